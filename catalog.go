@@ -1,0 +1,40 @@
+package backstay
+
+import "encoding/json"
+
+// Offering is a service offering of a broker's catalog (OSB 2.17, "Service Offering Object").
+type Offering struct {
+	ID               OfferingID
+	Name             string
+	Description      string
+	DocumentationURL string
+	Tags             []string
+	Shareable        bool
+	Plans            []Plan
+}
+
+// Plan is what can be bought of an offering: at what size, with which promises (OSB 2.17,
+// "Service Plan Object").
+type Plan struct {
+	ID          PlanID
+	OfferingID  OfferingID
+	Name        string
+	Description string
+	Free        bool
+	Available   bool // false: withdrawn from sale; instances that have it live on
+	Costs       []Cost
+	Schemas     Schemas
+}
+
+// Cost is a price of a plan, in major units of the currency (ISO 4217, upper case) per Unit ("MONTHLY").
+type Cost struct {
+	Amount   float64
+	Currency string
+	Unit     string
+}
+
+// Schemas are the JSON Schemas that a plan's parameters are validated against; nil accepts none.
+type Schemas struct {
+	CreateInstance json.RawMessage
+	CreateBinding  json.RawMessage
+}

@@ -1,0 +1,87 @@
+// Package engine is what we ask of a database product. Each product has a room below this one; all
+// that is special about it stays there.
+//
+// An Engine knows, it does not keep: it holds no state, starts no goroutine and supervises nothing.
+// The keeper decides when its methods are called, and calls them again after a crash.
+package engine
+
+import (
+	"context"
+	"encoding/json"
+	"os/exec"
+
+	"github.com/backstay/backstay"
+)
+
+// Engine knows one database product. All it needs arrives in the Node, and every method may be
+// called again after a crash at any instruction. enginetest.Run is this contract as tests.
+type Engine interface {
+	// Installations lists the usable versions of the product on this machine, newest first. None
+	// is an empty list; a broken installation is left out.
+	Installations(ctx context.Context) ([]Installation, error)
+	// Prepare makes the node's data directory and configuration be what the node asks for. It never
+	// touches data that a finished earlier Prepare made. Errors are Unavailable with a sentence that
+	// names the reason, when it is the machine's.
+	Prepare(ctx context.Context, n Node) error
+	// Command runs the node in the foreground until SIGTERM ends it in an orderly way, with logs in
+	// n.LogDir, kept to a bounded size. Credentials and session of the process are the caller's.
+	Command(n Node) (*exec.Cmd, error)
+	// Probe is nil when the running node serves clients.
+	Probe(ctx context.Context, n Node) error
+	// CreateUser gives u credentials to the running node; if u exists, they become these.
+	CreateUser(ctx context.Context, n Node, u User) (backstay.Credentials, error)
+	// DropUser removes the user and ends its sessions; what it made stays. An absent one is success.
+	DropUser(ctx context.Context, n Node, name string) error
+}
+
+// Configurer is an Engine with settings that are put in force on a running node, after Probe first
+// succeeds and before anyone is told that it serves.
+type Configurer interface {
+	Configure(ctx context.Context, n Node) error
+}
+
+// Warmer is an Engine that can do the slow part of Prepare ahead of the first instance.
+type Warmer interface {
+	Warm(ctx context.Context, i Installation, cacheDir string) error
+}
+
+// Explainer is an Engine that can tell from its log why its process ended: one line for the user.
+type Explainer interface {
+	Explain(n Node) string
+}
+
+// Installation is one version of a product on this machine.
+type Installation struct {
+	Version     string `json:"version"`      // as plans name it: "15"
+	FullVersion string `json:"full_version"` // as the product reports it: "15.18"
+	Dir         string `json:"dir"`          // where its programs are
+}
+
+// Account is the operating-system user that a node runs as. It need not be in the password database.
+type Account struct {
+	UID uint32 `json:"uid"`
+	GID uint32 `json:"gid"`
+}
+
+// User is one binding's account in the engine.
+type User struct {
+	Name     string // lower-case letters, digits and underscores, starting with a letter, at most 32
+	Password backstay.Secret
+}
+
+// Node is one engine process with its data directory, as the keeper wants it.
+type Node struct {
+	Instance     backstay.InstanceID
+	Installation Installation
+	DataDir      string   // the engine's own, absolute; Prepare makes it
+	LogDir       string   // exists, belongs to Account
+	RunDir       string   // exists, belongs to Account; short enough for a Unix socket in it
+	CacheDir     string   // shared by all nodes of the engine on this machine: golden directories; exists
+	Account      *Account // nil: the keeper's own user (it is not root)
+	Operator     string   // name of the operating-system user that administers over RunDir: the keeper's own
+	Listen       []string // addresses to bind at Endpoint.Port; none: only RunDir
+	Endpoint     backstay.Endpoint
+	TLS          backstay.Certificate // empty when Listen is
+	Size         backstay.Size
+	Settings     json.RawMessage // the engine's own, an object; nil is all defaults
+}

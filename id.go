@@ -1,0 +1,16 @@
+package backstay
+
+// Identifiers are lower-case UUIDs in their canonical 36-character form. Each noun has a type of
+// its own, so that arguments cannot be swapped.
+type (
+	OrganizationID string
+	SpaceID        string
+	UserID         string
+	RoleID         string
+	AppID          string
+	OfferingID     string
+	PlanID         string
+	InstanceID     string
+	BindingID      string
+	JobID          string
+)

@@ -1,0 +1,118 @@
+package backstay
+
+import (
+	"encoding/json"
+	"time"
+)
+
+// Actor is who is asking, as the door that let them in established it.
+type Actor struct {
+	UserID   UserID
+	Username string
+	Admin    bool
+}
+
+// Organization owns spaces.
+type Organization struct {
+	ID        OrganizationID
+	Name      string
+	CreatedAt time.Time
+	UpdatedAt time.Time
+}
+
+// Space is where apps and service instances live; names are unique in it.
+type Space struct {
+	ID             SpaceID
+	OrganizationID OrganizationID
+	Name           string
+	CreatedAt      time.Time
+	UpdatedAt      time.Time
+}
+
+// User is someone who may log in.
+type User struct {
+	ID        UserID
+	Username  string
+	Origin    string // the identity provider: "uaa" for our own
+	CreatedAt time.Time
+	UpdatedAt time.Time
+}
+
+// Role gives a user rights in one organization or one space; Type is one of Cloud Foundry's names,
+// as in "space_developer".
+type Role struct {
+	ID             RoleID
+	Type           string
+	UserID         UserID
+	OrganizationID OrganizationID // empty for a space role
+	SpaceID        SpaceID        // empty for an organization role
+	CreatedAt      time.Time
+	UpdatedAt      time.Time
+}
+
+// App is an application as services see it: a name to bind to and an environment. Backstay runs none.
+type App struct {
+	ID          AppID
+	SpaceID     SpaceID
+	Name        string
+	Environment map[string]string
+	CreatedAt   time.Time
+	UpdatedAt   time.Time
+}
+
+// Instance is a managed service instance as its space owns it.
+type Instance struct {
+	ID            InstanceID
+	SpaceID       SpaceID
+	PlanID        PlanID
+	Name          string
+	Tags          []string
+	Parameters    json.RawMessage // as given at creation: an object, or nil
+	LastOperation Operation
+	CreatedAt     time.Time
+	UpdatedAt     time.Time
+}
+
+// BindingType tells an app's binding from a service key.
+type BindingType string
+
+const (
+	AppBinding BindingType = "app"
+	KeyBinding BindingType = "key"
+)
+
+// Binding is a service credential binding: one set of credentials of one instance, for an app or as
+// a service key.
+type Binding struct {
+	ID            BindingID
+	Type          BindingType
+	Name          string // may be empty for an app's binding
+	InstanceID    InstanceID
+	AppID         AppID // empty for a key
+	Parameters    json.RawMessage
+	LastOperation Operation
+	CreatedAt     time.Time
+	UpdatedAt     time.Time
+}
+
+// JobState is how far a job is, in the words of the Cloud Foundry API.
+type JobState string
+
+const (
+	JobProcessing JobState = "PROCESSING" // before the broker has taken the request
+	JobPolling    JobState = "POLLING"    // the broker is at work
+	JobComplete   JobState = "COMPLETE"
+	JobFailed     JobState = "FAILED"
+)
+
+// Job is our durable unit of work behind an operation. It outlives the resource it deletes.
+type Job struct {
+	ID        JobID
+	Operation string // "service_instance.create", "space.delete", …
+	Resource  string // the id of what it works on
+	State     JobState
+	Kind      Kind   // why it failed; meaningful only in JobFailed
+	Sentence  string // the same for people; never empty in JobFailed
+	CreatedAt time.Time
+	UpdatedAt time.Time
+}

@@ -1,0 +1,148 @@
+package market
+
+import "github.com/backstay/backstay"
+
+// Page is which part of a list is wanted: Number counts from 1, Size is at least 1.
+type Page struct {
+	Number int
+	Size   int
+}
+
+// Order is how a list is sorted; a tie is broken by id. The zero Order is by creation, oldest first.
+type Order struct {
+	By         OrderKey
+	Descending bool
+}
+
+// OrderKey is a property that lists can be sorted by.
+type OrderKey string
+
+const (
+	ByCreation OrderKey = "created_at"
+	ByUpdate   OrderKey = "updated_at"
+	ByName     OrderKey = "name"
+)
+
+// List is one page of a result, with the size of the whole.
+type List[T any] struct {
+	Items []T
+	Total int
+}
+
+// Filters narrow a list. A nil slice does not narrow; an empty one matches nothing.
+type (
+	OrganizationFilter struct {
+		IDs   []backstay.OrganizationID
+		Names []string
+		Order Order
+		Page  Page
+	}
+	SpaceFilter struct {
+		IDs             []backstay.SpaceID
+		Names           []string
+		OrganizationIDs []backstay.OrganizationID
+		Order           Order
+		Page            Page
+	}
+	UserFilter struct {
+		IDs       []backstay.UserID
+		Usernames []string
+		Origins   []string
+		Order     Order
+		Page      Page
+	}
+	RoleFilter struct {
+		IDs             []backstay.RoleID
+		Types           []string
+		UserIDs         []backstay.UserID
+		OrganizationIDs []backstay.OrganizationID
+		SpaceIDs        []backstay.SpaceID
+		Order           Order
+		Page            Page
+	}
+	AppFilter struct {
+		IDs             []backstay.AppID
+		Names           []string
+		SpaceIDs        []backstay.SpaceID
+		OrganizationIDs []backstay.OrganizationID
+		Order           Order
+		Page            Page
+	}
+	OfferingFilter struct {
+		IDs       []backstay.OfferingID
+		Names     []string
+		Available *bool
+		Order     Order
+		Page      Page
+	}
+	PlanFilter struct {
+		IDs           []backstay.PlanID
+		Names         []string
+		OfferingIDs   []backstay.OfferingID
+		OfferingNames []string
+		Available     *bool
+		Order         Order
+		Page          Page
+	}
+	InstanceFilter struct {
+		IDs             []backstay.InstanceID
+		Names           []string
+		SpaceIDs        []backstay.SpaceID
+		OrganizationIDs []backstay.OrganizationID
+		PlanIDs         []backstay.PlanID
+		PlanNames       []string
+		Order           Order
+		Page            Page
+	}
+	BindingFilter struct {
+		IDs           []backstay.BindingID
+		Names         []string
+		Types         []backstay.BindingType
+		InstanceIDs   []backstay.InstanceID
+		InstanceNames []string
+		AppIDs        []backstay.AppID
+		AppNames      []string
+		Order         Order
+		Page          Page
+	}
+)
+
+// Requests carry what a developer asks for, as a door decoded it.
+type (
+	NewRole struct {
+		Type           string
+		UserID         backstay.UserID // either this
+		Username       string          // or this
+		OrganizationID backstay.OrganizationID
+		SpaceID        backstay.SpaceID
+	}
+	NewInstance struct {
+		Name       string
+		SpaceID    backstay.SpaceID
+		PlanID     backstay.PlanID
+		Tags       []string
+		Parameters []byte // a JSON object, or nil
+	}
+	InstanceUpdate struct {
+		Name       *string
+		Tags       []string // nil: unchanged
+		PlanID     *backstay.PlanID
+		Parameters []byte // a JSON object, or nil
+	}
+	NewBinding struct {
+		Type       backstay.BindingType
+		Name       string
+		InstanceID backstay.InstanceID
+		AppID      backstay.AppID
+		Parameters []byte // a JSON object, or nil
+	}
+)
+
+// BoundService is one binding of an app with all that VCAP_SERVICES says of it.
+type BoundService struct {
+	Binding     backstay.Binding
+	Instance    backstay.Instance
+	Plan        backstay.Plan
+	Offering    backstay.Offering
+	Credentials backstay.Credentials
+}
