@@ -1,10 +1,12 @@
+// The genuine Cloud Foundry CLI, built from its published source. It has a module of its own so that
+// its dependencies stay out of Backstay's.
 module github.com/backstay/backstay/tools/cf
 
 go 1.26.0
 
 tool code.cloudfoundry.org/cli/v8
 
-require code.cloudfoundry.org/cli/v8 v8.18.0
+require code.cloudfoundry.org/cli/v8 v8.18.0 // indirect
 
 require (
 	code.cloudfoundry.org/bytefmt v0.64.0 // indirect
@@ -16,6 +18,7 @@ require (
 	code.cloudfoundry.org/jsonry v1.1.4 // indirect
 	code.cloudfoundry.org/tlsconfig v0.46.0 // indirect
 	code.cloudfoundry.org/ykk v0.0.0-20170424192843-e4df4ce2fd4d // indirect
+	github.com/Azure/go-ansiterm v0.0.0-20250102033503-faa5f7b0171c // indirect
 	github.com/SermoDigital/jose v0.9.2-0.20161205224733-f6df55f235c2 // indirect
 	github.com/blang/semver/v4 v4.0.0 // indirect
 	github.com/bmatcuk/doublestar v1.3.4 // indirect
@@ -60,6 +63,7 @@ require (
 	golang.org/x/term v0.40.0 // indirect
 	golang.org/x/text v0.34.0 // indirect
 	golang.org/x/time v0.9.0 // indirect
+	google.golang.org/genproto v0.0.0-20240227224415-6ceb2ff114de // indirect
 	google.golang.org/genproto/googleapis/api v0.0.0-20240227224415-6ceb2ff114de // indirect
 	google.golang.org/genproto/googleapis/rpc v0.0.0-20240415180920-8c6c420018be // indirect
 	google.golang.org/grpc v1.63.2 // indirect
