@@ -1,0 +1,34 @@
+// Command backstay gives a team its backing services. One binary has every role: serve is the
+// control plane, keep the data plane of this machine, and the others are for operators.
+//
+// Rooms are put together in wire.go and nowhere else; what a command decides belongs in a room below.
+package main
+
+import (
+	"context"
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	c := &cli{stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr, env: os.Getenv, root: os.Geteuid() == 0}
+	os.Exit(c.run(ctx, os.Args[1:]))
+}
+
+// commands are all that the binary does, in the order of "backstay help".
+func commands() []command {
+	return []command{
+		{"serve", "run the control plane: the Cloud Foundry API and the broker behind it", serveUsage, serve},
+		{"keep", "run the data plane of this machine (serve starts it by itself)", keepUsage, keep},
+		{"stop", "end the control plane and every database, keeping all data", stopUsage, stop},
+		{"env", "print what a shell needs to use this Backstay with cf", envUsage, printEnv},
+		{"run", "run a local command with the environment of an app", runUsage, runApp},
+		{"doctor", "say what is found on this machine and what is missing", doctorUsage, doctor},
+		{"admin-password", "make a new password for the user admin", adminPasswordUsage, adminPassword},
+		{"version", "print the version", versionUsage, printVersion},
+		{"help", "print this, or the usage of a command", helpUsage, help},
+	}
+}

@@ -1,0 +1,183 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io/fs"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+
+	"github.com/backstay/backstay"
+)
+
+const runUsage = `Usage: backstay run [--data DIR] APP -- COMMAND [ARGUMENT...]
+
+Runs a command on this machine with the environment that APP has in the space that cf targets:
+VCAP_SERVICES, VCAP_APPLICATION, DATABASE_URL and the app's own variables.
+
+` + dataUsage
+
+// runApp ends by becoming the command, so its input, signals and exit code are all the command's
+// own. The environment is the only way that secrets take.
+func runApp(ctx context.Context, c *cli, args []string) error {
+	flags := flag.NewFlagSet("run", flag.ContinueOnError)
+	data := c.dataFlag(flags)
+	rest, err := parse(flags, args)
+	if err != nil {
+		return err
+	}
+	if len(rest) < 3 || rest[1] != "--" {
+		return usageError("run wants an app, two dashes and a command, as in: backstay run my-app -- env")
+	}
+	dir, err := data()
+	if err != nil {
+		return err
+	}
+	app, argv := rest[0], rest[2:]
+	program, err := exec.LookPath(argv[0])
+	if err != nil {
+		return err
+	}
+	variables, err := appVariables(ctx, c.cfCLI(dir), app)
+	if err != nil {
+		return err
+	}
+	return syscall.Exec(program, argv, withVariables(os.Environ(), variables))
+}
+
+// cfCLI is the genuine cf with the login it keeps in home.
+type cfCLI struct {
+	program string
+	home    string
+}
+
+// cfCLI finds cf beside this binary, else on the PATH, and its login in CF_HOME, else in dir.
+func (c *cli) cfCLI(dir dataDir) cfCLI {
+	cf := cfCLI{program: "cf", home: c.env("CF_HOME")}
+	if cf.home == "" {
+		cf.home = dir.cfHome()
+	}
+	if binary, err := os.Executable(); err == nil {
+		beside := filepath.Join(filepath.Dir(binary), "cf")
+		if _, err := os.Stat(beside); err == nil {
+			cf.program = beside
+		}
+	}
+	return cf
+}
+
+// get reads path of the targeted API into v.
+func (cf cfCLI) get(ctx context.Context, path string, v any) error {
+	cmd := exec.CommandContext(ctx, cf.program, "curl", path)
+	cmd.Env = append(os.Environ(), "CF_HOME="+cf.home, "CF_TRACE=false", "CF_COLOR=false")
+	var said bytes.Buffer
+	cmd.Stderr = &said
+	body, err := cmd.Output()
+	if errors.Is(err, exec.ErrNotFound) {
+		return advise(errors.New("The cf command is not installed."), "make bin/cf")
+	}
+	if err != nil {
+		return advise(fmt.Errorf("cf curl: %w: %s", err, bytes.TrimSpace(said.Bytes())), "cf login")
+	}
+	var refusal struct {
+		Errors []struct{ Detail string } `json:"errors"`
+	}
+	if err := errors.Join(json.Unmarshal(body, &refusal), json.Unmarshal(body, v)); err != nil {
+		return advise(errors.New("The API that cf targets did not answer."), "cf target")
+	}
+	if len(refusal.Errors) > 0 {
+		return advise(errors.New(refusal.Errors[0].Detail), "cf target")
+	}
+	return nil
+}
+
+// space returns the id of the targeted space. The CLI has no command that prints it.
+func (cf cfCLI) space() (string, error) {
+	text, err := os.ReadFile(filepath.Join(cf.home, ".cf", "config.json"))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return "", err
+	}
+	var config struct{ SpaceFields struct{ GUID string } }
+	if err == nil {
+		if err := json.Unmarshal(text, &config); err != nil {
+			return "", fmt.Errorf("read the configuration of cf in %s: %w", cf.home, err)
+		}
+	}
+	if config.SpaceFields.GUID == "" {
+		return "", advise(errors.New("No space is targeted."), "cf target -o ORG -s SPACE")
+	}
+	return config.SpaceFields.GUID, nil
+}
+
+// appVariables returns the environment of an app in the targeted space.
+func appVariables(ctx context.Context, cf cfCLI, app string) (map[string]string, error) {
+	space, err := cf.space()
+	if err != nil {
+		return nil, err
+	}
+	// A comma separates names, so one in a name is encoded twice.
+	name := url.QueryEscape(strings.ReplaceAll(app, ",", "%2C"))
+	var apps struct{ Resources []struct{ GUID string } }
+	if err := cf.get(ctx, "/v3/apps?names="+name+"&space_guids="+url.QueryEscape(space), &apps); err != nil {
+		return nil, err
+	}
+	if len(apps.Resources) == 0 {
+		return nil, advise(backstay.Errorf(backstay.NotFound, "App %q is not in the targeted space.", app), "cf apps")
+	}
+	var env appEnvironment
+	if err := cf.get(ctx, "/v3/apps/"+apps.Resources[0].GUID+"/env", &env); err != nil {
+		return nil, err
+	}
+	return env.variables()
+}
+
+// appEnvironment is the answer to GET /v3/apps/:guid/env.
+type appEnvironment struct {
+	Running     map[string]json.RawMessage `json:"running_env_json"`
+	User        map[string]json.RawMessage `json:"environment_variables"`
+	System      map[string]json.RawMessage `json:"system_env_json"`
+	Application map[string]json.RawMessage `json:"application_env_json"`
+}
+
+// variables is what an app would find in its environment: strings as they are, all else as JSON. The
+// platform's own win over the user's.
+func (e appEnvironment) variables() (map[string]string, error) {
+	all := map[string]string{}
+	for _, group := range []map[string]json.RawMessage{e.Running, e.User, e.System, e.Application} {
+		for name, value := range group {
+			var text string
+			if json.Unmarshal(value, &text) == nil {
+				all[name] = text
+				continue
+			}
+			var compact bytes.Buffer
+			if err := json.Compact(&compact, value); err != nil {
+				return nil, fmt.Errorf("read variable %s: %w", name, err)
+			}
+			all[name] = compact.String()
+		}
+	}
+	return all, nil
+}
+
+// withVariables returns environ with variables in the place of its own of the same names.
+func withVariables(environ []string, variables map[string]string) []string {
+	merged := slices.DeleteFunc(slices.Clone(environ), func(entry string) bool {
+		name, _, _ := strings.Cut(entry, "=")
+		_, replaced := variables[name]
+		return replaced
+	})
+	for name, value := range variables {
+		merged = append(merged, name+"="+value)
+	}
+	return merged
+}

@@ -1,0 +1,73 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+
+	"golang.org/x/sys/unix"
+)
+
+const stopUsage = `Usage: backstay stop [--data DIR]
+
+Ends the control plane and then every database of this machine's data plane, and waits until all
+are down. No data is touched: "backstay serve" starts everything again.
+
+` + dataUsage
+
+func stop(ctx context.Context, c *cli, args []string) error {
+	fs := flag.NewFlagSet("stop", flag.ContinueOnError)
+	data := c.dataFlag(fs)
+	if err := parseAll(fs, args); err != nil {
+		return err
+	}
+	dir, err := data()
+	if err != nil {
+		return err
+	}
+	served, err := stopServe(ctx, dir)
+	if err != nil {
+		return fmt.Errorf("stop backstay serve: %w", err)
+	}
+	if served {
+		fmt.Fprintln(c.stdout, "The control plane has stopped.")
+	}
+	return nil
+}
+
+// stopServe ends the control plane of dir and reports whether it ran.
+func stopServe(ctx context.Context, dir dataDir) (bool, error) {
+	pid, err := pidFileHolder(dir.servePID())
+	if err != nil || pid == 0 {
+		return false, err
+	}
+	pidfd, err := unix.PidfdOpen(pid, 0)
+	if errors.Is(err, unix.ESRCH) {
+		return true, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	defer unix.Close(pidfd)
+	// The pid may have changed hands before the pidfd tied it down; who still holds the file has not.
+	if again, err := pidFileHolder(dir.servePID()); err != nil || again != pid {
+		return true, err
+	}
+	if err := unix.PidfdSendSignal(pidfd, unix.SIGTERM, nil, 0); err != nil {
+		return false, err
+	}
+	return true, awaitEnd(ctx, pidfd)
+}
+
+// awaitEnd returns when the process has ended, or with ctx's error.
+func awaitEnd(ctx context.Context, pidfd int) error {
+	const lookUp = 100 // milliseconds between looks at ctx; the end itself is told at once
+	for ctx.Err() == nil {
+		n, err := unix.Poll([]unix.PollFd{{Fd: int32(pidfd), Events: unix.POLLIN}}, lookUp)
+		if n == 1 || err != nil && !errors.Is(err, unix.EINTR) {
+			return err
+		}
+	}
+	return ctx.Err()
+}
