@@ -51,10 +51,11 @@ type Broker interface {
 	Unbind(ctx context.Context, instance InstanceID, binding BindingID) error
 }
 
-// Admitter is a Broker that can tell before anything is written down whether it would refuse a
-// request for parameters or for want of room.
+// Admitter is a Broker that can tell, before anything is written down, whether it would refuse a
+// request: for its parameters, or for want of room. Nothing is reserved.
 type Admitter interface {
-	Admit(ctx context.Context, r ProvisionRequest) error
+	AdmitProvision(ctx context.Context, r ProvisionRequest) error
+	AdmitBind(ctx context.Context, r BindRequest) error
 }
 
 // ParameterFetcher is a Broker that can tell an instance's parameters as they are now in force.

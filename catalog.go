@@ -1,6 +1,9 @@
 package backstay
 
-import "encoding/json"
+import (
+	"encoding/json"
+	"time"
+)
 
 // Offering is a service offering of a broker's catalog (OSB 2.17, "Service Offering Object").
 type Offering struct {
@@ -10,7 +13,10 @@ type Offering struct {
 	DocumentationURL string
 	Tags             []string
 	Shareable        bool
+	Available        bool // false: withdrawn from sale; its instances live on
 	Plans            []Plan
+	CreatedAt        time.Time // when the market first saw it; zero in a broker's catalog
+	UpdatedAt        time.Time
 }
 
 // Plan is what can be bought of an offering: at what size, with which promises (OSB 2.17,
@@ -24,6 +30,8 @@ type Plan struct {
 	Available   bool // false: withdrawn from sale; instances that have it live on
 	Costs       []Cost
 	Schemas     Schemas
+	CreatedAt   time.Time // when the market first saw it; zero in a broker's catalog
+	UpdatedAt   time.Time
 }
 
 // Cost is a price of a plan, in major units of the currency (ISO 4217, upper case) per Unit ("MONTHLY").

@@ -1,9 +1,6 @@
 package backstay
 
-import (
-	"encoding/json"
-	"time"
-)
+import "time"
 
 // Actor is who is asking, as the door that let them in established it.
 type Actor struct {
@@ -50,14 +47,13 @@ type Role struct {
 	UpdatedAt      time.Time
 }
 
-// App is an application as services see it: a name to bind to and an environment. Backstay runs none.
+// App is an application as services see it: a name to bind to. Backstay runs none.
 type App struct {
-	ID          AppID
-	SpaceID     SpaceID
-	Name        string
-	Environment map[string]string
-	CreatedAt   time.Time
-	UpdatedAt   time.Time
+	ID        AppID
+	SpaceID   SpaceID
+	Name      string
+	CreatedAt time.Time
+	UpdatedAt time.Time
 }
 
 // Instance is a managed service instance as its space owns it.
@@ -67,7 +63,6 @@ type Instance struct {
 	PlanID        PlanID
 	Name          string
 	Tags          []string
-	Parameters    json.RawMessage // as given at creation: an object, or nil
 	LastOperation Operation
 	CreatedAt     time.Time
 	UpdatedAt     time.Time
@@ -89,7 +84,6 @@ type Binding struct {
 	Name          string // may be empty for an app's binding
 	InstanceID    InstanceID
 	AppID         AppID // empty for a key
-	Parameters    json.RawMessage
 	LastOperation Operation
 	CreatedAt     time.Time
 	UpdatedAt     time.Time

@@ -1,0 +1,310 @@
+package broker
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base32"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/backstay/backstay"
+	"github.com/backstay/backstay/backend"
+	"github.com/backstay/backstay/internal/seal"
+	"github.com/backstay/backstay/internal/step"
+	"github.com/backstay/backstay/pki"
+)
+
+// Broker is ours. Its fields are set once, before use; its methods are safe for concurrent use.
+type Broker struct {
+	Store     Store
+	Backend   backend.Backend
+	Authority *pki.Authority // signs the certificates of endpoints
+	Offered   Catalog
+	Key       seal.Key // seals parameters, Specs and passwords before they reach the Store
+	Log       *slog.Logger
+
+	mu   sync.Mutex
+	runs map[backstay.InstanceID]*run // the operations that Work is at
+}
+
+var (
+	_ backstay.Broker           = (*Broker)(nil)
+	_ backstay.Admitter         = (*Broker)(nil)
+	_ backstay.ParameterFetcher = (*Broker)(nil)
+	_ backstay.OperationAwaiter = (*Broker)(nil)
+)
+
+// Catalog lists the offerings whose engines the backend has, with the plans it can serve.
+func (b *Broker) Catalog(ctx context.Context) ([]backstay.Offering, error) {
+	inventory, err := b.Backend.Inventory(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var offerings []backstay.Offering
+	for i := range b.Offered.Offerings {
+		o := &b.Offered.Offerings[i]
+		plans := b.Offered.plans(o, inventory)
+		if len(plans) == 0 {
+			continue
+		}
+		offering := backstay.Offering{
+			ID: backstay.OfferingID(o.ID), Name: o.Name, Description: o.Description, DocumentationURL: o.Documentation,
+			Tags: o.Tags, Shareable: o.Shareable, Available: true,
+		}
+		for _, p := range plans {
+			offering.Plans = append(offering.Plans, p.Plan)
+		}
+		offerings = append(offerings, offering)
+	}
+	return offerings, nil
+}
+
+// findPlan returns the plan of that id of that offering: a plan of another one is not it.
+func (b *Broker) findPlan(ctx context.Context, offering backstay.OfferingID, id backstay.PlanID) (plan, backend.Inventory, error) {
+	inventory, err := b.Backend.Inventory(ctx)
+	if err != nil {
+		return plan{}, inventory, err
+	}
+	for i := range b.Offered.Offerings {
+		o := &b.Offered.Offerings[i]
+		if o.ID != string(offering) {
+			continue
+		}
+		for _, p := range b.Offered.plans(o, inventory) {
+			if p.ID == id {
+				return p, inventory, nil
+			}
+		}
+	}
+	return plan{}, inventory, backstay.Errorf(backstay.NotFound, "Service plan '%s' of service offering '%s' is not offered here.", id, offering)
+}
+
+// AdmitProvision refuses what Provision or the backend would refuse.
+func (b *Broker) AdmitProvision(ctx context.Context, r backstay.ProvisionRequest) error {
+	p, _, err := b.findPlan(ctx, r.OfferingID, r.PlanID)
+	if err != nil {
+		return err
+	}
+	if err := checkParameters(p.offering.Parameters.Create, r.Parameters); err != nil {
+		return err
+	}
+	return b.Backend.Admit(ctx, p.spec(r, backstay.Certificate{}))
+}
+
+// spec is what the plan wants of the backend for the request.
+func (p plan) spec(r backstay.ProvisionRequest, c backstay.Certificate) backend.Spec {
+	return backend.Spec{
+		Instance: r.InstanceID, Generation: 1, Engine: p.engine.Engine, Version: p.engine.Version,
+		Size:     backstay.Size{Storage: p.size.Storage, Memory: p.size.Memory, Connections: p.size.Connections},
+		Settings: r.Parameters, TLS: c,
+	}
+}
+
+// Provision accepts an instance and records the job that will bring it up.
+func (b *Broker) Provision(ctx context.Context, r backstay.ProvisionRequest) error {
+	kept, err := b.Store.Instance(ctx, r.InstanceID)
+	if backstay.KindOf(err) == backstay.NotFound {
+		kept, err = b.accept(ctx, r)
+	}
+	if err != nil {
+		return err
+	}
+	return b.sameRequest(kept, r)
+}
+
+func (b *Broker) accept(ctx context.Context, r backstay.ProvisionRequest) (Instance, error) {
+	p, inventory, err := b.findPlan(ctx, r.OfferingID, r.PlanID)
+	if err != nil {
+		return Instance{}, err
+	}
+	if err := checkParameters(p.offering.Parameters.Create, r.Parameters); err != nil {
+		return Instance{}, err
+	}
+	certificate, err := b.Authority.Issue(inventory.Hosts, time.Now())
+	if err != nil {
+		return Instance{}, fmt.Errorf("issue certificate: %w", err)
+	}
+	spec, err := json.Marshal(p.spec(r, certificate))
+	if err != nil {
+		return Instance{}, fmt.Errorf("encode spec: %w", err)
+	}
+	in := Instance{
+		ID: r.InstanceID, OfferingID: r.OfferingID, PlanID: r.PlanID, OrganizationID: r.OrganizationID, SpaceID: r.SpaceID,
+		Spec: b.Key.Seal(spec, specContext(r.InstanceID)), OperationID: uuid.NewString(),
+		Operation: backstay.Operation{Type: backstay.Create, State: backstay.InProgress, Description: "The service instance is about to be created."},
+	}
+	if r.Parameters != nil {
+		in.Parameters = b.Key.Seal(r.Parameters, parametersContext(r.InstanceID))
+	}
+	return b.Store.AddInstance(ctx, in)
+}
+
+// sameRequest refuses an id that is in use for something else (OSB 2.17, "Provisioning", 409).
+func (b *Broker) sameRequest(kept Instance, r backstay.ProvisionRequest) error {
+	parameters, err := b.openParameters(kept)
+	if err != nil {
+		return err
+	}
+	if kept.OfferingID != r.OfferingID || kept.PlanID != r.PlanID || kept.SpaceID != r.SpaceID || !bytes.Equal(parameters, r.Parameters) {
+		return backstay.Errorf(backstay.Taken, "Service instance %s exists with other attributes.", r.InstanceID)
+	}
+	return nil
+}
+
+func (b *Broker) openParameters(in Instance) (json.RawMessage, error) {
+	if in.Parameters == nil {
+		return nil, nil
+	}
+	return b.Key.Open(in.Parameters, parametersContext(in.ID))
+}
+
+func (b *Broker) openSpec(in Instance) (s backend.Spec, err error) {
+	plain, err := b.Key.Open(in.Spec, specContext(in.ID))
+	if err != nil {
+		return s, fmt.Errorf("open spec of %s: %w", in.ID, err)
+	}
+	return s, json.Unmarshal(plain, &s)
+}
+
+// Deprovision accepts the end of an instance. A create that still runs is ended by it.
+func (b *Broker) Deprovision(ctx context.Context, id backstay.InstanceID) error {
+	in, err := b.Store.Instance(ctx, id)
+	if err != nil {
+		return err
+	}
+	if in.Operation.Type == backstay.Delete && in.Operation.State == backstay.InProgress {
+		return nil
+	}
+	op := backstay.Operation{Type: backstay.Delete, State: backstay.InProgress, Description: "The service instance is about to be deleted."}
+	return b.Store.BeginOperation(ctx, id, uuid.NewString(), op)
+}
+
+// LastOperation tells how the instance's operation comes along.
+func (b *Broker) LastOperation(ctx context.Context, id backstay.InstanceID) (backstay.Operation, error) {
+	in, err := b.Store.Instance(ctx, id)
+	return in.Operation, err
+}
+
+// AwaitOperation tells it as soon as there is something new.
+func (b *Broker) AwaitOperation(ctx context.Context, id backstay.InstanceID, seen backstay.Operation) (backstay.Operation, error) {
+	return b.Store.AwaitOperation(ctx, id, seen)
+}
+
+// Parameters are the instance's as they are in force, without secrets.
+func (b *Broker) Parameters(ctx context.Context, id backstay.InstanceID) (map[string]any, error) {
+	in, err := b.Store.Instance(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	given, err := b.openParameters(in)
+	if err != nil {
+		return nil, err
+	}
+	parameters := map[string]any{}
+	if given == nil {
+		return parameters, nil
+	}
+	return parameters, json.Unmarshal(given, &parameters)
+}
+
+// AdmitBind refuses parameters that Bind would refuse.
+func (b *Broker) AdmitBind(ctx context.Context, r backstay.BindRequest) error {
+	in, err := b.Store.Instance(ctx, r.InstanceID)
+	if err != nil {
+		return err
+	}
+	for i := range b.Offered.Offerings {
+		if o := &b.Offered.Offerings[i]; o.ID == string(in.OfferingID) {
+			return checkParameters(o.Parameters.Bind, r.Parameters)
+		}
+	}
+	return checkParameters(nil, r.Parameters)
+}
+
+// Bind gives the binding a user of its own in the instance.
+func (b *Broker) Bind(ctx context.Context, r backstay.BindRequest) (backstay.Credentials, error) {
+	if err := b.AdmitBind(ctx, r); err != nil {
+		return nil, err
+	}
+	if err := b.usable(ctx, r.InstanceID); err != nil {
+		return nil, err
+	}
+	var credentials backstay.Credentials
+	err := step.Run(ctx, b.bindSteps(r, &credentials)...)
+	return credentials, err
+}
+
+func (b *Broker) bindSteps(r backstay.BindRequest, credentials *backstay.Credentials) []step.Step {
+	var kept Binding
+	return []step.Step{
+		{Name: "broker.bind.recorded", Do: func(ctx context.Context) (err error) {
+			password := b.Key.Seal([]byte(newPassword()), passwordContext(r.BindingID))
+			kept, err = b.Store.AddBinding(ctx, Binding{ID: r.BindingID, InstanceID: r.InstanceID, Username: username(r.BindingID), Password: password})
+			return err
+		}},
+		{Name: "broker.bind.created", Do: func(ctx context.Context) error {
+			user, err := b.userOf(kept)
+			if err != nil {
+				return err
+			}
+			*credentials, err = b.Backend.CreateUser(ctx, r.InstanceID, user)
+			return err
+		}},
+	}
+}
+
+// usable refuses an instance that has not come up, or is on its way out.
+func (b *Broker) usable(ctx context.Context, id backstay.InstanceID) error {
+	in, err := b.Store.Instance(ctx, id)
+	switch {
+	case err != nil:
+		return err
+	case in.Operation.State == backstay.InProgress:
+		return backstay.Errorf(backstay.Busy, "An operation for service instance %s is in progress.", id)
+	case in.Operation.Type == backstay.Create && in.Operation.State == backstay.Failed:
+		return backstay.Errorf(backstay.Unavailable, "Service instance %s could not be created.", id)
+	}
+	return nil
+}
+
+// Unbind drops the binding's user and ends its sessions.
+func (b *Broker) Unbind(ctx context.Context, _ backstay.InstanceID, id backstay.BindingID) error {
+	kept, err := b.Store.Binding(ctx, id)
+	if backstay.KindOf(err) == backstay.NotFound {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return step.Run(ctx, b.unbindSteps(kept)...)
+}
+
+func (b *Broker) unbindSteps(kept Binding) []step.Step {
+	return []step.Step{
+		{Name: "broker.unbind.dropped", Do: func(ctx context.Context) error {
+			return b.Backend.DropUser(ctx, kept.InstanceID, kept.Username)
+		}},
+		{Name: "broker.unbind.recorded", Do: func(ctx context.Context) error { return b.Store.RemoveBinding(ctx, kept.ID) }},
+	}
+}
+
+// username derives a binding's user from its id: "u" and fifteen letters and digits.
+func username(id backstay.BindingID) string {
+	sum := sha256.Sum256([]byte(id))
+	return "u" + strings.ToLower(base32.StdEncoding.EncodeToString(sum[:]))[:15]
+}
+
+// newPassword is 32 characters that need no quoting anywhere: 160 random bits.
+func newPassword() string {
+	bits := make([]byte, 20)
+	rand.Read(bits) // never fails
+	return strings.ToLower(base32.StdEncoding.EncodeToString(bits))
+}

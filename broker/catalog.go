@@ -1,0 +1,207 @@
+package broker
+
+import (
+	"bytes"
+	_ "embed"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/google/uuid"
+	"gopkg.in/yaml.v3"
+
+	"github.com/backstay/backstay"
+	"github.com/backstay/backstay/backend"
+)
+
+//go:embed catalog.yaml
+var defaultCatalog []byte
+
+// Catalog is what an operator offers: a YAML document, catalog.yaml being the one that is built in.
+type Catalog struct {
+	Currency  string     `yaml:"currency"` // ISO 4217, of all prices
+	Offerings []Offering `yaml:"offerings"`
+}
+
+// Offering is one service offering: an engine, at several sizes.
+type Offering struct {
+	ID            string         `yaml:"id"` // a UUID that never changes: plan ids derive from it
+	Name          string         `yaml:"name"`
+	Engine        string         `yaml:"engine"`
+	Product       string         `yaml:"product"` // as descriptions name it, before "Version"
+	Description   string         `yaml:"description"`
+	Documentation string         `yaml:"documentation"`
+	Tags          []string       `yaml:"tags"`
+	Shareable     bool           `yaml:"shareable"`
+	Free          *Size          `yaml:"free"`  // the plan "Free", of the newest version; absent: none
+	Sizes         []Size         `yaml:"sizes"` // one paid plan for each, and for each version of the engine
+	Parameters    ParameterRules `yaml:"parameters"`
+}
+
+// Size is what one plan size gives and costs.
+type Size struct {
+	Name        string         `yaml:"name"` // S, M, L, XL; empty for the free one
+	Storage     backstay.Bytes `yaml:"storage"`
+	Memory      backstay.Bytes `yaml:"memory"`
+	Connections int            `yaml:"connections"`
+	Monthly     float64        `yaml:"monthly"` // price, in the catalog's currency
+}
+
+// ParameterRules are JSON Schemas for what users may give with -c.
+type ParameterRules struct {
+	Create map[string]any `yaml:"create"`
+	Bind   map[string]any `yaml:"bind"`
+}
+
+// ParseCatalog reads a catalog, strictly, and reports all its mistakes at once. Nil is the built-in one.
+func ParseCatalog(document []byte) (Catalog, error) {
+	if document == nil {
+		document = defaultCatalog
+	}
+	var c Catalog
+	d := yaml.NewDecoder(bytes.NewReader(document))
+	d.KnownFields(true)
+	if err := d.Decode(&c); err != nil {
+		return c, fmt.Errorf("read catalog: %w", err)
+	}
+	return c, c.check()
+}
+
+func (c Catalog) check() error {
+	var wrong []string
+	names := map[string]bool{}
+	for i, o := range c.Offerings {
+		complain := func(format string, args ...any) {
+			wrong = append(wrong, fmt.Sprintf("offering %d (%s): ", i+1, o.Name)+fmt.Sprintf(format, args...))
+		}
+		if _, err := uuid.Parse(o.ID); err != nil {
+			complain("id %q is not a UUID", o.ID)
+		}
+		if o.Name == "" || o.Engine == "" || o.Product == "" {
+			complain("name, engine and product must not be empty")
+		}
+		if names[o.Name] || names[o.ID] {
+			complain("name and id must be unique")
+		}
+		names[o.Name], names[o.ID] = true, true
+		o.checkSizes(complain)
+		for _, rules := range []map[string]any{o.Parameters.Create, o.Parameters.Bind} {
+			if _, err := compile(rules); err != nil {
+				complain("parameters: %v", err)
+			}
+		}
+	}
+	if len(wrong) > 0 {
+		return fmt.Errorf("catalog: %s", strings.Join(wrong, "; "))
+	}
+	return nil
+}
+
+func (o Offering) checkSizes(complain func(string, ...any)) {
+	seen := map[string]bool{}
+	sizes := o.Sizes
+	if o.Free != nil {
+		sizes = append(slices.Clone(sizes), *o.Free)
+	}
+	for _, s := range sizes {
+		switch {
+		case seen[s.Name]:
+			complain("size %q stands twice", s.Name)
+		case s.Storage <= 0 || s.Memory <= 0 || s.Connections <= 0:
+			complain("size %q needs storage, memory and connections", s.Name)
+		case s.Monthly < 0:
+			complain("size %q has a negative price", s.Name)
+		}
+		seen[s.Name] = true
+	}
+}
+
+// plan is a plan with what it takes to provide it.
+type plan struct {
+	backstay.Plan
+	offering *Offering
+	engine   backend.EngineVersion
+	size     Size
+}
+
+// plans lists the plans that the inventory can serve: every size of every version found, newest
+// version first. Plans that promise high availability or encryption are not made until a backend
+// can keep that promise.
+func (c Catalog) plans(o *Offering, inventory backend.Inventory) []plan {
+	var versions []backend.EngineVersion
+	for _, e := range inventory.Engines {
+		if e.Engine == o.Engine {
+			versions = append(versions, e)
+		}
+	}
+	slices.SortStableFunc(versions, func(a, b backend.EngineVersion) int { return compareVersions(b.Version, a.Version) })
+	var plans []plan
+	for _, v := range versions {
+		for _, s := range o.Sizes {
+			plans = append(plans, c.plan(o, fmt.Sprintf("%s-dedicated-%s", s.Name, v.Version), v, s, false))
+		}
+	}
+	if o.Free != nil && len(versions) > 0 {
+		plans = append(plans, c.plan(o, "Free", versions[0], *o.Free, true))
+	}
+	return plans
+}
+
+func (c Catalog) plan(o *Offering, name string, v backend.EngineVersion, s Size, free bool) plan {
+	p := plan{offering: o, engine: v, size: s}
+	p.Plan = backstay.Plan{
+		ID:          backstay.PlanID(uuid.NewSHA1(uuid.MustParse(o.ID), []byte(name)).String()),
+		OfferingID:  backstay.OfferingID(o.ID),
+		Name:        name,
+		Description: describe(o, v, s, free),
+		Free:        free,
+		Available:   true,
+		Costs:       []backstay.Cost{{Amount: s.Monthly, Currency: c.Currency, Unit: "MONTHLY"}},
+		Schemas:     backstay.Schemas{CreateInstance: schemaJSON(o.Parameters.Create), CreateBinding: schemaJSON(o.Parameters.Bind)},
+	}
+	return p
+}
+
+// describe follows the grammar of the guide's plan descriptions.
+func describe(o *Offering, v backend.EngineVersion, s Size, free bool) string {
+	parts := []string{s.Storage.String() + " Storage", "NOT BACKED UP", "Dedicated Instance", fmt.Sprintf("Max %d Concurrent Connections", s.Connections)}
+	class := s.Name
+	if free {
+		class = "Free"
+	}
+	return fmt.Sprintf("%s. %s Version %s. DB Instance Class: %s (%s memory).", strings.Join(parts, ", "), o.Product, v.Version, class, s.Memory)
+}
+
+// compareVersions orders versions such as 9.6, 10 and 15 by their numbers.
+func compareVersions(a, b string) int {
+	as, bs := strings.Split(a, "."), strings.Split(b, ".")
+	for i := range min(len(as), len(bs)) {
+		x, errX := strconv.Atoi(as[i])
+		y, errY := strconv.Atoi(bs[i])
+		if errX != nil || errY != nil {
+			return strings.Compare(a, b)
+		}
+		if x != y {
+			return x - y
+		}
+	}
+	return len(as) - len(bs)
+}
+
+func schemaJSON(rules map[string]any) json.RawMessage {
+	encoded, err := json.Marshal(schemaOf(rules))
+	if err != nil {
+		panic("a checked catalog has a schema that is not JSON: " + err.Error())
+	}
+	return encoded
+}
+
+// schemaOf is the schema for rules; no rules accept no parameters.
+func schemaOf(rules map[string]any) map[string]any {
+	if rules == nil {
+		return map[string]any{"type": "object", "additionalProperties": false, "properties": map[string]any{}}
+	}
+	return rules
+}

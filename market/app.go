@@ -1,0 +1,142 @@
+package market
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strings"
+
+	"github.com/backstay/backstay"
+)
+
+// Apps lists the apps that by may see.
+func (m *Market) Apps(ctx context.Context, by backstay.Actor, f AppFilter) (List[backstay.App], error) {
+	if !mayList(by) {
+		return List[backstay.App]{}, nil
+	}
+	return m.Store.Apps(ctx, f)
+}
+
+// App returns one app.
+func (m *Market) App(ctx context.Context, by backstay.Actor, id backstay.AppID) (backstay.App, error) {
+	l, err := m.Apps(ctx, by, AppFilter{IDs: []backstay.AppID{id}})
+	return only(l, err, "App")
+}
+
+// CreateApp puts a name into a space that services can be bound to.
+func (m *Market) CreateApp(ctx context.Context, by backstay.Actor, space backstay.SpaceID, name string) (backstay.App, error) {
+	if err := authorize(by, "Space"); err != nil {
+		return backstay.App{}, err
+	}
+	if err := checkName(name); err != nil {
+		return backstay.App{}, err
+	}
+	return m.Store.AddApp(ctx, backstay.App{ID: backstay.AppID(newID()), SpaceID: space, Name: name})
+}
+
+// RenameApp gives an app another name.
+func (m *Market) RenameApp(ctx context.Context, by backstay.Actor, id backstay.AppID, name string) (backstay.App, error) {
+	if err := authorize(by, "App"); err != nil {
+		return backstay.App{}, err
+	}
+	if err := checkName(name); err != nil {
+		return backstay.App{}, err
+	}
+	return m.Store.RenameApp(ctx, id, name)
+}
+
+// DeleteApp accepts the end of an app and of its bindings. The services that it was bound to persist.
+func (m *Market) DeleteApp(ctx context.Context, by backstay.Actor, id backstay.AppID) (backstay.Job, error) {
+	if _, err := m.App(ctx, by, id); err != nil {
+		return backstay.Job{}, err
+	}
+	j := newJob(deleteApp, string(id), backstay.JobProcessing)
+	return j, m.Store.AcceptJob(ctx, j)
+}
+
+// Environment returns the variables that a user has set for the app.
+func (m *Market) Environment(ctx context.Context, by backstay.Actor, id backstay.AppID) (map[string]string, error) {
+	if err := authorize(by, "App"); err != nil {
+		return nil, err
+	}
+	sealed, err := m.Store.SealedEnvironment(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	return m.openEnvironment(id, sealed)
+}
+
+// SetEnvironment sets the given variables, unsets those that are nil, and returns all.
+func (m *Market) SetEnvironment(ctx context.Context, by backstay.Actor, id backstay.AppID, changes map[string]*string) (map[string]string, error) {
+	if err := authorize(by, "App"); err != nil {
+		return nil, err
+	}
+	if err := checkVariables(changes); err != nil {
+		return nil, err
+	}
+	var all map[string]string
+	err := m.Store.UpdateEnvironment(ctx, id, func(sealed []byte) (_ []byte, err error) {
+		if all, err = m.openEnvironment(id, sealed); err != nil {
+			return nil, err
+		}
+		for name, value := range changes {
+			if value == nil {
+				delete(all, name)
+			} else {
+				all[name] = *value
+			}
+		}
+		return m.sealJSON(environmentContext(id), all)
+	})
+	return all, err
+}
+
+func checkVariables(changes map[string]*string) error {
+	for name := range changes {
+		switch {
+		case name == "" || strings.ContainsAny(name, "=\x00"):
+			return backstay.Errorf(backstay.Invalid, "Environment variable name %q must not be empty or contain '='", name)
+		case name == "PORT", strings.HasPrefix(name, "VCAP_"), strings.HasPrefix(name, "VMC_"):
+			return backstay.Errorf(backstay.Invalid, "Environment variable cannot set %s: it is reserved", name)
+		}
+	}
+	return nil
+}
+
+func (m *Market) openEnvironment(id backstay.AppID, sealed []byte) (map[string]string, error) {
+	all := map[string]string{}
+	return all, m.openJSON(environmentContext(id), sealed, &all)
+}
+
+// A sealed value can be opened only in the context it was sealed in, so none can be moved to
+// another row.
+func environmentContext(id backstay.AppID) string { return "app/" + string(id) + "/environment" }
+func parametersContext(id backstay.InstanceID) string {
+	return "instance/" + string(id) + "/parameters"
+}
+func bindingParametersContext(id backstay.BindingID) string {
+	return "binding/" + string(id) + "/parameters"
+}
+func credentialsContext(id backstay.BindingID) string {
+	return "binding/" + string(id) + "/credentials"
+}
+
+// sealJSON seals v; openJSON is its inverse, and leaves v as it is if there is nothing to open.
+func (m *Market) sealJSON(context string, v any) ([]byte, error) {
+	plain, err := json.Marshal(v)
+	if err != nil {
+		return nil, fmt.Errorf("encode %s: %w", context, err)
+	}
+	return m.Key.Seal(plain, context), nil
+}
+
+func (m *Market) openJSON(context string, sealed []byte, v any) error {
+	if sealed == nil {
+		return nil
+	}
+	plain, err := m.Key.Open(sealed, context)
+	if err != nil {
+		return fmt.Errorf("open %s: %w", context, err)
+	}
+	return json.Unmarshal(plain, v)
+}

@@ -1,0 +1,155 @@
+package market
+
+import (
+	"context"
+	"time"
+
+	"github.com/backstay/backstay"
+)
+
+// Bindings lists the service credential bindings that by may see, without their credentials.
+func (m *Market) Bindings(ctx context.Context, by backstay.Actor, f BindingFilter) (List[backstay.Binding], error) {
+	if !mayList(by) {
+		return List[backstay.Binding]{}, nil
+	}
+	return m.Store.Bindings(ctx, f)
+}
+
+// Binding returns one binding.
+func (m *Market) Binding(ctx context.Context, by backstay.Actor, id backstay.BindingID) (backstay.Binding, error) {
+	l, err := m.Bindings(ctx, by, BindingFilter{IDs: []backstay.BindingID{id}})
+	return only(l, err, "Service credential binding")
+}
+
+// CreateBinding accepts a binding of an instance to an app, or a service key.
+func (m *Market) CreateBinding(ctx context.Context, by backstay.Actor, n NewBinding) (backstay.Binding, backstay.Job, error) {
+	if err := m.checkNewBinding(ctx, by, n); err != nil {
+		return backstay.Binding{}, backstay.Job{}, err
+	}
+	b := backstay.Binding{
+		ID: backstay.BindingID(newID()), Type: n.Type, Name: n.Name, InstanceID: n.InstanceID, AppID: n.AppID,
+		LastOperation: inProgress(backstay.Create),
+	}
+	if a, ok := m.Broker.(backstay.Admitter); ok {
+		if err := a.AdmitBind(ctx, bindRequest(b, n.Parameters)); err != nil {
+			return backstay.Binding{}, backstay.Job{}, err
+		}
+	}
+	j := newJob(createBinding, string(b.ID), backstay.JobPolling)
+	return b, j, m.Store.AcceptBinding(ctx, b, m.sealParameters(bindingParametersContext(b.ID), n.Parameters), j)
+}
+
+func (m *Market) checkNewBinding(ctx context.Context, by backstay.Actor, n NewBinding) error {
+	if n.Type == backstay.KeyBinding || n.Name != "" {
+		if err := checkName(n.Name); err != nil {
+			return err
+		}
+	}
+	if err := checkParameters(n.Parameters); err != nil {
+		return err
+	}
+	in, err := m.Instance(ctx, by, n.InstanceID)
+	if backstay.KindOf(err) == backstay.NotFound {
+		return backstay.Errorf(backstay.Invalid, "The service instance could not be found: '%s'", n.InstanceID)
+	}
+	if err != nil {
+		return err
+	}
+	if in.LastOperation.State == backstay.InProgress {
+		return backstay.Errorf(backstay.Busy, "An operation for service instance %s is in progress.", in.Name)
+	}
+	if n.Type == backstay.KeyBinding {
+		return nil
+	}
+	_, err = m.App(ctx, by, n.AppID)
+	if backstay.KindOf(err) == backstay.NotFound {
+		return backstay.Errorf(backstay.Invalid, "The app could not be found: '%s'", n.AppID)
+	}
+	return err
+}
+
+func bindRequest(b backstay.Binding, parameters []byte) backstay.BindRequest {
+	return backstay.BindRequest{InstanceID: b.InstanceID, BindingID: b.ID, AppID: b.AppID, Parameters: parameters}
+}
+
+// DeleteBinding accepts the end of a binding: its credentials stop working.
+func (m *Market) DeleteBinding(ctx context.Context, by backstay.Actor, id backstay.BindingID) (backstay.Job, error) {
+	if _, err := m.Binding(ctx, by, id); err != nil {
+		return backstay.Job{}, err
+	}
+	j := newJob(deleteBinding, string(id), backstay.JobPolling)
+	return j, m.Store.AcceptBindingDeletion(ctx, id, inProgress(backstay.Delete), j)
+}
+
+// Credentials returns what a binding gives access with. Until it is made there is nothing to find.
+func (m *Market) Credentials(ctx context.Context, by backstay.Actor, id backstay.BindingID) (backstay.Credentials, error) {
+	if _, err := m.Binding(ctx, by, id); err != nil {
+		return nil, err
+	}
+	return m.credentials(ctx, id)
+}
+
+func (m *Market) credentials(ctx context.Context, id backstay.BindingID) (c backstay.Credentials, err error) {
+	_, sealed, err := m.Store.BindingSecrets(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	if sealed == nil {
+		return nil, backstay.Errorf(backstay.NotFound, "Service credential binding has no credentials yet")
+	}
+	return c, m.openJSON(credentialsContext(id), sealed, &c)
+}
+
+// BoundServices lists the usable bindings of an app, oldest first, with all that VCAP_SERVICES says
+// of them.
+func (m *Market) BoundServices(ctx context.Context, by backstay.Actor, app backstay.AppID) ([]BoundService, error) {
+	if _, err := m.App(ctx, by, app); err != nil {
+		return nil, err
+	}
+	l, err := m.Bindings(ctx, by, BindingFilter{AppIDs: []backstay.AppID{app}, Types: []backstay.BindingType{backstay.AppBinding}})
+	if err != nil {
+		return nil, err
+	}
+	var bound []BoundService
+	for _, b := range l.Items {
+		s, err := m.boundService(ctx, by, b)
+		if backstay.KindOf(err) == backstay.NotFound {
+			continue // not made yet, or gone since we listed it
+		}
+		if err != nil {
+			return nil, err
+		}
+		bound = append(bound, s)
+	}
+	return bound, nil
+}
+
+func (m *Market) boundService(ctx context.Context, by backstay.Actor, b backstay.Binding) (s BoundService, err error) {
+	s.Binding = b
+	if s.Credentials, err = m.credentials(ctx, b.ID); err != nil {
+		return s, err
+	}
+	if s.Instance, err = m.Instance(ctx, by, b.InstanceID); err != nil {
+		return s, err
+	}
+	if s.Plan, err = m.Plan(ctx, by, s.Instance.PlanID); err != nil {
+		return s, err
+	}
+	s.Offering, err = m.Offering(ctx, by, s.Plan.OfferingID)
+	return s, err
+}
+
+// Job returns a job that was accepted.
+func (m *Market) Job(ctx context.Context, by backstay.Actor, id backstay.JobID) (backstay.Job, error) {
+	if err := authorize(by, "Job"); err != nil {
+		return backstay.Job{}, err
+	}
+	return m.Store.Job(ctx, id)
+}
+
+// AwaitJob returns the job as soon as it has ended, or as it is when limit has passed.
+func (m *Market) AwaitJob(ctx context.Context, id backstay.JobID, limit time.Duration) (backstay.Job, error) {
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	return m.Store.AwaitJob(ctx, id)
+}

@@ -1,0 +1,153 @@
+package market
+
+import (
+	"context"
+	"encoding/json"
+
+	"github.com/backstay/backstay"
+)
+
+// Instances lists the service instances that by may see.
+func (m *Market) Instances(ctx context.Context, by backstay.Actor, f InstanceFilter) (List[backstay.Instance], error) {
+	if !mayList(by) {
+		return List[backstay.Instance]{}, nil
+	}
+	return m.Store.Instances(ctx, f)
+}
+
+// Instance returns one service instance.
+func (m *Market) Instance(ctx context.Context, by backstay.Actor, id backstay.InstanceID) (backstay.Instance, error) {
+	l, err := m.Instances(ctx, by, InstanceFilter{IDs: []backstay.InstanceID{id}})
+	return only(l, err, "Service instance")
+}
+
+// CreateInstance accepts a service instance. Whatever can be refused is refused before anything is
+// written; the job does the rest.
+func (m *Market) CreateInstance(ctx context.Context, by backstay.Actor, n NewInstance) (backstay.Job, error) {
+	space, err := m.Space(ctx, by, n.SpaceID)
+	if backstay.KindOf(err) == backstay.NotFound {
+		return backstay.Job{}, backstay.Errorf(backstay.Invalid, "Invalid space. Ensure that the space exists and you have access to it.")
+	}
+	if err != nil {
+		return backstay.Job{}, err
+	}
+	plan, err := m.buyablePlan(ctx, by, n.PlanID)
+	if err != nil {
+		return backstay.Job{}, err
+	}
+	if err := m.checkNewInstance(ctx, by, n); err != nil {
+		return backstay.Job{}, err
+	}
+	in := backstay.Instance{ID: backstay.InstanceID(newID()), SpaceID: space.ID, PlanID: plan.ID, Name: n.Name, Tags: n.Tags, LastOperation: inProgress(backstay.Create)}
+	if a, ok := m.Broker.(backstay.Admitter); ok {
+		if err := a.AdmitProvision(ctx, provisionRequest(in, space, plan, n.Parameters)); err != nil {
+			return backstay.Job{}, err
+		}
+	}
+	j := newJob(createInstance, string(in.ID), backstay.JobPolling)
+	return j, m.Store.AcceptInstance(ctx, in, m.sealParameters(parametersContext(in.ID), n.Parameters), j)
+}
+
+// checkNewInstance refuses a bad name first: it is what the cf command wants to hear of when an
+// instance exists already.
+func (m *Market) checkNewInstance(ctx context.Context, by backstay.Actor, n NewInstance) error {
+	if err := checkName(n.Name); err != nil {
+		return err
+	}
+	if err := checkTags(n.Tags); err != nil {
+		return err
+	}
+	if err := checkParameters(n.Parameters); err != nil {
+		return err
+	}
+	l, err := m.Instances(ctx, by, InstanceFilter{Names: []string{n.Name}, SpaceIDs: []backstay.SpaceID{n.SpaceID}})
+	if err == nil && len(l.Items) > 0 {
+		err = backstay.Errorf(backstay.Taken, "The service instance name is taken: %s.", n.Name)
+	}
+	return err
+}
+
+func (m *Market) buyablePlan(ctx context.Context, by backstay.Actor, id backstay.PlanID) (backstay.Plan, error) {
+	p, err := m.Plan(ctx, by, id)
+	if backstay.KindOf(err) == backstay.NotFound || err == nil && !p.Available {
+		err = backstay.Errorf(backstay.Invalid, "Invalid service plan. Ensure that the service plan exists, is available, and you have access to it.")
+	}
+	return p, err
+}
+
+// checkParameters refuses anything but a JSON object, or nothing.
+func checkParameters(raw []byte) error {
+	if raw == nil {
+		return nil
+	}
+	var object map[string]json.RawMessage
+	if err := json.Unmarshal(raw, &object); err != nil || object == nil {
+		return backstay.Errorf(backstay.Invalid, "Parameters must be a JSON object")
+	}
+	return nil
+}
+
+func (m *Market) sealParameters(context string, raw []byte) []byte {
+	if raw == nil {
+		return nil
+	}
+	return m.Key.Seal(raw, context)
+}
+
+func (m *Market) openParameters(context string, sealed []byte) (json.RawMessage, error) {
+	if sealed == nil {
+		return nil, nil
+	}
+	return m.Key.Open(sealed, context)
+}
+
+func provisionRequest(in backstay.Instance, s backstay.Space, p backstay.Plan, parameters []byte) backstay.ProvisionRequest {
+	return backstay.ProvisionRequest{
+		InstanceID: in.ID, OfferingID: p.OfferingID, PlanID: p.ID,
+		OrganizationID: s.OrganizationID, SpaceID: s.ID, Name: in.Name, Parameters: parameters,
+	}
+}
+
+// UpdateInstance renames an instance or gives it other tags. Plans and parameters cannot change yet.
+func (m *Market) UpdateInstance(ctx context.Context, by backstay.Actor, id backstay.InstanceID, u InstanceUpdate) (backstay.Instance, error) {
+	in, err := m.Instance(ctx, by, id)
+	if err != nil {
+		return in, err
+	}
+	switch {
+	case u.PlanID != nil && *u.PlanID != in.PlanID:
+		return in, backstay.Errorf(backstay.Unsupported, "The service does not support changing plans.")
+	case u.Parameters != nil:
+		return in, backstay.Errorf(backstay.Unsupported, "The service does not support changing parameters.")
+	}
+	if u.Name != nil {
+		if err := checkName(*u.Name); err != nil {
+			return in, err
+		}
+	}
+	if err := checkTags(u.Tags); err != nil {
+		return in, err
+	}
+	return m.Store.UpdateInstance(ctx, id, u.Name, u.Tags)
+}
+
+// DeleteInstance accepts the end of an instance and of its data.
+func (m *Market) DeleteInstance(ctx context.Context, by backstay.Actor, id backstay.InstanceID) (backstay.Job, error) {
+	if _, err := m.Instance(ctx, by, id); err != nil {
+		return backstay.Job{}, err
+	}
+	j := newJob(deleteInstance, string(id), backstay.JobPolling)
+	return j, m.Store.AcceptInstanceDeletion(ctx, id, inProgress(backstay.Delete), j)
+}
+
+// InstanceParameters returns the parameters in force, as the broker tells them.
+func (m *Market) InstanceParameters(ctx context.Context, by backstay.Actor, id backstay.InstanceID) (map[string]any, error) {
+	if _, err := m.Instance(ctx, by, id); err != nil {
+		return nil, err
+	}
+	f, ok := m.Broker.(backstay.ParameterFetcher)
+	if !ok {
+		return nil, backstay.Errorf(backstay.Unsupported, "This service does not support fetching service instance parameters.")
+	}
+	return f.Parameters(ctx, id)
+}

@@ -1,0 +1,84 @@
+package market
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/backstay/backstay"
+	"github.com/backstay/backstay/internal/step"
+)
+
+// What jobs do, in Cloud Foundry's names.
+const (
+	createInstance     = "service_instance.create"
+	deleteInstance     = "service_instance.delete"
+	createBinding      = "service_bindings.create"
+	deleteBinding      = "service_bindings.delete"
+	deleteApp          = "app.delete"
+	deleteSpace        = "space.delete"
+	deleteOrganization = "organization.delete"
+	deleteRole         = "role.delete"
+)
+
+// operations is how each job is done, and how its failure is told.
+var operations = map[string]struct {
+	steps func(m *Market, j backstay.Job) []step.Step
+	fail  func(m *Market, ctx context.Context, j backstay.Job) error
+}{
+	createInstance:     {(*Market).createInstanceSteps, failInstance(backstay.Create)},
+	deleteInstance:     {(*Market).deleteInstanceSteps, failInstance(backstay.Delete)},
+	createBinding:      {(*Market).createBindingSteps, (*Market).failNewBinding},
+	deleteBinding:      {(*Market).deleteBindingSteps, (*Market).failBindingDeletion},
+	deleteApp:          {(*Market).deleteAppSteps, (*Market).failJob},
+	deleteSpace:        {(*Market).deleteSpaceSteps, (*Market).failJob},
+	deleteOrganization: {(*Market).deleteOrganizationSteps, (*Market).failJob},
+	deleteRole:         {(*Market).deleteRoleSteps, (*Market).failJob},
+}
+
+// StepNames lists every step of every job: where a process may die in the middle of one.
+func StepNames() []string {
+	var names []string
+	for _, o := range operations {
+		names = append(names, step.Names(o.steps(nil, backstay.Job{}))...)
+	}
+	return names
+}
+
+// Work does a job that was accepted, from its beginning: steps already done do nothing again. It
+// returns an error if the job is to be tried again; last says that it will not be, so that whatever
+// goes wrong now is the end of it.
+func (m *Market) Work(ctx context.Context, id backstay.JobID, last bool) error {
+	j, err := m.Store.Job(ctx, id)
+	if err != nil {
+		return err
+	}
+	if j.State == backstay.JobComplete || j.State == backstay.JobFailed {
+		return nil
+	}
+	o, ok := operations[j.Operation]
+	if !ok {
+		return fmt.Errorf("job %s: unknown operation %q", id, j.Operation)
+	}
+	err = step.Run(ctx, o.steps(m, j)...)
+	if err == nil || ctx.Err() != nil {
+		return err
+	}
+	m.Log.Warn("job did not succeed", "job", id, "operation", j.Operation, "resource", j.Resource, "kind", backstay.KindOf(err).String(), "last", last, "error", err)
+	if retryable(err) && !last {
+		return err
+	}
+	j.State, j.Kind, j.Sentence = backstay.JobFailed, backstay.KindOf(err), backstay.SentenceOf(err)
+	return o.fail(m, ctx, j)
+}
+
+// retryable errors are those that nobody has explained to the user yet, and races with what came
+// into a space or an organization while it was being emptied.
+func retryable(err error) bool {
+	k := backstay.KindOf(err)
+	return k == backstay.Internal || k == backstay.InUse || k == backstay.Busy
+}
+
+// failJob records a failure that changes nothing but the job.
+func (m *Market) failJob(ctx context.Context, j backstay.Job) error {
+	return m.Store.FinishJob(ctx, j)
+}

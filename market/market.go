@@ -1,0 +1,80 @@
+package market
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/backstay/backstay"
+	"github.com/backstay/backstay/internal/seal"
+)
+
+// Market is the floor where services are asked for. Its fields are set once, before use; its
+// methods are safe for concurrent use.
+type Market struct {
+	Store  Store
+	Broker backstay.Broker
+	Key    seal.Key // seals parameters, environments and credentials before they reach the Store
+	Log    *slog.Logger
+}
+
+// KeepCatalog asks the broker what it offers and puts that on sale.
+func (m *Market) KeepCatalog(ctx context.Context) error {
+	offerings, err := m.Broker.Catalog(ctx)
+	if err != nil {
+		return err
+	}
+	return m.Store.KeepCatalog(ctx, offerings)
+}
+
+// Offerings lists what is offered to by, who may be nobody in particular.
+func (m *Market) Offerings(ctx context.Context, by backstay.Actor, f OfferingFilter) (List[backstay.Offering], error) {
+	return m.Store.Offerings(ctx, f)
+}
+
+// Offering returns one offering, without its plans.
+func (m *Market) Offering(ctx context.Context, by backstay.Actor, id backstay.OfferingID) (backstay.Offering, error) {
+	l, err := m.Offerings(ctx, by, OfferingFilter{IDs: []backstay.OfferingID{id}})
+	return only(l, err, "Service offering")
+}
+
+// Plans lists what can be bought by by, who may be nobody in particular.
+func (m *Market) Plans(ctx context.Context, by backstay.Actor, f PlanFilter) (List[backstay.Plan], error) {
+	return m.Store.Plans(ctx, f)
+}
+
+// Plan returns one plan.
+func (m *Market) Plan(ctx context.Context, by backstay.Actor, id backstay.PlanID) (backstay.Plan, error) {
+	l, err := m.Plans(ctx, by, PlanFilter{IDs: []backstay.PlanID{id}})
+	return only(l, err, "Service plan")
+}
+
+// only is the one item of a list narrowed by id.
+func only[T any](l List[T], err error, noun string) (T, error) {
+	if err == nil && len(l.Items) == 0 {
+		err = backstay.Errorf(backstay.NotFound, "%s not found", noun)
+	}
+	if err != nil {
+		var zero T
+		return zero, err
+	}
+	return l.Items[0], nil
+}
+
+// newID returns a fresh identifier, sorted by time so that indexes stay dense.
+func newID() string { return uuid.Must(uuid.NewV7()).String() }
+
+// inProgress is a new operation that nobody has begun.
+func inProgress(t backstay.OperationType) backstay.Operation {
+	now := time.Now()
+	return backstay.Operation{Type: t, State: backstay.InProgress, Description: string(t) + " in progress", CreatedAt: now, UpdatedAt: now}
+}
+
+// newJob is a job for an operation on a resource. Those that wait for a broker are born POLLING:
+// the cf command blocks on PROCESSING, even when it was not asked to wait.
+func newJob(operation, resource string, s backstay.JobState) backstay.Job {
+	now := time.Now()
+	return backstay.Job{ID: backstay.JobID(newID()), Operation: operation, Resource: resource, State: s, CreatedAt: now, UpdatedAt: now}
+}

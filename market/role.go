@@ -1,0 +1,104 @@
+package market
+
+import (
+	"context"
+	"slices"
+
+	"github.com/backstay/backstay"
+)
+
+var (
+	organizationRoles = []string{"organization_user", "organization_auditor", "organization_manager", "organization_billing_manager"}
+	spaceRoles        = []string{"space_auditor", "space_developer", "space_manager", "space_supporter"}
+)
+
+// Users lists those who may log in.
+func (m *Market) Users(ctx context.Context, by backstay.Actor, f UserFilter) (List[backstay.User], error) {
+	if !mayList(by) {
+		f.IDs = []backstay.UserID{by.UserID}
+	}
+	return m.Store.Users(ctx, f)
+}
+
+// Roles lists the roles that by may see.
+func (m *Market) Roles(ctx context.Context, by backstay.Actor, f RoleFilter) (List[backstay.Role], error) {
+	if !mayList(by) {
+		return List[backstay.Role]{}, nil
+	}
+	return m.Store.Roles(ctx, f)
+}
+
+// CreateRole gives a user, named by id or username, a role in an organization or a space.
+func (m *Market) CreateRole(ctx context.Context, by backstay.Actor, n NewRole) (backstay.Role, error) {
+	user, err := m.findUser(ctx, n)
+	if err != nil {
+		return backstay.Role{}, err
+	}
+	if err := m.checkRolePlace(ctx, by, n); err != nil {
+		return backstay.Role{}, err
+	}
+	r, err := m.Store.AddRole(ctx, backstay.Role{
+		ID: backstay.RoleID(newID()), Type: n.Type, UserID: user.ID, OrganizationID: n.OrganizationID, SpaceID: n.SpaceID,
+	})
+	if backstay.KindOf(err) == backstay.Taken {
+		return r, m.roleTaken(ctx, by, n, user)
+	}
+	return r, err
+}
+
+func (m *Market) findUser(ctx context.Context, n NewRole) (backstay.User, error) {
+	f := UserFilter{Usernames: []string{n.Username}}
+	if n.UserID != "" {
+		f = UserFilter{IDs: []backstay.UserID{n.UserID}}
+	}
+	l, err := m.Store.Users(ctx, f)
+	if err != nil {
+		return backstay.User{}, err
+	}
+	if len(l.Items) == 0 {
+		return backstay.User{}, backstay.Errorf(backstay.Invalid, "Invalid user. Ensure that the user exists and you have access to it.")
+	}
+	return l.Items[0], nil
+}
+
+func (m *Market) checkRolePlace(ctx context.Context, by backstay.Actor, n NewRole) error {
+	switch {
+	case slices.Contains(organizationRoles, n.Type) && n.OrganizationID != "" && n.SpaceID == "":
+		if _, err := m.Organization(ctx, by, n.OrganizationID); err != nil {
+			return backstay.Errorf(backstay.Invalid, "Invalid organization. Ensure that the organization exists and you have access to it.")
+		}
+	case slices.Contains(spaceRoles, n.Type) && n.SpaceID != "" && n.OrganizationID == "":
+		if _, err := m.Space(ctx, by, n.SpaceID); err != nil {
+			return backstay.Errorf(backstay.Invalid, "Invalid space. Ensure that the space exists and you have access to it.")
+		}
+	default:
+		return backstay.Errorf(backstay.Invalid, "Role type '%s' must be one of %v with an organization, or one of %v with a space", n.Type, organizationRoles, spaceRoles)
+	}
+	return nil
+}
+
+// roleTaken is Cloud Foundry's sentence, which the cf command takes for success.
+func (m *Market) roleTaken(ctx context.Context, by backstay.Actor, n NewRole, u backstay.User) error {
+	if n.SpaceID != "" {
+		s, err := m.Space(ctx, by, n.SpaceID)
+		if err != nil {
+			return err
+		}
+		return backstay.Errorf(backstay.Taken, "User '%s' already has '%s' role in space '%s'.", u.Username, n.Type, s.Name)
+	}
+	o, err := m.Organization(ctx, by, n.OrganizationID)
+	if err != nil {
+		return err
+	}
+	return backstay.Errorf(backstay.Taken, "User '%s' already has '%s' role in organization '%s'.", u.Username, n.Type, o.Name)
+}
+
+// DeleteRole takes a role away.
+func (m *Market) DeleteRole(ctx context.Context, by backstay.Actor, id backstay.RoleID) (backstay.Job, error) {
+	l, err := m.Roles(ctx, by, RoleFilter{IDs: []backstay.RoleID{id}})
+	if _, err := only(l, err, "Role"); err != nil {
+		return backstay.Job{}, err
+	}
+	j := newJob(deleteRole, string(id), backstay.JobProcessing)
+	return j, m.Store.AcceptJob(ctx, j)
+}

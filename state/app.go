@@ -1,0 +1,76 @@
+package state
+
+import (
+	"context"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/backstay/backstay"
+	"github.com/backstay/backstay/market"
+)
+
+const appColumns = `a.id, a.space_id, a.name, a.created_at, a.updated_at`
+
+func scanApp(r pgx.CollectableRow) (a backstay.App, err error) {
+	err = r.Scan(&a.ID, &a.SpaceID, &a.Name, &a.CreatedAt, &a.UpdatedAt)
+	return a, err
+}
+
+func (s *Store) Apps(ctx context.Context, f market.AppFilter) (market.List[backstay.App], error) {
+	q := query{columns: appColumns, from: "market.apps a JOIN market.spaces s ON s.id = a.space_id", alias: "a"}
+	in(&q, "a.id", f.IDs)
+	in(&q, "a.name", f.Names)
+	in(&q, "a.space_id", f.SpaceIDs)
+	in(&q, "s.organization_id", f.OrganizationIDs)
+	return list(ctx, s, q, f.Order, f.Page, scanApp)
+}
+
+func (s *Store) AddApp(ctx context.Context, a backstay.App) (backstay.App, error) {
+	added, err := one(ctx, s.pool, scanApp, `INSERT INTO market.apps AS a (id, space_id, name) VALUES ($1, $2, $3) RETURNING `+appColumns, a.ID, a.SpaceID, a.Name)
+	if violates(err, "app_space") {
+		return added, backstay.Errorf(backstay.Invalid, "Invalid space. Ensure that the space exists and you have access to it.")
+	}
+	return added, appTaken(err, a.Name)
+}
+
+func (s *Store) RenameApp(ctx context.Context, id backstay.AppID, name string) (backstay.App, error) {
+	a, err := one(ctx, s.pool, scanApp, `UPDATE market.apps a SET name = $2, updated_at = now() WHERE id = $1 RETURNING `+appColumns, id, name)
+	return a, appTaken(orNotFound(err, "App"), name)
+}
+
+func appTaken(err error, name string) error {
+	if violates(err, "app_name") {
+		return backstay.Errorf(backstay.Taken, "App with the name '%s' already exists.", name)
+	}
+	return err
+}
+
+func (s *Store) SealedEnvironment(ctx context.Context, id backstay.AppID) ([]byte, error) {
+	var sealed []byte
+	err := s.pool.QueryRow(ctx, `SELECT environment FROM market.apps WHERE id = $1`, id).Scan(&sealed)
+	return sealed, orNotFound(err, "App")
+}
+
+func (s *Store) UpdateEnvironment(ctx context.Context, id backstay.AppID, change func(sealed []byte) ([]byte, error)) error {
+	return s.tx(ctx, func(tx pgx.Tx) error {
+		var sealed []byte
+		err := tx.QueryRow(ctx, `SELECT environment FROM market.apps WHERE id = $1 FOR UPDATE`, id).Scan(&sealed)
+		if err != nil {
+			return orNotFound(err, "App")
+		}
+		changed, err := change(sealed)
+		if err != nil {
+			return err
+		}
+		_, err = tx.Exec(ctx, `UPDATE market.apps SET environment = $2, updated_at = now() WHERE id = $1`, id, changed)
+		return err
+	})
+}
+
+func (s *Store) RemoveApp(ctx context.Context, id backstay.AppID) error {
+	_, err := s.pool.Exec(ctx, `DELETE FROM market.apps WHERE id = $1`, id)
+	if violates(err, "binding_app") {
+		return backstay.Errorf(backstay.InUse, "The app still has service bindings.")
+	}
+	return err
+}

@@ -1,0 +1,140 @@
+package state
+
+import (
+	"context"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/backstay/backstay"
+	"github.com/backstay/backstay/market"
+)
+
+const bindingColumns = `b.id, b.type, b.name, b.instance_id, coalesce(b.app_id, ''), b.op_type, b.op_state, b.op_description, b.op_created_at, b.op_updated_at, b.created_at, b.updated_at`
+
+func scanBinding(r pgx.CollectableRow) (b backstay.Binding, err error) {
+	op := &b.LastOperation
+	err = r.Scan(&b.ID, &b.Type, &b.Name, &b.InstanceID, &b.AppID, &op.Type, &op.State, &op.Description, &op.CreatedAt, &op.UpdatedAt, &b.CreatedAt, &b.UpdatedAt)
+	return b, err
+}
+
+func (s *Store) Bindings(ctx context.Context, f market.BindingFilter) (market.List[backstay.Binding], error) {
+	q := query{columns: bindingColumns, from: "market.bindings b", alias: "b"}
+	if f.InstanceNames != nil {
+		q.from += " JOIN market.instances i ON i.id = b.instance_id"
+	}
+	if f.AppNames != nil {
+		q.from += " JOIN market.apps a ON a.id = b.app_id"
+	}
+	in(&q, "b.id", f.IDs)
+	in(&q, "b.name", f.Names)
+	in(&q, "b.type", f.Types)
+	in(&q, "b.instance_id", f.InstanceIDs)
+	in(&q, "b.app_id", f.AppIDs)
+	in(&q, "i.name", f.InstanceNames)
+	in(&q, "a.name", f.AppNames)
+	return list(ctx, s, q, f.Order, f.Page, scanBinding)
+}
+
+func (s *Store) BindingSecrets(ctx context.Context, id backstay.BindingID) (parameters, credentials []byte, err error) {
+	err = s.pool.QueryRow(ctx, `SELECT parameters, credentials FROM market.bindings WHERE id = $1`, id).Scan(&parameters, &credentials)
+	return parameters, credentials, orNotFound(err, "Service credential binding")
+}
+
+func (s *Store) AcceptBinding(ctx context.Context, b backstay.Binding, parameters []byte, j backstay.Job) error {
+	err := s.tx(ctx, func(tx pgx.Tx) error {
+		if err := lockBindable(ctx, tx, b); err != nil {
+			return err
+		}
+		if err := replaceFailed(ctx, tx, b); err != nil {
+			return err
+		}
+		op := b.LastOperation
+		if _, err := tx.Exec(ctx, `INSERT INTO market.bindings (id, type, name, instance_id, app_id, parameters, op_type, op_state, op_description)
+			VALUES ($1, $2, $3, $4, nullif($5, ''), $6, $7, $8, $9)`,
+			b.ID, b.Type, b.Name, b.InstanceID, b.AppID, parameters, op.Type, op.State, op.Description); err != nil {
+			return err
+		}
+		return s.acceptJob(ctx, tx, j)
+	})
+	switch {
+	case violates(err, "binding_app_once"):
+		return backstay.Errorf(backstay.Taken, "The app is already bound to the service instance.")
+	case violates(err, "binding_app_name"):
+		return backstay.Errorf(backstay.Taken, "The binding name is invalid. App binding names must be unique. The app already has a binding with name '%s'.", b.Name)
+	case violates(err, "binding_key_name"):
+		return backstay.Errorf(backstay.Taken, "The binding name is invalid. Key binding names must be unique. The service instance already has a key binding with name '%s'.", b.Name)
+	}
+	return err
+}
+
+// lockBindable locks the binding's instance, and refuses one that cannot be bound to what b names.
+func lockBindable(ctx context.Context, tx pgx.Tx, b backstay.Binding) error {
+	i, err := lockIdleInstance(ctx, tx, b.InstanceID)
+	if err != nil {
+		return err
+	}
+	if op := i.LastOperation; op.Type == backstay.Create && op.State == backstay.Failed {
+		return backstay.Errorf(backstay.Invalid, "The service instance %s cannot be bound: its creation failed. Delete it and create it again.", i.Name)
+	}
+	if b.Type != backstay.AppBinding {
+		return nil
+	}
+	var space backstay.SpaceID
+	err = tx.QueryRow(ctx, `SELECT space_id FROM market.apps WHERE id = $1 FOR SHARE`, b.AppID).Scan(&space)
+	if err != nil {
+		return orNotFound(err, "App")
+	}
+	if space != i.SpaceID {
+		return backstay.Errorf(backstay.Invalid, "The service instance and the app are in different spaces.")
+	}
+	return nil
+}
+
+// replaceFailed removes an earlier binding that stands in b's place and never came to be.
+func replaceFailed(ctx context.Context, tx pgx.Tx, b backstay.Binding) error {
+	_, err := tx.Exec(ctx, `DELETE FROM market.bindings WHERE instance_id = $1 AND type = $2 AND coalesce(app_id, '') = $3
+		AND (type = 'app' OR name = $4) AND op_type = 'create' AND op_state = 'failed'`, b.InstanceID, b.Type, b.AppID, b.Name)
+	return err
+}
+
+func (s *Store) AcceptBindingDeletion(ctx context.Context, id backstay.BindingID, op backstay.Operation, j backstay.Job) error {
+	return s.tx(ctx, func(tx pgx.Tx) error {
+		var instance backstay.InstanceID
+		err := tx.QueryRow(ctx, `SELECT instance_id FROM market.bindings WHERE id = $1`, id).Scan(&instance)
+		if err != nil {
+			return orNotFound(err, "Service credential binding")
+		}
+		i, err := lockIdleInstance(ctx, tx, instance)
+		if err != nil {
+			return err
+		}
+		tag, err := tx.Exec(ctx, `UPDATE market.bindings SET op_type = $2, op_state = $3, op_description = $4, op_created_at = now(), op_updated_at = now()
+			WHERE id = $1 AND op_state <> 'in progress'`, id, op.Type, op.State, op.Description)
+		if err != nil {
+			return err
+		}
+		if tag.RowsAffected() == 0 {
+			return backstay.Errorf(backstay.Busy, "An operation for a service binding of service instance %s is in progress.", i.Name)
+		}
+		return s.acceptJob(ctx, tx, j)
+	})
+}
+
+func (s *Store) FinishBinding(ctx context.Context, id backstay.BindingID, op backstay.Operation, credentials []byte, j backstay.Job) error {
+	return s.tx(ctx, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, `UPDATE market.bindings SET op_type = $2, op_state = $3, op_description = $4, op_updated_at = now(), updated_at = now(),
+			credentials = coalesce($5, credentials) WHERE id = $1`, id, op.Type, op.State, op.Description, credentials); err != nil {
+			return err
+		}
+		return finishJob(ctx, tx, j)
+	})
+}
+
+func (s *Store) RemoveBinding(ctx context.Context, id backstay.BindingID, j *backstay.JobID) error {
+	return s.tx(ctx, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, `DELETE FROM market.bindings WHERE id = $1`, id); err != nil {
+			return err
+		}
+		return completeJob(ctx, tx, j)
+	})
+}

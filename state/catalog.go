@@ -1,0 +1,78 @@
+package state
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/backstay/backstay"
+	"github.com/backstay/backstay/market"
+)
+
+func (s *Store) KeepCatalog(ctx context.Context, offerings []backstay.Offering) error {
+	return s.tx(ctx, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, `UPDATE market.plans SET available = false WHERE available`); err != nil {
+			return err
+		}
+		if _, err := tx.Exec(ctx, `UPDATE market.offerings SET available = false WHERE available`); err != nil {
+			return err
+		}
+		for _, o := range offerings {
+			if err := keepOffering(ctx, tx, o); err != nil {
+				return fmt.Errorf("keep offering %s: %w", o.Name, err)
+			}
+		}
+		return nil
+	})
+}
+
+func keepOffering(ctx context.Context, tx pgx.Tx, o backstay.Offering) error {
+	_, err := tx.Exec(ctx, `INSERT INTO market.offerings (id, name, description, documentation_url, tags, shareable, available)
+		VALUES ($1, $2, $3, $4, coalesce($5, '{}'::text[]), $6, true)
+		ON CONFLICT (id) DO UPDATE SET (name, description, documentation_url, tags, shareable, available, updated_at) =
+			ROW (excluded.name, excluded.description, excluded.documentation_url, excluded.tags, excluded.shareable, true, now())`,
+		o.ID, o.Name, o.Description, o.DocumentationURL, o.Tags, o.Shareable)
+	if err != nil {
+		return err
+	}
+	for i, p := range o.Plans {
+		_, err := tx.Exec(ctx, `INSERT INTO market.plans (id, offering_id, position, name, description, free, costs, schemas, available)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, true)
+			ON CONFLICT (id) DO UPDATE SET (position, name, description, free, costs, schemas, available, updated_at) =
+				ROW (excluded.position, excluded.name, excluded.description, excluded.free, excluded.costs, excluded.schemas, true, now())`,
+			p.ID, o.ID, i, p.Name, p.Description, p.Free, p.Costs, p.Schemas)
+		if err != nil {
+			return fmt.Errorf("plan %s: %w", p.Name, err)
+		}
+	}
+	return nil
+}
+
+func (s *Store) Offerings(ctx context.Context, f market.OfferingFilter) (market.List[backstay.Offering], error) {
+	q := query{columns: `o.id, o.name, o.description, o.documentation_url, o.tags, o.shareable, o.available, o.created_at, o.updated_at`, from: "market.offerings o", alias: "o"}
+	in(&q, "o.id", f.IDs)
+	in(&q, "o.name", f.Names)
+	is(&q, "o.available", f.Available)
+	return list(ctx, s, q, f.Order, f.Page, func(r pgx.CollectableRow) (o backstay.Offering, err error) {
+		err = r.Scan(&o.ID, &o.Name, &o.Description, &o.DocumentationURL, &o.Tags, &o.Shareable, &o.Available, &o.CreatedAt, &o.UpdatedAt)
+		return o, err
+	})
+}
+
+// Plans come, unless an order is asked for, as the catalog lists them.
+func (s *Store) Plans(ctx context.Context, f market.PlanFilter) (market.List[backstay.Plan], error) {
+	q := query{
+		columns: `p.id, p.offering_id, p.name, p.description, p.free, p.costs, p.schemas, p.available, p.created_at, p.updated_at`,
+		from:    "market.plans p JOIN market.offerings o ON o.id = p.offering_id", alias: "p", tie: "p.position",
+	}
+	in(&q, "p.id", f.IDs)
+	in(&q, "p.name", f.Names)
+	in(&q, "p.offering_id", f.OfferingIDs)
+	in(&q, "o.name", f.OfferingNames)
+	is(&q, "p.available", f.Available)
+	return list(ctx, s, q, f.Order, f.Page, func(r pgx.CollectableRow) (p backstay.Plan, err error) {
+		err = r.Scan(&p.ID, &p.OfferingID, &p.Name, &p.Description, &p.Free, &p.Costs, &p.Schemas, &p.Available, &p.CreatedAt, &p.UpdatedAt)
+		return p, err
+	})
+}

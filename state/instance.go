@@ -1,0 +1,146 @@
+package state
+
+import (
+	"context"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/backstay/backstay"
+	"github.com/backstay/backstay/market"
+)
+
+const instanceColumns = `i.id, i.space_id, i.plan_id, i.name, i.tags, i.op_type, i.op_state, i.op_description, i.op_created_at, i.op_updated_at, i.created_at, i.updated_at`
+
+func scanInstance(r pgx.CollectableRow) (i backstay.Instance, err error) {
+	op := &i.LastOperation
+	err = r.Scan(&i.ID, &i.SpaceID, &i.PlanID, &i.Name, &i.Tags, &op.Type, &op.State, &op.Description, &op.CreatedAt, &op.UpdatedAt, &i.CreatedAt, &i.UpdatedAt)
+	return i, err
+}
+
+func (s *Store) Instances(ctx context.Context, f market.InstanceFilter) (market.List[backstay.Instance], error) {
+	q := query{columns: instanceColumns, from: "market.instances i", alias: "i"}
+	if f.OrganizationIDs != nil {
+		q.from += " JOIN market.spaces s ON s.id = i.space_id"
+	}
+	if f.PlanNames != nil {
+		q.from += " JOIN market.plans p ON p.id = i.plan_id"
+	}
+	in(&q, "i.id", f.IDs)
+	in(&q, "i.name", f.Names)
+	in(&q, "i.space_id", f.SpaceIDs)
+	in(&q, "i.plan_id", f.PlanIDs)
+	in(&q, "s.organization_id", f.OrganizationIDs)
+	in(&q, "p.name", f.PlanNames)
+	return list(ctx, s, q, f.Order, f.Page, scanInstance)
+}
+
+func (s *Store) AcceptInstance(ctx context.Context, i backstay.Instance, parameters []byte, j backstay.Job) error {
+	err := s.tx(ctx, func(tx pgx.Tx) error {
+		op := i.LastOperation
+		_, err := tx.Exec(ctx, `INSERT INTO market.instances (id, space_id, plan_id, name, tags, parameters, op_type, op_state, op_description)
+			VALUES ($1, $2, $3, $4, coalesce($5, '{}'::text[]), $6, $7, $8, $9)`,
+			i.ID, i.SpaceID, i.PlanID, i.Name, i.Tags, parameters, op.Type, op.State, op.Description)
+		if err != nil {
+			return err
+		}
+		return s.acceptJob(ctx, tx, j)
+	})
+	if violates(err, "instance_space") {
+		return backstay.Errorf(backstay.Invalid, "Invalid space. Ensure that the space exists and you have access to it.")
+	}
+	return instanceTaken(err, i.Name)
+}
+
+func instanceTaken(err error, name string) error {
+	if violates(err, "instance_name") {
+		return backstay.Errorf(backstay.Taken, "The service instance name is taken: %s.", name)
+	}
+	return err
+}
+
+func (s *Store) InstanceParameters(ctx context.Context, id backstay.InstanceID) ([]byte, error) {
+	var sealed []byte
+	err := s.pool.QueryRow(ctx, `SELECT parameters FROM market.instances WHERE id = $1`, id).Scan(&sealed)
+	return sealed, orNotFound(err, "Service instance")
+}
+
+// lockInstance reads an instance so that until the transaction ends nobody else can change it.
+func lockInstance(ctx context.Context, tx pgx.Tx, id backstay.InstanceID) (backstay.Instance, error) {
+	i, err := one(ctx, tx, scanInstance, `SELECT `+instanceColumns+` FROM market.instances i WHERE id = $1 FOR UPDATE`, id)
+	return i, orNotFound(err, "Service instance")
+}
+
+// lockIdleInstance is lockInstance for one that no operation is working on.
+func lockIdleInstance(ctx context.Context, tx pgx.Tx, id backstay.InstanceID) (backstay.Instance, error) {
+	i, err := lockInstance(ctx, tx, id)
+	if err == nil && i.LastOperation.State == backstay.InProgress {
+		return i, busy(i.Name)
+	}
+	return i, err
+}
+
+func busy(instance string) error {
+	return backstay.Errorf(backstay.Busy, "An operation for service instance %s is in progress.", instance)
+}
+
+func (s *Store) AcceptInstanceDeletion(ctx context.Context, id backstay.InstanceID, op backstay.Operation, j backstay.Job) error {
+	return s.tx(ctx, func(tx pgx.Tx) error {
+		if _, err := lockIdleInstance(ctx, tx, id); err != nil {
+			return err
+		}
+		var bound bool
+		if err := tx.QueryRow(ctx, `SELECT EXISTS (SELECT FROM market.bindings WHERE instance_id = $1)`, id).Scan(&bound); err != nil {
+			return err
+		}
+		if bound {
+			return backstay.Errorf(backstay.InUse, "Please delete the service_bindings, service_keys, and routes associations for your service_instances.")
+		}
+		if _, err := tx.Exec(ctx, `UPDATE market.instances SET op_type = $2, op_state = $3, op_description = $4, op_created_at = now(), op_updated_at = now() WHERE id = $1`,
+			id, op.Type, op.State, op.Description); err != nil {
+			return err
+		}
+		return s.acceptJob(ctx, tx, j)
+	})
+}
+
+func (s *Store) UpdateInstance(ctx context.Context, id backstay.InstanceID, name *string, tags []string) (i backstay.Instance, err error) {
+	err = s.tx(ctx, func(tx pgx.Tx) error {
+		if _, err := lockIdleInstance(ctx, tx, id); err != nil {
+			return err
+		}
+		i, err = one(ctx, tx, scanInstance, `UPDATE market.instances i SET name = coalesce($2, name), tags = coalesce($3, tags), updated_at = now(),
+			op_type = 'update', op_state = 'succeeded', op_description = 'update succeeded', op_created_at = now(), op_updated_at = now()
+			WHERE id = $1 RETURNING `+instanceColumns, id, name, tags)
+		return err
+	})
+	if name != nil {
+		err = instanceTaken(err, *name)
+	}
+	return i, err
+}
+
+func (s *Store) ReportInstance(ctx context.Context, id backstay.InstanceID, op backstay.Operation, j *backstay.Job) error {
+	return s.tx(ctx, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, `UPDATE market.instances SET op_type = $2, op_state = $3, op_description = $4, op_updated_at = now() WHERE id = $1`,
+			id, op.Type, op.State, op.Description); err != nil {
+			return err
+		}
+		if j == nil {
+			return nil
+		}
+		return finishJob(ctx, tx, *j)
+	})
+}
+
+func (s *Store) RemoveInstance(ctx context.Context, id backstay.InstanceID, j *backstay.JobID) error {
+	err := s.tx(ctx, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, `DELETE FROM market.instances WHERE id = $1`, id); err != nil {
+			return err
+		}
+		return completeJob(ctx, tx, j)
+	})
+	if violates(err, "binding_instance") {
+		return backstay.Errorf(backstay.InUse, "The service instance still has bindings.")
+	}
+	return err
+}

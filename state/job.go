@@ -1,0 +1,128 @@
+package state
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/riverqueue/river"
+	"github.com/riverqueue/river/riverdriver/riverpgxv5"
+	"github.com/riverqueue/river/rivertype"
+
+	"github.com/backstay/backstay"
+)
+
+// jobSchema holds the job queue's own tables.
+const jobSchema = "river"
+
+// MaxAttempts is how often a job is tried while it fails for reasons of our own (Internal); with
+// the delays of retryPolicy that is about a minute and a half.
+const MaxAttempts = 14
+
+// marketJob asks for a run of a market job, brokerJob for one of a broker's operation.
+type (
+	marketJob struct {
+		Job backstay.JobID `json:"job"`
+	}
+	brokerJob struct {
+		Instance  backstay.InstanceID `json:"instance"`
+		Operation string              `json:"operation"`
+	}
+)
+
+func (marketJob) Kind() string { return "market" }
+func (brokerJob) Kind() string { return "broker" }
+
+// Runners do the jobs. Each is called until it returns nil; last tells that this is the last time,
+// whatever it returns, so that it can record a failure rather than leave the operation open.
+type Runners struct {
+	Market func(ctx context.Context, job backstay.JobID, last bool) error
+	Broker func(ctx context.Context, instance backstay.InstanceID, operation string, last bool) error
+}
+
+type worker[T river.JobArgs] struct {
+	river.WorkerDefaults[T]
+	run func(ctx context.Context, args T, last bool) error
+}
+
+func (w *worker[T]) Work(ctx context.Context, j *river.Job[T]) error {
+	err := w.run(ctx, j.Args, j.Attempt >= j.MaxAttempts)
+	if err != nil && ctx.Err() != nil {
+		return river.JobSnooze(0) // we are stopping: the next start takes it up, and it is not its fault
+	}
+	return err
+}
+
+// Timeout is none: an operation takes as long as it takes, and its steps have limits of their own.
+func (w *worker[T]) Timeout(*river.Job[T]) time.Duration { return -1 }
+
+// retryPolicy doubles from 100 ms to 10 s.
+type retryPolicy struct{}
+
+func (retryPolicy) NextRetry(j *rivertype.JobRow) time.Time {
+	delay := 100 * time.Millisecond << min(max(j.Attempt-1, 0), 7)
+	return time.Now().Add(min(delay, 10*time.Second))
+}
+
+// RunJobs runs jobs until ctx ends, beginning with those that a runner of this name had taken up
+// when it was killed. The name must be that of the one process that may run under it at a time.
+func (s *Store) RunJobs(ctx context.Context, name string, r Runners) error {
+	if err := s.reclaim(ctx, name); err != nil {
+		return fmt.Errorf("reclaim jobs of %s: %w", name, err)
+	}
+	workers := river.NewWorkers()
+	river.AddWorker(workers, &worker[marketJob]{run: func(ctx context.Context, a marketJob, last bool) error {
+		return r.Market(ctx, a.Job, last)
+	}})
+	river.AddWorker(workers, &worker[brokerJob]{run: func(ctx context.Context, a brokerJob, last bool) error {
+		return r.Broker(ctx, a.Instance, a.Operation, last)
+	}})
+	client, err := river.NewClient(riverpgxv5.New(s.pool), &river.Config{
+		ID:                name,
+		Schema:            jobSchema,
+		Logger:            s.log,
+		Workers:           workers,
+		RetryPolicy:       retryPolicy{},
+		FetchCooldown:     time.Millisecond,
+		FetchPollInterval: time.Second, // a safety net: NOTIFY brings them
+		Queues: map[string]river.QueueConfig{
+			marketQueue: {MaxWorkers: 200},
+			brokerQueue: {MaxWorkers: 200},
+		},
+	})
+	if err != nil {
+		return fmt.Errorf("open job runner: %w", err)
+	}
+	if err := client.Start(ctx); err != nil {
+		return fmt.Errorf("start job runner: %w", err)
+	}
+	<-ctx.Done()
+	stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+	defer cancel()
+	return client.StopAndCancel(stop)
+}
+
+const (
+	marketQueue = "market"
+	brokerQueue = "broker"
+)
+
+// reclaim puts back what an earlier process of the same name was running when it died. The queue's
+// own rescue waits for an hour, since it cannot know that nobody else has that name.
+func (s *Store) reclaim(ctx context.Context, name string) error {
+	_, err := s.pool.Exec(ctx, `UPDATE `+jobSchema+`.river_job
+		SET state = 'available', scheduled_at = now()
+		WHERE state = 'running' AND attempted_by[array_upper(attempted_by, 1)] = $1`, name)
+	return err
+}
+
+func (s *Store) insertMarketJob(ctx context.Context, tx pgx.Tx, id backstay.JobID) error {
+	_, err := s.inserts.InsertTx(ctx, tx, marketJob{Job: id}, &river.InsertOpts{Queue: marketQueue, MaxAttempts: MaxAttempts})
+	return err
+}
+
+func (s *Store) insertBrokerJob(ctx context.Context, tx pgx.Tx, id backstay.InstanceID, operation string) error {
+	_, err := s.inserts.InsertTx(ctx, tx, brokerJob{Instance: id, Operation: operation}, &river.InsertOpts{Queue: brokerQueue, MaxAttempts: MaxAttempts})
+	return err
+}

@@ -1,0 +1,116 @@
+package state
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/backstay/backstay"
+	"github.com/backstay/backstay/market"
+)
+
+// query builds every list: one SELECT over from, narrowed by filters, ordered and cut to a page.
+type query struct {
+	columns string
+	from    string // table and alias, with joins
+	alias   string // of the table whose created_at, updated_at, name and id order the list
+	tie     string // orders rows that are otherwise equal, before their id; may be empty
+	where   []string
+	args    []any
+}
+
+// in narrows the list to rows whose column is one of values; a nil slice does not narrow.
+func in[E ~string](q *query, column string, values []E) {
+	if values == nil {
+		return
+	}
+	texts := make([]string, len(values))
+	for i, v := range values {
+		texts[i] = string(v)
+	}
+	q.args = append(q.args, texts)
+	q.where = append(q.where, fmt.Sprintf("%s = ANY($%d)", column, len(q.args)))
+}
+
+// is narrows the list to rows whose column has the value; nil does not narrow.
+func is(q *query, column string, value *bool) {
+	if value == nil {
+		return
+	}
+	q.args = append(q.args, *value)
+	q.where = append(q.where, fmt.Sprintf("%s = $%d", column, len(q.args)))
+}
+
+func (q *query) condition() string {
+	if len(q.where) == 0 {
+		return ""
+	}
+	return " WHERE " + strings.Join(q.where, " AND ")
+}
+
+func (q *query) orderBy(o market.Order) string {
+	key := o.By
+	if key == "" {
+		key = market.ByCreation
+	}
+	direction := ""
+	if o.Descending {
+		direction = " DESC"
+	}
+	tie := q.alias + ".id"
+	if q.tie != "" {
+		tie = q.tie + direction + ", " + tie
+	}
+	return fmt.Sprintf(" ORDER BY %s.%s%s, %s%s", q.alias, key, direction, tie, direction)
+}
+
+// list returns the page of q's rows with the count of all of them. The zero Page is everything.
+func list[T any](ctx context.Context, s *Store, q query, o market.Order, p market.Page, scan pgx.RowToFunc[T]) (market.List[T], error) {
+	sql := "SELECT " + q.columns + " FROM " + q.from + q.condition() + q.orderBy(o)
+	if p.Size > 0 {
+		sql += fmt.Sprintf(" LIMIT %d OFFSET %d", p.Size, (max(p.Number, 1)-1)*p.Size)
+	}
+	rows, err := s.pool.Query(ctx, sql, q.args...)
+	if err != nil {
+		return market.List[T]{}, err
+	}
+	items, err := pgx.CollectRows(rows, scan)
+	if err != nil {
+		return market.List[T]{}, err
+	}
+	l := market.List[T]{Items: items, Total: len(items)}
+	if p.Size > 0 && (len(items) == p.Size || p.Number > 1) {
+		err = s.pool.QueryRow(ctx, "SELECT count(*) FROM "+q.from+q.condition(), q.args...).Scan(&l.Total)
+	}
+	return l, err
+}
+
+// violates tells whether err is the violation of the named constraint or unique index.
+func violates(err error, constraint string) bool {
+	var pg *pgconn.PgError
+	return errors.As(err, &pg) && pg.ConstraintName == constraint
+}
+
+// orNotFound turns the absence of a row into NotFound with a sentence as Cloud Foundry has it.
+func orNotFound(err error, noun string) error {
+	if errors.Is(err, pgx.ErrNoRows) {
+		return backstay.Errorf(backstay.NotFound, "%s not found", noun)
+	}
+	return err
+}
+
+// one runs a query for a single row.
+func one[T any](ctx context.Context, q interface {
+	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
+}, scan pgx.RowToFunc[T], sql string, args ...any) (T, error) {
+	rows, err := q.Query(ctx, sql, args...)
+	if err != nil {
+		var zero T
+		return zero, err
+	}
+	return pgx.CollectExactlyOneRow(rows, scan)
+}

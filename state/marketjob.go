@@ -1,0 +1,71 @@
+package state
+
+import (
+	"context"
+	"errors"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/backstay/backstay"
+)
+
+const jobColumns = `j.id, j.operation, j.resource, j.state, j.kind, j.sentence, j.created_at, j.updated_at`
+
+func scanJob(r pgx.CollectableRow) (j backstay.Job, err error) {
+	var kind string
+	err = r.Scan(&j.ID, &j.Operation, &j.Resource, &j.State, &kind, &j.Sentence, &j.CreatedAt, &j.UpdatedAt)
+	j.Kind = backstay.KindFromString(kind)
+	return j, err
+}
+
+func (s *Store) Job(ctx context.Context, id backstay.JobID) (backstay.Job, error) {
+	j, err := one(ctx, s.pool, scanJob, `SELECT `+jobColumns+` FROM market.jobs j WHERE id = $1`, id)
+	return j, orNotFound(err, "Job")
+}
+
+func (s *Store) AcceptJob(ctx context.Context, j backstay.Job) error {
+	return s.tx(ctx, func(tx pgx.Tx) error { return s.acceptJob(ctx, tx, j) })
+}
+
+func (s *Store) acceptJob(ctx context.Context, tx pgx.Tx, j backstay.Job) error {
+	if _, err := tx.Exec(ctx, `INSERT INTO market.jobs (id, operation, resource, state) VALUES ($1, $2, $3, $4)`, j.ID, j.Operation, j.Resource, j.State); err != nil {
+		return err
+	}
+	return s.insertMarketJob(ctx, tx, j.ID)
+}
+
+func (s *Store) FinishJob(ctx context.Context, j backstay.Job) error {
+	return s.tx(ctx, func(tx pgx.Tx) error { return finishJob(ctx, tx, j) })
+}
+
+func finishJob(ctx context.Context, tx pgx.Tx, j backstay.Job) error {
+	kind := ""
+	if j.State == backstay.JobFailed {
+		kind = j.Kind.String()
+	}
+	if _, err := tx.Exec(ctx, `UPDATE market.jobs SET state = $2, kind = $3, sentence = $4, updated_at = now() WHERE id = $1`, j.ID, j.State, kind, j.Sentence); err != nil {
+		return err
+	}
+	return announce(ctx, tx, jobTopic(j.ID))
+}
+
+func completeJob(ctx context.Context, tx pgx.Tx, id *backstay.JobID) error {
+	if id == nil {
+		return nil
+	}
+	return finishJob(ctx, tx, backstay.Job{ID: *id, State: backstay.JobComplete})
+}
+
+func jobTopic(id backstay.JobID) string { return "job/" + string(id) }
+
+func (s *Store) AwaitJob(ctx context.Context, id backstay.JobID) (j backstay.Job, err error) {
+	look := context.WithoutCancel(ctx) // the last look must not fail because the time is up
+	err = s.await(ctx, jobTopic(id), func() (bool, error) {
+		j, err = s.Job(look, id)
+		return j.State == backstay.JobComplete || j.State == backstay.JobFailed, err
+	})
+	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
+		return j, nil
+	}
+	return j, err
+}

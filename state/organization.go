@@ -1,0 +1,97 @@
+package state
+
+import (
+	"context"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/backstay/backstay"
+	"github.com/backstay/backstay/market"
+)
+
+const organizationColumns = `o.id, o.name, o.created_at, o.updated_at`
+
+func scanOrganization(r pgx.CollectableRow) (o backstay.Organization, err error) {
+	err = r.Scan(&o.ID, &o.Name, &o.CreatedAt, &o.UpdatedAt)
+	return o, err
+}
+
+func (s *Store) Organizations(ctx context.Context, f market.OrganizationFilter) (market.List[backstay.Organization], error) {
+	q := query{columns: organizationColumns, from: "market.organizations o", alias: "o"}
+	in(&q, "o.id", f.IDs)
+	in(&q, "o.name", f.Names)
+	return list(ctx, s, q, f.Order, f.Page, scanOrganization)
+}
+
+func (s *Store) AddOrganization(ctx context.Context, o backstay.Organization) (backstay.Organization, error) {
+	added, err := one(ctx, s.pool, scanOrganization, `INSERT INTO market.organizations AS o (id, name) VALUES ($1, $2) RETURNING `+organizationColumns, o.ID, o.Name)
+	return added, organizationTaken(err, o.Name)
+}
+
+func (s *Store) RenameOrganization(ctx context.Context, id backstay.OrganizationID, name string) (backstay.Organization, error) {
+	o, err := one(ctx, s.pool, scanOrganization, `UPDATE market.organizations o SET name = $2, updated_at = now() WHERE id = $1 RETURNING `+organizationColumns, id, name)
+	return o, organizationTaken(orNotFound(err, "Organization"), name)
+}
+
+func organizationTaken(err error, name string) error {
+	if violates(err, "organization_name") {
+		return backstay.Errorf(backstay.Taken, "Organization '%s' already exists.", name)
+	}
+	return err
+}
+
+func (s *Store) FinishDeleteOrganization(ctx context.Context, id backstay.OrganizationID, j backstay.JobID) error {
+	return s.tx(ctx, func(tx pgx.Tx) error {
+		_, err := tx.Exec(ctx, `DELETE FROM market.organizations WHERE id = $1`, id)
+		if violates(err, "space_organization") {
+			return backstay.Errorf(backstay.InUse, "The organization still has spaces.")
+		}
+		if err != nil {
+			return err
+		}
+		return completeJob(ctx, tx, &j)
+	})
+}
+
+const spaceColumns = `s.id, s.organization_id, s.name, s.created_at, s.updated_at`
+
+func scanSpace(r pgx.CollectableRow) (s backstay.Space, err error) {
+	err = r.Scan(&s.ID, &s.OrganizationID, &s.Name, &s.CreatedAt, &s.UpdatedAt)
+	return s, err
+}
+
+func (s *Store) Spaces(ctx context.Context, f market.SpaceFilter) (market.List[backstay.Space], error) {
+	q := query{columns: spaceColumns, from: "market.spaces s", alias: "s"}
+	in(&q, "s.id", f.IDs)
+	in(&q, "s.name", f.Names)
+	in(&q, "s.organization_id", f.OrganizationIDs)
+	return list(ctx, s, q, f.Order, f.Page, scanSpace)
+}
+
+func (s *Store) AddSpace(ctx context.Context, sp backstay.Space) (backstay.Space, error) {
+	added, err := one(ctx, s.pool, scanSpace, `INSERT INTO market.spaces AS s (id, organization_id, name) VALUES ($1, $2, $3) RETURNING `+spaceColumns, sp.ID, sp.OrganizationID, sp.Name)
+	if violates(err, "space_organization") {
+		return added, backstay.Errorf(backstay.Invalid, "Invalid organization. Ensure the organization exists and you have access to it.")
+	}
+	return added, spaceTaken(err)
+}
+
+func (s *Store) RenameSpace(ctx context.Context, id backstay.SpaceID, name string) (backstay.Space, error) {
+	sp, err := one(ctx, s.pool, scanSpace, `UPDATE market.spaces s SET name = $2, updated_at = now() WHERE id = $1 RETURNING `+spaceColumns, id, name)
+	return sp, spaceTaken(orNotFound(err, "Space"))
+}
+
+func spaceTaken(err error) error {
+	if violates(err, "space_name") {
+		return backstay.Errorf(backstay.Taken, "Name must be unique per organization")
+	}
+	return err
+}
+
+func (s *Store) RemoveSpace(ctx context.Context, id backstay.SpaceID) error {
+	_, err := s.pool.Exec(ctx, `DELETE FROM market.spaces WHERE id = $1`, id)
+	if violates(err, "app_space") || violates(err, "instance_space") {
+		return backstay.Errorf(backstay.InUse, "The space still has apps or service instances.")
+	}
+	return err
+}
