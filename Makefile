@@ -1,0 +1,47 @@
+# make up        install what is missing, start Backstay, show a PostgreSQL service from marketplace to query
+# make down      stop it; all data stays
+# make test      everything that must hold
+# make check     format, vet, staticcheck and the import picture; part of make test
+# make bench     the benchmark table
+# make clean-data  delete all data, after asking
+#
+# DATA=dir and PORT=n keep two Backstays apart: make up DATA=/tmp/other PORT=7481
+
+export DATA PORT
+
+CF_VERSION = 8.18.0
+
+.PHONY: up down test check bench clean-data setup build backstay
+
+up: setup build
+	@scripts/up
+
+down: backstay
+	@bin/backstay stop $(if $(DATA),--data '$(DATA)')
+
+test: setup build check
+	go test -count=1 ./...
+
+check:
+	@unformatted=$$(gofmt -l .); if [ -n "$$unformatted" ]; then echo "gofmt -w $$unformatted"; exit 1; fi
+	go vet ./...
+	go tool staticcheck ./...
+	go test ./internal/archtest
+
+bench: setup build
+	go test -run '^$$' -bench . ./...
+
+clean-data: backstay
+	@scripts/clean-data
+
+setup:
+	@scripts/setup
+
+build: backstay bin/cf
+
+backstay: # go build knows best what is stale
+	go build -o bin/backstay ./cmd/backstay
+
+bin/cf: tools/cf/go.mod tools/cf/go.sum
+	go build -C tools/cf -trimpath -o ../../bin/cf \
+		-ldflags '-s -w -X code.cloudfoundry.org/cli/v8/version.binaryVersion=$(CF_VERSION)' code.cloudfoundry.org/cli/v8
