@@ -1,0 +1,57 @@
+package cfapi
+
+import (
+	"net/http"
+
+	"github.com/backstay/backstay"
+	"github.com/backstay/backstay/market"
+)
+
+// What Backstay has none of, and the cf command asks for all the same on its way to what there is:
+// apps run nowhere here, and instances are not shared.
+
+func (s *Server) empty(w http.ResponseWriter, r *request) error {
+	nothing := func(struct{}) struct{} { return struct{}{} }
+	return writeList(s, w, r, market.List[struct{}]{}, nothing, nil)
+}
+
+func (s *Server) emptyOfApp(w http.ResponseWriter, r *request) error {
+	if _, err := s.Market.App(r.Context(), r.by, appID(r)); err != nil {
+		return err
+	}
+	return s.empty(w, r)
+}
+
+func (s *Server) noDroplet(w http.ResponseWriter, r *request) error {
+	if _, err := s.Market.App(r.Context(), r.by, appID(r)); err != nil {
+		return err
+	}
+	return backstay.Errorf(backstay.NotFound, "Droplet not found") // the very words the cf command knows
+}
+
+func (s *Server) noSharedSpaces(w http.ResponseWriter, r *request) error {
+	in, err := s.Market.Instance(r.Context(), r.by, instanceID(r))
+	if err != nil {
+		return err
+	}
+	return writeJSON(w, http.StatusOK, map[string]any{
+		"data":  []reference{},
+		"links": links{"self": s.at("/v3/service_instances/%s/relationships/shared_spaces", in.ID)},
+	})
+}
+
+// sharingFlag is the one feature flag that the cf command asks for here.
+const sharingFlag = "service_instance_sharing"
+
+func (s *Server) showFeatureFlag(w http.ResponseWriter, r *request) error {
+	if r.PathValue("name") != sharingFlag {
+		return backstay.Errorf(backstay.NotFound, "Feature flag not found")
+	}
+	return writeJSON(w, http.StatusOK, map[string]any{
+		"name":                 sharingFlag,
+		"enabled":              false,
+		"updated_at":           nil,
+		"custom_error_message": nil,
+		"links":                links{"self": s.at("/v3/feature_flags/%s", sharingFlag)},
+	})
+}

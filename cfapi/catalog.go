@@ -1,0 +1,298 @@
+package cfapi
+
+import (
+	"encoding/json"
+	"net/http"
+	"slices"
+
+	"github.com/backstay/backstay"
+	"github.com/backstay/backstay/market"
+)
+
+// The one broker, as far as this API can tell: the market's.
+const (
+	brokerGUID = "2f0b5b39-6a0e-4c3d-9f57-8c2c1f3b7a10"
+	brokerName = "backstay"
+)
+
+type brokerResource struct {
+	GUID     string   `json:"guid"`
+	Name     string   `json:"name"`
+	URL      string   `json:"url"`
+	Metadata metadata `json:"metadata"`
+	Links    links    `json:"links"`
+}
+
+func (s *Server) broker() brokerResource {
+	return brokerResource{GUID: brokerGUID, Name: brokerName, URL: s.URL, Links: links{
+		"self":              s.at("/v3/service_brokers/%s", brokerGUID),
+		"service_offerings": s.at("/v3/service_offerings?service_broker_guids=%s", brokerGUID),
+	}}
+}
+
+// excludesBroker tells whether filters by broker leave nothing over.
+func excludesBroker(guids, names []string) bool {
+	return guids != nil && !slices.Contains(guids, brokerGUID) || names != nil && !slices.Contains(names, brokerName)
+}
+
+func (s *Server) listBrokers(w http.ResponseWriter, r *request) error {
+	l := market.List[brokerResource]{}
+	if !excludesBroker(r.list("guids"), r.list("names")) {
+		l.Total = 1
+		if r.page.Number == 1 {
+			l.Items = []brokerResource{s.broker()}
+		}
+	}
+	return writeList(s, w, r, l, func(b brokerResource) brokerResource { return b }, nil)
+}
+
+func (s *Server) showBroker(w http.ResponseWriter, r *request) error {
+	if r.PathValue("guid") != brokerGUID {
+		return backstay.Errorf(backstay.NotFound, "Service broker not found")
+	}
+	return writeJSON(w, http.StatusOK, s.broker())
+}
+
+type offeringResource struct {
+	identity
+	Name             string          `json:"name"`
+	Description      string          `json:"description"`
+	Available        bool            `json:"available"`
+	Tags             []string        `json:"tags"`
+	Requires         []string        `json:"requires"`
+	Shareable        bool            `json:"shareable"`
+	DocumentationURL *string         `json:"documentation_url"`
+	BrokerCatalog    offeringCatalog `json:"broker_catalog"`
+	Relationships    struct {
+		ServiceBroker toOne `json:"service_broker"`
+	} `json:"relationships"`
+	Metadata metadata  `json:"metadata"`
+	Links    links     `json:"links"`
+	Included *included `json:"included,omitempty"`
+}
+
+type offeringCatalog struct {
+	ID       backstay.OfferingID `json:"id"`
+	Metadata struct{}            `json:"metadata"`
+	Features offeringFeatures    `json:"features"`
+}
+
+type offeringFeatures struct {
+	PlanUpdateable       bool `json:"plan_updateable"`
+	Bindable             bool `json:"bindable"`
+	InstancesRetrievable bool `json:"instances_retrievable"`
+	BindingsRetrievable  bool `json:"bindings_retrievable"`
+	AllowContextUpdates  bool `json:"allow_context_updates"`
+}
+
+func (s *Server) offering(o backstay.Offering) offeringResource {
+	res := offeringResource{
+		identity:      identify(o.ID, o.CreatedAt, o.UpdatedAt),
+		Name:          o.Name,
+		Description:   o.Description,
+		Available:     o.Available,
+		Tags:          nonNil(o.Tags),
+		Requires:      []string{},
+		Shareable:     o.Shareable,
+		BrokerCatalog: offeringCatalog{ID: o.ID, Features: offeringFeatures{Bindable: true, InstancesRetrievable: true}},
+		Links: links{
+			"self":           s.at("/v3/service_offerings/%s", o.ID),
+			"service_plans":  s.at("/v3/service_plans?service_offering_guids=%s", o.ID),
+			"service_broker": s.at("/v3/service_brokers/%s", brokerGUID),
+		},
+	}
+	if o.DocumentationURL != "" {
+		res.DocumentationURL = &o.DocumentationURL
+	}
+	res.Relationships.ServiceBroker = related(brokerGUID)
+	return res
+}
+
+// nonNil makes a list that is shown as [] rather than null.
+func nonNil(list []string) []string {
+	if list == nil {
+		return []string{}
+	}
+	return list
+}
+
+func (s *Server) listOfferings(w http.ResponseWriter, r *request) error {
+	available, err := r.boolean("available", "Available")
+	if err != nil {
+		return err
+	}
+	f := market.OfferingFilter{
+		IDs:       ids[backstay.OfferingID](r.query, "guids"),
+		Names:     r.list("names"),
+		Available: available,
+		Order:     r.order,
+		Page:      r.page,
+	}
+	if excludesBroker(r.list("service_broker_guids"), r.list("service_broker_names")) {
+		f.IDs = []backstay.OfferingID{}
+	}
+	l, err := s.Market.Offerings(r.Context(), r.by, f)
+	if err != nil {
+		return err
+	}
+	return writeList(s, w, r, l, s.offering, s.includeInOfferings(r))
+}
+
+func (s *Server) includeInOfferings(r *request) *included {
+	if !r.fields("service_broker") {
+		return nil
+	}
+	return &included{ServiceBrokers: []brokerResource{s.broker()}}
+}
+
+func (s *Server) showOffering(w http.ResponseWriter, r *request) error {
+	o, err := s.Market.Offering(r.Context(), r.by, backstay.OfferingID(r.PathValue("guid")))
+	if err != nil {
+		return err
+	}
+	res := s.offering(o)
+	res.Included = s.includeInOfferings(r)
+	return writeJSON(w, http.StatusOK, res)
+}
+
+type planResource struct {
+	identity
+	Name            string            `json:"name"`
+	Description     string            `json:"description"`
+	VisibilityType  string            `json:"visibility_type"`
+	Available       bool              `json:"available"`
+	Free            bool              `json:"free"`
+	Costs           []costResource    `json:"costs"`
+	MaintenanceInfo struct{}          `json:"maintenance_info"`
+	BrokerCatalog   planCatalog       `json:"broker_catalog"`
+	Schemas         schemasResource   `json:"schemas"`
+	Relationships   planRelationships `json:"relationships"`
+	Metadata        metadata          `json:"metadata"`
+	Links           links             `json:"links"`
+}
+
+type costResource struct {
+	Amount   float64 `json:"amount"`
+	Currency string  `json:"currency"`
+	Unit     string  `json:"unit"`
+}
+
+type planCatalog struct {
+	ID       backstay.PlanID `json:"id"`
+	Metadata struct{}        `json:"metadata"`
+	Features planFeatures    `json:"features"`
+}
+
+type planFeatures struct {
+	PlanUpdateable bool `json:"plan_updateable"`
+	Bindable       bool `json:"bindable"`
+}
+
+type schemasResource struct {
+	ServiceInstance struct {
+		Create schemaResource `json:"create"`
+		Update schemaResource `json:"update"`
+	} `json:"service_instance"`
+	ServiceBinding struct {
+		Create schemaResource `json:"create"`
+	} `json:"service_binding"`
+}
+
+// schemaResource holds a JSON Schema; an empty one if there is nothing to say.
+type schemaResource struct {
+	Parameters json.RawMessage `json:"parameters"`
+}
+
+func schema(raw json.RawMessage) schemaResource {
+	if raw == nil {
+		raw = json.RawMessage(`{}`)
+	}
+	return schemaResource{raw}
+}
+
+type planRelationships struct {
+	ServiceOffering toOne `json:"service_offering"`
+}
+
+func (s *Server) plan(p backstay.Plan) planResource {
+	res := planResource{
+		identity:       identify(p.ID, p.CreatedAt, p.UpdatedAt),
+		Name:           p.Name,
+		Description:    p.Description,
+		VisibilityType: "public",
+		Available:      p.Available,
+		Free:           p.Free,
+		Costs:          convert(p.Costs, func(c backstay.Cost) costResource { return costResource(c) }),
+		BrokerCatalog:  planCatalog{ID: p.ID, Features: planFeatures{Bindable: true}},
+		Relationships:  planRelationships{related(p.OfferingID)},
+		Links: links{
+			"self":             s.at("/v3/service_plans/%s", p.ID),
+			"service_offering": s.at("/v3/service_offerings/%s", p.OfferingID),
+		},
+	}
+	res.Schemas.ServiceInstance.Create = schema(p.Schemas.CreateInstance)
+	res.Schemas.ServiceInstance.Update = schema(nil)
+	res.Schemas.ServiceBinding.Create = schema(p.Schemas.CreateBinding)
+	return res
+}
+
+// listPlans takes filters by space and organization, and does not narrow by them: every plan is
+// public.
+func (s *Server) listPlans(w http.ResponseWriter, r *request) error {
+	available, err := r.boolean("available", "Available")
+	if err != nil {
+		return err
+	}
+	f := market.PlanFilter{
+		IDs:           ids[backstay.PlanID](r.query, "guids"),
+		Names:         r.list("names"),
+		OfferingIDs:   ids[backstay.OfferingID](r.query, "service_offering_guids"),
+		OfferingNames: r.list("service_offering_names"),
+		Available:     available,
+		Order:         r.order,
+		Page:          r.page,
+	}
+	if excludesBroker(r.list("service_broker_guids"), r.list("service_broker_names")) {
+		f.IDs = []backstay.PlanID{}
+	}
+	l, err := s.Market.Plans(r.Context(), r.by, f)
+	if err != nil {
+		return err
+	}
+	with, err := s.includeInPlans(r, l.Items)
+	if err != nil {
+		return err
+	}
+	return writeList(s, w, r, l, s.plan, with)
+}
+
+func (s *Server) includeInPlans(r *request, plans []backstay.Plan) (with *included, err error) {
+	if r.includes("service_offering") {
+		with = &included{}
+		if with.ServiceOfferings, err = s.offeringsOf(r, plans); err != nil {
+			return nil, err
+		}
+	}
+	if r.fields("service_offering.service_broker") {
+		if with == nil {
+			with = &included{}
+		}
+		with.ServiceBrokers = []brokerResource{s.broker()}
+	}
+	return with, nil
+}
+
+func (s *Server) offeringsOf(r *request, plans []backstay.Plan) ([]offeringResource, error) {
+	l, err := s.Market.Offerings(r.Context(), r.by, market.OfferingFilter{
+		IDs: distinct(plans, func(p backstay.Plan) backstay.OfferingID { return p.OfferingID }),
+	})
+	return convert(l.Items, s.offering), err
+}
+
+func (s *Server) showPlan(w http.ResponseWriter, r *request) error {
+	p, err := s.Market.Plan(r.Context(), r.by, backstay.PlanID(r.PathValue("guid")))
+	if err != nil {
+		return err
+	}
+	return writeJSON(w, http.StatusOK, s.plan(p))
+}

@@ -1,0 +1,171 @@
+package cfapi
+
+import (
+	"net/http"
+	"net/url"
+	"slices"
+
+	"github.com/backstay/backstay"
+	"github.com/backstay/backstay/market"
+)
+
+type variablesResource struct {
+	Var   map[string]string `json:"var"`
+	Links links             `json:"links"`
+}
+
+func (s *Server) variables(id backstay.AppID, all map[string]string) variablesResource {
+	return variablesResource{all, links{
+		"self": s.at("/v3/apps/%s/environment_variables", id),
+		"app":  s.at("/v3/apps/%s", id),
+	}}
+}
+
+func (s *Server) showVariables(w http.ResponseWriter, r *request) error {
+	all, err := s.Market.Environment(r.Context(), r.by, appID(r))
+	if err != nil {
+		return err
+	}
+	return writeJSON(w, http.StatusOK, s.variables(appID(r), all))
+}
+
+func (s *Server) updateVariables(w http.ResponseWriter, r *request) error {
+	var body struct {
+		Var variables `json:"var"`
+	}
+	if err := decode(r, &body); err != nil {
+		return err
+	}
+	if body.Var == nil {
+		return backstay.Errorf(backstay.Invalid, "Var must be an object")
+	}
+	all, err := s.Market.SetEnvironment(r.Context(), r.by, appID(r), body.Var)
+	if err != nil {
+		return err
+	}
+	return writeJSON(w, http.StatusOK, s.variables(appID(r), all))
+}
+
+// environmentResource is all that an app finds in its environment, by where it comes from.
+type environmentResource struct {
+	Staging     struct{}          `json:"staging_env_json"`
+	Running     struct{}          `json:"running_env_json"`
+	Variables   map[string]string `json:"environment_variables"`
+	System      map[string]any    `json:"system_env_json"`
+	Application map[string]any    `json:"application_env_json"`
+}
+
+func (s *Server) showEnvironment(w http.ResponseWriter, r *request) error {
+	own, err := s.Market.Environment(r.Context(), r.by, appID(r))
+	if err != nil {
+		return err
+	}
+	bound, err := s.Market.BoundServices(r.Context(), r.by, appID(r))
+	if err != nil {
+		return err
+	}
+	application, err := s.vcapApplication(r)
+	if err != nil {
+		return err
+	}
+	return writeJSON(w, http.StatusOK, environmentResource{
+		Variables:   own,
+		System:      systemVariables(own, bound),
+		Application: map[string]any{"VCAP_APPLICATION": application},
+	})
+}
+
+// systemVariables are what the platform sets: the services that are bound, oldest first, and for
+// the first database its address, unless the user has set that.
+func systemVariables(own map[string]string, bound []market.BoundService) map[string]any {
+	system := map[string]any{"VCAP_SERVICES": vcapServices(bound)}
+	if _, set := own["DATABASE_URL"]; set {
+		return system
+	}
+	if address, ok := databaseURL(bound); ok {
+		system["DATABASE_URL"] = address
+	}
+	return system
+}
+
+// vcapService is a binding as apps have always found it in VCAP_SERVICES.
+type vcapService struct {
+	BindingName    *string              `json:"binding_name"`
+	Credentials    backstay.Credentials `json:"credentials"`
+	InstanceName   string               `json:"instance_name"`
+	Label          string               `json:"label"`
+	Name           string               `json:"name"`
+	Plan           string               `json:"plan"`
+	Provider       *string              `json:"provider"`
+	SyslogDrainURL *string              `json:"syslog_drain_url"`
+	Tags           []string             `json:"tags"`
+	VolumeMounts   []struct{}           `json:"volume_mounts"`
+}
+
+// vcapServices groups bindings by the name of their offering.
+func vcapServices(bound []market.BoundService) map[string][]vcapService {
+	services := map[string][]vcapService{}
+	for _, b := range bound {
+		v := vcapService{
+			Credentials:  b.Credentials,
+			InstanceName: b.Instance.Name,
+			Label:        b.Offering.Name,
+			Name:         b.Instance.Name,
+			Plan:         b.Plan.Name,
+			Tags:         append(slices.Clone(nonNil(b.Offering.Tags)), b.Instance.Tags...),
+			VolumeMounts: []struct{}{},
+		}
+		if b.Binding.Name != "" {
+			v.BindingName, v.Name = &b.Binding.Name, b.Binding.Name
+		}
+		services[v.Label] = append(services[v.Label], v)
+	}
+	return services
+}
+
+// databaseSchemes are the schemes of databases' addresses, each with the one that frameworks expect
+// in DATABASE_URL.
+var databaseSchemes = map[string]string{"postgres": "postgres", "postgresql": "postgres", "mysql": "mysql2", "mysql2": "mysql2"}
+
+// databaseURL is the address of the first database among the bindings.
+func databaseURL(bound []market.BoundService) (string, bool) {
+	for _, b := range bound {
+		address, _ := b.Credentials["uri"].(string)
+		u, err := url.Parse(address)
+		if err != nil {
+			continue
+		}
+		if scheme, ok := databaseSchemes[u.Scheme]; ok {
+			return scheme + address[len(u.Scheme):], true
+		}
+	}
+	return "", false
+}
+
+func (s *Server) vcapApplication(r *request) (map[string]any, error) {
+	a, err := s.Market.App(r.Context(), r.by, appID(r))
+	if err != nil {
+		return nil, err
+	}
+	sp, err := s.Market.Space(r.Context(), r.by, a.SpaceID)
+	if err != nil {
+		return nil, err
+	}
+	o, err := s.Market.Organization(r.Context(), r.by, sp.OrganizationID)
+	if err != nil {
+		return nil, err
+	}
+	return map[string]any{
+		"application_id":    a.ID,
+		"application_name":  a.Name,
+		"application_uris":  []string{},
+		"cf_api":            s.URL,
+		"name":              a.Name,
+		"organization_id":   o.ID,
+		"organization_name": o.Name,
+		"space_id":          sp.ID,
+		"space_name":        sp.Name,
+		"uris":              []string{},
+		"users":             nil,
+	}, nil
+}

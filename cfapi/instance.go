@@ -1,0 +1,222 @@
+package cfapi
+
+import (
+	"net/http"
+
+	"github.com/backstay/backstay"
+	"github.com/backstay/backstay/market"
+)
+
+// instanceResource leaves out upgrade_available: the cf command shows the mere key as an answer.
+type instanceResource struct {
+	identity
+	Name            string                `json:"name"`
+	Type            string                `json:"type"`
+	Tags            []string              `json:"tags"`
+	MaintenanceInfo struct{}              `json:"maintenance_info"`
+	DashboardURL    *string               `json:"dashboard_url"`
+	LastOperation   operationResource     `json:"last_operation"`
+	Relationships   instanceRelationships `json:"relationships"`
+	Metadata        metadata              `json:"metadata"`
+	Links           links                 `json:"links"`
+}
+
+type instanceRelationships struct {
+	Space       toOne `json:"space"`
+	ServicePlan toOne `json:"service_plan"`
+}
+
+type operationResource struct {
+	Type        backstay.OperationType  `json:"type"`
+	State       backstay.OperationState `json:"state"`
+	Description string                  `json:"description"`
+	CreatedAt   string                  `json:"created_at"`
+	UpdatedAt   string                  `json:"updated_at"`
+}
+
+func operation(o backstay.Operation) operationResource {
+	return operationResource{o.Type, o.State, o.Description, timestamp(o.CreatedAt), timestamp(o.UpdatedAt)}
+}
+
+const managed = "managed"
+
+func (s *Server) instance(in backstay.Instance) instanceResource {
+	return instanceResource{
+		identity:      identify(in.ID, in.CreatedAt, in.UpdatedAt),
+		Name:          in.Name,
+		Type:          managed,
+		Tags:          nonNil(in.Tags),
+		LastOperation: operation(in.LastOperation),
+		Relationships: instanceRelationships{related(in.SpaceID), related(in.PlanID)},
+		Links: links{
+			"self":                        s.at("/v3/service_instances/%s", in.ID),
+			"space":                       s.at("/v3/spaces/%s", in.SpaceID),
+			"service_plan":                s.at("/v3/service_plans/%s", in.PlanID),
+			"parameters":                  s.at("/v3/service_instances/%s/parameters", in.ID),
+			"shared_spaces":               s.at("/v3/service_instances/%s/relationships/shared_spaces", in.ID),
+			"service_credential_bindings": s.at("/v3/service_credential_bindings?service_instance_guids=%s", in.ID),
+		},
+	}
+}
+
+func instanceID(r *request) backstay.InstanceID { return backstay.InstanceID(r.PathValue("guid")) }
+
+func (s *Server) listInstances(w http.ResponseWriter, r *request) error {
+	l, err := s.Market.Instances(r.Context(), r.by, market.InstanceFilter{
+		IDs:             ids[backstay.InstanceID](r.query, "guids"),
+		Names:           r.list("names"),
+		SpaceIDs:        ids[backstay.SpaceID](r.query, "space_guids"),
+		OrganizationIDs: ids[backstay.OrganizationID](r.query, "organization_guids"),
+		PlanIDs:         ids[backstay.PlanID](r.query, "service_plan_guids"),
+		PlanNames:       r.list("service_plan_names"),
+		Order:           r.order,
+		Page:            r.page,
+	})
+	if err != nil {
+		return err
+	}
+	with, err := s.includeInInstances(r, l.Items)
+	if err != nil {
+		return err
+	}
+	return writeList(s, w, r, l, s.instance, with)
+}
+
+// includeInInstances follows the instances' relationships two ways, as far as was asked for: to
+// their spaces and organizations, to their plans, offerings and brokers.
+func (s *Server) includeInInstances(r *request, instances []backstay.Instance) (*included, error) {
+	if !r.fields("space", "space.organization", "service_plan", "service_plan.service_offering", "service_plan.service_offering.service_broker") {
+		return nil, nil
+	}
+	with := &included{}
+	if err := s.includePlaces(r, instances, with); err != nil {
+		return nil, err
+	}
+	return with, s.includePlans(r, instances, with)
+}
+
+func (s *Server) includePlaces(r *request, instances []backstay.Instance, with *included) error {
+	if !r.fields("space", "space.organization") {
+		return nil
+	}
+	spaces, err := s.Market.Spaces(r.Context(), r.by, market.SpaceFilter{
+		IDs: distinct(instances, func(in backstay.Instance) backstay.SpaceID { return in.SpaceID }),
+	})
+	if err != nil {
+		return err
+	}
+	if r.fields("space") {
+		with.Spaces = convert(spaces.Items, s.space)
+	}
+	if r.fields("space.organization") {
+		with.Organizations, err = s.organizationsOf(r, spaces.Items)
+	}
+	return err
+}
+
+func (s *Server) includePlans(r *request, instances []backstay.Instance, with *included) error {
+	if r.fields("service_plan.service_offering.service_broker") {
+		with.ServiceBrokers = []brokerResource{s.broker()}
+	}
+	if !r.fields("service_plan", "service_plan.service_offering") {
+		return nil
+	}
+	plans, err := s.Market.Plans(r.Context(), r.by, market.PlanFilter{
+		IDs: distinct(instances, func(in backstay.Instance) backstay.PlanID { return in.PlanID }),
+	})
+	if err != nil {
+		return err
+	}
+	if r.fields("service_plan") {
+		with.ServicePlans = convert(plans.Items, s.plan)
+	}
+	if r.fields("service_plan.service_offering") {
+		with.ServiceOfferings, err = s.offeringsOf(r, plans.Items)
+	}
+	return err
+}
+
+func (s *Server) createInstance(w http.ResponseWriter, r *request) error {
+	var body struct {
+		Type          *string               `json:"type"`
+		Name          string                `json:"name"`
+		Tags          tags                  `json:"tags"`
+		Parameters    object                `json:"parameters"`
+		Relationships instanceRelationships `json:"relationships"`
+	}
+	if err := decode(r, &body); err != nil {
+		return err
+	}
+	if err := only("Type", body.Type, managed); err != nil {
+		return err
+	}
+	space, err := required[backstay.SpaceID](body.Relationships.Space, "space")
+	if err != nil {
+		return err
+	}
+	plan, err := required[backstay.PlanID](body.Relationships.ServicePlan, "service_plan")
+	if err != nil {
+		return err
+	}
+	j, err := s.Market.CreateInstance(r.Context(), r.by, market.NewInstance{
+		Name: body.Name, SpaceID: space, PlanID: plan, Tags: body.Tags, Parameters: body.Parameters,
+	})
+	if err != nil {
+		return err
+	}
+	return s.accepted(w, j)
+}
+
+func (s *Server) showInstance(w http.ResponseWriter, r *request) error {
+	in, err := s.Market.Instance(r.Context(), r.by, instanceID(r))
+	if err != nil {
+		return err
+	}
+	return writeJSON(w, http.StatusOK, s.instance(in))
+}
+
+func (s *Server) updateInstance(w http.ResponseWriter, r *request) error {
+	var body struct {
+		Name          *string `json:"name"`
+		Tags          tags    `json:"tags"`
+		Parameters    object  `json:"parameters"`
+		Relationships struct {
+			ServicePlan *toOne `json:"service_plan"`
+		} `json:"relationships"`
+	}
+	if err := decode(r, &body); err != nil {
+		return err
+	}
+	u := market.InstanceUpdate{Name: body.Name, Tags: body.Tags, Parameters: body.Parameters}
+	if to := body.Relationships.ServicePlan; to != nil {
+		plan, err := required[backstay.PlanID](*to, "service_plan")
+		if err != nil {
+			return err
+		}
+		u.PlanID = &plan
+	}
+	in, err := s.Market.UpdateInstance(r.Context(), r.by, instanceID(r), u)
+	if err != nil {
+		return err
+	}
+	return writeJSON(w, http.StatusOK, s.instance(in))
+}
+
+func (s *Server) deleteInstance(w http.ResponseWriter, r *request) error {
+	j, err := s.Market.DeleteInstance(r.Context(), r.by, instanceID(r))
+	if err != nil {
+		return err
+	}
+	return s.accepted(w, j)
+}
+
+func (s *Server) showInstanceParameters(w http.ResponseWriter, r *request) error {
+	parameters, err := s.Market.InstanceParameters(r.Context(), r.by, instanceID(r))
+	if err != nil {
+		return err
+	}
+	if parameters == nil {
+		parameters = map[string]any{}
+	}
+	return writeJSON(w, http.StatusOK, parameters)
+}
