@@ -38,7 +38,7 @@ func keepOffering(ctx context.Context, tx pgx.Tx, o backstay.Offering) error {
 	}
 	for i, p := range o.Plans {
 		_, err := tx.Exec(ctx, `INSERT INTO market.plans (id, offering_id, position, name, description, free, costs, schemas, available)
-			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, true)
+			VALUES ($1, $2, $3, $4, $5, $6, coalesce($7::jsonb, '[]'), $8, true)
 			ON CONFLICT (id) DO UPDATE SET (position, name, description, free, costs, schemas, available, updated_at) =
 				ROW (excluded.position, excluded.name, excluded.description, excluded.free, excluded.costs, excluded.schemas, true, now())`,
 			p.ID, o.ID, i, p.Name, p.Description, p.Free, p.Costs, p.Schemas)

@@ -1,0 +1,109 @@
+// Package seal encrypts what must not lie in the clear. It knows neither what it seals nor where
+// that is kept; what a sealed value belongs to is part of it, so that it cannot be moved.
+package seal
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"golang.org/x/crypto/chacha20poly1305"
+)
+
+// Key seals and opens. It is 256 random bits.
+type Key [chacha20poly1305.KeySize]byte
+
+// version is the first byte of what Seal returns: XChaCha20-Poly1305 with a random nonce before the
+// ciphertext.
+const version = 1
+
+// Seal encrypts plain for the context, which Open must be given again, such as "binding/ID/password".
+func (k Key) Seal(plain []byte, context string) []byte {
+	sealed := make([]byte, 1+chacha20poly1305.NonceSizeX, 1+chacha20poly1305.NonceSizeX+len(plain)+chacha20poly1305.Overhead)
+	sealed[0] = version
+	nonce := sealed[1:]
+	rand.Read(nonce) // never fails
+	aead, err := chacha20poly1305.NewX(k[:])
+	if err != nil {
+		panic(err) // the key's size is its type's
+	}
+	return aead.Seal(sealed, nonce, plain, []byte(context))
+}
+
+// Open is the inverse of Seal. It fails if sealed is damaged, was sealed with another key, or for
+// another context.
+func (k Key) Open(sealed []byte, context string) ([]byte, error) {
+	if len(sealed) < 1+chacha20poly1305.NonceSizeX || sealed[0] != version {
+		return nil, errors.New("this is not a sealed value")
+	}
+	aead, err := chacha20poly1305.NewX(k[:])
+	if err != nil {
+		return nil, err
+	}
+	nonce, box := sealed[1:1+chacha20poly1305.NonceSizeX], sealed[1+chacha20poly1305.NonceSizeX:]
+	plain, err := aead.Open(nil, nonce, box, []byte(context))
+	if err != nil {
+		return nil, errors.New("a sealed value cannot be opened: it is damaged, or was sealed with another key or for something else")
+	}
+	return plain, nil
+}
+
+// LoadOrCreate reads the key kept in the file at path, or makes one there. The file is hexadecimal,
+// with a newline, and for its owner alone.
+func LoadOrCreate(path string) (Key, error) {
+	k, err := load(path)
+	if !errors.Is(err, fs.ErrNotExist) {
+		return k, err
+	}
+	if err := create(path); err != nil {
+		return k, fmt.Errorf("make sealing key: %w", err)
+	}
+	return load(path)
+}
+
+// create makes the file whole or not at all, and leaves one that another process made meanwhile.
+func create(path string) error {
+	f, err := os.CreateTemp(filepath.Dir(path), ".seal-") // for its owner alone
+	if err != nil {
+		return err
+	}
+	defer os.Remove(f.Name())
+	var k Key
+	rand.Read(k[:]) // never fails
+	_, err = fmt.Fprintln(f, hex.EncodeToString(k[:]))
+	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return err
+	}
+	if err := os.Link(f.Name(), path); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	dir, err := os.Open(filepath.Dir(path))
+	if err != nil {
+		return err
+	}
+	return errors.Join(dir.Sync(), dir.Close())
+}
+
+func load(path string) (k Key, err error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return k, err
+	}
+	if info.Mode().Perm()&0o077 != 0 {
+		return k, fmt.Errorf("the sealing key %s can be read by others than its owner: chmod 600 it", path)
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return k, err
+	}
+	raw, err := hex.DecodeString(strings.TrimSpace(string(text)))
+	if err != nil || len(raw) != len(k) {
+		return k, fmt.Errorf("the sealing key %s is damaged: it must be %d hexadecimal digits; without it no secret in the state database can be read", path, 2*len(k))
+	}
+	return Key(raw), nil
+}

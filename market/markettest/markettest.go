@@ -1,0 +1,63 @@
+// Package markettest helps to test those who stand on the market: [New] is a whole market on a real
+// store, [RunStore] the contract of its store as tests.
+package markettest
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"testing"
+
+	"github.com/backstay/backstay"
+	"github.com/backstay/backstay/broker/brokertest"
+	"github.com/backstay/backstay/internal/seal"
+	"github.com/backstay/backstay/internal/testkit"
+	"github.com/backstay/backstay/market"
+	"github.com/backstay/backstay/state"
+)
+
+// Admin may do everything.
+var Admin = backstay.Actor{UserID: "00000000-0000-4000-8000-0000000000aa", Username: "admin", Admin: true}
+
+// New returns a market on a database of its own, with its jobs running, whose broker makes instances
+// in memory. It ends with the test.
+func New(t testing.TB) *market.Market {
+	t.Helper()
+	return NewWith(t, brokertest.NewMemory())
+}
+
+// NewWith is New with another broker.
+func NewWith(t testing.TB, b backstay.Broker) *market.Market {
+	t.Helper()
+	log := slog.New(slog.NewTextHandler(t.Output(), nil))
+	store := OpenStore(t)
+	m := &market.Market{Store: store, Broker: b, Key: seal.Key{1}, Log: log}
+	if err := m.KeepCatalog(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- store.RunJobs(ctx, "test", state.Runners{Market: m.Work, Broker: noBroker}) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil && !errors.Is(err, context.Canceled) {
+			t.Errorf("run jobs: %v", err)
+		}
+	})
+	return m
+}
+
+func noBroker(context.Context, backstay.InstanceID, string, bool) error {
+	return errors.New("this market's broker has no jobs in the store")
+}
+
+// OpenStore opens a migrated database of its own, with the user [Admin] in it.
+func OpenStore(t testing.TB) *state.Store {
+	t.Helper()
+	store, err := state.Open(t.Context(), testkit.Postgres(t), slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(store.Close)
+	return store
+}

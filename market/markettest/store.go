@@ -1,0 +1,325 @@
+package markettest
+
+import (
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/backstay/backstay"
+	"github.com/backstay/backstay/market"
+)
+
+// RunStore checks that the stores that open returns keep the contract of [market.Store].
+func RunStore(t *testing.T, open func(t testing.TB) market.Store) {
+	for _, c := range []struct {
+		name string
+		run  func(t *testing.T, f *fixture)
+	}{
+		{"NamesAreUnique", namesAreUnique},
+		{"ListsHavePagesAndTotals", listsHavePagesAndTotals},
+		{"AnInstanceIsAcceptedWithItsJob", anInstanceIsAcceptedWithItsJob},
+		{"ATakenNameLeavesNoJob", aTakenNameLeavesNoJob},
+		{"OneOperationAtATime", oneOperationAtATime},
+		{"BoundInstancesAreInUse", boundInstancesAreInUse},
+		{"BindingsAreUnique", bindingsAreUnique},
+		{"AFailedBindingMakesWay", aFailedBindingMakesWay},
+		{"OneWinnerOfManyCreates", oneWinnerOfManyCreates},
+		{"SpacesWithContentAreInUse", spacesWithContentAreInUse},
+		{"JobsAreAwaited", jobsAreAwaited},
+		{"EnvironmentsChangeOneAtATime", environmentsChangeOneAtATime},
+		{"WithdrawnPlansStayKnown", withdrawnPlansStayKnown},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			c.run(t, newFixture(t, open(t)))
+		})
+	}
+}
+
+// fixture is a store with an organization, a space, an app and a plan.
+type fixture struct {
+	market.Store
+	org   backstay.Organization
+	space backstay.Space
+	app   backstay.App
+	plan  backstay.PlanID
+}
+
+func newFixture(t *testing.T, s market.Store) *fixture {
+	t.Helper()
+	f := &fixture{Store: s, plan: "plan"}
+	must(t, s.KeepCatalog(t.Context(), catalog("plan", "other")))
+	var err error
+	f.org, err = s.AddOrganization(t.Context(), backstay.Organization{ID: "org", Name: "org"})
+	must(t, err)
+	f.space, err = s.AddSpace(t.Context(), backstay.Space{ID: "space", OrganizationID: f.org.ID, Name: "space"})
+	must(t, err)
+	f.app, err = s.AddApp(t.Context(), backstay.App{ID: "app", SpaceID: f.space.ID, Name: "app"})
+	must(t, err)
+	return f
+}
+
+func catalog(plans ...backstay.PlanID) []backstay.Offering {
+	o := backstay.Offering{ID: "offering", Name: "postgres", Tags: []string{"relational"}}
+	for _, id := range plans {
+		o.Plans = append(o.Plans, backstay.Plan{ID: id, OfferingID: o.ID, Name: string(id)})
+	}
+	return []backstay.Offering{o}
+}
+
+func (f *fixture) newInstance(name string) (backstay.Instance, backstay.Job) {
+	in := backstay.Instance{
+		ID: backstay.InstanceID(uuid.NewString()), SpaceID: f.space.ID, PlanID: f.plan, Name: name, Tags: []string{"a"},
+		LastOperation: operation(backstay.Create, backstay.InProgress),
+	}
+	return in, newJob(string(in.ID))
+}
+
+func (f *fixture) newBinding(in backstay.InstanceID, t backstay.BindingType, name string) (backstay.Binding, backstay.Job) {
+	b := backstay.Binding{
+		ID: backstay.BindingID(uuid.NewString()), Type: t, Name: name, InstanceID: in,
+		LastOperation: operation(backstay.Create, backstay.InProgress),
+	}
+	if t == backstay.AppBinding {
+		b.AppID = f.app.ID
+	}
+	return b, newJob(string(b.ID))
+}
+
+func newJob(resource string) backstay.Job {
+	return backstay.Job{ID: backstay.JobID(uuid.NewString()), Operation: "test", Resource: resource, State: backstay.JobPolling}
+}
+
+func operation(t backstay.OperationType, s backstay.OperationState) backstay.Operation {
+	return backstay.Operation{Type: t, State: s, Description: string(t) + " " + string(s)}
+}
+
+// mustHave adds an instance whose creation has succeeded.
+func (f *fixture) mustHave(t *testing.T, name string) backstay.Instance {
+	t.Helper()
+	in, j := f.newInstance(name)
+	must(t, f.AcceptInstance(t.Context(), in, nil, j))
+	must(t, f.ReportInstance(t.Context(), in.ID, operation(backstay.Create, backstay.Succeeded), &backstay.Job{ID: j.ID, State: backstay.JobComplete}))
+	return in
+}
+
+func namesAreUnique(t *testing.T, f *fixture) {
+	_, err := f.AddOrganization(t.Context(), backstay.Organization{ID: "org2", Name: "org"})
+	wantError(t, err, backstay.Taken, "Organization 'org' already exists.")
+	_, err = f.AddSpace(t.Context(), backstay.Space{ID: "space2", OrganizationID: f.org.ID, Name: "space"})
+	wantError(t, err, backstay.Taken, "Name must be unique per organization")
+	_, err = f.AddApp(t.Context(), backstay.App{ID: "app2", SpaceID: f.space.ID, Name: "app"})
+	wantError(t, err, backstay.Taken, "App with the name 'app' already exists.")
+	in := f.mustHave(t, "one")
+	f.mustHave(t, "two")
+	two := "two"
+	_, err = f.UpdateInstance(t.Context(), in.ID, &two, nil)
+	wantError(t, err, backstay.Taken, "The service instance name is taken: two.")
+	_, err = f.RenameApp(t.Context(), "absent", "x")
+	wantError(t, err, backstay.NotFound, "App not found")
+}
+
+func listsHavePagesAndTotals(t *testing.T, f *fixture) {
+	for i := range 5 {
+		f.mustHave(t, fmt.Sprintf("db-%d", i))
+	}
+	byName := market.Order{By: market.ByName, Descending: true}
+	l, err := f.Instances(t.Context(), market.InstanceFilter{Order: byName, Page: market.Page{Number: 2, Size: 2}})
+	must(t, err)
+	if l.Total != 5 || len(l.Items) != 2 || l.Items[0].Name != "db-2" || l.Items[1].Name != "db-1" {
+		t.Errorf("page 2 of 5 by name, descending: %+v", l)
+	}
+	l, err = f.Instances(t.Context(), market.InstanceFilter{
+		Names: []string{"db-3", "db-4"}, PlanNames: []string{"plan"}, OrganizationIDs: []backstay.OrganizationID{f.org.ID},
+	})
+	must(t, err)
+	if l.Total != 2 {
+		t.Errorf("filtered by name, plan and organization: %d; want 2", l.Total)
+	}
+	l, err = f.Instances(t.Context(), market.InstanceFilter{SpaceIDs: []backstay.SpaceID{}})
+	must(t, err)
+	if l.Total != 0 {
+		t.Errorf("an empty filter matched %d; want 0", l.Total)
+	}
+}
+
+func anInstanceIsAcceptedWithItsJob(t *testing.T, f *fixture) {
+	in, j := f.newInstance("db")
+	must(t, f.AcceptInstance(t.Context(), in, []byte("sealed"), j))
+	kept, err := f.Job(t.Context(), j.ID)
+	must(t, err)
+	if kept.State != backstay.JobPolling || kept.Resource != string(in.ID) {
+		t.Errorf("job %+v", kept)
+	}
+	sealed, err := f.InstanceParameters(t.Context(), in.ID)
+	must(t, err)
+	if string(sealed) != "sealed" {
+		t.Errorf("parameters %q", sealed)
+	}
+}
+
+func aTakenNameLeavesNoJob(t *testing.T, f *fixture) {
+	f.mustHave(t, "db")
+	in, j := f.newInstance("db")
+	wantError(t, f.AcceptInstance(t.Context(), in, nil, j), backstay.Taken, "The service instance name is taken: db.")
+	_, err := f.Job(t.Context(), j.ID)
+	wantError(t, err, backstay.NotFound, "Job not found")
+}
+
+func oneOperationAtATime(t *testing.T, f *fixture) {
+	const sentence = "An operation for service instance db is in progress."
+	in, j := f.newInstance("db")
+	must(t, f.AcceptInstance(t.Context(), in, nil, j))
+	wantError(t, f.AcceptInstanceDeletion(t.Context(), in.ID, operation(backstay.Delete, backstay.InProgress), newJob("x")), backstay.Busy, sentence)
+	name := "other"
+	_, err := f.UpdateInstance(t.Context(), in.ID, &name, nil)
+	wantError(t, err, backstay.Busy, sentence)
+	b, bj := f.newBinding(in.ID, backstay.AppBinding, "")
+	wantError(t, f.AcceptBinding(t.Context(), b, nil, bj), backstay.Busy, sentence)
+}
+
+func boundInstancesAreInUse(t *testing.T, f *fixture) {
+	in := f.mustHave(t, "db")
+	b, j := f.newBinding(in.ID, backstay.KeyBinding, "key")
+	must(t, f.AcceptBinding(t.Context(), b, nil, j))
+	err := f.AcceptInstanceDeletion(t.Context(), in.ID, operation(backstay.Delete, backstay.InProgress), newJob("x"))
+	wantError(t, err, backstay.InUse, "Please delete the service_bindings, service_keys, and routes associations for your service_instances.")
+	wantError(t, f.AcceptBindingDeletion(t.Context(), b.ID, operation(backstay.Delete, backstay.InProgress), newJob("x")), backstay.Busy,
+		"An operation for a service binding of service instance db is in progress.")
+	must(t, f.FinishBinding(t.Context(), b.ID, operation(backstay.Create, backstay.Succeeded), []byte("sealed"), backstay.Job{ID: j.ID, State: backstay.JobComplete}))
+	deletion := newJob(string(b.ID))
+	must(t, f.AcceptBindingDeletion(t.Context(), b.ID, operation(backstay.Delete, backstay.InProgress), deletion))
+	must(t, f.RemoveBinding(t.Context(), b.ID, &deletion.ID))
+	must(t, f.AcceptInstanceDeletion(t.Context(), in.ID, operation(backstay.Delete, backstay.InProgress), newJob("y")))
+}
+
+func bindingsAreUnique(t *testing.T, f *fixture) {
+	in := f.mustHave(t, "db")
+	other := f.mustHave(t, "other")
+	accept := func(instance backstay.InstanceID, kind backstay.BindingType, name string) error {
+		b, j := f.newBinding(instance, kind, name)
+		return f.AcceptBinding(t.Context(), b, nil, j)
+	}
+	must(t, accept(in.ID, backstay.AppBinding, "n"))
+	wantError(t, accept(in.ID, backstay.AppBinding, ""), backstay.Taken, "The app is already bound to the service instance.")
+	wantError(t, accept(other.ID, backstay.AppBinding, "n"), backstay.Taken,
+		"The binding name is invalid. App binding names must be unique. The app already has a binding with name 'n'.")
+	must(t, accept(in.ID, backstay.KeyBinding, "k"))
+	wantError(t, accept(in.ID, backstay.KeyBinding, "k"), backstay.Taken,
+		"The binding name is invalid. Key binding names must be unique. The service instance already has a key binding with name 'k'.")
+	must(t, accept(other.ID, backstay.KeyBinding, "k"))
+}
+
+func aFailedBindingMakesWay(t *testing.T, f *fixture) {
+	in := f.mustHave(t, "db")
+	b, j := f.newBinding(in.ID, backstay.AppBinding, "")
+	must(t, f.AcceptBinding(t.Context(), b, nil, j))
+	failed := backstay.Job{ID: j.ID, State: backstay.JobFailed, Kind: backstay.Unavailable, Sentence: "no"}
+	must(t, f.FinishBinding(t.Context(), b.ID, operation(backstay.Create, backstay.Failed), nil, failed))
+	b, j = f.newBinding(in.ID, backstay.AppBinding, "")
+	must(t, f.AcceptBinding(t.Context(), b, nil, j))
+}
+
+func oneWinnerOfManyCreates(t *testing.T, f *fixture) {
+	const racers = 20
+	errs := make(chan error, racers)
+	var start sync.WaitGroup
+	start.Add(racers)
+	for range racers {
+		go func() {
+			in, j := f.newInstance("db")
+			start.Done()
+			start.Wait()
+			errs <- f.AcceptInstance(t.Context(), in, nil, j)
+		}()
+	}
+	winners := 0
+	for range racers {
+		if err := <-errs; err == nil {
+			winners++
+		} else {
+			wantError(t, err, backstay.Taken, "The service instance name is taken: db.")
+		}
+	}
+	if winners != 1 {
+		t.Errorf("%d creates of one name won; want 1", winners)
+	}
+}
+
+func spacesWithContentAreInUse(t *testing.T, f *fixture) {
+	wantError(t, f.RemoveSpace(t.Context(), f.space.ID), backstay.InUse, "The space still has apps or service instances.")
+	wantError(t, f.FinishDeleteOrganization(t.Context(), f.org.ID, "job"), backstay.InUse, "The organization still has spaces.")
+	must(t, f.RemoveApp(t.Context(), f.app.ID))
+	must(t, f.RemoveSpace(t.Context(), f.space.ID))
+	must(t, f.RemoveSpace(t.Context(), f.space.ID))
+	must(t, f.FinishDeleteOrganization(t.Context(), f.org.ID, "job"))
+}
+
+func jobsAreAwaited(t *testing.T, f *fixture) {
+	j := newJob("x")
+	must(t, f.AcceptJob(t.Context(), j))
+	go func() {
+		time.Sleep(20 * time.Millisecond) // the waiter below should be waiting by now; if not, the test holds all the same
+		f.FinishJob(t.Context(), backstay.Job{ID: j.ID, State: backstay.JobFailed, Kind: backstay.Busy, Sentence: "busy"})
+	}()
+	began := time.Now()
+	ended, err := f.AwaitJob(t.Context(), j.ID)
+	must(t, err)
+	if ended.State != backstay.JobFailed || ended.Kind != backstay.Busy || ended.Sentence != "busy" {
+		t.Errorf("awaited job %+v", ended)
+	}
+	if d := time.Since(began); d > 5*time.Second {
+		t.Errorf("the end of a job was noticed after %v", d)
+	}
+}
+
+func environmentsChangeOneAtATime(t *testing.T, f *fixture) {
+	const writers = 8
+	var all sync.WaitGroup
+	for range writers {
+		all.Go(func() {
+			err := f.UpdateEnvironment(t.Context(), f.app.ID, func(sealed []byte) ([]byte, error) { return append(sealed, 'x'), nil })
+			if err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
+	sealed, err := f.SealedEnvironment(t.Context(), f.app.ID)
+	must(t, err)
+	if len(sealed) != writers {
+		t.Errorf("%d of %d changes are left", len(sealed), writers)
+	}
+}
+
+func withdrawnPlansStayKnown(t *testing.T, f *fixture) {
+	must(t, f.KeepCatalog(t.Context(), catalog("other")))
+	available := true
+	l, err := f.Plans(t.Context(), market.PlanFilter{Available: &available, OfferingNames: []string{"postgres"}})
+	must(t, err)
+	if len(l.Items) != 1 || l.Items[0].ID != "other" {
+		t.Errorf("on sale: %+v", l.Items)
+	}
+	l, err = f.Plans(t.Context(), market.PlanFilter{IDs: []backstay.PlanID{f.plan}})
+	must(t, err)
+	if len(l.Items) != 1 || l.Items[0].Available {
+		t.Errorf("withdrawn plan: %+v", l.Items)
+	}
+}
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func wantError(t testing.TB, err error, kind backstay.Kind, sentence string) {
+	t.Helper()
+	if err == nil || backstay.KindOf(err) != kind || backstay.SentenceOf(err) != sentence {
+		t.Errorf("error %v is %v; want %v: %s", err, backstay.KindOf(err), kind, sentence)
+	}
+}
