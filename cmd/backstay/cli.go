@@ -9,7 +9,6 @@ import (
 	"runtime"
 	"runtime/debug"
 	"strings"
-
 )
 
 // cli is the world as a command sees it.
@@ -155,10 +154,14 @@ func printVersion(_ context.Context, c *cli, args []string) error {
 	if err := parseAll(flag.NewFlagSet("version", flag.ContinueOnError), args); err != nil {
 		return err
 	}
-	v := version
-	if info, ok := debug.ReadBuildInfo(); ok && v == "" {
-		v = info.Main.Version
-	}
-	fmt.Fprintf(c.stdout, "backstay %s (%s %s/%s)\n", v, runtime.Version(), runtime.GOOS, runtime.GOARCH)
+	fmt.Fprintf(c.stdout, "backstay %s (%s %s/%s)\n", buildVersion(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
 	return nil
+}
+
+// buildVersion is the version that was linked in, else the one that the go command knows.
+func buildVersion() string {
+	if info, ok := debug.ReadBuildInfo(); ok && version == "" {
+		return info.Main.Version
+	}
+	return version
 }

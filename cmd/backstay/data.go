@@ -14,6 +14,8 @@ type dataDir string
 func (d dataDir) servePID() string     { return filepath.Join(string(d), "serve.pid") }
 func (d dataDir) keeperSocket() string { return filepath.Join(string(d), "keeper", "keeper.sock") }
 func (d dataDir) cfHome() string       { return filepath.Join(string(d), "cf") }
+func (d dataDir) sealKey() string      { return filepath.Join(string(d), "seal.key") }
+func (d dataDir) authority() string    { return filepath.Join(string(d), "authority.pem") }
 
 const dataUsage = `  --data DIR   where this Backstay keeps everything (as root /var/lib/backstay,
                else $XDG_DATA_HOME/backstay or ~/.local/share/backstay)

@@ -1,7 +1,89 @@
 package main
 
-import "context"
+import (
+	"context"
+	"flag"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
 
-const doctorUsage = "Usage: backstay doctor\n"
+	"github.com/backstay/backstay/keeper"
+)
 
-func doctor(ctx context.Context, c *cli, args []string) error { return nil }
+const doctorUsage = `Usage: backstay doctor [FLAGS]
+
+Says what Backstay finds on this machine, what is missing, and the command that helps. It ends
+with exit code 1 if Backstay cannot do its work here. Give it the flags that serve is given.
+
+` + dataUsage + `  --listen HOST:PORT        where the API is to listen (default 127.0.0.1:7480)
+` + keeperUsage
+
+func doctor(ctx context.Context, c *cli, args []string) error {
+	fs := flag.NewFlagSet("doctor", flag.ContinueOnError)
+	data := c.dataFlag(fs)
+	listen := fs.String("listen", fmt.Sprintf("127.0.0.1:%d", defaultPort), "")
+	var k keeperFlags
+	k.add(fs)
+	if err := parseAll(fs, args); err != nil {
+		return err
+	}
+	dir, err := data()
+	if err != nil {
+		return err
+	}
+	ports, err := keeper.ParsePortRange(k.ports)
+	if err != nil {
+		return usagef("--ports: %v.", err)
+	}
+	var found []finding
+	for _, name := range slices.Sorted(maps.Keys(engines())) {
+		found = append(found, examineEngine(ctx, name, engines()[name])...)
+	}
+	found = append(found, examineCF(ctx, c.cfCLI(dir)))
+	found = append(found, examineData(dir, k.minFree, c.root)...)
+	found = append(found, examineUsers(c.root))
+	found = append(found, examineAPI(*listen, dir), examinePorts(k.listen, ports))
+	return diagnose(c.stdout, found)
+}
+
+// finding is one thing that doctor looked at.
+type finding struct {
+	level  level
+	what   string
+	state  string
+	remedy string // a command; empty when all is well
+}
+
+type level string
+
+const (
+	good    level = "ok"
+	fair    level = "note" // Backstay works, with less
+	lacking level = "MISSING"
+)
+
+// diagnose prints what was found and fails, with the first remedy, if anything is lacking.
+func diagnose(w io.Writer, found []finding) error {
+	var remedy string
+	var count int
+	for _, f := range found {
+		fmt.Fprintf(w, "%-8s %-22s %s\n", f.level, f.what, f.state)
+		if f.remedy != "" {
+			fmt.Fprintf(w, "%-8s %-22s type: %s\n", "", "", f.remedy)
+		}
+		if f.level == lacking {
+			if count++; count == 1 {
+				remedy = f.remedy
+			}
+		}
+	}
+	if count == 0 {
+		return nil
+	}
+	return advise(fmt.Errorf("things that must be put right: %d", count), "%s", remedy)
+}
+
+func unknown(what string, err error) finding {
+	return finding{fair, what, fmt.Sprintf("cannot tell: %v", err), ""}
+}

@@ -30,8 +30,17 @@ func stop(ctx context.Context, c *cli, args []string) error {
 	if err != nil {
 		return fmt.Errorf("stop backstay serve: %w", err)
 	}
-	if served {
-		fmt.Fprintln(c.stdout, "The control plane has stopped.")
+	kept, err := stopKeeper(ctx, dir)
+	if err != nil {
+		return fmt.Errorf("stop the databases: %w", err)
+	}
+	switch {
+	case kept:
+		fmt.Fprintln(c.stdout, "Backstay and its databases have stopped; all data stays.")
+	case served:
+		fmt.Fprintln(c.stdout, "Backstay has stopped; no database was running.")
+	default:
+		fmt.Fprintln(c.stdout, "Nothing was running.")
 	}
 	return nil
 }

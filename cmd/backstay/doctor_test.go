@@ -1,0 +1,102 @@
+package main
+
+import (
+	"bytes"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/backstay/backstay"
+	"github.com/backstay/backstay/keeper"
+)
+
+func TestDiagnoseFailsWithTheFirstRemedy(t *testing.T) {
+	t.Parallel()
+	c := &cli{stderr: new(bytes.Buffer)}
+	var out bytes.Buffer
+	err := diagnose(&out, []finding{
+		{good, "cf", "8.18.0", ""},
+		{fair, "cloning", "not here", ""},
+		{lacking, "postgres", "no usable version", "apt-get install postgresql-15"},
+		{lacking, "API", "port taken", "another"},
+	})
+	if code := c.report(err, ""); code != 1 {
+		t.Errorf("exit code %d, want 1", code)
+	}
+	if said := c.stderr.(*bytes.Buffer).String(); !strings.Contains(said, "Type: apt-get install postgresql-15\n") {
+		t.Errorf("it says %q", said)
+	}
+	if !strings.Contains(out.String(), "MISSING  postgres ") {
+		t.Errorf("it prints\n%s", out.String())
+	}
+	if err := diagnose(&out, []finding{{fair, "cloning", "not here", ""}}); err != nil {
+		t.Errorf("a note alone is an error: %v", err)
+	}
+}
+
+func TestExamineData(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	found := examineData(dataDir(filepath.Join(dir, "not", "yet")), backstay.KB, false)
+	for _, f := range found {
+		if f.level == lacking {
+			t.Errorf("%s: %s", f.what, f.state)
+		}
+	}
+	if !strings.Contains(found[0].state, "not made yet") {
+		t.Errorf("the directory is %q", found[0].state)
+	}
+	if entries, err := os.ReadDir(dir); err != nil || len(entries) != 0 {
+		t.Errorf("it left %v (%v)", entries, err)
+	}
+	if f := examineSpace(dir, 1<<62); f.level != lacking {
+		t.Errorf("a disk without room: %v", f)
+	}
+}
+
+func TestExamineParentsFindsTheClosedDoor(t *testing.T) {
+	t.Parallel()
+	closed := filepath.Join(t.TempDir(), "closed")
+	open := filepath.Join(closed, "open")
+	if err := os.MkdirAll(open, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(closed, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if f := examineParents(open); f.level != lacking || f.remedy != "chmod o+x '"+closed+"'" {
+		t.Errorf("got %v", f)
+	}
+}
+
+func TestExamineAPI(t *testing.T) {
+	t.Parallel()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	dir := dataDir(t.TempDir())
+	if f := examineAPI(l.Addr().String(), dir); f.level != lacking {
+		t.Errorf("a port of somebody else's: %v", f)
+	}
+	startHolder(t, dir.servePID())
+	if f := examineAPI(l.Addr().String(), dir); f.level != good {
+		t.Errorf("a port of ours: %v", f)
+	}
+}
+
+func TestInUseCountsListeners(t *testing.T) {
+	t.Parallel()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	port := l.Addr().(*net.TCPAddr).Port
+	if n := inUse("127.0.0.1", keeper.PortRange{First: port, Last: port}); n != 1 {
+		t.Errorf("%d in use, want 1", n)
+	}
+}

@@ -1,0 +1,210 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/backstay/backstay"
+	"github.com/backstay/backstay/engine"
+	"github.com/backstay/backstay/keeper"
+)
+
+// packages are the Debian packages that engines come in.
+var packages = map[string]string{"postgres": "postgresql-15 postgresql-15-postgis-3 postgresql-15-pgextwlist"}
+
+func examineEngine(ctx context.Context, name string, e engine.Engine) []finding {
+	installed, err := e.Installations(ctx)
+	if err != nil {
+		return []finding{unknown(name, err)}
+	}
+	if len(installed) == 0 {
+		return []finding{{lacking, name, "no usable version", "apt-get install " + packages[name]}}
+	}
+	var found []finding
+	for _, i := range installed {
+		found = append(found, finding{good, name + " " + i.Version, i.FullVersion + " in " + i.Dir, ""})
+		if name == "postgres" {
+			found = append(found, examineAllowList(i))
+		}
+	}
+	return found
+}
+
+// examineAllowList looks for the library that keeps tenants to the extensions we offer. Debian puts it
+// where a session may load it without being a superuser.
+func examineAllowList(i engine.Installation) finding {
+	const what = "  extension allow-list"
+	library := filepath.Join(filepath.Dir(i.Dir), "lib", "plugins", "pgextwlist.so")
+	if _, err := os.Stat(library); err != nil {
+		return finding{lacking, what, "no " + library, "apt-get install postgresql-" + i.Version + "-pgextwlist"}
+	}
+	return finding{good, what, library, ""}
+}
+
+func examineCF(ctx context.Context, cf cfCLI) finding {
+	out, err := exec.CommandContext(ctx, cf.program, "version").Output()
+	if err != nil {
+		return finding{fair, "cf", "not found beside backstay or on the PATH", "make bin/cf"}
+	}
+	version := strings.TrimPrefix(strings.TrimSpace(string(out)), "cf version ")
+	return finding{good, "cf", version + " (" + cf.program + ")", ""}
+}
+
+func examineData(dir dataDir, minFree backstay.Bytes, root bool) []finding {
+	state := string(dir)
+	place := nearestExisting(state)
+	if place != state {
+		state += " (not made yet)"
+	}
+	if err := unix.Access(place, unix.W_OK|unix.X_OK); err != nil {
+		return []finding{{lacking, "data", "cannot write to " + place, "backstay doctor --data DIR, with a directory of yours"}}
+	}
+	found := []finding{{good, "data", state, ""}, examineSpace(place, minFree), examineClone(place)}
+	if root {
+		found = append(found, examineParents(place))
+	}
+	return found
+}
+
+// nearestExisting returns dir, or the nearest directory above it that exists.
+func nearestExisting(dir string) string {
+	for {
+		if _, err := os.Stat(dir); !errors.Is(err, fs.ErrNotExist) || dir == "/" {
+			return dir
+		}
+		dir = filepath.Dir(dir)
+	}
+}
+
+func examineSpace(dir string, minFree backstay.Bytes) finding {
+	const what = "  free space"
+	var s unix.Statfs_t
+	if err := unix.Statfs(dir, &s); err != nil {
+		return unknown(what, err)
+	}
+	free := backstay.Bytes(s.Bavail) * backstay.Bytes(s.Bsize)
+	state := fmt.Sprintf("%.1fGB; a new database must leave %s", float64(free)/float64(backstay.GB), minFree)
+	if free < minFree {
+		return finding{lacking, what, state, "backstay doctor --data DIR, with a directory that has room"}
+	}
+	return finding{good, what, state, ""}
+}
+
+// examineClone tries whether the file system can copy a file without copying its data.
+func examineClone(dir string) finding {
+	const what = "  cloning"
+	from, err := nameless(dir)
+	if err != nil {
+		return unknown(what, err)
+	}
+	defer from.Close()
+	to, err := nameless(dir)
+	if err != nil {
+		return unknown(what, err)
+	}
+	defer to.Close()
+	if _, err := from.Write(make([]byte, 4096)); err != nil {
+		return unknown(what, err)
+	}
+	if err := unix.IoctlFileClone(int(to.Fd()), int(from.Fd())); err != nil {
+		return finding{fair, what, "not with this file system: new databases are copied, which takes longer", ""}
+	}
+	return finding{good, what, "new databases share blocks with their template", ""}
+}
+
+// nameless makes a file in dir that goes with its descriptor.
+func nameless(dir string) (*os.File, error) {
+	f, err := os.CreateTemp(dir, ".doctor-")
+	if err != nil {
+		return nil, err
+	}
+	return f, os.Remove(f.Name())
+}
+
+// examineParents looks whether the users that databases run as can reach what lies below dir.
+func examineParents(dir string) finding {
+	const what = "  way in"
+	for ; ; dir = filepath.Dir(dir) {
+		info, err := os.Stat(dir)
+		if err != nil {
+			return unknown(what, err)
+		}
+		if info.Mode().Perm()&0o001 == 0 {
+			return finding{lacking, what, "users that databases run as cannot pass through " + dir, "chmod o+x " + shellQuote(dir)}
+		}
+		if dir == "/" {
+			return finding{good, what, "every directory above can be passed through", ""}
+		}
+	}
+}
+
+func examineAPI(listen string, dir dataDir) finding {
+	l, err := net.Listen("tcp", listen)
+	if err == nil {
+		l.Close()
+		return finding{good, "API", listen + " is free", ""}
+	}
+	if pid, _ := pidFileHolder(dir.servePID()); pid != 0 {
+		return finding{good, "API", fmt.Sprintf("%s is in use; backstay serve runs here as process %d", listen, pid), ""}
+	}
+	return finding{lacking, "API", fmt.Sprintf("%s cannot be had: %v", listen, err), "backstay doctor --listen 127.0.0.1:PORT, with another port"}
+}
+
+// examinePorts looks whether databases can have their ports: connections of any process to anywhere
+// may take one that lies in the kernel's range for outgoing connections.
+func examinePorts(host string, ports keeper.PortRange) finding {
+	const what = "endpoint ports"
+	state := fmt.Sprintf("%d to %d, %d in use", ports.First, ports.Last, inUse(host, ports))
+	text, err := os.ReadFile("/proc/sys/net/ipv4/ip_local_port_range")
+	if err != nil {
+		return unknown(what, err)
+	}
+	var first, last int
+	if _, err := fmt.Sscan(string(text), &first, &last); err != nil {
+		return unknown(what, err)
+	}
+	if first <= ports.Last && ports.First <= last {
+		state += fmt.Sprintf("; outgoing connections of this machine use %d to %d too", first, last)
+		return finding{fair, what, state, "backstay doctor --ports FIRST-LAST, with a range outside of that"}
+	}
+	return finding{good, what, state, ""}
+}
+
+func inUse(host string, ports keeper.PortRange) int {
+	count := 0
+	for port := ports.First; port <= ports.Last; port++ {
+		l, err := net.Listen("tcp", net.JoinHostPort(host, fmt.Sprint(port)))
+		if err != nil {
+			count++
+			continue
+		}
+		l.Close()
+	}
+	return count
+}
+
+// examineUsers looks whether databases can run as users of their own, walled off from each other by
+// the kernel. In a container, root may have few users to give.
+func examineUsers(root bool) finding {
+	const what = "users"
+	if !root {
+		return finding{fair, what, "we are not root: every database runs as the user that we are", ""}
+	}
+	text, err := os.ReadFile("/proc/self/uid_map")
+	if err != nil {
+		return unknown(what, err)
+	}
+	if fields := strings.Fields(string(text)); len(fields) != 3 || fields[2] != "4294967295" {
+		return finding{fair, what, "we are root of a container, which may have too few users for a database each", ""}
+	}
+	return finding{good, what, "we are root: each database runs as a user of its own", ""}
+}
