@@ -204,7 +204,7 @@ type schemaResource struct {
 }
 
 func schema(raw json.RawMessage) schemaResource {
-	if raw == nil {
+	if raw == nil || string(raw) == "null" { // as it comes out of a store that keeps JSON
 		raw = json.RawMessage(`{}`)
 	}
 	return schemaResource{raw}

@@ -84,6 +84,9 @@ func (q query) check(names []string) error {
 		return nil
 	}
 	slices.Sort(unknown)
+	if len(names) == 0 {
+		return errBadQuery("Unknown query parameter(s): %s. There are none", quoted(unknown))
+	}
 	valid := slices.Sorted(slices.Values(names))
 	return errBadQuery("Unknown query parameter(s): %s. Valid parameters are: %s", quoted(unknown), quoted(valid))
 }
