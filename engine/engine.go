@@ -8,6 +8,7 @@ package engine
 import (
 	"context"
 	"encoding/json"
+	"os"
 	"os/exec"
 
 	"github.com/backstay/backstay"
@@ -23,8 +24,9 @@ type Engine interface {
 	// touches data that a finished earlier Prepare made. Errors are Unavailable with a sentence that
 	// names the reason, when it is the machine's.
 	Prepare(ctx context.Context, n Node) error
-	// Command runs the node in the foreground until SIGTERM ends it in an orderly way, with logs in
-	// n.LogDir, kept to a bounded size. Credentials and session of the process are the caller's.
+	// Command runs the node in the foreground until SIGTERM, or the signal that a Stopper names, ends
+	// it in an orderly way, with logs in n.LogDir, kept to a bounded size. Credentials and session of
+	// the process are the caller's.
 	Command(n Node) (*exec.Cmd, error)
 	// Probe is nil when the running node serves clients.
 	Probe(ctx context.Context, n Node) error
@@ -48,6 +50,12 @@ type Warmer interface {
 // Explainer is an Engine that can tell from its log why its process ended: one line for the user.
 type Explainer interface {
 	Explain(n Node) string
+}
+
+// Stopper is an Engine whose process does not end quickly on SIGTERM: PostgreSQL waits for its
+// clients to leave. The keeper sends it this signal instead; data is flushed, clients are turned out.
+type Stopper interface {
+	StopSignal() os.Signal
 }
 
 // Installation is one version of a product on this machine.
