@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # psql with the first PostgreSQL of VCAP_SERVICES, its certificate verified:
-#   backstay run my-app -- scripts/psql -c 'SELECT 1'
+#   backstay run my-app -- scripts/psql.sh -c 'SELECT 1'
 # The password goes through the environment: a process list must not show it.
 set -euo pipefail
 
