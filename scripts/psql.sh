@@ -4,7 +4,7 @@
 # The password goes through the environment: a process list must not show it.
 set -euo pipefail
 
-: "${VCAP_SERVICES:?is not set; run this through: backstay run APP -- scripts/psql}"
+: "${VCAP_SERVICES:?is not set; run this through: backstay run APP -- scripts/psql.sh}"
 
 credentials=${VCAP_SERVICES#*'"credentials":{'}
 [[ $credentials != "$VCAP_SERVICES" ]] || { echo "No service is bound to the app." >&2; exit 1; }

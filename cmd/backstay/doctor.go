@@ -37,8 +37,9 @@ func doctor(ctx context.Context, c *cli, args []string) error {
 		return usagef("--ports: %v.", err)
 	}
 	var found []finding
-	for _, name := range slices.Sorted(maps.Keys(engines())) {
-		found = append(found, examineEngine(ctx, name, engines()[name])...)
+	known := engines(k.postgres)
+	for _, name := range slices.Sorted(maps.Keys(known)) {
+		found = append(found, examineEngine(ctx, name, known[name])...)
 	}
 	found = append(found, examineCF(ctx, c.cfCLI(dir)))
 	found = append(found, examineData(dir, k.minFree, c.root)...)
