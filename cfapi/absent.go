@@ -40,6 +40,11 @@ func (s *Server) noSharedSpaces(w http.ResponseWriter, r *request) error {
 	})
 }
 
+// nowhere answers for the isolation segment of an organization or a space.
+func (s *Server) nowhere(w http.ResponseWriter, r *request) error {
+	return writeJSON(w, http.StatusOK, map[string]any{"data": nil, "links": links{"self": s.at("%s", r.URL.EscapedPath())}})
+}
+
 // sharingFlag is the one feature flag that the cf command asks for here.
 const sharingFlag = "service_instance_sharing"
 

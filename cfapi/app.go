@@ -114,5 +114,5 @@ func (s *Server) deleteApp(w http.ResponseWriter, r *request) error {
 	if err != nil {
 		return err
 	}
-	return s.accepted(w, j)
+	return s.acceptedSoon(w, r, j)
 }

@@ -1,7 +1,6 @@
 package cfapi
 
 import (
-	"cmp"
 	"net/http"
 
 	"github.com/backstay/backstay"
@@ -121,7 +120,7 @@ func (s *Server) createBinding(w http.ResponseWriter, r *request) error {
 	if err != nil {
 		return err
 	}
-	done, err := s.awaitBinding(r, j)
+	done, err := s.await(r, j)
 	if err != nil {
 		return err
 	}
@@ -158,13 +157,6 @@ func (b newBindingBody) binding() (n market.NewBinding, err error) {
 	return n, err
 }
 
-// awaitBinding tells whether the job was done within the time that a client is kept waiting. If it
-// failed, the client hears of it from the job.
-func (s *Server) awaitBinding(r *request, j backstay.Job) (done bool, err error) {
-	j, err = s.Market.AwaitJob(r.Context(), j.ID, cmp.Or(s.BindingWait, DefaultBindingWait))
-	return j.State == backstay.JobComplete, err
-}
-
 func (s *Server) showBinding(w http.ResponseWriter, r *request) error {
 	b, err := s.Market.Binding(r.Context(), r.by, bindingID(r))
 	if err != nil {
@@ -178,7 +170,7 @@ func (s *Server) deleteBinding(w http.ResponseWriter, r *request) error {
 	if err != nil {
 		return err
 	}
-	done, err := s.awaitBinding(r, j)
+	done, err := s.await(r, j)
 	if err != nil {
 		return err
 	}

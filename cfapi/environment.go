@@ -112,7 +112,7 @@ func vcapServices(bound []market.BoundService) map[string][]vcapService {
 			Label:        b.Offering.Name,
 			Name:         b.Instance.Name,
 			Plan:         b.Plan.Name,
-			Tags:         append(slices.Clone(nonNil(b.Offering.Tags)), b.Instance.Tags...),
+			Tags:         distinct(slices.Concat(b.Offering.Tags, b.Instance.Tags), func(tag string) string { return tag }),
 			VolumeMounts: []struct{}{},
 		}
 		if b.Binding.Name != "" {

@@ -12,7 +12,7 @@ import (
 func boundTo(offering, instance, binding, uri string) market.BoundService {
 	return market.BoundService{
 		Binding:     backstay.Binding{Name: binding},
-		Instance:    backstay.Instance{Name: instance, Tags: []string{"mine"}},
+		Instance:    backstay.Instance{Name: instance, Tags: []string{"mine", "relational"}},
 		Plan:        backstay.Plan{Name: "Free"},
 		Offering:    backstay.Offering{Name: offering, Tags: []string{offering, "relational"}},
 		Credentials: backstay.Credentials{"uri": uri, "port": 5432},

@@ -112,7 +112,7 @@ func newServer(t testing.TB, b backstay.Broker) *Server {
 		Authenticator: people{"bearer admin": markettest.Admin, "bearer bob": {UserID: "00000000-0000-4000-8000-0000000000bb", Username: "bob"}},
 		URL:           "https://api.example.org",
 		Version:       "1.2.3",
-		BindingWait:   time.Minute,
+		JobWait:       time.Minute,
 		Log:           slog.New(slog.NewTextHandler(t.Output(), nil)),
 	}
 }
@@ -199,10 +199,10 @@ func (s *stage) play(script *txtar.Archive) *txtar.Archive {
 		case "AWAIT":
 			s.await(words[1])
 		case "HOLD":
-			s.server.BindingWait = time.Millisecond
+			s.server.JobWait = time.Millisecond
 			s.broker.set(nil, true)
 		case "GO":
-			s.server.BindingWait = time.Minute
+			s.server.JobWait = time.Minute
 			s.broker.set(nil, false)
 		case "FAIL":
 			s.broker.set(backstay.Errorf(backstay.Unavailable, "%s", bytes.TrimSpace(f.Data)), false)

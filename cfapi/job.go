@@ -1,6 +1,7 @@
 package cfapi
 
 import (
+	"cmp"
 	"net/http"
 
 	"github.com/backstay/backstay"
@@ -37,4 +38,28 @@ func (s *Server) showJob(w http.ResponseWriter, r *request) error {
 		return err
 	}
 	return writeJSON(w, http.StatusOK, s.job(j))
+}
+
+// accepted answers that a job was accepted, and where to ask for it. The cf command takes any
+// Location for a job's, so there is none on other answers; and it must be absolute.
+func (s *Server) accepted(w http.ResponseWriter, j backstay.Job) error {
+	w.Header().Set("Location", s.at("/v3/jobs/%s", j.ID).Href)
+	w.WriteHeader(http.StatusAccepted)
+	return nil
+}
+
+// acceptedSoon is accepted for work that is usually done in a moment: the cf command asks for the
+// job at once, and again only three seconds later.
+func (s *Server) acceptedSoon(w http.ResponseWriter, r *request, j backstay.Job) error {
+	if _, err := s.await(r, j); err != nil {
+		return err
+	}
+	return s.accepted(w, j)
+}
+
+// await tells whether the job was done within the time that an answer may be held back. If it
+// failed, the client hears of it from the job.
+func (s *Server) await(r *request, j backstay.Job) (done bool, err error) {
+	j, err = s.Market.AwaitJob(r.Context(), j.ID, cmp.Or(s.JobWait, DefaultJobWait))
+	return j.State == backstay.JobComplete, err
 }

@@ -92,5 +92,5 @@ func (s *Server) deleteOrganization(w http.ResponseWriter, r *request) error {
 	if err != nil {
 		return err
 	}
-	return s.accepted(w, j)
+	return s.acceptedSoon(w, r, j)
 }

@@ -9,7 +9,6 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/market"
 )
 
@@ -25,14 +24,6 @@ func writeJSON(w http.ResponseWriter, status int, v any) error {
 	w.Header().Set("Content-Length", strconv.Itoa(body.Len()))
 	w.WriteHeader(status)
 	w.Write(body.Bytes()) // if it does not arrive, whoever asked has gone
-	return nil
-}
-
-// accepted answers that a job was accepted, and where to ask for it. The cf command takes any
-// Location for a job's, so there is none on other answers; and it must be absolute.
-func (s *Server) accepted(w http.ResponseWriter, j backstay.Job) error {
-	w.Header().Set("Location", s.at("/v3/jobs/%s", j.ID).Href)
-	w.WriteHeader(http.StatusAccepted)
 	return nil
 }
 

@@ -167,5 +167,5 @@ func (s *Server) deleteRole(w http.ResponseWriter, r *request) error {
 	if err != nil {
 		return err
 	}
-	return s.accepted(w, j)
+	return s.acceptedSoon(w, r, j)
 }

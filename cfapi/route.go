@@ -33,12 +33,16 @@ func (s *Server) routes() []route {
 		{"GET    /v3/organizations/{guid}", loggedIn, none, s.showOrganization},
 		{"PATCH  /v3/organizations/{guid}", loggedIn, none, s.updateOrganization},
 		{"DELETE /v3/organizations/{guid}", loggedIn, none, s.deleteOrganization},
+		{"GET    /v3/organizations/{guid}/relationships/default_isolation_segment", loggedIn, none, s.nowhere},
 
 		{"GET    /v3/spaces", loggedIn, pages(byName, "guids", "names", "organization_guids").including("organization"), s.listSpaces},
 		{"POST   /v3/spaces", loggedIn, none, s.createSpace},
 		{"GET    /v3/spaces/{guid}", loggedIn, none, s.showSpace},
 		{"PATCH  /v3/spaces/{guid}", loggedIn, none, s.updateSpace},
 		{"DELETE /v3/spaces/{guid}", loggedIn, none, s.deleteSpace},
+		{"GET    /v3/spaces/{guid}/relationships/isolation_segment", loggedIn, none, s.nowhere},
+		{"GET    /v3/spaces/{guid}/running_security_groups", loggedIn, pages(byTime, "names"), s.empty},
+		{"GET    /v3/spaces/{guid}/staging_security_groups", loggedIn, pages(byTime, "names"), s.empty},
 
 		{"GET    /v3/users", loggedIn, pages(byTime, "guids", "usernames", "origins"), s.listUsers},
 		{"GET    /v3/users/{guid}", loggedIn, none, s.showUser},

@@ -29,13 +29,13 @@ type Server struct {
 	Authenticator Authenticator
 	URL           string        // where clients reach this API and the login server, without a trailing slash
 	Version       string        // Backstay's own, for GET /v3/info
-	BindingWait   time.Duration // how long binding and unbinding may take before they are answered with a job
+	JobWait       time.Duration // how long an answer may be held back until a quick job is done; DefaultJobWait if 0
 	Log           *slog.Logger
 }
 
-// DefaultBindingWait is far more than a binding takes, and less than the first pause of the cf
-// command's job polling (3 s), which an answer without a job spares the user.
-const DefaultBindingWait = 2 * time.Second
+// DefaultJobWait is far more than a binding takes, and less than the pause (3 s) with which the cf
+// command polls a job that is not done when it first asks.
+const DefaultJobWait = 2 * time.Second
 
 // maxBody is the size of the largest request body that is read, in bytes.
 const maxBody = 1 << 20

@@ -111,5 +111,5 @@ func (s *Server) deleteSpace(w http.ResponseWriter, r *request) error {
 	if err != nil {
 		return err
 	}
-	return s.accepted(w, j)
+	return s.acceptedSoon(w, r, j)
 }
