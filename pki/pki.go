@@ -70,17 +70,18 @@ func parse(der []byte, key *ecdsa.PrivateKey) (*Authority, error) {
 func (a *Authority) PEM() string { return a.pem }
 
 // Issue makes a key and a server certificate for it, valid from now for all the names: DNS names and
-// IP addresses. The first is its common name too, for clients that look nowhere else.
+// IP addresses. The first is its common name too, if it is not too long for one, for people who look
+// at it: clients look at all of them.
 func (a *Authority) Issue(names []string, now time.Time) (backstay.Certificate, error) {
-	if len(names) == 0 {
-		return backstay.Certificate{}, errors.New("a certificate needs a name")
+	if len(names) == 0 || slices.Contains(names, "") {
+		return backstay.Certificate{}, fmt.Errorf("a certificate needs names, and none of them empty: %q", names)
 	}
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return backstay.Certificate{}, err
 	}
 	template := &x509.Certificate{
-		SerialNumber: serial(), Subject: pkix.Name{CommonName: names[0]},
+		SerialNumber: serial(), Subject: pkix.Name{CommonName: commonName(names[0])},
 		NotBefore: now.Add(-skew), NotAfter: earlier(now.Add(leafLife), a.certificate.NotAfter),
 		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
 		BasicConstraintsValid: true,
@@ -98,6 +99,14 @@ func (a *Authority) Issue(names []string, now time.Time) (backstay.Certificate, 
 	}
 	keyPEM, err := encodeKey(key)
 	return backstay.Certificate{Leaf: encode("CERTIFICATE", der), Key: keyPEM, Authority: a.pem}, err
+}
+
+// commonName leaves out what RFC 5280 has no room for (ub-common-name).
+func commonName(name string) string {
+	if len(name) > 64 {
+		return ""
+	}
+	return name
 }
 
 func earlier(a, b time.Time) time.Time {

@@ -3,6 +3,7 @@
 package seal
 
 import (
+	"crypto/cipher"
 	"crypto/rand"
 	"encoding/hex"
 	"errors"
@@ -15,8 +16,12 @@ import (
 	"golang.org/x/crypto/chacha20poly1305"
 )
 
-// Key seals and opens. It is 256 random bits.
+// Key seals and opens. It is 256 random bits, and does not print. The zero Key panics when used: it
+// is one that somebody forgot to load.
 type Key [chacha20poly1305.KeySize]byte
+
+func (Key) String() string   { return "[redacted]" }
+func (Key) GoString() string { return "[redacted]" }
 
 // version is the first byte of what Seal returns: XChaCha20-Poly1305 with a random nonce before the
 // ciphertext.
@@ -28,11 +33,7 @@ func (k Key) Seal(plain []byte, context string) []byte {
 	sealed[0] = version
 	nonce := sealed[1:]
 	rand.Read(nonce) // never fails
-	aead, err := chacha20poly1305.NewX(k[:])
-	if err != nil {
-		panic(err) // the key's size is its type's
-	}
-	return aead.Seal(sealed, nonce, plain, []byte(context))
+	return k.aead().Seal(sealed, nonce, plain, []byte(context))
 }
 
 // Open is the inverse of Seal. It fails if sealed is damaged, was sealed with another key, or for
@@ -41,16 +42,23 @@ func (k Key) Open(sealed []byte, context string) ([]byte, error) {
 	if len(sealed) < 1+chacha20poly1305.NonceSizeX || sealed[0] != version {
 		return nil, errors.New("this is not a sealed value")
 	}
-	aead, err := chacha20poly1305.NewX(k[:])
-	if err != nil {
-		return nil, err
-	}
 	nonce, box := sealed[1:1+chacha20poly1305.NonceSizeX], sealed[1+chacha20poly1305.NonceSizeX:]
-	plain, err := aead.Open(nil, nonce, box, []byte(context))
+	plain, err := k.aead().Open(nil, nonce, box, []byte(context))
 	if err != nil {
 		return nil, errors.New("a sealed value cannot be opened: it is damaged, or was sealed with another key or for something else")
 	}
 	return plain, nil
+}
+
+func (k Key) aead() cipher.AEAD {
+	if k == (Key{}) {
+		panic("seal: the key was never loaded")
+	}
+	aead, err := chacha20poly1305.NewX(k[:])
+	if err != nil {
+		panic(err) // the key's size is its type's
+	}
+	return aead
 }
 
 // LoadOrCreate reads the key kept in the file at path, or makes one there. The file is hexadecimal,
@@ -94,8 +102,11 @@ func load(path string) (k Key, err error) {
 	if err != nil {
 		return k, err
 	}
+	if !info.Mode().IsRegular() {
+		return k, fmt.Errorf("the sealing key %s must be a file", path)
+	}
 	if info.Mode().Perm()&0o077 != 0 {
-		return k, fmt.Errorf("the sealing key %s can be read by others than its owner: chmod 600 it", path)
+		return k, fmt.Errorf("the sealing key %s is open to others than its owner: chmod 600 it, and ask yourself who has read it", path)
 	}
 	text, err := os.ReadFile(path)
 	if err != nil {

@@ -1,0 +1,98 @@
+package uaa
+
+import (
+	"context"
+	"time"
+
+	"github.com/backstay/backstay"
+)
+
+// User is somebody with a password.
+type User struct {
+	ID              backstay.UserID
+	Username        string // unique, whatever its case
+	Admin           bool
+	PasswordHash    string // Argon2id, in the PHC string format
+	PasswordVersion int    // counts new passwords; tokens for an older one are dead
+}
+
+// RefreshToken is what the store knows of a refresh token: enough to recognize one, not to make one.
+type RefreshToken struct {
+	ID              string // its jti
+	UserID          backstay.UserID
+	PasswordVersion int // of the password that it was given for
+	Hash            []byte
+	ExpiresAt       time.Time
+}
+
+// Failures counts the wrong passwords that came in under one key.
+type Failures struct {
+	Key   string
+	Count int
+	Last  time.Time
+}
+
+// SealedKey is a key that access tokens are signed with. The highest number is the newest.
+type SealedKey struct {
+	Number    int
+	Sealed    []byte
+	CreatedAt time.Time
+	ExpiresAt time.Time // when the last token that it signed is dead
+}
+
+// Store is the login server's memory. Each method is one transaction; uaatest.RunStore is this
+// contract as tests. Times are the server's, never the store's own.
+type Store interface {
+	UserStore
+	TokenStore
+	FailureStore
+	KeyStore
+}
+
+// UserStore keeps users.
+type UserStore interface {
+	// AddUser is Taken if there is a user of that name in any case.
+	AddUser(ctx context.Context, u User) error
+	// UserNamed finds a user by name in any case; NotFound if there is none.
+	UserNamed(ctx context.Context, username string) (User, error)
+	// SetPassword gives a user a new password, which ends all their sessions; NotFound if there is
+	// no such user.
+	SetPassword(ctx context.Context, id backstay.UserID, hash string) error
+	// RehashPassword replaces the hash of the same password, unless there is a newer one.
+	RehashPassword(ctx context.Context, id backstay.UserID, version int, hash string) error
+}
+
+// TokenStore keeps refresh tokens, and which access tokens are revoked.
+type TokenStore interface {
+	// AddRefreshToken is NotFound if the user is gone or has another password by now.
+	AddRefreshToken(ctx context.Context, t RefreshToken) error
+	// UserOfRefreshToken is NotFound for a token that is unknown, revoked, or expired by now.
+	UserOfRefreshToken(ctx context.Context, hash []byte, now time.Time) (User, error)
+	// Revoke makes the user's refresh or access token of that id useless; revoked access tokens are
+	// remembered until the given time. Nobody else's token is touched, whatever its id.
+	Revoke(ctx context.Context, id backstay.UserID, tokenID string, until time.Time) error
+	// Actor is NotFound if the user is gone, has another password than of that version, or has
+	// revoked the token. It is on the way of every request of the API.
+	Actor(ctx context.Context, id backstay.UserID, version int, tokenID string) (backstay.Actor, error)
+	// RemoveExpired forgets the tokens and keys that are expired by now, and failures older than
+	// that.
+	RemoveExpired(ctx context.Context, now, failures time.Time) error
+}
+
+// FailureStore remembers failed logins.
+type FailureStore interface {
+	// Failures of keys that have none are left out.
+	Failures(ctx context.Context, keys []string) ([]Failures, error)
+	// AddFailure counts one more under each key; a count whose last is before forgotten starts anew.
+	AddFailure(ctx context.Context, keys []string, at, forgotten time.Time) error
+	Forgive(ctx context.Context, key string) error
+}
+
+// KeyStore keeps the keys that access tokens are signed with.
+type KeyStore interface {
+	// SigningKeys lists them, oldest first.
+	SigningKeys(ctx context.Context) ([]SealedKey, error)
+	// AddSigningKey keeps k unless its number is in use: of several that make the next key at once,
+	// one wins.
+	AddSigningKey(ctx context.Context, k SealedKey) error
+}
