@@ -1,5 +1,266 @@
 package main
 
-import "github.com/backstay/backstay/engine"
+import (
+	"context"
+	"crypto/tls"
+	"flag"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"time"
 
-func engines() map[string]engine.Engine { return map[string]engine.Engine{} }
+	"github.com/backstay/backstay"
+	"github.com/backstay/backstay/backend"
+	"github.com/backstay/backstay/backend/local"
+	"github.com/backstay/backstay/broker"
+	"github.com/backstay/backstay/cfapi"
+	"github.com/backstay/backstay/engine"
+	"github.com/backstay/backstay/engine/postgres"
+	"github.com/backstay/backstay/internal/seal"
+	"github.com/backstay/backstay/market"
+	"github.com/backstay/backstay/pki"
+	"github.com/backstay/backstay/state"
+	"github.com/backstay/backstay/uaa"
+)
+
+// engines are the products that this binary knows, and where it looks for them.
+func engines(postgresDir string) map[string]engine.Engine {
+	return map[string]engine.Engine{"postgres": postgres.Engine{Root: postgresDir}}
+}
+
+// platform is the control plane, put together.
+type platform struct {
+	cfg      serveConfig
+	log      *slog.Logger
+	launcher *local.Launcher
+	store    *state.Store
+	broker   *broker.Broker
+	market   *market.Market
+	users    *uaa.Server
+	api      *cfapi.Server
+	tls      *tls.Config // nil: plain HTTP
+}
+
+// wire puts the control plane together from the keeper upwards. What it starts by the way (the
+// keeper, the state database) is meant to outlive us.
+func wire(ctx context.Context, cfg serveConfig, log *slog.Logger) (*platform, error) {
+	p := &platform{cfg: cfg, log: log}
+	instances := local.New(cfg.data.keeperSocket())
+	if err := p.startKeeper(ctx); err != nil {
+		return nil, err
+	}
+	if err := p.openStore(ctx, instances); err != nil {
+		return nil, err
+	}
+	if err := p.build(ctx, instances); err != nil {
+		p.close()
+		return nil, err
+	}
+	return p, nil
+}
+
+func (p *platform) close() { p.store.Close() }
+
+func (p *platform) startKeeper(ctx context.Context) error {
+	self, err := os.Executable()
+	if err != nil {
+		return fmt.Errorf("find our own program: %w", err)
+	}
+	p.launcher = &local.Launcher{
+		DataDir: string(p.cfg.data), Command: append([]string{self}, p.cfg.keeper.args(p.cfg.data)...),
+		LogPath: filepath.Join(string(p.cfg.data), "keeper.log"), Version: buildVersion(), Log: p.log,
+	}
+	if err := p.launcher.Ensure(ctx); err != nil {
+		return fmt.Errorf("start keeper: %w", err)
+	}
+	return nil
+}
+
+func (p *platform) openStore(ctx context.Context, instances *local.Backend) error {
+	dsn := p.cfg.database
+	if dsn == "" {
+		var err error
+		if dsn, err = startState(ctx, instances); err != nil {
+			return fmt.Errorf("start state database: %w", err)
+		}
+	}
+	store, err := state.Open(ctx, dsn, p.log)
+	p.store = store
+	return err
+}
+
+func (p *platform) build(ctx context.Context, instances *local.Backend) error {
+	key, err := seal.LoadOrCreate(p.cfg.data.sealKey())
+	if err != nil {
+		return err
+	}
+	authority, err := pki.LoadOrCreate(ctx, p.store, key)
+	if err != nil {
+		return err
+	}
+	if err := p.loadTLS(authority); err != nil {
+		return err
+	}
+	offered, err := loadCatalog(p.cfg.catalog)
+	if err != nil {
+		return err
+	}
+	p.users = &uaa.Server{Store: p.store, Key: key, Issuer: p.cfg.url, Log: p.log}
+	p.broker = &broker.Broker{Store: p.store.Broker(), Backend: instances, Authority: authority, Offered: offered, Key: key, Log: p.log}
+	p.market = &market.Market{Store: p.store, Broker: p.broker, Key: key, Log: p.log}
+	p.api = &cfapi.Server{Market: p.market, Authenticator: p.users, URL: p.cfg.url, Log: p.log}
+	if err := p.market.KeepCatalog(ctx); err != nil {
+		return fmt.Errorf("put the catalog on sale: %w", err)
+	}
+	return nil
+}
+
+func loadCatalog(path string) (broker.Catalog, error) {
+	if path == "" {
+		return broker.ParseCatalog(nil)
+	}
+	document, err := os.ReadFile(path)
+	if err != nil {
+		return broker.Catalog{}, fmt.Errorf("read catalog: %w", err)
+	}
+	return broker.ParseCatalog(document)
+}
+
+// loadTLS prepares the API's certificate: the operator's, or one of our own authority.
+func (p *platform) loadTLS(authority *pki.Authority) error {
+	if !p.cfg.tls {
+		return nil
+	}
+	var pair tls.Certificate
+	var err error
+	if p.cfg.certificate != "" {
+		pair, err = tls.LoadX509KeyPair(p.cfg.certificate, p.cfg.key)
+	} else {
+		pair, err = p.issueOwn(authority)
+	}
+	if err != nil {
+		return fmt.Errorf("load certificate of the API: %w", err)
+	}
+	p.tls = &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12}
+	return nil
+}
+
+// issueOwn makes a certificate for the names that the API is reached by, and leaves the authority
+// where "cf api" users find it.
+func (p *platform) issueOwn(authority *pki.Authority) (tls.Certificate, error) {
+	u, err := url.Parse(p.cfg.url)
+	if err != nil {
+		return tls.Certificate{}, err
+	}
+	names := []string{u.Hostname(), "localhost", "127.0.0.1"}
+	if host, _, err := net.SplitHostPort(p.cfg.listen); err == nil && host != "" {
+		names = append(names, host)
+	}
+	c, err := authority.Issue(names, time.Now())
+	if err != nil {
+		return tls.Certificate{}, err
+	}
+	if err := os.WriteFile(p.cfg.data.authority(), []byte(c.Authority), 0o600); err != nil {
+		return tls.Certificate{}, err
+	}
+	return tls.X509KeyPair([]byte(c.Leaf), []byte(c.Key.Reveal()))
+}
+
+func (p *platform) runners() state.Runners {
+	return state.Runners{Market: p.market.Work, Broker: p.broker.Work}
+}
+
+// handler is every door on the one address.
+func (p *platform) handler() http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("/", p.api.Handler())
+	users := p.users.Handler()
+	for _, path := range []string{"/login", "/oauth/", "/token_key", "/token_keys"} {
+		mux.Handle(path, users)
+	}
+	return mux
+}
+
+// stateInstance is our own database's name among the instances of the keeper.
+const stateInstance backstay.InstanceID = "state"
+
+// startState brings up the private state database, the way any instance is brought up, and returns
+// how to reach it. One that exists keeps the version it was made with.
+func startState(ctx context.Context, instances *local.Backend) (dsn string, err error) {
+	s, err := instances.Await(ctx, stateInstance, 0)
+	if backstay.KindOf(err) == backstay.NotFound {
+		if err := applyState(ctx, instances); err != nil {
+			return "", err
+		}
+		s, err = instances.Await(ctx, stateInstance, 0)
+	}
+	limited, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	for err == nil && s.Phase != backend.Running {
+		s, err = instances.Await(limited, stateInstance, s.Revision)
+		if limited.Err() != nil && ctx.Err() == nil {
+			return "", advise(fmt.Errorf("it does not come up: %s", s.Message), "backstay doctor")
+		}
+	}
+	if err != nil {
+		return "", err
+	}
+	return postgres.AdminDSN(s.SocketDir, s.Endpoint.Port), nil
+}
+
+func applyState(ctx context.Context, instances *local.Backend) error {
+	inventory, err := instances.Inventory(ctx)
+	if err != nil {
+		return err
+	}
+	for _, e := range inventory.Engines { // newest first
+		if e.Engine == "postgres" {
+			return instances.Apply(ctx, backend.Spec{
+				Instance: stateInstance, Generation: 1, Engine: e.Engine, Version: e.Version, Private: true,
+				Size: backstay.Size{Storage: 10 * backstay.GB, Memory: 512 * backstay.MB, Connections: 60},
+			})
+		}
+	}
+	return advise(fmt.Errorf("there is no PostgreSQL on this machine"), "apt-get install postgresql-15")
+}
+
+const adminPasswordUsage = `Usage: backstay admin-password [--data DIR] [--database-url URL]
+
+Makes a new password for the user admin and shows it. Sessions that are logged in stay so.
+`
+
+func adminPassword(ctx context.Context, c *cli, args []string) error {
+	fs := flag.NewFlagSet("admin-password", flag.ContinueOnError)
+	dir := c.dataFlag(fs)
+	database := fs.String("database-url", "", "")
+	if err := parseAll(fs, args); err != nil {
+		return err
+	}
+	data, err := dir()
+	if err != nil {
+		return err
+	}
+	if pid, err := pidFileHolder(data.servePID()); err != nil || pid == 0 {
+		return advise(fmt.Errorf("no Backstay is running on %s", data), "backstay serve --data %s", data)
+	}
+	p := &platform{cfg: serveConfig{data: data, database: *database}, log: slog.New(slog.NewTextHandler(c.stderr, nil))}
+	if err := p.openStore(ctx, local.New(data.keeperSocket())); err != nil {
+		return err
+	}
+	defer p.close()
+	key, err := seal.LoadOrCreate(data.sealKey())
+	if err != nil {
+		return err
+	}
+	users := &uaa.Server{Store: p.store, Key: key, Log: p.log}
+	password, err := users.ResetPassword(ctx, "admin")
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(c.stdout, "%s\n", password)
+	return nil
+}

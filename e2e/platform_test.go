@@ -1,0 +1,273 @@
+// Package e2e drives a whole Backstay from outside, as its users do: the genuine cf command, psql,
+// and the API. Nothing here looks inside but the crash test, which asks the rooms for the names of
+// their steps.
+package e2e
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/backstay/backstay/internal/testkit"
+)
+
+// patience is how long anything may take before a test gives up on it.
+const patience = time.Minute
+
+// repository is the directory of the whole module.
+var repository = func() string {
+	dir, err := filepath.Abs("..")
+	if err != nil {
+		panic(err)
+	}
+	return dir
+}()
+
+// built is a directory with the binary under test as "backstay", and as "backstay-crash" the one
+// that can be told where to die.
+var built string
+
+func TestMain(m *testing.M) {
+	os.Exit(func() int {
+		dir, err := os.MkdirTemp("", "bs-bin-")
+		if err != nil {
+			panic(err)
+		}
+		defer os.RemoveAll(dir)
+		if err := os.Chmod(dir, 0o755); err != nil {
+			panic(err)
+		}
+		built = dir
+		for name, tags := range map[string]string{"backstay": "", "backstay-crash": "crashtest"} {
+			build := exec.Command("go", "build", "-tags", tags, "-o", filepath.Join(dir, name), "./cmd/backstay")
+			build.Dir = repository
+			if out, err := build.CombinedOutput(); err != nil {
+				fmt.Fprintf(os.Stderr, "build %s: %v\n%s", name, err, out)
+				return 1
+			}
+		}
+		return m.Run()
+	}())
+}
+
+// platform is one running Backstay with everything of its own. It ends with the test.
+type platform struct {
+	t        testing.TB
+	binary   string
+	data     string
+	url      string
+	password string
+	args     []string
+	env      []string
+
+	mu    sync.Mutex
+	serve *exec.Cmd
+	ended chan struct{} // closed when serve has ended
+
+	token string
+}
+
+// start brings up a Backstay from the named binary, with more flags for serve.
+func start(t testing.TB, binary string, flags ...string) *platform {
+	t.Helper()
+	first, last := testkit.Ports(t, 60)
+	p := &platform{
+		t: t, binary: filepath.Join(built, binary), data: testkit.Dir(t),
+		url: fmt.Sprintf("http://127.0.0.1:%d", first),
+	}
+	p.args = append([]string{"serve", "--data", p.data, "--listen", fmt.Sprintf("127.0.0.1:%d", first),
+		"--ports", fmt.Sprintf("%d-%d", first+1, last), "--admin-password-file", filepath.Join(p.data, "admin-password")}, flags...)
+	t.Cleanup(p.stop)
+	p.mustServe()
+	password, err := os.ReadFile(filepath.Join(p.data, "admin-password"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.password = strings.TrimSpace(string(password))
+	return p
+}
+
+// mustServe starts the control plane and waits until its API answers.
+func (p *platform) mustServe() {
+	p.t.Helper()
+	log, err := os.OpenFile(filepath.Join(p.data, "serve.log"), os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	defer log.Close()
+	cmd := exec.Command(p.binary, p.args...)
+	cmd.Env = append(os.Environ(), p.env...)
+	cmd.Stdout, cmd.Stderr = log, log
+	if err := cmd.Start(); err != nil {
+		p.t.Fatal(err)
+	}
+	ended := make(chan struct{})
+	go func() {
+		cmd.Wait()
+		close(ended)
+	}()
+	p.mu.Lock()
+	p.serve, p.ended = cmd, ended
+	p.mu.Unlock()
+	p.awaitAnswer(ended)
+}
+
+func (p *platform) awaitAnswer(ended <-chan struct{}) {
+	p.t.Helper()
+	address := strings.TrimPrefix(strings.TrimPrefix(p.url, "http://"), "https://")
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
+		if c, err := net.Dial("tcp", address); err == nil {
+			c.Close()
+			return
+		}
+		select {
+		case <-ended:
+			return // whoever wants it up looks again, and finds the log
+		default:
+		}
+	}
+	p.t.Fatalf("the API does not answer; serve.log:\n%s", p.logs())
+}
+
+// kill ends the control plane as a crash does.
+func (p *platform) kill() {
+	p.mu.Lock()
+	cmd, ended := p.serve, p.ended
+	p.mu.Unlock()
+	cmd.Process.Kill()
+	<-ended
+}
+
+// stop ends everything, as an operator does.
+func (p *platform) stop() {
+	stop := exec.Command(p.binary, "stop", "--data", p.data)
+	if out, err := stop.CombinedOutput(); err != nil {
+		p.t.Errorf("backstay stop: %v\n%s\nkeeper.log:\n%s", err, out, p.logs())
+	}
+	if p.ended != nil {
+		<-p.ended
+	}
+	if p.t.Failed() {
+		p.t.Logf("logs of %s:\n%s", p.data, p.logs())
+	}
+}
+
+// logs are the last lines of the control plane's and the keeper's logs.
+func (p *platform) logs() string {
+	var all strings.Builder
+	for _, name := range []string{"serve.log", "keeper.log"} {
+		text, _ := os.ReadFile(filepath.Join(p.data, name))
+		lines := strings.Split(string(text), "\n")
+		fmt.Fprintf(&all, "== %s\n%s\n", name, strings.Join(lines[max(0, len(lines)-30):], "\n"))
+	}
+	return all.String()
+}
+
+// keeperPID asks the keeper who it is.
+func (p *platform) keeperPID() int {
+	p.t.Helper()
+	socket := filepath.Join(p.data, "keeper", "keeper.sock")
+	client := http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return (&net.Dialer{}).DialContext(ctx, "unix", socket)
+	}}}
+	var info struct {
+		PID int `json:"pid"`
+	}
+	response, err := client.Get("http://keeper/v1/keeper")
+	if err != nil {
+		return 0
+	}
+	defer response.Body.Close()
+	if err := json.NewDecoder(response.Body).Decode(&info); err != nil {
+		p.t.Fatalf("ask the keeper for its pid: %v", err)
+	}
+	return info.PID
+}
+
+// killKeeper ends the data plane's keeper as a crash does.
+func (p *platform) killKeeper() {
+	if pid := p.keeperPID(); pid > 0 {
+		syscall.Kill(pid, syscall.SIGKILL)
+	}
+}
+
+// errGone tells that the control plane died while it was asked.
+var errGone = errors.New("the API is gone")
+
+// call makes a request of the API as admin. The answer is decoded into result unless that is nil.
+func (p *platform) call(method, path string, body, result any) (status int, header http.Header, err error) {
+	if p.token == "" {
+		if err := p.login(); err != nil {
+			return 0, nil, err
+		}
+	}
+	var content io.Reader
+	if body != nil {
+		encoded, err := json.Marshal(body)
+		if err != nil {
+			return 0, nil, err
+		}
+		content = bytes.NewReader(encoded)
+	}
+	if !strings.HasPrefix(path, "http") {
+		path = p.url + path
+	}
+	r, err := http.NewRequest(method, path, content)
+	if err != nil {
+		return 0, nil, err
+	}
+	r.Header.Set("Authorization", "bearer "+p.token)
+	r.Header.Set("Content-Type", "application/json")
+	return p.do(r, result)
+}
+
+func (p *platform) do(r *http.Request, result any) (int, http.Header, error) {
+	response, err := http.DefaultClient.Do(r)
+	if err != nil {
+		return 0, nil, fmt.Errorf("%w: %w", errGone, err)
+	}
+	defer response.Body.Close()
+	text, err := io.ReadAll(response.Body)
+	if err != nil {
+		return 0, nil, fmt.Errorf("%w: %w", errGone, err)
+	}
+	if result != nil && response.StatusCode < 300 && len(text) > 0 {
+		if err := json.Unmarshal(text, result); err != nil {
+			return response.StatusCode, response.Header, fmt.Errorf("decode %s: %w", text, err)
+		}
+	}
+	if response.StatusCode >= 400 {
+		return response.StatusCode, response.Header, fmt.Errorf("%s %s: %d %s", r.Method, r.URL.Path, response.StatusCode, text)
+	}
+	return response.StatusCode, response.Header, nil
+}
+
+func (p *platform) login() error {
+	form := url.Values{"grant_type": {"password"}, "username": {"admin"}, "password": {p.password}}
+	r, err := http.NewRequest("POST", p.url+"/oauth/token", strings.NewReader(form.Encode()))
+	if err != nil {
+		return err
+	}
+	r.SetBasicAuth("cf", "")
+	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	var answer struct {
+		Token string `json:"access_token"`
+	}
+	_, _, err = p.do(r, &answer)
+	p.token = answer.Token
+	return err
+}

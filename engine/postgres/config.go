@@ -1,0 +1,201 @@
+package postgres
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+
+	"github.com/backstay/backstay"
+	"github.com/backstay/backstay/engine"
+)
+
+const (
+	defaultPort = 5432 // of a node without an endpoint: it only names the socket
+
+	// reserve is kept free of clients, so that the administrator always gets in.
+	reserve = 5
+
+	certificateFile = "server.crt"
+	keyFile         = "server.key"
+)
+
+// configFiles renders all that n wants to be read from its data directory.
+func configFiles(n engine.Node) (map[string]string, error) {
+	if err := checkListen(n); err != nil {
+		return nil, err
+	}
+	server, err := serverConfig(n)
+	if err != nil {
+		return nil, err
+	}
+	ident, err := identMap(n.Operator)
+	if err != nil {
+		return nil, err
+	}
+	files := map[string]string{"postgresql.conf": server, "pg_ident.conf": ident, "pg_hba.conf": accessRules(n)}
+	if len(n.Listen) > 0 {
+		files[certificateFile] = n.TLS.Leaf
+		files[keyFile] = n.TLS.Key.Reveal()
+	}
+	return files, nil
+}
+
+// setting is one line of postgresql.conf.
+type setting struct{ name, value string }
+
+func serverConfig(n engine.Node) (string, error) {
+	var b strings.Builder
+	b.WriteString("# Written at each start by Backstay: changes made here do not last.\n")
+	all := [][]setting{network(n), memory(n.Size), durability(n.Size), logging(), extensions(n.Installation)}
+	for _, group := range all {
+		for _, s := range group {
+			value, err := quoteSetting(s.value)
+			if err != nil {
+				return "", fmt.Errorf("setting %s: %w", s.name, err)
+			}
+			fmt.Fprintf(&b, "%s = %s\n", s.name, value)
+		}
+	}
+	return b.String(), nil
+}
+
+func network(n engine.Node) []setting {
+	group := []setting{
+		{"listen_addresses", quoteList(n.Listen)},
+		{"port", strconv.Itoa(port(n))},
+		{"unix_socket_directories", quoteList([]string{n.RunDir})},
+		{"unix_socket_permissions", "0700"},
+		{"max_connections", strconv.Itoa(n.Size.Connections + reserve)},
+		{"superuser_reserved_connections", strconv.Itoa(reserve)},
+		{"password_encryption", "scram-sha-256"},
+		// A client that does not get on with logging in holds a process.
+		{"authentication_timeout", "20s"},
+		{"cluster_name", string(n.Instance)},
+	}
+	if len(n.Listen) == 0 {
+		return append(group, setting{"ssl", "off"})
+	}
+	return append(group, setting{"ssl", "on"}, setting{"ssl_min_protocol_version", "TLSv1.2"},
+		setting{"ssl_cert_file", certificateFile}, setting{"ssl_key_file", keyFile})
+}
+
+func port(n engine.Node) int {
+	if n.Endpoint.Port == 0 {
+		return defaultPort
+	}
+	return n.Endpoint.Port
+}
+
+// memory divides what the plan gives. PostgreSQL takes shared memory from the machine only as it
+// touches it, so a generous share costs an idle node nothing but its bookkeeping.
+func memory(s backstay.Size) []setting {
+	return []setting{
+		{"shared_buffers", kilobytes(clamp(s.Memory/8, 16*backstay.MB, 4*backstay.GB))},
+		{"effective_cache_size", kilobytes(clamp(s.Memory*3/4, 16*backstay.MB, backstay.TB))},
+		{"work_mem", kilobytes(clamp(s.Memory/4/backstay.Bytes(max(s.Connections, 1)), 4*backstay.MB, 64*backstay.MB))},
+		{"maintenance_work_mem", kilobytes(clamp(s.Memory/16, 16*backstay.MB, backstay.GB))},
+		{"dynamic_shared_memory_type", "posix"},
+		// The compiler is 20 MB in each session that uses it.
+		{"jit", "off"},
+	}
+}
+
+// durability: nothing that a client was told is committed may be lost.
+func durability(s backstay.Size) []setting {
+	return []setting{
+		{"fsync", "on"},
+		{"full_page_writes", "on"},
+		{"synchronous_commit", "on"},
+		{"wal_level", "replica"},
+		{"autovacuum", "on"},
+		{"min_wal_size", "32MB"},
+		{"max_wal_size", kilobytes(clamp(s.Storage/10, 64*backstay.MB, 4*backstay.GB))},
+		{"timezone", "UTC"},
+	}
+}
+
+// logging goes to standard error, which Command keeps within bounds. No statement is ever logged, and
+// no detail, hint or context, which quote statements: one may hold a password, if only a mistyped
+// ALTER ROLE.
+func logging() []setting {
+	return []setting{
+		{"logging_collector", "off"},
+		{"log_destination", "stderr"},
+		{"log_timezone", "UTC"},
+		{"log_line_prefix", "%m [%p] %q%u@%d "}, // explain reads it
+		{"log_statement", "none"},
+		{"log_min_error_statement", "panic"},
+		{"log_min_duration_statement", "-1"},
+		{"log_error_verbosity", "terse"},
+	}
+}
+
+// extensions is empty where the library is not installed: a server told to load it would not start.
+func extensions(i engine.Installation) []setting {
+	library := filepath.Join(filepath.Dir(i.Dir), "lib", "pgextwlist.so")
+	if _, err := os.Stat(library); err != nil {
+		return nil
+	}
+	return []setting{
+		{"shared_preload_libraries", "pgextwlist"},
+		{"extwlist.extensions", quoteList(Extensions())},
+	}
+}
+
+// accessRules is pg_hba.conf. The first rule that fits a connection decides; none is refusal.
+func accessRules(n engine.Node) string {
+	rules := "local all " + admin + " peer map=operator\n"
+	if len(n.Listen) > 0 {
+		rules += "hostnossl all all all reject\n" +
+			"hostssl " + database + " +" + owner + " all scram-sha-256\n"
+	}
+	return rules
+}
+
+// accountName is what the operating system may call the operator. What has a meaning of its own in
+// pg_ident.conf, such as a leading slash, is not in it.
+var accountName = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.@\\+-]*\$?$`)
+
+func identMap(operator string) (string, error) {
+	if !accountName.MatchString(operator) {
+		return "", fmt.Errorf("operator %q: not the name of a user", operator)
+	}
+	return `operator "` + operator + `" ` + admin + "\n", nil
+}
+
+// quoteSetting writes a value of postgresql.conf. No setting of ours holds a control character, and
+// a line feed would begin a setting of its own.
+func quoteSetting(value string) (string, error) {
+	if strings.ContainsFunc(value, func(r rune) bool { return r < ' ' || r == 0x7f }) {
+		return "", errors.New("control character in value")
+	}
+	return "'" + strings.NewReplacer(`\`, `\\`, `'`, `''`).Replace(value) + "'", nil
+}
+
+// quoteList writes the inside of a setting that is a list: what is between commas is quoted again.
+func quoteList(items []string) string {
+	quoted := make([]string, len(items))
+	for i, item := range items {
+		quoted[i] = `"` + strings.ReplaceAll(item, `"`, `""`) + `"`
+	}
+	return strings.Join(quoted, ", ")
+}
+
+// checkListen keeps out what PostgreSQL would look up or take for a wildcard.
+func checkListen(n engine.Node) error {
+	for _, address := range n.Listen {
+		if _, err := netip.ParseAddr(address); err != nil {
+			return fmt.Errorf("listen address: %w", err)
+		}
+	}
+	return nil
+}
+
+func clamp(b, low, high backstay.Bytes) backstay.Bytes { return min(max(b, low), high) }
+
+func kilobytes(b backstay.Bytes) string { return strconv.FormatInt(int64(b/backstay.KB), 10) + "kB" }

@@ -1,0 +1,18 @@
+// Package postgres knows PostgreSQL: how a data directory comes to be, what its configuration says,
+// who may do what in it, and how it is asked.
+//
+// A data directory is a clone of a golden one, made once by initdb and this package's SQL, so that a
+// new node needs nothing but a start. In it:
+//
+//	backstay   the bootstrap superuser; reached only over the node's Unix socket by the operator
+//	owner      cannot log in; owns schema public and all that bindings make
+//	bindings   log in over TLS to database main alone, and are owner from their first statement on
+//
+// Bindings hold no right of their own but to connect, so all of them can use, alter and drop what any
+// of them made, and dropping one loses nothing. Database main belongs to the superuser, so that
+// nobody else can change its settings.
+//
+// Extensions: the library pgextwlist lets bindings create those on the allow-list as if they were
+// superuser. It lets trusted extensions pass that are not on the list, so an event trigger is the
+// wall; it also stands where the library is not installed.
+package postgres

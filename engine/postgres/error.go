@@ -1,0 +1,70 @@
+package postgres
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os/exec"
+	"strings"
+	"syscall"
+
+	"github.com/backstay/backstay"
+	"github.com/backstay/backstay/engine"
+)
+
+var errUnknownVersion = errors.New("it does not report a version of PostgreSQL")
+
+// programError is a program of PostgreSQL that failed, with the last line it said.
+type programError struct {
+	cause error
+	said  string
+}
+
+func (e *programError) Error() string { return e.cause.Error() + ": " + e.said }
+func (e *programError) Unwrap() error { return e.cause }
+
+// commandError adds what a program said on standard error to the error of its Output.
+func commandError(err error) error {
+	var exit *exec.ExitError
+	if errors.As(err, &exit) && len(exit.Stderr) > 0 {
+		return &programError{err, lastLine(exit.Stderr)}
+	}
+	return err
+}
+
+func lastLine(text []byte) string {
+	text = bytes.TrimSpace(text)
+	return string(text[bytes.LastIndexByte(text, '\n')+1:])
+}
+
+// cannotPrepare blames the machine for err, in a sentence that names the reason.
+func cannotPrepare(i engine.Installation, err error) error {
+	var classified *backstay.Error
+	if errors.As(err, &classified) {
+		return err
+	}
+	return backstay.Wrapf(err, backstay.Unavailable, "PostgreSQL %s cannot be set up: %s.", i.Version, reason(err))
+}
+
+// reason is what a user may know of err: no paths but those of PostgreSQL's programs.
+func reason(err error) string {
+	var program *programError
+	switch {
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
+		return "no space is left on the disk"
+	case errors.As(err, &program):
+		return strings.TrimSuffix(program.said, ".")
+	case errors.Is(err, errUnknownVersion):
+		return err.Error()
+	}
+	var path *fs.PathError
+	if errors.As(err, &path) && path.Op == "fork/exec" {
+		return fmt.Sprintf("%s does not run: %s", path.Path, path.Err)
+	}
+	var errno syscall.Errno
+	if errors.As(err, &errno) {
+		return errno.Error()
+	}
+	return "an unexpected failure, which the keeper's log explains"
+}

@@ -1,0 +1,58 @@
+-- Run in database main, as golden.sql is in template1.
+
+ALTER SCHEMA public OWNER TO owner;
+
+REVOKE ALL ON SCHEMA public FROM PUBLIC;
+
+-- The script of an extension runs as superuser, with the schemas of tenants in reach. A function or
+-- operator that has the name of a built-in one could be called in its place. The lock keeps new ones
+-- out until the script is done; an older snapshot would not see those that came just before.
+CREATE FUNCTION pg_catalog.backstay_before_extension() RETURNS event_trigger
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF NOT (SELECT rolsuper FROM pg_roles WHERE rolname = current_user) THEN
+        RETURN;
+    END IF;
+    IF current_setting('transaction_isolation') <> 'read committed' THEN
+        RAISE EXCEPTION 'extensions can be created in a transaction that is READ COMMITTED only'
+            USING ERRCODE = 'object_not_in_prerequisite_state';
+    END IF;
+    LOCK TABLE pg_proc, pg_operator IN SHARE ROW EXCLUSIVE MODE;
+    IF EXISTS (SELECT FROM pg_proc p JOIN pg_proc b USING (proname)
+               WHERE p.proowner <> 10 AND b.pronamespace = 'pg_catalog'::regnamespace)
+    OR EXISTS (SELECT FROM pg_operator o JOIN pg_operator b USING (oprname)
+               WHERE o.oprowner <> 10 AND b.oprnamespace = 'pg_catalog'::regnamespace) THEN
+        RAISE EXCEPTION 'no extension can be created while a function or operator of yours has the name of a built-in one'
+            USING ERRCODE = 'object_not_in_prerequisite_state',
+                  HINT = 'Rename it, create the extension, and name it back.';
+    END IF;
+END
+$$;
+
+CREATE FUNCTION pg_catalog.backstay_after_extension() RETURNS event_trigger
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    refused name;
+BEGIN
+    SELECT extname INTO refused FROM pg_extension WHERE extname NOT IN ('plpgsql', ALLOWED) LIMIT 1;
+    IF FOUND THEN
+        RAISE EXCEPTION '% is not supported', refused
+            USING ERRCODE = 'insufficient_privilege', HINT = $hint$Supported are: ALLOWED.$hint$;
+    END IF;
+END
+$$;
+
+CREATE EVENT TRIGGER backstay_before_extension ON ddl_command_start
+WHEN TAG IN ('CREATE EXTENSION', 'ALTER EXTENSION') EXECUTE FUNCTION pg_catalog.backstay_before_extension();
+
+CREATE EVENT TRIGGER backstay_after_extension ON ddl_command_end
+WHEN TAG IN ('CREATE EXTENSION') EXECUTE FUNCTION pg_catalog.backstay_after_extension();
+
+-- What belongs to an extension is not dumped: a dump of main can be loaded anywhere.
+ALTER EXTENSION plpgsql ADD EVENT TRIGGER backstay_before_extension;
+
+ALTER EXTENSION plpgsql ADD EVENT TRIGGER backstay_after_extension;
+
+ALTER EXTENSION plpgsql ADD FUNCTION pg_catalog.backstay_before_extension();
+
+ALTER EXTENSION plpgsql ADD FUNCTION pg_catalog.backstay_after_extension();

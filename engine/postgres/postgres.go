@@ -1,0 +1,90 @@
+package postgres
+
+import (
+	"cmp"
+	"context"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"github.com/backstay/backstay/engine"
+)
+
+// Engine is PostgreSQL as an [engine.Engine]. The zero Engine is Debian's.
+type Engine struct {
+	Root string // holds VERSION/bin for each installed version; empty: /usr/lib/postgresql
+}
+
+var (
+	_ engine.Engine     = Engine{}
+	_ engine.Configurer = Engine{}
+	_ engine.Warmer     = Engine{}
+	_ engine.Explainer  = Engine{}
+	_ engine.Stopper    = Engine{}
+)
+
+// StopSignal asks for a fast shutdown: transactions are rolled back, clients turned out, all data
+// flushed. SIGTERM would wait for every client to leave.
+func (Engine) StopSignal() os.Signal { return syscall.SIGINT }
+
+// Installations lists what lies in Root and runs.
+func (e Engine) Installations(ctx context.Context) ([]engine.Installation, error) {
+	root := cmp.Or(e.Root, "/usr/lib/postgresql")
+	dirs, err := filepath.Glob(filepath.Join(root, "*", "bin"))
+	if err != nil {
+		return nil, err
+	}
+	found := []engine.Installation{}
+	for _, dir := range dirs {
+		full, err := versionIn(ctx, dir)
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		if err == nil {
+			found = append(found, engine.Installation{Version: major(full), FullVersion: full, Dir: dir})
+		}
+	}
+	slices.SortFunc(found, func(a, b engine.Installation) int { return compareVersions(b.FullVersion, a.FullVersion) })
+	return found, nil
+}
+
+// versionIn runs the programs in dir that a node needs, and returns the version they report.
+func versionIn(ctx context.Context, dir string) (full string, err error) {
+	if err := exec.CommandContext(ctx, filepath.Join(dir, "initdb"), "--version").Run(); err != nil {
+		return "", err
+	}
+	return serverVersion(ctx, dir)
+}
+
+// reported is what "postgres --version" says: "postgres (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)".
+var reported = regexp.MustCompile(`^postgres \(PostgreSQL\) ([0-9]+(?:\.[0-9]+)*)(?:\s|$)`)
+
+func serverVersion(ctx context.Context, dir string) (full string, err error) {
+	out, err := exec.CommandContext(ctx, filepath.Join(dir, "postgres"), "--version").Output()
+	if err != nil {
+		return "", commandError(err)
+	}
+	match := reported.FindSubmatch(out)
+	if match == nil {
+		return "", errUnknownVersion
+	}
+	return string(match[1]), nil
+}
+
+func major(full string) string {
+	first, _, _ := strings.Cut(full, ".")
+	return first
+}
+
+func compareVersions(a, b string) int {
+	return slices.CompareFunc(strings.Split(a, "."), strings.Split(b, "."), func(x, y string) int {
+		m, _ := strconv.Atoi(x) // digits only: see reported
+		n, _ := strconv.Atoi(y)
+		return cmp.Compare(m, n)
+	})
+}

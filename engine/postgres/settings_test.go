@@ -1,0 +1,50 @@
+package postgres
+
+import (
+	"encoding/json"
+	"slices"
+	"testing"
+
+	"github.com/backstay/backstay"
+	"github.com/backstay/backstay/engine"
+)
+
+func TestParseSettings(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		name, given string
+		extensions  []string
+		sentence    string // of the Invalid error, if there is to be one
+	}{
+		{name: "none", given: ""},
+		{name: "empty", given: `{}`},
+		{name: "null", given: `null`},
+		{name: "no extension", given: `{"enable_extensions": []}`},
+		{name: "one", given: `{"enable_extensions": ["postgis"]}`, extensions: []string{"postgis"}},
+		{name: "sorted, each once", given: `{"enable_extensions": ["uuid-ossp","postgis","uuid-ossp"]}`, extensions: []string{"postgis", "uuid-ossp"}},
+		{name: "trusted but not ours", given: `{"enable_extensions": ["hstore"]}`, sentence: "hstore is not supported"},
+		{name: "first offender", given: `{"enable_extensions": ["postgis","citext","hstore"]}`, sentence: "citext is not supported"},
+		{name: "case matters", given: `{"enable_extensions": ["PostGIS"]}`, sentence: "PostGIS is not supported"},
+		{name: "injection", given: `{"enable_extensions": ["postgis\"; DROP TABLE x"]}`, sentence: `postgis"; DROP TABLE x is not supported`},
+		{name: "unknown key", given: `{"enable_extension": []}`, sentence: `The settings are not what PostgreSQL takes: unknown field "enable_extension".`},
+		{name: "wrong type", given: `{"enable_extensions": "postgis"}`, sentence: "The settings are not what PostgreSQL takes: enable_extensions must be a list of names, not string."},
+		{name: "wrong type within", given: `{"enable_extensions": [7]}`, sentence: "The settings are not what PostgreSQL takes: enable_extensions must be a list of names, not number."},
+		{name: "not an object", given: `[]`, sentence: "The settings are not what PostgreSQL takes: they must be an object, not array."},
+		{name: "two values", given: `{}{}`, sentence: "The settings are not what PostgreSQL takes: more than one JSON value."},
+		{name: "not JSON", given: `{`, sentence: "The settings are not what PostgreSQL takes: unexpected EOF."},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			s, err := parseSettings(engine.Node{Settings: json.RawMessage(tc.given)})
+			if tc.sentence != "" {
+				if backstay.KindOf(err) != backstay.Invalid || backstay.SentenceOf(err) != tc.sentence {
+					t.Fatalf("got %v %q, want invalid %q", backstay.KindOf(err), backstay.SentenceOf(err), tc.sentence)
+				}
+				return
+			}
+			if err != nil || !slices.Equal(s.EnableExtensions, tc.extensions) {
+				t.Fatalf("got %v, %v, want %v", s.EnableExtensions, err, tc.extensions)
+			}
+		})
+	}
+}

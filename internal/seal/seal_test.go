@@ -1,0 +1,157 @@
+package seal_test
+
+import (
+	"bytes"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/backstay/backstay/internal/seal"
+)
+
+var key = seal.Key{1, 2, 3}
+
+func TestOpenIsTheInverse(t *testing.T) {
+	t.Parallel()
+	for _, plain := range [][]byte{nil, []byte("hunter2"), bytes.Repeat([]byte{0}, 1<<16)} {
+		sealed := key.Seal(plain, "binding/1")
+		if got, err := key.Open(sealed, "binding/1"); err != nil || !bytes.Equal(got, plain) {
+			t.Errorf("%d bytes came back as %d (%v)", len(plain), len(got), err)
+		}
+		if len(plain) > 0 && bytes.Contains(sealed, plain) {
+			t.Error("the plain text shows")
+		}
+		if bytes.Equal(sealed, key.Seal(plain, "binding/1")) {
+			t.Error("the same text sealed twice looks the same")
+		}
+	}
+}
+
+func TestOpenRefuses(t *testing.T) {
+	t.Parallel()
+	sealed := key.Seal([]byte("hunter2"), "binding/1")
+	if _, err := key.Open(sealed, "binding/2"); err == nil {
+		t.Error("it was moved to another row")
+	}
+	if _, err := (seal.Key{1}).Open(sealed, "binding/1"); err == nil {
+		t.Error("another key opened it")
+	}
+	for i := range sealed {
+		damaged := bytes.Clone(sealed)
+		damaged[i] ^= 1
+		if _, err := key.Open(damaged, "binding/1"); err == nil {
+			t.Errorf("byte %d was changed, and nobody noticed", i)
+		}
+		if _, err := key.Open(sealed[:i], "binding/1"); err == nil {
+			t.Errorf("it was cut to %d bytes, and nobody noticed", i)
+		}
+	}
+}
+
+func TestKeyDoesNotPrint(t *testing.T) {
+	t.Parallel()
+	holder := struct{ Key seal.Key }{key}
+	for _, format := range []string{"%v", "%+v", "%#v", "%s"} {
+		if said := fmt.Sprintf(format, holder); strings.ContainsAny(said, "123") {
+			t.Errorf("%s shows %s", format, said)
+		}
+	}
+}
+
+func TestZeroKeyPanics(t *testing.T) {
+	t.Parallel()
+	defer func() {
+		if recover() == nil {
+			t.Error("a key that was never loaded sealed something")
+		}
+	}()
+	seal.Key{}.Seal([]byte("hunter2"), "binding/1")
+}
+
+func TestLoadOrCreate(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "seal.key")
+	keys := make([]seal.Key, 8)
+	var all sync.WaitGroup
+	for i := range keys {
+		all.Go(func() {
+			var err error
+			if keys[i], err = seal.LoadOrCreate(path); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
+	for i, k := range keys {
+		if k != keys[0] || k == (seal.Key{}) {
+			t.Errorf("starter %d has another key than the first, or none", i)
+		}
+	}
+	info, err := os.Stat(path)
+	if err != nil || info.Mode() != 0o600 {
+		t.Errorf("the key's file is %v (%v), want 0600", info.Mode(), err)
+	}
+	if left, err := os.ReadDir(filepath.Dir(path)); err != nil || len(left) != 1 {
+		t.Errorf("left behind: %v (%v)", left, err)
+	}
+}
+
+func TestLoadRefuses(t *testing.T) {
+	t.Parallel()
+	good := strings.Repeat("0a", 32) + "\n"
+	for name, tc := range map[string]struct {
+		text string
+		mode fs.FileMode
+		want string
+	}{
+		"readable by the group": {good, 0o640, "chmod 600"},
+		"writable by others":    {good, 0o602, "chmod 600"},
+		"empty":                 {"", 0o600, "64 hexadecimal digits"},
+		"too short":             {good[2:], 0o600, "64 hexadecimal digits"},
+		"too long":              {"0a" + good, 0o600, "64 hexadecimal digits"},
+		"not hexadecimal":       {strings.Repeat("0g", 32), 0o600, "64 hexadecimal digits"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			path := filepath.Join(t.TempDir(), "seal.key")
+			if err := os.WriteFile(path, []byte(tc.text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.Chmod(path, tc.mode); err != nil {
+				t.Fatal(err)
+			}
+			_, err := seal.LoadOrCreate(path)
+			if err == nil || !strings.Contains(err.Error(), tc.want) || !strings.Contains(err.Error(), path) {
+				t.Errorf("error %v, want %q and the path", err, tc.want)
+			}
+			if err != nil && strings.Contains(err.Error(), "0a0a") {
+				t.Errorf("the error shows the key: %v", err)
+			}
+			if text, _ := os.ReadFile(path); string(text) != tc.text {
+				t.Error("the file was changed")
+			}
+		})
+	}
+	if _, err := seal.LoadOrCreate(t.TempDir()); err == nil {
+		t.Error("a directory was taken for a key")
+	}
+	if _, err := seal.LoadOrCreate(filepath.Join(t.TempDir(), "missing", "seal.key")); err == nil {
+		t.Error("a directory was made up")
+	}
+}
+
+func FuzzOpen(f *testing.F) {
+	f.Add(key.Seal([]byte("hunter2"), "binding/1"), "binding/1")
+	f.Add(key.Seal(nil, ""), "")
+	f.Add([]byte{1}, "binding/1")
+	mine := map[string]bool{"hunter2": true, "": true}
+	f.Fuzz(func(t *testing.T, sealed []byte, context string) {
+		if plain, err := key.Open(sealed, context); err == nil && !mine[string(plain)] {
+			t.Errorf("opened what was never sealed: %q", plain)
+		}
+	})
+}

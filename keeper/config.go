@@ -1,0 +1,110 @@
+package keeper
+
+import (
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"github.com/backstay/backstay"
+	"github.com/backstay/backstay/engine"
+)
+
+// Config is what a keeper is told. It is not changed once Run has it.
+type Config struct {
+	DataDir string // absolute; everything is kept below it
+	Engines map[string]engine.Engine
+	Host    string   // the name or address that credentials give to apps
+	Listen  []string // addresses that engines bind
+	Ports   PortRange
+	MinFree backstay.Bytes // disk space that a new instance must leave free
+	Version string         // of the build, so that another one can tell that it is another
+	Log     *slog.Logger
+}
+
+// PortRange is the ports that instances get, both ends included.
+type PortRange struct{ First, Last int }
+
+// ParsePortRange reads FIRST-LAST.
+func ParsePortRange(s string) (PortRange, error) {
+	first, last, ok := strings.Cut(s, "-")
+	f, errF := strconv.Atoi(first)
+	l, errL := strconv.Atoi(last)
+	if !ok || errF != nil || errL != nil || f < 1024 || l > 65535 || f > l {
+		return PortRange{}, fmt.Errorf("port range %q: want FIRST-LAST between 1024 and 65535, as in 20000-29999", s)
+	}
+	return PortRange{f, l}, nil
+}
+
+func (r PortRange) String() string { return fmt.Sprintf("%d-%d", r.First, r.Last) }
+
+// maxDataDir keeps the path of a Unix socket, DATA/run/NAME/.s.PGSQL.PORT, within the kernel's 107 bytes.
+const maxDataDir = 107 - len("/run/.backstay-state/.s.PGSQL.65535")
+
+// Places below the data directory.
+func (c Config) dir(parts ...string) string {
+	return filepath.Join(append([]string{c.DataDir}, parts...)...)
+}
+func (c Config) recordsDir() string { return c.dir("keeper", "instances") }
+func (c Config) socket() string     { return c.dir("keeper", "keeper.sock") }
+
+// prepare makes the directories and refuses a machine on which instances could not run.
+func (c Config) prepare() error {
+	if len(c.DataDir) > maxDataDir {
+		return fmt.Errorf("the path of the data directory %s has %d bytes: at most %d leave room for Unix sockets in it", c.DataDir, len(c.DataDir), maxDataDir)
+	}
+	if isRoot() {
+		if err := checkTraversable(c.DataDir); err != nil {
+			return err
+		}
+	}
+	for _, d := range []struct {
+		path string
+		mode os.FileMode
+	}{
+		{c.dir(), throughMode()}, {c.dir("instances"), throughMode()}, {c.dir("run"), throughMode()}, {c.dir("cache"), throughMode()},
+		{c.dir("keeper"), 0o700}, {c.recordsDir(), 0o700},
+	} {
+		if err := makeDir(d.path, d.mode); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func isRoot() bool { return os.Geteuid() == 0 }
+
+// throughMode is for directories that engines, which run as users of their own if we are root, pass
+// through without being able to look around.
+func throughMode() os.FileMode {
+	if isRoot() {
+		return 0o711
+	}
+	return 0o700
+}
+
+func makeDir(path string, mode os.FileMode) error {
+	if err := os.MkdirAll(path, mode); err != nil {
+		return err
+	}
+	return os.Chmod(path, mode) // whatever the umask is
+}
+
+// checkTraversable refuses a data directory that other users cannot reach, as below /root.
+func checkTraversable(dir string) error {
+	for parent := filepath.Dir(dir); parent != "/"; parent = filepath.Dir(parent) {
+		info, err := os.Stat(parent)
+		if os.IsNotExist(err) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		if info.Mode().Perm()&0o001 == 0 {
+			return fmt.Errorf("databases run as users of their own and cannot pass through %s: choose another data directory, such as /var/lib/backstay, or chmod o+x %s", parent, parent)
+		}
+	}
+	return nil
+}

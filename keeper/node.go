@@ -1,0 +1,174 @@
+package keeper
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/backstay/backstay"
+	"github.com/backstay/backstay/engine"
+	"github.com/backstay/backstay/internal/process"
+)
+
+func (c Config) instanceDir(id backstay.InstanceID) string { return c.dir("instances", string(id)) }
+
+// runDir is for Unix sockets, so its path is short.
+func (c Config) runDir(r record) string {
+	if r.Port == 0 {
+		return c.dir("run", string(r.Spec.Instance))
+	}
+	return c.dir("run", strconv.Itoa(r.Port))
+}
+
+func (s *supervisor) engine() engine.Engine { return s.k.Engines[s.current().Spec.Engine] }
+
+// node is the instance's one node, as the engine is to know it.
+func (s *supervisor) node(ctx context.Context) (engine.Node, error) {
+	r := s.current()
+	if s.engine() == nil {
+		return engine.Node{}, backstay.Errorf(backstay.Unavailable, "This build of Backstay has no engine %s.", r.Spec.Engine)
+	}
+	cache, err := s.k.cacheDir(r.Spec.Engine)
+	if err != nil {
+		return engine.Node{}, err
+	}
+	i, err := s.k.found.find(ctx, r.Spec.Engine, r.Spec.Version)
+	dir := s.k.instanceDir(s.id)
+	n := engine.Node{
+		Instance: s.id, Installation: i, DataDir: filepath.Join(dir, "data"), LogDir: filepath.Join(dir, "log"),
+		RunDir: s.k.runDir(r), CacheDir: cache, Operator: operator(), Size: r.Spec.Size, TLS: r.Spec.TLS, Settings: r.Spec.Settings,
+	}
+	if r.UID != 0 {
+		n.Account = &engine.Account{UID: r.UID, GID: r.UID}
+	}
+	if r.Port != 0 {
+		n.Endpoint, n.Listen = backstay.Endpoint{Host: s.k.Host, Port: r.Port}, s.k.Listen
+	}
+	return n, err
+}
+
+// pidFile names the process of the instance's node. It is written before the engine is, by the very
+// process that becomes it, so that whatever dies the process can be found.
+func (s *supervisor) pidFile() string { return filepath.Join(s.k.instanceDir(s.id), "node.pid") }
+
+// launch becomes the program in "$@", once its pid is in the file "$0".
+const launch = `umask 077; echo $$ >"$0" && exec "$@"`
+
+// start starts the engine in a session of its own, as the instance's own user.
+func (s *supervisor) start(n engine.Node) (*process.Process, error) {
+	cmd, err := s.engine().Command(n)
+	if err != nil {
+		return nil, err
+	}
+	log, err := os.OpenFile(filepath.Join(n.LogDir, "start.log"), os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	defer log.Close()
+	cmd.Args = append([]string{"/bin/sh", "-c", launch, s.pidFile(), cmd.Path}, cmd.Args[1:]...)
+	cmd.Path = "/bin/sh"
+	cmd.Dir = s.k.instanceDir(s.id) // how adopt knows it
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = nil, log, log
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	if cmd.Env == nil {
+		cmd.Env = []string{"PATH=/usr/local/bin:/usr/bin:/bin", "LC_ALL=C.UTF-8", "TZ=UTC"}
+	}
+	if n.Account != nil {
+		cmd.SysProcAttr.Credential = &syscall.Credential{Uid: n.Account.UID, Gid: n.Account.GID}
+		if err := log.Chown(int(n.Account.UID), int(n.Account.GID)); err != nil {
+			return nil, err
+		}
+	}
+	if err := os.Remove(s.pidFile()); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	if err := cmd.Start(); err != nil {
+		return nil, fmt.Errorf("start engine: %w", err)
+	}
+	go cmd.Wait() // so that it leaves no zombie while we are its parent
+	p, err := process.Open(cmd.Process.Pid)
+	if errors.Is(err, os.ErrProcessDone) {
+		return nil, s.explain()
+	}
+	return p, err
+}
+
+// adopt returns the node's process, if it runs: with an older Spec than the one that is wanted it is
+// ended instead. None is nil.
+func (s *supervisor) adopt(n engine.Node) (*process.Process, error) {
+	p, err := s.find()
+	if p == nil || err != nil {
+		return nil, err
+	}
+	r := s.current()
+	if r.Started == r.Spec.Generation {
+		return p, nil
+	}
+	defer p.Close()
+	return nil, s.end(p)
+}
+
+// find returns the process that the pid file names, if it is the node's: a pid may have come to mean
+// another process since. None is nil.
+func (s *supervisor) find() (*process.Process, error) {
+	text, err := os.ReadFile(s.pidFile())
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	pid, err := strconv.Atoi(strings.TrimSpace(string(text)))
+	if err != nil {
+		return nil, nil // the process died before it had a pid to tell
+	}
+	p, err := process.Open(pid)
+	if errors.Is(err, os.ErrProcessDone) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	if !p.WorksIn(s.k.instanceDir(s.id)) {
+		return nil, p.Close()
+	}
+	return p, nil
+}
+
+// stopNode ends the node's process, if it runs.
+func (s *supervisor) stopNode() error {
+	p, err := s.find()
+	if p == nil || err != nil {
+		return err
+	}
+	defer p.Close()
+	return s.end(p)
+}
+
+// end ends a process: politely, then not.
+func (s *supervisor) end(p *process.Process) error {
+	polite := syscall.SIGTERM
+	if e, ok := s.engine().(engine.Stopper); ok {
+		if sig, ok := e.StopSignal().(syscall.Signal); ok {
+			polite = sig
+		}
+	}
+	for _, sig := range []syscall.Signal{polite, syscall.SIGKILL} {
+		if err := p.Signal(sig); err != nil {
+			return fmt.Errorf("end process %d: %w", p.PID, err)
+		}
+		select {
+		case <-p.Done():
+			return nil
+		case <-time.After(stopGrace):
+		}
+	}
+	return fmt.Errorf("process %d does not end", p.PID)
+}

@@ -1,0 +1,368 @@
+package keeper
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/backstay/backstay"
+	"github.com/backstay/backstay/backend"
+	"github.com/backstay/backstay/engine"
+	"github.com/backstay/backstay/internal/atomicfile"
+	"github.com/backstay/backstay/internal/process"
+	"github.com/backstay/backstay/internal/step"
+)
+
+// supervisor keeps one instance as its record says: its goroutine, run, is the only one that starts
+// and ends the engine while the keeper keeps.
+type supervisor struct {
+	k    *Keeper
+	id   backstay.InstanceID
+	wake chan struct{} // the record has changed
+
+	mu      sync.Mutex
+	record  record
+	status  backend.Status
+	changed chan struct{} // closed and replaced when status changes
+}
+
+func newSupervisor(k *Keeper, r record) *supervisor {
+	s := &supervisor{k: k, id: r.Spec.Instance, wake: make(chan struct{}, 1), record: r, changed: make(chan struct{})}
+	s.status = backend.Status{
+		Instance: s.id, Revision: time.Now().UnixNano(), Generation: r.Reached, Wanted: r.Spec.Generation,
+		Phase: backend.Preparing, Message: "The data directory is being prepared.", SocketDir: k.runDir(r),
+	}
+	if r.Port != 0 {
+		s.status.Endpoint = backstay.Endpoint{Host: k.Host, Port: r.Port}
+	}
+	return s
+}
+
+func (s *supervisor) current() record {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.record
+}
+
+// look returns the status, and what is closed when it changes.
+func (s *supervisor) look() (backend.Status, <-chan struct{}) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.status, s.changed
+}
+
+// report makes a change of the status known, unless it is none. Revisions are instants, so that they
+// grow over restarts of the keeper too.
+func (s *supervisor) report(change func(*backend.Status)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	before := s.status
+	change(&s.status)
+	if s.status == before {
+		return
+	}
+	s.status.Revision = max(before.Revision+1, time.Now().UnixNano())
+	close(s.changed)
+	s.changed = make(chan struct{})
+}
+
+func (s *supervisor) enter(p backend.Phase, format string, args ...any) {
+	s.report(func(st *backend.Status) { st.Phase, st.Message = p, fmt.Sprintf(format, args...) })
+}
+
+// amend changes the record on disk, then in memory, then wakes run.
+func (s *supervisor) amend(change func(*record)) error {
+	s.mu.Lock()
+	r := s.record
+	change(&r)
+	err := s.k.save(r)
+	if err == nil {
+		s.record = r
+	}
+	s.mu.Unlock()
+	return err
+}
+
+func (s *supervisor) nudge() {
+	select {
+	case s.wake <- struct{}{}:
+	default:
+	}
+}
+
+// respec makes a newer Spec what is wanted. The one that is held is accepted again.
+func (s *supervisor) respec(ctx context.Context, spec backend.Spec) error {
+	r := s.current()
+	switch {
+	case r.Removing:
+		return backstay.Errorf(backstay.Busy, "Instance %s is being removed.", s.id)
+	case spec.Generation < r.Spec.Generation:
+		return backstay.Errorf(backstay.Busy, "Instance %s is at generation %d already, not %d.", s.id, r.Spec.Generation, spec.Generation)
+	case spec.Generation == r.Spec.Generation:
+		return nil
+	case spec.Engine != r.Spec.Engine || spec.Private != r.Spec.Private:
+		return backstay.Errorf(backstay.Unsupported, "Instance %s cannot become another engine, or private.", s.id)
+	}
+	err := step.Run(ctx, step.Step{Name: "keeper.spec-written", Do: func(context.Context) error {
+		return s.amend(func(r *record) { r.Spec = spec })
+	}})
+	if err != nil {
+		return err
+	}
+	s.report(func(st *backend.Status) { st.Wanted = spec.Generation })
+	s.nudge()
+	return nil
+}
+
+// remove makes it the wish that nothing of the instance is left.
+func (s *supervisor) remove(ctx context.Context) error {
+	if s.current().Removing {
+		return nil
+	}
+	if err := step.Run(ctx, s.removalWishSteps()...); err != nil {
+		return err
+	}
+	s.enter(backend.Removing, "The service instance is being removed.")
+	s.nudge()
+	return nil
+}
+
+func (s *supervisor) removalWishSteps() []step.Step {
+	return []step.Step{{Name: "keeper.removal-written", Do: func(context.Context) error {
+		return s.amend(func(r *record) { r.Removing = true })
+	}}}
+}
+
+// run keeps the instance until ctx ends, which leaves the engine running, or until it is removed.
+func (s *supervisor) run(ctx context.Context) {
+	var b backoff
+	for ctx.Err() == nil {
+		if s.current().Removing {
+			s.enter(backend.Removing, "The service instance is being removed.")
+			err := step.Run(ctx, s.removeSteps()...)
+			if err == nil {
+				s.k.forget(s.id)
+				s.report(func(st *backend.Status) { st.Message = "The service instance is gone." })
+				return
+			}
+			s.k.Log.Error("an instance could not be removed; it is tried again", "instance", s.id, "error", err)
+		} else if err := s.keep(ctx, &b); err == nil || ctx.Err() != nil {
+			continue
+		} else {
+			s.fail(err, b.peek())
+		}
+		s.pause(ctx, b.next())
+	}
+}
+
+// fail tells why the engine does not serve. A first failure is tried again at once, and not worth
+// the word.
+func (s *supervisor) fail(err error, delay time.Duration) {
+	s.k.Log.Warn("an engine does not serve", "instance", s.id, "error", err, "again_in", delay)
+	if delay == 0 {
+		s.enter(backend.Starting, "%s It is started again.", sentence(err))
+		return
+	}
+	s.enter(backend.Failing, "%s It is tried again in %s.", sentence(err), delay.Round(10*time.Millisecond))
+}
+
+// sentence is what a user may read of err.
+func sentence(err error) string {
+	if backstay.KindOf(err) == backstay.Internal {
+		return "The engine does not start, for a reason that only the operator's log tells."
+	}
+	return backstay.SentenceOf(err)
+}
+
+// pause waits for d, for a change of the record, or for ctx.
+func (s *supervisor) pause(ctx context.Context, d time.Duration) {
+	if d == 0 {
+		return
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-s.wake:
+	case <-ctx.Done():
+	}
+}
+
+// keep brings the engine up, if it is not, and stays with it. It returns nil when the record has
+// changed or ctx has ended, and why the engine ended otherwise.
+func (s *supervisor) keep(ctx context.Context, b *backoff) error {
+	var p *process.Process
+	if err := step.Run(ctx, s.bringUpSteps(&p)...); err != nil {
+		if p != nil {
+			p.Close()
+		}
+		return err
+	}
+	defer p.Close()
+	up := time.Now()
+	select {
+	case <-p.Done():
+		if time.Since(up) > time.Minute {
+			*b = backoff{}
+		}
+		return s.explain()
+	case <-s.wake:
+	case <-ctx.Done():
+	}
+	return nil
+}
+
+// bringUpSteps end with a running engine of the wanted generation: one that runs already is left
+// alone, whoever started it.
+func (s *supervisor) bringUpSteps(p **process.Process) []step.Step {
+	var n engine.Node
+	release := func() {}
+	return []step.Step{
+		{Name: "keeper.prepared", Do: func(ctx context.Context) (err error) {
+			if n, err = s.node(ctx); err != nil {
+				return err
+			}
+			if *p, err = s.adopt(n); *p != nil || err != nil {
+				return err
+			}
+			if err := s.k.slots.Acquire(ctx, 1); err != nil {
+				return err
+			}
+			release = sync.OnceFunc(func() { s.k.slots.Release(1) })
+			if err = s.prepare(ctx, n); err != nil {
+				release()
+			}
+			return err
+		}},
+		{Name: "keeper.started", Do: func(context.Context) (err error) {
+			if *p != nil {
+				return nil
+			}
+			s.enter(backend.Starting, "%s %s is starting.", s.current().Spec.Engine, n.Installation.FullVersion)
+			if *p, err = s.start(n); err != nil {
+				release()
+			}
+			return err
+		}},
+		{Name: "keeper.serving", Do: func(ctx context.Context) error {
+			defer release()
+			return s.awaitService(ctx, n, *p)
+		}},
+		{Name: "keeper.reached", Do: func(context.Context) error { return s.reached(n, *p) }},
+	}
+}
+
+// prepare makes the directories of an instance and the data in it.
+func (s *supervisor) prepare(ctx context.Context, n engine.Node) error {
+	r := s.current()
+	if r.Reached == 0 {
+		s.enter(backend.Preparing, "The data directory is being prepared.")
+	}
+	for _, dir := range []string{s.k.instanceDir(s.id), n.LogDir, n.RunDir} {
+		if err := makeDir(dir, 0o700); err != nil {
+			return err
+		}
+		if n.Account != nil {
+			if err := os.Chown(dir, int(n.Account.UID), int(n.Account.GID)); err != nil {
+				return err
+			}
+		}
+	}
+	if err := s.engine().Prepare(ctx, n); err != nil {
+		return err
+	}
+	return s.amend(func(r *record) { r.Started = r.Spec.Generation })
+}
+
+// awaitService waits until the engine serves clients, as the Spec wants it.
+func (s *supervisor) awaitService(ctx context.Context, n engine.Node, p *process.Process) error {
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	for delay := 2 * time.Millisecond; ; delay = min(delay*5/4, 50*time.Millisecond) {
+		err := s.engine().Probe(ctx, n)
+		if err == nil {
+			break
+		}
+		select {
+		case <-p.Done():
+			return s.explain()
+		case <-ctx.Done():
+			return backstay.Wrapf(errors.Join(err, ctx.Err()), backstay.Unavailable, "The engine runs but does not answer.")
+		case <-time.After(delay):
+		}
+	}
+	c, ok := s.engine().(engine.Configurer)
+	if !ok {
+		return nil
+	}
+	return c.Configure(ctx, n)
+}
+
+// reached records that the wanted generation serves, and tells it.
+func (s *supervisor) reached(n engine.Node, p *process.Process) error {
+	r := s.current()
+	if r.Reached != r.Started {
+		if err := s.amend(func(r *record) { r.Reached = r.Started }); err != nil {
+			return err
+		}
+	}
+	s.report(func(st *backend.Status) {
+		st.Generation, st.Phase, st.PID = r.Started, backend.Running, p.PID
+		st.Message = fmt.Sprintf("%s %s is running.", r.Spec.Engine, n.Installation.FullVersion)
+	})
+	return nil
+}
+
+// explain tells why the engine ended.
+func (s *supervisor) explain() error {
+	reason := ""
+	if e, ok := s.engine().(engine.Explainer); ok {
+		if n, err := s.node(context.Background()); err == nil {
+			reason = e.Explain(n)
+		}
+	}
+	if reason == "" {
+		return backstay.Errorf(backstay.Unavailable, "The engine ended.")
+	}
+	return backstay.Errorf(backstay.Unavailable, "The engine ended: %s.", reason)
+}
+
+// removeSteps end with nothing left of the instance, its record last.
+func (s *supervisor) removeSteps() []step.Step {
+	return []step.Step{
+		{Name: "keeper.stopped", Do: func(context.Context) error { return s.stopNode() }},
+		{Name: "keeper.files-removed", Do: func(context.Context) error {
+			return errors.Join(os.RemoveAll(s.k.instanceDir(s.id)), os.RemoveAll(s.k.runDir(s.current())))
+		}},
+		{Name: "keeper.record-removed", Do: func(context.Context) error { return atomicfile.Remove(s.k.recordPath(s.id)) }},
+	}
+}
+
+// StepNames lists every step that the keeper takes for an instance: where it may die in the middle.
+func StepNames() []string {
+	var k *Keeper
+	var s *supervisor
+	names := step.Names(k.applySteps(record{}))
+	names = append(names, step.Names(s.bringUpSteps(nil))...)
+	names = append(names, step.Names(s.removalWishSteps())...)
+	return append(names, step.Names(s.removeSteps())...)
+}
+
+// backoff grows from nothing to half a minute.
+type backoff struct{ failures int }
+
+func (b backoff) peek() time.Duration {
+	if b.failures == 0 {
+		return 0
+	}
+	return min(25*time.Millisecond<<min(b.failures-1, 20), 30*time.Second)
+}
+
+func (b *backoff) next() time.Duration {
+	d := b.peek()
+	b.failures++
+	return d
+}

@@ -1,0 +1,266 @@
+// Package uaatest is the contract of the login server's store, as tests. Nothing else may enter.
+package uaatest
+
+import (
+	"bytes"
+	"context"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/backstay/backstay"
+	"github.com/backstay/backstay/uaa"
+)
+
+// start is when the tests' clock begins; a store must not ask its own.
+var start = time.Date(2020, 2, 29, 12, 0, 0, 0, time.UTC)
+
+// RunStore tests a store against the contract of [uaa.Store]; open returns an empty one for each test.
+func RunStore(t *testing.T, open func(testing.TB) uaa.Store) {
+	for name, test := range map[string]func(*suite){
+		"names are unique in any case":              (*suite).names,
+		"a new password ends all sessions":          (*suite).newPassword,
+		"hashing anew ends none":                    (*suite).rehash,
+		"refresh tokens are known until they end":   (*suite).refreshTokens,
+		"a late login is refused":                   (*suite).lateLogin,
+		"nobody revokes the token of another":       (*suite).revoke,
+		"what is expired is removed, and only that": (*suite).expiry,
+		"failures are counted and forgotten":        (*suite).failures,
+		"failures at once are all counted":          (*suite).failuresAtOnce,
+		"of several next keys one is kept":          (*suite).keys,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			test(&suite{T: t, ctx: t.Context(), Store: open(t)})
+		})
+	}
+}
+
+type suite struct {
+	*testing.T
+	uaa.Store
+	ctx context.Context
+}
+
+func (s *suite) must(err error) {
+	s.Helper()
+	if err != nil {
+		s.Fatal(err)
+	}
+}
+
+func (s *suite) wantKind(err error, want backstay.Kind) {
+	s.Helper()
+	if err == nil || backstay.KindOf(err) != want {
+		s.Errorf("error %v, want one that is %v", err, want)
+	}
+}
+
+func (s *suite) addUser(name string) uaa.User {
+	s.Helper()
+	u := uaa.User{ID: backstay.UserID(uuid.NewString()), Username: name, PasswordHash: "hash of " + name, PasswordVersion: 1}
+	s.must(s.AddUser(s.ctx, u))
+	return u
+}
+
+func (s *suite) addToken(u uaa.User, expires time.Time) uaa.RefreshToken {
+	s.Helper()
+	id := uuid.NewString()
+	t := uaa.RefreshToken{ID: id, UserID: u.ID, PasswordVersion: u.PasswordVersion, Hash: []byte(id), ExpiresAt: expires}
+	s.must(s.AddRefreshToken(s.ctx, t))
+	return t
+}
+
+func (s *suite) wantToken(t uaa.RefreshToken, alive bool) {
+	s.Helper()
+	u, err := s.UserOfRefreshToken(s.ctx, t.Hash, start)
+	switch {
+	case !alive:
+		s.wantKind(err, backstay.NotFound)
+	case err != nil || u.ID != t.UserID:
+		s.Errorf("token of user %s is of %+v (%v)", t.UserID, u, err)
+	}
+}
+
+func (s *suite) wantActor(u uaa.User, version int, token string, known bool) {
+	s.Helper()
+	by, err := s.Actor(s.ctx, u.ID, version, token)
+	switch want := (backstay.Actor{UserID: u.ID, Username: u.Username, Admin: u.Admin}); {
+	case !known:
+		s.wantKind(err, backstay.NotFound)
+	case err != nil || by != want:
+		s.Errorf("actor %+v (%v), want %+v", by, err, want)
+	}
+}
+
+func (s *suite) names() {
+	u := s.addUser("Ada@example.org")
+	for _, name := range []string{"Ada@example.org", "ada@EXAMPLE.org"} {
+		if found, err := s.UserNamed(s.ctx, name); err != nil || found != u {
+			s.Errorf("%s is %+v (%v), want %+v", name, found, err, u)
+		}
+	}
+	s.wantKind(s.AddUser(s.ctx, uaa.User{ID: "other", Username: "ADA@example.org", PasswordHash: "x"}), backstay.Taken)
+	_, err := s.UserNamed(s.ctx, "ada")
+	s.wantKind(err, backstay.NotFound)
+	_, err = s.UserNamed(s.ctx, "Ada@example_org")
+	s.wantKind(err, backstay.NotFound)
+}
+
+func (s *suite) newPassword() {
+	u, other := s.addUser("ada"), s.addUser("bob")
+	ended, stays := s.addToken(u, start.Add(time.Hour)), s.addToken(other, start.Add(time.Hour))
+	s.wantActor(u, 1, "a", true)
+	s.must(s.SetPassword(s.ctx, u.ID, "new"))
+	s.wantToken(ended, false)
+	s.wantToken(stays, true)
+	s.wantActor(u, 1, "a", false)
+	s.wantActor(u, 2, "a", true)
+	if found, err := s.UserNamed(s.ctx, "ada"); err != nil || found.PasswordHash != "new" || found.PasswordVersion != 2 {
+		s.Errorf("user %+v (%v), want the new password", found, err)
+	}
+	s.wantKind(s.SetPassword(s.ctx, "nobody", "new"), backstay.NotFound)
+}
+
+func (s *suite) rehash() {
+	u := s.addUser("ada")
+	token := s.addToken(u, start.Add(time.Hour))
+	s.must(s.RehashPassword(s.ctx, u.ID, 1, "same, dearer"))
+	s.wantToken(token, true)
+	s.must(s.SetPassword(s.ctx, u.ID, "new"))
+	s.must(s.RehashPassword(s.ctx, u.ID, 1, "came late"))
+	if found, err := s.UserNamed(s.ctx, "ada"); err != nil || found.PasswordHash != "new" {
+		s.Errorf("user %+v (%v), want the new password", found, err)
+	}
+}
+
+func (s *suite) refreshTokens() {
+	u := s.addUser("ada")
+	token := s.addToken(u, start.Add(time.Minute))
+	s.wantToken(token, true)
+	s.wantToken(uaa.RefreshToken{Hash: []byte("unknown")}, false)
+	_, err := s.UserOfRefreshToken(s.ctx, token.Hash, start.Add(time.Minute))
+	s.wantKind(err, backstay.NotFound)
+}
+
+func (s *suite) lateLogin() {
+	u := s.addUser("ada")
+	s.must(s.SetPassword(s.ctx, u.ID, "new"))
+	late := uaa.RefreshToken{ID: "late", UserID: u.ID, PasswordVersion: 1, Hash: []byte("late"), ExpiresAt: start.Add(time.Hour)}
+	s.wantKind(s.AddRefreshToken(s.ctx, late), backstay.NotFound)
+	late.UserID = "nobody"
+	s.wantKind(s.AddRefreshToken(s.ctx, late), backstay.NotFound)
+}
+
+func (s *suite) revoke() {
+	ada, bob := s.addUser("ada"), s.addUser("bob")
+	token, until := s.addToken(ada, start.Add(time.Hour)), start.Add(time.Minute)
+	s.must(s.Revoke(s.ctx, bob.ID, token.ID, until))
+	s.must(s.Revoke(s.ctx, bob.ID, "access", until))
+	s.wantToken(token, true)
+	s.wantActor(ada, 1, "access", true)
+	s.wantActor(bob, 1, "access", false)
+	for range 2 { // the same request twice is the same
+		s.must(s.Revoke(s.ctx, ada.ID, token.ID, until))
+		s.must(s.Revoke(s.ctx, ada.ID, "access", until))
+	}
+	s.wantToken(token, false)
+	s.wantActor(ada, 1, "access", false)
+	s.wantActor(ada, 1, "another", true)
+}
+
+func (s *suite) expiry() {
+	u := s.addUser("ada")
+	before, after := start.Add(-time.Second), start.Add(time.Second)
+	dead, alive := s.addToken(u, before), s.addToken(u, after)
+	s.must(s.Revoke(s.ctx, u.ID, "dead", before))
+	s.must(s.Revoke(s.ctx, u.ID, "alive", after))
+	s.must(s.AddSigningKey(s.ctx, uaa.SealedKey{Number: 1, Sealed: []byte{1}, CreatedAt: before, ExpiresAt: before}))
+	s.must(s.AddSigningKey(s.ctx, uaa.SealedKey{Number: 2, Sealed: []byte{2}, CreatedAt: before, ExpiresAt: after}))
+	s.must(s.AddFailure(s.ctx, []string{"old"}, start.Add(-2*time.Hour), start.Add(-3*time.Hour)))
+	s.must(s.AddFailure(s.ctx, []string{"young"}, before, start.Add(-time.Hour)))
+	s.must(s.RemoveExpired(s.ctx, start, start.Add(-time.Hour)))
+	if _, err := s.UserOfRefreshToken(s.ctx, dead.Hash, start.Add(-time.Hour)); backstay.KindOf(err) != backstay.NotFound {
+		s.Errorf("an expired refresh token is still there (%v)", err)
+	}
+	s.wantToken(alive, true)
+	s.wantActor(u, 1, "dead", true) // no longer remembered: it is expired by itself
+	s.wantActor(u, 1, "alive", false)
+	if keys, err := s.SigningKeys(s.ctx); err != nil || len(keys) != 1 || keys[0].Number != 2 {
+		s.Errorf("keys %+v (%v), want number 2", keys, err)
+	}
+	if got := s.counts("old", "young"); !slices.Equal(got, []int{0, 1}) {
+		s.Errorf("counts %v, want the old one forgotten", got)
+	}
+}
+
+// counts are those of the keys' failures.
+func (s *suite) counts(keys ...string) []int {
+	s.Helper()
+	all, err := s.Failures(s.ctx, keys)
+	s.must(err)
+	counts := make([]int, len(keys))
+	for _, f := range all {
+		counts[slices.Index(keys, f.Key)] = f.Count
+	}
+	return counts
+}
+
+func (s *suite) failures() {
+	forgotten := start.Add(-time.Hour)
+	s.must(s.AddFailure(s.ctx, []string{"a", "b"}, start, forgotten))
+	s.must(s.AddFailure(s.ctx, []string{"a", "c"}, start.Add(time.Minute), forgotten))
+	if got := s.counts("a", "b", "c", "d"); !slices.Equal(got, []int{2, 1, 1, 0}) {
+		s.Errorf("counts %v", got)
+	}
+	all, err := s.Failures(s.ctx, []string{"a"})
+	s.must(err)
+	if len(all) != 1 || !all[0].Last.Equal(start.Add(time.Minute)) {
+		s.Errorf("failures %+v, want the time of the last", all)
+	}
+	s.must(s.Forgive(s.ctx, "a"))
+	s.must(s.AddFailure(s.ctx, []string{"b"}, start.Add(2*time.Hour), start.Add(time.Hour)))
+	if got := s.counts("a", "b", "c"); !slices.Equal(got, []int{0, 1, 1}) {
+		s.Errorf("counts %v, want a forgiven and b begun anew", got)
+	}
+}
+
+func (s *suite) failuresAtOnce() {
+	const each = 20
+	var all sync.WaitGroup
+	for _, keys := range [][]string{{"a", "b", "c"}, {"c", "b", "a"}, {"b", "a", "c"}} {
+		all.Go(func() {
+			for range each {
+				if err := s.AddFailure(s.ctx, keys, start, start.Add(-time.Hour)); err != nil {
+					s.Error(err)
+				}
+			}
+		})
+	}
+	all.Wait()
+	if got := s.counts("a", "b", "c"); !slices.Equal(got, []int{3 * each, 3 * each, 3 * each}) {
+		s.Errorf("counts %v, want %d each", got, 3*each)
+	}
+}
+
+func (s *suite) keys() {
+	var all sync.WaitGroup
+	for i := range byte(4) {
+		all.Go(func() {
+			err := s.AddSigningKey(s.ctx, uaa.SealedKey{Number: 1, Sealed: []byte{i}, CreatedAt: start, ExpiresAt: start.Add(time.Hour)})
+			if err != nil {
+				s.Error(err)
+			}
+		})
+	}
+	all.Wait()
+	s.must(s.AddSigningKey(s.ctx, uaa.SealedKey{Number: 2, Sealed: []byte("second"), CreatedAt: start, ExpiresAt: start.Add(time.Hour)}))
+	keys, err := s.SigningKeys(s.ctx)
+	s.must(err)
+	if len(keys) != 2 || keys[0].Number != 1 || keys[1].Number != 2 || !bytes.Equal(keys[1].Sealed, []byte("second")) || !keys[1].CreatedAt.Equal(start) {
+		s.Errorf("keys %+v, want two, oldest first", keys)
+	}
+}
