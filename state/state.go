@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -46,7 +47,10 @@ func (s *Store) start(ctx context.Context) error {
 	if err := migrate(ctx, s.pool); err != nil {
 		return fmt.Errorf("migrate state database: %w", err)
 	}
-	client, err := river.NewClient(riverpgxv5.New(s.pool), &river.Config{Schema: jobSchema, Logger: s.log})
+	client, err := river.NewClient(riverpgxv5.New(s.pool), &river.Config{
+		Schema: jobSchema, Logger: s.log,
+		FetchCooldown: time.Millisecond, // between notifications of new jobs: more, and some wait for the runner's next poll
+	})
 	if err != nil {
 		return fmt.Errorf("open job queue: %w", err)
 	}

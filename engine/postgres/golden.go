@@ -47,10 +47,9 @@ var initdbArguments = []string{"--username=" + admin, "--encoding=UTF8", "--loca
 type golden struct {
 	installation engine.Installation
 	cacheDir     string
-	extensions   []string
 }
 
-// Warm makes the golden directory of a node without extensions, if it is not there.
+// Warm makes the golden directory, if it is not there.
 func (Engine) Warm(ctx context.Context, i engine.Installation, cacheDir string) error {
 	release, err := golden{installation: i, cacheDir: cacheDir}.acquire(ctx)
 	if err != nil {
@@ -62,20 +61,16 @@ func (Engine) Warm(ctx context.Context, i engine.Installation, cacheDir string) 
 // path names all that the contents depend on.
 func (g golden) path() string {
 	h := sha256.New()
-	fmt.Fprintf(h, "%q %q %q %q", g.installation.Dir, initdbArguments, goldenSQL, g.mainSQL())
+	fmt.Fprintf(h, "%q %q %q %q", g.installation.Dir, initdbArguments, goldenSQL, allowing())
 	return filepath.Join(g.cacheDir, fmt.Sprintf("%s%s-%.8x", g.prefix(), g.installation.FullVersion, h.Sum(nil)))
 }
 
 // prefix is common to the golden directories of a version, and no other's.
 func (g golden) prefix() string { return "postgres-" + g.installation.Version + "-" }
 
-func (g golden) mainSQL() string {
+func allowing() string {
 	allowed := "'" + strings.Join(Extensions(), "', '") + "'"
-	script := strings.ReplaceAll(mainSQL, "ALLOWED", allowed)
-	for _, name := range g.extensions {
-		script += "\n" + createExtension(name) + "\n"
-	}
-	return script
+	return strings.ReplaceAll(mainSQL, "ALLOWED", allowed)
 }
 
 // acquire makes sure that the directory is there, and that it stays until it is released.
@@ -180,7 +175,7 @@ func (g golden) build(ctx context.Context, part, data string) error {
 	if err := run(goldenSQL, "postgres", slices.Concat(single, []string{"template1"})...); err != nil {
 		return err
 	}
-	if err := run(g.mainSQL(), "postgres", slices.Concat(single, []string{database})...); err != nil {
+	if err := run(allowing(), "postgres", slices.Concat(single, []string{database})...); err != nil {
 		return err
 	}
 	return finish(data, run)

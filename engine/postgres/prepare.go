@@ -19,8 +19,7 @@ import (
 // Prepare clones the golden directory to n.DataDir unless that exists, and writes the configuration
 // in it. DataDir comes into being by a rename, when all that is in it is safe on the disk.
 func (e Engine) Prepare(ctx context.Context, n engine.Node) error {
-	s, err := parseSettings(n)
-	if err != nil {
+	if _, err := parseSettings(n); err != nil {
 		return err
 	}
 	if _, err := serverVersion(ctx, n.Installation.Dir); err != nil {
@@ -35,7 +34,7 @@ func (e Engine) Prepare(ctx context.Context, n engine.Node) error {
 	case err == nil:
 		err = reconfigure(n, files)
 	case errors.Is(err, fs.ErrNotExist):
-		err = create(ctx, n, golden{n.Installation, n.CacheDir, s.EnableExtensions}, files)
+		err = create(ctx, n, golden{n.Installation, n.CacheDir}, files)
 	}
 	if err != nil {
 		return cannotPrepare(n.Installation, err)

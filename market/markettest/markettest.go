@@ -14,6 +14,7 @@ import (
 	"github.com/backstay/backstay/internal/testkit"
 	"github.com/backstay/backstay/market"
 	"github.com/backstay/backstay/state"
+	"github.com/backstay/backstay/uaa"
 )
 
 // Admin may do everything.
@@ -59,5 +60,8 @@ func OpenStore(t testing.TB) *state.Store {
 		t.Fatal(err)
 	}
 	t.Cleanup(store.Close)
+	if err := store.AddUser(t.Context(), uaa.User{ID: Admin.UserID, Username: Admin.Username, Admin: true, PasswordHash: "none"}); err != nil {
+		t.Fatal(err)
+	}
 	return store
 }

@@ -1,0 +1,74 @@
+package postgres
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"net/url"
+	"strconv"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/backstay/backstay"
+	"github.com/backstay/backstay/engine"
+)
+
+// AdminDSN addresses the database of a node for its administrator, over the Unix socket in runDir.
+// Port 0 is that of a node without an endpoint.
+func AdminDSN(runDir string, port int) string {
+	query := url.Values{"host": {runDir}, "port": {strconv.Itoa(cmp.Or(port, defaultPort))}, "user": {admin}, "sslmode": {"disable"}}
+	return "postgres:///" + database + "?" + query.Encode()
+}
+
+// withAdmin calls do with an administrator's connection to the running node.
+func withAdmin(ctx context.Context, n engine.Node, do func(*pgx.Conn) error) error {
+	cfg, err := pgx.ParseConfig(AdminDSN(n.RunDir, n.Endpoint.Port))
+	if err != nil {
+		return fmt.Errorf("parse address of node: %w", err)
+	}
+	cfg.DefaultQueryExecMode = pgx.QueryExecModeSimpleProtocol // each statement is run once
+	cfg.RuntimeParams["lock_timeout"] = "10s"                  // clients may hold what we want for as long as they like
+	cfg.RuntimeParams["search_path"] = "pg_catalog"            // theirs is not ours
+	conn, err := pgx.ConnectConfig(ctx, cfg)
+	if err != nil {
+		return backstay.Wrapf(err, backstay.Unavailable, "The database does not answer.")
+	}
+	defer conn.Close(context.WithoutCancel(ctx))
+	return do(conn)
+}
+
+// Probe asks whether the node serves. What admits the administrator admits clients: there is no
+// state of the server in which the one holds and not the other.
+func (Engine) Probe(ctx context.Context, n engine.Node) error {
+	return withAdmin(ctx, n, func(*pgx.Conn) error { return nil })
+}
+
+// Configure creates the extensions that the settings ask for.
+func (Engine) Configure(ctx context.Context, n engine.Node) error {
+	s, err := parseSettings(n)
+	if err != nil || len(s.EnableExtensions) == 0 {
+		return err
+	}
+	return withAdmin(ctx, n, func(conn *pgx.Conn) error {
+		for _, name := range s.EnableExtensions {
+			_, err := conn.Exec(ctx, "CREATE EXTENSION IF NOT EXISTS "+quoteName(name)+" SCHEMA public CASCADE")
+			if err != nil {
+				return backstay.Wrapf(err, backstay.Unavailable, "The extension %s cannot be created.", name)
+			}
+		}
+		return nil
+	})
+}
+
+// quoteName writes a name as SQL takes it, whatever is in it.
+func quoteName(name string) string { return `"` + strings.ReplaceAll(name, `"`, `""`) + `"` }
+
+// quoteText writes a string literal that means the same under every setting of the server.
+func quoteText(text string) string {
+	quoted := "'" + strings.ReplaceAll(text, "'", "''") + "'"
+	if strings.Contains(text, `\`) {
+		return " E" + strings.ReplaceAll(quoted, `\`, `\\`)
+	}
+	return quoted
+}
