@@ -27,8 +27,12 @@ type Keeper struct {
 	slots *semaphore.Weighted // bounds what is prepared and started at once: it is mostly copying
 	found installations
 
+	life    context.Context // of supervisors: until the keeper ends, or the engines are to end
+	endLife context.CancelFunc
+
 	mu          sync.Mutex
 	supervisors map[backstay.InstanceID]*supervisor
+	stopping    bool
 	running     sync.WaitGroup // supervisors
 	stop        context.CancelCauseFunc
 }
@@ -61,9 +65,11 @@ func Run(ctx context.Context, c Config) error {
 		return fmt.Errorf("read records: %w", err)
 	}
 	g, ctx := errgroup.WithContext(ctx)
+	k.life, k.endLife = context.WithCancel(ctx)
+	defer k.endLife()
 	k.mu.Lock()
 	for _, r := range records {
-		k.supervise(ctx, r)
+		k.supervise(r)
 	}
 	k.mu.Unlock()
 	g.Go(func() error { return k.serve(ctx) })
@@ -113,11 +119,10 @@ func (k *Keeper) cacheDir(name string) (string, error) {
 }
 
 // supervise begins to keep an instance. k.mu is held.
-func (k *Keeper) supervise(ctx context.Context, r record) *supervisor {
+func (k *Keeper) supervise(r record) {
 	s := newSupervisor(k, r)
 	k.supervisors[r.Spec.Instance] = s
-	k.running.Go(func() { s.run(ctx) })
-	return s
+	k.running.Go(func() { s.run(k.life) })
 }
 
 // forget ends the memory of an instance of which nothing is left.
@@ -144,10 +149,13 @@ func (k *Keeper) apply(ctx context.Context, spec backend.Spec) error {
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	if k.stopping {
+		return backstay.Errorf(backstay.Unavailable, "The keeper is stopping.")
+	}
 	if s, ok := k.supervisors[spec.Instance]; ok {
 		return s.respec(ctx, spec)
 	}
-	if err := k.admit(ctx, spec); err != nil {
+	if err := k.admit(spec); err != nil {
 		return err
 	}
 	r, err := k.newRecord(spec)
@@ -157,7 +165,7 @@ func (k *Keeper) apply(ctx context.Context, spec backend.Spec) error {
 	if err := step.Run(ctx, k.applySteps(r)...); err != nil {
 		return err
 	}
-	k.supervise(k.lifetime(), r)
+	k.supervise(r)
 	return nil
 }
 
@@ -187,8 +195,8 @@ func plainName(s string) bool {
 	return true
 }
 
-// admit refuses a new instance for which this machine has no engine, no port or no room.
-func (k *Keeper) admit(ctx context.Context, s backend.Spec) error {
+// admit refuses a new instance for which this machine has no engine, no port or no room. k.mu is held.
+func (k *Keeper) admit(s backend.Spec) error {
 	if _, ok := k.Engines[s.Engine]; !ok {
 		return backstay.Errorf(backstay.Unsupported, "There is no engine %q here.", s.Engine)
 	}
@@ -315,21 +323,24 @@ func (k *Keeper) inventory(ctx context.Context) backend.Inventory {
 	return inventory
 }
 
-// stopAll ends all engines in an orderly way, then the keeper.
-func (k *Keeper) stopAll() {
-	k.stop(errStop)
-	k.running.Wait()
+// stopAll ends all engines in an orderly way, and then the keeper.
+func (k *Keeper) stopAll() error {
 	k.mu.Lock()
-	defer k.mu.Unlock()
-	var all sync.WaitGroup
+	k.stopping = true // no supervisor begins any more
+	k.mu.Unlock()
+	defer k.stop(errStop) // last, so that who asked is answered
+	k.endLife()
+	k.running.Wait()
+	var all errgroup.Group
 	for _, s := range k.supervisors {
-		all.Go(func() {
+		all.Go(func() error {
 			if err := s.stopNode(); err != nil {
-				k.Log.Error("an engine could not be stopped", "instance", s.id, "error", err)
+				return fmt.Errorf("stop instance %s: %w", s.id, err)
 			}
+			return nil
 		})
 	}
-	all.Wait()
+	return all.Wait()
 }
 
 // statuses lists the status of every instance.

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/backstay/backstay"
+	"github.com/backstay/backstay/backend"
 	"github.com/backstay/backstay/engine"
 	"github.com/backstay/backstay/internal/process"
 )
@@ -54,14 +55,25 @@ func (s *supervisor) node(ctx context.Context) (engine.Node, error) {
 	return n, err
 }
 
+// runningNode is the node while it serves clients.
+func (s *supervisor) runningNode(ctx context.Context) (engine.Node, error) {
+	status, _ := s.look()
+	if status.Phase != backend.Running {
+		return engine.Node{}, backstay.Errorf(backstay.Unavailable, "The service instance does not serve now: %s", status.Message)
+	}
+	return s.node(ctx)
+}
+
 // pidFile names the process of the instance's node. It is written before the engine is, by the very
 // process that becomes it, so that whatever dies the process can be found.
 func (s *supervisor) pidFile() string { return filepath.Join(s.k.instanceDir(s.id), "node.pid") }
 
-// launch becomes the program in "$@", once its pid is in the file "$0".
-const launch = `umask 077; echo $$ >"$0" && exec "$@"`
+// launch becomes the program in "$@", once its pid is in the file "$0". Of two at once, which a crash
+// of the keeper can bring about, the one that makes the file goes on.
+const launch = `umask 077; set -C; echo $$ >"$0" && exec "$@"`
 
-// start starts the engine in a session of its own, as the instance's own user.
+// start starts the engine in a session of its own, as the instance's own user. There is no pid file,
+// or it names a process that has ended.
 func (s *supervisor) start(n engine.Node) (*process.Process, error) {
 	cmd, err := s.engine().Command(n)
 	if err != nil {
@@ -74,7 +86,7 @@ func (s *supervisor) start(n engine.Node) (*process.Process, error) {
 	defer log.Close()
 	cmd.Args = append([]string{"/bin/sh", "-c", launch, s.pidFile(), cmd.Path}, cmd.Args[1:]...)
 	cmd.Path = "/bin/sh"
-	cmd.Dir = s.k.instanceDir(s.id) // how adopt knows it
+	cmd.Dir = s.k.instanceDir(s.id) // how find knows it
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = nil, log, log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	if cmd.Env == nil {
@@ -86,18 +98,32 @@ func (s *supervisor) start(n engine.Node) (*process.Process, error) {
 			return nil, err
 		}
 	}
-	if err := os.Remove(s.pidFile()); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, err
-	}
 	if err := cmd.Start(); err != nil {
 		return nil, fmt.Errorf("start engine: %w", err)
 	}
-	go cmd.Wait() // so that it leaves no zombie while we are its parent
 	p, err := process.Open(cmd.Process.Pid)
+	go cmd.Wait() // so that it leaves no zombie while we are its parent
 	if errors.Is(err, os.ErrProcessDone) {
 		return nil, s.explain()
 	}
-	return p, err
+	if err != nil {
+		return nil, err
+	}
+	return p, s.awaitPIDFile(p)
+}
+
+// awaitPIDFile waits until the process can be found by whoever comes after us.
+func (s *supervisor) awaitPIDFile(p *process.Process) error {
+	for {
+		if pid, err := s.readPIDFile(); err != nil || pid == p.PID {
+			return err
+		}
+		select {
+		case <-p.Done():
+			return s.explain()
+		case <-time.After(time.Millisecond):
+		}
+	}
 }
 
 // adopt returns the node's process, if it runs: with an older Spec than the one that is wanted it is
@@ -116,30 +142,42 @@ func (s *supervisor) adopt(n engine.Node) (*process.Process, error) {
 }
 
 // find returns the process that the pid file names, if it is the node's: a pid may have come to mean
-// another process since. None is nil.
+// another process since. If there is none, it is nil and the pid file is gone.
 func (s *supervisor) find() (*process.Process, error) {
-	text, err := os.ReadFile(s.pidFile())
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	if err != nil {
+	pid, err := s.readPIDFile()
+	if err != nil || pid == 0 {
 		return nil, err
-	}
-	pid, err := strconv.Atoi(strings.TrimSpace(string(text)))
-	if err != nil {
-		return nil, nil // the process died before it had a pid to tell
 	}
 	p, err := process.Open(pid)
-	if errors.Is(err, os.ErrProcessDone) {
-		return nil, nil
+	if err == nil && p.WorksIn(s.k.instanceDir(s.id)) {
+		return p, nil
 	}
-	if err != nil {
+	if p != nil {
+		p.Close()
+	}
+	if err != nil && !errors.Is(err, os.ErrProcessDone) {
 		return nil, err
 	}
-	if !p.WorksIn(s.k.instanceDir(s.id)) {
-		return nil, p.Close()
+	return nil, os.Remove(s.pidFile())
+}
+
+// readPIDFile is 0 if there is no file. A process that has made the file and not yet written into it
+// is given a moment; after a power failure nobody will.
+func (s *supervisor) readPIDFile() (int, error) {
+	for range 100 {
+		text, err := os.ReadFile(s.pidFile())
+		if errors.Is(err, fs.ErrNotExist) {
+			return 0, nil
+		}
+		if err != nil {
+			return 0, err
+		}
+		if pid, err := strconv.Atoi(strings.TrimSpace(string(text))); err == nil && pid > 0 {
+			return pid, nil
+		}
+		time.Sleep(time.Millisecond)
 	}
-	return p, nil
+	return 0, os.Remove(s.pidFile())
 }
 
 // stopNode ends the node's process, if it runs.

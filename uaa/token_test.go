@@ -111,7 +111,8 @@ func TestForgedTokens(t *testing.T) {
 		return signed
 	}
 	head, body, signature := cut3(token)
-	otherHead, otherBody, _ := cut3(forge(jwt.SigningMethodRS256, other, "key-1", changed))
+	_, otherBody, _ := cut3(forge(jwt.SigningMethodRS256, other, "key-1", changed))
+	otherHead, _, _ := cut3(forge(jwt.SigningMethodRS512, other, "key-1", genuine))
 	for name, forged := range map[string]string{
 		"alg none":                       forge(jwt.SigningMethodNone, jwt.UnsafeAllowNoneSignatureType, "key-1", genuine),
 		"HS256 with the public key":      forge(jwt.SigningMethodHS256, []byte(public.Value), "key-1", genuine),
