@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
+	"log/slog"
 	"net"
 	"os"
 	"runtime"
@@ -82,6 +84,9 @@ func Run(ctx context.Context, c Config) error {
 	return err
 }
 
+// ErrKept is that of a data directory on which a keeper runs already.
+var ErrKept = errors.New("another keeper keeps")
+
 // lock makes this the only keeper of the data directory, until the process ends.
 func (c Config) lock() (unlock func() error, err error) {
 	f, err := os.OpenFile(c.dir("keeper", "lock"), os.O_RDWR|os.O_CREATE, 0o600)
@@ -89,7 +94,7 @@ func (c Config) lock() (unlock func() error, err error) {
 		return nil, err
 	}
 	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
-		return nil, errors.Join(fmt.Errorf("another keeper keeps %s", c.DataDir), f.Close())
+		return nil, errors.Join(fmt.Errorf("%w %s", ErrKept, c.DataDir), f.Close())
 	}
 	return f.Close, nil
 }
@@ -341,6 +346,37 @@ func (k *Keeper) stopAll() error {
 		})
 	}
 	return all.Wait()
+}
+
+// StopEngines ends the engines of a data directory that have lost their keeper, and returns how many
+// they were. It is ErrKept if they have one: then that is to be asked.
+func StopEngines(dataDir string, engines map[string]engine.Engine) (count int, err error) {
+	c := Config{DataDir: dataDir, Engines: engines, Log: slog.New(slog.DiscardHandler)}
+	if _, err := os.Stat(c.recordsDir()); errors.Is(err, fs.ErrNotExist) {
+		return 0, nil
+	}
+	unlock, err := c.lock()
+	if err != nil {
+		return 0, err
+	}
+	defer unlock()
+	records, err := c.load()
+	if err != nil {
+		return 0, err
+	}
+	k := &Keeper{Config: c}
+	for _, r := range records {
+		s := newSupervisor(k, r)
+		p, err := s.find()
+		if err == nil && p != nil {
+			count++
+			err = errors.Join(s.end(p), p.Close())
+		}
+		if err != nil {
+			return count, fmt.Errorf("stop instance %s: %w", s.id, err)
+		}
+	}
+	return count, nil
 }
 
 // statuses lists the status of every instance.

@@ -5,8 +5,12 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/backstay/backstay/backend/local"
+	"github.com/backstay/backstay/keeper"
 )
 
 const stopUsage = `Usage: backstay stop [--data DIR]
@@ -67,6 +71,24 @@ func stopServe(ctx context.Context, dir dataDir) (bool, error) {
 		return false, err
 	}
 	return true, awaitEnd(ctx, pidfd)
+}
+
+// stopKeeper ends the data plane of dir and reports whether it ran. If its keeper has died, and nobody
+// was there to start another, the databases run all the same: then we are the one to end them.
+func stopKeeper(ctx context.Context, dir dataDir) (bool, error) {
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	for {
+		asked, err := local.New(dir.keeperSocket()).Stop(ctx)
+		if asked {
+			return true, err
+		}
+		count, err := keeper.StopEngines(string(dir), engines(""))
+		if !errors.Is(err, keeper.ErrKept) || ctx.Err() != nil {
+			return count > 0, err
+		}
+		time.Sleep(20 * time.Millisecond) // a keeper is about to listen, or to end
+	}
 }
 
 // awaitEnd returns when the process has ended, or with ctx's error.

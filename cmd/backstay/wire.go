@@ -50,7 +50,7 @@ type platform struct {
 func wire(ctx context.Context, cfg serveConfig, log *slog.Logger) (*platform, error) {
 	p := &platform{cfg: cfg, log: log}
 	instances := local.New(cfg.data.keeperSocket())
-	if err := p.startKeeper(ctx); err != nil {
+	if err := p.startKeeper(ctx, instances); err != nil {
 		return nil, err
 	}
 	if err := p.openStore(ctx, instances); err != nil {
@@ -65,13 +65,13 @@ func wire(ctx context.Context, cfg serveConfig, log *slog.Logger) (*platform, er
 
 func (p *platform) close() { p.store.Close() }
 
-func (p *platform) startKeeper(ctx context.Context) error {
+func (p *platform) startKeeper(ctx context.Context, instances *local.Backend) error {
 	self, err := os.Executable()
 	if err != nil {
 		return fmt.Errorf("find our own program: %w", err)
 	}
 	p.launcher = &local.Launcher{
-		DataDir: string(p.cfg.data), Command: append([]string{self}, p.cfg.keeper.args(p.cfg.data)...),
+		Backend: instances, Command: append([]string{self}, p.cfg.keeper.args(p.cfg.data)...),
 		LogPath: filepath.Join(string(p.cfg.data), "keeper.log"), Version: buildVersion(), Log: p.log,
 	}
 	if err := p.launcher.Ensure(ctx); err != nil {
@@ -112,7 +112,7 @@ func (p *platform) build(ctx context.Context, instances *local.Backend) error {
 	p.users = &uaa.Server{Store: p.store, Key: key, Issuer: p.cfg.url, Log: p.log}
 	p.broker = &broker.Broker{Store: p.store.Broker(), Backend: instances, Authority: authority, Offered: offered, Key: key, Log: p.log}
 	p.market = &market.Market{Store: p.store, Broker: p.broker, Key: key, Log: p.log}
-	p.api = &cfapi.Server{Market: p.market, Authenticator: p.users, URL: p.cfg.url, Log: p.log}
+	p.api = &cfapi.Server{Market: p.market, Authenticator: p.users, URL: p.cfg.url, Version: buildVersion(), Log: p.log}
 	if err := p.market.KeepCatalog(ctx); err != nil {
 		return fmt.Errorf("put the catalog on sale: %w", err)
 	}

@@ -1,0 +1,161 @@
+package local
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"strconv"
+	"time"
+
+	"github.com/backstay/backstay"
+	"github.com/backstay/backstay/backend"
+)
+
+// Backend speaks to a keeper. It is safe for concurrent use. While no keeper answers, as between a
+// crash of one and the start of the next, calls wait up to half a minute.
+type Backend struct{ client *http.Client }
+
+var _ backend.Backend = (*Backend)(nil)
+
+// keeperPatience is how long a call waits for a keeper that does not answer.
+const keeperPatience = 30 * time.Second
+
+// New returns the backend of the keeper that listens, or will, on the Unix socket at path.
+func New(socket string) *Backend {
+	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return (&net.Dialer{}).DialContext(ctx, "unix", socket)
+	}
+	return &Backend{&http.Client{Transport: &http.Transport{DialContext: dial, MaxIdleConnsPerHost: 16, IdleConnTimeout: 10 * time.Second}}}
+}
+
+func (b *Backend) Inventory(ctx context.Context) (i backend.Inventory, err error) {
+	return i, b.call(ctx, "GET", "inventory", nil, &i)
+}
+
+func (b *Backend) Admit(ctx context.Context, s backend.Spec) error {
+	return b.call(ctx, "POST", "admission", s, nil)
+}
+
+func (b *Backend) Apply(ctx context.Context, s backend.Spec) error {
+	return b.call(ctx, "PUT", instancePath(s.Instance), s, nil)
+}
+
+func (b *Backend) Await(ctx context.Context, id backstay.InstanceID, revision int64) (s backend.Status, err error) {
+	for err == nil && s.Revision <= revision { // the keeper answers from time to time, changed or not
+		err = b.call(ctx, "GET", instancePath(id)+"?after="+strconv.FormatInt(revision, 10), nil, &s)
+	}
+	return s, err
+}
+
+func (b *Backend) Remove(ctx context.Context, id backstay.InstanceID) error {
+	return b.call(ctx, "DELETE", instancePath(id), nil, nil)
+}
+
+func (b *Backend) CreateUser(ctx context.Context, id backstay.InstanceID, u backend.User) (c backstay.Credentials, err error) {
+	return c, b.call(ctx, "PUT", userPath(id, u.Name), u, &c)
+}
+
+func (b *Backend) DropUser(ctx context.Context, id backstay.InstanceID, name string) error {
+	return b.call(ctx, "DELETE", userPath(id, name), nil, nil)
+}
+
+// Stop ends all engines and then the keeper, and returns when the engines have ended. It reports
+// whether there was a keeper that could be asked.
+func (b *Backend) Stop(ctx context.Context) (asked bool, err error) {
+	err = b.try(ctx, "POST", "stop", nil, nil)
+	var silence *silenceError
+	return !errors.As(err, &silence), err
+}
+
+func instancePath(id backstay.InstanceID) string { return "instances/" + url.PathEscape(string(id)) }
+
+func userPath(id backstay.InstanceID, name string) string {
+	return instancePath(id) + "/users/" + url.PathEscape(name)
+}
+
+// call asks the keeper, again and again while there is none. Every request means the same when it
+// arrives twice.
+func (b *Backend) call(ctx context.Context, method, path string, body, result any) error {
+	giveUp := time.Now().Add(keeperPatience)
+	for {
+		err := b.try(ctx, method, path, body, result)
+		var silence *silenceError
+		if !errors.As(err, &silence) {
+			return err
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if time.Now().After(giveUp) {
+			return backstay.Wrapf(err, backstay.Unavailable, "The keeper of the databases does not answer.")
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}
+
+// silenceError is that of a request without an answer.
+type silenceError struct{ cause error }
+
+func (e *silenceError) Error() string { return "ask the keeper: " + e.cause.Error() }
+func (e *silenceError) Unwrap() error { return e.cause }
+
+func (b *Backend) try(ctx context.Context, method, path string, body, result any) error {
+	encoded := []byte{}
+	if body != nil {
+		var err error
+		if encoded, err = json.Marshal(body); err != nil {
+			return fmt.Errorf("encode request to the keeper: %w", err)
+		}
+	}
+	r, err := http.NewRequestWithContext(ctx, method, "http://keeper/v1/"+path, bytes.NewReader(encoded))
+	if err != nil {
+		return err
+	}
+	response, err := b.client.Do(r)
+	if err != nil {
+		return &silenceError{err}
+	}
+	defer response.Body.Close()
+	if response.StatusCode >= 400 {
+		return refusal(response)
+	}
+	if result == nil {
+		return nil
+	}
+	if err := json.NewDecoder(response.Body).Decode(result); err != nil {
+		return &silenceError{err}
+	}
+	return nil
+}
+
+// refusal is the keeper's Problem as an error. What is no Problem comes from something else.
+func refusal(response *http.Response) error {
+	var p problem
+	if err := json.NewDecoder(response.Body).Decode(&p); err != nil {
+		return fmt.Errorf("the keeper answers %s: %w", response.Status, err)
+	}
+	kind := backstay.KindFromString(p.Kind)
+	return backstay.Errorf(kind, "%s", cmp.Or(p.Sentence, response.Status))
+}
+
+// problem and info are what the keeper's protocol says; see keeper/server.go.
+type (
+	problem struct {
+		Kind     string `json:"kind"`
+		Sentence string `json:"sentence"`
+	}
+	info struct {
+		Protocol int    `json:"protocol"`
+		Version  string `json:"version"`
+		PID      int    `json:"pid"`
+	}
+)
