@@ -55,13 +55,23 @@ func (s *supervisor) node(ctx context.Context) (engine.Node, error) {
 	return n, err
 }
 
-// runningNode is the node while it serves clients.
+// runningNode is the node while it serves clients. One that is on its way there is waited for: who
+// asks just after a crash is not to feel it.
 func (s *supervisor) runningNode(ctx context.Context) (engine.Node, error) {
-	status, _ := s.look()
-	if status.Phase != backend.Running {
-		return engine.Node{}, backstay.Errorf(backstay.Unavailable, "The service instance does not serve now: %s", status.Message)
+	for {
+		status, changed := s.look()
+		switch status.Phase {
+		case backend.Running:
+			return s.node(ctx)
+		case backend.Failing, backend.Removing:
+			return engine.Node{}, backstay.Errorf(backstay.Unavailable, "The service instance does not serve now: %s", status.Message)
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return engine.Node{}, backstay.Wrapf(ctx.Err(), backstay.Unavailable, "The service instance does not serve yet: %s", status.Message)
+		}
 	}
-	return s.node(ctx)
 }
 
 // pidFile names the process of the instance's node. It is written before the engine is, by the very
