@@ -32,14 +32,9 @@ func (s *Server) job(j backstay.Job) jobResource {
 	return res
 }
 
-// showJob holds its answer back while the job may be done in a moment: the cf command that waits asks
-// at once, and again only three seconds later.
 func (s *Server) showJob(w http.ResponseWriter, r *request) error {
 	j, err := s.Market.Job(r.Context(), r.by, backstay.JobID(r.PathValue("guid")))
 	if err != nil {
-		return err
-	}
-	if j, err = s.Market.AwaitJob(r.Context(), j.ID, cmp.Or(s.JobWait, DefaultJobWait)); err != nil {
 		return err
 	}
 	return writeJSON(w, http.StatusOK, s.job(j))

@@ -126,18 +126,34 @@ func (p *platform) mustServe() {
 	p.awaitAnswer(ended)
 }
 
+// awaitAnswer returns when the API answers, or when the control plane has ended: that is for whoever
+// wants it up to notice.
 func (p *platform) awaitAnswer(ended <-chan struct{}) {
 	p.t.Helper()
-	address := strings.TrimPrefix(strings.TrimPrefix(p.url, "http://"), "https://")
 	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
-		if c, err := net.Dial("tcp", address); err == nil {
-			c.Close()
-			return
-		}
 		select {
 		case <-ended:
-			return // whoever wants it up looks again, and finds the log
+			return
 		default:
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		r, err := http.NewRequestWithContext(ctx, "GET", p.url+"/", nil)
+		if err != nil {
+			p.t.Fatal(err)
+		}
+		stop := make(chan struct{})
+		go func() { // one that dies while it is asked does not answer
+			select {
+			case <-ended:
+				cancel()
+			case <-stop:
+			}
+		}()
+		_, _, err = p.do(r, nil)
+		close(stop)
+		cancel()
+		if err == nil {
+			return
 		}
 	}
 	p.t.Fatalf("the API does not answer; serve.log:\n%s", p.logs())

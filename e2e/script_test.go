@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/backstay/backstay/internal/testkit"
 )
 
 // TestScripts runs the guide's journeys, each on a Backstay of its own, with the genuine cf.
@@ -53,7 +55,7 @@ func runScript(t *testing.T, script, cf string) {
 // one away.
 func movablePostgres(t testing.TB) string {
 	t.Helper()
-	dir := t.TempDir()
+	dir := testkit.Dir(t) // which other users can pass through
 	versions, err := os.ReadDir("/usr/lib/postgresql")
 	if err != nil {
 		t.Fatalf("PostgreSQL is not installed: %v; type: make setup", err)

@@ -188,28 +188,31 @@ func (p *platform) handler() http.Handler {
 // stateInstance is our own database's name among the instances of the keeper.
 const stateInstance backstay.InstanceID = "state"
 
+// startPatience is how long our own database may take to come up.
+const startPatience = 30 * time.Second
+
 // startState brings up the private state database, the way any instance is brought up, and returns
 // how to reach it. One that exists keeps the version it was made with.
 func startState(ctx context.Context, instances *local.Backend) (dsn string, err error) {
-	s, err := instances.Await(ctx, stateInstance, 0)
-	if backstay.KindOf(err) == backstay.NotFound {
+	if _, err := instances.Await(ctx, stateInstance, 0); backstay.KindOf(err) == backstay.NotFound {
 		if err := applyState(ctx, instances); err != nil {
 			return "", err
 		}
-		s, err = instances.Await(ctx, stateInstance, 0)
 	}
-	limited, cancel := context.WithTimeout(ctx, time.Minute)
+	limited, cancel := context.WithTimeout(ctx, startPatience)
 	defer cancel()
-	for err == nil && s.Phase != backend.Running {
-		s, err = instances.Await(limited, stateInstance, s.Revision)
+	var last backend.Status
+	for last.Phase != backend.Running {
+		s, err := instances.Await(limited, stateInstance, last.Revision)
 		if limited.Err() != nil && ctx.Err() == nil {
-			return "", advise(fmt.Errorf("it does not come up: %s", s.Message), "backstay doctor")
+			return "", advise(fmt.Errorf("it does not come up: %s", last.Message), "backstay doctor")
 		}
+		if err != nil {
+			return "", err
+		}
+		last = s
 	}
-	if err != nil {
-		return "", err
-	}
-	return postgres.AdminDSN(s.SocketDir, s.Endpoint.Port), nil
+	return postgres.AdminDSN(last.SocketDir, last.Endpoint.Port), nil
 }
 
 func applyState(ctx context.Context, instances *local.Backend) error {
