@@ -215,8 +215,10 @@ func (p *platform) keeperPID() int {
 }
 
 // killKeeper ends the data plane's keeper as a crash does.
-func (p *platform) killKeeper() {
-	if pid := p.keeperPID(); pid > 0 {
+func (p *platform) killKeeper() { killPID(p.keeperPID()) }
+
+func killPID(pid int) {
+	if pid > 0 {
 		syscall.Kill(pid, syscall.SIGKILL)
 	}
 }

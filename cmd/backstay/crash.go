@@ -4,25 +4,36 @@ package main
 
 import (
 	"os"
-	"syscall"
+	"time"
 
 	"github.com/backstay/backstay/internal/step"
 )
 
-// In the binary that the crash test builds, a process kills itself behind the step that
-// BACKSTAY_KILL_AFTER names, once: the file BACKSTAY_KILLED remembers that it has.
+// In the binary that the crash test builds, a process stands still behind the step that
+// BACKSTAY_STOP_AFTER names, once: it makes the file BACKSTAY_STOPPED, and goes on when that is gone,
+// if nobody has killed it by then.
 func init() {
-	name, killed := os.Getenv("BACKSTAY_KILL_AFTER"), os.Getenv("BACKSTAY_KILLED")
+	name, stopped := os.Getenv("BACKSTAY_STOP_AFTER"), os.Getenv("BACKSTAY_STOPPED")
+	if name == "" {
+		return
+	}
 	step.After = func(done string) {
 		if done != name {
 			return
 		}
-		f, err := os.OpenFile(killed, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+		once, err := os.OpenFile(stopped+".once", os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 		if err != nil {
 			return // not the first time
 		}
-		f.Close()
-		syscall.Kill(os.Getpid(), syscall.SIGKILL)
-		select {} // nothing more happens in this process
+		once.Close()
+		if err := os.WriteFile(stopped, nil, 0o600); err != nil {
+			panic(err)
+		}
+		for {
+			if _, err := os.Stat(stopped); os.IsNotExist(err) {
+				return
+			}
+			time.Sleep(time.Millisecond)
+		}
 	}
 }
