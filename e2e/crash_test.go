@@ -54,6 +54,7 @@ func TestCrash(t *testing.T) {
 type ward struct {
 	*platform
 	installations string
+	space, app    string // where instances come and go
 	witness       *pgx.Conn
 	backend       int // the witness's process
 	round         int
@@ -63,7 +64,7 @@ func newWard(t *testing.T) *ward {
 	w := &ward{installations: movablePostgres(t)}
 	w.platform = start(t, "backstay-crash", "--postgres", w.installations)
 	l := &life{ward: w, t: t, name: "witness"}
-	l.settle()
+	w.space, w.app = l.settle()
 	l.create()
 	l.bind()
 	w.witness = l.connect()
@@ -76,8 +77,8 @@ func newWard(t *testing.T) *ward {
 	return w
 }
 
-// survive restarts both processes so that the first to come past step stands still there, leads a
-// life meanwhile, and kills the victim.
+// survive restarts both processes so that, once a life is led, the first to come past step stands
+// still there, and kills the victim then.
 func (w *ward) survive(t *testing.T, step, victim string) {
 	w.round++
 	stopped := filepath.Join(testkit.Dir(t), "stopped")
@@ -85,19 +86,33 @@ func (w *ward) survive(t *testing.T, step, victim string) {
 	w.kill()
 	w.killKeeper()
 	w.mustServe()
+	if err := os.WriteFile(stopped+".armed", nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
 
 	ctx, cancel := context.WithCancel(t.Context())
 	var helpers sync.WaitGroup
 	helpers.Go(func() { w.revive(ctx) })
 	helpers.Go(func() { w.strike(ctx, stopped, victim) })
 	l := &life{ward: w, t: t, name: fmt.Sprintf("round-%d", w.round)}
-	l.lead(strings.HasPrefix(step, "broker.create.withdrawn") || strings.HasPrefix(step, "broker.create.refused"))
+	l.lead(step)
+	w.awaitStrike(t, stopped)
 	cancel()
 	helpers.Wait()
-	if _, err := os.Stat(stopped + ".once"); err != nil {
-		t.Errorf("no process came past step %s", step)
-	}
 	w.checkWitness(t)
+}
+
+// awaitStrike returns when the blow has fallen: behind the last step of an operation it falls when
+// everything has been seen to end well already.
+func (w *ward) awaitStrike(t *testing.T, stopped string) {
+	for deadline := time.Now().Add(5 * time.Second); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+		_, armed := os.Stat(stopped + ".armed")
+		_, still := os.Stat(stopped)
+		if armed != nil && still != nil {
+			return
+		}
+	}
+	t.Error("no process came past the step, or stood still there")
 }
 
 // strike kills the victim once a process stands still, and lets go of that process if it lives.
@@ -146,52 +161,87 @@ func (w *ward) checkWitness(t *testing.T) {
 	}
 }
 
-// life is one organization, from its beginning to its end, with a service in it. Each part looks
-// first whether it is done already: a request whose answer was lost may have been accepted.
+// life is what a user does while processes are killed. Each part looks first whether it is done
+// already: a request whose answer was lost may have been accepted.
 type life struct {
 	*ward
-	t                                  *testing.T
-	name                               string
-	org, space, app, instance, binding string
-	credentials                        map[string]any
+	t                 *testing.T
+	name              string
+	instance, binding string
+	credentials       map[string]any
 }
 
-func (l *life) lead(failing bool) {
-	l.settle()
-	if failing {
-		l.failToCreate()
+// lead leads the life that comes past step.
+func (l *life) lead(step string) {
+	switch {
+	case strings.HasPrefix(step, "market.delete-"):
+		l.ofSpace()
+	case step == "broker.create.withdrawn", step == "broker.create.refused":
+		l.ofFailure()
+	default:
+		l.ofInstance()
 	}
+}
+
+func (l *life) ofInstance() {
 	l.create()
 	l.bind()
 	session := l.connect()
-	if _, err := session.Exec(l.t.Context(), "CREATE TABLE kept AS SELECT 1 AS one"); err != nil {
+	if _, err := session.Exec(l.t.Context(), "CREATE TABLE visits AS SELECT 1 AS one"); err != nil {
 		l.t.Fatal(err)
 	}
 	l.unbind()
 	if err := session.Ping(l.t.Context()); err == nil {
 		l.t.Error("a session outlived its binding")
 	}
-	l.bind() // the data is still there, and another's
-	again := l.connect()
-	if _, err := again.Exec(l.t.Context(), "DROP TABLE kept"); err != nil {
-		l.t.Error(err)
-	}
-	again.Close(l.t.Context())
-	l.unbind()
-	l.remove("/v3/service_instances/" + l.instance)
+	l.remove("/v3/service_instances/"+l.instance, "/v3/service_instances?guids="+l.instance)
 	l.checkNothingLeft()
-	l.remove("/v3/apps/" + l.app)
-	l.removeRole()
-	l.remove("/v3/spaces/" + l.space)
-	l.remove("/v3/organizations/" + l.org)
 }
 
-func (l *life) settle() {
-	l.org = l.make("/v3/organizations?names="+l.name, "/v3/organizations", object{"name": l.name})
-	l.space = l.make("/v3/spaces?organization_guids="+l.org, "/v3/spaces",
-		object{"name": l.name, "relationships": object{"organization": to(l.org)}})
-	l.app = l.make("/v3/apps?space_guids="+l.space, "/v3/apps",
-		object{"name": l.name, "relationships": object{"space": to(l.space)}})
+// ofFailure creates an instance for which the engine's programs are missing, and deletes it.
+func (l *life) ofFailure() {
+	l.plan() // is known while they are there
+	version := filepath.Join(l.installations, "15")
+	target, err := os.Readlink(version)
+	if err == nil {
+		err = os.Remove(version)
+	}
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	op := l.createInstance()
+	if err := os.Symlink(target, version); err != nil {
+		l.t.Fatal(err)
+	}
+	if op.Type != "create" || op.State != "failed" || op.Description == "" {
+		l.t.Fatalf("without the engine's programs the instance ended as %+v", op)
+	}
+	l.remove("/v3/service_instances/"+l.instance, "/v3/service_instances?guids="+l.instance)
+	l.checkNothingLeft()
+}
+
+func (l *life) ofSpace() {
+	space, app := l.settle()
+	role := l.make("/v3/roles?types=space_developer&space_guids="+space, "/v3/roles",
+		object{"type": "space_developer", "relationships": object{"user": object{"data": object{"username": "admin"}}, "space": to(space)}})
+	org := l.organization()
+	l.remove("/v3/apps/"+app, "/v3/apps?guids="+app)
+	l.remove("/v3/roles/"+role, "/v3/roles?guids="+role)
+	l.remove("/v3/spaces/"+space, "/v3/spaces?guids="+space)
+	l.remove("/v3/organizations/"+org, "/v3/organizations?guids="+org)
+}
+
+func (l *life) organization() string {
+	return l.make("/v3/organizations?names="+l.name, "/v3/organizations", object{"name": l.name})
+}
+
+func (l *life) settle() (space, app string) {
+	org := l.organization()
+	space = l.make("/v3/spaces?organization_guids="+org, "/v3/spaces",
+		object{"name": l.name, "relationships": object{"organization": to(org)}})
+	app = l.make("/v3/apps?space_guids="+space, "/v3/apps",
+		object{"name": l.name, "relationships": object{"space": to(space)}})
+	return space, app
 }
 
 type object map[string]any
@@ -267,40 +317,17 @@ func (l *life) plan() (guid string) {
 
 func (l *life) create() {
 	l.t.Helper()
-	if op := l.createInstance(l.name); op.Type != "create" || op.State != "succeeded" {
+	if op := l.createInstance(); op.Type != "create" || op.State != "succeeded" {
 		l.t.Fatalf("the instance ended as %+v\n%s", op, l.logs())
 	}
 }
 
-func (l *life) createInstance(name string) operation {
+func (l *life) createInstance() operation {
 	l.t.Helper()
-	find := "/v3/service_instances?space_guids=" + l.space + "&names=" + name
-	l.instance = l.make(find, "/v3/service_instances", object{"type": "managed", "name": name,
+	find := "/v3/service_instances?space_guids=" + l.space + "&names=" + l.name
+	l.instance = l.make(find, "/v3/service_instances", object{"type": "managed", "name": l.name,
 		"relationships": object{"space": to(l.space), "service_plan": to(l.plan())}})
 	return l.outcome(find)
-}
-
-// failToCreate creates an instance for which the engine's programs are missing, and deletes it.
-func (l *life) failToCreate() {
-	l.t.Helper()
-	version := filepath.Join(l.installations, "15")
-	target, err := os.Readlink(version)
-	if err != nil {
-		l.t.Fatal(err)
-	}
-	l.plan() // the catalog is known while they are there
-	if err := os.Remove(version); err != nil {
-		l.t.Fatal(err)
-	}
-	op := l.createInstance(l.name + "-failing")
-	if err := os.Symlink(target, version); err != nil {
-		l.t.Fatal(err)
-	}
-	if op.Type != "create" || op.State != "failed" || op.Description == "" {
-		l.t.Fatalf("without the engine's programs the instance ended as %+v", op)
-	}
-	l.remove("/v3/service_instances/" + l.instance)
-	l.checkNothingLeft()
 }
 
 func (l *life) bind() {
@@ -336,52 +363,35 @@ func (l *life) connect() *pgx.Conn {
 
 func (l *life) unbind() {
 	l.t.Helper()
-	l.remove("/v3/service_credential_bindings/" + l.binding)
+	l.remove("/v3/service_credential_bindings/"+l.binding, "/v3/service_credential_bindings?guids="+l.binding)
 	if conn, err := pgx.Connect(l.t.Context(), l.credentials["uri"].(string)); err == nil {
 		conn.Close(l.t.Context())
 		l.t.Error("the credentials outlived their binding")
 	}
 }
 
-// remove deletes a resource and waits until it is gone.
-func (l *life) remove(path string) {
+// remove deletes a resource and waits until find, which lists it alone, lists nothing.
+func (l *life) remove(path, find string) {
 	l.t.Helper()
 	asked := false
 	l.insist(func() error {
-		status, _, err := l.call("GET", path, nil, nil)
-		if status == http.StatusNotFound {
-			return nil
+		var found struct {
+			Resources []struct {
+				LastOperation operation `json:"last_operation"`
+			}
 		}
-		if err != nil || asked {
-			return errors.Join(err, errAgain)
+		if _, _, err := l.call("GET", find, nil, &found); err != nil || len(found.Resources) == 0 {
+			return err
 		}
-		if _, _, err := l.call("DELETE", path, nil, nil); err != nil && !errors.Is(err, errGone) {
-			return l.unlessUnderWay(path, err)
-		} else if err == nil {
-			asked = true
+		if asked || found.Resources[0].LastOperation.Type == "delete" {
+			return errAgain
 		}
-		return errAgain
+		status, _, err := l.call("DELETE", path, nil, nil)
+		if asked = err == nil; asked || errors.Is(err, errGone) || status == http.StatusNotFound {
+			return errAgain
+		}
+		return err
 	})
-}
-
-// unlessUnderWay takes a refusal for what it is, unless the deletion, whose acceptance we were not
-// told, is under way or has ended.
-func (l *life) unlessUnderWay(path string, refusal error) error {
-	var r struct {
-		LastOperation operation `json:"last_operation"`
-	}
-	status, _, err := l.call("GET", path, nil, &r)
-	if status == http.StatusNotFound || err == nil && r.LastOperation.Type == "delete" {
-		return errAgain
-	}
-	return refusal
-}
-
-func (l *life) removeRole() {
-	l.t.Helper()
-	role := l.make("/v3/roles?space_guids="+l.space+"&types=space_developer", "/v3/roles",
-		object{"type": "space_developer", "relationships": object{"user": object{"data": object{"username": "admin"}}, "space": to(l.space)}})
-	l.remove("/v3/roles/" + role)
 }
 
 // checkNothingLeft looks for anything of the deleted instance on the disk.

@@ -10,8 +10,8 @@ import (
 )
 
 // In the binary that the crash test builds, a process stands still behind the step that
-// BACKSTAY_STOP_AFTER names, once: it makes the file BACKSTAY_STOPPED, and goes on when that is gone,
-// if nobody has killed it by then.
+// BACKSTAY_STOP_AFTER names, if it can take the file BACKSTAY_STOPPED.armed away: it makes the file
+// BACKSTAY_STOPPED, and goes on when that is gone, if nobody has killed it by then.
 func init() {
 	name, stopped := os.Getenv("BACKSTAY_STOP_AFTER"), os.Getenv("BACKSTAY_STOPPED")
 	if name == "" {
@@ -21,11 +21,9 @@ func init() {
 		if done != name {
 			return
 		}
-		once, err := os.OpenFile(stopped+".once", os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-		if err != nil {
-			return // not the first time
+		if os.Remove(stopped+".armed") != nil {
+			return
 		}
-		once.Close()
 		if err := os.WriteFile(stopped, nil, 0o600); err != nil {
 			panic(err)
 		}
