@@ -38,6 +38,20 @@ func withAdmin(ctx context.Context, n engine.Node, do func(*pgx.Conn) error) err
 	return do(conn)
 }
 
+// rolesLock is an advisory lock that nobody would take by accident.
+const rolesLock = 0x6261636b73746179
+
+// withRoles is withAdmin for one at a time: PostgreSQL fails one of two that change the same role, or
+// the same object's access list, at once.
+func withRoles(ctx context.Context, n engine.Node, do func(*pgx.Conn) error) error {
+	return withAdmin(ctx, n, func(conn *pgx.Conn) error {
+		if _, err := conn.Exec(ctx, "SELECT pg_advisory_lock($1)", int64(rolesLock)); err != nil {
+			return err
+		}
+		return do(conn) // the lock goes with the connection
+	})
+}
+
 // Probe asks whether the node serves. What admits the administrator admits clients: there is no
 // state of the server in which the one holds and not the other.
 func (Engine) Probe(ctx context.Context, n engine.Node) error {

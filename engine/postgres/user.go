@@ -39,7 +39,7 @@ func (Engine) CreateUser(ctx context.Context, n engine.Node, u engine.User) (bac
 	if err != nil {
 		return nil, err
 	}
-	err = withAdmin(ctx, n, func(conn *pgx.Conn) error {
+	err = withRoles(ctx, n, func(conn *pgx.Conn) error {
 		_, err := conn.Exec(ctx, createRole(u.Name, verifier))
 		if isState(err, pgerrcode.DuplicateObject) {
 			_, err = conn.Exec(ctx, resetRole(u.Name, verifier))
@@ -73,7 +73,7 @@ func (Engine) DropUser(ctx context.Context, n engine.Node, name string) error {
 	if err := checkUser(name); err != nil {
 		return err
 	}
-	err := withAdmin(ctx, n, func(conn *pgx.Conn) error {
+	err := withRoles(ctx, n, func(conn *pgx.Conn) error {
 		var id uint32
 		err := conn.QueryRow(ctx, "SELECT oid FROM pg_roles WHERE rolname = $1", name).Scan(&id)
 		if errors.Is(err, pgx.ErrNoRows) {

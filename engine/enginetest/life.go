@@ -1,0 +1,174 @@
+package enginetest
+
+import (
+	"context"
+	"fmt"
+	"io/fs"
+	"net"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/backstay/backstay"
+	"github.com/backstay/backstay/engine"
+)
+
+// A probe is nil while the node serves, an error before and after, and never outlasts its context.
+func testProbe(t *testing.T, s Subject) {
+	n := s.newNode(t)
+	if err := s.Engine.Prepare(t.Context(), n); err != nil {
+		t.Fatal(err)
+	}
+	if s.Engine.Probe(t.Context(), n) == nil {
+		t.Error("a node that was never started is said to serve")
+	}
+	p := Start(t, s.Engine, n)
+	if err := p.configure(t.Context()); err != nil {
+		t.Errorf("configured again: %v", err)
+	}
+
+	p.cmd.Process.Signal(syscall.SIGSTOP)
+	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	defer cancel()
+	began := time.Now()
+	if s.Engine.Probe(ctx, n) == nil {
+		t.Error("a node that hangs is said to serve")
+	}
+	if took := time.Since(began); took > 5*time.Second {
+		t.Errorf("the probe of a node that hangs took %v, with a context of 300ms", took)
+	}
+	p.cmd.Process.Signal(syscall.SIGCONT)
+
+	p.Stop(t)
+	if s.Engine.Probe(t.Context(), n) == nil {
+		t.Error("a node that was stopped is said to serve")
+	}
+}
+
+// Whoever stops a node does not wait for its clients.
+func testStop(t *testing.T, s Subject) {
+	n := s.newNode(t)
+	p := Serve(t, s.Engine, n)
+	s.session(t, s.createUser(t, n, newUser()), func(c Session) {
+		mustSet(t, c, "k", "v")
+		if took := p.Stop(t); took > 10*time.Second {
+			t.Errorf("it took %v", took)
+		}
+		if err := c.Set(t.Context(), "k", "w"); err == nil {
+			t.Error("a client goes on after the end")
+		}
+	})
+	if !p.cmd.ProcessState.Exited() || p.cmd.ProcessState.ExitCode() != 0 {
+		t.Errorf("it ended with %v, want success", p.cmd.ProcessState)
+	}
+}
+
+// What a client was told is committed is there after a kill at any moment.
+func testKill(t *testing.T, s Subject) {
+	n := s.newNode(t)
+	u := newUser()
+	p := Serve(t, s.Engine, n)
+	var told atomic.Int64
+	s.session(t, s.createUser(t, n, u), func(c Session) {
+		stopped := make(chan struct{})
+		go func() {
+			defer close(stopped)
+			for i := int64(1); c.Set(t.Context(), "count", strconv.FormatInt(i, 10)) == nil; i++ {
+				told.Store(i)
+			}
+		}()
+		await(t, "a hundred commits", func() bool { return told.Load() >= 100 })
+		p.Kill(t)
+		<-stopped
+	})
+	Serve(t, s.Engine, n)
+	credentials := s.createUser(t, n, u)
+	s.session(t, credentials, func(c Session) {
+		text, err := c.Get(t.Context(), "count")
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := strconv.ParseInt(text, 10, 64)
+		if err != nil || got < told.Load() || got > told.Load()+1 {
+			t.Errorf("after the kill the count is %q, want %d or the one that was under way", text, told.Load())
+		}
+	})
+}
+
+func await(t *testing.T, what string, done func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(patience); !done(); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("no %s within %v", what, patience)
+		}
+	}
+}
+
+// A node that cannot start says why in one line.
+func testExplain(t *testing.T, s Subject) {
+	e, ok := s.Engine.(engine.Explainer)
+	if !ok {
+		t.Skip("this engine explains nothing")
+	}
+	n := s.newNode(t)
+	if err := s.Engine.Prepare(t.Context(), n); err != nil {
+		t.Fatal(err)
+	}
+	if said := e.Explain(n); said != "" {
+		t.Errorf("a node that was never started says %q", said)
+	}
+	taken, err := net.Listen("tcp", fmt.Sprintf("%s:%d", n.Listen[0], n.Endpoint.Port))
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := launch(t, s.Engine, n)
+	select {
+	case <-p.ended:
+	case <-time.After(patience):
+		t.Fatal("it runs, though its port is taken")
+	}
+	taken.Close()
+	p.finish(t) // its log is complete
+	if said := e.Explain(n); said == "" || strings.Contains(said, "\n") {
+		t.Errorf("it explains itself with %q, want one line", said)
+	}
+	Start(t, s.Engine, n)
+	await(t, "silence of a node that serves", func() bool { return e.Explain(n) == "" })
+}
+
+// maxLogs is far more than a reader of logs needs, and little enough for any disk.
+const maxLogs = 32 * backstay.MB
+
+// A client cannot fill the disk with what it makes the server say.
+func testLogBounded(t *testing.T, s Subject) {
+	if s.Babble == nil {
+		t.Skip("clients of this engine cannot write into its log")
+	}
+	n := s.newNode(t)
+	p := Serve(t, s.Engine, n)
+	c := s.createUser(t, n, newUser())
+	if err := s.Babble(t.Context(), c, 2*maxLogs); err != nil {
+		t.Fatal(err)
+	}
+	p.Stop(t)
+	p.finish(t)
+	var size backstay.Bytes
+	err := filepath.WalkDir(n.LogDir, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		info, err := d.Info()
+		if err == nil {
+			size += backstay.Bytes(info.Size())
+		}
+		return err
+	})
+	if err != nil || size > maxLogs || size < backstay.MB {
+		t.Errorf("after %v of talk the logs have %v (%v), want 1MB to %v", 2*maxLogs, size, err, maxLogs)
+	}
+	Serve(t, s.Engine, n) // and its log is found again
+}

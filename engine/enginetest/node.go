@@ -1,0 +1,89 @@
+package enginetest
+
+import (
+	"math/rand/v2"
+	"os"
+	"os/user"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/backstay/backstay"
+	"github.com/backstay/backstay/engine"
+	"github.com/backstay/backstay/internal/testkit"
+	"github.com/backstay/backstay/pki"
+)
+
+// Users of nodes come from a range that no distribution and no container runtime uses, as the
+// keeper's do.
+const (
+	firstUID = 1879048192
+	lastUID  = 2147483000
+)
+
+// NewNode lays out a node of the newest installation of e: directories as the keeper makes them, a
+// port, a certificate for it. It is not prepared, and goes with the test.
+func NewNode(t testing.TB, e engine.Engine) engine.Node {
+	t.Helper()
+	found, err := e.Installations(t.Context())
+	if err != nil || len(found) == 0 {
+		t.Fatalf("no installation of the engine on this machine: run scripts/setup (%v)", err)
+	}
+	dir := testkit.Dir(t)
+	port, _ := testkit.Ports(t, 1)
+	n := engine.Node{
+		Instance: backstay.InstanceID(uuid.NewString()), Installation: found[0],
+		DataDir: filepath.Join(dir, "i", "data"), LogDir: filepath.Join(dir, "i", "log"), RunDir: filepath.Join(dir, "r"),
+		CacheDir: filepath.Join(dir, "c"), Account: newAccount(), Operator: operator(t),
+		Listen: []string{"127.0.0.1"}, Endpoint: backstay.Endpoint{Host: "localhost", Port: port}, TLS: certificate(t, "localhost"),
+		Size: backstay.Size{Storage: backstay.GB, Memory: 256 * backstay.MB, Connections: 20},
+	}
+	makeDir(t, n.CacheDir, 0o711, nil) // engines may make things there as another user
+	for _, d := range []string{filepath.Dir(n.DataDir), n.LogDir, n.RunDir} {
+		makeDir(t, d, 0o700, n.Account)
+	}
+	return n
+}
+
+func makeDir(t testing.TB, path string, mode os.FileMode, a *engine.Account) {
+	t.Helper()
+	err := os.Mkdir(path, mode)
+	if err == nil && a != nil {
+		err = os.Chown(path, int(a.UID), int(a.GID))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func newAccount() *engine.Account {
+	if os.Geteuid() != 0 {
+		return nil
+	}
+	id := firstUID + rand.Uint32N(lastUID-firstUID)
+	return &engine.Account{UID: id, GID: id}
+}
+
+func operator(t testing.TB) string {
+	t.Helper()
+	u, err := user.Current()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return u.Username
+}
+
+func certificate(t testing.TB, names ...string) backstay.Certificate {
+	t.Helper()
+	authority, err := pki.New(time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := authority.Issue(names, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}

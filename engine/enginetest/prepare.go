@@ -1,0 +1,222 @@
+package enginetest
+
+import (
+	"context"
+	"encoding/json"
+	"io/fs"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/backstay/backstay"
+	"github.com/backstay/backstay/engine"
+)
+
+func testInstallations(t *testing.T, s Subject) {
+	found, err := s.Engine.Installations(t.Context())
+	if err != nil || len(found) == 0 {
+		t.Fatalf("got %v, %v: the tests need one on this machine", found, err)
+	}
+	again, err := s.Engine.Installations(t.Context())
+	if err != nil || !reflect.DeepEqual(found, again) {
+		t.Errorf("asked again: got %v, %v, want %v", again, err, found)
+	}
+	for i, f := range found {
+		if f.Version == "" || !strings.HasPrefix(f.FullVersion, f.Version) || !filepath.IsAbs(f.Dir) {
+			t.Errorf("%+v: a version begins its full version, and Dir is absolute", f)
+		}
+		if i > 0 && !newer(found[i-1].FullVersion, f.FullVersion) {
+			t.Errorf("%s comes after %s: the newest is to be first", f.FullVersion, found[i-1].FullVersion)
+		}
+	}
+}
+
+// newer compares versions part by part: a longer number is greater.
+func newer(a, b string) bool {
+	x, y := strings.Split(a, "."), strings.Split(b, ".")
+	for i := range min(len(x), len(y)) {
+		if x[i] != y[i] {
+			return len(x[i]) > len(y[i]) || len(x[i]) == len(y[i]) && x[i] > y[i]
+		}
+	}
+	return len(x) > len(y)
+}
+
+// A second Prepare lets the configuration follow the node, and keeps the data.
+func testPrepareTwice(t *testing.T, s Subject) {
+	n := s.newNode(t)
+	p := Serve(t, s.Engine, n)
+	u := newUser()
+	s.session(t, s.createUser(t, n, u), func(c Session) { mustSet(t, c, "kept", "yes") })
+	p.Stop(t)
+	wantPrivate(t, n)
+
+	n.Size.Memory, n.Size.Connections = 2*n.Size.Memory, 2*n.Size.Connections
+	n.TLS = certificate(t, n.Endpoint.Host)
+	Serve(t, s.Engine, n)
+	s.session(t, s.createUser(t, n, u), func(c Session) { wantValue(t, c, "kept", "yes") })
+}
+
+// wantPrivate wants what the node keeps to be nobody's but its account's. Directories that the engine
+// was given are the keeper's to close.
+func wantPrivate(t *testing.T, n engine.Node) {
+	t.Helper()
+	for _, dir := range []string{n.DataDir, n.LogDir} {
+		err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+			if err != nil {
+				return err
+			}
+			info, err := d.Info()
+			if err != nil {
+				return err
+			}
+			if info.Mode().Type() != fs.ModeSymlink && info.Mode().Perm()&0o077 != 0 {
+				t.Errorf("%s: %v: others may use it", path, info.Mode())
+			}
+			if stat, ok := info.Sys().(*syscall.Stat_t); ok && n.Account != nil && stat.Uid != n.Account.UID {
+				t.Errorf("%s: belongs to user %d, want %d", path, stat.Uid, n.Account.UID)
+			}
+			return nil
+		})
+		if err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func testBadSettings(t *testing.T, s Subject) {
+	n := s.newNode(t)
+	for _, text := range append([]string{`{`, `[]`, `7`, `{"no such setting": 1}`}, s.BadSettings...) {
+		n.Settings = json.RawMessage(text)
+		if err := s.Engine.Prepare(t.Context(), n); backstay.KindOf(err) != backstay.Invalid {
+			t.Errorf("settings %s: got %v, want it to be invalid", text, err)
+		}
+	}
+	wantNothingMade(t, n)
+}
+
+func testMissingInstallation(t *testing.T, s Subject) {
+	n := s.newNode(t)
+	n.Installation.Dir = filepath.Join(n.CacheDir, "no", "such")
+	err := s.Engine.Prepare(t.Context(), n)
+	if sentence := backstay.SentenceOf(err); backstay.KindOf(err) != backstay.Unavailable || !strings.Contains(sentence, n.Installation.Version) {
+		t.Errorf("got %v (%q), want it to be unavailable and to name version %s", err, sentence, n.Installation.Version)
+	}
+	wantNothingMade(t, n)
+}
+
+func wantNothingMade(t *testing.T, n engine.Node) {
+	t.Helper()
+	left, err := filepath.Glob(n.DataDir + "*")
+	if err != nil || len(left) != 0 {
+		t.Errorf("a Prepare that failed left %v (%v)", left, err)
+	}
+}
+
+func testWarm(t *testing.T, s Subject) {
+	w, ok := s.Engine.(engine.Warmer)
+	if !ok {
+		t.Skip("this engine has nothing to do ahead")
+	}
+	n := NewNode(t, s.Engine) // and a cache that is cold
+	var both errgroup.Group
+	for range 2 {
+		both.Go(func() error { return w.Warm(t.Context(), n.Installation, n.CacheDir) })
+	}
+	if err := both.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	Serve(t, s.Engine, n)
+}
+
+// victim is set for a process that is to be killed while it prepares.
+const victim = "ENGINETEST_VICTIM"
+
+// beVictim prepares the node that it is told on standard input, again and again until it is killed
+// or its end comes.
+func (s Subject) beVictim() {
+	var n engine.Node
+	err := json.NewDecoder(os.Stdin).Decode(&n)
+	if err == nil {
+		os.Stdout.WriteString("preparing\n")
+		err = s.Engine.Prepare(context.Background(), n)
+	}
+	if err != nil {
+		os.Stderr.WriteString(err.Error() + "\n")
+		os.Exit(1)
+	}
+	os.Exit(0)
+}
+
+// Whenever a Prepare is killed, the next one makes a node that serves, and leaves no more behind than
+// any other.
+func testPrepareKilled(t *testing.T, s Subject) {
+	n := s.newNode(t)
+	began := time.Now()
+	if err := s.Engine.Prepare(t.Context(), n); err != nil {
+		t.Fatal(err)
+	}
+	whole := time.Since(began)
+	want := len(entries(t, filepath.Dir(n.DataDir)))
+	for i := range 6 {
+		n := s.newNode(t)
+		s.killPreparing(t, n, time.Duration(i)*whole/6+rand.N(whole/6))
+		if i%2 == 0 { // one that was killed twice
+			s.killPreparing(t, n, rand.N(whole))
+		}
+		p := Serve(t, s.Engine, n)
+		s.session(t, s.createUser(t, n, newUser()), func(c Session) { mustSet(t, c, "k", "v") })
+		p.Stop(t)
+		if got := entries(t, filepath.Dir(n.DataDir)); len(got) != want {
+			t.Errorf("beside the data lie %v, want %d", got, want)
+		}
+	}
+}
+
+func (s Subject) killPreparing(t *testing.T, n engine.Node, after time.Duration) {
+	t.Helper()
+	top, _, _ := strings.Cut(t.Name(), "/")
+	cmd := exec.Command(os.Args[0], "-test.run=^"+top+"$")
+	cmd.Env = append(os.Environ(), victim+"=1")
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer cmd.Wait() // it was killed, or came to its end before
+	defer cmd.Process.Kill()
+	if err := json.NewEncoder(in).Encode(n); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := out.Read(make([]byte, 1)); err != nil {
+		t.Fatalf("the victim did not begin: %v", err)
+	}
+	time.Sleep(after) // the point of the test is that any moment will do
+}
+
+func entries(t *testing.T, dir string) []string {
+	t.Helper()
+	all, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, e := range all {
+		names = append(names, e.Name())
+	}
+	return names
+}

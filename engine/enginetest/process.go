@@ -1,0 +1,188 @@
+package enginetest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/backstay/backstay/engine"
+)
+
+// patience is how long a test waits for what should take a moment: the machine may be busy.
+const patience = 30 * time.Second
+
+// Process is a node's running server.
+type Process struct {
+	engine engine.Engine
+	node   engine.Node
+	cmd    *exec.Cmd
+	ended  chan struct{}
+}
+
+// Serve prepares the node, starts its server and waits until it serves, configured. Its server ends
+// with the test, which fails if it does not end in order then; and with the test's process, however
+// that ends.
+func Serve(t testing.TB, e engine.Engine, n engine.Node) *Process {
+	t.Helper()
+	if err := e.Prepare(t.Context(), n); err != nil {
+		t.Fatalf("Prepare: %v", err)
+	}
+	return Start(t, e, n)
+}
+
+// Start is Serve for a node that has been prepared. One whose last server was killed is tried until it
+// starts, as the keeper does: processes of that server may take a moment to notice.
+func Start(t testing.TB, e engine.Engine, n engine.Node) *Process {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	for {
+		p := launch(t, e, n)
+		err := p.awaitService(ctx)
+		if err == nil {
+			return p
+		}
+		if !errors.Is(err, errEnded) || ctx.Err() != nil {
+			t.Fatalf("the node does not serve: %v; it says %q", err, p.explain())
+		}
+	}
+}
+
+var errEnded = errors.New("its process has ended")
+
+// launch starts a node's server as the keeper does.
+func launch(t testing.TB, e engine.Engine, n engine.Node) *Process {
+	t.Helper()
+	cmd, err := e.Command(n)
+	if err != nil {
+		t.Fatalf("Command: %v", err)
+	}
+	said, err := os.OpenFile(filepath.Join(n.LogDir, "start.log"), os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer said.Close()
+	cmd.Dir = filepath.Dir(n.DataDir)
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = nil, said, said
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Pdeathsig: syscall.SIGKILL}
+	if n.Account != nil {
+		cmd.SysProcAttr.Credential = &syscall.Credential{Uid: n.Account.UID, Gid: n.Account.GID}
+		if err := said.Chown(int(n.Account.UID), int(n.Account.GID)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatalf("start the command: %v", err)
+	}
+	p := &Process{e, n, cmd, make(chan struct{})}
+	go func() {
+		defer close(p.ended)
+		cmd.Wait() // who ends it looks at its state
+	}()
+	t.Cleanup(func() { p.finish(t) })
+	return p
+}
+
+func (p *Process) awaitService(ctx context.Context) error {
+	for {
+		err := p.engine.Probe(ctx, p.node)
+		if err == nil {
+			return p.configure(ctx)
+		}
+		select {
+		case <-p.ended:
+			return errEnded
+		case <-ctx.Done():
+			return fmt.Errorf("probe: %w", err)
+		case <-time.After(5 * time.Millisecond):
+		}
+	}
+}
+
+func (p *Process) configure(ctx context.Context) error {
+	if c, ok := p.engine.(engine.Configurer); ok {
+		return c.Configure(ctx, p.node)
+	}
+	return nil
+}
+
+// explain is for the messages of tests.
+func (p *Process) explain() string {
+	if e, ok := p.engine.(engine.Explainer); ok {
+		return e.Explain(p.node)
+	}
+	return ""
+}
+
+// Stop asks the server to end, as the keeper does, and returns how long it took.
+func (p *Process) Stop(t testing.TB) time.Duration {
+	t.Helper()
+	began, polite := time.Now(), os.Signal(syscall.SIGTERM)
+	if s, ok := p.engine.(engine.Stopper); ok {
+		polite = s.StopSignal()
+	}
+	p.cmd.Process.Signal(polite) // it may have ended: then there is nothing to ask
+	select {
+	case <-p.ended:
+	case <-time.After(patience):
+		p.Kill(t)
+		t.Errorf("the server did not end within %v of %v", patience, polite)
+	}
+	return time.Since(began)
+}
+
+// Kill ends the server's first process at once, without a chance to save anything.
+func (p *Process) Kill(t testing.TB) {
+	t.Helper()
+	p.cmd.Process.Kill()
+	<-p.ended
+}
+
+// finish leaves no process of the server behind.
+func (p *Process) finish(t testing.TB) {
+	select {
+	case <-p.ended:
+	default:
+		p.Stop(t)
+	}
+	for deadline := time.Now().Add(patience); ; time.Sleep(5 * time.Millisecond) {
+		left := session(p.cmd.Process.Pid)
+		if len(left) == 0 {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Errorf("processes %v of the server outlive it", left)
+			for _, pid := range left {
+				syscall.Kill(pid, syscall.SIGKILL)
+			}
+			return
+		}
+	}
+}
+
+// session returns the processes of a session, which is named for its first.
+func session(id int) []int {
+	var members []int
+	stats, _ := filepath.Glob("/proc/[0-9]*/stat")
+	for _, path := range stats {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			continue // it has ended
+		}
+		// The name, in parentheses, may hold anything; then: state, parent, group, session.
+		fields := strings.Fields(string(text[strings.LastIndexByte(string(text), ')')+1:]))
+		if len(fields) > 3 && fields[3] == strconv.Itoa(id) && fields[0] != "Z" {
+			pid, _ := strconv.Atoi(filepath.Base(filepath.Dir(path)))
+			members = append(members, pid)
+		}
+	}
+	return members
+}

@@ -1,0 +1,64 @@
+package enginetest
+
+import (
+	"context"
+	"os"
+	"testing"
+
+	"github.com/backstay/backstay"
+	"github.com/backstay/backstay/engine"
+	"github.com/backstay/backstay/internal/testkit"
+)
+
+// Subject is an engine with what only its own package knows of it.
+type Subject struct {
+	Engine engine.Engine
+	// Connect opens a session as an app does: with nothing but credentials.
+	Connect func(context.Context, backstay.Credentials) (Session, error)
+	// BadSettings are texts that are no settings of this engine.
+	BadSettings []string
+	// Babble makes the server write at least so much into its log, as a client. Nil: no client can.
+	Babble func(context.Context, backstay.Credentials, backstay.Bytes) error
+
+	cache string
+}
+
+// Session is one client's connection. What Set was given is committed when it returns; all users
+// share the keys.
+type Session interface {
+	Set(ctx context.Context, key, value string) error
+	Get(ctx context.Context, key string) (string, error)
+	Close() error
+}
+
+// Run proves that the subject keeps the contract of engine.Engine, and of each capability it has. It
+// is to be the first thing that a top-level test does: the test is run again in processes that are
+// killed.
+func Run(t *testing.T, s Subject) {
+	if os.Getenv(victim) != "" {
+		s.beVictim()
+	}
+	s.cache = testkit.Dir(t)
+	for _, c := range []struct {
+		name string
+		test func(*testing.T, Subject)
+	}{
+		{"Installations", testInstallations},
+		{"PrepareTwiceKeepsData", testPrepareTwice},
+		{"PrepareSurvivesKill", testPrepareKilled},
+		{"PrepareRefusesBadSettings", testBadSettings},
+		{"PrepareNamesMissingInstallation", testMissingInstallation},
+		{"WarmTwiceAtOnce", testWarm},
+		{"ProbeTellsWhetherItServes", testProbe},
+		{"StopIsQuickWithClients", testStop},
+		{"KillLosesNothingCommitted", testKill},
+		{"ExplainSaysWhyItEnded", testExplain},
+		{"LogIsBounded", testLogBounded},
+		{"Users", testUsers},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			c.test(t, s)
+		})
+	}
+}

@@ -1,0 +1,67 @@
+package postgres_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/backstay/backstay"
+	"github.com/backstay/backstay/engine/enginetest"
+	"github.com/backstay/backstay/engine/postgres"
+)
+
+func TestContract(t *testing.T) {
+	t.Parallel()
+	enginetest.Run(t, enginetest.Subject{
+		Engine: postgres.Engine{}, Connect: connect, Babble: babble,
+		BadSettings: []string{`{"enable_extensions": ["hstore"]}`, `{"enable_extensions": "postgis"}`},
+	})
+}
+
+// session keeps the suite's keys in a table that all bindings share.
+type session struct{ *pgx.Conn }
+
+func connect(ctx context.Context, c backstay.Credentials) (enginetest.Session, error) {
+	conn, err := dial(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	_, err = conn.Exec(ctx, `SELECT pg_advisory_lock(1)`) // IF NOT EXISTS does not keep two from trying
+	if err == nil {
+		_, err = conn.Exec(ctx, `CREATE TABLE IF NOT EXISTS keys (key text PRIMARY KEY, value text)`)
+	}
+	if err == nil {
+		_, err = conn.Exec(ctx, `SELECT pg_advisory_unlock(1)`)
+	}
+	if err != nil {
+		return nil, errors.Join(err, conn.Close(ctx))
+	}
+	return session{conn}, nil
+}
+
+func (s session) Set(ctx context.Context, key, value string) error {
+	_, err := s.Exec(ctx, `INSERT INTO keys VALUES ($1, $2) ON CONFLICT (key) DO UPDATE SET value = excluded.value`, key, value)
+	return err
+}
+
+func (s session) Get(ctx context.Context, key string) (value string, err error) {
+	err = s.QueryRow(ctx, `SELECT value FROM keys WHERE key = $1`, key).Scan(&value)
+	return value, err
+}
+
+func (s session) Close() error { return s.Conn.Close(context.Background()) }
+
+// babble raises warnings, which the server logs.
+func babble(ctx context.Context, c backstay.Credentials, size backstay.Bytes) error {
+	conn, err := dial(ctx, c)
+	if err != nil {
+		return err
+	}
+	defer conn.Close(ctx)
+	_, err = conn.Exec(ctx, fmt.Sprintf(`SET client_min_messages = error;
+		DO $$ BEGIN FOR i IN 1..%d LOOP RAISE WARNING '%%', repeat('x', 1048576); END LOOP; END $$`, size/backstay.MB))
+	return err
+}
