@@ -25,8 +25,8 @@ type Engine interface {
 	// names the reason, when it is the machine's.
 	Prepare(ctx context.Context, n Node) error
 	// Command runs the node in the foreground until SIGTERM, or the signal that a Stopper names, ends
-	// it in an orderly way, with logs in n.LogDir, kept to a bounded size. Credentials and session of
-	// the process are the caller's.
+	// it in an orderly way. It logs to standard error alone. Credentials, session, working directory
+	// and standard files of the process are the caller's.
 	Command(n Node) (*exec.Cmd, error)
 	// Probe is nil when the running node serves clients.
 	Probe(ctx context.Context, n Node) error
@@ -82,7 +82,7 @@ type Node struct {
 	Instance     backstay.InstanceID
 	Installation Installation
 	DataDir      string   // the engine's own, absolute; Prepare makes it
-	LogDir       string   // exists, belongs to Account
+	LogFile      string   // where the keeper appends what the process says on standard error
 	RunDir       string   // exists, belongs to Account; short enough for a Unix socket in it
 	CacheDir     string   // shared by all nodes of the engine on this machine: golden directories; exists
 	Account      *Account // nil: the keeper's own user (it is not root)

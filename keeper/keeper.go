@@ -76,6 +76,7 @@ func Run(ctx context.Context, c Config) error {
 	k.mu.Unlock()
 	g.Go(func() error { return k.serve(ctx) })
 	g.Go(func() error { k.warm(ctx); return nil })
+	g.Go(func() error { k.boundLogs(ctx); return nil })
 	err = g.Wait()
 	k.running.Wait()
 	if cause := context.Cause(ctx); errors.Is(cause, errExit) || errors.Is(cause, errStop) || errors.Is(err, context.Canceled) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -43,7 +44,7 @@ func (s *supervisor) node(ctx context.Context) (engine.Node, error) {
 	i, err := s.k.found.find(ctx, r.Spec.Engine, r.Spec.Version)
 	dir := s.k.instanceDir(s.id)
 	n := engine.Node{
-		Instance: s.id, Installation: i, DataDir: filepath.Join(dir, "data"), LogDir: filepath.Join(dir, "log"),
+		Instance: s.id, Installation: i, DataDir: filepath.Join(dir, "data"), LogFile: s.logFile(),
 		RunDir: s.k.runDir(r), CacheDir: cache, Operator: operator(), Size: r.Spec.Size, TLS: r.Spec.TLS, Settings: r.Spec.Settings,
 	}
 	if r.UID != 0 {
@@ -76,7 +77,7 @@ func (s *supervisor) runningNode(ctx context.Context) (engine.Node, error) {
 
 // pidFile names the process of the instance's node. It is written before the engine is, by the very
 // process that becomes it, so that whatever dies the process can be found.
-func (s *supervisor) pidFile() string { return filepath.Join(s.k.instanceDir(s.id), "node.pid") }
+func (s *supervisor) pidFile() string { return filepath.Join(s.k.runDir(s.current()), "node.pid") }
 
 // launch becomes the program in "$@", once its pid is in the file "$0". Of two at once, which a crash
 // of the keeper can bring about, the one that makes the file goes on.
@@ -89,7 +90,7 @@ func (s *supervisor) start(n engine.Node) (*process.Process, error) {
 	if err != nil {
 		return nil, err
 	}
-	log, err := os.OpenFile(filepath.Join(n.LogDir, "start.log"), os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	log, err := os.OpenFile(n.LogFile, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
 	if err != nil {
 		return nil, err
 	}
@@ -104,9 +105,6 @@ func (s *supervisor) start(n engine.Node) (*process.Process, error) {
 	}
 	if n.Account != nil {
 		cmd.SysProcAttr.Credential = &syscall.Credential{Uid: n.Account.UID, Gid: n.Account.GID}
-		if err := log.Chown(int(n.Account.UID), int(n.Account.GID)); err != nil {
-			return nil, err
-		}
 	}
 	if err := cmd.Start(); err != nil {
 		return nil, fmt.Errorf("start engine: %w", err)
@@ -175,7 +173,7 @@ func (s *supervisor) find() (*process.Process, error) {
 // is given a moment; after a power failure nobody will.
 func (s *supervisor) readPIDFile() (int, error) {
 	for range 100 {
-		text, err := os.ReadFile(s.pidFile())
+		text, err := readSmall(s.pidFile())
 		if errors.Is(err, fs.ErrNotExist) {
 			return 0, nil
 		}
@@ -188,6 +186,17 @@ func (s *supervisor) readPIDFile() (int, error) {
 		time.Sleep(time.Millisecond)
 	}
 	return 0, os.Remove(s.pidFile())
+}
+
+// readSmall reads a file in a directory that an engine can write to: whatever it has put there must
+// neither lead us elsewhere nor hold us up.
+func readSmall(path string) ([]byte, error) {
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return io.ReadAll(io.LimitReader(f, 64))
 }
 
 // stopNode ends the node's process, if it runs.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"sync"
 	"time"
 
@@ -261,20 +262,28 @@ func (s *supervisor) prepare(ctx context.Context, n engine.Node) error {
 	if r.Reached == 0 {
 		s.enter(backend.Preparing, "The data directory is being prepared.")
 	}
-	for _, dir := range []string{s.k.instanceDir(s.id), n.LogDir, n.RunDir} {
-		if err := makeDir(dir, 0o700); err != nil {
-			return err
-		}
-		if n.Account != nil {
-			if err := os.Chown(dir, int(n.Account.UID), int(n.Account.GID)); err != nil {
-				return err
-			}
-		}
+	if err := s.makeDirs(n); err != nil {
+		return err
 	}
 	if err := s.engine().Prepare(ctx, n); err != nil {
 		return err
 	}
 	return s.amend(func(r *record) { r.Started = r.Spec.Generation })
+}
+
+// makeDirs makes what the engine finds. Only the directory for its sockets is its own: in one that it
+// could write to, it could lead us elsewhere by symbolic links.
+func (s *supervisor) makeDirs(n engine.Node) error {
+	if err := makeDir(s.k.instanceDir(s.id), throughMode()); err != nil {
+		return err
+	}
+	if err := makeDir(filepath.Dir(n.LogFile), 0o700); err != nil {
+		return err
+	}
+	if err := makeDir(n.RunDir, 0o700); err != nil || n.Account == nil {
+		return err
+	}
+	return os.Lchown(n.RunDir, int(n.Account.UID), int(n.Account.GID))
 }
 
 // awaitService waits until the engine serves clients, as the Spec wants it.

@@ -157,7 +157,7 @@ func testLogBounded(t *testing.T, s Subject) {
 	p.Stop(t)
 	p.finish(t)
 	var size backstay.Bytes
-	err := filepath.WalkDir(n.LogDir, func(path string, d fs.DirEntry, err error) error {
+	err := filepath.WalkDir(filepath.Dir(n.LogFile), func(path string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
 			return err
 		}

@@ -69,7 +69,7 @@ func testPrepareTwice(t *testing.T, s Subject) {
 // was given are the keeper's to close.
 func wantPrivate(t *testing.T, n engine.Node) {
 	t.Helper()
-	for _, dir := range []string{n.DataDir, n.LogDir} {
+	for _, dir := range []string{n.DataDir, filepath.Dir(n.LogFile)} {
 		err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
 			if err != nil {
 				return err

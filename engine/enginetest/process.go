@@ -65,7 +65,7 @@ func launch(t testing.TB, e engine.Engine, n engine.Node) *Process {
 	if err != nil {
 		t.Fatalf("Command: %v", err)
 	}
-	said, err := os.OpenFile(filepath.Join(n.LogDir, "start.log"), os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
+	said, err := os.OpenFile(n.LogFile, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -153,7 +153,7 @@ func testSecrets(t *testing.T, s Subject, n engine.Node) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, path := range append(lines, files(t, n.LogDir)...) {
+	for _, path := range append(lines, files(t, filepath.Dir(n.LogFile))...) {
 		text, _ := os.ReadFile(path) // a process may have ended
 		for _, secret := range secrets {
 			if bytes.Contains(text, []byte(secret)) {

@@ -119,7 +119,7 @@ func durability(s backstay.Size) []setting {
 	}
 }
 
-// logging goes to standard error, which Command keeps within bounds. No statement is ever logged, and
+// logging goes to standard error, which the keeper keeps within bounds. No statement is ever logged, and
 // no detail, hint or context, which quote statements: one may hold a password, if only a mistyped
 // ALTER ROLE.
 func logging() []setting {

@@ -19,14 +19,14 @@ var (
 // Explain returns the last thing the server said that can end it, or what the shell said when it
 // could not start it; nothing if it has served since.
 func (Engine) Explain(n engine.Node) string {
-	f, err := os.Open(logPath(n, newestLog(n)))
+	f, err := os.Open(n.LogFile)
 	if err != nil {
 		return ""
 	}
 	defer f.Close()
 	reason := ""
 	lines := bufio.NewScanner(f)
-	lines.Buffer(nil, logFileSize+1)
+	lines.Buffer(nil, 1<<20)
 	for lines.Scan() {
 		if said, ok := verdict(lines.Text()); ok {
 			reason = said
