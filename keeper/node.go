@@ -32,19 +32,13 @@ func (c Config) runDir(r record) string {
 func (s *supervisor) engine() engine.Engine { return s.k.Engines[s.current().Spec.Engine] }
 
 // node is the instance's one node, as the engine is to know it.
-func (s *supervisor) node(ctx context.Context) (engine.Node, error) {
-	r := s.current()
-	if s.engine() == nil {
-		return engine.Node{}, backstay.Errorf(backstay.Unavailable, "This build of Backstay has no engine %s.", r.Spec.Engine)
-	}
+func (s *supervisor) node(r record) (engine.Node, error) {
 	cache, err := s.k.cacheDir(r.Spec.Engine)
 	if err != nil {
 		return engine.Node{}, err
 	}
-	i, err := s.k.found.find(ctx, r.Spec.Engine, r.Spec.Version)
-	dir := s.k.instanceDir(s.id)
 	n := engine.Node{
-		Instance: s.id, Installation: i, DataDir: filepath.Join(dir, "data"), LogFile: s.logFile(),
+		Instance: s.id, Installation: r.Installation, DataDir: filepath.Join(s.k.instanceDir(s.id), "data"), LogFile: s.logFile(),
 		RunDir: s.k.runDir(r), CacheDir: cache, Operator: operator(), Size: r.Spec.Size, TLS: r.Spec.TLS, Settings: r.Spec.Settings,
 	}
 	if r.UID != 0 {
@@ -53,7 +47,7 @@ func (s *supervisor) node(ctx context.Context) (engine.Node, error) {
 	if r.Port != 0 {
 		n.Endpoint, n.Listen = backstay.Endpoint{Host: s.k.Host, Port: r.Port}, s.k.Listen
 	}
-	return n, err
+	return n, nil
 }
 
 // runningNode is the node while it serves clients. One that is on its way there is waited for: who
@@ -63,7 +57,7 @@ func (s *supervisor) runningNode(ctx context.Context) (engine.Node, error) {
 		status, changed := s.look()
 		switch status.Phase {
 		case backend.Running:
-			return s.node(ctx)
+			return s.node(s.current())
 		case backend.Failing, backend.Removing:
 			return engine.Node{}, backstay.Errorf(backstay.Unavailable, "The service instance does not serve now: %s", status.Message)
 		}
@@ -136,7 +130,7 @@ func (s *supervisor) awaitPIDFile(p *process.Process) error {
 
 // adopt returns the node's process, if it runs: with an older Spec than the one that is wanted it is
 // ended instead. None is nil.
-func (s *supervisor) adopt(n engine.Node) (*process.Process, error) {
+func (s *supervisor) adopt() (*process.Process, error) {
 	p, err := s.find()
 	if p == nil || err != nil {
 		return nil, err

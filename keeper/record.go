@@ -11,6 +11,7 @@ import (
 
 	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/backend"
+	"github.com/backstay/backstay/engine"
 	"github.com/backstay/backstay/internal/atomicfile"
 )
 
@@ -19,9 +20,11 @@ type record struct {
 	Spec     backend.Spec `json:"spec"`
 	Port     int          `json:"port"`     // held for the instance's life; 0 if it is private
 	UID      uint32       `json:"uid"`      // of its operating-system user; 0: the keeper's own
-	Started  int64        `json:"started"`  // the generation that the running process was started with
+	Started  int64        `json:"started"`  // the generation that the process was started with, if it runs
 	Reached  int64        `json:"reached"`  // the newest generation that served
 	Removing bool         `json:"removing"` // everything of it is to go, this record last
+
+	Installation engine.Installation `json:"installation"` // that the process was started from
 }
 
 func (c Config) recordPath(id backstay.InstanceID) string {

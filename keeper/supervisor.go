@@ -223,17 +223,21 @@ func (s *supervisor) bringUpSteps(p **process.Process) []step.Step {
 	release := func() {}
 	return []step.Step{
 		{Name: "keeper.prepared", Do: func(ctx context.Context) (err error) {
-			if n, err = s.node(ctx); err != nil {
+			if s.engine() == nil {
+				return backstay.Errorf(backstay.Unavailable, "This build of Backstay has no engine %s.", s.current().Spec.Engine)
+			}
+			if *p, err = s.adopt(); err != nil {
 				return err
 			}
-			if *p, err = s.adopt(n); *p != nil || err != nil {
+			if *p != nil {
+				n, err = s.node(s.current())
 				return err
 			}
 			if err := s.k.slots.Acquire(ctx, 1); err != nil {
 				return err
 			}
 			release = sync.OnceFunc(func() { s.k.slots.Release(1) })
-			if err = s.prepare(ctx, n); err != nil {
+			if n, err = s.prepare(ctx); err != nil {
 				release()
 			}
 			return err
@@ -256,19 +260,26 @@ func (s *supervisor) bringUpSteps(p **process.Process) []step.Step {
 	}
 }
 
-// prepare makes the directories of an instance and the data in it.
-func (s *supervisor) prepare(ctx context.Context, n engine.Node) error {
+// prepare makes the directories of an instance and the data in it, as the record says at this moment:
+// what is wanted may change meanwhile.
+func (s *supervisor) prepare(ctx context.Context) (n engine.Node, err error) {
 	r := s.current()
 	if r.Reached == 0 {
 		s.enter(backend.Preparing, "The data directory is being prepared.")
 	}
+	if r.Installation, err = s.k.found.find(ctx, r.Spec.Engine, r.Spec.Version); err != nil {
+		return n, err
+	}
+	if n, err = s.node(r); err != nil {
+		return n, err
+	}
 	if err := s.makeDirs(n); err != nil {
-		return err
+		return n, err
 	}
 	if err := s.engine().Prepare(ctx, n); err != nil {
-		return err
+		return n, err
 	}
-	return s.amend(func(r *record) { r.Started = r.Spec.Generation })
+	return n, s.amend(func(now *record) { now.Started, now.Installation = r.Spec.Generation, r.Installation })
 }
 
 // makeDirs makes what the engine finds. Only the directory for its sockets is its own: in one that it
@@ -329,7 +340,7 @@ func (s *supervisor) reached(n engine.Node, p *process.Process) error {
 func (s *supervisor) explain() error {
 	reason := ""
 	if e, ok := s.engine().(engine.Explainer); ok {
-		if n, err := s.node(context.Background()); err == nil {
+		if n, err := s.node(s.current()); err == nil {
 			reason = e.Explain(n)
 		}
 	}
