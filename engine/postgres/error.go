@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os/exec"
 	"strings"
 	"syscall"
@@ -12,8 +11,6 @@ import (
 	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/engine"
 )
-
-var errUnknownVersion = errors.New("it does not report a version of PostgreSQL")
 
 // programError is a program of PostgreSQL that failed, with the last line it said.
 type programError struct {
@@ -23,15 +20,6 @@ type programError struct {
 
 func (e *programError) Error() string { return e.cause.Error() + ": " + e.said }
 func (e *programError) Unwrap() error { return e.cause }
-
-// commandError adds what a program said on standard error to the error of its Output.
-func commandError(err error) error {
-	var exit *exec.ExitError
-	if errors.As(err, &exit) && len(exit.Stderr) > 0 {
-		return &programError{err, lastLine(exit.Stderr)}
-	}
-	return err
-}
 
 func lastLine(text []byte) string {
 	text = bytes.TrimSpace(text)
@@ -50,20 +38,16 @@ func cannotPrepare(i engine.Installation, err error) error {
 // reason is what a user may know of err: no paths but those of PostgreSQL's programs.
 func reason(err error) string {
 	var program *programError
+	var missing *exec.Error
+	var errno syscall.Errno
 	switch {
 	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
 		return "no space is left on the disk"
 	case errors.As(err, &program):
 		return strings.TrimSuffix(program.said, ".")
-	case errors.Is(err, errUnknownVersion):
-		return err.Error()
-	}
-	var path *fs.PathError
-	if errors.As(err, &path) && path.Op == "fork/exec" {
-		return fmt.Sprintf("%s does not run: %s", path.Path, path.Err)
-	}
-	var errno syscall.Errno
-	if errors.As(err, &errno) {
+	case errors.As(err, &missing):
+		return fmt.Sprintf("%s does not run", missing.Name)
+	case errors.As(err, &errno):
 		return errno.Error()
 	}
 	return "an unexpected failure, which the keeper's log explains"

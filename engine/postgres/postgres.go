@@ -3,6 +3,7 @@ package postgres
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -53,25 +54,21 @@ func (e Engine) Installations(ctx context.Context) ([]engine.Installation, error
 	return found, nil
 }
 
+// reported is what "postgres --version" says: "postgres (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)".
+var reported = regexp.MustCompile(`^postgres \(PostgreSQL\) ([0-9]+(?:\.[0-9]+)*)(?:\s|$)`)
+
 // versionIn runs the programs in dir that a node needs, and returns the version they report.
 func versionIn(ctx context.Context, dir string) (full string, err error) {
 	if err := exec.CommandContext(ctx, filepath.Join(dir, "initdb"), "--version").Run(); err != nil {
 		return "", err
 	}
-	return serverVersion(ctx, dir)
-}
-
-// reported is what "postgres --version" says: "postgres (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)".
-var reported = regexp.MustCompile(`^postgres \(PostgreSQL\) ([0-9]+(?:\.[0-9]+)*)(?:\s|$)`)
-
-func serverVersion(ctx context.Context, dir string) (full string, err error) {
 	out, err := exec.CommandContext(ctx, filepath.Join(dir, "postgres"), "--version").Output()
 	if err != nil {
-		return "", commandError(err)
+		return "", err
 	}
 	match := reported.FindSubmatch(out)
 	if match == nil {
-		return "", errUnknownVersion
+		return "", fmt.Errorf("%s: not a version of PostgreSQL", out)
 	}
 	return string(match[1]), nil
 }

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"maps"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -22,7 +23,8 @@ func (e Engine) Prepare(ctx context.Context, n engine.Node) error {
 	if _, err := parseSettings(n); err != nil {
 		return err
 	}
-	if _, err := serverVersion(ctx, n.Installation.Dir); err != nil {
+	// Whether it runs shows when it is run: asking would take longer than all that is left to do here.
+	if _, err := exec.LookPath(filepath.Join(n.Installation.Dir, "postgres")); err != nil {
 		return cannotPrepare(n.Installation, err)
 	}
 	files, err := configFiles(n)

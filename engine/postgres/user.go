@@ -61,6 +61,7 @@ func createRole(name, verifier string) string {
 func resetRole(name, verifier string) string {
 	role := quoteName(name)
 	return "ALTER ROLE " + role + " LOGIN NOINHERIT NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS PASSWORD " + quoteText(verifier) + "; " +
+		"ALTER ROLE " + role + " RESET ALL; " +
 		"ALTER ROLE " + role + " IN DATABASE " + database + " RESET ALL; " +
 		"ALTER ROLE " + role + " IN DATABASE " + database + " SET role = " + quoteText(owner) + "; " +
 		"GRANT " + owner + " TO " + role + "; " +
