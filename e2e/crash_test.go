@@ -165,7 +165,7 @@ func (w *ward) checkWitness(t *testing.T) {
 // already: a request whose answer was lost may have been accepted.
 type life struct {
 	*ward
-	t                 *testing.T
+	t                 testing.TB
 	name              string
 	instance, binding string
 	credentials       map[string]any

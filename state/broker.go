@@ -105,20 +105,37 @@ func scanOwedBinding(r pgx.CollectableRow) (b broker.Binding, err error) {
 	return b, err
 }
 
+// AddBinding does not wait for the disk: a row that the machine loses is made anew, under the same
+// username, by the job that asked for it.
 func (b Broker) AddBinding(ctx context.Context, n broker.Binding) (kept broker.Binding, err error) {
-	_, err = b.s.pool.Exec(ctx, `INSERT INTO broker.bindings (id, instance_id, username, password) VALUES ($1, $2, $3, $4) ON CONFLICT (id) DO NOTHING`,
-		n.ID, n.InstanceID, n.Username, n.Password)
+	err = b.s.tx(ctx, func(tx pgx.Tx) error {
+		kept, err = addOwedBinding(ctx, tx, n)
+		return err
+	})
 	if violates(err, "binding_instance") {
 		return kept, backstay.Errorf(backstay.NotFound, "Service instance not found")
 	}
+	return kept, err
+}
+
+func addOwedBinding(ctx context.Context, tx pgx.Tx, n broker.Binding) (kept broker.Binding, err error) {
+	if _, err := tx.Exec(ctx, "SET LOCAL synchronous_commit = off"); err != nil {
+		return kept, err
+	}
+	_, err = tx.Exec(ctx, `INSERT INTO broker.bindings (id, instance_id, username, password) VALUES ($1, $2, $3, $4) ON CONFLICT (id) DO NOTHING`,
+		n.ID, n.InstanceID, n.Username, n.Password)
 	if err != nil {
 		return kept, err
 	}
-	return b.Binding(ctx, n.ID)
+	return owedBinding(ctx, tx, n.ID)
 }
 
 func (b Broker) Binding(ctx context.Context, id backstay.BindingID) (broker.Binding, error) {
-	kept, err := one(ctx, b.s.pool, scanOwedBinding, `SELECT id, instance_id, username, password FROM broker.bindings WHERE id = $1`, id)
+	return owedBinding(ctx, b.s.pool, id)
+}
+
+func owedBinding(ctx context.Context, q querier, id backstay.BindingID) (broker.Binding, error) {
+	kept, err := one(ctx, q, scanOwedBinding, `SELECT id, instance_id, username, password FROM broker.bindings WHERE id = $1`, id)
 	return kept, orNotFound(err, "Service binding")
 }
 

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/riverqueue/river"
 	"github.com/riverqueue/river/riverdriver/riverpgxv5"
 	"github.com/riverqueue/river/rivertype"
@@ -78,7 +79,12 @@ func (s *Store) RunJobs(ctx context.Context, name string, r Runners) error {
 	river.AddWorker(workers, &worker[brokerJob]{run: func(ctx context.Context, a brokerJob, last bool) error {
 		return r.Broker(ctx, a.Instance, a.Operation, last)
 	}})
-	client, err := river.NewClient(riverpgxv5.New(s.pool), &river.Config{
+	bookkeeping, err := s.bookkeeping(ctx)
+	if err != nil {
+		return fmt.Errorf("open job runner: %w", err)
+	}
+	defer bookkeeping.Close()
+	client, err := river.NewClient(riverpgxv5.New(bookkeeping), &river.Config{
 		ID:                name,
 		Schema:            jobSchema,
 		Logger:            s.log,
@@ -102,6 +108,18 @@ func (s *Store) RunJobs(ctx context.Context, name string, r Runners) error {
 	defer cancel()
 	return client.StopAndCancel(stop)
 }
+
+// bookkeeping is a pool for the queue's own notes of which job is taken up and which is done, whose
+// commits do not wait for the disk. A note that the machine loses is made good by doing the job again,
+// which has the effect of doing it once. That a job exists is committed with what it is for.
+func (s *Store) bookkeeping(ctx context.Context) (*pgxpool.Pool, error) {
+	cfg := s.pool.Config()
+	cfg.MaxConns = bookkeepers
+	cfg.ConnConfig.RuntimeParams["synchronous_commit"] = "off"
+	return pgxpool.NewWithConfig(ctx, cfg)
+}
+
+const bookkeepers = 8
 
 const (
 	marketQueue = "market"

@@ -103,10 +103,13 @@ func orNotFound(err error, noun string) error {
 	return err
 }
 
-// one runs a query for a single row.
-func one[T any](ctx context.Context, q interface {
+// querier is the pool, or a transaction.
+type querier interface {
 	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
-}, scan pgx.RowToFunc[T], sql string, args ...any) (T, error) {
+}
+
+// one runs a query for a single row.
+func one[T any](ctx context.Context, q querier, scan pgx.RowToFunc[T], sql string, args ...any) (T, error) {
 	rows, err := q.Query(ctx, sql, args...)
 	if err != nil {
 		var zero T
