@@ -3,9 +3,7 @@ package enginetest
 import (
 	"context"
 	"fmt"
-	"io/fs"
 	"net"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -13,7 +11,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/engine"
 )
 
@@ -138,37 +135,4 @@ func testExplain(t *testing.T, s Subject) {
 	}
 	Start(t, s.Engine, n)
 	await(t, "silence of a node that serves", func() bool { return e.Explain(n) == "" })
-}
-
-// maxLogs is far more than a reader of logs needs, and little enough for any disk.
-const maxLogs = 32 * backstay.MB
-
-// A client cannot fill the disk with what it makes the server say.
-func testLogBounded(t *testing.T, s Subject) {
-	if s.Babble == nil {
-		t.Skip("clients of this engine cannot write into its log")
-	}
-	n := s.newNode(t)
-	p := Serve(t, s.Engine, n)
-	c := s.createUser(t, n, newUser())
-	if err := s.Babble(t.Context(), c, 2*maxLogs); err != nil {
-		t.Fatal(err)
-	}
-	p.Stop(t)
-	p.finish(t)
-	var size backstay.Bytes
-	err := filepath.WalkDir(filepath.Dir(n.LogFile), func(path string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() {
-			return err
-		}
-		info, err := d.Info()
-		if err == nil {
-			size += backstay.Bytes(info.Size())
-		}
-		return err
-	})
-	if err != nil || size > maxLogs || size < backstay.MB {
-		t.Errorf("after %v of talk the logs have %v (%v), want 1MB to %v", 2*maxLogs, size, err, maxLogs)
-	}
-	Serve(t, s.Engine, n) // and its log is found again
 }

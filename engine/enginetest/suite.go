@@ -17,8 +17,6 @@ type Subject struct {
 	Connect func(context.Context, backstay.Credentials) (Session, error)
 	// BadSettings are texts that are no settings of this engine.
 	BadSettings []string
-	// Babble makes the server write at least so much into its log, as a client. Nil: no client can.
-	Babble func(context.Context, backstay.Credentials, backstay.Bytes) error
 
 	cache string
 }
@@ -53,7 +51,6 @@ func Run(t *testing.T, s Subject) {
 		{"StopIsQuickWithClients", testStop},
 		{"KillLosesNothingCommitted", testKill},
 		{"ExplainSaysWhyItEnded", testExplain},
-		{"LogIsBounded", testLogBounded},
 		{"Users", testUsers},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"bufio"
+	"errors"
 	"os"
 	"regexp"
 	"strings"
@@ -12,6 +13,8 @@ import (
 var (
 	// serverLine is a line of the server's own; that of a session has "user@database" before the level.
 	serverLine = regexp.MustCompile(`^\S+ \S+ \S+ \[\d+\] ([A-Z]+):  (.*)$`)
+	// launcherLine is what the shell, the loader or the program says before it can log.
+	launcherLine = regexp.MustCompile(`^(?:\S+: \d+: exec: )?(?:/\S*/)?(postgres: .+)$`)
 	// killed is what the server says of a process of its own that took it down.
 	killed = regexp.MustCompile(`^\S.* \(PID \d+\) (was terminated by signal|exited with exit code) `)
 )
@@ -25,22 +28,29 @@ func (Engine) Explain(n engine.Node) string {
 	}
 	defer f.Close()
 	reason := ""
-	lines := bufio.NewScanner(f)
-	lines.Buffer(nil, 1<<20)
-	for lines.Scan() {
-		if said, ok := verdict(lines.Text()); ok {
+	for lines := bufio.NewReader(f); ; {
+		line, err := lines.ReadSlice('\n')
+		if said, ok := verdict(strings.TrimSuffix(string(line), "\n")); ok {
 			reason = said
 		}
+		for errors.Is(err, bufio.ErrBufferFull) { // a client's words: the server's own lines are short
+			_, err = lines.ReadSlice('\n')
+		}
+		if err != nil {
+			return reason
+		}
 	}
-	return reason
 }
 
-// verdict returns what a line of the log says about the server's end; "" is that there is none.
+// verdict returns what a line of the log says about the server's end; "" is that there is none. What a
+// client can make the server say never begins a line as it is asked for here.
 func verdict(line string) (said string, ok bool) {
+	if match := launcherLine.FindStringSubmatch(line); match != nil {
+		return match[1], true
+	}
 	match := serverLine.FindStringSubmatch(line)
 	if match == nil {
-		_, said, ok = strings.Cut(line, "postgres: ") // the shell's, or the loader's, of the program
-		return said, ok
+		return "", false
 	}
 	level, text := match[1], match[2]
 	switch {

@@ -73,6 +73,7 @@ func testExtensionsNoWayUp(t *testing.T, s server) {
 		{`CREATE FUNCTION trap.split_part(text, char, int) RETURNS text LANGUAGE sql AS 'SELECT trap.up(); SELECT ''15'''`, `DROP FUNCTION trap.split_part`},
 		{`CREATE FUNCTION public.lower(varchar) RETURNS text LANGUAGE sql AS 'SELECT trap.up(); SELECT ''none'''`, `DROP FUNCTION public.lower(varchar)`},
 		{`CREATE FUNCTION trap.ne(text, text) RETURNS bool LANGUAGE sql AS 'SELECT trap.up(); SELECT false'; CREATE OPERATOR trap.<> (LEFTARG = text, RIGHTARG = text, FUNCTION = trap.ne)`, `DROP FUNCTION trap.ne CASCADE`},
+		{`CREATE FUNCTION trap.postgis_extension_drop_if_exists(varchar, varchar) RETURNS void LANGUAGE sql AS 'SELECT trap.up()'`, `DROP FUNCTION trap.postgis_extension_drop_if_exists`},
 	} {
 		c.do(t, trap.set)
 		for _, name := range []string{"postgis", `"uuid-ossp"`, "hstore"} {
@@ -80,6 +81,7 @@ func testExtensionsNoWayUp(t *testing.T, s server) {
 		}
 		c.do(t, trap.clear)
 	}
+	c.refused(t, `CREATE EXTENSION postgis VERSION unpackaged`, denied)
 	c.do(t, `BEGIN ISOLATION LEVEL REPEATABLE READ`)
 	c.refused(t, `CREATE EXTENSION "uuid-ossp"`, notNow)
 	c.do(t, `ROLLBACK`, `DROP SCHEMA trap CASCADE`)
@@ -124,8 +126,9 @@ func testExtensions(t *testing.T, s server) {
 		`DROP EXTENSION "uuid-ossp" CASCADE`, `CREATE EXTENSION "uuid-ossp"`)
 	c.want(t, `SELECT ST_AsText(ST_Transform(at, 3857), 0) FROM places`, "POINT(111319 222684)")
 	c.want(t, `SELECT pg_get_userbyid(extowner) = 'backstay' FROM pg_extension WHERE extname = 'postgis'`, "true")
-	c.refused(t, `ALTER EXTENSION postgis ADD TABLE places`, denied)
-	c.refused(t, `ALTER EXTENSION postgis DROP FUNCTION postgis_version()`, denied)
+	for _, change := range []string{`UPDATE`, `UPDATE TO '3.3.2next'`, `UPDATE TO "ANY"`, `ADD TABLE places`, `DROP FUNCTION postgis_version()`, `SET SCHEMA trap`} {
+		c.refused(t, `ALTER EXTENSION postgis `+change, denied)
+	}
 	c.refused(t, `CREATE OR REPLACE FUNCTION postgis_version() RETURNS text LANGUAGE sql AS 'SELECT ''evil'''`, denied)
 	c.refused(t, `CREATE TRIGGER evil BEFORE INSERT ON spatial_ref_sys EXECUTE FUNCTION suppress_redundant_updates_trigger()`, denied)
 }

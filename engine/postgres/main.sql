@@ -20,6 +20,10 @@ DECLARE
     writers xid[];
     patience timestamptz;
 BEGIN
+    -- Scripts that update call functions by names of their extension's, which may be traps as well.
+    IF TG_TAG = 'ALTER EXTENSION' AND NOT (SELECT rolsuper FROM pg_roles WHERE rolname = session_user) THEN
+        RAISE EXCEPTION 'extensions cannot be altered' USING ERRCODE = 'insufficient_privilege';
+    END IF;
     IF current_setting('transaction_isolation') <> 'read committed' THEN
         RAISE EXCEPTION 'extensions can be created in a transaction that is READ COMMITTED only'
             USING ERRCODE = 'object_not_in_prerequisite_state';
@@ -37,9 +41,10 @@ BEGIN
     END LOOP;
     IF EXISTS (SELECT FROM pg_proc p JOIN pg_proc b USING (proname)
                WHERE p.proowner <> 10 AND b.pronamespace = 'pg_catalog'::regnamespace)
+    OR EXISTS (SELECT FROM pg_proc WHERE proowner <> 10 AND proname ~ '^_?postgis_') -- whose scripts call them
     OR EXISTS (SELECT FROM pg_operator o JOIN pg_operator b USING (oprname)
                WHERE o.oprowner <> 10 AND b.oprnamespace = 'pg_catalog'::regnamespace) THEN
-        RAISE EXCEPTION 'no extension can be created while a function or operator of yours has the name of a built-in one'
+        RAISE EXCEPTION 'no extension can be created while a function or operator of yours has the name of a built-in one, or of PostGIS'
             USING ERRCODE = 'object_not_in_prerequisite_state',
                   HINT = 'Rename it, create the extension, and name it back.';
     END IF;
@@ -55,6 +60,11 @@ BEGIN
     IF FOUND THEN
         RAISE EXCEPTION '% is not supported', refused
             USING ERRCODE = 'insufficient_privilege', HINT = $hint$Supported are: ALLOWED.$hint$;
+    END IF;
+    -- "unpackaged" takes functions that tenants made for the extension's own.
+    IF EXISTS (SELECT FROM pg_event_trigger_ddl_commands() c JOIN pg_extension e ON (c.classid, c.objid) = (e.tableoid, e.oid)
+               JOIN pg_available_extensions a ON a.name = e.extname WHERE e.extversion <> a.default_version) THEN
+        RAISE EXCEPTION 'extensions can be created in their default version only' USING ERRCODE = 'insufficient_privilege';
     END IF;
 END
 $$;

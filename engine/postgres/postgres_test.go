@@ -3,7 +3,6 @@ package postgres_test
 import (
 	"context"
 	"errors"
-	"fmt"
 	"testing"
 
 	"github.com/jackc/pgx/v5"
@@ -16,7 +15,7 @@ import (
 func TestContract(t *testing.T) {
 	t.Parallel()
 	enginetest.Run(t, enginetest.Subject{
-		Engine: postgres.Engine{}, Connect: connect, Babble: babble,
+		Engine: postgres.Engine{}, Connect: connect,
 		BadSettings: []string{`{"enable_extensions": ["hstore"]}`, `{"enable_extensions": "postgis"}`},
 	})
 }
@@ -53,15 +52,3 @@ func (s session) Get(ctx context.Context, key string) (value string, err error) 
 }
 
 func (s session) Close() error { return s.Conn.Close(context.Background()) }
-
-// babble raises warnings, which the server logs.
-func babble(ctx context.Context, c backstay.Credentials, size backstay.Bytes) error {
-	conn, err := dial(ctx, c)
-	if err != nil {
-		return err
-	}
-	defer conn.Close(ctx)
-	_, err = conn.Exec(ctx, fmt.Sprintf(`SET client_min_messages = error;
-		DO $$ BEGIN FOR i IN 1..%d LOOP RAISE WARNING '%%', repeat('x', 1048576); END LOOP; END $$`, size/backstay.MB))
-	return err
-}

@@ -1,0 +1,99 @@
+package postgres
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/backstay/backstay"
+	"github.com/backstay/backstay/engine"
+)
+
+func TestAccessRules(t *testing.T) {
+	t.Parallel()
+	const local = "local all backstay peer map=operator\n"
+	for _, tc := range []struct {
+		name   string
+		listen []string
+		want   string
+	}{
+		{"private", nil, local},
+		{"served", []string{"127.0.0.1"}, local + "hostnossl all all all reject\nhostssl main +owner all scram-sha-256\n"},
+	} {
+		if got := accessRules(engine.Node{Listen: tc.listen}); got != tc.want {
+			t.Errorf("%s: got\n%swant\n%s", tc.name, got, tc.want)
+		}
+	}
+}
+
+func TestMemory(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		size                  backstay.Size
+		buffers, work, upkeep string
+	}{
+		{backstay.Size{}, "16384kB", "4096kB", "16384kB"},
+		{backstay.Size{Memory: 512 * backstay.MB, Connections: 20}, "65536kB", "6553kB", "32768kB"},
+		{backstay.Size{Memory: 8 * backstay.GB, Connections: 200}, "1048576kB", "10485kB", "524288kB"},
+		{backstay.Size{Memory: backstay.TB, Connections: 10}, "4194304kB", "65536kB", "1048576kB"},
+	} {
+		got := map[string]string{}
+		for _, s := range memory(tc.size) {
+			got[s.name] = s.value
+		}
+		if got["shared_buffers"] != tc.buffers || got["work_mem"] != tc.work || got["maintenance_work_mem"] != tc.upkeep {
+			t.Errorf("%v: got %v, want %s, %s, %s", tc.size, got, tc.buffers, tc.work, tc.upkeep)
+		}
+	}
+}
+
+func TestConfigRefuses(t *testing.T) {
+	t.Parallel()
+	good := engine.Node{Operator: "root", RunDir: "/run/x", Listen: []string{"127.0.0.1", "::1"}}
+	if _, err := configFiles(good); err != nil {
+		t.Fatal(err)
+	}
+	for name, change := range map[string]func(*engine.Node){
+		"a name to listen on":      func(n *engine.Node) { n.Listen = []string{"localhost"} },
+		"everything to listen on":  func(n *engine.Node) { n.Listen = []string{"*"} },
+		"a line feed in a path":    func(n *engine.Node) { n.RunDir = "/run/x\nssl=off" },
+		"an operator that is none": func(n *engine.Node) { n.Operator = "" },
+		"an operator as a pattern": func(n *engine.Node) { n.Operator = "/.*" },
+		"an operator as a group":   func(n *engine.Node) { n.Operator = "+all" },
+		"an operator with a quote": func(n *engine.Node) { n.Operator = `x" backstay` },
+	} {
+		n := good
+		change(&n)
+		if files, err := configFiles(n); err == nil {
+			t.Errorf("%s is taken: %v", name, files["pg_ident.conf"])
+		}
+	}
+}
+
+// Keys and certificates are in files of their own, and nothing else is.
+func TestConfigFiles(t *testing.T) {
+	t.Parallel()
+	n := engine.Node{Operator: "root", RunDir: "/run/it's", Listen: []string{"127.0.0.1"}, TLS: backstay.Certificate{Leaf: "leaf", Key: "key"}}
+	files, err := configFiles(n)
+	if err != nil || files["server.key"] != "key" || files["server.crt"] != "leaf" {
+		t.Fatalf("got %v, %v", files, err)
+	}
+	if !strings.Contains(files["postgresql.conf"], "unix_socket_directories = '\"/run/it''s\"'\n") {
+		t.Errorf("the directory of the socket is not quoted:\n%s", files["postgresql.conf"])
+	}
+	n.Listen = nil
+	if files, err = configFiles(n); err != nil || len(files) != 3 || !strings.Contains(files["postgresql.conf"], "ssl = 'off'\n") {
+		t.Errorf("private: got %v, %v", files, err)
+	}
+}
+
+func TestCompareVersions(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		a, b string
+		want int
+	}{{"15.9", "15.10", -1}, {"9.6.24", "10.1", -1}, {"16", "15.18", 1}, {"15.2", "15.2", 0}, {"15", "15.1", -1}} {
+		if got := compareVersions(tc.a, tc.b); got != tc.want {
+			t.Errorf("%s and %s: got %d, want %d", tc.a, tc.b, got, tc.want)
+		}
+	}
+}

@@ -1,0 +1,75 @@
+package postgres
+
+import (
+	"bytes"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/base64"
+	"strings"
+	"testing"
+
+	"github.com/backstay/backstay"
+)
+
+// The example of RFC 7677, section 3: a client that has the password proves it to who has the
+// verifier, and the server that it has the verifier.
+func TestScramVerifier(t *testing.T) {
+	t.Parallel()
+	const message = "n=user,r=rOprNGfwEbeRWgbNEkqO," +
+		"r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096," +
+		"c=biws,r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0"
+	proof, signature := decode(t, "dHzbZapWIk4jUhN+Ute9ytag9zjfMHgsqmmiz7AndVQ="), decode(t, "6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4=")
+
+	verifier, err := scramVerifierWith("pencil", decode(t, "W22ZaJ0SNY7soEsUEjb6gQ=="))
+	keys, ok := strings.CutPrefix(verifier, "SCRAM-SHA-256$4096:W22ZaJ0SNY7soEsUEjb6gQ==$")
+	if err != nil || !ok {
+		t.Fatalf("got %s, %v", verifier, err)
+	}
+	storedText, serverText, _ := strings.Cut(keys, ":")
+	stored, server := decode(t, storedText), decode(t, serverText)
+
+	clientKey := sign(stored, message)
+	for i := range clientKey {
+		clientKey[i] ^= proof[i]
+	}
+	if got := sha256.Sum256(clientKey); !bytes.Equal(got[:], stored) {
+		t.Errorf("the client's proof is refused")
+	}
+	if !bytes.Equal(sign(server, message), signature) {
+		t.Errorf("the server's signature is another")
+	}
+}
+
+func sign(key []byte, message string) []byte {
+	h := hmac.New(sha256.New, key)
+	h.Write([]byte(message))
+	return h.Sum(nil)
+}
+
+func decode(t *testing.T, text string) []byte {
+	t.Helper()
+	b, err := base64.StdEncoding.DecodeString(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+func TestScramVerifierIsSalted(t *testing.T) {
+	t.Parallel()
+	a, err := scramVerifier("pencil")
+	b, err2 := scramVerifier("pencil")
+	if err != nil || err2 != nil || a == b {
+		t.Errorf("got %s (%v) and %s (%v), want two that differ", a, err, b, err2)
+	}
+}
+
+// What SASLprep would change is refused: the client would derive other keys than we.
+func TestScramVerifierTakesASCIIOnly(t *testing.T) {
+	t.Parallel()
+	for _, p := range []backstay.Secret{"pässword", "a\nb", "a\x00b", "\x7f", "a\u00a0b"} {
+		if v, err := scramVerifier(p); err == nil || strings.Contains(err.Error(), p.Reveal()) {
+			t.Errorf("got %q, %v, want an error that does not tell the password", v, err)
+		}
+	}
+}
