@@ -181,6 +181,15 @@ func testPrepareKilled(t *testing.T, s Subject) {
 	}
 }
 
+// So it is when it was killed in the slow work of the machine's first.
+func testFirstPrepareKilled(t *testing.T, s Subject) {
+	n := NewNode(t, s.Engine)
+	for range 3 {
+		s.killPreparing(t, n, rand.N(time.Second))
+	}
+	Serve(t, s.Engine, n)
+}
+
 func (s Subject) killPreparing(t *testing.T, n engine.Node, after time.Duration) {
 	t.Helper()
 	top, _, _ := strings.Cut(t.Name(), "/")

@@ -44,6 +44,7 @@ func Run(t *testing.T, s Subject) {
 		{"Installations", testInstallations},
 		{"PrepareTwiceKeepsData", testPrepareTwice},
 		{"PrepareSurvivesKill", testPrepareKilled},
+		{"FirstPrepareSurvivesKill", testFirstPrepareKilled},
 		{"PrepareRefusesBadSettings", testBadSettings},
 		{"PrepareNamesMissingInstallation", testMissingInstallation},
 		{"WarmTwiceAtOnce", testWarm},

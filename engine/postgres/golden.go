@@ -99,7 +99,7 @@ func (g golden) ensure(ctx context.Context, lock *os.File) error {
 			return err
 		}
 		if _, err := os.Stat(g.path()); errors.Is(err, fs.ErrNotExist) {
-			if err := g.make(ctx); err != nil {
+			if err := g.make(ctx, lock); err != nil {
 				return err
 			}
 		}
@@ -117,7 +117,7 @@ func flock(f *os.File, how int) error {
 
 // make builds the directory under another name and gives it its own once it is complete and safe on
 // the disk. What crashed makers left goes first, and so do those of releases that are no more.
-func (g golden) make(ctx context.Context) (err error) {
+func (g golden) make(ctx context.Context, lock *os.File) (err error) {
 	if err := g.sweep(); err != nil {
 		return err
 	}
@@ -127,7 +127,7 @@ func (g golden) make(ctx context.Context) (err error) {
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(part)) }()
 	data := filepath.Join(part, "data")
-	if err := g.build(ctx, part, data); err != nil {
+	if err := g.build(ctx, lock, part, data); err != nil {
 		return err
 	}
 	if err := clone.Sync(data); err != nil {
@@ -156,14 +156,16 @@ func (g golden) sweep() error {
 	return nil
 }
 
-func (g golden) build(ctx context.Context, part, data string) error {
+// build runs programs that outlive us if we are killed. They hold the lock with us, so that the next
+// maker waits for them.
+func (g golden) build(ctx context.Context, lock *os.File, part, data string) error {
 	attr, err := buildAs(part)
 	if err != nil {
 		return err
 	}
 	run := func(stdin, program string, args ...string) error {
 		cmd := exec.CommandContext(ctx, filepath.Join(g.installation.Dir, program), args...)
-		cmd.Dir, cmd.SysProcAttr, cmd.Stdin = part, attr, strings.NewReader(stdin)
+		cmd.Dir, cmd.SysProcAttr, cmd.Stdin, cmd.ExtraFiles = part, attr, strings.NewReader(stdin), []*os.File{lock}
 		cmd.Env = []string{"PATH=/usr/bin:/bin", "LC_ALL=C.UTF-8", "TZ=UTC"}
 		return runProgram(cmd)
 	}
