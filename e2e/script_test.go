@@ -1,11 +1,14 @@
 package e2e
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 
@@ -33,10 +36,12 @@ func TestScripts(t *testing.T) {
 
 func runScript(t *testing.T, script, cf string) {
 	installations := movablePostgres(t)
-	p := start(t, "backstay", "--postgres", installations)
+	p := start(t, "backstay", append([]string{"--postgres", installations}, serveFlags(t, script)...)...)
 	testscript.Run(t, testscript.Params{
 		Files:               []string{script},
 		RequireExplicitExec: true,
+		RequireUniqueNames:  true,
+		Cmds:                map[string]func(ts *testscript.TestScript, neg bool, args []string){"await": await},
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("PATH", built+":"+cf+":"+filepath.Join(repository, "scripts")+":"+os.Getenv("PATH"))
 			env.Setenv("CF_HOME", env.WorkDir)
@@ -49,6 +54,43 @@ func runScript(t *testing.T, script, cf string) {
 			return nil
 		},
 	})
+}
+
+// serveFlags are what a script's line "# serve: FLAGS" says. ONE-PORT stands for a range of one.
+func serveFlags(t *testing.T, script string) []string {
+	t.Helper()
+	text, err := os.ReadFile(script)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, ok := strings.Cut(string(text), "# serve: ")
+	if !ok {
+		return nil
+	}
+	line, _, _ := strings.Cut(rest, "\n")
+	if strings.Contains(line, "ONE-PORT") {
+		port, _ := testkit.Ports(t, 1)
+		line = strings.ReplaceAll(line, "ONE-PORT", fmt.Sprintf("%d-%d", port, port))
+	}
+	return strings.Fields(line)
+}
+
+// await waits until "cf service NAME" says what a regular expression matches, or fails in the way it
+// matches: await NAME REGEXP. It asks often: cf itself would wait for seconds.
+func await(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: await NAME REGEXP")
+	}
+	wanted := regexp.MustCompile(args[1])
+	var said []byte
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+		cmd := exec.Command(filepath.Join(repository, "bin", "cf"), "service", args[0])
+		cmd.Env = append(os.Environ(), "CF_HOME="+ts.Getenv("CF_HOME"))
+		if said, _ = cmd.CombinedOutput(); wanted.Match(said) {
+			return
+		}
+	}
+	ts.Fatalf("cf service %s does not come to say %q:\n%s", args[0], args[1], said)
 }
 
 // movablePostgres is a directory of PostgreSQL installations, as links, so that a script can take

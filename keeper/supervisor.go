@@ -167,7 +167,7 @@ func (s *supervisor) fail(err error, delay time.Duration) {
 		s.enter(backend.Starting, "%s It is started again.", sentence(err))
 		return
 	}
-	s.enter(backend.Failing, "%s It is tried again in %s.", sentence(err), delay.Round(10*time.Millisecond))
+	s.enter(backend.Failing, "%s", sentence(err)) // may be the last word on a create that is given up
 }
 
 // sentence is what a user may read of err.
