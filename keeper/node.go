@@ -193,6 +193,65 @@ func readSmall(path string) ([]byte, error) {
 	return io.ReadAll(io.LimitReader(f, 64))
 }
 
+// endRemnants kills what a main process that was killed has left behind: a PostgreSQL backend in the
+// middle of a query does not look up, and no other server can start until it has ended. A remnant works
+// in the instance's directory, runs the engine's programs, and is of the instance's user.
+func (s *supervisor) endRemnants() error {
+	r := s.current()
+	if r.Installation.Dir == "" {
+		return nil // never started
+	}
+	entries, err := os.ReadDir("/proc")
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		pid, err := strconv.Atoi(e.Name())
+		if err != nil || !s.isRemnant(r, pid) {
+			continue
+		}
+		p, err := process.Open(pid)
+		if errors.Is(err, os.ErrProcessDone) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		if s.isRemnant(r, pid) { // still: now the pid cannot change hands
+			err = s.kill(p)
+		}
+		if err := errors.Join(err, p.Close()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *supervisor) isRemnant(r record, pid int) bool {
+	proc := filepath.Join("/proc", strconv.Itoa(pid))
+	info, err := os.Stat(proc)
+	if err != nil {
+		return false
+	}
+	owner := uint32(os.Geteuid())
+	if r.UID != 0 {
+		owner = r.UID
+	}
+	program, err := os.Readlink(filepath.Join(proc, "exe"))
+	if err != nil || info.Sys().(*syscall.Stat_t).Uid != owner || !strings.HasPrefix(program, resolved(r.Installation.Dir)+"/") {
+		return false
+	}
+	return process.WorksIn(pid, s.k.instanceDir(s.id))
+}
+
+// resolved is dir without symbolic links, as the kernel names programs.
+func resolved(dir string) string {
+	if real, err := filepath.EvalSymlinks(dir); err == nil {
+		return real
+	}
+	return dir
+}
+
 // stopNode ends the node's process, if it runs.
 func (s *supervisor) stopNode() error {
 	p, err := s.find()
@@ -211,15 +270,25 @@ func (s *supervisor) end(p *process.Process) error {
 			polite = sig
 		}
 	}
-	for _, sig := range []syscall.Signal{polite, syscall.SIGKILL} {
-		if err := p.Signal(sig); err != nil {
-			return fmt.Errorf("end process %d: %w", p.PID, err)
-		}
-		select {
-		case <-p.Done():
-			return nil
-		case <-time.After(stopGrace):
-		}
+	if err := p.Signal(polite); err != nil {
+		return fmt.Errorf("end process %d: %w", p.PID, err)
 	}
-	return fmt.Errorf("process %d does not end", p.PID)
+	select {
+	case <-p.Done():
+		return nil
+	case <-time.After(stopGrace):
+		return s.kill(p)
+	}
+}
+
+func (s *supervisor) kill(p *process.Process) error {
+	if err := p.Signal(syscall.SIGKILL); err != nil {
+		return fmt.Errorf("kill process %d: %w", p.PID, err)
+	}
+	select {
+	case <-p.Done():
+		return nil
+	case <-time.After(stopGrace):
+		return fmt.Errorf("process %d does not end", p.PID)
+	}
 }

@@ -65,6 +65,9 @@ func (k *Keeper) serve(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("listen for the control plane: %w", err)
 	}
+	if err := os.Chmod(k.socket(), 0o600); err != nil {
+		return errors.Join(err, l.Close())
+	}
 	s := &http.Server{
 		Handler: k.routes(), ReadHeaderTimeout: 10 * time.Second, ReadTimeout: time.Minute,
 		BaseContext: func(net.Listener) context.Context { return ctx },

@@ -276,6 +276,9 @@ func (s *supervisor) prepare(ctx context.Context) (n engine.Node, err error) {
 	if err := s.makeDirs(n); err != nil {
 		return n, err
 	}
+	if err := s.endRemnants(); err != nil {
+		return n, err
+	}
 	if err := s.engine().Prepare(ctx, n); err != nil {
 		return n, err
 	}
@@ -353,7 +356,7 @@ func (s *supervisor) explain() error {
 // removeSteps end with nothing left of the instance, its record last.
 func (s *supervisor) removeSteps() []step.Step {
 	return []step.Step{
-		{Name: "keeper.stopped", Do: func(context.Context) error { return s.stopNode() }},
+		{Name: "keeper.stopped", Do: func(context.Context) error { return errors.Join(s.stopNode(), s.endRemnants()) }},
 		{Name: "keeper.files-removed", Do: func(context.Context) error {
 			return errors.Join(os.RemoveAll(s.k.instanceDir(s.id)), os.RemoveAll(s.k.runDir(s.current())))
 		}},

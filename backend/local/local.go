@@ -10,11 +10,13 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"os"
 	"strconv"
 	"time"
 
 	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/backend"
+	"github.com/backstay/backstay/internal/process"
 )
 
 // Backend speaks to a keeper. It is safe for concurrent use. While no keeper answers, as between a
@@ -65,12 +67,31 @@ func (b *Backend) DropUser(ctx context.Context, id backstay.InstanceID, name str
 	return b.call(ctx, "DELETE", userPath(id, name), nil, nil)
 }
 
-// Stop ends all engines and then the keeper, and returns when the engines have ended. It reports
-// whether there was a keeper that could be asked.
+// Stop ends all engines and then the keeper, and returns when all have ended. It reports whether there
+// was a keeper that could be asked.
 func (b *Backend) Stop(ctx context.Context) (asked bool, err error) {
-	err = b.try(ctx, "POST", "stop", nil, nil)
+	var k info
 	var silence *silenceError
-	return !errors.As(err, &silence), err
+	if err := b.try(ctx, "GET", "keeper", nil, &k); err != nil {
+		return !errors.As(err, &silence), err
+	}
+	p, err := process.Open(k.PID)
+	if errors.Is(err, os.ErrProcessDone) {
+		return false, nil
+	}
+	if err != nil {
+		return true, err
+	}
+	defer p.Close()
+	if err := b.try(ctx, "POST", "stop", nil, nil); err != nil {
+		return !errors.As(err, &silence), err
+	}
+	select {
+	case <-p.Done():
+		return true, nil
+	case <-ctx.Done():
+		return true, ctx.Err()
+	}
 }
 
 func instancePath(id backstay.InstanceID) string { return "instances/" + url.PathEscape(string(id)) }
