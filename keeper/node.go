@@ -140,7 +140,10 @@ func (s *supervisor) adopt() (*process.Process, error) {
 		return p, nil
 	}
 	defer p.Close()
-	return nil, s.end(p)
+	if err := s.end(p); err != nil {
+		return nil, err
+	}
+	return nil, os.Remove(s.pidFile())
 }
 
 // find returns the process that the pid file names, if it is the node's: a pid may have come to mean

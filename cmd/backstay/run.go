@@ -83,7 +83,7 @@ func (cf cfCLI) get(ctx context.Context, path string, v any) error {
 	cmd.Stderr = &said
 	body, err := cmd.Output()
 	if errors.Is(err, exec.ErrNotFound) {
-		return advise(errors.New("The cf command is not installed."), "make bin/cf")
+		return advise(errors.New("the cf command is not installed"), "make bin/cf")
 	}
 	if err != nil {
 		return advise(fmt.Errorf("cf curl: %w: %s", err, bytes.TrimSpace(said.Bytes())), "cf login")
@@ -92,7 +92,7 @@ func (cf cfCLI) get(ctx context.Context, path string, v any) error {
 		Errors []struct{ Detail string } `json:"errors"`
 	}
 	if err := errors.Join(json.Unmarshal(body, &refusal), json.Unmarshal(body, v)); err != nil {
-		return advise(errors.New("The API that cf targets did not answer."), "cf target")
+		return advise(errors.New("the API that cf targets did not answer"), "cf target")
 	}
 	if len(refusal.Errors) > 0 {
 		return advise(errors.New(refusal.Errors[0].Detail), "cf target")
@@ -113,7 +113,7 @@ func (cf cfCLI) space() (string, error) {
 		}
 	}
 	if config.SpaceFields.GUID == "" {
-		return "", advise(errors.New("No space is targeted."), "cf target -o ORG -s SPACE")
+		return "", advise(errors.New("no space is targeted"), "cf target -o ORG -s SPACE")
 	}
 	return config.SpaceFields.GUID, nil
 }

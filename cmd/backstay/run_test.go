@@ -80,7 +80,7 @@ func targetSpace(t *testing.T, login cfCLI, space string) {
 func TestAppVariables(t *testing.T) {
 	t.Parallel()
 	login := targetedAPI(t, cfBinary(t))
-	if _, err := appVariables(t.Context(), login, "my,app"); err == nil || !strings.Contains(err.Error(), "No space is targeted") {
+	if _, err := appVariables(t.Context(), login, "my,app"); err == nil || !strings.Contains(err.Error(), "no space is targeted") {
 		t.Errorf("without a space: %v", err)
 	}
 	targetSpace(t, login, "space-1")

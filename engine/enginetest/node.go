@@ -37,7 +37,7 @@ func NewNode(t testing.TB, e engine.Engine) engine.Node {
 		Instance: backstay.InstanceID(uuid.NewString()), Installation: found[0],
 		DataDir: filepath.Join(dir, "i", "data"), LogFile: filepath.Join(dir, "i", "log", "engine.log"), RunDir: filepath.Join(dir, "r"),
 		CacheDir: filepath.Join(dir, "c"), Account: newAccount(), Operator: operator(t),
-		Listen: []string{"127.0.0.1"}, Endpoint: backstay.Endpoint{Host: "localhost", Port: port}, TLS: certificate(t, "localhost"),
+		Listen: []string{"127.0.0.1"}, Endpoint: backstay.Endpoint{Host: "localhost", Port: port}, TLS: Certificate(t, "localhost"),
 		Size: backstay.Size{Storage: backstay.GB, Memory: 256 * backstay.MB, Connections: 20},
 	}
 	makeDir(t, n.CacheDir, 0o711, nil) // engines may make things there as another user
@@ -75,7 +75,7 @@ func operator(t testing.TB) string {
 	return u.Username
 }
 
-func certificate(t testing.TB, names ...string) backstay.Certificate {
+func Certificate(t testing.TB, names ...string) backstay.Certificate {
 	t.Helper()
 	authority, err := pki.New(time.Now())
 	if err != nil {

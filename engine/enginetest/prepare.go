@@ -60,7 +60,7 @@ func testPrepareTwice(t *testing.T, s Subject) {
 	wantPrivate(t, n)
 
 	n.Size.Memory, n.Size.Connections = 2*n.Size.Memory, 2*n.Size.Connections
-	n.TLS = certificate(t, n.Endpoint.Host)
+	n.TLS = Certificate(t, n.Endpoint.Host)
 	Serve(t, s.Engine, n)
 	s.session(t, s.createUser(t, n, u), func(c Session) { wantValue(t, c, "kept", "yes") })
 }

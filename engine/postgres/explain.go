@@ -56,6 +56,8 @@ func verdict(line string) (said string, ok bool) {
 	switch {
 	case text == "database system is ready to accept connections":
 		return "", true
+	case strings.HasPrefix(text, `background worker "logical replication launcher"`):
+		return "", false // ends so whenever the server is told to stop
 	case level == "FATAL", level == "PANIC", killed.MatchString(text):
 		return text, true
 	}

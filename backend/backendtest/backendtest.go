@@ -1,0 +1,312 @@
+// Package backendtest is the contract of [backend.Backend], written as tests. Every backend runs it.
+package backendtest
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/backstay/backstay"
+	"github.com/backstay/backstay/backend"
+)
+
+// limit is how long anything may take here.
+const limit = time.Minute
+
+// Subject is a backend under test, and how its instances are used.
+type Subject struct {
+	Backend backend.Backend
+	// Certificate is one that endpoints of the backend can prove themselves with.
+	Certificate func(t testing.TB) backstay.Certificate
+	// Connect is nil if the credentials open a session now.
+	Connect func(ctx context.Context, c backstay.Credentials) error
+}
+
+// Run checks that the subject keeps the contract. Its tests share the backend, and end what they begin.
+func Run(t *testing.T, s Subject) {
+	for _, c := range []struct {
+		name string
+		run  func(t *testing.T, s Subject)
+	}{
+		{"LifeOfAnInstance", lifeOfAnInstance},
+		{"ApplyAgainIsAccepted", applyAgainIsAccepted},
+		{"NewerGenerationIsReached", newerGenerationIsReached},
+		{"UnknownInstance", unknownInstance},
+		{"UnknownEngineIsRefused", unknownEngineIsRefused},
+		{"UnknownVersionFails", unknownVersionFails},
+		{"AwaitHonoursItsContext", awaitHonoursItsContext},
+		{"RemoveWhileComingUp", removeWhileComingUp},
+		{"UserOfAnInstanceComingUp", userOfAnInstanceComingUp},
+		{"UsersComeAndGo", usersComeAndGo},
+		{"PrivateInstanceHasNoEndpoint", privateInstanceHasNoEndpoint},
+		{"BadSpecIsRefused", badSpecIsRefused},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			c.run(t, s)
+		})
+	}
+}
+
+// spec wants a fresh instance of the first thing that the backend has.
+func (s Subject) spec(t *testing.T) backend.Spec {
+	t.Helper()
+	i, err := s.Backend.Inventory(t.Context())
+	if err != nil || len(i.Engines) == 0 || len(i.Hosts) == 0 {
+		t.Fatalf("Inventory: %+v, %v; want an engine and a host", i, err)
+	}
+	return backend.Spec{
+		Instance: backstay.InstanceID(uuid.NewString()), Generation: 1, Engine: i.Engines[0].Engine, Version: i.Engines[0].Version,
+		Size: backstay.Size{Storage: backstay.GB, Memory: 256 * backstay.MB, Connections: 20}, TLS: s.Certificate(t),
+	}
+}
+
+func (s Subject) apply(t *testing.T, spec backend.Spec) {
+	t.Helper()
+	if err := s.Backend.Apply(t.Context(), spec); err != nil {
+		t.Fatalf("Apply: %v", err)
+	}
+	t.Cleanup(func() { s.remove(t, spec.Instance) })
+}
+
+// remove is quiet about an instance that is gone.
+func (s Subject) remove(t *testing.T, id backstay.InstanceID) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
+	defer cancel()
+	err := s.Backend.Remove(ctx, id)
+	for revision := int64(0); err == nil; {
+		var status backend.Status
+		status, err = s.Backend.Await(ctx, id, revision)
+		revision = status.Revision
+	}
+	if backstay.KindOf(err) != backstay.NotFound {
+		t.Fatalf("Remove: %v", err)
+	}
+}
+
+// until follows an instance's status until it is as wanted. Every status on the way must be sound.
+func (s Subject) until(t *testing.T, id backstay.InstanceID, what string, wanted func(backend.Status) bool) backend.Status {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), limit)
+	defer cancel()
+	var last backend.Status
+	for {
+		status, err := s.Backend.Await(ctx, id, last.Revision)
+		if err != nil {
+			t.Fatalf("wait for %s: %v; it was %+v", what, err, last)
+		}
+		if status.Revision <= last.Revision || status.Instance != id || !strings.HasSuffix(status.Message, ".") {
+			t.Fatalf("after %+v came %+v: want a greater revision, and a sentence", last, status)
+		}
+		if wanted(status) {
+			return status
+		}
+		last = status
+	}
+}
+
+func (s Subject) running(t *testing.T, id backstay.InstanceID, generation int64) backend.Status {
+	t.Helper()
+	return s.until(t, id, "running", func(st backend.Status) bool { return st.Phase == backend.Running && st.Generation == generation })
+}
+
+func wantKind(t *testing.T, what string, err error, kinds ...backstay.Kind) {
+	t.Helper()
+	for _, k := range kinds {
+		if err != nil && backstay.KindOf(err) == k {
+			return
+		}
+	}
+	t.Errorf("%s: %v (%s), want %s", what, err, backstay.KindOf(err), kinds)
+}
+
+func newUser() backend.User {
+	id := strings.ReplaceAll(uuid.NewString(), "-", "")
+	return backend.User{Name: "u" + id[:15], Password: backstay.Secret(id)}
+}
+
+func (s Subject) mustConnect(t *testing.T, c backstay.Credentials) {
+	t.Helper()
+	if err := s.Connect(t.Context(), c); err != nil {
+		t.Fatalf("the credentials are refused: %v", err)
+	}
+}
+
+func lifeOfAnInstance(t *testing.T, s Subject) {
+	spec := s.spec(t)
+	if err := s.Backend.Admit(t.Context(), spec); err != nil {
+		t.Fatalf("Admit: %v", err)
+	}
+	s.apply(t, spec)
+	status := s.running(t, spec.Instance, 1)
+	if status.Wanted != 1 || status.Endpoint.Host == "" || status.Endpoint.Port == 0 {
+		t.Errorf("running as %+v, want an endpoint", status)
+	}
+	c, err := s.Backend.CreateUser(t.Context(), spec.Instance, newUser())
+	if err != nil {
+		t.Fatalf("CreateUser: %v", err)
+	}
+	s.mustConnect(t, c)
+	s.remove(t, spec.Instance)
+	if err := s.Connect(t.Context(), c); err == nil {
+		t.Error("the credentials outlived the instance")
+	}
+	_, err = s.Backend.Await(t.Context(), spec.Instance, 0)
+	wantKind(t, "Await of a removed instance", err, backstay.NotFound)
+	wantKind(t, "Remove of a removed instance", s.Backend.Remove(t.Context(), spec.Instance), backstay.NotFound)
+}
+
+func applyAgainIsAccepted(t *testing.T, s Subject) {
+	spec := s.spec(t)
+	s.apply(t, spec)
+	s.apply(t, spec)
+	first := s.running(t, spec.Instance, 1)
+	if err := s.Backend.Apply(t.Context(), spec); err != nil {
+		t.Errorf("Apply of what runs: %v", err)
+	}
+	if again := s.running(t, spec.Instance, 1); again.PID != first.PID || again.Endpoint != first.Endpoint {
+		t.Errorf("the second Apply changed %+v to %+v", first, again)
+	}
+}
+
+func newerGenerationIsReached(t *testing.T, s Subject) {
+	spec := s.spec(t)
+	s.apply(t, spec)
+	first := s.running(t, spec.Instance, 1)
+	c, err := s.Backend.CreateUser(t.Context(), spec.Instance, newUser())
+	if err != nil {
+		t.Fatal(err)
+	}
+	newer := spec
+	newer.Generation, newer.Size.Connections = 3, 40
+	if err := s.Backend.Apply(t.Context(), newer); err != nil {
+		t.Fatalf("Apply: %v", err)
+	}
+	if status := s.running(t, spec.Instance, 3); status.Endpoint != first.Endpoint || status.Wanted != 3 {
+		t.Errorf("generation 3 runs as %+v, want the endpoint of %+v", status, first)
+	}
+	s.mustConnect(t, c)
+	wantKind(t, "Apply of an older generation", s.Backend.Apply(t.Context(), spec), backstay.Busy)
+}
+
+func unknownInstance(t *testing.T, s Subject) {
+	id := backstay.InstanceID(uuid.NewString())
+	_, err := s.Backend.Await(t.Context(), id, 0)
+	wantKind(t, "Await", err, backstay.NotFound)
+	wantKind(t, "Remove", s.Backend.Remove(t.Context(), id), backstay.NotFound)
+	_, err = s.Backend.CreateUser(t.Context(), id, newUser())
+	wantKind(t, "CreateUser", err, backstay.NotFound)
+	if err := s.Backend.DropUser(t.Context(), id, "u1"); err != nil {
+		t.Errorf("DropUser: %v, want success", err)
+	}
+}
+
+func unknownEngineIsRefused(t *testing.T, s Subject) {
+	spec := s.spec(t)
+	spec.Engine = "abacus"
+	wantKind(t, "Admit", s.Backend.Admit(t.Context(), spec), backstay.Unsupported)
+	wantKind(t, "Apply", s.Backend.Apply(t.Context(), spec), backstay.Unsupported)
+}
+
+// unknownVersionFails: an installation may go, or come back, at any time, so its absence is a state
+// of the instance and no refusal.
+func unknownVersionFails(t *testing.T, s Subject) {
+	spec := s.spec(t)
+	spec.Version = "0"
+	s.apply(t, spec)
+	status := s.until(t, spec.Instance, "failing", func(st backend.Status) bool { return st.Phase == backend.Failing })
+	if status.Generation != 0 {
+		t.Errorf("failing as %+v, want no generation reached", status)
+	}
+	_, err := s.Backend.CreateUser(t.Context(), spec.Instance, newUser())
+	wantKind(t, "CreateUser of a failing instance", err, backstay.Unavailable)
+	s.remove(t, spec.Instance)
+}
+
+func awaitHonoursItsContext(t *testing.T, s Subject) {
+	spec := s.spec(t)
+	s.apply(t, spec)
+	status := s.running(t, spec.Instance, 1)
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	if _, err := s.Backend.Await(ctx, spec.Instance, status.Revision); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("Await of a status that does not change: %v, want %v", err, context.DeadlineExceeded)
+	}
+}
+
+func removeWhileComingUp(t *testing.T, s Subject) {
+	spec := s.spec(t)
+	s.apply(t, spec)
+	s.remove(t, spec.Instance)
+	// The id may be used anew once it is free.
+	s.apply(t, spec)
+	s.running(t, spec.Instance, 1)
+}
+
+func userOfAnInstanceComingUp(t *testing.T, s Subject) {
+	spec := s.spec(t)
+	s.apply(t, spec)
+	c, err := s.Backend.CreateUser(t.Context(), spec.Instance, newUser())
+	if err != nil {
+		t.Fatalf("CreateUser: %v, want it to wait until the instance runs", err)
+	}
+	s.mustConnect(t, c)
+}
+
+func usersComeAndGo(t *testing.T, s Subject) {
+	spec := s.spec(t)
+	s.apply(t, spec)
+	u := newUser()
+	old, err := s.Backend.CreateUser(t.Context(), spec.Instance, u)
+	if err != nil {
+		t.Fatal(err)
+	}
+	u.Password = newUser().Password
+	c, err := s.Backend.CreateUser(t.Context(), spec.Instance, u)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.mustConnect(t, c)
+	if err := s.Connect(t.Context(), old); err == nil {
+		t.Error("the old password is still good")
+	}
+	for range 2 {
+		if err := s.Backend.DropUser(t.Context(), spec.Instance, u.Name); err != nil {
+			t.Fatalf("DropUser: %v", err)
+		}
+	}
+	if err := s.Connect(t.Context(), c); err == nil {
+		t.Error("the credentials outlived the user")
+	}
+	_, err = s.Backend.CreateUser(t.Context(), spec.Instance, backend.User{Name: `u"; DROP`, Password: "x"})
+	wantKind(t, "CreateUser of a bad name", err, backstay.Invalid)
+}
+
+func privateInstanceHasNoEndpoint(t *testing.T, s Subject) {
+	spec := s.spec(t)
+	spec.Private, spec.TLS = true, backstay.Certificate{}
+	s.apply(t, spec)
+	if status := s.running(t, spec.Instance, 1); status.Endpoint != (backstay.Endpoint{}) {
+		t.Errorf("a private instance has the endpoint %+v", status.Endpoint)
+	}
+}
+
+func badSpecIsRefused(t *testing.T, s Subject) {
+	for name, change := range map[string]func(*backend.Spec){
+		"no id":           func(sp *backend.Spec) { sp.Instance = "" },
+		"path for an id":  func(sp *backend.Spec) { sp.Instance = "../../etc" },
+		"dots for an id":  func(sp *backend.Spec) { sp.Instance = ".." },
+		"generation zero": func(sp *backend.Spec) { sp.Generation = 0 },
+	} {
+		spec := s.spec(t)
+		change(&spec)
+		if err := s.Backend.Apply(t.Context(), spec); err == nil {
+			t.Errorf("Apply with %s was accepted", name)
+		}
+	}
+}

@@ -1,0 +1,57 @@
+package local_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/backstay/backstay"
+	"github.com/backstay/backstay/backend/backendtest"
+	"github.com/backstay/backstay/backend/local"
+	"github.com/backstay/backstay/engine/enginetest"
+	"github.com/backstay/backstay/keeper/keepertest"
+)
+
+func TestBackend(t *testing.T) {
+	t.Parallel()
+	b, _ := keepertest.Run(t, keepertest.Config(t, 20))
+	backendtest.Run(t, backendtest.Subject{Backend: b, Connect: connect, Certificate: func(t testing.TB) backstay.Certificate {
+		return enginetest.Certificate(t, "localhost", "127.0.0.1")
+	}})
+}
+
+func connect(ctx context.Context, c backstay.Credentials) error {
+	conn, err := pgx.Connect(ctx, c["uri"].(string)+"?sslmode=require")
+	if err != nil {
+		return err
+	}
+	return conn.Close(ctx)
+}
+
+// TestWaitsForTheKeeper asks before there is a keeper, and while one is being replaced.
+func TestWaitsForTheKeeper(t *testing.T) {
+	t.Parallel()
+	c := keepertest.Config(t, 1)
+	early := make(chan error, 1)
+	go func() {
+		_, err := local.New(c.DataDir + "/keeper/keeper.sock").Inventory(t.Context())
+		early <- err
+	}()
+	b, stop := keepertest.Run(t, c)
+	if err := <-early; err != nil {
+		t.Errorf("asked before it was there: %v", err)
+	}
+	stop()
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	if _, err := b.Inventory(ctx); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("without a keeper: %v, want %v", err, context.DeadlineExceeded)
+	}
+	keepertest.Run(t, c)
+	if _, err := b.Inventory(t.Context()); err != nil {
+		t.Errorf("asked the next keeper: %v", err)
+	}
+}
