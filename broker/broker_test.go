@@ -1,0 +1,125 @@
+package broker_test
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/backstay/backstay"
+	"github.com/backstay/backstay/backend"
+	"github.com/backstay/backstay/broker"
+	"github.com/backstay/backstay/broker/brokertest"
+	"github.com/backstay/backstay/internal/seal"
+	"github.com/backstay/backstay/internal/testkit"
+	"github.com/backstay/backstay/keeper/keepertest"
+	"github.com/backstay/backstay/market/markettest"
+	"github.com/backstay/backstay/pki"
+	"github.com/backstay/backstay/state"
+)
+
+func TestMain(m *testing.M) { os.Exit(testkit.Main(m)) }
+
+// open returns our broker on a real store and a real keeper, with its jobs running.
+func open(t testing.TB) backstay.Broker {
+	t.Helper()
+	instances, _ := keepertest.Run(t, keepertest.Config(t, 30))
+	return openOn(t, instances)
+}
+
+func openOn(t testing.TB, instances backend.Backend) *broker.Broker {
+	t.Helper()
+	store := markettest.OpenStore(t)
+	authority, err := pki.New(time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	catalog, err := broker.ParseCatalog(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := &broker.Broker{Store: store.Broker(), Backend: instances, Authority: authority, Offered: catalog, Key: seal.Key{1},
+		Log: slog.New(slog.NewTextHandler(t.Output(), nil))}
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	noMarket := func(context.Context, backstay.JobID, bool) error { return errors.New("there is no market here") }
+	go func() { ended <- store.RunJobs(ctx, "test", state.Runners{Market: noMarket, Broker: b.Work}) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-ended; err != nil && !errors.Is(err, context.Canceled) {
+			t.Errorf("run jobs: %v", err)
+		}
+	})
+	return b
+}
+
+func TestBroker(t *testing.T) {
+	t.Parallel()
+	brokertest.Run(t, open)
+}
+
+// lacking is a backend on which no instance comes up.
+type lacking struct{ backend.Backend }
+
+func (l lacking) Apply(ctx context.Context, s backend.Spec) error {
+	s.Version = "0" // is not installed
+	return l.Backend.Apply(ctx, s)
+}
+
+// TestCreateIsGivenUp sees an instance that cannot come up end as failed, with the reason and with
+// nothing left of it.
+func TestCreateIsGivenUp(t *testing.T) {
+	t.Parallel()
+	instances, _ := keepertest.Run(t, keepertest.Config(t, 1))
+	b := openOn(t, lacking{instances})
+	r := brokertest.NewRequest(t, b)
+	if err := b.Provision(t.Context(), r); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	op, err := b.LastOperation(ctx, r.InstanceID)
+	for err == nil && op.State == backstay.InProgress {
+		op, err = b.AwaitOperation(ctx, r.InstanceID, op)
+	}
+	if err != nil || op.State != backstay.Failed || op.Type != backstay.Create || op.Description != "postgres 0 is not installed on this machine." {
+		t.Errorf("ended as %+v, %v", op, err)
+	}
+	if _, err := instances.Await(ctx, r.InstanceID, 0); backstay.KindOf(err) != backstay.NotFound {
+		t.Errorf("something is left in the backend: %v", err)
+	}
+	if _, err := b.Bind(ctx, backstay.BindRequest{InstanceID: r.InstanceID, BindingID: backstay.BindingID(uuid.NewString())}); backstay.KindOf(err) != backstay.Unavailable {
+		t.Errorf("Bind: %v, want Unavailable", err)
+	}
+}
+
+// TestNothingReadableIsStored looks for what must be sealed.
+func TestNothingReadableIsStored(t *testing.T) {
+	t.Parallel()
+	b := open(t).(*broker.Broker)
+	r := brokertest.MustProvision(t, b)
+	id := backstay.BindingID(uuid.NewString())
+	c, err := b.Bind(t.Context(), backstay.BindRequest{InstanceID: r.InstanceID, BindingID: id})
+	if err != nil {
+		t.Fatal(err)
+	}
+	in, err := b.Store.Instance(t.Context(), r.InstanceID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	kept, err := b.Store.Binding(t.Context(), id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if strings.Contains(string(kept.Password), c["password"].(string)) {
+		t.Error("a password is stored as it is")
+	}
+	if strings.Contains(string(in.Spec), "PRIVATE KEY") || strings.Contains(string(in.Spec), "postgres") {
+		t.Error("a Spec is stored as it is")
+	}
+}

@@ -1,0 +1,172 @@
+package broker
+
+import (
+	"encoding/json"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/backstay/backstay"
+	"github.com/backstay/backstay/backend"
+)
+
+func inventory(versions ...string) backend.Inventory {
+	var i backend.Inventory
+	for _, v := range versions {
+		i.Engines = append(i.Engines, backend.EngineVersion{Engine: "postgres", Version: v, FullVersion: v + ".1"})
+	}
+	return i
+}
+
+func TestPlans(t *testing.T) {
+	t.Parallel()
+	c, err := ParseCatalog(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tc := range []struct {
+		name      string
+		inventory backend.Inventory
+		want      []string
+	}{
+		{"nothing installed", inventory(), nil},
+		{"another engine", backend.Inventory{Engines: []backend.EngineVersion{{Engine: "redis", Version: "7"}}}, nil},
+		{"one version", inventory("15"), []string{"S-dedicated-15", "M-dedicated-15", "L-dedicated-15", "XL-dedicated-15", "Free"}},
+		{"newest first, by number", inventory("9.6", "15", "10"), []string{
+			"S-dedicated-15", "M-dedicated-15", "L-dedicated-15", "XL-dedicated-15",
+			"S-dedicated-10", "M-dedicated-10", "L-dedicated-10", "XL-dedicated-10",
+			"S-dedicated-9.6", "M-dedicated-9.6", "L-dedicated-9.6", "XL-dedicated-9.6", "Free"}},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			var names []string
+			ids := map[backstay.PlanID]bool{}
+			for _, p := range c.plans(&c.Offerings[0], tc.inventory) {
+				names = append(names, p.Name)
+				ids[p.ID] = true
+			}
+			if !slices.Equal(names, tc.want) || len(ids) != len(names) {
+				t.Errorf("plans %q with %d ids, want %q", names, len(ids), tc.want)
+			}
+		})
+	}
+}
+
+func TestPlanIsDescribedAsInTheGuide(t *testing.T) {
+	t.Parallel()
+	c, err := ParseCatalog(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range c.plans(&c.Offerings[0], inventory("15")) {
+		if p.Name != "M-dedicated-15" {
+			continue
+		}
+		want := "20GB Storage, NOT BACKED UP, Dedicated Instance, Max 500 Concurrent Connections. Postgres Version 15. DB Instance Class: M (8GB memory)."
+		if p.Description != want || p.Free || p.Costs[0] != (backstay.Cost{Amount: 120, Currency: "GBP", Unit: "MONTHLY"}) {
+			t.Errorf("%+v, want %q at 120 GBP a month", p.Plan, want)
+		}
+	}
+}
+
+func TestParseCatalogTellsMistakes(t *testing.T) {
+	t.Parallel()
+	const good = `{currency: GBP, offerings: [{id: 6e1f8f3c-8a0e-4a0c-9d0b-52f1c7a4e501, name: a, engine: e, product: P, sizes: [{name: S, storage: 1GB, memory: 1GB, connections: 1}]}]}`
+	if _, err := ParseCatalog([]byte(good)); err != nil {
+		t.Fatal(err)
+	}
+	for _, tc := range []struct{ name, was, is, want string }{
+		{"unknown key", "currency", "curency", "curency"},
+		{"no UUID", "6e1f8f3c-8a0e-4a0c-9d0b-52f1c7a4e501", "postgres", `id "postgres" is not a UUID`},
+		{"no name", "name: a", `name: ""`, "must not be empty"},
+		{"no connections", "connections: 1", "connections: 0", `size "S" needs storage, memory and connections`},
+		{"size without a unit", "1GB, memory", "1, memory", "want a whole number and a unit"},
+		{"negative price", "connections: 1", "connections: 1, monthly: -1", "negative price"},
+		{"twice the same size", "sizes: [", "sizes: [{name: S, storage: 1GB, memory: 1GB, connections: 1}, ", `size "S" stands twice`},
+		{"schema that is none", "product: P", "product: P, parameters: {create: {type: 7}}", "parameters: "},
+		{"schema from elsewhere", "product: P", "product: P, parameters: {create: {$ref: 'file:///etc/passwd'}}", "may not refer to"},
+		{"not YAML", "{currency", "{{{currency", "read catalog"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			_, err := ParseCatalog([]byte(strings.Replace(good, tc.was, tc.is, 1)))
+			if err == nil || !strings.Contains(err.Error(), tc.want) {
+				t.Errorf("%v, want %q", err, tc.want)
+			}
+		})
+	}
+}
+
+func FuzzParseCatalog(f *testing.F) {
+	f.Add(defaultCatalog)
+	f.Add([]byte("offerings: [{sizes: [{storage: 9223372036854775807TB}]}]"))
+	f.Fuzz(func(t *testing.T, document []byte) {
+		c, err := ParseCatalog(document)
+		if err != nil || len(document) == 0 {
+			return
+		}
+		for i := range c.Offerings { // a checked catalog can be sold
+			c.plans(&c.Offerings[i], inventory("15"))
+		}
+	})
+}
+
+func TestCheckParameters(t *testing.T) {
+	t.Parallel()
+	c, err := ParseCatalog(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rules := c.Offerings[0].Parameters.Create
+	for _, tc := range []struct {
+		name  string
+		rules map[string]any
+		given string
+		want  string // the sentence; empty if it is fine
+	}{
+		{"none", rules, ``, ""},
+		{"empty", rules, `{}`, ""},
+		{"one", rules, `{"enable_extensions": ["postgis"]}`, ""},
+		{"unknown key", rules, `{"extensions": []}`, "Unknown parameter: extensions. Supported are: enable_extensions."},
+		{"wrong type", rules, `{"enable_extensions": "postgis"}`, "Parameter enable_extensions is of the wrong type: it is string and must be array."},
+		{"wrong value", rules, `{"enable_extensions": ["hstore"]}`, "Parameter enable_extensions.0: hstore is not supported. Supported are: postgis, uuid-ossp."},
+		{"two mistakes", rules, `{"enable_extensions": [1], "x": 2}`, "Parameter enable_extensions.0"},
+		{"array", rules, `[]`, "Parameter parameters is of the wrong type: it is array and must be object."},
+		{"not JSON", rules, `{`, "Parameters must be a JSON object"},
+		{"two values", rules, `{} {}`, "Parameters must be a JSON object"},
+		{"no rules", nil, `{"a": 1}`, "Unknown parameter: a. No parameters are supported here."},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			var given json.RawMessage
+			if tc.given != "" {
+				given = json.RawMessage(tc.given)
+			}
+			err := checkParameters(tc.rules, given)
+			if tc.want == "" {
+				if err != nil {
+					t.Error(err)
+				}
+				return
+			}
+			if backstay.KindOf(err) != backstay.Invalid || !strings.Contains(backstay.SentenceOf(err), tc.want) {
+				t.Errorf("%v, want %q", err, tc.want)
+			}
+		})
+	}
+}
+
+func FuzzCheckParameters(f *testing.F) {
+	c, err := ParseCatalog(nil)
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(`{"enable_extensions": ["postgis"]}`)
+	f.Add(`{"a": {"b": [1, null, "\u0000"]}}`)
+	f.Fuzz(func(t *testing.T, given string) {
+		err := checkParameters(c.Offerings[0].Parameters.Create, json.RawMessage(given))
+		if err != nil && backstay.KindOf(err) != backstay.Invalid {
+			t.Errorf("%q: %v", given, err)
+		}
+	})
+}
