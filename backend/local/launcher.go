@@ -74,7 +74,7 @@ func (l *Launcher) ensure(ctx context.Context) (info, error) {
 	defer cancel()
 	var ended <-chan struct{} // closed when the one that we have started has ended
 	for {
-		k, err := l.ask(ctx)
+		k, err := l.Backend.ask(ctx)
 		switch {
 		case err == nil && k.Version == l.Version:
 			return k, nil
@@ -99,10 +99,6 @@ func (l *Launcher) ensure(ctx context.Context) (info, error) {
 		case <-time.After(5 * time.Millisecond):
 		}
 	}
-}
-
-func (l *Launcher) ask(ctx context.Context) (k info, err error) {
-	return k, l.Backend.try(ctx, "GET", "keeper", nil, &k)
 }
 
 func (l *Launcher) launch() (ended <-chan struct{}, err error) {

@@ -67,12 +67,22 @@ func (b *Backend) DropUser(ctx context.Context, id backstay.InstanceID, name str
 	return b.call(ctx, "DELETE", userPath(id, name), nil, nil)
 }
 
+// Keeper tells which keeper answers now, and of which build it is.
+func (b *Backend) Keeper(ctx context.Context) (pid int, version string, err error) {
+	k, err := b.ask(ctx)
+	return k.PID, k.Version, err
+}
+
+func (b *Backend) ask(ctx context.Context) (k info, err error) {
+	return k, b.try(ctx, "GET", "keeper", nil, &k)
+}
+
 // Stop ends all engines and then the keeper, and returns when all have ended. It reports whether there
 // was a keeper that could be asked.
 func (b *Backend) Stop(ctx context.Context) (asked bool, err error) {
-	var k info
 	var silence *silenceError
-	if err := b.try(ctx, "GET", "keeper", nil, &k); err != nil {
+	k, err := b.ask(ctx)
+	if err != nil {
 		return !errors.As(err, &silence), err
 	}
 	p, err := process.Open(k.PID)

@@ -1,0 +1,118 @@
+package local_test
+
+import (
+	"context"
+	"log/slog"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/backstay/backstay/backend/local"
+	"github.com/backstay/backstay/keeper"
+	"github.com/backstay/backstay/keeper/keepertest"
+)
+
+// TestMain lets the test binary be the keeper that a Launcher starts.
+func TestMain(m *testing.M) {
+	dir, version := os.Getenv("BACKSTAY_TEST_DATA"), os.Getenv("BACKSTAY_TEST_VERSION")
+	if dir == "" {
+		os.Exit(m.Run())
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+	defer stop()
+	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
+	if err := keeper.Run(ctx, keeper.Config{DataDir: dir, Version: version, Ports: keeper.PortRange{First: 1024, Last: 1024}, Log: log}); err != nil {
+		log.Error(err.Error())
+		os.Exit(1)
+	}
+}
+
+// launcher starts keepers of that version on the data directory of c.
+func launcher(t *testing.T, c keeper.Config, version string) *local.Launcher {
+	t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := &local.Launcher{
+		Backend: local.New(filepath.Join(c.DataDir, "keeper", "keeper.sock")),
+		Command: []string{"/usr/bin/env", "BACKSTAY_TEST_DATA=" + c.DataDir, "BACKSTAY_TEST_VERSION=" + version, self},
+		LogPath: filepath.Join(c.DataDir, "keeper.log"), Version: version, Log: slog.New(slog.NewTextHandler(t.Output(), nil)),
+	}
+	t.Cleanup(func() {
+		if asked, err := l.Backend.Stop(context.Background()); asked && err != nil {
+			t.Errorf("stop: %v", err)
+		}
+	})
+	return l
+}
+
+func mustEnsure(t *testing.T, l *local.Launcher) (pid int) {
+	t.Helper()
+	if err := l.Ensure(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	pid, version, err := l.Backend.Keeper(t.Context())
+	if err != nil || version != l.Version {
+		t.Fatalf("the keeper is of version %q, %v; want %q", version, err, l.Version)
+	}
+	return pid
+}
+
+func TestLauncherStartsOneKeeper(t *testing.T) {
+	t.Parallel()
+	l := launcher(t, keepertest.Config(t, 1), "1")
+	first := mustEnsure(t, l)
+	if again := mustEnsure(t, l); again != first {
+		t.Errorf("a second Ensure replaced keeper %d by %d", first, again)
+	}
+	if group, err := syscall.Getpgid(first); err != nil || group != first {
+		t.Errorf("the keeper is in group %d, %v; want one of its own", group, err)
+	}
+}
+
+func TestLauncherReplacesAnotherBuild(t *testing.T) {
+	t.Parallel()
+	c := keepertest.Config(t, 1)
+	old := mustEnsure(t, launcher(t, c, "1"))
+	if now := mustEnsure(t, launcher(t, c, "2")); now == old {
+		t.Errorf("keeper %d of another build goes on", old)
+	}
+}
+
+func TestLauncherFollowsItsKeeper(t *testing.T) {
+	t.Parallel()
+	l := launcher(t, keepertest.Config(t, 1), "1")
+	ctx, cancel := context.WithCancel(t.Context())
+	watched := make(chan error, 1)
+	go func() { watched <- l.Watch(ctx) }()
+	first := mustEnsure(t, l)
+	if err := syscall.Kill(first, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+		if pid, _, err := l.Backend.Keeper(t.Context()); err == nil && pid != first {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("a killed keeper is not replaced")
+		}
+	}
+	cancel()
+	if err := <-watched; err != nil {
+		t.Errorf("Watch: %v", err)
+	}
+}
+
+func TestLauncherSaysWhyThereIsNoKeeper(t *testing.T) {
+	t.Parallel()
+	l := launcher(t, keepertest.Config(t, 1), "1")
+	l.Command = []string{"/bin/sh", "-c", "echo the dog ate it >&2; exit 1"}
+	if err := l.Ensure(t.Context()); err == nil || !strings.Contains(err.Error(), "the dog ate it") || !strings.Contains(err.Error(), l.LogPath) {
+		t.Errorf("%v, want the reason, and where all of it is", err)
+	}
+}
