@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -167,6 +168,7 @@ type life struct {
 	*ward
 	t                 testing.TB
 	name              string
+	pause             time.Duration // between two looks at what is awaited; 0: shorter than anything here takes
 	instance, binding string
 	credentials       map[string]any
 }
@@ -275,7 +277,7 @@ var errAgain = errors.New("not yet")
 func (l *life) insist(f func() error) {
 	l.t.Helper()
 	var err error
-	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(cmp.Or(l.pause, 5*time.Millisecond)) {
 		if err = f(); err == nil {
 			return
 		}
