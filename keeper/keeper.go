@@ -4,14 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
-	"log/slog"
-	"net"
 	"os"
 	"runtime"
-	"strconv"
 	"sync"
-	"time"
 
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sync/semaphore"
@@ -107,7 +102,11 @@ func (k *Keeper) warm(ctx context.Context) {
 		if !ok {
 			continue
 		}
-		for _, i := range k.found.of(ctx, name) {
+		installed, err := k.found.of(ctx, name)
+		if err != nil && ctx.Err() == nil {
+			k.Log.Warn("an engine could not be warmed up", "engine", name, "error", err)
+		}
+		for _, i := range installed {
 			cache, err := k.cacheDir(name)
 			if err == nil {
 				err = w.Warm(ctx, i, cache)
@@ -143,9 +142,23 @@ func (k *Keeper) supervisor(id backstay.InstanceID) (*supervisor, error) {
 	defer k.mu.Unlock()
 	s, ok := k.supervisors[id]
 	if !ok {
-		return nil, backstay.Errorf(backstay.NotFound, "Instance %s not found", id)
+		return nil, k.absence(id)
 	}
 	return s, nil
+}
+
+// absence tells why there is no instance of that id: nothing of it is left, or its record cannot be
+// read, and it must not be taken for gone. k.mu is held.
+func (k *Keeper) absence(id backstay.InstanceID) error {
+	if plainName(string(id)) && exists(k.recordPath(id)) {
+		return backstay.Errorf(backstay.Unavailable, "The record of instance %s cannot be read. The operator finds the reason in the keeper's log.", id)
+	}
+	return backstay.Errorf(backstay.NotFound, "There is no instance %s.", id)
+}
+
+func exists(path string) bool {
+	_, err := os.Lstat(path)
+	return err == nil
 }
 
 // apply makes a Spec what is wanted. The record on disk is the fact; the supervisor follows it.
@@ -160,6 +173,9 @@ func (k *Keeper) apply(ctx context.Context, spec backend.Spec) error {
 	}
 	if s, ok := k.supervisors[spec.Instance]; ok {
 		return s.respec(ctx, spec)
+	}
+	if err := k.absence(spec.Instance); backstay.KindOf(err) != backstay.NotFound {
+		return err
 	}
 	if err := k.admit(spec); err != nil {
 		return err
@@ -201,186 +217,6 @@ func plainName(s string) bool {
 	return true
 }
 
-// admit refuses a new instance for which this machine has no engine, no port or no room. k.mu is held.
-func (k *Keeper) admit(s backend.Spec) error {
-	if _, ok := k.Engines[s.Engine]; !ok {
-		return backstay.Errorf(backstay.Unsupported, "There is no engine %q here.", s.Engine)
-	}
-	if s.Private { // our own: without it nobody could delete anything
-		return nil
-	}
-	if _, err := k.freePort(); err != nil {
-		return err
-	}
-	return k.checkRoom()
-}
-
-func (k *Keeper) checkRoom() error {
-	var fs unix.Statfs_t
-	if err := unix.Statfs(k.DataDir, &fs); err != nil {
-		return fmt.Errorf("measure free space: %w", err)
-	}
-	free := backstay.Bytes(int64(fs.Bavail) * fs.Bsize)
-	if free < k.MinFree {
-		return backstay.Errorf(backstay.Unavailable, "The disk is nearly full: %d MB are free, and a new service must leave %d MB. Delete services, or ask the operator for more room.",
-			free/backstay.MB, k.MinFree/backstay.MB)
-	}
-	return nil
-}
-
-func (k *Keeper) newRecord(spec backend.Spec) (r record, err error) {
-	r.Spec = spec
-	if !spec.Private {
-		if r.Port, err = k.freePort(); err != nil {
-			return r, err
-		}
-	}
-	if isRoot() {
-		taken := map[uint32]bool{}
-		for _, s := range k.supervisors {
-			taken[s.current().UID] = true
-		}
-		r.UID = newUID(spec.Instance, taken)
-	}
-	return r, nil
-}
-
-// freePort is the lowest that no instance holds and that can be bound now. k.mu is held.
-func (k *Keeper) freePort() (int, error) {
-	held := map[int]bool{}
-	for _, s := range k.supervisors {
-		held[s.current().Port] = true
-	}
-	for port := k.Ports.First; port <= k.Ports.Last; port++ {
-		if !held[port] && k.bindable(port) {
-			return port, nil
-		}
-	}
-	return 0, backstay.Errorf(backstay.Unavailable, "No free port is left in the range %s. Delete services, or ask the operator for a larger range.", k.Ports)
-}
-
-func (k *Keeper) bindable(port int) bool {
-	for _, address := range k.Listen {
-		l, err := net.Listen("tcp", net.JoinHostPort(address, strconv.Itoa(port)))
-		if err != nil {
-			return false
-		}
-		l.Close()
-	}
-	return true
-}
-
-// installations remembers what is installed: finding out runs programs.
-type installations struct {
-	engines map[string]engine.Engine
-	mu      sync.Mutex
-	known   map[string][]engine.Installation
-}
-
-// of lists the installations of an engine as they were when first asked for.
-func (i *installations) of(ctx context.Context, name string) []engine.Installation {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	if list, ok := i.known[name]; ok {
-		return list
-	}
-	return i.look(ctx, name)
-}
-
-// look finds out anew. i.mu is held.
-func (i *installations) look(ctx context.Context, name string) []engine.Installation {
-	list, err := i.engines[name].Installations(ctx)
-	if err != nil {
-		return nil
-	}
-	if i.known == nil {
-		i.known = map[string][]engine.Installation{}
-	}
-	i.known[name] = list
-	return list
-}
-
-// find returns an installation of that version, looking anew if none is known.
-func (i *installations) find(ctx context.Context, name, version string) (engine.Installation, error) {
-	for _, list := range [2]func() []engine.Installation{
-		func() []engine.Installation { return i.of(ctx, name) },
-		func() []engine.Installation {
-			i.mu.Lock()
-			defer i.mu.Unlock()
-			return i.look(ctx, name)
-		},
-	} {
-		for _, found := range list() {
-			if found.Version == version {
-				return found, nil
-			}
-		}
-	}
-	return engine.Installation{}, backstay.Errorf(backstay.Unavailable, "%s %s is not installed on this machine.", name, version)
-}
-
-// inventory is what can be served here.
-func (k *Keeper) inventory(ctx context.Context) backend.Inventory {
-	inventory := backend.Inventory{Hosts: append([]string{k.Host, "localhost", "127.0.0.1"}, k.Listen...)}
-	for name := range k.Engines {
-		for _, i := range k.found.of(ctx, name) {
-			inventory.Engines = append(inventory.Engines, backend.EngineVersion{Engine: name, Version: i.Version, FullVersion: i.FullVersion})
-		}
-	}
-	return inventory
-}
-
-// stopAll ends all engines in an orderly way, and then the keeper.
-func (k *Keeper) stopAll() error {
-	k.mu.Lock()
-	k.stopping = true // no supervisor begins any more
-	k.mu.Unlock()
-	defer k.stop(errStop) // last, so that who asked is answered
-	k.endLife()
-	k.running.Wait()
-	var all errgroup.Group
-	for _, s := range k.supervisors {
-		all.Go(func() error {
-			if err := s.stopNode(); err != nil {
-				return fmt.Errorf("stop instance %s: %w", s.id, err)
-			}
-			return nil
-		})
-	}
-	return all.Wait()
-}
-
-// StopEngines ends the engines of a data directory that have lost their keeper, and returns how many
-// they were. It is ErrKept if they have one: then that is to be asked.
-func StopEngines(dataDir string, engines map[string]engine.Engine) (count int, err error) {
-	c := Config{DataDir: dataDir, Engines: engines, Log: slog.New(slog.DiscardHandler)}
-	if _, err := os.Stat(c.recordsDir()); errors.Is(err, fs.ErrNotExist) {
-		return 0, nil
-	}
-	unlock, err := c.lock()
-	if err != nil {
-		return 0, err
-	}
-	defer unlock()
-	records, err := c.load()
-	if err != nil {
-		return 0, err
-	}
-	k := &Keeper{Config: c}
-	for _, r := range records {
-		s := newSupervisor(k, r)
-		p, err := s.find()
-		if err == nil && p != nil {
-			count++
-			err = errors.Join(s.end(p), p.Close())
-		}
-		if err != nil {
-			return count, fmt.Errorf("stop instance %s: %w", s.id, err)
-		}
-	}
-	return count, nil
-}
-
 // statuses lists the status of every instance.
 func (k *Keeper) statuses() []backend.Status {
 	k.mu.Lock()
@@ -392,6 +228,3 @@ func (k *Keeper) statuses() []backend.Status {
 	}
 	return list
 }
-
-// stopGrace is how long an engine may take to end in an orderly way.
-const stopGrace = 20 * time.Second

@@ -26,8 +26,10 @@ func (c Config) runDir(r record) string {
 	if r.Port == 0 {
 		return c.dir("run", string(r.Spec.Instance))
 	}
-	return c.dir("run", strconv.Itoa(r.Port))
+	return c.portDir(r.Port)
 }
+
+func (c Config) portDir(port int) string { return c.dir("run", strconv.Itoa(port)) }
 
 func (s *supervisor) engine() engine.Engine { return s.k.Engines[s.current().Spec.Engine] }
 
@@ -117,7 +119,7 @@ func (s *supervisor) start(n engine.Node) (*process.Process, error) {
 // awaitPIDFile waits until the process can be found by whoever comes after us.
 func (s *supervisor) awaitPIDFile(p *process.Process) error {
 	for {
-		if pid, err := s.readPIDFile(); err != nil || pid == p.PID {
+		if pid, err := s.readPIDFile(); pid == p.PID || err != nil && !errors.Is(err, errNoPID) {
 			return err
 		}
 		select {
@@ -140,6 +142,7 @@ func (s *supervisor) adopt() (*process.Process, error) {
 		return p, nil
 	}
 	defer p.Close()
+	s.enter(backend.Starting, "The engine is started again, because its settings have changed.")
 	if err := s.end(p); err != nil {
 		return nil, err
 	}
@@ -149,12 +152,12 @@ func (s *supervisor) adopt() (*process.Process, error) {
 // find returns the process that the pid file names, if it is the node's: a pid may have come to mean
 // another process since. If there is none, it is nil and the pid file is gone.
 func (s *supervisor) find() (*process.Process, error) {
-	pid, err := s.readPIDFile()
+	pid, err := s.readWrittenPIDFile()
 	if err != nil || pid == 0 {
 		return nil, err
 	}
 	p, err := process.Open(pid)
-	if err == nil && p.WorksIn(s.k.instanceDir(s.id)) {
+	if err == nil && s.isOurs(pid) {
 		return p, nil
 	}
 	if p != nil {
@@ -166,21 +169,35 @@ func (s *supervisor) find() (*process.Process, error) {
 	return nil, os.Remove(s.pidFile())
 }
 
-// readPIDFile is 0 if there is no file. A process that has made the file and not yet written into it
-// is given a moment; after a power failure nobody will.
+// errNoPID is that of a pid file that is made and not written yet, or that a power failure has emptied.
+var errNoPID = errors.New("no pid in the pid file")
+
+// readPIDFile is 0 if there is no file.
 func (s *supervisor) readPIDFile() (int, error) {
-	for range 100 {
-		text, err := readSmall(s.pidFile())
-		if errors.Is(err, fs.ErrNotExist) {
-			return 0, nil
+	text, err := readSmall(s.pidFile())
+	if errors.Is(err, fs.ErrNotExist) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, err
+	}
+	if pid, err := strconv.Atoi(strings.TrimSpace(string(text))); err == nil && pid > 0 {
+		return pid, nil
+	}
+	return 0, errNoPID
+}
+
+// writingPatience is how long a process on a busy machine may take between making the file and writing
+// into it.
+const writingPatience = 2 * time.Second
+
+// readWrittenPIDFile is readPIDFile for whoever comes after a crash. A file that stays without a pid is
+// removed: nobody is about to write into it.
+func (s *supervisor) readWrittenPIDFile() (int, error) {
+	for begun := time.Now(); time.Since(begun) < writingPatience; time.Sleep(time.Millisecond) {
+		if pid, err := s.readPIDFile(); !errors.Is(err, errNoPID) {
+			return pid, err
 		}
-		if err != nil {
-			return 0, err
-		}
-		if pid, err := strconv.Atoi(strings.TrimSpace(string(text))); err == nil && pid > 0 {
-			return pid, nil
-		}
-		time.Sleep(time.Millisecond)
 	}
 	return 0, os.Remove(s.pidFile())
 }
@@ -208,9 +225,10 @@ func (s *supervisor) endRemnants() error {
 	if err != nil {
 		return err
 	}
+	programs := resolved(r.Installation.Dir) + "/"
 	for _, e := range entries {
 		pid, err := strconv.Atoi(e.Name())
-		if err != nil || !s.isRemnant(r, pid) {
+		if err != nil || !s.isRemnant(pid, programs) {
 			continue
 		}
 		p, err := process.Open(pid)
@@ -220,7 +238,7 @@ func (s *supervisor) endRemnants() error {
 		if err != nil {
 			return err
 		}
-		if s.isRemnant(r, pid) { // still: now the pid cannot change hands
+		if s.isRemnant(pid, programs) { // still: now the pid cannot change hands
 			err = s.kill(p)
 		}
 		if err := errors.Join(err, p.Close()); err != nil {
@@ -230,21 +248,20 @@ func (s *supervisor) endRemnants() error {
 	return nil
 }
 
-func (s *supervisor) isRemnant(r record, pid int) bool {
-	proc := filepath.Join("/proc", strconv.Itoa(pid))
-	info, err := os.Stat(proc)
-	if err != nil {
-		return false
-	}
+func (s *supervisor) isRemnant(pid int, programs string) bool {
+	program, err := os.Readlink(filepath.Join("/proc", strconv.Itoa(pid), "exe"))
+	return err == nil && strings.HasPrefix(program, programs) && s.isOurs(pid)
+}
+
+// isOurs tells whether a process is of the instance's user and works in its directory.
+func (s *supervisor) isOurs(pid int) bool {
 	owner := uint32(os.Geteuid())
-	if r.UID != 0 {
+	if r := s.current(); r.UID != 0 {
 		owner = r.UID
 	}
-	program, err := os.Readlink(filepath.Join(proc, "exe"))
-	if err != nil || info.Sys().(*syscall.Stat_t).Uid != owner || !strings.HasPrefix(program, resolved(r.Installation.Dir)+"/") {
-		return false
-	}
-	return process.WorksIn(pid, s.k.instanceDir(s.id))
+	var stat syscall.Stat_t
+	err := syscall.Stat(filepath.Join("/proc", strconv.Itoa(pid)), &stat)
+	return err == nil && stat.Uid == owner && process.WorksIn(pid, s.k.instanceDir(s.id))
 }
 
 // resolved is dir without symbolic links, as the kernel names programs.

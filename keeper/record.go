@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 
 	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/backend"
@@ -36,10 +37,15 @@ func (c Config) save(r record) error {
 	if err != nil {
 		return fmt.Errorf("encode record of %s: %w", r.Spec.Instance, err)
 	}
-	return atomicfile.Write(c.recordPath(r.Spec.Instance), encoded, 0o600)
+	err = atomicfile.Write(c.recordPath(r.Spec.Instance), encoded, 0o600)
+	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
+		return backstay.Wrapf(err, backstay.Unavailable, "The disk is full: ask the operator for more room.")
+	}
+	return err
 }
 
 // load reads all records. One that cannot be read is left alone, and told of: the others must live.
+// What a keeper left that was killed while it wrote one is removed. The lock is held.
 func (c Config) load() ([]record, error) {
 	entries, err := os.ReadDir(c.recordsDir())
 	if err != nil {
@@ -47,8 +53,14 @@ func (c Config) load() ([]record, error) {
 	}
 	var records []record
 	for _, e := range entries {
+		if strings.HasPrefix(e.Name(), ".") {
+			if err := os.Remove(filepath.Join(c.recordsDir(), e.Name())); err != nil {
+				return nil, err
+			}
+			continue
+		}
 		id, ok := strings.CutSuffix(e.Name(), ".json")
-		if !ok || strings.HasPrefix(id, ".") {
+		if !ok {
 			continue
 		}
 		r, err := c.loadOne(backstay.InstanceID(id))

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"math"
 	"net"
 	"net/http"
 	"os"
@@ -95,7 +96,7 @@ func (k *Keeper) routes() http.Handler {
 	handle("GET /v1/keeper", func(*http.Request) (any, error) {
 		return Info{Protocol: Protocol, Version: k.Version, PID: os.Getpid()}, nil
 	})
-	handle("GET /v1/inventory", func(r *http.Request) (any, error) { return k.inventory(r.Context()), nil })
+	handle("GET /v1/inventory", func(r *http.Request) (any, error) { return k.inventory(r.Context()) })
 	handle("POST /v1/admission", k.answerAdmission)
 	handle("GET /v1/instances", func(*http.Request) (any, error) { return k.statuses(), nil })
 	handle("PUT /v1/instances/{id}", k.answerApply)
@@ -189,7 +190,7 @@ func (k *Keeper) answerStatus(r *http.Request) (any, error) {
 	after := int64(0)
 	if text := r.URL.Query().Get("after"); text != "" {
 		var err error
-		if after, err = strconv.ParseInt(text, 10, 64); err != nil {
+		if after, err = strconv.ParseInt(text, 10, 64); err != nil || after < 0 || after == math.MaxInt64 {
 			return nil, backstay.Errorf(backstay.Invalid, "after: want a revision, not %q.", text)
 		}
 	}
@@ -200,6 +201,7 @@ func (k *Keeper) answerStatus(r *http.Request) (any, error) {
 		if err != nil {
 			return nil, err
 		}
+		s.surpass(after)
 		status, changed := s.look()
 		if status.Revision > after || ctx.Err() != nil {
 			return status, nil

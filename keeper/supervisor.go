@@ -5,13 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"sync"
 	"time"
 
 	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/backend"
-	"github.com/backstay/backstay/engine"
 	"github.com/backstay/backstay/internal/atomicfile"
 	"github.com/backstay/backstay/internal/process"
 	"github.com/backstay/backstay/internal/step"
@@ -35,6 +33,9 @@ func newSupervisor(k *Keeper, r record) *supervisor {
 	s.status = backend.Status{
 		Instance: s.id, Revision: time.Now().UnixNano(), Generation: r.Reached, Wanted: r.Spec.Generation,
 		Phase: backend.Preparing, Message: "The data directory is being prepared.", SocketDir: k.runDir(r),
+	}
+	if r.Reached > 0 { // most often it runs, and no user has noticed anything
+		s.status.Phase, s.status.Message = backend.Starting, "The keeper has been started, and looks for the engine."
 	}
 	if r.Port != 0 {
 		s.status.Endpoint = backstay.Endpoint{Host: k.Host, Port: r.Port}
@@ -62,19 +63,34 @@ func (s *supervisor) report(change func(*backend.Status)) {
 	defer s.mu.Unlock()
 	before := s.status
 	change(&s.status)
-	if s.status == before {
-		return
+	if s.status != before {
+		s.publish(max(before.Revision+1, time.Now().UnixNano()))
 	}
-	s.status.Revision = max(before.Revision+1, time.Now().UnixNano())
+}
+
+// surpass makes the revision greater than one that somebody has seen: an earlier keeper gave it,
+// before the clock was set back.
+func (s *supervisor) surpass(seen int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.status.Revision < seen {
+		s.publish(seen + 1)
+	}
+}
+
+// publish wakes those who wait for a newer status. s.mu is held.
+func (s *supervisor) publish(revision int64) {
+	s.status.Revision = revision
 	close(s.changed)
 	s.changed = make(chan struct{})
 }
 
+// enter reports a phase in which nobody is served.
 func (s *supervisor) enter(p backend.Phase, format string, args ...any) {
-	s.report(func(st *backend.Status) { st.Phase, st.Message = p, fmt.Sprintf(format, args...) })
+	s.report(func(st *backend.Status) { st.Phase, st.Message, st.PID = p, fmt.Sprintf(format, args...), 0 })
 }
 
-// amend changes the record on disk, then in memory, then wakes run.
+// amend changes the record on disk, then in memory.
 func (s *supervisor) amend(change func(*record)) error {
 	s.mu.Lock()
 	r := s.record
@@ -150,7 +166,7 @@ func (s *supervisor) run(ctx context.Context) {
 				return
 			}
 			s.k.Log.Error("an instance could not be removed; it is tried again", "instance", s.id, "error", err)
-		} else if err := s.keep(ctx, &b); err == nil || ctx.Err() != nil {
+		} else if err := s.keep(ctx, &b); err == nil || errors.Is(err, errAmended) || ctx.Err() != nil {
 			continue
 		} else {
 			s.fail(err, b.peek())
@@ -216,143 +232,6 @@ func (s *supervisor) keep(ctx context.Context, b *backoff) error {
 	return nil
 }
 
-// bringUpSteps end with a running engine of the wanted generation: one that runs already is left
-// alone, whoever started it.
-func (s *supervisor) bringUpSteps(p **process.Process) []step.Step {
-	var n engine.Node
-	release := func() {}
-	return []step.Step{
-		{Name: "keeper.prepared", Do: func(ctx context.Context) (err error) {
-			if s.engine() == nil {
-				return backstay.Errorf(backstay.Unavailable, "This build of Backstay has no engine %s.", s.current().Spec.Engine)
-			}
-			if *p, err = s.adopt(); err != nil {
-				return err
-			}
-			if *p != nil {
-				n, err = s.node(s.current())
-				return err
-			}
-			if err := s.k.slots.Acquire(ctx, 1); err != nil {
-				return err
-			}
-			release = sync.OnceFunc(func() { s.k.slots.Release(1) })
-			if n, err = s.prepare(ctx); err != nil {
-				release()
-			}
-			return err
-		}},
-		{Name: "keeper.started", Do: func(context.Context) (err error) {
-			if *p != nil {
-				return nil
-			}
-			s.enter(backend.Starting, "%s %s is starting.", s.current().Spec.Engine, n.Installation.FullVersion)
-			if *p, err = s.start(n); err != nil {
-				release()
-			}
-			return err
-		}},
-		{Name: "keeper.serving", Do: func(ctx context.Context) error {
-			defer release()
-			return s.awaitService(ctx, n, *p)
-		}},
-		{Name: "keeper.reached", Do: func(context.Context) error { return s.reached(n, *p) }},
-	}
-}
-
-// prepare makes the directories of an instance and the data in it, as the record says at this moment:
-// what is wanted may change meanwhile.
-func (s *supervisor) prepare(ctx context.Context) (n engine.Node, err error) {
-	r := s.current()
-	if r.Reached == 0 {
-		s.enter(backend.Preparing, "The data directory is being prepared.")
-	}
-	if r.Installation, err = s.k.found.find(ctx, r.Spec.Engine, r.Spec.Version); err != nil {
-		return n, err
-	}
-	if n, err = s.node(r); err != nil {
-		return n, err
-	}
-	if err := s.makeDirs(n); err != nil {
-		return n, err
-	}
-	if err := s.endRemnants(); err != nil {
-		return n, err
-	}
-	if err := s.engine().Prepare(ctx, n); err != nil {
-		return n, err
-	}
-	return n, s.amend(func(now *record) { now.Started, now.Installation = r.Spec.Generation, r.Installation })
-}
-
-// makeDirs makes what the engine finds. Only the directory for its sockets is its own: in one that it
-// could write to, it could lead us elsewhere by symbolic links.
-func (s *supervisor) makeDirs(n engine.Node) error {
-	if err := makeDir(s.k.instanceDir(s.id), throughMode()); err != nil {
-		return err
-	}
-	if err := makeDir(filepath.Dir(n.LogFile), 0o700); err != nil {
-		return err
-	}
-	if err := makeDir(n.RunDir, 0o700); err != nil || n.Account == nil {
-		return err
-	}
-	return os.Lchown(n.RunDir, int(n.Account.UID), int(n.Account.GID))
-}
-
-// awaitService waits until the engine serves clients, as the Spec wants it.
-func (s *supervisor) awaitService(ctx context.Context, n engine.Node, p *process.Process) error {
-	ctx, cancel := context.WithTimeout(ctx, time.Minute)
-	defer cancel()
-	for delay := 2 * time.Millisecond; ; delay = min(delay*5/4, 50*time.Millisecond) {
-		err := s.engine().Probe(ctx, n)
-		if err == nil {
-			break
-		}
-		select {
-		case <-p.Done():
-			return s.explain()
-		case <-ctx.Done():
-			return backstay.Wrapf(errors.Join(err, ctx.Err()), backstay.Unavailable, "The engine runs but does not answer.")
-		case <-time.After(delay):
-		}
-	}
-	c, ok := s.engine().(engine.Configurer)
-	if !ok {
-		return nil
-	}
-	return c.Configure(ctx, n)
-}
-
-// reached records that the wanted generation serves, and tells it.
-func (s *supervisor) reached(n engine.Node, p *process.Process) error {
-	r := s.current()
-	if r.Reached != r.Started {
-		if err := s.amend(func(r *record) { r.Reached = r.Started }); err != nil {
-			return err
-		}
-	}
-	s.report(func(st *backend.Status) {
-		st.Generation, st.Phase, st.PID = r.Started, backend.Running, p.PID
-		st.Message = fmt.Sprintf("%s %s is running.", r.Spec.Engine, n.Installation.FullVersion)
-	})
-	return nil
-}
-
-// explain tells why the engine ended.
-func (s *supervisor) explain() error {
-	reason := ""
-	if e, ok := s.engine().(engine.Explainer); ok {
-		if n, err := s.node(s.current()); err == nil {
-			reason = e.Explain(n)
-		}
-	}
-	if reason == "" {
-		return backstay.Errorf(backstay.Unavailable, "The engine ended.")
-	}
-	return backstay.Errorf(backstay.Unavailable, "The engine ended: %s.", reason)
-}
-
 // removeSteps end with nothing left of the instance, its record last.
 func (s *supervisor) removeSteps() []step.Step {
 	return []step.Step{
@@ -372,20 +251,4 @@ func StepNames() []string {
 	names = append(names, step.Names(s.bringUpSteps(nil))...)
 	names = append(names, step.Names(s.removalWishSteps())...)
 	return append(names, step.Names(s.removeSteps())...)
-}
-
-// backoff grows from nothing to half a minute.
-type backoff struct{ failures int }
-
-func (b backoff) peek() time.Duration {
-	if b.failures == 0 {
-		return 0
-	}
-	return min(25*time.Millisecond<<min(b.failures-1, 20), 30*time.Second)
-}
-
-func (b *backoff) next() time.Duration {
-	d := b.peek()
-	b.failures++
-	return d
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"os/exec"
@@ -69,44 +70,70 @@ func (l *Launcher) follow(ctx context.Context) error {
 	return nil
 }
 
-func (l *Launcher) ensure(ctx context.Context) (info, error) {
+// ensure leaves no process behind that it has started and that is not the keeper: one that is still
+// coming up could become it when nobody wants any.
+func (l *Launcher) ensure(ctx context.Context) (k info, err error) {
 	ctx, cancel := context.WithTimeout(ctx, startPatience)
 	defer cancel()
-	var ended <-chan struct{} // closed when the one that we have started has ended
+	var ours *candidate
+	defer func() { ours.leave(k.PID) }()
 	for {
+		pause := 5 * time.Millisecond
 		k, err := l.Backend.ask(ctx)
 		switch {
 		case err == nil && k.Version == l.Version:
 			return k, nil
 		case err == nil:
-			l.Log.Info("a keeper of another build makes room for ours", "pid", k.PID, "version", k.Version)
-			if err := l.Backend.try(ctx, "POST", "exit", nil, nil); err != nil {
-				return k, err
+			if err := l.dismiss(ctx, k); err != nil {
+				return info{}, err
 			}
 		case ctx.Err() != nil:
-			return k, l.failure(ctx.Err())
-		case ended == nil:
-			if ended, err = l.launch(); err != nil {
-				return k, err
+			return info{}, l.failure(ours, ctx.Err())
+		case ours == nil:
+			if ours, err = l.launch(); err != nil {
+				return info{}, err
 			}
-		case isClosed(ended):
-			if ended, err = nil, l.failure(nil); !l.lostRace() {
-				return k, err
+		case ours.hasEnded():
+			if !l.lostRace(ours) {
+				return info{}, l.failure(ours, nil)
 			}
+			ours, pause = nil, 100*time.Millisecond // who has won is about to answer, or to end
 		}
 		select {
 		case <-ctx.Done():
-		case <-time.After(5 * time.Millisecond):
+		case <-time.After(pause):
 		}
 	}
 }
 
-func (l *Launcher) launch() (ended <-chan struct{}, err error) {
+// dismiss asks a keeper to exit. One that does not answer any more has.
+func (l *Launcher) dismiss(ctx context.Context, k info) error {
+	l.Log.Info("a keeper of another build makes room for ours", "pid", k.PID, "version", k.Version)
+	err := l.Backend.try(ctx, "POST", "exit", nil, nil)
+	var silence *silenceError
+	if errors.As(err, &silence) {
+		return nil
+	}
+	return err
+}
+
+// candidate is a process that may become the keeper.
+type candidate struct {
+	process *os.Process
+	ended   chan struct{}
+	logFrom int64 // where what it says begins
+}
+
+func (l *Launcher) launch() (*candidate, error) {
 	log, err := os.OpenFile(l.LogPath, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
 	if err != nil {
 		return nil, err
 	}
 	defer log.Close()
+	before, err := log.Stat()
+	if err != nil {
+		return nil, err
+	}
 	cmd := exec.Command(l.Command[0], l.Command[1:]...)
 	cmd.Dir = "/"
 	cmd.Stdout, cmd.Stderr = log, log
@@ -114,40 +141,67 @@ func (l *Launcher) launch() (ended <-chan struct{}, err error) {
 	if err := cmd.Start(); err != nil {
 		return nil, err
 	}
-	done := make(chan struct{})
+	c := &candidate{process: cmd.Process, ended: make(chan struct{}), logFrom: before.Size()}
 	go func() {
 		cmd.Wait()
-		close(done)
+		close(c.ended)
 	}()
-	return done, nil
+	return c, nil
 }
 
-func isClosed(c <-chan struct{}) bool {
+func (c *candidate) hasEnded() bool {
 	select {
-	case <-c:
+	case <-c.ended:
 		return true
 	default:
 		return false
 	}
 }
 
+// leave ends the candidate, if there is one, unless it is the keeper.
+func (c *candidate) leave(keeper int) {
+	if c == nil || c.process.Pid == keeper {
+		return
+	}
+	c.process.Kill() // it is built to bear that; if it has ended already, all the better
+	<-c.ended
+}
+
 // anotherKeeper is what a keeper says that finds its data directory kept already, as by one that is
 // just about to end.
 const anotherKeeper = "another keeper keeps"
 
-func (l *Launcher) lostRace() bool { return bytes.Contains(l.lastLine(), []byte(anotherKeeper)) }
-
-// failure tells why no keeper came up, with the last thing that one said.
-func (l *Launcher) failure(cause error) error {
-	err := fmt.Errorf("the keeper does not start: %s (all of it is in %s)", l.lastLine(), l.LogPath)
-	return errors.Join(err, cause)
+func (l *Launcher) lostRace(c *candidate) bool {
+	return bytes.Contains(l.said(c.logFrom), []byte(anotherKeeper))
 }
 
-func (l *Launcher) lastLine() []byte {
-	text, err := os.ReadFile(l.LogPath)
+// failure tells why no keeper came up, with the last thing that one said.
+func (l *Launcher) failure(c *candidate, cause error) error {
+	var from int64
+	if c != nil {
+		from = c.logFrom
+	}
+	text := bytes.TrimSpace(l.said(from))
+	last := text[bytes.LastIndexByte(text, '\n')+1:]
+	return errors.Join(fmt.Errorf("the keeper does not start: %s (all of it is in %s)", last, l.LogPath), cause)
+}
+
+// said is the end of the log, from there on.
+func (l *Launcher) said(from int64) []byte {
+	const enough = 64 << 10
+	log, err := os.Open(l.LogPath)
 	if err != nil {
 		return nil
 	}
-	text = bytes.TrimSpace(text)
-	return text[bytes.LastIndexByte(text, '\n')+1:]
+	defer log.Close()
+	info, err := log.Stat()
+	if err != nil {
+		return nil
+	}
+	from = max(from, info.Size()-enough)
+	text, err := io.ReadAll(io.NewSectionReader(log, from, enough))
+	if err != nil {
+		return nil
+	}
+	return text
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"log/slog"
 	"os"
-	"os/signal"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -16,31 +15,14 @@ import (
 	"github.com/backstay/backstay/keeper/keepertest"
 )
 
-// TestMain lets the test binary be the keeper that a Launcher starts.
-func TestMain(m *testing.M) {
-	dir, version := os.Getenv("BACKSTAY_TEST_DATA"), os.Getenv("BACKSTAY_TEST_VERSION")
-	if dir == "" {
-		os.Exit(m.Run())
-	}
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
-	defer stop()
-	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
-	if err := keeper.Run(ctx, keeper.Config{DataDir: dir, Version: version, Ports: keeper.PortRange{First: 1024, Last: 1024}, Log: log}); err != nil {
-		log.Error(err.Error())
-		os.Exit(1)
-	}
-}
+func TestMain(m *testing.M) { os.Exit(keepertest.Main(m)) }
 
 // launcher starts keepers of that version on the data directory of c.
 func launcher(t *testing.T, c keeper.Config, version string) *local.Launcher {
 	t.Helper()
-	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
+	c.Version = version
 	l := &local.Launcher{
-		Backend: local.New(filepath.Join(c.DataDir, "keeper", "keeper.sock")),
-		Command: []string{"/usr/bin/env", "BACKSTAY_TEST_DATA=" + c.DataDir, "BACKSTAY_TEST_VERSION=" + version, self},
+		Backend: local.New(keepertest.Socket(c)), Command: keepertest.Command(t, c, ""),
 		LogPath: filepath.Join(c.DataDir, "keeper.log"), Version: version, Log: slog.New(slog.NewTextHandler(t.Output(), nil)),
 	}
 	t.Cleanup(func() {

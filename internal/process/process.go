@@ -82,15 +82,12 @@ func (p *Process) Signal(s syscall.Signal) error {
 // Close lets go of the process, which runs on.
 func (p *Process) Close() error { return p.file.Close() }
 
-// WorksIn tells whether the process's working directory is dir or below it.
-func (p *Process) WorksIn(dir string) bool { return WorksIn(p.PID, dir) }
-
 // WorksIn tells whether the working directory of the process that has the pid now is dir or below it.
 func WorksIn(pid int, dir string) bool {
 	cwd, err := os.Readlink(fmt.Sprintf("/proc/%d/cwd", pid))
 	if err != nil {
 		return false
 	}
-	rel, err := filepath.Rel(dir, cwd)
+	rel, err := filepath.Rel(dir, strings.TrimSuffix(cwd, " (deleted)")) // so the kernel names what is gone
 	return err == nil && rel != ".." && !strings.HasPrefix(rel, "../")
 }

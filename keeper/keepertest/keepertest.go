@@ -1,11 +1,15 @@
-// Package keepertest runs keepers for tests of those who stand on one: in this process, with the real
-// PostgreSQL, on ports and a directory of their own.
+// Package keepertest runs keepers for tests of those who stand on one, with the real PostgreSQL, on
+// ports and a directory of their own: in this process, or in one that can be killed.
 package keepertest
 
 import (
 	"context"
 	"log/slog"
+	"os"
+	"os/exec"
 	"path/filepath"
+	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -17,15 +21,17 @@ import (
 )
 
 // Config is that of a keeper with room for a number of instances. Engines that it leaves running end
-// with the test.
+// with the test, or with this process.
 func Config(t testing.TB, room int) keeper.Config {
 	t.Helper()
-	first, _ := testkit.Ports(t, room)
+	first, last := testkit.Ports(t, room)
 	c := keeper.Config{
 		DataDir: testkit.Dir(t), Engines: map[string]engine.Engine{"postgres": postgres.Engine{}},
-		Host: "localhost", Listen: []string{"127.0.0.1"}, Ports: keeper.PortRange{First: first, Last: first + room - 1},
+		Host: "localhost", Listen: []string{"127.0.0.1"}, Ports: keeper.PortRange{First: first, Last: last},
 		Version: "test", Log: slog.New(slog.NewTextHandler(t.Output(), nil)),
 	}
+	shareGolden(t, c.DataDir)
+	leash(t, c.DataDir)
 	t.Cleanup(func() {
 		if _, err := keeper.StopEngines(c.DataDir, c.Engines); err != nil {
 			t.Errorf("stop engines: %v", err)
@@ -34,29 +40,94 @@ func Config(t testing.TB, room int) keeper.Config {
 	return c
 }
 
+// golden is the cache that the keepers of this process share: making it takes longer than most tests.
+var golden struct {
+	sync.Mutex
+	users int
+	dir   string
+}
+
+func shareGolden(t testing.TB, dataDir string) {
+	t.Helper()
+	golden.Lock()
+	defer golden.Unlock()
+	if golden.users == 0 {
+		dir, err := os.MkdirTemp("/tmp", "bs-")
+		if err != nil {
+			t.Fatal(err)
+		}
+		golden.dir = dir
+	}
+	golden.users++
+	t.Cleanup(func() {
+		golden.Lock()
+		defer golden.Unlock()
+		if golden.users--; golden.users > 0 {
+			return
+		}
+		if err := os.RemoveAll(golden.dir); err != nil {
+			t.Error(err)
+		}
+	})
+	cache := filepath.Join(dataDir, "cache")
+	if err := os.Mkdir(cache, 0o711); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(golden.dir, filepath.Join(cache, "postgres")); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// sweep ends the engines of the data directory "$0", and removes it, if nobody says that all is well.
+const sweep = `read -r _ && exit; for f in "$0"/run/*/node.pid; do kill -QUIT "$(cat "$f")"; done; rm -rf "$0" "$1"`
+
+// leash has a process look after the data directory if this one is killed.
+func leash(t testing.TB, dataDir string) {
+	t.Helper()
+	sweeper := exec.Command("/bin/sh", "-c", sweep, dataDir, golden.dir)
+	sweeper.Dir, sweeper.SysProcAttr = "/", &syscall.SysProcAttr{Setsid: true}
+	end, err := sweeper.StdinPipe()
+	if err == nil {
+		err = sweeper.Start()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if _, err := end.Write([]byte("all is well\n")); err != nil {
+			t.Error(err)
+		}
+		sweeper.Wait()
+	})
+}
+
 // Run runs a keeper until the test ends, or until stop is called, which leaves its engines running.
 func Run(t testing.TB, c keeper.Config) (b *local.Backend, stop func()) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- keeper.Run(ctx, c) }()
-	b = local.New(filepath.Join(c.DataDir, "keeper", "keeper.sock"))
-	stopped := false
-	stop = func() {
-		if stopped {
-			return
-		}
-		stopped = true
+	stop = sync.OnceFunc(func() {
 		cancel()
 		if err := <-ended; err != nil {
 			t.Errorf("keeper: %v", err)
 		}
-	}
+	})
 	t.Cleanup(stop)
-	ready, done := context.WithTimeout(ctx, 10*time.Second)
-	defer done()
-	if _, err := b.Inventory(ready); err != nil {
+	return connect(t, c), stop
+}
+
+// connect returns when the keeper answers.
+func connect(t testing.TB, c keeper.Config) *local.Backend {
+	t.Helper()
+	b := local.New(Socket(c))
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	if _, err := b.Inventory(ctx); err != nil {
 		t.Fatalf("the keeper does not answer: %v", err)
 	}
-	return b, stop
+	return b
 }
+
+// Socket is where the keeper listens.
+func Socket(c keeper.Config) string { return filepath.Join(c.DataDir, "keeper", "keeper.sock") }

@@ -1,0 +1,118 @@
+package keepertest
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"os"
+	"os/exec"
+	"os/signal"
+	"syscall"
+	"testing"
+
+	"github.com/backstay/backstay/backend/local"
+	"github.com/backstay/backstay/engine"
+	"github.com/backstay/backstay/engine/postgres"
+	"github.com/backstay/backstay/internal/process"
+	"github.com/backstay/backstay/internal/step"
+	"github.com/backstay/backstay/keeper"
+)
+
+// orderVariable tells a process of the test binary that it is to be a keeper, and which.
+const orderVariable = "BACKSTAY_TEST_KEEPER"
+
+type order struct {
+	DataDir  string
+	Ports    keeper.PortRange
+	Version  string
+	DieAfter string // the step behind which it kills itself
+	Test     int    // the process whose end is its own
+}
+
+// Main runs a package's tests, or the keeper that [Command] asks for. Call it as
+//
+//	func TestMain(m *testing.M) { os.Exit(keepertest.Main(m)) }
+func Main(m *testing.M) int {
+	text := os.Getenv(orderVariable)
+	if text == "" {
+		return m.Run()
+	}
+	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
+	var o order
+	err := json.Unmarshal([]byte(text), &o)
+	if err == nil {
+		err = o.run(log)
+	}
+	if err != nil {
+		log.Error(err.Error())
+		return 1
+	}
+	return 0
+}
+
+func (o order) run(log *slog.Logger) error {
+	test, err := process.Open(o.Test)
+	if errors.Is(err, os.ErrProcessDone) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	go func() {
+		<-test.Done()
+		os.Exit(1)
+	}()
+	if o.DieAfter != "" {
+		step.After = func(name string) {
+			if name == o.DieAfter {
+				syscall.Kill(os.Getpid(), syscall.SIGKILL)
+				select {}
+			}
+		}
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+	defer stop()
+	return keeper.Run(ctx, keeper.Config{
+		DataDir: o.DataDir, Engines: map[string]engine.Engine{"postgres": postgres.Engine{}},
+		Host: "localhost", Listen: []string{"127.0.0.1"}, Ports: o.Ports, Version: o.Version, Log: log,
+	})
+}
+
+// Command is the command line of a keeper in a process of its own, which kills itself behind the step
+// dieAfter, if that is not empty. The package must have a TestMain that calls [Main].
+func Command(t testing.TB, c keeper.Config, dieAfter string) []string {
+	t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := json.Marshal(order{DataDir: c.DataDir, Ports: c.Ports, Version: c.Version, DieAfter: dieAfter, Test: os.Getpid()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return []string{"/usr/bin/env", orderVariable + "=" + string(text), self}
+}
+
+// Start runs a keeper in a process of its own until the test ends, kill is called, or it kills itself,
+// which closes ended.
+func Start(t testing.TB, c keeper.Config, dieAfter string) (b *local.Backend, kill func(), ended <-chan struct{}) {
+	t.Helper()
+	command := Command(t, c, dieAfter)
+	cmd := exec.Command(command[0], command[1:]...)
+	cmd.Stderr = t.Output()
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		cmd.Wait() // it is killed
+	}()
+	kill = func() {
+		cmd.Process.Kill()
+		<-done
+	}
+	t.Cleanup(kill)
+	return connect(t, c), kill, done
+}

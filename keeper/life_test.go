@@ -1,0 +1,226 @@
+package keeper_test
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"syscall"
+	"testing"
+
+	"github.com/backstay/backstay/backend"
+	"github.com/backstay/backstay/engine"
+	"github.com/backstay/backstay/engine/postgres"
+	"github.com/backstay/backstay/internal/testkit"
+	"github.com/backstay/backstay/keeper"
+	"github.com/backstay/backstay/keeper/keepertest"
+)
+
+func TestEnginesOutliveTheirKeeper(t *testing.T) {
+	t.Parallel()
+	c := keepertest.Config(t, 1)
+	b, kill, _ := keepertest.Start(t, c, "")
+	spec := mustApply(t, b)
+	session := mustUser(t, b, spec.Instance)
+	before := until(t, b, spec.Instance, running)
+	for _, end := range []struct {
+		how string
+		do  func()
+	}{
+		{"killed", kill},
+		{"asked to exit", func() { request(t, c, "POST", "/v1/exit", "") }},
+	} {
+		end.do()
+		if err := session.Ping(t.Context()); err != nil {
+			t.Fatalf("the session did not outlive a keeper that was %s: %v", end.how, err)
+		}
+		keepertest.Run(t, c)
+		after := until(t, b, spec.Instance, running)
+		if after.PID != before.PID || after.Endpoint != before.Endpoint || after.Revision <= before.Revision {
+			t.Errorf("after the return of a keeper that was %s: %+v, before: %+v", end.how, after, before)
+		}
+		if err := session.Ping(t.Context()); err != nil {
+			t.Errorf("the session did not live through the adoption: %v", err)
+		}
+		before = after
+	}
+}
+
+func TestKilledEngineIsStartedAgain(t *testing.T) {
+	t.Parallel()
+	b, _ := keepertest.Run(t, keepertest.Config(t, 1))
+	spec := mustApply(t, b)
+	before := until(t, b, spec.Instance, running)
+	mustKill(t, before.PID)
+	until(t, b, spec.Instance, func(s backend.Status) bool { return s.Phase == backend.Running && s.PID != before.PID })
+}
+
+func mustKill(t *testing.T, pid int) {
+	t.Helper()
+	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestKilledEngineIsNoticedByItsNextKeeper has the engine die while nobody keeps it, in one session
+// of it a query that does not look up.
+func TestKilledEngineIsNoticedByItsNextKeeper(t *testing.T) {
+	t.Parallel()
+	c := keepertest.Config(t, 1)
+	b, kill, _ := keepertest.Start(t, c, "")
+	spec := mustApply(t, b)
+	session := mustUser(t, b, spec.Instance)
+	before := until(t, b, spec.Instance, running)
+	busy := make(chan error, 1)
+	go func() {
+		_, err := session.Exec(t.Context(), "DO $$ BEGIN LOOP END LOOP; END $$")
+		busy <- err
+	}()
+	kill()
+	mustKill(t, before.PID)
+	keepertest.Run(t, c)
+	until(t, b, spec.Instance, func(s backend.Status) bool { return s.Phase == backend.Running && s.PID != before.PID })
+	if err := <-busy; err == nil {
+		t.Error("the query has ended well")
+	}
+}
+
+// TestLostEngineIsReplaced takes away what an engine is found by: it cannot be adopted any more, and
+// must not stand in the way of another.
+func TestLostEngineIsReplaced(t *testing.T) {
+	t.Parallel()
+	c := keepertest.Config(t, 1)
+	b, stop := keepertest.Run(t, c)
+	spec := mustApply(t, b)
+	before := until(t, b, spec.Instance, running)
+	stop()
+	if err := os.Remove(pidFile(c, before)); err != nil {
+		t.Fatal(err)
+	}
+	keepertest.Run(t, c)
+	until(t, b, spec.Instance, func(s backend.Status) bool { return s.Phase == backend.Running && s.PID != before.PID })
+}
+
+// TestEngineComesUpWhenItCan takes the engine's programs away and brings them back.
+func TestEngineComesUpWhenItCan(t *testing.T) {
+	t.Parallel()
+	c := keepertest.Config(t, 1)
+	root := testkit.Dir(t)
+	c.Engines = map[string]engine.Engine{"postgres": postgres.Engine{Root: root}}
+	b, _ := keepertest.Run(t, c)
+	spec := mustApply(t, b)
+	s := until(t, b, spec.Instance, func(s backend.Status) bool { return s.Phase == backend.Failing })
+	if s.Message != "postgres 15 is not installed on this machine." {
+		t.Errorf("the reason is %q", s.Message)
+	}
+	if err := os.Symlink("/usr/lib/postgresql/15", filepath.Join(root, "15")); err != nil {
+		t.Fatal(err)
+	}
+	until(t, b, spec.Instance, running)
+}
+
+func TestRemoveLeavesNothing(t *testing.T) {
+	t.Parallel()
+	c := keepertest.Config(t, 1)
+	b, _ := keepertest.Run(t, c)
+	spec := mustApply(t, b)
+	mustUser(t, b, spec.Instance)
+	for range 2 {
+		if err := b.Remove(t.Context(), spec.Instance); err != nil {
+			t.Fatal(err)
+		}
+	}
+	awaitGone(t, b, spec.Instance)
+	checkNothingLeft(t, c)
+}
+
+func TestStopEndsEnginesWithClients(t *testing.T) {
+	t.Parallel()
+	c := keepertest.Config(t, 2)
+	b, _ := keepertest.Run(t, c)
+	first, second := mustApply(t, b), mustApply(t, b)
+	mustUser(t, b, first.Instance)
+	pids := []int{until(t, b, first.Instance, running).PID, until(t, b, second.Instance, running).PID}
+	if response := request(t, c, "POST", "/v1/stop", ""); response.StatusCode != http.StatusNoContent {
+		t.Errorf("stop: %s", response.Status)
+	}
+	for _, pid := range pids {
+		if err := syscall.Kill(pid, 0); !errors.Is(err, syscall.ESRCH) {
+			t.Errorf("engine %d outlived stop: %v", pid, err)
+		}
+	}
+}
+
+func TestStopEnginesWithoutAKeeper(t *testing.T) {
+	t.Parallel()
+	c := keepertest.Config(t, 1)
+	b, kill, _ := keepertest.Start(t, c, "")
+	spec := mustApply(t, b)
+	mustUser(t, b, spec.Instance)
+	kill()
+	for _, want := range []int{1, 0} {
+		if count, err := keeper.StopEngines(c.DataDir, c.Engines); err != nil || count != want {
+			t.Errorf("StopEngines: %d, %v; want %d", count, err, want)
+		}
+	}
+	if count, err := keeper.StopEngines(filepath.Join(c.DataDir, "none"), c.Engines); err != nil || count != 0 {
+		t.Errorf("StopEngines where nothing is: %d, %v", count, err)
+	}
+}
+
+// TestStrangersAreLeftAlone has pid files name processes that are not engines of ours.
+func TestStrangersAreLeftAlone(t *testing.T) {
+	t.Parallel()
+	c := keepertest.Config(t, 1)
+	b, kill, _ := keepertest.Start(t, c, "")
+	spec := mustApply(t, b)
+	s := until(t, b, spec.Instance, running)
+	kill()
+	stopEngines(t, c)
+	stranger := startIn(t, "/")
+	visitor := stranger // in the instance's directory, as an operator's shell may be, but not of its user
+	if os.Geteuid() == 0 {
+		visitor = startIn(t, filepath.Join(c.DataDir, "instances", string(spec.Instance)))
+	}
+	for _, text := range []string{fmt.Sprint(stranger), fmt.Sprint(visitor), "4194305", ""} {
+		if err := os.WriteFile(pidFile(c, s), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		b, stop := keepertest.Run(t, c)
+		if s := until(t, b, spec.Instance, running); s.PID == stranger || s.PID == visitor {
+			t.Errorf("process %d was adopted", s.PID)
+		}
+		stop()
+		stopEngines(t, c)
+	}
+	for _, pid := range []int{stranger, visitor} {
+		if status, err := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid)); err != nil || string(status) != "sleep\n" {
+			t.Errorf("process %d was killed: %s, %v", pid, status, err)
+		}
+	}
+}
+
+func stopEngines(t *testing.T, c keeper.Config) {
+	t.Helper()
+	if _, err := keeper.StopEngines(c.DataDir, c.Engines); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// startIn runs a process of our own that works in a directory.
+func startIn(t *testing.T, dir string) (pid int) {
+	t.Helper()
+	cmd := exec.Command("sleep", "60")
+	cmd.Dir = dir
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		cmd.Process.Kill()
+		cmd.Wait()
+	})
+	return cmd.Process.Pid
+}
