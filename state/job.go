@@ -3,6 +3,7 @@ package state
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -87,7 +88,7 @@ func (s *Store) RunJobs(ctx context.Context, name string, r Runners) error {
 	client, err := river.NewClient(riverpgxv5.New(bookkeeping), &river.Config{
 		ID:                name,
 		Schema:            jobSchema,
-		Logger:            s.log,
+		Logger:            slog.New(warnings{s.log.Handler()}),
 		Workers:           workers,
 		RetryPolicy:       retryPolicy{},
 		FetchCooldown:     time.Millisecond,
@@ -120,6 +121,17 @@ func (s *Store) bookkeeping(ctx context.Context) (*pgxpool.Pool, error) {
 }
 
 const bookkeepers = 8
+
+// warnings leaves out what the queue says while all is well, every few seconds.
+type warnings struct{ slog.Handler }
+
+func (w warnings) Enabled(ctx context.Context, level slog.Level) bool {
+	return level >= slog.LevelWarn && w.Handler.Enabled(ctx, level)
+}
+
+func (w warnings) WithAttrs(attrs []slog.Attr) slog.Handler { return warnings{w.Handler.WithAttrs(attrs)} }
+
+func (w warnings) WithGroup(name string) slog.Handler { return warnings{w.Handler.WithGroup(name)} }
 
 const (
 	marketQueue = "market"

@@ -51,7 +51,14 @@ func examineAllowList(i engine.Installation) finding {
 }
 
 func examineCF(ctx context.Context, cf cfCLI) finding {
-	out, err := exec.CommandContext(ctx, cf.program, "version").Output()
+	home, err := os.MkdirTemp("", "backstay-doctor-") // cf makes its directory, even to say its version
+	if err != nil {
+		return unknown("cf", err)
+	}
+	defer os.RemoveAll(home)
+	cmd := exec.CommandContext(ctx, cf.program, "version")
+	cmd.Env = append(os.Environ(), "CF_HOME="+home)
+	out, err := cmd.Output()
 	if err != nil {
 		return finding{fair, "cf", "not found beside backstay or on the PATH", "make bin/cf"}
 	}
