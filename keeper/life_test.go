@@ -13,6 +13,7 @@ import (
 	"github.com/backstay/backstay/backend"
 	"github.com/backstay/backstay/engine"
 	"github.com/backstay/backstay/engine/postgres"
+	"github.com/backstay/backstay/internal/process"
 	"github.com/backstay/backstay/internal/testkit"
 	"github.com/backstay/backstay/keeper"
 	"github.com/backstay/backstay/keeper/keepertest"
@@ -21,7 +22,7 @@ import (
 func TestEnginesOutliveTheirKeeper(t *testing.T) {
 	t.Parallel()
 	c := keepertest.Config(t, 1)
-	b, kill, _ := keepertest.Start(t, c, "")
+	b, kill, ended := keepertest.Start(t, c, "")
 	spec := mustApply(t, b)
 	session := mustUser(t, b, spec.Instance)
 	before := until(t, b, spec.Instance, running)
@@ -29,14 +30,15 @@ func TestEnginesOutliveTheirKeeper(t *testing.T) {
 		how string
 		do  func()
 	}{
-		{"killed", kill},
 		{"asked to exit", func() { request(t, c, "POST", "/v1/exit", "") }},
+		{"killed", func() { kill() }},
 	} {
 		end.do()
+		<-ended
 		if err := session.Ping(t.Context()); err != nil {
 			t.Fatalf("the session did not outlive a keeper that was %s: %v", end.how, err)
 		}
-		keepertest.Run(t, c)
+		_, kill, ended = keepertest.Start(t, c, "")
 		after := until(t, b, spec.Instance, running)
 		if after.PID != before.PID || after.Endpoint != before.Endpoint || after.Revision <= before.Revision {
 			t.Errorf("after the return of a keeper that was %s: %+v, before: %+v", end.how, after, before)
@@ -147,7 +149,7 @@ func TestStopEndsEnginesWithClients(t *testing.T) {
 		t.Errorf("stop: %s", response.Status)
 	}
 	for _, pid := range pids {
-		if err := syscall.Kill(pid, 0); !errors.Is(err, syscall.ESRCH) {
+		if _, err := process.Open(pid); !errors.Is(err, os.ErrProcessDone) {
 			t.Errorf("engine %d outlived stop: %v", pid, err)
 		}
 	}
