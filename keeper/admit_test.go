@@ -13,7 +13,7 @@ import (
 
 func TestPortsAreGivenOnceAndUsedUp(t *testing.T) {
 	t.Parallel()
-	const room = 3
+	const room = 2
 	b, _ := keepertest.Run(t, keepertest.Config(t, room))
 	var all sync.WaitGroup
 	refusals := make(chan error, room+1)

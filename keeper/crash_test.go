@@ -17,30 +17,38 @@ import (
 	"github.com/backstay/backstay/keeper/keepertest"
 )
 
-// TestKeeperDiesBehindEveryStep has an instance led through its life while the keeper is killed behind
-// a step, once for each.
+// TestKeeperDiesBehindEveryStep leads an instance through its life with keepers that die one after the
+// other, each behind the step that comes next.
 func TestKeeperDiesBehindEveryStep(t *testing.T) {
 	t.Parallel()
-	for _, step := range slices.Compact(slices.Sorted(slices.Values(keeper.StepNames()))) {
-		t.Run(step, func(t *testing.T) {
-			t.Parallel()
-			c := keepertest.Config(t, 1)
-			b, _, ended := keepertest.Start(t, c, step)
-			spec := newSpec(t)
-			life := make(chan error, 1)
-			go func() { life <- lead(t.Context(), b, spec) }()
-			select {
-			case <-ended:
-			case <-time.After(limit):
-				t.Fatal("the keeper does not come past the step")
-			}
-			keepertest.Run(t, c)
-			if err := <-life; err != nil {
-				t.Fatal(err)
-			}
-			checkNothingLeft(t, c)
-		})
+	c := keepertest.Config(t, 1)
+	b := local.New(keepertest.Socket(c))
+	life := make(chan error, 1)
+	go func() { life <- lead(t.Context(), b, newSpec(t)) }()
+	for _, step := range stepsOfALife(t) {
+		_, _, ended := keepertest.Start(t, c, step)
+		select {
+		case <-ended:
+		case err := <-life:
+			t.Fatalf("before a keeper came past %s: %v", step, err)
+		}
 	}
+	keepertest.Run(t, c)
+	if err := <-life; err != nil {
+		t.Fatal(err)
+	}
+	checkNothingLeft(t, c)
+}
+
+// stepsOfALife are those of coming up, of coming up again with another Spec, and of removal.
+func stepsOfALife(t *testing.T) []string {
+	t.Helper()
+	names := keeper.StepNames()
+	removal := slices.Index(names, "keeper.removal-written")
+	if removal <= 0 {
+		t.Fatalf("where does removal begin in %q?", names)
+	}
+	return slices.Concat(names[:removal], names)
 }
 
 // TestKeeperDiesAnywhere kills keepers at instants that are no step's end.
@@ -56,7 +64,7 @@ func TestKeeperDiesAnywhere(t *testing.T) {
 	go func() { life <- lead(t.Context(), b, spec) }()
 	for range 12 {
 		select {
-		case <-time.After(rand.N(250 * time.Millisecond)):
+		case <-time.After(rand.N(400 * time.Millisecond)):
 		case err := <-life:
 			if err != nil {
 				t.Fatal(err)

@@ -50,13 +50,44 @@ func TestEnginesOutliveTheirKeeper(t *testing.T) {
 	}
 }
 
-func TestKilledEngineIsStartedAgain(t *testing.T) {
+// TestDeadEngineIsStartedAgain ends one instance's engine in all ways that come to mind.
+func TestDeadEngineIsStartedAgain(t *testing.T) {
 	t.Parallel()
-	b, _ := keepertest.Run(t, keepertest.Config(t, 1))
+	c := keepertest.Config(t, 1)
+	b, stop := keepertest.Run(t, c)
 	spec := mustApply(t, b)
-	before := until(t, b, spec.Instance, running)
-	mustKill(t, before.PID)
-	until(t, b, spec.Instance, func(s backend.Status) bool { return s.Phase == backend.Running && s.PID != before.PID })
+	s := until(t, b, spec.Instance, running)
+	awaitAnother := func() {
+		t.Helper()
+		before := s.PID
+		s = until(t, b, spec.Instance, func(s backend.Status) bool { return s.Phase == backend.Running && s.PID != before })
+	}
+
+	mustKill(t, s.PID)
+	awaitAnother()
+
+	// While nobody keeps it, with a query in the middle that does not look up.
+	busy := make(chan error, 1)
+	session := mustUser(t, b, spec.Instance)
+	go func() {
+		_, err := session.Exec(t.Context(), "DO $$ BEGIN LOOP END LOOP; END $$")
+		busy <- err
+	}()
+	stop()
+	mustKill(t, s.PID)
+	_, stop = keepertest.Run(t, c)
+	awaitAnother()
+	if err := <-busy; err == nil {
+		t.Error("the query has ended well")
+	}
+
+	// What it is found by is lost: it cannot be adopted, and must not stand in the way.
+	stop()
+	if err := os.Remove(pidFile(c, s)); err != nil {
+		t.Fatal(err)
+	}
+	keepertest.Run(t, c)
+	awaitAnother()
 }
 
 func mustKill(t *testing.T, pid int) {
@@ -64,45 +95,6 @@ func mustKill(t *testing.T, pid int) {
 	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
-}
-
-// TestKilledEngineIsNoticedByItsNextKeeper has the engine die while nobody keeps it, in one session
-// of it a query that does not look up.
-func TestKilledEngineIsNoticedByItsNextKeeper(t *testing.T) {
-	t.Parallel()
-	c := keepertest.Config(t, 1)
-	b, kill, _ := keepertest.Start(t, c, "")
-	spec := mustApply(t, b)
-	session := mustUser(t, b, spec.Instance)
-	before := until(t, b, spec.Instance, running)
-	busy := make(chan error, 1)
-	go func() {
-		_, err := session.Exec(t.Context(), "DO $$ BEGIN LOOP END LOOP; END $$")
-		busy <- err
-	}()
-	kill()
-	mustKill(t, before.PID)
-	keepertest.Run(t, c)
-	until(t, b, spec.Instance, func(s backend.Status) bool { return s.Phase == backend.Running && s.PID != before.PID })
-	if err := <-busy; err == nil {
-		t.Error("the query has ended well")
-	}
-}
-
-// TestLostEngineIsReplaced takes away what an engine is found by: it cannot be adopted any more, and
-// must not stand in the way of another.
-func TestLostEngineIsReplaced(t *testing.T) {
-	t.Parallel()
-	c := keepertest.Config(t, 1)
-	b, stop := keepertest.Run(t, c)
-	spec := mustApply(t, b)
-	before := until(t, b, spec.Instance, running)
-	stop()
-	if err := os.Remove(pidFile(c, before)); err != nil {
-		t.Fatal(err)
-	}
-	keepertest.Run(t, c)
-	until(t, b, spec.Instance, func(s backend.Status) bool { return s.Phase == backend.Running && s.PID != before.PID })
 }
 
 // TestEngineComesUpWhenItCan takes the engine's programs away and brings them back.

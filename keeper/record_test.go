@@ -40,7 +40,7 @@ func TestUnreadableRecordsAreLeftAlone(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, bad := range []string{string(text[:len(text)/2]), "", `{"spec": {"instance": "x", "generation": 1}}`} {
+	for i, bad := range []string{string(text[:len(text)/2]), "", `{"spec": {"instance": "x", "generation": 1}}`} {
 		mustWrite(t, recordPath(c, broken.Instance), bad)
 		_, stop := keepertest.Run(t, c)
 		_, err := b.Await(t.Context(), broken.Instance, 0)
@@ -49,14 +49,16 @@ func TestUnreadableRecordsAreLeftAlone(t *testing.T) {
 				t.Errorf("%s: %v, want Unavailable", what, err)
 			}
 		}
-		other := mustApply(t, b)
-		if s, err := b.Await(t.Context(), other.Instance, 0); err != nil || s.Endpoint == before.Endpoint {
-			t.Errorf("another instance has got the endpoint %+v, %v", s.Endpoint, err)
+		if i == 0 {
+			other := mustApply(t, b)
+			if s, err := b.Await(t.Context(), other.Instance, 0); err != nil || s.Endpoint == before.Endpoint {
+				t.Errorf("another instance has got the endpoint %+v, %v", s.Endpoint, err)
+			}
+			if err := end(t.Context(), b, other.Instance); err != nil {
+				t.Error(err)
+			}
 		}
 		until(t, b, sound.Instance, running)
-		if err := end(t.Context(), b, other.Instance); err != nil {
-			t.Error(err)
-		}
 		stop()
 		if after, err := os.ReadFile(recordPath(c, broken.Instance)); err != nil || string(after) != bad {
 			t.Errorf("the record is now %q, %v", after, err)

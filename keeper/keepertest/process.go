@@ -95,7 +95,7 @@ func Command(t testing.TB, c keeper.Config, dieAfter string) []string {
 }
 
 // Start runs a keeper in a process of its own until the test ends, kill is called, or it kills itself,
-// which closes ended.
+// which closes ended. It may do that before it ever answers.
 func Start(t testing.TB, c keeper.Config, dieAfter string) (b *local.Backend, kill func(), ended <-chan struct{}) {
 	t.Helper()
 	command := Command(t, c, dieAfter)
@@ -114,5 +114,5 @@ func Start(t testing.TB, c keeper.Config, dieAfter string) (b *local.Backend, ki
 		<-done
 	}
 	t.Cleanup(kill)
-	return connect(t, c), kill, done
+	return local.New(Socket(c)), kill, done
 }
