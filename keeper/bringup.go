@@ -100,33 +100,58 @@ func (s *supervisor) makeDirs(n engine.Node) error {
 	return os.Lchown(n.RunDir, int(n.Account.UID), int(n.Account.GID))
 }
 
-// errAmended ends the wait for an engine, because what is wanted may have become something else.
-var errAmended = errors.New("the record has changed")
+// Why the wait for an engine ends before it serves.
+var (
+	errAmended = errors.New("the record has changed") // what is wanted may be something else now
+	errEnded   = errors.New("the engine has ended")
+)
 
 // awaitService waits until the engine serves clients, as the Spec wants it.
 func (s *supervisor) awaitService(ctx context.Context, n engine.Node, p *process.Process) error {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
+	ctx, interrupt := context.WithCancelCause(ctx)
+	var watch sync.WaitGroup
+	watch.Go(func() { // an engine that hangs holds up whoever asks it
+		select {
+		case <-p.Done():
+			interrupt(errEnded)
+		case <-s.wake:
+			interrupt(errAmended)
+		case <-ctx.Done():
+		}
+	})
+	err := s.probe(ctx, n)
+	interrupt(nil)
+	watch.Wait()
+	switch cause := context.Cause(ctx); cause {
+	case errEnded:
+		return s.explain()
+	case errAmended:
+		return errAmended
+	case context.DeadlineExceeded:
+		return backstay.Wrapf(errors.Join(err, cause), backstay.Unavailable, "The engine runs but does not answer.")
+	}
+	return err
+}
+
+// probe asks the engine again and again until it serves, and then puts its settings in force.
+func (s *supervisor) probe(ctx context.Context, n engine.Node) error {
 	for delay := 2 * time.Millisecond; ; delay = min(delay*5/4, 50*time.Millisecond) {
 		err := s.engine().Probe(ctx, n)
 		if err == nil {
 			break
 		}
 		select {
-		case <-p.Done():
-			return s.explain()
-		case <-s.wake:
-			return errAmended
 		case <-ctx.Done():
-			return backstay.Wrapf(errors.Join(err, ctx.Err()), backstay.Unavailable, "The engine runs but does not answer.")
+			return err
 		case <-time.After(delay):
 		}
 	}
-	c, ok := s.engine().(engine.Configurer)
-	if !ok {
-		return nil
+	if c, ok := s.engine().(engine.Configurer); ok {
+		return c.Configure(ctx, n)
 	}
-	return c.Configure(ctx, n)
+	return nil
 }
 
 // reached records that the wanted generation serves, and tells it.

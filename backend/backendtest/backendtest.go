@@ -4,6 +4,7 @@ package backendtest
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -39,6 +40,7 @@ func Run(t *testing.T, s Subject) {
 		{"UnknownEngineIsRefused", unknownEngineIsRefused},
 		{"UnknownVersionFails", unknownVersionFails},
 		{"AwaitHonoursItsContext", awaitHonoursItsContext},
+		{"AwaitWakesAtOnce", awaitWakesAtOnce},
 		{"RemoveWhileComingUp", removeWhileComingUp},
 		{"UserOfAnInstanceComingUp", userOfAnInstanceComingUp},
 		{"UsersComeAndGo", usersComeAndGo},
@@ -239,9 +241,47 @@ func awaitHonoursItsContext(t *testing.T, s Subject) {
 	}
 }
 
+// awaitWakesAtOnce: who waits for a status is not left to ask from time to time.
+func awaitWakesAtOnce(t *testing.T, s Subject) {
+	spec := s.spec(t)
+	s.apply(t, spec)
+	status := s.running(t, spec.Instance, 1)
+	ctx, cancel := context.WithTimeout(t.Context(), limit)
+	defer cancel()
+	const waiters = 3
+	woken := make(chan error, waiters)
+	for range waiters {
+		go func() {
+			next, err := s.Backend.Await(ctx, spec.Instance, status.Revision)
+			if err == nil && next.Revision <= status.Revision {
+				err = fmt.Errorf("revision %d came after %d", next.Revision, status.Revision)
+			}
+			woken <- err
+		}()
+	}
+	if err := s.Backend.Remove(t.Context(), spec.Instance); err != nil {
+		t.Fatal(err)
+	}
+	told := time.Now()
+	for range waiters {
+		if err := <-woken; err != nil && backstay.KindOf(err) != backstay.NotFound {
+			t.Error(err)
+		}
+	}
+	if late := time.Since(told); late > 5*time.Second {
+		t.Errorf("the last one was told after %s", late)
+	}
+}
+
 func removeWhileComingUp(t *testing.T, s Subject) {
 	spec := s.spec(t)
 	s.apply(t, spec)
+	if err := s.Backend.Remove(t.Context(), spec.Instance); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Backend.Apply(t.Context(), spec); err != nil { // else it was gone already
+		wantKind(t, "Apply of what is being removed", err, backstay.Busy)
+	}
 	s.remove(t, spec.Instance)
 	// The id may be used anew once it is free.
 	s.apply(t, spec)

@@ -2,15 +2,18 @@ package local_test
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/backstay/backstay/backend/local"
+	"github.com/backstay/backstay/internal/process"
 	"github.com/backstay/backstay/keeper"
 	"github.com/backstay/backstay/keeper/keepertest"
 )
@@ -96,5 +99,53 @@ func TestLauncherSaysWhyThereIsNoKeeper(t *testing.T) {
 	l.Command = []string{"/bin/sh", "-c", "echo the dog ate it >&2; exit 1"}
 	if err := l.Ensure(t.Context()); err == nil || !strings.Contains(err.Error(), "the dog ate it") || !strings.Contains(err.Error(), l.LogPath) {
 		t.Errorf("%v, want the reason, and where all of it is", err)
+	}
+}
+
+// TestLauncherLeavesNoCandidate gives up on a process that does not become the keeper.
+func TestLauncherLeavesNoCandidate(t *testing.T) {
+	t.Parallel()
+	l := launcher(t, keepertest.Config(t, 1), "1")
+	l.Command = []string{"/bin/sh", "-c", "echo $$; exec sleep 60"}
+	ctx, cancel := context.WithCancel(t.Context())
+	ensured := make(chan error, 1)
+	go func() { ensured <- l.Ensure(ctx) }()
+	pid := 0
+	for deadline := time.Now().Add(10 * time.Second); pid == 0 && time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+		text, _ := os.ReadFile(l.LogPath)
+		pid, _ = strconv.Atoi(strings.TrimSpace(string(text)))
+	}
+	cancel()
+	if err := <-ensured; !errors.Is(err, context.Canceled) {
+		t.Errorf("Ensure: %v, want %v", err, context.Canceled)
+	}
+	if _, err := process.Open(pid); !errors.Is(err, os.ErrProcessDone) {
+		t.Errorf("process %d goes on: %v", pid, err)
+	}
+}
+
+// TestLaunchersRace has many find no keeper at once.
+func TestLaunchersRace(t *testing.T) {
+	t.Parallel()
+	c := keepertest.Config(t, 1)
+	pids := make(chan int, 4)
+	for range cap(pids) {
+		l := launcher(t, c, "1")
+		go func() {
+			if err := l.Ensure(t.Context()); err != nil {
+				t.Error(err)
+			}
+			pid, _, err := l.Backend.Keeper(t.Context())
+			if err != nil {
+				t.Error(err)
+			}
+			pids <- pid
+		}()
+	}
+	first := <-pids
+	for range cap(pids) - 1 {
+		if pid := <-pids; pid != first {
+			t.Errorf("keepers %d and %d", first, pid)
+		}
 	}
 }

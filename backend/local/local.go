@@ -21,19 +21,20 @@ import (
 
 // Backend speaks to a keeper. It is safe for concurrent use. While no keeper answers, as between a
 // crash of one and the start of the next, calls wait up to half a minute.
-type Backend struct{ client *http.Client }
+type Backend struct {
+	client   *http.Client
+	patience time.Duration // that a call has with a keeper that does not answer
+}
 
 var _ backend.Backend = (*Backend)(nil)
-
-// keeperPatience is how long a call waits for a keeper that does not answer.
-const keeperPatience = 30 * time.Second
 
 // New returns the backend of the keeper that listens, or will, on the Unix socket at path.
 func New(socket string) *Backend {
 	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return (&net.Dialer{}).DialContext(ctx, "unix", socket)
 	}
-	return &Backend{&http.Client{Transport: &http.Transport{DialContext: dial, MaxIdleConnsPerHost: 16, IdleConnTimeout: 10 * time.Second}}}
+	transport := &http.Transport{DialContext: dial, MaxIdleConnsPerHost: 16, IdleConnTimeout: 10 * time.Second}
+	return &Backend{client: &http.Client{Transport: transport}, patience: 30 * time.Second}
 }
 
 func (b *Backend) Inventory(ctx context.Context) (i backend.Inventory, err error) {
@@ -113,7 +114,7 @@ func userPath(id backstay.InstanceID, name string) string {
 // call asks the keeper, again and again while there is none. Every request means the same when it
 // arrives twice.
 func (b *Backend) call(ctx context.Context, method, path string, body, result any) error {
-	giveUp := time.Now().Add(keeperPatience)
+	giveUp := time.Now().Add(b.patience)
 	for {
 		err := b.try(ctx, method, path, body, result)
 		var silence *silenceError

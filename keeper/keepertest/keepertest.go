@@ -4,10 +4,12 @@ package keepertest
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"sync"
 	"syscall"
 	"testing"
@@ -16,6 +18,7 @@ import (
 	"github.com/backstay/backstay/backend/local"
 	"github.com/backstay/backstay/engine"
 	"github.com/backstay/backstay/engine/postgres"
+	"github.com/backstay/backstay/internal/process"
 	"github.com/backstay/backstay/internal/testkit"
 	"github.com/backstay/backstay/keeper"
 )
@@ -36,8 +39,37 @@ func Config(t testing.TB, room int) keeper.Config {
 		if _, err := keeper.StopEngines(c.DataDir, c.Engines); err != nil {
 			t.Errorf("stop engines: %v", err)
 		}
+		checkNoProcess(t, c.DataDir)
 	})
 	return c
+}
+
+// checkNoProcess looks for what works in the data directory though its engine has ended.
+func checkNoProcess(t testing.TB, dataDir string) {
+	t.Helper()
+	entries, err := os.ReadDir("/proc")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		pid, err := strconv.Atoi(e.Name())
+		if err != nil || !process.WorksIn(pid, dataDir) {
+			continue
+		}
+		p, err := process.Open(pid)
+		if errors.Is(err, os.ErrProcessDone) {
+			continue
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer p.Close()
+		select {
+		case <-p.Done():
+		case <-time.After(5 * time.Second):
+			t.Errorf("process %d has outlived its engine", pid)
+		}
+	}
 }
 
 // golden is the cache that the keepers of this process share: making it takes longer than most tests.
