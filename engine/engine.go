@@ -25,8 +25,8 @@ type Engine interface {
 	// names the reason, when it is the machine's.
 	Prepare(ctx context.Context, n Node) error
 	// Command runs the node in the foreground until SIGTERM, or the signal that a Stopper names, ends
-	// it in an orderly way. It logs to standard error alone. Credentials, session, working directory
-	// and standard files of the process are the caller's.
+	// it in an orderly way. It logs to standard output and error alone. Credentials, session, umask (077),
+	// working directory and standard files of the process are the caller's.
 	Command(n Node) (*exec.Cmd, error)
 	// Probe is nil when the running node serves clients.
 	Probe(ctx context.Context, n Node) error
@@ -50,6 +50,12 @@ type Warmer interface {
 // Explainer is an Engine that can tell from its log why its process ended: one line for the user.
 type Explainer interface {
 	Explain(n Node) string
+}
+
+// Describer is an Engine that tells users in its own words what they have got: Describe is of a node
+// that serves, in one line or several.
+type Describer interface {
+	Describe(n Node) string
 }
 
 // Stopper is an Engine whose process does not end quickly on SIGTERM: PostgreSQL waits for its

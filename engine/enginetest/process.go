@@ -70,6 +70,8 @@ func launch(t testing.TB, e engine.Engine, n engine.Node) *Process {
 		t.Fatal(err)
 	}
 	defer said.Close()
+	cmd.Args = append([]string{"/bin/sh", "-c", `umask 077; exec "$0" "$@"`, cmd.Path}, cmd.Args[1:]...)
+	cmd.Path = "/bin/sh"
 	cmd.Dir = filepath.Dir(n.DataDir)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = nil, said, said
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Pdeathsig: syscall.SIGKILL}

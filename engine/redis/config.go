@@ -1,0 +1,113 @@
+package redis
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"github.com/backstay/backstay/engine"
+)
+
+// Files below the data directory.
+const (
+	configFile      = "redis.conf"
+	usersFile       = "users.acl"       // the server's, once it has run
+	secretFile      = "operator.secret" // what operator proves itself with
+	certificateFile = "server.crt"
+	keyFile         = "server.key"
+)
+
+const (
+	socketName = "redis.sock" // in the node's RunDir
+
+	// reserve is kept free of clients, so that the operator gets in.
+	reserve = 16
+)
+
+// setting is one line of redis.conf.
+type setting struct {
+	name   string
+	values []string
+}
+
+func config(n engine.Node) (string, error) {
+	s, err := parseSettings(n)
+	if err != nil {
+		return "", err
+	}
+	for _, address := range n.Listen {
+		if _, err := netip.ParseAddr(address); err != nil {
+			return "", fmt.Errorf("listen address: %w", err)
+		}
+	}
+	var b strings.Builder
+	b.WriteString("# Written at each start by Backstay: changes made here do not last.\n")
+	for _, line := range append(network(n), keeping(n, s)...) {
+		b.WriteString(line.name)
+		for _, value := range line.values {
+			quoted, err := quote(value)
+			if err != nil {
+				return "", fmt.Errorf("setting %s: %w", line.name, err)
+			}
+			b.WriteString(" " + quoted)
+		}
+		b.WriteString("\n")
+	}
+	return b.String(), nil
+}
+
+// network: TLS alone for clients, and a socket for the operator.
+func network(n engine.Node) []setting {
+	lines := []setting{
+		{"port", []string{"0"}},
+		{"unixsocket", []string{filepath.Join(n.RunDir, socketName)}},
+		{"unixsocketperm", []string{"700"}},
+		{"maxclients", []string{strconv.Itoa(n.Size.Connections + reserve)}},
+		{"protected-mode", []string{"no"}}, // nobody gets in without a user anyway
+		{"timeout", []string{"0"}},
+		{"tcp-keepalive", []string{"60"}},
+	}
+	if len(n.Listen) == 0 {
+		return append(lines, setting{"bind", []string{""}})
+	}
+	return append(lines,
+		setting{"bind", n.Listen},
+		setting{"tls-port", []string{strconv.Itoa(n.Endpoint.Port)}},
+		setting{"tls-cert-file", []string{filepath.Join(n.DataDir, certificateFile)}},
+		setting{"tls-key-file", []string{filepath.Join(n.DataDir, keyFile)}},
+		setting{"tls-auth-clients", []string{"no"}},
+		setting{"tls-protocols", []string{"TLSv1.2 TLSv1.3"}})
+}
+
+// keeping: what a client was told is in the append-only file before it was told, and on the disk
+// within a second. All of the plan's memory is for keys: what a rewrite of the file copies meanwhile
+// comes on top.
+func keeping(n engine.Node, s settings) []setting {
+	return []setting{
+		{"daemonize", []string{"no"}},
+		{"logfile", []string{""}}, // standard output
+		{"loglevel", []string{"notice"}},
+		{"dir", []string{n.DataDir}},
+		{"aclfile", []string{filepath.Join(n.DataDir, usersFile)}},
+		{"maxmemory", []string{strconv.FormatInt(int64(n.Size.Memory), 10)}},
+		{"maxmemory-policy", []string{s.MaxmemoryPolicy}},
+		{"appendonly", []string{"yes"}},
+		{"appendfsync", []string{"everysec"}},
+		{"save", []string{""}},
+		{"enable-debug-command", []string{"no"}},
+		{"enable-module-command", []string{"no"}},
+		{"enable-protected-configs", []string{"no"}},
+	}
+}
+
+// quote writes a value as redis.conf takes it, whatever is in it. No setting of ours holds a control
+// character, and a line feed would begin a setting of its own.
+func quote(value string) (string, error) {
+	if strings.ContainsFunc(value, func(r rune) bool { return r < ' ' || r == 0x7f }) {
+		return "", errors.New("control character in value")
+	}
+	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(value) + `"`, nil
+}

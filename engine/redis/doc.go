@@ -1,0 +1,11 @@
+// Package redis knows Redis: what its configuration says, who may do what in it, and how it is asked.
+//
+// Users are ACL users, kept by the server itself in users.acl beside its data:
+//
+//	operator   administers, over the Unix socket; its secret lies beside the data, for the keeper alone
+//	default    cannot be used
+//	bindings   log in over TLS; they reach all keys and channels, and no command that administers
+//
+// Data is an append-only file: a server that is killed loses nothing that it has answered, a machine
+// that loses power at most the last second.
+package redis

@@ -1,0 +1,113 @@
+package redis
+
+import (
+	"context"
+	"crypto/sha256"
+	"fmt"
+	"net"
+	"net/url"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/backstay/backstay"
+	"github.com/backstay/backstay/engine"
+)
+
+const operator = "operator"
+
+// firstUsers is users.acl as the server finds it at its first start.
+func firstUsers(secret string) string {
+	return "user default reset off\n" +
+		"user " + operator + " reset on " + hashed(secret) + " ~* &* +@all\n"
+}
+
+// hashed is how the server keeps a password, and how it is told of one.
+func hashed(password string) string { return fmt.Sprintf("#%x", sha256.Sum256([]byte(password))) }
+
+// rules of a binding. Commands that administer the server are refused, and MIGRATE, which would make
+// the server connect to wherever a tenant likes. CLIENT LIST stays: pools look themselves up in it.
+func rules(password backstay.Secret) []string {
+	return []string{"reset", "on", hashed(password.Reveal()), "~*", "&*", "+@all", "-@admin", "-acl", "+acl|whoami", "-migrate", "+client|list"}
+}
+
+// userName is what engine.User allows; users that are not bindings' are none.
+var userName = regexp.MustCompile(`^[a-z][a-z0-9_]{0,31}$`)
+
+func checkUser(name string) error {
+	if !userName.MatchString(name) || slices.Contains([]string{operator, "default"}, name) {
+		return backstay.Errorf(backstay.Invalid, "%q cannot be the name of a user.", name)
+	}
+	return nil
+}
+
+// withOperator calls do with an administrator's connection to the running node.
+func withOperator(ctx context.Context, n engine.Node, do func(*redis.Client) error) error {
+	secret, err := readSecret(n)
+	if err != nil {
+		return fmt.Errorf("read the operator's secret: %w", err)
+	}
+	c := redis.NewClient(&redis.Options{
+		Network: "unix", Addr: filepath.Join(n.RunDir, socketName), Username: operator, Password: secret,
+		MaxRetries: -1, PoolSize: 1, DisableIndentity: true, ContextTimeoutEnabled: true,
+	})
+	defer c.Close()
+	return do(c)
+}
+
+// Probe asks whether the node serves. While it reads its data back it says that it is loading.
+func (Engine) Probe(ctx context.Context, n engine.Node) error {
+	return withOperator(ctx, n, func(c *redis.Client) error { return c.Ping(ctx).Err() })
+}
+
+// CreateUser makes an ACL user, or gives it this password. The server is told the password's hash.
+func (Engine) CreateUser(ctx context.Context, n engine.Node, u engine.User) (backstay.Credentials, error) {
+	if err := checkUser(u.Name); err != nil {
+		return nil, err
+	}
+	err := withOperator(ctx, n, func(c *redis.Client) error {
+		args := []any{"ACL", "SETUSER", u.Name}
+		for _, rule := range rules(u.Password) {
+			args = append(args, rule)
+		}
+		if err := c.Do(ctx, args...).Err(); err != nil {
+			return err
+		}
+		return c.Do(ctx, "ACL", "SAVE").Err()
+	})
+	if err != nil {
+		return nil, fmt.Errorf("create user %s: %w", u.Name, err)
+	}
+	return credentials(n, u), nil
+}
+
+// DropUser removes an ACL user; the server ends its sessions by itself.
+func (Engine) DropUser(ctx context.Context, n engine.Node, name string) error {
+	if err := checkUser(name); err != nil {
+		return err
+	}
+	err := withOperator(ctx, n, func(c *redis.Client) error {
+		if err := c.Do(ctx, "ACL", "DELUSER", name).Err(); err != nil {
+			return err
+		}
+		return c.Do(ctx, "ACL", "SAVE").Err()
+	})
+	if err != nil {
+		return fmt.Errorf("drop user %s: %w", name, err)
+	}
+	return nil
+}
+
+// credentials are what an app needs, with the keys of GOV.UK PaaS, the user's own name and the
+// authority of our own.
+func credentials(n engine.Node, u engine.User) backstay.Credentials {
+	password := u.Password.Reveal()
+	uri := url.URL{Scheme: "rediss", User: url.UserPassword(u.Name, password), Host: net.JoinHostPort(n.Endpoint.Host, strconv.Itoa(n.Endpoint.Port))}
+	return backstay.Credentials{
+		"host": n.Endpoint.Host, "port": n.Endpoint.Port, "name": clusterID(n.Instance), "username": u.Name, "password": password,
+		"tls_enabled": true, "uri": uri.String(), "ca_certificate": n.TLS.Authority,
+	}
+}
