@@ -76,7 +76,7 @@ type Status struct {
 	Generation int64               `json:"generation"` // the newest generation that was reached; 0 before the first
 	Wanted     int64               `json:"wanted"`     // the generation of the Spec held
 	Phase      Phase               `json:"phase"`
-	Message    string              `json:"message"` // a sentence for the user
+	Message    string              `json:"message"` // for the user: a sentence, or of one that runs what the engine says of it
 	Endpoint   backstay.Endpoint   `json:"endpoint"`
 	PID        int                 `json:"pid,omitempty"`        // of the primary's process, if it runs on this machine
 	SocketDir  string              `json:"socket_dir,omitempty"` // where the primary's administrative socket is, if on this machine

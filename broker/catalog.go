@@ -2,6 +2,7 @@ package broker
 
 import (
 	"bytes"
+	"cmp"
 	_ "embed"
 	"encoding/json"
 	"fmt"
@@ -35,10 +36,27 @@ type Offering struct {
 	Documentation string         `yaml:"documentation"`
 	Tags          []string       `yaml:"tags"`
 	Shareable     bool           `yaml:"shareable"`
+	Private       bool           `yaml:"private"` // not on sale
+	Plans         PlanGrammar    `yaml:"plans"`
 	Free          *Size          `yaml:"free"`  // the plan "Free", of the newest version; absent: none
-	Sizes         []Size         `yaml:"sizes"` // one paid plan for each, and for each version of the engine
+	Sizes         []Size         `yaml:"sizes"` // one plan for each, and for each version of the engine
 	Parameters    ParameterRules `yaml:"parameters"`
 }
+
+// PlanGrammar is how plans are named and described. In it {size}, {version}, {product}, {storage},
+// {memory} and {connections} stand for the plan's own. Plans whose names tell no version are of the
+// newest.
+type PlanGrammar struct {
+	Name        string `yaml:"name"`
+	Description string `yaml:"description"`
+}
+
+// The guide's grammar for databases.
+const (
+	planName        = "{size}-dedicated-{version}"
+	planDescription = "{storage} Storage, NOT BACKED UP, Dedicated Instance, Max {connections} Concurrent Connections. " +
+		"{product} Version {version}. DB Instance Class: {size} ({memory} memory)."
+)
 
 // Size is what one plan size gives and costs.
 type Size struct {
@@ -132,31 +150,38 @@ type plan struct {
 func (c Catalog) plans(o *Offering, inventory backend.Inventory) []plan {
 	var versions []backend.EngineVersion
 	for _, e := range inventory.Engines {
-		if e.Engine == o.Engine {
+		if e.Engine == o.Engine && !o.Private {
 			versions = append(versions, e)
 		}
 	}
 	slices.SortStableFunc(versions, func(a, b backend.EngineVersion) int { return compareVersions(b.Version, a.Version) })
+	named := cmp.Or(o.Plans.Name, planName)
+	sold := versions
+	if len(versions) > 0 && !strings.Contains(named, "{version}") {
+		sold = versions[:1]
+	}
 	var plans []plan
-	for _, v := range versions {
-		for _, s := range o.Sizes {
-			plans = append(plans, c.plan(o, fmt.Sprintf("%s-dedicated-%s", s.Name, v.Version), v, s, false))
+	for _, v := range sold {
+		for _, size := range o.Sizes {
+			plans = append(plans, c.plan(o, fill(named, o, v, size), v, size))
 		}
 	}
 	if o.Free != nil && len(versions) > 0 {
-		plans = append(plans, c.plan(o, "Free", versions[0], *o.Free, true))
+		free := *o.Free
+		free.Name = "Free"
+		plans = append(plans, c.plan(o, free.Name, versions[0], free))
 	}
 	return plans
 }
 
-func (c Catalog) plan(o *Offering, name string, v backend.EngineVersion, s Size, free bool) plan {
+func (c Catalog) plan(o *Offering, name string, v backend.EngineVersion, s Size) plan {
 	p := plan{offering: o, engine: v, size: s}
 	p.Plan = backstay.Plan{
 		ID:          backstay.PlanID(uuid.NewSHA1(uuid.MustParse(o.ID), []byte(name)).String()),
 		OfferingID:  backstay.OfferingID(o.ID),
 		Name:        name,
-		Description: describe(o, v, s, free),
-		Free:        free,
+		Description: fill(cmp.Or(o.Plans.Description, planDescription), o, v, s),
+		Free:        s.Monthly == 0,
 		Available:   true,
 		Costs:       []backstay.Cost{{Amount: s.Monthly, Currency: c.Currency, Unit: "MONTHLY"}},
 		Schemas:     backstay.Schemas{CreateInstance: schemaJSON(o.Parameters.Create), CreateBinding: schemaJSON(o.Parameters.Bind)},
@@ -164,14 +189,10 @@ func (c Catalog) plan(o *Offering, name string, v backend.EngineVersion, s Size,
 	return p
 }
 
-// describe follows the grammar of the guide's plan descriptions.
-func describe(o *Offering, v backend.EngineVersion, s Size, free bool) string {
-	parts := []string{s.Storage.String() + " Storage", "NOT BACKED UP", "Dedicated Instance", fmt.Sprintf("Max %d Concurrent Connections", s.Connections)}
-	class := s.Name
-	if free {
-		class = "Free"
-	}
-	return fmt.Sprintf("%s. %s Version %s. DB Instance Class: %s (%s memory).", strings.Join(parts, ", "), o.Product, v.Version, class, s.Memory)
+// fill puts the plan's own in the place of each name in braces.
+func fill(template string, o *Offering, v backend.EngineVersion, s Size) string {
+	return strings.NewReplacer("{size}", s.Name, "{version}", v.Version, "{product}", o.Product, "{storage}", s.Storage.String(),
+		"{memory}", s.Memory.String(), "{connections}", strconv.Itoa(s.Connections)).Replace(template)
 }
 
 // compareVersions orders versions such as 9.6, 10 and 15 by their numbers.

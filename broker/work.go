@@ -2,7 +2,6 @@ package broker
 
 import (
 	"context"
-	"fmt"
 	"time"
 
 	"github.com/backstay/backstay"
@@ -109,6 +108,7 @@ func (b *Broker) create(ctx context.Context, in Instance) error {
 }
 
 func (b *Broker) createSteps(in Instance) []step.Step {
+	var available string // what the backend says of it
 	return []step.Step{
 		{Name: "broker.create.applied", Do: func(ctx context.Context) error {
 			spec, err := b.openSpec(in)
@@ -117,10 +117,12 @@ func (b *Broker) createSteps(in Instance) []step.Step {
 			}
 			return b.Backend.Apply(ctx, spec)
 		}},
-		{Name: "broker.create.awaited", Do: func(ctx context.Context) error { return b.awaitRunning(ctx, in) }},
+		{Name: "broker.create.awaited", Do: func(ctx context.Context) (err error) {
+			available, err = b.awaitRunning(ctx, in)
+			return err
+		}},
 		{Name: "broker.create.recorded", Do: func(ctx context.Context) error {
-			message := fmt.Sprintf("DB Instance 'backstay-%s' status is 'available'", in.ID)
-			return b.Store.ReportOperation(ctx, in.ID, in.OperationID, ended(backstay.Create, backstay.Succeeded, message))
+			return b.Store.ReportOperation(ctx, in.ID, in.OperationID, ended(backstay.Create, backstay.Succeeded, available))
 		}},
 	}
 }
@@ -166,25 +168,25 @@ func absentIsFine(err error) error {
 
 // awaitRunning passes on what the backend says of the instance until clients are served. One that
 // keeps failing for longer than our patience is Unavailable, with the backend's reason.
-func (b *Broker) awaitRunning(ctx context.Context, in Instance) error {
+func (b *Broker) awaitRunning(ctx context.Context, in Instance) (available string, err error) {
 	var s backend.Status
 	var giveUp time.Time // zero while it is not failing
 	for {
 		next, err := b.awaitUntil(ctx, in.ID, s, giveUp)
 		switch {
 		case err != nil:
-			return err
+			return "", err
 		case next.Generation >= 1 && next.Phase == backend.Running:
-			return nil
+			return next.Message, nil
 		case next.Phase == backend.Failing && giveUp.IsZero():
 			giveUp = time.Now().Add(patience)
 		case !giveUp.IsZero() && time.Now().After(giveUp):
-			return backstay.Errorf(backstay.Unavailable, "%s", s.Message)
+			return "", backstay.Errorf(backstay.Unavailable, "%s", s.Message)
 		}
 		if next.Message != s.Message && next.Phase != backend.Failing {
 			op := backstay.Operation{Type: backstay.Create, State: backstay.InProgress, Description: next.Message}
 			if err := b.Store.ReportOperation(ctx, in.ID, in.OperationID, op); err != nil {
-				return err
+				return "", err
 			}
 		}
 		s = next

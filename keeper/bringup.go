@@ -162,11 +162,20 @@ func (s *supervisor) reached(n engine.Node, p *process.Process) error {
 			return err
 		}
 	}
+	description := s.describe(n)
 	s.report(func(st *backend.Status) {
 		st.Generation, st.Phase, st.PID = r.Started, backend.Running, p.PID
-		st.Message = fmt.Sprintf("%s %s is running.", r.Spec.Engine, n.Installation.FullVersion)
+		st.Message = description
 	})
 	return nil
+}
+
+// describe is what users read of a node that serves.
+func (s *supervisor) describe(n engine.Node) string {
+	if d, ok := s.engine().(engine.Describer); ok {
+		return d.Describe(n)
+	}
+	return fmt.Sprintf("%s %s is running.", s.current().Spec.Engine, n.Installation.FullVersion)
 }
 
 // explain tells why the engine ended.

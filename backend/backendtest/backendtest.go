@@ -102,7 +102,7 @@ func (s Subject) until(t *testing.T, id backstay.InstanceID, what string, wanted
 		if err != nil {
 			t.Fatalf("wait for %s: %v; it was %+v", what, err, last)
 		}
-		if status.Revision <= last.Revision || status.Instance != id || !strings.HasSuffix(status.Message, ".") {
+		if status.Revision <= last.Revision || status.Instance != id || status.Message == "" || status.Phase != backend.Running && !strings.HasSuffix(status.Message, ".") {
 			t.Fatalf("after %+v came %+v: want a greater revision, and a sentence", last, status)
 		}
 		if wanted(status) {

@@ -27,7 +27,13 @@ var (
 	_ engine.Warmer     = Engine{}
 	_ engine.Explainer  = Engine{}
 	_ engine.Stopper    = Engine{}
+	_ engine.Describer  = Engine{}
 )
+
+// Describe is GOV.UK PaaS's sentence.
+func (Engine) Describe(n engine.Node) string {
+	return fmt.Sprintf("DB Instance 'backstay-%s' status is 'available'", n.Instance)
+}
 
 // StopSignal asks for a fast shutdown: transactions are rolled back, clients turned out, all data
 // flushed. SIGTERM would wait for every client to leave.
