@@ -92,7 +92,9 @@ func (c Config) lock() (unlock func() error, err error) {
 	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
 		return nil, errors.Join(fmt.Errorf("%w %s", ErrKept, c.DataDir), f.Close())
 	}
-	return f.Close, nil
+	return func() error { // the lock itself, too: a child of ours that is about to be another program has the file still
+		return errors.Join(unix.Flock(int(f.Fd()), unix.LOCK_UN), f.Close())
+	}, nil
 }
 
 // warm makes golden directories before anyone waits for them.
