@@ -19,7 +19,10 @@ import (
 )
 
 // packages are the Debian packages that engines come in.
-var packages = map[string]string{"postgres": "postgresql-15 postgresql-15-postgis-3 postgresql-15-pgextwlist"}
+var packages = map[string]string{
+	"postgres": "postgresql-15 postgresql-15-postgis-3 postgresql-15-pgextwlist",
+	"redis":    "redis-server",
+}
 
 func examineEngine(ctx context.Context, name string, e engine.Engine) []finding {
 	installed, err := e.Installations(ctx)
@@ -27,7 +30,11 @@ func examineEngine(ctx context.Context, name string, e engine.Engine) []finding 
 		return []finding{unknown(name, err)}
 	}
 	if len(installed) == 0 {
-		return []finding{{lacking, name, "no usable version", "apt-get install " + packages[name]}}
+		level := fair // it is not offered, that is all
+		if name == "postgres" {
+			level = lacking // our own state needs it
+		}
+		return []finding{{level, name, "no usable version", "apt-get install " + packages[name]}}
 	}
 	var found []finding
 	for _, i := range installed {

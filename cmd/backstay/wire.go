@@ -20,6 +20,7 @@ import (
 	"github.com/backstay/backstay/cfapi"
 	"github.com/backstay/backstay/engine"
 	"github.com/backstay/backstay/engine/postgres"
+	"github.com/backstay/backstay/engine/redis"
 	"github.com/backstay/backstay/internal/seal"
 	"github.com/backstay/backstay/market"
 	"github.com/backstay/backstay/pki"
@@ -29,7 +30,7 @@ import (
 
 // engines are the products that this binary knows, and where it looks for them.
 func engines(postgresDir string) map[string]engine.Engine {
-	return map[string]engine.Engine{"postgres": postgres.Engine{Root: postgresDir}}
+	return map[string]engine.Engine{"postgres": postgres.Engine{Root: postgresDir}, "redis": redis.Engine{}}
 }
 
 // platform is the control plane, put together.

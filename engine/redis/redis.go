@@ -71,17 +71,23 @@ func (Engine) Command(n engine.Node) (*exec.Cmd, error) {
 	return cmd, nil
 }
 
-// Describe is the block of GOV.UK PaaS, with the lines that are true here.
+// Describe is the block of GOV.UK PaaS, with the lines that are true here. They line up behind the
+// word "message" of the cf command.
 func (Engine) Describe(n engine.Node) string {
 	s, err := parseSettings(n)
 	if err != nil {
 		return ""
 	}
-	return fmt.Sprintf(`---
-status               : available
-cluster id           : %s
-engine version       : %s
-maxmemory policy     : %s`, clusterID(n.Instance), n.Installation.FullVersion, s.MaxmemoryPolicy)
+	block := []string{"---"}
+	for _, row := range [][2]string{
+		{"status", "available"},
+		{"cluster id", clusterID(n.Instance)},
+		{"engine version", n.Installation.FullVersion},
+		{"maxmemory policy", s.MaxmemoryPolicy},
+	} {
+		block = append(block, fmt.Sprintf("%-20s : %s", row[0], row[1]))
+	}
+	return strings.Join(block, "\n"+strings.Repeat(" ", len("   message:   ")))
 }
 
 // clusterID is a short name for an instance, as that of GOV.UK PaaS was made.

@@ -186,7 +186,7 @@ func TestDescribeIsTheGuidesBlock(t *testing.T) {
 	t.Parallel()
 	n := engine.Node{Instance: "66ecd739-2e98-401a-9e45-17938165be06", Installation: engine.Installation{Version: "7.0", FullVersion: "7.0.15"}}
 	said := redis.Engine{}.Describe(n)
-	lines := strings.Split(said, "\n")
+	lines := strings.Split(said, "\n              ")
 	if len(lines) != 5 || lines[0] != "---" || lines[1] != "status               : available" ||
 		!strings.HasPrefix(lines[2], "cluster id           : cf-") || len(lines[2]) != len("cluster id           : cf-u7zpvbwzxmrvu") ||
 		lines[3] != "engine version       : 7.0.15" || lines[4] != "maxmemory policy     : volatile-lru" {
