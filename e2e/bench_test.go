@@ -2,6 +2,8 @@ package e2e
 
 import (
 	"bytes"
+	"crypto/tls"
+	"crypto/x509"
 	"fmt"
 	"os"
 	"os/exec"
@@ -17,6 +19,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/redis/go-redis/v9"
 
 	"github.com/backstay/backstay/engine/postgres"
 	"github.com/backstay/backstay/internal/testkit"
@@ -310,4 +313,62 @@ func (l *life) pgbench(port string, args ...string) []byte {
 		l.t.Fatalf("pgbench: %v\n%s", err, &said)
 	}
 	return out
+}
+
+// BenchmarkCreateRedis is from the API call to "succeeded" and a first PONG over TLS, beside a bare
+// redis-server from its start to its first PONG. It may take three of those and 50 ms.
+func BenchmarkCreateRedis(b *testing.B) {
+	l := house(b, "--catalog", "testdata/redis.yaml")
+	l.offering, l.planName = "redis", "tiny"
+	var ours, bare []time.Duration
+	for i := range max(b.N, 7) {
+		bare = append(bare, redisByHand(b))
+		r := l.resident(fmt.Sprintf("service-%d", i))
+		begun := time.Now()
+		r.create()
+		r.bind()
+		r.ping()
+		ours = append(ours, time.Since(begun))
+	}
+	is, baseline := median(ours), median(bare)
+	report(b, is, baseline, float64(3*baseline+50*time.Millisecond)/float64(baseline))
+}
+
+// redisByHand starts a server without any configuration, and says how long it took to answer.
+func redisByHand(b *testing.B) time.Duration {
+	b.Helper()
+	socket := filepath.Join(testkit.Dir(b), "s")
+	begun := time.Now()
+	cmd := exec.Command("redis-server", "--port", "0", "--unixsocket", socket, "--save", "")
+	if err := cmd.Start(); err != nil {
+		b.Fatal(err)
+	}
+	defer cmd.Wait()
+	defer cmd.Process.Kill()
+	c := redis.NewClient(&redis.Options{Network: "unix", Addr: socket, MaxRetries: -1})
+	defer c.Close()
+	for c.Ping(b.Context()).Err() != nil {
+		if time.Since(begun) > patience {
+			b.Fatal("redis-server does not answer")
+		}
+		time.Sleep(time.Millisecond)
+	}
+	return time.Since(begun)
+}
+
+// ping asks the bound Redis, over TLS, with nothing but the credentials.
+func (l *life) ping() {
+	l.t.Helper()
+	options, err := redis.ParseURL(l.credentials["uri"].(string))
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	trusted := x509.NewCertPool()
+	trusted.AppendCertsFromPEM([]byte(l.credentials["ca_certificate"].(string)))
+	options.TLSConfig = &tls.Config{RootCAs: trusted, ServerName: l.credentials["host"].(string)}
+	c := redis.NewClient(options)
+	defer c.Close()
+	if err := c.Ping(l.t.Context()).Err(); err != nil {
+		l.t.Fatal(err)
+	}
 }

@@ -56,6 +56,8 @@ type ward struct {
 	*platform
 	installations string
 	space, app    string // where instances come and go
+	offering      string // that they are of; empty: postgres
+	planName      string // empty: Free
 	witness       *pgx.Conn
 	backend       int // the witness's process
 	round         int
@@ -314,7 +316,7 @@ func (l *life) outcome(find string) (op operation) {
 }
 
 func (l *life) plan() (guid string) {
-	return l.make("/v3/service_plans?names=Free&service_offering_names=postgres", "", nil)
+	return l.make("/v3/service_plans?names="+cmp.Or(l.planName, "Free")+"&service_offering_names="+cmp.Or(l.offering, "postgres"), "", nil)
 }
 
 func (l *life) create() {
