@@ -1,11 +1,8 @@
 package e2e
 
 import (
-	"cmp"
 	"context"
-	"errors"
 	"fmt"
-	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -164,17 +161,6 @@ func (w *ward) checkWitness(t *testing.T) {
 	}
 }
 
-// life is what a user does while processes are killed. Each part looks first whether it is done
-// already: a request whose answer was lost may have been accepted.
-type life struct {
-	*ward
-	t                 testing.TB
-	name              string
-	pause             time.Duration // between two looks at what is awaited; 0: shorter than anything here takes
-	instance, binding string
-	credentials       map[string]any
-}
-
 // lead leads the life that comes past step.
 func (l *life) lead(step string) {
 	switch {
@@ -233,177 +219,4 @@ func (l *life) ofSpace() {
 	l.remove("/v3/roles/"+role, "/v3/roles?guids="+role)
 	l.remove("/v3/spaces/"+space, "/v3/spaces?guids="+space)
 	l.remove("/v3/organizations/"+org, "/v3/organizations?guids="+org)
-}
-
-func (l *life) organization() string {
-	return l.make("/v3/organizations?names="+l.name, "/v3/organizations", object{"name": l.name})
-}
-
-func (l *life) settle() (space, app string) {
-	org := l.organization()
-	space = l.make("/v3/spaces?organization_guids="+org, "/v3/spaces",
-		object{"name": l.name, "relationships": object{"organization": to(org)}})
-	app = l.make("/v3/apps?space_guids="+space, "/v3/apps",
-		object{"name": l.name, "relationships": object{"space": to(space)}})
-	return space, app
-}
-
-type object map[string]any
-
-// to is a relationship to one resource.
-func to(guid string) object { return object{"data": object{"guid": guid}} }
-
-// make returns the id of the one resource that find lists, which it makes if need be.
-func (l *life) make(find, path string, body object) (guid string) {
-	l.t.Helper()
-	l.insist(func() error {
-		var found struct{ Resources []struct{ GUID string } }
-		if _, _, err := l.call("GET", find, nil, &found); err != nil {
-			return err
-		}
-		if len(found.Resources) == 0 {
-			if _, _, err := l.call("POST", path, body, nil); err != nil {
-				return err
-			}
-			return errAgain
-		}
-		guid = found.Resources[0].GUID
-		return nil
-	})
-	return guid
-}
-
-var errAgain = errors.New("not yet")
-
-// insist does f again while the control plane is gone or f wants to be.
-func (l *life) insist(f func() error) {
-	l.t.Helper()
-	var err error
-	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(cmp.Or(l.pause, 5*time.Millisecond)) {
-		if err = f(); err == nil {
-			return
-		}
-		if !errors.Is(err, errGone) && !errors.Is(err, errAgain) {
-			l.t.Fatalf("%v\n%s", err, l.logs())
-		}
-	}
-	l.t.Fatalf("no end in %s: %v\n%s", patience, err, l.logs())
-}
-
-type operation struct{ Type, State, Description string }
-
-// outcome waits for the end of the last operation of the one resource that find lists.
-func (l *life) outcome(find string) (op operation) {
-	l.t.Helper()
-	l.insist(func() error {
-		var found struct {
-			Resources []struct {
-				LastOperation operation `json:"last_operation"`
-			}
-		}
-		if _, _, err := l.call("GET", find, nil, &found); err != nil {
-			return err
-		}
-		if len(found.Resources) != 1 {
-			return fmt.Errorf("%s lists %d resources, want 1", find, len(found.Resources))
-		}
-		if op = found.Resources[0].LastOperation; op.State == "in progress" || op.State == "initial" {
-			return errAgain
-		}
-		return nil
-	})
-	return op
-}
-
-func (l *life) plan() (guid string) {
-	return l.make("/v3/service_plans?names="+cmp.Or(l.planName, "Free")+"&service_offering_names="+cmp.Or(l.offering, "postgres"), "", nil)
-}
-
-func (l *life) create() {
-	l.t.Helper()
-	if op := l.createInstance(); op.Type != "create" || op.State != "succeeded" {
-		l.t.Fatalf("the instance ended as %+v\n%s", op, l.logs())
-	}
-}
-
-func (l *life) createInstance() operation {
-	l.t.Helper()
-	find := "/v3/service_instances?space_guids=" + l.space + "&names=" + l.name
-	l.instance = l.make(find, "/v3/service_instances", object{"type": "managed", "name": l.name,
-		"relationships": object{"space": to(l.space), "service_plan": to(l.plan())}})
-	return l.outcome(find)
-}
-
-func (l *life) bind() {
-	l.t.Helper()
-	find := "/v3/service_credential_bindings?service_instance_guids=" + l.instance
-	l.binding = l.make(find, "/v3/service_credential_bindings", object{"type": "app",
-		"relationships": object{"app": to(l.app), "service_instance": to(l.instance)}})
-	if op := l.outcome(find); op.Type != "create" || op.State != "succeeded" {
-		l.t.Fatalf("the binding ended as %+v\n%s", op, l.logs())
-	}
-	l.insist(func() error {
-		var details struct{ Credentials map[string]any }
-		_, _, err := l.call("GET", "/v3/service_credential_bindings/"+l.binding+"/details", nil, &details)
-		l.credentials = details.Credentials
-		return err
-	})
-}
-
-// connect opens a session with the binding's credentials, that ends with the test.
-func (l *life) connect() *pgx.Conn {
-	l.t.Helper()
-	authority := filepath.Join(l.t.TempDir(), "ca.pem")
-	if err := os.WriteFile(authority, []byte(l.credentials["ca_certificate"].(string)), 0o600); err != nil {
-		l.t.Fatal(err)
-	}
-	conn, err := pgx.Connect(l.t.Context(), l.credentials["uri"].(string)+"?sslmode=verify-full&sslrootcert="+authority)
-	if err != nil {
-		l.t.Fatalf("connect with the credentials: %v", err)
-	}
-	l.t.Cleanup(func() { conn.Close(context.Background()) })
-	return conn
-}
-
-func (l *life) unbind() {
-	l.t.Helper()
-	l.remove("/v3/service_credential_bindings/"+l.binding, "/v3/service_credential_bindings?guids="+l.binding)
-	if conn, err := pgx.Connect(l.t.Context(), l.credentials["uri"].(string)); err == nil {
-		conn.Close(l.t.Context())
-		l.t.Error("the credentials outlived their binding")
-	}
-}
-
-// remove deletes a resource and waits until find, which lists it alone, lists nothing.
-func (l *life) remove(path, find string) {
-	l.t.Helper()
-	asked := false
-	l.insist(func() error {
-		var found struct {
-			Resources []struct {
-				LastOperation operation `json:"last_operation"`
-			}
-		}
-		if _, _, err := l.call("GET", find, nil, &found); err != nil || len(found.Resources) == 0 {
-			return err
-		}
-		if asked || found.Resources[0].LastOperation.Type == "delete" {
-			return errAgain
-		}
-		status, _, err := l.call("DELETE", path, nil, nil)
-		if asked = err == nil; asked || errors.Is(err, errGone) || status == http.StatusNotFound {
-			return errAgain
-		}
-		return err
-	})
-}
-
-// checkNothingLeft looks for anything of the deleted instance on the disk.
-func (l *life) checkNothingLeft() {
-	l.t.Helper()
-	for _, path := range []string{filepath.Join("instances", l.instance), filepath.Join("keeper", "instances", l.instance+".json")} {
-		if _, err := os.Lstat(filepath.Join(l.data, path)); !errors.Is(err, os.ErrNotExist) {
-			l.t.Errorf("%s outlived its instance (%v)", path, err)
-		}
-	}
 }
