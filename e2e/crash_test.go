@@ -11,8 +11,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/jackc/pgx/v5"
-
 	"github.com/backstay/backstay/broker"
 	"github.com/backstay/backstay/internal/testkit"
 	"github.com/backstay/backstay/keeper"
@@ -35,43 +33,51 @@ func TestCrash(t *testing.T) {
 		steps = append(steps, names...)
 	}
 	slices.Sort(steps)
+	steps = slices.Compact(steps)
 	for _, victim := range victims {
 		t.Run(victim, func(t *testing.T) {
 			t.Parallel()
-			w := newWard(t)
-			for _, step := range slices.Compact(steps) {
-				if !t.Run(step, func(t *testing.T) { w.survive(t, step, victim) }) {
-					return // what comes after would only say the same
-				}
-			}
+			crash(t, postgresBreed, victim, steps)
 		})
+	}
+	// What is special about an engine is in the life of an instance.
+	steps = slices.DeleteFunc(steps, func(step string) bool { return isOfSpace(step) || isOfFailure(step) })
+	t.Run(redisBreed.name, func(t *testing.T) {
+		t.Parallel()
+		crash(t, redisBreed, "both", steps)
+	})
+}
+
+func crash(t *testing.T, of breed, victim string, steps []string) {
+	w := newWard(t, of)
+	for _, step := range steps {
+		if !t.Run(step, func(t *testing.T) { w.survive(t, step, victim) }) {
+			return // what comes after would only say the same
+		}
 	}
 }
 
 // ward is a platform that is killed again and again, with a session that is not to notice.
 type ward struct {
 	*platform
+	breed
 	installations string
 	space, app    string // where instances come and go
-	offering      string // that they are of; empty: postgres
-	planName      string // empty: Free
-	witness       *pgx.Conn
-	backend       int // the witness's process
+	witness       session
+	identity      string // of the witness
 	round         int
 }
 
-func newWard(t *testing.T) *ward {
-	w := &ward{installations: movablePostgres(t)}
-	w.platform = start(t, "backstay-crash", "--postgres", w.installations)
+func newWard(t *testing.T, of breed) *ward {
+	w := &ward{breed: of, installations: movablePostgres(t)}
+	w.platform = start(t, "backstay-crash", append(of.flags, "--postgres", w.installations)...)
 	l := &life{ward: w, t: t, name: "witness"}
 	w.space, w.app = l.settle()
 	l.create()
 	l.bind()
-	w.witness = l.connect()
-	if err := w.witness.QueryRow(t.Context(), "SELECT pg_backend_pid()").Scan(&w.backend); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := w.witness.Exec(t.Context(), "CREATE TEMPORARY TABLE mine AS SELECT 42 AS answer"); err != nil {
+	w.witness = l.begin()
+	var err error
+	if w.identity, err = w.witness.Identity(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	return w
@@ -152,21 +158,34 @@ func (w *ward) revive(ctx context.Context) {
 }
 
 func (w *ward) checkWitness(t *testing.T) {
-	var backend, answer int
-	if err := w.witness.QueryRow(t.Context(), "SELECT pg_backend_pid(), answer FROM mine").Scan(&backend, &answer); err != nil {
+	identity, err := w.witness.Identity(t.Context())
+	if err != nil {
 		t.Fatalf("the open session did not survive: %v", err)
 	}
-	if backend != w.backend {
-		t.Fatalf("the open session is another one: process %d, was %d", backend, w.backend)
+	if identity != w.identity {
+		t.Fatalf("the open session is another one: %s, was %s", identity, w.identity)
 	}
+}
+
+func isOfSpace(step string) bool {
+	for _, of := range []string{"app", "role", "space", "organization"} {
+		if strings.HasPrefix(step, "market.delete-"+of+".") {
+			return true
+		}
+	}
+	return false
+}
+
+func isOfFailure(step string) bool {
+	return step == "broker.create.withdrawn" || step == "broker.create.refused"
 }
 
 // lead leads the life that comes past step.
 func (l *life) lead(step string) {
 	switch {
-	case strings.HasPrefix(step, "market.delete-"):
+	case isOfSpace(step):
 		l.ofSpace()
-	case step == "broker.create.withdrawn", step == "broker.create.refused":
+	case isOfFailure(step):
 		l.ofFailure()
 	default:
 		l.ofInstance()
@@ -176,12 +195,12 @@ func (l *life) lead(step string) {
 func (l *life) ofInstance() {
 	l.create()
 	l.bind()
-	session := l.connect()
-	if _, err := session.Exec(l.t.Context(), "CREATE TABLE visits AS SELECT 1 AS one"); err != nil {
+	session := l.begin()
+	if _, err := session.Identity(l.t.Context()); err != nil {
 		l.t.Fatal(err)
 	}
 	l.unbind()
-	if err := session.Ping(l.t.Context()); err == nil {
+	if _, err := session.Identity(l.t.Context()); err == nil {
 		l.t.Error("a session outlived its binding")
 	}
 	l.remove("/v3/service_instances/"+l.instance, "/v3/service_instances?guids="+l.instance)

@@ -106,7 +106,7 @@ func (l *life) outcome(find string) (op operation) {
 }
 
 func (l *life) plan() (guid string) {
-	return l.make("/v3/service_plans?names="+cmp.Or(l.planName, "Free")+"&service_offering_names="+cmp.Or(l.offering, "postgres"), "", nil)
+	return l.make("/v3/service_plans?names="+l.breed.plan+"&service_offering_names="+l.offering, "", nil)
 }
 
 func (l *life) create() {
@@ -140,6 +140,17 @@ func (l *life) bind() {
 	})
 }
 
+// begin opens a session with the binding's credentials, that ends with the test.
+func (l *life) begin() session {
+	l.t.Helper()
+	s, err := l.open(l.t.Context(), l.credentials)
+	if err != nil {
+		l.t.Fatalf("begin a session with the credentials: %v", err)
+	}
+	l.t.Cleanup(func() { s.Close() })
+	return s
+}
+
 // connect opens a session with the binding's credentials, that ends with the test.
 func (l *life) connect() *pgx.Conn {
 	l.t.Helper()
@@ -158,8 +169,8 @@ func (l *life) connect() *pgx.Conn {
 func (l *life) unbind() {
 	l.t.Helper()
 	l.remove("/v3/service_credential_bindings/"+l.binding, "/v3/service_credential_bindings?guids="+l.binding)
-	if conn, err := pgx.Connect(l.t.Context(), l.credentials["uri"].(string)); err == nil {
-		conn.Close(l.t.Context())
+	if again, err := l.open(l.t.Context(), l.credentials); err == nil {
+		again.Close()
 		l.t.Error("the credentials outlived their binding")
 	}
 }

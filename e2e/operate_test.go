@@ -17,7 +17,7 @@ import (
 // settled is a platform with a bound instance.
 func settled(t *testing.T) *life {
 	t.Helper()
-	w := &ward{platform: start(t, "backstay")}
+	w := &ward{breed: postgresBreed, platform: start(t, "backstay")}
 	l := &life{ward: w, t: t, name: "settled"}
 	w.space, w.app = l.settle()
 	l.create()
