@@ -7,6 +7,7 @@ import (
 	"os"
 	"runtime"
 	"sync"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sync/semaphore"
@@ -83,16 +84,29 @@ func Run(ctx context.Context, c Config) error {
 // ErrKept is that of a data directory on which a keeper runs already.
 var ErrKept = errors.New("another keeper keeps")
 
+// lockPatience is for the children of a keeper that was killed as it forked them: until they are another
+// program, they have its lock.
+const lockPatience = time.Second
+
 // lock makes this the only keeper of the data directory, until the process ends.
 func (c Config) lock() (unlock func() error, err error) {
 	f, err := os.OpenFile(c.dir("keeper", "lock"), os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, err
 	}
-	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
-		return nil, errors.Join(fmt.Errorf("%w %s", ErrKept, c.DataDir), f.Close())
+	for giveUp := time.Now().Add(lockPatience); ; time.Sleep(5 * time.Millisecond) {
+		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+		if err == nil {
+			break
+		}
+		if errors.Is(err, unix.EWOULDBLOCK) && time.Now().After(giveUp) {
+			err = fmt.Errorf("%w %s", ErrKept, c.DataDir)
+		} else if errors.Is(err, unix.EWOULDBLOCK) || errors.Is(err, unix.EINTR) {
+			continue
+		}
+		return nil, errors.Join(err, f.Close())
 	}
-	return func() error { // the lock itself, too: a child of ours that is about to be another program has the file still
+	return func() error { // not the file alone: a child of ours that has just been forked has it too
 		return errors.Join(unix.Flock(int(f.Fd()), unix.LOCK_UN), f.Close())
 	}, nil
 }
