@@ -1,0 +1,15 @@
+// Package mysql knows MariaDB, the MySQL that Debian has: how a data directory comes to be, what its
+// configuration says, who may do what in it, and how it is asked.
+//
+// A data directory is a clone of a golden one, made once by mariadb-install-db and this package's
+// SQL. In it:
+//
+//	the operator   the administrator; comes in over the node's Unix socket alone, as the
+//	               operating-system user of that name; made anew at each start
+//	bindings       come in over TLS, with all rights on database main and none elsewhere, but to
+//	               read the texts of routines, without which mysqldump leaves them out
+//
+// Views, routines, triggers and events run with the rights of whoever defined them, and break when
+// that account goes. So an account whose binding ends is locked, its sessions are ended, and it stays,
+// unable to log in, until nothing is left that it defined.
+package mysql

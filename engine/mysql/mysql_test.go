@@ -1,0 +1,57 @@
+package mysql_test
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"os"
+	"testing"
+
+	"github.com/backstay/backstay"
+	"github.com/backstay/backstay/engine/enginetest"
+	"github.com/backstay/backstay/engine/mysql"
+	"github.com/backstay/backstay/internal/testkit"
+)
+
+func TestMain(m *testing.M) { os.Exit(testkit.Main(m)) }
+
+func TestContract(t *testing.T) {
+	t.Parallel()
+	enginetest.Run(t, enginetest.Subject{
+		Engine: mysql.Engine{}, Connect: connect,
+		BadSettings: []string{`{"enable_extensions": ["postgis"]}`, `{} {}`},
+	})
+}
+
+// session keeps the suite's keys in a table that all bindings share.
+type session struct {
+	db   *sql.DB
+	conn *sql.Conn
+}
+
+func connect(ctx context.Context, c backstay.Credentials) (enginetest.Session, error) {
+	db, err := open(c)
+	if err != nil {
+		return nil, err
+	}
+	conn, err := db.Conn(ctx)
+	if err == nil {
+		_, err = conn.ExecContext(ctx, "CREATE TABLE IF NOT EXISTS `keys` (`key` varchar(255) PRIMARY KEY, value text)")
+	}
+	if err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
+	return session{db, conn}, nil
+}
+
+func (s session) Set(ctx context.Context, key, value string) error {
+	_, err := s.conn.ExecContext(ctx, "REPLACE INTO `keys` VALUES (?, ?)", key, value)
+	return err
+}
+
+func (s session) Get(ctx context.Context, key string) (value string, err error) {
+	err = s.conn.QueryRowContext(ctx, "SELECT value FROM `keys` WHERE `key` = ?", key).Scan(&value)
+	return value, err
+}
+
+func (s session) Close() error { return s.db.Close() }

@@ -1,0 +1,152 @@
+package mysql
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"net"
+	"net/url"
+	"regexp"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/backstay/backstay"
+	"github.com/backstay/backstay/engine"
+)
+
+// userName is what engine.User allows.
+var userName = regexp.MustCompile(`^[a-z][a-z0-9_]{0,31}$`)
+
+func checkUser(n engine.Node, name string) error {
+	if !userName.MatchString(name) || slices.Contains([]string{n.Operator, "root", "mysql", "public", "none"}, name) {
+		return backstay.Errorf(backstay.Invalid, "%q cannot be the name of a user.", name)
+	}
+	return nil
+}
+
+// account writes a binding's name as SQL takes it.
+func account(name string) string { return quoteText(name) + "@'%'" }
+
+// CreateUser makes an account with all rights on the database, or gives it this password. The server
+// never sees the password, only what proves that a client has it.
+func (Engine) CreateUser(ctx context.Context, n engine.Node, u engine.User) (backstay.Credentials, error) {
+	if err := checkUser(n, u.Name); err != nil {
+		return nil, err
+	}
+	who := account(u.Name)
+	identified := who + " IDENTIFIED VIA mysql_native_password USING " + quoteText(hashed(u.Password)) + " REQUIRE SSL"
+	err := withAccounts(ctx, n, func(conn *sql.Conn) error {
+		return run(ctx, conn,
+			"CREATE USER IF NOT EXISTS "+identified,
+			"GRANT ALL PRIVILEGES ON `"+database+"`.* TO "+who,
+			"GRANT SELECT ON mysql.proc TO "+who, // or mysqldump leaves out what another has made
+			"ALTER USER "+identified+" ACCOUNT UNLOCK")
+	})
+	if err != nil {
+		return nil, fmt.Errorf("create user %s: %w", u.Name, err)
+	}
+	return credentials(n, u), nil
+}
+
+// DropUser locks an account and ends its sessions. The account itself goes when nothing is left that
+// runs with its rights: see removeUnneeded.
+func (Engine) DropUser(ctx context.Context, n engine.Node, name string) error {
+	if err := checkUser(n, name); err != nil {
+		return err
+	}
+	err := withAccounts(ctx, n, func(conn *sql.Conn) error {
+		if err := run(ctx, conn, "ALTER USER IF EXISTS "+account(name)+" ACCOUNT LOCK"); err != nil {
+			return err
+		}
+		if err := endSessions(ctx, conn, name); err != nil {
+			return err
+		}
+		return removeUnneeded(ctx, conn)
+	})
+	if err != nil {
+		return fmt.Errorf("drop user %s: %w", name, err)
+	}
+	return nil
+}
+
+// endSessions ends the sessions of a locked account, and waits until they have ended.
+func endSessions(ctx context.Context, conn *sql.Conn, name string) error {
+	for {
+		var count int
+		row := conn.QueryRowContext(ctx, "SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE USER = "+quoteText(name))
+		if err := row.Scan(&count); err != nil || count == 0 {
+			return err
+		}
+		if err := run(ctx, conn, "KILL HARD CONNECTION USER "+account(name)); err != nil {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(2 * time.Millisecond):
+		}
+	}
+}
+
+// locked are accounts whose bindings are gone.
+const locked = "SELECT User FROM mysql.global_priv WHERE Host = '%' AND JSON_VALUE(Priv, '$.account_locked') IN ('1', 'true')"
+
+// definers are accounts with whose rights something in the database runs. A function of MariaDB's own
+// type of routine, the package, lies among the routines.
+const definers = "SELECT DEFINER FROM information_schema.VIEWS WHERE TABLE_SCHEMA = '" + database + "'" +
+	" UNION SELECT DEFINER FROM information_schema.TRIGGERS WHERE TRIGGER_SCHEMA = '" + database + "'" +
+	" UNION SELECT definer FROM mysql.proc WHERE db = '" + database + "'" +
+	" UNION SELECT definer FROM mysql.event WHERE db = '" + database + "'"
+
+// removeUnneeded drops every locked account with whose rights nothing runs any more: what a binding
+// has defined goes on as long as it is there, whoever drops it in the end.
+func removeUnneeded(ctx context.Context, conn *sql.Conn) error {
+	gone, err := column(ctx, conn, locked)
+	if err != nil || len(gone) == 0 {
+		return err
+	}
+	needed, err := column(ctx, conn, definers)
+	if err != nil {
+		return err
+	}
+	for _, name := range gone {
+		if slices.Contains(needed, name+"@%") {
+			continue
+		}
+		if err := run(ctx, conn, "DROP USER IF EXISTS "+account(name)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// column reads a query's only column.
+func column(ctx context.Context, conn *sql.Conn, query string) (values []string, err error) {
+	rows, err := conn.QueryContext(ctx, query)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var v string
+		if err := rows.Scan(&v); err != nil {
+			return nil, err
+		}
+		values = append(values, v)
+	}
+	return values, rows.Err()
+}
+
+// credentials are what an app needs, with the keys of GOV.UK PaaS and the authority of our own.
+func credentials(n engine.Node, u engine.User) backstay.Credentials {
+	host, password := n.Endpoint.Host, u.Password.Reveal()
+	address := net.JoinHostPort(host, strconv.Itoa(n.Endpoint.Port))
+	uri := url.URL{Scheme: "mysql", User: url.UserPassword(u.Name, password), Host: address, Path: "/" + database, RawQuery: "reconnect=true&useSSL=true"}
+	query := "user=" + url.QueryEscape(u.Name) + "&password=" + url.QueryEscape(password) // in the guide's order
+	return backstay.Credentials{
+		"host": host, "port": n.Endpoint.Port, "name": database, "username": u.Name, "password": password,
+		"uri": uri.String(), "jdbcuri": "jdbc:mysql://" + address + "/" + database + "?" + query,
+		"ca_certificate": n.TLS.Authority,
+	}
+}
