@@ -63,6 +63,12 @@ type ParameterFetcher interface {
 	Parameters(ctx context.Context, id InstanceID) (map[string]any, error)
 }
 
+// HealthTeller is a Broker that can tell at any time which of its instances do not serve, each with the
+// reason as a sentence for its users. Those that are on their way up or down are not among them.
+type HealthTeller interface {
+	Unhealthy(ctx context.Context) (map[InstanceID]string, error)
+}
+
 // OperationAwaiter is a Broker that can say at once when an operation changes, so nobody need poll.
 type OperationAwaiter interface {
 	// AwaitOperation returns the instance's last operation as soon as it differs from seen in

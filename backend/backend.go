@@ -24,6 +24,8 @@ type Backend interface {
 	// Await returns the status as soon as its revision is greater than the given one (0: at once).
 	// It is NotFound for an instance that was never applied, or whose removal has ended.
 	Await(ctx context.Context, id backstay.InstanceID, revision int64) (Status, error)
+	// Failing lists the instances that are Failing now.
+	Failing(ctx context.Context) ([]Status, error)
 	// Remove ends an instance and all its data. It returns once the wish is durable; Await tells when
 	// it has come true. An unknown instance is NotFound.
 	Remove(ctx context.Context, id backstay.InstanceID) error

@@ -40,6 +40,7 @@ var (
 	_ backstay.Admitter         = (*Broker)(nil)
 	_ backstay.ParameterFetcher = (*Broker)(nil)
 	_ backstay.OperationAwaiter = (*Broker)(nil)
+	_ backstay.HealthTeller     = (*Broker)(nil)
 )
 
 // Catalog lists the offerings whose engines the backend has, with the plans it can serve.
@@ -196,6 +197,16 @@ func (b *Broker) LastOperation(ctx context.Context, id backstay.InstanceID) (bac
 // AwaitOperation tells it as soon as there is something new.
 func (b *Broker) AwaitOperation(ctx context.Context, id backstay.InstanceID, seen backstay.Operation) (backstay.Operation, error) {
 	return b.Store.AwaitOperation(ctx, id, seen)
+}
+
+// Unhealthy tells which instances do not come up, and why.
+func (b *Broker) Unhealthy(ctx context.Context) (map[backstay.InstanceID]string, error) {
+	failing, err := b.Backend.Failing(ctx)
+	reasons := make(map[backstay.InstanceID]string, len(failing))
+	for _, s := range failing {
+		reasons[s.Instance] = s.Message
+	}
+	return reasons, err
 }
 
 // Parameters are the instance's as they are in force, without secrets.

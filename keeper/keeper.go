@@ -233,14 +233,16 @@ func plainName(s string) bool {
 	return true
 }
 
-// statuses lists the status of every instance.
-func (k *Keeper) statuses() []backend.Status {
+// statuses lists the status of every instance that is in the phase; no phase is any.
+func (k *Keeper) statuses(in backend.Phase) []backend.Status {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	list := []backend.Status{}
 	for _, s := range k.supervisors {
 		status, _ := s.look()
-		list = append(list, status)
+		if in == "" || status.Phase == in {
+			list = append(list, status)
+		}
 	}
 	return list
 }

@@ -25,7 +25,7 @@ import (
 //	GET    /v1/keeper                       Info
 //	GET    /v1/inventory                    backend.Inventory
 //	POST   /v1/admission                    takes a backend.Spec; 204 if there is room for it
-//	GET    /v1/instances                    []backend.Status
+//	GET    /v1/instances?phase=PHASE        []backend.Status; without a phase, of all
 //	PUT    /v1/instances/ID                 takes a backend.Spec; 204 once it is durable
 //	GET    /v1/instances/ID?after=REVISION  backend.Status, as soon as it is newer, or after longPoll
 //	DELETE /v1/instances/ID                 204 once the wish is durable
@@ -98,7 +98,9 @@ func (k *Keeper) routes() http.Handler {
 	})
 	handle("GET /v1/inventory", func(r *http.Request) (any, error) { return k.inventory(r.Context()) })
 	handle("POST /v1/admission", k.answerAdmission)
-	handle("GET /v1/instances", func(*http.Request) (any, error) { return k.statuses(), nil })
+	handle("GET /v1/instances", func(r *http.Request) (any, error) {
+		return k.statuses(backend.Phase(r.URL.Query().Get("phase"))), nil
+	})
 	handle("PUT /v1/instances/{id}", k.answerApply)
 	handle("GET /v1/instances/{id}", k.answerStatus)
 	handle("DELETE /v1/instances/{id}", k.answerRemove)

@@ -3,6 +3,7 @@ package market
 import (
 	"context"
 	"encoding/json"
+	"time"
 
 	"github.com/backstay/backstay"
 )
@@ -12,7 +13,35 @@ func (m *Market) Instances(ctx context.Context, by backstay.Actor, f InstanceFil
 	if !mayList(by) {
 		return List[backstay.Instance]{}, nil
 	}
-	return m.Store.Instances(ctx, f)
+	l, err := m.Store.Instances(ctx, f)
+	if err == nil {
+		m.tellHealth(ctx, l.Items)
+	}
+	return l, err
+}
+
+// healthPatience is how long a list may wait for news that it can do without.
+const healthPatience = time.Second
+
+// tellHealth lets the operations of instances that are up, but do not serve now, say so. What is
+// recorded stays as it is: this is true for the moment.
+func (m *Market) tellHealth(ctx context.Context, instances []backstay.Instance) {
+	teller, ok := m.Broker.(backstay.HealthTeller)
+	if !ok || len(instances) == 0 {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, healthPatience)
+	defer cancel()
+	reasons, err := teller.Unhealthy(ctx)
+	if err != nil {
+		m.Log.Warn("the health of instances is not known", "error", err)
+	}
+	for i := range instances {
+		op := &instances[i].LastOperation
+		if reason := reasons[instances[i].ID]; reason != "" && op.State == backstay.Succeeded {
+			op.Description = "The service instance does not serve now, and is started again and again. " + reason
+		}
+	}
 }
 
 // Instance returns one service instance.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -227,7 +228,21 @@ func unknownVersionFails(t *testing.T, s Subject) {
 	}
 	_, err := s.Backend.CreateUser(t.Context(), spec.Instance, newUser())
 	wantKind(t, "CreateUser of a failing instance", err, backstay.Unavailable)
+	s.wantFailing(t, spec.Instance, true)
 	s.remove(t, spec.Instance)
+	s.wantFailing(t, spec.Instance, false)
+}
+
+func (s Subject) wantFailing(t *testing.T, id backstay.InstanceID, want bool) {
+	t.Helper()
+	list, err := s.Backend.Failing(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	listed := slices.ContainsFunc(list, func(st backend.Status) bool { return st.Instance == id })
+	if listed != want {
+		t.Errorf("listed as failing: %t, want %t", listed, want)
+	}
 }
 
 func awaitHonoursItsContext(t *testing.T, s Subject) {

@@ -56,6 +56,10 @@ func (b *Backend) Await(ctx context.Context, id backstay.InstanceID, revision in
 	return s, err
 }
 
+func (b *Backend) Failing(ctx context.Context) (list []backend.Status, err error) {
+	return list, b.call(ctx, "GET", "instances?phase="+string(backend.Failing), nil, &list)
+}
+
 func (b *Backend) Remove(ctx context.Context, id backstay.InstanceID) error {
 	return b.call(ctx, "DELETE", instancePath(id), nil, nil)
 }
