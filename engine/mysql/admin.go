@@ -20,6 +20,7 @@ import (
 // Numbers of the server's errors.
 const (
 	tooManyConnections = 1040
+	noSuchThread       = 1094
 )
 
 // AdminDSN addresses a node for its administrator, over the Unix socket in its RunDir.
@@ -100,6 +101,23 @@ func run(ctx context.Context, conn *sql.Conn, statements ...string) error {
 		}
 	}
 	return nil
+}
+
+// column reads a query's only column.
+func column(ctx context.Context, conn *sql.Conn, query string) (values []string, err error) {
+	rows, err := conn.QueryContext(ctx, query)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var v string
+		if err := rows.Scan(&v); err != nil {
+			return nil, err
+		}
+		values = append(values, v)
+	}
+	return values, rows.Err()
 }
 
 // quoteText writes a string literal that means the same while backslashes escape, as they do in all

@@ -70,16 +70,18 @@ func (Engine) DropUser(ctx context.Context, n engine.Node, name string) error {
 	return nil
 }
 
-// endSessions ends the sessions of a locked account, and waits until they have ended.
+// endSessions ends the sessions of a locked account, and waits until they have ended. Events that run
+// with its rights show as sessions too, without an address: they go on.
 func endSessions(ctx context.Context, conn *sql.Conn, name string) error {
 	for {
-		var count int
-		row := conn.QueryRowContext(ctx, "SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE USER = "+quoteText(name))
-		if err := row.Scan(&count); err != nil || count == 0 {
+		ids, err := column(ctx, conn, "SELECT ID FROM information_schema.PROCESSLIST WHERE HOST LIKE '%:%' AND USER = "+quoteText(name))
+		if err != nil || len(ids) == 0 {
 			return err
 		}
-		if err := run(ctx, conn, "KILL HARD CONNECTION USER "+account(name)); err != nil {
-			return err
+		for _, id := range ids {
+			if err := run(ctx, conn, "KILL HARD CONNECTION "+id); err != nil && !isNumber(err, noSuchThread) {
+				return err
+			}
 		}
 		select {
 		case <-ctx.Done():
@@ -87,55 +89,6 @@ func endSessions(ctx context.Context, conn *sql.Conn, name string) error {
 		case <-time.After(2 * time.Millisecond):
 		}
 	}
-}
-
-// locked are accounts whose bindings are gone.
-const locked = "SELECT User FROM mysql.global_priv WHERE Host = '%' AND JSON_VALUE(Priv, '$.account_locked') IN ('1', 'true')"
-
-// definers are accounts with whose rights something in the database runs. A function of MariaDB's own
-// type of routine, the package, lies among the routines.
-const definers = "SELECT DEFINER FROM information_schema.VIEWS WHERE TABLE_SCHEMA = '" + database + "'" +
-	" UNION SELECT DEFINER FROM information_schema.TRIGGERS WHERE TRIGGER_SCHEMA = '" + database + "'" +
-	" UNION SELECT definer FROM mysql.proc WHERE db = '" + database + "'" +
-	" UNION SELECT definer FROM mysql.event WHERE db = '" + database + "'"
-
-// removeUnneeded drops every locked account with whose rights nothing runs any more: what a binding
-// has defined goes on as long as it is there, whoever drops it in the end.
-func removeUnneeded(ctx context.Context, conn *sql.Conn) error {
-	gone, err := column(ctx, conn, locked)
-	if err != nil || len(gone) == 0 {
-		return err
-	}
-	needed, err := column(ctx, conn, definers)
-	if err != nil {
-		return err
-	}
-	for _, name := range gone {
-		if slices.Contains(needed, name+"@%") {
-			continue
-		}
-		if err := run(ctx, conn, "DROP USER IF EXISTS "+account(name)); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// column reads a query's only column.
-func column(ctx context.Context, conn *sql.Conn, query string) (values []string, err error) {
-	rows, err := conn.QueryContext(ctx, query)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	for rows.Next() {
-		var v string
-		if err := rows.Scan(&v); err != nil {
-			return nil, err
-		}
-		values = append(values, v)
-	}
-	return values, rows.Err()
 }
 
 // credentials are what an app needs, with the keys of GOV.UK PaaS and the authority of our own.
