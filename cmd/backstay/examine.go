@@ -21,6 +21,7 @@ import (
 // packages are the Debian packages that engines come in.
 var packages = map[string]string{
 	"postgres": "postgresql-15 postgresql-15-postgis-3 postgresql-15-pgextwlist",
+	"mysql":    "mariadb-server mariadb-client",
 	"redis":    "redis-server",
 }
 

@@ -19,6 +19,7 @@ import (
 	"github.com/backstay/backstay/broker"
 	"github.com/backstay/backstay/cfapi"
 	"github.com/backstay/backstay/engine"
+	"github.com/backstay/backstay/engine/mysql"
 	"github.com/backstay/backstay/engine/postgres"
 	"github.com/backstay/backstay/engine/redis"
 	"github.com/backstay/backstay/internal/seal"
@@ -30,7 +31,7 @@ import (
 
 // engines are the products that this binary knows, and where it looks for them.
 func engines(postgresDir string) map[string]engine.Engine {
-	return map[string]engine.Engine{"postgres": postgres.Engine{Root: postgresDir}, "redis": redis.Engine{}}
+	return map[string]engine.Engine{"postgres": postgres.Engine{Root: postgresDir}, "mysql": mysql.Engine{}, "redis": redis.Engine{}}
 }
 
 // platform is the control plane, put together.
