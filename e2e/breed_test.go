@@ -4,9 +4,11 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"database/sql"
 	"fmt"
 	"strings"
 
+	"github.com/go-sql-driver/mysql"
 	"github.com/jackc/pgx/v5"
 	"github.com/redis/go-redis/v9"
 )
@@ -29,6 +31,7 @@ type session interface {
 
 var (
 	postgresBreed = breed{name: "postgres", offering: "postgres", plan: "Free", open: openPostgres}
+	mysqlBreed    = breed{name: "mysql", offering: "mysql", plan: "Free", open: openMySQL}
 	redisBreed    = breed{name: "redis", offering: "redis", plan: "tiny", flags: []string{"--catalog", "testdata/redis.yaml"}, open: openRedis}
 )
 
@@ -55,6 +58,40 @@ func (s postgresSession) Identity(ctx context.Context) (string, error) {
 }
 
 func (s postgresSession) Close() error { return s.Conn.Close(context.Background()) }
+
+type mysqlSession struct {
+	*sql.Conn
+	db *sql.DB
+}
+
+func openMySQL(ctx context.Context, credentials map[string]any) (session, error) {
+	cfg := mysql.NewConfig()
+	cfg.Net, cfg.Addr = "tcp", fmt.Sprintf("%v:%v", credentials["host"], credentials["port"])
+	cfg.User, cfg.Passwd, cfg.DBName = credentials["username"].(string), credentials["password"].(string), credentials["name"].(string)
+	cfg.TLS = trusting(credentials)
+	connector, err := mysql.NewConnector(cfg)
+	if err != nil {
+		return nil, err
+	}
+	db := sql.OpenDB(connector)
+	conn, err := db.Conn(ctx)
+	if err == nil {
+		_, err = conn.ExecContext(ctx, "CREATE TEMPORARY TABLE mine AS SELECT 42 AS answer")
+	}
+	if err != nil {
+		db.Close()
+		return nil, err
+	}
+	return mysqlSession{conn, db}, nil
+}
+
+func (s mysqlSession) Identity(ctx context.Context) (string, error) {
+	var id, answer int
+	err := s.QueryRowContext(ctx, "SELECT CONNECTION_ID(), answer FROM mine").Scan(&id, &answer)
+	return fmt.Sprint(id), err
+}
+
+func (s mysqlSession) Close() error { return s.db.Close() }
 
 type redisSession struct{ *redis.Client }
 

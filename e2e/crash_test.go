@@ -42,10 +42,12 @@ func TestCrash(t *testing.T) {
 	}
 	// What is special about an engine is in the life of an instance.
 	steps = slices.DeleteFunc(steps, func(step string) bool { return isOfSpace(step) || isOfFailure(step) })
-	t.Run(redisBreed.name, func(t *testing.T) {
-		t.Parallel()
-		crash(t, redisBreed, "both", steps)
-	})
+	for _, of := range []breed{mysqlBreed, redisBreed} {
+		t.Run(of.name, func(t *testing.T) {
+			t.Parallel()
+			crash(t, of, "both", steps)
+		})
+	}
 }
 
 func crash(t *testing.T, of breed, victim string, steps []string) {
