@@ -82,7 +82,14 @@ func (s *supervisor) prepare(ctx context.Context) (n engine.Node, err error) {
 	if err := s.engine().Prepare(ctx, n); err != nil {
 		return n, err
 	}
-	return n, s.amend(func(now *record) { now.Started, now.Installation = r.Spec.Generation, r.Installation })
+	cmd, err := s.engine().Command(n)
+	if err != nil {
+		return n, err
+	}
+	r.Program = resolved(cmd.Path)
+	return n, s.amend(func(now *record) {
+		now.Started, now.Installation, now.Program = r.Spec.Generation, r.Installation, r.Program
+	})
 }
 
 // makeDirs makes what the engine finds. Only the directory for its sockets is its own: in one that it

@@ -215,20 +215,19 @@ func readSmall(path string) ([]byte, error) {
 
 // endRemnants kills what a main process that was killed has left behind: a PostgreSQL backend in the
 // middle of a query does not look up, and no other server can start until it has ended. A remnant works
-// in the instance's directory, runs the engine's programs, and is of the instance's user.
+// in the instance's directory, runs the engine's very program, and is of the instance's user.
 func (s *supervisor) endRemnants() error {
 	r := s.current()
-	if r.Installation.Dir == "" {
+	if r.Program == "" {
 		return nil // never started
 	}
 	entries, err := os.ReadDir("/proc")
 	if err != nil {
 		return err
 	}
-	programs := resolved(r.Installation.Dir) + "/"
 	for _, e := range entries {
 		pid, err := strconv.Atoi(e.Name())
-		if err != nil || !s.isRemnant(pid, programs) {
+		if err != nil || !s.isRemnant(pid, r.Program) {
 			continue
 		}
 		p, err := process.Open(pid)
@@ -238,7 +237,7 @@ func (s *supervisor) endRemnants() error {
 		if err != nil {
 			return err
 		}
-		if s.isRemnant(pid, programs) { // still: now the pid cannot change hands
+		if s.isRemnant(pid, r.Program) { // still: now the pid cannot change hands
 			err = s.kill(p)
 		}
 		if err := errors.Join(err, p.Close()); err != nil {
@@ -248,9 +247,9 @@ func (s *supervisor) endRemnants() error {
 	return nil
 }
 
-func (s *supervisor) isRemnant(pid int, programs string) bool {
-	program, err := os.Readlink(filepath.Join("/proc", strconv.Itoa(pid), "exe"))
-	return err == nil && strings.HasPrefix(program, programs) && s.isOurs(pid)
+func (s *supervisor) isRemnant(pid int, program string) bool {
+	runs, err := os.Readlink(filepath.Join("/proc", strconv.Itoa(pid), "exe"))
+	return err == nil && strings.TrimSuffix(runs, " (deleted)") == program && s.isOurs(pid) // deleted: upgraded since
 }
 
 // isOurs tells whether a process is of the instance's user and works in its directory.
@@ -264,12 +263,12 @@ func (s *supervisor) isOurs(pid int) bool {
 	return err == nil && stat.Uid == owner && process.WorksIn(pid, s.k.instanceDir(s.id))
 }
 
-// resolved is dir without symbolic links, as the kernel names programs.
-func resolved(dir string) string {
-	if real, err := filepath.EvalSymlinks(dir); err == nil {
+// resolved is path without symbolic links, as the kernel names programs.
+func resolved(path string) string {
+	if real, err := filepath.EvalSymlinks(path); err == nil {
 		return real
 	}
-	return dir
+	return path
 }
 
 // stopNode ends the node's process, if it runs.

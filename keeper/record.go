@@ -26,6 +26,7 @@ type record struct {
 	Removing bool         `json:"removing"` // everything of it is to go, this record last
 
 	Installation engine.Installation `json:"installation"` // that the process was started from
+	Program      string              `json:"program"`      // that it runs, without symbolic links
 }
 
 func (c Config) recordPath(id backstay.InstanceID) string {
