@@ -12,6 +12,7 @@ func TestBindings(t *testing.T) {
 	}{
 		{"DefinersOutliveBindings", testDefinersOutliveBindings},
 		{"BoundAgain", testBoundAgain},
+		{"Defaults", testDefaults},
 		{"Refusals", testRefusals},
 		{"DataDirectory", testDataDirectory},
 		{"OtherAccounts", testOtherAccounts},

@@ -107,12 +107,13 @@ func network(n engine.Node) []setting {
 func memory(s backstay.Size) []setting {
 	return []setting{
 		{"innodb_buffer_pool_size", inBytes(clamp(s.Memory/2, 16*backstay.MB, backstay.TB))},
-		{"innodb_log_buffer_size", inBytes(clamp(s.Memory/128, 2*backstay.MB, 16*backstay.MB))},
+		{"innodb_log_buffer_size", inBytes(clamp(s.Memory/256, 2*backstay.MB, 16*backstay.MB))},
 		{"aria_pagecache_buffer_size", inBytes(clamp(s.Memory/64, 2*backstay.MB, 128*backstay.MB))},
 		{"key_buffer_size", inBytes(clamp(s.Memory/256, backstay.MB, 64*backstay.MB))},
 		{"tmp_table_size", inBytes(clamp(s.Memory/32, 4*backstay.MB, 64*backstay.MB))},
 		{"max_heap_table_size", inBytes(clamp(s.Memory/32, 4*backstay.MB, 64*backstay.MB))},
 		{"table_open_cache", "1000"},
+		{"host_cache_size", "0"},
 		{"query_cache_type", "OFF"},
 		{"query_cache_size", "0"},
 		{"performance_schema", "OFF"},
@@ -172,12 +173,12 @@ func startSQL(operator string) (string, error) {
 }
 
 // quoteSetting writes a value of my.cnf. No setting of ours holds a control character, and a line feed
-// would begin a setting of its own; nor a quote, which the server reads now so, now so.
+// would begin a setting of its own.
 func quoteSetting(value string) (string, error) {
-	if strings.ContainsFunc(value, func(r rune) bool { return r < ' ' || r == 0x7f || r == '"' || r == '\'' }) {
-		return "", errors.New("control character or quote in value")
+	if strings.ContainsFunc(value, func(r rune) bool { return r < ' ' || r == 0x7f }) {
+		return "", errors.New("control character in value")
 	}
-	return `"` + strings.ReplaceAll(value, `\`, `\\`) + `"`, nil
+	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(value) + `"`, nil
 }
 
 func clamp(b, low, high backstay.Bytes) backstay.Bytes { return min(max(b, low), high) }

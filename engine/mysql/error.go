@@ -1,7 +1,7 @@
 package mysql
 
 import (
-	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"os/exec"
@@ -12,7 +12,7 @@ import (
 	"github.com/backstay/backstay/engine"
 )
 
-// programError is a program of MariaDB that failed, with the last line it said.
+// programError is a program of MariaDB that failed, with the reason it gave.
 type programError struct {
 	cause error
 	said  string
@@ -21,9 +21,20 @@ type programError struct {
 func (e *programError) Error() string { return e.cause.Error() + ": " + e.said }
 func (e *programError) Unwrap() error { return e.cause }
 
-func lastLine(text []byte) string {
-	text = bytes.TrimSpace(text)
-	return string(text[bytes.LastIndexByte(text, '\n')+1:])
+// verdictOf is the first error that a program logged, or the last thing it said.
+func verdictOf(text []byte) string {
+	last := ""
+	for line := range strings.Lines(string(text)) {
+		line = strings.TrimSpace(line)
+		if match := serverLine.FindStringSubmatch(line); match != nil && match[2] == "ERROR" {
+			return match[3]
+		}
+		if reason, ok := strings.CutPrefix(line, "ERROR: "); ok { // of a statement on standard input
+			return reason
+		}
+		last = cmp.Or(line, last)
+	}
+	return last
 }
 
 // cannotPrepare blames the machine for err, in a sentence that names the reason.

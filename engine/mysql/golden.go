@@ -165,7 +165,8 @@ func (g golden) build(ctx context.Context, lock *os.File, part, data string) err
 		cmd.Env = environment
 		return runProgram(cmd)
 	}
-	directory := "--datadir=" + data
+	// Each server removes, when it starts, what temporary tables it finds in its directory for them.
+	directories := []string{"--no-defaults", "--datadir=" + data, "--tmpdir=" + part}
 	if err := os.Mkdir(data, 0o700); err != nil {
 		return err
 	}
@@ -174,11 +175,11 @@ func (g golden) build(ctx context.Context, lock *os.File, part, data string) err
 			return err
 		}
 	}
-	if err := run("", g.installer(), slices.Concat([]string{"--no-defaults", directory}, installArguments, buildArguments)...); err != nil {
+	if err := run("", g.installer(), slices.Concat(directories, installArguments, buildArguments)...); err != nil {
 		return err
 	}
 	server := filepath.Join(g.installation.Dir, program)
-	if err := run(goldenSQL, server, slices.Concat([]string{"--no-defaults", "--bootstrap", directory}, buildArguments)...); err != nil {
+	if err := run(goldenSQL, server, slices.Concat(directories, []string{"--bootstrap"}, buildArguments)...); err != nil {
 		return err
 	}
 	return finish(data)
@@ -213,7 +214,7 @@ func runProgram(cmd *exec.Cmd) error {
 	cmd.Stderr = &said
 	err := cmd.Run()
 	if err != nil && said.Len() > 0 {
-		return &programError{fmt.Errorf("%s: %w", filepath.Base(cmd.Path), err), lastLine(said.Bytes())}
+		return &programError{fmt.Errorf("%s: %w", filepath.Base(cmd.Path), err), verdictOf(said.Bytes())}
 	}
 	return err
 }

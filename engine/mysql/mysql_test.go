@@ -4,16 +4,12 @@ import (
 	"context"
 	"database/sql"
 	"errors"
-	"os"
 	"testing"
 
 	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/engine/enginetest"
 	"github.com/backstay/backstay/engine/mysql"
-	"github.com/backstay/backstay/internal/testkit"
 )
-
-func TestMain(m *testing.M) { os.Exit(testkit.Main(m)) }
 
 func TestContract(t *testing.T) {
 	t.Parallel()

@@ -1,0 +1,82 @@
+package mysql_test
+
+import (
+	"strconv"
+	"testing"
+
+	"github.com/backstay/backstay/engine/enginetest"
+	"github.com/backstay/backstay/engine/mysql"
+)
+
+// Accounts, too, are as the last call left them after a kill at any moment.
+func TestAccountsSurviveKill(t *testing.T) {
+	t.Parallel()
+	n := enginetest.NewNode(t, mysql.Engine{})
+	p := enginetest.Serve(t, mysql.Engine{}, n)
+	s := server{n}
+	stays, goes, keeps := s.bind(t), s.bind(t), s.bind(t)
+	keeps.connect(t).do(t, "CREATE VIEW v AS SELECT 1 AS n")
+	goes.unbind(t)
+	keeps.unbind(t)
+	p.Kill(t)
+	enginetest.Start(t, mysql.Engine{}, n)
+	stays.connect(t).want(t, "SELECT n FROM v", "1")
+	for _, b := range []binding{goes, keeps} {
+		if session, err := connect(t.Context(), b.credentials); err == nil {
+			session.Close()
+			t.Error("a binding that was gone is let in")
+		}
+	}
+}
+
+// What apps find without asking for it.
+func testDefaults(t *testing.T, s server) {
+	c := s.bind(t).connect(t)
+	for query, want := range map[string]string{
+		"SELECT @@character_set_server":   "utf8mb4",
+		"SELECT @@character_set_database": "utf8mb4",
+		"SELECT @@character_set_client":   "utf8mb4",
+		"SELECT @@time_zone":              "+00:00",
+		"SELECT concat(@@innodb_flush_log_at_trx_commit, @@innodb_doublewrite)": "1ON",
+		"SELECT @@max_user_connections":                                         strconv.Itoa(s.Size.Connections),
+		"SELECT database()":                                                     "main",
+		"SELECT CONVERT('⛵' USING utf8mb4)":                                     "⛵",
+	} {
+		c.want(t, query, want)
+	}
+	c.do(t, "CREATE TABLE sails (s varchar(20))", "INSERT INTO sails VALUES ('⛵')")
+	c.want(t, "SELECT concat(s, CHARSET(s)) FROM sails", "⛵utf8mb4")
+	c.do(t, "DROP TABLE sails")
+}
+
+// One binding that takes all it can get keeps neither the administrator out nor, while it lasts, what
+// is not its plan's.
+func TestAdministratorGetsIn(t *testing.T) {
+	t.Parallel()
+	n := enginetest.NewNode(t, mysql.Engine{})
+	n.Size.Connections = 4
+	enginetest.Serve(t, mysql.Engine{}, n)
+	s := server{n}
+	greedy, second, third := s.bind(t), s.bind(t), s.bind(t)
+	count := 0
+	for _, b := range []binding{greedy, second, third} {
+		for range n.Size.Connections {
+			session, err := connect(t.Context(), b.credentials)
+			if err != nil {
+				continue
+			}
+			defer session.Close()
+			count++
+		}
+		session, err := connect(t.Context(), b.credentials)
+		if err == nil {
+			session.Close()
+			t.Errorf("one binding holds more than %d connections", n.Size.Connections)
+		}
+	}
+	if count <= n.Size.Connections {
+		t.Errorf("%d connections in all, want the test to use up what is kept free", count)
+	}
+	s.bind(t).unbind(t)
+	greedy.unbind(t)
+}
