@@ -142,7 +142,7 @@ func logging() []setting {
 		{"general_log", "OFF"},
 		{"slow_query_log", "OFF"},
 		{"log_warnings", "1"},
-		{"skip_stack_trace", ""},
+		{"stack_trace", "OFF"},
 	}
 }
 

@@ -1,8 +1,14 @@
 package mysql_test
 
 import (
+	"os"
+	"path/filepath"
 	"strconv"
+	"strings"
 	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/backstay/backstay/engine/enginetest"
 	"github.com/backstay/backstay/engine/mysql"
@@ -26,6 +32,46 @@ func TestAccountsSurviveKill(t *testing.T) {
 			session.Close()
 			t.Error("a binding that was gone is let in")
 		}
+	}
+}
+
+// A server that breaks takes the statements it was at with it: they may hold secrets.
+func TestCrashSaysNoStatement(t *testing.T) {
+	t.Parallel()
+	n := enginetest.NewNode(t, mysql.Engine{})
+	enginetest.Serve(t, mysql.Engine{}, n)
+	s := server{n}
+	c := s.bind(t).connect(t)
+	ended := make(chan error)
+	go func() {
+		_, err := c.ExecContext(t.Context(), "SELECT sleep(60), 'a secret'")
+		ended <- err
+	}()
+	admin := s.admin(t)
+	thread := 0
+	for deadline := time.Now().Add(20 * time.Second); thread == 0; {
+		err := admin.QueryRowContext(t.Context(), "SELECT ifnull(max(TID), 0) FROM information_schema.PROCESSLIST WHERE INFO LIKE 'SELECT sleep%'").Scan(&thread)
+		if err != nil || time.Now().After(deadline) {
+			t.Fatalf("the statement does not run (%v)", err)
+		}
+	}
+	text, err := os.ReadFile(filepath.Join(n.DataDir, "mariadbd.pid"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	pid, err := strconv.Atoi(strings.TrimSpace(string(text)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Tgkill(pid, thread, unix.SIGSEGV); err != nil {
+		t.Fatal(err)
+	}
+	if <-ended == nil {
+		t.Error("the statement goes on")
+	}
+	said, err := os.ReadFile(n.LogFile)
+	if err != nil || strings.Contains(string(said), "a secret") || !strings.Contains(string(said), "ready for connections") {
+		t.Errorf("the log holds the statement, or nothing (%v): %s", err, said)
 	}
 }
 
