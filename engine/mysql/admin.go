@@ -78,14 +78,24 @@ func withAccounts(ctx context.Context, n engine.Node, do func(*sql.Conn) error) 
 		return err
 	}
 	defer dir.Close() // and the lock goes with it
-	for errors.Is(unix.Flock(int(dir.Fd()), unix.LOCK_EX|unix.LOCK_NB), unix.EWOULDBLOCK) {
+	if err := lock(ctx, dir); err != nil {
+		return err
+	}
+	return withAdmin(ctx, n, do)
+}
+
+func lock(ctx context.Context, f *os.File) error {
+	for {
+		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+		if !errors.Is(err, unix.EWOULDBLOCK) && !errors.Is(err, unix.EINTR) {
+			return err
+		}
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-time.After(2 * time.Millisecond):
 		}
 	}
-	return withAdmin(ctx, n, do)
 }
 
 // Probe asks whether the node serves. The server admits nobody before it has run its start file.
