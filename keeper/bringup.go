@@ -125,6 +125,7 @@ func (s *supervisor) awaitService(ctx context.Context, n engine.Node, p *process
 			interrupt(errEnded)
 		case <-s.wake:
 			interrupt(errAmended)
+			s.nudge() // the probe may have ended just before: then keep is to hear of it
 		case <-ctx.Done():
 		}
 	})
