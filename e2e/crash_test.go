@@ -94,6 +94,7 @@ func (w *ward) survive(t *testing.T, step, victim string) {
 	w.kill()
 	w.killKeeper()
 	w.mustServe()
+	w.awaitKeeperOf(t, stopped)
 	if err := os.WriteFile(stopped+".armed", nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -108,6 +109,20 @@ func (w *ward) survive(t *testing.T, step, victim string) {
 	cancel()
 	helpers.Wait()
 	w.checkWitness(t)
+}
+
+// awaitKeeperOf ends the keeper of an earlier round, which the control plane of that round may have been
+// starting as it was killed: it would not stand still in this one.
+func (w *ward) awaitKeeperOf(t *testing.T, stopped string) {
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+		pid := w.keeperPID()
+		environment, _ := os.ReadFile(fmt.Sprintf("/proc/%d/environ", pid))
+		if strings.Contains(string(environment), "BACKSTAY_STOPPED="+stopped+"\x00") {
+			return
+		}
+		killPID(pid)
+	}
+	t.Fatal("the keeper of this round does not come up")
 }
 
 // awaitStrike returns when the blow has fallen: behind the last step of an operation it falls when
