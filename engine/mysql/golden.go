@@ -160,7 +160,7 @@ func (g golden) build(ctx context.Context, lock *os.File, part, data string) err
 		return err
 	}
 	run := func(stdin, program string, args ...string) error {
-		cmd := exec.CommandContext(ctx, program, args...)
+		cmd := exec.CommandContext(ctx, "/bin/sh", slices.Concat([]string{"-c", private, program}, args)...)
 		cmd.Dir, cmd.SysProcAttr, cmd.Stdin, cmd.ExtraFiles = part, attr, strings.NewReader(stdin), []*os.File{lock}
 		cmd.Env = environment
 		return runProgram(cmd)
@@ -208,13 +208,16 @@ func finish(data string) error {
 	})
 }
 
+// private becomes the program in "$0", whose files are for nobody else from their first moment.
+const private = `umask 077; exec "$0" "$@"`
+
 // runProgram turns what a program says on standard error into its error.
 func runProgram(cmd *exec.Cmd) error {
 	var said bytes.Buffer
 	cmd.Stderr = &said
 	err := cmd.Run()
 	if err != nil && said.Len() > 0 {
-		return &programError{fmt.Errorf("%s: %w", filepath.Base(cmd.Path), err), verdictOf(said.Bytes())}
+		return &programError{fmt.Errorf("%s: %w", filepath.Base(cmd.Args[3]), err), verdictOf(said.Bytes())}
 	}
 	return err
 }
