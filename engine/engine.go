@@ -77,6 +77,14 @@ type Account struct {
 	GID uint32 `json:"gid"`
 }
 
+// IDs are the account as chown takes it: -1, which changes nothing, for none.
+func (a *Account) IDs() (uid, gid int) {
+	if a == nil {
+		return -1, -1
+	}
+	return int(a.UID), int(a.GID)
+}
+
 // User is one binding's account in the engine.
 type User struct {
 	Name     string // lower-case letters, digits and underscores, starting with a letter, at most 32

@@ -2,6 +2,7 @@ package mysql
 
 import (
 	"bufio"
+	"cmp"
 	"errors"
 	"os"
 	"regexp"
@@ -65,4 +66,20 @@ func (v *verdict) read(line string) {
 	case !v.serves, strings.HasPrefix(text, "[FATAL] InnoDB: "):
 		v.reason = strings.TrimSuffix(strings.TrimSpace(text), ".")
 	}
+}
+
+// verdictOf is the first error that a program logged, or the last thing it said.
+func verdictOf(said string) string {
+	last := ""
+	for line := range strings.Lines(said) {
+		line = strings.TrimSpace(line)
+		if match := serverLine.FindStringSubmatch(line); match != nil && match[2] == "ERROR" {
+			return match[3]
+		}
+		if reason, ok := strings.CutPrefix(line, "ERROR: "); ok { // of a statement on standard input
+			return reason
+		}
+		last = cmp.Or(line, last)
+	}
+	return last
 }

@@ -3,33 +3,12 @@ package mysql_test
 import (
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
 
 	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/engine/enginetest"
 	"github.com/backstay/backstay/engine/mysql"
 )
-
-// Golden directories that no release of today clones from go when a new one is made.
-func TestWarmSweeps(t *testing.T) {
-	t.Parallel()
-	e := mysql.Engine{}
-	n := enginetest.NewNode(t, e)
-	prefix := filepath.Join(n.CacheDir, "mariadb-"+n.Installation.Version+"-")
-	for _, old := range []string{prefix + "0.1-abcd", prefix + "123.part"} {
-		if err := os.MkdirAll(filepath.Join(old, "data"), 0o700); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := e.Warm(t.Context(), n.Installation, n.CacheDir); err != nil {
-		t.Fatal(err)
-	}
-	left, err := filepath.Glob(prefix + "*")
-	if err != nil || len(left) != 1 || !strings.HasPrefix(left[0], prefix+n.Installation.FullVersion) {
-		t.Errorf("the cache holds %v (%v), want one directory", left, err)
-	}
-}
 
 // Data of another version is kept, and not served.
 func TestOtherVersionIsKept(t *testing.T) {

@@ -11,6 +11,6 @@ import (
 // them.
 func (Engine) Command(n engine.Node) (*exec.Cmd, error) {
 	cmd := exec.Command(filepath.Join(n.Installation.Dir, "postgres"), "-D", n.DataDir)
-	cmd.Env = []string{"PATH=/usr/bin:/bin", "LC_ALL=C.UTF-8", "TZ=UTC"}
+	cmd.Env = environment
 	return cmd, nil
 }

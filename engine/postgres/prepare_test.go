@@ -36,26 +36,6 @@ func TestClonesDiffer(t *testing.T) {
 	}
 }
 
-// Golden directories that no release of today clones from go when a new one is made.
-func TestWarmSweeps(t *testing.T) {
-	t.Parallel()
-	e := postgres.Engine{}
-	n := enginetest.NewNode(t, e)
-	prefix := filepath.Join(n.CacheDir, "postgres-"+n.Installation.Version+"-")
-	for _, old := range []string{prefix + "0.1-abcd", prefix + "123.part"} {
-		if err := os.MkdirAll(filepath.Join(old, "data"), 0o700); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := e.Warm(t.Context(), n.Installation, n.CacheDir); err != nil {
-		t.Fatal(err)
-	}
-	left, err := filepath.Glob(prefix + "*")
-	if err != nil || len(left) != 1 || !strings.HasPrefix(left[0], prefix+n.Installation.FullVersion) {
-		t.Errorf("the cache holds %v (%v), want one directory", left, err)
-	}
-}
-
 // Data of another major version is kept, and not served.
 func TestOtherVersionIsKept(t *testing.T) {
 	t.Parallel()

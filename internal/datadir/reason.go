@@ -1,7 +1,6 @@
-package postgres
+package datadir
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"os/exec"
@@ -9,10 +8,9 @@ import (
 	"syscall"
 
 	"github.com/backstay/backstay"
-	"github.com/backstay/backstay/engine"
 )
 
-// programError is a program of PostgreSQL that failed, with the last line it said.
+// programError is a program that failed, with the reason it gave.
 type programError struct {
 	cause error
 	said  string
@@ -21,21 +19,17 @@ type programError struct {
 func (e *programError) Error() string { return e.cause.Error() + ": " + e.said }
 func (e *programError) Unwrap() error { return e.cause }
 
-func lastLine(text []byte) string {
-	text = bytes.TrimSpace(text)
-	return string(text[bytes.LastIndexByte(text, '\n')+1:])
-}
-
-// cannotPrepare blames the machine for err, in a sentence that names the reason.
-func cannotPrepare(i engine.Installation, err error) error {
+// Blame makes the machine responsible for err, in a sentence that names what cannot be set up
+// ("MariaDB 10.11") and the reason. An error that has a Kind already keeps it.
+func Blame(what string, err error) error {
 	var classified *backstay.Error
 	if errors.As(err, &classified) {
 		return err
 	}
-	return backstay.Wrapf(err, backstay.Unavailable, "PostgreSQL %s cannot be set up: %s.", i.Version, reason(err))
+	return backstay.Wrapf(err, backstay.Unavailable, "%s cannot be set up: %s.", what, reason(err))
 }
 
-// reason is what a user may know of err: no paths but those of PostgreSQL's programs.
+// reason is what a user may know of err: no paths but those of programs.
 func reason(err error) string {
 	var program *programError
 	var missing *exec.Error
