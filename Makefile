@@ -1,6 +1,7 @@
 # make up        install what is missing, start Backstay, show a PostgreSQL service from marketplace to query
 # make down      stop it; all data stays
 # make test      everything that must hold
+# make test-other  the engines' tests with the servers that Debian 12 does not have: MySQL, Valkey
 # make check     format, vet, staticcheck and the import picture; part of make test
 # make bench     the benchmark table
 # make clean-data  delete all data, after asking
@@ -11,7 +12,7 @@ export DATA PORT
 
 CF_VERSION = 8.18.0
 
-.PHONY: up down test check bench clean-data setup build backstay
+.PHONY: up down test test-other check bench clean-data setup build backstay
 
 up: setup build
 	@scripts/up
@@ -21,6 +22,11 @@ down: backstay
 
 test: setup build check
 	go test -count=1 ./...
+
+test-other: setup
+	scripts/other-servers bin/other
+	BACKSTAY_TEST_MYSQL='$(CURDIR)/bin/other/mysql/usr' go test -count=1 ./engine/mysql
+	BACKSTAY_TEST_REDIS='$(CURDIR)/bin/other/valkey/usr/bin' go test -count=1 ./engine/redis
 
 check:
 	@unformatted=$$(gofmt -l .); if [ -n "$$unformatted" ]; then echo "gofmt -w $$unformatted"; exit 1; fi

@@ -93,6 +93,7 @@ type Inventory struct {
 // EngineVersion is one version of one engine.
 type EngineVersion struct {
 	Engine      string `json:"engine"`
+	Product     string `json:"product"`      // as users know it: "PostgreSQL"
 	Version     string `json:"version"`      // as plans name it: "15"
 	FullVersion string `json:"full_version"` // as the product reports it: "15.18"
 }

@@ -31,7 +31,7 @@ type Offering struct {
 	ID            string         `yaml:"id"` // a UUID that never changes: plan ids derive from it
 	Name          string         `yaml:"name"`
 	Engine        string         `yaml:"engine"`
-	Product       string         `yaml:"product"` // as descriptions name it, before "Version"
+	Product       string         `yaml:"product"` // as descriptions name it, before "Version"; empty: by its true name
 	Description   string         `yaml:"description"`
 	Documentation string         `yaml:"documentation"`
 	Tags          []string       `yaml:"tags"`
@@ -97,8 +97,8 @@ func (c Catalog) check() error {
 		if _, err := uuid.Parse(o.ID); err != nil {
 			complain("id %q is not a UUID", o.ID)
 		}
-		if o.Name == "" || o.Engine == "" || o.Product == "" {
-			complain("name, engine and product must not be empty")
+		if o.Name == "" || o.Engine == "" {
+			complain("name and engine must not be empty")
 		}
 		if names[o.Name] || names[o.ID] {
 			complain("name and id must be unique")
@@ -191,7 +191,7 @@ func (c Catalog) plan(o *Offering, name string, v backend.EngineVersion, s Size)
 
 // fill puts the plan's own in the place of each name in braces.
 func fill(template string, o *Offering, v backend.EngineVersion, s Size) string {
-	return strings.NewReplacer("{size}", s.Name, "{version}", v.Version, "{product}", o.Product, "{storage}", s.Storage.String(),
+	return strings.NewReplacer("{size}", s.Name, "{version}", v.Version, "{product}", cmp.Or(o.Product, v.Product), "{storage}", s.Storage.String(),
 		"{memory}", s.Memory.String(), "{connections}", strconv.Itoa(s.Connections)).Replace(template)
 }
 

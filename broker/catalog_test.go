@@ -69,6 +69,26 @@ func TestPlanIsDescribedAsInTheGuide(t *testing.T) {
 	}
 }
 
+// A catalog that names no product leaves it to what is there.
+func TestPlansNameTheTrueProduct(t *testing.T) {
+	t.Parallel()
+	c, err := ParseCatalog(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, o := range c.Offerings {
+		if o.Name != "mysql" {
+			continue
+		}
+		for _, v := range []backend.EngineVersion{{Engine: "mysql", Product: "MariaDB", Version: "10.11"}, {Engine: "mysql", Product: "MySQL", Version: "9.7"}} {
+			plans := c.plans(&o, backend.Inventory{Engines: []backend.EngineVersion{v}})
+			if want := " " + v.Product + " Version " + v.Version + "."; len(plans) == 0 || !strings.Contains(plans[0].Description, want) {
+				t.Errorf("%+v, want one with %q", plans, want)
+			}
+		}
+	}
+}
+
 func TestParseCatalogTellsMistakes(t *testing.T) {
 	t.Parallel()
 	const good = `{currency: GBP, offerings: [{id: 6e1f8f3c-8a0e-4a0c-9d0b-52f1c7a4e501, name: a, engine: e, product: P, sizes: [{name: S, storage: 1GB, memory: 1GB, connections: 1}]}]}`

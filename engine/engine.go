@@ -66,6 +66,7 @@ type Stopper interface {
 
 // Installation is one version of a product on this machine.
 type Installation struct {
+	Product     string `json:"product"`      // as users know it: "PostgreSQL"
 	Version     string `json:"version"`      // as plans name it: "15"
 	FullVersion string `json:"full_version"` // as the product reports it: "15.18"
 	Dir         string `json:"dir"`          // where its programs are

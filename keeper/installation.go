@@ -74,7 +74,7 @@ func (k *Keeper) inventory(ctx context.Context) (backend.Inventory, error) {
 			return inventory, err
 		}
 		for _, i := range installed {
-			inventory.Engines = append(inventory.Engines, backend.EngineVersion{Engine: name, Version: i.Version, FullVersion: i.FullVersion})
+			inventory.Engines = append(inventory.Engines, backend.EngineVersion{Engine: name, Product: i.Product, Version: i.Version, FullVersion: i.FullVersion})
 		}
 	}
 	return inventory, nil

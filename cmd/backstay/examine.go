@@ -39,7 +39,7 @@ func examineEngine(ctx context.Context, name string, e engine.Engine) []finding 
 	}
 	var found []finding
 	for _, i := range installed {
-		found = append(found, finding{good, name + " " + i.Version, i.FullVersion + " in " + i.Dir, ""})
+		found = append(found, finding{good, name + " " + i.Version, i.Product + " " + i.FullVersion + " in " + i.Dir, ""})
 		if name == "postgres" {
 			found = append(found, examineAllowList(i))
 		}

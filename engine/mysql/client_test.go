@@ -47,10 +47,13 @@ type server struct{ engine.Node }
 
 func serve(t *testing.T) server {
 	t.Helper()
-	n := enginetest.NewNode(t, mysql.Engine{})
-	enginetest.Serve(t, mysql.Engine{}, n)
+	n := enginetest.NewNode(t, tested)
+	enginetest.Serve(t, tested, n)
 	return server{n}
 }
+
+// speaks MariaDB, or Oracle's MySQL.
+func (s server) mariadb() bool { return s.Installation.Product == "MariaDB" }
 
 // binding is a user and what its app was given.
 type binding struct {
@@ -68,7 +71,7 @@ func (s server) bind(t *testing.T) binding {
 // rebind gives a binding a new password.
 func (s server) rebind(t *testing.T, name string) binding {
 	t.Helper()
-	c, err := mysql.Engine{}.CreateUser(t.Context(), s.Node, engine.User{Name: name, Password: backstay.Secret(uuid.NewString())})
+	c, err := tested.CreateUser(t.Context(), s.Node, engine.User{Name: name, Password: backstay.Secret(uuid.NewString())})
 	if err != nil {
 		t.Fatalf("bind: %v", err)
 	}
@@ -77,7 +80,7 @@ func (s server) rebind(t *testing.T, name string) binding {
 
 func (b binding) unbind(t *testing.T) {
 	t.Helper()
-	if err := (mysql.Engine{}).DropUser(t.Context(), b.Node, b.name); err != nil {
+	if err := tested.DropUser(t.Context(), b.Node, b.name); err != nil {
 		t.Fatalf("unbind: %v", err)
 	}
 }
@@ -139,8 +142,8 @@ func (c client) refused(t *testing.T, statement string) {
 }
 
 // denials are the server's numbers for: access denied to a database, a table, a column, a routine; for
-// want of a privilege; of a connection that is not one's own.
-var denials = []uint16{1044, 1045, 1142, 1143, 1227, 1370, 1095, 1698}
+// want of a privilege, or of several; of a connection that is not one's own; to the dictionary.
+var denials = []uint16{1044, 1045, 1142, 1143, 1227, 3630, 1370, 1095, 1698, 3554}
 
 // run runs a client program with nothing but the credentials, and its password out of sight.
 func (b binding) run(t *testing.T, authority, program string, args ...string) (said string, err error) {

@@ -23,14 +23,14 @@ const (
 
 const (
 	socketName = "mysql.sock" // in the node's RunDir
+	pidName    = "server.pid" // in its DataDir
 
 	// reserve is kept free of any one account's sessions, so that the administrator gets in. The
 	// server keeps one more for the administrator alone.
 	reserve = 5
-
-	charset   = "utf8mb4"
-	collation = "utf8mb4_general_ci"
 )
+
+const mb, gb, tb = backstay.MB, backstay.GB, backstay.TB
 
 // configFiles renders all that n wants to be read from its data directory.
 func configFiles(n engine.Node) (map[string]string, error) {
@@ -38,11 +38,10 @@ func configFiles(n engine.Node) (map[string]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	start, err := startSQL(n.Operator)
-	if err != nil {
+	if err := checkOperator(n.Operator); err != nil {
 		return nil, err
 	}
-	files := map[string]string{configFile: server, startFile: start}
+	files := map[string]string{configFile: server, startFile: dialectOf(n.Installation).start(n.Operator)}
 	if len(n.Listen) > 0 {
 		files[certificateFile] = n.TLS.Leaf
 		files[keyFile] = n.TLS.Key.Reveal()
@@ -59,15 +58,20 @@ func serverConfig(n engine.Node) (string, error) {
 			return "", fmt.Errorf("listen address: %w", err)
 		}
 	}
+	d := dialectOf(n.Installation)
 	var b strings.Builder
-	b.WriteString("# Written at each start by Backstay: changes made here do not last.\n[mariadbd]\n")
-	for _, group := range [][]setting{files(n), network(n), memory(n.Size), durability(n.Size), logging(), defaults()} {
+	b.WriteString("# Written at each start by Backstay: changes made here do not last.\n[" + d.section + "]\n")
+	for _, group := range [][]setting{files(n), network(n), memory(n.Size), durability(), logging(), defaults(), d.settings(n)} {
 		for _, s := range group {
 			value, err := quoteSetting(s.value)
 			if err != nil {
 				return "", fmt.Errorf("setting %s: %w", s.name, err)
 			}
-			fmt.Fprintf(&b, "%s = %s\n", s.name, value)
+			if s.value == "" { // a switch
+				fmt.Fprintln(&b, s.name)
+			} else {
+				fmt.Fprintf(&b, "%s = %s\n", s.name, value)
+			}
 		}
 	}
 	return b.String(), nil
@@ -77,9 +81,8 @@ func files(n engine.Node) []setting {
 	return []setting{
 		{"datadir", n.DataDir},
 		{"tmpdir", filepath.Join(n.DataDir, tmpDir)},
-		{"ignore_db_dirs", tmpDir},
 		{"init_file", filepath.Join(n.DataDir, startFile)},
-		{"pid_file", filepath.Join(n.DataDir, "mariadbd.pid")},
+		{"pid_file", filepath.Join(n.DataDir, pidName)},
 		{"socket", filepath.Join(n.RunDir, socketName)},
 	}
 }
@@ -106,70 +109,57 @@ func network(n engine.Node) []setting {
 // a generous share costs an idle node nothing but its bookkeeping.
 func memory(s backstay.Size) []setting {
 	return []setting{
-		{"innodb_buffer_pool_size", inBytes(clamp(s.Memory/2, 16*backstay.MB, backstay.TB))},
-		{"innodb_log_buffer_size", inBytes(clamp(s.Memory/256, 2*backstay.MB, 16*backstay.MB))},
-		{"aria_pagecache_buffer_size", inBytes(clamp(s.Memory/64, 2*backstay.MB, 128*backstay.MB))},
-		{"key_buffer_size", inBytes(clamp(s.Memory/256, backstay.MB, 64*backstay.MB))},
-		{"tmp_table_size", inBytes(clamp(s.Memory/32, 4*backstay.MB, 64*backstay.MB))},
-		{"max_heap_table_size", inBytes(clamp(s.Memory/32, 4*backstay.MB, 64*backstay.MB))},
+		{"innodb_buffer_pool_size", inBytes(clamp(s.Memory/2, 16*mb, tb))},
+		{"innodb_log_buffer_size", inBytes(clamp(s.Memory/256, 2*mb, 16*mb))},
+		{"key_buffer_size", inBytes(clamp(s.Memory/256, mb, 64*mb))},
+		{"tmp_table_size", inBytes(clamp(s.Memory/32, 4*mb, 64*mb))},
+		{"max_heap_table_size", inBytes(clamp(s.Memory/32, 4*mb, 64*mb))},
 		{"table_open_cache", "1000"},
 		{"host_cache_size", "0"},
-		{"query_cache_type", "OFF"},
-		{"query_cache_size", "0"},
 		{"performance_schema", "OFF"},
 	}
 }
 
 // durability: nothing that a client was told is committed may be lost.
-func durability(s backstay.Size) []setting {
+func durability() []setting {
 	return []setting{
 		{"innodb_flush_log_at_trx_commit", "1"},
 		{"innodb_doublewrite", "ON"},
-		{"innodb_checksum_algorithm", "full_crc32"},
-		{"innodb_log_file_size", inBytes(clamp(s.Storage/100, 16*backstay.MB, backstay.GB))},
 		{"innodb_file_per_table", "ON"},
 		{"default_storage_engine", "InnoDB"},
 		{"skip_log_bin", "ON"},
 	}
 }
 
+// logSize is what the log of changes may take of the storage.
+func logSize(s backstay.Size) backstay.Bytes { return clamp(s.Storage/100, 16*mb, gb) }
+
 // logging goes to standard error, which the keeper keeps within bounds. No statement is ever logged:
-// one may hold a password. That is also why the server is to say nothing when it crashes: it would
-// say which statement it was at.
+// one may hold a password.
 func logging() []setting {
 	return []setting{
 		{"log_output", "NONE"},
 		{"general_log", "OFF"},
 		{"slow_query_log", "OFF"},
-		{"log_warnings", "1"},
-		{"stack_trace", "OFF"},
 	}
 }
 
 func defaults() []setting {
 	return []setting{
 		{"character_set_server", charset},
-		{"collation_server", collation},
 		{"default_time_zone", "+00:00"},
 		{"event_scheduler", "ON"},
-		{"symbolic_links", "OFF"},
 	}
 }
 
 // accountName is what the operating system may call the operator.
 var accountName = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.@\\+-]*\$?$`)
 
-// startSQL is run at each start, before anyone is let in: the one account that comes in over the Unix
-// socket is the operator's, who proves who it is by running as that user.
-func startSQL(operator string) (string, error) {
-	if !accountName.MatchString(operator) {
-		return "", fmt.Errorf("operator %q: not the name of a user", operator)
+func checkOperator(name string) error {
+	if !accountName.MatchString(name) {
+		return fmt.Errorf("operator %q: not the name of a user", name)
 	}
-	account := quoteText(operator) + "@'localhost'"
-	return "DELETE FROM mysql.global_priv WHERE Host = 'localhost' AND User <> 'mariadb.sys' AND User <> " + quoteText(operator) + ";\n" +
-		"FLUSH PRIVILEGES;\n" +
-		"CREATE OR REPLACE USER " + account + " IDENTIFIED VIA unix_socket;\n" +
-		"GRANT ALL PRIVILEGES ON *.* TO " + account + " WITH GRANT OPTION;\n", nil
+	return nil
 }
 
 // quoteSetting writes a value of my.cnf. No setting of ours holds a control character, and a line feed

@@ -6,23 +6,24 @@ import (
 	"slices"
 )
 
-// locked are accounts whose bindings are gone.
-const locked = "SELECT User FROM mysql.global_priv WHERE Host = '%' AND JSON_VALUE(Priv, '$.account_locked') IN ('1', 'true')"
-
-// definers are accounts with whose rights something in the database runs. Packages lie among routines.
-const definers = "SELECT DEFINER FROM information_schema.VIEWS WHERE TABLE_SCHEMA = '" + database + "'" +
-	" UNION SELECT DEFINER FROM information_schema.TRIGGERS WHERE TRIGGER_SCHEMA = '" + database + "'" +
-	" UNION SELECT definer FROM mysql.proc WHERE db = '" + database + "'" +
-	" UNION SELECT definer FROM mysql.event WHERE db = '" + database + "'"
+// definedIn is the query for the accounts with whose rights something in the database runs; routines
+// and events lie where each server keeps them.
+func definedIn(routines, events string) string {
+	of := " = '" + database + "'"
+	return "SELECT DEFINER FROM information_schema.VIEWS WHERE TABLE_SCHEMA" + of +
+		" UNION SELECT DEFINER FROM information_schema.TRIGGERS WHERE TRIGGER_SCHEMA" + of +
+		" UNION SELECT DEFINER FROM " + routines + of +
+		" UNION SELECT DEFINER FROM " + events + of
+}
 
 // removeUnneeded drops every locked account with whose rights nothing runs any more: what a binding
 // has defined goes on as long as it is there, whoever drops it in the end.
-func removeUnneeded(ctx context.Context, conn *sql.Conn) error {
-	gone, err := column(ctx, conn, locked)
+func removeUnneeded(ctx context.Context, conn *sql.Conn, d dialect) error {
+	gone, err := column(ctx, conn, d.locked)
 	if err != nil || len(gone) == 0 {
 		return err
 	}
-	needed, err := column(ctx, conn, definers)
+	needed, err := column(ctx, conn, d.definers)
 	if err != nil {
 		return err
 	}

@@ -1,11 +1,12 @@
-// Package mysql knows MariaDB, the MySQL that Debian has: how a data directory comes to be, what its
-// configuration says, who may do what in it, and how it is asked.
+// Package mysql knows the servers that speak MySQL, Oracle's own and MariaDB, which is the one that
+// Debian 12 has: how a data directory comes to be, what its configuration says, who may do what in it,
+// and how it is asked. Whatever the two do differently is in a dialect, and nowhere else.
 //
-// A data directory is a clone of a golden one, made once by mariadb-install-db and this package's
-// SQL. In it:
+// A data directory is a clone of a golden one, made once by the server's own programs and this
+// package's SQL. In it:
 //
 //	the operator   the administrator; comes in over the node's Unix socket alone, as the
-//	               operating-system user of that name; made anew at each start
+//	               operating-system user of that name; made sure of at each start
 //	bindings       come in over TLS, with all rights on database main and none elsewhere, but to
 //	               read the texts of routines, without which mysqldump leaves them out
 //

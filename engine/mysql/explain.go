@@ -11,12 +11,8 @@ import (
 	"github.com/backstay/backstay/engine"
 )
 
-var (
-	// serverLine is a line of the server's own; thread 0 is that which starts and ends it.
-	serverLine = regexp.MustCompile(`^\d{4}-\d\d-\d\d +\d+:\d\d:\d\d (\d+) \[([A-Za-z]+)\] (.*)$`)
-	// launcherLine is what the shell, the loader or the program says before it can log.
-	launcherLine = regexp.MustCompile(`^(?:\S+: \d+: exec: )?(?:/\S*/)?(mariadbd: .+)$`)
-)
+// launcherLine is what the shell, the loader or the program says before it can log.
+var launcherLine = regexp.MustCompile(`^(?:\S+: \d+: exec: )?(?:/\S*/)?((?:mariadbd|mysqld): .+)$`)
 
 // Explain returns what the server said when it could not start, or that took it down; nothing if it
 // has served since.
@@ -26,7 +22,7 @@ func (Engine) Explain(n engine.Node) string {
 		return ""
 	}
 	defer f.Close()
-	var v verdict
+	v := verdict{dialect: dialectOf(n.Installation)}
 	for lines := bufio.NewReader(f); ; {
 		line, err := lines.ReadSlice('\n')
 		v.read(strings.TrimRight(string(line), "\n"))
@@ -43,8 +39,9 @@ func (Engine) Explain(n engine.Node) string {
 // it only follow from it. Once the server serves, clients can make it log errors, so then only those
 // count that no client can word.
 type verdict struct {
-	reason string
-	serves bool
+	dialect dialect
+	reason  string
+	serves  bool
 }
 
 func (v *verdict) read(line string) {
@@ -52,16 +49,17 @@ func (v *verdict) read(line string) {
 		v.reason = match[1]
 		return
 	}
-	match := serverLine.FindStringSubmatch(line)
+	match := v.dialect.logged.FindStringSubmatch(line)
 	if match == nil {
 		return
 	}
 	level, text := match[2], match[3]
+	own := match[1] == "0" && level != "ERROR" // of the thread that starts and ends it
 	switch {
-	case match[1] == "0" && level == "Note" && strings.HasPrefix(text, "Starting MariaDB "):
-		*v = verdict{}
-	case match[1] == "0" && level == "Note" && strings.HasSuffix(text, ": ready for connections."):
-		*v = verdict{serves: true}
+	case own && strings.HasPrefix(text, v.dialect.begins):
+		v.reason, v.serves = "", false
+	case own && strings.Contains(text, ": ready for connections."):
+		v.reason, v.serves = "", true
 	case level != "ERROR" || v.reason != "":
 	case !v.serves, strings.HasPrefix(text, "[FATAL] InnoDB: "):
 		v.reason = strings.TrimSuffix(strings.TrimSpace(text), ".")
@@ -69,11 +67,11 @@ func (v *verdict) read(line string) {
 }
 
 // verdictOf is the first error that a program logged, or the last thing it said.
-func verdictOf(said string) string {
+func verdictOf(d dialect, said string) string {
 	last := ""
 	for line := range strings.Lines(said) {
 		line = strings.TrimSpace(line)
-		if match := serverLine.FindStringSubmatch(line); match != nil && match[2] == "ERROR" {
+		if match := d.logged.FindStringSubmatch(line); match != nil && match[2] == "ERROR" {
 			return match[3]
 		}
 		if reason, ok := strings.CutPrefix(line, "ERROR: "); ok { // of a statement on standard input

@@ -21,7 +21,17 @@ func TestExplain(t *testing.T) {
 		full     = "2026-11-23 18:01:29 0 [ERROR] [FATAL] InnoDB: innodb_fatal_semaphore_wait_threshold was exceeded\n"
 	)
 	const busy = "Can't start server: Bind on TCP/IP port. Got error: 98: Address already in use"
+	const (
+		oracleStarting = "2026-11-24T02:13:10.154294Z 0 [System] [MY-015015] [Server] MySQL Server - start.\n"
+		oracleReady    = "2026-11-24T02:13:10.516508Z 0 [System] [MY-010931] [Server] /usr/sbin/mysqld: ready for connections. Version: '9.7.4-2'  socket: '/tmp/s'  port: 0  (Debian).\n"
+		oracleBind     = "2026-11-24T02:13:10.482485Z 0 [ERROR] [MY-010262] [Server] Can't start server: Bind on TCP/IP port: Address already in use\n"
+		oracleEvent    = "2026-11-24T02:13:11.482485Z 9 [ERROR] [MY-010045] [Server] Event Scheduler: [u@%][main.e] Table 'main.t' doesn't exist\n"
+	)
 	for _, tc := range []struct{ name, log, want string }{
+		{"MySQL's port taken", oracleStarting + oracleBind + oracleEvent, "Can't start server: Bind on TCP/IP port: Address already in use"},
+		{"and then MySQL serves", oracleStarting + oracleBind + oracleStarting + oracleReady, ""},
+		{"an event of a client's fails in MySQL", oracleStarting + oracleReady + oracleEvent, ""},
+		{"the loader cannot, for MySQL", "/usr/sbin/mysqld: error while loading shared libraries: libx.so: cannot open\n", "mysqld: error while loading shared libraries: libx.so: cannot open"},
 		{"nothing", "", ""},
 		{"port taken", starting + bind + again + aborting, busy},
 		{"and then it serves", starting + bind + again + aborting + starting + ready, ""},
@@ -36,6 +46,9 @@ func TestExplain(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
 			n := engine.Node{LogFile: filepath.Join(t.TempDir(), "engine.log")}
+			if strings.Contains(tc.name, "MySQL") {
+				n.Installation.Product = "MySQL"
+			}
 			if err := os.WriteFile(n.LogFile, []byte(tc.log), 0o600); err != nil {
 				t.Fatal(err)
 			}

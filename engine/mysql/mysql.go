@@ -12,9 +12,9 @@ import (
 	"github.com/backstay/backstay/engine"
 )
 
-// Engine is MariaDB as an [engine.Engine]. The zero Engine is Debian's.
+// Engine is MariaDB, or MySQL, as an [engine.Engine]. The zero Engine is Debian's.
 type Engine struct {
-	Root string // holds sbin with the server and bin with the installer; empty: /usr
+	Root string // holds sbin with the server and bin with its other programs; empty: /usr
 }
 
 var (
@@ -24,13 +24,7 @@ var (
 	_ engine.Describer = Engine{}
 )
 
-// Programs of MariaDB's.
-const (
-	program   = "mariadbd"
-	installer = "mariadb-install-db"
-)
-
-// environment of MariaDB's programs. UMASK and UMASK_DIR are what the server makes files with: it
+// environment of the servers and their programs. UMASK and UMASK_DIR are what the server makes files with: it
 // does not ask the operating system. Two arenas keep what sessions have freed from piling up.
 var environment = []string{"PATH=/usr/bin:/bin", "LC_ALL=C.UTF-8", "TZ=UTC", "UMASK=0600", "UMASK_DIR=0700", "MALLOC_ARENA_MAX=2"}
 
@@ -39,34 +33,34 @@ func (Engine) Describe(n engine.Node) string {
 	return fmt.Sprintf("DB Instance 'backstay-%s' status is 'available'", n.Instance)
 }
 
-// Installations lists the one server in Root, if it runs.
+// Installations lists the servers in Root that run, the newest first.
 func (e Engine) Installations(ctx context.Context) ([]engine.Installation, error) {
-	root := cmp.Or(e.Root, "/usr")
-	dir := filepath.Join(root, "sbin")
-	full, err := version(ctx, dir)
-	if ctx.Err() != nil {
-		return nil, ctx.Err()
+	dir := filepath.Join(cmp.Or(e.Root, "/usr"), "sbin")
+	found := []engine.Installation{}
+	for _, d := range dialects {
+		full, err := version(ctx, filepath.Join(dir, d.program), d.reported)
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		i := engine.Installation{Product: d.product, Version: minor(full), FullVersion: full, Dir: dir}
+		if err == nil && d.companion != "" {
+			_, err = exec.LookPath(beside(i, d.companion))
+		}
+		if err == nil {
+			found = append(found, i)
+		}
 	}
-	if err == nil {
-		_, err = exec.LookPath(filepath.Join(root, "bin", installer))
-	}
-	if err != nil {
-		return []engine.Installation{}, nil
-	}
-	return []engine.Installation{{Version: minor(full), FullVersion: full, Dir: dir}}, nil
+	return found, nil
 }
 
-// reported is what "mariadbd --version" says: "mariadbd  Ver 10.11.19-MariaDB-0+deb12u1 for debian-linux-gnu …".
-var reported = regexp.MustCompile(`  Ver ([0-9]+\.[0-9]+(?:\.[0-9]+)*)-MariaDB\b`)
-
-func version(ctx context.Context, dir string) (string, error) {
-	out, err := exec.CommandContext(ctx, filepath.Join(dir, program), "--no-defaults", "--version").Output()
+func version(ctx context.Context, program string, reported *regexp.Regexp) (string, error) {
+	out, err := exec.CommandContext(ctx, program, "--no-defaults", "--version").Output()
 	if err != nil {
 		return "", err
 	}
 	match := reported.FindSubmatch(out)
 	if match == nil {
-		return "", fmt.Errorf("%s does not report a version of MariaDB", filepath.Join(dir, program))
+		return "", fmt.Errorf("%s is another product", program)
 	}
 	return string(match[1]), nil
 }
@@ -80,7 +74,7 @@ func minor(full string) string {
 // Command runs the server, which reads nothing but what Prepare wrote. Nothing secret is among the
 // arguments: everybody on the machine can read them.
 func (Engine) Command(n engine.Node) (*exec.Cmd, error) {
-	cmd := exec.Command(filepath.Join(n.Installation.Dir, program), "--defaults-file="+filepath.Join(n.DataDir, configFile))
+	cmd := exec.Command(filepath.Join(n.Installation.Dir, dialectOf(n.Installation).program), "--defaults-file="+filepath.Join(n.DataDir, configFile))
 	cmd.Env = environment
 	return cmd, nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"os"
 	"testing"
 
 	"github.com/backstay/backstay"
@@ -11,10 +12,14 @@ import (
 	"github.com/backstay/backstay/engine/mysql"
 )
 
+// tested is the machine's server, or that below the directory that the environment names: all tests
+// are for both products.
+var tested = mysql.Engine{Root: os.Getenv("BACKSTAY_TEST_MYSQL")}
+
 func TestContract(t *testing.T) {
 	t.Parallel()
 	enginetest.Run(t, enginetest.Subject{
-		Engine: mysql.Engine{}, Connect: connect,
+		Engine: tested, Connect: connect,
 		BadSettings: []string{`{"enable_extensions": ["postgis"]}`, `{} {}`},
 	})
 }

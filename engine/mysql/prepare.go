@@ -7,7 +7,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
 
 	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/engine"
@@ -21,12 +20,12 @@ func (e Engine) Prepare(ctx context.Context, n engine.Node) error {
 		return err
 	}
 	// Whether it runs shows when it is run: asking would take longer than all that is left to do here.
-	if _, err := exec.LookPath(filepath.Join(n.Installation.Dir, program)); err != nil {
-		return datadir.Blame(product(n.Installation), err)
+	if _, err := exec.LookPath(filepath.Join(n.Installation.Dir, dialectOf(n.Installation).program)); err != nil {
+		return datadir.Blame(called(n.Installation), err)
 	}
 	files, err := configFiles(n)
 	if err != nil {
-		return datadir.Blame(product(n.Installation), err)
+		return datadir.Blame(called(n.Installation), err)
 	}
 	_, err = os.Lstat(n.DataDir)
 	switch {
@@ -36,7 +35,7 @@ func (e Engine) Prepare(ctx context.Context, n engine.Node) error {
 		err = create(ctx, n, files)
 	}
 	if err != nil {
-		return datadir.Blame(product(n.Installation), err)
+		return datadir.Blame(called(n.Installation), err)
 	}
 	return nil
 }
@@ -54,13 +53,13 @@ func create(ctx context.Context, n engine.Node, files map[string]string) error {
 // reconfigure lets the configuration follow the node. Data made by another version is refused: the
 // server would not read it, or change it beyond the way back.
 func reconfigure(n engine.Node, files map[string]string) error {
-	made, err := os.ReadFile(filepath.Join(n.DataDir, versionFile))
+	made, err := dialectOf(n.Installation).madeBy(n.DataDir)
 	if err != nil {
 		return err
 	}
-	full, _, _ := strings.Cut(string(made), "-")
-	if v := minor(full); v != n.Installation.Version {
-		return backstay.Errorf(backstay.Unavailable, "The data was made by MariaDB %s and cannot be served by MariaDB %s.", v, n.Installation.Version)
+	if made != n.Installation.Version {
+		what := dialectOf(n.Installation).product
+		return backstay.Errorf(backstay.Unavailable, "The data was made by %s %s and cannot be served by %s.", what, made, called(n.Installation))
 	}
 	uid, gid := n.Account.IDs()
 	return datadir.WriteFiles(n.DataDir, uid, gid, files)

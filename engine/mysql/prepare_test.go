@@ -1,6 +1,7 @@
 package mysql_test
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
@@ -13,16 +14,18 @@ import (
 // Data of another version is kept, and not served.
 func TestOtherVersionIsKept(t *testing.T) {
 	t.Parallel()
-	e := mysql.Engine{}
+	e := tested
 	n := enginetest.NewNode(t, e)
 	if err := os.Mkdir(n.DataDir, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(filepath.Join(n.DataDir, "mysql_upgrade_info"), []byte("10.6.18-MariaDB"), 0o600); err != nil {
+	mark := map[string][2]string{"MariaDB": {"mysql_upgrade_info", "1.2.3-MariaDB"}, "MySQL": {"made_by_mysql", "1.2\n"}}[n.Installation.Product]
+	if err := os.WriteFile(filepath.Join(n.DataDir, mark[0]), []byte(mark[1]), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	err := e.Prepare(t.Context(), n)
-	want := "The data was made by MariaDB 10.6 and cannot be served by MariaDB " + n.Installation.Version + "."
+	product := n.Installation.Product
+	want := fmt.Sprintf("The data was made by %s 1.2 and cannot be served by %s %s.", product, product, n.Installation.Version)
 	if backstay.KindOf(err) != backstay.Unavailable || backstay.SentenceOf(err) != want {
 		t.Errorf("got %v, want %q", err, want)
 	}
@@ -33,29 +36,29 @@ func TestOtherVersionIsKept(t *testing.T) {
 
 func TestInstallations(t *testing.T) {
 	t.Parallel()
-	const good = "mariadbd  Ver 10.11.19-MariaDB-0+deb12u1 for debian-linux-gnu on x86_64 (Debian 12)"
-	for _, tc := range []struct {
-		name, says string
-		installer  bool
-		want       string
-	}{
-		{"Debian's", good, true, "10.11/10.11.19"},
-		{"upstream's", "/usr/sbin/mariadbd  Ver 11.4.2-MariaDB for Linux on x86_64 (MariaDB Server)", true, "11.4/11.4.2"},
-		{"no installer", good, false, ""},
-		{"another product", "mysqld  Ver 8.0.36 for Linux on x86_64 (MySQL Community Server - GPL)", true, ""},
-		{"says nothing", "", true, ""},
+	for _, tc := range []struct{ name, server, says, companion, want string }{
+		{"Debian's MariaDB", "mariadbd", "mariadbd  Ver 10.11.19-MariaDB-0+deb12u1 for debian-linux-gnu on x86_64 (Debian 12)", "mariadb-install-db", "MariaDB 10.11/10.11.19"},
+		{"MariaDB of its makers", "mariadbd", "/usr/sbin/mariadbd  Ver 11.4.2-MariaDB for Linux on x86_64 (MariaDB Server)", "mariadb-install-db", "MariaDB 11.4/11.4.2"},
+		{"MariaDB without its installer", "mariadbd", "mariadbd  Ver 10.11.19-MariaDB-0+deb12u1 for debian-linux-gnu on x86_64 (Debian 12)", "", ""},
+		{"MySQL of its makers", "mysqld", "/usr/sbin/mysqld  Ver 8.0.36 for Linux on x86_64 (MySQL Community Server - GPL)", "", "MySQL 8.0/8.0.36"},
+		{"MySQL of Ubuntu", "mysqld", "/usr/sbin/mysqld  Ver 8.0.39-0ubuntu0.24.04.2 for Linux on x86_64 ((Ubuntu))", "", "MySQL 8.0/8.0.39"},
+		{"MySQL of Debian", "mysqld", "/usr/sbin/mysqld  Ver 9.7.4-2 for Linux on x86_64 ((Debian))", "", "MySQL 9.7/9.7.4"},
+		{"MySQL too old", "mysqld", "/usr/sbin/mysqld  Ver 5.7.44 for Linux on x86_64 (MySQL Community Server (GPL))", "", ""},
+		{"MariaDB by its old name", "mysqld", "mysqld  Ver 10.11.19-MariaDB-0+deb12u1 for debian-linux-gnu on x86_64 (Debian 12)", "", ""},
+		{"Percona's", "mysqld", "/usr/sbin/mysqld  Ver 8.0.36-28 for Linux on x86_64 (Percona Server (GPL), Release 28, Revision 47601f19)", "", ""},
+		{"says nothing", "mariadbd", "", "mariadb-install-db", ""},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
 			root := t.TempDir()
-			program(t, filepath.Join(root, "sbin", "mariadbd"), "echo '"+tc.says+"'")
-			if tc.installer {
-				program(t, filepath.Join(root, "bin", "mariadb-install-db"), "")
+			program(t, filepath.Join(root, "sbin", tc.server), "echo '"+tc.says+"'")
+			if tc.companion != "" {
+				program(t, filepath.Join(root, "bin", tc.companion), "")
 			}
 			found, err := mysql.Engine{Root: root}.Installations(t.Context())
 			got := ""
 			for _, f := range found {
-				got += f.Version + "/" + f.FullVersion
+				got += f.Product + " " + f.Version + "/" + f.FullVersion
 			}
 			if err != nil || found == nil || got != tc.want {
 				t.Errorf("got %q (%v), want %q", got, err, tc.want)

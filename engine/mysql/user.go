@@ -28,20 +28,19 @@ func checkUser(n engine.Node, name string) error {
 // account writes a binding's name as SQL takes it.
 func account(name string) string { return quoteText(name) + "@'%'" }
 
-// CreateUser makes an account with all rights on the database, or gives it this password. The server
-// never sees the password, only what proves that a client has it.
+// CreateUser makes an account with all rights on the database, or gives it this password.
 func (Engine) CreateUser(ctx context.Context, n engine.Node, u engine.User) (backstay.Credentials, error) {
 	if err := checkUser(n, u.Name); err != nil {
 		return nil, err
 	}
 	who := account(u.Name)
-	identified := who + " IDENTIFIED VIA mysql_native_password USING " + quoteText(hashed(u.Password)) + " REQUIRE SSL"
+	d := dialectOf(n.Installation)
+	identified := who + " IDENTIFIED " + d.identified(u) + " REQUIRE SSL"
 	err := withAccounts(ctx, n, func(conn *sql.Conn) error {
-		return run(ctx, conn,
-			"CREATE USER IF NOT EXISTS "+identified,
-			"GRANT ALL PRIVILEGES ON `"+database+"`.* TO "+who,
-			"GRANT SELECT ON mysql.proc TO "+who, // or mysqldump leaves out what another has made
-			"ALTER USER "+identified+" ACCOUNT UNLOCK")
+		return run(ctx, conn, slices.Concat(
+			[]string{"CREATE USER IF NOT EXISTS " + identified, "GRANT ALL PRIVILEGES ON `" + database + "`.* TO " + who},
+			d.reads(who), // or mysqldump leaves out what another has made
+			[]string{"ALTER USER " + identified + " ACCOUNT UNLOCK"})...)
 	})
 	if err != nil {
 		return nil, fmt.Errorf("create user %s: %w", u.Name, err)
@@ -55,14 +54,15 @@ func (Engine) DropUser(ctx context.Context, n engine.Node, name string) error {
 	if err := checkUser(n, name); err != nil {
 		return err
 	}
+	d := dialectOf(n.Installation)
 	err := withAccounts(ctx, n, func(conn *sql.Conn) error {
 		if err := run(ctx, conn, "ALTER USER IF EXISTS "+account(name)+" ACCOUNT LOCK"); err != nil {
 			return err
 		}
-		if err := endSessions(ctx, conn, name); err != nil {
+		if err := endSessions(ctx, conn, d, name); err != nil {
 			return err
 		}
-		return removeUnneeded(ctx, conn)
+		return removeUnneeded(ctx, conn, d)
 	})
 	if err != nil {
 		return fmt.Errorf("drop user %s: %w", name, err)
@@ -72,14 +72,14 @@ func (Engine) DropUser(ctx context.Context, n engine.Node, name string) error {
 
 // endSessions ends the sessions of a locked account, and waits until they have ended. Events that run
 // with its rights show as sessions too, without an address: they go on.
-func endSessions(ctx context.Context, conn *sql.Conn, name string) error {
+func endSessions(ctx context.Context, conn *sql.Conn, d dialect, name string) error {
 	for {
 		ids, err := column(ctx, conn, "SELECT ID FROM information_schema.PROCESSLIST WHERE HOST LIKE '%:%' AND USER = "+quoteText(name))
 		if err != nil || len(ids) == 0 {
 			return err
 		}
 		for _, id := range ids {
-			if err := run(ctx, conn, "KILL HARD CONNECTION "+id); err != nil && !isNumber(err, noSuchThread) {
+			if err := run(ctx, conn, d.kill+id); err != nil && !isNumber(err, noSuchThread) {
 				return err
 			}
 		}

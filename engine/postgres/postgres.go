@@ -53,7 +53,7 @@ func (e Engine) Installations(ctx context.Context) ([]engine.Installation, error
 			return nil, ctx.Err()
 		}
 		if err == nil {
-			found = append(found, engine.Installation{Version: major(full), FullVersion: full, Dir: dir})
+			found = append(found, engine.Installation{Product: "PostgreSQL", Version: major(full), FullVersion: full, Dir: dir})
 		}
 	}
 	slices.SortFunc(found, func(a, b engine.Installation) int { return compareVersions(b.FullVersion, a.FullVersion) })

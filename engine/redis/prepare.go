@@ -19,13 +19,13 @@ import (
 func (Engine) Prepare(_ context.Context, n engine.Node) error {
 	text, err := config(n)
 	if err == nil {
-		_, err = exec.LookPath(filepath.Join(n.Installation.Dir, program))
+		_, err = exec.LookPath(filepath.Join(n.Installation.Dir, productOf(n.Installation).program))
 	}
 	if err == nil {
 		err = prepare(n, text)
 	}
 	if err != nil {
-		return datadir.Blame("Redis "+n.Installation.Version, err)
+		return datadir.Blame(productOf(n.Installation).name+" "+n.Installation.Version, err)
 	}
 	return nil
 }

@@ -3,6 +3,7 @@ package redis
 import (
 	"cmp"
 	"context"
+	"encoding/base32"
 	"fmt"
 	"hash/fnv"
 	"os/exec"
@@ -10,15 +11,13 @@ import (
 	"regexp"
 	"strings"
 
-	"encoding/base32"
-
 	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/engine"
 )
 
-// Engine is Redis as an [engine.Engine]. The zero Engine is Debian's.
+// Engine is Redis, or Valkey, as an [engine.Engine]. The zero Engine is Debian's.
 type Engine struct {
-	Dir string // holds redis-server; empty: /usr/bin
+	Dir string // holds redis-server or valkey-server; empty: /usr/bin
 }
 
 var (
@@ -27,32 +26,52 @@ var (
 	_ engine.Describer = Engine{}
 )
 
-const program = "redis-server"
-
-// Installations lists the one server in Dir, if it runs.
-func (e Engine) Installations(ctx context.Context) ([]engine.Installation, error) {
-	dir := cmp.Or(e.Dir, "/usr/bin")
-	full, err := version(ctx, dir)
-	if ctx.Err() != nil {
-		return nil, ctx.Err()
-	}
-	if err != nil {
-		return []engine.Installation{}, nil
-	}
-	return []engine.Installation{{Version: minor(full), FullVersion: full, Dir: dir}}, nil
+// product is one of the servers that speak Redis. They differ in nothing else that matters here.
+type product struct {
+	name, program string
+	reported      *regexp.Regexp // its version, in what --version prints
 }
 
-// reported is what "redis-server --version" says: "Redis server v=7.0.15 sha=00000000:0 …".
-var reported = regexp.MustCompile(`^Redis server v=([0-9]+\.[0-9]+(?:\.[0-9]+)*) `)
+var products = []product{
+	// "Redis server v=7.0.15 sha=00000000:0 …"
+	{"Redis", "redis-server", regexp.MustCompile(`^Redis server v=([0-9]+\.[0-9]+(?:\.[0-9]+)*) `)},
+	// "Valkey server v=8.0.1 sha=00000000:0 …"
+	{"Valkey", "valkey-server", regexp.MustCompile(`^Valkey server v=([0-9]+\.[0-9]+(?:\.[0-9]+)*) `)},
+}
 
-func version(ctx context.Context, dir string) (string, error) {
-	out, err := exec.CommandContext(ctx, filepath.Join(dir, program), "--version").Output()
+// productOf an installation. Those that were recorded before there was a choice are of Redis.
+func productOf(i engine.Installation) product {
+	for _, p := range products {
+		if p.name == i.Product {
+			return p
+		}
+	}
+	return products[0]
+}
+
+// Installations lists Redis, or Valkey where Dir has that and not Redis, if it runs.
+func (e Engine) Installations(ctx context.Context) ([]engine.Installation, error) {
+	dir := cmp.Or(e.Dir, "/usr/bin")
+	for _, p := range products {
+		full, err := p.version(ctx, dir)
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		if err == nil {
+			return []engine.Installation{{Product: p.name, Version: minor(full), FullVersion: full, Dir: dir}}, nil
+		}
+	}
+	return []engine.Installation{}, nil
+}
+
+func (p product) version(ctx context.Context, dir string) (string, error) {
+	out, err := exec.CommandContext(ctx, filepath.Join(dir, p.program), "--version").Output()
 	if err != nil {
 		return "", err
 	}
-	match := reported.FindSubmatch(out)
+	match := p.reported.FindSubmatch(out)
 	if match == nil {
-		return "", fmt.Errorf("%s does not report a version of Redis", filepath.Join(dir, program))
+		return "", fmt.Errorf("%s is another product", filepath.Join(dir, p.program))
 	}
 	return string(match[1]), nil
 }
@@ -66,7 +85,7 @@ func minor(full string) string {
 // Command runs the server. Nothing secret is among the arguments: everybody on the machine can read
 // them.
 func (Engine) Command(n engine.Node) (*exec.Cmd, error) {
-	cmd := exec.Command(filepath.Join(n.Installation.Dir, program), filepath.Join(n.DataDir, configFile))
+	cmd := exec.Command(filepath.Join(n.Installation.Dir, productOf(n.Installation).program), filepath.Join(n.DataDir, configFile))
 	cmd.Env = []string{"PATH=/usr/bin:/bin", "LC_ALL=C.UTF-8", "TZ=UTC"}
 	return cmd, nil
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -15,10 +17,14 @@ import (
 	"github.com/backstay/backstay/engine/redis"
 )
 
+// tested is the machine's server, or that in the directory that the environment names: all tests are
+// for Redis and Valkey.
+var tested = redis.Engine{Dir: os.Getenv("BACKSTAY_TEST_REDIS")}
+
 func TestContract(t *testing.T) {
 	t.Parallel()
 	enginetest.Run(t, enginetest.Subject{
-		Engine: redis.Engine{}, Connect: connect,
+		Engine: tested, Connect: connect,
 		BadSettings: []string{`{"maxmemory_policy": "lru"}`, `{"maxmemory_policy": 7}`},
 	})
 }
@@ -62,9 +68,9 @@ func (s session) Get(ctx context.Context, key string) (string, error) {
 // serving is a node with a binding's client.
 func serving(t *testing.T) (engine.Node, backstay.Credentials, *goredis.Client) {
 	t.Helper()
-	n := enginetest.NewNode(t, redis.Engine{})
-	enginetest.Serve(t, redis.Engine{}, n)
-	c, err := redis.Engine{}.CreateUser(t.Context(), n, engine.User{Name: "u1", Password: "correcthorsebatterystaple"})
+	n := enginetest.NewNode(t, tested)
+	enginetest.Serve(t, tested, n)
+	c, err := tested.CreateUser(t.Context(), n, engine.User{Name: "u1", Password: "correcthorsebatterystaple"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -104,7 +110,7 @@ func TestWalls(t *testing.T) {
 		}
 		other.Close()
 	}
-	if err := (redis.Engine{}).Probe(t.Context(), n); err != nil {
+	if err := tested.Probe(t.Context(), n); err != nil {
 		t.Errorf("after all that: %v", err)
 	}
 }
@@ -147,10 +153,10 @@ func TestTLSOnly(t *testing.T) {
 // TestMemoryIsBounded fills what the plan gives: keys that may go do, and the server lives.
 func TestMemoryIsBounded(t *testing.T) {
 	t.Parallel()
-	n := enginetest.NewNode(t, redis.Engine{})
+	n := enginetest.NewNode(t, tested)
 	n.Size.Memory = 8 * backstay.MB
-	enginetest.Serve(t, redis.Engine{}, n)
-	c, err := redis.Engine{}.CreateUser(t.Context(), n, engine.User{Name: "u1", Password: "correcthorsebatterystaple"})
+	enginetest.Serve(t, tested, n)
+	c, err := tested.CreateUser(t.Context(), n, engine.User{Name: "u1", Password: "correcthorsebatterystaple"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -185,11 +191,46 @@ func TestMemoryIsBounded(t *testing.T) {
 func TestDescribeIsTheGuidesBlock(t *testing.T) {
 	t.Parallel()
 	n := engine.Node{Instance: "66ecd739-2e98-401a-9e45-17938165be06", Installation: engine.Installation{Version: "7.0", FullVersion: "7.0.15"}}
-	said := redis.Engine{}.Describe(n)
+	said := tested.Describe(n)
 	lines := strings.Split(said, "\n              ")
 	if len(lines) != 5 || lines[0] != "---" || lines[1] != "status               : available" ||
 		!strings.HasPrefix(lines[2], "cluster id           : cf-") || len(lines[2]) != len("cluster id           : cf-u7zpvbwzxmrvu") ||
 		lines[3] != "engine version       : 7.0.15" || lines[4] != "maxmemory policy     : volatile-lru" {
 		t.Errorf("it says\n%s", said)
+	}
+}
+
+func TestInstallations(t *testing.T) {
+	t.Parallel()
+	const redisSays, valkeySays = "Redis server v=7.0.15 sha=00000000:0 malloc=jemalloc-5.3.0 bits=64 build=1", "Valkey server v=8.0.1 sha=00000000:0 malloc=jemalloc-5.3.0 bits=64 build=1"
+	for _, tc := range []struct {
+		name string
+		says map[string]string // by program
+		want string
+	}{
+		{"Redis", map[string]string{"redis-server": redisSays}, "Redis 7.0/7.0.15"},
+		{"Valkey", map[string]string{"valkey-server": valkeySays}, "Valkey 8.0/8.0.1"},
+		{"both", map[string]string{"redis-server": redisSays, "valkey-server": valkeySays}, "Redis 7.0/7.0.15"},
+		{"Valkey as Redis", map[string]string{"redis-server": valkeySays, "valkey-server": valkeySays}, "Valkey 8.0/8.0.1"},
+		{"neither", nil, ""},
+		{"says nothing", map[string]string{"redis-server": ""}, ""},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			dir := t.TempDir()
+			for name, says := range tc.says {
+				if err := os.WriteFile(filepath.Join(dir, name), []byte("#!/bin/sh\necho '"+says+"'\n"), 0o700); err != nil {
+					t.Fatal(err)
+				}
+			}
+			found, err := redis.Engine{Dir: dir}.Installations(t.Context())
+			got := ""
+			for _, f := range found {
+				got += f.Product + " " + f.Version + "/" + f.FullVersion
+			}
+			if err != nil || found == nil || got != tc.want {
+				t.Errorf("got %q (%v), want %q", got, err, tc.want)
+			}
+		})
 	}
 }

@@ -1,0 +1,45 @@
+package mysql
+
+import (
+	"regexp"
+
+	"github.com/backstay/backstay/engine"
+	"github.com/backstay/backstay/internal/datadir"
+)
+
+// dialect is what one of the servers that speak MySQL has of its own.
+type dialect struct {
+	product   string         // as users know it
+	program   string         // the server, in the installation's directory
+	companion string         // a program that it cannot do without, beside that directory; "": none
+	reported  *regexp.Regexp // its version, in what --version prints
+
+	section  string                       // of the configuration that it reads
+	settings func(engine.Node) []setting  // beyond those that all know
+	start    func(operator string) string // SQL that it runs at each start, before anyone is let in
+
+	recipe string // what the contents of a golden directory depend on
+	build  func(*datadir.Workshop, engine.Installation) error
+	madeBy func(data string) (version string, err error) // of a data directory
+
+	identified func(engine.User) string  // the part of CREATE USER after the name
+	reads      func(who string) []string // rights to read what mysqldump reads of routines
+	locked     string                    // query for the accounts whose bindings are gone
+	definers   string                    // query for the accounts with whose rights something in the database runs
+	kill       string                    // ends a session, with its number
+
+	logged *regexp.Regexp // a line of its log: thread, level, text
+	begins string         // text of the line with which it begins
+}
+
+var dialects = []dialect{mariadb, oracle}
+
+// dialectOf an installation. Those that were recorded before there was a choice are MariaDB's.
+func dialectOf(i engine.Installation) dialect {
+	for _, d := range dialects {
+		if d.product == i.Product {
+			return d
+		}
+	}
+	return mariadb
+}

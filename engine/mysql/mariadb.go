@@ -1,0 +1,93 @@
+package mysql
+
+import (
+	_ "embed"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/backstay/backstay/engine"
+	"github.com/backstay/backstay/internal/datadir"
+)
+
+const (
+	mariadbServer    = "mariadbd"
+	mariadbInstaller = "bin/mariadb-install-db"
+)
+
+// mariadb is MariaDB's server, the MySQL of Debian 12.
+var mariadb = dialect{
+	product: "MariaDB", program: mariadbServer, companion: mariadbInstaller,
+	// "mariadbd  Ver 10.11.19-MariaDB-0+deb12u1 for debian-linux-gnu …"
+	reported: regexp.MustCompile(`  Ver ([0-9]+\.[0-9]+(?:\.[0-9]+)*)-MariaDB\b`),
+	section:  "mariadbd", settings: mariadbSettings, start: mariadbStart,
+	recipe: fmt.Sprintf("%q %q %q", mariadbInstall, mariadbBuild, mariadbSQL), build: buildMariaDB, madeBy: mariadbMadeBy,
+	identified: func(u engine.User) string {
+		return "VIA mysql_native_password USING " + quoteText(hashed(u.Password))
+	},
+	reads:  func(who string) []string { return []string{"GRANT SELECT ON mysql.proc TO " + who} },
+	locked: "SELECT User FROM mysql.global_priv WHERE Host = '%' AND JSON_VALUE(Priv, '$.account_locked') IN ('1', 'true')",
+	// Packages lie among routines, and are not in the views of the standard.
+	definers: definedIn("mysql.proc WHERE db", "mysql.event WHERE db"),
+	kill:     "KILL HARD CONNECTION ",
+	logged:   regexp.MustCompile(`^\d{4}-\d\d-\d\d +\d+:\d\d:\d\d (\d+) \[([A-Za-z]+)\] (.*)$`),
+	begins:   "Starting MariaDB ",
+}
+
+//go:embed mariadb.sql
+var mariadbSQL string
+
+// mariadbBuild: a small log, which every node gives the size it wants at its first start, and no sync,
+// for nothing is kept unless all succeeds.
+var mariadbBuild = []string{"--innodb-log-file-size=4M", "--innodb-flush-method=nosync", "--skip-log-bin",
+	"--character-set-server=" + charset, "--collation-server=utf8mb4_general_ci"}
+
+// mariadbInstall: the installer's own administrator comes in over the Unix socket alone, until the
+// node's first start makes it the node's.
+var mariadbInstall = []string{"--auth-root-authentication-method=socket", "--skip-test-db", "--skip-name-resolve"}
+
+func buildMariaDB(w *datadir.Workshop, i engine.Installation) error {
+	// Each server removes, when it starts, what temporary tables it finds in its directory for them.
+	directories := []string{"--no-defaults", "--datadir=" + w.Data, "--tmpdir=" + w.Dir}
+	if err := w.Run("", beside(i, mariadbInstaller), slices.Concat(directories, mariadbInstall, mariadbBuild)...); err != nil {
+		return err
+	}
+	server := filepath.Join(i.Dir, mariadbServer)
+	return w.Run(mariadbSQL, server, slices.Concat(directories, []string{"--bootstrap"}, mariadbBuild)...)
+}
+
+// mariadbMadeBy reads what the installer leaves: "10.11.19-MariaDB".
+func mariadbMadeBy(data string) (version string, err error) {
+	made, err := os.ReadFile(filepath.Join(data, "mysql_upgrade_info"))
+	full, _, _ := strings.Cut(string(made), "-")
+	return minor(full), err
+}
+
+// mariadbSettings. A server that crashes is to say nothing: it would say which statement it was at.
+func mariadbSettings(n engine.Node) []setting {
+	s := n.Size
+	return []setting{
+		{"ignore_db_dirs", tmpDir},
+		{"innodb_log_file_size", inBytes(logSize(s))},
+		{"innodb_checksum_algorithm", "full_crc32"},
+		{"aria_pagecache_buffer_size", inBytes(clamp(s.Memory/64, 2*mb, 128*mb))},
+		{"query_cache_type", "OFF"},
+		{"query_cache_size", "0"},
+		{"log_warnings", "1"},
+		{"stack_trace", "OFF"},
+		{"symbolic_links", "OFF"},
+		{"collation_server", "utf8mb4_general_ci"},
+	}
+}
+
+// mariadbStart: the one account that comes in over the Unix socket is the operator's.
+func mariadbStart(operator string) string {
+	account := quoteText(operator) + "@'localhost'"
+	return "DELETE FROM mysql.global_priv WHERE Host = 'localhost' AND User <> 'mariadb.sys' AND User <> " + quoteText(operator) + ";\n" +
+		"FLUSH PRIVILEGES;\n" +
+		"CREATE OR REPLACE USER " + account + " IDENTIFIED VIA unix_socket;\n" +
+		"GRANT ALL PRIVILEGES ON *.* TO " + account + " WITH GRANT OPTION;\n"
+}

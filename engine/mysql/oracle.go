@@ -1,0 +1,101 @@
+package mysql
+
+import (
+	_ "embed"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/backstay/backstay/engine"
+	"github.com/backstay/backstay/internal/datadir"
+)
+
+const oracleServer = "mysqld"
+
+// oracle is Oracle's server, MySQL itself, since 8.0.
+var oracle = dialect{
+	product: "MySQL", program: oracleServer,
+	// "/usr/sbin/mysqld  Ver 8.0.36 for Linux on x86_64 (MySQL Community Server - GPL)"; other servers
+	// name themselves between the version and "for".
+	reported: regexp.MustCompile(`  Ver ((?:[89]|[1-9][0-9]+)\.[0-9]+(?:\.[0-9]+)*)(?:-[0-9][0-9A-Za-z.+~]*)? for .*\((?:MySQL |\(?Debian|\(?Ubuntu)`),
+	section:  "mysqld", settings: oracleSettings, start: oracleStart,
+	recipe: fmt.Sprintf("%q %q", oracleBuild, oracleSQL), build: buildOracle, madeBy: oracleMadeBy,
+	identified: func(u engine.User) string {
+		return "WITH caching_sha2_password BY " + quoteText(u.Password.Reveal())
+	},
+	reads:    func(who string) []string { return []string{"GRANT SHOW_ROUTINE ON *.* TO " + who} },
+	locked:   "SELECT User FROM mysql.user WHERE Host = '%' AND account_locked = 'Y'",
+	definers: definedIn("information_schema.ROUTINES WHERE ROUTINE_SCHEMA", "information_schema.EVENTS WHERE EVENT_SCHEMA"),
+	kill:     "KILL CONNECTION ",
+	logged:   regexp.MustCompile(`^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+(?:Z|[+-]\d\d:\d\d) (\d+) \[([A-Za-z]+)\] \[MY-\d+\] \[\w+\] (.*)$`),
+	begins:   "MySQL Server - start.",
+}
+
+//go:embed oracle.sql
+var oracleSQL string
+
+// oracleBuild: a small log, which every node gives the size it wants at its first start, and no sync,
+// for nothing is kept unless all succeeds.
+var oracleBuild = []string{"--initialize-insecure", "--innodb-redo-log-capacity=8M", "--innodb-flush-method=nosync", "--skip-log-bin",
+	"--auto-generate-certs=OFF", "--caching-sha2-password-auto-generate-rsa-keys=OFF",
+	"--loose-sha256-password-auto-generate-rsa-keys=OFF", "--secure-file-priv=NULL",
+	"--character-set-server=" + charset}
+
+// oracleVersion is of the server that made the data: since 8.4, no file of its own says so in a word.
+const oracleVersion = "made_by_mysql"
+
+// buildOracle leaves the administrator without a password out, and what would be the same in all
+// clones: the server's name among servers, and keys.
+func buildOracle(w *datadir.Workshop, i engine.Installation) error {
+	script := filepath.Join(w.Dir, "golden.sql")
+	if err := os.WriteFile(script, []byte(oracleSQL), 0o644); err != nil {
+		return err
+	}
+	directories := []string{"--no-defaults", "--basedir=" + filepath.Dir(i.Dir), "--datadir=" + w.Data, "--tmpdir=" + w.Dir, "--init-file=" + script}
+	if err := w.Run("", filepath.Join(i.Dir, oracleServer), slices.Concat(directories, oracleBuild)...); err != nil {
+		return err
+	}
+	keys, err := filepath.Glob(filepath.Join(w.Data, "*.pem"))
+	for _, path := range append(keys, filepath.Join(w.Data, "auto.cnf")) {
+		if removed := os.Remove(path); !errors.Is(removed, fs.ErrNotExist) {
+			err = errors.Join(err, removed)
+		}
+	}
+	return errors.Join(err, os.WriteFile(filepath.Join(w.Data, oracleVersion), []byte(i.Version+"\n"), 0o600))
+}
+
+func oracleMadeBy(data string) (version string, err error) {
+	made, err := os.ReadFile(filepath.Join(data, oracleVersion))
+	return strings.TrimSpace(string(made)), err
+}
+
+// oracleSettings. A server that crashes is to say nothing: it would say which statement it was at.
+func oracleSettings(n engine.Node) []setting {
+	return []setting{
+		{"basedir", filepath.Dir(n.Installation.Dir)},
+		{"innodb_redo_log_capacity", inBytes(logSize(n.Size))},
+		{"secure_file_priv", "NULL"},
+		{"mysqlx", "OFF"},
+		{"auto_generate_certs", "OFF"},
+		// Only where TLS is not would a client need these keys.
+		{"caching_sha2_password_auto_generate_rsa_keys", "OFF"},
+		{"loose_sha256_password_auto_generate_rsa_keys", "OFF"},
+		{"log_error_verbosity", "2"},
+		{"skip_stack_trace", ""},
+	}
+}
+
+// oracleStart: the one account that comes in over the Unix socket is the operator's. Those of another
+// name are from a keeper that ran as somebody else.
+func oracleStart(operator string) string {
+	account := quoteText(operator) + "@'localhost'"
+	return "DELETE FROM mysql.user WHERE Host = 'localhost' AND User NOT LIKE 'mysql.%' AND User <> " + quoteText(operator) + ";\n" +
+		"FLUSH PRIVILEGES;\n" +
+		"CREATE USER IF NOT EXISTS " + account + " IDENTIFIED WITH auth_socket AS " + quoteText(operator) + ";\n" +
+		"GRANT ALL PRIVILEGES ON *.* TO " + account + " WITH GRANT OPTION;\n"
+}
