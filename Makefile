@@ -11,7 +11,7 @@ export DATA PORT
 
 CF_VERSION = 8.18.0
 
-.PHONY: up down test check bench clean-data setup build backstay
+.PHONY: up down test check bench clean-data setup clients build backstay
 
 up: setup build
 	@scripts/up
@@ -19,7 +19,7 @@ up: setup build
 down: backstay
 	@bin/backstay stop $(if $(DATA),--data '$(DATA)')
 
-test: setup build check
+test: clients build check
 	go test -count=1 ./...
 
 check:
@@ -36,6 +36,9 @@ clean-data: backstay
 
 setup:
 	@scripts/setup
+
+clients: # and what only tests need
+	@scripts/setup tests
 
 build: backstay bin/cf
 
