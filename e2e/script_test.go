@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"crypto/rand"
 	"fmt"
 	"os"
 	"os/exec"
@@ -54,6 +55,7 @@ func runScript(t *testing.T, script, cf string) {
 			env.Setenv("POSTGRES", installations)
 			env.Setenv("HOME", env.WorkDir)
 			env.Setenv("PORT", strconv.Itoa(port)) // for a server of the script's own
+			env.Setenv("PASSWORD", rand.Text())    // for whom a script makes up
 			env.Setenv("TESTDATA", filepath.Join(repository, "e2e", "testdata"))
 			env.Setenv("CLIENTS", filepath.Join(cf, "clients"))
 			return nil
