@@ -56,7 +56,7 @@ func runScript(t *testing.T, script, cf string) {
 			env.Setenv("HOME", env.WorkDir)
 			env.Setenv("PORT", strconv.Itoa(port)) // for a server of the script's own
 			env.Setenv("PASSWORD", rand.Text())    // for whom a script makes up
-			env.Setenv("TESTDATA", filepath.Join(repository, "e2e", "testdata"))
+			env.Setenv("TESTDATA", testdata)
 			env.Setenv("CLIENTS", filepath.Join(cf, "clients"))
 			return nil
 		},
