@@ -12,7 +12,7 @@ export DATA PORT
 
 CF_VERSION = 8.18.0
 
-.PHONY: up down test test-other check bench clean-data setup build backstay
+.PHONY: up down test test-other check bench clean-data setup clients build backstay
 
 up: setup build
 	@scripts/up
@@ -20,7 +20,7 @@ up: setup build
 down: backstay
 	@bin/backstay stop $(if $(DATA),--data '$(DATA)')
 
-test: setup build check
+test: clients build check
 	go test -count=1 ./...
 
 test-other: setup
@@ -42,6 +42,9 @@ clean-data: backstay
 
 setup:
 	@scripts/setup
+
+clients: # and what only tests need
+	@scripts/setup tests
 
 build: backstay bin/cf
 

@@ -6,7 +6,9 @@ import (
 	"crypto/x509"
 	"database/sql"
 	"fmt"
+	"path/filepath"
 	"strings"
+	"testing"
 
 	"github.com/go-sql-driver/mysql"
 	"github.com/jackc/pgx/v5"
@@ -19,6 +21,7 @@ type breed struct {
 	offering, plan string
 	flags          []string // of serve
 	open           func(ctx context.Context, credentials map[string]any) (session, error)
+	toil           []string // a client in an app's environment that does what session.Toil does
 }
 
 // session is one client's connection.
@@ -26,14 +29,38 @@ type session interface {
 	// Identity is the server's name for the session; it is an error once the session has ended. What
 	// the session alone knows is proven on the way.
 	Identity(ctx context.Context) (string, error)
+	// Keep writes what Kept finds from then on, in every session.
+	Keep(ctx context.Context) error
+	Kept(ctx context.Context) error
+	// Toil is a request that takes longer than any test.
+	Toil(ctx context.Context) error
+	// Toils tells whether another session toils.
+	Toils(ctx context.Context) (bool, error)
 	Close() error
 }
 
 var (
-	postgresBreed = breed{name: "postgres", offering: "postgres", plan: "Free", open: openPostgres}
-	mysqlBreed    = breed{name: "mysql", offering: "mysql", plan: "Free", open: openMySQL}
-	redisBreed    = breed{name: "redis", offering: "redis", plan: "tiny", flags: []string{"--catalog", "testdata/redis.yaml"}, open: openRedis}
+	postgresBreed = breed{name: "postgres", offering: "postgres", plan: "Free", open: openPostgres,
+		toil: []string{"psql.sh", "-c", postgresToil}}
+	mysqlBreed = breed{name: "mysql", offering: "mysql", plan: "Free", open: openMySQL,
+		toil: []string{"sh", filepath.Join(testdata, "mysql.sh"), "mysql", "-e", mysqlToil}}
+	redisBreed = breed{name: "redis", offering: "redis", plan: "tiny", flags: []string{"--catalog", "testdata/redis.yaml"}, open: openRedis,
+		toil: []string{"sh", filepath.Join(testdata, "redis.sh"), "BLPOP", "never", "0"}}
 )
+
+// onEachBreed runs a test with a bound instance of each engine.
+func onEachBreed(t *testing.T, test func(l *life)) {
+	t.Parallel()
+	for _, of := range []breed{postgresBreed, mysqlBreed, redisBreed} {
+		t.Run(of.name, func(t *testing.T) {
+			t.Parallel()
+			test(settled(t, of))
+		})
+	}
+}
+
+// postgresToil keeps its process from noticing that its server has died.
+const postgresToil = "SELECT count(*) FROM generate_series(1, 1000000000)"
 
 type postgresSession struct{ *pgx.Conn }
 
@@ -57,7 +84,29 @@ func (s postgresSession) Identity(ctx context.Context) (string, error) {
 	return fmt.Sprint(backend), err
 }
 
+func (s postgresSession) Keep(ctx context.Context) error {
+	_, err := s.Exec(ctx, "CREATE TABLE kept AS SELECT 1 AS n")
+	return err
+}
+
+func (s postgresSession) Kept(ctx context.Context) error {
+	var one int
+	return s.QueryRow(ctx, "SELECT n FROM kept").Scan(&one)
+}
+
+func (s postgresSession) Toil(ctx context.Context) error {
+	_, err := s.Exec(ctx, postgresToil)
+	return err
+}
+
+func (s postgresSession) Toils(ctx context.Context) (is bool, err error) {
+	err = s.QueryRow(ctx, "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE query = $1 AND pid <> pg_backend_pid())", postgresToil).Scan(&is)
+	return is, err
+}
+
 func (s postgresSession) Close() error { return s.Conn.Close(context.Background()) }
+
+const mysqlToil = "SELECT benchmark(1000000000000, md5('toil'))"
 
 type mysqlSession struct {
 	*sql.Conn
@@ -68,7 +117,7 @@ func openMySQL(ctx context.Context, credentials map[string]any) (session, error)
 	cfg := mysql.NewConfig()
 	cfg.Net, cfg.Addr = "tcp", fmt.Sprintf("%v:%v", credentials["host"], credentials["port"])
 	cfg.User, cfg.Passwd, cfg.DBName = credentials["username"].(string), credentials["password"].(string), credentials["name"].(string)
-	cfg.TLS = trusting(credentials)
+	cfg.TLS, cfg.Logger = trusting(credentials), &mysql.NopLogger{} // that servers die is what tests are about
 	connector, err := mysql.NewConnector(cfg)
 	if err != nil {
 		return nil, err
@@ -89,6 +138,26 @@ func (s mysqlSession) Identity(ctx context.Context) (string, error) {
 	var id, answer int
 	err := s.QueryRowContext(ctx, "SELECT CONNECTION_ID(), answer FROM mine").Scan(&id, &answer)
 	return fmt.Sprint(id), err
+}
+
+func (s mysqlSession) Keep(ctx context.Context) error {
+	_, err := s.ExecContext(ctx, "CREATE TABLE kept AS SELECT 1 AS n")
+	return err
+}
+
+func (s mysqlSession) Kept(ctx context.Context) error {
+	var one int
+	return s.QueryRowContext(ctx, "SELECT n FROM kept").Scan(&one)
+}
+
+func (s mysqlSession) Toil(ctx context.Context) error {
+	_, err := s.ExecContext(ctx, mysqlToil)
+	return err
+}
+
+func (s mysqlSession) Toils(ctx context.Context) (is bool, err error) {
+	err = s.QueryRowContext(ctx, "SELECT EXISTS (SELECT * FROM information_schema.PROCESSLIST WHERE INFO = ?)", mysqlToil).Scan(&is)
+	return is, err
 }
 
 func (s mysqlSession) Close() error { return s.db.Close() }
@@ -116,6 +185,17 @@ func (s redisSession) Identity(ctx context.Context) (string, error) {
 		err = s.Get(ctx, "mine").Err()
 	}
 	return id, err
+}
+
+func (s redisSession) Keep(ctx context.Context) error { return s.Set(ctx, "kept", 1, 0).Err() }
+
+func (s redisSession) Kept(ctx context.Context) error { return s.Get(ctx, "kept").Err() }
+
+func (s redisSession) Toil(ctx context.Context) error { return s.BLPop(ctx, 0, "never").Err() }
+
+func (s redisSession) Toils(ctx context.Context) (bool, error) {
+	clients, err := s.ClientList(ctx).Result()
+	return strings.Contains(clients, "cmd=blpop"), err
 }
 
 // trusting is the TLS of a client that knows the credentials' authority and no other.

@@ -39,6 +39,8 @@ var repository = func() string {
 	return dir
 }()
 
+var testdata = filepath.Join(repository, "e2e", "testdata")
+
 // built is a directory with the binary under test as "backstay", and as "backstay-crash" the one
 // that can be told where to die.
 var built string

@@ -1,11 +1,13 @@
 package e2e
 
 import (
+	"crypto/rand"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -37,6 +39,7 @@ func TestScripts(t *testing.T) {
 func runScript(t *testing.T, script, cf string) {
 	installations := movablePostgres(t)
 	p := start(t, "backstay", append([]string{"--postgres", installations}, serveFlags(t, script)...)...)
+	port, _ := testkit.Ports(t, 1)
 	testscript.Run(t, testscript.Params{
 		Files:               []string{script},
 		RequireExplicitExec: true,
@@ -51,6 +54,10 @@ func runScript(t *testing.T, script, cf string) {
 			env.Setenv("CF_PASSWORD", p.password)
 			env.Setenv("POSTGRES", installations)
 			env.Setenv("HOME", env.WorkDir)
+			env.Setenv("PORT", strconv.Itoa(port)) // for a server of the script's own
+			env.Setenv("PASSWORD", rand.Text())    // for whom a script makes up
+			env.Setenv("TESTDATA", testdata)
+			env.Setenv("CLIENTS", filepath.Join(cf, "clients"))
 			return nil
 		},
 	})
