@@ -124,33 +124,31 @@ func (l *life) serves() bool {
 }
 
 // TestStopAndServeAgain ends everything and begins again: the data is there, and the same credentials
-// reach it at the same endpoint.
+// reach it at the same endpoint. So it is once more when control plane and keeper have died before.
 func TestStopAndServeAgain(t *testing.T) {
 	onEachBreed(t, func(l *life) {
 		l.keep()
-		l.stop()
-		l.checkNothingRuns()
-		if l.serves() {
-			l.t.Error("the instance serves after backstay stop")
-		}
-		l.mustServe()
-		for begun := time.Now(); !l.serves(); time.Sleep(5 * time.Millisecond) {
-			if time.Since(begun) > patience {
-				l.t.Fatalf("the instance does not come back\n%s", l.logs())
-			}
-		}
+		l.stopAndServe()
+		l.kill()
+		l.killKeeper()
+		l.stopAndServe()
 		l.unbind()
 	})
 }
 
-// TestStopWithoutKeeper ends databases whose keeper has died, and whose control plane too.
-func TestStopWithoutKeeper(t *testing.T) {
-	onEachBreed(t, func(l *life) {
-		l.kill()
-		l.killKeeper()
-		l.stop()
-		l.checkNothingRuns()
-	})
+func (l *life) stopAndServe() {
+	l.t.Helper()
+	l.stop()
+	l.checkNothingRuns()
+	if l.serves() {
+		l.t.Error("the instance serves after backstay stop")
+	}
+	l.mustServe()
+	for begun := time.Now(); !l.serves(); time.Sleep(5 * time.Millisecond) {
+		if time.Since(begun) > patience {
+			l.t.Fatalf("the instance does not come back\n%s", l.logs())
+		}
+	}
 }
 
 // checkNothingRuns holds what was stopped to have ended. What makes a golden directory, alone by now, may
