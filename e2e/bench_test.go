@@ -58,9 +58,11 @@ func report(b *testing.B, is, baseline time.Duration, limit float64) {
 func BenchmarkCreateService(b *testing.B) {
 	l := house(b, postgresBreed)
 	l.resident("warm").create()
-	var ours, byHand []time.Duration
+	var ours, manual []time.Duration
 	for i := range max(b.N, 7) {
-		byHand = append(byHand, clusterByHand(b))
+		other := clusterByHand(b)
+		other.stop()
+		manual = append(manual, other.took)
 		r := l.resident(fmt.Sprintf("service-%d", i))
 		begun := time.Now()
 		r.create()
@@ -70,11 +72,18 @@ func BenchmarkCreateService(b *testing.B) {
 		}
 		ours = append(ours, time.Since(begun))
 	}
-	report(b, median(ours), median(byHand), 0.6)
+	report(b, median(ours), median(manual), 0.6)
 }
 
-// clusterByHand makes a cluster with a database in it as the manual says, and says how long it took.
-func clusterByHand(b *testing.B) time.Duration {
+// byHand is a server that was set up without us.
+type byHand struct {
+	took time.Duration // from nothing to its first answer
+	pid  int           // of its main process
+	stop func()
+}
+
+// clusterByHand makes a cluster with a database in it as the manual says.
+func clusterByHand(b *testing.B) byHand {
 	b.Helper()
 	dir := testkit.Dir(b)
 	account := postgresAccount(b)
@@ -94,9 +103,17 @@ func clusterByHand(b *testing.B) time.Duration {
 	begun := time.Now()
 	run("initdb", "-D", data)
 	run("pg_ctl", "-D", data, "-l", filepath.Join(dir, "log"), "-o", "-c listen_addresses='' -k "+dir, "-w", "start")
-	defer run("pg_ctl", "-D", data, "-m", "immediate", "-w", "stop")
 	run("createdb", "-h", dir, "main")
-	return time.Since(begun)
+	took := time.Since(begun)
+	text, err := os.ReadFile(filepath.Join(data, "postmaster.pid"))
+	if err != nil {
+		b.Fatal(err)
+	}
+	pid, err := strconv.Atoi(strings.SplitN(string(text), "\n", 2)[0])
+	if err != nil {
+		b.Fatal(err)
+	}
+	return byHand{took, pid, func() { run("pg_ctl", "-D", data, "-m", "immediate", "-w", "stop") }}
 }
 
 // postgresAccount is who runs the servers of the distribution, if we are root; PostgreSQL refuses root.
@@ -317,35 +334,38 @@ func (l *life) pgbench(port string, args ...string) []byte {
 	return out
 }
 
-// BenchmarkCreateRedis is from the API call to "succeeded" and a first PONG over TLS, beside a bare
-// redis-server from its start to its first PONG. It may take three of those and 50 ms.
+// BenchmarkCreateRedis is from the API call to "succeeded", which the server's PONG precedes, beside a
+// bare redis-server from its start to its first PONG. It may take three of those and 50 ms. With a
+// binding, and a PONG over TLS by its credentials, it takes longer: that is said too.
 func BenchmarkCreateRedis(b *testing.B) {
 	l := house(b, redisBreed)
-	var ours, bare []time.Duration
+	var created, bound, bare []time.Duration
 	for i := range max(b.N, 7) {
-		bare = append(bare, redisByHand(b))
+		other := redisByHand(b)
+		other.stop()
+		bare = append(bare, other.took)
 		r := l.resident(fmt.Sprintf("service-%d", i))
 		begun := time.Now()
 		r.create()
+		created = append(created, time.Since(begun))
 		r.bind()
 		r.begin().Close()
-		ours = append(ours, time.Since(begun))
+		bound = append(bound, time.Since(begun))
 	}
-	is, baseline := median(ours), median(bare)
-	report(b, is, baseline, float64(3*baseline+50*time.Millisecond)/float64(baseline))
+	baseline := median(bare)
+	b.ReportMetric(milliseconds(median(bound)), "bound-ms")
+	report(b, median(created), baseline, float64(3*baseline+50*time.Millisecond)/float64(baseline))
 }
 
-// redisByHand starts a server without any configuration, and says how long it took to answer.
-func redisByHand(b *testing.B) time.Duration {
+// redisByHand starts a server without any configuration.
+func redisByHand(b *testing.B) byHand {
 	b.Helper()
 	socket := filepath.Join(testkit.Dir(b), "s")
 	begun := time.Now()
-	cmd := exec.Command("redis-server", "--port", "0", "--unixsocket", socket, "--save", "")
-	if err := cmd.Start(); err != nil {
+	server := exec.Command("redis-server", "--port", "0", "--unixsocket", socket, "--save", "")
+	if err := server.Start(); err != nil {
 		b.Fatal(err)
 	}
-	defer cmd.Wait()
-	defer cmd.Process.Kill()
 	c := redis.NewClient(&redis.Options{Network: "unix", Addr: socket, MaxRetries: -1})
 	defer c.Close()
 	for c.Ping(b.Context()).Err() != nil {
@@ -354,7 +374,13 @@ func redisByHand(b *testing.B) time.Duration {
 		}
 		time.Sleep(time.Millisecond)
 	}
-	return time.Since(begun)
+	return byHand{time.Since(begun), server.Process.Pid, func() { end(server) }}
+}
+
+// end ends a server of which nothing is to be kept.
+func end(server *exec.Cmd) {
+	server.Process.Kill()
+	server.Wait()
 }
 
 // BenchmarkCreateMySQL is from the API call to "succeeded" and a first query over TLS, beside what one
@@ -362,9 +388,11 @@ func redisByHand(b *testing.B) time.Duration {
 func BenchmarkCreateMySQL(b *testing.B) {
 	l := house(b, mysqlBreed)
 	l.resident("warm").create()
-	var ours, byHand []time.Duration
+	var ours, manual []time.Duration
 	for i := range max(b.N, 7) {
-		byHand = append(byHand, mariadbByHand(b))
+		other := mariadbByHand(b)
+		other.stop()
+		manual = append(manual, other.took)
 		r := l.resident(fmt.Sprintf("service-%d", i))
 		begun := time.Now()
 		r.create()
@@ -372,11 +400,11 @@ func BenchmarkCreateMySQL(b *testing.B) {
 		r.begin().Close()
 		ours = append(ours, time.Since(begun))
 	}
-	report(b, median(ours), median(byHand), 0.6)
+	report(b, median(ours), median(manual), 0.6)
 }
 
-// mariadbByHand installs a server's data and starts it, and says how long it took to answer.
-func mariadbByHand(b *testing.B) time.Duration {
+// mariadbByHand installs a server's data and starts it.
+func mariadbByHand(b *testing.B) byHand {
 	b.Helper()
 	dir := testkit.Dir(b)
 	socket := filepath.Join(dir, "s")
@@ -389,13 +417,63 @@ func mariadbByHand(b *testing.B) time.Duration {
 	if err := server.Start(); err != nil {
 		b.Fatal(err)
 	}
-	defer server.Wait()
-	defer server.Process.Kill()
 	for exec.Command("mariadb", "--no-defaults", "--socket="+socket, "-e", "SELECT 1").Run() != nil {
 		if time.Since(begun) > patience {
 			b.Fatal("mariadbd does not answer")
 		}
 		time.Sleep(5 * time.Millisecond)
 	}
-	return time.Since(begun)
+	return byHand{time.Since(begun), server.Process.Pid, func() { end(server) }}
+}
+
+// BenchmarkIdleMemory is what an engine holds for an instance of its smallest plan that was used once
+// and is left alone, beside a server that nobody tuned. What processes share is counted once.
+func BenchmarkIdleMemory(b *testing.B) {
+	for _, tc := range []struct {
+		of     breed
+		byHand func(*testing.B) byHand
+	}{{postgresBreed, clusterByHand}, {mysqlBreed, mariadbByHand}, {redisBreed, redisByHand}} {
+		b.Run(tc.of.name, func(b *testing.B) {
+			other := tc.byHand(b)
+			defer other.stop()
+			l := house(b, tc.of)
+			l.create()
+			l.bind()
+			l.begin().Close()
+			time.Sleep(time.Second) // what is freed when a session ends is given back by then
+			is, untuned := sessionMemory(b, l.enginePID()), sessionMemory(b, other.pid)
+			b.ReportMetric(0, "ns/op")
+			b.ReportMetric(is, "MB")
+			b.ReportMetric(untuned, "baseline-MB")
+			b.ReportMetric(is/untuned, "ratio")
+		})
+	}
+}
+
+// sessionMemory is what a server's main process and those it has begun hold, in MB.
+func sessionMemory(b *testing.B, pid int) (megabytes float64) {
+	b.Helper()
+	stats, err := filepath.Glob("/proc/[0-9]*/stat")
+	if err != nil {
+		b.Fatal(err)
+	}
+	for _, stat := range stats {
+		text, err := os.ReadFile(stat)
+		_, rest, _ := strings.Cut(string(text), ") ")
+		fields := strings.Fields(rest) // from the third, the state (proc_pid_stat(5))
+		if err != nil || filepath.Base(filepath.Dir(stat)) != fmt.Sprint(pid) && fields[1] != fmt.Sprint(pid) {
+			continue
+		}
+		rollup, err := os.ReadFile(filepath.Join(filepath.Dir(stat), "smaps_rollup"))
+		if err != nil { // it has ended
+			continue
+		}
+		match := regexp.MustCompile(`(?m)^Pss: +(\d+) kB$`).FindSubmatch(rollup)
+		kilobytes, err := strconv.Atoi(string(match[1]))
+		if err != nil {
+			b.Fatal(err)
+		}
+		megabytes += float64(kilobytes) / 1024
+	}
+	return megabytes
 }
