@@ -151,17 +151,11 @@ func (l *life) stopAndServe() {
 	}
 }
 
-// checkNothingRuns holds what was stopped to have ended. What makes a golden directory, alone by now, may
-// come to its own end.
 func (l *life) checkNothingRuns() {
 	l.t.Helper()
-	left := processesIn(l.t, filepath.Join(l.data, "instances"))
-	for begun := time.Now(); len(left) == 0 && time.Since(begun) < 10*time.Second; time.Sleep(10 * time.Millisecond) {
-		if len(processesIn(l.t, l.data)) == 0 {
-			return
-		}
+	if left := processesIn(l.t, l.data); len(left) > 0 {
+		l.t.Errorf("processes outlived backstay stop: %q", left)
 	}
-	l.t.Errorf("processes outlived backstay stop: %q", append(left, processesIn(l.t, l.data)...))
 }
 
 // processesIn lists the command lines of all processes that work below dir.

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/backstay/backstay/engine"
+	"github.com/backstay/backstay/internal/datadir"
 )
 
 // stopGrace is how long an engine may take to end in an orderly way.
@@ -64,5 +65,19 @@ func StopEngines(dataDir string, engines map[string]engine.Engine) (count int, e
 			return count, fmt.Errorf("stop instance %s: %w", s.id, err)
 		}
 	}
-	return count, nil
+	return count, k.awaitMakers()
+}
+
+// awaitMakers waits for what still makes a golden directory for a keeper that is gone.
+func (k *Keeper) awaitMakers() error {
+	for name := range k.Engines {
+		cache, err := k.cacheDir(name)
+		if err == nil {
+			err = datadir.Await(cache)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }

@@ -92,6 +92,25 @@ func (g Golden) ensure(ctx context.Context, lock *os.File) error {
 	}
 }
 
+// Await waits until nothing is being made in a cache directory: not even by programs whose maker was
+// killed.
+func Await(cacheDir string) error {
+	locks, err := filepath.Glob(filepath.Join(cacheDir, "*.lock"))
+	if err != nil {
+		return err
+	}
+	for _, path := range locks {
+		lock, err := os.Open(path)
+		if err != nil {
+			return err
+		}
+		if err := errors.Join(flock(lock, unix.LOCK_EX), lock.Close()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 func flock(f *os.File, how int) error {
 	for {
 		err := unix.Flock(int(f.Fd()), how)

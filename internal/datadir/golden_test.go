@@ -1,10 +1,14 @@
 package datadir_test
 
 import (
+	"context"
+	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -109,5 +113,30 @@ func TestGoldenSaysWhyNot(t *testing.T) {
 	err = g.Make(t.Context())
 	if got := backstay.SentenceOf(datadir.Blame("The shell", err)); got != "The shell cannot be set up: /no/such/program does not run." {
 		t.Errorf("got %q (%v)", got, err)
+	}
+}
+
+// A maker that is told to give up takes all its programs with it; one that is killed leaves them behind,
+// and they are waited for.
+func TestGoldenMakersEnd(t *testing.T) {
+	t.Parallel()
+	g := golden(t, `sleep 600 & echo $! >&2; touch "$1/../begun"; wait`)
+	ctx, cancel := context.WithCancel(t.Context())
+	var child string
+	g.Verdict = func(said string) string { child = strings.TrimSpace(said); return said }
+	made := make(chan error)
+	go func() { made <- g.Make(ctx) }()
+	for begun := []string{}; len(begun) == 0; time.Sleep(time.Millisecond) {
+		begun, _ = filepath.Glob(filepath.Join(g.CacheDir, "*.part", "begun"))
+	}
+	cancel()
+	if err := <-made; err == nil {
+		t.Fatal("it was made after all")
+	}
+	if err := datadir.Await(g.CacheDir); err != nil {
+		t.Error(err)
+	}
+	if _, err := os.Stat(filepath.Join("/proc", child, "cwd")); child == "" || !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("a program that was run by %q goes on (%v)", child, err)
 	}
 }

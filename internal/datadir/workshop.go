@@ -22,7 +22,7 @@ type Workshop struct {
 
 	ctx     context.Context
 	lock    *os.File
-	as      *syscall.SysProcAttr
+	as      *syscall.Credential
 	env     []string
 	verdict func(said string) string
 }
@@ -39,7 +39,7 @@ func (g Golden) open(ctx context.Context, part string, lock *os.File) (*Workshop
 	if err != nil {
 		return nil, err
 	}
-	w.as = &syscall.SysProcAttr{Credential: owner}
+	w.as = owner
 	for _, dir := range []string{w.Data, w.Dir} {
 		if err := os.Chown(dir, int(owner.Uid), int(owner.Gid)); err != nil {
 			return nil, err
@@ -76,7 +76,9 @@ func (w *Workshop) Run(stdin, program string, args ...string) error {
 	}
 	var said bytes.Buffer
 	cmd := exec.CommandContext(w.ctx, "/bin/sh", slices.Concat([]string{"-c", private, program}, args)...)
-	cmd.Dir, cmd.Env, cmd.SysProcAttr, cmd.ExtraFiles = w.Dir, w.env, w.as, []*os.File{w.lock}
+	cmd.Dir, cmd.Env, cmd.ExtraFiles = w.Dir, w.env, []*os.File{w.lock}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: w.as, Setpgid: true}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) } // and all that it runs
 	cmd.Stdin, cmd.Stderr = strings.NewReader(stdin), &said
 	err := cmd.Run()
 	if err != nil && said.Len() > 0 {
