@@ -1,0 +1,123 @@
+package tunnel
+
+import (
+	"crypto/tls"
+	"errors"
+	"io"
+	"net"
+	"sync"
+
+	"github.com/libp2p/go-yamux/v5"
+
+	"github.com/backstay/backstay"
+)
+
+// Conn is one end of what is relayed: its directions end apart, and it can be ended in a way that
+// nobody takes for an orderly end.
+type Conn interface {
+	io.ReadWriter
+	CloseWrite() error
+	Abort(k backstay.Kind)
+	io.Closer // releases what is held, once both directions have ended
+}
+
+// Relay carries bytes both ways until both directions have ended, or one end fails: then the other is
+// aborted. It returns what failed at which end; an orderly end is nil, nil.
+func Relay(a, b Conn) (errA, errB error) {
+	defer a.Close()
+	defer b.Close()
+	var wg sync.WaitGroup
+	var mu sync.Mutex
+	fail := func(at, other Conn, err error) {
+		mu.Lock()
+		defer mu.Unlock()
+		if errA != nil || errB != nil {
+			return // the other direction's end follows from the first's
+		}
+		if at == a {
+			errA = err
+		} else {
+			errB = err
+		}
+		other.Abort(backstay.Unavailable)
+		at.Abort(backstay.Unavailable)
+	}
+	for _, way := range [][2]Conn{{a, b}, {b, a}} {
+		wg.Go(func() {
+			from, to := way[0], way[1]
+			switch r, w := carry(to, from); {
+			case r != nil:
+				fail(from, to, r)
+			case w != nil:
+				fail(to, from, w)
+			}
+		})
+	}
+	wg.Wait()
+	return errA, errB
+}
+
+// carrySize is as much as one frame of the multiplexer takes.
+const carrySize = 64 << 10
+
+var buffers = sync.Pool{New: func() any { return new([carrySize]byte) }}
+
+// carry copies until the end of from, passes the end on, and tells reading from writing when one fails.
+func carry(to, from Conn) (readErr, writeErr error) {
+	buffer := buffers.Get().(*[carrySize]byte)
+	defer buffers.Put(buffer)
+	for {
+		n, err := from.Read(buffer[:])
+		if n > 0 {
+			if _, err := to.Write(buffer[:n]); err != nil {
+				return nil, err
+			}
+		}
+		switch {
+		case errors.Is(err, io.EOF):
+			return nil, to.CloseWrite()
+		case err != nil:
+			return err, nil
+		}
+	}
+}
+
+// TCP is a plain connection as a [Conn].
+func TCP(c net.Conn) Conn { return tcpConn{c.(*net.TCPConn)} }
+
+type tcpConn struct{ *net.TCPConn }
+
+// CloseWrite of a connection whose other end has gone altogether is no failure: all was delivered that
+// could be.
+func (c tcpConn) CloseWrite() error {
+	c.TCPConn.CloseWrite()
+	return nil
+}
+
+// Abort resets the connection: whoever reads at its other end gets an error and no end of file.
+func (c tcpConn) Abort(backstay.Kind) {
+	c.SetLinger(0)
+	c.Close()
+}
+
+// TLS is a connection that speaks TLS over under.
+func TLS(c *tls.Conn, under Conn) Conn { return tlsConn{c, under} }
+
+type tlsConn struct {
+	*tls.Conn
+	under Conn
+}
+
+// CloseWrite ends TLS and what is below it, for servers that wait for that.
+func (c tlsConn) CloseWrite() error {
+	return errors.Join(c.Conn.CloseWrite(), c.under.CloseWrite())
+}
+
+func (c tlsConn) Abort(k backstay.Kind) { c.under.Abort(k) }
+func (c tlsConn) Close() error          { return c.under.Close() }
+
+// stream is one stream of the multiplexer as a Conn.
+type stream struct{ *yamux.Stream }
+
+// Abort resets the stream and tells the other end why, as far as a number can.
+func (s stream) Abort(k backstay.Kind) { s.ResetWithError(uint32(k)) }

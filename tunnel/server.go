@@ -1,0 +1,249 @@
+package tunnel
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/coder/websocket"
+	"github.com/libp2p/go-yamux/v5"
+
+	"github.com/backstay/backstay"
+)
+
+// Path is where the API has its tunnels.
+const Path = "/tunnel"
+
+// Authenticator knows who sends a request by its Authorization header, which may be empty. Its errors
+// are Anonymous when the header proves nothing.
+type Authenticator interface {
+	Authenticate(ctx context.Context, authorization string) (backstay.Actor, error)
+}
+
+// Gate decides who may reach what. Its refusals have a Kind and a sentence; anything Internal or
+// Unavailable says nothing about a right, and ends no stream.
+type Gate interface {
+	// Endpoint is where the instance of a binding serves, for whoever may read the binding's
+	// credentials.
+	Endpoint(ctx context.Context, by backstay.Actor, id backstay.BindingID) (backstay.Endpoint, error)
+	// Lend makes a service key that ends by itself at until, unless it is held.
+	Lend(ctx context.Context, by backstay.Actor, l Loan, until time.Time) (backstay.BindingID, backstay.Credentials, error)
+	// Hold lets keys that were lent last until then. One that is gone already stays so.
+	Hold(ctx context.Context, ids []backstay.BindingID, until time.Time) error
+	// Return ends a key that was lent.
+	Return(ctx context.Context, by backstay.Actor, id backstay.BindingID) error
+}
+
+// Loan asks for a key of an instance.
+type Loan struct {
+	InstanceID backstay.InstanceID
+	Name       string
+	Parameters json.RawMessage // an object, or nil
+}
+
+// Server carries the tunnels of the API. Its fields are set once, before it is used.
+type Server struct {
+	Authenticator Authenticator
+	Gate          Gate
+	Lease         time.Duration // how long what was lent outlives a tunnel that was lost; DefaultLease if 0
+	Log           *slog.Logger
+
+	mu       sync.Mutex
+	users    map[backstay.UserID]*usage
+	sessions map[*session]struct{}
+	stopped  bool
+	carrying sync.WaitGroup // one for each session
+}
+
+// DefaultLease lets a laptop change networks.
+const DefaultLease = time.Minute
+
+func (s *Server) lease() time.Duration {
+	if s.Lease == 0 {
+		return DefaultLease
+	}
+	return s.Lease
+}
+
+// What one user may have at once, over all tunnels. A stream may hold up to its window in memory, while
+// an instance does not read what a developer sends.
+const (
+	MaxTunnels = 50
+	MaxStreams = 500
+)
+
+// usage is what a user has open.
+type usage struct{ tunnels, streams int }
+
+// ServeHTTP lasts as long as the tunnel does.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	header := r.Header.Get("Authorization")
+	by, err := s.Authenticator.Authenticate(r.Context(), header)
+	if err == nil {
+		err = checkProtocol(r.Header.Values("Sec-WebSocket-Protocol"))
+	}
+	if err == nil {
+		err = s.enter(by.UserID)
+	}
+	if err != nil {
+		s.fail(w, err)
+		return
+	}
+	defer s.leave(by.UserID)
+	conn, err := websocket.Accept(w, r, &websocket.AcceptOptions{Subprotocols: []string{protocol}})
+	if err != nil {
+		s.Log.Debug("a tunnel did not begin", "user", by.Username, "error", err)
+		return // and has been answered
+	}
+	defer conn.CloseNow()
+	s.carry(context.WithoutCancel(r.Context()), conn, by, header)
+}
+
+func (s *Server) carry(ctx context.Context, conn *websocket.Conn, by backstay.Actor, header string) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	mux, err := yamux.Server(carrier(ctx, conn), muxConfig(), memory())
+	if err != nil {
+		s.Log.Error("a tunnel did not begin", "user", by.Username, "error", err)
+		return
+	}
+	t := &session{server: s, mux: mux, by: by, header: header, streams: map[*yamux.Stream]backstay.BindingID{}}
+	if !s.add(t) {
+		return
+	}
+	defer s.remove(t)
+	s.Log.Info("a tunnel began", "user", by.Username)
+	reason := t.run(ctx)
+	s.Log.Info("a tunnel ended", "user", by.Username, "reason", reason)
+}
+
+// stopPatience is how long a client may take to hear that we are stopping.
+const stopPatience = 2 * time.Second
+
+// Run ends all tunnels when ctx ends, and waits for them: the http.Server that began them knows them
+// no more.
+func (s *Server) Run(ctx context.Context) error {
+	<-ctx.Done()
+	s.mu.Lock()
+	s.stopped = true
+	for t := range s.sessions {
+		go t.mux.CloseWithError(uint32(backstay.Unavailable))
+	}
+	s.mu.Unlock()
+	ended := make(chan struct{})
+	go func() {
+		s.carrying.Wait()
+		close(ended)
+	}()
+	select {
+	case <-ended:
+	case <-time.After(stopPatience):
+	}
+	return ctx.Err()
+}
+
+func (s *Server) add(t *session) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.stopped {
+		return false
+	}
+	if s.sessions == nil {
+		s.sessions = map[*session]struct{}{}
+	}
+	s.sessions[t] = struct{}{}
+	s.carrying.Add(1)
+	return true
+}
+
+func (s *Server) remove(t *session) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.sessions, t)
+	s.carrying.Done()
+}
+
+// enter counts a tunnel of a user, if there may be one more.
+func (s *Server) enter(id backstay.UserID) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	u := s.users[id]
+	if u == nil {
+		u = &usage{}
+	}
+	if u.tunnels == MaxTunnels {
+		return backstay.Errorf(backstay.Busy, "You have %d tunnels open, which is as many as a user may have. End one and try again.", MaxTunnels)
+	}
+	if s.users == nil {
+		s.users = map[backstay.UserID]*usage{}
+	}
+	u.tunnels++
+	s.users[id] = u
+	return nil
+}
+
+func (s *Server) leave(id backstay.UserID) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	u := s.users[id]
+	u.tunnels--
+	if u.tunnels == 0 && u.streams == 0 {
+		delete(s.users, id)
+	}
+}
+
+// open counts a stream of a user who has a tunnel, if there may be one more.
+func (s *Server) open(id backstay.UserID) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.users[id].streams == MaxStreams {
+		return backstay.Errorf(backstay.Busy, "You have %d connections open through tunnels, which is as many as a user may have. End some and try again.", MaxStreams)
+	}
+	s.users[id].streams++
+	return nil
+}
+
+func (s *Server) shut(id backstay.UserID) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.users[id].streams--
+}
+
+// statuses say each Kind in HTTP, before there is a tunnel.
+var statuses = map[backstay.Kind]int{
+	backstay.Internal:    http.StatusInternalServerError,
+	backstay.Invalid:     http.StatusBadRequest,
+	backstay.Anonymous:   http.StatusUnauthorized,
+	backstay.Forbidden:   http.StatusForbidden,
+	backstay.NotFound:    http.StatusNotFound,
+	backstay.Taken:       http.StatusConflict,
+	backstay.Busy:        http.StatusTooManyRequests,
+	backstay.InUse:       http.StatusConflict,
+	backstay.Unsupported: http.StatusBadRequest,
+	backstay.Unavailable: http.StatusServiceUnavailable,
+}
+
+// fail answers a request that becomes no tunnel, in the shape of the API's own errors.
+func (s *Server) fail(w http.ResponseWriter, err error) {
+	kind := backstay.KindOf(err)
+	if kind == backstay.Internal && !errors.Is(err, context.Canceled) {
+		s.Log.Error("a tunnel did not begin", "error", err)
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(statuses[kind])
+	json.NewEncoder(w).Encode(httpErrors{[]httpError{{Title: "Backstay-" + kind.String(), Detail: backstay.SentenceOf(err)}}})
+}
+
+type httpErrors struct {
+	Errors []httpError `json:"errors"`
+}
+
+type httpError struct {
+	Code   int    `json:"code"`
+	Title  string `json:"title"`
+	Detail string `json:"detail"`
+}
