@@ -22,7 +22,7 @@ func (m *Market) Organization(ctx context.Context, by backstay.Actor, id backsta
 
 // CreateOrganization founds an organization without members or spaces.
 func (m *Market) CreateOrganization(ctx context.Context, by backstay.Actor, name string) (backstay.Organization, error) {
-	if !by.Admin {
+	if by.Role != backstay.Administrator {
 		return backstay.Organization{}, backstay.Errorf(backstay.Forbidden, "You are not authorized to perform the requested action")
 	}
 	if err := checkName(name); err != nil {
