@@ -13,4 +13,5 @@ type (
 	InstanceID     string
 	BindingID      string
 	JobID          string
+	EventID        string
 )

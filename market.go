@@ -2,12 +2,25 @@ package backstay
 
 import "time"
 
-// Actor is who is asking, as the door that let them in established it.
+// Actor is who is asking, as the door that let them in established it: a user, or a client that acts
+// for itself.
 type Actor struct {
-	UserID   UserID
-	Username string
-	Admin    bool
+	UserID   UserID // of a client: its id
+	Username string // of a client: its id again
+	Client   bool
+	Role     GlobalRole
+	Address  string // the IP address that the request came from; empty where nobody asked over a network
 }
+
+// GlobalRole is what somebody may do in every organization, whatever roles they have there; nearly
+// everyone has none, the empty one. The names are those of Cloud Foundry's documentation.
+type GlobalRole string
+
+const (
+	Administrator GlobalRole = "admin"           // everything
+	AdminReadOnly GlobalRole = "admin_read_only" // see everything, secrets too
+	GlobalAuditor GlobalRole = "global_auditor"  // see everything but secrets
+)
 
 // Organization owns spaces.
 type Organization struct {
@@ -104,9 +117,11 @@ type Job struct {
 	ID        JobID
 	Operation string // "service_instance.create", "space.delete", …
 	Resource  string // the id of what it works on
+	UserID    UserID // who asked for it
 	State     JobState
 	Kind      Kind   // why it failed; meaningful only in JobFailed
 	Sentence  string // the same for people; never empty in JobFailed
+	Completed Event  // what is recorded when it completes; nothing if its Type is empty
 	CreatedAt time.Time
 	UpdatedAt time.Time
 }

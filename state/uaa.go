@@ -11,16 +11,16 @@ import (
 	"github.com/backstay/backstay/uaa"
 )
 
-const userColumns = `u.id, u.username, u.admin, u.password_hash, u.password_version`
+const userColumns = `u.id, u.username, u.global_role, u.password_hash, u.password_version`
 
 func scanUser(r pgx.CollectableRow) (u uaa.User, err error) {
-	err = r.Scan(&u.ID, &u.Username, &u.Admin, &u.PasswordHash, &u.PasswordVersion)
+	err = r.Scan(&u.ID, &u.Username, &u.Role, &u.PasswordHash, &u.PasswordVersion)
 	return u, err
 }
 
 func (s *Store) AddUser(ctx context.Context, u uaa.User) error {
-	_, err := s.pool.Exec(ctx, `INSERT INTO uaa.users (id, username, admin, password_hash, password_version) VALUES ($1, $2, $3, $4, $5)`,
-		u.ID, u.Username, u.Admin, u.PasswordHash, u.PasswordVersion)
+	_, err := s.pool.Exec(ctx, `INSERT INTO uaa.users (id, username, global_role, password_hash, password_version) VALUES ($1, $2, $3, $4, $5)`,
+		u.ID, u.Username, u.Role, u.PasswordHash, u.PasswordVersion)
 	if violates(err, "user_name") {
 		return backstay.Errorf(backstay.Taken, "Username already in use: %s", u.Username)
 	}
@@ -80,9 +80,9 @@ func (s *Store) Revoke(ctx context.Context, id backstay.UserID, tokenID string, 
 }
 
 func (s *Store) Actor(ctx context.Context, id backstay.UserID, version int, tokenID string) (by backstay.Actor, err error) {
-	err = s.pool.QueryRow(ctx, `SELECT u.id, u.username, u.admin FROM uaa.users u WHERE u.id = $1 AND u.password_version = $2
+	err = s.pool.QueryRow(ctx, `SELECT u.id, u.username, u.global_role FROM uaa.users u WHERE u.id = $1 AND u.password_version = $2
 		AND NOT EXISTS (SELECT FROM uaa.revoked_tokens r WHERE r.user_id = u.id AND r.id = $3)`,
-		id, version, tokenID).Scan(&by.UserID, &by.Username, &by.Admin)
+		id, version, tokenID).Scan(&by.UserID, &by.Username, &by.Role)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return backstay.Actor{}, orNotFound(err, "User")
 	}

@@ -25,7 +25,7 @@ func (s *Server) EnsureAdmin(ctx context.Context) (password string, created bool
 	if err != nil {
 		return "", false, err
 	}
-	err = s.Store.AddUser(ctx, User{ID: backstay.UserID(uuid.NewString()), Username: adminName, Admin: true, PasswordHash: hash, PasswordVersion: 1})
+	err = s.Store.AddUser(ctx, User{ID: backstay.UserID(uuid.NewString()), Username: adminName, Role: backstay.Administrator, PasswordHash: hash, PasswordVersion: 1})
 	if backstay.KindOf(err) == backstay.Taken { // by another process, which shows its password
 		return "", false, nil
 	}

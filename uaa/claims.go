@@ -50,7 +50,7 @@ func (s *Server) issuer() string { return s.Issuer + "/oauth/token" }
 // scopes tell a client what to show; what is allowed, nobody reads from them.
 func scopes(u User) []string {
 	all := []string{"openid", "uaa.user", "cloud_controller.read", "cloud_controller.write"}
-	if u.Admin {
+	if u.Role == backstay.Administrator {
 		all = append(all, "cloud_controller.admin")
 	}
 	return all

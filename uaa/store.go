@@ -11,7 +11,7 @@ import (
 type User struct {
 	ID              backstay.UserID
 	Username        string // unique, whatever its case
-	Admin           bool
+	Role            backstay.GlobalRole
 	PasswordHash    string // Argon2id, in the PHC string format
 	PasswordVersion int    // counts new passwords; tokens for an older one are dead
 }

@@ -239,7 +239,7 @@ func TestOnlyOnesOwnTokensAreRevoked(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	u.ID, u.Username, u.Admin = "1", "eve", false
+	u.ID, u.Username, u.Role = "1", "eve", ""
 	if err := h.store.AddUser(t.Context(), u); err != nil {
 		t.Fatal(err)
 	}

@@ -18,7 +18,7 @@ import (
 )
 
 // Admin may do everything.
-var Admin = backstay.Actor{UserID: "00000000-0000-4000-8000-0000000000aa", Username: "admin", Admin: true}
+var Admin = backstay.Actor{UserID: "00000000-0000-4000-8000-0000000000aa", Username: "admin", Role: backstay.Administrator}
 
 // New returns a market on a database of its own, with its jobs running, whose broker makes instances
 // in memory. It ends with the test.
@@ -60,7 +60,7 @@ func OpenStore(t testing.TB) *state.Store {
 		t.Fatal(err)
 	}
 	t.Cleanup(store.Close)
-	if err := store.AddUser(t.Context(), uaa.User{ID: Admin.UserID, Username: Admin.Username, Admin: true, PasswordHash: "none"}); err != nil {
+	if err := store.AddUser(t.Context(), uaa.User{ID: Admin.UserID, Username: Admin.Username, Role: Admin.Role, PasswordHash: "none"}); err != nil {
 		t.Fatal(err)
 	}
 	return store

@@ -88,7 +88,7 @@ func (s *suite) wantToken(t uaa.RefreshToken, alive bool) {
 func (s *suite) wantActor(u uaa.User, version int, token string, known bool) {
 	s.Helper()
 	by, err := s.Actor(s.ctx, u.ID, version, token)
-	switch want := (backstay.Actor{UserID: u.ID, Username: u.Username, Admin: u.Admin}); {
+	switch want := (backstay.Actor{UserID: u.ID, Username: u.Username, Role: u.Role}); {
 	case !known:
 		s.wantKind(err, backstay.NotFound)
 	case err != nil || by != want:
