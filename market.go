@@ -1,6 +1,9 @@
 package backstay
 
-import "time"
+import (
+	"encoding/json"
+	"time"
+)
 
 // Actor is who is asking, as the door that let them in established it: a user, or a client that acts
 // for itself.
@@ -96,10 +99,19 @@ type Binding struct {
 	Type          BindingType
 	Name          string // may be empty for an app's binding
 	InstanceID    InstanceID
-	AppID         AppID // empty for a key
+	AppID         AppID     // empty for a key
+	ExpiresAt     time.Time // when it ends by itself; zero for one that stays
 	LastOperation Operation
 	CreatedAt     time.Time
 	UpdatedAt     time.Time
+}
+
+// Loan asks for a service key that ends by itself.
+type Loan struct {
+	InstanceID InstanceID
+	Name       string
+	Parameters json.RawMessage // an object, or nil
+	Until      time.Time
 }
 
 // JobState is how far a job is, in the words of the Cloud Foundry API.

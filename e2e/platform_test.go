@@ -42,7 +42,7 @@ var repository = func() string {
 var testdata = filepath.Join(repository, "e2e", "testdata")
 
 // built is a directory with the binary under test as "backstay", and as "backstay-crash" the one
-// that can be told where to die.
+// that can be told where to die. The plugin of cf lies below it.
 var built string
 
 func TestMain(m *testing.M) {
@@ -56,8 +56,10 @@ func TestMain(m *testing.M) {
 			panic(err)
 		}
 		built = dir
-		for name, tags := range map[string]string{"backstay": "", "backstay-crash": "crashtest"} {
-			build := exec.Command("go", "build", "-tags", tags, "-o", filepath.Join(dir, name), "./cmd/backstay")
+		for name, from := range map[string][2]string{
+			"backstay": {"./cmd/backstay"}, "backstay-crash": {"./cmd/backstay", "crashtest"}, "plugins/cf-conduit-linux64": {"./cmd/cf-conduit"},
+		} {
+			build := exec.Command("go", "build", "-tags", from[1], "-o", filepath.Join(dir, name), from[0])
 			build.Dir = repository
 			if out, err := build.CombinedOutput(); err != nil {
 				fmt.Fprintf(os.Stderr, "build %s: %v\n%s", name, err, out)

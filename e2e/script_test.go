@@ -44,10 +44,11 @@ func runScript(t *testing.T, script, cf string) {
 		Files:               []string{script},
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
-		Cmds:                map[string]func(ts *testscript.TestScript, neg bool, args []string){"await": await},
+		Cmds:                map[string]func(ts *testscript.TestScript, neg bool, args []string){"await": await, "gone": gone},
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("PATH", built+":"+cf+":"+filepath.Join(repository, "scripts")+":"+os.Getenv("PATH"))
 			env.Setenv("CF_HOME", env.WorkDir)
+			env.Setenv("CF_PLUGIN_HOME", env.WorkDir)
 			env.Setenv("API", p.url)
 			env.Setenv("DATA", p.data)
 			env.Setenv("CF_USERNAME", "admin")
@@ -98,6 +99,23 @@ func await(ts *testscript.TestScript, neg bool, args []string) {
 		}
 	}
 	ts.Fatalf("cf service %s does not come to say %q:\n%s", args[0], args[1], said)
+}
+
+// gone waits until an instance has no more service key of a name: gone INSTANCE KEY.
+func gone(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: gone INSTANCE KEY")
+	}
+	var said []byte
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
+		cmd := exec.Command(filepath.Join(repository, "bin", "cf"), "service-keys", args[0])
+		cmd.Env = append(os.Environ(), "CF_HOME="+ts.Getenv("CF_HOME"))
+		var err error
+		if said, err = cmd.CombinedOutput(); err == nil && !strings.Contains(string(said), args[1]) {
+			return
+		}
+	}
+	ts.Fatalf("%s keeps its key %s:\n%s", args[0], args[1], said)
 }
 
 // movablePostgres is a directory of PostgreSQL installations, as links, so that a script can take

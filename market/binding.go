@@ -27,7 +27,7 @@ func (m *Market) CreateBinding(ctx context.Context, by backstay.Actor, n NewBind
 	}
 	b := backstay.Binding{
 		ID: backstay.BindingID(newID()), Type: n.Type, Name: n.Name, InstanceID: n.InstanceID, AppID: n.AppID,
-		LastOperation: inProgress(backstay.Create),
+		ExpiresAt: n.ExpiresAt, LastOperation: inProgress(backstay.Create),
 	}
 	if a, ok := m.Broker.(backstay.Admitter); ok {
 		if err := a.AdmitBind(ctx, bindRequest(b, n.Parameters)); err != nil {

@@ -1,6 +1,10 @@
 package market
 
-import "github.com/backstay/backstay"
+import (
+	"time"
+
+	"github.com/backstay/backstay"
+)
 
 // Page is which part of a list is wanted: Number counts from 1, Size is at least 1.
 type Page struct {
@@ -142,7 +146,8 @@ type (
 		Name       string
 		InstanceID backstay.InstanceID
 		AppID      backstay.AppID
-		Parameters []byte // a JSON object, or nil
+		Parameters []byte    // a JSON object, or nil
+		ExpiresAt  time.Time // zero for one that stays
 	}
 )
 

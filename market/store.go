@@ -2,6 +2,7 @@ package market
 
 import (
 	"context"
+	"time"
 
 	"github.com/backstay/backstay"
 )
@@ -106,6 +107,11 @@ type BindingStore interface {
 	// instance runs, Invalid if the instance is not usable or in another space than the app, and
 	// Taken if the app is bound already or the name is in use. A binding that failed makes way.
 	AcceptBinding(ctx context.Context, b backstay.Binding, parameters []byte, e backstay.Event, j backstay.Job) error
+	// HoldBindings puts off the end of those that would end by themselves; it never brings it forward.
+	HoldBindings(ctx context.Context, ids []backstay.BindingID, until time.Time) error
+	// ExpiredBindings are those that should have ended by now and have no operation in progress. One that
+	// failed to end is among them again after a while.
+	ExpiredBindings(ctx context.Context, now time.Time) ([]backstay.Binding, error)
 	// AcceptBindingDeletion is Busy while an operation of the binding or its instance runs.
 	AcceptBindingDeletion(ctx context.Context, id backstay.BindingID, op backstay.Operation, e backstay.Event, j backstay.Job) error
 	// FinishBinding records the operation's end, with credentials if it succeeded, and the job's.

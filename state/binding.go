@@ -2,6 +2,7 @@ package state
 
 import (
 	"context"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -9,11 +10,15 @@ import (
 	"github.com/backstay/backstay/market"
 )
 
-const bindingColumns = `b.id, b.type, b.name, b.instance_id, coalesce(b.app_id, ''), b.op_type, b.op_state, b.op_description, b.op_created_at, b.op_updated_at, b.created_at, b.updated_at`
+const bindingColumns = `b.id, b.type, b.name, b.instance_id, coalesce(b.app_id, ''), b.expires_at, b.op_type, b.op_state, b.op_description, b.op_created_at, b.op_updated_at, b.created_at, b.updated_at`
 
 func scanBinding(r pgx.CollectableRow) (b backstay.Binding, err error) {
 	op := &b.LastOperation
-	err = r.Scan(&b.ID, &b.Type, &b.Name, &b.InstanceID, &b.AppID, &op.Type, &op.State, &op.Description, &op.CreatedAt, &op.UpdatedAt, &b.CreatedAt, &b.UpdatedAt)
+	var expires *time.Time
+	err = r.Scan(&b.ID, &b.Type, &b.Name, &b.InstanceID, &b.AppID, &expires, &op.Type, &op.State, &op.Description, &op.CreatedAt, &op.UpdatedAt, &b.CreatedAt, &b.UpdatedAt)
+	if expires != nil {
+		b.ExpiresAt = *expires
+	}
 	return b, err
 }
 
@@ -50,9 +55,9 @@ func (s *Store) AcceptBinding(ctx context.Context, b backstay.Binding, parameter
 			return err
 		}
 		op := b.LastOperation
-		if _, err := tx.Exec(ctx, `INSERT INTO market.bindings (id, type, name, instance_id, app_id, parameters, op_type, op_state, op_description)
-			VALUES ($1, $2, $3, $4, nullif($5, ''), $6, $7, $8, $9)`,
-			b.ID, b.Type, b.Name, b.InstanceID, b.AppID, parameters, op.Type, op.State, op.Description); err != nil {
+		if _, err := tx.Exec(ctx, `INSERT INTO market.bindings (id, type, name, instance_id, app_id, parameters, expires_at, op_type, op_state, op_description)
+			VALUES ($1, $2, $3, $4, nullif($5, ''), $6, $7, $8, $9, $10)`,
+			b.ID, b.Type, b.Name, b.InstanceID, b.AppID, parameters, orNull(b.ExpiresAt), op.Type, op.State, op.Description); err != nil {
 			return err
 		}
 		return s.acceptJob(ctx, tx, e, j)
@@ -96,6 +101,29 @@ func replaceFailed(ctx context.Context, tx pgx.Tx, b backstay.Binding) error {
 	_, err := tx.Exec(ctx, `DELETE FROM market.bindings WHERE instance_id = $1 AND type = $2 AND coalesce(app_id, '') = $3
 		AND (type = 'app' OR name = $4) AND op_type = 'create' AND op_state = 'failed'`, b.InstanceID, b.Type, b.AppID, b.Name)
 	return err
+}
+
+// orNull is NULL for a time that never comes.
+func orNull(t time.Time) *time.Time {
+	if t.IsZero() {
+		return nil
+	}
+	return &t
+}
+
+func (s *Store) HoldBindings(ctx context.Context, ids []backstay.BindingID, until time.Time) error {
+	_, err := s.pool.Exec(ctx, `UPDATE market.bindings SET expires_at = $2 WHERE id = ANY($1) AND expires_at < $2`, ids, until)
+	return err
+}
+
+func (s *Store) ExpiredBindings(ctx context.Context, now time.Time) ([]backstay.Binding, error) {
+	rows, err := s.pool.Query(ctx, `SELECT `+bindingColumns+` FROM market.bindings b
+		WHERE b.expires_at <= $1 AND b.op_state <> 'in progress'
+			AND (b.op_type <> 'delete' OR b.op_updated_at < $1 - interval '30 seconds')`, now)
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, scanBinding)
 }
 
 func (s *Store) AcceptBindingDeletion(ctx context.Context, id backstay.BindingID, op backstay.Operation, e backstay.Event, j backstay.Job) error {

@@ -223,7 +223,7 @@ type Stream struct{ stream }
 
 // Lend asks for credentials of an instance that last as long as this client is connected, and a while
 // longer after the connection was lost.
-func (c *Client) Lend(ctx context.Context, l Loan) (backstay.BindingID, backstay.Credentials, error) {
+func (c *Client) Lend(ctx context.Context, l backstay.Loan) (backstay.BindingID, backstay.Credentials, error) {
 	a, err := c.ask(ctx, request{Verb: bind, Instance: l.InstanceID, Name: l.Name, Parameters: l.Parameters})
 	if err != nil {
 		return "", nil, err
@@ -330,4 +330,10 @@ func (c *Client) Close() {
 	if c.mux != nil {
 		c.mux.Close()
 	}
+}
+
+// ByService tells whether a stream broke because the instance broke it, and not on its way.
+func ByService(err error) bool {
+	var reset *yamux.StreamError
+	return errors.As(err, &reset) && reset.Remote && backstay.Kind(reset.ErrorCode) == backstay.Unavailable
 }

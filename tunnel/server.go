@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"log/slog"
+	"net"
 	"net/http"
 	"sync"
 	"time"
@@ -30,19 +31,14 @@ type Gate interface {
 	// Endpoint is where the instance of a binding serves, for whoever may read the binding's
 	// credentials.
 	Endpoint(ctx context.Context, by backstay.Actor, id backstay.BindingID) (backstay.Endpoint, error)
-	// Lend makes a service key that ends by itself at until, unless it is held.
-	Lend(ctx context.Context, by backstay.Actor, l Loan, until time.Time) (backstay.BindingID, backstay.Credentials, error)
+	// Began records that by began to use a tunnel to it, and returns what records that it ended.
+	Began(ctx context.Context, by backstay.Actor, id backstay.BindingID) (ended func(context.Context) error, err error)
+	// Lend makes a service key that ends by itself, unless it is held.
+	Lend(ctx context.Context, by backstay.Actor, l backstay.Loan) (backstay.BindingID, backstay.Credentials, error)
 	// Hold lets keys that were lent last until then. One that is gone already stays so.
 	Hold(ctx context.Context, ids []backstay.BindingID, until time.Time) error
 	// Return ends a key that was lent.
 	Return(ctx context.Context, by backstay.Actor, id backstay.BindingID) error
-}
-
-// Loan asks for a key of an instance.
-type Loan struct {
-	InstanceID backstay.InstanceID
-	Name       string
-	Parameters json.RawMessage // an object, or nil
 }
 
 // Server carries the tunnels of the API. Its fields are set once, before it is used.
@@ -83,6 +79,7 @@ type usage struct{ tunnels, streams int }
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	header := r.Header.Get("Authorization")
 	by, err := s.Authenticator.Authenticate(r.Context(), header)
+	by.Address, _, _ = net.SplitHostPort(r.RemoteAddr)
 	if err == nil {
 		err = checkProtocol(r.Header.Values("Sec-WebSocket-Protocol"))
 	}
@@ -111,7 +108,8 @@ func (s *Server) carry(ctx context.Context, conn *websocket.Conn, by backstay.Ac
 		s.Log.Error("a tunnel did not begin", "user", by.Username, "error", err)
 		return
 	}
-	t := &session{server: s, mux: mux, by: by, header: header, streams: map[*yamux.Stream]backstay.BindingID{}}
+	t := &session{server: s, mux: mux, address: by.Address, by: by, header: header, streams: map[*yamux.Stream]backstay.BindingID{},
+		begun: map[backstay.BindingID]func(context.Context) error{}}
 	if !s.add(t) {
 		return
 	}

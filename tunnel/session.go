@@ -18,8 +18,9 @@ import (
 
 // session is one tunnel at the server's end.
 type session struct {
-	server *Server
-	mux    *yamux.Session
+	server  *Server
+	mux     *yamux.Session
+	address string // where the tunnel comes from
 
 	mu      sync.Mutex
 	by      backstay.Actor
@@ -28,6 +29,9 @@ type session struct {
 	lent    []backstay.BindingID
 
 	serving sync.WaitGroup // what streams are for
+
+	recording sync.Mutex // held while a beginning or an end is recorded
+	begun     map[backstay.BindingID]func(context.Context) error
 }
 
 func (t *session) actor() backstay.Actor {
@@ -42,7 +46,12 @@ func (t *session) run(ctx context.Context) error {
 	g.Go(func() error { return t.accept(ctx) })
 	g.Go(func() error { return t.check(ctx) })
 	g.Go(func() error { return t.hold(ctx) })
-	defer t.serving.Wait()
+	defer func() {
+		t.serving.Wait()
+		for id := range t.begun {
+			t.recordEnd(context.WithoutCancel(ctx), id)
+		}
+	}()
 	return g.Wait()
 }
 
@@ -111,8 +120,8 @@ func (t *session) do(ctx context.Context, r request) (answer, error) {
 }
 
 func (t *session) lend(ctx context.Context, r request) (answer, error) {
-	loan := Loan{InstanceID: r.Instance, Name: r.Name, Parameters: r.Parameters}
-	id, credentials, err := t.server.Gate.Lend(ctx, t.actor(), loan, time.Now().Add(t.server.lease()))
+	loan := backstay.Loan{InstanceID: r.Instance, Name: r.Name, Parameters: r.Parameters, Until: time.Now().Add(t.server.lease())}
+	id, credentials, err := t.server.Gate.Lend(ctx, t.actor(), loan)
 	if err != nil {
 		return answer{}, err
 	}
@@ -146,9 +155,15 @@ func (t *session) takeBack(ctx context.Context, id backstay.BindingID) error {
 	return nil
 }
 
+func (t *session) authenticate(ctx context.Context, header string) (backstay.Actor, error) {
+	by, err := t.server.Authenticator.Authenticate(ctx, header)
+	by.Address = t.address
+	return by, err
+}
+
 // renew goes on with another token of the same user.
 func (t *session) renew(ctx context.Context, header string) error {
-	by, err := t.server.Authenticator.Authenticate(ctx, header)
+	by, err := t.authenticate(ctx, header)
 	if err != nil {
 		return err
 	}
@@ -190,6 +205,7 @@ func (t *session) dial(ctx context.Context, s *yamux.Stream, id backstay.Binding
 	}
 }
 
+// reach connects to the instance of a binding, for whoever may.
 func (t *session) reach(ctx context.Context, by backstay.Actor, id backstay.BindingID) (net.Conn, error) {
 	endpoint, err := t.server.Gate.Endpoint(ctx, by, id)
 	if err != nil {
@@ -200,7 +216,43 @@ func (t *session) reach(ctx context.Context, by backstay.Actor, id backstay.Bind
 	if err != nil {
 		return nil, backstay.Wrapf(err, backstay.Unavailable, "The service instance does not accept connections now.")
 	}
+	if err := t.recordBeginning(ctx, by, id); err != nil {
+		conn.Close()
+		return nil, err
+	}
 	return conn, nil
+}
+
+// recordBeginning records the first use of a binding. Without a record there is no use.
+func (t *session) recordBeginning(ctx context.Context, by backstay.Actor, id backstay.BindingID) error {
+	t.recording.Lock()
+	defer t.recording.Unlock()
+	if t.begun[id] != nil {
+		return nil
+	}
+	ended, err := t.server.Gate.Began(ctx, by, id)
+	if err == nil {
+		t.begun[id] = ended
+	}
+	return err
+}
+
+// recordPatience is how long an end may take to be recorded.
+const recordPatience = 5 * time.Second
+
+func (t *session) recordEnd(ctx context.Context, id backstay.BindingID) {
+	t.recording.Lock()
+	defer t.recording.Unlock()
+	ended := t.begun[id]
+	if ended == nil {
+		return
+	}
+	delete(t.begun, id)
+	ctx, cancel := context.WithTimeout(ctx, recordPatience)
+	defer cancel()
+	if err := ended(ctx); err != nil {
+		t.server.Log.Error("the end of a tunnel was not recorded", "binding", id, "error", err)
+	}
 }
 
 // note keeps an open stream under its binding, for checks to come.
@@ -252,7 +304,7 @@ func (t *session) checkOnce(ctx context.Context) error {
 	t.mu.Lock()
 	header := t.header
 	t.mu.Unlock()
-	by, err := t.server.Authenticator.Authenticate(ctx, header)
+	by, err := t.authenticate(ctx, header)
 	if err != nil {
 		return fmt.Errorf("authenticate the user of a tunnel: %w", err)
 	}
@@ -268,6 +320,7 @@ func (t *session) checkOnce(ctx context.Context) error {
 			unknown = errors.Join(unknown, err) // nil if there is none
 		default:
 			t.end(id, backstay.KindOf(err))
+			t.recordEnd(ctx, id)
 		}
 	}
 	return unknown

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -29,6 +30,7 @@ type house struct {
 	users     map[string]backstay.Actor
 	endpoints map[backstay.BindingID]backstay.Endpoint
 	lent      map[backstay.BindingID]time.Time
+	events    []string
 }
 
 const binding backstay.BindingID = "b1"
@@ -71,15 +73,32 @@ func (h *house) Endpoint(_ context.Context, by backstay.Actor, id backstay.Bindi
 	return backstay.Endpoint{}, backstay.Errorf(backstay.NotFound, "Service credential binding not found")
 }
 
-func (h *house) Lend(_ context.Context, by backstay.Actor, l tunnel.Loan, until time.Time) (backstay.BindingID, backstay.Credentials, error) {
+func (h *house) Lend(_ context.Context, by backstay.Actor, l backstay.Loan) (backstay.BindingID, backstay.Credentials, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if by.UserID != "u1" {
 		return "", nil, backstay.Errorf(backstay.Forbidden, "You are not authorized to perform the requested action")
 	}
 	id := backstay.BindingID(l.Name)
-	h.lent[id], h.endpoints[id] = until, h.endpoints[binding]
+	h.lent[id], h.endpoints[id] = l.Until, h.endpoints[binding]
 	return id, backstay.Credentials{"password": "secret"}, nil
+}
+
+func (h *house) Began(_ context.Context, by backstay.Actor, id backstay.BindingID) (func(context.Context) error, error) {
+	h.record("begin " + by.Username + " " + string(id))
+	return func(context.Context) error { h.record("end " + by.Username + " " + string(id)); return nil }, nil
+}
+
+func (h *house) record(event string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.events = append(h.events, event)
+}
+
+func (h *house) recorded() []string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return slices.Clone(h.events)
 }
 
 func (h *house) Hold(_ context.Context, ids []backstay.BindingID, until time.Time) error {
@@ -209,7 +228,7 @@ func TestRefusals(t *testing.T) {
 	if _, err := h.client(t, "bearer one").Dial(t.Context(), "other"); backstay.KindOf(err) != backstay.NotFound {
 		t.Errorf("another binding: %v", err)
 	}
-	if _, _, err := h.client(t, "bearer two").Lend(t.Context(), tunnel.Loan{Name: "k"}); backstay.KindOf(err) != backstay.Forbidden {
+	if _, _, err := h.client(t, "bearer two").Lend(t.Context(), backstay.Loan{Name: "k"}); backstay.KindOf(err) != backstay.Forbidden {
 		t.Errorf("lend: %v", err)
 	}
 }
@@ -382,7 +401,7 @@ func TestLentIsHeldKeptAndReturned(t *testing.T) {
 	h.tunnels.Lease = 400 * time.Millisecond
 	h.serve(t, echo)
 	c := h.client(t, "bearer one")
-	id, credentials, err := c.Lend(t.Context(), tunnel.Loan{Name: "lent"})
+	id, credentials, err := c.Lend(t.Context(), backstay.Loan{Name: "lent"})
 	if err != nil || credentials["password"] != "secret" {
 		t.Fatal(credentials, err)
 	}
@@ -431,6 +450,22 @@ func TestLimits(t *testing.T) {
 	}
 	c.Close()
 	await(t, "there is room again", func() bool { return h.client(t, "bearer one").Connect(t.Context()) == nil })
+}
+
+func TestUseIsRecordedOnceWithItsEnd(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	h.serve(t, echo)
+	c := h.client(t, "bearer one")
+	for range 3 {
+		mustDial(t, c)
+	}
+	c.Dial(t.Context(), "other") // which is refused
+	if got := h.recorded(); !slices.Equal(got, []string{"begin one b1"}) {
+		t.Errorf("recorded: %q", got)
+	}
+	c.Close()
+	await(t, "the end is recorded", func() bool { return slices.Equal(h.recorded(), []string{"begin one b1", "end one b1"}) })
 }
 
 func TestServerThatStopsSaysSo(t *testing.T) {

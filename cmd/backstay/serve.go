@@ -16,6 +16,7 @@ import (
 
 	"github.com/backstay/backstay/internal/atomicfile"
 	"github.com/backstay/backstay/keeper"
+	"github.com/backstay/backstay/tunnel"
 )
 
 const serveUsage = `Usage: backstay serve [FLAGS]
@@ -31,6 +32,8 @@ listens on loopback. The first start makes the user admin and shows the password
   --catalog FILE            offer what this YAML file says, instead of what is built in
   --database-url URL        keep state in this PostgreSQL database, instead of a private one
   --admin-password-file F   write the first password of admin to this file, instead of showing it
+  --plugins DIR             where the plugins of cf lie that users can install (default: beside this program)
+  --conduit-grace DURATION  how long credentials that cf conduit made outlive its connection (default 1m0s)
 ` + keeperUsage
 
 type serveConfig struct {
@@ -40,6 +43,8 @@ type serveConfig struct {
 	certificate, key  string
 	catalog, database string
 	passwordFile      string
+	plugins           string
+	grace             time.Duration
 	keeper            keeperFlags
 }
 
@@ -54,6 +59,8 @@ func (c *cli) serveConfig(args []string) (s serveConfig, err error) {
 	fs.StringVar(&s.catalog, "catalog", "", "")
 	fs.StringVar(&s.database, "database-url", "", "")
 	fs.StringVar(&s.passwordFile, "admin-password-file", "", "")
+	fs.StringVar(&s.plugins, "plugins", besideProgram("plugins"), "")
+	fs.DurationVar(&s.grace, "conduit-grace", tunnel.DefaultLease, "")
 	s.keeper.add(fs)
 	if err := parseAll(fs, args); err != nil {
 		return s, err
@@ -64,12 +71,24 @@ func (c *cli) serveConfig(args []string) (s serveConfig, err error) {
 	return s, s.check()
 }
 
+// besideProgram is the path of what is installed in the directory of this program.
+func besideProgram(name string) string {
+	self, err := os.Executable()
+	if err != nil {
+		return name
+	}
+	return filepath.Join(filepath.Dir(self), name)
+}
+
 func (s *serveConfig) check() error {
 	if (s.certificate == "") != (s.key == "") {
 		return usagef("--tls-certificate and --tls-key belong together.")
 	}
 	if s.certificate != "" {
 		s.tls = true
+	}
+	if s.grace < time.Second {
+		return usagef("--conduit-grace %v is less than a second.", s.grace)
 	}
 	if _, err := keeper.ParsePortRange(s.keeper.ports); err != nil {
 		return usagef("--ports: %v.", err)
@@ -169,6 +188,8 @@ func (p *platform) run(ctx context.Context, l net.Listener) error {
 		g.Go(func() error { return p.launcher.Watch(ctx) })
 	}
 	g.Go(func() error { return p.store.RunJobs(ctx, "serve", p.runners()) })
+	g.Go(func() error { return p.market.EndExpired(ctx) })
+	g.Go(func() error { return p.tunnels.Run(ctx) })
 	g.Go(func() error { return p.serveHTTP(ctx, l) })
 	err := g.Wait()
 	if errors.Is(err, context.Canceled) {

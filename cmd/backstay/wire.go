@@ -25,7 +25,9 @@ import (
 	"github.com/backstay/backstay/internal/seal"
 	"github.com/backstay/backstay/market"
 	"github.com/backstay/backstay/pki"
+	"github.com/backstay/backstay/plugins"
 	"github.com/backstay/backstay/state"
+	"github.com/backstay/backstay/tunnel"
 	"github.com/backstay/backstay/uaa"
 )
 
@@ -44,6 +46,8 @@ type platform struct {
 	market   *market.Market
 	users    *uaa.Server
 	api      *cfapi.Server
+	tunnels  *tunnel.Server
+	plugins  *plugins.Repository
 	tls      *tls.Config // nil: plain HTTP
 }
 
@@ -115,6 +119,8 @@ func (p *platform) build(ctx context.Context, instances *local.Backend) error {
 	p.broker = &broker.Broker{Store: p.store.Broker(), Backend: instances, Authority: authority, Offered: offered, Key: key, Log: p.log}
 	p.market = &market.Market{Store: p.store, Broker: p.broker, Key: key, Log: p.log}
 	p.api = &cfapi.Server{Market: p.market, Authenticator: p.users, URL: p.cfg.url, Version: buildVersion(), Log: p.log}
+	p.tunnels = &tunnel.Server{Authenticator: p.users, Gate: p.market, Lease: p.cfg.grace, Log: p.log}
+	p.plugins = &plugins.Repository{Dir: p.cfg.plugins, URL: p.cfg.url + plugins.Path, Version: buildVersion(), Log: p.log}
 	if err := p.market.KeepCatalog(ctx); err != nil {
 		return fmt.Errorf("put the catalog on sale: %w", err)
 	}
@@ -184,6 +190,8 @@ func (p *platform) handler() http.Handler {
 	for _, path := range []string{"/login", "/oauth/", "/token_key", "/token_keys"} {
 		mux.Handle(path, users)
 	}
+	mux.Handle("GET "+tunnel.Path, p.tunnels)
+	mux.Handle(plugins.Path+"/", http.StripPrefix(plugins.Path, p.plugins.Handler()))
 	return mux
 }
 

@@ -2,6 +2,7 @@ package markettest
 
 import (
 	"fmt"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -26,6 +27,7 @@ func RunStore(t *testing.T, open func(t testing.TB) market.Store) {
 		{"BoundInstancesAreInUse", boundInstancesAreInUse},
 		{"BindingsAreUnique", bindingsAreUnique},
 		{"AFailedBindingMakesWay", aFailedBindingMakesWay},
+		{"BindingsExpireUnlessHeld", bindingsExpireUnlessHeld},
 		{"OneWinnerOfManyCreates", oneWinnerOfManyCreates},
 		{"SpacesWithContentAreInUse", spacesWithContentAreInUse},
 		{"JobsAreAwaited", jobsAreAwaited},
@@ -224,6 +226,54 @@ func aFailedBindingMakesWay(t *testing.T, f *fixture) {
 	must(t, f.FinishBinding(t.Context(), b.ID, operation(backstay.Create, backstay.Failed), nil, failed))
 	b, j = f.newBinding(in.ID, backstay.AppBinding, "")
 	must(t, f.AcceptBinding(t.Context(), b, nil, none, j))
+}
+
+func bindingsExpireUnlessHeld(t *testing.T, f *fixture) {
+	in := f.mustHave(t, "db")
+	now := time.Now()
+	accept := func(name string, expires time.Time) (backstay.Binding, backstay.Job) {
+		b, j := f.newBinding(in.ID, backstay.KeyBinding, name)
+		b.ExpiresAt = expires
+		must(t, f.AcceptBinding(t.Context(), b, nil, none, j))
+		return b, j
+	}
+	made := func(b backstay.Binding, j backstay.Job) {
+		must(t, f.FinishBinding(t.Context(), b.ID, operation(backstay.Create, backstay.Succeeded), nil, backstay.Job{ID: j.ID, State: backstay.JobComplete}))
+	}
+	expired := func(at time.Time) (names []string) {
+		t.Helper()
+		all, err := f.ExpiredBindings(t.Context(), at)
+		must(t, err)
+		for _, b := range all {
+			names = append(names, b.Name)
+		}
+		return names
+	}
+	lent, j := accept("lent", now.Add(time.Minute))
+	if got := expired(now.Add(2 * time.Minute)); got != nil {
+		t.Errorf("expired while it is made: %v", got)
+	}
+	made(lent, j)
+	made(accept("stays", time.Time{}))
+	if got := expired(now); got != nil {
+		t.Errorf("expired before its time: %v", got)
+	}
+	if got := expired(now.Add(2 * time.Minute)); !slices.Equal(got, []string{"lent"}) {
+		t.Errorf("expired: %v, want lent", got)
+	}
+	must(t, f.HoldBindings(t.Context(), []backstay.BindingID{lent.ID}, now.Add(5*time.Minute)))
+	must(t, f.HoldBindings(t.Context(), []backstay.BindingID{lent.ID}, now.Add(3*time.Minute)))
+	if got := expired(now.Add(4 * time.Minute)); got != nil {
+		t.Errorf("expired while held: %v", got)
+	}
+	must(t, f.AcceptBindingDeletion(t.Context(), lent.ID, operation(backstay.Delete, backstay.InProgress), none, newJob(string(lent.ID))))
+	if got := expired(now.Add(6 * time.Minute)); got != nil {
+		t.Errorf("expired while it ends: %v", got)
+	}
+	must(t, f.FinishBinding(t.Context(), lent.ID, operation(backstay.Delete, backstay.Failed), nil, backstay.Job{ID: j.ID, State: backstay.JobComplete}))
+	if got := expired(now.Add(6 * time.Minute)); !slices.Equal(got, []string{"lent"}) {
+		t.Errorf("expired after it failed to end: %v, want lent", got)
+	}
 }
 
 func oneWinnerOfManyCreates(t *testing.T, f *fixture) {

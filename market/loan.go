@@ -1,0 +1,179 @@
+package market
+
+import (
+	"context"
+	"net"
+	"net/url"
+	"strconv"
+	"time"
+
+	"github.com/backstay/backstay"
+)
+
+// Endpoint is where the instance of a binding serves, for whoever may read the binding's credentials.
+func (m *Market) Endpoint(ctx context.Context, by backstay.Actor, id backstay.BindingID) (backstay.Endpoint, error) {
+	if _, _, err := m.readable(ctx, by, id); err != nil {
+		return backstay.Endpoint{}, err
+	}
+	c, err := m.credentials(ctx, id)
+	if err != nil {
+		return backstay.Endpoint{}, err
+	}
+	e, ok := endpointIn(c)
+	if !ok {
+		return e, backstay.Errorf(backstay.Unsupported, "The credentials name no host and port to connect to.")
+	}
+	return e, nil
+}
+
+// readable is a binding whose credentials by may read, with its place. It is asked every second for
+// each tunnel, so it asks no more than it must.
+func (m *Market) readable(ctx context.Context, by backstay.Actor, id backstay.BindingID) (backstay.Binding, place, error) {
+	b, err := m.Binding(ctx, by, id)
+	if err != nil {
+		return b, place{}, err
+	}
+	l, err := m.Store.Instances(ctx, InstanceFilter{IDs: []backstay.InstanceID{b.InstanceID}})
+	in, err := only(l, err, "Service instance")
+	if err != nil {
+		return b, place{}, err
+	}
+	at, err := m.permitIn(ctx, by, in.SpaceID, SecretReaders)
+	return b, at, err
+}
+
+// endpointIn finds the endpoint in credentials: under the names that services use for it, or in their uri.
+func endpointIn(c backstay.Credentials) (backstay.Endpoint, bool) {
+	host, _ := c["host"].(string)
+	if host == "" {
+		host, _ = c["hostname"].(string)
+	}
+	var port string
+	switch p := c["port"].(type) {
+	case string:
+		port = p
+	case float64: // as JSON has it
+		port = strconv.FormatFloat(p, 'f', -1, 64)
+	}
+	if host == "" || port == "" {
+		uri, _ := c["uri"].(string)
+		u, err := url.Parse(uri)
+		if err != nil {
+			return backstay.Endpoint{}, false
+		}
+		host, port = u.Hostname(), u.Port()
+	}
+	number, err := net.LookupPort("tcp", port)
+	return backstay.Endpoint{Host: host, Port: number}, err == nil && host != "" && number > 0
+}
+
+// lendPatience is how long a key that is lent may take to be made.
+const lendPatience = 30 * time.Second
+
+// Lend makes a service key that ends by itself, and waits for it.
+func (m *Market) Lend(ctx context.Context, by backstay.Actor, l backstay.Loan) (backstay.BindingID, backstay.Credentials, error) {
+	b, j, err := m.CreateBinding(ctx, by, NewBinding{
+		Type: backstay.KeyBinding, Name: l.Name, InstanceID: l.InstanceID, Parameters: l.Parameters, ExpiresAt: l.Until,
+	})
+	if err != nil {
+		return "", nil, err
+	}
+	if err := m.awaitComplete(ctx, j); err != nil {
+		return "", nil, err
+	}
+	c, err := m.Credentials(ctx, by, b.ID)
+	return b.ID, c, err
+}
+
+func (m *Market) awaitComplete(ctx context.Context, j backstay.Job) error {
+	j, err := m.AwaitJob(ctx, j.ID, lendPatience)
+	switch {
+	case err != nil:
+		return err
+	case j.State == backstay.JobFailed:
+		return backstay.Errorf(j.Kind, "%s", j.Sentence)
+	case j.State != backstay.JobComplete:
+		return backstay.Errorf(backstay.Unavailable, "The service did not answer in time. Try again.")
+	}
+	return nil
+}
+
+// Hold lets keys that were lent last until then. Bindings that were not lent last anyway.
+func (m *Market) Hold(ctx context.Context, ids []backstay.BindingID, until time.Time) error {
+	return m.Store.HoldBindings(ctx, ids, until)
+}
+
+// Return ends a key that was lent, and waits for that.
+func (m *Market) Return(ctx context.Context, by backstay.Actor, id backstay.BindingID) error {
+	j, err := m.DeleteBinding(ctx, by, id)
+	if err != nil {
+		return err
+	}
+	return m.awaitComplete(ctx, j)
+}
+
+// Began records that by began to use a tunnel to the instance of a binding, and returns what records
+// that it ended.
+func (m *Market) Began(ctx context.Context, by backstay.Actor, id backstay.BindingID) (ended func(context.Context) error, err error) {
+	b, at, err := m.readable(ctx, by, id)
+	if err != nil {
+		return nil, err
+	}
+	about := details{"service_instance": b.InstanceID}
+	if err := m.Store.RecordEvent(ctx, bindingEvent(by, "tunnel_start", b, at, about)); err != nil {
+		return nil, err
+	}
+	return func(ctx context.Context) error {
+		return m.Store.RecordEvent(ctx, bindingEvent(by, "tunnel_end", b, at, about))
+	}, nil
+}
+
+// expiryInterval is how often bindings are looked for whose time is over.
+const expiryInterval = time.Second
+
+// EndExpired ends bindings whose time is over, for as long as ctx lasts.
+func (m *Market) EndExpired(ctx context.Context) error {
+	ticker := time.NewTicker(expiryInterval)
+	defer ticker.Stop()
+	for {
+		if err := m.endExpired(ctx, time.Now()); err != nil && ctx.Err() == nil {
+			m.Log.Warn("bindings whose time is over were not ended; it will be tried again", "error", err)
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-ticker.C:
+		}
+	}
+}
+
+func (m *Market) endExpired(ctx context.Context, now time.Time) error {
+	expired, err := m.Store.ExpiredBindings(ctx, now)
+	if err != nil {
+		return err
+	}
+	for _, b := range expired {
+		err := m.endBinding(ctx, b)
+		if k := backstay.KindOf(err); err != nil && k != backstay.Busy && k != backstay.NotFound {
+			return err
+		}
+	}
+	return nil
+}
+
+// endBinding deletes a binding for nobody in particular.
+func (m *Market) endBinding(ctx context.Context, b backstay.Binding) error {
+	l, err := m.Store.Instances(ctx, InstanceFilter{IDs: []backstay.InstanceID{b.InstanceID}})
+	in, err := only(l, err, "Service instance")
+	if err != nil {
+		return err
+	}
+	at, err := m.in(ctx, in.SpaceID)
+	if err != nil {
+		return err
+	}
+	var nobody backstay.Actor
+	j := newJob(nobody, deleteBinding, string(b.ID), backstay.JobPolling)
+	j.Completed = bindingEvent(nobody, "delete", b, at, nil)
+	return m.Store.AcceptBindingDeletion(ctx, b.ID, inProgress(backstay.Delete), bindingEvent(nobody, "start_delete", b, at, nil), j)
+}
