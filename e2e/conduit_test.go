@@ -30,7 +30,7 @@ func newLaptop(t testing.TB, p *platform) *laptop {
 	t.Helper()
 	home := testkit.Dir(t)
 	l := &laptop{t: t, home: home, env: append(os.Environ(), "CF_HOME="+home, "CF_PLUGIN_HOME="+home, "HOME="+home,
-		"CF_USERNAME=admin", "CF_PASSWORD="+p.password, "PATH="+filepath.Join(repository, "bin")+":"+os.Getenv("PATH"))}
+		"CF_USERNAME=admin", "CF_PASSWORD="+p.password, "SSL_CERT_FILE="+filepath.Join(p.data, "authority.pem"), "PATH="+filepath.Join(repository, "bin")+":"+os.Getenv("PATH"))}
 	for _, line := range []string{
 		"api " + p.url, "auth", "create-org laptop", "create-space dev -o laptop", "target -o laptop -s dev",
 		"add-plugin-repo backstay " + p.url + "/plugins", "install-plugin conduit -r backstay -f",
@@ -94,6 +94,14 @@ func eventually(t testing.TB, what string, is func() bool) {
 			t.Fatalf("%s: not within %v", what, patience)
 		}
 	}
+}
+
+func listens(port int) bool {
+	c, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", port))
+	if err == nil {
+		c.Close()
+	}
+	return err == nil
 }
 
 // A tunnel that breaks is a failure, whether the program notices or takes the end for the end. What was
@@ -168,11 +176,7 @@ func TestConduitOutlivesServe(t *testing.T) {
 	cmd.Process.Kill()
 	cmd.Process.Wait()
 	eventually(t, "its port is closed", func() bool {
-		c, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", port))
-		if err == nil {
-			c.Close()
-		}
-		return err != nil
+		return !listens(port)
 	})
 	eventually(t, "its key is gone", func() bool { return !strings.Contains(l.must("service-keys", "my-pg"), "waiting") })
 }
