@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/coder/websocket"
@@ -85,7 +86,7 @@ func (c *Client) begin(ctx context.Context, token string) (*yamux.Session, error
 		conn.CloseNow()
 		return nil, backstay.Errorf(backstay.Unsupported, "What answers at %s does not speak the tunnel protocol %s of this plugin.", c.URL, protocol)
 	}
-	mux, err := yamux.Client(carrier(context.WithoutCancel(ctx), conn), muxConfig(), memory())
+	mux, err := yamux.Client(carrier(context.WithoutCancel(ctx), conn), muxConfig(clientWindow), memory(new(atomic.Int64)))
 	if err != nil {
 		conn.CloseNow()
 		return nil, err

@@ -13,32 +13,37 @@ import (
 	"github.com/backstay/backstay"
 )
 
-// muxConfig is the same at both ends. A stream's window begins with 256 KiB and grows with the way's
-// delay, so that one stream fills a long fat line; how much all windows grow is memory's to say.
-func muxConfig() *yamux.Config {
+// A stream's window is how much one end takes in before somebody reads it: too small, and on a busy
+// machine or a long line the other end stands still; too large, and streams that nobody reads fill the
+// memory. It grows with the way's delay; how much all windows grow is memory's to say.
+const (
+	clientWindow = 2 << 20   // as ssh has it
+	serverWindow = 512 << 10 // for each of a user's streams
+	maxWindow    = 8 << 20   // lets one stream carry 80 MB/s over a way of 100 ms
+)
+
+func muxConfig(window uint32) *yamux.Config {
 	c := yamux.DefaultConfig()
+	c.InitialStreamWindowSize = window
 	c.LogOutput = io.Discard                // what went wrong comes as an error, and is logged once
 	c.KeepAliveInterval = 15 * time.Second  // load balancers forget a connection that is silent for a minute
 	c.MeasureRTTInterval = 15 * time.Second // laptops change networks
 	c.ConnectionWriteTimeout = time.Minute  // for one frame, over a slow line
 	c.MaxIncomingStreams = 2 * MaxStreams   // a user's own limit is told in a sentence
 	c.AcceptBacklog = MaxStreams
-	c.ReadBufSize = carrySize
-	c.MaxMessageSize = carrySize
+	c.ReadBufSize = 64 << 10
+	c.MaxMessageSize = carrySize + 12 // with its header
 	c.MaxStreamWindowSize = maxWindow
 	return c
 }
 
-// maxWindow lets one stream carry 80 MB/s over a way of 100 ms.
-const maxWindow = 8 << 20
+// maxGrowth is how much windows may grow beyond what they begin with: all of a client's, and all of the
+// tunnels of a server.
+const maxGrowth = 256 << 20
 
-// maxGrowth is how much more than their first 256 KiB the windows of one tunnel's streams may hold.
-const maxGrowth = 64 << 20
-
-// memory bounds what one tunnel buffers. A window that may not grow is merely slower.
-func memory() func() (yamux.MemoryManager, error) {
-	var grown atomic.Int64
-	return func() (yamux.MemoryManager, error) { return &share{grown: &grown}, nil }
+// memory bounds what is buffered. A window that may not grow is merely slower.
+func memory(grown *atomic.Int64) func() (yamux.MemoryManager, error) {
+	return func() (yamux.MemoryManager, error) { return &share{grown: grown}, nil }
 }
 
 // share is one stream's part of it.

@@ -6,6 +6,8 @@ import (
 	"io"
 	"net"
 	"sync"
+	"sync/atomic"
+	"time"
 
 	"github.com/libp2p/go-yamux/v5"
 
@@ -42,14 +44,15 @@ func Relay(a, b Conn) (errA, errB error) {
 		other.Abort(backstay.Unavailable)
 		at.Abort(backstay.Unavailable)
 	}
-	for _, way := range [][2]Conn{{a, b}, {b, a}} {
+	there, back := &flow{from: a, to: b}, &flow{from: b, to: a}
+	there.other, back.other = back, there
+	for _, f := range []*flow{there, back} {
 		wg.Go(func() {
-			from, to := way[0], way[1]
-			switch r, w := carry(to, from); {
+			switch r, w := f.carry(); {
 			case r != nil:
-				fail(from, to, r)
+				fail(f.from, f.to, r)
 			case w != nil:
-				fail(to, from, w)
+				fail(f.to, f.from, w)
 			}
 		})
 	}
@@ -57,28 +60,51 @@ func Relay(a, b Conn) (errA, errB error) {
 	return errA, errB
 }
 
+// flow is one direction of a relay.
+type flow struct {
+	from, to Conn
+	other    *flow
+	run      atomic.Int64 // bytes since the other direction carried something
+}
+
+// A direction that has carried bulk while the other was silent waits a moment before it reads, if it
+// got little the last time: servers write in small pieces, each of which would wake a dozen threads on
+// its way. Whoever asks and answers never waits.
+const (
+	bulk   = 256 << 10
+	moment = 100 * time.Microsecond
+)
+
+func (f *flow) gather(last int) {
+	f.other.run.Store(0)
+	if f.run.Add(int64(last)) > bulk && last < carrySize/2 {
+		pause(moment)
+	}
+}
+
 // carrySize is as much as one frame of the multiplexer takes.
-const carrySize = 64 << 10
+const carrySize = 64<<10 - 12
 
 var buffers = sync.Pool{New: func() any { return new([carrySize]byte) }}
 
 // carry copies until the end of from, passes the end on, and tells reading from writing when one fails.
-func carry(to, from Conn) (readErr, writeErr error) {
+func (f *flow) carry() (readErr, writeErr error) {
 	buffer := buffers.Get().(*[carrySize]byte)
 	defer buffers.Put(buffer)
 	for {
-		n, err := from.Read(buffer[:])
+		n, err := f.from.Read(buffer[:])
 		if n > 0 {
-			if _, err := to.Write(buffer[:n]); err != nil {
+			if _, err := f.to.Write(buffer[:n]); err != nil {
 				return nil, err
 			}
 		}
 		switch {
 		case errors.Is(err, io.EOF):
-			return nil, to.CloseWrite()
+			return nil, f.to.CloseWrite()
 		case err != nil:
 			return err, nil
 		}
+		f.gather(n)
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/coder/websocket"
@@ -53,6 +54,8 @@ type Server struct {
 	sessions map[*session]struct{}
 	stopped  bool
 	carrying sync.WaitGroup // one for each session
+
+	grown atomic.Int64 // of all windows
 }
 
 // DefaultLease lets a laptop change networks.
@@ -69,7 +72,7 @@ func (s *Server) lease() time.Duration {
 // an instance does not read what a developer sends.
 const (
 	MaxTunnels = 50
-	MaxStreams = 500
+	MaxStreams = 300
 )
 
 // usage is what a user has open.
@@ -103,7 +106,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func (s *Server) carry(ctx context.Context, conn *websocket.Conn, by backstay.Actor, header string) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	mux, err := yamux.Server(carrier(ctx, conn), muxConfig(), memory())
+	mux, err := yamux.Server(carrier(ctx, conn), muxConfig(serverWindow), memory(&s.grown))
 	if err != nil {
 		s.Log.Error("a tunnel did not begin", "user", by.Username, "error", err)
 		return

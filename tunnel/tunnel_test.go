@@ -35,7 +35,9 @@ type house struct {
 
 const binding backstay.BindingID = "b1"
 
-func newHouse(t testing.TB) *house {
+func newHouse(t testing.TB) *house { return newHouseWith(t, (*httptest.Server).Start) }
+
+func newHouseWith(t testing.TB, begin func(*httptest.Server)) *house {
 	t.Helper()
 	h := &house{
 		users:     map[string]backstay.Actor{"bearer one": {UserID: "u1", Username: "one"}, "bearer two": {UserID: "u2", Username: "two"}},
@@ -47,7 +49,7 @@ func newHouse(t testing.TB) *house {
 	mux.Handle("GET "+tunnel.Path, h.tunnels)
 	h.Server = httptest.NewUnstartedServer(mux)
 	h.Config.ReadTimeout, h.Config.WriteTimeout = time.Second, time.Second // which a tunnel outlives
-	h.Start()
+	begin(h.Server)
 	ctx, cancel := context.WithCancel(context.Background())
 	stopped := make(chan struct{})
 	go func() { h.tunnels.Run(ctx); close(stopped) }()
@@ -149,7 +151,7 @@ func echo(c *net.TCPConn) {
 
 func (h *house) client(t testing.TB, token string) *tunnel.Client {
 	t.Helper()
-	c := &tunnel.Client{URL: h.URL, HTTP: http.DefaultClient, Token: func() (string, error) { return token, nil }}
+	c := &tunnel.Client{URL: h.URL, HTTP: h.Client(), Token: func() (string, error) { return token, nil }}
 	t.Cleanup(c.Close)
 	return c
 }
@@ -538,10 +540,10 @@ func tcpPair(t testing.TB) (a, b *net.TCPConn) {
 
 func BenchmarkThroughput(b *testing.B) {
 	const block = 1 << 20
-	h := newHouse(b)
+	h := newHouseWith(b, (*httptest.Server).StartTLS)
 	h.serve(b, func(c *net.TCPConn) {
 		defer c.Close()
-		for zeros := make([]byte, block); ; {
+		for zeros := make([]byte, 8<<10); ; { // as PostgreSQL does
 			if _, err := c.Write(zeros); err != nil {
 				return
 			}
@@ -560,7 +562,7 @@ func BenchmarkThroughput(b *testing.B) {
 
 func BenchmarkUpload(b *testing.B) {
 	const block = 1 << 20
-	h := newHouse(b)
+	h := newHouseWith(b, (*httptest.Server).StartTLS)
 	h.serve(b, func(c *net.TCPConn) { io.Copy(io.Discard, c) })
 	s := mustDial(b, h.client(b, "bearer one"))
 	b.SetBytes(block)

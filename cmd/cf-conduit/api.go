@@ -1,11 +1,13 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"crypto/tls"
 	"encoding/json"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"strings"
@@ -37,11 +39,29 @@ func newAPI(cf plugin.CliConnection) (*api, error) {
 	}
 	return &api{cf, strings.TrimSuffix(address, "/"), &http.Client{Transport: &http.Transport{
 		Proxy:               http.ProxyFromEnvironment,
+		DialContext:         dialReadingAhead,
 		TLSClientConfig:     &tls.Config{InsecureSkipVerify: insecure}, // as the user has told the cf command
 		TLSHandshakeTimeout: 10 * time.Second,
 		TLSNextProto:        map[string]func(string, *tls.Conn) http.RoundTripper{}, // HTTP/1.1: a WebSocket needs it
 	}}}, nil
 }
+
+// dialReadingAhead saves bulk three of four system calls: TLS reads each record by itself.
+func dialReadingAhead(ctx context.Context, network, address string) (net.Conn, error) {
+	d := net.Dialer{Timeout: 10 * time.Second}
+	c, err := d.DialContext(ctx, network, address)
+	if err != nil {
+		return nil, err
+	}
+	return readAhead{c, bufio.NewReaderSize(c, 64<<10)}, nil
+}
+
+type readAhead struct {
+	net.Conn
+	from *bufio.Reader
+}
+
+func (r readAhead) Read(b []byte) (int, error) { return r.from.Read(b) }
 
 // token is the value of an Authorization header that is good for another while.
 func (a *api) token() (string, error) {
