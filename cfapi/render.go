@@ -63,7 +63,7 @@ type included struct {
 	Organizations    []organizationResource `json:"organizations,omitempty"`
 	Spaces           []spaceResource        `json:"spaces,omitempty"`
 	Apps             []appResource          `json:"apps,omitempty"`
-	ServiceInstances []instanceResource     `json:"service_instances,omitempty"`
+	ServiceInstances []any                  `json:"service_instances,omitempty"`
 	ServicePlans     []planResource         `json:"service_plans,omitempty"`
 	ServiceOfferings []offeringResource     `json:"service_offerings,omitempty"`
 	ServiceBrokers   []brokerResource       `json:"service_brokers,omitempty"`
