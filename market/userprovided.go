@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"net/url"
 	"slices"
-	"strings"
 
 	"github.com/backstay/backstay"
 )
@@ -91,18 +90,18 @@ func (u InstanceUpdate) checkUserProvided() error {
 		return backstay.Errorf(backstay.Invalid, "Credentials must be an object")
 	}
 	if u.SyslogDrainURL != nil {
-		if err := checkURL("Syslog drain url", *u.SyslogDrainURL, "syslog", "syslog-tls", "https"); err != nil {
+		if err := checkURL(*u.SyslogDrainURL, "Syslog drain url", "syslog, syslog-tls or https", "syslog", "syslog-tls", "https"); err != nil {
 			return err
 		}
 	}
 	if u.RouteServiceURL != nil {
-		return checkURL("Route service url", *u.RouteServiceURL, "https")
+		return checkURL(*u.RouteServiceURL, "Route service url", "https", "https")
 	}
 	return nil
 }
 
-// checkURL refuses what is neither empty nor the address of a host by one of the schemes.
-func checkURL(noun, text string, schemes ...string) error {
+// checkURL refuses what is neither empty nor the address of a host by one of the schemes, which said names.
+func checkURL(text, noun, said string, schemes ...string) error {
 	if text == "" {
 		return nil
 	}
@@ -111,8 +110,7 @@ func checkURL(noun, text string, schemes ...string) error {
 	case err != nil:
 		return backstay.Errorf(backstay.Invalid, "%s must be a valid URI", noun)
 	case !slices.Contains(schemes, u.Scheme):
-		last := len(schemes) - 1 // Cloud Foundry's sentence for a single one
-		return backstay.Errorf(backstay.Invalid, "%s must be %s", noun, strings.Join(append([]string{strings.Join(schemes[:last], ", ")}, schemes[last]), " or "))
+		return backstay.Errorf(backstay.Invalid, "%s must be %s", noun, said)
 	case u.Hostname() == "":
 		return backstay.Errorf(backstay.Invalid, "%s must be a valid URI", noun)
 	}
