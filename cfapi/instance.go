@@ -108,18 +108,6 @@ func (s *Server) includePlaces(r *request, instances []backstay.Instance, with *
 	return s.includeWhereabouts(r, distinct(instances, func(in backstay.Instance) backstay.SpaceID { return in.SpaceID }), with)
 }
 
-// includeWhereabouts includes spaces and their organizations by name, as far as was asked for.
-func (s *Server) includeWhereabouts(r *request, ids []backstay.SpaceID, with *included) error {
-	spaces, organizations, err := s.Market.Whereabouts(r.Context(), ids)
-	if r.fields("space") {
-		with.Spaces = convert(spaces, s.space)
-	}
-	if r.fields("space.organization") {
-		with.Organizations = convert(organizations, s.organization)
-	}
-	return err
-}
-
 func (s *Server) includePlans(r *request, instances []backstay.Instance, with *included) error {
 	if r.fields("service_plan.service_offering.service_broker") {
 		with.ServiceBrokers = []brokerResource{s.broker()}

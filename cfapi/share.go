@@ -32,6 +32,28 @@ func (s *Server) listSharedSpaces(w http.ResponseWriter, r *request) error {
 	return writeJSON(w, http.StatusOK, answer)
 }
 
+// place is a space or an organization as those know it who share an instance with it, whether they can see
+// it or not: by name.
+type place struct {
+	GUID          string              `json:"guid"`
+	Name          string              `json:"name"`
+	Relationships *spaceRelationships `json:"relationships,omitempty"`
+}
+
+// includeWhereabouts includes spaces and their organizations by name, as far as was asked for.
+func (s *Server) includeWhereabouts(r *request, ids []backstay.SpaceID, with *included) error {
+	spaces, organizations, err := s.Market.Whereabouts(r.Context(), ids)
+	if r.fields("space") {
+		with.Spaces = convert(spaces, func(sp backstay.Space) place {
+			return place{string(sp.ID), sp.Name, &spaceRelationships{related(sp.OrganizationID)}}
+		})
+	}
+	if r.fields("space.organization") {
+		with.Organizations = convert(organizations, func(o backstay.Organization) any { return place{GUID: string(o.ID), Name: o.Name} })
+	}
+	return err
+}
+
 func (s *Server) shareInstance(w http.ResponseWriter, r *request) error {
 	var body struct {
 		Data []reference `json:"data"`
