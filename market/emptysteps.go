@@ -71,9 +71,12 @@ func (m *Market) emptySpace(ctx context.Context, id backstay.SpaceID) error {
 		return err
 	}
 	for _, in := range instances.Items {
-		if err := m.endInstance(ctx, in.ID); err != nil {
+		if err := m.endInstance(ctx, in); err != nil {
 			return err
 		}
+	}
+	if err := m.unbindAll(ctx, BindingFilter{AppSpaceIDs: []backstay.SpaceID{id}}); err != nil {
+		return err // from what other spaces share with this one
 	}
 	apps, err := m.Store.Apps(ctx, AppFilter{SpaceIDs: []backstay.SpaceID{id}})
 	if err != nil {
@@ -88,17 +91,20 @@ func (m *Market) emptySpace(ctx context.Context, id backstay.SpaceID) error {
 }
 
 // endInstance unbinds an instance from everything, and ends it.
-func (m *Market) endInstance(ctx context.Context, id backstay.InstanceID) error {
-	if err := m.unbindAll(ctx, BindingFilter{InstanceIDs: []backstay.InstanceID{id}}); err != nil {
+func (m *Market) endInstance(ctx context.Context, in backstay.Instance) error {
+	if err := m.unbindAll(ctx, BindingFilter{InstanceIDs: []backstay.InstanceID{in.ID}}); err != nil {
 		return err
 	}
-	if err := absentIsFine(m.Broker.Deprovision(ctx, id)); err != nil {
+	if in.Type == backstay.UserProvided {
+		return m.Store.RemoveInstance(ctx, in.ID, nil)
+	}
+	if err := absentIsFine(m.Broker.Deprovision(ctx, in.ID)); err != nil {
 		return err
 	}
-	if err := m.awaitGone(ctx, id); err != nil {
+	if err := m.awaitGone(ctx, in.ID); err != nil {
 		return err
 	}
-	return m.Store.RemoveInstance(ctx, id, nil)
+	return m.Store.RemoveInstance(ctx, in.ID, nil)
 }
 
 func (m *Market) unbindAll(ctx context.Context, f BindingFilter) error {
@@ -107,10 +113,12 @@ func (m *Market) unbindAll(ctx context.Context, f BindingFilter) error {
 		return err
 	}
 	for _, b := range bindings.Items {
-		if err := absentIsFine(m.Broker.Unbind(ctx, b.InstanceID, b.ID)); err != nil {
-			return err
+		if b.InstanceType == backstay.Managed {
+			if err := absentIsFine(m.Broker.Unbind(ctx, b.InstanceID, b.ID)); err != nil {
+				return err
+			}
 		}
-		if err := m.Store.RemoveBinding(ctx, b.ID, nil); err != nil {
+		if err := m.Store.RemoveBinding(ctx, b.ID, backstay.Event{}, nil); err != nil {
 			return err
 		}
 	}

@@ -93,6 +93,8 @@ type (
 	InstanceFilter struct {
 		IDs             []backstay.InstanceID
 		Names           []string
+		Types           []backstay.InstanceType
+		KnownIn         []backstay.SpaceID // in one of these spaces, or shared with it
 		SpaceIDs        []backstay.SpaceID
 		OrganizationIDs []backstay.OrganizationID
 		PlanIDs         []backstay.PlanID
@@ -109,9 +111,15 @@ type (
 		InstanceNames []string
 		AppIDs        []backstay.AppID
 		AppNames      []string
+		AppSpaceIDs   []backstay.SpaceID
 		Viewer        *backstay.UserID
 		Order         Order
 		Page          Page
+	}
+	ShareFilter struct {
+		IDs         []backstay.ShareID
+		InstanceIDs []backstay.InstanceID
+		SpaceIDs    []backstay.SpaceID
 	}
 )
 
@@ -131,11 +139,24 @@ type (
 		Tags       []string
 		Parameters []byte // a JSON object, or nil
 	}
+	NewUserProvided struct {
+		Name            string
+		SpaceID         backstay.SpaceID
+		Tags            []string
+		Credentials     []byte // a JSON object, or nil
+		SyslogDrainURL  string
+		RouteServiceURL string
+	}
+	// InstanceUpdate changes what is not nil. A managed instance has a plan and parameters, a user-provided
+	// one the rest.
 	InstanceUpdate struct {
-		Name       *string
-		Tags       []string // nil: unchanged
-		PlanID     *backstay.PlanID
-		Parameters []byte // a JSON object, or nil
+		Name            *string
+		Tags            []string
+		PlanID          *backstay.PlanID
+		Parameters      []byte // a JSON object
+		Credentials     []byte // a JSON object
+		SyslogDrainURL  *string
+		RouteServiceURL *string
 	}
 	NewBinding struct {
 		Type       backstay.BindingType
@@ -150,7 +171,7 @@ type (
 type BoundService struct {
 	Binding     backstay.Binding
 	Instance    backstay.Instance
-	Plan        backstay.Plan
-	Offering    backstay.Offering
+	Plan        backstay.Plan     // none of a user-provided instance
+	Offering    backstay.Offering // likewise
 	Credentials backstay.Credentials
 }

@@ -169,7 +169,7 @@ func (m *Market) deleteBindingSteps(j backstay.Job) []step.Step {
 			}
 			return absentIsFine(m.Broker.Unbind(ctx, b.InstanceID, id))
 		}},
-		{Name: "market.unbind.recorded", Do: func(ctx context.Context) error { return m.Store.RemoveBinding(ctx, id, &j.ID) }},
+		{Name: "market.unbind.recorded", Do: func(ctx context.Context) error { return m.Store.RemoveBinding(ctx, id, backstay.Event{}, &j.ID) }},
 	}
 }
 

@@ -31,6 +31,13 @@ func RunStore(t *testing.T, open func(t testing.TB) market.Store) {
 		{"JobsAreAwaited", jobsAreAwaited},
 		{"EnvironmentsChangeOneAtATime", environmentsChangeOneAtATime},
 		{"WithdrawnPlansStayKnown", withdrawnPlansStayKnown},
+		{"UserProvidedInstancesAreThereAtOnce", userProvidedInstancesAreThereAtOnce},
+		{"ABindingKeepsTheCredentialsItGot", aBindingKeepsTheCredentialsItGot},
+		{"BothKindsShareTheNames", bothKindsShareTheNames},
+		{"ShareIsSeenAndBound", shareIsSeenAndBound},
+		{"ASharedNameIsTaken", aSharedNameIsTaken},
+		{"AShareEndsWithItsBindings", aShareEndsWithItsBindings},
+		{"SharesAndCreatesRaceForAName", sharesAndCreatesRaceForAName},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -195,7 +202,7 @@ func boundInstancesAreInUse(t *testing.T, f *fixture) {
 	must(t, f.FinishBinding(t.Context(), b.ID, operation(backstay.Create, backstay.Succeeded), []byte("sealed"), backstay.Job{ID: j.ID, State: backstay.JobComplete}))
 	deletion := newJob(string(b.ID))
 	must(t, f.AcceptBindingDeletion(t.Context(), b.ID, operation(backstay.Delete, backstay.InProgress), none, deletion))
-	must(t, f.RemoveBinding(t.Context(), b.ID, &deletion.ID))
+	must(t, f.RemoveBinding(t.Context(), b.ID, none, &deletion.ID))
 	must(t, f.AcceptInstanceDeletion(t.Context(), in.ID, operation(backstay.Delete, backstay.InProgress), none, newJob("y")))
 }
 
