@@ -33,45 +33,50 @@ type recipe struct {
 
 // recipes has one for each route that not everybody may ask for.
 var recipes = map[string]recipe{
-	"GET    /v3/organizations":                                                {"", "guids=<org>", market.OrganizationReaders},
-	"POST   /v3/organizations":                                                {"", `{"name": "<new>"}`, ^market.Roles(0)},
-	"GET    /v3/organizations/{guid}":                                         {"<org>", "", market.OrganizationReaders},
-	"PATCH  /v3/organizations/{guid}":                                         {"<org>", `{"name": "<new>"}`, market.OrganizationReaders},
-	"DELETE /v3/organizations/{guid}":                                         {"<org>", "", market.OrganizationReaders},
-	"GET    /v3/organizations/{guid}/relationships/default_isolation_segment": {"<org>", "", market.OrganizationReaders},
-	"GET    /v3/spaces":                                                       {"", "guids=<space>", market.SpaceReaders},
-	"POST   /v3/spaces":                                                       {"", `{"name": "<new>", "relationships": {"organization": {"data": {"guid": "<org>"}}}}`, market.OrganizationReaders},
-	"GET    /v3/spaces/{guid}":                                                {"<space>", "", market.SpaceReaders},
-	"PATCH  /v3/spaces/{guid}":                                                {"<space>", `{"name": "<new>"}`, market.SpaceReaders},
-	"DELETE /v3/spaces/{guid}":                                                {"<space>", "", market.SpaceReaders},
-	"GET    /v3/spaces/{guid}/relationships/isolation_segment":                {"<space>", "", market.SpaceReaders},
-	"GET    /v3/spaces/{guid}/running_security_groups":                        {"<space>", "", market.SpaceReaders},
-	"GET    /v3/spaces/{guid}/staging_security_groups":                        {"<space>", "", market.SpaceReaders},
-	"POST   /v3/roles":                                                        {"", `{"type": "space_auditor", "relationships": {"user": {"data": {"guid": "<member>"}}, "space": {"data": {"guid": "<space>"}}}}`, market.SpaceReaders},
-	"DELETE /v3/roles/{guid}":                                                 {"<role>", "", market.SpaceReaders},
-	"GET    /v3/apps":                                                         {"", "guids=<app>", market.SpaceReaders},
-	"POST   /v3/apps":                                                         {"", `{"name": "<new>", "relationships": {"space": {"data": {"guid": "<space>"}}}}`, market.SpaceReaders},
-	"GET    /v3/apps/{guid}":                                                  {"<app>", "", market.SpaceReaders},
-	"PATCH  /v3/apps/{guid}":                                                  {"<app>", `{"name": "<new>"}`, market.SpaceReaders},
-	"DELETE /v3/apps/{guid}":                                                  {"<app>", "", market.SpaceReaders},
-	"GET    /v3/apps/{guid}/env":                                              {"<app>", "", market.SpaceReaders},
-	"GET    /v3/apps/{guid}/environment_variables":                            {"<app>", "", market.SpaceReaders},
-	"PATCH  /v3/apps/{guid}/environment_variables":                            {"<app>", `{"var": {"A": "1"}}`, market.SpaceReaders},
-	"GET    /v3/apps/{guid}/processes":                                        {"<app>", "", market.SpaceReaders},
-	"GET    /v3/apps/{guid}/routes":                                           {"<app>", "", market.SpaceReaders},
-	"GET    /v3/apps/{guid}/droplets/current":                                 {"<app>", "", market.SpaceReaders},
-	"GET    /v3/service_instances":                                            {"", "guids=<instance>", market.SpaceReaders},
-	"POST   /v3/service_instances":                                            {"", `{"type": "managed", "name": "<new>", "relationships": {"space": {"data": {"guid": "<space>"}}, "service_plan": {"data": {"guid": "<plan>"}}}}`, market.SpaceReaders},
-	"GET    /v3/service_instances/{guid}":                                     {"<instance>", "", market.SpaceReaders},
-	"PATCH  /v3/service_instances/{guid}":                                     {"<instance>", `{"name": "<new>"}`, market.SpaceReaders},
-	"DELETE /v3/service_instances/{guid}":                                     {"<instance>", "", market.SpaceReaders},
-	"GET    /v3/service_instances/{guid}/parameters":                          {"<instance>", "", market.SpaceReaders},
-	"GET    /v3/service_instances/{guid}/relationships/shared_spaces":         {"<instance>", "", market.SpaceReaders},
-	"GET    /v3/service_credential_bindings":                                  {"", "guids=<binding>", market.SpaceReaders},
-	"POST   /v3/service_credential_bindings":                                  {"", `{"type": "key", "name": "<new>", "relationships": {"service_instance": {"data": {"guid": "<instance>"}}}}`, market.SpaceReaders},
-	"GET    /v3/service_credential_bindings/{guid}":                           {"<binding>", "", market.SpaceReaders},
-	"DELETE /v3/service_credential_bindings/{guid}":                           {"<binding>", "", market.SpaceReaders},
-	"GET    /v3/service_credential_bindings/{guid}/details":                   {"<binding>", "", market.SpaceReaders},
+	"GET    /v3/organizations":                                                   {"", "guids=<org>", market.OrganizationReaders},
+	"POST   /v3/organizations":                                                   {"", `{"name": "<new>"}`, ^market.Roles(0)},
+	"GET    /v3/organizations/{guid}":                                            {"<org>", "", market.OrganizationReaders},
+	"PATCH  /v3/organizations/{guid}":                                            {"<org>", `{"name": "<new>"}`, market.OrganizationReaders},
+	"DELETE /v3/organizations/{guid}":                                            {"<org>", "", market.OrganizationReaders},
+	"GET    /v3/organizations/{guid}/relationships/default_isolation_segment":    {"<org>", "", market.OrganizationReaders},
+	"GET    /v3/spaces":                                                          {"", "guids=<space>", market.SpaceReaders},
+	"POST   /v3/spaces":                                                          {"", `{"name": "<new>", "relationships": {"organization": {"data": {"guid": "<org>"}}}}`, market.OrganizationReaders},
+	"GET    /v3/spaces/{guid}":                                                   {"<space>", "", market.SpaceReaders},
+	"PATCH  /v3/spaces/{guid}":                                                   {"<space>", `{"name": "<new>"}`, market.SpaceReaders},
+	"DELETE /v3/spaces/{guid}":                                                   {"<space>", "", market.SpaceReaders},
+	"GET    /v3/spaces/{guid}/relationships/isolation_segment":                   {"<space>", "", market.SpaceReaders},
+	"GET    /v3/spaces/{guid}/running_security_groups":                           {"<space>", "", market.SpaceReaders},
+	"GET    /v3/spaces/{guid}/staging_security_groups":                           {"<space>", "", market.SpaceReaders},
+	"POST   /v3/roles":                                                           {"", `{"type": "space_auditor", "relationships": {"user": {"data": {"guid": "<member>"}}, "space": {"data": {"guid": "<space>"}}}}`, market.SpaceReaders},
+	"DELETE /v3/roles/{guid}":                                                    {"<role>", "", market.SpaceReaders},
+	"GET    /v3/apps":                                                            {"", "guids=<app>", market.SpaceReaders},
+	"POST   /v3/apps":                                                            {"", `{"name": "<new>", "relationships": {"space": {"data": {"guid": "<space>"}}}}`, market.SpaceReaders},
+	"GET    /v3/apps/{guid}":                                                     {"<app>", "", market.SpaceReaders},
+	"PATCH  /v3/apps/{guid}":                                                     {"<app>", `{"name": "<new>"}`, market.SpaceReaders},
+	"DELETE /v3/apps/{guid}":                                                     {"<app>", "", market.SpaceReaders},
+	"GET    /v3/apps/{guid}/env":                                                 {"<app>", "", market.SpaceReaders},
+	"GET    /v3/apps/{guid}/environment_variables":                               {"<app>", "", market.SpaceReaders},
+	"PATCH  /v3/apps/{guid}/environment_variables":                               {"<app>", `{"var": {"A": "<secret>"}}`, market.SpaceReaders},
+	"GET    /v3/apps/{guid}/processes":                                           {"<app>", "", market.SpaceReaders},
+	"GET    /v3/apps/{guid}/routes":                                              {"<app>", "", market.SpaceReaders},
+	"GET    /v3/apps/{guid}/droplets/current":                                    {"<app>", "", market.SpaceReaders},
+	"GET    /v3/service_instances":                                               {"", "guids=<instance>", market.SpaceReaders},
+	"POST   /v3/service_instances":                                               {"", `{"type": "managed", "name": "<new>", "relationships": {"space": {"data": {"guid": "<space>"}}, "service_plan": {"data": {"guid": "<plan>"}}}, "parameters": {"enable_extensions": ["<secret>"]}}`, market.SpaceReaders},
+	"GET    /v3/service_instances/{guid}":                                        {"<instance>", "", market.SpaceReaders},
+	"PATCH  /v3/service_instances/{guid}":                                        {"<instance>", `{"name": "<new>"}`, market.SpaceReaders},
+	"DELETE /v3/service_instances/{guid}":                                        {"<instance>", "", market.SpaceReaders},
+	"GET    /v3/service_instances/{guid}/parameters":                             {"<instance>", "", market.SpaceReaders},
+	"GET    /v3/service_instances/{guid}/relationships/shared_spaces":            {"<instance>", "", market.SpaceReaders},
+	"GET    /v3/service_credential_bindings":                                     {"", "guids=<binding>", market.SpaceReaders},
+	"POST   /v3/service_credential_bindings":                                     {"", `{"type": "key", "name": "<new>", "relationships": {"service_instance": {"data": {"guid": "<instance>"}}}}`, market.SpaceReaders},
+	"GET    /v3/service_credential_bindings/{guid}":                              {"<binding>", "", market.SpaceReaders},
+	"DELETE /v3/service_credential_bindings/{guid}":                              {"<binding>", "", market.SpaceReaders},
+	"GET    /v3/service_credential_bindings/{guid}/details":                      {"<binding>", "", market.SpaceReaders},
+	"GET    /v3/audit_events":                                                    {"", "target_guids=<space>", market.EventReaders},
+	"GET    /v3/audit_events/{guid}":                                             {"<event>", "", market.EventReaders},
+	"GET    /v3/service_usage_events":                                            {"", "guids=<usage>", market.GlobalReaders},
+	"GET    /v3/service_usage_events/{guid}":                                     {"<usage>", "", market.GlobalReaders},
+	"POST   /v3/service_usage_events/actions/destructively_purge_all_and_reseed": {"", "", ^market.Roles(0)},
 }
 
 // TestEveryRoleAtEveryRoute asks every route, as everybody who can be told apart, and compares the answer
@@ -248,7 +253,7 @@ func (s *scene) thing(name string) string {
 func (s *scene) make(ctx context.Context, m *market.Market, name string) (id string, err error) {
 	fresh := name + uuid.NewString()[:13]
 	switch name {
-	case "<new>":
+	case "<new>", "<secret>":
 		return fresh, nil
 	case "<member>":
 		s.grant("member", "organization_user")
@@ -262,6 +267,11 @@ func (s *scene) make(ctx context.Context, m *market.Market, name string) (id str
 	case "<role>":
 		s.thing("<member>")
 		return string(s.addRole(market.NewRole{Type: "space_auditor", Username: "member", SpaceID: backstay.SpaceID(s.thing("<space>"))}).ID), nil
+	case "<event>":
+		l, err := m.Events(ctx, markettest.Admin, market.EventFilter{TargetIDs: []string{s.thing("<space>")}})
+		return string(l.Items[0].ID), err
+	case "<usage>":
+		return s.thing("<instance>"), nil // the first event of an instance has its id
 	case "<app>":
 		a, err := m.CreateApp(ctx, markettest.Admin, backstay.SpaceID(s.thing("<space>")), fresh)
 		return string(a.ID), err

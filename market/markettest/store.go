@@ -195,7 +195,7 @@ func boundInstancesAreInUse(t *testing.T, f *fixture) {
 	must(t, f.FinishBinding(t.Context(), b.ID, operation(backstay.Create, backstay.Succeeded), []byte("sealed"), backstay.Job{ID: j.ID, State: backstay.JobComplete}))
 	deletion := newJob(string(b.ID))
 	must(t, f.AcceptBindingDeletion(t.Context(), b.ID, operation(backstay.Delete, backstay.InProgress), none, deletion))
-	must(t, f.RemoveBinding(t.Context(), b.ID, &deletion.ID))
+	must(t, f.RemoveBinding(t.Context(), b.ID, none, &deletion.ID))
 	must(t, f.AcceptInstanceDeletion(t.Context(), in.ID, operation(backstay.Delete, backstay.InProgress), none, newJob("y")))
 }
 
@@ -253,11 +253,11 @@ func oneWinnerOfManyCreates(t *testing.T, f *fixture) {
 }
 
 func spacesWithContentAreInUse(t *testing.T, f *fixture) {
-	wantError(t, f.RemoveSpace(t.Context(), f.space.ID), backstay.InUse, "The space still has apps or service instances.")
+	wantError(t, f.RemoveSpace(t.Context(), f.space.ID, none), backstay.InUse, "The space still has apps or service instances.")
 	wantError(t, f.FinishDeleteOrganization(t.Context(), f.org.ID, "job"), backstay.InUse, "The organization still has spaces.")
-	must(t, f.RemoveApp(t.Context(), f.app.ID))
-	must(t, f.RemoveSpace(t.Context(), f.space.ID))
-	must(t, f.RemoveSpace(t.Context(), f.space.ID))
+	must(t, f.RemoveApp(t.Context(), f.app.ID, none))
+	must(t, f.RemoveSpace(t.Context(), f.space.ID, none))
+	must(t, f.RemoveSpace(t.Context(), f.space.ID, none))
 	must(t, f.FinishDeleteOrganization(t.Context(), f.org.ID, "job"))
 }
 
