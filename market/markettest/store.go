@@ -31,6 +31,15 @@ func RunStore(t *testing.T, open func(t testing.TB) market.Store) {
 		{"JobsAreAwaited", jobsAreAwaited},
 		{"EnvironmentsChangeOneAtATime", environmentsChangeOneAtATime},
 		{"WithdrawnPlansStayKnown", withdrawnPlansStayKnown},
+		{"RemovalsAreRecordedOnce", removalsAreRecordedOnce},
+		{"EventsAreFoundAndForgotten", eventsAreFoundAndForgotten},
+		{"RefusalsAreBounded", refusalsAreBounded},
+		{"ThingsAreLocated", thingsAreLocated},
+		{"UsageIsRecordedWithWhatItIsAbout", usageIsRecordedWithWhatItIsAbout},
+		{"UsageFollowsPrices", usageFollowsPrices},
+		{"UsageIsForgottenWhereItTellsNothing", usageIsForgottenWhereItTellsNothing},
+		{"UsageIsReseeded", usageIsReseeded},
+		{"UsageIsReadOnwardsWithoutGaps", usageIsReadOnwardsWithoutGaps},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
