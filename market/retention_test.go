@@ -1,6 +1,9 @@
 package market_test
 
 import (
+	"context"
+	"errors"
+	"log/slog"
 	"os"
 	"testing"
 	"time"
@@ -19,7 +22,7 @@ func TestMain(m *testing.M) { os.Exit(testkit.Main(m)) }
 // nothing.
 func TestEventsAreKeptForAMonth(t *testing.T) {
 	t.Parallel()
-	m := &market.Market{Store: markettest.OpenStore(t)}
+	m := &market.Market{Store: markettest.OpenStore(t), Log: slog.New(slog.NewTextHandler(t.Output(), nil))}
 	const many = 2500 // more than two batches
 	for range many {
 		if err := m.Store.RecordEvent(t.Context(), backstay.Event{ID: backstay.EventID(uuid.NewString()), Type: "audit.test"}); err != nil {
@@ -33,12 +36,27 @@ func TestEventsAreKeptForAMonth(t *testing.T) {
 		}
 		return len(l.Items)
 	}
-	for _, c := range []struct{ day, left int }{{30, many}, {32, 0}} {
-		if err := m.Forget(t.Context(), market.DefaultRetention, time.Now().Add(time.Duration(c.day)*market.Day)); err != nil {
-			t.Fatal(err)
-		}
-		if got := count(); got != c.left {
-			t.Errorf("on day %d, %d events are left; want %d", c.day, got, c.left)
-		}
+	on := func(day int) func() time.Time {
+		return func() time.Time { return time.Now().Add(time.Duration(day) * market.Day) }
+	}
+	if err := m.Forget(t.Context(), market.DefaultRetention, on(30)()); err != nil {
+		t.Fatal(err)
+	}
+	if got := count(); got != many {
+		t.Errorf("on day 30, %d events are left; want %d", got, many)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	stopped := make(chan error)
+	go func() { stopped <- m.ForgetRegularly(ctx, market.DefaultRetention, on(32)) }()
+	deadline := time.Now().Add(time.Minute)
+	for count() > 0 && time.Now().Before(deadline) {
+		time.Sleep(time.Millisecond)
+	}
+	if got := count(); got != 0 {
+		t.Errorf("on day 32, %d events are left", got)
+	}
+	stop()
+	if err := <-stopped; !errors.Is(err, context.Canceled) {
+		t.Errorf("told to stop, it says %v", err)
 	}
 }

@@ -52,16 +52,16 @@ func TestUsageTables(t *testing.T) {
 	}
 	want := `Usage from 2026-02-01T00:00:00Z until 2026-03-01T00:00:00Z
 
-organization          space   service    plan   hours    cost         currency
-acme, "the" company   dev     postgres   S      672.33   3.33         GBP
-acme, "the" company   dev     postgres   M      672.33   1.67         GBP
-acme, "the" company   dev     postgres   S      672.33   501          JPY
-acme, "the" company   dev     postgres   S      672.33   0.333        KWD
-acme, "the" company   dev     postgres   X      672.33   by 1GB       GBP
-acme, "the" company   dev     postgres   Y      672.33   no price     
-total                                                    5.00         GBP
-total                                                    501          JPY
-total                                                    0.333        KWD
+organization          space   service    plan   hours    cost       currency
+acme, "the" company   dev     postgres   S      672.33   3.33       GBP
+acme, "the" company   dev     postgres   M      672.33   1.67       GBP
+acme, "the" company   dev     postgres   S      672.33   501        JPY
+acme, "the" company   dev     postgres   S      672.33   0.333      KWD
+acme, "the" company   dev     postgres   X      672.33   by 1GB     GBP
+acme, "the" company   dev     postgres   Y      672.33   no price   
+total                                                    5.00       GBP
+total                                                    501        JPY
+total                                                    0.333      KWD
 `
 	if table.String() != want {
 		t.Errorf("%s\nwant\n%s", &table, want)
