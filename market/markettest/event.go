@@ -92,6 +92,27 @@ func eventsAreFoundAndForgotten(t *testing.T, f *fixture) {
 	}
 }
 
+func aJobRecordsItsCompletion(t *testing.T, f *fixture) {
+	for _, end := range []backstay.JobState{backstay.JobComplete, backstay.JobFailed} {
+		j := newJob("x")
+		j.By = backstay.Actor{UserID: "user", Username: "user", Address: "192.0.2.7"}
+		j.Completed = newEvent("audit."+string(end), "x", f.org.ID)
+		j.Completed.Data = nil
+		must(t, f.AcceptJob(t.Context(), newEvent("audit.start", "x", f.org.ID), j))
+		kept, err := f.Job(t.Context(), j.ID)
+		must(t, err)
+		if kept.By != j.By {
+			t.Errorf("asked for by %+v; want %+v", kept.By, j.By)
+		}
+		must(t, f.FinishJob(t.Context(), backstay.Job{ID: j.ID, State: end, Sentence: "it ended"}))
+	}
+	l, err := f.Events(t.Context(), market.EventFilter{})
+	must(t, err)
+	if len(l.Items) != 3 || l.Items[1].Type != "audit.COMPLETE" || l.Items[1].Actor.Address != "192.0.2.7" || string(l.Items[1].Data) != "{}" {
+		t.Errorf("recorded %+v", l.Items)
+	}
+}
+
 func refusalsAreBounded(t *testing.T, f *fixture) {
 	began := time.Now().Add(-time.Minute)
 	refuse := func(target string, at backstay.OrganizationID, since time.Time) {

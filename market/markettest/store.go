@@ -33,6 +33,7 @@ func RunStore(t *testing.T, open func(t testing.TB) market.Store) {
 		{"WithdrawnPlansStayKnown", withdrawnPlansStayKnown},
 		{"RemovalsAreRecordedOnce", removalsAreRecordedOnce},
 		{"EventsAreFoundAndForgotten", eventsAreFoundAndForgotten},
+		{"AJobRecordsItsCompletion", aJobRecordsItsCompletion},
 		{"RefusalsAreBounded", refusalsAreBounded},
 		{"ThingsAreLocated", thingsAreLocated},
 		{"UsageIsRecordedWithWhatItIsAbout", usageIsRecordedWithWhatItIsAbout},

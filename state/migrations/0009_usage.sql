@@ -42,5 +42,7 @@ INSERT INTO market.usage_horizon SELECT CASE WHEN EXISTS (SELECT FROM market.job
 -- Who is refused the same again and again is found quickly.
 CREATE INDEX events_by_refused_actor ON audit.events (actor_id, organization_id, created_at) WHERE type = 'audit.request.refused';
 
+UPDATE audit.events SET data = '{}' WHERE data = 'null'; -- as events had it that waited in a job
+
 -- Who asked for a job, in full: a job that ends many things records each end as theirs.
 ALTER TABLE market.jobs ADD COLUMN actor jsonb NOT NULL DEFAULT '{}';
