@@ -45,7 +45,9 @@ func (s *Server) routes() []route {
 		{"GET    /v3/spaces/{guid}/staging_security_groups", loggedIn, pages(byTime, "names"), s.empty},
 
 		{"GET    /v3/users", loggedIn, pages(byTime, "guids", "usernames", "origins"), s.listUsers},
+		{"POST   /v3/users", loggedIn, none, s.createUser},
 		{"GET    /v3/users/{guid}", loggedIn, none, s.showUser},
+		{"DELETE /v3/users/{guid}", loggedIn, none, s.deleteUser},
 		{"GET    /v3/roles", loggedIn, pages(byTime, "guids", "types", "user_guids", "organization_guids", "space_guids").including("user"), s.listRoles},
 		{"POST   /v3/roles", loggedIn, none, s.createRole},
 		{"DELETE /v3/roles/{guid}", loggedIn, none, s.deleteRole},

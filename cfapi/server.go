@@ -14,6 +14,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/backstay/backstay"
+	"github.com/backstay/backstay/internal/sender"
 	"github.com/backstay/backstay/market"
 )
 
@@ -106,6 +107,7 @@ func (s *Server) admit(r *request, rt route) (err error) {
 		if r.by, err = s.Authenticator.Authenticate(r.Context(), header); err != nil {
 			return err
 		}
+		r.by.Address = sender.Address(r.Request)
 	case rt.access == loggedIn:
 		return errNotAuthenticated
 	}

@@ -46,6 +46,9 @@ type RoleStore interface {
 	Roles(ctx context.Context, f RoleFilter) (List[backstay.Role], error)
 	AddRole(ctx context.Context, r backstay.Role) (backstay.Role, error)
 	RemoveRole(ctx context.Context, id backstay.RoleID) error
+	// RemoveRolesOf removes all roles of a user or client, with the record of a job that is done. It is
+	// Invalid for the last user who is an administrator, who cannot be deleted.
+	RemoveRolesOf(ctx context.Context, id backstay.UserID, j backstay.Job) error
 }
 
 // AppStore keeps apps. Environments arrive and leave sealed.

@@ -28,10 +28,15 @@ func (s *Store) AcceptJob(ctx context.Context, j backstay.Job) error {
 }
 
 func (s *Store) acceptJob(ctx context.Context, tx pgx.Tx, j backstay.Job) error {
-	if _, err := tx.Exec(ctx, `INSERT INTO market.jobs (id, operation, resource, state) VALUES ($1, $2, $3, $4)`, j.ID, j.Operation, j.Resource, j.State); err != nil {
+	if err := insertJob(ctx, tx, j); err != nil {
 		return err
 	}
 	return s.insertMarketJob(ctx, tx, j.ID)
+}
+
+func insertJob(ctx context.Context, tx pgx.Tx, j backstay.Job) error {
+	_, err := tx.Exec(ctx, `INSERT INTO market.jobs (id, operation, resource, state) VALUES ($1, $2, $3, $4)`, j.ID, j.Operation, j.Resource, j.State)
+	return err
 }
 
 func (s *Store) FinishJob(ctx context.Context, j backstay.Job) error {

@@ -11,9 +11,9 @@ import (
 
 // Users reads uaa's table: the one place where two schemas meet.
 func (s *Store) Users(ctx context.Context, f market.UserFilter) (market.List[backstay.User], error) {
-	q := query{columns: `u.id, u.username, u.origin, u.created_at, u.updated_at`, from: "uaa.users u", alias: "u"}
+	q := query{columns: `u.id, coalesce(u.username, ''), coalesce(u.origin, ''), u.created_at, u.updated_at`, from: "uaa.users u", alias: "u"}
 	in(&q, "u.id", f.IDs)
-	in(&q, "u.username", f.Usernames)
+	inAnyCase(&q, "u.username", f.Usernames)
 	in(&q, "u.origin", f.Origins)
 	return list(ctx, s, q, f.Order, f.Page, func(r pgx.CollectableRow) (u backstay.User, err error) {
 		err = r.Scan(&u.ID, &u.Username, &u.Origin, &u.CreatedAt, &u.UpdatedAt)
@@ -41,6 +41,9 @@ func (s *Store) Roles(ctx context.Context, f market.RoleFilter) (market.List[bac
 func (s *Store) AddRole(ctx context.Context, r backstay.Role) (backstay.Role, error) {
 	added, err := one(ctx, s.pool, scanRole, `INSERT INTO market.roles AS r (id, type, user_id, organization_id, space_id)
 		VALUES ($1, $2, $3, nullif($4, ''), nullif($5, '')) RETURNING `+roleColumns, r.ID, r.Type, r.UserID, r.OrganizationID, r.SpaceID)
+	if violates(err, "role_user") { // deleted since it was looked up
+		return added, backstay.Errorf(backstay.Invalid, "Invalid user. Ensure that the user exists and you have access to it.")
+	}
 	if violates(err, "role_once") {
 		return added, backstay.Errorf(backstay.Taken, "The user already has the role '%s'.", r.Type)
 	}
@@ -53,4 +56,16 @@ func (s *Store) RemoveRole(ctx context.Context, id backstay.RoleID) error {
 		return backstay.Errorf(backstay.NotFound, "Role not found")
 	}
 	return err
+}
+
+func (s *Store) RemoveRolesOf(ctx context.Context, id backstay.UserID, j backstay.Job) error {
+	return s.tx(ctx, func(tx pgx.Tx) error {
+		if err := keepAdministrator(ctx, tx, id); err != nil {
+			return err
+		}
+		if _, err := tx.Exec(ctx, `DELETE FROM market.roles WHERE user_id = $1`, id); err != nil {
+			return err
+		}
+		return insertJob(ctx, tx, j)
+	})
 }

@@ -83,11 +83,11 @@ func TestWrongWaysIn(t *testing.T) {
 		status            int
 		code, description string
 	}{
-		"no client":             {form(func(r *http.Request) { r.Header.Del("Authorization") }), 401, "invalid_client", "the only client is cf"},
-		"another client":        {form(func(r *http.Request) { r.SetBasicAuth("ssh-proxy", "") }), 401, "invalid_client", "the only client is cf"},
-		"a client's secret":     {form(func(r *http.Request) { r.SetBasicAuth("cf", "x") }), 401, "invalid_client", "the only client is cf"},
-		"client_credentials":    {tokenRequest("grant_type", "client_credentials"), 400, "unsupported_grant_type", "password or refresh_token"},
-		"jwt-bearer":            {tokenRequest("grant_type", "urn:ietf:params:oauth:grant-type:jwt-bearer"), 400, "unsupported_grant_type", "password or refresh_token"},
+		"no client":             {form(func(r *http.Request) { r.Header.Del("Authorization") }), 401, "invalid_client", "the only client that acts for users is cf"},
+		"another client":        {form(func(r *http.Request) { r.SetBasicAuth("ssh-proxy", "") }), 401, "invalid_client", "the only client that acts for users is cf"},
+		"a client's secret":     {form(func(r *http.Request) { r.SetBasicAuth("cf", "x") }), 401, "invalid_client", "the only client that acts for users is cf"},
+		"the client cf for cf":  {tokenRequest("grant_type", "client_credentials"), 401, "unauthorized", badCredentials},
+		"jwt-bearer":            {tokenRequest("grant_type", "urn:ietf:params:oauth:grant-type:jwt-bearer"), 400, "unsupported_grant_type", "password, refresh_token or client_credentials"},
 		"no grant":              {tokenRequest(), 400, "invalid_request", "Missing grant type"},
 		"password in the query": {form(func(r *http.Request) { r.URL.RawQuery = "username=admin&password=" + h.password; r.Body = http.NoBody }), 400, "invalid_request", "Missing grant type"},
 		"no form":               {form(func(r *http.Request) { r.Header.Set("Content-Type", "application/json") }), 400, "invalid_request", "Missing grant type"},

@@ -7,10 +7,12 @@ import (
 	"github.com/backstay/backstay"
 )
 
-// User is somebody with a password.
+// User is somebody with a password, or a client: a program that acts for itself, with a secret as its
+// password.
 type User struct {
 	ID              backstay.UserID
-	Username        string // unique, whatever its case
+	Username        string // unique among users, whatever its case; of a client: its id again
+	Client          bool
 	Role            backstay.GlobalRole
 	PasswordHash    string // Argon2id, in the PHC string format
 	PasswordVersion int    // counts new passwords; tokens for an older one are dead
@@ -49,12 +51,21 @@ type Store interface {
 	KeyStore
 }
 
-// UserStore keeps users.
+// UserStore keeps users and clients.
 type UserStore interface {
-	// AddUser is Taken if there is a user of that name in any case.
+	// AddUser is Taken if there is a user of that name in any case, or a client of that id.
 	AddUser(ctx context.Context, u User) error
-	// UserNamed finds a user by name in any case; NotFound if there is none.
+	// UserNamed finds a user by name in any case; NotFound if there is none. Clients have no name.
 	UserNamed(ctx context.Context, username string) (User, error)
+	// Account is the user or client of that id; NotFound if there is neither.
+	Account(ctx context.Context, id backstay.UserID) (User, error)
+	// Accounts lists users and then clients, each by name.
+	Accounts(ctx context.Context) ([]User, error)
+	// SetGlobalRole is NotFound if there is no such account, and Invalid if no user would be an
+	// administrator afterwards, as RemoveUser is.
+	SetGlobalRole(ctx context.Context, id backstay.UserID, role backstay.GlobalRole) error
+	// RemoveUser removes a user or client with all their tokens and all their roles.
+	RemoveUser(ctx context.Context, id backstay.UserID) error
 	// SetPassword gives a user a new password, which ends all their sessions; NotFound if there is
 	// no such user.
 	SetPassword(ctx context.Context, id backstay.UserID, hash string) error

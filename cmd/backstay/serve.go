@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"time"
@@ -15,6 +16,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/backstay/backstay/internal/atomicfile"
+	"github.com/backstay/backstay/internal/sender"
 	"github.com/backstay/backstay/keeper"
 )
 
@@ -30,6 +32,7 @@ listens on loopback. The first start makes the user admin and shows the password
   --tls-key FILE            … and its key
   --catalog FILE            offer what this YAML file says, instead of what is built in
   --database-url URL        keep state in this PostgreSQL database, instead of a private one
+  --trusted-proxy NET,…     believe what these addresses or networks say in X-Forwarded-For
   --admin-password-file F   write the first password of admin to this file, instead of showing it
 ` + keeperUsage
 
@@ -40,6 +43,7 @@ type serveConfig struct {
 	certificate, key  string
 	catalog, database string
 	passwordFile      string
+	proxies           []netip.Prefix
 	keeper            keeperFlags
 }
 
@@ -54,6 +58,10 @@ func (c *cli) serveConfig(args []string) (s serveConfig, err error) {
 	fs.StringVar(&s.catalog, "catalog", "", "")
 	fs.StringVar(&s.database, "database-url", "", "")
 	fs.StringVar(&s.passwordFile, "admin-password-file", "", "")
+	fs.Func("trusted-proxy", "", func(text string) (err error) {
+		s.proxies, err = sender.ParsePrefixes(text)
+		return err
+	})
 	s.keeper.add(fs)
 	if err := parseAll(fs, args); err != nil {
 		return s, err
