@@ -14,4 +14,5 @@ type (
 	InstanceID     string
 	BindingID      string
 	JobID          string
+	EventID        string
 )

@@ -40,6 +40,27 @@ func (s *Server) noSharedSpaces(w http.ResponseWriter, r *request) error {
 	})
 }
 
+func (s *Server) emptyOfSpace(w http.ResponseWriter, r *request) error {
+	if _, err := s.Market.Space(r.Context(), r.by, spaceID(r)); err != nil {
+		return err
+	}
+	return s.empty(w, r)
+}
+
+func (s *Server) nowhereOfOrganization(w http.ResponseWriter, r *request) error {
+	if _, err := s.Market.Organization(r.Context(), r.by, organizationID(r)); err != nil {
+		return err
+	}
+	return s.nowhere(w, r)
+}
+
+func (s *Server) nowhereOfSpace(w http.ResponseWriter, r *request) error {
+	if _, err := s.Market.Space(r.Context(), r.by, spaceID(r)); err != nil {
+		return err
+	}
+	return s.nowhere(w, r)
+}
+
 // nowhere answers for the isolation segment of an organization or a space.
 func (s *Server) nowhere(w http.ResponseWriter, r *request) error {
 	return writeJSON(w, http.StatusOK, map[string]any{"data": nil, "links": links{"self": s.at("%s", r.URL.EscapedPath())}})

@@ -1,14 +1,37 @@
 package cfapi
 
-import "net/http"
+import (
+	"net/http"
+	"strings"
 
-// access says who may ask for a route at all. Whether they get what they ask for is the market's to say.
-type access string
-
-const (
-	anonymous access = "anyone"
-	loggedIn  access = "logged in"
+	"github.com/backstay/backstay/market"
 )
+
+// access says who gets an answer. Of what a route is about, everybody else is told that it does not exist
+// or, if they may see it, that they may not; the market sees to that, and a test asks every route with
+// every role.
+type access struct {
+	anonymous bool
+	roles     market.Roles // that may; none for everybody who is logged in
+}
+
+var (
+	anonymous = access{anonymous: true}
+	loggedIn  = access{}
+)
+
+// needs are those who have one of the roles, where it is a role on the place that the route is about.
+func needs(roles market.Roles) access { return access{roles: roles} }
+
+func (a access) String() string {
+	switch {
+	case a.anonymous:
+		return "anyone"
+	case a.roles == 0:
+		return "logged in"
+	}
+	return strings.Join(a.roles.Names(), ", ")
+}
 
 type route struct {
 	pattern string // as http.ServeMux has it
@@ -28,41 +51,41 @@ func (s *Server) routes() []route {
 		{"GET    /v3/info", anonymous, none, s.showInfo},
 		{"GET    /v3/jobs/{guid}", loggedIn, none, s.showJob},
 
-		{"GET    /v3/organizations", loggedIn, pages(byName, "guids", "names"), s.listOrganizations},
-		{"POST   /v3/organizations", loggedIn, none, s.createOrganization},
-		{"GET    /v3/organizations/{guid}", loggedIn, none, s.showOrganization},
-		{"PATCH  /v3/organizations/{guid}", loggedIn, none, s.updateOrganization},
-		{"DELETE /v3/organizations/{guid}", loggedIn, none, s.deleteOrganization},
-		{"GET    /v3/organizations/{guid}/relationships/default_isolation_segment", loggedIn, none, s.nowhere},
+		{"GET    /v3/organizations", needs(market.OrganizationReaders), pages(byName, "guids", "names"), s.listOrganizations},
+		{"POST   /v3/organizations", needs(market.Administrators), none, s.createOrganization},
+		{"GET    /v3/organizations/{guid}", needs(market.OrganizationReaders), none, s.showOrganization},
+		{"PATCH  /v3/organizations/{guid}", needs(market.OrganizationManagers), none, s.updateOrganization},
+		{"DELETE /v3/organizations/{guid}", needs(market.Administrators), none, s.deleteOrganization},
+		{"GET    /v3/organizations/{guid}/relationships/default_isolation_segment", needs(market.OrganizationReaders), none, s.nowhereOfOrganization},
 
-		{"GET    /v3/spaces", loggedIn, pages(byName, "guids", "names", "organization_guids").including("organization"), s.listSpaces},
-		{"POST   /v3/spaces", loggedIn, none, s.createSpace},
-		{"GET    /v3/spaces/{guid}", loggedIn, none, s.showSpace},
-		{"PATCH  /v3/spaces/{guid}", loggedIn, none, s.updateSpace},
-		{"DELETE /v3/spaces/{guid}", loggedIn, none, s.deleteSpace},
-		{"GET    /v3/spaces/{guid}/relationships/isolation_segment", loggedIn, none, s.nowhere},
-		{"GET    /v3/spaces/{guid}/running_security_groups", loggedIn, pages(byTime, "names"), s.empty},
-		{"GET    /v3/spaces/{guid}/staging_security_groups", loggedIn, pages(byTime, "names"), s.empty},
+		{"GET    /v3/spaces", needs(market.SpaceReaders), pages(byName, "guids", "names", "organization_guids").including("organization"), s.listSpaces},
+		{"POST   /v3/spaces", needs(market.OrganizationManagers), none, s.createSpace},
+		{"GET    /v3/spaces/{guid}", needs(market.SpaceReaders), none, s.showSpace},
+		{"PATCH  /v3/spaces/{guid}", needs(market.SpaceManagers), none, s.updateSpace},
+		{"DELETE /v3/spaces/{guid}", needs(market.OrganizationManagers), none, s.deleteSpace},
+		{"GET    /v3/spaces/{guid}/relationships/isolation_segment", needs(market.SpaceReaders), none, s.nowhereOfSpace},
+		{"GET    /v3/spaces/{guid}/running_security_groups", needs(market.SpaceReaders), pages(byTime, "names"), s.emptyOfSpace},
+		{"GET    /v3/spaces/{guid}/staging_security_groups", needs(market.SpaceReaders), pages(byTime, "names"), s.emptyOfSpace},
 
 		{"GET    /v3/users", loggedIn, pages(byTime, "guids", "usernames", "origins"), s.listUsers},
-		{"POST   /v3/users", loggedIn, none, s.createUser},
+		{"POST   /v3/users", needs(market.Administrators), none, s.createUser},
 		{"GET    /v3/users/{guid}", loggedIn, none, s.showUser},
-		{"DELETE /v3/users/{guid}", loggedIn, none, s.deleteUser},
+		{"DELETE /v3/users/{guid}", needs(market.Administrators), none, s.deleteUser},
 		{"GET    /v3/roles", loggedIn, pages(byTime, "guids", "types", "user_guids", "organization_guids", "space_guids").including("user"), s.listRoles},
-		{"POST   /v3/roles", loggedIn, none, s.createRole},
-		{"DELETE /v3/roles/{guid}", loggedIn, none, s.deleteRole},
+		{"POST   /v3/roles", needs(market.SpaceManagers), none, s.createRole},
+		{"DELETE /v3/roles/{guid}", needs(market.SpaceManagers), none, s.deleteRole},
 
-		{"GET    /v3/apps", loggedIn, pages(byName, "guids", "names", "space_guids", "organization_guids"), s.listApps},
-		{"POST   /v3/apps", loggedIn, none, s.createApp},
-		{"GET    /v3/apps/{guid}", loggedIn, none, s.showApp},
-		{"PATCH  /v3/apps/{guid}", loggedIn, none, s.updateApp},
-		{"DELETE /v3/apps/{guid}", loggedIn, none, s.deleteApp},
-		{"GET    /v3/apps/{guid}/env", loggedIn, none, s.showEnvironment},
-		{"GET    /v3/apps/{guid}/environment_variables", loggedIn, none, s.showVariables},
-		{"PATCH  /v3/apps/{guid}/environment_variables", loggedIn, none, s.updateVariables},
-		{"GET    /v3/apps/{guid}/processes", loggedIn, pages(byTime), s.emptyOfApp},
-		{"GET    /v3/apps/{guid}/routes", loggedIn, pages(byTime), s.emptyOfApp},
-		{"GET    /v3/apps/{guid}/droplets/current", loggedIn, none, s.noDroplet},
+		{"GET    /v3/apps", needs(market.SpaceReaders), pages(byName, "guids", "names", "space_guids", "organization_guids"), s.listApps},
+		{"POST   /v3/apps", needs(market.SpaceDevelopers), none, s.createApp},
+		{"GET    /v3/apps/{guid}", needs(market.SpaceReaders), none, s.showApp},
+		{"PATCH  /v3/apps/{guid}", needs(market.SpaceDevelopers), none, s.updateApp},
+		{"DELETE /v3/apps/{guid}", needs(market.SpaceDevelopers), none, s.deleteApp},
+		{"GET    /v3/apps/{guid}/env", needs(market.SecretReaders), none, s.showEnvironment},
+		{"GET    /v3/apps/{guid}/environment_variables", needs(market.VariableReaders), none, s.showVariables},
+		{"PATCH  /v3/apps/{guid}/environment_variables", needs(market.SpaceDevelopers), none, s.updateVariables},
+		{"GET    /v3/apps/{guid}/processes", needs(market.SpaceReaders), pages(byTime), s.emptyOfApp},
+		{"GET    /v3/apps/{guid}/routes", needs(market.SpaceReaders), pages(byTime), s.emptyOfApp},
+		{"GET    /v3/apps/{guid}/droplets/current", needs(market.SpaceReaders), none, s.noDroplet},
 		{"GET    /v3/processes", loggedIn, pages(byTime, "app_guids"), s.empty},
 		{"GET    /v3/routes", loggedIn, pages(byTime, "app_guids", "organization_guids", "space_guids"), s.empty},
 		{"GET    /v3/deployments", loggedIn, pages(byTime, "app_guids", "status_values"), s.empty},
@@ -77,23 +100,23 @@ func (s *Server) routes() []route {
 			"fields[service_offering.service_broker]").including("service_offering"), s.listPlans},
 		{"GET    /v3/service_plans/{guid}", anonymous, none, s.showPlan},
 
-		{"GET    /v3/service_instances", loggedIn, pages(byName, "guids", "names", "space_guids", "organization_guids", "service_plan_guids", "service_plan_names",
+		{"GET    /v3/service_instances", needs(market.SpaceReaders), pages(byName, "guids", "names", "space_guids", "organization_guids", "service_plan_guids", "service_plan_names",
 			"fields[space]", "fields[space.organization]", "fields[service_plan]", "fields[service_plan.service_offering]",
 			"fields[service_plan.service_offering.service_broker]"), s.listInstances},
-		{"POST   /v3/service_instances", loggedIn, none, s.createInstance},
-		{"GET    /v3/service_instances/{guid}", loggedIn, none, s.showInstance},
-		{"PATCH  /v3/service_instances/{guid}", loggedIn, none, s.updateInstance},
-		{"DELETE /v3/service_instances/{guid}", loggedIn, none, s.deleteInstance},
-		{"GET    /v3/service_instances/{guid}/parameters", loggedIn, none, s.showInstanceParameters},
-		{"GET    /v3/service_instances/{guid}/relationships/shared_spaces", loggedIn,
+		{"POST   /v3/service_instances", needs(market.SpaceDevelopers), none, s.createInstance},
+		{"GET    /v3/service_instances/{guid}", needs(market.SpaceReaders), none, s.showInstance},
+		{"PATCH  /v3/service_instances/{guid}", needs(market.SpaceDevelopers), none, s.updateInstance},
+		{"DELETE /v3/service_instances/{guid}", needs(market.SpaceDevelopers), none, s.deleteInstance},
+		{"GET    /v3/service_instances/{guid}/parameters", needs(market.SpaceReaders), none, s.showInstanceParameters},
+		{"GET    /v3/service_instances/{guid}/relationships/shared_spaces", needs(market.SpaceReaders),
 			params{names: []string{"fields[space]", "fields[space.organization]"}}, s.noSharedSpaces},
 		{"GET    /v3/feature_flags/{name}", loggedIn, none, s.showFeatureFlag},
 
-		{"GET    /v3/service_credential_bindings", loggedIn, pages(byName, "guids", "names", "type", "service_instance_guids", "service_instance_names",
+		{"GET    /v3/service_credential_bindings", needs(market.SpaceReaders), pages(byName, "guids", "names", "type", "service_instance_guids", "service_instance_names",
 			"app_guids", "app_names").including("app", "service_instance"), s.listBindings},
-		{"POST   /v3/service_credential_bindings", loggedIn, none, s.createBinding},
-		{"GET    /v3/service_credential_bindings/{guid}", loggedIn, none, s.showBinding},
-		{"DELETE /v3/service_credential_bindings/{guid}", loggedIn, none, s.deleteBinding},
-		{"GET    /v3/service_credential_bindings/{guid}/details", loggedIn, none, s.showBindingDetails},
+		{"POST   /v3/service_credential_bindings", needs(market.SpaceDevelopers), none, s.createBinding},
+		{"GET    /v3/service_credential_bindings/{guid}", needs(market.SpaceReaders), none, s.showBinding},
+		{"DELETE /v3/service_credential_bindings/{guid}", needs(market.SpaceDevelopers), none, s.deleteBinding},
+		{"GET    /v3/service_credential_bindings/{guid}/details", needs(market.SecretReaders), none, s.showBindingDetails},
 	}
 }

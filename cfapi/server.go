@@ -94,9 +94,26 @@ func (s *Server) serve(rt route) http.Handler {
 			err = rt.handle(w, r)
 		}
 		if err != nil {
+			s.recordRefusal(r, err)
 			s.fail(w, hr, err)
 		}
 	})
+}
+
+// recordRefusal leaves a trace of a change that somebody who is known may not make, or not so. Where the
+// change would be recorded with it, a refusal has no transaction to belong to.
+func (s *Server) recordRefusal(r *request, err error) {
+	reason := translate(err)
+	if r.Method == http.MethodGet || r.by.UserID == "" || reason.status >= http.StatusInternalServerError {
+		return
+	}
+	about := backstay.Target{ID: r.PathValue("guid")}
+	if words := strings.Split(r.URL.Path, "/"); about.ID != "" && len(words) > 2 {
+		about.Type = strings.TrimSuffix(words[2], "s") // /v3/apps/…: an app
+	}
+	if err := s.Market.RecordRefusal(r.Context(), r.by, r.Method, r.URL.Path, about, reason.Detail); err != nil {
+		s.Log.Warn("a refusal was not recorded", "path", r.URL.Path, "error", err)
+	}
 }
 
 // admit establishes who is asking, and whether the route takes such a query.
@@ -108,7 +125,7 @@ func (s *Server) admit(r *request, rt route) (err error) {
 			return err
 		}
 		r.by.Address = sender.Address(r.Request)
-	case rt.access == loggedIn:
+	case !rt.access.anonymous:
 		return errNotAuthenticated
 	}
 	r.query, err = parseQuery(r.URL.RawQuery, rt.params)

@@ -11,9 +11,7 @@ import (
 
 // Apps lists the apps that by may see.
 func (m *Market) Apps(ctx context.Context, by backstay.Actor, f AppFilter) (List[backstay.App], error) {
-	if !mayList(by) {
-		return List[backstay.App]{}, nil
-	}
+	f.Viewer = viewer(by)
 	return m.Store.Apps(ctx, f)
 }
 
@@ -25,38 +23,52 @@ func (m *Market) App(ctx context.Context, by backstay.Actor, id backstay.AppID) 
 
 // CreateApp puts a name into a space that services can be bound to.
 func (m *Market) CreateApp(ctx context.Context, by backstay.Actor, space backstay.SpaceID, name string) (backstay.App, error) {
-	if err := authorize(by, "Space"); err != nil {
+	at, err := m.permitInSpace(ctx, by, space, SpaceDevelopers)
+	if err != nil {
 		return backstay.App{}, err
 	}
 	if err := checkName(name); err != nil {
 		return backstay.App{}, err
 	}
-	return m.Store.AddApp(ctx, backstay.App{ID: backstay.AppID(newID()), SpaceID: space, Name: name})
+	a := backstay.App{ID: backstay.AppID(newID()), SpaceID: space, Name: name}
+	return m.Store.AddApp(ctx, a, appEvent(by, "create", a, at, nil))
+}
+
+// appFor is an app that by sees and has one of the roles for, with its place.
+func (m *Market) appFor(ctx context.Context, by backstay.Actor, id backstay.AppID, may Roles) (backstay.App, place, error) {
+	a, err := m.App(ctx, by, id)
+	if err != nil {
+		return a, place{}, err
+	}
+	at, err := m.permitIn(ctx, by, a.SpaceID, may)
+	return a, at, err
 }
 
 // RenameApp gives an app another name.
 func (m *Market) RenameApp(ctx context.Context, by backstay.Actor, id backstay.AppID, name string) (backstay.App, error) {
-	if err := authorize(by, "App"); err != nil {
-		return backstay.App{}, err
+	a, at, err := m.appFor(ctx, by, id, SpaceDevelopers)
+	if err != nil {
+		return a, err
 	}
 	if err := checkName(name); err != nil {
-		return backstay.App{}, err
+		return a, err
 	}
-	return m.Store.RenameApp(ctx, id, name)
+	return m.Store.RenameApp(ctx, id, name, appEvent(by, "update", a, at, request(details{"name": name})))
 }
 
 // DeleteApp accepts the end of an app and of its bindings. The services that it was bound to persist.
 func (m *Market) DeleteApp(ctx context.Context, by backstay.Actor, id backstay.AppID) (backstay.Job, error) {
-	if _, err := m.App(ctx, by, id); err != nil {
+	a, at, err := m.appFor(ctx, by, id, SpaceDevelopers)
+	if err != nil {
 		return backstay.Job{}, err
 	}
-	j := newJob(deleteApp, string(id), backstay.JobProcessing)
-	return j, m.Store.AcceptJob(ctx, j)
+	j := newJob(by, deleteApp, string(id), backstay.JobProcessing)
+	return j, m.Store.AcceptJob(ctx, appEvent(by, "delete-request", a, at, nil), j)
 }
 
 // Environment returns the variables that a user has set for the app.
 func (m *Market) Environment(ctx context.Context, by backstay.Actor, id backstay.AppID) (map[string]string, error) {
-	if err := authorize(by, "App"); err != nil {
+	if _, _, err := m.appFor(ctx, by, id, VariableReaders); err != nil {
 		return nil, err
 	}
 	sealed, err := m.Store.SealedEnvironment(ctx, id)
@@ -68,14 +80,15 @@ func (m *Market) Environment(ctx context.Context, by backstay.Actor, id backstay
 
 // SetEnvironment sets the given variables, unsets those that are nil, and returns all.
 func (m *Market) SetEnvironment(ctx context.Context, by backstay.Actor, id backstay.AppID, changes map[string]*string) (map[string]string, error) {
-	if err := authorize(by, "App"); err != nil {
+	a, at, err := m.appFor(ctx, by, id, SpaceDevelopers)
+	if err != nil {
 		return nil, err
 	}
 	if err := checkVariables(changes); err != nil {
 		return nil, err
 	}
 	var all map[string]string
-	err := m.Store.UpdateEnvironment(ctx, id, func(sealed []byte) (_ []byte, err error) {
+	err = m.Store.UpdateEnvironment(ctx, id, func(sealed []byte) (_ []byte, err error) {
 		if all, err = m.openEnvironment(id, sealed); err != nil {
 			return nil, err
 		}
@@ -87,8 +100,20 @@ func (m *Market) SetEnvironment(ctx context.Context, by backstay.Actor, id backs
 			}
 		}
 		return m.sealJSON(environmentContext(id), all)
-	})
+	}, appEvent(by, "update", a, at, request(details{"environment_variables": shownVariables(changes)})))
 	return all, err
+}
+
+// shownVariables are changed variables as events may show them: by name, and whether they were unset.
+func shownVariables(changes map[string]*string) map[string]any {
+	shown := map[string]any{}
+	for name, value := range changes {
+		shown[name] = hidden
+		if value == nil {
+			shown[name] = nil
+		}
+	}
+	return shown
 }
 
 func checkVariables(changes map[string]*string) error {

@@ -9,9 +9,7 @@ import (
 
 // Bindings lists the service credential bindings that by may see, without their credentials.
 func (m *Market) Bindings(ctx context.Context, by backstay.Actor, f BindingFilter) (List[backstay.Binding], error) {
-	if !mayList(by) {
-		return List[backstay.Binding]{}, nil
-	}
+	f.Viewer = viewer(by)
 	return m.Store.Bindings(ctx, f)
 }
 
@@ -23,7 +21,8 @@ func (m *Market) Binding(ctx context.Context, by backstay.Actor, id backstay.Bin
 
 // CreateBinding accepts a binding of an instance to an app, or a service key.
 func (m *Market) CreateBinding(ctx context.Context, by backstay.Actor, n NewBinding) (backstay.Binding, backstay.Job, error) {
-	if err := m.checkNewBinding(ctx, by, n); err != nil {
+	at, err := m.checkNewBinding(ctx, by, n)
+	if err != nil {
 		return backstay.Binding{}, backstay.Job{}, err
 	}
 	b := backstay.Binding{
@@ -35,37 +34,40 @@ func (m *Market) CreateBinding(ctx context.Context, by backstay.Actor, n NewBind
 			return backstay.Binding{}, backstay.Job{}, err
 		}
 	}
-	j := newJob(createBinding, string(b.ID), backstay.JobPolling)
-	return b, j, m.Store.AcceptBinding(ctx, b, m.sealParameters(bindingParametersContext(b.ID), n.Parameters), j)
+	asked := request(details{"name": b.Name, "service_instance": b.InstanceID, "app": b.AppID, "parameters": shownParameters(n.Parameters)})
+	j := newJob(by, createBinding, string(b.ID), backstay.JobPolling)
+	j.Completed = bindingEvent(by, "create", b, at, asked)
+	return b, j, m.Store.AcceptBinding(ctx, b, m.sealParameters(bindingParametersContext(b.ID), n.Parameters), bindingEvent(by, "start_create", b, at, asked), j)
 }
 
-func (m *Market) checkNewBinding(ctx context.Context, by backstay.Actor, n NewBinding) error {
+// checkNewBinding returns the place of the binding: its instance's.
+func (m *Market) checkNewBinding(ctx context.Context, by backstay.Actor, n NewBinding) (at place, err error) {
 	if n.Type == backstay.KeyBinding || n.Name != "" {
 		if err := checkName(n.Name); err != nil {
-			return err
+			return at, err
 		}
 	}
 	if err := checkParameters(n.Parameters); err != nil {
-		return err
+		return at, err
 	}
-	in, err := m.Instance(ctx, by, n.InstanceID)
+	in, at, err := m.instanceFor(ctx, by, n.InstanceID, SpaceDevelopers)
 	if backstay.KindOf(err) == backstay.NotFound {
-		return backstay.Errorf(backstay.Invalid, "The service instance could not be found: '%s'", n.InstanceID)
+		return at, backstay.Errorf(backstay.Invalid, "The service instance could not be found: '%s'", n.InstanceID)
 	}
 	if err != nil {
-		return err
+		return at, err
 	}
 	if in.LastOperation.State == backstay.InProgress {
-		return backstay.Errorf(backstay.Busy, "An operation for service instance %s is in progress.", in.Name)
+		return at, backstay.Errorf(backstay.Busy, "An operation for service instance %s is in progress.", in.Name)
 	}
 	if n.Type == backstay.KeyBinding {
-		return nil
+		return at, nil
 	}
-	_, err = m.App(ctx, by, n.AppID)
+	_, _, err = m.appFor(ctx, by, n.AppID, SpaceDevelopers)
 	if backstay.KindOf(err) == backstay.NotFound {
-		return backstay.Errorf(backstay.Invalid, "The app could not be found: '%s'", n.AppID)
+		err = backstay.Errorf(backstay.Invalid, "The app could not be found: '%s'", n.AppID)
 	}
-	return err
+	return at, err
 }
 
 func bindRequest(b backstay.Binding, parameters []byte) backstay.BindRequest {
@@ -74,16 +76,28 @@ func bindRequest(b backstay.Binding, parameters []byte) backstay.BindRequest {
 
 // DeleteBinding accepts the end of a binding: its credentials stop working.
 func (m *Market) DeleteBinding(ctx context.Context, by backstay.Actor, id backstay.BindingID) (backstay.Job, error) {
-	if _, err := m.Binding(ctx, by, id); err != nil {
+	b, at, err := m.bindingFor(ctx, by, id, SpaceDevelopers)
+	if err != nil {
 		return backstay.Job{}, err
 	}
-	j := newJob(deleteBinding, string(id), backstay.JobPolling)
-	return j, m.Store.AcceptBindingDeletion(ctx, id, inProgress(backstay.Delete), j)
+	j := newJob(by, deleteBinding, string(id), backstay.JobPolling)
+	j.Completed = bindingEvent(by, "delete", b, at, nil)
+	return j, m.Store.AcceptBindingDeletion(ctx, id, inProgress(backstay.Delete), bindingEvent(by, "start_delete", b, at, nil), j)
+}
+
+// bindingFor is a binding that by sees and has one of the roles for, with its place.
+func (m *Market) bindingFor(ctx context.Context, by backstay.Actor, id backstay.BindingID, may Roles) (backstay.Binding, place, error) {
+	b, err := m.Binding(ctx, by, id)
+	if err != nil {
+		return b, place{}, err
+	}
+	_, at, err := m.instanceFor(ctx, by, b.InstanceID, may)
+	return b, at, err
 }
 
 // Credentials returns what a binding gives access with. Until it is made there is nothing to find.
 func (m *Market) Credentials(ctx context.Context, by backstay.Actor, id backstay.BindingID) (backstay.Credentials, error) {
-	if _, err := m.Binding(ctx, by, id); err != nil {
+	if _, _, err := m.bindingFor(ctx, by, id, SecretReaders); err != nil {
 		return nil, err
 	}
 	return m.credentials(ctx, id)
@@ -103,7 +117,7 @@ func (m *Market) credentials(ctx context.Context, id backstay.BindingID) (c back
 // BoundServices lists the usable bindings of an app, oldest first, with all that VCAP_SERVICES says
 // of them.
 func (m *Market) BoundServices(ctx context.Context, by backstay.Actor, app backstay.AppID) ([]BoundService, error) {
-	if _, err := m.App(ctx, by, app); err != nil {
+	if _, _, err := m.appFor(ctx, by, app, SecretReaders); err != nil {
 		return nil, err
 	}
 	l, err := m.Bindings(ctx, by, BindingFilter{AppIDs: []backstay.AppID{app}, Types: []backstay.BindingType{backstay.AppBinding}})
@@ -139,12 +153,13 @@ func (m *Market) boundService(ctx context.Context, by backstay.Actor, b backstay
 	return s, err
 }
 
-// Job returns a job that was accepted.
+// Job returns a job that was accepted from by, or from anyone for those who see everything.
 func (m *Market) Job(ctx context.Context, by backstay.Actor, id backstay.JobID) (backstay.Job, error) {
-	if err := authorize(by, "Job"); err != nil {
-		return backstay.Job{}, err
+	j, err := m.Store.Job(ctx, id)
+	if err == nil && viewer(by) != nil && j.UserID != by.UserID {
+		return backstay.Job{}, backstay.Errorf(backstay.NotFound, "Job not found")
 	}
-	return m.Store.Job(ctx, id)
+	return j, err
 }
 
 // AwaitJob returns the job as soon as it has ended, or as it is when limit has passed.

@@ -29,18 +29,21 @@ type List[T any] struct {
 	Total int
 }
 
-// Filters narrow a list. A nil slice does not narrow; an empty one matches nothing.
+// Filters narrow a list. A nil slice does not narrow; an empty one matches nothing. A Viewer narrows it to
+// what that user's roles show.
 type (
 	OrganizationFilter struct {
-		IDs   []backstay.OrganizationID
-		Names []string
-		Order Order
-		Page  Page
+		IDs    []backstay.OrganizationID
+		Names  []string
+		Viewer *backstay.UserID
+		Order  Order
+		Page   Page
 	}
 	SpaceFilter struct {
 		IDs             []backstay.SpaceID
 		Names           []string
 		OrganizationIDs []backstay.OrganizationID
+		Viewer          *backstay.UserID
 		Order           Order
 		Page            Page
 	}
@@ -48,6 +51,7 @@ type (
 		IDs       []backstay.UserID
 		Usernames []string
 		Origins   []string
+		Viewer    *backstay.UserID
 		Order     Order
 		Page      Page
 	}
@@ -57,6 +61,7 @@ type (
 		UserIDs         []backstay.UserID
 		OrganizationIDs []backstay.OrganizationID
 		SpaceIDs        []backstay.SpaceID
+		Viewer          *backstay.UserID
 		Order           Order
 		Page            Page
 	}
@@ -65,6 +70,7 @@ type (
 		Names           []string
 		SpaceIDs        []backstay.SpaceID
 		OrganizationIDs []backstay.OrganizationID
+		Viewer          *backstay.UserID
 		Order           Order
 		Page            Page
 	}
@@ -91,6 +97,7 @@ type (
 		OrganizationIDs []backstay.OrganizationID
 		PlanIDs         []backstay.PlanID
 		PlanNames       []string
+		Viewer          *backstay.UserID
 		Order           Order
 		Page            Page
 	}
@@ -102,6 +109,7 @@ type (
 		InstanceNames []string
 		AppIDs        []backstay.AppID
 		AppNames      []string
+		Viewer        *backstay.UserID
 		Order         Order
 		Page          Page
 	}

@@ -10,9 +10,7 @@ import (
 
 // Instances lists the service instances that by may see.
 func (m *Market) Instances(ctx context.Context, by backstay.Actor, f InstanceFilter) (List[backstay.Instance], error) {
-	if !mayList(by) {
-		return List[backstay.Instance]{}, nil
-	}
+	f.Viewer = viewer(by)
 	l, err := m.Store.Instances(ctx, f)
 	if err == nil {
 		m.tellHealth(ctx, l.Items)
@@ -53,10 +51,7 @@ func (m *Market) Instance(ctx context.Context, by backstay.Actor, id backstay.In
 // CreateInstance accepts a service instance. Whatever can be refused is refused before anything is
 // written; the job does the rest.
 func (m *Market) CreateInstance(ctx context.Context, by backstay.Actor, n NewInstance) (backstay.Job, error) {
-	space, err := m.Space(ctx, by, n.SpaceID)
-	if backstay.KindOf(err) == backstay.NotFound {
-		return backstay.Job{}, backstay.Errorf(backstay.Invalid, "Invalid space. Ensure that the space exists and you have access to it.")
-	}
+	at, err := m.permitInSpace(ctx, by, n.SpaceID, SpaceDevelopers)
 	if err != nil {
 		return backstay.Job{}, err
 	}
@@ -67,14 +62,16 @@ func (m *Market) CreateInstance(ctx context.Context, by backstay.Actor, n NewIns
 	if err := m.checkNewInstance(ctx, by, n); err != nil {
 		return backstay.Job{}, err
 	}
-	in := backstay.Instance{ID: backstay.InstanceID(newID()), SpaceID: space.ID, PlanID: plan.ID, Name: n.Name, Tags: n.Tags, LastOperation: inProgress(backstay.Create)}
+	in := backstay.Instance{ID: backstay.InstanceID(newID()), SpaceID: at.space, PlanID: plan.ID, Name: n.Name, Tags: n.Tags, LastOperation: inProgress(backstay.Create)}
 	if a, ok := m.Broker.(backstay.Admitter); ok {
-		if err := a.AdmitProvision(ctx, provisionRequest(in, space, plan, n.Parameters)); err != nil {
+		if err := a.AdmitProvision(ctx, provisionRequest(in, at, plan, n.Parameters)); err != nil {
 			return backstay.Job{}, err
 		}
 	}
-	j := newJob(createInstance, string(in.ID), backstay.JobPolling)
-	return j, m.Store.AcceptInstance(ctx, in, m.sealParameters(parametersContext(in.ID), n.Parameters), j)
+	asked := request(details{"name": in.Name, "service_plan": plan.ID, "tags": in.Tags, "parameters": shownParameters(n.Parameters)})
+	j := newJob(by, createInstance, string(in.ID), backstay.JobPolling)
+	j.Completed = instanceEvent(by, "create", in, at, asked)
+	return j, m.Store.AcceptInstance(ctx, in, m.sealParameters(parametersContext(in.ID), n.Parameters), instanceEvent(by, "start_create", in, at, asked), j)
 }
 
 // checkNewInstance refuses a bad name first: it is what the cf command wants to hear of when an
@@ -130,16 +127,16 @@ func (m *Market) openParameters(context string, sealed []byte) (json.RawMessage,
 	return m.Key.Open(sealed, context)
 }
 
-func provisionRequest(in backstay.Instance, s backstay.Space, p backstay.Plan, parameters []byte) backstay.ProvisionRequest {
+func provisionRequest(in backstay.Instance, at place, p backstay.Plan, parameters []byte) backstay.ProvisionRequest {
 	return backstay.ProvisionRequest{
 		InstanceID: in.ID, OfferingID: p.OfferingID, PlanID: p.ID,
-		OrganizationID: s.OrganizationID, SpaceID: s.ID, Name: in.Name, Parameters: parameters,
+		OrganizationID: at.organization, SpaceID: at.space, Name: in.Name, Parameters: parameters,
 	}
 }
 
 // UpdateInstance renames an instance or gives it other tags. Plans and parameters cannot change yet.
 func (m *Market) UpdateInstance(ctx context.Context, by backstay.Actor, id backstay.InstanceID, u InstanceUpdate) (backstay.Instance, error) {
-	in, err := m.Instance(ctx, by, id)
+	in, at, err := m.instanceFor(ctx, by, id, SpaceDevelopers)
 	if err != nil {
 		return in, err
 	}
@@ -157,16 +154,35 @@ func (m *Market) UpdateInstance(ctx context.Context, by backstay.Actor, id backs
 	if err := checkTags(u.Tags); err != nil {
 		return in, err
 	}
-	return m.Store.UpdateInstance(ctx, id, u.Name, u.Tags)
+	asked := details{}
+	if u.Name != nil {
+		asked["name"] = *u.Name
+	}
+	if u.Tags != nil {
+		asked["tags"] = u.Tags
+	}
+	return m.Store.UpdateInstance(ctx, id, u.Name, u.Tags, instanceEvent(by, "update", in, at, request(asked)))
+}
+
+// instanceFor is an instance that by sees and has one of the roles for, with its place.
+func (m *Market) instanceFor(ctx context.Context, by backstay.Actor, id backstay.InstanceID, may Roles) (backstay.Instance, place, error) {
+	in, err := m.Instance(ctx, by, id)
+	if err != nil {
+		return in, place{}, err
+	}
+	at, err := m.permitIn(ctx, by, in.SpaceID, may)
+	return in, at, err
 }
 
 // DeleteInstance accepts the end of an instance and of its data.
 func (m *Market) DeleteInstance(ctx context.Context, by backstay.Actor, id backstay.InstanceID) (backstay.Job, error) {
-	if _, err := m.Instance(ctx, by, id); err != nil {
+	in, at, err := m.instanceFor(ctx, by, id, SpaceDevelopers)
+	if err != nil {
 		return backstay.Job{}, err
 	}
-	j := newJob(deleteInstance, string(id), backstay.JobPolling)
-	return j, m.Store.AcceptInstanceDeletion(ctx, id, inProgress(backstay.Delete), j)
+	j := newJob(by, deleteInstance, string(id), backstay.JobPolling)
+	j.Completed = instanceEvent(by, "delete", in, at, nil)
+	return j, m.Store.AcceptInstanceDeletion(ctx, id, inProgress(backstay.Delete), instanceEvent(by, "start_delete", in, at, nil), j)
 }
 
 // InstanceParameters returns the parameters in force, as the broker tells them.

@@ -32,8 +32,7 @@ func (m *Market) provision(ctx context.Context, id backstay.InstanceID) error {
 	if err != nil {
 		return err
 	}
-	spaces, err := m.Store.Spaces(ctx, SpaceFilter{IDs: []backstay.SpaceID{in.SpaceID}})
-	space, err := only(spaces, err, "Space")
+	at, err := m.in(ctx, in.SpaceID)
 	if err != nil {
 		return err
 	}
@@ -50,7 +49,7 @@ func (m *Market) provision(ctx context.Context, id backstay.InstanceID) error {
 	if err != nil {
 		return err
 	}
-	return m.Broker.Provision(ctx, provisionRequest(in, space, plan, parameters))
+	return m.Broker.Provision(ctx, provisionRequest(in, at, plan, parameters))
 }
 
 // awaitOperation passes on what the broker says of its operation until it has ended.

@@ -74,7 +74,7 @@ func inProgress(t backstay.OperationType) backstay.Operation {
 
 // newJob is a job for an operation on a resource. Those that wait for a broker are born POLLING:
 // the cf command blocks on PROCESSING, even when it was not asked to wait.
-func newJob(operation, resource string, s backstay.JobState) backstay.Job {
+func newJob(by backstay.Actor, operation, resource string, s backstay.JobState) backstay.Job {
 	now := time.Now()
-	return backstay.Job{ID: backstay.JobID(newID()), Operation: operation, Resource: resource, State: s, CreatedAt: now, UpdatedAt: now}
+	return backstay.Job{ID: backstay.JobID(newID()), Operation: operation, Resource: resource, UserID: by.UserID, State: s, CreatedAt: now, UpdatedAt: now}
 }

@@ -8,9 +8,7 @@ import (
 
 // Organizations lists the organizations that by may see.
 func (m *Market) Organizations(ctx context.Context, by backstay.Actor, f OrganizationFilter) (List[backstay.Organization], error) {
-	if !mayList(by) {
-		return List[backstay.Organization]{}, nil
-	}
+	f.Viewer = viewer(by)
 	return m.Store.Organizations(ctx, f)
 }
 
@@ -22,40 +20,50 @@ func (m *Market) Organization(ctx context.Context, by backstay.Actor, id backsta
 
 // CreateOrganization founds an organization without members or spaces.
 func (m *Market) CreateOrganization(ctx context.Context, by backstay.Actor, name string) (backstay.Organization, error) {
-	if by.Role != backstay.Administrator {
-		return backstay.Organization{}, backstay.Errorf(backstay.Forbidden, "You are not authorized to perform the requested action")
+	if err := m.permit(ctx, by, place{}, Administrators); err != nil {
+		return backstay.Organization{}, err
 	}
 	if err := checkName(name); err != nil {
 		return backstay.Organization{}, err
 	}
-	return m.Store.AddOrganization(ctx, backstay.Organization{ID: backstay.OrganizationID(newID()), Name: name})
+	o := backstay.Organization{ID: backstay.OrganizationID(newID()), Name: name}
+	return m.Store.AddOrganization(ctx, o, organizationEvent(by, "create", o, nil))
 }
 
 // RenameOrganization gives an organization another name.
 func (m *Market) RenameOrganization(ctx context.Context, by backstay.Actor, id backstay.OrganizationID, name string) (backstay.Organization, error) {
-	if err := authorize(by, "Organization"); err != nil {
-		return backstay.Organization{}, err
+	o, err := m.organizationFor(ctx, by, id, OrganizationManagers)
+	if err != nil {
+		return o, err
 	}
 	if err := checkName(name); err != nil {
-		return backstay.Organization{}, err
+		return o, err
 	}
-	return m.Store.RenameOrganization(ctx, id, name)
+	return m.Store.RenameOrganization(ctx, id, name, organizationEvent(by, "update", o, request(details{"name": name})))
 }
 
 // DeleteOrganization accepts the end of an organization and of all that is in it.
 func (m *Market) DeleteOrganization(ctx context.Context, by backstay.Actor, id backstay.OrganizationID) (backstay.Job, error) {
-	if _, err := m.Organization(ctx, by, id); err != nil {
+	o, err := m.organizationFor(ctx, by, id, Administrators)
+	if err != nil {
 		return backstay.Job{}, err
 	}
-	j := newJob(deleteOrganization, string(id), backstay.JobProcessing)
-	return j, m.Store.AcceptJob(ctx, j)
+	j := newJob(by, deleteOrganization, string(id), backstay.JobProcessing)
+	return j, m.Store.AcceptJob(ctx, organizationEvent(by, "delete-request", o, nil), j)
+}
+
+// organizationFor is an organization that by sees and has one of the roles for.
+func (m *Market) organizationFor(ctx context.Context, by backstay.Actor, id backstay.OrganizationID, may Roles) (backstay.Organization, error) {
+	o, err := m.Organization(ctx, by, id)
+	if err != nil {
+		return o, err
+	}
+	return o, m.permit(ctx, by, place{organization: id}, may)
 }
 
 // Spaces lists the spaces that by may see.
 func (m *Market) Spaces(ctx context.Context, by backstay.Actor, f SpaceFilter) (List[backstay.Space], error) {
-	if !mayList(by) {
-		return List[backstay.Space]{}, nil
-	}
+	f.Viewer = viewer(by)
 	return m.Store.Spaces(ctx, f)
 }
 
@@ -67,31 +75,47 @@ func (m *Market) Space(ctx context.Context, by backstay.Actor, id backstay.Space
 
 // CreateSpace opens a space in an organization.
 func (m *Market) CreateSpace(ctx context.Context, by backstay.Actor, organization backstay.OrganizationID, name string) (backstay.Space, error) {
-	if err := authorize(by, "Organization"); err != nil {
+	_, err := m.organizationFor(ctx, by, organization, OrganizationManagers)
+	if backstay.KindOf(err) == backstay.NotFound {
+		err = backstay.Errorf(backstay.Invalid, "Invalid organization. Ensure the organization exists and you have access to it.")
+	}
+	if err != nil {
 		return backstay.Space{}, err
 	}
 	if err := checkName(name); err != nil {
 		return backstay.Space{}, err
 	}
-	return m.Store.AddSpace(ctx, backstay.Space{ID: backstay.SpaceID(newID()), OrganizationID: organization, Name: name})
+	s := backstay.Space{ID: backstay.SpaceID(newID()), OrganizationID: organization, Name: name}
+	return m.Store.AddSpace(ctx, s, spaceEvent(by, "create", s, nil))
 }
 
 // RenameSpace gives a space another name.
 func (m *Market) RenameSpace(ctx context.Context, by backstay.Actor, id backstay.SpaceID, name string) (backstay.Space, error) {
-	if err := authorize(by, "Space"); err != nil {
-		return backstay.Space{}, err
+	s, err := m.spaceFor(ctx, by, id, SpaceManagers)
+	if err != nil {
+		return s, err
 	}
 	if err := checkName(name); err != nil {
-		return backstay.Space{}, err
+		return s, err
 	}
-	return m.Store.RenameSpace(ctx, id, name)
+	return m.Store.RenameSpace(ctx, id, name, spaceEvent(by, "update", s, request(details{"name": name})))
 }
 
 // DeleteSpace accepts the end of a space with its apps, service instances and their data.
 func (m *Market) DeleteSpace(ctx context.Context, by backstay.Actor, id backstay.SpaceID) (backstay.Job, error) {
-	if _, err := m.Space(ctx, by, id); err != nil {
+	s, err := m.spaceFor(ctx, by, id, OrganizationManagers)
+	if err != nil {
 		return backstay.Job{}, err
 	}
-	j := newJob(deleteSpace, string(id), backstay.JobProcessing)
-	return j, m.Store.AcceptJob(ctx, j)
+	j := newJob(by, deleteSpace, string(id), backstay.JobProcessing)
+	return j, m.Store.AcceptJob(ctx, spaceEvent(by, "delete-request", s, nil), j)
+}
+
+// spaceFor is a space that by sees and has one of the roles for.
+func (m *Market) spaceFor(ctx context.Context, by backstay.Actor, id backstay.SpaceID, may Roles) (backstay.Space, error) {
+	s, err := m.Space(ctx, by, id)
+	if err != nil {
+		return s, err
+	}
+	return s, m.permit(ctx, by, place{s.OrganizationID, s.ID}, may)
 }

@@ -14,36 +14,32 @@ var (
 
 // Users lists those who may log in.
 func (m *Market) Users(ctx context.Context, by backstay.Actor, f UserFilter) (List[backstay.User], error) {
-	if !mayList(by) {
-		f.IDs = []backstay.UserID{by.UserID}
-	}
+	f.Viewer = viewer(by)
 	return m.Store.Users(ctx, f)
 }
 
 // Roles lists the roles that by may see.
 func (m *Market) Roles(ctx context.Context, by backstay.Actor, f RoleFilter) (List[backstay.Role], error) {
-	if !mayList(by) {
-		return List[backstay.Role]{}, nil
-	}
+	f.Viewer = viewer(by)
 	return m.Store.Roles(ctx, f)
 }
 
 // CreateRole gives a user, named by id or username, a role in an organization or a space.
 func (m *Market) CreateRole(ctx context.Context, by backstay.Actor, n NewRole) (backstay.Role, error) {
+	at, err := m.checkRolePlace(ctx, by, n)
+	if err != nil {
+		return backstay.Role{}, err
+	}
 	user, err := m.findUser(ctx, n)
 	if err != nil {
 		return backstay.Role{}, err
 	}
-	if err := m.checkRolePlace(ctx, by, n); err != nil {
-		return backstay.Role{}, err
-	}
-	r, err := m.Store.AddRole(ctx, backstay.Role{
-		ID: backstay.RoleID(newID()), Type: n.Type, UserID: user.ID, OrganizationID: n.OrganizationID, SpaceID: n.SpaceID,
-	})
+	r := backstay.Role{ID: backstay.RoleID(newID()), Type: n.Type, UserID: user.ID, OrganizationID: n.OrganizationID, SpaceID: n.SpaceID}
+	added, err := m.Store.AddRole(ctx, r, roleEvent(by, "add", r, user, at))
 	if backstay.KindOf(err) == backstay.Taken {
-		return r, m.roleTaken(ctx, by, n, user)
+		return added, m.roleTaken(ctx, by, n, user)
 	}
-	return r, err
+	return added, err
 }
 
 func (m *Market) findUser(ctx context.Context, n NewRole) (backstay.User, error) {
@@ -61,20 +57,19 @@ func (m *Market) findUser(ctx context.Context, n NewRole) (backstay.User, error)
 	return l.Items[0], nil
 }
 
-func (m *Market) checkRolePlace(ctx context.Context, by backstay.Actor, n NewRole) error {
+// checkRolePlace returns where the role is to be, if by may give roles there.
+func (m *Market) checkRolePlace(ctx context.Context, by backstay.Actor, n NewRole) (at place, err error) {
 	switch {
 	case slices.Contains(organizationRoles, n.Type) && n.OrganizationID != "" && n.SpaceID == "":
-		if _, err := m.Organization(ctx, by, n.OrganizationID); err != nil {
-			return backstay.Errorf(backstay.Invalid, "Invalid organization. Ensure that the organization exists and you have access to it.")
+		_, err = m.organizationFor(ctx, by, n.OrganizationID, OrganizationManagers)
+		if backstay.KindOf(err) == backstay.NotFound {
+			err = backstay.Errorf(backstay.Invalid, "Invalid organization. Ensure that the organization exists and you have access to it.")
 		}
+		return place{organization: n.OrganizationID}, err
 	case slices.Contains(spaceRoles, n.Type) && n.SpaceID != "" && n.OrganizationID == "":
-		if _, err := m.Space(ctx, by, n.SpaceID); err != nil {
-			return backstay.Errorf(backstay.Invalid, "Invalid space. Ensure that the space exists and you have access to it.")
-		}
-	default:
-		return backstay.Errorf(backstay.Invalid, "Role type '%s' must be one of %v with an organization, or one of %v with a space", n.Type, organizationRoles, spaceRoles)
+		return m.permitInSpace(ctx, by, n.SpaceID, SpaceManagers)
 	}
-	return nil
+	return at, backstay.Errorf(backstay.Invalid, "Role type '%s' must be one of %v with an organization, or one of %v with a space", n.Type, organizationRoles, spaceRoles)
 }
 
 // roleTaken is Cloud Foundry's sentence, which the cf command takes for success.
@@ -96,9 +91,31 @@ func (m *Market) roleTaken(ctx context.Context, by backstay.Actor, n NewRole, u 
 // DeleteRole takes a role away.
 func (m *Market) DeleteRole(ctx context.Context, by backstay.Actor, id backstay.RoleID) (backstay.Job, error) {
 	l, err := m.Roles(ctx, by, RoleFilter{IDs: []backstay.RoleID{id}})
-	if _, err := only(l, err, "Role"); err != nil {
+	r, err := only(l, err, "Role")
+	if err != nil {
 		return backstay.Job{}, err
 	}
-	j := newJob(deleteRole, string(id), backstay.JobProcessing)
-	return j, m.Store.AcceptJob(ctx, j)
+	at, err := m.permitRole(ctx, by, r)
+	if err != nil {
+		return backstay.Job{}, err
+	}
+	users, err := m.Store.Users(ctx, UserFilter{IDs: []backstay.UserID{r.UserID}})
+	if err != nil {
+		return backstay.Job{}, err
+	}
+	user := backstay.User{ID: r.UserID}
+	if len(users.Items) > 0 {
+		user = users.Items[0]
+	}
+	j := newJob(by, deleteRole, string(id), backstay.JobProcessing)
+	j.Completed = roleEvent(by, "remove", r, user, at)
+	return j, m.Store.AcceptJob(ctx, backstay.Event{}, j)
+}
+
+func (m *Market) permitRole(ctx context.Context, by backstay.Actor, r backstay.Role) (place, error) {
+	if r.SpaceID != "" {
+		return m.permitIn(ctx, by, r.SpaceID, SpaceManagers)
+	}
+	at := place{organization: r.OrganizationID}
+	return at, m.permit(ctx, by, at, OrganizationManagers)
 }

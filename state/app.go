@@ -22,19 +22,24 @@ func (s *Store) Apps(ctx context.Context, f market.AppFilter) (market.List[backs
 	in(&q, "a.name", f.Names)
 	in(&q, "a.space_id", f.SpaceIDs)
 	in(&q, "s.organization_id", f.OrganizationIDs)
+	seenIn(&q, "a.space_id", f.Viewer)
 	return list(ctx, s, q, f.Order, f.Page, scanApp)
 }
 
-func (s *Store) AddApp(ctx context.Context, a backstay.App) (backstay.App, error) {
-	added, err := one(ctx, s.pool, scanApp, `INSERT INTO market.apps AS a (id, space_id, name) VALUES ($1, $2, $3) RETURNING `+appColumns, a.ID, a.SpaceID, a.Name)
+func (s *Store) AddApp(ctx context.Context, a backstay.App, e backstay.Event) (backstay.App, error) {
+	added, err := recorded(ctx, s, e, func(tx pgx.Tx) (backstay.App, error) {
+		return one(ctx, tx, scanApp, `INSERT INTO market.apps AS a (id, space_id, name) VALUES ($1, $2, $3) RETURNING `+appColumns, a.ID, a.SpaceID, a.Name)
+	})
 	if violates(err, "app_space") {
 		return added, backstay.Errorf(backstay.Invalid, "Invalid space. Ensure that the space exists and you have access to it.")
 	}
 	return added, appTaken(err, a.Name)
 }
 
-func (s *Store) RenameApp(ctx context.Context, id backstay.AppID, name string) (backstay.App, error) {
-	a, err := one(ctx, s.pool, scanApp, `UPDATE market.apps a SET name = $2, updated_at = now() WHERE id = $1 RETURNING `+appColumns, id, name)
+func (s *Store) RenameApp(ctx context.Context, id backstay.AppID, name string, e backstay.Event) (backstay.App, error) {
+	a, err := recorded(ctx, s, e, func(tx pgx.Tx) (backstay.App, error) {
+		return one(ctx, tx, scanApp, `UPDATE market.apps a SET name = $2, updated_at = now() WHERE id = $1 RETURNING `+appColumns, id, name)
+	})
 	return a, appTaken(orNotFound(err, "App"), name)
 }
 
@@ -51,7 +56,7 @@ func (s *Store) SealedEnvironment(ctx context.Context, id backstay.AppID) ([]byt
 	return sealed, orNotFound(err, "App")
 }
 
-func (s *Store) UpdateEnvironment(ctx context.Context, id backstay.AppID, change func(sealed []byte) ([]byte, error)) error {
+func (s *Store) UpdateEnvironment(ctx context.Context, id backstay.AppID, change func(sealed []byte) ([]byte, error), e backstay.Event) error {
 	return s.tx(ctx, func(tx pgx.Tx) error {
 		var sealed []byte
 		err := tx.QueryRow(ctx, `SELECT environment FROM market.apps WHERE id = $1 FOR UPDATE`, id).Scan(&sealed)
@@ -62,8 +67,10 @@ func (s *Store) UpdateEnvironment(ctx context.Context, id backstay.AppID, change
 		if err != nil {
 			return err
 		}
-		_, err = tx.Exec(ctx, `UPDATE market.apps SET environment = $2, updated_at = now() WHERE id = $1`, id, changed)
-		return err
+		if _, err := tx.Exec(ctx, `UPDATE market.apps SET environment = $2, updated_at = now() WHERE id = $1`, id, changed); err != nil {
+			return err
+		}
+		return recordEvent(ctx, tx, e)
 	})
 }
 

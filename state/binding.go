@@ -19,7 +19,7 @@ func scanBinding(r pgx.CollectableRow) (b backstay.Binding, err error) {
 
 func (s *Store) Bindings(ctx context.Context, f market.BindingFilter) (market.List[backstay.Binding], error) {
 	q := query{columns: bindingColumns, from: "market.bindings b", alias: "b"}
-	if f.InstanceNames != nil {
+	if f.InstanceNames != nil || f.Viewer != nil {
 		q.from += " JOIN market.instances i ON i.id = b.instance_id"
 	}
 	if f.AppNames != nil {
@@ -32,6 +32,7 @@ func (s *Store) Bindings(ctx context.Context, f market.BindingFilter) (market.Li
 	in(&q, "b.app_id", f.AppIDs)
 	in(&q, "i.name", f.InstanceNames)
 	in(&q, "a.name", f.AppNames)
+	seenIn(&q, "i.space_id", f.Viewer)
 	return list(ctx, s, q, f.Order, f.Page, scanBinding)
 }
 
@@ -40,7 +41,7 @@ func (s *Store) BindingSecrets(ctx context.Context, id backstay.BindingID) (para
 	return parameters, credentials, orNotFound(err, "Service credential binding")
 }
 
-func (s *Store) AcceptBinding(ctx context.Context, b backstay.Binding, parameters []byte, j backstay.Job) error {
+func (s *Store) AcceptBinding(ctx context.Context, b backstay.Binding, parameters []byte, e backstay.Event, j backstay.Job) error {
 	err := s.tx(ctx, func(tx pgx.Tx) error {
 		if err := lockBindable(ctx, tx, b); err != nil {
 			return err
@@ -54,7 +55,7 @@ func (s *Store) AcceptBinding(ctx context.Context, b backstay.Binding, parameter
 			b.ID, b.Type, b.Name, b.InstanceID, b.AppID, parameters, op.Type, op.State, op.Description); err != nil {
 			return err
 		}
-		return s.acceptJob(ctx, tx, j)
+		return s.acceptJob(ctx, tx, e, j)
 	})
 	switch {
 	case violates(err, "binding_app_once"):
@@ -97,7 +98,7 @@ func replaceFailed(ctx context.Context, tx pgx.Tx, b backstay.Binding) error {
 	return err
 }
 
-func (s *Store) AcceptBindingDeletion(ctx context.Context, id backstay.BindingID, op backstay.Operation, j backstay.Job) error {
+func (s *Store) AcceptBindingDeletion(ctx context.Context, id backstay.BindingID, op backstay.Operation, e backstay.Event, j backstay.Job) error {
 	return s.tx(ctx, func(tx pgx.Tx) error {
 		var instance backstay.InstanceID
 		err := tx.QueryRow(ctx, `SELECT instance_id FROM market.bindings WHERE id = $1`, id).Scan(&instance)
@@ -116,7 +117,7 @@ func (s *Store) AcceptBindingDeletion(ctx context.Context, id backstay.BindingID
 		if tag.RowsAffected() == 0 {
 			return backstay.Errorf(backstay.Busy, "An operation for a service binding of service instance %s is in progress.", i.Name)
 		}
-		return s.acceptJob(ctx, tx, j)
+		return s.acceptJob(ctx, tx, e, j)
 	})
 }
 

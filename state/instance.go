@@ -31,10 +31,11 @@ func (s *Store) Instances(ctx context.Context, f market.InstanceFilter) (market.
 	in(&q, "i.plan_id", f.PlanIDs)
 	in(&q, "s.organization_id", f.OrganizationIDs)
 	in(&q, "p.name", f.PlanNames)
+	seenIn(&q, "i.space_id", f.Viewer)
 	return list(ctx, s, q, f.Order, f.Page, scanInstance)
 }
 
-func (s *Store) AcceptInstance(ctx context.Context, i backstay.Instance, parameters []byte, j backstay.Job) error {
+func (s *Store) AcceptInstance(ctx context.Context, i backstay.Instance, parameters []byte, e backstay.Event, j backstay.Job) error {
 	err := s.tx(ctx, func(tx pgx.Tx) error {
 		op := i.LastOperation
 		_, err := tx.Exec(ctx, `INSERT INTO market.instances (id, space_id, plan_id, name, tags, parameters, op_type, op_state, op_description)
@@ -43,7 +44,7 @@ func (s *Store) AcceptInstance(ctx context.Context, i backstay.Instance, paramet
 		if err != nil {
 			return err
 		}
-		return s.acceptJob(ctx, tx, j)
+		return s.acceptJob(ctx, tx, e, j)
 	})
 	if violates(err, "instance_space") {
 		return backstay.Errorf(backstay.Invalid, "Invalid space. Ensure that the space exists and you have access to it.")
@@ -83,7 +84,7 @@ func busy(instance string) error {
 	return backstay.Errorf(backstay.Busy, "An operation for service instance %s is in progress.", instance)
 }
 
-func (s *Store) AcceptInstanceDeletion(ctx context.Context, id backstay.InstanceID, op backstay.Operation, j backstay.Job) error {
+func (s *Store) AcceptInstanceDeletion(ctx context.Context, id backstay.InstanceID, op backstay.Operation, e backstay.Event, j backstay.Job) error {
 	return s.tx(ctx, func(tx pgx.Tx) error {
 		if _, err := lockIdleInstance(ctx, tx, id); err != nil {
 			return err
@@ -99,11 +100,11 @@ func (s *Store) AcceptInstanceDeletion(ctx context.Context, id backstay.Instance
 			id, op.Type, op.State, op.Description); err != nil {
 			return err
 		}
-		return s.acceptJob(ctx, tx, j)
+		return s.acceptJob(ctx, tx, e, j)
 	})
 }
 
-func (s *Store) UpdateInstance(ctx context.Context, id backstay.InstanceID, name *string, tags []string) (i backstay.Instance, err error) {
+func (s *Store) UpdateInstance(ctx context.Context, id backstay.InstanceID, name *string, tags []string, e backstay.Event) (i backstay.Instance, err error) {
 	err = s.tx(ctx, func(tx pgx.Tx) error {
 		if _, err := lockIdleInstance(ctx, tx, id); err != nil {
 			return err
@@ -111,7 +112,10 @@ func (s *Store) UpdateInstance(ctx context.Context, id backstay.InstanceID, name
 		i, err = one(ctx, tx, scanInstance, `UPDATE market.instances i SET name = coalesce($2, name), tags = coalesce($3, tags), updated_at = now(),
 			op_type = 'update', op_state = 'succeeded', op_description = 'update succeeded', op_created_at = now(), op_updated_at = now()
 			WHERE id = $1 RETURNING `+instanceColumns, id, name, tags)
-		return err
+		if err != nil {
+			return err
+		}
+		return recordEvent(ctx, tx, e)
 	})
 	if name != nil {
 		err = instanceTaken(err, *name)

@@ -54,6 +54,27 @@ func is(q *query, column string, value *bool) {
 	q.where = append(q.where, fmt.Sprintf("%s = $%d", column, len(q.args)))
 }
 
+// seenIn narrows the list to what lies in spaces that the viewer sees: by a role in the space, or as a
+// manager of its organization. Nil does not narrow.
+func seenIn(q *query, column string, viewer *backstay.UserID) {
+	if viewer == nil {
+		return
+	}
+	q.args = append(q.args, *viewer)
+	q.where = append(q.where, fmt.Sprintf(`%s IN (SELECT v.space_id FROM market.roles v WHERE v.user_id = $%[2]d AND v.space_id IS NOT NULL
+		UNION ALL SELECT vs.id FROM market.roles v JOIN market.spaces vs ON vs.organization_id = v.organization_id
+		WHERE v.user_id = $%[2]d AND v.type = 'organization_manager')`, column, len(q.args)))
+}
+
+// seenBy narrows the list by a condition on the viewer, whose id it names as %[1]s. Nil does not narrow.
+func seenBy(q *query, condition string, viewer *backstay.UserID) {
+	if viewer == nil {
+		return
+	}
+	q.args = append(q.args, *viewer)
+	q.where = append(q.where, fmt.Sprintf(condition, fmt.Sprintf("$%d", len(q.args))))
+}
+
 func (q *query) condition() string {
 	if len(q.where) == 0 {
 		return ""

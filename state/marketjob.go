@@ -9,11 +9,11 @@ import (
 	"github.com/backstay/backstay"
 )
 
-const jobColumns = `j.id, j.operation, j.resource, j.state, j.kind, j.sentence, j.created_at, j.updated_at`
+const jobColumns = `j.id, j.operation, j.resource, j.user_id, j.state, j.kind, j.sentence, j.created_at, j.updated_at`
 
 func scanJob(r pgx.CollectableRow) (j backstay.Job, err error) {
 	var kind string
-	err = r.Scan(&j.ID, &j.Operation, &j.Resource, &j.State, &kind, &j.Sentence, &j.CreatedAt, &j.UpdatedAt)
+	err = r.Scan(&j.ID, &j.Operation, &j.Resource, &j.UserID, &j.State, &kind, &j.Sentence, &j.CreatedAt, &j.UpdatedAt)
 	j.Kind = backstay.KindFromString(kind)
 	return j, err
 }
@@ -23,11 +23,15 @@ func (s *Store) Job(ctx context.Context, id backstay.JobID) (backstay.Job, error
 	return j, orNotFound(err, "Job")
 }
 
-func (s *Store) AcceptJob(ctx context.Context, j backstay.Job) error {
-	return s.tx(ctx, func(tx pgx.Tx) error { return s.acceptJob(ctx, tx, j) })
+func (s *Store) AcceptJob(ctx context.Context, e backstay.Event, j backstay.Job) error {
+	return s.tx(ctx, func(tx pgx.Tx) error { return s.acceptJob(ctx, tx, e, j) })
 }
 
-func (s *Store) acceptJob(ctx context.Context, tx pgx.Tx, j backstay.Job) error {
+// acceptJob records a job, and the event that it was asked for.
+func (s *Store) acceptJob(ctx context.Context, tx pgx.Tx, e backstay.Event, j backstay.Job) error {
+	if err := recordEvent(ctx, tx, e); err != nil {
+		return err
+	}
 	if err := insertJob(ctx, tx, j); err != nil {
 		return err
 	}
@@ -35,7 +39,8 @@ func (s *Store) acceptJob(ctx context.Context, tx pgx.Tx, j backstay.Job) error 
 }
 
 func insertJob(ctx context.Context, tx pgx.Tx, j backstay.Job) error {
-	_, err := tx.Exec(ctx, `INSERT INTO market.jobs (id, operation, resource, state) VALUES ($1, $2, $3, $4)`, j.ID, j.Operation, j.Resource, j.State)
+	_, err := tx.Exec(ctx, `INSERT INTO market.jobs (id, operation, resource, user_id, state, completed) VALUES ($1, $2, $3, $4, $5, $6)`,
+		j.ID, j.Operation, j.Resource, j.UserID, j.State, j.Completed)
 	return err
 }
 
@@ -48,8 +53,19 @@ func finishJob(ctx context.Context, tx pgx.Tx, j backstay.Job) error {
 	if j.State == backstay.JobFailed {
 		kind = j.Kind.String()
 	}
-	if _, err := tx.Exec(ctx, `UPDATE market.jobs SET state = $2, kind = $3, sentence = $4, updated_at = now() WHERE id = $1`, j.ID, j.State, kind, j.Sentence); err != nil {
+	var completed *backstay.Event
+	err := tx.QueryRow(ctx, `UPDATE market.jobs SET state = $2, kind = $3, sentence = $4, updated_at = now() WHERE id = $1 RETURNING completed`,
+		j.ID, j.State, kind, j.Sentence).Scan(&completed)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return nil // nobody waits for a job that is gone
+	}
+	if err != nil {
 		return err
+	}
+	if completed != nil && j.State == backstay.JobComplete {
+		if err := recordEvent(ctx, tx, *completed); err != nil {
+			return err
+		}
 	}
 	return announce(ctx, tx, jobTopic(j.ID))
 }

@@ -20,16 +20,21 @@ func (s *Store) Organizations(ctx context.Context, f market.OrganizationFilter) 
 	q := query{columns: organizationColumns, from: "market.organizations o", alias: "o"}
 	in(&q, "o.id", f.IDs)
 	in(&q, "o.name", f.Names)
+	seenBy(&q, `EXISTS (SELECT FROM market.roles v WHERE v.user_id = %[1]s AND v.organization_id = o.id)`, f.Viewer)
 	return list(ctx, s, q, f.Order, f.Page, scanOrganization)
 }
 
-func (s *Store) AddOrganization(ctx context.Context, o backstay.Organization) (backstay.Organization, error) {
-	added, err := one(ctx, s.pool, scanOrganization, `INSERT INTO market.organizations AS o (id, name) VALUES ($1, $2) RETURNING `+organizationColumns, o.ID, o.Name)
+func (s *Store) AddOrganization(ctx context.Context, o backstay.Organization, e backstay.Event) (backstay.Organization, error) {
+	added, err := recorded(ctx, s, e, func(tx pgx.Tx) (backstay.Organization, error) {
+		return one(ctx, tx, scanOrganization, `INSERT INTO market.organizations AS o (id, name) VALUES ($1, $2) RETURNING `+organizationColumns, o.ID, o.Name)
+	})
 	return added, organizationTaken(err, o.Name)
 }
 
-func (s *Store) RenameOrganization(ctx context.Context, id backstay.OrganizationID, name string) (backstay.Organization, error) {
-	o, err := one(ctx, s.pool, scanOrganization, `UPDATE market.organizations o SET name = $2, updated_at = now() WHERE id = $1 RETURNING `+organizationColumns, id, name)
+func (s *Store) RenameOrganization(ctx context.Context, id backstay.OrganizationID, name string, e backstay.Event) (backstay.Organization, error) {
+	o, err := recorded(ctx, s, e, func(tx pgx.Tx) (backstay.Organization, error) {
+		return one(ctx, tx, scanOrganization, `UPDATE market.organizations o SET name = $2, updated_at = now() WHERE id = $1 RETURNING `+organizationColumns, id, name)
+	})
 	return o, organizationTaken(orNotFound(err, "Organization"), name)
 }
 
@@ -65,19 +70,24 @@ func (s *Store) Spaces(ctx context.Context, f market.SpaceFilter) (market.List[b
 	in(&q, "s.id", f.IDs)
 	in(&q, "s.name", f.Names)
 	in(&q, "s.organization_id", f.OrganizationIDs)
+	seenIn(&q, "s.id", f.Viewer)
 	return list(ctx, s, q, f.Order, f.Page, scanSpace)
 }
 
-func (s *Store) AddSpace(ctx context.Context, sp backstay.Space) (backstay.Space, error) {
-	added, err := one(ctx, s.pool, scanSpace, `INSERT INTO market.spaces AS s (id, organization_id, name) VALUES ($1, $2, $3) RETURNING `+spaceColumns, sp.ID, sp.OrganizationID, sp.Name)
+func (s *Store) AddSpace(ctx context.Context, sp backstay.Space, e backstay.Event) (backstay.Space, error) {
+	added, err := recorded(ctx, s, e, func(tx pgx.Tx) (backstay.Space, error) {
+		return one(ctx, tx, scanSpace, `INSERT INTO market.spaces AS s (id, organization_id, name) VALUES ($1, $2, $3) RETURNING `+spaceColumns, sp.ID, sp.OrganizationID, sp.Name)
+	})
 	if violates(err, "space_organization") {
 		return added, backstay.Errorf(backstay.Invalid, "Invalid organization. Ensure the organization exists and you have access to it.")
 	}
 	return added, spaceTaken(err)
 }
 
-func (s *Store) RenameSpace(ctx context.Context, id backstay.SpaceID, name string) (backstay.Space, error) {
-	sp, err := one(ctx, s.pool, scanSpace, `UPDATE market.spaces s SET name = $2, updated_at = now() WHERE id = $1 RETURNING `+spaceColumns, id, name)
+func (s *Store) RenameSpace(ctx context.Context, id backstay.SpaceID, name string, e backstay.Event) (backstay.Space, error) {
+	sp, err := recorded(ctx, s, e, func(tx pgx.Tx) (backstay.Space, error) {
+		return one(ctx, tx, scanSpace, `UPDATE market.spaces s SET name = $2, updated_at = now() WHERE id = $1 RETURNING `+spaceColumns, id, name)
+	})
 	return sp, spaceTaken(orNotFound(err, "Space"))
 }
 

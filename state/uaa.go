@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/uaa"
@@ -23,13 +24,15 @@ func scanUser(r pgx.CollectableRow) (u uaa.User, err error) {
 	return u, err
 }
 
-func (s *Store) AddUser(ctx context.Context, u uaa.User) error {
+func (s *Store) AddUser(ctx context.Context, u uaa.User, e backstay.Event) error {
 	var username, origin *string
 	if !u.Client {
 		username, origin = &u.Username, new("uaa")
 	}
-	_, err := s.pool.Exec(ctx, `INSERT INTO uaa.users (id, username, origin, global_role, password_hash, password_version) VALUES ($1, $2, $3, $4, $5, $6)`,
-		u.ID, username, origin, u.Role, u.PasswordHash, u.PasswordVersion)
+	_, err := recorded(ctx, s, e, func(tx pgx.Tx) (pgconn.CommandTag, error) {
+		return tx.Exec(ctx, `INSERT INTO uaa.users (id, username, origin, global_role, password_hash, password_version) VALUES ($1, $2, $3, $4, $5, $6)`,
+			u.ID, username, origin, u.Role, u.PasswordHash, u.PasswordVersion)
+	})
 	if violates(err, "user_name") {
 		return backstay.Errorf(backstay.Taken, "Username already in use: %s", u.Username)
 	}
@@ -57,46 +60,48 @@ func (s *Store) UserNamed(ctx context.Context, username string) (uaa.User, error
 	return u, orNotFound(err, "User")
 }
 
-func (s *Store) SetPassword(ctx context.Context, id backstay.UserID, hash string) error {
+// changeUser runs one statement about the user whose id is its first argument, and records e with it;
+// NotFound if there is no such user.
+func changeUser(ctx context.Context, tx pgx.Tx, e backstay.Event, sql string, args ...any) error {
+	tag, err := tx.Exec(ctx, sql, args...)
+	if err != nil {
+		return err
+	}
+	if tag.RowsAffected() == 0 {
+		return orNotFound(pgx.ErrNoRows, "User")
+	}
+	return recordEvent(ctx, tx, e)
+}
+
+func (s *Store) SetPassword(ctx context.Context, id backstay.UserID, hash string, e backstay.Event) error {
 	return s.tx(ctx, func(tx pgx.Tx) error {
-		tag, err := tx.Exec(ctx, `UPDATE uaa.users SET password_hash = $2, password_version = password_version + 1, updated_at = now() WHERE id = $1`, id, hash)
+		err := changeUser(ctx, tx, e, `UPDATE uaa.users SET password_hash = $2, password_version = password_version + 1, updated_at = now() WHERE id = $1`, id, hash)
 		if err != nil {
 			return err
-		}
-		if tag.RowsAffected() == 0 {
-			return orNotFound(pgx.ErrNoRows, "User")
 		}
 		_, err = tx.Exec(ctx, `DELETE FROM uaa.refresh_tokens WHERE user_id = $1`, id)
 		return err
 	})
 }
 
-func (s *Store) SetGlobalRole(ctx context.Context, id backstay.UserID, role backstay.GlobalRole) error {
+func (s *Store) SetGlobalRole(ctx context.Context, id backstay.UserID, role backstay.GlobalRole, e backstay.Event) error {
 	return s.tx(ctx, func(tx pgx.Tx) error {
 		if role != backstay.Administrator {
 			if err := keepAdministrator(ctx, tx, id); err != nil {
 				return err
 			}
 		}
-		tag, err := tx.Exec(ctx, `UPDATE uaa.users SET global_role = $2, updated_at = now() WHERE id = $1`, id, role)
-		if err == nil && tag.RowsAffected() == 0 {
-			return orNotFound(pgx.ErrNoRows, "User")
-		}
-		return err
+		return changeUser(ctx, tx, e, `UPDATE uaa.users SET global_role = $2, updated_at = now() WHERE id = $1`, id, role)
 	})
 }
 
 // RemoveUser leaves it to foreign keys to remove all that is the user's, roles too.
-func (s *Store) RemoveUser(ctx context.Context, id backstay.UserID) error {
+func (s *Store) RemoveUser(ctx context.Context, id backstay.UserID, e backstay.Event) error {
 	return s.tx(ctx, func(tx pgx.Tx) error {
 		if err := keepAdministrator(ctx, tx, id); err != nil {
 			return err
 		}
-		tag, err := tx.Exec(ctx, `DELETE FROM uaa.users WHERE id = $1`, id)
-		if err == nil && tag.RowsAffected() == 0 {
-			return orNotFound(pgx.ErrNoRows, "User")
-		}
-		return err
+		return changeUser(ctx, tx, e, `DELETE FROM uaa.users WHERE id = $1`, id)
 	})
 }
 
@@ -182,9 +187,11 @@ func (s *Store) Failures(ctx context.Context, keys []string) ([]uaa.Failures, er
 }
 
 // AddFailure takes the keys in their order, so that two at once cannot wait for each other.
-func (s *Store) AddFailure(ctx context.Context, keys []string, at, forgotten time.Time) error {
-	_, err := s.pool.Exec(ctx, `INSERT INTO uaa.failures AS f (key, count, last_at) SELECT k, 1, $2 FROM unnest($1::text[]) k ORDER BY k
-		ON CONFLICT (key) DO UPDATE SET last_at = $2, count = CASE WHEN f.last_at < $3 THEN 1 ELSE f.count + 1 END`, keys, at, forgotten)
+func (s *Store) AddFailure(ctx context.Context, keys []string, at, forgotten time.Time, e backstay.Event) error {
+	_, err := recorded(ctx, s, e, func(tx pgx.Tx) (pgconn.CommandTag, error) {
+		return tx.Exec(ctx, `INSERT INTO uaa.failures AS f (key, count, last_at) SELECT k, 1, $2 FROM unnest($1::text[]) k ORDER BY k
+			ON CONFLICT (key) DO UPDATE SET last_at = $2, count = CASE WHEN f.last_at < $3 THEN 1 ELSE f.count + 1 END`, keys, at, forgotten)
+	})
 	return err
 }
 

@@ -26,7 +26,8 @@ func (s *Server) EnsureAdmin(ctx context.Context) (password string, created bool
 	if err != nil {
 		return "", false, err
 	}
-	err = s.Store.AddUser(ctx, User{ID: backstay.UserID(uuid.NewString()), Username: adminName, Role: backstay.Administrator, PasswordHash: hash, PasswordVersion: 1})
+	admin := User{ID: backstay.UserID(uuid.NewString()), Username: adminName, Role: backstay.Administrator, PasswordHash: hash, PasswordVersion: 1}
+	err = s.Store.AddUser(ctx, admin, newEvent(ourselves, admin, "create", roleChange(admin.Role)))
 	if backstay.KindOf(err) == backstay.Taken { // by another process, which shows its password
 		return "", false, nil
 	}
@@ -38,7 +39,7 @@ func (s *Server) EnsureAdmin(ctx context.Context) (password string, created bool
 
 // ResetPassword gives a user a new password and returns it. All sessions of the user end at once:
 // whoever asks for this may do so because the old password, or a token, is in wrong hands.
-func (s *Server) ResetPassword(ctx context.Context, username string) (password string, err error) {
+func (s *Server) ResetPassword(ctx context.Context, by backstay.Actor, username string) (password string, err error) {
 	user, err := s.userNamed(ctx, username)
 	if err != nil {
 		return "", err
@@ -47,18 +48,21 @@ func (s *Server) ResetPassword(ctx context.Context, username string) (password s
 	if err != nil {
 		return "", err
 	}
-	return password, s.Store.SetPassword(ctx, user.ID, hash)
+	return password, s.Store.SetPassword(ctx, user.ID, hash, newEvent(by, user, "password_change", nil))
 }
 
 // SetGlobalRole gives a user another role on the whole platform, from now on: sessions stay, and have
 // it too.
-func (s *Server) SetGlobalRole(ctx context.Context, username string, role backstay.GlobalRole) error {
+func (s *Server) SetGlobalRole(ctx context.Context, by backstay.Actor, username string, role backstay.GlobalRole) error {
 	user, err := s.userNamed(ctx, username)
 	if err != nil {
 		return err
 	}
-	return s.Store.SetGlobalRole(ctx, user.ID, role)
+	return s.Store.SetGlobalRole(ctx, user.ID, role, newEvent(by, user, "global_role_change", roleChange(role)))
 }
+
+// roleChange is what an event tells of a role on the whole platform.
+func roleChange(role backstay.GlobalRole) map[string]any { return map[string]any{"global_role": role} }
 
 func (s *Server) userNamed(ctx context.Context, username string) (User, error) {
 	u, err := s.Store.UserNamed(ctx, username)

@@ -59,7 +59,7 @@ func (s *Server) showClient(w http.ResponseWriter, r *http.Request) error {
 }
 
 // CreateClient makes a client. Its secret is returned, and kept nowhere; an empty one is made up.
-func (s *Server) CreateClient(ctx context.Context, id string, role backstay.GlobalRole, secret backstay.Secret) (backstay.Secret, error) {
+func (s *Server) CreateClient(ctx context.Context, by backstay.Actor, id string, role backstay.GlobalRole, secret backstay.Secret) (backstay.Secret, error) {
 	if err := checkClientID(id); err != nil {
 		return "", err
 	}
@@ -67,12 +67,13 @@ func (s *Server) CreateClient(ctx context.Context, id string, role backstay.Glob
 	if err != nil {
 		return "", err
 	}
-	return secret, s.Store.AddUser(ctx, User{ID: backstay.UserID(id), Username: id, Client: true, Role: role, PasswordHash: hash, PasswordVersion: 1})
+	c := User{ID: backstay.UserID(id), Username: id, Client: true, Role: role, PasswordHash: hash, PasswordVersion: 1}
+	return secret, s.Store.AddUser(ctx, c, newEvent(by, c, "create", roleChange(role)))
 }
 
 // RotateSecret gives a client a new secret, an empty one being made up, and returns it. Its tokens
 // are dead at once.
-func (s *Server) RotateSecret(ctx context.Context, id string, secret backstay.Secret) (backstay.Secret, error) {
+func (s *Server) RotateSecret(ctx context.Context, by backstay.Actor, id string, secret backstay.Secret) (backstay.Secret, error) {
 	c, err := s.client(ctx, backstay.UserID(id))
 	if err != nil {
 		return "", err
@@ -81,16 +82,16 @@ func (s *Server) RotateSecret(ctx context.Context, id string, secret backstay.Se
 	if err != nil {
 		return "", err
 	}
-	return secret, s.Store.SetPassword(ctx, c.ID, hash)
+	return secret, s.Store.SetPassword(ctx, c.ID, hash, newEvent(by, c, "secret_change", nil))
 }
 
 // DeleteClient removes a client with all its roles. Its tokens are dead at once.
-func (s *Server) DeleteClient(ctx context.Context, id string) error {
+func (s *Server) DeleteClient(ctx context.Context, by backstay.Actor, id string) error {
 	c, err := s.client(ctx, backstay.UserID(id))
 	if err != nil {
 		return err
 	}
-	return s.Store.RemoveUser(ctx, c.ID)
+	return s.Store.RemoveUser(ctx, c.ID, newEvent(by, c, "delete", nil))
 }
 
 func newSecret(ctx context.Context, given backstay.Secret) (secret backstay.Secret, hash string, err error) {

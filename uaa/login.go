@@ -62,12 +62,12 @@ func (s *Server) prove(ctx context.Context, user User, typed, password, address 
 	return s.welcome(ctx, user, hash, password, guards)
 }
 
-// refuse counts a failure. It is logged with the user's name, not with what was typed: that may be a
+// refuse counts a failure. It is logged and recorded with the user's name, not with what was typed: that may be a
 // password.
 func (s *Server) refuse(ctx context.Context, user User, guards []limit, address string) error {
 	s.Log.Info("a login failed", "user", user.Username, "address", address)
 	now := s.now()
-	if err := s.Store.AddFailure(ctx, keysOf(guards), now, now.Add(-forgottenAfter)); err != nil {
+	if err := s.Store.AddFailure(ctx, keysOf(guards), now, now.Add(-forgottenAfter), failedLogin(user, address)); err != nil {
 		return err
 	}
 	return errBadCredentials

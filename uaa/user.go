@@ -102,7 +102,8 @@ type newUserBody struct {
 
 // createUser answers POST /Users.
 func (s *Server) createUser(w http.ResponseWriter, r *http.Request) error {
-	if _, err := s.administrator(r); err != nil {
+	by, err := s.administrator(r)
+	if err != nil {
 		return err
 	}
 	var body newUserBody
@@ -120,7 +121,7 @@ func (s *Server) createUser(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	u := User{ID: backstay.UserID(uuid.NewString()), Username: body.Username, PasswordHash: hash, PasswordVersion: 1}
-	if err := s.Store.AddUser(r.Context(), u); err != nil {
+	if err := s.Store.AddUser(r.Context(), u, newEvent(by, u, "create", nil)); err != nil {
 		return err
 	}
 	return writeJSON(w, http.StatusCreated, newUserResource(u))
@@ -128,14 +129,15 @@ func (s *Server) createUser(w http.ResponseWriter, r *http.Request) error {
 
 // deleteUser answers DELETE /Users/{id}.
 func (s *Server) deleteUser(w http.ResponseWriter, r *http.Request) error {
-	if _, err := s.administrator(r); err != nil {
+	by, err := s.administrator(r)
+	if err != nil {
 		return err
 	}
 	u, err := s.user(r)
 	if err != nil {
 		return err
 	}
-	if err := s.Store.RemoveUser(r.Context(), u.ID); err != nil {
+	if err := s.Store.RemoveUser(r.Context(), u.ID, newEvent(by, u, "delete", nil)); err != nil {
 		return err
 	}
 	return writeJSON(w, http.StatusOK, newUserResource(u))
@@ -187,7 +189,7 @@ func (s *Server) changePassword(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	if err := s.Store.SetPassword(r.Context(), u.ID, hash); err != nil {
+	if err := s.Store.SetPassword(r.Context(), u.ID, hash, newEvent(by, u, "password_change", nil)); err != nil {
 		return err
 	}
 	return writeJSON(w, http.StatusOK, map[string]string{"status": "ok", "message": "password updated"})

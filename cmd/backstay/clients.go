@@ -50,7 +50,7 @@ func createClient(ctx context.Context, c *cli, args []string) error {
 		return err
 	}
 	return c.giveSecret(ctx, f, *file, func(s *uaa.Server, given backstay.Secret) (backstay.Secret, error) {
-		return s.CreateClient(ctx, operands[0], role, given)
+		return s.CreateClient(ctx, operator(), operands[0], role, given)
 	})
 }
 
@@ -64,7 +64,7 @@ func rotateSecret(ctx context.Context, c *cli, args []string) error {
 		return err
 	}
 	return c.giveSecret(ctx, f, *file, func(s *uaa.Server, given backstay.Secret) (backstay.Secret, error) {
-		return s.RotateSecret(ctx, operands[0], given)
+		return s.RotateSecret(ctx, operator(), operands[0], given)
 	})
 }
 
@@ -116,5 +116,5 @@ func deleteClient(ctx context.Context, c *cli, args []string) error {
 	if err != nil {
 		return err
 	}
-	return f.withUsers(ctx, c, func(s *uaa.Server) error { return listAdvised(s.DeleteClient(ctx, operands[0]), "client") })
+	return f.withUsers(ctx, c, func(s *uaa.Server) error { return listAdvised(s.DeleteClient(ctx, operator(), operands[0]), "client") })
 }

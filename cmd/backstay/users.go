@@ -6,7 +6,10 @@ import (
 	"flag"
 	"fmt"
 	"log/slog"
+	"os"
+	"os/user"
 	"slices"
+	"strconv"
 	"strings"
 	"text/tabwriter"
 
@@ -51,6 +54,15 @@ func (f *usersFlags) withUsers(ctx context.Context, c *cli, do func(*uaa.Server)
 	return do(&uaa.Server{Store: p.store, Key: key, Log: p.log})
 }
 
+// operator is who uses this machine, as events name them.
+func operator() backstay.Actor {
+	name := "uid " + strconv.Itoa(os.Getuid())
+	if u, err := user.Current(); err == nil {
+		name = u.Username
+	}
+	return backstay.Actor{Username: "operator " + name}
+}
+
 // verb is the word after a command that has several.
 type verb struct {
 	name string
@@ -89,7 +101,7 @@ func adminPassword(ctx context.Context, c *cli, args []string) error {
 }
 
 func resetPassword(ctx context.Context, c *cli, s *uaa.Server, username string) error {
-	password, err := s.ResetPassword(ctx, username)
+	password, err := s.ResetPassword(ctx, operator(), username)
 	if err != nil {
 		return listAdvised(err, "user")
 	}
@@ -170,7 +182,7 @@ func setRole(ctx context.Context, c *cli, args []string) error {
 		return err
 	}
 	return f.withUsers(ctx, c, func(s *uaa.Server) error {
-		return listAdvised(s.SetGlobalRole(ctx, operands[0], role), "user")
+		return listAdvised(s.SetGlobalRole(ctx, operator(), operands[0], role), "user")
 	})
 }
 

@@ -65,7 +65,7 @@ func OpenStore(t testing.TB) *state.Store {
 	t.Cleanup(store.Close)
 	for _, by := range []backstay.Actor{Admin, Robot} {
 		u := uaa.User{ID: by.UserID, Username: by.Username, Client: by.Client, Role: by.Role, PasswordHash: "none"}
-		if err := store.AddUser(t.Context(), u); err != nil {
+		if err := store.AddUser(t.Context(), u, backstay.Event{}); err != nil {
 			t.Fatal(err)
 		}
 	}

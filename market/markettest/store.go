@@ -39,6 +39,9 @@ func RunStore(t *testing.T, open func(t testing.TB) market.Store) {
 	}
 }
 
+// none is the event of tests that are not about events.
+var none backstay.Event
+
 // fixture is a store with an organization, a space, an app and a plan.
 type fixture struct {
 	market.Store
@@ -53,11 +56,11 @@ func newFixture(t *testing.T, s market.Store) *fixture {
 	f := &fixture{Store: s, plan: "plan"}
 	must(t, s.KeepCatalog(t.Context(), catalog("plan", "other")))
 	var err error
-	f.org, err = s.AddOrganization(t.Context(), backstay.Organization{ID: "org", Name: "org"})
+	f.org, err = s.AddOrganization(t.Context(), backstay.Organization{ID: "org", Name: "org"}, none)
 	must(t, err)
-	f.space, err = s.AddSpace(t.Context(), backstay.Space{ID: "space", OrganizationID: f.org.ID, Name: "space"})
+	f.space, err = s.AddSpace(t.Context(), backstay.Space{ID: "space", OrganizationID: f.org.ID, Name: "space"}, none)
 	must(t, err)
-	f.app, err = s.AddApp(t.Context(), backstay.App{ID: "app", SpaceID: f.space.ID, Name: "app"})
+	f.app, err = s.AddApp(t.Context(), backstay.App{ID: "app", SpaceID: f.space.ID, Name: "app"}, none)
 	must(t, err)
 	return f
 }
@@ -101,24 +104,24 @@ func operation(t backstay.OperationType, s backstay.OperationState) backstay.Ope
 func (f *fixture) mustHave(t *testing.T, name string) backstay.Instance {
 	t.Helper()
 	in, j := f.newInstance(name)
-	must(t, f.AcceptInstance(t.Context(), in, nil, j))
+	must(t, f.AcceptInstance(t.Context(), in, nil, none, j))
 	must(t, f.ReportInstance(t.Context(), in.ID, operation(backstay.Create, backstay.Succeeded), &backstay.Job{ID: j.ID, State: backstay.JobComplete}))
 	return in
 }
 
 func namesAreUnique(t *testing.T, f *fixture) {
-	_, err := f.AddOrganization(t.Context(), backstay.Organization{ID: "org2", Name: "org"})
+	_, err := f.AddOrganization(t.Context(), backstay.Organization{ID: "org2", Name: "org"}, none)
 	wantError(t, err, backstay.Taken, "Organization 'org' already exists.")
-	_, err = f.AddSpace(t.Context(), backstay.Space{ID: "space2", OrganizationID: f.org.ID, Name: "space"})
+	_, err = f.AddSpace(t.Context(), backstay.Space{ID: "space2", OrganizationID: f.org.ID, Name: "space"}, none)
 	wantError(t, err, backstay.Taken, "Name must be unique per organization")
-	_, err = f.AddApp(t.Context(), backstay.App{ID: "app2", SpaceID: f.space.ID, Name: "app"})
+	_, err = f.AddApp(t.Context(), backstay.App{ID: "app2", SpaceID: f.space.ID, Name: "app"}, none)
 	wantError(t, err, backstay.Taken, "App with the name 'app' already exists.")
 	in := f.mustHave(t, "one")
 	f.mustHave(t, "two")
 	two := "two"
-	_, err = f.UpdateInstance(t.Context(), in.ID, &two, nil)
+	_, err = f.UpdateInstance(t.Context(), in.ID, &two, nil, none)
 	wantError(t, err, backstay.Taken, "The service instance name is taken: two.")
-	_, err = f.RenameApp(t.Context(), "absent", "x")
+	_, err = f.RenameApp(t.Context(), "absent", "x", none)
 	wantError(t, err, backstay.NotFound, "App not found")
 }
 
@@ -148,7 +151,7 @@ func listsHavePagesAndTotals(t *testing.T, f *fixture) {
 
 func anInstanceIsAcceptedWithItsJob(t *testing.T, f *fixture) {
 	in, j := f.newInstance("db")
-	must(t, f.AcceptInstance(t.Context(), in, []byte("sealed"), j))
+	must(t, f.AcceptInstance(t.Context(), in, []byte("sealed"), none, j))
 	kept, err := f.Job(t.Context(), j.ID)
 	must(t, err)
 	if kept.State != backstay.JobPolling || kept.Resource != string(in.ID) {
@@ -164,7 +167,7 @@ func anInstanceIsAcceptedWithItsJob(t *testing.T, f *fixture) {
 func aTakenNameLeavesNoJob(t *testing.T, f *fixture) {
 	f.mustHave(t, "db")
 	in, j := f.newInstance("db")
-	wantError(t, f.AcceptInstance(t.Context(), in, nil, j), backstay.Taken, "The service instance name is taken: db.")
+	wantError(t, f.AcceptInstance(t.Context(), in, nil, none, j), backstay.Taken, "The service instance name is taken: db.")
 	_, err := f.Job(t.Context(), j.ID)
 	wantError(t, err, backstay.NotFound, "Job not found")
 }
@@ -172,28 +175,28 @@ func aTakenNameLeavesNoJob(t *testing.T, f *fixture) {
 func oneOperationAtATime(t *testing.T, f *fixture) {
 	const sentence = "An operation for service instance db is in progress."
 	in, j := f.newInstance("db")
-	must(t, f.AcceptInstance(t.Context(), in, nil, j))
-	wantError(t, f.AcceptInstanceDeletion(t.Context(), in.ID, operation(backstay.Delete, backstay.InProgress), newJob("x")), backstay.Busy, sentence)
+	must(t, f.AcceptInstance(t.Context(), in, nil, none, j))
+	wantError(t, f.AcceptInstanceDeletion(t.Context(), in.ID, operation(backstay.Delete, backstay.InProgress), none, newJob("x")), backstay.Busy, sentence)
 	name := "other"
-	_, err := f.UpdateInstance(t.Context(), in.ID, &name, nil)
+	_, err := f.UpdateInstance(t.Context(), in.ID, &name, nil, none)
 	wantError(t, err, backstay.Busy, sentence)
 	b, bj := f.newBinding(in.ID, backstay.AppBinding, "")
-	wantError(t, f.AcceptBinding(t.Context(), b, nil, bj), backstay.Busy, sentence)
+	wantError(t, f.AcceptBinding(t.Context(), b, nil, none, bj), backstay.Busy, sentence)
 }
 
 func boundInstancesAreInUse(t *testing.T, f *fixture) {
 	in := f.mustHave(t, "db")
 	b, j := f.newBinding(in.ID, backstay.KeyBinding, "key")
-	must(t, f.AcceptBinding(t.Context(), b, nil, j))
-	err := f.AcceptInstanceDeletion(t.Context(), in.ID, operation(backstay.Delete, backstay.InProgress), newJob("x"))
+	must(t, f.AcceptBinding(t.Context(), b, nil, none, j))
+	err := f.AcceptInstanceDeletion(t.Context(), in.ID, operation(backstay.Delete, backstay.InProgress), none, newJob("x"))
 	wantError(t, err, backstay.InUse, "Please delete the service_bindings, service_keys, and routes associations for your service_instances.")
-	wantError(t, f.AcceptBindingDeletion(t.Context(), b.ID, operation(backstay.Delete, backstay.InProgress), newJob("x")), backstay.Busy,
+	wantError(t, f.AcceptBindingDeletion(t.Context(), b.ID, operation(backstay.Delete, backstay.InProgress), none, newJob("x")), backstay.Busy,
 		"An operation for a service binding of service instance db is in progress.")
 	must(t, f.FinishBinding(t.Context(), b.ID, operation(backstay.Create, backstay.Succeeded), []byte("sealed"), backstay.Job{ID: j.ID, State: backstay.JobComplete}))
 	deletion := newJob(string(b.ID))
-	must(t, f.AcceptBindingDeletion(t.Context(), b.ID, operation(backstay.Delete, backstay.InProgress), deletion))
+	must(t, f.AcceptBindingDeletion(t.Context(), b.ID, operation(backstay.Delete, backstay.InProgress), none, deletion))
 	must(t, f.RemoveBinding(t.Context(), b.ID, &deletion.ID))
-	must(t, f.AcceptInstanceDeletion(t.Context(), in.ID, operation(backstay.Delete, backstay.InProgress), newJob("y")))
+	must(t, f.AcceptInstanceDeletion(t.Context(), in.ID, operation(backstay.Delete, backstay.InProgress), none, newJob("y")))
 }
 
 func bindingsAreUnique(t *testing.T, f *fixture) {
@@ -201,7 +204,7 @@ func bindingsAreUnique(t *testing.T, f *fixture) {
 	other := f.mustHave(t, "other")
 	accept := func(instance backstay.InstanceID, kind backstay.BindingType, name string) error {
 		b, j := f.newBinding(instance, kind, name)
-		return f.AcceptBinding(t.Context(), b, nil, j)
+		return f.AcceptBinding(t.Context(), b, nil, none, j)
 	}
 	must(t, accept(in.ID, backstay.AppBinding, "n"))
 	wantError(t, accept(in.ID, backstay.AppBinding, ""), backstay.Taken, "The app is already bound to the service instance.")
@@ -216,11 +219,11 @@ func bindingsAreUnique(t *testing.T, f *fixture) {
 func aFailedBindingMakesWay(t *testing.T, f *fixture) {
 	in := f.mustHave(t, "db")
 	b, j := f.newBinding(in.ID, backstay.AppBinding, "")
-	must(t, f.AcceptBinding(t.Context(), b, nil, j))
+	must(t, f.AcceptBinding(t.Context(), b, nil, none, j))
 	failed := backstay.Job{ID: j.ID, State: backstay.JobFailed, Kind: backstay.Unavailable, Sentence: "no"}
 	must(t, f.FinishBinding(t.Context(), b.ID, operation(backstay.Create, backstay.Failed), nil, failed))
 	b, j = f.newBinding(in.ID, backstay.AppBinding, "")
-	must(t, f.AcceptBinding(t.Context(), b, nil, j))
+	must(t, f.AcceptBinding(t.Context(), b, nil, none, j))
 }
 
 func oneWinnerOfManyCreates(t *testing.T, f *fixture) {
@@ -233,7 +236,7 @@ func oneWinnerOfManyCreates(t *testing.T, f *fixture) {
 			in, j := f.newInstance("db")
 			start.Done()
 			start.Wait()
-			errs <- f.AcceptInstance(t.Context(), in, nil, j)
+			errs <- f.AcceptInstance(t.Context(), in, nil, none, j)
 		}()
 	}
 	winners := 0
@@ -260,7 +263,7 @@ func spacesWithContentAreInUse(t *testing.T, f *fixture) {
 
 func jobsAreAwaited(t *testing.T, f *fixture) {
 	j := newJob("x")
-	must(t, f.AcceptJob(t.Context(), j))
+	must(t, f.AcceptJob(t.Context(), none, j))
 	go func() {
 		time.Sleep(20 * time.Millisecond) // the waiter below should be waiting by now; if not, the test holds all the same
 		f.FinishJob(t.Context(), backstay.Job{ID: j.ID, State: backstay.JobFailed, Kind: backstay.Busy, Sentence: "busy"})
@@ -281,7 +284,7 @@ func environmentsChangeOneAtATime(t *testing.T, f *fixture) {
 	var all sync.WaitGroup
 	for range writers {
 		all.Go(func() {
-			err := f.UpdateEnvironment(t.Context(), f.app.ID, func(sealed []byte) ([]byte, error) { return append(sealed, 'x'), nil })
+			err := f.UpdateEnvironment(t.Context(), f.app.ID, func(sealed []byte) ([]byte, error) { return append(sealed, 'x'), nil }, none)
 			if err != nil {
 				t.Error(err)
 			}

@@ -1,0 +1,130 @@
+package market
+
+import (
+	"context"
+	"slices"
+
+	"github.com/backstay/backstay"
+)
+
+// Roles is a set of roles, those on the whole platform among them.
+type Roles uint16
+
+const (
+	admin Roles = 1 << iota
+	adminReadOnly
+	globalAuditor
+	organizationManager
+	organizationAuditor
+	organizationBillingManager
+	organizationUser
+	spaceManager
+	spaceDeveloper
+	spaceAuditor
+	spaceSupporter
+)
+
+// Who may do what. Whoever may do something can also see what it is done to; others are told that
+// there is no such thing (see the Viewer of a filter).
+const (
+	Administrators       = admin
+	GlobalReaders        = admin | adminReadOnly | globalAuditor
+	OrganizationReaders  = GlobalReaders | organizationManager | organizationAuditor | organizationBillingManager | organizationUser
+	OrganizationManagers = admin | organizationManager
+	SpaceReaders         = GlobalReaders | organizationManager | spaceManager | spaceDeveloper | spaceAuditor | spaceSupporter
+	SpaceManagers        = admin | organizationManager | spaceManager
+	SpaceDevelopers      = admin | spaceDeveloper
+	SecretReaders        = admin | adminReadOnly | spaceDeveloper
+	VariableReaders      = SecretReaders | spaceSupporter
+)
+
+// roleNames are Cloud Foundry's, in the order of the constants.
+var roleNames = []string{
+	string(backstay.Administrator), string(backstay.AdminReadOnly), string(backstay.GlobalAuditor),
+	"organization_manager", "organization_auditor", "organization_billing_manager", "organization_user",
+	"space_manager", "space_developer", "space_auditor", "space_supporter",
+}
+
+// Names lists the roles of the set by their names in the Cloud Foundry API.
+func (r Roles) Names() []string {
+	var names []string
+	for i, name := range roleNames {
+		if r&(1<<i) != 0 {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// RolesOf is the set of these types of role; those it does not know are left out.
+func RolesOf[T ~string](types ...T) (all Roles) {
+	for _, t := range types {
+		if i := slices.Index(roleNames, string(t)); i >= 0 {
+			all |= 1 << i
+		}
+	}
+	return all
+}
+
+// place is where something is done: in an organization, or in a space of it.
+type place struct {
+	organization backstay.OrganizationID
+	space        backstay.SpaceID // empty in no space
+}
+
+// in is the place of what a space holds.
+func (m *Market) in(ctx context.Context, space backstay.SpaceID) (place, error) {
+	l, err := m.Store.Spaces(ctx, SpaceFilter{IDs: []backstay.SpaceID{space}})
+	s, err := only(l, err, "Space")
+	return place{s.OrganizationID, s.ID}, err
+}
+
+// permit refuses an actor without any of the roles that may. That there is something to be refused is
+// no secret: the caller has found it with the actor's own eyes.
+func (m *Market) permit(ctx context.Context, by backstay.Actor, at place, may Roles) error {
+	if RolesOf(by.Role)&may != 0 {
+		return nil
+	}
+	if at != (place{}) {
+		types, err := m.Store.RolesAt(ctx, by.UserID, at.organization, at.space)
+		if err != nil {
+			return err
+		}
+		if RolesOf(types...)&may != 0 {
+			return nil
+		}
+	}
+	return errForbidden
+}
+
+var errForbidden = backstay.Errorf(backstay.Forbidden, "You are not authorized to perform the requested action")
+
+// permitIn is permit in a space, whose place it returns.
+func (m *Market) permitIn(ctx context.Context, by backstay.Actor, space backstay.SpaceID, may Roles) (place, error) {
+	at, err := m.in(ctx, space)
+	if err != nil {
+		return at, err
+	}
+	return at, m.permit(ctx, by, at, may)
+}
+
+// permitInSpace is permitIn for a space that a request names, and whose absence is therefore its fault.
+func (m *Market) permitInSpace(ctx context.Context, by backstay.Actor, id backstay.SpaceID, may Roles) (place, error) {
+	s, err := m.Space(ctx, by, id)
+	if backstay.KindOf(err) == backstay.NotFound {
+		return place{}, backstay.Errorf(backstay.Invalid, "Invalid space. Ensure that the space exists and you have access to it.")
+	}
+	if err != nil {
+		return place{}, err
+	}
+	at := place{s.OrganizationID, s.ID}
+	return at, m.permit(ctx, by, at, may)
+}
+
+// viewer is whose roles narrow what by sees; nil for those who see everything.
+func viewer(by backstay.Actor) *backstay.UserID {
+	if RolesOf(by.Role)&GlobalReaders != 0 {
+		return nil
+	}
+	return &by.UserID
+}
