@@ -9,7 +9,7 @@ import (
 	"github.com/backstay/backstay/market"
 )
 
-// Users reads uaa's table: the one place where two schemas meet.
+// Users reads uaa's table: here, and where roles end with their user, two schemas meet.
 func (s *Store) Users(ctx context.Context, f market.UserFilter) (market.List[backstay.User], error) {
 	q := query{columns: `u.id, coalesce(u.username, ''), coalesce(u.origin, ''), u.created_at, u.updated_at`, from: "uaa.users u", alias: "u"}
 	in(&q, "u.id", f.IDs)
@@ -53,19 +53,29 @@ func (s *Store) RolesAt(ctx context.Context, user backstay.UserID, organization 
 
 func (s *Store) AddRole(ctx context.Context, r backstay.Role, e backstay.Event) (backstay.Role, error) {
 	added, err := recorded(ctx, s, e, func(tx pgx.Tx) (backstay.Role, error) {
+		if err := lockUser(ctx, tx, r.UserID); err != nil {
+			return r, err
+		}
 		if err := lockMembership(ctx, tx, r); err != nil {
 			return r, err
 		}
 		return one(ctx, tx, scanRole, `INSERT INTO market.roles AS r (id, type, user_id, organization_id, space_id)
 			VALUES ($1, $2, $3, nullif($4, ''), nullif($5, '')) RETURNING `+roleColumns, r.ID, r.Type, r.UserID, r.OrganizationID, r.SpaceID)
 	})
-	if violates(err, "role_user") { // deleted since it was looked up
-		return added, backstay.Errorf(backstay.Invalid, "Invalid user. Ensure that the user exists and you have access to it.")
-	}
 	if violates(err, "role_once") {
 		return added, backstay.Errorf(backstay.Taken, "The user already has the role '%s'.", r.Type)
 	}
 	return added, err
+}
+
+// lockUser keeps a user from being deleted until the transaction ends, or refuses one who is. It comes
+// before all locks of roles, as a deletion takes them in this order.
+func lockUser(ctx context.Context, tx pgx.Tx, id backstay.UserID) error {
+	tag, err := tx.Exec(ctx, `SELECT FROM uaa.users WHERE id = $1 FOR KEY SHARE`, id)
+	if err == nil && tag.RowsAffected() == 0 {
+		err = backstay.Errorf(backstay.Invalid, "Invalid user. Ensure that the user exists and you have access to it.")
+	}
+	return err
 }
 
 // lockMembership refuses a role in a space whose organization the user has no role in, and keeps the

@@ -2,11 +2,33 @@ package uaa
 
 import (
 	"encoding/json"
+	"errors"
+	"net/http"
+	"strings"
 
 	"github.com/google/uuid"
 
 	"github.com/backstay/backstay"
 )
+
+// recordRefusal leaves a trace of a change of users that somebody who is known may not make, or not so.
+func (s *Server) recordRefusal(r *http.Request, reason *uaaError) {
+	if r.Method == http.MethodGet || !strings.HasPrefix(r.URL.Path, "/Users") || reason.status >= http.StatusInternalServerError {
+		return
+	}
+	by, err := s.actor(r)
+	if backstay.KindOf(err) == backstay.Anonymous {
+		return
+	}
+	if err == nil {
+		e := newEvent(by, User{}, "", map[string]any{"request": map[string]string{"method": r.Method, "path": r.URL.Path}, "error": reason.Code})
+		e.Type, e.Target.ID = "audit.request.refused", r.PathValue("id")
+		err = s.Store.RecordEvent(r.Context(), e)
+	}
+	if err != nil && !errors.Is(err, r.Context().Err()) {
+		s.Log.Error("a refusal was not recorded", "path", r.URL.Path, "error", err)
+	}
+}
 
 // ourselves is who acts when nobody has asked.
 var ourselves = backstay.Actor{Username: "backstay"}

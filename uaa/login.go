@@ -4,7 +4,6 @@ import (
 	"context"
 	"net/http"
 	"strings"
-	"unicode/utf8"
 
 	"github.com/backstay/backstay"
 )
@@ -25,7 +24,7 @@ func (s *Server) logIn(ctx context.Context, username, password, address string) 
 
 // find returns the zero User for one who does not exist, or cannot.
 func (s *Server) find(typed string, look func() (User, error)) (User, error) {
-	if typed == "" || len(typed) > maxName || !utf8.ValidString(typed) || strings.ContainsRune(typed, 0) {
+	if typed == "" || len(typed) > maxName || !isText(typed) {
 		return User{}, nil
 	}
 	user, err := look()

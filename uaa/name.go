@@ -2,7 +2,6 @@ package uaa
 
 import (
 	"regexp"
-	"strings"
 	"unicode/utf8"
 
 	"github.com/google/uuid"
@@ -35,7 +34,7 @@ func checkUsername(name string) error {
 // checkPassword refuses a new password, or a client's new secret.
 func checkPassword(password string) error {
 	switch n := utf8.RuneCountInString(password); {
-	case !utf8.ValidString(password) || strings.ContainsRune(password, 0):
+	case !isText(password):
 		return backstay.Errorf(backstay.Invalid, "The password must be text.")
 	case n < minPassword:
 		return backstay.Errorf(backstay.Invalid, "The password must be at least %d characters long.", minPassword)

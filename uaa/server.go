@@ -7,7 +7,9 @@ import (
 	"log/slog"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/internal/seal"
@@ -63,11 +65,19 @@ func (s *Server) Handler() http.Handler {
 
 func (s *Server) serve(handle func(http.ResponseWriter, *http.Request) error) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !isText(r.URL.Path) {
+			s.fail(w, r, errUnknownRequest)
+			return
+		}
 		if err := handle(w, r); err != nil {
+			s.recordRefusal(r, translate(err))
 			s.fail(w, r, err)
 		}
 	})
 }
+
+// isText tells whether text can be looked for: the database knows no NUL.
+func isText(text string) bool { return utf8.ValidString(text) && !strings.ContainsRune(text, 0) }
 
 // uaaError is an error as UAA shows it. The cf command tells them apart by status and code.
 type uaaError struct {

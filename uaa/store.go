@@ -50,6 +50,8 @@ type Store interface {
 	TokenStore
 	FailureStore
 	KeyStore
+	// RecordEvent records what has no other fact to be recorded with.
+	RecordEvent(ctx context.Context, e backstay.Event) error
 }
 
 // UserStore keeps users and clients.

@@ -436,6 +436,7 @@ func TestEvents(t *testing.T) {
 	want := []string{
 		`audit.user.create backstay > admin {"global_role": "admin"}`,
 		`audit.user.create admin > ada 127.0.0.1`,
+		`audit.request.refused admin > 127.0.0.1 {"error": "scim_resource_already_exists", "request": {"path": "/Users", "method": "POST"}}`,
 		`audit.user.login_failed ada > ada 127.0.0.1`,
 		`audit.user.login_failed > 127.0.0.1`,
 		`audit.user.password_change ada > ada 127.0.0.1`,
@@ -472,4 +473,30 @@ func TestOneNameAtOnce(t *testing.T) {
 	if count[http.StatusCreated] != 1 || count[http.StatusConflict] != cap(answers)-1 {
 		t.Errorf("answers %v, want one winner", count)
 	}
+}
+
+// FuzzUserRequests finds no request of an administrator that breaks the server.
+func FuzzUserRequests(f *testing.F) {
+	h := newHouse(f)
+	admin := h.logIn().Access
+	f.Add(`userName eq "ada" and origin eq "uaa"`, "ada", newUser("ada", password, ""))
+	f.Add("userName eq \"\x00\"", "\x00", `{"oldPassword": null, "password": "battery staple"}`)
+	f.Add("", "\xff", "{}")
+	f.Fuzz(func(t *testing.T, filter, id, body string) {
+		for method, path := range map[string]string{
+			"GET":    "/Users?" + url.Values{"filter": {filter}}.Encode(),
+			"POST":   "/Users",
+			"PUT":    "/Users/" + url.PathEscape(id) + "/password",
+			"DELETE": "/Users/" + url.PathEscape(id),
+			"HEAD":   "/oauth/clients/" + url.PathEscape(id),
+		} {
+			r := httptest.NewRequest(method, path, strings.NewReader(body))
+			r.Header.Set("Authorization", "bearer "+admin)
+			w := httptest.NewRecorder()
+			h.handler.ServeHTTP(w, r)
+			if w.Code >= http.StatusInternalServerError {
+				t.Errorf("%s %s with %q answered %d %s", method, path, body, w.Code, w.Body)
+			}
+		}
+	})
 }
