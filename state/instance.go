@@ -103,13 +103,17 @@ func (s *Store) AcceptInstanceDeletion(ctx context.Context, id backstay.Instance
 	})
 }
 
+// UpdateInstance leaves alone what the broker has said: it is as true of the instance by another name. An
+// operation that failed has failed all the same.
 func (s *Store) UpdateInstance(ctx context.Context, id backstay.InstanceID, name *string, tags []string) (i backstay.Instance, err error) {
 	err = s.tx(ctx, func(tx pgx.Tx) error {
 		if _, err := lockIdleInstance(ctx, tx, id); err != nil {
 			return err
 		}
 		i, err = one(ctx, tx, scanInstance, `UPDATE market.instances i SET name = coalesce($2, name), tags = coalesce($3, tags), updated_at = now(),
-			op_type = 'update', op_state = 'succeeded', op_description = 'update succeeded', op_created_at = now(), op_updated_at = now()
+			op_type = CASE op_state WHEN 'succeeded' THEN 'update' ELSE op_type END,
+			op_created_at = CASE op_state WHEN 'succeeded' THEN now() ELSE op_created_at END,
+			op_updated_at = CASE op_state WHEN 'succeeded' THEN now() ELSE op_updated_at END
 			WHERE id = $1 RETURNING `+instanceColumns, id, name, tags)
 		return err
 	})
