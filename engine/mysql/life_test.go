@@ -154,3 +154,19 @@ func TestAdministratorGetsIn(t *testing.T) {
 	s.bind(t).unbind(t)
 	greedy.unbind(t)
 }
+
+// A binding may drop its database and make it anew, and bind and unbind do not depend on it.
+func TestDatabaseMadeAnew(t *testing.T) {
+	t.Parallel()
+	s := serve(t)
+	maker := s.bind(t)
+	c := maker.connect(t)
+	c.do(t, "CREATE TABLE gone (n int)", "DROP DATABASE main")
+	s.bind(t).unbind(t)
+	heir := s.bind(t)
+	c.do(t, "CREATE DATABASE main", "USE main", "CREATE TABLE made (n int)", "CREATE VIEW seen AS SELECT n FROM made")
+	maker.unbind(t)
+	other := heir.connect(t)
+	other.do(t, "INSERT INTO seen VALUES (1)", "DROP VIEW seen", "DROP TABLE made")
+	other.want(t, "SELECT DEFAULT_CHARACTER_SET_NAME FROM information_schema.SCHEMATA WHERE SCHEMA_NAME = 'main'", "utf8mb4")
+}
