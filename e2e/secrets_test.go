@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"bytes"
+	"crypto/rand"
 	"errors"
 	"io/fs"
 	"os"
@@ -34,7 +35,7 @@ func (l *life) secrets() secrets {
 	}
 	s := secrets{
 		"the admin's password": l.password, "an access token": l.token, "a binding's password": l.credentials["password"].(string),
-		"a key's password": l.keyPassword(), "the seal key": strings.TrimSpace(string(sealKey)),
+		"a key's password": l.keyPassword(), "the seal key": strings.TrimSpace(string(sealKey)), "a variable of the app": l.variable(),
 	}
 	for what, secret := range s {
 		if len(secret) < 16 {
@@ -42,6 +43,16 @@ func (l *life) secrets() secrets {
 		}
 	}
 	return s
+}
+
+// variable gives the app one that is nobody else's to know.
+func (l *life) variable() (secret string) {
+	l.t.Helper()
+	secret = rand.Text()
+	if _, _, err := l.call("PATCH", "/v3/apps/"+l.app+"/environment_variables", object{"var": object{"API_KEY": secret}}, nil); err != nil {
+		l.t.Fatal(err)
+	}
+	return secret
 }
 
 func (l *life) keyPassword() string {
