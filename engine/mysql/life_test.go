@@ -111,6 +111,7 @@ func testDefaults(t *testing.T, s server) {
 		"SELECT @@character_set_database": "utf8mb4",
 		"SELECT @@character_set_client":   "utf8mb4",
 		"SELECT @@time_zone":              "+00:00",
+		"SELECT @@max_allowed_packet":     "268435456",
 		"SELECT concat(@@innodb_flush_log_at_trx_commit, @@innodb_doublewrite)": "1ON",
 		"SELECT @@max_user_connections":                                         strconv.Itoa(s.Size.Connections),
 		"SELECT database()":                                                     "main",
