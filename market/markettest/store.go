@@ -23,6 +23,7 @@ func RunStore(t *testing.T, open func(t testing.TB) market.Store) {
 		{"AnInstanceIsAcceptedWithItsJob", anInstanceIsAcceptedWithItsJob},
 		{"ATakenNameLeavesNoJob", aTakenNameLeavesNoJob},
 		{"OneOperationAtATime", oneOperationAtATime},
+		{"ANewNameHidesNothing", aNewNameHidesNothing},
 		{"BoundInstancesAreInUse", boundInstancesAreInUse},
 		{"BindingsAreUnique", bindingsAreUnique},
 		{"AFailedBindingMakesWay", aFailedBindingMakesWay},
@@ -199,6 +200,26 @@ func oneOperationAtATime(t *testing.T, f *fixture) {
 	wantError(t, err, backstay.Busy, sentence)
 	b, bj := f.newBinding(in.ID, backstay.AppBinding, "")
 	wantError(t, f.AcceptBinding(t.Context(), b, nil, none, bj), backstay.Busy, sentence)
+}
+
+func aNewNameHidesNothing(t *testing.T, f *fixture) {
+	in := f.mustHave(t, "serves")
+	renamed := "renamed"
+	in, err := f.UpdateInstance(t.Context(), in.ID, &renamed, nil, none)
+	must(t, err)
+	if op, said := in.LastOperation, operation(backstay.Create, backstay.Succeeded); op.Type != backstay.Update || op.State != backstay.Succeeded || op.Description != said.Description {
+		t.Errorf("renamed: %+v; want what the broker said last", op)
+	}
+	in, j := f.newInstance("fails")
+	must(t, f.AcceptInstance(t.Context(), in, nil, none, j))
+	must(t, f.ReportInstance(t.Context(), in.ID, operation(backstay.Create, backstay.Failed), &backstay.Job{ID: j.ID, State: backstay.JobFailed, Sentence: "No."}))
+	in, err = f.UpdateInstance(t.Context(), in.ID, nil, []string{"tag"}, none)
+	must(t, err)
+	if op := in.LastOperation; op.Type != backstay.Create || op.State != backstay.Failed || len(in.Tags) != 1 {
+		t.Errorf("tagged: %v %+v; want the tag, and the failure", in.Tags, op)
+	}
+	b, bj := f.newBinding(in.ID, backstay.KeyBinding, "key")
+	wantError(t, f.AcceptBinding(t.Context(), b, nil, none, bj), backstay.Invalid, "The service instance fails cannot be bound: its creation failed. Delete it and create it again.")
 }
 
 func boundInstancesAreInUse(t *testing.T, f *fixture) {
