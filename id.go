@@ -14,4 +14,5 @@ type (
 	BindingID      string
 	JobID          string
 	EventID        string
+	QuotaID        string
 )

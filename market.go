@@ -26,6 +26,7 @@ const (
 type Organization struct {
 	ID        OrganizationID
 	Name      string
+	QuotaID   QuotaID
 	CreatedAt time.Time
 	UpdatedAt time.Time
 }
@@ -35,6 +36,7 @@ type Space struct {
 	ID             SpaceID
 	OrganizationID OrganizationID
 	Name           string
+	QuotaID        QuotaID // empty: limited by its organization's quota alone
 	CreatedAt      time.Time
 	UpdatedAt      time.Time
 }

@@ -44,6 +44,12 @@ func (s *Store) AcceptInstance(ctx context.Context, i backstay.Instance, paramet
 		if err != nil {
 			return err
 		}
+		if err := lockQuotas(ctx, tx, i.SpaceID); err != nil {
+			return err
+		}
+		if err := admitInstance(ctx, tx, i.SpaceID, i.PlanID, 0); err != nil {
+			return err
+		}
 		return s.acceptJob(ctx, tx, e, j)
 	})
 	if violates(err, "instance_space") {

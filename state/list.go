@@ -25,6 +25,11 @@ type query struct {
 
 // in narrows the list to rows whose column is one of values; a nil slice does not narrow.
 func in[E ~string](q *query, column string, values []E) {
+	among(q, column+" = ANY(%s)", values)
+}
+
+// among narrows the list by a condition that names values, an array, as %s; a nil slice does not narrow.
+func among[E ~string](q *query, condition string, values []E) {
 	if values == nil {
 		return
 	}
@@ -33,7 +38,7 @@ func in[E ~string](q *query, column string, values []E) {
 		texts[i] = string(v)
 	}
 	q.args = append(q.args, texts)
-	q.where = append(q.where, fmt.Sprintf("%s = ANY($%d)", column, len(q.args)))
+	q.where = append(q.where, fmt.Sprintf(condition, fmt.Sprintf("$%d", len(q.args))))
 }
 
 // is narrows the list to rows whose column has the value; nil does not narrow.
@@ -52,9 +57,14 @@ func seenIn(q *query, column string, viewer *backstay.UserID) {
 		return
 	}
 	q.args = append(q.args, *viewer)
-	q.where = append(q.where, fmt.Sprintf(`%s IN (SELECT v.space_id FROM market.roles v WHERE v.user_id = $%[2]d AND v.space_id IS NOT NULL
+	q.where = append(q.where, column+" IN ("+spacesSeenBy(fmt.Sprintf("$%d", len(q.args)))+")")
+}
+
+// spacesSeenBy selects the spaces that the user sees whose id the argument names.
+func spacesSeenBy(argument string) string {
+	return fmt.Sprintf(`SELECT v.space_id FROM market.roles v WHERE v.user_id = %[1]s AND v.space_id IS NOT NULL
 		UNION ALL SELECT vs.id FROM market.roles v JOIN market.spaces vs ON vs.organization_id = v.organization_id
-		WHERE v.user_id = $%[2]d AND v.type = 'organization_manager')`, column, len(q.args)))
+		WHERE v.user_id = %[1]s AND v.type = 'organization_manager'`, argument)
 }
 
 // seenBy narrows the list by a condition on the viewer, whose id it names as %[1]s. Nil does not narrow.
