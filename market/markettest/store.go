@@ -31,6 +31,17 @@ func RunStore(t *testing.T, open func(t testing.TB) market.Store) {
 		{"JobsAreAwaited", jobsAreAwaited},
 		{"EnvironmentsChangeOneAtATime", environmentsChangeOneAtATime},
 		{"WithdrawnPlansStayKnown", withdrawnPlansStayKnown},
+		{"OrganizationsBeginWithTheDefaultQuota", organizationsBeginWithTheDefaultQuota},
+		{"QuotasHaveNamesAndChange", quotasHaveNamesAndChange},
+		{"QuotasAreApplied", quotasAreApplied},
+		{"QuotasAreSeenByThoseWhoHaveThem", quotasAreSeenByThoseWhoHaveThem},
+		{"QuotasLimitInstances", quotasLimitInstances},
+		{"QuotasLimitKeys", quotasLimitKeys},
+		{"QuotasForbidPaidPlans", quotasForbidPaidPlans},
+		{"TheLastPlacesGoToAsManyInstances", theLastPlacesGoToAsManyInstances},
+		{"TheLastPlacesGoToAsManyKeys", theLastPlacesGoToAsManyKeys},
+		{"PrivatePlansBeginHidden", privatePlansBeginHidden},
+		{"PlansAreSeenWhereTheyAreEnabled", plansAreSeenWhereTheyAreEnabled},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -68,7 +79,7 @@ func newFixture(t *testing.T, s market.Store) *fixture {
 func catalog(plans ...backstay.PlanID) []backstay.Offering {
 	o := backstay.Offering{ID: "offering", Name: "postgres", Tags: []string{"relational"}}
 	for _, id := range plans {
-		o.Plans = append(o.Plans, backstay.Plan{ID: id, OfferingID: o.ID, Name: string(id)})
+		o.Plans = append(o.Plans, backstay.Plan{ID: id, OfferingID: o.ID, Name: string(id), Free: true})
 	}
 	return []backstay.Offering{o}
 }
