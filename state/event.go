@@ -25,7 +25,7 @@ func recordEvent(ctx context.Context, x executor, e backstay.Event) error {
 		return nil
 	}
 	_, err := x.Exec(ctx, `INSERT INTO audit.events (id, type, actor_id, actor_name, actor_is_client, address, target_id, target_type, target_name, space_id, organization_id, data)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, coalesce($12::jsonb, '{}'))`,
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, coalesce(nullif($12::jsonb, 'null'), '{}'))`,
 		e.ID, e.Type, e.Actor.UserID, e.Actor.Username, e.Actor.Client, e.Actor.Address, e.Target.ID, e.Target.Type, e.Target.Name, e.SpaceID, e.OrganizationID, e.Data)
 	return err
 }
