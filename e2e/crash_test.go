@@ -251,10 +251,10 @@ func (l *life) ofSpace() {
 	role := l.make("/v3/roles?types=space_developer&space_guids="+space, "/v3/roles",
 		object{"type": "space_developer", "relationships": object{"user": object{"data": object{"username": "admin"}}, "space": to(space)}})
 	org := l.organization()
-	quota := l.make("/v3/organization_quotas?names="+l.name, "/v3/organization_quotas", object{"name": l.name})
-	l.remove("/v3/organization_quotas/"+quota, "/v3/organization_quotas?guids="+quota)
 	l.remove("/v3/apps/"+app, "/v3/apps?guids="+app)
 	l.remove("/v3/roles/"+role, "/v3/roles?guids="+role)
 	l.remove("/v3/spaces/"+space, "/v3/spaces?guids="+space)
 	l.remove("/v3/organizations/"+org, "/v3/organizations?guids="+org)
+	quota := l.make("/v3/organization_quotas?names="+l.name, "/v3/organization_quotas", object{"name": l.name})
+	l.remove("/v3/organization_quotas/"+quota, "/v3/organization_quotas?guids="+quota)
 }
