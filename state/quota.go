@@ -14,22 +14,23 @@ import (
 
 func (s *Store) Quotas(ctx context.Context, f market.QuotaFilter) (market.List[backstay.Quota], error) {
 	q := query{from: "market.quotas q", alias: "q"}
-	seenQuotas(&q, f.ForSpaces, f.Viewer)
+	organization, space := seenQuotas(&q, f.ForSpaces, f.Viewer)
 	in(&q, "q.id", f.IDs)
 	in(&q, "q.name", f.Names)
 	if f.ForSpaces {
 		in(&q, "q.organization_id", f.OrganizationIDs)
-		among(&q, `EXISTS (SELECT FROM market.spaces s WHERE s.quota_id = q.id AND s.id = ANY(%s))`, f.SpaceIDs)
+		among(&q, `EXISTS (SELECT FROM market.spaces s WHERE s.quota_id = q.id AND `+space+` AND s.id = ANY(%s))`, f.SpaceIDs)
 	} else {
-		among(&q, `EXISTS (SELECT FROM market.organizations o WHERE o.quota_id = q.id AND o.id = ANY(%s))`, f.OrganizationIDs)
+		among(&q, `EXISTS (SELECT FROM market.organizations o WHERE o.quota_id = q.id AND `+organization+` AND o.id = ANY(%s))`, f.OrganizationIDs)
 	}
 	return list(ctx, s, q, f.Order, f.Page, scanQuota)
 }
 
 // seenQuotas makes q one of quotas of one kind, with those that have them, as far as the viewer sees them: all
-// that an organization or a space of theirs has, and those that they manage. Nil sees everything.
-func seenQuotas(q *query, forSpaces bool, viewer *backstay.UserID) {
-	organization, space := "true", "true"
+// that an organization or a space of theirs has, and those that they manage. Nil sees everything. It returns the
+// conditions under which the viewer sees an organization o and a space s.
+func seenQuotas(q *query, forSpaces bool, viewer *backstay.UserID) (organization, space string) {
+	organization, space = "true", "true"
 	if viewer != nil {
 		q.args = append(q.args, *viewer)
 		v := fmt.Sprintf("$%d", len(q.args))
@@ -46,6 +47,7 @@ func seenQuotas(q *query, forSpaces bool, viewer *backstay.UserID) {
 	q.columns = `q.id, coalesce(q.organization_id, ''), q.name, q.paid_plans, q.limits, q.created_at, q.updated_at,
 		ARRAY(SELECT o.id FROM market.organizations o WHERE o.quota_id = q.id AND ` + organization + ` ORDER BY 1),
 		ARRAY(SELECT s.id FROM market.spaces s WHERE s.quota_id = q.id AND ` + space + ` ORDER BY 1)`
+	return organization, space
 }
 
 func scanQuota(r pgx.CollectableRow) (q backstay.Quota, err error) {

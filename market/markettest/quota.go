@@ -121,6 +121,11 @@ func quotasAreSeenByThoseWhoHaveThem(t *testing.T, f *fixture) {
 		if of.Total != tc.organizations || of.Total == 1 && (of.Items[0].ID != q.ID || len(of.Items[0].OrganizationIDs) != 1) {
 			t.Errorf("%s sees %d quotas of organizations: %+v", tc.viewer, of.Total, of.Items)
 		}
+		of, err = f.Quotas(t.Context(), market.QuotaFilter{OrganizationIDs: []backstay.OrganizationID{"elsewhere"}, Viewer: &tc.viewer})
+		must(t, err)
+		if of.Total != 0 {
+			t.Errorf("%s learns the quota of an organization that is not theirs: %+v", tc.viewer, of.Items)
+		}
 		of, err = f.Quotas(t.Context(), market.QuotaFilter{ForSpaces: true, Viewer: &tc.viewer, Page: page})
 		must(t, err)
 		if (of.Total == 1) != tc.space || tc.space && of.Items[0].ID != sq.ID {
