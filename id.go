@@ -17,4 +17,5 @@ type (
 	JobID          string
 	EventID        string
 	UsageEventID   string
+	QuotaID        string
 )

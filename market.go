@@ -29,6 +29,7 @@ const (
 type Organization struct {
 	ID        OrganizationID
 	Name      string
+	QuotaID   QuotaID
 	CreatedAt time.Time
 	UpdatedAt time.Time
 }
@@ -38,6 +39,7 @@ type Space struct {
 	ID             SpaceID
 	OrganizationID OrganizationID
 	Name           string
+	QuotaID        QuotaID // empty: limited by its organization's quota alone
 	CreatedAt      time.Time
 	UpdatedAt      time.Time
 }

@@ -53,7 +53,7 @@ func (b *Broker) Catalog(ctx context.Context) ([]backstay.Offering, error) {
 		}
 		offering := backstay.Offering{
 			ID: backstay.OfferingID(o.ID), Name: o.Name, Description: o.Description, DocumentationURL: o.Documentation,
-			Tags: o.Tags, Shareable: o.Shareable, Available: true,
+			Tags: o.Tags, Shareable: o.Shareable, Available: true, Private: o.Private,
 		}
 		for _, p := range plans {
 			offering.Plans = append(offering.Plans, p.Plan)

@@ -36,6 +36,13 @@ func (s *Server) emptyOfSpace(w http.ResponseWriter, r *request) error {
 	return s.empty(w, r)
 }
 
+func (s *Server) emptyOfOrganization(w http.ResponseWriter, r *request) error {
+	if _, err := s.Market.Organization(r.Context(), r.by, organizationID(r)); err != nil {
+		return err
+	}
+	return s.empty(w, r)
+}
+
 func (s *Server) nowhereOfOrganization(w http.ResponseWriter, r *request) error {
 	if _, err := s.Market.Organization(r.Context(), r.by, organizationID(r)); err != nil {
 		return err

@@ -107,6 +107,7 @@ func newStage(t *testing.T) *stage {
 		names: map[string]string{
 			brokerGUID:                             "broker",
 			string(markettest.Admin.UserID):        "admin",
+			string(backstay.DefaultQuota):          "default",
 			"00000000-0000-4000-8000-00000000000a": "postgres",
 			"00000000-0000-4000-8000-00000000000b": "Free",
 			"00000000-0000-4000-8000-00000000000c": "M-dedicated-15",

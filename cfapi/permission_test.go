@@ -39,6 +39,23 @@ var recipes = map[string]recipe{
 	"PATCH  /v3/organizations/{guid}":                                         {"<org>", `{"name": "<new>"}`, market.OrganizationReaders},
 	"DELETE /v3/organizations/{guid}":                                         {"<org>", "", market.OrganizationReaders},
 	"GET    /v3/organizations/{guid}/relationships/default_isolation_segment": {"<org>", "", market.OrganizationReaders},
+	"GET    /v3/organizations/{guid}/domains":                                 {"<org>", "", market.OrganizationReaders},
+	"GET    /v3/organization_quotas":                                          {"", "guids=<quota>", market.OrganizationReaders},
+	"POST   /v3/organization_quotas":                                          {"", `{"name": "<new>"}`, ^market.Roles(0)},
+	"GET    /v3/organization_quotas/{guid}":                                   {"<quota>", "", market.OrganizationReaders},
+	"PATCH  /v3/organization_quotas/{guid}":                                   {"<quota>", `{"name": "<new>"}`, market.OrganizationReaders},
+	"DELETE /v3/organization_quotas/{guid}":                                   {"<spare-quota>", "", market.GlobalReaders},
+	"POST   /v3/organization_quotas/{guid}/relationships/organizations":       {"<quota>", `{"data": [{"guid": "<org>"}]}`, market.OrganizationReaders},
+	"GET    /v3/space_quotas":                                                 {"", "guids=<space-quota>", market.SpaceReaders},
+	"POST   /v3/space_quotas":                                                 {"", `{"name": "<new>", "relationships": {"organization": {"data": {"guid": "<org>"}}}}`, market.OrganizationReaders},
+	"GET    /v3/space_quotas/{guid}":                                          {"<space-quota>", "", market.SpaceReaders},
+	"PATCH  /v3/space_quotas/{guid}":                                          {"<space-quota>", `{"name": "<new>"}`, market.SpaceReaders},
+	"DELETE /v3/space_quotas/{guid}":                                          {"<spare-space-quota>", "", market.GlobalReaders | market.OrganizationManagers},
+	"POST   /v3/space_quotas/{guid}/relationships/spaces":                     {"<space-quota>", `{"data": [{"guid": "<space>"}]}`, market.SpaceReaders},
+	"DELETE /v3/space_quotas/{guid}/relationships/spaces/{space}":             {"<space-quota>", "", market.SpaceReaders},
+	"POST   /v3/service_plans/{guid}/visibility":                              {"<plan>", `{"type": "public"}`, ^market.Roles(0)},
+	"PATCH  /v3/service_plans/{guid}/visibility":                              {"<plan>", `{"type": "public"}`, ^market.Roles(0)},
+	"DELETE /v3/service_plans/{guid}/visibility/{organization}":               {"<org-plan>", "", market.OrganizationReaders},
 	"GET    /v3/spaces":                                                       {"", "guids=<space>", market.SpaceReaders},
 	"POST   /v3/spaces":                                                       {"", `{"name": "<new>", "relationships": {"organization": {"data": {"guid": "<org>"}}}}`, market.OrganizationReaders},
 	"GET    /v3/spaces/{guid}":                                                {"<space>", "", market.SpaceReaders},
@@ -232,7 +249,7 @@ func (s *scene) ask(rt route, who string) *httptest.ResponseRecorder {
 	if rt.access.roles != 0 && how == (recipe{}) {
 		s.t.Fatalf("say in recipes how to ask for %s", rt.pattern)
 	}
-	target := strings.NewReplacer("{$}", "", "{guid}", cmp.Or(how.guid, "x"), "{space_guid}", "<borrower>", "{name}", "x").Replace(words[1])
+	target := strings.NewReplacer("{$}", "", "{guid}", cmp.Or(how.guid, "x"), "{space_guid}", "<borrower>", "{name}", "x", "{space}", "<space>", "{organization}", "<org>").Replace(words[1])
 	body := how.ask
 	if words[0] == http.MethodGet {
 		target, body = target+"?"+how.ask, ""
@@ -288,6 +305,25 @@ func (s *scene) make(ctx context.Context, m *market.Market, name string) (id str
 		return string(l.Items[0].ID), err
 	case "<usage>":
 		return s.thing("<instance>"), nil // the first event of an instance has its id
+	case "<quota>", "<spare-quota>":
+		n := market.NewQuota{QuotaUpdate: market.QuotaUpdate{Name: &fresh}}
+		if name == "<quota>" {
+			n.OrganizationIDs = []backstay.OrganizationID{backstay.OrganizationID(s.thing("<org>"))}
+		}
+		q, err := m.CreateQuota(ctx, markettest.Admin, n)
+		return string(q.ID), err
+	case "<space-quota>", "<spare-space-quota>":
+		n := market.NewQuota{QuotaUpdate: market.QuotaUpdate{Name: &fresh}, OrganizationID: backstay.OrganizationID(s.thing("<org>"))}
+		if name == "<space-quota>" {
+			n.SpaceIDs = []backstay.SpaceID{backstay.SpaceID(s.thing("<space>"))}
+		}
+		q, err := m.CreateQuota(ctx, markettest.Admin, n)
+		return string(q.ID), err
+	case "<org-plan>":
+		const plan = "00000000-0000-4000-8000-00000000000c"
+		return plan, m.SetVisibility(ctx, markettest.Admin, plan, market.NewVisibility{
+			Type: backstay.OrganizationPlan, OrganizationIDs: []backstay.OrganizationID{backstay.OrganizationID(s.thing("<org>"))}, More: true,
+		})
 	case "<app>":
 		a, err := m.CreateApp(ctx, markettest.Admin, backstay.SpaceID(s.thing("<space>")), fresh)
 		return string(a.ID), err

@@ -35,9 +35,13 @@ func (s *Server) listSharedSpaces(w http.ResponseWriter, r *request) error {
 // place is a space or an organization as those know it who share an instance with it, whether they can see
 // it or not: by name.
 type place struct {
-	GUID          string              `json:"guid"`
-	Name          string              `json:"name"`
-	Relationships *spaceRelationships `json:"relationships,omitempty"`
+	GUID          string          `json:"guid"`
+	Name          string          `json:"name"`
+	Relationships *inOrganization `json:"relationships,omitempty"`
+}
+
+type inOrganization struct {
+	Organization toOne `json:"organization"`
 }
 
 // includeWhereabouts includes spaces and their organizations by name, as far as was asked for.
@@ -45,7 +49,7 @@ func (s *Server) includeWhereabouts(r *request, ids []backstay.SpaceID, with *in
 	spaces, organizations, err := s.Market.Whereabouts(r.Context(), ids)
 	if r.fields("space") {
 		with.Spaces = convert(spaces, func(sp backstay.Space) place {
-			return place{string(sp.ID), sp.Name, &spaceRelationships{related(sp.OrganizationID)}}
+			return place{string(sp.ID), sp.Name, &inOrganization{related(sp.OrganizationID)}}
 		})
 	}
 	if r.fields("space.organization") {

@@ -44,7 +44,7 @@ var (
 		toil: []string{"psql.sh", "-c", postgresToil}}
 	mysqlBreed = breed{name: "mysql", offering: "mysql", plan: "Free", open: openMySQL,
 		toil: []string{"sh", filepath.Join(testdata, "mysql.sh"), "mysql", "-e", mysqlToil}}
-	redisBreed = breed{name: "redis", offering: "redis", plan: "tiny", flags: []string{"--catalog", "testdata/redis.yaml"}, open: openRedis,
+	redisBreed = breed{name: "redis", offering: "redis", plan: "tiny", open: openRedis,
 		toil: []string{"sh", filepath.Join(testdata, "redis.sh"), "BLPOP", "never", "0"}}
 )
 

@@ -206,7 +206,7 @@ func (w *ward) checkWitness(t *testing.T) {
 }
 
 func isOfSpace(step string) bool {
-	for _, of := range []string{"app", "role", "space", "organization"} {
+	for _, of := range []string{"app", "role", "quota", "space", "organization"} {
 		if strings.HasPrefix(step, "market.delete-"+of+".") {
 			return true
 		}
@@ -359,4 +359,6 @@ func (l *life) ofSpace() {
 	l.remove("/v3/roles/"+role, "/v3/roles?guids="+role)
 	l.remove("/v3/spaces/"+space, "/v3/spaces?guids="+space)
 	l.remove("/v3/organizations/"+org, "/v3/organizations?guids="+org)
+	quota := l.make("/v3/organization_quotas?names="+l.name, "/v3/organization_quotas", object{"name": l.name})
+	l.remove("/v3/organization_quotas/"+quota, "/v3/organization_quotas?guids="+quota)
 }

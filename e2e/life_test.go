@@ -31,12 +31,28 @@ func (l *life) organization() string {
 }
 
 func (l *life) settle() (space, app string) {
+	l.unlock()
 	org := l.organization()
 	space = l.make("/v3/spaces?organization_guids="+org, "/v3/spaces",
 		object{"name": l.name, "relationships": object{"organization": to(org)}})
 	app = l.make("/v3/apps?space_guids="+space, "/v3/apps",
 		object{"name": l.name, "relationships": object{"space": to(space)}})
 	return space, app
+}
+
+// unlock lets organizations have what they like of the breed's plan: as many as they like, even if it is one
+// that begins hidden.
+func (l *life) unlock() {
+	quota := l.make("/v3/organization_quotas?names=default", "", nil)
+	plan := l.plan()
+	l.insist(func() error {
+		_, _, err := l.call("PATCH", "/v3/organization_quotas/"+quota, object{"services": object{"total_service_instances": nil}}, nil)
+		return err
+	})
+	l.insist(func() error {
+		_, _, err := l.call("POST", "/v3/service_plans/"+plan+"/visibility", object{"type": "public"}, nil)
+		return err
+	})
 }
 
 type object map[string]any

@@ -167,11 +167,19 @@ func (m *Market) boundService(ctx context.Context, by backstay.Actor, b backstay
 	if s.Instance.Type == backstay.UserProvided {
 		return s, nil
 	}
-	if s.Plan, err = m.Plan(ctx, by, s.Instance.PlanID); err != nil {
-		return s, err
-	}
-	s.Offering, err = m.Offering(ctx, by, s.Plan.OfferingID)
+	s.Plan, s.Offering, err = m.planOf(ctx, s.Instance)
 	return s, err
+}
+
+// planOf is what an instance is of, whoever may see that in the marketplace.
+func (m *Market) planOf(ctx context.Context, in backstay.Instance) (p backstay.Plan, o backstay.Offering, err error) {
+	plans, err := m.Store.Plans(ctx, PlanFilter{IDs: []backstay.PlanID{in.PlanID}})
+	if p, err = only(plans, err, "Service plan"); err != nil {
+		return p, o, err
+	}
+	offerings, err := m.Store.Offerings(ctx, OfferingFilter{IDs: []backstay.OfferingID{p.OfferingID}})
+	o, err = only(offerings, err, "Service offering")
+	return p, o, err
 }
 
 // Job returns a job that was accepted from by, or from anyone for those who see everything.

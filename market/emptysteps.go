@@ -44,6 +44,13 @@ func (m *Market) deleteRoleSteps(j backstay.Job) []step.Step {
 	}
 }
 
+func (m *Market) deleteQuotaSteps(j backstay.Job) []step.Step {
+	return []step.Step{
+		{Name: "market.delete-quota.removed", Do: func(ctx context.Context) error { return m.Store.RemoveQuota(ctx, backstay.QuotaID(j.Resource)) }},
+		m.completed("market.delete-quota.recorded", j),
+	}
+}
+
 // completed is the last step of a job whose resource is already gone.
 func (m *Market) completed(name string, j backstay.Job) step.Step {
 	return step.Step{Name: name, Do: func(ctx context.Context) error {

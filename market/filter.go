@@ -37,11 +37,22 @@ type List[T any] struct {
 // what that user's roles show.
 type (
 	OrganizationFilter struct {
-		IDs    []backstay.OrganizationID
-		Names  []string
-		Viewer *backstay.UserID
-		Order  Order
-		Page   Page
+		IDs     []backstay.OrganizationID
+		Names   []string
+		PlanIDs []backstay.PlanID // one of which is enabled for the organization
+		Viewer  *backstay.UserID
+		Order   Order
+		Page    Page
+	}
+	QuotaFilter struct {
+		IDs             []backstay.QuotaID
+		Names           []string
+		ForSpaces       bool                      // those for spaces, or those for organizations
+		OrganizationIDs []backstay.OrganizationID // whose spaces they are for, or that have them
+		SpaceIDs        []backstay.SpaceID        // that have them
+		Viewer          *backstay.UserID
+		Order           Order
+		Page            Page
 	}
 	SpaceFilter struct {
 		IDs             []backstay.SpaceID
@@ -82,6 +93,7 @@ type (
 		IDs       []backstay.OfferingID
 		Names     []string
 		Available *bool
+		Access    Access // to one of its plans
 		Order     Order
 		Page      Page
 	}
@@ -91,6 +103,7 @@ type (
 		OfferingIDs   []backstay.OfferingID
 		OfferingNames []string
 		Available     *bool
+		Access        Access
 		Order         Order
 		Page          Page
 	}
@@ -153,6 +166,16 @@ type Times struct {
 	From   time.Time
 	Before time.Time
 	At     []time.Time
+}
+
+// Access narrows plans to those that are public, or enabled for an organization that is all of what is
+// named here: one that the viewer belongs to, one of these, one with one of these spaces. Where nothing is
+// named, it does not narrow.
+type Access struct {
+	Viewer          *backstay.UserID
+	OrganizationIDs []backstay.OrganizationID
+	SpaceIDs        []backstay.SpaceID
+	Held            bool // and those of instances that the viewer sees
 }
 
 // Requests carry what a developer asks for, as a door decoded it.

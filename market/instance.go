@@ -55,11 +55,14 @@ func (m *Market) CreateInstance(ctx context.Context, by backstay.Actor, n NewIns
 	if err != nil {
 		return backstay.Job{}, err
 	}
-	plan, err := m.buyablePlan(ctx, by, n.PlanID)
+	plan, err := m.buyablePlan(ctx, by, n.PlanID, at)
 	if err != nil {
 		return backstay.Job{}, err
 	}
 	if err := m.checkNewInstance(ctx, by, n); err != nil {
+		return backstay.Job{}, err
+	}
+	if err := m.Store.AdmitInstance(ctx, at.space, plan.ID); err != nil {
 		return backstay.Job{}, err
 	}
 	in := backstay.Instance{ID: backstay.InstanceID(newID()), Type: backstay.Managed, SpaceID: at.space, PlanID: plan.ID, Name: n.Name, Tags: n.Tags, LastOperation: inProgress(backstay.Create)}
@@ -91,14 +94,6 @@ func (m *Market) checkNewInstance(ctx context.Context, by backstay.Actor, n NewI
 		err = backstay.Errorf(backstay.Taken, "The service instance name is taken: %s.", n.Name)
 	}
 	return err
-}
-
-func (m *Market) buyablePlan(ctx context.Context, by backstay.Actor, id backstay.PlanID) (backstay.Plan, error) {
-	p, err := m.Plan(ctx, by, id)
-	if backstay.KindOf(err) == backstay.NotFound || err == nil && !p.Available {
-		err = backstay.Errorf(backstay.Invalid, "Invalid service plan. Ensure that the service plan exists, is available, and you have access to it.")
-	}
-	return p, err
 }
 
 // checkParameters refuses anything but a JSON object, or nothing.

@@ -24,6 +24,7 @@ type Store interface {
 	JobStore
 	EventStore
 	UsageStore
+	QuotaStore
 }
 
 // OrganizationStore keeps organizations.
@@ -79,12 +80,37 @@ type AppStore interface {
 
 // CatalogStore keeps what brokers offer.
 type CatalogStore interface {
-	// KeepCatalog makes these the available offerings and plans; others stay, as unavailable. Of
-	// instances whose plan has another name or price now, that is recorded as usage.
+	// KeepCatalog makes these the available offerings and plans; others stay, as unavailable. The plans of a
+	// private offering begin hidden; who may see a plan that is known already does not change. Of instances
+	// whose plan has another name or price now, that is recorded as usage.
 	KeepCatalog(ctx context.Context, offerings []backstay.Offering) error
 	// Offerings come without their plans.
 	Offerings(ctx context.Context, f OfferingFilter) (List[backstay.Offering], error)
 	Plans(ctx context.Context, f PlanFilter) (List[backstay.Plan], error)
+	// SetPlanVisibility is for whom a plan is: for all, for nobody, or for organizations, beside those that
+	// it is for already if more is set. It is Invalid if one of them does not exist.
+	SetPlanVisibility(ctx context.Context, id backstay.PlanID, v backstay.Visibility, organizations []backstay.OrganizationID, more bool, e backstay.Event) error
+	// RemovePlanOrganization is NotFound for an organization that the plan is not enabled for.
+	RemovePlanOrganization(ctx context.Context, id backstay.PlanID, organization backstay.OrganizationID, e backstay.Event) error
+}
+
+// QuotaStore keeps quotas, and who has which.
+type QuotaStore interface {
+	// Quotas come with the organizations and spaces that have them, as far as the viewer sees those.
+	Quotas(ctx context.Context, f QuotaFilter) (List[backstay.Quota], error)
+	// AddQuota adds a quota, and applies it to the organizations and spaces that it names.
+	AddQuota(ctx context.Context, q backstay.Quota, e backstay.Event) (backstay.Quota, error)
+	UpdateQuota(ctx context.Context, id backstay.QuotaID, u QuotaUpdate, e backstay.Event) error
+	// ApplyQuota and ApplySpaceQuota are Invalid, and change nothing, if one of those that they name does not
+	// exist, or is of another organization than the quota.
+	ApplyQuota(ctx context.Context, id backstay.QuotaID, to []backstay.OrganizationID, events []backstay.Event) error
+	ApplySpaceQuota(ctx context.Context, q backstay.Quota, to []backstay.SpaceID, events []backstay.Event) error
+	// RemoveSpaceQuota is Invalid for a space that has another quota, or none.
+	RemoveSpaceQuota(ctx context.Context, id backstay.QuotaID, from backstay.SpaceID, e backstay.Event) error
+	// RemoveQuota is Invalid for one that somebody has. An absent quota is success.
+	RemoveQuota(ctx context.Context, id backstay.QuotaID) error
+	// AdmitInstance is Invalid if AcceptInstance would be, for a quota, now. It promises nothing.
+	AdmitInstance(ctx context.Context, space backstay.SpaceID, plan backstay.PlanID) error
 }
 
 // InstanceStore keeps service instances; what it changes are managed ones. Parameters arrive and leave
@@ -94,7 +120,8 @@ type CatalogStore interface {
 type InstanceStore interface {
 	Instances(ctx context.Context, f InstanceFilter) (List[backstay.Instance], error)
 	// AcceptInstance records that we owe someone an instance: the instance, its operation and the
-	// job that will pay the debt, or none of them.
+	// job that will pay the debt, or none of them. It is Invalid if a quota does not allow it; of many at
+	// once there are never more than it allows.
 	AcceptInstance(ctx context.Context, in backstay.Instance, parameters []byte, e backstay.Event, j backstay.Job) error
 	// InstanceParameters are nil if none were given.
 	InstanceParameters(ctx context.Context, id backstay.InstanceID) (sealed []byte, err error)
@@ -116,8 +143,9 @@ type BindingStore interface {
 	// BindingSecrets are what a binding was asked with and what it gave: each nil if there is none.
 	BindingSecrets(ctx context.Context, id backstay.BindingID) (parameters, credentials []byte, err error)
 	// AcceptBinding records that we owe someone credentials. It is Busy while an operation of the
-	// instance runs, Invalid if the instance is not usable or neither in the app's space nor shared with it,
-	// and Taken if the app is bound already or the name is in use. A binding that failed makes way.
+	// instance runs, Invalid if the instance is not usable or neither in the app's space nor shared with it, or
+	// if a quota allows no more keys, and Taken if the app is bound already or the name is in use. A binding that
+	// failed makes way.
 	AcceptBinding(ctx context.Context, b backstay.Binding, parameters []byte, e backstay.Event, j backstay.Job) error
 	// AcceptBindingDeletion is Busy while an operation of the binding or its instance runs.
 	AcceptBindingDeletion(ctx context.Context, id backstay.BindingID, op backstay.Operation, e backstay.Event, j backstay.Job) error

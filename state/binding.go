@@ -41,7 +41,8 @@ func (s *Store) BindingSecrets(ctx context.Context, id backstay.BindingID) (para
 
 func (s *Store) AcceptBinding(ctx context.Context, b backstay.Binding, parameters []byte, e backstay.Event, j backstay.Job) error {
 	err := s.tx(ctx, func(tx pgx.Tx) error {
-		if err := lockBindable(ctx, tx, b); err != nil {
+		i, err := lockBindable(ctx, tx, b)
+		if err != nil {
 			return err
 		}
 		if err := replaceFailed(ctx, tx, b); err != nil {
@@ -52,6 +53,14 @@ func (s *Store) AcceptBinding(ctx context.Context, b backstay.Binding, parameter
 			VALUES ($1, $2, $3, $4, nullif($5, ''), $6, $7, $8, $9)`,
 			b.ID, b.Type, b.Name, b.InstanceID, b.AppID, parameters, op.Type, op.State, op.Description); err != nil {
 			return err
+		}
+		if b.Type == backstay.KeyBinding {
+			if err := lockQuotas(ctx, tx, i.SpaceID); err != nil {
+				return err
+			}
+			if err := admitKey(ctx, tx, i.SpaceID); err != nil {
+				return err
+			}
 		}
 		return s.acceptJob(ctx, tx, e, j)
 	})
@@ -71,26 +80,26 @@ func bindingTaken(err error, name string) error {
 }
 
 // lockBindable locks the binding's instance, and refuses one that cannot be bound to what b names.
-func lockBindable(ctx context.Context, tx pgx.Tx, b backstay.Binding) error {
+func lockBindable(ctx context.Context, tx pgx.Tx, b backstay.Binding) (backstay.Instance, error) {
 	i, err := lockIdleInstance(ctx, tx, b.InstanceID)
 	if err != nil {
-		return err
+		return i, err
 	}
 	if op := i.LastOperation; op.Type == backstay.Create && op.State == backstay.Failed {
-		return backstay.Errorf(backstay.Invalid, "The service instance %s cannot be bound: its creation failed. Delete it and create it again.", i.Name)
+		return i, backstay.Errorf(backstay.Invalid, "The service instance %s cannot be bound: its creation failed. Delete it and create it again.", i.Name)
 	}
 	if b.Type != backstay.AppBinding {
-		return nil
+		return i, nil
 	}
 	var space backstay.SpaceID
 	err = tx.QueryRow(ctx, `SELECT space_id FROM market.apps WHERE id = $1 FOR SHARE`, b.AppID).Scan(&space)
 	if err != nil {
-		return orNotFound(err, "App")
+		return i, orNotFound(err, "App")
 	}
 	if space == i.SpaceID {
-		return nil
+		return i, nil
 	}
-	return checkLent(ctx, tx, i, space)
+	return i, checkLent(ctx, tx, i, space)
 }
 
 // replaceFailed removes an earlier binding that stands in b's place and never came to be.

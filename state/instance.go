@@ -49,6 +49,12 @@ func (s *Store) AcceptInstance(ctx context.Context, i backstay.Instance, paramet
 		if err := checkNotLent(ctx, tx, i.SpaceID, i.Name); err != nil {
 			return err
 		}
+		if err := lockQuotas(ctx, tx, i.SpaceID); err != nil {
+			return err
+		}
+		if err := admitInstance(ctx, tx, i.SpaceID, i.PlanID, 0); err != nil {
+			return err
+		}
 		return s.acceptJob(ctx, tx, e, j)
 	})
 	return instanceTaken(err, i.Name)

@@ -25,11 +25,16 @@ type query struct {
 
 // in narrows the list to rows whose column is one of values; a nil slice does not narrow.
 func in[E ~string](q *query, column string, values []E) {
+	among(q, column+" = ANY(%s)", values)
+}
+
+// among narrows the list by a condition that names values, an array, as %s; a nil slice does not narrow.
+func among[E ~string](q *query, condition string, values []E) {
 	if values == nil {
 		return
 	}
 	q.args = append(q.args, texts(values))
-	q.where = append(q.where, fmt.Sprintf("%s = ANY($%d)", column, len(q.args)))
+	q.where = append(q.where, fmt.Sprintf(condition, fmt.Sprintf("$%d", len(q.args))))
 }
 
 // texts are values as the database takes them.
@@ -66,14 +71,14 @@ func seenIn(q *query, column string, viewer *backstay.UserID) {
 		return
 	}
 	q.args = append(q.args, *viewer)
-	q.where = append(q.where, column+" IN ("+spacesSeenBy(len(q.args))+")")
+	q.where = append(q.where, column+" IN ("+spacesSeenBy(fmt.Sprintf("$%d", len(q.args)))+")")
 }
 
-// spacesSeenBy selects the ids of the spaces that the viewer sees whom the query's argument n names.
-func spacesSeenBy(n int) string {
-	return fmt.Sprintf(`SELECT v.space_id FROM market.roles v WHERE v.user_id = $%[1]d AND v.space_id IS NOT NULL
+// spacesSeenBy selects the spaces that the user sees whose id the argument names.
+func spacesSeenBy(argument string) string {
+	return fmt.Sprintf(`SELECT v.space_id FROM market.roles v WHERE v.user_id = %[1]s AND v.space_id IS NOT NULL
 		UNION ALL SELECT vs.id FROM market.roles v JOIN market.spaces vs ON vs.organization_id = v.organization_id
-		WHERE v.user_id = $%[1]d AND v.type = 'organization_manager'`, n)
+		WHERE v.user_id = %[1]s AND v.type = 'organization_manager'`, argument)
 }
 
 // seenBy narrows the list by a condition on the viewer, whose id it names as %[1]s. Nil does not narrow.

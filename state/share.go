@@ -42,7 +42,7 @@ func instanceSeenBy(q *query, viewer *backstay.UserID) {
 		return
 	}
 	q.args = append(q.args, *viewer)
-	spaces := spacesSeenBy(len(q.args))
+	spaces := spacesSeenBy(fmt.Sprintf("$%d", len(q.args)))
 	q.where = append(q.where, fmt.Sprintf(`(i.space_id IN (%[1]s) OR i.id IN (SELECT h.instance_id FROM market.shares h WHERE h.space_id IN (%[1]s)))`, spaces))
 }
 

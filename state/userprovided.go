@@ -65,7 +65,7 @@ func (s *Store) RemoveUserProvided(ctx context.Context, id backstay.InstanceID, 
 
 func (s *Store) AddBinding(ctx context.Context, b backstay.Binding, reseal func(credentials []byte) ([]byte, error), e backstay.Event) error {
 	err := s.tx(ctx, func(tx pgx.Tx) error {
-		if err := lockBindable(ctx, tx, b); err != nil {
+		if _, err := lockBindable(ctx, tx, b); err != nil {
 			return err
 		}
 		var credentials []byte

@@ -165,6 +165,7 @@ func aShareEndsWithItsBindings(t *testing.T, f *fixture) {
 // sharesAndCreatesRaceForAName lets a share and a create, of one name and for one space, begin at once.
 func sharesAndCreatesRaceForAName(t *testing.T, f *fixture) {
 	other := f.newLab(t)
+	f.mustLimit(t, false, backstay.Limits{}) // none: each round leaves an instance
 	for i := range 30 {
 		lent := f.mustHave(t, fmt.Sprintf("db-%d", i))
 		own, j := f.newInstance(lent.Name)

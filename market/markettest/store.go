@@ -10,6 +10,7 @@ import (
 
 	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/market"
+	"github.com/backstay/backstay/uaa"
 )
 
 // RunStore checks that the stores that open returns keep the contract of [market.Store].
@@ -49,6 +50,17 @@ func RunStore(t *testing.T, open func(t testing.TB) market.Store) {
 		{"UsageIsForgottenWhereItTellsNothing", usageIsForgottenWhereItTellsNothing},
 		{"UsageIsReseeded", usageIsReseeded},
 		{"UsageIsReadOnwardsWithoutGaps", usageIsReadOnwardsWithoutGaps},
+		{"OrganizationsBeginWithTheDefaultQuota", organizationsBeginWithTheDefaultQuota},
+		{"QuotasHaveNamesAndChange", quotasHaveNamesAndChange},
+		{"QuotasAreApplied", quotasAreApplied},
+		{"QuotasAreSeenByThoseWhoHaveThem", quotasAreSeenByThoseWhoHaveThem},
+		{"QuotasLimitInstances", quotasLimitInstances},
+		{"QuotasLimitKeys", quotasLimitKeys},
+		{"QuotasForbidPaidPlans", quotasForbidPaidPlans},
+		{"TheLastPlacesGoToAsManyInstances", theLastPlacesGoToAsManyInstances},
+		{"TheLastPlacesGoToAsManyKeys", theLastPlacesGoToAsManyKeys},
+		{"PrivatePlansBeginHidden", privatePlansBeginHidden},
+		{"PlansAreSeenWhereTheyAreEnabled", plansAreSeenWhereTheyAreEnabled},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -83,10 +95,18 @@ func newFixture(t *testing.T, s market.Store) *fixture {
 	return f
 }
 
+// mustKnow adds users, who are the login server's to add: a store of both serves both.
+func (f *fixture) mustKnow(t *testing.T, users ...backstay.UserID) {
+	t.Helper()
+	for _, id := range users {
+		must(t, f.Store.(uaa.UserStore).AddUser(t.Context(), uaa.User{ID: id, Username: string(id), PasswordHash: "none"}, none))
+	}
+}
+
 func catalog(plans ...backstay.PlanID) []backstay.Offering {
 	o := backstay.Offering{ID: "offering", Name: "postgres", Tags: []string{"relational"}}
 	for _, id := range plans {
-		o.Plans = append(o.Plans, backstay.Plan{ID: id, OfferingID: o.ID, Name: string(id)})
+		o.Plans = append(o.Plans, backstay.Plan{ID: id, OfferingID: o.ID, Name: string(id), Free: true})
 	}
 	return []backstay.Offering{o}
 }
