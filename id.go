@@ -12,6 +12,7 @@ type (
 	PlanID         string
 	InstanceID     string
 	BindingID      string
+	ShareID        string
 	JobID          string
 	EventID        string
 	UsageEventID   string

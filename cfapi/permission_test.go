@@ -73,6 +73,10 @@ var recipes = map[string]recipe{
 	"DELETE /v3/service_credential_bindings/{guid}":                           {"<binding>", "", market.SpaceReaders},
 	"GET    /v3/service_credential_bindings/{guid}/details":                   {"<binding>", "", market.SpaceReaders},
 
+	"GET    /v3/service_instances/{guid}/credentials":                               {"<provided>", "", market.SpaceReaders},
+	"POST   /v3/service_instances/{guid}/relationships/shared_spaces":               {"<instance>", `{"data": [{"guid": "<borrower>"}]}`, market.SpaceReaders},
+	"DELETE /v3/service_instances/{guid}/relationships/shared_spaces/{space_guid}":  {"<lent>", "", market.SpaceReaders},
+	"GET    /v3/service_instances/{guid}/relationships/shared_spaces/usage_summary": {"<lent>", "", market.SpaceReaders},
 	"GET    /v3/audit_events":                {"", "target_guids=<space>", market.EventReaders},
 	"GET    /v3/audit_events/{guid}":         {"<event>", "", market.EventReaders},
 	"GET    /v3/service_usage_events":        {"", "guids=<usage>", market.GlobalReaders},
@@ -188,11 +192,12 @@ func newHouse(t testing.TB) *house {
 type scene struct {
 	*house
 	t      testing.TB
+	role   string // of the one user, and their name
 	things map[string]string
 }
 
 func (h *house) scene(t testing.TB, role string) *scene {
-	s := &scene{house: h, t: t, things: map[string]string{"<plan>": "00000000-0000-4000-8000-00000000000b"}}
+	s := &scene{house: h, t: t, role: role, things: map[string]string{"<plan>": "00000000-0000-4000-8000-00000000000b"}}
 	if market.RolesOf(role)&^market.GlobalReaders != 0 {
 		s.grant(role, role)
 	}
@@ -225,7 +230,7 @@ func (s *scene) ask(rt route, who string) *httptest.ResponseRecorder {
 	if rt.access.roles != 0 && how == (recipe{}) {
 		s.t.Fatalf("say in recipes how to ask for %s", rt.pattern)
 	}
-	target := strings.NewReplacer("{$}", "", "{guid}", cmp.Or(how.guid, "x"), "{name}", "x").Replace(words[1])
+	target := strings.NewReplacer("{$}", "", "{guid}", cmp.Or(how.guid, "x"), "{space_guid}", "<borrower>", "{name}", "x").Replace(words[1])
 	body := how.ask
 	if words[0] == http.MethodGet {
 		target, body = target+"?"+how.ask, ""
@@ -282,6 +287,14 @@ func (s *scene) make(ctx context.Context, m *market.Market, name string) (id str
 			Name: fresh, SpaceID: backstay.SpaceID(s.thing("<space>")), PlanID: backstay.PlanID(s.thing("<plan>")),
 		})
 		return s.done(ctx, m, j, err)
+	case "<provided>":
+		in, err := m.CreateUserProvided(ctx, markettest.Admin, market.NewUserProvided{Name: fresh, SpaceID: backstay.SpaceID(s.thing("<space>"))})
+		return string(in.ID), err
+	case "<borrower>":
+		return s.makeBorrower(ctx, m, fresh)
+	case "<lent>":
+		in := backstay.InstanceID(s.thing("<instance>"))
+		return string(in), m.ShareInstance(ctx, markettest.Admin, in, []backstay.SpaceID{backstay.SpaceID(s.thing("<borrower>"))})
 	case "<binding>":
 		_, j, err := m.CreateBinding(ctx, markettest.Admin, market.NewBinding{
 			Type: backstay.KeyBinding, Name: fresh, InstanceID: backstay.InstanceID(s.thing("<instance>")),
@@ -289,6 +302,15 @@ func (s *scene) make(ctx context.Context, m *market.Market, name string) (id str
 		return s.done(ctx, m, j, err)
 	}
 	return "", fmt.Errorf("the scene has no %s", name)
+}
+
+// makeBorrower makes another space, in which a developer is a developer too.
+func (s *scene) makeBorrower(ctx context.Context, m *market.Market, name string) (string, error) {
+	sp, err := m.CreateSpace(ctx, markettest.Admin, backstay.OrganizationID(s.thing("<org>")), name)
+	if err == nil && s.role == "space_developer" {
+		s.addRole(market.NewRole{Type: s.role, Username: s.role, SpaceID: sp.ID})
+	}
+	return string(sp.ID), err
 }
 
 // done waits for a job, and returns the id of what it was about.

@@ -8,7 +8,7 @@ import (
 	"github.com/backstay/backstay/market"
 )
 
-type usageResource struct {
+type usageEventResource struct {
 	identity
 	State           backstay.UsageState `json:"state"`
 	Space           usageThing          `json:"space"`
@@ -36,8 +36,8 @@ const (
 	userProvidedUsage = "user_provided_service_instance" // which cost nothing, so there are no events of them
 )
 
-func (s *Server) usageEvent(u backstay.UsageEvent) usageResource {
-	return usageResource{
+func (s *Server) usageEvent(u backstay.UsageEvent) usageEventResource {
+	return usageEventResource{
 		identity:        identify(u.ID, u.CreatedAt, u.CreatedAt),
 		State:           u.State,
 		Space:           usageThing{string(u.SpaceID), u.SpaceName},

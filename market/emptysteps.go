@@ -10,7 +10,7 @@ import (
 func (m *Market) deleteAppSteps(j backstay.Job) []step.Step {
 	id := backstay.AppID(j.Resource)
 	return []step.Step{
-		{Name: "market.delete-app.emptied", Do: func(ctx context.Context) error { return m.emptyApp(ctx, j.By, id) }},
+		{Name: "market.delete-app.emptied", Do: func(ctx context.Context) error { return m.unbindAll(ctx, j.By, BindingFilter{AppIDs: []backstay.AppID{id}}) }},
 		{Name: "market.delete-app.removed", Do: func(ctx context.Context) error { return m.Store.RemoveApp(ctx, id, backstay.Event{}) }},
 		m.completed("market.delete-app.recorded", j),
 	}
@@ -81,6 +81,9 @@ func (m *Market) emptySpace(ctx context.Context, by backstay.Actor, id backstay.
 			return err
 		}
 	}
+	if err := m.unbindAll(ctx, by, BindingFilter{AppSpaceIDs: []backstay.SpaceID{id}}); err != nil {
+		return err // from what other spaces share with this one
+	}
 	apps, err := m.Store.Apps(ctx, AppFilter{SpaceIDs: []backstay.SpaceID{id}})
 	if err != nil {
 		return err
@@ -95,8 +98,11 @@ func (m *Market) emptySpace(ctx context.Context, by backstay.Actor, id backstay.
 
 // endInstance unbinds an instance from everything, and ends it.
 func (m *Market) endInstance(ctx context.Context, by backstay.Actor, in backstay.Instance, at place) error {
-	if err := m.unbindAll(ctx, by, at, BindingFilter{InstanceIDs: []backstay.InstanceID{in.ID}}); err != nil {
+	if err := m.unbindAll(ctx, by, BindingFilter{InstanceIDs: []backstay.InstanceID{in.ID}}); err != nil {
 		return err
+	}
+	if in.Type == backstay.UserProvided {
+		return m.Store.RemoveInstance(ctx, in.ID, userProvidedEvent(by, "delete", in, at, nil), nil)
 	}
 	if err := absentIsFine(m.Broker.Deprovision(ctx, in.ID)); err != nil {
 		return err
@@ -107,25 +113,19 @@ func (m *Market) endInstance(ctx context.Context, by backstay.Actor, in backstay
 	return m.Store.RemoveInstance(ctx, in.ID, instanceEvent(by, "delete", in, at, nil), nil)
 }
 
-func (m *Market) emptyApp(ctx context.Context, by backstay.Actor, id backstay.AppID) error {
-	l, err := m.Store.Apps(ctx, AppFilter{IDs: []backstay.AppID{id}})
-	if err != nil || len(l.Items) == 0 {
-		return err
-	}
-	at, err := m.in(ctx, l.Items[0].SpaceID)
-	if err != nil {
-		return err
-	}
-	return m.unbindAll(ctx, by, at, BindingFilter{AppIDs: []backstay.AppID{id}})
-}
-
-func (m *Market) unbindAll(ctx context.Context, by backstay.Actor, at place, f BindingFilter) error {
+func (m *Market) unbindAll(ctx context.Context, by backstay.Actor, f BindingFilter) error {
 	bindings, err := m.Store.Bindings(ctx, f)
 	if err != nil {
 		return err
 	}
 	for _, b := range bindings.Items {
-		if err := absentIsFine(m.Broker.Unbind(ctx, b.InstanceID, b.ID)); err != nil {
+		if b.InstanceType == backstay.Managed {
+			if err := absentIsFine(m.Broker.Unbind(ctx, b.InstanceID, b.ID)); err != nil {
+				return err
+			}
+		}
+		at, err := m.in(ctx, b.SpaceID)
+		if err != nil {
 			return err
 		}
 		if err := m.Store.RemoveBinding(ctx, b.ID, bindingEvent(by, "delete", b, at, bindingDetails(b, nil)), nil); err != nil {

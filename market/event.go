@@ -40,6 +40,11 @@ func instanceEvent(by backstay.Actor, verb string, in backstay.Instance, at plac
 	return newEvent(by, "service_instance."+verb, backstay.Target{ID: string(in.ID), Type: "service_instance", Name: in.Name}, at, d)
 }
 
+func userProvidedEvent(by backstay.Actor, verb string, in backstay.Instance, at place, d details) backstay.Event {
+	const kind = "user_provided_service_instance"
+	return newEvent(by, kind+"."+verb, backstay.Target{ID: string(in.ID), Type: kind, Name: in.Name}, at, d)
+}
+
 func bindingEvent(by backstay.Actor, verb string, b backstay.Binding, at place, d details) backstay.Event {
 	kind := "service_binding"
 	if b.Type == backstay.KeyBinding {

@@ -97,6 +97,8 @@ type (
 	InstanceFilter struct {
 		IDs             []backstay.InstanceID
 		Names           []string
+		Types           []backstay.InstanceType
+		KnownIn         []backstay.SpaceID // in one of these spaces, or shared with it
 		SpaceIDs        []backstay.SpaceID
 		OrganizationIDs []backstay.OrganizationID
 		PlanIDs         []backstay.PlanID
@@ -133,9 +135,15 @@ type (
 		InstanceNames []string
 		AppIDs        []backstay.AppID
 		AppNames      []string
+		AppSpaceIDs   []backstay.SpaceID
 		Viewer        *backstay.UserID
 		Order         Order
 		Page          Page
+	}
+	ShareFilter struct {
+		IDs         []backstay.ShareID
+		InstanceIDs []backstay.InstanceID
+		SpaceIDs    []backstay.SpaceID
 	}
 )
 
@@ -163,11 +171,24 @@ type (
 		Tags       []string
 		Parameters []byte // a JSON object, or nil
 	}
+	NewUserProvided struct {
+		Name            string
+		SpaceID         backstay.SpaceID
+		Tags            []string
+		Credentials     []byte // a JSON object, or nil
+		SyslogDrainURL  string
+		RouteServiceURL string
+	}
+	// InstanceUpdate changes what is not nil. A managed instance has a plan and parameters, a user-provided
+	// one the rest.
 	InstanceUpdate struct {
-		Name       *string
-		Tags       []string // nil: unchanged
-		PlanID     *backstay.PlanID
-		Parameters []byte // a JSON object, or nil
+		Name            *string
+		Tags            []string
+		PlanID          *backstay.PlanID
+		Parameters      []byte // a JSON object
+		Credentials     []byte // a JSON object
+		SyslogDrainURL  *string
+		RouteServiceURL *string
 	}
 	NewBinding struct {
 		Type       backstay.BindingType
@@ -182,7 +203,7 @@ type (
 type BoundService struct {
 	Binding     backstay.Binding
 	Instance    backstay.Instance
-	Plan        backstay.Plan
-	Offering    backstay.Offering
+	Plan        backstay.Plan     // none of a user-provided instance
+	Offering    backstay.Offering // likewise
 	Credentials backstay.Credentials
 }

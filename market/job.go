@@ -18,6 +18,7 @@ const (
 	deleteSpace        = "space.delete"
 	deleteOrganization = "organization.delete"
 	deleteRole         = "role.delete"
+	unshareInstance    = "service_instance.unshare"
 )
 
 // operations is how each job is done, and how its failure is told.
@@ -33,6 +34,7 @@ var operations = map[string]struct {
 	deleteSpace:        {(*Market).deleteSpaceSteps, (*Market).failJob},
 	deleteOrganization: {(*Market).deleteOrganizationSteps, (*Market).failJob},
 	deleteRole:         {(*Market).deleteRoleSteps, (*Market).failJob},
+	unshareInstance:    {(*Market).unshareInstanceSteps, (*Market).failUnshare},
 }
 
 // StepNames lists every step of every job: where a process may die in the middle of one.

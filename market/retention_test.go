@@ -4,19 +4,16 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"os"
 	"testing"
 	"time"
 
 	"github.com/google/uuid"
 
 	"github.com/backstay/backstay"
-	"github.com/backstay/backstay/internal/testkit"
 	"github.com/backstay/backstay/market"
 	"github.com/backstay/backstay/market/markettest"
 )
 
-func TestMain(m *testing.M) { os.Exit(testkit.Main(m)) }
 
 // TestEventsAreKeptForAMonth lives through one: a day before its end all is there, a day after
 // nothing.

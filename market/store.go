@@ -18,6 +18,8 @@ type Store interface {
 	AppStore
 	CatalogStore
 	InstanceStore
+	UserProvidedStore
+	ShareStore
 	BindingStore
 	JobStore
 	EventStore
@@ -82,9 +84,10 @@ type CatalogStore interface {
 	Plans(ctx context.Context, f PlanFilter) (List[backstay.Plan], error)
 }
 
-// InstanceStore keeps managed service instances. Parameters arrive and leave sealed. What an instance
-// becomes is recorded as usage with it: that its creation succeeded, that it has another name or plan,
-// that it is gone.
+// InstanceStore keeps service instances; what it changes are managed ones. Parameters arrive and leave
+// sealed. A space knows an instance by its name, whether it is its own or shared with it: a name that is
+// in use there is Taken, for both kinds. What a managed instance becomes is recorded as usage with it: that
+// its creation succeeded, that it has another name or plan, that it is gone.
 type InstanceStore interface {
 	Instances(ctx context.Context, f InstanceFilter) (List[backstay.Instance], error)
 	// AcceptInstance records that we owe someone an instance: the instance, its operation and the
@@ -92,14 +95,15 @@ type InstanceStore interface {
 	AcceptInstance(ctx context.Context, in backstay.Instance, parameters []byte, e backstay.Event, j backstay.Job) error
 	// InstanceParameters are nil if none were given.
 	InstanceParameters(ctx context.Context, id backstay.InstanceID) (sealed []byte, err error)
-	// AcceptInstanceDeletion is Busy while an operation runs, and InUse while there are bindings.
+	// AcceptInstanceDeletion is Busy while an operation runs, and InUse while there are bindings or shares.
 	AcceptInstanceDeletion(ctx context.Context, id backstay.InstanceID, op backstay.Operation, e backstay.Event, j backstay.Job) error
-	// UpdateInstance changes name and tags (nil: unchanged). It is Busy while an operation runs.
+	// UpdateInstance changes name and tags (nil: unchanged). It is Busy while an operation runs, and Invalid
+	// for another name while there are shares.
 	UpdateInstance(ctx context.Context, id backstay.InstanceID, name *string, tags []string, e backstay.Event) (backstay.Instance, error)
 	// ReportInstance records how the operation comes along, and with a job in a final state, its end.
 	ReportInstance(ctx context.Context, id backstay.InstanceID, op backstay.Operation, j *backstay.Job) error
-	// RemoveInstance removes an instance without bindings and, if a job is given, completes it. An
-	// absent instance is success, and no event.
+	// RemoveInstance removes an instance without bindings, and its shares, and, if a job is given, completes
+	// it. An absent instance is success, and no event.
 	RemoveInstance(ctx context.Context, id backstay.InstanceID, e backstay.Event, j *backstay.JobID) error
 }
 
@@ -109,8 +113,8 @@ type BindingStore interface {
 	// BindingSecrets are what a binding was asked with and what it gave: each nil if there is none.
 	BindingSecrets(ctx context.Context, id backstay.BindingID) (parameters, credentials []byte, err error)
 	// AcceptBinding records that we owe someone credentials. It is Busy while an operation of the
-	// instance runs, Invalid if the instance is not usable or in another space than the app, and
-	// Taken if the app is bound already or the name is in use. A binding that failed makes way.
+	// instance runs, Invalid if the instance is not usable or neither in the app's space nor shared with it,
+	// and Taken if the app is bound already or the name is in use. A binding that failed makes way.
 	AcceptBinding(ctx context.Context, b backstay.Binding, parameters []byte, e backstay.Event, j backstay.Job) error
 	// AcceptBindingDeletion is Busy while an operation of the binding or its instance runs.
 	AcceptBindingDeletion(ctx context.Context, id backstay.BindingID, op backstay.Operation, e backstay.Event, j backstay.Job) error
@@ -119,6 +123,34 @@ type BindingStore interface {
 	// RemoveBinding removes a binding and, if a job is given, completes it. An absent one is success,
 	// and no event.
 	RemoveBinding(ctx context.Context, id backstay.BindingID, e backstay.Event, j *backstay.JobID) error
+}
+
+// UserProvidedStore keeps user-provided service instances and what binds apps to them, which is there at
+// once. Credentials arrive and leave sealed.
+type UserProvidedStore interface {
+	AddUserProvided(ctx context.Context, in backstay.Instance, credentials []byte, e backstay.Event) (backstay.Instance, error)
+	// UserProvidedCredentials is NotFound for a managed instance.
+	UserProvidedCredentials(ctx context.Context, id backstay.InstanceID) (sealed []byte, err error)
+	// UpdateUserProvided changes what u says but the credentials, which are the sealed ones (nil: unchanged).
+	UpdateUserProvided(ctx context.Context, id backstay.InstanceID, u InstanceUpdate, credentials []byte, e backstay.Event) (backstay.Instance, error)
+	// RemoveUserProvided is InUse while there are bindings.
+	RemoveUserProvided(ctx context.Context, id backstay.InstanceID, e backstay.Event) error
+	// AddBinding binds an app, with the instance's credentials as they are, which reseal seals for the
+	// binding. It is refused as by AcceptBinding.
+	AddBinding(ctx context.Context, b backstay.Binding, reseal func(credentials []byte) ([]byte, error), e backstay.Event) error
+}
+
+// ShareStore keeps which instances are shared with which spaces.
+type ShareStore interface {
+	Shares(ctx context.Context, f ShareFilter) (List[backstay.Share], error)
+	// AddShares adds all of an instance's new shares or none. It is Invalid if the instance is on its way up
+	// or down, and Taken if a space has an instance of the name, or one that is shared with it.
+	AddShares(ctx context.Context, id backstay.InstanceID, shares []backstay.Share, e backstay.Event) error
+	// AcceptUnshare records that a share is to end: apps of its space are not bound any more. It is Busy
+	// while an operation of the instance or of a binding of that space runs, or the share ends already.
+	AcceptUnshare(ctx context.Context, h backstay.Share, e backstay.Event, j backstay.Job) error
+	// FinishUnshare removes a share if the job is complete, and lets it go on if the job failed.
+	FinishUnshare(ctx context.Context, id backstay.ShareID, j backstay.Job) error
 }
 
 // JobStore keeps jobs: accepted with the fact that asks for them, run by the store's runner through

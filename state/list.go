@@ -28,12 +28,17 @@ func in[E ~string](q *query, column string, values []E) {
 	if values == nil {
 		return
 	}
-	texts := make([]string, len(values))
-	for i, v := range values {
-		texts[i] = string(v)
-	}
-	q.args = append(q.args, texts)
+	q.args = append(q.args, texts(values))
 	q.where = append(q.where, fmt.Sprintf("%s = ANY($%d)", column, len(q.args)))
+}
+
+// texts are values as the database takes them.
+func texts[E ~string](values []E) []string {
+	all := make([]string, len(values))
+	for i, v := range values {
+		all[i] = string(v)
+	}
+	return all
 }
 
 // is narrows the list to rows whose column has the value; nil does not narrow.
@@ -52,9 +57,14 @@ func seenIn(q *query, column string, viewer *backstay.UserID) {
 		return
 	}
 	q.args = append(q.args, *viewer)
-	q.where = append(q.where, fmt.Sprintf(`%s IN (SELECT v.space_id FROM market.roles v WHERE v.user_id = $%[2]d AND v.space_id IS NOT NULL
+	q.where = append(q.where, column+" IN ("+spacesSeenBy(len(q.args))+")")
+}
+
+// spacesSeenBy selects the ids of the spaces that the viewer sees whom the query's argument n names.
+func spacesSeenBy(n int) string {
+	return fmt.Sprintf(`SELECT v.space_id FROM market.roles v WHERE v.user_id = $%[1]d AND v.space_id IS NOT NULL
 		UNION ALL SELECT vs.id FROM market.roles v JOIN market.spaces vs ON vs.organization_id = v.organization_id
-		WHERE v.user_id = $%[2]d AND v.type = 'organization_manager')`, column, len(q.args)))
+		WHERE v.user_id = $%[1]d AND v.type = 'organization_manager'`, n)
 }
 
 // seenBy narrows the list by a condition on the viewer, whose id it names as %[1]s. Nil does not narrow.
