@@ -107,7 +107,8 @@ func (s *Store) Locate(ctx context.Context, id string) (l market.Location, err e
 			UNION ALL SELECT a.id, 'app', a.name, s.organization_id, s.id FROM market.apps a JOIN market.spaces s ON s.id = a.space_id
 			UNION ALL SELECT i.id, 'service_instance', i.name, s.organization_id, s.id FROM market.instances i JOIN market.spaces s ON s.id = i.space_id
 			UNION ALL SELECT b.id, CASE b.type WHEN 'key' THEN 'service_key' ELSE 'service_binding' END, b.name, s.organization_id, s.id
-				FROM market.bindings b JOIN market.instances i ON i.id = b.instance_id JOIN market.spaces s ON s.id = i.space_id
+				FROM market.bindings b JOIN market.instances i ON i.id = b.instance_id LEFT JOIN market.apps a ON a.id = b.app_id
+				JOIN market.spaces s ON s.id = coalesce(a.space_id, i.space_id)
 			UNION ALL SELECT r.id, 'role', r.type, coalesce(r.organization_id, s.organization_id), coalesce(s.id, '')
 				FROM market.roles r LEFT JOIN market.spaces s ON s.id = r.space_id
 		) things WHERE id = $1`, id).Scan(&l.Target.ID, &l.Target.Type, &l.Target.Name, &l.OrganizationID, &l.SpaceID)
