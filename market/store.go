@@ -207,7 +207,7 @@ type EventStore interface {
 	// RemoveEvents removes up to limit events that were recorded before, the oldest first, and tells how many.
 	RemoveEvents(ctx context.Context, before time.Time, limit int) (int, error)
 	// Locate finds what has an id, whoever may see it, and where it is; NotFound if nothing has. A binding
-	// is where its instance is; what is an organization's own is in no space.
+	// is where its app is, a key where its instance is; what is an organization's own is in no space.
 	Locate(ctx context.Context, id string) (Location, error)
 }
 
