@@ -14,6 +14,7 @@ type Offering struct {
 	Tags             []string
 	Shareable        bool
 	Available        bool // false: withdrawn from sale; its instances live on
+	Private          bool // plans begin hidden, until somebody opens them; known only to the broker
 	Plans            []Plan
 	CreatedAt        time.Time // when the market first saw it; zero in a broker's catalog
 	UpdatedAt        time.Time
@@ -28,11 +29,21 @@ type Plan struct {
 	Description string
 	Free        bool
 	Available   bool // false: withdrawn from sale; instances that have it live on
+	Visibility  Visibility
 	Costs       []Cost
 	Schemas     Schemas
 	CreatedAt   time.Time // when the market first saw it; zero in a broker's catalog
 	UpdatedAt   time.Time
 }
+
+// Visibility is who may see and use a plan. A broker's catalog says nothing of it.
+type Visibility string
+
+const (
+	PublicPlan       Visibility = "public"       // everybody
+	OrganizationPlan Visibility = "organization" // the members of some organizations, there
+	AdminPlan        Visibility = "admin"        // nobody; administrators see it
+)
 
 // Cost is a price of a plan, in major units of the currency (ISO 4217, upper case) per Unit ("MONTHLY").
 type Cost struct {

@@ -1,6 +1,7 @@
 package backstay
 
 import (
+	"cmp"
 	"encoding/json"
 	"time"
 )
@@ -29,6 +30,7 @@ const (
 type Organization struct {
 	ID        OrganizationID
 	Name      string
+	QuotaID   QuotaID
 	CreatedAt time.Time
 	UpdatedAt time.Time
 }
@@ -38,18 +40,22 @@ type Space struct {
 	ID             SpaceID
 	OrganizationID OrganizationID
 	Name           string
+	QuotaID        QuotaID // empty: limited by its organization's quota alone
 	CreatedAt      time.Time
 	UpdatedAt      time.Time
 }
 
-// User is someone who may log in.
+// User is someone who may log in, or a client, which has an id and no name.
 type User struct {
 	ID        UserID
-	Username  string
-	Origin    string // the identity provider: "uaa" for our own
+	Username  string // empty for a client
+	Origin    string // the identity provider: "uaa" for our own, empty for a client
 	CreatedAt time.Time
 	UpdatedAt time.Time
 }
+
+// PresentationName is what to call a user or client.
+func (u User) PresentationName() string { return cmp.Or(u.Username, string(u.ID)) }
 
 // Role gives a user rights in one organization or one space; Type is one of Cloud Foundry's names,
 // as in "space_developer".
@@ -72,16 +78,36 @@ type App struct {
 	UpdatedAt time.Time
 }
 
-// Instance is a managed service instance as its space owns it.
+// InstanceType tells what a broker made from what its user provides.
+type InstanceType string
+
+const (
+	Managed      InstanceType = "managed"
+	UserProvided InstanceType = "user-provided"
+)
+
+// Instance is a service instance as its space owns it.
 type Instance struct {
-	ID            InstanceID
-	SpaceID       SpaceID
-	PlanID        PlanID
-	Name          string
-	Tags          []string
-	LastOperation Operation
-	CreatedAt     time.Time
-	UpdatedAt     time.Time
+	ID              InstanceID
+	Type            InstanceType
+	SpaceID         SpaceID
+	PlanID          PlanID // empty for a user-provided one
+	Name            string
+	Tags            []string
+	SyslogDrainURL  string // may be empty, and is for a managed one
+	RouteServiceURL string // likewise
+	LastOperation   Operation
+	CreatedAt       time.Time
+	UpdatedAt       time.Time
+}
+
+// Share lends an instance to another space than its own, whose apps may then be bound to it.
+type Share struct {
+	ID         ShareID
+	InstanceID InstanceID
+	SpaceID    SpaceID
+	BoundApps  int // apps of that space that are bound to the instance
+	CreatedAt  time.Time
 }
 
 // BindingType tells an app's binding from a service key.
@@ -95,15 +121,18 @@ const (
 // Binding is a service credential binding: one set of credentials of one instance, for an app or as
 // a service key.
 type Binding struct {
-	ID            BindingID
-	Type          BindingType
-	Name          string // may be empty for an app's binding
-	InstanceID    InstanceID
-	AppID         AppID     // empty for a key
-	ExpiresAt     time.Time // when it ends by itself; zero for one that stays
-	LastOperation Operation
-	CreatedAt     time.Time
-	UpdatedAt     time.Time
+	ID             BindingID
+	Type           BindingType
+	Name           string // may be empty for an app's binding
+	InstanceID     InstanceID
+	InstanceType   InstanceType
+	AppID          AppID     // empty for a key
+	SpaceID        SpaceID   // the app's; of a key the instance's
+	SyslogDrainURL string    // the instance's when the binding was made; may be empty
+	ExpiresAt      time.Time // when it ends by itself; zero for one that stays
+	LastOperation  Operation
+	CreatedAt      time.Time
+	UpdatedAt      time.Time
 }
 
 // Loan asks for a service key that ends by itself.
@@ -129,7 +158,7 @@ type Job struct {
 	ID        JobID
 	Operation string // "service_instance.create", "space.delete", …
 	Resource  string // the id of what it works on
-	UserID    UserID // who asked for it
+	By        Actor  // who asked for it
 	State     JobState
 	Kind      Kind   // why it failed; meaningful only in JobFailed
 	Sentence  string // the same for people; never empty in JobFailed

@@ -36,7 +36,7 @@ type Offering struct {
 	Documentation string         `yaml:"documentation"`
 	Tags          []string       `yaml:"tags"`
 	Shareable     bool           `yaml:"shareable"`
-	Private       bool           `yaml:"private"` // not on sale
+	Private       bool           `yaml:"private"` // not for everybody: an administrator enables access to it
 	Plans         PlanGrammar    `yaml:"plans"`
 	Free          *Size          `yaml:"free"`  // the plan "Free", of the newest version; absent: none
 	Sizes         []Size         `yaml:"sizes"` // one plan for each, and for each version of the engine
@@ -150,7 +150,7 @@ type plan struct {
 func (c Catalog) plans(o *Offering, inventory backend.Inventory) []plan {
 	var versions []backend.EngineVersion
 	for _, e := range inventory.Engines {
-		if e.Engine == o.Engine && !o.Private {
+		if e.Engine == o.Engine {
 			versions = append(versions, e)
 		}
 	}

@@ -125,6 +125,7 @@ func (s *Server) listOfferings(w http.ResponseWriter, r *request) error {
 		IDs:       ids[backstay.OfferingID](r.query, "guids"),
 		Names:     r.list("names"),
 		Available: available,
+		Access:    r.access(),
 		Order:     r.order,
 		Page:      r.page,
 	}
@@ -136,6 +137,14 @@ func (s *Server) listOfferings(w http.ResponseWriter, r *request) error {
 		return err
 	}
 	return writeList(s, w, r, l, s.offering, s.includeInOfferings(r))
+}
+
+// access is what filters by place say.
+func (q query) access() market.Access {
+	return market.Access{
+		OrganizationIDs: ids[backstay.OrganizationID](q, "organization_guids"),
+		SpaceIDs:        ids[backstay.SpaceID](q, "space_guids"),
+	}
 }
 
 func (s *Server) includeInOfferings(r *request) *included {
@@ -157,18 +166,18 @@ func (s *Server) showOffering(w http.ResponseWriter, r *request) error {
 
 type planResource struct {
 	identity
-	Name            string            `json:"name"`
-	Description     string            `json:"description"`
-	VisibilityType  string            `json:"visibility_type"`
-	Available       bool              `json:"available"`
-	Free            bool              `json:"free"`
-	Costs           []costResource    `json:"costs"`
-	MaintenanceInfo struct{}          `json:"maintenance_info"`
-	BrokerCatalog   planCatalog       `json:"broker_catalog"`
-	Schemas         schemasResource   `json:"schemas"`
-	Relationships   planRelationships `json:"relationships"`
-	Metadata        metadata          `json:"metadata"`
-	Links           links             `json:"links"`
+	Name            string              `json:"name"`
+	Description     string              `json:"description"`
+	VisibilityType  backstay.Visibility `json:"visibility_type"`
+	Available       bool                `json:"available"`
+	Free            bool                `json:"free"`
+	Costs           []costResource      `json:"costs"`
+	MaintenanceInfo struct{}            `json:"maintenance_info"`
+	BrokerCatalog   planCatalog         `json:"broker_catalog"`
+	Schemas         schemasResource     `json:"schemas"`
+	Relationships   planRelationships   `json:"relationships"`
+	Metadata        metadata            `json:"metadata"`
+	Links           links               `json:"links"`
 }
 
 type costResource struct {
@@ -219,7 +228,7 @@ func (s *Server) plan(p backstay.Plan) planResource {
 		identity:       identify(p.ID, p.CreatedAt, p.UpdatedAt),
 		Name:           p.Name,
 		Description:    p.Description,
-		VisibilityType: "public",
+		VisibilityType: p.Visibility,
 		Available:      p.Available,
 		Free:           p.Free,
 		Costs:          convert(p.Costs, func(c backstay.Cost) costResource { return costResource(c) }),
@@ -236,8 +245,6 @@ func (s *Server) plan(p backstay.Plan) planResource {
 	return res
 }
 
-// listPlans takes filters by space and organization, and does not narrow by them: every plan is
-// public.
 func (s *Server) listPlans(w http.ResponseWriter, r *request) error {
 	available, err := r.boolean("available", "Available")
 	if err != nil {
@@ -249,6 +256,7 @@ func (s *Server) listPlans(w http.ResponseWriter, r *request) error {
 		OfferingIDs:   ids[backstay.OfferingID](r.query, "service_offering_guids"),
 		OfferingNames: r.list("service_offering_names"),
 		Available:     available,
+		Access:        r.access(),
 		Order:         r.order,
 		Page:          r.page,
 	}

@@ -9,17 +9,26 @@ import (
 
 type organizationResource struct {
 	identity
-	Name      string   `json:"name"`
-	Suspended bool     `json:"suspended"`
-	Metadata  metadata `json:"metadata"`
-	Links     links    `json:"links"`
+	Name          string                    `json:"name"`
+	Suspended     bool                      `json:"suspended"`
+	Relationships organizationRelationships `json:"relationships"`
+	Metadata      metadata                  `json:"metadata"`
+	Links         links                     `json:"links"`
+}
+
+type organizationRelationships struct {
+	Quota toOne `json:"quota"`
 }
 
 func (s *Server) organization(o backstay.Organization) organizationResource {
 	return organizationResource{
-		identity: identify(o.ID, o.CreatedAt, o.UpdatedAt),
-		Name:     o.Name,
-		Links:    links{"self": s.at("/v3/organizations/%s", o.ID)},
+		identity:      identify(o.ID, o.CreatedAt, o.UpdatedAt),
+		Name:          o.Name,
+		Relationships: organizationRelationships{related(o.QuotaID)},
+		Links: links{
+			"self":  s.at("/v3/organizations/%s", o.ID),
+			"quota": s.at("/v3/organization_quotas/%s", o.QuotaID),
+		},
 	}
 }
 

@@ -39,6 +39,23 @@ var recipes = map[string]recipe{
 	"PATCH  /v3/organizations/{guid}":                                         {"<org>", `{"name": "<new>"}`, market.OrganizationReaders},
 	"DELETE /v3/organizations/{guid}":                                         {"<org>", "", market.OrganizationReaders},
 	"GET    /v3/organizations/{guid}/relationships/default_isolation_segment": {"<org>", "", market.OrganizationReaders},
+	"GET    /v3/organizations/{guid}/domains":                                 {"<org>", "", market.OrganizationReaders},
+	"GET    /v3/organization_quotas":                                          {"", "guids=<quota>", market.OrganizationReaders},
+	"POST   /v3/organization_quotas":                                          {"", `{"name": "<new>"}`, ^market.Roles(0)},
+	"GET    /v3/organization_quotas/{guid}":                                   {"<quota>", "", market.OrganizationReaders},
+	"PATCH  /v3/organization_quotas/{guid}":                                   {"<quota>", `{"name": "<new>"}`, market.OrganizationReaders},
+	"DELETE /v3/organization_quotas/{guid}":                                   {"<spare-quota>", "", market.GlobalReaders},
+	"POST   /v3/organization_quotas/{guid}/relationships/organizations":       {"<quota>", `{"data": [{"guid": "<org>"}]}`, market.OrganizationReaders},
+	"GET    /v3/space_quotas":                                                 {"", "guids=<space-quota>", market.SpaceReaders},
+	"POST   /v3/space_quotas":                                                 {"", `{"name": "<new>", "relationships": {"organization": {"data": {"guid": "<org>"}}}}`, market.OrganizationReaders},
+	"GET    /v3/space_quotas/{guid}":                                          {"<space-quota>", "", market.SpaceReaders},
+	"PATCH  /v3/space_quotas/{guid}":                                          {"<space-quota>", `{"name": "<new>"}`, market.SpaceReaders},
+	"DELETE /v3/space_quotas/{guid}":                                          {"<spare-space-quota>", "", market.GlobalReaders | market.OrganizationManagers},
+	"POST   /v3/space_quotas/{guid}/relationships/spaces":                     {"<space-quota>", `{"data": [{"guid": "<space>"}]}`, market.SpaceReaders},
+	"DELETE /v3/space_quotas/{guid}/relationships/spaces/{space}":             {"<space-quota>", "", market.SpaceReaders},
+	"POST   /v3/service_plans/{guid}/visibility":                              {"<plan>", `{"type": "public"}`, ^market.Roles(0)},
+	"PATCH  /v3/service_plans/{guid}/visibility":                              {"<plan>", `{"type": "public"}`, ^market.Roles(0)},
+	"DELETE /v3/service_plans/{guid}/visibility/{organization}":               {"<org-plan>", "", market.OrganizationReaders},
 	"GET    /v3/spaces":                                                       {"", "guids=<space>", market.SpaceReaders},
 	"POST   /v3/spaces":                                                       {"", `{"name": "<new>", "relationships": {"organization": {"data": {"guid": "<org>"}}}}`, market.OrganizationReaders},
 	"GET    /v3/spaces/{guid}":                                                {"<space>", "", market.SpaceReaders},
@@ -47,6 +64,8 @@ var recipes = map[string]recipe{
 	"GET    /v3/spaces/{guid}/relationships/isolation_segment":                {"<space>", "", market.SpaceReaders},
 	"GET    /v3/spaces/{guid}/running_security_groups":                        {"<space>", "", market.SpaceReaders},
 	"GET    /v3/spaces/{guid}/staging_security_groups":                        {"<space>", "", market.SpaceReaders},
+	"POST   /v3/users":                                                        {"", `{"guid": "<member>"}`, ^market.Roles(0)},
+	"DELETE /v3/users/{guid}":                                                 {"<leaver>", "", market.OrganizationReaders},
 	"POST   /v3/roles":                                                        {"", `{"type": "space_auditor", "relationships": {"user": {"data": {"guid": "<member>"}}, "space": {"data": {"guid": "<space>"}}}}`, market.SpaceReaders},
 	"DELETE /v3/roles/{guid}":                                                 {"<role>", "", market.SpaceReaders},
 	"GET    /v3/apps":                                                         {"", "guids=<app>", market.SpaceReaders},
@@ -56,12 +75,12 @@ var recipes = map[string]recipe{
 	"DELETE /v3/apps/{guid}":                                                  {"<app>", "", market.SpaceReaders},
 	"GET    /v3/apps/{guid}/env":                                              {"<app>", "", market.SpaceReaders},
 	"GET    /v3/apps/{guid}/environment_variables":                            {"<app>", "", market.SpaceReaders},
-	"PATCH  /v3/apps/{guid}/environment_variables":                            {"<app>", `{"var": {"A": "1"}}`, market.SpaceReaders},
+	"PATCH  /v3/apps/{guid}/environment_variables":                            {"<app>", `{"var": {"A": "<secret>"}}`, market.SpaceReaders},
 	"GET    /v3/apps/{guid}/processes":                                        {"<app>", "", market.SpaceReaders},
 	"GET    /v3/apps/{guid}/routes":                                           {"<app>", "", market.SpaceReaders},
 	"GET    /v3/apps/{guid}/droplets/current":                                 {"<app>", "", market.SpaceReaders},
 	"GET    /v3/service_instances":                                            {"", "guids=<instance>", market.SpaceReaders},
-	"POST   /v3/service_instances":                                            {"", `{"type": "managed", "name": "<new>", "relationships": {"space": {"data": {"guid": "<space>"}}, "service_plan": {"data": {"guid": "<plan>"}}}}`, market.SpaceReaders},
+	"POST   /v3/service_instances":                                            {"", `{"type": "managed", "name": "<new>", "relationships": {"space": {"data": {"guid": "<space>"}}, "service_plan": {"data": {"guid": "<plan>"}}}, "parameters": {"enable_extensions": ["<secret>"]}}`, market.SpaceReaders},
 	"GET    /v3/service_instances/{guid}":                                     {"<instance>", "", market.SpaceReaders},
 	"PATCH  /v3/service_instances/{guid}":                                     {"<instance>", `{"name": "<new>"}`, market.SpaceReaders},
 	"DELETE /v3/service_instances/{guid}":                                     {"<instance>", "", market.SpaceReaders},
@@ -72,6 +91,17 @@ var recipes = map[string]recipe{
 	"GET    /v3/service_credential_bindings/{guid}":                           {"<binding>", "", market.SpaceReaders},
 	"DELETE /v3/service_credential_bindings/{guid}":                           {"<binding>", "", market.SpaceReaders},
 	"GET    /v3/service_credential_bindings/{guid}/details":                   {"<binding>", "", market.SpaceReaders},
+
+	"GET    /v3/service_instances/{guid}/credentials":                               {"<provided>", "", market.SpaceReaders},
+	"POST   /v3/service_instances/{guid}/relationships/shared_spaces":               {"<instance>", `{"data": [{"guid": "<borrower>"}]}`, market.SpaceReaders},
+	"DELETE /v3/service_instances/{guid}/relationships/shared_spaces/{space_guid}":  {"<lent>", "", market.SpaceReaders},
+	"GET    /v3/service_instances/{guid}/relationships/shared_spaces/usage_summary": {"<lent>", "", market.SpaceReaders},
+	"GET    /v3/audit_events":                {"", "target_guids=<space>", market.EventReaders},
+	"GET    /v3/audit_events/{guid}":         {"<event>", "", market.EventReaders},
+	"GET    /v3/service_usage_events":        {"", "guids=<usage>", market.GlobalReaders},
+	"GET    /v3/service_usage_events/{guid}": {"<usage>", "", market.GlobalReaders},
+
+	"POST   /v3/service_usage_events/actions/destructively_purge_all_and_reseed": {"", "", ^market.Roles(0)},
 }
 
 // TestEveryRoleAtEveryRoute asks every route, as everybody who can be told apart, and compares the answer
@@ -162,7 +192,7 @@ func newHouse(t testing.TB) *house {
 		user := uaa.User{ID: by.UserID, Username: by.Username, Role: by.Role, PasswordHash: "none"}
 		if name == "admin" {
 			by = markettest.Admin
-		} else if err := h.store.AddUser(t.Context(), user); err != nil {
+		} else if err := h.store.AddUser(t.Context(), user, backstay.Event{}); err != nil {
 			t.Fatal(err)
 		}
 		h.people["bearer "+name] = by
@@ -181,11 +211,12 @@ func newHouse(t testing.TB) *house {
 type scene struct {
 	*house
 	t      testing.TB
+	role   string // of the one user, and their name
 	things map[string]string
 }
 
 func (h *house) scene(t testing.TB, role string) *scene {
-	s := &scene{house: h, t: t, things: map[string]string{"<plan>": "00000000-0000-4000-8000-00000000000b"}}
+	s := &scene{house: h, t: t, role: role, things: map[string]string{"<plan>": "00000000-0000-4000-8000-00000000000b"}}
 	if market.RolesOf(role)&^market.GlobalReaders != 0 {
 		s.grant(role, role)
 	}
@@ -218,7 +249,7 @@ func (s *scene) ask(rt route, who string) *httptest.ResponseRecorder {
 	if rt.access.roles != 0 && how == (recipe{}) {
 		s.t.Fatalf("say in recipes how to ask for %s", rt.pattern)
 	}
-	target := strings.NewReplacer("{$}", "", "{guid}", cmp.Or(how.guid, "x"), "{name}", "x").Replace(words[1])
+	target := strings.NewReplacer("{$}", "", "{guid}", cmp.Or(how.guid, "x"), "{space_guid}", "<borrower>", "{name}", "x", "{space}", "<space>", "{organization}", "<org>").Replace(words[1])
 	body := how.ask
 	if words[0] == http.MethodGet {
 		target, body = target+"?"+how.ask, ""
@@ -248,11 +279,18 @@ func (s *scene) thing(name string) string {
 func (s *scene) make(ctx context.Context, m *market.Market, name string) (id string, err error) {
 	fresh := name + uuid.NewString()[:13]
 	switch name {
-	case "<new>":
+	case "<new>", "<secret>":
 		return fresh, nil
 	case "<member>":
 		s.grant("member", "organization_user")
 		return string(s.people["bearer member"].UserID), nil
+	case "<leaver>": // whom no other scene knows
+		u := uaa.User{ID: backstay.UserID(uuid.NewString()), Username: fresh, PasswordHash: "none"}
+		if err := s.store.AddUser(ctx, u, backstay.Event{}); err != nil {
+			return "", err
+		}
+		s.addRole(market.NewRole{Type: "organization_user", UserID: u.ID, OrganizationID: backstay.OrganizationID(s.thing("<org>"))})
+		return string(u.ID), nil
 	case "<org>":
 		o, err := m.CreateOrganization(ctx, markettest.Admin, fresh)
 		return string(o.ID), err
@@ -262,6 +300,30 @@ func (s *scene) make(ctx context.Context, m *market.Market, name string) (id str
 	case "<role>":
 		s.thing("<member>")
 		return string(s.addRole(market.NewRole{Type: "space_auditor", Username: "member", SpaceID: backstay.SpaceID(s.thing("<space>"))}).ID), nil
+	case "<event>":
+		l, err := m.Events(ctx, markettest.Admin, market.EventFilter{TargetIDs: []string{s.thing("<space>")}})
+		return string(l.Items[0].ID), err
+	case "<usage>":
+		return s.thing("<instance>"), nil // the first event of an instance has its id
+	case "<quota>", "<spare-quota>":
+		n := market.NewQuota{QuotaUpdate: market.QuotaUpdate{Name: &fresh}}
+		if name == "<quota>" {
+			n.OrganizationIDs = []backstay.OrganizationID{backstay.OrganizationID(s.thing("<org>"))}
+		}
+		q, err := m.CreateQuota(ctx, markettest.Admin, n)
+		return string(q.ID), err
+	case "<space-quota>", "<spare-space-quota>":
+		n := market.NewQuota{QuotaUpdate: market.QuotaUpdate{Name: &fresh}, OrganizationID: backstay.OrganizationID(s.thing("<org>"))}
+		if name == "<space-quota>" {
+			n.SpaceIDs = []backstay.SpaceID{backstay.SpaceID(s.thing("<space>"))}
+		}
+		q, err := m.CreateQuota(ctx, markettest.Admin, n)
+		return string(q.ID), err
+	case "<org-plan>":
+		const plan = "00000000-0000-4000-8000-00000000000c"
+		return plan, m.SetVisibility(ctx, markettest.Admin, plan, market.NewVisibility{
+			Type: backstay.OrganizationPlan, OrganizationIDs: []backstay.OrganizationID{backstay.OrganizationID(s.thing("<org>"))}, More: true,
+		})
 	case "<app>":
 		a, err := m.CreateApp(ctx, markettest.Admin, backstay.SpaceID(s.thing("<space>")), fresh)
 		return string(a.ID), err
@@ -270,6 +332,14 @@ func (s *scene) make(ctx context.Context, m *market.Market, name string) (id str
 			Name: fresh, SpaceID: backstay.SpaceID(s.thing("<space>")), PlanID: backstay.PlanID(s.thing("<plan>")),
 		})
 		return s.done(ctx, m, j, err)
+	case "<provided>":
+		in, err := m.CreateUserProvided(ctx, markettest.Admin, market.NewUserProvided{Name: fresh, SpaceID: backstay.SpaceID(s.thing("<space>"))})
+		return string(in.ID), err
+	case "<borrower>":
+		return s.makeBorrower(ctx, m, fresh)
+	case "<lent>":
+		in := backstay.InstanceID(s.thing("<instance>"))
+		return string(in), m.ShareInstance(ctx, markettest.Admin, in, []backstay.SpaceID{backstay.SpaceID(s.thing("<borrower>"))})
 	case "<binding>":
 		_, j, err := m.CreateBinding(ctx, markettest.Admin, market.NewBinding{
 			Type: backstay.KeyBinding, Name: fresh, InstanceID: backstay.InstanceID(s.thing("<instance>")),
@@ -277,6 +347,15 @@ func (s *scene) make(ctx context.Context, m *market.Market, name string) (id str
 		return s.done(ctx, m, j, err)
 	}
 	return "", fmt.Errorf("the scene has no %s", name)
+}
+
+// makeBorrower makes another space, in which a developer is a developer too.
+func (s *scene) makeBorrower(ctx context.Context, m *market.Market, name string) (string, error) {
+	sp, err := m.CreateSpace(ctx, markettest.Admin, backstay.OrganizationID(s.thing("<org>")), name)
+	if err == nil && s.role == "space_developer" {
+		s.addRole(market.NewRole{Type: s.role, Username: s.role, SpaceID: sp.ID})
+	}
+	return string(sp.ID), err
 }
 
 // done waits for a job, and returns the id of what it was about.

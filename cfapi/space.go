@@ -18,13 +18,14 @@ type spaceResource struct {
 // spaceRelationships must all be to one: the cf command cannot read others here.
 type spaceRelationships struct {
 	Organization toOne `json:"organization"`
+	Quota        toOne `json:"quota"`
 }
 
 func (s *Server) space(sp backstay.Space) spaceResource {
 	return spaceResource{
 		identity:      identify(sp.ID, sp.CreatedAt, sp.UpdatedAt),
 		Name:          sp.Name,
-		Relationships: spaceRelationships{related(sp.OrganizationID)},
+		Relationships: spaceRelationships{related(sp.OrganizationID), related(sp.QuotaID)},
 		Links: links{
 			"self":         s.at("/v3/spaces/%s", sp.ID),
 			"organization": s.at("/v3/organizations/%s", sp.OrganizationID),
@@ -60,17 +61,19 @@ func (s *Server) includeInSpaces(r *request, spaces []backstay.Space) (*included
 	return &included{Organizations: organizations}, err
 }
 
-func (s *Server) organizationsOf(r *request, spaces []backstay.Space) ([]organizationResource, error) {
+func (s *Server) organizationsOf(r *request, spaces []backstay.Space) ([]any, error) {
 	l, err := s.Market.Organizations(r.Context(), r.by, market.OrganizationFilter{
 		IDs: distinct(spaces, func(sp backstay.Space) backstay.OrganizationID { return sp.OrganizationID }),
 	})
-	return convert(l.Items, s.organization), err
+	return convert(l.Items, func(o backstay.Organization) any { return s.organization(o) }), err
 }
 
 func (s *Server) createSpace(w http.ResponseWriter, r *request) error {
 	var body struct {
-		Name          string             `json:"name"`
-		Relationships spaceRelationships `json:"relationships"`
+		Name          string `json:"name"`
+		Relationships struct {
+			Organization toOne `json:"organization"`
+		} `json:"relationships"`
 	}
 	if err := decode(r, &body); err != nil {
 		return err

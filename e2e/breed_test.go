@@ -44,14 +44,16 @@ var (
 		toil: []string{"psql.sh", "-c", postgresToil}}
 	mysqlBreed = breed{name: "mysql", offering: "mysql", plan: "Free", open: openMySQL,
 		toil: []string{"sh", filepath.Join(testdata, "mysql.sh"), "mysql", "-e", mysqlToil}}
-	redisBreed = breed{name: "redis", offering: "redis", plan: "tiny", flags: []string{"--catalog", "testdata/redis.yaml"}, open: openRedis,
+	redisBreed = breed{name: "redis", offering: "redis", plan: "tiny", open: openRedis,
 		toil: []string{"sh", filepath.Join(testdata, "redis.sh"), "BLPOP", "never", "0"}}
 )
+
+var breeds = []breed{postgresBreed, mysqlBreed, redisBreed}
 
 // onEachBreed runs a test with a bound instance of each engine.
 func onEachBreed(t *testing.T, test func(l *life)) {
 	t.Parallel()
-	for _, of := range []breed{postgresBreed, mysqlBreed, redisBreed} {
+	for _, of := range breeds {
 		t.Run(of.name, func(t *testing.T) {
 			t.Parallel()
 			test(settled(t, of))

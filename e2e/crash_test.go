@@ -20,12 +20,12 @@ import (
 // victims are who is killed behind a step.
 var victims = []string{"serve", "keeper", "both"}
 
-// TestCrash takes an instance through its life once for each step of the code and each victim, kills
-// the victim just behind the step, and expects everything to end as if nothing had happened. A
-// session on another instance must live through all of it.
+// TestCrash takes an instance of each engine through its life once for each step of the code and each
+// victim, kills the victim just behind the step, and expects everything to end as if nothing had happened.
+// A session on another instance must live through all of it.
 func TestCrash(t *testing.T) {
 	if testing.Short() {
-		t.Skip("takes a minute")
+		t.Skip("takes minutes")
 	}
 	t.Parallel()
 	var steps []string
@@ -35,23 +35,43 @@ func TestCrash(t *testing.T) {
 	slices.Sort(steps)
 	steps = slices.Compact(steps)
 	for _, victim := range victims {
-		t.Run(victim, func(t *testing.T) {
-			t.Parallel()
-			crash(t, postgresBreed, victim, steps)
-		})
-	}
-	// What is special about an engine is in the life of an instance.
-	steps = slices.DeleteFunc(steps, func(step string) bool { return isOfSpace(step) || isOfFailure(step) })
-	for _, of := range []breed{mysqlBreed, redisBreed} {
-		t.Run(of.name, func(t *testing.T) {
-			t.Parallel()
-			crash(t, of, "both", steps)
-		})
+		for _, of := range breeds {
+			t.Run(victim+"/"+of.name, func(t *testing.T) {
+				t.Parallel()
+				crash(t, of, victim, behind(steps, of, victim), false)
+			})
+		}
 	}
 }
 
-func crash(t *testing.T, of breed, victim string, steps []string) {
+// behind are the steps that a victim is killed behind: for the first breed all. What is special about an
+// engine is in the life of an instance, and if not all die at once, below the market.
+func behind(steps []string, of breed, victim string) []string {
+	if of.name == breeds[0].name {
+		return steps
+	}
+	return slices.DeleteFunc(slices.Clone(steps), func(step string) bool {
+		return isOfSpace(step) || isOfShare(step) || isOfFailure(step) || victim != "both" && strings.HasPrefix(step, "market.")
+	})
+}
+
+// TestCrashReadOnly is the same behind the steps of bindings, with one that may only read.
+func TestCrashReadOnly(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes a while")
+	}
+	t.Parallel()
+	steps := slices.Concat(market.StepNames(), broker.StepNames())
+	crash(t, postgresBreed, "both", slices.DeleteFunc(steps, func(step string) bool { return !isOfBinding(step) }), true)
+}
+
+func isOfBinding(step string) bool {
+	return strings.Contains(step, "bind.")
+}
+
+func crash(t *testing.T, of breed, victim string, steps []string, readOnly bool) {
 	w := newWard(t, of)
+	w.readOnly = readOnly
 	for _, step := range steps {
 		if !t.Run(step, func(t *testing.T) { w.survive(t, step, victim) }) {
 			return // what comes after would only say the same
@@ -68,6 +88,7 @@ type ward struct {
 	witness       session
 	identity      string // of the witness
 	round         int
+	readOnly      bool // what bindings of later rounds are
 }
 
 func newWard(t *testing.T, of breed) *ward {
@@ -185,13 +206,15 @@ func (w *ward) checkWitness(t *testing.T) {
 }
 
 func isOfSpace(step string) bool {
-	for _, of := range []string{"app", "role", "space", "organization"} {
+	for _, of := range []string{"app", "role", "quota", "space", "organization"} {
 		if strings.HasPrefix(step, "market.delete-"+of+".") {
 			return true
 		}
 	}
 	return false
 }
+
+func isOfShare(step string) bool { return strings.HasPrefix(step, "market.unshare.") }
 
 func isOfFailure(step string) bool {
 	return step == "broker.create.withdrawn" || step == "broker.create.refused"
@@ -202,6 +225,8 @@ func (l *life) lead(step string) {
 	switch {
 	case isOfSpace(step):
 		l.ofSpace()
+	case isOfShare(step):
+		l.ofShare()
 	case isOfFailure(step):
 		l.ofFailure()
 	default:
@@ -212,6 +237,17 @@ func (l *life) lead(step string) {
 func (l *life) ofInstance() {
 	l.create()
 	l.bind()
+	if l.readOnly {
+		l.readAndUnbind()
+	} else {
+		l.workAndUnbind()
+	}
+	l.remove("/v3/service_instances/"+l.instance, "/v3/service_instances?guids="+l.instance)
+	l.checkNothingLeft()
+	l.checkRecorded()
+}
+
+func (l *life) workAndUnbind() {
 	session := l.begin()
 	if _, err := session.Identity(l.t.Context()); err != nil {
 		l.t.Fatal(err)
@@ -220,8 +256,52 @@ func (l *life) ofInstance() {
 	if _, err := session.Identity(l.t.Context()); err == nil {
 		l.t.Error("a session outlived its binding")
 	}
-	l.remove("/v3/service_instances/"+l.instance, "/v3/service_instances?guids="+l.instance)
-	l.checkNothingLeft()
+}
+
+// checkRecorded makes sure that what became of the instance is recorded, and no more often than it became.
+func (l *life) checkRecorded() {
+	l.t.Helper()
+	var events, usage struct {
+		Resources []struct {
+			Type, State     string
+			ServiceInstance struct{ GUID string } `json:"service_instance"`
+		}
+	}
+	for path, into := range map[string]any{
+		"/v3/audit_events?types=audit.service_instance.create,audit.service_instance.delete&target_guids=" + l.instance: &events,
+		"/v3/service_usage_events?per_page=5000": &usage,
+	} {
+		if _, _, err := l.call("GET", path, nil, into); err != nil {
+			l.t.Fatal(err)
+		}
+	}
+	var recorded []string
+	for _, e := range events.Resources {
+		recorded = append(recorded, e.Type)
+	}
+	for _, u := range usage.Resources {
+		if u.ServiceInstance.GUID == l.instance {
+			recorded = append(recorded, u.State)
+		}
+	}
+	if want := []string{"audit.service_instance.create", "audit.service_instance.delete", "CREATED", "DELETED"}; !slices.Equal(recorded, want) {
+		l.t.Errorf("recorded is %v; want %v", recorded, want)
+	}
+}
+
+// readAndUnbind is for PostgreSQL alone.
+func (l *life) readAndUnbind() {
+	conn := l.connect()
+	if _, err := conn.Exec(l.t.Context(), "SELECT count(*) FROM pg_class"); err != nil {
+		l.t.Fatal(err)
+	}
+	if _, err := conn.Exec(l.t.Context(), "CREATE TEMPORARY TABLE mine AS SELECT 42 AS answer"); err == nil {
+		l.t.Error("a read-only binding makes a table")
+	}
+	l.unbind()
+	if _, err := conn.Exec(l.t.Context(), "SELECT 1"); err == nil {
+		l.t.Error("a session outlived its binding")
+	}
 }
 
 // ofFailure creates an instance for which the engine's programs are missing, and deletes it.
@@ -246,13 +326,39 @@ func (l *life) ofFailure() {
 	l.checkNothingLeft()
 }
 
+// ofShare lends an instance to another space, and takes it back while an app there is using it.
+func (l *life) ofShare() {
+	l.create()
+	borrower, app := l.settle()
+	l.share(borrower)
+	l.bindTo(app)
+	session := l.begin()
+	l.unshare()
+	if _, err := session.Identity(l.t.Context()); err == nil {
+		l.t.Error("a session outlived the share that it stood on")
+	}
+	if again, err := l.open(l.t.Context(), l.credentials); err == nil {
+		again.Close()
+		l.t.Error("the credentials outlived the share")
+	}
+	l.gone("/v3/service_credential_bindings?guids=" + l.binding)
+	l.remove("/v3/service_instances/"+l.instance, "/v3/service_instances?guids="+l.instance)
+	l.checkNothingLeft()
+	l.remove("/v3/spaces/"+borrower, "/v3/spaces?guids="+borrower)
+}
+
 func (l *life) ofSpace() {
 	space, app := l.settle()
-	role := l.make("/v3/roles?types=space_developer&space_guids="+space, "/v3/roles",
-		object{"type": "space_developer", "relationships": object{"user": object{"data": object{"username": "admin"}}, "space": to(space)}})
 	org := l.organization()
+	admin := object{"data": object{"username": "admin"}}
+	l.make("/v3/roles?types=organization_user&organization_guids="+org, "/v3/roles",
+		object{"type": "organization_user", "relationships": object{"user": admin, "organization": to(org)}})
+	role := l.make("/v3/roles?types=space_developer&space_guids="+space, "/v3/roles",
+		object{"type": "space_developer", "relationships": object{"user": admin, "space": to(space)}})
 	l.remove("/v3/apps/"+app, "/v3/apps?guids="+app)
 	l.remove("/v3/roles/"+role, "/v3/roles?guids="+role)
 	l.remove("/v3/spaces/"+space, "/v3/spaces?guids="+space)
 	l.remove("/v3/organizations/"+org, "/v3/organizations?guids="+org)
+	quota := l.make("/v3/organization_quotas?names="+l.name, "/v3/organization_quotas", object{"name": l.name})
+	l.remove("/v3/organization_quotas/"+quota, "/v3/organization_quotas?guids="+quota)
 }

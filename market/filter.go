@@ -37,11 +37,22 @@ type List[T any] struct {
 // what that user's roles show.
 type (
 	OrganizationFilter struct {
-		IDs    []backstay.OrganizationID
-		Names  []string
-		Viewer *backstay.UserID
-		Order  Order
-		Page   Page
+		IDs     []backstay.OrganizationID
+		Names   []string
+		PlanIDs []backstay.PlanID // one of which is enabled for the organization
+		Viewer  *backstay.UserID
+		Order   Order
+		Page    Page
+	}
+	QuotaFilter struct {
+		IDs             []backstay.QuotaID
+		Names           []string
+		ForSpaces       bool                      // those for spaces, or those for organizations
+		OrganizationIDs []backstay.OrganizationID // whose spaces they are for, or that have them
+		SpaceIDs        []backstay.SpaceID        // that have them
+		Viewer          *backstay.UserID
+		Order           Order
+		Page            Page
 	}
 	SpaceFilter struct {
 		IDs             []backstay.SpaceID
@@ -82,6 +93,7 @@ type (
 		IDs       []backstay.OfferingID
 		Names     []string
 		Available *bool
+		Access    Access // to one of its plans
 		Order     Order
 		Page      Page
 	}
@@ -91,12 +103,15 @@ type (
 		OfferingIDs   []backstay.OfferingID
 		OfferingNames []string
 		Available     *bool
+		Access        Access
 		Order         Order
 		Page          Page
 	}
 	InstanceFilter struct {
 		IDs             []backstay.InstanceID
 		Names           []string
+		Types           []backstay.InstanceType
+		KnownIn         []backstay.SpaceID // in one of these spaces, or shared with it
 		SpaceIDs        []backstay.SpaceID
 		OrganizationIDs []backstay.OrganizationID
 		PlanIDs         []backstay.PlanID
@@ -104,6 +119,26 @@ type (
 		Viewer          *backstay.UserID
 		Order           Order
 		Page            Page
+	}
+	EventFilter struct {
+		IDs             []backstay.EventID
+		Types           []string
+		TargetIDs       []string
+		NotTargetIDs    []string
+		SpaceIDs        []backstay.SpaceID
+		OrganizationIDs []backstay.OrganizationID
+		Created         Times
+		Viewer          *backstay.UserID
+		Order           Order
+		Page            Page
+	}
+	UsageFilter struct {
+		IDs         []backstay.UsageEventID
+		AfterID     backstay.UsageEventID // only what was recorded later; empty does not narrow
+		OfferingIDs []backstay.OfferingID
+		Created     Times
+		Order       Order
+		Page        Page
 	}
 	BindingFilter struct {
 		IDs           []backstay.BindingID
@@ -113,11 +148,35 @@ type (
 		InstanceNames []string
 		AppIDs        []backstay.AppID
 		AppNames      []string
+		AppSpaceIDs   []backstay.SpaceID
 		Viewer        *backstay.UserID
 		Order         Order
 		Page          Page
 	}
+	ShareFilter struct {
+		IDs         []backstay.ShareID
+		InstanceIDs []backstay.InstanceID
+		SpaceIDs    []backstay.SpaceID
+	}
 )
+
+// Times narrow a list to moments: not before From, before Before, within one of the seconds that begin At.
+// What is zero or nil does not narrow.
+type Times struct {
+	From   time.Time
+	Before time.Time
+	At     []time.Time
+}
+
+// Access narrows plans to those that are public, or enabled for an organization that is all of what is
+// named here: one that the viewer belongs to, one of these, one with one of these spaces. Where nothing is
+// named, it does not narrow.
+type Access struct {
+	Viewer          *backstay.UserID
+	OrganizationIDs []backstay.OrganizationID
+	SpaceIDs        []backstay.SpaceID
+	Held            bool // and those of instances that the viewer sees
+}
 
 // Requests carry what a developer asks for, as a door decoded it.
 type (
@@ -135,11 +194,24 @@ type (
 		Tags       []string
 		Parameters []byte // a JSON object, or nil
 	}
+	NewUserProvided struct {
+		Name            string
+		SpaceID         backstay.SpaceID
+		Tags            []string
+		Credentials     []byte // a JSON object, or nil
+		SyslogDrainURL  string
+		RouteServiceURL string
+	}
+	// InstanceUpdate changes what is not nil. A managed instance has a plan and parameters, a user-provided
+	// one the rest.
 	InstanceUpdate struct {
-		Name       *string
-		Tags       []string // nil: unchanged
-		PlanID     *backstay.PlanID
-		Parameters []byte // a JSON object, or nil
+		Name            *string
+		Tags            []string
+		PlanID          *backstay.PlanID
+		Parameters      []byte // a JSON object
+		Credentials     []byte // a JSON object
+		SyslogDrainURL  *string
+		RouteServiceURL *string
 	}
 	NewBinding struct {
 		Type       backstay.BindingType
@@ -155,7 +227,7 @@ type (
 type BoundService struct {
 	Binding     backstay.Binding
 	Instance    backstay.Instance
-	Plan        backstay.Plan
-	Offering    backstay.Offering
+	Plan        backstay.Plan     // none of a user-provided instance
+	Offering    backstay.Offering // likewise
 	Credentials backstay.Credentials
 }

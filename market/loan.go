@@ -12,8 +12,12 @@ import (
 
 // Endpoint is where the instance of a binding serves, for whoever may read the binding's credentials.
 func (m *Market) Endpoint(ctx context.Context, by backstay.Actor, id backstay.BindingID) (backstay.Endpoint, error) {
-	if _, _, err := m.readable(ctx, by, id); err != nil {
+	b, _, err := m.bindingFor(ctx, by, id, SecretReaders)
+	if err != nil {
 		return backstay.Endpoint{}, err
+	}
+	if b.InstanceType == backstay.UserProvided { // whose credentials name any place that our machine reaches
+		return backstay.Endpoint{}, backstay.Errorf(backstay.Unsupported, "There are no tunnels to user-provided service instances.")
 	}
 	c, err := m.credentials(ctx, id)
 	if err != nil {
@@ -24,22 +28,6 @@ func (m *Market) Endpoint(ctx context.Context, by backstay.Actor, id backstay.Bi
 		return e, backstay.Errorf(backstay.Unsupported, "The credentials name no host and port to connect to.")
 	}
 	return e, nil
-}
-
-// readable is a binding whose credentials by may read, with its place. It is asked every second for
-// each tunnel, so it asks no more than it must.
-func (m *Market) readable(ctx context.Context, by backstay.Actor, id backstay.BindingID) (backstay.Binding, place, error) {
-	b, err := m.Binding(ctx, by, id)
-	if err != nil {
-		return b, place{}, err
-	}
-	l, err := m.Store.Instances(ctx, InstanceFilter{IDs: []backstay.InstanceID{b.InstanceID}})
-	in, err := only(l, err, "Service instance")
-	if err != nil {
-		return b, place{}, err
-	}
-	at, err := m.permitIn(ctx, by, in.SpaceID, SecretReaders)
-	return b, at, err
 }
 
 // endpointIn finds the endpoint in credentials: under the names that services use for it, or in their uri.
@@ -115,7 +103,7 @@ func (m *Market) Return(ctx context.Context, by backstay.Actor, id backstay.Bind
 // Began records that by began to use a tunnel to the instance of a binding, and returns what records
 // that it ended.
 func (m *Market) Began(ctx context.Context, by backstay.Actor, id backstay.BindingID) (ended func(context.Context) error, err error) {
-	b, at, err := m.readable(ctx, by, id)
+	b, at, err := m.bindingFor(ctx, by, id, SecretReaders)
 	if err != nil {
 		return nil, err
 	}
@@ -163,12 +151,7 @@ func (m *Market) endExpired(ctx context.Context, now time.Time) error {
 
 // endBinding deletes a binding for nobody in particular.
 func (m *Market) endBinding(ctx context.Context, b backstay.Binding) error {
-	l, err := m.Store.Instances(ctx, InstanceFilter{IDs: []backstay.InstanceID{b.InstanceID}})
-	in, err := only(l, err, "Service instance")
-	if err != nil {
-		return err
-	}
-	at, err := m.in(ctx, in.SpaceID)
+	at, err := m.in(ctx, b.SpaceID)
 	if err != nil {
 		return err
 	}

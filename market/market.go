@@ -31,6 +31,7 @@ func (m *Market) KeepCatalog(ctx context.Context) error {
 
 // Offerings lists what is offered to by, who may be nobody in particular.
 func (m *Market) Offerings(ctx context.Context, by backstay.Actor, f OfferingFilter) (List[backstay.Offering], error) {
+	f.Access.Viewer, f.Access.Held = viewer(by), f.IDs != nil
 	return m.Store.Offerings(ctx, f)
 }
 
@@ -40,8 +41,10 @@ func (m *Market) Offering(ctx context.Context, by backstay.Actor, id backstay.Of
 	return only(l, err, "Service offering")
 }
 
-// Plans lists what can be bought by by, who may be nobody in particular.
+// Plans lists what can be bought by by, who may be nobody in particular. Whoever names a plan by its id also
+// finds one that has been hidden from them and that an instance of theirs has.
 func (m *Market) Plans(ctx context.Context, by backstay.Actor, f PlanFilter) (List[backstay.Plan], error) {
+	f.Access.Viewer, f.Access.Held = viewer(by), f.IDs != nil
 	return m.Store.Plans(ctx, f)
 }
 
@@ -76,5 +79,5 @@ func inProgress(t backstay.OperationType) backstay.Operation {
 // the cf command blocks on PROCESSING, even when it was not asked to wait.
 func newJob(by backstay.Actor, operation, resource string, s backstay.JobState) backstay.Job {
 	now := time.Now()
-	return backstay.Job{ID: backstay.JobID(newID()), Operation: operation, Resource: resource, UserID: by.UserID, State: s, CreatedAt: now, UpdatedAt: now}
+	return backstay.Job{ID: backstay.JobID(newID()), Operation: operation, Resource: resource, By: by, State: s, CreatedAt: now, UpdatedAt: now}
 }

@@ -10,12 +10,12 @@ import (
 	"github.com/backstay/backstay/market"
 )
 
-const bindingColumns = `b.id, b.type, b.name, b.instance_id, coalesce(b.app_id, ''), b.expires_at, b.op_type, b.op_state, b.op_description, b.op_created_at, b.op_updated_at, b.created_at, b.updated_at`
+const bindingColumns = `b.id, b.type, b.name, b.instance_id, i.type, coalesce(b.app_id, ''), coalesce(a.space_id, i.space_id), b.syslog_drain_url, b.expires_at, b.op_type, b.op_state, b.op_description, b.op_created_at, b.op_updated_at, b.created_at, b.updated_at`
 
 func scanBinding(r pgx.CollectableRow) (b backstay.Binding, err error) {
 	op := &b.LastOperation
 	var expires *time.Time
-	err = r.Scan(&b.ID, &b.Type, &b.Name, &b.InstanceID, &b.AppID, &expires, &op.Type, &op.State, &op.Description, &op.CreatedAt, &op.UpdatedAt, &b.CreatedAt, &b.UpdatedAt)
+	err = r.Scan(&b.ID, &b.Type, &b.Name, &b.InstanceID, &b.InstanceType, &b.AppID, &b.SpaceID, &b.SyslogDrainURL, &expires, &op.Type, &op.State, &op.Description, &op.CreatedAt, &op.UpdatedAt, &b.CreatedAt, &b.UpdatedAt)
 	if expires != nil {
 		b.ExpiresAt = *expires
 	}
@@ -23,12 +23,9 @@ func scanBinding(r pgx.CollectableRow) (b backstay.Binding, err error) {
 }
 
 func (s *Store) Bindings(ctx context.Context, f market.BindingFilter) (market.List[backstay.Binding], error) {
-	q := query{columns: bindingColumns, from: "market.bindings b", alias: "b"}
-	if f.InstanceNames != nil || f.Viewer != nil {
-		q.from += " JOIN market.instances i ON i.id = b.instance_id"
-	}
-	if f.AppNames != nil {
-		q.from += " JOIN market.apps a ON a.id = b.app_id"
+	q := query{
+		columns: bindingColumns, alias: "b",
+		from: "market.bindings b JOIN market.instances i ON i.id = b.instance_id LEFT JOIN market.apps a ON a.id = b.app_id",
 	}
 	in(&q, "b.id", f.IDs)
 	in(&q, "b.name", f.Names)
@@ -37,7 +34,8 @@ func (s *Store) Bindings(ctx context.Context, f market.BindingFilter) (market.Li
 	in(&q, "b.app_id", f.AppIDs)
 	in(&q, "i.name", f.InstanceNames)
 	in(&q, "a.name", f.AppNames)
-	seenIn(&q, "i.space_id", f.Viewer)
+	in(&q, "a.space_id", f.AppSpaceIDs)
+	seenIn(&q, "coalesce(a.space_id, i.space_id)", f.Viewer)
 	return list(ctx, s, q, f.Order, f.Page, scanBinding)
 }
 
@@ -48,7 +46,8 @@ func (s *Store) BindingSecrets(ctx context.Context, id backstay.BindingID) (para
 
 func (s *Store) AcceptBinding(ctx context.Context, b backstay.Binding, parameters []byte, e backstay.Event, j backstay.Job) error {
 	err := s.tx(ctx, func(tx pgx.Tx) error {
-		if err := lockBindable(ctx, tx, b); err != nil {
+		i, err := lockBindable(ctx, tx, b)
+		if err != nil {
 			return err
 		}
 		if err := replaceFailed(ctx, tx, b); err != nil {
@@ -60,40 +59,52 @@ func (s *Store) AcceptBinding(ctx context.Context, b backstay.Binding, parameter
 			b.ID, b.Type, b.Name, b.InstanceID, b.AppID, parameters, orNull(b.ExpiresAt), op.Type, op.State, op.Description); err != nil {
 			return err
 		}
+		if b.Type == backstay.KeyBinding {
+			if err := lockQuotas(ctx, tx, i.SpaceID); err != nil {
+				return err
+			}
+			if err := admitKey(ctx, tx, i.SpaceID); err != nil {
+				return err
+			}
+		}
 		return s.acceptJob(ctx, tx, e, j)
 	})
+	return bindingTaken(err, b.Name)
+}
+
+func bindingTaken(err error, name string) error {
 	switch {
 	case violates(err, "binding_app_once"):
 		return backstay.Errorf(backstay.Taken, "The app is already bound to the service instance.")
 	case violates(err, "binding_app_name"):
-		return backstay.Errorf(backstay.Taken, "The binding name is invalid. App binding names must be unique. The app already has a binding with name '%s'.", b.Name)
+		return backstay.Errorf(backstay.Taken, "The binding name is invalid. App binding names must be unique. The app already has a binding with name '%s'.", name)
 	case violates(err, "binding_key_name"):
-		return backstay.Errorf(backstay.Taken, "The binding name is invalid. Key binding names must be unique. The service instance already has a key binding with name '%s'.", b.Name)
+		return backstay.Errorf(backstay.Taken, "The binding name is invalid. Key binding names must be unique. The service instance already has a key binding with name '%s'.", name)
 	}
 	return err
 }
 
 // lockBindable locks the binding's instance, and refuses one that cannot be bound to what b names.
-func lockBindable(ctx context.Context, tx pgx.Tx, b backstay.Binding) error {
+func lockBindable(ctx context.Context, tx pgx.Tx, b backstay.Binding) (backstay.Instance, error) {
 	i, err := lockIdleInstance(ctx, tx, b.InstanceID)
 	if err != nil {
-		return err
+		return i, err
 	}
 	if op := i.LastOperation; op.Type == backstay.Create && op.State == backstay.Failed {
-		return backstay.Errorf(backstay.Invalid, "The service instance %s cannot be bound: its creation failed. Delete it and create it again.", i.Name)
+		return i, backstay.Errorf(backstay.Invalid, "The service instance %s cannot be bound: its creation failed. Delete it and create it again.", i.Name)
 	}
 	if b.Type != backstay.AppBinding {
-		return nil
+		return i, nil
 	}
 	var space backstay.SpaceID
 	err = tx.QueryRow(ctx, `SELECT space_id FROM market.apps WHERE id = $1 FOR SHARE`, b.AppID).Scan(&space)
 	if err != nil {
-		return orNotFound(err, "App")
+		return i, orNotFound(err, "App")
 	}
-	if space != i.SpaceID {
-		return backstay.Errorf(backstay.Invalid, "The service instance and the app are in different spaces.")
+	if space == i.SpaceID {
+		return i, nil
 	}
-	return nil
+	return i, checkLent(ctx, tx, i, space)
 }
 
 // replaceFailed removes an earlier binding that stands in b's place and never came to be.
@@ -117,7 +128,7 @@ func (s *Store) HoldBindings(ctx context.Context, ids []backstay.BindingID, unti
 }
 
 func (s *Store) ExpiredBindings(ctx context.Context, now time.Time) ([]backstay.Binding, error) {
-	rows, err := s.pool.Query(ctx, `SELECT `+bindingColumns+` FROM market.bindings b
+	rows, err := s.pool.Query(ctx, `SELECT `+bindingColumns+` FROM market.bindings b JOIN market.instances i ON i.id = b.instance_id LEFT JOIN market.apps a ON a.id = b.app_id
 		WHERE b.expires_at <= $1 AND b.op_state <> 'in progress'
 			AND (b.op_type <> 'delete' OR b.op_updated_at < $1 - interval '30 seconds')`, now)
 	if err != nil {
@@ -159,9 +170,9 @@ func (s *Store) FinishBinding(ctx context.Context, id backstay.BindingID, op bac
 	})
 }
 
-func (s *Store) RemoveBinding(ctx context.Context, id backstay.BindingID, j *backstay.JobID) error {
+func (s *Store) RemoveBinding(ctx context.Context, id backstay.BindingID, e backstay.Event, j *backstay.JobID) error {
 	return s.tx(ctx, func(tx pgx.Tx) error {
-		if _, err := tx.Exec(ctx, `DELETE FROM market.bindings WHERE id = $1`, id); err != nil {
+		if err := remove(ctx, tx, e, `DELETE FROM market.bindings WHERE id = $1`, id); err != nil {
 			return err
 		}
 		return completeJob(ctx, tx, j)

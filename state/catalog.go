@@ -23,7 +23,7 @@ func (s *Store) KeepCatalog(ctx context.Context, offerings []backstay.Offering) 
 				return fmt.Errorf("keep offering %s: %w", o.Name, err)
 			}
 		}
-		return nil
+		return recordUsage(ctx, tx, backstay.UsageUpdated, nil)
 	})
 }
 
@@ -37,11 +37,11 @@ func keepOffering(ctx context.Context, tx pgx.Tx, o backstay.Offering) error {
 		return err
 	}
 	for i, p := range o.Plans {
-		_, err := tx.Exec(ctx, `INSERT INTO market.plans (id, offering_id, position, name, description, free, costs, schemas, available)
-			VALUES ($1, $2, $3, $4, $5, $6, coalesce($7::jsonb, '[]'), $8, true)
+		_, err := tx.Exec(ctx, `INSERT INTO market.plans (id, offering_id, position, name, description, free, costs, schemas, available, public)
+			VALUES ($1, $2, $3, $4, $5, $6, coalesce($7::jsonb, '[]'), $8, true, $9)
 			ON CONFLICT (id) DO UPDATE SET (position, name, description, free, costs, schemas, available, updated_at) =
 				ROW (excluded.position, excluded.name, excluded.description, excluded.free, excluded.costs, excluded.schemas, true, now())`,
-			p.ID, o.ID, i, p.Name, p.Description, p.Free, p.Costs, p.Schemas)
+			p.ID, o.ID, i, p.Name, p.Description, p.Free, p.Costs, p.Schemas, !o.Private)
 		if err != nil {
 			return fmt.Errorf("plan %s: %w", p.Name, err)
 		}
@@ -54,6 +54,9 @@ func (s *Store) Offerings(ctx context.Context, f market.OfferingFilter) (market.
 	in(&q, "o.id", f.IDs)
 	in(&q, "o.name", f.Names)
 	is(&q, "o.available", f.Available)
+	if condition := accessible(&q, f.Access); condition != "" {
+		q.where = append(q.where, `EXISTS (SELECT FROM market.plans p WHERE p.offering_id = o.id AND `+condition+`)`)
+	}
 	return list(ctx, s, q, f.Order, f.Page, func(r pgx.CollectableRow) (o backstay.Offering, err error) {
 		err = r.Scan(&o.ID, &o.Name, &o.Description, &o.DocumentationURL, &o.Tags, &o.Shareable, &o.Available, &o.CreatedAt, &o.UpdatedAt)
 		return o, err
@@ -63,16 +66,20 @@ func (s *Store) Offerings(ctx context.Context, f market.OfferingFilter) (market.
 // Plans come, unless an order is asked for, as the catalog lists them.
 func (s *Store) Plans(ctx context.Context, f market.PlanFilter) (market.List[backstay.Plan], error) {
 	q := query{
-		columns: `p.id, p.offering_id, p.name, p.description, p.free, p.costs, p.schemas, p.available, p.created_at, p.updated_at`,
-		from:    "market.plans p JOIN market.offerings o ON o.id = p.offering_id", alias: "p", tie: "p.position",
+		columns: `p.id, p.offering_id, p.name, p.description, p.free, p.costs, p.schemas, p.available, p.created_at, p.updated_at,
+			CASE WHEN p.public THEN 'public' WHEN EXISTS (SELECT FROM market.plan_organizations po WHERE po.plan_id = p.id) THEN 'organization' ELSE 'admin' END`,
+		from: "market.plans p JOIN market.offerings o ON o.id = p.offering_id", alias: "p", tie: "p.position",
 	}
 	in(&q, "p.id", f.IDs)
 	in(&q, "p.name", f.Names)
 	in(&q, "p.offering_id", f.OfferingIDs)
 	in(&q, "o.name", f.OfferingNames)
 	is(&q, "p.available", f.Available)
+	if condition := accessible(&q, f.Access); condition != "" {
+		q.where = append(q.where, condition)
+	}
 	return list(ctx, s, q, f.Order, f.Page, func(r pgx.CollectableRow) (p backstay.Plan, err error) {
-		err = r.Scan(&p.ID, &p.OfferingID, &p.Name, &p.Description, &p.Free, &p.Costs, &p.Schemas, &p.Available, &p.CreatedAt, &p.UpdatedAt)
+		err = r.Scan(&p.ID, &p.OfferingID, &p.Name, &p.Description, &p.Free, &p.Costs, &p.Schemas, &p.Available, &p.CreatedAt, &p.UpdatedAt, &p.Visibility)
 		return p, err
 	})
 }

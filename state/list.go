@@ -25,15 +25,34 @@ type query struct {
 
 // in narrows the list to rows whose column is one of values; a nil slice does not narrow.
 func in[E ~string](q *query, column string, values []E) {
+	among(q, column+" = ANY(%s)", values)
+}
+
+// among narrows the list by a condition that names values, an array, as %s; a nil slice does not narrow.
+func among[E ~string](q *query, condition string, values []E) {
 	if values == nil {
 		return
 	}
-	texts := make([]string, len(values))
+	q.args = append(q.args, texts(values))
+	q.where = append(q.where, fmt.Sprintf(condition, fmt.Sprintf("$%d", len(q.args))))
+}
+
+// texts are values as the database takes them.
+func texts[E ~string](values []E) []string {
+	all := make([]string, len(values))
 	for i, v := range values {
-		texts[i] = string(v)
+		all[i] = string(v)
 	}
-	q.args = append(q.args, texts)
-	q.where = append(q.where, fmt.Sprintf("%s = ANY($%d)", column, len(q.args)))
+	return all
+}
+
+// inAnyCase is in for what is the same in capitals.
+func inAnyCase(q *query, column string, values []string) {
+	if values == nil {
+		return
+	}
+	q.args = append(q.args, values)
+	q.where = append(q.where, fmt.Sprintf("lower(%s) IN (SELECT lower(v) FROM unnest($%d::text[]) v)", column, len(q.args)))
 }
 
 // is narrows the list to rows whose column has the value; nil does not narrow.
@@ -52,9 +71,14 @@ func seenIn(q *query, column string, viewer *backstay.UserID) {
 		return
 	}
 	q.args = append(q.args, *viewer)
-	q.where = append(q.where, fmt.Sprintf(`%s IN (SELECT v.space_id FROM market.roles v WHERE v.user_id = $%[2]d AND v.space_id IS NOT NULL
+	q.where = append(q.where, column+" IN ("+spacesSeenBy(fmt.Sprintf("$%d", len(q.args)))+")")
+}
+
+// spacesSeenBy selects the spaces that the user sees whose id the argument names.
+func spacesSeenBy(argument string) string {
+	return fmt.Sprintf(`SELECT v.space_id FROM market.roles v WHERE v.user_id = %[1]s AND v.space_id IS NOT NULL
 		UNION ALL SELECT vs.id FROM market.roles v JOIN market.spaces vs ON vs.organization_id = v.organization_id
-		WHERE v.user_id = $%[2]d AND v.type = 'organization_manager')`, column, len(q.args)))
+		WHERE v.user_id = %[1]s AND v.type = 'organization_manager'`, argument)
 }
 
 // seenBy narrows the list by a condition on the viewer, whose id it names as %[1]s. Nil does not narrow.
@@ -64,6 +88,25 @@ func seenBy(q *query, condition string, viewer *backstay.UserID) {
 	}
 	q.args = append(q.args, *viewer)
 	q.where = append(q.where, fmt.Sprintf(condition, fmt.Sprintf("$%d", len(q.args))))
+}
+
+// narrow narrows the list by a condition on one argument, whose number it names as %d.
+func (q *query) narrow(condition string, argument any) {
+	q.args = append(q.args, argument)
+	q.where = append(q.where, fmt.Sprintf(condition, len(q.args)))
+}
+
+// during narrows the list to rows whose column is one of the times.
+func during(q *query, column string, t market.Times) {
+	if !t.From.IsZero() {
+		q.narrow(column+" >= $%d", t.From)
+	}
+	if !t.Before.IsZero() {
+		q.narrow(column+" < $%d", t.Before)
+	}
+	if t.At != nil {
+		q.narrow("date_trunc('second', "+column+") = ANY($%d)", t.At)
+	}
 }
 
 func (q *query) condition() string {
@@ -120,6 +163,14 @@ func violates(err error, constraint string) bool {
 func orNotFound(err error, noun string) error {
 	if errors.Is(err, pgx.ErrNoRows) {
 		return backstay.Errorf(backstay.NotFound, "%s not found", noun)
+	}
+	return err
+}
+
+// orInvalid turns the absence of a row into Invalid with this sentence.
+func orInvalid(err error, sentence string) error {
+	if errors.Is(err, pgx.ErrNoRows) {
+		return backstay.Errorf(backstay.Invalid, "%s", sentence)
 	}
 	return err
 }

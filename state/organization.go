@@ -9,10 +9,10 @@ import (
 	"github.com/backstay/backstay/market"
 )
 
-const organizationColumns = `o.id, o.name, o.created_at, o.updated_at`
+const organizationColumns = `o.id, o.name, o.quota_id, o.created_at, o.updated_at`
 
 func scanOrganization(r pgx.CollectableRow) (o backstay.Organization, err error) {
-	err = r.Scan(&o.ID, &o.Name, &o.CreatedAt, &o.UpdatedAt)
+	err = r.Scan(&o.ID, &o.Name, &o.QuotaID, &o.CreatedAt, &o.UpdatedAt)
 	return o, err
 }
 
@@ -20,6 +20,7 @@ func (s *Store) Organizations(ctx context.Context, f market.OrganizationFilter) 
 	q := query{columns: organizationColumns, from: "market.organizations o", alias: "o"}
 	in(&q, "o.id", f.IDs)
 	in(&q, "o.name", f.Names)
+	among(&q, `EXISTS (SELECT FROM market.plan_organizations po WHERE po.organization_id = o.id AND po.plan_id = ANY(%s))`, f.PlanIDs)
 	seenBy(&q, `EXISTS (SELECT FROM market.roles v WHERE v.user_id = %[1]s AND v.organization_id = o.id)`, f.Viewer)
 	return list(ctx, s, q, f.Order, f.Page, scanOrganization)
 }
@@ -58,10 +59,10 @@ func (s *Store) FinishDeleteOrganization(ctx context.Context, id backstay.Organi
 	})
 }
 
-const spaceColumns = `s.id, s.organization_id, s.name, s.created_at, s.updated_at`
+const spaceColumns = `s.id, s.organization_id, s.name, coalesce(s.quota_id, ''), s.created_at, s.updated_at`
 
 func scanSpace(r pgx.CollectableRow) (s backstay.Space, err error) {
-	err = r.Scan(&s.ID, &s.OrganizationID, &s.Name, &s.CreatedAt, &s.UpdatedAt)
+	err = r.Scan(&s.ID, &s.OrganizationID, &s.Name, &s.QuotaID, &s.CreatedAt, &s.UpdatedAt)
 	return s, err
 }
 
@@ -98,8 +99,8 @@ func spaceTaken(err error) error {
 	return err
 }
 
-func (s *Store) RemoveSpace(ctx context.Context, id backstay.SpaceID) error {
-	_, err := s.pool.Exec(ctx, `DELETE FROM market.spaces WHERE id = $1`, id)
+func (s *Store) RemoveSpace(ctx context.Context, id backstay.SpaceID, e backstay.Event) error {
+	err := s.removed(ctx, e, `DELETE FROM market.spaces WHERE id = $1`, id)
 	if violates(err, "app_space") || violates(err, "instance_space") {
 		return backstay.Errorf(backstay.InUse, "The space still has apps or service instances.")
 	}

@@ -31,6 +31,7 @@ func Open(ctx context.Context, dsn string, log *slog.Logger) (*Store, error) {
 		return nil, fmt.Errorf("parse database address: %w", err)
 	}
 	cfg.MaxConns = maxConnections
+	cfg.ConnConfig.RuntimeParams["default_transaction_isolation"] = "read committed" // whoever has waited for a lock must see what it waited for
 	pool, err := pgxpool.NewWithConfig(ctx, cfg)
 	if err != nil {
 		return nil, fmt.Errorf("open state database: %w", err)

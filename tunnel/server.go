@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"log/slog"
-	"net"
 	"net/http"
 	"sync"
 	"sync/atomic"
@@ -15,6 +14,7 @@ import (
 	"github.com/libp2p/go-yamux/v5"
 
 	"github.com/backstay/backstay"
+	"github.com/backstay/backstay/internal/sender"
 )
 
 // Path is where the API has its tunnels.
@@ -82,7 +82,7 @@ type usage struct{ tunnels, streams int }
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	header := r.Header.Get("Authorization")
 	by, err := s.Authenticator.Authenticate(r.Context(), header)
-	by.Address, _, _ = net.SplitHostPort(r.RemoteAddr)
+	by.Address = sender.Address(r)
 	if err == nil {
 		err = checkProtocol(r.Header.Values("Sec-WebSocket-Protocol"))
 	}

@@ -28,6 +28,9 @@ func commands() []command {
 		{"run", "run a local command with the environment of an app", runUsage, runApp},
 		{"doctor", "say what is found on this machine and what is missing", doctorUsage, doctor},
 		{"admin-password", "make a new password for the user admin", adminPasswordUsage, adminPassword},
+		{"usage", "show what was used, and what it costs", usageUsage, showUsage},
+		{"user", "list users, make them administrators, give them new passwords", userUsage, manageUsers},
+		{"client", "make clients for programs that log in by themselves, and end them", clientUsage, manageClients},
 		{"version", "print the version", versionUsage, printVersion},
 		{"help", "print this, or the usage of a command", helpUsage, help},
 	}

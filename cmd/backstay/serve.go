@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"time"
@@ -15,7 +16,9 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/backstay/backstay/internal/atomicfile"
+	"github.com/backstay/backstay/internal/sender"
 	"github.com/backstay/backstay/keeper"
+	"github.com/backstay/backstay/market"
 	"github.com/backstay/backstay/tunnel"
 )
 
@@ -31,6 +34,9 @@ listens on loopback. The first start makes the user admin and shows the password
   --tls-key FILE            … and its key
   --catalog FILE            offer what this YAML file says, instead of what is built in
   --database-url URL        keep state in this PostgreSQL database, instead of a private one
+  --audit-days N            keep audit events for so long (default 31)
+  --usage-days N            keep what was used for so long (default 400)
+  --trusted-proxy NET,…     believe what these addresses or networks say in X-Forwarded-For
   --admin-password-file F   write the first password of admin to this file, instead of showing it
   --plugins DIR             where the plugins of cf lie that users can install (default: beside this program)
   --conduit-grace DURATION  how long credentials that cf conduit made outlive its connection (default 1m0s)
@@ -43,6 +49,9 @@ type serveConfig struct {
 	certificate, key  string
 	catalog, database string
 	passwordFile      string
+	auditDays         int
+	usageDays         int
+	proxies           []netip.Prefix
 	plugins           string
 	grace             time.Duration
 	keeper            keeperFlags
@@ -59,6 +68,12 @@ func (c *cli) serveConfig(args []string) (s serveConfig, err error) {
 	fs.StringVar(&s.catalog, "catalog", "", "")
 	fs.StringVar(&s.database, "database-url", "", "")
 	fs.StringVar(&s.passwordFile, "admin-password-file", "", "")
+	fs.IntVar(&s.auditDays, "audit-days", int(market.DefaultRetention.Events/market.Day), "")
+	fs.IntVar(&s.usageDays, "usage-days", int(market.DefaultRetention.Usage/market.Day), "")
+	fs.Func("trusted-proxy", "", func(text string) (err error) {
+		s.proxies, err = sender.ParsePrefixes(text)
+		return err
+	})
 	fs.StringVar(&s.plugins, "plugins", besideProgram("plugins"), "")
 	fs.DurationVar(&s.grace, "conduit-grace", tunnel.DefaultLease, "")
 	s.keeper.add(fs)
@@ -90,6 +105,11 @@ func (s *serveConfig) check() error {
 	if s.grace < time.Second {
 		return usagef("--conduit-grace %v is less than a second.", s.grace)
 	}
+	for name, days := range map[string]int{"--audit-days": s.auditDays, "--usage-days": s.usageDays} {
+		if days < 1 || days > maxDays {
+			return usagef("%s must be between 1 and %d.", name, maxDays)
+		}
+	}
 	if _, err := keeper.ParsePortRange(s.keeper.ports); err != nil {
 		return usagef("--ports: %v.", err)
 	}
@@ -108,6 +128,13 @@ func (s *serveConfig) check() error {
 		s.url = scheme + "://" + net.JoinHostPort(host, port)
 	}
 	return nil
+}
+
+// maxDays is what retention can count to: a century.
+const maxDays = 36500
+
+func (s *serveConfig) retention() market.Retention {
+	return market.Retention{Events: time.Duration(s.auditDays) * market.Day, Usage: time.Duration(s.usageDays) * market.Day}
 }
 
 func serve(ctx context.Context, c *cli, args []string) error {
@@ -188,6 +215,7 @@ func (p *platform) run(ctx context.Context, l net.Listener) error {
 		g.Go(func() error { return p.launcher.Watch(ctx) })
 	}
 	g.Go(func() error { return p.store.RunJobs(ctx, "serve", p.runners()) })
+	g.Go(func() error { return p.market.ForgetRegularly(ctx, p.cfg.retention(), time.Now) })
 	g.Go(func() error { return p.market.EndExpired(ctx) })
 	g.Go(func() error { return p.tunnels.Run(ctx) })
 	g.Go(func() error { return p.serveHTTP(ctx, l) })

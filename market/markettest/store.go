@@ -11,6 +11,7 @@ import (
 
 	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/market"
+	"github.com/backstay/backstay/uaa"
 )
 
 // RunStore checks that the stores that open returns keep the contract of [market.Store].
@@ -24,6 +25,7 @@ func RunStore(t *testing.T, open func(t testing.TB) market.Store) {
 		{"AnInstanceIsAcceptedWithItsJob", anInstanceIsAcceptedWithItsJob},
 		{"ATakenNameLeavesNoJob", aTakenNameLeavesNoJob},
 		{"OneOperationAtATime", oneOperationAtATime},
+		{"ANewNameHidesNothing", aNewNameHidesNothing},
 		{"BoundInstancesAreInUse", boundInstancesAreInUse},
 		{"BindingsAreUnique", bindingsAreUnique},
 		{"AFailedBindingMakesWay", aFailedBindingMakesWay},
@@ -33,6 +35,34 @@ func RunStore(t *testing.T, open func(t testing.TB) market.Store) {
 		{"JobsAreAwaited", jobsAreAwaited},
 		{"EnvironmentsChangeOneAtATime", environmentsChangeOneAtATime},
 		{"WithdrawnPlansStayKnown", withdrawnPlansStayKnown},
+		{"UserProvidedInstancesAreThereAtOnce", userProvidedInstancesAreThereAtOnce},
+		{"ABindingKeepsTheCredentialsItGot", aBindingKeepsTheCredentialsItGot},
+		{"BothKindsShareTheNames", bothKindsShareTheNames},
+		{"ShareIsSeenAndBound", shareIsSeenAndBound},
+		{"ASharedNameIsTaken", aSharedNameIsTaken},
+		{"AShareEndsWithItsBindings", aShareEndsWithItsBindings},
+		{"SharesAndCreatesRaceForAName", sharesAndCreatesRaceForAName},
+		{"RemovalsAreRecordedOnce", removalsAreRecordedOnce},
+		{"EventsAreFoundAndForgotten", eventsAreFoundAndForgotten},
+		{"AJobRecordsItsCompletion", aJobRecordsItsCompletion},
+		{"RefusalsAreBounded", refusalsAreBounded},
+		{"ThingsAreLocated", thingsAreLocated},
+		{"UsageIsRecordedWithWhatItIsAbout", usageIsRecordedWithWhatItIsAbout},
+		{"UsageFollowsPrices", usageFollowsPrices},
+		{"UsageIsForgottenWhereItTellsNothing", usageIsForgottenWhereItTellsNothing},
+		{"UsageIsReseeded", usageIsReseeded},
+		{"UsageIsReadOnwardsWithoutGaps", usageIsReadOnwardsWithoutGaps},
+		{"OrganizationsBeginWithTheDefaultQuota", organizationsBeginWithTheDefaultQuota},
+		{"QuotasHaveNamesAndChange", quotasHaveNamesAndChange},
+		{"QuotasAreApplied", quotasAreApplied},
+		{"QuotasAreSeenByThoseWhoHaveThem", quotasAreSeenByThoseWhoHaveThem},
+		{"QuotasLimitInstances", quotasLimitInstances},
+		{"QuotasLimitKeys", quotasLimitKeys},
+		{"QuotasForbidPaidPlans", quotasForbidPaidPlans},
+		{"TheLastPlacesGoToAsManyInstances", theLastPlacesGoToAsManyInstances},
+		{"TheLastPlacesGoToAsManyKeys", theLastPlacesGoToAsManyKeys},
+		{"PrivatePlansBeginHidden", privatePlansBeginHidden},
+		{"PlansAreSeenWhereTheyAreEnabled", plansAreSeenWhereTheyAreEnabled},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -67,10 +97,18 @@ func newFixture(t *testing.T, s market.Store) *fixture {
 	return f
 }
 
+// mustKnow adds users, who are the login server's to add: a store of both serves both.
+func (f *fixture) mustKnow(t *testing.T, users ...backstay.UserID) {
+	t.Helper()
+	for _, id := range users {
+		must(t, f.Store.(uaa.UserStore).AddUser(t.Context(), uaa.User{ID: id, Username: string(id), PasswordHash: "none"}, none))
+	}
+}
+
 func catalog(plans ...backstay.PlanID) []backstay.Offering {
 	o := backstay.Offering{ID: "offering", Name: "postgres", Tags: []string{"relational"}}
 	for _, id := range plans {
-		o.Plans = append(o.Plans, backstay.Plan{ID: id, OfferingID: o.ID, Name: string(id)})
+		o.Plans = append(o.Plans, backstay.Plan{ID: id, OfferingID: o.ID, Name: string(id), Free: true})
 	}
 	return []backstay.Offering{o}
 }
@@ -186,6 +224,26 @@ func oneOperationAtATime(t *testing.T, f *fixture) {
 	wantError(t, f.AcceptBinding(t.Context(), b, nil, none, bj), backstay.Busy, sentence)
 }
 
+func aNewNameHidesNothing(t *testing.T, f *fixture) {
+	in := f.mustHave(t, "serves")
+	renamed := "renamed"
+	in, err := f.UpdateInstance(t.Context(), in.ID, &renamed, nil, none)
+	must(t, err)
+	if op, said := in.LastOperation, operation(backstay.Create, backstay.Succeeded); op.Type != backstay.Update || op.State != backstay.Succeeded || op.Description != said.Description {
+		t.Errorf("renamed: %+v; want what the broker said last", op)
+	}
+	in, j := f.newInstance("fails")
+	must(t, f.AcceptInstance(t.Context(), in, nil, none, j))
+	must(t, f.ReportInstance(t.Context(), in.ID, operation(backstay.Create, backstay.Failed), &backstay.Job{ID: j.ID, State: backstay.JobFailed, Sentence: "No."}))
+	in, err = f.UpdateInstance(t.Context(), in.ID, nil, []string{"tag"}, none)
+	must(t, err)
+	if op := in.LastOperation; op.Type != backstay.Create || op.State != backstay.Failed || len(in.Tags) != 1 {
+		t.Errorf("tagged: %v %+v; want the tag, and the failure", in.Tags, op)
+	}
+	b, bj := f.newBinding(in.ID, backstay.KeyBinding, "key")
+	wantError(t, f.AcceptBinding(t.Context(), b, nil, none, bj), backstay.Invalid, "The service instance fails cannot be bound: its creation failed. Delete it and create it again.")
+}
+
 func boundInstancesAreInUse(t *testing.T, f *fixture) {
 	in := f.mustHave(t, "db")
 	b, j := f.newBinding(in.ID, backstay.KeyBinding, "key")
@@ -197,7 +255,7 @@ func boundInstancesAreInUse(t *testing.T, f *fixture) {
 	must(t, f.FinishBinding(t.Context(), b.ID, operation(backstay.Create, backstay.Succeeded), []byte("sealed"), backstay.Job{ID: j.ID, State: backstay.JobComplete}))
 	deletion := newJob(string(b.ID))
 	must(t, f.AcceptBindingDeletion(t.Context(), b.ID, operation(backstay.Delete, backstay.InProgress), none, deletion))
-	must(t, f.RemoveBinding(t.Context(), b.ID, &deletion.ID))
+	must(t, f.RemoveBinding(t.Context(), b.ID, none, &deletion.ID))
 	must(t, f.AcceptInstanceDeletion(t.Context(), in.ID, operation(backstay.Delete, backstay.InProgress), none, newJob("y")))
 }
 
@@ -303,11 +361,11 @@ func oneWinnerOfManyCreates(t *testing.T, f *fixture) {
 }
 
 func spacesWithContentAreInUse(t *testing.T, f *fixture) {
-	wantError(t, f.RemoveSpace(t.Context(), f.space.ID), backstay.InUse, "The space still has apps or service instances.")
+	wantError(t, f.RemoveSpace(t.Context(), f.space.ID, none), backstay.InUse, "The space still has apps or service instances.")
 	wantError(t, f.FinishDeleteOrganization(t.Context(), f.org.ID, "job"), backstay.InUse, "The organization still has spaces.")
-	must(t, f.RemoveApp(t.Context(), f.app.ID))
-	must(t, f.RemoveSpace(t.Context(), f.space.ID))
-	must(t, f.RemoveSpace(t.Context(), f.space.ID))
+	must(t, f.RemoveApp(t.Context(), f.app.ID, none))
+	must(t, f.RemoveSpace(t.Context(), f.space.ID, none))
+	must(t, f.RemoveSpace(t.Context(), f.space.ID, none))
 	must(t, f.FinishDeleteOrganization(t.Context(), f.org.ID, "job"))
 }
 

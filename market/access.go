@@ -1,0 +1,105 @@
+package market
+
+import (
+	"context"
+
+	"github.com/backstay/backstay"
+)
+
+// NewVisibility says for whom a plan is to be.
+type NewVisibility struct {
+	Type            backstay.Visibility
+	OrganizationIDs []backstay.OrganizationID // for which; none for other types
+	More            bool                      // beside those that it is for already
+}
+
+// Visibility is for whom a plan is: its type is in the plan, and these are the organizations that it is
+// enabled for, as far as by sees them.
+func (m *Market) Visibility(ctx context.Context, by backstay.Actor, id backstay.PlanID) (backstay.Plan, []backstay.Organization, error) {
+	p, err := m.Plan(ctx, by, id)
+	if err != nil || p.Visibility != backstay.OrganizationPlan {
+		return p, nil, err
+	}
+	l, err := m.Organizations(ctx, by, OrganizationFilter{PlanIDs: []backstay.PlanID{id}})
+	return p, l.Items, err
+}
+
+// SetVisibility says for whom a plan is from now on. Instances that there are stay.
+func (m *Market) SetVisibility(ctx context.Context, by backstay.Actor, id backstay.PlanID, n NewVisibility) error {
+	if _, err := m.planFor(ctx, by, id, Administrators); err != nil {
+		return err
+	}
+	if err := n.check(); err != nil {
+		return err
+	}
+	asked := details{"type": n.Type}
+	if n.OrganizationIDs != nil {
+		asked["organizations"] = n.OrganizationIDs
+	}
+	e := visibilityEvent(by, "update", id, place{}, request(asked))
+	return m.Store.SetPlanVisibility(ctx, id, n.Type, n.OrganizationIDs, n.More, e)
+}
+
+func (n NewVisibility) check() error {
+	switch n.Type {
+	case backstay.OrganizationPlan:
+		if len(n.OrganizationIDs) == 0 {
+			return backstay.Errorf(backstay.Invalid, "Organizations can't be blank")
+		}
+	case backstay.PublicPlan, backstay.AdminPlan:
+		if len(n.OrganizationIDs) > 0 {
+			return backstay.Errorf(backstay.Invalid, "Organizations must be blank for the type '%s'", n.Type)
+		}
+	default:
+		return backstay.Errorf(backstay.Invalid, "Type must be one of 'public', 'admin', 'organization'")
+	}
+	return nil
+}
+
+// RemoveVisibility hides a plan from an organization that it was enabled for.
+func (m *Market) RemoveVisibility(ctx context.Context, by backstay.Actor, id backstay.PlanID, organization backstay.OrganizationID) error {
+	p, err := m.planFor(ctx, by, id, Administrators)
+	if err != nil {
+		return err
+	}
+	if p.Visibility != backstay.OrganizationPlan {
+		return backstay.Errorf(backstay.Invalid, "Cannot delete visibilities from non-org-restricted plans")
+	}
+	if _, err := m.Organization(ctx, by, organization); err != nil {
+		return err
+	}
+	e := visibilityEvent(by, "delete", id, place{organization: organization}, nil)
+	return m.Store.RemovePlanOrganization(ctx, id, organization, e)
+}
+
+// planFor is a plan that by sees and has one of the roles for.
+func (m *Market) planFor(ctx context.Context, by backstay.Actor, id backstay.PlanID, may Roles) (backstay.Plan, error) {
+	p, err := m.Plan(ctx, by, id)
+	if err != nil {
+		return p, err
+	}
+	return p, m.permit(ctx, by, place{}, may)
+}
+
+func visibilityEvent(by backstay.Actor, verb string, id backstay.PlanID, at place, d details) backstay.Event {
+	return newEvent(by, "service_plan_visibility."+verb, backstay.Target{ID: string(id), Type: "service_plan_visibility"}, at, d)
+}
+
+// buyablePlan is a plan that by can have an instance of there: it is on sale, and for everybody or for the
+// members of that organization. That it is hidden there holds for administrators too: whose instance it
+// will be is what counts.
+func (m *Market) buyablePlan(ctx context.Context, by backstay.Actor, id backstay.PlanID, at place) (backstay.Plan, error) {
+	l, err := m.Store.Plans(ctx, PlanFilter{IDs: []backstay.PlanID{id}, Access: Access{Viewer: viewer(by)}})
+	p, err := only(l, err, "Service plan")
+	if backstay.KindOf(err) == backstay.NotFound || err == nil && !p.Available {
+		return p, backstay.Errorf(backstay.Invalid, "Invalid service plan. Ensure that the service plan exists, is available, and you have access to it.")
+	}
+	if err != nil {
+		return p, err
+	}
+	l, err = m.Store.Plans(ctx, PlanFilter{IDs: []backstay.PlanID{id}, Access: Access{OrganizationIDs: []backstay.OrganizationID{at.organization}}})
+	if err == nil && len(l.Items) == 0 {
+		err = backstay.Errorf(backstay.Invalid, "Invalid service plan. The plan '%s' is not enabled in this organization. Ensure that the service plan is visible in your current space.", p.Name)
+	}
+	return p, err
+}

@@ -1,0 +1,85 @@
+package state
+
+import (
+	"io/fs"
+	"testing"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/backstay/backstay"
+	"github.com/backstay/backstay/internal/testkit"
+	"github.com/backstay/backstay/market"
+)
+
+// migratedBefore is a database as an installation left it that had not seen the migration.
+func migratedBefore(t *testing.T, migration string) *pgxpool.Pool {
+	t.Helper()
+	ctx := t.Context()
+	pool, err := pgxpool.New(ctx, testkit.Postgres(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(pool.Close)
+	names, err := fs.Glob(migrations, "migrations/*.sql")
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = pool.AcquireFunc(ctx, func(conn *pgxpool.Conn) error {
+		if _, err := conn.Exec(ctx, createMigrations); err != nil {
+			return err
+		}
+		for _, name := range names {
+			if name >= "migrations/"+migration {
+				return nil
+			}
+			if err := apply(ctx, conn.Conn(), name); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return pool
+}
+
+func mustExec(t *testing.T, pool *pgxpool.Pool, sql string) {
+	t.Helper()
+	if _, err := pool.Exec(t.Context(), sql); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// An installation that is there already has organizations, with what they use, and may have taken Redis off sale.
+func TestQuotasComeToWhatIsThere(t *testing.T) {
+	t.Parallel()
+	pool := migratedBefore(t, "0007")
+	mustExec(t, pool, `INSERT INTO market.organizations (id, name) VALUES ('org', 'org')`)
+	mustExec(t, pool, `INSERT INTO market.spaces (id, organization_id, name) VALUES ('space', 'org', 'space')`)
+	mustExec(t, pool, `INSERT INTO market.offerings (id, name, description, documentation_url, tags, shareable, available)
+		VALUES ('sold', 'sold', '', '', '{}', true, true), ('withdrawn', 'withdrawn', '', '', '{}', true, false)`)
+	mustExec(t, pool, `INSERT INTO market.plans (id, offering_id, position, name, description, free, costs, schemas, available)
+		VALUES ('paid', 'sold', 0, 'paid', '', false, '[]', '{}', true), ('old', 'sold', 1, 'old', '', true, '[]', '{}', false),
+			('tiny', 'withdrawn', 0, 'tiny', '', true, '[]', '{}', false)`)
+	mustExec(t, pool, `INSERT INTO market.instances (id, space_id, plan_id, name, tags, op_type, op_state, op_description)
+		SELECT 'i' || n, 'space', 'paid', 'i' || n, '{}', 'create', 'succeeded', '' FROM generate_series(1, 12) n`)
+	if err := migrate(t.Context(), pool); err != nil {
+		t.Fatal(err)
+	}
+
+	s := &Store{pool: pool}
+	o, err := s.Organizations(t.Context(), market.OrganizationFilter{})
+	if err != nil || len(o.Items) != 1 || o.Items[0].QuotaID != backstay.DefaultQuota {
+		t.Errorf("organizations %+v, %v", o.Items, err)
+	}
+	for id, want := range map[backstay.PlanID]backstay.Visibility{"paid": backstay.PublicPlan, "old": backstay.PublicPlan, "tiny": backstay.AdminPlan} {
+		p, err := s.Plans(t.Context(), market.PlanFilter{IDs: []backstay.PlanID{id}})
+		if err != nil || len(p.Items) != 1 || p.Items[0].Visibility != want {
+			t.Errorf("plan %+v, %v; want it %s", p.Items, err, want)
+		}
+	}
+	if err := s.AdmitInstance(t.Context(), "space", "old"); backstay.KindOf(err) != backstay.Invalid {
+		t.Errorf("a thirteenth instance: %v", err)
+	}
+}
