@@ -13,7 +13,7 @@ export DATA PORT
 
 CF_VERSION = 8.18.0
 
-.PHONY: up down test test-other check bench clean-data setup clients build backstay
+.PHONY: up down test test-other check bench clean-data setup clients build backstay plugins
 
 up: setup build
 	@scripts/up
@@ -35,7 +35,8 @@ check:
 	go tool staticcheck ./...
 	go test -count=1 ./internal/archtest
 
-bench: setup build
+bench: build
+	@scripts/setup bench
 	go test -run '^$$' -bench . ./...
 
 clean-data: backstay
@@ -47,10 +48,13 @@ setup:
 clients: # and what only tests need
 	@scripts/setup tests
 
-build: backstay bin/cf
+build: backstay bin/cf plugins
 
 backstay: # go build knows best what is stale
 	go build -o bin/backstay ./cmd/backstay
+
+plugins: # for every cf that there is, under its own names for where it runs
+	@scripts/plugins bin/plugins
 
 bin/cf: tools/cf/go.mod tools/cf/go.sum
 	go build -C tools/cf -trimpath -o ../../bin/cf \
