@@ -235,6 +235,12 @@ func (c *Client) Lend(ctx context.Context, l backstay.Loan) (backstay.BindingID,
 	return a.Binding, a.Credentials, nil
 }
 
+// Check tells whether a binding may be dialed.
+func (c *Client) Check(ctx context.Context, id backstay.BindingID) error {
+	_, err := c.ask(ctx, request{Verb: keep, Binding: id})
+	return err
+}
+
 // Return ends all that was lent.
 func (c *Client) Return(ctx context.Context) error {
 	c.mu.Lock()

@@ -25,7 +25,7 @@ type verb string
 const (
 	dial   verb = "dial"   // carry this stream to the instance of a binding
 	bind   verb = "bind"   // lend credentials for as long as the tunnel lasts
-	keep   verb = "keep"   // hold what an earlier tunnel was lent
+	keep   verb = "keep"   // hold what an earlier tunnel was lent, if it may still be dialed
 	unbind verb = "unbind" // take it back
 	renew  verb = "renew"  // go on with this token
 )

@@ -218,7 +218,7 @@ func (a *api) appBinding(ctx context.Context, app resource, s *service) error {
 	q := url.Values{"type": {"app"}, "app_guids": {app.GUID}, "service_instance_guids": {string(s.instance)}}
 	found, err := a.find(ctx, "/v3/service_credential_bindings", q, "binding")
 	if err != nil {
-		return fmt.Errorf("App '%s' doesn't appear to be bound to service '%s'. Type: cf bind-service %[1]s %[2]s", app.Name, s.name)
+		return backstay.Errorf(backstay.NotFound, "App '%s' doesn't appear to be bound to service '%s'. Type: cf bind-service %[1]s %[2]s", app.Name, s.name)
 	}
 	var details struct{ Credentials backstay.Credentials }
 	if err := a.get(ctx, "/v3/service_credential_bindings/"+found.GUID+"/details", nil, &details); err != nil {

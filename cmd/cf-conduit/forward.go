@@ -62,7 +62,7 @@ func listenFrom(first int, only bool) (net.Listener, error) {
 		case err == nil:
 			return l, nil
 		case only && isInUse(err):
-			return nil, fmt.Errorf("Port %d is already in use", port)
+			return nil, backstay.Errorf(backstay.Taken, "Port %d is already in use", port)
 		case !isInUse(err):
 			return nil, err
 		}

@@ -11,6 +11,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/backstay/backstay"
 )
 
 const usage = `cf conduit [OPTIONS] SERVICE_INSTANCE [SERVICE_INSTANCE...] [-- PROGRAM [ARGUMENT...]]
@@ -101,7 +103,7 @@ func parse(args []string) (o options, err error) {
 func (o *options) check(parameters string) error {
 	var object map[string]any
 	if err := json.Unmarshal([]byte(parameters), &object); err != nil {
-		return fmt.Errorf("Could not parse bind parameters as JSON: %w", err)
+		return backstay.Errorf(backstay.Invalid, "Could not parse bind parameters as JSON: %v", err)
 	}
 	if len(object) > 0 {
 		o.parameters = json.RawMessage(parameters)

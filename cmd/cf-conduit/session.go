@@ -115,8 +115,11 @@ func (s *session) borrow(ctx context.Context, space resource) error {
 		if err := s.api.appBinding(ctx, app, service); err != nil {
 			return err
 		}
+		if err := s.tunnel.Check(ctx, service.binding); err != nil {
+			return fmt.Errorf("%s: %w", service.name, err)
+		}
 	}
-	return s.tunnel.Connect(ctx)
+	return nil
 }
 
 // How long the end may take: for streams to say theirs, and for credentials to be taken back.
