@@ -116,12 +116,12 @@ func (s *session) carry(ctx context.Context, f *forward, c net.Conn) {
 	if atProgram != nil {
 		s.debug("%s: the program broke its connection: %v", f.service.name, atProgram)
 	}
-	if atService == nil {
-		return
-	}
-	why := tunnel.Broken(atService)
-	s.say("%s: %v", f.service.name, why)
-	if !tunnel.ByService(atService) {
+	switch {
+	case atService == nil:
+	case tunnel.ByService(atService): // which the program sees; PostgreSQL ends every session with TLS like that
+		s.debug("%s: %v", f.service.name, tunnel.Broken(atService))
+	default:
+		s.say("%s: %v", f.service.name, tunnel.Broken(atService))
 		s.broken.Store(true)
 	}
 }
