@@ -15,4 +15,5 @@ type (
 	ShareID        string
 	JobID          string
 	EventID        string
+	UsageEventID   string
 )

@@ -140,7 +140,7 @@ type Job struct {
 	ID        JobID
 	Operation string // "service_instance.create", "space.delete", …
 	Resource  string // the id of what it works on
-	UserID    UserID // who asked for it
+	By        Actor  // who asked for it
 	State     JobState
 	Kind      Kind   // why it failed; meaningful only in JobFailed
 	Sentence  string // the same for people; never empty in JobFailed

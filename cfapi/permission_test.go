@@ -56,12 +56,12 @@ var recipes = map[string]recipe{
 	"DELETE /v3/apps/{guid}":                                                  {"<app>", "", market.SpaceReaders},
 	"GET    /v3/apps/{guid}/env":                                              {"<app>", "", market.SpaceReaders},
 	"GET    /v3/apps/{guid}/environment_variables":                            {"<app>", "", market.SpaceReaders},
-	"PATCH  /v3/apps/{guid}/environment_variables":                            {"<app>", `{"var": {"A": "1"}}`, market.SpaceReaders},
+	"PATCH  /v3/apps/{guid}/environment_variables":                            {"<app>", `{"var": {"A": "<secret>"}}`, market.SpaceReaders},
 	"GET    /v3/apps/{guid}/processes":                                        {"<app>", "", market.SpaceReaders},
 	"GET    /v3/apps/{guid}/routes":                                           {"<app>", "", market.SpaceReaders},
 	"GET    /v3/apps/{guid}/droplets/current":                                 {"<app>", "", market.SpaceReaders},
 	"GET    /v3/service_instances":                                            {"", "guids=<instance>", market.SpaceReaders},
-	"POST   /v3/service_instances":                                            {"", `{"type": "managed", "name": "<new>", "relationships": {"space": {"data": {"guid": "<space>"}}, "service_plan": {"data": {"guid": "<plan>"}}}}`, market.SpaceReaders},
+	"POST   /v3/service_instances":                                            {"", `{"type": "managed", "name": "<new>", "relationships": {"space": {"data": {"guid": "<space>"}}, "service_plan": {"data": {"guid": "<plan>"}}}, "parameters": {"enable_extensions": ["<secret>"]}}`, market.SpaceReaders},
 	"GET    /v3/service_instances/{guid}":                                     {"<instance>", "", market.SpaceReaders},
 	"PATCH  /v3/service_instances/{guid}":                                     {"<instance>", `{"name": "<new>"}`, market.SpaceReaders},
 	"DELETE /v3/service_instances/{guid}":                                     {"<instance>", "", market.SpaceReaders},
@@ -77,6 +77,12 @@ var recipes = map[string]recipe{
 	"POST   /v3/service_instances/{guid}/relationships/shared_spaces":               {"<instance>", `{"data": [{"guid": "<borrower>"}]}`, market.SpaceReaders},
 	"DELETE /v3/service_instances/{guid}/relationships/shared_spaces/{space_guid}":  {"<lent>", "", market.SpaceReaders},
 	"GET    /v3/service_instances/{guid}/relationships/shared_spaces/usage_summary": {"<lent>", "", market.SpaceReaders},
+	"GET    /v3/audit_events":                {"", "target_guids=<space>", market.EventReaders},
+	"GET    /v3/audit_events/{guid}":         {"<event>", "", market.EventReaders},
+	"GET    /v3/service_usage_events":        {"", "guids=<usage>", market.GlobalReaders},
+	"GET    /v3/service_usage_events/{guid}": {"<usage>", "", market.GlobalReaders},
+
+	"POST   /v3/service_usage_events/actions/destructively_purge_all_and_reseed": {"", "", ^market.Roles(0)},
 }
 
 // TestEveryRoleAtEveryRoute asks every route, as everybody who can be told apart, and compares the answer
@@ -254,7 +260,7 @@ func (s *scene) thing(name string) string {
 func (s *scene) make(ctx context.Context, m *market.Market, name string) (id string, err error) {
 	fresh := name + uuid.NewString()[:13]
 	switch name {
-	case "<new>":
+	case "<new>", "<secret>":
 		return fresh, nil
 	case "<member>":
 		s.grant("member", "organization_user")
@@ -268,6 +274,11 @@ func (s *scene) make(ctx context.Context, m *market.Market, name string) (id str
 	case "<role>":
 		s.thing("<member>")
 		return string(s.addRole(market.NewRole{Type: "space_auditor", Username: "member", SpaceID: backstay.SpaceID(s.thing("<space>"))}).ID), nil
+	case "<event>":
+		l, err := m.Events(ctx, markettest.Admin, market.EventFilter{TargetIDs: []string{s.thing("<space>")}})
+		return string(l.Items[0].ID), err
+	case "<usage>":
+		return s.thing("<instance>"), nil // the first event of an instance has its id
 	case "<app>":
 		a, err := m.CreateApp(ctx, markettest.Admin, backstay.SpaceID(s.thing("<space>")), fresh)
 		return string(a.ID), err

@@ -120,5 +120,13 @@ func (s *Server) routes() []route {
 		{"GET    /v3/service_credential_bindings/{guid}", needs(market.SpaceReaders), none, s.showBinding},
 		{"DELETE /v3/service_credential_bindings/{guid}", needs(market.SpaceDevelopers), none, s.deleteBinding},
 		{"GET    /v3/service_credential_bindings/{guid}/details", needs(market.SecretReaders), none, s.showBindingDetails},
+
+		{"GET    /v3/audit_events", needs(market.EventReaders), pages(byTime, "guids", "types", "target_guids", "target_guids[not]", "space_guids", "organization_guids").
+			and(createdAts...), s.listEvents},
+		{"GET    /v3/audit_events/{guid}", needs(market.EventReaders), none, s.showEvent},
+		{"GET    /v3/service_usage_events", needs(market.GlobalReaders), pages(byCreation, "guids", "after_guid", "service_instance_types", "service_offering_guids").
+			and(createdAts...), s.listUsageEvents},
+		{"GET    /v3/service_usage_events/{guid}", needs(market.GlobalReaders), none, s.showUsageEvent},
+		{"POST   /v3/service_usage_events/actions/destructively_purge_all_and_reseed", needs(market.Administrators), none, s.reseedUsage},
 	}
 }

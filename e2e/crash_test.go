@@ -226,6 +226,38 @@ func (l *life) ofInstance() {
 	}
 	l.remove("/v3/service_instances/"+l.instance, "/v3/service_instances?guids="+l.instance)
 	l.checkNothingLeft()
+	l.checkRecorded()
+}
+
+// checkRecorded makes sure that what became of the instance is recorded, and no more often than it became.
+func (l *life) checkRecorded() {
+	l.t.Helper()
+	var events, usage struct {
+		Resources []struct {
+			Type, State     string
+			ServiceInstance struct{ GUID string } `json:"service_instance"`
+		}
+	}
+	for path, into := range map[string]any{
+		"/v3/audit_events?types=audit.service_instance.create,audit.service_instance.delete&target_guids=" + l.instance: &events,
+		"/v3/service_usage_events?per_page=5000": &usage,
+	} {
+		if _, _, err := l.call("GET", path, nil, into); err != nil {
+			l.t.Fatal(err)
+		}
+	}
+	var recorded []string
+	for _, e := range events.Resources {
+		recorded = append(recorded, e.Type)
+	}
+	for _, u := range usage.Resources {
+		if u.ServiceInstance.GUID == l.instance {
+			recorded = append(recorded, u.State)
+		}
+	}
+	if want := []string{"audit.service_instance.create", "audit.service_instance.delete", "CREATED", "DELETED"}; !slices.Equal(recorded, want) {
+		l.t.Errorf("recorded is %v; want %v", recorded, want)
+	}
 }
 
 // ofFailure creates an instance for which the engine's programs are missing, and deletes it.

@@ -101,7 +101,7 @@ func (m *Market) SetEnvironment(ctx context.Context, by backstay.Actor, id backs
 			}
 		}
 		return m.sealJSON(environmentContext(id), all)
-	}, appEvent(by, "update", a, at, request(details{"environment_variables": shownVariables(changes)})))
+	}, appEvent(by, "update", a, at, request(details{"environment_variables": shownVariables(changes), "environment_json": hidden})))
 	return all, err
 }
 

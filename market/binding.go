@@ -38,7 +38,7 @@ func (m *Market) CreateBinding(ctx context.Context, by backstay.Actor, n NewBind
 			return backstay.Binding{}, backstay.Job{}, err
 		}
 	}
-	asked := request(details{"name": b.Name, "service_instance": b.InstanceID, "app": b.AppID, "parameters": shownParameters(n.Parameters)})
+	asked := bindingDetails(b, details{"name": b.Name, "parameters": shownParameters(n.Parameters)})
 	j := newJob(by, createBinding, string(b.ID), backstay.JobPolling)
 	j.Completed = bindingEvent(by, "create", b, at, asked)
 	return b, j, m.Store.AcceptBinding(ctx, b, m.sealParameters(bindingParametersContext(b.ID), n.Parameters), bindingEvent(by, "start_create", b, at, asked), j)
@@ -99,8 +99,8 @@ func (m *Market) DeleteBinding(ctx context.Context, by backstay.Actor, id backst
 		return backstay.Job{}, m.Store.RemoveBinding(ctx, id, bindingEvent(by, "delete", b, at, nil), nil)
 	}
 	j := newJob(by, deleteBinding, string(id), backstay.JobPolling)
-	j.Completed = bindingEvent(by, "delete", b, at, nil)
-	return j, m.Store.AcceptBindingDeletion(ctx, id, inProgress(backstay.Delete), bindingEvent(by, "start_delete", b, at, nil), j)
+	j.Completed = bindingEvent(by, "delete", b, at, bindingDetails(b, nil))
+	return j, m.Store.AcceptBindingDeletion(ctx, id, inProgress(backstay.Delete), bindingEvent(by, "start_delete", b, at, bindingDetails(b, nil)), j)
 }
 
 // bindingFor is a binding that by sees and has one of the roles for, with its place.
@@ -177,7 +177,7 @@ func (m *Market) boundService(ctx context.Context, by backstay.Actor, b backstay
 // Job returns a job that was accepted from by, or from anyone for those who see everything.
 func (m *Market) Job(ctx context.Context, by backstay.Actor, id backstay.JobID) (backstay.Job, error) {
 	j, err := m.Store.Job(ctx, id)
-	if err == nil && viewer(by) != nil && j.UserID != by.UserID {
+	if err == nil && viewer(by) != nil && j.By.UserID != by.UserID {
 		return backstay.Job{}, backstay.Errorf(backstay.NotFound, "Job not found")
 	}
 	return j, err

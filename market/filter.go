@@ -1,6 +1,10 @@
 package market
 
-import "github.com/backstay/backstay"
+import (
+	"time"
+
+	"github.com/backstay/backstay"
+)
 
 // Page is which part of a list is wanted: Number counts from 1, Size is at least 1.
 type Page struct {
@@ -103,6 +107,26 @@ type (
 		Order           Order
 		Page            Page
 	}
+	EventFilter struct {
+		IDs             []backstay.EventID
+		Types           []string
+		TargetIDs       []string
+		NotTargetIDs    []string
+		SpaceIDs        []backstay.SpaceID
+		OrganizationIDs []backstay.OrganizationID
+		Created         Times
+		Viewer          *backstay.UserID
+		Order           Order
+		Page            Page
+	}
+	UsageFilter struct {
+		IDs         []backstay.UsageEventID
+		AfterID     backstay.UsageEventID // only what was recorded later; empty does not narrow
+		OfferingIDs []backstay.OfferingID
+		Created     Times
+		Order       Order
+		Page        Page
+	}
 	BindingFilter struct {
 		IDs           []backstay.BindingID
 		Names         []string
@@ -122,6 +146,14 @@ type (
 		SpaceIDs    []backstay.SpaceID
 	}
 )
+
+// Times narrow a list to moments: not before From, before Before, within one of the seconds that begin At.
+// What is zero or nil does not narrow.
+type Times struct {
+	From   time.Time
+	Before time.Time
+	At     []time.Time
+}
 
 // Requests carry what a developer asks for, as a door decoded it.
 type (

@@ -147,14 +147,7 @@ func (s *Store) FinishBinding(ctx context.Context, id backstay.BindingID, op bac
 
 func (s *Store) RemoveBinding(ctx context.Context, id backstay.BindingID, e backstay.Event, j *backstay.JobID) error {
 	return s.tx(ctx, func(tx pgx.Tx) error {
-		tag, err := tx.Exec(ctx, `DELETE FROM market.bindings WHERE id = $1`, id)
-		if err != nil {
-			return err
-		}
-		if tag.RowsAffected() > 0 {
-			err = recordEvent(ctx, tx, e)
-		}
-		if err != nil {
+		if err := remove(ctx, tx, e, `DELETE FROM market.bindings WHERE id = $1`, id); err != nil {
 			return err
 		}
 		return completeJob(ctx, tx, j)

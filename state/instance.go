@@ -139,7 +139,10 @@ func (s *Store) UpdateInstance(ctx context.Context, id backstay.InstanceID, name
 		if err != nil {
 			return err
 		}
-		return recordEvent(ctx, tx, e)
+		if err := recordEvent(ctx, tx, e); err != nil {
+			return err
+		}
+		return recordUsage(ctx, tx, backstay.UsageUpdated, &id)
 	})
 	if name != nil {
 		err = instanceTaken(err, *name)
@@ -156,16 +159,25 @@ func (s *Store) ReportInstance(ctx context.Context, id backstay.InstanceID, op b
 		if j == nil {
 			return nil
 		}
-		return finishJob(ctx, tx, *j)
+		if err := finishJob(ctx, tx, *j); err != nil {
+			return err
+		}
+		if op.Type == backstay.Create && op.State == backstay.Succeeded {
+			return recordUsage(ctx, tx, backstay.UsageCreated, &id)
+		}
+		return nil
 	})
 }
 
-func (s *Store) RemoveInstance(ctx context.Context, id backstay.InstanceID, j *backstay.JobID) error {
+func (s *Store) RemoveInstance(ctx context.Context, id backstay.InstanceID, e backstay.Event, j *backstay.JobID) error {
 	err := s.tx(ctx, func(tx pgx.Tx) error {
-		if _, err := tx.Exec(ctx, `DELETE FROM market.instances WHERE id = $1`, id); err != nil {
+		if err := completeJob(ctx, tx, j); err != nil {
 			return err
 		}
-		return completeJob(ctx, tx, j)
+		if err := recordInstanceEnd(ctx, tx, id); err != nil {
+			return err
+		}
+		return remove(ctx, tx, e, `DELETE FROM market.instances WHERE id = $1`, id)
 	})
 	if violates(err, "binding_instance") {
 		return backstay.Errorf(backstay.InUse, "The service instance still has bindings.")

@@ -76,6 +76,25 @@ func seenBy(q *query, condition string, viewer *backstay.UserID) {
 	q.where = append(q.where, fmt.Sprintf(condition, fmt.Sprintf("$%d", len(q.args))))
 }
 
+// narrow narrows the list by a condition on one argument, whose number it names as %d.
+func (q *query) narrow(condition string, argument any) {
+	q.args = append(q.args, argument)
+	q.where = append(q.where, fmt.Sprintf(condition, len(q.args)))
+}
+
+// during narrows the list to rows whose column is one of the times.
+func during(q *query, column string, t market.Times) {
+	if !t.From.IsZero() {
+		q.narrow(column+" >= $%d", t.From)
+	}
+	if !t.Before.IsZero() {
+		q.narrow(column+" < $%d", t.Before)
+	}
+	if t.At != nil {
+		q.narrow("date_trunc('second', "+column+") = ANY($%d)", t.At)
+	}
+}
+
 func (q *query) condition() string {
 	if len(q.where) == 0 {
 		return ""
@@ -130,6 +149,14 @@ func violates(err error, constraint string) bool {
 func orNotFound(err error, noun string) error {
 	if errors.Is(err, pgx.ErrNoRows) {
 		return backstay.Errorf(backstay.NotFound, "%s not found", noun)
+	}
+	return err
+}
+
+// orInvalid turns the absence of a row into Invalid with this sentence.
+func orInvalid(err error, sentence string) error {
+	if errors.Is(err, pgx.ErrNoRows) {
+		return backstay.Errorf(backstay.Invalid, "%s", sentence)
 	}
 	return err
 }

@@ -38,6 +38,16 @@ func RunStore(t *testing.T, open func(t testing.TB) market.Store) {
 		{"ASharedNameIsTaken", aSharedNameIsTaken},
 		{"AShareEndsWithItsBindings", aShareEndsWithItsBindings},
 		{"SharesAndCreatesRaceForAName", sharesAndCreatesRaceForAName},
+		{"RemovalsAreRecordedOnce", removalsAreRecordedOnce},
+		{"EventsAreFoundAndForgotten", eventsAreFoundAndForgotten},
+		{"AJobRecordsItsCompletion", aJobRecordsItsCompletion},
+		{"RefusalsAreBounded", refusalsAreBounded},
+		{"ThingsAreLocated", thingsAreLocated},
+		{"UsageIsRecordedWithWhatItIsAbout", usageIsRecordedWithWhatItIsAbout},
+		{"UsageFollowsPrices", usageFollowsPrices},
+		{"UsageIsForgottenWhereItTellsNothing", usageIsForgottenWhereItTellsNothing},
+		{"UsageIsReseeded", usageIsReseeded},
+		{"UsageIsReadOnwardsWithoutGaps", usageIsReadOnwardsWithoutGaps},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -260,11 +270,11 @@ func oneWinnerOfManyCreates(t *testing.T, f *fixture) {
 }
 
 func spacesWithContentAreInUse(t *testing.T, f *fixture) {
-	wantError(t, f.RemoveSpace(t.Context(), f.space.ID), backstay.InUse, "The space still has apps or service instances.")
+	wantError(t, f.RemoveSpace(t.Context(), f.space.ID, none), backstay.InUse, "The space still has apps or service instances.")
 	wantError(t, f.FinishDeleteOrganization(t.Context(), f.org.ID, "job"), backstay.InUse, "The organization still has spaces.")
-	must(t, f.RemoveApp(t.Context(), f.app.ID))
-	must(t, f.RemoveSpace(t.Context(), f.space.ID))
-	must(t, f.RemoveSpace(t.Context(), f.space.ID))
+	must(t, f.RemoveApp(t.Context(), f.app.ID, none))
+	must(t, f.RemoveSpace(t.Context(), f.space.ID, none))
+	must(t, f.RemoveSpace(t.Context(), f.space.ID, none))
 	must(t, f.FinishDeleteOrganization(t.Context(), f.org.ID, "job"))
 }
 
