@@ -10,7 +10,9 @@ import (
 func (m *Market) deleteAppSteps(j backstay.Job) []step.Step {
 	id := backstay.AppID(j.Resource)
 	return []step.Step{
-		{Name: "market.delete-app.emptied", Do: func(ctx context.Context) error { return m.unbindAll(ctx, j.By, BindingFilter{AppIDs: []backstay.AppID{id}}) }},
+		{Name: "market.delete-app.emptied", Do: func(ctx context.Context) error {
+			return m.unbindAll(ctx, j.By, BindingFilter{AppIDs: []backstay.AppID{id}})
+		}},
 		{Name: "market.delete-app.removed", Do: func(ctx context.Context) error { return m.Store.RemoveApp(ctx, id, backstay.Event{}) }},
 		m.completed("market.delete-app.recorded", j),
 	}

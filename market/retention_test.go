@@ -14,7 +14,6 @@ import (
 	"github.com/backstay/backstay/market/markettest"
 )
 
-
 // TestEventsAreKeptForAMonth lives through one: a day before its end all is there, a day after
 // nothing.
 func TestEventsAreKeptForAMonth(t *testing.T) {
