@@ -47,6 +47,8 @@ var recipes = map[string]recipe{
 	"GET    /v3/spaces/{guid}/relationships/isolation_segment":                {"<space>", "", market.SpaceReaders},
 	"GET    /v3/spaces/{guid}/running_security_groups":                        {"<space>", "", market.SpaceReaders},
 	"GET    /v3/spaces/{guid}/staging_security_groups":                        {"<space>", "", market.SpaceReaders},
+	"POST   /v3/users":                                                        {"", `{"guid": "<member>"}`, ^market.Roles(0)},
+	"DELETE /v3/users/{guid}":                                                 {"<leaver>", "", market.OrganizationReaders},
 	"POST   /v3/roles":                                                        {"", `{"type": "space_auditor", "relationships": {"user": {"data": {"guid": "<member>"}}, "space": {"data": {"guid": "<space>"}}}}`, market.SpaceReaders},
 	"DELETE /v3/roles/{guid}":                                                 {"<role>", "", market.SpaceReaders},
 	"GET    /v3/apps":                                                         {"", "guids=<app>", market.SpaceReaders},
@@ -173,7 +175,7 @@ func newHouse(t testing.TB) *house {
 		user := uaa.User{ID: by.UserID, Username: by.Username, Role: by.Role, PasswordHash: "none"}
 		if name == "admin" {
 			by = markettest.Admin
-		} else if err := h.store.AddUser(t.Context(), user); err != nil {
+		} else if err := h.store.AddUser(t.Context(), user, backstay.Event{}); err != nil {
 			t.Fatal(err)
 		}
 		h.people["bearer "+name] = by
@@ -265,6 +267,13 @@ func (s *scene) make(ctx context.Context, m *market.Market, name string) (id str
 	case "<member>":
 		s.grant("member", "organization_user")
 		return string(s.people["bearer member"].UserID), nil
+	case "<leaver>": // whom no other scene knows
+		u := uaa.User{ID: backstay.UserID(uuid.NewString()), Username: fresh, PasswordHash: "none"}
+		if err := s.store.AddUser(ctx, u, backstay.Event{}); err != nil {
+			return "", err
+		}
+		s.addRole(market.NewRole{Type: "organization_user", UserID: u.ID, OrganizationID: backstay.OrganizationID(s.thing("<org>"))})
+		return string(u.ID), nil
 	case "<org>":
 		o, err := m.CreateOrganization(ctx, markettest.Admin, fresh)
 		return string(o.ID), err

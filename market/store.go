@@ -57,6 +57,9 @@ type RoleStore interface {
 	AddRole(ctx context.Context, r backstay.Role, e backstay.Event) (backstay.Role, error)
 	// RemoveRole is Invalid for a user's last role in an organization while they have roles in its spaces.
 	RemoveRole(ctx context.Context, id backstay.RoleID) error
+	// RemoveRolesOf removes all roles of a user or client, with the record of a job that is done. It is
+	// Invalid for the last user who is an administrator, who cannot be deleted.
+	RemoveRolesOf(ctx context.Context, id backstay.UserID, e backstay.Event, j backstay.Job) error
 }
 
 // AppStore keeps apps. Environments arrive and leave sealed.

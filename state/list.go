@@ -41,6 +41,15 @@ func texts[E ~string](values []E) []string {
 	return all
 }
 
+// inAnyCase is in for what is the same in capitals.
+func inAnyCase(q *query, column string, values []string) {
+	if values == nil {
+		return
+	}
+	q.args = append(q.args, values)
+	q.where = append(q.where, fmt.Sprintf("lower(%s) IN (SELECT lower(v) FROM unnest($%d::text[]) v)", column, len(q.args)))
+}
+
 // is narrows the list to rows whose column has the value; nil does not narrow.
 func is(q *query, column string, value *bool) {
 	if value == nil {
