@@ -15,6 +15,7 @@ type Offering struct {
 	Shareable        bool
 	Available        bool // false: withdrawn from sale; its instances live on
 	Plans            []Plan
+	Metadata         Metadata  // what users of the market note; none in a broker's catalog
 	CreatedAt        time.Time // when the market first saw it; zero in a broker's catalog
 	UpdatedAt        time.Time
 }
@@ -30,6 +31,7 @@ type Plan struct {
 	Available   bool // false: withdrawn from sale; instances that have it live on
 	Costs       []Cost
 	Schemas     Schemas
+	Metadata    Metadata  // what users of the market note; none in a broker's catalog
 	CreatedAt   time.Time // when the market first saw it; zero in a broker's catalog
 	UpdatedAt   time.Time
 }

@@ -26,6 +26,7 @@ const (
 type Organization struct {
 	ID        OrganizationID
 	Name      string
+	Metadata  Metadata
 	CreatedAt time.Time
 	UpdatedAt time.Time
 }
@@ -35,6 +36,7 @@ type Space struct {
 	ID             SpaceID
 	OrganizationID OrganizationID
 	Name           string
+	Metadata       Metadata
 	CreatedAt      time.Time
 	UpdatedAt      time.Time
 }
@@ -44,6 +46,7 @@ type User struct {
 	ID        UserID
 	Username  string
 	Origin    string // the identity provider: "uaa" for our own
+	Metadata  Metadata
 	CreatedAt time.Time
 	UpdatedAt time.Time
 }
@@ -65,6 +68,7 @@ type App struct {
 	ID        AppID
 	SpaceID   SpaceID
 	Name      string
+	Metadata  Metadata
 	CreatedAt time.Time
 	UpdatedAt time.Time
 }
@@ -76,6 +80,7 @@ type Instance struct {
 	PlanID        PlanID
 	Name          string
 	Tags          []string
+	Metadata      Metadata
 	LastOperation Operation
 	CreatedAt     time.Time
 	UpdatedAt     time.Time
@@ -97,6 +102,7 @@ type Binding struct {
 	Name          string // may be empty for an app's binding
 	InstanceID    InstanceID
 	AppID         AppID // empty for a key
+	Metadata      Metadata
 	LastOperation Operation
 	CreatedAt     time.Time
 	UpdatedAt     time.Time

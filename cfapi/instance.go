@@ -19,6 +19,7 @@ type instanceResource struct {
 	Relationships   instanceRelationships `json:"relationships"`
 	Metadata        metadata              `json:"metadata"`
 	Links           links                 `json:"links"`
+	Included        *included             `json:"included,omitempty"`
 }
 
 type instanceRelationships struct {
@@ -43,6 +44,7 @@ const managed = "managed"
 func (s *Server) instance(in backstay.Instance) instanceResource {
 	return instanceResource{
 		identity:      identify(in.ID, in.CreatedAt, in.UpdatedAt),
+		Metadata:      metadataOf(in.Metadata),
 		Name:          in.Name,
 		Type:          managed,
 		Tags:          nonNil(in.Tags),
@@ -69,6 +71,7 @@ func (s *Server) listInstances(w http.ResponseWriter, r *request) error {
 		OrganizationIDs: ids[backstay.OrganizationID](r.query, "organization_guids"),
 		PlanIDs:         ids[backstay.PlanID](r.query, "service_plan_guids"),
 		PlanNames:       r.list("service_plan_names"),
+		Match:           r.match,
 		Order:           r.order,
 		Page:            r.page,
 	})
@@ -143,6 +146,7 @@ func (s *Server) createInstance(w http.ResponseWriter, r *request) error {
 		Tags          tags                  `json:"tags"`
 		Parameters    object                `json:"parameters"`
 		Relationships instanceRelationships `json:"relationships"`
+		Metadata      metadataBody          `json:"metadata"`
 	}
 	if err := decode(r, &body); err != nil {
 		return err
@@ -160,6 +164,7 @@ func (s *Server) createInstance(w http.ResponseWriter, r *request) error {
 	}
 	j, err := s.Market.CreateInstance(r.Context(), r.by, market.NewInstance{
 		Name: body.Name, SpaceID: space, PlanID: plan, Tags: body.Tags, Parameters: body.Parameters,
+		Metadata: backstay.MetadataUpdate(body.Metadata),
 	})
 	if err != nil {
 		return err
@@ -172,7 +177,11 @@ func (s *Server) showInstance(w http.ResponseWriter, r *request) error {
 	if err != nil {
 		return err
 	}
-	return writeJSON(w, http.StatusOK, s.instance(in))
+	res := s.instance(in)
+	if res.Included, err = s.includeInInstances(r, []backstay.Instance{in}); err != nil {
+		return err
+	}
+	return writeJSON(w, http.StatusOK, res)
 }
 
 func (s *Server) updateInstance(w http.ResponseWriter, r *request) error {
@@ -183,11 +192,15 @@ func (s *Server) updateInstance(w http.ResponseWriter, r *request) error {
 		Relationships struct {
 			ServicePlan *toOne `json:"service_plan"`
 		} `json:"relationships"`
+		Metadata metadataBody `json:"metadata"`
 	}
 	if err := decode(r, &body); err != nil {
 		return err
 	}
-	u := market.InstanceUpdate{Name: body.Name, Tags: body.Tags, Parameters: body.Parameters}
+	u := market.InstanceUpdate{
+		Update: market.Update{Name: body.Name, Metadata: backstay.MetadataUpdate(body.Metadata)},
+		Tags:   body.Tags, Parameters: body.Parameters,
+	}
 	if to := body.Relationships.ServicePlan; to != nil {
 		plan, err := required[backstay.PlanID](*to, "service_plan")
 		if err != nil {

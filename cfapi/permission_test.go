@@ -47,6 +47,7 @@ var recipes = map[string]recipe{
 	"GET    /v3/spaces/{guid}/relationships/isolation_segment":                {"<space>", "", market.SpaceReaders},
 	"GET    /v3/spaces/{guid}/running_security_groups":                        {"<space>", "", market.SpaceReaders},
 	"GET    /v3/spaces/{guid}/staging_security_groups":                        {"<space>", "", market.SpaceReaders},
+	"PATCH  /v3/users/{guid}":                                                 {"<member>", `{"metadata": {"labels": {"a": "b"}}}`, market.OrganizationReaders},
 	"POST   /v3/roles":                                                        {"", `{"type": "space_auditor", "relationships": {"user": {"data": {"guid": "<member>"}}, "space": {"data": {"guid": "<space>"}}}}`, market.SpaceReaders},
 	"DELETE /v3/roles/{guid}":                                                 {"<role>", "", market.SpaceReaders},
 	"GET    /v3/apps":                                                         {"", "guids=<app>", market.SpaceReaders},
@@ -57,20 +58,26 @@ var recipes = map[string]recipe{
 	"GET    /v3/apps/{guid}/env":                                              {"<app>", "", market.SpaceReaders},
 	"GET    /v3/apps/{guid}/environment_variables":                            {"<app>", "", market.SpaceReaders},
 	"PATCH  /v3/apps/{guid}/environment_variables":                            {"<app>", `{"var": {"A": "1"}}`, market.SpaceReaders},
+	"GET    /v3/apps/{guid}/permissions":                                      {"<app>", "", market.SpaceReaders},
 	"GET    /v3/apps/{guid}/processes":                                        {"<app>", "", market.SpaceReaders},
 	"GET    /v3/apps/{guid}/routes":                                           {"<app>", "", market.SpaceReaders},
 	"GET    /v3/apps/{guid}/droplets/current":                                 {"<app>", "", market.SpaceReaders},
+	"PATCH  /v3/service_offerings/{guid}":                                     {"<offering>", `{"metadata": {"labels": {"a": "b"}}}`, ^market.Roles(0)},
+	"PATCH  /v3/service_plans/{guid}":                                         {"<plan>", `{"metadata": {"labels": {"a": "b"}}}`, ^market.Roles(0)},
 	"GET    /v3/service_instances":                                            {"", "guids=<instance>", market.SpaceReaders},
 	"POST   /v3/service_instances":                                            {"", `{"type": "managed", "name": "<new>", "relationships": {"space": {"data": {"guid": "<space>"}}, "service_plan": {"data": {"guid": "<plan>"}}}}`, market.SpaceReaders},
 	"GET    /v3/service_instances/{guid}":                                     {"<instance>", "", market.SpaceReaders},
 	"PATCH  /v3/service_instances/{guid}":                                     {"<instance>", `{"name": "<new>"}`, market.SpaceReaders},
 	"DELETE /v3/service_instances/{guid}":                                     {"<instance>", "", market.SpaceReaders},
+	"GET    /v3/service_instances/{guid}/permissions":                         {"<instance>", "", market.SpaceReaders},
 	"GET    /v3/service_instances/{guid}/parameters":                          {"<instance>", "", market.SpaceReaders},
 	"GET    /v3/service_instances/{guid}/relationships/shared_spaces":         {"<instance>", "", market.SpaceReaders},
 	"GET    /v3/service_credential_bindings":                                  {"", "guids=<binding>", market.SpaceReaders},
 	"POST   /v3/service_credential_bindings":                                  {"", `{"type": "key", "name": "<new>", "relationships": {"service_instance": {"data": {"guid": "<instance>"}}}}`, market.SpaceReaders},
 	"GET    /v3/service_credential_bindings/{guid}":                           {"<binding>", "", market.SpaceReaders},
+	"PATCH  /v3/service_credential_bindings/{guid}":                           {"<binding>", `{"metadata": {"labels": {"a": "b"}}}`, market.SpaceReaders},
 	"DELETE /v3/service_credential_bindings/{guid}":                           {"<binding>", "", market.SpaceReaders},
+	"GET    /v3/service_credential_bindings/{guid}/parameters":                {"<binding>", "", market.SpaceReaders},
 	"GET    /v3/service_credential_bindings/{guid}/details":                   {"<binding>", "", market.SpaceReaders},
 }
 
@@ -185,7 +192,7 @@ type scene struct {
 }
 
 func (h *house) scene(t testing.TB, role string) *scene {
-	s := &scene{house: h, t: t, things: map[string]string{"<plan>": "00000000-0000-4000-8000-00000000000b"}}
+	s := &scene{house: h, t: t, things: map[string]string{"<offering>": "00000000-0000-4000-8000-00000000000a", "<plan>": "00000000-0000-4000-8000-00000000000b"}}
 	if market.RolesOf(role)&^market.GlobalReaders != 0 {
 		s.grant(role, role)
 	}
@@ -245,6 +252,8 @@ func (s *scene) thing(name string) string {
 	return s.things[name]
 }
 
+var noMetadata backstay.MetadataUpdate
+
 func (s *scene) make(ctx context.Context, m *market.Market, name string) (id string, err error) {
 	fresh := name + uuid.NewString()[:13]
 	switch name {
@@ -254,16 +263,16 @@ func (s *scene) make(ctx context.Context, m *market.Market, name string) (id str
 		s.grant("member", "organization_user")
 		return string(s.people["bearer member"].UserID), nil
 	case "<org>":
-		o, err := m.CreateOrganization(ctx, markettest.Admin, fresh)
+		o, err := m.CreateOrganization(ctx, markettest.Admin, fresh, noMetadata)
 		return string(o.ID), err
 	case "<space>":
-		sp, err := m.CreateSpace(ctx, markettest.Admin, backstay.OrganizationID(s.thing("<org>")), fresh)
+		sp, err := m.CreateSpace(ctx, markettest.Admin, backstay.OrganizationID(s.thing("<org>")), fresh, noMetadata)
 		return string(sp.ID), err
 	case "<role>":
 		s.thing("<member>")
 		return string(s.addRole(market.NewRole{Type: "space_auditor", Username: "member", SpaceID: backstay.SpaceID(s.thing("<space>"))}).ID), nil
 	case "<app>":
-		a, err := m.CreateApp(ctx, markettest.Admin, backstay.SpaceID(s.thing("<space>")), fresh)
+		a, err := m.CreateApp(ctx, markettest.Admin, backstay.SpaceID(s.thing("<space>")), fresh, noMetadata)
 		return string(a.ID), err
 	case "<instance>":
 		j, err := m.CreateInstance(ctx, markettest.Admin, market.NewInstance{

@@ -40,12 +40,6 @@ func identify[ID ~string](id ID, created, updated time.Time) identity {
 
 func timestamp(t time.Time) string { return t.UTC().Format(time.RFC3339) }
 
-// metadata are labels and annotations. Backstay keeps none, but clients expect the objects.
-type metadata struct {
-	Labels      struct{} `json:"labels"`
-	Annotations struct{} `json:"annotations"`
-}
-
 type link struct {
 	Href   string `json:"href"`
 	Method string `json:"method,omitempty"`

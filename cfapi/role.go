@@ -19,6 +19,7 @@ type userResource struct {
 func (s *Server) user(u backstay.User) userResource {
 	return userResource{
 		identity:         identify(u.ID, u.CreatedAt, u.UpdatedAt),
+		Metadata:         metadataOf(u.Metadata),
 		Username:         u.Username,
 		PresentationName: u.Username,
 		Origin:           u.Origin,
@@ -28,11 +29,13 @@ func (s *Server) user(u backstay.User) userResource {
 
 func (s *Server) listUsers(w http.ResponseWriter, r *request) error {
 	l, err := s.Market.Users(r.Context(), r.by, market.UserFilter{
-		IDs:       ids[backstay.UserID](r.query, "guids"),
-		Usernames: r.list("usernames"),
-		Origins:   r.list("origins"),
-		Order:     r.order,
-		Page:      r.page,
+		IDs:              ids[backstay.UserID](r.query, "guids"),
+		Usernames:        r.list("usernames"),
+		PartialUsernames: r.list("partial_usernames"),
+		Origins:          r.list("origins"),
+		Match:            r.match,
+		Order:            r.order,
+		Page:             r.page,
 	})
 	if err != nil {
 		return err
@@ -41,15 +44,11 @@ func (s *Server) listUsers(w http.ResponseWriter, r *request) error {
 }
 
 func (s *Server) showUser(w http.ResponseWriter, r *request) error {
-	id := backstay.UserID(r.PathValue("guid"))
-	l, err := s.Market.Users(r.Context(), r.by, market.UserFilter{IDs: []backstay.UserID{id}})
+	u, err := s.Market.User(r.Context(), r.by, backstay.UserID(r.PathValue("guid")))
 	if err != nil {
 		return err
 	}
-	if len(l.Items) == 0 {
-		return backstay.Errorf(backstay.NotFound, "User not found")
-	}
-	return writeJSON(w, http.StatusOK, s.user(l.Items[0]))
+	return writeJSON(w, http.StatusOK, s.user(u))
 }
 
 type roleResource struct {
@@ -57,6 +56,7 @@ type roleResource struct {
 	Type          string            `json:"type"`
 	Relationships roleRelationships `json:"relationships"`
 	Links         links             `json:"links"`
+	Included      *included         `json:"included,omitempty"`
 }
 
 type roleRelationships struct {
@@ -90,6 +90,7 @@ func (s *Server) listRoles(w http.ResponseWriter, r *request) error {
 		UserIDs:         ids[backstay.UserID](r.query, "user_guids"),
 		OrganizationIDs: ids[backstay.OrganizationID](r.query, "organization_guids"),
 		SpaceIDs:        ids[backstay.SpaceID](r.query, "space_guids"),
+		Match:           r.match,
 		Order:           r.order,
 		Page:            r.page,
 	})
@@ -103,14 +104,51 @@ func (s *Server) listRoles(w http.ResponseWriter, r *request) error {
 	return writeList(s, w, r, l, s.role, with)
 }
 
+func (s *Server) showRole(w http.ResponseWriter, r *request) error {
+	ro, err := s.Market.Role(r.Context(), r.by, backstay.RoleID(r.PathValue("guid")))
+	if err != nil {
+		return err
+	}
+	res := s.role(ro)
+	if res.Included, err = s.includeInRoles(r, []backstay.Role{ro}); err != nil {
+		return err
+	}
+	return writeJSON(w, http.StatusOK, res)
+}
+
 func (s *Server) includeInRoles(r *request, roles []backstay.Role) (*included, error) {
-	if !r.includes("user") {
+	if !r.values.Has("include") {
 		return nil, nil
 	}
-	l, err := s.Market.Users(r.Context(), r.by, market.UserFilter{
-		IDs: distinct(roles, func(ro backstay.Role) backstay.UserID { return ro.UserID }),
-	})
-	return &included{Users: convert(l.Items, s.user)}, err
+	with := &included{}
+	if r.includes("user") {
+		l, err := s.Market.Users(r.Context(), r.by, market.UserFilter{
+			IDs: distinct(roles, func(ro backstay.Role) backstay.UserID { return ro.UserID }),
+		})
+		if err != nil {
+			return nil, err
+		}
+		with.Users = convert(l.Items, s.user)
+	}
+	if r.includes("organization") {
+		l, err := s.Market.Organizations(r.Context(), r.by, market.OrganizationFilter{
+			IDs: distinct(roles, func(ro backstay.Role) backstay.OrganizationID { return ro.OrganizationID }),
+		})
+		if err != nil {
+			return nil, err
+		}
+		with.Organizations = convert(l.Items, s.organization)
+	}
+	if r.includes("space") {
+		l, err := s.Market.Spaces(r.Context(), r.by, market.SpaceFilter{
+			IDs: distinct(roles, func(ro backstay.Role) backstay.SpaceID { return ro.SpaceID }),
+		})
+		if err != nil {
+			return nil, err
+		}
+		with.Spaces = convert(l.Items, s.space)
+	}
+	return with, nil
 }
 
 // newRoleBody names its user by guid, or by username as the cf command does.

@@ -1,6 +1,10 @@
 package market
 
-import "github.com/backstay/backstay"
+import (
+	"time"
+
+	"github.com/backstay/backstay"
+)
 
 // Page is which part of a list is wanted: Number counts from 1, Size is at least 1.
 type Page struct {
@@ -29,6 +33,20 @@ type List[T any] struct {
 	Total int
 }
 
+// Match narrows a list by what every resource has. The zero Match does not narrow.
+type Match struct {
+	Labels  Selector // not for roles, which have none
+	Created Times
+	Updated Times
+}
+
+// Times narrow a list by when something happened; what is nil does not narrow.
+type Times struct {
+	Seconds []time.Time // in one of these seconds
+	Since   *time.Time
+	Before  *time.Time
+}
+
 // Filters narrow a list. A nil slice does not narrow; an empty one matches nothing. A Viewer narrows it to
 // what that user's roles show.
 type (
@@ -36,6 +54,7 @@ type (
 		IDs    []backstay.OrganizationID
 		Names  []string
 		Viewer *backstay.UserID
+		Match  Match
 		Order  Order
 		Page   Page
 	}
@@ -44,16 +63,19 @@ type (
 		Names           []string
 		OrganizationIDs []backstay.OrganizationID
 		Viewer          *backstay.UserID
+		Match           Match
 		Order           Order
 		Page            Page
 	}
 	UserFilter struct {
-		IDs       []backstay.UserID
-		Usernames []string
-		Origins   []string
-		Viewer    *backstay.UserID
-		Order     Order
-		Page      Page
+		IDs              []backstay.UserID
+		Usernames        []string
+		PartialUsernames []string // each a part of one, in any case
+		Origins          []string
+		Viewer           *backstay.UserID
+		Match            Match
+		Order            Order
+		Page             Page
 	}
 	RoleFilter struct {
 		IDs             []backstay.RoleID
@@ -62,6 +84,7 @@ type (
 		OrganizationIDs []backstay.OrganizationID
 		SpaceIDs        []backstay.SpaceID
 		Viewer          *backstay.UserID
+		Match           Match
 		Order           Order
 		Page            Page
 	}
@@ -71,6 +94,7 @@ type (
 		SpaceIDs        []backstay.SpaceID
 		OrganizationIDs []backstay.OrganizationID
 		Viewer          *backstay.UserID
+		Match           Match
 		Order           Order
 		Page            Page
 	}
@@ -78,6 +102,7 @@ type (
 		IDs       []backstay.OfferingID
 		Names     []string
 		Available *bool
+		Match     Match
 		Order     Order
 		Page      Page
 	}
@@ -87,6 +112,7 @@ type (
 		OfferingIDs   []backstay.OfferingID
 		OfferingNames []string
 		Available     *bool
+		Match         Match
 		Order         Order
 		Page          Page
 	}
@@ -98,6 +124,7 @@ type (
 		PlanIDs         []backstay.PlanID
 		PlanNames       []string
 		Viewer          *backstay.UserID
+		Match           Match
 		Order           Order
 		Page            Page
 	}
@@ -109,7 +136,12 @@ type (
 		InstanceNames []string
 		AppIDs        []backstay.AppID
 		AppNames      []string
+		PlanIDs       []backstay.PlanID
+		PlanNames     []string
+		OfferingIDs   []backstay.OfferingID
+		OfferingNames []string
 		Viewer        *backstay.UserID
+		Match         Match
 		Order         Order
 		Page          Page
 	}
@@ -130,9 +162,10 @@ type (
 		PlanID     backstay.PlanID
 		Tags       []string
 		Parameters []byte // a JSON object, or nil
+		Metadata   backstay.MetadataUpdate
 	}
 	InstanceUpdate struct {
-		Name       *string
+		Update
 		Tags       []string // nil: unchanged
 		PlanID     *backstay.PlanID
 		Parameters []byte // a JSON object, or nil
@@ -143,6 +176,7 @@ type (
 		InstanceID backstay.InstanceID
 		AppID      backstay.AppID
 		Parameters []byte // a JSON object, or nil
+		Metadata   backstay.MetadataUpdate
 	}
 )
 

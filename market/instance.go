@@ -62,22 +62,23 @@ func (m *Market) CreateInstance(ctx context.Context, by backstay.Actor, n NewIns
 	if err := m.checkNewInstance(ctx, by, n); err != nil {
 		return backstay.Job{}, err
 	}
-	in := backstay.Instance{ID: backstay.InstanceID(newID()), SpaceID: at.space, PlanID: plan.ID, Name: n.Name, Tags: n.Tags, LastOperation: inProgress(backstay.Create)}
+	in := backstay.Instance{ID: backstay.InstanceID(newID()), SpaceID: at.space, PlanID: plan.ID, Name: n.Name, Tags: n.Tags, Metadata: n.Metadata.Applied(), LastOperation: inProgress(backstay.Create)}
 	if a, ok := m.Broker.(backstay.Admitter); ok {
 		if err := a.AdmitProvision(ctx, provisionRequest(in, at, plan, n.Parameters)); err != nil {
 			return backstay.Job{}, err
 		}
 	}
-	asked := request(details{"name": in.Name, "service_plan": plan.ID, "tags": in.Tags, "parameters": shownParameters(n.Parameters)})
+	asked := Update{&n.Name, n.Metadata}.details()
+	asked["service_plan"], asked["tags"], asked["parameters"] = plan.ID, in.Tags, shownParameters(n.Parameters)
 	j := newJob(by, createInstance, string(in.ID), backstay.JobPolling)
-	j.Completed = instanceEvent(by, "create", in, at, asked)
-	return j, m.Store.AcceptInstance(ctx, in, m.sealParameters(parametersContext(in.ID), n.Parameters), instanceEvent(by, "start_create", in, at, asked), j)
+	j.Completed = instanceEvent(by, "create", in, at, request(asked))
+	return j, m.Store.AcceptInstance(ctx, in, m.sealParameters(parametersContext(in.ID), n.Parameters), instanceEvent(by, "start_create", in, at, request(asked)), j)
 }
 
 // checkNewInstance refuses a bad name first: it is what the cf command wants to hear of when an
 // instance exists already.
 func (m *Market) checkNewInstance(ctx context.Context, by backstay.Actor, n NewInstance) error {
-	if err := checkName(n.Name); err != nil {
+	if err := (Update{&n.Name, n.Metadata}).check(); err != nil {
 		return err
 	}
 	if err := checkTags(n.Tags); err != nil {
@@ -134,7 +135,7 @@ func provisionRequest(in backstay.Instance, at place, p backstay.Plan, parameter
 	}
 }
 
-// UpdateInstance renames an instance or gives it other tags. Plans and parameters cannot change yet.
+// UpdateInstance gives an instance another name, other tags or other metadata. Plans and parameters cannot change yet.
 func (m *Market) UpdateInstance(ctx context.Context, by backstay.Actor, id backstay.InstanceID, u InstanceUpdate) (backstay.Instance, error) {
 	in, at, err := m.instanceFor(ctx, by, id, SpaceDevelopers)
 	if err != nil {
@@ -146,22 +147,32 @@ func (m *Market) UpdateInstance(ctx context.Context, by backstay.Actor, id backs
 	case u.Parameters != nil:
 		return in, backstay.Errorf(backstay.Unsupported, "The service does not support changing parameters.")
 	}
-	if u.Name != nil {
-		if err := checkName(*u.Name); err != nil {
-			return in, err
-		}
+	if err := u.Update.check(); err != nil {
+		return in, err
 	}
 	if err := checkTags(u.Tags); err != nil {
 		return in, err
 	}
-	asked := details{}
-	if u.Name != nil {
-		asked["name"] = *u.Name
-	}
+	asked := u.Update.details()
 	if u.Tags != nil {
 		asked["tags"] = u.Tags
 	}
-	return m.Store.UpdateInstance(ctx, id, u.Name, u.Tags, instanceEvent(by, "update", in, at, request(asked)))
+	e := instanceEvent(by, "update", in, at, request(asked))
+	if u.Name == nil && u.Tags == nil && u.PlanID == nil && !u.Metadata.Empty() {
+		return m.updateInstanceMetadata(ctx, by, in, u.Metadata, e)
+	}
+	return m.Store.UpdateInstance(ctx, id, u.Update, u.Tags, e)
+}
+
+// updateInstanceMetadata is no operation, and goes beside one as long as the instance is to stay.
+func (m *Market) updateInstanceMetadata(ctx context.Context, by backstay.Actor, in backstay.Instance, u backstay.MetadataUpdate, e backstay.Event) (backstay.Instance, error) {
+	if op := in.LastOperation; op.Type == backstay.Delete && op.State == backstay.InProgress {
+		return in, backstay.Errorf(backstay.Invalid, "The service instance is getting deleted.")
+	}
+	if err := m.updateMetadata(ctx, OfInstance, string(in.ID), u, e); err != nil {
+		return in, err
+	}
+	return m.Instance(ctx, by, in.ID)
 }
 
 // instanceFor is an instance that by sees and has one of the roles for, with its place.

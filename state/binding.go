@@ -9,18 +9,22 @@ import (
 	"github.com/backstay/backstay/market"
 )
 
-const bindingColumns = `b.id, b.type, b.name, b.instance_id, coalesce(b.app_id, ''), b.op_type, b.op_state, b.op_description, b.op_created_at, b.op_updated_at, b.created_at, b.updated_at`
+const bindingColumns = `b.id, b.type, b.name, b.instance_id, coalesce(b.app_id, ''), b.labels, b.annotations, b.op_type, b.op_state, b.op_description, b.op_created_at, b.op_updated_at, b.created_at, b.updated_at`
 
 func scanBinding(r pgx.CollectableRow) (b backstay.Binding, err error) {
 	op := &b.LastOperation
-	err = r.Scan(&b.ID, &b.Type, &b.Name, &b.InstanceID, &b.AppID, &op.Type, &op.State, &op.Description, &op.CreatedAt, &op.UpdatedAt, &b.CreatedAt, &b.UpdatedAt)
+	err = r.Scan(&b.ID, &b.Type, &b.Name, &b.InstanceID, &b.AppID, &b.Metadata.Labels, &b.Metadata.Annotations, &op.Type, &op.State, &op.Description, &op.CreatedAt, &op.UpdatedAt, &b.CreatedAt, &b.UpdatedAt)
 	return b, err
 }
 
 func (s *Store) Bindings(ctx context.Context, f market.BindingFilter) (market.List[backstay.Binding], error) {
 	q := query{columns: bindingColumns, from: "market.bindings b", alias: "b"}
-	if f.InstanceNames != nil || f.Viewer != nil {
+	ofPlan := f.PlanIDs != nil || f.PlanNames != nil || f.OfferingIDs != nil || f.OfferingNames != nil
+	if f.InstanceNames != nil || f.Viewer != nil || ofPlan {
 		q.from += " JOIN market.instances i ON i.id = b.instance_id"
+	}
+	if ofPlan {
+		q.from += " JOIN market.plans p ON p.id = i.plan_id JOIN market.offerings o ON o.id = p.offering_id"
 	}
 	if f.AppNames != nil {
 		q.from += " JOIN market.apps a ON a.id = b.app_id"
@@ -32,7 +36,12 @@ func (s *Store) Bindings(ctx context.Context, f market.BindingFilter) (market.Li
 	in(&q, "b.app_id", f.AppIDs)
 	in(&q, "i.name", f.InstanceNames)
 	in(&q, "a.name", f.AppNames)
+	in(&q, "p.id", f.PlanIDs)
+	in(&q, "p.name", f.PlanNames)
+	in(&q, "o.id", f.OfferingIDs)
+	in(&q, "o.name", f.OfferingNames)
 	seenIn(&q, "i.space_id", f.Viewer)
+	q.match(f.Match)
 	return list(ctx, s, q, f.Order, f.Page, scanBinding)
 }
 
@@ -50,9 +59,10 @@ func (s *Store) AcceptBinding(ctx context.Context, b backstay.Binding, parameter
 			return err
 		}
 		op := b.LastOperation
-		if _, err := tx.Exec(ctx, `INSERT INTO market.bindings (id, type, name, instance_id, app_id, parameters, op_type, op_state, op_description)
-			VALUES ($1, $2, $3, $4, nullif($5, ''), $6, $7, $8, $9)`,
-			b.ID, b.Type, b.Name, b.InstanceID, b.AppID, parameters, op.Type, op.State, op.Description); err != nil {
+		if _, err := tx.Exec(ctx, `INSERT INTO market.bindings (id, type, name, instance_id, app_id, parameters, op_type, op_state, op_description, labels, annotations)
+			VALUES ($1, $2, $3, $4, nullif($5, ''), $6, $7, $8, $9, $10, $11)`,
+			b.ID, b.Type, b.Name, b.InstanceID, b.AppID, parameters, op.Type, op.State, op.Description,
+			object(b.Metadata.Labels), object(b.Metadata.Annotations)); err != nil {
 			return err
 		}
 		return s.acceptJob(ctx, tx, e, j)

@@ -32,8 +32,7 @@ func in[E ~string](q *query, column string, values []E) {
 	for i, v := range values {
 		texts[i] = string(v)
 	}
-	q.args = append(q.args, texts)
-	q.where = append(q.where, fmt.Sprintf("%s = ANY($%d)", column, len(q.args)))
+	q.where = append(q.where, column+" = ANY("+q.arg(texts)+")")
 }
 
 // is narrows the list to rows whose column has the value; nil does not narrow.
@@ -41,8 +40,7 @@ func is(q *query, column string, value *bool) {
 	if value == nil {
 		return
 	}
-	q.args = append(q.args, *value)
-	q.where = append(q.where, fmt.Sprintf("%s = $%d", column, len(q.args)))
+	q.where = append(q.where, column+" = "+q.arg(*value))
 }
 
 // seenIn narrows the list to what lies in spaces that the viewer sees: by a role in the space, or as a
@@ -62,8 +60,7 @@ func seenBy(q *query, condition string, viewer *backstay.UserID) {
 	if viewer == nil {
 		return
 	}
-	q.args = append(q.args, *viewer)
-	q.where = append(q.where, fmt.Sprintf(condition, fmt.Sprintf("$%d", len(q.args))))
+	q.where = append(q.where, fmt.Sprintf(condition, q.arg(*viewer)))
 }
 
 func (q *query) condition() string {

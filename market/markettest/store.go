@@ -31,6 +31,11 @@ func RunStore(t *testing.T, open func(t testing.TB) market.Store) {
 		{"JobsAreAwaited", jobsAreAwaited},
 		{"EnvironmentsChangeOneAtATime", environmentsChangeOneAtATime},
 		{"WithdrawnPlansStayKnown", withdrawnPlansStayKnown},
+		{"MetadataChangesByKey", metadataChangesByKey},
+		{"MetadataHasLimits", metadataHasLimits},
+		{"EveryResourceHasMetadata", everyResourceHasMetadata},
+		{"SelectorsNarrow", selectorsNarrow},
+		{"TimesNarrowToTheSecond", timesNarrowToTheSecond},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -119,9 +124,9 @@ func namesAreUnique(t *testing.T, f *fixture) {
 	in := f.mustHave(t, "one")
 	f.mustHave(t, "two")
 	two := "two"
-	_, err = f.UpdateInstance(t.Context(), in.ID, &two, nil, none)
+	_, err = f.UpdateInstance(t.Context(), in.ID, market.Update{Name: &two}, nil, none)
 	wantError(t, err, backstay.Taken, "The service instance name is taken: two.")
-	_, err = f.RenameApp(t.Context(), "absent", "x", none)
+	_, err = f.UpdateApp(t.Context(), "absent", market.Update{Name: &two}, none)
 	wantError(t, err, backstay.NotFound, "App not found")
 }
 
@@ -178,7 +183,7 @@ func oneOperationAtATime(t *testing.T, f *fixture) {
 	must(t, f.AcceptInstance(t.Context(), in, nil, none, j))
 	wantError(t, f.AcceptInstanceDeletion(t.Context(), in.ID, operation(backstay.Delete, backstay.InProgress), none, newJob("x")), backstay.Busy, sentence)
 	name := "other"
-	_, err := f.UpdateInstance(t.Context(), in.ID, &name, nil, none)
+	_, err := f.UpdateInstance(t.Context(), in.ID, market.Update{Name: &name}, nil, none)
 	wantError(t, err, backstay.Busy, sentence)
 	b, bj := f.newBinding(in.ID, backstay.AppBinding, "")
 	wantError(t, f.AcceptBinding(t.Context(), b, nil, none, bj), backstay.Busy, sentence)
