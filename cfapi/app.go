@@ -92,10 +92,7 @@ func (s *Server) includeInApps(r *request, apps []backstay.App) (*included, erro
 	if err != nil {
 		return nil, err
 	}
-	with := &included{}
-	if r.includes("space") {
-		with.Spaces = convert(spaces.Items, s.space)
-	}
+	with := &included{Spaces: convert(spaces.Items, s.space)} // organizations do not come without
 	if r.includes("space.organization") {
 		with.Organizations, err = s.organizationsOf(r, spaces.Items)
 	}

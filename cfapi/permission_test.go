@@ -38,12 +38,14 @@ var recipes = map[string]recipe{
 	"GET    /v3/organizations/{guid}":                                         {"<org>", "", market.OrganizationReaders},
 	"PATCH  /v3/organizations/{guid}":                                         {"<org>", `{"name": "<new>"}`, market.OrganizationReaders},
 	"DELETE /v3/organizations/{guid}":                                         {"<org>", "", market.OrganizationReaders},
+	"GET    /v3/organizations/{guid}/users":                                   {"<org>", "guids=<member>", market.OrganizationReaders},
 	"GET    /v3/organizations/{guid}/relationships/default_isolation_segment": {"<org>", "", market.OrganizationReaders},
 	"GET    /v3/spaces":                                                       {"", "guids=<space>", market.SpaceReaders},
 	"POST   /v3/spaces":                                                       {"", `{"name": "<new>", "relationships": {"organization": {"data": {"guid": "<org>"}}}}`, market.OrganizationReaders},
 	"GET    /v3/spaces/{guid}":                                                {"<space>", "", market.SpaceReaders},
 	"PATCH  /v3/spaces/{guid}":                                                {"<space>", `{"name": "<new>"}`, market.SpaceReaders},
 	"DELETE /v3/spaces/{guid}":                                                {"<space>", "", market.SpaceReaders},
+	"GET    /v3/spaces/{guid}/users":                                          {"<space>", "guids=<auditor>", market.SpaceReaders},
 	"GET    /v3/spaces/{guid}/relationships/isolation_segment":                {"<space>", "", market.SpaceReaders},
 	"GET    /v3/spaces/{guid}/running_security_groups":                        {"<space>", "", market.SpaceReaders},
 	"GET    /v3/spaces/{guid}/staging_security_groups":                        {"<space>", "", market.SpaceReaders},
@@ -268,6 +270,9 @@ func (s *scene) make(ctx context.Context, m *market.Market, name string) (id str
 	case "<space>":
 		sp, err := m.CreateSpace(ctx, markettest.Admin, backstay.OrganizationID(s.thing("<org>")), fresh, noMetadata)
 		return string(sp.ID), err
+	case "<auditor>":
+		s.thing("<role>")
+		return s.thing("<member>"), nil
 	case "<role>":
 		s.thing("<member>")
 		return string(s.addRole(market.NewRole{Type: "space_auditor", Username: "member", SpaceID: backstay.SpaceID(s.thing("<space>"))}).ID), nil

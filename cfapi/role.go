@@ -28,7 +28,31 @@ func (s *Server) user(u backstay.User) userResource {
 }
 
 func (s *Server) listUsers(w http.ResponseWriter, r *request) error {
-	l, err := s.Market.Users(r.Context(), r.by, market.UserFilter{
+	return s.writeUsers(w, r, userFilter(r))
+}
+
+func (s *Server) listOrganizationUsers(w http.ResponseWriter, r *request) error {
+	o, err := s.Market.Organization(r.Context(), r.by, organizationID(r))
+	if err != nil {
+		return err
+	}
+	f := userFilter(r)
+	f.OrganizationIDs = []backstay.OrganizationID{o.ID}
+	return s.writeUsers(w, r, f)
+}
+
+func (s *Server) listSpaceUsers(w http.ResponseWriter, r *request) error {
+	sp, err := s.Market.Space(r.Context(), r.by, spaceID(r))
+	if err != nil {
+		return err
+	}
+	f := userFilter(r)
+	f.SpaceIDs = []backstay.SpaceID{sp.ID}
+	return s.writeUsers(w, r, f)
+}
+
+func userFilter(r *request) market.UserFilter {
+	return market.UserFilter{
 		IDs:              ids[backstay.UserID](r.query, "guids"),
 		Usernames:        r.list("usernames"),
 		PartialUsernames: r.list("partial_usernames"),
@@ -36,7 +60,11 @@ func (s *Server) listUsers(w http.ResponseWriter, r *request) error {
 		Match:            r.match,
 		Order:            r.order,
 		Page:             r.page,
-	})
+	}
+}
+
+func (s *Server) writeUsers(w http.ResponseWriter, r *request, f market.UserFilter) error {
+	l, err := s.Market.Users(r.Context(), r.by, f)
 	if err != nil {
 		return err
 	}

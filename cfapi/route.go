@@ -47,6 +47,9 @@ var none params
 var instanceFields = []string{"fields[space]", "fields[space.organization]", "fields[service_plan]", "fields[service_plan.service_offering]",
 	"fields[service_plan.service_offering.service_broker]"}
 
+// userFilters are the params of lists of users.
+var userFilters = pages(byTime, "guids", "usernames", "partial_usernames", "origins", "label_selector")
+
 // routes is the API.
 func (s *Server) routes() []route {
 	return []route{
@@ -60,6 +63,7 @@ func (s *Server) routes() []route {
 		{"GET    /v3/organizations/{guid}", needs(market.OrganizationReaders), none, s.showOrganization},
 		{"PATCH  /v3/organizations/{guid}", needs(market.OrganizationManagers), none, s.updateOrganization},
 		{"DELETE /v3/organizations/{guid}", needs(market.Administrators), none, s.deleteOrganization},
+		{"GET    /v3/organizations/{guid}/users", needs(market.OrganizationReaders), userFilters, s.listOrganizationUsers},
 		{"GET    /v3/organizations/{guid}/relationships/default_isolation_segment", needs(market.OrganizationReaders), none, s.nowhereOfOrganization},
 
 		{"GET    /v3/spaces", needs(market.SpaceReaders), pages(byName, "guids", "names", "organization_guids", "label_selector").including("organization"), s.listSpaces},
@@ -67,11 +71,12 @@ func (s *Server) routes() []route {
 		{"GET    /v3/spaces/{guid}", needs(market.SpaceReaders), none.including("organization"), s.showSpace},
 		{"PATCH  /v3/spaces/{guid}", needs(market.SpaceManagers), none, s.updateSpace},
 		{"DELETE /v3/spaces/{guid}", needs(market.OrganizationManagers), none, s.deleteSpace},
+		{"GET    /v3/spaces/{guid}/users", needs(market.SpaceReaders), userFilters, s.listSpaceUsers},
 		{"GET    /v3/spaces/{guid}/relationships/isolation_segment", needs(market.SpaceReaders), none, s.nowhereOfSpace},
 		{"GET    /v3/spaces/{guid}/running_security_groups", needs(market.SpaceReaders), pages(byTime, "names"), s.emptyOfSpace},
 		{"GET    /v3/spaces/{guid}/staging_security_groups", needs(market.SpaceReaders), pages(byTime, "names"), s.emptyOfSpace},
 
-		{"GET    /v3/users", loggedIn, pages(byTime, "guids", "usernames", "partial_usernames", "origins", "label_selector"), s.listUsers},
+		{"GET    /v3/users", loggedIn, userFilters, s.listUsers},
 		{"GET    /v3/users/{guid}", loggedIn, none, s.showUser},
 		{"PATCH  /v3/users/{guid}", needs(market.Administrators), none, s.updateUser},
 		{"GET    /v3/roles", loggedIn, pages(byTime, "guids", "types", "user_guids", "organization_guids", "space_guids").including("user", "organization", "space"), s.listRoles},

@@ -72,6 +72,8 @@ type (
 		Usernames        []string
 		PartialUsernames []string // each a part of one, in any case
 		Origins          []string
+		OrganizationIDs  []backstay.OrganizationID // who has a role there
+		SpaceIDs         []backstay.SpaceID        // who has a role there
 		Viewer           *backstay.UserID
 		Match            Match
 		Order            Order

@@ -18,6 +18,12 @@ func (s *Store) Users(ctx context.Context, f market.UserFilter) (market.List[bac
 		q.where = append(q.where, "EXISTS (SELECT FROM unnest("+q.arg(f.PartialUsernames)+"::text[]) part WHERE position(lower(part) IN lower(u.username)) > 0)")
 	}
 	in(&q, "u.origin", f.Origins)
+	if f.OrganizationIDs != nil {
+		q.where = append(q.where, "EXISTS (SELECT FROM market.roles x WHERE x.user_id = u.id AND x.organization_id = ANY("+q.arg(f.OrganizationIDs)+"))")
+	}
+	if f.SpaceIDs != nil {
+		q.where = append(q.where, "EXISTS (SELECT FROM market.roles x WHERE x.user_id = u.id AND x.space_id = ANY("+q.arg(f.SpaceIDs)+"))")
+	}
 	seenBy(&q, `(u.id = %[1]s OR EXISTS (SELECT FROM market.roles v JOIN market.roles r ON r.organization_id = v.organization_id
 		WHERE v.user_id = %[1]s AND r.user_id = u.id))`, f.Viewer)
 	q.match(f.Match)
