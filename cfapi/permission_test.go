@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -254,11 +255,14 @@ func (s *scene) thing(name string) string {
 	return s.things[name]
 }
 
+// numbers tell things of one kind apart, as in <app-1>.
+var numbers = regexp.MustCompile(`-\d+`)
+
 var noMetadata backstay.MetadataUpdate
 
 func (s *scene) make(ctx context.Context, m *market.Market, name string) (id string, err error) {
 	fresh := name + uuid.NewString()[:13]
-	switch name {
+	switch numbers.ReplaceAllString(name, "") {
 	case "<new>":
 		return fresh, nil
 	case "<member>":
