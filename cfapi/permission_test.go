@@ -18,6 +18,7 @@ import (
 
 	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/broker/brokertest"
+	"github.com/backstay/backstay/internal/testkit"
 	"github.com/backstay/backstay/market"
 	"github.com/backstay/backstay/market/markettest"
 	"github.com/backstay/backstay/state"
@@ -160,9 +161,12 @@ type house struct {
 	broker  *brokertest.Memory
 }
 
-func newHouse(t testing.TB) *house {
+func newHouse(t testing.TB) *house { return newHouseAt(t, testkit.Postgres(t)) }
+
+// newHouseAt keeps it all in the database that dsn names.
+func newHouseAt(t testing.TB, dsn string) *house {
 	b := brokertest.NewMemory()
-	h := &house{server: newServer(t, b), people: people{}, broker: b}
+	h := &house{server: newServerAt(t, b, dsn), people: people{}, broker: b}
 	h.store = h.server.Market.Store.(*state.Store)
 	for _, name := range append((^market.Roles(0)).Names(), "stranger", "member") {
 		by := backstay.Actor{UserID: backstay.UserID(uuid.NewString()), Username: name}
@@ -261,7 +265,7 @@ var numbers = regexp.MustCompile(`-\d+`)
 var noMetadata backstay.MetadataUpdate
 
 func (s *scene) make(ctx context.Context, m *market.Market, name string) (id string, err error) {
-	fresh := name + uuid.NewString()[:13]
+	fresh := strings.Trim(name, "<>") + "-" + uuid.NewString()[:13]
 	switch numbers.ReplaceAllString(name, "") {
 	case "<new>":
 		return fresh, nil
