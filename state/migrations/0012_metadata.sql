@@ -15,3 +15,10 @@ CREATE INDEX apps_by_label          ON market.apps          USING gin (labels);
 CREATE INDEX instances_by_label     ON market.instances     USING gin (labels);
 CREATE INDEX bindings_by_label      ON market.bindings      USING gin (labels);
 CREATE INDEX users_by_label         ON uaa.users            USING gin (labels);
+
+-- Whoever sees everything lists it in these orders.
+CREATE INDEX spaces_by_creation ON market.spaces (created_at, id);
+CREATE INDEX spaces_by_name     ON market.spaces (name, id);
+CREATE INDEX apps_by_creation   ON market.apps (created_at, id);
+CREATE INDEX apps_by_name       ON market.apps (name, id);
+CREATE INDEX roles_by_creation  ON market.roles (created_at, id);
