@@ -30,6 +30,7 @@ type Organization struct {
 	ID        OrganizationID
 	Name      string
 	QuotaID   QuotaID
+	Metadata  Metadata
 	CreatedAt time.Time
 	UpdatedAt time.Time
 }
@@ -40,6 +41,7 @@ type Space struct {
 	OrganizationID OrganizationID
 	Name           string
 	QuotaID        QuotaID // empty: limited by its organization's quota alone
+	Metadata       Metadata
 	CreatedAt      time.Time
 	UpdatedAt      time.Time
 }
@@ -49,6 +51,7 @@ type User struct {
 	ID        UserID
 	Username  string // empty for a client
 	Origin    string // the identity provider: "uaa" for our own, empty for a client
+	Metadata  Metadata
 	CreatedAt time.Time
 	UpdatedAt time.Time
 }
@@ -73,6 +76,7 @@ type App struct {
 	ID        AppID
 	SpaceID   SpaceID
 	Name      string
+	Metadata  Metadata
 	CreatedAt time.Time
 	UpdatedAt time.Time
 }
@@ -95,6 +99,7 @@ type Instance struct {
 	Tags            []string
 	SyslogDrainURL  string // may be empty, and is for a managed one
 	RouteServiceURL string // likewise
+	Metadata        Metadata
 	LastOperation   Operation
 	CreatedAt       time.Time
 	UpdatedAt       time.Time
@@ -128,6 +133,7 @@ type Binding struct {
 	AppID          AppID   // empty for a key
 	SpaceID        SpaceID // the app's; of a key the instance's
 	SyslogDrainURL string  // the instance's when the binding was made; may be empty
+	Metadata       Metadata
 	LastOperation  Operation
 	CreatedAt      time.Time
 	UpdatedAt      time.Time

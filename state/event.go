@@ -80,9 +80,9 @@ func (s *Store) Events(ctx context.Context, f market.EventFilter) (market.List[b
 	in(&q, "e.space_id", f.SpaceIDs)
 	in(&q, "e.organization_id", f.OrganizationIDs)
 	if f.NotTargetIDs != nil {
-		q.narrow("e.target_id <> ALL($%d)", f.NotTargetIDs)
+		q.where = append(q.where, "e.target_id <> ALL("+q.arg(f.NotTargetIDs)+")")
 	}
-	during(&q, "e.created_at", f.Created)
+	q.match(f.Match)
 	// As arrays rather than subqueries, so that an index is used for either.
 	seenBy(&q, `(e.space_id = ANY(ARRAY(SELECT v.space_id FROM market.roles v WHERE v.user_id = %[1]s AND v.type IN ('space_auditor', 'space_developer', 'space_supporter')))
 		OR e.organization_id = ANY(ARRAY(SELECT v.organization_id FROM market.roles v WHERE v.user_id = %[1]s AND v.type = 'organization_auditor')))`, f.Viewer)

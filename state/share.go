@@ -31,8 +31,7 @@ func knownIn(q *query, spaces []backstay.SpaceID) {
 	if spaces == nil {
 		return
 	}
-	q.args = append(q.args, texts(spaces))
-	q.where = append(q.where, knownSQL(fmt.Sprintf("= ANY($%d)", len(q.args))))
+	q.where = append(q.where, knownSQL("= ANY("+q.arg(texts(spaces))+")"))
 }
 
 // knownSQL narrows to instances whose space meets the condition, or a space that they are shared with. Two
@@ -47,8 +46,7 @@ func instanceSeenBy(q *query, viewer *backstay.UserID) {
 	if viewer == nil {
 		return
 	}
-	q.args = append(q.args, *viewer)
-	q.where = append(q.where, knownSQL("IN ("+spacesSeenBy(fmt.Sprintf("$%d", len(q.args)))+")"))
+	q.where = append(q.where, knownSQL("IN ("+spacesSeenBy(q.arg(*viewer))+")"))
 }
 
 func (s *Store) AddShares(ctx context.Context, id backstay.InstanceID, shares []backstay.Share, e backstay.Event) error {
