@@ -12,7 +12,9 @@ type (
 	PlanID         string
 	InstanceID     string
 	BindingID      string
+	ShareID        string
 	JobID          string
 	EventID        string
 	QuotaID        string
+	UsageEventID   string
 )

@@ -71,16 +71,36 @@ type App struct {
 	UpdatedAt time.Time
 }
 
-// Instance is a managed service instance as its space owns it.
+// InstanceType tells what a broker made from what its user provides.
+type InstanceType string
+
+const (
+	Managed      InstanceType = "managed"
+	UserProvided InstanceType = "user-provided"
+)
+
+// Instance is a service instance as its space owns it.
 type Instance struct {
-	ID            InstanceID
-	SpaceID       SpaceID
-	PlanID        PlanID
-	Name          string
-	Tags          []string
-	LastOperation Operation
-	CreatedAt     time.Time
-	UpdatedAt     time.Time
+	ID              InstanceID
+	Type            InstanceType
+	SpaceID         SpaceID
+	PlanID          PlanID // empty for a user-provided one
+	Name            string
+	Tags            []string
+	SyslogDrainURL  string // may be empty, and is for a managed one
+	RouteServiceURL string // likewise
+	LastOperation   Operation
+	CreatedAt       time.Time
+	UpdatedAt       time.Time
+}
+
+// Share lends an instance to another space than its own, whose apps may then be bound to it.
+type Share struct {
+	ID         ShareID
+	InstanceID InstanceID
+	SpaceID    SpaceID
+	BoundApps  int // apps of that space that are bound to the instance
+	CreatedAt  time.Time
 }
 
 // BindingType tells an app's binding from a service key.
@@ -94,14 +114,17 @@ const (
 // Binding is a service credential binding: one set of credentials of one instance, for an app or as
 // a service key.
 type Binding struct {
-	ID            BindingID
-	Type          BindingType
-	Name          string // may be empty for an app's binding
-	InstanceID    InstanceID
-	AppID         AppID // empty for a key
-	LastOperation Operation
-	CreatedAt     time.Time
-	UpdatedAt     time.Time
+	ID             BindingID
+	Type           BindingType
+	Name           string // may be empty for an app's binding
+	InstanceID     InstanceID
+	InstanceType   InstanceType
+	AppID          AppID   // empty for a key
+	SpaceID        SpaceID // the app's; of a key the instance's
+	SyslogDrainURL string  // the instance's when the binding was made; may be empty
+	LastOperation  Operation
+	CreatedAt      time.Time
+	UpdatedAt      time.Time
 }
 
 // JobState is how far a job is, in the words of the Cloud Foundry API.
@@ -119,7 +142,7 @@ type Job struct {
 	ID        JobID
 	Operation string // "service_instance.create", "space.delete", …
 	Resource  string // the id of what it works on
-	UserID    UserID // who asked for it
+	By        Actor  // who asked for it
 	State     JobState
 	Kind      Kind   // why it failed; meaningful only in JobFailed
 	Sentence  string // the same for people; never empty in JobFailed

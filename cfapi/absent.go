@@ -8,7 +8,7 @@ import (
 )
 
 // What Backstay has none of, and the cf command asks for all the same on its way to what there is:
-// apps run nowhere here, and instances are not shared.
+// apps run nowhere here.
 
 func (s *Server) empty(w http.ResponseWriter, r *request) error {
 	nothing := func(struct{}) struct{} { return struct{}{} }
@@ -27,17 +27,6 @@ func (s *Server) noDroplet(w http.ResponseWriter, r *request) error {
 		return err
 	}
 	return backstay.Errorf(backstay.NotFound, "Droplet not found") // the very words the cf command knows
-}
-
-func (s *Server) noSharedSpaces(w http.ResponseWriter, r *request) error {
-	in, err := s.Market.Instance(r.Context(), r.by, instanceID(r))
-	if err != nil {
-		return err
-	}
-	return writeJSON(w, http.StatusOK, map[string]any{
-		"data":  []reference{},
-		"links": links{"self": s.at("/v3/service_instances/%s/relationships/shared_spaces", in.ID)},
-	})
 }
 
 func (s *Server) emptyOfSpace(w http.ResponseWriter, r *request) error {
@@ -71,20 +60,4 @@ func (s *Server) nowhereOfSpace(w http.ResponseWriter, r *request) error {
 // nowhere answers for the isolation segment of an organization or a space.
 func (s *Server) nowhere(w http.ResponseWriter, r *request) error {
 	return writeJSON(w, http.StatusOK, map[string]any{"data": nil, "links": links{"self": s.at("%s", r.URL.EscapedPath())}})
-}
-
-// sharingFlag is the one feature flag that the cf command asks for here.
-const sharingFlag = "service_instance_sharing"
-
-func (s *Server) showFeatureFlag(w http.ResponseWriter, r *request) error {
-	if r.PathValue("name") != sharingFlag {
-		return backstay.Errorf(backstay.NotFound, "Feature flag not found")
-	}
-	return writeJSON(w, http.StatusOK, map[string]any{
-		"name":                 sharingFlag,
-		"enabled":              false,
-		"updated_at":           nil,
-		"custom_error_message": nil,
-		"links":                links{"self": s.at("/v3/feature_flags/%s", sharingFlag)},
-	})
 }

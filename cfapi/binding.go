@@ -186,9 +186,13 @@ func (s *Server) showBindingDetails(w http.ResponseWriter, r *request) error {
 	if err != nil {
 		return err
 	}
+	b, err := s.Market.Binding(r.Context(), r.by, bindingID(r))
+	if err != nil {
+		return err
+	}
 	return writeJSON(w, http.StatusOK, struct {
 		Credentials    backstay.Credentials `json:"credentials"`
 		SyslogDrainURL *string              `json:"syslog_drain_url"`
 		VolumeMounts   []struct{}           `json:"volume_mounts"`
-	}{c, nil, []struct{}{}})
+	}{c, orNull(b.SyslogDrainURL), []struct{}{}})
 }

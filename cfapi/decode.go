@@ -18,6 +18,7 @@ import (
 // object is a parse error, an unknown field or one of another type is unprocessable.
 func decode(r *request, into any) error {
 	raw, err := io.ReadAll(r.Body)
+	r.body = raw
 	var tooLarge *http.MaxBytesError
 	if errors.As(err, &tooLarge) {
 		return errParse("the body is larger than %s", backstay.Bytes(tooLarge.Limit))

@@ -1,6 +1,7 @@
 package cfapi
 
 import (
+	"encoding/json"
 	"net/http"
 	"net/url"
 	"slices"
@@ -88,32 +89,41 @@ func systemVariables(own map[string]string, bound []market.BoundService) map[str
 	return system
 }
 
-// vcapService is a binding as apps have always found it in VCAP_SERVICES.
+// vcapService is a binding as apps have always found it in VCAP_SERVICES. A user-provided instance has
+// neither plan nor provider, and comes with the guids that Cloud Foundry gives it.
 type vcapService struct {
+	BindingGUID    backstay.BindingID   `json:"binding_guid,omitempty"`
 	BindingName    *string              `json:"binding_name"`
 	Credentials    backstay.Credentials `json:"credentials"`
+	InstanceGUID   backstay.InstanceID  `json:"instance_guid,omitempty"`
 	InstanceName   string               `json:"instance_name"`
 	Label          string               `json:"label"`
 	Name           string               `json:"name"`
-	Plan           string               `json:"plan"`
-	Provider       *string              `json:"provider"`
+	Plan           string               `json:"plan,omitempty"`
+	Provider       json.RawMessage      `json:"provider,omitempty"`
 	SyslogDrainURL *string              `json:"syslog_drain_url"`
 	Tags           []string             `json:"tags"`
 	VolumeMounts   []struct{}           `json:"volume_mounts"`
 }
 
-// vcapServices groups bindings by the name of their offering.
+// vcapServices groups bindings by the name of their offering, which user-provided ones share.
 func vcapServices(bound []market.BoundService) map[string][]vcapService {
 	services := map[string][]vcapService{}
 	for _, b := range bound {
 		v := vcapService{
-			Credentials:  b.Credentials,
-			InstanceName: b.Instance.Name,
-			Label:        b.Offering.Name,
-			Name:         b.Instance.Name,
-			Plan:         b.Plan.Name,
-			Tags:         distinct(slices.Concat(b.Offering.Tags, b.Instance.Tags), func(tag string) string { return tag }),
-			VolumeMounts: []struct{}{},
+			Credentials:    b.Credentials,
+			InstanceName:   b.Instance.Name,
+			Label:          b.Offering.Name,
+			Name:           b.Instance.Name,
+			Plan:           b.Plan.Name,
+			Provider:       json.RawMessage("null"),
+			SyslogDrainURL: orNull(b.Binding.SyslogDrainURL),
+			Tags:           distinct(slices.Concat(b.Offering.Tags, b.Instance.Tags), func(tag string) string { return tag }),
+			VolumeMounts:   []struct{}{},
+		}
+		if b.Instance.Type == backstay.UserProvided {
+			v.Label, v.Provider = string(backstay.UserProvided), nil
+			v.BindingGUID, v.InstanceGUID = b.Binding.ID, b.Instance.ID
 		}
 		if b.Binding.Name != "" {
 			v.BindingName, v.Name = &b.Binding.Name, b.Binding.Name

@@ -50,7 +50,7 @@ func errUniqueness(err error) error {
 	if backstay.KindOf(err) != backstay.Taken {
 		return err
 	}
-	return newError(http.StatusUnprocessableEntity, 10016, "CF-UniquenessError", backstay.SentenceOf(err))
+	return errors.Join(newError(http.StatusUnprocessableEntity, 10016, "CF-UniquenessError", backstay.SentenceOf(err)), err)
 }
 
 // dialect says each Kind as Cloud Foundry does; the detail is the error's own sentence. The cf

@@ -24,6 +24,8 @@ import (
 	"github.com/backstay/backstay/broker/brokertest"
 	"github.com/backstay/backstay/internal/testkit"
 	"github.com/backstay/backstay/market/markettest"
+	"github.com/backstay/backstay/state"
+	"github.com/backstay/backstay/uaa"
 )
 
 var update = flag.Bool("update", false, "write what is answered into testdata and docs")
@@ -92,10 +94,16 @@ type stage struct {
 func newStage(t *testing.T) *stage {
 	b := &moody{Memory: brokertest.NewMemory()}
 	b.set(nil, false)
+	s := newServer(t, b)
+	for _, by := range s.Authenticator.(people) {
+		if err := s.Market.Store.(*state.Store).AddUser(t.Context(), uaa.User{ID: by.UserID, Username: by.Username, PasswordHash: "none"}); err != nil && by != markettest.Admin {
+			t.Fatal(err)
+		}
+	}
 	return &stage{
 		t:      t,
 		broker: b,
-		server: newServer(t, b),
+		server: s,
 		names: map[string]string{
 			brokerGUID:                             "broker",
 			string(markettest.Admin.UserID):        "admin",
@@ -110,7 +118,7 @@ func newStage(t *testing.T) *stage {
 func newServer(t testing.TB, b backstay.Broker) *Server {
 	return &Server{
 		Market:        markettest.NewWith(t, b),
-		Authenticator: people{"bearer admin": markettest.Admin, "bearer bob": {UserID: "00000000-0000-4000-8000-0000000000bb", Username: "bob"}},
+		Authenticator: people{"bearer admin": markettest.Admin, "bearer bob": {UserID: "00000000-0000-4000-8000-0000000000bb", Username: "bob"}, "bearer ann": {UserID: "00000000-0000-4000-8000-0000000000ab", Username: "ann"}},
 		URL:           "https://api.example.org",
 		Version:       "1.2.3",
 		JobWait:       time.Minute,

@@ -11,7 +11,7 @@ import (
 type instanceResource struct {
 	identity
 	Name            string                `json:"name"`
-	Type            string                `json:"type"`
+	Type            backstay.InstanceType `json:"type"`
 	Tags            []string              `json:"tags"`
 	MaintenanceInfo struct{}              `json:"maintenance_info"`
 	DashboardURL    *string               `json:"dashboard_url"`
@@ -38,13 +38,15 @@ func operation(o backstay.Operation) operationResource {
 	return operationResource{o.Type, o.State, o.Description, timestamp(o.CreatedAt), timestamp(o.UpdatedAt)}
 }
 
-const managed = "managed"
-
-func (s *Server) instance(in backstay.Instance) instanceResource {
+// instance is an instanceResource or a userProvidedResource.
+func (s *Server) instance(in backstay.Instance) any {
+	if in.Type == backstay.UserProvided {
+		return s.userProvided(in)
+	}
 	return instanceResource{
 		identity:      identify(in.ID, in.CreatedAt, in.UpdatedAt),
 		Name:          in.Name,
-		Type:          managed,
+		Type:          in.Type,
 		Tags:          nonNil(in.Tags),
 		LastOperation: operation(in.LastOperation),
 		Relationships: instanceRelationships{related(in.SpaceID), related(in.PlanID)},
@@ -62,10 +64,14 @@ func (s *Server) instance(in backstay.Instance) instanceResource {
 func instanceID(r *request) backstay.InstanceID { return backstay.InstanceID(r.PathValue("guid")) }
 
 func (s *Server) listInstances(w http.ResponseWriter, r *request) error {
+	if _, err := r.among("type", "Type", string(backstay.Managed), string(backstay.UserProvided)); err != nil {
+		return err
+	}
 	l, err := s.Market.Instances(r.Context(), r.by, market.InstanceFilter{
 		IDs:             ids[backstay.InstanceID](r.query, "guids"),
 		Names:           r.list("names"),
-		SpaceIDs:        ids[backstay.SpaceID](r.query, "space_guids"),
+		Types:           ids[backstay.InstanceType](r.query, "type"),
+		KnownIn:         ids[backstay.SpaceID](r.query, "space_guids"),
 		OrganizationIDs: ids[backstay.OrganizationID](r.query, "organization_guids"),
 		PlanIDs:         ids[backstay.PlanID](r.query, "service_plan_guids"),
 		PlanNames:       r.list("service_plan_names"),
@@ -99,19 +105,7 @@ func (s *Server) includePlaces(r *request, instances []backstay.Instance, with *
 	if !r.fields("space", "space.organization") {
 		return nil
 	}
-	spaces, err := s.Market.Spaces(r.Context(), r.by, market.SpaceFilter{
-		IDs: distinct(instances, func(in backstay.Instance) backstay.SpaceID { return in.SpaceID }),
-	})
-	if err != nil {
-		return err
-	}
-	if r.fields("space") {
-		with.Spaces = convert(spaces.Items, s.space)
-	}
-	if r.fields("space.organization") {
-		with.Organizations, err = s.organizationsOf(r, spaces.Items)
-	}
-	return err
+	return s.includeWhereabouts(r, distinct(instances, func(in backstay.Instance) backstay.SpaceID { return in.SpaceID }), with)
 }
 
 func (s *Server) includePlans(r *request, instances []backstay.Instance, with *included) error {
@@ -136,19 +130,29 @@ func (s *Server) includePlans(r *request, instances []backstay.Instance, with *i
 	return err
 }
 
+type newInstanceBody struct {
+	Type            backstay.InstanceType `json:"type"` // managed if it was not given
+	Name            string                `json:"name"`
+	Tags            tags                  `json:"tags"`
+	Parameters      object                `json:"parameters"`
+	Credentials     providedCredentials   `json:"credentials"`
+	SyslogDrainURL  clearable             `json:"syslog_drain_url"`
+	RouteServiceURL clearable             `json:"route_service_url"`
+	Relationships   instanceRelationships `json:"relationships"`
+}
+
 func (s *Server) createInstance(w http.ResponseWriter, r *request) error {
-	var body struct {
-		Type          *string               `json:"type"`
-		Name          string                `json:"name"`
-		Tags          tags                  `json:"tags"`
-		Parameters    object                `json:"parameters"`
-		Relationships instanceRelationships `json:"relationships"`
-	}
+	var body newInstanceBody
 	if err := decode(r, &body); err != nil {
 		return err
 	}
-	if err := only("Type", body.Type, managed); err != nil {
-		return err
+	switch {
+	case body.Type == backstay.UserProvided:
+		return s.createUserProvided(w, r, body)
+	case body.Type != backstay.Managed && body.Type != "":
+		return backstay.Errorf(backstay.Invalid, "Type must be one of 'managed', 'user-provided'")
+	case body.providedField() != "":
+		return backstay.Errorf(backstay.Invalid, "Unknown field(s): '%s'", body.providedField())
 	}
 	space, err := required[backstay.SpaceID](body.Relationships.Space, "space")
 	if err != nil {
@@ -177,17 +181,23 @@ func (s *Server) showInstance(w http.ResponseWriter, r *request) error {
 
 func (s *Server) updateInstance(w http.ResponseWriter, r *request) error {
 	var body struct {
-		Name          *string `json:"name"`
-		Tags          tags    `json:"tags"`
-		Parameters    object  `json:"parameters"`
-		Relationships struct {
+		Name            *string             `json:"name"`
+		Tags            tags                `json:"tags"`
+		Parameters      object              `json:"parameters"`
+		Credentials     providedCredentials `json:"credentials"`
+		SyslogDrainURL  clearable           `json:"syslog_drain_url"`
+		RouteServiceURL clearable           `json:"route_service_url"`
+		Relationships   struct {
 			ServicePlan *toOne `json:"service_plan"`
 		} `json:"relationships"`
 	}
 	if err := decode(r, &body); err != nil {
 		return err
 	}
-	u := market.InstanceUpdate{Name: body.Name, Tags: body.Tags, Parameters: body.Parameters}
+	u := market.InstanceUpdate{
+		Name: body.Name, Tags: body.Tags, Parameters: body.Parameters,
+		Credentials: body.Credentials, SyslogDrainURL: body.SyslogDrainURL.text, RouteServiceURL: body.RouteServiceURL.text,
+	}
 	if to := body.Relationships.ServicePlan; to != nil {
 		plan, err := required[backstay.PlanID](*to, "service_plan")
 		if err != nil {
@@ -206,6 +216,10 @@ func (s *Server) deleteInstance(w http.ResponseWriter, r *request) error {
 	j, err := s.Market.DeleteInstance(r.Context(), r.by, instanceID(r))
 	if err != nil {
 		return err
+	}
+	if j.ID == "" {
+		w.WriteHeader(http.StatusNoContent)
+		return nil
 	}
 	return s.accepted(w, j)
 }

@@ -73,12 +73,12 @@ var recipes = map[string]recipe{
 	"DELETE /v3/apps/{guid}":                                                  {"<app>", "", market.SpaceReaders},
 	"GET    /v3/apps/{guid}/env":                                              {"<app>", "", market.SpaceReaders},
 	"GET    /v3/apps/{guid}/environment_variables":                            {"<app>", "", market.SpaceReaders},
-	"PATCH  /v3/apps/{guid}/environment_variables":                            {"<app>", `{"var": {"A": "1"}}`, market.SpaceReaders},
+	"PATCH  /v3/apps/{guid}/environment_variables":                            {"<app>", `{"var": {"A": "<secret>"}}`, market.SpaceReaders},
 	"GET    /v3/apps/{guid}/processes":                                        {"<app>", "", market.SpaceReaders},
 	"GET    /v3/apps/{guid}/routes":                                           {"<app>", "", market.SpaceReaders},
 	"GET    /v3/apps/{guid}/droplets/current":                                 {"<app>", "", market.SpaceReaders},
 	"GET    /v3/service_instances":                                            {"", "guids=<instance>", market.SpaceReaders},
-	"POST   /v3/service_instances":                                            {"", `{"type": "managed", "name": "<new>", "relationships": {"space": {"data": {"guid": "<space>"}}, "service_plan": {"data": {"guid": "<plan>"}}}}`, market.SpaceReaders},
+	"POST   /v3/service_instances":                                            {"", `{"type": "managed", "name": "<new>", "relationships": {"space": {"data": {"guid": "<space>"}}, "service_plan": {"data": {"guid": "<plan>"}}}, "parameters": {"enable_extensions": ["<secret>"]}}`, market.SpaceReaders},
 	"GET    /v3/service_instances/{guid}":                                     {"<instance>", "", market.SpaceReaders},
 	"PATCH  /v3/service_instances/{guid}":                                     {"<instance>", `{"name": "<new>"}`, market.SpaceReaders},
 	"DELETE /v3/service_instances/{guid}":                                     {"<instance>", "", market.SpaceReaders},
@@ -89,6 +89,17 @@ var recipes = map[string]recipe{
 	"GET    /v3/service_credential_bindings/{guid}":                           {"<binding>", "", market.SpaceReaders},
 	"DELETE /v3/service_credential_bindings/{guid}":                           {"<binding>", "", market.SpaceReaders},
 	"GET    /v3/service_credential_bindings/{guid}/details":                   {"<binding>", "", market.SpaceReaders},
+
+	"GET    /v3/service_instances/{guid}/credentials":                               {"<provided>", "", market.SpaceReaders},
+	"POST   /v3/service_instances/{guid}/relationships/shared_spaces":               {"<instance>", `{"data": [{"guid": "<borrower>"}]}`, market.SpaceReaders},
+	"DELETE /v3/service_instances/{guid}/relationships/shared_spaces/{space_guid}":  {"<lent>", "", market.SpaceReaders},
+	"GET    /v3/service_instances/{guid}/relationships/shared_spaces/usage_summary": {"<lent>", "", market.SpaceReaders},
+	"GET    /v3/audit_events":                {"", "target_guids=<space>", market.EventReaders},
+	"GET    /v3/audit_events/{guid}":         {"<event>", "", market.EventReaders},
+	"GET    /v3/service_usage_events":        {"", "guids=<usage>", market.GlobalReaders},
+	"GET    /v3/service_usage_events/{guid}": {"<usage>", "", market.GlobalReaders},
+
+	"POST   /v3/service_usage_events/actions/destructively_purge_all_and_reseed": {"", "", ^market.Roles(0)},
 }
 
 // TestEveryRoleAtEveryRoute asks every route, as everybody who can be told apart, and compares the answer
@@ -198,11 +209,12 @@ func newHouse(t testing.TB) *house {
 type scene struct {
 	*house
 	t      testing.TB
+	role   string // of the one user, and their name
 	things map[string]string
 }
 
 func (h *house) scene(t testing.TB, role string) *scene {
-	s := &scene{house: h, t: t, things: map[string]string{"<plan>": "00000000-0000-4000-8000-00000000000b"}}
+	s := &scene{house: h, t: t, role: role, things: map[string]string{"<plan>": "00000000-0000-4000-8000-00000000000b"}}
 	if market.RolesOf(role)&^market.GlobalReaders != 0 {
 		s.grant(role, role)
 	}
@@ -235,7 +247,8 @@ func (s *scene) ask(rt route, who string) *httptest.ResponseRecorder {
 	if rt.access.roles != 0 && how == (recipe{}) {
 		s.t.Fatalf("say in recipes how to ask for %s", rt.pattern)
 	}
-	target := strings.NewReplacer("{$}", "", "{guid}", cmp.Or(how.guid, "x"), "{name}", "x", "{space}", "<space>", "{organization}", "<org>").Replace(words[1])
+	target := strings.NewReplacer("{$}", "", "{guid}", cmp.Or(how.guid, "x"), "{space_guid}", "<borrower>", "{name}", "x",
+		"{space}", "<space>", "{organization}", "<org>").Replace(words[1])
 	body := how.ask
 	if words[0] == http.MethodGet {
 		target, body = target+"?"+how.ask, ""
@@ -265,7 +278,7 @@ func (s *scene) thing(name string) string {
 func (s *scene) make(ctx context.Context, m *market.Market, name string) (id string, err error) {
 	fresh := name + uuid.NewString()[:13]
 	switch name {
-	case "<new>":
+	case "<new>", "<secret>":
 		return fresh, nil
 	case "<member>":
 		s.grant("member", "organization_user")
@@ -298,6 +311,11 @@ func (s *scene) make(ctx context.Context, m *market.Market, name string) (id str
 		return plan, m.SetVisibility(ctx, markettest.Admin, plan, market.NewVisibility{
 			Type: backstay.OrganizationPlan, OrganizationIDs: []backstay.OrganizationID{backstay.OrganizationID(s.thing("<org>"))}, More: true,
 		})
+	case "<event>":
+		l, err := m.Events(ctx, markettest.Admin, market.EventFilter{TargetIDs: []string{s.thing("<space>")}})
+		return string(l.Items[0].ID), err
+	case "<usage>":
+		return s.thing("<instance>"), nil // the first event of an instance has its id
 	case "<app>":
 		a, err := m.CreateApp(ctx, markettest.Admin, backstay.SpaceID(s.thing("<space>")), fresh)
 		return string(a.ID), err
@@ -306,6 +324,14 @@ func (s *scene) make(ctx context.Context, m *market.Market, name string) (id str
 			Name: fresh, SpaceID: backstay.SpaceID(s.thing("<space>")), PlanID: backstay.PlanID(s.thing("<plan>")),
 		})
 		return s.done(ctx, m, j, err)
+	case "<provided>":
+		in, err := m.CreateUserProvided(ctx, markettest.Admin, market.NewUserProvided{Name: fresh, SpaceID: backstay.SpaceID(s.thing("<space>"))})
+		return string(in.ID), err
+	case "<borrower>":
+		return s.makeBorrower(ctx, m, fresh)
+	case "<lent>":
+		in := backstay.InstanceID(s.thing("<instance>"))
+		return string(in), m.ShareInstance(ctx, markettest.Admin, in, []backstay.SpaceID{backstay.SpaceID(s.thing("<borrower>"))})
 	case "<binding>":
 		_, j, err := m.CreateBinding(ctx, markettest.Admin, market.NewBinding{
 			Type: backstay.KeyBinding, Name: fresh, InstanceID: backstay.InstanceID(s.thing("<instance>")),
@@ -313,6 +339,15 @@ func (s *scene) make(ctx context.Context, m *market.Market, name string) (id str
 		return s.done(ctx, m, j, err)
 	}
 	return "", fmt.Errorf("the scene has no %s", name)
+}
+
+// makeBorrower makes another space, in which a developer is a developer too.
+func (s *scene) makeBorrower(ctx context.Context, m *market.Market, name string) (string, error) {
+	sp, err := m.CreateSpace(ctx, markettest.Admin, backstay.OrganizationID(s.thing("<org>")), name)
+	if err == nil && s.role == "space_developer" {
+		s.addRole(market.NewRole{Type: s.role, Username: s.role, SpaceID: sp.ID})
+	}
+	return string(sp.ID), err
 }
 
 // done waits for a job, and returns the id of what it was about.

@@ -25,11 +25,19 @@ const (
 var (
 	byName = []market.OrderKey{market.ByCreation, market.ByUpdate, market.ByName}
 	byTime = []market.OrderKey{market.ByCreation, market.ByUpdate}
+	// byCreation is for what never changes.
+	byCreation = []market.OrderKey{market.ByCreation}
 )
 
 // pages are the params of a list that has these filters and includes besides.
 func pages(order []market.OrderKey, names ...string) params {
 	return params{names: append(names, "order_by", "page", "per_page"), order: order}
+}
+
+// and are the params with these filters besides.
+func (p params) and(names ...string) params {
+	p.names = append(p.names, names...)
+	return p
 }
 
 // including are the params with these related resources on offer.

@@ -59,14 +59,14 @@ func (s *Server) at(format string, args ...any) link {
 
 // included are related resources that come with an answer.
 type included struct {
-	Users            []userResource         `json:"users,omitempty"`
-	Organizations    []organizationResource `json:"organizations,omitempty"`
-	Spaces           []spaceResource        `json:"spaces,omitempty"`
-	Apps             []appResource          `json:"apps,omitempty"`
-	ServiceInstances []instanceResource     `json:"service_instances,omitempty"`
-	ServicePlans     []planResource         `json:"service_plans,omitempty"`
-	ServiceOfferings []offeringResource     `json:"service_offerings,omitempty"`
-	ServiceBrokers   []brokerResource       `json:"service_brokers,omitempty"`
+	Users            []userResource     `json:"users,omitempty"`
+	Organizations    []any              `json:"organizations,omitempty"`
+	Spaces           []place            `json:"spaces,omitempty"`
+	Apps             []appResource      `json:"apps,omitempty"`
+	ServiceInstances []any              `json:"service_instances,omitempty"`
+	ServicePlans     []planResource     `json:"service_plans,omitempty"`
+	ServiceOfferings []offeringResource `json:"service_offerings,omitempty"`
+	ServiceBrokers   []brokerResource   `json:"service_brokers,omitempty"`
 }
 
 type listResource[R any] struct {

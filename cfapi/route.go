@@ -119,16 +119,20 @@ func (s *Server) routes() []route {
 		{"PATCH  /v3/service_plans/{guid}/visibility", needs(market.Administrators), none, s.setVisibility(false)},
 		{"DELETE /v3/service_plans/{guid}/visibility/{organization}", needs(market.Administrators), none, s.removeVisibility},
 
-		{"GET    /v3/service_instances", needs(market.SpaceReaders), pages(byName, "guids", "names", "space_guids", "organization_guids", "service_plan_guids", "service_plan_names",
+		{"GET    /v3/service_instances", needs(market.SpaceReaders), pages(byName, "guids", "names", "type", "space_guids", "organization_guids", "service_plan_guids", "service_plan_names",
 			"fields[space]", "fields[space.organization]", "fields[service_plan]", "fields[service_plan.service_offering]",
 			"fields[service_plan.service_offering.service_broker]"), s.listInstances},
 		{"POST   /v3/service_instances", needs(market.SpaceDevelopers), none, s.createInstance},
 		{"GET    /v3/service_instances/{guid}", needs(market.SpaceReaders), none, s.showInstance},
 		{"PATCH  /v3/service_instances/{guid}", needs(market.SpaceDevelopers), none, s.updateInstance},
 		{"DELETE /v3/service_instances/{guid}", needs(market.SpaceDevelopers), none, s.deleteInstance},
+		{"GET    /v3/service_instances/{guid}/credentials", needs(market.SecretReaders), none, s.showUserProvidedCredentials},
 		{"GET    /v3/service_instances/{guid}/parameters", needs(market.SpaceReaders), none, s.showInstanceParameters},
 		{"GET    /v3/service_instances/{guid}/relationships/shared_spaces", needs(market.SpaceReaders),
-			params{names: []string{"fields[space]", "fields[space.organization]"}}, s.noSharedSpaces},
+			params{names: []string{"fields[space]", "fields[space.organization]"}}, s.listSharedSpaces},
+		{"POST   /v3/service_instances/{guid}/relationships/shared_spaces", needs(market.SpaceDevelopers), none, s.shareInstance},
+		{"DELETE /v3/service_instances/{guid}/relationships/shared_spaces/{space_guid}", needs(market.SpaceDevelopers), none, s.unshareInstance},
+		{"GET    /v3/service_instances/{guid}/relationships/shared_spaces/usage_summary", needs(market.SpaceReaders), none, s.showSharingUsage},
 		{"GET    /v3/feature_flags/{name}", loggedIn, none, s.showFeatureFlag},
 
 		{"GET    /v3/service_credential_bindings", needs(market.SpaceReaders), pages(byName, "guids", "names", "type", "service_instance_guids", "service_instance_names",
@@ -137,5 +141,13 @@ func (s *Server) routes() []route {
 		{"GET    /v3/service_credential_bindings/{guid}", needs(market.SpaceReaders), none, s.showBinding},
 		{"DELETE /v3/service_credential_bindings/{guid}", needs(market.SpaceDevelopers), none, s.deleteBinding},
 		{"GET    /v3/service_credential_bindings/{guid}/details", needs(market.SecretReaders), none, s.showBindingDetails},
+
+		{"GET    /v3/audit_events", needs(market.EventReaders), pages(byTime, "guids", "types", "target_guids", "target_guids[not]", "space_guids", "organization_guids").
+			and(createdAts...), s.listEvents},
+		{"GET    /v3/audit_events/{guid}", needs(market.EventReaders), none, s.showEvent},
+		{"GET    /v3/service_usage_events", needs(market.GlobalReaders), pages(byCreation, "guids", "after_guid", "service_instance_types", "service_offering_guids").
+			and(createdAts...), s.listUsageEvents},
+		{"GET    /v3/service_usage_events/{guid}", needs(market.GlobalReaders), none, s.showUsageEvent},
+		{"POST   /v3/service_usage_events/actions/destructively_purge_all_and_reseed", needs(market.Administrators), none, s.reseedUsage},
 	}
 }

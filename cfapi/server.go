@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/http"
 	"runtime/debug"
 	"strings"
@@ -82,7 +83,8 @@ func isText(s string) bool { return utf8.ValidString(s) && !strings.ContainsRune
 type request struct {
 	*http.Request
 	query
-	by backstay.Actor
+	by   backstay.Actor
+	body []byte // as far as it was read
 }
 
 func (s *Server) serve(rt route) http.Handler {
@@ -99,22 +101,6 @@ func (s *Server) serve(rt route) http.Handler {
 	})
 }
 
-// recordRefusal leaves a trace of a change that somebody who is known may not make, or not so. Where the
-// change would be recorded with it, a refusal has no transaction to belong to.
-func (s *Server) recordRefusal(r *request, err error) {
-	reason := translate(err)
-	if r.Method == http.MethodGet || r.by.UserID == "" || reason.status >= http.StatusInternalServerError {
-		return
-	}
-	about := backstay.Target{ID: r.PathValue("guid")}
-	if words := strings.Split(r.URL.Path, "/"); about.ID != "" && len(words) > 2 {
-		about.Type = strings.TrimSuffix(words[2], "s") // /v3/apps/…: an app
-	}
-	if err := s.Market.RecordRefusal(r.Context(), r.by, r.Method, r.URL.Path, about, reason.Detail); err != nil {
-		s.Log.Warn("a refusal was not recorded", "path", r.URL.Path, "error", err)
-	}
-}
-
 // admit establishes who is asking, and whether the route takes such a query.
 func (s *Server) admit(r *request, rt route) (err error) {
 	header := r.Header.Get("Authorization")
@@ -123,6 +109,7 @@ func (s *Server) admit(r *request, rt route) (err error) {
 		if r.by, err = s.Authenticator.Authenticate(r.Context(), header); err != nil {
 			return err
 		}
+		r.by.Address, _, _ = net.SplitHostPort(r.RemoteAddr)
 	case !rt.access.anonymous:
 		return errNotAuthenticated
 	}

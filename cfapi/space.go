@@ -61,11 +61,11 @@ func (s *Server) includeInSpaces(r *request, spaces []backstay.Space) (*included
 	return &included{Organizations: organizations}, err
 }
 
-func (s *Server) organizationsOf(r *request, spaces []backstay.Space) ([]organizationResource, error) {
+func (s *Server) organizationsOf(r *request, spaces []backstay.Space) ([]any, error) {
 	l, err := s.Market.Organizations(r.Context(), r.by, market.OrganizationFilter{
 		IDs: distinct(spaces, func(sp backstay.Space) backstay.OrganizationID { return sp.OrganizationID }),
 	})
-	return convert(l.Items, s.organization), err
+	return convert(l.Items, func(o backstay.Organization) any { return s.organization(o) }), err
 }
 
 func (s *Server) createSpace(w http.ResponseWriter, r *request) error {

@@ -41,11 +41,11 @@ func TestCrash(t *testing.T) {
 		})
 	}
 	// What is special about an engine is in the life of an instance.
-	steps = slices.DeleteFunc(steps, func(step string) bool { return isOfSpace(step) || isOfFailure(step) })
+	lives := slices.DeleteFunc(slices.Clone(steps), func(step string) bool { return isOfSpace(step) || isOfShare(step) || isOfFailure(step) })
 	for _, of := range []breed{mysqlBreed, redisBreed} {
 		t.Run(of.name, func(t *testing.T) {
 			t.Parallel()
-			crash(t, of, "both", steps)
+			crash(t, of, "both", lives)
 		})
 	}
 }
@@ -193,6 +193,8 @@ func isOfSpace(step string) bool {
 	return false
 }
 
+func isOfShare(step string) bool { return strings.HasPrefix(step, "market.unshare.") }
+
 func isOfFailure(step string) bool {
 	return step == "broker.create.withdrawn" || step == "broker.create.refused"
 }
@@ -202,6 +204,8 @@ func (l *life) lead(step string) {
 	switch {
 	case isOfSpace(step):
 		l.ofSpace()
+	case isOfShare(step):
+		l.ofShare()
 	case isOfFailure(step):
 		l.ofFailure()
 	default:
@@ -222,6 +226,38 @@ func (l *life) ofInstance() {
 	}
 	l.remove("/v3/service_instances/"+l.instance, "/v3/service_instances?guids="+l.instance)
 	l.checkNothingLeft()
+	l.checkRecorded()
+}
+
+// checkRecorded makes sure that what became of the instance is recorded, and no more often than it became.
+func (l *life) checkRecorded() {
+	l.t.Helper()
+	var events, usage struct {
+		Resources []struct {
+			Type, State     string
+			ServiceInstance struct{ GUID string } `json:"service_instance"`
+		}
+	}
+	for path, into := range map[string]any{
+		"/v3/audit_events?types=audit.service_instance.create,audit.service_instance.delete&target_guids=" + l.instance: &events,
+		"/v3/service_usage_events?per_page=5000": &usage,
+	} {
+		if _, _, err := l.call("GET", path, nil, into); err != nil {
+			l.t.Fatal(err)
+		}
+	}
+	var recorded []string
+	for _, e := range events.Resources {
+		recorded = append(recorded, e.Type)
+	}
+	for _, u := range usage.Resources {
+		if u.ServiceInstance.GUID == l.instance {
+			recorded = append(recorded, u.State)
+		}
+	}
+	if want := []string{"audit.service_instance.create", "audit.service_instance.delete", "CREATED", "DELETED"}; !slices.Equal(recorded, want) {
+		l.t.Errorf("recorded is %v; want %v", recorded, want)
+	}
 }
 
 // ofFailure creates an instance for which the engine's programs are missing, and deletes it.
@@ -246,11 +282,35 @@ func (l *life) ofFailure() {
 	l.checkNothingLeft()
 }
 
+// ofShare lends an instance to another space, and takes it back while an app there is using it.
+func (l *life) ofShare() {
+	l.create()
+	borrower, app := l.settle()
+	l.share(borrower)
+	l.bindTo(app)
+	session := l.begin()
+	l.unshare()
+	if _, err := session.Identity(l.t.Context()); err == nil {
+		l.t.Error("a session outlived the share that it stood on")
+	}
+	if again, err := l.open(l.t.Context(), l.credentials); err == nil {
+		again.Close()
+		l.t.Error("the credentials outlived the share")
+	}
+	l.gone("/v3/service_credential_bindings?guids=" + l.binding)
+	l.remove("/v3/service_instances/"+l.instance, "/v3/service_instances?guids="+l.instance)
+	l.checkNothingLeft()
+	l.remove("/v3/spaces/"+borrower, "/v3/spaces?guids="+borrower)
+}
+
 func (l *life) ofSpace() {
 	space, app := l.settle()
-	role := l.make("/v3/roles?types=space_developer&space_guids="+space, "/v3/roles",
-		object{"type": "space_developer", "relationships": object{"user": object{"data": object{"username": "admin"}}, "space": to(space)}})
 	org := l.organization()
+	admin := object{"data": object{"username": "admin"}}
+	l.make("/v3/roles?types=organization_user&organization_guids="+org, "/v3/roles",
+		object{"type": "organization_user", "relationships": object{"user": admin, "organization": to(org)}})
+	role := l.make("/v3/roles?types=space_developer&space_guids="+space, "/v3/roles",
+		object{"type": "space_developer", "relationships": object{"user": admin, "space": to(space)}})
 	l.remove("/v3/apps/"+app, "/v3/apps?guids="+app)
 	l.remove("/v3/roles/"+role, "/v3/roles?guids="+role)
 	l.remove("/v3/spaces/"+space, "/v3/spaces?guids="+space)

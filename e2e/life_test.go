@@ -22,6 +22,7 @@ type life struct {
 	name              string
 	pause             time.Duration // between two looks at what is awaited; 0: shorter than anything here takes
 	instance, binding string
+	borrower          string // the space that the instance is shared with
 	credentials       map[string]any
 }
 
@@ -142,9 +143,14 @@ func (l *life) createInstance() operation {
 
 func (l *life) bind() {
 	l.t.Helper()
+	l.bindTo(l.app)
+}
+
+func (l *life) bindTo(app string) {
+	l.t.Helper()
 	find := "/v3/service_credential_bindings?service_instance_guids=" + l.instance
 	l.binding = l.make(find, "/v3/service_credential_bindings", object{"type": "app",
-		"relationships": object{"app": to(l.app), "service_instance": to(l.instance)}})
+		"relationships": object{"app": to(app), "service_instance": to(l.instance)}})
 	if op := l.outcome(find); op.Type != "create" || op.State != "succeeded" {
 		l.t.Fatalf("the binding ended as %+v\n%s", op, l.logs())
 	}
@@ -223,4 +229,57 @@ func (l *life) checkNothingLeft() {
 			l.t.Errorf("%s outlived its instance (%v)", path, err)
 		}
 	}
+}
+
+// share shares the instance with a space.
+func (l *life) share(space string) {
+	l.t.Helper()
+	l.insist(func() error {
+		if shared, err := l.shared(); err != nil || shared {
+			return err
+		}
+		if _, _, err := l.call("POST", l.sharedSpaces(), object{"data": []object{{"guid": space}}}, nil); err != nil {
+			return err
+		}
+		return errAgain
+	})
+	l.borrower = space
+}
+
+// unshare takes the instance back.
+func (l *life) unshare() {
+	l.t.Helper()
+	l.insist(func() error {
+		if shared, err := l.shared(); err != nil || !shared {
+			return err
+		}
+		status, _, err := l.call("DELETE", l.sharedSpaces()+"/"+l.borrower, nil, nil)
+		if err == nil || status == http.StatusConflict || status == http.StatusUnprocessableEntity {
+			return errAgain // it is being done, or was just now
+		}
+		return err
+	})
+}
+
+func (l *life) sharedSpaces() string {
+	return "/v3/service_instances/" + l.instance + "/relationships/shared_spaces"
+}
+
+func (l *life) shared() (bool, error) {
+	var found struct{ Data []struct{ GUID string } }
+	_, _, err := l.call("GET", l.sharedSpaces(), nil, &found)
+	return len(found.Data) > 0, err
+}
+
+// gone fails if find lists anything.
+func (l *life) gone(find string) {
+	l.t.Helper()
+	l.insist(func() error {
+		var found struct{ Resources []struct{ GUID string } }
+		_, _, err := l.call("GET", find, nil, &found)
+		if err == nil && len(found.Resources) > 0 {
+			l.t.Errorf("%s lists %v", find, found.Resources)
+		}
+		return err
+	})
 }

@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"bytes"
+	"crypto/rand"
 	"errors"
 	"io/fs"
 	"os"
@@ -34,7 +35,8 @@ func (l *life) secrets() secrets {
 	}
 	s := secrets{
 		"the admin's password": l.password, "an access token": l.token, "a binding's password": l.credentials["password"].(string),
-		"a key's password": l.keyPassword(), "the seal key": strings.TrimSpace(string(sealKey)),
+		"a key's password": l.keyPassword(), "a password that a user provided": l.providedPassword(),
+		"the seal key": strings.TrimSpace(string(sealKey)),
 	}
 	for what, secret := range s {
 		if len(secret) < 16 {
@@ -53,6 +55,20 @@ func (l *life) keyPassword() string {
 		l.t.Fatal(err)
 	}
 	return details.Credentials.Password
+}
+
+// providedPassword is in a user-provided instance and in its binding, and was there before it was changed.
+func (l *life) providedPassword() string {
+	l.t.Helper()
+	password, name := rand.Text(), l.name+"-provided"
+	provided := l.make("/v3/service_instances?names="+name, "/v3/service_instances", object{"type": "user-provided", "name": name,
+		"credentials": object{"password": password}, "relationships": object{"space": to(l.space)}})
+	l.make("/v3/service_credential_bindings?service_instance_guids="+provided, "/v3/service_credential_bindings",
+		object{"type": "app", "relationships": object{"app": to(l.app), "service_instance": to(provided)}})
+	if _, _, err := l.call("PATCH", "/v3/service_instances/"+provided, object{"credentials": object{"password": password, "more": 1}}, nil); err != nil {
+		l.t.Fatal(err)
+	}
+	return password
 }
 
 // openSession runs the engine's own client as an app would, until the test ends.

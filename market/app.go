@@ -1,6 +1,7 @@
 package market
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -100,7 +101,7 @@ func (m *Market) SetEnvironment(ctx context.Context, by backstay.Actor, id backs
 			}
 		}
 		return m.sealJSON(environmentContext(id), all)
-	}, appEvent(by, "update", a, at, request(details{"environment_variables": shownVariables(changes)})))
+	}, appEvent(by, "update", a, at, request(details{"environment_variables": shownVariables(changes), "environment_json": hidden})))
 	return all, err
 }
 
@@ -163,5 +164,7 @@ func (m *Market) openJSON(context string, sealed []byte, v any) error {
 	if err != nil {
 		return fmt.Errorf("open %s: %w", context, err)
 	}
-	return json.Unmarshal(plain, v)
+	d := json.NewDecoder(bytes.NewReader(plain))
+	d.UseNumber() // a number that a user gave stays as it is, however long
+	return d.Decode(v)
 }

@@ -19,51 +19,65 @@ func (m *Market) Binding(ctx context.Context, by backstay.Actor, id backstay.Bin
 	return only(l, err, "Service credential binding")
 }
 
-// CreateBinding accepts a binding of an instance to an app, or a service key.
+// CreateBinding accepts a binding of an instance to an app, or a service key. To a user-provided instance
+// an app is bound at once, and there is no job.
 func (m *Market) CreateBinding(ctx context.Context, by backstay.Actor, n NewBinding) (backstay.Binding, backstay.Job, error) {
-	at, err := m.checkNewBinding(ctx, by, n)
+	in, at, err := m.checkNewBinding(ctx, by, n)
 	if err != nil {
 		return backstay.Binding{}, backstay.Job{}, err
 	}
 	b := backstay.Binding{
-		ID: backstay.BindingID(newID()), Type: n.Type, Name: n.Name, InstanceID: n.InstanceID, AppID: n.AppID,
+		ID: backstay.BindingID(newID()), Type: n.Type, Name: n.Name, InstanceID: in.ID, InstanceType: in.Type, AppID: n.AppID, SpaceID: at.space,
 		LastOperation: inProgress(backstay.Create),
+	}
+	if in.Type == backstay.UserProvided {
+		return b, backstay.Job{}, m.bindUserProvided(ctx, by, b, at)
 	}
 	if a, ok := m.Broker.(backstay.Admitter); ok {
 		if err := a.AdmitBind(ctx, bindRequest(b, n.Parameters)); err != nil {
 			return backstay.Binding{}, backstay.Job{}, err
 		}
 	}
-	asked := request(details{"name": b.Name, "service_instance": b.InstanceID, "app": b.AppID, "parameters": shownParameters(n.Parameters)})
+	asked := bindingDetails(b, details{"name": b.Name, "parameters": shownParameters(n.Parameters)})
 	j := newJob(by, createBinding, string(b.ID), backstay.JobPolling)
 	j.Completed = bindingEvent(by, "create", b, at, asked)
 	return b, j, m.Store.AcceptBinding(ctx, b, m.sealParameters(bindingParametersContext(b.ID), n.Parameters), bindingEvent(by, "start_create", b, at, asked), j)
 }
 
-// checkNewBinding returns the place of the binding: its instance's.
-func (m *Market) checkNewBinding(ctx context.Context, by backstay.Actor, n NewBinding) (at place, err error) {
+// checkNewBinding returns the binding's instance, and its place: the app's, or of a key the instance's.
+func (m *Market) checkNewBinding(ctx context.Context, by backstay.Actor, n NewBinding) (in backstay.Instance, at place, err error) {
 	if n.Type == backstay.KeyBinding || n.Name != "" {
 		if err := checkName(n.Name); err != nil {
-			return at, err
+			return in, at, err
 		}
 	}
 	if err := checkParameters(n.Parameters); err != nil {
-		return at, err
+		return in, at, err
 	}
-	in, at, err := m.instanceFor(ctx, by, n.InstanceID, SpaceDevelopers)
+	in, err = m.Instance(ctx, by, n.InstanceID)
 	if backstay.KindOf(err) == backstay.NotFound {
-		return at, backstay.Errorf(backstay.Invalid, "The service instance could not be found: '%s'", n.InstanceID)
+		return in, at, backstay.Errorf(backstay.Invalid, "The service instance could not be found: '%s'", n.InstanceID)
 	}
 	if err != nil {
-		return at, err
+		return in, at, err
+	}
+	if at, err = m.permitBinding(ctx, by, in, n); err != nil {
+		return in, at, err
+	}
+	if in.Type == backstay.UserProvided {
+		return in, at, checkUserProvidedBinding(n)
 	}
 	if in.LastOperation.State == backstay.InProgress {
-		return at, backstay.Errorf(backstay.Busy, "An operation for service instance %s is in progress.", in.Name)
+		err = backstay.Errorf(backstay.Busy, "An operation for service instance %s is in progress.", in.Name)
 	}
+	return in, at, err
+}
+
+func (m *Market) permitBinding(ctx context.Context, by backstay.Actor, in backstay.Instance, n NewBinding) (place, error) {
 	if n.Type == backstay.KeyBinding {
-		return at, nil
+		return m.permitIn(ctx, by, in.SpaceID, SpaceDevelopers)
 	}
-	_, _, err = m.appFor(ctx, by, n.AppID, SpaceDevelopers)
+	_, at, err := m.appFor(ctx, by, n.AppID, SpaceDevelopers)
 	if backstay.KindOf(err) == backstay.NotFound {
 		err = backstay.Errorf(backstay.Invalid, "The app could not be found: '%s'", n.AppID)
 	}
@@ -74,15 +88,19 @@ func bindRequest(b backstay.Binding, parameters []byte) backstay.BindRequest {
 	return backstay.BindRequest{InstanceID: b.InstanceID, BindingID: b.ID, AppID: b.AppID, Parameters: parameters}
 }
 
-// DeleteBinding accepts the end of a binding: its credentials stop working.
+// DeleteBinding accepts the end of a binding: its credentials stop working. Those of a user-provided
+// instance are not ours to stop: the binding is gone at once, and there is no job.
 func (m *Market) DeleteBinding(ctx context.Context, by backstay.Actor, id backstay.BindingID) (backstay.Job, error) {
 	b, at, err := m.bindingFor(ctx, by, id, SpaceDevelopers)
 	if err != nil {
 		return backstay.Job{}, err
 	}
+	if b.InstanceType == backstay.UserProvided {
+		return backstay.Job{}, m.Store.RemoveBinding(ctx, id, bindingEvent(by, "delete", b, at, nil), nil)
+	}
 	j := newJob(by, deleteBinding, string(id), backstay.JobPolling)
-	j.Completed = bindingEvent(by, "delete", b, at, nil)
-	return j, m.Store.AcceptBindingDeletion(ctx, id, inProgress(backstay.Delete), bindingEvent(by, "start_delete", b, at, nil), j)
+	j.Completed = bindingEvent(by, "delete", b, at, bindingDetails(b, nil))
+	return j, m.Store.AcceptBindingDeletion(ctx, id, inProgress(backstay.Delete), bindingEvent(by, "start_delete", b, at, bindingDetails(b, nil)), j)
 }
 
 // bindingFor is a binding that by sees and has one of the roles for, with its place.
@@ -91,7 +109,7 @@ func (m *Market) bindingFor(ctx context.Context, by backstay.Actor, id backstay.
 	if err != nil {
 		return b, place{}, err
 	}
-	_, at, err := m.instanceFor(ctx, by, b.InstanceID, may)
+	at, err := m.permitIn(ctx, by, b.SpaceID, may)
 	return b, at, err
 }
 
@@ -146,6 +164,9 @@ func (m *Market) boundService(ctx context.Context, by backstay.Actor, b backstay
 	if s.Instance, err = m.Instance(ctx, by, b.InstanceID); err != nil {
 		return s, err
 	}
+	if s.Instance.Type == backstay.UserProvided {
+		return s, nil
+	}
 	s.Plan, s.Offering, err = m.planOf(ctx, s.Instance)
 	return s, err
 }
@@ -164,7 +185,7 @@ func (m *Market) planOf(ctx context.Context, in backstay.Instance) (p backstay.P
 // Job returns a job that was accepted from by, or from anyone for those who see everything.
 func (m *Market) Job(ctx context.Context, by backstay.Actor, id backstay.JobID) (backstay.Job, error) {
 	j, err := m.Store.Job(ctx, id)
-	if err == nil && viewer(by) != nil && j.UserID != by.UserID {
+	if err == nil && viewer(by) != nil && j.By.UserID != by.UserID {
 		return backstay.Job{}, backstay.Errorf(backstay.NotFound, "Job not found")
 	}
 	return j, err

@@ -3,6 +3,9 @@ package market
 import (
 	"context"
 	"encoding/json"
+	"maps"
+	"strings"
+	"time"
 
 	"github.com/backstay/backstay"
 )
@@ -37,12 +40,28 @@ func instanceEvent(by backstay.Actor, verb string, in backstay.Instance, at plac
 	return newEvent(by, "service_instance."+verb, backstay.Target{ID: string(in.ID), Type: "service_instance", Name: in.Name}, at, d)
 }
 
+func userProvidedEvent(by backstay.Actor, verb string, in backstay.Instance, at place, d details) backstay.Event {
+	const kind = "user_provided_service_instance"
+	return newEvent(by, kind+"."+verb, backstay.Target{ID: string(in.ID), Type: kind, Name: in.Name}, at, d)
+}
+
 func bindingEvent(by backstay.Actor, verb string, b backstay.Binding, at place, d details) backstay.Event {
 	kind := "service_binding"
 	if b.Type == backstay.KeyBinding {
 		kind = "service_key"
 	}
 	return newEvent(by, kind+"."+verb, backstay.Target{ID: string(b.ID), Type: kind, Name: b.Name}, at, d)
+}
+
+// bindingDetails say what is bound to what, beside more: a binding is the target of its events, as it is in
+// Cloud Foundry.
+func bindingDetails(b backstay.Binding, more details) details {
+	d := details{"service_instance_guid": b.InstanceID}
+	if b.AppID != "" {
+		d["app_guid"] = b.AppID
+	}
+	maps.Copy(d, more)
+	return request(d)
 }
 
 // roleEvent is about the user: Cloud Foundry names the role in the type.
@@ -69,8 +88,62 @@ func shownParameters(raw []byte) any {
 	return given
 }
 
-// RecordRefusal records that by was refused a change: method and path are the request's.
-func (m *Market) RecordRefusal(ctx context.Context, by backstay.Actor, method, path string, t backstay.Target, reason string) error {
-	e := newEvent(by, "request.refused", t, place{}, details{"request": details{"method": method, "path": path}, "error": reason})
-	return m.Store.RecordEvent(ctx, e)
+// Events lists the audit events that by may see.
+func (m *Market) Events(ctx context.Context, by backstay.Actor, f EventFilter) (List[backstay.Event], error) {
+	f.Viewer = viewer(by)
+	return m.Store.Events(ctx, f)
+}
+
+// Event returns one audit event.
+func (m *Market) Event(ctx context.Context, by backstay.Actor, id backstay.EventID) (backstay.Event, error) {
+	l, err := m.Events(ctx, by, EventFilter{IDs: []backstay.EventID{id}})
+	return only(l, err, "Event")
+}
+
+// Refusal is a change that somebody may not make, or not so.
+type Refusal struct {
+	Method, Path string
+	Named        []string // ids of what the request is about, the most telling first
+	Kind         string   // what it is that the path names: "app"
+	Title        string   // of the error
+	Reason       string   // for people, without secrets
+}
+
+// Somebody who is refused the same again within a moment says nothing new, and nobody fills the events
+// with attempts on one organization, or on none, while attempts on others are still recorded.
+const (
+	refusalMoment = time.Minute
+	refusalLimit  = 60 // in a moment, of one actor in one organization
+)
+
+// clip bounds what a request can make an event keep.
+func clip(s string) string {
+	if len(s) <= maxClip {
+		return s
+	}
+	return strings.ToValidUTF8(s[:maxClip], "") + "…"
+}
+
+const maxClip = 1000
+
+// RecordRefusal records that by was refused a change, where those find it who see the events of the place:
+// that of the first thing named that there is, whether by may see it or not.
+func (m *Market) RecordRefusal(ctx context.Context, by backstay.Actor, r Refusal) error {
+	var l Location
+	if len(r.Named) > 0 {
+		l.Target = backstay.Target{ID: clip(r.Named[0]), Type: clip(r.Kind)}
+	}
+	for _, id := range r.Named {
+		found, err := m.Store.Locate(ctx, id)
+		if err == nil {
+			l = found
+			break
+		}
+		if backstay.KindOf(err) != backstay.NotFound {
+			return err
+		}
+	}
+	d := request(details{"method": r.Method, "path": clip(r.Path), "error": r.Title, "reason": clip(r.Reason)})
+	e := newEvent(by, "request.refused", l.Target, place{l.OrganizationID, l.SpaceID}, d)
+	return m.Store.RecordRefusal(ctx, e, time.Now().Add(-refusalMoment), refusalLimit)
 }

@@ -1,6 +1,10 @@
 package market
 
-import "github.com/backstay/backstay"
+import (
+	"time"
+
+	"github.com/backstay/backstay"
+)
 
 // Page is which part of a list is wanted: Number counts from 1, Size is at least 1.
 type Page struct {
@@ -106,6 +110,8 @@ type (
 	InstanceFilter struct {
 		IDs             []backstay.InstanceID
 		Names           []string
+		Types           []backstay.InstanceType
+		KnownIn         []backstay.SpaceID // in one of these spaces, or shared with it
 		SpaceIDs        []backstay.SpaceID
 		OrganizationIDs []backstay.OrganizationID
 		PlanIDs         []backstay.PlanID
@@ -113,6 +119,26 @@ type (
 		Viewer          *backstay.UserID
 		Order           Order
 		Page            Page
+	}
+	EventFilter struct {
+		IDs             []backstay.EventID
+		Types           []string
+		TargetIDs       []string
+		NotTargetIDs    []string
+		SpaceIDs        []backstay.SpaceID
+		OrganizationIDs []backstay.OrganizationID
+		Created         Times
+		Viewer          *backstay.UserID
+		Order           Order
+		Page            Page
+	}
+	UsageFilter struct {
+		IDs         []backstay.UsageEventID
+		AfterID     backstay.UsageEventID // only what was recorded later; empty does not narrow
+		OfferingIDs []backstay.OfferingID
+		Created     Times
+		Order       Order
+		Page        Page
 	}
 	BindingFilter struct {
 		IDs           []backstay.BindingID
@@ -122,9 +148,15 @@ type (
 		InstanceNames []string
 		AppIDs        []backstay.AppID
 		AppNames      []string
+		AppSpaceIDs   []backstay.SpaceID
 		Viewer        *backstay.UserID
 		Order         Order
 		Page          Page
+	}
+	ShareFilter struct {
+		IDs         []backstay.ShareID
+		InstanceIDs []backstay.InstanceID
+		SpaceIDs    []backstay.SpaceID
 	}
 )
 
@@ -136,6 +168,14 @@ type Access struct {
 	OrganizationIDs []backstay.OrganizationID
 	SpaceIDs        []backstay.SpaceID
 	Held            bool // and those of instances that the viewer sees
+}
+
+// Times narrow a list to moments: not before From, before Before, within one of the seconds that begin At.
+// What is zero or nil does not narrow.
+type Times struct {
+	From   time.Time
+	Before time.Time
+	At     []time.Time
 }
 
 // Requests carry what a developer asks for, as a door decoded it.
@@ -154,11 +194,24 @@ type (
 		Tags       []string
 		Parameters []byte // a JSON object, or nil
 	}
+	NewUserProvided struct {
+		Name            string
+		SpaceID         backstay.SpaceID
+		Tags            []string
+		Credentials     []byte // a JSON object, or nil
+		SyslogDrainURL  string
+		RouteServiceURL string
+	}
+	// InstanceUpdate changes what is not nil. A managed instance has a plan and parameters, a user-provided
+	// one the rest.
 	InstanceUpdate struct {
-		Name       *string
-		Tags       []string // nil: unchanged
-		PlanID     *backstay.PlanID
-		Parameters []byte // a JSON object, or nil
+		Name            *string
+		Tags            []string
+		PlanID          *backstay.PlanID
+		Parameters      []byte // a JSON object
+		Credentials     []byte // a JSON object
+		SyslogDrainURL  *string
+		RouteServiceURL *string
 	}
 	NewBinding struct {
 		Type       backstay.BindingType
@@ -173,7 +226,7 @@ type (
 type BoundService struct {
 	Binding     backstay.Binding
 	Instance    backstay.Instance
-	Plan        backstay.Plan
-	Offering    backstay.Offering
+	Plan        backstay.Plan     // none of a user-provided instance
+	Offering    backstay.Offering // likewise
 	Credentials backstay.Credentials
 }

@@ -65,7 +65,7 @@ func (m *Market) CreateInstance(ctx context.Context, by backstay.Actor, n NewIns
 	if err := m.Store.AdmitInstance(ctx, at.space, plan.ID); err != nil {
 		return backstay.Job{}, err
 	}
-	in := backstay.Instance{ID: backstay.InstanceID(newID()), SpaceID: at.space, PlanID: plan.ID, Name: n.Name, Tags: n.Tags, LastOperation: inProgress(backstay.Create)}
+	in := backstay.Instance{ID: backstay.InstanceID(newID()), Type: backstay.Managed, SpaceID: at.space, PlanID: plan.ID, Name: n.Name, Tags: n.Tags, LastOperation: inProgress(backstay.Create)}
 	if a, ok := m.Broker.(backstay.Admitter); ok {
 		if err := a.AdmitProvision(ctx, provisionRequest(in, at, plan, n.Parameters)); err != nil {
 			return backstay.Job{}, err
@@ -89,7 +89,7 @@ func (m *Market) checkNewInstance(ctx context.Context, by backstay.Actor, n NewI
 	if err := checkParameters(n.Parameters); err != nil {
 		return err
 	}
-	l, err := m.Instances(ctx, by, InstanceFilter{Names: []string{n.Name}, SpaceIDs: []backstay.SpaceID{n.SpaceID}})
+	l, err := m.Instances(ctx, by, InstanceFilter{Names: []string{n.Name}, KnownIn: []backstay.SpaceID{n.SpaceID}})
 	if err == nil && len(l.Items) > 0 {
 		err = backstay.Errorf(backstay.Taken, "The service instance name is taken: %s.", n.Name)
 	}
@@ -129,26 +129,51 @@ func provisionRequest(in backstay.Instance, at place, p backstay.Plan, parameter
 	}
 }
 
-// UpdateInstance renames an instance or gives it other tags. Plans and parameters cannot change yet.
+// UpdateInstance renames an instance or gives it other tags; of a user-provided one all can change. Plans
+// and parameters cannot change yet.
 func (m *Market) UpdateInstance(ctx context.Context, by backstay.Actor, id backstay.InstanceID, u InstanceUpdate) (backstay.Instance, error) {
 	in, at, err := m.instanceFor(ctx, by, id, SpaceDevelopers)
 	if err != nil {
 		return in, err
 	}
+	if in.Type == backstay.UserProvided {
+		return m.updateUserProvided(ctx, by, in, at, u)
+	}
 	switch {
+	case u.Credentials != nil:
+		return in, errUnknownField("credentials")
+	case u.SyslogDrainURL != nil:
+		return in, errUnknownField("syslog_drain_url")
+	case u.RouteServiceURL != nil:
+		return in, errUnknownField("route_service_url")
 	case u.PlanID != nil && *u.PlanID != in.PlanID:
 		return in, backstay.Errorf(backstay.Unsupported, "The service does not support changing plans.")
 	case u.Parameters != nil:
 		return in, backstay.Errorf(backstay.Unsupported, "The service does not support changing parameters.")
 	}
-	if u.Name != nil {
-		if err := checkName(*u.Name); err != nil {
-			return in, err
-		}
-	}
-	if err := checkTags(u.Tags); err != nil {
+	if err := u.checkNames(); err != nil {
 		return in, err
 	}
+	return m.Store.UpdateInstance(ctx, id, u.Name, u.Tags, instanceEvent(by, "update", in, at, request(u.asked())))
+}
+
+// errUnknownField tells that a field is none of this type of instance, as Cloud Foundry does.
+func errUnknownField(name string) error {
+	return backstay.Errorf(backstay.Invalid, "Unknown field(s): '%s'", name)
+}
+
+// checkNames refuses a bad name, or bad tags.
+func (u InstanceUpdate) checkNames() error {
+	if u.Name != nil {
+		if err := checkName(*u.Name); err != nil {
+			return err
+		}
+	}
+	return checkTags(u.Tags)
+}
+
+// asked is the update's names as an event shows them.
+func (u InstanceUpdate) asked() details {
 	asked := details{}
 	if u.Name != nil {
 		asked["name"] = *u.Name
@@ -156,7 +181,7 @@ func (m *Market) UpdateInstance(ctx context.Context, by backstay.Actor, id backs
 	if u.Tags != nil {
 		asked["tags"] = u.Tags
 	}
-	return m.Store.UpdateInstance(ctx, id, u.Name, u.Tags, instanceEvent(by, "update", in, at, request(asked)))
+	return asked
 }
 
 // instanceFor is an instance that by sees and has one of the roles for, with its place.
@@ -169,11 +194,15 @@ func (m *Market) instanceFor(ctx context.Context, by backstay.Actor, id backstay
 	return in, at, err
 }
 
-// DeleteInstance accepts the end of an instance and of its data.
+// DeleteInstance accepts the end of an instance and of its data. A user-provided one is gone at once, and
+// there is no job.
 func (m *Market) DeleteInstance(ctx context.Context, by backstay.Actor, id backstay.InstanceID) (backstay.Job, error) {
 	in, at, err := m.instanceFor(ctx, by, id, SpaceDevelopers)
 	if err != nil {
 		return backstay.Job{}, err
+	}
+	if in.Type == backstay.UserProvided {
+		return backstay.Job{}, m.Store.RemoveUserProvided(ctx, id, userProvidedEvent(by, "delete", in, at, nil))
 	}
 	j := newJob(by, deleteInstance, string(id), backstay.JobPolling)
 	j.Completed = instanceEvent(by, "delete", in, at, nil)
@@ -182,11 +211,12 @@ func (m *Market) DeleteInstance(ctx context.Context, by backstay.Actor, id backs
 
 // InstanceParameters returns the parameters in force, as the broker tells them.
 func (m *Market) InstanceParameters(ctx context.Context, by backstay.Actor, id backstay.InstanceID) (map[string]any, error) {
-	if _, err := m.Instance(ctx, by, id); err != nil {
+	in, _, err := m.instanceFor(ctx, by, id, SpaceReaders)
+	if err != nil {
 		return nil, err
 	}
 	f, ok := m.Broker.(backstay.ParameterFetcher)
-	if !ok {
+	if !ok || in.Type == backstay.UserProvided {
 		return nil, backstay.Errorf(backstay.Unsupported, "This service does not support fetching service instance parameters.")
 	}
 	return f.Parameters(ctx, id)

@@ -19,6 +19,7 @@ const (
 	deleteOrganization = "organization.delete"
 	deleteRole         = "role.delete"
 	deleteQuota        = "quota.delete"
+	unshareInstance    = "service_instance.unshare"
 )
 
 // operations is how each job is done, and how its failure is told.
@@ -35,6 +36,7 @@ var operations = map[string]struct {
 	deleteOrganization: {(*Market).deleteOrganizationSteps, (*Market).failJob},
 	deleteRole:         {(*Market).deleteRoleSteps, (*Market).failJob},
 	deleteQuota:        {(*Market).deleteQuotaSteps, (*Market).failJob},
+	unshareInstance:    {(*Market).unshareInstanceSteps, (*Market).failUnshare},
 }
 
 // StepNames lists every step of every job: where a process may die in the middle of one.

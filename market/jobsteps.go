@@ -77,7 +77,7 @@ func (m *Market) deleteInstanceSteps(j backstay.Job) []step.Step {
 	return []step.Step{
 		{Name: "market.delete.deprovisioned", Do: func(ctx context.Context) error { return absentIsFine(m.Broker.Deprovision(ctx, id)) }},
 		{Name: "market.delete.awaited", Do: func(ctx context.Context) error { return m.awaitGone(ctx, id) }},
-		{Name: "market.delete.recorded", Do: func(ctx context.Context) error { return m.Store.RemoveInstance(ctx, id, &j.ID) }},
+		{Name: "market.delete.recorded", Do: func(ctx context.Context) error { return m.Store.RemoveInstance(ctx, id, backstay.Event{}, &j.ID) }},
 	}
 }
 
@@ -169,7 +169,7 @@ func (m *Market) deleteBindingSteps(j backstay.Job) []step.Step {
 			}
 			return absentIsFine(m.Broker.Unbind(ctx, b.InstanceID, id))
 		}},
-		{Name: "market.unbind.recorded", Do: func(ctx context.Context) error { return m.Store.RemoveBinding(ctx, id, &j.ID) }},
+		{Name: "market.unbind.recorded", Do: func(ctx context.Context) error { return m.Store.RemoveBinding(ctx, id, backstay.Event{}, &j.ID) }},
 	}
 }
 

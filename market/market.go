@@ -79,5 +79,5 @@ func inProgress(t backstay.OperationType) backstay.Operation {
 // the cf command blocks on PROCESSING, even when it was not asked to wait.
 func newJob(by backstay.Actor, operation, resource string, s backstay.JobState) backstay.Job {
 	now := time.Now()
-	return backstay.Job{ID: backstay.JobID(newID()), Operation: operation, Resource: resource, UserID: by.UserID, State: s, CreatedAt: now, UpdatedAt: now}
+	return backstay.Job{ID: backstay.JobID(newID()), Operation: operation, Resource: resource, By: by, State: s, CreatedAt: now, UpdatedAt: now}
 }

@@ -34,6 +34,7 @@ const (
 	SpaceReaders         = GlobalReaders | organizationManager | spaceManager | spaceDeveloper | spaceAuditor | spaceSupporter
 	SpaceManagers        = admin | organizationManager | spaceManager
 	SpaceDevelopers      = admin | spaceDeveloper
+	EventReaders         = GlobalReaders | organizationAuditor | spaceDeveloper | spaceAuditor | spaceSupporter
 	SecretReaders        = admin | adminReadOnly | spaceDeveloper
 	VariableReaders      = SecretReaders | spaceSupporter
 )

@@ -2,6 +2,7 @@ package market
 
 import (
 	"context"
+	"time"
 
 	"github.com/backstay/backstay"
 )
@@ -17,10 +18,13 @@ type Store interface {
 	AppStore
 	CatalogStore
 	InstanceStore
+	UserProvidedStore
+	ShareStore
 	BindingStore
 	JobStore
 	EventStore
 	QuotaStore
+	UsageStore
 }
 
 // OrganizationStore keeps organizations.
@@ -39,8 +43,8 @@ type SpaceStore interface {
 	AddSpace(ctx context.Context, s backstay.Space, e backstay.Event) (backstay.Space, error)
 	RenameSpace(ctx context.Context, id backstay.SpaceID, name string, e backstay.Event) (backstay.Space, error)
 	// RemoveSpace removes an empty space and its roles; InUse while it has apps or instances. An
-	// absent space is success.
-	RemoveSpace(ctx context.Context, id backstay.SpaceID) error
+	// absent space is success, and no event.
+	RemoveSpace(ctx context.Context, id backstay.SpaceID, e backstay.Event) error
 }
 
 // RoleStore keeps who may do what where, and reads who there is.
@@ -66,14 +70,16 @@ type AppStore interface {
 	// UpdateEnvironment replaces the sealed environment by what change makes of it, while nobody
 	// else can change it.
 	UpdateEnvironment(ctx context.Context, id backstay.AppID, change func(sealed []byte) ([]byte, error), e backstay.Event) error
-	// RemoveApp removes an app without bindings; InUse while it has some. An absent app is success.
-	RemoveApp(ctx context.Context, id backstay.AppID) error
+	// RemoveApp removes an app without bindings; InUse while it has some. An absent app is success,
+	// and no event.
+	RemoveApp(ctx context.Context, id backstay.AppID, e backstay.Event) error
 }
 
 // CatalogStore keeps what brokers offer.
 type CatalogStore interface {
 	// KeepCatalog makes these the available offerings and plans; others stay, as unavailable. The plans of a
-	// private offering begin hidden; who may see a plan that is known already does not change.
+	// private offering begin hidden; who may see a plan that is known already does not change. Of
+	// instances whose plan has another name or price now, that is recorded as usage.
 	KeepCatalog(ctx context.Context, offerings []backstay.Offering) error
 	// Offerings come without their plans.
 	Offerings(ctx context.Context, f OfferingFilter) (List[backstay.Offering], error)
@@ -104,7 +110,10 @@ type QuotaStore interface {
 	AdmitInstance(ctx context.Context, space backstay.SpaceID, plan backstay.PlanID) error
 }
 
-// InstanceStore keeps managed service instances. Parameters arrive and leave sealed.
+// InstanceStore keeps service instances; what it changes are managed ones. Parameters arrive and leave
+// sealed. A space knows an instance by its name, whether it is its own or shared with it: a name that is
+// in use there is Taken, for both kinds. What a managed instance becomes is recorded as usage with it: that
+// its creation succeeded, that it has another name or plan, that it is gone.
 type InstanceStore interface {
 	Instances(ctx context.Context, f InstanceFilter) (List[backstay.Instance], error)
 	// AcceptInstance records that we owe someone an instance: the instance, its operation and the
@@ -113,15 +122,16 @@ type InstanceStore interface {
 	AcceptInstance(ctx context.Context, in backstay.Instance, parameters []byte, e backstay.Event, j backstay.Job) error
 	// InstanceParameters are nil if none were given.
 	InstanceParameters(ctx context.Context, id backstay.InstanceID) (sealed []byte, err error)
-	// AcceptInstanceDeletion is Busy while an operation runs, and InUse while there are bindings.
+	// AcceptInstanceDeletion is Busy while an operation runs, and InUse while there are bindings or shares.
 	AcceptInstanceDeletion(ctx context.Context, id backstay.InstanceID, op backstay.Operation, e backstay.Event, j backstay.Job) error
-	// UpdateInstance changes name and tags (nil: unchanged). It is Busy while an operation runs.
+	// UpdateInstance changes name and tags (nil: unchanged). It is Busy while an operation runs, and Invalid
+	// for another name while there are shares.
 	UpdateInstance(ctx context.Context, id backstay.InstanceID, name *string, tags []string, e backstay.Event) (backstay.Instance, error)
 	// ReportInstance records how the operation comes along, and with a job in a final state, its end.
 	ReportInstance(ctx context.Context, id backstay.InstanceID, op backstay.Operation, j *backstay.Job) error
-	// RemoveInstance removes an instance without bindings and, if a job is given, completes it. An
-	// absent instance is success.
-	RemoveInstance(ctx context.Context, id backstay.InstanceID, j *backstay.JobID) error
+	// RemoveInstance removes an instance without bindings, and its shares, and, if a job is given, completes
+	// it. An absent instance is success, and no event.
+	RemoveInstance(ctx context.Context, id backstay.InstanceID, e backstay.Event, j *backstay.JobID) error
 }
 
 // BindingStore keeps service credential bindings. Parameters and credentials arrive and leave sealed.
@@ -130,15 +140,45 @@ type BindingStore interface {
 	// BindingSecrets are what a binding was asked with and what it gave: each nil if there is none.
 	BindingSecrets(ctx context.Context, id backstay.BindingID) (parameters, credentials []byte, err error)
 	// AcceptBinding records that we owe someone credentials. It is Busy while an operation of the
-	// instance runs, Invalid if the instance is not usable or in another space than the app, or if a quota
-	// allows no more keys, and Taken if the app is bound already or the name is in use. A binding that failed makes way.
+	// instance runs, Invalid if the instance is not usable or neither in the app's space nor shared with it, or
+	// if a quota allows no more keys, and Taken if the app is bound already or the name is in use. A binding
+	// that failed makes way.
 	AcceptBinding(ctx context.Context, b backstay.Binding, parameters []byte, e backstay.Event, j backstay.Job) error
 	// AcceptBindingDeletion is Busy while an operation of the binding or its instance runs.
 	AcceptBindingDeletion(ctx context.Context, id backstay.BindingID, op backstay.Operation, e backstay.Event, j backstay.Job) error
 	// FinishBinding records the operation's end, with credentials if it succeeded, and the job's.
 	FinishBinding(ctx context.Context, id backstay.BindingID, op backstay.Operation, credentials []byte, j backstay.Job) error
-	// RemoveBinding removes a binding and, if a job is given, completes it. An absent one is success.
-	RemoveBinding(ctx context.Context, id backstay.BindingID, j *backstay.JobID) error
+	// RemoveBinding removes a binding and, if a job is given, completes it. An absent one is success,
+	// and no event.
+	RemoveBinding(ctx context.Context, id backstay.BindingID, e backstay.Event, j *backstay.JobID) error
+}
+
+// UserProvidedStore keeps user-provided service instances and what binds apps to them, which is there at
+// once. Credentials arrive and leave sealed.
+type UserProvidedStore interface {
+	AddUserProvided(ctx context.Context, in backstay.Instance, credentials []byte, e backstay.Event) (backstay.Instance, error)
+	// UserProvidedCredentials is NotFound for a managed instance.
+	UserProvidedCredentials(ctx context.Context, id backstay.InstanceID) (sealed []byte, err error)
+	// UpdateUserProvided changes what u says but the credentials, which are the sealed ones (nil: unchanged).
+	UpdateUserProvided(ctx context.Context, id backstay.InstanceID, u InstanceUpdate, credentials []byte, e backstay.Event) (backstay.Instance, error)
+	// RemoveUserProvided is InUse while there are bindings.
+	RemoveUserProvided(ctx context.Context, id backstay.InstanceID, e backstay.Event) error
+	// AddBinding binds an app, with the instance's credentials as they are, which reseal seals for the
+	// binding. It is refused as by AcceptBinding.
+	AddBinding(ctx context.Context, b backstay.Binding, reseal func(credentials []byte) ([]byte, error), e backstay.Event) error
+}
+
+// ShareStore keeps which instances are shared with which spaces.
+type ShareStore interface {
+	Shares(ctx context.Context, f ShareFilter) (List[backstay.Share], error)
+	// AddShares adds all of an instance's new shares or none. It is Invalid if the instance is on its way up
+	// or down, and Taken if a space has an instance of the name, or one that is shared with it.
+	AddShares(ctx context.Context, id backstay.InstanceID, shares []backstay.Share, e backstay.Event) error
+	// AcceptUnshare records that a share is to end: apps of its space are not bound any more. It is Busy
+	// while an operation of the instance or of a binding of that space runs, or the share ends already.
+	AcceptUnshare(ctx context.Context, h backstay.Share, e backstay.Event, j backstay.Job) error
+	// FinishUnshare removes a share if the job is complete, and lets it go on if the job failed.
+	FinishUnshare(ctx context.Context, id backstay.ShareID, j backstay.Job) error
 }
 
 // JobStore keeps jobs: accepted with the fact that asks for them, run by the store's runner through
@@ -157,4 +197,37 @@ type JobStore interface {
 // EventStore keeps the audit events.
 type EventStore interface {
 	RecordEvent(ctx context.Context, e backstay.Event) error
+	// RecordRefusal records e unless, since then, the same was refused to the same actor, or as much as
+	// limit in the organization; what is in none counts as one.
+	RecordRefusal(ctx context.Context, e backstay.Event, since time.Time, limit int) error
+	Events(ctx context.Context, f EventFilter) (List[backstay.Event], error)
+	// RemoveEvents removes up to limit events that were recorded before, the oldest first, and tells how many.
+	RemoveEvents(ctx context.Context, before time.Time, limit int) (int, error)
+	// Locate finds what has an id, whoever may see it, and where it is; NotFound if nothing has. A binding
+	// is where its instance is; what is an organization's own is in no space.
+	Locate(ctx context.Context, id string) (Location, error)
+}
+
+// Location is a thing, and the place where it is.
+type Location struct {
+	Target         backstay.Target
+	OrganizationID backstay.OrganizationID
+	SpaceID        backstay.SpaceID // empty in no space
+}
+
+// UsageStore reads the usage events that are recorded with what they are about.
+type UsageStore interface {
+	// UsageEvents are ordered by when they were committed. It is Invalid for an AfterID that there is not.
+	UsageEvents(ctx context.Context, f UsageFilter) (List[backstay.UsageEvent], error)
+	// UsageBetween are all events that tell what there was from one moment until another, in their order:
+	// those in between, and of each instance the last one before.
+	UsageBetween(ctx context.Context, from, until time.Time) ([]backstay.UsageEvent, error)
+	// UsageHorizon is since when usage is known without gaps; zero if it always has been.
+	UsageHorizon(ctx context.Context) (time.Time, error)
+	// RemoveUsage removes up to limit events, the oldest first, that tell nothing of what there was from
+	// that moment on, and tells how many; the horizon moves with them.
+	RemoveUsage(ctx context.Context, before time.Time, limit int) (int, error)
+	// ReseedUsage removes all events, and records each instance that there is as created now, which is
+	// the horizon then.
+	ReseedUsage(ctx context.Context, e backstay.Event) error
 }

@@ -74,8 +74,8 @@ func (s *Store) UpdateEnvironment(ctx context.Context, id backstay.AppID, change
 	})
 }
 
-func (s *Store) RemoveApp(ctx context.Context, id backstay.AppID) error {
-	_, err := s.pool.Exec(ctx, `DELETE FROM market.apps WHERE id = $1`, id)
+func (s *Store) RemoveApp(ctx context.Context, id backstay.AppID, e backstay.Event) error {
+	err := s.removed(ctx, e, `DELETE FROM market.apps WHERE id = $1`, id)
 	if violates(err, "binding_app") {
 		return backstay.Errorf(backstay.InUse, "The app still has service bindings.")
 	}

@@ -9,21 +9,18 @@ import (
 	"github.com/backstay/backstay/market"
 )
 
-const bindingColumns = `b.id, b.type, b.name, b.instance_id, coalesce(b.app_id, ''), b.op_type, b.op_state, b.op_description, b.op_created_at, b.op_updated_at, b.created_at, b.updated_at`
+const bindingColumns = `b.id, b.type, b.name, b.instance_id, i.type, coalesce(b.app_id, ''), coalesce(a.space_id, i.space_id), b.syslog_drain_url, b.op_type, b.op_state, b.op_description, b.op_created_at, b.op_updated_at, b.created_at, b.updated_at`
 
 func scanBinding(r pgx.CollectableRow) (b backstay.Binding, err error) {
 	op := &b.LastOperation
-	err = r.Scan(&b.ID, &b.Type, &b.Name, &b.InstanceID, &b.AppID, &op.Type, &op.State, &op.Description, &op.CreatedAt, &op.UpdatedAt, &b.CreatedAt, &b.UpdatedAt)
+	err = r.Scan(&b.ID, &b.Type, &b.Name, &b.InstanceID, &b.InstanceType, &b.AppID, &b.SpaceID, &b.SyslogDrainURL, &op.Type, &op.State, &op.Description, &op.CreatedAt, &op.UpdatedAt, &b.CreatedAt, &b.UpdatedAt)
 	return b, err
 }
 
 func (s *Store) Bindings(ctx context.Context, f market.BindingFilter) (market.List[backstay.Binding], error) {
-	q := query{columns: bindingColumns, from: "market.bindings b", alias: "b"}
-	if f.InstanceNames != nil || f.Viewer != nil {
-		q.from += " JOIN market.instances i ON i.id = b.instance_id"
-	}
-	if f.AppNames != nil {
-		q.from += " JOIN market.apps a ON a.id = b.app_id"
+	q := query{
+		columns: bindingColumns, alias: "b",
+		from: "market.bindings b JOIN market.instances i ON i.id = b.instance_id LEFT JOIN market.apps a ON a.id = b.app_id",
 	}
 	in(&q, "b.id", f.IDs)
 	in(&q, "b.name", f.Names)
@@ -32,7 +29,8 @@ func (s *Store) Bindings(ctx context.Context, f market.BindingFilter) (market.Li
 	in(&q, "b.app_id", f.AppIDs)
 	in(&q, "i.name", f.InstanceNames)
 	in(&q, "a.name", f.AppNames)
-	seenIn(&q, "i.space_id", f.Viewer)
+	in(&q, "a.space_id", f.AppSpaceIDs)
+	seenIn(&q, "coalesce(a.space_id, i.space_id)", f.Viewer)
 	return list(ctx, s, q, f.Order, f.Page, scanBinding)
 }
 
@@ -66,13 +64,17 @@ func (s *Store) AcceptBinding(ctx context.Context, b backstay.Binding, parameter
 		}
 		return s.acceptJob(ctx, tx, e, j)
 	})
+	return bindingTaken(err, b.Name)
+}
+
+func bindingTaken(err error, name string) error {
 	switch {
 	case violates(err, "binding_app_once"):
 		return backstay.Errorf(backstay.Taken, "The app is already bound to the service instance.")
 	case violates(err, "binding_app_name"):
-		return backstay.Errorf(backstay.Taken, "The binding name is invalid. App binding names must be unique. The app already has a binding with name '%s'.", b.Name)
+		return backstay.Errorf(backstay.Taken, "The binding name is invalid. App binding names must be unique. The app already has a binding with name '%s'.", name)
 	case violates(err, "binding_key_name"):
-		return backstay.Errorf(backstay.Taken, "The binding name is invalid. Key binding names must be unique. The service instance already has a key binding with name '%s'.", b.Name)
+		return backstay.Errorf(backstay.Taken, "The binding name is invalid. Key binding names must be unique. The service instance already has a key binding with name '%s'.", name)
 	}
 	return err
 }
@@ -94,10 +96,10 @@ func lockBindable(ctx context.Context, tx pgx.Tx, b backstay.Binding) (backstay.
 	if err != nil {
 		return i, orNotFound(err, "App")
 	}
-	if space != i.SpaceID {
-		return i, backstay.Errorf(backstay.Invalid, "The service instance and the app are in different spaces.")
+	if space == i.SpaceID {
+		return i, nil
 	}
-	return i, nil
+	return i, checkLent(ctx, tx, i, space)
 }
 
 // replaceFailed removes an earlier binding that stands in b's place and never came to be.
@@ -140,9 +142,9 @@ func (s *Store) FinishBinding(ctx context.Context, id backstay.BindingID, op bac
 	})
 }
 
-func (s *Store) RemoveBinding(ctx context.Context, id backstay.BindingID, j *backstay.JobID) error {
+func (s *Store) RemoveBinding(ctx context.Context, id backstay.BindingID, e backstay.Event, j *backstay.JobID) error {
 	return s.tx(ctx, func(tx pgx.Tx) error {
-		if _, err := tx.Exec(ctx, `DELETE FROM market.bindings WHERE id = $1`, id); err != nil {
+		if err := remove(ctx, tx, e, `DELETE FROM market.bindings WHERE id = $1`, id); err != nil {
 			return err
 		}
 		return completeJob(ctx, tx, j)

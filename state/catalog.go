@@ -23,7 +23,7 @@ func (s *Store) KeepCatalog(ctx context.Context, offerings []backstay.Offering) 
 				return fmt.Errorf("keep offering %s: %w", o.Name, err)
 			}
 		}
-		return nil
+		return recordUsage(ctx, tx, backstay.UsageUpdated, nil)
 	})
 }
 

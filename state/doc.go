@@ -2,6 +2,7 @@
 // store interfaces of the rooms above the floor of promises (market, broker, uaa, pki) and runs
 // their jobs; it decides nothing.
 //
-// The schemas market, broker, uaa and platform never read each other, with one exception: a role's
-// user is looked up in uaa. Secrets arrive sealed. No transaction crosses the package's boundary.
+// The schemas market, broker, uaa, audit and platform never read each other, with two exceptions: a
+// role's user is looked up in uaa, and who sees an event is a matter of their roles in market. Secrets
+// arrive sealed. No transaction crosses the package's boundary.
 package state

@@ -9,11 +9,11 @@ import (
 	"github.com/backstay/backstay/market"
 )
 
-const instanceColumns = `i.id, i.space_id, i.plan_id, i.name, i.tags, i.op_type, i.op_state, i.op_description, i.op_created_at, i.op_updated_at, i.created_at, i.updated_at`
+const instanceColumns = `i.id, i.type, i.space_id, coalesce(i.plan_id, ''), i.name, i.tags, i.syslog_drain_url, i.route_service_url, i.op_type, i.op_state, i.op_description, i.op_created_at, i.op_updated_at, i.created_at, i.updated_at`
 
 func scanInstance(r pgx.CollectableRow) (i backstay.Instance, err error) {
 	op := &i.LastOperation
-	err = r.Scan(&i.ID, &i.SpaceID, &i.PlanID, &i.Name, &i.Tags, &op.Type, &op.State, &op.Description, &op.CreatedAt, &op.UpdatedAt, &i.CreatedAt, &i.UpdatedAt)
+	err = r.Scan(&i.ID, &i.Type, &i.SpaceID, &i.PlanID, &i.Name, &i.Tags, &i.SyslogDrainURL, &i.RouteServiceURL, &op.Type, &op.State, &op.Description, &op.CreatedAt, &op.UpdatedAt, &i.CreatedAt, &i.UpdatedAt)
 	return i, err
 }
 
@@ -27,11 +27,13 @@ func (s *Store) Instances(ctx context.Context, f market.InstanceFilter) (market.
 	}
 	in(&q, "i.id", f.IDs)
 	in(&q, "i.name", f.Names)
+	in(&q, "i.type", f.Types)
 	in(&q, "i.space_id", f.SpaceIDs)
 	in(&q, "i.plan_id", f.PlanIDs)
 	in(&q, "s.organization_id", f.OrganizationIDs)
 	in(&q, "p.name", f.PlanNames)
-	seenIn(&q, "i.space_id", f.Viewer)
+	knownIn(&q, f.KnownIn)
+	instanceSeenBy(&q, f.Viewer)
 	return list(ctx, s, q, f.Order, f.Page, scanInstance)
 }
 
@@ -44,6 +46,9 @@ func (s *Store) AcceptInstance(ctx context.Context, i backstay.Instance, paramet
 		if err != nil {
 			return err
 		}
+		if err := checkNotLent(ctx, tx, i.SpaceID, i.Name); err != nil {
+			return err
+		}
 		if err := lockQuotas(ctx, tx, i.SpaceID); err != nil {
 			return err
 		}
@@ -52,17 +57,22 @@ func (s *Store) AcceptInstance(ctx context.Context, i backstay.Instance, paramet
 		}
 		return s.acceptJob(ctx, tx, e, j)
 	})
-	if violates(err, "instance_space") {
-		return backstay.Errorf(backstay.Invalid, "Invalid space. Ensure that the space exists and you have access to it.")
-	}
 	return instanceTaken(err, i.Name)
 }
 
+// instanceTaken explains why an instance cannot be in its space, or not by that name.
 func instanceTaken(err error, name string) error {
-	if violates(err, "instance_name") {
-		return backstay.Errorf(backstay.Taken, "The service instance name is taken: %s.", name)
+	switch {
+	case violates(err, "instance_space"):
+		return backstay.Errorf(backstay.Invalid, "Invalid space. Ensure that the space exists and you have access to it.")
+	case violates(err, "instance_name"):
+		return nameTaken(name)
 	}
 	return err
+}
+
+func nameTaken(name string) error {
+	return backstay.Errorf(backstay.Taken, "The service instance name is taken: %s.", name)
 }
 
 func (s *Store) InstanceParameters(ctx context.Context, id backstay.InstanceID) ([]byte, error) {
@@ -92,15 +102,15 @@ func busy(instance string) error {
 
 func (s *Store) AcceptInstanceDeletion(ctx context.Context, id backstay.InstanceID, op backstay.Operation, e backstay.Event, j backstay.Job) error {
 	return s.tx(ctx, func(tx pgx.Tx) error {
-		if _, err := lockIdleInstance(ctx, tx, id); err != nil {
+		i, err := lockIdleInstance(ctx, tx, id)
+		if err != nil {
 			return err
 		}
-		var bound bool
-		if err := tx.QueryRow(ctx, `SELECT EXISTS (SELECT FROM market.bindings WHERE instance_id = $1)`, id).Scan(&bound); err != nil {
+		if err := checkUnshared(ctx, tx, i); err != nil {
 			return err
 		}
-		if bound {
-			return backstay.Errorf(backstay.InUse, "Please delete the service_bindings, service_keys, and routes associations for your service_instances.")
+		if err := checkUnbound(ctx, tx, id); err != nil {
+			return err
 		}
 		if _, err := tx.Exec(ctx, `UPDATE market.instances SET op_type = $2, op_state = $3, op_description = $4, op_created_at = now(), op_updated_at = now() WHERE id = $1`,
 			id, op.Type, op.State, op.Description); err != nil {
@@ -110,9 +120,23 @@ func (s *Store) AcceptInstanceDeletion(ctx context.Context, id backstay.Instance
 	})
 }
 
+// checkUnbound refuses an instance that has bindings. The caller has locked it, so that it gets none.
+func checkUnbound(ctx context.Context, tx pgx.Tx, id backstay.InstanceID) error {
+	var bound bool
+	err := tx.QueryRow(ctx, `SELECT EXISTS (SELECT FROM market.bindings WHERE instance_id = $1)`, id).Scan(&bound)
+	if err == nil && bound {
+		err = backstay.Errorf(backstay.InUse, "Please delete the service_bindings, service_keys, and routes associations for your service_instances.")
+	}
+	return err
+}
+
 func (s *Store) UpdateInstance(ctx context.Context, id backstay.InstanceID, name *string, tags []string, e backstay.Event) (i backstay.Instance, err error) {
 	err = s.tx(ctx, func(tx pgx.Tx) error {
-		if _, err := lockIdleInstance(ctx, tx, id); err != nil {
+		was, err := lockIdleInstance(ctx, tx, id)
+		if err != nil {
+			return err
+		}
+		if err := checkRename(ctx, tx, was, name); err != nil {
 			return err
 		}
 		i, err = one(ctx, tx, scanInstance, `UPDATE market.instances i SET name = coalesce($2, name), tags = coalesce($3, tags), updated_at = now(),
@@ -121,7 +145,10 @@ func (s *Store) UpdateInstance(ctx context.Context, id backstay.InstanceID, name
 		if err != nil {
 			return err
 		}
-		return recordEvent(ctx, tx, e)
+		if err := recordEvent(ctx, tx, e); err != nil {
+			return err
+		}
+		return recordUsage(ctx, tx, backstay.UsageUpdated, &id)
 	})
 	if name != nil {
 		err = instanceTaken(err, *name)
@@ -138,16 +165,25 @@ func (s *Store) ReportInstance(ctx context.Context, id backstay.InstanceID, op b
 		if j == nil {
 			return nil
 		}
-		return finishJob(ctx, tx, *j)
+		if err := finishJob(ctx, tx, *j); err != nil {
+			return err
+		}
+		if op.Type == backstay.Create && op.State == backstay.Succeeded {
+			return recordUsage(ctx, tx, backstay.UsageCreated, &id)
+		}
+		return nil
 	})
 }
 
-func (s *Store) RemoveInstance(ctx context.Context, id backstay.InstanceID, j *backstay.JobID) error {
+func (s *Store) RemoveInstance(ctx context.Context, id backstay.InstanceID, e backstay.Event, j *backstay.JobID) error {
 	err := s.tx(ctx, func(tx pgx.Tx) error {
-		if _, err := tx.Exec(ctx, `DELETE FROM market.instances WHERE id = $1`, id); err != nil {
+		if err := completeJob(ctx, tx, j); err != nil {
 			return err
 		}
-		return completeJob(ctx, tx, j)
+		if err := recordInstanceEnd(ctx, tx, id); err != nil {
+			return err
+		}
+		return remove(ctx, tx, e, `DELETE FROM market.instances WHERE id = $1`, id)
 	})
 	if violates(err, "binding_instance") {
 		return backstay.Errorf(backstay.InUse, "The service instance still has bindings.")

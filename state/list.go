@@ -33,12 +33,17 @@ func among[E ~string](q *query, condition string, values []E) {
 	if values == nil {
 		return
 	}
-	texts := make([]string, len(values))
-	for i, v := range values {
-		texts[i] = string(v)
-	}
-	q.args = append(q.args, texts)
+	q.args = append(q.args, texts(values))
 	q.where = append(q.where, fmt.Sprintf(condition, fmt.Sprintf("$%d", len(q.args))))
+}
+
+// texts are values as the database takes them.
+func texts[E ~string](values []E) []string {
+	all := make([]string, len(values))
+	for i, v := range values {
+		all[i] = string(v)
+	}
+	return all
 }
 
 // is narrows the list to rows whose column has the value; nil does not narrow.
@@ -57,14 +62,14 @@ func seenIn(q *query, column string, viewer *backstay.UserID) {
 		return
 	}
 	q.args = append(q.args, *viewer)
-	q.where = append(q.where, column+" IN ("+spacesSeenBy(fmt.Sprintf("$%d", len(q.args)))+")")
+	q.where = append(q.where, column+" IN ("+spacesSeenBy(len(q.args))+")")
 }
 
-// spacesSeenBy selects the spaces that the user sees whose id the argument names.
-func spacesSeenBy(argument string) string {
-	return fmt.Sprintf(`SELECT v.space_id FROM market.roles v WHERE v.user_id = %[1]s AND v.space_id IS NOT NULL
+// spacesSeenBy selects the ids of the spaces that the viewer sees whom the query's argument n names.
+func spacesSeenBy(n int) string {
+	return fmt.Sprintf(`SELECT v.space_id FROM market.roles v WHERE v.user_id = $%[1]d AND v.space_id IS NOT NULL
 		UNION ALL SELECT vs.id FROM market.roles v JOIN market.spaces vs ON vs.organization_id = v.organization_id
-		WHERE v.user_id = %[1]s AND v.type = 'organization_manager'`, argument)
+		WHERE v.user_id = $%[1]d AND v.type = 'organization_manager'`, n)
 }
 
 // seenBy narrows the list by a condition on the viewer, whose id it names as %[1]s. Nil does not narrow.
@@ -74,6 +79,25 @@ func seenBy(q *query, condition string, viewer *backstay.UserID) {
 	}
 	q.args = append(q.args, *viewer)
 	q.where = append(q.where, fmt.Sprintf(condition, fmt.Sprintf("$%d", len(q.args))))
+}
+
+// narrow narrows the list by a condition on one argument, whose number it names as %d.
+func (q *query) narrow(condition string, argument any) {
+	q.args = append(q.args, argument)
+	q.where = append(q.where, fmt.Sprintf(condition, len(q.args)))
+}
+
+// during narrows the list to rows whose column is one of the times.
+func during(q *query, column string, t market.Times) {
+	if !t.From.IsZero() {
+		q.narrow(column+" >= $%d", t.From)
+	}
+	if !t.Before.IsZero() {
+		q.narrow(column+" < $%d", t.Before)
+	}
+	if t.At != nil {
+		q.narrow("date_trunc('second', "+column+") = ANY($%d)", t.At)
+	}
 }
 
 func (q *query) condition() string {
@@ -130,6 +154,14 @@ func violates(err error, constraint string) bool {
 func orNotFound(err error, noun string) error {
 	if errors.Is(err, pgx.ErrNoRows) {
 		return backstay.Errorf(backstay.NotFound, "%s not found", noun)
+	}
+	return err
+}
+
+// orInvalid turns the absence of a row into Invalid with this sentence.
+func orInvalid(err error, sentence string) error {
+	if errors.Is(err, pgx.ErrNoRows) {
+		return backstay.Errorf(backstay.Invalid, "%s", sentence)
 	}
 	return err
 }

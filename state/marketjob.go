@@ -9,11 +9,11 @@ import (
 	"github.com/backstay/backstay"
 )
 
-const jobColumns = `j.id, j.operation, j.resource, j.user_id, j.state, j.kind, j.sentence, j.created_at, j.updated_at`
+const jobColumns = `j.id, j.operation, j.resource, j.actor, j.user_id, j.state, j.kind, j.sentence, j.created_at, j.updated_at`
 
 func scanJob(r pgx.CollectableRow) (j backstay.Job, err error) {
 	var kind string
-	err = r.Scan(&j.ID, &j.Operation, &j.Resource, &j.UserID, &j.State, &kind, &j.Sentence, &j.CreatedAt, &j.UpdatedAt)
+	err = r.Scan(&j.ID, &j.Operation, &j.Resource, &j.By, &j.By.UserID, &j.State, &kind, &j.Sentence, &j.CreatedAt, &j.UpdatedAt)
 	j.Kind = backstay.KindFromString(kind)
 	return j, err
 }
@@ -32,8 +32,8 @@ func (s *Store) acceptJob(ctx context.Context, tx pgx.Tx, e backstay.Event, j ba
 	if err := recordEvent(ctx, tx, e); err != nil {
 		return err
 	}
-	if _, err := tx.Exec(ctx, `INSERT INTO market.jobs (id, operation, resource, user_id, state, completed) VALUES ($1, $2, $3, $4, $5, $6)`,
-		j.ID, j.Operation, j.Resource, j.UserID, j.State, j.Completed); err != nil {
+	if _, err := tx.Exec(ctx, `INSERT INTO market.jobs (id, operation, resource, actor, user_id, state, completed) VALUES ($1, $2, $3, $4, $5, $6, $7)`,
+		j.ID, j.Operation, j.Resource, j.By, j.By.UserID, j.State, j.Completed); err != nil {
 		return err
 	}
 	return s.insertMarketJob(ctx, tx, j.ID)

@@ -99,8 +99,8 @@ func spaceTaken(err error) error {
 	return err
 }
 
-func (s *Store) RemoveSpace(ctx context.Context, id backstay.SpaceID) error {
-	_, err := s.pool.Exec(ctx, `DELETE FROM market.spaces WHERE id = $1`, id)
+func (s *Store) RemoveSpace(ctx context.Context, id backstay.SpaceID, e backstay.Event) error {
+	err := s.removed(ctx, e, `DELETE FROM market.spaces WHERE id = $1`, id)
 	if violates(err, "app_space") || violates(err, "instance_space") {
 		return backstay.Errorf(backstay.InUse, "The space still has apps or service instances.")
 	}

@@ -28,6 +28,7 @@ func commands() []command {
 		{"run", "run a local command with the environment of an app", runUsage, runApp},
 		{"doctor", "say what is found on this machine and what is missing", doctorUsage, doctor},
 		{"admin-password", "make a new password for the user admin", adminPasswordUsage, adminPassword},
+		{"usage", "show what was used, and what it costs", usageUsage, showUsage},
 		{"version", "print the version", versionUsage, printVersion},
 		{"help", "print this, or the usage of a command", helpUsage, help},
 	}

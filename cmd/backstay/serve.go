@@ -16,6 +16,7 @@ import (
 
 	"github.com/backstay/backstay/internal/atomicfile"
 	"github.com/backstay/backstay/keeper"
+	"github.com/backstay/backstay/market"
 )
 
 const serveUsage = `Usage: backstay serve [FLAGS]
@@ -30,6 +31,8 @@ listens on loopback. The first start makes the user admin and shows the password
   --tls-key FILE            … and its key
   --catalog FILE            offer what this YAML file says, instead of what is built in
   --database-url URL        keep state in this PostgreSQL database, instead of a private one
+  --audit-days N            keep audit events for so long (default 31)
+  --usage-days N            keep what was used for so long (default 400)
   --admin-password-file F   write the first password of admin to this file, instead of showing it
 ` + keeperUsage
 
@@ -40,6 +43,8 @@ type serveConfig struct {
 	certificate, key  string
 	catalog, database string
 	passwordFile      string
+	auditDays         int
+	usageDays         int
 	keeper            keeperFlags
 }
 
@@ -54,6 +59,8 @@ func (c *cli) serveConfig(args []string) (s serveConfig, err error) {
 	fs.StringVar(&s.catalog, "catalog", "", "")
 	fs.StringVar(&s.database, "database-url", "", "")
 	fs.StringVar(&s.passwordFile, "admin-password-file", "", "")
+	fs.IntVar(&s.auditDays, "audit-days", int(market.DefaultRetention.Events/market.Day), "")
+	fs.IntVar(&s.usageDays, "usage-days", int(market.DefaultRetention.Usage/market.Day), "")
 	s.keeper.add(fs)
 	if err := parseAll(fs, args); err != nil {
 		return s, err
@@ -70,6 +77,11 @@ func (s *serveConfig) check() error {
 	}
 	if s.certificate != "" {
 		s.tls = true
+	}
+	for name, days := range map[string]int{"--audit-days": s.auditDays, "--usage-days": s.usageDays} {
+		if days < 1 || days > maxDays {
+			return usagef("%s must be between 1 and %d.", name, maxDays)
+		}
 	}
 	if _, err := keeper.ParsePortRange(s.keeper.ports); err != nil {
 		return usagef("--ports: %v.", err)
@@ -89,6 +101,13 @@ func (s *serveConfig) check() error {
 		s.url = scheme + "://" + net.JoinHostPort(host, port)
 	}
 	return nil
+}
+
+// maxDays is what retention can count to: a century.
+const maxDays = 36500
+
+func (s *serveConfig) retention() market.Retention {
+	return market.Retention{Events: time.Duration(s.auditDays) * market.Day, Usage: time.Duration(s.usageDays) * market.Day}
 }
 
 func serve(ctx context.Context, c *cli, args []string) error {
@@ -169,6 +188,7 @@ func (p *platform) run(ctx context.Context, l net.Listener) error {
 		g.Go(func() error { return p.launcher.Watch(ctx) })
 	}
 	g.Go(func() error { return p.store.RunJobs(ctx, "serve", p.runners()) })
+	g.Go(func() error { return p.market.ForgetRegularly(ctx, p.cfg.retention(), time.Now) })
 	g.Go(func() error { return p.serveHTTP(ctx, l) })
 	err := g.Wait()
 	if errors.Is(err, context.Canceled) {

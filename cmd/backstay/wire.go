@@ -249,19 +249,16 @@ func adminPassword(ctx context.Context, c *cli, args []string) error {
 	if err != nil {
 		return err
 	}
-	if pid, err := pidFileHolder(data.servePID()); err != nil || pid == 0 {
-		return advise(fmt.Errorf("no Backstay is running on %s", data), "backstay serve --data %s", data)
-	}
-	p := &platform{cfg: serveConfig{data: data, database: *database}, log: slog.New(slog.NewTextHandler(c.stderr, nil))}
-	if err := p.openStore(ctx, local.New(data.keeperSocket())); err != nil {
+	store, err := c.openRunning(ctx, data, *database)
+	if err != nil {
 		return err
 	}
-	defer p.close()
+	defer store.Close()
 	key, err := seal.LoadOrCreate(data.sealKey())
 	if err != nil {
 		return err
 	}
-	users := &uaa.Server{Store: p.store, Key: key, Log: p.log}
+	users := &uaa.Server{Store: store, Key: key, Log: slog.New(slog.NewTextHandler(c.stderr, nil))}
 	password, err := users.ResetPassword(ctx, "admin")
 	if err != nil {
 		return err

@@ -146,13 +146,14 @@ func (f *fixture) accept(t *testing.T) error {
 }
 
 func quotasLimitInstances(t *testing.T, f *fixture) {
+	f.mustProvide(t, "purse") // what its user provides does not count
 	first := f.mustHave(t, "first")
 	q := f.mustLimit(t, false, backstay.Limits{backstay.ServiceInstances: 1})
 	wantError(t, f.accept(t), backstay.Invalid, organizationFull)
 	wantError(t, f.AdmitInstance(t.Context(), f.space.ID, f.plan), backstay.Invalid, organizationFull)
 	taken, j := f.newInstance("first")
 	wantError(t, f.AcceptInstance(t.Context(), taken, nil, none, j), backstay.Taken, "The service instance name is taken: first.")
-	must(t, f.RemoveInstance(t.Context(), first.ID, nil))
+	must(t, f.RemoveInstance(t.Context(), first.ID, none, nil))
 	must(t, f.accept(t))
 
 	two := int64(2)

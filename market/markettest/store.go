@@ -42,6 +42,23 @@ func RunStore(t *testing.T, open func(t testing.TB) market.Store) {
 		{"TheLastPlacesGoToAsManyKeys", theLastPlacesGoToAsManyKeys},
 		{"PrivatePlansBeginHidden", privatePlansBeginHidden},
 		{"PlansAreSeenWhereTheyAreEnabled", plansAreSeenWhereTheyAreEnabled},
+		{"UserProvidedInstancesAreThereAtOnce", userProvidedInstancesAreThereAtOnce},
+		{"ABindingKeepsTheCredentialsItGot", aBindingKeepsTheCredentialsItGot},
+		{"BothKindsShareTheNames", bothKindsShareTheNames},
+		{"ShareIsSeenAndBound", shareIsSeenAndBound},
+		{"ASharedNameIsTaken", aSharedNameIsTaken},
+		{"AShareEndsWithItsBindings", aShareEndsWithItsBindings},
+		{"SharesAndCreatesRaceForAName", sharesAndCreatesRaceForAName},
+		{"RemovalsAreRecordedOnce", removalsAreRecordedOnce},
+		{"EventsAreFoundAndForgotten", eventsAreFoundAndForgotten},
+		{"AJobRecordsItsCompletion", aJobRecordsItsCompletion},
+		{"RefusalsAreBounded", refusalsAreBounded},
+		{"ThingsAreLocated", thingsAreLocated},
+		{"UsageIsRecordedWithWhatItIsAbout", usageIsRecordedWithWhatItIsAbout},
+		{"UsageFollowsPrices", usageFollowsPrices},
+		{"UsageIsForgottenWhereItTellsNothing", usageIsForgottenWhereItTellsNothing},
+		{"UsageIsReseeded", usageIsReseeded},
+		{"UsageIsReadOnwardsWithoutGaps", usageIsReadOnwardsWithoutGaps},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -206,7 +223,7 @@ func boundInstancesAreInUse(t *testing.T, f *fixture) {
 	must(t, f.FinishBinding(t.Context(), b.ID, operation(backstay.Create, backstay.Succeeded), []byte("sealed"), backstay.Job{ID: j.ID, State: backstay.JobComplete}))
 	deletion := newJob(string(b.ID))
 	must(t, f.AcceptBindingDeletion(t.Context(), b.ID, operation(backstay.Delete, backstay.InProgress), none, deletion))
-	must(t, f.RemoveBinding(t.Context(), b.ID, &deletion.ID))
+	must(t, f.RemoveBinding(t.Context(), b.ID, none, &deletion.ID))
 	must(t, f.AcceptInstanceDeletion(t.Context(), in.ID, operation(backstay.Delete, backstay.InProgress), none, newJob("y")))
 }
 
@@ -264,11 +281,11 @@ func oneWinnerOfManyCreates(t *testing.T, f *fixture) {
 }
 
 func spacesWithContentAreInUse(t *testing.T, f *fixture) {
-	wantError(t, f.RemoveSpace(t.Context(), f.space.ID), backstay.InUse, "The space still has apps or service instances.")
+	wantError(t, f.RemoveSpace(t.Context(), f.space.ID, none), backstay.InUse, "The space still has apps or service instances.")
 	wantError(t, f.FinishDeleteOrganization(t.Context(), f.org.ID, "job"), backstay.InUse, "The organization still has spaces.")
-	must(t, f.RemoveApp(t.Context(), f.app.ID))
-	must(t, f.RemoveSpace(t.Context(), f.space.ID))
-	must(t, f.RemoveSpace(t.Context(), f.space.ID))
+	must(t, f.RemoveApp(t.Context(), f.app.ID, none))
+	must(t, f.RemoveSpace(t.Context(), f.space.ID, none))
+	must(t, f.RemoveSpace(t.Context(), f.space.ID, none))
 	must(t, f.FinishDeleteOrganization(t.Context(), f.org.ID, "job"))
 }
 

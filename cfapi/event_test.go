@@ -1,0 +1,230 @@
+package cfapi
+
+import (
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/backstay/backstay"
+	"github.com/backstay/backstay/market"
+	"github.com/backstay/backstay/market/markettest"
+)
+
+// TestEveryChangeLeavesAnEvent makes every change that there is a route for, and finds who made it, from
+// where, and no secret.
+func TestEveryChangeLeavesAnEvent(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	for _, rt := range h.server.routes() {
+		if strings.HasPrefix(rt.pattern, http.MethodGet) {
+			continue
+		}
+		t.Run(strings.Join(strings.Fields(rt.pattern), " "), func(t *testing.T) {
+			s := h.scene(t, "")
+			s.fill(recipes[rt.pattern].guid + recipes[rt.pattern].ask) // what is needed is made before
+			before := s.events(t)
+			if w := s.ask(rt, "admin"); w.Code >= http.StatusBadRequest {
+				t.Fatalf("admin gets %d %s", w.Code, w.Body)
+			}
+			after := s.events(t)
+			if len(after) == len(before) {
+				t.Fatal("there is no event of it")
+			}
+			for _, e := range after[:len(after)-len(before)] {
+				if e.Actor.UserID != markettest.Admin.UserID || e.Actor.Username != "admin" || e.Actor.Address != "192.0.2.1" {
+					t.Errorf("%s is of %+v", e.Type, e.Actor)
+				}
+				if e.Type == "audit.request.refused" || e.Target.Type == "" {
+					t.Errorf("%s is about %+v", e.Type, e.Target)
+				}
+				if secret := s.things["<secret>"]; secret != "" && strings.Contains(string(e.Data), secret) {
+					t.Errorf("%s tells a secret: %s", e.Type, e.Data)
+				}
+			}
+		})
+	}
+}
+
+// events are all there are, the newest first.
+func (s *scene) events(t *testing.T) []backstay.Event {
+	t.Helper()
+	l, err := s.server.Market.Events(t.Context(), markettest.Admin, market.EventFilter{Order: market.Order{Descending: true}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l.Items
+}
+
+// TestWhatIsEndedWithASpaceIsRecorded deletes an organization: everything in it ends as whoever asked.
+func TestWhatIsEndedWithASpaceIsRecorded(t *testing.T) {
+	t.Parallel()
+	s := newHouse(t).scene(t, "")
+	bound := s.thing("<binding>") + s.thing("<app>")
+	if bound == "" || s.do(http.MethodDelete, "/v3/organizations/<org>", "", "admin").Code != http.StatusAccepted {
+		t.Fatal("the organization is not deleted")
+	}
+	for name, kind := range map[string]string{
+		"<org>": "audit.organization.delete-request", "<space>": "audit.space.delete-request", "<app>": "audit.app.delete-request",
+		"<instance>": "audit.service_instance.delete", "<binding>": "audit.service_key.delete",
+	} {
+		l, err := s.server.Market.Events(t.Context(), markettest.Admin, market.EventFilter{TargetIDs: []string{s.thing(name)}, Types: []string{kind}})
+		if err != nil || len(l.Items) != 1 {
+			t.Fatalf("%s: %d events %s, %v", name, len(l.Items), kind, err)
+		}
+		if e := l.Items[0]; e.Actor.Username != "admin" || e.Actor.Address != "192.0.2.1" || string(e.OrganizationID) != s.thing("<org>") {
+			t.Errorf("%s is of %+v in %s", e.Type, e.Actor, e.OrganizationID)
+		}
+	}
+}
+
+// do asks as somebody, with <things> filled in.
+func (s *scene) do(method, path, body, who string) *httptest.ResponseRecorder {
+	r := httptest.NewRequest(method, s.fill(path), strings.NewReader(s.fill(body)))
+	r.Header.Set("Authorization", "bearer "+who)
+	w := httptest.NewRecorder()
+	s.handler.ServeHTTP(w, r)
+	return w
+}
+
+// refusals are the refused requests that an auditor of the scene's organization sees.
+func (s *scene) refusals(t *testing.T, auditor string) []backstay.Event {
+	t.Helper()
+	l, err := s.server.Market.Events(t.Context(), s.people["bearer "+auditor], market.EventFilter{Types: []string{"audit.request.refused"}, Order: market.Order{Descending: true}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l.Items
+}
+
+// TestAuditorsSeeWhatIsRefusedOnTheirs lets a stranger try.
+func TestAuditorsSeeWhatIsRefusedOnTheirs(t *testing.T) {
+	t.Parallel()
+	s := newHouse(t).scene(t, "organization_auditor")
+	for i, try := range []struct{ method, path, body, target, kind string }{
+		{"DELETE", "/v3/service_instances/<instance>", "", "<instance>", "service_instance"},
+		{"PATCH", "/v3/spaces/<space>", `{"name": "mine"}`, "<space>", "space"},
+		{"DELETE", "/v3/roles/<role>", "", "<role>", "role"},
+		{"DELETE", "/v3/service_credential_bindings/<binding>", "", "<binding>", "service_key"},
+		{"POST", "/v3/apps", `{"name": "mine", "relationships": {"space": {"data": {"guid": "<space>"}}}}`, "<space>", "space"},
+		{"POST", "/v3/service_credential_bindings", `{"type": "key", "name": "mine", "relationships": {"service_instance": {"data": {"guid": "<instance>"}}}}`, "<instance>", "service_instance"},
+		{"POST", "/v3/spaces", `{"name": "mine", "relationships": {"organization": {"data": {"guid": "<org>"}}}}`, "<org>", "organization"},
+	} {
+		if w := s.do(try.method, try.path, try.body, "stranger"); w.Code < 400 || w.Code >= 500 {
+			t.Fatalf("%s %s: %d %s", try.method, try.path, w.Code, w.Body)
+		}
+		seen := s.refusals(t, "organization_auditor")
+		if len(seen) != i+1 {
+			t.Fatalf("%s %s: the auditor sees %d refusals, want %d", try.method, try.path, len(seen), i+1)
+		}
+		e := seen[0]
+		if e.Target.ID != s.thing(try.target) || e.Target.Type != try.kind || e.Actor.Username != "stranger" || !strings.Contains(string(e.Data), `"`+try.method+`"`) {
+			t.Errorf("%s %s: recorded as %+v", try.method, try.path, e)
+		}
+	}
+	if seen := s.refusals(t, "organization_user"); len(seen) != 0 {
+		t.Errorf("who has no such role there sees %d", len(seen))
+	}
+}
+
+func TestRefusalsTellNoSecret(t *testing.T) {
+	t.Parallel()
+	s := newHouse(t).scene(t, "space_developer")
+	for _, try := range []struct{ method, path, body string }{
+		{"PATCH", "/v3/apps/<app>/environment_variables", `{"var": {"PASSWORD=<secret>": "1"}}`},
+		{"POST", "/v3/service_instances", `{"name": "a", "parameters": {"<secret>": true}, "relationships": {"space": {"data": {"guid": "<space>"}}, "service_plan": {"data": {"guid": "<plan>"}}}}`},
+	} {
+		w := s.do(try.method, try.path, try.body, "space_developer")
+		if w.Code != http.StatusUnprocessableEntity || !strings.Contains(w.Body.String(), s.thing("<secret>")) {
+			t.Fatalf("answered %d %s", w.Code, w.Body)
+		}
+		e := s.refusals(t, "space_developer")[0]
+		if strings.Contains(string(e.Data), s.thing("<secret>")) || !strings.Contains(string(e.Data), "CF-UnprocessableEntity") {
+			t.Errorf("recorded as %s", e.Data)
+		}
+	}
+}
+
+func TestRefusalsAreBounded(t *testing.T) {
+	t.Parallel()
+	s := newHouse(t).scene(t, "organization_auditor")
+	for range 5 {
+		s.do("DELETE", "/v3/spaces/<space>", "", "stranger")
+	}
+	if n := len(s.refusals(t, "organization_auditor")); n != 1 {
+		t.Errorf("the same refusal, five times in a moment, is recorded %d times; want once", n)
+	}
+	for i := range 100 {
+		s.do("DELETE", "/v3/spaces/"+fmt.Sprint(i), "", "stranger")
+	}
+	if n := len(s.refusals(t, "admin")); n != 61 {
+		t.Errorf("%d refusals are recorded of 100 on nothing and one on something; want 60 and one", n)
+	}
+	s.do("PATCH", "/v3/spaces/<space>", `{"name": "mine"}`, "stranger")
+	if n := len(s.refusals(t, "organization_auditor")); n != 2 {
+		t.Errorf("a flood elsewhere hides what is refused here: %d recorded, want 2", n)
+	}
+	s.do("POST", "/v3/spaces", "{\"name\": \"a\", \"relationships\": {\"organization\": {\"data\": {\"guid\": \""+strings.Repeat("x", 1<<19)+"\"}}}}", "organization_auditor")
+	if e := s.refusals(t, "admin")[0]; len(e.Data)+len(e.Target.ID) > 5000 {
+		t.Errorf("an event of %d bytes is kept", len(e.Data)+len(e.Target.ID))
+	}
+}
+
+// TestWhatExistsIsNoRefusal asks twice for the same, as cf create-space does.
+func TestWhatExistsIsNoRefusal(t *testing.T) {
+	t.Parallel()
+	s := newHouse(t).scene(t, "")
+	for _, body := range []struct{ path, body string }{
+		{"/v3/roles", `{"type": "organization_user", "relationships": {"user": {"data": {"guid": "<member>"}}, "organization": {"data": {"guid": "<org>"}}}}`},
+		{"/v3/apps", `{"name": "a", "relationships": {"space": {"data": {"guid": "<space>"}}}}`},
+		{"/v3/spaces", `{"name": "a", "relationships": {"organization": {"data": {"guid": "<org>"}}}}`},
+	} {
+		s.do("POST", body.path, body.body, "admin")
+		if w := s.do("POST", body.path, body.body, "admin"); w.Code != http.StatusUnprocessableEntity {
+			t.Errorf("%s again: %d %s", body.path, w.Code, w.Body)
+		}
+	}
+	if seen := s.refusals(t, "admin"); len(seen) != 0 {
+		t.Errorf("recorded as refused: %s", seen[0].Data)
+	}
+}
+
+func TestCreatedAts(t *testing.T) {
+	t.Parallel()
+	at := func(second int) time.Time { return time.Date(2026, 11, 1, 0, 0, second, 0, time.UTC) }
+	for query, want := range map[string]market.Times{
+		"":                                      {},
+		"created_ats[gt]=2026-11-01T00:00:05Z":  {From: at(6)},
+		"created_ats[gte]=2026-11-01T00:00:05Z": {From: at(5)},
+		"created_ats[lt]=2026-11-01T00:00:05Z":  {Before: at(5)},
+		"created_ats[lte]=2026-11-01T00:00:05Z": {Before: at(6)},
+		"created_ats[lte]=2026-11-01T00:00:05Z&created_ats[lt]=2026-11-01T00:00:03Z": {Before: at(3)},
+		"created_ats[gt]=2026-11-01T00:00:05Z&created_ats[gte]=2026-11-01T00:00:06Z": {From: at(6)},
+		"created_ats=2026-11-01T00:00:05Z,2026-11-01T01:00:07%2B01:00":               {At: []time.Time{at(5), at(7)}},
+		"created_ats[gte]=2026-11-01T00:00:01Z&created_ats[lt]=2026-11-01T00:00:02Z": {From: at(1), Before: at(2)},
+	} {
+		q, err := parseQuery(query, pages(byTime).and(createdAts...))
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := q.created()
+		if err != nil || !got.From.Equal(want.From) || !got.Before.Equal(want.Before) || !slices.EqualFunc(got.At, want.At, time.Time.Equal) {
+			t.Errorf("%s is %+v, %v; want %+v", query, got, err, want)
+		}
+	}
+	for _, query := range []string{
+		"created_ats=yesterday", "created_ats=", "created_ats[gt]=2026-11-01", "created_ats[lt]=2026-11-01T00:00:00.5Z",
+		"created_ats[gte]=2026-11-01T00:00:05Z,2026-11-01T00:00:06Z",
+	} {
+		q, err := parseQuery(query, pages(byTime).and(createdAts...))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := q.created(); err == nil || translate(err).status != http.StatusBadRequest {
+			t.Errorf("%s: %v", query, err)
+		}
+	}
+}

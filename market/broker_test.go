@@ -1,0 +1,212 @@
+package market_test
+
+import (
+	"context"
+	"os"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/backstay/backstay"
+	"github.com/backstay/backstay/broker/brokertest"
+	"github.com/backstay/backstay/internal/testkit"
+	"github.com/backstay/backstay/market"
+	"github.com/backstay/backstay/market/markettest"
+)
+
+func TestMain(m *testing.M) { os.Exit(testkit.Main(m)) }
+
+// listener is a broker that remembers which instances it was told of, and which bindings it has.
+type listener struct {
+	*brokertest.Memory
+	mu    sync.Mutex
+	told  map[backstay.InstanceID]bool
+	bound map[backstay.BindingID]bool
+}
+
+func (l *listener) hear(id backstay.InstanceID) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.told[id] = true
+}
+
+func (l *listener) Provision(ctx context.Context, r backstay.ProvisionRequest) error {
+	l.hear(r.InstanceID)
+	return l.Memory.Provision(ctx, r)
+}
+
+func (l *listener) Deprovision(ctx context.Context, id backstay.InstanceID) error {
+	l.hear(id)
+	return l.Memory.Deprovision(ctx, id)
+}
+
+func (l *listener) LastOperation(ctx context.Context, id backstay.InstanceID) (backstay.Operation, error) {
+	l.hear(id)
+	return l.Memory.LastOperation(ctx, id)
+}
+
+func (l *listener) Bind(ctx context.Context, r backstay.BindRequest) (backstay.Credentials, error) {
+	l.hear(r.InstanceID)
+	c, err := l.Memory.Bind(ctx, r)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.bound[r.BindingID] = err == nil
+	return c, err
+}
+
+func (l *listener) Unbind(ctx context.Context, instance backstay.InstanceID, binding backstay.BindingID) error {
+	l.hear(instance)
+	err := l.Memory.Unbind(ctx, instance, binding)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.bound[binding] = err != nil
+	return err
+}
+
+func (l *listener) Parameters(ctx context.Context, id backstay.InstanceID) (map[string]any, error) {
+	l.hear(id)
+	return nil, nil
+}
+
+// floor is a market with two organizations that have a space and an app each.
+type floor struct {
+	*market.Market
+	broker *listener
+	spaces [2]backstay.Space
+	apps   [2]backstay.App
+}
+
+func newFloor(t *testing.T) *floor {
+	b := &listener{Memory: brokertest.NewMemory(), told: map[backstay.InstanceID]bool{}, bound: map[backstay.BindingID]bool{}}
+	f := &floor{Market: markettest.NewWith(t, b), broker: b}
+	for i, name := range []string{"owner", "guest"} {
+		o, err := f.CreateOrganization(t.Context(), markettest.Admin, name)
+		must(t, err)
+		f.spaces[i], err = f.CreateSpace(t.Context(), markettest.Admin, o.ID, name)
+		must(t, err)
+		f.apps[i], err = f.CreateApp(t.Context(), markettest.Admin, f.spaces[i].ID, name)
+		must(t, err)
+	}
+	return f
+}
+
+// do waits for a job, and returns what it was about.
+func (f *floor) do(t *testing.T, j backstay.Job, err error) string {
+	t.Helper()
+	must(t, err)
+	j, err = f.AwaitJob(t.Context(), j.ID, time.Minute)
+	must(t, err)
+	if j.State != backstay.JobComplete {
+		t.Fatalf("job %s is %s: %s", j.Operation, j.State, j.Sentence)
+	}
+	return j.Resource
+}
+
+func (f *floor) create(t *testing.T, name string) backstay.InstanceID {
+	t.Helper()
+	plans, err := f.Plans(t.Context(), markettest.Admin, market.PlanFilter{Names: []string{"Free"}})
+	must(t, err)
+	j, err := f.CreateInstance(t.Context(), markettest.Admin, market.NewInstance{Name: name, SpaceID: f.spaces[0].ID, PlanID: plans.Items[0].ID})
+	return backstay.InstanceID(f.do(t, j, err))
+}
+
+func (f *floor) bind(t *testing.T, in backstay.InstanceID, app backstay.AppID) backstay.BindingID {
+	t.Helper()
+	b, j, err := f.CreateBinding(t.Context(), markettest.Admin, market.NewBinding{Type: backstay.AppBinding, InstanceID: in, AppID: app})
+	must(t, err)
+	if j.ID != "" {
+		f.do(t, j, nil)
+	}
+	return b.ID
+}
+
+// TestBrokerNeverHearsOfUserProvided takes user-provided instances through all that can happen to them.
+func TestBrokerNeverHearsOfUserProvided(t *testing.T) {
+	t.Parallel()
+	f := newFloor(t)
+	provide := func(name string) backstay.InstanceID {
+		in, err := f.CreateUserProvided(t.Context(), markettest.Admin, market.NewUserProvided{Name: name, SpaceID: f.spaces[0].ID})
+		must(t, err)
+		return in.ID
+	}
+	ended, kept := provide("ended"), provide("kept")
+	f.bind(t, kept, f.apps[0].ID)
+	binding := f.bind(t, ended, f.apps[0].ID)
+	name := "renamed"
+	_, err := f.UpdateInstance(t.Context(), markettest.Admin, ended, market.InstanceUpdate{Name: &name, Credentials: []byte(`{"a": 1}`)})
+	must(t, err)
+	_, err = f.InstanceParameters(t.Context(), markettest.Admin, ended)
+	if backstay.KindOf(err) != backstay.Unsupported {
+		t.Errorf("parameters: %v", err)
+	}
+	_, err = f.DeleteBinding(t.Context(), markettest.Admin, binding)
+	must(t, err)
+	_, err = f.DeleteInstance(t.Context(), markettest.Admin, ended)
+	must(t, err)
+	f.create(t, "managed")
+	j, err := f.DeleteApp(t.Context(), markettest.Admin, f.apps[0].ID)
+	f.do(t, j, err)
+	app, err := f.CreateApp(t.Context(), markettest.Admin, f.spaces[0].ID, "another")
+	must(t, err)
+	f.bind(t, kept, app.ID)
+	j, err = f.DeleteOrganization(t.Context(), markettest.Admin, f.spaces[0].OrganizationID)
+	f.do(t, j, err)
+
+	f.broker.mu.Lock()
+	defer f.broker.mu.Unlock()
+	if f.broker.told[ended] || f.broker.told[kept] || len(f.broker.told) != 1 {
+		t.Errorf("the broker was told of %v; user-provided are %s and %s", f.broker.told, ended, kept)
+	}
+}
+
+// TestNothingStaysBoundAfterASpace ends what is shared from either side.
+func TestNothingStaysBoundAfterASpace(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name string
+		end  func(t *testing.T, f *floor, in backstay.InstanceID) (backstay.Job, error)
+	}{
+		{"unshared", func(t *testing.T, f *floor, in backstay.InstanceID) (backstay.Job, error) {
+			return f.UnshareInstance(t.Context(), markettest.Admin, in, f.spaces[1].ID)
+		}},
+		{"the borrower's space ends", func(t *testing.T, f *floor, in backstay.InstanceID) (backstay.Job, error) {
+			return f.DeleteSpace(t.Context(), markettest.Admin, f.spaces[1].ID)
+		}},
+		{"the owner's space ends", func(t *testing.T, f *floor, in backstay.InstanceID) (backstay.Job, error) {
+			return f.DeleteSpace(t.Context(), markettest.Admin, f.spaces[0].ID)
+		}},
+		{"the borrower's app ends", func(t *testing.T, f *floor, in backstay.InstanceID) (backstay.Job, error) {
+			return f.DeleteApp(t.Context(), markettest.Admin, f.apps[1].ID)
+		}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			f := newFloor(t)
+			in := f.create(t, "orders")
+			must(t, f.ShareInstance(t.Context(), markettest.Admin, in, []backstay.SpaceID{f.spaces[1].ID}))
+			b := f.bind(t, in, f.apps[1].ID)
+			if !f.broker.bound[b] {
+				t.Fatal("the broker has no binding: this test sees nothing")
+			}
+			j, err := c.end(t, f, in)
+			f.do(t, j, err)
+			f.broker.mu.Lock()
+			defer f.broker.mu.Unlock()
+			if f.broker.bound[b] {
+				t.Error("the binding outlived what it stood on")
+			}
+			l, err := f.Bindings(t.Context(), markettest.Admin, market.BindingFilter{})
+			must(t, err)
+			if len(l.Items) > 0 {
+				t.Errorf("bindings are left: %+v", l.Items)
+			}
+		})
+	}
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}

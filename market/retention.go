@@ -1,0 +1,56 @@
+package market
+
+import (
+	"context"
+	"time"
+)
+
+// Retention is how long the market remembers what has happened.
+type Retention struct {
+	Events time.Duration // audit events
+	Usage  time.Duration // usage events, as far as they tell nothing of what there still was then
+}
+
+// Day is how long retention counts a day.
+const Day = 24 * time.Hour
+
+// DefaultRetention is as long as Cloud Foundry keeps audit events; usage can be billed for a whole year
+// that has just ended.
+var DefaultRetention = Retention{Events: 31 * Day, Usage: 400 * Day}
+
+const (
+	forgetEvery = time.Hour
+	forgetBatch = 1000 // what one transaction removes: so little that nobody waits for it
+)
+
+// ForgetRegularly forgets what is too old, at once and from then on, until ctx ends.
+func (m *Market) ForgetRegularly(ctx context.Context, r Retention, now func() time.Time) error {
+	tick := time.NewTicker(forgetEvery)
+	defer tick.Stop()
+	for {
+		if err := m.Forget(ctx, r, now()); err != nil && ctx.Err() == nil {
+			m.Log.Warn("old events were not removed; this is tried again", "in", forgetEvery, "error", err)
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-tick.C:
+		}
+	}
+}
+
+// Forget forgets what is too old at a moment.
+func (m *Market) Forget(ctx context.Context, r Retention, now time.Time) error {
+	if err := forget(ctx, m.Store.RemoveEvents, now.Add(-r.Events)); err != nil {
+		return err
+	}
+	return forget(ctx, m.Store.RemoveUsage, now.Add(-r.Usage))
+}
+
+func forget(ctx context.Context, remove func(context.Context, time.Time, int) (int, error), before time.Time) error {
+	for {
+		if removed, err := remove(ctx, before, forgetBatch); err != nil || removed < forgetBatch {
+			return err
+		}
+	}
+}

@@ -1,0 +1,142 @@
+package market
+
+import (
+	"context"
+	"encoding/json"
+	"net/url"
+	"slices"
+
+	"github.com/backstay/backstay"
+)
+
+// CreateUserProvided puts a service that somebody else runs into a space, under a name that apps can be
+// bound to. No broker hears of it.
+func (m *Market) CreateUserProvided(ctx context.Context, by backstay.Actor, n NewUserProvided) (backstay.Instance, error) {
+	at, err := m.permitInSpace(ctx, by, n.SpaceID, SpaceDevelopers)
+	if err != nil {
+		return backstay.Instance{}, err
+	}
+	u := InstanceUpdate{Name: &n.Name, Tags: n.Tags, Credentials: n.Credentials, SyslogDrainURL: &n.SyslogDrainURL, RouteServiceURL: &n.RouteServiceURL}
+	if u.Credentials == nil {
+		u.Credentials = []byte(`{}`)
+	}
+	if err := u.checkUserProvided(); err != nil {
+		return backstay.Instance{}, err
+	}
+	in := backstay.Instance{
+		ID: backstay.InstanceID(newID()), Type: backstay.UserProvided, SpaceID: at.space, Name: n.Name, Tags: n.Tags,
+		SyslogDrainURL: n.SyslogDrainURL, RouteServiceURL: n.RouteServiceURL,
+	}
+	e := userProvidedEvent(by, "create", in, at, request(u.askedOfUserProvided()))
+	return m.Store.AddUserProvided(ctx, in, m.Key.Seal(u.Credentials, providedContext(in.ID)), e)
+}
+
+func (m *Market) updateUserProvided(ctx context.Context, by backstay.Actor, in backstay.Instance, at place, u InstanceUpdate) (backstay.Instance, error) {
+	switch {
+	case u.PlanID != nil:
+		return in, errUnknownField("service_plan")
+	case u.Parameters != nil:
+		return in, errUnknownField("parameters")
+	}
+	if err := u.checkUserProvided(); err != nil {
+		return in, err
+	}
+	sealed := m.sealParameters(providedContext(in.ID), u.Credentials)
+	return m.Store.UpdateUserProvided(ctx, in.ID, u, sealed, userProvidedEvent(by, "update", in, at, request(u.askedOfUserProvided())))
+}
+
+// UserProvidedCredentials returns what a user has given as a user-provided instance's credentials.
+func (m *Market) UserProvidedCredentials(ctx context.Context, by backstay.Actor, id backstay.InstanceID) (c backstay.Credentials, err error) {
+	if _, _, err := m.instanceFor(ctx, by, id, SecretReaders); err != nil {
+		return nil, err
+	}
+	sealed, err := m.Store.UserProvidedCredentials(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	return c, m.openJSON(providedContext(id), sealed, &c)
+}
+
+func providedContext(id backstay.InstanceID) string { return "instance/" + string(id) + "/credentials" }
+
+// bindUserProvided gives an app the credentials as they are now: later changes are not the binding's.
+func (m *Market) bindUserProvided(ctx context.Context, by backstay.Actor, b backstay.Binding, at place) error {
+	asked := request(details{"name": b.Name, "service_instance": b.InstanceID, "app": b.AppID})
+	return m.Store.AddBinding(ctx, b, func(credentials []byte) ([]byte, error) {
+		plain, err := m.Key.Open(credentials, providedContext(b.InstanceID))
+		if err != nil {
+			return nil, err
+		}
+		return m.Key.Seal(plain, credentialsContext(b.ID)), nil
+	}, bindingEvent(by, "create", b, at, asked))
+}
+
+func checkUserProvidedBinding(n NewBinding) error {
+	switch {
+	case n.Type == backstay.KeyBinding:
+		return backstay.Errorf(backstay.Invalid, "Service credential bindings of type 'key' are not supported for user-provided service instances.")
+	case n.Parameters != nil:
+		return backstay.Errorf(backstay.Invalid, "Binding parameters are not supported for user-provided service instances")
+	}
+	return nil
+}
+
+func (u InstanceUpdate) checkUserProvided() error {
+	if err := u.checkNames(); err != nil {
+		return err
+	}
+	var object map[string]json.RawMessage
+	if u.Credentials != nil && (json.Unmarshal(u.Credentials, &object) != nil || object == nil) {
+		return backstay.Errorf(backstay.Invalid, "Credentials must be an object")
+	}
+	if u.SyslogDrainURL != nil {
+		if err := checkURL(*u.SyslogDrainURL, "Syslog drain url", "syslog, syslog-tls or https", "syslog", "syslog-tls", "https"); err != nil {
+			return err
+		}
+	}
+	if u.RouteServiceURL != nil {
+		return checkURL(*u.RouteServiceURL, "Route service url", "https", "https")
+	}
+	return nil
+}
+
+// checkURL refuses what is neither empty nor the address of a host by one of the schemes, which said names.
+func checkURL(text, noun, said string, schemes ...string) error {
+	if text == "" {
+		return nil
+	}
+	u, err := url.Parse(text)
+	switch {
+	case err != nil:
+		return backstay.Errorf(backstay.Invalid, "%s must be a valid URI", noun)
+	case !slices.Contains(schemes, u.Scheme):
+		return backstay.Errorf(backstay.Invalid, "%s must be %s", noun, said)
+	case u.Hostname() == "":
+		return backstay.Errorf(backstay.Invalid, "%s must be a valid URI", noun)
+	}
+	return nil
+}
+
+// askedOfUserProvided is the update as an event shows it: its credentials never, and of an address, which
+// may have a password or a token in it, no more than where it leads.
+func (u InstanceUpdate) askedOfUserProvided() details {
+	asked := u.asked()
+	if u.Credentials != nil {
+		asked["credentials"] = hidden
+	}
+	if u.SyslogDrainURL != nil {
+		asked["syslog_drain_url"] = shownURL(*u.SyslogDrainURL)
+	}
+	if u.RouteServiceURL != nil {
+		asked["route_service_url"] = shownURL(*u.RouteServiceURL)
+	}
+	return asked
+}
+
+func shownURL(text string) string {
+	u, err := url.Parse(text)
+	if err != nil || text == "" {
+		return text
+	}
+	return u.Scheme + "://" + u.Host
+}
