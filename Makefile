@@ -6,7 +6,8 @@
 # make bench     the benchmark table
 # make clean-data  delete all data, after asking
 #
-# DATA=dir and PORT=n keep two Backstays apart: make up DATA=/tmp/other PORT=7481
+# DATA=dir and PORT=n keep two Backstays apart: make up DATA=/tmp/other PORT=7481. Databases get a hundred
+# ports that depend on n, the same for n and n + 100.
 
 export DATA PORT
 

@@ -1,6 +1,7 @@
 package backstay
 
-// Identifiers are lower-case UUIDs in their canonical 36-character form. Each noun has a type of
+// Identifiers are lower-case UUIDs in their canonical 36-character form, but a client's UserID is the
+// name that an operator gave it. Each noun has a type of
 // its own, so that arguments cannot be swapped.
 type (
 	OrganizationID string
@@ -15,6 +16,6 @@ type (
 	ShareID        string
 	JobID          string
 	EventID        string
-	QuotaID        string
 	UsageEventID   string
+	QuotaID        string
 )

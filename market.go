@@ -1,6 +1,9 @@
 package backstay
 
-import "time"
+import (
+	"cmp"
+	"time"
+)
 
 // Actor is who is asking, as the door that let them in established it: a user, or a client that acts
 // for itself.
@@ -41,14 +44,17 @@ type Space struct {
 	UpdatedAt      time.Time
 }
 
-// User is someone who may log in.
+// User is someone who may log in, or a client, which has an id and no name.
 type User struct {
 	ID        UserID
-	Username  string
-	Origin    string // the identity provider: "uaa" for our own
+	Username  string // empty for a client
+	Origin    string // the identity provider: "uaa" for our own, empty for a client
 	CreatedAt time.Time
 	UpdatedAt time.Time
 }
+
+// PresentationName is what to call a user or client.
+func (u User) PresentationName() string { return cmp.Or(u.Username, string(u.ID)) }
 
 // Role gives a user rights in one organization or one space; Type is one of Cloud Foundry's names,
 // as in "space_developer".

@@ -36,7 +36,7 @@ type Backend interface {
 // Accounts are the users of running instances.
 type Accounts interface {
 	// CreateUser gives a binding its credentials, naming the instance's endpoint; if the user
-	// exists, its password becomes this one. Unavailable when the instance does not run.
+	// exists, its password and its rights become these. Unavailable when the instance does not run.
 	CreateUser(ctx context.Context, id backstay.InstanceID, u User) (backstay.Credentials, error)
 	// DropUser removes a user and ends its sessions. An absent user, and an absent instance, is success.
 	DropUser(ctx context.Context, id backstay.InstanceID, name string) error
@@ -46,6 +46,7 @@ type Accounts interface {
 type User struct {
 	Name     string          `json:"name"` // see engine.User
 	Password backstay.Secret `json:"password"`
+	ReadOnly bool            `json:"read_only,omitempty"`
 }
 
 // Spec is what is wanted of an instance. Its JSON is what the keeper's protocol carries and keeps.

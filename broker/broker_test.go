@@ -2,6 +2,7 @@ package broker_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"log/slog"
 	"os"
@@ -10,6 +11,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
 
 	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/backend"
@@ -122,4 +124,56 @@ func TestNothingReadableIsStored(t *testing.T) {
 	if strings.Contains(string(in.Spec), "PRIVATE KEY") || strings.Contains(string(in.Spec), "postgres") {
 		t.Error("a Spec is stored as it is")
 	}
+}
+
+// TestReadOnlyBinding follows the parameter to the database, and a binding that is asked for again.
+func TestReadOnlyBinding(t *testing.T) {
+	t.Parallel()
+	b := open(t).(*broker.Broker)
+	r := backstay.BindRequest{InstanceID: brokertest.MustProvision(t, b).InstanceID, BindingID: backstay.BindingID(uuid.NewString()),
+		Parameters: json.RawMessage(`{"read_only": true}`)}
+	for _, given := range []string{`{"read_only": "true"}`, `{"read_only": 1}`, `{"read_only": null}`, `{"readonly": true}`, `true`} {
+		wrong := r
+		wrong.Parameters = json.RawMessage(given)
+		if _, err := b.Bind(t.Context(), wrong); backstay.KindOf(err) != backstay.Invalid {
+			t.Errorf("%s: got %v, want Invalid", given, err)
+		}
+	}
+	for range 2 {
+		c, err := b.Bind(t.Context(), r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := makeTable(t, c); err == nil || !strings.Contains(err.Error(), "read-only") {
+			t.Errorf("a read-only binding makes a table: %v", err)
+		}
+	}
+	kept, err := b.Store.Binding(t.Context(), r.BindingID)
+	if err != nil || strings.Contains(string(kept.Parameters), "read_only") {
+		t.Errorf("parameters are stored as they are (%v)", err)
+	}
+	other := r
+	other.Parameters = nil
+	if _, err := b.Bind(t.Context(), other); backstay.KindOf(err) != backstay.Taken {
+		t.Errorf("the same binding with other parameters: got %v, want Taken", err)
+	}
+	other.BindingID, other.Parameters = backstay.BindingID(uuid.NewString()), json.RawMessage(`{"read_only": false}`)
+	c, err := b.Bind(t.Context(), other)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := makeTable(t, c); err != nil {
+		t.Errorf("a binding that is not read-only: %v", err)
+	}
+}
+
+func makeTable(t *testing.T, c backstay.Credentials) error {
+	t.Helper()
+	conn, err := pgx.Connect(t.Context(), c["uri"].(string)+"?sslmode=require")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(context.Background())
+	_, err = conn.Exec(t.Context(), "CREATE TABLE made (n int)")
+	return err
 }

@@ -131,13 +131,27 @@ func FuzzParseCatalog(f *testing.F) {
 	})
 }
 
+// Whatever is built in can be bound read-only.
+func TestBuiltInBindings(t *testing.T) {
+	t.Parallel()
+	c, err := ParseCatalog(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, o := range c.Offerings {
+		if err := checkParameters(o.Parameters.Bind, json.RawMessage(`{"read_only": true}`)); err != nil {
+			t.Errorf("%s: %v", o.Name, err)
+		}
+	}
+}
+
 func TestCheckParameters(t *testing.T) {
 	t.Parallel()
 	c, err := ParseCatalog(nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	rules := c.Offerings[0].Parameters.Create
+	rules, binding := c.Offerings[0].Parameters.Create, c.Offerings[0].Parameters.Bind
 	for _, tc := range []struct {
 		name  string
 		rules map[string]any
@@ -154,6 +168,9 @@ func TestCheckParameters(t *testing.T) {
 		{"array", rules, `[]`, "Parameter parameters is of the wrong type: it is array and must be object."},
 		{"not JSON", rules, `{`, "Parameters must be a JSON object"},
 		{"two values", rules, `{} {}`, "Parameters must be a JSON object"},
+		{"read-only", binding, `{"read_only": true}`, ""},
+		{"read-only as a word", binding, `{"read_only": "true"}`, "Parameter read_only is of the wrong type: it is string and must be boolean."},
+		{"of an instance", binding, `{"enable_extensions": []}`, "Unknown parameter: enable_extensions. Supported are: read_only."},
 		{"no rules", nil, `{"a": 1}`, "Unknown parameter: a. No parameters are supported here."},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

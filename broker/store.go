@@ -4,7 +4,6 @@ import (
 	"context"
 
 	"github.com/backstay/backstay"
-	"github.com/backstay/backstay/backend"
 )
 
 // Store is the broker's memory. Each method is one transaction; brokertest.RunStore is this
@@ -60,6 +59,7 @@ type Binding struct {
 	InstanceID backstay.InstanceID
 	Username   string
 	Password   []byte // sealed
+	Parameters []byte // sealed; nil if none were given
 }
 
 // specContext and the others name what is sealed, so that no value can be moved to another row.
@@ -70,9 +70,6 @@ func parametersContext(id backstay.InstanceID) string {
 func passwordContext(id backstay.BindingID) string {
 	return "broker/binding/" + string(id) + "/password"
 }
-
-// userOf is a binding's user as the backend knows it.
-func (b *Broker) userOf(kept Binding) (backend.User, error) {
-	password, err := b.Key.Open(kept.Password, passwordContext(kept.ID))
-	return backend.User{Name: kept.Username, Password: backstay.Secret(password)}, err
+func bindingParametersContext(id backstay.BindingID) string {
+	return "broker/binding/" + string(id) + "/parameters"
 }

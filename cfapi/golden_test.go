@@ -96,7 +96,7 @@ func newStage(t *testing.T) *stage {
 	b.set(nil, false)
 	s := newServer(t, b)
 	for _, by := range s.Authenticator.(people) {
-		if err := s.Market.Store.(*state.Store).AddUser(t.Context(), uaa.User{ID: by.UserID, Username: by.Username, PasswordHash: "none"}); err != nil && by != markettest.Admin {
+		if err := s.Market.Store.(*state.Store).AddUser(t.Context(), uaa.User{ID: by.UserID, Username: by.Username, PasswordHash: "none"}, backstay.Event{}); err != nil && by != markettest.Admin {
 			t.Fatal(err)
 		}
 	}

@@ -64,6 +64,8 @@ var recipes = map[string]recipe{
 	"GET    /v3/spaces/{guid}/relationships/isolation_segment":                {"<space>", "", market.SpaceReaders},
 	"GET    /v3/spaces/{guid}/running_security_groups":                        {"<space>", "", market.SpaceReaders},
 	"GET    /v3/spaces/{guid}/staging_security_groups":                        {"<space>", "", market.SpaceReaders},
+	"POST   /v3/users":                                                        {"", `{"guid": "<member>"}`, ^market.Roles(0)},
+	"DELETE /v3/users/{guid}":                                                 {"<leaver>", "", market.OrganizationReaders},
 	"POST   /v3/roles":                                                        {"", `{"type": "space_auditor", "relationships": {"user": {"data": {"guid": "<member>"}}, "space": {"data": {"guid": "<space>"}}}}`, market.SpaceReaders},
 	"DELETE /v3/roles/{guid}":                                                 {"<role>", "", market.SpaceReaders},
 	"GET    /v3/apps":                                                         {"", "guids=<app>", market.SpaceReaders},
@@ -190,7 +192,7 @@ func newHouse(t testing.TB) *house {
 		user := uaa.User{ID: by.UserID, Username: by.Username, Role: by.Role, PasswordHash: "none"}
 		if name == "admin" {
 			by = markettest.Admin
-		} else if err := h.store.AddUser(t.Context(), user); err != nil {
+		} else if err := h.store.AddUser(t.Context(), user, backstay.Event{}); err != nil {
 			t.Fatal(err)
 		}
 		h.people["bearer "+name] = by
@@ -247,8 +249,7 @@ func (s *scene) ask(rt route, who string) *httptest.ResponseRecorder {
 	if rt.access.roles != 0 && how == (recipe{}) {
 		s.t.Fatalf("say in recipes how to ask for %s", rt.pattern)
 	}
-	target := strings.NewReplacer("{$}", "", "{guid}", cmp.Or(how.guid, "x"), "{space_guid}", "<borrower>", "{name}", "x",
-		"{space}", "<space>", "{organization}", "<org>").Replace(words[1])
+	target := strings.NewReplacer("{$}", "", "{guid}", cmp.Or(how.guid, "x"), "{space_guid}", "<borrower>", "{name}", "x", "{space}", "<space>", "{organization}", "<org>").Replace(words[1])
 	body := how.ask
 	if words[0] == http.MethodGet {
 		target, body = target+"?"+how.ask, ""
@@ -283,6 +284,13 @@ func (s *scene) make(ctx context.Context, m *market.Market, name string) (id str
 	case "<member>":
 		s.grant("member", "organization_user")
 		return string(s.people["bearer member"].UserID), nil
+	case "<leaver>": // whom no other scene knows
+		u := uaa.User{ID: backstay.UserID(uuid.NewString()), Username: fresh, PasswordHash: "none"}
+		if err := s.store.AddUser(ctx, u, backstay.Event{}); err != nil {
+			return "", err
+		}
+		s.addRole(market.NewRole{Type: "organization_user", UserID: u.ID, OrganizationID: backstay.OrganizationID(s.thing("<org>"))})
+		return string(u.ID), nil
 	case "<org>":
 		o, err := m.CreateOrganization(ctx, markettest.Admin, fresh)
 		return string(o.ID), err
@@ -292,6 +300,11 @@ func (s *scene) make(ctx context.Context, m *market.Market, name string) (id str
 	case "<role>":
 		s.thing("<member>")
 		return string(s.addRole(market.NewRole{Type: "space_auditor", Username: "member", SpaceID: backstay.SpaceID(s.thing("<space>"))}).ID), nil
+	case "<event>":
+		l, err := m.Events(ctx, markettest.Admin, market.EventFilter{TargetIDs: []string{s.thing("<space>")}})
+		return string(l.Items[0].ID), err
+	case "<usage>":
+		return s.thing("<instance>"), nil // the first event of an instance has its id
 	case "<quota>", "<spare-quota>":
 		n := market.NewQuota{QuotaUpdate: market.QuotaUpdate{Name: &fresh}}
 		if name == "<quota>" {
@@ -311,11 +324,6 @@ func (s *scene) make(ctx context.Context, m *market.Market, name string) (id str
 		return plan, m.SetVisibility(ctx, markettest.Admin, plan, market.NewVisibility{
 			Type: backstay.OrganizationPlan, OrganizationIDs: []backstay.OrganizationID{backstay.OrganizationID(s.thing("<org>"))}, More: true,
 		})
-	case "<event>":
-		l, err := m.Events(ctx, markettest.Admin, market.EventFilter{TargetIDs: []string{s.thing("<space>")}})
-		return string(l.Items[0].ID), err
-	case "<usage>":
-		return s.thing("<instance>"), nil // the first event of an instance has its id
 	case "<app>":
 		a, err := m.CreateApp(ctx, markettest.Admin, backstay.SpaceID(s.thing("<space>")), fresh)
 		return string(a.ID), err

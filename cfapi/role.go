@@ -9,21 +9,23 @@ import (
 
 type userResource struct {
 	identity
-	Username         string   `json:"username"`
+	Username         *string  `json:"username"` // null for a client
 	PresentationName string   `json:"presentation_name"`
-	Origin           string   `json:"origin"`
+	Origin           *string  `json:"origin"`
 	Metadata         metadata `json:"metadata"`
 	Links            links    `json:"links"`
 }
 
 func (s *Server) user(u backstay.User) userResource {
-	return userResource{
+	resource := userResource{
 		identity:         identify(u.ID, u.CreatedAt, u.UpdatedAt),
-		Username:         u.Username,
-		PresentationName: u.Username,
-		Origin:           u.Origin,
+		PresentationName: u.PresentationName(),
 		Links:            links{"self": s.at("/v3/users/%s", u.ID)},
 	}
+	if u.Username != "" {
+		resource.Username, resource.Origin = &u.Username, &u.Origin
+	}
+	return resource
 }
 
 func (s *Server) listUsers(w http.ResponseWriter, r *request) error {
@@ -50,6 +52,30 @@ func (s *Server) showUser(w http.ResponseWriter, r *request) error {
 		return backstay.Errorf(backstay.NotFound, "User not found")
 	}
 	return writeJSON(w, http.StatusOK, s.user(l.Items[0]))
+}
+
+type newUserBody struct {
+	GUID backstay.UserID `json:"guid"`
+}
+
+func (s *Server) createUser(w http.ResponseWriter, r *request) error {
+	var body newUserBody
+	if err := decode(r, &body); err != nil {
+		return err
+	}
+	u, err := s.Market.RegisterUser(r.Context(), r.by, body.GUID)
+	if err != nil {
+		return err
+	}
+	return writeJSON(w, http.StatusCreated, s.user(u))
+}
+
+func (s *Server) deleteUser(w http.ResponseWriter, r *request) error {
+	j, err := s.Market.DeleteUser(r.Context(), r.by, backstay.UserID(r.PathValue("guid")))
+	if err != nil {
+		return err
+	}
+	return s.accepted(w, j)
 }
 
 type roleResource struct {

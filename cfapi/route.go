@@ -85,7 +85,9 @@ func (s *Server) routes() []route {
 		{"DELETE /v3/space_quotas/{guid}/relationships/spaces/{space}", needs(market.OrganizationManagers), none, s.removeSpaceQuota},
 
 		{"GET    /v3/users", loggedIn, pages(byTime, "guids", "usernames", "origins"), s.listUsers},
+		{"POST   /v3/users", needs(market.Administrators), none, s.createUser},
 		{"GET    /v3/users/{guid}", loggedIn, none, s.showUser},
+		{"DELETE /v3/users/{guid}", needs(market.Administrators), none, s.deleteUser},
 		{"GET    /v3/roles", loggedIn, pages(byTime, "guids", "types", "user_guids", "organization_guids", "space_guids").including("user"), s.listRoles},
 		{"POST   /v3/roles", needs(market.SpaceManagers), none, s.createRole},
 		{"DELETE /v3/roles/{guid}", needs(market.SpaceManagers), none, s.deleteRole},

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"net/http"
 	"runtime/debug"
 	"strings"
@@ -15,6 +14,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/backstay/backstay"
+	"github.com/backstay/backstay/internal/sender"
 	"github.com/backstay/backstay/market"
 )
 
@@ -109,7 +109,7 @@ func (s *Server) admit(r *request, rt route) (err error) {
 		if r.by, err = s.Authenticator.Authenticate(r.Context(), header); err != nil {
 			return err
 		}
-		r.by.Address, _, _ = net.SplitHostPort(r.RemoteAddr)
+		r.by.Address = sender.Address(r.Request)
 	case !rt.access.anonymous:
 		return errNotAuthenticated
 	}

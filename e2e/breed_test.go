@@ -48,10 +48,12 @@ var (
 		toil: []string{"sh", filepath.Join(testdata, "redis.sh"), "BLPOP", "never", "0"}}
 )
 
+var breeds = []breed{postgresBreed, mysqlBreed, redisBreed}
+
 // onEachBreed runs a test with a bound instance of each engine.
 func onEachBreed(t *testing.T, test func(l *life)) {
 	t.Parallel()
-	for _, of := range []breed{postgresBreed, mysqlBreed, redisBreed} {
+	for _, of := range breeds {
 		t.Run(of.name, func(t *testing.T) {
 			t.Parallel()
 			test(settled(t, of))

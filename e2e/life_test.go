@@ -149,8 +149,11 @@ func (l *life) bind() {
 func (l *life) bindTo(app string) {
 	l.t.Helper()
 	find := "/v3/service_credential_bindings?service_instance_guids=" + l.instance
-	l.binding = l.make(find, "/v3/service_credential_bindings", object{"type": "app",
-		"relationships": object{"app": to(app), "service_instance": to(l.instance)}})
+	body := object{"type": "app", "relationships": object{"app": to(app), "service_instance": to(l.instance)}}
+	if l.readOnly {
+		body["parameters"] = object{"read_only": true}
+	}
+	l.binding = l.make(find, "/v3/service_credential_bindings", body)
 	if op := l.outcome(find); op.Type != "create" || op.State != "succeeded" {
 		l.t.Fatalf("the binding ended as %+v\n%s", op, l.logs())
 	}

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/backstay/backstay/engine/enginetest"
 )
 
 // settled is a platform with a bound instance.
@@ -184,6 +186,27 @@ func TestTwoControlPlanes(t *testing.T) {
 	refused(t, p, 1, "address already in use", other...)
 	if _, _, err := p.call("GET", "/v3/organizations", nil, nil); err != nil {
 		t.Errorf("the first one suffered: %v", err)
+	}
+}
+
+// TestOperatorsCertificate serves the API with a certificate that the operator brings.
+func TestOperatorsCertificate(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	c := enginetest.Certificate(t, "127.0.0.1")
+	stranger := enginetest.Certificate(t, "127.0.0.1").Authority
+	for name, text := range map[string]string{"chain.pem": c.Leaf, "key.pem": c.Key.Reveal(), "authority.pem": c.Authority, "stranger.pem": stranger} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	p := start(t, "backstay", "--tls-certificate", filepath.Join(dir, "chain.pem"), "--tls-key", filepath.Join(dir, "key.pem"))
+	for authority, trusted := range map[string]bool{"authority.pem": true, "stranger.pem": false} {
+		cmd := exec.Command(filepath.Join(repository, "bin", "cf"), "login", "-a", p.url, "-u", "admin", "-p", p.password)
+		cmd.Env = append(os.Environ(), "CF_HOME="+t.TempDir(), "SSL_CERT_FILE="+filepath.Join(dir, authority), "SSL_CERT_DIR="+t.TempDir())
+		if out, err := cmd.CombinedOutput(); (err == nil) != trusted {
+			t.Errorf("whoever trusts %s: %v\n%s", authority, err, out)
+		}
 	}
 }
 

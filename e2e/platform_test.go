@@ -95,7 +95,7 @@ func start(t testing.TB, binary string, flags ...string) *platform {
 	}
 	p.args = append([]string{"serve", "--data", p.data, "--listen", fmt.Sprintf("127.0.0.1:%d", first),
 		"--ports", fmt.Sprintf("%d-%d", first+1, last), "--admin-password-file", filepath.Join(p.data, "admin-password")}, flags...)
-	if slices.Contains(flags, "--tls") {
+	if slices.Contains(flags, "--tls") || slices.Contains(flags, "--tls-certificate") {
 		p.url = strings.Replace(p.url, "http:", "https:", 1)
 	}
 	t.Cleanup(p.stop)

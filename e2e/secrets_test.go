@@ -36,7 +36,7 @@ func (l *life) secrets() secrets {
 	s := secrets{
 		"the admin's password": l.password, "an access token": l.token, "a binding's password": l.credentials["password"].(string),
 		"a key's password": l.keyPassword(), "a password that a user provided": l.providedPassword(),
-		"the seal key": strings.TrimSpace(string(sealKey)),
+		"the seal key": strings.TrimSpace(string(sealKey)), "a variable of the app": l.variable(),
 	}
 	for what, secret := range s {
 		if len(secret) < 16 {
@@ -44,6 +44,16 @@ func (l *life) secrets() secrets {
 		}
 	}
 	return s
+}
+
+// variable gives the app one that is nobody else's to know.
+func (l *life) variable() (secret string) {
+	l.t.Helper()
+	secret = rand.Text()
+	if _, _, err := l.call("PATCH", "/v3/apps/"+l.app+"/environment_variables", object{"var": object{"API_KEY": secret}}, nil); err != nil {
+		l.t.Fatal(err)
+	}
+	return secret
 }
 
 func (l *life) keyPassword() string {

@@ -30,7 +30,7 @@ type Engine interface {
 	Command(n Node) (*exec.Cmd, error)
 	// Probe is nil when the running node serves clients.
 	Probe(ctx context.Context, n Node) error
-	// CreateUser gives u credentials to the running node; if u exists, they become these.
+	// CreateUser gives u credentials to the running node; if u exists, they and its rights become these.
 	CreateUser(ctx context.Context, n Node, u User) (backstay.Credentials, error)
 	// DropUser removes the user and ends its sessions; what it made stays. An absent one is success.
 	DropUser(ctx context.Context, n Node, name string) error
@@ -90,6 +90,7 @@ func (a *Account) IDs() (uid, gid int) {
 type User struct {
 	Name     string // lower-case letters, digits and underscores, starting with a letter, at most 32
 	Password backstay.Secret
+	ReadOnly bool // sees all that the others make, whenever they make it, and can change nothing of it
 }
 
 // Node is one engine process with its data directory, as the keeper wants it.

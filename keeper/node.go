@@ -13,6 +13,8 @@ import (
 	"syscall"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/backend"
 	"github.com/backstay/backstay/engine"
@@ -41,7 +43,7 @@ func (s *supervisor) node(r record) (engine.Node, error) {
 	}
 	n := engine.Node{
 		Instance: s.id, Installation: r.Installation, DataDir: filepath.Join(s.k.instanceDir(s.id), "data"), LogFile: s.logFile(),
-		RunDir: s.k.runDir(r), CacheDir: cache, Operator: operator(), Size: r.Spec.Size, TLS: r.Spec.TLS, Settings: r.Spec.Settings,
+		RunDir: s.k.runDir(r), CacheDir: cache, Operator: operator(), Size: sizeHere(r.Spec.Size), TLS: r.Spec.TLS, Settings: r.Spec.Settings,
 	}
 	if r.UID != 0 {
 		n.Account = &engine.Account{UID: r.UID, GID: r.UID}
@@ -50,6 +52,16 @@ func (s *supervisor) node(r record) (engine.Node, error) {
 		n.Endpoint, n.Listen = backstay.Endpoint{Host: s.k.Host, Port: r.Port}, s.k.Listen
 	}
 	return n, nil
+}
+
+// sizeHere is a plan's size as an engine is told of it: one that is told of more memory than the machine has
+// does not start.
+func sizeHere(s backstay.Size) backstay.Size {
+	var machine unix.Sysinfo_t
+	if err := unix.Sysinfo(&machine); err == nil {
+		s.Memory = min(s.Memory, backstay.Bytes(machine.Totalram)*backstay.Bytes(machine.Unit))
+	}
+	return s
 }
 
 // runningNode is the node while it serves clients. One that is on its way there is waited for: who

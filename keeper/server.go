@@ -241,7 +241,7 @@ func (k *Keeper) answerCreateUser(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return s.engine().CreateUser(ctx, n, engine.User{Name: u.Name, Password: u.Password})
+	return s.engine().CreateUser(ctx, n, engine.User{Name: u.Name, Password: u.Password, ReadOnly: u.ReadOnly})
 }
 
 func (k *Keeper) answerDropUser(r *http.Request) (any, error) {

@@ -96,7 +96,7 @@ func (m *Market) DeleteBinding(ctx context.Context, by backstay.Actor, id backst
 		return backstay.Job{}, err
 	}
 	if b.InstanceType == backstay.UserProvided {
-		return backstay.Job{}, m.Store.RemoveBinding(ctx, id, bindingEvent(by, "delete", b, at, nil), nil)
+		return backstay.Job{}, m.Store.RemoveBinding(ctx, id, bindingEvent(by, "delete", b, at, bindingDetails(b, nil)), nil)
 	}
 	j := newJob(by, deleteBinding, string(id), backstay.JobPolling)
 	j.Completed = bindingEvent(by, "delete", b, at, bindingDetails(b, nil))

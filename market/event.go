@@ -66,7 +66,7 @@ func bindingDetails(b backstay.Binding, more details) details {
 
 // roleEvent is about the user: Cloud Foundry names the role in the type.
 func roleEvent(by backstay.Actor, verb string, r backstay.Role, u backstay.User, at place) backstay.Event {
-	return newEvent(by, "user."+r.Type+"_"+verb, backstay.Target{ID: string(u.ID), Type: "user", Name: u.Username}, at, nil)
+	return newEvent(by, "user."+r.Type+"_"+verb, backstay.Target{ID: string(u.ID), Type: "user", Name: u.PresentationName()}, at, nil)
 }
 
 // request is the details of an event as Cloud Foundry shapes them: what was asked for.

@@ -160,6 +160,14 @@ type (
 	}
 )
 
+// Times narrow a list to moments: not before From, before Before, within one of the seconds that begin At.
+// What is zero or nil does not narrow.
+type Times struct {
+	From   time.Time
+	Before time.Time
+	At     []time.Time
+}
+
 // Access narrows plans to those that are public, or enabled for an organization that is all of what is
 // named here: one that the viewer belongs to, one of these, one with one of these spaces. Where nothing is
 // named, it does not narrow.
@@ -168,14 +176,6 @@ type Access struct {
 	OrganizationIDs []backstay.OrganizationID
 	SpaceIDs        []backstay.SpaceID
 	Held            bool // and those of instances that the viewer sees
-}
-
-// Times narrow a list to moments: not before From, before Before, within one of the seconds that begin At.
-// What is zero or nil does not narrow.
-type Times struct {
-	From   time.Time
-	Before time.Time
-	At     []time.Time
 }
 
 // Requests carry what a developer asks for, as a door decoded it.

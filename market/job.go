@@ -18,8 +18,8 @@ const (
 	deleteSpace        = "space.delete"
 	deleteOrganization = "organization.delete"
 	deleteRole         = "role.delete"
-	deleteQuota        = "quota.delete"
 	unshareInstance    = "service_instance.unshare"
+	deleteQuota        = "quota.delete"
 )
 
 // operations is how each job is done, and how its failure is told.
@@ -35,8 +35,8 @@ var operations = map[string]struct {
 	deleteSpace:        {(*Market).deleteSpaceSteps, (*Market).failJob},
 	deleteOrganization: {(*Market).deleteOrganizationSteps, (*Market).failJob},
 	deleteRole:         {(*Market).deleteRoleSteps, (*Market).failJob},
-	deleteQuota:        {(*Market).deleteQuotaSteps, (*Market).failJob},
 	unshareInstance:    {(*Market).unshareInstanceSteps, (*Market).failUnshare},
+	deleteQuota:        {(*Market).deleteQuotaSteps, (*Market).failJob},
 }
 
 // StepNames lists every step of every job: where a process may die in the middle of one.

@@ -79,13 +79,13 @@ func (m *Market) roleTaken(ctx context.Context, by backstay.Actor, n NewRole, u 
 		if err != nil {
 			return err
 		}
-		return backstay.Errorf(backstay.Taken, "User '%s' already has '%s' role in space '%s'.", u.Username, n.Type, s.Name)
+		return backstay.Errorf(backstay.Taken, "User '%s' already has '%s' role in space '%s'.", u.PresentationName(), n.Type, s.Name)
 	}
 	o, err := m.Organization(ctx, by, n.OrganizationID)
 	if err != nil {
 		return err
 	}
-	return backstay.Errorf(backstay.Taken, "User '%s' already has '%s' role in organization '%s'.", u.Username, n.Type, o.Name)
+	return backstay.Errorf(backstay.Taken, "User '%s' already has '%s' role in organization '%s'.", u.PresentationName(), n.Type, o.Name)
 }
 
 // DeleteRole takes a role away.

@@ -23,8 +23,8 @@ type Store interface {
 	BindingStore
 	JobStore
 	EventStore
-	QuotaStore
 	UsageStore
+	QuotaStore
 }
 
 // OrganizationStore keeps organizations.
@@ -58,6 +58,9 @@ type RoleStore interface {
 	AddRole(ctx context.Context, r backstay.Role, e backstay.Event) (backstay.Role, error)
 	// RemoveRole is Invalid for a user's last role in an organization while they have roles in its spaces.
 	RemoveRole(ctx context.Context, id backstay.RoleID) error
+	// RemoveRolesOf removes all roles of a user or client, with the record of a job that is done. It is
+	// Invalid for the last user who is an administrator, who cannot be deleted.
+	RemoveRolesOf(ctx context.Context, id backstay.UserID, e backstay.Event, j backstay.Job) error
 }
 
 // AppStore keeps apps. Environments arrive and leave sealed.
@@ -78,8 +81,8 @@ type AppStore interface {
 // CatalogStore keeps what brokers offer.
 type CatalogStore interface {
 	// KeepCatalog makes these the available offerings and plans; others stay, as unavailable. The plans of a
-	// private offering begin hidden; who may see a plan that is known already does not change. Of
-	// instances whose plan has another name or price now, that is recorded as usage.
+	// private offering begin hidden; who may see a plan that is known already does not change. Of instances
+	// whose plan has another name or price now, that is recorded as usage.
 	KeepCatalog(ctx context.Context, offerings []backstay.Offering) error
 	// Offerings come without their plans.
 	Offerings(ctx context.Context, f OfferingFilter) (List[backstay.Offering], error)
@@ -141,8 +144,8 @@ type BindingStore interface {
 	BindingSecrets(ctx context.Context, id backstay.BindingID) (parameters, credentials []byte, err error)
 	// AcceptBinding records that we owe someone credentials. It is Busy while an operation of the
 	// instance runs, Invalid if the instance is not usable or neither in the app's space nor shared with it, or
-	// if a quota allows no more keys, and Taken if the app is bound already or the name is in use. A binding
-	// that failed makes way.
+	// if a quota allows no more keys, and Taken if the app is bound already or the name is in use. A binding that
+	// failed makes way.
 	AcceptBinding(ctx context.Context, b backstay.Binding, parameters []byte, e backstay.Event, j backstay.Job) error
 	// AcceptBindingDeletion is Busy while an operation of the binding or its instance runs.
 	AcceptBindingDeletion(ctx context.Context, id backstay.BindingID, op backstay.Operation, e backstay.Event, j backstay.Job) error
@@ -204,7 +207,7 @@ type EventStore interface {
 	// RemoveEvents removes up to limit events that were recorded before, the oldest first, and tells how many.
 	RemoveEvents(ctx context.Context, before time.Time, limit int) (int, error)
 	// Locate finds what has an id, whoever may see it, and where it is; NotFound if nothing has. A binding
-	// is where its instance is; what is an organization's own is in no space.
+	// is where its app is, a key where its instance is; what is an organization's own is in no space.
 	Locate(ctx context.Context, id string) (Location, error)
 }
 

@@ -61,7 +61,7 @@ func providedContext(id backstay.InstanceID) string { return "instance/" + strin
 
 // bindUserProvided gives an app the credentials as they are now: later changes are not the binding's.
 func (m *Market) bindUserProvided(ctx context.Context, by backstay.Actor, b backstay.Binding, at place) error {
-	asked := request(details{"name": b.Name, "service_instance": b.InstanceID, "app": b.AppID})
+	asked := bindingDetails(b, details{"name": b.Name})
 	return m.Store.AddBinding(ctx, b, func(credentials []byte) ([]byte, error) {
 		plain, err := m.Key.Open(credentials, providedContext(b.InstanceID))
 		if err != nil {

@@ -6,9 +6,12 @@ set -euo pipefail
 
 : "${VCAP_SERVICES:?is not set; run this through: backstay run APP -- scripts/psql.sh}"
 
-credentials=${VCAP_SERVICES#*'"credentials":{'}
-[[ $credentials != "$VCAP_SERVICES" ]] || { echo "No service is bound to the app." >&2; exit 1; }
-credentials=${credentials%%\}*}
+rest=$VCAP_SERVICES credentials=
+until [[ $credentials == *'"uri":"postgres://'* ]]; do
+	[[ $rest == *'"credentials":{'* ]] || { echo "No PostgreSQL service is bound to the app." >&2; exit 1; }
+	rest=${rest#*'"credentials":{'}
+	credentials=${rest%%\}*}
+done
 
 # field NAME prints a credential. No value but the certificate has anything escaped in it.
 field() {

@@ -101,7 +101,7 @@ func (b Broker) AwaitOperation(ctx context.Context, id backstay.InstanceID, seen
 }
 
 func scanOwedBinding(r pgx.CollectableRow) (b broker.Binding, err error) {
-	err = r.Scan(&b.ID, &b.InstanceID, &b.Username, &b.Password)
+	err = r.Scan(&b.ID, &b.InstanceID, &b.Username, &b.Password, &b.Parameters)
 	return b, err
 }
 
@@ -122,8 +122,8 @@ func addOwedBinding(ctx context.Context, tx pgx.Tx, n broker.Binding) (kept brok
 	if _, err := tx.Exec(ctx, "SET LOCAL synchronous_commit = off"); err != nil {
 		return kept, err
 	}
-	_, err = tx.Exec(ctx, `INSERT INTO broker.bindings (id, instance_id, username, password) VALUES ($1, $2, $3, $4) ON CONFLICT (id) DO NOTHING`,
-		n.ID, n.InstanceID, n.Username, n.Password)
+	_, err = tx.Exec(ctx, `INSERT INTO broker.bindings (id, instance_id, username, password, parameters) VALUES ($1, $2, $3, $4, $5) ON CONFLICT (id) DO NOTHING`,
+		n.ID, n.InstanceID, n.Username, n.Password, n.Parameters)
 	if err != nil {
 		return kept, err
 	}
@@ -135,7 +135,7 @@ func (b Broker) Binding(ctx context.Context, id backstay.BindingID) (broker.Bind
 }
 
 func owedBinding(ctx context.Context, q querier, id backstay.BindingID) (broker.Binding, error) {
-	kept, err := one(ctx, q, scanOwedBinding, `SELECT id, instance_id, username, password FROM broker.bindings WHERE id = $1`, id)
+	kept, err := one(ctx, q, scanOwedBinding, `SELECT id, instance_id, username, password, parameters FROM broker.bindings WHERE id = $1`, id)
 	return kept, orNotFound(err, "Service binding")
 }
 

@@ -130,6 +130,8 @@ func checkUnbound(ctx context.Context, tx pgx.Tx, id backstay.InstanceID) error 
 	return err
 }
 
+// UpdateInstance leaves alone what the broker has said: it is as true of the instance by another name. An
+// operation that failed has failed all the same.
 func (s *Store) UpdateInstance(ctx context.Context, id backstay.InstanceID, name *string, tags []string, e backstay.Event) (i backstay.Instance, err error) {
 	err = s.tx(ctx, func(tx pgx.Tx) error {
 		was, err := lockIdleInstance(ctx, tx, id)
@@ -140,7 +142,9 @@ func (s *Store) UpdateInstance(ctx context.Context, id backstay.InstanceID, name
 			return err
 		}
 		i, err = one(ctx, tx, scanInstance, `UPDATE market.instances i SET name = coalesce($2, name), tags = coalesce($3, tags), updated_at = now(),
-			op_type = 'update', op_state = 'succeeded', op_description = 'update succeeded', op_created_at = now(), op_updated_at = now()
+			op_type = CASE op_state WHEN 'succeeded' THEN 'update' ELSE op_type END,
+			op_created_at = CASE op_state WHEN 'succeeded' THEN now() ELSE op_created_at END,
+			op_updated_at = CASE op_state WHEN 'succeeded' THEN now() ELSE op_updated_at END
 			WHERE id = $1 RETURNING `+instanceColumns, id, name, tags)
 		if err != nil {
 			return err

@@ -46,6 +46,15 @@ func texts[E ~string](values []E) []string {
 	return all
 }
 
+// inAnyCase is in for what is the same in capitals.
+func inAnyCase(q *query, column string, values []string) {
+	if values == nil {
+		return
+	}
+	q.args = append(q.args, values)
+	q.where = append(q.where, fmt.Sprintf("lower(%s) IN (SELECT lower(v) FROM unnest($%d::text[]) v)", column, len(q.args)))
+}
+
 // is narrows the list to rows whose column has the value; nil does not narrow.
 func is(q *query, column string, value *bool) {
 	if value == nil {
@@ -62,14 +71,14 @@ func seenIn(q *query, column string, viewer *backstay.UserID) {
 		return
 	}
 	q.args = append(q.args, *viewer)
-	q.where = append(q.where, column+" IN ("+spacesSeenBy(len(q.args))+")")
+	q.where = append(q.where, column+" IN ("+spacesSeenBy(fmt.Sprintf("$%d", len(q.args)))+")")
 }
 
-// spacesSeenBy selects the ids of the spaces that the viewer sees whom the query's argument n names.
-func spacesSeenBy(n int) string {
-	return fmt.Sprintf(`SELECT v.space_id FROM market.roles v WHERE v.user_id = $%[1]d AND v.space_id IS NOT NULL
+// spacesSeenBy selects the spaces that the user sees whose id the argument names.
+func spacesSeenBy(argument string) string {
+	return fmt.Sprintf(`SELECT v.space_id FROM market.roles v WHERE v.user_id = %[1]s AND v.space_id IS NOT NULL
 		UNION ALL SELECT vs.id FROM market.roles v JOIN market.spaces vs ON vs.organization_id = v.organization_id
-		WHERE v.user_id = $%[1]d AND v.type = 'organization_manager'`, n)
+		WHERE v.user_id = %[1]s AND v.type = 'organization_manager'`, argument)
 }
 
 // seenBy narrows the list by a condition on the viewer, whose id it names as %[1]s. Nil does not narrow.

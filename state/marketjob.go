@@ -32,11 +32,16 @@ func (s *Store) acceptJob(ctx context.Context, tx pgx.Tx, e backstay.Event, j ba
 	if err := recordEvent(ctx, tx, e); err != nil {
 		return err
 	}
-	if _, err := tx.Exec(ctx, `INSERT INTO market.jobs (id, operation, resource, actor, user_id, state, completed) VALUES ($1, $2, $3, $4, $5, $6, $7)`,
-		j.ID, j.Operation, j.Resource, j.By, j.By.UserID, j.State, j.Completed); err != nil {
+	if err := insertJob(ctx, tx, j); err != nil {
 		return err
 	}
 	return s.insertMarketJob(ctx, tx, j.ID)
+}
+
+func insertJob(ctx context.Context, tx pgx.Tx, j backstay.Job) error {
+	_, err := tx.Exec(ctx, `INSERT INTO market.jobs (id, operation, resource, actor, user_id, state, completed) VALUES ($1, $2, $3, $4, $5, $6, $7)`,
+		j.ID, j.Operation, j.Resource, j.By, j.By.UserID, j.State, j.Completed)
+	return err
 }
 
 func (s *Store) FinishJob(ctx context.Context, j backstay.Job) error {

@@ -9,11 +9,11 @@ import (
 	"github.com/backstay/backstay/market"
 )
 
-// Users reads uaa's table: the one place where two schemas meet.
+// Users reads uaa's table: here, and where roles end with their user, two schemas meet.
 func (s *Store) Users(ctx context.Context, f market.UserFilter) (market.List[backstay.User], error) {
-	q := query{columns: `u.id, u.username, u.origin, u.created_at, u.updated_at`, from: "uaa.users u", alias: "u"}
+	q := query{columns: `u.id, coalesce(u.username, ''), coalesce(u.origin, ''), u.created_at, u.updated_at`, from: "uaa.users u", alias: "u"}
 	in(&q, "u.id", f.IDs)
-	in(&q, "u.username", f.Usernames)
+	inAnyCase(&q, "u.username", f.Usernames)
 	in(&q, "u.origin", f.Origins)
 	seenBy(&q, `(u.id = %[1]s OR EXISTS (SELECT FROM market.roles v JOIN market.roles r ON r.organization_id = v.organization_id
 		WHERE v.user_id = %[1]s AND r.user_id = u.id))`, f.Viewer)
@@ -53,6 +53,9 @@ func (s *Store) RolesAt(ctx context.Context, user backstay.UserID, organization 
 
 func (s *Store) AddRole(ctx context.Context, r backstay.Role, e backstay.Event) (backstay.Role, error) {
 	added, err := recorded(ctx, s, e, func(tx pgx.Tx) (backstay.Role, error) {
+		if err := lockUser(ctx, tx, r.UserID); err != nil {
+			return r, err
+		}
 		if err := lockMembership(ctx, tx, r); err != nil {
 			return r, err
 		}
@@ -63,6 +66,16 @@ func (s *Store) AddRole(ctx context.Context, r backstay.Role, e backstay.Event) 
 		return added, backstay.Errorf(backstay.Taken, "The user already has the role '%s'.", r.Type)
 	}
 	return added, err
+}
+
+// lockUser keeps a user from being deleted until the transaction ends, or refuses one who is. It comes
+// before all locks of roles, as a deletion takes them in this order.
+func lockUser(ctx context.Context, tx pgx.Tx, id backstay.UserID) error {
+	tag, err := tx.Exec(ctx, `SELECT FROM uaa.users WHERE id = $1 FOR KEY SHARE`, id)
+	if err == nil && tag.RowsAffected() == 0 {
+		err = backstay.Errorf(backstay.Invalid, "Invalid user. Ensure that the user exists and you have access to it.")
+	}
+	return err
 }
 
 // lockMembership refuses a role in a space whose organization the user has no role in, and keeps the
@@ -101,4 +114,17 @@ func (s *Store) RemoveRole(ctx context.Context, id backstay.RoleID) error {
 		_, err = tx.Exec(ctx, `DELETE FROM market.roles WHERE id = $1`, id)
 		return err
 	})
+}
+
+func (s *Store) RemoveRolesOf(ctx context.Context, id backstay.UserID, e backstay.Event, j backstay.Job) error {
+	_, err := recorded(ctx, s, e, func(tx pgx.Tx) (struct{}, error) {
+		if err := keepAdministrator(ctx, tx, id); err != nil {
+			return struct{}{}, err
+		}
+		if _, err := tx.Exec(ctx, `DELETE FROM market.roles WHERE user_id = $1`, id); err != nil {
+			return struct{}{}, err
+		}
+		return struct{}{}, insertJob(ctx, tx, j)
+	})
+	return err
 }

@@ -42,12 +42,8 @@ func instanceSeenBy(q *query, viewer *backstay.UserID) {
 		return
 	}
 	q.args = append(q.args, *viewer)
-	q.where = append(q.where, instanceSeen(len(q.args)))
-}
-
-// instanceSeen is the condition that the viewer whom the query's argument n names sees the instance i.
-func instanceSeen(n int) string {
-	return fmt.Sprintf(`(i.space_id IN (%[1]s) OR i.id IN (SELECT h.instance_id FROM market.shares h WHERE h.space_id IN (%[1]s)))`, spacesSeenBy(n))
+	spaces := spacesSeenBy(fmt.Sprintf("$%d", len(q.args)))
+	q.where = append(q.where, fmt.Sprintf(`(i.space_id IN (%[1]s) OR i.id IN (SELECT h.instance_id FROM market.shares h WHERE h.space_id IN (%[1]s)))`, spaces))
 }
 
 func (s *Store) AddShares(ctx context.Context, id backstay.InstanceID, shares []backstay.Share, e backstay.Event) error {

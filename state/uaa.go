@@ -6,25 +6,53 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/uaa"
 )
 
-const userColumns = `u.id, u.username, u.global_role, u.password_hash, u.password_version`
+// A client has no username in the table, and is called by its id.
+const (
+	userName    = `coalesce(u.username, u.id)`
+	isClient    = `u.username IS NULL`
+	userColumns = `u.id, ` + userName + `, ` + isClient + `, u.global_role, u.password_hash, u.password_version`
+)
 
 func scanUser(r pgx.CollectableRow) (u uaa.User, err error) {
-	err = r.Scan(&u.ID, &u.Username, &u.Role, &u.PasswordHash, &u.PasswordVersion)
+	err = r.Scan(&u.ID, &u.Username, &u.Client, &u.Role, &u.PasswordHash, &u.PasswordVersion)
 	return u, err
 }
 
-func (s *Store) AddUser(ctx context.Context, u uaa.User) error {
-	_, err := s.pool.Exec(ctx, `INSERT INTO uaa.users (id, username, global_role, password_hash, password_version) VALUES ($1, $2, $3, $4, $5)`,
-		u.ID, u.Username, u.Role, u.PasswordHash, u.PasswordVersion)
+func (s *Store) AddUser(ctx context.Context, u uaa.User, e backstay.Event) error {
+	var username, origin *string
+	if !u.Client {
+		username, origin = &u.Username, new("uaa")
+	}
+	_, err := recorded(ctx, s, e, func(tx pgx.Tx) (pgconn.CommandTag, error) {
+		return tx.Exec(ctx, `INSERT INTO uaa.users (id, username, origin, global_role, password_hash, password_version) VALUES ($1, $2, $3, $4, $5, $6)`,
+			u.ID, username, origin, u.Role, u.PasswordHash, u.PasswordVersion)
+	})
 	if violates(err, "user_name") {
 		return backstay.Errorf(backstay.Taken, "Username already in use: %s", u.Username)
 	}
+	if violates(err, "users_pkey") {
+		return backstay.Errorf(backstay.Taken, "Client already exists: %s", u.ID)
+	}
 	return err
+}
+
+func (s *Store) Accounts(ctx context.Context) ([]uaa.User, error) {
+	rows, err := s.pool.Query(ctx, `SELECT `+userColumns+` FROM uaa.users u ORDER BY `+isClient+`, lower(`+userName+`)`)
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, scanUser)
+}
+
+func (s *Store) Account(ctx context.Context, id backstay.UserID) (uaa.User, error) {
+	u, err := one(ctx, s.pool, scanUser, `SELECT `+userColumns+` FROM uaa.users u WHERE u.id = $1`, id)
+	return u, orNotFound(err, "User")
 }
 
 func (s *Store) UserNamed(ctx context.Context, username string) (uaa.User, error) {
@@ -32,18 +60,64 @@ func (s *Store) UserNamed(ctx context.Context, username string) (uaa.User, error
 	return u, orNotFound(err, "User")
 }
 
-func (s *Store) SetPassword(ctx context.Context, id backstay.UserID, hash string) error {
+// changeUser runs one statement about the user whose id is its first argument, and records e with it;
+// NotFound if there is no such user.
+func changeUser(ctx context.Context, tx pgx.Tx, e backstay.Event, sql string, args ...any) error {
+	tag, err := tx.Exec(ctx, sql, args...)
+	if err != nil {
+		return err
+	}
+	if tag.RowsAffected() == 0 {
+		return orNotFound(pgx.ErrNoRows, "User")
+	}
+	return recordEvent(ctx, tx, e)
+}
+
+func (s *Store) SetPassword(ctx context.Context, id backstay.UserID, hash string, e backstay.Event) error {
 	return s.tx(ctx, func(tx pgx.Tx) error {
-		tag, err := tx.Exec(ctx, `UPDATE uaa.users SET password_hash = $2, password_version = password_version + 1, updated_at = now() WHERE id = $1`, id, hash)
+		err := changeUser(ctx, tx, e, `UPDATE uaa.users SET password_hash = $2, password_version = password_version + 1, updated_at = now() WHERE id = $1`, id, hash)
 		if err != nil {
 			return err
-		}
-		if tag.RowsAffected() == 0 {
-			return orNotFound(pgx.ErrNoRows, "User")
 		}
 		_, err = tx.Exec(ctx, `DELETE FROM uaa.refresh_tokens WHERE user_id = $1`, id)
 		return err
 	})
+}
+
+func (s *Store) SetGlobalRole(ctx context.Context, id backstay.UserID, role backstay.GlobalRole, e backstay.Event) error {
+	return s.tx(ctx, func(tx pgx.Tx) error {
+		if role != backstay.Administrator {
+			if err := keepAdministrator(ctx, tx, id); err != nil {
+				return err
+			}
+		}
+		return changeUser(ctx, tx, e, `UPDATE uaa.users SET global_role = $2, updated_at = now() WHERE id = $1`, id, role)
+	})
+}
+
+// RemoveUser leaves it to foreign keys to remove all that is the user's, roles too.
+func (s *Store) RemoveUser(ctx context.Context, id backstay.UserID, e backstay.Event) error {
+	return s.tx(ctx, func(tx pgx.Tx) error {
+		if err := keepAdministrator(ctx, tx, id); err != nil {
+			return err
+		}
+		return changeUser(ctx, tx, e, `DELETE FROM uaa.users WHERE id = $1`, id)
+	})
+}
+
+// keepAdministrator fails for the last user who is an administrator. Until tx ends, no other ceases
+// to be one: of two who remove each other at once, one stays. Clients do not count, as nobody may be
+// left who knows their secrets.
+func keepAdministrator(ctx context.Context, tx pgx.Tx, id backstay.UserID) error {
+	rows, err := tx.Query(ctx, `SELECT `+userColumns+` FROM uaa.users u WHERE u.global_role = $1 AND NOT `+isClient+` ORDER BY u.id FOR UPDATE`, backstay.Administrator)
+	if err != nil {
+		return err
+	}
+	all, err := pgx.CollectRows(rows, scanUser)
+	if err == nil && len(all) == 1 && all[0].ID == id {
+		return backstay.Errorf(backstay.Invalid, "User '%s' is the last administrator: make somebody else one first, by 'backstay user set-role NAME admin'.", all[0].Username)
+	}
+	return err
 }
 
 func (s *Store) RehashPassword(ctx context.Context, id backstay.UserID, version int, hash string) error {
@@ -80,9 +154,10 @@ func (s *Store) Revoke(ctx context.Context, id backstay.UserID, tokenID string, 
 }
 
 func (s *Store) Actor(ctx context.Context, id backstay.UserID, version int, tokenID string) (by backstay.Actor, err error) {
-	err = s.pool.QueryRow(ctx, `SELECT u.id, u.username, u.global_role FROM uaa.users u WHERE u.id = $1 AND u.password_version = $2
+	err = s.pool.QueryRow(ctx, `SELECT u.id, `+userName+`, `+isClient+`, u.global_role FROM uaa.users u
+		WHERE u.id = $1 AND u.password_version = $2
 		AND NOT EXISTS (SELECT FROM uaa.revoked_tokens r WHERE r.user_id = u.id AND r.id = $3)`,
-		id, version, tokenID).Scan(&by.UserID, &by.Username, &by.Role)
+		id, version, tokenID).Scan(&by.UserID, &by.Username, &by.Client, &by.Role)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return backstay.Actor{}, orNotFound(err, "User")
 	}
@@ -112,9 +187,11 @@ func (s *Store) Failures(ctx context.Context, keys []string) ([]uaa.Failures, er
 }
 
 // AddFailure takes the keys in their order, so that two at once cannot wait for each other.
-func (s *Store) AddFailure(ctx context.Context, keys []string, at, forgotten time.Time) error {
-	_, err := s.pool.Exec(ctx, `INSERT INTO uaa.failures AS f (key, count, last_at) SELECT k, 1, $2 FROM unnest($1::text[]) k ORDER BY k
-		ON CONFLICT (key) DO UPDATE SET last_at = $2, count = CASE WHEN f.last_at < $3 THEN 1 ELSE f.count + 1 END`, keys, at, forgotten)
+func (s *Store) AddFailure(ctx context.Context, keys []string, at, forgotten time.Time, e backstay.Event) error {
+	_, err := recorded(ctx, s, e, func(tx pgx.Tx) (pgconn.CommandTag, error) {
+		return tx.Exec(ctx, `INSERT INTO uaa.failures AS f (key, count, last_at) SELECT k, 1, $2 FROM unnest($1::text[]) k ORDER BY k
+			ON CONFLICT (key) DO UPDATE SET last_at = $2, count = CASE WHEN f.last_at < $3 THEN 1 ELSE f.count + 1 END`, keys, at, forgotten)
+	})
 	return err
 }
 

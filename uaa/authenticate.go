@@ -37,7 +37,7 @@ func (s *Server) Authenticate(ctx context.Context, authorization string) (backst
 	if err != nil {
 		return backstay.Actor{}, err
 	}
-	by, err := s.Store.Actor(ctx, c.UserID, c.PasswordVersion, c.ID)
+	by, err := s.Store.Actor(ctx, c.account(), c.PasswordVersion, c.ID)
 	if backstay.KindOf(err) == backstay.NotFound {
 		return by, errInvalidToken
 	}
@@ -95,7 +95,7 @@ func (s *Server) revokeToken(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return errUnknownRequest // no id of ours
 	}
-	if err := s.Store.Revoke(r.Context(), by.UserID, id.String(), s.now().Add(s.accessLifetime())); err != nil {
+	if err := s.Store.Revoke(r.Context(), by.UserID, id.String(), s.now().Add(s.longestLifetime())); err != nil {
 		return fmt.Errorf("revoke token: %w", err)
 	}
 	return writeJSON(w, http.StatusOK, struct{}{})

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"net"
 	"net/http"
 	"net/netip"
 	"time"
@@ -33,6 +32,7 @@ const longestWait = 5 * time.Minute
 const forgottenAfter = time.Hour
 
 func limits(account, address string) []limit {
+	address = network(address)
 	return []limit{
 		{failureKey("user at address", account, address), freeTries},
 		{failureKey("user", account), freeTriesOfUser},
@@ -99,20 +99,11 @@ func errLocked(wait time.Duration) error {
 		Description: "Your account has been locked because of too many failed attempts to login."}
 }
 
-// clientAddress is whom failures are counted for: an IPv4 address, or the IPv6 network of one
-// subscriber. Forwarding headers do not count; anybody can write them.
-func clientAddress(r *http.Request) string {
-	host, _, err := net.SplitHostPort(r.RemoteAddr)
-	if err != nil {
-		host = r.RemoteAddr
+// network is whom failures are counted for: an IPv4 address, or the IPv6 network of one subscriber.
+func network(address string) string {
+	ip, err := netip.ParseAddr(address)
+	if err != nil || ip.Is4() {
+		return address
 	}
-	ip, err := netip.ParseAddr(host)
-	if err != nil {
-		return host
-	}
-	ip = ip.Unmap().WithZone("")
-	if ip.Is6() {
-		return netip.PrefixFrom(ip, 64).Masked().String()
-	}
-	return ip.String()
+	return netip.PrefixFrom(ip, 64).Masked().String()
 }

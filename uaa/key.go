@@ -143,7 +143,7 @@ func (s *Server) makeKey(ctx context.Context, number int) error {
 	now := s.now()
 	return s.Store.AddSigningKey(ctx, SealedKey{
 		Number: number, Sealed: s.Key.Seal(x509.MarshalPKCS1PrivateKey(private), keyContext(number)),
-		CreatedAt: now, ExpiresAt: now.Add(keyLife + s.accessLifetime() + clockSkew),
+		CreatedAt: now, ExpiresAt: now.Add(keyLife + s.longestLifetime() + clockSkew),
 	})
 }
 

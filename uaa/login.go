@@ -4,7 +4,6 @@ import (
 	"context"
 	"net/http"
 	"strings"
-	"unicode/utf8"
 
 	"github.com/backstay/backstay"
 )
@@ -16,51 +15,58 @@ const maxName = 320
 
 // logIn returns the user whose password this is.
 func (s *Server) logIn(ctx context.Context, username, password, address string) (User, error) {
-	user, hash, err := s.findUser(ctx, username)
+	user, err := s.find(username, func() (User, error) { return s.Store.UserNamed(ctx, username) })
 	if err != nil {
 		return user, err
 	}
-	account := string(user.ID)
+	return user, s.prove(ctx, user, username, password, address)
+}
+
+// find returns the zero User for one who does not exist, or cannot.
+func (s *Server) find(typed string, look func() (User, error)) (User, error) {
+	if typed == "" || len(typed) > maxName || !isText(typed) {
+		return User{}, nil
+	}
+	user, err := look()
+	if backstay.KindOf(err) == backstay.NotFound {
+		return User{}, nil
+	}
+	return user, err
+}
+
+// prove fails unless this is the password, or the secret, of the account that was found under what was
+// typed. All guessing comes through here.
+func (s *Server) prove(ctx context.Context, user User, typed, password, address string) error {
+	account, hash := string(user.ID), nobody()
 	if account == "" {
-		account = strings.ToLower(username)
+		account = "nobody " + strings.ToLower(typed)
+	} else {
+		var err error
+		if hash, err = parsePasswordHash(user.PasswordHash); err != nil {
+			return err
+		}
 	}
 	guards := limits(account, address)
 	done, err := awaitTurn(ctx)
 	if err != nil {
-		return user, err
+		return err
 	}
 	defer done() // after the failure is counted
 	if err := s.checkLocks(ctx, guards); err != nil {
-		return user, err
+		return err
 	}
 	if !hash.matches(password) || user.ID == "" {
-		return user, s.refuse(ctx, user, guards, address)
+		return s.refuse(ctx, user, guards, address)
 	}
-	return user, s.welcome(ctx, user, hash, password, guards)
+	return s.welcome(ctx, user, hash, password, guards)
 }
 
-// findUser returns nobody's hash for a user who does not exist, and an empty id.
-func (s *Server) findUser(ctx context.Context, username string) (User, passwordHash, error) {
-	if username == "" || len(username) > maxName || !utf8.ValidString(username) || strings.ContainsRune(username, 0) {
-		return User{}, nobody(), nil
-	}
-	user, err := s.Store.UserNamed(ctx, username)
-	if backstay.KindOf(err) == backstay.NotFound {
-		return User{}, nobody(), nil
-	}
-	if err != nil {
-		return user, passwordHash{}, err
-	}
-	hash, err := parsePasswordHash(user.PasswordHash)
-	return user, hash, err
-}
-
-// refuse counts a failure. It is logged with the user's name, not with what was typed: that may be a
+// refuse counts a failure. It is logged and recorded with the user's name, not with what was typed: that may be a
 // password.
 func (s *Server) refuse(ctx context.Context, user User, guards []limit, address string) error {
 	s.Log.Info("a login failed", "user", user.Username, "address", address)
 	now := s.now()
-	if err := s.Store.AddFailure(ctx, keysOf(guards), now, now.Add(-forgottenAfter)); err != nil {
+	if err := s.Store.AddFailure(ctx, keysOf(guards), now, now.Add(-forgottenAfter), failedLogin(user, address)); err != nil {
 		return err
 	}
 	return errBadCredentials

@@ -24,6 +24,9 @@ const (
 	locked         = "Your account has been locked because of too many failed attempts to login."
 )
 
+// operator is who acts on the server's machine.
+var operator = backstay.Actor{Username: "operator"}
+
 func TestShowLogin(t *testing.T) {
 	t.Parallel()
 	w := httptest.NewRecorder()
@@ -83,11 +86,11 @@ func TestWrongWaysIn(t *testing.T) {
 		status            int
 		code, description string
 	}{
-		"no client":             {form(func(r *http.Request) { r.Header.Del("Authorization") }), 401, "invalid_client", "the only client is cf"},
-		"another client":        {form(func(r *http.Request) { r.SetBasicAuth("ssh-proxy", "") }), 401, "invalid_client", "the only client is cf"},
-		"a client's secret":     {form(func(r *http.Request) { r.SetBasicAuth("cf", "x") }), 401, "invalid_client", "the only client is cf"},
-		"client_credentials":    {tokenRequest("grant_type", "client_credentials"), 400, "unsupported_grant_type", "password or refresh_token"},
-		"jwt-bearer":            {tokenRequest("grant_type", "urn:ietf:params:oauth:grant-type:jwt-bearer"), 400, "unsupported_grant_type", "password or refresh_token"},
+		"no client":             {form(func(r *http.Request) { r.Header.Del("Authorization") }), 401, "invalid_client", "the only client that acts for users is cf"},
+		"another client":        {form(func(r *http.Request) { r.SetBasicAuth("ssh-proxy", "") }), 401, "invalid_client", "the only client that acts for users is cf"},
+		"a client's secret":     {form(func(r *http.Request) { r.SetBasicAuth("cf", "x") }), 401, "invalid_client", "the only client that acts for users is cf"},
+		"the client cf for cf":  {tokenRequest("grant_type", "client_credentials"), 401, "unauthorized", badCredentials},
+		"jwt-bearer":            {tokenRequest("grant_type", "urn:ietf:params:oauth:grant-type:jwt-bearer"), 400, "unsupported_grant_type", "password, refresh_token or client_credentials"},
 		"no grant":              {tokenRequest(), 400, "invalid_request", "Missing grant type"},
 		"password in the query": {form(func(r *http.Request) { r.URL.RawQuery = "username=admin&password=" + h.password; r.Body = http.NoBody }), 400, "invalid_request", "Missing grant type"},
 		"no form":               {form(func(r *http.Request) { r.Header.Set("Content-Type", "application/json") }), 400, "invalid_request", "Missing grant type"},
@@ -209,7 +212,7 @@ func TestCheapHashesAreReplaced(t *testing.T) {
 	salt := []byte("sixteen bytes ok")
 	encode := base64.RawStdEncoding.EncodeToString
 	cheap := fmt.Sprintf("$argon2id$v=19$m=64,t=1,p=2$%s$%s", encode(salt), encode(argon2.IDKey([]byte(password), salt, 1, 64, 2, 32)))
-	if err := h.store.AddUser(t.Context(), uaa.User{ID: "1", Username: "ada", PasswordHash: cheap, PasswordVersion: 1}); err != nil {
+	if err := h.store.AddUser(t.Context(), uaa.User{ID: "1", Username: "ada", PasswordHash: cheap, PasswordVersion: 1}, backstay.Event{}); err != nil {
 		t.Fatal(err)
 	}
 	h.wantError(h.try("ada", "wrong"), 401, "unauthorized", badCredentials)
@@ -248,7 +251,7 @@ func TestResetPassword(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t)
 	old := h.logIn()
-	password, err := h.ResetPassword(t.Context(), "admin")
+	password, err := h.ResetPassword(t.Context(), operator, "admin")
 	if err != nil || password == h.password || len(password) < 24 {
 		t.Fatalf("a password of %d characters (%v)", len(password), err)
 	}
@@ -257,7 +260,7 @@ func TestResetPassword(t *testing.T) {
 	h.wantUnknown("bearer "+old.Access, "Invalid Auth Token")
 	h.password = password
 	h.wantKnown(h.logIn().Access)
-	if _, err := h.ResetPassword(t.Context(), "eve"); backstay.KindOf(err) != backstay.NotFound {
+	if _, err := h.ResetPassword(t.Context(), operator, "eve"); backstay.KindOf(err) != backstay.NotFound {
 		t.Errorf("a user who does not exist: %v", err)
 	}
 }

@@ -7,7 +7,9 @@ import (
 	"log/slog"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/internal/seal"
@@ -50,6 +52,11 @@ func (s *Server) Handler() http.Handler {
 	mux.Handle("GET /login", s.serve(s.showLogin))
 	mux.Handle("POST /oauth/token", s.serve(s.grantToken))
 	mux.Handle("DELETE /oauth/token/revoke/{jti}", s.serve(s.revokeToken))
+	mux.Handle("GET /oauth/clients/{id}", s.serve(s.showClient))
+	mux.Handle("GET /Users", s.serve(s.listUsers))
+	mux.Handle("POST /Users", s.serve(s.createUser))
+	mux.Handle("DELETE /Users/{id}", s.serve(s.deleteUser))
+	mux.Handle("PUT /Users/{id}/password", s.serve(s.changePassword))
 	mux.Handle("GET /token_key", s.serve(s.showTokenKey))
 	mux.Handle("GET /token_keys", s.serve(s.showTokenKeys))
 	mux.Handle("/", s.serve(func(http.ResponseWriter, *http.Request) error { return errUnknownRequest }))
@@ -58,11 +65,19 @@ func (s *Server) Handler() http.Handler {
 
 func (s *Server) serve(handle func(http.ResponseWriter, *http.Request) error) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !isText(r.URL.Path) {
+			s.fail(w, r, errUnknownRequest)
+			return
+		}
 		if err := handle(w, r); err != nil {
+			s.recordRefusal(r, translate(err))
 			s.fail(w, r, err)
 		}
 	})
 }
+
+// isText tells whether text can be looked for: the database knows no NUL.
+func isText(text string) bool { return utf8.ValidString(text) && !strings.ContainsRune(text, 0) }
 
 // uaaError is an error as UAA shows it. The cf command tells them apart by status and code.
 type uaaError struct {
@@ -98,15 +113,33 @@ func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
 	}
 }
 
+// dialect says each Kind that is told here as UAA does; the description is the error's own sentence.
+var dialect = map[backstay.Kind]uaaError{
+	backstay.Anonymous: {status: http.StatusUnauthorized, Code: "invalid_token"},
+	backstay.Invalid:   {status: http.StatusBadRequest, Code: "invalid_scim_resource"},
+	backstay.NotFound:  {status: http.StatusNotFound, Code: "scim_resource_not_found"},
+	backstay.Taken:     {status: http.StatusConflict, Code: "scim_resource_already_exists"},
+}
+
 func translate(err error) *uaaError {
 	var e *uaaError
-	switch {
-	case errors.As(err, &e):
+	if errors.As(err, &e) {
 		return e
-	case backstay.KindOf(err) == backstay.Anonymous:
-		return &uaaError{status: http.StatusUnauthorized, Code: "invalid_token", Description: backstay.SentenceOf(err)}
 	}
-	return errInternal
+	said, ok := dialect[backstay.KindOf(err)]
+	if !ok {
+		return errInternal
+	}
+	said.Description = backstay.SentenceOf(err)
+	return &said
+}
+
+// explain tells a body that is too large from one that is not as it must be.
+func explain(err error, otherwise error) error {
+	if tooLarge := new(http.MaxBytesError); errors.As(err, &tooLarge) {
+		return errTooLarge
+	}
+	return otherwise
 }
 
 // writeJSON forbids every cache: most answers hold a secret.

@@ -7,10 +7,12 @@ import (
 	"github.com/backstay/backstay"
 )
 
-// User is somebody with a password.
+// User is somebody with a password, or a client: a program that acts for itself, with a secret as its
+// password.
 type User struct {
 	ID              backstay.UserID
-	Username        string // unique, whatever its case
+	Username        string // unique among users, whatever its case; of a client: its id again
+	Client          bool
 	Role            backstay.GlobalRole
 	PasswordHash    string // Argon2id, in the PHC string format
 	PasswordVersion int    // counts new passwords; tokens for an older one are dead
@@ -40,24 +42,36 @@ type SealedKey struct {
 	ExpiresAt time.Time // when the last token that it signed is dead
 }
 
-// Store is the login server's memory. Each method is one transaction; uaatest.RunStore is this
+// Store is the login server's memory. Each method is one transaction; those that are given an event
+// record it with the fact, or neither, and none if the event has no Type. uaatest.RunStore is this
 // contract as tests. Times are the server's, never the store's own.
 type Store interface {
 	UserStore
 	TokenStore
 	FailureStore
 	KeyStore
+	// RecordEvent records what has no other fact to be recorded with.
+	RecordEvent(ctx context.Context, e backstay.Event) error
 }
 
-// UserStore keeps users.
+// UserStore keeps users and clients.
 type UserStore interface {
-	// AddUser is Taken if there is a user of that name in any case.
-	AddUser(ctx context.Context, u User) error
-	// UserNamed finds a user by name in any case; NotFound if there is none.
+	// AddUser is Taken if there is a user of that name in any case, or a client of that id.
+	AddUser(ctx context.Context, u User, e backstay.Event) error
+	// UserNamed finds a user by name in any case; NotFound if there is none. Clients have no name.
 	UserNamed(ctx context.Context, username string) (User, error)
+	// Account is the user or client of that id; NotFound if there is neither.
+	Account(ctx context.Context, id backstay.UserID) (User, error)
+	// Accounts lists users and then clients, each by name.
+	Accounts(ctx context.Context) ([]User, error)
+	// SetGlobalRole is NotFound if there is no such account, and Invalid if no user would be an
+	// administrator afterwards, as RemoveUser is.
+	SetGlobalRole(ctx context.Context, id backstay.UserID, role backstay.GlobalRole, e backstay.Event) error
+	// RemoveUser removes a user or client with all their tokens and all their roles.
+	RemoveUser(ctx context.Context, id backstay.UserID, e backstay.Event) error
 	// SetPassword gives a user a new password, which ends all their sessions; NotFound if there is
 	// no such user.
-	SetPassword(ctx context.Context, id backstay.UserID, hash string) error
+	SetPassword(ctx context.Context, id backstay.UserID, hash string, e backstay.Event) error
 	// RehashPassword replaces the hash of the same password, unless there is a newer one.
 	RehashPassword(ctx context.Context, id backstay.UserID, version int, hash string) error
 }
@@ -84,7 +98,7 @@ type FailureStore interface {
 	// Failures of keys that have none are left out.
 	Failures(ctx context.Context, keys []string) ([]Failures, error)
 	// AddFailure counts one more under each key; a count whose last is before forgotten starts anew.
-	AddFailure(ctx context.Context, keys []string, at, forgotten time.Time) error
+	AddFailure(ctx context.Context, keys []string, at, forgotten time.Time, e backstay.Event) error
 	Forgive(ctx context.Context, key string) error
 }
 

@@ -6,7 +6,6 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net/http"
 	"strings"
@@ -16,22 +15,25 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/backstay/backstay"
+	"github.com/backstay/backstay/internal/sender"
 )
 
 const (
-	client = "cf"  // the one OAuth client there is
+	client = "cf"  // the one client that acts for users
 	origin = "uaa" // the one identity provider
 	zone   = "uaa"
 	// refreshLifetime is counted from the login: a refresh token is not replaced when it is used,
 	// because two cf commands may use it at once.
 	refreshLifetime = 30 * 24 * time.Hour
+	// clientLifetime is of a client's access tokens, unless those of users live longer.
+	clientLifetime = time.Hour
 	// maxBody is the size of the largest request body that is read, in bytes.
 	maxBody = 16 << 10
 )
 
 var (
-	errInvalidClient    = &uaaError{status: http.StatusUnauthorized, Code: "invalid_client", Description: "The client is unknown, or its secret is wrong: the only client is cf, with an empty secret."}
-	errUnsupportedGrant = &uaaError{status: http.StatusBadRequest, Code: "unsupported_grant_type", Description: "The grant type must be password or refresh_token."}
+	errInvalidClient    = &uaaError{status: http.StatusUnauthorized, Code: "invalid_client", Description: "The client is unknown, or its secret is wrong: the only client that acts for users is cf, with an empty secret."}
+	errUnsupportedGrant = &uaaError{status: http.StatusBadRequest, Code: "unsupported_grant_type", Description: "The grant type must be password, refresh_token or client_credentials."}
 	errTooLarge         = &uaaError{status: http.StatusRequestEntityTooLarge, Code: "invalid_request", Description: fmt.Sprintf("The request must not be larger than %v.", backstay.Bytes(maxBody))}
 	errNoForm           = &uaaError{status: http.StatusBadRequest, Code: "invalid_request", Description: "The request must be a form (application/x-www-form-urlencoded)."}
 	errNoGrant          = &uaaError{status: http.StatusBadRequest, Code: "invalid_request", Description: "Missing grant type"}
@@ -41,19 +43,15 @@ var (
 
 // grantToken answers POST /oauth/token.
 func (s *Server) grantToken(w http.ResponseWriter, r *http.Request) error {
-	if id, secret, ok := r.BasicAuth(); !ok || id != client || secret != "" {
-		return errInvalidClient
-	}
 	r.Body = http.MaxBytesReader(w, r.Body, maxBody)
 	if err := r.ParseForm(); err != nil {
-		if tooLarge := new(http.MaxBytesError); errors.As(err, &tooLarge) {
-			return errTooLarge
-		}
-		return errNoForm
+		return explain(err, errNoForm)
 	}
 	var answer tokenAnswer
 	var err error
 	switch grant := r.PostForm.Get("grant_type"); grant {
+	case "client_credentials":
+		answer, err = s.grantForClient(r)
 	case "password":
 		answer, err = s.grantForPassword(r)
 	case "refresh_token":
@@ -69,17 +67,27 @@ func (s *Server) grantToken(w http.ResponseWriter, r *http.Request) error {
 	return writeJSON(w, http.StatusOK, answer)
 }
 
+// checkClient refuses all but the cf command.
+func checkClient(r *http.Request) error {
+	if id, secret, ok := r.BasicAuth(); !ok || id != client || secret != "" {
+		return errInvalidClient
+	}
+	return nil
+}
+
 func (s *Server) grantForPassword(r *http.Request) (tokenAnswer, error) {
+	if err := checkClient(r); err != nil {
+		return tokenAnswer{}, err
+	}
 	if err := checkLoginHint(r.URL.Query().Get("login_hint")); err != nil {
 		return tokenAnswer{}, err
 	}
 	ctx := r.Context()
-	user, err := s.logIn(ctx, r.PostForm.Get("username"), r.PostForm.Get("password"), clientAddress(r))
+	user, err := s.logIn(ctx, r.PostForm.Get("username"), r.PostForm.Get("password"), sender.Address(r))
 	if err != nil {
 		return tokenAnswer{}, err
 	}
-	now := s.now()
-	if err := s.Store.RemoveExpired(ctx, now, now.Add(-forgottenAfter)); err != nil {
+	if err := s.removeExpired(ctx); err != nil {
 		return tokenAnswer{}, err
 	}
 	refresh, err := s.addRefreshToken(ctx, user)
@@ -87,6 +95,11 @@ func (s *Server) grantForPassword(r *http.Request) (tokenAnswer, error) {
 		return tokenAnswer{}, err
 	}
 	return s.issue(ctx, user, refresh, "password")
+}
+
+func (s *Server) removeExpired(ctx context.Context) error {
+	now := s.now()
+	return s.Store.RemoveExpired(ctx, now, now.Add(-forgottenAfter))
 }
 
 // checkLoginHint refuses an identity provider that is not here.
@@ -104,6 +117,9 @@ func checkLoginHint(hint string) error {
 }
 
 func (s *Server) grantForRefreshToken(r *http.Request) (tokenAnswer, error) {
+	if err := checkClient(r); err != nil {
+		return tokenAnswer{}, err
+	}
 	refresh := backstay.Secret(r.PostForm.Get("refresh_token"))
 	user, err := s.Store.UserOfRefreshToken(r.Context(), refreshHash(refresh), s.now())
 	if backstay.KindOf(err) == backstay.NotFound {
@@ -146,7 +162,7 @@ func refreshHash(token backstay.Secret) []byte {
 type tokenAnswer struct {
 	AccessToken  string          `json:"access_token"`
 	TokenType    string          `json:"token_type"`
-	RefreshToken backstay.Secret `json:"refresh_token"`
+	RefreshToken backstay.Secret `json:"refresh_token,omitempty"`
 	ExpiresIn    int             `json:"expires_in"` // seconds
 	Scope        string          `json:"scope"`
 	ID           string          `json:"jti"`
@@ -167,6 +183,6 @@ func (s *Server) issue(ctx context.Context, u User, refresh backstay.Secret, gra
 	}
 	return tokenAnswer{
 		AccessToken: signed, TokenType: "bearer", RefreshToken: refresh,
-		ExpiresIn: int(s.accessLifetime().Seconds()), Scope: strings.Join(c.Scope, " "), ID: c.ID,
+		ExpiresIn: int(s.lifetime(u).Seconds()), Scope: strings.Join(c.Scope, " "), ID: c.ID,
 	}, nil
 }

@@ -19,6 +19,7 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 	"github.com/google/uuid"
 
+	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/uaa"
 )
 
@@ -240,7 +241,7 @@ func TestOnlyOnesOwnTokensAreRevoked(t *testing.T) {
 		t.Fatal(err)
 	}
 	u.ID, u.Username, u.Role = "1", "eve", ""
-	if err := h.store.AddUser(t.Context(), u); err != nil {
+	if err := h.store.AddUser(t.Context(), u, backstay.Event{}); err != nil {
 		t.Fatal(err)
 	}
 	eve := h.try("eve", h.password)

@@ -175,14 +175,19 @@ func (l *Launcher) lostRace(c *candidate) bool {
 	return bytes.Contains(l.said(c.logFrom), []byte(anotherKeeper))
 }
 
-// failure tells why no keeper came up, with the last thing that one said.
+// failure tells why no keeper came up, with the last thing that one said but for its advice, which is for
+// whoever typed its command.
 func (l *Launcher) failure(c *candidate, cause error) error {
 	var from int64
 	if c != nil {
 		from = c.logFrom
 	}
-	text := bytes.TrimSpace(l.said(from))
-	last := text[bytes.LastIndexByte(text, '\n')+1:]
+	var last []byte
+	for line := range bytes.Lines(l.said(from)) {
+		if line = bytes.TrimSpace(line); len(line) > 0 && !bytes.HasPrefix(line, []byte("Type: ")) {
+			last = line
+		}
+	}
 	return errors.Join(fmt.Errorf("the keeper does not start: %s (all of it is in %s)", last, l.LogPath), cause)
 }
 

@@ -96,7 +96,7 @@ func TestLauncherFollowsItsKeeper(t *testing.T) {
 func TestLauncherSaysWhyThereIsNoKeeper(t *testing.T) {
 	t.Parallel()
 	l := launcher(t, keepertest.Config(t, 1), "1")
-	l.Command = []string{"/bin/sh", "-c", "echo the dog ate it >&2; exit 1"}
+	l.Command = []string{"/bin/sh", "-c", "echo the dog ate it >&2; echo Type: backstay doctor >&2; exit 1"}
 	if err := l.Ensure(t.Context()); err == nil || !strings.Contains(err.Error(), "the dog ate it") || !strings.Contains(err.Error(), l.LogPath) {
 		t.Errorf("%v, want the reason, and where all of it is", err)
 	}

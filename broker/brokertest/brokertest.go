@@ -31,6 +31,7 @@ func Run(t *testing.T, open func(t testing.TB) backstay.Broker) {
 		{"ProvisionWithOtherAttributesIsTaken", provisionWithOtherAttributesIsTaken},
 		{"PlanOfNoOfferingIsNotFound", planOfNoOfferingIsNotFound},
 		{"UnknownParameterIsInvalid", unknownParameterIsInvalid},
+		{"UnknownBindParameterIsInvalid", unknownBindParameterIsInvalid},
 		{"UnknownInstanceIsNotFound", unknownInstanceIsNotFound},
 		{"BindTwiceGivesTheSameCredentials", bindTwiceGivesTheSameCredentials},
 		{"BindingsHaveTheirOwnCredentials", bindingsHaveTheirOwnCredentials},
@@ -176,6 +177,19 @@ func unknownParameterIsInvalid(t *testing.T, b backstay.Broker) {
 	if a, ok := b.(backstay.Admitter); ok {
 		wantKind(t, a.AdmitProvision(t.Context(), r), backstay.Invalid)
 	}
+}
+
+func unknownBindParameterIsInvalid(t *testing.T, b backstay.Broker) {
+	r := newBinding(MustProvision(t, b))
+	r.Parameters = json.RawMessage(`{"no_such_parameter": 1}`)
+	_, err := b.Bind(t.Context(), r)
+	wantKind(t, err, backstay.Invalid)
+	if a, ok := b.(backstay.Admitter); ok {
+		wantKind(t, a.AdmitBind(t.Context(), r), backstay.Invalid)
+	}
+	r.Parameters = nil // nothing is kept of it
+	_, err = b.Bind(t.Context(), r)
+	must(t, err)
 }
 
 func unknownInstanceIsNotFound(t *testing.T, b backstay.Broker) {

@@ -133,13 +133,13 @@ func aRemovedInstanceTakesItsBindings(t *testing.T, s broker.Store) {
 
 func aBindingIsAddedOnce(t *testing.T, s broker.Store) {
 	in := mustAdd(t, s)
-	b := broker.Binding{ID: backstay.BindingID(uuid.NewString()), InstanceID: in.ID, Username: "u1", Password: []byte("first")}
+	b := broker.Binding{ID: backstay.BindingID(uuid.NewString()), InstanceID: in.ID, Username: "u1", Password: []byte("first"), Parameters: []byte("given")}
 	_, err := s.AddBinding(t.Context(), b)
 	must(t, err)
-	b.Password = []byte("second")
+	b.Password, b.Parameters = []byte("second"), nil
 	kept, err := s.AddBinding(t.Context(), b)
 	must(t, err)
-	if string(kept.Password) != "first" || kept.Username != "u1" || kept.InstanceID != in.ID {
+	if string(kept.Password) != "first" || string(kept.Parameters) != "given" || kept.Username != "u1" || kept.InstanceID != in.ID {
 		t.Errorf("a second AddBinding changed what is kept to %+v", kept)
 	}
 	must(t, s.RemoveBinding(t.Context(), b.ID))

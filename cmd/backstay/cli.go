@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"flag"
@@ -103,6 +104,25 @@ func parseAll(fs *flag.FlagSet, args []string) error {
 		return usagef("%s takes no argument %q.", fs.Name(), rest[0])
 	}
 	return err
+}
+
+// parseOperands is parse for a command with as many operands as names says, before and after flags.
+func parseOperands(fs *flag.FlagSet, args []string, names ...string) ([]string, error) {
+	var operands []string
+	for {
+		rest, err := parse(fs, args)
+		if err != nil {
+			return nil, err
+		}
+		if len(rest) == 0 {
+			break
+		}
+		operands, args = append(operands, rest[0]), rest[1:]
+	}
+	if len(operands) != len(names) {
+		return nil, usagef("%s.", strings.TrimSpace(fs.Name()+" takes "+cmp.Or(strings.Join(names, " and "), "no argument")))
+	}
+	return operands, nil
 }
 
 func lookup(name string) (command, bool) {

@@ -29,6 +29,8 @@ func commands() []command {
 		{"doctor", "say what is found on this machine and what is missing", doctorUsage, doctor},
 		{"admin-password", "make a new password for the user admin", adminPasswordUsage, adminPassword},
 		{"usage", "show what was used, and what it costs", usageUsage, showUsage},
+		{"user", "list users, make them administrators, give them new passwords", userUsage, manageUsers},
+		{"client", "make clients for programs that log in by themselves, and end them", clientUsage, manageClients},
 		{"version", "print the version", versionUsage, printVersion},
 		{"help", "print this, or the usage of a command", helpUsage, help},
 	}

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"time"
@@ -15,6 +16,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/backstay/backstay/internal/atomicfile"
+	"github.com/backstay/backstay/internal/sender"
 	"github.com/backstay/backstay/keeper"
 	"github.com/backstay/backstay/market"
 )
@@ -33,6 +35,7 @@ listens on loopback. The first start makes the user admin and shows the password
   --database-url URL        keep state in this PostgreSQL database, instead of a private one
   --audit-days N            keep audit events for so long (default 31)
   --usage-days N            keep what was used for so long (default 400)
+  --trusted-proxy NET,…     believe what these addresses or networks say in X-Forwarded-For
   --admin-password-file F   write the first password of admin to this file, instead of showing it
 ` + keeperUsage
 
@@ -45,6 +48,7 @@ type serveConfig struct {
 	passwordFile      string
 	auditDays         int
 	usageDays         int
+	proxies           []netip.Prefix
 	keeper            keeperFlags
 }
 
@@ -61,6 +65,10 @@ func (c *cli) serveConfig(args []string) (s serveConfig, err error) {
 	fs.StringVar(&s.passwordFile, "admin-password-file", "", "")
 	fs.IntVar(&s.auditDays, "audit-days", int(market.DefaultRetention.Events/market.Day), "")
 	fs.IntVar(&s.usageDays, "usage-days", int(market.DefaultRetention.Usage/market.Day), "")
+	fs.Func("trusted-proxy", "", func(text string) (err error) {
+		s.proxies, err = sender.ParsePrefixes(text)
+		return err
+	})
 	s.keeper.add(fs)
 	if err := parseAll(fs, args); err != nil {
 		return s, err

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"crypto/tls"
-	"flag"
 	"fmt"
 	"log/slog"
 	"net"
@@ -23,6 +22,7 @@ import (
 	"github.com/backstay/backstay/engine/postgres"
 	"github.com/backstay/backstay/engine/redis"
 	"github.com/backstay/backstay/internal/seal"
+	"github.com/backstay/backstay/internal/sender"
 	"github.com/backstay/backstay/market"
 	"github.com/backstay/backstay/pki"
 	"github.com/backstay/backstay/state"
@@ -181,10 +181,10 @@ func (p *platform) handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("/", p.api.Handler())
 	users := p.users.Handler()
-	for _, path := range []string{"/login", "/oauth/", "/token_key", "/token_keys"} {
+	for _, path := range []string{"/login", "/oauth/", "/token_key", "/token_keys", "/Users", "/Users/"} {
 		mux.Handle(path, users)
 	}
-	return mux
+	return sender.Behind(p.cfg.proxies, mux)
 }
 
 // stateInstance is our own database's name among the instances of the keeper.
@@ -231,38 +231,4 @@ func applyState(ctx context.Context, instances *local.Backend) error {
 		}
 	}
 	return advise(fmt.Errorf("there is no PostgreSQL on this machine"), "apt-get install postgresql-15")
-}
-
-const adminPasswordUsage = `Usage: backstay admin-password [--data DIR] [--database-url URL]
-
-Makes a new password for the user admin and shows it. Sessions that are logged in stay so.
-`
-
-func adminPassword(ctx context.Context, c *cli, args []string) error {
-	fs := flag.NewFlagSet("admin-password", flag.ContinueOnError)
-	dir := c.dataFlag(fs)
-	database := fs.String("database-url", "", "")
-	if err := parseAll(fs, args); err != nil {
-		return err
-	}
-	data, err := dir()
-	if err != nil {
-		return err
-	}
-	store, err := c.openRunning(ctx, data, *database)
-	if err != nil {
-		return err
-	}
-	defer store.Close()
-	key, err := seal.LoadOrCreate(data.sealKey())
-	if err != nil {
-		return err
-	}
-	users := &uaa.Server{Store: store, Key: key, Log: slog.New(slog.NewTextHandler(c.stderr, nil))}
-	password, err := users.ResetPassword(ctx, "admin")
-	if err != nil {
-		return err
-	}
-	fmt.Fprintf(c.stdout, "%s\n", password)
-	return nil
 }

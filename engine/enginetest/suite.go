@@ -53,6 +53,7 @@ func Run(t *testing.T, s Subject) {
 		{"KillLosesNothingCommitted", testKill},
 		{"ExplainSaysWhyItEnded", testExplain},
 		{"Users", testUsers},
+		{"ReadOnlySeesWhatIsMadeAfterIt", testReadOnlyFirst},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()

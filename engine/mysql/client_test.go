@@ -64,18 +64,29 @@ type binding struct {
 
 func (s server) bind(t *testing.T) binding {
 	t.Helper()
-	id := strings.ReplaceAll(uuid.NewString(), "-", "")
-	return s.rebind(t, "u"+id[:15])
+	return s.rebind(t, newName())
 }
+
+func newName() string { return "u" + strings.ReplaceAll(uuid.NewString(), "-", "")[:15] }
 
 // rebind gives a binding a new password.
 func (s server) rebind(t *testing.T, name string) binding {
 	t.Helper()
-	c, err := tested.CreateUser(t.Context(), s.Node, engine.User{Name: name, Password: backstay.Secret(uuid.NewString())})
+	return s.create(t, engine.User{Name: name, Password: backstay.Secret(uuid.NewString())})
+}
+
+func (s server) bindReadOnly(t *testing.T) binding {
+	t.Helper()
+	return s.create(t, engine.User{Name: newName(), Password: backstay.Secret(uuid.NewString()), ReadOnly: true})
+}
+
+func (s server) create(t *testing.T, u engine.User) binding {
+	t.Helper()
+	c, err := tested.CreateUser(t.Context(), s.Node, u)
 	if err != nil {
 		t.Fatalf("bind: %v", err)
 	}
-	return binding{s, name, c}
+	return binding{s, u.Name, c}
 }
 
 func (b binding) unbind(t *testing.T) {
@@ -134,11 +145,14 @@ func (c client) want(t *testing.T, query, want string) {
 // it names.
 func (c client) refused(t *testing.T, statement string) {
 	t.Helper()
-	_, err := c.ExecContext(t.Context(), statement)
-	var refusal *driver.MySQLError
-	if !errors.As(err, &refusal) || !slices.Contains(denials, refusal.Number) {
+	if _, err := c.ExecContext(t.Context(), statement); !isDenied(err) {
 		t.Errorf("%s: got %v, want it to be refused", statement, err)
 	}
+}
+
+func isDenied(err error) bool {
+	var refusal *driver.MySQLError
+	return errors.As(err, &refusal) && slices.Contains(denials, refusal.Number)
 }
 
 // denials are the server's numbers for: access denied to a database, a table, a column, a routine; for

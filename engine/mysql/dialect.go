@@ -1,6 +1,8 @@
 package mysql
 
 import (
+	"context"
+	"database/sql"
 	"regexp"
 
 	"github.com/backstay/backstay/engine"
@@ -22,11 +24,12 @@ type dialect struct {
 	build  func(*datadir.Workshop, engine.Installation) error
 	madeBy func(data string) (version string, err error) // of a data directory
 
-	identified func(engine.User) string  // the part of CREATE USER after the name
-	reads      func(who string) []string // rights to read what mysqldump reads of routines
-	locked     string                    // query for the accounts whose bindings are gone
-	definers   string                    // query for the accounts with whose rights something in the database runs
-	kill       string                    // ends a session, with its number
+	identified func(engine.User) string                            // the part of CREATE USER after the name
+	holds      func(context.Context, *sql.Conn, engine.User) error // what keeps read-only users from changing what identifies them
+	reads      func(who string) []string                           // rights to read what mysqldump reads of routines
+	locked     string                                              // query for the accounts whose bindings are gone
+	definers   string                                              // query for the accounts with whose rights something in the database runs
+	kill       string                                              // ends a session, with its number
 
 	logged *regexp.Regexp // a line of its log: thread, level, text
 	begins string         // text of the line with which it begins

@@ -8,7 +8,8 @@
 //	the operator   the administrator; comes in over the node's Unix socket alone, as the
 //	               operating-system user of that name; made sure of at each start
 //	bindings       come in over TLS, with all rights on database main and none elsewhere, but to
-//	               read the texts of routines, without which mysqldump leaves them out
+//	               read the texts of routines, without which mysqldump leaves them out; or with
+//	               the rights to read main, and a password that is not theirs to set
 //
 // Views, routines, triggers and events run with the rights of whoever defined them, and break when
 // that account goes. So an account whose binding ends is locked, its sessions are ended, and it stays,

@@ -111,6 +111,7 @@ func testDefaults(t *testing.T, s server) {
 		"SELECT @@character_set_database": "utf8mb4",
 		"SELECT @@character_set_client":   "utf8mb4",
 		"SELECT @@time_zone":              "+00:00",
+		"SELECT @@max_allowed_packet":     "268435456",
 		"SELECT concat(@@innodb_flush_log_at_trx_commit, @@innodb_doublewrite)": "1ON",
 		"SELECT @@max_user_connections":                                         strconv.Itoa(s.Size.Connections),
 		"SELECT database()":                                                     "main",
@@ -153,4 +154,20 @@ func TestAdministratorGetsIn(t *testing.T) {
 	}
 	s.bind(t).unbind(t)
 	greedy.unbind(t)
+}
+
+// A binding may drop its database and make it anew, and bind and unbind do not depend on it.
+func TestDatabaseMadeAnew(t *testing.T) {
+	t.Parallel()
+	s := serve(t)
+	maker := s.bind(t)
+	c := maker.connect(t)
+	c.do(t, "CREATE TABLE gone (n int)", "DROP DATABASE main")
+	s.bind(t).unbind(t)
+	heir := s.bind(t)
+	c.do(t, "CREATE DATABASE main", "USE main", "CREATE TABLE made (n int)", "CREATE VIEW seen AS SELECT n FROM made")
+	maker.unbind(t)
+	other := heir.connect(t)
+	other.do(t, "INSERT INTO seen VALUES (1)", "DROP VIEW seen", "DROP TABLE made")
+	other.want(t, "SELECT DEFAULT_CHARACTER_SET_NAME FROM information_schema.SCHEMATA WHERE SCHEMA_NAME = 'main'", "utf8mb4")
 }

@@ -1,6 +1,8 @@
 package mysql
 
 import (
+	"context"
+	"database/sql"
 	_ "embed"
 	"fmt"
 	"os"
@@ -25,16 +27,25 @@ var mariadb = dialect{
 	reported: regexp.MustCompile(`  Ver ([0-9]+\.[0-9]+(?:\.[0-9]+)*)-MariaDB\b`),
 	section:  "mariadbd", settings: mariadbSettings, start: mariadbStart,
 	recipe: fmt.Sprintf("%q %q %q", mariadbInstall, mariadbBuild, mariadbSQL), build: buildMariaDB, madeBy: mariadbMadeBy,
-	identified: func(u engine.User) string {
-		return "VIA mysql_native_password USING " + quoteText(hashed(u.Password))
-	},
-	reads:  func(who string) []string { return []string{"GRANT SELECT ON mysql.proc TO " + who} },
-	locked: "SELECT User FROM mysql.global_priv WHERE Host = '%' AND JSON_VALUE(Priv, '$.account_locked') IN ('1', 'true')",
+	identified: mariadbIdentified,
+	holds:      func(context.Context, *sql.Conn, engine.User) error { return nil },
+	reads:      func(who string) []string { return []string{"GRANT SELECT ON mysql.proc TO " + who} },
+	locked:     "SELECT User FROM mysql.global_priv WHERE Host = '%' AND JSON_VALUE(Priv, '$.account_locked') IN ('1', 'true')",
 	// Packages lie among routines, and are not in the views of the standard.
 	definers: definedIn("mysql.proc WHERE db", "mysql.event WHERE db"),
 	kill:     "KILL HARD CONNECTION ",
 	logged:   regexp.MustCompile(`^\d{4}-\d\d-\d\d +\d+:\d\d:\d\d (\d+) \[([A-Za-z]+)\] (.*)$`),
 	begins:   "Starting MariaDB ",
+}
+
+// mariadbIdentified: everybody may say SET PASSWORD for themselves, which sets the first of their
+// passwords. That of a read-only user is the second, behind one that nobody has.
+func mariadbIdentified(u engine.User) string {
+	by := "mysql_native_password USING " + quoteText(hashed(u.Password))
+	if u.ReadOnly {
+		return "VIA mysql_native_password USING 'invalid' OR " + by
+	}
+	return "VIA " + by
 }
 
 //go:embed mariadb.sql

@@ -1,6 +1,9 @@
 package mysql
 
 import (
+	"context"
+	"crypto/rand"
+	"database/sql"
 	_ "embed"
 	"errors"
 	"fmt"
@@ -15,7 +18,10 @@ import (
 	"github.com/backstay/backstay/internal/datadir"
 )
 
-const oracleServer = "mysqld"
+const (
+	oracleServer = "mysqld"
+	validator    = "file://component_validate_password"
+)
 
 // oracle is Oracle's server, MySQL itself, since 8.0.
 var oracle = dialect{
@@ -28,12 +34,31 @@ var oracle = dialect{
 	identified: func(u engine.User) string {
 		return "WITH caching_sha2_password BY " + quoteText(u.Password.Reveal())
 	},
+	holds:    oracleHolds,
 	reads:    func(who string) []string { return []string{"GRANT SHOW_ROUTINE ON *.* TO " + who} },
 	locked:   "SELECT User FROM mysql.user WHERE Host = '%' AND account_locked = 'Y'",
 	definers: definedIn("information_schema.ROUTINES WHERE ROUTINE_SCHEMA", "information_schema.EVENTS WHERE EVENT_SCHEMA"),
 	kill:     "KILL CONNECTION ",
 	logged:   regexp.MustCompile(`^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+(?:Z|[+-]\d\d:\d\d) (\d+) \[([A-Za-z]+)\] \[MY-\d+\] \[\w+\] (.*)$`),
 	begins:   "MySQL Server - start.",
+}
+
+// oracleHolds: everybody may say SET PASSWORD for themselves, which leaves the secondary password alone
+// unless the new one is empty. That of a read-only user is the secondary, behind one that nobody has, and
+// validate_password refuses the empty one.
+func oracleHolds(ctx context.Context, conn *sql.Conn, u engine.User) error {
+	who := account(u.Name)
+	if !u.ReadOnly {
+		return run(ctx, conn, "ALTER USER "+who+" DISCARD OLD PASSWORD")
+	}
+	there, err := column(ctx, conn, "SELECT component_urn FROM mysql.component WHERE component_urn = '"+validator+"'")
+	if err == nil && len(there) == 0 {
+		err = run(ctx, conn, "INSTALL COMPONENT '"+validator+"'")
+	}
+	if err != nil {
+		return err
+	}
+	return run(ctx, conn, "ALTER USER "+who+" IDENTIFIED BY "+quoteText(rand.Text())+" RETAIN CURRENT PASSWORD")
 }
 
 //go:embed oracle.sql
@@ -81,6 +106,8 @@ func oracleSettings(n engine.Node) []setting {
 		{"innodb_redo_log_capacity", inBytes(logSize(n.Size))},
 		{"secure_file_priv", "NULL"},
 		{"mysqlx", "OFF"},
+		{"loose_validate_password.policy", "LOW"}, // for no password but the empty one: see oracleHolds
+		{"loose_validate_password.length", "1"},
 		{"auto_generate_certs", "OFF"},
 		// Only where TLS is not would a client need these keys.
 		{"caching_sha2_password_auto_generate_rsa_keys", "OFF"},

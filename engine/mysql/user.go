@@ -28,7 +28,7 @@ func checkUser(n engine.Node, name string) error {
 // account writes a binding's name as SQL takes it.
 func account(name string) string { return quoteText(name) + "@'%'" }
 
-// CreateUser makes an account with all rights on the database, or gives it this password.
+// CreateUser makes an account with all rights on the database, or those to read it, or gives it this password.
 func (Engine) CreateUser(ctx context.Context, n engine.Node, u engine.User) (backstay.Credentials, error) {
 	if err := checkUser(n, u.Name); err != nil {
 		return nil, err
@@ -37,15 +37,29 @@ func (Engine) CreateUser(ctx context.Context, n engine.Node, u engine.User) (bac
 	d := dialectOf(n.Installation)
 	identified := who + " IDENTIFIED " + d.identified(u) + " REQUIRE SSL"
 	err := withAccounts(ctx, n, func(conn *sql.Conn) error {
-		return run(ctx, conn, slices.Concat(
-			[]string{"CREATE USER IF NOT EXISTS " + identified, "GRANT ALL PRIVILEGES ON `" + database + "`.* TO " + who},
+		err := run(ctx, conn, slices.Concat(
+			[]string{"CREATE USER IF NOT EXISTS " + identified},
+			rights(who, u.ReadOnly),
 			d.reads(who), // or mysqldump leaves out what another has made
 			[]string{"ALTER USER " + identified + " ACCOUNT UNLOCK"})...)
+		if err != nil {
+			return err
+		}
+		return d.holds(ctx, conn, u)
 	})
 	if err != nil {
 		return nil, fmt.Errorf("create user %s: %w", u.Name, err)
 	}
 	return credentials(n, u), nil
+}
+
+// rights of an account in the database. Whoever may only read runs no routine: it would run with the
+// rights of who defined it. Nor may it lock tables, which holds up those who write.
+func rights(who string, readOnly bool) []string {
+	if readOnly {
+		return []string{"REVOKE ALL PRIVILEGES, GRANT OPTION FROM " + who, "GRANT SELECT, SHOW VIEW ON `" + database + "`.* TO " + who}
+	}
+	return []string{"GRANT ALL PRIVILEGES ON `" + database + "`.* TO " + who}
 }
 
 // DropUser locks an account and ends its sessions. The account itself goes when nothing is left that
@@ -56,7 +70,11 @@ func (Engine) DropUser(ctx context.Context, n engine.Node, name string) error {
 	}
 	d := dialectOf(n.Installation)
 	err := withAccounts(ctx, n, func(conn *sql.Conn) error {
-		if err := run(ctx, conn, "ALTER USER IF EXISTS "+account(name)+" ACCOUNT LOCK"); err != nil {
+		there, err := column(ctx, conn, "SELECT User FROM mysql.user WHERE Host = '%' AND User = "+quoteText(name))
+		if err != nil || len(there) == 0 {
+			return err
+		}
+		if err := run(ctx, conn, "ALTER USER "+account(name)+" ACCOUNT LOCK"); err != nil {
 			return err
 		}
 		if err := endSessions(ctx, conn, d, name); err != nil {

@@ -42,14 +42,24 @@ type binding struct {
 
 func (s server) bind(t *testing.T) binding {
 	t.Helper()
-	id := strings.ReplaceAll(uuid.NewString(), "-", "")
-	return s.rebind(t, binding{name: "u" + id[:15]})
+	return s.rebind(t, binding{name: newName()})
+}
+
+func newName() string { return "u" + strings.ReplaceAll(uuid.NewString(), "-", "")[:15] }
+
+func (s server) bindReadOnly(t *testing.T) binding {
+	t.Helper()
+	return s.create(t, engine.User{Name: newName(), Password: backstay.Secret(uuid.NewString()), ReadOnly: true})
 }
 
 // rebind gives an existing binding a new password.
 func (s server) rebind(t *testing.T, b binding) binding {
 	t.Helper()
-	u := engine.User{Name: b.name, Password: backstay.Secret(uuid.NewString())}
+	return s.create(t, engine.User{Name: b.name, Password: backstay.Secret(uuid.NewString())})
+}
+
+func (s server) create(t *testing.T, u engine.User) binding {
+	t.Helper()
 	c, err := postgres.Engine{}.CreateUser(t.Context(), s.Node, u)
 	if err != nil {
 		t.Fatalf("bind: %v", err)

@@ -152,7 +152,7 @@ func accessRules(n engine.Node) string {
 	rules := "local all " + admin + " peer map=operator\n"
 	if len(n.Listen) > 0 {
 		rules += "hostnossl all all all reject\n" +
-			"hostssl " + database + " +" + owner + " all scram-sha-256\n"
+			"hostssl " + database + " +" + owner + ",+" + reader + " all scram-sha-256\n"
 	}
 	return rules
 }

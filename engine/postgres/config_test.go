@@ -17,7 +17,7 @@ func TestAccessRules(t *testing.T) {
 		want   string
 	}{
 		{"private", nil, local},
-		{"served", []string{"127.0.0.1"}, local + "hostnossl all all all reject\nhostssl main +owner all scram-sha-256\n"},
+		{"served", []string{"127.0.0.1"}, local + "hostnossl all all all reject\nhostssl main +owner,+reader all scram-sha-256\n"},
 	} {
 		if got := accessRules(engine.Node{Listen: tc.listen}); got != tc.want {
 			t.Errorf("%s: got\n%swant\n%s", tc.name, got, tc.want)

@@ -15,6 +15,7 @@ import (
 const (
 	admin    = "backstay" // the bootstrap superuser
 	owner    = "owner"    // owns what bindings make
+	reader   = "reader"   // reads it
 	database = "main"
 )
 

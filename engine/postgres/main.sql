@@ -10,6 +10,64 @@ ALTER SCHEMA public OWNER TO owner;
 
 REVOKE ALL ON SCHEMA public FROM PUBLIC;
 
+-- Large objects are anybody's to make. That owner alone may is noted as initdb notes it, or dumps
+-- would hold it.
+REVOKE EXECUTE ON FUNCTION lo_creat(int), lo_create(oid), lo_from_bytea(oid, bytea), lo_put(oid, bigint, bytea),
+    lowrite(int, bytea), lo_truncate(int, int), lo_truncate64(int, bigint), lo_unlink(oid) FROM PUBLIC;
+
+GRANT EXECUTE ON FUNCTION lo_creat(int), lo_create(oid), lo_from_bytea(oid, bytea), lo_put(oid, bigint, bytea),
+    lowrite(int, bytea), lo_truncate(int, int), lo_truncate64(int, bigint), lo_unlink(oid) TO owner;
+
+INSERT INTO pg_init_privs SELECT oid, 'pg_proc'::regclass, 0, 'i', proacl FROM pg_proc
+WHERE proname IN ('lo_creat', 'lo_create', 'lo_from_bytea', 'lo_put', 'lowrite', 'lo_truncate', 'lo_truncate64', 'lo_unlink');
+
+-- Dumps from before PostgreSQL 15 let PUBLIC make things in schema public. All who write are owner and
+-- need no such right; it would be one for those who may only read.
+CREATE FUNCTION pg_catalog.backstay_after_grant() RETURNS event_trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    name name;
+BEGIN
+    FOR name IN SELECT nspname FROM pg_namespace WHERE has_schema_privilege('public', oid, 'CREATE') LOOP
+        EXECUTE format('REVOKE CREATE ON SCHEMA %I FROM PUBLIC', name);
+    END LOOP;
+END
+$$;
+
+CREATE EVENT TRIGGER backstay_after_grant ON ddl_command_end
+WHEN TAG IN ('GRANT', 'CREATE SCHEMA') EXECUTE FUNCTION pg_catalog.backstay_after_grant();
+
+-- Whoever may only read lacks the right to nearly all commands. This is for those that ask for none, as
+-- pgextwlist has it for extensions, and for rights that somebody grants to it by name.
+CREATE FUNCTION pg_catalog.backstay_read_only() RETURNS event_trigger
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF session_user <> 'backstay' AND pg_has_role(session_user, 'reader', 'MEMBER') THEN
+        RAISE EXCEPTION 'a read-only binding cannot execute %', TG_TAG USING ERRCODE = 'insufficient_privilege';
+    END IF;
+END
+$$;
+
+CREATE EVENT TRIGGER backstay_read_only ON ddl_command_start EXECUTE FUNCTION pg_catalog.backstay_read_only();
+
+-- Functions are anybody's to call. One that runs with the rights of owner would write for whoever may
+-- only read.
+CREATE FUNCTION pg_catalog.backstay_security_definer() RETURNS event_trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    name text;
+BEGIN
+    FOR name IN SELECT c.object_identity FROM pg_event_trigger_ddl_commands() c JOIN pg_proc p ON (c.classid, c.objid) = (p.tableoid, p.oid)
+                WHERE p.prosecdef AND NOT c.in_extension AND has_function_privilege('public', p.oid, 'EXECUTE') LOOP
+        EXECUTE 'REVOKE EXECUTE ON ROUTINE ' || name || ' FROM PUBLIC';
+    END LOOP;
+END
+$$;
+
+CREATE EVENT TRIGGER backstay_security_definer ON ddl_command_end
+WHEN TAG IN ('CREATE FUNCTION', 'CREATE PROCEDURE', 'ALTER FUNCTION', 'ALTER PROCEDURE', 'ALTER ROUTINE')
+EXECUTE FUNCTION pg_catalog.backstay_security_definer();
+
 -- The script of an extension runs as superuser, with the schemas of tenants in reach. A function or
 -- operator that has the name of a built-in one could be called in its place. The lock keeps new ones
 -- out until the script is done. It says nothing of those that are made but not committed: their
@@ -80,6 +138,18 @@ ALTER EXTENSION plpgsql ADD EVENT TRIGGER backstay_before_extension;
 
 ALTER EXTENSION plpgsql ADD EVENT TRIGGER backstay_after_extension;
 
+ALTER EXTENSION plpgsql ADD EVENT TRIGGER backstay_after_grant;
+
+ALTER EXTENSION plpgsql ADD EVENT TRIGGER backstay_read_only;
+
+ALTER EXTENSION plpgsql ADD EVENT TRIGGER backstay_security_definer;
+
 ALTER EXTENSION plpgsql ADD FUNCTION pg_catalog.backstay_before_extension();
 
 ALTER EXTENSION plpgsql ADD FUNCTION pg_catalog.backstay_after_extension();
+
+ALTER EXTENSION plpgsql ADD FUNCTION pg_catalog.backstay_after_grant();
+
+ALTER EXTENSION plpgsql ADD FUNCTION pg_catalog.backstay_read_only();
+
+ALTER EXTENSION plpgsql ADD FUNCTION pg_catalog.backstay_security_definer();

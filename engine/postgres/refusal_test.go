@@ -10,7 +10,10 @@ import (
 	"github.com/backstay/backstay/engine/postgres"
 )
 
-const denied = "42501" // insufficient_privilege
+const (
+	denied   = "42501" // insufficient_privilege
+	readOnly = "25006" // read_only_sql_transaction
+)
 
 // refusals are what no binding may do.
 var refusals = []string{

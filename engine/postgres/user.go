@@ -23,13 +23,14 @@ import (
 var userName = regexp.MustCompile(`^[a-z][a-z0-9_]{0,31}$`)
 
 func checkUser(name string) error {
-	if !userName.MatchString(name) || strings.HasPrefix(name, "pg_") || slices.Contains([]string{admin, owner, "public", "none"}, name) {
+	if !userName.MatchString(name) || strings.HasPrefix(name, "pg_") || slices.Contains([]string{admin, owner, reader, "public", "none"}, name) {
 		return backstay.Errorf(backstay.Invalid, "%q cannot be the name of a user.", name)
 	}
 	return nil
 }
 
-// CreateUser makes a role that logs in with the password, and is owner from its first statement on.
+// CreateUser makes a role that logs in with the password, and is owner from its first statement on or,
+// if it may only read, never.
 // The server never sees the password, only what proves that a client has it.
 func (Engine) CreateUser(ctx context.Context, n engine.Node, u engine.User) (backstay.Credentials, error) {
 	if err := checkUser(u.Name); err != nil {
@@ -40,9 +41,9 @@ func (Engine) CreateUser(ctx context.Context, n engine.Node, u engine.User) (bac
 		return nil, err
 	}
 	err = withRoles(ctx, n, func(conn *pgx.Conn) error {
-		_, err := conn.Exec(ctx, createRole(u.Name, verifier))
+		_, err := conn.Exec(ctx, createRole(u, verifier))
 		if isState(err, pgerrcode.DuplicateObject) {
-			_, err = conn.Exec(ctx, resetRole(u.Name, verifier))
+			_, err = conn.Exec(ctx, resetRole(u, verifier))
 		}
 		return err
 	})
@@ -53,19 +54,37 @@ func (Engine) CreateUser(ctx context.Context, n engine.Node, u engine.User) (bac
 }
 
 // createRole is one transaction, as all statements in one message are.
-func createRole(name, verifier string) string {
-	return "CREATE ROLE " + quoteName(name) + "; " + resetRole(name, verifier)
+func createRole(u engine.User, verifier string) string {
+	return "CREATE ROLE " + quoteName(u.Name) + "; " + shapeRole(u, verifier)
 }
 
 // resetRole makes an existing role what createRole would have made it, whatever it has done to itself.
-func resetRole(name, verifier string) string {
-	role := quoteName(name)
-	return "ALTER ROLE " + role + " LOGIN NOINHERIT NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS PASSWORD " + quoteText(verifier) + "; " +
+func resetRole(u engine.User, verifier string) string {
+	return "REVOKE " + owner + ", " + reader + " FROM " + quoteName(u.Name) + "; " + shapeRole(u, verifier)
+}
+
+func shapeRole(u engine.User, verifier string) string {
+	role := quoteName(u.Name)
+	shape := "ALTER ROLE " + role + " LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION PASSWORD " + quoteText(verifier) + "; " +
 		"ALTER ROLE " + role + " RESET ALL; " +
-		"ALTER ROLE " + role + " IN DATABASE " + database + " RESET ALL; " +
+		"ALTER ROLE " + role + " IN DATABASE " + database + " RESET ALL; "
+	if u.ReadOnly {
+		return shape + shapeReader(role)
+	}
+	return shape + "ALTER ROLE " + role + " NOINHERIT NOBYPASSRLS; " +
 		"ALTER ROLE " + role + " IN DATABASE " + database + " SET role = " + quoteText(owner) + "; " +
 		"GRANT " + owner + " TO " + role + "; " +
 		"GRANT CONNECT ON DATABASE " + database + " TO " + role
+}
+
+// shapeReader: it inherits the right to read every relation and sees every row. The rights of large objects
+// are not looked at, whose every function that writes is owner's alone. That transactions begin as
+// read-only is for clients that write by mistake: whoever means it can begin others.
+func shapeReader(role string) string {
+	return "ALTER ROLE " + role + " INHERIT BYPASSRLS; " +
+		"ALTER ROLE " + role + " SET lo_compat_privileges = on; " +
+		"ALTER ROLE " + role + " SET default_transaction_read_only = on; " +
+		"GRANT " + reader + " TO " + role
 }
 
 // DropUser ends a role and its sessions. What the role owns in its own name, because a client left

@@ -23,7 +23,8 @@ const (
 const (
 	socketName = "redis.sock" // in the node's RunDir
 
-	// reserve is kept free of clients, so that the operator gets in.
+	// reserve comes on top of what a plan says, for the operator. Redis keeps it free for nobody: an app that
+	// takes it too keeps the operator out.
 	reserve = 16
 )
 

@@ -4,7 +4,8 @@
 //
 //	operator   administers, over the Unix socket; its secret lies beside the data, for the keeper alone
 //	default    cannot be used
-//	bindings   log in over TLS; they reach all keys and channels, and no command that administers
+//	bindings   log in over TLS; they reach all keys and channels, and no command that administers, nor,
+//	           if they may only read, one that writes
 //
 // Data is an append-only file: a server that is killed loses nothing that it has answered, a machine
 // that loses power at most the last second.

@@ -28,11 +28,25 @@ func firstUsers(secret string) string {
 // hashed is how the server keeps a password, and how it is told of one.
 func hashed(password string) string { return fmt.Sprintf("#%x", sha256.Sum256([]byte(password))) }
 
-// rules of a binding. Commands that administer the server are refused, and MIGRATE, which would make
-// the server connect to wherever a tenant likes. CLIENT LIST stays: pools look themselves up in it.
-func rules(password backstay.Secret) []string {
-	return []string{"reset", "on", hashed(password.Reveal()), "~*", "&*", "+@all", "-@admin", "-acl", "+acl|whoami", "-migrate", "+client|list"}
+// rules of a user, whatever it was before.
+func rules(u engine.User) []string {
+	allowed := mayAll
+	if u.ReadOnly {
+		allowed = mayRead
+	}
+	return append([]string{"reset", "on", hashed(u.Password.Reveal())}, allowed...)
 }
+
+// mayAll is what bindings may. Commands that administer the server are refused, and MIGRATE, which would make
+// the server connect to wherever a tenant likes. CLIENT LIST stays: pools look themselves up in it.
+var mayAll = []string{"~*", "&*", "+@all", "-@admin", "-acl", "+acl|whoami", "-migrate", "+client|list"}
+
+// mayRead is what read-only bindings may: to read every key, listen to every channel and ask about both.
+// They may not publish: whoever listens acts on it. Keys are theirs to read alone, whatever command
+// gets at them; counting a HyperLogLog notes the count in it, so that has a rule of its own.
+var mayRead = []string{"%R~*", "&*", "+@read", "+@connection", "+@transaction", "+@pubsub", "-publish", "-spublish", "-@admin", "-@dangerous",
+	"+keys", "+sort_ro", "+info", "+role", "+time", "+acl|whoami", "+client|list", "+eval_ro", "+evalsha_ro", "+script|exists", "+fcall_ro", "+function|list", "+function|dump",
+	"(~* +pfcount)"}
 
 // userName is what engine.User allows; users that are not bindings' are none.
 var userName = regexp.MustCompile(`^[a-z][a-z0-9_]{0,31}$`)
@@ -70,7 +84,7 @@ func (Engine) CreateUser(ctx context.Context, n engine.Node, u engine.User) (bac
 	}
 	err := withOperator(ctx, n, func(c *redis.Client) error {
 		args := []any{"ACL", "SETUSER", u.Name}
-		for _, rule := range rules(u.Password) {
+		for _, rule := range rules(u) {
 			args = append(args, rule)
 		}
 		if err := c.Do(ctx, args...).Err(); err != nil {

@@ -20,6 +20,9 @@ import (
 // Admin may do everything.
 var Admin = backstay.Actor{UserID: "00000000-0000-4000-8000-0000000000aa", Username: "admin", Role: backstay.Administrator}
 
+// Robot is a client that may do nothing yet.
+var Robot = backstay.Actor{UserID: "robot", Username: "robot", Client: true}
+
 // New returns a market on a database of its own, with its jobs running, whose broker makes instances
 // in memory. It ends with the test.
 func New(t testing.TB) *market.Market {
@@ -52,7 +55,7 @@ func noBroker(context.Context, backstay.InstanceID, string, bool) error {
 	return errors.New("this market's broker has no jobs in the store")
 }
 
-// OpenStore opens a migrated database of its own, with the user [Admin] in it.
+// OpenStore opens a migrated database of its own, with the user [Admin] and the client [Robot] in it.
 func OpenStore(t testing.TB) *state.Store {
 	t.Helper()
 	store, err := state.Open(t.Context(), testkit.Postgres(t), slog.New(slog.DiscardHandler))
@@ -60,8 +63,11 @@ func OpenStore(t testing.TB) *state.Store {
 		t.Fatal(err)
 	}
 	t.Cleanup(store.Close)
-	if err := store.AddUser(t.Context(), uaa.User{ID: Admin.UserID, Username: Admin.Username, Role: Admin.Role, PasswordHash: "none"}); err != nil {
-		t.Fatal(err)
+	for _, by := range []backstay.Actor{Admin, Robot} {
+		u := uaa.User{ID: by.UserID, Username: by.Username, Client: by.Client, Role: by.Role, PasswordHash: "none"}
+		if err := store.AddUser(t.Context(), u, backstay.Event{}); err != nil {
+			t.Fatal(err)
+		}
 	}
 	return store
 }

@@ -98,6 +98,7 @@ func quotasAreApplied(t *testing.T, f *fixture) {
 }
 
 func quotasAreSeenByThoseWhoHaveThem(t *testing.T, f *fixture) {
+	f.mustKnow(t, "member", "auditor", "manager")
 	q, sq := f.mustLimit(t, false, backstay.Limits{}), f.mustLimit(t, true, backstay.Limits{})
 	_, err := f.AddOrganization(t.Context(), backstay.Organization{ID: "elsewhere", Name: "elsewhere"}, none)
 	must(t, err)
@@ -306,6 +307,7 @@ func (f *fixture) wantVisibility(t *testing.T, id backstay.PlanID, want backstay
 }
 
 func plansAreSeenWhereTheyAreEnabled(t *testing.T, f *fixture) {
+	f.mustKnow(t, "member", "user")
 	_, err := f.AddOrganization(t.Context(), backstay.Organization{ID: "elsewhere", Name: "elsewhere"}, none)
 	must(t, err)
 	_, err = f.AddSpace(t.Context(), backstay.Space{ID: "far", OrganizationID: "elsewhere", Name: "far"}, none)

@@ -166,6 +166,7 @@ func aShareEndsWithItsBindings(t *testing.T, f *fixture) {
 func sharesAndCreatesRaceForAName(t *testing.T, f *fixture) {
 	f.mustLimit(t, false, backstay.Limits{}) // there are many
 	other := f.newLab(t)
+	f.mustLimit(t, false, backstay.Limits{}) // none: each round leaves an instance
 	for i := range 30 {
 		lent := f.mustHave(t, fmt.Sprintf("db-%d", i))
 		own, j := f.newInstance(lent.Name)

@@ -10,6 +10,7 @@ import (
 
 	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/market"
+	"github.com/backstay/backstay/uaa"
 )
 
 // RunStore checks that the stores that open returns keep the contract of [market.Store].
@@ -23,6 +24,7 @@ func RunStore(t *testing.T, open func(t testing.TB) market.Store) {
 		{"AnInstanceIsAcceptedWithItsJob", anInstanceIsAcceptedWithItsJob},
 		{"ATakenNameLeavesNoJob", aTakenNameLeavesNoJob},
 		{"OneOperationAtATime", oneOperationAtATime},
+		{"ANewNameHidesNothing", aNewNameHidesNothing},
 		{"BoundInstancesAreInUse", boundInstancesAreInUse},
 		{"BindingsAreUnique", bindingsAreUnique},
 		{"AFailedBindingMakesWay", aFailedBindingMakesWay},
@@ -31,17 +33,6 @@ func RunStore(t *testing.T, open func(t testing.TB) market.Store) {
 		{"JobsAreAwaited", jobsAreAwaited},
 		{"EnvironmentsChangeOneAtATime", environmentsChangeOneAtATime},
 		{"WithdrawnPlansStayKnown", withdrawnPlansStayKnown},
-		{"OrganizationsBeginWithTheDefaultQuota", organizationsBeginWithTheDefaultQuota},
-		{"QuotasHaveNamesAndChange", quotasHaveNamesAndChange},
-		{"QuotasAreApplied", quotasAreApplied},
-		{"QuotasAreSeenByThoseWhoHaveThem", quotasAreSeenByThoseWhoHaveThem},
-		{"QuotasLimitInstances", quotasLimitInstances},
-		{"QuotasLimitKeys", quotasLimitKeys},
-		{"QuotasForbidPaidPlans", quotasForbidPaidPlans},
-		{"TheLastPlacesGoToAsManyInstances", theLastPlacesGoToAsManyInstances},
-		{"TheLastPlacesGoToAsManyKeys", theLastPlacesGoToAsManyKeys},
-		{"PrivatePlansBeginHidden", privatePlansBeginHidden},
-		{"PlansAreSeenWhereTheyAreEnabled", plansAreSeenWhereTheyAreEnabled},
 		{"UserProvidedInstancesAreThereAtOnce", userProvidedInstancesAreThereAtOnce},
 		{"ABindingKeepsTheCredentialsItGot", aBindingKeepsTheCredentialsItGot},
 		{"BothKindsShareTheNames", bothKindsShareTheNames},
@@ -59,6 +50,17 @@ func RunStore(t *testing.T, open func(t testing.TB) market.Store) {
 		{"UsageIsForgottenWhereItTellsNothing", usageIsForgottenWhereItTellsNothing},
 		{"UsageIsReseeded", usageIsReseeded},
 		{"UsageIsReadOnwardsWithoutGaps", usageIsReadOnwardsWithoutGaps},
+		{"OrganizationsBeginWithTheDefaultQuota", organizationsBeginWithTheDefaultQuota},
+		{"QuotasHaveNamesAndChange", quotasHaveNamesAndChange},
+		{"QuotasAreApplied", quotasAreApplied},
+		{"QuotasAreSeenByThoseWhoHaveThem", quotasAreSeenByThoseWhoHaveThem},
+		{"QuotasLimitInstances", quotasLimitInstances},
+		{"QuotasLimitKeys", quotasLimitKeys},
+		{"QuotasForbidPaidPlans", quotasForbidPaidPlans},
+		{"TheLastPlacesGoToAsManyInstances", theLastPlacesGoToAsManyInstances},
+		{"TheLastPlacesGoToAsManyKeys", theLastPlacesGoToAsManyKeys},
+		{"PrivatePlansBeginHidden", privatePlansBeginHidden},
+		{"PlansAreSeenWhereTheyAreEnabled", plansAreSeenWhereTheyAreEnabled},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -91,6 +93,14 @@ func newFixture(t *testing.T, s market.Store) *fixture {
 	f.app, err = s.AddApp(t.Context(), backstay.App{ID: "app", SpaceID: f.space.ID, Name: "app"}, none)
 	must(t, err)
 	return f
+}
+
+// mustKnow adds users, who are the login server's to add: a store of both serves both.
+func (f *fixture) mustKnow(t *testing.T, users ...backstay.UserID) {
+	t.Helper()
+	for _, id := range users {
+		must(t, f.Store.(uaa.UserStore).AddUser(t.Context(), uaa.User{ID: id, Username: string(id), PasswordHash: "none"}, none))
+	}
 }
 
 func catalog(plans ...backstay.PlanID) []backstay.Offering {
@@ -210,6 +220,26 @@ func oneOperationAtATime(t *testing.T, f *fixture) {
 	wantError(t, err, backstay.Busy, sentence)
 	b, bj := f.newBinding(in.ID, backstay.AppBinding, "")
 	wantError(t, f.AcceptBinding(t.Context(), b, nil, none, bj), backstay.Busy, sentence)
+}
+
+func aNewNameHidesNothing(t *testing.T, f *fixture) {
+	in := f.mustHave(t, "serves")
+	renamed := "renamed"
+	in, err := f.UpdateInstance(t.Context(), in.ID, &renamed, nil, none)
+	must(t, err)
+	if op, said := in.LastOperation, operation(backstay.Create, backstay.Succeeded); op.Type != backstay.Update || op.State != backstay.Succeeded || op.Description != said.Description {
+		t.Errorf("renamed: %+v; want what the broker said last", op)
+	}
+	in, j := f.newInstance("fails")
+	must(t, f.AcceptInstance(t.Context(), in, nil, none, j))
+	must(t, f.ReportInstance(t.Context(), in.ID, operation(backstay.Create, backstay.Failed), &backstay.Job{ID: j.ID, State: backstay.JobFailed, Sentence: "No."}))
+	in, err = f.UpdateInstance(t.Context(), in.ID, nil, []string{"tag"}, none)
+	must(t, err)
+	if op := in.LastOperation; op.Type != backstay.Create || op.State != backstay.Failed || len(in.Tags) != 1 {
+		t.Errorf("tagged: %v %+v; want the tag, and the failure", in.Tags, op)
+	}
+	b, bj := f.newBinding(in.ID, backstay.KeyBinding, "key")
+	wantError(t, f.AcceptBinding(t.Context(), b, nil, none, bj), backstay.Invalid, "The service instance fails cannot be bound: its creation failed. Delete it and create it again.")
 }
 
 func boundInstancesAreInUse(t *testing.T, f *fixture) {

@@ -32,6 +32,7 @@ func usageIsRecordedWithWhatItIsAbout(t *testing.T, f *fixture) {
 	must(t, f.AcceptInstance(t.Context(), failed, nil, none, j))
 	must(t, f.ReportInstance(t.Context(), failed.ID, operation(backstay.Create, backstay.Failed), &backstay.Job{ID: j.ID, State: backstay.JobFailed, Sentence: "no"}))
 	must(t, f.RemoveInstance(t.Context(), failed.ID, none, nil))
+	must(t, f.RemoveInstance(t.Context(), f.mustProvide(t, "provided").ID, none, nil)) // costs nothing
 	f.wantUsage(t, market.UsageFilter{})
 
 	in := f.mustHave(t, "db")

@@ -22,6 +22,10 @@ var start = time.Date(2020, 2, 29, 12, 0, 0, 0, time.UTC)
 func RunStore(t *testing.T, open func(testing.TB) uaa.Store) {
 	for name, test := range map[string]func(*suite){
 		"names are unique in any case":              (*suite).names,
+		"a client has an id and no name":            (*suite).clients,
+		"who is removed is gone with all tokens":    (*suite).removal,
+		"roles change at once":                      (*suite).globalRoles,
+		"one administrator stays":                   (*suite).lastAdministrator,
 		"a new password ends all sessions":          (*suite).newPassword,
 		"hashing anew ends none":                    (*suite).rehash,
 		"refresh tokens are known until they end":   (*suite).refreshTokens,
@@ -62,7 +66,7 @@ func (s *suite) wantKind(err error, want backstay.Kind) {
 func (s *suite) addUser(name string) uaa.User {
 	s.Helper()
 	u := uaa.User{ID: backstay.UserID(uuid.NewString()), Username: name, PasswordHash: "hash of " + name, PasswordVersion: 1}
-	s.must(s.AddUser(s.ctx, u))
+	s.must(s.AddUser(s.ctx, u, backstay.Event{}))
 	return u
 }
 
@@ -88,7 +92,7 @@ func (s *suite) wantToken(t uaa.RefreshToken, alive bool) {
 func (s *suite) wantActor(u uaa.User, version int, token string, known bool) {
 	s.Helper()
 	by, err := s.Actor(s.ctx, u.ID, version, token)
-	switch want := (backstay.Actor{UserID: u.ID, Username: u.Username, Role: u.Role}); {
+	switch want := (backstay.Actor{UserID: u.ID, Username: u.Username, Client: u.Client, Role: u.Role}); {
 	case !known:
 		s.wantKind(err, backstay.NotFound)
 	case err != nil || by != want:
@@ -103,18 +107,117 @@ func (s *suite) names() {
 			s.Errorf("%s is %+v (%v), want %+v", name, found, err, u)
 		}
 	}
-	s.wantKind(s.AddUser(s.ctx, uaa.User{ID: "other", Username: "ADA@example.org", PasswordHash: "x"}), backstay.Taken)
+	s.wantKind(s.AddUser(s.ctx, uaa.User{ID: "other", Username: "ADA@example.org", PasswordHash: "x"}, backstay.Event{}), backstay.Taken)
 	_, err := s.UserNamed(s.ctx, "ada")
 	s.wantKind(err, backstay.NotFound)
 	_, err = s.UserNamed(s.ctx, "Ada@example_org")
 	s.wantKind(err, backstay.NotFound)
 }
 
+func (s *suite) clients() {
+	named := s.addUser("ci")
+	c := uaa.User{ID: "ci", Username: "ci", Client: true, Role: backstay.GlobalAuditor, PasswordHash: "hash of its secret", PasswordVersion: 1}
+	s.must(s.AddUser(s.ctx, c, backstay.Event{}))
+	s.wantKind(s.AddUser(s.ctx, c, backstay.Event{}), backstay.Taken)
+	for _, want := range []uaa.User{named, c} {
+		if found, err := s.Account(s.ctx, want.ID); err != nil || found != want {
+			s.Errorf("account %s is %+v (%v), want %+v", want.ID, found, err, want)
+		}
+		s.wantActor(want, 1, "token", true)
+	}
+	if found, err := s.UserNamed(s.ctx, "CI"); err != nil || found != named {
+		s.Errorf("the name of a client is %+v (%v), want the user", found, err)
+	}
+	_, err := s.Account(s.ctx, "nobody")
+	s.wantKind(err, backstay.NotFound)
+	s.must(s.AddUser(s.ctx, uaa.User{ID: "a", Username: "a", Client: true, PasswordHash: "x"}, backstay.Event{}))
+	s.addUser("Ada")
+	all, err := s.Accounts(s.ctx)
+	s.must(err)
+	var names []string
+	for _, u := range all {
+		names = append(names, u.Username)
+	}
+	if len(names) < 4 || !slices.Equal(slices.DeleteFunc(names, func(n string) bool { return n == "admin" || n == "robot" }), []string{"Ada", "ci", "a", "ci"}) {
+		s.Errorf("accounts %q, want users and then clients, each by name", names)
+	}
+}
+
+func (s *suite) removal() {
+	u, other := s.addUser("ada"), s.addUser("bob")
+	dead, stays := s.addToken(u, start.Add(time.Hour)), s.addToken(other, start.Add(time.Hour))
+	s.must(s.Revoke(s.ctx, u.ID, "access", start.Add(time.Hour)))
+	s.must(s.RemoveUser(s.ctx, u.ID, backstay.Event{}))
+	s.wantKind(s.RemoveUser(s.ctx, u.ID, backstay.Event{}), backstay.NotFound)
+	s.wantToken(dead, false)
+	s.wantToken(stays, true)
+	s.wantActor(u, 1, "another", false)
+	s.wantActor(other, 1, "another", true)
+	late := uaa.RefreshToken{ID: "late", UserID: u.ID, PasswordVersion: 1, Hash: []byte("late"), ExpiresAt: start.Add(time.Hour)}
+	s.wantKind(s.AddRefreshToken(s.ctx, late), backstay.NotFound)
+	s.addUser("ada")
+}
+
+func (s *suite) globalRoles() {
+	u := s.addUser("ada")
+	for _, role := range []backstay.GlobalRole{backstay.AdminReadOnly, backstay.GlobalAuditor, backstay.Administrator, ""} {
+		s.addAdministrator("keeps " + string(role))
+		s.must(s.SetGlobalRole(s.ctx, u.ID, role, backstay.Event{}))
+		u.Role = role
+		s.wantActor(u, 1, "token", true)
+	}
+	s.wantKind(s.SetGlobalRole(s.ctx, "nobody", backstay.GlobalAuditor, backstay.Event{}), backstay.NotFound)
+}
+
+func (s *suite) addAdministrator(name string) uaa.User {
+	s.Helper()
+	u := s.addUser(name)
+	s.must(s.SetGlobalRole(s.ctx, u.ID, backstay.Administrator, backstay.Event{}))
+	return u
+}
+
+// lastAdministrator has everyone remove or demote everyone, at once.
+func (s *suite) lastAdministrator() {
+	for range 8 {
+		s.addAdministrator(uuid.NewString())
+	}
+	s.must(s.AddUser(s.ctx, uaa.User{ID: "robots", Username: "robots", Client: true, Role: backstay.Administrator, PasswordHash: "x"}, backstay.Event{}))
+	all, err := s.Accounts(s.ctx)
+	s.must(err)
+	var together sync.WaitGroup
+	for i, u := range all {
+		if u.Client || u.Role != backstay.Administrator {
+			continue
+		}
+		together.Go(func() {
+			var err error
+			if i%2 == 0 {
+				err = s.SetGlobalRole(s.ctx, u.ID, "", backstay.Event{})
+			} else {
+				err = s.RemoveUser(s.ctx, u.ID, backstay.Event{})
+			}
+			if err != nil && backstay.KindOf(err) != backstay.Invalid && backstay.KindOf(err) != backstay.NotFound {
+				s.Error(err)
+			}
+		})
+	}
+	together.Wait()
+	all, err = s.Accounts(s.ctx)
+	s.must(err)
+	all = slices.DeleteFunc(all, func(u uaa.User) bool { return u.Client || u.Role != backstay.Administrator })
+	if len(all) != 1 {
+		s.Fatalf("%d administrators are left, want 1", len(all))
+	}
+	s.wantKind(s.RemoveUser(s.ctx, all[0].ID, backstay.Event{}), backstay.Invalid)
+	s.wantKind(s.SetGlobalRole(s.ctx, all[0].ID, backstay.GlobalAuditor, backstay.Event{}), backstay.Invalid)
+	s.must(s.SetGlobalRole(s.ctx, all[0].ID, backstay.Administrator, backstay.Event{}))
+}
+
 func (s *suite) newPassword() {
 	u, other := s.addUser("ada"), s.addUser("bob")
 	ended, stays := s.addToken(u, start.Add(time.Hour)), s.addToken(other, start.Add(time.Hour))
 	s.wantActor(u, 1, "a", true)
-	s.must(s.SetPassword(s.ctx, u.ID, "new"))
+	s.must(s.SetPassword(s.ctx, u.ID, "new", backstay.Event{}))
 	s.wantToken(ended, false)
 	s.wantToken(stays, true)
 	s.wantActor(u, 1, "a", false)
@@ -122,7 +225,7 @@ func (s *suite) newPassword() {
 	if found, err := s.UserNamed(s.ctx, "ada"); err != nil || found.PasswordHash != "new" || found.PasswordVersion != 2 {
 		s.Errorf("user %+v (%v), want the new password", found, err)
 	}
-	s.wantKind(s.SetPassword(s.ctx, "nobody", "new"), backstay.NotFound)
+	s.wantKind(s.SetPassword(s.ctx, "nobody", "new", backstay.Event{}), backstay.NotFound)
 }
 
 func (s *suite) rehash() {
@@ -130,7 +233,7 @@ func (s *suite) rehash() {
 	token := s.addToken(u, start.Add(time.Hour))
 	s.must(s.RehashPassword(s.ctx, u.ID, 1, "same, dearer"))
 	s.wantToken(token, true)
-	s.must(s.SetPassword(s.ctx, u.ID, "new"))
+	s.must(s.SetPassword(s.ctx, u.ID, "new", backstay.Event{}))
 	s.must(s.RehashPassword(s.ctx, u.ID, 1, "came late"))
 	if found, err := s.UserNamed(s.ctx, "ada"); err != nil || found.PasswordHash != "new" {
 		s.Errorf("user %+v (%v), want the new password", found, err)
@@ -148,7 +251,7 @@ func (s *suite) refreshTokens() {
 
 func (s *suite) lateLogin() {
 	u := s.addUser("ada")
-	s.must(s.SetPassword(s.ctx, u.ID, "new"))
+	s.must(s.SetPassword(s.ctx, u.ID, "new", backstay.Event{}))
 	late := uaa.RefreshToken{ID: "late", UserID: u.ID, PasswordVersion: 1, Hash: []byte("late"), ExpiresAt: start.Add(time.Hour)}
 	s.wantKind(s.AddRefreshToken(s.ctx, late), backstay.NotFound)
 	late.UserID = "nobody"
@@ -180,8 +283,8 @@ func (s *suite) expiry() {
 	s.must(s.Revoke(s.ctx, u.ID, "alive", after))
 	s.must(s.AddSigningKey(s.ctx, uaa.SealedKey{Number: 1, Sealed: []byte{1}, CreatedAt: before, ExpiresAt: before}))
 	s.must(s.AddSigningKey(s.ctx, uaa.SealedKey{Number: 2, Sealed: []byte{2}, CreatedAt: before, ExpiresAt: after}))
-	s.must(s.AddFailure(s.ctx, []string{"old"}, start.Add(-2*time.Hour), start.Add(-3*time.Hour)))
-	s.must(s.AddFailure(s.ctx, []string{"young"}, before, start.Add(-time.Hour)))
+	s.must(s.AddFailure(s.ctx, []string{"old"}, start.Add(-2*time.Hour), start.Add(-3*time.Hour), backstay.Event{}))
+	s.must(s.AddFailure(s.ctx, []string{"young"}, before, start.Add(-time.Hour), backstay.Event{}))
 	s.must(s.RemoveExpired(s.ctx, start, start.Add(-time.Hour)))
 	if _, err := s.UserOfRefreshToken(s.ctx, dead.Hash, start.Add(-time.Hour)); backstay.KindOf(err) != backstay.NotFound {
 		s.Errorf("an expired refresh token is still there (%v)", err)
@@ -211,8 +314,8 @@ func (s *suite) counts(keys ...string) []int {
 
 func (s *suite) failures() {
 	forgotten := start.Add(-time.Hour)
-	s.must(s.AddFailure(s.ctx, []string{"a", "b"}, start, forgotten))
-	s.must(s.AddFailure(s.ctx, []string{"a", "c"}, start.Add(time.Minute), forgotten))
+	s.must(s.AddFailure(s.ctx, []string{"a", "b"}, start, forgotten, backstay.Event{}))
+	s.must(s.AddFailure(s.ctx, []string{"a", "c"}, start.Add(time.Minute), forgotten, backstay.Event{}))
 	if got := s.counts("a", "b", "c", "d"); !slices.Equal(got, []int{2, 1, 1, 0}) {
 		s.Errorf("counts %v", got)
 	}
@@ -222,7 +325,7 @@ func (s *suite) failures() {
 		s.Errorf("failures %+v, want the time of the last", all)
 	}
 	s.must(s.Forgive(s.ctx, "a"))
-	s.must(s.AddFailure(s.ctx, []string{"b"}, start.Add(2*time.Hour), start.Add(time.Hour)))
+	s.must(s.AddFailure(s.ctx, []string{"b"}, start.Add(2*time.Hour), start.Add(time.Hour), backstay.Event{}))
 	if got := s.counts("a", "b", "c"); !slices.Equal(got, []int{0, 1, 1}) {
 		s.Errorf("counts %v, want a forgiven and b begun anew", got)
 	}
@@ -234,7 +337,7 @@ func (s *suite) failuresAtOnce() {
 	for _, keys := range [][]string{{"a", "b", "c"}, {"c", "b", "a"}, {"b", "a", "c"}} {
 		all.Go(func() {
 			for range each {
-				if err := s.AddFailure(s.ctx, keys, start, start.Add(-time.Hour)); err != nil {
+				if err := s.AddFailure(s.ctx, keys, start, start.Add(-time.Hour), backstay.Event{}); err != nil {
 					s.Error(err)
 				}
 			}

@@ -1,0 +1,40 @@
+package market
+
+import (
+	"context"
+
+	"github.com/backstay/backstay"
+)
+
+// RegisterUser is how the API is told of a user whom the login server has made. There is nothing to
+// do, since both know the same users; one that it does not know is Invalid.
+func (m *Market) RegisterUser(ctx context.Context, by backstay.Actor, id backstay.UserID) (backstay.User, error) {
+	if err := m.permit(ctx, by, place{}, Administrators); err != nil {
+		return backstay.User{}, err
+	}
+	l, err := m.Store.Users(ctx, UserFilter{IDs: []backstay.UserID{id}})
+	u, err := only(l, err, "User")
+	if backstay.KindOf(err) == backstay.NotFound {
+		err = backstay.Errorf(backstay.Invalid, "User '%s' does not exist: users are made at the login server, by 'cf create-user'.", id)
+	}
+	return u, err
+}
+
+// DeleteUser takes all roles from a user or client: that is all that the API has of them. Who they
+// are is the login server's to forget.
+func (m *Market) DeleteUser(ctx context.Context, by backstay.Actor, id backstay.UserID) (backstay.Job, error) {
+	l, err := m.Users(ctx, by, UserFilter{IDs: []backstay.UserID{id}})
+	u, err := only(l, err, "User")
+	if err != nil {
+		return backstay.Job{}, err
+	}
+	if err := m.permit(ctx, by, place{}, Administrators); err != nil {
+		return backstay.Job{}, err
+	}
+	j := newJob(by, deleteUser, string(id), backstay.JobComplete)
+	e := newEvent(by, "user.roles_remove", backstay.Target{ID: string(id), Type: "user", Name: u.PresentationName()}, place{}, nil)
+	return j, m.Store.RemoveRolesOf(ctx, id, e, j)
+}
+
+// deleteUser is a job in name only: it is done when it is accepted.
+const deleteUser = "user.delete"

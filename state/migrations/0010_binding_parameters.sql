@@ -1,0 +1,1 @@
+ALTER TABLE broker.bindings ADD COLUMN parameters bytea; -- sealed
