@@ -35,7 +35,7 @@ func seenQuotas(q *query, forSpaces bool, viewer *backstay.UserID) (organization
 		q.args = append(q.args, *viewer)
 		v := fmt.Sprintf("$%d", len(q.args))
 		organization = `o.id IN (SELECT v.organization_id FROM market.roles v WHERE v.user_id = ` + v + `)`
-		space = `s.id IN (` + spacesSeenBy(len(q.args)) + `)`
+		space = `s.id IN (` + spacesSeenBy(v) + `)`
 		if forSpaces {
 			q.where = append(q.where, `(q.organization_id IN (SELECT v.organization_id FROM market.roles v WHERE v.user_id = `+v+` AND v.type = 'organization_manager')
 				OR EXISTS (SELECT FROM market.spaces s WHERE s.quota_id = q.id AND `+space+`))`)

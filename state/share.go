@@ -42,8 +42,12 @@ func instanceSeenBy(q *query, viewer *backstay.UserID) {
 		return
 	}
 	q.args = append(q.args, *viewer)
-	spaces := spacesSeenBy(fmt.Sprintf("$%d", len(q.args)))
-	q.where = append(q.where, fmt.Sprintf(`(i.space_id IN (%[1]s) OR i.id IN (SELECT h.instance_id FROM market.shares h WHERE h.space_id IN (%[1]s)))`, spaces))
+	q.where = append(q.where, instanceSeen(fmt.Sprintf("$%d", len(q.args))))
+}
+
+// instanceSeen is the condition that the viewer whose id the argument names sees the instance i.
+func instanceSeen(argument string) string {
+	return fmt.Sprintf(`(i.space_id IN (%[1]s) OR i.id IN (SELECT h.instance_id FROM market.shares h WHERE h.space_id IN (%[1]s)))`, spacesSeenBy(argument))
 }
 
 func (s *Store) AddShares(ctx context.Context, id backstay.InstanceID, shares []backstay.Share, e backstay.Event) error {
