@@ -2,6 +2,7 @@ package state
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/jackc/pgx/v5"
 
@@ -19,8 +20,8 @@ func scanBinding(r pgx.CollectableRow) (b backstay.Binding, err error) {
 
 func (s *Store) Bindings(ctx context.Context, f market.BindingFilter) (market.List[backstay.Binding], error) {
 	q := query{
-		columns: bindingColumns, alias: "b",
-		from: "market.bindings b JOIN market.instances i ON i.id = b.instance_id LEFT JOIN market.apps a ON a.id = b.app_id",
+		columns: bindingColumns, alias: "b", // counting them needs no join, unless a filter does
+		from: "market.bindings b LEFT JOIN market.instances i ON i.id = b.instance_id LEFT JOIN market.apps a ON a.id = b.app_id",
 	}
 	in(&q, "b.id", f.IDs)
 	in(&q, "b.name", f.Names)
@@ -30,8 +31,19 @@ func (s *Store) Bindings(ctx context.Context, f market.BindingFilter) (market.Li
 	in(&q, "i.name", f.InstanceNames)
 	in(&q, "a.name", f.AppNames)
 	in(&q, "a.space_id", f.AppSpaceIDs)
-	seenIn(&q, "coalesce(a.space_id, i.space_id)", f.Viewer)
+	bindingSeenBy(&q, f.Viewer)
 	return list(ctx, s, q, f.Order, f.Page, scanBinding)
+}
+
+// bindingSeenBy narrows a list of bindings to those of apps in spaces that the viewer sees, and to the keys
+// of instances there. Nil does not narrow.
+func bindingSeenBy(q *query, viewer *backstay.UserID) {
+	if viewer == nil {
+		return
+	}
+	q.args = append(q.args, *viewer)
+	q.where = append(q.where, fmt.Sprintf(`b.id IN (SELECT o.id FROM market.bindings o JOIN market.apps oa ON oa.id = o.app_id WHERE oa.space_id IN (%[1]s)
+		UNION ALL SELECT o.id FROM market.bindings o JOIN market.instances oi ON oi.id = o.instance_id WHERE o.app_id IS NULL AND oi.space_id IN (%[1]s))`, spacesSeenBy(fmt.Sprintf("$%d", len(q.args)))))
 }
 
 func (s *Store) BindingSecrets(ctx context.Context, id backstay.BindingID) (parameters, credentials []byte, err error) {
