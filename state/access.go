@@ -19,7 +19,7 @@ func accessible(q *query, a market.Access) string {
 		enabled = append(enabled, `EXISTS (SELECT FROM market.roles r WHERE r.user_id = `+viewer+` AND r.organization_id = po.organization_id)`)
 		seenSpace = ` AND s.id IN (` + spacesSeenBy(viewer) + `)`
 		if a.Held {
-			held = ` OR EXISTS (SELECT FROM market.instances i WHERE i.plan_id = p.id AND i.space_id IN (` + spacesSeenBy(viewer) + `))`
+			held = ` OR EXISTS (SELECT FROM market.instances i WHERE i.plan_id = p.id AND ` + knownSQL("IN ("+spacesSeenBy(viewer)+")") + `)`
 		}
 	}
 	if a.OrganizationIDs != nil {

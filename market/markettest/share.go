@@ -164,6 +164,7 @@ func aShareEndsWithItsBindings(t *testing.T, f *fixture) {
 
 // sharesAndCreatesRaceForAName lets a share and a create, of one name and for one space, begin at once.
 func sharesAndCreatesRaceForAName(t *testing.T, f *fixture) {
+	f.mustLimit(t, false, backstay.Limits{}) // there are many
 	other := f.newLab(t)
 	f.mustLimit(t, false, backstay.Limits{}) // none: each round leaves an instance
 	for i := range 30 {
