@@ -111,6 +111,7 @@ func (s *Store) Locate(ctx context.Context, id string) (l market.Location, err e
 				JOIN market.spaces s ON s.id = coalesce(a.space_id, i.space_id)
 			UNION ALL SELECT r.id, 'role', r.type, coalesce(r.organization_id, s.organization_id), coalesce(s.id, '')
 				FROM market.roles r LEFT JOIN market.spaces s ON s.id = r.space_id
+			UNION ALL SELECT id, CASE WHEN organization_id IS NULL THEN 'organization_quota' ELSE 'space_quota' END, name, coalesce(organization_id, ''), '' FROM market.quotas
 		) things WHERE id = $1`, id).Scan(&l.Target.ID, &l.Target.Type, &l.Target.Name, &l.OrganizationID, &l.SpaceID)
 	return l, orNotFound(err, "Resource")
 }

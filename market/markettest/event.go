@@ -145,7 +145,10 @@ func thingsAreLocated(t *testing.T, f *fixture) {
 	must(t, err)
 	developer, err := f.AddRole(t.Context(), backstay.Role{ID: "r2", Type: "space_developer", UserID: Admin.UserID, SpaceID: f.space.ID}, none)
 	must(t, err)
+	quota, spaceQuota := f.mustLimit(t, false, backstay.Limits{}), f.mustLimit(t, true, backstay.Limits{})
 	for _, want := range []market.Location{
+		{Target: backstay.Target{ID: string(quota.ID), Type: "organization_quota", Name: quota.Name}},
+		{Target: backstay.Target{ID: string(spaceQuota.ID), Type: "space_quota", Name: spaceQuota.Name}, OrganizationID: "org"},
 		{Target: backstay.Target{ID: "org", Type: "organization", Name: "org"}, OrganizationID: "org"},
 		{Target: backstay.Target{ID: "space", Type: "space", Name: "space"}, OrganizationID: "org", SpaceID: "space"},
 		{Target: backstay.Target{ID: "app", Type: "app", Name: "app"}, OrganizationID: "org", SpaceID: "space"},
