@@ -16,6 +16,7 @@ type Offering struct {
 	Available        bool // false: withdrawn from sale; its instances live on
 	Private          bool // plans begin hidden, until somebody opens them; known only to the broker
 	Plans            []Plan
+	Metadata         Metadata  // what users of the market note; none in a broker's catalog
 	CreatedAt        time.Time // when the market first saw it; zero in a broker's catalog
 	UpdatedAt        time.Time
 }
@@ -32,6 +33,7 @@ type Plan struct {
 	Visibility  Visibility
 	Costs       []Cost
 	Schemas     Schemas
+	Metadata    Metadata  // what users of the market note; none in a broker's catalog
 	CreatedAt   time.Time // when the market first saw it; zero in a broker's catalog
 	UpdatedAt   time.Time
 }

@@ -31,6 +31,7 @@ type Organization struct {
 	ID        OrganizationID
 	Name      string
 	QuotaID   QuotaID
+	Metadata  Metadata
 	CreatedAt time.Time
 	UpdatedAt time.Time
 }
@@ -41,6 +42,7 @@ type Space struct {
 	OrganizationID OrganizationID
 	Name           string
 	QuotaID        QuotaID // empty: limited by its organization's quota alone
+	Metadata       Metadata
 	CreatedAt      time.Time
 	UpdatedAt      time.Time
 }
@@ -50,6 +52,7 @@ type User struct {
 	ID        UserID
 	Username  string // empty for a client
 	Origin    string // the identity provider: "uaa" for our own, empty for a client
+	Metadata  Metadata
 	CreatedAt time.Time
 	UpdatedAt time.Time
 }
@@ -74,6 +77,7 @@ type App struct {
 	ID        AppID
 	SpaceID   SpaceID
 	Name      string
+	Metadata  Metadata
 	CreatedAt time.Time
 	UpdatedAt time.Time
 }
@@ -96,6 +100,7 @@ type Instance struct {
 	Tags            []string
 	SyslogDrainURL  string // may be empty, and is for a managed one
 	RouteServiceURL string // likewise
+	Metadata        Metadata
 	LastOperation   Operation
 	CreatedAt       time.Time
 	UpdatedAt       time.Time
@@ -130,6 +135,7 @@ type Binding struct {
 	SpaceID        SpaceID   // the app's; of a key the instance's
 	SyslogDrainURL string    // the instance's when the binding was made; may be empty
 	ExpiresAt      time.Time // when it ends by itself; zero for one that stays
+	Metadata       Metadata
 	LastOperation  Operation
 	CreatedAt      time.Time
 	UpdatedAt      time.Time

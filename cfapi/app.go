@@ -15,6 +15,7 @@ type appResource struct {
 	Relationships appRelationships `json:"relationships"`
 	Metadata      metadata         `json:"metadata"`
 	Links         links            `json:"links"`
+	Included      *included        `json:"included,omitempty"`
 }
 
 type lifecycle struct {
@@ -27,6 +28,9 @@ type lifecycleData struct {
 	Stack      *string  `json:"stack"`
 }
 
+// buildpack is the lifecycle of apps that run nowhere.
+const buildpack = "buildpack"
+
 // appRelationships must all be to one: the cf command cannot read others here.
 type appRelationships struct {
 	Space          toOne `json:"space"`
@@ -37,9 +41,10 @@ type appRelationships struct {
 func (s *Server) app(a backstay.App) appResource {
 	return appResource{
 		identity:      identify(a.ID, a.CreatedAt, a.UpdatedAt),
+		Metadata:      metadataOf(a.Metadata),
 		Name:          a.Name,
 		State:         "STOPPED",
-		Lifecycle:     lifecycle{"buildpack", lifecycleData{Buildpacks: []string{}}},
+		Lifecycle:     lifecycle{buildpack, lifecycleData{Buildpacks: []string{}}},
 		Relationships: appRelationships{Space: related(a.SpaceID)},
 		Links: links{
 			"self":                  s.at("/v3/apps/%s", a.ID),
@@ -54,18 +59,44 @@ func (s *Server) app(a backstay.App) appResource {
 func appID(r *request) backstay.AppID { return backstay.AppID(r.PathValue("guid")) }
 
 func (s *Server) listApps(w http.ResponseWriter, r *request) error {
-	l, err := s.Market.Apps(r.Context(), r.by, market.AppFilter{
+	f := market.AppFilter{
 		IDs:             ids[backstay.AppID](r.query, "guids"),
 		Names:           r.list("names"),
 		SpaceIDs:        ids[backstay.SpaceID](r.query, "space_guids"),
 		OrganizationIDs: ids[backstay.OrganizationID](r.query, "organization_guids"),
+		Match:           r.match,
 		Order:           r.order,
 		Page:            r.page,
-	})
+	}
+	if r.values.Has("stacks") || r.values.Has("lifecycle_type") && r.values.Get("lifecycle_type") != buildpack {
+		f.IDs = []backstay.AppID{} // no app has a stack, and all have one lifecycle
+	}
+	l, err := s.Market.Apps(r.Context(), r.by, f)
 	if err != nil {
 		return err
 	}
-	return writeList(s, w, r, l, s.app, nil)
+	with, err := s.includeInApps(r, l.Items)
+	if err != nil {
+		return err
+	}
+	return writeList(s, w, r, l, s.app, with)
+}
+
+func (s *Server) includeInApps(r *request, apps []backstay.App) (*included, error) {
+	if !r.includes("space") && !r.includes("space.organization") {
+		return nil, nil
+	}
+	spaces, err := s.Market.Spaces(r.Context(), r.by, market.SpaceFilter{
+		IDs: distinct(apps, func(a backstay.App) backstay.SpaceID { return a.SpaceID }),
+	})
+	if err != nil {
+		return nil, err
+	}
+	with := &included{Spaces: convert(spaces.Items, mixed(s.space))} // organizations do not come without
+	if r.includes("space.organization") {
+		with.Organizations, err = s.organizationsOf(r, spaces.Items)
+	}
+	return with, err
 }
 
 func (s *Server) createApp(w http.ResponseWriter, r *request) error {
@@ -74,6 +105,7 @@ func (s *Server) createApp(w http.ResponseWriter, r *request) error {
 		Relationships struct {
 			Space toOne `json:"space"`
 		} `json:"relationships"`
+		Metadata metadataBody `json:"metadata"`
 	}
 	if err := decode(r, &body); err != nil {
 		return err
@@ -82,7 +114,7 @@ func (s *Server) createApp(w http.ResponseWriter, r *request) error {
 	if err != nil {
 		return err
 	}
-	a, err := s.Market.CreateApp(r.Context(), r.by, space, body.Name)
+	a, err := s.Market.CreateApp(r.Context(), r.by, space, body.Name, backstay.MetadataUpdate(body.Metadata))
 	if err != nil {
 		return errUniqueness(err)
 	}
@@ -94,15 +126,19 @@ func (s *Server) showApp(w http.ResponseWriter, r *request) error {
 	if err != nil {
 		return err
 	}
-	return writeJSON(w, http.StatusOK, s.app(a))
+	res := s.app(a)
+	if res.Included, err = s.includeInApps(r, []backstay.App{a}); err != nil {
+		return err
+	}
+	return writeJSON(w, http.StatusOK, res)
 }
 
 func (s *Server) updateApp(w http.ResponseWriter, r *request) error {
-	name, err := decodeName(r)
+	u, err := decodeUpdate(r)
 	if err != nil {
 		return err
 	}
-	a, err := s.Market.RenameApp(r.Context(), r.by, appID(r), name)
+	a, err := s.Market.UpdateApp(r.Context(), r.by, appID(r), u)
 	if err != nil {
 		return errUniqueness(err)
 	}

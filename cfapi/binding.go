@@ -1,6 +1,7 @@
 package cfapi
 
 import (
+	"encoding/json"
 	"net/http"
 
 	"github.com/backstay/backstay"
@@ -15,6 +16,7 @@ type bindingResource struct {
 	Relationships bindingRelationships `json:"relationships"`
 	Metadata      metadata             `json:"metadata"`
 	Links         links                `json:"links"`
+	Included      *included            `json:"included,omitempty"`
 }
 
 type bindingRelationships struct {
@@ -25,6 +27,7 @@ type bindingRelationships struct {
 func (s *Server) binding(b backstay.Binding) bindingResource {
 	res := bindingResource{
 		identity:      identify(b.ID, b.CreatedAt, b.UpdatedAt),
+		Metadata:      metadataOf(b.Metadata),
 		Type:          b.Type,
 		LastOperation: operation(b.LastOperation),
 		Relationships: bindingRelationships{ServiceInstance: related(b.InstanceID)},
@@ -59,6 +62,11 @@ func (s *Server) listBindings(w http.ResponseWriter, r *request) error {
 		InstanceNames: r.list("service_instance_names"),
 		AppIDs:        ids[backstay.AppID](r.query, "app_guids"),
 		AppNames:      r.list("app_names"),
+		PlanIDs:       ids[backstay.PlanID](r.query, "service_plan_guids"),
+		PlanNames:     r.list("service_plan_names"),
+		OfferingIDs:   ids[backstay.OfferingID](r.query, "service_offering_guids"),
+		OfferingNames: r.list("service_offering_names"),
+		Match:         r.match,
 		Order:         r.order,
 		Page:          r.page,
 	})
@@ -103,6 +111,7 @@ type newBindingBody struct {
 	Name          *string              `json:"name"`
 	Parameters    object               `json:"parameters"`
 	Relationships bindingRelationships `json:"relationships"`
+	Metadata      metadataBody         `json:"metadata"`
 }
 
 // createBinding waits a moment: a binding takes milliseconds, and the cf command three seconds to
@@ -134,7 +143,7 @@ func (s *Server) createBinding(w http.ResponseWriter, r *request) error {
 }
 
 func (b newBindingBody) binding() (n market.NewBinding, err error) {
-	n = market.NewBinding{Type: b.Type, Parameters: b.Parameters}
+	n = market.NewBinding{Type: b.Type, Parameters: b.Parameters, Metadata: backstay.MetadataUpdate(b.Metadata)}
 	if b.Name != nil {
 		n.Name = *b.Name
 	}
@@ -162,7 +171,11 @@ func (s *Server) showBinding(w http.ResponseWriter, r *request) error {
 	if err != nil {
 		return err
 	}
-	return writeJSON(w, http.StatusOK, s.binding(b))
+	res := s.binding(b)
+	if res.Included, err = s.includeInBindings(r, []backstay.Binding{b}); err != nil {
+		return err
+	}
+	return writeJSON(w, http.StatusOK, res)
 }
 
 func (s *Server) deleteBinding(w http.ResponseWriter, r *request) error {
@@ -179,6 +192,17 @@ func (s *Server) deleteBinding(w http.ResponseWriter, r *request) error {
 	}
 	w.WriteHeader(http.StatusNoContent)
 	return nil
+}
+
+func (s *Server) showBindingParameters(w http.ResponseWriter, r *request) error {
+	parameters, err := s.Market.BindingParameters(r.Context(), r.by, bindingID(r))
+	if err != nil {
+		return err
+	}
+	if parameters == nil {
+		parameters = json.RawMessage(`{}`)
+	}
+	return writeJSON(w, http.StatusOK, parameters)
 }
 
 func (s *Server) showBindingDetails(w http.ResponseWriter, r *request) error {

@@ -24,7 +24,7 @@ type brokerResource struct {
 }
 
 func (s *Server) broker() brokerResource {
-	return brokerResource{GUID: brokerGUID, Name: brokerName, URL: s.URL, Links: links{
+	return brokerResource{GUID: brokerGUID, Name: brokerName, URL: s.URL, Metadata: metadataOf(backstay.Metadata{}), Links: links{
 		"self":              s.at("/v3/service_brokers/%s", brokerGUID),
 		"service_offerings": s.at("/v3/service_offerings?service_broker_guids=%s", brokerGUID),
 	}}
@@ -88,6 +88,7 @@ type offeringFeatures struct {
 func (s *Server) offering(o backstay.Offering) offeringResource {
 	res := offeringResource{
 		identity:      identify(o.ID, o.CreatedAt, o.UpdatedAt),
+		Metadata:      metadataOf(o.Metadata),
 		Name:          o.Name,
 		Description:   o.Description,
 		Available:     o.Available,
@@ -126,6 +127,7 @@ func (s *Server) listOfferings(w http.ResponseWriter, r *request) error {
 		Names:     r.list("names"),
 		Available: available,
 		Access:    r.access(),
+		Match:     r.match,
 		Order:     r.order,
 		Page:      r.page,
 	}
@@ -178,6 +180,7 @@ type planResource struct {
 	Relationships   planRelationships   `json:"relationships"`
 	Metadata        metadata            `json:"metadata"`
 	Links           links               `json:"links"`
+	Included        *included           `json:"included,omitempty"`
 }
 
 type costResource struct {
@@ -226,6 +229,7 @@ type planRelationships struct {
 func (s *Server) plan(p backstay.Plan) planResource {
 	res := planResource{
 		identity:       identify(p.ID, p.CreatedAt, p.UpdatedAt),
+		Metadata:       metadataOf(p.Metadata),
 		Name:           p.Name,
 		Description:    p.Description,
 		VisibilityType: p.Visibility,
@@ -257,8 +261,12 @@ func (s *Server) listPlans(w http.ResponseWriter, r *request) error {
 		OfferingNames: r.list("service_offering_names"),
 		Available:     available,
 		Access:        r.access(),
+		Match:         r.match,
 		Order:         r.order,
 		Page:          r.page,
+	}
+	if catalogIDs := ids[backstay.PlanID](r.query, "broker_catalog_ids"); catalogIDs != nil {
+		f.IDs = both(f.IDs, catalogIDs) // the broker's ids are ours
 	}
 	if excludesBroker(r.list("service_broker_guids"), r.list("service_broker_names")) {
 		f.IDs = []backstay.PlanID{}
@@ -274,7 +282,18 @@ func (s *Server) listPlans(w http.ResponseWriter, r *request) error {
 	return writeList(s, w, r, l, s.plan, with)
 }
 
+// both are the ids in both filters, where nil is all ids.
+func both[ID ~string](ids, others []ID) []ID {
+	if ids == nil {
+		return others
+	}
+	return slices.DeleteFunc(slices.Clone(ids), func(id ID) bool { return !slices.Contains(others, id) })
+}
+
 func (s *Server) includeInPlans(r *request, plans []backstay.Plan) (with *included, err error) {
+	if r.includes("space.organization") {
+		with = &included{} // no broker is a space's own
+	}
 	if r.includes("service_offering") {
 		with = &included{}
 		if with.ServiceOfferings, err = s.offeringsOf(r, plans); err != nil {
@@ -302,5 +321,9 @@ func (s *Server) showPlan(w http.ResponseWriter, r *request) error {
 	if err != nil {
 		return err
 	}
-	return writeJSON(w, http.StatusOK, s.plan(p))
+	res := s.plan(p)
+	if res.Included, err = s.includeInPlans(r, []backstay.Plan{p}); err != nil {
+		return err
+	}
+	return writeJSON(w, http.StatusOK, res)
 }

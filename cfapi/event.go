@@ -66,10 +66,6 @@ func eventData(e backstay.Event) json.RawMessage {
 }
 
 func (s *Server) listEvents(w http.ResponseWriter, r *request) error {
-	created, err := r.created()
-	if err != nil {
-		return err
-	}
 	l, err := s.Market.Events(r.Context(), r.by, market.EventFilter{
 		IDs:             ids[backstay.EventID](r.query, "guids"),
 		Types:           r.list("types"),
@@ -77,7 +73,7 @@ func (s *Server) listEvents(w http.ResponseWriter, r *request) error {
 		NotTargetIDs:    r.list("target_guids[not]"),
 		SpaceIDs:        ids[backstay.SpaceID](r.query, "space_guids"),
 		OrganizationIDs: ids[backstay.OrganizationID](r.query, "organization_guids"),
-		Created:         created,
+		Match:           r.match,
 		Order:           r.order,
 		Page:            r.page,
 	})

@@ -4,10 +4,8 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
-	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/market"
@@ -189,42 +187,5 @@ func TestWhatExistsIsNoRefusal(t *testing.T) {
 	}
 	if seen := s.refusals(t, "admin"); len(seen) != 0 {
 		t.Errorf("recorded as refused: %s", seen[0].Data)
-	}
-}
-
-func TestCreatedAts(t *testing.T) {
-	t.Parallel()
-	at := func(second int) time.Time { return time.Date(2026, 11, 1, 0, 0, second, 0, time.UTC) }
-	for query, want := range map[string]market.Times{
-		"":                                      {},
-		"created_ats[gt]=2026-11-01T00:00:05Z":  {From: at(6)},
-		"created_ats[gte]=2026-11-01T00:00:05Z": {From: at(5)},
-		"created_ats[lt]=2026-11-01T00:00:05Z":  {Before: at(5)},
-		"created_ats[lte]=2026-11-01T00:00:05Z": {Before: at(6)},
-		"created_ats[lte]=2026-11-01T00:00:05Z&created_ats[lt]=2026-11-01T00:00:03Z": {Before: at(3)},
-		"created_ats[gt]=2026-11-01T00:00:05Z&created_ats[gte]=2026-11-01T00:00:06Z": {From: at(6)},
-		"created_ats=2026-11-01T00:00:05Z,2026-11-01T01:00:07%2B01:00":               {At: []time.Time{at(5), at(7)}},
-		"created_ats[gte]=2026-11-01T00:00:01Z&created_ats[lt]=2026-11-01T00:00:02Z": {From: at(1), Before: at(2)},
-	} {
-		q, err := parseQuery(query, pages(byTime).and(createdAts...))
-		if err != nil {
-			t.Fatal(err)
-		}
-		got, err := q.created()
-		if err != nil || !got.From.Equal(want.From) || !got.Before.Equal(want.Before) || !slices.EqualFunc(got.At, want.At, time.Time.Equal) {
-			t.Errorf("%s is %+v, %v; want %+v", query, got, err, want)
-		}
-	}
-	for _, query := range []string{
-		"created_ats=yesterday", "created_ats=", "created_ats[gt]=2026-11-01", "created_ats[lt]=2026-11-01T00:00:00.5Z",
-		"created_ats[gte]=2026-11-01T00:00:05Z,2026-11-01T00:00:06Z",
-	} {
-		q, err := parseQuery(query, pages(byTime).and(createdAts...))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, err := q.created(); err == nil || translate(err).status != http.StatusBadRequest {
-			t.Errorf("%s: %v", query, err)
-		}
 	}
 }

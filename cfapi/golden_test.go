@@ -116,8 +116,12 @@ func newStage(t *testing.T) *stage {
 }
 
 func newServer(t testing.TB, b backstay.Broker) *Server {
+	return newServerAt(t, b, testkit.Postgres(t))
+}
+
+func newServerAt(t testing.TB, b backstay.Broker, dsn string) *Server {
 	return &Server{
-		Market:        markettest.NewWith(t, b),
+		Market:        markettest.NewAt(t, b, dsn),
 		Authenticator: people{"bearer admin": markettest.Admin, "bearer bob": {UserID: "00000000-0000-4000-8000-0000000000bb", Username: "bob"}, "bearer ann": {UserID: "00000000-0000-4000-8000-0000000000ab", Username: "ann"}},
 		URL:           "https://api.example.org",
 		Version:       "1.2.3",

@@ -19,6 +19,7 @@ type instanceResource struct {
 	Relationships   instanceRelationships `json:"relationships"`
 	Metadata        metadata              `json:"metadata"`
 	Links           links                 `json:"links"`
+	Included        *included             `json:"included,omitempty"`
 }
 
 type instanceRelationships struct {
@@ -38,13 +39,17 @@ func operation(o backstay.Operation) operationResource {
 	return operationResource{o.Type, o.State, o.Description, timestamp(o.CreatedAt), timestamp(o.UpdatedAt)}
 }
 
-// instance is an instanceResource or a userProvidedResource.
-func (s *Server) instance(in backstay.Instance) any {
+func (s *Server) instance(in backstay.Instance) any { return s.instanceWith(in, nil) }
+
+// instanceWith is an instanceResource or a userProvidedResource.
+func (s *Server) instanceWith(in backstay.Instance, with *included) any {
 	if in.Type == backstay.UserProvided {
-		return s.userProvided(in)
+		return s.userProvided(in, with)
 	}
 	return instanceResource{
+		Included:      with,
 		identity:      identify(in.ID, in.CreatedAt, in.UpdatedAt),
+		Metadata:      metadataOf(in.Metadata),
 		Name:          in.Name,
 		Type:          in.Type,
 		Tags:          nonNil(in.Tags),
@@ -75,6 +80,7 @@ func (s *Server) listInstances(w http.ResponseWriter, r *request) error {
 		OrganizationIDs: ids[backstay.OrganizationID](r.query, "organization_guids"),
 		PlanIDs:         ids[backstay.PlanID](r.query, "service_plan_guids"),
 		PlanNames:       r.list("service_plan_names"),
+		Match:           r.match,
 		Order:           r.order,
 		Page:            r.page,
 	})
@@ -139,6 +145,7 @@ type newInstanceBody struct {
 	SyslogDrainURL  clearable             `json:"syslog_drain_url"`
 	RouteServiceURL clearable             `json:"route_service_url"`
 	Relationships   instanceRelationships `json:"relationships"`
+	Metadata        metadataBody          `json:"metadata"`
 }
 
 func (s *Server) createInstance(w http.ResponseWriter, r *request) error {
@@ -164,6 +171,7 @@ func (s *Server) createInstance(w http.ResponseWriter, r *request) error {
 	}
 	j, err := s.Market.CreateInstance(r.Context(), r.by, market.NewInstance{
 		Name: body.Name, SpaceID: space, PlanID: plan, Tags: body.Tags, Parameters: body.Parameters,
+		Metadata: backstay.MetadataUpdate(body.Metadata),
 	})
 	if err != nil {
 		return err
@@ -176,7 +184,11 @@ func (s *Server) showInstance(w http.ResponseWriter, r *request) error {
 	if err != nil {
 		return err
 	}
-	return writeJSON(w, http.StatusOK, s.instance(in))
+	with, err := s.includeInInstances(r, []backstay.Instance{in})
+	if err != nil {
+		return err
+	}
+	return writeJSON(w, http.StatusOK, s.instanceWith(in, with))
 }
 
 func (s *Server) updateInstance(w http.ResponseWriter, r *request) error {
@@ -190,12 +202,14 @@ func (s *Server) updateInstance(w http.ResponseWriter, r *request) error {
 		Relationships   struct {
 			ServicePlan *toOne `json:"service_plan"`
 		} `json:"relationships"`
+		Metadata metadataBody `json:"metadata"`
 	}
 	if err := decode(r, &body); err != nil {
 		return err
 	}
 	u := market.InstanceUpdate{
-		Name: body.Name, Tags: body.Tags, Parameters: body.Parameters,
+		Update: market.Update{Name: body.Name, Metadata: backstay.MetadataUpdate(body.Metadata)},
+		Tags:   body.Tags, Parameters: body.Parameters,
 		Credentials: body.Credentials, SyslogDrainURL: body.SyslogDrainURL.text, RouteServiceURL: body.RouteServiceURL.text,
 	}
 	if to := body.Relationships.ServicePlan; to != nil {

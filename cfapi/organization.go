@@ -23,6 +23,7 @@ type organizationRelationships struct {
 func (s *Server) organization(o backstay.Organization) organizationResource {
 	return organizationResource{
 		identity:      identify(o.ID, o.CreatedAt, o.UpdatedAt),
+		Metadata:      metadataOf(o.Metadata),
 		Name:          o.Name,
 		Relationships: organizationRelationships{related(o.QuotaID)},
 		Links: links{
@@ -40,6 +41,7 @@ func (s *Server) listOrganizations(w http.ResponseWriter, r *request) error {
 	l, err := s.Market.Organizations(r.Context(), r.by, market.OrganizationFilter{
 		IDs:   ids[backstay.OrganizationID](r.query, "guids"),
 		Names: r.list("names"),
+		Match: r.match,
 		Order: r.order,
 		Page:  r.page,
 	})
@@ -51,8 +53,9 @@ func (s *Server) listOrganizations(w http.ResponseWriter, r *request) error {
 
 func (s *Server) createOrganization(w http.ResponseWriter, r *request) error {
 	var body struct {
-		Name      string `json:"name"`
-		Suspended *bool  `json:"suspended"`
+		Name      string       `json:"name"`
+		Suspended *bool        `json:"suspended"`
+		Metadata  metadataBody `json:"metadata"`
 	}
 	if err := decode(r, &body); err != nil {
 		return err
@@ -60,7 +63,7 @@ func (s *Server) createOrganization(w http.ResponseWriter, r *request) error {
 	if err := only("Suspended", body.Suspended, false); err != nil {
 		return err
 	}
-	o, err := s.Market.CreateOrganization(r.Context(), r.by, body.Name)
+	o, err := s.Market.CreateOrganization(r.Context(), r.by, body.Name, backstay.MetadataUpdate(body.Metadata))
 	if err != nil {
 		return err
 	}
@@ -76,24 +79,15 @@ func (s *Server) showOrganization(w http.ResponseWriter, r *request) error {
 }
 
 func (s *Server) updateOrganization(w http.ResponseWriter, r *request) error {
-	name, err := decodeName(r)
+	u, err := decodeUpdate(r)
 	if err != nil {
 		return err
 	}
-	o, err := s.Market.RenameOrganization(r.Context(), r.by, organizationID(r), name)
+	o, err := s.Market.UpdateOrganization(r.Context(), r.by, organizationID(r), u)
 	if err != nil {
 		return err
 	}
 	return writeJSON(w, http.StatusOK, s.organization(o))
-}
-
-// decodeName reads the body of a request that can do no more than give another name.
-func decodeName(r *request) (string, error) {
-	var body struct {
-		Name string `json:"name"`
-	}
-	err := decode(r, &body)
-	return body.Name, err
 }
 
 func (s *Server) deleteOrganization(w http.ResponseWriter, r *request) error {

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -17,6 +18,7 @@ import (
 
 	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/broker/brokertest"
+	"github.com/backstay/backstay/internal/testkit"
 	"github.com/backstay/backstay/market"
 	"github.com/backstay/backstay/market/markettest"
 	"github.com/backstay/backstay/state"
@@ -38,6 +40,7 @@ var recipes = map[string]recipe{
 	"GET    /v3/organizations/{guid}":                                         {"<org>", "", market.OrganizationReaders},
 	"PATCH  /v3/organizations/{guid}":                                         {"<org>", `{"name": "<new>"}`, market.OrganizationReaders},
 	"DELETE /v3/organizations/{guid}":                                         {"<org>", "", market.OrganizationReaders},
+	"GET    /v3/organizations/{guid}/users":                                   {"<org>", "guids=<member>", market.OrganizationReaders},
 	"GET    /v3/organizations/{guid}/relationships/default_isolation_segment": {"<org>", "", market.OrganizationReaders},
 	"GET    /v3/organizations/{guid}/domains":                                 {"<org>", "", market.OrganizationReaders},
 	"GET    /v3/organization_quotas":                                          {"", "guids=<quota>", market.OrganizationReaders},
@@ -61,11 +64,13 @@ var recipes = map[string]recipe{
 	"GET    /v3/spaces/{guid}":                                                {"<space>", "", market.SpaceReaders},
 	"PATCH  /v3/spaces/{guid}":                                                {"<space>", `{"name": "<new>"}`, market.SpaceReaders},
 	"DELETE /v3/spaces/{guid}":                                                {"<space>", "", market.SpaceReaders},
+	"GET    /v3/spaces/{guid}/users":                                          {"<space>", "guids=<auditor>", market.SpaceReaders},
 	"GET    /v3/spaces/{guid}/relationships/isolation_segment":                {"<space>", "", market.SpaceReaders},
 	"GET    /v3/spaces/{guid}/running_security_groups":                        {"<space>", "", market.SpaceReaders},
 	"GET    /v3/spaces/{guid}/staging_security_groups":                        {"<space>", "", market.SpaceReaders},
 	"POST   /v3/users":                                                        {"", `{"guid": "<member>"}`, ^market.Roles(0)},
 	"DELETE /v3/users/{guid}":                                                 {"<leaver>", "", market.OrganizationReaders},
+	"PATCH  /v3/users/{guid}":                                                 {"<member>", `{"metadata": {"labels": {"a": "b"}}}`, market.OrganizationReaders},
 	"POST   /v3/roles":                                                        {"", `{"type": "space_auditor", "relationships": {"user": {"data": {"guid": "<member>"}}, "space": {"data": {"guid": "<space>"}}}}`, market.SpaceReaders},
 	"DELETE /v3/roles/{guid}":                                                 {"<role>", "", market.SpaceReaders},
 	"GET    /v3/apps":                                                         {"", "guids=<app>", market.SpaceReaders},
@@ -76,20 +81,26 @@ var recipes = map[string]recipe{
 	"GET    /v3/apps/{guid}/env":                                              {"<app>", "", market.SpaceReaders},
 	"GET    /v3/apps/{guid}/environment_variables":                            {"<app>", "", market.SpaceReaders},
 	"PATCH  /v3/apps/{guid}/environment_variables":                            {"<app>", `{"var": {"A": "<secret>"}}`, market.SpaceReaders},
+	"GET    /v3/apps/{guid}/permissions":                                      {"<app>", "", market.SpaceReaders},
 	"GET    /v3/apps/{guid}/processes":                                        {"<app>", "", market.SpaceReaders},
 	"GET    /v3/apps/{guid}/routes":                                           {"<app>", "", market.SpaceReaders},
 	"GET    /v3/apps/{guid}/droplets/current":                                 {"<app>", "", market.SpaceReaders},
+	"PATCH  /v3/service_offerings/{guid}":                                     {"<offering>", `{"metadata": {"labels": {"a": "b"}}}`, ^market.Roles(0)},
+	"PATCH  /v3/service_plans/{guid}":                                         {"<plan>", `{"metadata": {"labels": {"a": "b"}}}`, ^market.Roles(0)},
 	"GET    /v3/service_instances":                                            {"", "guids=<instance>", market.SpaceReaders},
 	"POST   /v3/service_instances":                                            {"", `{"type": "managed", "name": "<new>", "relationships": {"space": {"data": {"guid": "<space>"}}, "service_plan": {"data": {"guid": "<plan>"}}}, "parameters": {"enable_extensions": ["<secret>"]}}`, market.SpaceReaders},
 	"GET    /v3/service_instances/{guid}":                                     {"<instance>", "", market.SpaceReaders},
 	"PATCH  /v3/service_instances/{guid}":                                     {"<instance>", `{"name": "<new>"}`, market.SpaceReaders},
 	"DELETE /v3/service_instances/{guid}":                                     {"<instance>", "", market.SpaceReaders},
+	"GET    /v3/service_instances/{guid}/permissions":                         {"<instance>", "", market.SpaceReaders},
 	"GET    /v3/service_instances/{guid}/parameters":                          {"<instance>", "", market.SpaceReaders},
 	"GET    /v3/service_instances/{guid}/relationships/shared_spaces":         {"<instance>", "", market.SpaceReaders},
 	"GET    /v3/service_credential_bindings":                                  {"", "guids=<binding>", market.SpaceReaders},
 	"POST   /v3/service_credential_bindings":                                  {"", `{"type": "key", "name": "<new>", "relationships": {"service_instance": {"data": {"guid": "<instance>"}}}}`, market.SpaceReaders},
 	"GET    /v3/service_credential_bindings/{guid}":                           {"<binding>", "", market.SpaceReaders},
+	"PATCH  /v3/service_credential_bindings/{guid}":                           {"<binding>", `{"metadata": {"labels": {"a": "b"}}}`, market.SpaceReaders},
 	"DELETE /v3/service_credential_bindings/{guid}":                           {"<binding>", "", market.SpaceReaders},
+	"GET    /v3/service_credential_bindings/{guid}/parameters":                {"<binding>", "", market.SpaceReaders},
 	"GET    /v3/service_credential_bindings/{guid}/details":                   {"<binding>", "", market.SpaceReaders},
 
 	"GET    /v3/service_instances/{guid}/credentials":                               {"<provided>", "", market.SpaceReaders},
@@ -180,9 +191,12 @@ type house struct {
 	broker  *brokertest.Memory
 }
 
-func newHouse(t testing.TB) *house {
+func newHouse(t testing.TB) *house { return newHouseAt(t, testkit.Postgres(t)) }
+
+// newHouseAt keeps it all in the database that dsn names.
+func newHouseAt(t testing.TB, dsn string) *house {
 	b := brokertest.NewMemory()
-	h := &house{server: newServer(t, b), people: people{}, broker: b}
+	h := &house{server: newServerAt(t, b, dsn), people: people{}, broker: b}
 	h.store = h.server.Market.Store.(*state.Store)
 	for _, name := range append((^market.Roles(0)).Names(), "stranger", "member") {
 		by := backstay.Actor{UserID: backstay.UserID(uuid.NewString()), Username: name}
@@ -200,6 +214,10 @@ func newHouse(t testing.TB) *house {
 	h.server.Authenticator = h.people
 	h.server.Log = slog.New(slog.DiscardHandler)
 	h.handler = h.server.Handler()
+	unlimited := market.QuotaUpdate{Limits: map[backstay.Limit]*int64{backstay.ServiceInstances: nil}}
+	if _, err := h.server.Market.UpdateQuota(t.Context(), markettest.Admin, false, backstay.DefaultQuota, unlimited); err != nil {
+		t.Fatal(err)
+	}
 	s := h.scene(t, "")
 	for _, role := range (^market.Roles(0) &^ market.GlobalReaders).Names() {
 		s.grant("stranger", role)
@@ -216,7 +234,7 @@ type scene struct {
 }
 
 func (h *house) scene(t testing.TB, role string) *scene {
-	s := &scene{house: h, t: t, role: role, things: map[string]string{"<plan>": "00000000-0000-4000-8000-00000000000b"}}
+	s := &scene{house: h, t: t, role: role, things: map[string]string{"<offering>": "00000000-0000-4000-8000-00000000000a", "<plan>": "00000000-0000-4000-8000-00000000000b"}}
 	if market.RolesOf(role)&^market.GlobalReaders != 0 {
 		s.grant(role, role)
 	}
@@ -276,9 +294,14 @@ func (s *scene) thing(name string) string {
 	return s.things[name]
 }
 
+// numbers tell things of one kind apart, as in <app-1>.
+var numbers = regexp.MustCompile(`-\d+`)
+
+var noMetadata backstay.MetadataUpdate
+
 func (s *scene) make(ctx context.Context, m *market.Market, name string) (id string, err error) {
-	fresh := name + uuid.NewString()[:13]
-	switch name {
+	fresh := strings.Trim(name, "<>") + "-" + uuid.NewString()[:13]
+	switch numbers.ReplaceAllString(name, "") {
 	case "<new>", "<secret>":
 		return fresh, nil
 	case "<member>":
@@ -292,11 +315,14 @@ func (s *scene) make(ctx context.Context, m *market.Market, name string) (id str
 		s.addRole(market.NewRole{Type: "organization_user", UserID: u.ID, OrganizationID: backstay.OrganizationID(s.thing("<org>"))})
 		return string(u.ID), nil
 	case "<org>":
-		o, err := m.CreateOrganization(ctx, markettest.Admin, fresh)
+		o, err := m.CreateOrganization(ctx, markettest.Admin, fresh, noMetadata)
 		return string(o.ID), err
 	case "<space>":
-		sp, err := m.CreateSpace(ctx, markettest.Admin, backstay.OrganizationID(s.thing("<org>")), fresh)
+		sp, err := m.CreateSpace(ctx, markettest.Admin, backstay.OrganizationID(s.thing("<org>")), fresh, noMetadata)
 		return string(sp.ID), err
+	case "<auditor>":
+		s.thing("<role>")
+		return s.thing("<member>"), nil
 	case "<role>":
 		s.thing("<member>")
 		return string(s.addRole(market.NewRole{Type: "space_auditor", Username: "member", SpaceID: backstay.SpaceID(s.thing("<space>"))}).ID), nil
@@ -325,7 +351,7 @@ func (s *scene) make(ctx context.Context, m *market.Market, name string) (id str
 			Type: backstay.OrganizationPlan, OrganizationIDs: []backstay.OrganizationID{backstay.OrganizationID(s.thing("<org>"))}, More: true,
 		})
 	case "<app>":
-		a, err := m.CreateApp(ctx, markettest.Admin, backstay.SpaceID(s.thing("<space>")), fresh)
+		a, err := m.CreateApp(ctx, markettest.Admin, backstay.SpaceID(s.thing("<space>")), fresh, noMetadata)
 		return string(a.ID), err
 	case "<instance>":
 		j, err := m.CreateInstance(ctx, markettest.Admin, market.NewInstance{
@@ -351,7 +377,7 @@ func (s *scene) make(ctx context.Context, m *market.Market, name string) (id str
 
 // makeBorrower makes another space, in which a developer is a developer too.
 func (s *scene) makeBorrower(ctx context.Context, m *market.Market, name string) (string, error) {
-	sp, err := m.CreateSpace(ctx, markettest.Admin, backstay.OrganizationID(s.thing("<org>")), name)
+	sp, err := m.CreateSpace(ctx, markettest.Admin, backstay.OrganizationID(s.thing("<org>")), name, noMetadata)
 	if err == nil && s.role == "space_developer" {
 		s.addRole(market.NewRole{Type: s.role, Username: s.role, SpaceID: sp.ID})
 	}

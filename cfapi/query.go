@@ -6,7 +6,9 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
+	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/market"
 )
 
@@ -29,15 +31,9 @@ var (
 	byCreation = []market.OrderKey{market.ByCreation}
 )
 
-// pages are the params of a list that has these filters and includes besides.
+// pages are the params of a list that has these filters besides.
 func pages(order []market.OrderKey, names ...string) params {
-	return params{names: append(names, "order_by", "page", "per_page"), order: order}
-}
-
-// and are the params with these filters besides.
-func (p params) and(names ...string) params {
-	p.names = append(p.names, names...)
-	return p
+	return params{names: append(names, "created_ats", "updated_ats", "order_by", "page", "per_page"), order: order}
 }
 
 // including are the params with these related resources on offer.
@@ -45,9 +41,15 @@ func (p params) including(resources ...string) params {
 	return params{names: append(p.names, "include"), order: p.order, include: resources}
 }
 
+// and are the params with these besides.
+func (p params) and(names ...string) params {
+	return params{names: append(p.names, names...), order: p.order, include: p.include}
+}
+
 // query is a checked query.
 type query struct {
 	values url.Values
+	match  market.Match
 	order  market.Order
 	page   market.Page
 }
@@ -69,6 +71,9 @@ func parseQuery(raw string, p params) (query, error) {
 	if p.order == nil {
 		return q, nil
 	}
+	if q.match, err = q.parseMatch(); err != nil {
+		return q, err
+	}
 	if q.order, err = q.parseOrder(p.order); err != nil {
 		return q, err
 	}
@@ -80,7 +85,7 @@ func (q query) check(names []string) error {
 	var unknown []string
 	for name, values := range q.values {
 		switch {
-		case !slices.Contains(names, name):
+		case !slices.Contains(names, withoutRelation(name)):
 			unknown = append(unknown, name)
 		case len(values) > 1:
 			return errBadQuery("%s was given %d times; separate several values by commas", name, len(values))
@@ -99,12 +104,85 @@ func (q query) check(names []string) error {
 	return errBadQuery("Unknown query parameter(s): %s. Valid parameters are: %s", quoted(unknown), quoted(valid))
 }
 
+// relations are how a time may lie to the one that is given.
+var relations = []string{"gt", "gte", "lt", "lte"}
+
+// withoutRelation is the name of a parameter that a relation may follow, as in created_ats[gt].
+func withoutRelation(name string) string {
+	for _, times := range []string{"created_ats", "updated_ats"} {
+		if strings.HasPrefix(name, times+"[") {
+			return times
+		}
+	}
+	return name
+}
+
 func quoted[T ~string](words []T) string {
 	all := make([]string, len(words))
 	for i, w := range words {
 		all[i] = "'" + strings.ToValidUTF8(string(w), "�") + "'"
 	}
 	return strings.Join(all, ", ")
+}
+
+func (q query) parseMatch() (m market.Match, err error) {
+	if q.values.Has("label_selector") {
+		if m.Labels, err = market.ParseSelector(q.values.Get("label_selector")); err != nil {
+			return m, errBadQuery("%s", backstay.SentenceOf(err))
+		}
+	}
+	if m.Created, err = q.times("created_ats", "Created ats"); err != nil {
+		return m, err
+	}
+	m.Updated, err = q.times("updated_ats", "Updated ats")
+	return m, err
+}
+
+// times reads created_ats and its like. What clients know of a time are its seconds: after one means after
+// all of it.
+func (q query) times(name, title string) (t market.Times, err error) {
+	if q.values.Has(name) {
+		for _, text := range strings.Split(q.values.Get(name), ",") {
+			at, err := parseTime(title, text)
+			if err != nil {
+				return t, err
+			}
+			t.Seconds = append(t.Seconds, at)
+		}
+	}
+	for key := range q.values {
+		related, ok := strings.CutPrefix(key, name+"[")
+		if !ok {
+			continue
+		}
+		relation := strings.TrimSuffix(related, "]")
+		if !slices.Contains(relations, relation) {
+			return t, errBadQuery("%s has an invalid relational operator: '%s'. Valid operators are: %s", title, relation, quoted(relations))
+		}
+		at, err := parseTime(title, q.values.Get(key))
+		if err != nil {
+			return t, err
+		}
+		if relation == "gt" || relation == "lte" {
+			at = at.Add(time.Second)
+		}
+		switch {
+		case relation[0] == 'g' && (t.Since == nil || at.After(*t.Since)):
+			t.Since = &at
+		case relation[0] == 'l' && (t.Before == nil || at.Before(*t.Before)):
+			t.Before = &at
+		}
+	}
+	return t, nil
+}
+
+func parseTime(title, text string) (time.Time, error) {
+	const layout = "2006-01-02T15:04:05Z"
+	at, err := time.Parse(layout, text)
+	if err != nil || len(text) != len(layout) { // a fraction of a second is parsed, too
+		err = errBadQuery("%s has an invalid timestamp format. Timestamps should be formatted as 'YYYY-MM-DDThh:mm:ssZ'", title)
+	}
+	return at, err
 }
 
 func (q query) parseOrder(keys []market.OrderKey) (market.Order, error) {

@@ -108,6 +108,7 @@ func (s *Server) listQuotas(forSpaces bool) handler {
 			ForSpaces:       forSpaces,
 			OrganizationIDs: ids[backstay.OrganizationID](r.query, "organization_guids"),
 			SpaceIDs:        ids[backstay.SpaceID](r.query, "space_guids"),
+			Match:           r.match,
 			Order:           r.order,
 			Page:            r.page,
 		})

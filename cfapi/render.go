@@ -40,12 +40,6 @@ func identify[ID ~string](id ID, created, updated time.Time) identity {
 
 func timestamp(t time.Time) string { return t.UTC().Format(time.RFC3339) }
 
-// metadata are labels and annotations. Backstay keeps none, but clients expect the objects.
-type metadata struct {
-	Labels      struct{} `json:"labels"`
-	Annotations struct{} `json:"annotations"`
-}
-
 type link struct {
 	Href   string `json:"href"`
 	Method string `json:"method,omitempty"`
@@ -61,12 +55,17 @@ func (s *Server) at(format string, args ...any) link {
 type included struct {
 	Users            []userResource     `json:"users,omitempty"`
 	Organizations    []any              `json:"organizations,omitempty"`
-	Spaces           []place            `json:"spaces,omitempty"`
+	Spaces           []any              `json:"spaces,omitempty"`
 	Apps             []appResource      `json:"apps,omitempty"`
 	ServiceInstances []any              `json:"service_instances,omitempty"`
 	ServicePlans     []planResource     `json:"service_plans,omitempty"`
 	ServiceOfferings []offeringResource `json:"service_offerings,omitempty"`
 	ServiceBrokers   []brokerResource   `json:"service_brokers,omitempty"`
+}
+
+// mixed lets resources of several shapes stand in one list.
+func mixed[T, R any](resource func(T) R) func(T) any {
+	return func(item T) any { return resource(item) }
 }
 
 type listResource[R any] struct {

@@ -20,6 +20,7 @@ func (s *Server) user(u backstay.User) userResource {
 	resource := userResource{
 		identity:         identify(u.ID, u.CreatedAt, u.UpdatedAt),
 		PresentationName: u.PresentationName(),
+		Metadata:         metadataOf(u.Metadata),
 		Links:            links{"self": s.at("/v3/users/%s", u.ID)},
 	}
 	if u.Username != "" {
@@ -29,13 +30,43 @@ func (s *Server) user(u backstay.User) userResource {
 }
 
 func (s *Server) listUsers(w http.ResponseWriter, r *request) error {
-	l, err := s.Market.Users(r.Context(), r.by, market.UserFilter{
-		IDs:       ids[backstay.UserID](r.query, "guids"),
-		Usernames: r.list("usernames"),
-		Origins:   r.list("origins"),
-		Order:     r.order,
-		Page:      r.page,
-	})
+	return s.writeUsers(w, r, userFilter(r))
+}
+
+func (s *Server) listOrganizationUsers(w http.ResponseWriter, r *request) error {
+	o, err := s.Market.Organization(r.Context(), r.by, organizationID(r))
+	if err != nil {
+		return err
+	}
+	f := userFilter(r)
+	f.OrganizationIDs = []backstay.OrganizationID{o.ID}
+	return s.writeUsers(w, r, f)
+}
+
+func (s *Server) listSpaceUsers(w http.ResponseWriter, r *request) error {
+	sp, err := s.Market.Space(r.Context(), r.by, spaceID(r))
+	if err != nil {
+		return err
+	}
+	f := userFilter(r)
+	f.SpaceIDs = []backstay.SpaceID{sp.ID}
+	return s.writeUsers(w, r, f)
+}
+
+func userFilter(r *request) market.UserFilter {
+	return market.UserFilter{
+		IDs:              ids[backstay.UserID](r.query, "guids"),
+		Usernames:        r.list("usernames"),
+		PartialUsernames: r.list("partial_usernames"),
+		Origins:          r.list("origins"),
+		Match:            r.match,
+		Order:            r.order,
+		Page:             r.page,
+	}
+}
+
+func (s *Server) writeUsers(w http.ResponseWriter, r *request, f market.UserFilter) error {
+	l, err := s.Market.Users(r.Context(), r.by, f)
 	if err != nil {
 		return err
 	}
@@ -43,15 +74,11 @@ func (s *Server) listUsers(w http.ResponseWriter, r *request) error {
 }
 
 func (s *Server) showUser(w http.ResponseWriter, r *request) error {
-	id := backstay.UserID(r.PathValue("guid"))
-	l, err := s.Market.Users(r.Context(), r.by, market.UserFilter{IDs: []backstay.UserID{id}})
+	u, err := s.Market.User(r.Context(), r.by, backstay.UserID(r.PathValue("guid")))
 	if err != nil {
 		return err
 	}
-	if len(l.Items) == 0 {
-		return backstay.Errorf(backstay.NotFound, "User not found")
-	}
-	return writeJSON(w, http.StatusOK, s.user(l.Items[0]))
+	return writeJSON(w, http.StatusOK, s.user(u))
 }
 
 type newUserBody struct {
@@ -83,6 +110,7 @@ type roleResource struct {
 	Type          string            `json:"type"`
 	Relationships roleRelationships `json:"relationships"`
 	Links         links             `json:"links"`
+	Included      *included         `json:"included,omitempty"`
 }
 
 type roleRelationships struct {
@@ -116,6 +144,7 @@ func (s *Server) listRoles(w http.ResponseWriter, r *request) error {
 		UserIDs:         ids[backstay.UserID](r.query, "user_guids"),
 		OrganizationIDs: ids[backstay.OrganizationID](r.query, "organization_guids"),
 		SpaceIDs:        ids[backstay.SpaceID](r.query, "space_guids"),
+		Match:           r.match,
 		Order:           r.order,
 		Page:            r.page,
 	})
@@ -129,14 +158,51 @@ func (s *Server) listRoles(w http.ResponseWriter, r *request) error {
 	return writeList(s, w, r, l, s.role, with)
 }
 
+func (s *Server) showRole(w http.ResponseWriter, r *request) error {
+	ro, err := s.Market.Role(r.Context(), r.by, backstay.RoleID(r.PathValue("guid")))
+	if err != nil {
+		return err
+	}
+	res := s.role(ro)
+	if res.Included, err = s.includeInRoles(r, []backstay.Role{ro}); err != nil {
+		return err
+	}
+	return writeJSON(w, http.StatusOK, res)
+}
+
 func (s *Server) includeInRoles(r *request, roles []backstay.Role) (*included, error) {
-	if !r.includes("user") {
+	if !r.values.Has("include") {
 		return nil, nil
 	}
-	l, err := s.Market.Users(r.Context(), r.by, market.UserFilter{
-		IDs: distinct(roles, func(ro backstay.Role) backstay.UserID { return ro.UserID }),
-	})
-	return &included{Users: convert(l.Items, s.user)}, err
+	with := &included{}
+	if r.includes("user") {
+		l, err := s.Market.Users(r.Context(), r.by, market.UserFilter{
+			IDs: distinct(roles, func(ro backstay.Role) backstay.UserID { return ro.UserID }),
+		})
+		if err != nil {
+			return nil, err
+		}
+		with.Users = convert(l.Items, s.user)
+	}
+	if r.includes("organization") {
+		l, err := s.Market.Organizations(r.Context(), r.by, market.OrganizationFilter{
+			IDs: distinct(roles, func(ro backstay.Role) backstay.OrganizationID { return ro.OrganizationID }),
+		})
+		if err != nil {
+			return nil, err
+		}
+		with.Organizations = convert(l.Items, mixed(s.organization))
+	}
+	if r.includes("space") {
+		l, err := s.Market.Spaces(r.Context(), r.by, market.SpaceFilter{
+			IDs: distinct(roles, func(ro backstay.Role) backstay.SpaceID { return ro.SpaceID }),
+		})
+		if err != nil {
+			return nil, err
+		}
+		with.Spaces = convert(l.Items, mixed(s.space))
+	}
+	return with, nil
 }
 
 // newRoleBody names its user by guid, or by username as the cf command does.

@@ -45,6 +45,13 @@ type handler func(w http.ResponseWriter, r *request) error
 // none are the params of a route that takes no query.
 var none params
 
+// instanceFields are the related resources that come with an instance, for the asking.
+var instanceFields = []string{"fields[space]", "fields[space.organization]", "fields[service_plan]", "fields[service_plan.service_offering]",
+	"fields[service_plan.service_offering.service_broker]"}
+
+// userFilters are the params of lists of users.
+var userFilters = pages(byTime, "guids", "usernames", "partial_usernames", "origins", "label_selector")
+
 // routes is the API.
 func (s *Server) routes() []route {
 	return []route{
@@ -53,11 +60,12 @@ func (s *Server) routes() []route {
 		{"GET    /v3/info", anonymous, none, s.showInfo},
 		{"GET    /v3/jobs/{guid}", loggedIn, none, s.showJob},
 
-		{"GET    /v3/organizations", needs(market.OrganizationReaders), pages(byName, "guids", "names"), s.listOrganizations},
+		{"GET    /v3/organizations", needs(market.OrganizationReaders), pages(byName, "guids", "names", "label_selector"), s.listOrganizations},
 		{"POST   /v3/organizations", needs(market.Administrators), none, s.createOrganization},
 		{"GET    /v3/organizations/{guid}", needs(market.OrganizationReaders), none, s.showOrganization},
 		{"PATCH  /v3/organizations/{guid}", needs(market.OrganizationManagers), none, s.updateOrganization},
 		{"DELETE /v3/organizations/{guid}", needs(market.Administrators), none, s.deleteOrganization},
+		{"GET    /v3/organizations/{guid}/users", needs(market.OrganizationReaders), userFilters, s.listOrganizationUsers},
 		{"GET    /v3/organizations/{guid}/relationships/default_isolation_segment", needs(market.OrganizationReaders), none, s.nowhereOfOrganization},
 		{"GET    /v3/organizations/{guid}/domains", needs(market.OrganizationReaders), pages(byName, "guids", "names"), s.emptyOfOrganization},
 		{"GET    /v3/isolation_segments", loggedIn, pages(byName, "guids", "names", "organization_guids"), s.empty},
@@ -68,11 +76,12 @@ func (s *Server) routes() []route {
 		{"DELETE /v3/organization_quotas/{guid}", needs(market.Administrators), none, s.deleteQuota(ofOrganizations)},
 		{"POST   /v3/organization_quotas/{guid}/relationships/organizations", needs(market.Administrators), none, s.applyOrganizationQuota},
 
-		{"GET    /v3/spaces", needs(market.SpaceReaders), pages(byName, "guids", "names", "organization_guids").including("organization"), s.listSpaces},
+		{"GET    /v3/spaces", needs(market.SpaceReaders), pages(byName, "guids", "names", "organization_guids", "label_selector").including("organization"), s.listSpaces},
 		{"POST   /v3/spaces", needs(market.OrganizationManagers), none, s.createSpace},
-		{"GET    /v3/spaces/{guid}", needs(market.SpaceReaders), none, s.showSpace},
+		{"GET    /v3/spaces/{guid}", needs(market.SpaceReaders), none.including("organization"), s.showSpace},
 		{"PATCH  /v3/spaces/{guid}", needs(market.SpaceManagers), none, s.updateSpace},
 		{"DELETE /v3/spaces/{guid}", needs(market.OrganizationManagers), none, s.deleteSpace},
+		{"GET    /v3/spaces/{guid}/users", needs(market.SpaceReaders), userFilters, s.listSpaceUsers},
 		{"GET    /v3/spaces/{guid}/relationships/isolation_segment", needs(market.SpaceReaders), none, s.nowhereOfSpace},
 		{"GET    /v3/spaces/{guid}/running_security_groups", needs(market.SpaceReaders), pages(byTime, "names"), s.emptyOfSpace},
 		{"GET    /v3/spaces/{guid}/staging_security_groups", needs(market.SpaceReaders), pages(byTime, "names"), s.emptyOfSpace},
@@ -84,22 +93,26 @@ func (s *Server) routes() []route {
 		{"POST   /v3/space_quotas/{guid}/relationships/spaces", needs(market.OrganizationManagers), none, s.applySpaceQuota},
 		{"DELETE /v3/space_quotas/{guid}/relationships/spaces/{space}", needs(market.OrganizationManagers), none, s.removeSpaceQuota},
 
-		{"GET    /v3/users", loggedIn, pages(byTime, "guids", "usernames", "origins"), s.listUsers},
+		{"GET    /v3/users", loggedIn, userFilters, s.listUsers},
 		{"POST   /v3/users", needs(market.Administrators), none, s.createUser},
 		{"GET    /v3/users/{guid}", loggedIn, none, s.showUser},
+		{"PATCH  /v3/users/{guid}", needs(market.Administrators), none, s.updateUser},
 		{"DELETE /v3/users/{guid}", needs(market.Administrators), none, s.deleteUser},
-		{"GET    /v3/roles", loggedIn, pages(byTime, "guids", "types", "user_guids", "organization_guids", "space_guids").including("user"), s.listRoles},
+		{"GET    /v3/roles", loggedIn, pages(byTime, "guids", "types", "user_guids", "organization_guids", "space_guids").including("user", "organization", "space"), s.listRoles},
+		{"GET    /v3/roles/{guid}", loggedIn, none.including("user", "organization", "space"), s.showRole},
 		{"POST   /v3/roles", needs(market.SpaceManagers), none, s.createRole},
 		{"DELETE /v3/roles/{guid}", needs(market.SpaceManagers), none, s.deleteRole},
 
-		{"GET    /v3/apps", needs(market.SpaceReaders), pages(byName, "guids", "names", "space_guids", "organization_guids"), s.listApps},
+		{"GET    /v3/apps", needs(market.SpaceReaders), pages(byName, "guids", "names", "space_guids", "organization_guids", "stacks", "lifecycle_type", "label_selector").
+			including("space", "space.organization"), s.listApps},
 		{"POST   /v3/apps", needs(market.SpaceDevelopers), none, s.createApp},
-		{"GET    /v3/apps/{guid}", needs(market.SpaceReaders), none, s.showApp},
+		{"GET    /v3/apps/{guid}", needs(market.SpaceReaders), none.including("space", "space.organization"), s.showApp},
 		{"PATCH  /v3/apps/{guid}", needs(market.SpaceDevelopers), none, s.updateApp},
 		{"DELETE /v3/apps/{guid}", needs(market.SpaceDevelopers), none, s.deleteApp},
 		{"GET    /v3/apps/{guid}/env", needs(market.SecretReaders), none, s.showEnvironment},
 		{"GET    /v3/apps/{guid}/environment_variables", needs(market.VariableReaders), none, s.showVariables},
 		{"PATCH  /v3/apps/{guid}/environment_variables", needs(market.SpaceDevelopers), none, s.updateVariables},
+		{"GET    /v3/apps/{guid}/permissions", needs(market.SpaceReaders), none, s.showAppPermissions},
 		{"GET    /v3/apps/{guid}/processes", needs(market.SpaceReaders), pages(byTime), s.emptyOfApp},
 		{"GET    /v3/apps/{guid}/routes", needs(market.SpaceReaders), pages(byTime), s.emptyOfApp},
 		{"GET    /v3/apps/{guid}/droplets/current", needs(market.SpaceReaders), none, s.noDroplet},
@@ -107,28 +120,30 @@ func (s *Server) routes() []route {
 		{"GET    /v3/routes", loggedIn, pages(byTime, "app_guids", "organization_guids", "space_guids"), s.empty},
 		{"GET    /v3/deployments", loggedIn, pages(byTime, "app_guids", "status_values"), s.empty},
 
-		{"GET    /v3/service_brokers", loggedIn, pages(byName, "guids", "names"), s.listBrokers},
+		{"GET    /v3/service_brokers", loggedIn, params{names: []string{"guids", "names", "order_by", "page", "per_page"}, order: byName}, s.listBrokers},
 		{"GET    /v3/service_brokers/{guid}", loggedIn, none, s.showBroker},
 		{"GET    /v3/service_offerings", anonymous, pages(byName, "guids", "names", "available", "service_broker_guids", "service_broker_names",
-			"space_guids", "organization_guids", "fields[service_broker]"), s.listOfferings},
+			"space_guids", "organization_guids", "label_selector", "fields[service_broker]"), s.listOfferings},
 		{"GET    /v3/service_offerings/{guid}", anonymous, params{names: []string{"fields[service_broker]"}}, s.showOffering},
+		{"PATCH  /v3/service_offerings/{guid}", needs(market.Administrators), none, s.updateOffering},
 		{"GET    /v3/service_plans", anonymous, pages(byName, "guids", "names", "available", "service_offering_guids", "service_offering_names",
-			"service_broker_guids", "service_broker_names", "space_guids", "organization_guids",
+			"service_broker_guids", "service_broker_names", "broker_catalog_ids", "space_guids", "organization_guids", "label_selector",
 			"fields[service_offering.service_broker]").including("service_offering", "space.organization"), s.listPlans},
-		{"GET    /v3/service_plans/{guid}", anonymous, none, s.showPlan},
+		{"GET    /v3/service_plans/{guid}", anonymous, none.including("service_offering", "space.organization"), s.showPlan},
+		{"PATCH  /v3/service_plans/{guid}", needs(market.Administrators), none, s.updatePlan},
 		{"GET    /v3/service_plans/{guid}/visibility", loggedIn, none, s.showVisibility},
 		{"POST   /v3/service_plans/{guid}/visibility", needs(market.Administrators), none, s.setVisibility(true)},
 		{"PATCH  /v3/service_plans/{guid}/visibility", needs(market.Administrators), none, s.setVisibility(false)},
 		{"DELETE /v3/service_plans/{guid}/visibility/{organization}", needs(market.Administrators), none, s.removeVisibility},
 
 		{"GET    /v3/service_instances", needs(market.SpaceReaders), pages(byName, "guids", "names", "type", "space_guids", "organization_guids", "service_plan_guids", "service_plan_names",
-			"fields[space]", "fields[space.organization]", "fields[service_plan]", "fields[service_plan.service_offering]",
-			"fields[service_plan.service_offering.service_broker]"), s.listInstances},
+			"label_selector").and(instanceFields...), s.listInstances},
 		{"POST   /v3/service_instances", needs(market.SpaceDevelopers), none, s.createInstance},
-		{"GET    /v3/service_instances/{guid}", needs(market.SpaceReaders), none, s.showInstance},
+		{"GET    /v3/service_instances/{guid}", needs(market.SpaceReaders), none.and(instanceFields...), s.showInstance},
 		{"PATCH  /v3/service_instances/{guid}", needs(market.SpaceDevelopers), none, s.updateInstance},
 		{"DELETE /v3/service_instances/{guid}", needs(market.SpaceDevelopers), none, s.deleteInstance},
 		{"GET    /v3/service_instances/{guid}/credentials", needs(market.SecretReaders), none, s.showUserProvidedCredentials},
+		{"GET    /v3/service_instances/{guid}/permissions", needs(market.SpaceReaders), none, s.showInstancePermissions},
 		{"GET    /v3/service_instances/{guid}/parameters", needs(market.SpaceReaders), none, s.showInstanceParameters},
 		{"GET    /v3/service_instances/{guid}/relationships/shared_spaces", needs(market.SpaceReaders),
 			params{names: []string{"fields[space]", "fields[space.organization]"}}, s.listSharedSpaces},
@@ -138,17 +153,18 @@ func (s *Server) routes() []route {
 		{"GET    /v3/feature_flags/{name}", loggedIn, none, s.showFeatureFlag},
 
 		{"GET    /v3/service_credential_bindings", needs(market.SpaceReaders), pages(byName, "guids", "names", "type", "service_instance_guids", "service_instance_names",
-			"app_guids", "app_names").including("app", "service_instance"), s.listBindings},
+			"app_guids", "app_names", "service_plan_guids", "service_plan_names", "service_offering_guids", "service_offering_names",
+			"label_selector").including("app", "service_instance"), s.listBindings},
 		{"POST   /v3/service_credential_bindings", needs(market.SpaceDevelopers), none, s.createBinding},
-		{"GET    /v3/service_credential_bindings/{guid}", needs(market.SpaceReaders), none, s.showBinding},
+		{"GET    /v3/service_credential_bindings/{guid}", needs(market.SpaceReaders), none.including("app", "service_instance"), s.showBinding},
+		{"PATCH  /v3/service_credential_bindings/{guid}", needs(market.SpaceDevelopers), none, s.updateBinding},
 		{"DELETE /v3/service_credential_bindings/{guid}", needs(market.SpaceDevelopers), none, s.deleteBinding},
 		{"GET    /v3/service_credential_bindings/{guid}/details", needs(market.SecretReaders), none, s.showBindingDetails},
+		{"GET    /v3/service_credential_bindings/{guid}/parameters", needs(market.SecretReaders), none, s.showBindingParameters},
 
-		{"GET    /v3/audit_events", needs(market.EventReaders), pages(byTime, "guids", "types", "target_guids", "target_guids[not]", "space_guids", "organization_guids").
-			and(createdAts...), s.listEvents},
+		{"GET    /v3/audit_events", needs(market.EventReaders), pages(byTime, "guids", "types", "target_guids", "target_guids[not]", "space_guids", "organization_guids"), s.listEvents},
 		{"GET    /v3/audit_events/{guid}", needs(market.EventReaders), none, s.showEvent},
-		{"GET    /v3/service_usage_events", needs(market.GlobalReaders), pages(byCreation, "guids", "after_guid", "service_instance_types", "service_offering_guids").
-			and(createdAts...), s.listUsageEvents},
+		{"GET    /v3/service_usage_events", needs(market.GlobalReaders), pages(byCreation, "guids", "after_guid", "service_instance_types", "service_offering_guids"), s.listUsageEvents},
 		{"GET    /v3/service_usage_events/{guid}", needs(market.GlobalReaders), none, s.showUsageEvent},
 		{"POST   /v3/service_usage_events/actions/destructively_purge_all_and_reseed", needs(market.Administrators), none, s.reseedUsage},
 	}

@@ -12,7 +12,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/backstay/backstay/broker/brokertest"
+	"github.com/backstay/backstay/market"
 )
 
 func TestPanicIsAnAnswer(t *testing.T) {
@@ -53,31 +53,48 @@ func TestPathsThatAreNoText(t *testing.T) {
 	}
 }
 
-// FuzzRoutes asks every route whatever comes: the answer may be a refusal, never a failure.
+// FuzzRoutes asks every route whatever comes, as everybody: the answer may be a refusal, never a failure.
 func FuzzRoutes(f *testing.F) {
-	s := newServer(f, brokertest.NewMemory())
-	s.Log = slog.New(slog.DiscardHandler)
-	handler, routes := s.Handler(), s.routes()
+	h := newHouse(f)
+	routes, roles := h.server.routes(), append((^market.Roles(0)).Names(), "stranger")
+	names := fillable(h.scene(f, ""), roles)
 	for i, rt := range routes {
-		f.Add(uint(i), "none", strings.Join(rt.params.names, "=%252C,a&")+"=1", `{"name": "a"}`)
+		how := recipes[rt.pattern]
+		f.Add(uint(i), uint(0), "<app>", strings.Join(rt.params.names, "=%252C,a&")+"=1", `{"name": "a"}`)
+		f.Add(uint(i), uint(i), how.guid, how.ask+"&created_ats[gt]=2026-01-01T00:00:00Z&label_selector=a in (b,c),!d&include="+strings.Join(rt.params.include, ","), how.ask)
+		f.Add(uint(i), uint(6), how.guid, "", strings.Replace(how.ask, "{", `{"metadata": {"labels": {"a": null, "b.c/d": "e"}, "annotations": {"f": "\u00e9\\u0000"}}, `, 1))
 	}
 	const everything = `{"type": "key", "name": "\u00e9", "tags": ["a", "\\u0000"], "parameters": {"a": [1e999]},
-		"relationships": {"service_instance": {"data": {"guid": "x"}}}}`
-	f.Add(uint(0), "%2e%2e", "page=2147483647&per_page=5000", everything)
-	f.Add(uint(1), "\x00", "names=%2500&order_by=-updated_at", strings.Repeat(`{"var":`, 20000))
-	f.Fuzz(func(t *testing.T, number uint, guid, query, body string) {
+		"relationships": {"service_instance": {"data": {"guid": "<instance>"}}}}`
+	f.Add(uint(0), uint(0), "%2e%2e", "page=2147483647&per_page=5000", everything)
+	f.Add(uint(1), uint(0), "\x00", "names=%2500&order_by=-updated_at", strings.Repeat(`{"var":`, 20000))
+	f.Fuzz(func(t *testing.T, number, who uint, guid, query, body string) {
 		rt := routes[number%uint(len(routes))]
 		words := strings.Fields(rt.pattern)
-		r := httptest.NewRequest(words[0], "/", strings.NewReader(body))
-		r.URL.Path = strings.NewReplacer("{$}", "", "{guid}", guid, "{name}", guid).Replace(words[1])
-		r.URL.RawQuery = query
-		r.Header.Set("Authorization", "bearer admin")
+		r := httptest.NewRequest(words[0], "/", strings.NewReader(names.Replace(body)))
+		r.URL.Path = names.Replace(strings.NewReplacer("{$}", "", "{guid}", guid, "{name}", guid).Replace(words[1]))
+		r.URL.RawQuery = names.Replace(query)
+		r.Header.Set("Authorization", "bearer "+roles[who%uint(len(roles))])
 		w := httptest.NewRecorder()
-		handler.ServeHTTP(w, r)
+		h.handler.ServeHTTP(w, r)
 		if w.Code >= http.StatusInternalServerError {
 			t.Errorf("%s %s ? %q %q: %d %s", words[0], r.URL.Path, query, body, w.Code, w.Body)
 		}
 	})
+}
+
+// fillable makes one of all things, in which these roles are held, and fills their ids in.
+func fillable(s *scene, roles []string) *strings.Replacer {
+	var pairs []string
+	for _, name := range slices.Concat(things, []string{"<member>", "<auditor>", "<plan>", "<offering>"}) {
+		pairs = append(pairs, name, s.thing(name))
+	}
+	for _, role := range roles {
+		if market.RolesOf(role)&^market.GlobalReaders != 0 {
+			s.grant(role, role)
+		}
+	}
+	return strings.NewReplacer(pairs...)
 }
 
 const apiDocument = "../docs/api.md"
@@ -105,7 +122,7 @@ func writeDocument(w io.Writer, routes []route) {
 	fmt.Fprint(w, `# The Cloud Foundry API that Backstay answers
 
 Written by a test from the table in cfapi/route.go. Requests and answers are shown in
-cfapi/testdata, one conversation per file.
+cfapi/testdata, one conversation per file. Times are filtered by one in brackets, too: created_ats[gt], [gte], [lt], [lte].
 
 | route | for | query |
 |---|---|---|

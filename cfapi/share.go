@@ -48,7 +48,7 @@ type inOrganization struct {
 func (s *Server) includeWhereabouts(r *request, ids []backstay.SpaceID, with *included) error {
 	spaces, organizations, err := s.Market.Whereabouts(r.Context(), ids)
 	if r.fields("space") {
-		with.Spaces = convert(spaces, func(sp backstay.Space) place {
+		with.Spaces = convert(spaces, func(sp backstay.Space) any {
 			return place{string(sp.ID), sp.Name, &inOrganization{related(sp.OrganizationID)}}
 		})
 	}

@@ -13,6 +13,7 @@ type spaceResource struct {
 	Relationships spaceRelationships `json:"relationships"`
 	Metadata      metadata           `json:"metadata"`
 	Links         links              `json:"links"`
+	Included      *included          `json:"included,omitempty"`
 }
 
 // spaceRelationships must all be to one: the cf command cannot read others here.
@@ -24,6 +25,7 @@ type spaceRelationships struct {
 func (s *Server) space(sp backstay.Space) spaceResource {
 	return spaceResource{
 		identity:      identify(sp.ID, sp.CreatedAt, sp.UpdatedAt),
+		Metadata:      metadataOf(sp.Metadata),
 		Name:          sp.Name,
 		Relationships: spaceRelationships{related(sp.OrganizationID), related(sp.QuotaID)},
 		Links: links{
@@ -40,6 +42,7 @@ func (s *Server) listSpaces(w http.ResponseWriter, r *request) error {
 		IDs:             ids[backstay.SpaceID](r.query, "guids"),
 		Names:           r.list("names"),
 		OrganizationIDs: ids[backstay.OrganizationID](r.query, "organization_guids"),
+		Match:           r.match,
 		Order:           r.order,
 		Page:            r.page,
 	})
@@ -74,6 +77,7 @@ func (s *Server) createSpace(w http.ResponseWriter, r *request) error {
 		Relationships struct {
 			Organization toOne `json:"organization"`
 		} `json:"relationships"`
+		Metadata metadataBody `json:"metadata"`
 	}
 	if err := decode(r, &body); err != nil {
 		return err
@@ -82,7 +86,7 @@ func (s *Server) createSpace(w http.ResponseWriter, r *request) error {
 	if err != nil {
 		return err
 	}
-	sp, err := s.Market.CreateSpace(r.Context(), r.by, organization, body.Name)
+	sp, err := s.Market.CreateSpace(r.Context(), r.by, organization, body.Name, backstay.MetadataUpdate(body.Metadata))
 	if err != nil {
 		return err
 	}
@@ -94,15 +98,19 @@ func (s *Server) showSpace(w http.ResponseWriter, r *request) error {
 	if err != nil {
 		return err
 	}
-	return writeJSON(w, http.StatusOK, s.space(sp))
+	res := s.space(sp)
+	if res.Included, err = s.includeInSpaces(r, []backstay.Space{sp}); err != nil {
+		return err
+	}
+	return writeJSON(w, http.StatusOK, res)
 }
 
 func (s *Server) updateSpace(w http.ResponseWriter, r *request) error {
-	name, err := decodeName(r)
+	u, err := decodeUpdate(r)
 	if err != nil {
 		return err
 	}
-	sp, err := s.Market.RenameSpace(r.Context(), r.by, spaceID(r), name)
+	sp, err := s.Market.UpdateSpace(r.Context(), r.by, spaceID(r), u)
 	if err != nil {
 		return err
 	}

@@ -51,10 +51,6 @@ func (s *Server) usageEvent(u backstay.UsageEvent) usageEventResource {
 }
 
 func (s *Server) listUsageEvents(w http.ResponseWriter, r *request) error {
-	created, err := r.created()
-	if err != nil {
-		return err
-	}
 	types, err := r.among("service_instance_types", "Service instance types", managedUsage, userProvidedUsage)
 	if err != nil {
 		return err
@@ -63,7 +59,7 @@ func (s *Server) listUsageEvents(w http.ResponseWriter, r *request) error {
 		IDs:         ids[backstay.UsageEventID](r.query, "guids"),
 		AfterID:     backstay.UsageEventID(r.values.Get("after_guid")),
 		OfferingIDs: ids[backstay.OfferingID](r.query, "service_offering_guids"),
-		Created:     created,
+		Match:       r.match,
 		Order:       r.order,
 		Page:        r.page,
 	}

@@ -20,15 +20,18 @@ type userProvidedResource struct {
 	Relationships   userProvidedRelationships `json:"relationships"`
 	Metadata        metadata                  `json:"metadata"`
 	Links           links                     `json:"links"`
+	Included        *included                 `json:"included,omitempty"`
 }
 
 type userProvidedRelationships struct {
 	Space toOne `json:"space"`
 }
 
-func (s *Server) userProvided(in backstay.Instance) userProvidedResource {
+func (s *Server) userProvided(in backstay.Instance, with *included) userProvidedResource {
 	return userProvidedResource{
 		identity:        identify(in.ID, in.CreatedAt, in.UpdatedAt),
+		Included:        with,
+		Metadata:        metadataOf(in.Metadata),
 		Name:            in.Name,
 		Type:            in.Type,
 		Tags:            nonNil(in.Tags),
@@ -111,11 +114,12 @@ func (s *Server) createUserProvided(w http.ResponseWriter, r *request, body newI
 	in, err := s.Market.CreateUserProvided(r.Context(), r.by, market.NewUserProvided{
 		Name: body.Name, SpaceID: space, Tags: body.Tags, Credentials: body.Credentials,
 		SyslogDrainURL: body.SyslogDrainURL.value(), RouteServiceURL: body.RouteServiceURL.value(),
+		Metadata: backstay.MetadataUpdate(body.Metadata),
 	})
 	if err != nil {
 		return err
 	}
-	return writeJSON(w, http.StatusCreated, s.userProvided(in))
+	return writeJSON(w, http.StatusCreated, s.userProvided(in, nil))
 }
 
 func (s *Server) showUserProvidedCredentials(w http.ResponseWriter, r *request) error {

@@ -5,6 +5,7 @@ package e2e
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"encoding/json"
@@ -76,6 +77,7 @@ type platform struct {
 	binary   string
 	data     string
 	url      string
+	username string // who asks; admin if empty
 	password string
 	args     []string
 	env      []string
@@ -235,7 +237,7 @@ func killPID(pid int) {
 // errGone tells that the control plane died while it was asked.
 var errGone = errors.New("the API is gone")
 
-// call makes a request of the API as admin. The answer is decoded into result unless that is nil.
+// call makes a request of the API. The answer is decoded into result unless that is nil.
 func (p *platform) call(method, path string, body, result any) (status int, header http.Header, err error) {
 	if p.token == "" {
 		if err := p.login(); err != nil {
@@ -289,7 +291,7 @@ func (p *platform) do(r *http.Request, result any) (int, http.Header, error) {
 }
 
 func (p *platform) login() error {
-	form := url.Values{"grant_type": {"password"}, "username": {"admin"}, "password": {p.password}}
+	form := url.Values{"grant_type": {"password"}, "username": {cmp.Or(p.username, "admin")}, "password": {p.password}}
 	r, err := http.NewRequest("POST", p.url+"/oauth/token", strings.NewReader(form.Encode()))
 	if err != nil {
 		return err

@@ -73,8 +73,9 @@ func (l *life) providedPassword() string {
 	password, name := rand.Text(), l.name+"-provided"
 	provided := l.make("/v3/service_instances?names="+name, "/v3/service_instances", object{"type": "user-provided", "name": name,
 		"credentials": object{"password": password}, "relationships": object{"space": to(l.space)}})
+	app := l.make("/v3/apps?names="+name, "/v3/apps", object{"name": name, "relationships": object{"space": to(l.space)}})
 	l.make("/v3/service_credential_bindings?service_instance_guids="+provided, "/v3/service_credential_bindings",
-		object{"type": "app", "relationships": object{"app": to(l.app), "service_instance": to(provided)}})
+		object{"type": "app", "relationships": object{"app": to(app), "service_instance": to(provided)}})
 	if _, _, err := l.call("PATCH", "/v3/service_instances/"+provided, object{"credentials": object{"password": password, "more": 1}}, nil); err != nil {
 		l.t.Fatal(err)
 	}

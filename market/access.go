@@ -72,6 +72,27 @@ func (m *Market) RemoveVisibility(ctx context.Context, by backstay.Actor, id bac
 	return m.Store.RemovePlanOrganization(ctx, id, organization, e)
 }
 
+// checkEnabled refuses a plan for spaces in whose organization it is hidden.
+func (m *Market) checkEnabled(ctx context.Context, p backstay.Plan, o backstay.Offering, spaces []backstay.SpaceID) error {
+	for _, id := range spaces {
+		l, err := m.Store.Plans(ctx, PlanFilter{IDs: []backstay.PlanID{p.ID}, Access: Access{SpaceIDs: []backstay.SpaceID{id}}})
+		if err != nil {
+			return err
+		}
+		if len(l.Items) > 0 {
+			continue
+		}
+		at, in, err := m.Whereabouts(ctx, []backstay.SpaceID{id})
+		if err != nil {
+			return err
+		}
+		if len(at) > 0 && len(in) > 0 {
+			return backstay.Errorf(backstay.Invalid, "Access to service %s and plan %s is not enabled in %s/%s.", o.Name, p.Name, in[0].Name, at[0].Name)
+		}
+	}
+	return nil
+}
+
 // planFor is a plan that by sees and has one of the roles for.
 func (m *Market) planFor(ctx context.Context, by backstay.Actor, id backstay.PlanID, may Roles) (backstay.Plan, error) {
 	p, err := m.Plan(ctx, by, id)

@@ -23,15 +23,15 @@ func (m *Market) App(ctx context.Context, by backstay.Actor, id backstay.AppID) 
 }
 
 // CreateApp puts a name into a space that services can be bound to.
-func (m *Market) CreateApp(ctx context.Context, by backstay.Actor, space backstay.SpaceID, name string) (backstay.App, error) {
+func (m *Market) CreateApp(ctx context.Context, by backstay.Actor, space backstay.SpaceID, name string, noted backstay.MetadataUpdate) (backstay.App, error) {
 	at, err := m.permitInSpace(ctx, by, space, SpaceDevelopers)
 	if err != nil {
 		return backstay.App{}, err
 	}
-	if err := checkName(name); err != nil {
+	if err := (Update{&name, noted}).check(); err != nil {
 		return backstay.App{}, err
 	}
-	a := backstay.App{ID: backstay.AppID(newID()), SpaceID: space, Name: name}
+	a := backstay.App{ID: backstay.AppID(newID()), SpaceID: space, Name: name, Metadata: noted.Applied()}
 	return m.Store.AddApp(ctx, a, appEvent(by, "create", a, at, nil))
 }
 
@@ -45,16 +45,16 @@ func (m *Market) appFor(ctx context.Context, by backstay.Actor, id backstay.AppI
 	return a, at, err
 }
 
-// RenameApp gives an app another name.
-func (m *Market) RenameApp(ctx context.Context, by backstay.Actor, id backstay.AppID, name string) (backstay.App, error) {
+// UpdateApp gives an app another name or other metadata.
+func (m *Market) UpdateApp(ctx context.Context, by backstay.Actor, id backstay.AppID, u Update) (backstay.App, error) {
 	a, at, err := m.appFor(ctx, by, id, SpaceDevelopers)
 	if err != nil {
 		return a, err
 	}
-	if err := checkName(name); err != nil {
+	if err := u.check(); err != nil {
 		return a, err
 	}
-	return m.Store.RenameApp(ctx, id, name, appEvent(by, "update", a, at, request(details{"name": name})))
+	return m.Store.UpdateApp(ctx, id, u, appEvent(by, "update", a, at, request(u.details())))
 }
 
 // DeleteApp accepts the end of an app and of its bindings. The services that it was bound to persist.

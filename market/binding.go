@@ -2,6 +2,7 @@ package market
 
 import (
 	"context"
+	"encoding/json"
 	"time"
 
 	"github.com/backstay/backstay"
@@ -28,17 +29,19 @@ func (m *Market) CreateBinding(ctx context.Context, by backstay.Actor, n NewBind
 	}
 	b := backstay.Binding{
 		ID: backstay.BindingID(newID()), Type: n.Type, Name: n.Name, InstanceID: in.ID, InstanceType: in.Type, AppID: n.AppID, SpaceID: at.space,
-		ExpiresAt: n.ExpiresAt, LastOperation: inProgress(backstay.Create),
+		ExpiresAt: n.ExpiresAt, Metadata: n.Metadata.Applied(), LastOperation: inProgress(backstay.Create),
 	}
+	told := Update{&n.Name, n.Metadata}.details()
 	if in.Type == backstay.UserProvided {
-		return b, backstay.Job{}, m.bindUserProvided(ctx, by, b, at)
+		return b, backstay.Job{}, m.bindUserProvided(ctx, by, b, at, bindingDetails(b, told))
 	}
 	if a, ok := m.Broker.(backstay.Admitter); ok {
 		if err := a.AdmitBind(ctx, bindRequest(b, n.Parameters)); err != nil {
 			return backstay.Binding{}, backstay.Job{}, err
 		}
 	}
-	asked := bindingDetails(b, details{"name": b.Name, "parameters": shownParameters(n.Parameters)})
+	told["parameters"] = shownParameters(n.Parameters)
+	asked := bindingDetails(b, told)
 	j := newJob(by, createBinding, string(b.ID), backstay.JobPolling)
 	j.Completed = bindingEvent(by, "create", b, at, asked)
 	return b, j, m.Store.AcceptBinding(ctx, b, m.sealParameters(bindingParametersContext(b.ID), n.Parameters), bindingEvent(by, "start_create", b, at, asked), j)
@@ -52,6 +55,9 @@ func (m *Market) checkNewBinding(ctx context.Context, by backstay.Actor, n NewBi
 		}
 	}
 	if err := checkParameters(n.Parameters); err != nil {
+		return in, at, err
+	}
+	if err := checkMetadata(n.Metadata); err != nil {
 		return in, at, err
 	}
 	in, err = m.Instance(ctx, by, n.InstanceID)
@@ -130,6 +136,18 @@ func (m *Market) credentials(ctx context.Context, id backstay.BindingID) (c back
 		return nil, backstay.Errorf(backstay.NotFound, "Service credential binding has no credentials yet")
 	}
 	return c, m.openJSON(credentialsContext(id), sealed, &c)
+}
+
+// BindingParameters returns what a binding was asked for with, which never changes; nil if that is nothing.
+func (m *Market) BindingParameters(ctx context.Context, by backstay.Actor, id backstay.BindingID) (json.RawMessage, error) {
+	if _, _, err := m.bindingFor(ctx, by, id, SecretReaders); err != nil {
+		return nil, err
+	}
+	sealed, _, err := m.Store.BindingSecrets(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	return m.openParameters(bindingParametersContext(id), sealed)
 }
 
 // BoundServices lists the usable bindings of an app, oldest first, with all that VCAP_SERVICES says

@@ -14,6 +14,8 @@ import (
 	"github.com/backstay/backstay/market/markettest"
 )
 
+var noMetadata backstay.MetadataUpdate
+
 func TestMain(m *testing.M) { os.Exit(testkit.Main(m)) }
 
 // listener is a broker that remembers which instances it was told of, and which bindings it has.
@@ -80,11 +82,11 @@ func newFloor(t *testing.T) *floor {
 	b := &listener{Memory: brokertest.NewMemory(), told: map[backstay.InstanceID]bool{}, bound: map[backstay.BindingID]bool{}}
 	f := &floor{Market: markettest.NewWith(t, b), broker: b}
 	for i, name := range []string{"owner", "guest"} {
-		o, err := f.CreateOrganization(t.Context(), markettest.Admin, name)
+		o, err := f.CreateOrganization(t.Context(), markettest.Admin, name, noMetadata)
 		must(t, err)
-		f.spaces[i], err = f.CreateSpace(t.Context(), markettest.Admin, o.ID, name)
+		f.spaces[i], err = f.CreateSpace(t.Context(), markettest.Admin, o.ID, name, noMetadata)
 		must(t, err)
-		f.apps[i], err = f.CreateApp(t.Context(), markettest.Admin, f.spaces[i].ID, name)
+		f.apps[i], err = f.CreateApp(t.Context(), markettest.Admin, f.spaces[i].ID, name, noMetadata)
 		must(t, err)
 	}
 	return f
@@ -133,7 +135,7 @@ func TestBrokerNeverHearsOfUserProvided(t *testing.T) {
 	f.bind(t, kept, f.apps[0].ID)
 	binding := f.bind(t, ended, f.apps[0].ID)
 	name := "renamed"
-	_, err := f.UpdateInstance(t.Context(), markettest.Admin, ended, market.InstanceUpdate{Name: &name, Credentials: []byte(`{"a": 1}`)})
+	_, err := f.UpdateInstance(t.Context(), markettest.Admin, ended, market.InstanceUpdate{Update: market.Update{Name: &name}, Credentials: []byte(`{"a": 1}`)})
 	must(t, err)
 	_, err = f.InstanceParameters(t.Context(), markettest.Admin, ended)
 	if backstay.KindOf(err) != backstay.Unsupported {
@@ -146,7 +148,7 @@ func TestBrokerNeverHearsOfUserProvided(t *testing.T) {
 	f.create(t, "managed")
 	j, err := f.DeleteApp(t.Context(), markettest.Admin, f.apps[0].ID)
 	f.do(t, j, err)
-	app, err := f.CreateApp(t.Context(), markettest.Admin, f.spaces[0].ID, "another")
+	app, err := f.CreateApp(t.Context(), markettest.Admin, f.spaces[0].ID, "another", noMetadata)
 	must(t, err)
 	f.bind(t, kept, app.ID)
 	j, err = f.DeleteOrganization(t.Context(), markettest.Admin, f.spaces[0].OrganizationID)

@@ -33,6 +33,20 @@ type List[T any] struct {
 	Total int
 }
 
+// Match narrows a list by what every resource has. The zero Match does not narrow.
+type Match struct {
+	Labels  Selector // not for roles, which have none
+	Created Times
+	Updated Times
+}
+
+// Times narrow a list by when something happened; what is nil does not narrow.
+type Times struct {
+	Seconds []time.Time // in one of these seconds
+	Since   *time.Time
+	Before  *time.Time
+}
+
 // Filters narrow a list. A nil slice does not narrow; an empty one matches nothing. A Viewer narrows it to
 // what that user's roles show.
 type (
@@ -41,6 +55,7 @@ type (
 		Names   []string
 		PlanIDs []backstay.PlanID // one of which is enabled for the organization
 		Viewer  *backstay.UserID
+		Match   Match
 		Order   Order
 		Page    Page
 	}
@@ -51,6 +66,7 @@ type (
 		OrganizationIDs []backstay.OrganizationID // whose spaces they are for, or that have them
 		SpaceIDs        []backstay.SpaceID        // that have them
 		Viewer          *backstay.UserID
+		Match           Match // by time: they have no labels
 		Order           Order
 		Page            Page
 	}
@@ -59,16 +75,21 @@ type (
 		Names           []string
 		OrganizationIDs []backstay.OrganizationID
 		Viewer          *backstay.UserID
+		Match           Match
 		Order           Order
 		Page            Page
 	}
 	UserFilter struct {
-		IDs       []backstay.UserID
-		Usernames []string
-		Origins   []string
-		Viewer    *backstay.UserID
-		Order     Order
-		Page      Page
+		IDs              []backstay.UserID
+		Usernames        []string
+		PartialUsernames []string // each a part of one, in any case
+		Origins          []string
+		OrganizationIDs  []backstay.OrganizationID // who has a role there
+		SpaceIDs         []backstay.SpaceID        // who has a role there
+		Viewer           *backstay.UserID
+		Match            Match
+		Order            Order
+		Page             Page
 	}
 	RoleFilter struct {
 		IDs             []backstay.RoleID
@@ -77,6 +98,7 @@ type (
 		OrganizationIDs []backstay.OrganizationID
 		SpaceIDs        []backstay.SpaceID
 		Viewer          *backstay.UserID
+		Match           Match
 		Order           Order
 		Page            Page
 	}
@@ -86,6 +108,7 @@ type (
 		SpaceIDs        []backstay.SpaceID
 		OrganizationIDs []backstay.OrganizationID
 		Viewer          *backstay.UserID
+		Match           Match
 		Order           Order
 		Page            Page
 	}
@@ -94,6 +117,7 @@ type (
 		Names     []string
 		Available *bool
 		Access    Access // to one of its plans
+		Match     Match
 		Order     Order
 		Page      Page
 	}
@@ -104,6 +128,7 @@ type (
 		OfferingNames []string
 		Available     *bool
 		Access        Access
+		Match         Match
 		Order         Order
 		Page          Page
 	}
@@ -117,6 +142,7 @@ type (
 		PlanIDs         []backstay.PlanID
 		PlanNames       []string
 		Viewer          *backstay.UserID
+		Match           Match
 		Order           Order
 		Page            Page
 	}
@@ -127,7 +153,7 @@ type (
 		NotTargetIDs    []string
 		SpaceIDs        []backstay.SpaceID
 		OrganizationIDs []backstay.OrganizationID
-		Created         Times
+		Match           Match // by time: there are no labels
 		Viewer          *backstay.UserID
 		Order           Order
 		Page            Page
@@ -136,7 +162,7 @@ type (
 		IDs         []backstay.UsageEventID
 		AfterID     backstay.UsageEventID // only what was recorded later; empty does not narrow
 		OfferingIDs []backstay.OfferingID
-		Created     Times
+		Match       Match // likewise
 		Order       Order
 		Page        Page
 	}
@@ -149,7 +175,12 @@ type (
 		AppIDs        []backstay.AppID
 		AppNames      []string
 		AppSpaceIDs   []backstay.SpaceID
+		PlanIDs       []backstay.PlanID
+		PlanNames     []string
+		OfferingIDs   []backstay.OfferingID
+		OfferingNames []string
 		Viewer        *backstay.UserID
+		Match         Match
 		Order         Order
 		Page          Page
 	}
@@ -159,14 +190,6 @@ type (
 		SpaceIDs    []backstay.SpaceID
 	}
 )
-
-// Times narrow a list to moments: not before From, before Before, within one of the seconds that begin At.
-// What is zero or nil does not narrow.
-type Times struct {
-	From   time.Time
-	Before time.Time
-	At     []time.Time
-}
 
 // Access narrows plans to those that are public, or enabled for an organization that is all of what is
 // named here: one that the viewer belongs to, one of these, one with one of these spaces. Where nothing is
@@ -193,6 +216,7 @@ type (
 		PlanID     backstay.PlanID
 		Tags       []string
 		Parameters []byte // a JSON object, or nil
+		Metadata   backstay.MetadataUpdate
 	}
 	NewUserProvided struct {
 		Name            string
@@ -201,11 +225,12 @@ type (
 		Credentials     []byte // a JSON object, or nil
 		SyslogDrainURL  string
 		RouteServiceURL string
+		Metadata        backstay.MetadataUpdate
 	}
 	// InstanceUpdate changes what is not nil. A managed instance has a plan and parameters, a user-provided
 	// one the rest.
 	InstanceUpdate struct {
-		Name            *string
+		Update
 		Tags            []string
 		PlanID          *backstay.PlanID
 		Parameters      []byte // a JSON object
@@ -218,7 +243,8 @@ type (
 		Name       string
 		InstanceID backstay.InstanceID
 		AppID      backstay.AppID
-		Parameters []byte    // a JSON object, or nil
+		Parameters []byte // a JSON object, or nil
+		Metadata   backstay.MetadataUpdate
 		ExpiresAt  time.Time // zero for one that stays
 	}
 )

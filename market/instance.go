@@ -65,22 +65,26 @@ func (m *Market) CreateInstance(ctx context.Context, by backstay.Actor, n NewIns
 	if err := m.Store.AdmitInstance(ctx, at.space, plan.ID); err != nil {
 		return backstay.Job{}, err
 	}
-	in := backstay.Instance{ID: backstay.InstanceID(newID()), Type: backstay.Managed, SpaceID: at.space, PlanID: plan.ID, Name: n.Name, Tags: n.Tags, LastOperation: inProgress(backstay.Create)}
+	in := backstay.Instance{
+		ID: backstay.InstanceID(newID()), Type: backstay.Managed, SpaceID: at.space, PlanID: plan.ID, Name: n.Name, Tags: n.Tags,
+		Metadata: n.Metadata.Applied(), LastOperation: inProgress(backstay.Create),
+	}
 	if a, ok := m.Broker.(backstay.Admitter); ok {
 		if err := a.AdmitProvision(ctx, provisionRequest(in, at, plan, n.Parameters)); err != nil {
 			return backstay.Job{}, err
 		}
 	}
-	asked := request(details{"name": in.Name, "service_plan": plan.ID, "tags": in.Tags, "parameters": shownParameters(n.Parameters)})
+	asked := Update{&n.Name, n.Metadata}.details()
+	asked["service_plan"], asked["tags"], asked["parameters"] = plan.ID, in.Tags, shownParameters(n.Parameters)
 	j := newJob(by, createInstance, string(in.ID), backstay.JobPolling)
-	j.Completed = instanceEvent(by, "create", in, at, asked)
-	return j, m.Store.AcceptInstance(ctx, in, m.sealParameters(parametersContext(in.ID), n.Parameters), instanceEvent(by, "start_create", in, at, asked), j)
+	j.Completed = instanceEvent(by, "create", in, at, request(asked))
+	return j, m.Store.AcceptInstance(ctx, in, m.sealParameters(parametersContext(in.ID), n.Parameters), instanceEvent(by, "start_create", in, at, request(asked)), j)
 }
 
 // checkNewInstance refuses a bad name first: it is what the cf command wants to hear of when an
 // instance exists already.
 func (m *Market) checkNewInstance(ctx context.Context, by backstay.Actor, n NewInstance) error {
-	if err := checkName(n.Name); err != nil {
+	if err := (Update{&n.Name, n.Metadata}).check(); err != nil {
 		return err
 	}
 	if err := checkTags(n.Tags); err != nil {
@@ -129,8 +133,8 @@ func provisionRequest(in backstay.Instance, at place, p backstay.Plan, parameter
 	}
 }
 
-// UpdateInstance renames an instance or gives it other tags; of a user-provided one all can change. Plans
-// and parameters cannot change yet.
+// UpdateInstance gives an instance another name, other tags or other metadata; of a user-provided one all can
+// change. Plans and parameters cannot change yet.
 func (m *Market) UpdateInstance(ctx context.Context, by backstay.Actor, id backstay.InstanceID, u InstanceUpdate) (backstay.Instance, error) {
 	in, at, err := m.instanceFor(ctx, by, id, SpaceDevelopers)
 	if err != nil {
@@ -154,7 +158,22 @@ func (m *Market) UpdateInstance(ctx context.Context, by backstay.Actor, id backs
 	if err := u.checkNames(); err != nil {
 		return in, err
 	}
-	return m.Store.UpdateInstance(ctx, id, u.Name, u.Tags, instanceEvent(by, "update", in, at, request(u.asked())))
+	e := instanceEvent(by, "update", in, at, request(u.asked()))
+	if u.onlyMetadata() {
+		return m.updateInstanceMetadata(ctx, by, in, u.Metadata, e)
+	}
+	return m.Store.UpdateInstance(ctx, id, u.Update, u.Tags, e)
+}
+
+// updateInstanceMetadata is no operation, and goes beside one as long as the instance is to stay.
+func (m *Market) updateInstanceMetadata(ctx context.Context, by backstay.Actor, in backstay.Instance, u backstay.MetadataUpdate, e backstay.Event) (backstay.Instance, error) {
+	if op := in.LastOperation; op.Type == backstay.Delete && op.State == backstay.InProgress {
+		return in, backstay.Errorf(backstay.Invalid, "The service instance is getting deleted.")
+	}
+	if err := m.updateMetadata(ctx, OfInstance, string(in.ID), u, e); err != nil {
+		return in, err
+	}
+	return m.Instance(ctx, by, in.ID)
 }
 
 // errUnknownField tells that a field is none of this type of instance, as Cloud Foundry does.
@@ -162,22 +181,22 @@ func errUnknownField(name string) error {
 	return backstay.Errorf(backstay.Invalid, "Unknown field(s): '%s'", name)
 }
 
-// checkNames refuses a bad name, or bad tags.
+// checkNames refuses a bad name, bad metadata or bad tags.
 func (u InstanceUpdate) checkNames() error {
-	if u.Name != nil {
-		if err := checkName(*u.Name); err != nil {
-			return err
-		}
+	if err := u.Update.check(); err != nil {
+		return err
 	}
 	return checkTags(u.Tags)
 }
 
+// onlyMetadata tells whether there is metadata to change, and nothing else of a managed instance.
+func (u InstanceUpdate) onlyMetadata() bool {
+	return u.Name == nil && u.Tags == nil && u.PlanID == nil && !u.Metadata.Empty()
+}
+
 // asked is the update's names as an event shows them.
 func (u InstanceUpdate) asked() details {
-	asked := details{}
-	if u.Name != nil {
-		asked["name"] = *u.Name
-	}
+	asked := u.Update.details()
 	if u.Tags != nil {
 		asked["tags"] = u.Tags
 	}

@@ -19,27 +19,27 @@ func (m *Market) Organization(ctx context.Context, by backstay.Actor, id backsta
 }
 
 // CreateOrganization founds an organization without members or spaces.
-func (m *Market) CreateOrganization(ctx context.Context, by backstay.Actor, name string) (backstay.Organization, error) {
+func (m *Market) CreateOrganization(ctx context.Context, by backstay.Actor, name string, noted backstay.MetadataUpdate) (backstay.Organization, error) {
 	if err := m.permit(ctx, by, place{}, Administrators); err != nil {
 		return backstay.Organization{}, err
 	}
-	if err := checkName(name); err != nil {
+	if err := (Update{&name, noted}).check(); err != nil {
 		return backstay.Organization{}, err
 	}
-	o := backstay.Organization{ID: backstay.OrganizationID(newID()), Name: name}
+	o := backstay.Organization{ID: backstay.OrganizationID(newID()), Name: name, Metadata: noted.Applied()}
 	return m.Store.AddOrganization(ctx, o, organizationEvent(by, "create", o, nil))
 }
 
-// RenameOrganization gives an organization another name.
-func (m *Market) RenameOrganization(ctx context.Context, by backstay.Actor, id backstay.OrganizationID, name string) (backstay.Organization, error) {
+// UpdateOrganization gives an organization another name or other metadata.
+func (m *Market) UpdateOrganization(ctx context.Context, by backstay.Actor, id backstay.OrganizationID, u Update) (backstay.Organization, error) {
 	o, err := m.organizationFor(ctx, by, id, OrganizationManagers)
 	if err != nil {
 		return o, err
 	}
-	if err := checkName(name); err != nil {
+	if err := u.check(); err != nil {
 		return o, err
 	}
-	return m.Store.RenameOrganization(ctx, id, name, organizationEvent(by, "update", o, request(details{"name": name})))
+	return m.Store.UpdateOrganization(ctx, id, u, organizationEvent(by, "update", o, request(u.details())))
 }
 
 // DeleteOrganization accepts the end of an organization and of all that is in it.
@@ -74,7 +74,7 @@ func (m *Market) Space(ctx context.Context, by backstay.Actor, id backstay.Space
 }
 
 // CreateSpace opens a space in an organization.
-func (m *Market) CreateSpace(ctx context.Context, by backstay.Actor, organization backstay.OrganizationID, name string) (backstay.Space, error) {
+func (m *Market) CreateSpace(ctx context.Context, by backstay.Actor, organization backstay.OrganizationID, name string, noted backstay.MetadataUpdate) (backstay.Space, error) {
 	_, err := m.organizationFor(ctx, by, organization, OrganizationManagers)
 	if backstay.KindOf(err) == backstay.NotFound {
 		err = backstay.Errorf(backstay.Invalid, "Invalid organization. Ensure the organization exists and you have access to it.")
@@ -82,23 +82,23 @@ func (m *Market) CreateSpace(ctx context.Context, by backstay.Actor, organizatio
 	if err != nil {
 		return backstay.Space{}, err
 	}
-	if err := checkName(name); err != nil {
+	if err := (Update{&name, noted}).check(); err != nil {
 		return backstay.Space{}, err
 	}
-	s := backstay.Space{ID: backstay.SpaceID(newID()), OrganizationID: organization, Name: name}
+	s := backstay.Space{ID: backstay.SpaceID(newID()), OrganizationID: organization, Name: name, Metadata: noted.Applied()}
 	return m.Store.AddSpace(ctx, s, spaceEvent(by, "create", s, nil))
 }
 
-// RenameSpace gives a space another name.
-func (m *Market) RenameSpace(ctx context.Context, by backstay.Actor, id backstay.SpaceID, name string) (backstay.Space, error) {
+// UpdateSpace gives a space another name or other metadata.
+func (m *Market) UpdateSpace(ctx context.Context, by backstay.Actor, id backstay.SpaceID, u Update) (backstay.Space, error) {
 	s, err := m.spaceFor(ctx, by, id, SpaceManagers)
 	if err != nil {
 		return s, err
 	}
-	if err := checkName(name); err != nil {
+	if err := u.check(); err != nil {
 		return s, err
 	}
-	return m.Store.RenameSpace(ctx, id, name, spaceEvent(by, "update", s, request(details{"name": name})))
+	return m.Store.UpdateSpace(ctx, id, u, spaceEvent(by, "update", s, request(u.details())))
 }
 
 // DeleteSpace accepts the end of a space with its apps, service instances and their data.

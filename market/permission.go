@@ -109,6 +109,15 @@ func (m *Market) permitIn(ctx context.Context, by backstay.Actor, space backstay
 	return at, m.permit(ctx, by, at, may)
 }
 
+// MayInSpace tells whether by has one of the roles in a space that they see.
+func (m *Market) MayInSpace(ctx context.Context, by backstay.Actor, space backstay.SpaceID, may Roles) (bool, error) {
+	_, err := m.permitIn(ctx, by, space, may)
+	if backstay.KindOf(err) == backstay.Forbidden {
+		return false, nil
+	}
+	return err == nil, err
+}
+
 // permitInSpace is permitIn for a space that a request names, and whose absence is therefore its fault.
 func (m *Market) permitInSpace(ctx context.Context, by backstay.Actor, id backstay.SpaceID, may Roles) (place, error) {
 	s, err := m.Space(ctx, by, id)

@@ -18,10 +18,22 @@ func (m *Market) Users(ctx context.Context, by backstay.Actor, f UserFilter) (Li
 	return m.Store.Users(ctx, f)
 }
 
+// User returns one user.
+func (m *Market) User(ctx context.Context, by backstay.Actor, id backstay.UserID) (backstay.User, error) {
+	l, err := m.Users(ctx, by, UserFilter{IDs: []backstay.UserID{id}})
+	return only(l, err, "User")
+}
+
 // Roles lists the roles that by may see.
 func (m *Market) Roles(ctx context.Context, by backstay.Actor, f RoleFilter) (List[backstay.Role], error) {
 	f.Viewer = viewer(by)
 	return m.Store.Roles(ctx, f)
+}
+
+// Role returns one role.
+func (m *Market) Role(ctx context.Context, by backstay.Actor, id backstay.RoleID) (backstay.Role, error) {
+	l, err := m.Roles(ctx, by, RoleFilter{IDs: []backstay.RoleID{id}})
+	return only(l, err, "Role")
 }
 
 // CreateRole gives a user, named by id or username, a role in an organization or a space.
@@ -90,8 +102,7 @@ func (m *Market) roleTaken(ctx context.Context, by backstay.Actor, n NewRole, u 
 
 // DeleteRole takes a role away.
 func (m *Market) DeleteRole(ctx context.Context, by backstay.Actor, id backstay.RoleID) (backstay.Job, error) {
-	l, err := m.Roles(ctx, by, RoleFilter{IDs: []backstay.RoleID{id}})
-	r, err := only(l, err, "Role")
+	r, err := m.Role(ctx, by, id)
 	if err != nil {
 		return backstay.Job{}, err
 	}

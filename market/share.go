@@ -66,7 +66,7 @@ func (m *Market) ShareInstance(ctx context.Context, by backstay.Actor, id backst
 	if err := m.checkBorrowers(ctx, by, in, spaces); err != nil {
 		return err
 	}
-	if err := m.checkShareable(ctx, by, in); err != nil {
+	if err := m.checkShareable(ctx, in, spaces); err != nil {
 		return err
 	}
 	shares := make([]backstay.Share, len(spaces))
@@ -108,16 +108,12 @@ func listed(ids []backstay.SpaceID) string {
 	return strings.Join(quoted, ", ")
 }
 
-// checkShareable refuses what is not for sharing, whoever asks.
-func (m *Market) checkShareable(ctx context.Context, by backstay.Actor, in backstay.Instance) error {
+// checkShareable refuses what is not for sharing, or not with these spaces, whoever asks.
+func (m *Market) checkShareable(ctx context.Context, in backstay.Instance, with []backstay.SpaceID) error {
 	if in.Type == backstay.UserProvided {
 		return backstay.Errorf(backstay.Invalid, "User-provided services cannot be shared.")
 	}
-	plan, err := m.Plan(ctx, by, in.PlanID)
-	if err != nil {
-		return err
-	}
-	offering, err := m.Offering(ctx, by, plan.OfferingID)
+	plan, offering, err := m.planOf(ctx, in)
 	switch {
 	case err != nil:
 		return err
@@ -126,7 +122,7 @@ func (m *Market) checkShareable(ctx context.Context, by backstay.Actor, in backs
 	case !plan.Available:
 		return backstay.Errorf(backstay.Invalid, "The service instance could not be shared as the %s plan is inactive.", plan.Name)
 	}
-	return nil
+	return m.checkEnabled(ctx, plan, offering, with)
 }
 
 // UnshareInstance accepts the end of a share, and of the bindings to apps of its space.

@@ -25,13 +25,14 @@ type Store interface {
 	EventStore
 	UsageStore
 	QuotaStore
+	MetadataStore
 }
 
 // OrganizationStore keeps organizations.
 type OrganizationStore interface {
 	Organizations(ctx context.Context, f OrganizationFilter) (List[backstay.Organization], error)
 	AddOrganization(ctx context.Context, o backstay.Organization, e backstay.Event) (backstay.Organization, error)
-	RenameOrganization(ctx context.Context, id backstay.OrganizationID, name string, e backstay.Event) (backstay.Organization, error)
+	UpdateOrganization(ctx context.Context, id backstay.OrganizationID, u Update, e backstay.Event) (backstay.Organization, error)
 	// FinishDeleteOrganization removes the organization and its roles and completes the job. It is
 	// InUse while the organization has spaces.
 	FinishDeleteOrganization(ctx context.Context, id backstay.OrganizationID, j backstay.JobID) error
@@ -41,7 +42,7 @@ type OrganizationStore interface {
 type SpaceStore interface {
 	Spaces(ctx context.Context, f SpaceFilter) (List[backstay.Space], error)
 	AddSpace(ctx context.Context, s backstay.Space, e backstay.Event) (backstay.Space, error)
-	RenameSpace(ctx context.Context, id backstay.SpaceID, name string, e backstay.Event) (backstay.Space, error)
+	UpdateSpace(ctx context.Context, id backstay.SpaceID, u Update, e backstay.Event) (backstay.Space, error)
 	// RemoveSpace removes an empty space and its roles; InUse while it has apps or instances. An
 	// absent space is success, and no event.
 	RemoveSpace(ctx context.Context, id backstay.SpaceID, e backstay.Event) error
@@ -67,7 +68,7 @@ type RoleStore interface {
 type AppStore interface {
 	Apps(ctx context.Context, f AppFilter) (List[backstay.App], error)
 	AddApp(ctx context.Context, a backstay.App, e backstay.Event) (backstay.App, error)
-	RenameApp(ctx context.Context, id backstay.AppID, name string, e backstay.Event) (backstay.App, error)
+	UpdateApp(ctx context.Context, id backstay.AppID, u Update, e backstay.Event) (backstay.App, error)
 	// SealedEnvironment is nil for one that was never set.
 	SealedEnvironment(ctx context.Context, id backstay.AppID) ([]byte, error)
 	// UpdateEnvironment replaces the sealed environment by what change makes of it, while nobody
@@ -127,9 +128,9 @@ type InstanceStore interface {
 	InstanceParameters(ctx context.Context, id backstay.InstanceID) (sealed []byte, err error)
 	// AcceptInstanceDeletion is Busy while an operation runs, and InUse while there are bindings or shares.
 	AcceptInstanceDeletion(ctx context.Context, id backstay.InstanceID, op backstay.Operation, e backstay.Event, j backstay.Job) error
-	// UpdateInstance changes name and tags (nil: unchanged). It is Busy while an operation runs, and Invalid
-	// for another name while there are shares.
-	UpdateInstance(ctx context.Context, id backstay.InstanceID, name *string, tags []string, e backstay.Event) (backstay.Instance, error)
+	// UpdateInstance changes name, metadata and tags (nil: unchanged). It is Busy while an operation runs, and
+	// Invalid for another name while there are shares.
+	UpdateInstance(ctx context.Context, id backstay.InstanceID, u Update, tags []string, e backstay.Event) (backstay.Instance, error)
 	// ReportInstance records how the operation comes along, and with a job in a final state, its end.
 	ReportInstance(ctx context.Context, id backstay.InstanceID, op backstay.Operation, j *backstay.Job) error
 	// RemoveInstance removes an instance without bindings, and its shares, and, if a job is given, completes

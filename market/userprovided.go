@@ -16,7 +16,7 @@ func (m *Market) CreateUserProvided(ctx context.Context, by backstay.Actor, n Ne
 	if err != nil {
 		return backstay.Instance{}, err
 	}
-	u := InstanceUpdate{Name: &n.Name, Tags: n.Tags, Credentials: n.Credentials, SyslogDrainURL: &n.SyslogDrainURL, RouteServiceURL: &n.RouteServiceURL}
+	u := InstanceUpdate{Update: Update{Name: &n.Name, Metadata: n.Metadata}, Tags: n.Tags, Credentials: n.Credentials, SyslogDrainURL: &n.SyslogDrainURL, RouteServiceURL: &n.RouteServiceURL}
 	if u.Credentials == nil {
 		u.Credentials = []byte(`{}`)
 	}
@@ -25,7 +25,7 @@ func (m *Market) CreateUserProvided(ctx context.Context, by backstay.Actor, n Ne
 	}
 	in := backstay.Instance{
 		ID: backstay.InstanceID(newID()), Type: backstay.UserProvided, SpaceID: at.space, Name: n.Name, Tags: n.Tags,
-		SyslogDrainURL: n.SyslogDrainURL, RouteServiceURL: n.RouteServiceURL,
+		SyslogDrainURL: n.SyslogDrainURL, RouteServiceURL: n.RouteServiceURL, Metadata: n.Metadata.Applied(),
 	}
 	e := userProvidedEvent(by, "create", in, at, request(u.askedOfUserProvided()))
 	return m.Store.AddUserProvided(ctx, in, m.Key.Seal(u.Credentials, providedContext(in.ID)), e)
@@ -60,8 +60,7 @@ func (m *Market) UserProvidedCredentials(ctx context.Context, by backstay.Actor,
 func providedContext(id backstay.InstanceID) string { return "instance/" + string(id) + "/credentials" }
 
 // bindUserProvided gives an app the credentials as they are now: later changes are not the binding's.
-func (m *Market) bindUserProvided(ctx context.Context, by backstay.Actor, b backstay.Binding, at place) error {
-	asked := bindingDetails(b, details{"name": b.Name})
+func (m *Market) bindUserProvided(ctx context.Context, by backstay.Actor, b backstay.Binding, at place, asked details) error {
 	return m.Store.AddBinding(ctx, b, func(credentials []byte) ([]byte, error) {
 		plain, err := m.Key.Open(credentials, providedContext(b.InstanceID))
 		if err != nil {

@@ -2,7 +2,6 @@ package state
 
 import (
 	"context"
-	"fmt"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
@@ -14,24 +13,20 @@ import (
 // accessible is the condition on a plan p that a gives access to it; empty if that does not narrow.
 func accessible(q *query, a market.Access) string {
 	enabled := []string{"po.plan_id = p.id"}
-	argument := func(value any) string {
-		q.args = append(q.args, value)
-		return fmt.Sprintf("$%d", len(q.args))
-	}
 	held, seenSpace := "", ""
 	if a.Viewer != nil {
-		viewer := argument(*a.Viewer)
+		viewer := q.arg(*a.Viewer)
 		enabled = append(enabled, `EXISTS (SELECT FROM market.roles r WHERE r.user_id = `+viewer+` AND r.organization_id = po.organization_id)`)
 		seenSpace = ` AND s.id IN (` + spacesSeenBy(viewer) + `)`
 		if a.Held {
-			held = ` OR EXISTS (SELECT FROM market.instances i WHERE i.plan_id = p.id AND i.space_id IN (` + spacesSeenBy(viewer) + `))`
+			held = ` OR EXISTS (SELECT FROM market.instances i WHERE i.plan_id = p.id AND ` + knownSQL("IN ("+spacesSeenBy(viewer)+")") + `)`
 		}
 	}
 	if a.OrganizationIDs != nil {
-		enabled = append(enabled, `po.organization_id = ANY(`+argument(a.OrganizationIDs)+`)`)
+		enabled = append(enabled, `po.organization_id = ANY(`+q.arg(a.OrganizationIDs)+`)`)
 	}
 	if a.SpaceIDs != nil {
-		enabled = append(enabled, `EXISTS (SELECT FROM market.spaces s WHERE s.id = ANY(`+argument(a.SpaceIDs)+`) AND s.organization_id = po.organization_id`+seenSpace+`)`)
+		enabled = append(enabled, `EXISTS (SELECT FROM market.spaces s WHERE s.id = ANY(`+q.arg(a.SpaceIDs)+`) AND s.organization_id = po.organization_id`+seenSpace+`)`)
 	}
 	if len(enabled) == 1 {
 		return ""

@@ -9,10 +9,10 @@ import (
 	"github.com/backstay/backstay/market"
 )
 
-const appColumns = `a.id, a.space_id, a.name, a.created_at, a.updated_at`
+const appColumns = `a.id, a.space_id, a.name, a.labels, a.annotations, a.created_at, a.updated_at`
 
 func scanApp(r pgx.CollectableRow) (a backstay.App, err error) {
-	err = r.Scan(&a.ID, &a.SpaceID, &a.Name, &a.CreatedAt, &a.UpdatedAt)
+	err = r.Scan(&a.ID, &a.SpaceID, &a.Name, &a.Metadata.Labels, &a.Metadata.Annotations, &a.CreatedAt, &a.UpdatedAt)
 	return a, err
 }
 
@@ -23,12 +23,14 @@ func (s *Store) Apps(ctx context.Context, f market.AppFilter) (market.List[backs
 	in(&q, "a.space_id", f.SpaceIDs)
 	in(&q, "s.organization_id", f.OrganizationIDs)
 	seenIn(&q, "a.space_id", f.Viewer)
+	q.match(f.Match)
 	return list(ctx, s, q, f.Order, f.Page, scanApp)
 }
 
 func (s *Store) AddApp(ctx context.Context, a backstay.App, e backstay.Event) (backstay.App, error) {
 	added, err := recorded(ctx, s, e, func(tx pgx.Tx) (backstay.App, error) {
-		return one(ctx, tx, scanApp, `INSERT INTO market.apps AS a (id, space_id, name) VALUES ($1, $2, $3) RETURNING `+appColumns, a.ID, a.SpaceID, a.Name)
+		return one(ctx, tx, scanApp, `INSERT INTO market.apps AS a (id, space_id, name, labels, annotations) VALUES ($1, $2, $3, $4, $5) RETURNING `+appColumns,
+			a.ID, a.SpaceID, a.Name, object(a.Metadata.Labels), object(a.Metadata.Annotations))
 	})
 	if violates(err, "app_space") {
 		return added, backstay.Errorf(backstay.Invalid, "Invalid space. Ensure that the space exists and you have access to it.")
@@ -36,11 +38,14 @@ func (s *Store) AddApp(ctx context.Context, a backstay.App, e backstay.Event) (b
 	return added, appTaken(err, a.Name)
 }
 
-func (s *Store) RenameApp(ctx context.Context, id backstay.AppID, name string, e backstay.Event) (backstay.App, error) {
+func (s *Store) UpdateApp(ctx context.Context, id backstay.AppID, u market.Update, e backstay.Event) (backstay.App, error) {
 	a, err := recorded(ctx, s, e, func(tx pgx.Tx) (backstay.App, error) {
-		return one(ctx, tx, scanApp, `UPDATE market.apps a SET name = $2, updated_at = now() WHERE id = $1 RETURNING `+appColumns, id, name)
+		if err := updateMetadata(ctx, tx, "market.apps", id, u.Metadata); err != nil {
+			return backstay.App{}, err
+		}
+		return one(ctx, tx, scanApp, `UPDATE market.apps a SET name = coalesce($2, name), updated_at = now() WHERE id = $1 RETURNING `+appColumns, id, u.Name)
 	})
-	return a, appTaken(orNotFound(err, "App"), name)
+	return a, appTaken(orNotFound(err, "App"), wanted(u.Name))
 }
 
 func appTaken(err error, name string) error {

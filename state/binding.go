@@ -2,6 +2,7 @@ package state
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -10,12 +11,12 @@ import (
 	"github.com/backstay/backstay/market"
 )
 
-const bindingColumns = `b.id, b.type, b.name, b.instance_id, i.type, coalesce(b.app_id, ''), coalesce(a.space_id, i.space_id), b.syslog_drain_url, b.expires_at, b.op_type, b.op_state, b.op_description, b.op_created_at, b.op_updated_at, b.created_at, b.updated_at`
+const bindingColumns = `b.id, b.type, b.name, b.instance_id, i.type, coalesce(b.app_id, ''), coalesce(a.space_id, i.space_id), b.syslog_drain_url, b.labels, b.annotations, b.expires_at, b.op_type, b.op_state, b.op_description, b.op_created_at, b.op_updated_at, b.created_at, b.updated_at`
 
 func scanBinding(r pgx.CollectableRow) (b backstay.Binding, err error) {
 	op := &b.LastOperation
 	var expires *time.Time
-	err = r.Scan(&b.ID, &b.Type, &b.Name, &b.InstanceID, &b.InstanceType, &b.AppID, &b.SpaceID, &b.SyslogDrainURL, &expires, &op.Type, &op.State, &op.Description, &op.CreatedAt, &op.UpdatedAt, &b.CreatedAt, &b.UpdatedAt)
+	err = r.Scan(&b.ID, &b.Type, &b.Name, &b.InstanceID, &b.InstanceType, &b.AppID, &b.SpaceID, &b.SyslogDrainURL, &b.Metadata.Labels, &b.Metadata.Annotations, &expires, &op.Type, &op.State, &op.Description, &op.CreatedAt, &op.UpdatedAt, &b.CreatedAt, &b.UpdatedAt)
 	if expires != nil {
 		b.ExpiresAt = *expires
 	}
@@ -24,8 +25,11 @@ func scanBinding(r pgx.CollectableRow) (b backstay.Binding, err error) {
 
 func (s *Store) Bindings(ctx context.Context, f market.BindingFilter) (market.List[backstay.Binding], error) {
 	q := query{
-		columns: bindingColumns, alias: "b",
-		from: "market.bindings b JOIN market.instances i ON i.id = b.instance_id LEFT JOIN market.apps a ON a.id = b.app_id",
+		columns: bindingColumns, alias: "b", // counting them needs no join, unless a filter does
+		from: "market.bindings b LEFT JOIN market.instances i ON i.id = b.instance_id LEFT JOIN market.apps a ON a.id = b.app_id",
+	}
+	if f.PlanIDs != nil || f.PlanNames != nil || f.OfferingIDs != nil || f.OfferingNames != nil {
+		q.from += " JOIN market.plans p ON p.id = i.plan_id JOIN market.offerings o ON o.id = p.offering_id"
 	}
 	in(&q, "b.id", f.IDs)
 	in(&q, "b.name", f.Names)
@@ -35,8 +39,23 @@ func (s *Store) Bindings(ctx context.Context, f market.BindingFilter) (market.Li
 	in(&q, "i.name", f.InstanceNames)
 	in(&q, "a.name", f.AppNames)
 	in(&q, "a.space_id", f.AppSpaceIDs)
-	seenIn(&q, "coalesce(a.space_id, i.space_id)", f.Viewer)
+	in(&q, "p.id", f.PlanIDs)
+	in(&q, "p.name", f.PlanNames)
+	in(&q, "o.id", f.OfferingIDs)
+	in(&q, "o.name", f.OfferingNames)
+	bindingSeenBy(&q, f.Viewer)
+	q.match(f.Match)
 	return list(ctx, s, q, f.Order, f.Page, scanBinding)
+}
+
+// bindingSeenBy narrows a list of bindings to those of apps in spaces that the viewer sees, and to the keys
+// of instances there. Nil does not narrow.
+func bindingSeenBy(q *query, viewer *backstay.UserID) {
+	if viewer == nil {
+		return
+	}
+	q.where = append(q.where, fmt.Sprintf(`b.id IN (SELECT o.id FROM market.bindings o JOIN market.apps oa ON oa.id = o.app_id WHERE oa.space_id IN (%[1]s)
+		UNION ALL SELECT o.id FROM market.bindings o JOIN market.instances oi ON oi.id = o.instance_id WHERE o.app_id IS NULL AND oi.space_id IN (%[1]s))`, spacesSeenBy(q.arg(*viewer))))
 }
 
 func (s *Store) BindingSecrets(ctx context.Context, id backstay.BindingID) (parameters, credentials []byte, err error) {
@@ -54,9 +73,10 @@ func (s *Store) AcceptBinding(ctx context.Context, b backstay.Binding, parameter
 			return err
 		}
 		op := b.LastOperation
-		if _, err := tx.Exec(ctx, `INSERT INTO market.bindings (id, type, name, instance_id, app_id, parameters, expires_at, op_type, op_state, op_description)
-			VALUES ($1, $2, $3, $4, nullif($5, ''), $6, $7, $8, $9, $10)`,
-			b.ID, b.Type, b.Name, b.InstanceID, b.AppID, parameters, orNull(b.ExpiresAt), op.Type, op.State, op.Description); err != nil {
+		if _, err := tx.Exec(ctx, `INSERT INTO market.bindings (id, type, name, instance_id, app_id, parameters, op_type, op_state, op_description, labels, annotations, expires_at)
+			VALUES ($1, $2, $3, $4, nullif($5, ''), $6, $7, $8, $9, $10, $11, $12)`,
+			b.ID, b.Type, b.Name, b.InstanceID, b.AppID, parameters, op.Type, op.State, op.Description,
+			object(b.Metadata.Labels), object(b.Metadata.Annotations), orNull(b.ExpiresAt)); err != nil {
 			return err
 		}
 		if b.Type == backstay.KeyBinding {

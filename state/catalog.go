@@ -50,15 +50,16 @@ func keepOffering(ctx context.Context, tx pgx.Tx, o backstay.Offering) error {
 }
 
 func (s *Store) Offerings(ctx context.Context, f market.OfferingFilter) (market.List[backstay.Offering], error) {
-	q := query{columns: `o.id, o.name, o.description, o.documentation_url, o.tags, o.shareable, o.available, o.created_at, o.updated_at`, from: "market.offerings o", alias: "o"}
+	q := query{columns: `o.id, o.name, o.description, o.documentation_url, o.tags, o.shareable, o.available, o.labels, o.annotations, o.created_at, o.updated_at`, from: "market.offerings o", alias: "o"}
 	in(&q, "o.id", f.IDs)
 	in(&q, "o.name", f.Names)
 	is(&q, "o.available", f.Available)
 	if condition := accessible(&q, f.Access); condition != "" {
 		q.where = append(q.where, `EXISTS (SELECT FROM market.plans p WHERE p.offering_id = o.id AND `+condition+`)`)
 	}
+	q.match(f.Match)
 	return list(ctx, s, q, f.Order, f.Page, func(r pgx.CollectableRow) (o backstay.Offering, err error) {
-		err = r.Scan(&o.ID, &o.Name, &o.Description, &o.DocumentationURL, &o.Tags, &o.Shareable, &o.Available, &o.CreatedAt, &o.UpdatedAt)
+		err = r.Scan(&o.ID, &o.Name, &o.Description, &o.DocumentationURL, &o.Tags, &o.Shareable, &o.Available, &o.Metadata.Labels, &o.Metadata.Annotations, &o.CreatedAt, &o.UpdatedAt)
 		return o, err
 	})
 }
@@ -66,7 +67,7 @@ func (s *Store) Offerings(ctx context.Context, f market.OfferingFilter) (market.
 // Plans come, unless an order is asked for, as the catalog lists them.
 func (s *Store) Plans(ctx context.Context, f market.PlanFilter) (market.List[backstay.Plan], error) {
 	q := query{
-		columns: `p.id, p.offering_id, p.name, p.description, p.free, p.costs, p.schemas, p.available, p.created_at, p.updated_at,
+		columns: `p.id, p.offering_id, p.name, p.description, p.free, p.costs, p.schemas, p.available, p.labels, p.annotations, p.created_at, p.updated_at,
 			CASE WHEN p.public THEN 'public' WHEN EXISTS (SELECT FROM market.plan_organizations po WHERE po.plan_id = p.id) THEN 'organization' ELSE 'admin' END`,
 		from: "market.plans p JOIN market.offerings o ON o.id = p.offering_id", alias: "p", tie: "p.position",
 	}
@@ -78,8 +79,9 @@ func (s *Store) Plans(ctx context.Context, f market.PlanFilter) (market.List[bac
 	if condition := accessible(&q, f.Access); condition != "" {
 		q.where = append(q.where, condition)
 	}
+	q.match(f.Match)
 	return list(ctx, s, q, f.Order, f.Page, func(r pgx.CollectableRow) (p backstay.Plan, err error) {
-		err = r.Scan(&p.ID, &p.OfferingID, &p.Name, &p.Description, &p.Free, &p.Costs, &p.Schemas, &p.Available, &p.CreatedAt, &p.UpdatedAt, &p.Visibility)
+		err = r.Scan(&p.ID, &p.OfferingID, &p.Name, &p.Description, &p.Free, &p.Costs, &p.Schemas, &p.Available, &p.Metadata.Labels, &p.Metadata.Annotations, &p.CreatedAt, &p.UpdatedAt, &p.Visibility)
 		return p, err
 	})
 }

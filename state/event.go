@@ -80,9 +80,9 @@ func (s *Store) Events(ctx context.Context, f market.EventFilter) (market.List[b
 	in(&q, "e.space_id", f.SpaceIDs)
 	in(&q, "e.organization_id", f.OrganizationIDs)
 	if f.NotTargetIDs != nil {
-		q.narrow("e.target_id <> ALL($%d)", f.NotTargetIDs)
+		q.where = append(q.where, "e.target_id <> ALL("+q.arg(f.NotTargetIDs)+")")
 	}
-	during(&q, "e.created_at", f.Created)
+	q.match(f.Match)
 	// As arrays rather than subqueries, so that an index is used for either.
 	seenBy(&q, `(e.space_id = ANY(ARRAY(SELECT v.space_id FROM market.roles v WHERE v.user_id = %[1]s AND v.type IN ('space_auditor', 'space_developer', 'space_supporter')))
 		OR e.organization_id = ANY(ARRAY(SELECT v.organization_id FROM market.roles v WHERE v.user_id = %[1]s AND v.type = 'organization_auditor')))`, f.Viewer)
@@ -111,6 +111,7 @@ func (s *Store) Locate(ctx context.Context, id string) (l market.Location, err e
 				JOIN market.spaces s ON s.id = coalesce(a.space_id, i.space_id)
 			UNION ALL SELECT r.id, 'role', r.type, coalesce(r.organization_id, s.organization_id), coalesce(s.id, '')
 				FROM market.roles r LEFT JOIN market.spaces s ON s.id = r.space_id
+			UNION ALL SELECT id, CASE WHEN organization_id IS NULL THEN 'organization_quota' ELSE 'space_quota' END, name, coalesce(organization_id, ''), '' FROM market.quotas
 		) things WHERE id = $1`, id).Scan(&l.Target.ID, &l.Target.Type, &l.Target.Name, &l.OrganizationID, &l.SpaceID)
 	return l, orNotFound(err, "Resource")
 }

@@ -9,11 +9,11 @@ import (
 	"github.com/backstay/backstay/market"
 )
 
-const instanceColumns = `i.id, i.type, i.space_id, coalesce(i.plan_id, ''), i.name, i.tags, i.syslog_drain_url, i.route_service_url, i.op_type, i.op_state, i.op_description, i.op_created_at, i.op_updated_at, i.created_at, i.updated_at`
+const instanceColumns = `i.id, i.type, i.space_id, coalesce(i.plan_id, ''), i.name, i.tags, i.syslog_drain_url, i.route_service_url, i.labels, i.annotations, i.op_type, i.op_state, i.op_description, i.op_created_at, i.op_updated_at, i.created_at, i.updated_at`
 
 func scanInstance(r pgx.CollectableRow) (i backstay.Instance, err error) {
 	op := &i.LastOperation
-	err = r.Scan(&i.ID, &i.Type, &i.SpaceID, &i.PlanID, &i.Name, &i.Tags, &i.SyslogDrainURL, &i.RouteServiceURL, &op.Type, &op.State, &op.Description, &op.CreatedAt, &op.UpdatedAt, &i.CreatedAt, &i.UpdatedAt)
+	err = r.Scan(&i.ID, &i.Type, &i.SpaceID, &i.PlanID, &i.Name, &i.Tags, &i.SyslogDrainURL, &i.RouteServiceURL, &i.Metadata.Labels, &i.Metadata.Annotations, &op.Type, &op.State, &op.Description, &op.CreatedAt, &op.UpdatedAt, &i.CreatedAt, &i.UpdatedAt)
 	return i, err
 }
 
@@ -34,15 +34,16 @@ func (s *Store) Instances(ctx context.Context, f market.InstanceFilter) (market.
 	in(&q, "p.name", f.PlanNames)
 	knownIn(&q, f.KnownIn)
 	instanceSeenBy(&q, f.Viewer)
+	q.match(f.Match)
 	return list(ctx, s, q, f.Order, f.Page, scanInstance)
 }
 
 func (s *Store) AcceptInstance(ctx context.Context, i backstay.Instance, parameters []byte, e backstay.Event, j backstay.Job) error {
 	err := s.tx(ctx, func(tx pgx.Tx) error {
 		op := i.LastOperation
-		_, err := tx.Exec(ctx, `INSERT INTO market.instances (id, space_id, plan_id, name, tags, parameters, op_type, op_state, op_description)
-			VALUES ($1, $2, $3, $4, coalesce($5, '{}'::text[]), $6, $7, $8, $9)`,
-			i.ID, i.SpaceID, i.PlanID, i.Name, i.Tags, parameters, op.Type, op.State, op.Description)
+		_, err := tx.Exec(ctx, `INSERT INTO market.instances (id, space_id, plan_id, name, tags, parameters, op_type, op_state, op_description, labels, annotations)
+			VALUES ($1, $2, $3, $4, coalesce($5, '{}'::text[]), $6, $7, $8, $9, $10, $11)`,
+			i.ID, i.SpaceID, i.PlanID, i.Name, i.Tags, parameters, op.Type, op.State, op.Description, object(i.Metadata.Labels), object(i.Metadata.Annotations))
 		if err != nil {
 			return err
 		}
@@ -132,20 +133,23 @@ func checkUnbound(ctx context.Context, tx pgx.Tx, id backstay.InstanceID) error 
 
 // UpdateInstance leaves alone what the broker has said: it is as true of the instance by another name. An
 // operation that failed has failed all the same.
-func (s *Store) UpdateInstance(ctx context.Context, id backstay.InstanceID, name *string, tags []string, e backstay.Event) (i backstay.Instance, err error) {
+func (s *Store) UpdateInstance(ctx context.Context, id backstay.InstanceID, u market.Update, tags []string, e backstay.Event) (i backstay.Instance, err error) {
 	err = s.tx(ctx, func(tx pgx.Tx) error {
 		was, err := lockIdleInstance(ctx, tx, id)
 		if err != nil {
 			return err
 		}
-		if err := checkRename(ctx, tx, was, name); err != nil {
+		if err := checkRename(ctx, tx, was, u.Name); err != nil {
+			return err
+		}
+		if err := updateMetadata(ctx, tx, "market.instances", id, u.Metadata); err != nil {
 			return err
 		}
 		i, err = one(ctx, tx, scanInstance, `UPDATE market.instances i SET name = coalesce($2, name), tags = coalesce($3, tags), updated_at = now(),
 			op_type = CASE op_state WHEN 'succeeded' THEN 'update' ELSE op_type END,
 			op_created_at = CASE op_state WHEN 'succeeded' THEN now() ELSE op_created_at END,
 			op_updated_at = CASE op_state WHEN 'succeeded' THEN now() ELSE op_updated_at END
-			WHERE id = $1 RETURNING `+instanceColumns, id, name, tags)
+			WHERE id = $1 RETURNING `+instanceColumns, id, u.Name, tags)
 		if err != nil {
 			return err
 		}
@@ -154,10 +158,7 @@ func (s *Store) UpdateInstance(ctx context.Context, id backstay.InstanceID, name
 		}
 		return recordUsage(ctx, tx, backstay.UsageUpdated, &id)
 	})
-	if name != nil {
-		err = instanceTaken(err, *name)
-	}
-	return i, err
+	return i, instanceTaken(err, wanted(u.Name))
 }
 
 func (s *Store) ReportInstance(ctx context.Context, id backstay.InstanceID, op backstay.Operation, j *backstay.Job) error {

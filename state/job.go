@@ -117,6 +117,7 @@ func (s *Store) bookkeeping(ctx context.Context) (*pgxpool.Pool, error) {
 	cfg := s.pool.Config()
 	cfg.MaxConns = bookkeepers
 	cfg.ConnConfig.RuntimeParams["synchronous_commit"] = "off"
+	delete(cfg.ConnConfig.RuntimeParams, "plan_cache_mode") // the queue's statements are its own affair
 	return pgxpool.NewWithConfig(ctx, cfg)
 }
 

@@ -33,8 +33,7 @@ func among[E ~string](q *query, condition string, values []E) {
 	if values == nil {
 		return
 	}
-	q.args = append(q.args, texts(values))
-	q.where = append(q.where, fmt.Sprintf(condition, fmt.Sprintf("$%d", len(q.args))))
+	q.where = append(q.where, fmt.Sprintf(condition, q.arg(texts(values))))
 }
 
 // texts are values as the database takes them.
@@ -51,8 +50,7 @@ func inAnyCase(q *query, column string, values []string) {
 	if values == nil {
 		return
 	}
-	q.args = append(q.args, values)
-	q.where = append(q.where, fmt.Sprintf("lower(%s) IN (SELECT lower(v) FROM unnest($%d::text[]) v)", column, len(q.args)))
+	q.where = append(q.where, fmt.Sprintf("lower(%s) IN (SELECT lower(v) FROM unnest(%s::text[]) v)", column, q.arg(values)))
 }
 
 // is narrows the list to rows whose column has the value; nil does not narrow.
@@ -60,8 +58,7 @@ func is(q *query, column string, value *bool) {
 	if value == nil {
 		return
 	}
-	q.args = append(q.args, *value)
-	q.where = append(q.where, fmt.Sprintf("%s = $%d", column, len(q.args)))
+	q.where = append(q.where, column+" = "+q.arg(*value))
 }
 
 // seenIn narrows the list to what lies in spaces that the viewer sees: by a role in the space, or as a
@@ -70,8 +67,7 @@ func seenIn(q *query, column string, viewer *backstay.UserID) {
 	if viewer == nil {
 		return
 	}
-	q.args = append(q.args, *viewer)
-	q.where = append(q.where, column+" IN ("+spacesSeenBy(fmt.Sprintf("$%d", len(q.args)))+")")
+	q.where = append(q.where, column+" IN ("+spacesSeenBy(q.arg(*viewer))+")")
 }
 
 // spacesSeenBy selects the spaces that the user sees whose id the argument names.
@@ -86,27 +82,7 @@ func seenBy(q *query, condition string, viewer *backstay.UserID) {
 	if viewer == nil {
 		return
 	}
-	q.args = append(q.args, *viewer)
-	q.where = append(q.where, fmt.Sprintf(condition, fmt.Sprintf("$%d", len(q.args))))
-}
-
-// narrow narrows the list by a condition on one argument, whose number it names as %d.
-func (q *query) narrow(condition string, argument any) {
-	q.args = append(q.args, argument)
-	q.where = append(q.where, fmt.Sprintf(condition, len(q.args)))
-}
-
-// during narrows the list to rows whose column is one of the times.
-func during(q *query, column string, t market.Times) {
-	if !t.From.IsZero() {
-		q.narrow(column+" >= $%d", t.From)
-	}
-	if !t.Before.IsZero() {
-		q.narrow(column+" < $%d", t.Before)
-	}
-	if t.At != nil {
-		q.narrow("date_trunc('second', "+column+") = ANY($%d)", t.At)
-	}
+	q.where = append(q.where, fmt.Sprintf(condition, q.arg(*viewer)))
 }
 
 func (q *query) condition() string {

@@ -9,10 +9,10 @@ import (
 	"github.com/backstay/backstay/market"
 )
 
-const organizationColumns = `o.id, o.name, o.quota_id, o.created_at, o.updated_at`
+const organizationColumns = `o.id, o.name, o.quota_id, o.labels, o.annotations, o.created_at, o.updated_at`
 
 func scanOrganization(r pgx.CollectableRow) (o backstay.Organization, err error) {
-	err = r.Scan(&o.ID, &o.Name, &o.QuotaID, &o.CreatedAt, &o.UpdatedAt)
+	err = r.Scan(&o.ID, &o.Name, &o.QuotaID, &o.Metadata.Labels, &o.Metadata.Annotations, &o.CreatedAt, &o.UpdatedAt)
 	return o, err
 }
 
@@ -21,22 +21,28 @@ func (s *Store) Organizations(ctx context.Context, f market.OrganizationFilter) 
 	in(&q, "o.id", f.IDs)
 	in(&q, "o.name", f.Names)
 	among(&q, `EXISTS (SELECT FROM market.plan_organizations po WHERE po.organization_id = o.id AND po.plan_id = ANY(%s))`, f.PlanIDs)
-	seenBy(&q, `EXISTS (SELECT FROM market.roles v WHERE v.user_id = %[1]s AND v.organization_id = o.id)`, f.Viewer)
+	// An array, so that the few are looked up by key and the many not gone through.
+	seenBy(&q, `o.id = ANY (ARRAY(SELECT v.organization_id FROM market.roles v WHERE v.user_id = %[1]s))`, f.Viewer)
+	q.match(f.Match)
 	return list(ctx, s, q, f.Order, f.Page, scanOrganization)
 }
 
 func (s *Store) AddOrganization(ctx context.Context, o backstay.Organization, e backstay.Event) (backstay.Organization, error) {
 	added, err := recorded(ctx, s, e, func(tx pgx.Tx) (backstay.Organization, error) {
-		return one(ctx, tx, scanOrganization, `INSERT INTO market.organizations AS o (id, name) VALUES ($1, $2) RETURNING `+organizationColumns, o.ID, o.Name)
+		return one(ctx, tx, scanOrganization, `INSERT INTO market.organizations AS o (id, name, labels, annotations) VALUES ($1, $2, $3, $4) RETURNING `+organizationColumns,
+			o.ID, o.Name, object(o.Metadata.Labels), object(o.Metadata.Annotations))
 	})
 	return added, organizationTaken(err, o.Name)
 }
 
-func (s *Store) RenameOrganization(ctx context.Context, id backstay.OrganizationID, name string, e backstay.Event) (backstay.Organization, error) {
+func (s *Store) UpdateOrganization(ctx context.Context, id backstay.OrganizationID, u market.Update, e backstay.Event) (backstay.Organization, error) {
 	o, err := recorded(ctx, s, e, func(tx pgx.Tx) (backstay.Organization, error) {
-		return one(ctx, tx, scanOrganization, `UPDATE market.organizations o SET name = $2, updated_at = now() WHERE id = $1 RETURNING `+organizationColumns, id, name)
+		if err := updateMetadata(ctx, tx, "market.organizations", id, u.Metadata); err != nil {
+			return backstay.Organization{}, err
+		}
+		return one(ctx, tx, scanOrganization, `UPDATE market.organizations o SET name = coalesce($2, name), updated_at = now() WHERE id = $1 RETURNING `+organizationColumns, id, u.Name)
 	})
-	return o, organizationTaken(orNotFound(err, "Organization"), name)
+	return o, organizationTaken(orNotFound(err, "Organization"), wanted(u.Name))
 }
 
 func organizationTaken(err error, name string) error {
@@ -59,10 +65,10 @@ func (s *Store) FinishDeleteOrganization(ctx context.Context, id backstay.Organi
 	})
 }
 
-const spaceColumns = `s.id, s.organization_id, s.name, coalesce(s.quota_id, ''), s.created_at, s.updated_at`
+const spaceColumns = `s.id, s.organization_id, s.name, coalesce(s.quota_id, ''), s.labels, s.annotations, s.created_at, s.updated_at`
 
 func scanSpace(r pgx.CollectableRow) (s backstay.Space, err error) {
-	err = r.Scan(&s.ID, &s.OrganizationID, &s.Name, &s.QuotaID, &s.CreatedAt, &s.UpdatedAt)
+	err = r.Scan(&s.ID, &s.OrganizationID, &s.Name, &s.QuotaID, &s.Metadata.Labels, &s.Metadata.Annotations, &s.CreatedAt, &s.UpdatedAt)
 	return s, err
 }
 
@@ -72,12 +78,14 @@ func (s *Store) Spaces(ctx context.Context, f market.SpaceFilter) (market.List[b
 	in(&q, "s.name", f.Names)
 	in(&q, "s.organization_id", f.OrganizationIDs)
 	seenIn(&q, "s.id", f.Viewer)
+	q.match(f.Match)
 	return list(ctx, s, q, f.Order, f.Page, scanSpace)
 }
 
 func (s *Store) AddSpace(ctx context.Context, sp backstay.Space, e backstay.Event) (backstay.Space, error) {
 	added, err := recorded(ctx, s, e, func(tx pgx.Tx) (backstay.Space, error) {
-		return one(ctx, tx, scanSpace, `INSERT INTO market.spaces AS s (id, organization_id, name) VALUES ($1, $2, $3) RETURNING `+spaceColumns, sp.ID, sp.OrganizationID, sp.Name)
+		return one(ctx, tx, scanSpace, `INSERT INTO market.spaces AS s (id, organization_id, name, labels, annotations) VALUES ($1, $2, $3, $4, $5) RETURNING `+spaceColumns,
+			sp.ID, sp.OrganizationID, sp.Name, object(sp.Metadata.Labels), object(sp.Metadata.Annotations))
 	})
 	if violates(err, "space_organization") {
 		return added, backstay.Errorf(backstay.Invalid, "Invalid organization. Ensure the organization exists and you have access to it.")
@@ -85,9 +93,12 @@ func (s *Store) AddSpace(ctx context.Context, sp backstay.Space, e backstay.Even
 	return added, spaceTaken(err)
 }
 
-func (s *Store) RenameSpace(ctx context.Context, id backstay.SpaceID, name string, e backstay.Event) (backstay.Space, error) {
+func (s *Store) UpdateSpace(ctx context.Context, id backstay.SpaceID, u market.Update, e backstay.Event) (backstay.Space, error) {
 	sp, err := recorded(ctx, s, e, func(tx pgx.Tx) (backstay.Space, error) {
-		return one(ctx, tx, scanSpace, `UPDATE market.spaces s SET name = $2, updated_at = now() WHERE id = $1 RETURNING `+spaceColumns, id, name)
+		if err := updateMetadata(ctx, tx, "market.spaces", id, u.Metadata); err != nil {
+			return backstay.Space{}, err
+		}
+		return one(ctx, tx, scanSpace, `UPDATE market.spaces s SET name = coalesce($2, name), updated_at = now() WHERE id = $1 RETURNING `+spaceColumns, id, u.Name)
 	})
 	return sp, spaceTaken(orNotFound(err, "Space"))
 }

@@ -23,6 +23,7 @@ func (s *Store) Quotas(ctx context.Context, f market.QuotaFilter) (market.List[b
 	} else {
 		among(&q, `EXISTS (SELECT FROM market.organizations o WHERE o.quota_id = q.id AND `+organization+` AND o.id = ANY(%s))`, f.OrganizationIDs)
 	}
+	q.match(f.Match)
 	return list(ctx, s, q, f.Order, f.Page, scanQuota)
 }
 
@@ -32,8 +33,7 @@ func (s *Store) Quotas(ctx context.Context, f market.QuotaFilter) (market.List[b
 func seenQuotas(q *query, forSpaces bool, viewer *backstay.UserID) (organization, space string) {
 	organization, space = "true", "true"
 	if viewer != nil {
-		q.args = append(q.args, *viewer)
-		v := fmt.Sprintf("$%d", len(q.args))
+		v := q.arg(*viewer)
 		organization = `o.id IN (SELECT v.organization_id FROM market.roles v WHERE v.user_id = ` + v + `)`
 		space = `s.id IN (` + spacesSeenBy(v) + `)`
 		if forSpaces {

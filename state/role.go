@@ -11,14 +11,24 @@ import (
 
 // Users reads uaa's table: here, and where roles end with their user, two schemas meet.
 func (s *Store) Users(ctx context.Context, f market.UserFilter) (market.List[backstay.User], error) {
-	q := query{columns: `u.id, coalesce(u.username, ''), coalesce(u.origin, ''), u.created_at, u.updated_at`, from: "uaa.users u", alias: "u"}
+	q := query{columns: `u.id, coalesce(u.username, ''), coalesce(u.origin, ''), u.labels, u.annotations, u.created_at, u.updated_at`, from: "uaa.users u", alias: "u"}
 	in(&q, "u.id", f.IDs)
 	inAnyCase(&q, "u.username", f.Usernames)
+	if f.PartialUsernames != nil {
+		q.where = append(q.where, "EXISTS (SELECT FROM unnest("+q.arg(f.PartialUsernames)+"::text[]) part WHERE position(lower(part) IN lower(u.username)) > 0)")
+	}
 	in(&q, "u.origin", f.Origins)
+	if f.OrganizationIDs != nil {
+		q.where = append(q.where, "EXISTS (SELECT FROM market.roles x WHERE x.user_id = u.id AND x.organization_id = ANY("+q.arg(f.OrganizationIDs)+"))")
+	}
+	if f.SpaceIDs != nil {
+		q.where = append(q.where, "EXISTS (SELECT FROM market.roles x WHERE x.user_id = u.id AND x.space_id = ANY("+q.arg(f.SpaceIDs)+"))")
+	}
 	seenBy(&q, `(u.id = %[1]s OR EXISTS (SELECT FROM market.roles v JOIN market.roles r ON r.organization_id = v.organization_id
 		WHERE v.user_id = %[1]s AND r.user_id = u.id))`, f.Viewer)
+	q.match(f.Match)
 	return list(ctx, s, q, f.Order, f.Page, func(r pgx.CollectableRow) (u backstay.User, err error) {
-		err = r.Scan(&u.ID, &u.Username, &u.Origin, &u.CreatedAt, &u.UpdatedAt)
+		err = r.Scan(&u.ID, &u.Username, &u.Origin, &u.Metadata.Labels, &u.Metadata.Annotations, &u.CreatedAt, &u.UpdatedAt)
 		return u, err
 	})
 }
@@ -40,6 +50,7 @@ func (s *Store) Roles(ctx context.Context, f market.RoleFilter) (market.List[bac
 	seenBy(&q, `(EXISTS (SELECT FROM market.roles v WHERE v.user_id = %[1]s AND v.organization_id = r.organization_id)
 		OR EXISTS (SELECT FROM market.spaces s JOIN market.roles v ON v.space_id = s.id OR v.organization_id = s.organization_id AND v.type = 'organization_manager'
 			WHERE v.user_id = %[1]s AND s.id = r.space_id))`, f.Viewer)
+	q.match(f.Match)
 	return list(ctx, s, q, f.Order, f.Page, scanRole)
 }
 

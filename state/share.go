@@ -31,8 +31,13 @@ func knownIn(q *query, spaces []backstay.SpaceID) {
 	if spaces == nil {
 		return
 	}
-	q.args = append(q.args, texts(spaces))
-	q.where = append(q.where, fmt.Sprintf(`(i.space_id = ANY($%[1]d) OR i.id IN (SELECT h.instance_id FROM market.shares h WHERE h.space_id = ANY($%[1]d)))`, len(q.args)))
+	q.where = append(q.where, knownSQL("= ANY("+q.arg(texts(spaces))+")"))
+}
+
+// knownSQL narrows to instances whose space meets the condition, or a space that they are shared with. Two
+// lists of ids in one use the indexes; two conditions with an OR between them look at every instance.
+func knownSQL(condition string) string {
+	return fmt.Sprintf(`i.id IN (SELECT o.id FROM market.instances o WHERE o.space_id %[1]s UNION ALL SELECT h.instance_id FROM market.shares h WHERE h.space_id %[1]s)`, condition)
 }
 
 // instanceSeenBy narrows a list of instances to those that are in spaces that the viewer sees, or shared
@@ -41,9 +46,7 @@ func instanceSeenBy(q *query, viewer *backstay.UserID) {
 	if viewer == nil {
 		return
 	}
-	q.args = append(q.args, *viewer)
-	spaces := spacesSeenBy(fmt.Sprintf("$%d", len(q.args)))
-	q.where = append(q.where, fmt.Sprintf(`(i.space_id IN (%[1]s) OR i.id IN (SELECT h.instance_id FROM market.shares h WHERE h.space_id IN (%[1]s)))`, spaces))
+	q.where = append(q.where, knownSQL("IN ("+spacesSeenBy(q.arg(*viewer))+")"))
 }
 
 func (s *Store) AddShares(ctx context.Context, id backstay.InstanceID, shares []backstay.Share, e backstay.Event) error {

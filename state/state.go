@@ -32,6 +32,9 @@ func Open(ctx context.Context, dsn string, log *slog.Logger) (*Store, error) {
 	}
 	cfg.MaxConns = maxConnections
 	cfg.ConnConfig.RuntimeParams["default_transaction_isolation"] = "read committed" // whoever has waited for a lock must see what it waited for
+	// A list's statement names only what narrows it, so that one plan is good for all its values; to plan each
+	// anew would take longer than to answer it.
+	cfg.ConnConfig.RuntimeParams["plan_cache_mode"] = "force_generic_plan"
 	pool, err := pgxpool.NewWithConfig(ctx, cfg)
 	if err != nil {
 		return nil, fmt.Errorf("open state database: %w", err)

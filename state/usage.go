@@ -63,17 +63,17 @@ func scanUsage(r pgx.CollectableRow) (u backstay.UsageEvent, err error) {
 }
 
 func (s *Store) UsageEvents(ctx context.Context, f market.UsageFilter) (market.List[backstay.UsageEvent], error) {
-	q := query{columns: usageColumns, from: "market.usage_events u", alias: "u", tie: "u.number"}
+	q := query{columns: usageColumns, from: "(SELECT *, created_at AS updated_at FROM market.usage_events) u", alias: "u", tie: "u.number"}
 	if f.AfterID != "" {
 		var number int64
 		if err := s.pool.QueryRow(ctx, `SELECT number FROM market.usage_events WHERE id = $1`, f.AfterID).Scan(&number); err != nil {
 			return market.List[backstay.UsageEvent]{}, orInvalid(err, "After guid filter must be a valid service usage event guid.")
 		}
-		q.narrow("u.number > $%d", number)
+		q.where = append(q.where, "u.number > "+q.arg(number))
 	}
 	in(&q, "u.id", f.IDs)
 	in(&q, "u.offering_id", f.OfferingIDs)
-	during(&q, "u.created_at", f.Created)
+	q.match(f.Match)
 	return list(ctx, s, q, f.Order, f.Page, scanUsage)
 }
 

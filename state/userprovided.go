@@ -11,9 +11,9 @@ import (
 
 func (s *Store) AddUserProvided(ctx context.Context, i backstay.Instance, credentials []byte, e backstay.Event) (backstay.Instance, error) {
 	added, err := recorded(ctx, s, e, func(tx pgx.Tx) (backstay.Instance, error) {
-		added, err := one(ctx, tx, scanInstance, `INSERT INTO market.instances AS i (id, type, space_id, name, tags, credentials, syslog_drain_url, route_service_url, op_type, op_state, op_description)
-			VALUES ($1, 'user-provided', $2, $3, coalesce($4, '{}'::text[]), $5, $6, $7, 'create', 'succeeded', 'Operation succeeded') RETURNING `+instanceColumns,
-			i.ID, i.SpaceID, i.Name, i.Tags, credentials, i.SyslogDrainURL, i.RouteServiceURL)
+		added, err := one(ctx, tx, scanInstance, `INSERT INTO market.instances AS i (id, type, space_id, name, tags, credentials, syslog_drain_url, route_service_url, op_type, op_state, op_description, labels, annotations)
+			VALUES ($1, 'user-provided', $2, $3, coalesce($4, '{}'::text[]), $5, $6, $7, 'create', 'succeeded', 'Operation succeeded', $8, $9) RETURNING `+instanceColumns,
+			i.ID, i.SpaceID, i.Name, i.Tags, credentials, i.SyslogDrainURL, i.RouteServiceURL, object(i.Metadata.Labels), object(i.Metadata.Annotations))
 		if err != nil {
 			return added, err
 		}
@@ -37,15 +37,15 @@ func (s *Store) UpdateUserProvided(ctx context.Context, id backstay.InstanceID, 
 		if err := checkRename(ctx, tx, was, u.Name); err != nil {
 			return was, err
 		}
+		if err := updateMetadata(ctx, tx, "market.instances", id, u.Metadata); err != nil {
+			return was, err
+		}
 		return one(ctx, tx, scanInstance, `UPDATE market.instances i SET name = coalesce($2, name), tags = coalesce($3, tags), credentials = coalesce($4, credentials),
 			syslog_drain_url = coalesce($5, syslog_drain_url), route_service_url = coalesce($6, route_service_url), updated_at = now(),
 			op_type = 'update', op_description = 'Operation succeeded', op_created_at = now(), op_updated_at = now()
 			WHERE id = $1 RETURNING `+instanceColumns, id, u.Name, u.Tags, credentials, u.SyslogDrainURL, u.RouteServiceURL)
 	})
-	if u.Name != nil {
-		err = instanceTaken(err, *u.Name)
-	}
-	return i, err
+	return i, instanceTaken(err, wanted(u.Name))
 }
 
 func (s *Store) RemoveUserProvided(ctx context.Context, id backstay.InstanceID, e backstay.Event) error {
@@ -76,9 +76,9 @@ func (s *Store) AddBinding(ctx context.Context, b backstay.Binding, reseal func(
 		if err != nil {
 			return err
 		}
-		if _, err := tx.Exec(ctx, `INSERT INTO market.bindings (id, type, name, instance_id, app_id, credentials, syslog_drain_url, op_type, op_state, op_description)
-			SELECT $1, $2, $3, id, $5, $6, syslog_drain_url, 'create', 'succeeded', 'create succeeded' FROM market.instances WHERE id = $4`,
-			b.ID, b.Type, b.Name, b.InstanceID, b.AppID, credentials); err != nil {
+		if _, err := tx.Exec(ctx, `INSERT INTO market.bindings (id, type, name, instance_id, app_id, credentials, syslog_drain_url, op_type, op_state, op_description, labels, annotations)
+			SELECT $1, $2, $3, id, $5, $6, syslog_drain_url, 'create', 'succeeded', 'create succeeded', $7, $8 FROM market.instances WHERE id = $4`,
+			b.ID, b.Type, b.Name, b.InstanceID, b.AppID, credentials, object(b.Metadata.Labels), object(b.Metadata.Annotations)); err != nil {
 			return err
 		}
 		return recordEvent(ctx, tx, e)

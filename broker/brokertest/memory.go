@@ -198,7 +198,8 @@ func (m *Memory) Bind(ctx context.Context, r backstay.BindRequest) (backstay.Cre
 	case in.op.State == backstay.InProgress:
 		return nil, backstay.Errorf(backstay.Busy, "An operation for service instance %s is in progress.", r.InstanceID)
 	case in.bindings[r.BindingID] == nil:
-		user := "u" + string(r.BindingID)[:8]
+		id := string(r.BindingID)
+		user := "u" + id[len(id)-8:] // ids begin with the time, and many alike
 		in.bindings[r.BindingID] = backstay.Credentials{
 			"host": "127.0.0.1", "port": 20000, "name": "main", "username": user, "password": "p-" + user,
 			"uri":     "postgres://" + user + ":p-" + user + "@127.0.0.1:20000/main",

@@ -68,16 +68,16 @@ func eventsAreFoundAndForgotten(t *testing.T, f *fixture) {
 		"by space":        {market.EventFilter{SpaceIDs: []backstay.SpaceID{"space2"}}, []string{"audit.2"}},
 		"by organization": {market.EventFilter{OrganizationIDs: []backstay.OrganizationID{"org2"}}, []string{"audit.2"}},
 		"by id":           {market.EventFilter{IDs: []backstay.EventID{all.Items[3].ID}}, []string{"audit.3"}},
-		"from":            {market.EventFilter{Created: market.Times{From: third}}, []string{"audit.2", "audit.3", "audit.4"}},
-		"before":          {market.EventFilter{Created: market.Times{Before: third}}, []string{"audit.0", "audit.1"}},
-		"at":              {market.EventFilter{Created: market.Times{At: []time.Time{third.Add(time.Hour).Truncate(time.Second)}}}, nil},
+		"from":            {market.EventFilter{Match: market.Match{Created: market.Times{Since: &third}}}, []string{"audit.2", "audit.3", "audit.4"}},
+		"before":          {market.EventFilter{Match: market.Match{Created: market.Times{Before: &third}}}, []string{"audit.0", "audit.1"}},
+		"at":              {market.EventFilter{Match: market.Match{Created: market.Times{Seconds: []time.Time{third.Add(time.Hour).Truncate(time.Second)}}}}, nil},
 		"latest first":    {market.EventFilter{Order: market.Order{By: market.ByUpdate, Descending: true}, Page: market.Page{Number: 1, Size: 2}}, []string{"audit.4", "audit.3"}},
 	} {
 		if got := f.types(t, c.filter); !slices.Equal(got, c.want) {
 			t.Errorf("%s: %v; want %v", name, got, c.want)
 		}
 	}
-	if got := f.types(t, market.EventFilter{Created: market.Times{At: []time.Time{third.Truncate(time.Second)}}}); !slices.Contains(got, "audit.2") {
+	if got := f.types(t, market.EventFilter{Match: market.Match{Created: market.Times{Seconds: []time.Time{third.Truncate(time.Second)}}}}); !slices.Contains(got, "audit.2") {
 		t.Errorf("within the second of the third: %v", got)
 	}
 	removed, err := f.RemoveEvents(t.Context(), third, 1)
@@ -145,7 +145,10 @@ func thingsAreLocated(t *testing.T, f *fixture) {
 	must(t, err)
 	developer, err := f.AddRole(t.Context(), backstay.Role{ID: "r2", Type: "space_developer", UserID: Admin.UserID, SpaceID: f.space.ID}, none)
 	must(t, err)
+	quota, spaceQuota := f.mustLimit(t, false, backstay.Limits{}), f.mustLimit(t, true, backstay.Limits{})
 	for _, want := range []market.Location{
+		{Target: backstay.Target{ID: string(quota.ID), Type: "organization_quota", Name: quota.Name}},
+		{Target: backstay.Target{ID: string(spaceQuota.ID), Type: "space_quota", Name: spaceQuota.Name}, OrganizationID: "org"},
 		{Target: backstay.Target{ID: "org", Type: "organization", Name: "org"}, OrganizationID: "org"},
 		{Target: backstay.Target{ID: "space", Type: "space", Name: "space"}, OrganizationID: "org", SpaceID: "space"},
 		{Target: backstay.Target{ID: "app", Type: "app", Name: "app"}, OrganizationID: "org", SpaceID: "space"},

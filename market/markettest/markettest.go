@@ -33,8 +33,14 @@ func New(t testing.TB) *market.Market {
 // NewWith is New with another broker.
 func NewWith(t testing.TB, b backstay.Broker) *market.Market {
 	t.Helper()
+	return NewAt(t, b, testkit.Postgres(t))
+}
+
+// NewAt is NewWith on the database that dsn names.
+func NewAt(t testing.TB, b backstay.Broker, dsn string) *market.Market {
+	t.Helper()
 	log := slog.New(slog.NewTextHandler(t.Output(), nil))
-	store := OpenStore(t)
+	store := openStore(t, dsn)
 	m := &market.Market{Store: store, Broker: b, Key: seal.Key{1}, Log: log}
 	if err := m.KeepCatalog(t.Context()); err != nil {
 		t.Fatal(err)
@@ -58,7 +64,12 @@ func noBroker(context.Context, backstay.InstanceID, string, bool) error {
 // OpenStore opens a migrated database of its own, with the user [Admin] and the client [Robot] in it.
 func OpenStore(t testing.TB) *state.Store {
 	t.Helper()
-	store, err := state.Open(t.Context(), testkit.Postgres(t), slog.New(slog.DiscardHandler))
+	return openStore(t, testkit.Postgres(t))
+}
+
+func openStore(t testing.TB, dsn string) *state.Store {
+	t.Helper()
+	store, err := state.Open(t.Context(), dsn, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}

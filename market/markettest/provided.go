@@ -97,8 +97,8 @@ func bothKindsShareTheNames(t *testing.T, f *fixture) {
 	in, j := f.newInstance("ledger")
 	wantError(t, f.AcceptInstance(t.Context(), in, nil, none, j), backstay.Taken, "The service instance name is taken: ledger.")
 	names := []string{"db", "ledger"}
-	_, err = f.UpdateUserProvided(t.Context(), provided.ID, market.InstanceUpdate{Name: &names[0]}, nil, none)
+	_, err = f.UpdateUserProvided(t.Context(), provided.ID, market.InstanceUpdate{Update: named(names[0])}, nil, none)
 	wantError(t, err, backstay.Taken, "The service instance name is taken: db.")
-	_, err = f.UpdateInstance(t.Context(), managed.ID, &names[1], nil, none)
+	_, err = f.UpdateInstance(t.Context(), managed.ID, named(names[1]), nil, none)
 	wantError(t, err, backstay.Taken, "The service instance name is taken: ledger.")
 }

@@ -147,6 +147,7 @@ func (f *fixture) accept(t *testing.T) error {
 }
 
 func quotasLimitInstances(t *testing.T, f *fixture) {
+	f.mustProvide(t, "purse") // what its user provides does not count
 	first := f.mustHave(t, "first")
 	q := f.mustLimit(t, false, backstay.Limits{backstay.ServiceInstances: 1})
 	wantError(t, f.accept(t), backstay.Invalid, organizationFull)

@@ -115,14 +115,14 @@ func aSharedNameIsTaken(t *testing.T, f *fixture) {
 	own := f.mustHave(t, "second")
 	wantError(t, f.share(t, second, other.space.ID), backstay.Taken, "A service instance called second already exists in lab.")
 	name := "db"
-	_, err = f.UpdateInstance(t.Context(), own.ID, &name, nil, none)
+	_, err = f.UpdateInstance(t.Context(), own.ID, named(name), nil, none)
 	wantError(t, err, backstay.Taken, "The service instance name is taken: db.")
-	_, err = f.UpdateUserProvided(t.Context(), f.mustProvide(t, "third").ID, market.InstanceUpdate{Name: &name}, nil, none)
+	_, err = f.UpdateUserProvided(t.Context(), f.mustProvide(t, "third").ID, market.InstanceUpdate{Update: named(name)}, nil, none)
 	wantError(t, err, backstay.Taken, "The service instance name is taken: db.")
 	name = "free"
-	_, err = f.UpdateInstance(t.Context(), in.ID, &name, nil, none)
+	_, err = f.UpdateInstance(t.Context(), in.ID, named(name), nil, none)
 	wantError(t, err, backstay.Invalid, "Service instances that have been shared cannot be renamed.")
-	_, err = f.UpdateInstance(t.Context(), in.ID, &in.Name, []string{"b"}, none)
+	_, err = f.UpdateInstance(t.Context(), in.ID, named(in.Name), []string{"b"}, none)
 	must(t, err)
 }
 
@@ -164,6 +164,7 @@ func aShareEndsWithItsBindings(t *testing.T, f *fixture) {
 
 // sharesAndCreatesRaceForAName lets a share and a create, of one name and for one space, begin at once.
 func sharesAndCreatesRaceForAName(t *testing.T, f *fixture) {
+	f.mustLimit(t, false, backstay.Limits{}) // there are many
 	other := f.newLab(t)
 	f.mustLimit(t, false, backstay.Limits{}) // none: each round leaves an instance
 	for i := range 30 {

@@ -63,6 +63,11 @@ func RunStore(t *testing.T, open func(t testing.TB) market.Store) {
 		{"TheLastPlacesGoToAsManyKeys", theLastPlacesGoToAsManyKeys},
 		{"PrivatePlansBeginHidden", privatePlansBeginHidden},
 		{"PlansAreSeenWhereTheyAreEnabled", plansAreSeenWhereTheyAreEnabled},
+		{"MetadataChangesByKey", metadataChangesByKey},
+		{"MetadataHasLimits", metadataHasLimits},
+		{"EveryResourceHasMetadata", everyResourceHasMetadata},
+		{"SelectorsNarrow", selectorsNarrow},
+		{"TimesNarrowToTheSecond", timesNarrowToTheSecond},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -96,6 +101,9 @@ func newFixture(t *testing.T, s market.Store) *fixture {
 	must(t, err)
 	return f
 }
+
+// named is an update of nothing but the name.
+func named(name string) market.Update { return market.Update{Name: &name} }
 
 // mustKnow adds users, who are the login server's to add: a store of both serves both.
 func (f *fixture) mustKnow(t *testing.T, users ...backstay.UserID) {
@@ -159,9 +167,9 @@ func namesAreUnique(t *testing.T, f *fixture) {
 	in := f.mustHave(t, "one")
 	f.mustHave(t, "two")
 	two := "two"
-	_, err = f.UpdateInstance(t.Context(), in.ID, &two, nil, none)
+	_, err = f.UpdateInstance(t.Context(), in.ID, market.Update{Name: &two}, nil, none)
 	wantError(t, err, backstay.Taken, "The service instance name is taken: two.")
-	_, err = f.RenameApp(t.Context(), "absent", "x", none)
+	_, err = f.UpdateApp(t.Context(), "absent", market.Update{Name: &two}, none)
 	wantError(t, err, backstay.NotFound, "App not found")
 }
 
@@ -218,7 +226,7 @@ func oneOperationAtATime(t *testing.T, f *fixture) {
 	must(t, f.AcceptInstance(t.Context(), in, nil, none, j))
 	wantError(t, f.AcceptInstanceDeletion(t.Context(), in.ID, operation(backstay.Delete, backstay.InProgress), none, newJob("x")), backstay.Busy, sentence)
 	name := "other"
-	_, err := f.UpdateInstance(t.Context(), in.ID, &name, nil, none)
+	_, err := f.UpdateInstance(t.Context(), in.ID, market.Update{Name: &name}, nil, none)
 	wantError(t, err, backstay.Busy, sentence)
 	b, bj := f.newBinding(in.ID, backstay.AppBinding, "")
 	wantError(t, f.AcceptBinding(t.Context(), b, nil, none, bj), backstay.Busy, sentence)
@@ -227,7 +235,7 @@ func oneOperationAtATime(t *testing.T, f *fixture) {
 func aNewNameHidesNothing(t *testing.T, f *fixture) {
 	in := f.mustHave(t, "serves")
 	renamed := "renamed"
-	in, err := f.UpdateInstance(t.Context(), in.ID, &renamed, nil, none)
+	in, err := f.UpdateInstance(t.Context(), in.ID, named(renamed), nil, none)
 	must(t, err)
 	if op, said := in.LastOperation, operation(backstay.Create, backstay.Succeeded); op.Type != backstay.Update || op.State != backstay.Succeeded || op.Description != said.Description {
 		t.Errorf("renamed: %+v; want what the broker said last", op)
@@ -235,7 +243,7 @@ func aNewNameHidesNothing(t *testing.T, f *fixture) {
 	in, j := f.newInstance("fails")
 	must(t, f.AcceptInstance(t.Context(), in, nil, none, j))
 	must(t, f.ReportInstance(t.Context(), in.ID, operation(backstay.Create, backstay.Failed), &backstay.Job{ID: j.ID, State: backstay.JobFailed, Sentence: "No."}))
-	in, err = f.UpdateInstance(t.Context(), in.ID, nil, []string{"tag"}, none)
+	in, err = f.UpdateInstance(t.Context(), in.ID, market.Update{}, []string{"tag"}, none)
 	must(t, err)
 	if op := in.LastOperation; op.Type != backstay.Create || op.State != backstay.Failed || len(in.Tags) != 1 {
 		t.Errorf("tagged: %v %+v; want the tag, and the failure", in.Tags, op)

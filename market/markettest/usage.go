@@ -38,9 +38,9 @@ func usageIsRecordedWithWhatItIsAbout(t *testing.T, f *fixture) {
 	in := f.mustHave(t, "db")
 	must(t, f.ReportInstance(t.Context(), in.ID, operation(backstay.Create, backstay.Succeeded), &backstay.Job{ID: j.ID, State: backstay.JobComplete})) // again
 	name := "renamed"
-	_, err := f.UpdateInstance(t.Context(), in.ID, nil, []string{"b"}, none)
+	_, err := f.UpdateInstance(t.Context(), in.ID, market.Update{}, []string{"b"}, none)
 	must(t, err)
-	_, err = f.UpdateInstance(t.Context(), in.ID, &name, nil, none)
+	_, err = f.UpdateInstance(t.Context(), in.ID, named(name), nil, none)
 	must(t, err)
 	must(t, f.RemoveInstance(t.Context(), in.ID, none, nil))
 	must(t, f.RemoveInstance(t.Context(), in.ID, none, nil))
@@ -57,7 +57,7 @@ func usageIsRecordedWithWhatItIsAbout(t *testing.T, f *fixture) {
 	}
 	f.wantUsage(t, market.UsageFilter{AfterID: all[0].ID}, "UPDATED renamed", "DELETED renamed")
 	f.wantUsage(t, market.UsageFilter{OfferingIDs: []backstay.OfferingID{"other"}})
-	f.wantUsage(t, market.UsageFilter{Created: market.Times{From: all[2].CreatedAt}}, "DELETED renamed")
+	f.wantUsage(t, market.UsageFilter{Match: market.Match{Created: market.Times{Since: &all[2].CreatedAt}}}, "DELETED renamed")
 	_, err = f.UsageEvents(t.Context(), market.UsageFilter{AfterID: "none"})
 	wantError(t, err, backstay.Invalid, "After guid filter must be a valid service usage event guid.")
 }
@@ -94,7 +94,7 @@ func usageIsForgottenWhereItTellsNothing(t *testing.T, f *fixture) {
 	must(t, f.KeepCatalog(t.Context(), priced(30)))
 	lasting, gone := f.mustHave(t, "lasting"), f.mustHave(t, "gone")
 	name := "renamed"
-	_, err := f.UpdateInstance(t.Context(), lasting.ID, &name, nil, none)
+	_, err := f.UpdateInstance(t.Context(), lasting.ID, named(name), nil, none)
 	must(t, err)
 	must(t, f.RemoveInstance(t.Context(), gone.ID, none, nil))
 	all := f.wantUsage(t, market.UsageFilter{}, "CREATED lasting", "CREATED gone", "UPDATED renamed", "DELETED gone")
@@ -132,7 +132,7 @@ func usageIsForgottenWhereItTellsNothing(t *testing.T, f *fixture) {
 func usageIsReseeded(t *testing.T, f *fixture) {
 	in, gone := f.mustHave(t, "db"), f.mustHave(t, "gone")
 	name := "renamed"
-	_, err := f.UpdateInstance(t.Context(), in.ID, &name, nil, none)
+	_, err := f.UpdateInstance(t.Context(), in.ID, named(name), nil, none)
 	must(t, err)
 	must(t, f.RemoveInstance(t.Context(), gone.ID, none, nil))
 	other := f.mustHave(t, "other")
@@ -174,7 +174,7 @@ func usageIsReadOnwardsWithoutGaps(t *testing.T, f *fixture) {
 				var ends sync.WaitGroup
 				ends.Go(func() {
 					name := uuid.NewString()
-					if _, err := f.UpdateInstance(t.Context(), in.ID, &name, nil, none); err != nil && backstay.KindOf(err) != backstay.NotFound {
+					if _, err := f.UpdateInstance(t.Context(), in.ID, named(name), nil, none); err != nil && backstay.KindOf(err) != backstay.NotFound {
 						t.Error(err)
 					}
 				})

@@ -11,6 +11,7 @@ ALTER TABLE market.instances
 
 -- What a binding has of its instance is as it was when the binding was made.
 ALTER TABLE market.bindings ADD COLUMN syslog_drain_url text NOT NULL DEFAULT '';
+CREATE INDEX bindings_by_app ON market.bindings (app_id);
 
 -- A share lends an instance to another space. Its name is taken there as long as the share lasts.
 CREATE TABLE market.shares (

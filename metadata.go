@@ -1,0 +1,30 @@
+package backstay
+
+// Metadata is what users note about a resource: labels, by which lists can be narrowed, and annotations,
+// which are only kept.
+type Metadata struct {
+	Labels      map[string]string
+	Annotations map[string]string
+}
+
+// MetadataUpdate is a change of Metadata: a key gets its value, or goes if that is nil. Other keys stay.
+type MetadataUpdate struct {
+	Labels      map[string]*string
+	Annotations map[string]*string
+}
+
+// Empty tells whether u changes nothing.
+func (u MetadataUpdate) Empty() bool { return len(u.Labels) == 0 && len(u.Annotations) == 0 }
+
+// Applied is what u makes of a resource that has no metadata yet.
+func (u MetadataUpdate) Applied() Metadata { return Metadata{given(u.Labels), given(u.Annotations)} }
+
+func given(changes map[string]*string) map[string]string {
+	all := map[string]string{}
+	for key, value := range changes {
+		if value != nil {
+			all[key] = *value
+		}
+	}
+	return all
+}
