@@ -40,13 +40,13 @@ func (l *life) settle() (space, app string) {
 	return space, app
 }
 
-// unlock lets organizations have what they like of the breed's plan: as many as they like, even if it is one
+// unlock lets organizations have what they like of the breed's plan: as many as they like, even if it is paid, or one
 // that begins hidden.
 func (l *life) unlock() {
 	quota := l.make("/v3/organization_quotas?names=default", "", nil)
 	plan := l.plan()
 	l.insist(func() error {
-		_, _, err := l.call("PATCH", "/v3/organization_quotas/"+quota, object{"services": object{"total_service_instances": nil}}, nil)
+		_, _, err := l.call("PATCH", "/v3/organization_quotas/"+quota, object{"services": object{"total_service_instances": nil, "paid_services_allowed": true}}, nil)
 		return err
 	})
 	l.insist(func() error {
