@@ -2,9 +2,9 @@ package market
 
 import (
 	"context"
+	"encoding/json"
 	"net"
 	"net/url"
-	"strconv"
 	"time"
 
 	"github.com/backstay/backstay"
@@ -40,8 +40,8 @@ func endpointIn(c backstay.Credentials) (backstay.Endpoint, bool) {
 	switch p := c["port"].(type) {
 	case string:
 		port = p
-	case float64: // as JSON has it
-		port = strconv.FormatFloat(p, 'f', -1, 64)
+	case json.Number: // as credentials are read
+		port = p.String()
 	}
 	if host == "" || port == "" {
 		uri, _ := c["uri"].(string)

@@ -190,9 +190,13 @@ func (s *Server) enter(id backstay.UserID) error {
 func (s *Server) leave(id backstay.UserID) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	u := s.users[id]
-	u.tunnels--
-	if u.tunnels == 0 && u.streams == 0 {
+	s.users[id].tunnels--
+	s.forgetIdle(id)
+}
+
+// forgetIdle forgets a user who has nothing open; the caller holds mu.
+func (s *Server) forgetIdle(id backstay.UserID) {
+	if *s.users[id] == (usage{}) {
 		delete(s.users, id)
 	}
 }
@@ -212,6 +216,7 @@ func (s *Server) shut(id backstay.UserID) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.users[id].streams--
+	s.forgetIdle(id)
 }
 
 // statuses say each Kind in HTTP, before there is a tunnel.

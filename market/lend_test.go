@@ -1,0 +1,68 @@
+package market_test
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/backstay/backstay"
+	"github.com/backstay/backstay/market"
+	"github.com/backstay/backstay/market/markettest"
+)
+
+// TestLentKeysEndByThemselves lends two keys: one is returned, the other ends when nobody holds it any more.
+func TestLentKeysEndByThemselves(t *testing.T) {
+	t.Parallel()
+	f := newFloor(t)
+	in := f.create(t, "db")
+	lend := func(name string, until time.Time) backstay.BindingID {
+		id, c, err := f.Lend(t.Context(), markettest.Admin, backstay.Loan{InstanceID: in, Name: name, Until: until})
+		must(t, err)
+		if c["password"] == nil {
+			t.Errorf("%s was lent without credentials", name)
+		}
+		if e, err := f.Endpoint(t.Context(), markettest.Admin, id); err != nil || e.Port == 0 {
+			t.Errorf("the endpoint of %s is %+v, %v", name, e, err)
+		}
+		return id
+	}
+	returned, left := lend("returned", time.Now().Add(time.Hour)), lend("left", time.Now().Add(time.Second))
+	must(t, f.Return(t.Context(), markettest.Admin, returned))
+	f.wantKeys(t, in, "left")
+
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	go f.EndExpired(ctx)
+	held := time.Now().Add(3 * time.Second)
+	must(t, f.Hold(t.Context(), []backstay.BindingID{left, returned}, held))
+	for deadline := time.Now().Add(time.Minute); f.broker.has(left); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("a key whose time is over does not end")
+		}
+	}
+	if time.Now().Before(held) {
+		t.Error("a key ended that was held")
+	}
+	if f.broker.has(returned) {
+		t.Error("a returned key is still bound")
+	}
+	_, _, err := f.Lend(t.Context(), backstay.Actor{UserID: "stranger"}, backstay.Loan{InstanceID: in, Name: "theirs", Until: time.Now().Add(time.Hour)})
+	if backstay.KindOf(err) != backstay.Invalid {
+		t.Errorf("lent to a stranger: %v", err)
+	}
+}
+
+func (l *listener) has(id backstay.BindingID) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.bound[id]
+}
+
+func (f *floor) wantKeys(t *testing.T, in backstay.InstanceID, name string) {
+	t.Helper()
+	l, err := f.Bindings(t.Context(), markettest.Admin, market.BindingFilter{InstanceIDs: []backstay.InstanceID{in}})
+	must(t, err)
+	if len(l.Items) != 1 || l.Items[0].Name != name {
+		t.Errorf("keys are %+v; want %s alone", l.Items, name)
+	}
+}
