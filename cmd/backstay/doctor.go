@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"flag"
 	"fmt"
 	"io"
 	"maps"
@@ -14,24 +13,16 @@ import (
 const doctorUsage = `Usage: backstay doctor [FLAGS]
 
 Says what Backstay finds on this machine, what is missing, and the command that helps. It ends
-with exit code 1 if Backstay cannot do its work here. Give it the flags that serve is given.
-
-` + dataUsage + `  --listen HOST:PORT        where the API is to listen (default 127.0.0.1:7480)
-` + keeperUsage
+with exit code 1 if Backstay cannot do its work here. Give it the flags that serve is given; see
+"backstay help serve".
+`
 
 func doctor(ctx context.Context, c *cli, args []string) error {
-	fs := flag.NewFlagSet("doctor", flag.ContinueOnError)
-	data := c.dataFlag(fs)
-	listen := fs.String("listen", fmt.Sprintf("127.0.0.1:%d", defaultPort), "")
-	var k keeperFlags
-	k.add(fs)
-	if err := parseAll(fs, args); err != nil {
-		return err
-	}
-	dir, err := data()
+	cfg, err := c.serveConfig("doctor", args)
 	if err != nil {
 		return err
 	}
+	dir, k := cfg.data, cfg.keeper
 	ports, err := keeper.ParsePortRange(k.ports)
 	if err != nil {
 		return usagef("--ports: %v.", err)
@@ -44,7 +35,7 @@ func doctor(ctx context.Context, c *cli, args []string) error {
 	found = append(found, examineCF(ctx, c.cfCLI(dir)))
 	found = append(found, examineData(dir, k.minFree, c.root)...)
 	found = append(found, examineUsers(c.root))
-	found = append(found, examineAPI(*listen, dir), examinePorts(k.listen, ports))
+	found = append(found, examineAPI(cfg.listen, dir), examinePorts(k.listen, ports))
 	return diagnose(c.stdout, found)
 }
 

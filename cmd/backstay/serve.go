@@ -57,8 +57,9 @@ type serveConfig struct {
 	keeper            keeperFlags
 }
 
-func (c *cli) serveConfig(args []string) (s serveConfig, err error) {
-	fs := flag.NewFlagSet("serve", flag.ContinueOnError)
+// serveConfig reads the flags of serve, for the command that they were given to.
+func (c *cli) serveConfig(command string, args []string) (s serveConfig, err error) {
+	fs := flag.NewFlagSet(command, flag.ContinueOnError)
 	dir := c.dataFlag(fs)
 	fs.StringVar(&s.listen, "listen", fmt.Sprintf("127.0.0.1:%d", defaultPort), "")
 	fs.StringVar(&s.url, "url", "", "")
@@ -138,7 +139,7 @@ func (s *serveConfig) retention() market.Retention {
 }
 
 func serve(ctx context.Context, c *cli, args []string) error {
-	cfg, err := c.serveConfig(args)
+	cfg, err := c.serveConfig("serve", args)
 	if err != nil {
 		return err
 	}
