@@ -21,6 +21,21 @@ type Offering struct {
 	UpdatedAt        time.Time
 }
 
+// ServiceBroker is a broker as the market knows it: whom offerings are from.
+type ServiceBroker struct {
+	ID        BrokerID
+	Name      string
+	Metadata  Metadata
+	CreatedAt time.Time
+	UpdatedAt time.Time
+}
+
+// OwnBroker is the broker of this house, under the name OwnBrokerName.
+const (
+	OwnBroker     BrokerID = "2f0b5b39-6a0e-4c3d-9f57-8c2c1f3b7a10"
+	OwnBrokerName          = "backstay"
+)
+
 // Plan is what can be bought of an offering: at what size, with which promises (OSB 2.17,
 // "Service Plan Object").
 type Plan struct {

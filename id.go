@@ -9,6 +9,7 @@ type (
 	UserID         string
 	RoleID         string
 	AppID          string
+	BrokerID       string
 	OfferingID     string
 	PlanID         string
 	InstanceID     string

@@ -9,48 +9,62 @@ import (
 	"github.com/backstay/backstay/market"
 )
 
-// The one broker, as far as this API can tell: the market's.
-const (
-	brokerGUID = "2f0b5b39-6a0e-4c3d-9f57-8c2c1f3b7a10"
-	brokerName = "backstay"
-)
-
 type brokerResource struct {
-	GUID     string   `json:"guid"`
+	identity
 	Name     string   `json:"name"`
 	URL      string   `json:"url"`
 	Metadata metadata `json:"metadata"`
 	Links    links    `json:"links"`
 }
 
-func (s *Server) broker() brokerResource {
-	return brokerResource{GUID: brokerGUID, Name: brokerName, URL: s.URL, Metadata: metadataOf(backstay.Metadata{}), Links: links{
-		"self":              s.at("/v3/service_brokers/%s", brokerGUID),
-		"service_offerings": s.at("/v3/service_offerings?service_broker_guids=%s", brokerGUID),
+func (s *Server) broker(b backstay.ServiceBroker) brokerResource {
+	return brokerResource{identity: identify(b.ID, b.CreatedAt, b.UpdatedAt), Name: b.Name, URL: s.URL, Metadata: metadataOf(b.Metadata), Links: links{
+		"self":              s.at("/v3/service_brokers/%s", b.ID),
+		"service_offerings": s.at("/v3/service_offerings?service_broker_guids=%s", b.ID),
 	}}
 }
 
-// excludesBroker tells whether filters by broker leave nothing over.
+// excludesBroker tells whether filters by broker leave nothing over: all offerings are our own broker's.
 func excludesBroker(guids, names []string) bool {
-	return guids != nil && !slices.Contains(guids, brokerGUID) || names != nil && !slices.Contains(names, brokerName)
+	return guids != nil && !slices.Contains(guids, string(backstay.OwnBroker)) || names != nil && !slices.Contains(names, backstay.OwnBrokerName)
 }
 
 func (s *Server) listBrokers(w http.ResponseWriter, r *request) error {
-	l := market.List[brokerResource]{}
-	if !excludesBroker(r.list("guids"), r.list("names")) {
-		l.Total = 1
-		if r.page.Number == 1 {
-			l.Items = []brokerResource{s.broker()}
-		}
+	l, err := s.Market.ServiceBrokers(r.Context(), market.BrokerFilter{
+		IDs: ids[backstay.BrokerID](r.query, "guids"), Names: r.list("names"), Match: r.match, Order: r.order, Page: r.page,
+	})
+	if err != nil {
+		return err
 	}
-	return writeList(s, w, r, l, func(b brokerResource) brokerResource { return b }, nil)
+	return writeList(s, w, r, l, s.broker, nil)
 }
 
+func brokerID(r *request) backstay.BrokerID { return backstay.BrokerID(r.PathValue("guid")) }
+
 func (s *Server) showBroker(w http.ResponseWriter, r *request) error {
-	if r.PathValue("guid") != brokerGUID {
-		return backstay.Errorf(backstay.NotFound, "Service broker not found")
+	b, err := s.Market.ServiceBroker(r.Context(), brokerID(r))
+	if err != nil {
+		return err
 	}
-	return writeJSON(w, http.StatusOK, s.broker())
+	return writeJSON(w, http.StatusOK, s.broker(b))
+}
+
+func (s *Server) updateBroker(w http.ResponseWriter, r *request) error {
+	u, err := decodeMetadata(r)
+	if err != nil {
+		return err
+	}
+	b, err := s.Market.UpdateBrokerMetadata(r.Context(), r.by, brokerID(r), u)
+	if err != nil {
+		return err
+	}
+	return writeJSON(w, http.StatusOK, s.broker(b))
+}
+
+// ownBroker is what every offering's broker is included as.
+func (s *Server) ownBroker(r *request) ([]brokerResource, error) {
+	b, err := s.Market.ServiceBroker(r.Context(), backstay.OwnBroker)
+	return []brokerResource{s.broker(b)}, err
 }
 
 type offeringResource struct {
@@ -99,13 +113,13 @@ func (s *Server) offering(o backstay.Offering) offeringResource {
 		Links: links{
 			"self":           s.at("/v3/service_offerings/%s", o.ID),
 			"service_plans":  s.at("/v3/service_plans?service_offering_guids=%s", o.ID),
-			"service_broker": s.at("/v3/service_brokers/%s", brokerGUID),
+			"service_broker": s.at("/v3/service_brokers/%s", backstay.OwnBroker),
 		},
 	}
 	if o.DocumentationURL != "" {
 		res.DocumentationURL = &o.DocumentationURL
 	}
-	res.Relationships.ServiceBroker = related(brokerGUID)
+	res.Relationships.ServiceBroker = related(backstay.OwnBroker)
 	return res
 }
 
@@ -138,7 +152,11 @@ func (s *Server) listOfferings(w http.ResponseWriter, r *request) error {
 	if err != nil {
 		return err
 	}
-	return writeList(s, w, r, l, s.offering, s.includeInOfferings(r))
+	with, err := s.includeInOfferings(r)
+	if err != nil {
+		return err
+	}
+	return writeList(s, w, r, l, s.offering, with)
 }
 
 // access is what filters by place say.
@@ -149,11 +167,12 @@ func (q query) access() market.Access {
 	}
 }
 
-func (s *Server) includeInOfferings(r *request) *included {
+func (s *Server) includeInOfferings(r *request) (*included, error) {
 	if !r.fields("service_broker") {
-		return nil
+		return nil, nil
 	}
-	return &included{ServiceBrokers: []brokerResource{s.broker()}}
+	brokers, err := s.ownBroker(r)
+	return &included{ServiceBrokers: brokers}, err
 }
 
 func (s *Server) showOffering(w http.ResponseWriter, r *request) error {
@@ -162,7 +181,9 @@ func (s *Server) showOffering(w http.ResponseWriter, r *request) error {
 		return err
 	}
 	res := s.offering(o)
-	res.Included = s.includeInOfferings(r)
+	if res.Included, err = s.includeInOfferings(r); err != nil {
+		return err
+	}
 	return writeJSON(w, http.StatusOK, res)
 }
 
@@ -304,9 +325,9 @@ func (s *Server) includeInPlans(r *request, plans []backstay.Plan) (with *includ
 		if with == nil {
 			with = &included{}
 		}
-		with.ServiceBrokers = []brokerResource{s.broker()}
+		with.ServiceBrokers, err = s.ownBroker(r)
 	}
-	return with, nil
+	return with, err
 }
 
 func (s *Server) offeringsOf(r *request, plans []backstay.Plan) ([]offeringResource, error) {

@@ -114,9 +114,11 @@ func (s *Server) includePlaces(r *request, instances []backstay.Instance, with *
 	return s.includeWhereabouts(r, distinct(instances, func(in backstay.Instance) backstay.SpaceID { return in.SpaceID }), with)
 }
 
-func (s *Server) includePlans(r *request, instances []backstay.Instance, with *included) error {
+func (s *Server) includePlans(r *request, instances []backstay.Instance, with *included) (err error) {
 	if r.fields("service_plan.service_offering.service_broker") {
-		with.ServiceBrokers = []brokerResource{s.broker()}
+		if with.ServiceBrokers, err = s.ownBroker(r); err != nil {
+			return err
+		}
 	}
 	if !r.fields("service_plan", "service_plan.service_offering") {
 		return nil

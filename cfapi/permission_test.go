@@ -85,6 +85,7 @@ var recipes = map[string]recipe{
 	"GET    /v3/apps/{guid}/processes":                                        {"<app>", "", market.SpaceReaders},
 	"GET    /v3/apps/{guid}/routes":                                           {"<app>", "", market.SpaceReaders},
 	"GET    /v3/apps/{guid}/droplets/current":                                 {"<app>", "", market.SpaceReaders},
+	"PATCH  /v3/service_brokers/{guid}":                                       {"<broker>", `{"metadata": {"labels": {"a": "b"}}}`, ^market.Roles(0)},
 	"PATCH  /v3/service_offerings/{guid}":                                     {"<offering>", `{"metadata": {"labels": {"a": "b"}}}`, ^market.Roles(0)},
 	"PATCH  /v3/service_plans/{guid}":                                         {"<plan>", `{"metadata": {"labels": {"a": "b"}}}`, ^market.Roles(0)},
 	"GET    /v3/service_instances":                                            {"", "guids=<instance>", market.SpaceReaders},
@@ -234,7 +235,7 @@ type scene struct {
 }
 
 func (h *house) scene(t testing.TB, role string) *scene {
-	s := &scene{house: h, t: t, role: role, things: map[string]string{"<offering>": "00000000-0000-4000-8000-00000000000a", "<plan>": "00000000-0000-4000-8000-00000000000b"}}
+	s := &scene{house: h, t: t, role: role, things: map[string]string{"<broker>": string(backstay.OwnBroker), "<offering>": "00000000-0000-4000-8000-00000000000a", "<plan>": "00000000-0000-4000-8000-00000000000b"}}
 	if market.RolesOf(role)&^market.GlobalReaders != 0 {
 		s.grant(role, role)
 	}

@@ -120,8 +120,9 @@ func (s *Server) routes() []route {
 		{"GET    /v3/routes", loggedIn, pages(byTime, "app_guids", "organization_guids", "space_guids"), s.empty},
 		{"GET    /v3/deployments", loggedIn, pages(byTime, "app_guids", "status_values"), s.empty},
 
-		{"GET    /v3/service_brokers", loggedIn, params{names: []string{"guids", "names", "order_by", "page", "per_page"}, order: byName}, s.listBrokers},
+		{"GET    /v3/service_brokers", loggedIn, pages(byName, "guids", "names", "label_selector"), s.listBrokers},
 		{"GET    /v3/service_brokers/{guid}", loggedIn, none, s.showBroker},
+		{"PATCH  /v3/service_brokers/{guid}", needs(market.Administrators), none, s.updateBroker},
 		{"GET    /v3/service_offerings", anonymous, pages(byName, "guids", "names", "available", "service_broker_guids", "service_broker_names",
 			"space_guids", "organization_guids", "label_selector", "fields[service_broker]"), s.listOfferings},
 		{"GET    /v3/service_offerings/{guid}", anonymous, params{names: []string{"fields[service_broker]"}}, s.showOffering},

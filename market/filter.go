@@ -112,6 +112,13 @@ type (
 		Order           Order
 		Page            Page
 	}
+	BrokerFilter struct {
+		IDs   []backstay.BrokerID
+		Names []string
+		Match Match
+		Order Order
+		Page  Page
+	}
 	OfferingFilter struct {
 		IDs       []backstay.OfferingID
 		Names     []string

@@ -29,6 +29,17 @@ func (m *Market) KeepCatalog(ctx context.Context) error {
 	return m.Store.KeepCatalog(ctx, offerings)
 }
 
+// ServiceBrokers lists whom offerings are from, which is no secret.
+func (m *Market) ServiceBrokers(ctx context.Context, f BrokerFilter) (List[backstay.ServiceBroker], error) {
+	return m.Store.ServiceBrokers(ctx, f)
+}
+
+// ServiceBroker returns one broker.
+func (m *Market) ServiceBroker(ctx context.Context, id backstay.BrokerID) (backstay.ServiceBroker, error) {
+	l, err := m.ServiceBrokers(ctx, BrokerFilter{IDs: []backstay.BrokerID{id}})
+	return only(l, err, "Service broker")
+}
+
 // Offerings lists what is offered to by, who may be nobody in particular.
 func (m *Market) Offerings(ctx context.Context, by backstay.Actor, f OfferingFilter) (List[backstay.Offering], error) {
 	f.Access.Viewer, f.Access.Held = viewer(by), f.IDs != nil

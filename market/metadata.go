@@ -152,6 +152,7 @@ type MetadataOf string
 const (
 	OfInstance MetadataOf = "Service instance"
 	OfBinding  MetadataOf = "Service credential binding"
+	OfBroker   MetadataOf = "Service broker"
 	OfOffering MetadataOf = "Service offering"
 	OfPlan     MetadataOf = "Service plan"
 	OfUser     MetadataOf = "User"
@@ -177,6 +178,19 @@ func (m *Market) UpdateBindingMetadata(ctx context.Context, by backstay.Actor, i
 		return b, err
 	}
 	return m.Binding(ctx, by, id)
+}
+
+// UpdateBrokerMetadata changes a service broker's metadata.
+func (m *Market) UpdateBrokerMetadata(ctx context.Context, by backstay.Actor, id backstay.BrokerID, u backstay.MetadataUpdate) (backstay.ServiceBroker, error) {
+	b, err := m.ServiceBroker(ctx, id)
+	if err != nil {
+		return b, err
+	}
+	about := backstay.Target{ID: string(id), Type: "service_broker", Name: b.Name}
+	if err := m.updateGlobalMetadata(ctx, by, OfBroker, about, u); err != nil {
+		return b, err
+	}
+	return m.ServiceBroker(ctx, id)
 }
 
 // UpdateOfferingMetadata changes an offering's metadata.

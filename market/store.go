@@ -85,6 +85,7 @@ type CatalogStore interface {
 	// private offering begin hidden; who may see a plan that is known already does not change. Of instances
 	// whose plan has another name or price now, that is recorded as usage.
 	KeepCatalog(ctx context.Context, offerings []backstay.Offering) error
+	ServiceBrokers(ctx context.Context, f BrokerFilter) (List[backstay.ServiceBroker], error)
 	// Offerings come without their plans.
 	Offerings(ctx context.Context, f OfferingFilter) (List[backstay.Offering], error)
 	Plans(ctx context.Context, f PlanFilter) (List[backstay.Plan], error)

@@ -49,6 +49,17 @@ func keepOffering(ctx context.Context, tx pgx.Tx, o backstay.Offering) error {
 	return nil
 }
 
+func (s *Store) ServiceBrokers(ctx context.Context, f market.BrokerFilter) (market.List[backstay.ServiceBroker], error) {
+	q := query{columns: `k.id, k.name, k.labels, k.annotations, k.created_at, k.updated_at`, from: "market.brokers k", alias: "k"}
+	in(&q, "k.id", f.IDs)
+	in(&q, "k.name", f.Names)
+	q.match(f.Match)
+	return list(ctx, s, q, f.Order, f.Page, func(r pgx.CollectableRow) (b backstay.ServiceBroker, err error) {
+		err = r.Scan(&b.ID, &b.Name, &b.Metadata.Labels, &b.Metadata.Annotations, &b.CreatedAt, &b.UpdatedAt)
+		return b, err
+	})
+}
+
 func (s *Store) Offerings(ctx context.Context, f market.OfferingFilter) (market.List[backstay.Offering], error) {
 	q := query{columns: `o.id, o.name, o.description, o.documentation_url, o.tags, o.shareable, o.available, o.labels, o.annotations, o.created_at, o.updated_at`, from: "market.offerings o", alias: "o"}
 	in(&q, "o.id", f.IDs)

@@ -14,6 +14,7 @@ import (
 var metadataTables = map[market.MetadataOf]string{
 	market.OfInstance: "market.instances",
 	market.OfBinding:  "market.bindings",
+	market.OfBroker:   "market.brokers",
 	market.OfOffering: "market.offerings",
 	market.OfPlan:     "market.plans",
 	market.OfUser:     "uaa.users",

@@ -80,7 +80,8 @@ func everyResourceHasMetadata(t *testing.T, f *fixture) {
 	must(t, f.AcceptBinding(t.Context(), b, nil, none, j))
 	for of, id := range map[market.MetadataOf]string{
 		market.OfInstance: string(in.ID), market.OfBinding: string(b.ID), market.OfOffering: "offering",
-		market.OfPlan: string(f.plan), market.OfUser: string(Admin.UserID),
+		market.OfBroker: string(backstay.OwnBroker),
+		market.OfPlan:   string(f.plan), market.OfUser: string(Admin.UserID),
 	} {
 		must(t, f.UpdateMetadata(t.Context(), of, id, labels("later", ""), none))
 	}
@@ -97,6 +98,7 @@ func everyResourceHasMetadata(t *testing.T, f *fixture) {
 	found(t, "app", f.Apps, market.AppFilter{Match: both})
 	found(t, "instance", f.Instances, market.InstanceFilter{Match: both})
 	found(t, "binding", f.Bindings, market.BindingFilter{Match: both})
+	found(t, "broker", f.ServiceBrokers, market.BrokerFilter{Match: later})
 	found(t, "offering", f.Offerings, market.OfferingFilter{Match: later})
 	found(t, "plan", f.Plans, market.PlanFilter{Match: later})
 	found(t, "user", f.Users, market.UserFilter{Match: later})
