@@ -10,9 +10,9 @@ import (
 	"github.com/backstay/backstay"
 )
 
-// Endpoint is where the instance of a binding serves, for whoever may read the binding's credentials.
+// Endpoint is where the instance of a binding serves, for whoever may bind it.
 func (m *Market) Endpoint(ctx context.Context, by backstay.Actor, id backstay.BindingID) (backstay.Endpoint, error) {
-	b, _, err := m.bindingFor(ctx, by, id, SecretReaders)
+	b, _, err := m.bindingFor(ctx, by, id, SpaceDevelopers)
 	if err != nil {
 		return backstay.Endpoint{}, err
 	}
@@ -103,7 +103,7 @@ func (m *Market) Return(ctx context.Context, by backstay.Actor, id backstay.Bind
 // Began records that by began to use a tunnel to the instance of a binding, and returns what records
 // that it ended.
 func (m *Market) Began(ctx context.Context, by backstay.Actor, id backstay.BindingID) (ended func(context.Context) error, err error) {
-	b, at, err := m.bindingFor(ctx, by, id, SecretReaders)
+	b, at, err := m.bindingFor(ctx, by, id, SpaceDevelopers)
 	if err != nil {
 		return nil, err
 	}

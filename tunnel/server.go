@@ -29,8 +29,7 @@ type Authenticator interface {
 // Gate decides who may reach what. Its refusals have a Kind and a sentence; anything Internal or
 // Unavailable says nothing about a right, and ends no stream.
 type Gate interface {
-	// Endpoint is where the instance of a binding serves, for whoever may read the binding's
-	// credentials.
+	// Endpoint is where the instance of a binding serves, for whoever may bind it.
 	Endpoint(ctx context.Context, by backstay.Actor, id backstay.BindingID) (backstay.Endpoint, error)
 	// Began records that by began to use a tunnel to it, and returns what records that it ended.
 	Began(ctx context.Context, by backstay.Actor, id backstay.BindingID) (ended func(context.Context) error, err error)
