@@ -15,7 +15,8 @@ import (
 )
 
 // Engine knows one database product. All it needs arrives in the Node, and every method may be
-// called again after a crash at any instruction. enginetest.Run is this contract as tests.
+// called again after a crash at any instruction. Those that ask a running node are let in however many
+// connections its users hold. enginetest.Run is this contract as tests.
 type Engine interface {
 	// Installations lists the usable versions of the product on this machine, newest first. None
 	// is an empty list; a broken installation is left out.

@@ -52,6 +52,7 @@ func Run(t *testing.T, s Subject) {
 		{"StopIsQuickWithClients", testStop},
 		{"KillLosesNothingCommitted", testKill},
 		{"ExplainSaysWhyItEnded", testExplain},
+		{"FullIsAdministered", testFull},
 		{"Users", testUsers},
 		{"ReadOnlySeesWhatIsMadeAfterIt", testReadOnlyFirst},
 	} {

@@ -3,12 +3,15 @@ package postgres
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"net/url"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/engine"
@@ -30,12 +33,33 @@ func withAdmin(ctx context.Context, n engine.Node, do func(*pgx.Conn) error) err
 	cfg.DefaultQueryExecMode = pgx.QueryExecModeSimpleProtocol // each statement is run once
 	cfg.RuntimeParams["lock_timeout"] = "10s"                  // clients may hold what we want for as long as they like
 	cfg.RuntimeParams["search_path"] = "pg_catalog"            // theirs is not ours
-	conn, err := pgx.ConnectConfig(ctx, cfg)
+	conn, err := connect(ctx, cfg)
 	if err != nil {
 		return backstay.Wrapf(err, backstay.Unavailable, "The database does not answer.")
 	}
 	defer conn.Close(context.WithoutCancel(ctx))
 	return do(conn)
+}
+
+// connect tries again while clients at the door hold even what is kept free for the administrator: they are
+// turned away as soon as they have said who they are.
+func connect(ctx context.Context, cfg *pgx.ConnConfig) (*pgx.Conn, error) {
+	for deadline := time.Now().Add(10 * time.Second); ; {
+		conn, err := pgx.ConnectConfig(ctx, cfg)
+		if !isTooManyConnections(err) || time.Now().After(deadline) {
+			return conn, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, err
+		case <-time.After(5 * time.Millisecond):
+		}
+	}
+}
+
+func isTooManyConnections(err error) bool {
+	var refusal *pgconn.PgError
+	return errors.As(err, &refusal) && refusal.Code == "53300"
 }
 
 // rolesLock is an advisory lock that nobody would take by accident.

@@ -23,8 +23,8 @@ const (
 const (
 	socketName = "redis.sock" // in the node's RunDir
 
-	// reserve comes on top of what a plan says, for the operator. Redis keeps it free for nobody: an app that
-	// takes it too keeps the operator out.
+	// reserve comes on top of what a plan says, for the operator. Redis keeps it free for nobody: what clients
+	// have of it is theirs until the operator comes, see makeRoom.
 	reserve = 16
 )
 

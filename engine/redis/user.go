@@ -58,7 +58,8 @@ func checkUser(name string) error {
 	return nil
 }
 
-// withOperator calls do with an administrator's connection to the running node.
+// withOperator calls do with an administrator's connection to the running node, which it gets however many
+// clients there are.
 func withOperator(ctx context.Context, n engine.Node, do func(*redis.Client) error) error {
 	secret, err := readSecret(n)
 	if err != nil {
@@ -69,12 +70,15 @@ func withOperator(ctx context.Context, n engine.Node, do func(*redis.Client) err
 		MaxRetries: -1, PoolSize: 1, DisableIndentity: true, ContextTimeoutEnabled: true,
 	})
 	defer c.Close()
-	return do(c)
+	if err := enter(ctx, n, func() error { return c.Ping(ctx).Err() }); err != nil {
+		return err
+	}
+	return do(c) // over the same connection
 }
 
 // Probe asks whether the node serves. While it reads its data back it says that it is loading.
 func (Engine) Probe(ctx context.Context, n engine.Node) error {
-	return withOperator(ctx, n, func(c *redis.Client) error { return c.Ping(ctx).Err() })
+	return withOperator(ctx, n, func(*redis.Client) error { return nil })
 }
 
 // CreateUser makes an ACL user, or gives it this password. The server is told the password's hash.

@@ -79,6 +79,27 @@ func (p *Process) Signal(s syscall.Signal) error {
 	return sent
 }
 
+// Borrow calls use with a duplicate of what the process has open as number, if it has: it is closed when
+// use returns. The kernel gives it to whoever may trace the process.
+func (p *Process) Borrow(number int, use func(fd int)) error {
+	raw, err := p.file.SyscallConn()
+	if err != nil {
+		return err
+	}
+	fd, got := -1, error(nil)
+	if err := raw.Control(func(pidfd uintptr) { fd, got = unix.PidfdGetfd(int(pidfd), number, 0) }); err != nil {
+		return err
+	}
+	if errors.Is(got, unix.EBADF) || errors.Is(got, unix.ESRCH) { // closed since, or ended
+		return nil
+	}
+	if got != nil {
+		return fmt.Errorf("borrow file %d of process %d: %w", number, p.PID, got)
+	}
+	use(fd)
+	return unix.Close(fd)
+}
+
 // Close lets go of the process, which runs on.
 func (p *Process) Close() error { return p.file.Close() }
 

@@ -107,6 +107,40 @@ func TestCloseLeavesTheProcessAlone(t *testing.T) {
 	}
 }
 
+func TestBorrow(t *testing.T) {
+	t.Parallel()
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	defer w.Close()
+	cmd := exec.Command("sleep", "60")
+	cmd.Stdout = w
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer cmd.Wait()
+	defer cmd.Process.Kill()
+	p := mustOpen(t, cmd.Process.Pid)
+	var written error
+	if err := p.Borrow(1, func(fd int) { _, written = syscall.Write(fd, []byte("x")) }); err != nil || written != nil {
+		t.Fatalf("write to its standard output: %v, %v", err, written)
+	}
+	if n, err := r.Read(make([]byte, 2)); n != 1 || err != nil {
+		t.Errorf("what was borrowed is another file: read %d bytes, %v", n, err)
+	}
+	nothing := func(int) { t.Error("a file is lent that is not there") }
+	if err := p.Borrow(1000, nothing); err != nil {
+		t.Errorf("Borrow of what is not open: %v", err)
+	}
+	cmd.Process.Kill()
+	cmd.Wait()
+	if err := p.Borrow(1, nothing); err != nil {
+		t.Errorf("Borrow from what has ended: %v", err)
+	}
+}
+
 func TestWorksIn(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
