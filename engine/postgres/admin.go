@@ -58,13 +58,17 @@ func (Engine) Probe(ctx context.Context, n engine.Node) error {
 	return withAdmin(ctx, n, func(*pgx.Conn) error { return nil })
 }
 
-// Configure creates the extensions that the settings ask for.
-func (Engine) Configure(ctx context.Context, n engine.Node) error {
+// Configure renews the walls of an instance that an earlier version made, and creates the extensions that
+// the settings ask for.
+func (e Engine) Configure(ctx context.Context, n engine.Node) error {
 	s, err := parseSettings(n)
-	if err != nil || len(s.EnableExtensions) == 0 {
+	if err != nil {
 		return err
 	}
 	return withAdmin(ctx, n, func(conn *pgx.Conn) error {
+		if err := e.renewWalls(ctx, n, conn); err != nil {
+			return backstay.Wrapf(err, backstay.Unavailable, "The database, which an earlier version made, cannot be brought up to date.")
+		}
 		for _, name := range s.EnableExtensions {
 			_, err := conn.Exec(ctx, "CREATE EXTENSION IF NOT EXISTS "+quoteName(name)+" SCHEMA public CASCADE")
 			if err != nil {
@@ -73,6 +77,23 @@ func (Engine) Configure(ctx context.Context, n engine.Node) error {
 		}
 		return nil
 	})
+}
+
+// renewWalls comes to the database last: while it is not done, all of it is done again.
+func (e Engine) renewWalls(ctx context.Context, n engine.Node, conn *pgx.Conn) error {
+	var has string
+	err := conn.QueryRow(ctx, "SELECT coalesce(max(obj_description(oid)), '') FROM pg_event_trigger WHERE evtname = 'backstay_read_only'").Scan(&has)
+	if err != nil || has == edition() {
+		return err
+	}
+	if err := e.Prepare(ctx, n); err != nil { // the node may have been started by the earlier version, with its rules of access
+		return err
+	}
+	_, err = conn.Exec(ctx, "SELECT pg_reload_conf()")
+	if err == nil {
+		_, err = conn.Exec(ctx, walls())
+	}
+	return err
 }
 
 // quoteName writes a name as SQL takes it, whatever is in it.

@@ -13,6 +13,9 @@
 // of them made, and dropping one loses nothing. Database main belongs to the superuser, so that
 // nobody else can change its settings.
 //
+// walls.sql, which keeps all of them in their places, is also what an instance of an earlier version is brought up
+// to date with, when it is configured.
+//
 // Extensions: the library pgextwlist lets bindings create those on the allow-list as if they were
 // superuser. It lets trusted extensions pass that are not on the list, so an event trigger is the
 // wall; it also stands where the library is not installed.
