@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"crypto/sha256"
 	_ "embed"
 	"fmt"
 	"path/filepath"
@@ -24,6 +25,8 @@ var (
 	goldenSQL string
 	//go:embed main.sql
 	mainSQL string
+	//go:embed walls.sql
+	wallsSQL string
 )
 
 // initdbArguments: checksums, so that a rotten disk cannot pass unnoticed into backups; no sync, for
@@ -49,15 +52,21 @@ func product(i engine.Installation) string { return "PostgreSQL " + i.Version }
 func golden(i engine.Installation, cacheDir string) datadir.Golden {
 	return datadir.Golden{
 		CacheDir: cacheDir, Name: "postgres-" + i.Version, Release: i.FullVersion, User: "postgres", Env: environment,
-		Recipe:  fmt.Sprintf("%q %q %q %q", i.Dir, initdbArguments, goldenSQL, allowing()),
+		Recipe:  fmt.Sprintf("%q %q %q %q", i.Dir, initdbArguments, goldenSQL, mainSQL+walls()),
 		Build:   func(w *datadir.Workshop) error { return build(w, i) },
 		Verdict: lastLine,
 	}
 }
 
-func allowing() string {
-	allowed := "'" + strings.Join(Extensions(), "', '") + "'"
-	return strings.ReplaceAll(mainSQL, "ALLOWED", allowed)
+// walls is walls.sql with what may be created filled in, signed with its edition.
+func walls() string {
+	sql := strings.ReplaceAll(wallsSQL, "ALLOWED", "'"+strings.Join(Extensions(), "', '")+"'")
+	return sql + "\nCOMMENT ON EVENT TRIGGER backstay_read_only IS '" + edition() + "';\n"
+}
+
+// edition names what walls.sql makes, so that an instance shows whether it has it.
+func edition() string {
+	return fmt.Sprintf("%x", sha256.Sum256([]byte(wallsSQL+strings.Join(Extensions(), " "))))
 }
 
 // build leaves a directory that was shut down in order, whose log is one segment with nothing in it.
@@ -73,7 +82,7 @@ func build(w *datadir.Workshop, i engine.Installation) error {
 	if err := run(goldenSQL, "postgres", slices.Concat(single, []string{"template1"})...); err != nil {
 		return err
 	}
-	if err := run(allowing(), "postgres", slices.Concat(single, []string{database})...); err != nil {
+	if err := run(mainSQL+"\n"+walls(), "postgres", slices.Concat(single, []string{database})...); err != nil {
 		return err
 	}
 	if err := run("", "pg_resetwal", "-D", w.Data); err != nil { // refuses after a crash

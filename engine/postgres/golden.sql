@@ -6,17 +6,11 @@ CREATE ROLE owner NOLOGIN;
 -- A session that has become owner would otherwise neither see nor end the others of its instance.
 GRANT pg_read_all_stats, pg_signal_backend TO owner;
 
-CREATE ROLE reader NOLOGIN;
-
-GRANT pg_read_all_data TO reader;
-
 CREATE DATABASE main STRATEGY file_copy;
 
 REVOKE ALL ON DATABASE main FROM PUBLIC;
 
 GRANT CONNECT, CREATE, TEMPORARY ON DATABASE main TO owner;
-
-GRANT CONNECT ON DATABASE main TO reader;
 
 REVOKE ALL ON DATABASE template0 FROM PUBLIC;
 
