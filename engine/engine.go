@@ -64,6 +64,14 @@ type Stopper interface {
 	StopSignal() os.Signal
 }
 
+// Tender is an Engine whose users can change what is not theirs to change and must stay as it is.
+type Tender interface {
+	// Tend puts it back, and names the users whose it was. It is called every few seconds while the node serves,
+	// and asks the server only where something can have changed: last is what the call before returned as
+	// now, empty at first and after a user was created. An empty now says that there is nothing to tend until then.
+	Tend(ctx context.Context, n Node, last string) (now string, mended []string, err error)
+}
+
 // Installation is one version of a product on this machine.
 type Installation struct {
 	Product     string `json:"product"`      // as users know it: "PostgreSQL"

@@ -241,6 +241,7 @@ func (k *Keeper) answerCreateUser(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	defer signal(s.user)
 	return s.engine().CreateUser(ctx, n, engine.User{Name: u.Name, Password: u.Password, ReadOnly: u.ReadOnly})
 }
 

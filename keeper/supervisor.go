@@ -21,6 +21,7 @@ type supervisor struct {
 	k    *Keeper
 	id   backstay.InstanceID
 	wake chan struct{} // the record has changed
+	user chan struct{} // a user was created
 
 	mu      sync.Mutex
 	record  record
@@ -29,7 +30,7 @@ type supervisor struct {
 }
 
 func newSupervisor(k *Keeper, r record) *supervisor {
-	s := &supervisor{k: k, id: r.Spec.Instance, wake: make(chan struct{}, 1), record: r, changed: make(chan struct{})}
+	s := &supervisor{k: k, id: r.Spec.Instance, wake: make(chan struct{}, 1), user: make(chan struct{}, 1), record: r, changed: make(chan struct{})}
 	s.status = backend.Status{
 		Instance: s.id, Revision: time.Now().UnixNano(), Generation: r.Reached, Wanted: r.Spec.Generation,
 		Phase: backend.Preparing, Message: "The data directory is being prepared.", SocketDir: k.runDir(r),
@@ -103,9 +104,12 @@ func (s *supervisor) amend(change func(*record)) error {
 	return err
 }
 
-func (s *supervisor) nudge() {
+func (s *supervisor) nudge() { signal(s.wake) }
+
+// signal is heard by whoever listens to c next.
+func signal(c chan<- struct{}) {
 	select {
-	case s.wake <- struct{}{}:
+	case c <- struct{}{}:
 	default:
 	}
 }
@@ -220,6 +224,7 @@ func (s *supervisor) keep(ctx context.Context, b *backoff) error {
 	}
 	defer p.Close()
 	up := time.Now()
+	defer s.beginTending(ctx)()
 	select {
 	case <-p.Done():
 		if time.Since(up) > time.Minute {

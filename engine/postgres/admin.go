@@ -42,15 +42,25 @@ func withAdmin(ctx context.Context, n engine.Node, do func(*pgx.Conn) error) err
 const rolesLock = 0x6261636b73746179
 
 // withRoles is withAdmin for one at a time: PostgreSQL fails one of two that change the same role, or
-// the same object's access list, at once.
+// the same object's access list, at once. Whoever else is in the way is turned out first.
 func withRoles(ctx context.Context, n engine.Node, do func(*pgx.Conn) error) error {
 	return withAdmin(ctx, n, func(conn *pgx.Conn) error {
+		if _, err := conn.Exec(ctx, endMeddlers, int64(rolesLock)); err != nil {
+			return err
+		}
 		if _, err := conn.Exec(ctx, "SELECT pg_advisory_lock($1)", int64(rolesLock)); err != nil {
 			return err
 		}
 		return do(conn) // the lock goes with the connection
 	})
 }
+
+// endMeddlers ends the sessions of bindings that have changed a role in a transaction that is still open, or
+// hold our lock: they could keep us from changing and dropping that role for as long as they like.
+const endMeddlers = `SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity
+WHERE usesysid <> 10 AND pid IN (SELECT pid FROM pg_locks
+    WHERE locktype = 'relation' AND mode = 'RowExclusiveLock' AND relation IN ('pg_authid'::regclass, 'pg_db_role_setting'::regclass)
+    OR locktype = 'advisory' AND objsubid = 1 AND (classid::bigint << 32) + objid::bigint = $1)`
 
 // Probe asks whether the node serves. What admits the administrator admits clients: there is no
 // state of the server in which the one holds and not the other.

@@ -8,6 +8,7 @@
 //	owner      cannot log in; owns schema public and all that bindings make
 //	bindings   log in over TLS to database main alone, and are owner from their first statement on
 //	reader     cannot log in; may read everything; read-only bindings inherit it and are never owner
+//	…-kept     cannot log in; has no rights; keeps the password that a read-only binding was given
 //
 // Bindings hold no right of their own but to connect, so all of them can use, alter and drop what any
 // of them made, and dropping one loses nothing. Database main belongs to the superuser, so that

@@ -28,6 +28,7 @@ var (
 	_ engine.Explainer  = Engine{}
 	_ engine.Stopper    = Engine{}
 	_ engine.Describer  = Engine{}
+	_ engine.Tender     = Engine{}
 )
 
 // Describe is GOV.UK PaaS's sentence.

@@ -41,6 +41,9 @@ func (Engine) CreateUser(ctx context.Context, n engine.Node, u engine.User) (bac
 		return nil, err
 	}
 	err = withRoles(ctx, n, func(conn *pgx.Conn) error {
+		if err := dropKept(ctx, conn, u.Name); err != nil {
+			return err
+		}
 		_, err := conn.Exec(ctx, createRole(u, verifier))
 		if isState(err, pgerrcode.DuplicateObject) {
 			_, err = conn.Exec(ctx, resetRole(u, verifier))
@@ -55,19 +58,21 @@ func (Engine) CreateUser(ctx context.Context, n engine.Node, u engine.User) (bac
 
 // createRole is one transaction, as all statements in one message are.
 func createRole(u engine.User, verifier string) string {
-	return "CREATE ROLE " + quoteName(u.Name) + "; " + shapeRole(u, verifier)
+	return "CREATE ROLE " + quoteName(u.Name) + "; " + shapeRole(u, verifier) + keepVerifier(u, verifier)
 }
+
+// lockRoles begins a transaction that changes a role which may be changing itself: PostgreSQL fails one of the two.
+const lockRoles = "LOCK TABLE pg_authid, pg_db_role_setting IN SHARE ROW EXCLUSIVE MODE; "
 
 // resetRole makes an existing role what createRole would have made it, whatever it has done to itself.
 func resetRole(u engine.User, verifier string) string {
-	return "REVOKE " + owner + ", " + reader + " FROM " + quoteName(u.Name) + "; " + shapeRole(u, verifier)
+	return lockRoles + "REVOKE " + owner + ", " + reader + " FROM " + quoteName(u.Name) + "; " + shapeRole(u, verifier) + keepVerifier(u, verifier)
 }
 
 func shapeRole(u engine.User, verifier string) string {
 	role := quoteName(u.Name)
 	shape := "ALTER ROLE " + role + " LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION PASSWORD " + quoteText(verifier) + "; " +
-		"ALTER ROLE " + role + " RESET ALL; " +
-		"ALTER ROLE " + role + " IN DATABASE " + database + " RESET ALL; "
+		forgetSettings(role)
 	if u.ReadOnly {
 		return shape + shapeReader(role)
 	}
@@ -77,14 +82,11 @@ func shapeRole(u engine.User, verifier string) string {
 		"GRANT CONNECT ON DATABASE " + database + " TO " + role
 }
 
-// shapeReader: it inherits the right to read every relation and sees every row. The rights of large objects
-// are not looked at, whose every function that writes is owner's alone. That transactions begin as
-// read-only is for clients that write by mistake: whoever means it can begin others.
-func shapeReader(role string) string {
-	return "ALTER ROLE " + role + " INHERIT BYPASSRLS; " +
-		"ALTER ROLE " + role + " SET lo_compat_privileges = on; " +
-		"ALTER ROLE " + role + " SET default_transaction_read_only = on; " +
-		"GRANT " + reader + " TO " + role
+// forgetSettings: a role may have some for databases too, one that it cannot enter not excepted.
+func forgetSettings(role string) string {
+	return "ALTER ROLE " + role + " RESET ALL; " +
+		"ALTER ROLE " + role + " IN DATABASE " + database + " RESET ALL; " +
+		"ALTER ROLE " + role + " IN DATABASE template0 RESET ALL; "
 }
 
 // DropUser ends a role and its sessions. What the role owns in its own name, because a client left
@@ -112,10 +114,10 @@ func (Engine) DropUser(ctx context.Context, n engine.Node, name string) error {
 
 func dropRole(ctx context.Context, conn *pgx.Conn, name string, id uint32) error {
 	role := quoteName(name)
-	if _, err := conn.Exec(ctx, "ALTER ROLE "+role+" NOLOGIN"); err != nil {
+	if _, err := conn.Exec(ctx, lockRoles+"ALTER ROLE "+role+" NOLOGIN"); err != nil {
 		return err
 	}
-	if err := endSessions(ctx, conn, id); err != nil {
+	if err := errors.Join(endSessions(ctx, conn, id), dropKept(ctx, conn, name)); err != nil {
 		return err
 	}
 	_, err := conn.Exec(ctx, "REASSIGN OWNED BY "+role+" TO "+owner+"; DROP OWNED BY "+role+"; DROP ROLE "+role)

@@ -28,6 +28,12 @@ BEGIN
     IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'reader') THEN
         CREATE ROLE reader NOLOGIN;
     END IF;
+    -- Of readers that are there already, what is kept of later ones: see reader.go.
+    FOR name IN SELECT format('%I NOLOGIN PASSWORD %L', rolname || '-kept', rolpassword) FROM pg_authid a
+                WHERE EXISTS (SELECT FROM pg_auth_members WHERE member = a.oid AND roleid = 'reader'::regrole)
+                AND NOT EXISTS (SELECT FROM pg_roles k WHERE k.rolname = a.rolname || '-kept') LOOP
+        EXECUTE 'CREATE ROLE ' || name;
+    END LOOP;
 END
 $$;
 
