@@ -7,6 +7,7 @@
 //	bindings   log in over TLS; they reach all keys and channels, and no command that administers, nor,
 //	           if they may only read, one that writes
 //
-// Data is an append-only file: a server that is killed loses nothing that it has answered, a machine
-// that loses power at most the last second.
+// Data is an append-only file, flushed every second. A server that is killed loses nothing that it has
+// written, which it puts off for up to two seconds while the disk is slow to flush; a machine that loses power,
+// at most as much.
 package redis
