@@ -2,87 +2,83 @@ package tunnel
 
 import (
 	"context"
+	"errors"
 	"io"
-	"net"
-	"sync/atomic"
 	"time"
 
 	"github.com/coder/websocket"
-	"github.com/libp2p/go-yamux/v5"
 
-	"github.com/backstay/backstay"
+	"github.com/backstay/backstay/tunnel/mux"
 )
 
 // A stream's window is how much one end takes in before somebody reads it: too small, and on a busy
 // machine or a long line the other end stands still; too large, and streams that nobody reads fill the
-// memory. It grows with the way's delay; how much all windows grow is memory's to say.
+// memory. It grows with the way's delay; how much all windows grow is memory's to say. What the server
+// takes in to begin with is mux.FirstWindow.
 const (
 	clientWindow = 2 << 20   // as ssh has it
-	serverWindow = 512 << 10 // for each of a user's streams
 	maxWindow    = 8 << 20   // lets one stream carry 80 MB/s over a way of 100 ms
+	maxGrowth    = 256 << 20 // all of a client's, and all of the tunnels of a server
 )
 
-func muxConfig(window uint32) *yamux.Config {
-	c := yamux.DefaultConfig()
-	c.InitialStreamWindowSize = window
-	c.LogOutput = io.Discard                // what went wrong comes as an error, and is logged once
-	c.KeepAliveInterval = 15 * time.Second  // load balancers forget a connection that is silent for a minute
-	c.MeasureRTTInterval = 15 * time.Second // laptops change networks
-	c.ConnectionWriteTimeout = time.Minute  // for one frame, over a slow line
-	c.MaxIncomingStreams = 2 * MaxStreams   // a user's own limit is told in a sentence
-	c.AcceptBacklog = MaxStreams
-	c.ReadBufSize = 64 << 10
-	c.MaxMessageSize = carrySize + 12 // with its header
-	c.MaxStreamWindowSize = maxWindow
-	return c
-}
-
-// maxGrowth is how much windows may grow beyond what they begin with: all of a client's, and all of the
-// tunnels of a server.
-const maxGrowth = 256 << 20
-
-// memory bounds what is buffered. A window that may not grow is merely slower.
-func memory(grown *atomic.Int64) func() (yamux.MemoryManager, error) {
-	return func() (yamux.MemoryManager, error) { return &share{grown: grown}, nil }
-}
-
-// share is one stream's part of it.
-type share struct {
-	grown *atomic.Int64 // of all streams
-	own   atomic.Int64
-	first atomic.Bool // whether the first window has been given, which every stream gets
-}
-
-func (s *share) ReserveMemory(size int, _ uint8) error {
-	if s.first.CompareAndSwap(false, true) {
-		return nil
+func muxConfig(growth *mux.Growth) mux.Config {
+	return mux.Config{
+		Window: clientWindow, MaxWindow: maxWindow, Growth: growth,
+		MaxStreams: 2 * MaxStreams,   // a user's own limit is told in a sentence
+		Interval:   15 * time.Second, // load balancers forget a connection that is silent for a minute
+		Patience:   time.Minute,      // behind what a slow line still has to carry
 	}
-	if s.grown.Add(int64(size)) > maxGrowth {
-		s.grown.Add(-int64(size))
-		return errNoMemory
+}
+
+// carrier is a WebSocket that carries each frame of the multiplexer as a message. Nothing has a deadline, since
+// each would cost more than what it watches: an end that does not answer is closed.
+type carrier struct{ *websocket.Conn }
+
+func newCarrier(c *websocket.Conn) carrier {
+	c.SetReadLimit(mux.MaxFrame)
+	return carrier{c}
+}
+
+func (c carrier) WriteFrame(b []byte) error {
+	return c.Write(context.Background(), websocket.MessageBinary, b)
+}
+
+func (c carrier) ReadFrame(into []byte) (int, error) {
+	_, r, err := c.Reader(context.Background())
+	if err != nil {
+		return 0, left(err)
 	}
-	s.own.Add(int64(size))
-	return nil
+	n := 0
+	for n < len(into) {
+		m, err := r.Read(into[n:])
+		n += m
+		switch {
+		case errors.Is(err, io.EOF):
+			return n, nil
+		case err != nil:
+			return n, left(err)
+		}
+	}
+	if _, err := r.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
+		return n, errors.New("a message longer than any frame")
+	}
+	return n, nil
 }
 
-var errNoMemory = backstay.Errorf(backstay.Busy, "the streams of this tunnel hold enough")
+// leaving is the first of the WebSocket's own numbers for why a connection is closed, and ours for
+// the first backstay.Kind.
+const leaving websocket.StatusCode = 4000
 
-func (s *share) ReleaseMemory(size int) {
-	s.own.Add(-int64(size))
-	s.grown.Add(-int64(size))
+func left(err error) error {
+	if status := websocket.CloseStatus(err); status >= leaving {
+		return &mux.LeftError{Code: uint32(status - leaving)}
+	}
+	return err
 }
 
-func (s *share) Done() { s.grown.Add(-s.own.Swap(0)) }
-
-// carrier is a WebSocket as the multiplexer's connection. It closes at once: both ends have said all
-// in the multiplexer's own way, and one that is out of reach would be waited for.
-func carrier(ctx context.Context, c *websocket.Conn) net.Conn {
-	return webSocket{websocket.NetConn(ctx, c, websocket.MessageBinary), c}
+func (c carrier) Leave(code uint32) error {
+	return c.Conn.Close(leaving+websocket.StatusCode(code), "")
 }
 
-type webSocket struct {
-	net.Conn
-	under *websocket.Conn
-}
-
-func (w webSocket) Close() error { return w.under.CloseNow() }
+// Close closes at once: one that is out of reach would be waited for.
+func (c carrier) Close() error { return c.CloseNow() }
