@@ -1,7 +1,6 @@
 package mux
 
 import (
-	"bytes"
 	"errors"
 	"io"
 	"os"
@@ -12,12 +11,12 @@ import (
 // inbound is what is received.
 type inbound struct {
 	half
-	queue  bytes.Buffer // what nobody has read
-	window int          // how much is taken in before somebody reads
-	first  int          // what the window began with
-	room   int          // how much of it the other end may still fill
-	read   int          // since credit was given last
-	given  time.Time    // when that was
+	queue  queue
+	window int       // how much is taken in before somebody reads
+	first  int       // what the window began with
+	room   int       // how much of it the other end may still fill
+	read   int       // since credit was given last
+	given  time.Time // when that was
 
 	sink    Sink // where it is delivered
 	busy    bool // while what was queued is written to it
@@ -46,7 +45,7 @@ func (s *Stream) receive(b []byte) error {
 	i.room -= len(b)
 	n := i.handOn(b)
 	if n < len(b) {
-		i.queue.Write(b[n:])
+		i.queue.push(b[n:])
 		i.changed.Broadcast()
 	}
 	return s.consumed(n)
@@ -54,7 +53,7 @@ func (s *Stream) receive(b []byte) error {
 
 // handOn writes to the sink past the queue, if there is nothing in it, and tells how much it took.
 func (i *inbound) handOn(b []byte) int {
-	if i.sink == nil || i.busy || i.sinkErr != nil || i.queue.Len() > 0 {
+	if i.sink == nil || i.busy || i.sinkErr != nil || i.queue.size > 0 {
 		return 0
 	}
 	n, err := i.sink.TryWrite(b)
@@ -96,7 +95,7 @@ func (i *inbound) release(g *Growth) {
 	g.give(i.window - i.first)
 	i.window = i.first
 	if i.err != nil {
-		i.queue = bytes.Buffer{}
+		i.queue.clear()
 	}
 }
 
@@ -113,7 +112,7 @@ func (i *inbound) await() error {
 		switch {
 		case i.err != nil:
 			return i.err
-		case i.sinkErr != nil, i.queue.Len() > 0:
+		case i.sinkErr != nil, i.queue.size > 0:
 			return nil
 		case i.ended:
 			return io.EOF
@@ -124,23 +123,14 @@ func (i *inbound) await() error {
 	}
 }
 
-// take reads from the queue, and lets its memory go when it was much. The lock is held.
-func (i *inbound) take(b []byte) int {
-	n, _ := i.queue.Read(b)
-	if i.queue.Len() == 0 && i.queue.Cap() > MaxFrame {
-		i.queue = bytes.Buffer{}
-	}
-	return n
-}
-
-// Read reads what has arrived, and waits if there is nothing.
+// Read waits for something to arrive, and reads as much of it as fits.
 func (s *Stream) Read(b []byte) (int, error) {
 	s.in.mu.Lock()
 	defer s.in.mu.Unlock()
 	if err := s.in.await(); err != nil {
 		return 0, err
 	}
-	n := s.in.take(b)
+	n := s.in.queue.pop(b)
 	return n, s.consumed(n)
 }
 
@@ -165,7 +155,7 @@ func (s *Stream) Deliver(to Sink) (readErr, writeErr error) {
 		case i.sinkErr != nil:
 			return nil, i.sinkErr
 		}
-		n := i.take(buffer[:])
+		n := i.queue.pop(buffer[:])
 		if err := i.writeUnlocked(buffer[:n]); err != nil {
 			return nil, err
 		}

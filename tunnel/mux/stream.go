@@ -217,7 +217,7 @@ type LeftError struct{ Code uint32 }
 
 func (e *LeftError) Error() string { return fmt.Sprintf("the other end left (%d)", e.Code) }
 
-// SetDeadline limits how long reading and writing wait for the other end.
+// SetDeadline limits how long reading waits for data, and writing for credit.
 func (s *Stream) SetDeadline(t time.Time) error {
 	return errors.Join(s.SetReadDeadline(t), s.SetWriteDeadline(t))
 }
