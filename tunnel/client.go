@@ -85,7 +85,7 @@ func (c *Client) begin(ctx context.Context, token string) (*mux.Session, error) 
 		conn.CloseNow()
 		return nil, backstay.Errorf(backstay.Unsupported, "What answers at %s does not speak the tunnel protocol %s of this plugin.", c.URL, protocol)
 	}
-	session := mux.Opener(newCarrier(conn), muxConfig(&mux.Growth{Max: maxGrowth}))
+	session := mux.Opener(newCarrier(conn), muxConfig(new(mux.Growth)))
 	go func() {
 		<-session.Ended()
 		c.tellLost(lost(session.Err()))

@@ -80,51 +80,50 @@ func (f *flow) gather(last int) {
 	}
 }
 
+// count notes what was carried, and tells how much since the other direction carried something.
 func (f *flow) count(n int) int64 {
 	f.other.run.Store(0)
 	return f.run.Add(int64(n))
 }
 
+// carrySize is as much as one frame of the multiplexer takes.
 const carrySize = mux.MaxData
 
 var buffers = sync.Pool{New: func() any { return new([carrySize]byte) }}
 
-// carry copies until the end of from, passes the end on, and tells reading from writing when one fails.
+// carry carries until the end of from, passes the end on, and tells reading from writing when one fails.
+// What a stream receives wakes nobody here, if it can be written at once.
 func (f *flow) carry() (readErr, writeErr error) {
-	to, hasty := f.to.(tryWriter)
-	if from, ok := f.from.(deliverer); ok && hasty {
-		readErr, writeErr = from.Deliver(sink{f.to, to, f})
-		if readErr == nil && writeErr == nil {
-			writeErr = f.to.CloseWrite()
-		}
+	from, delivers := f.from.(deliverer)
+	to, tries := f.to.(mux.Sink)
+	if !delivers || !tries {
+		return f.copy()
+	}
+	if readErr, writeErr = from.Deliver(counting{to, f}); readErr != nil || writeErr != nil {
 		return readErr, writeErr
 	}
-	return f.copy()
+	return nil, f.to.CloseWrite()
 }
 
-// deliverer is a stream: what it receives need not wake anybody to be written.
+// deliverer is a stream.
 type deliverer interface {
 	Deliver(mux.Sink) (readErr, writeErr error)
 }
 
-type tryWriter interface{ TryWrite([]byte) (int, error) }
-
-// sink counts what a stream delivers.
-type sink struct {
-	io.Writer
-	hasty tryWriter
-	flow  *flow
+// counting counts what a stream delivers.
+type counting struct {
+	mux.Sink
+	flow *flow
 }
 
-func (s sink) Write(b []byte) (int, error) {
-	s.flow.count(len(b))
-	return s.Writer.Write(b)
+func (c counting) Write(b []byte) (int, error) {
+	c.flow.count(len(b))
+	return c.Sink.Write(b)
 }
 
-func (s sink) TryWrite(b []byte) (int, error) {
-	n, err := s.hasty.TryWrite(b)
-	s.flow.count(n)
-	return n, err
+func (c counting) TryWrite(b []byte) (int, error) {
+	c.flow.count(len(b))
+	return c.Sink.TryWrite(b)
 }
 
 func (f *flow) copy() (readErr, writeErr error) {

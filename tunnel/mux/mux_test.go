@@ -222,7 +222,7 @@ func TestWindowsGrowAsMemoryAllows(t *testing.T) {
 	}{{0, mux.FirstWindow}, {mux.FirstWindow, 2 * mux.FirstWindow}} {
 		a, b := wires()
 		wide := config()
-		wide.Growth.Max, wide.Interval, wide.Patience = tc.allowed, time.Millisecond, patience
+		wide.MaxGrowth, wide.Interval, wide.Patience = tc.allowed, time.Millisecond, patience
 		far := distant{b, 5 * time.Millisecond}
 		opener, accepter := mux.Opener(a, config()), mux.Accepter(far, wide)
 		t.Cleanup(opener.Close)

@@ -19,23 +19,20 @@ type Carrier interface {
 
 // Config is what an end decides for itself.
 type Config struct {
-	Window     int           // of each stream that this end opens, to begin with
-	MaxWindow  int           // as much as a window grows
-	Growth     *Growth       // how much all windows may grow
+	Window     int   // of each stream that this end opens, to begin with
+	MaxWindow  int   // as much as a window grows
+	MaxGrowth  int64 // as much as all windows of Growth grow beyond what they began with
+	Growth     *Growth
 	MaxStreams int           // open at a time, of those that the other end opens
 	Interval   time.Duration // between pings
 	Patience   time.Duration // for the answer to one
 }
 
-// Growth bounds how much windows grow beyond what they begin with. A window that may not grow is merely
-// slower.
-type Growth struct {
-	Max   int64
-	taken atomic.Int64
-}
+// Growth is how much windows have grown, of any number of sessions. One that may not grow is merely slower.
+type Growth struct{ taken atomic.Int64 }
 
-func (g *Growth) take(n int) bool {
-	if g.taken.Add(int64(n)) <= g.Max {
+func (g *Growth) take(n int, most int64) bool {
+	if g.taken.Add(int64(n)) <= most {
 		return true
 	}
 	g.give(n)
@@ -74,7 +71,8 @@ func Accepter(c Carrier, config Config) *Session {
 }
 
 func begin(c Carrier, config Config, accepted chan *Stream) *Session {
-	s := &Session{carrier: c, config: config, accepted: accepted, streams: map[uint32]*Stream{}, ended: make(chan struct{}), wake: make(chan struct{}, 1)}
+	s := &Session{carrier: c, config: config, accepted: accepted,
+		streams: map[uint32]*Stream{}, ended: make(chan struct{}), wake: make(chan struct{}, 1)}
 	go func() { s.end(s.receive(), c.Close) }()
 	go s.clerk()
 	go s.watch()

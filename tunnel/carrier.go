@@ -23,7 +23,7 @@ const (
 
 func muxConfig(growth *mux.Growth) mux.Config {
 	return mux.Config{
-		Window: clientWindow, MaxWindow: maxWindow, Growth: growth,
+		Window: clientWindow, MaxWindow: maxWindow, MaxGrowth: maxGrowth, Growth: growth,
 		MaxStreams: 2 * MaxStreams,   // a user's own limit is told in a sentence
 		Interval:   15 * time.Second, // load balancers forget a connection that is silent for a minute
 		Patience:   time.Minute,      // behind what a slow line still has to carry
