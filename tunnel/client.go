@@ -8,13 +8,12 @@ import (
 	"net/http"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/coder/websocket"
-	"github.com/libp2p/go-yamux/v5"
 
 	"github.com/backstay/backstay"
+	"github.com/backstay/backstay/tunnel/mux"
 )
 
 // Client is the developer's end of a tunnel. It connects when it is first used and again after the
@@ -28,7 +27,7 @@ type Client struct {
 
 	connecting sync.Mutex // held while a connection is made
 	mu         sync.Mutex
-	mux        *yamux.Session
+	session    *mux.Session
 	lent       []backstay.BindingID
 	token      string // the last that the server knows
 	closed     bool
@@ -43,37 +42,37 @@ func (c *Client) Connect(ctx context.Context) error {
 	return err
 }
 
-func (c *Client) connect(ctx context.Context) (*yamux.Session, error) {
+func (c *Client) connect(ctx context.Context) (*mux.Session, error) {
 	c.connecting.Lock()
 	defer c.connecting.Unlock()
 	c.mu.Lock()
-	mux, closed := c.mux, c.closed
+	session, closed := c.session, c.closed
 	c.mu.Unlock()
 	if closed {
 		return nil, errors.New("the tunnel is closed")
 	}
-	if mux != nil && !mux.IsClosed() {
-		return mux, nil
+	if session != nil && session.Err() == nil {
+		return session, nil
 	}
 	token, err := c.Token()
 	if err != nil {
 		return nil, err
 	}
-	if mux, err = c.begin(ctx, token); err != nil {
+	if session, err = c.begin(ctx, token); err != nil {
 		return nil, err
 	}
-	if err := c.keepLent(ctx, mux); err != nil {
-		mux.Close()
+	if err := c.keepLent(ctx, session); err != nil {
+		session.Close()
 		return nil, err
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.mux, c.token = mux, token
-	return mux, nil
+	c.session, c.token = session, token
+	return session, nil
 }
 
 // begin makes a connection.
-func (c *Client) begin(ctx context.Context, token string) (*yamux.Session, error) {
+func (c *Client) begin(ctx context.Context, token string) (*mux.Session, error) {
 	limited, cancel := context.WithTimeout(ctx, connectPatience)
 	defer cancel()
 	conn, response, err := websocket.Dial(limited, c.URL+Path, &websocket.DialOptions{
@@ -86,21 +85,12 @@ func (c *Client) begin(ctx context.Context, token string) (*yamux.Session, error
 		conn.CloseNow()
 		return nil, backstay.Errorf(backstay.Unsupported, "What answers at %s does not speak the tunnel protocol %s of this plugin.", c.URL, protocol)
 	}
-	mux, err := yamux.Client(carrier(context.WithoutCancel(ctx), conn), muxConfig(clientWindow), memory(new(atomic.Int64)))
-	if err != nil {
-		conn.CloseNow()
-		return nil, err
-	}
-	go func() { // the server opens none
-		s, err := mux.AcceptStream()
-		if err == nil {
-			s.Reset()
-			err = errors.New("the API opened a stream of its own")
-		}
-		mux.Close()
-		c.tellLost(lost(err))
+	session := mux.Opener(newCarrier(conn), muxConfig(new(mux.Growth)))
+	go func() {
+		<-session.Ended()
+		c.tellLost(lost(session.Err()))
 	}()
-	return mux, nil
+	return session, nil
 }
 
 func (c *Client) tellLost(err error) {
@@ -137,9 +127,9 @@ var errLogin = backstay.Errorf(backstay.Anonymous, "The tunnel was ended because
 
 // lost says why a connection ended, as far as the server's number tells.
 func lost(err error) error {
-	var gone *yamux.GoAwayError
-	if errors.As(err, &gone) && gone.Remote {
-		switch backstay.Kind(gone.ErrorCode) {
+	var gone *mux.LeftError
+	if errors.As(err, &gone) {
+		switch backstay.Kind(gone.Code) {
 		case backstay.Anonymous:
 			return errLogin
 		case backstay.Unavailable:
@@ -151,9 +141,9 @@ func lost(err error) error {
 
 // Broken says why a stream broke.
 func Broken(err error) error {
-	var reset *yamux.StreamError
+	var reset *mux.ResetError
 	if errors.As(err, &reset) && reset.Remote {
-		switch k := backstay.Kind(reset.ErrorCode); k {
+		switch k := backstay.Kind(reset.Code); k {
 		case backstay.Anonymous:
 			return errLogin
 		case backstay.NotFound, backstay.Forbidden:
@@ -166,20 +156,20 @@ func Broken(err error) error {
 }
 
 // stream opens a stream with a request, and returns it after the answer.
-func (c *Client) stream(ctx context.Context, mux *yamux.Session, r request) (*yamux.Stream, answer, error) {
+func (c *Client) stream(ctx context.Context, session *mux.Session, r request) (*mux.Stream, answer, error) {
 	var a answer
-	s, err := mux.OpenStream(ctx)
+	s, err := session.Open()
 	if err != nil {
 		return nil, a, lost(err)
 	}
-	stop := context.AfterFunc(ctx, func() { s.Reset() })
+	stop := context.AfterFunc(ctx, func() { s.Reset(0) })
 	defer stop()
 	if err := writeMessage(s, r); err != nil {
-		s.Reset()
+		s.Reset(0)
 		return nil, a, err
 	}
 	if err := readMessage(s, &a); err != nil {
-		s.Reset()
+		s.Reset(0)
 		if ctx.Err() != nil {
 			return nil, a, ctx.Err()
 		}
@@ -194,15 +184,15 @@ func (c *Client) stream(ctx context.Context, mux *yamux.Session, r request) (*ya
 
 // ask is a stream that carries nothing but the answer.
 func (c *Client) ask(ctx context.Context, r request) (answer, error) {
-	mux, err := c.connect(ctx)
+	session, err := c.connect(ctx)
 	if err != nil {
 		return answer{}, err
 	}
-	return c.askOver(ctx, mux, r)
+	return c.askOver(ctx, session, r)
 }
 
-func (c *Client) askOver(ctx context.Context, mux *yamux.Session, r request) (answer, error) {
-	s, a, err := c.stream(ctx, mux, r)
+func (c *Client) askOver(ctx context.Context, session *mux.Session, r request) (answer, error) {
+	s, a, err := c.stream(ctx, session, r)
 	if err != nil {
 		return a, err
 	}
@@ -211,11 +201,11 @@ func (c *Client) askOver(ctx context.Context, mux *yamux.Session, r request) (an
 
 // Dial connects to the instance of a binding.
 func (c *Client) Dial(ctx context.Context, id backstay.BindingID) (Stream, error) {
-	mux, err := c.connect(ctx)
+	session, err := c.connect(ctx)
 	if err != nil {
 		return Stream{}, err
 	}
-	s, _, err := c.stream(ctx, mux, request{Verb: dial, Binding: id})
+	s, _, err := c.stream(ctx, session, request{Verb: dial, Binding: id})
 	return Stream{stream{s}}, err
 }
 
@@ -257,12 +247,12 @@ func (c *Client) Return(ctx context.Context) error {
 }
 
 // keepLent claims over a new connection what an earlier one was lent.
-func (c *Client) keepLent(ctx context.Context, mux *yamux.Session) error {
+func (c *Client) keepLent(ctx context.Context, session *mux.Session) error {
 	c.mu.Lock()
 	lent := slices.Clone(c.lent)
 	c.mu.Unlock()
 	for _, id := range lent {
-		_, err := c.askOver(ctx, mux, request{Verb: keep, Binding: id})
+		_, err := c.askOver(ctx, session, request{Verb: keep, Binding: id})
 		if backstay.KindOf(err) == backstay.NotFound {
 			return backstay.Errorf(backstay.NotFound, "The connection to Backstay was lost for so long that the credentials have ended. Start again.")
 		}
@@ -282,19 +272,19 @@ const (
 // Run keeps the tunnel connected, and its login fresh, until ctx ends or that cannot help any more.
 func (c *Client) Run(ctx context.Context) error {
 	for {
-		mux, err := c.connect(ctx)
+		session, err := c.connect(ctx)
 		var wait time.Duration
 		switch {
 		case err == nil:
 			wait = tokenInterval
 		case backstay.KindOf(err) == backstay.Unavailable || backstay.KindOf(err) == backstay.Internal:
-			wait, mux = retryInterval, nil
+			wait, session = retryInterval, nil
 		default:
 			return err
 		}
 		var lost <-chan struct{}
-		if mux != nil {
-			lost = mux.CloseChan()
+		if session != nil {
+			lost = session.Ended()
 		}
 		select {
 		case <-ctx.Done():
@@ -311,16 +301,16 @@ func (c *Client) Run(ctx context.Context) error {
 // renew tells the server of a token that is newer than what it knows.
 func (c *Client) renew(ctx context.Context) error {
 	c.mu.Lock()
-	mux, known := c.mux, c.token
+	session, known := c.session, c.token
 	c.mu.Unlock()
-	if mux == nil || mux.IsClosed() {
+	if session == nil || session.Err() != nil {
 		return nil
 	}
 	token, err := c.Token()
 	if err != nil || token == known {
 		return err
 	}
-	if _, err := c.askOver(ctx, mux, request{Verb: renew, Token: backstay.Secret(token)}); err != nil {
+	if _, err := c.askOver(ctx, session, request{Verb: renew, Token: backstay.Secret(token)}); err != nil {
 		return err
 	}
 	c.mu.Lock()
@@ -334,13 +324,13 @@ func (c *Client) Close() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.closed = true
-	if c.mux != nil {
-		c.mux.Close()
+	if c.session != nil {
+		c.session.Close()
 	}
 }
 
 // ByService tells whether a stream broke because the instance broke it, and not on its way.
 func ByService(err error) bool {
-	var reset *yamux.StreamError
-	return errors.As(err, &reset) && reset.Remote && backstay.Kind(reset.ErrorCode) == backstay.Unavailable
+	var reset *mux.ResetError
+	return errors.As(err, &reset) && reset.Remote && backstay.Kind(reset.Code) == backstay.Unavailable
 }

@@ -3,8 +3,8 @@
 // conduit plugin holds.
 //
 // The connection is a WebSocket, which load balancers and proxies let through, and carries the
-// streams of a multiplexer (yamux), which brings flow control for each stream and keep-alive. Ours is
-// only what a stream begins with (message.go): what it is for, and the answer. A stream then carries
+// streams of a multiplexer (package mux), which brings flow control for each stream and keep-alive. A
+// stream begins with a message (message.go): what it is for, and the answer. It then carries
 // bytes, each direction to its own end; one that breaks is reset, so that a half is never taken for
 // the whole.
 //

@@ -6,4 +6,4 @@ import "context"
 func (c *Client) Renew(ctx context.Context) error { return c.renew(ctx) }
 
 // Break loses the connection.
-func (c *Client) Break() error { return c.mux.Close() }
+func (c *Client) Break() { c.session.Close() }

@@ -9,9 +9,8 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/libp2p/go-yamux/v5"
-
 	"github.com/backstay/backstay"
+	"github.com/backstay/backstay/tunnel/mux"
 )
 
 // Conn is one end of what is relayed: its directions end apart, and it can be ended in a way that
@@ -76,19 +75,58 @@ const (
 )
 
 func (f *flow) gather(last int) {
-	f.other.run.Store(0)
-	if f.run.Add(int64(last)) > bulk && last < carrySize/2 {
+	if f.count(last) > bulk && last < carrySize/2 {
 		pause(moment)
 	}
 }
 
+// count notes what was carried, and tells how much since the other direction carried something.
+func (f *flow) count(n int) int64 {
+	f.other.run.Store(0)
+	return f.run.Add(int64(n))
+}
+
 // carrySize is as much as one frame of the multiplexer takes.
-const carrySize = 64<<10 - 12
+const carrySize = mux.MaxData
 
 var buffers = sync.Pool{New: func() any { return new([carrySize]byte) }}
 
-// carry copies until the end of from, passes the end on, and tells reading from writing when one fails.
+// carry carries until the end of from, passes the end on, and tells reading from writing when one fails.
+// What a stream receives wakes nobody here, if it can be written at once.
 func (f *flow) carry() (readErr, writeErr error) {
+	from, delivers := f.from.(deliverer)
+	to, tries := f.to.(mux.Sink)
+	if !delivers || !tries {
+		return f.copy()
+	}
+	if readErr, writeErr = from.Deliver(counting{to, f}); readErr != nil || writeErr != nil {
+		return readErr, writeErr
+	}
+	return nil, f.to.CloseWrite()
+}
+
+// deliverer is a stream.
+type deliverer interface {
+	Deliver(mux.Sink) (readErr, writeErr error)
+}
+
+// counting counts what a stream delivers.
+type counting struct {
+	mux.Sink
+	flow *flow
+}
+
+func (c counting) Write(b []byte) (int, error) {
+	c.flow.count(len(b))
+	return c.Sink.Write(b)
+}
+
+func (c counting) TryWrite(b []byte) (int, error) {
+	c.flow.count(len(b))
+	return c.Sink.TryWrite(b)
+}
+
+func (f *flow) copy() (readErr, writeErr error) {
 	buffer := buffers.Get().(*[carrySize]byte)
 	defer buffers.Put(buffer)
 	for {
@@ -109,19 +147,29 @@ func (f *flow) carry() (readErr, writeErr error) {
 }
 
 // TCP is a plain connection as a [Conn].
-func TCP(c net.Conn) Conn { return tcpConn{c.(*net.TCPConn)} }
+func TCP(c net.Conn) TCPConn { return TCPConn{c.(*net.TCPConn)} }
 
-type tcpConn struct{ *net.TCPConn }
+// TCPConn is a plain connection.
+type TCPConn struct{ *net.TCPConn }
+
+// TryWrite writes what the connection takes without waiting.
+func (c TCPConn) TryWrite(b []byte) (int, error) {
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return 0, err
+	}
+	return tryWrite(raw, b)
+}
 
 // CloseWrite of a connection whose other end has gone altogether is no failure: all was delivered that
 // could be.
-func (c tcpConn) CloseWrite() error {
+func (c TCPConn) CloseWrite() error {
 	c.TCPConn.CloseWrite()
 	return nil
 }
 
 // Abort resets the connection: whoever reads at its other end gets an error and no end of file.
-func (c tcpConn) Abort(backstay.Kind) {
+func (c TCPConn) Abort(backstay.Kind) {
 	c.SetLinger(0)
 	c.Close()
 }
@@ -143,7 +191,7 @@ func (c tlsConn) Abort(k backstay.Kind) { c.under.Abort(k) }
 func (c tlsConn) Close() error          { return c.under.Close() }
 
 // stream is one stream of the multiplexer as a Conn.
-type stream struct{ *yamux.Stream }
+type stream struct{ *mux.Stream }
 
 // Abort resets the stream and tells the other end why, as far as a number can.
-func (s stream) Abort(k backstay.Kind) { s.ResetWithError(uint32(k)) }
+func (s stream) Abort(k backstay.Kind) { s.Reset(uint32(k)) }

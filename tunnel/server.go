@@ -7,14 +7,13 @@ import (
 	"log/slog"
 	"net/http"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/coder/websocket"
-	"github.com/libp2p/go-yamux/v5"
 
 	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/internal/sender"
+	"github.com/backstay/backstay/tunnel/mux"
 )
 
 // Path is where the API has its tunnels.
@@ -54,7 +53,7 @@ type Server struct {
 	stopped  bool
 	carrying sync.WaitGroup // one for each session
 
-	grown atomic.Int64 // of all windows
+	growth mux.Growth // of all windows
 }
 
 // DefaultLease lets a laptop change networks.
@@ -105,12 +104,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func (s *Server) carry(ctx context.Context, conn *websocket.Conn, by backstay.Actor, header string) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	mux, err := yamux.Server(carrier(ctx, conn), muxConfig(serverWindow), memory(&s.grown))
-	if err != nil {
-		s.Log.Error("a tunnel did not begin", "user", by.Username, "error", err)
-		return
-	}
-	t := &session{server: s, mux: mux, address: by.Address, by: by, header: header, streams: map[*yamux.Stream]backstay.BindingID{},
+	t := &session{server: s, mux: mux.Accepter(newCarrier(conn), muxConfig(&s.growth)), address: by.Address, by: by, header: header, streams: map[*mux.Stream]backstay.BindingID{},
 		begun: map[backstay.BindingID]func(context.Context) error{}}
 	if !s.add(t) {
 		return
@@ -131,7 +125,7 @@ func (s *Server) Run(ctx context.Context) error {
 	s.mu.Lock()
 	s.stopped = true
 	for t := range s.sessions {
-		go t.mux.CloseWithError(uint32(backstay.Unavailable))
+		go t.mux.Leave(uint32(backstay.Unavailable))
 	}
 	s.mu.Unlock()
 	ended := make(chan struct{})

@@ -10,22 +10,22 @@ import (
 	"sync"
 	"time"
 
-	"github.com/libp2p/go-yamux/v5"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/backstay/backstay"
+	"github.com/backstay/backstay/tunnel/mux"
 )
 
 // session is one tunnel at the server's end.
 type session struct {
 	server  *Server
-	mux     *yamux.Session
+	mux     *mux.Session
 	address string // where the tunnel comes from
 
 	mu      sync.Mutex
 	by      backstay.Actor
 	header  string // what by has proved last who they are with
-	streams map[*yamux.Stream]backstay.BindingID
+	streams map[*mux.Stream]backstay.BindingID
 	lent    []backstay.BindingID
 
 	serving sync.WaitGroup // what streams are for
@@ -58,7 +58,7 @@ func (t *session) run(ctx context.Context) error {
 func (t *session) accept(ctx context.Context) error {
 	defer t.mux.Close()
 	for {
-		s, err := t.mux.AcceptStream()
+		s, err := t.mux.Accept(ctx)
 		if err != nil {
 			return err
 		}
@@ -69,7 +69,7 @@ func (t *session) accept(ctx context.Context) error {
 // openPatience is how long a stream may take to say what it is for.
 const openPatience = 10 * time.Second
 
-func (t *session) serve(ctx context.Context, s *yamux.Stream) {
+func (t *session) serve(ctx context.Context, s *mux.Stream) {
 	defer s.Close()
 	s.SetDeadline(time.Now().Add(openPatience))
 	var r request
@@ -89,12 +89,12 @@ func (t *session) serve(ctx context.Context, s *yamux.Stream) {
 	t.answer(s, a)
 }
 
-func (t *session) answer(s *yamux.Stream, a answer) {
+func (t *session) answer(s *mux.Stream, a answer) {
 	if err := writeMessage(s, a); err == nil {
 		s.CloseWrite()
 		return
 	}
-	s.Reset()
+	s.Reset(0)
 }
 
 // refuse logs what nobody has explained to the user.
@@ -180,7 +180,7 @@ func (t *session) renew(ctx context.Context, header string) error {
 const dialPatience = 10 * time.Second
 
 // dial carries the stream to where the binding's instance serves.
-func (t *session) dial(ctx context.Context, s *yamux.Stream, id backstay.BindingID) {
+func (t *session) dial(ctx context.Context, s *mux.Stream, id backstay.BindingID) {
 	by := t.actor()
 	if err := t.server.open(by.UserID); err != nil {
 		t.answer(s, refuse(err))
@@ -196,7 +196,7 @@ func (t *session) dial(ctx context.Context, s *yamux.Stream, id backstay.Binding
 	defer t.forget(s)
 	if err := writeMessage(s, answer{}); err != nil {
 		conn.Close()
-		s.Reset()
+		s.Reset(0)
 		return
 	}
 	atInstance, _ := Relay(TCP(conn), stream{s})
@@ -256,13 +256,13 @@ func (t *session) recordEnd(ctx context.Context, id backstay.BindingID) {
 }
 
 // note keeps an open stream under its binding, for checks to come.
-func (t *session) note(s *yamux.Stream, id backstay.BindingID) {
+func (t *session) note(s *mux.Stream, id backstay.BindingID) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.streams[s] = id
 }
 
-func (t *session) forget(s *yamux.Stream) {
+func (t *session) forget(s *mux.Stream) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	delete(t.streams, s)
@@ -293,7 +293,7 @@ func (t *session) check(ctx context.Context) error {
 			for _, id := range t.inUse() {
 				t.end(id, backstay.KindOf(err))
 			}
-			t.mux.CloseWithError(uint32(backstay.KindOf(err)))
+			t.mux.Leave(uint32(backstay.KindOf(err)))
 			return err
 		}
 	}
@@ -346,7 +346,7 @@ func (t *session) end(id backstay.BindingID, k backstay.Kind) {
 	defer t.mu.Unlock()
 	for s, of := range t.streams {
 		if of == id {
-			t.serving.Go(func() { s.ResetWithError(uint32(k)) })
+			s.Reset(uint32(k))
 		}
 	}
 }

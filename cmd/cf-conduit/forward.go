@@ -104,7 +104,7 @@ func (s *session) accept(ctx context.Context, f *forward) {
 
 // carry connects a program to its service, until both have ended.
 func (s *session) carry(ctx context.Context, f *forward, c net.Conn) {
-	local := counted{Conn: tunnel.TCP(c), in: &s.sent, out: &s.got}
+	local := counted{TCPConn: tunnel.TCP(c), in: &s.sent, out: &s.got}
 	remote, err := s.reach(ctx, f, &local)
 	if err != nil {
 		local.Abort(backstay.Unavailable)
@@ -131,7 +131,7 @@ func (s *session) carry(ctx context.Context, f *forward, c net.Conn) {
 func (s *session) reach(ctx context.Context, f *forward, local *counted) (tunnel.Conn, error) {
 	plain := false
 	if f.secure != nil {
-		buffered := bufio.NewReader(local.Conn)
+		buffered := bufio.NewReader(local.TCPConn)
 		local.from = buffered
 		first, err := buffered.Peek(1)
 		plain = err == nil && first[0] != tlsHandshake
@@ -156,7 +156,7 @@ const tlsHandshake = 22
 
 // counted is a program's connection, with what goes through it counted.
 type counted struct {
-	tunnel.Conn
+	tunnel.TCPConn
 	from    *bufio.Reader // what was read ahead; nil if nothing was
 	in, out *atomic.Int64
 }
@@ -165,14 +165,21 @@ func (c *counted) Read(b []byte) (n int, err error) {
 	if c.from != nil {
 		n, err = c.from.Read(b)
 	} else {
-		n, err = c.Conn.Read(b)
+		n, err = c.TCPConn.Read(b)
 	}
 	c.in.Add(int64(n))
 	return n, err
 }
 
+// TryWrite counts what is written past Write.
+func (c *counted) TryWrite(b []byte) (int, error) {
+	n, err := c.TCPConn.TryWrite(b)
+	c.out.Add(int64(n))
+	return n, err
+}
+
 func (c *counted) Write(b []byte) (int, error) {
-	n, err := c.Conn.Write(b)
+	n, err := c.TCPConn.Write(b)
 	c.out.Add(int64(n))
 	return n, err
 }
