@@ -12,6 +12,10 @@ import (
 
 func (s *Store) KeepCatalog(ctx context.Context, offerings []backstay.Offering) error {
 	return s.tx(ctx, func(tx pgx.Tx) error {
+		// Two at once would lock the same rows in different orders, and one of them fail. Readers go on.
+		if _, err := tx.Exec(ctx, `LOCK TABLE market.offerings IN SHARE ROW EXCLUSIVE MODE`); err != nil {
+			return err
+		}
 		if _, err := tx.Exec(ctx, `UPDATE market.plans SET available = false WHERE available`); err != nil {
 			return err
 		}

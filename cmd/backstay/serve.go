@@ -11,6 +11,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"syscall"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -151,7 +152,7 @@ func serve(ctx context.Context, c *cli, args []string) error {
 		return advise(fmt.Errorf("a Backstay is running on %s already: %w", cfg.data, err), "backstay stop --data %s", cfg.data)
 	}
 	defer release()
-	l, err := net.Listen("tcp", cfg.listen)
+	l, err := listen(ctx, cfg.listen)
 	if err != nil {
 		return advise(fmt.Errorf("the API cannot listen: %w", err), "backstay serve --listen 127.0.0.1:PORT, with a free port")
 	}
@@ -166,6 +167,24 @@ func serve(ctx context.Context, c *cli, args []string) error {
 		return err
 	}
 	return p.run(ctx, l)
+}
+
+// forkPatience is how long a child of a Backstay that was killed as it forked may take to be another program,
+// and let go of what it inherited.
+const forkPatience = 2 * time.Second
+
+func listen(ctx context.Context, address string) (net.Listener, error) {
+	for deadline := time.Now().Add(forkPatience); ; {
+		l, err := net.Listen("tcp", address)
+		if !errors.Is(err, syscall.EADDRINUSE) || time.Now().After(deadline) {
+			return l, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
 }
 
 // makeDataDir makes the directory that everything lies in. As root, databases run as users of their
