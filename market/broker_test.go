@@ -24,6 +24,7 @@ type listener struct {
 	mu    sync.Mutex
 	told  map[backstay.InstanceID]bool
 	bound map[backstay.BindingID]bool
+	gate  chan struct{} // what a bind waits for, if there is one
 }
 
 func (l *listener) hear(id backstay.InstanceID) {
@@ -49,6 +50,9 @@ func (l *listener) LastOperation(ctx context.Context, id backstay.InstanceID) (b
 
 func (l *listener) Bind(ctx context.Context, r backstay.BindRequest) (backstay.Credentials, error) {
 	l.hear(r.InstanceID)
+	if l.gate != nil {
+		<-l.gate
+	}
 	c, err := l.Memory.Bind(ctx, r)
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -158,6 +162,26 @@ func TestBrokerNeverHearsOfUserProvided(t *testing.T) {
 	defer f.broker.mu.Unlock()
 	if f.broker.told[ended] || f.broker.told[kept] || len(f.broker.told) != 1 {
 		t.Errorf("the broker was told of %v; user-provided are %s and %s", f.broker.told, ended, kept)
+	}
+}
+
+// TestNothingIsBoundAfterItsApp deletes an app while the broker is at work on its binding.
+func TestNothingIsBoundAfterItsApp(t *testing.T) {
+	t.Parallel()
+	f := newFloor(t)
+	in := f.create(t, "db")
+	f.broker.gate = make(chan struct{})
+	b, _, err := f.CreateBinding(t.Context(), markettest.Admin, market.NewBinding{Type: backstay.AppBinding, InstanceID: in, AppID: f.apps[0].ID})
+	must(t, err)
+	j, err := f.DeleteApp(t.Context(), markettest.Admin, f.apps[0].ID)
+	must(t, err)
+	if early, err := f.AwaitJob(t.Context(), j.ID, 300*time.Millisecond); err != nil || early.State != backstay.JobProcessing {
+		t.Errorf("the app's end did not wait for its binding: %s, %v", early.State, err)
+	}
+	close(f.broker.gate)
+	f.do(t, j, nil)
+	if f.broker.has(b.ID) {
+		t.Error("the broker still has the binding of an app that is gone")
 	}
 }
 

@@ -128,6 +128,9 @@ func (m *Market) unbindAll(ctx context.Context, by backstay.Actor, f BindingFilt
 		return err
 	}
 	for _, b := range bindings.Items {
+		if b.LastOperation.State == backstay.InProgress { // or what is being made would outlive its row
+			return backstay.Errorf(backstay.Busy, "An operation for a service binding is in progress. Try again when it has ended.")
+		}
 		if b.InstanceType == backstay.Managed {
 			if err := absentIsFine(m.Broker.Unbind(ctx, b.InstanceID, b.ID)); err != nil {
 				return err
