@@ -21,8 +21,9 @@ up: setup build
 down: backstay
 	@bin/backstay stop $(if $(DATA),--data '$(DATA)')
 
+# Tests wait more than they work, for disks and for processes: more of them at once than there are cores.
 test: clients build check
-	go test -count=1 ./...
+	go test -count=1 -parallel 4 -timeout 30m ./...
 
 test-other: setup
 	scripts/other-servers bin/other

@@ -271,9 +271,10 @@ func (l *life) checkRecorded() {
 		"/v3/audit_events?types=audit.service_instance.create,audit.service_instance.delete&target_guids=" + l.instance: &events,
 		"/v3/service_usage_events?per_page=5000": &usage,
 	} {
-		if _, _, err := l.call("GET", path, nil, into); err != nil {
-			l.t.Fatal(err)
-		}
+		l.insist(func() error {
+			_, _, err := l.call("GET", path, nil, into)
+			return err
+		})
 	}
 	var recorded []string
 	for _, e := range events.Resources {
