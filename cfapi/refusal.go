@@ -26,7 +26,7 @@ func (s *Server) recordRefusal(r *request, err error) {
 		refusal.Kind = strings.TrimSuffix(words[2], "s") // /v3/apps/…: an app
 	}
 	if r.quotes(said.Detail) {
-		refusal.Reason = "[PRIVATE DATA HIDDEN]"
+		refusal.Reason = ""
 	}
 	if err := s.Market.RecordRefusal(r.Context(), r.by, refusal); err != nil {
 		s.Log.Warn("a refusal was not recorded", "path", r.URL.Path, "error", err)

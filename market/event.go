@@ -1,6 +1,7 @@
 package market
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"maps"
@@ -106,7 +107,7 @@ type Refusal struct {
 	Named        []string // ids of what the request is about, the most telling first
 	Kind         string   // what it is that the path names: "app"
 	Title        string   // of the error
-	Reason       string   // for people, without secrets
+	Reason       string   // for people; empty if it would tell a secret
 }
 
 // Somebody who is refused the same again within a moment says nothing new, and nobody fills the events
@@ -143,7 +144,7 @@ func (m *Market) RecordRefusal(ctx context.Context, by backstay.Actor, r Refusal
 			return err
 		}
 	}
-	d := request(details{"method": r.Method, "path": clip(r.Path), "error": r.Title, "reason": clip(r.Reason)})
+	d := request(details{"method": r.Method, "path": clip(r.Path), "error": r.Title, "reason": cmp.Or(clip(r.Reason), hidden)})
 	e := newEvent(by, "request.refused", l.Target, place{l.OrganizationID, l.SpaceID}, d)
 	return m.Store.RecordRefusal(ctx, e, time.Now().Add(-refusalMoment), refusalLimit)
 }

@@ -23,8 +23,7 @@ func (m *Market) RegisterUser(ctx context.Context, by backstay.Actor, id backsta
 // DeleteUser takes all roles from a user or client: that is all that the API has of them. Who they
 // are is the login server's to forget.
 func (m *Market) DeleteUser(ctx context.Context, by backstay.Actor, id backstay.UserID) (backstay.Job, error) {
-	l, err := m.Users(ctx, by, UserFilter{IDs: []backstay.UserID{id}})
-	u, err := only(l, err, "User")
+	u, err := m.User(ctx, by, id)
 	if err != nil {
 		return backstay.Job{}, err
 	}

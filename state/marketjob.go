@@ -9,11 +9,11 @@ import (
 	"github.com/backstay/backstay"
 )
 
-const jobColumns = `j.id, j.operation, j.resource, j.actor, j.user_id, j.state, j.kind, j.sentence, j.created_at, j.updated_at`
+const jobColumns = `j.id, j.operation, j.resource, j.actor, j.state, j.kind, j.sentence, j.created_at, j.updated_at`
 
 func scanJob(r pgx.CollectableRow) (j backstay.Job, err error) {
 	var kind string
-	err = r.Scan(&j.ID, &j.Operation, &j.Resource, &j.By, &j.By.UserID, &j.State, &kind, &j.Sentence, &j.CreatedAt, &j.UpdatedAt)
+	err = r.Scan(&j.ID, &j.Operation, &j.Resource, &j.By, &j.State, &kind, &j.Sentence, &j.CreatedAt, &j.UpdatedAt)
 	j.Kind = backstay.KindFromString(kind)
 	return j, err
 }
@@ -39,8 +39,8 @@ func (s *Store) acceptJob(ctx context.Context, tx pgx.Tx, e backstay.Event, j ba
 }
 
 func insertJob(ctx context.Context, tx pgx.Tx, j backstay.Job) error {
-	_, err := tx.Exec(ctx, `INSERT INTO market.jobs (id, operation, resource, actor, user_id, state, completed) VALUES ($1, $2, $3, $4, $5, $6, $7)`,
-		j.ID, j.Operation, j.Resource, j.By, j.By.UserID, j.State, j.Completed)
+	_, err := tx.Exec(ctx, `INSERT INTO market.jobs (id, operation, resource, actor, state, completed) VALUES ($1, $2, $3, $4, $5, $6)`,
+		j.ID, j.Operation, j.Resource, j.By, j.State, j.Completed)
 	return err
 }
 

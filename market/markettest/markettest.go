@@ -1,4 +1,4 @@
-// Package markettest helps to test those who stand on the market: [New] is a whole market on a real
+// Package markettest helps to test those who stand on the market: [NewWith] is a whole market on a real
 // store, [RunStore] the contract of its store as tests.
 package markettest
 
@@ -9,7 +9,6 @@ import (
 	"testing"
 
 	"github.com/backstay/backstay"
-	"github.com/backstay/backstay/broker/brokertest"
 	"github.com/backstay/backstay/internal/seal"
 	"github.com/backstay/backstay/internal/testkit"
 	"github.com/backstay/backstay/market"
@@ -23,14 +22,8 @@ var Admin = backstay.Actor{UserID: "00000000-0000-4000-8000-0000000000aa", Usern
 // Robot is a client that may do nothing yet.
 var Robot = backstay.Actor{UserID: "robot", Username: "robot", Client: true}
 
-// New returns a market on a database of its own, with its jobs running, whose broker makes instances
-// in memory. It ends with the test.
-func New(t testing.TB) *market.Market {
-	t.Helper()
-	return NewWith(t, brokertest.NewMemory())
-}
-
-// NewWith is New with another broker.
+// NewWith returns a market on a database of its own, with its jobs running, before a broker. It ends with
+// the test.
 func NewWith(t testing.TB, b backstay.Broker) *market.Market {
 	t.Helper()
 	return NewAt(t, b, testkit.Postgres(t))

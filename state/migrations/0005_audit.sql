@@ -22,5 +22,4 @@ CREATE INDEX events_by_space ON audit.events (space_id, created_at);
 CREATE INDEX events_by_organization ON audit.events (organization_id, created_at);
 
 ALTER TABLE market.jobs
-    ADD COLUMN user_id text NOT NULL DEFAULT '',
     ADD COLUMN completed jsonb; -- the event that is recorded when the job completes
