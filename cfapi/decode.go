@@ -12,6 +12,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/backstay/backstay"
+	"github.com/backstay/backstay/internal/strict"
 )
 
 // decode reads the request's body into a struct of pointers and values, strictly: what is no JSON
@@ -29,9 +30,7 @@ func decode(r *request, into any) error {
 	if err := checkText(raw); err != nil {
 		return err
 	}
-	d := json.NewDecoder(bytes.NewReader(raw))
-	d.DisallowUnknownFields()
-	return explain(d.Decode(into))
+	return explain(strict.Unmarshal(raw, into))
 }
 
 // checkText refuses what is not exactly one JSON value, and strings that cannot be stored as text.

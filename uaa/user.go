@@ -3,7 +3,6 @@ package uaa
 import (
 	"context"
 	"encoding/json"
-	"io"
 	"net/http"
 	"regexp"
 
@@ -11,6 +10,7 @@ import (
 
 	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/internal/sender"
+	"github.com/backstay/backstay/internal/strict"
 )
 
 var (
@@ -205,12 +205,7 @@ func newHash(ctx context.Context, password string) (string, error) {
 
 // decode reads a request's JSON strictly.
 func decode(w http.ResponseWriter, r *http.Request, into any) error {
-	d := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxBody))
-	d.DisallowUnknownFields()
-	if err := d.Decode(into); err != nil {
-		return explain(err, errNoJSON)
-	}
-	if _, err := d.Token(); err != io.EOF {
+	if err := strict.Decode(http.MaxBytesReader(w, r.Body, maxBody), into); err != nil {
 		return explain(err, errNoJSON)
 	}
 	return nil
