@@ -3,11 +3,20 @@ package backstay
 import (
 	"context"
 	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
 )
 
 // Credentials are what a binding gives its app: the "credentials" object of VCAP_SERVICES, with
 // JSON-encodable values.
 type Credentials map[string]any
+
+// Format writes Redacted, whatever the verb: passwords are among the values.
+func (Credentials) Format(f fmt.State, _ rune) { io.WriteString(f, Redacted) }
+
+// LogValue is Redacted.
+func (Credentials) LogValue() slog.Value { return slog.StringValue(Redacted) }
 
 // ProvisionRequest asks a broker for an instance.
 type ProvisionRequest struct {

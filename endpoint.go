@@ -1,5 +1,7 @@
 package backstay
 
+import "log/slog"
+
 // Endpoint is the stable host and port that credentials name; it outlives every node. The zero
 // Endpoint is an instance that is reached only on this machine, by whoever runs the keeper.
 type Endpoint struct {
@@ -21,3 +23,6 @@ type Certificate struct {
 	Key       Secret `json:"key"`
 	Authority string `json:"authority"`
 }
+
+// LogValue is the certificate without its key.
+func (c Certificate) LogValue() slog.Value { return RedactedValue(c) }

@@ -6,6 +6,7 @@ package backend
 import (
 	"context"
 	"encoding/json"
+	"log/slog"
 
 	"github.com/backstay/backstay"
 )
@@ -49,6 +50,9 @@ type User struct {
 	ReadOnly bool            `json:"read_only,omitempty"`
 }
 
+// LogValue is the user without the password.
+func (u User) LogValue() slog.Value { return backstay.RedactedValue(u) }
+
 // Spec is what is wanted of an instance. Its JSON is what the keeper's protocol carries and keeps.
 type Spec struct {
 	Instance   backstay.InstanceID  `json:"instance"`
@@ -60,6 +64,9 @@ type Spec struct {
 	Settings   json.RawMessage      `json:"settings,omitempty"` // the engine's own, an object
 	Private    bool                 `json:"private,omitempty"`  // no endpoint: only for who runs the backend
 }
+
+// LogValue is the Spec without the certificate's key.
+func (s Spec) LogValue() slog.Value { return backstay.RedactedValue(s) }
 
 // Phase is where an instance is on its way to its Spec.
 type Phase string

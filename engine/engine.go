@@ -8,6 +8,7 @@ package engine
 import (
 	"context"
 	"encoding/json"
+	"log/slog"
 	"os"
 	"os/exec"
 
@@ -102,6 +103,9 @@ type User struct {
 	ReadOnly bool // sees all that the others make, whenever they make it, and can change nothing of it
 }
 
+// LogValue is the user without the password.
+func (u User) LogValue() slog.Value { return backstay.RedactedValue(u) }
+
 // Node is one engine process with its data directory, as the keeper wants it.
 type Node struct {
 	Instance     backstay.InstanceID
@@ -118,3 +122,6 @@ type Node struct {
 	Size         backstay.Size
 	Settings     json.RawMessage // the engine's own, an object; nil is all defaults
 }
+
+// LogValue is the node without the certificate's key.
+func (n Node) LogValue() slog.Value { return backstay.RedactedValue(n) }

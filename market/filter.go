@@ -1,6 +1,7 @@
 package market
 
 import (
+	"log/slog"
 	"time"
 
 	"github.com/backstay/backstay"
@@ -264,3 +265,6 @@ type BoundService struct {
 	Offering    backstay.Offering // likewise
 	Credentials backstay.Credentials
 }
+
+// LogValue is the binding without its credentials.
+func (s BoundService) LogValue() slog.Value { return backstay.RedactedValue(s) }

@@ -224,6 +224,6 @@ func (a *api) appBinding(ctx context.Context, app resource, s *service) error {
 	if err := a.get(ctx, "/v3/service_credential_bindings/"+found.GUID+"/details", nil, &details); err != nil {
 		return err
 	}
-	s.binding, s.credentials = backstay.BindingID(found.GUID), details.Credentials
+	s.binding, s.Credentials = backstay.BindingID(found.GUID), details.Credentials
 	return nil
 }

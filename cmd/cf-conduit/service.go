@@ -19,8 +19,8 @@ type service struct {
 	tags              []string
 	instance          backstay.InstanceID
 	binding           backstay.BindingID
-	credentials       backstay.Credentials
-	port              int // on this machine
+	Credentials       backstay.Credentials // exported so that fmt finds the methods that redact it
+	port              int                  // on this machine
 }
 
 // loopback is where programs find services.
@@ -48,7 +48,7 @@ func (s *service) kind() string {
 }
 
 func (s *service) text(key string) string {
-	switch v := s.credentials[key].(type) {
+	switch v := s.Credentials[key].(type) {
 	case string:
 		return v
 	case float64:
@@ -84,7 +84,7 @@ func (s *service) address() (host, port string, err error) {
 
 // tlsOnly tells whether clients speak TLS from their first byte on.
 func (s *service) tlsOnly() bool {
-	enabled, _ := s.credentials["tls_enabled"].(bool)
+	enabled, _ := s.Credentials["tls_enabled"].(bool)
 	return enabled || slices.Contains([]string{"rediss", "https", "amqps"}, s.scheme())
 }
 
@@ -102,9 +102,9 @@ func (s *service) authority() string {
 func (s *service) tunnelled() backstay.Credentials {
 	host, port, err := s.address()
 	if err != nil {
-		return s.credentials
+		return s.Credentials
 	}
-	return s.moved(map[string]any(s.credentials), host, port).(map[string]any)
+	return s.moved(map[string]any(s.Credentials), host, port).(map[string]any)
 }
 
 func (s *service) moved(v any, host, port string) any {

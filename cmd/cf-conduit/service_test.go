@@ -17,7 +17,7 @@ func mustService(t testing.TB, label, credentials string) *service {
 	if err := json.Unmarshal([]byte(credentials), &c); err != nil {
 		t.Fatal(err)
 	}
-	s.credentials = c
+	s.Credentials = c
 	return s
 }
 
@@ -51,7 +51,7 @@ func TestKinds(t *testing.T) {
 	} {
 		for _, s := range services {
 			if got := s.kind(); got != kind {
-				t.Errorf("%s %v: %q, want %q", s.label, s.credentials, got, kind)
+				t.Errorf("%s %v: %q, want %q", s.label, s.Credentials, got, kind)
 			}
 		}
 	}

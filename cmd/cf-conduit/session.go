@@ -97,7 +97,7 @@ func (s *session) bind(ctx context.Context) error {
 	}
 	for _, service := range s.services {
 		s.debug("making the service key %s of %s", name, service.name)
-		service.binding, service.credentials, err = s.tunnel.Lend(ctx, backstay.Loan{InstanceID: service.instance, Name: name, Parameters: s.options.parameters})
+		service.binding, service.Credentials, err = s.tunnel.Lend(ctx, backstay.Loan{InstanceID: service.instance, Name: name, Parameters: s.options.parameters})
 		if err != nil {
 			return fmt.Errorf("failed to bind service %s: %w", service.name, err)
 		}

@@ -8,20 +8,33 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
 
 	"golang.org/x/crypto/chacha20poly1305"
+
+	"github.com/backstay/backstay"
 )
 
-// Key seals and opens. It is 256 random bits, and does not print. The zero Key panics when used: it
-// is one that somebody forgot to load.
+// Key seals and opens. It is 256 random bits, and no verb, handler or encoding prints it. The zero Key
+// panics when used: it is one that somebody forgot to load.
 type Key [chacha20poly1305.KeySize]byte
 
-func (Key) String() string   { return "[redacted]" }
-func (Key) GoString() string { return "[redacted]" }
+// String is backstay.Redacted.
+func (Key) String() string { return backstay.Redacted }
+
+// Format writes backstay.Redacted, whatever the verb.
+func (Key) Format(f fmt.State, _ rune) { io.WriteString(f, backstay.Redacted) }
+
+// LogValue is backstay.Redacted.
+func (Key) LogValue() slog.Value { return slog.StringValue(backstay.Redacted) }
+
+// MarshalText is backstay.Redacted, in JSON too.
+func (Key) MarshalText() ([]byte, error) { return []byte(backstay.Redacted), nil }
 
 // version is the first byte of what Seal returns: XChaCha20-Poly1305 with a random nonce before the
 // ciphertext.
