@@ -5,7 +5,6 @@ package backend
 
 import (
 	"context"
-	"encoding/json"
 	"log/slog"
 
 	"github.com/backstay/backstay"
@@ -16,17 +15,23 @@ import (
 type Backend interface {
 	// Inventory says what this backend can serve now.
 	Inventory(ctx context.Context) (Inventory, error)
-	// Admit tells whether Apply of a new instance would be refused now for want of an engine, a
-	// port or disk space; it is Unavailable or Unsupported, with the reason. Nothing is reserved.
+	// Admit tells whether Apply would be refused now, with the same error: Unsupported for what this
+	// backend cannot do, Unavailable for want of a port or of disk space. Nothing is reserved.
 	Admit(ctx context.Context, s Spec) error
-	// Apply makes s what is wanted. When it returns, s is durable and will be reached, whatever
-	// crashes. A generation older than the one held is refused as Busy; the one held is accepted again.
+	// Names lists the hosts and addresses by which the instance's endpoint will be reached: its
+	// certificate must prove all of them. Spec.TLS may still be empty. A backend that has to give the
+	// instance a place to know them keeps that place for it until Remove, and always answers the same.
+	Names(ctx context.Context, s Spec) ([]string, error)
+	// Apply makes s what is wanted. When it returns, s is durable and will be reached, or its Obstacle
+	// told, whatever crashes. A generation older than the one held is refused as Busy; the one held is
+	// accepted again.
 	Apply(ctx context.Context, s Spec) error
 	// Await returns the status as soon as its revision is greater than the given one (0: at once).
 	// It is NotFound for an instance that was never applied, or whose removal has ended.
 	Await(ctx context.Context, id backstay.InstanceID, revision int64) (Status, error)
-	// Failing lists the instances that are Failing now.
-	Failing(ctx context.Context) ([]Status, error)
+	// Unwell lists the instances that do not serve as wanted: the Failing ones, and those whose wanted
+	// generation meets an Obstacle while the old one serves on. An instance that comes up is not listed.
+	Unwell(ctx context.Context) ([]Status, error)
 	// Remove ends an instance and all its data. It returns once the wish is durable; Await tells when
 	// it has come true. An unknown instance is NotFound.
 	Remove(ctx context.Context, id backstay.InstanceID) error
@@ -34,12 +39,13 @@ type Backend interface {
 	Accounts
 }
 
-// Accounts are the users of running instances.
+// Accounts are the users of instances.
 type Accounts interface {
 	// CreateUser gives a binding its credentials, naming the instance's endpoint; if the user
-	// exists, its password and its rights become these. Unavailable when the instance does not run.
+	// exists, its password and its rights become these. Unavailable when the instance does not serve.
 	CreateUser(ctx context.Context, id backstay.InstanceID, u User) (backstay.Credentials, error)
 	// DropUser removes a user and ends its sessions. An absent user, and an absent instance, is success.
+	// So is an instance that is Failing: the wish is durable then, and comes true before it serves again.
 	DropUser(ctx context.Context, id backstay.InstanceID, name string) error
 }
 
@@ -53,49 +59,9 @@ type User struct {
 // LogValue is the user without the password.
 func (u User) LogValue() slog.Value { return backstay.RedactedValue(u) }
 
-// Spec is what is wanted of an instance. Its JSON is what the keeper's protocol carries and keeps.
-type Spec struct {
-	Instance   backstay.InstanceID  `json:"instance"`
-	Generation int64                `json:"generation"` // 1 and up; which wanting
-	Engine     string               `json:"engine"`
-	Version    string               `json:"version"`
-	Size       backstay.Size        `json:"size"`
-	TLS        backstay.Certificate `json:"tls"`
-	Settings   json.RawMessage      `json:"settings,omitempty"` // the engine's own, an object
-	Private    bool                 `json:"private,omitempty"`  // no endpoint: only for who runs the backend
-}
-
-// LogValue is the Spec without the certificate's key.
-func (s Spec) LogValue() slog.Value { return backstay.RedactedValue(s) }
-
-// Phase is where an instance is on its way to its Spec.
-type Phase string
-
-const (
-	Preparing Phase = "preparing" // data directory and configuration are being made
-	Starting  Phase = "starting"  // the engine is coming up, for the first time or again
-	Running   Phase = "running"   // clients are served at the endpoint
-	Failing   Phase = "failing"   // it did not come up; it is tried again, with back-off
-	Removing  Phase = "removing"
-)
-
-// Status is what is observed of an instance.
-type Status struct {
-	Instance   backstay.InstanceID `json:"instance"`
-	Revision   int64               `json:"revision"`   // grows with every change of this status, also over restarts of the backend
-	Generation int64               `json:"generation"` // the newest generation that was reached; 0 before the first
-	Wanted     int64               `json:"wanted"`     // the generation of the Spec held
-	Phase      Phase               `json:"phase"`
-	Message    string              `json:"message"` // for the user: a sentence, or of one that runs what the engine says of it
-	Endpoint   backstay.Endpoint   `json:"endpoint"`
-	PID        int                 `json:"pid,omitempty"`        // of the primary's process, if it runs on this machine
-	SocketDir  string              `json:"socket_dir,omitempty"` // where the primary's administrative socket is, if on this machine
-}
-
 // Inventory is what a backend can serve.
 type Inventory struct {
 	Engines []EngineVersion `json:"engines"`
-	Hosts   []string        `json:"hosts"` // names and addresses that endpoints are reached by: what certificates must prove
 }
 
 // EngineVersion is one version of one engine.

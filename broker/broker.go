@@ -64,10 +64,10 @@ func (b *Broker) Catalog(ctx context.Context) ([]backstay.Offering, error) {
 }
 
 // findPlan returns the plan of that id of that offering: a plan of another one is not it.
-func (b *Broker) findPlan(ctx context.Context, offering backstay.OfferingID, id backstay.PlanID) (plan, backend.Inventory, error) {
+func (b *Broker) findPlan(ctx context.Context, offering backstay.OfferingID, id backstay.PlanID) (plan, error) {
 	inventory, err := b.Backend.Inventory(ctx)
 	if err != nil {
-		return plan{}, inventory, err
+		return plan{}, err
 	}
 	for i := range b.Offered.Offerings {
 		o := &b.Offered.Offerings[i]
@@ -76,16 +76,16 @@ func (b *Broker) findPlan(ctx context.Context, offering backstay.OfferingID, id 
 		}
 		for _, p := range b.Offered.plans(o, inventory) {
 			if p.ID == id {
-				return p, inventory, nil
+				return p, nil
 			}
 		}
 	}
-	return plan{}, inventory, backstay.Errorf(backstay.NotFound, "Service plan '%s' of service offering '%s' is not offered here.", id, offering)
+	return plan{}, backstay.Errorf(backstay.NotFound, "Service plan '%s' of service offering '%s' is not offered here.", id, offering)
 }
 
 // AdmitProvision refuses what Provision or the backend would refuse.
 func (b *Broker) AdmitProvision(ctx context.Context, r backstay.ProvisionRequest) error {
-	p, _, err := b.findPlan(ctx, r.OfferingID, r.PlanID)
+	p, err := b.findPlan(ctx, r.OfferingID, r.PlanID)
 	if err != nil {
 		return err
 	}
@@ -117,14 +117,18 @@ func (b *Broker) Provision(ctx context.Context, r backstay.ProvisionRequest) err
 }
 
 func (b *Broker) accept(ctx context.Context, r backstay.ProvisionRequest) (Instance, error) {
-	p, inventory, err := b.findPlan(ctx, r.OfferingID, r.PlanID)
+	p, err := b.findPlan(ctx, r.OfferingID, r.PlanID)
 	if err != nil {
 		return Instance{}, err
 	}
 	if err := checkParameters(p.offering.Parameters.Create, r.Parameters); err != nil {
 		return Instance{}, err
 	}
-	certificate, err := b.Authority.Issue(inventory.Hosts, time.Now())
+	names, err := b.Backend.Names(ctx, p.spec(r, backstay.Certificate{}))
+	if err != nil {
+		return Instance{}, fmt.Errorf("ask for the names of the endpoint: %w", err)
+	}
+	certificate, err := b.Authority.Issue(names, time.Now())
 	if err != nil {
 		return Instance{}, fmt.Errorf("issue certificate: %w", err)
 	}
@@ -196,10 +200,12 @@ func (b *Broker) AwaitOperation(ctx context.Context, id backstay.InstanceID, see
 
 // Unhealthy tells which instances do not come up, and why.
 func (b *Broker) Unhealthy(ctx context.Context) (map[backstay.InstanceID]string, error) {
-	failing, err := b.Backend.Failing(ctx)
-	reasons := make(map[backstay.InstanceID]string, len(failing))
-	for _, s := range failing {
-		reasons[s.Instance] = s.Message
+	unwell, err := b.Backend.Unwell(ctx)
+	reasons := make(map[backstay.InstanceID]string, len(unwell))
+	for _, s := range unwell {
+		if s.Phase == backend.Failing { // else it serves, as it did before it was to change
+			reasons[s.Instance] = s.Message
+		}
 	}
 	return reasons, err
 }

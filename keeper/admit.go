@@ -11,11 +11,8 @@ import (
 	"github.com/backstay/backstay/backend"
 )
 
-// admit refuses a new instance for which this machine has no engine, no port or no room. k.mu is held.
+// admit refuses a new instance for which this machine has no port or no room. k.mu is held.
 func (k *Keeper) admit(s backend.Spec) error {
-	if _, ok := k.Engines[s.Engine]; !ok {
-		return backstay.Errorf(backstay.Unsupported, "There is no engine %q here.", s.Engine)
-	}
 	if s.Private { // our own: without it nobody could delete anything
 		return nil
 	}

@@ -67,7 +67,7 @@ func (s *supervisor) prepare(ctx context.Context) (n engine.Node, err error) {
 	if r.Reached == 0 {
 		s.enter(backend.Preparing, "The data directory is being prepared.")
 	}
-	if r.Installation, err = s.k.found.find(ctx, r.Spec.Engine, r.Spec.Version); err != nil {
+	if r.Installation, err = s.k.found.find(ctx, r.Spec.Engine, r.Spec.Version, r.Spec.Build); err != nil {
 		return n, err
 	}
 	if n, err = s.node(r); err != nil {
@@ -172,8 +172,9 @@ func (s *supervisor) reached(n engine.Node, p *process.Process) error {
 	}
 	description := s.describe(n)
 	s.report(func(st *backend.Status) {
-		st.Generation, st.Phase, st.PID = r.Started, backend.Running, p.PID
-		st.Message = description
+		st.Generation, st.Phase, st.Message, st.Build = r.Started, backend.Running, description, n.Installation.FullVersion
+		st.Obstacle = backend.Obstacle{}
+		s.pid = p.PID
 	})
 	return nil
 }

@@ -8,5 +8,5 @@
 //  3. An engine that dies is started again: at once, then with back-off, and users are told why.
 //  4. Nothing is deleted that no record names.
 //
-// It talks over one Unix socket, HTTP and JSON, versioned by the path: see server.go.
+// It talks over one Unix socket, HTTP and JSON, versioned by the path: see keeper/wire.
 package keeper

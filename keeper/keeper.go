@@ -179,7 +179,7 @@ func exists(path string) bool {
 
 // apply makes a Spec what is wanted. The record on disk is the fact; the supervisor follows it.
 func (k *Keeper) apply(ctx context.Context, spec backend.Spec) error {
-	if err := checkSpec(spec); err != nil {
+	if err := errors.Join(checkSpec(spec), k.checkAbilities(ctx, spec)); err != nil {
 		return err
 	}
 	k.mu.Lock()
@@ -233,14 +233,14 @@ func plainName(s string) bool {
 	return true
 }
 
-// statuses lists the status of every instance that is in the phase; no phase is any.
-func (k *Keeper) statuses(in backend.Phase) []backend.Status {
+// unwell lists the status of every instance that does not serve as wanted.
+func (k *Keeper) unwell() []backend.Status {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	list := []backend.Status{}
 	for _, s := range k.supervisors {
 		status, _ := s.look()
-		if in == "" || status.Phase == in {
+		if status.Phase == backend.Failing || status.Obstacle != (backend.Obstacle{}) {
 			list = append(list, status)
 		}
 	}

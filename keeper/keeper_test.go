@@ -58,6 +58,16 @@ func until(t *testing.T, b *local.Backend, id backstay.InstanceID, wanted func(b
 
 func running(s backend.Status) bool { return s.Phase == backend.Running }
 
+// mustPID is the process of an instance, once it serves.
+func mustPID(t *testing.T, b *local.Backend, id backstay.InstanceID) int {
+	t.Helper()
+	admin, err := b.Admin(t.Context(), id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return admin.PID
+}
+
 func mustUser(t *testing.T, b *local.Backend, id backstay.InstanceID) *pgx.Conn {
 	t.Helper()
 	c, err := b.CreateUser(t.Context(), id, backend.User{Name: "u1", Password: "correcthorsebatterystaple"})

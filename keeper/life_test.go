@@ -26,6 +26,7 @@ func TestEnginesOutliveTheirKeeper(t *testing.T) {
 	spec := mustApply(t, b)
 	session := mustUser(t, b, spec.Instance)
 	before := until(t, b, spec.Instance, running)
+	pid := mustPID(t, b, spec.Instance)
 	for _, end := range []struct {
 		how string
 		do  func()
@@ -40,7 +41,7 @@ func TestEnginesOutliveTheirKeeper(t *testing.T) {
 		}
 		_, kill, ended = keepertest.Start(t, c, "")
 		after := until(t, b, spec.Instance, running)
-		if after.PID != before.PID || after.Endpoint != before.Endpoint || after.Revision <= before.Revision {
+		if mustPID(t, b, spec.Instance) != pid || after.Endpoint != before.Endpoint || after.Revision <= before.Revision {
 			t.Errorf("after the return of a keeper that was %s: %+v, before: %+v", end.how, after, before)
 		}
 		if err := session.Ping(t.Context()); err != nil {
@@ -57,13 +58,19 @@ func TestDeadEngineIsStartedAgain(t *testing.T) {
 	b, stop := keepertest.Run(t, c)
 	spec := mustApply(t, b)
 	s := until(t, b, spec.Instance, running)
+	pid := mustPID(t, b, spec.Instance)
 	awaitAnother := func() {
 		t.Helper()
-		before := s.PID
-		s = until(t, b, spec.Instance, func(s backend.Status) bool { return s.Phase == backend.Running && s.PID != before })
+		before := pid
+		s = until(t, b, spec.Instance, func(s backend.Status) bool {
+			if s.Phase == backend.Running {
+				pid = mustPID(t, b, spec.Instance)
+			}
+			return s.Phase == backend.Running && pid != before
+		})
 	}
 
-	mustKill(t, s.PID)
+	mustKill(t, pid)
 	awaitAnother()
 
 	// While nobody keeps it, with a query in the middle that does not look up.
@@ -74,7 +81,7 @@ func TestDeadEngineIsStartedAgain(t *testing.T) {
 		busy <- err
 	}()
 	stop()
-	mustKill(t, s.PID)
+	mustKill(t, pid)
 	_, stop = keepertest.Run(t, c)
 	awaitAnother()
 	if err := <-busy; err == nil {
@@ -136,7 +143,7 @@ func TestStopEndsEnginesWithClients(t *testing.T) {
 	b, _ := keepertest.Run(t, c)
 	first, second := mustApply(t, b), mustApply(t, b)
 	mustUser(t, b, first.Instance)
-	pids := []int{until(t, b, first.Instance, running).PID, until(t, b, second.Instance, running).PID}
+	pids := []int{mustPID(t, b, first.Instance), mustPID(t, b, second.Instance)}
 	if response := request(t, c, "POST", "/v1/stop", ""); response.StatusCode != http.StatusNoContent {
 		t.Errorf("stop: %s", response.Status)
 	}
@@ -183,8 +190,8 @@ func TestStrangersAreLeftAlone(t *testing.T) {
 			t.Fatal(err)
 		}
 		b, stop := keepertest.Run(t, c)
-		if s := until(t, b, spec.Instance, running); s.PID == stranger || s.PID == visitor {
-			t.Errorf("process %d was adopted", s.PID)
+		if pid := mustPID(t, b, spec.Instance); pid == stranger || pid == visitor {
+			t.Errorf("process %d was adopted", pid)
 		}
 		stop()
 		stopEngines(t, c)

@@ -46,21 +46,21 @@ func TestProtocolIsStrict(t *testing.T) {
 		status                   int
 		want                     string
 	}{
-		{"who it is", "GET", "/v1/keeper", "", 200, `"protocol":1`},
-		{"another version", "GET", "/v2/keeper", "", 404, ""},
-		{"unknown field", "PUT", "/v1/instances/i", spec + `, "colour": "red"}`, 422, "invalid"},
-		{"two values", "PUT", "/v1/instances/i", spec + `} {}`, 422, "invalid"},
-		{"not JSON", "PUT", "/v1/instances/i", "{", 422, "invalid"},
-		{"too long", "PUT", "/v1/instances/i", `{"instance": "` + strings.Repeat("i", 2<<20) + `"}`, 422, "invalid"},
-		{"another id", "PUT", "/v1/instances/j", spec + "}", 422, "invalid"},
-		{"path for an id", "PUT", "/v1/instances/..%2F..%2Fetc", `{"instance": "../../etc", "generation": 1, "engine": "postgres"}`, 422, "invalid"},
-		{"revision that is none", "GET", "/v1/instances/i?after=soon", "", 422, "invalid"},
-		{"negative revision", "GET", "/v1/instances/i?after=-1", "", 422, "invalid"},
-		{"revision without a next", "GET", "/v1/instances/i?after=9223372036854775807", "", 422, "invalid"},
-		{"unknown instance", "GET", "/v1/instances/i", "", 404, "not-found"},
-		{"user of an unknown instance", "PUT", "/v1/instances/i/users/u", `{"name": "u", "password": "p"}`, 404, "not-found"},
-		{"another user", "PUT", "/v1/instances/i/users/u", `{"name": "v", "password": "p"}`, 422, "invalid"},
-		{"all instances", "GET", "/v1/instances", "", 200, "[]"},
+		{"who it is", "GET", "/v1/keeper", "", 200, `"protocol":2`},
+		{"another version", "GET", "/v1/instances/i", "", 404, ""},
+		{"unknown field", "PUT", "/v2/instances/i", spec + `, "colour": "red"}`, 422, "invalid"},
+		{"two values", "PUT", "/v2/instances/i", spec + `} {}`, 422, "invalid"},
+		{"not JSON", "PUT", "/v2/instances/i", "{", 422, "invalid"},
+		{"too long", "PUT", "/v2/instances/i", `{"instance": "` + strings.Repeat("i", 2<<20) + `"}`, 422, "invalid"},
+		{"another id", "PUT", "/v2/instances/j", spec + "}", 422, "invalid"},
+		{"path for an id", "PUT", "/v2/instances/..%2F..%2Fetc", `{"instance": "../../etc", "generation": 1, "engine": "postgres"}`, 422, "invalid"},
+		{"revision that is none", "GET", "/v2/instances/i?after=soon", "", 422, "invalid"},
+		{"negative revision", "GET", "/v2/instances/i?after=-1", "", 422, "invalid"},
+		{"revision without a next", "GET", "/v2/instances/i?after=9223372036854775807", "", 422, "invalid"},
+		{"unknown instance", "GET", "/v2/instances/i", "", 404, "not-found"},
+		{"user of an unknown instance", "PUT", "/v2/instances/i/users/u", `{"name": "u", "password": "p"}`, 404, "not-found"},
+		{"another user", "PUT", "/v2/instances/i/users/u", `{"name": "v", "password": "p"}`, 422, "invalid"},
+		{"all that do not serve", "GET", "/v2/unwell", "", 200, "[]"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			response := request(t, c, tc.method, tc.path, tc.body)

@@ -17,41 +17,10 @@ import (
 	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/backend"
 	"github.com/backstay/backstay/engine"
+	"github.com/backstay/backstay/keeper/wire"
 )
 
-// Protocol is the number of the protocol that the paths below carry. Another one, if it ever comes,
-// has paths of its own.
-//
-//	GET    /v1/keeper                       Info
-//	GET    /v1/inventory                    backend.Inventory
-//	POST   /v1/admission                    takes a backend.Spec; 204 if there is room for it
-//	GET    /v1/instances?phase=PHASE        []backend.Status; without a phase, of all
-//	PUT    /v1/instances/ID                 takes a backend.Spec; 204 once it is durable
-//	GET    /v1/instances/ID?after=REVISION  backend.Status, as soon as it is newer, or after longPoll
-//	DELETE /v1/instances/ID                 204 once the wish is durable
-//	PUT    /v1/instances/ID/users/NAME      takes a backend.User; the credentials
-//	DELETE /v1/instances/ID/users/NAME      204
-//	POST   /v1/stop                         ends all engines, then the keeper; 204 when they have ended
-//	POST   /v1/exit                         ends the keeper; engines run on
-//
-// A refusal is a Problem with a status of 400 or more.
-const Protocol = 1
-
-// Info tells one keeper from another.
-type Info struct {
-	Protocol int    `json:"protocol"`
-	Version  string `json:"version"` // of the build
-	PID      int    `json:"pid"`
-}
-
-// Problem is why a request was refused.
-type Problem struct {
-	Kind     string `json:"kind"` // a backstay.Kind by name
-	Sentence string `json:"sentence"`
-}
-
 const (
-	longPoll     = 50 * time.Second // that a request for a status waits, at most
 	maxBody      = 1 << 20          // bytes of a request
 	userPatience = 20 * time.Second // for the engine to make or drop a user
 )
@@ -93,25 +62,25 @@ func (k *Keeper) routes() http.Handler {
 	handle := func(pattern string, answer func(r *http.Request) (any, error)) {
 		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) { k.answer(w, r, answer) })
 	}
-	handle("GET /v1/keeper", func(*http.Request) (any, error) {
-		return Info{Protocol: Protocol, Version: k.Version, PID: os.Getpid()}, nil
+	handle("GET "+wire.KeeperPath, func(*http.Request) (any, error) {
+		return wire.Keeper{Protocol: wire.Protocol, Version: k.Version, PID: os.Getpid()}, nil
 	})
-	handle("GET /v1/inventory", func(r *http.Request) (any, error) { return k.inventory(r.Context()) })
-	handle("POST /v1/admission", k.answerAdmission)
-	handle("GET /v1/instances", func(r *http.Request) (any, error) {
-		return k.statuses(backend.Phase(r.URL.Query().Get("phase"))), nil
-	})
-	handle("PUT /v1/instances/{id}", k.answerApply)
-	handle("GET /v1/instances/{id}", k.answerStatus)
-	handle("DELETE /v1/instances/{id}", k.answerRemove)
-	handle("PUT /v1/instances/{id}/users/{name}", k.answerCreateUser)
-	handle("DELETE /v1/instances/{id}/users/{name}", k.answerDropUser)
-	handle("POST /v1/exit", func(*http.Request) (any, error) { k.stop(errExit); return nil, nil })
-	handle("POST /v1/stop", func(*http.Request) (any, error) { return nil, k.stopAll() })
+	handle("POST "+wire.ExitPath, func(*http.Request) (any, error) { k.stop(errExit); return nil, nil })
+	handle("POST "+wire.StopPath, func(*http.Request) (any, error) { return nil, k.stopAll() })
+	handle("GET "+wire.InventoryPath, func(r *http.Request) (any, error) { return k.inventory(r.Context()) })
+	handle("POST "+wire.AdmissionPath, k.answerAdmission)
+	handle("POST "+wire.NamesPath, k.answerNames)
+	handle("GET "+wire.UnwellPath, func(r *http.Request) (any, error) { return k.unwell(), nil })
+	handle("PUT "+wire.InstancePattern, k.answerApply)
+	handle("GET "+wire.InstancePattern, k.answerStatus)
+	handle("DELETE "+wire.InstancePattern, k.answerRemove)
+	handle("GET "+wire.AdminPattern, k.answerAdmin)
+	handle("PUT "+wire.UserPattern, k.answerCreateUser)
+	handle("DELETE "+wire.UserPattern, k.answerDropUser)
 	return mux
 }
 
-// answer writes what f returns: nothing, a value or a Problem.
+// answer writes what f returns: nothing, a value or a wire.Problem.
 func (k *Keeper) answer(w http.ResponseWriter, r *http.Request, f func(*http.Request) (any, error)) {
 	r.Body = http.MaxBytesReader(w, r.Body, maxBody)
 	value, err := f(r)
@@ -120,7 +89,7 @@ func (k *Keeper) answer(w http.ResponseWriter, r *http.Request, f func(*http.Req
 		if backstay.KindOf(err) == backstay.Internal {
 			k.Log.Error("a request failed", "method", r.Method, "path", r.URL.Path, "error", err)
 		}
-		writeJSON(w, statusOf(backstay.KindOf(err)), Problem{backstay.KindOf(err).String(), backstay.SentenceOf(err)})
+		writeJSON(w, statusOf(backstay.KindOf(err)), wire.Problem{Kind: backstay.KindOf(err).String(), Sentence: backstay.SentenceOf(err)})
 	case value == nil:
 		w.WriteHeader(http.StatusNoContent)
 	default:
@@ -134,7 +103,7 @@ func writeJSON(w http.ResponseWriter, status int, value any) {
 	json.NewEncoder(w).Encode(value) // if it fails, who asked has gone
 }
 
-// statusOf is for people who look at the protocol; the Problem is what counts.
+// statusOf is for people who look at the protocol; the wire.Problem is what counts.
 func statusOf(k backstay.Kind) int {
 	switch k {
 	case backstay.NotFound:
@@ -167,12 +136,37 @@ func (k *Keeper) answerAdmission(r *http.Request) (any, error) {
 	if err := read(r, &spec); err != nil {
 		return nil, err
 	}
-	if err := checkSpec(spec); err != nil {
+	if err := errors.Join(checkSpec(spec), k.checkAbilities(r.Context(), spec)); err != nil {
 		return nil, err
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	if s, ok := k.supervisors[spec.Instance]; ok {
+		return nil, s.admit(spec)
+	}
 	return nil, k.admit(spec)
+}
+
+func (k *Keeper) answerNames(r *http.Request) (any, error) {
+	var spec backend.Spec
+	if err := read(r, &spec); err != nil {
+		return nil, err
+	}
+	return k.names(), errors.Join(checkSpec(spec), k.checkAbilities(r.Context(), spec))
+}
+
+func (k *Keeper) answerAdmin(r *http.Request) (any, error) {
+	s, err := k.supervisor(backstay.InstanceID(r.PathValue("id")))
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), userPatience)
+	defer cancel()
+	n, err := s.runningNode(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return wire.Admin{PID: s.process(), SocketDir: n.RunDir, Port: n.Endpoint.Port}, nil
 }
 
 func (k *Keeper) answerApply(r *http.Request) (any, error) {
@@ -196,7 +190,7 @@ func (k *Keeper) answerStatus(r *http.Request) (any, error) {
 			return nil, backstay.Errorf(backstay.Invalid, "after: want a revision, not %q.", text)
 		}
 	}
-	ctx, cancel := context.WithTimeout(r.Context(), longPoll)
+	ctx, cancel := context.WithTimeout(r.Context(), wire.LongPoll)
 	defer cancel()
 	for {
 		s, err := k.supervisor(backstay.InstanceID(r.PathValue("id")))

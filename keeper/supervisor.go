@@ -26,6 +26,7 @@ type supervisor struct {
 	mu      sync.Mutex
 	record  record
 	status  backend.Status
+	pid     int           // of the process that serves, while the status is Running
 	changed chan struct{} // closed and replaced when status changes
 }
 
@@ -33,9 +34,10 @@ func newSupervisor(k *Keeper, r record) *supervisor {
 	s := &supervisor{k: k, id: r.Spec.Instance, wake: make(chan struct{}, 1), user: make(chan struct{}, 1), record: r, changed: make(chan struct{})}
 	s.status = backend.Status{
 		Instance: s.id, Revision: time.Now().UnixNano(), Generation: r.Reached, Wanted: r.Spec.Generation,
-		Phase: backend.Preparing, Message: "The data directory is being prepared.", SocketDir: k.runDir(r),
+		Phase: backend.Preparing, Message: "The data directory is being prepared.",
 	}
 	if r.Reached > 0 { // most often it runs, and no user has noticed anything
+		s.status.Build = r.Installation.FullVersion
 		s.status.Phase, s.status.Message = backend.Starting, "The keeper has been started, and looks for the engine."
 	}
 	if r.Port != 0 {
@@ -48,6 +50,13 @@ func (s *supervisor) current() record {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.record
+}
+
+// process is the pid of what serves, or served last.
+func (s *supervisor) process() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.pid
 }
 
 // look returns the status, and what is closed when it changes.
@@ -64,7 +73,10 @@ func (s *supervisor) report(change func(*backend.Status)) {
 	defer s.mu.Unlock()
 	before := s.status
 	change(&s.status)
-	if s.status != before {
+	if p := s.status.Phase; p != backend.Removing {
+		s.status.Nodes = []backend.NodeStatus{{Name: "1", Role: backend.Primary, Phase: p}}
+	}
+	if !s.status.Same(before) {
 		s.publish(max(before.Revision+1, time.Now().UnixNano()))
 	}
 }
@@ -88,7 +100,7 @@ func (s *supervisor) publish(revision int64) {
 
 // enter reports a phase in which nobody is served.
 func (s *supervisor) enter(p backend.Phase, format string, args ...any) {
-	s.report(func(st *backend.Status) { st.Phase, st.Message, st.PID = p, fmt.Sprintf(format, args...), 0 })
+	s.report(func(st *backend.Status) { st.Phase, st.Message = p, fmt.Sprintf(format, args...) })
 }
 
 // amend changes the record on disk, then in memory.
@@ -116,16 +128,8 @@ func signal(c chan<- struct{}) {
 
 // respec makes a newer Spec what is wanted. The one that is held is accepted again.
 func (s *supervisor) respec(ctx context.Context, spec backend.Spec) error {
-	r := s.current()
-	switch {
-	case r.Removing:
-		return backstay.Errorf(backstay.Busy, "Instance %s is being removed.", s.id)
-	case spec.Generation < r.Spec.Generation:
-		return backstay.Errorf(backstay.Busy, "Instance %s is at generation %d already, not %d.", s.id, r.Spec.Generation, spec.Generation)
-	case spec.Generation == r.Spec.Generation:
-		return nil
-	case spec.Engine != r.Spec.Engine || spec.Private != r.Spec.Private:
-		return backstay.Errorf(backstay.Unsupported, "Instance %s cannot become another engine, or private.", s.id)
+	if err := s.admit(spec); err != nil || spec.Generation == s.current().Spec.Generation {
+		return err
 	}
 	err := step.Run(ctx, step.Step{Name: "keeper.spec-written", Do: func(context.Context) error {
 		return s.amend(func(r *record) { r.Spec = spec })
@@ -133,8 +137,22 @@ func (s *supervisor) respec(ctx context.Context, spec backend.Spec) error {
 	if err != nil {
 		return err
 	}
-	s.report(func(st *backend.Status) { st.Wanted = spec.Generation })
+	s.report(func(st *backend.Status) { st.Wanted, st.Obstacle = spec.Generation, backend.Obstacle{} })
 	s.nudge()
+	return nil
+}
+
+// admit refuses a Spec that may not follow the one that is held.
+func (s *supervisor) admit(spec backend.Spec) error {
+	r := s.current()
+	switch {
+	case r.Removing:
+		return backstay.Errorf(backstay.Busy, "Instance %s is being removed.", s.id)
+	case spec.Generation < r.Spec.Generation:
+		return backstay.Errorf(backstay.Busy, "Instance %s is at generation %d already, not %d.", s.id, r.Spec.Generation, spec.Generation)
+	case spec.Engine != r.Spec.Engine || spec.Private != r.Spec.Private:
+		return backstay.Errorf(backstay.Unsupported, "Instance %s cannot become another engine, or private.", s.id)
+	}
 	return nil
 }
 
@@ -187,7 +205,21 @@ func (s *supervisor) fail(err error, delay time.Duration) {
 		s.enter(backend.Starting, "%s It is started again.", sentence(err))
 		return
 	}
-	s.enter(backend.Failing, "%s", sentence(err)) // may be the last word on a create that is given up
+	s.report(func(st *backend.Status) {
+		st.Phase, st.Message = backend.Failing, sentence(err) // may be the last word on a create that is given up
+		if st.Generation < st.Wanted {
+			st.Obstacle = backend.Obstacle{Generation: st.Wanted, Sentence: st.Message, Final: delay >= hopeless || isFinal(err)}
+		}
+	})
+}
+
+// hopeless is the pause between tries after which a generation that has never served is not hoped for any more.
+const hopeless = 1500 * time.Millisecond
+
+// isFinal tells whether only another Spec can help.
+func isFinal(err error) bool {
+	kind := backstay.KindOf(err)
+	return kind == backstay.Unsupported || kind == backstay.Invalid
 }
 
 // sentence is what a user may read of err.

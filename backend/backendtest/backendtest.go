@@ -22,6 +22,8 @@ const limit = time.Minute
 // Subject is a backend under test, and how its instances are used.
 type Subject struct {
 	Backend backend.Backend
+	// Can lists what this backend can do of what a backend may refuse: see whatItCannotDoIsRefused.
+	Can []string
 	// Certificate is one that endpoints of the backend can prove themselves with.
 	Certificate func(t testing.TB) backstay.Certificate
 	// Connect is nil if the credentials open a session now.
@@ -39,6 +41,8 @@ func Run(t *testing.T, s Subject) {
 		{"NewerGenerationIsReached", newerGenerationIsReached},
 		{"UnknownInstance", unknownInstance},
 		{"UnknownEngineIsRefused", unknownEngineIsRefused},
+		{"WhatItCannotDoIsRefused", whatItCannotDoIsRefused},
+		{"NamesComeFirst", namesComeFirst},
 		{"UnknownVersionFails", unknownVersionFails},
 		{"AwaitHonoursItsContext", awaitHonoursItsContext},
 		{"AwaitWakesAtOnce", awaitWakesAtOnce},
@@ -59,8 +63,8 @@ func Run(t *testing.T, s Subject) {
 func (s Subject) spec(t *testing.T) backend.Spec {
 	t.Helper()
 	i, err := s.Backend.Inventory(t.Context())
-	if err != nil || len(i.Engines) == 0 || len(i.Hosts) == 0 {
-		t.Fatalf("Inventory: %+v, %v; want an engine and a host", i, err)
+	if err != nil || len(i.Engines) == 0 {
+		t.Fatalf("Inventory: %+v, %v; want an engine", i, err)
 	}
 	return backend.Spec{
 		Instance: backstay.InstanceID(uuid.NewString()), Generation: 1, Engine: i.Engines[0].Engine, Version: i.Engines[0].Version,
@@ -147,8 +151,14 @@ func lifeOfAnInstance(t *testing.T, s Subject) {
 	}
 	s.apply(t, spec)
 	status := s.running(t, spec.Instance, 1)
-	if status.Wanted != 1 || status.Endpoint.Host == "" || status.Endpoint.Port == 0 {
-		t.Errorf("running as %+v, want an endpoint", status)
+	if status.Wanted != 1 || status.Endpoint.Host == "" || status.Endpoint.Port == 0 || status.Build == "" || status.Obstacle != (backend.Obstacle{}) {
+		t.Errorf("running as %+v, want an endpoint, a build and no obstacle", status)
+	}
+	if len(status.Nodes) != 1 || status.Nodes[0].Role != backend.Primary || status.Nodes[0].Phase != backend.Running || status.Nodes[0].Name == "" {
+		t.Errorf("the nodes are %+v, want a primary that runs", status.Nodes)
+	}
+	if names, err := s.Backend.Names(t.Context(), spec); err != nil || !slices.Contains(names, status.Endpoint.Host) {
+		t.Errorf("Names: %q, %v; want %s among them", names, err, status.Endpoint.Host)
 	}
 	c, err := s.Backend.CreateUser(t.Context(), spec.Instance, newUser())
 	if err != nil {
@@ -172,7 +182,7 @@ func applyAgainIsAccepted(t *testing.T, s Subject) {
 	if err := s.Backend.Apply(t.Context(), spec); err != nil {
 		t.Errorf("Apply of what runs: %v", err)
 	}
-	if again := s.running(t, spec.Instance, 1); again.PID != first.PID || again.Endpoint != first.Endpoint {
+	if again := s.running(t, spec.Instance, 1); !again.Same(first) {
 		t.Errorf("the second Apply changed %+v to %+v", first, again)
 	}
 }
@@ -216,6 +226,45 @@ func unknownEngineIsRefused(t *testing.T, s Subject) {
 	wantKind(t, "Apply", s.Backend.Apply(t.Context(), spec), backstay.Unsupported)
 }
 
+// whatItCannotDoIsRefused: a backend either does what a Spec asks for, or says that it does not.
+func whatItCannotDoIsRefused(t *testing.T, s Subject) {
+	for what, change := range map[string]func(*backend.Spec){
+		"several nodes":    func(sp *backend.Spec) { sp.Nodes = 2 },
+		"encrypted volume": func(sp *backend.Spec) { sp.Volume.Encrypted = true },
+		"backups":          func(sp *backend.Spec) { sp.Backup = &backend.BackupPolicy{Window: "02:30-03:00", Days: 7} },
+		"an origin":        func(sp *backend.Spec) { sp.Origin = &backend.Origin{Instance: "none"} },
+		"unknown build":    func(sp *backend.Spec) { sp.Build = "0.0" },
+	} {
+		if slices.Contains(s.Can, what) {
+			continue
+		}
+		spec := s.spec(t)
+		change(&spec)
+		_, namesErr := s.Backend.Names(t.Context(), spec)
+		for method, err := range map[string]error{
+			"Admit": s.Backend.Admit(t.Context(), spec), "Apply": s.Backend.Apply(t.Context(), spec), "Names": namesErr,
+		} {
+			wantKind(t, method+" with "+what, err, backstay.Unsupported)
+			if !strings.HasSuffix(backstay.SentenceOf(err), ".") {
+				t.Errorf("%s with %s: %v, want a sentence", method, what, err)
+			}
+		}
+	}
+}
+
+// namesComeFirst: the certificate is made for the names, so they are told of an instance that is not there yet.
+func namesComeFirst(t *testing.T, s Subject) {
+	spec := s.spec(t)
+	spec.TLS = backstay.Certificate{}
+	names, err := s.Backend.Names(t.Context(), spec)
+	if err != nil || len(names) == 0 {
+		t.Fatalf("Names: %q, %v", names, err)
+	}
+	if again, err := s.Backend.Names(t.Context(), spec); err != nil || !slices.Equal(again, names) {
+		t.Errorf("Names are %q and then %q, %v", names, again, err)
+	}
+}
+
 // unknownVersionFails: an installation may go, or come back, at any time, so its absence is a state
 // of the instance and no refusal.
 func unknownVersionFails(t *testing.T, s Subject) {
@@ -223,25 +272,25 @@ func unknownVersionFails(t *testing.T, s Subject) {
 	spec.Version = "0"
 	s.apply(t, spec)
 	status := s.until(t, spec.Instance, "failing", func(st backend.Status) bool { return st.Phase == backend.Failing })
-	if status.Generation != 0 {
-		t.Errorf("failing as %+v, want no generation reached", status)
+	if want := (backend.Obstacle{Generation: 1, Sentence: status.Message, Final: true}); status.Generation != 0 || status.Obstacle != want {
+		t.Errorf("failing as %+v, want no generation reached, and %+v", status, want)
 	}
 	_, err := s.Backend.CreateUser(t.Context(), spec.Instance, newUser())
 	wantKind(t, "CreateUser of a failing instance", err, backstay.Unavailable)
-	s.wantFailing(t, spec.Instance, true)
+	s.wantUnwell(t, spec.Instance, true)
 	s.remove(t, spec.Instance)
-	s.wantFailing(t, spec.Instance, false)
+	s.wantUnwell(t, spec.Instance, false)
 }
 
-func (s Subject) wantFailing(t *testing.T, id backstay.InstanceID, want bool) {
+func (s Subject) wantUnwell(t *testing.T, id backstay.InstanceID, want bool) {
 	t.Helper()
-	list, err := s.Backend.Failing(t.Context())
+	list, err := s.Backend.Unwell(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
 	listed := slices.ContainsFunc(list, func(st backend.Status) bool { return st.Instance == id })
 	if listed != want {
-		t.Errorf("listed as failing: %t, want %t", listed, want)
+		t.Errorf("listed as unwell: %t, want %t", listed, want)
 	}
 }
 

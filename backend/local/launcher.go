@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/backstay/backstay/internal/process"
+	"github.com/backstay/backstay/keeper/wire"
 )
 
 // Launcher sees to it that a keeper of our own build runs. The keeper is no child to be cared for: it
@@ -72,7 +73,7 @@ func (l *Launcher) follow(ctx context.Context) error {
 
 // ensure leaves no process behind that it has started and that is not the keeper: one that is still
 // coming up could become it when nobody wants any.
-func (l *Launcher) ensure(ctx context.Context) (k info, err error) {
+func (l *Launcher) ensure(ctx context.Context) (k wire.Keeper, err error) {
 	ctx, cancel := context.WithTimeout(ctx, startPatience)
 	defer cancel()
 	var ours *candidate
@@ -85,17 +86,17 @@ func (l *Launcher) ensure(ctx context.Context) (k info, err error) {
 			return k, nil
 		case err == nil:
 			if err := l.dismiss(ctx, k); err != nil {
-				return info{}, err
+				return wire.Keeper{}, err
 			}
 		case ctx.Err() != nil:
-			return info{}, l.failure(ours, ctx.Err())
+			return wire.Keeper{}, l.failure(ours, ctx.Err())
 		case ours == nil:
 			if ours, err = l.launch(); err != nil {
-				return info{}, err
+				return wire.Keeper{}, err
 			}
 		case ours.hasEnded():
 			if !l.lostRace(ours) {
-				return info{}, l.failure(ours, nil)
+				return wire.Keeper{}, l.failure(ours, nil)
 			}
 			ours, pause = nil, 100*time.Millisecond // who has won is about to answer, or to end
 		}
@@ -107,9 +108,9 @@ func (l *Launcher) ensure(ctx context.Context) (k info, err error) {
 }
 
 // dismiss asks a keeper to exit. One that does not answer any more has.
-func (l *Launcher) dismiss(ctx context.Context, k info) error {
+func (l *Launcher) dismiss(ctx context.Context, k wire.Keeper) error {
 	l.Log.Info("a keeper of another build makes room for ours", "pid", k.PID, "version", k.Version)
-	err := l.Backend.try(ctx, "POST", "exit", nil, nil)
+	err := l.Backend.try(ctx, "POST", wire.ExitPath, nil, nil)
 	var silence *silenceError
 	if errors.As(err, &silence) {
 		return nil

@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"net/url"
 	"os"
 	"strconv"
 	"time"
@@ -17,6 +16,7 @@ import (
 	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/backend"
 	"github.com/backstay/backstay/internal/process"
+	"github.com/backstay/backstay/keeper/wire"
 )
 
 // Backend speaks to a keeper. It is safe for concurrent use. While no keeper answers, as between a
@@ -38,38 +38,47 @@ func New(socket string) *Backend {
 }
 
 func (b *Backend) Inventory(ctx context.Context) (i backend.Inventory, err error) {
-	return i, b.call(ctx, "GET", "inventory", nil, &i)
+	return i, b.call(ctx, "GET", wire.InventoryPath, nil, &i)
 }
 
 func (b *Backend) Admit(ctx context.Context, s backend.Spec) error {
-	return b.call(ctx, "POST", "admission", s, nil)
+	return b.call(ctx, "POST", wire.AdmissionPath, s, nil)
+}
+
+func (b *Backend) Names(ctx context.Context, s backend.Spec) (names []string, err error) {
+	return names, b.call(ctx, "POST", wire.NamesPath, s, &names)
 }
 
 func (b *Backend) Apply(ctx context.Context, s backend.Spec) error {
-	return b.call(ctx, "PUT", instancePath(s.Instance), s, nil)
+	return b.call(ctx, "PUT", wire.InstancePath(s.Instance), s, nil)
 }
 
 func (b *Backend) Await(ctx context.Context, id backstay.InstanceID, revision int64) (s backend.Status, err error) {
 	for err == nil && s.Revision <= revision { // the keeper answers from time to time, changed or not
-		err = b.call(ctx, "GET", instancePath(id)+"?after="+strconv.FormatInt(revision, 10), nil, &s)
+		err = b.call(ctx, "GET", wire.InstancePath(id)+"?after="+strconv.FormatInt(revision, 10), nil, &s)
 	}
 	return s, err
 }
 
-func (b *Backend) Failing(ctx context.Context) (list []backend.Status, err error) {
-	return list, b.call(ctx, "GET", "instances?phase="+string(backend.Failing), nil, &list)
+func (b *Backend) Unwell(ctx context.Context) (list []backend.Status, err error) {
+	return list, b.call(ctx, "GET", wire.UnwellPath, nil, &list)
 }
 
 func (b *Backend) Remove(ctx context.Context, id backstay.InstanceID) error {
-	return b.call(ctx, "DELETE", instancePath(id), nil, nil)
+	return b.call(ctx, "DELETE", wire.InstancePath(id), nil, nil)
 }
 
 func (b *Backend) CreateUser(ctx context.Context, id backstay.InstanceID, u backend.User) (c backstay.Credentials, err error) {
-	return c, b.call(ctx, "PUT", userPath(id, u.Name), u, &c)
+	return c, b.call(ctx, "PUT", wire.UserPath(id, u.Name), u, &c)
 }
 
 func (b *Backend) DropUser(ctx context.Context, id backstay.InstanceID, name string) error {
-	return b.call(ctx, "DELETE", userPath(id, name), nil, nil)
+	return b.call(ctx, "DELETE", wire.UserPath(id, name), nil, nil)
+}
+
+// Admin is how an instance that runs is administered on this machine: Unavailable while it does not.
+func (b *Backend) Admin(ctx context.Context, id backstay.InstanceID) (a wire.Admin, err error) {
+	return a, b.call(ctx, "GET", wire.AdminPath(id), nil, &a)
 }
 
 // Keeper tells which keeper answers now, and of which build it is.
@@ -78,8 +87,8 @@ func (b *Backend) Keeper(ctx context.Context) (pid int, version string, err erro
 	return k.PID, k.Version, err
 }
 
-func (b *Backend) ask(ctx context.Context) (k info, err error) {
-	return k, b.try(ctx, "GET", "keeper", nil, &k)
+func (b *Backend) ask(ctx context.Context) (k wire.Keeper, err error) {
+	return k, b.try(ctx, "GET", wire.KeeperPath, nil, &k)
 }
 
 // Stop ends all engines and then the keeper, and returns when all have ended. It reports whether there
@@ -98,7 +107,7 @@ func (b *Backend) Stop(ctx context.Context) (asked bool, err error) {
 		return true, err
 	}
 	defer p.Close()
-	if err := b.try(ctx, "POST", "stop", nil, nil); err != nil {
+	if err := b.try(ctx, "POST", wire.StopPath, nil, nil); err != nil {
 		return !errors.As(err, &silence), err
 	}
 	select {
@@ -107,12 +116,6 @@ func (b *Backend) Stop(ctx context.Context) (asked bool, err error) {
 	case <-ctx.Done():
 		return true, ctx.Err()
 	}
-}
-
-func instancePath(id backstay.InstanceID) string { return "instances/" + url.PathEscape(string(id)) }
-
-func userPath(id backstay.InstanceID, name string) string {
-	return instancePath(id) + "/users/" + url.PathEscape(name)
 }
 
 // call asks the keeper, again and again while there is none. Every request means the same when it
@@ -152,7 +155,7 @@ func (b *Backend) try(ctx context.Context, method, path string, body, result any
 			return fmt.Errorf("encode request to the keeper: %w", err)
 		}
 	}
-	r, err := http.NewRequestWithContext(ctx, method, "http://keeper/v1/"+path, bytes.NewReader(encoded))
+	r, err := http.NewRequestWithContext(ctx, method, "http://keeper"+path, bytes.NewReader(encoded))
 	if err != nil {
 		return err
 	}
@@ -175,23 +178,10 @@ func (b *Backend) try(ctx context.Context, method, path string, body, result any
 
 // refusal is the keeper's Problem as an error. What is no Problem comes from something else.
 func refusal(response *http.Response) error {
-	var p problem
+	var p wire.Problem
 	if err := json.NewDecoder(response.Body).Decode(&p); err != nil {
 		return fmt.Errorf("the keeper answers %s: %w", response.Status, err)
 	}
 	kind := backstay.KindFromString(p.Kind)
 	return backstay.Errorf(kind, "%s", cmp.Or(p.Sentence, response.Status))
 }
-
-// problem and info are what the keeper's protocol says; see keeper/server.go.
-type (
-	problem struct {
-		Kind     string `json:"kind"`
-		Sentence string `json:"sentence"`
-	}
-	info struct {
-		Protocol int    `json:"protocol"`
-		Version  string `json:"version"`
-		PID      int    `json:"pid"`
-	}
-)

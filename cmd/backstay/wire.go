@@ -222,7 +222,8 @@ func startState(ctx context.Context, instances *local.Backend) (dsn string, err 
 		}
 		last = s
 	}
-	return postgres.AdminDSN(last.SocketDir, last.Endpoint.Port), nil
+	admin, err := instances.Admin(limited, stateInstance)
+	return postgres.AdminDSN(admin.SocketDir, admin.Port), err
 }
 
 func applyState(ctx context.Context, instances *local.Backend) error {

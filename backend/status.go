@@ -1,0 +1,64 @@
+package backend
+
+import (
+	"slices"
+
+	"github.com/backstay/backstay"
+)
+
+// Phase is where an instance, or a node, is on its way to its Spec.
+type Phase string
+
+const (
+	Preparing Phase = "preparing" // data directory and configuration are being made
+	Starting  Phase = "starting"  // the engine is coming up, for the first time or again
+	Running   Phase = "running"   // clients are served at the endpoint
+	Failing   Phase = "failing"   // it does not serve; it is tried again, with back-off
+	Removing  Phase = "removing"
+)
+
+// Status is what is observed of an instance.
+type Status struct {
+	Instance   backstay.InstanceID `json:"instance"`
+	Revision   int64               `json:"revision"`   // grows with every change of this status, also over restarts of the backend
+	Generation int64               `json:"generation"` // the newest generation that was reached; 0 before the first
+	Wanted     int64               `json:"wanted"`     // the generation of the Spec held
+	Phase      Phase               `json:"phase"`
+	Message    string              `json:"message"` // for the user: a sentence, or of one that runs what the engine says of it
+	Endpoint   backstay.Endpoint   `json:"endpoint"`
+	Build      string              `json:"build,omitempty"` // the full version that serves, or served last
+	Nodes      []NodeStatus        `json:"nodes,omitempty"`
+	Obstacle   Obstacle            `json:"obstacle,omitzero"` // why the wanted generation is not reached
+}
+
+// Role is a node's part in its instance.
+type Role string
+
+const (
+	Primary Role = "primary" // takes writes
+	Standby Role = "standby" // stands ready to become the primary
+	Replica Role = "replica" // serves reads only
+)
+
+// NodeStatus is what is observed of one node.
+type NodeStatus struct {
+	Name  string         `json:"name"`
+	Role  Role           `json:"role"`
+	Phase Phase          `json:"phase"`
+	Lag   backstay.Bytes `json:"lag,omitempty"` // of the log that it has not applied yet; 0 of a primary
+}
+
+// Obstacle is why a generation is not reached. The zero Obstacle is none. With one, an instance may
+// well be Running: it serves as the last generation that was reached.
+type Obstacle struct {
+	Generation int64  `json:"generation"`
+	Sentence   string `json:"sentence"` // for the user
+	Final      bool   `json:"final"`    // trying again cannot help, only another Spec can
+}
+
+// Same tells whether two statuses say the same, whatever their revisions are.
+func (s Status) Same(other Status) bool {
+	return s.Instance == other.Instance && s.Generation == other.Generation && s.Wanted == other.Wanted &&
+		s.Phase == other.Phase && s.Message == other.Message && s.Endpoint == other.Endpoint && s.Build == other.Build &&
+		slices.Equal(s.Nodes, other.Nodes) && s.Obstacle == other.Obstacle
+}
