@@ -12,6 +12,7 @@ import (
 
 	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/backend"
+	"github.com/backstay/backstay/broker/terms"
 	"github.com/backstay/backstay/internal/step"
 )
 
@@ -29,10 +30,10 @@ func (b *Broker) AdmitBind(ctx context.Context, r backstay.BindRequest) error {
 	}
 	for i := range b.Offered.Offerings {
 		if o := &b.Offered.Offerings[i]; o.ID == string(in.OfferingID) {
-			return checkParameters(o.Parameters.Bind, r.Parameters)
+			return o.Parameters.Bind.Check(r.Parameters)
 		}
 	}
-	return checkParameters(nil, r.Parameters)
+	return terms.Rules(nil).Check(r.Parameters)
 }
 
 // Bind gives the binding a user of its own in the instance.

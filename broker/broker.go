@@ -89,7 +89,7 @@ func (b *Broker) AdmitProvision(ctx context.Context, r backstay.ProvisionRequest
 	if err != nil {
 		return err
 	}
-	if err := checkParameters(p.offering.Parameters.Create, r.Parameters); err != nil {
+	if err := p.offering.Parameters.Create.Check(r.Parameters); err != nil {
 		return err
 	}
 	return b.Backend.Admit(ctx, p.spec(r, backstay.Certificate{}))
@@ -121,7 +121,7 @@ func (b *Broker) accept(ctx context.Context, r backstay.ProvisionRequest) (Insta
 	if err != nil {
 		return Instance{}, err
 	}
-	if err := checkParameters(p.offering.Parameters.Create, r.Parameters); err != nil {
+	if err := p.offering.Parameters.Create.Check(r.Parameters); err != nil {
 		return Instance{}, err
 	}
 	names, err := b.Backend.Names(ctx, p.spec(r, backstay.Certificate{}))

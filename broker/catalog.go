@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"cmp"
 	_ "embed"
-	"encoding/json"
 	"fmt"
 	"slices"
 	"strconv"
@@ -15,6 +14,7 @@ import (
 
 	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/backend"
+	"github.com/backstay/backstay/broker/terms"
 )
 
 //go:embed catalog.yaml
@@ -67,10 +67,11 @@ type Size struct {
 	Monthly     float64        `yaml:"monthly"` // price, in the catalog's currency
 }
 
-// ParameterRules are JSON Schemas for what users may give with -c.
+// ParameterRules say what users may give with -c.
 type ParameterRules struct {
-	Create map[string]any `yaml:"create"`
-	Bind   map[string]any `yaml:"bind"`
+	Create terms.Rules `yaml:"create"`
+	Bind   terms.Rules `yaml:"bind"`
+	Update terms.Rules `yaml:"-"` // no catalog sells changes of parameters yet
 }
 
 // ParseCatalog reads a catalog, strictly, and reports all its mistakes at once. Nil is the built-in one.
@@ -105,8 +106,8 @@ func (c Catalog) check() error {
 		}
 		names[o.Name], names[o.ID] = true, true
 		o.checkSizes(complain)
-		for _, rules := range []map[string]any{o.Parameters.Create, o.Parameters.Bind} {
-			if _, err := compile(rules); err != nil {
+		for _, rules := range []terms.Rules{o.Parameters.Create, o.Parameters.Bind} {
+			if err := rules.Validate(); err != nil {
 				complain("parameters: %v", err)
 			}
 		}
@@ -184,7 +185,7 @@ func (c Catalog) plan(o *Offering, name string, v backend.EngineVersion, s Size)
 		Free:        s.Monthly == 0,
 		Available:   true,
 		Costs:       []backstay.Cost{{Amount: s.Monthly, Currency: c.Currency, Unit: "MONTHLY"}},
-		Schemas:     backstay.Schemas{CreateInstance: schemaJSON(o.Parameters.Create), CreateBinding: schemaJSON(o.Parameters.Bind)},
+		Schemas:     backstay.Schemas{CreateInstance: o.Parameters.Create.Schema(), CreateBinding: o.Parameters.Bind.Schema()},
 	}
 	return p
 }
@@ -209,20 +210,4 @@ func compareVersions(a, b string) int {
 		}
 	}
 	return len(as) - len(bs)
-}
-
-func schemaJSON(rules map[string]any) json.RawMessage {
-	encoded, err := json.Marshal(schemaOf(rules))
-	if err != nil {
-		panic("a checked catalog has a schema that is not JSON: " + err.Error())
-	}
-	return encoded
-}
-
-// schemaOf is the schema for rules; no rules accept no parameters.
-func schemaOf(rules map[string]any) map[string]any {
-	if rules == nil {
-		return map[string]any{"type": "object", "additionalProperties": false, "properties": map[string]any{}}
-	}
-	return rules
 }
