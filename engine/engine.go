@@ -7,30 +7,44 @@ package engine
 
 import (
 	"context"
-	"encoding/json"
 	"log/slog"
-	"os"
-	"os/exec"
 
 	"github.com/backstay/backstay"
 )
 
 // Engine knows one database product. All it needs arrives in the Node, and every method may be
-// called again after a crash at any instruction. Those that ask a running node are let in however many
-// connections its users hold. enginetest.Run is this contract as tests.
+// called again after a crash at any instruction. enginetest.Run is this contract as tests.
+//
+// Probe, CreateUser, DropUser and the capabilities Configurer, Reloader and Tender ask a running node.
+// They get in by Node.Admin and nothing else, however many connections the node's users hold, so
+// that a node on another machine can be administered like one on ours; only Reloader also writes
+// configuration. They may be called at once, for the same node and the same user too.
 type Engine interface {
 	// Installations lists the usable versions of the product on this machine, newest first. None
 	// is an empty list; a broken installation is left out.
 	Installations(ctx context.Context) ([]Installation, error)
+	// Check tells whether the node could be prepared and started as n says. It is called while the
+	// node still runs as it was wanted before, and changes nothing, not even a file. Invalid is of settings
+	// that never become possible; Unavailable is of this machine or of the data that is there. What only a
+	// start can show (a port that is taken meanwhile, a full disk) may pass it.
+	Check(ctx context.Context, n Node) error
 	// Prepare makes the node's data directory and configuration be what the node asks for. It never
-	// touches data that a finished earlier Prepare made. Errors are Unavailable with a sentence that
-	// names the reason, when it is the machine's.
+	// touches data that a finished earlier Prepare made. Errors are those of Check, and Unavailable
+	// with a sentence that names the reason, when it is the machine's.
 	Prepare(ctx context.Context, n Node) error
-	// Command runs the node in the foreground until SIGTERM, or the signal that a Stopper names, ends
-	// it in an orderly way. It logs to standard output and error alone. Credentials, session, umask (077),
-	// working directory and standard files of the process are the caller's.
-	Command(n Node) (*exec.Cmd, error)
-	// Probe is nil when the running node serves clients.
+	// Command is the node's main process, which runs in the foreground until the signal of Ending ends it. It
+	// logs to standard output and error alone. Credentials, session, umask (077), working directory
+	// and standard files of the process are the caller's.
+	Command(n Node) (Process, error)
+	// Ending tells how the main process is ended in an orderly way: data is flushed, and clients are
+	// turned out.
+	Ending(n Node) Ending
+	// LocalAdmin is the way in to the node while it runs on this machine: what its Admin is to be. It may be
+	// asked for before anything is prepared.
+	LocalAdmin(n Node) Admin
+	// Probe is nil when the running node serves clients. Otherwise it is Busy if the node is there, but is
+	// so occupied by what a client asked of it that it answers nobody, and may be for ever; and
+	// Unavailable if it does not answer, or not yet.
 	Probe(ctx context.Context, n Node) error
 	// CreateUser gives u credentials to the running node; if u exists, they and its rights become these.
 	CreateUser(ctx context.Context, n Node, u User) (backstay.Credentials, error)
@@ -42,6 +56,21 @@ type Engine interface {
 // succeeds and before anyone is told that it serves.
 type Configurer interface {
 	Configure(ctx context.Context, n Node) error
+}
+
+// Reloader is an Engine that can put a changed configuration in force while the node runs.
+type Reloader interface {
+	// Reload writes the configuration that n asks for and puts all of it in force that can be, the
+	// certificate included; sessions go on. It tells whether the rest takes a restart. An error leaves the
+	// node running, as it was or partly as n says: Reload may be called again, or the node restarted.
+	Reload(ctx context.Context, n Node) (restart bool, err error)
+}
+
+// Accompanied is an Engine whose node is more than its main process.
+type Accompanied interface {
+	// Companions are the further processes, in the order in which they are started, once the main one
+	// runs. They are ended before it, the last first, and started again when they end by themselves.
+	Companions(n Node) ([]Companion, error)
 }
 
 // Warmer is an Engine that can do the slow part of Prepare ahead of the first instance.
@@ -60,18 +89,32 @@ type Describer interface {
 	Describe(n Node) string
 }
 
-// Stopper is an Engine whose process does not end quickly on SIGTERM: PostgreSQL waits for its
-// clients to leave. The keeper sends it this signal instead; data is flushed, clients are turned out.
-type Stopper interface {
-	StopSignal() os.Signal
-}
-
 // Tender is an Engine whose users can change what is not theirs to change and must stay as it is.
 type Tender interface {
-	// Tend puts it back, and names the users whose it was. It is called every few seconds while the node serves,
-	// and asks the server only where something can have changed: last is what the call before returned as
-	// now, empty at first and after a user was created. An empty now says that there is nothing to tend until then.
+	// Tend puts it back, and names the users whose it was. It is called every few seconds while the node
+	// serves, and asks the server only where something can have changed: last is what the call before
+	// returned as now, empty at first and after a user was created. An empty now says that there is
+	// nothing to tend until then.
 	Tend(ctx context.Context, n Node, last string) (now string, mended []string, err error)
+}
+
+// Packaged is an Engine that comes in packages of the distribution.
+type Packaged interface {
+	// Packages are the names of the Debian packages that bring the engine with all that it can use.
+	Packages() []string
+}
+
+// Inspector is an Engine with parts that an installation can lack and yet be usable.
+type Inspector interface {
+	Inspect(i Installation) []Part
+}
+
+// Part is something that belongs to an installation beside the programs that every node needs.
+type Part struct {
+	Name    string // what it is, for the operator: "extension allow-list"
+	File    string // where it lies, or belongs
+	Missing bool
+	Package string // the Debian package that brings it
 }
 
 // Installation is one version of a product on this machine.
@@ -80,20 +123,6 @@ type Installation struct {
 	Version     string `json:"version"`      // as plans name it: "15"
 	FullVersion string `json:"full_version"` // as the product reports it: "15.18"
 	Dir         string `json:"dir"`          // where its programs are
-}
-
-// Account is the operating-system user that a node runs as. It need not be in the password database.
-type Account struct {
-	UID uint32 `json:"uid"`
-	GID uint32 `json:"gid"`
-}
-
-// IDs are the account as chown takes it: -1, which changes nothing, for none.
-func (a *Account) IDs() (uid, gid int) {
-	if a == nil {
-		return -1, -1
-	}
-	return int(a.UID), int(a.GID)
 }
 
 // User is one binding's account in the engine.
@@ -105,23 +134,3 @@ type User struct {
 
 // LogValue is the user without the password.
 func (u User) LogValue() slog.Value { return backstay.RedactedValue(u) }
-
-// Node is one engine process with its data directory, as the keeper wants it.
-type Node struct {
-	Instance     backstay.InstanceID
-	Installation Installation
-	DataDir      string   // the engine's own, absolute; Prepare makes it
-	LogFile      string   // where the keeper appends what the process says on standard error
-	RunDir       string   // exists, belongs to Account; short enough for a Unix socket in it
-	CacheDir     string   // shared by all nodes of the engine on this machine: golden directories; exists
-	Account      *Account // nil: the keeper's own user (it is not root)
-	Operator     string   // name of the operating-system user that administers over RunDir: the keeper's own
-	Listen       []string // addresses to bind at Endpoint.Port; none: only RunDir
-	Endpoint     backstay.Endpoint
-	TLS          backstay.Certificate // empty when Listen is
-	Size         backstay.Size
-	Settings     json.RawMessage // the engine's own, an object; nil is all defaults
-}
-
-// LogValue is the node without the certificate's key.
-func (n Node) LogValue() slog.Value { return backstay.RedactedValue(n) }

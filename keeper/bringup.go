@@ -82,11 +82,11 @@ func (s *supervisor) prepare(ctx context.Context) (n engine.Node, err error) {
 	if err := s.engine().Prepare(ctx, n); err != nil {
 		return n, err
 	}
-	cmd, err := s.engine().Command(n)
+	main, err := s.engine().Command(n)
 	if err != nil {
 		return n, err
 	}
-	r.Program = resolved(cmd.Path)
+	r.Program = resolved(main.Executable())
 	return n, s.amend(func(now *record) {
 		now.Started, now.Installation, now.Program = r.Spec.Generation, r.Installation, r.Program
 	})

@@ -49,7 +49,11 @@ func (s *supervisor) node(r record) (engine.Node, error) {
 		n.Account = &engine.Account{UID: r.UID, GID: r.UID}
 	}
 	if r.Port != 0 {
-		n.Endpoint, n.Listen = backstay.Endpoint{Host: s.k.Host, Port: r.Port}, s.k.Listen
+		n.Endpoint = backstay.Endpoint{Host: s.k.Host, Port: r.Port}
+		n.Ports = []engine.Port{{Name: engine.ClientPort, Number: r.Port, Listen: s.k.Listen}}
+	}
+	if e := s.engine(); e != nil {
+		n.Admin = e.LocalAdmin(n)
 	}
 	return n, nil
 }
@@ -94,10 +98,11 @@ const launch = `umask 077; set -C; echo $$ >"$0" && exec "$@"`
 // start starts the engine in a session of its own, as the instance's own user. There is no pid file,
 // or it names a process that has ended.
 func (s *supervisor) start(n engine.Node) (*process.Process, error) {
-	cmd, err := s.engine().Command(n)
+	main, err := s.engine().Command(n)
 	if err != nil {
 		return nil, err
 	}
+	cmd := main.Cmd
 	log, err := os.OpenFile(n.LogFile, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
 	if err != nil {
 		return nil, err
@@ -295,21 +300,29 @@ func (s *supervisor) stopNode() error {
 
 // end ends a process: politely, then not.
 func (s *supervisor) end(p *process.Process) error {
-	polite := syscall.SIGTERM
-	if e, ok := s.engine().(engine.Stopper); ok {
-		if sig, ok := e.StopSignal().(syscall.Signal); ok {
-			polite = sig
-		}
+	ending, err := s.ending()
+	if err != nil {
+		return err
 	}
-	if err := p.Signal(polite); err != nil {
+	if err := p.Signal(ending.Signal); err != nil {
 		return fmt.Errorf("end process %d: %w", p.PID, err)
 	}
 	select {
 	case <-p.Done():
 		return nil
-	case <-time.After(stopGrace):
+	case <-time.After(ending.Grace):
 		return s.kill(p)
 	}
+}
+
+// ending is how the engine is ended; one that this build does not know gets the signal that most know.
+func (s *supervisor) ending() (engine.Ending, error) {
+	e := s.engine()
+	if e == nil {
+		return engine.Ending{Signal: syscall.SIGTERM, Grace: killGrace}, nil
+	}
+	n, err := s.node(s.current())
+	return e.Ending(n), err
 }
 
 func (s *supervisor) kill(p *process.Process) error {
@@ -319,7 +332,7 @@ func (s *supervisor) kill(p *process.Process) error {
 	select {
 	case <-p.Done():
 		return nil
-	case <-time.After(stopGrace):
+	case <-time.After(killGrace):
 		return fmt.Errorf("process %d does not end", p.PID)
 	}
 }

@@ -14,8 +14,8 @@ import (
 	"github.com/backstay/backstay/internal/datadir"
 )
 
-// stopGrace is how long an engine may take to end in an orderly way.
-const stopGrace = 20 * time.Second
+// killGrace is how long the kernel may take to end what was killed.
+const killGrace = 20 * time.Second
 
 // stopAll ends all engines in an orderly way, and then the keeper.
 func (k *Keeper) stopAll() error {

@@ -2,7 +2,6 @@ package enginetest
 
 import (
 	"context"
-	"fmt"
 	"net"
 	"strconv"
 	"strings"
@@ -118,7 +117,7 @@ func testExplain(t *testing.T, s Subject) {
 	if said := e.Explain(n); said != "" {
 		t.Errorf("a node that was never started says %q", said)
 	}
-	taken, err := net.Listen("tcp", fmt.Sprintf("%s:%d", n.Listen[0], n.Endpoint.Port))
+	taken, err := net.Listen("tcp", net.JoinHostPort(n.Ports[0].Listen[0], strconv.Itoa(n.Ports[0].Number)))
 	if err != nil {
 		t.Fatal(err)
 	}

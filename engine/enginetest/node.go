@@ -37,13 +37,22 @@ func NewNode(t testing.TB, e engine.Engine) engine.Node {
 		Instance: backstay.InstanceID(uuid.NewString()), Installation: found[0],
 		DataDir: filepath.Join(dir, "i", "data"), LogFile: filepath.Join(dir, "i", "log", "engine.log"), RunDir: filepath.Join(dir, "r"),
 		CacheDir: filepath.Join(dir, "c"), Account: newAccount(), Operator: operator(t),
-		Listen: []string{"127.0.0.1"}, Endpoint: backstay.Endpoint{Host: "localhost", Port: port}, TLS: Certificate(t, "localhost"),
+		Ports:    []engine.Port{{Name: engine.ClientPort, Number: port, Listen: []string{"127.0.0.1"}}},
+		Endpoint: backstay.Endpoint{Host: "localhost", Port: port}, TLS: Certificate(t, "localhost"),
 		Size: backstay.Size{Storage: backstay.GB, Memory: 256 * backstay.MB, Connections: 20},
 	}
 	makeDir(t, n.CacheDir, 0o711, nil) // engines may make things there as another user
 	for _, d := range []string{filepath.Dir(n.DataDir), filepath.Dir(n.LogFile), n.RunDir} {
 		makeDir(t, d, 0o700, n.Account)
 	}
+	n.Admin = e.LocalAdmin(n)
+	return n
+}
+
+// Private is the node without a port, which is reached by its administrator alone.
+func Private(e engine.Engine, n engine.Node) engine.Node {
+	n.Ports, n.Endpoint, n.TLS = nil, backstay.Endpoint{}, backstay.Certificate{}
+	n.Admin = e.LocalAdmin(n)
 	return n
 }
 

@@ -61,10 +61,11 @@ var errEnded = errors.New("its process has ended")
 // launch starts a node's server as the keeper does.
 func launch(t testing.TB, e engine.Engine, n engine.Node) *Process {
 	t.Helper()
-	cmd, err := e.Command(n)
+	process, err := e.Command(n)
 	if err != nil {
 		t.Fatalf("Command: %v", err)
 	}
+	cmd := process.Cmd
 	said, err := os.OpenFile(n.LogFile, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
 	if err != nil {
 		t.Fatal(err)
@@ -127,16 +128,13 @@ func (p *Process) explain() string {
 // Stop asks the server to end, as the keeper does, and returns how long it took.
 func (p *Process) Stop(t testing.TB) time.Duration {
 	t.Helper()
-	began, polite := time.Now(), os.Signal(syscall.SIGTERM)
-	if s, ok := p.engine.(engine.Stopper); ok {
-		polite = s.StopSignal()
-	}
-	p.cmd.Process.Signal(polite) // it may have ended: then there is nothing to ask
+	began, ending := time.Now(), p.engine.Ending(p.node)
+	p.cmd.Process.Signal(ending.Signal) // it may have ended: then there is nothing to ask
 	select {
 	case <-p.ended:
-	case <-time.After(patience):
+	case <-time.After(ending.Grace):
 		p.Kill(t)
-		t.Errorf("the server did not end within %v of %v", patience, polite)
+		t.Errorf("the server did not end within %v of %v", ending.Grace, ending.Signal)
 	}
 	return time.Since(began)
 }

@@ -5,13 +5,12 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"os"
+	"net"
 	"path/filepath"
 	"strings"
 	"time"
 
 	"github.com/go-sql-driver/mysql"
-	"golang.org/x/sys/unix"
 
 	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/engine"
@@ -23,23 +22,37 @@ const (
 	noSuchThread       = 1094
 )
 
-// AdminDSN addresses a node for its administrator, over the Unix socket in its RunDir.
-func AdminDSN(n engine.Node) string { return adminConfig(n).FormatDSN() }
+// LocalAdmin comes in over the Unix socket in RunDir, by whose other end the server knows the operator.
+func (Engine) LocalAdmin(n engine.Node) engine.Admin {
+	return engine.SocketAdmin(n, filepath.Join(n.RunDir, socketName), n.Operator)
+}
 
-func adminConfig(n engine.Node) *mysql.Config {
+// adminConfig is of a connection that n.Admin makes: its network and address say only that it is safe.
+func adminConfig(n engine.Node) (*mysql.Config, error) {
 	cfg := mysql.NewConfig()
-	cfg.Net, cfg.Addr, cfg.User = "unix", filepath.Join(n.RunDir, socketName), n.Operator
+	cfg.Net, cfg.Addr, cfg.User = "unix", "admin", n.Admin.User
+	cfg.DialFunc = func(ctx context.Context, _, _ string) (net.Conn, error) { return n.Admin.Dial(ctx) }
+	if n.Admin.Secret != nil {
+		secret, err := n.Admin.Secret()
+		if err != nil {
+			return nil, err
+		}
+		cfg.Passwd = secret.Reveal()
+	}
+	cfg.Logger = &mysql.NopLogger{} // who asked is told
 	cfg.Params = map[string]string{
 		"lock_wait_timeout": "10", // clients may hold what we want for as long as they like
 		"sql_mode":          "'STRICT_ALL_TABLES'",
 	}
-	return cfg
+	return cfg, nil
 }
 
 // withAdmin calls do with an administrator's connection to the running node.
 func withAdmin(ctx context.Context, n engine.Node, do func(*sql.Conn) error) (err error) {
-	cfg := adminConfig(n)
-	cfg.Logger = &mysql.NopLogger{} // who asked is told
+	cfg, err := adminConfig(n)
+	if err != nil {
+		return fmt.Errorf("find the way in to the node: %w", err)
+	}
 	connector, err := mysql.NewConnector(cfg)
 	if err != nil {
 		return fmt.Errorf("address of node: %w", err)
@@ -70,32 +83,14 @@ func connect(ctx context.Context, db *sql.DB) (*sql.Conn, error) {
 	}
 }
 
-// withAccounts is withAdmin for one at a time. The lock is the operating system's, which no client can
-// hold: those of the server are for all.
-func withAccounts(ctx context.Context, n engine.Node, do func(*sql.Conn) error) error {
-	dir, err := os.Open(n.DataDir)
+// withAccounts is withAdmin for one at a time. The server's own locks would not do: its clients can hold them.
+func withAccounts(ctx context.Context, n engine.Node, do func(*sql.Conn) error) (err error) {
+	unlock, err := n.Admin.Lock(ctx)
 	if err != nil {
 		return err
 	}
-	defer dir.Close() // and the lock goes with it
-	if err := lock(ctx, dir); err != nil {
-		return err
-	}
+	defer func() { err = errors.Join(err, unlock()) }()
 	return withAdmin(ctx, n, do)
-}
-
-func lock(ctx context.Context, f *os.File) error {
-	for {
-		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
-		if !errors.Is(err, unix.EWOULDBLOCK) && !errors.Is(err, unix.EINTR) {
-			return err
-		}
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(2 * time.Millisecond):
-		}
-	}
 }
 
 // Probe asks whether the node serves. The server admits nobody before it has run its start file.

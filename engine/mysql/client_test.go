@@ -1,6 +1,7 @@
 package mysql_test
 
 import (
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"database/sql"
@@ -20,7 +21,6 @@ import (
 	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/engine"
 	"github.com/backstay/backstay/engine/enginetest"
-	"github.com/backstay/backstay/engine/mysql"
 )
 
 // open connects as an app does that trusts nobody but the authority in its credentials.
@@ -107,8 +107,14 @@ func (b binding) connect(t *testing.T) client {
 
 func (s server) admin(t *testing.T) client {
 	t.Helper()
-	db, err := sql.Open("mysql", mysql.AdminDSN(s.Node))
-	return opened(t, db, err)
+	cfg := driver.NewConfig()
+	cfg.Net, cfg.Addr, cfg.User = "unix", "admin", s.Admin.User
+	cfg.DialFunc = func(ctx context.Context, _, _ string) (net.Conn, error) { return s.Admin.Dial(ctx) }
+	connector, err := driver.NewConnector(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return opened(t, sql.OpenDB(connector), nil)
 }
 
 func opened(t *testing.T, db *sql.DB, err error) client {

@@ -42,7 +42,7 @@ func configFiles(n engine.Node) (map[string]string, error) {
 		return nil, err
 	}
 	files := map[string]string{configFile: server, startFile: dialectOf(n.Installation).start(n.Operator)}
-	if len(n.Listen) > 0 {
+	if len(n.Port(engine.ClientPort).Listen) > 0 {
 		files[certificateFile] = n.TLS.Leaf
 		files[keyFile] = n.TLS.Key.Reveal()
 	}
@@ -53,7 +53,7 @@ func configFiles(n engine.Node) (map[string]string, error) {
 type setting struct{ name, value string }
 
 func serverConfig(n engine.Node) (string, error) {
-	for _, address := range n.Listen {
+	for _, address := range n.Port(engine.ClientPort).Listen {
 		if _, err := netip.ParseAddr(address); err != nil { // the server would look it up
 			return "", fmt.Errorf("listen address: %w", err)
 		}
@@ -97,10 +97,12 @@ func network(n engine.Node) []setting {
 		{"skip_name_resolve", "ON"},
 		{"require_secure_transport", "ON"},
 	}
-	if len(n.Listen) == 0 {
+	clients := n.Port(engine.ClientPort)
+	if len(clients.Listen) == 0 {
 		return append(group, setting{"skip_networking", "ON"})
 	}
-	return append(group, setting{"bind_address", strings.Join(n.Listen, ",")}, setting{"port", strconv.Itoa(n.Endpoint.Port)},
+	return append(group, setting{"bind_address", strings.Join(clients.Listen, ",")},
+		setting{"port", strconv.Itoa(clients.Number)},
 		setting{"tls_version", "TLSv1.2,TLSv1.3"},
 		setting{"ssl_cert", filepath.Join(n.DataDir, certificateFile)}, setting{"ssl_key", filepath.Join(n.DataDir, keyFile)})
 }
@@ -109,7 +111,7 @@ func network(n engine.Node) []setting {
 // a generous share costs an idle node nothing but its bookkeeping.
 func memory(s backstay.Size) []setting {
 	return []setting{
-		{"innodb_buffer_pool_size", inBytes(clamp(s.Memory/2, 16*mb, tb))},
+		{"innodb_buffer_pool_size", inBytes(bufferPool(s))},
 		{"innodb_log_buffer_size", inBytes(clamp(s.Memory/256, 2*mb, 16*mb))},
 		{"key_buffer_size", inBytes(clamp(s.Memory/256, mb, 64*mb))},
 		{"tmp_table_size", inBytes(clamp(s.Memory/32, 4*mb, 64*mb))},
@@ -119,6 +121,9 @@ func memory(s backstay.Size) []setting {
 		{"performance_schema", "OFF"},
 	}
 }
+
+// bufferPool is the memory that holds pages which may have to be written before the server ends.
+func bufferPool(s backstay.Size) backstay.Bytes { return clamp(s.Memory/2, 16*mb, tb) }
 
 // durability: nothing that a client was told is committed may be lost.
 func durability() []setting {

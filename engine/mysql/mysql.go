@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"syscall"
+	"time"
 
 	"github.com/backstay/backstay/engine"
 )
@@ -73,8 +75,14 @@ func minor(full string) string {
 
 // Command runs the server, which reads nothing but what Prepare wrote. Nothing secret is among the
 // arguments: everybody on the machine can read them.
-func (Engine) Command(n engine.Node) (*exec.Cmd, error) {
-	cmd := exec.Command(filepath.Join(n.Installation.Dir, dialectOf(n.Installation).program), "--defaults-file="+filepath.Join(n.DataDir, configFile))
+func (Engine) Command(n engine.Node) (engine.Process, error) {
+	program := filepath.Join(n.Installation.Dir, dialectOf(n.Installation).program)
+	cmd := exec.Command(program, "--defaults-file="+filepath.Join(n.DataDir, configFile))
 	cmd.Env = environment
-	return cmd, nil
+	return engine.Process{Cmd: cmd}, nil
+}
+
+// Ending: SIGTERM turns clients out, and what is not on the disk of the buffer pool is written.
+func (Engine) Ending(n engine.Node) engine.Ending {
+	return engine.Ending{Signal: syscall.SIGTERM, Grace: 20*time.Second + engine.Flushing(bufferPool(n.Size))}
 }

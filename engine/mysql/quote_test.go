@@ -23,8 +23,7 @@ func FuzzQuoteText(f *testing.F) {
 	for _, seed := range []string{"", "root", `a"b`, "a'b", `a\b`, `\'; DROP USER x; -- `, `\\'`, "? %s $1", "é\n\t\x1a", strings.Repeat(`'"\`, 20)} {
 		f.Add(seed)
 	}
-	n := enginetest.NewNode(f, Engine{})
-	n.Listen, n.Endpoint, n.TLS = nil, backstay.Endpoint{}, backstay.Certificate{} // private
+	n := enginetest.Private(Engine{}, enginetest.NewNode(f, Engine{}))
 	enginetest.Serve(f, Engine{}, n)
 	f.Fuzz(func(t *testing.T, text string) {
 		if !utf8.ValidString(text) {

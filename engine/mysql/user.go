@@ -19,7 +19,7 @@ import (
 var userName = regexp.MustCompile(`^[a-z][a-z0-9_]{0,31}$`)
 
 func checkUser(n engine.Node, name string) error {
-	if !userName.MatchString(name) || slices.Contains([]string{n.Operator, "root", "mysql", "public", "none"}, name) {
+	if !userName.MatchString(name) || slices.Contains([]string{n.Admin.User, "root", "mysql", "public", "none"}, name) {
 		return backstay.Errorf(backstay.Invalid, "%q cannot be the name of a user.", name)
 	}
 	return nil

@@ -5,7 +5,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/url"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -18,17 +20,44 @@ import (
 )
 
 // AdminDSN addresses the database of a node for its administrator, over the Unix socket in runDir.
-// Port 0 is that of a node without an endpoint.
+// Port 0 is that of a node that listens for nobody.
 func AdminDSN(runDir string, port int) string {
-	query := url.Values{"host": {runDir}, "port": {strconv.Itoa(cmp.Or(port, defaultPort))}, "user": {admin}, "sslmode": {"disable"}}
+	port = cmp.Or(port, defaultPort)
+	query := url.Values{"host": {runDir}, "port": {strconv.Itoa(port)}, "user": {admin}, "sslmode": {"disable"}}
 	return "postgres:///" + database + "?" + query.Encode()
+}
+
+// LocalAdmin comes in over the Unix socket in RunDir, by whose other end the server knows the operator.
+func (Engine) LocalAdmin(n engine.Node) engine.Admin {
+	port := cmp.Or(n.Port(engine.ClientPort).Number, defaultPort)
+	a := engine.SocketAdmin(n, filepath.Join(n.RunDir, ".s.PGSQL."+strconv.Itoa(port)), admin)
+	a.Mark = func() (string, error) { return logMark(n.DataDir) }
+	return a
+}
+
+// adminConfig is of a connection that n.Admin makes: what the address in it says is never looked at.
+func adminConfig(n engine.Node) (*pgx.ConnConfig, error) {
+	cfg, err := pgx.ParseConfig(AdminDSN("/", 0))
+	if err != nil {
+		return nil, err
+	}
+	cfg.DialFunc = func(ctx context.Context, _, _ string) (net.Conn, error) { return n.Admin.Dial(ctx) }
+	cfg.User = n.Admin.User
+	if n.Admin.Secret != nil {
+		secret, err := n.Admin.Secret()
+		if err != nil {
+			return nil, err
+		}
+		cfg.Password = secret.Reveal()
+	}
+	return cfg, nil
 }
 
 // withAdmin calls do with an administrator's connection to the running node.
 func withAdmin(ctx context.Context, n engine.Node, do func(*pgx.Conn) error) error {
-	cfg, err := pgx.ParseConfig(AdminDSN(n.RunDir, n.Endpoint.Port))
+	cfg, err := adminConfig(n)
 	if err != nil {
-		return fmt.Errorf("parse address of node: %w", err)
+		return fmt.Errorf("find the way in to the node: %w", err)
 	}
 	cfg.DefaultQueryExecMode = pgx.QueryExecModeSimpleProtocol // each statement is run once
 	cfg.RuntimeParams["lock_timeout"] = "10s"                  // clients may hold what we want for as long as they like

@@ -9,8 +9,8 @@ import (
 
 // Command runs the server. Nothing secret is among the arguments: everybody on the machine can read
 // them.
-func (Engine) Command(n engine.Node) (*exec.Cmd, error) {
+func (Engine) Command(n engine.Node) (engine.Process, error) {
 	cmd := exec.Command(filepath.Join(n.Installation.Dir, "postgres"), "-D", n.DataDir)
 	cmd.Env = environment
-	return cmd, nil
+	return engine.Process{Cmd: cmd}, nil
 }

@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -15,7 +16,7 @@ import (
 )
 
 const (
-	defaultPort = 5432 // of a node without an endpoint: it only names the socket
+	defaultPort = 5432 // of a node that listens for nobody: it only names the socket
 
 	// reserve is kept free of clients, so that the administrator always gets in.
 	reserve = 5
@@ -38,7 +39,7 @@ func configFiles(n engine.Node) (map[string]string, error) {
 		return nil, err
 	}
 	files := map[string]string{"postgresql.conf": server, "pg_ident.conf": ident, "pg_hba.conf": accessRules(n)}
-	if len(n.Listen) > 0 {
+	if len(n.Port(engine.ClientPort).Listen) > 0 {
 		files[certificateFile] = n.TLS.Leaf
 		files[keyFile] = n.TLS.Key.Reveal()
 	}
@@ -65,9 +66,10 @@ func serverConfig(n engine.Node) (string, error) {
 }
 
 func network(n engine.Node) []setting {
+	clients := n.Port(engine.ClientPort)
 	group := []setting{
-		{"listen_addresses", quoteList(n.Listen)},
-		{"port", strconv.Itoa(port(n))},
+		{"listen_addresses", quoteList(clients.Listen)},
+		{"port", strconv.Itoa(cmp.Or(clients.Number, defaultPort))},
 		{"unix_socket_directories", quoteList([]string{n.RunDir})},
 		{"unix_socket_permissions", "0700"},
 		{"max_connections", strconv.Itoa(n.Size.Connections + reserve)},
@@ -77,25 +79,18 @@ func network(n engine.Node) []setting {
 		{"authentication_timeout", "20s"},
 		{"cluster_name", string(n.Instance)},
 	}
-	if len(n.Listen) == 0 {
+	if len(clients.Listen) == 0 {
 		return append(group, setting{"ssl", "off"})
 	}
 	return append(group, setting{"ssl", "on"}, setting{"ssl_min_protocol_version", "TLSv1.2"},
 		setting{"ssl_cert_file", certificateFile}, setting{"ssl_key_file", keyFile})
 }
 
-func port(n engine.Node) int {
-	if n.Endpoint.Port == 0 {
-		return defaultPort
-	}
-	return n.Endpoint.Port
-}
-
 // memory divides what the plan gives. PostgreSQL takes shared memory from the machine only as it
 // touches it, so a generous share costs an idle node nothing but its bookkeeping.
 func memory(s backstay.Size) []setting {
 	return []setting{
-		{"shared_buffers", kilobytes(clamp(s.Memory/8, 16*backstay.MB, 4*backstay.GB))},
+		{"shared_buffers", kilobytes(sharedBuffers(s))},
 		{"effective_cache_size", kilobytes(clamp(s.Memory*3/4, 16*backstay.MB, backstay.TB))},
 		{"work_mem", kilobytes(clamp(s.Memory/4/backstay.Bytes(max(s.Connections, 1)), 4*backstay.MB, 64*backstay.MB))},
 		{"maintenance_work_mem", kilobytes(clamp(s.Memory/16, 16*backstay.MB, backstay.GB))},
@@ -103,6 +98,11 @@ func memory(s backstay.Size) []setting {
 		// The compiler is 20 MB in each session that uses it.
 		{"jit", "off"},
 	}
+}
+
+// sharedBuffers is the memory that holds pages which may have to be written before the server ends.
+func sharedBuffers(s backstay.Size) backstay.Bytes {
+	return clamp(s.Memory/8, 16*backstay.MB, 4*backstay.GB)
 }
 
 // durability: nothing that a client was told is committed may be lost.
@@ -150,7 +150,7 @@ func extensions(i engine.Installation) []setting {
 // accessRules is pg_hba.conf. The first rule that fits a connection decides; none is refusal.
 func accessRules(n engine.Node) string {
 	rules := "local all " + admin + " peer map=operator\n"
-	if len(n.Listen) > 0 {
+	if len(n.Port(engine.ClientPort).Listen) > 0 {
 		rules += "hostnossl all all all reject\n" +
 			"hostssl " + database + " +" + owner + ",+" + reader + " all scram-sha-256\n"
 	}
@@ -188,7 +188,7 @@ func quoteList(items []string) string {
 
 // checkListen keeps out what PostgreSQL would look up or take for a wildcard.
 func checkListen(n engine.Node) error {
-	for _, address := range n.Listen {
+	for _, address := range n.Port(engine.ClientPort).Listen {
 		if _, err := netip.ParseAddr(address); err != nil {
 			return fmt.Errorf("listen address: %w", err)
 		}

@@ -19,7 +19,7 @@ func TestAccessRules(t *testing.T) {
 		{"private", nil, local},
 		{"served", []string{"127.0.0.1"}, local + "hostnossl all all all reject\nhostssl main +owner,+reader all scram-sha-256\n"},
 	} {
-		if got := accessRules(engine.Node{Listen: tc.listen}); got != tc.want {
+		if got := accessRules(engine.Node{Ports: []engine.Port{{Name: engine.ClientPort, Listen: tc.listen}}}); got != tc.want {
 			t.Errorf("%s: got\n%swant\n%s", tc.name, got, tc.want)
 		}
 	}
@@ -46,15 +46,19 @@ func TestMemory(t *testing.T) {
 	}
 }
 
+func listening(addresses ...string) []engine.Port {
+	return []engine.Port{{Name: engine.ClientPort, Number: 20000, Listen: addresses}}
+}
+
 func TestConfigRefuses(t *testing.T) {
 	t.Parallel()
-	good := engine.Node{Operator: "root", RunDir: "/run/x", Listen: []string{"127.0.0.1", "::1"}}
+	good := engine.Node{Operator: "root", RunDir: "/run/x", Ports: listening("127.0.0.1", "::1")}
 	if _, err := configFiles(good); err != nil {
 		t.Fatal(err)
 	}
 	for name, change := range map[string]func(*engine.Node){
-		"a name to listen on":      func(n *engine.Node) { n.Listen = []string{"localhost"} },
-		"everything to listen on":  func(n *engine.Node) { n.Listen = []string{"*"} },
+		"a name to listen on":      func(n *engine.Node) { n.Ports = listening("localhost") },
+		"everything to listen on":  func(n *engine.Node) { n.Ports = listening("*") },
 		"a line feed in a path":    func(n *engine.Node) { n.RunDir = "/run/x\nssl=off" },
 		"an operator that is none": func(n *engine.Node) { n.Operator = "" },
 		"an operator as a pattern": func(n *engine.Node) { n.Operator = "/.*" },
@@ -72,7 +76,7 @@ func TestConfigRefuses(t *testing.T) {
 // Keys and certificates are in files of their own, and nothing else is.
 func TestConfigFiles(t *testing.T) {
 	t.Parallel()
-	n := engine.Node{Operator: "root", RunDir: "/run/it's", Listen: []string{"127.0.0.1"}, TLS: backstay.Certificate{Leaf: "leaf", Key: "key"}}
+	n := engine.Node{Operator: "root", RunDir: "/run/it's", Ports: listening("127.0.0.1"), TLS: backstay.Certificate{Leaf: "leaf", Key: "key"}}
 	files, err := configFiles(n)
 	if err != nil || files["server.key"] != "key" || files["server.crt"] != "leaf" {
 		t.Fatalf("got %v, %v", files, err)
@@ -80,7 +84,7 @@ func TestConfigFiles(t *testing.T) {
 	if !strings.Contains(files["postgresql.conf"], "unix_socket_directories = '\"/run/it''s\"'\n") {
 		t.Errorf("the directory of the socket is not quoted:\n%s", files["postgresql.conf"])
 	}
-	n.Listen = nil
+	n.Ports = nil
 	if files, err = configFiles(n); err != nil || len(files) != 3 || !strings.Contains(files["postgresql.conf"], "ssl = 'off'\n") {
 		t.Errorf("private: got %v, %v", files, err)
 	}

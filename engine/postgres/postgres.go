@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
@@ -12,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/backstay/backstay/engine"
 )
@@ -26,7 +26,6 @@ var (
 	_ engine.Configurer = Engine{}
 	_ engine.Warmer     = Engine{}
 	_ engine.Explainer  = Engine{}
-	_ engine.Stopper    = Engine{}
 	_ engine.Describer  = Engine{}
 	_ engine.Tender     = Engine{}
 )
@@ -36,9 +35,12 @@ func (Engine) Describe(n engine.Node) string {
 	return fmt.Sprintf("DB Instance 'backstay-%s' status is 'available'", n.Instance)
 }
 
-// StopSignal asks for a fast shutdown: transactions are rolled back, clients turned out, all data
-// flushed. SIGTERM would wait for every client to leave.
-func (Engine) StopSignal() os.Signal { return syscall.SIGINT }
+// Ending asks for a fast shutdown: transactions are rolled back, clients turned out, all data flushed.
+// SIGTERM would wait for every client to leave. What has changed since the last checkpoint is written
+// before the end, which takes the longer the more memory there is for it.
+func (Engine) Ending(n engine.Node) engine.Ending {
+	return engine.Ending{Signal: syscall.SIGINT, Grace: 20*time.Second + engine.Flushing(sharedBuffers(n.Size))}
+}
 
 // Installations lists what lies in Root and runs.
 func (e Engine) Installations(ctx context.Context) ([]engine.Installation, error) {

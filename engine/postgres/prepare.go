@@ -2,10 +2,7 @@ package postgres
 
 import (
 	"context"
-	"errors"
-	"io/fs"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 
@@ -14,49 +11,48 @@ import (
 	"github.com/backstay/backstay/internal/datadir"
 )
 
-// Prepare clones the golden directory to n.DataDir unless that exists, and writes the configuration
-// in it. DataDir comes into being by a rename, when all that is in it is safe on the disk.
-func (e Engine) Prepare(ctx context.Context, n engine.Node) error {
-	if _, err := parseSettings(n); err != nil {
+// Check renders the configuration and looks at the data that is there.
+func (Engine) Check(ctx context.Context, n engine.Node) error {
+	p, err := plan(ctx, n)
+	if err != nil {
 		return err
 	}
-	// Whether it runs shows when it is run: asking would take longer than all that is left to do here.
-	if _, err := exec.LookPath(filepath.Join(n.Installation.Dir, "postgres")); err != nil {
-		return datadir.Blame(product(n.Installation), err)
+	return p.Check()
+}
+
+// Prepare clones the golden directory to n.DataDir unless that exists, and writes the configuration in it.
+func (Engine) Prepare(ctx context.Context, n engine.Node) error {
+	p, err := plan(ctx, n)
+	if err != nil {
+		return err
+	}
+	return p.Prepare()
+}
+
+func plan(ctx context.Context, n engine.Node) (datadir.Plan, error) {
+	if _, err := parseSettings(n); err != nil {
+		return datadir.Plan{}, err
 	}
 	files, err := configFiles(n)
 	if err != nil {
-		return datadir.Blame(product(n.Installation), err)
+		return datadir.Plan{}, datadir.Blame(product(n.Installation), err)
 	}
-	_, err = os.Lstat(n.DataDir)
-	switch {
-	case err == nil:
-		err = reconfigure(n, files)
-	case errors.Is(err, fs.ErrNotExist):
-		err = create(ctx, n, files)
-	}
-	if err != nil {
-		return datadir.Blame(product(n.Installation), err)
-	}
-	return nil
-}
-
-func create(ctx context.Context, n engine.Node, files map[string]string) error {
 	uid, gid := n.Account.IDs()
-	return datadir.Create(n.DataDir, func(part string) error {
-		if err := golden(n.Installation, n.CacheDir).Clone(ctx, part, uid, gid); err != nil {
-			return err
-		}
-		if err := renewIdentifier(part); err != nil {
-			return err
-		}
-		return datadir.Fill(part, uid, gid, files)
-	})
+	return datadir.Plan{
+		Product: product(n.Installation), Program: filepath.Join(n.Installation.Dir, "postgres"),
+		Dir: n.DataDir, UID: uid, GID: gid, Files: files,
+		Fits: func() error { return fits(n) },
+		Make: func(part string) error {
+			if err := golden(n.Installation, n.CacheDir).Clone(ctx, part, uid, gid); err != nil {
+				return err
+			}
+			return renewIdentifier(part)
+		},
+	}, nil
 }
 
-// reconfigure lets the configuration follow the node. Data made by another major version is refused:
-// PostgreSQL could not read it.
-func reconfigure(n engine.Node, files map[string]string) error {
+// fits refuses data that another major version made: PostgreSQL could not read it.
+func fits(n engine.Node) error {
 	made, err := os.ReadFile(filepath.Join(n.DataDir, "PG_VERSION"))
 	if err != nil {
 		return err
@@ -64,6 +60,5 @@ func reconfigure(n engine.Node, files map[string]string) error {
 	if v := strings.TrimSpace(string(made)); v != n.Installation.Version {
 		return backstay.Errorf(backstay.Unavailable, "The data was made by PostgreSQL %s and cannot be served by PostgreSQL %s.", v, n.Installation.Version)
 	}
-	uid, gid := n.Account.IDs()
-	return datadir.WriteFiles(n.DataDir, uid, gid, files)
+	return nil
 }

@@ -18,7 +18,7 @@ func TestClonesDiffer(t *testing.T) {
 	e := postgres.Engine{}
 	a, b := enginetest.NewNode(t, e), enginetest.NewNode(t, e)
 	b.CacheDir = a.CacheDir
-	b.Listen, b.Endpoint, b.TLS = nil, backstay.Endpoint{}, backstay.Certificate{} // private
+	b = enginetest.Private(postgres.Engine{}, b)
 	var identifiers []string
 	for _, n := range []engine.Node{a, b} {
 		enginetest.Serve(t, e, n)

@@ -78,9 +78,11 @@ func findReaders(ctx context.Context, conn *pgx.Conn) ([]readerState, error) {
 // Tend gives read-only users back the passwords and settings that they had from us. It asks the server only
 // if that has written to its log since, which idle servers do not.
 func (Engine) Tend(ctx context.Context, n engine.Node, last string) (now string, mended []string, err error) {
-	now, err = logMark(n)
-	if err != nil || now == last {
-		return now, nil, err
+	now = "unknown"
+	if n.Admin.Mark != nil {
+		if now, err = n.Admin.Mark(); err != nil || now == last {
+			return now, nil, err
+		}
 	}
 	spoilt := false
 	err = withAdmin(ctx, n, func(conn *pgx.Conn) error {
@@ -123,8 +125,8 @@ func mendReader(r readerState) string {
 }
 
 // logMark changes when the server has written to its log, as it does for everything that changes in a database.
-func logMark(n engine.Node) (string, error) {
-	files, err := os.ReadDir(filepath.Join(n.DataDir, "pg_wal"))
+func logMark(dataDir string) (string, error) {
+	files, err := os.ReadDir(filepath.Join(dataDir, "pg_wal"))
 	if err != nil {
 		return "", err
 	}

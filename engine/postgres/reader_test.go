@@ -2,7 +2,9 @@ package postgres_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"net"
 	"slices"
 	"strings"
 	"sync"
@@ -166,7 +168,7 @@ func TestTendsNoMoreThanNeeded(t *testing.T) {
 	b := s.bindReadOnly(t)
 	mark := s.tend(t, "")
 	deaf := s
-	deaf.RunDir = t.TempDir()
+	deaf.Admin.Dial = func(context.Context) (net.Conn, error) { return nil, errors.New("it was asked") }
 	if now := deaf.tend(t, mark); now != mark {
 		t.Errorf("the mark of an idle node was %s and is %s", mark, now)
 	}

@@ -39,7 +39,7 @@ func config(n engine.Node) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	for _, address := range n.Listen {
+	for _, address := range n.Port(engine.ClientPort).Listen {
 		if _, err := netip.ParseAddr(address); err != nil {
 			return "", fmt.Errorf("listen address: %w", err)
 		}
@@ -62,6 +62,7 @@ func config(n engine.Node) (string, error) {
 
 // network: TLS alone for clients, and a socket for the operator.
 func network(n engine.Node) []setting {
+	clients := n.Port(engine.ClientPort)
 	lines := []setting{
 		{"port", []string{"0"}},
 		{"unixsocket", []string{filepath.Join(n.RunDir, socketName)}},
@@ -71,12 +72,12 @@ func network(n engine.Node) []setting {
 		{"timeout", []string{"0"}},
 		{"tcp-keepalive", []string{"60"}},
 	}
-	if len(n.Listen) == 0 {
+	if len(clients.Listen) == 0 {
 		return append(lines, setting{"bind", []string{""}})
 	}
 	return append(lines,
-		setting{"bind", n.Listen},
-		setting{"tls-port", []string{strconv.Itoa(n.Endpoint.Port)}},
+		setting{"bind", clients.Listen},
+		setting{"tls-port", []string{strconv.Itoa(clients.Number)}},
 		setting{"tls-cert-file", []string{filepath.Join(n.DataDir, certificateFile)}},
 		setting{"tls-key-file", []string{filepath.Join(n.DataDir, keyFile)}},
 		setting{"tls-auth-clients", []string{"no"}},

@@ -3,72 +3,72 @@ package redis
 import (
 	"context"
 	"crypto/rand"
-	"errors"
-	"io/fs"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 
+	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/engine"
 	"github.com/backstay/backstay/internal/datadir"
 )
 
-// Prepare makes n.DataDir, unless that exists, and writes the configuration in it. DataDir comes into
-// being by a rename, when all that is in it is safe on the disk.
-func (Engine) Prepare(_ context.Context, n engine.Node) error {
-	text, err := config(n)
-	if err == nil {
-		_, err = exec.LookPath(filepath.Join(n.Installation.Dir, productOf(n.Installation).program))
-	}
-	if err == nil {
-		err = prepare(n, text)
-	}
+// Check renders the configuration.
+func (Engine) Check(_ context.Context, n engine.Node) error {
+	p, err := plan(n)
 	if err != nil {
-		return datadir.Blame(productOf(n.Installation).name+" "+n.Installation.Version, err)
+		return err
 	}
-	return nil
+	return p.Check()
 }
 
-func prepare(n engine.Node, config string) error {
-	files := map[string]string{configFile: config}
-	if len(n.Listen) > 0 {
+// Prepare makes n.DataDir, unless that exists, and writes the configuration in it.
+func (Engine) Prepare(_ context.Context, n engine.Node) error {
+	p, err := plan(n)
+	if err != nil {
+		return err
+	}
+	return p.Prepare()
+}
+
+func plan(n engine.Node) (datadir.Plan, error) {
+	product := productOf(n.Installation)
+	called := product.name + " " + n.Installation.Version
+	text, err := config(n)
+	if err != nil {
+		return datadir.Plan{}, datadir.Blame(called, err)
+	}
+	files := map[string]string{configFile: text}
+	if len(n.Port(engine.ClientPort).Listen) > 0 {
 		files[certificateFile], files[keyFile] = n.TLS.Leaf, n.TLS.Key.Reveal()
 	}
-	_, err := os.Lstat(n.DataDir)
-	switch {
-	case err == nil:
-		uid, gid := n.Account.IDs()
-		return datadir.WriteFiles(n.DataDir, uid, gid, files)
-	case !errors.Is(err, fs.ErrNotExist):
+	uid, gid := n.Account.IDs()
+	return datadir.Plan{
+		Product: called, Program: filepath.Join(n.Installation.Dir, product.program),
+		Dir: n.DataDir, UID: uid, GID: gid, Files: files,
+		Fits: func() error { return nil },
+		Make: func(part string) error { return makeData(part, uid, gid) },
+	}, nil
+}
+
+// makeData makes a data directory without data: only the operator has its secret in it.
+func makeData(part string, uid, gid int) error {
+	if err := os.Mkdir(part, 0o700); err != nil {
 		return err
 	}
 	secret := rand.Text()
-	files[secretFile] = secret
-	files[usersFile] = firstUsers(secret)
-	return create(n, files)
+	if err := datadir.Fill(part, uid, gid, map[string]string{secretFile: secret, usersFile: firstUsers(secret)}); err != nil {
+		return err
+	}
+	return os.Chown(part, uid, gid)
 }
 
-func create(n engine.Node, files map[string]string) error {
-	uid, gid := n.Account.IDs()
-	return datadir.Create(n.DataDir, func(part string) error {
-		if err := os.Mkdir(part, 0o700); err != nil {
-			return err
-		}
-		if err := datadir.Fill(part, uid, gid, files); err != nil {
-			return err
-		}
-		return os.Chown(part, uid, gid)
-	})
-}
-
-// readSecret reads what operator proves itself with.
-func readSecret(n engine.Node) (string, error) {
-	root, err := os.OpenRoot(n.DataDir)
+// readSecret reads what the operator proves itself with.
+func readSecret(dataDir string) (backstay.Secret, error) {
+	root, err := os.OpenRoot(dataDir)
 	if err != nil {
 		return "", err
 	}
 	defer root.Close()
 	text, err := root.ReadFile(secretFile)
-	return strings.TrimSpace(string(text)), err
+	return backstay.Secret(strings.TrimSpace(string(text))), err
 }

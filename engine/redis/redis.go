@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"syscall"
+	"time"
 
 	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/engine"
@@ -84,10 +86,16 @@ func minor(full string) string {
 
 // Command runs the server. Nothing secret is among the arguments: everybody on the machine can read
 // them.
-func (Engine) Command(n engine.Node) (*exec.Cmd, error) {
-	cmd := exec.Command(filepath.Join(n.Installation.Dir, productOf(n.Installation).program), filepath.Join(n.DataDir, configFile))
+func (Engine) Command(n engine.Node) (engine.Process, error) {
+	program := filepath.Join(n.Installation.Dir, productOf(n.Installation).program)
+	cmd := exec.Command(program, filepath.Join(n.DataDir, configFile))
 	cmd.Env = []string{"PATH=/usr/bin:/bin", "LC_ALL=C.UTF-8", "TZ=UTC"}
-	return cmd, nil
+	return engine.Process{Cmd: cmd}, nil
+}
+
+// Ending: SIGTERM turns clients out. Only what was written within the last second is not on the disk.
+func (Engine) Ending(engine.Node) engine.Ending {
+	return engine.Ending{Signal: syscall.SIGTERM, Grace: 20 * time.Second}
 }
 
 // Describe is the block of GOV.UK PaaS, with the lines that are true here. They line up behind the

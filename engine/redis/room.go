@@ -52,7 +52,10 @@ func enter(ctx context.Context, n engine.Node, try func() error) error {
 // last to come. The server keeps no place free for its operator, and whoever is not in cannot ask it for one. The
 // operating system can be asked: it closes a connection under the server, which takes it for a client that left.
 func makeRoom(n engine.Node, room int) error {
-	p, err := server(n)
+	if n.Admin.Process == nil {
+		return errors.New("the server is not on this machine")
+	}
+	p, err := n.Admin.Process()
 	if errors.Is(err, os.ErrProcessDone) {
 		return nil // who tries next hears of it
 	}

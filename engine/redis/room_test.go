@@ -76,7 +76,7 @@ func TestStrangersAtTheDoor(t *testing.T) {
 
 // stand is a client that says nothing until it is turned out, or ctx ends.
 func stand(ctx context.Context, n engine.Node) {
-	conn, err := net.Dial("tcp", net.JoinHostPort(n.Listen[0], strconv.Itoa(n.Endpoint.Port)))
+	conn, err := net.Dial("tcp", net.JoinHostPort(n.Ports[0].Listen[0], strconv.Itoa(n.Ports[0].Number)))
 	if err != nil {
 		return
 	}

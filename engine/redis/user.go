@@ -15,6 +15,7 @@ import (
 
 	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/engine"
+	"github.com/backstay/backstay/internal/process"
 )
 
 const operator = "operator"
@@ -58,15 +59,24 @@ func checkUser(name string) error {
 	return nil
 }
 
+// LocalAdmin comes in over the Unix socket in RunDir, with the secret that lies beside the data.
+func (Engine) LocalAdmin(n engine.Node) engine.Admin {
+	a := engine.SocketAdmin(n, filepath.Join(n.RunDir, socketName), operator)
+	a.Secret = func() (backstay.Secret, error) { return readSecret(n.DataDir) }
+	a.Process = func() (*process.Process, error) { return server(n) }
+	return a
+}
+
 // withOperator calls do with an administrator's connection to the running node, which it gets however many
 // clients there are.
 func withOperator(ctx context.Context, n engine.Node, do func(*redis.Client) error) error {
-	secret, err := readSecret(n)
+	secret, err := n.Admin.Secret()
 	if err != nil {
 		return fmt.Errorf("read the operator's secret: %w", err)
 	}
 	c := redis.NewClient(&redis.Options{
-		Network: "unix", Addr: filepath.Join(n.RunDir, socketName), Username: operator, Password: secret,
+		Username: n.Admin.User, Password: secret.Reveal(),
+		Dialer:     func(ctx context.Context, _, _ string) (net.Conn, error) { return n.Admin.Dial(ctx) },
 		MaxRetries: -1, PoolSize: 1, DisableIndentity: true, ContextTimeoutEnabled: true,
 	})
 	defer c.Close()
