@@ -22,10 +22,19 @@ field() {
 	esac
 }
 
+# What the caller has set for other servers decides nothing here: all that internal/clientenv names of libpq's
+# variables goes, and so do options by which statements would find other tables.
+unset "${!PGSSL@}" "${!PGGSS@}" "${!PGOAUTH@}" PGHOSTADDR PGPASSFILE PGREQUIREAUTH PGCHANNELBINDING PGSERVICE PGSERVICEFILE \
+	PGSYSCONFDIR PGREALM PGREQUIRESSL PGREQUIREPEER PGKRBSRVNAME PGTARGETSESSIONATTRS PGLOADBALANCEHOSTS \
+	PGMINPROTOCOLVERSION PGMAXPROTOCOLVERSION PGCLUSTER
+shopt -s nocasematch
+[[ ${PGOPTIONS-} != *@(search[_-]path|role|session[_-]authorization)* ]] || unset PGOPTIONS
+
 authority=$(mktemp)
 trap 'rm -f "$authority"' EXIT
 field ca_certificate >"$authority"
 
 PGHOST=$(field host) PGPORT=$(field port) PGDATABASE=$(field name) \
 	PGUSER=$(field username) PGPASSWORD=$(field password) \
+	PGPASSFILE=/dev/null/absent PGSERVICEFILE=/dev/null/absent PGSSLCERT=/dev/null/absent PGSSLCRL=/dev/null/absent \
 	PGSSLMODE=verify-full PGSSLROOTCERT=$authority psql "$@"

@@ -8,15 +8,16 @@ import (
 	"flag"
 	"fmt"
 	"io/fs"
+	"maps"
 	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
 	"syscall"
 
 	"github.com/backstay/backstay"
+	"github.com/backstay/backstay/internal/clientenv"
 )
 
 const runUsage = `Usage: backstay run [--data DIR] APP -- COMMAND [ARGUMENT...]
@@ -51,7 +52,32 @@ func runApp(ctx context.Context, c *cli, args []string) error {
 	if err != nil {
 		return err
 	}
-	return syscall.Exec(program, argv, withVariables(os.Environ(), variables))
+	return syscall.Exec(program, withoutOptionFiles(argv), clientenv.Replace(os.Environ(), withoutFiles(variables)))
+}
+
+// absentFile is a path at which nothing can be.
+const absentFile = os.DevNull + "/absent"
+
+// withoutFiles returns an app's variables with those that keep libraries and clients from files of their user
+// that name a server, which no app has. What the app sets of them itself stays.
+func withoutFiles(variables map[string]string) map[string]string {
+	all := clientenv.WithoutFiles(absentFile)
+	maps.Copy(all, variables)
+	return all
+}
+
+// withoutOptionFiles returns a command that reads no option file but those it names itself: for a client of
+// MySQL and MariaDB, ~/.my.cnf wins over all but arguments.
+func withoutOptionFiles(argv []string) []string {
+	if clientenv.Kind(argv[0]) != "mysql" {
+		return argv
+	}
+	defaults := "--no-defaults"
+	file, rest := clientenv.CutOptionFile(argv[1:])
+	if file != "" {
+		defaults = "--defaults-file=" + file
+	}
+	return append([]string{argv[0], defaults}, rest...)
 }
 
 // cfCLI is the genuine cf with the login it keeps in home.
@@ -167,17 +193,4 @@ func (e appEnvironment) variables() (map[string]string, error) {
 		}
 	}
 	return all, nil
-}
-
-// withVariables returns environ with variables in the place of its own of the same names.
-func withVariables(environ []string, variables map[string]string) []string {
-	merged := slices.DeleteFunc(slices.Clone(environ), func(entry string) bool {
-		name, _, _ := strings.Cut(entry, "=")
-		_, replaced := variables[name]
-		return replaced
-	})
-	for name, value := range variables {
-		merged = append(merged, name+"="+value)
-	}
-	return merged
 }

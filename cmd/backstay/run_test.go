@@ -139,10 +139,20 @@ func TestAppEnvironmentVariables(t *testing.T) {
 	}
 }
 
-func TestWithVariables(t *testing.T) {
+func TestRunReadsNoFileOfItsUser(t *testing.T) {
 	t.Parallel()
-	got := withVariables([]string{"PATH=/bin", "VCAP_SERVICES=old", "EMPTY="}, map[string]string{"VCAP_SERVICES": "new"})
-	if want := []string{"PATH=/bin", "EMPTY=", "VCAP_SERVICES=new"}; !slices.Equal(got, want) {
-		t.Errorf("got %q, want %q", got, want)
+	for _, tc := range []struct{ argv, want []string }{
+		{[]string{"mysql", "main"}, []string{"mysql", "--no-defaults", "main"}},
+		{[]string{"/usr/bin/mariadb-dump", "--defaults-extra-file=f", "x"}, []string{"/usr/bin/mariadb-dump", "--defaults-file=f", "x"}},
+		{[]string{"mysqladmin", "--no-defaults", "ping"}, []string{"mysqladmin", "--no-defaults", "ping"}},
+		{[]string{"rails", "--no-defaults"}, []string{"rails", "--no-defaults"}},
+	} {
+		if got := withoutOptionFiles(tc.argv); !slices.Equal(got, tc.want) {
+			t.Errorf("%q: %q, want %q", tc.argv, got, tc.want)
+		}
+	}
+	variables := map[string]string{"PGPASSFILE": "the app's"}
+	if got := withoutFiles(variables); got["PGPASSFILE"] != "the app's" || got["PGSERVICEFILE"] != absentFile {
+		t.Errorf("a program finds %v", got)
 	}
 }

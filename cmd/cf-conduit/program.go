@@ -1,22 +1,18 @@
 package main
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
 	"net/url"
 	"os"
 	"os/exec"
 	"os/signal"
 	"path/filepath"
-	"runtime"
-	"slices"
 	"strconv"
-	"strings"
 
 	"github.com/backstay/backstay"
+	"github.com/backstay/backstay/internal/clientenv"
 )
 
 // programError is a program's failure: it has said itself what went wrong.
@@ -27,13 +23,6 @@ type programError struct {
 
 func (e programError) Error() string {
 	return fmt.Sprintf("%s ended with exit code %d", e.name, e.code)
-}
-
-// clients are programs that are for one kind of service alone.
-var clients = map[string]string{
-	"psql": "postgres", "pg_dump": "postgres", "pg_restore": "postgres", "pgbench": "postgres", "pg_dumpall": "postgres",
-	"mysql": "mysql", "mysqldump": "mysql", "mariadb": "mysql", "mariadb-dump": "mysql", "mysqlimport": "mysql",
-	"redis-cli": "redis", "valkey-cli": "redis",
 }
 
 // first is the first service of a kind, nil if there is none.
@@ -51,8 +40,8 @@ func (s *session) checkProgram() error {
 	if len(s.options.program) == 0 {
 		return nil
 	}
-	kind, known := clients[s.options.name()]
-	if known && s.first(kind) == nil {
+	kind := clientenv.Kind(s.options.program[0])
+	if kind != "" && s.first(kind) == nil {
 		return fmt.Errorf("%s program expects one of the following service types: %s", s.options.name(), kind)
 	}
 	return nil
@@ -64,10 +53,14 @@ func (s *session) run(path string) error {
 	if err != nil {
 		return err
 	}
-	cmd := exec.Command(path, slices.Concat(s.arguments(), s.options.program[1:])...)
+	arguments, err := s.arguments()
+	if err != nil {
+		return err
+	}
+	cmd := exec.Command(path, arguments...)
 	cmd.Args[0] = s.options.program[0]
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
-	cmd.Env = with(os.Environ(), environment)
+	cmd.Env = clientenv.Replace(os.Environ(), environment)
 	signals := make(chan os.Signal, 8)
 	signal.Notify(signals, endSignals...) // what the program makes of them is its own business
 	if err := cmd.Start(); err != nil {
@@ -94,22 +87,29 @@ func (s *session) run(path string) error {
 	return nil
 }
 
-// arguments are put before the user's own, for programs that read no environment.
-func (s *session) arguments() []string {
-	redis := s.first("redis")
-	if redis == nil || clients[s.options.name()] != "redis" {
-		return nil
+// arguments are the program's own, behind those that tell it where to connect if it reads no environment, or
+// reads files of its user that would win over the environment.
+func (s *session) arguments() ([]string, error) {
+	own := s.options.program[1:]
+	switch clientenv.Kind(s.options.program[0]) {
+	case "redis":
+		redis := s.first("redis")
+		args := []string{"-h", loopback, "-p", strconv.Itoa(redis.port)}
+		if name := redis.text("username"); name != "" {
+			args = append(args, "--user", name)
+		}
+		return append(args, own...), nil
+	case "mysql":
+		named, rest := clientenv.CutOptionFile(own)
+		file, err := s.writeOptions("client.cnf", s.options.program[0], named)
+		return append([]string{"--defaults-file=" + file}, rest...), err
 	}
-	args := []string{"-h", loopback, "-p", strconv.Itoa(redis.port)}
-	if name := redis.text("username"); name != "" {
-		args = append(args, "--user", name)
-	}
-	return args
+	return own, nil
 }
 
 // environment are the variables that programs find the services by.
 func (s *session) environment() (map[string]string, error) {
-	all := map[string]string{}
+	all := clientenv.WithoutFiles(filepath.Join(s.dir, "absent"))
 	services, err := json.Marshal(s.vcapServices())
 	if err != nil {
 		return nil, err
@@ -170,102 +170,4 @@ func (s *session) writeAuthority(number int, service *service) (path string, err
 	}
 	path = filepath.Join(s.dir, fmt.Sprintf("authority-%d.pem", number))
 	return path, os.WriteFile(path, []byte(authority), 0o600)
-}
-
-// addPostgres sets libpq's variables. How strictly a user wants to verify, and by what, is theirs to say.
-func (s *session) addPostgres(all map[string]string) error {
-	service := s.first("postgres")
-	if service == nil {
-		return nil
-	}
-	all["PGHOST"], all["PGPORT"] = loopback, strconv.Itoa(service.port)
-	all["PGDATABASE"], all["PGUSER"], all["PGPASSWORD"] = service.text("name"), service.text("username"), service.text("password")
-	authority, err := s.writeAuthority(slices.Index(s.services, service), service)
-	switch {
-	case err != nil || os.Getenv("PGSSLMODE") != "":
-		return err
-	case authority == "":
-		all["PGSSLMODE"] = "require"
-	default:
-		all["PGSSLMODE"], all["PGSSLROOTCERT"] = "verify-full", authority
-	}
-	return nil
-}
-
-// addMySQL leaves a my.cnf where the clients of MySQL and of MariaDB look for it.
-func (s *session) addMySQL(all map[string]string) error {
-	service := s.first("mysql")
-	if service == nil {
-		return nil
-	}
-	authority, err := s.writeAuthority(slices.Index(s.services, service), service)
-	if err != nil {
-		return err
-	}
-	all["MYSQL_HOME"] = s.dir
-	return os.WriteFile(filepath.Join(s.dir, "my.cnf"), []byte(service.myCnf(authority, isMariaDB())), 0o600)
-}
-
-// myCnf is an option file. mysqldump takes the name of its database as an argument.
-func (s *service) myCnf(authority string, mariadb bool) string {
-	var b strings.Builder
-	line := func(name, value string) {
-		fmt.Fprintf(&b, "%s=\"%s\"\n", name, strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\n", `\n`).Replace(value))
-	}
-	b.WriteString("[client]\nprotocol=tcp\n")
-	line("host", loopback)
-	line("port", strconv.Itoa(s.port))
-	line("user", s.text("username"))
-	line("password", s.text("password"))
-	if authority != "" {
-		line("ssl-ca", authority)
-	}
-	switch {
-	case authority == "" && mariadb:
-		b.WriteString("ssl\n")
-	case authority == "":
-		b.WriteString("ssl-mode=REQUIRED\n")
-	case mariadb:
-		b.WriteString("ssl-verify-server-cert\n")
-	default:
-		b.WriteString("ssl-mode=VERIFY_IDENTITY\n")
-	}
-	b.WriteString("[mysql]\n")
-	line("database", s.text("name"))
-	return b.String()
-}
-
-// isMariaDB tells whose the client on the PATH is: each refuses the other's options for TLS.
-func isMariaDB() bool {
-	for _, program := range []string{"mysql", "mysqldump"} {
-		if said, err := exec.Command(program, "--no-defaults", "--version").Output(); err == nil {
-			return bytes.Contains(said, []byte("MariaDB"))
-		}
-	}
-	return true
-}
-
-func (s *session) addRedis(all map[string]string) error {
-	if service := s.first("redis"); service != nil {
-		all["REDISCLI_AUTH"] = service.text("password")
-	}
-	return nil
-}
-
-// with returns environ with variables in the place of its own of the same names.
-func with(environ []string, variables map[string]string) []string {
-	same := func(a, b string) bool { return a == b || runtime.GOOS == "windows" && strings.EqualFold(a, b) }
-	merged := slices.DeleteFunc(slices.Clone(environ), func(entry string) bool {
-		name, _, _ := strings.Cut(entry, "=")
-		for replaced := range variables {
-			if same(name, replaced) {
-				return true
-			}
-		}
-		return false
-	})
-	for _, name := range slices.Sorted(maps.Keys(variables)) {
-		merged = append(merged, name+"="+variables[name])
-	}
-	return merged
 }

@@ -2,7 +2,10 @@ package main
 
 import (
 	"encoding/json"
-	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -95,20 +98,56 @@ func TestParse(t *testing.T) {
 	}
 }
 
-func TestWithReplacesVariables(t *testing.T) {
+// Not every client of MySQL knows an option for its character set: where it stands, all of them start.
+func TestMyCnfIsReadByEveryClient(t *testing.T) {
 	t.Parallel()
-	got := with([]string{"A=1", "B=2"}, map[string]string{"B": "3", "C": "4"})
-	if !slices.Equal(got, []string{"A=1", "B=3", "C=4"}) {
-		t.Error(got)
+	file := filepath.Join(t.TempDir(), "client.cnf")
+	s := mustService(t, "mysql", `{"username":"u","password":"p","name":"main"}`)
+	for _, client := range []string{"mysql", "mysqldump", "mysqladmin", "mysqlimport", "mysqlshow", "mysqlcheck", "mysqlslap", "mysqlbinlog"} {
+		path, err := exec.LookPath(client)
+		if err != nil {
+			t.Skipf("the clients of MySQL are not installed (%v); type: make setup", err)
+		}
+		if err := os.WriteFile(file, []byte(s.myCnf("", isMariaDB(client))), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		said, err := exec.Command(path, "--defaults-file="+file, "--version").CombinedOutput()
+		if err != nil || strings.Contains(string(said), "unknown") {
+			t.Errorf("%s: %v: %s", client, err, said)
+		}
 	}
 }
 
-func TestEveryClientsKindIsKnown(t *testing.T) {
+func TestMySQLReadsOneFile(t *testing.T) {
 	t.Parallel()
-	known := slices.Sorted(maps.Keys(kinds))
-	for client, kind := range clients {
-		if !slices.Contains(known, kind) {
-			t.Errorf("%s is for %s", client, kind)
+	named := filepath.Join(t.TempDir(), "named.cnf")
+	if err := os.WriteFile(named, []byte("[client]\nhost=elsewhere\nconnect-timeout=7\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, tc := range []struct {
+		name string
+		args []string
+		says string
+	}{
+		{"none", []string{"--print-defaults"}, ""},
+		{"another's", []string{"--defaults-extra-file=" + named, "--print-defaults"}, "--connect-timeout=7"},
+		{"no file", []string{"--no-defaults", "--print-defaults"}, ""},
+	} {
+		s := &session{dir: t.TempDir(), services: []*service{mustService(t, "mysql", `{"username":"u","password":"p","name":"main"}`)}}
+		s.options.program = append([]string{"mysql"}, tc.args...)
+		args, err := s.arguments()
+		if err != nil {
+			t.Fatal(err)
 		}
+		said, err := exec.Command("mysql", args...).Output()
+		hosts := regexp.MustCompile(`--host=\S+`).FindAllString(string(said), -1)
+		if err != nil || len(hosts) == 0 || hosts[len(hosts)-1] != "--host=127.0.0.1" || !strings.Contains(string(said), tc.says) {
+			t.Errorf("%s: %v: %s", tc.name, err, said)
+		}
+	}
+	s := &session{dir: t.TempDir(), services: []*service{mustService(t, "mysql", `{}`)}}
+	s.options.program = []string{"mysql", "--defaults-file=" + named + ".not-there"}
+	if _, err := s.arguments(); err == nil {
+		t.Error("an option file that is not there is no error")
 	}
 }
