@@ -32,6 +32,9 @@ type Backend interface {
 	// Unwell lists the instances that do not serve as wanted: the Failing ones, and those whose wanted
 	// generation meets an Obstacle while the old one serves on. An instance that comes up is not listed.
 	Unwell(ctx context.Context) ([]Status, error)
+	// Held tells of which instances this backend has a record, each with the generation that it wants. One that
+	// was applied and is not among them has been removed, or its record is lost.
+	Held(ctx context.Context) (map[backstay.InstanceID]int64, error)
 	// Remove ends an instance and all its data. It returns once the wish is durable; Await tells when
 	// it has come true. An unknown instance is NotFound.
 	Remove(ctx context.Context, id backstay.InstanceID) error

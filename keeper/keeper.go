@@ -233,6 +233,17 @@ func plainName(s string) bool {
 	return true
 }
 
+// held is the generation that is wanted of each instance that there is a record of.
+func (k *Keeper) held() map[backstay.InstanceID]int64 {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	generations := make(map[backstay.InstanceID]int64, len(k.supervisors))
+	for id, s := range k.supervisors {
+		generations[id] = s.current().Spec.Generation
+	}
+	return generations
+}
+
 // unwell lists the status of every instance that does not serve as wanted.
 func (k *Keeper) unwell() []backend.Status {
 	k.mu.Lock()

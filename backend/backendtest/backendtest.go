@@ -169,6 +169,7 @@ func lifeOfAnInstance(t *testing.T, s Subject) {
 	if err := s.Connect(t.Context(), c); err == nil {
 		t.Error("the credentials outlived the instance")
 	}
+	s.wantHeld(t, spec.Instance, 0)
 	_, err = s.Backend.Await(t.Context(), spec.Instance, 0)
 	wantKind(t, "Await of a removed instance", err, backstay.NotFound)
 	wantKind(t, "Remove of a removed instance", s.Backend.Remove(t.Context(), spec.Instance), backstay.NotFound)
@@ -204,6 +205,7 @@ func newerGenerationIsReached(t *testing.T, s Subject) {
 		t.Errorf("generation 3 runs as %+v, want the endpoint of %+v", status, first)
 	}
 	s.mustConnect(t, c)
+	s.wantHeld(t, spec.Instance, 3)
 	wantKind(t, "Apply of an older generation", s.Backend.Apply(t.Context(), spec), backstay.Busy)
 }
 
@@ -280,6 +282,19 @@ func unknownVersionFails(t *testing.T, s Subject) {
 	s.wantUnwell(t, spec.Instance, true)
 	s.remove(t, spec.Instance)
 	s.wantUnwell(t, spec.Instance, false)
+}
+
+// wantHeld checks the generation that the backend says it wants of an instance; 0 is an instance that it
+// does not know.
+func (s Subject) wantHeld(t *testing.T, id backstay.InstanceID, want int64) {
+	t.Helper()
+	held, err := s.Backend.Held(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if held[id] != want {
+		t.Errorf("held at generation %d, want %d", held[id], want)
+	}
 }
 
 func (s Subject) wantUnwell(t *testing.T, id backstay.InstanceID, want bool) {

@@ -64,6 +64,10 @@ func (b *Backend) Unwell(ctx context.Context) (list []backend.Status, err error)
 	return list, b.call(ctx, "GET", wire.UnwellPath, nil, &list)
 }
 
+func (b *Backend) Held(ctx context.Context) (generations map[backstay.InstanceID]int64, err error) {
+	return generations, b.call(ctx, "GET", wire.HeldPath, nil, &generations)
+}
+
 func (b *Backend) Remove(ctx context.Context, id backstay.InstanceID) error {
 	return b.call(ctx, "DELETE", wire.InstancePath(id), nil, nil)
 }
