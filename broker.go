@@ -1,75 +1,72 @@
 package backstay
 
-import (
-	"context"
-	"encoding/json"
-	"fmt"
-	"io"
-	"log/slog"
-)
+import "context"
 
-// Credentials are what a binding gives its app: the "credentials" object of VCAP_SERVICES, with
-// JSON-encodable values.
-type Credentials map[string]any
-
-// Format writes Redacted, whatever the verb: passwords are among the values.
-func (Credentials) Format(f fmt.State, _ rune) { io.WriteString(f, Redacted) }
-
-// LogValue is Redacted.
-func (Credentials) LogValue() slog.Value { return slog.StringValue(Redacted) }
-
-// ProvisionRequest asks a broker for an instance.
-type ProvisionRequest struct {
-	InstanceID     InstanceID
-	OfferingID     OfferingID
-	PlanID         PlanID
-	OrganizationID OrganizationID
-	SpaceID        SpaceID
-	Name           string          // the user's name for the instance, for messages
-	Parameters     json.RawMessage // an object, or nil
-}
-
-// BindRequest asks a broker for credentials to an instance.
-type BindRequest struct {
-	InstanceID InstanceID
-	BindingID  BindingID
-	AppID      AppID           // empty for a service key
-	Parameters json.RawMessage // an object, or nil
-}
-
-// Broker is anything that fulfils the operations of the Open Service Broker API 2.17. Every method
-// may be called again with the same ids after a crash on either side and then has the effect of one
-// call; brokertest is this contract written as tests.
+// Broker is anything that fulfils the Open Service Broker API 2.17: our own in process, and whatever is
+// reached over HTTP. A broker speaks of offerings and plans by the ids of its own catalog, [ServiceID] and
+// [ServicePlanID]; the market's guids for the same things are none of its business.
 //
-// Errors have a Kind: Invalid for parameters that are refused, NotFound for an unknown plan or
-// instance, Taken for an id in use with other attributes, Busy while another operation on the
-// instance runs, Unavailable when retrying may help.
+// Every method may be called again with the same ids after a crash on either side, and then has the effect
+// of one call; brokertest is this contract written as tests. Calls about one instance may arrive at the same
+// time.
+//
+// Errors have a Kind, in the place of the status codes and error codes of the specification:
+//
+//	Invalid      400: the request or its parameters are refused, a binding lacks the app that it needs
+//	             ("RequiresApp"), or the maintenance info is not the catalog's ("MaintenanceInfoConflict")
+//	NotFound     404 and 410: no such plan, instance or binding (any more)
+//	Taken        409: the id is in use with other attributes
+//	Busy         422 "ConcurrencyError": another operation on the instance or binding is in progress
+//	Unsupported  422: the plan or offering cannot do this, whatever the parameters
+//	Unavailable  503 and the like: retrying may help
 type Broker interface {
 	// Catalog lists what can be had. Ids are stable for as long as the offering or plan exists.
-	Catalog(ctx context.Context) ([]Offering, error)
-	// Provision accepts an instance; LastOperation tells how it comes along.
-	Provision(ctx context.Context, r ProvisionRequest) error
-	// Deprovision accepts the end of an instance and of all its data. An unknown instance is
-	// NotFound. It is allowed while a create runs, which it ends.
-	Deprovision(ctx context.Context, id InstanceID) error
-	// LastOperation is NotFound once a delete has succeeded, and for an instance never seen.
-	LastOperation(ctx context.Context, id InstanceID) (Operation, error)
-	// Bind returns credentials of their own for each binding id, the same ones each time.
-	Bind(ctx context.Context, r BindRequest) (Credentials, error)
-	// Unbind makes a binding's credentials useless and ends its sessions. An unknown binding is success.
-	Unbind(ctx context.Context, instance InstanceID, binding BindingID) error
+	Catalog(ctx context.Context) ([]CatalogOffering, error)
+	InstanceBroker
+	BindingBroker
+}
+
+// InstanceBroker is what a [Broker] does with instances.
+type InstanceBroker interface {
+	// Provision makes an instance, or accepts that it is to be made. The same request again is success: Async
+	// while the instance is being made, Existed when it is there.
+	Provision(ctx context.Context, r ProvisionRequest) (Provisioned, error)
+	// Update changes an instance, or accepts that it is to be changed. What it changes from stays in force, and
+	// stays as it is if the update fails.
+	Update(ctx context.Context, r UpdateRequest) (Updated, error)
+	// Deprovision ends an instance with all its data, or accepts that it is to be ended. An unknown instance
+	// is NotFound. It is allowed while a create runs, which it ends.
+	Deprovision(ctx context.Context, r DeprovisionRequest) (Deprovisioned, error)
+	// FetchInstance tells an instance as it is in force. It is Unsupported if its offering is not
+	// InstancesRetrievable, and NotFound until the instance has been made.
+	FetchInstance(ctx context.Context, r FetchInstanceRequest) (FetchedInstance, error)
+	// LastOperation tells how an asynchronous operation on an instance comes along. It is NotFound once a
+	// delete has succeeded, and for an instance never seen.
+	LastOperation(ctx context.Context, r LastOperationRequest) (Operation, error)
+}
+
+// BindingBroker is what a [Broker] does with bindings.
+type BindingBroker interface {
+	// Bind gives credentials of their own to each binding id, the same ones each time, or accepts that they
+	// are to be made: then FetchBinding tells them when the operation has succeeded.
+	Bind(ctx context.Context, r BindRequest) (Bound, error)
+	// Unbind makes a binding's credentials useless and ends its sessions, or accepts that this is to be done.
+	// An unknown binding is NotFound.
+	Unbind(ctx context.Context, r UnbindRequest) (Unbound, error)
+	// FetchBinding tells a binding as Bind did. It is Unsupported if its offering is not BindingsRetrievable, and
+	// NotFound until the binding has been made.
+	FetchBinding(ctx context.Context, r FetchBindingRequest) (FetchedBinding, error)
+	// LastBindingOperation tells how an asynchronous operation on a binding comes along. It is NotFound once a
+	// delete has succeeded, and for a binding never seen.
+	LastBindingOperation(ctx context.Context, r LastBindingOperationRequest) (Operation, error)
 }
 
 // Admitter is a Broker that can tell, before anything is written down, whether it would refuse a
 // request: for its parameters, or for want of room. Nothing is reserved.
 type Admitter interface {
 	AdmitProvision(ctx context.Context, r ProvisionRequest) error
+	AdmitUpdate(ctx context.Context, r UpdateRequest) error
 	AdmitBind(ctx context.Context, r BindRequest) error
-}
-
-// ParameterFetcher is a Broker that can tell an instance's parameters as they are now in force.
-type ParameterFetcher interface {
-	Parameters(ctx context.Context, id InstanceID) (map[string]any, error)
 }
 
 // HealthTeller is a Broker that can tell at any time which of its instances do not serve, each with the
@@ -78,9 +75,16 @@ type HealthTeller interface {
 	Unhealthy(ctx context.Context) (map[InstanceID]string, error)
 }
 
-// OperationAwaiter is a Broker that can say at once when an operation changes, so nobody need poll.
+// OperationAwaiter is a Broker that can say at once when an operation on an instance changes, so nobody
+// need poll.
 type OperationAwaiter interface {
-	// AwaitOperation returns the instance's last operation as soon as it differs from seen in
-	// state or description, NotFound as LastOperation does, or ctx's error.
-	AwaitOperation(ctx context.Context, id InstanceID, seen Operation) (Operation, error)
+	// AwaitOperation answers as LastOperation does, as soon as the answer differs from seen in state or
+	// description, or with ctx's error.
+	AwaitOperation(ctx context.Context, r LastOperationRequest, seen Operation) (Operation, error)
+}
+
+// BindingOperationAwaiter is a Broker that can say at once when an operation on a binding changes.
+type BindingOperationAwaiter interface {
+	// AwaitBindingOperation is to LastBindingOperation what AwaitOperation is to LastOperation.
+	AwaitBindingOperation(ctx context.Context, r LastBindingOperationRequest, seen Operation) (Operation, error)
 }

@@ -5,20 +5,65 @@ import (
 	"time"
 )
 
-// Offering is a service offering of a broker's catalog (OSB 2.17, "Service Offering Object").
+// CatalogOffering is a service offering as its broker's catalog tells it (OSB 2.17, "Service Offering Object").
+type CatalogOffering struct {
+	ID                   ServiceID
+	Name                 string
+	Description          string
+	DocumentationURL     string // may be empty
+	Tags                 []string
+	Requires             []string // permissions that bindings need: "syslog_drain", "route_forwarding", "volume_mount"
+	Bindable             bool
+	InstancesRetrievable bool // FetchInstance answers
+	BindingsRetrievable  bool // FetchBinding answers
+	PlanUpdateable       bool // an instance may change to another plan
+	AllowContextUpdates  bool // the broker wants to hear of an instance's new name
+	Shareable            bool
+	Private              bool // plans begin hidden, until somebody opens them
+	Plans                []CatalogPlan
+}
+
+// CatalogPlan is a plan as its broker's catalog tells it (OSB 2.17, "Service Plan Object").
+type CatalogPlan struct {
+	ID                     ServicePlanID
+	Name                   string
+	Description            string
+	Free                   bool
+	Bindable               *bool // nil: as the offering is
+	PlanUpdateable         *bool // nil: as the offering is
+	Costs                  []Cost
+	Schemas                Schemas
+	MaintenanceInfo        *MaintenanceInfo // nil: the broker tells of none
+	MaximumPollingDuration time.Duration    // how long an operation may take; 0: as long as the platform waits
+}
+
+// MaintenanceInfo is which version of a plan there is to have (OSB 2.17, "Maintenance Info Object").
+type MaintenanceInfo struct {
+	Version     string // semantic
+	Description string // what has changed; may be empty
+}
+
+// Offering is a service offering as the market sells it: what its broker's catalog said last, under a guid of
+// the market's.
 type Offering struct {
-	ID               OfferingID
-	Name             string
-	Description      string
-	DocumentationURL string
-	Tags             []string
-	Shareable        bool
-	Available        bool // false: withdrawn from sale; its instances live on
-	Private          bool // plans begin hidden, until somebody opens them; known only to the broker
-	Plans            []Plan
-	Metadata         Metadata  // what users of the market note; none in a broker's catalog
-	CreatedAt        time.Time // when the market first saw it; zero in a broker's catalog
-	UpdatedAt        time.Time
+	ID                   OfferingID
+	BrokerID             BrokerID
+	ServiceID            ServiceID // the broker's own id for it
+	Name                 string
+	Description          string
+	DocumentationURL     string
+	Tags                 []string
+	Requires             []string
+	Bindable             bool
+	InstancesRetrievable bool
+	BindingsRetrievable  bool
+	PlanUpdateable       bool
+	AllowContextUpdates  bool
+	Shareable            bool
+	Available            bool // false: withdrawn from sale; its instances live on
+	Metadata             Metadata
+	CreatedAt            time.Time // when the market first saw it
+	UpdatedAt            time.Time
 }
 
 // ServiceBroker is a broker as the market knows it: whom offerings are from.
@@ -36,21 +81,25 @@ const OwnBroker BrokerID = "2f0b5b39-6a0e-4c3d-9f57-8c2c1f3b7a10"
 // OwnBrokerName is what users call it.
 const OwnBrokerName = "backstay"
 
-// Plan is what can be bought of an offering: at what size, with which promises (OSB 2.17,
-// "Service Plan Object").
+// Plan is what can be bought of an offering, at what size, with which promises, as the market sells it.
 type Plan struct {
-	ID          PlanID
-	OfferingID  OfferingID
-	Name        string
-	Description string
-	Free        bool
-	Available   bool // false: withdrawn from sale; instances that have it live on
-	Visibility  Visibility
-	Costs       []Cost
-	Schemas     Schemas
-	Metadata    Metadata  // what users of the market note; none in a broker's catalog
-	CreatedAt   time.Time // when the market first saw it; zero in a broker's catalog
-	UpdatedAt   time.Time
+	ID                     PlanID
+	OfferingID             OfferingID
+	ServicePlanID          ServicePlanID // the broker's own id for it
+	Name                   string
+	Description            string
+	Free                   bool
+	Bindable               bool
+	PlanUpdateable         bool // an instance that has it may change to another plan
+	Available              bool // false: withdrawn from sale; instances that have it live on
+	Visibility             Visibility
+	Costs                  []Cost
+	Schemas                Schemas
+	MaintenanceInfo        *MaintenanceInfo
+	MaximumPollingDuration time.Duration
+	Metadata               Metadata
+	CreatedAt              time.Time // when the market first saw it
+	UpdatedAt              time.Time
 }
 
 // Visibility is who may see and use a plan. A broker's catalog says nothing of it.
@@ -72,5 +121,6 @@ type Cost struct {
 // Schemas are the JSON Schemas that a plan's parameters are validated against; nil accepts none.
 type Schemas struct {
 	CreateInstance json.RawMessage
+	UpdateInstance json.RawMessage
 	CreateBinding  json.RawMessage
 }

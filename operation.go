@@ -20,11 +20,20 @@ const (
 	Failed     OperationState = "failed"
 )
 
-// Operation is the user-visible last operation of an instance or a binding.
+// OperationKey is a broker's own name for an operation: it begins the operation's polling, and nobody else
+// understands it (OSB 2.17, "operation").
+type OperationKey string
+
+// Operation is the user-visible last operation of an instance or a binding. Of one that a broker tells, the
+// Type may be empty: whoever asks knows what they asked for.
 type Operation struct {
 	Type        OperationType
 	State       OperationState
 	Description string // a sentence for the user: what is going on and how far it has come
 	CreatedAt   time.Time
 	UpdatedAt   time.Time
+
+	// A broker says the following of a failed operation; nobody keeps it.
+	Unusable     bool // the instance serves no more ("instance_usable": false)
+	Unrepeatable bool // asking for the same update again cannot help ("update_repeatable": false)
 }

@@ -29,7 +29,7 @@ func (b *Broker) AdmitBind(ctx context.Context, r backstay.BindRequest) error {
 		return err
 	}
 	for i := range b.Offered.Offerings {
-		if o := &b.Offered.Offerings[i]; o.ID == string(in.OfferingID) {
+		if o := &b.Offered.Offerings[i]; o.ID == string(in.ServiceID) {
 			return o.Parameters.Bind.Check(r.Parameters)
 		}
 	}
@@ -37,25 +37,27 @@ func (b *Broker) AdmitBind(ctx context.Context, r backstay.BindRequest) error {
 }
 
 // Bind gives the binding a user of its own in the instance.
-func (b *Broker) Bind(ctx context.Context, r backstay.BindRequest) (backstay.Credentials, error) {
+func (b *Broker) Bind(ctx context.Context, r backstay.BindRequest) (backstay.Bound, error) {
 	if err := b.AdmitBind(ctx, r); err != nil {
-		return nil, err
+		return backstay.Bound{}, err
 	}
 	if err := b.usable(ctx, r.InstanceID); err != nil {
-		return nil, err
+		return backstay.Bound{}, err
 	}
-	var credentials backstay.Credentials
-	err := step.Run(ctx, b.bindSteps(r, &credentials)...)
-	return credentials, err
+	var bound backstay.Bound
+	err := step.Run(ctx, b.bindSteps(r, &bound)...)
+	return bound, err
 }
 
-func (b *Broker) bindSteps(r backstay.BindRequest, credentials *backstay.Credentials) []step.Step {
+func (b *Broker) bindSteps(r backstay.BindRequest, bound *backstay.Bound) []step.Step {
 	var kept Binding
 	return []step.Step{
 		{Name: "broker.bind.recorded", Do: func(ctx context.Context) (err error) {
-			if kept, err = b.Store.AddBinding(ctx, b.newBinding(r)); err != nil {
+			fresh := b.newBinding(r)
+			if kept, err = b.Store.AddBinding(ctx, fresh); err != nil {
 				return err
 			}
+			bound.Existed = !bytes.Equal(kept.Password, fresh.Password)
 			return b.sameBinding(kept, r)
 		}},
 		{Name: "broker.bind.created", Do: func(ctx context.Context) error {
@@ -63,7 +65,7 @@ func (b *Broker) bindSteps(r backstay.BindRequest, credentials *backstay.Credent
 			if err != nil {
 				return err
 			}
-			*credentials, err = b.Backend.CreateUser(ctx, r.InstanceID, user)
+			bound.Credentials, err = b.Backend.CreateUser(ctx, r.InstanceID, user)
 			return err
 		}},
 	}
@@ -133,15 +135,28 @@ func (b *Broker) usable(ctx context.Context, id backstay.InstanceID) error {
 }
 
 // Unbind drops the binding's user and ends its sessions.
-func (b *Broker) Unbind(ctx context.Context, _ backstay.InstanceID, id backstay.BindingID) error {
-	kept, err := b.Store.Binding(ctx, id)
-	if backstay.KindOf(err) == backstay.NotFound {
-		return nil
-	}
+func (b *Broker) Unbind(ctx context.Context, r backstay.UnbindRequest) (backstay.Unbound, error) {
+	kept, err := b.Store.Binding(ctx, r.BindingID)
 	if err != nil {
-		return err
+		return backstay.Unbound{}, err
 	}
-	return step.Run(ctx, b.unbindSteps(kept)...)
+	return backstay.Unbound{}, step.Run(ctx, b.unbindSteps(kept)...)
+}
+
+// FetchBinding is not offered: credentials are told once, to whoever asked for them.
+func (b *Broker) FetchBinding(context.Context, backstay.FetchBindingRequest) (backstay.FetchedBinding, error) {
+	return backstay.FetchedBinding{}, backstay.Errorf(backstay.Unsupported,
+		"This service does not support fetching service bindings.")
+}
+
+// LastBindingOperation tells that a binding has been made: making one is not left for later here.
+func (b *Broker) LastBindingOperation(
+	ctx context.Context, r backstay.LastBindingOperationRequest,
+) (backstay.Operation, error) {
+	if _, err := b.Store.Binding(ctx, r.BindingID); err != nil {
+		return backstay.Operation{}, err
+	}
+	return backstay.Operation{Type: backstay.Create, State: backstay.Succeeded}, nil
 }
 
 func (b *Broker) unbindSteps(kept Binding) []step.Step {

@@ -33,30 +33,29 @@ type Broker struct {
 var (
 	_ backstay.Broker           = (*Broker)(nil)
 	_ backstay.Admitter         = (*Broker)(nil)
-	_ backstay.ParameterFetcher = (*Broker)(nil)
 	_ backstay.OperationAwaiter = (*Broker)(nil)
 	_ backstay.HealthTeller     = (*Broker)(nil)
 )
 
 // Catalog lists the offerings whose engines the backend has, with the plans it can serve.
-func (b *Broker) Catalog(ctx context.Context) ([]backstay.Offering, error) {
+func (b *Broker) Catalog(ctx context.Context) ([]backstay.CatalogOffering, error) {
 	inventory, err := b.Backend.Inventory(ctx)
 	if err != nil {
 		return nil, err
 	}
-	var offerings []backstay.Offering
+	var offerings []backstay.CatalogOffering
 	for i := range b.Offered.Offerings {
 		o := &b.Offered.Offerings[i]
 		plans := b.Offered.plans(o, inventory)
 		if len(plans) == 0 {
 			continue
 		}
-		offering := backstay.Offering{
-			ID: backstay.OfferingID(o.ID), Name: o.Name, Description: o.Description, DocumentationURL: o.Documentation,
-			Tags: o.Tags, Shareable: o.Shareable, Available: true, Private: o.Private,
+		offering := backstay.CatalogOffering{
+			ID: backstay.ServiceID(o.ID), Name: o.Name, Description: o.Description, DocumentationURL: o.Documentation,
+			Tags: o.Tags, Bindable: true, InstancesRetrievable: true, Shareable: o.Shareable, Private: o.Private,
 		}
 		for _, p := range plans {
-			offering.Plans = append(offering.Plans, p.Plan)
+			offering.Plans = append(offering.Plans, p.CatalogPlan)
 		}
 		offerings = append(offerings, offering)
 	}
@@ -64,7 +63,9 @@ func (b *Broker) Catalog(ctx context.Context) ([]backstay.Offering, error) {
 }
 
 // findPlan returns the plan of that id of that offering: a plan of another one is not it.
-func (b *Broker) findPlan(ctx context.Context, offering backstay.OfferingID, id backstay.PlanID) (plan, error) {
+func (b *Broker) findPlan(
+	ctx context.Context, offering backstay.ServiceID, id backstay.ServicePlanID,
+) (plan, error) {
 	inventory, err := b.Backend.Inventory(ctx)
 	if err != nil {
 		return plan{}, err
@@ -80,12 +81,13 @@ func (b *Broker) findPlan(ctx context.Context, offering backstay.OfferingID, id 
 			}
 		}
 	}
-	return plan{}, backstay.Errorf(backstay.NotFound, "Service plan '%s' of service offering '%s' is not offered here.", id, offering)
+	return plan{}, backstay.Errorf(backstay.NotFound,
+		"Service plan '%s' of service offering '%s' is not offered here.", id, offering)
 }
 
 // AdmitProvision refuses what Provision or the backend would refuse.
 func (b *Broker) AdmitProvision(ctx context.Context, r backstay.ProvisionRequest) error {
-	p, err := b.findPlan(ctx, r.OfferingID, r.PlanID)
+	p, err := b.findPlan(ctx, r.ServiceID, r.PlanID)
 	if err != nil {
 		return err
 	}
@@ -104,20 +106,45 @@ func (p plan) spec(r backstay.ProvisionRequest, c backstay.Certificate) backend.
 	}
 }
 
+// AdmitUpdate refuses what Update refuses: everything.
+func (b *Broker) AdmitUpdate(ctx context.Context, r backstay.UpdateRequest) error {
+	in, err := b.Store.Instance(ctx, r.InstanceID)
+	switch {
+	case err != nil:
+		return err
+	case r.PlanID != "" && r.PlanID != in.PlanID:
+		return backstay.Errorf(backstay.Unsupported, "The service does not support changing plans.")
+	case r.Parameters != nil:
+		return backstay.Errorf(backstay.Unsupported, "The service does not support changing parameters.")
+	case r.MaintenanceInfo != nil:
+		return backstay.Errorf(backstay.Unsupported, "The service does not support upgrades.")
+	}
+	return nil
+}
+
+// Update changes nothing yet: what would have to change it refuses.
+func (b *Broker) Update(ctx context.Context, r backstay.UpdateRequest) (backstay.Updated, error) {
+	return backstay.Updated{}, b.AdmitUpdate(ctx, r)
+}
+
 // Provision accepts an instance and records the job that will bring it up.
-func (b *Broker) Provision(ctx context.Context, r backstay.ProvisionRequest) error {
+func (b *Broker) Provision(ctx context.Context, r backstay.ProvisionRequest) (backstay.Provisioned, error) {
 	kept, err := b.Store.Instance(ctx, r.InstanceID)
 	if backstay.KindOf(err) == backstay.NotFound {
 		kept, err = b.accept(ctx, r)
 	}
 	if err != nil {
-		return err
+		return backstay.Provisioned{}, err
 	}
-	return b.sameRequest(kept, r)
+	made := kept.Operation.Type != backstay.Create || kept.Operation.State == backstay.Succeeded
+	answer := backstay.Provisioned{
+		Async: !made, Existed: made, Operation: backstay.OperationKey(kept.OperationID),
+	}
+	return answer, b.sameRequest(kept, r)
 }
 
 func (b *Broker) accept(ctx context.Context, r backstay.ProvisionRequest) (Instance, error) {
-	p, err := b.findPlan(ctx, r.OfferingID, r.PlanID)
+	p, err := b.findPlan(ctx, r.ServiceID, r.PlanID)
 	if err != nil {
 		return Instance{}, err
 	}
@@ -137,9 +164,12 @@ func (b *Broker) accept(ctx context.Context, r backstay.ProvisionRequest) (Insta
 		return Instance{}, fmt.Errorf("encode spec: %w", err)
 	}
 	in := Instance{
-		ID: r.InstanceID, OfferingID: r.OfferingID, PlanID: r.PlanID, OrganizationID: r.OrganizationID, SpaceID: r.SpaceID,
+		ID: r.InstanceID, ServiceID: r.ServiceID, PlanID: r.PlanID,
+		OrganizationID: r.Context.OrganizationID, SpaceID: r.Context.SpaceID,
 		Spec: b.Key.Seal(spec, specContext(r.InstanceID)), OperationID: uuid.NewString(),
-		Operation: backstay.Operation{Type: backstay.Create, State: backstay.InProgress, Description: "The service instance is about to be created."},
+		Operation: backstay.Operation{
+			Type: backstay.Create, State: backstay.InProgress, Description: "The service instance is about to be created.",
+		},
 	}
 	if r.Parameters != nil {
 		in.Parameters = b.Key.Seal(r.Parameters, parametersContext(r.InstanceID))
@@ -153,7 +183,8 @@ func (b *Broker) sameRequest(kept Instance, r backstay.ProvisionRequest) error {
 	if err != nil {
 		return err
 	}
-	if kept.OfferingID != r.OfferingID || kept.PlanID != r.PlanID || kept.SpaceID != r.SpaceID || !bytes.Equal(parameters, r.Parameters) {
+	if kept.ServiceID != r.ServiceID || kept.PlanID != r.PlanID || kept.SpaceID != r.Context.SpaceID ||
+		!bytes.Equal(parameters, r.Parameters) {
 		return backstay.Errorf(backstay.Taken, "Service instance %s exists with other attributes.", r.InstanceID)
 	}
 	return nil
@@ -175,27 +206,33 @@ func (b *Broker) openSpec(in Instance) (s backend.Spec, err error) {
 }
 
 // Deprovision accepts the end of an instance. A create that still runs is ended by it.
-func (b *Broker) Deprovision(ctx context.Context, id backstay.InstanceID) error {
-	in, err := b.Store.Instance(ctx, id)
+func (b *Broker) Deprovision(ctx context.Context, r backstay.DeprovisionRequest) (backstay.Deprovisioned, error) {
+	in, err := b.Store.Instance(ctx, r.InstanceID)
 	if err != nil {
-		return err
+		return backstay.Deprovisioned{}, err
 	}
 	if in.Operation.Type == backstay.Delete && in.Operation.State == backstay.InProgress {
-		return nil
+		return backstay.Deprovisioned{Async: true, Operation: backstay.OperationKey(in.OperationID)}, nil
 	}
-	op := backstay.Operation{Type: backstay.Delete, State: backstay.InProgress, Description: "The service instance is about to be deleted."}
-	return b.Store.BeginOperation(ctx, id, uuid.NewString(), op)
+	op := backstay.Operation{
+		Type: backstay.Delete, State: backstay.InProgress, Description: "The service instance is about to be deleted.",
+	}
+	id := uuid.NewString()
+	answer := backstay.Deprovisioned{Async: true, Operation: backstay.OperationKey(id)}
+	return answer, b.Store.BeginOperation(ctx, r.InstanceID, id, op)
 }
 
 // LastOperation tells how the instance's operation comes along.
-func (b *Broker) LastOperation(ctx context.Context, id backstay.InstanceID) (backstay.Operation, error) {
-	in, err := b.Store.Instance(ctx, id)
+func (b *Broker) LastOperation(ctx context.Context, r backstay.LastOperationRequest) (backstay.Operation, error) {
+	in, err := b.Store.Instance(ctx, r.InstanceID)
 	return in.Operation, err
 }
 
 // AwaitOperation tells it as soon as there is something new.
-func (b *Broker) AwaitOperation(ctx context.Context, id backstay.InstanceID, seen backstay.Operation) (backstay.Operation, error) {
-	return b.Store.AwaitOperation(ctx, id, seen)
+func (b *Broker) AwaitOperation(
+	ctx context.Context, r backstay.LastOperationRequest, seen backstay.Operation,
+) (backstay.Operation, error) {
+	return b.Store.AwaitOperation(ctx, r.InstanceID, seen)
 }
 
 // Unhealthy tells which instances do not come up, and why.
@@ -210,19 +247,14 @@ func (b *Broker) Unhealthy(ctx context.Context) (map[backstay.InstanceID]string,
 	return reasons, err
 }
 
-// Parameters are the instance's as they are in force, without secrets.
-func (b *Broker) Parameters(ctx context.Context, id backstay.InstanceID) (map[string]any, error) {
-	in, err := b.Store.Instance(ctx, id)
+// FetchInstance tells an instance as it is in force.
+func (b *Broker) FetchInstance(
+	ctx context.Context, r backstay.FetchInstanceRequest,
+) (backstay.FetchedInstance, error) {
+	in, err := b.Store.Instance(ctx, r.InstanceID)
 	if err != nil {
-		return nil, err
+		return backstay.FetchedInstance{}, err
 	}
-	given, err := b.openParameters(in)
-	if err != nil {
-		return nil, err
-	}
-	parameters := map[string]any{}
-	if given == nil {
-		return parameters, nil
-	}
-	return parameters, json.Unmarshal(given, &parameters)
+	parameters, err := b.openParameters(in)
+	return backstay.FetchedInstance{ServiceID: in.ServiceID, PlanID: in.PlanID, Parameters: parameters}, err
 }

@@ -80,14 +80,15 @@ func TestCreateIsGivenUp(t *testing.T) {
 	instances, _ := keepertest.Run(t, keepertest.Config(t, 1))
 	b := openOn(t, lacking{instances})
 	r := brokertest.NewRequest(t, b)
-	if err := b.Provision(t.Context(), r); err != nil {
+	if _, err := b.Provision(t.Context(), r); err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	op, err := b.LastOperation(ctx, r.InstanceID)
+	ask := backstay.LastOperationRequest{InstanceID: r.InstanceID}
+	op, err := b.LastOperation(ctx, ask)
 	for err == nil && op.State == backstay.InProgress {
-		op, err = b.AwaitOperation(ctx, r.InstanceID, op)
+		op, err = b.AwaitOperation(ctx, ask, op)
 	}
 	if err != nil || op.State != backstay.Failed || op.Type != backstay.Create || op.Description != "postgres 0 is not installed on this machine." {
 		t.Errorf("ended as %+v, %v", op, err)
@@ -118,7 +119,7 @@ func TestNothingReadableIsStored(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if strings.Contains(string(kept.Password), c["password"].(string)) {
+	if strings.Contains(string(kept.Password), c.Credentials["password"].(string)) {
 		t.Error("a password is stored as it is")
 	}
 	if strings.Contains(string(in.Spec), "PRIVATE KEY") || strings.Contains(string(in.Spec), "postgres") {
@@ -144,7 +145,7 @@ func TestReadOnlyBinding(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := makeTable(t, c); err == nil || !strings.Contains(err.Error(), "read-only") {
+		if err := makeTable(t, c.Credentials); err == nil || !strings.Contains(err.Error(), "read-only") {
 			t.Errorf("a read-only binding makes a table: %v", err)
 		}
 	}
@@ -162,7 +163,7 @@ func TestReadOnlyBinding(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := makeTable(t, c); err != nil {
+	if err := makeTable(t, c.Credentials); err != nil {
 		t.Errorf("a binding that is not read-only: %v", err)
 	}
 }

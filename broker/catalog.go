@@ -139,7 +139,7 @@ func (o Offering) checkSizes(complain func(string, ...any)) {
 
 // plan is a plan with what it takes to provide it.
 type plan struct {
-	backstay.Plan
+	backstay.CatalogPlan
 	offering *Offering
 	engine   backend.EngineVersion
 	size     Size
@@ -177,13 +177,11 @@ func (c Catalog) plans(o *Offering, inventory backend.Inventory) []plan {
 
 func (c Catalog) plan(o *Offering, name string, v backend.EngineVersion, s Size) plan {
 	p := plan{offering: o, engine: v, size: s}
-	p.Plan = backstay.Plan{
-		ID:          backstay.PlanID(uuid.NewSHA1(uuid.MustParse(o.ID), []byte(name)).String()),
-		OfferingID:  backstay.OfferingID(o.ID),
+	p.CatalogPlan = backstay.CatalogPlan{
+		ID:          backstay.ServicePlanID(uuid.NewSHA1(uuid.MustParse(o.ID), []byte(name)).String()),
 		Name:        name,
 		Description: fill(cmp.Or(o.Plans.Description, planDescription), o, v, s),
 		Free:        s.Monthly == 0,
-		Available:   true,
 		Costs:       []backstay.Cost{{Amount: s.Monthly, Currency: c.Currency, Unit: "MONTHLY"}},
 		Schemas:     backstay.Schemas{CreateInstance: o.Parameters.Create.Schema(), CreateBinding: o.Parameters.Bind.Schema()},
 	}

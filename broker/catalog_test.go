@@ -40,7 +40,7 @@ func TestPlans(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
 			var names []string
-			ids := map[backstay.PlanID]bool{}
+			ids := map[backstay.ServicePlanID]bool{}
 			for _, p := range c.plans(&c.Offerings[0], tc.inventory) {
 				names = append(names, p.Name)
 				ids[p.ID] = true
@@ -64,7 +64,7 @@ func TestPlanIsDescribedAsInTheGuide(t *testing.T) {
 		}
 		want := "20GB Storage, NOT BACKED UP, Dedicated Instance, Max 500 Concurrent Connections. Postgres Version 15. DB Instance Class: M (8GB memory)."
 		if p.Description != want || p.Free || p.Costs[0] != (backstay.Cost{Amount: 120, Currency: "GBP", Unit: "MONTHLY"}) {
-			t.Errorf("%+v, want %q at 120 GBP a month", p.Plan, want)
+			t.Errorf("%+v, want %q at 120 GBP a month", p.CatalogPlan, want)
 		}
 	}
 }

@@ -43,8 +43,8 @@ type BindingStore interface {
 // Instance is what we owe: the request as it was accepted, and the Spec that fulfils it.
 type Instance struct {
 	ID             backstay.InstanceID
-	OfferingID     backstay.OfferingID
-	PlanID         backstay.PlanID
+	ServiceID      backstay.ServiceID
+	PlanID         backstay.ServicePlanID
 	OrganizationID backstay.OrganizationID
 	SpaceID        backstay.SpaceID
 	Parameters     []byte // sealed; nil if none were given

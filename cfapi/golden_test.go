@@ -178,25 +178,25 @@ func (b *moody) mood(ctx context.Context) error {
 	return b.failure
 }
 
-func (b *moody) Provision(ctx context.Context, r backstay.ProvisionRequest) error {
+func (b *moody) Provision(ctx context.Context, r backstay.ProvisionRequest) (backstay.Provisioned, error) {
 	if err := b.mood(ctx); err != nil {
-		return err
+		return backstay.Provisioned{}, err
 	}
 	return b.Memory.Provision(ctx, r)
 }
 
-func (b *moody) Bind(ctx context.Context, r backstay.BindRequest) (backstay.Credentials, error) {
+func (b *moody) Bind(ctx context.Context, r backstay.BindRequest) (backstay.Bound, error) {
 	if err := b.mood(ctx); err != nil {
-		return nil, err
+		return backstay.Bound{}, err
 	}
 	return b.Memory.Bind(ctx, r)
 }
 
-func (b *moody) Unbind(ctx context.Context, instance backstay.InstanceID, binding backstay.BindingID) error {
+func (b *moody) Unbind(ctx context.Context, r backstay.UnbindRequest) (backstay.Unbound, error) {
 	if err := b.mood(ctx); err != nil {
-		return err
+		return backstay.Unbound{}, err
 	}
-	return b.Memory.Unbind(ctx, instance, binding)
+	return b.Memory.Unbind(ctx, r)
 }
 
 // play goes through the script's requests and returns it with the answers that were given.

@@ -1,6 +1,7 @@
 package cfapi
 
 import (
+	"encoding/json"
 	"net/http"
 
 	"github.com/backstay/backstay"
@@ -246,7 +247,7 @@ func (s *Server) showInstanceParameters(w http.ResponseWriter, r *request) error
 		return err
 	}
 	if parameters == nil {
-		parameters = map[string]any{}
+		parameters = json.RawMessage(`{}`)
 	}
 	return writeJSON(w, http.StatusOK, parameters)
 }

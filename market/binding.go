@@ -35,16 +35,29 @@ func (m *Market) CreateBinding(ctx context.Context, by backstay.Actor, n NewBind
 	if in.Type == backstay.UserProvided {
 		return b, backstay.Job{}, m.bindUserProvided(ctx, by, b, at, bindingDetails(b, told))
 	}
-	if a, ok := m.Broker.(backstay.Admitter); ok {
-		if err := a.AdmitBind(ctx, bindRequest(b, n.Parameters)); err != nil {
-			return backstay.Binding{}, backstay.Job{}, err
-		}
+	j := newJob(by, createBinding, string(b.ID), backstay.JobPolling)
+	if err := m.admitBind(ctx, j, in, b, n.Parameters); err != nil {
+		return backstay.Binding{}, backstay.Job{}, err
 	}
 	told["parameters"] = shownParameters(n.Parameters)
 	asked := bindingDetails(b, told)
-	j := newJob(by, createBinding, string(b.ID), backstay.JobPolling)
 	j.Completed = bindingEvent(by, "create", b, at, asked)
-	return b, j, m.Store.AcceptBinding(ctx, b, m.sealParameters(bindingParametersContext(b.ID), n.Parameters), bindingEvent(by, "start_create", b, at, asked), j)
+	sealed := m.sealParameters(bindingParametersContext(b.ID), n.Parameters)
+	return b, j, m.Store.AcceptBinding(ctx, b, sealed, bindingEvent(by, "start_create", b, at, asked), j)
+}
+
+// admitBind asks the broker whether it would refuse the binding, if it can tell.
+func (m *Market) admitBind(
+	ctx context.Context, j backstay.Job, in backstay.Instance, b backstay.Binding, parameters []byte,
+) error {
+	from, err := m.supplyOf(ctx, in)
+	if err != nil {
+		return err
+	}
+	if a, ok := from.broker.(backstay.Admitter); ok {
+		return a.AdmitBind(ctx, from.bind(callOf(j), b, parameters))
+	}
+	return nil
 }
 
 // checkNewBinding returns the binding's instance, and its place: the app's, or of a key the instance's.
@@ -88,10 +101,6 @@ func (m *Market) permitBinding(ctx context.Context, by backstay.Actor, in backst
 		err = backstay.Errorf(backstay.Invalid, "The app could not be found: '%s'", n.AppID)
 	}
 	return at, err
-}
-
-func bindRequest(b backstay.Binding, parameters []byte) backstay.BindRequest {
-	return backstay.BindRequest{InstanceID: b.InstanceID, BindingID: b.ID, AppID: b.AppID, Parameters: parameters}
 }
 
 // DeleteBinding accepts the end of a binding: its credentials stop working. Those of a user-provided

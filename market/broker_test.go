@@ -33,45 +33,47 @@ func (l *listener) hear(id backstay.InstanceID) {
 	l.told[id] = true
 }
 
-func (l *listener) Provision(ctx context.Context, r backstay.ProvisionRequest) error {
+func (l *listener) Provision(ctx context.Context, r backstay.ProvisionRequest) (backstay.Provisioned, error) {
 	l.hear(r.InstanceID)
 	return l.Memory.Provision(ctx, r)
 }
 
-func (l *listener) Deprovision(ctx context.Context, id backstay.InstanceID) error {
-	l.hear(id)
-	return l.Memory.Deprovision(ctx, id)
+func (l *listener) Deprovision(ctx context.Context, r backstay.DeprovisionRequest) (backstay.Deprovisioned, error) {
+	l.hear(r.InstanceID)
+	return l.Memory.Deprovision(ctx, r)
 }
 
-func (l *listener) LastOperation(ctx context.Context, id backstay.InstanceID) (backstay.Operation, error) {
-	l.hear(id)
-	return l.Memory.LastOperation(ctx, id)
+func (l *listener) LastOperation(ctx context.Context, r backstay.LastOperationRequest) (backstay.Operation, error) {
+	l.hear(r.InstanceID)
+	return l.Memory.LastOperation(ctx, r)
 }
 
-func (l *listener) Bind(ctx context.Context, r backstay.BindRequest) (backstay.Credentials, error) {
+func (l *listener) Bind(ctx context.Context, r backstay.BindRequest) (backstay.Bound, error) {
 	l.hear(r.InstanceID)
 	if l.gate != nil {
 		<-l.gate
 	}
-	c, err := l.Memory.Bind(ctx, r)
+	answer, err := l.Memory.Bind(ctx, r)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.bound[r.BindingID] = err == nil
-	return c, err
+	return answer, err
 }
 
-func (l *listener) Unbind(ctx context.Context, instance backstay.InstanceID, binding backstay.BindingID) error {
-	l.hear(instance)
-	err := l.Memory.Unbind(ctx, instance, binding)
+func (l *listener) Unbind(ctx context.Context, r backstay.UnbindRequest) (backstay.Unbound, error) {
+	l.hear(r.InstanceID)
+	answer, err := l.Memory.Unbind(ctx, r)
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.bound[binding] = err != nil
-	return err
+	l.bound[r.BindingID] = err != nil
+	return answer, err
 }
 
-func (l *listener) Parameters(ctx context.Context, id backstay.InstanceID) (map[string]any, error) {
-	l.hear(id)
-	return nil, nil
+func (l *listener) FetchInstance(
+	ctx context.Context, r backstay.FetchInstanceRequest,
+) (backstay.FetchedInstance, error) {
+	l.hear(r.InstanceID)
+	return l.Memory.FetchInstance(ctx, r)
 }
 
 // floor is a market with two organizations that have a space and an app each.

@@ -11,7 +11,7 @@ func (m *Market) deleteAppSteps(j backstay.Job) []step.Step {
 	id := backstay.AppID(j.Resource)
 	return []step.Step{
 		{Name: "market.delete-app.emptied", Do: func(ctx context.Context) error {
-			return m.unbindAll(ctx, j.By, BindingFilter{AppIDs: []backstay.AppID{id}})
+			return m.unbindAll(ctx, j, BindingFilter{AppIDs: []backstay.AppID{id}})
 		}},
 		{Name: "market.delete-app.removed", Do: func(ctx context.Context) error { return m.Store.RemoveApp(ctx, id, backstay.Event{}) }},
 		m.completed("market.delete-app.recorded", j),
@@ -21,7 +21,7 @@ func (m *Market) deleteAppSteps(j backstay.Job) []step.Step {
 func (m *Market) deleteSpaceSteps(j backstay.Job) []step.Step {
 	id := backstay.SpaceID(j.Resource)
 	return []step.Step{
-		{Name: "market.delete-space.emptied", Do: func(ctx context.Context) error { return m.emptySpace(ctx, j.By, id) }},
+		{Name: "market.delete-space.emptied", Do: func(ctx context.Context) error { return m.emptySpace(ctx, j, id) }},
 		{Name: "market.delete-space.removed", Do: func(ctx context.Context) error { return m.Store.RemoveSpace(ctx, id, backstay.Event{}) }},
 		m.completed("market.delete-space.recorded", j),
 	}
@@ -30,7 +30,7 @@ func (m *Market) deleteSpaceSteps(j backstay.Job) []step.Step {
 func (m *Market) deleteOrganizationSteps(j backstay.Job) []step.Step {
 	id := backstay.OrganizationID(j.Resource)
 	return []step.Step{
-		{Name: "market.delete-organization.emptied", Do: func(ctx context.Context) error { return m.emptyOrganization(ctx, j.By, id) }},
+		{Name: "market.delete-organization.emptied", Do: func(ctx context.Context) error { return m.emptyOrganization(ctx, j, id) }},
 		{Name: "market.delete-organization.recorded", Do: func(ctx context.Context) error { return m.Store.FinishDeleteOrganization(ctx, id, j.ID) }},
 	}
 }
@@ -60,23 +60,23 @@ func (m *Market) completed(name string, j backstay.Job) step.Step {
 
 // What follows ends things for whoever asked for the end of what they are in, and records each as theirs.
 
-func (m *Market) emptyOrganization(ctx context.Context, by backstay.Actor, id backstay.OrganizationID) error {
+func (m *Market) emptyOrganization(ctx context.Context, j backstay.Job, id backstay.OrganizationID) error {
 	spaces, err := m.Store.Spaces(ctx, SpaceFilter{OrganizationIDs: []backstay.OrganizationID{id}})
 	if err != nil {
 		return err
 	}
 	for _, s := range spaces.Items {
-		if err := m.emptySpace(ctx, by, s.ID); err != nil {
+		if err := m.emptySpace(ctx, j, s.ID); err != nil {
 			return err
 		}
-		if err := m.Store.RemoveSpace(ctx, s.ID, spaceEvent(by, "delete-request", s, nil)); err != nil {
+		if err := m.Store.RemoveSpace(ctx, s.ID, spaceEvent(j.By, "delete-request", s, nil)); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (m *Market) emptySpace(ctx context.Context, by backstay.Actor, id backstay.SpaceID) error {
+func (m *Market) emptySpace(ctx context.Context, j backstay.Job, id backstay.SpaceID) error {
 	at, err := m.in(ctx, id)
 	if err != nil {
 		return absentIsFine(err)
@@ -86,11 +86,11 @@ func (m *Market) emptySpace(ctx context.Context, by backstay.Actor, id backstay.
 		return err
 	}
 	for _, in := range instances.Items {
-		if err := m.endInstance(ctx, by, in, at); err != nil {
+		if err := m.endInstance(ctx, j, in, at); err != nil {
 			return err
 		}
 	}
-	if err := m.unbindAll(ctx, by, BindingFilter{AppSpaceIDs: []backstay.SpaceID{id}}); err != nil {
+	if err := m.unbindAll(ctx, j, BindingFilter{AppSpaceIDs: []backstay.SpaceID{id}}); err != nil {
 		return err // from what other spaces share with this one
 	}
 	apps, err := m.Store.Apps(ctx, AppFilter{SpaceIDs: []backstay.SpaceID{id}})
@@ -98,7 +98,7 @@ func (m *Market) emptySpace(ctx context.Context, by backstay.Actor, id backstay.
 		return err
 	}
 	for _, a := range apps.Items {
-		if err := m.Store.RemoveApp(ctx, a.ID, appEvent(by, "delete-request", a, at, nil)); err != nil {
+		if err := m.Store.RemoveApp(ctx, a.ID, appEvent(j.By, "delete-request", a, at, nil)); err != nil {
 			return err
 		}
 	}
@@ -106,23 +106,24 @@ func (m *Market) emptySpace(ctx context.Context, by backstay.Actor, id backstay.
 }
 
 // endInstance unbinds an instance from everything, and ends it.
-func (m *Market) endInstance(ctx context.Context, by backstay.Actor, in backstay.Instance, at place) error {
-	if err := m.unbindAll(ctx, by, BindingFilter{InstanceIDs: []backstay.InstanceID{in.ID}}); err != nil {
+func (m *Market) endInstance(ctx context.Context, j backstay.Job, in backstay.Instance, at place) error {
+	if err := m.unbindAll(ctx, j, BindingFilter{InstanceIDs: []backstay.InstanceID{in.ID}}); err != nil {
 		return err
 	}
 	if in.Type == backstay.UserProvided {
-		return m.Store.RemoveInstance(ctx, in.ID, userProvidedEvent(by, "delete", in, at, nil), nil)
+		return m.Store.RemoveInstance(ctx, in.ID, userProvidedEvent(j.By, "delete", in, at, nil), nil)
 	}
-	if err := absentIsFine(m.Broker.Deprovision(ctx, in.ID)); err != nil {
+	s, err := m.supplyOf(ctx, in)
+	if err != nil {
 		return err
 	}
-	if err := m.awaitGone(ctx, in.ID); err != nil {
+	if err := m.deprovision(ctx, s, j, in.ID); err != nil {
 		return err
 	}
-	return m.Store.RemoveInstance(ctx, in.ID, instanceEvent(by, "delete", in, at, nil), nil)
+	return m.Store.RemoveInstance(ctx, in.ID, instanceEvent(j.By, "delete", in, at, nil), nil)
 }
 
-func (m *Market) unbindAll(ctx context.Context, by backstay.Actor, f BindingFilter) error {
+func (m *Market) unbindAll(ctx context.Context, j backstay.Job, f BindingFilter) error {
 	bindings, err := m.Store.Bindings(ctx, f)
 	if err != nil {
 		return err
@@ -132,7 +133,7 @@ func (m *Market) unbindAll(ctx context.Context, by backstay.Actor, f BindingFilt
 			return backstay.Errorf(backstay.Busy, "An operation for a service binding is in progress. Try again when it has ended.")
 		}
 		if b.InstanceType == backstay.Managed {
-			if err := absentIsFine(m.Broker.Unbind(ctx, b.InstanceID, b.ID)); err != nil {
+			if err := m.unbind(ctx, j, b); err != nil {
 				return err
 			}
 		}
@@ -140,7 +141,7 @@ func (m *Market) unbindAll(ctx context.Context, by backstay.Actor, f BindingFilt
 		if err != nil {
 			return err
 		}
-		if err := m.Store.RemoveBinding(ctx, b.ID, bindingEvent(by, "delete", b, at, bindingDetails(b, nil)), nil); err != nil {
+		if err := m.Store.RemoveBinding(ctx, b.ID, bindingEvent(j.By, "delete", b, at, bindingDetails(b, nil)), nil); err != nil {
 			return err
 		}
 	}

@@ -69,16 +69,29 @@ func (m *Market) CreateInstance(ctx context.Context, by backstay.Actor, n NewIns
 		ID: backstay.InstanceID(newID()), Type: backstay.Managed, SpaceID: at.space, PlanID: plan.ID, Name: n.Name, Tags: n.Tags,
 		Metadata: n.Metadata.Applied(), LastOperation: inProgress(backstay.Create),
 	}
-	if a, ok := m.Broker.(backstay.Admitter); ok {
-		if err := a.AdmitProvision(ctx, provisionRequest(in, at, plan, n.Parameters)); err != nil {
-			return backstay.Job{}, err
-		}
+	j := newJob(by, createInstance, string(in.ID), backstay.JobPolling)
+	if err := m.admitProvision(ctx, j, in, at, n.Parameters); err != nil {
+		return backstay.Job{}, err
 	}
 	asked := Update{&n.Name, n.Metadata}.details()
 	asked["service_plan"], asked["tags"], asked["parameters"] = plan.ID, in.Tags, shownParameters(n.Parameters)
-	j := newJob(by, createInstance, string(in.ID), backstay.JobPolling)
 	j.Completed = instanceEvent(by, "create", in, at, request(asked))
-	return j, m.Store.AcceptInstance(ctx, in, m.sealParameters(parametersContext(in.ID), n.Parameters), instanceEvent(by, "start_create", in, at, request(asked)), j)
+	start := instanceEvent(by, "start_create", in, at, request(asked))
+	return j, m.Store.AcceptInstance(ctx, in, m.sealParameters(parametersContext(in.ID), n.Parameters), start, j)
+}
+
+// admitProvision asks the broker whether it would refuse the instance, if it can tell.
+func (m *Market) admitProvision(
+	ctx context.Context, j backstay.Job, in backstay.Instance, at place, parameters []byte,
+) error {
+	from, err := m.supplyOf(ctx, in)
+	if err != nil {
+		return err
+	}
+	if a, ok := from.broker.(backstay.Admitter); ok {
+		return a.AdmitProvision(ctx, from.provision(callOf(j), in, at, parameters))
+	}
+	return nil
 }
 
 // checkNewInstance refuses a bad name first: it is what the cf command wants to hear of when an
@@ -124,13 +137,6 @@ func (m *Market) openParameters(context string, sealed []byte) (json.RawMessage,
 		return nil, nil
 	}
 	return m.Key.Open(sealed, context)
-}
-
-func provisionRequest(in backstay.Instance, at place, p backstay.Plan, parameters []byte) backstay.ProvisionRequest {
-	return backstay.ProvisionRequest{
-		InstanceID: in.ID, OfferingID: p.OfferingID, PlanID: p.ID,
-		OrganizationID: at.organization, SpaceID: at.space, Name: in.Name, Parameters: parameters,
-	}
 }
 
 // UpdateInstance gives an instance another name, other tags or other metadata; of a user-provided one all can
@@ -228,15 +234,27 @@ func (m *Market) DeleteInstance(ctx context.Context, by backstay.Actor, id backs
 	return j, m.Store.AcceptInstanceDeletion(ctx, id, inProgress(backstay.Delete), instanceEvent(by, "start_delete", in, at, nil), j)
 }
 
-// InstanceParameters returns the parameters in force, as the broker tells them.
-func (m *Market) InstanceParameters(ctx context.Context, by backstay.Actor, id backstay.InstanceID) (map[string]any, error) {
+// InstanceParameters returns the parameters in force, as the broker tells them: an object, or nil.
+func (m *Market) InstanceParameters(
+	ctx context.Context, by backstay.Actor, id backstay.InstanceID,
+) (json.RawMessage, error) {
 	in, _, err := m.instanceFor(ctx, by, id, SpaceReaders)
 	if err != nil {
 		return nil, err
 	}
-	f, ok := m.Broker.(backstay.ParameterFetcher)
-	if !ok || in.Type == backstay.UserProvided {
-		return nil, backstay.Errorf(backstay.Unsupported, "This service does not support fetching service instance parameters.")
+	if in.Type == backstay.UserProvided {
+		return nil, errParametersNotFetched
 	}
-	return f.Parameters(ctx, id)
+	from, err := m.supplyOf(ctx, in)
+	if err != nil {
+		return nil, err
+	}
+	if !from.offering.InstancesRetrievable {
+		return nil, errParametersNotFetched
+	}
+	fetched, err := from.broker.FetchInstance(ctx, from.fetch(callFor(by, ""), id))
+	return fetched.Parameters, err
 }
+
+var errParametersNotFetched = backstay.Errorf(backstay.Unsupported,
+	"This service does not support fetching service instance parameters.")

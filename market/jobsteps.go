@@ -2,7 +2,7 @@ package market
 
 import (
 	"context"
-	"errors"
+	"time"
 
 	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/internal/step"
@@ -10,11 +10,18 @@ import (
 
 func (m *Market) createInstanceSteps(j backstay.Job) []step.Step {
 	id := backstay.InstanceID(j.Resource)
-	var outcome backstay.Operation
+	var from supply
+	var key backstay.OperationKey // empty: there is nothing to wait for
+	outcome := backstay.Operation{Type: backstay.Create, State: backstay.Succeeded, Description: "create succeeded"}
 	return []step.Step{
-		{Name: "market.create.provisioned", Do: func(ctx context.Context) error { return m.provision(ctx, id) }},
+		{Name: "market.create.provisioned", Do: func(ctx context.Context) (err error) {
+			from, key, err = m.provision(ctx, j, id)
+			return err
+		}},
 		{Name: "market.create.awaited", Do: func(ctx context.Context) (err error) {
-			outcome, err = m.awaitOperation(ctx, id)
+			if key != "" {
+				outcome, err = m.awaitOperation(ctx, from, from.lastOperation(callOf(j), id, key), backstay.Create)
+			}
 			return err
 		}},
 		{Name: "market.create.recorded", Do: func(ctx context.Context) error {
@@ -26,68 +33,93 @@ func (m *Market) createInstanceSteps(j backstay.Job) []step.Step {
 	}
 }
 
-func (m *Market) provision(ctx context.Context, id backstay.InstanceID) error {
+func (m *Market) provision(
+	ctx context.Context, j backstay.Job, id backstay.InstanceID,
+) (from supply, key backstay.OperationKey, err error) {
 	l, err := m.Store.Instances(ctx, InstanceFilter{IDs: []backstay.InstanceID{id}})
 	in, err := only(l, err, "Service instance")
 	if err != nil {
-		return err
+		return from, key, err
 	}
 	at, err := m.in(ctx, in.SpaceID)
 	if err != nil {
-		return err
+		return from, key, err
 	}
-	plans, err := m.Store.Plans(ctx, PlanFilter{IDs: []backstay.PlanID{in.PlanID}})
-	plan, err := only(plans, err, "Service plan")
-	if err != nil {
-		return err
+	if from, err = m.supplyOf(ctx, in); err != nil {
+		return from, key, err
 	}
 	sealed, err := m.Store.InstanceParameters(ctx, id)
 	if err != nil {
-		return err
+		return from, key, err
 	}
 	parameters, err := m.openParameters(parametersContext(id), sealed)
 	if err != nil {
-		return err
+		return from, key, err
 	}
-	return m.Broker.Provision(ctx, provisionRequest(in, at, plan, parameters))
+	answer, err := from.broker.Provision(ctx, from.provision(callOf(j), in, at, parameters))
+	return from, answer.Operation, err
 }
 
-// awaitOperation passes on what the broker says of its operation until it has ended.
-func (m *Market) awaitOperation(ctx context.Context, id backstay.InstanceID) (backstay.Operation, error) {
-	op, err := m.Broker.LastOperation(ctx, id)
+// awaitOperation passes on what a broker says of an operation of that type until it has ended.
+func (m *Market) awaitOperation(
+	ctx context.Context, from supply, r backstay.LastOperationRequest, t backstay.OperationType,
+) (backstay.Operation, error) {
+	op, err := from.broker.LastOperation(ctx, r)
 	for err == nil && op.State == backstay.InProgress {
-		if err := m.Store.ReportInstance(ctx, id, op, nil); err != nil {
+		op.Type = t
+		if err := m.Store.ReportInstance(ctx, r.InstanceID, op, nil); err != nil {
 			return op, err
 		}
-		op, err = m.nextOperation(ctx, id, op)
+		op, err = nextOperation(ctx, from.broker, r, op)
 	}
+	op.Type = t
 	return op, err
 }
 
-func (m *Market) nextOperation(ctx context.Context, id backstay.InstanceID, seen backstay.Operation) (backstay.Operation, error) {
-	a, ok := m.Broker.(backstay.OperationAwaiter)
-	if !ok {
-		return seen, errors.New("the broker cannot be waited for")
+// pollInterval is how often a broker is asked that cannot be waited for.
+const pollInterval = time.Second
+
+func nextOperation(
+	ctx context.Context, b backstay.Broker, r backstay.LastOperationRequest, seen backstay.Operation,
+) (backstay.Operation, error) {
+	if a, ok := b.(backstay.OperationAwaiter); ok {
+		return a.AwaitOperation(ctx, r, seen)
 	}
-	return a.AwaitOperation(ctx, id, seen)
+	select {
+	case <-time.After(pollInterval):
+		return b.LastOperation(ctx, r)
+	case <-ctx.Done():
+		return seen, ctx.Err()
+	}
 }
 
 func (m *Market) deleteInstanceSteps(j backstay.Job) []step.Step {
 	id := backstay.InstanceID(j.Resource)
 	return []step.Step{
-		{Name: "market.delete.deprovisioned", Do: func(ctx context.Context) error { return absentIsFine(m.Broker.Deprovision(ctx, id)) }},
-		{Name: "market.delete.awaited", Do: func(ctx context.Context) error { return m.awaitGone(ctx, id) }},
-		{Name: "market.delete.recorded", Do: func(ctx context.Context) error { return m.Store.RemoveInstance(ctx, id, backstay.Event{}, &j.ID) }},
+		{Name: "market.delete.deprovisioned", Do: func(ctx context.Context) error {
+			from, err := m.supplyOfInstance(ctx, id)
+			if err != nil {
+				return absentIsFine(err)
+			}
+			return m.deprovision(ctx, from, j, id)
+		}},
+		{Name: "market.delete.recorded", Do: func(ctx context.Context) error {
+			return m.Store.RemoveInstance(ctx, id, backstay.Event{}, &j.ID)
+		}},
 	}
 }
 
-// awaitGone waits for the end of a delete: the broker does not know the instance any more.
-func (m *Market) awaitGone(ctx context.Context, id backstay.InstanceID) error {
-	op, err := m.awaitOperation(ctx, id)
-	if err != nil {
+// deprovision ends an instance at its broker: it returns when the broker does not know it any more.
+func (m *Market) deprovision(ctx context.Context, from supply, j backstay.Job, id backstay.InstanceID) error {
+	answer, err := from.broker.Deprovision(ctx, from.deprovision(callOf(j), id))
+	if err != nil || !answer.Async {
 		return absentIsFine(err)
 	}
-	return backstay.Errorf(backstay.Unavailable, "%s", op.Description)
+	op, err := m.awaitOperation(ctx, from, from.lastOperation(callOf(j), id, answer.Operation), backstay.Delete)
+	if err == nil && op.State == backstay.Failed {
+		err = backstay.Errorf(backstay.Unavailable, "%s", op.Description)
+	}
+	return absentIsFine(err)
 }
 
 func absentIsFine(err error) error {
@@ -110,7 +142,7 @@ func (m *Market) createBindingSteps(j backstay.Job) []step.Step {
 	var credentials backstay.Credentials
 	return []step.Step{
 		{Name: "market.bind.bound", Do: func(ctx context.Context) (err error) {
-			credentials, err = m.bind(ctx, id)
+			credentials, err = m.bind(ctx, j, id)
 			return err
 		}},
 		{Name: "market.bind.recorded", Do: func(ctx context.Context) error {
@@ -124,8 +156,12 @@ func (m *Market) createBindingSteps(j backstay.Job) []step.Step {
 	}
 }
 
-func (m *Market) bind(ctx context.Context, id backstay.BindingID) (backstay.Credentials, error) {
+func (m *Market) bind(ctx context.Context, j backstay.Job, id backstay.BindingID) (backstay.Credentials, error) {
 	b, err := m.binding(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	from, err := m.supplyOfInstance(ctx, b.InstanceID)
 	if err != nil {
 		return nil, err
 	}
@@ -137,7 +173,18 @@ func (m *Market) bind(ctx context.Context, id backstay.BindingID) (backstay.Cred
 	if err != nil {
 		return nil, err
 	}
-	return m.Broker.Bind(ctx, bindRequest(b, parameters))
+	answer, err := from.broker.Bind(ctx, from.bind(callOf(j), b, parameters))
+	return answer.Credentials, err
+}
+
+// unbind ends a binding at its broker, which does not know it any more then.
+func (m *Market) unbind(ctx context.Context, j backstay.Job, b backstay.Binding) error {
+	from, err := m.supplyOfInstance(ctx, b.InstanceID)
+	if err != nil {
+		return err
+	}
+	_, err = from.broker.Unbind(ctx, from.unbind(callOf(j), b))
+	return absentIsFine(err)
 }
 
 // binding reads a binding for a job, which acts for nobody in particular.
@@ -153,7 +200,7 @@ func (m *Market) failNewBinding(ctx context.Context, j backstay.Job) error {
 	if err != nil {
 		return err
 	}
-	if err := absentIsFine(m.Broker.Unbind(ctx, b.InstanceID, id)); err != nil {
+	if err := m.unbind(ctx, j, b); err != nil {
 		m.Log.Warn("a failed binding could not be taken back; deleting it will try again", "binding", id, "error", err)
 	}
 	return m.Store.FinishBinding(ctx, id, backstay.Operation{Type: backstay.Create, State: backstay.Failed, Description: j.Sentence}, nil, j)
@@ -167,7 +214,7 @@ func (m *Market) deleteBindingSteps(j backstay.Job) []step.Step {
 			if err != nil {
 				return absentIsFine(err)
 			}
-			return absentIsFine(m.Broker.Unbind(ctx, b.InstanceID, id))
+			return m.unbind(ctx, j, b)
 		}},
 		{Name: "market.unbind.recorded", Do: func(ctx context.Context) error { return m.Store.RemoveBinding(ctx, id, backstay.Event{}, &j.ID) }},
 	}

@@ -147,20 +147,22 @@ func (m *Market) UnshareInstance(ctx context.Context, by backstay.Actor, id back
 func (m *Market) unshareInstanceSteps(j backstay.Job) []step.Step {
 	id := backstay.ShareID(j.Resource)
 	return []step.Step{
-		{Name: "market.unshare.unbound", Do: func(ctx context.Context) error { return m.unbindBorrowers(ctx, j.By, id) }},
+		{Name: "market.unshare.unbound", Do: func(ctx context.Context) error { return m.unbindBorrowers(ctx, j, id) }},
 		{Name: "market.unshare.recorded", Do: func(ctx context.Context) error {
 			return m.Store.FinishUnshare(ctx, id, backstay.Job{ID: j.ID, State: backstay.JobComplete})
 		}},
 	}
 }
 
-func (m *Market) unbindBorrowers(ctx context.Context, by backstay.Actor, id backstay.ShareID) error {
+func (m *Market) unbindBorrowers(ctx context.Context, j backstay.Job, id backstay.ShareID) error {
 	l, err := m.Store.Shares(ctx, ShareFilter{IDs: []backstay.ShareID{id}})
 	share, err := only(l, err, "Share")
 	if err != nil {
 		return absentIsFine(err) // its space or its instance is gone, and all bindings with that
 	}
-	return m.unbindAll(ctx, by, BindingFilter{InstanceIDs: []backstay.InstanceID{share.InstanceID}, AppSpaceIDs: []backstay.SpaceID{share.SpaceID}})
+	return m.unbindAll(ctx, j, BindingFilter{
+		InstanceIDs: []backstay.InstanceID{share.InstanceID}, AppSpaceIDs: []backstay.SpaceID{share.SpaceID},
+	})
 }
 
 func (m *Market) failUnshare(ctx context.Context, j backstay.Job) error {

@@ -84,7 +84,7 @@ type CatalogStore interface {
 	// KeepCatalog makes these the available offerings and plans; others stay, as unavailable. The plans of a
 	// private offering begin hidden; who may see a plan that is known already does not change. Of instances
 	// whose plan has another name or price now, that is recorded as usage.
-	KeepCatalog(ctx context.Context, offerings []backstay.Offering) error
+	KeepCatalog(ctx context.Context, offerings []backstay.CatalogOffering) error
 	ServiceBrokers(ctx context.Context, f BrokerFilter) (List[backstay.ServiceBroker], error)
 	// Offerings come without their plans.
 	Offerings(ctx context.Context, f OfferingFilter) (List[backstay.Offering], error)

@@ -20,7 +20,7 @@ const owedColumns = `i.id, i.offering_id, i.plan_id, i.organization_id, i.space_
 
 func scanOwed(r pgx.CollectableRow) (i broker.Instance, err error) {
 	op := &i.Operation
-	err = r.Scan(&i.ID, &i.OfferingID, &i.PlanID, &i.OrganizationID, &i.SpaceID, &i.Parameters, &i.Spec, &i.OperationID,
+	err = r.Scan(&i.ID, &i.ServiceID, &i.PlanID, &i.OrganizationID, &i.SpaceID, &i.Parameters, &i.Spec, &i.OperationID,
 		&op.Type, &op.State, &op.Description, &op.CreatedAt, &op.UpdatedAt)
 	return i, err
 }
@@ -30,7 +30,7 @@ func (b Broker) AddInstance(ctx context.Context, i broker.Instance) (kept broker
 		op := i.Operation
 		tag, err := tx.Exec(ctx, `INSERT INTO broker.instances (id, offering_id, plan_id, organization_id, space_id, parameters, spec, operation_id, op_type, op_state, op_description)
 			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) ON CONFLICT (id) DO NOTHING`,
-			i.ID, i.OfferingID, i.PlanID, i.OrganizationID, i.SpaceID, i.Parameters, i.Spec, i.OperationID, op.Type, op.State, op.Description)
+			i.ID, i.ServiceID, i.PlanID, i.OrganizationID, i.SpaceID, i.Parameters, i.Spec, i.OperationID, op.Type, op.State, op.Description)
 		if err != nil {
 			return err
 		}

@@ -10,7 +10,7 @@ import (
 	"github.com/backstay/backstay/market"
 )
 
-func (s *Store) KeepCatalog(ctx context.Context, offerings []backstay.Offering) error {
+func (s *Store) KeepCatalog(ctx context.Context, offerings []backstay.CatalogOffering) error {
 	return s.tx(ctx, func(tx pgx.Tx) error {
 		// Two at once would lock the same rows in different orders, and one of them fail. Readers go on.
 		if _, err := tx.Exec(ctx, `LOCK TABLE market.offerings IN SHARE ROW EXCLUSIVE MODE`); err != nil {
@@ -31,7 +31,7 @@ func (s *Store) KeepCatalog(ctx context.Context, offerings []backstay.Offering) 
 	})
 }
 
-func keepOffering(ctx context.Context, tx pgx.Tx, o backstay.Offering) error {
+func keepOffering(ctx context.Context, tx pgx.Tx, o backstay.CatalogOffering) error {
 	_, err := tx.Exec(ctx, `INSERT INTO market.offerings (id, name, description, documentation_url, tags, shareable, available)
 		VALUES ($1, $2, $3, $4, coalesce($5, '{}'::text[]), $6, true)
 		ON CONFLICT (id) DO UPDATE SET (name, description, documentation_url, tags, shareable, available, updated_at) =
@@ -75,6 +75,7 @@ func (s *Store) Offerings(ctx context.Context, f market.OfferingFilter) (market.
 	q.match(f.Match)
 	return list(ctx, s, q, f.Order, f.Page, func(r pgx.CollectableRow) (o backstay.Offering, err error) {
 		err = r.Scan(&o.ID, &o.Name, &o.Description, &o.DocumentationURL, &o.Tags, &o.Shareable, &o.Available, &o.Metadata.Labels, &o.Metadata.Annotations, &o.CreatedAt, &o.UpdatedAt)
+		o.ServiceID, o.Bindable, o.InstancesRetrievable = backstay.ServiceID(o.ID), true, true
 		return o, err
 	})
 }
@@ -97,6 +98,7 @@ func (s *Store) Plans(ctx context.Context, f market.PlanFilter) (market.List[bac
 	q.match(f.Match)
 	return list(ctx, s, q, f.Order, f.Page, func(r pgx.CollectableRow) (p backstay.Plan, err error) {
 		err = r.Scan(&p.ID, &p.OfferingID, &p.Name, &p.Description, &p.Free, &p.Costs, &p.Schemas, &p.Available, &p.Metadata.Labels, &p.Metadata.Annotations, &p.CreatedAt, &p.UpdatedAt, &p.Visibility)
+		p.ServicePlanID, p.Bindable = backstay.ServicePlanID(p.ID), true
 		return p, err
 	})
 }

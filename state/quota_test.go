@@ -21,7 +21,7 @@ func TestQuotasAndAccessLeaveEvents(t *testing.T) {
 	t.Cleanup(s.Close)
 	m := &market.Market{Store: s, Log: slog.New(slog.DiscardHandler)}
 	admin := backstay.Actor{UserID: "admin", Username: "admin", Role: backstay.Administrator, Address: "192.0.2.7"}
-	must(t, s.KeepCatalog(ctx, []backstay.Offering{{ID: "redis", Name: "redis", Private: true, Plans: []backstay.Plan{{ID: "tiny", Name: "tiny"}}}}))
+	must(t, s.KeepCatalog(ctx, []backstay.CatalogOffering{{ID: "redis", Name: "redis", Private: true, Plans: []backstay.CatalogPlan{{ID: "tiny", Name: "tiny"}}}}))
 	_, err = s.AddOrganization(ctx, backstay.Organization{ID: "org", Name: "org"}, backstay.Event{})
 	must(t, err)
 	_, err = s.AddSpace(ctx, backstay.Space{ID: "space", OrganizationID: "org", Name: "space"}, backstay.Event{})

@@ -35,7 +35,7 @@ func Run(t *testing.T, open func(t testing.TB) backstay.Broker) {
 		{"UnknownInstanceIsNotFound", unknownInstanceIsNotFound},
 		{"BindTwiceGivesTheSameCredentials", bindTwiceGivesTheSameCredentials},
 		{"BindingsHaveTheirOwnCredentials", bindingsHaveTheirOwnCredentials},
-		{"UnbindTwiceIsSuccess", unbindTwiceIsSuccess},
+		{"UnbindTwiceIsOnce", unbindTwiceIsOnce},
 		{"DeprovisionTwiceIsOnce", deprovisionTwiceIsOnce},
 		{"DeprovisionEndsACreate", deprovisionEndsACreate},
 	} {
@@ -54,8 +54,11 @@ func NewRequest(t testing.TB, b backstay.Broker) backstay.ProvisionRequest {
 		t.Fatalf("Catalog: %v, %v; want an offering with a plan", offerings, err)
 	}
 	return backstay.ProvisionRequest{
-		InstanceID: backstay.InstanceID(uuid.NewString()), OfferingID: offerings[0].ID, PlanID: offerings[0].Plans[0].ID,
-		OrganizationID: "5f5b3d0e-0000-4000-8000-000000000001", SpaceID: "5f5b3d0e-0000-4000-8000-000000000002", Name: "orders",
+		InstanceID: backstay.InstanceID(uuid.NewString()), ServiceID: offerings[0].ID, PlanID: offerings[0].Plans[0].ID,
+		Context: backstay.Context{
+			Platform: "cloudfoundry", OrganizationID: "5f5b3d0e-0000-4000-8000-000000000001",
+			SpaceID: "5f5b3d0e-0000-4000-8000-000000000002", InstanceName: "orders",
+		},
 	}
 }
 
@@ -63,55 +66,78 @@ func NewRequest(t testing.TB, b backstay.Broker) backstay.ProvisionRequest {
 func MustProvision(t testing.TB, b backstay.Broker) backstay.ProvisionRequest {
 	t.Helper()
 	r := NewRequest(t, b)
-	must(t, b.Provision(t.Context(), r))
-	t.Cleanup(func() { mustDeprovision(t, b, r.InstanceID) })
-	if op := awaitEnd(t, b, r.InstanceID); op.State != backstay.Succeeded || op.Type != backstay.Create {
+	mustProvision(t, b, r)
+	t.Cleanup(func() { mustDeprovision(t, b, r) })
+	if op := awaitEnd(t, b, r); op.State != backstay.Succeeded || op.Type != backstay.Create {
 		t.Fatalf("create of %s ended as %+v", r.InstanceID, op)
 	}
 	return r
 }
 
+func mustProvision(t testing.TB, b backstay.Broker, r backstay.ProvisionRequest) backstay.Provisioned {
+	t.Helper()
+	answer, err := b.Provision(t.Context(), r)
+	must(t, err)
+	return answer
+}
+
+func lastOperation(r backstay.ProvisionRequest) backstay.LastOperationRequest {
+	return backstay.LastOperationRequest{InstanceID: r.InstanceID, ServiceID: r.ServiceID, PlanID: r.PlanID}
+}
+
+func deprovision(r backstay.ProvisionRequest) backstay.DeprovisionRequest {
+	return backstay.DeprovisionRequest{InstanceID: r.InstanceID, ServiceID: r.ServiceID, PlanID: r.PlanID}
+}
+
+func unbind(r backstay.BindRequest) backstay.UnbindRequest {
+	return backstay.UnbindRequest{
+		InstanceID: r.InstanceID, BindingID: r.BindingID, ServiceID: r.ServiceID, PlanID: r.PlanID,
+	}
+}
+
 // mustDeprovision runs in clean-ups too, where the test's own context has ended.
-func mustDeprovision(t testing.TB, b backstay.Broker, id backstay.InstanceID) {
+func mustDeprovision(t testing.TB, b backstay.Broker, r backstay.ProvisionRequest) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
-	if err := b.Deprovision(ctx, id); err != nil && backstay.KindOf(err) != backstay.NotFound {
+	if _, err := b.Deprovision(ctx, deprovision(r)); err != nil && backstay.KindOf(err) != backstay.NotFound {
 		t.Fatalf("Deprovision: %v", err)
 	}
 	for {
-		op, err := b.LastOperation(ctx, id)
+		op, err := b.LastOperation(ctx, lastOperation(r))
 		if backstay.KindOf(err) == backstay.NotFound {
 			return
 		}
 		if err != nil || op.State == backstay.Failed {
-			t.Fatalf("delete of %s: %+v, %v", id, op, err)
+			t.Fatalf("delete of %s: %+v, %v", r.InstanceID, op, err)
 		}
 		time.Sleep(5 * time.Millisecond)
 	}
 }
 
 // awaitEnd returns the instance's operation once it has ended.
-func awaitEnd(t testing.TB, b backstay.Broker, id backstay.InstanceID) backstay.Operation {
+func awaitEnd(t testing.TB, b backstay.Broker, r backstay.ProvisionRequest) backstay.Operation {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), limit)
 	defer cancel()
-	op, err := b.LastOperation(ctx, id)
+	op, err := b.LastOperation(ctx, lastOperation(r))
 	for err == nil && op.State == backstay.InProgress {
-		op, err = next(ctx, b, id, op)
+		op, err = next(ctx, b, lastOperation(r), op)
 	}
 	if err != nil {
-		t.Fatalf("operation of %s: %v; last seen %+v", id, err, op)
+		t.Fatalf("operation of %s: %v; last seen %+v", r.InstanceID, err, op)
 	}
 	return op
 }
 
-func next(ctx context.Context, b backstay.Broker, id backstay.InstanceID, seen backstay.Operation) (backstay.Operation, error) {
+func next(
+	ctx context.Context, b backstay.Broker, r backstay.LastOperationRequest, seen backstay.Operation,
+) (backstay.Operation, error) {
 	if a, ok := b.(backstay.OperationAwaiter); ok {
-		return a.AwaitOperation(ctx, id, seen)
+		return a.AwaitOperation(ctx, r, seen)
 	}
 	time.Sleep(5 * time.Millisecond)
-	return b.LastOperation(ctx, id)
+	return b.LastOperation(ctx, r)
 }
 
 func catalogIsStable(t *testing.T, b backstay.Broker) {
@@ -125,8 +151,8 @@ func catalogIsStable(t *testing.T, b backstay.Broker) {
 	seen := map[string]bool{}
 	for _, o := range first {
 		for _, p := range o.Plans {
-			if seen[string(p.ID)] || p.ID == "" || p.OfferingID != o.ID {
-				t.Errorf("plan %s of %s: id %q is empty, used twice or of another offering", p.Name, o.Name, p.ID)
+			if seen[string(p.ID)] || p.ID == "" {
+				t.Errorf("plan %s of %s: id %q is empty or used twice", p.Name, o.Name, p.ID)
 			}
 			seen[string(p.ID)] = true
 		}
@@ -135,12 +161,11 @@ func catalogIsStable(t *testing.T, b backstay.Broker) {
 
 func lifeOfAnInstance(t *testing.T, b backstay.Broker) {
 	r := MustProvision(t, b)
-	c, err := b.Bind(t.Context(), newBinding(r))
-	must(t, err)
+	c := mustBind(t, b, newBinding(r))
 	if _, err := json.Marshal(c); err != nil || len(c) == 0 {
 		t.Errorf("credentials %d keys, as JSON: %v", len(c), err)
 	}
-	mustDeprovision(t, b, r.InstanceID)
+	mustDeprovision(t, b, r)
 	if _, err := b.Bind(t.Context(), newBinding(r)); backstay.KindOf(err) != backstay.NotFound {
 		t.Errorf("Bind after the end: %v; want NotFound", err)
 	}
@@ -148,31 +173,34 @@ func lifeOfAnInstance(t *testing.T, b backstay.Broker) {
 
 func provisionTwiceIsOnce(t *testing.T, b backstay.Broker) {
 	r := MustProvision(t, b)
-	must(t, b.Provision(t.Context(), r))
-	if op := awaitEnd(t, b, r.InstanceID); op.State != backstay.Succeeded {
+	mustProvision(t, b, r)
+	if op := awaitEnd(t, b, r); op.State != backstay.Succeeded {
 		t.Errorf("after the second Provision: %+v", op)
 	}
 }
 
 func provisionWithOtherAttributesIsTaken(t *testing.T, b backstay.Broker) {
 	r := MustProvision(t, b)
-	r.SpaceID = "5f5b3d0e-0000-4000-8000-000000000003"
-	wantKind(t, b.Provision(t.Context(), r), backstay.Taken)
+	r.Context.SpaceID = "5f5b3d0e-0000-4000-8000-000000000003"
+	_, err := b.Provision(t.Context(), r)
+	wantKind(t, err, backstay.Taken)
 }
 
 func planOfNoOfferingIsNotFound(t *testing.T, b backstay.Broker) {
 	r := NewRequest(t, b)
-	r.PlanID = backstay.PlanID(uuid.NewString())
-	wantKind(t, b.Provision(t.Context(), r), backstay.NotFound)
-	_, err := b.LastOperation(t.Context(), r.InstanceID)
+	r.PlanID = backstay.ServicePlanID(uuid.NewString())
+	_, err := b.Provision(t.Context(), r)
+	wantKind(t, err, backstay.NotFound)
+	_, err = b.LastOperation(t.Context(), lastOperation(r))
 	wantKind(t, err, backstay.NotFound)
 }
 
 func unknownParameterIsInvalid(t *testing.T, b backstay.Broker) {
 	r := NewRequest(t, b)
 	r.Parameters = json.RawMessage(`{"no_such_parameter": 1}`)
-	wantKind(t, b.Provision(t.Context(), r), backstay.Invalid)
-	_, err := b.LastOperation(t.Context(), r.InstanceID)
+	_, err := b.Provision(t.Context(), r)
+	wantKind(t, err, backstay.Invalid)
+	_, err = b.LastOperation(t.Context(), lastOperation(r))
 	wantKind(t, err, backstay.NotFound)
 	if a, ok := b.(backstay.Admitter); ok {
 		wantKind(t, a.AdmitProvision(t.Context(), r), backstay.Invalid)
@@ -193,62 +221,115 @@ func unknownBindParameterIsInvalid(t *testing.T, b backstay.Broker) {
 }
 
 func unknownInstanceIsNotFound(t *testing.T, b backstay.Broker) {
-	id := backstay.InstanceID(uuid.NewString())
-	_, err := b.LastOperation(t.Context(), id)
+	r := NewRequest(t, b)
+	_, err := b.LastOperation(t.Context(), lastOperation(r))
 	wantKind(t, err, backstay.NotFound)
-	wantKind(t, b.Deprovision(t.Context(), id), backstay.NotFound)
-	_, err = b.Bind(t.Context(), backstay.BindRequest{InstanceID: id, BindingID: backstay.BindingID(uuid.NewString())})
+	_, err = b.Deprovision(t.Context(), deprovision(r))
 	wantKind(t, err, backstay.NotFound)
-	must(t, b.Unbind(t.Context(), id, backstay.BindingID(uuid.NewString())))
+	_, err = b.Bind(t.Context(), newBinding(r))
+	wantKind(t, err, backstay.NotFound)
+	_, err = b.Unbind(t.Context(), unbind(newBinding(r)))
+	wantKind(t, err, backstay.NotFound)
 }
 
 func newBinding(r backstay.ProvisionRequest) backstay.BindRequest {
-	return backstay.BindRequest{InstanceID: r.InstanceID, BindingID: backstay.BindingID(uuid.NewString())}
+	return backstay.BindRequest{
+		InstanceID: r.InstanceID, BindingID: backstay.BindingID(uuid.NewString()), ServiceID: r.ServiceID, PlanID: r.PlanID,
+		Context: r.Context,
+	}
+}
+
+// mustBind returns a binding's credentials once they are there.
+func mustBind(t testing.TB, b backstay.Broker, r backstay.BindRequest) backstay.Credentials {
+	t.Helper()
+	answer, err := b.Bind(t.Context(), r)
+	must(t, err)
+	if !answer.Async {
+		return answer.Credentials
+	}
+	op := awaitBindingEnd(t, b, r, answer.Operation)
+	if op.State != backstay.Succeeded {
+		t.Fatalf("bind of %s ended as %+v", r.BindingID, op)
+	}
+	fetched, err := b.FetchBinding(t.Context(), backstay.FetchBindingRequest{
+		InstanceID: r.InstanceID, BindingID: r.BindingID, ServiceID: r.ServiceID, PlanID: r.PlanID,
+	})
+	must(t, err)
+	return fetched.Credentials
+}
+
+// awaitBindingEnd returns a binding's operation once it has ended. A delete has when there is no binding.
+func awaitBindingEnd(
+	t testing.TB, b backstay.Broker, r backstay.BindRequest, key backstay.OperationKey,
+) backstay.Operation {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), limit)
+	defer cancel()
+	ask := backstay.LastBindingOperationRequest{
+		InstanceID: r.InstanceID, BindingID: r.BindingID, ServiceID: r.ServiceID, PlanID: r.PlanID, Operation: key,
+	}
+	for {
+		op, err := b.LastBindingOperation(ctx, ask)
+		if backstay.KindOf(err) == backstay.NotFound {
+			return backstay.Operation{Type: backstay.Delete, State: backstay.Succeeded}
+		}
+		must(t, err)
+		if op.State != backstay.InProgress {
+			return op
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+}
+
+// mustUnbind ends a binding. One that is not there is what it is to become.
+func mustUnbind(t testing.TB, b backstay.Broker, r backstay.BindRequest) {
+	t.Helper()
+	answer, err := b.Unbind(t.Context(), unbind(r))
+	if backstay.KindOf(err) == backstay.NotFound {
+		return
+	}
+	must(t, err)
+	if answer.Async {
+		awaitBindingEnd(t, b, r, answer.Operation)
+	}
 }
 
 func bindTwiceGivesTheSameCredentials(t *testing.T, b backstay.Broker) {
 	r := newBinding(MustProvision(t, b))
-	first, err := b.Bind(t.Context(), r)
-	must(t, err)
-	again, err := b.Bind(t.Context(), r)
-	must(t, err)
-	if !reflect.DeepEqual(first, again) {
+	if !reflect.DeepEqual(mustBind(t, b, r), mustBind(t, b, r)) {
 		t.Error("the second Bind of one id gave other credentials")
 	}
 }
 
 func bindingsHaveTheirOwnCredentials(t *testing.T, b backstay.Broker) {
 	r := MustProvision(t, b)
-	one, err := b.Bind(t.Context(), newBinding(r))
-	must(t, err)
-	other, err := b.Bind(t.Context(), newBinding(r))
-	must(t, err)
-	if reflect.DeepEqual(one, other) {
+	if reflect.DeepEqual(mustBind(t, b, newBinding(r)), mustBind(t, b, newBinding(r))) {
 		t.Error("two bindings share their credentials")
 	}
 }
 
-func unbindTwiceIsSuccess(t *testing.T, b backstay.Broker) {
+func unbindTwiceIsOnce(t *testing.T, b backstay.Broker) {
 	r := newBinding(MustProvision(t, b))
-	_, err := b.Bind(t.Context(), r)
-	must(t, err)
-	must(t, b.Unbind(t.Context(), r.InstanceID, r.BindingID))
-	must(t, b.Unbind(t.Context(), r.InstanceID, r.BindingID))
+	mustBind(t, b, r)
+	mustUnbind(t, b, r)
+	_, err := b.Unbind(t.Context(), unbind(r))
+	wantKind(t, err, backstay.NotFound)
 }
 
 func deprovisionTwiceIsOnce(t *testing.T, b backstay.Broker) {
 	r := MustProvision(t, b)
-	must(t, b.Deprovision(t.Context(), r.InstanceID))
-	if err := b.Deprovision(t.Context(), r.InstanceID); err != nil && backstay.KindOf(err) != backstay.NotFound {
+	_, err := b.Deprovision(t.Context(), deprovision(r))
+	must(t, err)
+	if _, err := b.Deprovision(t.Context(), deprovision(r)); err != nil && backstay.KindOf(err) != backstay.NotFound {
 		t.Errorf("second Deprovision: %v", err)
 	}
-	mustDeprovision(t, b, r.InstanceID)
+	mustDeprovision(t, b, r)
 }
 
 func deprovisionEndsACreate(t *testing.T, b backstay.Broker) {
 	r := NewRequest(t, b)
-	must(t, b.Provision(t.Context(), r))
-	mustDeprovision(t, b, r.InstanceID)
+	mustProvision(t, b, r)
+	mustDeprovision(t, b, r)
 }
 
 func must(t testing.TB, err error) {

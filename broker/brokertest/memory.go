@@ -5,23 +5,33 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
+	"slices"
 	"sync"
+
+	"github.com/google/uuid"
 
 	"github.com/backstay/backstay"
 )
 
 // Memory is a whole broker without a backend, for tests of those who ask brokers for services: what
-// it provisions are entries of a map. It keeps the contract of [Run].
+// it provisions are entries of a map. It keeps the contract of [Run]. Its fields are set before use.
 type Memory struct {
+	Updateable    bool // instances may change their plan and their parameters
+	AsyncBindings bool // bindings are made and ended a moment after they were asked for
+
 	mu        sync.Mutex
 	changed   chan struct{} // closed and replaced at every change
 	instances map[backstay.InstanceID]*memoryInstance
 }
 
+// memoryInstance is an instance as it was accepted, with what its last operation makes of it.
 type memoryInstance struct {
-	request  backstay.ProvisionRequest
+	accepted backstay.ProvisionRequest
+	wanted   backstay.ProvisionRequest
 	op       backstay.Operation
-	bindings map[backstay.BindingID]backstay.Credentials
+	key      backstay.OperationKey
+	bindings map[backstay.BindingID]*memoryBinding
 }
 
 // NewMemory returns a broker that offers postgres with the plans Free and M-dedicated-15.
@@ -29,40 +39,71 @@ func NewMemory() *Memory {
 	return &Memory{changed: make(chan struct{}), instances: map[backstay.InstanceID]*memoryInstance{}}
 }
 
+// The ids of the catalog of [Memory].
 const (
-	memoryOffering backstay.OfferingID = "00000000-0000-4000-8000-00000000000a"
-	memoryFree     backstay.PlanID     = "00000000-0000-4000-8000-00000000000b"
-	memoryMedium   backstay.PlanID     = "00000000-0000-4000-8000-00000000000c"
+	MemoryOffering backstay.ServiceID     = "00000000-0000-4000-8000-00000000000a"
+	MemoryFree     backstay.ServicePlanID = "00000000-0000-4000-8000-00000000000b"
+	MemoryMedium   backstay.ServicePlanID = "00000000-0000-4000-8000-00000000000c"
 )
 
+// missingExtension is what no instance comes up with, though the broker takes it as a parameter.
+const missingExtension = "missing"
+
 // Catalog has one offering.
-func (m *Memory) Catalog(context.Context) ([]backstay.Offering, error) {
+func (m *Memory) Catalog(context.Context) ([]backstay.CatalogOffering, error) {
 	schema := json.RawMessage(`{"type":"object","additionalProperties":false,"properties":{"enable_extensions":{"type":"array"}}}`)
-	plan := func(id backstay.PlanID, name string, free bool, amount float64) backstay.Plan {
-		return backstay.Plan{
-			ID: id, OfferingID: memoryOffering, Name: name, Description: name + " of postgres", Free: free, Available: true,
-			Costs:   []backstay.Cost{{Amount: amount, Currency: "GBP", Unit: "MONTHLY"}},
-			Schemas: backstay.Schemas{CreateInstance: schema},
+	schemas := backstay.Schemas{CreateInstance: schema}
+	if m.Updateable {
+		schemas.UpdateInstance = schema
+	}
+	plan := func(id backstay.ServicePlanID, name string, free bool, amount float64) backstay.CatalogPlan {
+		return backstay.CatalogPlan{
+			ID: id, Name: name, Description: name + " of postgres", Free: free, Schemas: schemas,
+			Costs: []backstay.Cost{{Amount: amount, Currency: "GBP", Unit: "MONTHLY"}}, MaintenanceInfo: m.maintenanceInfo(),
 		}
 	}
-	return []backstay.Offering{{
-		ID: memoryOffering, Name: "postgres", Description: "PostgreSQL in memory", DocumentationURL: "https://www.postgresql.org/docs/",
-		Tags: []string{"postgres", "relational"}, Shareable: true, Available: true,
-		Plans: []backstay.Plan{plan(memoryMedium, "M-dedicated-15", false, 120), plan(memoryFree, "Free", true, 0)},
+	return []backstay.CatalogOffering{{
+		ID: MemoryOffering, Name: "postgres", Description: "PostgreSQL in memory",
+		DocumentationURL: "https://www.postgresql.org/docs/", Tags: []string{"postgres", "relational"}, Shareable: true,
+		Bindable: true, InstancesRetrievable: true, BindingsRetrievable: m.AsyncBindings, PlanUpdateable: m.Updateable,
+		Plans: []backstay.CatalogPlan{plan(MemoryMedium, "M-dedicated-15", false, 120), plan(MemoryFree, "Free", true, 0)},
 	}}, nil
+}
+
+// maintenanceInfo is the version of both plans.
+func (m *Memory) maintenanceInfo() *backstay.MaintenanceInfo {
+	if !m.Updateable {
+		return nil
+	}
+	return &backstay.MaintenanceInfo{Version: "15.1.0", Description: "PostgreSQL 15.1"}
 }
 
 // AdmitProvision refuses unknown plans and parameters.
 func (m *Memory) AdmitProvision(_ context.Context, r backstay.ProvisionRequest) error {
-	if r.OfferingID != memoryOffering || r.PlanID != memoryFree && r.PlanID != memoryMedium {
-		return backstay.Errorf(backstay.NotFound, "Service plan '%s' is not offered here.", r.PlanID)
+	if err := checkPlan(r.ServiceID, r.PlanID); err != nil {
+		return err
+	}
+	if err := m.checkMaintenanceInfo(r.MaintenanceInfo); err != nil {
+		return err
 	}
 	return knownParameters(r.Parameters, "enable_extensions")
 }
 
-// AdmitBind refuses all parameters.
-func (m *Memory) AdmitBind(_ context.Context, r backstay.BindRequest) error {
-	return knownParameters(r.Parameters)
+func checkPlan(offering backstay.ServiceID, plan backstay.ServicePlanID) error {
+	if offering != MemoryOffering || plan != MemoryFree && plan != MemoryMedium {
+		return backstay.Errorf(backstay.NotFound, "Service plan '%s' is not offered here.", plan)
+	}
+	return nil
+}
+
+func (m *Memory) checkMaintenanceInfo(given *backstay.MaintenanceInfo) error {
+	if given == nil {
+		return nil
+	}
+	if known := m.maintenanceInfo(); known == nil || known.Version != given.Version {
+		return backstay.Errorf(backstay.Invalid, "Maintenance version '%s' is not the plan's.", given.Version)
+	}
+	return nil
 }
 
 func knownParameters(given json.RawMessage, known ...string) error {
@@ -70,60 +111,167 @@ func knownParameters(given json.RawMessage, known ...string) error {
 	if given != nil && json.Unmarshal(given, &object) != nil {
 		return backstay.Errorf(backstay.Invalid, "Parameters must be a JSON object")
 	}
-	for _, name := range known {
-		delete(object, name)
-	}
 	for name := range object {
-		return backstay.Errorf(backstay.Invalid, "Unknown parameter: %s.", name)
+		if !slices.Contains(known, name) {
+			return backstay.Errorf(backstay.Invalid, "Unknown parameter: %s.", name)
+		}
 	}
 	return nil
 }
 
 // Provision accepts an instance, which is there a moment later.
-func (m *Memory) Provision(ctx context.Context, r backstay.ProvisionRequest) error {
+func (m *Memory) Provision(ctx context.Context, r backstay.ProvisionRequest) (backstay.Provisioned, error) {
 	if err := m.AdmitProvision(ctx, r); err != nil {
-		return err
+		return backstay.Provisioned{}, err
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if in, ok := m.instances[r.InstanceID]; ok {
-		if in.request.PlanID != r.PlanID || in.request.SpaceID != r.SpaceID || !bytes.Equal(in.request.Parameters, r.Parameters) {
-			return backstay.Errorf(backstay.Taken, "Service instance %s exists with other attributes.", r.InstanceID)
-		}
-		return nil
+	in, known := m.instances[r.InstanceID]
+	if known && !sameInstance(in.accepted, r) {
+		return backstay.Provisioned{}, backstay.Errorf(backstay.Taken,
+			"Service instance %s exists with other attributes.", r.InstanceID)
 	}
-	op := backstay.Operation{Type: backstay.Create, State: backstay.InProgress, Description: "on its way"}
-	m.instances[r.InstanceID] = &memoryInstance{request: r, op: op, bindings: map[backstay.BindingID]backstay.Credentials{}}
-	m.announce()
-	go m.finish(r.InstanceID, backstay.Create)
-	return nil
+	if !known {
+		in = &memoryInstance{accepted: r, bindings: map[backstay.BindingID]*memoryBinding{}}
+		m.instances[r.InstanceID] = in
+		m.begin(in, backstay.Create, r)
+	}
+	return backstay.Provisioned{Async: !in.made(), Existed: in.made(), Operation: in.key}, nil
+}
+
+func sameInstance(kept, r backstay.ProvisionRequest) bool {
+	return kept.ServiceID == r.ServiceID && kept.PlanID == r.PlanID && kept.Context.SpaceID == r.Context.SpaceID &&
+		bytes.Equal(kept.Parameters, r.Parameters)
+}
+
+// made tells whether the instance has been there, whatever becomes of it.
+func (in *memoryInstance) made() bool {
+	return in.op.Type != backstay.Create || in.op.State == backstay.Succeeded
+}
+
+// AdmitUpdate refuses what Update refuses but for an operation in progress.
+func (m *Memory) AdmitUpdate(_ context.Context, r backstay.UpdateRequest) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	in, ok := m.instances[r.InstanceID]
+	if !ok {
+		return unknownInstance(r.InstanceID)
+	}
+	return m.checkUpdate(in, r)
+}
+
+func (m *Memory) checkUpdate(in *memoryInstance, r backstay.UpdateRequest) error {
+	if r.PlanID != "" {
+		if err := checkPlan(r.ServiceID, r.PlanID); err != nil {
+			return err
+		}
+	}
+	switch {
+	case m.Updateable:
+	case r.PlanID != "" && r.PlanID != in.accepted.PlanID:
+		return backstay.Errorf(backstay.Unsupported, "The service does not support changing plans.")
+	case r.Parameters != nil:
+		return backstay.Errorf(backstay.Unsupported, "The service does not support changing parameters.")
+	}
+	if err := m.checkMaintenanceInfo(r.MaintenanceInfo); err != nil {
+		return err
+	}
+	return knownParameters(r.Parameters, "enable_extensions")
+}
+
+// Update accepts a change of plan or parameters, which is made a moment later.
+func (m *Memory) Update(_ context.Context, r backstay.UpdateRequest) (backstay.Updated, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	in, ok := m.instances[r.InstanceID]
+	if !ok {
+		return backstay.Updated{}, unknownInstance(r.InstanceID)
+	}
+	if err := m.checkUpdate(in, r); err != nil {
+		return backstay.Updated{}, err
+	}
+	wanted := updated(in.accepted, r)
+	switch {
+	case in.op.State == backstay.InProgress && in.op.Type == backstay.Update && sameUpdate(in.wanted, wanted):
+		return backstay.Updated{Async: true, Operation: in.key}, nil
+	case in.op.State == backstay.InProgress || !in.made():
+		return backstay.Updated{}, busy(r.InstanceID)
+	case sameUpdate(in.accepted, wanted):
+		return backstay.Updated{}, nil
+	}
+	m.begin(in, backstay.Update, wanted)
+	return backstay.Updated{Async: true, Operation: in.key}, nil
+}
+
+// updated is what an update makes of an instance.
+func updated(in backstay.ProvisionRequest, r backstay.UpdateRequest) backstay.ProvisionRequest {
+	if r.PlanID != "" {
+		in.PlanID = r.PlanID
+	}
+	if r.MaintenanceInfo != nil {
+		in.MaintenanceInfo = r.MaintenanceInfo
+	}
+	if r.Parameters == nil {
+		return in
+	}
+	all := map[string]json.RawMessage{}
+	for _, given := range []json.RawMessage{in.Parameters, r.Parameters} {
+		var object map[string]json.RawMessage
+		if given != nil && json.Unmarshal(given, &object) == nil {
+			maps.Copy(all, object)
+		}
+	}
+	in.Parameters, _ = json.Marshal(all) // of what was JSON
+	return in
+}
+
+func sameUpdate(a, b backstay.ProvisionRequest) bool {
+	sameVersion := a.MaintenanceInfo == b.MaintenanceInfo ||
+		a.MaintenanceInfo != nil && b.MaintenanceInfo != nil && a.MaintenanceInfo.Version == b.MaintenanceInfo.Version
+	return a.PlanID == b.PlanID && bytes.Equal(a.Parameters, b.Parameters) && sameVersion
+}
+
+func busy(id backstay.InstanceID) error {
+	return backstay.Errorf(backstay.Busy, "An operation for service instance %s is in progress.", id)
 }
 
 // Deprovision accepts the end of an instance, which is gone a moment later.
-func (m *Memory) Deprovision(_ context.Context, id backstay.InstanceID) error {
+func (m *Memory) Deprovision(_ context.Context, r backstay.DeprovisionRequest) (backstay.Deprovisioned, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	in, ok := m.instances[id]
+	in, ok := m.instances[r.InstanceID]
 	if !ok {
-		return unknownInstance(id)
+		return backstay.Deprovisioned{}, unknownInstance(r.InstanceID)
 	}
-	in.op = backstay.Operation{Type: backstay.Delete, State: backstay.InProgress, Description: "on its way out"}
+	if in.op.Type != backstay.Delete {
+		m.begin(in, backstay.Delete, in.accepted)
+	}
+	return backstay.Deprovisioned{Async: true, Operation: in.key}, nil
+}
+
+// begin replaces the instance's operation by a new one.
+func (m *Memory) begin(in *memoryInstance, t backstay.OperationType, wanted backstay.ProvisionRequest) {
+	in.wanted, in.key = wanted, backstay.OperationKey(uuid.NewString())
+	in.op = backstay.Operation{Type: t, State: backstay.InProgress, Description: string(t) + " is on its way"}
 	m.announce()
-	go m.finish(id, backstay.Delete)
-	return nil
+	go m.finish(wanted.InstanceID, in.key)
 }
 
 // finish ends an operation, unless another one has replaced it.
-func (m *Memory) finish(id backstay.InstanceID, t backstay.OperationType) {
+func (m *Memory) finish(id backstay.InstanceID, key backstay.OperationKey) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	in, ok := m.instances[id]
-	if !ok || in.op.Type != t {
+	if !ok || in.key != key {
 		return
 	}
-	if t == backstay.Delete {
+	switch {
+	case in.op.Type == backstay.Delete:
 		delete(m.instances, id)
-	} else {
+	case bytes.Contains(in.wanted.Parameters, []byte(`"`+missingExtension+`"`)):
+		in.op.State, in.op.Description = backstay.Failed, "The extension '"+missingExtension+"' is not installed."
+	default:
+		in.accepted = in.wanted
 		in.op.State, in.op.Description = backstay.Succeeded, fmt.Sprintf("DB Instance 'backstay-%s' status is 'available'", id)
 	}
 	m.announce()
@@ -138,26 +286,49 @@ func unknownInstance(id backstay.InstanceID) error {
 	return backstay.Errorf(backstay.NotFound, "Service instance %s not found", id)
 }
 
-// LastOperation tells how the instance comes along.
-func (m *Memory) LastOperation(_ context.Context, id backstay.InstanceID) (backstay.Operation, error) {
-	op, _, err := m.look(id)
-	return op, err
-}
-
-func (m *Memory) look(id backstay.InstanceID) (backstay.Operation, <-chan struct{}, error) {
+// FetchInstance tells an instance as it is in force.
+func (m *Memory) FetchInstance(
+	_ context.Context, r backstay.FetchInstanceRequest,
+) (backstay.FetchedInstance, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	in, ok := m.instances[id]
+	in, ok := m.instances[r.InstanceID]
 	if !ok {
-		return backstay.Operation{}, nil, unknownInstance(id)
+		return backstay.FetchedInstance{}, unknownInstance(r.InstanceID)
 	}
-	return in.op, m.changed, nil
+	return backstay.FetchedInstance{
+		ServiceID: in.accepted.ServiceID, PlanID: in.accepted.PlanID, Parameters: in.accepted.Parameters,
+		MaintenanceInfo: in.accepted.MaintenanceInfo,
+	}, nil
+}
+
+// LastOperation tells how the instance comes along.
+func (m *Memory) LastOperation(_ context.Context, r backstay.LastOperationRequest) (backstay.Operation, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	in, ok := m.instances[r.InstanceID]
+	if !ok {
+		return backstay.Operation{}, unknownInstance(r.InstanceID)
+	}
+	return in.op, nil
 }
 
 // AwaitOperation tells it as soon as it differs from seen.
-func (m *Memory) AwaitOperation(ctx context.Context, id backstay.InstanceID, seen backstay.Operation) (backstay.Operation, error) {
+func (m *Memory) AwaitOperation(
+	ctx context.Context, r backstay.LastOperationRequest, seen backstay.Operation,
+) (backstay.Operation, error) {
+	return m.await(ctx, seen, func() (backstay.Operation, error) { return m.LastOperation(ctx, r) })
+}
+
+// await asks until the answer differs from seen, again at every change.
+func (m *Memory) await(
+	ctx context.Context, seen backstay.Operation, ask func() (backstay.Operation, error),
+) (backstay.Operation, error) {
 	for {
-		op, changed, err := m.look(id)
+		m.mu.Lock()
+		changed := m.changed
+		m.mu.Unlock()
+		op, err := ask()
 		if err != nil || op.State != seen.State || op.Description != seen.Description {
 			return op, err
 		}
@@ -167,54 +338,4 @@ func (m *Memory) AwaitOperation(ctx context.Context, id backstay.InstanceID, see
 			return op, ctx.Err()
 		}
 	}
-}
-
-// Parameters are those that were given.
-func (m *Memory) Parameters(_ context.Context, id backstay.InstanceID) (map[string]any, error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	in, ok := m.instances[id]
-	if !ok {
-		return nil, unknownInstance(id)
-	}
-	parameters := map[string]any{}
-	if in.request.Parameters == nil {
-		return parameters, nil
-	}
-	return parameters, json.Unmarshal(in.request.Parameters, &parameters)
-}
-
-// Bind makes up credentials with the keys of the real thing.
-func (m *Memory) Bind(ctx context.Context, r backstay.BindRequest) (backstay.Credentials, error) {
-	if err := m.AdmitBind(ctx, r); err != nil {
-		return nil, err
-	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	in, ok := m.instances[r.InstanceID]
-	switch {
-	case !ok:
-		return nil, unknownInstance(r.InstanceID)
-	case in.op.State == backstay.InProgress:
-		return nil, backstay.Errorf(backstay.Busy, "An operation for service instance %s is in progress.", r.InstanceID)
-	case in.bindings[r.BindingID] == nil:
-		id := string(r.BindingID)
-		user := "u" + id[len(id)-8:] // ids begin with the time, and many alike
-		in.bindings[r.BindingID] = backstay.Credentials{
-			"host": "127.0.0.1", "port": 20000, "name": "main", "username": user, "password": "p-" + user,
-			"uri":     "postgres://" + user + ":p-" + user + "@127.0.0.1:20000/main",
-			"jdbcuri": "jdbc:postgresql://127.0.0.1:20000/main?password=p-" + user + "&ssl=true&user=" + user,
-		}
-	}
-	return in.bindings[r.BindingID], nil
-}
-
-// Unbind forgets the credentials.
-func (m *Memory) Unbind(_ context.Context, instance backstay.InstanceID, binding backstay.BindingID) error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if in, ok := m.instances[instance]; ok {
-		delete(in.bindings, binding)
-	}
-	return nil
 }

@@ -9,5 +9,17 @@ import (
 
 func TestMemory(t *testing.T) {
 	t.Parallel()
-	brokertest.Run(t, func(testing.TB) backstay.Broker { return brokertest.NewMemory() })
+	for name, set := range map[string]func(*brokertest.Memory){
+		"as ours is": func(*brokertest.Memory) {},
+		"whole":      func(m *brokertest.Memory) { m.Updateable, m.AsyncBindings = true, true },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			brokertest.Run(t, func(testing.TB) backstay.Broker {
+				m := brokertest.NewMemory()
+				set(m)
+				return m
+			})
+		})
+	}
 }

@@ -35,7 +35,7 @@ func RunStore(t *testing.T, open func(t testing.TB) broker.Store) {
 
 func newInstance() broker.Instance {
 	return broker.Instance{
-		ID: backstay.InstanceID(uuid.NewString()), OfferingID: "offering", PlanID: "plan", OrganizationID: "organization", SpaceID: "space",
+		ID: backstay.InstanceID(uuid.NewString()), ServiceID: "offering", PlanID: "plan", OrganizationID: "organization", SpaceID: "space",
 		Parameters: []byte("sealed parameters"), Spec: []byte("sealed spec"), OperationID: uuid.NewString(),
 		Operation: backstay.Operation{Type: backstay.Create, State: backstay.InProgress, Description: "It begins."},
 	}

@@ -58,12 +58,12 @@ func TestDeclaredNames(t *testing.T) {
 		want       bool
 	}{
 		{"backstay", "Errorf", true},
-		{"backstay", "Broker.Provision", true},
+		{"backstay", "InstanceBroker.Provision", true},
 		{"backstay", "Kind.String", true},
 		{"backstay", "Busy", true},
 		{"backend", "Spec.Generation", true},
 		{"cmd/backstay", "main", true},
-		{"backstay", "Broker.Fly", false},
+		{"backstay", "InstanceBroker.Fly", false},
 		{"backstay", "Fly", false},
 	} {
 		if got := names[tc.pkg][tc.thing]; got != tc.want {

@@ -89,7 +89,7 @@ func everyResourceHasMetadata(t *testing.T, f *fixture) {
 	must(t, err)
 	_, err = f.UpdateApp(t.Context(), "app2", market.Update{Metadata: labels("later", "")}, none)
 	must(t, err)
-	must(t, f.KeepCatalog(t.Context(), catalog(f.plan, "other"))) // which leaves what users have noted
+	must(t, f.KeepCatalog(t.Context(), catalog("plan", "other"))) // which leaves what users have noted
 
 	both := market.Match{Labels: market.Selector{{Key: "made"}, {Key: "later"}}}
 	later := market.Match{Labels: market.Selector{{Key: "later", Values: []string{""}}}}

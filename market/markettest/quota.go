@@ -194,11 +194,11 @@ func quotasLimitKeys(t *testing.T, f *fixture) {
 }
 
 func quotasForbidPaidPlans(t *testing.T, f *fixture) {
-	paid := backstay.Plan{ID: "paid", OfferingID: "offering", Name: "paid"}
+	paid := backstay.CatalogPlan{ID: "paid", Name: "paid"}
 	offerings := catalog("plan")
 	offerings[0].Plans = append(offerings[0].Plans, paid)
 	must(t, f.KeepCatalog(t.Context(), offerings))
-	f.plan = paid.ID
+	f.plan = "paid"
 	wantError(t, f.accept(t), backstay.Invalid, "The service instance cannot be created because paid service plans are not allowed.")
 	f.mustLimit(t, false, backstay.Limits{})
 	sq, no, yes := f.mustLimit(t, true, backstay.Limits{}), false, true
@@ -280,7 +280,10 @@ func theLastPlacesGoToAsManyKeys(t *testing.T, f *fixture) {
 }
 
 func privatePlansBeginHidden(t *testing.T, f *fixture) {
-	offerings := append(catalog("plan"), backstay.Offering{ID: "beta", Name: "beta", Private: true, Plans: []backstay.Plan{{ID: "tiny", Name: "tiny"}, {ID: "small", Name: "small"}}})
+	offerings := append(catalog("plan"), backstay.CatalogOffering{
+		ID: "beta", Name: "beta", Private: true,
+		Plans: []backstay.CatalogPlan{{ID: "tiny", Name: "tiny"}, {ID: "small", Name: "small"}},
+	})
 	must(t, f.KeepCatalog(t.Context(), offerings))
 	f.wantVisibility(t, "plan", backstay.PublicPlan)
 	f.wantVisibility(t, "tiny", backstay.AdminPlan)

@@ -113,12 +113,12 @@ func (f *fixture) mustKnow(t *testing.T, users ...backstay.UserID) {
 	}
 }
 
-func catalog(plans ...backstay.PlanID) []backstay.Offering {
-	o := backstay.Offering{ID: "offering", Name: "postgres", Tags: []string{"relational"}}
+func catalog(plans ...backstay.ServicePlanID) []backstay.CatalogOffering {
+	o := backstay.CatalogOffering{ID: "offering", Name: "postgres", Tags: []string{"relational"}}
 	for _, id := range plans {
-		o.Plans = append(o.Plans, backstay.Plan{ID: id, OfferingID: o.ID, Name: string(id), Free: true})
+		o.Plans = append(o.Plans, backstay.CatalogPlan{ID: id, Name: string(id), Free: true})
 	}
-	return []backstay.Offering{o}
+	return []backstay.CatalogOffering{o}
 }
 
 func (f *fixture) newInstance(name string) (backstay.Instance, backstay.Job) {

@@ -62,7 +62,7 @@ func usageIsRecordedWithWhatItIsAbout(t *testing.T, f *fixture) {
 	wantError(t, err, backstay.Invalid, "After guid filter must be a valid service usage event guid.")
 }
 
-func priced(amount float64) []backstay.Offering {
+func priced(amount float64) []backstay.CatalogOffering {
 	o := catalog("plan", "other")
 	o[0].Plans[0].Costs = []backstay.Cost{{Amount: amount, Currency: "GBP", Unit: "MONTHLY"}}
 	return o

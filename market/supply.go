@@ -1,0 +1,104 @@
+package market
+
+import (
+	"context"
+	"encoding/json"
+
+	"github.com/backstay/backstay"
+)
+
+// supply is whom a managed instance is from: its plan, its offering, and the broker that has both in its
+// catalog. It turns what the market knows into requests to that broker.
+type supply struct {
+	broker   backstay.Broker
+	offering backstay.Offering
+	plan     backstay.Plan
+}
+
+// supplyOf finds whom an instance is from, whoever may see that in the marketplace.
+func (m *Market) supplyOf(ctx context.Context, in backstay.Instance) (s supply, err error) {
+	if s.plan, s.offering, err = m.planOf(ctx, in); err != nil {
+		return s, err
+	}
+	s.broker, err = m.brokerOf(s.offering)
+	return s, err
+}
+
+// supplyOfInstance is supplyOf an instance that is named by its id.
+func (m *Market) supplyOfInstance(ctx context.Context, id backstay.InstanceID) (supply, error) {
+	l, err := m.Store.Instances(ctx, InstanceFilter{IDs: []backstay.InstanceID{id}})
+	in, err := only(l, err, "Service instance")
+	if err != nil {
+		return supply{}, err
+	}
+	return m.supplyOf(ctx, in)
+}
+
+func (m *Market) brokerOf(backstay.Offering) (backstay.Broker, error) { return m.Broker, nil }
+
+// cloudFoundry is the platform that we are to brokers.
+const cloudFoundry = "cloudfoundry"
+
+// callFor tells a broker for whom it is asked, as Cloud Foundry does (OSB 2.17, "Originating Identity").
+func callFor(actor backstay.Actor, requestID string) backstay.Call {
+	value, err := json.Marshal(map[string]any{"user_id": actor.UserID})
+	if err != nil {
+		panic("a user's id is not JSON: " + err.Error())
+	}
+	return backstay.Call{
+		Identity:  backstay.OriginatingIdentity{Platform: cloudFoundry, Value: value},
+		RequestID: requestID,
+	}
+}
+
+// callOf is how a job asks a broker: for whoever asked for the job.
+func callOf(j backstay.Job) backstay.Call { return callFor(j.By, string(j.ID)) }
+
+func contextOf(in backstay.Instance, at place) backstay.Context {
+	return backstay.Context{
+		Platform: cloudFoundry, OrganizationID: at.organization, SpaceID: at.space, InstanceName: in.Name,
+	}
+}
+
+func (s supply) provision(
+	call backstay.Call, in backstay.Instance, at place, parameters []byte,
+) backstay.ProvisionRequest {
+	return backstay.ProvisionRequest{
+		Call: call, InstanceID: in.ID, ServiceID: s.offering.ServiceID, PlanID: s.plan.ServicePlanID,
+		Context: contextOf(in, at), Parameters: parameters, MaintenanceInfo: s.plan.MaintenanceInfo,
+	}
+}
+
+func (s supply) deprovision(call backstay.Call, id backstay.InstanceID) backstay.DeprovisionRequest {
+	return backstay.DeprovisionRequest{
+		Call: call, InstanceID: id, ServiceID: s.offering.ServiceID, PlanID: s.plan.ServicePlanID,
+	}
+}
+
+func (s supply) fetch(call backstay.Call, id backstay.InstanceID) backstay.FetchInstanceRequest {
+	return backstay.FetchInstanceRequest{
+		Call: call, InstanceID: id, ServiceID: s.offering.ServiceID, PlanID: s.plan.ServicePlanID,
+	}
+}
+
+func (s supply) lastOperation(
+	call backstay.Call, id backstay.InstanceID, key backstay.OperationKey,
+) backstay.LastOperationRequest {
+	return backstay.LastOperationRequest{
+		Call: call, InstanceID: id, ServiceID: s.offering.ServiceID, PlanID: s.plan.ServicePlanID, Operation: key,
+	}
+}
+
+func (s supply) bind(call backstay.Call, b backstay.Binding, parameters []byte) backstay.BindRequest {
+	return backstay.BindRequest{
+		Call: call, InstanceID: b.InstanceID, BindingID: b.ID, ServiceID: s.offering.ServiceID,
+		PlanID: s.plan.ServicePlanID, AppID: b.AppID, Parameters: parameters,
+	}
+}
+
+func (s supply) unbind(call backstay.Call, b backstay.Binding) backstay.UnbindRequest {
+	return backstay.UnbindRequest{
+		Call: call, InstanceID: b.InstanceID, BindingID: b.ID, ServiceID: s.offering.ServiceID,
+		PlanID: s.plan.ServicePlanID,
+	}
+}
