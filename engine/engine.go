@@ -7,6 +7,7 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 
 	"github.com/backstay/backstay"
@@ -89,12 +90,17 @@ type Describer interface {
 	Describe(n Node) string
 }
 
-// Tender is an Engine whose users can change what is not theirs to change and must stay as it is.
+// ErrStuck says that a client keeps the node from everybody else, in a way that only the end of its process helps
+// against: the caller is to kill it, and to start the node again. What it told clients is kept is not lost.
+var ErrStuck = errors.New("the node can only be ended")
+
+// Tender is an Engine whose users can change what is not theirs to change and must stay as it is, or keep the node
+// from serving the others.
 type Tender interface {
 	// Tend puts it back, and names the users whose it was. It is called every few seconds while the node
 	// serves, and asks the server only where something can have changed: last is what the call before
 	// returned as now, empty at first and after a user was created. An empty now says that there is
-	// nothing to tend until then.
+	// nothing to tend until then. The error is ErrStuck, with a sentence, if the node must be ended.
 	Tend(ctx context.Context, n Node, last string) (now string, mended []string, err error)
 }
 

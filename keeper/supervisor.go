@@ -256,8 +256,11 @@ func (s *supervisor) keep(ctx context.Context, b *backoff) error {
 	}
 	defer p.Close()
 	up := time.Now()
-	defer s.beginTending(ctx)()
+	stuck, endTending := s.beginTending(ctx)
+	defer endTending()
 	select {
+	case err := <-stuck:
+		return errors.Join(err, s.kill(p))
 	case <-p.Done():
 		if time.Since(up) > time.Minute {
 			*b = backoff{}

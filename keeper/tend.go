@@ -2,6 +2,7 @@ package keeper
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"time"
 
@@ -11,19 +12,21 @@ import (
 // tendEvery is how long what a user has put out of order may stay so.
 const tendEvery = 2 * time.Second
 
-// beginTending has the engine tend its node, if it is one that does, until end is called.
-func (s *supervisor) beginTending(ctx context.Context) (end func()) {
+// beginTending has the engine tend its node, if it is one that does, until end is called. Why the node must be
+// ended, if it must, comes by stuck.
+func (s *supervisor) beginTending(ctx context.Context) (stuck <-chan error, end func()) {
 	t, ok := s.engine().(engine.Tender)
 	if !ok {
-		return func() {}
+		return nil, func() {}
 	}
 	ctx, cancel := context.WithCancel(ctx)
+	reasons := make(chan error, 1)
 	var tending sync.WaitGroup
-	tending.Go(func() { s.tend(ctx, t) })
-	return func() { cancel(); tending.Wait() }
+	tending.Go(func() { s.tend(ctx, t, reasons) })
+	return reasons, func() { cancel(); tending.Wait() }
 }
 
-func (s *supervisor) tend(ctx context.Context, t engine.Tender) {
+func (s *supervisor) tend(ctx context.Context, t engine.Tender, stuck chan<- error) {
 	n, err := s.node(s.current())
 	if err != nil {
 		s.k.Log.Error("an instance cannot be tended", "instance", s.id, "error", err)
@@ -35,6 +38,10 @@ func (s *supervisor) tend(ctx context.Context, t engine.Tender) {
 		now, mended, err := t.Tend(ctx, n, last)
 		for _, name := range mended {
 			s.k.Log.Warn("a user had changed what is not its to change; it is as before", "instance", s.id, "user", name)
+		}
+		if errors.Is(err, engine.ErrStuck) {
+			stuck <- err
+			return
 		}
 		if err != nil {
 			if failures++; failures == 2 { // the first may be of an engine that is about to end

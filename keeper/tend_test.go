@@ -6,9 +6,11 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	goredis "github.com/redis/go-redis/v9"
 
 	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/backend"
+	"github.com/backstay/backstay/engine/redis"
 	"github.com/backstay/backstay/keeper/keepertest"
 )
 
@@ -71,4 +73,47 @@ func awaitLogin(t *testing.T, uri string) {
 		}
 		time.Sleep(10 * time.Millisecond)
 	}
+}
+
+// TestStuckEngineIsStartedAgain: a script of a read-only user that nobody can end does not end the service, though
+// its client is gone and nobody asks for anything.
+func TestStuckEngineIsStartedAgain(t *testing.T) {
+	t.Parallel()
+	c := keepertest.Config(t, 1)
+	c.Engines["redis"] = redis.Engine{Patience: time.Second}
+	b, _ := keepertest.Run(t, c)
+	spec := newSpec(t)
+	spec.Engine, spec.Version = "redis", "7.0"
+	if err := b.Apply(t.Context(), spec); err != nil {
+		t.Fatal(err)
+	}
+	until(t, b, spec.Instance, func(s backend.Status) bool { return s.Phase == backend.Running })
+	reader := readerOfRedis(t, b, spec.Instance)
+	if err := reader.EvalRO(t.Context(), "return string.find(string.rep('a', 60), string.rep('a?', 60) .. string.rep('a', 60))", nil).Err(); err == nil {
+		t.Fatal("the script ended")
+	}
+	for began := time.Now(); reader.Ping(t.Context()).Err() != nil; time.Sleep(10 * time.Millisecond) {
+		if time.Since(began) > limit {
+			t.Fatal("it does not serve any more")
+		}
+	}
+	until(t, b, spec.Instance, func(s backend.Status) bool { return s.Phase == backend.Running })
+}
+
+// readerOfRedis is a client that does not wait long.
+func readerOfRedis(t *testing.T, b backend.Backend, id backstay.InstanceID) *goredis.Client {
+	t.Helper()
+	c, err := b.CreateUser(t.Context(), id, backend.User{Name: "reader1", Password: "correcthorsebatterystaple", ReadOnly: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	options, err := goredis.ParseURL(c["uri"].(string))
+	if err != nil {
+		t.Fatal(err)
+	}
+	options.TLSConfig.InsecureSkipVerify = true // who answers is not what this is about
+	options.MaxRetries, options.ReadTimeout = -1, 200*time.Millisecond
+	client := goredis.NewClient(options)
+	t.Cleanup(func() { client.Close() })
+	return client
 }

@@ -139,6 +139,14 @@ func (p *Process) Stop(t testing.TB) time.Duration {
 	return time.Since(began)
 }
 
+// Signal sends the server's first process a signal.
+func (p *Process) Signal(t testing.TB, s os.Signal) {
+	t.Helper()
+	if err := p.cmd.Process.Signal(s); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // Kill ends the server's first process at once, without a chance to save anything.
 func (p *Process) Kill(t testing.TB) {
 	t.Helper()

@@ -99,6 +99,7 @@ func keeping(n engine.Node, s settings) []setting {
 		{"appendonly", []string{"yes"}},
 		{"appendfsync", []string{"everysec"}},
 		{"save", []string{""}},
+		{"busy-reply-threshold", []string{strconv.FormatInt(scriptLimit.Milliseconds(), 10)}},
 		{"enable-debug-command", []string{"no"}},
 		{"enable-module-command", []string{"no"}},
 		{"enable-protected-configs", []string{"no"}},

@@ -19,13 +19,16 @@ import (
 
 // Engine is Redis, or Valkey, as an [engine.Engine]. The zero Engine is Debian's.
 type Engine struct {
-	Dir string // holds redis-server or valkey-server; empty: /usr/bin
+	Dir      string        // holds redis-server or valkey-server; empty: /usr/bin
+	Patience time.Duration // that Tend has with a server that answers nobody; 0: hangLimit
 }
 
 var (
-	_ engine.Engine    = Engine{}
-	_ engine.Explainer = Engine{}
-	_ engine.Describer = Engine{}
+	_ engine.Engine     = Engine{}
+	_ engine.Configurer = Engine{}
+	_ engine.Explainer  = Engine{}
+	_ engine.Describer  = Engine{}
+	_ engine.Tender     = Engine{}
 )
 
 // product is one of the servers that speak Redis. They differ in nothing else that matters here.

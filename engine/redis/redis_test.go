@@ -88,8 +88,8 @@ func TestWalls(t *testing.T) {
 	for _, command := range []string{
 		"CONFIG GET *", "CONFIG SET maxmemory 1", "CONFIG REWRITE", "DEBUG SLEEP 0", "MODULE LIST", "MODULE LOAD /tmp/x.so",
 		"SHUTDOWN NOSAVE", "REPLICAOF 127.0.0.1 1", "SLAVEOF 127.0.0.1 1", "ACL LIST", "ACL SETUSER u2 on nopass +@all", "ACL DELUSER u1",
-		"BGREWRITEAOF", "BGSAVE", "SAVE", "MONITOR", "SYNC", "PSYNC ? -1", "FAILOVER", "CLIENT KILL TYPE normal", "CLIENT PAUSE 1000",
-		"LATENCY RESET", "SLOWLOG GET", "CLUSTER MEET 127.0.0.1 1", "MIGRATE 127.0.0.1 1 k 0 1",
+		"BGREWRITEAOF", "BGSAVE", "SAVE", "MONITOR", "SYNC", "PSYNC ? -1", "FAILOVER", "CLIENT KILL TYPE normal", "CLIENT PAUSE 1000", "CLIENT UNPAUSE",
+		"CLIENT NO-EVICT ON", "SCRIPT DEBUG YES", "SCRIPT DEBUG SYNC", "LATENCY RESET", "SLOWLOG GET", "CLUSTER MEET 127.0.0.1 1", "MIGRATE 127.0.0.1 1 k 0 1",
 	} {
 		var args []any
 		for _, word := range strings.Fields(command) {

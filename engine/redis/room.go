@@ -20,32 +20,44 @@ import (
 	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/engine"
 	"github.com/backstay/backstay/internal/process"
+	"github.com/backstay/backstay/internal/wait"
 )
 
 // turnedAway tells whether the server has let us in by nothing but the socket, as one does that is full:
 // whether we can still read why is chance.
 func turnedAway(err error) bool {
 	return errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) ||
-		redis.HasErrorPrefix(err, "ERR max number of clients reached")
+		redis.HasErrorPrefix(err, "max number of clients reached")
 }
 
-// enter calls try until it is not turned away. What room is made clients may take before us: then more is made.
-func enter(ctx context.Context, n engine.Node, try func() error) error {
-	deadline := time.Now().Add(10 * time.Second)
-	for room := 1; ; room = min(2*room, reserve) {
-		err := try()
-		if !turnedAway(err) || time.Now().After(deadline) {
-			return err
+// isNoServer tells whether nobody listens on the socket, as while the server starts.
+func isNoServer(err error) bool {
+	return errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, fs.ErrNotExist)
+}
+
+// enter calls try until it is neither turned away nor held up by a script, or ctx ends. What room is made clients may
+// take before us: then more is made. A server that was busy may be started again meanwhile.
+func enter(ctx context.Context, n engine.Node, c *redis.Client, try func() error) error {
+	giveUp, room, wasBusy := time.Now().Add(10*time.Second), 1, false
+	return wait.Until(ctx, wait.Every(time.Millisecond), func() (again bool, err error) {
+		err = try()
+		switch {
+		case isBusy(err):
+			wasBusy = true
+			endScript(ctx, c)
+		case isNoServer(err):
+			return wasBusy, err
+		case !turnedAway(err) || time.Now().After(giveUp):
+			return false, err
+		default:
+			if err := makeRoom(n, room); err != nil {
+				return false, backstay.Wrapf(err, backstay.Unavailable,
+					"Clients hold all connections of the service instance, and none of them can be ended.")
+			}
+			room = min(2*room, reserve)
 		}
-		if err := makeRoom(n, room); err != nil {
-			return backstay.Wrapf(err, backstay.Unavailable, "Clients hold all connections of the service instance, and none of them can be ended.")
-		}
-		select {
-		case <-ctx.Done():
-			return err
-		case <-time.After(time.Millisecond):
-		}
-	}
+		return true, err
+	})
 }
 
 // makeRoom ends some of the connections that the clients of a full server hold beyond the plan's, as a rule the
@@ -116,6 +128,9 @@ func server(n engine.Node) (*process.Process, error) {
 	}
 	p, err := process.Open(int(peer.Pid))
 	if err == nil && !process.WorksIn(p.PID, n.DataDir) { // as "dir" in its configuration says
+		if _, gone := os.Readlink(filepath.Join("/proc", strconv.Itoa(p.PID), "cwd")); errors.Is(gone, fs.ErrNotExist) {
+			return nil, errors.Join(os.ErrProcessDone, p.Close()) // it is ending
+		}
 		err = errors.Join(fmt.Errorf("process %d listens on the socket and is no server of the node", p.PID), p.Close())
 	}
 	return p, err

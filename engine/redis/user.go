@@ -3,6 +3,7 @@ package redis
 import (
 	"context"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"net"
 	"net/url"
@@ -39,8 +40,9 @@ func rules(u engine.User) []string {
 }
 
 // mayAll is what bindings may. Commands that administer the server are refused, and MIGRATE, which would make
-// the server connect to wherever a tenant likes. CLIENT LIST stays: pools look themselves up in it.
-var mayAll = []string{"~*", "&*", "+@all", "-@admin", "-acl", "+acl|whoami", "-migrate", "+client|list"}
+// the server connect to wherever a tenant likes, and SCRIPT DEBUG, by which it would wait for one client alone.
+// CLIENT LIST stays: pools look themselves up in it.
+var mayAll = []string{"~*", "&*", "+@all", "-@admin", "-acl", "+acl|whoami", "-migrate", "-script|debug", "+client|list"}
 
 // mayRead is what read-only bindings may: to read every key, listen to every channel and ask about both.
 // They may not publish: whoever listens acts on it. Keys are theirs to read alone, whatever command
@@ -68,27 +70,46 @@ func (Engine) LocalAdmin(n engine.Node) engine.Admin {
 }
 
 // withOperator calls do with an administrator's connection to the running node, which it gets however many
-// clients there are.
+// clients there are. It calls it again when a script has kept the server busy meanwhile, until ctx ends.
 func withOperator(ctx context.Context, n engine.Node, do func(*redis.Client) error) error {
-	secret, err := n.Admin.Secret()
+	c, err := operatorClient(n)
 	if err != nil {
-		return fmt.Errorf("read the operator's secret: %w", err)
-	}
-	c := redis.NewClient(&redis.Options{
-		Username: n.Admin.User, Password: secret.Reveal(),
-		Dialer:     func(ctx context.Context, _, _ string) (net.Conn, error) { return n.Admin.Dial(ctx) },
-		MaxRetries: -1, PoolSize: 1, DisableIndentity: true, ContextTimeoutEnabled: true,
-	})
-	defer c.Close()
-	if err := enter(ctx, n, func() error { return c.Ping(ctx).Err() }); err != nil {
 		return err
 	}
-	return do(c) // over the same connection
+	defer c.Close()
+	defer context.AfterFunc(ctx, func() { c.Close() })() // a server that hangs holds up whoever reads from it
+	err = enter(ctx, n, c, func() error {
+		if err := c.Ping(ctx).Err(); err != nil {
+			return err
+		}
+		return do(c) // over the same connection
+	})
+	if err != nil && !isBusy(err) && ctx.Err() != nil {
+		err = errors.Join(ctx.Err(), err)
+	}
+	return inWords(err)
+}
+
+// operatorClient waits as long as its caller: a server that runs a script answers late.
+func operatorClient(n engine.Node) (*redis.Client, error) {
+	secret, err := n.Admin.Secret()
+	if err != nil {
+		return nil, fmt.Errorf("read the operator's secret: %w", err)
+	}
+	return redis.NewClient(&redis.Options{
+		Username: n.Admin.User, Password: secret.Reveal(),
+		Dialer:     func(ctx context.Context, _, _ string) (net.Conn, error) { return n.Admin.Dial(ctx) },
+		MaxRetries: -1, PoolSize: 1, DisableIndentity: true, ContextTimeoutEnabled: true, ReadTimeout: -1, WriteTimeout: -1,
+	}), nil
 }
 
 // Probe asks whether the node serves. While it reads its data back it says that it is loading.
 func (Engine) Probe(ctx context.Context, n engine.Node) error {
-	return withOperator(ctx, n, func(*redis.Client) error { return nil })
+	err := withOperator(ctx, n, func(*redis.Client) error { return nil })
+	if isBusy(err) {
+		return backstay.Wrapf(err, backstay.Busy, "%s", backstay.SentenceOf(err))
+	}
+	return err
 }
 
 // CreateUser makes an ACL user, or gives it this password. The server is told the password's hash.

@@ -1,0 +1,188 @@
+package redis_test
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"net"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	goredis "github.com/redis/go-redis/v9"
+
+	"github.com/backstay/backstay"
+	"github.com/backstay/backstay/engine"
+	"github.com/backstay/backstay/engine/enginetest"
+)
+
+// TestWorstWithinItsRights: a user does the worst that it may, and leaves it as it is; the service is administered
+// none the less, and so it is when it is started again.
+func TestWorstWithinItsRights(t *testing.T) {
+	t.Parallel()
+	n := enginetest.NewNode(t, tested)
+	n.Size.Memory = 64 * backstay.MB
+	p := enginetest.Serve(t, tested, n)
+	u := engine.User{Name: "hostile", Password: "correcthorse"}
+	credentials, err := tested.CreateUser(t.Context(), n, u)
+	if err != nil {
+		t.Fatal(err)
+	}
+	leaveObjects(t, credentials)
+	leaveSessions(t, n, credentials)
+	wantAdministered(t, n)
+	p.Kill(t)
+	enginetest.Serve(t, tested, n)
+	leaveSessions(t, n, credentials)
+	wantAdministered(t, n)
+	if err := tested.DropUser(t.Context(), n, u.Name); err != nil {
+		t.Errorf("the user itself: %v", err)
+	}
+}
+
+// leaveObjects fills the memory, with large values, odd names, functions and scripts.
+func leaveObjects(t *testing.T, c backstay.Credentials) {
+	t.Helper()
+	client, err := dial(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	for _, err := range []error{
+		client.SetRange(t.Context(), "big", 4<<20, "x").Err(),
+		client.Set(t.Context(), "\x00\r\n'\" ~ %", "odd", 0).Err(),
+		client.FunctionLoad(t.Context(), library).Err(),
+		client.ScriptLoad(t.Context(), "return redis.call('FLUSHALL')").Err(),
+	} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i := 0; err == nil; i++ {
+		err = client.SetRange(t.Context(), fmt.Sprint("full", i), 1<<20, "x").Err()
+	}
+	if !strings.HasPrefix(err.Error(), "OOM") {
+		t.Fatal(err)
+	}
+}
+
+// leaveSessions are transactions that are not ended, clients that wait for ever, and one that asks and does not listen.
+func leaveSessions(t *testing.T, n engine.Node, c backstay.Credentials) {
+	t.Helper()
+	for _, says := range []string{
+		"MULTI\r\nGET big\r\n", "WATCH big\r\nMULTI\r\n", "BLPOP nothing 0\r\n", "BLPOP nothing 0\r\n",
+		"XREAD BLOCK 0 STREAMS nothing $\r\n", "WAIT 1 0\r\n", "SUBSCRIBE channel\r\n", "PSUBSCRIBE *\r\n",
+		"CLIENT TRACKING ON BCAST\r\n", "CLIENT REPLY OFF\r\n", strings.Repeat("GET big\r\n", 16), "*1000000\r\n$1\r\n",
+	} {
+		conn := rawClient(t, n, c)
+		if _, err := fmt.Fprintf(conn, "AUTH %v %v\r\n%s", c["username"], c["password"], says); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// rawClient is a connection on which anything can be said. It ends with the test.
+func rawClient(t *testing.T, n engine.Node, c backstay.Credentials) net.Conn {
+	t.Helper()
+	trusted := x509.NewCertPool()
+	trusted.AppendCertsFromPEM([]byte(c["ca_certificate"].(string)))
+	d := tls.Dialer{Config: &tls.Config{RootCAs: trusted, ServerName: "localhost"}}
+	conn, err := d.DialContext(t.Context(), "tcp", fmt.Sprintf("127.0.0.1:%d", n.Ports[0].Number))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	return conn
+}
+
+// wantAdministered asks everything of an engine that asks the server.
+func wantAdministered(t *testing.T, n engine.Node) {
+	t.Helper()
+	other := engine.User{Name: "other", Password: "correcthorse"}
+	for what, ask := range map[string]func(context.Context) error{
+		"Probe":     func(ctx context.Context) error { return tested.Probe(ctx, n) },
+		"Configure": func(ctx context.Context) error { return tested.Configure(ctx, n) },
+		"Tend":      func(ctx context.Context) error { return tend(t, tested, n) },
+		"CreateUser": func(ctx context.Context) error {
+			_, err := tested.CreateUser(ctx, n, other)
+			return err
+		},
+		"DropUser": func(ctx context.Context) error { return tested.DropUser(ctx, n, other.Name) },
+	} {
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		defer cancel()
+		if err := ask(ctx); err != nil {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+}
+
+// TestBusyAndFull: a script that does not end, in a server all of whose connections are taken.
+func TestBusyAndFull(t *testing.T) {
+	t.Parallel()
+	n, _, _, reader := busyServer(t)
+	options := *reader.Options()
+	options.ReadTimeout, options.MaxRetries = -1, -1
+	patient := goredis.NewClient(&options)
+	defer patient.Close()
+	if err := patient.Ping(t.Context()).Err(); err != nil {
+		t.Fatal(err)
+	}
+	greedy, err := tested.CreateUser(t.Context(), n, engine.User{Name: "greedy", Password: "correcthorse"})
+	for err == nil {
+		var session enginetest.Session
+		if session, err = connect(t.Context(), greedy); err == nil {
+			defer session.Close()
+		}
+	}
+	go patient.Do(context.Background(), "EVAL_RO", endless["plain"], 0) // how it ends is no matter
+	time.Sleep(200 * time.Millisecond)                                  // so that the server has begun
+	wantAdministered(t, n)
+}
+
+// TestUsersCannotBeWritten: whoever binds or unbinds is told why that cannot be, and it can be when the reason is gone.
+func TestUsersCannotBeWritten(t *testing.T) {
+	t.Parallel()
+	n := enginetest.NewNode(t, tested)
+	enginetest.Serve(t, tested, n)
+	mode := func(m os.FileMode) {
+		if err := os.Chmod(n.DataDir, m); err != nil {
+			t.Fatal(err)
+		}
+	}
+	mode(0o500) // as a disk that takes no more
+	u := engine.User{Name: "u1", Password: "correcthorse"}
+	_, created := tested.CreateUser(t.Context(), n, u)
+	for _, err := range []error{created, tested.DropUser(t.Context(), n, u.Name)} {
+		if backstay.KindOf(err) != backstay.Unavailable || !strings.Contains(backstay.SentenceOf(err), "disk") {
+			t.Errorf("%v, want its disk to be named", err)
+		}
+	}
+	mode(0o700)
+	wantAdministered(t, n)
+}
+
+// TestEarlierUsersAreBroughtUpToDate: what an earlier version gave its users, and is too much, they lose.
+func TestEarlierUsersAreBroughtUpToDate(t *testing.T) {
+	t.Parallel()
+	n, _, client := serving(t)
+	if err := asOperator(t, n).Do(t.Context(), "ACL", "SETUSER", "u1", "+script|debug").Err(); err != nil {
+		t.Fatal(err)
+	}
+	if err := do(t, client, "SCRIPT DEBUG NO"); err != nil {
+		t.Fatal(err)
+	}
+	if err := tested.Configure(t.Context(), n); err != nil {
+		t.Fatal(err)
+	}
+	if err := do(t, client, "SCRIPT DEBUG NO"); err == nil || !refusal(err) {
+		t.Errorf("%v, want it to be refused", err)
+	}
+	for _, command := range []string{"SET k v", "EVAL return(1) 0"} {
+		if err := do(t, client, command); err != nil {
+			t.Errorf("%s: %v", command, err)
+		}
+	}
+}
