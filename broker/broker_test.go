@@ -50,7 +50,7 @@ func openOn(t testing.TB, instances backend.Backend) *broker.Broker {
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	noMarket := func(context.Context, backstay.JobID, bool) error { return errors.New("there is no market here") }
-	go func() { ended <- store.RunJobs(ctx, "test", state.Runners{Market: noMarket, Broker: b.Work}) }()
+	go func() { ended <- store.RunJobs(ctx, state.Runners{Market: noMarket, Broker: b.Work}) }()
 	t.Cleanup(func() {
 		cancel()
 		if err := <-ended; err != nil && !errors.Is(err, context.Canceled) {

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/backstay/backstay/engine/enginetest"
+	"github.com/backstay/backstay/engine/postgres"
+	"github.com/backstay/backstay/internal/testkit"
 )
 
 // settled is a platform with a bound instance.
@@ -177,13 +179,18 @@ func processesIn(t testing.TB, dir string) (commands []string) {
 	return commands
 }
 
-// TestTwoControlPlanes refuses a second one on the same data, or on the same port.
+// TestTwoControlPlanes refuses a second one on the same data, on the same port, or on the same state database.
 func TestTwoControlPlanes(t *testing.T) {
 	t.Parallel()
 	p := start(t, "backstay")
 	refused(t, p, 1, "a Backstay is running on "+p.data+" already", p.args...)
 	other := append([]string{"serve", "--data", t.TempDir()}, p.args[3:]...)
 	refused(t, p, 1, "address already in use", other...)
+	beside := testkit.Dir(t)
+	t.Cleanup(func() { exec.Command(p.binary, "stop", "--data", beside).Run() })
+	served := postgres.AdminDSN(filepath.Join(p.data, "run", "state"), 0)
+	refused(t, p, 1, "The state database is served already, by backstay serve, process",
+		"serve", "--data", beside, "--listen", "127.0.0.1:0", "--database-url", served)
 	if _, _, err := p.call("GET", "/v3/organizations", nil, nil); err != nil {
 		t.Errorf("the first one suffered: %v", err)
 	}

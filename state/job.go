@@ -13,6 +13,7 @@ import (
 	"github.com/riverqueue/river/rivertype"
 
 	"github.com/backstay/backstay"
+	"github.com/backstay/backstay/internal/wait"
 )
 
 // jobSchema holds the job queue's own tables.
@@ -56,23 +57,85 @@ func (w *worker[T]) Work(ctx context.Context, j *river.Job[T]) error {
 	return err
 }
 
-// Timeout is none: an operation takes as long as it takes, and its steps have limits of their own.
+// Timeout is none: an operation takes as long as it takes, and its steps have limits of their own. The queue
+// therefore never rescues a job whose runner is gone; reclaim does.
 func (w *worker[T]) Timeout(*river.Job[T]) time.Duration { return -1 }
 
-// retryPolicy doubles from 100 ms to 10 s.
-type retryPolicy struct{}
+// retryPolicy doubles from 100 ms to 10 s, from now on.
+type retryPolicy struct{ now func() time.Time }
 
-func (retryPolicy) NextRetry(j *rivertype.JobRow) time.Time {
+func (p retryPolicy) NextRetry(j *rivertype.JobRow) time.Time {
 	delay := 100 * time.Millisecond << min(max(j.Attempt-1, 0), 7)
-	return time.Now().Add(min(delay, 10*time.Second))
+	return p.now().Add(min(delay, 10*time.Second))
 }
 
-// RunJobs runs jobs until ctx ends, beginning with those that a runner of this name had taken up
-// when it was killed. The name must be that of the one process that may run under it at a time.
-func (s *Store) RunJobs(ctx context.Context, name string, r Runners) error {
-	if err := s.reclaim(ctx, name); err != nil {
-		return fmt.Errorf("reclaim jobs of %s: %w", name, err)
+// RunJobs runs jobs until ctx ends, beginning with those that were being run when the process before was
+// killed. It claims the database for that, if OpenToServe has not. A claim that is lost, as by a restart of
+// the database, stops all jobs until there is another one; RunJobs fails if somebody else has it by then.
+func (s *Store) RunJobs(ctx context.Context, r Runners) error {
+	for {
+		if err := s.ensureClaim(ctx); err != nil {
+			return fmt.Errorf("claim state database: %w", err)
+		}
+		lost, err := s.runClaimed(ctx, r)
+		if err != nil || ctx.Err() != nil {
+			return err
+		}
+		s.log.Warn("the state database was lost from view; jobs go on when it is back", "error", lost)
+		s.claim.close()
+		s.claim = nil
 	}
+}
+
+// ensureClaim returns when this process has the claim. A database that cannot be reached is waited for, one
+// that another process serves is not.
+func (s *Store) ensureClaim(ctx context.Context) error {
+	if s.claim != nil {
+		return nil
+	}
+	return wait.Until(ctx, wait.Growing(20*time.Millisecond, time.Second), func() (again bool, err error) {
+		s.claim, err = newClaim(ctx, s.pool.Config().ConnConfig)
+		return err != nil && backstay.KindOf(err) != backstay.InUse, err
+	})
+}
+
+// runClaimed runs jobs until ctx ends or the claim is lost, and then waits until none runs any more.
+func (s *Store) runClaimed(ctx context.Context, r Runners) (lost, err error) {
+	if err := s.reclaim(ctx); err != nil {
+		return nil, fmt.Errorf("take jobs back: %w", err)
+	}
+	bookkeeping, err := s.bookkeeping(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("open job runner: %w", err)
+	}
+	defer bookkeeping.Close()
+	client, err := s.jobClient(bookkeeping, r)
+	if err != nil {
+		return nil, fmt.Errorf("open job runner: %w", err)
+	}
+	claimed, end := context.WithCancel(ctx)
+	defer end()
+	if err := client.Start(claimed); err != nil {
+		return nil, fmt.Errorf("start job runner: %w", err)
+	}
+	lost = s.claim.watch(ctx)
+	end()
+	err = stopJobs(client)
+	if err != nil && ctx.Err() == nil {
+		bookkeeping.Close() // or the queue would try for minutes to note what reclaim makes good
+		err = stopJobs(client)
+	}
+	return lost, err
+}
+
+// stopJobs cancels all jobs and waits until none runs, and the queue has noted how each ended.
+func stopJobs(client *river.Client[pgx.Tx]) error {
+	limited, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	return client.StopAndCancel(limited)
+}
+
+func (s *Store) jobClient(bookkeeping *pgxpool.Pool, r Runners) (*river.Client[pgx.Tx], error) {
 	workers := river.NewWorkers()
 	river.AddWorker(workers, &worker[marketJob]{run: func(ctx context.Context, a marketJob, last bool) error {
 		return r.Market(ctx, a.Job, last)
@@ -80,17 +143,12 @@ func (s *Store) RunJobs(ctx context.Context, name string, r Runners) error {
 	river.AddWorker(workers, &worker[brokerJob]{run: func(ctx context.Context, a brokerJob, last bool) error {
 		return r.Broker(ctx, a.Instance, a.Operation, last)
 	}})
-	bookkeeping, err := s.bookkeeping(ctx)
-	if err != nil {
-		return fmt.Errorf("open job runner: %w", err)
-	}
-	defer bookkeeping.Close()
-	client, err := river.NewClient(riverpgxv5.New(bookkeeping), &river.Config{
-		ID:                name,
+	return river.NewClient(riverpgxv5.New(bookkeeping), &river.Config{
+		ID:                "serve", // always the same: one that starts goes on at once with what the one before led
 		Schema:            jobSchema,
 		Logger:            slog.New(warnings{s.log.Handler()}),
 		Workers:           workers,
-		RetryPolicy:       retryPolicy{},
+		RetryPolicy:       retryPolicy{s.now},
 		FetchCooldown:     time.Millisecond,
 		FetchPollInterval: time.Second, // a safety net: NOTIFY brings them
 		Queues: map[string]river.QueueConfig{
@@ -98,16 +156,6 @@ func (s *Store) RunJobs(ctx context.Context, name string, r Runners) error {
 			brokerQueue: {MaxWorkers: 200},
 		},
 	})
-	if err != nil {
-		return fmt.Errorf("open job runner: %w", err)
-	}
-	if err := client.Start(ctx); err != nil {
-		return fmt.Errorf("start job runner: %w", err)
-	}
-	<-ctx.Done()
-	stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
-	defer cancel()
-	return client.StopAndCancel(stop)
 }
 
 // bookkeeping is a pool for the queue's own notes of which job is taken up and which is done, whose
@@ -141,12 +189,11 @@ const (
 	brokerQueue = "broker"
 )
 
-// reclaim puts back what an earlier process of the same name was running when it died. The queue's
-// own rescue waits for an hour, since it cannot know that nobody else has that name.
-func (s *Store) reclaim(ctx context.Context, name string) error {
+// reclaim puts back what is noted as running. Whoever has the claim and runs nothing yet knows that nobody runs
+// it; the queue itself never could, since our jobs have no time limit.
+func (s *Store) reclaim(ctx context.Context) error {
 	_, err := s.pool.Exec(ctx, `UPDATE `+jobSchema+`.river_job
-		SET state = 'available', scheduled_at = now()
-		WHERE state = 'running' AND attempted_by[array_upper(attempted_by, 1)] = $1`, name)
+		SET state = 'available', scheduled_at = now() WHERE state = 'running'`)
 	return err
 }
 
@@ -156,6 +203,7 @@ func (s *Store) insertMarketJob(ctx context.Context, tx pgx.Tx, id backstay.JobI
 }
 
 func (s *Store) insertBrokerJob(ctx context.Context, tx pgx.Tx, id backstay.InstanceID, operation string) error {
-	_, err := s.inserts.InsertTx(ctx, tx, brokerJob{Instance: id, Operation: operation}, &river.InsertOpts{Queue: brokerQueue, MaxAttempts: MaxAttempts})
+	job := brokerJob{Instance: id, Operation: operation}
+	_, err := s.inserts.InsertTx(ctx, tx, job, &river.InsertOpts{Queue: brokerQueue, MaxAttempts: MaxAttempts})
 	return err
 }

@@ -5,11 +5,16 @@ import (
 	"embed"
 	"fmt"
 	"io/fs"
+	"slices"
+	"strconv"
+	"strings"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/riverqueue/river/riverdriver/riverpgxv5"
 	"github.com/riverqueue/river/rivermigrate"
+
+	"github.com/backstay/backstay"
 )
 
 //go:embed migrations/*.sql
@@ -21,7 +26,8 @@ const migrationLock = 0x6261636b // "back"
 const createMigrations = `CREATE TABLE IF NOT EXISTS public.migrations (name text PRIMARY KEY, applied_at timestamptz NOT NULL DEFAULT now())`
 
 // migrate applies the migrations that the database has not seen, in the order of their names, each
-// in a transaction of its own. They go forward only and are never edited once released.
+// in a transaction of its own. They go forward only and are never edited once released. A database
+// that has seen more than this program has is Unsupported, and not touched.
 func migrate(ctx context.Context, pool *pgxpool.Pool) error {
 	conn, err := pool.Acquire(ctx)
 	if err != nil {
@@ -32,19 +38,85 @@ func migrate(ctx context.Context, pool *pgxpool.Pool) error {
 		return err
 	}
 	defer conn.Exec(context.WithoutCancel(ctx), `SELECT pg_advisory_unlock($1)`, migrationLock)
-	names, err := fs.Glob(migrations, "migrations/*.sql")
+	seen, err := compareSchema(ctx, pool)
 	if err != nil {
 		return err
 	}
 	if _, err := conn.Exec(ctx, createMigrations); err != nil {
 		return err
 	}
-	for _, name := range names {
+	for _, name := range seen.missing {
 		if err := apply(ctx, conn.Conn(), name); err != nil {
 			return fmt.Errorf("%s: %w", name, err)
 		}
 	}
 	return migrateJobs(ctx, pool)
+}
+
+// requireCurrent is nil if the database has seen all migrations of this program and no other.
+func requireCurrent(ctx context.Context, pool *pgxpool.Pool) error {
+	seen, err := compareSchema(ctx, pool)
+	if err != nil {
+		return err
+	}
+	if len(seen.missing) > 0 || seen.jobs < latestJobSchema(pool) {
+		return backstay.Errorf(backstay.Unsupported,
+			"The state database is that of an older Backstay than this program: restart \"backstay serve\" with it first.")
+	}
+	return nil
+}
+
+// schema is how a database stands to this program: which migrations it lacks, and the version of the job
+// queue's own tables, 0 if there are none.
+type schema struct {
+	missing []string
+	jobs    int
+}
+
+// compareSchema is Unsupported if the database has what this program does not know. It changes nothing.
+func compareSchema(ctx context.Context, pool *pgxpool.Pool) (s schema, err error) {
+	known, err := fs.Glob(migrations, "migrations/*.sql")
+	if err != nil {
+		return s, err
+	}
+	applied, err := names(ctx, pool, "public.migrations", `SELECT name FROM public.migrations ORDER BY name`)
+	if err != nil {
+		return s, err
+	}
+	jobTables := jobSchema + ".river_migration"
+	versions, err := names(ctx, pool, jobTables, `SELECT max(version)::text FROM `+jobTables+` HAVING count(*) > 0`)
+	if err != nil {
+		return s, err
+	}
+	if len(versions) > 0 {
+		if s.jobs, err = strconv.Atoi(versions[0]); err != nil {
+			return s, err
+		}
+	}
+	newer := slices.DeleteFunc(slices.Clone(applied), func(name string) bool { return slices.Contains(known, name) })
+	if s.jobs > latestJobSchema(pool) {
+		newer = append(newer, fmt.Sprintf("version %d of the job queue", s.jobs))
+	}
+	if len(newer) > 0 {
+		return s, backstay.Errorf(backstay.Unsupported,
+			"The state database was changed by a newer Backstay, in ways that this one does not know (%s). Nothing was "+
+				"touched. Install the newer version again, or restore the database from before it.", strings.Join(newer, ", "))
+	}
+	s.missing = slices.DeleteFunc(known, func(name string) bool { return slices.Contains(applied, name) })
+	return s, nil
+}
+
+// names returns the one column of a query on a table, or nothing if there is no such table.
+func names(ctx context.Context, pool *pgxpool.Pool, table, query string) ([]string, error) {
+	var exists bool
+	if err := pool.QueryRow(ctx, `SELECT to_regclass($1) IS NOT NULL`, table).Scan(&exists); err != nil || !exists {
+		return nil, err
+	}
+	rows, err := pool.Query(ctx, query)
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, pgx.RowTo[string])
 }
 
 func apply(ctx context.Context, conn *pgx.Conn, name string) error {
@@ -66,10 +138,20 @@ func migrateJobs(ctx context.Context, pool *pgxpool.Pool) error {
 	if _, err := pool.Exec(ctx, `CREATE SCHEMA IF NOT EXISTS `+jobSchema); err != nil {
 		return err
 	}
+	_, err := jobMigrator(pool).Migrate(ctx, rivermigrate.DirectionUp, nil)
+	return err
+}
+
+// latestJobSchema is the newest version of the job queue's own tables.
+func latestJobSchema(pool *pgxpool.Pool) int {
+	all := jobMigrator(pool).AllVersions()
+	return all[len(all)-1].Version
+}
+
+func jobMigrator(pool *pgxpool.Pool) *rivermigrate.Migrator[pgx.Tx] {
 	m, err := rivermigrate.New(riverpgxv5.New(pool), &rivermigrate.Config{Schema: jobSchema})
 	if err != nil {
-		return err
+		panic(err) // it is told nothing that could be wrong
 	}
-	_, err = m.Migrate(ctx, rivermigrate.DirectionUp, nil)
-	return err
+	return m
 }

@@ -2,6 +2,8 @@ package state
 
 import (
 	"io/fs"
+	"log/slog"
+	"strings"
 	"testing"
 
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -82,4 +84,53 @@ func TestQuotasComeToWhatIsThere(t *testing.T) {
 	if err := s.AdmitInstance(t.Context(), "space", "old"); backstay.KindOf(err) != backstay.Invalid {
 		t.Errorf("a thirteenth instance: %v", err)
 	}
+}
+
+// A program that is older than its database, or a command that is newer, changes nothing and says so.
+func TestASchemaThatIsNotOursIsRefused(t *testing.T) {
+	t.Parallel()
+	for name, change := range map[string]string{
+		"newer migration": `INSERT INTO public.migrations (name) VALUES ('migrations/9999_future.sql')`,
+		"newer job queue": `INSERT INTO river.river_migration (line, version) VALUES ('main', 9999)`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			pool := migratedBefore(t, "9")
+			if err := migrate(t.Context(), pool); err != nil {
+				t.Fatal(err)
+			}
+			mustExec(t, pool, change)
+			mustExec(t, pool, `DROP SCHEMA uaa CASCADE; DELETE FROM public.migrations WHERE name LIKE '%_uaa.sql'`)
+			err := migrate(t.Context(), pool)
+			if backstay.KindOf(err) != backstay.Unsupported || !strings.Contains(backstay.SentenceOf(err), "9999") {
+				t.Errorf("it is refused with %v", err)
+			}
+			var made bool
+			if err := pool.QueryRow(t.Context(), `SELECT to_regnamespace('uaa') IS NOT NULL`).Scan(&made); err != nil || made {
+				t.Errorf("something was changed: %t, %v", made, err)
+			}
+		})
+	}
+}
+
+func TestACommandDoesNotMigrate(t *testing.T) {
+	t.Parallel()
+	pool := migratedBefore(t, "0007")
+	_, err := OpenBeside(t.Context(), pool.Config().ConnString(), slog.New(slog.DiscardHandler))
+	if backstay.KindOf(err) != backstay.Unsupported || !strings.Contains(backstay.SentenceOf(err), "restart") {
+		t.Errorf("an older schema: %v", err)
+	}
+	s := schemaOf(t, pool)
+	if len(s.missing) == 0 || s.jobs != 0 {
+		t.Errorf("it was changed to %+v", s)
+	}
+}
+
+func schemaOf(t *testing.T, pool *pgxpool.Pool) schema {
+	t.Helper()
+	s, err := compareSchema(t.Context(), pool)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
 }

@@ -79,9 +79,13 @@ func (c *cli) openRunning(ctx context.Context, data dataDir, database string) (*
 	if pid, err := pidFileHolder(data.servePID()); err != nil || pid == 0 {
 		return nil, advise(fmt.Errorf("no Backstay is running on %s", data), "backstay serve --data %s", data)
 	}
-	p := &platform{cfg: serveConfig{data: data, database: database}, log: slog.New(slog.NewTextHandler(c.stderr, nil))}
-	err := p.openStore(ctx, local.New(data.keeperSocket()))
-	return p.store, err
+	if database == "" {
+		var err error
+		if database, err = awaitState(ctx, local.New(data.keeperSocket())); err != nil {
+			return nil, fmt.Errorf("find state database: %w", err)
+		}
+	}
+	return state.OpenBeside(ctx, database, slog.New(slog.NewTextHandler(c.stderr, nil)))
 }
 
 // interval is from one moment until before another.

@@ -88,14 +88,16 @@ func (p *platform) startKeeper(ctx context.Context, instances *local.Backend) er
 
 func (p *platform) openStore(ctx context.Context, instances *local.Backend) error {
 	dsn := p.cfg.database
+	var err error
 	if dsn == "" {
-		var err error
 		if dsn, err = startState(ctx, instances); err != nil {
 			return fmt.Errorf("start state database: %w", err)
 		}
 	}
-	store, err := state.Open(ctx, dsn, p.log)
-	p.store = store
+	p.store, err = state.OpenToServe(ctx, dsn, p.log)
+	if backstay.KindOf(err) == backstay.InUse {
+		return advise(err, "backstay stop, where that one runs")
+	}
 	return err
 }
 
@@ -209,6 +211,11 @@ func startState(ctx context.Context, instances *local.Backend) (dsn string, err 
 			return "", err
 		}
 	}
+	return awaitState(ctx, instances)
+}
+
+// awaitState returns how to reach the private state database once it serves.
+func awaitState(ctx context.Context, instances *local.Backend) (dsn string, err error) {
 	limited, cancel := context.WithTimeout(ctx, startPatience)
 	defer cancel()
 	var last backend.Status

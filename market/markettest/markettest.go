@@ -40,7 +40,7 @@ func NewAt(t testing.TB, b backstay.Broker, dsn string) *market.Market {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
-	go func() { done <- store.RunJobs(ctx, "test", state.Runners{Market: m.Work, Broker: noBroker}) }()
+	go func() { done <- store.RunJobs(ctx, state.Runners{Market: m.Work, Broker: noBroker}) }()
 	t.Cleanup(func() {
 		cancel()
 		if err := <-done; err != nil && !errors.Is(err, context.Canceled) {
