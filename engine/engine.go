@@ -25,9 +25,10 @@ type Engine interface {
 	// is an empty list; a broken installation is left out.
 	Installations(ctx context.Context) ([]Installation, error)
 	// Check tells whether the node could be prepared and started as n says. It is called while the
-	// node still runs as it was wanted before, and changes nothing, not even a file. Invalid is of settings
-	// that never become possible; Unavailable is of this machine or of the data that is there. What only a
-	// start can show (a port that is taken meanwhile, a full disk) may pass it.
+	// node still runs as it was wanted before, and changes nothing of it, not even a file. Errors that are
+	// Invalid (settings, certificate) or Unsupported (what the product refuses, data that it cannot read)
+	// stay until something else is wanted; one that is Unavailable may pass. What only a start can
+	// show, such as a port that is taken or a full disk, is not found.
 	Check(ctx context.Context, n Node) error
 	// Prepare makes the node's data directory and configuration be what the node asks for. It never
 	// touches data that a finished earlier Prepare made. Errors are those of Check, and Unavailable

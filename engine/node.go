@@ -28,27 +28,6 @@ type Node struct {
 // LogValue is the node without the certificate's key.
 func (n Node) LogValue() slog.Value { return backstay.RedactedValue(n) }
 
-// ClientPort is the name of the port that an endpoint leads to. An engine that listens on others too
-// names them itself.
-const ClientPort = "client"
-
-// Port is where a node listens.
-type Port struct {
-	Name   string
-	Number int
-	Listen []string // the addresses to bind, at least one
-}
-
-// Port returns the node's port of that name. Where it has none, that is the zero Port, which has no address.
-func (n Node) Port(name string) Port {
-	for _, p := range n.Ports {
-		if p.Name == name {
-			return p
-		}
-	}
-	return Port{}
-}
-
 // Account is the operating-system user that a node runs as. It need not be in the password database.
 type Account struct {
 	UID uint32 `json:"uid"`

@@ -17,6 +17,8 @@ type Subject struct {
 	Connect func(context.Context, backstay.Credentials) (Session, error)
 	// BadSettings are texts that are no settings of this engine.
 	BadSettings []string
+	// ResizeRestarts says that a node of another size takes a restart.
+	ResizeRestarts bool
 
 	cache string
 }
@@ -47,12 +49,17 @@ func Run(t *testing.T, s Subject) {
 		{"FirstPrepareSurvivesKill", testFirstPrepareKilled},
 		{"PrepareRefusesBadSettings", testBadSettings},
 		{"PrepareNamesMissingInstallation", testMissingInstallation},
+		{"CheckChangesNothing", testCheck},
+		{"CheckOfARunningNode", testCheckRunning},
 		{"WarmTwiceAtOnce", testWarm},
 		{"ProbeTellsWhetherItServes", testProbe},
 		{"StopIsQuickWithClients", testStop},
 		{"KillLosesNothingCommitted", testKill},
 		{"ExplainSaysWhyItEnded", testExplain},
 		{"FullIsAdministered", testFull},
+		{"AdministeredFromElsewhere", testFarAdmin},
+		{"ReloadKeepsSessions", testReload},
+		{"ReloadThatIsRefused", testReloadRefused},
 		{"Users", testUsers},
 		{"ReadOnlySeesWhatIsMadeAfterIt", testReadOnlyFirst},
 	} {

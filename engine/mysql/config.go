@@ -3,9 +3,9 @@ package mysql
 import (
 	"errors"
 	"fmt"
-	"net/netip"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -53,28 +53,27 @@ func configFiles(n engine.Node) (map[string]string, error) {
 type setting struct{ name, value string }
 
 func serverConfig(n engine.Node) (string, error) {
-	for _, address := range n.Port(engine.ClientPort).Listen {
-		if _, err := netip.ParseAddr(address); err != nil { // the server would look it up
-			return "", fmt.Errorf("listen address: %w", err)
-		}
-	}
 	d := dialectOf(n.Installation)
 	var b strings.Builder
 	b.WriteString("# Written at each start by Backstay: changes made here do not last.\n[" + d.section + "]\n")
-	for _, group := range [][]setting{files(n), network(n), memory(n.Size), durability(), logging(), defaults(), d.settings(n)} {
-		for _, s := range group {
-			value, err := quoteSetting(s.value)
-			if err != nil {
-				return "", fmt.Errorf("setting %s: %w", s.name, err)
-			}
-			if s.value == "" { // a switch
-				fmt.Fprintln(&b, s.name)
-			} else {
-				fmt.Fprintf(&b, "%s = %s\n", s.name, value)
-			}
+	for _, s := range settings(n) {
+		value, err := quoteSetting(s.value)
+		if err != nil {
+			return "", fmt.Errorf("setting %s: %w", s.name, err)
+		}
+		if s.value == "" { // a switch
+			fmt.Fprintln(&b, s.name)
+		} else {
+			fmt.Fprintf(&b, "%s = %s\n", s.name, value)
 		}
 	}
 	return b.String(), nil
+}
+
+// settings are all that a node is configured with.
+func settings(n engine.Node) []setting {
+	return slices.Concat(files(n), network(n), memory(n.Size), durability(), logging(), defaults(),
+		dialectOf(n.Installation).settings(n))
 }
 
 func files(n engine.Node) []setting {
@@ -136,8 +135,8 @@ func durability() []setting {
 	}
 }
 
-// logSize is what the log of changes may take of the storage.
-func logSize(s backstay.Size) backstay.Bytes { return clamp(s.Storage/100, 16*mb, gb) }
+// logSize is what the log of changes may take of the storage, in whole blocks: a running server takes no other.
+func logSize(s backstay.Size) backstay.Bytes { return clamp(s.Storage/100, 16*mb, gb) / mb * mb }
 
 // logging goes to standard error, which the keeper keeps within bounds. No statement is ever logged:
 // one may hold a password.

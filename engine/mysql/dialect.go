@@ -18,6 +18,7 @@ type dialect struct {
 
 	section  string                       // of the configuration that it reads
 	settings func(engine.Node) []setting  // beyond those that all know
+	validate []string                     // arguments with which it reads the configuration, and no data
 	start    func(operator string) string // SQL that it runs at each start, before anyone is let in
 
 	recipe string // what the contents of a golden directory depend on
@@ -30,6 +31,7 @@ type dialect struct {
 	locked     string                                              // query for the accounts whose bindings are gone
 	definers   string                                              // query for the accounts with whose rights something in the database runs
 	kill       string                                              // ends a session, with its number
+	renewTLS   string                                              // has the server read its certificate again
 
 	logged *regexp.Regexp // a line of its log: thread, level, text
 	begins string         // text of the line with which it begins

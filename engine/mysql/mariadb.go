@@ -26,7 +26,8 @@ var mariadb = dialect{
 	// "mariadbd  Ver 10.11.19-MariaDB-0+deb12u1 for debian-linux-gnu …"
 	reported: regexp.MustCompile(`  Ver ([0-9]+\.[0-9]+(?:\.[0-9]+)*)-MariaDB\b`),
 	section:  "mariadbd", settings: mariadbSettings, start: mariadbStart,
-	recipe: fmt.Sprintf("%q %q %q", mariadbInstall, mariadbBuild, mariadbSQL), build: buildMariaDB, madeBy: mariadbMadeBy,
+	validate: []string{"--help", "--verbose"},
+	recipe:   fmt.Sprintf("%q %q %q", mariadbInstall, mariadbBuild, mariadbSQL), build: buildMariaDB, madeBy: mariadbMadeBy,
 	identified: mariadbIdentified,
 	holds:      func(context.Context, *sql.Conn, engine.User) error { return nil },
 	reads:      func(who string) []string { return []string{"GRANT SELECT ON mysql.proc TO " + who} },
@@ -34,6 +35,7 @@ var mariadb = dialect{
 	// Packages lie among routines, and are not in the views of the standard.
 	definers: definedIn("mysql.proc WHERE db", "mysql.event WHERE db"),
 	kill:     "KILL HARD CONNECTION ",
+	renewTLS: "FLUSH SSL",
 	logged:   regexp.MustCompile(`^\d{4}-\d\d-\d\d +\d+:\d\d:\d\d (\d+) \[([A-Za-z]+)\] (.*)$`),
 	begins:   "Starting MariaDB ",
 }

@@ -22,6 +22,7 @@ type Engine struct {
 var (
 	_ engine.Engine    = Engine{}
 	_ engine.Warmer    = Engine{}
+	_ engine.Reloader  = Engine{}
 	_ engine.Explainer = Engine{}
 	_ engine.Describer = Engine{}
 )

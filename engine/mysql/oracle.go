@@ -30,7 +30,8 @@ var oracle = dialect{
 	// name themselves between the version and "for".
 	reported: regexp.MustCompile(`  Ver ((?:[89]|[1-9][0-9]+)\.[0-9]+(?:\.[0-9]+)*)(?:-[0-9][0-9A-Za-z.+~]*)? for .*\((?:MySQL |\(?Debian|\(?Ubuntu)`),
 	section:  "mysqld", settings: oracleSettings, start: oracleStart,
-	recipe: fmt.Sprintf("%q %q", oracleBuild, oracleSQL), build: buildOracle, madeBy: oracleMadeBy,
+	validate: []string{"--validate-config"},
+	recipe:   fmt.Sprintf("%q %q", oracleBuild, oracleSQL), build: buildOracle, madeBy: oracleMadeBy,
 	identified: func(u engine.User) string {
 		return "WITH caching_sha2_password BY " + quoteText(u.Password.Reveal())
 	},
@@ -39,6 +40,7 @@ var oracle = dialect{
 	locked:   "SELECT User FROM mysql.user WHERE Host = '%' AND account_locked = 'Y'",
 	definers: definedIn("information_schema.ROUTINES WHERE ROUTINE_SCHEMA", "information_schema.EVENTS WHERE EVENT_SCHEMA"),
 	kill:     "KILL CONNECTION ",
+	renewTLS: "ALTER INSTANCE RELOAD TLS",
 	logged:   regexp.MustCompile(`^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+(?:Z|[+-]\d\d:\d\d) (\d+) \[([A-Za-z]+)\] \[MY-\d+\] \[\w+\] (.*)$`),
 	begins:   "MySQL Server - start.",
 }

@@ -1,21 +1,50 @@
 package mysql
 
 import (
+	"cmp"
 	"context"
 	"path/filepath"
+	"strings"
 
 	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/engine"
 	"github.com/backstay/backstay/internal/datadir"
 )
 
-// Check renders the configuration and looks at the data that is there.
+// Check has the server read the configuration, and looks at the data that is there.
 func (Engine) Check(ctx context.Context, n engine.Node) error {
 	p, err := plan(ctx, n)
 	if err != nil {
 		return err
 	}
-	return p.Check()
+	if err := cmp.Or(p.Check(), engine.TryPorts(ctx, n)); err != nil {
+		return err
+	}
+	return trial(n, p).Run(ctx)
+}
+
+func trial(n engine.Node, p datadir.Plan) datadir.Trial {
+	d := dialectOf(n.Installation)
+	return datadir.Trial{
+		Product: p.Product, Program: p.Program, Env: environment, UID: p.UID, GID: p.GID,
+		Args:    append([]string{"--defaults-file=" + configFile, "--datadir=.", "--tmpdir=."}, d.validate...),
+		Files:   map[string]string{configFile: p.Files[configFile]},
+		Verdict: func(said string) string { return complaint(d, said) },
+	}
+}
+
+// complaint is the first error that the server logged: it goes on to the next, and may end well.
+func complaint(d dialect, said string) string {
+	for line := range strings.Lines(said) {
+		if match := d.logged.FindStringSubmatch(strings.TrimSpace(line)); match != nil && match[2] == "ERROR" {
+			_, text, named := strings.Cut(match[3], d.program+": ")
+			if !named {
+				text = match[3]
+			}
+			return strings.TrimSpace(text)
+		}
+	}
+	return ""
 }
 
 // Prepare clones the golden directory to n.DataDir unless that exists, and writes the configuration in it.
@@ -29,6 +58,9 @@ func (Engine) Prepare(ctx context.Context, n engine.Node) error {
 
 func plan(ctx context.Context, n engine.Node) (datadir.Plan, error) {
 	if err := checkSettings(n); err != nil {
+		return datadir.Plan{}, err
+	}
+	if err := n.CheckPorts(); err != nil {
 		return datadir.Plan{}, err
 	}
 	files, err := configFiles(n)
@@ -52,7 +84,8 @@ func fits(n engine.Node) error {
 		return err
 	}
 	if made != n.Installation.Version {
-		return backstay.Errorf(backstay.Unavailable, "The data was made by %s %s and cannot be served by %s.", d.product, made, called(n.Installation))
+		return backstay.Errorf(backstay.Unsupported,
+			"The data was made by %s %s and cannot be served by %s.", d.product, made, called(n.Installation))
 	}
 	return nil
 }

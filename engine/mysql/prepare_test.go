@@ -26,7 +26,7 @@ func TestOtherVersionIsKept(t *testing.T) {
 	err := e.Prepare(t.Context(), n)
 	product := n.Installation.Product
 	want := fmt.Sprintf("The data was made by %s 1.2 and cannot be served by %s %s.", product, product, n.Installation.Version)
-	if backstay.KindOf(err) != backstay.Unavailable || backstay.SentenceOf(err) != want {
+	if backstay.KindOf(err) != backstay.Unsupported || backstay.SentenceOf(err) != want {
 		t.Errorf("got %v, want %q", err, want)
 	}
 	if left, err := os.ReadDir(n.DataDir); err != nil || len(left) != 1 {

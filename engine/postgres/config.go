@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -27,9 +26,6 @@ const (
 
 // configFiles renders all that n wants to be read from its data directory.
 func configFiles(n engine.Node) (map[string]string, error) {
-	if err := checkListen(n); err != nil {
-		return nil, err
-	}
 	server, err := serverConfig(n)
 	if err != nil {
 		return nil, err
@@ -184,16 +180,6 @@ func quoteList(items []string) string {
 		quoted[i] = `"` + strings.ReplaceAll(item, `"`, `""`) + `"`
 	}
 	return strings.Join(quoted, ", ")
-}
-
-// checkListen keeps out what PostgreSQL would look up or take for a wildcard.
-func checkListen(n engine.Node) error {
-	for _, address := range n.Port(engine.ClientPort).Listen {
-		if _, err := netip.ParseAddr(address); err != nil {
-			return fmt.Errorf("listen address: %w", err)
-		}
-	}
-	return nil
 }
 
 func clamp(b, low, high backstay.Bytes) backstay.Bytes { return min(max(b, low), high) }

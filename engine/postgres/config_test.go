@@ -57,8 +57,6 @@ func TestConfigRefuses(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, change := range map[string]func(*engine.Node){
-		"a name to listen on":      func(n *engine.Node) { n.Ports = listening("localhost") },
-		"everything to listen on":  func(n *engine.Node) { n.Ports = listening("*") },
 		"a line feed in a path":    func(n *engine.Node) { n.RunDir = "/run/x\nssl=off" },
 		"an operator that is none": func(n *engine.Node) { n.Operator = "" },
 		"an operator as a pattern": func(n *engine.Node) { n.Operator = "/.*" },
@@ -87,17 +85,5 @@ func TestConfigFiles(t *testing.T) {
 	n.Ports = nil
 	if files, err = configFiles(n); err != nil || len(files) != 3 || !strings.Contains(files["postgresql.conf"], "ssl = 'off'\n") {
 		t.Errorf("private: got %v, %v", files, err)
-	}
-}
-
-func TestCompareVersions(t *testing.T) {
-	t.Parallel()
-	for _, tc := range []struct {
-		a, b string
-		want int
-	}{{"15.9", "15.10", -1}, {"9.6.24", "10.1", -1}, {"16", "15.18", 1}, {"15.2", "15.2", 0}, {"15", "15.1", -1}} {
-		if got := compareVersions(tc.a, tc.b); got != tc.want {
-			t.Errorf("%s and %s: got %d, want %d", tc.a, tc.b, got, tc.want)
-		}
 	}
 }

@@ -8,7 +8,6 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -24,6 +23,7 @@ type Engine struct {
 var (
 	_ engine.Engine     = Engine{}
 	_ engine.Configurer = Engine{}
+	_ engine.Reloader   = Engine{}
 	_ engine.Warmer     = Engine{}
 	_ engine.Explainer  = Engine{}
 	_ engine.Describer  = Engine{}
@@ -59,7 +59,7 @@ func (e Engine) Installations(ctx context.Context) ([]engine.Installation, error
 			found = append(found, engine.Installation{Product: "PostgreSQL", Version: major(full), FullVersion: full, Dir: dir})
 		}
 	}
-	slices.SortFunc(found, func(a, b engine.Installation) int { return compareVersions(b.FullVersion, a.FullVersion) })
+	slices.SortFunc(found, func(a, b engine.Installation) int { return engine.CompareVersions(b.FullVersion, a.FullVersion) })
 	return found, nil
 }
 
@@ -85,12 +85,4 @@ func versionIn(ctx context.Context, dir string) (full string, err error) {
 func major(full string) string {
 	first, _, _ := strings.Cut(full, ".")
 	return first
-}
-
-func compareVersions(a, b string) int {
-	return slices.CompareFunc(strings.Split(a, "."), strings.Split(b, "."), func(x, y string) int {
-		m, _ := strconv.Atoi(x) // digits only: see reported
-		n, _ := strconv.Atoi(y)
-		return cmp.Compare(m, n)
-	})
 }

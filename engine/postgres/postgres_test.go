@@ -16,7 +16,8 @@ func TestContract(t *testing.T) {
 	t.Parallel()
 	enginetest.Run(t, enginetest.Subject{
 		Engine: postgres.Engine{}, Connect: connect,
-		BadSettings: []string{`{"enable_extensions": ["hstore"]}`, `{"enable_extensions": "postgis"}`},
+		ResizeRestarts: true, // shared memory
+		BadSettings:    []string{`{"enable_extensions": ["hstore"]}`, `{"enable_extensions": "postgis"}`},
 	})
 }
 

@@ -1,9 +1,12 @@
 package postgres
 
 import (
+	"cmp"
 	"context"
+	"maps"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 
 	"github.com/backstay/backstay"
@@ -11,13 +14,32 @@ import (
 	"github.com/backstay/backstay/internal/datadir"
 )
 
-// Check renders the configuration and looks at the data that is there.
+// Check has PostgreSQL read the configuration, and looks at the data that is there.
 func (Engine) Check(ctx context.Context, n engine.Node) error {
 	p, err := plan(ctx, n)
 	if err != nil {
 		return err
 	}
-	return p.Check()
+	if err := cmp.Or(p.Check(), engine.TryPorts(ctx, n)); err != nil {
+		return err
+	}
+	files := maps.Clone(p.Files)
+	files["postgresql.auto.conf"] = "" // where it is missing, PostgreSQL says so
+	return datadir.Trial{
+		Product: p.Product, Program: p.Program, Args: []string{"-C", "data_directory", "-D", "."}, Env: environment,
+		UID: p.UID, GID: p.GID, Files: files, Verdict: complaint,
+	}.Run(ctx)
+}
+
+// complained is a line in which PostgreSQL says what it has against a configuration.
+var complained = regexp.MustCompile(`(?m)^\S+ \S+ \S+ \[\d+\] (?:LOG|ERROR|FATAL):  (.*?)(?: in file ".*)?$`)
+
+// complaint is the first; those after it only say that there was one.
+func complaint(said string) string {
+	if match := complained.FindStringSubmatch(said); match != nil {
+		return match[1]
+	}
+	return ""
 }
 
 // Prepare clones the golden directory to n.DataDir unless that exists, and writes the configuration in it.
@@ -31,6 +53,9 @@ func (Engine) Prepare(ctx context.Context, n engine.Node) error {
 
 func plan(ctx context.Context, n engine.Node) (datadir.Plan, error) {
 	if _, err := parseSettings(n); err != nil {
+		return datadir.Plan{}, err
+	}
+	if err := n.CheckPorts(); err != nil {
 		return datadir.Plan{}, err
 	}
 	files, err := configFiles(n)
@@ -58,7 +83,8 @@ func fits(n engine.Node) error {
 		return err
 	}
 	if v := strings.TrimSpace(string(made)); v != n.Installation.Version {
-		return backstay.Errorf(backstay.Unavailable, "The data was made by PostgreSQL %s and cannot be served by PostgreSQL %s.", v, n.Installation.Version)
+		return backstay.Errorf(backstay.Unsupported,
+			"The data was made by PostgreSQL %s and cannot be served by PostgreSQL %s.", v, n.Installation.Version)
 	}
 	return nil
 }

@@ -49,7 +49,7 @@ func TestOtherVersionIsKept(t *testing.T) {
 	}
 	err := e.Prepare(t.Context(), n)
 	want := "The data was made by PostgreSQL 9 and cannot be served by PostgreSQL " + n.Installation.Version + "."
-	if backstay.KindOf(err) != backstay.Unavailable || backstay.SentenceOf(err) != want {
+	if backstay.KindOf(err) != backstay.Unsupported || backstay.SentenceOf(err) != want {
 		t.Errorf("got %v, want %q", err, want)
 	}
 	if left, err := os.ReadDir(n.DataDir); err != nil || len(left) != 1 {
@@ -87,5 +87,17 @@ func TestInstallations(t *testing.T) {
 	}
 	if s := strings.Join(got, " "); s != "16/16.1/b 15/15.18/a 15/15.9/9" {
 		t.Errorf("got %s", s)
+	}
+}
+
+// What PostgreSQL has against a configuration is told in its words.
+func TestConfigurationIsTried(t *testing.T) {
+	t.Parallel()
+	n := enginetest.NewNode(t, postgres.Engine{})
+	n.Size.Connections = 1_000_000
+	const want = `PostgreSQL 15 cannot be configured as it is wanted: 1000005 is outside the valid range for parameter "max_connections" (1 .. 262143).`
+	err := (postgres.Engine{}).Check(t.Context(), n)
+	if backstay.KindOf(err) != backstay.Unsupported || backstay.SentenceOf(err) != want {
+		t.Errorf("got %v, want %q", err, want)
 	}
 }

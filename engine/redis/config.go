@@ -3,7 +3,6 @@ package redis
 import (
 	"errors"
 	"fmt"
-	"net/netip"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -23,6 +22,9 @@ const (
 const (
 	socketName = "redis.sock" // in the node's RunDir
 
+	certificateSetting = "tls-cert-file"
+	keySetting         = "tls-key-file"
+
 	// reserve comes on top of what a plan says, for the operator. Redis keeps it free for nobody: what clients
 	// have of it is theirs until the operator comes, see makeRoom.
 	reserve = 16
@@ -34,19 +36,26 @@ type setting struct {
 	values []string
 }
 
-func config(n engine.Node) (string, error) {
+// value is what the server says of the setting.
+func (s setting) value() string { return strings.Join(s.values, " ") }
+
+// settingsOf are all that a node is configured with.
+func settingsOf(n engine.Node) ([]setting, error) {
 	s, err := parseSettings(n)
+	if err != nil {
+		return nil, err
+	}
+	return append(network(n), keeping(n, s)...), nil
+}
+
+func config(n engine.Node) (string, error) {
+	lines, err := settingsOf(n)
 	if err != nil {
 		return "", err
 	}
-	for _, address := range n.Port(engine.ClientPort).Listen {
-		if _, err := netip.ParseAddr(address); err != nil {
-			return "", fmt.Errorf("listen address: %w", err)
-		}
-	}
 	var b strings.Builder
 	b.WriteString("# Written at each start by Backstay: changes made here do not last.\n")
-	for _, line := range append(network(n), keeping(n, s)...) {
+	for _, line := range lines {
 		b.WriteString(line.name)
 		for _, value := range line.values {
 			quoted, err := quote(value)
@@ -78,8 +87,8 @@ func network(n engine.Node) []setting {
 	return append(lines,
 		setting{"bind", clients.Listen},
 		setting{"tls-port", []string{strconv.Itoa(clients.Number)}},
-		setting{"tls-cert-file", []string{filepath.Join(n.DataDir, certificateFile)}},
-		setting{"tls-key-file", []string{filepath.Join(n.DataDir, keyFile)}},
+		setting{certificateSetting, []string{filepath.Join(n.DataDir, certificateFile)}},
+		setting{keySetting, []string{filepath.Join(n.DataDir, keyFile)}},
 		setting{"tls-auth-clients", []string{"no"}},
 		setting{"tls-protocols", []string{"TLSv1.2 TLSv1.3"}})
 }

@@ -1,6 +1,7 @@
 package redis
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"os"
@@ -12,13 +13,13 @@ import (
 	"github.com/backstay/backstay/internal/datadir"
 )
 
-// Check renders the configuration.
-func (Engine) Check(_ context.Context, n engine.Node) error {
+// Check looks at all that the server would be started with. The server itself tries no configuration out.
+func (Engine) Check(ctx context.Context, n engine.Node) error {
 	p, err := plan(n)
 	if err != nil {
 		return err
 	}
-	return p.Check()
+	return cmp.Or(p.Check(), engine.TryPorts(ctx, n))
 }
 
 // Prepare makes n.DataDir, unless that exists, and writes the configuration in it.
@@ -33,6 +34,9 @@ func (Engine) Prepare(_ context.Context, n engine.Node) error {
 func plan(n engine.Node) (datadir.Plan, error) {
 	product := productOf(n.Installation)
 	called := product.name + " " + n.Installation.Version
+	if err := n.CheckPorts(); err != nil {
+		return datadir.Plan{}, err
+	}
 	text, err := config(n)
 	if err != nil {
 		return datadir.Plan{}, datadir.Blame(called, err)
@@ -45,7 +49,7 @@ func plan(n engine.Node) (datadir.Plan, error) {
 	return datadir.Plan{
 		Product: called, Program: filepath.Join(n.Installation.Dir, product.program),
 		Dir: n.DataDir, UID: uid, GID: gid, Files: files,
-		Fits: func() error { return nil },
+		Fits: func() error { return fits(n) },
 		Make: func(part string) error { return makeData(part, uid, gid) },
 	}, nil
 }

@@ -27,6 +27,7 @@ var (
 	_ engine.Engine     = Engine{}
 	_ engine.Configurer = Engine{}
 	_ engine.Explainer  = Engine{}
+	_ engine.Reloader   = Engine{}
 	_ engine.Describer  = Engine{}
 	_ engine.Tender     = Engine{}
 )
@@ -35,13 +36,14 @@ var (
 type product struct {
 	name, program string
 	reported      *regexp.Regexp // its version, in what --version prints
+	readsRedis    string         // the newest version of Redis whose data it reads, where it is not Redis
 }
 
 var products = []product{
 	// "Redis server v=7.0.15 sha=00000000:0 …"
-	{"Redis", "redis-server", regexp.MustCompile(`^Redis server v=([0-9]+\.[0-9]+(?:\.[0-9]+)*) `)},
+	{"Redis", "redis-server", regexp.MustCompile(`^Redis server v=([0-9]+\.[0-9]+(?:\.[0-9]+)*) `), ""},
 	// "Valkey server v=8.0.1 sha=00000000:0 …"
-	{"Valkey", "valkey-server", regexp.MustCompile(`^Valkey server v=([0-9]+\.[0-9]+(?:\.[0-9]+)*) `)},
+	{"Valkey", "valkey-server", regexp.MustCompile(`^Valkey server v=([0-9]+\.[0-9]+(?:\.[0-9]+)*) `), "7.2"},
 }
 
 // productOf an installation. Those that were recorded before there was a choice are of Redis.

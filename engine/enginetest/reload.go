@@ -1,0 +1,78 @@
+package enginetest
+
+import (
+	"testing"
+
+	"github.com/backstay/backstay"
+	"github.com/backstay/backstay/engine"
+)
+
+// What a running node takes over it takes over without an end to anybody's session, and it tells what it does not.
+func testReload(t *testing.T, s Subject) {
+	r, ok := s.Engine.(engine.Reloader)
+	if !ok {
+		t.Skip("this engine is configured by a start alone")
+	}
+	n := s.newNode(t)
+	p := Serve(t, s.Engine, n)
+	u := newUser()
+	reload := func(n engine.Node) (restart bool) {
+		t.Helper()
+		restart, err := r.Reload(t.Context(), n)
+		if err != nil {
+			t.Fatalf("Reload: %v", err)
+		}
+		return restart
+	}
+	renewed, larger := n, n
+	renewed.TLS = Certificate(t, n.Endpoint.Host)
+	larger.TLS = renewed.TLS
+	larger.Size = backstay.Size{Storage: 4 * n.Size.Storage, Memory: 2 * n.Size.Memory, Connections: 2 * n.Size.Connections}
+	old := s.createUser(t, n, u)
+	s.session(t, old, func(c Session) {
+		mustSet(t, c, "k", "v")
+		if reload(n) || reload(renewed) {
+			t.Error("a restart is wanted for nothing, or for a certificate")
+		}
+		wantValue(t, c, "k", "v")
+		wantRefused(t, s, old) // who trusts the authority before
+		s.session(t, s.createUser(t, renewed, u), func(c Session) { wantValue(t, c, "k", "v") })
+		if first, second := reload(larger), reload(larger); first != s.ResizeRestarts || second != first {
+			t.Errorf("whether a larger node takes a restart is answered with %t, then %t; want %t", first, second, s.ResizeRestarts)
+		}
+		wantValue(t, c, "k", "v")
+		if reload(renewed) {
+			t.Error("a restart is wanted though all is as it was at the start")
+		}
+		if !reload(larger) {
+			s.besiege(t, larger, s.createUser(t, larger, newUser())).giveUp()
+		}
+		wantValue(t, c, "k", "v")
+	})
+	p.Stop(t)
+	Serve(t, s.Engine, larger)
+	if reload(larger) {
+		t.Error("a restart is wanted just after one")
+	}
+	s.besiege(t, larger, s.createUser(t, larger, newUser())).giveUp()
+}
+
+// A reload that is refused leaves the node as it was.
+func testReloadRefused(t *testing.T, s Subject) {
+	r, ok := s.Engine.(engine.Reloader)
+	if !ok {
+		t.Skip("this engine is configured by a start alone")
+	}
+	n := s.newNode(t)
+	Serve(t, s.Engine, n)
+	c := s.createUser(t, n, newUser())
+	wrong := n
+	wrong.TLS.Key = Certificate(t, n.Endpoint.Host).Key
+	if _, err := r.Reload(t.Context(), wrong); err == nil {
+		t.Error("a key that does not belong to the certificate is taken")
+	}
+	s.session(t, c, func(c Session) { mustSet(t, c, "k", "v") })
+	if restart, err := r.Reload(t.Context(), n); err != nil || restart {
+		t.Errorf("afterwards: %t, %v", restart, err)
+	}
+}

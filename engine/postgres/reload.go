@@ -1,0 +1,61 @@
+package postgres
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/backstay/backstay"
+	"github.com/backstay/backstay/engine"
+	"github.com/backstay/backstay/internal/wait"
+)
+
+// reloadPatience is how long the server may take to read its configuration again: it does so at once, unless
+// the machine is busy or the files are not to its liking.
+const reloadPatience = 10 * time.Second
+
+// Reload has the server read its configuration and its certificate again. What it could not change while it runs,
+// such as its shared memory, it says itself.
+func (e Engine) Reload(ctx context.Context, n engine.Node) (restart bool, err error) {
+	p, err := plan(ctx, n)
+	if err != nil {
+		return false, err
+	}
+	if err := p.Prepare(); err != nil {
+		return false, err
+	}
+	var asked time.Time
+	err = withAdmin(ctx, n, func(conn *pgx.Conn) error {
+		if err := conn.QueryRow(ctx, "SELECT clock_timestamp()").Scan(&asked); err != nil {
+			return err
+		}
+		_, err := conn.Exec(ctx, "SELECT pg_reload_conf()")
+		return err
+	})
+	if err != nil {
+		return false, fmt.Errorf("have the configuration read again: %w", err)
+	}
+	if restart, err = awaitReload(ctx, n, asked); err != nil {
+		return false, backstay.Wrapf(err, backstay.Unavailable, "The database does not take its new configuration.")
+	}
+	return restart, e.Configure(ctx, n)
+}
+
+// reloaded is for a new session, which knows what the server knew when the session began.
+const reloaded = "SELECT pg_conf_load_time() >= $1, EXISTS (SELECT FROM pg_settings WHERE pending_restart)"
+
+// awaitReload returns, once the server has read its configuration, whether some of it takes a restart.
+func awaitReload(ctx context.Context, n engine.Node, asked time.Time) (restart bool, err error) {
+	ctx, cancel := context.WithTimeout(ctx, reloadPatience)
+	defer cancel()
+	err = wait.Until(ctx, wait.Growing(time.Millisecond, 50*time.Millisecond), func() (again bool, err error) {
+		done := false
+		err = withAdmin(ctx, n, func(conn *pgx.Conn) error {
+			return conn.QueryRow(ctx, reloaded, asked).Scan(&done, &restart)
+		})
+		return err == nil && !done, err
+	})
+	return restart, err
+}

@@ -1,0 +1,81 @@
+package redis
+
+import (
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/backstay/backstay"
+	"github.com/backstay/backstay/engine"
+)
+
+// Where the server keeps its data, below the data directory.
+const (
+	dataFiles    = "appendonlydir"
+	manifestFile = "appendonly.aof.manifest" // says which files of dataFiles count
+)
+
+// fits refuses data that a newer version made, or another product: a server reads only what it knows. What is
+// damaged is for the server to complain of when it starts.
+func fits(n engine.Node) error {
+	by, version, err := madeBy(n.DataDir)
+	if err != nil || version == "" {
+		return err
+	}
+	here := productOf(n.Installation)
+	newest := n.Installation.Version
+	if by.name != here.name {
+		newest = here.readsRedis
+	}
+	if newest != "" && engine.CompareVersions(version, newest) <= 0 {
+		return nil
+	}
+	return backstay.Errorf(backstay.Unsupported, "The data was made by %s %s and cannot be served by %s %s.",
+		by.name, version, here.name, n.Installation.Version)
+}
+
+// inBase matches the line of the manifest that names the file with all data of a moment.
+var inBase = regexp.MustCompile(`(?m)^file (\S+) seq \d+ type b$`)
+
+// made matches the beginning of that file: a version of the format, a byte that announces a pair of words, and the
+// pair that tells who wrote it, each word behind its length.
+var made = regexp.MustCompile(`(?s)^(?:REDIS|VALKEY)\d+..(redis|valkey)-ver.(\d+\.\d+)\.\d+`)
+
+// madeBy reads which version wrote a data directory. It is empty for one without data, or with data that does
+// not say so. The directory may belong to a server that was broken into: nothing in it leads out of it.
+func madeBy(dataDir string) (p product, version string, err error) {
+	root, err := os.OpenRoot(dataDir)
+	if err != nil {
+		return p, "", err
+	}
+	defer func() { err = errors.Join(err, root.Close()) }()
+	manifest, err := readStart(root, path.Join(dataFiles, manifestFile), 1<<20)
+	if errors.Is(err, fs.ErrNotExist) {
+		return p, "", nil
+	}
+	base := inBase.FindSubmatch(manifest)
+	if err != nil || base == nil {
+		return p, "", err
+	}
+	header, err := readStart(root, path.Join(dataFiles, string(base[1])), 64)
+	writer := made.FindSubmatch(header)
+	if err != nil || writer == nil {
+		return p, "", err
+	}
+	i := slices.IndexFunc(products, func(p product) bool { return strings.EqualFold(p.name, string(writer[1])) })
+	return products[i], string(writer[2]), nil
+}
+
+func readStart(root *os.Root, name string, limit int64) ([]byte, error) {
+	f, err := root.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return io.ReadAll(io.LimitReader(f, limit))
+}

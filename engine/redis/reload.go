@@ -1,0 +1,71 @@
+package redis
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/backstay/backstay/engine"
+)
+
+// Reload sets what the server lets be set while it runs, the certificate first.
+func (Engine) Reload(ctx context.Context, n engine.Node) (restart bool, err error) {
+	p, err := plan(n)
+	if err != nil {
+		return false, err
+	}
+	if err := p.Prepare(); err != nil {
+		return false, err
+	}
+	wanted, err := settingsOf(n)
+	if err != nil {
+		return false, err
+	}
+	err = withOperator(ctx, n, func(c *redis.Client) error {
+		if err := renewCertificate(ctx, c, wanted); err != nil {
+			return err
+		}
+		for _, s := range wanted {
+			immutable, err := set(ctx, c, s)
+			if err != nil {
+				return fmt.Errorf("set %s: %w", s.name, err)
+			}
+			restart = restart || immutable
+		}
+		return nil
+	})
+	if err != nil {
+		return false, fmt.Errorf("put the configuration in force: %w", err)
+	}
+	return restart, nil
+}
+
+// renewCertificate sets certificate and key in one command, for the server takes only a pair. It reads the
+// files even where their names are as before.
+func renewCertificate(ctx context.Context, c *redis.Client, wanted []setting) error {
+	command := []any{"CONFIG", "SET"}
+	for _, s := range wanted {
+		if s.name == certificateSetting || s.name == keySetting {
+			command = append(command, s.name, s.value())
+		}
+	}
+	if len(command) == 2 {
+		return nil
+	}
+	return c.Do(ctx, command...).Err()
+}
+
+// set makes one setting what it would be if the server were started anew, unless only a start can.
+func set(ctx context.Context, c *redis.Client, s setting) (immutable bool, err error) {
+	has, err := c.ConfigGet(ctx, s.name).Result()
+	if err != nil || has[s.name] == s.value() {
+		return false, err
+	}
+	err = c.ConfigSet(ctx, s.name, s.value()).Err()
+	if err != nil && strings.Contains(err.Error(), "can't set immutable config") {
+		return true, nil
+	}
+	return false, err
+}

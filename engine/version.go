@@ -1,0 +1,17 @@
+package engine
+
+import (
+	"cmp"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// CompareVersions compares numbers with dots between them, part by part, as [cmp.Compare] does.
+func CompareVersions(a, b string) int {
+	return slices.CompareFunc(strings.Split(a, "."), strings.Split(b, "."), func(x, y string) int {
+		m, _ := strconv.Atoi(x) // a part that is no number counts as none
+		n, _ := strconv.Atoi(y)
+		return cmp.Compare(m, n)
+	})
+}
