@@ -75,12 +75,6 @@ type ServiceBroker struct {
 	UpdatedAt time.Time
 }
 
-// OwnBroker is the broker of this house.
-const OwnBroker BrokerID = "2f0b5b39-6a0e-4c3d-9f57-8c2c1f3b7a10"
-
-// OwnBrokerName is what users call it.
-const OwnBrokerName = "backstay"
-
 // Plan is what can be bought of an offering, at what size, with which promises, as the market sells it.
 type Plan struct {
 	ID                     PlanID

@@ -26,6 +26,8 @@ type UsageEvent struct {
 	PlanName         string
 	OfferingID       OfferingID
 	OfferingName     string
+	BrokerID         BrokerID
+	BrokerName       string
 	Costs            []Cost
 	CreatedAt        time.Time // when the store recorded it
 }

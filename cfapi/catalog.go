@@ -3,7 +3,6 @@ package cfapi
 import (
 	"encoding/json"
 	"net/http"
-	"slices"
 
 	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/market"
@@ -22,11 +21,6 @@ func (s *Server) broker(b backstay.ServiceBroker) brokerResource {
 		"self":              s.at("/v3/service_brokers/%s", b.ID),
 		"service_offerings": s.at("/v3/service_offerings?service_broker_guids=%s", b.ID),
 	}}
-}
-
-// excludesBroker tells whether filters by broker leave nothing over: all offerings are our own broker's.
-func excludesBroker(guids, names []string) bool {
-	return guids != nil && !slices.Contains(guids, string(backstay.OwnBroker)) || names != nil && !slices.Contains(names, backstay.OwnBrokerName)
 }
 
 func (s *Server) listBrokers(w http.ResponseWriter, r *request) error {
@@ -61,10 +55,12 @@ func (s *Server) updateBroker(w http.ResponseWriter, r *request) error {
 	return writeJSON(w, http.StatusOK, s.broker(b))
 }
 
-// ownBroker is what every offering's broker is included as.
-func (s *Server) ownBroker(r *request) ([]brokerResource, error) {
-	b, err := s.Market.ServiceBroker(r.Context(), backstay.OwnBroker)
-	return []brokerResource{s.broker(b)}, err
+// brokersOf are the brokers of offerings, to be included.
+func (s *Server) brokersOf(r *request, offerings []backstay.Offering) ([]brokerResource, error) {
+	l, err := s.Market.ServiceBrokers(r.Context(), market.BrokerFilter{
+		IDs: distinct(offerings, func(o backstay.Offering) backstay.BrokerID { return o.BrokerID }),
+	})
+	return convert(l.Items, s.broker), err
 }
 
 type offeringResource struct {
@@ -86,9 +82,9 @@ type offeringResource struct {
 }
 
 type offeringCatalog struct {
-	ID       backstay.OfferingID `json:"id"`
-	Metadata struct{}            `json:"metadata"`
-	Features offeringFeatures    `json:"features"`
+	ID       backstay.ServiceID `json:"id"`
+	Metadata struct{}           `json:"metadata"`
+	Features offeringFeatures   `json:"features"`
 }
 
 type offeringFeatures struct {
@@ -101,25 +97,28 @@ type offeringFeatures struct {
 
 func (s *Server) offering(o backstay.Offering) offeringResource {
 	res := offeringResource{
-		identity:      identify(o.ID, o.CreatedAt, o.UpdatedAt),
-		Metadata:      metadataOf(o.Metadata),
-		Name:          o.Name,
-		Description:   o.Description,
-		Available:     o.Available,
-		Tags:          nonNil(o.Tags),
-		Requires:      []string{},
-		Shareable:     o.Shareable,
-		BrokerCatalog: offeringCatalog{ID: o.ID, Features: offeringFeatures{Bindable: true, InstancesRetrievable: true}},
+		identity:    identify(o.ID, o.CreatedAt, o.UpdatedAt),
+		Metadata:    metadataOf(o.Metadata),
+		Name:        o.Name,
+		Description: o.Description,
+		Available:   o.Available,
+		Tags:        nonNil(o.Tags),
+		Requires:    nonNil(o.Requires),
+		Shareable:   o.Shareable,
+		BrokerCatalog: offeringCatalog{ID: o.ServiceID, Features: offeringFeatures{
+			PlanUpdateable: o.PlanUpdateable, Bindable: o.Bindable, InstancesRetrievable: o.InstancesRetrievable,
+			BindingsRetrievable: o.BindingsRetrievable, AllowContextUpdates: o.AllowContextUpdates,
+		}},
 		Links: links{
 			"self":           s.at("/v3/service_offerings/%s", o.ID),
 			"service_plans":  s.at("/v3/service_plans?service_offering_guids=%s", o.ID),
-			"service_broker": s.at("/v3/service_brokers/%s", backstay.OwnBroker),
+			"service_broker": s.at("/v3/service_brokers/%s", o.BrokerID),
 		},
 	}
 	if o.DocumentationURL != "" {
 		res.DocumentationURL = &o.DocumentationURL
 	}
-	res.Relationships.ServiceBroker = related(backstay.OwnBroker)
+	res.Relationships.ServiceBroker = related(o.BrokerID)
 	return res
 }
 
@@ -137,22 +136,21 @@ func (s *Server) listOfferings(w http.ResponseWriter, r *request) error {
 		return err
 	}
 	f := market.OfferingFilter{
-		IDs:       ids[backstay.OfferingID](r.query, "guids"),
-		Names:     r.list("names"),
-		Available: available,
-		Access:    r.access(),
-		Match:     r.match,
-		Order:     r.order,
-		Page:      r.page,
-	}
-	if excludesBroker(r.list("service_broker_guids"), r.list("service_broker_names")) {
-		f.IDs = []backstay.OfferingID{}
+		IDs:         ids[backstay.OfferingID](r.query, "guids"),
+		Names:       r.list("names"),
+		BrokerIDs:   ids[backstay.BrokerID](r.query, "service_broker_guids"),
+		BrokerNames: r.list("service_broker_names"),
+		Available:   available,
+		Access:      r.access(),
+		Match:       r.match,
+		Order:       r.order,
+		Page:        r.page,
 	}
 	l, err := s.Market.Offerings(r.Context(), r.by, f)
 	if err != nil {
 		return err
 	}
-	with, err := s.includeInOfferings(r)
+	with, err := s.includeInOfferings(r, l.Items)
 	if err != nil {
 		return err
 	}
@@ -167,11 +165,11 @@ func (q query) access() market.Access {
 	}
 }
 
-func (s *Server) includeInOfferings(r *request) (*included, error) {
+func (s *Server) includeInOfferings(r *request, offerings []backstay.Offering) (*included, error) {
 	if !r.fields("service_broker") {
 		return nil, nil
 	}
-	brokers, err := s.ownBroker(r)
+	brokers, err := s.brokersOf(r, offerings)
 	return &included{ServiceBrokers: brokers}, err
 }
 
@@ -181,7 +179,7 @@ func (s *Server) showOffering(w http.ResponseWriter, r *request) error {
 		return err
 	}
 	res := s.offering(o)
-	if res.Included, err = s.includeInOfferings(r); err != nil {
+	if res.Included, err = s.includeInOfferings(r, []backstay.Offering{o}); err != nil {
 		return err
 	}
 	return writeJSON(w, http.StatusOK, res)
@@ -195,13 +193,26 @@ type planResource struct {
 	Available       bool                `json:"available"`
 	Free            bool                `json:"free"`
 	Costs           []costResource      `json:"costs"`
-	MaintenanceInfo struct{}            `json:"maintenance_info"`
+	MaintenanceInfo maintenanceInfo     `json:"maintenance_info"`
 	BrokerCatalog   planCatalog         `json:"broker_catalog"`
 	Schemas         schemasResource     `json:"schemas"`
 	Relationships   planRelationships   `json:"relationships"`
 	Metadata        metadata            `json:"metadata"`
 	Links           links               `json:"links"`
 	Included        *included           `json:"included,omitempty"`
+}
+
+// maintenanceInfo is an empty object where a broker tells of none.
+type maintenanceInfo struct {
+	Version     string `json:"version,omitempty"`
+	Description string `json:"description,omitempty"`
+}
+
+func maintenance(m *backstay.MaintenanceInfo) maintenanceInfo {
+	if m == nil {
+		return maintenanceInfo{}
+	}
+	return maintenanceInfo(*m)
 }
 
 type costResource struct {
@@ -211,9 +222,9 @@ type costResource struct {
 }
 
 type planCatalog struct {
-	ID       backstay.PlanID `json:"id"`
-	Metadata struct{}        `json:"metadata"`
-	Features planFeatures    `json:"features"`
+	ID       backstay.ServicePlanID `json:"id"`
+	Metadata struct{}               `json:"metadata"`
+	Features planFeatures           `json:"features"`
 }
 
 type planFeatures struct {
@@ -249,23 +260,26 @@ type planRelationships struct {
 
 func (s *Server) plan(p backstay.Plan) planResource {
 	res := planResource{
-		identity:       identify(p.ID, p.CreatedAt, p.UpdatedAt),
-		Metadata:       metadataOf(p.Metadata),
-		Name:           p.Name,
-		Description:    p.Description,
-		VisibilityType: p.Visibility,
-		Available:      p.Available,
-		Free:           p.Free,
-		Costs:          convert(p.Costs, func(c backstay.Cost) costResource { return costResource(c) }),
-		BrokerCatalog:  planCatalog{ID: p.ID, Features: planFeatures{Bindable: true}},
-		Relationships:  planRelationships{related(p.OfferingID)},
+		identity:        identify(p.ID, p.CreatedAt, p.UpdatedAt),
+		Metadata:        metadataOf(p.Metadata),
+		Name:            p.Name,
+		Description:     p.Description,
+		VisibilityType:  p.Visibility,
+		Available:       p.Available,
+		Free:            p.Free,
+		Costs:           convert(p.Costs, func(c backstay.Cost) costResource { return costResource(c) }),
+		MaintenanceInfo: maintenance(p.MaintenanceInfo),
+		BrokerCatalog: planCatalog{ID: p.ServicePlanID, Features: planFeatures{
+			PlanUpdateable: p.PlanUpdateable, Bindable: p.Bindable,
+		}},
+		Relationships: planRelationships{related(p.OfferingID)},
 		Links: links{
 			"self":             s.at("/v3/service_plans/%s", p.ID),
 			"service_offering": s.at("/v3/service_offerings/%s", p.OfferingID),
 		},
 	}
 	res.Schemas.ServiceInstance.Create = schema(p.Schemas.CreateInstance)
-	res.Schemas.ServiceInstance.Update = schema(nil)
+	res.Schemas.ServiceInstance.Update = schema(p.Schemas.UpdateInstance)
 	res.Schemas.ServiceBinding.Create = schema(p.Schemas.CreateBinding)
 	return res
 }
@@ -276,21 +290,18 @@ func (s *Server) listPlans(w http.ResponseWriter, r *request) error {
 		return err
 	}
 	f := market.PlanFilter{
-		IDs:           ids[backstay.PlanID](r.query, "guids"),
-		Names:         r.list("names"),
-		OfferingIDs:   ids[backstay.OfferingID](r.query, "service_offering_guids"),
-		OfferingNames: r.list("service_offering_names"),
-		Available:     available,
-		Access:        r.access(),
-		Match:         r.match,
-		Order:         r.order,
-		Page:          r.page,
-	}
-	if catalogIDs := ids[backstay.PlanID](r.query, "broker_catalog_ids"); catalogIDs != nil {
-		f.IDs = both(f.IDs, catalogIDs) // the broker's ids are ours
-	}
-	if excludesBroker(r.list("service_broker_guids"), r.list("service_broker_names")) {
-		f.IDs = []backstay.PlanID{}
+		IDs:            ids[backstay.PlanID](r.query, "guids"),
+		Names:          r.list("names"),
+		ServicePlanIDs: ids[backstay.ServicePlanID](r.query, "broker_catalog_ids"),
+		OfferingIDs:    ids[backstay.OfferingID](r.query, "service_offering_guids"),
+		OfferingNames:  r.list("service_offering_names"),
+		BrokerIDs:      ids[backstay.BrokerID](r.query, "service_broker_guids"),
+		BrokerNames:    r.list("service_broker_names"),
+		Available:      available,
+		Access:         r.access(),
+		Match:          r.match,
+		Order:          r.order,
+		Page:           r.page,
 	}
 	l, err := s.Market.Plans(r.Context(), r.by, f)
 	if err != nil {
@@ -303,38 +314,33 @@ func (s *Server) listPlans(w http.ResponseWriter, r *request) error {
 	return writeList(s, w, r, l, s.plan, with)
 }
 
-// both are the ids in both filters, where nil is all ids.
-func both[ID ~string](ids, others []ID) []ID {
-	if ids == nil {
-		return others
+func (s *Server) includeInPlans(r *request, plans []backstay.Plan) (*included, error) {
+	offerings, brokers := r.includes("service_offering"), r.fields("service_offering.service_broker")
+	if !offerings && !brokers {
+		if r.includes("space.organization") {
+			return &included{}, nil // no broker is a space's own
+		}
+		return nil, nil
 	}
-	return slices.DeleteFunc(slices.Clone(ids), func(id ID) bool { return !slices.Contains(others, id) })
+	with := &included{}
+	return with, s.includeSuppliers(r, plans, with, offerings, brokers)
 }
 
-func (s *Server) includeInPlans(r *request, plans []backstay.Plan) (with *included, err error) {
-	if r.includes("space.organization") {
-		with = &included{} // no broker is a space's own
-	}
-	if r.includes("service_offering") {
-		with = &included{}
-		if with.ServiceOfferings, err = s.offeringsOf(r, plans); err != nil {
-			return nil, err
-		}
-	}
-	if r.fields("service_offering.service_broker") {
-		if with == nil {
-			with = &included{}
-		}
-		with.ServiceBrokers, err = s.ownBroker(r)
-	}
-	return with, err
-}
-
-func (s *Server) offeringsOf(r *request, plans []backstay.Plan) ([]offeringResource, error) {
+// includeSuppliers includes whom plans are from: their offerings, the brokers of those, or both.
+func (s *Server) includeSuppliers(r *request, plans []backstay.Plan, with *included, offerings, brokers bool) error {
 	l, err := s.Market.Offerings(r.Context(), r.by, market.OfferingFilter{
 		IDs: distinct(plans, func(p backstay.Plan) backstay.OfferingID { return p.OfferingID }),
 	})
-	return convert(l.Items, s.offering), err
+	if err != nil {
+		return err
+	}
+	if offerings {
+		with.ServiceOfferings = convert(l.Items, s.offering)
+	}
+	if brokers {
+		with.ServiceBrokers, err = s.brokersOf(r, l.Items)
+	}
+	return err
 }
 
 func (s *Server) showPlan(w http.ResponseWriter, r *request) error {

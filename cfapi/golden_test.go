@@ -105,7 +105,7 @@ func newStage(t *testing.T) *stage {
 		broker: b,
 		server: s,
 		names: map[string]string{
-			string(backstay.OwnBroker):             "broker",
+			string(markettest.Broker.ID):           "broker",
 			string(markettest.Admin.UserID):        "admin",
 			string(backstay.DefaultQuota):          "default",
 			"00000000-0000-4000-8000-00000000000a": "postgres",

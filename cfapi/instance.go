@@ -115,13 +115,10 @@ func (s *Server) includePlaces(r *request, instances []backstay.Instance, with *
 	return s.includeWhereabouts(r, distinct(instances, func(in backstay.Instance) backstay.SpaceID { return in.SpaceID }), with)
 }
 
-func (s *Server) includePlans(r *request, instances []backstay.Instance, with *included) (err error) {
-	if r.fields("service_plan.service_offering.service_broker") {
-		if with.ServiceBrokers, err = s.ownBroker(r); err != nil {
-			return err
-		}
-	}
-	if !r.fields("service_plan", "service_plan.service_offering") {
+func (s *Server) includePlans(r *request, instances []backstay.Instance, with *included) error {
+	offerings := r.fields("service_plan.service_offering")
+	brokers := r.fields("service_plan.service_offering.service_broker")
+	if !r.fields("service_plan") && !offerings && !brokers {
 		return nil
 	}
 	plans, err := s.Market.Plans(r.Context(), r.by, market.PlanFilter{
@@ -133,10 +130,10 @@ func (s *Server) includePlans(r *request, instances []backstay.Instance, with *i
 	if r.fields("service_plan") {
 		with.ServicePlans = convert(plans.Items, s.plan)
 	}
-	if r.fields("service_plan.service_offering") {
-		with.ServiceOfferings, err = s.offeringsOf(r, plans.Items)
+	if !offerings && !brokers {
+		return nil
 	}
-	return err
+	return s.includeSuppliers(r, plans.Items, with, offerings, brokers)
 }
 
 type newInstanceBody struct {

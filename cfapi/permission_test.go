@@ -235,7 +235,7 @@ type scene struct {
 }
 
 func (h *house) scene(t testing.TB, role string) *scene {
-	s := &scene{house: h, t: t, role: role, things: map[string]string{"<broker>": string(backstay.OwnBroker), "<offering>": "00000000-0000-4000-8000-00000000000a", "<plan>": "00000000-0000-4000-8000-00000000000b"}}
+	s := &scene{house: h, t: t, role: role, things: map[string]string{"<broker>": string(markettest.Broker.ID), "<offering>": "00000000-0000-4000-8000-00000000000a", "<plan>": "00000000-0000-4000-8000-00000000000b"}}
 	if market.RolesOf(role)&^market.GlobalReaders != 0 {
 		s.grant(role, role)
 	}

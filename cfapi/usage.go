@@ -45,7 +45,7 @@ func (s *Server) usageEvent(u backstay.UsageEvent) usageEventResource {
 		ServiceInstance: usageInstance{usageThing{string(u.InstanceID), u.InstanceName}, managedUsage},
 		ServicePlan:     usageThing{string(u.PlanID), u.PlanName},
 		ServiceOffering: usageThing{string(u.OfferingID), u.OfferingName},
-		ServiceBroker:   usageThing{string(backstay.OwnBroker), backstay.OwnBrokerName},
+		ServiceBroker:   usageThing{string(u.BrokerID), u.BrokerName},
 		Links:           links{"self": s.at("/v3/service_usage_events/%s", u.ID)},
 	}
 }

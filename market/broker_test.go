@@ -76,6 +76,12 @@ func (l *listener) FetchInstance(
 	return l.Memory.FetchInstance(ctx, r)
 }
 
+func newListener() *listener {
+	return &listener{
+		Memory: brokertest.NewMemory(), told: map[backstay.InstanceID]bool{}, bound: map[backstay.BindingID]bool{},
+	}
+}
+
 // floor is a market with two organizations that have a space and an app each.
 type floor struct {
 	*market.Market
@@ -85,8 +91,12 @@ type floor struct {
 }
 
 func newFloor(t *testing.T) *floor {
-	b := &listener{Memory: brokertest.NewMemory(), told: map[backstay.InstanceID]bool{}, bound: map[backstay.BindingID]bool{}}
-	f := &floor{Market: markettest.NewWith(t, b), broker: b}
+	b := newListener()
+	return newFloorOf(t, markettest.NewWith(t, b), b)
+}
+
+func newFloorOf(t *testing.T, m *market.Market, b *listener) *floor {
+	f := &floor{Market: m, broker: b}
 	for i, name := range []string{"owner", "guest"} {
 		o, err := f.CreateOrganization(t.Context(), markettest.Admin, name, noMetadata)
 		must(t, err)
@@ -112,7 +122,14 @@ func (f *floor) do(t *testing.T, j backstay.Job, err error) string {
 
 func (f *floor) create(t *testing.T, name string) backstay.InstanceID {
 	t.Helper()
-	plans, err := f.Plans(t.Context(), markettest.Admin, market.PlanFilter{Names: []string{"Free"}})
+	return f.createFrom(t, markettest.Broker, name)
+}
+
+func (f *floor) createFrom(t *testing.T, from backstay.ServiceBroker, name string) backstay.InstanceID {
+	t.Helper()
+	plans, err := f.Plans(t.Context(), markettest.Admin, market.PlanFilter{
+		Names: []string{"Free"}, BrokerIDs: []backstay.BrokerID{from.ID},
+	})
 	must(t, err)
 	j, err := f.CreateInstance(t.Context(), markettest.Admin, market.NewInstance{Name: name, SpaceID: f.spaces[0].ID, PlanID: plans.Items[0].ID})
 	return backstay.InstanceID(f.do(t, j, err))
@@ -164,6 +181,38 @@ func TestBrokerNeverHearsOfUserProvided(t *testing.T) {
 	defer f.broker.mu.Unlock()
 	if f.broker.told[ended] || f.broker.told[kept] || len(f.broker.told) != 1 {
 		t.Errorf("the broker was told of %v; user-provided are %s and %s", f.broker.told, ended, kept)
+	}
+}
+
+// TestBrokersHearOfTheirOwn takes instances of two brokers, whose catalogs have the same ids, through their lives.
+func TestBrokersHearOfTheirOwn(t *testing.T) {
+	t.Parallel()
+	ours, theirs := newListener(), newListener()
+	another := backstay.ServiceBroker{ID: "00000000-0000-4000-8000-0000000000b2", Name: "another"}
+	f := newFloorOf(t, markettest.NewAmong(t, testkit.Postgres(t),
+		markettest.Seller{ServiceBroker: markettest.Broker, Broker: ours},
+		markettest.Seller{ServiceBroker: another, Broker: theirs}), ours)
+	mine, yours := f.createFrom(t, markettest.Broker, "mine"), f.createFrom(t, another, "yours")
+	b := f.bind(t, yours, f.apps[0].ID)
+	if _, err := f.InstanceParameters(t.Context(), markettest.Admin, yours); err != nil {
+		t.Error(err)
+	}
+	if !theirs.has(b) {
+		t.Error("the binding is not at the broker of its instance")
+	}
+	j, err := f.DeleteBinding(t.Context(), markettest.Admin, b)
+	f.do(t, j, err)
+	j, err = f.DeleteSpace(t.Context(), markettest.Admin, f.spaces[0].ID)
+	f.do(t, j, err)
+	for _, c := range []struct {
+		broker *listener
+		id     backstay.InstanceID
+	}{{ours, mine}, {theirs, yours}} {
+		c.broker.mu.Lock()
+		defer c.broker.mu.Unlock()
+		if !c.broker.told[c.id] || len(c.broker.told) != 1 {
+			t.Errorf("a broker of %s was told of %v", c.id, c.broker.told)
+		}
 	}
 }
 

@@ -121,24 +121,29 @@ type (
 		Page  Page
 	}
 	OfferingFilter struct {
-		IDs       []backstay.OfferingID
-		Names     []string
-		Available *bool
-		Access    Access // to one of its plans
-		Match     Match
-		Order     Order
-		Page      Page
+		IDs         []backstay.OfferingID
+		Names       []string
+		BrokerIDs   []backstay.BrokerID
+		BrokerNames []string
+		Available   *bool
+		Access      Access // to one of its plans
+		Match       Match
+		Order       Order
+		Page        Page
 	}
 	PlanFilter struct {
-		IDs           []backstay.PlanID
-		Names         []string
-		OfferingIDs   []backstay.OfferingID
-		OfferingNames []string
-		Available     *bool
-		Access        Access
-		Match         Match
-		Order         Order
-		Page          Page
+		IDs            []backstay.PlanID
+		Names          []string
+		ServicePlanIDs []backstay.ServicePlanID
+		OfferingIDs    []backstay.OfferingID
+		OfferingNames  []string
+		BrokerIDs      []backstay.BrokerID
+		BrokerNames    []string
+		Available      *bool
+		Access         Access
+		Match          Match
+		Order          Order
+		Page           Page
 	}
 	InstanceFilter struct {
 		IDs             []backstay.InstanceID

@@ -3,6 +3,7 @@ package market
 import (
 	"context"
 	"encoding/json"
+	"maps"
 	"time"
 
 	"github.com/backstay/backstay"
@@ -24,22 +25,35 @@ const healthPatience = time.Second
 // tellHealth lets the operations of instances that are up, but do not serve now, say so. What is
 // recorded stays as it is: this is true for the moment.
 func (m *Market) tellHealth(ctx context.Context, instances []backstay.Instance) {
-	teller, ok := m.Broker.(backstay.HealthTeller)
-	if !ok || len(instances) == 0 {
+	if len(instances) == 0 {
 		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, healthPatience)
 	defer cancel()
-	reasons, err := teller.Unhealthy(ctx)
-	if err != nil {
-		m.Log.Warn("the health of instances is not known", "error", err)
-	}
+	reasons := m.unhealthy(ctx)
 	for i := range instances {
 		op := &instances[i].LastOperation
 		if reason := reasons[instances[i].ID]; reason != "" && op.State == backstay.Succeeded {
 			op.Description = "The service instance does not serve now, and is started again and again. " + reason
 		}
 	}
+}
+
+// unhealthy asks all brokers that can tell which instances do not serve, and why.
+func (m *Market) unhealthy(ctx context.Context) map[backstay.InstanceID]string {
+	all := map[backstay.InstanceID]string{}
+	for id, b := range m.Brokers {
+		teller, ok := b.(backstay.HealthTeller)
+		if !ok {
+			continue
+		}
+		reasons, err := teller.Unhealthy(ctx)
+		if err != nil {
+			m.Log.Warn("the health of instances is not known", "broker", id, "error", err)
+		}
+		maps.Copy(all, reasons)
+	}
+	return all
 }
 
 // Instance returns one service instance.

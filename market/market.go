@@ -2,6 +2,7 @@ package market
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"time"
 
@@ -14,19 +15,34 @@ import (
 // Market is the floor where services are asked for. Its fields are set once, before use; its
 // methods are safe for concurrent use.
 type Market struct {
-	Store  Store
-	Broker backstay.Broker
-	Key    seal.Key // seals parameters, environments and credentials before they reach the Store
-	Log    *slog.Logger
+	Store   Store
+	Brokers Brokers
+	Key     seal.Key // seals parameters, environments and credentials before they reach the Store
+	Log     *slog.Logger
 }
 
-// KeepCatalog asks the broker what it offers and puts that on sale.
-func (m *Market) KeepCatalog(ctx context.Context) error {
-	offerings, err := m.Broker.Catalog(ctx)
+// Brokers are those whose offerings the market sells, by the ids that it knows them by.
+type Brokers map[backstay.BrokerID]backstay.Broker
+
+// find returns the broker of that id. One that the market knows and cannot ask now is Unavailable.
+func (b Brokers) find(id backstay.BrokerID) (backstay.Broker, error) {
+	if found, ok := b[id]; ok {
+		return found, nil
+	}
+	return nil, backstay.Errorf(backstay.Unavailable, "The service broker %s cannot be reached.", id)
+}
+
+// KeepCatalog asks a broker what it offers and puts that on sale, in the place of what it offered before.
+func (m *Market) KeepCatalog(ctx context.Context, from backstay.ServiceBroker) error {
+	b, err := m.Brokers.find(from.ID)
 	if err != nil {
 		return err
 	}
-	return m.Store.KeepCatalog(ctx, offerings)
+	offerings, err := b.Catalog(ctx)
+	if err != nil {
+		return fmt.Errorf("read catalog of %s: %w", from.Name, err)
+	}
+	return m.Store.KeepCatalog(ctx, from, offerings)
 }
 
 // ServiceBrokers lists whom offerings are from, which is no secret.

@@ -81,10 +81,12 @@ type AppStore interface {
 
 // CatalogStore keeps what brokers offer.
 type CatalogStore interface {
-	// KeepCatalog makes these the available offerings and plans; others stay, as unavailable. The plans of a
-	// private offering begin hidden; who may see a plan that is known already does not change. Of instances
-	// whose plan has another name or price now, that is recorded as usage.
-	KeepCatalog(ctx context.Context, offerings []backstay.CatalogOffering) error
+	// KeepCatalog makes a broker known by its name, and these its available offerings and plans; others of its
+	// own stay, as unavailable, and those of other brokers as they are. What is new gets the id that its broker
+	// has for it as its guid, if that can be one and nothing has it yet. The plans of a private offering begin
+	// hidden; who may see a plan that is known already does not change. Of instances whose plan has another name
+	// or price now, that is recorded as usage.
+	KeepCatalog(ctx context.Context, from backstay.ServiceBroker, offerings []backstay.CatalogOffering) error
 	ServiceBrokers(ctx context.Context, f BrokerFilter) (List[backstay.ServiceBroker], error)
 	// Offerings come without their plans.
 	Offerings(ctx context.Context, f OfferingFilter) (List[backstay.Offering], error)

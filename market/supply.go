@@ -20,7 +20,7 @@ func (m *Market) supplyOf(ctx context.Context, in backstay.Instance) (s supply, 
 	if s.plan, s.offering, err = m.planOf(ctx, in); err != nil {
 		return s, err
 	}
-	s.broker, err = m.brokerOf(s.offering)
+	s.broker, err = m.Brokers.find(s.offering.BrokerID)
 	return s, err
 }
 
@@ -33,8 +33,6 @@ func (m *Market) supplyOfInstance(ctx context.Context, id backstay.InstanceID) (
 	}
 	return m.supplyOf(ctx, in)
 }
-
-func (m *Market) brokerOf(backstay.Offering) (backstay.Broker, error) { return m.Broker, nil }
 
 // cloudFoundry is the platform that we are to brokers.
 const cloudFoundry = "cloudfoundry"

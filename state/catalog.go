@@ -10,20 +10,19 @@ import (
 	"github.com/backstay/backstay/market"
 )
 
-func (s *Store) KeepCatalog(ctx context.Context, offerings []backstay.CatalogOffering) error {
+func (s *Store) KeepCatalog(
+	ctx context.Context, from backstay.ServiceBroker, offerings []backstay.CatalogOffering,
+) error {
 	return s.tx(ctx, func(tx pgx.Tx) error {
 		// Two at once would lock the same rows in different orders, and one of them fail. Readers go on.
 		if _, err := tx.Exec(ctx, `LOCK TABLE market.offerings IN SHARE ROW EXCLUSIVE MODE`); err != nil {
 			return err
 		}
-		if _, err := tx.Exec(ctx, `UPDATE market.plans SET available = false WHERE available`); err != nil {
-			return err
-		}
-		if _, err := tx.Exec(ctx, `UPDATE market.offerings SET available = false WHERE available`); err != nil {
+		if err := keepBroker(ctx, tx, from); err != nil {
 			return err
 		}
 		for _, o := range offerings {
-			if err := keepOffering(ctx, tx, o); err != nil {
+			if err := keepOffering(ctx, tx, from.ID, o); err != nil {
 				return fmt.Errorf("keep offering %s: %w", o.Name, err)
 			}
 		}
@@ -31,26 +30,77 @@ func (s *Store) KeepCatalog(ctx context.Context, offerings []backstay.CatalogOff
 	})
 }
 
-func keepOffering(ctx context.Context, tx pgx.Tx, o backstay.CatalogOffering) error {
-	_, err := tx.Exec(ctx, `INSERT INTO market.offerings (id, name, description, documentation_url, tags, shareable, available)
-		VALUES ($1, $2, $3, $4, coalesce($5, '{}'::text[]), $6, true)
-		ON CONFLICT (id) DO UPDATE SET (name, description, documentation_url, tags, shareable, available, updated_at) =
-			ROW (excluded.name, excluded.description, excluded.documentation_url, excluded.tags, excluded.shareable, true, now())`,
-		o.ID, o.Name, o.Description, o.DocumentationURL, o.Tags, o.Shareable)
+// keepBroker makes a broker known by its name, and takes all that it offers off sale.
+func keepBroker(ctx context.Context, tx pgx.Tx, b backstay.ServiceBroker) error {
+	_, err := tx.Exec(ctx, `INSERT INTO market.brokers (id, name) VALUES ($1, $2)
+		ON CONFLICT (id) DO UPDATE SET (name, updated_at) = ROW (excluded.name, now()) WHERE brokers.name <> excluded.name`,
+		b.ID, b.Name)
 	if err != nil {
 		return err
 	}
-	for i, p := range o.Plans {
-		_, err := tx.Exec(ctx, `INSERT INTO market.plans (id, offering_id, position, name, description, free, costs, schemas, available, public)
-			VALUES ($1, $2, $3, $4, $5, $6, coalesce($7::jsonb, '[]'), $8, true, $9)
-			ON CONFLICT (id) DO UPDATE SET (position, name, description, free, costs, schemas, available, updated_at) =
-				ROW (excluded.position, excluded.name, excluded.description, excluded.free, excluded.costs, excluded.schemas, true, now())`,
-			p.ID, o.ID, i, p.Name, p.Description, p.Free, p.Costs, p.Schemas, !o.Private)
-		if err != nil {
+	_, err = tx.Exec(ctx, `UPDATE market.plans SET available = false
+		WHERE available AND offering_id IN (SELECT id FROM market.offerings WHERE broker_id = $1)`, b.ID)
+	if err != nil {
+		return err
+	}
+	_, err = tx.Exec(ctx, `UPDATE market.offerings SET available = false WHERE available AND broker_id = $1`, b.ID)
+	return err
+}
+
+// guid is how an INSERT into the table names a thing of a catalog: by the id that its broker has for it, $1,
+// if that is a guid that nothing in the table has, or else by a new one.
+func guid(table string) string {
+	return `CASE WHEN $1 ~ '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' AND NOT EXISTS (SELECT FROM ` + table + ` WHERE id = $1)
+		THEN $1 ELSE gen_random_uuid()::text END`
+}
+
+func keepOffering(ctx context.Context, tx pgx.Tx, from backstay.BrokerID, o backstay.CatalogOffering) error {
+	var id backstay.OfferingID
+	err := tx.QueryRow(ctx, `INSERT INTO market.offerings (service_id, id, broker_id, name, description, documentation_url,
+			tags, requires, shareable, bindable, instances_retrievable, bindings_retrievable, plan_updateable,
+			allow_context_updates, available)
+		VALUES ($1, `+guid("market.offerings")+`, $2, $3, $4, $5, coalesce($6, '{}'::text[]), coalesce($7, '{}'::text[]), $8, $9,
+			$10, $11, $12, $13, true)
+		ON CONFLICT ON CONSTRAINT offering_in_catalog DO UPDATE SET (name, description, documentation_url, tags, requires,
+			shareable, bindable, instances_retrievable, bindings_retrievable, plan_updateable, allow_context_updates,
+			available, updated_at) =
+			ROW (excluded.name, excluded.description, excluded.documentation_url, excluded.tags, excluded.requires,
+			excluded.shareable, excluded.bindable, excluded.instances_retrievable, excluded.bindings_retrievable,
+			excluded.plan_updateable, excluded.allow_context_updates, true, now())
+		RETURNING id`,
+		o.ID, from, o.Name, o.Description, o.DocumentationURL, o.Tags, o.Requires, o.Shareable, o.Bindable,
+		o.InstancesRetrievable, o.BindingsRetrievable, o.PlanUpdateable, o.AllowContextUpdates).Scan(&id)
+	if err != nil {
+		return err
+	}
+	for position, p := range o.Plans {
+		if err := keepPlan(ctx, tx, id, o, position, p); err != nil {
 			return fmt.Errorf("plan %s: %w", p.Name, err)
 		}
 	}
 	return nil
+}
+
+func keepPlan(
+	ctx context.Context, tx pgx.Tx, id backstay.OfferingID, o backstay.CatalogOffering, position int, p backstay.CatalogPlan,
+) error {
+	bindable, updateable := o.Bindable, o.PlanUpdateable
+	if p.Bindable != nil {
+		bindable = *p.Bindable
+	}
+	if p.PlanUpdateable != nil {
+		updateable = *p.PlanUpdateable
+	}
+	_, err := tx.Exec(ctx, `INSERT INTO market.plans (service_plan_id, id, offering_id, position, name, description, free,
+			costs, schemas, bindable, plan_updateable, maintenance_info, maximum_polling, available, public)
+		VALUES ($1, `+guid("market.plans")+`, $2, $3, $4, $5, $6, coalesce($7::jsonb, '[]'), $8, $9, $10, $11, $12, true, $13)
+		ON CONFLICT ON CONSTRAINT plan_in_catalog DO UPDATE SET (position, name, description, free, costs, schemas, bindable,
+			plan_updateable, maintenance_info, maximum_polling, available, updated_at) =
+			ROW (excluded.position, excluded.name, excluded.description, excluded.free, excluded.costs, excluded.schemas,
+			excluded.bindable, excluded.plan_updateable, excluded.maintenance_info, excluded.maximum_polling, true, now())`,
+		p.ID, id, position, p.Name, p.Description, p.Free, p.Costs, p.Schemas, bindable, updateable, p.MaintenanceInfo,
+		p.MaximumPollingDuration, !o.Private)
+	return err
 }
 
 func (s *Store) ServiceBrokers(ctx context.Context, f market.BrokerFilter) (market.List[backstay.ServiceBroker], error) {
@@ -64,41 +114,64 @@ func (s *Store) ServiceBrokers(ctx context.Context, f market.BrokerFilter) (mark
 	})
 }
 
-func (s *Store) Offerings(ctx context.Context, f market.OfferingFilter) (market.List[backstay.Offering], error) {
-	q := query{columns: `o.id, o.name, o.description, o.documentation_url, o.tags, o.shareable, o.available, o.labels, o.annotations, o.created_at, o.updated_at`, from: "market.offerings o", alias: "o"}
+const offeringColumns = `o.id, o.broker_id, o.service_id, o.name, o.description, o.documentation_url, o.tags, o.requires,
+	o.bindable, o.instances_retrievable, o.bindings_retrievable, o.plan_updateable, o.allow_context_updates, o.shareable,
+	o.available, o.labels, o.annotations, o.created_at, o.updated_at`
+
+func scanOffering(r pgx.CollectableRow) (o backstay.Offering, err error) {
+	err = r.Scan(&o.ID, &o.BrokerID, &o.ServiceID, &o.Name, &o.Description, &o.DocumentationURL, &o.Tags, &o.Requires,
+		&o.Bindable, &o.InstancesRetrievable, &o.BindingsRetrievable, &o.PlanUpdateable, &o.AllowContextUpdates, &o.Shareable,
+		&o.Available, &o.Metadata.Labels, &o.Metadata.Annotations, &o.CreatedAt, &o.UpdatedAt)
+	return o, err
+}
+
+func (s *Store) Offerings(
+	ctx context.Context, f market.OfferingFilter,
+) (market.List[backstay.Offering], error) {
+	q := query{
+		columns: offeringColumns, from: "market.offerings o JOIN market.brokers k ON k.id = o.broker_id", alias: "o",
+	}
 	in(&q, "o.id", f.IDs)
 	in(&q, "o.name", f.Names)
+	in(&q, "o.broker_id", f.BrokerIDs)
+	in(&q, "k.name", f.BrokerNames)
 	is(&q, "o.available", f.Available)
 	if condition := accessible(&q, f.Access); condition != "" {
 		q.where = append(q.where, `EXISTS (SELECT FROM market.plans p WHERE p.offering_id = o.id AND `+condition+`)`)
 	}
 	q.match(f.Match)
-	return list(ctx, s, q, f.Order, f.Page, func(r pgx.CollectableRow) (o backstay.Offering, err error) {
-		err = r.Scan(&o.ID, &o.Name, &o.Description, &o.DocumentationURL, &o.Tags, &o.Shareable, &o.Available, &o.Metadata.Labels, &o.Metadata.Annotations, &o.CreatedAt, &o.UpdatedAt)
-		o.ServiceID, o.Bindable, o.InstancesRetrievable = backstay.ServiceID(o.ID), true, true
-		return o, err
-	})
+	return list(ctx, s, q, f.Order, f.Page, scanOffering)
+}
+
+const planColumns = `p.id, p.offering_id, p.service_plan_id, p.name, p.description, p.free, p.bindable, p.plan_updateable,
+	p.costs, p.schemas, p.maintenance_info, p.maximum_polling, p.available, p.labels, p.annotations, p.created_at,
+	p.updated_at, CASE WHEN p.public THEN 'public'
+		WHEN EXISTS (SELECT FROM market.plan_organizations po WHERE po.plan_id = p.id) THEN 'organization' ELSE 'admin' END`
+
+func scanPlan(r pgx.CollectableRow) (p backstay.Plan, err error) {
+	err = r.Scan(&p.ID, &p.OfferingID, &p.ServicePlanID, &p.Name, &p.Description, &p.Free, &p.Bindable, &p.PlanUpdateable,
+		&p.Costs, &p.Schemas, &p.MaintenanceInfo, &p.MaximumPollingDuration, &p.Available, &p.Metadata.Labels,
+		&p.Metadata.Annotations, &p.CreatedAt, &p.UpdatedAt, &p.Visibility)
+	return p, err
 }
 
 // Plans come, unless an order is asked for, as the catalog lists them.
 func (s *Store) Plans(ctx context.Context, f market.PlanFilter) (market.List[backstay.Plan], error) {
 	q := query{
-		columns: `p.id, p.offering_id, p.name, p.description, p.free, p.costs, p.schemas, p.available, p.labels, p.annotations, p.created_at, p.updated_at,
-			CASE WHEN p.public THEN 'public' WHEN EXISTS (SELECT FROM market.plan_organizations po WHERE po.plan_id = p.id) THEN 'organization' ELSE 'admin' END`,
-		from: "market.plans p JOIN market.offerings o ON o.id = p.offering_id", alias: "p", tie: "p.position",
+		columns: planColumns, alias: "p", tie: "p.position",
+		from: "market.plans p JOIN market.offerings o ON o.id = p.offering_id JOIN market.brokers k ON k.id = o.broker_id",
 	}
 	in(&q, "p.id", f.IDs)
 	in(&q, "p.name", f.Names)
+	in(&q, "p.service_plan_id", f.ServicePlanIDs)
 	in(&q, "p.offering_id", f.OfferingIDs)
 	in(&q, "o.name", f.OfferingNames)
+	in(&q, "o.broker_id", f.BrokerIDs)
+	in(&q, "k.name", f.BrokerNames)
 	is(&q, "p.available", f.Available)
 	if condition := accessible(&q, f.Access); condition != "" {
 		q.where = append(q.where, condition)
 	}
 	q.match(f.Match)
-	return list(ctx, s, q, f.Order, f.Page, func(r pgx.CollectableRow) (p backstay.Plan, err error) {
-		err = r.Scan(&p.ID, &p.OfferingID, &p.Name, &p.Description, &p.Free, &p.Costs, &p.Schemas, &p.Available, &p.Metadata.Labels, &p.Metadata.Annotations, &p.CreatedAt, &p.UpdatedAt, &p.Visibility)
-		p.ServicePlanID, p.Bindable = backstay.ServicePlanID(p.ID), true
-		return p, err
-	})
+	return list(ctx, s, q, f.Order, f.Page, scanPlan)
 }

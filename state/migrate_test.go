@@ -134,3 +134,40 @@ func schemaOf(t *testing.T, pool *pgxpool.Pool) schema {
 	}
 	return s
 }
+
+// What is there already is from the one broker that there was, and keeps its guids.
+func TestOfferingsComeToTheirBroker(t *testing.T) {
+	t.Parallel()
+	pool := migratedBefore(t, "0015")
+	const service, plan = "00000000-0000-4000-8000-00000000000a", "00000000-0000-4000-8000-00000000000b"
+	mustExec(t, pool, `INSERT INTO market.offerings (id, name, description, documentation_url, tags, shareable, available)
+		VALUES ('`+service+`', 'postgres', '', '', '{}', true, true)`)
+	mustExec(t, pool, `INSERT INTO market.plans (id, offering_id, position, name, description, free, costs, schemas, available)
+		VALUES ('`+plan+`', '`+service+`', 0, 'Free', '', true, '[]', '{}', true)`)
+	mustExec(t, pool, `INSERT INTO market.usage_events (id, state, instance_id, instance_name, organization_id,
+			organization_name, space_id, space_name, plan_id, plan_name, offering_id, offering_name, costs)
+		VALUES ('u', 'CREATED', 'i', 'i', 'o', 'o', 's', 's', '`+plan+`', 'Free', '`+service+`', 'postgres', '[]')`)
+	if err := migrate(t.Context(), pool); err != nil {
+		t.Fatal(err)
+	}
+
+	s := &Store{pool: pool}
+	brokers, err := s.ServiceBrokers(t.Context(), market.BrokerFilter{})
+	must(t, err)
+	own := brokers.Items[0]
+	must(t, s.KeepCatalog(t.Context(), own, []backstay.CatalogOffering{{
+		ID: service, Name: "postgres", Plans: []backstay.CatalogPlan{{ID: plan, Name: "Free"}},
+	}}))
+	offerings, err := s.Offerings(t.Context(), market.OfferingFilter{})
+	if err != nil || len(offerings.Items) != 1 || offerings.Items[0].ID != service || offerings.Items[0].BrokerID != own.ID {
+		t.Errorf("offerings %+v, %v", offerings.Items, err)
+	}
+	plans, err := s.Plans(t.Context(), market.PlanFilter{})
+	if err != nil || len(plans.Items) != 1 || plans.Items[0].ID != plan || plans.Items[0].ServicePlanID != plan {
+		t.Errorf("plans %+v, %v", plans.Items, err)
+	}
+	usage, err := s.UsageEvents(t.Context(), market.UsageFilter{})
+	if err != nil || len(usage.Items) != 1 || usage.Items[0].BrokerName != own.Name {
+		t.Errorf("usage %+v, %v", usage.Items, err)
+	}
+}

@@ -21,7 +21,10 @@ func TestQuotasAndAccessLeaveEvents(t *testing.T) {
 	t.Cleanup(s.Close)
 	m := &market.Market{Store: s, Log: slog.New(slog.DiscardHandler)}
 	admin := backstay.Actor{UserID: "admin", Username: "admin", Role: backstay.Administrator, Address: "192.0.2.7"}
-	must(t, s.KeepCatalog(ctx, []backstay.CatalogOffering{{ID: "redis", Name: "redis", Private: true, Plans: []backstay.CatalogPlan{{ID: "tiny", Name: "tiny"}}}}))
+	const tiny = "00000000-0000-4000-8000-0000000000f1"
+	must(t, s.KeepCatalog(ctx, backstay.ServiceBroker{ID: "broker", Name: "broker"}, []backstay.CatalogOffering{{
+		ID: "redis", Name: "redis", Private: true, Plans: []backstay.CatalogPlan{{ID: tiny, Name: "tiny"}},
+	}}))
 	_, err = s.AddOrganization(ctx, backstay.Organization{ID: "org", Name: "org"}, backstay.Event{})
 	must(t, err)
 	_, err = s.AddSpace(ctx, backstay.Space{ID: "space", OrganizationID: "org", Name: "space"}, backstay.Event{})
@@ -52,8 +55,8 @@ func TestQuotasAndAccessLeaveEvents(t *testing.T) {
 	must(t, err)
 	must(t, m.RemoveSpaceQuota(ctx, admin, q.ID, "space"))
 	deleted(true, q.ID)
-	must(t, m.SetVisibility(ctx, admin, "tiny", market.NewVisibility{Type: backstay.OrganizationPlan, OrganizationIDs: []backstay.OrganizationID{"org"}}))
-	must(t, m.RemoveVisibility(ctx, admin, "tiny", "org"))
+	must(t, m.SetVisibility(ctx, admin, tiny, market.NewVisibility{Type: backstay.OrganizationPlan, OrganizationIDs: []backstay.OrganizationID{"org"}}))
+	must(t, m.RemoveVisibility(ctx, admin, tiny, "org"))
 
 	rows, err := s.pool.Query(ctx, `SELECT concat_ws(' ', type, target_type, target_name, nullif(organization_id, ''), nullif(space_id, ''), nullif(data::text, '{}'))
 		FROM audit.events WHERE actor_name = 'admin' AND address = '192.0.2.7' ORDER BY created_at, id`)

@@ -27,14 +27,15 @@ func recordUsage(ctx context.Context, tx pgx.Tx, state backstay.UsageState, id *
 		return err
 	}
 	_, err := tx.Exec(ctx, `INSERT INTO market.usage_events (id, state, instance_id, instance_name, organization_id, organization_name,
-			space_id, space_name, plan_id, plan_name, offering_id, offering_name, costs)
+			space_id, space_name, plan_id, plan_name, offering_id, offering_name, broker_id, broker_name, costs)
 		SELECT CASE $1 WHEN 'CREATED' THEN i.id ELSE gen_random_uuid()::text END, $1, i.id, i.name, o.id, o.name,
-			s.id, s.name, p.id, p.name, f.id, f.name, p.costs
+			s.id, s.name, p.id, p.name, f.id, f.name, k.id, k.name, p.costs
 		FROM market.instances i
 			JOIN market.spaces s ON s.id = i.space_id
 			JOIN market.organizations o ON o.id = s.organization_id
 			JOIN market.plans p ON p.id = i.plan_id
 			JOIN market.offerings f ON f.id = p.offering_id
+			JOIN market.brokers k ON k.id = f.broker_id
 			LEFT JOIN LATERAL (SELECT * FROM market.usage_events u WHERE u.instance_id = i.id ORDER BY u.number DESC LIMIT 1) l ON true
 		WHERE ($2::text IS NULL OR i.id = $2) AND CASE $1
 			WHEN 'CREATED' THEN l.id IS NULL
@@ -54,11 +55,12 @@ func recordInstanceEnd(ctx context.Context, tx pgx.Tx, id backstay.InstanceID) e
 }
 
 const usageColumns = `u.id, u.state, u.instance_id, u.instance_name, u.organization_id, u.organization_name, u.space_id, u.space_name,
-	u.plan_id, u.plan_name, u.offering_id, u.offering_name, u.costs, u.created_at`
+	u.plan_id, u.plan_name, u.offering_id, u.offering_name, u.broker_id, u.broker_name, u.costs, u.created_at`
 
 func scanUsage(r pgx.CollectableRow) (u backstay.UsageEvent, err error) {
 	err = r.Scan(&u.ID, &u.State, &u.InstanceID, &u.InstanceName, &u.OrganizationID, &u.OrganizationName, &u.SpaceID, &u.SpaceName,
-		&u.PlanID, &u.PlanName, &u.OfferingID, &u.OfferingName, &u.Costs, &u.CreatedAt)
+		&u.PlanID, &u.PlanName, &u.OfferingID, &u.OfferingName, &u.BrokerID, &u.BrokerName,
+		&u.Costs, &u.CreatedAt)
 	return u, err
 }
 

@@ -36,6 +36,9 @@ func engines(postgresDir string) map[string]engine.Engine {
 	return map[string]engine.Engine{"postgres": postgres.Engine{Root: postgresDir}, "mysql": mysql.Engine{}, "redis": redis.Engine{}}
 }
 
+// ownBroker is what the market calls the broker of this house. New databases know it under this id.
+var ownBroker = backstay.ServiceBroker{ID: "2f0b5b39-6a0e-4c3d-9f57-8c2c1f3b7a10", Name: "backstay"}
+
 // platform is the control plane, put together.
 type platform struct {
 	cfg      serveConfig
@@ -119,11 +122,11 @@ func (p *platform) build(ctx context.Context, instances *local.Backend) error {
 	}
 	p.users = &uaa.Server{Store: p.store, Key: key, Issuer: p.cfg.url, Log: p.log}
 	p.broker = &broker.Broker{Store: p.store.Broker(), Backend: instances, Authority: authority, Offered: offered, Key: key, Log: p.log}
-	p.market = &market.Market{Store: p.store, Broker: p.broker, Key: key, Log: p.log}
+	p.market = &market.Market{Store: p.store, Brokers: market.Brokers{ownBroker.ID: p.broker}, Key: key, Log: p.log}
 	p.api = &cfapi.Server{Market: p.market, Authenticator: p.users, URL: p.cfg.url, Version: buildVersion(), Log: p.log}
 	p.tunnels = &tunnel.Server{Authenticator: p.users, Gate: p.market, Lease: p.cfg.grace, Log: p.log}
 	p.plugins = &plugins.Repository{Dir: p.cfg.plugins, URL: p.cfg.url + plugins.Path, Version: buildVersion(), Log: p.log}
-	if err := p.market.KeepCatalog(ctx); err != nil {
+	if err := p.market.KeepCatalog(ctx, ownBroker); err != nil {
 		return fmt.Errorf("put the catalog on sale: %w", err)
 	}
 	return nil

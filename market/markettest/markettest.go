@@ -22,6 +22,15 @@ var Admin = backstay.Actor{UserID: "00000000-0000-4000-8000-0000000000aa", Usern
 // Robot is a client that may do nothing yet.
 var Robot = backstay.Actor{UserID: "robot", Username: "robot", Client: true}
 
+// Broker is what the one broker of most tests is called: the one that a new database knows already.
+var Broker = backstay.ServiceBroker{ID: "2f0b5b39-6a0e-4c3d-9f57-8c2c1f3b7a10", Name: "backstay"}
+
+// Seller is a broker under the name that the market knows it by.
+type Seller struct {
+	backstay.ServiceBroker
+	Broker backstay.Broker
+}
+
 // NewWith returns a market on a database of its own, with its jobs running, before a broker. It ends with
 // the test.
 func NewWith(t testing.TB, b backstay.Broker) *market.Market {
@@ -32,11 +41,18 @@ func NewWith(t testing.TB, b backstay.Broker) *market.Market {
 // NewAt is NewWith on the database that dsn names.
 func NewAt(t testing.TB, b backstay.Broker, dsn string) *market.Market {
 	t.Helper()
+	return NewAmong(t, dsn, Seller{Broker, b})
+}
+
+// NewAmong is NewAt before several brokers.
+func NewAmong(t testing.TB, dsn string, sellers ...Seller) *market.Market {
+	t.Helper()
 	log := slog.New(slog.NewTextHandler(t.Output(), nil))
 	store := openStore(t, dsn)
-	m := &market.Market{Store: store, Broker: b, Key: seal.Key{1}, Log: log}
-	if err := m.KeepCatalog(t.Context()); err != nil {
-		t.Fatal(err)
+	m := &market.Market{Store: store, Brokers: market.Brokers{}, Key: seal.Key{1}, Log: log}
+	for _, s := range sellers {
+		m.Brokers[s.ID] = s.Broker
+		must(t, m.KeepCatalog(t.Context(), s.ServiceBroker))
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)

@@ -79,8 +79,8 @@ func everyResourceHasMetadata(t *testing.T, f *fixture) {
 	b.Metadata = made
 	must(t, f.AcceptBinding(t.Context(), b, nil, none, j))
 	for of, id := range map[market.MetadataOf]string{
-		market.OfInstance: string(in.ID), market.OfBinding: string(b.ID), market.OfOffering: "offering",
-		market.OfBroker: string(backstay.OwnBroker),
+		market.OfInstance: string(in.ID), market.OfBinding: string(b.ID), market.OfOffering: string(offeringID),
+		market.OfBroker: string(Broker.ID),
 		market.OfPlan:   string(f.plan), market.OfUser: string(Admin.UserID),
 	} {
 		must(t, f.UpdateMetadata(t.Context(), of, id, labels("later", ""), none))
@@ -89,7 +89,7 @@ func everyResourceHasMetadata(t *testing.T, f *fixture) {
 	must(t, err)
 	_, err = f.UpdateApp(t.Context(), "app2", market.Update{Metadata: labels("later", "")}, none)
 	must(t, err)
-	must(t, f.KeepCatalog(t.Context(), catalog("plan", "other"))) // which leaves what users have noted
+	must(t, f.KeepCatalog(t.Context(), Broker, catalog("plan", "other"))) // which leaves what users have noted
 
 	both := market.Match{Labels: market.Selector{{Key: "made"}, {Key: "later"}}}
 	later := market.Match{Labels: market.Selector{{Key: "later", Values: []string{""}}}}

@@ -194,11 +194,10 @@ func quotasLimitKeys(t *testing.T, f *fixture) {
 }
 
 func quotasForbidPaidPlans(t *testing.T, f *fixture) {
-	paid := backstay.CatalogPlan{ID: "paid", Name: "paid"}
 	offerings := catalog("plan")
-	offerings[0].Plans = append(offerings[0].Plans, paid)
-	must(t, f.KeepCatalog(t.Context(), offerings))
-	f.plan = "paid"
+	offerings[0].Plans = append(offerings[0].Plans, catalogPlan("paid", false))
+	must(t, f.KeepCatalog(t.Context(), Broker, offerings))
+	f.plan = planID("paid")
 	wantError(t, f.accept(t), backstay.Invalid, "The service instance cannot be created because paid service plans are not allowed.")
 	f.mustLimit(t, false, backstay.Limits{})
 	sq, no, yes := f.mustLimit(t, true, backstay.Limits{}), false, true
@@ -282,22 +281,22 @@ func theLastPlacesGoToAsManyKeys(t *testing.T, f *fixture) {
 func privatePlansBeginHidden(t *testing.T, f *fixture) {
 	offerings := append(catalog("plan"), backstay.CatalogOffering{
 		ID: "beta", Name: "beta", Private: true,
-		Plans: []backstay.CatalogPlan{{ID: "tiny", Name: "tiny"}, {ID: "small", Name: "small"}},
+		Plans: []backstay.CatalogPlan{catalogPlan("tiny", true), catalogPlan("small", true)},
 	})
-	must(t, f.KeepCatalog(t.Context(), offerings))
-	f.wantVisibility(t, "plan", backstay.PublicPlan)
-	f.wantVisibility(t, "tiny", backstay.AdminPlan)
+	must(t, f.KeepCatalog(t.Context(), Broker, offerings))
+	f.wantVisibility(t, planID("plan"), backstay.PublicPlan)
+	f.wantVisibility(t, planID("tiny"), backstay.AdminPlan)
 
 	// What is said of a plan holds, whatever a catalog says later.
-	must(t, f.SetPlanVisibility(t.Context(), "tiny", backstay.PublicPlan, nil, true, none))
-	must(t, f.SetPlanVisibility(t.Context(), "plan", backstay.AdminPlan, nil, true, none))
-	must(t, f.KeepCatalog(t.Context(), offerings))
-	f.wantVisibility(t, "plan", backstay.AdminPlan)
-	f.wantVisibility(t, "tiny", backstay.PublicPlan)
-	f.wantVisibility(t, "small", backstay.AdminPlan)
+	must(t, f.SetPlanVisibility(t.Context(), planID("tiny"), backstay.PublicPlan, nil, true, none))
+	must(t, f.SetPlanVisibility(t.Context(), planID("plan"), backstay.AdminPlan, nil, true, none))
+	must(t, f.KeepCatalog(t.Context(), Broker, offerings))
+	f.wantVisibility(t, planID("plan"), backstay.AdminPlan)
+	f.wantVisibility(t, planID("tiny"), backstay.PublicPlan)
+	f.wantVisibility(t, planID("small"), backstay.AdminPlan)
 	offerings[1].Private = false
-	must(t, f.KeepCatalog(t.Context(), offerings))
-	f.wantVisibility(t, "small", backstay.AdminPlan)
+	must(t, f.KeepCatalog(t.Context(), Broker, offerings))
+	f.wantVisibility(t, planID("small"), backstay.AdminPlan)
 }
 
 func (f *fixture) wantVisibility(t *testing.T, id backstay.PlanID, want backstay.Visibility) {
@@ -322,7 +321,7 @@ func plansAreSeenWhereTheyAreEnabled(t *testing.T, f *fixture) {
 		_, err := f.AddRole(t.Context(), r, none)
 		must(t, err)
 	}
-	must(t, f.SetPlanVisibility(t.Context(), "other", backstay.OrganizationPlan, []backstay.OrganizationID{f.org.ID}, false, none))
+	must(t, f.SetPlanVisibility(t.Context(), planID("other"), backstay.OrganizationPlan, []backstay.OrganizationID{f.org.ID}, false, none))
 	member, user, stranger, nobody := backstay.UserID("member"), backstay.UserID("user"), backstay.UserID("stranger"), backstay.UserID("")
 	here, far := []backstay.SpaceID{f.space.ID}, []backstay.SpaceID{"far"}
 	org, elsewhere := []backstay.OrganizationID{f.org.ID}, []backstay.OrganizationID{"elsewhere"}
@@ -356,21 +355,21 @@ func plansAreSeenWhereTheyAreEnabled(t *testing.T, f *fixture) {
 		if len(l.Items) != want {
 			t.Errorf("%s: %d plans, want %d", name, len(l.Items), want)
 		}
-		must(t, f.SetPlanVisibility(t.Context(), "plan", backstay.AdminPlan, nil, false, none))
+		must(t, f.SetPlanVisibility(t.Context(), planID("plan"), backstay.AdminPlan, nil, false, none))
 		o, err := f.Offerings(t.Context(), market.OfferingFilter{Access: tc.access})
 		must(t, err)
 		if (len(o.Items) == 1) != tc.sees {
 			t.Errorf("%s: %d offerings", name, len(o.Items))
 		}
-		must(t, f.SetPlanVisibility(t.Context(), "plan", backstay.PublicPlan, nil, false, none))
+		must(t, f.SetPlanVisibility(t.Context(), planID("plan"), backstay.PublicPlan, nil, false, none))
 	}
 
 	// Whoever has an instance knows its plan, though they do not find it in the marketplace any more.
-	f.plan = "other"
+	f.plan = planID("other")
 	f.mustHave(t, "db")
-	must(t, f.RemovePlanOrganization(t.Context(), "other", f.org.ID, none))
-	f.wantVisibility(t, "other", backstay.AdminPlan)
-	wantError(t, f.RemovePlanOrganization(t.Context(), "other", f.org.ID, none), backstay.NotFound, "Service plan visibility not found")
+	must(t, f.RemovePlanOrganization(t.Context(), planID("other"), f.org.ID, none))
+	f.wantVisibility(t, planID("other"), backstay.AdminPlan)
+	wantError(t, f.RemovePlanOrganization(t.Context(), planID("other"), f.org.ID, none), backstay.NotFound, "Service plan visibility not found")
 	for viewer, want := range map[backstay.UserID]int{member: 2, user: 1} {
 		l, err := f.Plans(t.Context(), market.PlanFilter{Access: market.Access{Viewer: &viewer, Held: true}})
 		must(t, err)
@@ -378,7 +377,7 @@ func plansAreSeenWhereTheyAreEnabled(t *testing.T, f *fixture) {
 			t.Errorf("%s knows %d plans, want %d", viewer, len(l.Items), want)
 		}
 	}
-	wantError(t, f.SetPlanVisibility(t.Context(), "other", backstay.OrganizationPlan, []backstay.OrganizationID{"absent"}, true, none), backstay.Invalid,
+	wantError(t, f.SetPlanVisibility(t.Context(), planID("other"), backstay.OrganizationPlan, []backstay.OrganizationID{"absent"}, true, none), backstay.Invalid,
 		`Could not find Organizations with guids: ["absent"]`)
-	wantError(t, f.SetPlanVisibility(t.Context(), "absent", backstay.PublicPlan, nil, true, none), backstay.NotFound, "Service plan not found")
+	wantError(t, f.SetPlanVisibility(t.Context(), planID("absent"), backstay.PublicPlan, nil, true, none), backstay.NotFound, "Service plan not found")
 }

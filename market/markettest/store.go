@@ -61,6 +61,9 @@ func RunStore(t *testing.T, open func(t testing.TB) market.Store) {
 		{"QuotasForbidPaidPlans", quotasForbidPaidPlans},
 		{"TheLastPlacesGoToAsManyInstances", theLastPlacesGoToAsManyInstances},
 		{"TheLastPlacesGoToAsManyKeys", theLastPlacesGoToAsManyKeys},
+		{"ACatalogIsOneBrokers", aCatalogIsOneBrokers},
+		{"ACatalogIsKeptWhole", aCatalogIsKeptWhole},
+		{"GuidsAreTheMarkets", guidsAreTheMarkets},
 		{"PrivatePlansBeginHidden", privatePlansBeginHidden},
 		{"PlansAreSeenWhereTheyAreEnabled", plansAreSeenWhereTheyAreEnabled},
 		{"MetadataChangesByKey", metadataChangesByKey},
@@ -90,8 +93,8 @@ type fixture struct {
 
 func newFixture(t *testing.T, s market.Store) *fixture {
 	t.Helper()
-	f := &fixture{Store: s, plan: "plan"}
-	must(t, s.KeepCatalog(t.Context(), catalog("plan", "other")))
+	f := &fixture{Store: s, plan: planID("plan")}
+	must(t, s.KeepCatalog(t.Context(), Broker, catalog("plan", "other")))
 	var err error
 	f.org, err = s.AddOrganization(t.Context(), backstay.Organization{ID: "org", Name: "org"}, none)
 	must(t, err)
@@ -113,12 +116,25 @@ func (f *fixture) mustKnow(t *testing.T, users ...backstay.UserID) {
 	}
 }
 
-func catalog(plans ...backstay.ServicePlanID) []backstay.CatalogOffering {
-	o := backstay.CatalogOffering{ID: "offering", Name: "postgres", Tags: []string{"relational"}}
-	for _, id := range plans {
-		o.Plans = append(o.Plans, backstay.CatalogPlan{ID: id, Name: string(id), Free: true})
+// catalog has one offering with free plans of these names.
+func catalog(plans ...string) []backstay.CatalogOffering {
+	o := backstay.CatalogOffering{ID: backstay.ServiceID(offeringID), Name: "postgres", Tags: []string{"relational"}}
+	for _, name := range plans {
+		o.Plans = append(o.Plans, catalogPlan(name, true))
 	}
 	return []backstay.CatalogOffering{o}
+}
+
+func catalogPlan(name string, free bool) backstay.CatalogPlan {
+	return backstay.CatalogPlan{ID: backstay.ServicePlanID(planID(name)), Name: name, Free: free}
+}
+
+// offeringID is the guid of the offering in [catalog].
+const offeringID backstay.OfferingID = "00000000-0000-4000-8000-0000000000f0"
+
+// planID is the guid of the plan of that name in [catalog].
+func planID(name string) backstay.PlanID {
+	return backstay.PlanID(uuid.NewSHA1(uuid.Nil, []byte(name)).String())
 }
 
 func (f *fixture) newInstance(name string) (backstay.Instance, backstay.Job) {
@@ -415,11 +431,11 @@ func environmentsChangeOneAtATime(t *testing.T, f *fixture) {
 }
 
 func withdrawnPlansStayKnown(t *testing.T, f *fixture) {
-	must(t, f.KeepCatalog(t.Context(), catalog("other")))
+	must(t, f.KeepCatalog(t.Context(), Broker, catalog("other")))
 	available := true
 	l, err := f.Plans(t.Context(), market.PlanFilter{Available: &available, OfferingNames: []string{"postgres"}})
 	must(t, err)
-	if len(l.Items) != 1 || l.Items[0].ID != "other" {
+	if len(l.Items) != 1 || l.Items[0].ID != planID("other") {
 		t.Errorf("on sale: %+v", l.Items)
 	}
 	l, err = f.Plans(t.Context(), market.PlanFilter{IDs: []backstay.PlanID{f.plan}})

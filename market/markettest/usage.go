@@ -47,12 +47,14 @@ func usageIsRecordedWithWhatItIsAbout(t *testing.T, f *fixture) {
 	all := f.wantUsage(t, market.UsageFilter{}, "CREATED db", "UPDATED renamed", "DELETED renamed")
 	want := backstay.UsageEvent{
 		ID: backstay.UsageEventID(in.ID), State: backstay.UsageCreated, InstanceID: in.ID, InstanceName: "db", OrganizationID: "org", OrganizationName: "org",
-		SpaceID: "space", SpaceName: "space", PlanID: "plan", PlanName: "plan", OfferingID: "offering", OfferingName: "postgres", CreatedAt: all[0].CreatedAt,
+		SpaceID: "space", SpaceName: "space", PlanID: f.plan, PlanName: "plan", OfferingID: offeringID, OfferingName: "postgres",
+		BrokerID: Broker.ID, BrokerName: Broker.Name, CreatedAt: all[0].CreatedAt,
 	}
 	got := all[0]
 	got.Costs = nil
 	if got.ID != want.ID || got.OrganizationName != want.OrganizationName || got.SpaceName != want.SpaceName || got.PlanName != want.PlanName ||
-		got.OfferingID != want.OfferingID || got.OfferingName != want.OfferingName || got.InstanceID != want.InstanceID || got.CreatedAt.IsZero() {
+		got.OfferingID != want.OfferingID || got.OfferingName != want.OfferingName || got.BrokerID != want.BrokerID || got.BrokerName != want.BrokerName ||
+		got.InstanceID != want.InstanceID || got.CreatedAt.IsZero() {
 		t.Errorf("recorded as %+v; want %+v", got, want)
 	}
 	f.wantUsage(t, market.UsageFilter{AfterID: all[0].ID}, "UPDATED renamed", "DELETED renamed")
@@ -69,13 +71,13 @@ func priced(amount float64) []backstay.CatalogOffering {
 }
 
 func usageFollowsPrices(t *testing.T, f *fixture) {
-	must(t, f.KeepCatalog(t.Context(), priced(30)))
+	must(t, f.KeepCatalog(t.Context(), Broker, priced(30)))
 	f.mustHave(t, "db")
 	gone := f.mustHave(t, "gone")
 	must(t, f.RemoveInstance(t.Context(), gone.ID, none, nil))
-	must(t, f.KeepCatalog(t.Context(), priced(30)))
-	must(t, f.KeepCatalog(t.Context(), priced(40)))
-	must(t, f.KeepCatalog(t.Context(), priced(40)))
+	must(t, f.KeepCatalog(t.Context(), Broker, priced(30)))
+	must(t, f.KeepCatalog(t.Context(), Broker, priced(40)))
+	must(t, f.KeepCatalog(t.Context(), Broker, priced(40)))
 	all := f.wantUsage(t, market.UsageFilter{}, "CREATED db", "CREATED gone", "DELETED gone", "UPDATED db")
 	if all[0].Costs[0].Amount != 30 || all[3].Costs[0].Amount != 40 {
 		t.Errorf("prices %v, then %v; want 30 and 40", all[0].Costs, all[3].Costs)
@@ -91,7 +93,7 @@ func (f *fixture) bill(t *testing.T, from, until time.Time) []market.Charge {
 }
 
 func usageIsForgottenWhereItTellsNothing(t *testing.T, f *fixture) {
-	must(t, f.KeepCatalog(t.Context(), priced(30)))
+	must(t, f.KeepCatalog(t.Context(), Broker, priced(30)))
 	lasting, gone := f.mustHave(t, "lasting"), f.mustHave(t, "gone")
 	name := "renamed"
 	_, err := f.UpdateInstance(t.Context(), lasting.ID, named(name), nil, none)
@@ -168,7 +170,7 @@ func usageIsReadOnwardsWithoutGaps(t *testing.T, f *fixture) {
 				if err := f.ReportInstance(t.Context(), in.ID, operation(backstay.Create, backstay.Succeeded), &backstay.Job{ID: j.ID, State: backstay.JobComplete}); err != nil {
 					t.Error(err)
 				}
-				if err := f.KeepCatalog(t.Context(), catalog("plan", "other")); err != nil {
+				if err := f.KeepCatalog(t.Context(), Broker, catalog("plan", "other")); err != nil {
 					t.Error(err)
 				}
 				var ends sync.WaitGroup

@@ -1,0 +1,124 @@
+package markettest
+
+import (
+	"slices"
+	"testing"
+
+	"github.com/backstay/backstay"
+	"github.com/backstay/backstay/market"
+)
+
+// another is a second broker, which knows nothing of the first.
+var another = backstay.ServiceBroker{ID: "00000000-0000-4000-8000-0000000000b2", Name: "another"}
+
+// aCatalogIsOneBrokers keeps the catalogs of two brokers, whose ids may be the same.
+func aCatalogIsOneBrokers(t *testing.T, f *fixture) {
+	theirs := catalog("plan", "theirs")
+	must(t, f.KeepCatalog(t.Context(), another, theirs))
+	f.wantOnSale(t, Broker.ID, "plan", "other")
+	f.wantOnSale(t, another.ID, "plan", "theirs")
+	must(t, f.KeepCatalog(t.Context(), Broker, nil))
+	f.wantOnSale(t, Broker.ID)
+	f.wantOnSale(t, another.ID, "plan", "theirs")
+	must(t, f.KeepCatalog(t.Context(), Broker, catalog("plan")))
+	must(t, f.KeepCatalog(t.Context(), another, nil))
+	f.wantOnSale(t, Broker.ID, "plan")
+	f.wantOnSale(t, another.ID)
+}
+
+func (f *fixture) wantOnSale(t *testing.T, from backstay.BrokerID, names ...string) {
+	t.Helper()
+	yes := true
+	plans, err := f.Plans(t.Context(), market.PlanFilter{BrokerIDs: []backstay.BrokerID{from}, Available: &yes})
+	must(t, err)
+	var got []string
+	for _, p := range plans.Items {
+		got = append(got, p.Name)
+	}
+	offerings, err := f.Offerings(t.Context(), market.OfferingFilter{BrokerIDs: []backstay.BrokerID{from}, Available: &yes})
+	must(t, err)
+	if !slices.Equal(got, names) || (len(offerings.Items) > 0) != (len(names) > 0) {
+		t.Errorf("%s sells %q of %d offerings; want %q", from, got, len(offerings.Items), names)
+	}
+}
+
+// guidsAreTheMarkets follows the ids of a catalog to the market's own.
+func guidsAreTheMarkets(t *testing.T, f *fixture) {
+	foreign := append(catalog("plan"), backstay.CatalogOffering{
+		ID: "any/text", Name: "redis", Plans: []backstay.CatalogPlan{{ID: "small?", Name: "small"}},
+	})
+	must(t, f.KeepCatalog(t.Context(), another, foreign))
+	first := f.guids(t)
+	if first["postgres of "+Broker.Name] != string(offeringID) || first["plan of "+Broker.Name] != string(f.plan) {
+		t.Errorf("a free guid was not kept: %v", first)
+	}
+	seen := map[string]bool{}
+	for name, id := range first {
+		if seen[id] || len(id) != 36 {
+			t.Errorf("%s has the guid %q, which is none or another's", name, id)
+		}
+		seen[id] = true
+	}
+	if len(first) != 7 { // three of the first broker, four of the other
+		t.Errorf("%d guids: %v", len(first), first)
+	}
+	must(t, f.KeepCatalog(t.Context(), another, foreign))
+	for name, id := range f.guids(t) {
+		if first[name] != id {
+			t.Errorf("%s was %s and is %s", name, first[name], id)
+		}
+	}
+}
+
+// guids are those of all offerings and plans, by their names and their brokers'.
+func (f *fixture) guids(t *testing.T) map[string]string {
+	t.Helper()
+	all := map[string]string{}
+	for _, b := range []backstay.ServiceBroker{Broker, another} {
+		offerings, err := f.Offerings(t.Context(), market.OfferingFilter{BrokerNames: []string{b.Name}})
+		must(t, err)
+		for _, o := range offerings.Items {
+			if o.BrokerID != b.ID || o.ServiceID == "" {
+				t.Errorf("%s is offering %s of %s", o.Name, o.ServiceID, o.BrokerID)
+			}
+			all[o.Name+" of "+b.Name] = string(o.ID)
+		}
+		plans, err := f.Plans(t.Context(), market.PlanFilter{BrokerNames: []string{b.Name}})
+		must(t, err)
+		for _, p := range plans.Items {
+			all[p.Name+" of "+b.Name] = string(p.ID)
+		}
+	}
+	return all
+}
+
+// aCatalogIsKeptWhole reads back all that a broker says.
+func aCatalogIsKeptWhole(t *testing.T, f *fixture) {
+	no, yes := false, true
+	o := backstay.CatalogOffering{
+		ID: "redis", Name: "redis", Description: "Redis", DocumentationURL: "https://redis.io", Tags: []string{"cache"},
+		Requires: []string{"syslog_drain"}, Bindable: true, InstancesRetrievable: true, BindingsRetrievable: true,
+		AllowContextUpdates: true, Shareable: true, Plans: []backstay.CatalogPlan{
+			{ID: "small", Name: "small", Bindable: &no, PlanUpdateable: &yes,
+				MaintenanceInfo: &backstay.MaintenanceInfo{Version: "7.0.1", Description: "news"}, MaximumPollingDuration: 90e9},
+			{ID: "large", Name: "large"},
+		},
+	}
+	must(t, f.KeepCatalog(t.Context(), another, []backstay.CatalogOffering{o}))
+	offerings, err := f.Offerings(t.Context(), market.OfferingFilter{Names: []string{"redis"}})
+	must(t, err)
+	if got := offerings.Items[0]; got.ServiceID != o.ID || !slices.Equal(got.Requires, o.Requires) || !got.Bindable ||
+		!got.InstancesRetrievable || !got.BindingsRetrievable || got.PlanUpdateable || !got.AllowContextUpdates {
+		t.Errorf("kept as %+v", got)
+	}
+	plans, err := f.Plans(t.Context(), market.PlanFilter{ServicePlanIDs: []backstay.ServicePlanID{"small", "large"}})
+	must(t, err)
+	small, large := plans.Items[0], plans.Items[1]
+	if small.Bindable || !small.PlanUpdateable || *small.MaintenanceInfo != *o.Plans[0].MaintenanceInfo ||
+		small.MaximumPollingDuration != o.Plans[0].MaximumPollingDuration {
+		t.Errorf("kept as %+v", small)
+	}
+	if !large.Bindable || large.PlanUpdateable || large.MaintenanceInfo != nil || large.MaximumPollingDuration != 0 {
+		t.Errorf("what the plan does not say is not as the offering has it: %+v", large)
+	}
+}
