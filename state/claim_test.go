@@ -17,9 +17,11 @@ import (
 	"github.com/backstay/backstay/internal/wait"
 )
 
+func anySecrets(bool) error { return nil }
+
 func mustOpenToServe(t *testing.T, dsn string) *Store {
 	t.Helper()
-	s, err := OpenToServe(t.Context(), dsn, slog.New(slog.NewTextHandler(t.Output(), nil)))
+	s, err := OpenToServe(t.Context(), dsn, anySecrets, slog.New(slog.NewTextHandler(t.Output(), nil)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -32,7 +34,7 @@ func TestOneProcessServesADatabase(t *testing.T) {
 	first := mustOpenToServe(t, dsn)
 	closeFirst := sync.OnceFunc(first.Close)
 	defer closeFirst()
-	_, err := OpenToServe(t.Context(), dsn, slog.New(slog.DiscardHandler))
+	_, err := OpenToServe(t.Context(), dsn, anySecrets, slog.New(slog.DiscardHandler))
 	holder := fmt.Sprintf("backstay serve, process %d on ", os.Getpid())
 	if backstay.KindOf(err) != backstay.InUse || !strings.Contains(backstay.SentenceOf(err), holder) {
 		t.Errorf("a second one: %v", err)

@@ -5,6 +5,7 @@ import (
 	"errors"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/backstay/backstay"
 )
@@ -22,4 +23,11 @@ func (s *Store) KeepSecret(ctx context.Context, name string, sealed []byte) (kep
 		return nil, err
 	}
 	return s.Secret(ctx, name)
+}
+
+// hasSecrets reports whether a secret was ever kept in a database, which may have no schema yet. The first that
+// is sealed at all is one of these.
+func hasSecrets(ctx context.Context, pool *pgxpool.Pool) (bool, error) {
+	found, err := names(ctx, pool, "platform.secrets", `SELECT name FROM platform.secrets LIMIT 1`)
+	return len(found) > 0, err
 }

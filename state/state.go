@@ -28,8 +28,9 @@ const maxConnections = 24
 
 // OpenToServe claims the PostgreSQL database that dsn names (URL or keyword form) for this process, brings
 // its schema up to date and listens for changes until Close. It is InUse while another process has the claim,
-// and Unsupported if a newer version of this program has changed the schema; nothing is changed then.
-func OpenToServe(ctx context.Context, dsn string, log *slog.Logger) (*Store, error) {
+// and Unsupported if a newer version of this program has changed the schema. admit is told whether anything in
+// the database is sealed, and may refuse it. Whoever is refused has changed nothing.
+func OpenToServe(ctx context.Context, dsn string, admit func(sealed bool) error, log *slog.Logger) (*Store, error) {
 	cfg, err := configure(dsn)
 	if err != nil {
 		return nil, err
@@ -38,7 +39,16 @@ func OpenToServe(ctx context.Context, dsn string, log *slog.Logger) (*Store, err
 	if err != nil {
 		return nil, fmt.Errorf("claim state database: %w", err)
 	}
-	s, err := open(ctx, cfg, log, migrate)
+	s, err := open(ctx, cfg, log, func(ctx context.Context, pool *pgxpool.Pool) error {
+		sealed, err := hasSecrets(ctx, pool)
+		if err == nil {
+			err = admit(sealed)
+		}
+		if err != nil {
+			return err
+		}
+		return migrate(ctx, pool)
+	})
 	if err != nil {
 		claim.close()
 		return nil, err

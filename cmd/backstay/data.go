@@ -16,6 +16,9 @@ func (d dataDir) keeperSocket() string { return filepath.Join(string(d), "keeper
 func (d dataDir) cfHome() string       { return filepath.Join(string(d), "cf") }
 func (d dataDir) sealKey() string      { return filepath.Join(string(d), "seal.key") }
 func (d dataDir) authority() string    { return filepath.Join(string(d), "authority.pem") }
+func (d dataDir) stateData() string {
+	return filepath.Join(string(d), "instances", string(stateInstance), "data")
+}
 
 const dataUsage = `  --data DIR   where this Backstay keeps everything (as root /var/lib/backstay,
                else $XDG_DATA_HOME/backstay or ~/.local/share/backstay)

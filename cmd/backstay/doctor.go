@@ -34,6 +34,7 @@ func doctor(ctx context.Context, c *cli, args []string) error {
 	}
 	found = append(found, examineCF(ctx, c.cfCLI(dir)))
 	found = append(found, examineData(dir, k.minFree, c.root)...)
+	found = append(found, examineState(dir, cfg.database)...)
 	found = append(found, examineUsers(c.root))
 	found = append(found, examineAPI(cfg.listen, dir), examinePorts(k.listen, ports))
 	return diagnose(c.stdout, found)

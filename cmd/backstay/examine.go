@@ -15,6 +15,7 @@ import (
 
 	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/engine"
+	"github.com/backstay/backstay/internal/seal"
 	"github.com/backstay/backstay/keeper"
 )
 
@@ -88,6 +89,24 @@ func examineData(dir dataDir, minFree backstay.Bytes, root bool) []finding {
 		found = append(found, examineParents(place))
 	}
 	return found
+}
+
+// examineState looks whether what an earlier start made is still there: our own database and the key to it.
+func examineState(dir dataDir, database string) []finding {
+	const what, remedy = "state", "backstay doctor --data DIR, with the directory that has it"
+	if err := dir.stateMissing(); database == "" && err != nil {
+		return []finding{{lacking, what, err.Error(), remedy}}
+	}
+	_, err := seal.Load(dir.sealKey())
+	switch {
+	case err == nil:
+		return []finding{{good, what, "sealed with " + dir.sealKey() + ": keep a copy of that apart from the rest", ""}}
+	case !errors.Is(err, fs.ErrNotExist):
+		return []finding{{lacking, what, err.Error(), "chmod 600 " + shellQuote(dir.sealKey())}}
+	case dir.hasServed() || exists(dir.stateData()):
+		return []finding{{lacking, what, "the sealing key " + dir.sealKey() + " is missing", remedy}}
+	}
+	return nil // the first start makes both
 }
 
 // nearestExisting returns dir, or the nearest directory above it that exists.

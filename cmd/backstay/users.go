@@ -43,7 +43,7 @@ func (f *usersFlags) withUsers(ctx context.Context, c *cli, do func(*uaa.Server)
 		return err
 	}
 	defer store.Close()
-	key, err := seal.LoadOrCreate(data.sealKey())
+	key, err := seal.Load(data.sealKey())
 	if err != nil {
 		return err
 	}

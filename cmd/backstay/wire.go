@@ -12,8 +12,6 @@ import (
 	"path/filepath"
 	"time"
 
-	"github.com/backstay/backstay"
-	"github.com/backstay/backstay/backend"
 	"github.com/backstay/backstay/backend/local"
 	"github.com/backstay/backstay/broker"
 	"github.com/backstay/backstay/cfapi"
@@ -87,21 +85,6 @@ func (p *platform) startKeeper(ctx context.Context, instances *local.Backend) er
 		return fmt.Errorf("start keeper: %w", err)
 	}
 	return nil
-}
-
-func (p *platform) openStore(ctx context.Context, instances *local.Backend) error {
-	dsn := p.cfg.database
-	var err error
-	if dsn == "" {
-		if dsn, err = startState(ctx, instances); err != nil {
-			return fmt.Errorf("start state database: %w", err)
-		}
-	}
-	p.store, err = state.OpenToServe(ctx, dsn, p.log)
-	if backstay.KindOf(err) == backstay.InUse {
-		return advise(err, "backstay stop, where that one runs")
-	}
-	return err
 }
 
 func (p *platform) build(ctx context.Context, instances *local.Backend) error {
@@ -198,56 +181,4 @@ func (p *platform) handler() http.Handler {
 	mux.Handle("GET "+tunnel.Path, p.tunnels)
 	mux.Handle(plugins.Path+"/", http.StripPrefix(plugins.Path, p.plugins.Handler()))
 	return sender.Behind(p.cfg.proxies, mux)
-}
-
-// stateInstance is our own database's name among the instances of the keeper.
-const stateInstance backstay.InstanceID = "state"
-
-// startPatience is how long our own database may take to come up.
-const startPatience = 30 * time.Second
-
-// startState brings up the private state database, the way any instance is brought up, and returns
-// how to reach it. One that exists keeps the version it was made with.
-func startState(ctx context.Context, instances *local.Backend) (dsn string, err error) {
-	if _, err := instances.Await(ctx, stateInstance, 0); backstay.KindOf(err) == backstay.NotFound {
-		if err := applyState(ctx, instances); err != nil {
-			return "", err
-		}
-	}
-	return awaitState(ctx, instances)
-}
-
-// awaitState returns how to reach the private state database once it serves.
-func awaitState(ctx context.Context, instances *local.Backend) (dsn string, err error) {
-	limited, cancel := context.WithTimeout(ctx, startPatience)
-	defer cancel()
-	var last backend.Status
-	for last.Phase != backend.Running {
-		s, err := instances.Await(limited, stateInstance, last.Revision)
-		if limited.Err() != nil && ctx.Err() == nil {
-			return "", advise(fmt.Errorf("it does not come up: %s", last.Message), "backstay doctor")
-		}
-		if err != nil {
-			return "", err
-		}
-		last = s
-	}
-	admin, err := instances.Admin(limited, stateInstance)
-	return postgres.AdminDSN(admin.SocketDir, admin.Port), err
-}
-
-func applyState(ctx context.Context, instances *local.Backend) error {
-	inventory, err := instances.Inventory(ctx)
-	if err != nil {
-		return err
-	}
-	for _, e := range inventory.Engines { // newest first
-		if e.Engine == "postgres" {
-			return instances.Apply(ctx, backend.Spec{
-				Instance: stateInstance, Generation: 1, Engine: e.Engine, Version: e.Version, Private: true,
-				Size: backstay.Size{Storage: 10 * backstay.GB, Memory: 512 * backstay.MB, Connections: 60},
-			})
-		}
-	}
-	return advise(fmt.Errorf("there is no PostgreSQL on this machine"), "apt-get install postgresql-15")
 }

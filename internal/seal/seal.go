@@ -77,14 +77,14 @@ func (k Key) aead() cipher.AEAD {
 // LoadOrCreate reads the key kept in the file at path, or makes one there. The file is hexadecimal,
 // with a newline, and for its owner alone.
 func LoadOrCreate(path string) (Key, error) {
-	k, err := load(path)
+	k, err := Load(path)
 	if !errors.Is(err, fs.ErrNotExist) {
 		return k, err
 	}
 	if err := create(path); err != nil {
 		return k, fmt.Errorf("make sealing key: %w", err)
 	}
-	return load(path)
+	return Load(path)
 }
 
 // create makes the file whole or not at all, and leaves one that another process made meanwhile.
@@ -110,7 +110,8 @@ func create(path string) error {
 	return errors.Join(dir.Sync(), dir.Close())
 }
 
-func load(path string) (k Key, err error) {
+// Load reads the key kept in the file at path, as LoadOrCreate does; it wraps fs.ErrNotExist if there is none.
+func Load(path string) (k Key, err error) {
 	info, err := os.Stat(path)
 	if err != nil {
 		return k, err

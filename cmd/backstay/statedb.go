@@ -1,0 +1,195 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/backstay/backstay"
+	"github.com/backstay/backstay/backend"
+	"github.com/backstay/backstay/backend/local"
+	"github.com/backstay/backstay/engine/postgres"
+	"github.com/backstay/backstay/internal/wait"
+	"github.com/backstay/backstay/state"
+)
+
+// stateInstance is our own database's name among the instances of the keeper.
+const stateInstance backstay.InstanceID = "state"
+
+// statePatience is how long our own database may take to come up, or to come back where it is missing. Whoever
+// starts this program again then begins anew.
+const statePatience = 30 * time.Second
+
+// openStore opens the state for serving, as long as nothing of it is missing.
+func (p *platform) openStore(ctx context.Context, instances *local.Backend) error {
+	dsn := p.cfg.database
+	var err error
+	if dsn == "" {
+		if dsn, err = p.startState(ctx, instances); err != nil {
+			return fmt.Errorf("start state database: %w", err)
+		}
+	}
+	p.store, err = state.OpenToServe(ctx, dsn, p.cfg.data.checkSealed, p.log)
+	switch backstay.KindOf(err) {
+	case backstay.InUse:
+		return advise(err, "backstay stop, where that one runs")
+	case backstay.Unavailable:
+		return advise(err, "backstay doctor --data %s", p.cfg.data)
+	}
+	return err
+}
+
+// startState brings up the private state database, the way any instance is brought up, and returns
+// how to reach it. One that exists keeps the version it was made with.
+func (p *platform) startState(ctx context.Context, instances *local.Backend) (dsn string, err error) {
+	_, err = instances.Await(ctx, stateInstance, 0)
+	if backstay.KindOf(err) == backstay.NotFound {
+		err = p.recordState(ctx, instances)
+	}
+	if err != nil {
+		return "", err
+	}
+	return awaitState(ctx, instances)
+}
+
+// recordState has the keeper keep a state database of which it has no record: a new one at the first start;
+// at a later one, that which is there. Where that is missing, it waits for it to come back.
+func (p *platform) recordState(ctx context.Context, instances *local.Backend) error {
+	missing := p.cfg.data.stateMissing()
+	if missing == nil && !p.cfg.data.hasServed() {
+		return applyState(ctx, instances, "", nil)
+	}
+	if missing != nil {
+		p.log.Error("the state database is missing; nothing is made in its place", "error", missing)
+	}
+	limited, cancel := context.WithTimeout(ctx, statePatience)
+	defer cancel()
+	err := wait.Until(limited, wait.Every(time.Second), func() (again bool, err error) {
+		err = p.cfg.data.stateMissing()
+		return err != nil, err
+	})
+	if err != nil {
+		return advise(err, "backstay doctor --data %s", p.cfg.data)
+	}
+	version, err := os.ReadFile(filepath.Join(p.cfg.data.stateData(), "PG_VERSION"))
+	if err != nil {
+		return fmt.Errorf("read the version of the state database: %w", err)
+	}
+	p.log.Warn("the keeper has lost its record of the state database; it is made anew around the data that is there")
+	return applyState(ctx, instances, strings.TrimSpace(string(version)), &backend.Served{})
+}
+
+// applyState asks the keeper for our own database, of the version that its data is of, or of the newest.
+func applyState(ctx context.Context, instances *local.Backend, version string, served *backend.Served) error {
+	inventory, err := instances.Inventory(ctx)
+	if err != nil {
+		return err
+	}
+	for _, e := range inventory.Engines { // newest first
+		if e.Engine == "postgres" && (version == "" || e.Version == version) {
+			return instances.Apply(ctx, backend.Spec{
+				Instance: stateInstance, Generation: 1, Engine: e.Engine, Version: e.Version, Private: true, Served: served,
+				Size: backstay.Size{Storage: 10 * backstay.GB, Memory: 512 * backstay.MB, Connections: 60},
+			})
+		}
+	}
+	if version != "" {
+		return advise(fmt.Errorf("its data is that of PostgreSQL %s, which is not on this machine", version),
+			"apt-get install postgresql-%s", version)
+	}
+	return advise(errors.New("there is no PostgreSQL on this machine"), "apt-get install postgresql-15")
+}
+
+// awaitState returns how to reach the private state database once it serves.
+func awaitState(ctx context.Context, instances *local.Backend) (dsn string, err error) {
+	limited, cancel := context.WithTimeout(ctx, statePatience)
+	defer cancel()
+	var last backend.Status
+	for last.Phase != backend.Running {
+		s, err := instances.Await(limited, stateInstance, last.Revision)
+		if limited.Err() != nil && ctx.Err() == nil {
+			return "", advise(fmt.Errorf("it does not come up: %s", last.Message), "backstay doctor")
+		}
+		if err != nil {
+			return "", err
+		}
+		last = s
+	}
+	admin, err := instances.Admin(limited, stateInstance)
+	return postgres.AdminDSN(admin.SocketDir, admin.Port), err
+}
+
+// hasServed reports whether a Backstay served on this data directory before: the key is made after the first
+// state database, and before anything that is sealed with it.
+func (d dataDir) hasServed() bool { return exists(d.sealKey()) || len(d.instances()) > 0 }
+
+// instances are the users' instances of which anything lies in this data directory.
+func (d dataDir) instances() []string {
+	kept, _ := os.ReadDir(filepath.Join(string(d), "instances")) // what cannot be read has nothing that we could miss
+	records, _ := os.ReadDir(filepath.Join(string(d), "keeper", "instances"))
+	var ids []string
+	for _, entry := range append(kept, records...) {
+		id := strings.TrimSuffix(entry.Name(), ".json")
+		if uuid.Validate(id) == nil { // the place may be a volume of its own, with what file systems have there
+			ids = append(ids, id)
+		}
+	}
+	slices.Sort(ids)
+	return slices.Compact(ids)
+}
+
+// stateMissing is nil if the private state database lies where it should, or never was there.
+func (d dataDir) stateMissing() error {
+	if exists(filepath.Join(d.stateData(), "PG_VERSION")) || !d.hasServed() {
+		return nil
+	}
+	return backstay.Errorf(backstay.Unavailable,
+		"The state database is missing: there is nothing in %s, though %s. It knows all users and %s. "+
+			"Nothing was changed. Mount or restore what is missing, or name the database by --database-url if it is another; "+
+			"to begin anew, name another data directory.", d.stateData(), d.trace(), d.count())
+}
+
+// checkSealed is nil if the sealing key and what is sealed in the state database belong together: both are
+// there, or neither is.
+func (d dataDir) checkSealed(sealed bool) error {
+	switch {
+	case sealed && !exists(d.sealKey()):
+		return backstay.Errorf(backstay.Unavailable,
+			"The sealing key %s is missing: without it no secret in the state database can be read, and a new one would "+
+				"not fit. Nothing was changed. Restore the file, with mode 0600, or give the --data that has it.", d.sealKey())
+	case !sealed && len(d.instances()) > 0:
+		return backstay.Errorf(backstay.Unavailable,
+			"The state database is empty, though %s served before: it has %s. Nothing was changed. Restore the state, "+
+				"or name the database that it is in by --database-url.", d, d.count())
+	}
+	return nil
+}
+
+// trace is what shows that a Backstay served before.
+func (d dataDir) trace() string {
+	if exists(d.sealKey()) {
+		return "the sealing key " + d.sealKey() + " is there"
+	}
+	return d.count() + " are there"
+}
+
+func (d dataDir) count() string {
+	n := len(d.instances())
+	if n == 1 {
+		return "1 service instance"
+	}
+	return fmt.Sprintf("%d service instances", n)
+}
+
+func exists(path string) bool {
+	_, err := os.Lstat(path)
+	return !errors.Is(err, fs.ErrNotExist)
+}

@@ -1,0 +1,82 @@
+package e2e
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// take moves a file or directory of the data directory out of it, and returns what puts it back.
+func (p *platform) take(path ...string) (giveBack func()) {
+	p.t.Helper()
+	from := filepath.Join(append([]string{p.data}, path...)...)
+	to := filepath.Join(p.t.TempDir(), "taken")
+	p.mustRename(from, to)
+	return func() {
+		p.t.Helper()
+		p.mustRename(to, from)
+	}
+}
+
+func (p *platform) mustRename(from, to string) {
+	p.t.Helper()
+	if out, err := exec.Command("mv", "-T", from, to).CombinedOutput(); err != nil { // over file systems, too
+		p.t.Fatalf("%v: %s", err, out)
+	}
+}
+
+func (p *platform) wantMissing(path ...string) {
+	p.t.Helper()
+	name := filepath.Join(append([]string{p.data}, path...)...)
+	if _, err := os.Stat(name); !errors.Is(err, fs.ErrNotExist) {
+		p.t.Errorf("%s was made in the place of the one that is missing (%v)", name, err)
+	}
+}
+
+// wantKnown fails unless the state is the one that was there before: it knows the password and the organization.
+func (p *platform) wantKnown(organization string) {
+	p.t.Helper()
+	p.token = ""
+	var found struct{ Resources []struct{ Name string } }
+	_, _, err := p.call("GET", "/v3/organizations?names="+organization, nil, &found)
+	if err != nil || len(found.Resources) != 1 {
+		p.t.Errorf("the organization is not known any more: %v %v", found, err)
+	}
+}
+
+// TestStateThatIsMissing takes away what serve stands on. Nothing is made in its place, serve says what is missing,
+// and it comes up when that is back.
+func TestStateThatIsMissing(t *testing.T) {
+	t.Parallel()
+	p := start(t, "backstay")
+	if _, _, err := p.call("POST", "/v3/organizations", map[string]string{"name": "kept"}, nil); err != nil {
+		t.Fatal(err)
+	}
+	p.stop()
+
+	giveKeyBack := p.take("seal.key")
+	refused(t, p, 1, "The sealing key "+filepath.Join(p.data, "seal.key")+" is missing", p.args...)
+	p.wantMissing("seal.key")
+	giveKeyBack()
+	p.mustServe()
+	p.wantKnown("kept")
+	p.stop()
+
+	giveDataBack := p.take("instances", "state")
+	p.take("keeper", "instances", "state.json")
+	back := time.AfterFunc(3*time.Second, func() {
+		p.wantMissing("instances", "state")
+		giveDataBack()
+	})
+	defer back.Stop()
+	p.mustServe() // the record is made anew around the data
+	if log := p.logs(); !strings.Contains(log, "The state database is missing") {
+		t.Errorf("nobody is told what was missing:\n%s", log)
+	}
+	p.wantKnown("kept")
+}
