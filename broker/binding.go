@@ -41,15 +41,19 @@ func (b *Broker) Bind(ctx context.Context, r backstay.BindRequest) (backstay.Bou
 	if err := b.AdmitBind(ctx, r); err != nil {
 		return backstay.Bound{}, err
 	}
-	if err := b.usable(ctx, r.InstanceID); err != nil {
+	in, err := b.Store.Instance(ctx, r.InstanceID)
+	if err != nil {
+		return backstay.Bound{}, err
+	}
+	if err := usable(in); err != nil {
 		return backstay.Bound{}, err
 	}
 	var bound backstay.Bound
-	err := step.Run(ctx, b.bindSteps(r, &bound)...)
+	err = step.Run(ctx, b.bindSteps(in, r, &bound)...)
 	return bound, err
 }
 
-func (b *Broker) bindSteps(r backstay.BindRequest, bound *backstay.Bound) []step.Step {
+func (b *Broker) bindSteps(in Instance, r backstay.BindRequest, bound *backstay.Bound) []step.Step {
 	var kept Binding
 	return []step.Step{
 		{Name: "broker.bind.recorded", Do: func(ctx context.Context) (err error) {
@@ -60,31 +64,44 @@ func (b *Broker) bindSteps(r backstay.BindRequest, bound *backstay.Bound) []step
 			bound.Existed = !bytes.Equal(kept.Password, fresh.Password)
 			return b.sameBinding(kept, r)
 		}},
-		{Name: "broker.bind.created", Do: func(ctx context.Context) error {
-			user, err := b.userOf(kept)
-			if err != nil {
-				return err
-			}
-			bound.Credentials, err = b.Backend.CreateUser(ctx, r.InstanceID, user)
+		{Name: "broker.bind.created", Do: func(ctx context.Context) (err error) {
+			bound.Credentials, err = b.createUser(ctx, in, kept)
 			return err
 		}},
 	}
 }
 
+// createUser makes a binding's user. A backend that has lost its record of the instance is told of it first.
+func (b *Broker) createUser(ctx context.Context, in Instance, kept Binding) (backstay.Credentials, error) {
+	user, err := b.userOf(kept)
+	if err != nil {
+		return nil, err
+	}
+	its, err := b.backendOf(in)
+	if err != nil {
+		return nil, err
+	}
+	c, err := its.CreateUser(ctx, in.ID, user)
+	if backstay.KindOf(err) != backstay.NotFound {
+		return c, err
+	}
+	if err := b.reconcileInstance(ctx, in.ID); err != nil {
+		return nil, err
+	}
+	return its.CreateUser(ctx, in.ID, user)
+}
+
 func (b *Broker) newBinding(r backstay.BindRequest) Binding {
-	n := Binding{
+	return Binding{
 		ID: r.BindingID, InstanceID: r.InstanceID, Username: username(r.BindingID),
-		Password: b.Key.Seal([]byte(newPassword()), passwordContext(r.BindingID)),
+		Password:   b.seal([]byte(newPassword()), passwordContext(r.BindingID)),
+		Parameters: b.seal(r.Parameters, bindingParametersContext(r.BindingID)),
 	}
-	if r.Parameters != nil {
-		n.Parameters = b.Key.Seal(r.Parameters, bindingParametersContext(r.BindingID))
-	}
-	return n
 }
 
 // sameBinding refuses an id that is in use for something else (OSB 2.17, "Binding", 409).
 func (b *Broker) sameBinding(kept Binding, r backstay.BindRequest) error {
-	parameters, err := b.openBindingParameters(kept)
+	parameters, err := b.open(kept.Parameters, bindingParametersContext(kept.ID))
 	if err != nil {
 		return err
 	}
@@ -94,20 +111,13 @@ func (b *Broker) sameBinding(kept Binding, r backstay.BindRequest) error {
 	return nil
 }
 
-func (b *Broker) openBindingParameters(kept Binding) (json.RawMessage, error) {
-	if kept.Parameters == nil {
-		return nil, nil
-	}
-	return b.Key.Open(kept.Parameters, bindingParametersContext(kept.ID))
-}
-
 // userOf is a binding's user as the backend knows it.
 func (b *Broker) userOf(kept Binding) (backend.User, error) {
-	password, err := b.Key.Open(kept.Password, passwordContext(kept.ID))
+	password, err := b.open(kept.Password, passwordContext(kept.ID))
 	if err != nil {
 		return backend.User{}, err
 	}
-	given, err := b.openBindingParameters(kept)
+	given, err := b.open(kept.Parameters, bindingParametersContext(kept.ID))
 	if err != nil {
 		return backend.User{}, err
 	}
@@ -121,15 +131,14 @@ func (b *Broker) userOf(kept Binding) (backend.User, error) {
 }
 
 // usable refuses an instance that has not come up, or is on its way out.
-func (b *Broker) usable(ctx context.Context, id backstay.InstanceID) error {
-	in, err := b.Store.Instance(ctx, id)
+func usable(in Instance) error {
 	switch {
-	case err != nil:
-		return err
 	case in.Operation.State == backstay.InProgress:
-		return backstay.Errorf(backstay.Busy, "An operation for service instance %s is in progress.", id)
+		return errBusy(in.ID)
 	case in.Operation.Type == backstay.Create && in.Operation.State == backstay.Failed:
-		return backstay.Errorf(backstay.Unavailable, "Service instance %s could not be created.", id)
+		return backstay.Errorf(backstay.Unavailable, "Service instance %s could not be created.", in.ID)
+	case in.Spec == nil:
+		return backstay.Errorf(backstay.Unavailable, "Service instance %s is to be deleted.", in.ID)
 	}
 	return nil
 }
@@ -140,7 +149,11 @@ func (b *Broker) Unbind(ctx context.Context, r backstay.UnbindRequest) (backstay
 	if err != nil {
 		return backstay.Unbound{}, err
 	}
-	return backstay.Unbound{}, step.Run(ctx, b.unbindSteps(kept)...)
+	in, err := b.Store.Instance(ctx, kept.InstanceID)
+	if err != nil {
+		return backstay.Unbound{}, err
+	}
+	return backstay.Unbound{}, step.Run(ctx, b.unbindSteps(in, kept)...)
 }
 
 // FetchBinding is not offered: credentials are told once, to whoever asked for them.
@@ -159,13 +172,28 @@ func (b *Broker) LastBindingOperation(
 	return backstay.Operation{Type: backstay.Create, State: backstay.Succeeded}, nil
 }
 
-func (b *Broker) unbindSteps(kept Binding) []step.Step {
+func (b *Broker) unbindSteps(in Instance, kept Binding) []step.Step {
 	return []step.Step{
-		{Name: "broker.unbind.dropped", Do: func(ctx context.Context) error {
-			return b.Backend.DropUser(ctx, kept.InstanceID, kept.Username)
-		}},
+		{Name: "broker.unbind.dropped", Do: func(ctx context.Context) error { return b.dropUser(ctx, in, kept) }},
 		{Name: "broker.unbind.recorded", Do: func(ctx context.Context) error { return b.Store.RemoveBinding(ctx, kept.ID) }},
 	}
+}
+
+// dropUser removes a binding's user. A backend that has lost its record of the instance is told of it first: it
+// knows of no user to drop, and the data still have it.
+func (b *Broker) dropUser(ctx context.Context, in Instance, kept Binding) error {
+	its, err := b.backendOf(in)
+	if err != nil {
+		return err
+	}
+	_, err = its.Await(ctx, in.ID, 0)
+	if backstay.KindOf(err) == backstay.NotFound && in.Spec != nil {
+		err = b.reconcileInstance(ctx, in.ID)
+	}
+	if err := absentIsFine(err); err != nil {
+		return err
+	}
+	return its.DropUser(ctx, in.ID, kept.Username)
 }
 
 // username derives a binding's user from its id: "u" and fifteen letters and digits.

@@ -45,7 +45,8 @@ func openOn(t testing.TB, instances backend.Backend) *broker.Broker {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := &broker.Broker{Store: store.Broker(), Backend: instances, Authority: authority, Offered: catalog, Key: seal.Key{1},
+	b := &broker.Broker{Store: store.Broker(), Backends: map[string]backend.Backend{broker.Local: instances}, Authority: authority,
+		Offered: catalog, Key: seal.Key{1}, Now: time.Now,
 		Log: slog.New(slog.NewTextHandler(t.Output(), nil))}
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)

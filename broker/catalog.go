@@ -41,6 +41,7 @@ type Offering struct {
 	Free          *Size          `yaml:"free"`  // the plan "Free", of the newest version; absent: none
 	Sizes         []Size         `yaml:"sizes"` // one plan for each, and for each version of the engine
 	Parameters    ParameterRules `yaml:"parameters"`
+	Changeable    bool           `yaml:"-"` // no catalog sells changes of plans yet
 }
 
 // PlanGrammar is how plans are named and described. In it {size}, {version}, {product}, {storage},
@@ -71,7 +72,7 @@ type Size struct {
 type ParameterRules struct {
 	Create terms.Rules `yaml:"create"`
 	Bind   terms.Rules `yaml:"bind"`
-	Update terms.Rules `yaml:"-"` // no catalog sells changes of parameters yet
+	Update terms.Rules `yaml:"-"` // nil: parameters stay; no catalog sells changes of them yet
 }
 
 // ParseCatalog reads a catalog, strictly, and reports all its mistakes at once. Nil is the built-in one.
@@ -183,9 +184,30 @@ func (c Catalog) plan(o *Offering, name string, v backend.EngineVersion, s Size)
 		Description: fill(cmp.Or(o.Plans.Description, planDescription), o, v, s),
 		Free:        s.Monthly == 0,
 		Costs:       []backstay.Cost{{Amount: s.Monthly, Currency: c.Currency, Unit: "MONTHLY"}},
-		Schemas:     backstay.Schemas{CreateInstance: o.Parameters.Create.Schema(), CreateBinding: o.Parameters.Bind.Schema()},
+		Schemas:     o.Parameters.schemas(),
 	}
 	return p
+}
+
+// terms are what can be agreed on under the plan.
+func (p plan) terms() terms.Plan {
+	if p.offering == nil {
+		return terms.Plan{}
+	}
+	rules := p.offering.Parameters
+	return terms.Plan{
+		Engine: p.engine.Engine, Version: p.engine.Version,
+		Size:   backstay.Size{Storage: p.size.Storage, Memory: p.size.Memory, Connections: p.size.Connections},
+		Create: rules.Create, Update: rules.Update, Changeable: p.offering.Changeable,
+	}
+}
+
+func (r ParameterRules) schemas() backstay.Schemas {
+	s := backstay.Schemas{CreateInstance: r.Create.Schema(), CreateBinding: r.Bind.Schema()}
+	if r.Update != nil {
+		s.UpdateInstance = r.Update.Schema()
+	}
+	return s
 }
 
 // fill puts the plan's own in the place of each name in braces.

@@ -1,208 +1,148 @@
 package broker
 
 import (
+	"cmp"
 	"context"
+	"errors"
+	"sync"
 	"time"
 
 	"github.com/backstay/backstay"
-	"github.com/backstay/backstay/backend"
 	"github.com/backstay/backstay/internal/step"
+	"github.com/backstay/backstay/internal/wait"
 )
 
-// patience is how long a new instance may fail to come up before its creation is given up: long
-// enough for the backend to try a few times, short enough for someone who waits.
-const patience = 3 * time.Second
+// work is how an operation of one type is done.
+type work struct {
+	// steps bring about what is wanted.
+	steps func(b *Broker, in Instance, op Operation) []step.Step
+	// undo is done when that cannot be, for the given reason: it leaves the instance as it was before, and
+	// the operation failed.
+	undo func(b *Broker, in Instance, op Operation, reason string) []step.Step
+}
+
+// works is what this broker can do. An operation of another type is refused.
+var works = map[backstay.OperationType]work{
+	backstay.Create: {(*Broker).createSteps, (*Broker).withdrawSteps},
+	backstay.Update: {(*Broker).updateSteps, (*Broker).fallBackSteps},
+	backstay.Delete: {(*Broker).deleteSteps, (*Broker).refuseDeleteSteps},
+}
 
 // StepNames lists every step of every operation: where a process may die in the middle of one.
 func StepNames() []string {
 	var b *Broker
 	var names []string
-	names = append(names, step.Names(b.createSteps(Instance{}))...)
-	names = append(names, step.Names(b.withdrawSteps(Instance{}, ""))...)
-	names = append(names, step.Names(b.deleteSteps(Instance{}))...)
-	names = append(names, step.Names(b.bindSteps(backstay.BindRequest{}, nil))...)
-	return append(names, step.Names(b.unbindSteps(Binding{}))...)
+	for _, w := range works {
+		names = append(names, step.Names(w.steps(b, Instance{}, Operation{}))...)
+		names = append(names, step.Names(w.undo(b, Instance{}, Operation{}, ""))...)
+	}
+	names = append(names, step.Names(b.bindSteps(Instance{}, backstay.BindRequest{}, nil))...)
+	return append(names, step.Names(b.unbindSteps(Instance{}, Binding{}))...)
 }
 
-// Work sees an instance's operation through, from its beginning: steps already done do nothing
-// again. It returns an error if it is to be tried again; last says that it will not be. An
-// operation that another one has replaced is nobody's work any more.
-func (b *Broker) Work(ctx context.Context, id backstay.InstanceID, operationID string, last bool) error {
-	in, err := b.Store.Instance(ctx, id)
-	if backstay.KindOf(err) == backstay.NotFound {
-		return nil
-	}
-	if err != nil || in.OperationID != operationID || in.Operation.State != backstay.InProgress {
+// Work sees an operation through, from its beginning: steps already done do nothing again. It returns an
+// error if it is to be tried again; last says that it will not be. An operation that has ended, because another
+// one has taken its place or in any other way, is nobody's work any more.
+//
+// It takes the instance's turn before it reads what the ledger says of the operation: until then another
+// operation may be at work, and may be the one that has replaced this one.
+func (b *Broker) Work(ctx context.Context, in backstay.InstanceID, id backstay.OperationKey, last bool) error {
+	release, err := b.turns.take(ctx, in)
+	if err != nil {
 		return err
 	}
-	r, turn := b.supersede(ctx, id)
-	defer r.end()
-	if in.Operation.Type == backstay.Delete {
-		err = step.Run(turn, b.deleteSteps(in)...)
-	} else {
-		err = b.create(turn, in)
+	defer release()
+	op, err := b.start(ctx, id)
+	if err == nil && op.State != backstay.InProgress || backstay.KindOf(err) == backstay.NotFound {
+		return nil
+	}
+	if err == nil {
+		err = b.perform(ctx, op, last)
 	}
 	if err == nil || ctx.Err() != nil {
 		return err
 	}
-	if turn.Err() != nil {
-		return nil
+	b.Log.Warn("operation did not succeed", "instance", in, "operation", op.Type, "last", last, "error", err)
+	if last {
+		return b.end(ctx, id, err)
 	}
-	b.Log.Warn("operation did not succeed", "instance", id, "operation", in.Operation.Type, "last", last, "error", err)
-	if !last {
-		return err
-	}
-	return b.Store.ReportOperation(ctx, id, operationID, ended(in.Operation.Type, backstay.Failed, backstay.SentenceOf(err)))
-}
-
-// run is one operation that Work is at. A later one of the same instance cancels it and waits for
-// its end, so that nothing the earlier one does comes after what the later one did.
-type run struct {
-	cancel context.CancelFunc
-	done   chan struct{}
-}
-
-func (r *run) end() {
-	r.cancel()
-	close(r.done)
-}
-
-// supersede ends the run that is at the instance, if any, and begins another under the returned context.
-func (b *Broker) supersede(ctx context.Context, id backstay.InstanceID) (*run, context.Context) {
-	turn, cancel := context.WithCancel(ctx)
-	r := &run{cancel: cancel, done: make(chan struct{})}
-	b.mu.Lock()
-	earlier := b.runs[id]
-	if b.runs == nil {
-		b.runs = map[backstay.InstanceID]*run{}
-	}
-	b.runs[id] = r
-	b.mu.Unlock()
-	if earlier != nil {
-		earlier.cancel()
-		<-earlier.done
-	}
-	context.AfterFunc(turn, func() { b.forget(id, r) })
-	return r, turn
-}
-
-func (b *Broker) forget(id backstay.InstanceID, r *run) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.runs[id] == r {
-		delete(b.runs, id)
-	}
-}
-
-func ended(t backstay.OperationType, s backstay.OperationState, description string) backstay.Operation {
-	return backstay.Operation{Type: t, State: s, Description: description}
-}
-
-// create brings an instance up, or takes it back when it cannot come up.
-func (b *Broker) create(ctx context.Context, in Instance) error {
-	err := step.Run(ctx, b.createSteps(in)...)
-	if err == nil || backstay.KindOf(err) == backstay.Internal || ctx.Err() != nil {
-		return err
-	}
-	return step.Run(ctx, b.withdrawSteps(in, backstay.SentenceOf(err))...)
-}
-
-func (b *Broker) createSteps(in Instance) []step.Step {
-	var available string // what the backend says of it
-	return []step.Step{
-		{Name: "broker.create.applied", Do: func(ctx context.Context) error {
-			spec, err := b.openSpec(in)
-			if err != nil {
-				return err
-			}
-			return b.Backend.Apply(ctx, spec)
-		}},
-		{Name: "broker.create.awaited", Do: func(ctx context.Context) (err error) {
-			available, err = b.awaitRunning(ctx, in)
-			return err
-		}},
-		{Name: "broker.create.recorded", Do: func(ctx context.Context) error {
-			return b.Store.ReportOperation(ctx, in.ID, in.OperationID, ended(backstay.Create, backstay.Succeeded, available))
-		}},
-	}
-}
-
-// withdrawSteps end an instance that could not be created, and say why.
-func (b *Broker) withdrawSteps(in Instance, reason string) []step.Step {
-	return []step.Step{
-		{Name: "broker.create.withdrawn", Do: func(ctx context.Context) error { return b.remove(ctx, in.ID) }},
-		{Name: "broker.create.refused", Do: func(ctx context.Context) error {
-			return b.Store.ReportOperation(ctx, in.ID, in.OperationID, ended(backstay.Create, backstay.Failed, reason))
-		}},
-	}
-}
-
-func (b *Broker) deleteSteps(in Instance) []step.Step {
-	return []step.Step{
-		{Name: "broker.delete.removed", Do: func(ctx context.Context) error { return b.remove(ctx, in.ID) }},
-		{Name: "broker.delete.recorded", Do: func(ctx context.Context) error { return b.Store.RemoveInstance(ctx, in.ID) }},
-	}
-}
-
-// remove ends an instance in the backend and waits until nothing is left of it.
-func (b *Broker) remove(ctx context.Context, id backstay.InstanceID) error {
-	if err := b.Backend.Remove(ctx, id); err != nil {
-		return absentIsFine(err)
-	}
-	var s backend.Status
-	for {
-		next, err := b.Backend.Await(ctx, id, s.Revision)
-		if err != nil {
-			return absentIsFine(err)
-		}
-		s = next
-	}
-}
-
-func absentIsFine(err error) error {
-	if backstay.KindOf(err) == backstay.NotFound {
-		return nil
+	if backstay.KindOf(err) != backstay.Internal {
+		return errors.Join(err, b.Store.ReportOperation(ctx, id, backstay.SentenceOf(err)))
 	}
 	return err
 }
 
-// awaitRunning passes on what the backend says of the instance until clients are served. One that
-// keeps failing for longer than our patience is Unavailable, with the backend's reason.
-func (b *Broker) awaitRunning(ctx context.Context, in Instance) (available string, err error) {
-	var s backend.Status
-	var giveUp time.Time // zero while it is not failing
-	for {
-		next, err := b.awaitUntil(ctx, in.ID, s, giveUp)
-		switch {
-		case err != nil:
-			return "", err
-		case next.Generation >= 1 && next.Phase == backend.Running:
-			return next.Message, nil
-		case next.Phase == backend.Failing && giveUp.IsZero():
-			giveUp = time.Now().Add(patience)
-		case !giveUp.IsZero() && time.Now().After(giveUp):
-			return "", backstay.Errorf(backstay.Unavailable, "%s", s.Message)
+// start returns an operation whose time has come.
+func (b *Broker) start(ctx context.Context, id backstay.OperationKey) (Operation, error) {
+	op, err := b.Store.Operation(ctx, id)
+	if err == nil && op.State == Waiting {
+		return b.Store.StartOperation(ctx, id)
+	}
+	return op, err
+}
+
+// end records that an operation has failed for good, whatever could not be done of it. What was accepted is
+// brought back by the reconciler then.
+func (b *Broker) end(ctx context.Context, id backstay.OperationKey, err error) error {
+	op, unread := b.Store.Operation(ctx, id)
+	if unread != nil {
+		return unread
+	}
+	return b.Store.FailOperation(ctx, id, cmp.Or(op.Failure, backstay.SentenceOf(err)))
+}
+
+// perform does an operation, or undoes it. It returns nil when another one has taken its place.
+func (b *Broker) perform(ctx context.Context, op Operation, last bool) error {
+	w, known := works[op.Type]
+	if !known {
+		return backstay.Errorf(backstay.Unsupported, "This version of Backstay knows no operation %q.", op.Type)
+	}
+	in, err := b.Store.Instance(ctx, op.InstanceID)
+	if err != nil {
+		return err
+	}
+	mine, done := b.untilReplaced(ctx, op)
+	defer done()
+	reason := op.Failure
+	if reason == "" {
+		err = step.Run(mine, w.steps(b, in, op)...)
+		reason = backstay.SentenceOf(err)
+	}
+	if op.Failure != "" || err != nil && mine.Err() == nil && (last || isHopeless(err)) {
+		err = step.Run(mine, w.undo(b, in, op, reason)...)
+	}
+	if mine.Err() != nil {
+		return ctx.Err()
+	}
+	return err
+}
+
+// untilReplaced returns a context that ends when another operation has taken the place of this one.
+func (b *Broker) untilReplaced(ctx context.Context, op Operation) (mine context.Context, done func()) {
+	mine, cancel := context.WithCancel(ctx)
+	var watch sync.WaitGroup
+	watch.Go(func() {
+		err := wait.Until(mine, wait.Every(time.Second), func() (again bool, err error) {
+			err = b.Store.AwaitReplacement(mine, op)
+			return err != nil, err
+		})
+		if err == nil {
+			cancel()
 		}
-		if next.Message != s.Message && next.Phase != backend.Failing {
-			op := backstay.Operation{Type: backstay.Create, State: backstay.InProgress, Description: next.Message}
-			if err := b.Store.ReportOperation(ctx, in.ID, in.OperationID, op); err != nil {
-				return "", err
-			}
-		}
-		s = next
+	})
+	return mine, func() {
+		cancel()
+		watch.Wait()
 	}
 }
 
-// awaitUntil waits for the next status, or returns the last one when the time to give up has come.
-func (b *Broker) awaitUntil(ctx context.Context, id backstay.InstanceID, last backend.Status, giveUp time.Time) (backend.Status, error) {
-	if giveUp.IsZero() {
-		return b.Backend.Await(ctx, id, last.Revision)
+// errHopeless is that of what trying again cannot help.
+var errHopeless = errors.New("it is given up")
+
+func isHopeless(err error) bool {
+	switch backstay.KindOf(err) {
+	case backstay.Invalid, backstay.Unsupported:
+		return true
 	}
-	limited, cancel := context.WithDeadline(ctx, giveUp)
-	defer cancel()
-	next, err := b.Backend.Await(limited, id, last.Revision)
-	if limited.Err() != nil && ctx.Err() == nil {
-		return last, nil
-	}
-	return next, err
+	return errors.Is(err, errHopeless)
 }

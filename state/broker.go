@@ -13,68 +13,80 @@ import (
 // and broker call different things by the same names, and never read each other's.
 type Broker struct{ s *Store }
 
+var _ broker.Store = Broker{}
+
 // Broker returns the broker's store.
 func (s *Store) Broker() Broker { return Broker{s} }
 
-const owedColumns = `i.id, i.offering_id, i.plan_id, i.organization_id, i.space_id, i.parameters, i.spec, i.operation_id, i.op_type, i.op_state, i.op_description, i.op_created_at, i.op_updated_at`
+const owedColumns = `i.id, i.service_id, i.plan_id, i.organization_id, i.space_id, i.parameters, i.spec, i.generation,
+	i.backend, i.endpoint_host, i.endpoint_port,
+	EXISTS (SELECT FROM broker.operations WHERE instance_id = i.id AND state = 'in progress'), ` + owedOperationColumns
+
+// owedSource joins each instance with the last operation that its users see. There is one: the first creates it.
+const owedSource = `broker.instances i JOIN LATERAL (
+	SELECT * FROM broker.operations WHERE instance_id = i.id AND ` + seenByUsers + ` ORDER BY seq DESC LIMIT 1) o ON true`
+
+const seenByUsers = `cause IN ('user', 'restore')`
 
 func scanOwed(r pgx.CollectableRow) (i broker.Instance, err error) {
-	op := &i.Operation
-	err = r.Scan(&i.ID, &i.ServiceID, &i.PlanID, &i.OrganizationID, &i.SpaceID, &i.Parameters, &i.Spec, &i.OperationID,
-		&op.Type, &op.State, &op.Description, &op.CreatedAt, &op.UpdatedAt)
+	fields := []any{&i.ID, &i.ServiceID, &i.PlanID, &i.OrganizationID, &i.SpaceID, &i.Parameters, &i.Spec, &i.Generation,
+		&i.Backend, &i.Endpoint.Host, &i.Endpoint.Port, &i.Busy}
+	err = r.Scan(append(fields, owedOperationFields(&i.Operation)...)...)
 	return i, err
 }
 
-func (b Broker) AddInstance(ctx context.Context, i broker.Instance) (kept broker.Instance, err error) {
+func owedInstance(ctx context.Context, q querier, id backstay.InstanceID) (broker.Instance, error) {
+	i, err := one(ctx, q, scanOwed, `SELECT `+owedColumns+` FROM `+owedSource+` WHERE i.id = $1`, id)
+	return i, orNotFound(err, "Service instance")
+}
+
+func (b Broker) AddInstance(
+	ctx context.Context, i broker.Instance, create broker.Operation,
+) (kept broker.Instance, err error) {
+	create.InstanceID = i.ID
 	err = b.s.tx(ctx, func(tx pgx.Tx) error {
-		op := i.Operation
-		tag, err := tx.Exec(ctx, `INSERT INTO broker.instances (id, offering_id, plan_id, organization_id, space_id, parameters, spec, operation_id, op_type, op_state, op_description)
-			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) ON CONFLICT (id) DO NOTHING`,
-			i.ID, i.ServiceID, i.PlanID, i.OrganizationID, i.SpaceID, i.Parameters, i.Spec, i.OperationID, op.Type, op.State, op.Description)
+		tag, err := tx.Exec(ctx, `INSERT INTO broker.instances
+			(id, service_id, plan_id, organization_id, space_id, parameters, backend, newest_generation)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, 0) ON CONFLICT (id) DO NOTHING`,
+			i.ID, i.ServiceID, i.PlanID, i.OrganizationID, i.SpaceID, i.Parameters, i.Backend)
 		if err != nil {
 			return err
 		}
 		if tag.RowsAffected() == 1 {
-			if err := b.s.insertBrokerJob(ctx, tx, i.ID, i.OperationID); err != nil {
+			if err := b.insertOperation(ctx, tx, create); err != nil {
 				return err
 			}
 		}
-		kept, err = one(ctx, tx, scanOwed, `SELECT `+owedColumns+` FROM broker.instances i WHERE id = $1`, i.ID)
+		kept, err = owedInstance(ctx, tx, i.ID)
 		return err
 	})
 	return kept, err
 }
 
 func (b Broker) Instance(ctx context.Context, id backstay.InstanceID) (broker.Instance, error) {
-	i, err := one(ctx, b.s.pool, scanOwed, `SELECT `+owedColumns+` FROM broker.instances i WHERE id = $1`, id)
-	return i, orNotFound(err, "Service instance")
+	return owedInstance(ctx, b.s.pool, id)
 }
 
-func (b Broker) BeginOperation(ctx context.Context, id backstay.InstanceID, operationID string, op backstay.Operation) error {
-	return b.s.tx(ctx, func(tx pgx.Tx) error {
-		tag, err := tx.Exec(ctx, `UPDATE broker.instances SET operation_id = $2, op_type = $3, op_state = $4, op_description = $5,
-			op_created_at = now(), op_updated_at = now() WHERE id = $1`, id, operationID, op.Type, op.State, op.Description)
-		if err != nil {
-			return err
-		}
-		if tag.RowsAffected() == 0 {
-			return backstay.Errorf(backstay.NotFound, "Service instance not found")
-		}
-		if err := announce(ctx, tx, owedTopic(id)); err != nil {
-			return err
-		}
-		return b.s.insertBrokerJob(ctx, tx, id, operationID)
+func (b Broker) Entries(ctx context.Context) ([]broker.Entry, error) {
+	rows, err := b.s.pool.Query(ctx, `SELECT id, backend, generation, endpoint_host, endpoint_port FROM broker.instances i
+		WHERE NOT EXISTS (SELECT FROM broker.operations WHERE instance_id = i.id AND state = 'in progress')`)
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, func(r pgx.CollectableRow) (e broker.Entry, err error) {
+		return e, r.Scan(&e.ID, &e.Backend, &e.Generation, &e.Endpoint.Host, &e.Endpoint.Port)
 	})
 }
 
-func (b Broker) ReportOperation(ctx context.Context, id backstay.InstanceID, operationID string, op backstay.Operation) error {
-	return b.s.tx(ctx, func(tx pgx.Tx) error {
-		if _, err := tx.Exec(ctx, `UPDATE broker.instances SET op_type = $3, op_state = $4, op_description = $5, op_updated_at = now()
-			WHERE id = $1 AND operation_id = $2`, id, operationID, op.Type, op.State, op.Description); err != nil {
-			return err
-		}
-		return announce(ctx, tx, owedTopic(id))
-	})
+func (b Broker) NoteEndpoint(ctx context.Context, id backstay.InstanceID, e backstay.Endpoint) error {
+	_, err := b.s.pool.Exec(ctx, `UPDATE broker.instances SET endpoint_host = $2, endpoint_port = $3
+		WHERE id = $1 AND endpoint_port = 0`, id, e.Host, e.Port)
+	return err
+}
+
+func (b Broker) CondemnInstance(ctx context.Context, id backstay.InstanceID) error {
+	_, err := b.s.pool.Exec(ctx, `UPDATE broker.instances SET spec = NULL, generation = 0 WHERE id = $1`, id)
+	return err
 }
 
 func (b Broker) RemoveInstance(ctx context.Context, id backstay.InstanceID) error {
@@ -89,16 +101,8 @@ func (b Broker) RemoveInstance(ctx context.Context, id backstay.InstanceID) erro
 	})
 }
 
+// owedTopic is of an instance and of all its operations.
 func owedTopic(id backstay.InstanceID) string { return "broker/" + string(id) }
-
-func (b Broker) AwaitOperation(ctx context.Context, id backstay.InstanceID, seen backstay.Operation) (op backstay.Operation, err error) {
-	err = b.s.await(ctx, owedTopic(id), func() (bool, error) {
-		i, err := b.Instance(ctx, id)
-		op = i.Operation
-		return op.Type != seen.Type || op.State != seen.State || op.Description != seen.Description, err
-	})
-	return op, err
-}
 
 func scanOwedBinding(r pgx.CollectableRow) (b broker.Binding, err error) {
 	err = r.Scan(&b.ID, &b.InstanceID, &b.Username, &b.Password, &b.Parameters)
@@ -122,7 +126,8 @@ func addOwedBinding(ctx context.Context, tx pgx.Tx, n broker.Binding) (kept brok
 	if _, err := tx.Exec(ctx, "SET LOCAL synchronous_commit = off"); err != nil {
 		return kept, err
 	}
-	_, err = tx.Exec(ctx, `INSERT INTO broker.bindings (id, instance_id, username, password, parameters) VALUES ($1, $2, $3, $4, $5) ON CONFLICT (id) DO NOTHING`,
+	_, err = tx.Exec(ctx, `INSERT INTO broker.bindings (id, instance_id, username, password, parameters)
+		VALUES ($1, $2, $3, $4, $5) ON CONFLICT (id) DO NOTHING`,
 		n.ID, n.InstanceID, n.Username, n.Password, n.Parameters)
 	if err != nil {
 		return kept, err
@@ -135,7 +140,8 @@ func (b Broker) Binding(ctx context.Context, id backstay.BindingID) (broker.Bind
 }
 
 func owedBinding(ctx context.Context, q querier, id backstay.BindingID) (broker.Binding, error) {
-	kept, err := one(ctx, q, scanOwedBinding, `SELECT id, instance_id, username, password, parameters FROM broker.bindings WHERE id = $1`, id)
+	kept, err := one(ctx, q, scanOwedBinding,
+		`SELECT id, instance_id, username, password, parameters FROM broker.bindings WHERE id = $1`, id)
 	return kept, orNotFound(err, "Service binding")
 }
 

@@ -13,6 +13,7 @@ import (
 	"github.com/riverqueue/river/rivertype"
 
 	"github.com/backstay/backstay"
+	"github.com/backstay/backstay/broker"
 	"github.com/backstay/backstay/internal/wait"
 )
 
@@ -29,8 +30,8 @@ type (
 		Job backstay.JobID `json:"job"`
 	}
 	brokerJob struct {
-		Instance  backstay.InstanceID `json:"instance"`
-		Operation string              `json:"operation"`
+		Instance  backstay.InstanceID   `json:"instance"`
+		Operation backstay.OperationKey `json:"operation"`
 	}
 )
 
@@ -41,7 +42,7 @@ func (brokerJob) Kind() string { return "broker" }
 // whatever it returns, so that it can record a failure rather than leave the operation open.
 type Runners struct {
 	Market func(ctx context.Context, job backstay.JobID, last bool) error
-	Broker func(ctx context.Context, instance backstay.InstanceID, operation string, last bool) error
+	Broker func(ctx context.Context, instance backstay.InstanceID, operation backstay.OperationKey, last bool) error
 }
 
 type worker[T river.JobArgs] struct {
@@ -202,8 +203,8 @@ func (s *Store) insertMarketJob(ctx context.Context, tx pgx.Tx, id backstay.JobI
 	return err
 }
 
-func (s *Store) insertBrokerJob(ctx context.Context, tx pgx.Tx, id backstay.InstanceID, operation string) error {
-	job := brokerJob{Instance: id, Operation: operation}
-	_, err := s.inserts.InsertTx(ctx, tx, job, &river.InsertOpts{Queue: brokerQueue, MaxAttempts: MaxAttempts})
+func (s *Store) insertBrokerJob(ctx context.Context, tx pgx.Tx, o broker.Operation) error {
+	_, err := s.inserts.InsertTx(ctx, tx, brokerJob{Instance: o.InstanceID, Operation: o.ID},
+		&river.InsertOpts{Queue: brokerQueue, MaxAttempts: MaxAttempts, ScheduledAt: o.NotBefore})
 	return err
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/backstay/backstay"
+	"github.com/backstay/backstay/broker"
 	"github.com/backstay/backstay/internal/testkit"
 	"github.com/backstay/backstay/market"
 )
@@ -169,5 +170,40 @@ func TestOfferingsComeToTheirBroker(t *testing.T) {
 	usage, err := s.UsageEvents(t.Context(), market.UsageFilter{})
 	if err != nil || len(usage.Items) != 1 || usage.Items[0].BrokerName != own.Name {
 		t.Errorf("usage %+v, %v", usage.Items, err)
+	}
+}
+
+// An installation that is there already has one generation of each instance, and operations in all states.
+func TestOperationsComeToWhatIsThere(t *testing.T) {
+	t.Parallel()
+	pool := migratedBefore(t, "0014")
+	mustExec(t, pool, `INSERT INTO broker.instances (id, offering_id, plan_id, organization_id, space_id, parameters, spec,
+			operation_id, op_type, op_state, op_description)
+		SELECT n, 'service', 'plan', 'org', 'space', 'parameters', convert_to('spec of ' || n, 'UTF8'), n || '-op', type, state, 'It is so.'
+		FROM (VALUES ('serves', 'create', 'succeeded'), ('comes', 'create', 'in progress'), ('failed', 'create', 'failed'),
+			('goes', 'delete', 'in progress'), ('stays', 'delete', 'failed')) v (n, type, state)`)
+	if err := migrate(t.Context(), pool); err != nil {
+		t.Fatal(err)
+	}
+	s := Broker{&Store{pool: pool}}
+	for id, want := range map[backstay.InstanceID]struct{ accepted, wanted string }{
+		"serves": {accepted: "spec of serves"}, "comes": {wanted: "spec of comes"}, "failed": {},
+		"goes": {accepted: "spec of goes"}, "stays": {accepted: "spec of stays"},
+	} {
+		in, err := s.Instance(t.Context(), id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		op := in.Operation
+		if string(in.Spec) != want.accepted || string(op.Spec) != want.wanted || string(in.Parameters) != "parameters" ||
+			in.Backend != "local" || string(op.ID) != string(id)+"-op" || op.Description != "It is so." || op.Cause != broker.ByUser {
+			t.Errorf("%s has become %+v", id, in)
+		}
+		if generation := int64(min(1, len(want.accepted))); in.Generation != generation {
+			t.Errorf("%s is accepted as generation %d, want %d", id, in.Generation, generation)
+		}
+	}
+	if comes, err := s.Operation(t.Context(), "comes-op"); err != nil || comes.Generation != 1 || comes.PlanID != "plan" {
+		t.Errorf("a create that was in progress goes on as %+v, %v", comes, err)
 	}
 }

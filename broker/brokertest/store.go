@@ -1,10 +1,7 @@
 package brokertest
 
 import (
-	"context"
-	"errors"
 	"testing"
-	"time"
 
 	"github.com/google/uuid"
 
@@ -21,10 +18,24 @@ func RunStore(t *testing.T, open func(t testing.TB) broker.Store) {
 	}{
 		{"AnInstanceIsAddedOnce", anInstanceIsAddedOnce},
 		{"AbsentIsNotFound", absentIsNotFound},
-		{"OnlyTheCurrentOperationReports", onlyTheCurrentOperationReports},
+		{"ACreateIsAcceptedWhenItServes", aCreateIsAcceptedWhenItServes},
+		{"AnUpdateIsAcceptedWhenItServes", anUpdateIsAcceptedWhenItServes},
+		{"AFailedUpdateLeavesWhatWasAccepted", aFailedUpdateLeavesWhatWasAccepted},
+		{"TheFirstReasonStays", theFirstReasonStays},
+		{"OneOperationAtATime", oneOperationAtATime},
+		{"AReplacedOperationSaysNothingMore", aReplacedOperationSaysNothingMore},
+		{"ADeleteIsBegunOnce", aDeleteIsBegunOnce},
+		{"AWaitingOperationStandsInNobodysWay", aWaitingOperationStandsInNobodysWay},
+		{"UsersSeeTheirOwnOperations", usersSeeTheirOwnOperations},
+		{"OldOperationsAreForgotten", oldOperationsAreForgotten},
 		{"OperationsAreAwaited", operationsAreAwaited},
+		{"ReplacementIsAwaited", replacementIsAwaited},
+		{"EntriesAreOfIdleInstances", entriesAreOfIdleInstances},
 		{"ARemovedInstanceTakesItsBindings", aRemovedInstanceTakesItsBindings},
 		{"ABindingIsAddedOnce", aBindingIsAddedOnce},
+		{"ManyAddOneInstance", manyAddOneInstance},
+		{"ManyBeginOneOperation", manyBeginOneOperation},
+		{"ManyEndOneOperation", manyEndOneOperation},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -33,94 +44,160 @@ func RunStore(t *testing.T, open func(t testing.TB) broker.Store) {
 	}
 }
 
-func newInstance() broker.Instance {
-	return broker.Instance{
-		ID: backstay.InstanceID(uuid.NewString()), ServiceID: "offering", PlanID: "plan", OrganizationID: "organization", SpaceID: "space",
-		Parameters: []byte("sealed parameters"), Spec: []byte("sealed spec"), OperationID: uuid.NewString(),
-		Operation: backstay.Operation{Type: backstay.Create, State: backstay.InProgress, Description: "It begins."},
+func newOperation(in backstay.InstanceID, t backstay.OperationType) broker.Operation {
+	return broker.Operation{
+		Operation: backstay.Operation{Type: t, State: backstay.InProgress, Description: "It begins."},
+		ID:        backstay.OperationKey(uuid.NewString()), InstanceID: in, Cause: broker.ByUser,
 	}
+}
+
+// wanting is an operation that brings an instance to the plan.
+func wanting(in backstay.InstanceID, t backstay.OperationType, plan backstay.ServicePlanID) broker.Operation {
+	op := newOperation(in, t)
+	op.Wanted = broker.Wanted{PlanID: plan, Parameters: []byte("parameters of " + plan), Spec: []byte("spec of " + plan)}
+	return op
+}
+
+func newInstance() (broker.Instance, broker.Operation) {
+	in := broker.Instance{
+		ID: backstay.InstanceID(uuid.NewString()), ServiceID: "service", PlanID: "small",
+		OrganizationID: "organization", SpaceID: "space", Parameters: []byte("parameters of small"), Backend: "local",
+	}
+	return in, wanting(in.ID, backstay.Create, "small")
 }
 
 func mustAdd(t *testing.T, s broker.Store) broker.Instance {
 	t.Helper()
-	in, err := s.AddInstance(t.Context(), newInstance())
+	in, create := newInstance()
+	kept, err := s.AddInstance(t.Context(), in, create)
+	must(t, err)
+	return kept
+}
+
+var served = backstay.Endpoint{Host: "h", Port: 20000}
+
+// mustServe returns an instance that has been created.
+func mustServe(t *testing.T, s broker.Store) broker.Instance {
+	t.Helper()
+	in := mustAdd(t, s)
+	must(t, s.SucceedOperation(t.Context(), in.Operation.ID, "It serves.", served))
+	return mustRead(t, s, in.ID)
+}
+
+func mustRead(t *testing.T, s broker.Store, id backstay.InstanceID) broker.Instance {
+	t.Helper()
+	in, err := s.Instance(t.Context(), id)
 	must(t, err)
 	return in
 }
 
-func anInstanceIsAddedOnce(t *testing.T, s broker.Store) {
-	given := newInstance()
-	kept, err := s.AddInstance(t.Context(), given)
+func mustBegin(t *testing.T, s broker.Store, op broker.Operation) broker.Operation {
+	t.Helper()
+	begun, err := s.BeginOperation(t.Context(), op)
 	must(t, err)
-	if kept.Operation.CreatedAt.IsZero() || string(kept.Spec) != "sealed spec" || string(kept.Parameters) != "sealed parameters" || kept.SpaceID != "space" {
+	return begun
+}
+
+// wantAccepted checks what is accepted of an instance, and the generation of it; no plan is nothing.
+func wantAccepted(t *testing.T, s broker.Store, id backstay.InstanceID, plan string, generation int64) {
+	t.Helper()
+	in := mustRead(t, s, id)
+	spec, parameters := "spec of "+plan, "parameters of "+plan
+	if plan == "" {
+		if in.Spec != nil || in.Generation != 0 {
+			t.Errorf("accepted is %q as generation %d, want nothing", in.Spec, in.Generation)
+		}
+		return
+	}
+	if string(in.Spec) != spec || string(in.Parameters) != parameters || string(in.PlanID) != plan || in.Generation != generation {
+		t.Errorf("accepted is plan %s, %q, %q as generation %d; want that of %s as %d",
+			in.PlanID, in.Parameters, in.Spec, in.Generation, plan, generation)
+	}
+}
+
+func anInstanceIsAddedOnce(t *testing.T, s broker.Store) {
+	given, create := newInstance()
+	kept, err := s.AddInstance(t.Context(), given, create)
+	must(t, err)
+	op := kept.Operation
+	if op.CreatedAt.IsZero() || string(op.Spec) != "spec of small" || string(kept.Parameters) != "parameters of small" ||
+		kept.SpaceID != "space" || kept.Backend != "local" || op.Generation != 1 || op.ID != create.ID || !kept.Busy {
 		t.Errorf("kept %+v", kept)
 	}
-	other := given
-	other.SpaceID, other.OperationID = "another space", uuid.NewString()
-	again, err := s.AddInstance(t.Context(), other)
+	wantAccepted(t, s, given.ID, "", 0)
+	other, again := given, wanting(given.ID, backstay.Create, "large")
+	other.SpaceID = "another space"
+	kept, err = s.AddInstance(t.Context(), other, again)
 	must(t, err)
-	if again.SpaceID != given.SpaceID || again.OperationID != given.OperationID {
-		t.Errorf("a second AddInstance changed what is kept to %+v", again)
+	if kept.SpaceID != given.SpaceID || kept.Operation.ID != create.ID {
+		t.Errorf("a second AddInstance changed what is kept to %+v", kept)
 	}
 }
 
 func absentIsNotFound(t *testing.T, s broker.Store) {
-	id := backstay.InstanceID(uuid.NewString())
+	id, key := backstay.InstanceID(uuid.NewString()), backstay.OperationKey(uuid.NewString())
 	_, err := s.Instance(t.Context(), id)
 	wantKind(t, err, backstay.NotFound)
-	wantKind(t, s.BeginOperation(t.Context(), id, uuid.NewString(), backstay.Operation{Type: backstay.Delete, State: backstay.InProgress}), backstay.NotFound)
-	_, err = s.AwaitOperation(t.Context(), id, backstay.Operation{})
+	_, err = s.BeginOperation(t.Context(), newOperation(id, backstay.Delete))
 	wantKind(t, err, backstay.NotFound)
+	_, err = s.ReplaceOperation(t.Context(), newOperation(id, backstay.Delete))
+	wantKind(t, err, backstay.NotFound)
+	_, err = s.StartOperation(t.Context(), key)
+	wantKind(t, err, backstay.NotFound)
+	_, err = s.Operation(t.Context(), key)
+	wantKind(t, err, backstay.NotFound)
+	_, err = s.LastOperation(t.Context(), id, key)
+	wantKind(t, err, backstay.NotFound)
+	_, err = s.AwaitOperation(t.Context(), id, "", backstay.Operation{})
+	wantKind(t, err, backstay.NotFound)
+	_, err = s.GiveUpOperation(t.Context(), key, "No.")
+	wantKind(t, err, backstay.NotFound)
+	must(t, s.ReportOperation(t.Context(), key, "It goes on."))
+	must(t, s.FailOperation(t.Context(), key, "It did not."))
+	must(t, s.CondemnInstance(t.Context(), id))
 	must(t, s.RemoveInstance(t.Context(), id))
 	_, err = s.Binding(t.Context(), backstay.BindingID(uuid.NewString()))
 	wantKind(t, err, backstay.NotFound)
 	must(t, s.RemoveBinding(t.Context(), backstay.BindingID(uuid.NewString())))
-	_, err = s.AddBinding(t.Context(), broker.Binding{ID: backstay.BindingID(uuid.NewString()), InstanceID: id, Username: "u", Password: []byte("p")})
+	_, err = s.AddBinding(t.Context(), broker.Binding{
+		ID: backstay.BindingID(uuid.NewString()), InstanceID: id, Username: "u", Password: []byte("p"),
+	})
 	wantKind(t, err, backstay.NotFound)
 }
 
-func onlyTheCurrentOperationReports(t *testing.T, s broker.Store) {
-	in := mustAdd(t, s)
-	deletion := uuid.NewString()
-	must(t, s.BeginOperation(t.Context(), in.ID, deletion, backstay.Operation{Type: backstay.Delete, State: backstay.InProgress, Description: "It ends."}))
-	late := backstay.Operation{Type: backstay.Create, State: backstay.Succeeded, Description: "Too late."}
-	must(t, s.ReportOperation(t.Context(), in.ID, in.OperationID, late))
-	kept, err := s.Instance(t.Context(), in.ID)
-	must(t, err)
-	if kept.OperationID != deletion || kept.Operation.Type != backstay.Delete || kept.Operation.Description != "It ends." {
-		t.Errorf("an operation that was replaced reported: %+v", kept.Operation)
-	}
-	must(t, s.ReportOperation(t.Context(), in.ID, deletion, backstay.Operation{Type: backstay.Delete, State: backstay.Failed, Description: "It did not."}))
-	kept, err = s.Instance(t.Context(), in.ID)
-	must(t, err)
-	if kept.Operation.State != backstay.Failed || kept.Operation.UpdatedAt.Before(kept.Operation.CreatedAt) {
-		t.Errorf("reported: %+v", kept.Operation)
-	}
-}
-
-func operationsAreAwaited(t *testing.T, s broker.Store) {
-	in := mustAdd(t, s)
-	short, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
-	defer cancel()
-	if _, err := s.AwaitOperation(short, in.ID, in.Operation); !errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("waiting for what does not change: %v", err)
-	}
-	heard := make(chan backstay.Operation)
-	go func() {
-		op, err := s.AwaitOperation(t.Context(), in.ID, in.Operation)
-		if err != nil {
-			t.Error(err)
+func entriesAreOfIdleInstances(t *testing.T, s broker.Store) {
+	entry := func(id backstay.InstanceID) *broker.Entry {
+		all, err := s.Entries(t.Context())
+		must(t, err)
+		for i := range all {
+			if all[i].ID == id {
+				return &all[i]
+			}
 		}
-		heard <- op
-	}()
-	must(t, s.ReportOperation(t.Context(), in.ID, in.OperationID, backstay.Operation{Type: backstay.Create, State: backstay.InProgress, Description: "It goes on."}))
-	if op := <-heard; op.Description != "It goes on." {
-		t.Errorf("heard of %+v", op)
+		return nil
+	}
+	in := mustAdd(t, s)
+	if e := entry(in.ID); e != nil {
+		t.Errorf("listed while it is being created: %+v", e)
+	}
+	must(t, s.SucceedOperation(t.Context(), in.Operation.ID, "It serves.", backstay.Endpoint{}))
+	if e := entry(in.ID); e == nil || *e != (broker.Entry{ID: in.ID, Backend: "local", Generation: 1}) {
+		t.Errorf("listed as %+v", e)
+	}
+	must(t, s.NoteEndpoint(t.Context(), in.ID, served))
+	must(t, s.NoteEndpoint(t.Context(), in.ID, backstay.Endpoint{Host: "other", Port: 1})) // the first one stays
+	if e := entry(in.ID); e == nil || e.Endpoint != served {
+		t.Errorf("listed as %+v, want the endpoint", e)
+	}
+	failed := mustAdd(t, s)
+	must(t, s.FailOperation(t.Context(), failed.Operation.ID, "It did not."))
+	if e := entry(failed.ID); e == nil || e.Generation != 0 {
+		t.Errorf("one that was never created is listed as %+v", e)
 	}
 }
 
 func aRemovedInstanceTakesItsBindings(t *testing.T, s broker.Store) {
-	in := mustAdd(t, s)
+	in := mustServe(t, s)
 	b := broker.Binding{ID: backstay.BindingID(uuid.NewString()), InstanceID: in.ID, Username: "u", Password: []byte("p")}
 	_, err := s.AddBinding(t.Context(), b)
 	must(t, err)
@@ -129,11 +206,15 @@ func aRemovedInstanceTakesItsBindings(t *testing.T, s broker.Store) {
 	wantKind(t, err, backstay.NotFound)
 	_, err = s.Instance(t.Context(), in.ID)
 	wantKind(t, err, backstay.NotFound)
+	_, err = s.Operation(t.Context(), in.Operation.ID)
+	wantKind(t, err, backstay.NotFound)
 }
 
 func aBindingIsAddedOnce(t *testing.T, s broker.Store) {
 	in := mustAdd(t, s)
-	b := broker.Binding{ID: backstay.BindingID(uuid.NewString()), InstanceID: in.ID, Username: "u1", Password: []byte("first"), Parameters: []byte("given")}
+	b := broker.Binding{
+		ID: backstay.BindingID(uuid.NewString()), InstanceID: in.ID, Username: "u1", Password: []byte("first"), Parameters: []byte("given"),
+	}
 	_, err := s.AddBinding(t.Context(), b)
 	must(t, err)
 	b.Password, b.Parameters = []byte("second"), nil

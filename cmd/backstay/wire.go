@@ -12,6 +12,8 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/backstay/backstay"
+	"github.com/backstay/backstay/backend"
 	"github.com/backstay/backstay/backend/local"
 	"github.com/backstay/backstay/broker"
 	"github.com/backstay/backstay/cfapi"
@@ -104,7 +106,8 @@ func (p *platform) build(ctx context.Context, instances *local.Backend) error {
 		return err
 	}
 	p.users = &uaa.Server{Store: p.store, Key: key, Issuer: p.cfg.url, Log: p.log}
-	p.broker = &broker.Broker{Store: p.store.Broker(), Backend: instances, Authority: authority, Offered: offered, Key: key, Log: p.log}
+	p.broker = &broker.Broker{Store: p.store.Broker(), Backends: map[string]backend.Backend{broker.Local: instances},
+		Authority: authority, Offered: offered, Key: key, Now: time.Now, Log: p.log}
 	p.market = &market.Market{Store: p.store, Brokers: market.Brokers{ownBroker.ID: p.broker}, Key: key, Log: p.log}
 	p.api = &cfapi.Server{Market: p.market, Authenticator: p.users, URL: p.cfg.url, Version: buildVersion(), Log: p.log}
 	p.tunnels = &tunnel.Server{Authenticator: p.users, Gate: p.market, Lease: p.cfg.grace, Log: p.log}

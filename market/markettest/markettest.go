@@ -66,7 +66,7 @@ func NewAmong(t testing.TB, dsn string, sellers ...Seller) *market.Market {
 	return m
 }
 
-func noBroker(context.Context, backstay.InstanceID, string, bool) error {
+func noBroker(context.Context, backstay.InstanceID, backstay.OperationKey, bool) error {
 	return errors.New("this market's broker has no jobs in the store")
 }
 

@@ -1,0 +1,138 @@
+package broker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/backstay/backstay"
+	"github.com/backstay/backstay/backend"
+	"github.com/backstay/backstay/internal/wait"
+)
+
+// reconcilePause is the time between two looks at all instances: long enough for thousands of them, short enough
+// for someone who waits for one whose record was lost.
+const reconcilePause = 2 * time.Second
+
+// Run keeps the backends true to the ledger until ctx ends, and then returns ctx's error.
+func (b *Broker) Run(ctx context.Context) error {
+	for {
+		if err := b.Reconcile(ctx); err != nil && ctx.Err() == nil {
+			b.Log.Warn("the backends could not be compared with the ledger", "error", err)
+		}
+		if err := wait.Pause(ctx, reconcilePause); err != nil {
+			return err
+		}
+	}
+}
+
+// Reconcile compares every instance that no operation is at work on with what its backend has a record of, and
+// mends what differs: a record that is lost is made anew from what was accepted; what was never accepted, or is
+// condemned, is removed; where an instance serves is noted in the ledger.
+func (b *Broker) Reconcile(ctx context.Context) error {
+	entries, err := b.Store.Entries(ctx)
+	if err != nil {
+		return err
+	}
+	var failures []error
+	for name, its := range b.Backends {
+		held, err := its.Held(ctx)
+		if err != nil {
+			failures = append(failures, fmt.Errorf("ask backend %s: %w", name, err))
+			continue
+		}
+		for _, e := range entries {
+			if e.Backend != name || e.agrees(held) {
+				continue
+			}
+			if err := b.reconcileInstance(ctx, e.ID); err != nil && backstay.KindOf(err) != backstay.Busy {
+				failures = append(failures, fmt.Errorf("instance %s: %w", e.ID, err))
+			}
+		}
+	}
+	return errors.Join(failures...)
+}
+
+// agrees tells whether a backend that holds these generations has of the instance what the ledger says.
+func (e Entry) agrees(held map[backstay.InstanceID]int64) bool {
+	return held[e.ID] == e.Generation && (e.Generation == 0) == (e.Endpoint == backstay.Endpoint{})
+}
+
+// reconcileInstance makes what one instance's backend has of it what the ledger says. It is Busy while somebody
+// is at work on the instance, who will do the same.
+func (b *Broker) reconcileInstance(ctx context.Context, id backstay.InstanceID) error {
+	release, free := b.turns.try(id)
+	if !free {
+		return errBusy(id)
+	}
+	defer release()
+	in, err := b.Store.Instance(ctx, id)
+	if err != nil {
+		return absentIsFine(err)
+	}
+	if in.Busy {
+		return errBusy(id)
+	}
+	its, err := b.backendOf(in)
+	if err != nil {
+		return err
+	}
+	if in.Spec == nil {
+		return b.remove(ctx, in)
+	}
+	s, err := its.Await(ctx, id, 0)
+	switch {
+	case backstay.KindOf(err) == backstay.NotFound:
+		b.Log.Warn("a backend has lost its record of an instance: it is made anew", "instance", id, "backend", in.Backend)
+		return b.applyAccepted(ctx, in)
+	case err != nil:
+		return err
+	case s.Wanted < in.Generation:
+		return b.applyAccepted(ctx, in)
+	case s.Phase == backend.Running && s.Endpoint != (backstay.Endpoint{}):
+		return b.Store.NoteEndpoint(ctx, id, s.Endpoint)
+	}
+	return nil
+}
+
+// Unhealthy tells which instances do not serve, and why: those that their backends say so of, and those that
+// their backends know nothing of.
+func (b *Broker) Unhealthy(ctx context.Context) (map[backstay.InstanceID]string, error) {
+	entries, err := b.Store.Entries(ctx)
+	if err != nil {
+		return nil, err
+	}
+	reasons := map[backstay.InstanceID]string{}
+	var failures []error
+	for name, its := range b.Backends {
+		if err := unhealthyIn(ctx, name, its, entries, reasons); err != nil {
+			failures = append(failures, fmt.Errorf("ask backend %s: %w", name, err))
+		}
+	}
+	return reasons, errors.Join(failures...)
+}
+
+func unhealthyIn(
+	ctx context.Context, name string, its backend.Backend, entries []Entry, reasons map[backstay.InstanceID]string,
+) error {
+	unwell, err := its.Unwell(ctx)
+	if err != nil {
+		return err
+	}
+	for _, s := range unwell {
+		if s.Phase == backend.Failing { // else it serves, as it did before it was to change
+			reasons[s.Instance] = s.Message
+		}
+	}
+	held, err := its.Held(ctx)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if _, known := held[e.ID]; e.Backend == name && e.Generation > 0 && !known {
+			reasons[e.ID] = "Its record has been lost, and is made anew."
+		}
+	}
+	return nil
+}

@@ -1,0 +1,237 @@
+package broker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/backstay/backstay"
+	"github.com/backstay/backstay/backend"
+	"github.com/backstay/backstay/internal/step"
+)
+
+// operationLimit is how long one run of an operation may wait for what the backend says may still come true,
+// such as room on a disk: users can do nothing else with the instance meanwhile.
+const operationLimit = time.Hour
+
+// createSteps bring an instance up at a place that the backend gives it.
+func (b *Broker) createSteps(in Instance, op Operation) []step.Step {
+	var serves backend.Status
+	return []step.Step{
+		{Name: "broker.create.placed", Do: func(ctx context.Context) (err error) {
+			op.Spec, err = b.place(ctx, in, op)
+			return err
+		}},
+		{Name: "broker.create.applied", Do: func(ctx context.Context) error { return b.applyWanted(ctx, in, op) }},
+		{Name: "broker.create.awaited", Do: func(ctx context.Context) (err error) {
+			serves, err = b.awaitReached(ctx, in, op)
+			return err
+		}},
+		{Name: "broker.create.recorded", Do: func(ctx context.Context) error {
+			return b.Store.SucceedOperation(ctx, op.ID, serves.Message, serves.Endpoint)
+		}},
+	}
+}
+
+// withdrawSteps end an instance that could not be created, and leave nothing of it in its backend.
+func (b *Broker) withdrawSteps(in Instance, op Operation, reason string) []step.Step {
+	return []step.Step{
+		b.giveUp("broker.create.given-up", &op, reason),
+		{Name: "broker.create.withdrawn", Do: func(ctx context.Context) error { return b.remove(ctx, in) }},
+		{Name: "broker.create.refused", Do: func(ctx context.Context) error {
+			return b.Store.FailOperation(ctx, op.ID, op.Failure)
+		}},
+	}
+}
+
+// updateSteps bring an instance from what was accepted to what is wanted.
+func (b *Broker) updateSteps(in Instance, op Operation) []step.Step {
+	var serves backend.Status
+	return []step.Step{
+		{Name: "broker.update.applied", Do: func(ctx context.Context) error { return b.applyWanted(ctx, in, op) }},
+		{Name: "broker.update.awaited", Do: func(ctx context.Context) (err error) {
+			serves, err = b.awaitReached(ctx, in, op)
+			return err
+		}},
+		{Name: "broker.update.recorded", Do: func(ctx context.Context) error {
+			return b.Store.SucceedOperation(ctx, op.ID, serves.Message, serves.Endpoint)
+		}},
+	}
+}
+
+// fallBackSteps bring back what was accepted, under a generation that is newer than the one that could not be.
+// Data are not touched: what was accepted is applied again, and nothing is removed.
+func (b *Broker) fallBackSteps(in Instance, op Operation, reason string) []step.Step {
+	return []step.Step{
+		b.giveUp("broker.update.given-up", &op, reason),
+		{Name: "broker.update.returned", Do: func(ctx context.Context) error {
+			in.Generation = op.Generation
+			return b.applyAccepted(ctx, in)
+		}},
+		{Name: "broker.update.restored", Do: func(ctx context.Context) error {
+			_, err := b.awaitReached(ctx, in, op)
+			if errors.Is(err, errHopeless) {
+				return nil // it served so before: whoever runs the backend must help, and the operation has failed anyhow
+			}
+			return err
+		}},
+		{Name: "broker.update.refused", Do: func(ctx context.Context) error {
+			return b.Store.FailOperation(ctx, op.ID, op.Failure)
+		}},
+	}
+}
+
+// deleteSteps end an instance with all its data.
+func (b *Broker) deleteSteps(in Instance, _ Operation) []step.Step {
+	return []step.Step{
+		{Name: "broker.delete.asked", Do: func(ctx context.Context) error { return b.askToRemove(ctx, in) }},
+		{Name: "broker.delete.condemned", Do: func(ctx context.Context) error {
+			return b.Store.CondemnInstance(ctx, in.ID)
+		}},
+		{Name: "broker.delete.removed", Do: func(ctx context.Context) error { return b.remove(ctx, in) }},
+		{Name: "broker.delete.recorded", Do: func(ctx context.Context) error { return b.Store.RemoveInstance(ctx, in.ID) }},
+	}
+}
+
+// refuseDeleteSteps say why an instance could not be ended.
+func (b *Broker) refuseDeleteSteps(_ Instance, op Operation, reason string) []step.Step {
+	return []step.Step{{Name: "broker.delete.refused", Do: func(ctx context.Context) error {
+		return b.Store.FailOperation(ctx, op.ID, reason)
+	}}}
+}
+
+// giveUp is the step that makes it durable that what an operation wants cannot be: whoever takes it up after a
+// crash goes on from here.
+func (b *Broker) giveUp(name string, op *Operation, reason string) step.Step {
+	return step.Step{Name: name, Do: func(ctx context.Context) (err error) {
+		*op, err = b.Store.GiveUpOperation(ctx, op.ID, reason)
+		return err
+	}}
+}
+
+// place asks where an instance will be reached, and returns its wanted Spec with a certificate that proves that.
+func (b *Broker) place(ctx context.Context, in Instance, op Operation) (sealed []byte, err error) {
+	spec, err := b.wantedSpec(in, op)
+	if err != nil || spec.TLS.Leaf != "" {
+		return op.Spec, err
+	}
+	its, err := b.backendOf(in)
+	if err != nil {
+		return nil, err
+	}
+	names, err := its.Names(ctx, spec)
+	if err != nil {
+		return nil, fmt.Errorf("ask for the names of the endpoint: %w", err)
+	}
+	if spec.TLS, err = b.Authority.Issue(names, b.Now()); err != nil {
+		return nil, fmt.Errorf("issue certificate: %w", err)
+	}
+	if sealed, err = b.sealSpec(in.ID, spec); err != nil {
+		return nil, err
+	}
+	return sealed, b.Store.PlaceOperation(ctx, op.ID, sealed)
+}
+
+func (b *Broker) applyWanted(ctx context.Context, in Instance, op Operation) error {
+	spec, err := b.wantedSpec(in, op)
+	if err != nil {
+		return err
+	}
+	its, err := b.backendOf(in)
+	if err != nil {
+		return err
+	}
+	return its.Apply(ctx, spec)
+}
+
+func (b *Broker) applyAccepted(ctx context.Context, in Instance) error {
+	spec, err := b.acceptedSpec(in)
+	if err != nil {
+		return err
+	}
+	its, err := b.backendOf(in)
+	if err != nil {
+		return err
+	}
+	return its.Apply(ctx, spec)
+}
+
+// awaitReached passes on what the backend says of an instance until the operation's generation serves. It is
+// hopeless when the backend says so, or when the limit has passed.
+func (b *Broker) awaitReached(ctx context.Context, in Instance, op Operation) (s backend.Status, err error) {
+	its, err := b.backendOf(in)
+	if err != nil {
+		return s, err
+	}
+	limited, cancel := context.WithTimeout(ctx, operationLimit)
+	defer cancel()
+	for told := op.Description; ; {
+		next, err := its.Await(limited, in.ID, s.Revision)
+		if limited.Err() != nil && ctx.Err() == nil {
+			return s, hopeless("The service instance has not come up for too long. %s", told)
+		}
+		if err != nil || next.Generation >= op.Generation && next.Phase == backend.Running {
+			return next, err
+		}
+		s = next
+		sentence := s.Message
+		if o := s.Obstacle; o.Generation == op.Generation {
+			if sentence = o.Sentence; o.Final {
+				return s, hopeless("%s", sentence)
+			}
+		}
+		if op.Failure == "" && sentence != told {
+			told = sentence
+			if err := b.Store.ReportOperation(ctx, op.ID, told); err != nil {
+				return s, err
+			}
+		}
+	}
+}
+
+func hopeless(format string, args ...any) error {
+	return fmt.Errorf("%w: %w", errHopeless, backstay.Errorf(backstay.Unavailable, format, args...))
+}
+
+// askToRemove makes it the backend's wish that nothing of an instance is left. Without its record the backend
+// would not know what to remove: then it is told of the instance first.
+func (b *Broker) askToRemove(ctx context.Context, in Instance) error {
+	its, err := b.backendOf(in)
+	if err != nil {
+		return err
+	}
+	err = its.Remove(ctx, in.ID)
+	if backstay.KindOf(err) != backstay.NotFound || in.Spec == nil {
+		return absentIsFine(err)
+	}
+	if err := b.applyAccepted(ctx, in); err != nil {
+		return err
+	}
+	return absentIsFine(its.Remove(ctx, in.ID))
+}
+
+// remove ends an instance in its backend and waits until nothing is left of it.
+func (b *Broker) remove(ctx context.Context, in Instance) error {
+	its, err := b.backendOf(in)
+	if err != nil {
+		return err
+	}
+	if err := its.Remove(ctx, in.ID); err != nil {
+		return absentIsFine(err)
+	}
+	for revision := int64(0); ; {
+		s, err := its.Await(ctx, in.ID, revision)
+		if err != nil {
+			return absentIsFine(err)
+		}
+		revision = s.Revision
+	}
+}
+
+func absentIsFine(err error) error {
+	if backstay.KindOf(err) == backstay.NotFound {
+		return nil
+	}
+	return err
+}

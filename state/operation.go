@@ -1,0 +1,274 @@
+package state
+
+import (
+	"context"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgtype/zeronull"
+
+	"github.com/backstay/backstay"
+	"github.com/backstay/backstay/broker"
+)
+
+const owedOperationColumns = `o.id, o.instance_id, o.type, o.cause, o.not_before, o.state, o.description, o.failure,
+	o.plan_id, o.parameters, o.spec, o.generation, o.created_at, o.updated_at`
+
+func owedOperationFields(o *broker.Operation) []any {
+	return []any{&o.ID, &o.InstanceID, &o.Type, &o.Cause, (*zeronull.Timestamptz)(&o.NotBefore), &o.State, &o.Description, &o.Failure,
+		&o.PlanID, &o.Parameters, &o.Spec, &o.Generation, &o.CreatedAt, &o.UpdatedAt}
+}
+
+func scanOwedOperation(r pgx.CollectableRow) (o broker.Operation, err error) {
+	return o, r.Scan(owedOperationFields(&o)...)
+}
+
+func owedOperation(ctx context.Context, q querier, id backstay.OperationKey) (broker.Operation, error) {
+	o, err := one(ctx, q, scanOwedOperation, `SELECT `+owedOperationColumns+` FROM broker.operations o WHERE o.id = $1`, id)
+	return o, orNotFound(err, "Operation")
+}
+
+func (b Broker) BeginOperation(ctx context.Context, op broker.Operation) (begun broker.Operation, err error) {
+	err = b.s.tx(ctx, func(tx pgx.Tx) error {
+		if err := lockOwed(ctx, tx, op.InstanceID); err != nil {
+			return err
+		}
+		if err := b.insertOperation(ctx, tx, op); err != nil {
+			return err
+		}
+		begun, err = owedOperation(ctx, tx, op.ID)
+		return err
+	})
+	return begun, owedBusy(err, op.InstanceID)
+}
+
+func (b Broker) ReplaceOperation(ctx context.Context, op broker.Operation) (kept broker.Operation, err error) {
+	err = b.s.tx(ctx, func(tx pgx.Tx) error {
+		if err := lockOwed(ctx, tx, op.InstanceID); err != nil {
+			return err
+		}
+		kept, err = one(ctx, tx, scanOwedOperation, `SELECT `+owedOperationColumns+` FROM broker.operations o
+			WHERE o.instance_id = $1 AND o.state = 'in progress'`, op.InstanceID)
+		if err == nil && kept.Type == op.Type {
+			return nil
+		}
+		if _, err := tx.Exec(ctx, `UPDATE broker.operations SET state = 'failed', parameters = NULL, spec = NULL,
+			description = 'Another operation has taken its place.', updated_at = now()
+			WHERE instance_id = $1 AND state = 'in progress'`, op.InstanceID); err != nil {
+			return err
+		}
+		if err := b.insertOperation(ctx, tx, op); err != nil {
+			return err
+		}
+		kept, err = owedOperation(ctx, tx, op.ID)
+		return err
+	})
+	return kept, err
+}
+
+func (b Broker) StartOperation(ctx context.Context, id backstay.OperationKey) (started broker.Operation, err error) {
+	err = b.changeOperation(ctx, id, func(tx pgx.Tx, o broker.Operation) error {
+		if started = o; o.State != broker.Waiting {
+			return nil
+		}
+		generation, err := nextGeneration(ctx, tx, o)
+		if err != nil {
+			return err
+		}
+		started, err = one(ctx, tx, scanOwedOperation, `UPDATE broker.operations o
+			SET state = 'in progress', generation = $2, updated_at = now() WHERE id = $1 RETURNING `+owedOperationColumns,
+			id, generation)
+		return err
+	})
+	return started, owedBusy(err, started.InstanceID)
+}
+
+// lockOwed keeps others from changing an instance or its operations until the transaction ends. Whoever
+// changes both begins with it.
+func lockOwed(ctx context.Context, tx pgx.Tx, id backstay.InstanceID) error {
+	_, err := one(ctx, tx, pgx.RowTo[string], `SELECT id FROM broker.instances WHERE id = $1 FOR UPDATE`, id)
+	return orNotFound(err, "Service instance")
+}
+
+// owedBusy explains why a second operation cannot be in progress.
+func owedBusy(err error, id backstay.InstanceID) error {
+	if violates(err, "operation_in_progress") {
+		return backstay.Errorf(backstay.Busy, "An operation for service instance %s is in progress.", id)
+	}
+	return err
+}
+
+// insertOperation records an operation with its job. The instance is locked, or new.
+func (b Broker) insertOperation(ctx context.Context, tx pgx.Tx, o broker.Operation) (err error) {
+	if o.State == backstay.InProgress {
+		if o.Generation, err = nextGeneration(ctx, tx, o); err != nil {
+			return err
+		}
+	}
+	if _, err := tx.Exec(ctx, `INSERT INTO broker.operations
+		(id, instance_id, type, cause, not_before, state, description, plan_id, parameters, spec, generation)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)`,
+		o.ID, o.InstanceID, o.Type, o.Cause, (*zeronull.Timestamptz)(&o.NotBefore), o.State, o.Description,
+		o.PlanID, o.Parameters, o.Spec, o.Generation); err != nil {
+		return err
+	}
+	if err := forgetOperations(ctx, tx, o.InstanceID); err != nil {
+		return err
+	}
+	if err := announce(ctx, tx, owedTopic(o.InstanceID)); err != nil {
+		return err
+	}
+	return b.s.insertBrokerJob(ctx, tx, o)
+}
+
+// forgetOperations keeps an instance's history short: the last twenty that have ended, of each cause.
+func forgetOperations(ctx context.Context, tx pgx.Tx, id backstay.InstanceID) error {
+	_, err := tx.Exec(ctx, `DELETE FROM broker.operations WHERE id IN (
+		SELECT id FROM (
+			SELECT id, row_number() OVER (PARTITION BY cause ORDER BY seq DESC) AS age
+			FROM broker.operations WHERE instance_id = $1 AND state IN ('succeeded', 'failed')) ended
+		WHERE age > 20)`, id)
+	return err
+}
+
+// nextGeneration is one that the instance's backend has never been told of; 0 for an operation that wants nothing.
+func nextGeneration(ctx context.Context, tx pgx.Tx, o broker.Operation) (int64, error) {
+	if o.Spec == nil {
+		return 0, nil
+	}
+	return one(ctx, tx, pgx.RowTo[int64], `UPDATE broker.instances SET newest_generation = newest_generation + 1
+		WHERE id = $1 RETURNING newest_generation`, o.InstanceID)
+}
+
+func (b Broker) Operation(ctx context.Context, id backstay.OperationKey) (broker.Operation, error) {
+	return owedOperation(ctx, b.s.pool, id)
+}
+
+func (b Broker) LastOperation(
+	ctx context.Context, in backstay.InstanceID, id backstay.OperationKey,
+) (broker.Operation, error) {
+	o, err := one(ctx, b.s.pool, scanOwedOperation, `SELECT `+owedOperationColumns+` FROM broker.operations o
+		WHERE o.instance_id = $1 AND (o.id = $2 OR `+seenByUsers+`) ORDER BY o.id = $2 DESC, o.seq DESC LIMIT 1`, in, id)
+	return o, orNotFound(err, "Service instance")
+}
+
+func (b Broker) AwaitOperation(
+	ctx context.Context, in backstay.InstanceID, id backstay.OperationKey, seen backstay.Operation,
+) (o broker.Operation, err error) {
+	err = b.s.await(ctx, owedTopic(in), func() (bool, error) {
+		o, err = b.LastOperation(ctx, in, id)
+		return o.Type != seen.Type || o.State != seen.State || o.Description != seen.Description, err
+	})
+	return o, err
+}
+
+func (b Broker) AwaitReplacement(ctx context.Context, op broker.Operation) error {
+	return b.s.await(ctx, owedTopic(op.InstanceID), func() (replaced bool, err error) {
+		err = b.s.pool.QueryRow(ctx, `SELECT EXISTS (SELECT FROM broker.operations
+			WHERE instance_id = $1 AND state = 'in progress' AND id <> $2)`, op.InstanceID, op.ID).Scan(&replaced)
+		return replaced, err
+	})
+}
+
+// changeOperation runs change with an operation that nobody else changes meanwhile, and tells who waits for it.
+func (b Broker) changeOperation(
+	ctx context.Context, id backstay.OperationKey, change func(pgx.Tx, broker.Operation) error,
+) error {
+	return b.s.tx(ctx, func(tx pgx.Tx) error {
+		o, err := owedOperation(ctx, tx, id)
+		if err != nil {
+			return err
+		}
+		if err := lockOwed(ctx, tx, o.InstanceID); err != nil {
+			return err
+		}
+		if o, err = owedOperation(ctx, tx, id); err != nil { // as it is now that it is ours
+			return err
+		}
+		if err := change(tx, o); err != nil {
+			return err
+		}
+		return announce(ctx, tx, owedTopic(o.InstanceID))
+	})
+}
+
+// changeProgress is changeOperation for one that is in progress; another one, or none, is left alone.
+func (b Broker) changeProgress(
+	ctx context.Context, id backstay.OperationKey, change func(pgx.Tx, broker.Operation) error,
+) error {
+	err := b.changeOperation(ctx, id, func(tx pgx.Tx, o broker.Operation) error {
+		if o.State != backstay.InProgress {
+			return nil
+		}
+		return change(tx, o)
+	})
+	if backstay.KindOf(err) == backstay.NotFound {
+		return nil
+	}
+	return err
+}
+
+func (b Broker) ReportOperation(ctx context.Context, id backstay.OperationKey, description string) error {
+	return b.changeProgress(ctx, id, func(tx pgx.Tx, o broker.Operation) error {
+		_, err := tx.Exec(ctx, `UPDATE broker.operations SET description = $2, updated_at = now() WHERE id = $1`,
+			id, description)
+		return err
+	})
+}
+
+func (b Broker) PlaceOperation(ctx context.Context, id backstay.OperationKey, spec []byte) error {
+	return b.changeProgress(ctx, id, func(tx pgx.Tx, o broker.Operation) error {
+		_, err := tx.Exec(ctx, `UPDATE broker.operations SET spec = $2, updated_at = now() WHERE id = $1`, id, spec)
+		return err
+	})
+}
+
+func (b Broker) GiveUpOperation(
+	ctx context.Context, id backstay.OperationKey, failure string,
+) (given broker.Operation, err error) {
+	err = b.changeOperation(ctx, id, func(tx pgx.Tx, o broker.Operation) error {
+		if given = o; o.State != backstay.InProgress || o.Failure != "" {
+			return nil
+		}
+		generation, err := nextGeneration(ctx, tx, o)
+		if err != nil {
+			return err
+		}
+		given, err = one(ctx, tx, scanOwedOperation, `UPDATE broker.operations o
+			SET failure = $2, generation = $3, parameters = NULL, spec = NULL, updated_at = now()
+			WHERE id = $1 RETURNING `+owedOperationColumns, id, failure, generation)
+		return err
+	})
+	return given, err
+}
+
+const endOwedOperation = `UPDATE broker.operations SET state = $2, description = $3, parameters = NULL, spec = NULL,
+	updated_at = now() WHERE id = $1`
+
+func (b Broker) SucceedOperation(
+	ctx context.Context, id backstay.OperationKey, description string, e backstay.Endpoint,
+) error {
+	return b.changeProgress(ctx, id, func(tx pgx.Tx, o broker.Operation) error {
+		if o.Spec != nil {
+			if _, err := tx.Exec(ctx, `UPDATE broker.instances SET plan_id = $2, parameters = $3, spec = $4, generation = $5,
+				endpoint_host = $6, endpoint_port = $7 WHERE id = $1`,
+				o.InstanceID, o.PlanID, o.Parameters, o.Spec, o.Generation, e.Host, e.Port); err != nil {
+				return err
+			}
+		}
+		_, err := tx.Exec(ctx, endOwedOperation, id, backstay.Succeeded, description)
+		return err
+	})
+}
+
+func (b Broker) FailOperation(ctx context.Context, id backstay.OperationKey, description string) error {
+	return b.changeProgress(ctx, id, func(tx pgx.Tx, o broker.Operation) error {
+		if o.Failure != "" {
+			if _, err := tx.Exec(ctx, `UPDATE broker.instances SET generation = $2 WHERE id = $1 AND spec IS NOT NULL`,
+				o.InstanceID, o.Generation); err != nil {
+				return err
+			}
+		}
+		_, err := tx.Exec(ctx, endOwedOperation, id, backstay.Failed, description)
+		return err
+	})
+}
