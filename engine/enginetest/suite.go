@@ -44,7 +44,6 @@ func Run(t *testing.T, s Subject) {
 		test func(*testing.T, Subject)
 	}{
 		{"Installations", testInstallations},
-		{"InstallationsArePackaged", testPackaged},
 		{"PrepareTwiceKeepsData", testPrepareTwice},
 		{"PrepareSurvivesKill", testPrepareKilled},
 		{"FirstPrepareSurvivesKill", testFirstPrepareKilled},

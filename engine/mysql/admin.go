@@ -12,14 +12,7 @@ import (
 
 	"github.com/go-sql-driver/mysql"
 
-	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/engine"
-)
-
-// Numbers of the server's errors.
-const (
-	tooManyConnections = 1040
-	noSuchThread       = 1094
 )
 
 // LocalAdmin comes in over the Unix socket in RunDir, by whose other end the server knows the operator.
@@ -61,10 +54,10 @@ func withAdmin(ctx context.Context, n engine.Node, do func(*sql.Conn) error) (er
 	defer func() { err = errors.Join(err, db.Close()) }()
 	conn, err := connect(ctx, db)
 	if err != nil {
-		return backstay.Wrapf(err, backstay.Unavailable, "The database does not answer.")
+		return inWords(err)
 	}
 	defer conn.Close()
-	return do(conn)
+	return inWords(do(conn))
 }
 
 // connect tries again while clients at the door hold even what is kept free for the administrator:
@@ -87,7 +80,7 @@ func connect(ctx context.Context, db *sql.DB) (*sql.Conn, error) {
 func withAccounts(ctx context.Context, n engine.Node, do func(*sql.Conn) error) (err error) {
 	unlock, err := n.Admin.Lock(ctx)
 	if err != nil {
-		return err
+		return inWords(err)
 	}
 	defer func() { err = errors.Join(err, unlock()) }()
 	return withAdmin(ctx, n, do)
@@ -129,9 +122,4 @@ func column(ctx context.Context, conn *sql.Conn, query string) (values []string,
 // sessions of ours.
 func quoteText(text string) string {
 	return "'" + strings.NewReplacer(`\`, `\\`, `'`, `''`).Replace(text) + "'"
-}
-
-func isNumber(err error, number uint16) bool {
-	var refusal *mysql.MySQLError
-	return errors.As(err, &refusal) && refusal.Number == number
 }

@@ -3,6 +3,7 @@ package mysql
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"net"
 	"net/url"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/engine"
+	"github.com/backstay/backstay/internal/wait"
 )
 
 // userName is what engine.User allows.
@@ -62,8 +64,8 @@ func rights(who string, readOnly bool) []string {
 	return []string{"GRANT ALL PRIVILEGES ON `" + database + "`.* TO " + who}
 }
 
-// DropUser locks an account and ends its sessions. The account itself goes when nothing is left that
-// runs with its rights: see removeUnneeded.
+// DropUser locks an account and ends its sessions, whatever they are at. The account itself goes when nothing is left
+// that runs with its rights: see removeUnneeded.
 func (Engine) DropUser(ctx context.Context, n engine.Node, name string) error {
 	if err := checkUser(n, name); err != nil {
 		return err
@@ -77,10 +79,12 @@ func (Engine) DropUser(ctx context.Context, n engine.Node, name string) error {
 		if err := run(ctx, conn, "ALTER USER "+account(name)+" ACCOUNT LOCK"); err != nil {
 			return err
 		}
-		if err := endSessions(ctx, conn, d, name); err != nil {
+		own, err := ownTransactions(ctx, conn, name)
+		if err := errors.Join(err, endSessions(ctx, conn, d, name)); err != nil {
 			return err
 		}
-		return removeUnneeded(ctx, conn, d)
+		clearAway(ctx, conn, d, own)
+		return nil
 	})
 	if err != nil {
 		return fmt.Errorf("drop user %s: %w", name, err)
@@ -88,25 +92,48 @@ func (Engine) DropUser(ctx context.Context, n engine.Node, name string) error {
 	return nil
 }
 
-// endSessions ends the sessions of a locked account, and waits until they have ended. Events that run
-// with its rights show as sessions too, without an address: they go on.
+// clearLimit is how long an unbinding waits for what may as well be done by the next.
+const clearLimit = 5 * time.Second
+
+// clearAway does away with what accounts that are gone have left behind: what they had prepared in transactions of
+// their own, and themselves. What it cannot do now, for the locks or the numbers of what tenants have made, the next
+// that goes has done: nobody can log in by it, and no session is left.
+func clearAway(ctx context.Context, conn *sql.Conn, d dialect, own []string) {
+	ctx, cancel := context.WithTimeout(ctx, clearLimit)
+	defer cancel()
+	endPrepared(ctx, conn, d, own)
+	removeUnneeded(ctx, conn, d)
+}
+
+// endLimit is how long an unbinding waits for sessions that it has ended.
+const endLimit = 3 * time.Second
+
+// sessionsOf is the query for an account's sessions. Events that run with its rights show as sessions too, without an
+// address: they go on.
+func sessionsOf(name string) string {
+	return "SELECT ID FROM information_schema.PROCESSLIST WHERE HOST LIKE '%:%' AND USER = " + quoteText(name)
+}
+
+// endSessions ends the sessions of a locked account, and waits until they have ended. One at a statement that does not
+// look up, or that takes long to undo, is not waited for beyond endLimit: the server has closed its connection, and it
+// can begin nothing any more.
 func endSessions(ctx context.Context, conn *sql.Conn, d dialect, name string) error {
-	for {
-		ids, err := column(ctx, conn, "SELECT ID FROM information_schema.PROCESSLIST WHERE HOST LIKE '%:%' AND USER = "+quoteText(name))
+	query, giveUp := sessionsOf(name), time.Now().Add(endLimit)
+	return wait.Until(ctx, wait.Growing(2*time.Millisecond, 50*time.Millisecond), func() (again bool, err error) {
+		if time.Now().After(giveUp) {
+			query = sessionsOf(name) + " AND COMMAND <> 'Killed'"
+		}
+		ids, err := column(ctx, conn, query)
 		if err != nil || len(ids) == 0 {
-			return err
+			return false, err
 		}
 		for _, id := range ids {
 			if err := run(ctx, conn, d.kill+id); err != nil && !isNumber(err, noSuchThread) {
-				return err
+				return false, err
 			}
 		}
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(2 * time.Millisecond):
-		}
-	}
+		return true, nil
+	})
 }
 
 // credentials are what an app needs, with the keys of GOV.UK PaaS and the authority of our own.

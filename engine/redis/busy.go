@@ -74,22 +74,25 @@ func isTimeout(err error) bool {
 
 // inWords gives an error that can be named a sentence for the person who asked.
 func inWords(err error) error {
-	switch {
-	case err == nil || backstay.KindOf(err) != backstay.Internal:
+	if err == nil || backstay.KindOf(err) != backstay.Internal {
 		return err
-	case isBusy(err):
-		return backstay.Wrapf(err, backstay.Unavailable,
-			"A script of a client keeps the database from everything else. Try again in half a minute.")
-	case redis.HasErrorPrefix(err, "LOADING "):
-		return backstay.Wrapf(err, backstay.Unavailable, "The database is still reading its data.")
-	case redis.HasErrorPrefix(err, "MISCONF "), redis.HasErrorPrefix(err, "There was an error trying to save the ACLs"):
-		return backstay.Wrapf(err, backstay.Unavailable, "The database cannot write to its disk: it is full, or broken.")
-	case redis.HasErrorPrefix(err, "OOM "):
-		return backstay.Wrapf(err, backstay.Unavailable, "The memory of the database is full.")
-	case isTimeout(err):
-		return backstay.Wrapf(err, backstay.Unavailable, "The database did not answer in time.")
-	case turnedAway(err) || isNoServer(err):
-		return backstay.Wrapf(err, backstay.Unavailable, "The database does not answer.")
 	}
-	return err
+	sentence := ""
+	switch {
+	case isBusy(err):
+		sentence = "A script of a client keeps the database from everything else. Try again in half a minute."
+	case redis.HasErrorPrefix(err, "LOADING "):
+		sentence = "The database is still reading its data."
+	case redis.HasErrorPrefix(err, "MISCONF "), redis.HasErrorPrefix(err, "There was an error trying to save the ACLs"):
+		sentence = "The database cannot write to its disk: it is full, or broken."
+	case redis.HasErrorPrefix(err, "OOM "):
+		sentence = "The memory of the database is full."
+	case isTimeout(err):
+		sentence = "The database did not answer in time."
+	case turnedAway(err) || isNoServer(err):
+		sentence = "The database does not answer."
+	default:
+		return err
+	}
+	return backstay.Wrapf(err, backstay.Unavailable, "%s", sentence)
 }
