@@ -1,25 +1,162 @@
 package keeper
 
 import (
+	"context"
 	"fmt"
+	"hash/fnv"
 	"net"
+	"os"
+	"path/filepath"
 	"strconv"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/backend"
+	"github.com/backstay/backstay/internal/step"
+	"github.com/backstay/backstay/keeper/instance"
 )
 
-// admit refuses a new instance for which this machine has no port or no room. k.mu is held.
-func (k *Keeper) admit(s backend.Spec) error {
-	if s.Private { // our own: without it nobody could delete anything
-		return nil
-	}
-	if _, err := k.freePort(); err != nil {
+// apply makes a Spec what is wanted. The record on disk is the fact; the instance follows it.
+func (k *Keeper) apply(ctx context.Context, spec backend.Spec) error {
+	if err := k.check(ctx, spec); err != nil {
 		return err
 	}
-	return k.checkRoom()
+	in, begun, err := k.admit(spec)
+	switch {
+	case err != nil:
+		return err
+	case in != nil:
+		return in.Apply(ctx, spec)
+	case begun.record.Spec.Instance != "":
+		return k.begin(ctx, spec, begun)
+	}
+	select { // somebody else applies it for the first time just now
+	case <-begun.done:
+		return k.apply(ctx, spec)
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// begin writes the first record of an instance. One that has served, and whose record is lost, gets another
+// one that is made of what is there.
+func (k *Keeper) begin(ctx context.Context, spec backend.Spec, begun admission) error {
+	r, err := begun.record, error(nil)
+	if spec.Served != nil {
+		err = k.machine.Records.MoveAside(spec.Instance, k.Now())
+		r = r.Adopted(ctx, k.machine)
+		k.Log.Warn("the record of an instance is made anew around its data", "instance", r.Spec.Instance, "port", r.Port)
+	}
+	if err == nil {
+		err = step.Run(ctx, instance.FirstSteps(k.machine, r)...)
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	delete(k.admitted, spec.Instance)
+	close(begun.done)
+	if err == nil && !k.stopping {
+		k.supervise(r)
+	}
+	return err
+}
+
+// check refuses what is no Spec, and what this machine cannot do.
+func (k *Keeper) check(ctx context.Context, s backend.Spec) error {
+	switch {
+	case s.Instance == "" || len(s.Instance) > 64:
+		return backstay.Errorf(backstay.Invalid, "An instance id has between 1 and 64 characters.")
+	case !plainName(string(s.Instance)):
+		return backstay.Errorf(backstay.Invalid, "Instance id %q: want letters, digits and hyphens.", s.Instance)
+	case s.Generation < 1:
+		return backstay.Errorf(backstay.Invalid, "Instance %s: generations count from 1.", s.Instance)
+	}
+	return k.checkAbilities(ctx, s)
+}
+
+func (k *Keeper) checkAbilities(ctx context.Context, s backend.Spec) error {
+	refuse := func(format string, args ...any) error { return backstay.Errorf(backstay.Unsupported, format, args...) }
+	switch {
+	case k.Engines[s.Engine] == nil:
+		return refuse("There is no engine %q here.", s.Engine)
+	case s.Nodes > 1:
+		return refuse("An instance has one node here, not %d.", s.Nodes)
+	case s.Volume.Encrypted:
+		return refuse("There are no encrypted volumes here.")
+	case s.Backup != nil:
+		return refuse("There are no backups here.")
+	case s.Origin != nil:
+		return refuse("Nothing can be restored here.")
+	case s.Build == "":
+		return nil
+	}
+	_, err := k.machine.Installed.Find(ctx, s.Engine, s.Version, s.Build)
+	return err
+}
+
+// plainName keeps an id from naming anything but a file of its own.
+func plainName(s string) bool {
+	for _, r := range s {
+		if (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && r != '-' {
+			return false
+		}
+	}
+	return true
+}
+
+// admit returns the instance that there is, or for a new one the admission that the caller is to see through.
+// An admission without a record is somebody else's.
+func (k *Keeper) admit(spec backend.Spec) (in *instance.Instance, begun admission, err error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if other, ok := k.admitted[spec.Instance]; ok {
+		return nil, admission{done: other.done}, nil
+	}
+	if in, err = k.admissible(spec); err != nil || in != nil {
+		return in, begun, err
+	}
+	r, err := k.newRecord(spec)
+	if err != nil {
+		return nil, begun, err
+	}
+	begun = admission{record: r, done: make(chan struct{})}
+	k.admitted[spec.Instance] = begun
+	return nil, begun, nil
+}
+
+// admissible refuses a Spec that Apply would refuse, or returns the instance that it is of. k.mu is held.
+func (k *Keeper) admissible(spec backend.Spec) (*instance.Instance, error) {
+	if in, ok := k.instances[spec.Instance]; ok {
+		return in, in.Admit(spec)
+	}
+	switch {
+	case k.stopping:
+		return nil, backstay.Errorf(backstay.Unavailable, "The keeper is stopping.")
+	case spec.Served != nil:
+		return nil, k.checkPlace(spec)
+	case k.machine.Records.Has(spec.Instance):
+		return nil, k.absence(spec.Instance)
+	case spec.Private: // our own: without it nobody could delete anything
+		return nil, nil
+	}
+	if _, err := k.freePort(); err != nil {
+		return nil, err
+	}
+	return nil, k.checkRoom()
+}
+
+// checkPlace refuses an instance that served at the port of another one. k.mu is held.
+func (k *Keeper) checkPlace(spec backend.Spec) error {
+	port := spec.Served.Endpoint.Port
+	if (port == 0) != spec.Private {
+		return backstay.Errorf(backstay.Invalid, "Instance %s cannot have served at port %d.", spec.Instance, port)
+	}
+	if port != 0 && k.heldPorts()[port] {
+		return backstay.Errorf(backstay.Unavailable, "Port %d, at which instance %s served, is another one's by now.",
+			port, spec.Instance)
+	}
+	return nil
 }
 
 func (k *Keeper) checkRoom() error {
@@ -29,42 +166,91 @@ func (k *Keeper) checkRoom() error {
 	}
 	free := backstay.Bytes(int64(fs.Bavail) * fs.Bsize)
 	if free < k.MinFree {
-		return backstay.Errorf(backstay.Unavailable, "The disk is nearly full: %d MB are free, and a new service must leave %d MB. Delete services, or ask the operator for more room.",
-			free/backstay.MB, k.MinFree/backstay.MB)
+		return backstay.Errorf(backstay.Unavailable, "The disk is nearly full: %d MB are free, and a new service must leave %d MB. "+
+			"Delete services, or ask the operator for more room.", free/backstay.MB, k.MinFree/backstay.MB)
 	}
 	return nil
 }
 
-func (k *Keeper) newRecord(spec backend.Spec) (r record, err error) {
+// newRecord gives an instance its port and its user. k.mu is held.
+func (k *Keeper) newRecord(spec backend.Spec) (r instance.Record, err error) {
+	served := spec.Served
+	spec.Served = nil
 	r.Spec = spec
-	if !spec.Private {
+	switch {
+	case served != nil:
+		r.Port = served.Endpoint.Port
+	case !spec.Private:
 		if r.Port, err = k.freePort(); err != nil {
 			return r, err
 		}
 	}
 	if isRoot() {
-		taken := map[uint32]bool{}
-		for _, s := range k.supervisors {
-			taken[s.current().UID] = true
-		}
-		r.UID = newUID(spec.Instance, taken)
+		r.UID = newUID(spec.Instance, k.takenUIDs())
 	}
 	return r, nil
+}
+
+// each calls do with the record of every instance, those that are about to be written too. k.mu is held.
+func (k *Keeper) each(do func(instance.Record)) {
+	for _, in := range k.instances {
+		do(in.Record())
+	}
+	for _, begun := range k.admitted {
+		do(begun.record)
+	}
+}
+
+func (k *Keeper) heldPorts() map[int]bool {
+	held := map[int]bool{}
+	k.each(func(r instance.Record) { held[r.Port] = true })
+	return held
+}
+
+func (k *Keeper) takenUIDs() map[uint32]bool {
+	taken := map[uint32]bool{}
+	for uid := range k.stray {
+		taken[uid] = true
+	}
+	k.each(func(r instance.Record) { taken[r.UID] = true })
+	return taken
+}
+
+// findStrays looks for data of instances of which no record could be read: its owners are nobody else's.
+// k.mu is held.
+func (k *Keeper) findStrays() {
+	paths, err := filepath.Glob(k.dir("instances", "*", "data"))
+	if err != nil {
+		return
+	}
+	for _, path := range paths {
+		id := backstay.InstanceID(filepath.Base(filepath.Dir(path)))
+		if uid, ok := ownerOf(path); ok && k.instances[id] == nil {
+			k.stray[uid] = true
+		}
+	}
+}
+
+func ownerOf(path string) (uid uint32, ok bool) {
+	var stat syscall.Stat_t
+	err := syscall.Lstat(path, &stat)
+	return stat.Uid, err == nil
 }
 
 // freePort is the lowest that no instance holds and that can be bound now. One that has a directory
 // belongs to an instance whose record cannot be read. k.mu is held.
 func (k *Keeper) freePort() (int, error) {
-	held := map[int]bool{}
-	for _, s := range k.supervisors {
-		held[s.current().Port] = true
-	}
+	held := k.heldPorts()
 	for port := k.Ports.First; port <= k.Ports.Last; port++ {
-		if !held[port] && !exists(k.portDir(port)) && k.bindable(port) {
+		if _, err := os.Lstat(k.machine.RunDir("", port)); held[port] || err == nil {
+			continue
+		}
+		if k.bindable(port) {
 			return port, nil
 		}
 	}
-	return 0, backstay.Errorf(backstay.Unavailable, "No free port is left in the range %s. Delete services, or ask the operator for a larger range.", k.Ports)
+	return 0, backstay.Errorf(backstay.Unavailable,
+		"No free port is left in the range %s. Delete services, or ask the operator for a larger range.", k.Ports)
 }
 
 func (k *Keeper) bindable(port int) bool {
@@ -76,4 +262,24 @@ func (k *Keeper) bindable(port int) bool {
 		l.Close()
 	}
 	return true
+}
+
+// Users of our own making are taken from a range that no distribution and no container runtime uses
+// (systemd, "Users, Groups, UIDs and GIDs on systemd Systems").
+const (
+	firstUID = 1879048192
+	lastUID  = 2147483000
+)
+
+// newUID derives an instance's user from its id, past those that are taken.
+func newUID(id backstay.InstanceID, taken map[uint32]bool) uint32 {
+	h := fnv.New32a()
+	h.Write([]byte(id))
+	uid := firstUID + h.Sum32()%(lastUID-firstUID)
+	for taken[uid] {
+		if uid++; uid > lastUID {
+			uid = firstUID
+		}
+	}
+	return uid
 }

@@ -5,23 +5,31 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
+	"time"
+
+	"golang.org/x/sync/semaphore"
 
 	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/engine"
+	"github.com/backstay/backstay/keeper/instance"
+	"github.com/backstay/backstay/keeper/node"
 )
 
 // Config is what a keeper is told. It is not changed once Run has it.
 type Config struct {
-	DataDir string // absolute; everything is kept below it
-	Engines map[string]engine.Engine
-	Host    string   // the name or address that credentials give to apps
-	Listen  []string // addresses that engines bind
-	Ports   PortRange
-	MinFree backstay.Bytes // disk space that a new instance must leave free
-	Version string         // of the build, so that another one can tell that it is another
-	Log     *slog.Logger
+	DataDir    string // absolute; everything is kept below it
+	Engines    map[string]engine.Engine
+	Host       string   // the name or address that credentials give to apps
+	Listen     []string // addresses that engines bind
+	Ports      PortRange
+	MinFree    backstay.Bytes   // disk space that a new instance must leave free
+	Version    string           // of the build, for people
+	Executable string           // which program this is (see process.Executable): a keeper of another one is replaced
+	Now        func() time.Time // nil: the machine's clock
+	Log        *slog.Logger
 }
 
 // PortRange is the ports that instances get, both ends included.
@@ -50,24 +58,35 @@ func (c Config) dir(parts ...string) string {
 func (c Config) recordsDir() string { return c.dir("keeper", "instances") }
 func (c Config) socket() string     { return c.dir("keeper", "keeper.sock") }
 
+// machine is what the instances share.
+func (c Config) machine() *instance.Machine {
+	return &instance.Machine{
+		DataDir: c.DataDir, Host: c.Host, Listen: c.Listen, Engines: c.Engines,
+		Installed: &node.Installations{Engines: c.Engines},
+		Records:   instance.Records{Dir: c.recordsDir(), Log: c.Log},
+		Slots:     semaphore.NewWeighted(int64(2 * runtime.NumCPU())),
+		Now:       c.Now, Log: c.Log,
+	}
+}
+
 // prepare makes the directories and refuses a machine on which instances could not run.
 func (c Config) prepare() error {
 	if len(c.DataDir) > maxDataDir {
-		return fmt.Errorf("the path of the data directory %s has %d bytes: at most %d leave room for Unix sockets in it", c.DataDir, len(c.DataDir), maxDataDir)
+		return fmt.Errorf("the path of the data directory %s has %d bytes: at most %d leave room for Unix sockets in it",
+			c.DataDir, len(c.DataDir), maxDataDir)
 	}
 	if isRoot() {
 		if err := checkTraversable(c.DataDir); err != nil {
 			return err
 		}
 	}
-	for _, d := range []struct {
-		path string
-		mode os.FileMode
-	}{
-		{c.dir(), throughMode()}, {c.dir("instances"), throughMode()}, {c.dir("run"), throughMode()}, {c.dir("cache"), throughMode()},
-		{c.dir("keeper"), 0o700}, {c.recordsDir(), 0o700},
-	} {
-		if err := makeDir(d.path, d.mode); err != nil {
+	for _, dir := range []string{c.dir(), c.dir("instances"), c.dir("run"), c.dir("cache")} {
+		if err := node.MakeDir(dir, node.ThroughMode()); err != nil {
+			return err
+		}
+	}
+	for _, dir := range []string{c.dir("keeper"), c.recordsDir()} {
+		if err := node.MakeDir(dir, 0o700); err != nil {
 			return err
 		}
 	}
@@ -75,22 +94,6 @@ func (c Config) prepare() error {
 }
 
 func isRoot() bool { return os.Geteuid() == 0 }
-
-// throughMode is for directories that engines, which run as users of their own if we are root, pass
-// through without being able to look around.
-func throughMode() os.FileMode {
-	if isRoot() {
-		return 0o711
-	}
-	return 0o700
-}
-
-func makeDir(path string, mode os.FileMode) error {
-	if err := os.MkdirAll(path, mode); err != nil {
-		return err
-	}
-	return os.Chmod(path, mode) // whatever the umask is
-}
 
 // checkTraversable refuses a data directory that other users cannot reach, as below /root.
 func checkTraversable(dir string) error {
@@ -103,7 +106,8 @@ func checkTraversable(dir string) error {
 			return err
 		}
 		if info.Mode().Perm()&0o001 == 0 {
-			return fmt.Errorf("databases run as users of their own and cannot pass through %s: choose another data directory, such as /var/lib/backstay, or chmod o+x %s", parent, parent)
+			return fmt.Errorf("databases run as users of their own and cannot pass through %s: "+
+				"choose another data directory, such as /var/lib/backstay, or chmod o+x %s", parent, parent)
 		}
 	}
 	return nil

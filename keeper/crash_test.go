@@ -2,9 +2,12 @@ package keeper_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
-	"slices"
+	"os"
+	"path/filepath"
+	"syscall"
 	"testing"
 	"time"
 
@@ -17,38 +20,43 @@ import (
 	"github.com/backstay/backstay/keeper/keepertest"
 )
 
-// TestKeeperDiesBehindEveryStep leads an instance through its life with keepers that die one after the
-// other, each behind the step that comes next.
+// TestKeeperDiesBehindEveryStep leads instances through whole lives, one after the other, with keepers of which
+// each dies behind another step.
 func TestKeeperDiesBehindEveryStep(t *testing.T) {
 	t.Parallel()
 	c := keepertest.Config(t, 1)
-	b := local.New(keepertest.Socket(c))
-	life := make(chan error, 1)
-	go func() { life <- lead(t.Context(), b, newSpec(t)) }()
-	for _, step := range stepsOfALife(t) {
-		_, _, ended := keepertest.Start(t, c, step)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+	defer cancel()
+	enough := make(chan struct{})
+	ended := make(chan error, 1)
+	go func() { ended <- leadUntil(ctx, t, c, enough) }()
+	for _, step := range keeper.StepNames() {
+		_, _, died := keepertest.Start(t, c, step)
 		select {
-		case <-ended:
-		case err := <-life:
+		case <-died:
+		case err := <-ended:
 			t.Fatalf("before a keeper came past %s: %v", step, err)
 		}
 	}
 	keepertest.Run(t, c)
-	if err := <-life; err != nil {
+	close(enough)
+	if err := <-ended; err != nil {
 		t.Fatal(err)
 	}
 	checkNothingLeft(t, c)
 }
 
-// stepsOfALife are those of coming up, of coming up again with another Spec, and of removal.
-func stepsOfALife(t *testing.T) []string {
-	t.Helper()
-	names := keeper.StepNames()
-	removal := slices.Index(names, "keeper.removal-written")
-	if removal <= 0 {
-		t.Fatalf("where does removal begin in %q?", names)
+func leadUntil(ctx context.Context, t *testing.T, c keeper.Config, enough <-chan struct{}) error {
+	for {
+		if err := lead(ctx, c, newSpec(t)); err != nil {
+			return err
+		}
+		select {
+		case <-enough:
+			return nil
+		default:
+		}
 	}
-	return slices.Concat(names[:removal], names)
 }
 
 // TestKeeperDiesAnywhere kills keepers at instants that are no step's end.
@@ -58,36 +66,33 @@ func TestKeeperDiesAnywhere(t *testing.T) {
 		t.Skip("takes some seconds")
 	}
 	c := keepertest.Config(t, 1)
-	b, kill, _ := keepertest.Start(t, c, "")
-	spec := newSpec(t)
-	life := make(chan error, 1)
-	go func() { life <- lead(t.Context(), b, spec) }()
-	for range 12 {
+	_, kill, _ := keepertest.Start(t, c, "")
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+	defer cancel()
+	enough := make(chan struct{})
+	ended := make(chan error, 1)
+	go func() { ended <- leadUntil(ctx, t, c, enough) }()
+	for range 25 {
 		select {
-		case <-time.After(rand.N(400 * time.Millisecond)):
-		case err := <-life:
-			if err != nil {
-				t.Fatal(err)
-			}
-			go func() { life <- lead(t.Context(), b, spec) }()
+		case <-time.After(rand.N(600 * time.Millisecond)):
+		case err := <-ended:
+			t.Fatal(err)
 		}
 		kill()
 		_, kill, _ = keepertest.Start(t, c, "")
 	}
-	if err := <-life; err != nil {
+	close(enough)
+	if err := <-ended; err != nil {
 		t.Fatal(err)
 	}
 	checkNothingLeft(t, c)
 }
 
-// lead takes an instance through its life, as a control plane does that asks again after a crash.
-func lead(ctx context.Context, b *local.Backend, spec backend.Spec) error {
-	ctx, cancel := context.WithTimeout(ctx, 2*limit)
-	defer cancel()
-	if err := b.Apply(ctx, spec); err != nil {
-		return fmt.Errorf("apply: %w", err)
-	}
-	if err := reach(ctx, b, spec); err != nil {
+// lead takes an instance through its life, as a control plane does that asks again after a crash: it comes up,
+// is changed, is asked for what cannot be, is broken while a user goes, is mended and removed.
+func lead(ctx context.Context, c keeper.Config, spec backend.Spec) error {
+	b := local.New(keepertest.Socket(c))
+	if err := applyAndReach(ctx, b, spec); err != nil {
 		return err
 	}
 	credentials, err := user(ctx, b, spec.Instance)
@@ -95,28 +100,86 @@ func lead(ctx context.Context, b *local.Backend, spec backend.Spec) error {
 		return err
 	}
 	spec.Generation, spec.Size.Connections = 2, 40
-	if err := b.Apply(ctx, spec); err != nil {
-		return fmt.Errorf("apply generation 2: %w", err)
-	}
-	if err := reach(ctx, b, spec); err != nil {
+	if err := applyAndReach(ctx, b, spec); err != nil {
 		return err
 	}
 	if err := connect(ctx, credentials); err != nil {
 		return err
 	}
+	if err := refuse(ctx, b, spec); err != nil {
+		return err
+	}
+	if err := connect(ctx, credentials); err != nil {
+		return fmt.Errorf("beside an impossible Spec: %w", err)
+	}
+	if err := dropWhileBroken(ctx, b, c, spec.Instance); err != nil {
+		return err
+	}
+	if err := connect(ctx, credentials); err == nil {
+		return errors.New("a user that was dropped while the instance was broken can log in")
+	}
 	return end(ctx, b, spec.Instance)
 }
 
+func applyAndReach(ctx context.Context, b *local.Backend, spec backend.Spec) error {
+	if err := b.Apply(ctx, spec); err != nil {
+		return fmt.Errorf("apply generation %d: %w", spec.Generation, err)
+	}
+	return reach(ctx, b, spec)
+}
+
+// refuse wants a version that is not installed, and returns when that is given up.
+func refuse(ctx context.Context, b *local.Backend, spec backend.Spec) error {
+	spec.Generation, spec.Version = spec.Generation+1, "0"
+	if err := b.Apply(ctx, spec); err != nil {
+		return fmt.Errorf("apply an impossible generation: %w", err)
+	}
+	return follow(ctx, b, spec.Instance, func(s backend.Status) bool {
+		return s.Obstacle.Final && s.Obstacle.Generation == spec.Generation && s.Phase == backend.Running
+	})
+}
+
+// dropWhileBroken drops the user of an instance that cannot serve, until what it lacks comes back.
+func dropWhileBroken(ctx context.Context, b *local.Backend, c keeper.Config, id backstay.InstanceID) error {
+	data := filepath.Join(c.DataDir, "instances", string(id), "data")
+	if err := os.Rename(data, data+".away"); err != nil {
+		return err
+	}
+	a, err := b.Admin(ctx, id)
+	if err != nil {
+		return err
+	}
+	if err := syscall.Kill(a.PID, syscall.SIGKILL); err != nil {
+		return err
+	}
+	if err := follow(ctx, b, id, func(s backend.Status) bool { return s.Phase == backend.Failing }); err != nil {
+		return err
+	}
+	if err := b.DropUser(ctx, id, "u1"); err != nil {
+		return fmt.Errorf("drop a user of what is broken: %w", err)
+	}
+	if err := os.Rename(data+".away", data); err != nil {
+		return err
+	}
+	return follow(ctx, b, id, func(s backend.Status) bool { return s.Phase == backend.Running })
+}
+
 func reach(ctx context.Context, b *local.Backend, spec backend.Spec) error {
-	for revision := int64(0); ; {
-		s, err := b.Await(ctx, spec.Instance, revision)
+	return follow(ctx, b, spec.Instance, func(s backend.Status) bool {
+		return s.Phase == backend.Running && s.Generation == spec.Generation
+	})
+}
+
+func follow(ctx context.Context, b *local.Backend, id backstay.InstanceID, wanted func(backend.Status) bool) error {
+	var last backend.Status
+	for {
+		s, err := b.Await(ctx, id, last.Revision)
 		if err != nil {
-			return fmt.Errorf("await generation %d: %w; the last status was %+v", spec.Generation, err, s)
+			return fmt.Errorf("await: %w; the last status was %+v", err, last)
 		}
-		if s.Phase == backend.Running && s.Generation == spec.Generation {
+		if last = s; wanted(s) {
 			return nil
 		}
-		revision = s.Revision
 	}
 }
 

@@ -8,5 +8,8 @@
 //  3. An engine that dies is started again: at once, then with back-off, and users are told why.
 //  4. Nothing is deleted that no record names.
 //
+// One instance is kept by keeper/instance, one engine process by keeper/node. Here they are put together:
+// what is new is admitted and gets its port and its user, and the control plane is answered.
+//
 // It talks over one Unix socket, HTTP and JSON, versioned by the path: see keeper/wire.
 package keeper

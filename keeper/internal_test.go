@@ -6,34 +6,11 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
-	"time"
 
 	"github.com/backstay/backstay"
 )
-
-func TestBackoff(t *testing.T) {
-	t.Parallel()
-	var b backoff
-	var total time.Duration
-	last := time.Duration(-1)
-	for i := range 100 {
-		peeked, d := b.peek(), time.Duration(0)
-		if d = b.next(); d != peeked || d < last || d > 30*time.Second {
-			t.Fatalf("delay %d is %s after %s, and was foretold as %s", i, d, last, peeked)
-		}
-		if i == 0 && d != 0 {
-			t.Errorf("the first delay is %s, want none", d)
-		}
-		if total += d; i == 5 && total > time.Second {
-			t.Errorf("six tries take %s", total)
-		}
-		last = d
-	}
-	if last != 30*time.Second {
-		t.Errorf("the longest delay is %s", last)
-	}
-}
 
 func TestNewUID(t *testing.T) {
 	t.Parallel()
@@ -91,5 +68,13 @@ func TestStepNamesAreDistinct(t *testing.T) {
 	slices.Sort(names)
 	if len(names) == 0 || len(slices.Compact(slices.Clone(names))) != len(names) {
 		t.Errorf("steps %q", names)
+	}
+}
+
+func TestDataDirMustLeaveRoomForSockets(t *testing.T) {
+	t.Parallel()
+	c := Config{DataDir: "/" + strings.Repeat("d", maxDataDir)}
+	if err := c.prepare(); err == nil || !strings.Contains(err.Error(), "leave room for Unix sockets") {
+		t.Errorf("a path of %d bytes: %v", len(c.DataDir), err)
 	}
 }

@@ -5,34 +5,41 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"runtime"
 	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
-	"golang.org/x/sync/semaphore"
 	"golang.org/x/sys/unix"
 
 	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/backend"
 	"github.com/backstay/backstay/engine"
-	"github.com/backstay/backstay/internal/step"
+	"github.com/backstay/backstay/internal/wait"
+	"github.com/backstay/backstay/keeper/instance"
 )
 
 // Keeper keeps the instances of one data directory.
 type Keeper struct {
 	Config
-	slots *semaphore.Weighted // bounds what is prepared and started at once: it is mostly copying
-	found installations
+	machine *instance.Machine
 
-	life    context.Context // of supervisors: until the keeper ends, or the engines are to end
+	life    context.Context // of instances: until the keeper ends, or the engines are to end
 	endLife context.CancelFunc
+	stop    context.CancelCauseFunc
+	ours    chan struct{} // closed when our own databases have come up, or take too long
 
-	mu          sync.Mutex
-	supervisors map[backstay.InstanceID]*supervisor
-	stopping    bool
-	running     sync.WaitGroup // supervisors
-	stop        context.CancelCauseFunc
+	mu        sync.Mutex // never held over anything that waits
+	instances map[backstay.InstanceID]*instance.Instance
+	admitted  map[backstay.InstanceID]admission
+	stray     map[uint32]bool // users that own data of which no record can be read
+	stopping  bool
+	running   sync.WaitGroup // instances
+}
+
+// admission is a new instance whose record is being written for the first time.
+type admission struct {
+	record instance.Record // holds its port and its user
+	done   chan struct{}   // closed when it is written, or given up
 }
 
 // Why a keeper ends, other than by its context.
@@ -40,6 +47,18 @@ var (
 	errExit = errors.New("asked to exit") // engines run on
 	errStop = errors.New("asked to stop") // engines have ended
 )
+
+func newKeeper(c Config) *Keeper {
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	k := &Keeper{
+		Config: c, machine: c.machine(), ours: make(chan struct{}), stray: map[uint32]bool{},
+		instances: map[backstay.InstanceID]*instance.Instance{}, admitted: map[backstay.InstanceID]admission{},
+	}
+	k.machine.AskEvery = k.askEvery
+	return k
+}
 
 // Run keeps the instances until ctx ends, or until it is asked to exit. Engines run on in both cases.
 func Run(ctx context.Context, c Config) error {
@@ -51,29 +70,23 @@ func Run(ctx context.Context, c Config) error {
 		return err
 	}
 	defer unlock()
+	k := newKeeper(c)
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
-	k := &Keeper{
-		Config: c, slots: semaphore.NewWeighted(int64(2 * runtime.NumCPU())),
-		supervisors: map[backstay.InstanceID]*supervisor{}, stop: stop,
-	}
-	k.found.engines = c.Engines
-	records, err := c.load()
+	k.stop = stop
+	records, err := k.machine.Records.Load()
 	if err != nil {
 		return fmt.Errorf("read records: %w", err)
 	}
 	g, ctx := errgroup.WithContext(ctx)
 	k.life, k.endLife = context.WithCancel(ctx)
 	defer k.endLife()
-	k.mu.Lock()
-	for _, r := range records {
-		k.supervise(r)
-	}
-	k.mu.Unlock()
+	k.superviseAll(records)
 	g.Go(func() error { return k.serve(ctx) })
-	g.Go(func() error { k.warm(ctx); return nil })
+	g.Go(func() error { k.awaitOurs(ctx); k.warm(ctx); return nil })
 	g.Go(func() error { k.boundLogs(ctx); return nil })
 	err = g.Wait()
+	k.refuseMore()
 	k.running.Wait()
 	if cause := context.Cause(ctx); errors.Is(cause, errExit) || errors.Is(cause, errStop) || errors.Is(err, context.Canceled) {
 		return nil
@@ -94,21 +107,150 @@ func (c Config) lock() (unlock func() error, err error) {
 	if err != nil {
 		return nil, err
 	}
-	for giveUp := time.Now().Add(lockPatience); ; time.Sleep(5 * time.Millisecond) {
-		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
-		if err == nil {
-			break
+	ctx, cancel := context.WithTimeout(context.Background(), lockPatience)
+	defer cancel()
+	err = wait.Until(ctx, wait.Every(5*time.Millisecond), func() (again bool, err error) {
+		err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+		if errors.Is(err, unix.EWOULDBLOCK) {
+			return true, fmt.Errorf("%w %s", ErrKept, c.DataDir)
 		}
-		if errors.Is(err, unix.EWOULDBLOCK) && time.Now().After(giveUp) {
-			err = fmt.Errorf("%w %s", ErrKept, c.DataDir)
-		} else if errors.Is(err, unix.EWOULDBLOCK) || errors.Is(err, unix.EINTR) {
-			continue
-		}
+		return errors.Is(err, unix.EINTR), err
+	})
+	if err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
 	return func() error { // not the file alone: a child of ours that has just been forked has it too
 		return errors.Join(unix.Flock(int(f.Fd()), unix.LOCK_UN), f.Close())
 	}, nil
+}
+
+// headStart is how long our own databases may take until the others come up beside them.
+const headStart = 3 * time.Second
+
+// superviseAll begins to keep what there are records of: our own databases first.
+func (k *Keeper) superviseAll(records []instance.Record) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for _, r := range records {
+		k.supervise(r)
+	}
+	k.findStrays()
+}
+
+// awaitOurs returns when our own databases serve, or have had their head start.
+func (k *Keeper) awaitOurs(ctx context.Context) {
+	defer close(k.ours)
+	ctx, cancel := context.WithTimeout(ctx, headStart)
+	defer cancel()
+	for _, in := range k.all() {
+		if !in.Record().Spec.Private {
+			continue
+		}
+		status, changed := in.Look()
+		for ctx.Err() == nil && (status.Phase == backend.Preparing || status.Phase == backend.Starting) {
+			select {
+			case <-changed:
+			case <-ctx.Done():
+			}
+			status, changed = in.Look()
+		}
+	}
+}
+
+// supervise begins to keep an instance. k.mu is held.
+func (k *Keeper) supervise(r instance.Record) {
+	in := instance.New(k.machine, r)
+	k.instances[in.ID] = in
+	k.running.Go(func() {
+		if !r.Spec.Private {
+			select {
+			case <-k.ours:
+			case <-k.life.Done():
+			}
+		}
+		if in.Run(k.life) {
+			k.forget(in.ID)
+			in.Farewell()
+		}
+	})
+}
+
+// forget ends the memory of an instance of which nothing is left.
+func (k *Keeper) forget(id backstay.InstanceID) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	delete(k.instances, id)
+}
+
+// refuseMore lets no new instance begin.
+func (k *Keeper) refuseMore() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.stopping = true
+}
+
+// all lists the instances.
+func (k *Keeper) all() []*instance.Instance {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	list := make([]*instance.Instance, 0, len(k.instances))
+	for _, in := range k.instances {
+		list = append(list, in)
+	}
+	return list
+}
+
+func (k *Keeper) instance(id backstay.InstanceID) (*instance.Instance, error) {
+	k.mu.Lock()
+	in, ok := k.instances[id]
+	k.mu.Unlock()
+	if !ok {
+		return nil, k.absence(id)
+	}
+	return in, nil
+}
+
+// absence tells why there is no instance of that id: nothing of it is left, or its record cannot be
+// read, and it must not be taken for gone.
+func (k *Keeper) absence(id backstay.InstanceID) error {
+	if plainName(string(id)) && k.machine.Records.Has(id) {
+		return backstay.Errorf(backstay.Unavailable,
+			"The record of instance %s cannot be read. The operator finds the reason in the keeper's log.", id)
+	}
+	return backstay.Errorf(backstay.NotFound, "There is no instance %s.", id)
+}
+
+// How often engines are asked whether they serve: each as often as that a hung one is noticed within seconds,
+// and all together no more often than costs a few hundredths of a processor.
+const (
+	askEvery = 2 * time.Second
+	askPause = 25 * time.Millisecond
+)
+
+func (k *Keeper) askEvery() time.Duration {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return max(askEvery, time.Duration(len(k.instances))*askPause)
+}
+
+// held is the generation that is wanted of each instance that there is a record of.
+func (k *Keeper) held() map[backstay.InstanceID]int64 {
+	generations := map[backstay.InstanceID]int64{}
+	for _, in := range k.all() {
+		generations[in.ID] = in.Record().Spec.Generation
+	}
+	return generations
+}
+
+// unwell lists the status of every instance that does not serve as wanted.
+func (k *Keeper) unwell() []backend.Status {
+	list := []backend.Status{}
+	for _, in := range k.all() {
+		if status, _ := in.Look(); in.Unwell() {
+			list = append(list, status)
+		}
+	}
+	return list
 }
 
 // warm makes golden directories before anyone waits for them.
@@ -118,12 +260,12 @@ func (k *Keeper) warm(ctx context.Context) {
 		if !ok {
 			continue
 		}
-		installed, err := k.found.of(ctx, name)
+		installed, err := k.machine.Installed.Of(ctx, name)
 		if err != nil && ctx.Err() == nil {
 			k.Log.Warn("an engine could not be warmed up", "engine", name, "error", err)
 		}
 		for _, i := range installed {
-			cache, err := k.cacheDir(name)
+			cache, err := k.machine.CacheDir(name)
 			if err == nil {
 				err = w.Warm(ctx, i, cache)
 			}
@@ -134,126 +276,5 @@ func (k *Keeper) warm(ctx context.Context) {
 	}
 }
 
-func (k *Keeper) cacheDir(name string) (string, error) {
-	dir := k.dir("cache", name)
-	return dir, makeDir(dir, throughMode())
-}
-
-// supervise begins to keep an instance. k.mu is held.
-func (k *Keeper) supervise(r record) {
-	s := newSupervisor(k, r)
-	k.supervisors[r.Spec.Instance] = s
-	k.running.Go(func() { s.run(k.life) })
-}
-
-// forget ends the memory of an instance of which nothing is left.
-func (k *Keeper) forget(id backstay.InstanceID) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	delete(k.supervisors, id)
-}
-
-func (k *Keeper) supervisor(id backstay.InstanceID) (*supervisor, error) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	s, ok := k.supervisors[id]
-	if !ok {
-		return nil, k.absence(id)
-	}
-	return s, nil
-}
-
-// absence tells why there is no instance of that id: nothing of it is left, or its record cannot be
-// read, and it must not be taken for gone. k.mu is held.
-func (k *Keeper) absence(id backstay.InstanceID) error {
-	if plainName(string(id)) && exists(k.recordPath(id)) {
-		return backstay.Errorf(backstay.Unavailable, "The record of instance %s cannot be read. The operator finds the reason in the keeper's log.", id)
-	}
-	return backstay.Errorf(backstay.NotFound, "There is no instance %s.", id)
-}
-
-func exists(path string) bool {
-	_, err := os.Lstat(path)
-	return err == nil
-}
-
-// apply makes a Spec what is wanted. The record on disk is the fact; the supervisor follows it.
-func (k *Keeper) apply(ctx context.Context, spec backend.Spec) error {
-	if err := errors.Join(checkSpec(spec), k.checkAbilities(ctx, spec)); err != nil {
-		return err
-	}
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if k.stopping {
-		return backstay.Errorf(backstay.Unavailable, "The keeper is stopping.")
-	}
-	if s, ok := k.supervisors[spec.Instance]; ok {
-		return s.respec(ctx, spec)
-	}
-	if err := k.absence(spec.Instance); backstay.KindOf(err) != backstay.NotFound {
-		return err
-	}
-	if err := k.admit(spec); err != nil {
-		return err
-	}
-	r, err := k.newRecord(spec)
-	if err != nil {
-		return err
-	}
-	if err := step.Run(ctx, k.applySteps(r)...); err != nil {
-		return err
-	}
-	k.supervise(r)
-	return nil
-}
-
-func (k *Keeper) applySteps(r record) []step.Step {
-	return []step.Step{{Name: "keeper.spec-written", Do: func(context.Context) error { return k.save(r) }}}
-}
-
-func checkSpec(s backend.Spec) error {
-	switch {
-	case s.Instance == "" || len(s.Instance) > 64:
-		return backstay.Errorf(backstay.Invalid, "An instance id has between 1 and 64 characters.")
-	case !plainName(string(s.Instance)):
-		return backstay.Errorf(backstay.Invalid, "Instance id %q: want letters, digits and hyphens.", s.Instance)
-	case s.Generation < 1:
-		return backstay.Errorf(backstay.Invalid, "Instance %s: generations count from 1.", s.Instance)
-	}
-	return nil
-}
-
-// plainName keeps an id from naming anything but a file of its own.
-func plainName(s string) bool {
-	for _, r := range s {
-		if (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && r != '-' {
-			return false
-		}
-	}
-	return true
-}
-
-// held is the generation that is wanted of each instance that there is a record of.
-func (k *Keeper) held() map[backstay.InstanceID]int64 {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	generations := make(map[backstay.InstanceID]int64, len(k.supervisors))
-	for id, s := range k.supervisors {
-		generations[id] = s.current().Spec.Generation
-	}
-	return generations
-}
-
-// unwell lists the status of every instance that does not serve as wanted.
-func (k *Keeper) unwell() []backend.Status {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	list := []backend.Status{}
-	for _, s := range k.supervisors {
-		status, _ := s.look()
-		if status.Phase == backend.Failing || status.Obstacle != (backend.Obstacle{}) {
-			list = append(list, status)
-		}
-	}
-	return list
-}
+// StepNames lists every step that the keeper takes for an instance: where it may die in the middle.
+func StepNames() []string { return instance.StepNames() }

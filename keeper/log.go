@@ -7,7 +7,6 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"time"
 )
 
@@ -16,11 +15,6 @@ const (
 	maxLog      = 10 << 20 // bytes
 	logInterval = 5 * time.Second
 )
-
-// logFile is where the engine's standard error goes, and what comes of it.
-func (s *supervisor) logFile() string {
-	return filepath.Join(s.k.instanceDir(s.id), "log", "engine.log")
-}
 
 // boundLogs keeps the logs of all engines within bounds until ctx ends.
 func (k *Keeper) boundLogs(ctx context.Context) {
@@ -32,13 +26,8 @@ func (k *Keeper) boundLogs(ctx context.Context) {
 			return
 		case <-tick.C:
 		}
-		k.mu.Lock()
-		var paths []string
-		for _, s := range k.supervisors {
-			paths = append(paths, s.logFile())
-		}
-		k.mu.Unlock()
-		for _, path := range paths {
+		for _, in := range k.all() {
+			path := k.machine.LogFile(in.ID)
 			if err := boundLog(path, maxLog); err != nil {
 				k.Log.Warn("a log could not be begun anew", "path", path, "error", err)
 			}

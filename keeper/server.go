@@ -5,18 +5,20 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
+	"maps"
 	"math"
 	"net"
 	"net/http"
 	"os"
+	"slices"
 	"strconv"
 	"time"
 
 	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/backend"
-	"github.com/backstay/backstay/engine"
+	"github.com/backstay/backstay/internal/strict"
+	"github.com/backstay/backstay/keeper/instance"
 	"github.com/backstay/backstay/keeper/wire"
 )
 
@@ -63,11 +65,11 @@ func (k *Keeper) routes() http.Handler {
 		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) { k.answer(w, r, answer) })
 	}
 	handle("GET "+wire.KeeperPath, func(*http.Request) (any, error) {
-		return wire.Keeper{Protocol: wire.Protocol, Version: k.Version, PID: os.Getpid()}, nil
+		return wire.Keeper{Protocol: wire.Protocol, Version: k.Version, Executable: k.Executable, PID: os.Getpid()}, nil
 	})
 	handle("POST "+wire.ExitPath, func(*http.Request) (any, error) { k.stop(errExit); return nil, nil })
 	handle("POST "+wire.StopPath, func(*http.Request) (any, error) { return nil, k.stopAll() })
-	handle("GET "+wire.InventoryPath, func(r *http.Request) (any, error) { return k.inventory(r.Context()) })
+	handle("GET "+wire.InventoryPath, k.answerInventory)
 	handle("POST "+wire.AdmissionPath, k.answerAdmission)
 	handle("POST "+wire.NamesPath, k.answerNames)
 	handle("GET "+wire.UnwellPath, func(r *http.Request) (any, error) { return k.unwell(), nil })
@@ -120,13 +122,7 @@ func statusOf(k backstay.Kind) int {
 
 // read decodes the request's body, strictly: a field that we do not know would be a wish ignored.
 func read(r *http.Request, v any) error {
-	d := json.NewDecoder(r.Body)
-	d.DisallowUnknownFields()
-	err := d.Decode(v)
-	if err == nil && !errors.Is(d.Decode(new(any)), io.EOF) {
-		err = errors.New("more than one JSON value")
-	}
-	if err != nil {
+	if err := strict.Decode(r.Body, v); err != nil {
 		return backstay.Wrapf(err, backstay.Invalid, "The request cannot be read.")
 	}
 	return nil
@@ -137,37 +133,41 @@ func (k *Keeper) answerAdmission(r *http.Request) (any, error) {
 	if err := read(r, &spec); err != nil {
 		return nil, err
 	}
-	if err := errors.Join(checkSpec(spec), k.checkAbilities(r.Context(), spec)); err != nil {
+	if err := k.check(r.Context(), spec); err != nil {
 		return nil, err
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if s, ok := k.supervisors[spec.Instance]; ok {
-		return nil, s.admit(spec)
-	}
-	return nil, k.admit(spec)
+	_, err := k.admissible(spec)
+	return nil, err
 }
 
+// answerNames lists by what every endpoint of this machine is reached: an instance has a place here without
+// taking one.
 func (k *Keeper) answerNames(r *http.Request) (any, error) {
 	var spec backend.Spec
 	if err := read(r, &spec); err != nil {
 		return nil, err
 	}
-	return k.names(), errors.Join(checkSpec(spec), k.checkAbilities(r.Context(), spec))
+	if err := k.check(r.Context(), spec); err != nil {
+		return nil, err
+	}
+	return append([]string{k.Host, "localhost", "127.0.0.1"}, k.Listen...), nil
 }
 
-func (k *Keeper) answerAdmin(r *http.Request) (any, error) {
-	s, err := k.supervisor(backstay.InstanceID(r.PathValue("id")))
-	if err != nil {
-		return nil, err
+func (k *Keeper) answerInventory(r *http.Request) (any, error) {
+	inventory := backend.Inventory{Engines: []backend.EngineVersion{}}
+	for _, name := range slices.Sorted(maps.Keys(k.Engines)) {
+		installed, err := k.machine.Installed.Of(r.Context(), name)
+		if err != nil {
+			return nil, err
+		}
+		for _, i := range installed {
+			inventory.Engines = append(inventory.Engines,
+				backend.EngineVersion{Engine: name, Product: i.Product, Version: i.Version, FullVersion: i.FullVersion})
+		}
 	}
-	ctx, cancel := context.WithTimeout(r.Context(), userPatience)
-	defer cancel()
-	n, err := s.runningNode(ctx)
-	if err != nil {
-		return nil, err
-	}
-	return wire.Admin{PID: s.process(), SocketDir: n.RunDir, Port: n.Endpoint.Port}, nil
+	return inventory, nil
 }
 
 func (k *Keeper) answerApply(r *http.Request) (any, error) {
@@ -191,31 +191,39 @@ func (k *Keeper) answerStatus(r *http.Request) (any, error) {
 			return nil, backstay.Errorf(backstay.Invalid, "after: want a revision, not %q.", text)
 		}
 	}
-	ctx, cancel := context.WithTimeout(r.Context(), wire.LongPoll)
-	defer cancel()
-	for {
-		s, err := k.supervisor(backstay.InstanceID(r.PathValue("id")))
-		if err != nil {
-			return nil, err
-		}
-		s.surpass(after)
-		status, changed := s.look()
-		if status.Revision > after || ctx.Err() != nil {
-			return status, nil
-		}
-		select {
-		case <-changed:
-		case <-ctx.Done():
-		}
-	}
-}
-
-func (k *Keeper) answerRemove(r *http.Request) (any, error) {
-	s, err := k.supervisor(backstay.InstanceID(r.PathValue("id")))
+	in, err := k.asked(r)
 	if err != nil {
 		return nil, err
 	}
-	return nil, s.remove(r.Context())
+	ctx, cancel := context.WithTimeout(r.Context(), wire.LongPoll)
+	defer cancel()
+	status := in.Await(ctx, after)
+	_, err = k.asked(r) // it may be gone by now
+	return status, err
+}
+
+// asked is the instance that a request is about.
+func (k *Keeper) asked(r *http.Request) (*instance.Instance, error) {
+	return k.instance(backstay.InstanceID(r.PathValue("id")))
+}
+
+func (k *Keeper) answerRemove(r *http.Request) (any, error) {
+	in, err := k.asked(r)
+	if err != nil {
+		return nil, err
+	}
+	return nil, in.Remove(r.Context())
+}
+
+func (k *Keeper) answerAdmin(r *http.Request) (any, error) {
+	in, err := k.asked(r)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), userPatience)
+	defer cancel()
+	pid, n, err := in.Process(ctx)
+	return wire.Admin{PID: pid, SocketDir: n.RunDir, Port: n.Endpoint.Port}, err
 }
 
 func (k *Keeper) answerCreateUser(r *http.Request) (any, error) {
@@ -226,22 +234,17 @@ func (k *Keeper) answerCreateUser(r *http.Request) (any, error) {
 	if u.Name != r.PathValue("name") {
 		return nil, backstay.Errorf(backstay.Invalid, "The user is %q, not %q.", u.Name, r.PathValue("name"))
 	}
-	s, err := k.supervisor(backstay.InstanceID(r.PathValue("id")))
+	in, err := k.asked(r)
 	if err != nil {
 		return nil, err
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), userPatience)
 	defer cancel()
-	n, err := s.runningNode(ctx)
-	if err != nil {
-		return nil, err
-	}
-	defer signal(s.user)
-	return s.engine().CreateUser(ctx, n, engine.User{Name: u.Name, Password: u.Password, ReadOnly: u.ReadOnly})
+	return in.CreateUser(ctx, u)
 }
 
 func (k *Keeper) answerDropUser(r *http.Request) (any, error) {
-	s, err := k.supervisor(backstay.InstanceID(r.PathValue("id")))
+	in, err := k.asked(r)
 	if backstay.KindOf(err) == backstay.NotFound {
 		return nil, nil
 	}
@@ -250,9 +253,5 @@ func (k *Keeper) answerDropUser(r *http.Request) (any, error) {
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), userPatience)
 	defer cancel()
-	n, err := s.runningNode(ctx)
-	if err != nil {
-		return nil, err
-	}
-	return nil, s.engine().DropUser(ctx, n, r.PathValue("name"))
+	return nil, in.DropUser(ctx, r.PathValue("name"))
 }

@@ -2,36 +2,28 @@ package keeper
 
 import (
 	"errors"
-	"fmt"
 	"io/fs"
 	"log/slog"
 	"os"
-	"time"
 
 	"golang.org/x/sync/errgroup"
 
 	"github.com/backstay/backstay/engine"
 	"github.com/backstay/backstay/internal/datadir"
+	"github.com/backstay/backstay/keeper/instance"
 )
-
-// killGrace is how long the kernel may take to end what was killed.
-const killGrace = 20 * time.Second
 
 // stopAll ends all engines in an orderly way, and then the keeper.
 func (k *Keeper) stopAll() error {
-	k.mu.Lock()
-	k.stopping = true // no supervisor begins any more
-	k.mu.Unlock()
+	k.refuseMore()
 	defer k.stop(errStop) // last, so that who asked is answered
 	k.endLife()
 	k.running.Wait()
 	var all errgroup.Group
-	for _, s := range k.supervisors {
+	for _, in := range k.all() {
 		all.Go(func() error {
-			if err := s.stopNode(); err != nil {
-				return fmt.Errorf("stop instance %s: %w", s.id, err)
-			}
-			return nil
+			_, err := in.Stop()
+			return err
 		})
 	}
 	return all.Wait()
@@ -49,20 +41,18 @@ func StopEngines(dataDir string, engines map[string]engine.Engine) (count int, e
 		return 0, err
 	}
 	defer unlock()
-	records, err := c.load()
+	k := newKeeper(c)
+	records, err := k.machine.Records.Load()
 	if err != nil {
 		return 0, err
 	}
-	k := &Keeper{Config: c}
 	for _, r := range records {
-		s := newSupervisor(k, r)
-		p, err := s.find()
-		if err == nil && p != nil {
+		stopped, err := instance.New(k.machine, r).Stop()
+		if stopped {
 			count++
-			err = errors.Join(s.end(p), p.Close())
 		}
 		if err != nil {
-			return count, fmt.Errorf("stop instance %s: %w", s.id, err)
+			return count, err
 		}
 	}
 	return count, k.awaitMakers()
@@ -71,7 +61,7 @@ func StopEngines(dataDir string, engines map[string]engine.Engine) (count int, e
 // awaitMakers waits for what still makes a golden directory for a keeper that is gone.
 func (k *Keeper) awaitMakers() error {
 	for name := range k.Engines {
-		cache, err := k.cacheDir(name)
+		cache, err := k.machine.CacheDir(name)
 		if err == nil {
 			err = datadir.Await(cache)
 		}

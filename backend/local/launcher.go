@@ -13,23 +13,25 @@ import (
 	"time"
 
 	"github.com/backstay/backstay/internal/process"
+	"github.com/backstay/backstay/internal/wait"
 	"github.com/backstay/backstay/keeper/wire"
 )
 
-// Launcher sees to it that a keeper of our own build runs. The keeper is no child to be cared for: it
+// Launcher sees to it that a keeper of our own program runs. The keeper is no child to be cared for: it
 // has a session of its own, and outlives us.
 type Launcher struct {
-	Backend *Backend
-	Command []string // that becomes the keeper
-	LogPath string
-	Version string // of our build: a keeper of another one is replaced, while its engines run on
-	Log     *slog.Logger
+	Backend    *Backend
+	Program    string   // that is run
+	Command    []string // the command line that makes it the keeper, its name first
+	LogPath    string
+	Executable string // our program (see process.Executable): a keeper of another one is replaced, while its engines run on
+	Log        *slog.Logger
 }
 
 // startPatience is how long a keeper may take until it answers.
 const startPatience = 20 * time.Second
 
-// Ensure returns when a keeper of our build answers, having started one if need be.
+// Ensure returns when a keeper of our program answers, having started one if need be.
 func (l *Launcher) Ensure(ctx context.Context) error {
 	_, err := l.ensure(ctx)
 	return err
@@ -40,10 +42,7 @@ func (l *Launcher) Watch(ctx context.Context) error {
 	for ctx.Err() == nil {
 		if err := l.follow(ctx); err != nil && ctx.Err() == nil {
 			l.Log.Error("the keeper does not run; it is started again", "error", err)
-			select {
-			case <-ctx.Done():
-			case <-time.After(time.Second):
-			}
+			wait.Pause(ctx, time.Second)
 		}
 	}
 	return nil
@@ -77,17 +76,23 @@ func (l *Launcher) ensure(ctx context.Context) (k wire.Keeper, err error) {
 	ctx, cancel := context.WithTimeout(ctx, startPatience)
 	defer cancel()
 	var ours *candidate
+	var dismissed int // the keeper that was asked to make room
 	defer func() { ours.leave(k.PID) }()
 	for {
 		pause := 5 * time.Millisecond
 		k, err := l.Backend.ask(ctx)
 		switch {
-		case err == nil && k.Version == l.Version:
+		case err == nil && k.Protocol == wire.Protocol && k.Executable == l.Executable:
 			return k, nil
+		case err == nil && k.Protocol > wire.Protocol:
+			return wire.Keeper{}, fmt.Errorf("the databases are kept by a newer Backstay, %s: run that, or a later one", k.Version)
 		case err == nil:
+			dismissed = k.PID
 			if err := l.dismiss(ctx, k); err != nil {
 				return wire.Keeper{}, err
 			}
+		case ctx.Err() != nil && dismissed != 0 && ours == nil:
+			return wire.Keeper{}, l.stubborn(dismissed)
 		case ctx.Err() != nil:
 			return wire.Keeper{}, l.failure(ours, ctx.Err())
 		case ours == nil:
@@ -100,16 +105,18 @@ func (l *Launcher) ensure(ctx context.Context) (k wire.Keeper, err error) {
 			}
 			ours, pause = nil, 100*time.Millisecond // who has won is about to answer, or to end
 		}
-		select {
-		case <-ctx.Done():
-		case <-time.After(pause):
-		}
+		wait.Pause(ctx, pause) // whether ctx has ended is looked at behind the next try
 	}
+}
+
+// stubborn tells of a keeper that did not make room.
+func (l *Launcher) stubborn(pid int) error {
+	return fmt.Errorf("the keeper of another Backstay, process %d, does not make room: end that process; the databases run on", pid)
 }
 
 // dismiss asks a keeper to exit. One that does not answer any more has.
 func (l *Launcher) dismiss(ctx context.Context, k wire.Keeper) error {
-	l.Log.Info("a keeper of another build makes room for ours", "pid", k.PID, "version", k.Version)
+	l.Log.Info("a keeper of another program makes room for ours", "pid", k.PID, "version", k.Version, "protocol", k.Protocol)
 	err := l.Backend.try(ctx, "POST", wire.ExitPath, nil, nil)
 	var silence *silenceError
 	if errors.As(err, &silence) {
@@ -135,7 +142,8 @@ func (l *Launcher) launch() (*candidate, error) {
 	if err != nil {
 		return nil, err
 	}
-	cmd := exec.Command(l.Command[0], l.Command[1:]...)
+	cmd := exec.Command(l.Program)
+	cmd.Args = l.Command
 	cmd.Dir = "/"
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}

@@ -20,13 +20,14 @@ import (
 
 func TestMain(m *testing.M) { os.Exit(keepertest.Main(m)) }
 
-// launcher starts keepers of that version on the data directory of c.
-func launcher(t *testing.T, c keeper.Config, version string) *local.Launcher {
+// launcher starts keepers of that program on the data directory of c.
+func launcher(t *testing.T, c keeper.Config, executable string) *local.Launcher {
 	t.Helper()
-	c.Version = version
+	c.Executable = executable
+	command := keepertest.Command(t, c, "")
 	l := &local.Launcher{
-		Backend: local.New(keepertest.Socket(c)), Command: keepertest.Command(t, c, ""),
-		LogPath: filepath.Join(c.DataDir, "keeper.log"), Version: version, Log: slog.New(slog.NewTextHandler(t.Output(), nil)),
+		Backend: local.New(keepertest.Socket(c)), Program: command[0], Command: command,
+		LogPath: filepath.Join(c.DataDir, "keeper.log"), Executable: executable, Log: slog.New(slog.NewTextHandler(t.Output(), nil)),
 	}
 	t.Cleanup(func() {
 		if asked, err := l.Backend.Stop(context.Background()); asked && err != nil {
@@ -41,11 +42,11 @@ func mustEnsure(t *testing.T, l *local.Launcher) (pid int) {
 	if err := l.Ensure(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	pid, version, err := l.Backend.Keeper(t.Context())
-	if err != nil || version != l.Version {
-		t.Fatalf("the keeper is of version %q, %v; want %q", version, err, l.Version)
+	k, err := l.Backend.Keeper(t.Context())
+	if err != nil || k.Executable != l.Executable {
+		t.Fatalf("the keeper is %+v, %v; want program %q", k, err, l.Executable)
 	}
-	return pid
+	return k.PID
 }
 
 func TestLauncherStartsOneKeeper(t *testing.T) {
@@ -60,12 +61,12 @@ func TestLauncherStartsOneKeeper(t *testing.T) {
 	}
 }
 
-func TestLauncherReplacesAnotherBuild(t *testing.T) {
+func TestLauncherReplacesAnotherProgram(t *testing.T) {
 	t.Parallel()
 	c := keepertest.Config(t, 1)
 	old := mustEnsure(t, launcher(t, c, "1"))
 	if now := mustEnsure(t, launcher(t, c, "2")); now == old {
-		t.Errorf("keeper %d of another build goes on", old)
+		t.Errorf("keeper %d of another program goes on", old)
 	}
 }
 
@@ -80,7 +81,7 @@ func TestLauncherFollowsItsKeeper(t *testing.T) {
 		t.Fatal(err)
 	}
 	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
-		if pid, _, err := l.Backend.Keeper(t.Context()); err == nil && pid != first {
+		if k, err := l.Backend.Keeper(t.Context()); err == nil && k.PID != first {
 			break
 		}
 		if time.Now().After(deadline) {
@@ -96,7 +97,7 @@ func TestLauncherFollowsItsKeeper(t *testing.T) {
 func TestLauncherSaysWhyThereIsNoKeeper(t *testing.T) {
 	t.Parallel()
 	l := launcher(t, keepertest.Config(t, 1), "1")
-	l.Command = []string{"/bin/sh", "-c", "echo the dog ate it >&2; echo Type: backstay doctor >&2; exit 1"}
+	l.Program, l.Command = "/bin/sh", []string{"sh", "-c", "echo the dog ate it >&2; echo Type: backstay doctor >&2; exit 1"}
 	if err := l.Ensure(t.Context()); err == nil || !strings.Contains(err.Error(), "the dog ate it") || !strings.Contains(err.Error(), l.LogPath) {
 		t.Errorf("%v, want the reason, and where all of it is", err)
 	}
@@ -106,7 +107,7 @@ func TestLauncherSaysWhyThereIsNoKeeper(t *testing.T) {
 func TestLauncherLeavesNoCandidate(t *testing.T) {
 	t.Parallel()
 	l := launcher(t, keepertest.Config(t, 1), "1")
-	l.Command = []string{"/bin/sh", "-c", "echo $$; exec sleep 60"}
+	l.Program, l.Command = "/bin/sh", []string{"sh", "-c", "echo $$; exec sleep 60"}
 	ctx, cancel := context.WithCancel(t.Context())
 	ensured := make(chan error, 1)
 	go func() { ensured <- l.Ensure(ctx) }()
@@ -135,11 +136,11 @@ func TestLaunchersRace(t *testing.T) {
 			if err := l.Ensure(t.Context()); err != nil {
 				t.Error(err)
 			}
-			pid, _, err := l.Backend.Keeper(t.Context())
+			k, err := l.Backend.Keeper(t.Context())
 			if err != nil {
 				t.Error(err)
 			}
-			pids <- pid
+			pids <- k.PID
 		}()
 	}
 	first := <-pids

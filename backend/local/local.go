@@ -16,6 +16,7 @@ import (
 	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/backend"
 	"github.com/backstay/backstay/internal/process"
+	"github.com/backstay/backstay/internal/wait"
 	"github.com/backstay/backstay/keeper/wire"
 )
 
@@ -85,14 +86,14 @@ func (b *Backend) Admin(ctx context.Context, id backstay.InstanceID) (a wire.Adm
 	return a, b.call(ctx, "GET", wire.AdminPath(id), nil, &a)
 }
 
-// Keeper tells which keeper answers now, and of which build it is.
-func (b *Backend) Keeper(ctx context.Context) (pid int, version string, err error) {
-	k, err := b.ask(ctx)
-	return k.PID, k.Version, err
-}
+// Keeper tells which keeper answers now.
+func (b *Backend) Keeper(ctx context.Context) (wire.Keeper, error) { return b.ask(ctx) }
+
+// handshakeLimit is how long a keeper may take to say who it is.
+const handshakeLimit = 5 * time.Second
 
 func (b *Backend) ask(ctx context.Context) (k wire.Keeper, err error) {
-	return k, b.try(ctx, "GET", wire.KeeperPath, nil, &k)
+	return k, b.tryWithin(ctx, handshakeLimit, "GET", wire.KeeperPath, nil, &k)
 }
 
 // Stop ends all engines and then the keeper, and returns when all have ended. It reports whether there
@@ -125,24 +126,29 @@ func (b *Backend) Stop(ctx context.Context) (asked bool, err error) {
 // call asks the keeper, again and again while there is none. Every request means the same when it
 // arrives twice.
 func (b *Backend) call(ctx context.Context, method, path string, body, result any) error {
-	giveUp := time.Now().Add(b.patience)
-	for {
-		err := b.try(ctx, method, path, body, result)
-		var silence *silenceError
-		if !errors.As(err, &silence) {
-			return err
-		}
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-		if time.Now().After(giveUp) {
-			return backstay.Wrapf(err, backstay.Unavailable, "The keeper of the databases does not answer.")
-		}
-		select {
-		case <-ctx.Done():
-		case <-time.After(20 * time.Millisecond):
-		}
+	patient, cancel := context.WithTimeout(ctx, b.patience)
+	defer cancel()
+	var silence *silenceError
+	err := wait.Until(patient, wait.Every(20*time.Millisecond), func() (again bool, err error) {
+		err = b.tryWithin(ctx, callLimit, method, path, body, result)
+		return errors.As(err, &silence), err
+	})
+	switch {
+	case !errors.As(err, &silence):
+		return err
+	case ctx.Err() != nil:
+		return ctx.Err()
 	}
+	return backstay.Wrapf(err, backstay.Unavailable, "The keeper of the databases does not answer.")
+}
+
+// callLimit is how long the keeper may take to answer: longer than it lets an engine take.
+const callLimit = wire.LongPoll + 10*time.Second
+
+func (b *Backend) tryWithin(ctx context.Context, limit time.Duration, method, path string, body, result any) error {
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	return b.try(ctx, method, path, body, result)
 }
 
 // silenceError is that of a request without an answer.

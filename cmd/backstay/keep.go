@@ -6,6 +6,7 @@ import (
 	"log/slog"
 
 	"github.com/backstay/backstay"
+	"github.com/backstay/backstay/internal/process"
 	"github.com/backstay/backstay/keeper"
 )
 
@@ -62,9 +63,13 @@ func keep(ctx context.Context, c *cli, args []string) error {
 	if err != nil {
 		return usagef("--ports: %v.", err)
 	}
+	executable, err := process.Executable()
+	if err != nil {
+		return err
+	}
 	return keeper.Run(ctx, keeper.Config{
 		DataDir: string(data), Engines: engines(k.postgres), Host: k.host, Listen: []string{k.listen},
-		Ports: ports, MinFree: k.minFree, Version: buildVersion(),
+		Ports: ports, MinFree: k.minFree, Version: buildVersion(), Executable: executable,
 		Log: slog.New(slog.NewTextHandler(c.stderr, nil)),
 	})
 }

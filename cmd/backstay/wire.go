@@ -21,6 +21,7 @@ import (
 	"github.com/backstay/backstay/engine/mysql"
 	"github.com/backstay/backstay/engine/postgres"
 	"github.com/backstay/backstay/engine/redis"
+	"github.com/backstay/backstay/internal/process"
 	"github.com/backstay/backstay/internal/seal"
 	"github.com/backstay/backstay/internal/sender"
 	"github.com/backstay/backstay/market"
@@ -79,9 +80,13 @@ func (p *platform) startKeeper(ctx context.Context, instances *local.Backend) er
 	if err != nil {
 		return fmt.Errorf("find our own program: %w", err)
 	}
+	executable, err := process.Executable()
+	if err != nil {
+		return err
+	}
 	p.launcher = &local.Launcher{
-		Backend: instances, Command: append([]string{self}, p.cfg.keeper.args(p.cfg.data)...),
-		LogPath: filepath.Join(string(p.cfg.data), "keeper.log"), Version: buildVersion(), Log: p.log,
+		Backend: instances, Program: process.Self(), Command: append([]string{self}, p.cfg.keeper.args(p.cfg.data)...),
+		LogPath: filepath.Join(string(p.cfg.data), "keeper.log"), Executable: executable, Log: p.log,
 	}
 	if err := p.launcher.Ensure(ctx); err != nil {
 		return fmt.Errorf("start keeper: %w", err)

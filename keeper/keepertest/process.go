@@ -23,11 +23,11 @@ import (
 const orderVariable = "BACKSTAY_TEST_KEEPER"
 
 type order struct {
-	DataDir  string
-	Ports    keeper.PortRange
-	Version  string
-	DieAfter string // the step behind which it kills itself
-	Test     int    // the process whose end is its own
+	DataDir    string
+	Ports      keeper.PortRange
+	Executable string
+	DieAfter   string // the step behind which it kills itself
+	Test       int    // the process whose end is its own
 }
 
 // Main runs a package's tests, or the keeper that [Command] asks for. Call it as
@@ -75,7 +75,7 @@ func (o order) run(log *slog.Logger) error {
 	defer stop()
 	return keeper.Run(ctx, keeper.Config{
 		DataDir: o.DataDir, Engines: map[string]engine.Engine{"postgres": postgres.Engine{}},
-		Host: "localhost", Listen: []string{"127.0.0.1"}, Ports: o.Ports, Version: o.Version, Log: log,
+		Host: "localhost", Listen: []string{"127.0.0.1"}, Ports: o.Ports, Version: "test", Executable: o.Executable, Log: log,
 	})
 }
 
@@ -87,7 +87,7 @@ func Command(t testing.TB, c keeper.Config, dieAfter string) []string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	text, err := json.Marshal(order{DataDir: c.DataDir, Ports: c.Ports, Version: c.Version, DieAfter: dieAfter, Test: os.Getpid()})
+	text, err := json.Marshal(order{DataDir: c.DataDir, Ports: c.Ports, Executable: c.Executable, DieAfter: dieAfter, Test: os.Getpid()})
 	if err != nil {
 		t.Fatal(err)
 	}

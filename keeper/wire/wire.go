@@ -76,6 +76,8 @@ type Keeper struct {
 	Protocol int    `json:"protocol"`
 	Version  string `json:"version"` // of the build, for people
 	PID      int    `json:"pid"`
+	// Executable tells which program it is (see process.Executable). Keepers before protocol 2 do not say.
+	Executable string `json:"executable,omitempty"`
 }
 
 // Problem is why a request was refused.

@@ -1,0 +1,343 @@
+package instance
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/backstay/backstay"
+	"github.com/backstay/backstay/backend"
+	"github.com/backstay/backstay/engine"
+	"github.com/backstay/backstay/internal/process"
+	"github.com/backstay/backstay/internal/step"
+	"github.com/backstay/backstay/keeper/node"
+)
+
+// awaitPatience is how long an engine that comes up may not answer until that is told as a failure.
+const awaitPatience = time.Minute
+
+// carryOut does what decide has said. It returns early, with errAnotherWish, when the wish is not w any more
+// and nothing is lost by that.
+func (in *Instance) carryOut(ctx context.Context, w wish, a action) error {
+	during, cancel := in.while(ctx, w)
+	defer cancel()
+	err := in.do(ctx, during, a)
+	if err != nil && errors.Is(context.Cause(during), errAnotherWish) {
+		err = errors.Join(errAnotherWish, err)
+	}
+	return err
+}
+
+// do does what decide has said. What is done under the context during may end in the middle.
+func (in *Instance) do(ctx, during context.Context, a action) error {
+	switch a.verb {
+	case rest:
+		return in.rest(during, a.until)
+	case ask:
+		return in.ask(during)
+	case look:
+		return in.look()
+	case kill:
+		return in.kill(ctx)
+	case start:
+		return step.Run(during, in.startSteps(a.generation)...)
+	case await:
+		return step.Run(during, in.awaitSteps()...)
+	case drop:
+		return step.Run(during, in.dropSteps()...)
+	case reach:
+		return step.Run(ctx, in.reachSteps(ctx)...)
+	case check:
+		return step.Run(during, in.checkSteps(a.generation)...)
+	case change:
+		return step.Run(ctx, in.changeSteps(a.generation)...)
+	case remove:
+		return step.Run(ctx, in.removeSteps()...)
+	}
+	return fmt.Errorf("nobody knows how to %s", a.verb)
+}
+
+// rest waits until something happens.
+func (in *Instance) rest(ctx context.Context, until time.Time) error {
+	timer := time.NewTimer(until.Sub(in.m.Now()))
+	defer timer.Stop()
+	var ended <-chan struct{}
+	if p := in.seen.process; p != nil {
+		ended = p.Done()
+	}
+	select {
+	case <-timer.C:
+		return nil
+	case <-ended:
+		return in.seen.node.Explain()
+	case err := <-in.seen.stuck:
+		return errors.Join(err, in.seen.node.Kill(in.seen.process))
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// look finds the process that an earlier keeper, or a start that failed, has left.
+func (in *Instance) look() error {
+	r := in.Record()
+	n, err := in.m.node(r, r.spec(r.Started))
+	if err != nil {
+		return err
+	}
+	p, err := n.Find()
+	if err != nil {
+		return err
+	}
+	in.seen.looked = true
+	if p != nil {
+		in.take(n, p)
+	}
+	return nil
+}
+
+// take makes a process the instance's.
+func (in *Instance) take(n node.Node, p *process.Process) {
+	s := &in.seen
+	s.node, s.process, s.answers, s.serves = n, p, false, false
+	s.silent, s.mute, s.stopped = time.Time{}, false, false
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	in.pid = p.PID
+}
+
+// lose forgets the process, which has ended. What it has left is looked for before another one is started.
+func (in *Instance) lose() {
+	s := &in.seen
+	s.leave()
+	s.leave = func() {}
+	if s.process != nil {
+		s.process.Close()
+	}
+	s.process, s.stuck, s.looked, s.answers, s.serves = nil, nil, false, false, false
+	s.silent, s.mute, s.stopped = time.Time{}, false, false
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	in.pid = 0
+}
+
+// installation is what a Spec is to run from. The one that the process runs from is kept where it will do,
+// so that a change need not restart it.
+func (in *Instance) installation(ctx context.Context, s backend.Spec) (engine.Installation, error) {
+	now := in.Record().Installation
+	if in.seen.process != nil && now.Version == s.Version && (s.Build == "" || s.Build == now.FullVersion) {
+		return now, nil
+	}
+	return in.m.Installed.Find(ctx, s.Engine, s.Version, s.Build)
+}
+
+func (in *Instance) noEngine() error {
+	return backstay.Errorf(backstay.Unavailable, "This build of Backstay has no engine %s.", in.Record().Spec.Engine)
+}
+
+// nodeOf is the node as the generation wants it.
+func (in *Instance) nodeOf(ctx context.Context, generation int64) (n node.Node, err error) {
+	r := in.Record()
+	spec := r.spec(generation)
+	if in.m.Engines[spec.Engine] == nil {
+		return n, in.noEngine()
+	}
+	if r.Installation, err = in.installation(ctx, spec); err != nil {
+		return n, err
+	}
+	return in.m.node(r, spec)
+}
+
+// errMissing is that of an instance that has served and has no data.
+var errMissing = errors.New("the data is missing")
+
+// startSteps end with a process of the generation. What an instance that never served lacks is made.
+func (in *Instance) startSteps(generation int64) []step.Step {
+	var n node.Node
+	return []step.Step{
+		{Name: "keeper.prepared", Do: func(ctx context.Context) (err error) {
+			if n, err = in.nodeOf(ctx, generation); err != nil {
+				return err
+			}
+			n.Program, err = in.prepare(ctx, n)
+			return err
+		}},
+		{Name: "keeper.started", Do: func(context.Context) error {
+			err := in.amendAlone(func(r *Record) {
+				r.Started, r.Installation, r.Program = generation, n.Installation, n.Program
+			})
+			if err != nil {
+				return err
+			}
+			in.enter(backend.Starting, "%s %s is starting.", in.Record().Spec.Engine, n.Installation.FullVersion)
+			p, err := n.Start()
+			if err == nil {
+				in.take(n, p)
+			}
+			return err
+		}},
+	}
+}
+
+// prepare prepares a node, as one of few at a time: our own databases do not wait for others.
+func (in *Instance) prepare(ctx context.Context, n node.Node) (program string, err error) {
+	r := in.Record()
+	if r.Reached > 0 {
+		missing, err := n.DataMissing()
+		if missing {
+			err = backstay.Wrapf(errMissing, backstay.Unavailable, "The data directory instances/%s/data is missing. "+
+				"Nothing is made in its place: the service instance serves again when it is back.", in.ID)
+		}
+		if err != nil {
+			return "", err
+		}
+	} else {
+		in.enter(backend.Preparing, "The data directory is being prepared.")
+	}
+	if !r.Spec.Private {
+		if err := in.m.Slots.Acquire(ctx, 1); err != nil {
+			return "", err
+		}
+		defer in.m.Slots.Release(1)
+	}
+	return n.Prepare(ctx)
+}
+
+// awaitSteps end when the process serves.
+func (in *Instance) awaitSteps() []step.Step {
+	return []step.Step{{Name: "keeper.serving", Do: func(ctx context.Context) error {
+		if in.seen.node.Engine == nil {
+			return in.noEngine()
+		}
+		ctx, cancel := context.WithTimeout(ctx, awaitPatience)
+		defer cancel()
+		err := in.seen.node.Await(ctx, in.seen.process)
+		in.notice(err)
+		in.seen.answers = err == nil
+		return err
+	}}}
+}
+
+// notice remembers since when the process does not serve, and how it does not.
+func (in *Instance) notice(err error) {
+	s := &in.seen
+	s.asked = in.m.Now()
+	s.stopped = errors.Is(err, node.ErrStopped)
+	s.mute = s.stopped || errors.Is(err, node.ErrSilent) || err != nil && backstay.KindOf(err) == backstay.Busy
+	switch {
+	case err == nil:
+		s.silent = time.Time{}
+	case s.silent.IsZero() && (s.answers || s.stopped):
+		s.silent = s.asked
+	}
+}
+
+// reachSteps record that the process's generation serves, and tell it.
+func (in *Instance) reachSteps(life context.Context) []step.Step {
+	return []step.Step{{Name: "keeper.reached", Do: func(context.Context) error {
+		in.write.Lock()
+		defer in.write.Unlock()
+		r := in.Record()
+		if len(r.Drops) > 0 { // since decide has looked
+			return nil
+		}
+		if r.Reached != r.Started || r.Before != nil && r.Started == r.Spec.Generation {
+			if err := in.amend(func(r *Record) { r.reach() }); err != nil {
+				return err
+			}
+		}
+		return in.serve(life)
+	}}}
+}
+
+// reach makes the generation that was started the one that was reached.
+func (r *Record) reach() {
+	r.Reached = r.Started
+	if r.Started == r.Spec.Generation {
+		r.Before, r.Obstacle = nil, backend.Obstacle{}
+	}
+}
+
+// serve attends to a node that serves, and tells that it does. in.write is held, so that no user is owed to
+// be dropped by the time it is told.
+func (in *Instance) serve(life context.Context) error {
+	s := &in.seen
+	s.leave()
+	s.leave = func() {}
+	dismiss, err := s.node.Accompany(life, in.log)
+	if err != nil {
+		return err
+	}
+	stuck, endTending := s.node.Tend(life, in.userMade, in.log)
+	s.stuck = stuck
+	s.leave = func() { endTending(); dismiss() }
+	s.serves, s.up = true, in.m.Now()
+	r := in.Record()
+	description := s.node.Describe(r.Spec.Engine)
+	in.report(func(st *backend.Status) {
+		st.Generation, st.Phase, st.Message, st.Build = r.Reached, backend.Running, description, s.node.Installation.FullVersion
+		if r.Started == r.Spec.Generation {
+			st.Obstacle = backend.Obstacle{}
+		}
+	})
+	return nil
+}
+
+// ask asks a process that serves whether it still does.
+func (in *Instance) ask(ctx context.Context) error {
+	s := &in.seen
+	began := in.m.Now()
+	err := s.node.Ask(ctx, s.process)
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	select {
+	case <-s.process.Done():
+		return s.node.Explain()
+	default:
+	}
+	first := s.silent.IsZero()
+	in.notice(err)
+	switch {
+	case err == nil && !first:
+		in.log.Info("an engine answers again")
+		s.serves = false // what is owed is done before it is told
+	case err != nil && first:
+		s.silent = began
+		in.log.Warn("an engine does not answer", "error", err)
+	}
+	if err != nil && (s.mute || !first) { // one that is about to end, or to start anew by itself, refuses for a moment
+		in.enter(backend.Failing, "%s", silence(err))
+	}
+	return nil
+}
+
+// silence is what users read of an engine that does not serve any more.
+func silence(err error) string {
+	switch {
+	case errors.Is(err, node.ErrStopped):
+		return "The engine stands still: something has stopped its process. It is started again if that lasts."
+	case errors.Is(err, node.ErrSilent) || backstay.KindOf(err) == backstay.Internal:
+		return "The engine does not answer. It is started again if that lasts."
+	}
+	return backstay.SentenceOf(err)
+}
+
+// kill ends a process that hangs, if it still does.
+func (in *Instance) kill(ctx context.Context) error {
+	s := &in.seen
+	err := s.node.Ask(ctx, s.process)
+	if in.notice(err); !s.mute {
+		s.answers, s.serves = err == nil, false // it is seen whether it serves, and then told
+		return nil
+	}
+	in.log.Warn("an engine has not answered for long; it is killed and started again", "pid", s.process.PID, "since", s.silent)
+	s.leave()
+	s.leave = func() {}
+	if err := s.node.Kill(s.process); err != nil {
+		return err
+	}
+	in.lose()
+	in.enter(backend.Starting, "The engine did not answer any more. It is started again.")
+	return nil
+}

@@ -1,0 +1,219 @@
+package instance
+
+import (
+	"cmp"
+	"context"
+	"time"
+
+	"github.com/backstay/backstay"
+	"github.com/backstay/backstay/backend"
+	"github.com/backstay/backstay/engine"
+	"github.com/backstay/backstay/internal/step"
+	"github.com/backstay/backstay/keeper/node"
+)
+
+// Names of steps that callers of the keeper begin.
+const (
+	specWritten    = "keeper.spec-written"
+	removalWritten = "keeper.removal-written"
+)
+
+// StepNames lists every step that is taken for an instance: where the keeper may die in the middle.
+func StepNames() []string {
+	var in *Instance
+	names := []string{specWritten}
+	for _, steps := range [][]step.Step{
+		in.startSteps(0), in.awaitSteps(), in.dropSteps(), in.reachSteps(nil), in.checkSteps(0), in.changeSteps(0),
+		in.giveUpSteps(backend.Obstacle{}), in.oweSteps(""),
+	} {
+		names = append(names, step.Names(steps)...)
+	}
+	return append(append(names, removalWritten), step.Names(in.removeSteps())...)
+}
+
+// checkSteps find out whether the generation is possible, while another one serves.
+func (in *Instance) checkSteps(generation int64) []step.Step {
+	return []step.Step{{Name: "keeper.checked", Do: func(ctx context.Context) error {
+		n, err := in.nodeOf(ctx, generation)
+		if err == nil {
+			err = n.Engine.Check(ctx, n.Node)
+		}
+		if err == nil {
+			in.seen.checked, in.seen.failures = generation, 0
+		}
+		return err
+	}}}
+}
+
+// changeSteps bring the process to another generation: what can be put in force while it runs is, and if
+// the rest takes a restart, it is ended.
+func (in *Instance) changeSteps(generation int64) []step.Step {
+	return []step.Step{{Name: "keeper.changed", Do: func(ctx context.Context) error {
+		n, restart, err := in.reload(ctx, generation)
+		if err != nil {
+			return err
+		}
+		if restart {
+			return in.endForChange()
+		}
+		if err := in.amendAlone(func(r *Record) { r.Started = generation }); err != nil {
+			return err
+		}
+		in.seen.node, in.seen.answers, in.seen.serves = n, false, false // it is asked once more
+		return nil
+	}}}
+}
+
+// reload puts the generation in force without a restart, if the process serves and that is possible.
+func (in *Instance) reload(ctx context.Context, generation int64) (n node.Node, restart bool, err error) {
+	reloader, ok := in.seen.node.Engine.(engine.Reloader)
+	if !ok || !in.seen.serves {
+		return n, true, nil
+	}
+	if n, err = in.nodeOf(ctx, generation); err != nil {
+		return n, false, err
+	}
+	if n.Installation != in.seen.node.Installation {
+		return n, true, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, awaitPatience)
+	defer cancel()
+	restart, err = reloader.Reload(ctx, n.Node)
+	in.log.Info("settings were put in force", "generation", generation, "restart", restart, "error", err)
+	return n, restart, err
+}
+
+func (in *Instance) endForChange() error {
+	in.seen.leave()
+	in.seen.leave = func() {}
+	in.enter(backend.Starting, "The engine is started again, because its settings have changed.")
+	if err := in.seen.node.End(in.seen.process); err != nil {
+		return err
+	}
+	in.lose()
+	return nil
+}
+
+// removeSteps end with nothing left of the instance, its record last.
+func (in *Instance) removeSteps() []step.Step {
+	n := func() (node.Node, error) {
+		r := in.Record()
+		return in.m.node(r, r.spec(r.Started))
+	}
+	return []step.Step{
+		{Name: "keeper.stopped", Do: func(context.Context) error {
+			in.enter(backend.Removing, "The service instance is being removed.")
+			in.lose()
+			n, err := n()
+			if err != nil {
+				return err
+			}
+			if _, err := n.Stop(); err != nil {
+				return err
+			}
+			return n.EndRemnants()
+		}},
+		{Name: "keeper.files-removed", Do: func(context.Context) error {
+			n, err := n()
+			if err != nil {
+				return err
+			}
+			return n.Remove()
+		}},
+		{Name: "keeper.record-removed", Do: func(context.Context) error { return in.m.Records.Remove(in.ID) }},
+	}
+}
+
+// giveUpSteps record that the wanted generation is not tried any more.
+func (in *Instance) giveUpSteps(o backend.Obstacle) []step.Step {
+	return []step.Step{{Name: "keeper.given-up", Do: func(context.Context) error {
+		return in.amendAlone(func(r *Record) {
+			if r.Spec.Generation == o.Generation && r.Before != nil {
+				r.Obstacle = o
+			}
+		})
+	}}}
+}
+
+// hopeless is how long a generation that has never served may fail until it is given up: long enough to try a
+// few times, short enough for someone who waits.
+const hopeless = 3 * time.Second
+
+// missingPause is how long after a look for missing data the next one comes.
+const missingPause = time.Second
+
+// fail tells why what was to be done could not be, and when it is tried again.
+func (in *Instance) fail(a action, err error) {
+	s, now := &in.seen, in.m.Now()
+	if s.process != nil {
+		select {
+		case <-s.process.Done():
+			if s.serves && now.Sub(s.up) > time.Minute {
+				s.failures = 0
+			}
+			in.lose()
+		default:
+		}
+	}
+	if a.verb == start {
+		s.looked = false
+	}
+	if s.failures++; s.failures == 1 {
+		s.failed = now
+	}
+	delay := in.delay(err)
+	s.retry = now.Add(delay)
+	in.log.Warn("an instance is not as it is wanted", "at", a.verb, "error", err, "again_in", delay)
+	if a.verb == remove {
+		return
+	}
+	in.tell(a, err, delay)
+}
+
+func (in *Instance) delay(err error) time.Duration {
+	delay := backoff(in.seen.failures)
+	if isMissing(err) {
+		return min(delay, missingPause)
+	}
+	return delay
+}
+
+// tell reports a failure. A first one is tried again at once, and not worth the word. Where another
+// generation serves on, the failure is only an obstacle on the way to the wanted one.
+func (in *Instance) tell(a action, err error, delay time.Duration) {
+	r, why := in.Record(), sentence(err)
+	o := backend.Obstacle{Generation: r.Spec.Generation, Sentence: why, Final: in.isFinal(err)}
+	wanted := r.Reached < r.Spec.Generation && cmp.Or(a.generation, r.Started) == r.Spec.Generation
+	if wanted && o.Final && r.Before != nil {
+		in.giveUp(o)
+	}
+	in.report(func(st *backend.Status) {
+		if wanted && (delay > 0 || o.Final) && st.Wanted == o.Generation {
+			st.Obstacle = o
+		}
+		switch {
+		case in.seen.serves:
+		case delay == 0 && !o.Final:
+			st.Phase, st.Message = backend.Starting, why+" It is started again."
+		default:
+			st.Phase, st.Message = backend.Failing, why
+		}
+	})
+}
+
+// giveUp returns to the generation before, at once.
+func (in *Instance) giveUp(o backend.Obstacle) {
+	if err := step.Run(context.Background(), in.giveUpSteps(o)...); err != nil {
+		in.log.Error("it could not be recorded that a generation is given up", "error", err)
+		return
+	}
+	in.seen.failures, in.seen.retry = 0, time.Time{}
+}
+
+// isFinal tells whether only another Spec can help: the wanted one asks for what cannot be, or it has failed
+// for long.
+func (in *Instance) isFinal(err error) bool {
+	kind := backstay.KindOf(err)
+	lasts := in.m.Now().Sub(in.seen.failed) >= hopeless
+	return kind == backstay.Unsupported || kind == backstay.Invalid || lasts && !isMissing(err)
+}

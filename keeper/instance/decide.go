@@ -1,0 +1,142 @@
+package instance
+
+import (
+	"time"
+
+	"github.com/backstay/backstay/backend"
+)
+
+// verb is what can be done for an instance.
+type verb string
+
+const (
+	look   verb = "look"   // for the process that an earlier keeper has left
+	start  verb = "start"  // prepare the node and start its process
+	await  verb = "await"  // wait until the process serves
+	drop   verb = "drop"   // the users that are owed to be dropped
+	reach  verb = "reach"  // record and tell that the generation serves
+	ask    verb = "ask"    // whether the process still serves
+	check  verb = "check"  // whether the wanted generation is possible
+	change verb = "change" // bring the process to another generation: by a reload, or by its end
+	kill   verb = "kill"   // the process, which hangs
+	remove verb = "remove" // everything
+	rest   verb = "rest"   // until an instant, or until something happens
+)
+
+// action is what is to be done next.
+type action struct {
+	verb       verb
+	generation int64     // of start, await, reach, check and change: which Spec it is about
+	until      time.Time // of rest
+}
+
+// wish is what somebody wants of an instance. While it is the same, there is no reason to stop in the middle
+// of anything.
+type wish struct {
+	generation int64
+	removing   bool
+}
+
+// view is all that decide knows.
+type view struct {
+	wish
+	started  int64            // the generation that the process was started with
+	reached  int64            // the newest generation that served; 0: there may be no data yet
+	before   int64            // the generation that can be returned to; 0: none
+	obstacle backend.Obstacle // why the wanted generation was given up, if it was
+	owed     bool             // users are to be dropped before the instance serves
+
+	looked  bool      // the process was looked for
+	alive   bool      // there is one
+	answers bool      // it has come up
+	serves  bool      // it was told to be Running
+	asked   time.Time // when it was last asked
+	silent  time.Time // since when it does not serve though it did; zero: it serves
+	mute    bool      // it does not even answer
+	stopped bool      // its process stands still: it cannot answer
+
+	checked  int64         // the generation that was last found possible
+	retry    time.Time     // what has failed is not tried again before
+	askEvery time.Duration // how often it is asked whether it still serves
+}
+
+// How long an engine may hang until it is killed and started again. One that was stopped by a signal does
+// nothing at all; one that does not answer may be busy.
+const (
+	stoppedPatience = 10 * time.Second
+	mutePatience    = time.Minute
+)
+
+// askAgain is how often an engine is asked that does not serve any more.
+const askAgain = time.Second
+
+// decide says what to do next. What it says changes the view, or lets time pass.
+func decide(v view, now time.Time) action {
+	target, pending := v.target(), now.Before(v.retry)
+	switch {
+	case (v.removing || !v.looked || v.hangs(now)) && pending:
+		return action{verb: rest, until: v.retry}
+	case v.removing:
+		return action{verb: remove}
+	case !v.looked:
+		return action{verb: look}
+	case v.hangs(now):
+		return action{verb: kill}
+	case v.checkDue() && !pending:
+		return action{verb: check, generation: v.generation}
+	case v.alive && v.started != target && !pending:
+		return action{verb: change, generation: target}
+	case v.alive && v.serves:
+		return v.watch(now)
+	case pending:
+		return action{verb: rest, until: v.retry}
+	case !v.alive:
+		return action{verb: start, generation: target}
+	case !v.answers:
+		return action{verb: await, generation: target}
+	case v.owed:
+		return action{verb: drop}
+	}
+	return action{verb: reach, generation: target}
+}
+
+// target is the generation that is to run now: the wanted one, unless it is not known to be possible and
+// there is another to protect.
+func (v view) target() int64 {
+	if v.before == 0 || !v.givenUp() && v.passed() {
+		return v.generation
+	}
+	return v.before
+}
+
+// givenUp tells whether the wanted generation cannot be reached.
+func (v view) givenUp() bool { return v.obstacle.Final && v.obstacle.Generation == v.generation }
+
+// passed tells whether the wanted generation was found possible, by this keeper or by the one that started it.
+func (v view) passed() bool { return v.checked == v.generation || v.started == v.generation }
+
+func (v view) checkDue() bool { return v.before != 0 && !v.givenUp() && !v.passed() }
+
+// hangs tells whether the process is to be ended because it does not answer.
+func (v view) hangs(now time.Time) bool {
+	if !v.alive || v.silent.IsZero() {
+		return false
+	}
+	quiet := now.Sub(v.silent)
+	return v.stopped && quiet >= stoppedPatience || v.serves && v.mute && quiet >= mutePatience
+}
+
+// watch is for a process that serves as it is to, or that cannot be changed yet.
+func (v view) watch(now time.Time) action {
+	next := v.asked.Add(v.askEvery)
+	if !v.silent.IsZero() {
+		next = v.asked.Add(min(askAgain, v.askEvery))
+	}
+	if !now.Before(next) {
+		return action{verb: ask}
+	}
+	if now.Before(v.retry) && v.retry.Before(next) {
+		next = v.retry
+	}
+	return action{verb: rest, until: next}
+}

@@ -1,0 +1,322 @@
+package instance
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"testing"
+	"time"
+
+	"github.com/backstay/backstay/backend"
+)
+
+// nature is what becomes of a Spec.
+type nature int
+
+const (
+	sound     nature = iota // it serves
+	refused                 // the engine's check says that it cannot be
+	deceptive               // the check passes it, and the engine does not start with it
+)
+
+// world is one instance in a simulation: what is on its disk, its process, and what its keeper has seen.
+type world struct {
+	t       *testing.T
+	now     time.Time
+	history []string
+
+	v       view // also what the keeper of the moment has seen
+	natures map[int64]nature
+	data    bool // there is a data directory
+	away    bool // and it was taken away for a while
+	owed    int
+	running bool  // the process
+	runs    int64 // the generation that it was started with
+	hung    bool  // it does not answer
+	gone    bool
+
+	failures int
+	failed   time.Time
+	about    int64
+}
+
+func newWorld(t *testing.T, first nature) *world {
+	w := &world{t: t, now: time.Unix(1e9, 0), natures: map[int64]nature{1: first}}
+	w.v = view{wish: wish{generation: 1}, askEvery: 2 * time.Second}
+	return w
+}
+
+func (w *world) fatalf(format string, args ...any) {
+	w.t.Helper()
+	for _, line := range w.history[max(0, len(w.history)-60):] {
+		w.t.Log(line)
+	}
+	w.t.Fatalf("%s\nview %+v", fmt.Sprintf(format, args...), w.v)
+}
+
+func (w *world) note(format string, args ...any) {
+	w.history = append(w.history, w.now.Format("15:04:05.000 ")+fmt.Sprintf(format, args...))
+}
+
+// step does the next thing, as carryOut does, and tells whether that was to rest.
+func (w *world) step() (rested bool) {
+	if w.about != w.v.generation {
+		w.about, w.failures, w.v.retry = w.v.generation, 0, time.Time{}
+	}
+	w.v.owed, w.v.alive = w.owed > 0, w.v.alive && (w.running || w.v.looked)
+	a := decide(w.v, w.now)
+	w.note("%s %d", a.verb, a.generation)
+	switch a.verb {
+	case rest:
+		if !w.v.alive && !a.until.After(w.now) {
+			w.fatalf("rest that does not rest")
+		}
+		if w.v.alive && !w.running {
+			w.lose()
+			w.fail(a)
+			return false
+		}
+		w.now = a.until
+		return true
+	case look:
+		w.v.looked, w.v.alive = true, w.running
+	case start:
+		w.start(a)
+	case await:
+		w.await(a)
+	case drop:
+		w.owed = 0
+	case reach:
+		w.reach()
+	case ask:
+		w.ask(a)
+	case check:
+		if w.natures[a.generation] == refused {
+			w.fail(a)
+		} else {
+			w.v.checked = a.generation
+		}
+	case change:
+		if w.v.serves && a.generation != w.v.before && !w.v.passed() {
+			w.fatalf("what serves is ended for generation %d, which was not checked", a.generation)
+		}
+		w.running = false
+		w.lose()
+	case kill:
+		if !w.hung { // as kill finds when it asks once more
+			w.v.silent, w.v.mute, w.v.stopped, w.v.serves = time.Time{}, false, false, false
+			return false
+		}
+		if w.now.Sub(w.v.silent) < stoppedPatience {
+			w.fatalf("a process is killed that has hung for a moment")
+		}
+		w.running = false
+		w.lose()
+	case remove:
+		w.running, w.data, w.gone = false, false, true
+	}
+	return false
+}
+
+func (w *world) lose() {
+	w.hung = w.hung && w.running
+	w.v.alive, w.v.looked, w.v.answers, w.v.serves, w.v.mute, w.v.stopped = false, false, false, false, false, false
+	w.v.silent = time.Time{}
+}
+
+func (w *world) fail(a action) {
+	if w.failures++; w.failures == 1 {
+		w.failed = w.now
+	}
+	w.v.retry = w.now.Add(backoff(w.failures))
+	missing := w.v.reached > 0 && (w.away || !w.data)
+	final := w.natures[w.v.generation] == refused || w.now.Sub(w.failed) >= hopeless && !missing
+	about := a.generation
+	if about == 0 {
+		about = w.v.started
+	}
+	if w.v.reached < w.v.generation && about == w.v.generation && final && w.v.before != 0 {
+		w.v.obstacle = backend.Obstacle{Generation: w.v.generation, Final: true}
+		w.failures, w.v.retry = 0, time.Time{}
+	}
+}
+
+func (w *world) start(a action) {
+	if w.running {
+		w.fatalf("a second process is started")
+	}
+	present := w.data && !w.away
+	if w.v.reached > 0 && !present || w.natures[a.generation] == refused {
+		w.v.looked = false
+		w.fail(a)
+		return
+	}
+	w.data = true
+	w.v.started, w.runs = a.generation, a.generation
+	w.running, w.hung = w.natures[a.generation] == sound, false
+	w.v.alive, w.v.answers, w.v.serves = w.running, false, false
+	if !w.running {
+		w.lose()
+		w.fail(a)
+	}
+}
+
+func (w *world) await(a action) {
+	switch {
+	case !w.running:
+		w.lose()
+		w.fail(a)
+	case w.hung:
+		w.v.stopped, w.v.mute = true, true
+		if w.v.silent.IsZero() {
+			w.v.silent = w.now
+		}
+		w.now = w.now.Add(time.Second)
+		w.fail(a)
+	default:
+		w.v.answers, w.v.silent, w.v.stopped, w.v.mute = true, time.Time{}, false, false
+	}
+}
+
+func (w *world) reach() {
+	if w.owed > 0 {
+		w.fatalf("it serves, and users are still to be dropped")
+	}
+	if w.v.started != w.v.target() || w.runs != w.v.started {
+		w.fatalf("generation %d is reached by a process of %d", w.v.target(), w.runs)
+	}
+	w.v.serves, w.v.reached = true, w.v.started
+	if w.v.started == w.v.generation {
+		w.v.before, w.v.obstacle = 0, backend.Obstacle{}
+	}
+}
+
+func (w *world) ask(a action) {
+	began := w.now
+	switch {
+	case w.hung:
+		w.now = w.now.Add(2 * time.Second)
+		w.v.mute = true
+		if w.v.silent.IsZero() {
+			w.v.silent = began
+		}
+	case !w.running:
+		w.lose()
+		w.fail(a)
+	default:
+		w.v.serves = w.v.serves && w.v.silent.IsZero()
+		w.v.silent, w.v.mute = time.Time{}, false
+	}
+	w.v.asked = w.now
+}
+
+// disturb lets something happen.
+func (w *world) disturb(r *rand.Rand) {
+	switch what := r.IntN(8); what {
+	case 0, 1:
+		w.want(nature(r.IntN(3)))
+	case 2:
+		w.note("the process dies")
+		w.running, w.hung = false, false
+	case 3:
+		w.note("the keeper dies")
+		w.v.looked, w.v.alive, w.v.answers, w.v.serves, w.v.mute, w.v.stopped = false, false, false, false, false, false
+		w.v.checked, w.v.silent, w.v.retry, w.v.asked, w.failures = 0, time.Time{}, time.Time{}, time.Time{}, 0
+	case 4:
+		w.note("the process hangs")
+		w.hung = w.running
+	case 5:
+		w.note("it goes on")
+		w.hung = false
+	case 6:
+		w.away = !w.away && !w.running
+		w.note("the data is away: %t", w.away)
+	case 7:
+		if !w.v.serves {
+			w.note("a user is to be dropped")
+			w.owed++
+		}
+	}
+}
+
+func (w *world) want(n nature) {
+	v := &w.v
+	if v.reached == v.generation {
+		v.before = v.generation
+	}
+	v.generation++
+	v.obstacle = backend.Obstacle{}
+	w.natures[v.generation] = n
+	w.note("generation %d is wanted: %d", v.generation, n)
+}
+
+// settle lets the keeper work until some time has passed without a disturbance. It must not spin.
+func (w *world) settle(d time.Duration) {
+	end, busy := w.now.Add(d), 0
+	for w.now.Before(end) && !w.gone {
+		before := w.now
+		if busy++; w.step() || w.now.After(before) {
+			busy = 0
+		}
+		if busy > 20 {
+			w.fatalf("it spins")
+		}
+	}
+}
+
+// TestDecideThroughManySchedules lets thousands of instances live through whatever comes, each from a seed of
+// its own. When nothing comes any more, each serves what is wanted, or what served before.
+func TestDecideThroughManySchedules(t *testing.T) {
+	t.Parallel()
+	for seed := range uint64(10_000) {
+		r := rand.New(rand.NewPCG(seed, 1))
+		w := newWorld(t, nature(r.IntN(3)))
+		w.note("seed %d, generation 1: %d", seed, w.natures[1])
+		for range r.IntN(30) {
+			w.disturb(r)
+			w.settle(time.Duration(r.Int64N(int64(15 * time.Second))))
+		}
+		w.away, w.hung = false, false
+		w.settle(3 * time.Minute)
+		w.checkSettled()
+		w.v.removing = true
+		if w.settle(3 * time.Minute); !w.gone || w.running {
+			w.fatalf("it is not removed")
+		}
+	}
+}
+
+func (w *world) checkSettled() {
+	// A sound one that was disturbed for long while it came up is given up too.
+	possible := w.natures[w.v.generation] == sound && !w.v.givenUp()
+	switch {
+	case possible && (!w.v.serves || !w.running || w.runs != w.v.generation || w.v.reached != w.v.generation):
+		w.fatalf("generation %d is possible, and is not served", w.v.generation)
+	case !possible && w.v.before != 0 && (!w.v.serves || w.runs != w.v.before || !w.v.givenUp()):
+		w.fatalf("generation %d is impossible, and %d, which served before, does not", w.v.generation, w.v.before)
+	case !possible && w.v.before == 0 && w.v.serves:
+		w.fatalf("generation %d is impossible, and is served", w.v.generation)
+	case w.v.serves && w.owed > 0:
+		w.fatalf("%d users are still to be dropped", w.owed)
+	}
+}
+
+func TestBackoff(t *testing.T) {
+	t.Parallel()
+	var total, last time.Duration
+	for failures := 1; failures < 100; failures++ {
+		d := backoff(failures)
+		if d < last || d > 30*time.Second {
+			t.Fatalf("the pause behind failure %d is %s, after %s", failures, d, last)
+		}
+		if failures == 1 && d != 0 {
+			t.Errorf("the first pause is %s, want none", d)
+		}
+		if total += d; failures == 6 && total > time.Second {
+			t.Errorf("six tries take %s", total)
+		}
+		last = d
+	}
+	if last != 30*time.Second {
+		t.Errorf("the longest pause is %s", last)
+	}
+}

@@ -1,0 +1,18 @@
+// Package instance keeps one instance as its Spec wants it. It is made of three things: the Record, which
+// lies on disk and says what is wanted; decide, which is pure and says what to do next; and the carrying
+// out of that, which is all that touches the world.
+//
+// The wish is a level and no signal: after every step the record is looked at anew, and whatever is under
+// way ends when the wish is another one than it began with. Nothing that comes in between can be lost.
+//
+//	                                                  a newer generation is wanted
+//	                                                 ┌────────────────────────────┐
+//	look ─► start ─► await ─► drop ─► reach ─► rest, ask ─► check ─► change ─► start or reach …
+//	          ▲        │                           │          │ impossible
+//	          └─ rest ◄┴───────────────────────────┘          └─► the old one serves on,
+//	          (back-off)    it ends, or hangs for long             with an Obstacle
+//
+// The process that serves is ended for three reasons only: the instance is removed, a wanted Spec that
+// passed the engine's check needs a restart, or the engine has not answered for long. Data is made for an
+// instance that never served; where one that served has none, it waits until the data is back.
+package instance

@@ -1,0 +1,226 @@
+package instance
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/backstay/backstay"
+	"github.com/backstay/backstay/backend"
+	"github.com/backstay/backstay/internal/process"
+	"github.com/backstay/backstay/internal/step"
+	"github.com/backstay/backstay/keeper/node"
+)
+
+// Instance keeps one instance as its record says. Its goroutine, Run, is the only one that starts and ends
+// the engine while the keeper keeps; all other methods are for any goroutine.
+type Instance struct {
+	ID  backstay.InstanceID
+	m   *Machine
+	log *slog.Logger
+
+	write sync.Mutex // whoever changes the record holds it, over the fsync
+
+	mu      sync.Mutex // held for moments only: what asks for the status must not wait for the disk
+	record  Record
+	status  backend.Status
+	pid     int           // of the process, if one is there
+	changed chan struct{} // closed and replaced when the status changes
+	wished  chan struct{} // closed and replaced when the wish changes
+
+	userMade chan struct{} // told when a user was created
+
+	seen sight // Run's alone
+}
+
+// sight is what Run has seen of the world.
+type sight struct {
+	looked, answers, serves, mute, stopped bool
+	asked, silent, up                      time.Time
+
+	process *process.Process // nil: there is none
+	node    node.Node        // that the process is
+	leave   func()           // ends what is done for a node that serves
+	stuck   <-chan error     // tells why the process must be killed, while it serves
+
+	wanted        int64 // the generation that all below is about
+	checked       int64
+	failures      int
+	failed, retry time.Time // when it failed first, and when it is tried again
+}
+
+// New returns an instance that Run has not begun to keep.
+func New(m *Machine, r Record) *Instance {
+	return &Instance{
+		ID: r.Spec.Instance, m: m, log: m.Log.With("instance", r.Spec.Instance), record: r, status: newStatus(m, r),
+		changed: make(chan struct{}), wished: make(chan struct{}), userMade: make(chan struct{}, 1),
+		seen: sight{leave: func() {}},
+	}
+}
+
+// Record is what is on the disk of the instance.
+func (in *Instance) Record() Record {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	return in.record
+}
+
+// amend changes the record on disk, then in memory. in.write is held.
+func (in *Instance) amend(change func(*Record)) error {
+	r := in.Record()
+	r.Drops = slices.Clone(r.Drops)
+	change(&r)
+	if err := in.m.Records.Save(r); err != nil {
+		return err
+	}
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	before := in.record
+	in.record = r
+	if before.wish() != r.wish() {
+		close(in.wished)
+		in.wished = make(chan struct{})
+	}
+	return nil
+}
+
+func (in *Instance) amendAlone(change func(*Record)) error {
+	in.write.Lock()
+	defer in.write.Unlock()
+	return in.amend(change)
+}
+
+func (r Record) wish() wish { return wish{r.Spec.Generation, r.Removing} }
+
+// errAnotherWish ends what was begun for a wish that is not the one any more.
+var errAnotherWish = errors.New("something else is wanted by now")
+
+// while returns a context that ends, with errAnotherWish as its cause, as soon as the wish is another one.
+func (in *Instance) while(ctx context.Context, w wish) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	go func() {
+		for {
+			in.mu.Lock()
+			now, changed := in.record.wish(), in.wished
+			in.mu.Unlock()
+			if now != w {
+				cancel(errAnotherWish)
+			}
+			select {
+			case <-changed:
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+	return ctx, func() { cancel(nil) }
+}
+
+// Admit refuses a Spec that may not follow the one that is held.
+func (in *Instance) Admit(spec backend.Spec) error {
+	r := in.Record()
+	switch {
+	case r.Removing:
+		return backstay.Errorf(backstay.Busy, "Instance %s is being removed.", in.ID)
+	case spec.Generation < r.Spec.Generation:
+		return backstay.Errorf(backstay.Busy, "Instance %s is at generation %d already, not %d.",
+			in.ID, r.Spec.Generation, spec.Generation)
+	case spec.Engine != r.Spec.Engine || spec.Private != r.Spec.Private:
+		return backstay.Errorf(backstay.Unsupported, "Instance %s cannot become another engine, or private.", in.ID)
+	}
+	return nil
+}
+
+// Apply makes a newer Spec what is wanted. The one that is held is accepted again.
+func (in *Instance) Apply(ctx context.Context, spec backend.Spec) error {
+	in.write.Lock()
+	defer in.write.Unlock()
+	if err := in.Admit(spec); err != nil || spec.Generation == in.Record().Spec.Generation {
+		return err
+	}
+	spec.Served = nil
+	err := step.Run(ctx, step.Step{Name: specWritten, Do: func(context.Context) error {
+		return in.amend(func(r *Record) { r.want(spec) })
+	}})
+	if err == nil {
+		in.report(func(st *backend.Status) { st.Wanted, st.Obstacle = spec.Generation, backend.Obstacle{} })
+	}
+	return err
+}
+
+// Remove makes it the wish that nothing of the instance is left.
+func (in *Instance) Remove(ctx context.Context) error {
+	in.write.Lock()
+	defer in.write.Unlock()
+	if in.Record().Removing {
+		return nil
+	}
+	err := step.Run(ctx, step.Step{Name: removalWritten, Do: func(context.Context) error {
+		return in.amend(func(r *Record) { r.Removing = true })
+	}})
+	if err == nil {
+		in.enter(backend.Removing, "The service instance is being removed.")
+	}
+	return err
+}
+
+// Run keeps the instance until ctx ends, which leaves the engine running, or until nothing is left of it.
+func (in *Instance) Run(ctx context.Context) (gone bool) {
+	defer func() {
+		in.seen.leave()
+		if in.seen.process != nil {
+			in.seen.process.Close()
+		}
+	}()
+	for ctx.Err() == nil {
+		v := in.view()
+		next := decide(v, in.m.Now())
+		err := in.carryOut(ctx, v.wish, next)
+		switch {
+		case err == nil && next.verb == remove:
+			return true
+		case err != nil && ctx.Err() == nil && !errors.Is(err, errAnotherWish):
+			in.fail(next, err)
+		}
+	}
+	return false
+}
+
+// Farewell wakes those who wait for the end of an instance that is gone, once nobody can find it any more.
+func (in *Instance) Farewell() {
+	in.report(func(st *backend.Status) { st.Message = "The service instance is gone." })
+}
+
+// view is what decide may know at this moment.
+func (in *Instance) view() view {
+	r, s := in.Record(), &in.seen
+	if s.wanted != r.Spec.Generation { // what has failed was another one
+		s.wanted, s.failures, s.retry = r.Spec.Generation, 0, time.Time{}
+	}
+	v := view{
+		wish: r.wish(), started: r.Started, reached: r.Reached, obstacle: r.Obstacle, owed: len(r.Drops) > 0,
+		looked: s.looked, alive: s.process != nil, answers: s.answers, serves: s.serves, asked: s.asked, silent: s.silent,
+		mute: s.mute, stopped: s.stopped, checked: s.checked, retry: s.retry, askEvery: in.m.AskEvery(),
+	}
+	if r.Before != nil {
+		v.before = r.Before.Generation
+	}
+	return v
+}
+
+// Stop ends the instance's processes, and tells whether there were any. Run does not run.
+func (in *Instance) Stop() (stopped bool, err error) {
+	r := in.Record()
+	n, err := in.m.node(r, r.spec(r.Started))
+	if err != nil {
+		return false, err
+	}
+	if stopped, err = n.Stop(); err != nil {
+		return stopped, fmt.Errorf("stop instance %s: %w", in.ID, err)
+	}
+	return stopped, nil
+}

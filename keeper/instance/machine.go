@@ -1,0 +1,100 @@
+package instance
+
+import (
+	"log/slog"
+	"os"
+	"os/user"
+	"path/filepath"
+	"strconv"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/semaphore"
+	"golang.org/x/sys/unix"
+
+	"github.com/backstay/backstay"
+	"github.com/backstay/backstay/backend"
+	"github.com/backstay/backstay/engine"
+	"github.com/backstay/backstay/keeper/node"
+)
+
+// Machine is what the instances of one keeper share. It is not changed once the first of them runs.
+type Machine struct {
+	DataDir   string
+	Host      string   // that endpoints name
+	Listen    []string // addresses that engines bind
+	Engines   map[string]engine.Engine
+	Installed *node.Installations
+	Records   Records
+	Slots     *semaphore.Weighted  // bounds what is prepared and started at once: it is mostly copying
+	AskEvery  func() time.Duration // how often an engine that serves is asked whether it still does
+	Now       func() time.Time
+	Log       *slog.Logger
+}
+
+// Dir is the directory of an instance.
+func (m *Machine) Dir(id backstay.InstanceID) string {
+	return filepath.Join(m.DataDir, "instances", string(id))
+}
+
+// LogFile is where an engine's standard error goes.
+func (m *Machine) LogFile(id backstay.InstanceID) string {
+	return filepath.Join(m.Dir(id), "log", "engine.log")
+}
+
+// RunDir is for the Unix sockets of the instance that has the port, or of a private one: its path is short.
+func (m *Machine) RunDir(id backstay.InstanceID, port int) string {
+	if port == 0 {
+		return filepath.Join(m.DataDir, "run", string(id))
+	}
+	return filepath.Join(m.DataDir, "run", strconv.Itoa(port))
+}
+
+// CacheDir is shared by all nodes of an engine.
+func (m *Machine) CacheDir(name string) (string, error) {
+	dir := filepath.Join(m.DataDir, "cache", name)
+	return dir, node.MakeDir(dir, node.ThroughMode())
+}
+
+// node is the instance's one node as a Spec wants it.
+func (m *Machine) node(r Record, s backend.Spec) (node.Node, error) {
+	cache, err := m.CacheDir(s.Engine)
+	if err != nil {
+		return node.Node{}, err
+	}
+	dir := m.Dir(s.Instance)
+	n := node.Node{Engine: m.Engines[s.Engine], Dir: dir, Program: r.Program, Node: engine.Node{
+		Instance: s.Instance, Installation: r.Installation, DataDir: filepath.Join(dir, "data"),
+		LogFile: m.LogFile(s.Instance), RunDir: m.RunDir(s.Instance, r.Port), CacheDir: cache, Operator: operator(),
+		Size: sizeHere(s.Size), TLS: s.TLS, Settings: s.Settings,
+	}}
+	if r.UID != 0 {
+		n.Account = &engine.Account{UID: r.UID, GID: r.UID}
+	}
+	if r.Port != 0 {
+		n.Endpoint = backstay.Endpoint{Host: m.Host, Port: r.Port}
+		n.Ports = []engine.Port{{Name: engine.ClientPort, Number: r.Port, Listen: m.Listen}}
+	}
+	if n.Engine != nil {
+		n.Admin = n.Engine.LocalAdmin(n.Node)
+	}
+	return n, nil
+}
+
+// sizeHere is a plan's size as an engine is told of it: one that is told of more memory than the machine has
+// does not start.
+func sizeHere(s backstay.Size) backstay.Size {
+	var machine unix.Sysinfo_t
+	if err := unix.Sysinfo(&machine); err == nil {
+		s.Memory = min(s.Memory, backstay.Bytes(machine.Totalram)*backstay.Bytes(machine.Unit))
+	}
+	return s
+}
+
+// operator is the name of our own operating-system user, by which engines let us administer them.
+var operator = sync.OnceValue(func() string {
+	if u, err := user.Current(); err == nil {
+		return u.Username
+	}
+	return strconv.Itoa(os.Geteuid())
+})

@@ -1,0 +1,158 @@
+package instance
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/backstay/backstay"
+	"github.com/backstay/backstay/backend"
+	"github.com/backstay/backstay/engine"
+	"github.com/backstay/backstay/internal/atomicfile"
+)
+
+// Record is what lies on disk of an instance: its Spec, and what the keeper has decided about it. Fields
+// are added and never change their meaning: the record of an earlier version is read as it is.
+type Record struct {
+	Spec     backend.Spec  `json:"spec"`             // what is wanted
+	Before   *backend.Spec `json:"before,omitempty"` // the Spec that served last, while another one is wanted
+	Port     int           `json:"port"`             // held for the instance's life; 0 if it is private
+	UID      uint32        `json:"uid"`              // of its operating-system user; 0: the keeper's own
+	Started  int64         `json:"started"`          // the generation that the process was started with, if it runs
+	Reached  int64         `json:"reached"`          // the newest generation that served
+	Removing bool          `json:"removing"`         // everything of it is to go, this record last
+
+	Installation engine.Installation `json:"installation"` // that the process was started from
+	Program      string              `json:"program"`      // that it runs, without symbolic links
+
+	Obstacle backend.Obstacle `json:"obstacle,omitzero"` // why the wanted generation is given up, if it is
+	Drops    []string         `json:"drops,omitempty"`   // users that are to be dropped before the instance serves
+}
+
+// LogValue is the record without the secrets of its Specs.
+func (r Record) LogValue() slog.Value { return backstay.RedactedValue(r) }
+
+// spec is what the generation wanted; the wanted Spec if no other is known.
+func (r Record) spec(generation int64) backend.Spec {
+	if r.Before != nil && r.Before.Generation == generation {
+		return *r.Before
+	}
+	return r.Spec
+}
+
+// want makes a newer Spec what is wanted, and remembers the one that serves.
+func (r *Record) want(s backend.Spec) {
+	if r.Reached == r.Spec.Generation {
+		before := r.Spec
+		r.Before = &before
+	}
+	r.Spec, r.Obstacle = s, backend.Obstacle{}
+}
+
+// Records are the records of all instances of a data directory.
+type Records struct {
+	Dir string
+	Log *slog.Logger
+}
+
+func (rs Records) path(id backstay.InstanceID) string {
+	return filepath.Join(rs.Dir, string(id)+".json")
+}
+
+// Has tells whether there is a record of that name, be it readable or not.
+func (rs Records) Has(id backstay.InstanceID) bool {
+	_, err := os.Lstat(rs.path(id))
+	return err == nil
+}
+
+// Save makes the record durable. It is Unavailable if the disk is full.
+func (rs Records) Save(r Record) error {
+	encoded, err := json.Marshal(r)
+	if err != nil {
+		return fmt.Errorf("encode record of %s: %w", r.Spec.Instance, err)
+	}
+	err = atomicfile.Write(rs.path(r.Spec.Instance), encoded, 0o600)
+	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
+		return backstay.Wrapf(err, backstay.Unavailable, "The disk is full: ask the operator for more room.")
+	}
+	return err
+}
+
+// Remove removes the record. An absent one is success.
+func (rs Records) Remove(id backstay.InstanceID) error { return atomicfile.Remove(rs.path(id)) }
+
+// damagedSuffix is behind the names of records that were moved aside.
+const damagedSuffix = ".damaged"
+
+// MoveAside gives a record that cannot be read another name, under which its content is kept. An absent
+// one is success.
+func (rs Records) MoveAside(id backstay.InstanceID, now time.Time) error {
+	if !rs.Has(id) {
+		return nil
+	}
+	aside := rs.path(id) + "." + now.UTC().Format("20060102T150405.000") + damagedSuffix
+	if err := os.Rename(rs.path(id), aside); err != nil {
+		return err
+	}
+	rs.Log.Warn("a record that cannot be read was moved aside", "instance", id, "now", aside)
+	return atomicfile.SyncDir(rs.Dir)
+}
+
+// Load reads all records, those of private instances first. One that cannot be read is left alone, and told
+// of: the others must live. What a keeper left that was killed while it wrote one is removed.
+func (rs Records) Load() ([]Record, error) {
+	entries, err := os.ReadDir(rs.Dir)
+	if err != nil {
+		return nil, err
+	}
+	var records []Record
+	for _, e := range entries {
+		if strings.HasPrefix(e.Name(), ".") {
+			if err := os.Remove(filepath.Join(rs.Dir, e.Name())); err != nil {
+				return nil, err
+			}
+			continue
+		}
+		id, ok := strings.CutSuffix(e.Name(), ".json")
+		if !ok {
+			continue
+		}
+		r, err := rs.load(backstay.InstanceID(id))
+		if err != nil {
+			rs.Log.Error("an instance is left as it is, because its record cannot be read", "instance", id, "error", err)
+			continue
+		}
+		records = append(records, r)
+	}
+	slices.SortStableFunc(records, func(a, b Record) int { return rank(a) - rank(b) })
+	return records, nil
+}
+
+// rank is 0 for our own databases, without which the control plane does not come up.
+func rank(r Record) int {
+	if r.Spec.Private {
+		return 0
+	}
+	return 1
+}
+
+func (rs Records) load(id backstay.InstanceID) (r Record, err error) {
+	text, err := os.ReadFile(rs.path(id))
+	if err != nil {
+		return r, err
+	}
+	if err := json.Unmarshal(text, &r); err != nil {
+		return r, err
+	}
+	if r.Spec.Instance != id || r.Spec.Generation < 1 {
+		return r, errors.New("it is of another instance, or has no generation")
+	}
+	return r, nil
+}

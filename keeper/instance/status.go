@@ -1,0 +1,100 @@
+package instance
+
+import (
+	"context"
+	"fmt"
+	"math"
+
+	"github.com/backstay/backstay"
+	"github.com/backstay/backstay/backend"
+)
+
+// newStatus is what is told of an instance before anything of it was seen.
+func newStatus(m *Machine, r Record) backend.Status {
+	st := backend.Status{
+		Instance: r.Spec.Instance, Revision: m.Now().UnixNano(), Generation: r.Reached, Wanted: r.Spec.Generation,
+		Phase: backend.Preparing, Message: "The data directory is being prepared.", Obstacle: r.Obstacle,
+	}
+	if r.Reached > 0 { // most often it runs, and no user has noticed anything
+		st.Build = r.Installation.FullVersion
+		st.Phase, st.Message = backend.Starting, "The keeper has been started, and looks for the engine."
+	}
+	if r.Port != 0 {
+		st.Endpoint = backstay.Endpoint{Host: m.Host, Port: r.Port}
+	}
+	return st
+}
+
+// Look returns the status, and what is closed when it changes.
+func (in *Instance) Look() (backend.Status, <-chan struct{}) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	return in.status, in.changed
+}
+
+// Await returns the status once its revision is greater than the one that was seen, or when ctx ends.
+func (in *Instance) Await(ctx context.Context, seen int64) backend.Status {
+	in.surpass(seen)
+	for {
+		status, changed := in.Look()
+		if status.Revision > seen {
+			return status
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return status
+		}
+	}
+}
+
+// Unwell tells whether the instance does not serve as it is wanted.
+func (in *Instance) Unwell() bool {
+	status, _ := in.Look()
+	return status.Phase == backend.Failing || status.Obstacle != (backend.Obstacle{})
+}
+
+// report makes a change of the status known, unless it is none. Revisions are instants, so that they
+// grow over restarts of the keeper too.
+func (in *Instance) report(change func(*backend.Status)) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	before := in.status
+	change(&in.status)
+	if p := in.status.Phase; p != backend.Removing {
+		in.status.Nodes = []backend.NodeStatus{{Name: "1", Role: backend.Primary, Phase: p}}
+	}
+	if !in.status.Same(before) {
+		in.publish(max(before.Revision+1, in.m.Now().UnixNano()))
+	}
+}
+
+// surpass makes the revision greater than one that somebody has seen: an earlier keeper gave it,
+// before the clock was set back.
+func (in *Instance) surpass(seen int64) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if in.status.Revision < seen && seen < math.MaxInt64 {
+		in.publish(seen + 1)
+	}
+}
+
+// publish wakes those who wait for a newer status. in.mu is held.
+func (in *Instance) publish(revision int64) {
+	in.status.Revision = revision
+	close(in.changed)
+	in.changed = make(chan struct{})
+}
+
+// enter reports a phase in which nobody is served.
+func (in *Instance) enter(p backend.Phase, format string, args ...any) {
+	in.report(func(st *backend.Status) { st.Phase, st.Message = p, fmt.Sprintf(format, args...) })
+}
+
+// sentence is what a user may read of err.
+func sentence(err error) string {
+	if backstay.KindOf(err) == backstay.Internal {
+		return "The engine does not start, for a reason that only the operator's log tells."
+	}
+	return backstay.SentenceOf(err)
+}

@@ -1,0 +1,129 @@
+package instance
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/backstay/backstay"
+	"github.com/backstay/backstay/backend"
+)
+
+// newIdle returns an instance that nobody runs.
+func newIdle(t *testing.T) *Instance {
+	log := slog.New(slog.NewTextHandler(t.Output(), nil))
+	m := &Machine{
+		DataDir: t.TempDir(), Host: "localhost", Records: Records{Dir: t.TempDir(), Log: log}, Now: time.Now, Log: log,
+		AskEvery: func() time.Duration { return time.Second },
+	}
+	return New(m, Record{Spec: backend.Spec{Instance: "i", Generation: 1}, Port: 20000})
+}
+
+func awaitStatus(t *testing.T, in *Instance, seen int64, patience time.Duration) backend.Status {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	return in.Await(ctx, seen)
+}
+
+func TestAwait(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		in := newIdle(t)
+		first := awaitStatus(t, in, 0, time.Minute)
+		if again := awaitStatus(t, in, first.Revision, time.Minute); !again.Same(first) || again.Revision != first.Revision {
+			t.Errorf("after its time is up a request is answered %+v, want %+v", again, first)
+		}
+		go func() {
+			time.Sleep(time.Second)
+			in.enter(backend.Starting, "It starts.")
+		}()
+		began := time.Now()
+		if next := awaitStatus(t, in, first.Revision, time.Minute); next.Phase != backend.Starting || next.Revision <= first.Revision {
+			t.Errorf("woken by %+v", next)
+		}
+		if waited := time.Since(began); waited != time.Second {
+			t.Errorf("woken after %s", waited)
+		}
+	})
+}
+
+// TestClockSetBack has somebody know a revision that an earlier keeper gave, later than ours.
+func TestClockSetBack(t *testing.T) {
+	t.Parallel()
+	in := newIdle(t)
+	seen := in.status.Revision + int64(time.Hour)
+	status := awaitStatus(t, in, seen, time.Minute)
+	if status.Revision <= seen {
+		t.Errorf("revision %d does not surpass %d", status.Revision, seen)
+	}
+	in.enter(backend.Starting, "It starts.")
+	if next := awaitStatus(t, in, status.Revision, time.Minute); next.Revision <= status.Revision {
+		t.Errorf("revision %d came after %d", next.Revision, status.Revision)
+	}
+}
+
+func TestFailureIsTold(t *testing.T) {
+	t.Parallel()
+	known := backstay.Errorf(backstay.Unavailable, "The engine ended: out of memory.")
+	impossible := backstay.Errorf(backstay.Unsupported, "postgres 0 is not installed on this machine.")
+	for _, tc := range []struct {
+		name    string
+		err     error
+		before  int // failures
+		phase   backend.Phase
+		message string
+		final   bool
+	}{
+		{"first", known, 0, backend.Starting, "The engine ended: out of memory. It is started again.", false},
+		{"again", fmt.Errorf("step: %w", known), 1, backend.Failing, "The engine ended: out of memory.", false},
+		{"our own", errors.New("/etc/secret: permission denied"), 1, backend.Failing,
+			"The engine does not start, for a reason that only the operator's log tells.", false},
+		{"for ever", impossible, 0, backend.Failing, "postgres 0 is not installed on this machine.", true},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			in := newIdle(t)
+			in.seen.failures, in.seen.failed = tc.before, time.Now()
+			in.fail(action{verb: start, generation: 1}, tc.err)
+			s := in.status
+			if s.Phase != tc.phase || s.Message != tc.message || s.Obstacle.Final != tc.final {
+				t.Errorf("%v leads to %+v, want %s, %q, final %t", tc.err, s, tc.phase, tc.message, tc.final)
+			}
+			if told := s.Obstacle.Sentence != ""; told != (tc.phase == backend.Failing) {
+				t.Errorf("the obstacle is %+v", s.Obstacle)
+			}
+		})
+	}
+}
+
+// TestAnotherWishEndsARest, however long it would be, and one that came before it began.
+func TestAnotherWishEndsARest(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		in := newIdle(t)
+		w := in.Record().wish()
+		began := time.Now()
+		if err := in.carryOut(t.Context(), w, action{verb: rest, until: began.Add(time.Minute)}); err != nil || time.Since(began) != time.Minute {
+			t.Errorf("it rested for %s: %v", time.Since(began), err)
+		}
+		spec := in.Record().Spec
+		spec.Generation = 2
+		go func() {
+			time.Sleep(time.Second)
+			if err := in.Apply(t.Context(), spec); err != nil {
+				t.Error(err)
+			}
+		}()
+		for range 2 {
+			began = time.Now()
+			err := in.carryOut(t.Context(), w, action{verb: rest, until: began.Add(time.Hour)})
+			if !errors.Is(err, errAnotherWish) || time.Since(began) > time.Second {
+				t.Errorf("it rested for %s: %v", time.Since(began), err)
+			}
+		}
+	})
+}

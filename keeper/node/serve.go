@@ -1,0 +1,122 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"os"
+	"runtime"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/backstay/backstay"
+	"github.com/backstay/backstay/engine"
+	"github.com/backstay/backstay/internal/process"
+)
+
+// Why the wait for a node ends before it serves.
+var (
+	ErrEnded   = errors.New("the engine has ended")
+	ErrSilent  = errors.New("the engine does not answer")
+	ErrStopped = errors.New("the engine's process is stopped") // by a signal: it will not answer
+)
+
+// Await returns when the node, whose main process is p, serves clients and its settings are in force. The
+// error is of kind Unavailable where the engine ended or does not answer, and ctx's cause where that ended.
+func (n Node) Await(ctx context.Context, p *process.Process) error {
+	ctx, interrupt := context.WithCancelCause(ctx)
+	defer interrupt(nil)
+	go func() { // an engine that hangs holds up whoever asks it
+		for {
+			select {
+			case <-p.Done():
+				interrupt(ErrEnded)
+				return
+			case <-ctx.Done():
+				return
+			case <-time.After(time.Second):
+				if IsStopped(p.PID) {
+					interrupt(ErrStopped)
+				}
+			}
+		}
+	}()
+	err := n.comeUp(ctx)
+	switch cause := context.Cause(ctx); {
+	case err == nil:
+		return nil
+	case errors.Is(cause, ErrEnded):
+		return n.Explain()
+	case errors.Is(cause, ErrStopped):
+		return backstay.Wrapf(cause, backstay.Unavailable, "The engine stands still: something has stopped its process.")
+	case errors.Is(cause, context.DeadlineExceeded):
+		return backstay.Wrapf(errors.Join(err, cause), backstay.Unavailable, "The engine runs but does not answer.")
+	case cause != nil:
+		return cause
+	}
+	return err
+}
+
+// comeUp asks the engine again and again until it serves, and then puts its settings in force.
+func (n Node) comeUp(ctx context.Context) error {
+	for delay := 2 * time.Millisecond; ; delay = min(delay*5/4, 50*time.Millisecond) {
+		err := n.Engine.Probe(ctx, n.Node)
+		if err == nil {
+			break
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(delay):
+		}
+	}
+	if c, ok := n.Engine.(engine.Configurer); ok {
+		return c.Configure(ctx, n.Node)
+	}
+	return nil
+}
+
+// Ask asks the node once whether it serves. It is ErrStopped or ErrSilent where nothing answers in time, and
+// the engine's own error where it answers that it does not.
+func (n Node) Ask(ctx context.Context, p *process.Process) error {
+	if IsStopped(p.PID) {
+		return ErrStopped
+	}
+	limited, cancel := context.WithTimeout(ctx, answerPatience())
+	defer cancel()
+	err := n.Engine.Probe(limited, n.Node)
+	if err != nil && limited.Err() != nil && ctx.Err() == nil {
+		return errors.Join(ErrSilent, err)
+	}
+	return err
+}
+
+// quietPatience is how long an engine may take to answer on a machine that is not busy.
+const quietPatience = 2 * time.Second
+
+// answerPatience is longer where more wants to run than the machine has processors: an engine that waits
+// for its turn does not hang.
+func answerPatience() time.Duration {
+	text, err := os.ReadFile("/proc/loadavg")
+	if err != nil {
+		return quietPatience
+	}
+	return patienceAt(string(text), runtime.NumCPU())
+}
+
+// patienceAt is answerPatience for what /proc/loadavg says: "0.52 0.58 0.59 3/467 11206", of which the
+// first is the average of a minute, and the fourth how many want to run now, of how many.
+func patienceAt(loadavg string, processors int) time.Duration {
+	fields := strings.Fields(loadavg)
+	if len(fields) < 4 {
+		return quietPatience
+	}
+	running, _, _ := strings.Cut(fields[3], "/")
+	average, errAverage := strconv.ParseFloat(fields[0], 64)
+	now, errNow := strconv.ParseFloat(running, 64)
+	if errAverage != nil || errNow != nil {
+		return quietPatience
+	}
+	crowd := max(average, now) / float64(processors)
+	return time.Duration(float64(quietPatience) * min(max(crowd, 1), 15))
+}

@@ -1,0 +1,75 @@
+package node
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"syscall"
+	"time"
+
+	"github.com/backstay/backstay/engine"
+	"github.com/backstay/backstay/internal/process"
+)
+
+// launch becomes the program in "$@", once its pid is in the file "$0". Of two at once, which a crash
+// of the keeper can bring about, the one that makes the file goes on.
+const launch = `umask 077; set -C; echo $$ >"$0" && exec "$@"`
+
+// Start starts the main process in a session of its own, as the node's own user. Find has found none, and
+// Prepare has succeeded.
+func (n Node) Start() (*process.Process, error) {
+	main, err := n.Engine.Command(n.Node)
+	if err != nil {
+		return nil, err
+	}
+	return n.start(main, n.pidFile())
+}
+
+func (n Node) start(what engine.Process, pidFile string) (*process.Process, error) {
+	log, err := os.OpenFile(n.LogFile, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	defer log.Close()
+	cmd := what.Cmd
+	cmd.Args = append([]string{"/bin/sh", "-c", launch, pidFile, cmd.Path}, cmd.Args[1:]...)
+	cmd.Path = "/bin/sh"
+	cmd.Dir = n.Dir // by which it is known as the node's
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = nil, log, log
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	if cmd.Env == nil {
+		cmd.Env = []string{"PATH=/usr/local/bin:/usr/bin:/bin", "LC_ALL=C.UTF-8", "TZ=UTC"}
+	}
+	if n.Account != nil {
+		cmd.SysProcAttr.Credential = &syscall.Credential{Uid: n.Account.UID, Gid: n.Account.GID}
+	}
+	if err := cmd.Start(); err != nil {
+		return nil, fmt.Errorf("start engine: %w", err)
+	}
+	p, err := process.Open(cmd.Process.Pid)
+	go cmd.Wait() // so that it leaves no zombie while we are its parent
+	if errors.Is(err, os.ErrProcessDone) {
+		return nil, n.Explain()
+	}
+	if err != nil {
+		return nil, err
+	}
+	if err := n.awaitPIDFile(p, pidFile); err != nil {
+		return nil, errors.Join(err, p.Close())
+	}
+	return p, nil
+}
+
+// awaitPIDFile waits until the process can be found by whoever comes after us.
+func (n Node) awaitPIDFile(p *process.Process, pidFile string) error {
+	for {
+		if pid, err := readPIDFile(pidFile); pid == p.PID || err != nil && !errors.Is(err, errNoPID) {
+			return err
+		}
+		select {
+		case <-p.Done():
+			return n.Explain()
+		case <-time.After(time.Millisecond):
+		}
+	}
+}
