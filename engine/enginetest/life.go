@@ -2,7 +2,10 @@ package enginetest
 
 import (
 	"context"
+	"fmt"
 	"net"
+	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -42,6 +45,46 @@ func testProbe(t *testing.T, s Subject) {
 	p.Stop(t)
 	if s.Engine.Probe(t.Context(), n) == nil {
 		t.Error("a node that was stopped is said to serve")
+	}
+}
+
+// A node's processes run the programs that the engine names for them, by which the keeper knows them, and go on
+// until they are ended.
+func testPrograms(t *testing.T, s Subject) {
+	p := Serve(t, s.Engine, s.newNode(t))
+	for _, each := range append([]*Process{p}, p.companions...) {
+		want, err := filepath.EvalSymlinks(each.program)
+		if err != nil {
+			t.Fatal(err)
+		}
+		runs, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", each.cmd.Process.Pid))
+		if err != nil || runs != want {
+			t.Errorf("it runs %s (%v), want %s", runs, err, want)
+		}
+		select {
+		case <-each.ended:
+			t.Errorf("%s has ended", each.program)
+		default:
+		}
+	}
+}
+
+// Companions have names of their own.
+func testCompanions(t *testing.T, s Subject) {
+	e, ok := s.Engine.(engine.Accompanied)
+	if !ok {
+		t.Skip("this engine is one process")
+	}
+	companions, err := e.Companions(s.newNode(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := map[string]bool{}
+	for _, c := range companions {
+		if strings.Trim(c.Name, "abcdefghijklmnopqrstuvwxyz") != "" || c.Name == "" || seen[c.Name] {
+			t.Errorf("the name %q is not one, or another's", c.Name)
+		}
+		seen[c.Name] = true
 	}
 }
 

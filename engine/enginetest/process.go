@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -19,12 +20,14 @@ import (
 // patience is how long a test waits for what should take a moment: the machine may be busy.
 const patience = 30 * time.Second
 
-// Process is a node's running server.
+// Process is a node's running server, with its companions.
 type Process struct {
-	engine engine.Engine
-	node   engine.Node
-	cmd    *exec.Cmd
-	ended  chan struct{}
+	engine     engine.Engine
+	node       engine.Node
+	cmd        *exec.Cmd
+	program    string // that it runs in the end
+	ended      chan struct{}
+	companions []*Process
 }
 
 // Serve prepares the node, starts its server and waits until it serves, configured. Its server ends
@@ -58,19 +61,36 @@ func Start(t testing.TB, e engine.Engine, n engine.Node) *Process {
 
 var errEnded = errors.New("its process has ended")
 
-// launch starts a node's server as the keeper does.
+// launch starts a node's processes as the keeper does: the server, then its companions.
 func launch(t testing.TB, e engine.Engine, n engine.Node) *Process {
 	t.Helper()
-	process, err := e.Command(n)
+	main, err := e.Command(n)
 	if err != nil {
 		t.Fatalf("Command: %v", err)
 	}
-	cmd := process.Cmd
+	p := spawn(t, e, n, main)
+	if a, ok := e.(engine.Accompanied); ok {
+		companions, err := a.Companions(n)
+		if err != nil {
+			t.Fatalf("Companions: %v", err)
+		}
+		for _, c := range companions {
+			p.companions = append(p.companions, spawn(t, e, n, c.Process))
+		}
+	}
+	return p
+}
+
+// spawn starts one process, which ends with the test.
+func spawn(t testing.TB, e engine.Engine, n engine.Node, process engine.Process) *Process {
+	t.Helper()
 	said, err := os.OpenFile(n.LogFile, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer said.Close()
+	p := &Process{engine: e, node: n, cmd: process.Cmd, program: process.Executable(), ended: make(chan struct{})}
+	cmd := p.cmd
 	cmd.Args = append([]string{"/bin/sh", "-c", `umask 077; exec "$0" "$@"`, cmd.Path}, cmd.Args[1:]...)
 	cmd.Path = "/bin/sh"
 	cmd.Dir = filepath.Dir(n.DataDir)
@@ -85,7 +105,6 @@ func launch(t testing.TB, e engine.Engine, n engine.Node) *Process {
 	if err := cmd.Start(); err != nil {
 		t.Fatalf("start the command: %v", err)
 	}
-	p := &Process{e, n, cmd, make(chan struct{})}
 	go func() {
 		defer close(p.ended)
 		cmd.Wait() // who ends it looks at its state
@@ -125,18 +144,26 @@ func (p *Process) explain() string {
 	return ""
 }
 
-// Stop asks the server to end, as the keeper does, and returns how long it took.
+// Stop asks the companions and the server to end, as the keeper does, and returns how long the server took.
 func (p *Process) Stop(t testing.TB) time.Duration {
 	t.Helper()
-	began, ending := time.Now(), p.engine.Ending(p.node)
-	p.cmd.Process.Signal(ending.Signal) // it may have ended: then there is nothing to ask
+	for _, c := range slices.Backward(p.companions) {
+		c.end(t, engine.Ending{Signal: syscall.SIGTERM, Grace: patience})
+	}
+	began := time.Now()
+	p.end(t, p.engine.Ending(p.node))
+	return time.Since(began)
+}
+
+func (p *Process) end(t testing.TB, how engine.Ending) {
+	t.Helper()
+	p.cmd.Process.Signal(how.Signal) // it may have ended: then there is nothing to ask
 	select {
 	case <-p.ended:
-	case <-time.After(ending.Grace):
+	case <-time.After(how.Grace):
 		p.Kill(t)
-		t.Errorf("the server did not end within %v of %v", ending.Grace, ending.Signal)
+		t.Errorf("%s did not end within %v of %v", p.program, how.Grace, how.Signal)
 	}
-	return time.Since(began)
 }
 
 // Signal sends the server's first process a signal.

@@ -53,6 +53,8 @@ func Run(t *testing.T, s Subject) {
 		{"CheckOfARunningNode", testCheckRunning},
 		{"WarmTwiceAtOnce", testWarm},
 		{"ProbeTellsWhetherItServes", testProbe},
+		{"ProcessesRunTheirPrograms", testPrograms},
+		{"CompanionsAreNamed", testCompanions},
 		{"StopIsQuickWithClients", testStop},
 		{"KillLosesNothingCommitted", testKill},
 		{"ExplainSaysWhyItEnded", testExplain},
@@ -62,6 +64,7 @@ func Run(t *testing.T, s Subject) {
 		{"ReloadThatIsRefused", testReloadRefused},
 		{"Users", testUsers},
 		{"ReadOnlySeesWhatIsMadeAfterIt", testReadOnlyFirst},
+		{"AllAtOnce", testAllAtOnce},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
