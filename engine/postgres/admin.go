@@ -78,10 +78,8 @@ func connect(ctx context.Context, cfg *pgx.ConnConfig) (*pgx.Conn, error) {
 		if !isTooManyConnections(err) || time.Now().After(deadline) {
 			return conn, err
 		}
-		select {
-		case <-ctx.Done():
+		if !pause(ctx, 5*time.Millisecond) {
 			return nil, err
-		case <-time.After(5 * time.Millisecond):
 		}
 	}
 }
@@ -91,72 +89,10 @@ func isTooManyConnections(err error) bool {
 	return errors.As(err, &refusal) && refusal.Code == "53300"
 }
 
-// rolesLock is an advisory lock that nobody would take by accident.
-const rolesLock = 0x6261636b73746179
-
-// withRoles is withAdmin for one at a time: PostgreSQL fails one of two that change the same role, or
-// the same object's access list, at once. Whoever else is in the way is turned out first.
-func withRoles(ctx context.Context, n engine.Node, do func(*pgx.Conn) error) error {
-	return withAdmin(ctx, n, func(conn *pgx.Conn) error {
-		if _, err := conn.Exec(ctx, endMeddlers, int64(rolesLock)); err != nil {
-			return err
-		}
-		if _, err := conn.Exec(ctx, "SELECT pg_advisory_lock($1)", int64(rolesLock)); err != nil {
-			return err
-		}
-		return do(conn) // the lock goes with the connection
-	})
-}
-
-// endMeddlers ends the sessions of bindings that have changed a role in a transaction that is still open, or
-// hold our lock: they could keep us from changing and dropping that role for as long as they like.
-const endMeddlers = `SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity
-WHERE usesysid <> 10 AND pid IN (SELECT pid FROM pg_locks
-    WHERE locktype = 'relation' AND mode = 'RowExclusiveLock' AND relation IN ('pg_authid'::regclass, 'pg_db_role_setting'::regclass)
-    OR locktype = 'advisory' AND objsubid = 1 AND (classid::bigint << 32) + objid::bigint = $1)`
-
 // Probe asks whether the node serves. What admits the administrator admits clients: there is no
 // state of the server in which the one holds and not the other.
 func (Engine) Probe(ctx context.Context, n engine.Node) error {
 	return withAdmin(ctx, n, func(*pgx.Conn) error { return nil })
-}
-
-// Configure renews the walls of an instance that an earlier version made, and creates the extensions that
-// the settings ask for.
-func (e Engine) Configure(ctx context.Context, n engine.Node) error {
-	s, err := parseSettings(n)
-	if err != nil {
-		return err
-	}
-	return withAdmin(ctx, n, func(conn *pgx.Conn) error {
-		if err := e.renewWalls(ctx, n, conn); err != nil {
-			return backstay.Wrapf(err, backstay.Unavailable, "The database, which an earlier version made, cannot be brought up to date.")
-		}
-		for _, name := range s.EnableExtensions {
-			_, err := conn.Exec(ctx, "CREATE EXTENSION IF NOT EXISTS "+quoteName(name)+" SCHEMA public CASCADE")
-			if err != nil {
-				return backstay.Wrapf(err, backstay.Unavailable, "The extension %s cannot be created.", name)
-			}
-		}
-		return nil
-	})
-}
-
-// renewWalls comes to the database last: while it is not done, all of it is done again.
-func (e Engine) renewWalls(ctx context.Context, n engine.Node, conn *pgx.Conn) error {
-	var has string
-	err := conn.QueryRow(ctx, "SELECT coalesce(max(obj_description(oid)), '') FROM pg_event_trigger WHERE evtname = 'backstay_read_only'").Scan(&has)
-	if err != nil || has == edition() {
-		return err
-	}
-	if err := e.Prepare(ctx, n); err != nil { // the node may have been started by the earlier version, with its rules of access
-		return err
-	}
-	_, err = conn.Exec(ctx, "SELECT pg_reload_conf()")
-	if err == nil {
-		_, err = conn.Exec(ctx, walls())
-	}
-	return err
 }
 
 // quoteName writes a name as SQL takes it, whatever is in it.

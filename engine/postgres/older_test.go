@@ -15,9 +15,11 @@ const withoutReaders = `DO $$
 DECLARE
 	name text;
 BEGIN
-	FOREACH name IN ARRAY ARRAY['after_grant', 'read_only', 'security_definer'] LOOP
-		EXECUTE format('ALTER EXTENSION plpgsql DROP EVENT TRIGGER backstay_%s; DROP EVENT TRIGGER backstay_%1$s; ALTER EXTENSION plpgsql DROP FUNCTION pg_catalog.backstay_%1$s(); DROP FUNCTION pg_catalog.backstay_%1$s()', name);
+	FOR name IN SELECT 'EVENT TRIGGER ' || evtname FROM pg_event_trigger UNION ALL SELECT 'FUNCTION ' || oid::regprocedure FROM pg_proc WHERE proname ~ '^backstay_' LOOP
+		EXECUTE format('ALTER EXTENSION plpgsql DROP %s; DROP %1$s', name);
 	END LOOP;
+	ALTER SCHEMA public OWNER TO owner;
+	DROP ROLE "public-owner";
 	FOR name IN SELECT oid::regprocedure FROM pg_proc WHERE proname ~ '^(lo_(creat|create|from_bytea|put|truncate|truncate64|unlink)|lowrite)$' LOOP
 		EXECUTE 'GRANT EXECUTE ON FUNCTION ' || name || ' TO PUBLIC; REVOKE EXECUTE ON FUNCTION ' || name || ' FROM owner';
 		DELETE FROM pg_init_privs WHERE objoid = name::regprocedure;

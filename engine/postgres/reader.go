@@ -41,14 +41,13 @@ func keepVerifier(u engine.User, verifier string) string {
 }
 
 // dropKept does away with it, whatever tenants have granted to it.
-func dropKept(ctx context.Context, conn *pgx.Conn, name string) error {
-	var is bool
-	err := conn.QueryRow(ctx, "SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = $1)", kept(name)).Scan(&is)
-	if err != nil || !is {
+func dropKept(ctx context.Context, tx pgx.Tx, name string) error {
+	id, err := roleID(ctx, tx, kept(name))
+	if err != nil || id == 0 {
 		return err
 	}
 	role := quoteName(kept(name))
-	_, err = conn.Exec(ctx, "DROP OWNED BY "+role+"; DROP ROLE "+role)
+	_, err = tx.Exec(ctx, "DROP OWNED BY "+role+"; DROP ROLE "+role)
 	return err
 }
 
@@ -100,13 +99,16 @@ func (Engine) Tend(ctx context.Context, n engine.Node, last string) (now string,
 }
 
 func mendReaders(ctx context.Context, n engine.Node) (mended []string, err error) {
-	err = withRoles(ctx, n, func(conn *pgx.Conn) error {
+	err = withPriority(ctx, n, func(conn *pgx.Conn) error {
 		all, err := findReaders(ctx, conn)
 		for _, r := range all {
 			if !r.spoilt {
 				continue
 			}
-			_, failure := conn.Exec(ctx, mendReader(r))
+			failure := changeRoles(ctx, conn, func(tx pgx.Tx) error {
+				_, err := tx.Exec(ctx, mendReader(r))
+				return err
+			})
 			if failure == nil {
 				mended = append(mended, r.name)
 			}
@@ -119,9 +121,9 @@ func mendReaders(ctx context.Context, n engine.Node) (mended []string, err error
 
 func mendReader(r readerState) string {
 	if r.name != reader {
-		return lockRoles + shapeRole(engine.User{Name: r.name, ReadOnly: true}, r.verifier)
+		return shapeRole(engine.User{Name: r.name, ReadOnly: true}, r.verifier)
 	}
-	return lockRoles + "ALTER ROLE " + reader + " NOLOGIN PASSWORD NULL; " + forgetSettings(reader)
+	return "ALTER ROLE " + reader + " NOLOGIN PASSWORD NULL; " + forgetSettings(reader)
 }
 
 // logMark changes when the server has written to its log, as it does for everything that changes in a database.

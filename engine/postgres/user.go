@@ -2,7 +2,6 @@ package postgres
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net"
 	"net/url"
@@ -11,9 +10,7 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/jackc/pgerrcode"
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/engine"
@@ -40,15 +37,8 @@ func (Engine) CreateUser(ctx context.Context, n engine.Node, u engine.User) (bac
 	if err != nil {
 		return nil, err
 	}
-	err = withRoles(ctx, n, func(conn *pgx.Conn) error {
-		if err := dropKept(ctx, conn, u.Name); err != nil {
-			return err
-		}
-		_, err := conn.Exec(ctx, createRole(u, verifier))
-		if isState(err, pgerrcode.DuplicateObject) {
-			_, err = conn.Exec(ctx, resetRole(u, verifier))
-		}
-		return err
+	err = withPriority(ctx, n, func(conn *pgx.Conn) error {
+		return changeRoles(ctx, conn, func(tx pgx.Tx) error { return createRole(ctx, tx, u, verifier) })
 	})
 	if err != nil {
 		return nil, fmt.Errorf("create role %s: %w", u.Name, err)
@@ -56,17 +46,27 @@ func (Engine) CreateUser(ctx context.Context, n engine.Node, u engine.User) (bac
 	return credentials(n, u), nil
 }
 
-// createRole is one transaction, as all statements in one message are.
-func createRole(u engine.User, verifier string) string {
-	return "CREATE ROLE " + quoteName(u.Name) + "; " + shapeRole(u, verifier) + keepVerifier(u, verifier)
+// createRole makes the role, or an existing one what it would have made, whatever that has done to itself.
+func createRole(ctx context.Context, tx pgx.Tx, u engine.User, verifier string) error {
+	if err := dropKept(ctx, tx, u.Name); err != nil {
+		return err
+	}
+	id, err := roleID(ctx, tx, u.Name)
+	if err != nil {
+		return err
+	}
+	begin := "CREATE ROLE " + quoteName(u.Name) + "; "
+	if id != 0 {
+		begin = "REVOKE " + owner + ", " + reader + " FROM " + quoteName(u.Name) + "; "
+	}
+	_, err = tx.Exec(ctx, begin+shapeRole(u, verifier)+keepVerifier(u, verifier))
+	return err
 }
 
-// lockRoles begins a transaction that changes a role which may be changing itself: PostgreSQL fails one of the two.
-const lockRoles = "LOCK TABLE pg_authid, pg_db_role_setting IN SHARE ROW EXCLUSIVE MODE; "
-
-// resetRole makes an existing role what createRole would have made it, whatever it has done to itself.
-func resetRole(u engine.User, verifier string) string {
-	return lockRoles + "REVOKE " + owner + ", " + reader + " FROM " + quoteName(u.Name) + "; " + shapeRole(u, verifier) + keepVerifier(u, verifier)
+// roleID is 0 if there is no such role.
+func roleID(ctx context.Context, tx pgx.Tx, name string) (id uint32, err error) {
+	err = tx.QueryRow(ctx, "SELECT coalesce(max(oid::bigint), 0) FROM pg_roles WHERE rolname = $1", name).Scan(&id)
+	return id, err
 }
 
 func shapeRole(u engine.User, verifier string) string {
@@ -89,22 +89,26 @@ func forgetSettings(role string) string {
 		"ALTER ROLE " + role + " IN DATABASE template0 RESET ALL; "
 }
 
-// DropUser ends a role and its sessions. What the role owns in its own name, because a client left
-// owner behind with SET ROLE NONE, goes to owner; what was granted to it is revoked.
+// DropUser ends a role and its sessions. First nobody can log in as it any more, so that it cannot be in the way of the
+// rest. What the role owns in its own name, because a client left owner behind with SET ROLE NONE, goes
+// to owner; what was granted to it is revoked.
 func (Engine) DropUser(ctx context.Context, n engine.Node, name string) error {
 	if err := checkUser(name); err != nil {
 		return err
 	}
-	err := withRoles(ctx, n, func(conn *pgx.Conn) error {
-		var id uint32
-		err := conn.QueryRow(ctx, "SELECT oid FROM pg_roles WHERE rolname = $1", name).Scan(&id)
-		if errors.Is(err, pgx.ErrNoRows) {
-			return nil
+	err := withPriority(ctx, n, func(conn *pgx.Conn) error {
+		id, err := closeRole(ctx, conn, name)
+		if err != nil || id == 0 {
+			return err
 		}
+		if err := endSessions(ctx, conn, id); err != nil {
+			return err
+		}
+		err = changeRoles(ctx, conn, func(tx pgx.Tx) error { return dropRole(ctx, tx, name) })
 		if err != nil {
 			return err
 		}
-		return dropRole(ctx, conn, name, id)
+		return endSessions(ctx, conn, id) // one that was about to begin could not be seen before
 	})
 	if err != nil {
 		return fmt.Errorf("drop role %s: %w", name, err)
@@ -112,19 +116,30 @@ func (Engine) DropUser(ctx context.Context, n engine.Node, name string) error {
 	return nil
 }
 
-func dropRole(ctx context.Context, conn *pgx.Conn, name string, id uint32) error {
+// closeRole lets nobody log in as the role any more. Its id is 0 if there is none.
+func closeRole(ctx context.Context, conn *pgx.Conn, name string) (id uint32, err error) {
+	err = changeRoles(ctx, conn, func(tx pgx.Tx) error {
+		if id, err = roleID(ctx, tx, name); err != nil || id == 0 {
+			return err
+		}
+		_, err = tx.Exec(ctx, "ALTER ROLE "+quoteName(name)+" NOLOGIN")
+		return err
+	})
+	return id, err
+}
+
+// dropRole drops it with what is kept of it, unless another call has done so meanwhile.
+func dropRole(ctx context.Context, tx pgx.Tx, name string) error {
+	if err := dropKept(ctx, tx, name); err != nil {
+		return err
+	}
+	id, err := roleID(ctx, tx, name)
+	if err != nil || id == 0 {
+		return err
+	}
 	role := quoteName(name)
-	if _, err := conn.Exec(ctx, lockRoles+"ALTER ROLE "+role+" NOLOGIN"); err != nil {
-		return err
-	}
-	if err := errors.Join(endSessions(ctx, conn, id), dropKept(ctx, conn, name)); err != nil {
-		return err
-	}
-	_, err := conn.Exec(ctx, "REASSIGN OWNED BY "+role+" TO "+owner+"; DROP OWNED BY "+role+"; DROP ROLE "+role)
-	if err != nil && !isState(err, pgerrcode.UndefinedObject) {
-		return err
-	}
-	return endSessions(ctx, conn, id) // one that was about to begin could not be seen before
+	_, err = tx.Exec(ctx, "REASSIGN OWNED BY "+role+" TO "+owner+"; DROP OWNED BY "+role+"; DROP ROLE "+role)
+	return err
 }
 
 // endSessions ends the sessions that a role has begun, and waits until they have ended.
@@ -149,9 +164,4 @@ func credentials(n engine.Node, u engine.User) backstay.Credentials {
 		"uri": uri.String(), "jdbcuri": "jdbc:postgresql://" + address + "/" + database + "?" + query.Encode(),
 		"ca_certificate": n.TLS.Authority,
 	}
-}
-
-func isState(err error, state string) bool {
-	var refusal *pgconn.PgError
-	return errors.As(err, &refusal) && refusal.Code == state
 }

@@ -28,6 +28,12 @@ BEGIN
     IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'reader') THEN
         CREATE ROLE reader NOLOGIN;
     END IF;
+    IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'public-owner') THEN
+        CREATE ROLE "public-owner" NOLOGIN;
+    END IF;
+    IF EXISTS (SELECT FROM pg_namespace WHERE nspname = 'public' AND nspowner <> '"public-owner"'::regrole) THEN
+        ALTER SCHEMA public OWNER TO "public-owner";
+    END IF;
     -- Of readers that are there already, what is kept of later ones: see reader.go.
     FOR name IN SELECT format('%I NOLOGIN PASSWORD %L', rolname || '-kept', rolpassword) FROM pg_authid a
                 WHERE EXISTS (SELECT FROM pg_auth_members WHERE member = a.oid AND roleid = 'reader'::regrole)
@@ -36,6 +42,10 @@ BEGIN
     END LOOP;
 END
 $$;
+
+-- Applications empty their database by DROP OWNED BY CURRENT_USER. Schema public is not among what that
+-- drops: it belongs to a role that owner is a member of, as it belongs to pg_database_owner elsewhere.
+GRANT "public-owner" TO owner;
 
 GRANT pg_read_all_data TO reader;
 
@@ -69,6 +79,19 @@ $$;
 CREATE EVENT TRIGGER backstay_after_grant ON ddl_command_end
 WHEN TAG IN ('GRANT', 'CREATE SCHEMA') EXECUTE FUNCTION pg_catalog.backstay_after_grant();
 
+-- So it stays where a tenant has made it anew, or loaded a dump that gave it away.
+CREATE FUNCTION pg_catalog.backstay_public() RETURNS event_trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF EXISTS (SELECT FROM pg_namespace WHERE nspname = 'public' AND nspowner <> '"public-owner"'::regrole) THEN
+        ALTER SCHEMA public OWNER TO "public-owner";
+    END IF;
+END
+$$;
+
+CREATE EVENT TRIGGER backstay_public ON ddl_command_start
+WHEN TAG IN ('DROP OWNED') EXECUTE FUNCTION pg_catalog.backstay_public();
+
 -- Whoever may only read lacks the right to nearly all commands. This is for those that ask for none, as
 -- pgextwlist has it for extensions, and for rights that somebody grants to it by name.
 CREATE FUNCTION pg_catalog.backstay_read_only() RETURNS event_trigger
@@ -100,82 +123,97 @@ CREATE EVENT TRIGGER backstay_security_definer ON ddl_command_end
 WHEN TAG IN ('CREATE FUNCTION', 'CREATE PROCEDURE', 'ALTER FUNCTION', 'ALTER PROCEDURE', 'ALTER ROUTINE')
 EXECUTE FUNCTION pg_catalog.backstay_security_definer();
 
--- The script of an extension runs as superuser, with the schemas of tenants in reach. A function or
--- operator that has the name of a built-in one could be called in its place. The lock keeps new ones
--- out until the script is done. It says nothing of those that are made but not committed: their
--- transactions are waited for, and those may wait for the lock.
+-- Scripts that update call functions by names of their extension's, which may be traps.
 CREATE FUNCTION pg_catalog.backstay_before_extension() RETURNS event_trigger
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-    writers xid[];
-    patience timestamptz;
-BEGIN
-    -- Scripts that update call functions by names of their extension's, which may be traps as well.
-    IF TG_TAG = 'ALTER EXTENSION' AND NOT (SELECT rolsuper FROM pg_roles WHERE rolname = session_user) THEN
-        RAISE EXCEPTION 'extensions cannot be altered' USING ERRCODE = 'insufficient_privilege';
-    END IF;
-    IF current_setting('transaction_isolation') <> 'read committed' THEN
-        RAISE EXCEPTION 'extensions can be created in a transaction that is READ COMMITTED only'
-            USING ERRCODE = 'object_not_in_prerequisite_state';
-    END IF;
-    LOCK TABLE pg_proc, pg_operator IN SHARE ROW EXCLUSIVE MODE;
-    writers := ARRAY(SELECT transactionid FROM pg_locks
-        WHERE locktype = 'transactionid' AND mode = 'ExclusiveLock' AND granted AND pid <> pg_backend_pid());
-    patience := clock_timestamp() + interval '5 seconds';
-    WHILE EXISTS (SELECT FROM pg_locks WHERE transactionid = ANY (writers) AND mode = 'ExclusiveLock' AND granted) LOOP
-        IF clock_timestamp() > patience THEN
-            RAISE EXCEPTION 'extensions can be created only when transactions that began earlier have ended'
-                USING ERRCODE = 'lock_not_available', HINT = 'Try again when they have ended.';
-        END IF;
-        PERFORM pg_sleep(0.005);
-    END LOOP;
-    IF EXISTS (SELECT FROM pg_proc p JOIN pg_proc b USING (proname)
-               WHERE p.proowner <> 10 AND b.pronamespace = 'pg_catalog'::regnamespace)
-    OR EXISTS (SELECT FROM pg_proc WHERE proowner <> 10 AND proname ~ '^_?postgis_') -- whose scripts call them
-    OR EXISTS (SELECT FROM pg_operator o JOIN pg_operator b USING (oprname)
-               WHERE o.oprowner <> 10 AND b.oprnamespace = 'pg_catalog'::regnamespace) THEN
-        RAISE EXCEPTION 'no extension can be created while a function or operator of yours has the name of a built-in one, or of PostGIS'
-            USING ERRCODE = 'object_not_in_prerequisite_state',
-                  HINT = 'Rename it, create the extension, and name it back.';
-    END IF;
-END
-$$;
-
-CREATE FUNCTION pg_catalog.backstay_after_extension() RETURNS event_trigger
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-    refused name;
 BEGIN
-    SELECT extname INTO refused FROM pg_extension WHERE extname NOT IN ('plpgsql', ALLOWED) LIMIT 1;
-    IF FOUND THEN
-        RAISE EXCEPTION '% is not supported', refused
-            USING ERRCODE = 'insufficient_privilege', HINT = $hint$Supported are: ALLOWED.$hint$;
-    END IF;
-    -- "unpackaged" takes functions that tenants made for the extension's own.
-    IF EXISTS (SELECT FROM pg_event_trigger_ddl_commands() c JOIN pg_extension e ON (c.classid, c.objid) = (e.tableoid, e.oid)
-               JOIN pg_available_extensions a ON a.name = e.extname WHERE e.extversion <> a.default_version) THEN
-        RAISE EXCEPTION 'extensions can be created in their default version only' USING ERRCODE = 'insufficient_privilege';
+    IF NOT (SELECT rolsuper FROM pg_roles WHERE rolname = session_user) THEN
+        RAISE EXCEPTION 'extensions cannot be altered' USING ERRCODE = 'insufficient_privilege';
     END IF;
 END
 $$;
 
 CREATE EVENT TRIGGER backstay_before_extension ON ddl_command_start
-WHEN TAG IN ('CREATE EXTENSION', 'ALTER EXTENSION') EXECUTE FUNCTION pg_catalog.backstay_before_extension();
+WHEN TAG IN ('ALTER EXTENSION') EXECUTE FUNCTION pg_catalog.backstay_before_extension();
+
+-- The script of an extension runs as superuser, with a schema of a tenant's in reach: a function or operator there that
+-- has the name of a built-in one, or one that PostGIS' scripts call, could be called in its place. Whoever makes one,
+-- in whatever schema, holds this lock until it is committed. Tenants have no right to lock pg_user_mapping, which
+-- is of no use here.
+CREATE FUNCTION pg_catalog.backstay_namesake() RETURNS event_trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF EXISTS (SELECT FROM pg_event_trigger_ddl_commands() c
+               JOIN pg_proc p ON (c.classid, c.objid, c.in_extension) = (p.tableoid, p.oid, false)
+               WHERE p.proname ~ '^_?postgis_' OR EXISTS (
+                   SELECT FROM pg_proc b WHERE (b.proname, b.pronamespace) = (p.proname, 'pg_catalog'::regnamespace)))
+    OR EXISTS (SELECT FROM pg_event_trigger_ddl_commands() c
+               JOIN pg_operator o ON (c.classid, c.objid, c.in_extension) = (o.tableoid, o.oid, false)
+               JOIN pg_operator b USING (oprname) WHERE b.oprnamespace = 'pg_catalog'::regnamespace) THEN
+        LOCK TABLE pg_user_mapping IN ROW EXCLUSIVE MODE;
+    END IF;
+END
+$$;
+
+CREATE EVENT TRIGGER backstay_namesake ON ddl_command_end
+WHEN TAG IN ('CREATE FUNCTION', 'CREATE PROCEDURE', 'CREATE AGGREGATE', 'CREATE OPERATOR',
+    'ALTER FUNCTION', 'ALTER PROCEDURE', 'ALTER ROUTINE', 'ALTER AGGREGATE', 'ALTER OPERATOR')
+EXECUTE FUNCTION pg_catalog.backstay_namesake();
+
+-- CREATE EXTENSION IF NOT EXISTS of one that is there must wait for nobody, and before the command has begun nobody
+-- says which one it names. So it is looked at when it begins to be made: it is there, and nothing belongs to it. That is
+-- so at the first command of its script, before which scripts call nothing by its mere name. (A test looks.)
+CREATE FUNCTION pg_catalog.backstay_extension() RETURNS event_trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    made record;
+BEGIN
+    FOR made IN SELECT extname, extnamespace,
+                    extversion = (SELECT default_version FROM pg_available_extensions WHERE name = extname) AS current
+                FROM pg_extension e WHERE NOT EXISTS (SELECT FROM pg_depend
+                    WHERE (refclassid, refobjid, deptype) = ('pg_extension'::regclass, e.oid, 'e')) LOOP
+        IF made.extname NOT IN (ALLOWED) THEN
+            RAISE EXCEPTION '% is not supported', made.extname
+                USING ERRCODE = 'insufficient_privilege', HINT = $hint$Supported are: ALLOWED.$hint$;
+        END IF;
+        -- "unpackaged" takes functions that tenants made for the extension's own.
+        IF made.current IS NOT TRUE THEN
+            RAISE EXCEPTION 'extensions can be created in their default version only'
+                USING ERRCODE = 'insufficient_privilege';
+        END IF;
+        IF current_setting('transaction_isolation') <> 'read committed' THEN -- it does not see all that the script does
+            RAISE EXCEPTION 'extensions can be created in a transaction that is READ COMMITTED only'
+                USING ERRCODE = 'object_not_in_prerequisite_state';
+        END IF;
+        LOCK TABLE pg_user_mapping IN SHARE ROW EXCLUSIVE MODE;
+        IF EXISTS (SELECT FROM pg_proc p WHERE proowner <> 10 AND pronamespace = made.extnamespace
+                   AND (proname ~ '^_?postgis_' OR EXISTS (SELECT FROM pg_proc b
+                       WHERE (b.proname, b.pronamespace) = (p.proname, 'pg_catalog'::regnamespace))))
+        OR EXISTS (SELECT FROM pg_operator o WHERE oprowner <> 10 AND oprnamespace = made.extnamespace
+                   AND EXISTS (SELECT FROM pg_operator b
+                       WHERE (b.oprname, b.oprnamespace) = (o.oprname, 'pg_catalog'::regnamespace))) THEN
+            RAISE EXCEPTION 'schema % has a function or operator of yours with the name of a built-in one, or of one of PostGIS',
+                made.extnamespace::regnamespace USING ERRCODE = 'object_not_in_prerequisite_state',
+                HINT = 'Create the extension in another schema, or rename yours, create the extension, and name it back.';
+        END IF;
+    END LOOP;
+END
+$$;
+
+CREATE EVENT TRIGGER backstay_extension ON ddl_command_start EXECUTE FUNCTION pg_catalog.backstay_extension();
 
 CREATE EVENT TRIGGER backstay_after_extension ON ddl_command_end
-WHEN TAG IN ('CREATE EXTENSION') EXECUTE FUNCTION pg_catalog.backstay_after_extension();
+WHEN TAG IN ('CREATE EXTENSION') EXECUTE FUNCTION pg_catalog.backstay_extension();
 
 -- What belongs to an extension is not dumped: a dump of main can be loaded anywhere.
 DO $$
 DECLARE
     name text;
 BEGIN
-    ALTER EVENT TRIGGER backstay_before_extension DISABLE; -- it would wait for tenants
     FOR name IN SELECT format('EVENT TRIGGER %I', evtname) FROM pg_event_trigger WHERE evtname LIKE 'backstay\_%'
                 UNION ALL SELECT 'FUNCTION ' || oid::regprocedure FROM pg_proc
                           WHERE proname LIKE 'backstay\_%' AND pronamespace = 'pg_catalog'::regnamespace LOOP
         EXECUTE 'ALTER EXTENSION plpgsql ADD ' || name;
     END LOOP;
-    ALTER EVENT TRIGGER backstay_before_extension ENABLE;
 END
 $$;

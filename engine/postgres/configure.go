@@ -1,0 +1,103 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/backstay/backstay"
+	"github.com/backstay/backstay/engine"
+)
+
+// Configure renews the walls of an instance that an earlier version made, and creates the extensions that
+// the settings ask for and that are not there.
+func (e Engine) Configure(ctx context.Context, n engine.Node) error {
+	s, err := parseSettings(n)
+	if err != nil {
+		return err
+	}
+	return withPriority(ctx, n, func(conn *pgx.Conn) error {
+		renewed, err := e.renewWalls(ctx, n, conn)
+		if err != nil {
+			return backstay.Wrapf(err, backstay.Unavailable, "The database, which an earlier version made, cannot be brought up to date.")
+		}
+		return createExtensions(ctx, conn, s.EnableExtensions, renewed)
+	})
+}
+
+// renewWalls tells whether it had to. It comes to the database last: while it is not done, all of it is done again.
+func (e Engine) renewWalls(ctx context.Context, n engine.Node, conn *pgx.Conn) (renewed bool, err error) {
+	has, err := triggerComment(ctx, conn, "backstay_read_only")
+	if err != nil || has == edition() {
+		return false, err
+	}
+	// The node may have been started by the earlier version, with its rules of access.
+	if err := e.Prepare(ctx, n); err != nil {
+		return false, err
+	}
+	if _, err = conn.Exec(ctx, "SELECT pg_reload_conf()"); err != nil {
+		return false, err
+	}
+	err = again(func() error {
+		_, err := conn.Exec(ctx, walls())
+		return err
+	})
+	return err == nil, err
+}
+
+// triggerComment is empty if there is no such event trigger, or none of its own.
+func triggerComment(ctx context.Context, conn *pgx.Conn, trigger string) (comment string, err error) {
+	const query = "SELECT coalesce(max(obj_description(oid)), '') FROM pg_event_trigger WHERE evtname = $1"
+	err = conn.QueryRow(ctx, query, trigger).Scan(&comment)
+	return comment, err
+}
+
+// createdTrigger is the event trigger whose comment lists the extensions that createExtensions has created.
+const createdTrigger = "backstay_after_extension"
+
+// createExtensions creates what is missing of names, and notes it. One that was created before is missing because a
+// tenant has dropped it. What else tenants have done since may keep it from being created again; that is theirs
+// to know, and no reason not to serve. An instance whose walls were renewed has no note: it had served with all of them.
+func createExtensions(ctx context.Context, conn *pgx.Conn, names []string, renewed bool) error {
+	comment, err := triggerComment(ctx, conn, createdTrigger)
+	if err != nil {
+		return err
+	}
+	before := strings.Fields(comment)
+	for _, name := range names {
+		err := createExtension(ctx, conn, name)
+		if err != nil && !renewed && !slices.Contains(before, name) {
+			return backstay.Wrapf(err, backstay.Unavailable, "The extension %s cannot be created%s.", name, because(err))
+		}
+	}
+	created := slices.Compact(slices.Sorted(slices.Values(slices.Concat(names, before))))
+	if slices.Equal(created, before) {
+		return nil
+	}
+	_, err = conn.Exec(ctx, "COMMENT ON EVENT TRIGGER "+createdTrigger+" IS "+quoteText(strings.Join(created, " ")))
+	return err
+}
+
+// createExtension looks first: to ask for one that is there would take what one that is not does.
+func createExtension(ctx context.Context, conn *pgx.Conn, name string) error {
+	var exists bool
+	err := conn.QueryRow(ctx, "SELECT EXISTS (SELECT FROM pg_extension WHERE extname = $1)", name).Scan(&exists)
+	if err != nil || exists {
+		return err
+	}
+	_, err = conn.Exec(ctx, "CREATE EXTENSION "+quoteName(name)+" SCHEMA public CASCADE")
+	return err
+}
+
+// because is what the server says of what the tenant can change, for the end of a sentence.
+func because(err error) string {
+	var refusal *pgconn.PgError
+	if !errors.As(err, &refusal) {
+		return ""
+	}
+	return ": " + refusal.Message
+}

@@ -1,0 +1,104 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgerrcode"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/backstay/backstay/engine"
+)
+
+// lockPatience is how long the administrator waits for a lock that a tenant's session holds. It is shorter
+// than the second after which PostgreSQL looks for deadlocks, and could end the administrator's side of one.
+const lockPatience = 500 * time.Millisecond
+
+// withPriority is withAdmin for what changes something. Tenants can hold locks that it needs, for as long as they
+// like: a session that keeps it waiting for longer than lockPatience is ended.
+func withPriority(ctx context.Context, n engine.Node, do func(*pgx.Conn) error) error {
+	return withAdmin(ctx, n, func(conn *pgx.Conn) error {
+		ctx, done := context.WithCancel(ctx)
+		ended := make(chan struct{})
+		go func() {
+			defer close(ended)
+			endBlockers(ctx, n)
+		}()
+		defer func() { done(); <-ended }()
+		return do(conn)
+	})
+}
+
+// endBlockers looks again and again until ctx is done. Most of what has priority is done before it first looks,
+// so that it seldom takes a connection.
+func endBlockers(ctx context.Context, n engine.Node) {
+	if !pause(ctx, lockPatience) {
+		return
+	}
+	for pause(ctx, 20*time.Millisecond) {
+		_ = withAdmin(ctx, n, func(conn *pgx.Conn) error { // one that fails is made again
+			for pause(ctx, 20*time.Millisecond) {
+				if _, err := conn.Exec(ctx, endBlockersSQL, lockPatience.Seconds()); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}
+}
+
+// endBlockersSQL ends those whom any session of the administrator's waits for, not only one: theirs may
+// wait for each other too. Those that wait before it in the same queue are among them.
+const endBlockersSQL = `SELECT count(pg_terminate_backend(blocker.pid))
+FROM pg_locks ours JOIN pg_stat_activity our ON our.pid = ours.pid AND our.usesysid = 10,
+    unnest(pg_blocking_pids(ours.pid)) AS blocking JOIN pg_stat_activity blocker ON blocker.pid = blocking AND blocker.usesysid <> 10
+WHERE NOT ours.granted AND ours.waitstart < clock_timestamp() - make_interval(secs => $1)`
+
+// pause tells whether the time has passed before ctx was done.
+func pause(ctx context.Context, length time.Duration) bool {
+	select {
+	case <-ctx.Done():
+		return false
+	case <-time.After(length):
+		return true
+	}
+}
+
+// lockRoles begins a transaction that changes roles. PostgreSQL fails one of two that change the same role at
+// once, or the same database's access list. A client cannot take this lock; one that changes its own role holds another
+// in its way, and so does one that pretends to grant rights to the database.
+const lockRoles = "LOCK TABLE pg_authid, pg_db_role_setting, pg_database IN SHARE ROW EXCLUSIVE MODE; "
+
+// changeRoles does it in a transaction, one at a time.
+func changeRoles(ctx context.Context, conn *pgx.Conn, do func(pgx.Tx) error) error {
+	return again(func() error {
+		return pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
+			if _, err := tx.Exec(ctx, lockRoles); err != nil {
+				return err
+			}
+			return do(tx)
+		})
+	})
+}
+
+// again tries a transaction anew that failed because another one was quicker: PostgreSQL does not wait for those
+// that change its own tables, but fails. Tenants that do so as fast as they can win some rounds, never all.
+func again(try func() error) error {
+	err := try()
+	for range 50 {
+		if !wasOvertaken(err) {
+			break
+		}
+		err = try()
+	}
+	return err
+}
+
+func wasOvertaken(err error) bool {
+	var refusal *pgconn.PgError
+	return errors.As(err, &refusal) && (refusal.Code == pgerrcode.DeadlockDetected ||
+		refusal.Code == pgerrcode.InternalError && strings.HasPrefix(refusal.Message, "tuple concurrently "))
+}
