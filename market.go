@@ -98,8 +98,10 @@ type Instance struct {
 	PlanID          PlanID // empty for a user-provided one
 	Name            string
 	Tags            []string
-	SyslogDrainURL  string // may be empty, and is for a managed one
-	RouteServiceURL string // likewise
+	MaintenanceInfo *MaintenanceInfo // the version of its plan that it has; nil if the broker tells of none
+	DashboardURL    string           // may be empty, and is for a user-provided one
+	SyslogDrainURL  string           // may be empty, and is for a managed one
+	RouteServiceURL string           // likewise
 	Metadata        Metadata
 	LastOperation   Operation
 	CreatedAt       time.Time

@@ -37,7 +37,7 @@ func TestMain(m *testing.M) { os.Exit(testkit.Main(m)) }
 // followed by one named by the status, with the Location and the body of the answer. "as" gives a
 // name to the guid that the answer is about; <name> stands for it everywhere. Lines that begin with
 // "#" are comments. Sections without an answer move the scene: "AWAIT job", and the broker's moods
-// "HOLD", "FAIL" (with a sentence) and "GO".
+// "HOLD", "FAIL" (with a sentence) and "GO". From "UPDATEABLE" on, it sells what can be updated.
 func TestGolden(t *testing.T) {
 	t.Parallel()
 	for _, file := range conversations(t) {
@@ -185,6 +185,13 @@ func (b *moody) Provision(ctx context.Context, r backstay.ProvisionRequest) (bac
 	return b.Memory.Provision(ctx, r)
 }
 
+func (b *moody) Update(ctx context.Context, r backstay.UpdateRequest) (backstay.Updated, error) {
+	if err := b.mood(ctx); err != nil {
+		return backstay.Updated{}, err
+	}
+	return b.Memory.Update(ctx, r)
+}
+
 func (b *moody) Bind(ctx context.Context, r backstay.BindRequest) (backstay.Bound, error) {
 	if err := b.mood(ctx); err != nil {
 		return backstay.Bound{}, err
@@ -214,6 +221,11 @@ func (s *stage) play(script *txtar.Archive) *txtar.Archive {
 		case "HOLD":
 			s.server.JobWait = time.Millisecond
 			s.broker.set(nil, true)
+		case "UPDATEABLE":
+			s.broker.Updateable = true
+			if err := s.server.Market.KeepCatalog(s.t.Context(), markettest.Broker); err != nil {
+				s.t.Fatal(err)
+			}
 		case "GO":
 			s.server.JobWait = time.Minute
 			s.broker.set(nil, false)

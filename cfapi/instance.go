@@ -14,7 +14,7 @@ type instanceResource struct {
 	Name            string                `json:"name"`
 	Type            backstay.InstanceType `json:"type"`
 	Tags            []string              `json:"tags"`
-	MaintenanceInfo struct{}              `json:"maintenance_info"`
+	MaintenanceInfo maintenanceInfo       `json:"maintenance_info"`
 	DashboardURL    *string               `json:"dashboard_url"`
 	LastOperation   operationResource     `json:"last_operation"`
 	Relationships   instanceRelationships `json:"relationships"`
@@ -48,14 +48,16 @@ func (s *Server) instanceWith(in backstay.Instance, with *included) any {
 		return s.userProvided(in, with)
 	}
 	return instanceResource{
-		Included:      with,
-		identity:      identify(in.ID, in.CreatedAt, in.UpdatedAt),
-		Metadata:      metadataOf(in.Metadata),
-		Name:          in.Name,
-		Type:          in.Type,
-		Tags:          nonNil(in.Tags),
-		LastOperation: operation(in.LastOperation),
-		Relationships: instanceRelationships{related(in.SpaceID), related(in.PlanID)},
+		Included:        with,
+		identity:        identify(in.ID, in.CreatedAt, in.UpdatedAt),
+		Metadata:        metadataOf(in.Metadata),
+		Name:            in.Name,
+		Type:            in.Type,
+		Tags:            nonNil(in.Tags),
+		MaintenanceInfo: maintenance(in.MaintenanceInfo),
+		DashboardURL:    orNull(in.DashboardURL),
+		LastOperation:   operation(in.LastOperation),
+		Relationships:   instanceRelationships{related(in.SpaceID), related(in.PlanID)},
 		Links: links{
 			"self":                        s.at("/v3/service_instances/%s", in.ID),
 			"space":                       s.at("/v3/spaces/%s", in.SpaceID),
@@ -202,6 +204,10 @@ func (s *Server) updateInstance(w http.ResponseWriter, r *request) error {
 		Relationships   struct {
 			ServicePlan *toOne `json:"service_plan"`
 		} `json:"relationships"`
+		MaintenanceInfo struct {
+			Version     *string `json:"version"`
+			Description string  `json:"description"`
+		} `json:"maintenance_info"`
 		Metadata metadataBody `json:"metadata"`
 	}
 	if err := decode(r, &body); err != nil {
@@ -209,7 +215,7 @@ func (s *Server) updateInstance(w http.ResponseWriter, r *request) error {
 	}
 	u := market.InstanceUpdate{
 		Update: market.Update{Name: body.Name, Metadata: backstay.MetadataUpdate(body.Metadata)},
-		Tags:   body.Tags, Parameters: body.Parameters,
+		Tags:   body.Tags, Parameters: body.Parameters, MaintenanceVersion: body.MaintenanceInfo.Version,
 		Credentials: body.Credentials, SyslogDrainURL: body.SyslogDrainURL.text, RouteServiceURL: body.RouteServiceURL.text,
 	}
 	if to := body.Relationships.ServicePlan; to != nil {
@@ -219,9 +225,12 @@ func (s *Server) updateInstance(w http.ResponseWriter, r *request) error {
 		}
 		u.PlanID = &plan
 	}
-	in, err := s.Market.UpdateInstance(r.Context(), r.by, instanceID(r), u)
+	in, j, err := s.Market.UpdateInstance(r.Context(), r.by, instanceID(r), u)
 	if err != nil {
 		return err
+	}
+	if j.ID != "" {
+		return s.accepted(w, j)
 	}
 	return writeJSON(w, http.StatusOK, s.instance(in))
 }

@@ -158,7 +158,7 @@ func TestBrokerNeverHearsOfUserProvided(t *testing.T) {
 	f.bind(t, kept, f.apps[0].ID)
 	binding := f.bind(t, ended, f.apps[0].ID)
 	name := "renamed"
-	_, err := f.UpdateInstance(t.Context(), markettest.Admin, ended, market.InstanceUpdate{Update: market.Update{Name: &name}, Credentials: []byte(`{"a": 1}`)})
+	_, _, err := f.UpdateInstance(t.Context(), markettest.Admin, ended, market.InstanceUpdate{Update: market.Update{Name: &name}, Credentials: []byte(`{"a": 1}`)})
 	must(t, err)
 	_, err = f.InstanceParameters(t.Context(), markettest.Admin, ended)
 	if backstay.KindOf(err) != backstay.Unsupported {

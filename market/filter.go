@@ -244,12 +244,13 @@ type (
 	// one the rest.
 	InstanceUpdate struct {
 		Update
-		Tags            []string
-		PlanID          *backstay.PlanID
-		Parameters      []byte // a JSON object
-		Credentials     []byte // a JSON object
-		SyslogDrainURL  *string
-		RouteServiceURL *string
+		Tags               []string
+		PlanID             *backstay.PlanID
+		Parameters         []byte  // a JSON object of those that change
+		MaintenanceVersion *string // of the plan, to upgrade to
+		Credentials        []byte  // a JSON object
+		SyslogDrainURL     *string
+		RouteServiceURL    *string
 	}
 	NewBinding struct {
 		Type       backstay.BindingType

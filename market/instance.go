@@ -81,7 +81,7 @@ func (m *Market) CreateInstance(ctx context.Context, by backstay.Actor, n NewIns
 	}
 	in := backstay.Instance{
 		ID: backstay.InstanceID(newID()), Type: backstay.Managed, SpaceID: at.space, PlanID: plan.ID, Name: n.Name, Tags: n.Tags,
-		Metadata: n.Metadata.Applied(), LastOperation: inProgress(backstay.Create),
+		MaintenanceInfo: plan.MaintenanceInfo, Metadata: n.Metadata.Applied(), LastOperation: inProgress(backstay.Create),
 	}
 	j := newJob(by, createInstance, string(in.ID), backstay.JobPolling)
 	if err := m.admitProvision(ctx, j, in, at, n.Parameters); err != nil {
@@ -153,38 +153,6 @@ func (m *Market) openParameters(context string, sealed []byte) (json.RawMessage,
 	return m.Key.Open(sealed, context)
 }
 
-// UpdateInstance gives an instance another name, other tags or other metadata; of a user-provided one all can
-// change. Plans and parameters cannot change yet.
-func (m *Market) UpdateInstance(ctx context.Context, by backstay.Actor, id backstay.InstanceID, u InstanceUpdate) (backstay.Instance, error) {
-	in, at, err := m.instanceFor(ctx, by, id, SpaceDevelopers)
-	if err != nil {
-		return in, err
-	}
-	if in.Type == backstay.UserProvided {
-		return m.updateUserProvided(ctx, by, in, at, u)
-	}
-	switch {
-	case u.Credentials != nil:
-		return in, errUnknownField("credentials")
-	case u.SyslogDrainURL != nil:
-		return in, errUnknownField("syslog_drain_url")
-	case u.RouteServiceURL != nil:
-		return in, errUnknownField("route_service_url")
-	case u.PlanID != nil && *u.PlanID != in.PlanID:
-		return in, backstay.Errorf(backstay.Unsupported, "The service does not support changing plans.")
-	case u.Parameters != nil:
-		return in, backstay.Errorf(backstay.Unsupported, "The service does not support changing parameters.")
-	}
-	if err := u.checkNames(); err != nil {
-		return in, err
-	}
-	e := instanceEvent(by, "update", in, at, request(u.asked()))
-	if u.onlyMetadata() {
-		return m.updateInstanceMetadata(ctx, by, in, u.Metadata, e)
-	}
-	return m.Store.UpdateInstance(ctx, id, u.Update, u.Tags, e)
-}
-
 // updateInstanceMetadata is no operation, and goes beside one as long as the instance is to stay.
 func (m *Market) updateInstanceMetadata(ctx context.Context, by backstay.Actor, in backstay.Instance, u backstay.MetadataUpdate, e backstay.Event) (backstay.Instance, error) {
 	if op := in.LastOperation; op.Type == backstay.Delete && op.State == backstay.InProgress {
@@ -209,16 +177,38 @@ func (u InstanceUpdate) checkNames() error {
 	return checkTags(u.Tags)
 }
 
-// onlyMetadata tells whether there is metadata to change, and nothing else of a managed instance.
-func (u InstanceUpdate) onlyMetadata() bool {
-	return u.Name == nil && u.Tags == nil && u.PlanID == nil && !u.Metadata.Empty()
+// userProvidedField names a field of the update that a managed instance does not have; empty if there is none.
+func (u InstanceUpdate) userProvidedField() string {
+	switch {
+	case u.Credentials != nil:
+		return "credentials"
+	case u.SyslogDrainURL != nil:
+		return "syslog_drain_url"
+	case u.RouteServiceURL != nil:
+		return "route_service_url"
+	}
+	return ""
 }
 
-// asked is the update's names as an event shows them.
+// onlyMetadata tells whether there is metadata to change, and nothing else of a managed instance.
+func (u InstanceUpdate) onlyMetadata() bool {
+	return u.Name == nil && u.Tags == nil && !u.Metadata.Empty()
+}
+
+// asked is the update as an event shows it, but for what only user-provided instances have.
 func (u InstanceUpdate) asked() details {
 	asked := u.Update.details()
 	if u.Tags != nil {
 		asked["tags"] = u.Tags
+	}
+	if u.PlanID != nil {
+		asked["service_plan"] = *u.PlanID
+	}
+	if u.Parameters != nil {
+		asked["parameters"] = shownParameters(u.Parameters)
+	}
+	if u.MaintenanceVersion != nil {
+		asked["maintenance_info"] = details{"version": *u.MaintenanceVersion}
 	}
 	return asked
 }

@@ -11,6 +11,7 @@ import (
 // What jobs do, in Cloud Foundry's names.
 const (
 	createInstance     = "service_instance.create"
+	updateInstance     = "service_instance.update"
 	deleteInstance     = "service_instance.delete"
 	createBinding      = "service_bindings.create"
 	deleteBinding      = "service_bindings.delete"
@@ -28,6 +29,7 @@ var operations = map[string]struct {
 	fail  func(m *Market, ctx context.Context, j backstay.Job) error
 }{
 	createInstance:     {(*Market).createInstanceSteps, failInstance(backstay.Create)},
+	updateInstance:     {(*Market).updateInstanceSteps, failInstance(backstay.Update)},
 	deleteInstance:     {(*Market).deleteInstanceSteps, failInstance(backstay.Delete)},
 	createBinding:      {(*Market).createBindingSteps, (*Market).failNewBinding},
 	deleteBinding:      {(*Market).deleteBindingSteps, (*Market).failBindingDeletion},

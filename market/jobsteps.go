@@ -8,56 +8,88 @@ import (
 	"github.com/backstay/backstay/internal/step"
 )
 
-func (m *Market) createInstanceSteps(j backstay.Job) []step.Step {
+// asking is what a job has asked a broker to do with an instance, and what has become of it.
+type asking struct {
+	from    supply
+	last    backstay.LastOperationRequest // with the operation's key; empty: there is nothing to wait for
+	outcome backstay.Operation
+}
+
+// newAsking is for what a broker has answered. Where its dashboard is, that is kept at once.
+func (m *Market) newAsking(
+	ctx context.Context, j backstay.Job, from supply, t backstay.OperationType, key backstay.OperationKey, dashboard string,
+) (asking, error) {
 	id := backstay.InstanceID(j.Resource)
-	var from supply
-	var key backstay.OperationKey // empty: there is nothing to wait for
-	outcome := backstay.Operation{Type: backstay.Create, State: backstay.Succeeded, Description: "create succeeded"}
+	done := backstay.Operation{Type: t, State: backstay.Succeeded, Description: string(t) + " succeeded"}
+	asked := asking{from: from, last: from.lastOperation(callOf(j), id, key), outcome: done}
+	if dashboard == "" {
+		return asked, nil
+	}
+	return asked, m.Store.KeepDashboard(ctx, id, dashboard)
+}
+
+// awaitOutcome waits for the end of what was asked for.
+func (m *Market) awaitOutcome(ctx context.Context, a *asking) (err error) {
+	if a.last.Operation != "" {
+		a.outcome, err = m.awaitOperation(ctx, a.from, a.last, a.outcome.Type)
+	}
+	return err
+}
+
+// recordOutcome records the end of what was asked for, and of the job. What failed is an error for the user.
+func (m *Market) recordOutcome(ctx context.Context, j backstay.Job, a asking) error {
+	if a.outcome.State == backstay.Failed {
+		return backstay.Errorf(backstay.Unavailable, "%s", a.outcome.Description)
+	}
+	return m.Store.ReportInstance(ctx, backstay.InstanceID(j.Resource), a.outcome, &backstay.Job{ID: j.ID, State: backstay.JobComplete})
+}
+
+// jobInstance reads the instance that a job is about, for nobody in particular, with its place and whom it is
+// from.
+func (m *Market) jobInstance(
+	ctx context.Context, j backstay.Job,
+) (in backstay.Instance, at place, from supply, err error) {
+	l, err := m.Store.Instances(ctx, InstanceFilter{IDs: []backstay.InstanceID{backstay.InstanceID(j.Resource)}})
+	if in, err = only(l, err, "Service instance"); err != nil {
+		return in, at, from, err
+	}
+	if at, err = m.in(ctx, in.SpaceID); err != nil {
+		return in, at, from, err
+	}
+	from, err = m.supplyOf(ctx, in)
+	return in, at, from, err
+}
+
+func (m *Market) createInstanceSteps(j backstay.Job) []step.Step {
+	var asked asking
 	return []step.Step{
 		{Name: "market.create.provisioned", Do: func(ctx context.Context) (err error) {
-			from, key, err = m.provision(ctx, j, id)
+			asked, err = m.provision(ctx, j)
 			return err
 		}},
-		{Name: "market.create.awaited", Do: func(ctx context.Context) (err error) {
-			if key != "" {
-				outcome, err = m.awaitOperation(ctx, from, from.lastOperation(callOf(j), id, key), backstay.Create)
-			}
-			return err
-		}},
-		{Name: "market.create.recorded", Do: func(ctx context.Context) error {
-			if outcome.State == backstay.Failed {
-				return backstay.Errorf(backstay.Unavailable, "%s", outcome.Description)
-			}
-			return m.Store.ReportInstance(ctx, id, outcome, &backstay.Job{ID: j.ID, State: backstay.JobComplete})
-		}},
+		{Name: "market.create.awaited", Do: func(ctx context.Context) error { return m.awaitOutcome(ctx, &asked) }},
+		{Name: "market.create.recorded", Do: func(ctx context.Context) error { return m.recordOutcome(ctx, j, asked) }},
 	}
 }
 
-func (m *Market) provision(
-	ctx context.Context, j backstay.Job, id backstay.InstanceID,
-) (from supply, key backstay.OperationKey, err error) {
-	l, err := m.Store.Instances(ctx, InstanceFilter{IDs: []backstay.InstanceID{id}})
-	in, err := only(l, err, "Service instance")
+func (m *Market) provision(ctx context.Context, j backstay.Job) (asking, error) {
+	in, at, from, err := m.jobInstance(ctx, j)
 	if err != nil {
-		return from, key, err
+		return asking{}, err
 	}
-	at, err := m.in(ctx, in.SpaceID)
+	sealed, err := m.Store.InstanceParameters(ctx, in.ID)
 	if err != nil {
-		return from, key, err
+		return asking{}, err
 	}
-	if from, err = m.supplyOf(ctx, in); err != nil {
-		return from, key, err
-	}
-	sealed, err := m.Store.InstanceParameters(ctx, id)
+	parameters, err := m.openParameters(parametersContext(in.ID), sealed)
 	if err != nil {
-		return from, key, err
-	}
-	parameters, err := m.openParameters(parametersContext(id), sealed)
-	if err != nil {
-		return from, key, err
+		return asking{}, err
 	}
 	answer, err := from.broker.Provision(ctx, from.provision(callOf(j), in, at, parameters))
-	return from, answer.Operation, err
+	if err != nil {
+		return asking{}, err
+	}
+	return m.newAsking(ctx, j, from, backstay.Create, answer.Operation, answer.DashboardURL)
 }
 
 // awaitOperation passes on what a broker says of an operation of that type until it has ended.
@@ -97,7 +129,7 @@ func (m *Market) deleteInstanceSteps(j backstay.Job) []step.Step {
 	id := backstay.InstanceID(j.Resource)
 	return []step.Step{
 		{Name: "market.delete.deprovisioned", Do: func(ctx context.Context) error {
-			from, err := m.supplyOfInstance(ctx, id)
+			_, _, from, err := m.jobInstance(ctx, j)
 			if err != nil {
 				return absentIsFine(err)
 			}
@@ -135,92 +167,4 @@ func failInstance(t backstay.OperationType) func(*Market, context.Context, backs
 		op := backstay.Operation{Type: t, State: backstay.Failed, Description: j.Sentence}
 		return m.Store.ReportInstance(ctx, backstay.InstanceID(j.Resource), op, &j)
 	}
-}
-
-func (m *Market) createBindingSteps(j backstay.Job) []step.Step {
-	id := backstay.BindingID(j.Resource)
-	var credentials backstay.Credentials
-	return []step.Step{
-		{Name: "market.bind.bound", Do: func(ctx context.Context) (err error) {
-			credentials, err = m.bind(ctx, j, id)
-			return err
-		}},
-		{Name: "market.bind.recorded", Do: func(ctx context.Context) error {
-			sealed, err := m.sealJSON(credentialsContext(id), credentials)
-			if err != nil {
-				return err
-			}
-			op := backstay.Operation{Type: backstay.Create, State: backstay.Succeeded, Description: "create succeeded"}
-			return m.Store.FinishBinding(ctx, id, op, sealed, backstay.Job{ID: j.ID, State: backstay.JobComplete})
-		}},
-	}
-}
-
-func (m *Market) bind(ctx context.Context, j backstay.Job, id backstay.BindingID) (backstay.Credentials, error) {
-	b, err := m.binding(ctx, id)
-	if err != nil {
-		return nil, err
-	}
-	from, err := m.supplyOfInstance(ctx, b.InstanceID)
-	if err != nil {
-		return nil, err
-	}
-	sealed, _, err := m.Store.BindingSecrets(ctx, id)
-	if err != nil {
-		return nil, err
-	}
-	parameters, err := m.openParameters(bindingParametersContext(id), sealed)
-	if err != nil {
-		return nil, err
-	}
-	answer, err := from.broker.Bind(ctx, from.bind(callOf(j), b, parameters))
-	return answer.Credentials, err
-}
-
-// unbind ends a binding at its broker, which does not know it any more then.
-func (m *Market) unbind(ctx context.Context, j backstay.Job, b backstay.Binding) error {
-	from, err := m.supplyOfInstance(ctx, b.InstanceID)
-	if err != nil {
-		return err
-	}
-	_, err = from.broker.Unbind(ctx, from.unbind(callOf(j), b))
-	return absentIsFine(err)
-}
-
-// binding reads a binding for a job, which acts for nobody in particular.
-func (m *Market) binding(ctx context.Context, id backstay.BindingID) (backstay.Binding, error) {
-	l, err := m.Store.Bindings(ctx, BindingFilter{IDs: []backstay.BindingID{id}})
-	return only(l, err, "Service credential binding")
-}
-
-// failNewBinding takes back what the broker may have made before it failed, then records the failure.
-func (m *Market) failNewBinding(ctx context.Context, j backstay.Job) error {
-	id := backstay.BindingID(j.Resource)
-	b, err := m.binding(ctx, id)
-	if err != nil {
-		return err
-	}
-	if err := m.unbind(ctx, j, b); err != nil {
-		m.Log.Warn("a failed binding could not be taken back; deleting it will try again", "binding", id, "error", err)
-	}
-	return m.Store.FinishBinding(ctx, id, backstay.Operation{Type: backstay.Create, State: backstay.Failed, Description: j.Sentence}, nil, j)
-}
-
-func (m *Market) deleteBindingSteps(j backstay.Job) []step.Step {
-	id := backstay.BindingID(j.Resource)
-	return []step.Step{
-		{Name: "market.unbind.unbound", Do: func(ctx context.Context) error {
-			b, err := m.binding(ctx, id)
-			if err != nil {
-				return absentIsFine(err)
-			}
-			return m.unbind(ctx, j, b)
-		}},
-		{Name: "market.unbind.recorded", Do: func(ctx context.Context) error { return m.Store.RemoveBinding(ctx, id, backstay.Event{}, &j.ID) }},
-	}
-}
-
-func (m *Market) failBindingDeletion(ctx context.Context, j backstay.Job) error {
-	op := backstay.Operation{Type: backstay.Delete, State: backstay.Failed, Description: j.Sentence}
-	return m.Store.FinishBinding(ctx, backstay.BindingID(j.Resource), op, nil, j)
 }

@@ -134,7 +134,16 @@ type InstanceStore interface {
 	// UpdateInstance changes name, metadata and tags (nil: unchanged). It is Busy while an operation runs, and
 	// Invalid for another name while there are shares.
 	UpdateInstance(ctx context.Context, id backstay.InstanceID, u Update, tags []string, e backstay.Event) (backstay.Instance, error)
-	// ReportInstance records how the operation comes along, and with a job in a final state, its end.
+	// AcceptInstanceUpdate records that we owe someone a change of an instance. It is Busy while an operation runs,
+	// and Invalid if the instance could not be created, for another name while there are shares, or for another plan
+	// that a quota does not allow.
+	AcceptInstanceUpdate(ctx context.Context, id backstay.InstanceID, c InstanceChange, op backstay.Operation, e backstay.Event, j backstay.Job) error
+	// InstanceChange is the plan, the maintenance info and the parameters of the update that is in progress.
+	InstanceChange(ctx context.Context, id backstay.InstanceID) (InstanceChange, error)
+	// KeepDashboard records where an instance's broker has a dashboard for it.
+	KeepDashboard(ctx context.Context, id backstay.InstanceID, url string) error
+	// ReportInstance records how the operation comes along, and with a job in a final state, its end: an update
+	// that succeeded has changed the instance then, and one that failed has changed nothing.
 	ReportInstance(ctx context.Context, id backstay.InstanceID, op backstay.Operation, j *backstay.Job) error
 	// RemoveInstance removes an instance without bindings, and its shares, and, if a job is given, completes
 	// it. An absent instance is success, and no event.

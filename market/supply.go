@@ -63,7 +63,7 @@ func (s supply) provision(
 ) backstay.ProvisionRequest {
 	return backstay.ProvisionRequest{
 		Call: call, InstanceID: in.ID, ServiceID: s.offering.ServiceID, PlanID: s.plan.ServicePlanID,
-		Context: contextOf(in, at), Parameters: parameters, MaintenanceInfo: s.plan.MaintenanceInfo,
+		Context: contextOf(in, at), Parameters: parameters, MaintenanceInfo: in.MaintenanceInfo,
 	}
 }
 
@@ -98,5 +98,14 @@ func (s supply) unbind(call backstay.Call, b backstay.Binding) backstay.UnbindRe
 	return backstay.UnbindRequest{
 		Call: call, InstanceID: b.InstanceID, BindingID: b.ID, ServiceID: s.offering.ServiceID,
 		PlanID: s.plan.ServicePlanID,
+	}
+}
+
+func (s supply) lastBindingOperation(
+	call backstay.Call, b backstay.Binding, key backstay.OperationKey,
+) backstay.LastBindingOperationRequest {
+	return backstay.LastBindingOperationRequest{
+		Call: call, InstanceID: b.InstanceID, BindingID: b.ID, ServiceID: s.offering.ServiceID,
+		PlanID: s.plan.ServicePlanID, Operation: key,
 	}
 }

@@ -37,6 +37,8 @@ func (m *Market) updateUserProvided(ctx context.Context, by backstay.Actor, in b
 		return in, errUnknownField("service_plan")
 	case u.Parameters != nil:
 		return in, errUnknownField("parameters")
+	case u.MaintenanceVersion != nil:
+		return in, errUnknownField("maintenance_info")
 	}
 	if err := u.checkUserProvided(); err != nil {
 		return in, err

@@ -9,11 +9,15 @@ import (
 	"github.com/backstay/backstay/market"
 )
 
-const instanceColumns = `i.id, i.type, i.space_id, coalesce(i.plan_id, ''), i.name, i.tags, i.syslog_drain_url, i.route_service_url, i.labels, i.annotations, i.op_type, i.op_state, i.op_description, i.op_created_at, i.op_updated_at, i.created_at, i.updated_at`
+const instanceColumns = `i.id, i.type, i.space_id, coalesce(i.plan_id, ''), i.name, i.tags, i.maintenance_info,
+	i.dashboard_url, i.syslog_drain_url, i.route_service_url, i.labels, i.annotations, i.op_type, i.op_state,
+	i.op_description, i.op_created_at, i.op_updated_at, i.created_at, i.updated_at`
 
 func scanInstance(r pgx.CollectableRow) (i backstay.Instance, err error) {
 	op := &i.LastOperation
-	err = r.Scan(&i.ID, &i.Type, &i.SpaceID, &i.PlanID, &i.Name, &i.Tags, &i.SyslogDrainURL, &i.RouteServiceURL, &i.Metadata.Labels, &i.Metadata.Annotations, &op.Type, &op.State, &op.Description, &op.CreatedAt, &op.UpdatedAt, &i.CreatedAt, &i.UpdatedAt)
+	err = r.Scan(&i.ID, &i.Type, &i.SpaceID, &i.PlanID, &i.Name, &i.Tags, &i.MaintenanceInfo, &i.DashboardURL,
+		&i.SyslogDrainURL, &i.RouteServiceURL, &i.Metadata.Labels, &i.Metadata.Annotations, &op.Type, &op.State,
+		&op.Description, &op.CreatedAt, &op.UpdatedAt, &i.CreatedAt, &i.UpdatedAt)
 	return i, err
 }
 
@@ -41,9 +45,11 @@ func (s *Store) Instances(ctx context.Context, f market.InstanceFilter) (market.
 func (s *Store) AcceptInstance(ctx context.Context, i backstay.Instance, parameters []byte, e backstay.Event, j backstay.Job) error {
 	err := s.tx(ctx, func(tx pgx.Tx) error {
 		op := i.LastOperation
-		_, err := tx.Exec(ctx, `INSERT INTO market.instances (id, space_id, plan_id, name, tags, parameters, op_type, op_state, op_description, labels, annotations)
-			VALUES ($1, $2, $3, $4, coalesce($5, '{}'::text[]), $6, $7, $8, $9, $10, $11)`,
-			i.ID, i.SpaceID, i.PlanID, i.Name, i.Tags, parameters, op.Type, op.State, op.Description, object(i.Metadata.Labels), object(i.Metadata.Annotations))
+		_, err := tx.Exec(ctx, `INSERT INTO market.instances (id, space_id, plan_id, name, tags, maintenance_info, parameters,
+				op_type, op_state, op_description, labels, annotations)
+			VALUES ($1, $2, $3, $4, coalesce($5, '{}'::text[]), $6, $7, $8, $9, $10, $11, $12)`,
+			i.ID, i.SpaceID, i.PlanID, i.Name, i.Tags, i.MaintenanceInfo, parameters, op.Type, op.State, op.Description,
+			object(i.Metadata.Labels), object(i.Metadata.Annotations))
 		if err != nil {
 			return err
 		}
@@ -173,11 +179,19 @@ func (s *Store) ReportInstance(ctx context.Context, id backstay.InstanceID, op b
 		if err := finishJob(ctx, tx, *j); err != nil {
 			return err
 		}
-		if op.Type == backstay.Create && op.State == backstay.Succeeded {
-			return recordUsage(ctx, tx, backstay.UsageCreated, &id)
-		}
-		return nil
+		return endOperation(ctx, tx, id, op)
 	})
+}
+
+// endOperation puts in force what an operation has changed, and records the usage that comes of it.
+func endOperation(ctx context.Context, tx pgx.Tx, id backstay.InstanceID, op backstay.Operation) error {
+	switch {
+	case op.Type == backstay.Update:
+		return endUpdate(ctx, tx, id, op.State == backstay.Succeeded)
+	case op.Type == backstay.Create && op.State == backstay.Succeeded:
+		return recordUsage(ctx, tx, backstay.UsageCreated, &id)
+	}
+	return nil
 }
 
 func (s *Store) RemoveInstance(ctx context.Context, id backstay.InstanceID, e backstay.Event, j *backstay.JobID) error {

@@ -245,9 +245,11 @@ func allowances(ctx context.Context, q querier, space backstay.SpaceID, l backst
 	})
 }
 
-// admitPlan refuses a plan that the quotas of a space and its organization do not allow: for a new instance,
-// and for one that changes its plan. It returns what the quotas say of instances.
-func admitPlan(ctx context.Context, q querier, space backstay.SpaceID, plan backstay.PlanID) ([]allowance, error) {
+// admitPlan refuses a plan that the quotas of a space and its organization do not allow: for an instance that
+// is to be "created", or one that is to be "updated" to it. It returns what the quotas say of instances.
+func admitPlan(
+	ctx context.Context, q querier, space backstay.SpaceID, plan backstay.PlanID, done string,
+) ([]allowance, error) {
 	free, err := one(ctx, q, pgx.RowTo[bool], `SELECT free FROM market.plans WHERE id = $1`, plan)
 	if err != nil {
 		return nil, orNotFound(err, "Service plan")
@@ -259,9 +261,11 @@ func admitPlan(ctx context.Context, q querier, space backstay.SpaceID, plan back
 	for _, a := range all {
 		switch {
 		case !a.paidPlans && a.ofSpace:
-			return nil, backstay.Errorf(backstay.Invalid, "The service instance cannot be created because paid service plans are not allowed for your space.")
+			return nil, backstay.Errorf(backstay.Invalid,
+				"The service instance cannot be %s because paid service plans are not allowed for your space.", done)
 		case !a.paidPlans:
-			return nil, backstay.Errorf(backstay.Invalid, "The service instance cannot be created because paid service plans are not allowed.")
+			return nil, backstay.Errorf(backstay.Invalid,
+				"The service instance cannot be %s because paid service plans are not allowed.", done)
 		}
 	}
 	return all, nil
@@ -270,7 +274,7 @@ func admitPlan(ctx context.Context, q querier, space backstay.SpaceID, plan back
 // admitInstance is admitPlan for so many more instances of the plan; none if they are among those that are
 // there already.
 func admitInstance(ctx context.Context, q querier, space backstay.SpaceID, plan backstay.PlanID, more int64) error {
-	all, err := admitPlan(ctx, q, space, plan)
+	all, err := admitPlan(ctx, q, space, plan, "created")
 	if err != nil {
 		return err
 	}

@@ -1,0 +1,123 @@
+package market_test
+
+import (
+	"log/slog"
+	"slices"
+	"testing"
+
+	"github.com/backstay/backstay"
+	"github.com/backstay/backstay/broker/brokertest"
+	"github.com/backstay/backstay/internal/seal"
+	"github.com/backstay/backstay/internal/step"
+	"github.com/backstay/backstay/market"
+	"github.com/backstay/backstay/market/markettest"
+)
+
+// TestCrash leads a life in the market once for each step of its jobs, and lets the job die just behind the
+// step: whoever takes it up does it from the beginning, and it ends as if nothing had happened.
+func TestCrash(t *testing.T) {
+	t.Parallel()
+	for name, async := range map[string]bool{"bound at once": false, "bound later": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := brokertest.NewMemory()
+			b.Updateable, b.AsyncBindings = true, async
+			m := &market.Market{
+				Store: markettest.OpenStore(t), Brokers: market.Brokers{markettest.Broker.ID: b}, Key: seal.Key{1},
+				Log: slog.New(slog.NewTextHandler(t.Output(), nil)),
+			}
+			must(t, m.KeepCatalog(t.Context(), markettest.Broker))
+			for _, name := range market.StepNames() {
+				t.Run(name, func(t *testing.T) { (&mortal{Market: m, t: t, last: name}).live(b) })
+			}
+		})
+	}
+}
+
+// mortal lives in a market whose jobs nobody does but itself, and dies once.
+type mortal struct {
+	*market.Market
+	t    *testing.T
+	last string // the step behind which it dies
+	died bool
+}
+
+// do does a job, in two lives if the last step of the first is among its steps.
+func (l *mortal) do(j backstay.Job, err error) string {
+	l.t.Helper()
+	must(l.t, err)
+	steps := l.Steps(j)
+	if i := slices.Index(step.Names(steps), l.last); i >= 0 {
+		l.died = true
+		must(l.t, step.Run(l.t.Context(), steps[:i+1]...))
+	}
+	for range 2 { // what is done is done
+		must(l.t, l.Work(l.t.Context(), j.ID, false))
+		done, err := l.Store.Job(l.t.Context(), j.ID)
+		must(l.t, err)
+		if done.State != backstay.JobComplete {
+			l.t.Fatalf("%s is %s: %s", j.Operation, done.State, done.Sentence)
+		}
+	}
+	return j.Resource
+}
+
+func (l *mortal) live(b *brokertest.Memory) {
+	ctx, admin := l.t.Context(), markettest.Admin
+	o, err := l.CreateOrganization(ctx, admin, l.last, noMetadata)
+	must(l.t, err)
+	owner, err := l.CreateSpace(ctx, admin, o.ID, "owner", noMetadata)
+	must(l.t, err)
+	guest, err := l.CreateSpace(ctx, admin, o.ID, "guest", noMetadata)
+	must(l.t, err)
+	app, err := l.CreateApp(ctx, admin, owner.ID, "app", noMetadata)
+	must(l.t, err)
+	in := l.ofInstance(owner, app)
+	must(l.t, l.ShareInstance(ctx, admin, in, []backstay.SpaceID{guest.ID}))
+	l.do(l.Market.UnshareInstance(ctx, admin, in, guest.ID))
+	l.do(l.Market.DeleteInstance(ctx, admin, in))
+	if _, err := b.LastOperation(ctx, backstay.LastOperationRequest{InstanceID: in}); backstay.KindOf(err) != backstay.NotFound {
+		l.t.Errorf("the broker still has the instance: %v", err)
+	}
+	l.ofPlace(o, guest, app)
+	if !l.died {
+		l.t.Error("no job came past the step")
+	}
+}
+
+// ofInstance creates, binds, updates and unbinds an instance.
+func (l *mortal) ofInstance(space backstay.Space, app backstay.App) backstay.InstanceID {
+	ctx, admin := l.t.Context(), markettest.Admin
+	plans, err := l.Plans(ctx, admin, market.PlanFilter{Names: []string{"Free"}})
+	must(l.t, err)
+	j, err := l.CreateInstance(ctx, admin, market.NewInstance{Name: "db", SpaceID: space.ID, PlanID: plans.Items[0].ID})
+	in := backstay.InstanceID(l.do(j, err))
+	binding, j, err := l.CreateBinding(ctx, admin, market.NewBinding{Type: backstay.AppBinding, InstanceID: in, AppID: app.ID})
+	l.do(j, err)
+	if c, err := l.Credentials(ctx, admin, binding.ID); err != nil || c["password"] == nil {
+		l.t.Errorf("credentials with %d entries, %v", len(c), err)
+	}
+	_, j, err = l.UpdateInstance(ctx, admin, in, market.InstanceUpdate{Parameters: []byte(`{"enable_extensions":["a"]}`)})
+	l.do(j, err)
+	parameters, err := l.InstanceParameters(ctx, admin, in)
+	if err != nil || string(parameters) != `{"enable_extensions":["a"]}` {
+		l.t.Errorf("parameters %s, %v", parameters, err)
+	}
+	l.do(l.DeleteBinding(ctx, admin, binding.ID))
+	return in
+}
+
+// ofPlace ends an app, a space, a role, a quota and an organization.
+func (l *mortal) ofPlace(o backstay.Organization, space backstay.Space, app backstay.App) {
+	ctx, admin := l.t.Context(), markettest.Admin
+	l.do(l.DeleteApp(ctx, admin, app.ID))
+	l.do(l.DeleteSpace(ctx, admin, space.ID))
+	role, err := l.CreateRole(ctx, admin, market.NewRole{Type: "organization_user", UserID: markettest.Robot.UserID, OrganizationID: o.ID})
+	must(l.t, err)
+	l.do(l.DeleteRole(ctx, admin, role.ID))
+	name := l.last
+	q, err := l.CreateQuota(ctx, admin, market.NewQuota{QuotaUpdate: market.QuotaUpdate{Name: &name}})
+	must(l.t, err)
+	l.do(l.DeleteQuota(ctx, admin, false, q.ID))
+	l.do(l.DeleteOrganization(ctx, admin, o.ID))
+}

@@ -1,0 +1,9 @@
+package market
+
+import (
+	"github.com/backstay/backstay"
+	"github.com/backstay/backstay/internal/step"
+)
+
+// Steps are those of a job, for tests that stop in the middle.
+func (m *Market) Steps(j backstay.Job) []step.Step { return operations[j.Operation].steps(m, j) }

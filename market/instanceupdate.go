@@ -1,0 +1,219 @@
+package market
+
+import (
+	"context"
+
+	"github.com/backstay/backstay"
+	"github.com/backstay/backstay/internal/step"
+)
+
+// InstanceChange is an update of an instance that its broker has to be asked for. Name, tags and metadata are
+// the market's own, and change when it is accepted; the rest does when the broker has done it.
+type InstanceChange struct {
+	Update
+	Tags            []string // nil: unchanged
+	PlanID          backstay.PlanID
+	MaintenanceInfo *backstay.MaintenanceInfo
+	Parameters      []byte // sealed; nil: unchanged
+}
+
+// UpdateInstance changes what an instance is called and noted with, and its plan, parameters and maintenance
+// info. If the broker has to be asked for that there is a job, and otherwise all is done; of a user-provided
+// instance always.
+func (m *Market) UpdateInstance(
+	ctx context.Context, by backstay.Actor, id backstay.InstanceID, u InstanceUpdate,
+) (backstay.Instance, backstay.Job, error) {
+	in, at, err := m.instanceFor(ctx, by, id, SpaceDevelopers)
+	if err != nil {
+		return in, backstay.Job{}, err
+	}
+	if in.Type == backstay.UserProvided {
+		in, err = m.updateUserProvided(ctx, by, in, at, u)
+		return in, backstay.Job{}, err
+	}
+	if field := u.userProvidedField(); field != "" {
+		return in, backstay.Job{}, errUnknownField(field)
+	}
+	from, err := m.supplyOf(ctx, in)
+	if err != nil {
+		return in, backstay.Job{}, err
+	}
+	to, asks, err := m.checkChange(ctx, by, in, at, from, u)
+	if err != nil {
+		return in, backstay.Job{}, err
+	}
+	if err := u.checkNames(); err != nil {
+		return in, backstay.Job{}, err
+	}
+	if asks {
+		j, err := m.acceptInstanceUpdate(ctx, by, in, at, from, to, u)
+		return in, j, err
+	}
+	e := instanceEvent(by, "update", in, at, request(u.asked()))
+	if u.onlyMetadata() {
+		in, err = m.updateInstanceMetadata(ctx, by, in, u.Metadata, e)
+	} else {
+		in, err = m.Store.UpdateInstance(ctx, id, u.Update, u.Tags, e)
+	}
+	return in, backstay.Job{}, err
+}
+
+// target is what the broker is asked to make of an instance.
+type target struct {
+	plan            backstay.Plan
+	maintenanceInfo *backstay.MaintenanceInfo
+}
+
+// checkChange refuses changes that the catalog does not allow. It returns the plan and the version that the
+// instance is to have, and whether the broker has to be asked for anything.
+func (m *Market) checkChange(
+	ctx context.Context, by backstay.Actor, in backstay.Instance, at place, from supply, u InstanceUpdate,
+) (to target, asks bool, err error) {
+	to = target{from.plan, in.MaintenanceInfo}
+	if u.PlanID != nil && *u.PlanID != in.PlanID {
+		if to.plan, err = m.checkPlanChange(ctx, by, in, at, from, *u.PlanID); err != nil {
+			return to, false, err
+		}
+		to.maintenanceInfo, asks = to.plan.MaintenanceInfo, true
+	}
+	if u.MaintenanceVersion != nil {
+		if err := checkMaintenance(to.plan, *u.MaintenanceVersion); err != nil {
+			return to, false, err
+		}
+		asks = asks || in.MaintenanceInfo == nil || in.MaintenanceInfo.Version != *u.MaintenanceVersion
+		to.maintenanceInfo = to.plan.MaintenanceInfo
+	}
+	if err := checkParameters(u.Parameters); err != nil {
+		return to, false, err
+	}
+	renamed := u.Name != nil && *u.Name != in.Name && from.offering.AllowContextUpdates
+	return to, asks || u.Parameters != nil || renamed, nil
+}
+
+// checkPlanChange returns the plan that an instance is to change to.
+func (m *Market) checkPlanChange(
+	ctx context.Context, by backstay.Actor, in backstay.Instance, at place, from supply, id backstay.PlanID,
+) (backstay.Plan, error) {
+	if !from.plan.PlanUpdateable {
+		return backstay.Plan{}, backstay.Errorf(backstay.Unsupported, "The service does not support changing plans.")
+	}
+	p, err := m.buyablePlan(ctx, by, id, at)
+	if err != nil {
+		return p, err
+	}
+	if p.OfferingID != from.offering.ID {
+		return p, backstay.Errorf(backstay.Invalid, "Service plan relates to a different service offering.")
+	}
+	if p.Bindable {
+		return p, nil
+	}
+	bindings, err := m.Store.Bindings(ctx, BindingFilter{InstanceIDs: []backstay.InstanceID{in.ID}})
+	if err == nil && len(bindings.Items) > 0 {
+		err = backstay.Errorf(backstay.Invalid, "Cannot switch to non-bindable plan when service bindings exist.")
+	}
+	return p, err
+}
+
+// checkMaintenance refuses a version that is not the plan's.
+func checkMaintenance(p backstay.Plan, version string) error {
+	switch {
+	case p.MaintenanceInfo == nil:
+		return backstay.Errorf(backstay.Unsupported,
+			"The service broker does not support upgrades for service instances created from this plan.")
+	case p.MaintenanceInfo.Version != version:
+		return backstay.Errorf(backstay.Invalid, "maintenance_info.version requested is invalid. Please ensure the catalog "+
+			"is up to date and you are providing a version supported by this service plan.")
+	}
+	return nil
+}
+
+func (m *Market) acceptInstanceUpdate(
+	ctx context.Context, by backstay.Actor, in backstay.Instance, at place, from supply, to target, u InstanceUpdate,
+) (backstay.Job, error) {
+	j := newJob(by, updateInstance, string(in.ID), backstay.JobPolling)
+	renamed := in
+	if u.Name != nil {
+		renamed.Name = *u.Name
+	}
+	if a, ok := from.broker.(backstay.Admitter); ok {
+		if err := a.AdmitUpdate(ctx, from.update(callOf(j), renamed, at, to, u.Parameters)); err != nil {
+			return backstay.Job{}, err
+		}
+	}
+	j.Completed = instanceEvent(by, "update", in, at, request(u.asked()))
+	change := InstanceChange{
+		Update: u.Update, Tags: u.Tags, PlanID: to.plan.ID, MaintenanceInfo: to.maintenanceInfo,
+		Parameters: m.sealParameters(changeContext(in.ID), u.Parameters),
+	}
+	start := instanceEvent(by, "start_update", in, at, request(u.asked()))
+	return j, m.Store.AcceptInstanceUpdate(ctx, in.ID, change, inProgress(backstay.Update), start, j)
+}
+
+// changeContext names the parameters that an update changes, so that no sealed value can be moved there.
+func changeContext(id backstay.InstanceID) string { return "instance/" + string(id) + "/change" }
+
+// update asks for what differs between an instance and what it is to be.
+func (s supply) update(
+	call backstay.Call, in backstay.Instance, at place, to target, parameters []byte,
+) backstay.UpdateRequest {
+	r := backstay.UpdateRequest{
+		Call: call, InstanceID: in.ID, ServiceID: s.offering.ServiceID, Context: contextOf(in, at), Parameters: parameters,
+		Previous: backstay.PreviousValues{
+			PlanID: s.plan.ServicePlanID, OrganizationID: at.organization, SpaceID: at.space, MaintenanceInfo: in.MaintenanceInfo,
+		},
+	}
+	if to.plan.ID != s.plan.ID {
+		r.PlanID = to.plan.ServicePlanID
+	}
+	if !sameVersion(to.maintenanceInfo, in.MaintenanceInfo) {
+		r.MaintenanceInfo = to.maintenanceInfo
+	}
+	return r
+}
+
+func sameVersion(a, b *backstay.MaintenanceInfo) bool {
+	if a == nil || b == nil {
+		return a == b
+	}
+	return a.Version == b.Version
+}
+
+func (m *Market) updateInstanceSteps(j backstay.Job) []step.Step {
+	var asked asking
+	return []step.Step{
+		{Name: "market.update.asked", Do: func(ctx context.Context) (err error) {
+			asked, err = m.askForUpdate(ctx, j)
+			return err
+		}},
+		{Name: "market.update.awaited", Do: func(ctx context.Context) error { return m.awaitOutcome(ctx, &asked) }},
+		{Name: "market.update.recorded", Do: func(ctx context.Context) error { return m.recordOutcome(ctx, j, asked) }},
+	}
+}
+
+// askForUpdate asks the broker for the change that was accepted. Until that is recorded as done the instance
+// is as it was, so a second call asks for the same.
+func (m *Market) askForUpdate(ctx context.Context, j backstay.Job) (asking, error) {
+	in, at, from, err := m.jobInstance(ctx, j)
+	if err != nil {
+		return asking{}, err
+	}
+	change, err := m.Store.InstanceChange(ctx, in.ID)
+	if err != nil {
+		return asking{}, err
+	}
+	plans, err := m.Store.Plans(ctx, PlanFilter{IDs: []backstay.PlanID{change.PlanID}})
+	plan, err := only(plans, err, "Service plan")
+	if err != nil {
+		return asking{}, err
+	}
+	parameters, err := m.openParameters(changeContext(in.ID), change.Parameters)
+	if err != nil {
+		return asking{}, err
+	}
+	to := target{plan, change.MaintenanceInfo}
+	answer, err := from.broker.Update(ctx, from.update(callOf(j), in, at, to, parameters))
+	if err != nil {
+		return asking{}, err
+	}
+	return m.newAsking(ctx, j, from, backstay.Update, answer.Operation, answer.DashboardURL)
+}

@@ -1,0 +1,164 @@
+package market_test
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/backstay/backstay"
+	"github.com/backstay/backstay/market"
+	"github.com/backstay/backstay/market/markettest"
+)
+
+// newUpdateableFloor is a floor before a broker whose instances can be updated.
+func newUpdateableFloor(t *testing.T) *floor {
+	b := newListener()
+	b.Updateable = true
+	return newFloorOf(t, markettest.NewWith(t, b), b)
+}
+
+// update asks for a change, and waits for the end of its job.
+func (f *floor) update(t *testing.T, id backstay.InstanceID, u market.InstanceUpdate) backstay.Job {
+	t.Helper()
+	_, j, err := f.UpdateInstance(t.Context(), markettest.Admin, id, u)
+	must(t, err)
+	if j.ID == "" {
+		t.Fatal("the broker was not asked")
+	}
+	j, err = f.AwaitJob(t.Context(), j.ID, time.Minute)
+	must(t, err)
+	return j
+}
+
+// wantInstance checks what an instance is: in the market, and at the broker.
+func (f *floor) wantInstance(t *testing.T, id backstay.InstanceID, plan, parameters, operation string) {
+	t.Helper()
+	in, err := f.Instance(t.Context(), markettest.Admin, id)
+	must(t, err)
+	p, err := f.Plan(t.Context(), markettest.Admin, in.PlanID)
+	must(t, err)
+	if op := string(in.LastOperation.Type) + " " + string(in.LastOperation.State); p.Name != plan || op != operation {
+		t.Errorf("it is %s of %s; want %s of %s", op, p.Name, operation, plan)
+	}
+	atBroker, err := f.broker.FetchInstance(t.Context(), backstay.FetchInstanceRequest{InstanceID: id})
+	must(t, err)
+	if atBroker.PlanID != p.ServicePlanID || string(atBroker.Parameters) != parameters {
+		t.Errorf("the broker has plan %s with %s; want %s with %s", atBroker.PlanID, atBroker.Parameters, p.ServicePlanID, parameters)
+	}
+}
+
+func (f *floor) planNamed(t *testing.T, name string) *backstay.PlanID {
+	t.Helper()
+	plans, err := f.Plans(t.Context(), markettest.Admin, market.PlanFilter{Names: []string{name}})
+	must(t, err)
+	return &plans.Items[0].ID
+}
+
+func TestUpdate(t *testing.T) {
+	t.Parallel()
+	f := newUpdateableFloor(t)
+	f.allowPaidPlans(t)
+	in := f.create(t, "db")
+	name, pgcrypto := "renamed", json.RawMessage(`{"enable_extensions":["pgcrypto"]}`)
+	j := f.update(t, in, market.InstanceUpdate{
+		Update: market.Update{Name: &name}, PlanID: f.planNamed(t, "M-dedicated-15"), Parameters: pgcrypto,
+	})
+	if j.State != backstay.JobComplete {
+		t.Fatalf("the update ended as %s: %s", j.State, j.Sentence)
+	}
+	f.wantInstance(t, in, "M-dedicated-15", string(pgcrypto), "update succeeded")
+	f.wantEvents(t, in, "create", "start_update", "update")
+
+	j = f.update(t, in, market.InstanceUpdate{
+		PlanID: f.planNamed(t, "Free"), Parameters: json.RawMessage(`{"enable_extensions":["missing"]}`),
+	})
+	if j.State != backstay.JobFailed || j.Sentence != "The extension 'missing' is not installed." {
+		t.Errorf("an update that cannot be ended as %s: %s", j.State, j.Sentence)
+	}
+	f.wantInstance(t, in, "M-dedicated-15", string(pgcrypto), "update failed")
+	f.wantEvents(t, in, "create", "start_update", "update", "start_update")
+	f.bind(t, in, f.apps[0].ID) // it serves on
+}
+
+// wantEvents checks the audit events of an instance that begin with its creation.
+func (f *floor) wantEvents(t *testing.T, id backstay.InstanceID, verbs ...string) {
+	t.Helper()
+	l, err := f.Events(t.Context(), markettest.Admin, market.EventFilter{TargetIDs: []string{string(id)}})
+	must(t, err)
+	var got []string
+	for _, e := range l.Items {
+		got = append(got, strings.TrimPrefix(e.Type, "audit.service_instance."))
+	}
+	if want := "start_create " + strings.Join(verbs, " "); strings.Join(got, " ") != want {
+		t.Errorf("events %q, want %q", got, want)
+	}
+}
+
+func (f *floor) allowPaidPlans(t *testing.T) {
+	t.Helper()
+	yes := true
+	_, err := f.UpdateQuota(t.Context(), markettest.Admin, false, backstay.DefaultQuota, market.QuotaUpdate{PaidPlans: &yes})
+	must(t, err)
+}
+
+// TestUpdateIsRefused asks for what the market need not ask the broker about, or what it refuses at once.
+func TestUpdateIsRefused(t *testing.T) {
+	t.Parallel()
+	f := newUpdateableFloor(t)
+	in := f.create(t, "db")
+	version := func(v string) *string { return &v }
+	foreign := backstay.PlanID("00000000-0000-4000-8000-0000000000f9")
+	for _, c := range []struct {
+		name string
+		u    market.InstanceUpdate
+		kind backstay.Kind
+		said string
+	}{
+		{"a plan that is not there", market.InstanceUpdate{PlanID: &foreign}, backstay.Invalid,
+			"Invalid service plan. Ensure that the service plan exists, is available, and you have access to it."},
+		{"a paid plan", market.InstanceUpdate{PlanID: f.planNamed(t, "M-dedicated-15")}, backstay.Invalid,
+			"The service instance cannot be updated because paid service plans are not allowed."},
+		{"a parameter that is not known", market.InstanceUpdate{Parameters: []byte(`{"size": 1}`)}, backstay.Invalid,
+			"Unknown parameter: size."},
+		{"no object", market.InstanceUpdate{Parameters: []byte(`[]`)}, backstay.Invalid, "Parameters must be a JSON object"},
+		{"another version", market.InstanceUpdate{MaintenanceVersion: version("1.0.0")}, backstay.Invalid,
+			"maintenance_info.version requested is invalid. Please ensure the catalog is up to date and you are providing " +
+				"a version supported by this service plan."},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			_, _, err := f.UpdateInstance(t.Context(), markettest.Admin, in, c.u)
+			if backstay.KindOf(err) != c.kind || backstay.SentenceOf(err) != c.said {
+				t.Errorf("got %v", err)
+			}
+			f.wantInstance(t, in, "Free", "", "create succeeded")
+		})
+	}
+	for _, u := range []market.InstanceUpdate{
+		{PlanID: f.planNamed(t, "Free")}, {MaintenanceVersion: version("15.1.0")}, {Tags: []string{"a"}},
+	} {
+		if _, j, err := f.UpdateInstance(t.Context(), markettest.Admin, in, u); err != nil || j.ID != "" {
+			t.Errorf("%+v: the broker was asked (%q), or %v", u, j.ID, err)
+		}
+	}
+}
+
+// TestUpgrade goes to a version of the plan that the instance does not have.
+func TestUpgrade(t *testing.T) {
+	t.Parallel()
+	f := newUpdateableFloor(t)
+	f.broker.Updateable = false
+	must(t, f.KeepCatalog(t.Context(), markettest.Broker))
+	in := f.create(t, "db") // before there were versions
+	f.broker.Updateable = true
+	must(t, f.KeepCatalog(t.Context(), markettest.Broker))
+	version := "15.1.0"
+	if j := f.update(t, in, market.InstanceUpdate{MaintenanceVersion: &version}); j.State != backstay.JobComplete {
+		t.Fatalf("the upgrade ended as %s: %s", j.State, j.Sentence)
+	}
+	got, err := f.Instance(t.Context(), markettest.Admin, in)
+	must(t, err)
+	if got.MaintenanceInfo == nil || got.MaintenanceInfo.Version != version {
+		t.Errorf("its version is %+v", got.MaintenanceInfo)
+	}
+}
