@@ -9,6 +9,9 @@ import (
 	"path/filepath"
 	"syscall"
 	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
 
 	"github.com/backstay/backstay/backend"
 	"github.com/backstay/backstay/engine"
@@ -49,6 +52,52 @@ func TestEnginesOutliveTheirKeeper(t *testing.T) {
 		}
 		before = after
 	}
+}
+
+// An engine that another build has configured takes over what this one writes, without a restart.
+func TestFoundEngineIsConfiguredAnew(t *testing.T) {
+	t.Parallel()
+	c := keepertest.Config(t, 1)
+	b, stop := keepertest.Run(t, c)
+	spec := mustApply(t, b)
+	session := mustUser(t, b, spec.Instance)
+	until(t, b, spec.Instance, running)
+	pid := mustPID(t, b, spec.Instance)
+	stop()
+
+	path := filepath.Join(c.DataDir, "instances", string(spec.Instance), "data", "postgresql.conf")
+	text, err := os.ReadFile(path)
+	if err == nil {
+		err = os.WriteFile(path, append(text, "work_mem = '65kB'\n"...), 0o600)
+	}
+	if err == nil {
+		err = syscall.Kill(pid, syscall.SIGHUP)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	awaitWorkMem(t, session, true)
+	keepertest.Run(t, c)
+	until(t, b, spec.Instance, running)
+	awaitWorkMem(t, session, false)
+	if now := mustPID(t, b, spec.Instance); now != pid {
+		t.Errorf("it was started again as %d, and was %d", now, pid)
+	}
+}
+
+// awaitWorkMem waits until a session has the setting that another build gave it, or has it no more.
+func awaitWorkMem(t *testing.T, session *pgx.Conn, anothers bool) {
+	t.Helper()
+	var has string
+	for deadline := time.Now().Add(limit); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+		if err := session.QueryRow(t.Context(), "SHOW work_mem").Scan(&has); err != nil {
+			t.Fatal(err)
+		}
+		if (has == "65kB") == anothers {
+			return
+		}
+	}
+	t.Fatalf("the setting is still %s", has)
 }
 
 // TestDeadEngineIsStartedAgain ends one instance's engine in all ways that come to mind.

@@ -91,6 +91,7 @@ func (in *Instance) look() error {
 	}
 	in.seen.looked = true
 	if p != nil {
+		n.Found = true
 		in.take(n, p)
 	}
 	return nil
@@ -212,10 +213,26 @@ func (in *Instance) awaitSteps() []step.Step {
 		ctx, cancel := context.WithTimeout(ctx, awaitPatience)
 		defer cancel()
 		err := in.seen.node.Await(ctx, in.seen.process)
+		if err == nil {
+			in.renew(ctx)
+		}
 		in.notice(err)
 		in.seen.answers = err == nil
 		return err
 	}}}
+}
+
+// renew has an engine that was found running take over the configuration that this build writes. What would
+// take a restart waits for one, and whatever fails does so too: the engine serves.
+func (in *Instance) renew(ctx context.Context) {
+	n := in.seen.node
+	reloader, ok := n.Engine.(engine.Reloader)
+	if !ok || !n.Found {
+		return
+	}
+	if _, err := reloader.Reload(ctx, n.Node); err != nil {
+		in.log.Warn("an engine that was found running keeps the configuration that it has", "error", err)
+	}
 }
 
 // notice remembers since when the process does not serve, and how it does not.

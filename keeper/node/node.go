@@ -16,6 +16,7 @@ type Node struct {
 	Engine  engine.Engine // nil where this build does not know it: then the node can only be ended
 	Dir     string        // the instance's, in which the data directory is and the process works
 	Program string        // that the process runs, without symbolic links; empty: it was never started
+	Found   bool          // the process was not started by this keeper: another build may have configured it
 }
 
 // LogValue is the node without the certificate's key.
