@@ -228,7 +228,8 @@ func TestMisusedServe(t *testing.T) {
 		`--listen "7480" is not HOST:PORT`:                {"--listen", "7480"},
 		"--ports":                                         {"--ports", "32000-20000"},
 		"--tls-certificate and --tls-key belong together": {"--tls-certificate", "some.pem"},
-		`invalid value "plenty" for flag -min-free`:       {"--min-free", "plenty"},
+		`--min-free "plenty" is not a size with its unit`: {"--min-free", "plenty"},
+		"There are 2 mistakes":                            {"--ports", "1", "--audit-days", "0"},
 	} {
 		refused(t, p, 2, reason, append([]string{"serve", "--data", data}, flags...)...)
 	}

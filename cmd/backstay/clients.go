@@ -13,7 +13,7 @@ import (
 	"github.com/backstay/backstay/uaa"
 )
 
-const clientUsage = `Usage: backstay client list [FLAGS]
+var clientUsage = `Usage: backstay client list [FLAGS]
        backstay client create NAME [--role ROLE] [--secret-file FILE] [FLAGS]
        backstay client rotate-secret NAME [--secret-file FILE] [FLAGS]
        backstay client delete NAME [FLAGS]
@@ -26,7 +26,7 @@ all that it is logged in to, at once.
 
   --role ROLE          on the whole platform: admin, admin_read_only, global_auditor or none (the default)
   --secret-file FILE   take the secret from the first line of this file, or of standard input if it is -
-` + usersFlagsUsage
+` + stateUsage
 
 func manageClients(ctx context.Context, c *cli, args []string) error {
 	return dispatch(ctx, c, "client", []verb{

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"flag"
 	"path/filepath"
 )
@@ -20,26 +21,19 @@ func (d dataDir) stateData() string {
 	return filepath.Join(string(d), "instances", string(stateInstance), "data")
 }
 
-const dataUsage = `  --data DIR   where this Backstay keeps everything (as root /var/lib/backstay,
-               else $XDG_DATA_HOME/backstay or ~/.local/share/backstay)
-`
-
-// dataFlag adds --data to fs. The result is to be called once fs is parsed.
-func (c *cli) dataFlag(fs *flag.FlagSet) func() (dataDir, error) {
-	given := fs.String("data", "", "")
+// dataFlags adds --data and --config to fs. The result is to be called once fs is parsed.
+func (c *cli) dataFlags(fs *flag.FlagSet) func() (dataDir, error) {
+	read := c.configFlags(fs, dataSetting)
 	return func() (dataDir, error) {
-		dir := *given
-		if dir == "" {
-			var err error
-			if dir, err = c.defaultData(); err != nil {
-				return "", err
-			}
+		cfg, err := read()
+		if err != nil {
+			return "", err
 		}
-		abs, err := filepath.Abs(dir)
-		return dataDir(abs), err
+		return cfg.data, nil
 	}
 }
 
+// defaultData is where everything is kept when nobody says where. Its error goes on with a sentence that has begun.
 func (c *cli) defaultData() (string, error) {
 	if c.root {
 		return "/var/lib/backstay", nil
@@ -50,5 +44,5 @@ func (c *cli) defaultData() (string, error) {
 	if home := c.env("HOME"); home != "" {
 		return filepath.Join(home, ".local", "share", "backstay"), nil
 	}
-	return "", usageError("HOME is not set, so there is no default for --data.")
+	return "", errors.New("is in the home directory, which HOME does not name")
 }

@@ -6,8 +6,6 @@ import (
 	"io"
 	"maps"
 	"slices"
-
-	"github.com/backstay/backstay/keeper"
 )
 
 const doctorUsage = `Usage: backstay doctor [FLAGS]
@@ -22,21 +20,17 @@ func doctor(ctx context.Context, c *cli, args []string) error {
 	if err != nil {
 		return err
 	}
-	dir, k := cfg.data, cfg.keeper
-	ports, err := keeper.ParsePortRange(k.ports)
-	if err != nil {
-		return usagef("--ports: %v.", err)
-	}
 	var found []finding
-	known := engines(k.postgres)
+	known := engines(cfg.postgresDir)
 	for _, name := range slices.Sorted(maps.Keys(known)) {
 		found = append(found, examineEngine(ctx, name, known[name])...)
 	}
-	found = append(found, examineCF(ctx, c.cfCLI(dir)))
-	found = append(found, examineData(dir, k.minFree, c.root)...)
-	found = append(found, examineState(dir, cfg.database)...)
+	found = append(found, examineCF(ctx, c.cfCLI(cfg.data)))
+	found = append(found, examineFiles(cfg)...)
+	found = append(found, examineData(cfg.data, cfg.minFree, c.root)...)
+	found = append(found, examineState(cfg)...)
 	found = append(found, examineUsers(c.root))
-	found = append(found, examineAPI(cfg.listen, dir), examinePorts(k.listen, ports))
+	found = append(found, examineAPI(cfg.listen, cfg.data), examinePorts(cfg.endpointListen, cfg.ports))
 	return diagnose(c.stdout, found)
 }
 

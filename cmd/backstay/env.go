@@ -9,7 +9,7 @@ import (
 	"strings"
 )
 
-const envUsage = `Usage: eval "$(backstay env [--data DIR])"
+var envUsage = `Usage: eval "$(backstay env [--data DIR])"
 
 Prints what puts backstay and cf on the PATH and lets cf find the login that "make up" left.
 
@@ -17,7 +17,7 @@ Prints what puts backstay and cf on the PATH and lets cf find the login that "ma
 
 func printEnv(_ context.Context, c *cli, args []string) error {
 	fs := flag.NewFlagSet("env", flag.ContinueOnError)
-	data := c.dataFlag(fs)
+	data := c.dataFlags(fs)
 	if err := parseAll(fs, args); err != nil {
 		return err
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -91,10 +92,27 @@ func examineData(dir dataDir, minFree backstay.Bytes, root bool) []finding {
 	return found
 }
 
+// examineFiles looks whether the files that the settings name can be read, and say what they should.
+func examineFiles(cfg *config) (found []finding) {
+	if cfg.catalog != "" {
+		if _, err := loadCatalog(cfg.catalog); err != nil {
+			found = append(found, finding{lacking, "catalog", err.Error(), "backstay doctor --catalog FILE, with one that is right"})
+		}
+	}
+	if cfg.certificate != "" {
+		if _, err := tls.LoadX509KeyPair(cfg.certificate, cfg.key); err != nil {
+			found = append(found, finding{lacking, "certificate", err.Error(),
+				"backstay doctor --tls-certificate FILE --tls-key FILE, with two that belong together"})
+		}
+	}
+	return found
+}
+
 // examineState looks whether what an earlier start made is still there: our own database and the key to it.
-func examineState(dir dataDir, database string) []finding {
+func examineState(cfg *config) []finding {
 	const what, remedy = "state", "backstay doctor --data DIR, with the directory that has it"
-	if err := dir.stateMissing(); database == "" && err != nil {
+	dir := cfg.data
+	if err := dir.stateMissing(); cfg.Database == "" && err != nil {
 		return []finding{{lacking, what, err.Error(), remedy}}
 	}
 	_, err := seal.Load(dir.sealKey())

@@ -20,7 +20,7 @@ import (
 	"github.com/backstay/backstay/internal/clientenv"
 )
 
-const runUsage = `Usage: backstay run [--data DIR] APP -- COMMAND [ARGUMENT...]
+var runUsage = `Usage: backstay run [--data DIR] APP -- COMMAND [ARGUMENT...]
 
 Runs a command on this machine with the environment that APP has in the space that cf targets:
 VCAP_SERVICES, VCAP_APPLICATION, DATABASE_URL and the app's own variables.
@@ -31,7 +31,7 @@ VCAP_SERVICES, VCAP_APPLICATION, DATABASE_URL and the app's own variables.
 // own. The environment is the only way that secrets take.
 func runApp(ctx context.Context, c *cli, args []string) error {
 	flags := flag.NewFlagSet("run", flag.ContinueOnError)
-	data := c.dataFlag(flags)
+	data := c.dataFlags(flags)
 	rest, err := parse(flags, args)
 	if err != nil {
 		return err

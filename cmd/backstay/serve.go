@@ -3,12 +3,10 @@ package main
 import (
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"syscall"
@@ -17,127 +15,16 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/backstay/backstay/internal/atomicfile"
-	"github.com/backstay/backstay/internal/sender"
-	"github.com/backstay/backstay/keeper"
-	"github.com/backstay/backstay/market"
-	"github.com/backstay/backstay/tunnel"
 )
 
-const serveUsage = `Usage: backstay serve [FLAGS]
+var serveUsage = `Usage: backstay serve [FLAGS]
 
 Serves the Cloud Foundry API. It needs no flags: data lies under a directory of yours, everything
 listens on loopback. The first start makes the user admin and shows the password, once.
 
-` + dataUsage + `  --listen HOST:PORT        where the API listens (default 127.0.0.1:7480)
-  --url URL                 how users reach the API, if not by that address
-  --tls                     serve the API over TLS, with a certificate of this Backstay's authority
-  --tls-certificate FILE    serve the API over TLS, with this certificate chain (PEM) …
-  --tls-key FILE            … and its key
-  --catalog FILE            offer what this YAML file says, instead of what is built in
-  --database-url URL        keep state in this PostgreSQL database, instead of a private one
-  --audit-days N            keep audit events for so long (default 31)
-  --usage-days N            keep what was used for so long (default 400)
-  --trusted-proxy NET,…     believe what these addresses or networks say in X-Forwarded-For
-  --admin-password-file F   write the first password of admin to this file, instead of showing it
-  --plugins DIR             where the plugins of cf lie that users can install (default: beside this program)
-  --conduit-grace DURATION  how long credentials that cf conduit made outlive its connection (default 1m0s)
-` + keeperUsage
-
-type serveConfig struct {
-	data              dataDir
-	listen, url       string
-	tls               bool
-	certificate, key  string
-	catalog, database string
-	passwordFile      string
-	auditDays         int
-	usageDays         int
-	proxies           []netip.Prefix
-	plugins           string
-	grace             time.Duration
-	keeper            keeperFlags
-}
-
-// serveConfig reads the flags of serve, for the command that they were given to.
-func (c *cli) serveConfig(command string, args []string) (s serveConfig, err error) {
-	fs := flag.NewFlagSet(command, flag.ContinueOnError)
-	dir := c.dataFlag(fs)
-	fs.StringVar(&s.listen, "listen", fmt.Sprintf("127.0.0.1:%d", defaultPort), "")
-	fs.StringVar(&s.url, "url", "", "")
-	fs.BoolVar(&s.tls, "tls", false, "")
-	fs.StringVar(&s.certificate, "tls-certificate", "", "")
-	fs.StringVar(&s.key, "tls-key", "", "")
-	fs.StringVar(&s.catalog, "catalog", "", "")
-	fs.StringVar(&s.database, "database-url", "", "")
-	fs.StringVar(&s.passwordFile, "admin-password-file", "", "")
-	fs.IntVar(&s.auditDays, "audit-days", int(market.DefaultRetention.Events/market.Day), "")
-	fs.IntVar(&s.usageDays, "usage-days", int(market.DefaultRetention.Usage/market.Day), "")
-	fs.Func("trusted-proxy", "", func(text string) (err error) {
-		s.proxies, err = sender.ParsePrefixes(text)
-		return err
-	})
-	fs.StringVar(&s.plugins, "plugins", besideProgram("plugins"), "")
-	fs.DurationVar(&s.grace, "conduit-grace", tunnel.DefaultLease, "")
-	s.keeper.add(fs)
-	if err := parseAll(fs, args); err != nil {
-		return s, err
-	}
-	if s.data, err = dir(); err != nil {
-		return s, err
-	}
-	return s, s.check()
-}
-
-// besideProgram is the path of what is installed in the directory of this program.
-func besideProgram(name string) string {
-	self, err := os.Executable()
-	if err != nil {
-		return name
-	}
-	return filepath.Join(filepath.Dir(self), name)
-}
-
-func (s *serveConfig) check() error {
-	if (s.certificate == "") != (s.key == "") {
-		return usagef("--tls-certificate and --tls-key belong together.")
-	}
-	if s.certificate != "" {
-		s.tls = true
-	}
-	if s.grace < time.Second {
-		return usagef("--conduit-grace %v is less than a second.", s.grace)
-	}
-	for name, days := range map[string]int{"--audit-days": s.auditDays, "--usage-days": s.usageDays} {
-		if days < 1 || days > maxDays {
-			return usagef("%s must be between 1 and %d.", name, maxDays)
-		}
-	}
-	if _, err := keeper.ParsePortRange(s.keeper.ports); err != nil {
-		return usagef("--ports: %v.", err)
-	}
-	host, port, err := net.SplitHostPort(s.listen)
-	if err != nil {
-		return usagef("--listen %q is not HOST:PORT.", s.listen)
-	}
-	if s.url == "" {
-		scheme := "http"
-		if s.tls {
-			scheme = "https"
-		}
-		if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
-			host = s.keeper.host
-		}
-		s.url = scheme + "://" + net.JoinHostPort(host, port)
-	}
-	return nil
-}
-
-// maxDays is what retention can count to: a century.
-const maxDays = 36500
-
-func (s *serveConfig) retention() market.Retention {
-	return market.Retention{Events: time.Duration(s.auditDays) * market.Day, Usage: time.Duration(s.usageDays) * market.Day}
-}
+` + configFlagUsage + new(cli).table().Help() + `
+Settings of the data plane take effect when the keeper starts: after a change, "backstay stop" once.
+`
 
 func serve(ctx context.Context, c *cli, args []string) error {
 	cfg, err := c.serveConfig("serve", args)

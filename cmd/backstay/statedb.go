@@ -30,7 +30,7 @@ const statePatience = 30 * time.Second
 
 // openStore opens the state for serving, as long as nothing of it is missing.
 func (p *platform) openStore(ctx context.Context, instances *local.Backend) error {
-	dsn := p.cfg.database
+	dsn := p.cfg.Database.Reveal()
 	var err error
 	if dsn == "" {
 		if dsn, err = p.startState(ctx, instances); err != nil {

@@ -13,7 +13,7 @@ import (
 	"github.com/backstay/backstay/keeper"
 )
 
-const stopUsage = `Usage: backstay stop [--data DIR]
+var stopUsage = `Usage: backstay stop [--data DIR]
 
 Ends the control plane and then every database of this machine's data plane, and waits until all
 are down. No data is touched: "backstay serve" starts everything again.
@@ -22,7 +22,7 @@ are down. No data is touched: "backstay serve" starts everything again.
 
 func stop(ctx context.Context, c *cli, args []string) error {
 	fs := flag.NewFlagSet("stop", flag.ContinueOnError)
-	data := c.dataFlag(fs)
+	data := c.dataFlags(fs)
 	if err := parseAll(fs, args); err != nil {
 		return err
 	}

@@ -22,7 +22,7 @@ import (
 	"github.com/backstay/backstay/state"
 )
 
-const usageUsage = `Usage: backstay usage [--from TIME] [--to TIME] [--csv] [--data DIR] [--database-url URL]
+var usageUsage = `Usage: backstay usage [--from TIME] [--to TIME] [--csv] [FLAGS]
 
 Shows how long service instances were there, and what they cost, for each organization, space, service and
 plan. TIME is a date (midnight, UTC) or as in 2026-11-01T09:00:00+01:00. Without --to it is until now,
@@ -31,13 +31,12 @@ without --from since the month began. What is from --to on is not counted, nor w
 A monthly price is due in proportion to the calendar month, in UTC: a whole month costs the price, however
 many days it has. Prices are those that were in force at the time. Currencies are never added up.
 
-` + dataUsage + `  --csv        write comma-separated values, with a header, instead of a table
-`
+  --csv                        write comma-separated values, with a header, instead of a table
+` + stateUsage
 
 func showUsage(ctx context.Context, c *cli, args []string) error {
 	fs := flag.NewFlagSet("usage", flag.ContinueOnError)
-	dir := c.dataFlag(fs)
-	database := fs.String("database-url", "", "")
+	read := c.configFlags(fs, dataSetting, databaseSetting)
 	from, to := fs.String("from", "", ""), fs.String("to", "", "")
 	asCSV := fs.Bool("csv", false, "")
 	if err := parseAll(fs, args); err != nil {
@@ -47,11 +46,11 @@ func showUsage(ctx context.Context, c *cli, args []string) error {
 	if err != nil {
 		return err
 	}
-	data, err := dir()
+	cfg, err := read()
 	if err != nil {
 		return err
 	}
-	store, err := c.openRunning(ctx, data, *database)
+	store, err := c.openRunning(ctx, cfg)
 	if err != nil {
 		return err
 	}
@@ -74,14 +73,15 @@ func showUsage(ctx context.Context, c *cli, args []string) error {
 	return writeTable(c.stdout, span, charges)
 }
 
-// openRunning opens the state of the Backstay that runs on data.
-func (c *cli) openRunning(ctx context.Context, data dataDir, database string) (*state.Store, error) {
-	if pid, err := pidFileHolder(data.servePID()); err != nil || pid == 0 {
-		return nil, advise(fmt.Errorf("no Backstay is running on %s", data), "backstay serve --data %s", data)
+// openRunning opens the state of the Backstay that runs by cfg.
+func (c *cli) openRunning(ctx context.Context, cfg *config) (*state.Store, error) {
+	if pid, err := pidFileHolder(cfg.data.servePID()); err != nil || pid == 0 {
+		return nil, advise(fmt.Errorf("no Backstay is running on %s", cfg.data), "backstay serve --data %s", cfg.data)
 	}
+	database := cfg.Database.Reveal()
 	if database == "" {
 		var err error
-		if database, err = awaitState(ctx, local.New(data.keeperSocket())); err != nil {
+		if database, err = awaitState(ctx, local.New(cfg.data.keeperSocket())); err != nil {
 			return nil, fmt.Errorf("find state database: %w", err)
 		}
 	}

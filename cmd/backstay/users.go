@@ -19,31 +19,27 @@ import (
 )
 
 // usersFlags lead a command to the users of a Backstay that runs on this machine.
-type usersFlags struct {
-	data     func() (dataDir, error)
-	database string
-}
+type usersFlags struct{ read func() (*config, error) }
 
 func (f *usersFlags) add(c *cli, fs *flag.FlagSet) {
-	f.data = c.dataFlag(fs)
-	fs.StringVar(&f.database, "database-url", "", "")
+	f.read = c.configFlags(fs, dataSetting, databaseSetting)
 }
 
-const usersFlagsUsage = dataUsage + `  --database-url URL   where "backstay serve" keeps its state, if it was told so
-`
+// stateUsage is for commands that look into the state of a Backstay that runs.
+var stateUsage = configFlagUsage + new(cli).table().Help(dataSetting, databaseSetting)
 
 // withUsers lends do the login server's users.
 func (f *usersFlags) withUsers(ctx context.Context, c *cli, do func(*uaa.Server) error) error {
-	data, err := f.data()
+	cfg, err := f.read()
 	if err != nil {
 		return err
 	}
-	store, err := c.openRunning(ctx, data, f.database)
+	store, err := c.openRunning(ctx, cfg)
 	if err != nil {
 		return err
 	}
 	defer store.Close()
-	key, err := seal.Load(data.sealKey())
+	key, err := seal.Load(cfg.data.sealKey())
 	if err != nil {
 		return err
 	}
@@ -80,11 +76,11 @@ func dispatch(ctx context.Context, c *cli, command string, verbs []verb, args []
 	return usagef("%s wants one of: %s.", command, strings.Join(names, ", "))
 }
 
-const adminPasswordUsage = `Usage: backstay admin-password [FLAGS]
+var adminPasswordUsage = `Usage: backstay admin-password [FLAGS]
 
 Makes a new password for the user admin and shows it. Who is logged in as admin no longer is.
 
-` + usersFlagsUsage
+` + stateUsage
 
 func adminPassword(ctx context.Context, c *cli, args []string) error {
 	var f usersFlags
@@ -116,7 +112,7 @@ func listAdvised(err error, command string) error {
 	return err
 }
 
-const userUsage = `Usage: backstay user list [FLAGS]
+var userUsage = `Usage: backstay user list [FLAGS]
        backstay user set-role NAME ROLE [FLAGS]
        backstay user new-password NAME [FLAGS]
 
@@ -131,7 +127,7 @@ platform, at once, also where they are logged in. ROLE is one of
 At least one user stays admin. new-password makes a new password and shows it; who is logged in as that
 user no longer is.
 
-` + usersFlagsUsage
+` + stateUsage
 
 func manageUsers(ctx context.Context, c *cli, args []string) error {
 	return dispatch(ctx, c, "user", []verb{{"list", listUsers}, {"set-role", setRole}, {"new-password", newPassword}}, args)

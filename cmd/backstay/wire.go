@@ -42,7 +42,7 @@ var ownBroker = backstay.ServiceBroker{ID: "2f0b5b39-6a0e-4c3d-9f57-8c2c1f3b7a10
 
 // platform is the control plane, put together.
 type platform struct {
-	cfg      serveConfig
+	cfg      *config
 	log      *slog.Logger
 	launcher *local.Launcher
 	store    *state.Store
@@ -57,7 +57,7 @@ type platform struct {
 
 // wire puts the control plane together from the keeper upwards. What it starts by the way (the
 // keeper, the state database) is meant to outlive us.
-func wire(ctx context.Context, cfg serveConfig, log *slog.Logger) (*platform, error) {
+func wire(ctx context.Context, cfg *config, log *slog.Logger) (*platform, error) {
 	p := &platform{cfg: cfg, log: log}
 	instances := local.New(cfg.data.keeperSocket())
 	if err := p.startKeeper(ctx, instances); err != nil {
@@ -85,7 +85,7 @@ func (p *platform) startKeeper(ctx context.Context, instances *local.Backend) er
 		return err
 	}
 	p.launcher = &local.Launcher{
-		Backend: instances, Program: process.Self(), Command: append([]string{self}, p.cfg.keeper.args(p.cfg.data)...),
+		Backend: instances, Program: process.Self(), Command: append([]string{self}, p.cfg.keepArgs...),
 		LogPath: filepath.Join(string(p.cfg.data), "keeper.log"), Executable: executable, Log: p.log,
 	}
 	if err := p.launcher.Ensure(ctx); err != nil {

@@ -1,0 +1,142 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"flag"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/backstay/backstay"
+	"github.com/backstay/backstay/internal/settings"
+	"github.com/backstay/backstay/keeper"
+	"github.com/backstay/backstay/market"
+)
+
+// config is what a Backstay goes by.
+type config struct {
+	data             dataDir
+	Database         backstay.Secret // exported so that fmt finds the methods that redact it; empty: a private one
+	listen, url      string
+	tls              bool
+	certificate, key string
+	proxies          []netip.Prefix
+	passwordFile     string
+	catalog, plugins string
+	grace            time.Duration
+	auditDays        int
+	usageDays        int
+	endpointHost     string
+	endpointListen   string
+	ports            keeper.PortRange
+	minFree          backstay.Bytes
+	postgresDir      string
+	keepArgs         []string // the command line of a keeper that goes by the same
+
+	inForce settings.Values // what all of it was read from
+}
+
+func (c *config) retention() market.Retention {
+	return market.Retention{Events: time.Duration(c.auditDays) * market.Day, Usage: time.Duration(c.usageDays) * market.Day}
+}
+
+const configFlagUsage = "  --config FILE                read settings from this file; flags go over it (docs/configuration.md)\n"
+
+// dataUsage is for commands that look for a Backstay on this machine.
+var dataUsage = configFlagUsage + new(cli).table().Help(dataSetting)
+
+// configFlags adds the flags of the named settings, or of all if none is named, and --config to fs. The result
+// is to be called once fs is parsed. It fails with all mistakes in flags and file.
+func (c *cli) configFlags(fs *flag.FlagSet, names ...string) func() (*config, error) {
+	table, flags := c.table(), settings.Values{}
+	table.Flags(fs, flags, names...)
+	path := fs.String("config", "", "")
+	return func() (*config, error) {
+		var file settings.Values
+		var mistakes settings.Mistakes
+		if *path != "" {
+			file, mistakes = table.ReadFile(*path)
+		}
+		cfg := &config{}
+		inForce, more := table.Read(cfg, flags, file)
+		cfg.inForce = inForce
+		mistakes = append(append(mistakes, more...), cfg.complete()...)
+		if len(mistakes) > 0 {
+			return nil, usageError(mistakes.Error())
+		}
+		cfg.keepArgs = append([]string{"keep"}, table.Args(inForce, dataPlaneNames()...)...)
+		return cfg, nil
+	}
+}
+
+// serveConfig reads all settings, for the command that the arguments were given to.
+func (c *cli) serveConfig(command string, args []string) (*config, error) {
+	fs := flag.NewFlagSet(command, flag.ContinueOnError)
+	read := c.configFlags(fs)
+	if err := parseAll(fs, args); err != nil {
+		return nil, err
+	}
+	return read()
+}
+
+// complete sets what follows from other settings, and returns what does not go together.
+func (c *config) complete() (mistakes settings.Mistakes) {
+	if c.data != "" {
+		c.inForce[dataSetting] = settings.Given{Text: string(c.data), From: c.inForce[dataSetting].From}
+	}
+	if (c.certificate == "") != (c.key == "") {
+		mistakes = append(mistakes, "--tls-certificate and --tls-key belong together: one of them is missing.")
+	}
+	if c.certificate != "" && !c.tls {
+		c.tls = true
+		c.inForce["tls"] = settings.Given{Text: "true", From: "follows from tls-certificate"}
+	}
+	if c.url == "" {
+		c.url = c.ownURL()
+		c.inForce["url"] = settings.Given{Text: c.url, From: settings.FromDefault}
+	}
+	return mistakes
+}
+
+// ownURL is the address that the API listens on. Where it listens on all, it is the one that instances have.
+func (c *config) ownURL() string {
+	host, port, err := net.SplitHostPort(c.listen)
+	if err != nil {
+		return "" // which is told of as a mistake of --listen
+	}
+	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
+		host = cmp.Or(c.endpointHost, host)
+	}
+	scheme := "http"
+	if c.tls {
+		scheme = "https"
+	}
+	return scheme + "://" + net.JoinHostPort(host, port)
+}
+
+// besideProgram is the path of what is installed in the directory of this program.
+func besideProgram(name string) string {
+	self, err := os.Executable()
+	if err != nil {
+		return name
+	}
+	return filepath.Join(filepath.Dir(self), name)
+}
+
+var configUsage = `Usage: backstay config [FLAGS]
+
+Prints the settings that "backstay serve" would go by with the same flags, in the form of the file that --config
+names, each with where it comes from: a default, a flag, or a line of the file. Passwords are left out.
+
+` + configFlagUsage + new(cli).table().Help()
+
+func printConfig(_ context.Context, c *cli, args []string) error {
+	cfg, err := c.serveConfig("config", args)
+	if err != nil {
+		return err
+	}
+	return c.table().Write(c.stdout, cfg.inForce)
+}

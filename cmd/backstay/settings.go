@@ -1,0 +1,247 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/backstay/backstay"
+	"github.com/backstay/backstay/internal/sender"
+	"github.com/backstay/backstay/internal/settings"
+	"github.com/backstay/backstay/keeper"
+	"github.com/backstay/backstay/market"
+	"github.com/backstay/backstay/tunnel"
+)
+
+// table is every setting that there is: the flags, the file of "--config", help, "backstay config" and
+// docs/configuration.md are made from it.
+func (c *cli) table() settings.Table[config] {
+	return settings.Table[config]{
+		{Title: "Place", Settings: c.placeSettings()},
+		{Title: "The API", Settings: apiSettings()},
+		{Title: "What is offered", Settings: offerSettings()},
+		{Title: "What is kept", Settings: keepingSettings()},
+		{Title: "The data plane", Settings: dataPlaneSettings(),
+			Intro: "These take effect when the keeper starts: after a change, `backstay stop` once."},
+	}
+}
+
+// dataSetting and databaseSetting are what every command that looks for a Backstay must know.
+const (
+	dataSetting     = "data"
+	databaseSetting = "database-url"
+)
+
+// dataPlaneNames are the settings that serve hands on to the keeper.
+func dataPlaneNames() []string {
+	names := []string{dataSetting}
+	for _, s := range dataPlaneSettings() {
+		names = append(names, s.Name)
+	}
+	return names
+}
+
+func (c *cli) placeSettings() []settings.Setting[config] {
+	return []settings.Setting[config]{{
+		Name: dataSetting, Value: "DIR", Unit: "the path of a directory",
+		Help:      "where this Backstay keeps everything",
+		DefaultBy: c.defaultData,
+		Otherwise: "as root /var/lib/backstay, else $XDG_DATA_HOME/backstay or ~/.local/share/backstay",
+		Read: func(c *config, text string) error {
+			dir, err := filepath.Abs(text)
+			c.data = dataDir(dir)
+			return err
+		},
+	}, {
+		Name: databaseSetting, Value: "URL", Unit: "the address of a PostgreSQL database, as a URL or in keyword form",
+		Help: "keep state in this PostgreSQL database, instead of a private one",
+		More: "Leave the password out of it, where others can read it: `PGPASSWORD`, or a file that `PGPASSFILE` names, " +
+			"is where it is looked for. One `backstay serve` at a time serves a database.",
+		Show: withoutPassword,
+		Read: func(c *config, text string) error {
+			if _, err := pgx.ParseConfig(text); err != nil { // which may say the password
+				return errors.New("is not a database's address, as in postgres://USER@HOST/DATABASE")
+			}
+			c.Database = backstay.Secret(text)
+			return nil
+		},
+	}}
+}
+
+func apiSettings() []settings.Setting[config] {
+	return []settings.Setting[config]{{
+		Name: "listen", Value: "HOST:PORT", Unit: "a host or an address, and a TCP port",
+		Help: "where the API listens", Default: fmt.Sprintf("127.0.0.1:%d", defaultPort),
+		Read: func(c *config, text string) error {
+			c.listen = text
+			if _, _, err := net.SplitHostPort(text); err != nil {
+				return errors.New("is not HOST:PORT, as in 127.0.0.1:7480")
+			}
+			return nil
+		},
+	}, {
+		Name: "url", Value: "URL", Unit: "a URL of http or https",
+		Help: "how users reach the API, if not by that address", Otherwise: "the address that the API listens on",
+		Read: func(c *config, text string) error {
+			c.url = text
+			u, err := url.Parse(text)
+			if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
+				return errors.New("is not a URL that users reach, as in https://api.example.org:7480")
+			}
+			return nil
+		},
+	}, {
+		Name: "tls", Unit: "`true` or `false`",
+		Help: "serve the API over TLS, with a certificate of this Backstay's authority", Default: "false",
+		More: "It is `true` by itself where there is a `tls-certificate`.",
+		Read: func(c *config, text string) (err error) {
+			if c.tls, err = strconv.ParseBool(text); err != nil {
+				return errors.New("is neither true nor false")
+			}
+			return nil
+		},
+	}, {
+		Name: "tls-certificate", Value: "FILE", Unit: "the path of a file, PEM",
+		Help: "serve the API over TLS, with the certificate chain in this file",
+		Read: text(func(c *config) *string { return &c.certificate }),
+	}, {
+		Name: "tls-key", Value: "FILE", Unit: "the path of a file, PEM",
+		Help: "the key of the certificate in tls-certificate", Read: text(func(c *config) *string { return &c.key }),
+	}, {
+		Name: "trusted-proxy", Value: "NET,…", Unit: "addresses or networks with commas between them, or a list of them", List: true,
+		Help: "believe what these addresses or networks say in X-Forwarded-For",
+		Read: func(c *config, text string) (err error) {
+			if c.proxies, err = sender.ParsePrefixes(text); err != nil {
+				return errors.New("is not a list of addresses or networks, as in 10.1.2.3,10.2.0.0/16")
+			}
+			return nil
+		},
+	}, {
+		Name: "admin-password-file", Value: "FILE", Unit: "the path of a file",
+		Help: "write the first password of admin to this file, instead of showing it",
+		Read: text(func(c *config) *string { return &c.passwordFile }),
+	}}
+}
+
+func offerSettings() []settings.Setting[config] {
+	return []settings.Setting[config]{{
+		Name: "catalog", Value: "FILE", Unit: "the path of a file, YAML",
+		Help: "offer what this file says, instead of what is built in",
+		Read: text(func(c *config) *string { return &c.catalog }),
+	}, {
+		Name: "plugins", Value: "DIR", Unit: "the path of a directory",
+		Help:      "where the plugins of cf lie that users can install",
+		DefaultBy: func() (string, error) { return besideProgram("plugins"), nil },
+		Otherwise: "the directory plugins beside this program",
+		Read:      text(func(c *config) *string { return &c.plugins }),
+	}, {
+		Name: "conduit-grace", Value: "DURATION", Unit: "a duration from 1s on, as in 90s or 1m30s",
+		Help:    "how long credentials that cf conduit made outlive its connection",
+		Default: tunnel.DefaultLease.String(),
+		Read: func(c *config, text string) (err error) {
+			if c.grace, err = time.ParseDuration(text); err != nil || c.grace < time.Second {
+				return errors.New("is not a duration of at least a second, as in 1m30s")
+			}
+			return nil
+		},
+	}}
+}
+
+func keepingSettings() []settings.Setting[config] {
+	const unit = "a number of days, from 1 to 36500"
+	return []settings.Setting[config]{{
+		Name: "audit-days", Value: "DAYS", Unit: unit, Default: inDays(market.DefaultRetention.Events),
+		Help: "keep audit events for so long", Read: days(func(c *config) *int { return &c.auditDays }),
+	}, {
+		Name: "usage-days", Value: "DAYS", Unit: unit, Default: inDays(market.DefaultRetention.Usage),
+		Help: "keep what was used for so long", Read: days(func(c *config) *int { return &c.usageDays }),
+	}}
+}
+
+func dataPlaneSettings() []settings.Setting[config] {
+	return []settings.Setting[config]{{
+		Name: "endpoint-host", Value: "HOST", Unit: "a host or an address", Default: "127.0.0.1",
+		Help: "the name or address of this machine that credentials give to apps",
+		More: "It is in the certificates of instances that are created from then on.",
+		Read: text(func(c *config) *string { return &c.endpointHost }),
+	}, {
+		Name: "endpoint-listen", Value: "ADDR", Unit: "an address of this machine; 0.0.0.0 is all of them", Default: "127.0.0.1",
+		Help: "the address that databases listen on",
+		Read: text(func(c *config) *string { return &c.endpointListen }),
+	}, {
+		Name: "ports", Value: "FIRST-LAST", Unit: "two TCP ports from 1024 to 65535", Default: "20000-29999",
+		Help: "the ports that databases get",
+		More: "One each, for its life, so give two Backstays on one machine ranges of their own.",
+		Read: func(c *config, text string) (err error) {
+			if c.ports, err = keeper.ParsePortRange(text); err != nil {
+				return errors.New("is not FIRST-LAST between 1024 and 65535, as in 20000-29999")
+			}
+			return nil
+		},
+	}, {
+		Name: "min-free", Value: "SIZE", Unit: "a size in B, KB, MB, GB or TB, of which 1 KB is 1024 B", Default: "1GB",
+		Help: "disk space that a new database must leave free",
+		Read: func(c *config, text string) (err error) {
+			if c.minFree, err = backstay.ParseBytes(text); err != nil {
+				return errors.New("is not a size with its unit, as in 5GB or 568MB")
+			}
+			return nil
+		},
+	}, {
+		Name: "postgres", Value: "DIR", Unit: "the path of a directory", Default: "/usr/lib/postgresql",
+		Help: "where PostgreSQL versions are installed",
+		Read: text(func(c *config) *string { return &c.postgresDir }),
+	}}
+}
+
+// text reads a value that can be anything but empty.
+func text(field func(*config) *string) func(*config, string) error {
+	return func(c *config, text string) error {
+		*field(c) = text
+		if text == "" {
+			return errors.New("must not be empty")
+		}
+		return nil
+	}
+}
+
+// maxDays is what retention can count to: a century.
+const maxDays = 36500
+
+func inDays(d time.Duration) string { return strconv.Itoa(int(d / market.Day)) }
+
+func days(field func(*config) *int) func(*config, string) error {
+	return func(c *config, text string) error {
+		n, err := strconv.Atoi(text)
+		*field(c) = n
+		if err != nil || n < 1 || n > maxDays {
+			return fmt.Errorf("is not a number of days between 1 and %d", maxDays)
+		}
+		return nil
+	}
+}
+
+// passwordWord finds a password in a database's address in keyword form, or among the parameters of a URL.
+var passwordWord = regexp.MustCompile(`(?i)(password\s*=\s*)('(?:[^'\\]|\\.)*'?|[^\s&]+)`)
+
+// withoutPassword is a database's address with its passwords redacted.
+func withoutPassword(address string) string {
+	if strings.Contains(address, "://") {
+		u, err := url.Parse(address)
+		if err != nil {
+			return backstay.Redacted // whatever in it is the password
+		}
+		if _, has := u.User.Password(); has {
+			address = u.Redacted()
+		}
+	}
+	return passwordWord.ReplaceAllString(address, "${1}"+backstay.Redacted)
+}
