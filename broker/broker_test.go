@@ -3,63 +3,18 @@ package broker_test
 import (
 	"context"
 	"encoding/json"
-	"errors"
-	"log/slog"
-	"os"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/uuid"
-	"github.com/jackc/pgx/v5"
 
 	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/backend"
 	"github.com/backstay/backstay/broker"
 	"github.com/backstay/backstay/broker/brokertest"
-	"github.com/backstay/backstay/internal/seal"
-	"github.com/backstay/backstay/internal/testkit"
 	"github.com/backstay/backstay/keeper/keepertest"
-	"github.com/backstay/backstay/market/markettest"
-	"github.com/backstay/backstay/pki"
-	"github.com/backstay/backstay/state"
 )
-
-func TestMain(m *testing.M) { os.Exit(testkit.Main(m)) }
-
-// open returns our broker on a real store and a real keeper, with its jobs running.
-func open(t testing.TB) backstay.Broker {
-	t.Helper()
-	instances, _ := keepertest.Run(t, keepertest.Config(t, 30))
-	return openOn(t, instances)
-}
-
-func openOn(t testing.TB, instances backend.Backend) *broker.Broker {
-	t.Helper()
-	store := markettest.OpenStore(t)
-	authority, err := pki.New(time.Now())
-	if err != nil {
-		t.Fatal(err)
-	}
-	catalog, err := broker.ParseCatalog(nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	b := &broker.Broker{Store: store.Broker(), Backends: map[string]backend.Backend{broker.Local: instances}, Authority: authority,
-		Offered: catalog, Key: seal.Key{1}, Now: time.Now,
-		Log: slog.New(slog.NewTextHandler(t.Output(), nil))}
-	ctx, cancel := context.WithCancel(context.Background())
-	ended := make(chan error, 1)
-	noMarket := func(context.Context, backstay.JobID, bool) error { return errors.New("there is no market here") }
-	go func() { ended <- store.RunJobs(ctx, state.Runners{Market: noMarket, Broker: b.Work}) }()
-	t.Cleanup(func() {
-		cancel()
-		if err := <-ended; err != nil && !errors.Is(err, context.Canceled) {
-			t.Errorf("run jobs: %v", err)
-		}
-	})
-	return b
-}
 
 func TestBroker(t *testing.T) {
 	t.Parallel()
@@ -171,11 +126,8 @@ func TestReadOnlyBinding(t *testing.T) {
 
 func makeTable(t *testing.T, c backstay.Credentials) error {
 	t.Helper()
-	conn, err := pgx.Connect(t.Context(), c["uri"].(string)+"?sslmode=require")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close(context.Background())
+	conn, err := connect(t, c)
+	must(t, err)
 	_, err = conn.Exec(t.Context(), "CREATE TABLE made (n int)")
 	return err
 }

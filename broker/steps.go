@@ -195,14 +195,14 @@ func hopeless(format string, args ...any) error {
 }
 
 // askToRemove makes it the backend's wish that nothing of an instance is left. Without its record the backend
-// would not know what to remove: then it is told of the instance first.
+// would not know what to remove: then it is told of the instance first, if the ledger knows where it served.
 func (b *Broker) askToRemove(ctx context.Context, in Instance) error {
 	its, err := b.backendOf(in)
 	if err != nil {
 		return err
 	}
 	err = its.Remove(ctx, in.ID)
-	if backstay.KindOf(err) != backstay.NotFound || in.Spec == nil {
+	if backstay.KindOf(err) != backstay.NotFound || in.Spec == nil || in.Endpoint == (backstay.Endpoint{}) {
 		return absentIsFine(err)
 	}
 	if err := b.applyAccepted(ctx, in); err != nil {

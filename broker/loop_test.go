@@ -1,0 +1,85 @@
+package broker
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/backstay/backstay"
+	"github.com/backstay/backstay/backend"
+)
+
+// ledger answers what the loops ask of a Store, and can do nothing else.
+type ledger struct {
+	Store
+	read     []time.Time // when its entries were read
+	reported []string
+}
+
+func (l *ledger) Entries(context.Context) ([]Entry, error) {
+	l.read = append(l.read, time.Now())
+	return nil, errors.New("it is down")
+}
+
+func (l *ledger) ReportOperation(_ context.Context, _ backstay.OperationKey, description string) error {
+	l.reported = append(l.reported, description)
+	return nil
+}
+
+// TestRun: the reconciler looks at once and then every two seconds, also after it has failed.
+func TestRun(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		l := &ledger{}
+		b := &Broker{Store: l, Log: slog.New(slog.DiscardHandler)}
+		begun := time.Now()
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+		defer cancel()
+		if err := b.Run(ctx); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("it ended with %v", err)
+		}
+		for i, at := range l.read {
+			if want := time.Duration(i) * 2 * time.Second; at.Sub(begun) != want {
+				t.Errorf("look %d after %v, want %v", i, at.Sub(begun), want)
+			}
+		}
+		if len(l.read) != 3 {
+			t.Errorf("%d looks in 5 seconds, want 3", len(l.read))
+		}
+	})
+}
+
+// full is a backend on which an instance waits for room on the disk, for ever.
+type full struct{ backend.Backend }
+
+func (full) Await(ctx context.Context, id backstay.InstanceID, revision int64) (backend.Status, error) {
+	if revision > 0 {
+		<-ctx.Done()
+		return backend.Status{}, ctx.Err()
+	}
+	return backend.Status{
+		Instance: id, Revision: 1, Wanted: 1, Phase: backend.Failing, Message: "It does not serve.",
+		Obstacle: backend.Obstacle{Generation: 1, Sentence: "The disk is full."},
+	}, nil
+}
+
+// TestOperationLimit: what may still come true is waited for, with its reason for all to see, for an hour.
+func TestOperationLimit(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		l := &ledger{}
+		b := &Broker{Store: l, Backends: map[string]backend.Backend{Local: full{}}}
+		begun := time.Now()
+		_, err := b.awaitReached(t.Context(), Instance{Backend: Local}, Operation{Wanted: Wanted{Generation: 1}})
+		if !isHopeless(err) || !strings.HasSuffix(backstay.SentenceOf(err), "The disk is full.") || time.Since(begun) != time.Hour {
+			t.Errorf("after %v: %v", time.Since(begun), err)
+		}
+		if len(l.reported) != 1 || l.reported[0] != "The disk is full." {
+			t.Errorf("reported: %q", l.reported)
+		}
+	})
+}
