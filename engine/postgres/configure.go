@@ -15,13 +15,13 @@ import (
 
 // Configure renews the walls of an instance that an earlier version made, and creates the extensions that
 // the settings ask for and that are not there.
-func (e Engine) Configure(ctx context.Context, n engine.Node) error {
+func (Engine) Configure(ctx context.Context, n engine.Node) error {
 	s, err := parseSettings(n)
 	if err != nil {
 		return err
 	}
 	return withPriority(ctx, n, func(conn *pgx.Conn) error {
-		renewed, err := e.renewWalls(ctx, n, conn)
+		renewed, err := renewWalls(ctx, conn)
 		if err != nil {
 			return backstay.Wrapf(err, backstay.Unavailable, "The database, which an earlier version made, cannot be brought up to date.")
 		}
@@ -30,16 +30,9 @@ func (e Engine) Configure(ctx context.Context, n engine.Node) error {
 }
 
 // renewWalls tells whether it had to. It comes to the database last: while it is not done, all of it is done again.
-func (e Engine) renewWalls(ctx context.Context, n engine.Node, conn *pgx.Conn) (renewed bool, err error) {
+func renewWalls(ctx context.Context, conn *pgx.Conn) (renewed bool, err error) {
 	has, err := triggerComment(ctx, conn, "backstay_read_only")
 	if err != nil || has == edition() {
-		return false, err
-	}
-	// The node may have been started by the earlier version, with its rules of access.
-	if err := e.Prepare(ctx, n); err != nil {
-		return false, err
-	}
-	if _, err = conn.Exec(ctx, "SELECT pg_reload_conf()"); err != nil {
 		return false, err
 	}
 	err = again(func() error {

@@ -50,7 +50,7 @@ func TestOlderInstance(t *testing.T) {
 	w.do(t, `CREATE FUNCTION told() RETURNS int LANGUAGE sql SECURITY DEFINER AS 'SELECT 2'`)
 	busy.do(t, `BEGIN`, `CREATE TABLE unfinished (n int)`)
 	for range 2 {
-		if err := (postgres.Engine{}).Configure(t.Context(), s.Node); err != nil {
+		if _, err := (postgres.Engine{}).Reload(t.Context(), s.Node); err != nil { // its rules of access too
 			t.Fatal(err)
 		}
 		w.do(t, `GRANT EXECUTE ON FUNCTION told() TO PUBLIC`) // by those who know of readers
