@@ -5,10 +5,12 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/backstay/backstay"
+	"github.com/backstay/backstay/engine"
 	"github.com/backstay/backstay/keeper"
 )
 
@@ -98,5 +100,26 @@ func TestInUseCountsListeners(t *testing.T) {
 	port := l.Addr().(*net.TCPAddr).Port
 	if n := inUse("127.0.0.1", keeper.PortRange{First: port, Last: port}); n != 1 {
 		t.Errorf("%d in use, want 1", n)
+	}
+}
+
+// What doctor tells an operator to install is what scripts/setup installs.
+func TestPackagesAreThoseOfSetup(t *testing.T) {
+	t.Parallel()
+	setup, err := os.ReadFile(filepath.Join("..", "..", "scripts", "setup"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, e := range engines("") {
+		p, ok := e.(engine.Packaged)
+		if !ok {
+			t.Errorf("%s: no packages bring it", name)
+			continue
+		}
+		for _, wanted := range p.Packages() {
+			if !slices.Contains(strings.FieldsFunc(string(setup), func(r rune) bool { return strings.ContainsRune(" \t\n()", r) }), wanted) {
+				t.Errorf("%s: scripts/setup does not install %s", name, wanted)
+			}
+		}
 	}
 }

@@ -20,44 +20,44 @@ import (
 	"github.com/backstay/backstay/keeper"
 )
 
-// packages are the Debian packages that engines come in.
-var packages = map[string]string{
-	"postgres": "postgresql-15 postgresql-15-postgis-3 postgresql-15-pgextwlist",
-	"mysql":    "mariadb-server mariadb-client",
-	"redis":    "redis-server",
-}
-
+// examineEngine looks for the engine's versions, and for what belongs to each of them.
 func examineEngine(ctx context.Context, name string, e engine.Engine) []finding {
 	installed, err := e.Installations(ctx)
 	if err != nil {
 		return []finding{unknown(name, err)}
 	}
 	if len(installed) == 0 {
-		level := fair // it is not offered, that is all
-		if name == "postgres" {
-			level = lacking // our own state needs it
-		}
-		return []finding{{level, name, "no usable version", "apt-get install " + packages[name]}}
+		return []finding{examineAbsence(name, e)}
 	}
 	var found []finding
 	for _, i := range installed {
 		found = append(found, finding{good, name + " " + i.Version, i.Product + " " + i.FullVersion + " in " + i.Dir, ""})
-		if name == "postgres" {
-			found = append(found, examineAllowList(i))
+		if inspector, ok := e.(engine.Inspector); ok {
+			for _, part := range inspector.Inspect(i) {
+				found = append(found, examinePart(part))
+			}
 		}
 	}
 	return found
 }
 
-// examineAllowList looks for the library that keeps tenants to the extensions we offer. Debian puts it
-// where a session may load it without being a superuser.
-func examineAllowList(i engine.Installation) finding {
-	const what = "  extension allow-list"
-	library := filepath.Join(filepath.Dir(i.Dir), "lib", "plugins", "pgextwlist.so")
-	if _, err := os.Stat(library); err != nil {
-		return finding{lacking, what, "no " + library, "apt-get install postgresql-" + i.Version + "-pgextwlist"}
+// examineAbsence is of an engine that is not here. It is not offered, that is all, unless our own state needs it.
+func examineAbsence(name string, e engine.Engine) finding {
+	f := finding{fair, name, "no usable version", ""}
+	if name == stateEngine {
+		f.level = lacking
 	}
-	return finding{good, what, library, ""}
+	if p, ok := e.(engine.Packaged); ok {
+		f.remedy = "apt-get install " + strings.Join(p.Packages(), " ")
+	}
+	return f
+}
+
+func examinePart(p engine.Part) finding {
+	if p.Missing {
+		return finding{lacking, "  " + p.Name, "no " + p.File, "apt-get install " + p.Package}
+	}
+	return finding{good, "  " + p.Name, p.File, ""}
 }
 
 func examineCF(ctx context.Context, cf cfCLI) finding {

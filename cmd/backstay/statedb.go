@@ -24,6 +24,9 @@ import (
 // stateInstance is our own database's name among the instances of the keeper.
 const stateInstance backstay.InstanceID = "state"
 
+// stateEngine is what it is an instance of.
+const stateEngine = "postgres"
+
 // statePatience is how long our own database may take to come up, or to come back where it is missing. Whoever
 // starts this program again then begins anew.
 const statePatience = 30 * time.Second
@@ -94,7 +97,7 @@ func applyState(ctx context.Context, instances *local.Backend, version string, s
 		return err
 	}
 	for _, e := range inventory.Engines { // newest first
-		if e.Engine == "postgres" && (version == "" || e.Version == version) {
+		if e.Engine == stateEngine && (version == "" || e.Version == version) {
 			return instances.Apply(ctx, backend.Spec{
 				Instance: stateInstance, Generation: 1, Engine: e.Engine, Version: e.Version, Private: true, Served: served,
 				Size: backstay.Size{Storage: 10 * backstay.GB, Memory: 512 * backstay.MB, Connections: 60},

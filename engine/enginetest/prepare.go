@@ -8,7 +8,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"reflect"
 	"strings"
 	"syscall"
 	"testing"
@@ -19,36 +18,6 @@ import (
 	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/engine"
 )
-
-func testInstallations(t *testing.T, s Subject) {
-	found, err := s.Engine.Installations(t.Context())
-	if err != nil || len(found) == 0 {
-		t.Fatalf("got %v, %v: the tests need one on this machine", found, err)
-	}
-	again, err := s.Engine.Installations(t.Context())
-	if err != nil || !reflect.DeepEqual(found, again) {
-		t.Errorf("asked again: got %v, %v, want %v", again, err, found)
-	}
-	for i, f := range found {
-		if f.Version == "" || !strings.HasPrefix(f.FullVersion, f.Version) || !filepath.IsAbs(f.Dir) {
-			t.Errorf("%+v: a version begins its full version, and Dir is absolute", f)
-		}
-		if i > 0 && !newer(found[i-1].FullVersion, f.FullVersion) {
-			t.Errorf("%s comes after %s: the newest is to be first", f.FullVersion, found[i-1].FullVersion)
-		}
-	}
-}
-
-// newer compares versions part by part: a longer number is greater.
-func newer(a, b string) bool {
-	x, y := strings.Split(a, "."), strings.Split(b, ".")
-	for i := range min(len(x), len(y)) {
-		if x[i] != y[i] {
-			return len(x[i]) > len(y[i]) || len(x[i]) == len(y[i]) && x[i] > y[i]
-		}
-	}
-	return len(x) > len(y)
-}
 
 // A second Prepare lets the configuration follow the node, and keeps the data.
 func testPrepareTwice(t *testing.T, s Subject) {

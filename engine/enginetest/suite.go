@@ -44,6 +44,7 @@ func Run(t *testing.T, s Subject) {
 		test func(*testing.T, Subject)
 	}{
 		{"Installations", testInstallations},
+		{"InstallationsArePackaged", testPackaged},
 		{"PrepareTwiceKeepsData", testPrepareTwice},
 		{"PrepareSurvivesKill", testPrepareKilled},
 		{"FirstPrepareSurvivesKill", testFirstPrepareKilled},

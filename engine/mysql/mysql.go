@@ -23,6 +23,7 @@ var (
 	_ engine.Engine    = Engine{}
 	_ engine.Warmer    = Engine{}
 	_ engine.Reloader  = Engine{}
+	_ engine.Packaged  = Engine{}
 	_ engine.Explainer = Engine{}
 	_ engine.Describer = Engine{}
 )
@@ -35,6 +36,9 @@ var environment = []string{"PATH=/usr/bin:/bin", "LC_ALL=C.UTF-8", "TZ=UTC", "UM
 func (Engine) Describe(n engine.Node) string {
 	return fmt.Sprintf("DB Instance 'backstay-%s' status is 'available'", n.Instance)
 }
+
+// Packages are Debian's: the server, and what makes its data directories.
+func (Engine) Packages() []string { return []string{"mariadb-server", "mariadb-client"} }
 
 // Installations lists the servers in Root that run, the newest first.
 func (e Engine) Installations(ctx context.Context) ([]engine.Installation, error) {

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
@@ -24,6 +25,8 @@ var (
 	_ engine.Engine     = Engine{}
 	_ engine.Configurer = Engine{}
 	_ engine.Reloader   = Engine{}
+	_ engine.Packaged   = Engine{}
+	_ engine.Inspector  = Engine{}
 	_ engine.Warmer     = Engine{}
 	_ engine.Explainer  = Engine{}
 	_ engine.Describer  = Engine{}
@@ -40,6 +43,21 @@ func (Engine) Describe(n engine.Node) string {
 // before the end, which takes the longer the more memory there is for it.
 func (Engine) Ending(n engine.Node) engine.Ending {
 	return engine.Ending{Signal: syscall.SIGINT, Grace: 20*time.Second + engine.Flushing(sharedBuffers(n.Size))}
+}
+
+// Packages are Debian's, with the extensions that are offered and the library that lets tenants create them.
+func (Engine) Packages() []string {
+	return []string{"postgresql-15", "postgresql-15-postgis-3", "postgresql-15-pgextwlist"}
+}
+
+// Inspect looks for the library that keeps tenants to the extensions that are offered. Debian puts it where a
+// session may load it without being a superuser.
+func (Engine) Inspect(i engine.Installation) []engine.Part {
+	library := filepath.Join(filepath.Dir(i.Dir), "lib", "plugins", "pgextwlist.so")
+	_, err := os.Stat(library)
+	return []engine.Part{{
+		Name: "extension allow-list", File: library, Missing: err != nil, Package: "postgresql-" + i.Version + "-pgextwlist",
+	}}
 }
 
 // Installations lists what lies in Root and runs.

@@ -28,6 +28,7 @@ var (
 	_ engine.Configurer = Engine{}
 	_ engine.Explainer  = Engine{}
 	_ engine.Reloader   = Engine{}
+	_ engine.Packaged   = Engine{}
 	_ engine.Describer  = Engine{}
 	_ engine.Tender     = Engine{}
 )
@@ -55,6 +56,9 @@ func productOf(i engine.Installation) product {
 	}
 	return products[0]
 }
+
+// Packages are Debian's.
+func (Engine) Packages() []string { return []string{"redis-server"} }
 
 // Installations lists Redis, or Valkey where Dir has that and not Redis, if it runs.
 func (e Engine) Installations(ctx context.Context) ([]engine.Installation, error) {

@@ -35,10 +35,16 @@ func isNoServer(err error) bool {
 	return errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, fs.ErrNotExist)
 }
 
+// refusals is how often in a row the server turns us away before room is made. It has looked at all connections that
+// ended before one refusal when it comes to the next, and may have closed some of them only after that. So three
+// say that it had no room, not even what the last connection that we ended, or our own last one, leaves behind: a
+// busy machine does not make us end one more. Three more say that a client was quicker to take it.
+const refusals = 3
+
 // enter calls try until it is neither turned away nor held up by a script, or ctx ends. What room is made clients may
 // take before us: then more is made. A server that was busy may be started again meanwhile.
 func enter(ctx context.Context, n engine.Node, c *redis.Client, try func() error) error {
-	giveUp, room, wasBusy := time.Now().Add(10*time.Second), 1, false
+	giveUp, refused, room, wasBusy := time.Now().Add(20*time.Second), 0, 1, false
 	return wait.Until(ctx, wait.Every(time.Millisecond), func() (again bool, err error) {
 		err = try()
 		switch {
@@ -50,6 +56,9 @@ func enter(ctx context.Context, n engine.Node, c *redis.Client, try func() error
 		case !turnedAway(err) || time.Now().After(giveUp):
 			return false, err
 		default:
+			if refused++; refused < 2*refusals && refused != refusals {
+				return true, err
+			}
 			if err := makeRoom(n, room); err != nil {
 				return false, backstay.Wrapf(err, backstay.Unavailable,
 					"Clients hold all connections of the service instance, and none of them can be ended.")

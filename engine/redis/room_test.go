@@ -13,7 +13,7 @@ import (
 	"github.com/backstay/backstay/engine/enginetest"
 )
 
-// The operator comes in over what clients have beyond the plan: what the plan says stays theirs.
+// The operator comes in over one connection of those that clients have beyond the plan, however busy the machine is.
 func TestRoomIsMadeBeyondThePlan(t *testing.T) {
 	t.Parallel()
 	n := enginetest.NewNode(t, tested)
@@ -43,7 +43,7 @@ func TestRoomIsMadeBeyondThePlan(t *testing.T) {
 			alive++
 		}
 	}
-	if alive < n.Size.Connections || alive < len(held)-2 {
+	if alive < len(held)-1 {
 		t.Errorf("of %d connections %d are left", len(held), alive)
 	}
 }
