@@ -75,6 +75,14 @@ type HealthTeller interface {
 	Unhealthy(ctx context.Context) (map[InstanceID]string, error)
 }
 
+// Purger is a Broker that ends what it has of an instance although the platform remembers no more of it than
+// its id. One that is none is left alone when an instance is purged, as Cloud Foundry leaves all of them.
+type Purger interface {
+	// Purge ends an instance with its data and its bindings, whatever state it is in and whatever is being done
+	// to it, and returns when nothing is left. An unknown instance is success.
+	Purge(ctx context.Context, id InstanceID) error
+}
+
 // OperationAwaiter is a Broker that can say at once when an operation on an instance changes, so nobody
 // need poll.
 type OperationAwaiter interface {

@@ -34,6 +34,7 @@ var (
 	_ backstay.Admitter         = (*Broker)(nil)
 	_ backstay.OperationAwaiter = (*Broker)(nil)
 	_ backstay.HealthTeller     = (*Broker)(nil)
+	_ backstay.Purger           = (*Broker)(nil)
 )
 
 // Catalog lists the offerings whose engines the backend of new instances has, with the plans it can serve.

@@ -244,6 +244,25 @@ func (b *Broker) AwaitOperation(
 	return op.Operation, err
 }
 
+// Purge is a Deprovision that is waited for.
+func (b *Broker) Purge(ctx context.Context, id backstay.InstanceID) error {
+	answer, err := b.Deprovision(ctx, backstay.DeprovisionRequest{InstanceID: id})
+	if err != nil {
+		return absentIsFine(err)
+	}
+	var seen backstay.Operation
+	for {
+		op, err := b.AwaitOperation(ctx, backstay.LastOperationRequest{InstanceID: id, Operation: answer.Operation}, seen)
+		switch {
+		case err != nil:
+			return absentIsFine(err)
+		case op.State == backstay.Failed:
+			return backstay.Errorf(backstay.Unavailable, "%s", op.Description)
+		}
+		seen = op
+	}
+}
+
 // FetchInstance tells an instance as it is in force. There is none until it has been made.
 func (b *Broker) FetchInstance(
 	ctx context.Context, r backstay.FetchInstanceRequest,

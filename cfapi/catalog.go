@@ -185,6 +185,22 @@ func (s *Server) showOffering(w http.ResponseWriter, r *request) error {
 	return writeJSON(w, http.StatusOK, res)
 }
 
+// deleteOffering only purges: what a broker offers goes when the broker does not offer it any more.
+func (s *Server) deleteOffering(w http.ResponseWriter, r *request) error {
+	purge, err := r.boolean("purge", "Purge")
+	if err != nil {
+		return err
+	}
+	if purge == nil || !*purge {
+		return backstay.Errorf(backstay.Invalid, "A service offering can only be purged, with its plans and their service instances: say purge=true.")
+	}
+	if err := s.Market.PurgeOffering(r.Context(), r.by, backstay.OfferingID(r.PathValue("guid"))); err != nil {
+		return err
+	}
+	w.WriteHeader(http.StatusNoContent)
+	return nil
+}
+
 type planResource struct {
 	identity
 	Name            string              `json:"name"`

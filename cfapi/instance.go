@@ -236,6 +236,17 @@ func (s *Server) updateInstance(w http.ResponseWriter, r *request) error {
 }
 
 func (s *Server) deleteInstance(w http.ResponseWriter, r *request) error {
+	purge, err := r.boolean("purge", "Purge")
+	if err != nil {
+		return err
+	}
+	if purge != nil && *purge {
+		if err := s.Market.PurgeInstance(r.Context(), r.by, instanceID(r)); err != nil {
+			return err
+		}
+		w.WriteHeader(http.StatusNoContent)
+		return nil
+	}
 	j, err := s.Market.DeleteInstance(r.Context(), r.by, instanceID(r))
 	if err != nil {
 		return err

@@ -87,6 +87,7 @@ var recipes = map[string]recipe{
 	"GET    /v3/apps/{guid}/droplets/current":                                 {"<app>", "", market.SpaceReaders},
 	"PATCH  /v3/service_brokers/{guid}":                                       {"<broker>", `{"metadata": {"labels": {"a": "b"}}}`, ^market.Roles(0)},
 	"PATCH  /v3/service_offerings/{guid}":                                     {"<offering>", `{"metadata": {"labels": {"a": "b"}}}`, ^market.Roles(0)},
+	"DELETE /v3/service_offerings/{guid}":                                     {"<retired-offering>?purge=true", "", market.GlobalReaders},
 	"PATCH  /v3/service_plans/{guid}":                                         {"<plan>", `{"metadata": {"labels": {"a": "b"}}}`, ^market.Roles(0)},
 	"GET    /v3/service_instances":                                            {"", "guids=<instance>", market.SpaceReaders},
 	"POST   /v3/service_instances":                                            {"", `{"type": "managed", "name": "<new>", "relationships": {"space": {"data": {"guid": "<space>"}}, "service_plan": {"data": {"guid": "<plan>"}}}, "parameters": {"enable_extensions": ["<secret>"]}}`, market.SpaceReaders},
@@ -332,6 +333,16 @@ func (s *scene) make(ctx context.Context, m *market.Market, name string) (id str
 		return string(l.Items[0].ID), err
 	case "<usage>":
 		return s.thing("<instance>"), nil // the first event of an instance has its id
+	case "<retired-offering>":
+		broker := backstay.ServiceBroker{ID: backstay.BrokerID(uuid.NewString()), Name: fresh}
+		retired := backstay.CatalogOffering{
+			ID: "retired", Name: fresh, Private: true, Plans: []backstay.CatalogPlan{{ID: "retired", Name: fresh}},
+		}
+		if err := m.Store.KeepCatalog(ctx, broker, []backstay.CatalogOffering{retired}); err != nil {
+			return "", err
+		}
+		l, err := m.Store.Offerings(ctx, market.OfferingFilter{BrokerIDs: []backstay.BrokerID{broker.ID}})
+		return string(l.Items[0].ID), err
 	case "<quota>", "<spare-quota>":
 		n := market.NewQuota{QuotaUpdate: market.QuotaUpdate{Name: &fresh}}
 		if name == "<quota>" {

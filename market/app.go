@@ -32,7 +32,12 @@ func (m *Market) CreateApp(ctx context.Context, by backstay.Actor, space backsta
 		return backstay.App{}, err
 	}
 	a := backstay.App{ID: backstay.AppID(newID()), SpaceID: space, Name: name, Metadata: noted.Applied()}
-	return m.Store.AddApp(ctx, a, appEvent(by, "create", a, at, nil))
+	added, err := m.Store.AddApp(ctx, a, appEvent(by, "create", a, at, nil))
+	return added, m.orEnding(ctx, err, deleteApp, func() (id, said string, err error) {
+		l, err := m.Store.Apps(ctx, AppFilter{Names: []string{name}, SpaceIDs: []backstay.SpaceID{space}})
+		old, err := only(l, err, "App")
+		return string(old.ID), "App " + name, err
+	})
 }
 
 // appFor is an app that by sees and has one of the roles for, with its place.

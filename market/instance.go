@@ -73,11 +73,17 @@ func (m *Market) CreateInstance(ctx context.Context, by backstay.Actor, n NewIns
 	if err != nil {
 		return backstay.Job{}, err
 	}
-	if err := m.checkNewInstance(ctx, by, n); err != nil {
+	if err := n.check(); err != nil {
 		return backstay.Job{}, err
 	}
-	if err := m.Store.AdmitInstance(ctx, at.space, plan.ID); err != nil {
+	failed, err := m.failedOfName(ctx, by, n.SpaceID, n.Name)
+	if err != nil {
 		return backstay.Job{}, err
+	}
+	if failed == nil { // else it takes that one's place in the quotas, too
+		if err := m.Store.AdmitInstance(ctx, at.space, plan.ID); err != nil {
+			return backstay.Job{}, err
+		}
 	}
 	in := backstay.Instance{
 		ID: backstay.InstanceID(newID()), Type: backstay.Managed, SpaceID: at.space, PlanID: plan.ID, Name: n.Name, Tags: n.Tags,
@@ -85,6 +91,9 @@ func (m *Market) CreateInstance(ctx context.Context, by backstay.Actor, n NewIns
 	}
 	j := newJob(by, createInstance, string(in.ID), backstay.JobPolling)
 	if err := m.admitProvision(ctx, j, in, at, n.Parameters); err != nil {
+		return backstay.Job{}, err
+	}
+	if err := m.purgeFailed(ctx, by, failed); err != nil {
 		return backstay.Job{}, err
 	}
 	asked := Update{&n.Name, n.Metadata}.details()
@@ -108,23 +117,43 @@ func (m *Market) admitProvision(
 	return nil
 }
 
-// checkNewInstance refuses a bad name first: it is what the cf command wants to hear of when an
-// instance exists already.
-func (m *Market) checkNewInstance(ctx context.Context, by backstay.Actor, n NewInstance) error {
+// check refuses what no instance can be asked for with, whatever there is already.
+func (n NewInstance) check() error {
 	if err := (Update{&n.Name, n.Metadata}).check(); err != nil {
 		return err
 	}
 	if err := checkTags(n.Tags); err != nil {
 		return err
 	}
-	if err := checkParameters(n.Parameters); err != nil {
-		return err
+	return checkParameters(n.Parameters)
+}
+
+// failedOfName finds an instance of a name that never came to be, for a new one to take its place; nil if the
+// name is free. The name of any other instance is Taken, which the cf command takes for success: therefore it is
+// Busy while that instance is being deleted.
+func (m *Market) failedOfName(
+	ctx context.Context, by backstay.Actor, space backstay.SpaceID, name string,
+) (failed *backstay.Instance, err error) {
+	l, err := m.Instances(ctx, by, InstanceFilter{Names: []string{name}, KnownIn: []backstay.SpaceID{space}})
+	if err != nil || len(l.Items) == 0 {
+		return nil, err
 	}
-	l, err := m.Instances(ctx, by, InstanceFilter{Names: []string{n.Name}, KnownIn: []backstay.SpaceID{n.SpaceID}})
-	if err == nil && len(l.Items) > 0 {
-		err = backstay.Errorf(backstay.Taken, "The service instance name is taken: %s.", n.Name)
+	in := l.Items[0]
+	switch op := in.LastOperation; {
+	case op.Type == backstay.Delete && op.State == backstay.InProgress:
+		return nil, backstay.Errorf(backstay.Busy, "An operation for service instance %s is in progress.", name)
+	case op.Type == backstay.Create && op.State == backstay.Failed && in.SpaceID == space:
+		return &in, nil
 	}
-	return err
+	return nil, backstay.Errorf(backstay.Taken, "The service instance name is taken: %s.", name)
+}
+
+// purgeFailed removes what failedOfName has found, unless it is nil, or somebody else was quicker.
+func (m *Market) purgeFailed(ctx context.Context, by backstay.Actor, failed *backstay.Instance) error {
+	if failed == nil {
+		return nil
+	}
+	return absentIsFine(m.Store.PurgeInstance(ctx, failed.ID, purgedBy(by)))
 }
 
 // checkParameters refuses anything but a JSON object, or nothing.

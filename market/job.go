@@ -21,6 +21,7 @@ const (
 	deleteRole         = "role.delete"
 	unshareInstance    = "service_instance.unshare"
 	deleteQuota        = "quota.delete"
+	purgeInstance      = "service_instance.purge"
 )
 
 // operations is how each job is done, and how its failure is told.
@@ -39,6 +40,7 @@ var operations = map[string]struct {
 	deleteRole:         {(*Market).deleteRoleSteps, (*Market).failJob},
 	unshareInstance:    {(*Market).unshareInstanceSteps, (*Market).failUnshare},
 	deleteQuota:        {(*Market).deleteQuotaSteps, (*Market).failJob},
+	purgeInstance:      {(*Market).purgeInstanceSteps, (*Market).failJob},
 }
 
 // StepNames lists every step of every job: where a process may die in the middle of one.
@@ -87,4 +89,29 @@ func retryable(err error) bool {
 // failJob records a failure that changes nothing but the job.
 func (m *Market) failJob(ctx context.Context, j backstay.Job) error {
 	return m.Store.FinishJob(ctx, j)
+}
+
+// orEnding is err, or Busy if err tells that a name is taken and what has the name, which holder finds, is being
+// deleted: the cf command takes Taken for success, and a moment later there would be nothing.
+func (m *Market) orEnding(
+	ctx context.Context, err error, deletion string, holder func() (id, said string, err error),
+) error {
+	if backstay.KindOf(err) != backstay.Taken {
+		return err
+	}
+	id, said, failed := holder()
+	if backstay.KindOf(failed) == backstay.NotFound {
+		return backstay.Errorf(backstay.Busy, "What had the name was deleted just now. Try again.")
+	}
+	var pending bool
+	if failed == nil {
+		pending, failed = m.Store.Pending(ctx, deletion, id)
+	}
+	switch {
+	case failed != nil:
+		return failed
+	case pending:
+		return backstay.Errorf(backstay.Busy, "%s is being deleted. Try again in a moment.", said)
+	}
+	return err
 }

@@ -165,6 +165,10 @@ func absentIsFine(err error) error {
 func failInstance(t backstay.OperationType) func(*Market, context.Context, backstay.Job) error {
 	return func(m *Market, ctx context.Context, j backstay.Job) error {
 		op := backstay.Operation{Type: t, State: backstay.Failed, Description: j.Sentence}
-		return m.Store.ReportInstance(ctx, backstay.InstanceID(j.Resource), op, &j)
+		err := m.Store.ReportInstance(ctx, backstay.InstanceID(j.Resource), op, &j)
+		if backstay.KindOf(err) == backstay.NotFound {
+			return m.failPurged(ctx, j)
+		}
+		return err
 	}
 }

@@ -27,7 +27,12 @@ func (m *Market) CreateOrganization(ctx context.Context, by backstay.Actor, name
 		return backstay.Organization{}, err
 	}
 	o := backstay.Organization{ID: backstay.OrganizationID(newID()), Name: name, Metadata: noted.Applied()}
-	return m.Store.AddOrganization(ctx, o, organizationEvent(by, "create", o, nil))
+	added, err := m.Store.AddOrganization(ctx, o, organizationEvent(by, "create", o, nil))
+	return added, m.orEnding(ctx, err, deleteOrganization, func() (id, said string, err error) {
+		l, err := m.Store.Organizations(ctx, OrganizationFilter{Names: []string{name}})
+		old, err := only(l, err, "Organization")
+		return string(old.ID), "Organization " + name, err
+	})
 }
 
 // UpdateOrganization gives an organization another name or other metadata.
@@ -86,7 +91,12 @@ func (m *Market) CreateSpace(ctx context.Context, by backstay.Actor, organizatio
 		return backstay.Space{}, err
 	}
 	s := backstay.Space{ID: backstay.SpaceID(newID()), OrganizationID: organization, Name: name, Metadata: noted.Applied()}
-	return m.Store.AddSpace(ctx, s, spaceEvent(by, "create", s, nil))
+	added, err := m.Store.AddSpace(ctx, s, spaceEvent(by, "create", s, nil))
+	return added, m.orEnding(ctx, err, deleteSpace, func() (id, said string, err error) {
+		l, err := m.Store.Spaces(ctx, SpaceFilter{Names: []string{name}, OrganizationIDs: []backstay.OrganizationID{organization}})
+		old, err := only(l, err, "Space")
+		return string(old.ID), "Space " + name, err
+	})
 }
 
 // UpdateSpace gives a space another name or other metadata.

@@ -9,14 +9,15 @@ import (
 type Retention struct {
 	Events time.Duration // audit events
 	Usage  time.Duration // usage events, as far as they tell nothing of what there still was then
+	Jobs   time.Duration // jobs that have ended
 }
 
 // Day is how long retention counts a day.
 const Day = 24 * time.Hour
 
-// DefaultRetention is as long as Cloud Foundry keeps audit events; usage can be billed for a whole year
+// DefaultRetention is as long as Cloud Foundry keeps audit events and jobs; usage can be billed for a whole year
 // that has just ended.
-var DefaultRetention = Retention{Events: 31 * Day, Usage: 400 * Day}
+var DefaultRetention = Retention{Events: 31 * Day, Usage: 400 * Day, Jobs: 90 * Day}
 
 const (
 	forgetEvery = time.Hour
@@ -29,7 +30,7 @@ func (m *Market) ForgetRegularly(ctx context.Context, r Retention, now func() ti
 	defer tick.Stop()
 	for {
 		if err := m.Forget(ctx, r, now()); err != nil && ctx.Err() == nil {
-			m.Log.Warn("old events were not removed; this is tried again", "in", forgetEvery, "error", err)
+			m.Log.Warn("old events and jobs were not removed; this is tried again", "in", forgetEvery, "error", err)
 		}
 		select {
 		case <-ctx.Done():
@@ -44,7 +45,10 @@ func (m *Market) Forget(ctx context.Context, r Retention, now time.Time) error {
 	if err := forget(ctx, m.Store.RemoveEvents, now.Add(-r.Events)); err != nil {
 		return err
 	}
-	return forget(ctx, m.Store.RemoveUsage, now.Add(-r.Usage))
+	if err := forget(ctx, m.Store.RemoveUsage, now.Add(-r.Usage)); err != nil {
+		return err
+	}
+	return forget(ctx, m.Store.RemoveJobs, now.Add(-r.Jobs))
 }
 
 func forget(ctx context.Context, remove func(context.Context, time.Time, int) (int, error), before time.Time) error {

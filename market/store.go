@@ -91,6 +91,8 @@ type CatalogStore interface {
 	// Offerings come without their plans.
 	Offerings(ctx context.Context, f OfferingFilter) (List[backstay.Offering], error)
 	Plans(ctx context.Context, f PlanFilter) (List[backstay.Plan], error)
+	// PurgeOffering removes an offering with its plans and their instances, these as PurgeInstance does.
+	PurgeOffering(ctx context.Context, id backstay.OfferingID, end EndOfPurged, e backstay.Event) error
 	// SetPlanVisibility is for whom a plan is: for all, for nobody, or for organizations, beside those that
 	// it is for already if more is set. It is Invalid if one of them does not exist.
 	SetPlanVisibility(ctx context.Context, id backstay.PlanID, v backstay.Visibility, organizations []backstay.OrganizationID, more bool, e backstay.Event) error
@@ -143,8 +145,12 @@ type InstanceStore interface {
 	// KeepDashboard records where an instance's broker has a dashboard for it.
 	KeepDashboard(ctx context.Context, id backstay.InstanceID, url string) error
 	// ReportInstance records how the operation comes along, and with a job in a final state, its end: an update
-	// that succeeded has changed the instance then, and one that failed has changed nothing.
+	// that succeeded has changed the instance then, and one that failed has changed nothing. It is NotFound, and the
+	// job has no end, if the instance was purged.
 	ReportInstance(ctx context.Context, id backstay.InstanceID, op backstay.Operation, j *backstay.Job) error
+	// PurgeInstance removes an instance of either type with its bindings and shares, whatever is being done to
+	// them, and records what end makes of that: events, and a job, if there is one.
+	PurgeInstance(ctx context.Context, id backstay.InstanceID, end EndOfPurged) error
 	// RemoveInstance removes an instance without bindings, and its shares, and, if a job is given, completes
 	// it. An absent instance is success, and no event.
 	RemoveInstance(ctx context.Context, id backstay.InstanceID, e backstay.Event, j *backstay.JobID) error
@@ -211,6 +217,10 @@ type JobStore interface {
 	// FinishJob records a job's end and, if it is complete, what the job says is recorded then; so do all
 	// methods that finish a job.
 	FinishJob(ctx context.Context, j backstay.Job) error
+	// Pending tells whether a job of that operation on the resource has not ended yet.
+	Pending(ctx context.Context, operation, resource string) (bool, error)
+	// RemoveJobs removes up to limit jobs that ended before, the oldest first, and tells how many.
+	RemoveJobs(ctx context.Context, before time.Time, limit int) (int, error)
 	// AwaitJob returns the job once it has ended, or as it is when ctx ends.
 	AwaitJob(ctx context.Context, id backstay.JobID) (backstay.Job, error)
 }

@@ -23,6 +23,13 @@ func (m *Market) CreateUserProvided(ctx context.Context, by backstay.Actor, n Ne
 	if err := u.checkUserProvided(); err != nil {
 		return backstay.Instance{}, err
 	}
+	failed, err := m.failedOfName(ctx, by, n.SpaceID, n.Name)
+	if err != nil {
+		return backstay.Instance{}, err
+	}
+	if err := m.purgeFailed(ctx, by, failed); err != nil {
+		return backstay.Instance{}, err
+	}
 	in := backstay.Instance{
 		ID: backstay.InstanceID(newID()), Type: backstay.UserProvided, SpaceID: at.space, Name: n.Name, Tags: n.Tags,
 		SyslogDrainURL: n.SyslogDrainURL, RouteServiceURL: n.RouteServiceURL, Metadata: n.Metadata.Applied(),

@@ -2,6 +2,7 @@ package state
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -69,7 +70,7 @@ func (s *Store) AcceptBinding(ctx context.Context, b backstay.Binding, parameter
 		if err != nil {
 			return err
 		}
-		if err := replaceFailed(ctx, tx, b); err != nil {
+		if err := makeWay(ctx, tx, i, b); err != nil {
 			return err
 		}
 		op := b.LastOperation
@@ -127,10 +128,25 @@ func lockBindable(ctx context.Context, tx pgx.Tx, b backstay.Binding) (backstay.
 	return i, checkLent(ctx, tx, i, space)
 }
 
-// replaceFailed removes an earlier binding that stands in b's place and never came to be.
-func replaceFailed(ctx context.Context, tx pgx.Tx, b backstay.Binding) error {
-	_, err := tx.Exec(ctx, `DELETE FROM market.bindings WHERE instance_id = $1 AND type = $2 AND coalesce(app_id, '') = $3
-		AND (type = 'app' OR name = $4) AND op_type = 'create' AND op_state = 'failed'`, b.InstanceID, b.Type, b.AppID, b.Name)
+// makeWay removes an earlier binding to a locked instance that stands in b's place and never came to be. One that
+// is being deleted is in the way, and not to be taken for what is asked for.
+func makeWay(ctx context.Context, tx pgx.Tx, i backstay.Instance, b backstay.Binding) error {
+	var id backstay.BindingID
+	var op backstay.Operation
+	err := tx.QueryRow(ctx, `SELECT id, op_type, op_state FROM market.bindings WHERE instance_id = $1 AND type = $2
+		AND coalesce(app_id, '') = $3 AND (type = 'app' OR name = $4)`, b.InstanceID, b.Type, b.AppID, b.Name).Scan(&id, &op.Type, &op.State)
+	switch {
+	case errors.Is(err, pgx.ErrNoRows):
+		return nil
+	case err != nil:
+		return err
+	case op.Type == backstay.Delete && op.State == backstay.InProgress:
+		return backstay.Errorf(backstay.Busy, "An operation for a service binding of service instance %s is in progress.", i.Name)
+	case op.Type == backstay.Delete && op.State == backstay.Failed:
+		return backstay.Errorf(backstay.Invalid, "The binding is there still, and its deletion failed. Delete it again first.")
+	case op.Type == backstay.Create && op.State == backstay.Failed:
+		_, err = tx.Exec(ctx, `DELETE FROM market.bindings WHERE id = $1`, id)
+	}
 	return err
 }
 

@@ -169,8 +169,12 @@ func (s *Store) UpdateInstance(ctx context.Context, id backstay.InstanceID, u ma
 
 func (s *Store) ReportInstance(ctx context.Context, id backstay.InstanceID, op backstay.Operation, j *backstay.Job) error {
 	return s.tx(ctx, func(tx pgx.Tx) error {
-		if _, err := tx.Exec(ctx, `UPDATE market.instances SET op_type = $2, op_state = $3, op_description = $4, op_updated_at = now() WHERE id = $1`,
-			id, op.Type, op.State, op.Description); err != nil {
+		tag, err := tx.Exec(ctx, `UPDATE market.instances SET op_type = $2, op_state = $3, op_description = $4, op_updated_at = now() WHERE id = $1`,
+			id, op.Type, op.State, op.Description)
+		if err == nil && tag.RowsAffected() == 0 {
+			err = backstay.Errorf(backstay.NotFound, "Service instance not found")
+		}
+		if err != nil {
 			return err
 		}
 		if j == nil {

@@ -3,6 +3,7 @@ package state
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -75,6 +76,19 @@ func completeJob(ctx context.Context, tx pgx.Tx, id *backstay.JobID) error {
 		return nil
 	}
 	return finishJob(ctx, tx, backstay.Job{ID: *id, State: backstay.JobComplete})
+}
+
+func (s *Store) Pending(ctx context.Context, operation, resource string) (pending bool, err error) {
+	err = s.pool.QueryRow(ctx, `SELECT EXISTS (SELECT FROM market.jobs
+		WHERE operation = $1 AND resource = $2 AND state IN ('PROCESSING', 'POLLING'))`, operation, resource).Scan(&pending)
+	return pending, err
+}
+
+// RemoveJobs passes over rows that somebody else is removing.
+func (s *Store) RemoveJobs(ctx context.Context, before time.Time, limit int) (int, error) {
+	tag, err := s.pool.Exec(ctx, `DELETE FROM market.jobs WHERE id IN (SELECT id FROM market.jobs
+		WHERE state IN ('COMPLETE', 'FAILED') AND updated_at < $1 ORDER BY updated_at LIMIT $2 FOR UPDATE SKIP LOCKED)`, before, limit)
+	return int(tag.RowsAffected()), err
 }
 
 func jobTopic(id backstay.JobID) string { return "job/" + string(id) }

@@ -38,6 +38,7 @@ func Run(t *testing.T, open func(t testing.TB) backstay.Broker) {
 		{"UnbindTwiceIsOnce", unbindTwiceIsOnce},
 		{"DeprovisionTwiceIsOnce", deprovisionTwiceIsOnce},
 		{"DeprovisionEndsACreate", deprovisionEndsACreate},
+		{"PurgeEndsWhateverThereIs", purgeEndsWhateverThereIs},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()

@@ -40,7 +40,9 @@ type config struct {
 }
 
 func (c *config) retention() market.Retention {
-	return market.Retention{Events: time.Duration(c.auditDays) * market.Day, Usage: time.Duration(c.usageDays) * market.Day}
+	r := market.DefaultRetention
+	r.Events, r.Usage = time.Duration(c.auditDays)*market.Day, time.Duration(c.usageDays)*market.Day
+	return r
 }
 
 const configFlagUsage = "  --config FILE                read settings from this file; flags go over it (docs/configuration.md)\n"

@@ -77,6 +77,10 @@ func RunStore(t *testing.T, open func(t testing.TB) market.Store) {
 		{"EveryResourceHasMetadata", everyResourceHasMetadata},
 		{"SelectorsNarrow", selectorsNarrow},
 		{"TimesNarrowToTheSecond", timesNarrowToTheSecond},
+		{"APurgeTakesEverythingAlong", aPurgeTakesEverythingAlong},
+		{"AnOfferingIsPurgedWithItsInstances", anOfferingIsPurgedWithItsInstances},
+		{"ABindingOnItsWayOutIsInTheWay", aBindingOnItsWayOutIsInTheWay},
+		{"JobsAreForgottenOnceTheyHaveEnded", jobsAreForgottenOnceTheyHaveEnded},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()

@@ -1,0 +1,97 @@
+package market
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/backstay/backstay"
+	"github.com/backstay/backstay/internal/step"
+)
+
+// Purged is an instance that is purged, with what goes with it.
+type Purged struct {
+	Instance      backstay.Instance
+	Bindings      []backstay.Binding
+	Shares        []backstay.Share
+	Organizations map[backstay.SpaceID]backstay.OrganizationID // of the spaces of the instance and of the bindings
+}
+
+func (p Purged) in(space backstay.SpaceID) place { return place{p.Organizations[space], space} }
+
+// EndOfPurged says what is recorded of a purge: events, and the job for what is left to do, nil for nothing. It
+// is called while the store's transaction is open, so it asks nobody.
+type EndOfPurged func(Purged) ([]backstay.Event, *backstay.Job)
+
+// PurgeInstance removes an instance with its bindings, keys and shares at once, whatever is being done to it and
+// whether anything answers that it is made of. The data goes too, a moment later, where the broker is a
+// [backstay.Purger], as ours is; from another broker it is only forgotten.
+func (m *Market) PurgeInstance(ctx context.Context, by backstay.Actor, id backstay.InstanceID) error {
+	if _, _, err := m.instanceFor(ctx, by, id, SpaceDevelopers); err != nil {
+		return err
+	}
+	return m.Store.PurgeInstance(ctx, id, purgedBy(by))
+}
+
+// PurgeOffering removes an offering with its plans, and purges all their instances. The offering comes back when
+// its broker's catalog is read again, unless that has it no more.
+func (m *Market) PurgeOffering(ctx context.Context, by backstay.Actor, id backstay.OfferingID) error {
+	o, err := m.Offering(ctx, by, id)
+	if err != nil {
+		return err
+	}
+	if err := m.permit(ctx, by, place{}, Administrators); err != nil {
+		return err
+	}
+	e := newEvent(by, "service.delete", backstay.Target{ID: string(id), Type: "service", Name: o.Name}, place{}, request(details{"purge": true}))
+	return m.Store.PurgeOffering(ctx, id, purgedBy(by), e)
+}
+
+// purgedBy records a purge as Cloud Foundry does, in its order.
+func purgedBy(by backstay.Actor) EndOfPurged {
+	return func(p Purged) (events []backstay.Event, j *backstay.Job) {
+		in, at := p.Instance, p.in(p.Instance.SpaceID)
+		for _, b := range p.Bindings {
+			events = append(events, bindingEvent(by, "delete", b, p.in(b.SpaceID), bindingDetails(b, nil)))
+		}
+		for _, h := range p.Shares {
+			events = append(events, instanceEvent(by, "unshare", in, at, details{"target_space_guid": h.SpaceID}))
+		}
+		events = append(events, instanceEvent(by, "purge", in, at, nil))
+		if in.Type == backstay.Managed {
+			rest := newJob(by, purgeInstance, string(in.ID), backstay.JobPolling)
+			j = &rest
+		}
+		return events, j
+	}
+}
+
+func (m *Market) purgeInstanceSteps(j backstay.Job) []step.Step {
+	return []step.Step{
+		{Name: "market.purge.ended", Do: func(ctx context.Context) error { return m.endPurged(ctx, backstay.InstanceID(j.Resource)) }},
+		m.completed("market.purge.recorded", j),
+	}
+}
+
+// endPurged ends what brokers have of an instance that is gone here, and waits for that. Whatever is in the way
+// is no reason to give up: nobody else remembers the instance, nor whose it was.
+func (m *Market) endPurged(ctx context.Context, id backstay.InstanceID) error {
+	for _, b := range m.Brokers {
+		p, ok := b.(backstay.Purger)
+		if !ok {
+			continue
+		}
+		if err := p.Purge(ctx, id); err != nil {
+			return fmt.Errorf("end the purged instance %s: %v", id, err)
+		}
+	}
+	return nil
+}
+
+// failPurged ends a job whose instance was purged meanwhile. The job may have told the broker of the instance
+// after the purge had.
+func (m *Market) failPurged(ctx context.Context, j backstay.Job) error {
+	if err := m.endPurged(ctx, backstay.InstanceID(j.Resource)); err != nil {
+		return err
+	}
+	return m.Store.FinishJob(ctx, j)
+}
