@@ -17,6 +17,7 @@ import (
 
 	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/engine"
+	"github.com/backstay/backstay/internal/wait"
 )
 
 // AdminDSN addresses the database of a node for its administrator, over the Unix socket in runDir.
@@ -72,16 +73,13 @@ func withAdmin(ctx context.Context, n engine.Node, do func(*pgx.Conn) error) err
 
 // connect tries again while clients at the door hold even what is kept free for the administrator: they are
 // turned away as soon as they have said who they are.
-func connect(ctx context.Context, cfg *pgx.ConnConfig) (*pgx.Conn, error) {
-	for deadline := time.Now().Add(10 * time.Second); ; {
-		conn, err := pgx.ConnectConfig(ctx, cfg)
-		if !isTooManyConnections(err) || time.Now().After(deadline) {
-			return conn, err
-		}
-		if !pause(ctx, 5*time.Millisecond) {
-			return nil, err
-		}
-	}
+func connect(ctx context.Context, cfg *pgx.ConnConfig) (conn *pgx.Conn, err error) {
+	patience := time.Now().Add(10 * time.Second)
+	err = wait.Until(ctx, wait.Every(5*time.Millisecond), func() (again bool, err error) {
+		conn, err = pgx.ConnectConfig(ctx, cfg)
+		return isTooManyConnections(err) && time.Now().Before(patience), err
+	})
+	return conn, err
 }
 
 func isTooManyConnections(err error) bool {

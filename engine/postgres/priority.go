@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/backstay/backstay/engine"
+	"github.com/backstay/backstay/internal/wait"
 )
 
 // lockPatience is how long the administrator waits for a lock that a tenant's session holds. It is shorter
@@ -35,18 +36,17 @@ func withPriority(ctx context.Context, n engine.Node, do func(*pgx.Conn) error) 
 // endBlockers looks again and again until ctx is done. Most of what has priority is done before it first looks,
 // so that it seldom takes a connection.
 func endBlockers(ctx context.Context, n engine.Node) {
-	if !pause(ctx, lockPatience) {
+	if wait.Pause(ctx, lockPatience) != nil {
 		return
 	}
-	for pause(ctx, 20*time.Millisecond) {
-		_ = withAdmin(ctx, n, func(conn *pgx.Conn) error { // one that fails is made again
-			for pause(ctx, 20*time.Millisecond) {
-				if _, err := conn.Exec(ctx, endBlockersSQL, lockPatience.Seconds()); err != nil {
-					return err
-				}
-			}
-			return nil
+	look := func(conn *pgx.Conn) error {
+		return wait.Until(ctx, wait.Every(20*time.Millisecond), func() (again bool, err error) {
+			_, err = conn.Exec(ctx, endBlockersSQL, lockPatience.Seconds())
+			return err == nil, err
 		})
+	}
+	for wait.Pause(ctx, 20*time.Millisecond) == nil {
+		_ = withAdmin(ctx, n, look) // a connection that fails is made again
 	}
 }
 
@@ -56,16 +56,6 @@ const endBlockersSQL = `SELECT count(pg_terminate_backend(blocker.pid))
 FROM pg_locks ours JOIN pg_stat_activity our ON our.pid = ours.pid AND our.usesysid = 10,
     unnest(pg_blocking_pids(ours.pid)) AS blocking JOIN pg_stat_activity blocker ON blocker.pid = blocking AND blocker.usesysid <> 10
 WHERE NOT ours.granted AND ours.waitstart < clock_timestamp() - make_interval(secs => $1)`
-
-// pause tells whether the time has passed before ctx was done.
-func pause(ctx context.Context, length time.Duration) bool {
-	select {
-	case <-ctx.Done():
-		return false
-	case <-time.After(length):
-		return true
-	}
-}
 
 // lockRoles begins a transaction that changes roles. PostgreSQL fails one of two that change the same role at
 // once, or the same database's access list. A client cannot take this lock; one that changes its own role holds another

@@ -1,0 +1,188 @@
+package postgres_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/backstay/backstay"
+	"github.com/backstay/backstay/engine/enginetest"
+	"github.com/backstay/backstay/engine/postgres"
+)
+
+// worst is what a tenant may do to its database that could be in the way of who administers it, all in its rights.
+var worst = []string{
+	`CREATE FUNCTION public.round(double precision, int) RETURNS numeric LANGUAGE sql AS 'SELECT 1::numeric'`,
+	`CREATE FUNCTION public.obj_description(int) RETURNS text LANGUAGE sql AS 'SELECT ''none'''`,
+	`CREATE FUNCTION public.pg_terminate_backend(bigint) RETURNS bool LANGUAGE sql AS 'SELECT false'`,
+	`CREATE FUNCTION public.count(text) RETURNS bigint LANGUAGE sql AS 'SELECT 0::bigint'`,
+	`CREATE FUNCTION public.differ(name, text) RETURNS bool LANGUAGE sql AS 'SELECT false'`,
+	`CREATE OPERATOR public.= (LEFTARG = name, RIGHTARG = text, FUNCTION = public.differ)`,
+	`CREATE OPERATOR public.<> (LEFTARG = name, RIGHTARG = text, FUNCTION = public.differ)`,
+	`CREATE TYPE public.text AS (n int)`, `CREATE TYPE public.oid AS ENUM ('a')`, `CREATE DOMAIN public.regrole AS int`,
+	`CREATE FUNCTION public.as_text(public.oid) RETURNS pg_catalog.text LANGUAGE sql AS 'SELECT ''a'''`,
+	`CREATE CAST (public.oid AS pg_catalog.text) WITH FUNCTION public.as_text(public.oid) AS IMPLICIT`,
+	`CREATE TABLE public.pg_roles (rolname text)`, `CREATE TABLE public.pg_extension (extname text)`, `CREATE VIEW public.pg_event_trigger AS SELECT 1 AS oid`,
+	"CREATE SCHEMA \"odd \"\"\n'\"", "CREATE TABLE \"odd \"\"\n'\".\"$1;--\" (\"%I\" int)", `CREATE SCHEMA main`, `CREATE SCHEMA "public-owner"`, `CREATE TABLE public."public-owner" (n int)`,
+	"COMMENT ON SCHEMA public IS 'x'", `GRANT ALL ON SCHEMA public TO PUBLIC`,
+	`CREATE TABLE guarded (n int)`, `ALTER TABLE guarded ENABLE ROW LEVEL SECURITY`, `CREATE POLICY mine ON guarded TO $me USING (true)`, `GRANT SELECT ON guarded TO $me`,
+	`ALTER DEFAULT PRIVILEGES GRANT ALL ON TABLES TO $me`, `GRANT CREATE ON SCHEMA public TO $me`,
+	`CREATE FUNCTION loops() RETURNS void LANGUAGE plpgsql AS $$ BEGIN LOOP BEGIN PERFORM pg_sleep(100); EXCEPTION WHEN OTHERS OR query_canceled THEN END; END LOOP; END $$`,
+	`DO $$ BEGIN FOR i IN 1..1000 LOOP EXECUTE format('CREATE FUNCTION many_%s() RETURNS int LANGUAGE sql AS ''SELECT 1''', i); END LOOP; END $$`,
+	`SET ROLE NONE`, `CREATE TABLE lonely (n int)`, `ALTER ROLE $me SET search_path = public, pg_catalog`, `ALTER ROLE $me IN DATABASE main SET statement_timeout = 1`, `ALTER ROLE $me RESET ALL`, `ALTER ROLE $me IN DATABASE main RESET statement_timeout`, `RESET ROLE`,
+}
+
+// holds are what each of a tenant's sessions leaves behind in a transaction that it does not end.
+var holds = []string{
+	`GRANT CONNECT ON DATABASE main TO owner`, `GRANT EXECUTE ON FUNCTION lo_creat(int), lo_unlink(oid) TO owner`, `GRANT USAGE ON SCHEMA public TO owner`, `COMMENT ON SCHEMA public IS 'y'`,
+	`SET LOCAL ROLE NONE; ALTER ROLE CURRENT_USER PASSWORD 'changed'`, `SET LOCAL ROLE NONE; ALTER ROLE CURRENT_USER SET work_mem = '64kB'`,
+	`SELECT pg_advisory_lock(7089056601607528825)`, `SELECT pg_advisory_xact_lock(1650549611, 1937006969)`, `SELECT pg_advisory_lock_shared(0), pg_advisory_lock(0, 0)`,
+	`LOCK TABLE guarded, lonely, public.pg_roles IN ACCESS EXCLUSIVE MODE`, `LOCK TABLE pg_proc, pg_extension, pg_class, pg_namespace, pg_database, pg_auth_members, pg_event_trigger IN ACCESS SHARE MODE`,
+	`CREATE FUNCTION public.upper(int) RETURNS text LANGUAGE sql AS 'SELECT ''X'''`, `CREATE TABLE unfinished (n int)`, `DROP TABLE guarded`, `ALTER TABLE guarded ADD m int`,
+	`DECLARE c CURSOR WITH HOLD FOR SELECT * FROM pg_class, pg_proc`, `CREATE TEMPORARY TABLE pg_roles (rolname text)`, `LISTEN news`, `SELECT loops()`,
+}
+
+// TestTenantsDoTheirWorst: whatever they have done and go on holding, the instance is brought up, given settings,
+// bound, tended and unbound.
+func TestTenantsDoTheirWorst(t *testing.T) {
+	t.Parallel()
+	n := enginetest.NewNode(t, postgres.Engine{})
+	n.Size.Connections = 90
+	process := enginetest.Serve(t, postgres.Engine{}, n)
+	s := server{n}
+	s.Settings = json.RawMessage(`{"enable_extensions": ["uuid-ossp"]}`)
+	s.configure(t)
+	b := s.bind(t)
+	c := b.connect(t)
+	for _, sql := range worst {
+		c.do(t, strings.ReplaceAll(sql, "$me", b.name))
+	}
+	stay := s.bind(t)
+	for _, who := range []binding{b, stay} {
+		s.holdAll(t, who)
+	}
+	reader := s.bindReadOnly(t)
+	s.tend(t, "")
+	within(t, 15*time.Second, "bring-up", func() { s.configure(t) })
+	within(t, 15*time.Second, "bring-up by another version", func() {
+		s.admin(t).do(t, `COMMENT ON EVENT TRIGGER backstay_read_only IS 'another'`)
+		s.configure(t)
+	})
+	s.holdAll(t, stay)
+	within(t, 15*time.Second, "binding", func() { s.bind(t).connect(t).want(t, `SELECT 1`, "1") })
+	within(t, 15*time.Second, "binding again", func() { s.rebind(t, b) })
+	within(t, 15*time.Second, "unbinding", func() { b.unbind(t) })
+	within(t, 15*time.Second, "unbinding a reader", func() { reader.unbind(t) })
+	s.admin(t).want(t, `SELECT count(*) FROM pg_roles WHERE rolname IN ('`+b.name+`', '`+reader.name+`')`, "0")
+	process.Stop(t)
+	enginetest.Serve(t, postgres.Engine{}, s.Node)
+	s.testSettings(t)
+}
+
+// testSettings: what is refused for what tenants have made is refused to who asks for it, and keeps nothing from serving
+// once it was there.
+func (s server) testSettings(t *testing.T) {
+	c := s.bind(t).connect(t)
+	s.Settings = json.RawMessage(`{"enable_extensions": ["postgis"]}`)
+	err := postgres.Engine{}.Configure(t.Context(), s.Node)
+	if backstay.KindOf(err) != backstay.Unavailable || !strings.Contains(backstay.SentenceOf(err), "of yours with the name of a built-in one") {
+		t.Errorf("an extension that cannot be created: got %v (%q)", err, backstay.SentenceOf(err))
+	}
+	c.do(t, `DROP EXTENSION "uuid-ossp"`)
+	s.Settings = json.RawMessage(`{"enable_extensions": ["uuid-ossp"]}`)
+	s.configure(t)
+}
+
+func (s server) configure(t *testing.T) {
+	t.Helper()
+	if err := (postgres.Engine{}).Configure(t.Context(), s.Node); err != nil {
+		t.Errorf("configure: %v", err)
+	}
+}
+
+// holdAll leaves a session of the binding with each of what can be held. Some wait for others.
+func (s server) holdAll(t *testing.T, b binding) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	t.Cleanup(cancel)
+	for _, sql := range holds {
+		c := b.connect(t)
+		c.do(t, `BEGIN`)
+		go c.Exec(ctx, sql)
+	}
+	admin := s.admin(t)
+	for begun := 0; begun < len(holds); time.Sleep(time.Millisecond) {
+		err := admin.QueryRow(ctx, `SELECT count(*) FROM pg_stat_activity WHERE usename = $1 AND query <> 'BEGIN'`, b.name).Scan(&begun)
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// within wants the work to be done in time.
+func within(t *testing.T, limit time.Duration, what string, work func()) {
+	t.Helper()
+	began := time.Now()
+	work()
+	if took := time.Since(began); took > limit {
+		t.Errorf("%s takes %v", what, took)
+	}
+}
+
+// hammers are what a tenant's sessions can do again and again to be in the way of roles.
+var hammers = []string{
+	`SELECT pg_advisory_lock(7089056601607528825), pg_sleep(0.05)`, `SELECT pg_advisory_xact_lock(1650549611, 1937006969), pg_sleep(0.05)`,
+	`GRANT CONNECT ON DATABASE main TO owner`, `BEGIN; GRANT CONNECT, TEMPORARY ON DATABASE main TO owner; SELECT pg_sleep(0.2); COMMIT`,
+	`SET ROLE NONE; ALTER ROLE CURRENT_USER SET work_mem = '64kB'; RESET ROLE`, `BEGIN; SET LOCAL ROLE NONE; ALTER ROLE CURRENT_USER SET work_mem = '64kB'; SELECT pg_sleep(0.2); COMMIT`,
+	`BEGIN; LOCK TABLE guarded; SELECT pg_sleep(0.2); COMMIT`, `GRANT USAGE ON SCHEMA public TO owner`,
+}
+
+// hammer keeps sessions of the binding at it, which come again when they are turned out, until the function that it
+// returns is called.
+func (b binding) hammer(t *testing.T, sessions int) (stop func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	var all sync.WaitGroup
+	for i := range sessions {
+		all.Go(func() {
+			for ctx.Err() == nil {
+				conn, err := dial(ctx, b.credentials)
+				if err != nil {
+					continue
+				}
+				for ; !conn.IsClosed() && ctx.Err() == nil; i++ {
+					conn.Exec(ctx, hammers[i%len(hammers)]) // two at once is an error to one of them
+				}
+				conn.Close(context.Background())
+			}
+		})
+	}
+	stop = sync.OnceFunc(func() { cancel(); all.Wait() })
+	t.Cleanup(stop)
+	return stop
+}
+
+// Whoever is to be turned out cannot hold that up, and others can hold up neither that nor bindings.
+func TestSessionsInALoop(t *testing.T) {
+	t.Parallel()
+	s := serve(t, backstay.Size{Storage: backstay.GB, Memory: 256 * backstay.MB, Connections: 40})
+	b, other := s.bind(t), s.bind(t)
+	b.connect(t).do(t, `CREATE TABLE guarded (n int)`, `ALTER TABLE guarded ENABLE ROW LEVEL SECURITY`, `CREATE POLICY p ON guarded TO `+b.name+` USING (true)`)
+	b.hammer(t, 12)
+	stop := other.hammer(t, 4)
+	time.Sleep(200 * time.Millisecond)
+	for range 3 {
+		within(t, 10*time.Second, "binding and unbinding", func() { s.bind(t).unbind(t) })
+	}
+	within(t, 10*time.Second, "unbinding", func() { b.unbind(t) })
+	if conn, err := dial(t.Context(), b.credentials); err == nil {
+		conn.Close(t.Context())
+		t.Error("a binding that is gone is let in")
+	}
+	s.admin(t).want(t, fmt.Sprintf(`SELECT count(*) FROM pg_stat_activity WHERE usename = '%s'`, b.name), "0")
+	within(t, 10*time.Second, "unbinding the other", func() { other.unbind(t) })
+	stop()
+}
