@@ -60,6 +60,8 @@ func Run(t *testing.T, s Subject) {
 		{"KillLosesNothingCommitted", testKill},
 		{"ExplainSaysWhyItEnded", testExplain},
 		{"FullIsAdministered", testFull},
+		{"SilenceIsToldInWords", testSilence},
+		{"FullDiskIsToldInWords", testFullDisk},
 		{"AdministeredFromElsewhere", testFarAdmin},
 		{"ReloadKeepsSessions", testReload},
 		{"ReloadThatIsRefused", testReloadRefused},

@@ -2,7 +2,6 @@ package mysql_test
 
 import (
 	"context"
-	"syscall"
 	"testing"
 	"time"
 
@@ -101,25 +100,4 @@ func wantAdministered(t *testing.T, n engine.Node) {
 		}
 		cancel()
 	}
-}
-
-// TestNoAnswerIsToldInWords: whoever binds and unbinds is told that the server does not answer, within their time.
-func TestNoAnswerIsToldInWords(t *testing.T) {
-	t.Parallel()
-	n := enginetest.NewNode(t, tested)
-	p := enginetest.Serve(t, tested, n)
-	ask := func(what string) {
-		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-		defer cancel()
-		_, created := tested.CreateUser(ctx, n, engine.User{Name: "u1", Password: "correcthorse"})
-		for _, err := range []error{created, tested.DropUser(ctx, n, "u1"), tested.Probe(ctx, n)} {
-			if backstay.KindOf(err) != backstay.Unavailable {
-				t.Errorf("%s: %v, want a sentence", what, err)
-			}
-		}
-	}
-	p.Signal(t, syscall.SIGSTOP)
-	ask("stopped")
-	p.Kill(t)
-	ask("ended")
 }

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/backstay/backstay/internal/wait"
@@ -46,23 +47,39 @@ func allPrepared(ctx context.Context, conn *sql.Conn) (all []prepared, err error
 	return all, rows.Err()
 }
 
-// transactions are the numbers of the server's transactions whose session is one that sessions selects.
-func transactions(ctx context.Context, conn *sql.Conn, sessions string) ([]string, error) {
+// sessionless is the number of the session of transactions whose session is gone.
+const sessionless = "0"
+
+// transactions are the numbers of the server's transactions that have one of these sessions.
+func transactions(ctx context.Context, conn *sql.Conn, sessions ...string) ([]string, error) {
 	const stale = 110 * time.Millisecond // for a tenth of a second, the server shows again what it last showed
 	if err := wait.Pause(ctx, stale); err != nil {
 		return nil, err
 	}
-	query := "SELECT trx_id FROM information_schema.INNODB_TRX WHERE trx_mysql_thread_id IN (" + sessions + ")"
-	return column(ctx, conn, query)
+	query := "SELECT trx_id FROM information_schema.INNODB_TRX WHERE trx_mysql_thread_id IN (%s)"
+	return column(ctx, conn, fmt.Sprintf(query, strings.Join(sessions, ", ")))
 }
 
-// ownTransactions are those of an account's sessions, if any transaction at all is prepared.
-func ownTransactions(ctx context.Context, conn *sql.Conn, name string) ([]string, error) {
+// ownTransactions are those of an account's sessions, if any transaction at all is prepared. None are known if the
+// server cannot tell, as when its disk is full.
+func ownTransactions(ctx context.Context, conn *sql.Conn, name string) []string {
 	all, err := allPrepared(ctx, conn)
 	if err != nil || len(all) == 0 {
-		return nil, err
+		return nil
 	}
-	return transactions(ctx, conn, sessionsOf(name))
+	sessions, err := sessionsOf(ctx, conn, name)
+	if err != nil || len(sessions) == 0 {
+		return nil
+	}
+	ids := make([]string, len(sessions))
+	for i, s := range sessions {
+		ids[i] = s.id
+	}
+	own, err := transactions(ctx, conn, ids...)
+	if err != nil {
+		return nil
+	}
+	return own
 }
 
 // endPrepared rolls back what the sessions of an account, which are gone, had prepared in their own transactions.
@@ -75,7 +92,7 @@ func endPrepared(ctx context.Context, conn *sql.Conn, d dialect, own []string) e
 	if err != nil {
 		return err
 	}
-	left, err := transactions(ctx, conn, "0") // without a session
+	left, err := transactions(ctx, conn, sessionless)
 	if err != nil {
 		return err
 	}

@@ -3,7 +3,6 @@ package mysql
 import (
 	"context"
 	"database/sql"
-	"errors"
 	"fmt"
 	"net"
 	"net/url"
@@ -14,7 +13,6 @@ import (
 
 	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/engine"
-	"github.com/backstay/backstay/internal/wait"
 )
 
 // userName is what engine.User allows.
@@ -79,8 +77,8 @@ func (Engine) DropUser(ctx context.Context, n engine.Node, name string) error {
 		if err := run(ctx, conn, "ALTER USER "+account(name)+" ACCOUNT LOCK"); err != nil {
 			return err
 		}
-		own, err := ownTransactions(ctx, conn, name)
-		if err := errors.Join(err, endSessions(ctx, conn, d, name)); err != nil {
+		own := ownTransactions(ctx, conn, name)
+		if err := endSessions(ctx, conn, d, name); err != nil {
 			return err
 		}
 		clearAway(ctx, conn, d, own)
@@ -103,37 +101,6 @@ func clearAway(ctx context.Context, conn *sql.Conn, d dialect, own []string) {
 	defer cancel()
 	endPrepared(ctx, conn, d, own)
 	removeUnneeded(ctx, conn, d)
-}
-
-// endLimit is how long an unbinding waits for sessions that it has ended.
-const endLimit = 3 * time.Second
-
-// sessionsOf is the query for an account's sessions. Events that run with its rights show as sessions too, without an
-// address: they go on.
-func sessionsOf(name string) string {
-	return "SELECT ID FROM information_schema.PROCESSLIST WHERE HOST LIKE '%:%' AND USER = " + quoteText(name)
-}
-
-// endSessions ends the sessions of a locked account, and waits until they have ended. One at a statement that does not
-// look up, or that takes long to undo, is not waited for beyond endLimit: the server has closed its connection, and it
-// can begin nothing any more.
-func endSessions(ctx context.Context, conn *sql.Conn, d dialect, name string) error {
-	query, giveUp := sessionsOf(name), time.Now().Add(endLimit)
-	return wait.Until(ctx, wait.Growing(2*time.Millisecond, 50*time.Millisecond), func() (again bool, err error) {
-		if time.Now().After(giveUp) {
-			query = sessionsOf(name) + " AND COMMAND <> 'Killed'"
-		}
-		ids, err := column(ctx, conn, query)
-		if err != nil || len(ids) == 0 {
-			return false, err
-		}
-		for _, id := range ids {
-			if err := run(ctx, conn, d.kill+id); err != nil && !isNumber(err, noSuchThread) {
-				return false, err
-			}
-		}
-		return true, nil
-	})
 }
 
 // credentials are what an app needs, with the keys of GOV.UK PaaS and the authority of our own.

@@ -1,0 +1,130 @@
+package enginetest
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/backstay/backstay"
+	"github.com/backstay/backstay/engine"
+)
+
+// Whoever wants a user made or dropped is told in words that the node does not answer, and within their time.
+func testSilence(t *testing.T, s Subject) {
+	n := s.newNode(t)
+	p := Serve(t, s.Engine, n)
+	u := newUser()
+	s.createUser(t, n, u)
+	p.Signal(t, syscall.SIGSTOP)
+	for what, err := range s.administer(t, n, u, time.Second) {
+		wantUnavailable(t, "of a node that hangs, "+what, err)
+	}
+	p.Kill(t)
+	for what, err := range s.administer(t, n, u, time.Second) {
+		wantUnavailable(t, "of a node that has ended, "+what, err)
+	}
+}
+
+// A full disk may keep users from being made and dropped: then that is said, and they can be when it has room again. To
+// the others the node serves.
+func testFullDisk(t *testing.T, s Subject) {
+	if os.Geteuid() != 0 {
+		t.Skip("only root can give a node a small disk")
+	}
+	n := s.newNode(t)
+	full := smallDisk(t, n)
+	Serve(t, s.Engine, n)
+	u := newUser()
+	credentials := s.createUser(t, n, u)
+	s.session(t, credentials, func(c Session) { mustSet(t, c, "k", "v") })
+	full(true)
+	for what, err := range s.administer(t, n, u, 10*time.Second) {
+		t.Logf("while the disk is full, %s: %v", what, err)
+		if err != nil {
+			wantUnavailable(t, "of a node whose disk is full, "+what, err)
+		}
+	}
+	full(false)
+	for what, err := range s.administer(t, n, u, patience) {
+		if err != nil {
+			t.Errorf("when the disk has room again, %s: %v", what, err)
+		}
+	}
+}
+
+// administer asks all that is asked of a running node, each within the time.
+func (s Subject) administer(t *testing.T, n engine.Node, u engine.User, within time.Duration) map[string]error {
+	t.Helper()
+	ask := func(f func(context.Context) error) error {
+		ctx, cancel := context.WithTimeout(t.Context(), within)
+		defer cancel()
+		began := time.Now()
+		err := f(ctx)
+		if took := time.Since(began); took > within+5*time.Second {
+			t.Errorf("it took %v, with a context of %v", took, within)
+		}
+		return err
+	}
+	return map[string]error{
+		"Probe":    ask(func(ctx context.Context) error { return s.Engine.Probe(ctx, n) }),
+		"DropUser": ask(func(ctx context.Context) error { return s.Engine.DropUser(ctx, n, u.Name) }),
+		"CreateUser": ask(func(ctx context.Context) error {
+			_, err := s.Engine.CreateUser(ctx, n, u)
+			return err
+		}),
+	}
+}
+
+func wantUnavailable(t *testing.T, what string, err error) {
+	t.Helper()
+	if backstay.KindOf(err) != backstay.Unavailable {
+		t.Errorf("%s: %v, want it unavailable, with a sentence", what, err)
+	}
+}
+
+// smallDisk has a node that is not prepared yet lie on a disk of its own, which is then full, or is not any more.
+func smallDisk(t *testing.T, n engine.Node) (full func(bool)) {
+	t.Helper()
+	dir := filepath.Dir(n.DataDir)
+	if err := unix.Mount("none", dir, "tmpfs", 0, "size=256m,mode=0700"); err != nil {
+		t.Skipf("this root may not mount: %v", err)
+	}
+	t.Cleanup(func() {
+		if err := unix.Unmount(dir, unix.MNT_DETACH); err != nil {
+			t.Error(err)
+		}
+	})
+	uid, gid := n.Account.IDs()
+	if err := os.Chown(dir, uid, gid); err != nil {
+		t.Fatal(err)
+	}
+	makeDir(t, filepath.Dir(n.LogFile), 0o700, n.Account)
+	filler := filepath.Join(dir, "filler")
+	return func(on bool) {
+		err := os.Remove(filler)
+		if on {
+			err = fill(filler)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// fill makes a file that takes all the room that its disk has.
+func fill(path string) error {
+	f, err := os.Create(path)
+	for err == nil {
+		_, err = f.Write(make([]byte, 1<<20))
+	}
+	if errors.Is(err, unix.ENOSPC) {
+		err = nil
+	}
+	return errors.Join(err, f.Close())
+}
