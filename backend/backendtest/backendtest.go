@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"testing"
@@ -26,37 +27,72 @@ type Subject struct {
 	Can []string
 	// Certificate is one that endpoints of the backend can prove themselves with.
 	Certificate func(t testing.TB) backstay.Certificate
-	// Connect is nil if the credentials open a session now.
-	Connect func(ctx context.Context, c backstay.Credentials) error
+	// Connect opens a session with the credentials.
+	Connect func(ctx context.Context, c backstay.Credentials) (Session, error)
+}
+
+// Session is a client's connection to an instance.
+type Session interface {
+	Ping(ctx context.Context) error
+	Close(ctx context.Context) error
+}
+
+type testCase struct {
+	name string
+	run  func(t *testing.T, s Subject)
 }
 
 // Run checks that the subject keeps the contract. Its tests share the backend, and end what they begin.
 func Run(t *testing.T, s Subject) {
-	for _, c := range []struct {
-		name string
-		run  func(t *testing.T, s Subject)
-	}{
-		{"LifeOfAnInstance", lifeOfAnInstance},
-		{"ApplyAgainIsAccepted", applyAgainIsAccepted},
-		{"NewerGenerationIsReached", newerGenerationIsReached},
-		{"UnknownInstance", unknownInstance},
-		{"UnknownEngineIsRefused", unknownEngineIsRefused},
-		{"WhatItCannotDoIsRefused", whatItCannotDoIsRefused},
-		{"NamesComeFirst", namesComeFirst},
-		{"UnknownVersionFails", unknownVersionFails},
-		{"AwaitHonoursItsContext", awaitHonoursItsContext},
-		{"AwaitWakesAtOnce", awaitWakesAtOnce},
-		{"RemoveWhileComingUp", removeWhileComingUp},
-		{"UserOfAnInstanceComingUp", userOfAnInstanceComingUp},
-		{"UsersComeAndGo", usersComeAndGo},
-		{"PrivateInstanceHasNoEndpoint", privateInstanceHasNoEndpoint},
-		{"BadSpecIsRefused", badSpecIsRefused},
-	} {
+	for _, c := range slices.Concat(lives, changes, crowds) {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			c.run(t, s)
 		})
 	}
+}
+
+// RunKilled checks that changes come true however often the backend is killed meanwhile: kill ends it in the
+// middle of whatever it does, and starts it again.
+func RunKilled(t *testing.T, s Subject, kill func()) {
+	t.Run("group", func(t *testing.T) {
+		over := make(chan struct{})
+		t.Cleanup(func() { close(over) })
+		go func() {
+			for longest := 300 * time.Millisecond; ; longest += 200 * time.Millisecond { // so that it gets on in the end
+				select {
+				case <-over:
+					return
+				case <-time.After(rand.N(longest)):
+					kill()
+				}
+			}
+		}()
+		for _, c := range changes {
+			t.Run(c.name, func(t *testing.T) {
+				t.Parallel()
+				c.run(t, s)
+			})
+		}
+	})
+}
+
+var lives = []testCase{
+	{"LifeOfAnInstance", lifeOfAnInstance},
+	{"ApplyAgainIsAccepted", applyAgainIsAccepted},
+	{"NewerGenerationIsReached", newerGenerationIsReached},
+	{"UnknownInstance", unknownInstance},
+	{"UnknownEngineIsRefused", unknownEngineIsRefused},
+	{"WhatItCannotDoIsRefused", whatItCannotDoIsRefused},
+	{"NamesComeFirst", namesComeFirst},
+	{"UnknownVersionFails", unknownVersionFails},
+	{"AwaitHonoursItsContext", awaitHonoursItsContext},
+	{"AwaitWakesAtOnce", awaitWakesAtOnce},
+	{"RemoveWhileComingUp", removeWhileComingUp},
+	{"UserOfAnInstanceComingUp", userOfAnInstanceComingUp},
+	{"UsersComeAndGo", usersComeAndGo},
+	{"PrivateInstanceHasNoEndpoint", privateInstanceHasNoEndpoint},
+	{"BadSpecIsRefused", badSpecIsRefused},
 }
 
 // spec wants a fresh instance of the first thing that the backend has.
@@ -139,9 +175,27 @@ func newUser() backend.User {
 
 func (s Subject) mustConnect(t *testing.T, c backstay.Credentials) {
 	t.Helper()
-	if err := s.Connect(t.Context(), c); err != nil {
+	s.mustOpen(t, c)
+}
+
+// mustOpen opens a session that lasts as long as the test.
+func (s Subject) mustOpen(t *testing.T, c backstay.Credentials) Session {
+	t.Helper()
+	session, err := s.Connect(t.Context(), c)
+	if err != nil {
 		t.Fatalf("the credentials are refused: %v", err)
 	}
+	t.Cleanup(func() { session.Close(context.Background()) })
+	return session
+}
+
+func (s Subject) refuses(t *testing.T, c backstay.Credentials) bool {
+	t.Helper()
+	session, err := s.Connect(t.Context(), c)
+	if err == nil {
+		session.Close(t.Context())
+	}
+	return err != nil
 }
 
 func lifeOfAnInstance(t *testing.T, s Subject) {
@@ -166,7 +220,7 @@ func lifeOfAnInstance(t *testing.T, s Subject) {
 	}
 	s.mustConnect(t, c)
 	s.remove(t, spec.Instance)
-	if err := s.Connect(t.Context(), c); err == nil {
+	if !s.refuses(t, c) {
 		t.Error("the credentials outlived the instance")
 	}
 	s.wantHeld(t, spec.Instance, 0)
@@ -391,7 +445,7 @@ func usersComeAndGo(t *testing.T, s Subject) {
 		t.Fatal(err)
 	}
 	s.mustConnect(t, c)
-	if err := s.Connect(t.Context(), old); err == nil {
+	if !s.refuses(t, old) {
 		t.Error("the old password is still good")
 	}
 	for range 2 {
@@ -399,7 +453,7 @@ func usersComeAndGo(t *testing.T, s Subject) {
 			t.Fatalf("DropUser: %v", err)
 		}
 	}
-	if err := s.Connect(t.Context(), c); err == nil {
+	if !s.refuses(t, c) {
 		t.Error("the credentials outlived the user")
 	}
 	_, err = s.Backend.CreateUser(t.Context(), spec.Instance, backend.User{Name: `u"; DROP`, Password: "x"})

@@ -17,18 +17,32 @@ import (
 
 func TestBackend(t *testing.T) {
 	t.Parallel()
-	b, _ := keepertest.Run(t, keepertest.Config(t, 20))
-	backendtest.Run(t, backendtest.Subject{Backend: b, Connect: connect, Certificate: func(t testing.TB) backstay.Certificate {
-		return enginetest.Certificate(t, "localhost", "127.0.0.1")
-	}})
+	b, _ := keepertest.Run(t, keepertest.Config(t, 40))
+	backendtest.Run(t, subject(b))
 }
 
-func connect(ctx context.Context, c backstay.Credentials) error {
-	conn, err := pgx.Connect(ctx, c["uri"].(string)+"?sslmode=require")
-	if err != nil {
-		return err
+// TestBackendWhoseKeeperIsKilled checks that changes come true whenever the keeper dies.
+func TestBackendWhoseKeeperIsKilled(t *testing.T) {
+	t.Parallel()
+	if testing.Short() {
+		t.Skip("takes some seconds")
 	}
-	return conn.Close(ctx)
+	c := keepertest.Config(t, 20)
+	b, kill, _ := keepertest.Start(t, c, "")
+	backendtest.RunKilled(t, subject(b), func() {
+		kill()
+		_, kill, _ = keepertest.Start(t, c, "")
+	})
+}
+
+func subject(b *local.Backend) backendtest.Subject {
+	return backendtest.Subject{Backend: b, Connect: connect, Certificate: func(t testing.TB) backstay.Certificate {
+		return enginetest.Certificate(t, "localhost", "127.0.0.1")
+	}}
+}
+
+func connect(ctx context.Context, c backstay.Credentials) (backendtest.Session, error) {
+	return pgx.Connect(ctx, c["uri"].(string)+"?sslmode=require")
 }
 
 // TestWaitsForTheKeeper asks before there is a keeper, and while one is being replaced.
