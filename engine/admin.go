@@ -12,6 +12,7 @@ import (
 
 	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/internal/process"
+	"github.com/backstay/backstay/internal/wait"
 )
 
 // Admin is the way in to a running node for whoever administers it. Where the node runs is nobody's business
@@ -58,18 +59,12 @@ func lockDir(ctx context.Context, path string) (unlock func() error, err error) 
 	if err != nil {
 		return nil, err
 	}
-	for {
-		err := unix.Flock(int(dir.Fd()), unix.LOCK_EX|unix.LOCK_NB)
-		if err == nil {
-			return dir.Close, nil // the lock goes with its file
-		}
-		if !errors.Is(err, unix.EWOULDBLOCK) && !errors.Is(err, unix.EINTR) {
-			return nil, errors.Join(err, dir.Close())
-		}
-		select {
-		case <-ctx.Done():
-			return nil, errors.Join(ctx.Err(), dir.Close())
-		case <-time.After(2 * time.Millisecond):
-		}
+	err = wait.Until(ctx, wait.Every(2*time.Millisecond), func() (again bool, err error) {
+		err = unix.Flock(int(dir.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+		return errors.Is(err, unix.EWOULDBLOCK) || errors.Is(err, unix.EINTR), err
+	})
+	if err != nil {
+		return nil, errors.Join(err, ctx.Err(), dir.Close())
 	}
+	return dir.Close, nil // the lock goes with its file
 }

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 
 	"github.com/backstay/backstay"
+	"github.com/backstay/backstay/internal/strict"
 )
 
 // Node is one engine process, or one with its companions, and its data directory, as the keeper wants it.
@@ -27,6 +28,18 @@ type Node struct {
 
 // LogValue is the node without the certificate's key.
 func (n Node) LogValue() slog.Value { return backstay.RedactedValue(n) }
+
+// DecodeSettings makes of the node's settings what an engine knows of them; product is who refuses the rest. A
+// setting that is not given stays as it is. The error is Invalid.
+func (n Node) DecodeSettings(product string, into any) error {
+	if len(n.Settings) == 0 {
+		return nil
+	}
+	if err := strict.Unmarshal(n.Settings, into); err != nil {
+		return backstay.Wrapf(err, backstay.Invalid, "The settings are not what %s takes: %s.", product, strict.Mistake(err))
+	}
+	return nil
+}
 
 // Account is the operating-system user that a node runs as. It need not be in the password database.
 type Account struct {

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/backstay/backstay/engine"
+	"github.com/backstay/backstay/internal/wait"
 )
 
 // patience is how long a test waits for what should take a moment: the machine may be busy.
@@ -114,19 +115,19 @@ func spawn(t testing.TB, e engine.Engine, n engine.Node, process engine.Process)
 }
 
 func (p *Process) awaitService(ctx context.Context) error {
-	for {
-		err := p.engine.Probe(ctx, p.node)
-		if err == nil {
-			return p.configure(ctx)
-		}
+	err := wait.Until(ctx, wait.Every(5*time.Millisecond), func() (again bool, err error) {
 		select {
 		case <-p.ended:
-			return errEnded
-		case <-ctx.Done():
-			return fmt.Errorf("probe: %w", err)
-		case <-time.After(5 * time.Millisecond):
+			return false, errEnded
+		default:
 		}
+		err = p.engine.Probe(ctx, p.node)
+		return err != nil, err
+	})
+	if err != nil {
+		return fmt.Errorf("probe: %w", err)
 	}
+	return p.configure(ctx)
 }
 
 func (p *Process) configure(ctx context.Context) error {

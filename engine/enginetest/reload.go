@@ -27,7 +27,7 @@ func testReload(t *testing.T, s Subject) {
 	renewed, larger := n, n
 	renewed.TLS = Certificate(t, n.Endpoint.Host)
 	larger.TLS = renewed.TLS
-	larger.Size = backstay.Size{Storage: 4 * n.Size.Storage, Memory: 2 * n.Size.Memory, Connections: 2 * n.Size.Connections}
+	larger.Size = backstay.Size{Storage: 4*n.Size.Storage + 12345, Memory: 2*n.Size.Memory + 54321, Connections: 2 * n.Size.Connections}
 	old := s.createUser(t, n, u)
 	s.session(t, old, func(c Session) {
 		mustSet(t, c, "k", "v")

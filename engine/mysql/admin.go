@@ -13,6 +13,7 @@ import (
 	"github.com/go-sql-driver/mysql"
 
 	"github.com/backstay/backstay/engine"
+	"github.com/backstay/backstay/internal/wait"
 )
 
 // LocalAdmin comes in over the Unix socket in RunDir, by whose other end the server knows the operator.
@@ -62,18 +63,14 @@ func withAdmin(ctx context.Context, n engine.Node, do func(*sql.Conn) error) (er
 
 // connect tries again while clients at the door hold even what is kept free for the administrator:
 // they are turned away as soon as they have said who they are.
-func connect(ctx context.Context, db *sql.DB) (*sql.Conn, error) {
-	for deadline := time.Now().Add(10 * time.Second); ; {
-		conn, err := db.Conn(ctx)
-		if !isNumber(err, tooManyConnections) || time.Now().After(deadline) {
-			return conn, err
-		}
-		select {
-		case <-ctx.Done():
-			return nil, err
-		case <-time.After(5 * time.Millisecond):
-		}
-	}
+func connect(ctx context.Context, db *sql.DB) (conn *sql.Conn, err error) {
+	limited, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	err = wait.Until(limited, wait.Every(5*time.Millisecond), func() (again bool, err error) {
+		conn, err = db.Conn(ctx)
+		return isNumber(err, tooManyConnections), err
+	})
+	return conn, err
 }
 
 // withAccounts is withAdmin for one at a time. The server's own locks would not do: its clients can hold them.

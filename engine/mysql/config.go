@@ -135,8 +135,8 @@ func durability() []setting {
 	}
 }
 
-// logSize is what the log of changes may take of the storage, in whole blocks: a running server takes no other.
-func logSize(s backstay.Size) backstay.Bytes { return clamp(s.Storage/100, 16*mb, gb) / mb * mb }
+// logSize is what the log of changes may take of the storage.
+func logSize(s backstay.Size) backstay.Bytes { return clamp(s.Storage/100, 16*mb, gb) }
 
 // logging goes to standard error, which the keeper keeps within bounds. No statement is ever logged:
 // one may hold a password.
@@ -175,6 +175,7 @@ func quoteSetting(value string) (string, error) {
 	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(value) + `"`, nil
 }
 
-func clamp(b, low, high backstay.Bytes) backstay.Bytes { return min(max(b, low), high) }
+// clamp keeps a size between two others, in whole megabytes: a running server takes no part of one.
+func clamp(b, low, high backstay.Bytes) backstay.Bytes { return min(max(b, low), high) / mb * mb }
 
 func inBytes(b backstay.Bytes) string { return strconv.FormatInt(int64(b), 10) }

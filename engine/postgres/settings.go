@@ -1,13 +1,7 @@
 package postgres
 
 import (
-	"bytes"
-	"encoding/json"
-	"errors"
-	"fmt"
-	"io"
 	"slices"
-	"strings"
 
 	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/engine"
@@ -25,17 +19,8 @@ type settings struct {
 // parseSettings is Invalid for anything it does not know. The extensions come sorted, each once.
 func parseSettings(n engine.Node) (settings, error) {
 	var s settings
-	if len(n.Settings) == 0 {
-		return s, nil
-	}
-	d := json.NewDecoder(bytes.NewReader(n.Settings))
-	d.DisallowUnknownFields()
-	err := d.Decode(&s)
-	if err == nil && !errors.Is(d.Decode(new(any)), io.EOF) {
-		err = errors.New("more than one JSON value")
-	}
-	if err != nil {
-		return s, backstay.Wrapf(err, backstay.Invalid, "The settings are not what PostgreSQL takes: %s.", mistake(err))
+	if err := n.DecodeSettings("PostgreSQL", &s); err != nil {
+		return s, err
 	}
 	for _, name := range s.EnableExtensions {
 		if !slices.Contains(Extensions(), name) {
@@ -45,16 +30,4 @@ func parseSettings(n engine.Node) (settings, error) {
 	slices.Sort(s.EnableExtensions)
 	s.EnableExtensions = slices.Compact(s.EnableExtensions)
 	return s, nil
-}
-
-// mistake says what a decoder found wrong, without naming our types.
-func mistake(err error) string {
-	var kind *json.UnmarshalTypeError
-	if !errors.As(err, &kind) {
-		return strings.TrimPrefix(err.Error(), "json: ")
-	}
-	if kind.Field == "" {
-		return fmt.Sprintf("they must be an object, not %s", kind.Value)
-	}
-	return fmt.Sprintf("%s must be a list of names, not %s", kind.Field, kind.Value)
 }

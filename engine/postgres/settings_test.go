@@ -27,9 +27,9 @@ func TestParseSettings(t *testing.T) {
 		{name: "case matters", given: `{"enable_extensions": ["PostGIS"]}`, sentence: "PostGIS is not supported"},
 		{name: "injection", given: `{"enable_extensions": ["postgis\"; DROP TABLE x"]}`, sentence: `postgis"; DROP TABLE x is not supported`},
 		{name: "unknown key", given: `{"enable_extension": []}`, sentence: `The settings are not what PostgreSQL takes: unknown field "enable_extension".`},
-		{name: "wrong type", given: `{"enable_extensions": "postgis"}`, sentence: "The settings are not what PostgreSQL takes: enable_extensions must be a list of names, not string."},
-		{name: "wrong type within", given: `{"enable_extensions": [7]}`, sentence: "The settings are not what PostgreSQL takes: enable_extensions must be a list of names, not number."},
-		{name: "not an object", given: `[]`, sentence: "The settings are not what PostgreSQL takes: they must be an object, not array."},
+		{name: "wrong type", given: `{"enable_extensions": "postgis"}`, sentence: "The settings are not what PostgreSQL takes: enable_extensions must be an array, not string."},
+		{name: "wrong type within", given: `{"enable_extensions": [7]}`, sentence: "The settings are not what PostgreSQL takes: enable_extensions must be a string, not number."},
+		{name: "not an object", given: `[]`, sentence: "The settings are not what PostgreSQL takes: it must be an object, not array."},
 		{name: "two values", given: `{}{}`, sentence: "The settings are not what PostgreSQL takes: more than one JSON value."},
 		{name: "not JSON", given: `{`, sentence: "The settings are not what PostgreSQL takes: unexpected EOF."},
 	} {
