@@ -69,7 +69,8 @@ func rotateSecret(ctx context.Context, c *cli, args []string) error {
 }
 
 // giveSecret gives a client the secret in file, or one that is made up and shown.
-func (c *cli) giveSecret(ctx context.Context, f usersFlags, file string, give func(*uaa.Server, backstay.Secret) (backstay.Secret, error)) error {
+func (c *cli) giveSecret(ctx context.Context, f usersFlags, file string,
+	give func(*uaa.Server, backstay.Secret) (backstay.Secret, error)) error {
 	given, err := c.readSecret(file)
 	if err != nil {
 		return err
@@ -116,5 +117,7 @@ func deleteClient(ctx context.Context, c *cli, args []string) error {
 	if err != nil {
 		return err
 	}
-	return f.withUsers(ctx, c, func(s *uaa.Server) error { return listAdvised(s.DeleteClient(ctx, operator(), operands[0]), "client") })
+	return f.withUsers(ctx, c, func(s *uaa.Server) error {
+		return listAdvised(s.DeleteClient(ctx, operator(), operands[0]), "client")
+	})
 }

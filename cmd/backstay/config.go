@@ -45,7 +45,7 @@ func (c *config) retention() market.Retention {
 	return r
 }
 
-const configFlagUsage = "  --config FILE                read settings from this file; flags go over it (docs/configuration.md)\n"
+const configFlagUsage = "  --config FILE                read settings from this file, which flags go over\n"
 
 // dataUsage is for commands that look for a Backstay on this machine.
 var dataUsage = configFlagUsage + new(cli).table().Help(dataSetting)

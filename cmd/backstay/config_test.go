@@ -17,7 +17,7 @@ var update = flag.Bool("update", false, "write docs/configuration.md anew")
 func TestReference(t *testing.T) {
 	t.Parallel()
 	page := filepath.Join("..", "..", "docs", "configuration.md")
-	want := referenceIntro + new(cli).table().Reference()
+	want := strings.ReplaceAll(referenceIntro, "'", "`") + new(cli).table().Reference()
 	if *update {
 		if err := os.WriteFile(page, []byte(want), 0o644); err != nil {
 			t.Fatal(err)
@@ -29,16 +29,17 @@ func TestReference(t *testing.T) {
 	}
 }
 
+// referenceIntro has ' where the page has `.
 const referenceIntro = `# Configuration
 
-Everything that ` + "`backstay serve`" + ` can be told, and every other command as far as it concerns it. Each setting
-is a flag, ` + "`--listen 0.0.0.0:7480`" + `, and an entry of the YAML file that ` + "`--config FILE`" + ` names, where it
-has the same name, ` + "`listen: 0.0.0.0:7480`" + `. A flag goes over the file, the file over the default, and no setting
-must be given. A path that is not absolute counts from the working directory.
+Everything that 'backstay serve' can be told, and every other command as far as it concerns it. Each setting is a
+flag, '--listen 0.0.0.0:7480', and an entry of the YAML file that '--config FILE' names, where it has the same
+name, 'listen: 0.0.0.0:7480'. A flag goes over the file, the file over the default, and no setting must be given.
+A path that is not absolute counts from the working directory.
 
-The file is strict: a setting that does not exist, or stands there twice, or has a value that cannot be, is refused
-with all other mistakes, and nothing is begun. ` + "`backstay config`" + ` with the same flags prints what is in force, and where
-each value comes from; ` + "`backstay doctor`" + ` looks whether the machine bears it.
+The file is strict: a setting that does not exist, or stands there twice, or has a value that cannot be, is
+refused with all other mistakes, and nothing is begun. 'backstay config' with the same flags prints what is in
+force, and where each value comes from; 'backstay doctor' looks whether the machine bears it.
 
 This page is made from the table in cmd/backstay/settings.go.
 `
@@ -67,7 +68,8 @@ func TestWhatIsInForceCanBeReadAgain(t *testing.T) {
 	c := &cli{env: func(string) string { return "/home/ada" }}
 	dir := t.TempDir()
 	first, err := c.serveConfig("config", []string{"--data", filepath.Join(dir, "it's # \"here\": yes"), "--tls",
-		"--trusted-proxy", "::1,10.0.0.0/8", "--catalog", "- no", "--plugins", "0x10", "--database-url", "host=/run dbname='a b'"})
+		"--trusted-proxy", "::1,10.0.0.0/8", "--catalog", "- no", "--plugins", "0x10",
+		"--database-url", "host=/run dbname='a b'"})
 	if err != nil {
 		t.Fatal(err)
 	}

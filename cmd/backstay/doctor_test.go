@@ -117,7 +117,8 @@ func TestPackagesAreThoseOfSetup(t *testing.T) {
 			continue
 		}
 		for _, wanted := range p.Packages() {
-			if !slices.Contains(strings.FieldsFunc(string(setup), func(r rune) bool { return strings.ContainsRune(" \t\n()", r) }), wanted) {
+			if !slices.Contains(strings.FieldsFunc(string(setup),
+				func(r rune) bool { return strings.ContainsRune(" \t\n()", r) }), wanted) {
 				t.Errorf("%s: scripts/setup does not install %s", name, wanted)
 			}
 		}

@@ -83,7 +83,8 @@ func examineData(dir dataDir, minFree backstay.Bytes, root bool) []finding {
 		state += " (not made yet)"
 	}
 	if err := unix.Access(place, unix.W_OK|unix.X_OK); err != nil {
-		return []finding{{lacking, "data", "cannot write to " + place, "backstay doctor --data DIR, with a directory of yours"}}
+		return []finding{{lacking, "data", "cannot write to " + place,
+			"backstay doctor --data DIR, with a directory of yours"}}
 	}
 	found := []finding{{good, "data", state, ""}, examineSpace(place, minFree), examineClone(place)}
 	if root {
@@ -96,7 +97,8 @@ func examineData(dir dataDir, minFree backstay.Bytes, root bool) []finding {
 func examineFiles(cfg *config) (found []finding) {
 	if cfg.catalog != "" {
 		if _, err := loadCatalog(cfg.catalog); err != nil {
-			found = append(found, finding{lacking, "catalog", err.Error(), "backstay doctor --catalog FILE, with one that is right"})
+			found = append(found, finding{lacking, "catalog", err.Error(),
+				"backstay doctor --catalog FILE, with one that is right"})
 		}
 	}
 	if cfg.certificate != "" {
@@ -191,7 +193,8 @@ func examineParents(dir string) finding {
 			return unknown(what, err)
 		}
 		if info.Mode().Perm()&0o001 == 0 {
-			return finding{lacking, what, "users that databases run as cannot pass through " + dir, "chmod o+x " + shellQuote(dir)}
+			return finding{lacking, what, "users that databases run as cannot pass through " + dir,
+				"chmod o+x " + shellQuote(dir)}
 		}
 		if dir == "/" {
 			return finding{good, what, "every directory above can be passed through", ""}
@@ -208,7 +211,8 @@ func examineAPI(listen string, dir dataDir) finding {
 	if pid, _ := pidFileHolder(dir.servePID()); pid != 0 {
 		return finding{good, "API", fmt.Sprintf("%s is in use; backstay serve runs here as process %d", listen, pid), ""}
 	}
-	return finding{lacking, "API", fmt.Sprintf("%s cannot be had: %v", listen, err), "backstay doctor --listen 127.0.0.1:PORT, with another port"}
+	return finding{lacking, "API", fmt.Sprintf("%s cannot be had: %v", listen, err),
+		"backstay doctor --listen 127.0.0.1:PORT, with another port"}
 }
 
 // examinePorts looks whether databases can have their ports: connections of any process to anywhere

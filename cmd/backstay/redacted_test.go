@@ -40,7 +40,8 @@ func TestSecretsDoNotPrint(t *testing.T) {
 				wantNothingPrinted(t, v)
 				wantNothingLogged(t, v)
 			}
-			for _, v := range []any{[]any{value}, map[string]any{"a": value}, struct{ Field any }{value}, fmt.Errorf("met %v", value)} {
+			for _, v := range []any{[]any{value}, map[string]any{"a": value}, struct{ Field any }{value},
+				fmt.Errorf("met %v", value)} {
 				wantNothingPrinted(t, v)
 			}
 		})

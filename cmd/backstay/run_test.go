@@ -80,11 +80,13 @@ func targetSpace(t *testing.T, login cfCLI, space string) {
 func TestAppVariables(t *testing.T) {
 	t.Parallel()
 	login := targetedAPI(t, cfBinary(t))
-	if _, err := appVariables(t.Context(), login, "my,app"); err == nil || !strings.Contains(err.Error(), "no space is targeted") {
+	if _, err := appVariables(t.Context(), login, "my,app"); err == nil ||
+		!strings.Contains(err.Error(), "no space is targeted") {
 		t.Errorf("without a space: %v", err)
 	}
 	targetSpace(t, login, "space-1")
-	if _, err := appVariables(t.Context(), login, "other"); err == nil || !strings.Contains(err.Error(), `App "other" is not in`) {
+	if _, err := appVariables(t.Context(), login, "other"); err == nil ||
+		!strings.Contains(err.Error(), `App "other" is not in`) {
 		t.Errorf("an app that is not there: %v", err)
 	}
 	got, err := appVariables(t.Context(), login, "my,app")
@@ -102,7 +104,8 @@ func TestAppVariablesWithoutAnAPI(t *testing.T) {
 	if err := os.Mkdir(filepath.Join(login.home, ".cf"), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(filepath.Join(login.home, ".cf", "config.json"), []byte(`{"ConfigVersion":4}`), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(login.home, ".cf", "config.json"), []byte(`{"ConfigVersion":4}`),
+		0o600); err != nil {
 		t.Fatal(err)
 	}
 	targetSpace(t, login, "space-1")
@@ -117,7 +120,8 @@ func TestAppEnvironmentVariables(t *testing.T) {
 	err := json.Unmarshal([]byte(`{
 		"running_env_json": {"FROM": "platform", "SHARED": "1"},
 		"environment_variables": {"FROM": "user", "VCAP_SERVICES": "forged", "NUMBER": 7},
-		"system_env_json": {"VCAP_SERVICES": {"postgres": [ {"name": "my-pg"} ]}, "DATABASE_URL": "postgres://u:p@h/d?a=1&b=2"},
+		"system_env_json": {"VCAP_SERVICES": {"postgres": [ {"name": "my-pg"} ]}, 
+			"DATABASE_URL": "postgres://u:p@h/d?a=1&b=2"},
 		"application_env_json": {"VCAP_APPLICATION": {"name": "my-app"}}
 	}`), &env)
 	if err != nil {
@@ -143,7 +147,8 @@ func TestRunReadsNoFileOfItsUser(t *testing.T) {
 	t.Parallel()
 	for _, tc := range []struct{ argv, want []string }{
 		{[]string{"mysql", "main"}, []string{"mysql", "--no-defaults", "main"}},
-		{[]string{"/usr/bin/mariadb-dump", "--defaults-extra-file=f", "x"}, []string{"/usr/bin/mariadb-dump", "--defaults-file=f", "x"}},
+		{[]string{"/usr/bin/mariadb-dump", "--defaults-extra-file=f", "x"},
+			[]string{"/usr/bin/mariadb-dump", "--defaults-file=f", "x"}},
 		{[]string{"mysqladmin", "--no-defaults", "ping"}, []string{"mysqladmin", "--no-defaults", "ping"}},
 		{[]string{"rails", "--no-defaults"}, []string{"rails", "--no-defaults"}},
 	} {

@@ -36,12 +36,14 @@ func serve(ctx context.Context, c *cli, args []string) error {
 	}
 	release, err := holdPIDFile(cfg.data.servePID())
 	if err != nil {
-		return advise(fmt.Errorf("a Backstay is running on %s already: %w", cfg.data, err), "backstay stop --data %s", cfg.data)
+		return advise(fmt.Errorf("a Backstay is running on %s already: %w", cfg.data, err),
+			"backstay stop --data %s", cfg.data)
 	}
 	defer release()
 	l, err := listen(ctx, cfg.listen)
 	if err != nil {
-		return advise(fmt.Errorf("the API cannot listen: %w", err), "backstay serve --listen 127.0.0.1:PORT, with a free port")
+		return advise(fmt.Errorf("the API cannot listen: %w", err),
+			"backstay serve --listen 127.0.0.1:PORT, with a free port")
 	}
 	defer l.Close()
 	log := slog.New(slog.NewTextHandler(c.stderr, nil))

@@ -116,7 +116,8 @@ func apiSettings() []settings.Setting[config] {
 		Name: "tls-key", Value: "FILE", Unit: "the path of a file, PEM",
 		Help: "the key of the certificate in tls-certificate", Read: text(func(c *config) *string { return &c.key }),
 	}, {
-		Name: "trusted-proxy", Value: "NET,…", Unit: "addresses or networks with commas between them, or a list of them", List: true,
+		Name: "trusted-proxy", Value: "NET,…", Unit: "addresses or networks with commas between them, or a list of them",
+		List: true,
 		Help: "believe what these addresses or networks say in X-Forwarded-For",
 		Read: func(c *config, text string) (err error) {
 			if c.proxies, err = sender.ParsePrefixes(text); err != nil {
@@ -173,9 +174,10 @@ func dataPlaneSettings() []settings.Setting[config] {
 		More: "It is in the certificates of instances that are created from then on.",
 		Read: text(func(c *config) *string { return &c.endpointHost }),
 	}, {
-		Name: "endpoint-listen", Value: "ADDR", Unit: "an address of this machine; 0.0.0.0 is all of them", Default: "127.0.0.1",
-		Help: "the address that databases listen on",
-		Read: text(func(c *config) *string { return &c.endpointListen }),
+		Name: "endpoint-listen", Value: "ADDR", Unit: "an address of this machine; 0.0.0.0 is all of them",
+		Default: "127.0.0.1",
+		Help:    "the address that databases listen on",
+		Read:    text(func(c *config) *string { return &c.endpointListen }),
 	}, {
 		Name: "ports", Value: "FIRST-LAST", Unit: "two TCP ports from 1024 to 65535", Default: "20000-29999",
 		Help: "the ports that databases get",

@@ -121,7 +121,8 @@ func parseMoment(name, text string) (time.Time, error) {
 			return t.UTC(), nil
 		}
 	}
-	return time.Time{}, usagef("%s %q is neither a date like 2026-11-01 nor a time like 2026-11-01T09:00:00Z.", name, text)
+	return time.Time{}, usagef("%s %q is neither a date like 2026-11-01 nor a time like 2026-11-01T09:00:00Z.",
+		name, text)
 }
 
 // beginKnown moves the beginning, which nobody asked for, to where usage is known.
@@ -144,7 +145,8 @@ func writeTable(w io.Writer, span interval, charges []market.Charge) error {
 	totals := map[string]*big.Rat{}
 	for _, c := range charges {
 		cost := rounded(c.Cost, c.Currency)
-		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", c.Organization, c.Space, c.Offering, c.Plan, c.Hours.FloatString(2), cmp.Or(cost, unpriced(c)), c.Currency)
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", c.Organization, c.Space, c.Offering, c.Plan,
+			c.Hours.FloatString(2), cmp.Or(cost, unpriced(c)), c.Currency)
 		addShown(totals, c.Currency, cost)
 	}
 	for _, code := range slices.Sorted(maps.Keys(totals)) {
@@ -175,11 +177,13 @@ func addShown(totals map[string]*big.Rat, code, amount string) {
 
 func writeCSV(w io.Writer, span interval, charges []market.Charge) error {
 	table := csv.NewWriter(w)
-	table.Write([]string{"from", "until", "organization", "organization_guid", "space", "space_guid", "service", "service_guid", "plan", "plan_guid", "hours", "cost", "currency", "unit"})
+	table.Write([]string{"from", "until", "organization", "organization_guid", "space", "space_guid", "service",
+		"service_guid", "plan", "plan_guid", "hours", "cost", "currency", "unit"})
 	for _, c := range charges {
 		table.Write([]string{
-			span.from.Format(time.RFC3339), span.until.Format(time.RFC3339), c.Organization, string(c.OrganizationID), c.Space, string(c.SpaceID),
-			c.Offering, string(c.OfferingID), c.Plan, string(c.PlanID), c.Hours.FloatString(4), rounded(c.Cost, c.Currency), c.Currency, c.Unit,
+			span.from.Format(time.RFC3339), span.until.Format(time.RFC3339), c.Organization, string(c.OrganizationID),
+			c.Space, string(c.SpaceID), c.Offering, string(c.OfferingID), c.Plan, string(c.PlanID),
+			c.Hours.FloatString(4), rounded(c.Cost, c.Currency), c.Currency, c.Unit,
 		})
 	}
 	table.Flush()

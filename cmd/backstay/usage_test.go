@@ -28,7 +28,8 @@ func TestInterval(t *testing.T) {
 			t.Errorf("%q to %q is %s, %v; want %s", c.from, c.to, got, err, c.want)
 		}
 	}
-	for _, c := range [][2]string{{"yesterday", ""}, {"", "2026-02-30"}, {"2026-03-02", "2026-03-01"}, {"2026-03-01", "2026-03-01"}, {"2027-01-01", ""}, {"2027-01-01", "2027-02-01"}} {
+	for _, c := range [][2]string{{"yesterday", ""}, {"", "2026-02-30"}, {"2026-03-02", "2026-03-01"},
+		{"2026-03-01", "2026-03-01"}, {"2027-01-01", ""}, {"2027-01-01", "2027-02-01"}} {
 		span, err := parseInterval(c[0], c[1], now)
 		if misuse := usageError(""); !errors.As(err, &misuse) {
 			t.Errorf("%q to %q is %+v, %v", c[0], c[1], span, err)
@@ -40,10 +41,12 @@ func TestUsageTables(t *testing.T) {
 	t.Parallel()
 	span := interval{time.Date(2026, 2, 1, 0, 0, 0, 0, time.UTC), time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC)}
 	charge := func(plan, currency, unit string, cost *big.Rat) market.Charge {
-		return market.Charge{OrganizationID: "o", Organization: `acme, "the" company`, Space: "dev", Offering: "postgres", Plan: plan, Currency: currency, Unit: unit, Hours: big.NewRat(2017, 3), Cost: cost}
+		return market.Charge{OrganizationID: "o", Organization: `acme, "the" company`, Space: "dev", Offering: "postgres",
+			Plan: plan, Currency: currency, Unit: unit, Hours: big.NewRat(2017, 3), Cost: cost}
 	}
 	charges := []market.Charge{
-		charge("S", "GBP", "MONTHLY", big.NewRat(10, 3)), charge("M", "GBP", "MONTHLY", big.NewRat(5, 3)), charge("S", "JPY", "MONTHLY", big.NewRat(1001, 2)),
+		charge("S", "GBP", "MONTHLY", big.NewRat(10, 3)), charge("M", "GBP", "MONTHLY", big.NewRat(5, 3)),
+		charge("S", "JPY", "MONTHLY", big.NewRat(1001, 2)),
 		charge("S", "KWD", "MONTHLY", big.NewRat(1, 3)), charge("X", "GBP", "1GB", nil), charge("Y", "", "", nil),
 	}
 	var table bytes.Buffer
@@ -70,7 +73,8 @@ total                                                    0.333      KWD
 	if err := writeCSV(&values, span, charges[2:3]); err != nil {
 		t.Fatal(err)
 	}
-	const line = `2026-02-01T00:00:00Z,2026-03-01T00:00:00Z,"acme, ""the"" company",o,dev,,postgres,,S,,672.3333,501,JPY,MONTHLY`
+	const line = `2026-02-01T00:00:00Z,2026-03-01T00:00:00Z,"acme, ""the"" company",o,dev,,` +
+		`postgres,,S,,672.3333,501,JPY,MONTHLY`
 	if got := strings.Split(values.String(), "\n"); len(got) != 3 || got[1] != line {
 		t.Errorf("%s\nwant\n%s", &values, line)
 	}

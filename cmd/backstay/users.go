@@ -130,7 +130,8 @@ user no longer is.
 ` + stateUsage
 
 func manageUsers(ctx context.Context, c *cli, args []string) error {
-	return dispatch(ctx, c, "user", []verb{{"list", listUsers}, {"set-role", setRole}, {"new-password", newPassword}}, args)
+	verbs := []verb{{"list", listUsers}, {"set-role", setRole}, {"new-password", newPassword}}
+	return dispatch(ctx, c, "user", verbs, args)
 }
 
 func listUsers(ctx context.Context, c *cli, args []string) error {

@@ -34,7 +34,9 @@ import (
 
 // engines are the products that this binary knows, and where it looks for them.
 func engines(postgresDir string) map[string]engine.Engine {
-	return map[string]engine.Engine{"postgres": postgres.Engine{Root: postgresDir}, "mysql": mysql.Engine{}, "redis": redis.Engine{}}
+	return map[string]engine.Engine{
+		"postgres": postgres.Engine{Root: postgresDir}, "mysql": mysql.Engine{}, "redis": redis.Engine{},
+	}
 }
 
 // ownBroker is what the market calls the broker of this house. New databases know it under this id.
@@ -116,7 +118,8 @@ func (p *platform) build(ctx context.Context, instances *local.Backend) error {
 	p.market = &market.Market{Store: p.store, Brokers: market.Brokers{ownBroker.ID: p.broker}, Key: key, Log: p.log}
 	p.api = &cfapi.Server{Market: p.market, Authenticator: p.users, URL: p.cfg.url, Version: buildVersion(), Log: p.log}
 	p.tunnels = &tunnel.Server{Authenticator: p.users, Gate: p.market, Lease: p.cfg.grace, Log: p.log}
-	p.plugins = &plugins.Repository{Dir: p.cfg.plugins, URL: p.cfg.url + plugins.Path, Version: buildVersion(), Log: p.log}
+	p.plugins = &plugins.Repository{Dir: p.cfg.plugins, URL: p.cfg.url + plugins.Path, Version: buildVersion(),
+		Log: p.log}
 	if err := p.market.KeepCatalog(ctx, ownBroker); err != nil {
 		return fmt.Errorf("put the catalog on sale: %w", err)
 	}

@@ -51,7 +51,8 @@ func ours(importPath string) (path string, ok bool) {
 }
 
 var list = sync.OnceValues(func() ([]goPackage, error) {
-	cmd := exec.Command("go", "list", "-e", "-json=Dir,ImportPath,Name,GoFiles,TestGoFiles,XTestGoFiles,Imports", module+"/...")
+	cmd := exec.Command("go", "list", "-e", "-json=Dir,ImportPath,Name,GoFiles,TestGoFiles,XTestGoFiles,Imports",
+		module+"/...")
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		return nil, err

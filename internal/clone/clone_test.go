@@ -25,7 +25,8 @@ func tree(t *testing.T) string {
 	}
 	pattern := bytes.Repeat([]byte("0123456789abcdef"), mega/16)
 	for name, content := range map[string][]byte{
-		"empty.file": nil, "small": []byte("small\n"), "open/large": pattern, "open/deep/secret": []byte("x"), "odd": pattern[:mega-3],
+		"empty.file": nil, "small": []byte("small\n"), "open/large": pattern, "open/deep/secret": []byte("x"),
+		"odd": pattern[:mega-3],
 	} {
 		must(t, os.WriteFile(filepath.Join(src, name), content, 0o600))
 	}

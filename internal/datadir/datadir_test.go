@@ -42,7 +42,8 @@ func TestWriteFilesChangesWhatDiffers(t *testing.T) {
 	write(t, filepath.Join(dir, "other"), "as it was")
 	write(t, filepath.Join(dir, "new.part"), "of one that was killed")
 	before := inode(t, filepath.Join(dir, "same"))
-	if err := datadir.WriteFiles(dir, -1, -1, map[string]string{"same": "as it is", "other": "as it should be", "new": ""}); err != nil {
+	if err := datadir.WriteFiles(dir, -1, -1, map[string]string{"same": "as it is", "other": "as it should be",
+		"new": ""}); err != nil {
 		t.Fatal(err)
 	}
 	wantEntries(t, dir, "new", "other", "same")
@@ -83,10 +84,13 @@ func TestBlame(t *testing.T) {
 		err  error
 		want string
 	}{
-		{"full", &os.PathError{Op: "write", Path: "/secret", Err: syscall.ENOSPC}, "X 1 cannot be set up: no space is left on the disk."},
+		{"full", &os.PathError{Op: "write", Path: "/secret", Err: syscall.ENOSPC},
+			"X 1 cannot be set up: no space is left on the disk."},
 		{"quota", syscall.EDQUOT, "X 1 cannot be set up: no space is left on the disk."},
-		{"denied", &os.PathError{Op: "open", Path: "/secret", Err: syscall.EACCES}, "X 1 cannot be set up: permission denied."},
-		{"strange", errors.New("open /secret"), "X 1 cannot be set up: an unexpected failure, which the keeper's log explains."},
+		{"denied", &os.PathError{Op: "open", Path: "/secret", Err: syscall.EACCES},
+			"X 1 cannot be set up: permission denied."},
+		{"strange", errors.New("open /secret"),
+			"X 1 cannot be set up: an unexpected failure, which the keeper's log explains."},
 		{"known", known, "Known."},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

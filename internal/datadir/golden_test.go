@@ -67,7 +67,8 @@ func TestGoldenIsMadeOnce(t *testing.T) {
 func TestGoldenSweeps(t *testing.T) {
 	t.Parallel()
 	g := golden(t, "true")
-	for _, old := range []string{"shell-1-0.9-abcd", "shell-1-123.part", "shell-1-1.2-of another recipe", "shell-10-1.0-abcd"} {
+	for _, old := range []string{"shell-1-0.9-abcd", "shell-1-123.part", "shell-1-1.2-of another recipe",
+		"shell-10-1.0-abcd"} {
 		write(t, filepath.Join(g.CacheDir, old, "f"), "")
 	}
 	if err := g.Make(t.Context()); err != nil {
@@ -105,13 +106,15 @@ func TestGoldenSaysWhyNot(t *testing.T) {
 	t.Parallel()
 	g := golden(t, "echo no luck >&2; exit 3")
 	err := g.Make(t.Context())
-	if got := backstay.SentenceOf(datadir.Blame("The shell", err)); got != "The shell cannot be set up: it said no luck." {
+	if got := backstay.SentenceOf(datadir.Blame("The shell",
+		err)); got != "The shell cannot be set up: it said no luck." {
 		t.Errorf("got %q (%v)", got, err)
 	}
 	wantEntries(t, g.CacheDir, "shell-1.lock")
 	g.Build = func(w *datadir.Workshop) error { return w.Run("", "/no/such/program") }
 	err = g.Make(t.Context())
-	if got := backstay.SentenceOf(datadir.Blame("The shell", err)); got != "The shell cannot be set up: /no/such/program does not run." {
+	if got := backstay.SentenceOf(datadir.Blame("The shell",
+		err)); got != "The shell cannot be set up: /no/such/program does not run." {
 		t.Errorf("got %q (%v)", got, err)
 	}
 }

@@ -42,7 +42,8 @@ const version = 1
 
 // Seal encrypts plain for the context, which Open must be given again, such as "binding/ID/password".
 func (k Key) Seal(plain []byte, context string) []byte {
-	sealed := make([]byte, 1+chacha20poly1305.NonceSizeX, 1+chacha20poly1305.NonceSizeX+len(plain)+chacha20poly1305.Overhead)
+	sealed := make([]byte, 1+chacha20poly1305.NonceSizeX,
+		1+chacha20poly1305.NonceSizeX+len(plain)+chacha20poly1305.Overhead)
 	sealed[0] = version
 	nonce := sealed[1:]
 	rand.Read(nonce) // never fails
@@ -58,7 +59,8 @@ func (k Key) Open(sealed []byte, context string) ([]byte, error) {
 	nonce, box := sealed[1:1+chacha20poly1305.NonceSizeX], sealed[1+chacha20poly1305.NonceSizeX:]
 	plain, err := k.aead().Open(nil, nonce, box, []byte(context))
 	if err != nil {
-		return nil, errors.New("a sealed value cannot be opened: it is damaged, or was sealed with another key or for something else")
+		return nil, errors.New("a sealed value cannot be opened: it is damaged, or was sealed with another key " +
+			"or for something else")
 	}
 	return plain, nil
 }
@@ -120,7 +122,8 @@ func Load(path string) (k Key, err error) {
 		return k, fmt.Errorf("the sealing key %s must be a file", path)
 	}
 	if info.Mode().Perm()&0o077 != 0 {
-		return k, fmt.Errorf("the sealing key %s is open to others than its owner: chmod 600 it, and ask yourself who has read it", path)
+		return k, fmt.Errorf("the sealing key %s is open to others than its owner: "+
+			"chmod 600 it, and ask yourself who has read it", path)
 	}
 	text, err := os.ReadFile(path)
 	if err != nil {
@@ -128,7 +131,8 @@ func Load(path string) (k Key, err error) {
 	}
 	raw, err := hex.DecodeString(strings.TrimSpace(string(text)))
 	if err != nil || len(raw) != len(k) {
-		return k, fmt.Errorf("the sealing key %s is damaged: it must be %d hexadecimal digits; without it no secret in the state database can be read", path, 2*len(k))
+		return k, fmt.Errorf("the sealing key %s is damaged: it must be %d hexadecimal digits; "+
+			"without it no secret in the state database can be read", path, 2*len(k))
 	}
 	return Key(raw), nil
 }

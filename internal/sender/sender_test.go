@@ -25,22 +25,28 @@ func TestAddressBehindProxies(t *testing.T) {
 		"a proxy that says nothing":              {"10.1.2.3:4000", nil, "10.1.2.3"},
 		"a proxy that says nonsense":             {"10.1.2.3:4000", []string{"unknown"}, "10.1.2.3"},
 		"a client that pretends to be another":   {"10.1.2.3:4000", []string{"203.0.113.9, 198.51.100.7"}, "198.51.100.7"},
-		"a client that pretends to be a proxy":   {"10.1.2.3:4000", []string{"203.0.113.9, 10.9.9.9, 198.51.100.7"}, "198.51.100.7"},
-		"two proxies":                            {"10.1.2.3:4000", []string{"203.0.113.9, 198.51.100.7, 10.4.5.6"}, "198.51.100.7"},
-		"two headers":                            {"10.1.2.3:4000", []string{"203.0.113.9, 198.51.100.7", "10.4.5.6"}, "198.51.100.7"},
-		"proxies alone":                          {"10.1.2.3:4000", []string{"10.4.5.6"}, "10.4.5.6"},
-		"with a port":                            {"10.1.2.3:4000", []string{"198.51.100.7:1234"}, "198.51.100.7"},
-		"IPv6":                                   {"[2001:db8:aa::1]:4000", []string{"2001:db8:bb::1"}, "2001:db8:bb::1"},
-		"IPv6 with a port":                       {"[2001:db8:aa::1]:4000", []string{"[2001:db8:bb::1]:99"}, "2001:db8:bb::1"},
-		"IPv4 in IPv6":                           {"[::ffff:10.1.2.3]:4000", []string{"::ffff:198.51.100.7"}, "198.51.100.7"},
-		"no address":                             {"@", []string{"198.51.100.7"}, "@"},
+		"a client that pretends to be a proxy": {"10.1.2.3:4000", []string{"203.0.113.9, 10.9.9.9, 198.51.100.7"},
+			"198.51.100.7"},
+		"two proxies": {"10.1.2.3:4000", []string{"203.0.113.9, 198.51.100.7, 10.4.5.6"},
+			"198.51.100.7"},
+		"two headers": {"10.1.2.3:4000", []string{"203.0.113.9, 198.51.100.7", "10.4.5.6"},
+			"198.51.100.7"},
+		"proxies alone": {"10.1.2.3:4000", []string{"10.4.5.6"}, "10.4.5.6"},
+		"with a port":   {"10.1.2.3:4000", []string{"198.51.100.7:1234"}, "198.51.100.7"},
+		"IPv6":          {"[2001:db8:aa::1]:4000", []string{"2001:db8:bb::1"}, "2001:db8:bb::1"},
+		"IPv6 with a port": {"[2001:db8:aa::1]:4000", []string{"[2001:db8:bb::1]:99"},
+			"2001:db8:bb::1"},
+		"IPv4 in IPv6": {"[::ffff:10.1.2.3]:4000", []string{"::ffff:198.51.100.7"},
+			"198.51.100.7"},
+		"no address": {"@", []string{"198.51.100.7"}, "@"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			if got := heard(trusted, tc.from, tc.forwarded); got != tc.want {
 				t.Errorf("heard %s, want %s", got, tc.want)
 			}
-			if got := heard(nil, tc.from, tc.forwarded); strings.Contains(got, "198.51") || strings.Contains(got, "2001:db8:bb") {
+			if got := heard(nil, tc.from, tc.forwarded); strings.Contains(got, "198.51") ||
+				strings.Contains(got, "2001:db8:bb") {
 				t.Errorf("without trust, heard %s", got)
 			}
 		})
@@ -51,7 +57,10 @@ func heard(trusted []netip.Prefix, from string, forwarded []string) (address str
 	r := httptest.NewRequest("GET", "/", nil)
 	r.RemoteAddr = from
 	r.Header["X-Forwarded-For"] = forwarded
-	Behind(trusted, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { address = Address(r) })).ServeHTTP(httptest.NewRecorder(), r)
+	Behind(trusted, http.HandlerFunc(func(_ http.ResponseWriter,
+		r *http.Request) {
+		address = Address(r)
+	})).ServeHTTP(httptest.NewRecorder(), r)
 	return address
 }
 

@@ -58,7 +58,8 @@ func (t Table[C]) parse(name string, text []byte) (Values, Mistakes) {
 		return values, nil
 	}
 	if mapping.Kind != yaml.MappingNode {
-		return nil, Mistakes{fmt.Sprintf("%s:%d: settings must stand there, each as in \"NAME: VALUE\".", name, mapping.Line)}
+		return nil, Mistakes{fmt.Sprintf("%s:%d: settings must stand there, each as in \"NAME: VALUE\".", name,
+			mapping.Line)}
 	}
 	var mistakes Mistakes
 	for i := 0; i < len(mapping.Content); i += 2 {

@@ -59,7 +59,8 @@ func TestFlagsGoOverTheFileAndTheFileOverDefaults(t *testing.T) {
 	if mistakes != nil || s != (shop{3, "ada", true, "7"}) {
 		t.Errorf("read %+v, %v", s, mistakes)
 	}
-	for name, want := range map[string]string{"shelf-count": FromDefault, "names": FromFlag, "open": FromFlag, "code": "f:3"} {
+	for name, want := range map[string]string{"shelf-count": FromDefault, "names": FromFlag, "open": FromFlag,
+		"code": "f:3"} {
 		if got := inForce[name].From; got != want {
 			t.Errorf("%s comes from %s, want %s", name, got, want)
 		}
@@ -89,12 +90,14 @@ func TestParse(t *testing.T) {
 		{"- a", `f:1: settings must stand there, each as in "NAME: VALUE".`},
 		{"open: true\n---\nopen: true", "f must be one document of YAML, not several."},
 		{"a: b: c", "f is no YAML: mapping values are not allowed in this context."},
-		{"shelf-count: x\nopen: maybe\n", "There are 2 mistakes in the settings:\n  f:1: shelf-count \"x\" is not a number.\n  f:2: open"},
+		{"shelf-count: x\nopen: maybe\n",
+			"There are 2 mistakes in the settings:\n  f:1: shelf-count \"x\" is not a number.\n  f:2: open"},
 	} {
 		table := newTable()
 		values, mistakes := table.parse("f", []byte(tc.text))
 		_, more := table.Read(new(shop), values)
-		if mistakes = append(mistakes, more...); len(mistakes) == 0 != (tc.want == "") || !strings.HasPrefix(mistakes.Error(), tc.want) {
+		if mistakes = append(mistakes, more...); len(mistakes) == 0 != (tc.want == "") ||
+			!strings.HasPrefix(mistakes.Error(), tc.want) {
 			t.Errorf("%q: %q, want %q", tc.text, mistakes.Error(), tc.want)
 		}
 	}
