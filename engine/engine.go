@@ -19,8 +19,9 @@ import (
 // Probe, CreateUser, DropUser and the capabilities Configurer, Reloader and Tender ask a running node.
 // They get in by Node.Admin and nothing else, however many connections the node's users hold, so
 // that a node on another machine can be administered like one on ours; only Reloader also writes
-// configuration. They may be called at once, for the same node and the same user too. What keeps them from what they
-// are to do, and can be named, is Unavailable with a sentence: a node that does not answer within ctx, a disk that is full.
+// configuration. They may be called at once, for the same node and the same user too. What keeps them from what
+// they are to do, and can be named, is Unavailable with a sentence: a node that does not answer within ctx, a disk
+// that is full.
 type Engine interface {
 	// Installations lists the usable versions of the product on this machine, newest first. None
 	// is an empty list; a broken installation is left out.

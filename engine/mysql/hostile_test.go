@@ -89,6 +89,7 @@ func wantAdministered(t *testing.T, n engine.Node) {
 		it   func(context.Context) error
 	}{
 		{"Probe", func(ctx context.Context) error { return tested.Probe(ctx, n) }},
+		{"Reload", func(ctx context.Context) error { _, err := tested.Reload(ctx, n); return err }},
 		{"CreateUser", func(ctx context.Context) error { _, err := tested.CreateUser(ctx, n, other); return err }},
 		{"CreateUser", func(ctx context.Context) error { _, err := tested.CreateUser(ctx, n, reader); return err }},
 		{"DropUser", func(ctx context.Context) error { return tested.DropUser(ctx, n, other.Name) }},

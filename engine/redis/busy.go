@@ -11,6 +11,7 @@ import (
 
 	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/engine"
+	"github.com/backstay/backstay/internal/wait"
 )
 
 // Redis does one thing at a time. A script, or a function, that runs for longer than scriptLimit it goes on with, for
@@ -26,10 +27,12 @@ const hangLimit = 30 * time.Second
 // isBusy tells whether the server answers that it runs a script and does nothing else.
 func isBusy(err error) bool { return redis.HasErrorPrefix(err, "BUSY ") }
 
-// endScript ends the script or function that the server is busy with, if it is one that can be ended.
+// endScript ends the script or function that the server is busy with, if it is one that can be ended, which takes
+// a moment.
 func endScript(ctx context.Context, c *redis.Client) {
 	c.ScriptKill(ctx) // of the two, one answers that there is nothing of its kind to end
 	c.FunctionKill(ctx)
+	wait.Pause(ctx, 5*time.Millisecond)
 }
 
 // Tend sees to it that nothing that a user runs keeps the server from everybody else for long. Who it was, the

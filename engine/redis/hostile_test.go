@@ -104,6 +104,7 @@ func wantAdministered(t *testing.T, n engine.Node) {
 	for what, ask := range map[string]func(context.Context) error{
 		"Probe":     func(ctx context.Context) error { return tested.Probe(ctx, n) },
 		"Configure": func(ctx context.Context) error { return tested.Configure(ctx, n) },
+		"Reload":    func(ctx context.Context) error { _, err := tested.Reload(ctx, n); return err },
 		"Tend":      func(ctx context.Context) error { return tend(t, tested, n) },
 		"CreateUser": func(ctx context.Context) error {
 			_, err := tested.CreateUser(ctx, n, other)
