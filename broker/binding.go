@@ -71,7 +71,6 @@ func (b *Broker) bindSteps(in Instance, r backstay.BindRequest, bound *backstay.
 	}
 }
 
-// createUser makes a binding's user. A backend that has lost its record of the instance is told of it first.
 func (b *Broker) createUser(ctx context.Context, in Instance, kept Binding) (backstay.Credentials, error) {
 	user, err := b.userOf(kept)
 	if err != nil {
@@ -81,11 +80,7 @@ func (b *Broker) createUser(ctx context.Context, in Instance, kept Binding) (bac
 	if err != nil {
 		return nil, err
 	}
-	c, err := its.CreateUser(ctx, in.ID, user)
-	if backstay.KindOf(err) != backstay.NotFound {
-		return c, err
-	}
-	if err := b.reconcileInstance(ctx, in.ID); err != nil {
+	if err := b.ensureRecord(ctx, its, in); err != nil {
 		return nil, err
 	}
 	return its.CreateUser(ctx, in.ID, user)
@@ -179,18 +174,12 @@ func (b *Broker) unbindSteps(in Instance, kept Binding) []step.Step {
 	}
 }
 
-// dropUser removes a binding's user. A backend that has lost its record of the instance is told of it first: it
-// knows of no user to drop, and the data still have it.
 func (b *Broker) dropUser(ctx context.Context, in Instance, kept Binding) error {
 	its, err := b.backendOf(in)
 	if err != nil {
 		return err
 	}
-	_, err = its.Await(ctx, in.ID, 0)
-	if backstay.KindOf(err) == backstay.NotFound && in.Spec != nil {
-		err = b.reconcileInstance(ctx, in.ID)
-	}
-	if err := absentIsFine(err); err != nil {
+	if err := b.ensureRecord(ctx, its, in); err != nil {
 		return err
 	}
 	return its.DropUser(ctx, in.ID, kept.Username)

@@ -60,7 +60,7 @@ func (m *mortal) start() {
 		Log: was.Log,
 	}}
 	m.ctx, m.kill = context.WithCancel(context.Background())
-	m.stop = m.house.runUntil(m.t, m.ctx)
+	m.stop = runUntil(m.t, m.ctx, m.jobs, m.Run)
 }
 
 // insist calls do until it succeeds, with a broker that is started again whenever it has died.

@@ -98,27 +98,50 @@ func (h *house) sellChanges() *house {
 // they have ended.
 func (h *house) run(t testing.TB) (stop func()) {
 	t.Helper()
-	stop = h.runUntil(t, context.Background())
+	stop = runUntil(t, context.Background(), h.jobs, h.Run)
 	t.Cleanup(stop)
 	return stop
 }
 
-// runUntil is run, until ctx ends or stop is called.
-func (h *house) runUntil(t testing.TB, ctx context.Context) (stop func()) {
+// runJobs is run without the reconciler.
+func (h *house) runJobs(t testing.TB) {
+	t.Helper()
+	t.Cleanup(runUntil(t, context.Background(), h.jobs))
+}
+
+// runUntil runs loops until ctx ends or stop is called, which returns when they have ended.
+func runUntil(t testing.TB, ctx context.Context, loops ...func(context.Context) error) (stop func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	var running sync.WaitGroup
-	noMarket := func(context.Context, backstay.JobID, bool) error { return errors.New("there is no market here") }
-	end := func(what string, err error) {
-		if err != nil && !errors.Is(err, context.Canceled) {
-			t.Errorf("%s: %v", what, err)
-		}
+	for _, run := range loops {
+		running.Go(func() {
+			if err := run(ctx); err != nil && !errors.Is(err, context.Canceled) {
+				t.Error(err)
+			}
+		})
 	}
-	running.Go(func() { end("run jobs", h.store.RunJobs(ctx, state.Runners{Market: noMarket, Broker: h.Work})) })
-	running.Go(func() { end("reconcile", h.Run(ctx)) })
 	return sync.OnceFunc(func() {
 		cancel()
 		running.Wait()
 	})
+}
+
+// jobs runs the broker's jobs until ctx ends.
+func (h *house) jobs(ctx context.Context) error {
+	noMarket := func(context.Context, backstay.JobID, bool) error { return errors.New("there is no market here") }
+	return h.store.RunJobs(ctx, state.Runners{Market: noMarket, Broker: h.Work})
+}
+
+// serve brings an instance up that ends with its keeper's directory: the keeper may be another one by then.
+func (h *house) serve(t testing.TB) backstay.ProvisionRequest {
+	t.Helper()
+	r := h.newRequest(t, "S")
+	made, err := h.Provision(t.Context(), r)
+	must(t, err)
+	if op := h.outcome(t, r.InstanceID, made.Operation); op.State != backstay.Succeeded {
+		t.Fatalf("the create ended as %+v", op)
+	}
+	return r
 }
 
 // plan is the id of the plan of that size.

@@ -81,19 +81,37 @@ func (b *Broker) reconcileInstance(ctx context.Context, id backstay.InstanceID) 
 	if in.Spec == nil {
 		return b.remove(ctx, in)
 	}
-	s, err := its.Await(ctx, id, 0)
-	switch {
-	case backstay.KindOf(err) == backstay.NotFound:
-		b.Log.Warn("a backend has lost its record of an instance: it is made anew", "instance", id, "backend", in.Backend)
-		return b.applyAccepted(ctx, in)
-	case err != nil:
+	held, err := its.Held(ctx)
+	if err != nil {
 		return err
-	case s.Wanted < in.Generation:
-		return b.applyAccepted(ctx, in)
-	case s.Phase == backend.Running && s.Endpoint != (backstay.Endpoint{}):
-		return b.Store.NoteEndpoint(ctx, id, s.Endpoint)
 	}
-	return nil
+	switch generation, known := held[id]; {
+	case !known:
+		b.Log.Warn("a backend has no record of an instance: it is made anew", "instance", id, "backend", in.Backend)
+		return b.applyAccepted(ctx, in)
+	case generation < in.Generation:
+		return b.applyAccepted(ctx, in)
+	}
+	return b.noteEndpoint(ctx, its, in)
+}
+
+// noteEndpoint records where an instance serves, if it is seen to.
+func (b *Broker) noteEndpoint(ctx context.Context, its backend.Backend, in Instance) error {
+	s, err := its.Await(ctx, in.ID, 0)
+	if err != nil || s.Phase != backend.Running || s.Endpoint == (backstay.Endpoint{}) {
+		return err
+	}
+	return b.Store.NoteEndpoint(ctx, in.ID, s.Endpoint)
+}
+
+// ensureRecord returns when the backend has a record of an instance that has served. Without one it could not
+// tell a user that is to go from one that never was.
+func (b *Broker) ensureRecord(ctx context.Context, its backend.Backend, in Instance) error {
+	_, err := its.Await(ctx, in.ID, 0)
+	if err == nil || in.Spec == nil {
+		return absentIsFine(err)
+	}
+	return b.reconcileInstance(ctx, in.ID)
 }
 
 // Unhealthy tells which instances do not serve, and why: those that their backends say so of, and those that

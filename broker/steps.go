@@ -194,16 +194,23 @@ func hopeless(format string, args ...any) error {
 	return fmt.Errorf("%w: %w", errHopeless, backstay.Errorf(backstay.Unavailable, format, args...))
 }
 
-// askToRemove makes it the backend's wish that nothing of an instance is left. Without its record the backend
-// would not know what to remove: then it is told of the instance first, if the ledger knows where it served.
+// askToRemove makes it the backend's wish that nothing of an instance is left. A backend without a record of it
+// would not know what to remove: it is told of the instance first, if the ledger knows where that served.
 func (b *Broker) askToRemove(ctx context.Context, in Instance) error {
 	its, err := b.backendOf(in)
 	if err != nil {
 		return err
 	}
-	err = its.Remove(ctx, in.ID)
-	if backstay.KindOf(err) != backstay.NotFound || in.Spec == nil || in.Endpoint == (backstay.Endpoint{}) {
-		return absentIsFine(err)
+	refused := its.Remove(ctx, in.ID)
+	if refused == nil || in.Spec == nil || in.Endpoint == (backstay.Endpoint{}) {
+		return absentIsFine(refused)
+	}
+	held, err := its.Held(ctx)
+	if err != nil {
+		return err
+	}
+	if _, known := held[in.ID]; known {
+		return refused
 	}
 	if err := b.applyAccepted(ctx, in); err != nil {
 		return err
