@@ -37,6 +37,15 @@ type CatalogPlan struct {
 	MaximumPollingDuration time.Duration    // how long an operation may take; 0: as long as the platform waits
 }
 
+// CheckMaintenanceInfo refuses, as Invalid, another version of the plan than the catalog's in a request
+// ("MaintenanceInfoConflict"). A request need not name any.
+func (p CatalogPlan) CheckMaintenanceInfo(given *MaintenanceInfo) error {
+	if given == nil || p.MaintenanceInfo != nil && p.MaintenanceInfo.Version == given.Version {
+		return nil
+	}
+	return Errorf(Invalid, "Maintenance version '%s' is not that of the plan %s.", given.Version, p.Name)
+}
+
 // MaintenanceInfo is which version of a plan there is to have (OSB 2.17, "Maintenance Info Object").
 type MaintenanceInfo struct {
 	Version     string // semantic

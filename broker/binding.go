@@ -49,8 +49,26 @@ func (b *Broker) Bind(ctx context.Context, r backstay.BindRequest) (backstay.Bou
 		return backstay.Bound{}, err
 	}
 	var bound backstay.Bound
-	err = step.Run(ctx, b.bindSteps(in, r, &bound)...)
+	if err = step.Run(ctx, b.bindSteps(in, r, &bound)...); err != nil {
+		err = b.explainBind(ctx, r.InstanceID, err)
+	}
 	return bound, err
+}
+
+// explainBind says of a bind that failed for no reason that a user could know whether the instance has begun to
+// end, or to change, since the bind began.
+func (b *Broker) explainBind(ctx context.Context, id backstay.InstanceID, failure error) error {
+	if backstay.KindOf(failure) != backstay.Internal {
+		return failure
+	}
+	in, err := b.Store.Instance(ctx, id)
+	if err == nil {
+		err = usable(in)
+	}
+	if err == nil {
+		return failure
+	}
+	return fmt.Errorf("%w (%w)", err, failure)
 }
 
 func (b *Broker) bindSteps(in Instance, r backstay.BindRequest, bound *backstay.Bound) []step.Step {

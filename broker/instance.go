@@ -26,6 +26,9 @@ func (b *Broker) AdmitProvision(ctx context.Context, r backstay.ProvisionRequest
 
 func (b *Broker) agree(ctx context.Context, r backstay.ProvisionRequest) (terms.Terms, error) {
 	p, err := b.findPlan(ctx, r.ServiceID, r.PlanID)
+	if err == nil {
+		err = p.CheckMaintenanceInfo(r.MaintenanceInfo)
+	}
 	if err != nil {
 		return terms.Terms{}, err
 	}

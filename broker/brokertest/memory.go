@@ -97,13 +97,7 @@ func checkPlan(offering backstay.ServiceID, plan backstay.ServicePlanID) error {
 }
 
 func (m *Memory) checkMaintenanceInfo(given *backstay.MaintenanceInfo) error {
-	if given == nil {
-		return nil
-	}
-	if known := m.maintenanceInfo(); known == nil || known.Version != given.Version {
-		return backstay.Errorf(backstay.Invalid, "Maintenance version '%s' is not the plan's.", given.Version)
-	}
-	return nil
+	return backstay.CatalogPlan{Name: "of postgres", MaintenanceInfo: m.maintenanceInfo()}.CheckMaintenanceInfo(given)
 }
 
 func knownParameters(given json.RawMessage, known ...string) error {
@@ -293,7 +287,7 @@ func (m *Memory) FetchInstance(
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	in, ok := m.instances[r.InstanceID]
-	if !ok {
+	if !ok || !in.made() {
 		return backstay.FetchedInstance{}, unknownInstance(r.InstanceID)
 	}
 	return backstay.FetchedInstance{

@@ -35,7 +35,7 @@ func (m *Memory) Bind(ctx context.Context, r backstay.BindRequest) (backstay.Bou
 	case in.op.State == backstay.InProgress:
 		return backstay.Bound{}, busy(r.InstanceID)
 	}
-	b, known := in.bindings[r.BindingID]
+	b, known := m.findBinding(r.BindingID)
 	switch {
 	case known && !sameBinding(b.request, r):
 		return backstay.Bound{}, backstay.Errorf(backstay.Taken,
@@ -51,8 +51,18 @@ func (m *Memory) Bind(ctx context.Context, r backstay.BindRequest) (backstay.Bou
 	return backstay.Bound{Existed: known, BindingDetails: b.details()}, nil
 }
 
+// findBinding finds a binding of any instance. The caller holds the lock.
+func (m *Memory) findBinding(id backstay.BindingID) (*memoryBinding, bool) {
+	for _, in := range m.instances {
+		if b, ok := in.bindings[id]; ok {
+			return b, true
+		}
+	}
+	return nil, false
+}
+
 func sameBinding(kept, r backstay.BindRequest) bool {
-	return kept.AppID == r.AppID && bytes.Equal(kept.Parameters, r.Parameters)
+	return kept.InstanceID == r.InstanceID && kept.AppID == r.AppID && bytes.Equal(kept.Parameters, r.Parameters)
 }
 
 func (b *memoryBinding) details() backstay.BindingDetails {

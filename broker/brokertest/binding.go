@@ -1,0 +1,68 @@
+package brokertest
+
+import (
+	"encoding/json"
+	"testing"
+
+	"github.com/backstay/backstay"
+)
+
+// bindAgain is the table of the specification for a second request of one id ("Binding", 200 to 409).
+func bindAgain(t *testing.T, b backstay.Broker) {
+	instance := MustProvision(t, b)
+	r := newBinding(instance)
+	first := mustBind(t, b, r)
+	again, err := b.Bind(t.Context(), r)
+	must(t, err)
+	if again.Async || !again.Existed || !sameJSON(again.Credentials, first) {
+		t.Errorf("the second Bind of one id is answered with Async %t, Existed %t, and the same credentials: %t",
+			again.Async, again.Existed, sameJSON(again.Credentials, first))
+	}
+	other := r
+	other.InstanceID = MustProvision(t, b).InstanceID
+	_, err = b.Bind(t.Context(), other)
+	wantKind(t, err, backstay.Taken)
+}
+
+func bindingsHaveTheirOwnCredentials(t *testing.T, b backstay.Broker) {
+	r := MustProvision(t, b)
+	if sameJSON(mustBind(t, b, newBinding(r)), mustBind(t, b, newBinding(r))) {
+		t.Error("two bindings share their credentials")
+	}
+}
+
+func unknownBindParameterIsInvalid(t *testing.T, b backstay.Broker) {
+	r := newBinding(MustProvision(t, b))
+	r.Parameters = json.RawMessage(`{"no_such_parameter": 1}`)
+	_, err := b.Bind(t.Context(), r)
+	wantKind(t, err, backstay.Invalid)
+	if a, ok := b.(backstay.Admitter); ok {
+		wantKind(t, a.AdmitBind(t.Context(), r), backstay.Invalid)
+	}
+	r.Parameters = nil // nothing is kept of it
+	mustBind(t, b, r)
+}
+
+func unbindAgain(t *testing.T, b backstay.Broker) {
+	r := newBinding(MustProvision(t, b))
+	mustBind(t, b, r)
+	mustUnbind(t, b, r)
+	_, err := b.Unbind(t.Context(), unbind(r))
+	wantKind(t, err, backstay.NotFound)
+	_, err = b.FetchBinding(t.Context(), fetchBinding(r))
+	wantKind(t, err, backstay.NotFound, backstay.Unsupported)
+}
+
+func fetchTellsABinding(t *testing.T, b backstay.Broker) {
+	r := newBinding(MustProvision(t, b))
+	c := mustBind(t, b, r)
+	got, err := b.FetchBinding(t.Context(), fetchBinding(r))
+	if !mustCatalog(t, b)[0].BindingsRetrievable {
+		wantKind(t, err, backstay.Unsupported)
+		return
+	}
+	must(t, err)
+	if !sameJSON(got.Credentials, c) {
+		t.Error("a binding that is fetched has other credentials")
+	}
+}
