@@ -17,7 +17,7 @@ type Node struct {
 	RunDir       string               // exists, belongs to Account; short enough for a Unix socket in it
 	CacheDir     string               // shared by all nodes of the engine on this machine: golden directories; exists
 	Account      *Account             // nil: the keeper's own user (it is not root)
-	Operator     string               // name of the operating-system user that administers this machine's nodes: the keeper's own
+	Operator     string               // the operating system's name of who administers this machine's nodes: the keeper
 	Ports        []Port               // where the node listens for clients; none: it is reached by Admin alone
 	Endpoint     backstay.Endpoint    // what credentials say; it need not be where the node listens
 	Admin        Admin                `json:"-"` // how we get in to administer the node while it runs

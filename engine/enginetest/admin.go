@@ -55,7 +55,8 @@ func farAway(t *testing.T, n engine.Node) engine.Node {
 		return func() error { users.Unlock(); return nil }, nil
 	}
 	n.Admin = a
-	n.DataDir, n.LogFile, n.RunDir, n.CacheDir, n.Account, n.Operator = "/no/data", "/no/log", "/no/run", "/no/cache", nil, ""
+	n.DataDir, n.LogFile, n.RunDir, n.CacheDir = "/no/data", "/no/log", "/no/run", "/no/cache"
+	n.Account, n.Operator = nil, ""
 	return n
 }
 

@@ -24,7 +24,8 @@ func testCheck(t *testing.T, s Subject) {
 	before := snapshot(t, n)
 	mustCheck(t, s, n)
 	wider := n
-	wider.Size.Memory, wider.Size.Connections, wider.TLS = 2*n.Size.Memory, 2*n.Size.Connections, Certificate(t, n.Endpoint.Host)
+	wider.Size.Memory, wider.Size.Connections = 2*n.Size.Memory, 2*n.Size.Connections
+	wider.TLS = Certificate(t, n.Endpoint.Host)
 	mustCheck(t, s, wider)
 	s.wantImpossible(t, n)
 	after := snapshot(t, n)
@@ -77,7 +78,8 @@ func (s Subject) wantImpossible(t *testing.T, n engine.Node) {
 		{"no programs", func(n *engine.Node) { n.Installation.Dir = "/no/such" }, backstay.Unavailable},
 	}
 	for _, text := range s.BadSettings {
-		all = append(all, impossible{"settings " + text, func(n *engine.Node) { n.Settings = json.RawMessage(text) }, backstay.Invalid})
+		set := func(n *engine.Node) { n.Settings = json.RawMessage(text) }
+		all = append(all, impossible{"settings " + text, set, backstay.Invalid})
 	}
 	for _, i := range all {
 		wanted := n

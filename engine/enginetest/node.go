@@ -35,8 +35,8 @@ func NewNode(t testing.TB, e engine.Engine) engine.Node {
 	port, _ := testkit.Ports(t, 1)
 	n := engine.Node{
 		Instance: backstay.InstanceID(uuid.NewString()), Installation: found[0],
-		DataDir: filepath.Join(dir, "i", "data"), LogFile: filepath.Join(dir, "i", "log", "engine.log"), RunDir: filepath.Join(dir, "r"),
-		CacheDir: filepath.Join(dir, "c"), Account: newAccount(), Operator: operator(t),
+		DataDir: filepath.Join(dir, "i", "data"), LogFile: filepath.Join(dir, "i", "log", "engine.log"),
+		RunDir: filepath.Join(dir, "r"), CacheDir: filepath.Join(dir, "c"), Account: newAccount(), Operator: operator(t),
 		Ports:    []engine.Port{{Name: engine.ClientPort, Number: port, Listen: []string{"127.0.0.1"}}},
 		Endpoint: backstay.Endpoint{Host: "localhost", Port: port}, TLS: Certificate(t, "localhost"),
 		Size: backstay.Size{Storage: backstay.GB, Memory: 256 * backstay.MB, Connections: 20},

@@ -76,7 +76,8 @@ func testMissingInstallation(t *testing.T, s Subject) {
 	n := s.newNode(t)
 	n.Installation.Dir = filepath.Join(n.CacheDir, "no", "such")
 	err := s.Engine.Prepare(t.Context(), n)
-	if sentence := backstay.SentenceOf(err); backstay.KindOf(err) != backstay.Unavailable || !strings.Contains(sentence, n.Installation.Version) {
+	sentence := backstay.SentenceOf(err)
+	if backstay.KindOf(err) != backstay.Unavailable || !strings.Contains(sentence, n.Installation.Version) {
 		t.Errorf("got %v (%q), want it to be unavailable and to name version %s", err, sentence, n.Installation.Version)
 	}
 	wantNothingMade(t, n)

@@ -27,7 +27,9 @@ func testReload(t *testing.T, s Subject) {
 	renewed, larger := n, n
 	renewed.TLS = Certificate(t, n.Endpoint.Host)
 	larger.TLS = renewed.TLS
-	larger.Size = backstay.Size{Storage: 4*n.Size.Storage + 12345, Memory: 2*n.Size.Memory + 54321, Connections: 2 * n.Size.Connections}
+	larger.Size = backstay.Size{
+		Storage: 4*n.Size.Storage + 12345, Memory: 2*n.Size.Memory + 54321, Connections: 2 * n.Size.Connections,
+	}
 	old := s.createUser(t, n, u)
 	s.session(t, old, func(c Session) {
 		mustSet(t, c, "k", "v")
@@ -38,7 +40,7 @@ func testReload(t *testing.T, s Subject) {
 		wantRefused(t, s, old) // who trusts the authority before
 		s.session(t, s.createUser(t, renewed, u), func(c Session) { wantValue(t, c, "k", "v") })
 		if first, second := reload(larger), reload(larger); first != s.ResizeRestarts || second != first {
-			t.Errorf("whether a larger node takes a restart is answered with %t, then %t; want %t", first, second, s.ResizeRestarts)
+			t.Errorf("whether a larger node takes a restart: %t, then %t; want %t", first, second, s.ResizeRestarts)
 		}
 		wantValue(t, c, "k", "v")
 		if reload(renewed) {

@@ -46,9 +46,10 @@ func testUsers(t *testing.T, s Subject) {
 func testCredentials(t *testing.T, s Subject, n engine.Node) {
 	u := newUser()
 	c := s.createUser(t, n, u)
-	if c["host"] != n.Endpoint.Host || fmt.Sprint(c["port"]) != strconv.Itoa(n.Endpoint.Port) || c["password"] != u.Password.Reveal() {
+	port, secret := strconv.Itoa(n.Endpoint.Port), u.Password.Reveal()
+	if c["host"] != n.Endpoint.Host || fmt.Sprint(c["port"]) != port || c["password"] != secret {
 		t.Errorf("got host %v, port %v, password right: %t, want the endpoint %v and the user's password",
-			c["host"], c["port"], c["password"] == u.Password.Reveal(), n.Endpoint)
+			c["host"], c["port"], c["password"] == secret, n.Endpoint)
 	}
 	s.session(t, c, func(c Session) { mustSet(t, c, t.Name(), "v") })
 }
@@ -129,7 +130,9 @@ func testUsersAtOnce(t *testing.T, s Subject, n engine.Node) {
 
 // No name is ever taken for anything else than a name.
 func testUserNames(t *testing.T, s Subject, n engine.Node) {
-	for _, name := range []string{"", "Upper", "1st", `a"b`, "a'b", "a b", "a;b", "a-b", "a\nb", "é", strings.Repeat("a", 33)} {
+	for _, name := range []string{
+		"", "Upper", "1st", `a"b`, "a'b", "a b", "a;b", "a-b", "a\nb", "é", strings.Repeat("a", 33),
+	} {
 		u := engine.User{Name: name, Password: newUser().Password}
 		if _, err := s.Engine.CreateUser(t.Context(), n, u); err == nil {
 			t.Errorf("user %q was created", name)

@@ -171,10 +171,13 @@ func (b binding) run(t *testing.T, authority, program string, args ...string) (s
 	dir := t.TempDir()
 	ca, options := filepath.Join(dir, "ca.pem"), filepath.Join(dir, "my.cnf")
 	c := b.credentials
-	text := fmt.Sprintf("[client]\nhost=%v\nport=%v\nuser=%v\npassword=%v\nprotocol=tcp\nssl-ca=%s\n", c["host"], c["port"], c["username"], c["password"], ca)
-	if err := errors.Join(os.WriteFile(ca, []byte(authority), 0o600), os.WriteFile(options, []byte(text), 0o600)); err != nil {
+	text := fmt.Sprintf("[client]\nhost=%v\nport=%v\nuser=%v\npassword=%v\nprotocol=tcp\nssl-ca=%s\n", c["host"],
+		c["port"], c["username"], c["password"], ca)
+	if err := errors.Join(os.WriteFile(ca, []byte(authority), 0o600),
+		os.WriteFile(options, []byte(text), 0o600)); err != nil {
 		t.Fatal(err)
 	}
-	out, err := exec.CommandContext(t.Context(), program, append([]string{"--defaults-file=" + options}, args...)...).CombinedOutput()
+	out, err := exec.CommandContext(t.Context(), program,
+		append([]string{"--defaults-file=" + options}, args...)...).CombinedOutput()
 	return string(out), err
 }

@@ -103,7 +103,8 @@ func network(n engine.Node) []setting {
 	return append(group, setting{"bind_address", strings.Join(clients.Listen, ",")},
 		setting{"port", strconv.Itoa(clients.Number)},
 		setting{"tls_version", "TLSv1.2,TLSv1.3"},
-		setting{"ssl_cert", filepath.Join(n.DataDir, certificateFile)}, setting{"ssl_key", filepath.Join(n.DataDir, keyFile)})
+		setting{"ssl_cert", filepath.Join(n.DataDir, certificateFile)},
+		setting{"ssl_key", filepath.Join(n.DataDir, keyFile)})
 }
 
 // memory divides what the plan gives. The server takes it from the machine only as it touches it, so

@@ -18,7 +18,8 @@ var made = []string{
 
 // packages are MariaDB's alone.
 var packages = []string{
-	"SET sql_mode = ORACLE", "CREATE PACKAGE pk AS FUNCTION one RETURN int; END", "CREATE PACKAGE BODY pk AS FUNCTION one RETURN int AS BEGIN RETURN 1; END; END", "SET sql_mode = DEFAULT",
+	"SET sql_mode = ORACLE", "CREATE PACKAGE pk AS FUNCTION one RETURN int; END",
+	"CREATE PACKAGE BODY pk AS FUNCTION one RETURN int AS BEGIN RETURN 1; END; END", "SET sql_mode = DEFAULT",
 }
 
 // What a binding has defined works on for the others when it is gone, under every way to it.
@@ -75,7 +76,9 @@ func awaitTick(t *testing.T, c client) {
 
 func testDump(t *testing.T, b binding) {
 	t.Helper()
-	dump, err := b.run(t, b.TLS.Authority, "mysqldump", "--ssl-verify-server-cert", "--single-transaction", "--routines", "--triggers", "--events",
+	dump,
+		err := b.run(t, b.TLS.Authority, "mysqldump", "--ssl-verify-server-cert", "--single-transaction", "--routines",
+		"--triggers", "--events",
 		"main", "t", "seen", "ticks", "v", "upon") // and not what other tests of this server make meanwhile
 	if err != nil {
 		t.Fatalf("mysqldump: %v: %s", err, dump)

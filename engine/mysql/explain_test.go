@@ -28,20 +28,24 @@ func TestExplain(t *testing.T) {
 		oracleEvent    = "2026-11-24T02:13:11.482485Z 9 [ERROR] [MY-010045] [Server] Event Scheduler: [u@%][main.e] Table 'main.t' doesn't exist\n"
 	)
 	for _, tc := range []struct{ name, log, want string }{
-		{"MySQL's port taken", oracleStarting + oracleBind + oracleEvent, "Can't start server: Bind on TCP/IP port: Address already in use"},
+		{"MySQL's port taken", oracleStarting + oracleBind + oracleEvent,
+			"Can't start server: Bind on TCP/IP port: Address already in use"},
 		{"and then MySQL serves", oracleStarting + oracleBind + oracleStarting + oracleReady, ""},
 		{"an event of a client's fails in MySQL", oracleStarting + oracleReady + oracleEvent, ""},
-		{"the loader cannot, for MySQL", "/usr/sbin/mysqld: error while loading shared libraries: libx.so: cannot open\n", "mysqld: error while loading shared libraries: libx.so: cannot open"},
+		{"the loader cannot, for MySQL", "/usr/sbin/mysqld: error while loading shared libraries: libx.so: cannot open\n",
+			"mysqld: error while loading shared libraries: libx.so: cannot open"},
 		{"nothing", "", ""},
 		{"port taken", starting + bind + again + aborting, busy},
 		{"and then it serves", starting + bind + again + aborting + starting + ready, ""},
 		{"and then it starts", starting + bind + again + aborting + starting, ""},
 		{"an event of a client's fails", starting + ready + event, ""},
-		{"it gives up", starting + ready + full + aborting, "[FATAL] InnoDB: innodb_fatal_semaphore_wait_threshold was exceeded"},
+		{"it gives up", starting + ready + full + aborting,
+			"[FATAL] InnoDB: innodb_fatal_semaphore_wait_threshold was exceeded"},
 		{"a line without an end", starting + strings.TrimSuffix(bind, "\n"), busy},
 		{"a long line", starting + strings.Repeat("x", 100_000) + "\n" + bind, busy},
 		{"the program cannot run", "/bin/sh: 1: exec: /usr/sbin/mariadbd: not found\n", "mariadbd: not found"},
-		{"the loader cannot", "/usr/sbin/mariadbd: error while loading shared libraries: libx.so: cannot open\n", "mariadbd: error while loading shared libraries: libx.so: cannot open"},
+		{"the loader cannot", "/usr/sbin/mariadbd: error while loading shared libraries: libx.so: cannot open\n",
+			"mariadbd: error while loading shared libraries: libx.so: cannot open"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()

@@ -37,8 +37,8 @@ func beside(i engine.Installation, program string) string {
 func golden(i engine.Installation, cacheDir string) datadir.Golden {
 	d := dialectOf(i)
 	return datadir.Golden{
-		CacheDir: cacheDir, Name: strings.ToLower(d.product) + "-" + i.Version, Release: i.FullVersion, User: "mysql", Env: environment,
-		Recipe: fmt.Sprintf("%q %s", i.Dir, d.recipe),
+		CacheDir: cacheDir, Name: strings.ToLower(d.product) + "-" + i.Version, Release: i.FullVersion,
+		User: "mysql", Env: environment, Recipe: fmt.Sprintf("%q %s", i.Dir, d.recipe),
 		Build: func(w *datadir.Workshop) error {
 			if err := d.build(w, i); err != nil {
 				return err

@@ -62,7 +62,8 @@ func TestCrashSaysNoStatement(t *testing.T) {
 		t.Error("the statement goes on")
 	}
 	said, err := os.ReadFile(n.LogFile)
-	if err != nil || strings.Contains(string(said), "a secret") || !strings.Contains(string(said), "ready for connections") {
+	if err != nil || strings.Contains(string(said), "a secret") ||
+		!strings.Contains(string(said), "ready for connections") {
 		t.Errorf("the log holds the statement, or nothing (%v): %s", err, said)
 	}
 }
@@ -169,5 +170,6 @@ func TestDatabaseMadeAnew(t *testing.T) {
 	maker.unbind(t)
 	other := heir.connect(t)
 	other.do(t, "INSERT INTO seen VALUES (1)", "DROP VIEW seen", "DROP TABLE made")
-	other.want(t, "SELECT DEFAULT_CHARACTER_SET_NAME FROM information_schema.SCHEMATA WHERE SCHEMA_NAME = 'main'", "utf8mb4")
+	other.want(t,
+		"SELECT DEFAULT_CHARACTER_SET_NAME FROM information_schema.SCHEMATA WHERE SCHEMA_NAME = 'main'", "utf8mb4")
 }

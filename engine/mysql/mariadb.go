@@ -27,11 +27,13 @@ var mariadb = dialect{
 	reported: regexp.MustCompile(`  Ver ([0-9]+\.[0-9]+(?:\.[0-9]+)*)-MariaDB\b`),
 	section:  "mariadbd", settings: mariadbSettings, start: mariadbStart,
 	validate: []string{"--help", "--verbose"},
-	recipe:   fmt.Sprintf("%q %q %q", mariadbInstall, mariadbBuild, mariadbSQL), build: buildMariaDB, madeBy: mariadbMadeBy,
+	recipe:   fmt.Sprintf("%q %q %q", mariadbInstall, mariadbBuild, mariadbSQL),
+	build:    buildMariaDB, madeBy: mariadbMadeBy,
 	identified: mariadbIdentified,
 	holds:      func(context.Context, *sql.Conn, engine.User) error { return nil },
 	reads:      func(who string) []string { return []string{"GRANT SELECT ON mysql.proc TO " + who} },
-	locked:     "SELECT User FROM mysql.global_priv WHERE Host = '%' AND JSON_VALUE(Priv, '$.account_locked') IN ('1', 'true')",
+	locked: "SELECT User FROM mysql.global_priv " +
+		"WHERE Host = '%' AND JSON_VALUE(Priv, '$.account_locked') IN ('1', 'true')",
 	// Packages lie among routines, and are not in the views of the standard.
 	definers: definedIn("mysql.proc WHERE db", "mysql.event WHERE db"),
 	kill:     "KILL HARD CONNECTION ",
@@ -65,7 +67,8 @@ var mariadbInstall = []string{"--auth-root-authentication-method=socket", "--ski
 func buildMariaDB(w *datadir.Workshop, i engine.Installation) error {
 	// Each server removes, when it starts, what temporary tables it finds in its directory for them.
 	directories := []string{"--no-defaults", "--datadir=" + w.Data, "--tmpdir=" + w.Dir}
-	if err := w.Run("", beside(i, mariadbInstaller), slices.Concat(directories, mariadbInstall, mariadbBuild)...); err != nil {
+	arguments := slices.Concat(directories, mariadbInstall, mariadbBuild)
+	if err := w.Run("", beside(i, mariadbInstaller), arguments...); err != nil {
 		return err
 	}
 	server := filepath.Join(i.Dir, mariadbServer)
@@ -99,7 +102,8 @@ func mariadbSettings(n engine.Node) []setting {
 // mariadbStart: the one account that comes in over the Unix socket is the operator's.
 func mariadbStart(operator string) string {
 	account := quoteText(operator) + "@'localhost'"
-	return "DELETE FROM mysql.global_priv WHERE Host = 'localhost' AND User <> 'mariadb.sys' AND User <> " + quoteText(operator) + ";\n" +
+	return "DELETE FROM mysql.global_priv " +
+		"WHERE Host = 'localhost' AND User <> 'mariadb.sys' AND User <> " + quoteText(operator) + ";\n" +
 		"FLUSH PRIVILEGES;\n" +
 		"CREATE OR REPLACE USER " + account + " IDENTIFIED VIA unix_socket;\n" +
 		"GRANT ALL PRIVILEGES ON *.* TO " + account + " WITH GRANT OPTION;\n"

@@ -30,7 +30,9 @@ var (
 
 // environment of the servers and their programs. UMASK and UMASK_DIR are what the server makes files with: it
 // does not ask the operating system. Two arenas keep what sessions have freed from piling up.
-var environment = []string{"PATH=/usr/bin:/bin", "LC_ALL=C.UTF-8", "TZ=UTC", "UMASK=0600", "UMASK_DIR=0700", "MALLOC_ARENA_MAX=2"}
+var environment = []string{
+	"PATH=/usr/bin:/bin", "LC_ALL=C.UTF-8", "TZ=UTC", "UMASK=0600", "UMASK_DIR=0700", "MALLOC_ARENA_MAX=2",
+}
 
 // Describe is GOV.UK PaaS's sentence.
 func (Engine) Describe(n engine.Node) string {

@@ -28,21 +28,24 @@ var oracle = dialect{
 	product: "MySQL", program: oracleServer,
 	// "/usr/sbin/mysqld  Ver 8.0.36 for Linux on x86_64 (MySQL Community Server - GPL)"; other servers
 	// name themselves between the version and "for".
-	reported: regexp.MustCompile(`  Ver ((?:[89]|[1-9][0-9]+)\.[0-9]+(?:\.[0-9]+)*)(?:-[0-9][0-9A-Za-z.+~]*)? for .*\((?:MySQL |\(?Debian|\(?Ubuntu)`),
-	section:  "mysqld", settings: oracleSettings, start: oracleStart,
+	reported: regexp.MustCompile(`  Ver ((?:[89]|[1-9][0-9]+)\.[0-9]+(?:\.[0-9]+)*)(?:-[0-9][0-9A-Za-z.+~]*)? for ` +
+		`.*\((?:MySQL |\(?Debian|\(?Ubuntu)`),
+	section: "mysqld", settings: oracleSettings, start: oracleStart,
 	validate: []string{"--validate-config"},
 	recipe:   fmt.Sprintf("%q %q", oracleBuild, oracleSQL), build: buildOracle, madeBy: oracleMadeBy,
 	identified: func(u engine.User) string {
 		return "WITH caching_sha2_password BY " + quoteText(u.Password.Reveal())
 	},
-	holds:    oracleHolds,
-	reads:    func(who string) []string { return []string{"GRANT SHOW_ROUTINE ON *.* TO " + who} },
-	locked:   "SELECT User FROM mysql.user WHERE Host = '%' AND account_locked = 'Y'",
-	definers: definedIn("information_schema.ROUTINES WHERE ROUTINE_SCHEMA", "information_schema.EVENTS WHERE EVENT_SCHEMA"),
+	holds:  oracleHolds,
+	reads:  func(who string) []string { return []string{"GRANT SHOW_ROUTINE ON *.* TO " + who} },
+	locked: "SELECT User FROM mysql.user WHERE Host = '%' AND account_locked = 'Y'",
+	definers: definedIn("information_schema.ROUTINES WHERE ROUTINE_SCHEMA",
+		"information_schema.EVENTS WHERE EVENT_SCHEMA"),
 	kill:     "KILL CONNECTION ",
 	renewTLS: "ALTER INSTANCE RELOAD TLS",
-	logged:   regexp.MustCompile(`^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+(?:Z|[+-]\d\d:\d\d) (\d+) \[([A-Za-z]+)\] \[MY-\d+\] \[\w+\] (.*)$`),
-	begins:   "MySQL Server - start.",
+	logged: regexp.MustCompile(`^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+(?:Z|[+-]\d\d:\d\d) ` +
+		`(\d+) \[([A-Za-z]+)\] \[MY-\d+\] \[\w+\] (.*)$`),
+	begins: "MySQL Server - start.",
 }
 
 // oracleHolds: everybody may say SET PASSWORD for themselves, which leaves the secondary password alone
@@ -68,10 +71,12 @@ var oracleSQL string
 
 // oracleBuild: a small log, which every node gives the size it wants at its first start, and no sync,
 // for nothing is kept unless all succeeds.
-var oracleBuild = []string{"--initialize-insecure", "--innodb-redo-log-capacity=8M", "--innodb-flush-method=nosync", "--skip-log-bin",
+var oracleBuild = []string{
+	"--initialize-insecure", "--innodb-redo-log-capacity=8M", "--innodb-flush-method=nosync", "--skip-log-bin",
 	"--auto-generate-certs=OFF", "--caching-sha2-password-auto-generate-rsa-keys=OFF",
 	"--loose-sha256-password-auto-generate-rsa-keys=OFF", "--secure-file-priv=NULL",
-	"--character-set-server=" + charset}
+	"--character-set-server=" + charset,
+}
 
 // oracleVersion is of the server that made the data: since 8.4, no file of its own says so in a word.
 const oracleVersion = "made_by_mysql"
@@ -83,7 +88,10 @@ func buildOracle(w *datadir.Workshop, i engine.Installation) error {
 	if err := os.WriteFile(script, []byte(oracleSQL), 0o644); err != nil {
 		return err
 	}
-	directories := []string{"--no-defaults", "--basedir=" + filepath.Dir(i.Dir), "--datadir=" + w.Data, "--tmpdir=" + w.Dir, "--init-file=" + script}
+	directories := []string{
+		"--no-defaults", "--basedir=" + filepath.Dir(i.Dir), "--datadir=" + w.Data, "--tmpdir=" + w.Dir,
+		"--init-file=" + script,
+	}
 	if err := w.Run("", filepath.Join(i.Dir, oracleServer), slices.Concat(directories, oracleBuild)...); err != nil {
 		return err
 	}
@@ -123,7 +131,8 @@ func oracleSettings(n engine.Node) []setting {
 // name are from a keeper that ran as somebody else.
 func oracleStart(operator string) string {
 	account := quoteText(operator) + "@'localhost'"
-	return "DELETE FROM mysql.user WHERE Host = 'localhost' AND User NOT LIKE 'mysql.%' AND User <> " + quoteText(operator) + ";\n" +
+	return "DELETE FROM mysql.user " +
+		"WHERE Host = 'localhost' AND User NOT LIKE 'mysql.%' AND User <> " + quoteText(operator) + ";\n" +
 		"FLUSH PRIVILEGES;\n" +
 		"CREATE USER IF NOT EXISTS " + account + " IDENTIFIED WITH auth_socket AS " + quoteText(operator) + ";\n" +
 		"GRANT ALL PRIVILEGES ON *.* TO " + account + " WITH GRANT OPTION;\n"

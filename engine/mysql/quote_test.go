@@ -20,7 +20,8 @@ func TestMain(m *testing.M) { os.Exit(testkit.Main(m)) }
 
 // FuzzQuoteText holds what we quote against what the server reads in a session of ours.
 func FuzzQuoteText(f *testing.F) {
-	for _, seed := range []string{"", "root", `a"b`, "a'b", `a\b`, `\'; DROP USER x; -- `, `\\'`, "? %s $1", "é\n\t\x1a", strings.Repeat(`'"\`, 20)} {
+	for _, seed := range []string{"", "root", `a"b`, "a'b", `a\b`, `\'; DROP USER x; -- `, `\\'`, "? %s $1", "é\n\t\x1a",
+		strings.Repeat(`'"\`, 20)} {
 		f.Add(seed)
 	}
 	n := enginetest.Private(Engine{}, enginetest.NewNode(f, Engine{}))
@@ -44,7 +45,8 @@ func FuzzQuoteText(f *testing.F) {
 
 // FuzzQuoteSetting holds what we quote against what MariaDB's programs read from a file.
 func FuzzQuoteSetting(f *testing.F) {
-	for _, seed := range []string{"", "ON", "it's", `C:\new`, "a\nssl = 0", "a#b", "\x7f", `\"`, `\'#`, `"#`, ` a `, "é", `\s\n`, "!include x", "a;b"} {
+	for _, seed := range []string{"", "ON", "it's", `C:\new`, "a\nssl = 0", "a#b", "\x7f", `\"`, `\'#`, `"#`, ` a `, "é",
+		`\s\n`, "!include x", "a;b"} {
 		f.Add(seed)
 	}
 	file := filepath.Join(f.TempDir(), "my.cnf")
@@ -84,7 +86,8 @@ func TestHashed(t *testing.T) {
 
 func TestOperatorNames(t *testing.T) {
 	t.Parallel()
-	for name, ok := range map[string]bool{"root": true, "back-stay": true, `DOMAIN\user`: true, "machine$": true, "": false, "a'b": false, "a b": false, "a;b": false, "a\nb": false, "-a": false} {
+	for name, ok := range map[string]bool{"root": true, "back-stay": true, `DOMAIN\user`: true, "machine$": true,
+		"": false, "a'b": false, "a b": false, "a;b": false, "a\nb": false, "-a": false} {
 		if err := checkOperator(name); (err == nil) != ok {
 			t.Errorf("%q: got %v, want it to be taken: %t", name, err, ok)
 		}

@@ -39,22 +39,33 @@ func TestBindings(t *testing.T) {
 // Since PostgreSQL 15 a right to the database is none to schema public.
 func testCreateInPublic(t *testing.T, s server) {
 	c := s.bind(t).connect(t)
-	c.do(t, `CREATE TABLE in_public (n int)`, `DROP TABLE public.in_public`, `CREATE TEMPORARY TABLE gone (n int)`, `CREATE SCHEMA named`, `DROP SCHEMA named`)
+	c.do(t, `CREATE TABLE in_public (n int)`, `DROP TABLE public.in_public`, `CREATE TEMPORARY TABLE gone (n int)`,
+		`CREATE SCHEMA named`, `DROP SCHEMA named`)
 }
 
 // kinds of what a binding can make, how another one uses, changes and drops it.
 var kinds = []struct{ kind, make, use, change, drop string }{
-	{"table", `CREATE TABLE $name (n int)`, `INSERT INTO $name VALUES (1)`, `ALTER TABLE $name ADD m int`, `DROP TABLE $name`},
-	{"partitioned table", `CREATE TABLE $name (n int) PARTITION BY LIST (n)`, `SELECT n FROM $name`, `CREATE TABLE $name_p PARTITION OF $name DEFAULT`, `DROP TABLE $name`},
-	{"table as", `CREATE TABLE $name AS SELECT 1 AS n`, `UPDATE $name SET n = 2`, `CREATE INDEX ON $name (n)`, `DROP TABLE $name`},
-	{"view", `CREATE VIEW $name AS SELECT 1 AS n`, `SELECT n FROM $name`, `CREATE OR REPLACE VIEW $name AS SELECT 2 AS n`, `DROP VIEW $name`},
-	{"materialized view", `CREATE MATERIALIZED VIEW $name AS SELECT 1 AS n`, `SELECT n FROM $name`, `REFRESH MATERIALIZED VIEW $name`, `DROP MATERIALIZED VIEW $name`},
-	{"sequence", `CREATE SEQUENCE $name`, `SELECT nextval('$name')`, `ALTER SEQUENCE $name RESTART`, `DROP SEQUENCE $name`},
-	{"function", `CREATE FUNCTION $name() RETURNS int LANGUAGE sql AS 'SELECT 1'`, `SELECT $name()`, `ALTER FUNCTION $name() STABLE`, `DROP FUNCTION $name()`},
+	{"table", `CREATE TABLE $name (n int)`, `INSERT INTO $name VALUES (1)`,
+		`ALTER TABLE $name ADD m int`, `DROP TABLE $name`},
+	{"partitioned table", `CREATE TABLE $name (n int) PARTITION BY LIST (n)`, `SELECT n FROM $name`,
+		`CREATE TABLE $name_p PARTITION OF $name DEFAULT`, `DROP TABLE $name`},
+	{"table as", `CREATE TABLE $name AS SELECT 1 AS n`, `UPDATE $name SET n = 2`,
+		`CREATE INDEX ON $name (n)`, `DROP TABLE $name`},
+	{"view", `CREATE VIEW $name AS SELECT 1 AS n`, `SELECT n FROM $name`,
+		`CREATE OR REPLACE VIEW $name AS SELECT 2 AS n`, `DROP VIEW $name`},
+	{"materialized view", `CREATE MATERIALIZED VIEW $name AS SELECT 1 AS n`, `SELECT n FROM $name`,
+		`REFRESH MATERIALIZED VIEW $name`, `DROP MATERIALIZED VIEW $name`},
+	{"sequence", `CREATE SEQUENCE $name`, `SELECT nextval('$name')`, `ALTER SEQUENCE $name RESTART`,
+		`DROP SEQUENCE $name`},
+	{"function", `CREATE FUNCTION $name() RETURNS int LANGUAGE sql AS 'SELECT 1'`, `SELECT $name()`,
+		`ALTER FUNCTION $name() STABLE`, `DROP FUNCTION $name()`},
 	{"type", `CREATE TYPE $name AS ENUM ('a')`, `SELECT 'a'::$name`, `ALTER TYPE $name ADD VALUE 'b'`, `DROP TYPE $name`},
-	{"schema", `CREATE SCHEMA $name CREATE TABLE t (n int)`, `SELECT n FROM $name.t`, `CREATE TABLE $name.u ()`, `DROP SCHEMA $name CASCADE`},
-	{"publication", `CREATE PUBLICATION $name`, `SELECT 1`, `ALTER PUBLICATION $name SET (publish = 'insert')`, `DROP PUBLICATION $name`},
-	{"large object", `DO $$ BEGIN PERFORM lo_from_bytea($number, 'x'); END $$`, `SELECT lo_get($number)`, `SELECT lo_put($number, 0, 'y')`, `SELECT lo_unlink($number)`},
+	{"schema", `CREATE SCHEMA $name CREATE TABLE t (n int)`, `SELECT n FROM $name.t`, `CREATE TABLE $name.u ()`,
+		`DROP SCHEMA $name CASCADE`},
+	{"publication", `CREATE PUBLICATION $name`, `SELECT 1`, `ALTER PUBLICATION $name SET (publish = 'insert')`,
+		`DROP PUBLICATION $name`},
+	{"large object", `DO $$ BEGIN PERFORM lo_from_bytea($number, 'x'); END $$`, `SELECT lo_get($number)`,
+		`SELECT lo_put($number, 0, 'y')`, `SELECT lo_unlink($number)`},
 }
 
 // fill gives the object of the i-th kind a name and a number of its own.
@@ -112,9 +123,11 @@ func testUnbindLeavesNothing(t *testing.T, s server) {
 	own.do(t, `CREATE TABLE guarded (n int)`, `ALTER TABLE guarded ENABLE ROW LEVEL SECURITY`,
 		`CREATE POLICY named ON guarded TO `+a.name+`, `+b.name+` USING (true)`,
 		`CREATE POLICY sole ON guarded TO `+a.name+` USING (true)`)
-	other.do(t, `GRANT SELECT, INSERT ON guarded TO `+a.name+` WITH GRANT OPTION`, `GRANT CREATE, USAGE ON SCHEMA public TO `+a.name,
+	other.do(t, `GRANT SELECT, INSERT ON guarded TO `+a.name+` WITH GRANT OPTION`,
+		`GRANT CREATE, USAGE ON SCHEMA public TO `+a.name,
 		`CREATE SCHEMA apart`, `ALTER DEFAULT PRIVILEGES IN SCHEMA apart GRANT SELECT ON TABLES TO `+a.name) // not for what other tests make
-	own.do(t, `SET ROLE NONE`, `ALTER DEFAULT PRIVILEGES GRANT SELECT ON TABLES TO `+b.name, `GRANT SELECT ON guarded TO `+b.name,
+	own.do(t, `SET ROLE NONE`, `ALTER DEFAULT PRIVILEGES GRANT SELECT ON TABLES TO `+b.name,
+		`GRANT SELECT ON guarded TO `+b.name,
 		`CREATE TABLE alone (n int)`)
 	a.unbind(t)
 	other.do(t, `INSERT INTO alone VALUES (1)`, `DROP TABLE alone`, `DROP TABLE guarded`, `DROP SCHEMA apart`,
@@ -146,7 +159,8 @@ func testUnbindEndsSessions(t *testing.T, s server) {
 func testRebind(t *testing.T, s server) {
 	b := s.bind(t)
 	b.connect(t).do(t, `SET ROLE NONE`, `ALTER ROLE `+b.name+` IN DATABASE main SET role = 'none'`,
-		`ALTER ROLE `+b.name+` IN DATABASE main SET default_transaction_read_only = on`, `ALTER ROLE `+b.name+` SET search_path = nowhere`,
+		`ALTER ROLE `+b.name+` IN DATABASE main SET default_transaction_read_only = on`,
+		`ALTER ROLE `+b.name+` SET search_path = nowhere`,
 		`ALTER ROLE `+b.name+` PASSWORD 'changed'`)
 	c := s.rebind(t, b).connect(t)
 	c.want(t, `current_user`, "owner")
@@ -158,7 +172,8 @@ func testSessions(t *testing.T, s server) {
 	b := s.bind(t)
 	one, other := b.connect(t), b.connect(t)
 	pid := other.PgConn().PID()
-	one.want(t, fmt.Sprintf(`SELECT query <> '<insufficient privilege>' FROM pg_stat_activity WHERE pid = %d`, pid), "true")
+	one.want(t,
+		fmt.Sprintf(`SELECT query <> '<insufficient privilege>' FROM pg_stat_activity WHERE pid = %d`, pid), "true")
 	one.want(t, fmt.Sprintf(`SELECT pg_terminate_backend(%d, 5000)`, pid), "true")
 	if _, err := other.Exec(t.Context(), `SELECT 1`); err == nil {
 		t.Error("the session goes on")
@@ -169,7 +184,9 @@ func testSessions(t *testing.T, s server) {
 
 func testVerifiers(t *testing.T, s server) {
 	b := s.bind(t)
-	s.admin(t).want(t, `SELECT rolpassword LIKE 'SCRAM-SHA-256$4096:%' FROM pg_authid WHERE rolname = '`+b.name+`'`, "true")
+	s.admin(t).want(t,
+		`SELECT rolpassword LIKE 'SCRAM-SHA-256$4096:%' FROM pg_authid WHERE rolname = '`+b.name+`'`, "true")
 	b.connect(t) // and it is the right one
-	s.admin(t).want(t, `SELECT rolsuper OR rolcreaterole OR rolcreatedb OR rolreplication OR rolbypassrls OR rolinherit FROM pg_roles WHERE rolname = '`+b.name+`'`, "false")
+	s.admin(t).want(t,
+		`SELECT rolsuper OR rolcreaterole OR rolcreatedb OR rolreplication OR rolbypassrls OR rolinherit FROM pg_roles WHERE rolname = '`+b.name+`'`, "false")
 }

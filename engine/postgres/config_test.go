@@ -17,9 +17,10 @@ func TestAccessRules(t *testing.T) {
 		want   string
 	}{
 		{"private", nil, local},
-		{"served", []string{"127.0.0.1"}, local + "hostnossl all all all reject\nhostssl main +owner,+reader all scram-sha-256\n"},
+		{"served", []string{"127.0.0.1"},
+			local + "hostnossl all all all reject\nhostssl main +owner,+reader all scram-sha-256\n"},
 	} {
-		if got := accessRules(engine.Node{Ports: []engine.Port{{Name: engine.ClientPort, Listen: tc.listen}}}); got != tc.want {
+		if got := accessRules(engine.Node{Ports: listening(tc.listen...)}); got != tc.want {
 			t.Errorf("%s: got\n%swant\n%s", tc.name, got, tc.want)
 		}
 	}
@@ -74,7 +75,8 @@ func TestConfigRefuses(t *testing.T) {
 // Keys and certificates are in files of their own, and nothing else is.
 func TestConfigFiles(t *testing.T) {
 	t.Parallel()
-	n := engine.Node{Operator: "root", RunDir: "/run/it's", Ports: listening("127.0.0.1"), TLS: backstay.Certificate{Leaf: "leaf", Key: "key"}}
+	n := engine.Node{Operator: "root", RunDir: "/run/it's", Ports: listening("127.0.0.1"),
+		TLS: backstay.Certificate{Leaf: "leaf", Key: "key"}}
 	files, err := configFiles(n)
 	if err != nil || files["server.key"] != "key" || files["server.crt"] != "leaf" {
 		t.Fatalf("got %v, %v", files, err)
@@ -83,7 +85,8 @@ func TestConfigFiles(t *testing.T) {
 		t.Errorf("the directory of the socket is not quoted:\n%s", files["postgresql.conf"])
 	}
 	n.Ports = nil
-	if files, err = configFiles(n); err != nil || len(files) != 3 || !strings.Contains(files["postgresql.conf"], "ssl = 'off'\n") {
+	if files, err = configFiles(n); err != nil || len(files) != 3 ||
+		!strings.Contains(files["postgresql.conf"], "ssl = 'off'\n") {
 		t.Errorf("private: got %v, %v", files, err)
 	}
 }

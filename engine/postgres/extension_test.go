@@ -53,7 +53,8 @@ func testConnections(t *testing.T, s server) {
 
 func testRefusedExtensions(t *testing.T, s server) {
 	c := s.bind(t).connect(t)
-	for _, name := range []string{"hstore", "citext", "pgcrypto", "lo", "file_fdw", "postgres_fdw", "dblink", "adminpack", "postgis_raster", "no_such"} {
+	for _, name := range []string{"hstore", "citext", "pgcrypto", "lo", "file_fdw", "postgres_fdw", "dblink", "adminpack",
+		"postgis_raster", "no_such"} {
 		_, err := c.Exec(t.Context(), `CREATE EXTENSION IF NOT EXISTS `+name+` CASCADE`)
 		if err == nil {
 			t.Errorf("%s was created", name)
@@ -68,10 +69,13 @@ func testRefusedExtensions(t *testing.T, s server) {
 func testExtensionsNoWayUp(t *testing.T, s server) {
 	b := s.bind(t)
 	c := b.connect(t)
-	c.do(t, `CREATE SCHEMA trap`, `CREATE FUNCTION trap.up() RETURNS void LANGUAGE plpgsql AS $$ BEGIN EXECUTE 'ALTER ROLE `+b.name+` SUPERUSER'; END $$`)
+	c.do(t, `CREATE SCHEMA trap`,
+		`CREATE FUNCTION trap.up() RETURNS void LANGUAGE plpgsql AS $$ BEGIN EXECUTE 'ALTER ROLE `+b.name+` SUPERUSER'; END $$`)
 	for _, trap := range []struct{ set, clear string }{
-		{`CREATE FUNCTION trap.split_part(text, char, int) RETURNS text LANGUAGE sql AS 'SELECT trap.up(); SELECT ''15'''`, `DROP FUNCTION trap.split_part`},
-		{`CREATE FUNCTION trap.lower(varchar) RETURNS text LANGUAGE sql AS 'SELECT trap.up(); SELECT ''none'''`, `DROP FUNCTION trap.lower(varchar)`},
+		{`CREATE FUNCTION trap.split_part(text, char, int) RETURNS text LANGUAGE sql AS 'SELECT trap.up(); SELECT ''15'''`,
+			`DROP FUNCTION trap.split_part`},
+		{`CREATE FUNCTION trap.lower(varchar) RETURNS text LANGUAGE sql AS 'SELECT trap.up(); SELECT ''none'''`,
+			`DROP FUNCTION trap.lower(varchar)`},
 		{`CREATE FUNCTION trap.ne(text, text) RETURNS bool LANGUAGE sql AS 'SELECT trap.up(); SELECT false'; CREATE OPERATOR trap.<> (LEFTARG = text, RIGHTARG = text, FUNCTION = trap.ne)`, `DROP FUNCTION trap.ne CASCADE`},
 		{`CREATE FUNCTION trap.postgis_extension_drop_if_exists(varchar, varchar) RETURNS void LANGUAGE sql AS 'SELECT trap.up()'`, `DROP FUNCTION trap.postgis_extension_drop_if_exists`},
 	} {
@@ -103,7 +107,8 @@ func testShadowedMeanwhile(t *testing.T, s server) {
 	admin := s.admin(t)
 	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(time.Millisecond) {
 		var waits bool
-		err := admin.QueryRow(t.Context(), `SELECT EXISTS (SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock')`).Scan(&waits)
+		err := admin.QueryRow(t.Context(),
+			`SELECT EXISTS (SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock')`).Scan(&waits)
 		if err != nil || time.Now().After(deadline) {
 			t.Fatalf("the command does not wait for the other session (%v, it said %v)", err, len(state))
 		}
@@ -120,32 +125,39 @@ func testShadowedMeanwhile(t *testing.T, s server) {
 
 func testExtensions(t *testing.T, s server) {
 	maker := s.bind(t)
-	maker.connect(t).do(t, `CREATE EXTENSION postgis`, `CREATE EXTENSION IF NOT EXISTS postgis`, `CREATE EXTENSION "uuid-ossp"`,
+	maker.connect(t).do(t, `CREATE EXTENSION postgis`, `CREATE EXTENSION IF NOT EXISTS postgis`,
+		`CREATE EXTENSION "uuid-ossp"`,
 		`CREATE TABLE places (id uuid DEFAULT uuid_generate_v4(), at geometry(Point, 4326))`)
 	maker.unbind(t)
 	c := s.bind(t).connect(t)
-	c.do(t, `INSERT INTO places (at) VALUES (ST_SetSRID(ST_MakePoint(1, 2), 4326))`, `CREATE INDEX ON places USING gist (at)`,
+	c.do(t, `INSERT INTO places (at) VALUES (ST_SetSRID(ST_MakePoint(1, 2), 4326))`,
+		`CREATE INDEX ON places USING gist (at)`,
 		`DROP EXTENSION "uuid-ossp" CASCADE`, `CREATE EXTENSION "uuid-ossp"`)
 	c.want(t, `SELECT ST_AsText(ST_Transform(at, 3857), 0) FROM places`, "POINT(111319 222684)")
 	c.want(t, `SELECT pg_get_userbyid(extowner) = 'backstay' FROM pg_extension WHERE extname = 'postgis'`, "true")
-	for _, change := range []string{`UPDATE`, `UPDATE TO '3.3.2next'`, `UPDATE TO "ANY"`, `ADD TABLE places`, `DROP FUNCTION postgis_version()`, `SET SCHEMA trap`} {
+	for _, change := range []string{`UPDATE`, `UPDATE TO '3.3.2next'`, `UPDATE TO "ANY"`, `ADD TABLE places`,
+		`DROP FUNCTION postgis_version()`, `SET SCHEMA trap`} {
 		c.refused(t, `ALTER EXTENSION postgis `+change, denied)
 	}
 	c.refused(t, `CREATE OR REPLACE FUNCTION postgis_version() RETURNS text LANGUAGE sql AS 'SELECT ''evil'''`, denied)
-	c.refused(t, `CREATE TRIGGER evil BEFORE INSERT ON spatial_ref_sys EXECUTE FUNCTION suppress_redundant_updates_trigger()`, denied)
+	c.refused(t,
+		`CREATE TRIGGER evil BEFORE INSERT ON spatial_ref_sys EXECUTE FUNCTION suppress_redundant_updates_trigger()`, denied)
 }
 
 // What a binding dumps can be loaded by anybody, anywhere.
 func testDump(t *testing.T, s server) {
 	b := s.bind(t)
 	c := b.connect(t)
-	c.do(t, `CREATE TABLE dumped (n int PRIMARY KEY)`, `INSERT INTO dumped VALUES (7)`, `SELECT lo_from_bytea(60002, 'x')`)
+	c.do(t, `CREATE TABLE dumped (n int PRIMARY KEY)`, `INSERT INTO dumped VALUES (7)`,
+		`SELECT lo_from_bytea(60002, 'x')`)
 	dump := filepath.Join(t.TempDir(), "dump.sql")
-	if said, err := b.run(t, "verify-full", s.TLS.Authority, "pg_dump", "--no-owner", "--no-acl", "--file="+dump); err != nil {
+	if said, err := b.run(t, "verify-full", s.TLS.Authority, "pg_dump", "--no-owner", "--no-acl",
+		"--file="+dump); err != nil {
 		t.Fatalf("pg_dump: %v: %s", err, said)
 	}
 	elsewhere := testkit.Postgres(t)
-	load := exec.CommandContext(t.Context(), filepath.Join(s.Installation.Dir, "psql"), "-Xq", "-v", "ON_ERROR_STOP=1", "-d", elsewhere, "-f", dump)
+	load := exec.CommandContext(t.Context(), filepath.Join(s.Installation.Dir, "psql"), "-Xq", "-v", "ON_ERROR_STOP=1",
+		"-d", elsewhere, "-f", dump)
 	if said, err := load.CombinedOutput(); err != nil {
 		t.Fatalf("load: %v: %s", err, said)
 	}

@@ -74,8 +74,10 @@ func build(w *datadir.Workshop, i engine.Installation) error {
 	run := func(stdin, program string, args ...string) error {
 		return w.Run(stdin, filepath.Join(i.Dir, program), args...)
 	}
-	single := []string{"--single", "-j", "-D", w.Data, "-c", "exit_on_error=on", "-c", "fsync=off", "-c", "wal_recycle=off",
-		"-c", "log_min_error_statement=panic"}
+	single := []string{
+		"--single", "-j", "-D", w.Data, "-c", "exit_on_error=on", "-c", "fsync=off", "-c", "wal_recycle=off",
+		"-c", "log_min_error_statement=panic",
+	}
 	if err := run("", "initdb", slices.Concat(initdbArguments, []string{"--pgdata=" + w.Data})...); err != nil {
 		return err
 	}

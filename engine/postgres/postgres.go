@@ -77,7 +77,9 @@ func (e Engine) Installations(ctx context.Context) ([]engine.Installation, error
 			found = append(found, engine.Installation{Product: "PostgreSQL", Version: major(full), FullVersion: full, Dir: dir})
 		}
 	}
-	slices.SortFunc(found, func(a, b engine.Installation) int { return engine.CompareVersions(b.FullVersion, a.FullVersion) })
+	slices.SortFunc(found, func(a, b engine.Installation) int {
+		return engine.CompareVersions(b.FullVersion, a.FullVersion)
+	})
 	return found, nil
 }
 

@@ -46,7 +46,8 @@ func connect(ctx context.Context, c backstay.Credentials) (enginetest.Session, e
 }
 
 func (s session) Set(ctx context.Context, key, value string) error {
-	_, err := s.Exec(ctx, `INSERT INTO keys VALUES ($1, $2) ON CONFLICT (key) DO UPDATE SET value = excluded.value`, key, value)
+	_, err := s.Exec(ctx,
+		`INSERT INTO keys VALUES ($1, $2) ON CONFLICT (key) DO UPDATE SET value = excluded.value`, key, value)
 	return err
 }
 

@@ -28,7 +28,8 @@ func TestClonesDiffer(t *testing.T) {
 			t.Fatal(err)
 		}
 		c.do(t, `CHECKPOINT`, `SELECT pg_switch_wal()`)
-		c.want(t, `current_setting('data_checksums') || current_setting('fsync') || current_setting('full_page_writes')`, "ononon")
+		c.want(t,
+			`current_setting('data_checksums') || current_setting('fsync') || current_setting('full_page_writes')`, "ononon")
 		identifiers = append(identifiers, id)
 	}
 	if identifiers[0] == identifiers[1] || strings.HasPrefix(identifiers[0], "-") {
@@ -95,7 +96,8 @@ func TestConfigurationIsTried(t *testing.T) {
 	t.Parallel()
 	n := enginetest.NewNode(t, postgres.Engine{})
 	n.Size.Connections = 1_000_000
-	const want = `PostgreSQL 15 cannot be configured as it is wanted: 1000005 is outside the valid range for parameter "max_connections" (1 .. 262143).`
+	const want = `PostgreSQL 15 cannot be configured as it is wanted: ` +
+		`1000005 is outside the valid range for parameter "max_connections" (1 .. 262143).`
 	err := (postgres.Engine{}).Check(t.Context(), n)
 	if backstay.KindOf(err) != backstay.Unsupported || backstay.SentenceOf(err) != want {
 		t.Errorf("got %v, want %q", err, want)

@@ -17,7 +17,8 @@ func TestMain(m *testing.M) { os.Exit(testkit.Main(m)) }
 
 // FuzzQuote holds what we quote against what PostgreSQL reads, under both of its rules for backslashes.
 func FuzzQuote(f *testing.F) {
-	for _, seed := range []string{"", "owner", `a"b`, "a'b", `a\b`, `\'; DROP ROLE x; --`, `\\'`, "$1 %s ?", "é\n\t", strings.Repeat(`'"\`, 20)} {
+	for _, seed := range []string{"", "owner", `a"b`, "a'b", `a\b`, `\'; DROP ROLE x; --`, `\\'`, "$1 %s ?", "é\n\t",
+		strings.Repeat(`'"\`, 20)} {
 		f.Add(seed)
 	}
 	conn := sessionOf(f)
@@ -83,7 +84,8 @@ func FuzzQuoteSetting(f *testing.F) {
 		}
 		inside, begun := strings.CutPrefix(quoted, "'")
 		inside, ended := strings.CutSuffix(inside, "'")
-		if lone := strings.NewReplacer(`\\`, "", "''", "").Replace(inside); !begun || !ended || strings.ContainsAny(lone, "\\'\n\r\x00") {
+		if lone := strings.NewReplacer(`\\`, "", "''", "").Replace(inside); !begun || !ended ||
+			strings.ContainsAny(lone, "\\'\n\r\x00") {
 			t.Errorf("%q is written as %s", value, quoted)
 		}
 		if got := strings.NewReplacer(`\\`, `\`, "''", "'").Replace(inside); got != value {

@@ -18,18 +18,27 @@ import (
 
 // ownRoleRefusals: of its own role and those that it is a member of, it may not change these.
 var ownRoleRefusals = []string{
-	`ALTER ROLE $me VALID UNTIL '2001-01-01'`, `ALTER ROLE $me CONNECTION LIMIT 0`, `ALTER ROLE $me NOLOGIN`, `ALTER ROLE $me NOINHERIT`, `ALTER ROLE $me RENAME TO other`, `ALTER GROUP reader DROP USER $me`, `REVOKE reader FROM $me`,
-	`ALTER ROLE reader VALID UNTIL '2001-01-01'`, `ALTER ROLE reader LOGIN PASSWORD 'x'`, `ALTER ROLE reader RENAME TO other`, `ALTER ROLE pg_read_all_data SET work_mem = '64kB'`, `COMMENT ON ROLE $me IS 'x'`,
-	`ALTER ROLE "$me-kept" PASSWORD 'x'`, `ALTER ROLE "$me-kept" SET work_mem = '64kB'`, `SET ROLE "$me-kept"`, `DROP ROLE "$me-kept"`, `GRANT "$me-kept" TO $me`, `ALTER ROLE ALL SET work_mem = '64kB'`,
+	`ALTER ROLE $me VALID UNTIL '2001-01-01'`, `ALTER ROLE $me CONNECTION LIMIT 0`, `ALTER ROLE $me NOLOGIN`,
+	`ALTER ROLE $me NOINHERIT`, `ALTER ROLE $me RENAME TO other`, `ALTER GROUP reader DROP USER $me`,
+	`REVOKE reader FROM $me`,
+	`ALTER ROLE reader VALID UNTIL '2001-01-01'`, `ALTER ROLE reader LOGIN PASSWORD 'x'`,
+	`ALTER ROLE reader RENAME TO other`, `ALTER ROLE pg_read_all_data SET work_mem = '64kB'`,
+	`COMMENT ON ROLE $me IS 'x'`,
+	`ALTER ROLE "$me-kept" PASSWORD 'x'`, `ALTER ROLE "$me-kept" SET work_mem = '64kB'`, `SET ROLE "$me-kept"`,
+	`DROP ROLE "$me-kept"`, `GRANT "$me-kept" TO $me`, `ALTER ROLE ALL SET work_mem = '64kB'`,
 }
 
 // ownRoleChanges are what PostgreSQL lets every role do to itself, and to those that it can become, unless the
 // transaction is read-only: it takes one who asks for another kind.
 var ownRoleChanges = []string{
 	`ALTER ROLE $me PASSWORD 'changed'`, `ALTER ROLE CURRENT_USER PASSWORD NULL`, `ALTER ROLE $me RESET ALL`,
-	`ALTER ROLE $me SET default_transaction_read_only = off`, `ALTER ROLE $me SET search_path = nowhere`, `ALTER ROLE $me SET role = reader`, `ALTER ROLE $me IN DATABASE main SET statement_timeout = 1`,
-	`ALTER ROLE $me IN DATABASE template0 SET work_mem = '64kB'`, `ALTER ROLE $me SET default_transaction_read_only FROM CURRENT`,
-	`SET ROLE reader; ALTER ROLE reader PASSWORD 'changed'`, `SET ROLE reader; ALTER ROLE reader SET search_path = nowhere`, `SET ROLE reader; ALTER ROLE reader IN DATABASE main SET search_path = nowhere`,
+	`ALTER ROLE $me SET default_transaction_read_only = off`, `ALTER ROLE $me SET search_path = nowhere`,
+	`ALTER ROLE $me SET role = reader`, `ALTER ROLE $me IN DATABASE main SET statement_timeout = 1`,
+	`ALTER ROLE $me IN DATABASE template0 SET work_mem = '64kB'`,
+	`ALTER ROLE $me SET default_transaction_read_only FROM CURRENT`,
+	`SET ROLE reader; ALTER ROLE reader PASSWORD 'changed'`,
+	`SET ROLE reader; ALTER ROLE reader SET search_path = nowhere`,
+	`SET ROLE reader; ALTER ROLE reader IN DATABASE main SET search_path = nowhere`,
 }
 
 // roles is all that there is to know about roles.
@@ -135,7 +144,8 @@ func testHammer(t *testing.T, s server) {
 				if err != nil {
 					continue
 				}
-				for sql := `SET default_transaction_read_only = off`; !conn.IsClosed() && ctx.Err() == nil; sql = `ALTER ROLE CURRENT_USER SET work_mem = '64kB'` {
+				sql := `SET default_transaction_read_only = off`
+				for ; !conn.IsClosed() && ctx.Err() == nil; sql = `ALTER ROLE CURRENT_USER SET work_mem = '64kB'` {
 					conn.Exec(ctx, sql) // two at once is an error to one of them
 				}
 				conn.Close(context.Background())
@@ -150,7 +160,8 @@ func testHammer(t *testing.T, s server) {
 		}
 		seen += len(mended)
 	}
-	s.create(t, engine.User{Name: b.name, Password: backstay.Secret(fmt.Sprint(b.credentials["password"])), ReadOnly: true})
+	s.create(t,
+		engine.User{Name: b.name, Password: backstay.Secret(fmt.Sprint(b.credentials["password"])), ReadOnly: true})
 	b.unbind(t)
 	cancel()
 	hammers.Wait()

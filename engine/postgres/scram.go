@@ -38,7 +38,8 @@ func scramVerifierWith(password backstay.Secret, salt []byte) (string, error) {
 	}
 	stored := sha256.Sum256(keyed(salted, "Client Key"))
 	encode := base64.StdEncoding.EncodeToString
-	return fmt.Sprintf("SCRAM-SHA-256$%d:%s$%s:%s", scramIterations, encode(salt), encode(stored[:]), encode(keyed(salted, "Server Key"))), nil
+	server := keyed(salted, "Server Key")
+	return fmt.Sprintf("SCRAM-SHA-256$%d:%s$%s:%s", scramIterations, encode(salt), encode(stored[:]), encode(server)), nil
 }
 
 func keyed(key []byte, text string) []byte {

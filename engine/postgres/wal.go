@@ -138,7 +138,8 @@ func relabelLogs(data string, was, is uint64) error {
 		if err := readStart(path, header); err != nil {
 			return err
 		}
-		if binary.NativeEndian.Uint16(header[2:])&longHeader == 0 || binary.NativeEndian.Uint64(header[identifierAt:]) != was {
+		long := binary.NativeEndian.Uint16(header[2:])&longHeader != 0
+		if !long || binary.NativeEndian.Uint64(header[identifierAt:]) != was {
 			return fmt.Errorf("%s: not a log segment of this directory", path)
 		}
 		if err := overwrite(path, identifierAt, binary.NativeEndian.AppendUint64(nil, is)); err != nil {

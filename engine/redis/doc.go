@@ -1,4 +1,5 @@
-// Package redis knows Redis, and Valkey, which is the same to it: what its configuration says, who may do what in it, and how it is asked.
+// Package redis knows Redis, and Valkey, which is the same to it: what its configuration says, who may do what in
+// it, and how it is asked.
 //
 // Users are ACL users, kept by the server itself in users.acl beside its data:
 //

@@ -13,7 +13,8 @@ var (
 	// logged is a line of the server: pid and role, date, a sign for the level, text.
 	logged = regexp.MustCompile(`^\d+:[A-Z] \d+ \w+ \d+ [\d:.]+ ([.\-*#]) (.*)$`)
 	// ends is what the server says when it cannot go on.
-	ends = regexp.MustCompile(`^(Failed|Fatal|FATAL|Can't|Cannot|Bad|Error|Unrecoverable|Aborting|Could not create|Warning: Could not create|Redis \S+ crashed|Short read)`)
+	ends = regexp.MustCompile(`^(Failed|Fatal|FATAL|Can't|Cannot|Bad|Error|Unrecoverable|Aborting|Could not create|` +
+		`Warning: Could not create|Redis \S+ crashed|Short read)`)
 )
 
 // Explain returns the last thing the server said that can end it; nothing if it has served since.

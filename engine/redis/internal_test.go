@@ -11,10 +11,14 @@ func TestVerdict(t *testing.T) {
 		name, line, said string
 		ok               bool
 	}{
-		{"port taken", "4711:M 23 Nov 2026 17:00:00.123 # Failed listening on port 20000 (tls), aborting.", "Failed listening on port 20000 (tls), aborting", true},
-		{"cause of that", "4711:M 23 Nov 2026 17:00:00.123 # Warning: Could not create server TCP listening socket 127.0.0.1:20000: bind: Address already in use", "Warning: Could not create server TCP listening socket 127.0.0.1:20000: bind: Address already in use", true},
-		{"broken data", "4711:M 23 Nov 2026 17:00:00.123 # Bad file format reading the append only file", "Bad file format reading the append only file", true},
-		{"bad configuration", "Bad directive or wrong number of arguments", "Bad directive or wrong number of arguments", true},
+		{"port taken", "4711:M 23 Nov 2026 17:00:00.123 # Failed listening on port 20000 (tls), aborting.",
+			"Failed listening on port 20000 (tls), aborting", true},
+		{"cause of that",
+			"4711:M 23 Nov 2026 17:00:00.123 # Warning: Could not create server TCP listening socket 127.0.0.1:20000: bind: Address already in use", "Warning: Could not create server TCP listening socket 127.0.0.1:20000: bind: Address already in use", true},
+		{"broken data", "4711:M 23 Nov 2026 17:00:00.123 # Bad file format reading the append only file",
+			"Bad file format reading the append only file", true},
+		{"bad configuration", "Bad directive or wrong number of arguments",
+			"Bad directive or wrong number of arguments", true},
 		{"serves", "4711:M 23 Nov 2026 17:00:00.123 * Ready to accept connections", "", true},
 		{"told to stop", "4711:M 23 Nov 2026 17:00:00.123 # Redis is now ready to exit, bye bye...", "", true},
 		{"greeting", "4711:C 23 Nov 2026 17:00:00.123 # oO0OoO0OoO0Oo Redis is starting oO0OoO0OoO0Oo", "", false},

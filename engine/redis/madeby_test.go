@@ -36,7 +36,8 @@ func TestDataFits(t *testing.T) {
 			n := engine.Node{DataDir: t.TempDir(), Installation: tc.here}
 			err := os.Mkdir(filepath.Join(n.DataDir, dataFiles), 0o700)
 			for name, text := range map[string]string{
-				manifestFile:                "file appendonly.aof.3.base.rdb seq 3 type b\nfile appendonly.aof.3.incr.aof seq 3 type i\n",
+				manifestFile: "file appendonly.aof.3.base.rdb seq 3 type b\n" +
+					"file appendonly.aof.3.incr.aof seq 3 type i\n",
 				"appendonly.aof.3.base.rdb": tc.header,
 			} {
 				if err == nil {

@@ -60,7 +60,8 @@ func makeData(part string, uid, gid int) error {
 		return err
 	}
 	secret := rand.Text()
-	if err := datadir.Fill(part, uid, gid, map[string]string{secretFile: secret, usersFile: firstUsers(secret)}); err != nil {
+	files := map[string]string{secretFile: secret, usersFile: firstUsers(secret)}
+	if err := datadir.Fill(part, uid, gid, files); err != nil {
 		return err
 	}
 	return os.Chown(part, uid, gid)

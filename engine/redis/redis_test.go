@@ -87,15 +87,19 @@ func TestWalls(t *testing.T) {
 	n, _, client := serving(t)
 	for _, command := range []string{
 		"CONFIG GET *", "CONFIG SET maxmemory 1", "CONFIG REWRITE", "DEBUG SLEEP 0", "MODULE LIST", "MODULE LOAD /tmp/x.so",
-		"SHUTDOWN NOSAVE", "REPLICAOF 127.0.0.1 1", "SLAVEOF 127.0.0.1 1", "ACL LIST", "ACL SETUSER u2 on nopass +@all", "ACL DELUSER u1",
-		"BGREWRITEAOF", "BGSAVE", "SAVE", "MONITOR", "SYNC", "PSYNC ? -1", "FAILOVER", "CLIENT KILL TYPE normal", "CLIENT PAUSE 1000", "CLIENT UNPAUSE",
-		"CLIENT NO-EVICT ON", "SCRIPT DEBUG YES", "SCRIPT DEBUG SYNC", "LATENCY RESET", "SLOWLOG GET", "CLUSTER MEET 127.0.0.1 1", "MIGRATE 127.0.0.1 1 k 0 1",
+		"SHUTDOWN NOSAVE", "REPLICAOF 127.0.0.1 1", "SLAVEOF 127.0.0.1 1", "ACL LIST",
+		"ACL SETUSER u2 on nopass +@all", "ACL DELUSER u1",
+		"BGREWRITEAOF", "BGSAVE", "SAVE", "MONITOR", "SYNC", "PSYNC ? -1", "FAILOVER", "CLIENT KILL TYPE normal",
+		"CLIENT PAUSE 1000", "CLIENT UNPAUSE",
+		"CLIENT NO-EVICT ON", "SCRIPT DEBUG YES", "SCRIPT DEBUG SYNC", "LATENCY RESET", "SLOWLOG GET",
+		"CLUSTER MEET 127.0.0.1 1", "MIGRATE 127.0.0.1 1 k 0 1",
 	} {
 		var args []any
 		for _, word := range strings.Fields(command) {
 			args = append(args, word)
 		}
-		if err := client.Do(t.Context(), args...).Err(); err == nil || !strings.Contains(err.Error(), "NOPERM") && !strings.Contains(err.Error(), "command not allowed") {
+		if err := client.Do(t.Context(), args...).Err(); err == nil || !strings.Contains(err.Error(), "NOPERM") &&
+			!strings.Contains(err.Error(), "command not allowed") {
 			t.Errorf("%s: %v, want it to be refused", command, err)
 		}
 	}
@@ -104,7 +108,8 @@ func TestWalls(t *testing.T) {
 		t.Error("a script reads the configuration")
 	}
 	for _, user := range []string{"default", "operator"} {
-		other := goredis.NewClient(&goredis.Options{Addr: client.Options().Addr, TLSConfig: client.Options().TLSConfig, Username: user, Password: "operator", MaxRetries: -1})
+		other := goredis.NewClient(&goredis.Options{Addr: client.Options().Addr, TLSConfig: client.Options().TLSConfig,
+			Username: user, Password: "operator", MaxRetries: -1})
 		if err := other.Ping(t.Context()).Err(); err == nil {
 			t.Errorf("%s gets in", user)
 		}
@@ -120,9 +125,12 @@ func TestOrdinaryCommands(t *testing.T) {
 	t.Parallel()
 	_, _, client := serving(t)
 	for _, command := range []string{
-		"HELLO 3", "CLIENT SETNAME app", "CLIENT ID", "CLIENT LIST", "CLIENT GETNAME", "COMMAND COUNT", "INFO", "DBSIZE", "SELECT 1", "SELECT 0",
-		"SET k v EX 60", "GET k", "KEYS *", "SCAN 0", "HSET h f v", "LPUSH l v", "ZADD z 1 m", "XADD s * f v", "PUBLISH c m", "MULTI", "EXEC",
-		"EVAL return(1) 0", "OBJECT ENCODING k", "MEMORY USAGE k", "WAIT 0 0", "ACL WHOAMI", "FLUSHDB", "FLUSHALL", "PING", "ECHO x", "TIME",
+		"HELLO 3", "CLIENT SETNAME app", "CLIENT ID", "CLIENT LIST", "CLIENT GETNAME", "COMMAND COUNT", "INFO", "DBSIZE",
+		"SELECT 1", "SELECT 0",
+		"SET k v EX 60", "GET k", "KEYS *", "SCAN 0", "HSET h f v", "LPUSH l v", "ZADD z 1 m", "XADD s * f v",
+		"PUBLISH c m", "MULTI", "EXEC",
+		"EVAL return(1) 0", "OBJECT ENCODING k", "MEMORY USAGE k", "WAIT 0 0", "ACL WHOAMI", "FLUSHDB", "FLUSHALL",
+		"PING", "ECHO x", "TIME",
 	} {
 		var args []any
 		for _, word := range strings.Fields(command) {
@@ -137,12 +145,14 @@ func TestOrdinaryCommands(t *testing.T) {
 func TestTLSOnly(t *testing.T) {
 	t.Parallel()
 	_, c, client := serving(t)
-	plain := goredis.NewClient(&goredis.Options{Addr: client.Options().Addr, Username: "u1", Password: c["password"].(string), MaxRetries: -1})
+	plain := goredis.NewClient(&goredis.Options{Addr: client.Options().Addr, Username: "u1",
+		Password: c["password"].(string), MaxRetries: -1})
 	defer plain.Close()
 	if err := plain.Ping(t.Context()).Err(); err == nil {
 		t.Error("plain text is let in")
 	}
-	stranger := goredis.NewClient(&goredis.Options{Addr: client.Options().Addr, Username: "u1", Password: c["password"].(string), MaxRetries: -1,
+	stranger := goredis.NewClient(&goredis.Options{Addr: client.Options().Addr, Username: "u1",
+		Password: c["password"].(string), MaxRetries: -1,
 		TLSConfig: &tls.Config{RootCAs: x509.NewCertPool(), ServerName: "localhost"}})
 	defer stranger.Close()
 	if err := stranger.Ping(t.Context()).Err(); err == nil {
@@ -190,11 +200,13 @@ func TestMemoryIsBounded(t *testing.T) {
 
 func TestDescribeIsTheGuidesBlock(t *testing.T) {
 	t.Parallel()
-	n := engine.Node{Instance: "66ecd739-2e98-401a-9e45-17938165be06", Installation: engine.Installation{Version: "7.0", FullVersion: "7.0.15"}}
+	n := engine.Node{Instance: "66ecd739-2e98-401a-9e45-17938165be06",
+		Installation: engine.Installation{Version: "7.0", FullVersion: "7.0.15"}}
 	said := tested.Describe(n)
 	lines := strings.Split(said, "\n              ")
 	if len(lines) != 5 || lines[0] != "---" || lines[1] != "status               : available" ||
-		!strings.HasPrefix(lines[2], "cluster id           : cf-") || len(lines[2]) != len("cluster id           : cf-u7zpvbwzxmrvu") ||
+		!strings.HasPrefix(lines[2], "cluster id           : cf-") ||
+		len(lines[2]) != len("cluster id           : cf-u7zpvbwzxmrvu") ||
 		lines[3] != "engine version       : 7.0.15" || lines[4] != "maxmemory policy     : volatile-lru" {
 		t.Errorf("it says\n%s", said)
 	}

@@ -89,7 +89,7 @@ func makeRoom(n engine.Node, room int) error {
 		return err
 	}
 	kept := n.Size.Connections
-	if room == reserve && len(held) <= kept { // the machine lets it open fewer files, and it has made do with fewer clients
+	if room == reserve && len(held) <= kept { // it may open fewer files here, and has made do with fewer clients
 		kept = len(held) - reserve
 	}
 	for _, number := range held[min(len(held), max(len(held)-room, kept, 0)):] {
@@ -132,8 +132,11 @@ func server(n engine.Node) (*process.Process, error) {
 		return nil, err
 	}
 	var peer *unix.Ucred
-	if e := raw.Control(func(fd uintptr) { peer, err = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED) }); e != nil || err != nil {
-		return nil, errors.Join(e, err)
+	failed := raw.Control(func(fd uintptr) {
+		peer, err = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED)
+	})
+	if failed != nil || err != nil {
+		return nil, errors.Join(failed, err)
 	}
 	p, err := process.Open(int(peer.Pid))
 	if err == nil && !process.WorksIn(p.PID, n.DataDir) { // as "dir" in its configuration says
