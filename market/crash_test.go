@@ -1,6 +1,7 @@
 package market_test
 
 import (
+	"context"
 	"log/slog"
 	"slices"
 	"testing"
@@ -23,7 +24,7 @@ func TestCrash(t *testing.T) {
 			b := brokertest.NewMemory()
 			b.Updateable, b.AsyncBindings = true, async
 			m := &market.Market{
-				Store: markettest.OpenStore(t), Brokers: market.Brokers{markettest.Broker.ID: b}, Key: seal.Key{1},
+				Store: &overhearing{Store: markettest.OpenStore(t)}, Brokers: market.Brokers{markettest.Broker.ID: b}, Key: seal.Key{1},
 				Log: slog.New(slog.NewTextHandler(t.Output(), nil)),
 			}
 			must(t, m.KeepCatalog(t.Context(), markettest.Broker))
@@ -32,6 +33,20 @@ func TestCrash(t *testing.T) {
 			}
 		})
 	}
+}
+
+// overhearing is a store that remembers the job of a purge, of which whoever purges is not told.
+type overhearing struct {
+	market.Store
+	purge backstay.Job
+}
+
+func (o *overhearing) PurgeInstance(ctx context.Context, id backstay.InstanceID, end market.EndOfPurged) error {
+	return o.Store.PurgeInstance(ctx, id, func(p market.Purged) ([]backstay.Event, *backstay.Job) {
+		events, j := end(p)
+		o.purge = *j
+		return events, j
+	})
 }
 
 // mortal lives in a market whose jobs nobody does but itself, and dies once.
@@ -76,12 +91,22 @@ func (l *mortal) live(b *brokertest.Memory) {
 	must(l.t, l.ShareInstance(ctx, admin, in, []backstay.SpaceID{guest.ID}))
 	l.do(l.Market.UnshareInstance(ctx, admin, in, guest.ID))
 	l.do(l.Market.DeleteInstance(ctx, admin, in))
-	if _, err := b.LastOperation(ctx, backstay.LastOperationRequest{InstanceID: in}); backstay.KindOf(err) != backstay.NotFound {
-		l.t.Errorf("the broker still has the instance: %v", err)
-	}
+	l.wantGone(b, in)
+	in = l.ofInstance(owner, app)
+	must(l.t, l.PurgeInstance(ctx, admin, in))
+	l.do(l.Store.(*overhearing).purge, nil)
+	l.wantGone(b, in)
 	l.ofPlace(o, guest, app)
 	if !l.died {
 		l.t.Error("no job came past the step")
+	}
+}
+
+func (l *mortal) wantGone(b *brokertest.Memory, in backstay.InstanceID) {
+	l.t.Helper()
+	_, err := b.LastOperation(l.t.Context(), backstay.LastOperationRequest{InstanceID: in})
+	if backstay.KindOf(err) != backstay.NotFound {
+		l.t.Errorf("the broker still has the instance: %v", err)
 	}
 }
 
