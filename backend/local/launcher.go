@@ -2,6 +2,7 @@ package local
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -24,11 +25,11 @@ type Launcher struct {
 	Program    string   // that is run
 	Command    []string // the command line that makes it the keeper, its name first
 	LogPath    string
-	Executable string // our program (see process.Executable): a keeper of another one is replaced, while its engines run on
+	Executable string        // our program (see process.Executable): a keeper of another one is replaced, while its engines run on
+	Patience   time.Duration // that a keeper may take until it answers, or until it makes room; 0: startPatience
 	Log        *slog.Logger
 }
 
-// startPatience is how long a keeper may take until it answers.
 const startPatience = 20 * time.Second
 
 // Ensure returns when a keeper of our program answers, having started one if need be.
@@ -73,7 +74,7 @@ func (l *Launcher) follow(ctx context.Context) error {
 // ensure leaves no process behind that it has started and that is not the keeper: one that is still
 // coming up could become it when nobody wants any.
 func (l *Launcher) ensure(ctx context.Context) (k wire.Keeper, err error) {
-	ctx, cancel := context.WithTimeout(ctx, startPatience)
+	ctx, cancel := context.WithTimeout(ctx, cmp.Or(l.Patience, startPatience))
 	defer cancel()
 	var ours *candidate
 	var dismissed int // the keeper that was asked to make room
