@@ -13,6 +13,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/backend"
 	"github.com/backstay/backstay/engine"
 	"github.com/backstay/backstay/engine/postgres"
@@ -273,4 +274,32 @@ func startIn(t *testing.T, dir string) (pid int) {
 		cmd.Wait()
 	})
 	return cmd.Process.Pid
+}
+
+// TestOurOwnDatabaseComesFirst: the control plane waits for it, and for no other.
+func TestOurOwnDatabaseComesFirst(t *testing.T) {
+	t.Parallel()
+	c := keepertest.Config(t, 4)
+	b, stop := keepertest.Run(t, c)
+	var others []backend.Spec
+	for range 4 {
+		others = append(others, mustApply(t, b))
+	}
+	ours := newSpec(t)
+	ours.Private, ours.TLS = true, backstay.Certificate{}
+	if err := b.Apply(t.Context(), ours); err != nil {
+		t.Fatal(err)
+	}
+	for _, spec := range append(others, ours) {
+		until(t, b, spec.Instance, running)
+	}
+	stop()
+	stopEngines(t, c)
+	b, _ = keepertest.Run(t, c)
+	first := until(t, b, ours.Instance, running)
+	for _, spec := range others {
+		if s := until(t, b, spec.Instance, running); s.Revision < first.Revision {
+			t.Errorf("instance %s came up before our own database", spec.Instance)
+		}
+	}
 }

@@ -127,3 +127,23 @@ func TestAnotherWishEndsARest(t *testing.T) {
 		}
 	})
 }
+
+// TestStatusDoesNotWaitForTheDisk asks while a record is being written.
+func TestStatusDoesNotWaitForTheDisk(t *testing.T) {
+	t.Parallel()
+	in := newIdle(t)
+	in.write.Lock()
+	defer in.write.Unlock()
+	told := make(chan struct{})
+	go func() {
+		defer close(told)
+		awaitStatus(t, in, 0, time.Minute)
+		in.Unwell()
+		in.Record()
+	}()
+	select {
+	case <-told:
+	case <-time.After(10 * time.Second):
+		t.Error("the status waits for the disk")
+	}
+}

@@ -1,0 +1,65 @@
+package node
+
+import (
+	"fmt"
+	"os/exec"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/backstay/backstay/internal/testkit"
+)
+
+func TestPatience(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		loadavg    string
+		processors int
+		want       time.Duration
+	}{
+		{"0.00 0.00 0.00 1/100 1", 2, 2 * time.Second},
+		{"1.90 0.00 0.00 2/100 1", 2, 2 * time.Second},
+		{"8.00 0.00 0.00 2/100 1", 2, 8 * time.Second},
+		{"0.10 0.00 0.00 20/100 1", 2, 20 * time.Second},
+		{"500.00 0.00 0.00 20/100 1", 2, 30 * time.Second},
+		{"8.00 0.00 0.00 2/100 1", 16, 2 * time.Second},
+		{"", 2, 2 * time.Second},
+		{"a b c d/e f", 2, 2 * time.Second},
+	} {
+		if got := patienceAt(tc.loadavg, tc.processors); got != tc.want {
+			t.Errorf("%q on %d processors: %s, want %s", tc.loadavg, tc.processors, got, tc.want)
+		}
+	}
+}
+
+func TestIsStopped(t *testing.T) {
+	t.Parallel()
+	program := testkit.Dir(t) + "/a) T (b" // a name that looks like the end of one
+	if out, err := exec.Command("cp", "/bin/sleep", program).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	cmd := exec.Command(program, "60")
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		cmd.Process.Kill()
+		cmd.Wait()
+	})
+	if IsStopped(cmd.Process.Pid) {
+		t.Error("a process that sleeps is taken for stopped")
+	}
+	if err := cmd.Process.Signal(syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	for deadline := time.Now().Add(10 * time.Second); !IsStopped(cmd.Process.Pid); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			state, err := stateOf(cmd.Process.Pid)
+			t.Fatal(fmt.Sprintf("the state is %q, %v", state, err))
+		}
+	}
+	if IsStopped(0) {
+		t.Error("no process is stopped")
+	}
+}
