@@ -34,11 +34,13 @@ func TestMain(m *testing.M) {
 // limit is how long anything may take here.
 const limit = time.Minute
 
-// open returns our broker on a real store and a real keeper, with its jobs running.
+// open returns our broker, selling changes, on a real store and a real keeper, with its jobs running.
 func open(t testing.TB) backstay.Broker {
 	t.Helper()
 	instances, _ := keepertest.Run(t, keepertest.Config(t, 30))
-	return openOn(t, instances)
+	h := newHouse(t, instances).sellChanges()
+	h.run(t)
+	return h.Broker
 }
 
 func openOn(t testing.TB, instances backend.Backend) *broker.Broker {

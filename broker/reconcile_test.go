@@ -1,12 +1,16 @@
 package broker_test
 
 import (
+	"context"
 	"encoding/json"
 	"testing"
+	"time"
 
 	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/backend"
+	"github.com/backstay/backstay/broker/brokertest"
 	"github.com/backstay/backstay/internal/seal"
+	"github.com/backstay/backstay/internal/wait"
 	"github.com/backstay/backstay/keeper/keepertest"
 )
 
@@ -60,4 +64,38 @@ func TestFailedCreateLeavesNothing(t *testing.T) {
 	must(t, h.Store.FailOperation(t.Context(), op.ID, "It did not."))
 	must(t, h.Reconcile(t.Context()))
 	wantHeld(t, instances, r.InstanceID, 0)
+}
+
+// TestEarlierLedger: what a backend has been told of since the ledger was copied is not what was accepted.
+func TestEarlierLedger(t *testing.T) {
+	t.Parallel()
+	instances, _ := keepertest.Run(t, keepertest.Config(t, 1))
+	h := newHouse(t, instances).sellChanges()
+	h.run(t)
+	r := brokertest.MustProvision(t, h)
+	_, c := h.bind(t, r)
+	in, err := h.Store.Instance(t.Context(), r.InstanceID)
+	must(t, err)
+	before := ask(t, c, "SHOW max_connections")
+	plain, err := seal.Key{1}.Open(in.Spec, "broker/instance/"+string(in.ID)+"/spec")
+	must(t, err)
+	var spec backend.Spec
+	must(t, json.Unmarshal(plain, &spec))
+	spec.Generation, spec.Size.Connections = 5, 60
+	must(t, instances.Apply(t.Context(), spec))
+	ctx, cancel := context.WithTimeout(t.Context(), limit)
+	defer cancel()
+	err = wait.Until(ctx, wait.Every(20*time.Millisecond), func() (bool, error) {
+		s, err := instances.Await(ctx, in.ID, 0)
+		return err == nil && (s.Generation < 6 || s.Phase != backend.Running), err
+	})
+	must(t, err)
+	if after := ask(t, c, "SHOW max_connections"); after != before {
+		t.Errorf("it serves %s connections, want the %s that are accepted", after, before)
+	}
+	updated, err := h.Update(t.Context(), update(r, h.plan(t, "M")))
+	must(t, err)
+	if op := h.outcome(t, r.InstanceID, updated.Operation); op.State != backstay.Succeeded {
+		t.Errorf("an update after that ended as %+v", op)
+	}
 }

@@ -25,6 +25,9 @@ type InstanceStore interface {
 	Entries(ctx context.Context) ([]Entry, error)
 	// NoteEndpoint records where an instance was seen to serve, if that was not known.
 	NoteEndpoint(ctx context.Context, id backstay.InstanceID, e backstay.Endpoint) error
+	// RaiseGeneration gives what is accepted of an instance a generation that is newer than held, which its backend
+	// has, and returns it. It is Busy while an operation is in progress.
+	RaiseGeneration(ctx context.Context, id backstay.InstanceID, held int64) (generation int64, err error)
 	// CondemnInstance takes back what was accepted of an instance: its data are about to go, and it must
 	// never be brought up again. An absent one is success.
 	CondemnInstance(ctx context.Context, id backstay.InstanceID) error

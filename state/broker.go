@@ -84,6 +84,26 @@ func (b Broker) NoteEndpoint(ctx context.Context, id backstay.InstanceID, e back
 	return err
 }
 
+func (b Broker) RaiseGeneration(ctx context.Context, id backstay.InstanceID, held int64) (generation int64, err error) {
+	err = b.s.tx(ctx, func(tx pgx.Tx) error {
+		if err := lockOwed(ctx, tx, id); err != nil {
+			return err
+		}
+		i, err := owedInstance(ctx, tx, id)
+		if err != nil {
+			return err
+		}
+		if i.Busy || i.Spec == nil {
+			return errOwedBusy(id)
+		}
+		generation, err = one(ctx, tx, pgx.RowTo[int64], `UPDATE broker.instances
+			SET generation = greatest(newest_generation, $2) + 1, newest_generation = greatest(newest_generation, $2) + 1
+			WHERE id = $1 RETURNING generation`, id, held)
+		return err
+	})
+	return generation, err
+}
+
 func (b Broker) CondemnInstance(ctx context.Context, id backstay.InstanceID) error {
 	_, err := b.s.pool.Exec(ctx, `UPDATE broker.instances SET spec = NULL, generation = 0 WHERE id = $1`, id)
 	return err

@@ -92,9 +92,13 @@ func lockOwed(ctx context.Context, tx pgx.Tx, id backstay.InstanceID) error {
 // owedBusy explains why a second operation cannot be in progress.
 func owedBusy(err error, id backstay.InstanceID) error {
 	if violates(err, "operation_in_progress") {
-		return backstay.Errorf(backstay.Busy, "An operation for service instance %s is in progress.", id)
+		return errOwedBusy(id)
 	}
 	return err
+}
+
+func errOwedBusy(id backstay.InstanceID) error {
+	return backstay.Errorf(backstay.Busy, "An operation for service instance %s is in progress.", id)
 }
 
 // insertOperation records an operation with its job. The instance is locked, or new.

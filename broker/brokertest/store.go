@@ -30,6 +30,7 @@ func RunStore(t *testing.T, open func(t testing.TB) broker.Store) {
 		{"OldOperationsAreForgotten", oldOperationsAreForgotten},
 		{"OperationsAreAwaited", operationsAreAwaited},
 		{"ReplacementIsAwaited", replacementIsAwaited},
+		{"GenerationsAreRaised", generationsAreRaised},
 		{"EntriesAreOfIdleInstances", entriesAreOfIdleInstances},
 		{"ARemovedInstanceTakesItsBindings", aRemovedInstanceTakesItsBindings},
 		{"ABindingIsAddedOnce", aBindingIsAddedOnce},

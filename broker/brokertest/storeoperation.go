@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/uuid"
+
 	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/broker"
 )
@@ -66,6 +68,23 @@ func theFirstReasonStays(t *testing.T, s broker.Store) {
 	if again.Failure != first.Failure || again.Generation != first.Generation {
 		t.Errorf("given up twice: %+v, then %+v", first, again)
 	}
+}
+
+func generationsAreRaised(t *testing.T, s broker.Store) {
+	in := mustServe(t, s)
+	raised, err := s.RaiseGeneration(t.Context(), in.ID, 7)
+	must(t, err)
+	if raised != 8 {
+		t.Errorf("beyond generation 7 comes %d", raised)
+	}
+	wantAccepted(t, s, in.ID, "small", 8)
+	if op := mustBegin(t, s, wanting(in.ID, backstay.Update, "large")); op.Generation != 9 {
+		t.Errorf("the next operation begins as generation %d, want 9", op.Generation)
+	}
+	_, err = s.RaiseGeneration(t.Context(), in.ID, 7)
+	wantKind(t, err, backstay.Busy)
+	_, err = s.RaiseGeneration(t.Context(), backstay.InstanceID(uuid.NewString()), 7)
+	wantKind(t, err, backstay.NotFound)
 }
 
 func oneOperationAtATime(t *testing.T, s broker.Store) {
