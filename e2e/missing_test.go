@@ -59,24 +59,26 @@ func TestStateThatIsMissing(t *testing.T) {
 	}
 	p.stop()
 
-	giveKeyBack := p.take("seal.key")
-	refused(t, p, 1, "The sealing key "+filepath.Join(p.data, "seal.key")+" is missing", p.args...)
-	p.wantMissing("seal.key")
-	giveKeyBack()
-	p.mustServe()
-	p.wantKnown("kept")
-	p.stop()
-
-	giveDataBack := p.take("instances", "state")
-	p.take("keeper", "instances", "state.json")
-	back := time.AfterFunc(3*time.Second, func() {
-		p.wantMissing("instances", "state")
-		giveDataBack()
-	})
-	defer back.Stop()
-	p.mustServe() // the record is made anew around the data
-	if log := p.logs(); !strings.Contains(log, "The state database is missing") {
-		t.Errorf("nobody is told what was missing:\n%s", log)
+	for name, taken := range map[string][][]string{
+		"sealing key":    {{"seal.key"}},
+		"state database": {{"instances", "state"}, {"keeper", "instances", "state.json"}}, // the record is made anew
+	} {
+		giveBack := p.take(taken[0]...)
+		for _, more := range taken[1:] {
+			p.take(more...)
+		}
+		back := time.AfterFunc(3*time.Second, func() {
+			p.wantMissing(taken[0]...)
+			giveBack()
+		})
+		p.mustServe()
+		if back.Stop() {
+			t.Errorf("it serves without the %s", name)
+		}
+		if log := p.logs(); !strings.Contains(log, "The "+name) || !strings.Contains(log, "is missing") {
+			t.Errorf("nobody is told that the %s was missing:\n%s", name, log)
+		}
+		p.wantKnown("kept")
+		p.stop()
 	}
-	p.wantKnown("kept")
 }

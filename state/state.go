@@ -14,7 +14,9 @@ import (
 
 // Store is the state database. It is safe for concurrent use.
 type Store struct {
-	Now func() time.Time // time.Now if nil
+	// Now is the clock of decisions: when a job that failed is tried again. time.Now if nil. When something was
+	// written is said by the database's own clock.
+	Now func() time.Time
 
 	pool    *pgxpool.Pool
 	claim   *claim                // nil until RunJobs, or OpenToServe, has claimed the database

@@ -36,7 +36,7 @@ type config struct {
 	postgresDir      string
 	keepArgs         []string // the command line of a keeper that goes by the same
 
-	inForce settings.Values // what all of it was read from
+	InForce settings.Values // what all of it was read from; exported as Database is
 }
 
 func (c *config) retention() market.Retention {
@@ -64,7 +64,7 @@ func (c *cli) configFlags(fs *flag.FlagSet, names ...string) func() (*config, er
 		}
 		cfg := &config{}
 		inForce, more := table.Read(cfg, flags, file)
-		cfg.inForce = inForce
+		cfg.InForce = inForce
 		mistakes = append(append(mistakes, more...), cfg.complete()...)
 		if len(mistakes) > 0 {
 			return nil, usageError(mistakes.Error())
@@ -87,18 +87,18 @@ func (c *cli) serveConfig(command string, args []string) (*config, error) {
 // complete sets what follows from other settings, and returns what does not go together.
 func (c *config) complete() (mistakes settings.Mistakes) {
 	if c.data != "" {
-		c.inForce[dataSetting] = settings.Given{Text: string(c.data), From: c.inForce[dataSetting].From}
+		c.InForce[dataSetting] = settings.Given{Text: string(c.data), From: c.InForce[dataSetting].From}
 	}
 	if (c.certificate == "") != (c.key == "") {
 		mistakes = append(mistakes, "--tls-certificate and --tls-key belong together: one of them is missing.")
 	}
 	if c.certificate != "" && !c.tls {
 		c.tls = true
-		c.inForce["tls"] = settings.Given{Text: "true", From: "follows from tls-certificate"}
+		c.InForce["tls"] = settings.Given{Text: "true", From: "follows from tls-certificate"}
 	}
 	if c.url == "" {
 		c.url = c.ownURL()
-		c.inForce["url"] = settings.Given{Text: c.url, From: settings.FromDefault}
+		c.InForce["url"] = settings.Given{Text: c.url, From: settings.FromDefault}
 	}
 	return mistakes
 }
@@ -140,5 +140,5 @@ func printConfig(_ context.Context, c *cli, args []string) error {
 	if err != nil {
 		return err
 	}
-	return c.table().Write(c.stdout, cfg.inForce)
+	return c.table().Write(c.stdout, cfg.InForce)
 }

@@ -74,7 +74,7 @@ func TestWhatIsInForceCanBeReadAgain(t *testing.T) {
 		t.Fatal(err)
 	}
 	var text strings.Builder
-	if err := c.table().Write(&text, first.inForce); err != nil {
+	if err := c.table().Write(&text, first.InForce); err != nil {
 		t.Fatal(err)
 	}
 	file := filepath.Join(dir, "settings.yaml")
@@ -85,7 +85,7 @@ func TestWhatIsInForceCanBeReadAgain(t *testing.T) {
 	if err != nil {
 		t.Fatalf("%v\n%s", err, text.String())
 	}
-	first.inForce, second.inForce = settings.Values{}, settings.Values{}
+	first.InForce, second.InForce = settings.Values{}, settings.Values{}
 	if !reflect.DeepEqual(first, second) {
 		t.Errorf("read again, it is\n%+v, not\n%+v\n%s", second, first, text.String())
 	}

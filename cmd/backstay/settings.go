@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"net/url"
 	"path/filepath"
@@ -67,7 +68,12 @@ func (c *cli) placeSettings() []settings.Setting[config] {
 			"is where it is looked for. One `backstay serve` at a time serves a database.",
 		Show: withoutPassword,
 		Read: func(c *config, text string) error {
-			if _, err := pgx.ParseConfig(text); err != nil { // which may say the password
+			_, err := pgx.ParseConfig(text)
+			var file *fs.PathError
+			if errors.As(err, &file) {
+				return fmt.Errorf("wants a file that cannot be read: %w", file)
+			}
+			if err != nil { // which may say the password
 				return errors.New("is not a database's address, as in postgres://USER@HOST/DATABASE")
 			}
 			c.Database = backstay.Secret(text)

@@ -40,11 +40,32 @@ func (p *platform) openStore(ctx context.Context, instances *local.Backend) erro
 			return fmt.Errorf("start state database: %w", err)
 		}
 	}
-	p.store, err = state.OpenToServe(ctx, dsn, p.cfg.data.checkSealed, p.log)
-	switch backstay.KindOf(err) {
-	case backstay.InUse:
-		return advise(err, "backstay stop, where that one runs")
-	case backstay.Unavailable:
+	return p.awaitBack(ctx, func() error {
+		p.store, err = state.OpenToServe(ctx, dsn, p.cfg.data.checkSealed, p.log)
+		if backstay.KindOf(err) == backstay.InUse {
+			return advise(err, "backstay stop, where that one runs")
+		}
+		return err
+	})
+}
+
+// awaitBack calls look until nothing is missing any more, which is what Unavailable says. It tells what is
+// missing, once, and has patience before it fails with it.
+func (p *platform) awaitBack(ctx context.Context, look func() error) error {
+	limited, cancel := context.WithTimeout(ctx, statePatience)
+	defer cancel()
+	told := false
+	err := wait.Until(limited, wait.Every(time.Second), func() (again bool, err error) {
+		if err = look(); backstay.KindOf(err) != backstay.Unavailable {
+			return false, err
+		}
+		if !told {
+			p.log.Error("nothing is made in the place of what is missing", "error", err)
+			told = true
+		}
+		return true, err
+	})
+	if backstay.KindOf(err) == backstay.Unavailable {
 		return advise(err, "backstay doctor --data %s", p.cfg.data)
 	}
 	return err
@@ -66,21 +87,11 @@ func (p *platform) startState(ctx context.Context, instances *local.Backend) (ds
 // recordState has the keeper keep a state database of which it has no record: a new one at the first start;
 // at a later one, that which is there. Where that is missing, it waits for it to come back.
 func (p *platform) recordState(ctx context.Context, instances *local.Backend) error {
-	missing := p.cfg.data.stateMissing()
-	if missing == nil && !p.cfg.data.hasServed() {
+	if !p.cfg.data.hasServed() {
 		return applyState(ctx, instances, "", nil)
 	}
-	if missing != nil {
-		p.log.Error("the state database is missing; nothing is made in its place", "error", missing)
-	}
-	limited, cancel := context.WithTimeout(ctx, statePatience)
-	defer cancel()
-	err := wait.Until(limited, wait.Every(time.Second), func() (again bool, err error) {
-		err = p.cfg.data.stateMissing()
-		return err != nil, err
-	})
-	if err != nil {
-		return advise(err, "backstay doctor --data %s", p.cfg.data)
+	if err := p.awaitBack(ctx, p.cfg.data.stateMissing); err != nil {
+		return err
 	}
 	version, err := os.ReadFile(filepath.Join(p.cfg.data.stateData(), "PG_VERSION"))
 	if err != nil {

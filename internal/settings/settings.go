@@ -8,6 +8,7 @@ package settings
 import (
 	"flag"
 	"fmt"
+	"io"
 	"slices"
 	"strings"
 )
@@ -59,6 +60,9 @@ func (t Table[C]) find(name string) (Setting[C], bool) {
 
 // Given is a value as somebody wrote it, and where: "default", "flag", or "FILE:LINE".
 type Given struct{ Text, From string }
+
+// Format writes where the value comes from, and not the value, which may have a secret in it.
+func (g Given) Format(f fmt.State, _ rune) { io.WriteString(f, "from "+g.From) }
 
 // where a value comes from, if it is not from a file.
 const (
