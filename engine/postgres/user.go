@@ -104,6 +104,9 @@ func (Engine) DropUser(ctx context.Context, n engine.Node, name string) error {
 		if err := endSessions(ctx, conn, id); err != nil {
 			return err
 		}
+		if err := handOver(ctx, conn, id); err != nil {
+			return err
+		}
 		err = changeRoles(ctx, conn, func(tx pgx.Tx) error { return dropRole(ctx, tx, name) })
 		if err != nil {
 			return err
@@ -127,6 +130,42 @@ func closeRole(ctx context.Context, conn *pgx.Conn, name string) (id uint32, err
 	})
 	return id, err
 }
+
+// handOver does in portions what would take more locks than the server has room for in one transaction: it gives
+// the role's relations to owner, and takes the role out of policies.
+func handOver(ctx context.Context, conn *pgx.Conn, id uint32) error {
+	for _, portion := range []string{relationsOfRole, policiesOfRole} {
+		for more := true; more; {
+			err := again(func() error {
+				var statements *string
+				err := conn.QueryRow(ctx, portion, id).Scan(&statements)
+				if more = err == nil && statements != nil; more {
+					_, err = conn.Exec(ctx, *statements)
+				}
+				return err
+			})
+			if err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+const (
+	// relationsOfRole leaves sequences of columns out, which go with their tables.
+	relationsOfRole = `SELECT string_agg(format('ALTER TABLE %s OWNER TO ` + owner + `', relation), '; ')
+FROM (SELECT oid::regclass AS relation FROM pg_class c WHERE relowner = $1 AND relkind IN ('r', 'p', 'v', 'm', 'f', 'S')
+    AND NOT EXISTS (SELECT FROM pg_depend WHERE (classid, objid, refclassid) = ('pg_class'::regclass, c.oid, 'pg_class'::regclass)
+        AND deptype IN ('a', 'i') AND c.relkind = 'S') LIMIT 200) AS portion`
+
+	// policiesOfRole drops those that are for the role alone, as DROP OWNED does.
+	policiesOfRole = `SELECT string_agg(CASE WHEN others IS NULL THEN format('DROP POLICY %I ON %s', polname, relation)
+    ELSE format('ALTER POLICY %I ON %s TO %s', polname, relation, others) END, '; ')
+FROM (SELECT polname, polrelid::regclass AS relation,
+        (SELECT string_agg(quote_ident(rolname), ', ') FROM pg_roles WHERE oid = ANY (polroles) AND oid <> $1) AS others
+    FROM pg_policy WHERE $1 = ANY (polroles) LIMIT 200) AS portion`
+)
 
 // dropRole drops it with what is kept of it, unless another call has done so meanwhile.
 func dropRole(ctx context.Context, tx pgx.Tx, name string) error {

@@ -186,3 +186,27 @@ func TestSessionsInALoop(t *testing.T) {
 	within(t, 10*time.Second, "unbinding the other", func() { other.unbind(t) })
 	stop()
 }
+
+// However much a role owns, and is named in, it can be dropped: the server has room for some thousands of locks.
+func TestUnbindWhatOwnsMuch(t *testing.T) {
+	t.Parallel()
+	s := serve(t, backstay.Size{Storage: backstay.GB, Memory: 256 * backstay.MB, Connections: 5})
+	b, other := s.bind(t), s.bind(t)
+	c := b.connect(t)
+	c.do(t, `GRANT CREATE, USAGE ON SCHEMA public TO `+b.name)
+	for part := range 3 {
+		c.do(t, fmt.Sprintf(`DO $$ BEGIN FOR i IN 1..400 LOOP
+			EXECUTE format('CREATE TABLE guarded_%%s (n int)', %[1]d000 + i);
+			EXECUTE format('CREATE POLICY sole ON guarded_%%s TO %[2]s USING (true)', %[1]d000 + i);
+			EXECUTE format('CREATE POLICY common ON guarded_%%s TO %[2]s, %[3]s USING (true)', %[1]d000 + i);
+		END LOOP; END $$`, part, b.name, other.name), `SET ROLE NONE`, fmt.Sprintf(`DO $$ BEGIN FOR i IN 1..400 LOOP
+			EXECUTE format('CREATE TABLE lonely_%%s (n serial)', %[1]d000 + i);
+		END LOOP; END $$`, part), `RESET ROLE`)
+	}
+	c.do(t, `SET ROLE NONE`, `CREATE VIEW "odd ""one" AS SELECT 1`, `CREATE TYPE mood AS ENUM ('good')`)
+	b.unbind(t)
+	admin := s.admin(t)
+	admin.want(t, `SELECT count(*) FROM pg_roles WHERE rolname = '`+b.name+`'`, "0")
+	admin.want(t, `SELECT count(*) FROM pg_class WHERE relowner = 'owner'::regrole AND relkind = 'r'`, "2400")
+	admin.want(t, `SELECT string_agg(DISTINCT polname || array_to_string(polroles::regrole[], ' '), ' ') FROM pg_policy`, "common"+other.name)
+}
