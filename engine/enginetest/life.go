@@ -22,9 +22,7 @@ func testProbe(t *testing.T, s Subject) {
 	if err := s.Engine.Prepare(t.Context(), n); err != nil {
 		t.Fatal(err)
 	}
-	if s.Engine.Probe(t.Context(), n) == nil {
-		t.Error("a node that was never started is said to serve")
-	}
+	wantUnavailable(t, "of a node that was never started, a probe", s.Engine.Probe(t.Context(), n))
 	p := Start(t, s.Engine, n)
 	if err := p.configure(t.Context()); err != nil {
 		t.Errorf("configured again: %v", err)
@@ -34,18 +32,14 @@ func testProbe(t *testing.T, s Subject) {
 	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 	defer cancel()
 	began := time.Now()
-	if s.Engine.Probe(ctx, n) == nil {
-		t.Error("a node that hangs is said to serve")
-	}
+	wantUnavailable(t, "of a node that hangs, a probe", s.Engine.Probe(ctx, n))
 	if took := time.Since(began); took > 5*time.Second {
 		t.Errorf("the probe of a node that hangs took %v, with a context of 300ms", took)
 	}
 	p.cmd.Process.Signal(syscall.SIGCONT)
 
 	p.Stop(t)
-	if s.Engine.Probe(t.Context(), n) == nil {
-		t.Error("a node that was stopped is said to serve")
-	}
+	wantUnavailable(t, "of a node that was stopped, a probe", s.Engine.Probe(t.Context(), n))
 }
 
 // A node's processes run the programs that the engine names for them, by which the keeper knows them, and go on

@@ -31,8 +31,8 @@ func testSilence(t *testing.T, s Subject) {
 	}
 }
 
-// A full disk may keep users from being made and dropped: then that is said, and they can be when it has room again. To
-// the others the node serves.
+// A full disk may keep users from being made and dropped. Then that is said, and they can be when it has room again.
+// The others are served meanwhile.
 func testFullDisk(t *testing.T, s Subject) {
 	if os.Geteuid() != 0 {
 		t.Skip("only root can give a node a small disk")

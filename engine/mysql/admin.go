@@ -16,12 +16,14 @@ import (
 	"github.com/backstay/backstay/internal/wait"
 )
 
-// LocalAdmin comes in over the Unix socket in RunDir, by whose other end the server knows the operator.
+// LocalAdmin is the Unix socket in RunDir. The server learns from the operating system that the operator has
+// connected.
 func (Engine) LocalAdmin(n engine.Node) engine.Admin {
 	return engine.SocketAdmin(n, filepath.Join(n.RunDir, socketName), n.Operator)
 }
 
-// adminConfig is of a connection that n.Admin makes: its network and address say only that it is safe.
+// adminConfig configures the driver to connect by n.Admin. It ignores the address; the network "unix" tells it that
+// the connection needs no TLS.
 func adminConfig(n engine.Node) (*mysql.Config, error) {
 	cfg := mysql.NewConfig()
 	cfg.Net, cfg.Addr, cfg.User = "unix", "admin", n.Admin.User
@@ -61,8 +63,8 @@ func withAdmin(ctx context.Context, n engine.Node, do func(*sql.Conn) error) (er
 	return inWords(do(conn))
 }
 
-// connect tries again while clients at the door hold even what is kept free for the administrator:
-// they are turned away as soon as they have said who they are.
+// connect tries again for ten seconds while the server has too many connections. Clients that have not logged in yet
+// can take even the places that are kept free for the administrator; they lose them as soon as they log in.
 func connect(ctx context.Context, db *sql.DB) (conn *sql.Conn, err error) {
 	limited, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
@@ -73,7 +75,8 @@ func connect(ctx context.Context, db *sql.DB) (conn *sql.Conn, err error) {
 	return conn, err
 }
 
-// withAccounts is withAdmin for one at a time. The server's own locks would not do: its clients can hold them.
+// withAccounts is withAdmin for changes of accounts, one at a time. The server's own locks would not do: clients can
+// hold them.
 func withAccounts(ctx context.Context, n engine.Node, do func(*sql.Conn) error) (err error) {
 	unlock, err := n.Admin.Lock(ctx)
 	if err != nil {
@@ -83,12 +86,13 @@ func withAccounts(ctx context.Context, n engine.Node, do func(*sql.Conn) error) 
 	return withAdmin(ctx, n, do)
 }
 
-// Probe asks whether the node serves. The server admits nobody before it has run its start file.
+// Probe connects as the administrator and asks for an answer. The server lets nobody in before it has run its start
+// file.
 func (Engine) Probe(ctx context.Context, n engine.Node) error {
 	return withAdmin(ctx, n, func(conn *sql.Conn) error { return conn.PingContext(ctx) })
 }
 
-// run executes statements, one after the other.
+// run executes statements one after the other, and stops at the first error.
 func run(ctx context.Context, conn *sql.Conn, statements ...string) error {
 	for _, s := range statements {
 		if _, err := conn.ExecContext(ctx, s); err != nil {
@@ -98,7 +102,7 @@ func run(ctx context.Context, conn *sql.Conn, statements ...string) error {
 	return nil
 }
 
-// column reads a query's only column.
+// column returns the values of a query that has one column.
 func column(ctx context.Context, conn *sql.Conn, query string) (values []string, err error) {
 	rows, err := conn.QueryContext(ctx, query)
 	if err != nil {
@@ -115,8 +119,8 @@ func column(ctx context.Context, conn *sql.Conn, query string) (values []string,
 	return values, rows.Err()
 }
 
-// quoteText writes a string literal that means the same while backslashes escape, as they do in all
-// sessions of ours.
+// quoteText writes a text as a string literal of SQL. It relies on backslashes being escapes, as they are in all
+// sessions of the administrator.
 func quoteText(text string) string {
 	return "'" + strings.NewReplacer(`\`, `\\`, `'`, `''`).Replace(text) + "'"
 }

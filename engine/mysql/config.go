@@ -32,7 +32,7 @@ const (
 
 const mb, gb, tb = backstay.MB, backstay.GB, backstay.TB
 
-// configFiles renders all that n wants to be read from its data directory.
+// configFiles returns the files that configure the node, keyed by their name in the data directory.
 func configFiles(n engine.Node) (map[string]string, error) {
 	server, err := serverConfig(n)
 	if err != nil {
@@ -70,7 +70,7 @@ func serverConfig(n engine.Node) (string, error) {
 	return b.String(), nil
 }
 
-// settings are all that a node is configured with.
+// settings returns all lines of the node's my.cnf.
 func settings(n engine.Node) []setting {
 	return slices.Concat(files(n), network(n), memory(n.Size), durability(), logging(), defaults(),
 		dialectOf(n.Installation).settings(n))
@@ -91,7 +91,7 @@ func network(n engine.Node) []setting {
 		{"max_connections", strconv.Itoa(n.Size.Connections + reserve)},
 		{"max_user_connections", strconv.Itoa(n.Size.Connections)},
 		{"max_allowed_packet", "256M"},
-		// A client that does not get on with logging in holds a thread.
+		// A client that has connected and does not log in keeps a thread busy.
 		{"connect_timeout", "20"},
 		{"skip_name_resolve", "ON"},
 		{"require_secure_transport", "ON"},
@@ -107,8 +107,8 @@ func network(n engine.Node) []setting {
 		setting{"ssl_key", filepath.Join(n.DataDir, keyFile)})
 }
 
-// memory divides what the plan gives. The server takes it from the machine only as it touches it, so
-// a generous share costs an idle node nothing but its bookkeeping.
+// memory divides the plan's memory among the server's caches. The server takes memory from the machine only when it
+// uses it, so an idle node costs little whatever its plan.
 func memory(s backstay.Size) []setting {
 	return []setting{
 		{"innodb_buffer_pool_size", inBytes(bufferPool(s))},
@@ -122,10 +122,10 @@ func memory(s backstay.Size) []setting {
 	}
 }
 
-// bufferPool is the memory that holds pages which may have to be written before the server ends.
+// bufferPool is the size of the cache of pages. Changed pages in it are written before the server ends.
 func bufferPool(s backstay.Size) backstay.Bytes { return clamp(s.Memory/2, 16*mb, tb) }
 
-// durability: nothing that a client was told is committed may be lost.
+// durability keeps what a client was told is committed, whatever ends the server or the machine.
 func durability() []setting {
 	return []setting{
 		{"innodb_flush_log_at_trx_commit", "1"},
@@ -136,11 +136,11 @@ func durability() []setting {
 	}
 }
 
-// logSize is what the log of changes may take of the storage.
+// logSize is how much of the plan's storage the redo log may take.
 func logSize(s backstay.Size) backstay.Bytes { return clamp(s.Storage/100, 16*mb, gb) }
 
-// logging goes to standard error, which the keeper keeps within bounds. No statement is ever logged:
-// one may hold a password.
+// logging has the server log to standard error, whose file the keeper keeps within bounds. Statements are never
+// logged: they may hold passwords.
 func logging() []setting {
 	return []setting{
 		{"log_output", "NONE"},
@@ -157,7 +157,7 @@ func defaults() []setting {
 	}
 }
 
-// accountName is what the operating system may call the operator.
+// accountName matches the names that operating-system users have.
 var accountName = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.@\\+-]*\$?$`)
 
 func checkOperator(name string) error {
@@ -167,8 +167,8 @@ func checkOperator(name string) error {
 	return nil
 }
 
-// quoteSetting writes a value of my.cnf. No setting of ours holds a control character, and a line feed
-// would begin a setting of its own.
+// quoteSetting writes a value as my.cnf takes it. A value with a control character is an error: a line feed in it
+// would begin another setting.
 func quoteSetting(value string) (string, error) {
 	if strings.ContainsFunc(value, func(r rune) bool { return r < ' ' || r == 0x7f }) {
 		return "", errors.New("control character in value")
@@ -176,7 +176,8 @@ func quoteSetting(value string) (string, error) {
 	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(value) + `"`, nil
 }
 
-// clamp keeps a size between two others, in whole megabytes: a running server takes no part of one.
+// clamp returns b, or the nearer of low and high if b is not between them, in whole megabytes: a running server
+// refuses other sizes for some of its caches.
 func clamp(b, low, high backstay.Bytes) backstay.Bytes { return min(max(b, low), high) / mb * mb }
 
 func inBytes(b backstay.Bytes) string { return strconv.FormatInt(int64(b), 10) }

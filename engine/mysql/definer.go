@@ -6,8 +6,8 @@ import (
 	"slices"
 )
 
-// definedIn is the query for the accounts with whose rights something in the database runs; routines
-// and events lie where each server keeps them.
+// definedIn returns the query for the accounts that define something in the database: their rights are what it runs
+// with. The arguments say where the server at hand keeps routines and events.
 func definedIn(routines, events string) string {
 	of := " = '" + database + "'"
 	return "SELECT DEFINER FROM information_schema.VIEWS WHERE TABLE_SCHEMA" + of +
@@ -16,8 +16,8 @@ func definedIn(routines, events string) string {
 		" UNION SELECT DEFINER FROM " + events + of
 }
 
-// removeUnneeded drops every locked account with whose rights nothing runs any more: what a binding
-// has defined goes on as long as it is there, whoever drops it in the end.
+// removeUnneeded drops the locked accounts that define nothing any more. An account whose binding has ended stays,
+// locked, as long as something that it has defined is there.
 func removeUnneeded(ctx context.Context, conn *sql.Conn, d dialect) error {
 	gone, err := column(ctx, conn, d.locked)
 	if err != nil || len(gone) == 0 {

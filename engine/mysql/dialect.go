@@ -9,7 +9,7 @@ import (
 	"github.com/backstay/backstay/internal/datadir"
 )
 
-// dialect is what one of the servers that speak MySQL has of its own.
+// dialect is what differs between the servers that speak MySQL.
 type dialect struct {
 	product   string         // as users know it
 	program   string         // the server, in the installation's directory
@@ -25,13 +25,14 @@ type dialect struct {
 	build  func(*datadir.Workshop, engine.Installation) error
 	madeBy func(data string) (version string, err error) // of a data directory
 
-	identified func(engine.User) string                            // the part of CREATE USER after the name
-	holds      func(context.Context, *sql.Conn, engine.User) error // what keeps read-only users from changing what identifies them
-	reads      func(who string) []string                           // rights to read what mysqldump reads of routines
-	locked     string                                              // query for the accounts whose bindings are gone
-	definers   string                                              // query for the accounts with whose rights something in the database runs
-	kill       string                                              // ends a session, with its number
-	renewTLS   string                                              // has the server read its certificate again
+	identified func(engine.User) string // the part of CREATE USER after the name
+	// holds keeps a read-only user from changing its password.
+	holds    func(context.Context, *sql.Conn, engine.User) error
+	reads    func(who string) []string // grants that mysqldump needs to read routines
+	locked   string                    // query for the accounts whose bindings have ended
+	definers string                    // query for the accounts that define something in the database
+	kill     string                    // statement that ends a session, without the session's number
+	renewTLS string                    // statement that has the server read its certificate again
 
 	logged *regexp.Regexp // a line of its log: thread, level, text
 	begins string         // text of the line with which it begins
@@ -39,7 +40,8 @@ type dialect struct {
 
 var dialects = []dialect{mariadb, oracle}
 
-// dialectOf an installation. Those that were recorded before there was a choice are MariaDB's.
+// dialectOf returns the dialect of an installation. Installations that were recorded by versions that knew MariaDB
+// alone name no product.
 func dialectOf(i engine.Installation) dialect {
 	for _, d := range dialects {
 		if d.product == i.Product {

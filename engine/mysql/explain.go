@@ -11,10 +11,10 @@ import (
 	"github.com/backstay/backstay/engine"
 )
 
-// launcherLine is what the shell, the loader or the program says before it can log.
+// launcherLine matches a complaint of the shell, of the loader, or of the server before it can log.
 var launcherLine = regexp.MustCompile(`^(?:\S+: \d+: exec: )?(?:/\S*/)?((?:mariadbd|mysqld): .+)$`)
 
-// Explain returns what the server said when it could not start, or that took it down; nothing if it
+// Explain returns the error with which the server failed to start, or that took it down. It is empty if the server
 // has served since.
 func (Engine) Explain(n engine.Node) string {
 	f, err := os.Open(n.LogFile)
@@ -35,9 +35,9 @@ func (Engine) Explain(n engine.Node) string {
 	}
 }
 
-// verdict is what a log says so far about the server's end. The first error is the reason; those after
-// it only follow from it. Once the server serves, clients can make it log errors, so then only those
-// count that no client can word.
+// verdict is what the lines of a log, as far as they were read, say about the server's end. The first error is the
+// reason, and later ones follow from it. Once the server serves, clients can make it log errors, so from then on
+// only errors count whose words no client chooses.
 type verdict struct {
 	dialect dialect
 	reason  string
@@ -66,7 +66,7 @@ func (v *verdict) read(line string) {
 	}
 }
 
-// verdictOf is the first error that a program logged, or the last thing it said.
+// verdictOf returns the first error in what a program said on standard error, or its last line if there is none.
 func verdictOf(d dialect, said string) string {
 	last := ""
 	for line := range strings.Lines(said) {

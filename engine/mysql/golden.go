@@ -25,15 +25,15 @@ func (Engine) Warm(ctx context.Context, i engine.Installation, cacheDir string) 
 	return nil
 }
 
-// called is what users know an installation by.
+// called returns the name by which users know an installation: "MariaDB 10.11".
 func called(i engine.Installation) string { return dialectOf(i).product + " " + i.Version }
 
-// beside returns a program that lies beside the directory of the server, as Debian has it.
+// beside returns the path of a program in a directory next to the server's, where Debian puts it.
 func beside(i engine.Installation, program string) string {
 	return filepath.Join(filepath.Dir(i.Dir), program)
 }
 
-// golden holds all that nodes have in common, so that making one needs no SQL.
+// golden is the data directory that all nodes of an installation begin as: a clone of it needs no SQL.
 func golden(i engine.Installation, cacheDir string) datadir.Golden {
 	d := dialectOf(i)
 	return datadir.Golden{

@@ -34,7 +34,7 @@ var mariadb = dialect{
 	reads:      func(who string) []string { return []string{"GRANT SELECT ON mysql.proc TO " + who} },
 	locked: "SELECT User FROM mysql.global_priv " +
 		"WHERE Host = '%' AND JSON_VALUE(Priv, '$.account_locked') IN ('1', 'true')",
-	// Packages lie among routines, and are not in the views of the standard.
+	// The standard's views have no packages; mysql.proc has.
 	definers: definedIn("mysql.proc WHERE db", "mysql.event WHERE db"),
 	kill:     "KILL HARD CONNECTION ",
 	renewTLS: "FLUSH SSL",
@@ -42,8 +42,8 @@ var mariadb = dialect{
 	begins:   "Starting MariaDB ",
 }
 
-// mariadbIdentified: everybody may say SET PASSWORD for themselves, which sets the first of their
-// passwords. That of a read-only user is the second, behind one that nobody has.
+// mariadbIdentified gives a user its password. SET PASSWORD, which everybody may use, changes the first of a user's
+// passwords only. So a read-only user gets a first one that nobody knows, and its own as the second.
 func mariadbIdentified(u engine.User) string {
 	by := "mysql_native_password USING " + quoteText(hashed(u.Password))
 	if u.ReadOnly {
@@ -55,17 +55,17 @@ func mariadbIdentified(u engine.User) string {
 //go:embed mariadb.sql
 var mariadbSQL string
 
-// mariadbBuild: a small log, which every node gives the size it wants at its first start, and no sync,
-// for nothing is kept unless all succeeds.
+// mariadbBuild are the settings with which a golden directory is made: a small redo log, which a node resizes at
+// its first start, and no syncing, since a directory that is not finished is thrown away.
 var mariadbBuild = []string{"--innodb-log-file-size=4M", "--innodb-flush-method=nosync", "--skip-log-bin",
 	"--character-set-server=" + charset, "--collation-server=utf8mb4_general_ci"}
 
-// mariadbInstall: the installer's own administrator comes in over the Unix socket alone, until the
-// node's first start makes it the node's.
+// mariadbInstall are the installer's options: its administrator logs in by the Unix socket alone. The node's first
+// start replaces it by the node's operator.
 var mariadbInstall = []string{"--auth-root-authentication-method=socket", "--skip-test-db", "--skip-name-resolve"}
 
 func buildMariaDB(w *datadir.Workshop, i engine.Installation) error {
-	// Each server removes, when it starts, what temporary tables it finds in its directory for them.
+	// A server that starts removes the temporary tables in its tmpdir: the machine's would not be ours alone.
 	directories := []string{"--no-defaults", "--datadir=" + w.Data, "--tmpdir=" + w.Dir}
 	arguments := slices.Concat(directories, mariadbInstall, mariadbBuild)
 	if err := w.Run("", beside(i, mariadbInstaller), arguments...); err != nil {
@@ -75,14 +75,15 @@ func buildMariaDB(w *datadir.Workshop, i engine.Installation) error {
 	return w.Run(mariadbSQL, server, slices.Concat(directories, []string{"--bootstrap"}, mariadbBuild)...)
 }
 
-// mariadbMadeBy reads what the installer leaves: "10.11.19-MariaDB".
+// mariadbMadeBy reads the file in which the installer leaves its version: "10.11.19-MariaDB".
 func mariadbMadeBy(data string) (version string, err error) {
 	made, err := os.ReadFile(filepath.Join(data, "mysql_upgrade_info"))
 	full, _, _ := strings.Cut(string(made), "-")
 	return minor(full), err
 }
 
-// mariadbSettings. A server that crashes is to say nothing: it would say which statement it was at.
+// mariadbSettings are the settings that MariaDB alone has. stack_trace is off because a server that crashes would
+// log the statement that it was at.
 func mariadbSettings(n engine.Node) []setting {
 	s := n.Size
 	return []setting{
@@ -99,7 +100,7 @@ func mariadbSettings(n engine.Node) []setting {
 	}
 }
 
-// mariadbStart: the one account that comes in over the Unix socket is the operator's.
+// mariadbStart returns the SQL that makes the operator the only account that can log in by the Unix socket.
 func mariadbStart(operator string) string {
 	account := quoteText(operator) + "@'localhost'"
 	return "DELETE FROM mysql.global_priv " +

@@ -28,18 +28,18 @@ var (
 	_ engine.Describer = Engine{}
 )
 
-// environment of the servers and their programs. UMASK and UMASK_DIR are what the server makes files with: it
-// does not ask the operating system. Two arenas keep what sessions have freed from piling up.
+// environment is that of the servers and their programs. UMASK and UMASK_DIR are the modes with which the server
+// makes files, whatever the process's umask is. MALLOC_ARENA_MAX keeps memory that sessions have freed from piling up.
 var environment = []string{
 	"PATH=/usr/bin:/bin", "LC_ALL=C.UTF-8", "TZ=UTC", "UMASK=0600", "UMASK_DIR=0700", "MALLOC_ARENA_MAX=2",
 }
 
-// Describe is GOV.UK PaaS's sentence.
+// Describe returns the sentence that GOV.UK PaaS shows.
 func (Engine) Describe(n engine.Node) string {
 	return fmt.Sprintf("DB Instance 'backstay-%s' status is 'available'", n.Instance)
 }
 
-// Packages are Debian's: the server, and what makes its data directories.
+// Packages returns Debian's packages of the server and of the programs that make its data directories.
 func (Engine) Packages() []string { return []string{"mariadb-server", "mariadb-client"} }
 
 // Installations lists the servers in Root that run, the newest first.
@@ -74,14 +74,15 @@ func version(ctx context.Context, program string, reported *regexp.Regexp) (stri
 	return string(match[1]), nil
 }
 
-// minor is the version as plans name it: what changes behind it keeps its data readable.
+// minor returns the version as plans name it, "10.11" of "10.11.19". Versions that differ only behind that read each
+// other's data.
 func minor(full string) string {
 	parts := strings.SplitN(full, ".", 3)
 	return strings.Join(parts[:min(len(parts), 2)], ".")
 }
 
-// Command runs the server, which reads nothing but what Prepare wrote. Nothing secret is among the
-// arguments: everybody on the machine can read them.
+// Command runs the server with the configuration that Prepare wrote, and no other. The arguments hold no secret,
+// since everybody on the machine can read them.
 func (Engine) Command(n engine.Node) (engine.Process, error) {
 	program := filepath.Join(n.Installation.Dir, dialectOf(n.Installation).program)
 	cmd := exec.Command(program, "--defaults-file="+filepath.Join(n.DataDir, configFile))
@@ -89,7 +90,7 @@ func (Engine) Command(n engine.Node) (engine.Process, error) {
 	return engine.Process{Cmd: cmd}, nil
 }
 
-// Ending: SIGTERM turns clients out, and what is not on the disk of the buffer pool is written.
+// Ending asks the server to disconnect its clients and to write the changed pages of the buffer pool.
 func (Engine) Ending(n engine.Node) engine.Ending {
 	return engine.Ending{Signal: syscall.SIGTERM, Grace: 20*time.Second + engine.Flushing(bufferPool(n.Size))}
 }

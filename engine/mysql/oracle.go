@@ -23,7 +23,7 @@ const (
 	validator    = "file://component_validate_password"
 )
 
-// oracle is Oracle's server, MySQL itself, since 8.0.
+// oracle is MySQL itself, Oracle's server, from version 8.0 on.
 var oracle = dialect{
 	product: "MySQL", program: oracleServer,
 	// "/usr/sbin/mysqld  Ver 8.0.36 for Linux on x86_64 (MySQL Community Server - GPL)"; other servers
@@ -48,9 +48,9 @@ var oracle = dialect{
 	begins: "MySQL Server - start.",
 }
 
-// oracleHolds: everybody may say SET PASSWORD for themselves, which leaves the secondary password alone
-// unless the new one is empty. That of a read-only user is the secondary, behind one that nobody has, and
-// validate_password refuses the empty one.
+// oracleHolds keeps a read-only user from changing its password. SET PASSWORD, which everybody may use, leaves a
+// user's secondary password alone unless the new one is empty, and validate_password refuses an empty one. So a
+// read-only user's own password is the secondary, and nobody knows the primary.
 func oracleHolds(ctx context.Context, conn *sql.Conn, u engine.User) error {
 	who := account(u.Name)
 	if !u.ReadOnly {
@@ -69,8 +69,8 @@ func oracleHolds(ctx context.Context, conn *sql.Conn, u engine.User) error {
 //go:embed oracle.sql
 var oracleSQL string
 
-// oracleBuild: a small log, which every node gives the size it wants at its first start, and no sync,
-// for nothing is kept unless all succeeds.
+// oracleBuild are the settings with which a golden directory is made: a small redo log, which a node resizes at
+// its first start, and no syncing, since a directory that is not finished is thrown away.
 var oracleBuild = []string{
 	"--initialize-insecure", "--innodb-redo-log-capacity=8M", "--innodb-flush-method=nosync", "--skip-log-bin",
 	"--auto-generate-certs=OFF", "--caching-sha2-password-auto-generate-rsa-keys=OFF",
@@ -78,11 +78,12 @@ var oracleBuild = []string{
 	"--character-set-server=" + charset,
 }
 
-// oracleVersion is of the server that made the data: since 8.4, no file of its own says so in a word.
+// oracleVersion names a file of ours with the version that made the data: since 8.4 the server has none of its own
+// with nothing but that in it.
 const oracleVersion = "made_by_mysql"
 
-// buildOracle leaves the administrator without a password out, and what would be the same in all
-// clones: the server's name among servers, and keys.
+// buildOracle makes the golden directory. It removes the administrator that has no password, and what all clones would
+// share and must not: the server's unique id and its keys.
 func buildOracle(w *datadir.Workshop, i engine.Installation) error {
 	script := filepath.Join(w.Dir, "golden.sql")
 	if err := os.WriteFile(script, []byte(oracleSQL), 0o644); err != nil {
@@ -109,7 +110,8 @@ func oracleMadeBy(data string) (version string, err error) {
 	return strings.TrimSpace(string(made)), err
 }
 
-// oracleSettings. A server that crashes is to say nothing: it would say which statement it was at.
+// oracleSettings are the settings that MySQL alone has. skip_stack_trace is set because a server that crashes would
+// log the statement that it was at.
 func oracleSettings(n engine.Node) []setting {
 	return []setting{
 		{"basedir", filepath.Dir(n.Installation.Dir)},
@@ -119,7 +121,7 @@ func oracleSettings(n engine.Node) []setting {
 		{"loose_validate_password.policy", "LOW"}, // for no password but the empty one: see oracleHolds
 		{"loose_validate_password.length", "1"},
 		{"auto_generate_certs", "OFF"},
-		// Only where TLS is not would a client need these keys.
+		// Clients need these keys only where there is no TLS.
 		{"caching_sha2_password_auto_generate_rsa_keys", "OFF"},
 		{"loose_sha256_password_auto_generate_rsa_keys", "OFF"},
 		{"log_error_verbosity", "2"},
@@ -127,8 +129,8 @@ func oracleSettings(n engine.Node) []setting {
 	}
 }
 
-// oracleStart: the one account that comes in over the Unix socket is the operator's. Those of another
-// name are from a keeper that ran as somebody else.
+// oracleStart returns the SQL that makes the operator the only account that can log in by the Unix socket. Accounts
+// of other names are left from a keeper that ran as another user.
 func oracleStart(operator string) string {
 	account := quoteText(operator) + "@'localhost'"
 	return "DELETE FROM mysql.user " +

@@ -33,7 +33,7 @@ func trial(n engine.Node, p datadir.Plan) datadir.Trial {
 	}
 }
 
-// complaint is the first error that the server logged: it goes on to the next, and may end well.
+// complaint returns the first error in what the server said: it may find more, and it may even end with success.
 func complaint(d dialect, said string) string {
 	for line := range strings.Lines(said) {
 		if match := d.logged.FindStringSubmatch(strings.TrimSpace(line)); match != nil && match[2] == "ERROR" {
@@ -77,7 +77,8 @@ func plan(ctx context.Context, n engine.Node) (datadir.Plan, error) {
 	}, nil
 }
 
-// fits refuses data that another version made: the server would not read it, or change it beyond the way back.
+// fits refuses data that another version made. The server would not read it, or would change it so that the other
+// version cannot read it any more.
 func fits(n engine.Node) error {
 	d := dialectOf(n.Installation)
 	made, err := d.madeBy(n.DataDir)

@@ -10,10 +10,11 @@ import (
 	"github.com/backstay/backstay/engine"
 )
 
-// readOnlyVariable is the number of the error that says that a variable is changed by a restart alone.
+// readOnlyVariable is the number of the error for a variable that only a restart can change.
 const readOnlyVariable = 1238
 
-// Reload sets what the server lets be set while it runs, and has it read its certificate again.
+// Reload writes the configuration, sets the variables that can be set while the server runs, and has it read its
+// certificate again.
 func (Engine) Reload(ctx context.Context, n engine.Node) (restart bool, err error) {
 	p, err := plan(ctx, n)
 	if err != nil {
@@ -34,8 +35,8 @@ func (Engine) Reload(ctx context.Context, n engine.Node) (restart bool, err erro
 	return restart, nil
 }
 
-// setVariables makes the server's variables what they would be if it were started anew, where they can be.
-// Settings that are no variables are the same for every node.
+// setVariables gives the server's variables the values that they would have after a restart. It reports whether some
+// of them need that restart. Settings that are not variables are skipped: they are the same for every node.
 func setVariables(ctx context.Context, conn *sql.Conn, all []setting) (restart bool, err error) {
 	has, err := variables(ctx, conn)
 	if err != nil {
@@ -56,7 +57,7 @@ func setVariables(ctx context.Context, conn *sql.Conn, all []setting) (restart b
 	return restart, nil
 }
 
-// variables are the server's, keyed by name.
+// variables returns the values of the server's variables, keyed by name in lower case.
 func variables(ctx context.Context, conn *sql.Conn) (map[string]string, error) {
 	rows, err := conn.QueryContext(ctx, "SHOW GLOBAL VARIABLES")
 	if err != nil {
@@ -74,7 +75,8 @@ func variables(ctx context.Context, conn *sql.Conn) (map[string]string, error) {
 	return has, rows.Err()
 }
 
-// means writes a value as it can be compared, however it was written: "256M", "ON" and a directory have several ways.
+// means returns a form of a value that is equal for values that mean the same: "256M" and "268435456", "ON" and "1",
+// a directory with and without a slash at its end.
 func means(value string) string {
 	if number, ok := inUnits(value); ok {
 		return strconv.FormatInt(number, 10)
@@ -89,7 +91,7 @@ func means(value string) string {
 	}
 }
 
-// inUnits reads a number that may have a unit: K, M or G.
+// inUnits reads a whole number that may end in a unit: K, M or G.
 func inUnits(value string) (number int64, ok bool) {
 	unit := int64(1)
 	for suffix, of := range map[string]int64{"K": 1 << 10, "M": 1 << 20, "G": 1 << 30} {
@@ -101,7 +103,7 @@ func inUnits(value string) (number int64, ok bool) {
 	return number * unit, err == nil
 }
 
-// literal writes a value as SET GLOBAL takes it.
+// literal writes a value as SET GLOBAL takes it: numbers bare, everything else quoted.
 func literal(value string) string {
 	if number, ok := inUnits(value); ok {
 		return strconv.FormatInt(number, 10)

@@ -17,7 +17,8 @@ type session struct {
 
 // sessionsOf are an account's. Events that run with its rights show as sessions too, without an address: they go on.
 func sessionsOf(ctx context.Context, conn *sql.Conn, name string) (found []session, err error) {
-	rows, err := conn.QueryContext(ctx, "SHOW PROCESSLIST") // information_schema takes room on the disk, which may be full
+	// information_schema would take room on the disk, which may be full.
+	rows, err := conn.QueryContext(ctx, "SHOW PROCESSLIST")
 	if err != nil {
 		return nil, err
 	}

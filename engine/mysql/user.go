@@ -28,7 +28,8 @@ func checkUser(n engine.Node, name string) error {
 // account writes a binding's name as SQL takes it.
 func account(name string) string { return quoteText(name) + "@'%'" }
 
-// CreateUser makes an account with all rights on the database, or those to read it, or gives it this password.
+// CreateUser makes an account with all rights on the database, or with those to read it, or gives an existing one these
+// rights and this password.
 func (Engine) CreateUser(ctx context.Context, n engine.Node, u engine.User) (backstay.Credentials, error) {
 	if err := checkUser(n, u.Name); err != nil {
 		return nil, err
@@ -53,11 +54,15 @@ func (Engine) CreateUser(ctx context.Context, n engine.Node, u engine.User) (bac
 	return credentials(n, u), nil
 }
 
-// rights of an account in the database. Whoever may only read runs no routine: it would run with the
-// rights of who defined it. Nor may it lock tables, which holds up those who write.
+// rights returns the statements that give an account its rights in the database. An account that may only read may
+// run no routine, since that would run with the rights of who defined it, and lock no table, since that would hold up
+// those who write.
 func rights(who string, readOnly bool) []string {
 	if readOnly {
-		return []string{"REVOKE ALL PRIVILEGES, GRANT OPTION FROM " + who, "GRANT SELECT, SHOW VIEW ON `" + database + "`.* TO " + who}
+		return []string{
+			"REVOKE ALL PRIVILEGES, GRANT OPTION FROM " + who,
+			"GRANT SELECT, SHOW VIEW ON `" + database + "`.* TO " + who,
+		}
 	}
 	return []string{"GRANT ALL PRIVILEGES ON `" + database + "`.* TO " + who}
 }
@@ -107,7 +112,10 @@ func clearAway(ctx context.Context, conn *sql.Conn, d dialect, own []string) {
 func credentials(n engine.Node, u engine.User) backstay.Credentials {
 	host, password := n.Endpoint.Host, u.Password.Reveal()
 	address := net.JoinHostPort(host, strconv.Itoa(n.Endpoint.Port))
-	uri := url.URL{Scheme: "mysql", User: url.UserPassword(u.Name, password), Host: address, Path: "/" + database, RawQuery: "reconnect=true&useSSL=true"}
+	uri := url.URL{
+		Scheme: "mysql", User: url.UserPassword(u.Name, password), Host: address, Path: "/" + database,
+		RawQuery: "reconnect=true&useSSL=true",
+	}
 	query := "user=" + url.QueryEscape(u.Name) + "&password=" + url.QueryEscape(password) // in the guide's order
 	return backstay.Credentials{
 		"host": host, "port": n.Endpoint.Port, "name": database, "username": u.Name, "password": password,

@@ -25,8 +25,8 @@ const (
 	certificateSetting = "tls-cert-file"
 	keySetting         = "tls-key-file"
 
-	// reserve comes on top of what a plan says, for the operator. Redis keeps it free for nobody: what clients
-	// have of it is theirs until the operator comes, see makeRoom.
+	// reserve is how many more connections the server takes than the plan says, so that the operator gets in.
+	// Redis keeps places free for nobody: clients may take these too until the operator comes, see makeRoom.
 	reserve = 16
 )
 
@@ -36,10 +36,10 @@ type setting struct {
 	values []string
 }
 
-// value is what the server says of the setting.
+// value is the setting as CONFIG GET returns it.
 func (s setting) value() string { return strings.Join(s.values, " ") }
 
-// settingsOf are all that a node is configured with.
+// settingsOf returns all lines of the node's redis.conf.
 func settingsOf(n engine.Node) ([]setting, error) {
 	s, err := parseSettings(n)
 	if err != nil {
@@ -69,7 +69,7 @@ func config(n engine.Node) (string, error) {
 	return b.String(), nil
 }
 
-// network: TLS alone for clients, and a socket for the operator.
+// network has the server listen for clients with TLS alone, and on a Unix socket for the operator.
 func network(n engine.Node) []setting {
 	clients := n.Port(engine.ClientPort)
 	lines := []setting{
@@ -93,9 +93,9 @@ func network(n engine.Node) []setting {
 		setting{"tls-protocols", []string{"TLSv1.2 TLSv1.3"}})
 }
 
-// keeping: what a client was told is in the append-only file before it was told, and on the disk
-// within a second. All of the plan's memory is for keys: what a rewrite of the file copies meanwhile
-// comes on top.
+// keeping says how data is kept. The server writes a change to the append-only file before it answers, and the file
+// is synced within a second. All of the plan's memory is for keys: the copy that a rewrite of the file takes comes
+// on top.
 func keeping(n engine.Node, s settings) []setting {
 	return []setting{
 		{"daemonize", []string{"no"}},
@@ -115,8 +115,8 @@ func keeping(n engine.Node, s settings) []setting {
 	}
 }
 
-// quote writes a value as redis.conf takes it, whatever is in it. No setting of ours holds a control
-// character, and a line feed would begin a setting of its own.
+// quote writes a value as redis.conf takes it. A value with a control character is an error: a line feed in it would
+// begin another setting.
 func quote(value string) (string, error) {
 	if strings.ContainsFunc(value, func(r rune) bool { return r < ' ' || r == 0x7f }) {
 		return "", errors.New("control character in value")

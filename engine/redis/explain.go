@@ -10,14 +10,14 @@ import (
 )
 
 var (
-	// logged is a line of the server: pid and role, date, a sign for the level, text.
+	// logged matches a line of the server's log: pid and role, date, a sign for the level, text.
 	logged = regexp.MustCompile(`^\d+:[A-Z] \d+ \w+ \d+ [\d:.]+ ([.\-*#]) (.*)$`)
-	// ends is what the server says when it cannot go on.
+	// ends matches the text of a line that says why the server cannot go on.
 	ends = regexp.MustCompile(`^(Failed|Fatal|FATAL|Can't|Cannot|Bad|Error|Unrecoverable|Aborting|Could not create|` +
 		`Warning: Could not create|Redis \S+ crashed|Short read)`)
 )
 
-// Explain returns the last thing the server said that can end it; nothing if it has served since.
+// Explain returns the last line that says why the server could not go on. It is empty if the server has served since.
 func (Engine) Explain(n engine.Node) string {
 	f, err := os.Open(n.LogFile)
 	if err != nil {
@@ -34,11 +34,12 @@ func (Engine) Explain(n engine.Node) string {
 	return reason
 }
 
-// verdict returns what a line of the log says about the server's end; "" is that there is none.
+// verdict returns what a line of the log says about the server's end, and whether it says anything. An empty text
+// says that the server serves, or was told to end.
 func verdict(line string) (said string, ok bool) {
 	match := logged.FindStringSubmatch(line)
 	if match == nil {
-		// Before it can log, the server complains of its configuration like this.
+		// Before the server can log, it complains of its configuration in lines without a date.
 		return strings.TrimSuffix(line, "."), strings.HasPrefix(line, "Bad directive") || strings.HasPrefix(line, "Can't")
 	}
 	text := match[2]

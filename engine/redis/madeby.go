@@ -20,8 +20,8 @@ const (
 	manifestFile = "appendonly.aof.manifest" // says which files of dataFiles count
 )
 
-// fits refuses data that a newer version made, or another product: a server reads only what it knows. What is
-// damaged is for the server to complain of when it starts.
+// fits refuses data that a newer version made, or a product whose files the server does not read. Damaged files are
+// not looked for: the server complains of them when it starts.
 func fits(n engine.Node) error {
 	by, version, err := madeBy(n.DataDir)
 	if err != nil || version == "" {
@@ -39,15 +39,16 @@ func fits(n engine.Node) error {
 		by.name, version, here.name, n.Installation.Version)
 }
 
-// inBase matches the line of the manifest that names the file with all data of a moment.
+// inBase matches the line of the manifest that names the base file: the one with all data of a moment.
 var inBase = regexp.MustCompile(`(?m)^file (\S+) seq \d+ type b$`)
 
-// made matches the beginning of that file: a version of the format, a byte that announces a pair of words, and the
-// pair that tells who wrote it, each word behind its length.
+// made matches the beginning of the base file: the version of the format, a byte that announces a pair of words, and
+// the pair "redis-ver" and the version that wrote the file, each word behind a byte with its length.
 var made = regexp.MustCompile(`(?s)^(?:REDIS|VALKEY)\d+..(redis|valkey)-ver.(\d+\.\d+)\.\d+`)
 
-// madeBy reads which version wrote a data directory. It is empty for one without data, or with data that does
-// not say so. The directory may belong to a server that was broken into: nothing in it leads out of it.
+// madeBy returns the product and the version that wrote the data, and an empty version where there is no data, or
+// where it does not say. The directory may belong to a server that was broken into, so links out of it are not
+// followed.
 func madeBy(dataDir string) (p product, version string, err error) {
 	root, err := os.OpenRoot(dataDir)
 	if err != nil {

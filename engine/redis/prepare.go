@@ -13,7 +13,7 @@ import (
 	"github.com/backstay/backstay/internal/datadir"
 )
 
-// Check looks at all that the server would be started with. The server itself tries no configuration out.
+// Check looks at everything that the server would be started with. Redis has no way to try a configuration out.
 func (Engine) Check(ctx context.Context, n engine.Node) error {
 	p, err := plan(n)
 	if err != nil {
@@ -54,7 +54,7 @@ func plan(n engine.Node) (datadir.Plan, error) {
 	}, nil
 }
 
-// makeData makes a data directory without data: only the operator has its secret in it.
+// makeData makes a data directory that holds nothing but the operator and its secret.
 func makeData(part string, uid, gid int) error {
 	if err := os.Mkdir(part, 0o700); err != nil {
 		return err
@@ -67,7 +67,7 @@ func makeData(part string, uid, gid int) error {
 	return os.Chown(part, uid, gid)
 }
 
-// readSecret reads what the operator proves itself with.
+// readSecret returns the operator's password.
 func readSecret(dataDir string) (backstay.Secret, error) {
 	root, err := os.OpenRoot(dataDir)
 	if err != nil {

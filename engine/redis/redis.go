@@ -33,7 +33,7 @@ var (
 	_ engine.Tender     = Engine{}
 )
 
-// product is one of the servers that speak Redis. They differ in nothing else that matters here.
+// product is one of the servers that speak Redis, with all that differs between them here.
 type product struct {
 	name, program string
 	reported      *regexp.Regexp // its version, in what --version prints
@@ -47,7 +47,8 @@ var products = []product{
 	{"Valkey", "valkey-server", regexp.MustCompile(`^Valkey server v=([0-9]+\.[0-9]+(?:\.[0-9]+)*) `), "7.2"},
 }
 
-// productOf an installation. Those that were recorded before there was a choice are of Redis.
+// productOf returns the product of an installation. Installations that were recorded by versions that knew Redis
+// alone name none.
 func productOf(i engine.Installation) product {
 	for _, p := range products {
 		if p.name == i.Product {
@@ -57,10 +58,10 @@ func productOf(i engine.Installation) product {
 	return products[0]
 }
 
-// Packages are Debian's.
+// Packages returns Debian's package.
 func (Engine) Packages() []string { return []string{"redis-server"} }
 
-// Installations lists Redis, or Valkey where Dir has that and not Redis, if it runs.
+// Installations lists the server in Dir, if it runs: Redis, or Valkey where there is no Redis.
 func (e Engine) Installations(ctx context.Context) ([]engine.Installation, error) {
 	dir := cmp.Or(e.Dir, "/usr/bin")
 	for _, p := range products {
@@ -87,14 +88,14 @@ func (p product) version(ctx context.Context, dir string) (string, error) {
 	return string(match[1]), nil
 }
 
-// minor is the version as plans name it: what changes behind it keeps its data readable.
+// minor returns the version as plans name it, "7.0" of "7.0.15". Versions that differ only behind that read each
+// other's data.
 func minor(full string) string {
 	parts := strings.SplitN(full, ".", 3)
 	return parts[0] + "." + parts[1]
 }
 
-// Command runs the server. Nothing secret is among the arguments: everybody on the machine can read
-// them.
+// Command runs the server. The arguments hold no secret, since everybody on the machine can read them.
 func (Engine) Command(n engine.Node) (engine.Process, error) {
 	program := filepath.Join(n.Installation.Dir, productOf(n.Installation).program)
 	cmd := exec.Command(program, filepath.Join(n.DataDir, configFile))
@@ -102,13 +103,14 @@ func (Engine) Command(n engine.Node) (engine.Process, error) {
 	return engine.Process{Cmd: cmd}, nil
 }
 
-// Ending: SIGTERM turns clients out. Only what was written within the last second is not on the disk.
+// Ending asks the server to disconnect its clients and to sync the append-only file, of which only the last second is
+// not on the disk.
 func (Engine) Ending(engine.Node) engine.Ending {
 	return engine.Ending{Signal: syscall.SIGTERM, Grace: 20 * time.Second}
 }
 
-// Describe is the block of GOV.UK PaaS, with the lines that are true here. They line up behind the
-// word "message" of the cf command.
+// Describe returns the lines that GOV.UK PaaS shows, without those that do not apply here. They are indented so that
+// they line up behind the word "message" that the cf command prints.
 func (Engine) Describe(n engine.Node) string {
 	s, err := parseSettings(n)
 	if err != nil {
@@ -126,7 +128,7 @@ func (Engine) Describe(n engine.Node) string {
 	return strings.Join(block, "\n"+strings.Repeat(" ", len("   message:   ")))
 }
 
-// clusterID is a short name for an instance, as that of GOV.UK PaaS was made.
+// clusterID returns a short name for an instance, of the form that GOV.UK PaaS shows.
 func clusterID(id backstay.InstanceID) string {
 	h := fnv.New64a()
 	h.Write([]byte(id))

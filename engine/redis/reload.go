@@ -10,7 +10,7 @@ import (
 	"github.com/backstay/backstay/engine"
 )
 
-// Reload sets what the server lets be set while it runs, the certificate first.
+// Reload writes the configuration and sets what can be set while the server runs, the certificate first.
 func (Engine) Reload(ctx context.Context, n engine.Node) (restart bool, err error) {
 	p, err := plan(n)
 	if err != nil {
@@ -42,8 +42,8 @@ func (Engine) Reload(ctx context.Context, n engine.Node) (restart bool, err erro
 	return restart, nil
 }
 
-// renewCertificate sets certificate and key in one command, for the server takes only a pair. It reads the
-// files even where their names are as before.
+// renewCertificate sets certificate and key in one command, because the server refuses one without the other. It
+// reads the files again even if their names are the same.
 func renewCertificate(ctx context.Context, c *redis.Client, wanted []setting) error {
 	command := []any{"CONFIG", "SET"}
 	for _, s := range wanted {
@@ -57,7 +57,7 @@ func renewCertificate(ctx context.Context, c *redis.Client, wanted []setting) er
 	return c.Do(ctx, command...).Err()
 }
 
-// set makes one setting what it would be if the server were started anew, unless only a start can.
+// set gives one setting the value that it would have after a restart. It reports immutable if only a restart can.
 func set(ctx context.Context, c *redis.Client, s setting) (immutable bool, err error) {
 	has, err := c.ConfigGet(ctx, s.name).Result()
 	if err != nil || has[s.name] == s.value() {

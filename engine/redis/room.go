@@ -23,8 +23,8 @@ import (
 	"github.com/backstay/backstay/internal/wait"
 )
 
-// turnedAway tells whether the server has let us in by nothing but the socket, as one does that is full:
-// whether we can still read why is chance.
+// turnedAway tells whether the server closed the connection at once, as it does when it has no place left. It also
+// says so, but whether that arrives is a matter of chance.
 func turnedAway(err error) bool {
 	return errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) ||
 		redis.HasErrorPrefix(err, "max number of clients reached")
@@ -35,14 +35,14 @@ func isNoServer(err error) bool {
 	return errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, fs.ErrNotExist)
 }
 
-// refusals is how often in a row the server turns us away before room is made. It has looked at all connections that
-// ended before one refusal when it comes to the next, and may have closed some of them only after that. So three
-// say that it had no room, not even what the last connection that we ended, or our own last one, leaves behind: a
-// busy machine does not make us end one more. Three more say that a client was quicker to take it.
+// refusals is how often in a row the server turns the operator away before room is made for it. A server on a busy
+// machine is slow to notice connections that have ended, the operator's last one among them. By its third refusal it
+// has noticed all that ended before the first, and still has no place. Three more refusals after a client's
+// connection was ended say that another client has taken its place.
 const refusals = 3
 
-// enter calls try until it is neither turned away nor held up by a script, or ctx ends. What room is made clients may
-// take before us: then more is made. A server that was busy may be started again meanwhile.
+// enter calls try until it is neither turned away nor held up by a script, or ctx ends. Clients may take the room that
+// is made before the operator does: then more is made. A server that was busy may be started again meanwhile.
 func enter(ctx context.Context, n engine.Node, c *redis.Client, try func() error) error {
 	giveUp, refused, room, wasBusy := time.Now().Add(20*time.Second), 0, 1, false
 	return wait.Until(ctx, wait.Every(time.Millisecond), func() (again bool, err error) {
@@ -69,9 +69,10 @@ func enter(ctx context.Context, n engine.Node, c *redis.Client, try func() error
 	})
 }
 
-// makeRoom ends some of the connections that the clients of a full server hold beyond the plan's, as a rule the
-// last to come. The server keeps no place free for its operator, and whoever is not in cannot ask it for one. The
-// operating system can be asked: it closes a connection under the server, which takes it for a client that left.
+// makeRoom ends as many of a full server's connections as room says, of those that clients hold beyond the plan, and
+// as a rule the latest. The server keeps no place free for its operator, and cannot be asked for one by somebody who
+// is not connected. So the keeper borrows a connection from the server's process and shuts it down. To the server it
+// looks like a client that has left.
 func makeRoom(n engine.Node, room int) error {
 	if n.Admin.Process == nil {
 		return errors.New("the server is not on this machine")
@@ -105,8 +106,8 @@ func makeRoom(n engine.Node, room int) error {
 	return nil
 }
 
-// clients are the numbers by which a server has its clients' connections, in order: the kernel gives the lowest
-// that is free, so that most often the last to come is the last.
+// clients returns the file descriptors of the server's connections with clients, in ascending order. The kernel gives
+// the lowest number that is free, so most often the latest connection is the last.
 func clients(p *process.Process) (held []int, err error) {
 	files, err := openFiles(p)
 	for i := 0; err == nil && i < len(files); i++ {
@@ -119,8 +120,8 @@ func clients(p *process.Process) (held []int, err error) {
 	return held, err
 }
 
-// server takes hold of the process that listens on the node's socket. One that is not the node's own could
-// lead us to another: what the socket names is its word alone.
+// server returns the process that listens on the node's socket. Which one that is, the socket's maker decides, and a
+// server that was broken into may have made one that names another process: so it must work in the data directory.
 func server(n engine.Node) (*process.Process, error) {
 	conn, err := net.Dial("unix", filepath.Join(n.RunDir, socketName))
 	if err != nil {
@@ -148,7 +149,7 @@ func server(n engine.Node) (*process.Process, error) {
 	return p, err
 }
 
-// openFiles are the numbers of what a process has open, in order.
+// openFiles returns the file descriptors of a process, in ascending order.
 func openFiles(p *process.Process) ([]int, error) {
 	entries, err := os.ReadDir(filepath.Join("/proc", strconv.Itoa(p.PID), "fd"))
 	if errors.Is(err, fs.ErrNotExist) {
@@ -167,8 +168,8 @@ func openFiles(p *process.Process) ([]int, error) {
 // established is the kernel's TCP_ESTABLISHED.
 const established = 1
 
-// isClient tells whether a file is the connection of a client that has not left: all TCP that the server
-// speaks is that, and the operator does not come by TCP.
+// isClient tells whether a file is an open connection with a client. The server speaks TCP with nobody else: the
+// operator uses the Unix socket.
 func isClient(fd int) bool {
 	info, err := unix.GetsockoptTCPInfo(fd, unix.SOL_TCP, unix.TCP_INFO)
 	return err == nil && info.State == established

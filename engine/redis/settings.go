@@ -13,12 +13,13 @@ type settings struct {
 	MaxmemoryPolicy string `json:"maxmemory_policy"`
 }
 
-// policies say what goes when memory is full.
+// policies are the values of maxmemory_policy, which says what is evicted when memory is full; the first is the
+// default.
 var policies = []string{
 	"volatile-lru", "allkeys-lru", "allkeys-random", "volatile-random", "volatile-ttl", "noeviction",
 }
 
-// parseSettings is Invalid for anything it does not know.
+// parseSettings returns the node's settings. The error is Invalid for anything that Redis does not know.
 func parseSettings(n engine.Node) (settings, error) {
 	s := settings{MaxmemoryPolicy: policies[0]}
 	if err := n.DecodeSettings("Redis", &s); err != nil {

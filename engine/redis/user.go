@@ -21,16 +21,16 @@ import (
 
 const operator = "operator"
 
-// firstUsers is users.acl as the server finds it at its first start.
+// firstUsers returns the users.acl with which a new node starts.
 func firstUsers(secret string) string {
 	return "user default reset off\n" +
 		"user " + operator + " reset on " + hashed(secret) + " ~* &* +@all\n"
 }
 
-// hashed is how the server keeps a password, and how it is told of one.
+// hashed returns a password as ACL rules take it: only its hash.
 func hashed(password string) string { return fmt.Sprintf("#%x", sha256.Sum256([]byte(password))) }
 
-// rules of a user, whatever it was before.
+// rules returns the ACL rules that make a user what u says, whatever it was before.
 func rules(u engine.User) []string {
 	allowed := mayAll
 	if u.ReadOnly {
@@ -42,16 +42,21 @@ func rules(u engine.User) []string {
 // mayAll is what bindings may. Commands that administer the server are refused, and MIGRATE, which would make
 // the server connect to wherever a tenant likes, and SCRIPT DEBUG, by which it would wait for one client alone.
 // CLIENT LIST stays: pools look themselves up in it.
-var mayAll = []string{"~*", "&*", "+@all", "-@admin", "-acl", "+acl|whoami", "-migrate", "-script|debug", "+client|list"}
+var mayAll = []string{
+	"~*", "&*", "+@all", "-@admin", "-acl", "+acl|whoami", "-migrate", "-script|debug", "+client|list",
+}
 
 // mayRead is what read-only bindings may: to read every key, listen to every channel and ask about both.
 // They may not publish: whoever listens acts on it. Keys are theirs to read alone, whatever command
 // gets at them; counting a HyperLogLog notes the count in it, so that has a rule of its own.
-var mayRead = []string{"%R~*", "&*", "+@read", "+@connection", "+@transaction", "+@pubsub", "-publish", "-spublish", "-@admin", "-@dangerous",
-	"+keys", "+sort_ro", "+info", "+role", "+time", "+acl|whoami", "+client|list", "+eval_ro", "+evalsha_ro", "+script|exists", "+fcall_ro", "+function|list", "+function|dump",
-	"(~* +pfcount)"}
+var mayRead = []string{
+	"%R~*", "&*", "+@read", "+@connection", "+@transaction", "+@pubsub", "-publish", "-spublish",
+	"-@admin", "-@dangerous", "+keys", "+sort_ro", "+info", "+role", "+time", "+acl|whoami", "+client|list",
+	"+eval_ro", "+evalsha_ro", "+script|exists", "+fcall_ro", "+function|list", "+function|dump",
+	"(~* +pfcount)",
+}
 
-// userName is what engine.User allows; users that are not bindings' are none.
+// userName matches the names that engine.User allows.
 var userName = regexp.MustCompile(`^[a-z][a-z0-9_]{0,31}$`)
 
 func checkUser(name string) error {
@@ -61,7 +66,7 @@ func checkUser(name string) error {
 	return nil
 }
 
-// LocalAdmin comes in over the Unix socket in RunDir, with the secret that lies beside the data.
+// LocalAdmin is the Unix socket in RunDir, where the operator logs in with the secret that lies beside the data.
 func (Engine) LocalAdmin(n engine.Node) engine.Admin {
 	a := engine.SocketAdmin(n, filepath.Join(n.RunDir, socketName), operator)
 	a.Secret = func() (backstay.Secret, error) { return readSecret(n.DataDir) }
@@ -103,7 +108,7 @@ func operatorClient(n engine.Node) (*redis.Client, error) {
 	}), nil
 }
 
-// Probe asks whether the node serves. While it reads its data back it says that it is loading.
+// Probe pings the server as the operator. A server that is still reading its data answers that it is loading.
 func (Engine) Probe(ctx context.Context, n engine.Node) error {
 	err := withOperator(ctx, n, func(*redis.Client) error { return nil })
 	if isBusy(err) {
@@ -112,7 +117,8 @@ func (Engine) Probe(ctx context.Context, n engine.Node) error {
 	return err
 }
 
-// CreateUser makes an ACL user, or gives it this password. The server is told the password's hash.
+// CreateUser makes the ACL user, or gives an existing one this password and these rules. The server is told only the
+// password's hash.
 func (Engine) CreateUser(ctx context.Context, n engine.Node, u engine.User) (backstay.Credentials, error) {
 	if err := checkUser(u.Name); err != nil {
 		return nil, err
@@ -154,9 +160,10 @@ func (Engine) DropUser(ctx context.Context, n engine.Node, name string) error {
 // authority of our own.
 func credentials(n engine.Node, u engine.User) backstay.Credentials {
 	password := u.Password.Reveal()
-	uri := url.URL{Scheme: "rediss", User: url.UserPassword(u.Name, password), Host: net.JoinHostPort(n.Endpoint.Host, strconv.Itoa(n.Endpoint.Port))}
+	address := net.JoinHostPort(n.Endpoint.Host, strconv.Itoa(n.Endpoint.Port))
+	uri := url.URL{Scheme: "rediss", User: url.UserPassword(u.Name, password), Host: address}
 	return backstay.Credentials{
-		"host": n.Endpoint.Host, "port": n.Endpoint.Port, "name": clusterID(n.Instance), "username": u.Name, "password": password,
-		"tls_enabled": true, "uri": uri.String(), "ca_certificate": n.TLS.Authority,
+		"host": n.Endpoint.Host, "port": n.Endpoint.Port, "name": clusterID(n.Instance),
+		"username": u.Name, "password": password, "tls_enabled": true, "uri": uri.String(), "ca_certificate": n.TLS.Authority,
 	}
 }
