@@ -68,7 +68,7 @@ func (m *Market) DeleteApp(ctx context.Context, by backstay.Actor, id backstay.A
 	if err != nil {
 		return backstay.Job{}, err
 	}
-	j := newJob(by, deleteApp, string(id), backstay.JobProcessing)
+	j := m.newJob(by, deleteApp, string(id), backstay.JobProcessing)
 	return j, m.Store.AcceptJob(ctx, appEvent(by, "delete-request", a, at, nil), j)
 }
 

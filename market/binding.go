@@ -29,13 +29,13 @@ func (m *Market) CreateBinding(ctx context.Context, by backstay.Actor, n NewBind
 	}
 	b := backstay.Binding{
 		ID: backstay.BindingID(newID()), Type: n.Type, Name: n.Name, InstanceID: in.ID, InstanceType: in.Type, AppID: n.AppID, SpaceID: at.space,
-		ExpiresAt: n.ExpiresAt, Metadata: n.Metadata.Applied(), LastOperation: inProgress(backstay.Create),
+		ExpiresAt: n.ExpiresAt, Metadata: n.Metadata.Applied(), LastOperation: m.inProgress(backstay.Create),
 	}
 	told := Update{&n.Name, n.Metadata}.details()
 	if in.Type == backstay.UserProvided {
 		return b, backstay.Job{}, m.bindUserProvided(ctx, by, b, at, bindingDetails(b, told))
 	}
-	j := newJob(by, createBinding, string(b.ID), backstay.JobPolling)
+	j := m.newJob(by, createBinding, string(b.ID), backstay.JobPolling)
 	if err := m.admitBind(ctx, j, in, b, n.Parameters); err != nil {
 		return backstay.Binding{}, backstay.Job{}, err
 	}
@@ -113,9 +113,9 @@ func (m *Market) DeleteBinding(ctx context.Context, by backstay.Actor, id backst
 	if b.InstanceType == backstay.UserProvided {
 		return backstay.Job{}, m.Store.RemoveBinding(ctx, id, bindingEvent(by, "delete", b, at, bindingDetails(b, nil)), nil)
 	}
-	j := newJob(by, deleteBinding, string(id), backstay.JobPolling)
+	j := m.newJob(by, deleteBinding, string(id), backstay.JobPolling)
 	j.Completed = bindingEvent(by, "delete", b, at, bindingDetails(b, nil))
-	return j, m.Store.AcceptBindingDeletion(ctx, id, inProgress(backstay.Delete), bindingEvent(by, "start_delete", b, at, bindingDetails(b, nil)), j)
+	return j, m.Store.AcceptBindingDeletion(ctx, id, m.inProgress(backstay.Delete), bindingEvent(by, "start_delete", b, at, bindingDetails(b, nil)), j)
 }
 
 // bindingFor is a binding that by sees and has one of the roles for, with its place.

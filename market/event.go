@@ -146,5 +146,5 @@ func (m *Market) RecordRefusal(ctx context.Context, by backstay.Actor, r Refusal
 	}
 	d := request(details{"method": r.Method, "path": clip(r.Path), "error": r.Title, "reason": cmp.Or(clip(r.Reason), hidden)})
 	e := newEvent(by, "request.refused", l.Target, place{l.OrganizationID, l.SpaceID}, d)
-	return m.Store.RecordRefusal(ctx, e, time.Now().Add(-refusalMoment), refusalLimit)
+	return m.Store.RecordRefusal(ctx, e, m.now().Add(-refusalMoment), refusalLimit)
 }

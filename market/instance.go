@@ -87,9 +87,9 @@ func (m *Market) CreateInstance(ctx context.Context, by backstay.Actor, n NewIns
 	}
 	in := backstay.Instance{
 		ID: backstay.InstanceID(newID()), Type: backstay.Managed, SpaceID: at.space, PlanID: plan.ID, Name: n.Name, Tags: n.Tags,
-		MaintenanceInfo: plan.MaintenanceInfo, Metadata: n.Metadata.Applied(), LastOperation: inProgress(backstay.Create),
+		MaintenanceInfo: plan.MaintenanceInfo, Metadata: n.Metadata.Applied(), LastOperation: m.inProgress(backstay.Create),
 	}
-	j := newJob(by, createInstance, string(in.ID), backstay.JobPolling)
+	j := m.newJob(by, createInstance, string(in.ID), backstay.JobPolling)
 	if err := m.admitProvision(ctx, j, in, at, n.Parameters); err != nil {
 		return backstay.Job{}, err
 	}
@@ -153,7 +153,7 @@ func (m *Market) purgeFailed(ctx context.Context, by backstay.Actor, failed *bac
 	if failed == nil {
 		return nil
 	}
-	return absentIsFine(m.Store.PurgeInstance(ctx, failed.ID, purgedBy(by)))
+	return absentIsFine(m.Store.PurgeInstance(ctx, failed.ID, m.purgedBy(by)))
 }
 
 // checkParameters refuses anything but a JSON object, or nothing.
@@ -262,9 +262,9 @@ func (m *Market) DeleteInstance(ctx context.Context, by backstay.Actor, id backs
 	if in.Type == backstay.UserProvided {
 		return backstay.Job{}, m.Store.RemoveUserProvided(ctx, id, userProvidedEvent(by, "delete", in, at, nil))
 	}
-	j := newJob(by, deleteInstance, string(id), backstay.JobPolling)
+	j := m.newJob(by, deleteInstance, string(id), backstay.JobPolling)
 	j.Completed = instanceEvent(by, "delete", in, at, nil)
-	return j, m.Store.AcceptInstanceDeletion(ctx, id, inProgress(backstay.Delete), instanceEvent(by, "start_delete", in, at, nil), j)
+	return j, m.Store.AcceptInstanceDeletion(ctx, id, m.inProgress(backstay.Delete), instanceEvent(by, "start_delete", in, at, nil), j)
 }
 
 // InstanceParameters returns the parameters in force, as the broker tells them: an object, or nil.

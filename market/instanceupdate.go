@@ -130,7 +130,7 @@ func checkMaintenance(p backstay.Plan, version string) error {
 func (m *Market) acceptInstanceUpdate(
 	ctx context.Context, by backstay.Actor, in backstay.Instance, at place, from supply, to target, u InstanceUpdate,
 ) (backstay.Job, error) {
-	j := newJob(by, updateInstance, string(in.ID), backstay.JobPolling)
+	j := m.newJob(by, updateInstance, string(in.ID), backstay.JobPolling)
 	renamed := in
 	if u.Name != nil {
 		renamed.Name = *u.Name
@@ -146,7 +146,7 @@ func (m *Market) acceptInstanceUpdate(
 		Parameters: m.sealParameters(changeContext(in.ID), u.Parameters),
 	}
 	start := instanceEvent(by, "start_update", in, at, request(u.asked()))
-	return j, m.Store.AcceptInstanceUpdate(ctx, in.ID, change, inProgress(backstay.Update), start, j)
+	return j, m.Store.AcceptInstanceUpdate(ctx, in.ID, change, m.inProgress(backstay.Update), start, j)
 }
 
 // changeContext names the parameters that an update changes, so that no sealed value can be moved there.

@@ -124,7 +124,7 @@ func (m *Market) EndExpired(ctx context.Context) error {
 	ticker := time.NewTicker(expiryInterval)
 	defer ticker.Stop()
 	for {
-		if err := m.endExpired(ctx, time.Now()); err != nil && ctx.Err() == nil {
+		if err := m.endExpired(ctx, m.now()); err != nil && ctx.Err() == nil {
 			m.Log.Warn("bindings whose time is over were not ended; it will be tried again", "error", err)
 		}
 		select {
@@ -156,7 +156,7 @@ func (m *Market) endBinding(ctx context.Context, b backstay.Binding) error {
 		return err
 	}
 	var nobody backstay.Actor
-	j := newJob(nobody, deleteBinding, string(b.ID), backstay.JobPolling)
+	j := m.newJob(nobody, deleteBinding, string(b.ID), backstay.JobPolling)
 	j.Completed = bindingEvent(nobody, "delete", b, at, nil)
-	return m.Store.AcceptBindingDeletion(ctx, b.ID, inProgress(backstay.Delete), bindingEvent(nobody, "start_delete", b, at, nil), j)
+	return m.Store.AcceptBindingDeletion(ctx, b.ID, m.inProgress(backstay.Delete), bindingEvent(nobody, "start_delete", b, at, nil), j)
 }

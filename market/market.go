@@ -19,6 +19,14 @@ type Market struct {
 	Brokers Brokers
 	Key     seal.Key // seals parameters, environments and credentials before they reach the Store
 	Log     *slog.Logger
+	Now     func() time.Time // time.Now if nil
+}
+
+func (m *Market) now() time.Time {
+	if m.Now == nil {
+		return time.Now()
+	}
+	return m.Now()
 }
 
 // Brokers are those whose offerings the market sells, by the ids that it knows them by.
@@ -97,14 +105,14 @@ func only[T any](l List[T], err error, noun string) (T, error) {
 func newID() string { return uuid.Must(uuid.NewV7()).String() }
 
 // inProgress is a new operation that nobody has begun.
-func inProgress(t backstay.OperationType) backstay.Operation {
-	now := time.Now()
+func (m *Market) inProgress(t backstay.OperationType) backstay.Operation {
+	now := m.now()
 	return backstay.Operation{Type: t, State: backstay.InProgress, Description: string(t) + " in progress", CreatedAt: now, UpdatedAt: now}
 }
 
 // newJob is a job for an operation on a resource. Those that wait for a broker are born POLLING:
 // the cf command blocks on PROCESSING, even when it was not asked to wait.
-func newJob(by backstay.Actor, operation, resource string, s backstay.JobState) backstay.Job {
-	now := time.Now()
+func (m *Market) newJob(by backstay.Actor, operation, resource string, s backstay.JobState) backstay.Job {
+	now := m.now()
 	return backstay.Job{ID: backstay.JobID(newID()), Operation: operation, Resource: resource, By: by, State: s, CreatedAt: now, UpdatedAt: now}
 }

@@ -53,7 +53,7 @@ func (m *Market) DeleteOrganization(ctx context.Context, by backstay.Actor, id b
 	if err != nil {
 		return backstay.Job{}, err
 	}
-	j := newJob(by, deleteOrganization, string(id), backstay.JobProcessing)
+	j := m.newJob(by, deleteOrganization, string(id), backstay.JobProcessing)
 	return j, m.Store.AcceptJob(ctx, organizationEvent(by, "delete-request", o, nil), j)
 }
 
@@ -117,7 +117,7 @@ func (m *Market) DeleteSpace(ctx context.Context, by backstay.Actor, id backstay
 	if err != nil {
 		return backstay.Job{}, err
 	}
-	j := newJob(by, deleteSpace, string(id), backstay.JobProcessing)
+	j := m.newJob(by, deleteSpace, string(id), backstay.JobProcessing)
 	return j, m.Store.AcceptJob(ctx, spaceEvent(by, "delete-request", s, nil), j)
 }
 

@@ -29,7 +29,7 @@ func (m *Market) PurgeInstance(ctx context.Context, by backstay.Actor, id backst
 	if _, _, err := m.instanceFor(ctx, by, id, SpaceDevelopers); err != nil {
 		return err
 	}
-	return m.Store.PurgeInstance(ctx, id, purgedBy(by))
+	return m.Store.PurgeInstance(ctx, id, m.purgedBy(by))
 }
 
 // PurgeOffering removes an offering with its plans, and purges all their instances. The offering comes back when
@@ -43,11 +43,11 @@ func (m *Market) PurgeOffering(ctx context.Context, by backstay.Actor, id backst
 		return err
 	}
 	e := newEvent(by, "service.delete", backstay.Target{ID: string(id), Type: "service", Name: o.Name}, place{}, request(details{"purge": true}))
-	return m.Store.PurgeOffering(ctx, id, purgedBy(by), e)
+	return m.Store.PurgeOffering(ctx, id, m.purgedBy(by), e)
 }
 
 // purgedBy records a purge as Cloud Foundry does, in its order.
-func purgedBy(by backstay.Actor) EndOfPurged {
+func (m *Market) purgedBy(by backstay.Actor) EndOfPurged {
 	return func(p Purged) (events []backstay.Event, j *backstay.Job) {
 		in, at := p.Instance, p.in(p.Instance.SpaceID)
 		for _, b := range p.Bindings {
@@ -58,7 +58,7 @@ func purgedBy(by backstay.Actor) EndOfPurged {
 		}
 		events = append(events, instanceEvent(by, "purge", in, at, nil))
 		if in.Type == backstay.Managed {
-			rest := newJob(by, purgeInstance, string(in.ID), backstay.JobPolling)
+			rest := m.newJob(by, purgeInstance, string(in.ID), backstay.JobPolling)
 			j = &rest
 		}
 		return events, j

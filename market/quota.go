@@ -152,7 +152,7 @@ func (m *Market) DeleteQuota(ctx context.Context, by backstay.Actor, forSpaces b
 	case len(q.OrganizationIDs)+len(q.SpaceIDs) > 0:
 		return backstay.Job{}, QuotaInUse(forSpaces)
 	}
-	j := newJob(by, deleteQuota, string(id), backstay.JobProcessing)
+	j := m.newJob(by, deleteQuota, string(id), backstay.JobProcessing)
 	j.Completed = quotaEvent(by, "delete", q, q.OrganizationID, "", nil)
 	return j, m.Store.AcceptJob(ctx, backstay.Event{}, j)
 }

@@ -25,11 +25,11 @@ const (
 )
 
 // ForgetRegularly forgets what is too old, at once and from then on, until ctx ends.
-func (m *Market) ForgetRegularly(ctx context.Context, r Retention, now func() time.Time) error {
+func (m *Market) ForgetRegularly(ctx context.Context, r Retention) error {
 	tick := time.NewTicker(forgetEvery)
 	defer tick.Stop()
 	for {
-		if err := m.Forget(ctx, r, now()); err != nil && ctx.Err() == nil {
+		if err := m.Forget(ctx, r, m.now()); err != nil && ctx.Err() == nil {
 			m.Log.Warn("old events and jobs were not removed; this is tried again", "in", forgetEvery, "error", err)
 		}
 		select {

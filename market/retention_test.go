@@ -14,11 +14,16 @@ import (
 	"github.com/backstay/backstay/market/markettest"
 )
 
+// on is a clock that is so many days ahead.
+func on(day int) func() time.Time {
+	return func() time.Time { return time.Now().Add(time.Duration(day) * market.Day) }
+}
+
 // TestEventsAreKeptForAMonth lives through one: a day before its end all is there, a day after
 // nothing.
 func TestEventsAreKeptForAMonth(t *testing.T) {
 	t.Parallel()
-	m := &market.Market{Store: markettest.OpenStore(t), Log: slog.New(slog.NewTextHandler(t.Output(), nil))}
+	m := &market.Market{Store: markettest.OpenStore(t), Log: slog.New(slog.NewTextHandler(t.Output(), nil)), Now: on(32)}
 	const many = 2500 // more than two batches
 	for range many {
 		if err := m.Store.RecordEvent(t.Context(), backstay.Event{ID: backstay.EventID(uuid.NewString()), Type: "audit.test"}); err != nil {
@@ -32,9 +37,6 @@ func TestEventsAreKeptForAMonth(t *testing.T) {
 		}
 		return len(l.Items)
 	}
-	on := func(day int) func() time.Time {
-		return func() time.Time { return time.Now().Add(time.Duration(day) * market.Day) }
-	}
 	if err := m.Forget(t.Context(), market.DefaultRetention, on(30)()); err != nil {
 		t.Fatal(err)
 	}
@@ -43,7 +45,7 @@ func TestEventsAreKeptForAMonth(t *testing.T) {
 	}
 	ctx, stop := context.WithCancel(t.Context())
 	stopped := make(chan error)
-	go func() { stopped <- m.ForgetRegularly(ctx, market.DefaultRetention, on(32)) }()
+	go func() { stopped <- m.ForgetRegularly(ctx, market.DefaultRetention) }()
 	deadline := time.Now().Add(time.Minute)
 	for count() > 0 && time.Now().Before(deadline) {
 		time.Sleep(time.Millisecond)

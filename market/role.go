@@ -118,7 +118,7 @@ func (m *Market) DeleteRole(ctx context.Context, by backstay.Actor, id backstay.
 	if len(users.Items) > 0 {
 		user = users.Items[0]
 	}
-	j := newJob(by, deleteRole, string(id), backstay.JobProcessing)
+	j := m.newJob(by, deleteRole, string(id), backstay.JobProcessing)
 	j.Completed = roleEvent(by, "remove", r, user, at)
 	return j, m.Store.AcceptJob(ctx, backstay.Event{}, j)
 }

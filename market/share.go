@@ -139,7 +139,7 @@ func (m *Market) UnshareInstance(ctx context.Context, by backstay.Actor, id back
 		return backstay.Job{}, backstay.Errorf(backstay.Invalid, "Unable to unshare service instance from space %s. Ensure the space exists and the service instance has been shared to this space.", space)
 	}
 	share, told := l.Items[0], details{"target_space_guid": space}
-	j := newJob(by, unshareInstance, string(share.ID), backstay.JobPolling)
+	j := m.newJob(by, unshareInstance, string(share.ID), backstay.JobPolling)
 	j.Completed = instanceEvent(by, "unshare", in, at, told)
 	return j, m.Store.AcceptUnshare(ctx, share, instanceEvent(by, "start_unshare", in, at, told), j)
 }

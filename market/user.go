@@ -30,7 +30,7 @@ func (m *Market) DeleteUser(ctx context.Context, by backstay.Actor, id backstay.
 	if err := m.permit(ctx, by, place{}, Administrators); err != nil {
 		return backstay.Job{}, err
 	}
-	j := newJob(by, deleteUser, string(id), backstay.JobComplete)
+	j := m.newJob(by, deleteUser, string(id), backstay.JobComplete)
 	e := newEvent(by, "user.roles_remove", backstay.Target{ID: string(id), Type: "user", Name: u.PresentationName()}, place{}, nil)
 	return j, m.Store.RemoveRolesOf(ctx, id, e, j)
 }

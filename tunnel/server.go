@@ -46,6 +46,7 @@ type Server struct {
 	Gate          Gate
 	Lease         time.Duration // how long what was lent outlives a tunnel that was lost; DefaultLease if 0
 	Log           *slog.Logger
+	Now           func() time.Time // time.Now if nil
 
 	mu       sync.Mutex
 	users    map[backstay.UserID]*usage
@@ -65,6 +66,16 @@ func (s *Server) lease() time.Duration {
 	}
 	return s.Lease
 }
+
+func (s *Server) now() time.Time {
+	if s.Now == nil {
+		return time.Now()
+	}
+	return s.Now()
+}
+
+// leaseEnd is when what is lent or held now ends, unless it is held again.
+func (s *Server) leaseEnd() time.Time { return s.now().Add(s.lease()) }
 
 // What one user may have at once, over all tunnels. A stream may hold up to its window in memory, while
 // an instance does not read what a developer sends.

@@ -120,7 +120,9 @@ func (t *session) do(ctx context.Context, r request) (answer, error) {
 }
 
 func (t *session) lend(ctx context.Context, r request) (answer, error) {
-	loan := backstay.Loan{InstanceID: r.Instance, Name: r.Name, Parameters: r.Parameters, Until: time.Now().Add(t.server.lease())}
+	loan := backstay.Loan{
+		InstanceID: r.Instance, Name: r.Name, Parameters: r.Parameters, Until: t.server.leaseEnd(),
+	}
 	id, credentials, err := t.server.Gate.Lend(ctx, t.actor(), loan)
 	if err != nil {
 		return answer{}, err
@@ -136,7 +138,7 @@ func (t *session) keep(ctx context.Context, id backstay.BindingID) error {
 	if _, err := t.server.Gate.Endpoint(ctx, t.actor(), id); err != nil {
 		return err
 	}
-	if err := t.server.Gate.Hold(ctx, []backstay.BindingID{id}, time.Now().Add(t.server.lease())); err != nil {
+	if err := t.server.Gate.Hold(ctx, []backstay.BindingID{id}, t.server.leaseEnd()); err != nil {
 		return err
 	}
 	t.mu.Lock()
@@ -278,7 +280,7 @@ const (
 func (t *session) check(ctx context.Context) error {
 	ticker := time.NewTicker(checkInterval)
 	defer ticker.Stop()
-	known := time.Now()
+	known := t.server.now()
 	for {
 		select {
 		case <-ctx.Done():
@@ -288,8 +290,8 @@ func (t *session) check(ctx context.Context) error {
 		err := t.checkOnce(ctx)
 		switch {
 		case err == nil:
-			known = time.Now()
-		case backstay.KindOf(err) == backstay.Anonymous, time.Since(known) > maxUnknown:
+			known = t.server.now()
+		case backstay.KindOf(err) == backstay.Anonymous, t.server.now().Sub(known) > maxUnknown:
 			for _, id := range t.inUse() {
 				t.end(id, backstay.KindOf(err))
 			}
@@ -367,7 +369,7 @@ func (t *session) hold(ctx context.Context) error {
 		if len(lent) == 0 {
 			continue
 		}
-		if err := t.server.Gate.Hold(ctx, lent, time.Now().Add(t.server.lease())); err != nil && ctx.Err() == nil {
+		if err := t.server.Gate.Hold(ctx, lent, t.server.leaseEnd()); err != nil && ctx.Err() == nil {
 			t.server.Log.Warn("what was lent to a tunnel could not be held; it will be tried again", "error", err)
 		}
 	}
