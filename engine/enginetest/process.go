@@ -130,12 +130,7 @@ func (p *Process) awaitService(ctx context.Context) error {
 	return p.configure(ctx)
 }
 
-func (p *Process) configure(ctx context.Context) error {
-	if c, ok := p.engine.(engine.Configurer); ok {
-		return c.Configure(ctx, p.node)
-	}
-	return nil
-}
+func (p *Process) configure(ctx context.Context) error { return configure(ctx, p.engine, p.node) }
 
 // explain is for the messages of tests.
 func (p *Process) explain() string {

@@ -19,6 +19,8 @@ type Subject struct {
 	BadSettings []string
 	// ResizeRestarts says that a node of another size takes a restart.
 	ResizeRestarts bool
+	// Worst is what users may do to be in the way of the administrator.
+	Worst Worst
 
 	cache string
 }
@@ -60,6 +62,7 @@ func Run(t *testing.T, s Subject) {
 		{"KillLosesNothingCommitted", testKill},
 		{"ExplainSaysWhyItEnded", testExplain},
 		{"FullIsAdministered", testFull},
+		{"WorstIsAdministered", testWorst},
 		{"SilenceIsToldInWords", testSilence},
 		{"FullDiskIsToldInWords", testFullDisk},
 		{"AdministeredFromElsewhere", testFarAdmin},

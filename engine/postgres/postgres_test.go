@@ -17,6 +17,7 @@ func TestContract(t *testing.T) {
 	enginetest.Run(t, enginetest.Subject{
 		Engine: postgres.Engine{}, Connect: connect,
 		ResizeRestarts: true, // shared memory
+		Worst:          enginetest.Worst{Make: makeWorst, Hold: holdWorst, Connections: 3*len(holds) + 10},
 		BadSettings:    []string{`{"enable_extensions": ["hstore"]}`, `{"enable_extensions": "postgis"}`},
 	})
 }

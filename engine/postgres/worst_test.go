@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"github.com/backstay/backstay"
-	"github.com/backstay/backstay/engine/enginetest"
+	"github.com/backstay/backstay/engine"
 	"github.com/backstay/backstay/engine/postgres"
 )
 
@@ -46,40 +46,47 @@ var holds = []string{
 	`DECLARE c CURSOR WITH HOLD FOR SELECT * FROM pg_class, pg_proc`, `CREATE TEMPORARY TABLE pg_roles (rolname text)`, `LISTEN news`, `SELECT loops()`,
 }
 
-// TestTenantsDoTheirWorst: whatever they have done and go on holding, the instance is brought up, given settings,
-// bound, tended and unbound.
-func TestTenantsDoTheirWorst(t *testing.T) {
-	t.Parallel()
-	n := enginetest.NewNode(t, postgres.Engine{})
-	n.Size.Connections = 90
-	process := enginetest.Serve(t, postgres.Engine{}, n)
-	s := server{n}
-	s.Settings = json.RawMessage(`{"enable_extensions": ["uuid-ossp"]}`)
-	s.configure(t)
-	b := s.bind(t)
+func makeWorst(t *testing.T, n engine.Node, credentials backstay.Credentials) {
+	t.Helper()
+	b := binding{server{n}, fmt.Sprint(credentials["username"]), credentials}
 	c := b.connect(t)
 	for _, sql := range worst {
 		c.do(t, strings.ReplaceAll(sql, "$me", b.name))
 	}
-	stay := s.bind(t)
-	for _, who := range []binding{b, stay} {
-		s.holdAll(t, who)
+}
+
+// holdWorst leaves a session of the binding with each of what can be held. Some wait for others.
+func holdWorst(t *testing.T, n engine.Node, credentials backstay.Credentials) {
+	t.Helper()
+	b := binding{server{n}, fmt.Sprint(credentials["username"]), credentials}
+	ctx, cancel := context.WithCancel(context.Background())
+	t.Cleanup(cancel)
+	for _, sql := range holds {
+		c := b.connect(t)
+		c.do(t, `BEGIN`)
+		go c.Exec(ctx, sql)
 	}
-	reader := s.bindReadOnly(t)
-	s.tend(t, "")
-	within(t, 15*time.Second, "bring-up", func() { s.configure(t) })
-	within(t, 15*time.Second, "bring-up by another version", func() {
-		s.admin(t).do(t, `COMMENT ON EVENT TRIGGER backstay_read_only IS 'another'`)
-		s.configure(t)
-	})
-	s.holdAll(t, stay)
-	within(t, 15*time.Second, "binding", func() { s.bind(t).connect(t).want(t, `SELECT 1`, "1") })
-	within(t, 15*time.Second, "binding again", func() { s.rebind(t, b) })
-	within(t, 15*time.Second, "unbinding", func() { b.unbind(t) })
-	within(t, 15*time.Second, "unbinding a reader", func() { reader.unbind(t) })
-	s.admin(t).want(t, `SELECT count(*) FROM pg_roles WHERE rolname IN ('`+b.name+`', '`+reader.name+`')`, "0")
-	process.Stop(t)
-	enginetest.Serve(t, postgres.Engine{}, s.Node)
+	admin := b.admin(t)
+	for begun := 0; begun < len(holds); time.Sleep(time.Millisecond) {
+		err := admin.QueryRow(ctx, `SELECT count(*) FROM pg_stat_activity WHERE usename = $1 AND query <> 'BEGIN'`, b.name).Scan(&begun)
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// TestTenantsDoTheirWorst, and a newer version finds the instance, or it is given other settings.
+func TestTenantsDoTheirWorst(t *testing.T) {
+	t.Parallel()
+	s := serve(t, backstay.Size{Storage: backstay.GB, Memory: 256 * backstay.MB, Connections: 2*len(holds) + 10})
+	s.Settings = json.RawMessage(`{"enable_extensions": ["uuid-ossp"]}`)
+	s.configure(t)
+	b := s.bind(t)
+	makeWorst(t, s.Node, b.credentials)
+	s.admin(t).do(t, `COMMENT ON EVENT TRIGGER backstay_read_only IS 'of another version'`)
+	holdWorst(t, s.Node, b.credentials)
+	within(t, 15*time.Second, "bring-up by another version", func() { s.configure(t) })
+	b.unbind(t)
 	s.testSettings(t)
 }
 
@@ -101,25 +108,6 @@ func (s server) configure(t *testing.T) {
 	t.Helper()
 	if err := (postgres.Engine{}).Configure(t.Context(), s.Node); err != nil {
 		t.Errorf("configure: %v", err)
-	}
-}
-
-// holdAll leaves a session of the binding with each of what can be held. Some wait for others.
-func (s server) holdAll(t *testing.T, b binding) {
-	t.Helper()
-	ctx, cancel := context.WithCancel(context.Background())
-	t.Cleanup(cancel)
-	for _, sql := range holds {
-		c := b.connect(t)
-		c.do(t, `BEGIN`)
-		go c.Exec(ctx, sql)
-	}
-	admin := s.admin(t)
-	for begun := 0; begun < len(holds); time.Sleep(time.Millisecond) {
-		err := admin.QueryRow(ctx, `SELECT count(*) FROM pg_stat_activity WHERE usename = $1 AND query <> 'BEGIN'`, b.name).Scan(&begun)
-		if err != nil {
-			t.Fatal(err)
-		}
 	}
 }
 
