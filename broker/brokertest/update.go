@@ -86,7 +86,7 @@ func planUpdateable(o backstay.CatalogOffering, id backstay.ServicePlanID) bool 
 }
 
 // extensions is a parameter that the brokers under test know; whether it can change, its schema says.
-var extensions = json.RawMessage(`{"enable_extensions":["pgcrypto"]}`)
+var extensions = json.RawMessage(`{"enable_extensions":["uuid-ossp"]}`)
 
 // updateChangesParameters where the catalog has a schema for that; elsewhere it is refused.
 func updateChangesParameters(t *testing.T, b backstay.Broker) {
