@@ -124,6 +124,7 @@ func TestUnknownRightsEndATunnel(t *testing.T) {
 		d := &door{}
 		ended := begin(t.Context(), d)
 		down := errors.New("the database is down")
+		time.Sleep(checkInterval / 2) // so that nothing changes in the moment of a look
 		d.forget(down)
 		time.Sleep(maxUnknown - checkInterval)
 		d.forget(nil)
@@ -150,7 +151,7 @@ func TestEndedLoginEndsATunnel(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := &door{}
 		ended := begin(t.Context(), d)
-		time.Sleep(time.Hour)
+		time.Sleep(time.Hour + checkInterval/2)
 		d.forget(backstay.Errorf(backstay.Anonymous, "Invalid Auth Token"))
 		time.Sleep(checkInterval)
 		synctest.Wait()
