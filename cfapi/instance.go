@@ -241,7 +241,7 @@ func (s *Server) deleteInstance(w http.ResponseWriter, r *request) error {
 		return err
 	}
 	if purge != nil && *purge {
-		if err := s.Market.PurgeInstance(r.Context(), r.by, instanceID(r)); err != nil {
+		if _, err := s.Market.PurgeInstance(r.Context(), r.by, instanceID(r)); err != nil {
 			return err
 		}
 		w.WriteHeader(http.StatusNoContent)

@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -51,7 +52,7 @@ func behind(steps []string, of breed, victim string) []string {
 		return steps
 	}
 	return slices.DeleteFunc(slices.Clone(steps), func(step string) bool {
-		return isOfSpace(step) || isOfShare(step) || isOfFailure(step) || victim != "both" && strings.HasPrefix(step, "market.")
+		return isOfSpace(step) || isOfShare(step) || isOfPurge(step) || isOfFailure(step) || victim != "both" && strings.HasPrefix(step, "market.")
 	})
 }
 
@@ -216,6 +217,8 @@ func isOfSpace(step string) bool {
 
 func isOfShare(step string) bool { return strings.HasPrefix(step, "market.unshare.") }
 
+func isOfPurge(step string) bool { return strings.HasPrefix(step, "market.purge.") }
+
 func isOfFailure(step string) bool {
 	switch step {
 	case "broker.create.given-up", "broker.create.withdrawn", "broker.create.refused":
@@ -238,6 +241,8 @@ func (l *life) lead(step string) {
 		l.ofSpace()
 	case isOfShare(step):
 		l.ofShare()
+	case isOfPurge(step):
+		l.ofPurge()
 	case isOfFailure(step):
 		l.ofFailure()
 	default:
@@ -357,6 +362,23 @@ func (l *life) ofShare() {
 	l.remove("/v3/service_instances/"+l.instance, "/v3/service_instances?guids="+l.instance)
 	l.checkNothingLeft()
 	l.remove("/v3/spaces/"+borrower, "/v3/spaces?guids="+borrower)
+}
+
+// ofPurge purges an instance with its binding, and waits until nothing is left.
+func (l *life) ofPurge() {
+	l.create()
+	l.bind()
+	session := l.begin()
+	l.remove("/v3/service_instances/"+l.instance+"?purge=true", "/v3/service_instances?guids="+l.instance)
+	l.gone("/v3/service_credential_bindings?guids=" + l.binding)
+	eventually(l.t, "the data of the purged instance are gone", func() bool {
+		_, err := os.Lstat(filepath.Join(l.data, "keeper", "instances", l.instance+".json"))
+		return errors.Is(err, os.ErrNotExist)
+	})
+	l.checkNothingLeft()
+	if _, err := session.Identity(l.t.Context()); err == nil {
+		l.t.Error("a session outlived its instance")
+	}
 }
 
 func (l *life) ofSpace() {

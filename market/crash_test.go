@@ -1,7 +1,6 @@
 package market_test
 
 import (
-	"context"
 	"log/slog"
 	"slices"
 	"testing"
@@ -24,7 +23,7 @@ func TestCrash(t *testing.T) {
 			b := brokertest.NewMemory()
 			b.Updateable, b.AsyncBindings = true, async
 			m := &market.Market{
-				Store: &overhearing{Store: markettest.OpenStore(t)}, Brokers: market.Brokers{markettest.Broker.ID: b}, Key: seal.Key{1},
+				Store: markettest.OpenStore(t), Brokers: market.Brokers{markettest.Broker.ID: b}, Key: seal.Key{1},
 				Log: slog.New(slog.NewTextHandler(t.Output(), nil)),
 			}
 			must(t, m.KeepCatalog(t.Context(), markettest.Broker))
@@ -33,20 +32,6 @@ func TestCrash(t *testing.T) {
 			}
 		})
 	}
-}
-
-// overhearing is a store that remembers the job of a purge, of which whoever purges is not told.
-type overhearing struct {
-	market.Store
-	purge backstay.Job
-}
-
-func (o *overhearing) PurgeInstance(ctx context.Context, id backstay.InstanceID, end market.EndOfPurged) error {
-	return o.Store.PurgeInstance(ctx, id, func(p market.Purged) ([]backstay.Event, *backstay.Job) {
-		events, j := end(p)
-		o.purge = *j
-		return events, j
-	})
 }
 
 // mortal lives in a market whose jobs nobody does but itself, and dies once.
@@ -93,8 +78,7 @@ func (l *mortal) live(b *brokertest.Memory) {
 	l.do(l.Market.DeleteInstance(ctx, admin, in))
 	l.wantGone(b, in)
 	in = l.ofInstance(owner, app)
-	must(l.t, l.PurgeInstance(ctx, admin, in))
-	l.do(l.Store.(*overhearing).purge, nil)
+	l.do(l.PurgeInstance(ctx, admin, in))
 	l.wantGone(b, in)
 	l.ofPlace(o, guest, app)
 	if !l.died {

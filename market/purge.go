@@ -24,12 +24,20 @@ type EndOfPurged func(Purged) ([]backstay.Event, *backstay.Job)
 
 // PurgeInstance removes an instance with its bindings, keys and shares at once, whatever is being done to it and
 // whether anything answers that it is made of. The data goes too, a moment later, where the broker is a
-// [backstay.Purger], as ours is; from another broker it is only forgotten.
-func (m *Market) PurgeInstance(ctx context.Context, by backstay.Actor, id backstay.InstanceID) error {
+// [backstay.Purger], as ours is; from another broker it is only forgotten. The job sees to that; a user-provided
+// instance needs none.
+func (m *Market) PurgeInstance(ctx context.Context, by backstay.Actor, id backstay.InstanceID) (rest backstay.Job, err error) {
 	if _, _, err := m.instanceFor(ctx, by, id, SpaceDevelopers); err != nil {
-		return err
+		return rest, err
 	}
-	return m.Store.PurgeInstance(ctx, id, m.purgedBy(by))
+	err = m.Store.PurgeInstance(ctx, id, func(p Purged) ([]backstay.Event, *backstay.Job) {
+		events, j := m.purgedBy(by)(p)
+		if j != nil {
+			rest = *j
+		}
+		return events, j
+	})
+	return rest, err
 }
 
 // PurgeOffering removes an offering with its plans, and purges all their instances. The offering comes back when

@@ -50,16 +50,10 @@ func TestNothingIsLeftOfAPurge(t *testing.T) {
 	must(t, err)
 	id := backstay.InstanceID(j.Resource)
 	<-b.asked
-	must(t, m.PurgeInstance(t.Context(), markettest.Admin, id))
-	pending := func() bool {
-		pending, err := m.Store.Pending(t.Context(), "service_instance.purge", j.Resource)
-		must(t, err)
-		return pending
-	}
-	for deadline := time.Now().Add(time.Minute); pending(); time.Sleep(10 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatal("the purge was given up, or goes on")
-		}
+	purge, err := m.PurgeInstance(t.Context(), markettest.Admin, id)
+	must(t, err)
+	if purge, err = m.AwaitJob(t.Context(), purge.ID, time.Minute); err != nil || purge.State != backstay.JobComplete {
+		t.Fatalf("the purge is %s, %v", purge.State, err)
 	}
 	if b.refusals.Load() >= 0 {
 		t.Error("the broker was not asked again")
@@ -99,7 +93,8 @@ func TestAForeignBrokerIsLeftAlone(t *testing.T) {
 	if j, err = m.AwaitJob(t.Context(), j.ID, time.Minute); err != nil || j.State != backstay.JobComplete {
 		t.Fatalf("created: %s, %v", j.State, err)
 	}
-	must(t, m.PurgeInstance(t.Context(), markettest.Admin, backstay.InstanceID(j.Resource)))
+	_, err = m.PurgeInstance(t.Context(), markettest.Admin, backstay.InstanceID(j.Resource))
+	must(t, err)
 	if l, err := m.Instances(t.Context(), markettest.Admin, market.InstanceFilter{}); err != nil || len(l.Items) != 0 {
 		t.Errorf("the market has %v, %v", l.Items, err)
 	}
