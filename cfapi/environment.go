@@ -57,22 +57,14 @@ type environmentResource struct {
 }
 
 func (s *Server) showEnvironment(w http.ResponseWriter, r *request) error {
-	own, err := s.Market.Environment(r.Context(), r.by, appID(r))
-	if err != nil {
-		return err
-	}
-	bound, err := s.Market.BoundServices(r.Context(), r.by, appID(r))
-	if err != nil {
-		return err
-	}
-	application, err := s.vcapApplication(r)
+	e, err := s.Market.AppEnvironment(r.Context(), r.by, appID(r))
 	if err != nil {
 		return err
 	}
 	return writeJSON(w, http.StatusOK, environmentResource{
-		Variables:   own,
-		System:      systemVariables(own, bound),
-		Application: map[string]any{"VCAP_APPLICATION": application},
+		Variables:   e.Variables,
+		System:      systemVariables(e.Variables, e.Bound),
+		Application: map[string]any{"VCAP_APPLICATION": s.vcapApplication(e.App, e.Space, e.Organization)},
 	})
 }
 
@@ -152,19 +144,7 @@ func databaseURL(bound []market.BoundService) (string, bool) {
 	return "", false
 }
 
-func (s *Server) vcapApplication(r *request) (map[string]any, error) {
-	a, err := s.Market.App(r.Context(), r.by, appID(r))
-	if err != nil {
-		return nil, err
-	}
-	sp, err := s.Market.Space(r.Context(), r.by, a.SpaceID)
-	if err != nil {
-		return nil, err
-	}
-	o, err := s.Market.Organization(r.Context(), r.by, sp.OrganizationID)
-	if err != nil {
-		return nil, err
-	}
+func (s *Server) vcapApplication(a backstay.App, sp backstay.Space, o backstay.Organization) map[string]any {
 	return map[string]any{
 		"application_id":    a.ID,
 		"application_name":  a.Name,
@@ -177,5 +157,5 @@ func (s *Server) vcapApplication(r *request) (map[string]any, error) {
 		"space_name":        sp.Name,
 		"uris":              []string{},
 		"users":             nil,
-	}, nil
+	}
 }

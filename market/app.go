@@ -84,6 +84,48 @@ func (m *Market) Environment(ctx context.Context, by backstay.Actor, id backstay
 	return m.openEnvironment(id, sealed)
 }
 
+// AppEnvironment returns all that an app finds in its environment, for those who may read its secrets. What it
+// costs does not depend on how much is bound.
+func (m *Market) AppEnvironment(ctx context.Context, by backstay.Actor, id backstay.AppID) (e AppEnvironment, err error) {
+	if e.App, err = m.App(ctx, by, id); err != nil {
+		return e, err
+	}
+	spaces, err := m.Store.Spaces(ctx, SpaceFilter{IDs: []backstay.SpaceID{e.App.SpaceID}})
+	if e.Space, err = only(spaces, err, "Space"); err != nil {
+		return e, err
+	}
+	if err := m.permit(ctx, by, place{e.Space.OrganizationID, e.Space.ID}, SecretReaders); err != nil {
+		return e, err
+	}
+	organizations, err := m.Store.Organizations(ctx, OrganizationFilter{IDs: []backstay.OrganizationID{e.Space.OrganizationID}})
+	if e.Organization, err = only(organizations, err, "Organization"); err != nil {
+		return e, err
+	}
+	sealed, err := m.Store.SealedEnvironment(ctx, id)
+	if err != nil {
+		return e, err
+	}
+	if e.Variables, err = m.openEnvironment(id, sealed); err != nil {
+		return e, err
+	}
+	e.Bound, err = m.boundServices(ctx, id)
+	return e, err
+}
+
+func (m *Market) boundServices(ctx context.Context, app backstay.AppID) (bound []BoundService, err error) {
+	services, err := m.Store.BoundServices(ctx, app)
+	if err != nil {
+		return nil, err
+	}
+	for _, s := range services {
+		if err := m.openJSON(credentialsContext(s.Binding.ID), s.Sealed, &s.Credentials); err != nil {
+			return nil, err
+		}
+		bound = append(bound, s.BoundService)
+	}
+	return bound, nil
+}
+
 // SetEnvironment sets the given variables, unsets those that are nil, and returns all.
 func (m *Market) SetEnvironment(ctx context.Context, by backstay.Actor, id backstay.AppID, changes map[string]*string) (map[string]string, error) {
 	a, at, err := m.appFor(ctx, by, id, SpaceDevelopers)

@@ -141,6 +141,10 @@ func (m *Market) credentials(ctx context.Context, id backstay.BindingID) (c back
 	if err != nil {
 		return nil, err
 	}
+	return m.openCredentials(id, sealed)
+}
+
+func (m *Market) openCredentials(id backstay.BindingID, sealed []byte) (c backstay.Credentials, err error) {
 	if sealed == nil {
 		return nil, backstay.Errorf(backstay.NotFound, "Service credential binding has no credentials yet")
 	}
@@ -157,45 +161,6 @@ func (m *Market) BindingParameters(ctx context.Context, by backstay.Actor, id ba
 		return nil, err
 	}
 	return m.openParameters(bindingParametersContext(id), sealed)
-}
-
-// BoundServices lists the usable bindings of an app, oldest first, with all that VCAP_SERVICES says
-// of them.
-func (m *Market) BoundServices(ctx context.Context, by backstay.Actor, app backstay.AppID) ([]BoundService, error) {
-	if _, _, err := m.appFor(ctx, by, app, SecretReaders); err != nil {
-		return nil, err
-	}
-	l, err := m.Bindings(ctx, by, BindingFilter{AppIDs: []backstay.AppID{app}, Types: []backstay.BindingType{backstay.AppBinding}})
-	if err != nil {
-		return nil, err
-	}
-	var bound []BoundService
-	for _, b := range l.Items {
-		s, err := m.boundService(ctx, by, b)
-		if backstay.KindOf(err) == backstay.NotFound {
-			continue // not made yet, or gone since we listed it
-		}
-		if err != nil {
-			return nil, err
-		}
-		bound = append(bound, s)
-	}
-	return bound, nil
-}
-
-func (m *Market) boundService(ctx context.Context, by backstay.Actor, b backstay.Binding) (s BoundService, err error) {
-	s.Binding = b
-	if s.Credentials, err = m.credentials(ctx, b.ID); err != nil {
-		return s, err
-	}
-	if s.Instance, err = m.Instance(ctx, by, b.InstanceID); err != nil {
-		return s, err
-	}
-	if s.Instance.Type == backstay.UserProvided {
-		return s, nil
-	}
-	s.Plan, s.Offering, err = m.planOf(ctx, s.Instance)
-	return s, err
 }
 
 // planOf is what an instance is of, whoever may see that in the marketplace.

@@ -272,5 +272,34 @@ type BoundService struct {
 	Credentials backstay.Credentials
 }
 
+// SealedService is a BoundService whose credentials are sealed still.
+type SealedService struct {
+	BoundService
+	Sealed []byte
+}
+
+// LogValue is the service without its credentials.
+func (s SealedService) LogValue() slog.Value { return backstay.RedactedValue(s) }
+
+// BindingAccess is a binding, its sealed credentials (nil until they are made), and the types of the roles that a
+// user has in its space and in its organization.
+type BindingAccess struct {
+	Binding backstay.Binding
+	Sealed  []byte
+	Roles   []string
+}
+
+// AppEnvironment is what an app finds in its environment, and where it is.
+type AppEnvironment struct {
+	App          backstay.App
+	Space        backstay.Space
+	Organization backstay.Organization
+	Variables    map[string]string // that users have set
+	Bound        []BoundService    // oldest first
+}
+
+// LogValue is the environment without what may be secret in it.
+func (e AppEnvironment) LogValue() slog.Value { return backstay.RedactedValue(e) }
+
 // LogValue is the binding without its credentials.
 func (s BoundService) LogValue() slog.Value { return backstay.RedactedValue(s) }

@@ -83,19 +83,22 @@ func (m *Market) in(ctx context.Context, space backstay.SpaceID) (place, error) 
 // permit refuses an actor without any of the roles that may. That there is something to be refused is
 // no secret: the caller has found it with the actor's own eyes.
 func (m *Market) permit(ctx context.Context, by backstay.Actor, at place, may Roles) error {
-	if RolesOf(by.Role)&may != 0 {
-		return nil
+	if at == (place{}) || RolesOf(by.Role)&may != 0 {
+		return permitWith(by, nil, may)
 	}
-	if at != (place{}) {
-		types, err := m.Store.RolesAt(ctx, by.UserID, at.organization, at.space)
-		if err != nil {
-			return err
-		}
-		if RolesOf(types...)&may != 0 {
-			return nil
-		}
+	types, err := m.Store.RolesAt(ctx, by.UserID, at.organization, at.space)
+	if err != nil {
+		return err
 	}
-	return errForbidden
+	return permitWith(by, types, may)
+}
+
+// permitWith is permit for an actor who has these types of role where something is to be done.
+func permitWith(by backstay.Actor, types []string, may Roles) error {
+	if (RolesOf(by.Role)|RolesOf(types...))&may == 0 {
+		return errForbidden
+	}
+	return nil
 }
 
 var errForbidden = backstay.Errorf(backstay.Forbidden, "You are not authorized to perform the requested action")

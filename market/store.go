@@ -161,6 +161,11 @@ type BindingStore interface {
 	Bindings(ctx context.Context, f BindingFilter) (List[backstay.Binding], error)
 	// BindingSecrets are what a binding was asked with and what it gave: each nil if there is none.
 	BindingSecrets(ctx context.Context, id backstay.BindingID) (parameters, credentials []byte, err error)
+	// BoundServices lists the bindings of an app that have credentials, oldest first, as far as BoundService is
+	// made of them: ids, names, types, tags and the address of a log drain. It asks the database once.
+	BoundServices(ctx context.Context, app backstay.AppID) ([]SealedService, error)
+	// BindingAccess is all that decides whether a user may use a binding, and what by. It asks the database once.
+	BindingAccess(ctx context.Context, id backstay.BindingID, user backstay.UserID, viewer *backstay.UserID) (BindingAccess, error)
 	// AcceptBinding records that we owe someone credentials. It is Busy while an operation of the
 	// instance runs, Invalid if the instance is not usable or neither in the app's space nor shared with it, or
 	// if a quota allows no more keys, and Taken if the app is bound already or the name is in use. A binding that

@@ -64,6 +64,46 @@ func (s *Store) BindingSecrets(ctx context.Context, id backstay.BindingID) (para
 	return parameters, credentials, orNotFound(err, "Service credential binding")
 }
 
+func (s *Store) BoundServices(ctx context.Context, app backstay.AppID) ([]market.SealedService, error) {
+	rows, err := s.pool.Query(ctx, `SELECT b.id, b.type, b.name, b.syslog_drain_url, b.credentials, i.id, i.type, i.name, i.tags,
+			coalesce(p.id, ''), coalesce(p.name, ''), coalesce(o.id, ''), coalesce(o.name, ''), coalesce(o.tags, '{}')
+		FROM market.bindings b JOIN market.instances i ON i.id = b.instance_id
+			LEFT JOIN market.plans p ON p.id = i.plan_id LEFT JOIN market.offerings o ON o.id = p.offering_id
+		WHERE b.app_id = $1 AND b.type = 'app' AND b.credentials IS NOT NULL ORDER BY b.created_at, b.id`, app)
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, func(r pgx.CollectableRow) (s market.SealedService, err error) {
+		b, i, p, o := &s.Binding, &s.Instance, &s.Plan, &s.Offering
+		err = r.Scan(&b.ID, &b.Type, &b.Name, &b.SyslogDrainURL, &s.Sealed, &i.ID, &i.Type, &i.Name, &i.Tags, &p.ID, &p.Name, &o.ID, &o.Name, &o.Tags)
+		b.AppID, b.InstanceID, b.InstanceType = app, i.ID, i.Type
+		return s, err
+	})
+}
+
+func (s *Store) BindingAccess(
+	ctx context.Context, id backstay.BindingID, user backstay.UserID, viewer *backstay.UserID,
+) (access market.BindingAccess, err error) {
+	q := query{alias: "b", from: `market.bindings b JOIN market.instances i ON i.id = b.instance_id LEFT JOIN market.apps a ON a.id = b.app_id
+		JOIN market.spaces s ON s.id = coalesce(a.space_id, i.space_id)`}
+	q.columns = `b.id, b.type, b.instance_id, i.type, coalesce(b.app_id, ''), s.id, b.credentials,
+		ARRAY(SELECT r.type FROM market.roles r WHERE r.user_id = ` + q.arg(user) + ` AND (r.space_id = s.id OR r.organization_id = s.organization_id))`
+	in(&q, "b.id", []backstay.BindingID{id})
+	bindingSeenBy(&q, viewer)
+	l, err := list(ctx, s, q, market.Order{}, market.Page{}, func(r pgx.CollectableRow) (a market.BindingAccess, err error) {
+		b := &a.Binding
+		err = r.Scan(&b.ID, &b.Type, &b.InstanceID, &b.InstanceType, &b.AppID, &b.SpaceID, &a.Sealed, &a.Roles)
+		return a, err
+	})
+	if err == nil && len(l.Items) == 0 {
+		err = backstay.Errorf(backstay.NotFound, "Service credential binding not found")
+	}
+	if err != nil {
+		return access, err
+	}
+	return l.Items[0], nil
+}
+
 func (s *Store) AcceptBinding(ctx context.Context, b backstay.Binding, parameters []byte, e backstay.Event, j backstay.Job) error {
 	err := s.tx(ctx, func(tx pgx.Tx) error {
 		i, err := lockBindable(ctx, tx, b)

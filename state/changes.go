@@ -117,16 +117,23 @@ func (c *changes) subscribe(topic string) (<-chan struct{}, func()) {
 	}
 }
 
-// await calls look at once and after every change of topic, until it reports true, fails, or ctx ends.
+// lookAgain is how long a waiter trusts that it would have been told: a connection may be gone without a word.
+const lookAgain = 5 * time.Second
+
+// await calls look at once, after every change of topic, and now and then without one, until it reports true,
+// fails, or ctx ends.
 func (s *Store) await(ctx context.Context, topic string, look func() (bool, error)) error {
 	w, cancel := s.changes.subscribe(topic)
 	defer cancel()
+	again := time.NewTicker(lookAgain)
+	defer again.Stop()
 	for {
 		if done, err := look(); done || err != nil {
 			return err
 		}
 		select {
 		case <-w:
+		case <-again.C:
 		case <-ctx.Done():
 			return ctx.Err()
 		}

@@ -166,7 +166,9 @@ func (s *Store) bookkeeping(ctx context.Context) (*pgxpool.Pool, error) {
 	cfg := s.pool.Config()
 	cfg.MaxConns = bookkeepers
 	cfg.ConnConfig.RuntimeParams["synchronous_commit"] = "off"
-	delete(cfg.ConnConfig.RuntimeParams, "plan_cache_mode") // the queue's statements are its own affair
+	for _, name := range []string{"plan_cache_mode", "statement_timeout"} { // the queue's statements are its own affair
+		delete(cfg.ConnConfig.RuntimeParams, name)
+	}
 	return pgxpool.NewWithConfig(ctx, cfg)
 }
 

@@ -129,6 +129,9 @@ func apply(ctx context.Context, conn *pgx.Conn, name string) error {
 		if err != nil {
 			return err
 		}
+		if _, err := tx.Exec(ctx, `SET LOCAL statement_timeout = 0`); err != nil { // it has years to look through
+			return err
+		}
 		_, err = tx.Exec(ctx, string(sql))
 		return err
 	})

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"strconv"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -27,6 +28,13 @@ type Store struct {
 
 // maxConnections is enough for two hundred jobs that mostly wait without one, and the API beside them.
 const maxConnections = 24
+
+// limits are how long the database lets us take: far longer than anything of ours does, and so short that a
+// statement that waits for ever, or a process that stands still, holds nobody up for longer.
+var limits = map[string]time.Duration{
+	"statement_timeout":                   30 * time.Second,
+	"idle_in_transaction_session_timeout": time.Minute,
+}
 
 // OpenToServe claims the PostgreSQL database that dsn names (URL or keyword form) for this process, brings
 // its schema up to date and listens for changes until Close. It is InUse while another process has the claim,
@@ -89,6 +97,9 @@ func configure(dsn string) (*pgxpool.Config, error) {
 	// A list's statement names only what narrows it, so that one plan is good for all its values; to plan each
 	// anew would take longer than to answer it.
 	cfg.ConnConfig.RuntimeParams["plan_cache_mode"] = "force_generic_plan"
+	for name, limit := range limits {
+		cfg.ConnConfig.RuntimeParams[name] = strconv.FormatInt(limit.Milliseconds(), 10)
+	}
 	return cfg, nil
 }
 

@@ -36,7 +36,12 @@ func (k signingKey) id() string { return fmt.Sprintf("key-%d", k.number) }
 type keyring struct {
 	loaded atomic.Pointer[[]signingKey]
 	mu     sync.Mutex // held while loading
+	missed time.Time  // when an unknown id was last looked for in vain
 }
+
+// missPause is how long no unknown id is looked for after one was in vain: anybody can make up ids, and each
+// would cost a query.
+const missPause = time.Second
 
 func (r *keyring) all() []signingKey {
 	if p := r.loaded.Load(); p != nil {
@@ -96,10 +101,16 @@ func (s *Server) verifier(ctx context.Context, id string) (signingKey, bool, err
 	}
 	s.keys.mu.Lock()
 	defer s.keys.mu.Unlock()
+	if k, ok := s.keys.find(id, s.now()); ok || s.now().Sub(s.keys.missed).Abs() < missPause {
+		return k, ok, nil
+	}
 	if err := s.loadKeys(ctx); err != nil {
 		return signingKey{}, false, err
 	}
 	k, ok := s.keys.find(id, s.now())
+	if !ok {
+		s.keys.missed = s.now()
+	}
 	return k, ok, nil
 }
 

@@ -1,12 +1,14 @@
 package uaa_test
 
 import (
+	"context"
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/x509"
 	"encoding/base64"
 	"encoding/json"
 	"encoding/pem"
+	"fmt"
 	"maps"
 	"math/big"
 	"net/http"
@@ -263,6 +265,46 @@ func TestUserIsGone(t *testing.T) {
 	h.wantUnknown("bearer "+a.Access, invalid)
 	h.wantError(h.refresh(a.Refresh), 401, "invalid_token", "")
 	h.wantError(h.try("admin", h.password), 401, "unauthorized", badCredentials)
+}
+
+// asked counts how often keys are asked for.
+type asked struct {
+	uaa.Store
+	times int
+}
+
+func (a *asked) SigningKeys(ctx context.Context) ([]uaa.SealedKey, error) {
+	a.times++
+	return a.Store.SigningKeys(ctx)
+}
+
+// TestUnknownKeysCostNothing sends tokens that name keys that there are not.
+func TestUnknownKeysCostNothing(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	store := &asked{Store: h.store}
+	h.Store = store
+	good := h.logIn().Access
+	head, rest, _ := strings.Cut(good, ".")
+	header, err := base64.RawURLEncoding.DecodeString(head)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for second := range 2 {
+		store.times = 0
+		for i := range 50 {
+			forged := strings.Replace(string(header), "key-1", fmt.Sprint("key-", 100+i), 1)
+			h.wantUnknown("bearer "+base64.RawURLEncoding.EncodeToString([]byte(forged))+"."+rest, invalid)
+			h.wantKnown(good)
+		}
+		if store.times > 1 {
+			t.Errorf("second %d: keys were asked for %d times; want at most once", second, store.times)
+		}
+		h.pass(time.Second)
+	}
+	if store.times == 0 {
+		t.Error("after a pause nobody looked again")
+	}
 }
 
 func TestKeysRotate(t *testing.T) {
