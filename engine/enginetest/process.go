@@ -170,6 +170,9 @@ func (p *Process) Signal(t testing.TB, s os.Signal) {
 	}
 }
 
+// Done is closed when the server's first process has ended.
+func (p *Process) Done() <-chan struct{} { return p.ended }
+
 // Kill ends the server's first process at once, without a chance to save anything.
 func (p *Process) Kill(t testing.TB) {
 	t.Helper()

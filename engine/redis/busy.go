@@ -24,8 +24,16 @@ const scriptLimit = 5 * time.Second
 // whole then, without what the script has written.
 const hangLimit = 30 * time.Second
 
+// dropLimit is how long a server that is busy with scripts may keep a user from being dropped before it is ended.
+const dropLimit = 8 * time.Second
+
 // isBusy tells whether the server answers that it runs a script and does nothing else.
 func isBusy(err error) bool { return redis.HasErrorPrefix(err, "BUSY ") }
+
+// answers asks the server for nothing. PING would be refused while the disk is full.
+func answers(ctx context.Context) func(*redis.Client) error {
+	return func(c *redis.Client) error { return c.Echo(ctx, "").Err() }
+}
 
 // endScript ends the script or function that the server is busy with, if it is one that can be ended, which takes
 // a moment.
@@ -40,7 +48,7 @@ func endScript(ctx context.Context, c *redis.Client) {
 func (e Engine) Tend(ctx context.Context, n engine.Node, _ string) (now string, mended []string, err error) {
 	patient, cancel := context.WithTimeout(ctx, e.patience())
 	defer cancel()
-	err = withOperator(patient, n, func(*redis.Client) error { return nil })
+	err = withOperator(patient, n, answers(patient))
 	if ctx.Err() != nil || !isBusy(err) && !isTimeout(err) {
 		return "asked", nil, err
 	}
@@ -56,10 +64,10 @@ func (e Engine) patience() time.Duration {
 	return hangLimit
 }
 
-// writeAndEnd has a server that is busy with a script write what it has told clients is written, and end. One that
-// answers nobody is for the caller to end.
+// writeAndEnd has a server that is busy with a script write what it has told clients is written, and end. The next
+// script may have begun, so that it takes a while to hear of that. One that answers nobody is for the caller to end.
 func writeAndEnd(ctx context.Context, n engine.Node) {
-	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	ctx, cancel := context.WithTimeout(ctx, scriptLimit+time.Second)
 	defer cancel()
 	c, err := operatorClient(n)
 	if err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -197,6 +198,47 @@ func TestUnbindOutlivesTheEnd(t *testing.T) {
 	enginetest.Start(t, tested, n)
 	if err := <-dropped; err != nil {
 		t.Errorf("unbound while the server was started again: %v", err)
+	}
+}
+
+// TestUnbindAgainstAFlood: a reader whose clients run one endless script after the other, and come again at once when
+// the server does, is unbound none the less.
+func TestUnbindAgainstAFlood(t *testing.T) {
+	t.Parallel()
+	n, p, writer, reader := busyServer(t)
+	if err := writer.Set(t.Context(), "told", "v", 0).Err(); err != nil {
+		t.Fatal(err)
+	}
+	ctx, leave := context.WithCancel(t.Context())
+	var flood sync.WaitGroup
+	defer flood.Wait()
+	defer leave()
+	for range 10 {
+		flood.Go(func() { runAgainAndAgain(ctx, *reader.Options()) })
+	}
+	time.Sleep(300 * time.Millisecond) // so that they are at it
+	flood.Go(func() {                  // as the keeper does
+		<-p.Done()
+		enginetest.Start(t, tested, n)
+	})
+	began := time.Now()
+	if err := tested.DropUser(t.Context(), n, "reader"); err != nil {
+		t.Errorf("after %v: %v", time.Since(began), err)
+	}
+	t.Logf("it took %v", time.Since(began))
+	writer = bind(t, n, engine.User{Name: "writer", Password: "correcthorse"})
+	if v, err := writer.Get(t.Context(), "told").Result(); err != nil || v != "v" {
+		t.Errorf("what was told is %q, %v", v, err)
+	}
+}
+
+func runAgainAndAgain(ctx context.Context, options goredis.Options) {
+	options.ReadTimeout, options.MaxRetries = -1, -1
+	c := goredis.NewClient(&options)
+	defer c.Close()
+	defer context.AfterFunc(ctx, func() { c.Close() })()
+	for ctx.Err() == nil {
+		c.Do(ctx, "EVAL_RO", endless["plain"], 0) // how it ends is no matter
 	}
 }
 

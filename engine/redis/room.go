@@ -42,17 +42,19 @@ func isNoServer(err error) bool {
 const refusals = 3
 
 // enter calls try until it is neither turned away nor held up by a script, or ctx ends. Clients may take the room that
-// is made before the operator does: then more is made. A server that was busy may be started again meanwhile.
+// is made before the operator does: then more is made. A server that was busy may be started again meanwhile. Where
+// a script held it up until ctx ended, that is the error.
 func enter(ctx context.Context, n engine.Node, c *redis.Client, try func() error) error {
-	giveUp, refused, room, wasBusy := time.Now().Add(20*time.Second), 0, 1, false
-	return wait.Until(ctx, wait.Every(time.Millisecond), func() (again bool, err error) {
+	giveUp, refused, room := time.Now().Add(20*time.Second), 0, 1
+	var busy error
+	err := wait.Until(ctx, wait.Every(time.Millisecond), func() (again bool, err error) {
 		err = try()
 		switch {
 		case isBusy(err):
-			wasBusy = true
+			busy = err
 			endScript(ctx, c)
 		case isNoServer(err):
-			return wasBusy, err
+			return busy != nil, err
 		case !turnedAway(err) || time.Now().After(giveUp):
 			return false, err
 		default:
@@ -67,6 +69,10 @@ func enter(ctx context.Context, n engine.Node, c *redis.Client, try func() error
 		}
 		return true, err
 	})
+	if err != nil && busy != nil && isTimeout(errors.Join(err, ctx.Err())) {
+		return busy
+	}
+	return err
 }
 
 // makeRoom ends as many of a full server's connections as room says, of those that clients hold beyond the plan, and

@@ -11,12 +11,14 @@ import (
 	"regexp"
 	"slices"
 	"strconv"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 
 	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/engine"
 	"github.com/backstay/backstay/internal/process"
+	"github.com/backstay/backstay/internal/wait"
 )
 
 const operator = "operator"
@@ -83,12 +85,7 @@ func withOperator(ctx context.Context, n engine.Node, do func(*redis.Client) err
 	}
 	defer c.Close()
 	defer context.AfterFunc(ctx, func() { c.Close() })() // a server that hangs holds up whoever reads from it
-	err = enter(ctx, n, c, func() error {
-		if err := c.Echo(ctx, "").Err(); err != nil { // PING is refused while the disk is full
-			return err
-		}
-		return do(c) // over the same connection
-	})
+	err = enter(ctx, n, c, func() error { return do(c) })
 	if err != nil && !isBusy(err) && ctx.Err() != nil {
 		err = errors.Join(ctx.Err(), err)
 	}
@@ -110,7 +107,7 @@ func operatorClient(n engine.Node) (*redis.Client, error) {
 
 // Probe pings the server as the operator. A server that is still reading its data answers that it is loading.
 func (Engine) Probe(ctx context.Context, n engine.Node) error {
-	err := withOperator(ctx, n, func(*redis.Client) error { return nil })
+	err := withOperator(ctx, n, answers(ctx))
 	if isBusy(err) {
 		return backstay.Wrapf(err, backstay.Busy, "%s", backstay.SentenceOf(err))
 	}
@@ -139,21 +136,36 @@ func (Engine) CreateUser(ctx context.Context, n engine.Node, u engine.User) (bac
 	return credentials(n, u), nil
 }
 
-// DropUser removes an ACL user; the server ends its sessions by itself.
+// DropUser removes an ACL user; the server ends its sessions by itself. A user that keeps the server busy with one
+// script after the other does not keep its place by that: the server is ended, which the keeper starts again, and
+// the user is removed before it can come back.
 func (Engine) DropUser(ctx context.Context, n engine.Node, name string) error {
 	if err := checkUser(name); err != nil {
 		return err
 	}
-	err := withOperator(ctx, n, func(c *redis.Client) error {
+	limited, cancel := context.WithTimeout(ctx, dropLimit)
+	defer cancel()
+	err := drop(limited, n, name)
+	if isBusy(err) && ctx.Err() == nil {
+		writeAndEnd(ctx, n)
+		err = wait.Until(ctx, wait.Every(time.Millisecond), func() (again bool, err error) {
+			err = drop(ctx, n, name)
+			return isNoServer(err), err
+		})
+	}
+	if err != nil {
+		return fmt.Errorf("drop user %s: %w", name, err)
+	}
+	return nil
+}
+
+func drop(ctx context.Context, n engine.Node, name string) error {
+	return withOperator(ctx, n, func(c *redis.Client) error {
 		if err := c.Do(ctx, "ACL", "DELUSER", name).Err(); err != nil {
 			return err
 		}
 		return c.Do(ctx, "ACL", "SAVE").Err()
 	})
-	if err != nil {
-		return fmt.Errorf("drop user %s: %w", name, err)
-	}
-	return nil
 }
 
 // credentials are what an app needs, with the keys of GOV.UK PaaS, the user's own name and the
