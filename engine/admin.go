@@ -15,30 +15,30 @@ import (
 	"github.com/backstay/backstay/internal/wait"
 )
 
-// Admin is the way in to a running node for whoever administers it. Where the node runs is nobody's business
-// who has it: it may be a Unix socket of this machine, or a connection to another.
+// Admin is how the administrator of a running node connects to it. Whoever uses it need not know where the node runs:
+// behind it may be a Unix socket on this machine, or a connection to another.
 type Admin struct {
-	// Dial opens a connection that is safe as it is: nobody else can listen to it, or answer in the
-	// node's place.
+	// Dial opens a connection to the server. The connection is safe without further encryption: nobody else can
+	// read it, or answer in the server's place.
 	Dial func(ctx context.Context) (net.Conn, error)
-	// User is whom the engine takes us for.
+	// User is the administrator's name in the database.
 	User string
-	// Secret is what proves it. Nil is where the connection proves it by itself, as a Unix socket does
-	// that tells the server which user of the operating system we are.
+	// Secret returns the administrator's password. It is nil where the connection proves who the administrator is,
+	// as a Unix socket does that tells the server the operating-system user at its other end.
 	Secret func() (backstay.Secret, error)
-	// Lock makes us the only ones who change the node's users until unlock, by means that no client of the
-	// node can get hold of.
+	// Lock excludes all others who use it to change the node's users, until unlock is called. No client of the
+	// node can take this lock.
 	Lock func(ctx context.Context) (unlock func() error, err error)
-	// Mark changes with all that clients change in the node, and is had without asking the server. Nil
-	// is where nothing tells.
+	// Mark returns a text that is another one whenever clients have changed something in the node, without asking
+	// the server. It is nil where that cannot be known.
 	Mark func() (string, error)
-	// Process is the server's process. Nil is where the node runs on another machine; os.ErrProcessDone
-	// says that none runs.
+	// Process returns the server's process, or os.ErrProcessDone if none runs. It is nil where the node runs on
+	// another machine.
 	Process func() (*process.Process, error)
 }
 
-// SocketAdmin is the Admin of a node of this machine whose server listens on a Unix socket and knows user by
-// that. Secret, Mark and Process are the engine's to add.
+// SocketAdmin returns the Admin of a node on this machine whose server listens on a Unix socket. The engine adds
+// Secret, Mark and Process where it has them.
 func SocketAdmin(n Node, socket, user string) Admin {
 	return Admin{
 		User: user,
@@ -46,14 +46,14 @@ func SocketAdmin(n Node, socket, user string) Admin {
 			var d net.Dialer
 			return d.DialContext(ctx, "unix", socket)
 		},
-		// The directory that holds the data directory is the keeper's, where the node has a user of its own.
+		// A node that has a user of its own cannot open the directory that holds its data directory.
 		Lock: func(ctx context.Context) (unlock func() error, err error) {
 			return lockDir(ctx, filepath.Dir(n.DataDir))
 		},
 	}
 }
 
-// lockDir takes the operating system's lock of a directory, which goes with our process at the latest.
+// lockDir takes the operating system's exclusive lock on a directory. The lock ends with our process at the latest.
 func lockDir(ctx context.Context, path string) (unlock func() error, err error) {
 	dir, err := os.Open(path)
 	if err != nil {

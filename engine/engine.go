@@ -1,8 +1,8 @@
-// Package engine is what we ask of a database product. Each product has a room below this one; all
-// that is special about it stays there.
+// Package engine is the contract of what Backstay asks of a database product. Each product has a package below this
+// one, and everything that is special about it stays there.
 //
-// An Engine knows, it does not keep: it holds no state, starts no goroutine and supervises nothing.
-// The keeper decides when its methods are called, and calls them again after a crash.
+// An Engine has knowledge and no state: it starts no goroutine that outlives a call, and supervises nothing. The
+// keeper decides when its methods are called, and calls them again after a crash.
 package engine
 
 import (
@@ -13,67 +13,71 @@ import (
 	"github.com/backstay/backstay"
 )
 
-// Engine knows one database product. All it needs arrives in the Node, and every method may be
+// Engine knows one database product. Everything it needs is in the Node that a method is given. Every method may be
 // called again after a crash at any instruction. enginetest.Run is this contract as tests.
 //
-// Probe, CreateUser, DropUser and the capabilities Configurer, Reloader and Tender ask a running node.
-// They get in by Node.Admin and nothing else, however many connections the node's users hold, so
-// that a node on another machine can be administered like one on ours; only Reloader also writes
-// configuration. They may be called at once, for the same node and the same user too. What keeps them from what
-// they are to do, and can be named, is Unavailable with a sentence: a node that does not answer within ctx, a disk
-// that is full.
+// Probe, CreateUser, DropUser and the capabilities Configurer, Reloader and Tender administer a running node. They
+// connect by Node.Admin and use none of the node's directories, so that a node on another machine can be administered
+// too; only Reloader also writes configuration. They succeed however many connections the node's users hold. They may
+// be called concurrently, for the same node and for the same user. A failure whose reason is known is Unavailable with
+// a sentence that names it: a node that does not answer within ctx, a disk that is full.
 type Engine interface {
-	// Installations lists the usable versions of the product on this machine, newest first. None
-	// is an empty list; a broken installation is left out.
+	// Installations lists the usable versions of the product on this machine, the newest first. The list is
+	// empty if there are none. Broken installations are left out.
 	Installations(ctx context.Context) ([]Installation, error)
-	// Check tells whether the node could be prepared and started as n says. It is called while the
-	// node still runs as it was wanted before, and changes nothing of it, not even a file. Errors that are
-	// Invalid (settings, certificate) or Unsupported (what the product refuses, data that it cannot read)
-	// stay until something else is wanted; one that is Unavailable may pass. What only a start can
-	// show, such as a port that is taken or a full disk, is not found.
+	// Check tells whether the node could be prepared and started as n describes it. It is called while the node
+	// still runs with an earlier configuration, and changes nothing of the node, not even a file. An error is
+	// Invalid for settings or a certificate that nothing could be started with, and Unsupported for a
+	// configuration that the product refuses or data that it cannot read: both are final until something else is
+	// wanted. An error that is Unavailable may go away. Check does not find what only a start shows, such as a
+	// port that is taken or a full disk.
 	Check(ctx context.Context, n Node) error
-	// Prepare makes the node's data directory and configuration be what the node asks for. It never
-	// touches data that a finished earlier Prepare made. Errors are those of Check, and Unavailable
-	// with a sentence that names the reason, when it is the machine's.
+	// Prepare makes the node's data directory, unless it is there, and writes its configuration. It never changes
+	// data that an earlier Prepare has finished making. Its errors are those of Check, and Unavailable with a
+	// sentence that names the reason where the machine is at fault.
 	Prepare(ctx context.Context, n Node) error
-	// Command is the node's main process, which runs in the foreground until the signal of Ending ends it. It
-	// logs to standard output and error alone. Credentials, session, umask (077), working directory
-	// and standard files of the process are the caller's.
+	// Command returns how the node's main process is started. The process runs in the foreground until the signal
+	// of Ending ends it, and logs to standard output and standard error alone. The caller sets its credentials,
+	// session, umask (077), working directory and standard files.
 	Command(n Node) (Process, error)
-	// Ending tells how the main process is ended in an orderly way: data is flushed, and clients are
-	// turned out.
+	// Ending returns how the main process is ended in an orderly way: clients are disconnected, and data is
+	// flushed.
 	Ending(n Node) Ending
-	// LocalAdmin is the way in to the node while it runs on this machine: what its Admin is to be. It may be
-	// asked for before anything is prepared.
+	// LocalAdmin returns the Admin of a node that runs on this machine. It may be called before the node is
+	// prepared.
 	LocalAdmin(n Node) Admin
-	// Probe is nil when the running node serves clients. Otherwise it is Busy if the node is there, but is
-	// so occupied by what a client asked of it that it answers nobody, and may be for ever; and
-	// Unavailable if it does not answer, or not yet.
+	// Probe returns nil if the running node serves clients. Otherwise the error is Busy if the node answers that
+	// it is occupied with something that a client has asked of it, possibly for ever; and Unavailable if it does
+	// not answer, or does not serve yet.
 	Probe(ctx context.Context, n Node) error
-	// CreateUser gives u credentials to the running node; if u exists, they and its rights become these.
+	// CreateUser makes the user u in the running node and returns its credentials. The password and the rights of
+	// a user that exists become those of u.
 	CreateUser(ctx context.Context, n Node, u User) (backstay.Credentials, error)
-	// DropUser removes the user and ends its sessions; what it made stays. An absent one is success.
+	// DropUser removes the user and ends its sessions. What the user has made in the database stays. It succeeds
+	// if there is no such user.
 	DropUser(ctx context.Context, n Node, name string) error
 }
 
-// Configurer is an Engine with settings that are put in force on a running node, after Probe first
-// succeeds and before anyone is told that it serves.
+// Configurer is an Engine with settings that can be put in force on a running node only. Configure is called each
+// time a node has come up, when Probe first succeeds and before anybody is told that the node serves.
 type Configurer interface {
 	Configure(ctx context.Context, n Node) error
 }
 
 // Reloader is an Engine that can put a changed configuration in force while the node runs.
 type Reloader interface {
-	// Reload writes the configuration that n asks for and puts all of it in force that can be, the
-	// certificate included; sessions go on. It tells whether the rest takes a restart. An error leaves the
-	// node running, as it was or partly as n says: Reload may be called again, or the node restarted.
+	// Reload writes the configuration that n describes and puts as much of it in force as it can, the certificate
+	// included, without ending a session. It reports whether the rest needs a restart. After an error the node
+	// still runs, with its old configuration or with parts of the new one: the caller may call Reload again or
+	// restart the node.
 	Reload(ctx context.Context, n Node) (restart bool, err error)
 }
 
-// Accompanied is an Engine whose node is more than its main process.
+// Accompanied is an Engine whose nodes consist of more than the main process.
 type Accompanied interface {
-	// Companions are the further processes, in the order in which they are started, once the main one
-	// runs. They are ended before it, the last first, and started again when they end by themselves.
+	// Companions returns the further processes of a node, in the order in which they are started once the main
+	// process runs. They are ended before the main process, the last one first. A companion that ends by itself
+	// is started again.
 	Companions(n Node) ([]Companion, error)
 }
 
@@ -82,48 +86,52 @@ type Warmer interface {
 	Warm(ctx context.Context, i Installation, cacheDir string) error
 }
 
-// Explainer is an Engine that can tell from its log why its process ended: one line for the user.
+// Explainer is an Engine that can tell from a node's log why its process ended.
 type Explainer interface {
+	// Explain returns one line for the user. It is empty if the log gives no reason.
 	Explain(n Node) string
 }
 
-// Describer is an Engine that tells users in its own words what they have got: Describe is of a node
-// that serves, in one line or several.
+// Describer is an Engine with words of its own for a node that serves.
 type Describer interface {
+	// Describe returns what users read about the node, in one line or several.
 	Describe(n Node) string
 }
 
-// ErrStuck says that a client keeps the node from everybody else, in a way that only the end of its process helps
-// against: the caller is to kill it, and to start the node again. What it told clients is kept is not lost.
+// ErrStuck says that a client keeps the node from serving the others, and that only ending the node's process helps.
+// The caller kills the process and starts it again. Nothing is lost that a client was told is kept.
 var ErrStuck = errors.New("the node can only be ended")
 
-// Tender is an Engine whose users can change what is not theirs to change and must stay as it is, or keep the node
-// from serving the others.
+// Tender is an Engine whose users can change things that must stay as they are, or can keep the node from serving the
+// others.
 type Tender interface {
-	// Tend puts it back, and names the users whose it was. It is called every few seconds while the node
-	// serves, and asks the server only where something can have changed: last is what the call before
-	// returned as now, empty at first and after a user was created. An empty now says that there is
-	// nothing to tend until then. The error is ErrStuck, with a sentence, if the node must be ended.
+	// Tend restores what users have changed and must not, and returns their names. It is called every few seconds
+	// while the node serves. Last is what the previous call returned as now; it is empty at first and after a
+	// user was created. Tend may use it to leave a server alone in which nothing has changed. An empty now says
+	// that Tend need not be called again until a user is created. The error is ErrStuck, with a sentence, if the
+	// node's process must be ended.
 	Tend(ctx context.Context, n Node, last string) (now string, mended []string, err error)
 }
 
-// Packaged is an Engine that comes in packages of the distribution.
+// Packaged is an Engine that packages of the distribution install.
 type Packaged interface {
-	// Packages are the names of the Debian packages that bring the engine with all that it can use.
+	// Packages returns the names of the Debian packages that install the product with everything that the engine
+	// can use of it.
 	Packages() []string
 }
 
-// Inspector is an Engine with parts that an installation can lack and yet be usable.
+// Inspector is an Engine with parts that an installation may lack and still be usable.
 type Inspector interface {
+	// Inspect returns all of these parts, present or missing.
 	Inspect(i Installation) []Part
 }
 
 // Part is something that belongs to an installation beside the programs that every node needs.
 type Part struct {
-	Name    string // what it is, for the operator: "extension allow-list"
-	File    string // where it lies, or belongs
+	Name    string // for the operator: "extension allow-list"
+	File    string // where it is, or should be
 	Missing bool
-	Package string // the Debian package that brings it
+	Package string // the Debian package that installs it
 }
 
 // Installation is one version of a product on this machine.

@@ -8,7 +8,7 @@ import (
 	"github.com/backstay/backstay/internal/strict"
 )
 
-// Node is one engine process, or one with its companions, and its data directory, as the keeper wants it.
+// Node describes a database server as the keeper wants it: its process, with its companions, and its data directory.
 type Node struct {
 	Instance     backstay.InstanceID
 	Installation Installation
@@ -29,8 +29,9 @@ type Node struct {
 // LogValue is the node without the certificate's key.
 func (n Node) LogValue() slog.Value { return backstay.RedactedValue(n) }
 
-// DecodeSettings makes of the node's settings what an engine knows of them; product is who refuses the rest. A
-// setting that is not given stays as it is. The error is Invalid.
+// DecodeSettings decodes the node's settings into a struct with the settings that the engine knows. Fields of settings
+// that are not given keep their values. The error is Invalid for everything else in the settings; its sentence names
+// the product as the one that refuses it.
 func (n Node) DecodeSettings(product string, into any) error {
 	if len(n.Settings) == 0 {
 		return nil
@@ -47,7 +48,7 @@ type Account struct {
 	GID uint32 `json:"gid"`
 }
 
-// IDs are the account as chown takes it: -1, which changes nothing, for none.
+// IDs returns the account as chown takes it: -1, which changes nothing, if there is none.
 func (a *Account) IDs() (uid, gid int) {
 	if a == nil {
 		return -1, -1

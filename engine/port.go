@@ -11,8 +11,7 @@ import (
 	"github.com/backstay/backstay"
 )
 
-// ClientPort is the name of the port that an endpoint leads to. An engine that listens on others too
-// names them itself.
+// ClientPort is the name of the port for clients, where an endpoint leads to. Engines name further ports themselves.
 const ClientPort = "client"
 
 // Port is where a node listens.
@@ -22,7 +21,7 @@ type Port struct {
 	Listen []string // the addresses to bind, at least one
 }
 
-// Port returns the node's port of that name. Where it has none, that is the zero Port, which has no address.
+// Port returns the node's port of that name, or the zero Port, which has no address, if there is none.
 func (n Node) Port(name string) Port {
 	for _, p := range n.Ports {
 		if p.Name == name {
@@ -32,8 +31,9 @@ func (n Node) Port(name string) Port {
 	return Port{}
 }
 
-// CheckPorts is Invalid unless the node has a certificate for its ports, with the key that belongs to it. It
-// refuses to listen on anything but addresses: engines look names up, and take some for everything there is.
+// CheckPorts returns an error of kind Invalid unless the node listens on IP addresses only and has a certificate with
+// the key that belongs to it. Names are refused because servers look them up, and take some for all addresses. A node
+// without ports needs no certificate.
 func (n Node) CheckPorts() error {
 	if len(n.Ports) == 0 {
 		return nil
@@ -51,8 +51,8 @@ func (n Node) CheckPorts() error {
 	return nil
 }
 
-// TryPorts is Unavailable if an address on which the node is to listen is not one of this machine's. The
-// numbers are not tried: the node itself may hold them.
+// TryPorts returns an error of kind Unavailable if the node is to listen on an address that this machine does not
+// have. It does not try the port numbers, which the node itself may hold at the moment.
 func TryPorts(ctx context.Context, n Node) error {
 	for _, p := range n.Ports {
 		for _, address := range p.Listen {

@@ -11,12 +11,12 @@ import (
 // Process is how a process of a node is started.
 type Process struct {
 	Cmd *exec.Cmd
-	// Program is the executable that runs in the end, where Cmd is a script that becomes it. Empty is
-	// the program of Cmd itself.
+	// Program is the executable that finally runs, if Cmd is a script that replaces itself by it. It is empty if
+	// Cmd runs the executable itself.
 	Program string
 }
 
-// Executable is the program that the process runs once it is up.
+// Executable returns the path of the program that the process runs once it is up.
 func (p Process) Executable() string {
 	if p.Program != "" {
 		return p.Program
@@ -24,19 +24,19 @@ func (p Process) Executable() string {
 	return p.Cmd.Path
 }
 
-// Companion is a process of a node beside its main one, named once in the node. SIGTERM ends it.
+// Companion is a process of a node beside the main one. SIGTERM ends it.
 type Companion struct {
-	Name    string // lower-case letters
+	Name    string // lower-case letters; no other companion of the node has it
 	Process Process
 }
 
-// Ending is how a process is asked to end, and how long that may take: one that runs on after Grace is killed.
+// Ending is the signal that asks a process to end, and how long the process may then take before it is killed.
 type Ending struct {
 	Signal syscall.Signal
 	Grace  time.Duration
 }
 
-// Flushing is how long a server may take to write so much of its memory to a slow disk, at 50 MB/s.
+// Flushing returns how long a server may take to write that much memory to a slow disk, one of 50 MB/s.
 func Flushing(memory backstay.Bytes) time.Duration {
 	return time.Duration(memory/(50*backstay.MB)) * time.Second
 }

@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// CompareVersions compares numbers with dots between them, part by part, as [cmp.Compare] does.
+// CompareVersions compares versions such as "15.18" number by number. The result is that of [cmp.Compare].
 func CompareVersions(a, b string) int {
 	return slices.CompareFunc(strings.Split(a, "."), strings.Split(b, "."), func(x, y string) int {
 		m, _ := strconv.Atoi(x) // a part that is no number counts as none

@@ -7,8 +7,7 @@ import (
 	"github.com/backstay/backstay/engine"
 )
 
-// Command runs the server. Nothing secret is among the arguments: everybody on the machine can read
-// them.
+// Command runs the server. The arguments hold no secret, since everybody on the machine can read them.
 func (Engine) Command(n engine.Node) (engine.Process, error) {
 	cmd := exec.Command(filepath.Join(n.Installation.Dir, "postgres"), "-D", n.DataDir)
 	cmd.Env = environment

@@ -24,7 +24,7 @@ const (
 	keyFile         = "server.key"
 )
 
-// configFiles renders all that n wants to be read from its data directory.
+// configFiles returns the files that configure the node, keyed by their name in the data directory.
 func configFiles(n engine.Node) (map[string]string, error) {
 	server, err := serverConfig(n)
 	if err != nil {
@@ -71,7 +71,7 @@ func network(n engine.Node) []setting {
 		{"max_connections", strconv.Itoa(n.Size.Connections + reserve)},
 		{"superuser_reserved_connections", strconv.Itoa(reserve)},
 		{"password_encryption", "scram-sha-256"},
-		// A client that does not get on with logging in holds a process.
+		// A client that has connected and does not log in keeps a process busy.
 		{"authentication_timeout", "20s"},
 		{"cluster_name", string(n.Instance)},
 	}
@@ -82,8 +82,8 @@ func network(n engine.Node) []setting {
 		setting{"ssl_cert_file", certificateFile}, setting{"ssl_key_file", keyFile})
 }
 
-// memory divides what the plan gives. PostgreSQL takes shared memory from the machine only as it
-// touches it, so a generous share costs an idle node nothing but its bookkeeping.
+// memory divides the plan's memory among the server's caches and its sessions. PostgreSQL takes shared memory from the
+// machine only when it uses it, so an idle node costs little whatever its plan.
 func memory(s backstay.Size) []setting {
 	return []setting{
 		{"shared_buffers", kilobytes(sharedBuffers(s))},
@@ -91,17 +91,17 @@ func memory(s backstay.Size) []setting {
 		{"work_mem", kilobytes(clamp(s.Memory/4/backstay.Bytes(max(s.Connections, 1)), 4*backstay.MB, 64*backstay.MB))},
 		{"maintenance_work_mem", kilobytes(clamp(s.Memory/16, 16*backstay.MB, backstay.GB))},
 		{"dynamic_shared_memory_type", "posix"},
-		// The compiler is 20 MB in each session that uses it.
+		// The compiler takes 20 MB in each session that uses it.
 		{"jit", "off"},
 	}
 }
 
-// sharedBuffers is the memory that holds pages which may have to be written before the server ends.
+// sharedBuffers is the size of the cache of pages. Changed pages in it are written before the server ends.
 func sharedBuffers(s backstay.Size) backstay.Bytes {
 	return clamp(s.Memory/8, 16*backstay.MB, 4*backstay.GB)
 }
 
-// durability: nothing that a client was told is committed may be lost.
+// durability keeps what a client was told is committed, whatever ends the server or the machine.
 func durability(s backstay.Size) []setting {
 	return []setting{
 		{"fsync", "on"},
@@ -115,8 +115,8 @@ func durability(s backstay.Size) []setting {
 	}
 }
 
-// logging goes to standard error, which the keeper keeps within bounds. No statement is ever logged, and
-// no detail, hint or context, which quote statements: one may hold a password, if only a mistyped
+// logging has the server log to standard error, whose file the keeper keeps within bounds. Statements are never
+// logged, nor details, hints and contexts, which quote statements: one may hold a password, if only in a mistyped
 // ALTER ROLE.
 func logging() []setting {
 	return []setting{
@@ -131,7 +131,8 @@ func logging() []setting {
 	}
 }
 
-// extensions is empty where the library is not installed: a server told to load it would not start.
+// extensions has the server load the library that lets tenants create extensions. It is empty where the library is not
+// installed: a server that is told to load it would not start.
 func extensions(i engine.Installation) []setting {
 	library := filepath.Join(filepath.Dir(i.Dir), "lib", "pgextwlist.so")
 	if _, err := os.Stat(library); err != nil {
@@ -143,7 +144,8 @@ func extensions(i engine.Installation) []setting {
 	}
 }
 
-// accessRules is pg_hba.conf. The first rule that fits a connection decides; none is refusal.
+// accessRules returns pg_hba.conf. The first rule that fits a connection decides about it; a connection that no rule
+// fits is refused.
 func accessRules(n engine.Node) string {
 	rules := "local all " + admin + " peer map=operator\n"
 	if len(n.Port(engine.ClientPort).Listen) > 0 {
@@ -153,8 +155,8 @@ func accessRules(n engine.Node) string {
 	return rules
 }
 
-// accountName is what the operating system may call the operator. What has a meaning of its own in
-// pg_ident.conf, such as a leading slash, is not in it.
+// accountName matches the names that operating-system users have. It matches no text with a special meaning in
+// pg_ident.conf, such as one that begins with a slash.
 var accountName = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.@\\+-]*\$?$`)
 
 func identMap(operator string) (string, error) {
@@ -164,8 +166,8 @@ func identMap(operator string) (string, error) {
 	return `operator "` + operator + `" ` + admin + "\n", nil
 }
 
-// quoteSetting writes a value of postgresql.conf. No setting of ours holds a control character, and
-// a line feed would begin a setting of its own.
+// quoteSetting writes a value as postgresql.conf takes it. A value with a control character is an error: a line feed
+// in it would begin another setting.
 func quoteSetting(value string) (string, error) {
 	if strings.ContainsFunc(value, func(r rune) bool { return r < ' ' || r == 0x7f }) {
 		return "", errors.New("control character in value")
@@ -173,7 +175,7 @@ func quoteSetting(value string) (string, error) {
 	return "'" + strings.NewReplacer(`\`, `\\`, `'`, `''`).Replace(value) + "'", nil
 }
 
-// quoteList writes the inside of a setting that is a list: what is between commas is quoted again.
+// quoteList writes the value of a setting that is a list, with each item in quotes.
 func quoteList(items []string) string {
 	quoted := make([]string, len(items))
 	for i, item := range items {

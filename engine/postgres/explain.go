@@ -11,16 +11,16 @@ import (
 )
 
 var (
-	// serverLine is a line of the server's own; that of a session has "user@database" before the level.
+	// serverLine matches a line of the server itself. A session's line has "user@database" before the level.
 	serverLine = regexp.MustCompile(`^\S+ \S+ \S+ \[\d+\] ([A-Z]+):  (.*)$`)
-	// launcherLine is what the shell, the loader or the program says before it can log.
+	// launcherLine matches a complaint of the shell, of the loader, or of the server before it can log.
 	launcherLine = regexp.MustCompile(`^(?:\S+: \d+: exec: )?(?:/\S*/)?(postgres: .+)$`)
-	// killed is what the server says of a process of its own that took it down.
+	// killed matches what the server says when the end of one of its processes takes all of it down.
 	killed = regexp.MustCompile(`^\S.* \(PID \d+\) (was terminated by signal|exited with exit code) `)
 )
 
-// Explain returns the last thing the server said that can end it, or what the shell said when it
-// could not start it; nothing if it has served since.
+// Explain returns the last line that says why the server ended or could not be started. It is empty if the server has
+// served since.
 func (Engine) Explain(n engine.Node) string {
 	f, err := os.Open(n.LogFile)
 	if err != nil {
@@ -42,8 +42,8 @@ func (Engine) Explain(n engine.Node) string {
 	}
 }
 
-// verdict returns what a line of the log says about the server's end; "" is that there is none. What a
-// client can make the server say never begins a line as it is asked for here.
+// verdict returns what a line of the log says about the server's end, and whether it says anything. An empty text says
+// that the server serves. Clients cannot make the server log a line that matches.
 func verdict(line string) (said string, ok bool) {
 	if match := launcherLine.FindStringSubmatch(line); match != nil {
 		return match[1], true

@@ -29,12 +29,12 @@ var (
 	wallsSQL string
 )
 
-// initdbArguments: checksums, so that a rotten disk cannot pass unnoticed into backups; no sync, for
-// nothing of what initdb makes is kept unless all of what follows succeeds.
+// initdbArguments ask for checksums, so that a failing disk is noticed before its errors get into backups, and for no
+// syncing, since a directory that is not finished is thrown away.
 var initdbArguments = []string{"--username=" + admin, "--encoding=UTF8", "--locale=C.UTF-8", "--data-checksums",
 	"--auth=reject", "--no-sync", "--no-instructions"}
 
-// environment of PostgreSQL's programs.
+// environment is that of PostgreSQL's programs.
 var environment = []string{"PATH=/usr/bin:/bin", "LC_ALL=C.UTF-8", "TZ=UTC"}
 
 // Warm makes the golden directory, if it is not there.
@@ -45,10 +45,10 @@ func (Engine) Warm(ctx context.Context, i engine.Installation, cacheDir string) 
 	return nil
 }
 
-// product is what users know it by.
+// product returns the name by which users know an installation: "PostgreSQL 15".
 func product(i engine.Installation) string { return "PostgreSQL " + i.Version }
 
-// golden holds all that nodes have in common, so that making one needs no SQL.
+// golden is the data directory that all nodes of an installation begin as: a clone of it needs no SQL.
 func golden(i engine.Installation, cacheDir string) datadir.Golden {
 	return datadir.Golden{
 		CacheDir: cacheDir, Name: "postgres-" + i.Version, Release: i.FullVersion, User: "postgres", Env: environment,
@@ -58,18 +58,20 @@ func golden(i engine.Installation, cacheDir string) datadir.Golden {
 	}
 }
 
-// walls is walls.sql with what may be created filled in, signed with its edition.
+// walls returns walls.sql with the list of allowed extensions filled in, and with its edition as a comment on one of
+// the event triggers.
 func walls() string {
 	sql := strings.ReplaceAll(wallsSQL, "ALLOWED", "'"+strings.Join(Extensions(), "', '")+"'")
 	return sql + "\nCOMMENT ON EVENT TRIGGER backstay_read_only IS '" + edition() + "';\n"
 }
 
-// edition names what walls.sql makes, so that an instance shows whether it has it.
+// edition returns a text that changes with walls.sql, so that an instance shows which one it was made with.
 func edition() string {
 	return fmt.Sprintf("%x", sha256.Sum256([]byte(wallsSQL+strings.Join(Extensions(), " "))))
 }
 
-// build leaves a directory that was shut down in order, whose log is one segment with nothing in it.
+// build makes the golden directory. It has been shut down in an orderly way, and its write-ahead log is one empty
+// segment.
 func build(w *datadir.Workshop, i engine.Installation) error {
 	run := func(stdin, program string, args ...string) error {
 		return w.Run(stdin, filepath.Join(i.Dir, program), args...)
@@ -93,7 +95,7 @@ func build(w *datadir.Workshop, i engine.Installation) error {
 	return punchLogs(w.Data)
 }
 
-// lastLine is where a program of PostgreSQL's says why it failed.
+// lastLine returns the last line of what a program of PostgreSQL's said: there it says why it failed.
 func lastLine(said string) string {
 	said = strings.TrimSpace(said)
 	return said[strings.LastIndexByte(said, '\n')+1:]

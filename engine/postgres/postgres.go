@@ -33,19 +33,19 @@ var (
 	_ engine.Tender     = Engine{}
 )
 
-// Describe is GOV.UK PaaS's sentence.
+// Describe returns the sentence that GOV.UK PaaS shows.
 func (Engine) Describe(n engine.Node) string {
 	return fmt.Sprintf("DB Instance 'backstay-%s' status is 'available'", n.Instance)
 }
 
-// Ending asks for a fast shutdown: transactions are rolled back, clients turned out, all data flushed.
-// SIGTERM would wait for every client to leave. What has changed since the last checkpoint is written
-// before the end, which takes the longer the more memory there is for it.
+// Ending asks for a fast shutdown: transactions are rolled back, clients are disconnected, and the changed pages of
+// the shared buffers are written. SIGTERM would wait for every client to leave.
 func (Engine) Ending(n engine.Node) engine.Ending {
 	return engine.Ending{Signal: syscall.SIGINT, Grace: 20*time.Second + engine.Flushing(sharedBuffers(n.Size))}
 }
 
-// Packages are Debian's, with the extensions that are offered and the library that lets tenants create them.
+// Packages returns Debian's packages of the server, of the extensions that are offered, and of the library that lets
+// tenants create them.
 func (Engine) Packages() []string {
 	return []string{"postgresql-15", "postgresql-15-postgis-3", "postgresql-15-pgextwlist"}
 }
@@ -60,7 +60,7 @@ func (Engine) Inspect(i engine.Installation) []engine.Part {
 	}}
 }
 
-// Installations lists what lies in Root and runs.
+// Installations lists the versions in Root whose programs run.
 func (e Engine) Installations(ctx context.Context) ([]engine.Installation, error) {
 	root := cmp.Or(e.Root, "/usr/lib/postgresql")
 	dirs, err := filepath.Glob(filepath.Join(root, "*", "bin"))
@@ -83,7 +83,7 @@ func (e Engine) Installations(ctx context.Context) ([]engine.Installation, error
 	return found, nil
 }
 
-// reported is what "postgres --version" says: "postgres (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)".
+// reported matches what "postgres --version" prints: "postgres (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)".
 var reported = regexp.MustCompile(`^postgres \(PostgreSQL\) ([0-9]+(?:\.[0-9]+)*)(?:\s|$)`)
 
 // versionIn runs the programs in dir that a node needs, and returns the version they report.

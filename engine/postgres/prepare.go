@@ -31,10 +31,10 @@ func (Engine) Check(ctx context.Context, n engine.Node) error {
 	}.Run(ctx)
 }
 
-// complained is a line in which PostgreSQL says what it has against a configuration.
+// complained matches a line in which PostgreSQL says what is wrong with a configuration.
 var complained = regexp.MustCompile(`(?m)^\S+ \S+ \S+ \[\d+\] (?:LOG|ERROR|FATAL):  (.*?)(?: in file ".*)?$`)
 
-// complaint is the first; those after it only say that there was one.
+// complaint returns the first complaint in what PostgreSQL said. Later ones only say that there was one.
 func complaint(said string) string {
 	if match := complained.FindStringSubmatch(said); match != nil {
 		return match[1]

@@ -12,12 +12,12 @@ import (
 	"github.com/backstay/backstay/internal/wait"
 )
 
-// reloadPatience is how long the server may take to read its configuration again: it does so at once, unless
-// the machine is busy or the files are not to its liking.
+// reloadPatience is how long the server may take to read its configuration again. It does so at once, unless the
+// machine is busy, and never if it finds a mistake in the files.
 const reloadPatience = 10 * time.Second
 
-// Reload has the server read its configuration and its certificate again. What it could not change while it runs,
-// such as its shared memory, it says itself.
+// Reload writes the configuration and has the server read it again, with the certificate. The server itself tells
+// which settings it could not change while it runs, such as the size of its shared memory.
 func (e Engine) Reload(ctx context.Context, n engine.Node) (restart bool, err error) {
 	p, err := plan(ctx, n)
 	if err != nil {
@@ -43,10 +43,11 @@ func (e Engine) Reload(ctx context.Context, n engine.Node) (restart bool, err er
 	return restart, e.Configure(ctx, n)
 }
 
-// reloaded is for a new session, which knows what the server knew when the session began.
+// reloaded asks when the server last read its configuration, and whether some of it waits for a restart. It is for a
+// new session, which knows what the server knew when the session began.
 const reloaded = "SELECT pg_conf_load_time() >= $1, EXISTS (SELECT FROM pg_settings WHERE pending_restart)"
 
-// awaitReload returns, once the server has read its configuration, whether some of it takes a restart.
+// awaitReload waits until the server has read its configuration, and reports whether some of it needs a restart.
 func awaitReload(ctx context.Context, n engine.Node, asked time.Time) (restart bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, reloadPatience)
 	defer cancel()

@@ -1,6 +1,6 @@
-// Package datadir makes and keeps the data directories of engines: whole or not at all, also when the
-// power fails, and fast, as clones of a golden directory that was made once. It runs the programs that
-// an engine names, and knows no engine: what lies in a directory is not its business.
+// Package datadir makes the data directories of engines and keeps their configuration up to date. A directory is made
+// whole or not at all, also when the power fails, and fast, as a clone of a golden directory that was made once. The
+// package runs the programs that an engine names, and knows no engine: what is in a directory is not its business.
 package datadir
 
 import (
@@ -16,9 +16,8 @@ import (
 	"github.com/backstay/backstay/internal/clone"
 )
 
-// Create makes dir, which must not exist. fill makes and fills a directory of another name; that gets
-// its own once all that is in it is safe on the disk. What an earlier Create left that was killed goes
-// first.
+// Create makes the directory dir, which must not exist. It has fill make a directory of another name, syncs that to the
+// disk, and renames it. What a killed Create has left behind is removed first.
 func Create(dir string, fill func(part string) error) (err error) {
 	part := dir + ".part"
 	if err := os.RemoveAll(part); err != nil {
@@ -35,7 +34,7 @@ func Create(dir string, fill func(part string) error) (err error) {
 	return publish(part, dir)
 }
 
-// publish gives a directory that is complete its own name.
+// publish syncs a directory that is complete to the disk, and renames it.
 func publish(part, dir string) error {
 	if err := clone.Sync(part); err != nil {
 		return err
@@ -46,9 +45,9 @@ func publish(part, dir string) error {
 	return atomicfile.SyncDir(filepath.Dir(dir))
 }
 
-// WriteFiles makes the files in dir, keyed by name, be what they should: for uid and gid alone (-1 is
-// ours), each replaced whole or not at all, those that are right left as they are. The directory may
-// belong to a server that was broken into, so nothing that lies in it is followed out of it.
+// WriteFiles gives the files in dir, keyed by name, these contents. A file that has them already is left alone; another
+// one is replaced, whole or not at all, by one that only uid and gid can read (-1 is ours). The directory may belong to
+// a server that was broken into, so links out of it are not followed.
 func WriteFiles(dir string, uid, gid int, files map[string]string) (err error) {
 	root, err := os.OpenRoot(dir)
 	if err != nil {
@@ -57,7 +56,7 @@ func WriteFiles(dir string, uid, gid int, files map[string]string) (err error) {
 	defer func() { err = errors.Join(err, root.Close()) }()
 	changed := false
 	for _, name := range slices.Sorted(maps.Keys(files)) {
-		if is, err := root.ReadFile(name); err == nil && string(is) == files[name] {
+		if content, err := root.ReadFile(name); err == nil && string(content) == files[name] {
 			continue
 		}
 		if err := replace(root, name, uid, gid, files[name]); err != nil {
@@ -90,9 +89,8 @@ func replace(root *os.Root, name string, uid, gid int, content string) error {
 	return root.Rename(part, name)
 }
 
-// Fill writes the files, keyed by name, in a directory that [Create] is still making, for uid and gid
-// alone (-1 is ours). What is there of these names is overwritten, and nothing is synced: Create does
-// that for all at once.
+// Fill writes the files, keyed by name, into a directory that [Create] is still making, so that only uid and gid can
+// read them (-1 is ours). Existing files are overwritten. Nothing is synced: Create syncs everything at once.
 func Fill(part string, uid, gid int, files map[string]string) error {
 	for _, name := range slices.Sorted(maps.Keys(files)) {
 		f, err := os.OpenFile(filepath.Join(part, name), os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)

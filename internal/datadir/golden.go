@@ -15,22 +15,22 @@ import (
 	"github.com/backstay/backstay/internal/clone"
 )
 
-// Golden is a data directory that others are clones of. It holds all that they have in common, so that
-// making one of them takes no program at all.
+// Golden is a data directory that is made once, for others to be cloned from. It holds everything that they have in
+// common, so that making another one takes no program at all.
 type Golden struct {
-	CacheDir string   // where it lies, in company
-	Name     string   // product and version, with which its names begin: "mariadb-10.11"
-	Release  string   // "10.11.19": the directories of other releases go when this one's is made
-	Recipe   string   // all else that the contents depend on
-	User     string   // whose programs they are: they run as this user, or else nobody, where we are root
-	Env      []string // of the programs
+	CacheDir string   // where it is made, beside others
+	Name     string   // product and version: "mariadb-10.11"; the directory's name begins with it
+	Release  string   // "10.11.19": directories of other releases are removed when this one's is made
+	Recipe   string   // everything else that the contents depend on
+	User     string   // whom the programs run as if we are root; nobody, if there is no such user
+	Env      []string // environment of the programs
 	// Build fills the workshop's Data, which is empty.
 	Build func(w *Workshop) error
-	// Verdict finds in what a program that failed said on standard error the reason that it gave.
+	// Verdict finds the reason in what a program that failed said on standard error.
 	Verdict func(said string) string
 }
 
-// Make makes the directory, if it is not there. Of many at once, in any number of processes, one does
+// Make makes the directory, if it is not there. If many call it at once, in one process or several, one of them does
 // the work.
 func (g Golden) Make(ctx context.Context) error {
 	release, err := g.acquire(ctx)
@@ -40,8 +40,8 @@ func (g Golden) Make(ctx context.Context) error {
 	return release()
 }
 
-// Clone makes dst, which must not exist, a copy that belongs to uid and gid (-1 is ours). It is not
-// synced.
+// Clone copies the directory to dst, which must not exist, for uid and gid (-1 is ours). The copy is not synced to the
+// disk.
 func (g Golden) Clone(ctx context.Context, dst string, uid, gid int) (err error) {
 	release, err := g.acquire(ctx)
 	if err != nil {
@@ -51,7 +51,7 @@ func (g Golden) Clone(ctx context.Context, dst string, uid, gid int) (err error)
 	return clone.Copy(dst, g.path(), uid, gid)
 }
 
-// prefix is common to the directories of a version, and no other's.
+// prefix begins the names of a version's directories, and no others.
 func (g Golden) prefix() string { return g.Name + "-" }
 
 func (g Golden) path() string {
@@ -59,7 +59,7 @@ func (g Golden) path() string {
 	return filepath.Join(g.CacheDir, fmt.Sprintf("%s%s-%.8x", g.prefix(), g.Release, recipe))
 }
 
-// acquire makes sure that the directory is there, and that it stays until it is released.
+// acquire makes the directory, if it is not there, and keeps others from removing it until release is called.
 func (g Golden) acquire(ctx context.Context) (release func() error, err error) {
 	lock, err := os.OpenFile(filepath.Join(g.CacheDir, g.Name+".lock"), os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
@@ -71,8 +71,8 @@ func (g Golden) acquire(ctx context.Context) (release func() error, err error) {
 	return lock.Close, nil // the lock goes with its file
 }
 
-// ensure returns holding a shared lock on an existing directory, which only the holder of an
-// exclusive lock makes or removes.
+// ensure returns with a shared lock, and with the directory in its place. Whoever makes or removes the directory holds
+// the lock exclusively.
 func (g Golden) ensure(ctx context.Context, lock *os.File) error {
 	for {
 		if err := flock(lock, unix.LOCK_SH); err != nil {
@@ -92,7 +92,7 @@ func (g Golden) ensure(ctx context.Context, lock *os.File) error {
 	}
 }
 
-// Await waits until nothing is being made in a cache directory: not even by programs whose maker was
+// Await waits until nothing is being made in a cache directory any more, not even by programs whose starter was
 // killed.
 func Await(cacheDir string) error {
 	locks, err := filepath.Glob(filepath.Join(cacheDir, "*.lock"))
@@ -120,8 +120,8 @@ func flock(f *os.File, how int) error {
 	}
 }
 
-// make builds the directory under another name. What crashed makers left goes first, and so do those
-// of releases that are no more.
+// make builds the directory under another name and publishes it. First it removes what makers that crashed have left,
+// and the directories of other releases.
 func (g Golden) make(ctx context.Context, lock *os.File) (err error) {
 	if err := g.sweep(); err != nil {
 		return err
@@ -144,7 +144,7 @@ func (g Golden) make(ctx context.Context, lock *os.File) (err error) {
 	return publish(w.Data, g.path())
 }
 
-// sweep removes what nothing of this version will be cloned from again.
+// sweep removes the version's directories that nothing will be cloned from again.
 func (g Golden) sweep() error {
 	entries, err := os.ReadDir(g.CacheDir)
 	if err != nil {
@@ -161,7 +161,7 @@ func (g Golden) sweep() error {
 	return nil
 }
 
-// reclaim leaves a directory that is nobody's but ours, whatever programs thought best.
+// reclaim makes us the only ones who can use the directory, whatever owners and modes the programs have set.
 func reclaim(data string) error {
 	return filepath.WalkDir(data, func(path string, d fs.DirEntry, err error) error {
 		if err != nil {

@@ -7,28 +7,28 @@ import (
 	"os/exec"
 )
 
-// Plan is what a node's data directory is to be, in the words of its engine.
+// Plan is how an engine describes the data directory that a node is to have.
 type Plan struct {
-	Product  string // what it is made for, as users know it: "PostgreSQL 15"
-	Program  string // the path of the server, without which nothing is made
+	Product  string // the name by which users know what it is for: "PostgreSQL 15"
+	Program  string // path of the server, without which nothing is made
 	Dir      string
-	UID, GID int               // whose everything in Dir is; -1 is ours
-	Files    map[string]string // what the configuration consists of, keyed by name; it is written each time
-	// Fits tells whether the server could serve the data that lies in Dir.
+	UID, GID int               // the owner of everything in Dir; -1 is ours
+	Files    map[string]string // the configuration, keyed by name in Dir
+	// Fits returns an error if the server could not serve the data in Dir.
 	Fits func() error
-	// Make makes a directory of another name, which is to become Dir, with all but Files in it.
+	// Make makes a directory of another name, which will become Dir, with everything but Files in it.
 	Make func(part string) error
 }
 
-// Check tells whether Prepare would be refused for want of the program, or for the data that is there. It
-// changes nothing. Errors have a Kind and a sentence, as those of Prepare have.
+// Check returns the error that Prepare would return because the program is missing or the data in Dir does not fit. It
+// changes nothing. Errors have a Kind and a sentence.
 func (p Plan) Check() error {
 	_, err := p.examine()
 	return p.blame(err)
 }
 
-// Prepare makes the data directory as planned, unless it is there: by a rename, when all that is in it is
-// safe on the disk. In one that is there it brings the files up to date, and touches nothing else.
+// Prepare makes the data directory, unless it is there: under another name first, which it changes when everything in
+// the directory is safe on the disk. In a directory that is there, Prepare writes Files and touches nothing else.
 func (p Plan) Prepare() error {
 	there, err := p.examine()
 	if err == nil && there {
@@ -44,8 +44,8 @@ func (p Plan) Prepare() error {
 	return p.blame(err)
 }
 
-// examine tells whether the directory is there. Whether the program runs shows when it is run: asking would
-// take longer than all that is left to do here.
+// examine reports whether the directory is there. It only looks for the program: running it would take longer than
+// everything else here.
 func (p Plan) examine() (there bool, err error) {
 	if _, err := exec.LookPath(p.Program); err != nil {
 		return false, err

@@ -10,7 +10,7 @@ import (
 	"github.com/backstay/backstay"
 )
 
-// programError is a program that failed, with the reason it gave.
+// programError is the error of a program that failed, with the reason that it gave.
 type programError struct {
 	cause error
 	said  string
@@ -19,8 +19,8 @@ type programError struct {
 func (e *programError) Error() string { return e.cause.Error() + ": " + e.said }
 func (e *programError) Unwrap() error { return e.cause }
 
-// Blame makes the machine responsible for err, in a sentence that names what cannot be set up
-// ("MariaDB 10.11") and the reason. An error that has a Kind already keeps it.
+// Blame turns an error without a Kind into one that is Unavailable. Its sentence names what cannot be set up ("MariaDB
+// 10.11") and the reason. An error that has a Kind is returned as it is.
 func Blame(what string, err error) error {
 	var classified *backstay.Error
 	if errors.As(err, &classified) {
@@ -29,7 +29,7 @@ func Blame(what string, err error) error {
 	return backstay.Wrapf(err, backstay.Unavailable, "%s cannot be set up: %s.", what, reason(err))
 }
 
-// reason is what a user may know of err: no paths but those of programs.
+// reason returns what a user may know of err: no paths but those of programs.
 func reason(err error) string {
 	var program *programError
 	var missing *exec.Error

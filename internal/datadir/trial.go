@@ -12,21 +12,22 @@ import (
 	"github.com/backstay/backstay"
 )
 
-// Trial has a program of the engine's read a configuration that is wanted, in an empty directory and without
-// any data, so that whoever runs meanwhile notices nothing.
+// Trial has a program of an engine read a configuration. The program works in a directory of its own, without any data,
+// so that a server that runs meanwhile is not disturbed.
 type Trial struct {
-	Product  string // what is tried, as users know it: "PostgreSQL 15"
+	Product  string // the name by which users know what is tried: "PostgreSQL 15"
 	Program  string
-	Args     []string // paths in them start in the directory, in which the program works
+	Args     []string // relative paths in them are relative to the directory
 	Env      []string
-	UID, GID int               // the user that the program runs as; -1 is ours
-	Files    map[string]string // what lies in the directory, keyed by name
-	// Verdict finds what the program complained of in what it said on standard error. Empty is nothing, also
-	// of a program that ended well.
+	UID, GID int               // whom the program runs as; -1 is us
+	Files    map[string]string // the contents of the directory, keyed by name
+	// Verdict finds the program's complaint in what it said on standard error. It is asked about a program that
+	// ended with success too. Empty is no complaint.
 	Verdict func(said string) string
 }
 
-// Run is Unsupported, with the program's own words, if it refuses the configuration.
+// Run returns an error of kind Unsupported, with the program's complaint in its sentence, if the program refuses the
+// configuration.
 func (t Trial) Run(ctx context.Context) (err error) {
 	dir, err := os.MkdirTemp("", "backstay-check-")
 	if err != nil {

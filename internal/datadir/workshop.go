@@ -15,9 +15,9 @@ import (
 	"syscall"
 )
 
-// Workshop is where a golden directory is built.
+// Workshop is where a golden directory is built, and how programs are run for that.
 type Workshop struct {
-	Dir  string // for what is only needed meanwhile
+	Dir  string // for files that are needed only meanwhile
 	Data string // becomes the golden directory
 
 	ctx     context.Context
@@ -48,7 +48,7 @@ func (g Golden) open(ctx context.Context, part string, lock *os.File) (*Workshop
 	return w, nil
 }
 
-// credential is of a user that the password database knows: some programs want that.
+// credential returns the user of that name, or nobody. Some programs need one that the password database knows.
 func credential(name string) (*syscall.Credential, error) {
 	u, err := user.Lookup(name)
 	if err != nil {
@@ -65,17 +65,17 @@ func credential(name string) (*syscall.Credential, error) {
 	return &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}, nil
 }
 
-// private becomes the program in "$0", whose files are for nobody else from their first moment.
-const private = `umask 077; exec "$0" "$@"`
+// launch is a shell script that replaces itself by the program in "$0". Nobody else can read the files that it makes.
+const launch = `umask 077; exec "$0" "$@"`
 
-// Run runs a program to its end, in Dir. It may outlive us if we are killed: it holds the lock with us,
-// so that the next maker waits for it.
+// Run runs a program in Dir, to its end. A program may outlive us if we are killed. It shares our lock, so that the
+// next maker waits for it.
 func (w *Workshop) Run(stdin, program string, args ...string) error {
 	if _, err := exec.LookPath(program); err != nil {
 		return err
 	}
 	var said bytes.Buffer
-	cmd := exec.CommandContext(w.ctx, "/bin/sh", slices.Concat([]string{"-c", private, program}, args)...)
+	cmd := exec.CommandContext(w.ctx, "/bin/sh", slices.Concat([]string{"-c", launch, program}, args)...)
 	cmd.Dir, cmd.Env, cmd.ExtraFiles = w.Dir, w.env, []*os.File{w.lock}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: w.as, Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) } // and all that it runs
