@@ -56,7 +56,11 @@ func (b *Broker) Reconcile(ctx context.Context) error {
 
 // agrees tells whether a backend that holds these generations has of the instance what the ledger says.
 func (e Entry) agrees(held map[backstay.InstanceID]int64) bool {
-	return held[e.ID] == e.Generation && (e.Generation == 0) == (e.Endpoint == backstay.Endpoint{})
+	generation, known := held[e.ID]
+	if e.Generation == 0 {
+		return !known
+	}
+	return generation == e.Generation && e.Endpoint != backstay.Endpoint{}
 }
 
 // reconcileInstance makes what one instance's backend has of it what the ledger says. It is Busy while somebody
@@ -120,43 +124,50 @@ func (b *Broker) ensureRecord(ctx context.Context, its backend.Backend, in Insta
 	return b.reconcileInstance(ctx, in.ID)
 }
 
-// Unhealthy tells which instances do not serve, and why: those that their backends say so of, and those that
-// their backends know nothing of.
+// Unhealthy tells which instances do not serve, and why: those that their backends say so of, and those that no
+// backend knows of.
 func (b *Broker) Unhealthy(ctx context.Context) (map[backstay.InstanceID]string, error) {
 	entries, err := b.Store.Entries(ctx)
 	if err != nil {
 		return nil, err
 	}
 	reasons := map[backstay.InstanceID]string{}
+	held := map[string]map[backstay.InstanceID]int64{} // by backend; of one that does not answer nothing is said
 	var failures []error
 	for name, its := range b.Backends {
-		if err := unhealthyIn(ctx, name, its, entries, reasons); err != nil {
+		unwell, err := its.Unwell(ctx)
+		if err == nil {
+			held[name], err = its.Held(ctx)
+		}
+		if err != nil {
 			failures = append(failures, fmt.Errorf("ask backend %s: %w", name, err))
+		}
+		for _, s := range unwell {
+			if s.Phase == backend.Failing { // else it serves, as it did before it was to change
+				reasons[s.Instance] = s.Message
+			}
+		}
+	}
+	for _, e := range entries {
+		if reason := b.absence(e, held[e.Backend]); reason != "" {
+			reasons[e.ID] = reason
 		}
 	}
 	return reasons, errors.Join(failures...)
 }
 
-func unhealthyIn(
-	ctx context.Context, name string, its backend.Backend, entries []Entry, reasons map[backstay.InstanceID]string,
-) error {
-	unwell, err := its.Unwell(ctx)
-	if err != nil {
-		return err
+// absence tells why there is nothing of an instance that has been accepted where it should be; it is empty if
+// there is, or if that is not known.
+func (b *Broker) absence(e Entry, held map[backstay.InstanceID]int64) string {
+	_, reached := b.Backends[e.Backend]
+	_, known := held[e.ID]
+	switch {
+	case e.Generation == 0:
+		return ""
+	case !reached:
+		return fmt.Sprintf("It lives in %q, which this Backstay does not reach.", e.Backend)
+	case held != nil && !known:
+		return "Its record has been lost, and is made anew."
 	}
-	for _, s := range unwell {
-		if s.Phase == backend.Failing { // else it serves, as it did before it was to change
-			reasons[s.Instance] = s.Message
-		}
-	}
-	held, err := its.Held(ctx)
-	if err != nil {
-		return err
-	}
-	for _, e := range entries {
-		if _, known := held[e.ID]; e.Backend == name && e.Generation > 0 && !known {
-			reasons[e.ID] = "Its record has been lost, and is made anew."
-		}
-	}
-	return nil
+	return ""
 }

@@ -66,6 +66,23 @@ func TestFailedCreateLeavesNothing(t *testing.T) {
 	wantHeld(t, instances, r.InstanceID, 0)
 }
 
+// TestUnreachedBackend: what lives elsewhere is told of as such, and refused in words.
+func TestUnreachedBackend(t *testing.T) {
+	t.Parallel()
+	instances, _ := keepertest.Run(t, keepertest.Config(t, 1))
+	h := newHouse(t, instances)
+	in := h.serving(t)
+	h.Backends = map[string]backend.Backend{"elsewhere": instances}
+	reasons, err := h.Unhealthy(t.Context())
+	must(t, err)
+	if want := `It lives in "local", which this Backstay does not reach.`; reasons[in.ID] != want {
+		t.Errorf("it is said %q, want %q", reasons[in.ID], want)
+	}
+	must(t, h.Reconcile(t.Context()))
+	_, err = h.Bind(t.Context(), backstay.BindRequest{InstanceID: in.ID, BindingID: "b"})
+	wantKind(t, err, backstay.Unavailable)
+}
+
 // TestEarlierLedger: what a backend has been told of since the ledger was copied is not what was accepted.
 func TestEarlierLedger(t *testing.T) {
 	t.Parallel()
