@@ -20,11 +20,11 @@ const (
 // Status is what is observed of an instance.
 type Status struct {
 	Instance   backstay.InstanceID `json:"instance"`
-	Revision   int64               `json:"revision"`   // grows with every change of this status, also over restarts of the backend
+	Revision   int64               `json:"revision"`   // grows with every change, also over restarts of the backend
 	Generation int64               `json:"generation"` // the newest generation that was reached; 0 before the first
 	Wanted     int64               `json:"wanted"`     // the generation of the Spec held
 	Phase      Phase               `json:"phase"`
-	Message    string              `json:"message"` // for the user: a sentence, or of one that runs what the engine says of it
+	Message    string              `json:"message"` // for the user: a sentence, or what the engine says of one that runs
 	Endpoint   backstay.Endpoint   `json:"endpoint"`
 	Build      string              `json:"build,omitempty"` // the full version that serves, or served last
 	Nodes      []NodeStatus        `json:"nodes,omitempty"`

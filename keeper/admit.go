@@ -166,8 +166,9 @@ func (k *Keeper) checkRoom() error {
 	}
 	free := backstay.Bytes(int64(fs.Bavail) * fs.Bsize)
 	if free < k.MinFree {
-		return backstay.Errorf(backstay.Unavailable, "The disk is nearly full: %d MB are free, and a new service must leave %d MB. "+
-			"Delete services, or ask the operator for more room.", free/backstay.MB, k.MinFree/backstay.MB)
+		return backstay.Errorf(backstay.Unavailable, "The disk is nearly full: %d MB are free, "+
+			"and a new service must leave %d MB. Delete services, or ask the operator for more room.",
+			free/backstay.MB, k.MinFree/backstay.MB)
 	}
 	return nil
 }
@@ -225,7 +226,11 @@ func (k *Keeper) findStrays() {
 	}
 	for _, path := range paths {
 		id := backstay.InstanceID(filepath.Base(filepath.Dir(path)))
-		if uid, ok := ownerOf(path); ok && k.instances[id] == nil {
+		if k.instances[id] != nil {
+			continue
+		}
+		k.Log.Warn("there is data of an instance, and no record of it that can be read", "instance", id, "data", path)
+		if uid, ok := ownerOf(path); ok {
 			k.stray[uid] = true
 		}
 	}

@@ -30,7 +30,8 @@ func TestPortsAreGivenOnceAndUsedUp(t *testing.T) {
 			continue
 		}
 		refused++
-		if backstay.KindOf(err) != backstay.Unavailable || !strings.Contains(backstay.SentenceOf(err), "No free port is left in the range") {
+		const want = "No free port is left in the range"
+		if backstay.KindOf(err) != backstay.Unavailable || !strings.Contains(backstay.SentenceOf(err), want) {
 			t.Errorf("refused with %v", err)
 		}
 	}
@@ -53,8 +54,11 @@ func TestDiskNearlyFull(t *testing.T) {
 	c := keepertest.Config(t, 1)
 	c.MinFree = 1 << 60
 	b, _ := keepertest.Run(t, c)
-	for what, err := range map[string]error{"Admit": b.Admit(t.Context(), newSpec(t)), "Apply": b.Apply(t.Context(), newSpec(t))} {
-		if backstay.KindOf(err) != backstay.Unavailable || !strings.Contains(backstay.SentenceOf(err), "The disk is nearly full") {
+	for what, err := range map[string]error{
+		"Admit": b.Admit(t.Context(), newSpec(t)), "Apply": b.Apply(t.Context(), newSpec(t)),
+	} {
+		const want = "The disk is nearly full"
+		if backstay.KindOf(err) != backstay.Unavailable || !strings.Contains(backstay.SentenceOf(err), want) {
 			t.Errorf("%s: %v", what, err)
 		}
 	}
@@ -67,12 +71,17 @@ func TestDiskNearlyFull(t *testing.T) {
 
 func TestParsePortRange(t *testing.T) {
 	t.Parallel()
-	for text, want := range map[string]keeper.PortRange{"20000-29999": {First: 20000, Last: 29999}, "1024-1024": {First: 1024, Last: 1024}, "1024-65535": {First: 1024, Last: 65535}} {
+	for text, want := range map[string]keeper.PortRange{
+		"20000-29999": {First: 20000, Last: 29999}, "1024-1024": {First: 1024, Last: 1024},
+		"1024-65535": {First: 1024, Last: 65535},
+	} {
 		if got, err := keeper.ParsePortRange(text); err != nil || got != want || got.String() != text {
 			t.Errorf("%q is %v, %v", text, got, err)
 		}
 	}
-	for _, text := range []string{"", "20000", "-", "20000-", "-20000", "2-1", "80-90", "20000-65536", "a-b", "20000-29999-30000", "29999-20000"} {
+	for _, text := range []string{
+		"", "20000", "-", "20000-", "-20000", "2-1", "80-90", "20000-65536", "a-b", "20000-29999-30000", "29999-20000",
+	} {
 		if got, err := keeper.ParsePortRange(text); err == nil {
 			t.Errorf("%q is taken for %v", text, got)
 		}

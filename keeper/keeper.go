@@ -88,7 +88,8 @@ func Run(ctx context.Context, c Config) error {
 	err = g.Wait()
 	k.refuseMore()
 	k.running.Wait()
-	if cause := context.Cause(ctx); errors.Is(cause, errExit) || errors.Is(cause, errStop) || errors.Is(err, context.Canceled) {
+	cause := context.Cause(ctx)
+	if errors.Is(cause, errExit) || errors.Is(cause, errStop) || errors.Is(err, context.Canceled) {
 		return nil
 	}
 	return err
@@ -221,10 +222,11 @@ func (k *Keeper) absence(id backstay.InstanceID) error {
 }
 
 // How often engines are asked whether they serve: each as often as that a hung one is noticed within seconds,
-// and all together no more often than costs a few hundredths of a processor.
+// and all together no more often than costs a few hundredths of a processor. That one's process is stopped
+// is noticed without asking.
 const (
 	askEvery = 2 * time.Second
-	askPause = 25 * time.Millisecond
+	askPause = 40 * time.Millisecond
 )
 
 func (k *Keeper) askEvery() time.Duration {

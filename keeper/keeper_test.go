@@ -26,7 +26,8 @@ const limit = 30 * time.Second
 func newSpec(t testing.TB) backend.Spec {
 	return backend.Spec{
 		Instance: backstay.InstanceID(uuid.NewString()), Generation: 1, Engine: "postgres", Version: "15",
-		Size: backstay.Size{Storage: backstay.GB, Memory: 256 * backstay.MB, Connections: 20}, TLS: enginetest.Certificate(t, "localhost"),
+		Size: backstay.Size{Storage: backstay.GB, Memory: 256 * backstay.MB, Connections: 20},
+		TLS:  enginetest.Certificate(t, "localhost"),
 	}
 }
 

@@ -16,9 +16,10 @@ import (
 // request speaks the protocol by hand.
 func request(t *testing.T, c keeper.Config, method, path, body string) *http.Response {
 	t.Helper()
-	client := http.Client{Timeout: limit, Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return (&net.Dialer{}).DialContext(ctx, "unix", keepertest.Socket(c))
-	}}}
+	}
+	client := http.Client{Timeout: limit, Transport: &http.Transport{DisableKeepAlives: true, DialContext: dial}}
 	r, err := http.NewRequestWithContext(t.Context(), method, "http://keeper"+path, strings.NewReader(body))
 	if err != nil {
 		t.Fatal(err)
@@ -53,12 +54,13 @@ func TestProtocolIsStrict(t *testing.T) {
 		{"not JSON", "PUT", "/v2/instances/i", "{", 422, "invalid"},
 		{"too long", "PUT", "/v2/instances/i", `{"instance": "` + strings.Repeat("i", 2<<20) + `"}`, 422, "invalid"},
 		{"another id", "PUT", "/v2/instances/j", spec + "}", 422, "invalid"},
-		{"path for an id", "PUT", "/v2/instances/..%2F..%2Fetc", `{"instance": "../../etc", "generation": 1, "engine": "postgres"}`, 422, "invalid"},
+		{"path for an id", "PUT", "/v2/instances/..%2F..%2Fetc",
+			`{"instance": "../../etc", "generation": 1, "engine": "postgres"}`, 422, "invalid"},
 		{"revision that is none", "GET", "/v2/instances/i?after=soon", "", 422, "invalid"},
 		{"negative revision", "GET", "/v2/instances/i?after=-1", "", 422, "invalid"},
 		{"revision without a next", "GET", "/v2/instances/i?after=9223372036854775807", "", 422, "invalid"},
 		{"unknown instance", "GET", "/v2/instances/i", "", 404, "not-found"},
-		{"user of an unknown instance", "PUT", "/v2/instances/i/users/u", `{"name": "u", "password": "p"}`, 404, "not-found"},
+		{"user of no instance", "PUT", "/v2/instances/i/users/u", `{"name": "u", "password": "p"}`, 404, "not-found"},
 		{"another user", "PUT", "/v2/instances/i/users/u", `{"name": "v", "password": "p"}`, 422, "invalid"},
 		{"all that do not serve", "GET", "/v2/unwell", "", 200, "[]"},
 	} {

@@ -44,7 +44,9 @@ func TestUnreadableRecordsAreLeftAlone(t *testing.T) {
 		mustWrite(t, recordPath(c, broken.Instance), bad)
 		_, stop := keepertest.Run(t, c)
 		_, err := b.Await(t.Context(), broken.Instance, 0)
-		for what, err := range map[string]error{"Await": err, "Apply": b.Apply(t.Context(), broken), "Remove": b.Remove(t.Context(), broken.Instance)} {
+		for what, err := range map[string]error{
+			"Await": err, "Apply": b.Apply(t.Context(), broken), "Remove": b.Remove(t.Context(), broken.Instance),
+		} {
 			if backstay.KindOf(err) != backstay.Unavailable {
 				t.Errorf("%s: %v, want Unavailable", what, err)
 			}

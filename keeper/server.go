@@ -92,7 +92,8 @@ func (k *Keeper) answer(w http.ResponseWriter, r *http.Request, f func(*http.Req
 		if backstay.KindOf(err) == backstay.Internal {
 			k.Log.Error("a request failed", "method", r.Method, "path", r.URL.Path, "error", err)
 		}
-		writeJSON(w, statusOf(backstay.KindOf(err)), wire.Problem{Kind: backstay.KindOf(err).String(), Sentence: backstay.SentenceOf(err)})
+		kind := backstay.KindOf(err)
+		writeJSON(w, statusOf(kind), wire.Problem{Kind: kind.String(), Sentence: backstay.SentenceOf(err)})
 	case value == nil:
 		w.WriteHeader(http.StatusNoContent)
 	default:

@@ -36,7 +36,8 @@ func TestReadersAreTended(t *testing.T) {
 
 func mustReader(t *testing.T, b backend.Backend, id backstay.InstanceID) (uri string) {
 	t.Helper()
-	c, err := b.CreateUser(t.Context(), id, backend.User{Name: "reader1", Password: "correcthorsebatterystaple", ReadOnly: true})
+	u := backend.User{Name: "reader1", Password: "correcthorsebatterystaple", ReadOnly: true}
+	c, err := b.CreateUser(t.Context(), id, u)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -89,7 +90,8 @@ func TestStuckEngineIsStartedAgain(t *testing.T) {
 	}
 	until(t, b, spec.Instance, func(s backend.Status) bool { return s.Phase == backend.Running })
 	reader := readerOfRedis(t, b, spec.Instance)
-	if err := reader.EvalRO(t.Context(), "return string.find(string.rep('a', 60), string.rep('a?', 60) .. string.rep('a', 60))", nil).Err(); err == nil {
+	const endless = "return string.find(string.rep('a', 60), string.rep('a?', 60) .. string.rep('a', 60))"
+	if err := reader.EvalRO(t.Context(), endless, nil).Err(); err == nil {
 		t.Fatal("the script ended")
 	}
 	for began := time.Now(); reader.Ping(t.Context()).Err() != nil; time.Sleep(10 * time.Millisecond) {
@@ -103,7 +105,8 @@ func TestStuckEngineIsStartedAgain(t *testing.T) {
 // readerOfRedis is a client that does not wait long.
 func readerOfRedis(t *testing.T, b backend.Backend, id backstay.InstanceID) *goredis.Client {
 	t.Helper()
-	c, err := b.CreateUser(t.Context(), id, backend.User{Name: "reader1", Password: "correcthorsebatterystaple", ReadOnly: true})
+	u := backend.User{Name: "reader1", Password: "correcthorsebatterystaple", ReadOnly: true}
+	c, err := b.CreateUser(t.Context(), id, u)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -97,7 +97,8 @@ func TestUserIsDroppedBeforeItServesAgain(t *testing.T) {
 	spec := mustApply(t, b)
 	var uris []string
 	for _, name := range []string{"goes", "stays"} {
-		credentials, err := b.CreateUser(t.Context(), spec.Instance, backend.User{Name: name, Password: "correcthorsebatterystaple"})
+		u := backend.User{Name: name, Password: "correcthorsebatterystaple"}
+		credentials, err := b.CreateUser(t.Context(), spec.Instance, u)
 		if err != nil {
 			t.Fatal(err)
 		}

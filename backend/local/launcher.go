@@ -25,7 +25,7 @@ type Launcher struct {
 	Program    string   // that is run
 	Command    []string // the command line that makes it the keeper, its name first
 	LogPath    string
-	Executable string        // our program (see process.Executable): a keeper of another one is replaced, while its engines run on
+	Executable string        // which program that is (see process.Executable): a keeper of another one is replaced
 	Patience   time.Duration // that a keeper may take until it answers, or until it makes room; 0: startPatience
 	Log        *slog.Logger
 }
@@ -86,14 +86,14 @@ func (l *Launcher) ensure(ctx context.Context) (k wire.Keeper, err error) {
 		case err == nil && k.Protocol == wire.Protocol && k.Executable == l.Executable:
 			return k, nil
 		case err == nil && k.Protocol > wire.Protocol:
-			return wire.Keeper{}, fmt.Errorf("the databases are kept by a newer Backstay, %s: run that, or a later one", k.Version)
+			return wire.Keeper{}, newerError(k)
 		case err == nil:
 			dismissed = k.PID
 			if err := l.dismiss(ctx, k); err != nil {
 				return wire.Keeper{}, err
 			}
 		case ctx.Err() != nil && dismissed != 0 && ours == nil:
-			return wire.Keeper{}, l.stubborn(dismissed)
+			return wire.Keeper{}, stubbornError(dismissed)
 		case ctx.Err() != nil:
 			return wire.Keeper{}, l.failure(ours, ctx.Err())
 		case ours == nil:
@@ -110,14 +110,21 @@ func (l *Launcher) ensure(ctx context.Context) (k wire.Keeper, err error) {
 	}
 }
 
-// stubborn tells of a keeper that did not make room.
-func (l *Launcher) stubborn(pid int) error {
-	return fmt.Errorf("the keeper of another Backstay, process %d, does not make room: end that process; the databases run on", pid)
+// newerError tells of a keeper that speaks what we cannot.
+func newerError(k wire.Keeper) error {
+	return fmt.Errorf("the databases are kept by a newer Backstay, %s: run that, or a later one", k.Version)
+}
+
+// stubbornError tells of a keeper that did not make room.
+func stubbornError(pid int) error {
+	return fmt.Errorf("the keeper of another Backstay, process %d, does not make room: "+
+		"end that process, the databases run on", pid)
 }
 
 // dismiss asks a keeper to exit. One that does not answer any more has.
 func (l *Launcher) dismiss(ctx context.Context, k wire.Keeper) error {
-	l.Log.Info("a keeper of another program makes room for ours", "pid", k.PID, "version", k.Version, "protocol", k.Protocol)
+	l.Log.Info("a keeper of another program makes room for ours",
+		"pid", k.PID, "version", k.Version, "protocol", k.Protocol)
 	err := l.Backend.try(ctx, "POST", wire.ExitPath, nil, nil)
 	var silence *silenceError
 	if errors.As(err, &silence) {

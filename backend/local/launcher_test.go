@@ -27,7 +27,8 @@ func launcher(t *testing.T, c keeper.Config, executable string) *local.Launcher 
 	command := keepertest.Command(t, c, "")
 	l := &local.Launcher{
 		Backend: local.New(keepertest.Socket(c)), Program: command[0], Command: command,
-		LogPath: filepath.Join(c.DataDir, "keeper.log"), Executable: executable, Log: slog.New(slog.NewTextHandler(t.Output(), nil)),
+		LogPath: filepath.Join(c.DataDir, "keeper.log"), Executable: executable,
+		Log: slog.New(slog.NewTextHandler(t.Output(), nil)),
 	}
 	t.Cleanup(func() {
 		if asked, err := l.Backend.Stop(context.Background()); asked && err != nil {
@@ -97,8 +98,10 @@ func TestLauncherFollowsItsKeeper(t *testing.T) {
 func TestLauncherSaysWhyThereIsNoKeeper(t *testing.T) {
 	t.Parallel()
 	l := launcher(t, keepertest.Config(t, 1), "1")
-	l.Program, l.Command = "/bin/sh", []string{"sh", "-c", "echo the dog ate it >&2; echo Type: backstay doctor >&2; exit 1"}
-	if err := l.Ensure(t.Context()); err == nil || !strings.Contains(err.Error(), "the dog ate it") || !strings.Contains(err.Error(), l.LogPath) {
+	l.Program = "/bin/sh"
+	l.Command = []string{"sh", "-c", "echo the dog ate it >&2; echo Type: backstay doctor >&2; exit 1"}
+	err := l.Ensure(t.Context())
+	if err == nil || !strings.Contains(err.Error(), "the dog ate it") || !strings.Contains(err.Error(), l.LogPath) {
 		t.Errorf("%v, want the reason, and where all of it is", err)
 	}
 }
@@ -112,7 +115,8 @@ func TestLauncherLeavesNoCandidate(t *testing.T) {
 	ensured := make(chan error, 1)
 	go func() { ensured <- l.Ensure(ctx) }()
 	pid := 0
-	for deadline := time.Now().Add(10 * time.Second); pid == 0 && time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+	deadline := time.Now().Add(10 * time.Second)
+	for ; pid == 0 && time.Now().Before(deadline); time.Sleep(time.Millisecond) {
 		text, _ := os.ReadFile(l.LogPath)
 		pid, _ = strconv.Atoi(strings.TrimSpace(string(text)))
 	}

@@ -73,7 +73,9 @@ func (b *Backend) Remove(ctx context.Context, id backstay.InstanceID) error {
 	return b.call(ctx, "DELETE", wire.InstancePath(id), nil, nil)
 }
 
-func (b *Backend) CreateUser(ctx context.Context, id backstay.InstanceID, u backend.User) (c backstay.Credentials, err error) {
+func (b *Backend) CreateUser(
+	ctx context.Context, id backstay.InstanceID, u backend.User,
+) (c backstay.Credentials, err error) {
 	return c, b.call(ctx, "PUT", wire.UserPath(id, u.Name), u, &c)
 }
 

@@ -13,7 +13,8 @@ func TestPatienceEnds(t *testing.T) {
 	b := New(filepath.Join(t.TempDir(), "keeper.sock"))
 	b.patience = 50 * time.Millisecond
 	_, err := b.Inventory(t.Context())
-	if backstay.KindOf(err) != backstay.Unavailable || backstay.SentenceOf(err) != "The keeper of the databases does not answer." {
+	const want = "The keeper of the databases does not answer."
+	if backstay.KindOf(err) != backstay.Unavailable || backstay.SentenceOf(err) != want {
 		t.Errorf("%v", err)
 	}
 	if asked, err := b.Stop(t.Context()); asked || err == nil {

@@ -14,8 +14,10 @@ import (
 	"github.com/backstay/backstay/keeper/node"
 )
 
-// awaitPatience is how long an engine that comes up may not answer until that is told as a failure.
-const awaitPatience = time.Minute
+const (
+	awaitPatience   = time.Minute     // that an engine which comes up may not answer until that is told as a failure
+	preparePatience = 5 * time.Minute // that preparing may take, on a disk that is slow or does not answer
+)
 
 // carryOut does what decide has said. It returns early, with errAnotherWish, when the wish is not w any more
 // and nothing is lost by that.
@@ -201,6 +203,8 @@ func (in *Instance) prepare(ctx context.Context, n node.Node) (program string, e
 		}
 		defer in.m.Slots.Release(1)
 	}
+	ctx, cancel := context.WithTimeout(ctx, preparePatience)
+	defer cancel()
 	return n.Prepare(ctx)
 }
 
@@ -288,11 +292,12 @@ func (in *Instance) serve(life context.Context) error {
 	stuck, endTending := s.node.Tend(life, in.userMade, in.log)
 	s.stuck = stuck
 	s.leave = func() { endTending(); dismiss() }
-	s.serves, s.up = true, in.m.Now()
+	s.serves, s.up, s.logged = true, in.m.Now(), ""
 	r := in.Record()
 	description := s.node.Describe(r.Spec.Engine)
 	in.report(func(st *backend.Status) {
-		st.Generation, st.Phase, st.Message, st.Build = r.Reached, backend.Running, description, s.node.Installation.FullVersion
+		st.Generation, st.Phase, st.Message = r.Reached, backend.Running, description
+		st.Build = s.node.Installation.FullVersion
 		if r.Started == r.Spec.Generation {
 			st.Obstacle = backend.Obstacle{}
 		}
@@ -304,6 +309,11 @@ func (in *Instance) serve(life context.Context) error {
 func (in *Instance) ask(ctx context.Context) error {
 	s := &in.seen
 	began := in.m.Now()
+	if s.silent.IsZero() && !node.IsStopped(s.process.PID) && began.Sub(s.probed) < in.m.AskEvery() {
+		s.asked = began // it is not asked itself each time: with many of them that costs too much
+		return nil
+	}
+	s.probed = began
 	err := s.node.Ask(ctx, s.process)
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
@@ -348,7 +358,8 @@ func (in *Instance) kill(ctx context.Context) error {
 		s.answers, s.serves = err == nil, false // it is seen whether it serves, and then told
 		return nil
 	}
-	in.log.Warn("an engine has not answered for long; it is killed and started again", "pid", s.process.PID, "since", s.silent)
+	in.log.Warn("an engine has not answered for long; it is killed and started again",
+		"pid", s.process.PID, "since", s.silent)
 	s.leave()
 	s.leave = func() {}
 	if err := s.node.Kill(s.process); err != nil {

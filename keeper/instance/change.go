@@ -36,6 +36,8 @@ func (in *Instance) checkSteps(generation int64) []step.Step {
 	return []step.Step{{Name: "keeper.checked", Do: func(ctx context.Context) error {
 		n, err := in.nodeOf(ctx, generation)
 		if err == nil {
+			ctx, cancel := context.WithTimeout(ctx, awaitPatience)
+			defer cancel()
 			err = n.Engine.Check(ctx, n.Node)
 		}
 		if err == nil {
@@ -163,7 +165,10 @@ func (in *Instance) fail(a action, err error) {
 	}
 	delay := in.delay(err)
 	s.retry = now.Add(delay)
-	in.log.Warn("an instance is not as it is wanted", "at", a.verb, "error", err, "again_in", delay)
+	if err.Error() != s.logged { // what goes wrong in the same way each time is told once
+		in.log.Warn("an instance is not as it is wanted", "at", a.verb, "error", err, "again_in", delay)
+		s.logged = err.Error()
+	}
 	if a.verb == remove {
 		return
 	}
@@ -184,7 +189,7 @@ func (in *Instance) tell(a action, err error, delay time.Duration) {
 	r, why := in.Record(), sentence(err)
 	o := backend.Obstacle{Generation: r.Spec.Generation, Sentence: why, Final: in.isFinal(err)}
 	wanted := r.Reached < r.Spec.Generation && cmp.Or(a.generation, r.Started) == r.Spec.Generation
-	if wanted && o.Final && r.Before != nil {
+	if wanted && o.Final && r.canReturn() {
 		in.giveUp(o)
 	}
 	in.report(func(st *backend.Status) {
@@ -199,6 +204,14 @@ func (in *Instance) tell(a action, err error, delay time.Duration) {
 			st.Phase, st.Message = backend.Failing, why
 		}
 	})
+}
+
+// canReturn tells whether the Spec before can be served again. Where another version has been started, that may
+// have made of the data what the one before cannot read.
+func (r Record) canReturn() bool {
+	before := r.Before
+	return before != nil &&
+		(r.Started == before.Generation || before.Version == r.Spec.Version && before.Build == r.Spec.Build)
 }
 
 // giveUp returns to the generation before, at once.

@@ -55,9 +55,8 @@ type view struct {
 	mute    bool      // it does not even answer
 	stopped bool      // its process stands still: it cannot answer
 
-	checked  int64         // the generation that was last found possible
-	retry    time.Time     // what has failed is not tried again before
-	askEvery time.Duration // how often it is asked whether it still serves
+	checked int64     // the generation that was last found possible
+	retry   time.Time // what has failed is not tried again before
 }
 
 // How long an engine may hang until it is killed and started again. One that was stopped by a signal does
@@ -67,8 +66,11 @@ const (
 	mutePatience    = time.Minute
 )
 
-// askAgain is how often an engine is asked that does not serve any more.
-const askAgain = time.Second
+// How often it is seen to that a process serves, and that one which does not serve any more does again.
+const (
+	askEvery = 2 * time.Second
+	askAgain = time.Second
+)
 
 // decide says what to do next. What it says changes the view, or lets time pass.
 func decide(v view, now time.Time) action {
@@ -128,9 +130,9 @@ func (v view) hangs(now time.Time) bool {
 
 // watch is for a process that serves as it is to, or that cannot be changed yet.
 func (v view) watch(now time.Time) action {
-	next := v.asked.Add(v.askEvery)
+	next := v.asked.Add(askEvery)
 	if !v.silent.IsZero() {
-		next = v.asked.Add(min(askAgain, v.askEvery))
+		next = v.asked.Add(askAgain)
 	}
 	if !now.Before(next) {
 		return action{verb: ask}

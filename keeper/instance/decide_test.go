@@ -41,7 +41,7 @@ type world struct {
 
 func newWorld(t *testing.T, first nature) *world {
 	w := &world{t: t, now: time.Unix(1e9, 0), natures: map[int64]nature{1: first}}
-	w.v = view{wish: wish{generation: 1}, askEvery: 2 * time.Second}
+	w.v = view{wish: wish{generation: 1}}
 	return w
 }
 

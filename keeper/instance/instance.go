@@ -40,7 +40,7 @@ type Instance struct {
 // sight is what Run has seen of the world.
 type sight struct {
 	looked, answers, serves, mute, stopped bool
-	asked, silent, up                      time.Time
+	asked, probed, silent, up              time.Time // probed is when the engine itself was last asked
 
 	process *process.Process // nil: there is none
 	node    node.Node        // that the process is
@@ -51,6 +51,7 @@ type sight struct {
 	checked       int64
 	failures      int
 	failed, retry time.Time // when it failed first, and when it is tried again
+	logged        string    // the failure that the log tells of
 }
 
 // New returns an instance that Run has not begun to keep.
@@ -204,7 +205,7 @@ func (in *Instance) view() view {
 	v := view{
 		wish: r.wish(), started: r.Started, reached: r.Reached, obstacle: r.Obstacle, owed: len(r.Drops) > 0,
 		looked: s.looked, alive: s.process != nil, answers: s.answers, serves: s.serves, asked: s.asked, silent: s.silent,
-		mute: s.mute, stopped: s.stopped, checked: s.checked, retry: s.retry, askEvery: in.m.AskEvery(),
+		mute: s.mute, stopped: s.stopped, checked: s.checked, retry: s.retry,
 	}
 	if r.Before != nil {
 		v.before = r.Before.Generation

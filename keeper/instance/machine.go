@@ -27,7 +27,7 @@ type Machine struct {
 	Installed *node.Installations
 	Records   Records
 	Slots     *semaphore.Weighted  // bounds what is prepared and started at once: it is mostly copying
-	AskEvery  func() time.Duration // how often an engine that serves is asked whether it still does
+	AskEvery  func() time.Duration // how often an engine is asked, at most, whether it still serves
 	Now       func() time.Time
 	Log       *slog.Logger
 }

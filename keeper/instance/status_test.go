@@ -43,7 +43,8 @@ func TestAwait(t *testing.T) {
 			in.enter(backend.Starting, "It starts.")
 		}()
 		began := time.Now()
-		if next := awaitStatus(t, in, first.Revision, time.Minute); next.Phase != backend.Starting || next.Revision <= first.Revision {
+		next := awaitStatus(t, in, first.Revision, time.Minute)
+		if next.Phase != backend.Starting || next.Revision <= first.Revision {
 			t.Errorf("woken by %+v", next)
 		}
 		if waited := time.Since(began); waited != time.Second {
@@ -107,7 +108,8 @@ func TestAnotherWishEndsARest(t *testing.T) {
 		in := newIdle(t)
 		w := in.Record().wish()
 		began := time.Now()
-		if err := in.carryOut(t.Context(), w, action{verb: rest, until: began.Add(time.Minute)}); err != nil || time.Since(began) != time.Minute {
+		err := in.carryOut(t.Context(), w, action{verb: rest, until: began.Add(time.Minute)})
+		if err != nil || time.Since(began) != time.Minute {
 			t.Errorf("it rested for %s: %v", time.Since(began), err)
 		}
 		spec := in.Record().Spec

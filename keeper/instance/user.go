@@ -3,6 +3,7 @@ package instance
 import (
 	"context"
 	"errors"
+	"regexp"
 	"slices"
 
 	"github.com/backstay/backstay"
@@ -22,7 +23,8 @@ func (in *Instance) serving(ctx context.Context) (node.Node, error) {
 			r := in.Record()
 			return in.m.node(r, r.spec(r.Started))
 		case backend.Failing, backend.Removing:
-			return node.Node{}, backstay.Errorf(backstay.Unavailable, "The service instance does not serve now: %s", status.Message)
+			return node.Node{}, backstay.Errorf(backstay.Unavailable,
+				"The service instance does not serve now: %s", status.Message)
 		}
 		select {
 		case <-changed:
@@ -85,6 +87,9 @@ func (in *Instance) DropUser(ctx context.Context, name string) error {
 	}
 }
 
+// userName is what users can be called: see engine.User. Nobody is called anything else.
+var userName = regexp.MustCompile(`^[a-z][a-z0-9_]{0,31}$`)
+
 // owe records that a user is to be dropped, unless the instance serves: then that can be done at once.
 func (in *Instance) owe(ctx context.Context, name string) (owed bool, err error) {
 	in.write.Lock()
@@ -92,7 +97,7 @@ func (in *Instance) owe(ctx context.Context, name string) (owed bool, err error)
 	if status, _ := in.Look(); status.Phase == backend.Running {
 		return false, nil
 	}
-	if r := in.Record(); r.Removing || slices.Contains(r.Drops, name) {
+	if r := in.Record(); r.Removing || slices.Contains(r.Drops, name) || !userName.MatchString(name) {
 		return true, nil
 	}
 	return true, step.Run(ctx, in.oweSteps(name)...)

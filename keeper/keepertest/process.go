@@ -75,7 +75,8 @@ func (o order) run(log *slog.Logger) error {
 	defer stop()
 	return keeper.Run(ctx, keeper.Config{
 		DataDir: o.DataDir, Engines: map[string]engine.Engine{"postgres": postgres.Engine{}},
-		Host: "localhost", Listen: []string{"127.0.0.1"}, Ports: o.Ports, Version: "test", Executable: o.Executable, Log: log,
+		Host: "localhost", Listen: []string{"127.0.0.1"}, Ports: o.Ports,
+		Version: "test", Executable: o.Executable, Log: log,
 	})
 }
 
@@ -87,7 +88,9 @@ func Command(t testing.TB, c keeper.Config, dieAfter string) []string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	text, err := json.Marshal(order{DataDir: c.DataDir, Ports: c.Ports, Executable: c.Executable, DieAfter: dieAfter, Test: os.Getpid()})
+	text, err := json.Marshal(order{
+		DataDir: c.DataDir, Ports: c.Ports, Executable: c.Executable, DieAfter: dieAfter, Test: os.Getpid(),
+	})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,0 +1,102 @@
+package backendtest
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/uuid"
+
+	"github.com/backstay/backstay"
+	"github.com/backstay/backstay/backend"
+)
+
+func unknownInstance(t *testing.T, s Subject) {
+	id := backstay.InstanceID(uuid.NewString())
+	_, err := s.Backend.Await(t.Context(), id, 0)
+	wantKind(t, "Await", err, backstay.NotFound)
+	wantKind(t, "Remove", s.Backend.Remove(t.Context(), id), backstay.NotFound)
+	_, err = s.Backend.CreateUser(t.Context(), id, newUser())
+	wantKind(t, "CreateUser", err, backstay.NotFound)
+	if err := s.Backend.DropUser(t.Context(), id, "u1"); err != nil {
+		t.Errorf("DropUser: %v, want success", err)
+	}
+}
+
+func unknownEngineIsRefused(t *testing.T, s Subject) {
+	spec := s.spec(t)
+	spec.Engine = "abacus"
+	wantKind(t, "Admit", s.Backend.Admit(t.Context(), spec), backstay.Unsupported)
+	wantKind(t, "Apply", s.Backend.Apply(t.Context(), spec), backstay.Unsupported)
+}
+
+// whatItCannotDoIsRefused: a backend either does what a Spec asks for, or says that it does not.
+func whatItCannotDoIsRefused(t *testing.T, s Subject) {
+	for what, change := range map[string]func(*backend.Spec){
+		"several nodes":    func(sp *backend.Spec) { sp.Nodes = 2 },
+		"encrypted volume": func(sp *backend.Spec) { sp.Volume.Encrypted = true },
+		"backups":          func(sp *backend.Spec) { sp.Backup = &backend.BackupPolicy{Window: "02:30-03:00", Days: 7} },
+		"an origin":        func(sp *backend.Spec) { sp.Origin = &backend.Origin{Instance: "none"} },
+		"unknown build":    func(sp *backend.Spec) { sp.Build = "0.0" },
+	} {
+		if slices.Contains(s.Can, what) {
+			continue
+		}
+		spec := s.spec(t)
+		change(&spec)
+		_, namesErr := s.Backend.Names(t.Context(), spec)
+		for method, err := range map[string]error{
+			"Admit": s.Backend.Admit(t.Context(), spec), "Apply": s.Backend.Apply(t.Context(), spec), "Names": namesErr,
+		} {
+			wantKind(t, method+" with "+what, err, backstay.Unsupported)
+			if !strings.HasSuffix(backstay.SentenceOf(err), ".") {
+				t.Errorf("%s with %s: %v, want a sentence", method, what, err)
+			}
+		}
+	}
+}
+
+// unknownVersionFails: an installation may go, or come back, at any time, so its absence is a state
+// of the instance and no refusal.
+func unknownVersionFails(t *testing.T, s Subject) {
+	spec := s.spec(t)
+	spec.Version = "0"
+	s.apply(t, spec)
+	status := s.until(t, spec.Instance, "failing", func(st backend.Status) bool { return st.Phase == backend.Failing })
+	want := backend.Obstacle{Generation: 1, Sentence: status.Message, Final: true}
+	if status.Generation != 0 || status.Obstacle != want {
+		t.Errorf("failing as %+v, want no generation reached, and %+v", status, want)
+	}
+	_, err := s.Backend.CreateUser(t.Context(), spec.Instance, newUser())
+	wantKind(t, "CreateUser of a failing instance", err, backstay.Unavailable)
+	s.wantUnwell(t, spec.Instance, true)
+	s.remove(t, spec.Instance)
+	s.wantUnwell(t, spec.Instance, false)
+}
+
+func (s Subject) wantUnwell(t *testing.T, id backstay.InstanceID, want bool) {
+	t.Helper()
+	list, err := s.Backend.Unwell(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	listed := slices.ContainsFunc(list, func(st backend.Status) bool { return st.Instance == id })
+	if listed != want {
+		t.Errorf("listed as unwell: %t, want %t", listed, want)
+	}
+}
+
+func badSpecIsRefused(t *testing.T, s Subject) {
+	for name, change := range map[string]func(*backend.Spec){
+		"no id":           func(sp *backend.Spec) { sp.Instance = "" },
+		"path for an id":  func(sp *backend.Spec) { sp.Instance = "../../etc" },
+		"dots for an id":  func(sp *backend.Spec) { sp.Instance = ".." },
+		"generation zero": func(sp *backend.Spec) { sp.Generation = 0 },
+	} {
+		spec := s.spec(t)
+		change(&spec)
+		if err := s.Backend.Apply(t.Context(), spec); err == nil {
+			t.Errorf("Apply with %s was accepted", name)
+		}
+	}
+}
