@@ -20,6 +20,7 @@ func TestContract(t *testing.T) {
 	t.Parallel()
 	enginetest.Run(t, enginetest.Subject{
 		Engine: tested, Connect: connect,
+		Worst:          enginetest.Worst{Make: makeWorst, Hold: holdWorst, Connections: 3*len(worstSessions) + 10},
 		ResizeRestarts: tested.Root == "", // one cache of MariaDB's has its size from the start
 		BadSettings:    []string{`{"enable_extensions": ["postgis"]}`, `{} {}`},
 	})

@@ -25,6 +25,7 @@ func TestContract(t *testing.T) {
 	t.Parallel()
 	enginetest.Run(t, enginetest.Subject{
 		Engine: tested, Connect: connect,
+		Worst:       enginetest.Worst{Make: makeWorst, Hold: holdWorst, Connections: 3*len(worstSessions) + 10},
 		BadSettings: []string{`{"maxmemory_policy": "lru"}`, `{"maxmemory_policy": 7}`},
 	})
 }

@@ -18,32 +18,8 @@ import (
 	"github.com/backstay/backstay/engine/enginetest"
 )
 
-// TestWorstWithinItsRights: a user does the worst that it may, and leaves it as it is; the service is administered
-// none the less, and so it is when it is started again.
-func TestWorstWithinItsRights(t *testing.T) {
-	t.Parallel()
-	n := enginetest.NewNode(t, tested)
-	n.Size.Memory = 64 * backstay.MB
-	p := enginetest.Serve(t, tested, n)
-	u := engine.User{Name: "hostile", Password: "correcthorse"}
-	credentials, err := tested.CreateUser(t.Context(), n, u)
-	if err != nil {
-		t.Fatal(err)
-	}
-	leaveObjects(t, credentials)
-	leaveSessions(t, n, credentials)
-	wantAdministered(t, n)
-	p.Kill(t)
-	enginetest.Serve(t, tested, n)
-	leaveSessions(t, n, credentials)
-	wantAdministered(t, n)
-	if err := tested.DropUser(t.Context(), n, u.Name); err != nil {
-		t.Errorf("the user itself: %v", err)
-	}
-}
-
-// leaveObjects fills the memory, with large values, odd names, functions and scripts.
-func leaveObjects(t *testing.T, c backstay.Credentials) {
+// makeWorst fills the memory, with large values, odd names, functions and scripts.
+func makeWorst(t *testing.T, _ engine.Node, c backstay.Credentials) {
 	t.Helper()
 	client, err := dial(c)
 	if err != nil {
@@ -61,21 +37,25 @@ func leaveObjects(t *testing.T, c backstay.Credentials) {
 		}
 	}
 	for i := 0; err == nil; i++ {
-		err = client.SetRange(t.Context(), fmt.Sprint("full", i), 1<<20, "x").Err()
+		err = client.SetRange(t.Context(), fmt.Sprint("full", i), 8<<20, "x").Err()
 	}
 	if !strings.HasPrefix(err.Error(), "OOM") {
 		t.Fatal(err)
 	}
 }
 
-// leaveSessions are transactions that are not ended, clients that wait for ever, and one that asks and does not listen.
-func leaveSessions(t *testing.T, n engine.Node, c backstay.Credentials) {
+// worstSessions are what the sessions of a user that does its worst have said last: transactions that are not ended,
+// clients that wait for ever, one that asks and does not listen, one in the middle of a command.
+var worstSessions = []string{
+	"MULTI\r\nGET big\r\n", "WATCH big\r\nMULTI\r\n", "BLPOP nothing 0\r\n", "BLPOP nothing 0\r\n",
+	"XREAD BLOCK 0 STREAMS nothing $\r\n", "WAIT 1 0\r\n", "SUBSCRIBE channel\r\n", "PSUBSCRIBE *\r\n",
+	"CLIENT TRACKING ON BCAST\r\n", "CLIENT REPLY OFF\r\n", strings.Repeat("GET big\r\n", 16), "*1000000\r\n$1\r\n",
+}
+
+// holdWorst leaves worstSessions behind.
+func holdWorst(t *testing.T, n engine.Node, c backstay.Credentials) {
 	t.Helper()
-	for _, says := range []string{
-		"MULTI\r\nGET big\r\n", "WATCH big\r\nMULTI\r\n", "BLPOP nothing 0\r\n", "BLPOP nothing 0\r\n",
-		"XREAD BLOCK 0 STREAMS nothing $\r\n", "WAIT 1 0\r\n", "SUBSCRIBE channel\r\n", "PSUBSCRIBE *\r\n",
-		"CLIENT TRACKING ON BCAST\r\n", "CLIENT REPLY OFF\r\n", strings.Repeat("GET big\r\n", 16), "*1000000\r\n$1\r\n",
-	} {
+	for _, says := range worstSessions {
 		conn := rawClient(t, n, c)
 		if _, err := fmt.Fprintf(conn, "AUTH %v %v\r\n%s", c["username"], c["password"], says); err != nil {
 			t.Fatal(err)
