@@ -29,21 +29,25 @@ func (s *Store) Apps(ctx context.Context, f market.AppFilter) (market.List[backs
 
 func (s *Store) AddApp(ctx context.Context, a backstay.App, e backstay.Event) (backstay.App, error) {
 	added, err := recorded(ctx, s, e, func(tx pgx.Tx) (backstay.App, error) {
-		return one(ctx, tx, scanApp, `INSERT INTO market.apps AS a (id, space_id, name, labels, annotations) VALUES ($1, $2, $3, $4, $5) RETURNING `+appColumns,
+		return one(ctx, tx, scanApp, `INSERT INTO market.apps AS a (id, space_id, name, labels, annotations)
+			VALUES ($1, $2, $3, $4, $5) RETURNING `+appColumns,
 			a.ID, a.SpaceID, a.Name, object(a.Metadata.Labels), object(a.Metadata.Annotations))
 	})
 	if violates(err, "app_space") {
-		return added, backstay.Errorf(backstay.Invalid, "Invalid space. Ensure that the space exists and you have access to it.")
+		return added, backstay.Errorf(backstay.Invalid,
+			"Invalid space. Ensure that the space exists and you have access to it.")
 	}
 	return added, appTaken(err, a.Name)
 }
 
-func (s *Store) UpdateApp(ctx context.Context, id backstay.AppID, u market.Update, e backstay.Event) (backstay.App, error) {
+func (s *Store) UpdateApp(ctx context.Context, id backstay.AppID, u market.Update,
+	e backstay.Event) (backstay.App, error) {
 	a, err := recorded(ctx, s, e, func(tx pgx.Tx) (backstay.App, error) {
 		if err := updateMetadata(ctx, tx, "market.apps", id, u.Metadata); err != nil {
 			return backstay.App{}, err
 		}
-		return one(ctx, tx, scanApp, `UPDATE market.apps a SET name = coalesce($2, name), updated_at = now() WHERE id = $1 RETURNING `+appColumns, id, u.Name)
+		return one(ctx, tx, scanApp, `UPDATE market.apps a SET name = coalesce($2, name), updated_at = now() WHERE id = $1
+			RETURNING `+appColumns, id, u.Name)
 	})
 	return a, appTaken(orNotFound(err, "App"), wanted(u.Name))
 }
@@ -61,7 +65,8 @@ func (s *Store) SealedEnvironment(ctx context.Context, id backstay.AppID) ([]byt
 	return sealed, orNotFound(err, "App")
 }
 
-func (s *Store) UpdateEnvironment(ctx context.Context, id backstay.AppID, change func(sealed []byte) ([]byte, error), e backstay.Event) error {
+func (s *Store) UpdateEnvironment(ctx context.Context, id backstay.AppID,
+	change func(sealed []byte) ([]byte, error), e backstay.Event) error {
 	return s.tx(ctx, func(tx pgx.Tx) error {
 		var sealed []byte
 		err := tx.QueryRow(ctx, `SELECT environment FROM market.apps WHERE id = $1 FOR UPDATE`, id).Scan(&sealed)
@@ -72,7 +77,8 @@ func (s *Store) UpdateEnvironment(ctx context.Context, id backstay.AppID, change
 		if err != nil {
 			return err
 		}
-		if _, err := tx.Exec(ctx, `UPDATE market.apps SET environment = $2, updated_at = now() WHERE id = $1`, id, changed); err != nil {
+		if _, err := tx.Exec(ctx, `UPDATE market.apps SET environment = $2, updated_at = now() WHERE id = $1`, id,
+			changed); err != nil {
 			return err
 		}
 		return recordEvent(ctx, tx, e)

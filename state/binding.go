@@ -12,12 +12,16 @@ import (
 	"github.com/backstay/backstay/market"
 )
 
-const bindingColumns = `b.id, b.type, b.name, b.instance_id, i.type, coalesce(b.app_id, ''), coalesce(a.space_id, i.space_id), b.syslog_drain_url, b.labels, b.annotations, b.expires_at, b.op_type, b.op_state, b.op_description, b.op_created_at, b.op_updated_at, b.created_at, b.updated_at`
+const bindingColumns = `b.id, b.type, b.name, b.instance_id, i.type, coalesce(b.app_id, ''),
+	coalesce(a.space_id, i.space_id), b.syslog_drain_url, b.labels, b.annotations, b.expires_at, b.op_type, b.op_state,
+		b.op_description, b.op_created_at, b.op_updated_at, b.created_at, b.updated_at`
 
 func scanBinding(r pgx.CollectableRow) (b backstay.Binding, err error) {
 	op := &b.LastOperation
 	var expires *time.Time
-	err = r.Scan(&b.ID, &b.Type, &b.Name, &b.InstanceID, &b.InstanceType, &b.AppID, &b.SpaceID, &b.SyslogDrainURL, &b.Metadata.Labels, &b.Metadata.Annotations, &expires, &op.Type, &op.State, &op.Description, &op.CreatedAt, &op.UpdatedAt, &b.CreatedAt, &b.UpdatedAt)
+	err = r.Scan(&b.ID, &b.Type, &b.Name, &b.InstanceID, &b.InstanceType, &b.AppID, &b.SpaceID, &b.SyslogDrainURL,
+		&b.Metadata.Labels, &b.Metadata.Annotations, &expires, &op.Type, &op.State, &op.Description, &op.CreatedAt,
+		&op.UpdatedAt, &b.CreatedAt, &b.UpdatedAt)
 	if expires != nil {
 		b.ExpiresAt = *expires
 	}
@@ -27,7 +31,8 @@ func scanBinding(r pgx.CollectableRow) (b backstay.Binding, err error) {
 func (s *Store) Bindings(ctx context.Context, f market.BindingFilter) (market.List[backstay.Binding], error) {
 	q := query{
 		columns: bindingColumns, alias: "b", // counting them needs no join, unless a filter does
-		from: "market.bindings b LEFT JOIN market.instances i ON i.id = b.instance_id LEFT JOIN market.apps a ON a.id = b.app_id",
+		from: "market.bindings b LEFT JOIN market.instances i ON i.id = b.instance_id LEFT JOIN market.apps a ON a.id " +
+			"= b.app_id",
 	}
 	if f.PlanIDs != nil || f.PlanNames != nil || f.OfferingIDs != nil || f.OfferingNames != nil {
 		q.from += " JOIN market.plans p ON p.id = i.plan_id JOIN market.offerings o ON o.id = p.offering_id"
@@ -55,17 +60,22 @@ func bindingSeenBy(q *query, viewer *backstay.UserID) {
 	if viewer == nil {
 		return
 	}
-	q.where = append(q.where, fmt.Sprintf(`b.id IN (SELECT o.id FROM market.bindings o JOIN market.apps oa ON oa.id = o.app_id WHERE oa.space_id IN (%[1]s)
-		UNION ALL SELECT o.id FROM market.bindings o JOIN market.instances oi ON oi.id = o.instance_id WHERE o.app_id IS NULL AND oi.space_id IN (%[1]s))`, spacesSeenBy(q.arg(*viewer))))
+	q.where = append(q.where, fmt.Sprintf(`b.id IN (SELECT o.id FROM market.bindings o
+		JOIN market.apps oa ON oa.id = o.app_id WHERE oa.space_id IN (%[1]s)
+		UNION ALL SELECT o.id FROM market.bindings o JOIN market.instances oi ON oi.id = o.instance_id
+			WHERE o.app_id IS NULL AND oi.space_id IN (%[1]s))`, spacesSeenBy(q.arg(*viewer))))
 }
 
-func (s *Store) BindingSecrets(ctx context.Context, id backstay.BindingID) (parameters, credentials []byte, err error) {
-	err = s.pool.QueryRow(ctx, `SELECT parameters, credentials FROM market.bindings WHERE id = $1`, id).Scan(&parameters, &credentials)
+func (s *Store) BindingSecrets(ctx context.Context,
+	id backstay.BindingID) (parameters, credentials []byte, err error) {
+	err = s.pool.QueryRow(ctx, `SELECT parameters, credentials FROM market.bindings WHERE id = $1`, id).Scan(&parameters,
+		&credentials)
 	return parameters, credentials, orNotFound(err, "Service credential binding")
 }
 
 func (s *Store) BoundServices(ctx context.Context, app backstay.AppID) ([]market.SealedService, error) {
-	rows, err := s.pool.Query(ctx, `SELECT b.id, b.type, b.name, b.syslog_drain_url, b.credentials, i.id, i.type, i.name, i.tags,
+	rows, err := s.pool.Query(ctx, `SELECT b.id, b.type, b.name, b.syslog_drain_url, b.credentials, i.id, i.type, i.name,
+		i.tags,
 			coalesce(p.id, ''), coalesce(p.name, ''), coalesce(o.id, ''), coalesce(o.name, ''), coalesce(o.tags, '{}')
 		FROM market.bindings b JOIN market.instances i ON i.id = b.instance_id
 			LEFT JOIN market.plans p ON p.id = i.plan_id LEFT JOIN market.offerings o ON o.id = p.offering_id
@@ -75,7 +85,8 @@ func (s *Store) BoundServices(ctx context.Context, app backstay.AppID) ([]market
 	}
 	return pgx.CollectRows(rows, func(r pgx.CollectableRow) (s market.SealedService, err error) {
 		b, i, p, o := &s.Binding, &s.Instance, &s.Plan, &s.Offering
-		err = r.Scan(&b.ID, &b.Type, &b.Name, &b.SyslogDrainURL, &s.Sealed, &i.ID, &i.Type, &i.Name, &i.Tags, &p.ID, &p.Name, &o.ID, &o.Name, &o.Tags)
+		err = r.Scan(&b.ID, &b.Type, &b.Name, &b.SyslogDrainURL, &s.Sealed, &i.ID, &i.Type, &i.Name, &i.Tags, &p.ID,
+			&p.Name, &o.ID, &o.Name, &o.Tags)
 		b.AppID, b.InstanceID, b.InstanceType = app, i.ID, i.Type
 		return s, err
 	})
@@ -84,17 +95,20 @@ func (s *Store) BoundServices(ctx context.Context, app backstay.AppID) ([]market
 func (s *Store) BindingAccess(
 	ctx context.Context, id backstay.BindingID, user backstay.UserID, viewer *backstay.UserID,
 ) (access market.BindingAccess, err error) {
-	q := query{alias: "b", from: `market.bindings b JOIN market.instances i ON i.id = b.instance_id LEFT JOIN market.apps a ON a.id = b.app_id
+	q := query{alias: "b", from: `market.bindings b JOIN market.instances i ON i.id = b.instance_id
+		LEFT JOIN market.apps a ON a.id = b.app_id
 		JOIN market.spaces s ON s.id = coalesce(a.space_id, i.space_id)`}
 	q.columns = `b.id, b.type, b.instance_id, i.type, coalesce(b.app_id, ''), s.id, b.credentials,
-		ARRAY(SELECT r.type FROM market.roles r WHERE r.user_id = ` + q.arg(user) + ` AND (r.space_id = s.id OR r.organization_id = s.organization_id))`
+		ARRAY(SELECT r.type FROM market.roles r WHERE r.user_id = ` + q.arg(user) + `
+			AND (r.space_id = s.id OR r.organization_id = s.organization_id))`
 	in(&q, "b.id", []backstay.BindingID{id})
 	bindingSeenBy(&q, viewer)
-	l, err := list(ctx, s, q, market.Order{}, market.Page{}, func(r pgx.CollectableRow) (a market.BindingAccess, err error) {
-		b := &a.Binding
-		err = r.Scan(&b.ID, &b.Type, &b.InstanceID, &b.InstanceType, &b.AppID, &b.SpaceID, &a.Sealed, &a.Roles)
-		return a, err
-	})
+	l, err := list(ctx, s, q, market.Order{}, market.Page{},
+		func(r pgx.CollectableRow) (a market.BindingAccess, err error) {
+			b := &a.Binding
+			err = r.Scan(&b.ID, &b.Type, &b.InstanceID, &b.InstanceType, &b.AppID, &b.SpaceID, &a.Sealed, &a.Roles)
+			return a, err
+		})
 	if err == nil && len(l.Items) == 0 {
 		err = backstay.Errorf(backstay.NotFound, "Service credential binding not found")
 	}
@@ -104,7 +118,8 @@ func (s *Store) BindingAccess(
 	return l.Items[0], nil
 }
 
-func (s *Store) AcceptBinding(ctx context.Context, b backstay.Binding, parameters []byte, e backstay.Event, j backstay.Job) error {
+func (s *Store) AcceptBinding(ctx context.Context, b backstay.Binding, parameters []byte, e backstay.Event,
+	j backstay.Job) error {
 	err := s.tx(ctx, func(tx pgx.Tx) error {
 		i, err := lockBindable(ctx, tx, b)
 		if err != nil {
@@ -114,7 +129,8 @@ func (s *Store) AcceptBinding(ctx context.Context, b backstay.Binding, parameter
 			return err
 		}
 		op := b.LastOperation
-		if _, err := tx.Exec(ctx, `INSERT INTO market.bindings (id, type, name, instance_id, app_id, parameters, op_type, op_state, op_description, labels, annotations, expires_at)
+		if _, err := tx.Exec(ctx, `INSERT INTO market.bindings (id, type, name, instance_id, app_id, parameters, op_type,
+			op_state, op_description, labels, annotations, expires_at)
 			VALUES ($1, $2, $3, $4, nullif($5, ''), $6, $7, $8, $9, $10, $11, $12)`,
 			b.ID, b.Type, b.Name, b.InstanceID, b.AppID, parameters, op.Type, op.State, op.Description,
 			object(b.Metadata.Labels), object(b.Metadata.Annotations), orNull(b.ExpiresAt)); err != nil {
@@ -138,9 +154,12 @@ func bindingTaken(err error, name string) error {
 	case violates(err, "binding_app_once"):
 		return backstay.Errorf(backstay.Taken, "The app is already bound to the service instance.")
 	case violates(err, "binding_app_name"):
-		return backstay.Errorf(backstay.Taken, "The binding name is invalid. App binding names must be unique. The app already has a binding with name '%s'.", name)
+		return backstay.Errorf(backstay.Taken,
+			"The binding name is invalid. App binding names must be unique. "+
+				"The app already has a binding with name '%s'.", name)
 	case violates(err, "binding_key_name"):
-		return backstay.Errorf(backstay.Taken, "The binding name is invalid. Key binding names must be unique. The service instance already has a key binding with name '%s'.", name)
+		return backstay.Errorf(backstay.Taken, "The binding name is invalid. Key binding names must be unique. The "+
+			"service instance already has a key binding with name '%s'.", name)
 	}
 	return err
 }
@@ -152,7 +171,8 @@ func lockBindable(ctx context.Context, tx pgx.Tx, b backstay.Binding) (backstay.
 		return i, err
 	}
 	if op := i.LastOperation; op.Type == backstay.Create && op.State == backstay.Failed {
-		return i, backstay.Errorf(backstay.Invalid, "The service instance %s cannot be bound: its creation failed. Delete it and create it again.", i.Name)
+		return i, backstay.Errorf(backstay.Invalid,
+			"The service instance %s cannot be bound: its creation failed. Delete it and create it again.", i.Name)
 	}
 	if b.Type != backstay.AppBinding {
 		return i, nil
@@ -174,16 +194,19 @@ func makeWay(ctx context.Context, tx pgx.Tx, i backstay.Instance, b backstay.Bin
 	var id backstay.BindingID
 	var op backstay.Operation
 	err := tx.QueryRow(ctx, `SELECT id, op_type, op_state FROM market.bindings WHERE instance_id = $1 AND type = $2
-		AND coalesce(app_id, '') = $3 AND (type = 'app' OR name = $4)`, b.InstanceID, b.Type, b.AppID, b.Name).Scan(&id, &op.Type, &op.State)
+		AND coalesce(app_id, '') = $3 AND (type = 'app' OR name = $4)`, b.InstanceID, b.Type, b.AppID, b.Name).Scan(&id,
+		&op.Type, &op.State)
 	switch {
 	case errors.Is(err, pgx.ErrNoRows):
 		return nil
 	case err != nil:
 		return err
 	case op.Type == backstay.Delete && op.State == backstay.InProgress:
-		return backstay.Errorf(backstay.Busy, "An operation for a service binding of service instance %s is in progress.", i.Name)
+		return backstay.Errorf(backstay.Busy, "An operation for a service binding of service instance %s is in progress.",
+			i.Name)
 	case op.Type == backstay.Delete && op.State == backstay.Failed:
-		return backstay.Errorf(backstay.Invalid, "The binding is there still, and its deletion failed. Delete it again first.")
+		return backstay.Errorf(backstay.Invalid,
+			"The binding is there still, and its deletion failed. Delete it again first.")
 	case op.Type == backstay.Create && op.State == backstay.Failed:
 		_, err = tx.Exec(ctx, `DELETE FROM market.bindings WHERE id = $1`, id)
 	}
@@ -199,12 +222,14 @@ func orNull(t time.Time) *time.Time {
 }
 
 func (s *Store) HoldBindings(ctx context.Context, ids []backstay.BindingID, until time.Time) error {
-	_, err := s.pool.Exec(ctx, `UPDATE market.bindings SET expires_at = $2 WHERE id = ANY($1) AND expires_at < $2`, ids, until)
+	_, err := s.pool.Exec(ctx, `UPDATE market.bindings SET expires_at = $2 WHERE id = ANY($1) AND expires_at < $2`, ids,
+		until)
 	return err
 }
 
 func (s *Store) ExpiredBindings(ctx context.Context, now time.Time) ([]backstay.Binding, error) {
-	rows, err := s.pool.Query(ctx, `SELECT `+bindingColumns+` FROM market.bindings b JOIN market.instances i ON i.id = b.instance_id LEFT JOIN market.apps a ON a.id = b.app_id
+	rows, err := s.pool.Query(ctx, `SELECT `+bindingColumns+` FROM market.bindings b
+		JOIN market.instances i ON i.id = b.instance_id LEFT JOIN market.apps a ON a.id = b.app_id
 		WHERE b.expires_at <= $1 AND b.op_state <> 'in progress'
 			AND (b.op_type <> 'delete' OR b.op_updated_at < $1 - interval '30 seconds')`, now)
 	if err != nil {
@@ -213,7 +238,8 @@ func (s *Store) ExpiredBindings(ctx context.Context, now time.Time) ([]backstay.
 	return pgx.CollectRows(rows, scanBinding)
 }
 
-func (s *Store) AcceptBindingDeletion(ctx context.Context, id backstay.BindingID, op backstay.Operation, e backstay.Event, j backstay.Job) error {
+func (s *Store) AcceptBindingDeletion(ctx context.Context, id backstay.BindingID, op backstay.Operation,
+	e backstay.Event, j backstay.Job) error {
 	return s.tx(ctx, func(tx pgx.Tx) error {
 		var instance backstay.InstanceID
 		err := tx.QueryRow(ctx, `SELECT instance_id FROM market.bindings WHERE id = $1`, id).Scan(&instance)
@@ -224,22 +250,27 @@ func (s *Store) AcceptBindingDeletion(ctx context.Context, id backstay.BindingID
 		if err != nil {
 			return err
 		}
-		tag, err := tx.Exec(ctx, `UPDATE market.bindings SET op_type = $2, op_state = $3, op_description = $4, op_created_at = now(), op_updated_at = now()
+		tag, err := tx.Exec(ctx, `UPDATE market.bindings
+			SET op_type = $2, op_state = $3, op_description = $4, op_created_at = now(), op_updated_at = now()
 			WHERE id = $1 AND op_state <> 'in progress'`, id, op.Type, op.State, op.Description)
 		if err != nil {
 			return err
 		}
 		if tag.RowsAffected() == 0 {
-			return backstay.Errorf(backstay.Busy, "An operation for a service binding of service instance %s is in progress.", i.Name)
+			return backstay.Errorf(backstay.Busy, "An operation for a service binding of service instance %s is in progress.",
+				i.Name)
 		}
 		return s.acceptJob(ctx, tx, e, j)
 	})
 }
 
-func (s *Store) FinishBinding(ctx context.Context, id backstay.BindingID, op backstay.Operation, credentials []byte, j backstay.Job) error {
+func (s *Store) FinishBinding(ctx context.Context, id backstay.BindingID, op backstay.Operation, credentials []byte,
+	j backstay.Job) error {
 	return s.tx(ctx, func(tx pgx.Tx) error {
-		if _, err := tx.Exec(ctx, `UPDATE market.bindings SET op_type = $2, op_state = $3, op_description = $4, op_updated_at = now(), updated_at = now(),
-			credentials = coalesce($5, credentials) WHERE id = $1`, id, op.Type, op.State, op.Description, credentials); err != nil {
+		if _, err := tx.Exec(ctx, `UPDATE market.bindings
+			SET op_type = $2, op_state = $3, op_description = $4, op_updated_at = now(), updated_at = now(),
+			credentials = coalesce($5, credentials) WHERE id = $1`, id, op.Type, op.State, op.Description,
+			credentials); err != nil {
 			return err
 		}
 		return finishJob(ctx, tx, j)

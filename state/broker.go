@@ -84,7 +84,8 @@ func (b Broker) NoteEndpoint(ctx context.Context, id backstay.InstanceID, e back
 	return err
 }
 
-func (b Broker) RaiseGeneration(ctx context.Context, id backstay.InstanceID, held int64) (generation int64, err error) {
+func (b Broker) RaiseGeneration(ctx context.Context, id backstay.InstanceID,
+	held int64) (generation int64, err error) {
 	err = b.s.tx(ctx, func(tx pgx.Tx) error {
 		if err := lockOwed(ctx, tx, id); err != nil {
 			return err

@@ -50,16 +50,19 @@ func keepBroker(ctx context.Context, tx pgx.Tx, b backstay.ServiceBroker) error 
 // guid is how an INSERT into the table names a thing of a catalog: by the id that its broker has for it, $1,
 // if that is a guid that nothing in the table has, or else by a new one.
 func guid(table string) string {
-	return `CASE WHEN $1 ~ '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' AND NOT EXISTS (SELECT FROM ` + table + ` WHERE id = $1)
+	return `CASE WHEN $1 ~ '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' AND NOT EXISTS (SELECT FROM ` + table + `
+		WHERE id = $1)
 		THEN $1 ELSE gen_random_uuid()::text END`
 }
 
 func keepOffering(ctx context.Context, tx pgx.Tx, from backstay.BrokerID, o backstay.CatalogOffering) error {
 	var id backstay.OfferingID
-	err := tx.QueryRow(ctx, `INSERT INTO market.offerings (service_id, id, broker_id, name, description, documentation_url,
+	err := tx.QueryRow(ctx, `INSERT INTO market.offerings (service_id, id, broker_id, name, description,
+		documentation_url,
 			tags, requires, shareable, bindable, instances_retrievable, bindings_retrievable, plan_updateable,
 			allow_context_updates, available)
-		VALUES ($1, `+guid("market.offerings")+`, $2, $3, $4, $5, coalesce($6, '{}'::text[]), coalesce($7, '{}'::text[]), $8, $9,
+		VALUES ($1, `+guid("market.offerings")+`, $2, $3, $4, $5, coalesce($6, '{}'::text[]), coalesce($7, '{}'::text[]),
+			$8, $9,
 			$10, $11, $12, $13, true)
 		ON CONFLICT ON CONSTRAINT offering_in_catalog DO UPDATE SET (name, description, documentation_url, tags, requires,
 			shareable, bindable, instances_retrievable, bindings_retrievable, plan_updateable, allow_context_updates,
@@ -82,7 +85,8 @@ func keepOffering(ctx context.Context, tx pgx.Tx, from backstay.BrokerID, o back
 }
 
 func keepPlan(
-	ctx context.Context, tx pgx.Tx, id backstay.OfferingID, o backstay.CatalogOffering, position int, p backstay.CatalogPlan,
+	ctx context.Context, tx pgx.Tx, id backstay.OfferingID, o backstay.CatalogOffering, position int,
+	p backstay.CatalogPlan,
 ) error {
 	bindable, updateable := o.Bindable, o.PlanUpdateable
 	if p.Bindable != nil {
@@ -93,7 +97,8 @@ func keepPlan(
 	}
 	_, err := tx.Exec(ctx, `INSERT INTO market.plans (service_plan_id, id, offering_id, position, name, description, free,
 			costs, schemas, bindable, plan_updateable, maintenance_info, maximum_polling, available, public)
-		VALUES ($1, `+guid("market.plans")+`, $2, $3, $4, $5, $6, coalesce($7::jsonb, '[]'), $8, $9, $10, $11, $12, true, $13)
+		VALUES ($1, `+guid("market.plans")+`, $2, $3, $4, $5, $6, coalesce($7::jsonb, '[]'), $8, $9, $10, $11, $12, true,
+			$13)
 		ON CONFLICT ON CONSTRAINT plan_in_catalog DO UPDATE SET (position, name, description, free, costs, schemas, bindable,
 			plan_updateable, maintenance_info, maximum_polling, available, updated_at) =
 			ROW (excluded.position, excluded.name, excluded.description, excluded.free, excluded.costs, excluded.schemas,
@@ -103,8 +108,10 @@ func keepPlan(
 	return err
 }
 
-func (s *Store) ServiceBrokers(ctx context.Context, f market.BrokerFilter) (market.List[backstay.ServiceBroker], error) {
-	q := query{columns: `k.id, k.name, k.labels, k.annotations, k.created_at, k.updated_at`, from: "market.brokers k", alias: "k"}
+func (s *Store) ServiceBrokers(ctx context.Context,
+	f market.BrokerFilter) (market.List[backstay.ServiceBroker], error) {
+	q := query{columns: `k.id, k.name, k.labels, k.annotations, k.created_at, k.updated_at`, from: "market.brokers k",
+		alias: "k"}
 	in(&q, "k.id", f.IDs)
 	in(&q, "k.name", f.Names)
 	q.match(f.Match)
@@ -114,13 +121,15 @@ func (s *Store) ServiceBrokers(ctx context.Context, f market.BrokerFilter) (mark
 	})
 }
 
-const offeringColumns = `o.id, o.broker_id, o.service_id, o.name, o.description, o.documentation_url, o.tags, o.requires,
+const offeringColumns = `o.id, o.broker_id, o.service_id, o.name, o.description, o.documentation_url, o.tags,
+	o.requires,
 	o.bindable, o.instances_retrievable, o.bindings_retrievable, o.plan_updateable, o.allow_context_updates, o.shareable,
 	o.available, o.labels, o.annotations, o.created_at, o.updated_at`
 
 func scanOffering(r pgx.CollectableRow) (o backstay.Offering, err error) {
 	err = r.Scan(&o.ID, &o.BrokerID, &o.ServiceID, &o.Name, &o.Description, &o.DocumentationURL, &o.Tags, &o.Requires,
-		&o.Bindable, &o.InstancesRetrievable, &o.BindingsRetrievable, &o.PlanUpdateable, &o.AllowContextUpdates, &o.Shareable,
+		&o.Bindable, &o.InstancesRetrievable, &o.BindingsRetrievable, &o.PlanUpdateable, &o.AllowContextUpdates,
+		&o.Shareable,
 		&o.Available, &o.Metadata.Labels, &o.Metadata.Annotations, &o.CreatedAt, &o.UpdatedAt)
 	return o, err
 }
@@ -143,7 +152,8 @@ func (s *Store) Offerings(
 	return list(ctx, s, q, f.Order, f.Page, scanOffering)
 }
 
-const planColumns = `p.id, p.offering_id, p.service_plan_id, p.name, p.description, p.free, p.bindable, p.plan_updateable,
+const planColumns = `p.id, p.offering_id, p.service_plan_id, p.name, p.description, p.free, p.bindable,
+	p.plan_updateable,
 	p.costs, p.schemas, p.maintenance_info, p.maximum_polling, p.available, p.labels, p.annotations, p.created_at,
 	p.updated_at, CASE WHEN p.public THEN 'public'
 		WHEN EXISTS (SELECT FROM market.plan_organizations po WHERE po.plan_id = p.id) THEN 'organization' ELSE 'admin' END`

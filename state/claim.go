@@ -82,13 +82,15 @@ func (c *claim) refusal(ctx context.Context) error {
 	err := c.conn.QueryRow(ctx, `
 		SELECT coalesce(a.application_name, '') || coalesce(' (' || host(a.client_addr) || ')', '')
 		FROM pg_locks l JOIN pg_stat_activity a USING (pid)
-		WHERE l.locktype = 'advisory' AND l.granted AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+		WHERE l.locktype = 'advisory' AND l.granted
+			AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
 			AND l.classid::bigint << 32 | l.objid::bigint = $1`, int64(claimLock)).Scan(&holder)
 	if err != nil { // it has gone meanwhile, or may not be seen
 		holder = "another Backstay"
 	}
 	return backstay.Errorf(backstay.InUse,
-		"The state database is served already, by %s: two would take each other's jobs. Stop that one first, or name another database.", holder)
+		"The state database is served already, by %s: two would take each other's jobs. Stop that one first, or name "+
+			"another database.", holder)
 }
 
 // watch returns why the claim was lost, or ctx's error.

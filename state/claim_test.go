@@ -108,7 +108,8 @@ const (
 	endConnections = `SELECT pg_terminate_backend(pid) FROM pg_stat_activity
 		WHERE datname = current_database() AND pid <> pg_backend_pid()`
 	endClaim = `SELECT pg_terminate_backend(pid) FROM pg_locks
-		WHERE locktype = 'advisory' AND granted AND database = (SELECT oid FROM pg_database WHERE datname = current_database())`
+		WHERE locktype = 'advisory' AND granted AND database = (SELECT oid FROM pg_database
+			WHERE datname = current_database())`
 )
 
 func mustConnect(t *testing.T, dsn string) *pgx.Conn {

@@ -4,5 +4,7 @@
 //
 // The schemas market, broker, uaa, audit and platform never read each other, with two exceptions: a
 // role's user is looked up in uaa, and who sees an event is a matter of their roles in market. Secrets
-// arrive sealed. One process at a time has claimed a database: it alone changes the schema and runs jobs. No transaction crosses the package's boundary.
+// arrive sealed. No transaction crosses the package's boundary.
+//
+// One process at a time has claimed a database: it alone changes the schema and runs jobs.
 package state

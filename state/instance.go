@@ -42,10 +42,12 @@ func (s *Store) Instances(ctx context.Context, f market.InstanceFilter) (market.
 	return list(ctx, s, q, f.Order, f.Page, scanInstance)
 }
 
-func (s *Store) AcceptInstance(ctx context.Context, i backstay.Instance, parameters []byte, e backstay.Event, j backstay.Job) error {
+func (s *Store) AcceptInstance(ctx context.Context, i backstay.Instance, parameters []byte, e backstay.Event,
+	j backstay.Job) error {
 	err := s.tx(ctx, func(tx pgx.Tx) error {
 		op := i.LastOperation
-		_, err := tx.Exec(ctx, `INSERT INTO market.instances (id, space_id, plan_id, name, tags, maintenance_info, parameters,
+		_, err := tx.Exec(ctx, `INSERT INTO market.instances (id, space_id, plan_id, name, tags, maintenance_info,
+			parameters,
 				op_type, op_state, op_description, labels, annotations)
 			VALUES ($1, $2, $3, $4, coalesce($5, '{}'::text[]), $6, $7, $8, $9, $10, $11, $12)`,
 			i.ID, i.SpaceID, i.PlanID, i.Name, i.Tags, i.MaintenanceInfo, parameters, op.Type, op.State, op.Description,
@@ -90,7 +92,8 @@ func (s *Store) InstanceParameters(ctx context.Context, id backstay.InstanceID) 
 
 // lockInstance reads an instance so that until the transaction ends nobody else can change it.
 func lockInstance(ctx context.Context, tx pgx.Tx, id backstay.InstanceID) (backstay.Instance, error) {
-	i, err := one(ctx, tx, scanInstance, `SELECT `+instanceColumns+` FROM market.instances i WHERE id = $1 FOR UPDATE`, id)
+	i, err := one(ctx, tx, scanInstance, `SELECT `+instanceColumns+` FROM market.instances i WHERE id = $1 FOR UPDATE`,
+		id)
 	return i, orNotFound(err, "Service instance")
 }
 
@@ -107,7 +110,8 @@ func busy(instance string) error {
 	return backstay.Errorf(backstay.Busy, "An operation for service instance %s is in progress.", instance)
 }
 
-func (s *Store) AcceptInstanceDeletion(ctx context.Context, id backstay.InstanceID, op backstay.Operation, e backstay.Event, j backstay.Job) error {
+func (s *Store) AcceptInstanceDeletion(ctx context.Context, id backstay.InstanceID, op backstay.Operation,
+	e backstay.Event, j backstay.Job) error {
 	return s.tx(ctx, func(tx pgx.Tx) error {
 		i, err := lockIdleInstance(ctx, tx, id)
 		if err != nil {
@@ -119,7 +123,8 @@ func (s *Store) AcceptInstanceDeletion(ctx context.Context, id backstay.Instance
 		if err := checkUnbound(ctx, tx, id); err != nil {
 			return err
 		}
-		if _, err := tx.Exec(ctx, `UPDATE market.instances SET op_type = $2, op_state = $3, op_description = $4, op_created_at = now(), op_updated_at = now() WHERE id = $1`,
+		if _, err := tx.Exec(ctx, `UPDATE market.instances
+			SET op_type = $2, op_state = $3, op_description = $4, op_created_at = now(), op_updated_at = now() WHERE id = $1`,
 			id, op.Type, op.State, op.Description); err != nil {
 			return err
 		}
@@ -132,14 +137,16 @@ func checkUnbound(ctx context.Context, tx pgx.Tx, id backstay.InstanceID) error 
 	var bound bool
 	err := tx.QueryRow(ctx, `SELECT EXISTS (SELECT FROM market.bindings WHERE instance_id = $1)`, id).Scan(&bound)
 	if err == nil && bound {
-		err = backstay.Errorf(backstay.InUse, "Please delete the service_bindings, service_keys, and routes associations for your service_instances.")
+		err = backstay.Errorf(backstay.InUse,
+			"Please delete the service_bindings, service_keys, and routes associations for your service_instances.")
 	}
 	return err
 }
 
 // UpdateInstance leaves alone what the broker has said: it is as true of the instance by another name. An
 // operation that failed has failed all the same.
-func (s *Store) UpdateInstance(ctx context.Context, id backstay.InstanceID, u market.Update, tags []string, e backstay.Event) (i backstay.Instance, err error) {
+func (s *Store) UpdateInstance(ctx context.Context, id backstay.InstanceID, u market.Update, tags []string,
+	e backstay.Event) (i backstay.Instance, err error) {
 	err = s.tx(ctx, func(tx pgx.Tx) error {
 		was, err := lockIdleInstance(ctx, tx, id)
 		if err != nil {
@@ -151,7 +158,8 @@ func (s *Store) UpdateInstance(ctx context.Context, id backstay.InstanceID, u ma
 		if err := updateMetadata(ctx, tx, "market.instances", id, u.Metadata); err != nil {
 			return err
 		}
-		i, err = one(ctx, tx, scanInstance, `UPDATE market.instances i SET name = coalesce($2, name), tags = coalesce($3, tags), updated_at = now(),
+		i, err = one(ctx, tx, scanInstance, `UPDATE market.instances i
+			SET name = coalesce($2, name), tags = coalesce($3, tags), updated_at = now(),
 			op_type = CASE op_state WHEN 'succeeded' THEN 'update' ELSE op_type END,
 			op_created_at = CASE op_state WHEN 'succeeded' THEN now() ELSE op_created_at END,
 			op_updated_at = CASE op_state WHEN 'succeeded' THEN now() ELSE op_updated_at END
@@ -167,9 +175,11 @@ func (s *Store) UpdateInstance(ctx context.Context, id backstay.InstanceID, u ma
 	return i, instanceTaken(err, wanted(u.Name))
 }
 
-func (s *Store) ReportInstance(ctx context.Context, id backstay.InstanceID, op backstay.Operation, j *backstay.Job) error {
+func (s *Store) ReportInstance(ctx context.Context, id backstay.InstanceID, op backstay.Operation,
+	j *backstay.Job) error {
 	return s.tx(ctx, func(tx pgx.Tx) error {
-		tag, err := tx.Exec(ctx, `UPDATE market.instances SET op_type = $2, op_state = $3, op_description = $4, op_updated_at = now() WHERE id = $1`,
+		tag, err := tx.Exec(ctx, `UPDATE market.instances
+			SET op_type = $2, op_state = $3, op_description = $4, op_updated_at = now() WHERE id = $1`,
 			id, op.Type, op.State, op.Description)
 		if err == nil && tag.RowsAffected() == 0 {
 			err = backstay.Errorf(backstay.NotFound, "Service instance not found")
@@ -198,7 +208,8 @@ func endOperation(ctx context.Context, tx pgx.Tx, id backstay.InstanceID, op bac
 	return nil
 }
 
-func (s *Store) RemoveInstance(ctx context.Context, id backstay.InstanceID, e backstay.Event, j *backstay.JobID) error {
+func (s *Store) RemoveInstance(ctx context.Context, id backstay.InstanceID, e backstay.Event,
+	j *backstay.JobID) error {
 	err := s.tx(ctx, func(tx pgx.Tx) error {
 		if err := completeJob(ctx, tx, j); err != nil {
 			return err

@@ -10,7 +10,8 @@ import (
 )
 
 func (s *Store) AcceptInstanceUpdate(
-	ctx context.Context, id backstay.InstanceID, c market.InstanceChange, op backstay.Operation, e backstay.Event, j backstay.Job,
+	ctx context.Context, id backstay.InstanceID, c market.InstanceChange, op backstay.Operation, e backstay.Event,
+	j backstay.Job,
 ) error {
 	err := s.tx(ctx, func(tx pgx.Tx) error {
 		was, err := lockIdleInstance(ctx, tx, id)

@@ -201,7 +201,8 @@ func (s *Store) reclaim(ctx context.Context) error {
 }
 
 func (s *Store) insertMarketJob(ctx context.Context, tx pgx.Tx, id backstay.JobID) error {
-	_, err := s.inserts.InsertTx(ctx, tx, marketJob{Job: id}, &river.InsertOpts{Queue: marketQueue, MaxAttempts: MaxAttempts})
+	_, err := s.inserts.InsertTx(ctx, tx, marketJob{Job: id},
+		&river.InsertOpts{Queue: marketQueue, MaxAttempts: MaxAttempts})
 	return err
 }
 

@@ -50,7 +50,8 @@ func inAnyCase(q *query, column string, values []string) {
 	if values == nil {
 		return
 	}
-	q.where = append(q.where, fmt.Sprintf("lower(%s) IN (SELECT lower(v) FROM unnest(%s::text[]) v)", column, q.arg(values)))
+	q.where = append(q.where, fmt.Sprintf("lower(%s) IN (SELECT lower(v) FROM unnest(%s::text[]) v)", column,
+		q.arg(values)))
 }
 
 // is narrows the list to rows whose column has the value; nil does not narrow.
@@ -109,7 +110,8 @@ func (q *query) orderBy(o market.Order) string {
 }
 
 // list returns the page of q's rows with the count of all of them. The zero Page is everything.
-func list[T any](ctx context.Context, s *Store, q query, o market.Order, p market.Page, scan pgx.RowToFunc[T]) (market.List[T], error) {
+func list[T any](ctx context.Context, s *Store, q query, o market.Order, p market.Page,
+	scan pgx.RowToFunc[T]) (market.List[T], error) {
 	sql := "SELECT " + q.columns + " FROM " + q.from + q.condition() + q.orderBy(o)
 	if p.Size > 0 {
 		sql += fmt.Sprintf(" LIMIT %d OFFSET %d", p.Size, (max(p.Number, 1)-1)*p.Size)

@@ -40,7 +40,8 @@ func (s *Store) acceptJob(ctx context.Context, tx pgx.Tx, e backstay.Event, j ba
 }
 
 func insertJob(ctx context.Context, tx pgx.Tx, j backstay.Job) error {
-	_, err := tx.Exec(ctx, `INSERT INTO market.jobs (id, operation, resource, actor, state, completed) VALUES ($1, $2, $3, $4, $5, $6)`,
+	_, err := tx.Exec(ctx, `INSERT INTO market.jobs (id, operation, resource, actor, state, completed)
+		VALUES ($1, $2, $3, $4, $5, $6)`,
 		j.ID, j.Operation, j.Resource, j.By, j.State, j.Completed)
 	return err
 }
@@ -55,7 +56,8 @@ func finishJob(ctx context.Context, tx pgx.Tx, j backstay.Job) error {
 		kind = j.Kind.String()
 	}
 	var completed *backstay.Event
-	err := tx.QueryRow(ctx, `UPDATE market.jobs SET state = $2, kind = $3, sentence = $4, updated_at = now() WHERE id = $1 RETURNING completed`,
+	err := tx.QueryRow(ctx, `UPDATE market.jobs SET state = $2, kind = $3, sentence = $4, updated_at = now()
+		WHERE id = $1 RETURNING completed`,
 		j.ID, j.State, kind, j.Sentence).Scan(&completed)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return nil // nobody waits for a job that is gone
@@ -87,7 +89,8 @@ func (s *Store) Pending(ctx context.Context, operation, resource string) (pendin
 // RemoveJobs passes over rows that somebody else is removing.
 func (s *Store) RemoveJobs(ctx context.Context, before time.Time, limit int) (int, error) {
 	tag, err := s.pool.Exec(ctx, `DELETE FROM market.jobs WHERE id IN (SELECT id FROM market.jobs
-		WHERE state IN ('COMPLETE', 'FAILED') AND updated_at < $1 ORDER BY updated_at LIMIT $2 FOR UPDATE SKIP LOCKED)`, before, limit)
+		WHERE state IN ('COMPLETE', 'FAILED') AND updated_at < $1 ORDER BY updated_at LIMIT $2 FOR UPDATE SKIP LOCKED)`,
+		before, limit)
 	return int(tag.RowsAffected()), err
 }
 

@@ -20,7 +20,8 @@ var metadataTables = map[market.MetadataOf]string{
 	market.OfUser:     "uaa.users",
 }
 
-func (s *Store) UpdateMetadata(ctx context.Context, of market.MetadataOf, id string, u backstay.MetadataUpdate, e backstay.Event) error {
+func (s *Store) UpdateMetadata(ctx context.Context, of market.MetadataOf, id string, u backstay.MetadataUpdate,
+	e backstay.Event) error {
 	return s.tx(ctx, func(tx pgx.Tx) error {
 		if err := updateMetadata(ctx, tx, metadataTables[of], id, u); err != nil {
 			return orNotFound(err, string(of))
@@ -37,7 +38,8 @@ func updateMetadata[ID ~string](ctx context.Context, tx pgx.Tx, table string, id
 	var labels, annotations int
 	err := tx.QueryRow(ctx, `UPDATE `+table+` SET updated_at = now(),
 			labels = jsonb_strip_nulls(labels || $2), annotations = jsonb_strip_nulls(annotations || $3)
-		WHERE id = $1 RETURNING (SELECT count(*) FROM jsonb_object_keys(labels)), (SELECT count(*) FROM jsonb_object_keys(annotations))`,
+		WHERE id = $1 RETURNING (SELECT count(*) FROM jsonb_object_keys(labels)), (SELECT count(*)
+			FROM jsonb_object_keys(annotations))`,
 		string(id), object(u.Labels), object(u.Annotations)).Scan(&labels, &annotations)
 	if err != nil {
 		return err

@@ -23,7 +23,8 @@ var migrations embed.FS
 // migrationLock keeps two starters from migrating at once; any constant will do.
 const migrationLock = 0x6261636b // "back"
 
-const createMigrations = `CREATE TABLE IF NOT EXISTS public.migrations (name text PRIMARY KEY, applied_at timestamptz NOT NULL DEFAULT now())`
+const createMigrations = `CREATE TABLE IF NOT EXISTS public.migrations (name text PRIMARY KEY,
+	applied_at timestamptz NOT NULL DEFAULT now())`
 
 // migrate applies the migrations that the database has not seen, in the order of their names, each
 // in a transaction of its own. They go forward only and are never edited once released. A database

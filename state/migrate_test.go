@@ -62,8 +62,10 @@ func TestQuotasComeToWhatIsThere(t *testing.T) {
 	mustExec(t, pool, `INSERT INTO market.spaces (id, organization_id, name) VALUES ('space', 'org', 'space')`)
 	mustExec(t, pool, `INSERT INTO market.offerings (id, name, description, documentation_url, tags, shareable, available)
 		VALUES ('sold', 'sold', '', '', '{}', true, true), ('withdrawn', 'withdrawn', '', '', '{}', true, false)`)
-	mustExec(t, pool, `INSERT INTO market.plans (id, offering_id, position, name, description, free, costs, schemas, available)
-		VALUES ('paid', 'sold', 0, 'paid', '', false, '[]', '{}', true), ('old', 'sold', 1, 'old', '', true, '[]', '{}', false),
+	mustExec(t, pool, `INSERT INTO market.plans (id, offering_id, position, name, description, free, costs, schemas,
+		available)
+		VALUES ('paid', 'sold', 0, 'paid', '', false, '[]', '{}', true),
+			('old', 'sold', 1, 'old', '', true, '[]', '{}', false),
 			('tiny', 'withdrawn', 0, 'tiny', '', true, '[]', '{}', false)`)
 	mustExec(t, pool, `INSERT INTO market.instances (id, space_id, plan_id, name, tags, op_type, op_state, op_description)
 		SELECT 'i' || n, 'space', 'paid', 'i' || n, '{}', 'create', 'succeeded', '' FROM generate_series(1, 12) n`)
@@ -76,7 +78,8 @@ func TestQuotasComeToWhatIsThere(t *testing.T) {
 	if err != nil || len(o.Items) != 1 || o.Items[0].QuotaID != backstay.DefaultQuota {
 		t.Errorf("organizations %+v, %v", o.Items, err)
 	}
-	for id, want := range map[backstay.PlanID]backstay.Visibility{"paid": backstay.PublicPlan, "old": backstay.PublicPlan, "tiny": backstay.AdminPlan} {
+	for id, want := range map[backstay.PlanID]backstay.Visibility{"paid": backstay.PublicPlan,
+		"old": backstay.PublicPlan, "tiny": backstay.AdminPlan} {
 		p, err := s.Plans(t.Context(), market.PlanFilter{IDs: []backstay.PlanID{id}})
 		if err != nil || len(p.Items) != 1 || p.Items[0].Visibility != want {
 			t.Errorf("plan %+v, %v; want it %s", p.Items, err, want)
@@ -143,7 +146,8 @@ func TestOfferingsComeToTheirBroker(t *testing.T) {
 	const service, plan = "00000000-0000-4000-8000-00000000000a", "00000000-0000-4000-8000-00000000000b"
 	mustExec(t, pool, `INSERT INTO market.offerings (id, name, description, documentation_url, tags, shareable, available)
 		VALUES ('`+service+`', 'postgres', '', '', '{}', true, true)`)
-	mustExec(t, pool, `INSERT INTO market.plans (id, offering_id, position, name, description, free, costs, schemas, available)
+	mustExec(t, pool, `INSERT INTO market.plans (id, offering_id, position, name, description, free, costs, schemas,
+		available)
 		VALUES ('`+plan+`', '`+service+`', 0, 'Free', '', true, '[]', '{}', true)`)
 	mustExec(t, pool, `INSERT INTO market.usage_events (id, state, instance_id, instance_name, organization_id,
 			organization_name, space_id, space_name, plan_id, plan_name, offering_id, offering_name, costs)
@@ -160,7 +164,8 @@ func TestOfferingsComeToTheirBroker(t *testing.T) {
 		ID: service, Name: "postgres", Plans: []backstay.CatalogPlan{{ID: plan, Name: "Free"}},
 	}}))
 	offerings, err := s.Offerings(t.Context(), market.OfferingFilter{})
-	if err != nil || len(offerings.Items) != 1 || offerings.Items[0].ID != service || offerings.Items[0].BrokerID != own.ID {
+	if err != nil || len(offerings.Items) != 1 || offerings.Items[0].ID != service ||
+		offerings.Items[0].BrokerID != own.ID {
 		t.Errorf("offerings %+v, %v", offerings.Items, err)
 	}
 	plans, err := s.Plans(t.Context(), market.PlanFilter{})
@@ -177,9 +182,11 @@ func TestOfferingsComeToTheirBroker(t *testing.T) {
 func TestOperationsComeToWhatIsThere(t *testing.T) {
 	t.Parallel()
 	pool := migratedBefore(t, "0014")
-	mustExec(t, pool, `INSERT INTO broker.instances (id, offering_id, plan_id, organization_id, space_id, parameters, spec,
+	mustExec(t, pool, `INSERT INTO broker.instances (id, offering_id, plan_id, organization_id, space_id, parameters,
+		spec,
 			operation_id, op_type, op_state, op_description)
-		SELECT n, 'service', 'plan', 'org', 'space', 'parameters', convert_to('spec of ' || n, 'UTF8'), n || '-op', type, state, 'It is so.'
+		SELECT n, 'service', 'plan', 'org', 'space', 'parameters', convert_to('spec of ' || n, 'UTF8'), n || '-op', type,
+			state, 'It is so.'
 		FROM (VALUES ('serves', 'create', 'succeeded'), ('comes', 'create', 'in progress'), ('failed', 'create', 'failed'),
 			('goes', 'delete', 'in progress'), ('stays', 'delete', 'failed')) v (n, type, state)`)
 	if err := migrate(t.Context(), pool); err != nil {
@@ -196,7 +203,8 @@ func TestOperationsComeToWhatIsThere(t *testing.T) {
 		}
 		op := in.Operation
 		if string(in.Spec) != want.accepted || string(op.Spec) != want.wanted || string(in.Parameters) != "parameters" ||
-			in.Backend != "local" || string(op.ID) != string(id)+"-op" || op.Description != "It is so." || op.Cause != broker.ByUser {
+			in.Backend != "local" || string(op.ID) != string(id)+"-op" || op.Description != "It is so." ||
+			op.Cause != broker.ByUser {
 			t.Errorf("%s has become %+v", id, in)
 		}
 		if generation := int64(min(1, len(want.accepted))); in.Generation != generation {

@@ -14,7 +14,8 @@ const owedOperationColumns = `o.id, o.instance_id, o.type, o.cause, o.not_before
 	o.plan_id, o.parameters, o.spec, o.generation, o.created_at, o.updated_at`
 
 func owedOperationFields(o *broker.Operation) []any {
-	return []any{&o.ID, &o.InstanceID, &o.Type, &o.Cause, (*zeronull.Timestamptz)(&o.NotBefore), &o.State, &o.Description, &o.Failure,
+	return []any{&o.ID, &o.InstanceID, &o.Type, &o.Cause, (*zeronull.Timestamptz)(&o.NotBefore), &o.State,
+		&o.Description, &o.Failure,
 		&o.PlanID, &o.Parameters, &o.Spec, &o.Generation, &o.CreatedAt, &o.UpdatedAt}
 }
 
@@ -23,7 +24,8 @@ func scanOwedOperation(r pgx.CollectableRow) (o broker.Operation, err error) {
 }
 
 func owedOperation(ctx context.Context, q querier, id backstay.OperationKey) (broker.Operation, error) {
-	o, err := one(ctx, q, scanOwedOperation, `SELECT `+owedOperationColumns+` FROM broker.operations o WHERE o.id = $1`, id)
+	o, err := one(ctx, q, scanOwedOperation, `SELECT `+owedOperationColumns+` FROM broker.operations o WHERE o.id = $1`,
+		id)
 	return o, orNotFound(err, "Operation")
 }
 

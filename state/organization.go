@@ -16,31 +16,37 @@ func scanOrganization(r pgx.CollectableRow) (o backstay.Organization, err error)
 	return o, err
 }
 
-func (s *Store) Organizations(ctx context.Context, f market.OrganizationFilter) (market.List[backstay.Organization], error) {
+func (s *Store) Organizations(ctx context.Context,
+	f market.OrganizationFilter) (market.List[backstay.Organization], error) {
 	q := query{columns: organizationColumns, from: "market.organizations o", alias: "o"}
 	in(&q, "o.id", f.IDs)
 	in(&q, "o.name", f.Names)
-	among(&q, `EXISTS (SELECT FROM market.plan_organizations po WHERE po.organization_id = o.id AND po.plan_id = ANY(%s))`, f.PlanIDs)
+	among(&q, `EXISTS (SELECT FROM market.plan_organizations po WHERE po.organization_id = o.id
+		AND po.plan_id = ANY(%s))`, f.PlanIDs)
 	// An array, so that the few are looked up by key and the many not gone through.
 	seenBy(&q, `o.id = ANY (ARRAY(SELECT v.organization_id FROM market.roles v WHERE v.user_id = %[1]s))`, f.Viewer)
 	q.match(f.Match)
 	return list(ctx, s, q, f.Order, f.Page, scanOrganization)
 }
 
-func (s *Store) AddOrganization(ctx context.Context, o backstay.Organization, e backstay.Event) (backstay.Organization, error) {
+func (s *Store) AddOrganization(ctx context.Context, o backstay.Organization,
+	e backstay.Event) (backstay.Organization, error) {
 	added, err := recorded(ctx, s, e, func(tx pgx.Tx) (backstay.Organization, error) {
-		return one(ctx, tx, scanOrganization, `INSERT INTO market.organizations AS o (id, name, labels, annotations) VALUES ($1, $2, $3, $4) RETURNING `+organizationColumns,
+		return one(ctx, tx, scanOrganization, `INSERT INTO market.organizations AS o (id, name, labels, annotations)
+			VALUES ($1, $2, $3, $4) RETURNING `+organizationColumns,
 			o.ID, o.Name, object(o.Metadata.Labels), object(o.Metadata.Annotations))
 	})
 	return added, organizationTaken(err, o.Name)
 }
 
-func (s *Store) UpdateOrganization(ctx context.Context, id backstay.OrganizationID, u market.Update, e backstay.Event) (backstay.Organization, error) {
+func (s *Store) UpdateOrganization(ctx context.Context, id backstay.OrganizationID, u market.Update,
+	e backstay.Event) (backstay.Organization, error) {
 	o, err := recorded(ctx, s, e, func(tx pgx.Tx) (backstay.Organization, error) {
 		if err := updateMetadata(ctx, tx, "market.organizations", id, u.Metadata); err != nil {
 			return backstay.Organization{}, err
 		}
-		return one(ctx, tx, scanOrganization, `UPDATE market.organizations o SET name = coalesce($2, name), updated_at = now() WHERE id = $1 RETURNING `+organizationColumns, id, u.Name)
+		return one(ctx, tx, scanOrganization, `UPDATE market.organizations o
+			SET name = coalesce($2, name), updated_at = now() WHERE id = $1 RETURNING `+organizationColumns, id, u.Name)
 	})
 	return o, organizationTaken(orNotFound(err, "Organization"), wanted(u.Name))
 }
@@ -65,10 +71,12 @@ func (s *Store) FinishDeleteOrganization(ctx context.Context, id backstay.Organi
 	})
 }
 
-const spaceColumns = `s.id, s.organization_id, s.name, coalesce(s.quota_id, ''), s.labels, s.annotations, s.created_at, s.updated_at`
+const spaceColumns = `s.id, s.organization_id, s.name, coalesce(s.quota_id, ''), s.labels, s.annotations,
+	s.created_at, s.updated_at`
 
 func scanSpace(r pgx.CollectableRow) (s backstay.Space, err error) {
-	err = r.Scan(&s.ID, &s.OrganizationID, &s.Name, &s.QuotaID, &s.Metadata.Labels, &s.Metadata.Annotations, &s.CreatedAt, &s.UpdatedAt)
+	err = r.Scan(&s.ID, &s.OrganizationID, &s.Name, &s.QuotaID, &s.Metadata.Labels, &s.Metadata.Annotations,
+		&s.CreatedAt, &s.UpdatedAt)
 	return s, err
 }
 
@@ -84,21 +92,25 @@ func (s *Store) Spaces(ctx context.Context, f market.SpaceFilter) (market.List[b
 
 func (s *Store) AddSpace(ctx context.Context, sp backstay.Space, e backstay.Event) (backstay.Space, error) {
 	added, err := recorded(ctx, s, e, func(tx pgx.Tx) (backstay.Space, error) {
-		return one(ctx, tx, scanSpace, `INSERT INTO market.spaces AS s (id, organization_id, name, labels, annotations) VALUES ($1, $2, $3, $4, $5) RETURNING `+spaceColumns,
+		return one(ctx, tx, scanSpace, `INSERT INTO market.spaces AS s (id, organization_id, name, labels, annotations)
+			VALUES ($1, $2, $3, $4, $5) RETURNING `+spaceColumns,
 			sp.ID, sp.OrganizationID, sp.Name, object(sp.Metadata.Labels), object(sp.Metadata.Annotations))
 	})
 	if violates(err, "space_organization") {
-		return added, backstay.Errorf(backstay.Invalid, "Invalid organization. Ensure the organization exists and you have access to it.")
+		return added, backstay.Errorf(backstay.Invalid,
+			"Invalid organization. Ensure the organization exists and you have access to it.")
 	}
 	return added, spaceTaken(err)
 }
 
-func (s *Store) UpdateSpace(ctx context.Context, id backstay.SpaceID, u market.Update, e backstay.Event) (backstay.Space, error) {
+func (s *Store) UpdateSpace(ctx context.Context, id backstay.SpaceID, u market.Update,
+	e backstay.Event) (backstay.Space, error) {
 	sp, err := recorded(ctx, s, e, func(tx pgx.Tx) (backstay.Space, error) {
 		if err := updateMetadata(ctx, tx, "market.spaces", id, u.Metadata); err != nil {
 			return backstay.Space{}, err
 		}
-		return one(ctx, tx, scanSpace, `UPDATE market.spaces s SET name = coalesce($2, name), updated_at = now() WHERE id = $1 RETURNING `+spaceColumns, id, u.Name)
+		return one(ctx, tx, scanSpace, `UPDATE market.spaces s SET name = coalesce($2, name), updated_at = now()
+			WHERE id = $1 RETURNING `+spaceColumns, id, u.Name)
 	})
 	return sp, spaceTaken(orNotFound(err, "Space"))
 }

@@ -19,9 +19,11 @@ func (s *Store) Quotas(ctx context.Context, f market.QuotaFilter) (market.List[b
 	in(&q, "q.name", f.Names)
 	if f.ForSpaces {
 		in(&q, "q.organization_id", f.OrganizationIDs)
-		among(&q, `EXISTS (SELECT FROM market.spaces s WHERE s.quota_id = q.id AND `+space+` AND s.id = ANY(%s))`, f.SpaceIDs)
+		among(&q, `EXISTS (SELECT FROM market.spaces s WHERE s.quota_id = q.id AND `+space+` AND s.id = ANY(%s))`,
+			f.SpaceIDs)
 	} else {
-		among(&q, `EXISTS (SELECT FROM market.organizations o WHERE o.quota_id = q.id AND `+organization+` AND o.id = ANY(%s))`, f.OrganizationIDs)
+		among(&q, `EXISTS (SELECT FROM market.organizations o WHERE o.quota_id = q.id AND `+organization+`
+			AND o.id = ANY(%s))`, f.OrganizationIDs)
 	}
 	q.match(f.Match)
 	return list(ctx, s, q, f.Order, f.Page, scanQuota)
@@ -37,10 +39,12 @@ func seenQuotas(q *query, forSpaces bool, viewer *backstay.UserID) (organization
 		organization = `o.id IN (SELECT v.organization_id FROM market.roles v WHERE v.user_id = ` + v + `)`
 		space = `s.id IN (` + spacesSeenBy(v) + `)`
 		if forSpaces {
-			q.where = append(q.where, `(q.organization_id IN (SELECT v.organization_id FROM market.roles v WHERE v.user_id = `+v+` AND v.type = 'organization_manager')
+			q.where = append(q.where, `(q.organization_id IN (SELECT v.organization_id FROM market.roles v
+				WHERE v.user_id = `+v+` AND v.type = 'organization_manager')
 				OR EXISTS (SELECT FROM market.spaces s WHERE s.quota_id = q.id AND `+space+`))`)
 		} else {
-			q.where = append(q.where, `EXISTS (SELECT FROM market.organizations o WHERE o.quota_id = q.id AND `+organization+`)`)
+			q.where = append(q.where, `EXISTS (SELECT FROM market.organizations o WHERE o.quota_id = q.id
+				AND `+organization+`)`)
 		}
 	}
 	q.where = append(q.where, fmt.Sprintf("(q.organization_id IS NOT NULL) = %t", forSpaces))
@@ -51,13 +55,15 @@ func seenQuotas(q *query, forSpaces bool, viewer *backstay.UserID) (organization
 }
 
 func scanQuota(r pgx.CollectableRow) (q backstay.Quota, err error) {
-	err = r.Scan(&q.ID, &q.OrganizationID, &q.Name, &q.PaidPlans, &q.Limits, &q.CreatedAt, &q.UpdatedAt, &q.OrganizationIDs, &q.SpaceIDs)
+	err = r.Scan(&q.ID, &q.OrganizationID, &q.Name, &q.PaidPlans, &q.Limits, &q.CreatedAt, &q.UpdatedAt,
+		&q.OrganizationIDs, &q.SpaceIDs)
 	return q, err
 }
 
 func (s *Store) AddQuota(ctx context.Context, n backstay.Quota, e backstay.Event) (backstay.Quota, error) {
 	added, err := recorded(ctx, s, e, func(tx pgx.Tx) (q backstay.Quota, err error) {
-		if _, err := tx.Exec(ctx, `INSERT INTO market.quotas (id, organization_id, name, paid_plans, limits) VALUES ($1, nullif($2, ''), $3, $4, $5)`,
+		if _, err := tx.Exec(ctx, `INSERT INTO market.quotas (id, organization_id, name, paid_plans, limits)
+			VALUES ($1, nullif($2, ''), $3, $4, $5)`,
 			n.ID, n.OrganizationID, n.Name, n.PaidPlans, n.Limits); err != nil {
 			return n, err
 		}
@@ -68,7 +74,8 @@ func (s *Store) AddQuota(ctx context.Context, n backstay.Quota, e backstay.Event
 			return n, err
 		}
 		q = n
-		return q, tx.QueryRow(ctx, `SELECT created_at, updated_at FROM market.quotas WHERE id = $1`, n.ID).Scan(&q.CreatedAt, &q.UpdatedAt)
+		return q, tx.QueryRow(ctx, `SELECT created_at, updated_at FROM market.quotas WHERE id = $1`,
+			n.ID).Scan(&q.CreatedAt, &q.UpdatedAt)
 	})
 	return added, quotaTaken(err, n.OrganizationID != "", n.Name)
 }
@@ -94,7 +101,8 @@ func (s *Store) UpdateQuota(ctx context.Context, id backstay.QuotaID, u market.Q
 	}
 	var forSpaces bool
 	_, err := recorded(ctx, s, e, func(tx pgx.Tx) (none struct{}, err error) {
-		err = tx.QueryRow(ctx, `SELECT organization_id IS NOT NULL FROM market.quotas WHERE id = $1 FOR UPDATE`, id).Scan(&forSpaces)
+		err = tx.QueryRow(ctx, `SELECT organization_id IS NOT NULL FROM market.quotas WHERE id = $1 FOR UPDATE`,
+			id).Scan(&forSpaces)
 		if err != nil {
 			return none, orNotFound(err, "Quota")
 		}
@@ -108,7 +116,8 @@ func (s *Store) UpdateQuota(ctx context.Context, id backstay.QuotaID, u market.Q
 	return err
 }
 
-func (s *Store) ApplyQuota(ctx context.Context, id backstay.QuotaID, to []backstay.OrganizationID, events []backstay.Event) error {
+func (s *Store) ApplyQuota(ctx context.Context, id backstay.QuotaID, to []backstay.OrganizationID,
+	events []backstay.Event) error {
 	return s.tx(ctx, func(tx pgx.Tx) error {
 		if err := applyQuota(ctx, tx, id, to); err != nil {
 			return err
@@ -117,7 +126,8 @@ func (s *Store) ApplyQuota(ctx context.Context, id backstay.QuotaID, to []backst
 	})
 }
 
-func (s *Store) ApplySpaceQuota(ctx context.Context, q backstay.Quota, to []backstay.SpaceID, events []backstay.Event) error {
+func (s *Store) ApplySpaceQuota(ctx context.Context, q backstay.Quota, to []backstay.SpaceID,
+	events []backstay.Event) error {
 	return s.tx(ctx, func(tx pgx.Tx) error {
 		if err := applySpaceQuota(ctx, tx, q, to); err != nil {
 			return err
@@ -138,15 +148,22 @@ func recordEvents(ctx context.Context, tx pgx.Tx, events []backstay.Event) error
 // Who is locked is locked in the order of ids, lest two of these wait for each other.
 
 func applyQuota(ctx context.Context, tx pgx.Tx, id backstay.QuotaID, to []backstay.OrganizationID) error {
-	found, err := column[backstay.OrganizationID](ctx, tx, `WITH locked AS (SELECT id FROM market.organizations WHERE id = ANY($2) ORDER BY id FOR NO KEY UPDATE)
-		UPDATE market.organizations o SET quota_id = $1, updated_at = now() FROM locked WHERE o.id = locked.id RETURNING o.id`, id, to)
-	return allFound(quotaGone(err, "organization_quota"), "Organizations with guids %s do not exist, or you do not have access to them.", to, found)
+	found, err := column[backstay.OrganizationID](ctx, tx,
+		`WITH locked AS (SELECT id FROM market.organizations WHERE id = ANY($2) ORDER BY id FOR NO KEY UPDATE)
+		UPDATE market.organizations o SET quota_id = $1, updated_at = now() FROM locked WHERE o.id = locked.id
+			RETURNING o.id`, id, to)
+	return allFound(quotaGone(err, "organization_quota"),
+		"Organizations with guids %s do not exist, or you do not have access to them.", to, found)
 }
 
 func applySpaceQuota(ctx context.Context, tx pgx.Tx, q backstay.Quota, to []backstay.SpaceID) error {
-	found, err := column[backstay.SpaceID](ctx, tx, `WITH locked AS (SELECT id FROM market.spaces WHERE id = ANY($2) AND organization_id = $3 ORDER BY id FOR NO KEY UPDATE)
-		UPDATE market.spaces s SET quota_id = $1, updated_at = now() FROM locked WHERE s.id = locked.id RETURNING s.id`, q.ID, to, q.OrganizationID)
-	return allFound(quotaGone(err, "space_quota"), "Spaces with guids %s do not exist within the organization specified, or you do not have access to them.", to, found)
+	found, err := column[backstay.SpaceID](ctx, tx,
+		`WITH locked AS (SELECT id FROM market.spaces WHERE id = ANY($2) AND organization_id = $3
+			ORDER BY id FOR NO KEY UPDATE)
+		UPDATE market.spaces s SET quota_id = $1, updated_at = now() FROM locked WHERE s.id = locked.id RETURNING s.id`,
+		q.ID, to, q.OrganizationID)
+	return allFound(quotaGone(err, "space_quota"),
+		"Spaces with guids %s do not exist within the organization specified, or you do not have access to them.", to, found)
 }
 
 // quotaGone is for a quota that was deleted since it was looked up.
@@ -183,11 +200,14 @@ func allFound[ID ~string](err error, sentence string, asked, found []ID) error {
 	return nil
 }
 
-func (s *Store) RemoveSpaceQuota(ctx context.Context, id backstay.QuotaID, from backstay.SpaceID, e backstay.Event) error {
+func (s *Store) RemoveSpaceQuota(ctx context.Context, id backstay.QuotaID, from backstay.SpaceID,
+	e backstay.Event) error {
 	_, err := recorded(ctx, s, e, func(tx pgx.Tx) (none struct{}, err error) {
-		tag, err := tx.Exec(ctx, `UPDATE market.spaces SET quota_id = NULL, updated_at = now() WHERE id = $1 AND quota_id = $2`, from, id)
+		tag, err := tx.Exec(ctx, `UPDATE market.spaces SET quota_id = NULL, updated_at = now() WHERE id = $1
+			AND quota_id = $2`, from, id)
 		if err == nil && tag.RowsAffected() == 0 {
-			err = backstay.Errorf(backstay.Invalid, "Unable to remove quota from space with guid '%s'. Ensure the space quota is applied to this space.", from)
+			err = backstay.Errorf(backstay.Invalid,
+				"Unable to remove quota from space with guid '%s'. Ensure the space quota is applied to this space.", from)
 		}
 		return none, err
 	})
@@ -210,7 +230,8 @@ func (s *Store) AdmitInstance(ctx context.Context, space backstay.SpaceID, plan 
 // lockQuotas lets one transaction at a time take what the quotas of a space and its organization leave:
 // it puts its row there, locks, and counts. Who comes later counts that row.
 func lockQuotas(ctx context.Context, tx pgx.Tx, space backstay.SpaceID) error {
-	_, err := tx.Exec(ctx, `SELECT FROM market.organizations WHERE id = (SELECT organization_id FROM market.spaces WHERE id = $1) FOR NO KEY UPDATE`, space)
+	_, err := tx.Exec(ctx, `SELECT FROM market.organizations
+		WHERE id = (SELECT organization_id FROM market.spaces WHERE id = $1) FOR NO KEY UPDATE`, space)
 	return err
 }
 
@@ -228,14 +249,18 @@ func (a allowance) leaves(more int64) bool { return a.limit == nil || a.used+mor
 // What is counted against limits, each row with its space as x.
 const (
 	countedInstances = `count(i.plan_id) FROM market.instances i JOIN market.spaces x ON x.id = i.space_id WHERE true`
-	countedKeys      = `count(*) FROM market.bindings b JOIN market.instances i ON i.id = b.instance_id JOIN market.spaces x ON x.id = i.space_id WHERE b.type = 'key'`
+	countedKeys      = `count(*) FROM market.bindings b JOIN market.instances i ON i.id = b.instance_id
+		JOIN market.spaces x ON x.id = i.space_id WHERE b.type = 'key'`
 )
 
 // allowances are those of the space's organization and, if it has a quota, of the space.
-func allowances(ctx context.Context, q querier, space backstay.SpaceID, l backstay.Limit, counted string) ([]allowance, error) {
-	rows, err := q.Query(ctx, `SELECT q.organization_id IS NOT NULL, q.paid_plans, (q.limits ->> $2)::bigint, (SELECT `+counted+`
+func allowances(ctx context.Context, q querier, space backstay.SpaceID, l backstay.Limit,
+	counted string) ([]allowance, error) {
+	rows, err := q.Query(ctx, `SELECT q.organization_id IS NOT NULL, q.paid_plans, (q.limits ->> $2)::bigint,
+		(SELECT `+counted+`
 			AND x.organization_id = s.organization_id AND (q.organization_id IS NULL OR x.id = s.id))
-		FROM market.spaces s JOIN market.organizations o ON o.id = s.organization_id JOIN market.quotas q ON q.id IN (o.quota_id, s.quota_id)
+		FROM market.spaces s JOIN market.organizations o ON o.id = s.organization_id
+			JOIN market.quotas q ON q.id IN (o.quota_id, s.quota_id)
 		WHERE s.id = $1 ORDER BY 1`, space, l)
 	if err != nil {
 		return nil, err
@@ -301,7 +326,8 @@ func admitKey(ctx context.Context, q querier, space backstay.SpaceID) error {
 		case !a.leaves(0) && a.ofSpace:
 			return backstay.Errorf(backstay.Invalid, "You have exceeded your space's limit for service binding of type key.")
 		case !a.leaves(0):
-			return backstay.Errorf(backstay.Invalid, "You have exceeded your organization's limit for service binding of type key.")
+			return backstay.Errorf(backstay.Invalid,
+				"You have exceeded your organization's limit for service binding of type key.")
 		}
 	}
 	return nil

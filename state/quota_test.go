@@ -55,16 +55,19 @@ func TestQuotasAndAccessLeaveEvents(t *testing.T) {
 	must(t, err)
 	must(t, m.RemoveSpaceQuota(ctx, admin, q.ID, "space"))
 	deleted(true, q.ID)
-	must(t, m.SetVisibility(ctx, admin, tiny, market.NewVisibility{Type: backstay.OrganizationPlan, OrganizationIDs: []backstay.OrganizationID{"org"}}))
+	must(t, m.SetVisibility(ctx, admin, tiny,
+		market.NewVisibility{Type: backstay.OrganizationPlan, OrganizationIDs: []backstay.OrganizationID{"org"}}))
 	must(t, m.RemoveVisibility(ctx, admin, tiny, "org"))
 
-	rows, err := s.pool.Query(ctx, `SELECT concat_ws(' ', type, target_type, target_name, nullif(organization_id, ''), nullif(space_id, ''), nullif(data::text, '{}'))
+	rows, err := s.pool.Query(ctx, `SELECT concat_ws(' ', type, target_type, target_name, nullif(organization_id, ''),
+		nullif(space_id, ''), nullif(data::text, '{}'))
 		FROM audit.events WHERE actor_name = 'admin' AND address = '192.0.2.7' ORDER BY created_at, id`)
 	must(t, err)
 	got, err := pgx.CollectRows(rows, pgx.RowTo[string])
 	must(t, err)
 	want := []string{
-		`audit.organization_quota.create organization_quota small {"request": {"name": "small", "total_service_instances": 3}}`,
+		`audit.organization_quota.create organization_quota small {"request": {"name": "small",` +
+			` "total_service_instances": 3}}`,
 		`audit.organization_quota.update organization_quota small {"request": {"total_service_instances": null}}`,
 		`audit.organization_quota.apply organization_quota small org`,
 		`audit.organization_quota.apply organization_quota default org`,
@@ -74,7 +77,8 @@ func TestQuotasAndAccessLeaveEvents(t *testing.T) {
 		`audit.space_quota.apply space_quota small org space`,
 		`audit.space_quota.remove space_quota small org space`,
 		`audit.space_quota.delete space_quota small org`,
-		`audit.service_plan_visibility.update service_plan_visibility  {"request": {"type": "organization", "organizations": ["org"]}}`,
+		`audit.service_plan_visibility.update service_plan_visibility  {"request": {"type": "organization",` +
+			` "organizations": ["org"]}}`,
 		`audit.service_plan_visibility.delete service_plan_visibility  org`,
 	}
 	if strings.Join(got, "\n") != strings.Join(want, "\n") {

@@ -11,20 +11,26 @@ import (
 
 // Users reads uaa's table: here, and where roles end with their user, two schemas meet.
 func (s *Store) Users(ctx context.Context, f market.UserFilter) (market.List[backstay.User], error) {
-	q := query{columns: `u.id, coalesce(u.username, ''), coalesce(u.origin, ''), u.labels, u.annotations, u.created_at, u.updated_at`, from: "uaa.users u", alias: "u"}
+	q := query{columns: `u.id, coalesce(u.username, ''), coalesce(u.origin, ''), u.labels, u.annotations, u.created_at,
+		u.updated_at`, from: "uaa.users u", alias: "u"}
 	in(&q, "u.id", f.IDs)
 	inAnyCase(&q, "u.username", f.Usernames)
 	if f.PartialUsernames != nil {
-		q.where = append(q.where, "EXISTS (SELECT FROM unnest("+q.arg(f.PartialUsernames)+"::text[]) part WHERE position(lower(part) IN lower(u.username)) > 0)")
+		q.where = append(q.where, "EXISTS (SELECT FROM unnest("+q.arg(f.PartialUsernames)+"::text[]) part WHERE "+
+			"position(lower(part) IN lower(u.username)) > 0)")
 	}
 	in(&q, "u.origin", f.Origins)
 	if f.OrganizationIDs != nil {
-		q.where = append(q.where, "EXISTS (SELECT FROM market.roles x WHERE x.user_id = u.id AND x.organization_id = ANY("+q.arg(f.OrganizationIDs)+"))")
+		q.where = append(q.where,
+			"EXISTS (SELECT FROM market.roles x WHERE x.user_id = u.id "+
+				"AND x.organization_id = ANY("+q.arg(f.OrganizationIDs)+"))")
 	}
 	if f.SpaceIDs != nil {
-		q.where = append(q.where, "EXISTS (SELECT FROM market.roles x WHERE x.user_id = u.id AND x.space_id = ANY("+q.arg(f.SpaceIDs)+"))")
+		q.where = append(q.where, "EXISTS (SELECT FROM market.roles x WHERE x.user_id = u.id "+
+			"AND x.space_id = ANY("+q.arg(f.SpaceIDs)+"))")
 	}
-	seenBy(&q, `(u.id = %[1]s OR EXISTS (SELECT FROM market.roles v JOIN market.roles r ON r.organization_id = v.organization_id
+	seenBy(&q, `(u.id = %[1]s OR EXISTS (SELECT FROM market.roles v
+		JOIN market.roles r ON r.organization_id = v.organization_id
 		WHERE v.user_id = %[1]s AND r.user_id = u.id))`, f.Viewer)
 	q.match(f.Match)
 	return list(ctx, s, q, f.Order, f.Page, func(r pgx.CollectableRow) (u backstay.User, err error) {
@@ -33,7 +39,8 @@ func (s *Store) Users(ctx context.Context, f market.UserFilter) (market.List[bac
 	})
 }
 
-const roleColumns = `r.id, r.type, r.user_id, coalesce(r.organization_id, ''), coalesce(r.space_id, ''), r.created_at, r.updated_at`
+const roleColumns = `r.id, r.type, r.user_id, coalesce(r.organization_id, ''), coalesce(r.space_id, ''), r.created_at,
+	r.updated_at`
 
 func scanRole(row pgx.CollectableRow) (r backstay.Role, err error) {
 	err = row.Scan(&r.ID, &r.Type, &r.UserID, &r.OrganizationID, &r.SpaceID, &r.CreatedAt, &r.UpdatedAt)
@@ -48,14 +55,17 @@ func (s *Store) Roles(ctx context.Context, f market.RoleFilter) (market.List[bac
 	in(&q, "r.organization_id", f.OrganizationIDs)
 	in(&q, "r.space_id", f.SpaceIDs)
 	seenBy(&q, `(EXISTS (SELECT FROM market.roles v WHERE v.user_id = %[1]s AND v.organization_id = r.organization_id)
-		OR EXISTS (SELECT FROM market.spaces s JOIN market.roles v ON v.space_id = s.id OR v.organization_id = s.organization_id AND v.type = 'organization_manager'
+		OR EXISTS (SELECT FROM market.spaces s JOIN market.roles v ON v.space_id = s.id
+			OR v.organization_id = s.organization_id AND v.type = 'organization_manager'
 			WHERE v.user_id = %[1]s AND s.id = r.space_id))`, f.Viewer)
 	q.match(f.Match)
 	return list(ctx, s, q, f.Order, f.Page, scanRole)
 }
 
-func (s *Store) RolesAt(ctx context.Context, user backstay.UserID, organization backstay.OrganizationID, space backstay.SpaceID) ([]string, error) {
-	rows, err := s.pool.Query(ctx, `SELECT type FROM market.roles WHERE user_id = $1 AND (organization_id = $2 OR space_id = $3)`, user, organization, space)
+func (s *Store) RolesAt(ctx context.Context, user backstay.UserID, organization backstay.OrganizationID,
+	space backstay.SpaceID) ([]string, error) {
+	rows, err := s.pool.Query(ctx, `SELECT type FROM market.roles WHERE user_id = $1
+		AND (organization_id = $2 OR space_id = $3)`, user, organization, space)
 	if err != nil {
 		return nil, err
 	}
@@ -71,7 +81,8 @@ func (s *Store) AddRole(ctx context.Context, r backstay.Role, e backstay.Event) 
 			return r, err
 		}
 		return one(ctx, tx, scanRole, `INSERT INTO market.roles AS r (id, type, user_id, organization_id, space_id)
-			VALUES ($1, $2, $3, nullif($4, ''), nullif($5, '')) RETURNING `+roleColumns, r.ID, r.Type, r.UserID, r.OrganizationID, r.SpaceID)
+			VALUES ($1, $2, $3, nullif($4, ''), nullif($5, '')) RETURNING `+roleColumns, r.ID, r.Type, r.UserID,
+			r.OrganizationID, r.SpaceID)
 	})
 	if violates(err, "role_once") {
 		return added, backstay.Errorf(backstay.Taken, "The user already has the role '%s'.", r.Type)
@@ -98,7 +109,8 @@ func lockMembership(ctx context.Context, tx pgx.Tx, r backstay.Role) error {
 	tag, err := tx.Exec(ctx, `SELECT FROM market.roles m JOIN market.spaces s ON s.organization_id = m.organization_id
 		WHERE m.user_id = $1 AND s.id = $2 FOR SHARE OF m`, r.UserID, r.SpaceID)
 	if err == nil && tag.RowsAffected() == 0 {
-		err = backstay.Errorf(backstay.Invalid, "Users cannot be assigned roles in a space if they do not have a role in that space's organization.")
+		err = backstay.Errorf(backstay.Invalid,
+			"Users cannot be assigned roles in a space if they do not have a role in that space's organization.")
 	}
 	return err
 }
@@ -110,17 +122,21 @@ func (s *Store) RemoveRole(ctx context.Context, id backstay.RoleID) error {
 			return orNotFound(err, "Role")
 		}
 		// Two roles that go at once must not each take the other for the one that stays.
-		if _, err := tx.Exec(ctx, `SELECT FROM market.roles WHERE user_id = $1 AND organization_id = $2 ORDER BY id FOR UPDATE`, r.UserID, r.OrganizationID); err != nil {
+		if _, err := tx.Exec(ctx, `SELECT FROM market.roles WHERE user_id = $1 AND organization_id = $2
+			ORDER BY id FOR UPDATE`, r.UserID, r.OrganizationID); err != nil {
 			return err
 		}
 		var needed bool
-		err = tx.QueryRow(ctx, `SELECT EXISTS (SELECT FROM market.roles r JOIN market.spaces s ON s.id = r.space_id WHERE r.user_id = $1 AND s.organization_id = $2)
-			AND NOT EXISTS (SELECT FROM market.roles WHERE user_id = $1 AND organization_id = $2 AND id <> $3)`, r.UserID, r.OrganizationID, id).Scan(&needed)
+		err = tx.QueryRow(ctx, `SELECT EXISTS (SELECT FROM market.roles r JOIN market.spaces s ON s.id = r.space_id
+			WHERE r.user_id = $1 AND s.organization_id = $2)
+			AND NOT EXISTS (SELECT FROM market.roles WHERE user_id = $1 AND organization_id = $2 AND id <> $3)`, r.UserID,
+			r.OrganizationID, id).Scan(&needed)
 		if err != nil {
 			return err
 		}
 		if needed {
-			return backstay.Errorf(backstay.Invalid, "Cannot delete %s role while user has roles in spaces in that organization.", r.Type)
+			return backstay.Errorf(backstay.Invalid,
+				"Cannot delete %s role while user has roles in spaces in that organization.", r.Type)
 		}
 		_, err = tx.Exec(ctx, `DELETE FROM market.roles WHERE id = $1`, id)
 		return err

@@ -34,12 +34,14 @@ func TestRolesEndWithTheirUser(t *testing.T) {
 	}
 	for round := range 20 {
 		id := backstay.UserID(fmt.Sprint("client-", round))
-		must(store.AddUser(t.Context(), uaa.User{ID: id, Username: string(id), Client: true, PasswordHash: "x"}, backstay.Event{}))
+		must(store.AddUser(t.Context(), uaa.User{ID: id, Username: string(id), Client: true, PasswordHash: "x"},
+			backstay.Event{}))
 		must(give(id, backstay.Role{Type: "organization_user", OrganizationID: o.ID}))
 		var all sync.WaitGroup
 		for _, role := range []string{"space_developer", "space_manager", "space_auditor"} {
 			all.Go(func() {
-				if err := give(id, backstay.Role{Type: role, SpaceID: s.ID}); err != nil && backstay.KindOf(err) != backstay.Invalid {
+				if err := give(id, backstay.Role{Type: role, SpaceID: s.ID}); err != nil &&
+					backstay.KindOf(err) != backstay.Invalid {
 					t.Errorf("give %s: %v", role, err)
 				}
 			})
@@ -55,7 +57,8 @@ func TestRolesEndWithTheirUser(t *testing.T) {
 	if err != nil || len(l.Items) != 0 {
 		t.Errorf("roles of nobody: %+v (%v)", l.Items, err)
 	}
-	if err := give("nobody", backstay.Role{Type: "organization_user", OrganizationID: o.ID}); backstay.KindOf(err) != backstay.Invalid {
+	if err := give("nobody", backstay.Role{Type: "organization_user",
+		OrganizationID: o.ID}); backstay.KindOf(err) != backstay.Invalid {
 		t.Errorf("a role for nobody: %v", err)
 	}
 }

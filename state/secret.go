@@ -19,7 +19,8 @@ func (s *Store) Secret(ctx context.Context, name string) (sealed []byte, err err
 }
 
 func (s *Store) KeepSecret(ctx context.Context, name string, sealed []byte) (kept []byte, err error) {
-	if _, err := s.pool.Exec(ctx, `INSERT INTO platform.secrets (name, sealed) VALUES ($1, $2) ON CONFLICT DO NOTHING`, name, sealed); err != nil {
+	if _, err := s.pool.Exec(ctx, `INSERT INTO platform.secrets (name, sealed) VALUES ($1, $2) ON CONFLICT DO NOTHING`,
+		name, sealed); err != nil {
 		return nil, err
 	}
 	return s.Secret(ctx, name)

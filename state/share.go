@@ -11,7 +11,8 @@ import (
 )
 
 const shareColumns = `h.id, h.instance_id, h.space_id, h.created_at,
-	(SELECT count(DISTINCT b.app_id) FROM market.bindings b JOIN market.apps a ON a.id = b.app_id WHERE b.instance_id = h.instance_id AND a.space_id = h.space_id)`
+	(SELECT count(DISTINCT b.app_id) FROM market.bindings b JOIN market.apps a ON a.id = b.app_id
+		WHERE b.instance_id = h.instance_id AND a.space_id = h.space_id)`
 
 func scanShare(r pgx.CollectableRow) (h backstay.Share, err error) {
 	err = r.Scan(&h.ID, &h.InstanceID, &h.SpaceID, &h.CreatedAt, &h.BoundApps)
@@ -37,7 +38,8 @@ func knownIn(q *query, spaces []backstay.SpaceID) {
 // knownSQL narrows to instances whose space meets the condition, or a space that they are shared with. Two
 // lists of ids in one use the indexes; two conditions with an OR between them look at every instance.
 func knownSQL(condition string) string {
-	return fmt.Sprintf(`i.id IN (SELECT o.id FROM market.instances o WHERE o.space_id %[1]s UNION ALL SELECT h.instance_id FROM market.shares h WHERE h.space_id %[1]s)`, condition)
+	return fmt.Sprintf(`i.id IN (SELECT o.id FROM market.instances o WHERE o.space_id %[1]s UNION ALL
+		SELECT h.instance_id FROM market.shares h WHERE h.space_id %[1]s)`, condition)
 }
 
 // instanceSeenBy narrows a list of instances to those that are in spaces that the viewer sees, or shared
@@ -49,7 +51,8 @@ func instanceSeenBy(q *query, viewer *backstay.UserID) {
 	q.where = append(q.where, knownSQL("IN ("+spacesSeenBy(q.arg(*viewer))+")"))
 }
 
-func (s *Store) AddShares(ctx context.Context, id backstay.InstanceID, shares []backstay.Share, e backstay.Event) error {
+func (s *Store) AddShares(ctx context.Context, id backstay.InstanceID, shares []backstay.Share,
+	e backstay.Event) error {
 	return s.tx(ctx, func(tx pgx.Tx) error {
 		i, err := lockShareable(ctx, tx, id)
 		if err != nil {
@@ -72,9 +75,11 @@ func lockShareable(ctx context.Context, tx pgx.Tx, id backstay.InstanceID) (back
 	}
 	switch op := i.LastOperation; {
 	case op.Type == backstay.Create && op.State == backstay.InProgress:
-		err = backstay.Errorf(backstay.Invalid, "Service instance is currently being created. It can be shared after its creation succeeded.")
+		err = backstay.Errorf(backstay.Invalid,
+			"Service instance is currently being created. It can be shared after its creation succeeded.")
 	case op.Type == backstay.Create && op.State == backstay.Failed:
-		err = backstay.Errorf(backstay.Invalid, "The service instance %s cannot be shared: its creation failed. Delete it and create it again.", i.Name)
+		err = backstay.Errorf(backstay.Invalid,
+			"The service instance %s cannot be shared: its creation failed. Delete it and create it again.", i.Name)
 	case op.Type == backstay.Delete && op.State == backstay.InProgress:
 		err = backstay.Errorf(backstay.Invalid, "The service instance is getting deleted.")
 	}
@@ -89,21 +94,25 @@ func addShare(ctx context.Context, tx pgx.Tx, i backstay.Instance, h backstay.Sh
 		return orNotFound(err, "Space")
 	}
 	var owned, lent bool
-	err = tx.QueryRow(ctx, `SELECT EXISTS (SELECT FROM market.instances WHERE space_id = $1 AND name = $2), `+lentSQL, h.SpaceID, i.Name).Scan(&owned, &lent)
+	err = tx.QueryRow(ctx, `SELECT EXISTS (SELECT FROM market.instances WHERE space_id = $1 AND name = $2), `+lentSQL,
+		h.SpaceID, i.Name).Scan(&owned, &lent)
 	switch {
 	case err != nil:
 		return err
 	case owned:
 		return backstay.Errorf(backstay.Taken, "A service instance called %s already exists in %s.", i.Name, sp.Name)
 	case lent:
-		return backstay.Errorf(backstay.Taken, "A service instance called %s has already been shared with %s.", i.Name, sp.Name)
+		return backstay.Errorf(backstay.Taken, "A service instance called %s has already been shared with %s.", i.Name,
+			sp.Name)
 	}
-	_, err = tx.Exec(ctx, `INSERT INTO market.shares (id, instance_id, space_id) VALUES ($1, $2, $3)`, h.ID, i.ID, h.SpaceID)
+	_, err = tx.Exec(ctx, `INSERT INTO market.shares (id, instance_id, space_id) VALUES ($1, $2, $3)`, h.ID, i.ID,
+		h.SpaceID)
 	return err
 }
 
 // lentSQL tells whether an instance of the name $2 is shared with the space $1.
-const lentSQL = `EXISTS (SELECT FROM market.shares h JOIN market.instances i ON i.id = h.instance_id WHERE h.space_id = $1 AND i.name = $2)`
+const lentSQL = `EXISTS (SELECT FROM market.shares h JOIN market.instances i ON i.id = h.instance_id
+	WHERE h.space_id = $1 AND i.name = $2)`
 
 // checkNotLent refuses a name for an instance of a space if one that is shared with it has that name. It
 // is asked after the instance was written, or before it is renamed; either way the space is locked
@@ -153,7 +162,8 @@ func checkUnshared(ctx context.Context, tx pgx.Tx, i backstay.Instance) error {
 // checkLent refuses an app of a space that a locked instance is not shared with, or not any more.
 func checkLent(ctx context.Context, tx pgx.Tx, i backstay.Instance, space backstay.SpaceID) error {
 	var ending *bool
-	err := tx.QueryRow(ctx, `SELECT (SELECT ending FROM market.shares WHERE instance_id = $1 AND space_id = $2)`, i.ID, space).Scan(&ending)
+	err := tx.QueryRow(ctx, `SELECT (SELECT ending FROM market.shares WHERE instance_id = $1 AND space_id = $2)`, i.ID,
+		space).Scan(&ending)
 	switch {
 	case err != nil:
 		return err
@@ -173,12 +183,14 @@ func (s *Store) AcceptUnshare(ctx context.Context, h backstay.Share, e backstay.
 		}
 		var binding bool
 		err = tx.QueryRow(ctx, `SELECT EXISTS (SELECT FROM market.bindings b JOIN market.apps a ON a.id = b.app_id
-			WHERE b.instance_id = $1 AND a.space_id = $2 AND b.op_state = 'in progress')`, h.InstanceID, h.SpaceID).Scan(&binding)
+			WHERE b.instance_id = $1 AND a.space_id = $2 AND b.op_state = 'in progress')`, h.InstanceID,
+			h.SpaceID).Scan(&binding)
 		if err != nil {
 			return err
 		}
 		if binding {
-			return backstay.Errorf(backstay.Busy, "An operation for a service binding of service instance %s is in progress.", i.Name)
+			return backstay.Errorf(backstay.Busy, "An operation for a service binding of service instance %s is in progress.",
+				i.Name)
 		}
 		tag, err := tx.Exec(ctx, `UPDATE market.shares SET ending = true WHERE id = $1 AND NOT ending`, h.ID)
 		if err != nil {

@@ -104,7 +104,8 @@ func configure(dsn string) (*pgxpool.Config, error) {
 }
 
 // open connects, sees to the schema by prepare, and starts what a Store needs.
-func open(ctx context.Context, cfg *pgxpool.Config, log *slog.Logger, prepare func(context.Context, *pgxpool.Pool) error) (*Store, error) {
+func open(ctx context.Context, cfg *pgxpool.Config, log *slog.Logger,
+	prepare func(context.Context, *pgxpool.Pool) error) (*Store, error) {
 	pool, err := pgxpool.NewWithConfig(ctx, cfg)
 	if err != nil {
 		return nil, fmt.Errorf("open state database: %w", err)

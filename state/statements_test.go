@@ -56,8 +56,10 @@ func TestWhatIsAskedForOftenAsksOnce(t *testing.T) {
 	s, err := m.CreateSpace(t.Context(), markettest.Admin, o.ID, "space", backstay.MetadataUpdate{})
 	must(err)
 	developer := backstay.Actor{UserID: "developer", Username: "developer"}
-	must(m.Store.(*state.Store).AddUser(t.Context(), uaa.User{ID: developer.UserID, Username: "developer", PasswordHash: "x"}, backstay.Event{}))
-	for _, n := range []market.NewRole{{Type: "organization_user", OrganizationID: o.ID}, {Type: "space_developer", SpaceID: s.ID}} {
+	must(m.Store.(*state.Store).AddUser(t.Context(),
+		uaa.User{ID: developer.UserID, Username: "developer", PasswordHash: "x"}, backstay.Event{}))
+	for _, n := range []market.NewRole{{Type: "organization_user", OrganizationID: o.ID},
+		{Type: "space_developer", SpaceID: s.ID}} {
 		n.UserID = developer.UserID
 		_, err := m.CreateRole(t.Context(), markettest.Admin, n)
 		must(err)
@@ -79,7 +81,8 @@ func TestWhatIsAskedForOftenAsksOnce(t *testing.T) {
 	traced := &market.Market{Store: state.OpenTraced(t, dsn, c), Brokers: m.Brokers, Key: m.Key, Log: m.Log}
 	var bound backstay.BindingID
 	for i := range 4 {
-		j := done(m.CreateInstance(t.Context(), developer, market.NewInstance{Name: fmt.Sprint("db-", i), SpaceID: s.ID, PlanID: plans.Items[0].ID}))
+		j := done(m.CreateInstance(t.Context(), developer,
+			market.NewInstance{Name: fmt.Sprint("db-", i), SpaceID: s.ID, PlanID: plans.Items[0].ID}))
 		b, j, err := m.CreateBinding(t.Context(), developer, market.NewBinding{
 			Type: backstay.AppBinding, InstanceID: backstay.InstanceID(j.Resource), AppID: app.ID})
 		done(j, err)
@@ -88,7 +91,8 @@ func TestWhatIsAskedForOftenAsksOnce(t *testing.T) {
 		c.healths.Store(0)
 		e, err := traced.AppEnvironment(t.Context(), developer, app.ID)
 		must(err)
-		if len(e.Bound) != i+1 || e.Bound[i].Credentials["uri"] == "" || e.Bound[i].Offering.Name != "postgres" || e.Bound[i].Plan.Name != "Free" {
+		if len(e.Bound) != i+1 || e.Bound[i].Credentials["uri"] == "" || e.Bound[i].Offering.Name != "postgres" ||
+			e.Bound[i].Plan.Name != "Free" {
 			t.Errorf("bound to %d: %+v", i+1, e)
 		}
 		if n := c.statements.Swap(0); n > 6 {

@@ -30,7 +30,8 @@ func (s *Store) AddUser(ctx context.Context, u uaa.User, e backstay.Event) error
 		username, origin = &u.Username, new("uaa")
 	}
 	_, err := recorded(ctx, s, e, func(tx pgx.Tx) (pgconn.CommandTag, error) {
-		return tx.Exec(ctx, `INSERT INTO uaa.users (id, username, origin, global_role, password_hash, password_version) VALUES ($1, $2, $3, $4, $5, $6)`,
+		return tx.Exec(ctx, `INSERT INTO uaa.users (id, username, origin, global_role, password_hash, password_version)
+			VALUES ($1, $2, $3, $4, $5, $6)`,
 			u.ID, username, origin, u.Role, u.PasswordHash, u.PasswordVersion)
 	})
 	if violates(err, "user_name") {
@@ -56,7 +57,8 @@ func (s *Store) Account(ctx context.Context, id backstay.UserID) (uaa.User, erro
 }
 
 func (s *Store) UserNamed(ctx context.Context, username string) (uaa.User, error) {
-	u, err := one(ctx, s.pool, scanUser, `SELECT `+userColumns+` FROM uaa.users u WHERE lower(u.username) = lower($1)`, username)
+	u, err := one(ctx, s.pool, scanUser, `SELECT `+userColumns+` FROM uaa.users u WHERE lower(u.username) = lower($1)`,
+		username)
 	return u, orNotFound(err, "User")
 }
 
@@ -75,7 +77,8 @@ func changeUser(ctx context.Context, tx pgx.Tx, e backstay.Event, sql string, ar
 
 func (s *Store) SetPassword(ctx context.Context, id backstay.UserID, hash string, e backstay.Event) error {
 	return s.tx(ctx, func(tx pgx.Tx) error {
-		err := changeUser(ctx, tx, e, `UPDATE uaa.users SET password_hash = $2, password_version = password_version + 1, updated_at = now() WHERE id = $1`, id, hash)
+		err := changeUser(ctx, tx, e, `UPDATE uaa.users
+			SET password_hash = $2, password_version = password_version + 1, updated_at = now() WHERE id = $1`, id, hash)
 		if err != nil {
 			return err
 		}
@@ -84,7 +87,8 @@ func (s *Store) SetPassword(ctx context.Context, id backstay.UserID, hash string
 	})
 }
 
-func (s *Store) SetGlobalRole(ctx context.Context, id backstay.UserID, role backstay.GlobalRole, e backstay.Event) error {
+func (s *Store) SetGlobalRole(ctx context.Context, id backstay.UserID, role backstay.GlobalRole,
+	e backstay.Event) error {
 	return s.tx(ctx, func(tx pgx.Tx) error {
 		if role != backstay.Administrator {
 			if err := keepAdministrator(ctx, tx, id); err != nil {
@@ -109,19 +113,23 @@ func (s *Store) RemoveUser(ctx context.Context, id backstay.UserID, e backstay.E
 // to be one: of two who remove each other at once, one stays. Clients do not count, as nobody may be
 // left who knows their secrets.
 func keepAdministrator(ctx context.Context, tx pgx.Tx, id backstay.UserID) error {
-	rows, err := tx.Query(ctx, `SELECT `+userColumns+` FROM uaa.users u WHERE u.global_role = $1 AND NOT `+isClient+` ORDER BY u.id FOR UPDATE`, backstay.Administrator)
+	rows, err := tx.Query(ctx, `SELECT `+userColumns+` FROM uaa.users u WHERE u.global_role = $1 AND NOT `+isClient+`
+		ORDER BY u.id FOR UPDATE`, backstay.Administrator)
 	if err != nil {
 		return err
 	}
 	all, err := pgx.CollectRows(rows, scanUser)
 	if err == nil && len(all) == 1 && all[0].ID == id {
-		return backstay.Errorf(backstay.Invalid, "User '%s' is the last administrator: make somebody else one first, by 'backstay user set-role NAME admin'.", all[0].Username)
+		return backstay.Errorf(backstay.Invalid,
+			"User '%s' is the last administrator: make somebody else one first, by 'backstay user set-role NAME admin'.",
+			all[0].Username)
 	}
 	return err
 }
 
 func (s *Store) RehashPassword(ctx context.Context, id backstay.UserID, version int, hash string) error {
-	_, err := s.pool.Exec(ctx, `UPDATE uaa.users SET password_hash = $3 WHERE id = $1 AND password_version = $2`, id, version, hash)
+	_, err := s.pool.Exec(ctx, `UPDATE uaa.users SET password_hash = $3 WHERE id = $1 AND password_version = $2`, id,
+		version, hash)
 	return err
 }
 
@@ -137,7 +145,8 @@ func (s *Store) AddRefreshToken(ctx context.Context, t uaa.RefreshToken) error {
 }
 
 func (s *Store) UserOfRefreshToken(ctx context.Context, hash []byte, now time.Time) (uaa.User, error) {
-	u, err := one(ctx, s.pool, scanUser, `SELECT `+userColumns+` FROM uaa.refresh_tokens t JOIN uaa.users u ON u.id = t.user_id
+	u, err := one(ctx, s.pool, scanUser, `SELECT `+userColumns+` FROM uaa.refresh_tokens t
+		JOIN uaa.users u ON u.id = t.user_id
 		WHERE t.hash = $1 AND t.expires_at > $2`, hash, now)
 	return u, orNotFound(err, "Token")
 }
@@ -148,12 +157,14 @@ func (s *Store) Revoke(ctx context.Context, id backstay.UserID, tokenID string, 
 		if err != nil || tag.RowsAffected() > 0 {
 			return err
 		}
-		_, err = tx.Exec(ctx, `INSERT INTO uaa.revoked_tokens (user_id, id, expires_at) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING`, id, tokenID, until)
+		_, err = tx.Exec(ctx, `INSERT INTO uaa.revoked_tokens (user_id, id, expires_at) VALUES ($1, $2, $3)
+			ON CONFLICT DO NOTHING`, id, tokenID, until)
 		return err
 	})
 }
 
-func (s *Store) Actor(ctx context.Context, id backstay.UserID, version int, tokenID string) (by backstay.Actor, err error) {
+func (s *Store) Actor(ctx context.Context, id backstay.UserID, version int,
+	tokenID string) (by backstay.Actor, err error) {
 	err = s.pool.QueryRow(ctx, `SELECT u.id, `+userName+`, `+isClient+`, u.global_role FROM uaa.users u
 		WHERE u.id = $1 AND u.password_version = $2
 		AND NOT EXISTS (SELECT FROM uaa.revoked_tokens r WHERE r.user_id = u.id AND r.id = $3)`,
@@ -175,7 +186,8 @@ func (s *Store) RemoveExpired(ctx context.Context, now, failures time.Time) erro
 }
 
 func removeBefore(table, column string) string {
-	return `DELETE FROM ` + table + ` WHERE ctid = ANY (ARRAY(SELECT ctid FROM ` + table + ` WHERE ` + column + ` <= $1 FOR UPDATE SKIP LOCKED))`
+	return `DELETE FROM ` + table + ` WHERE ctid = ANY (ARRAY(SELECT ctid FROM ` + table + `
+		WHERE ` + column + ` <= $1 FOR UPDATE SKIP LOCKED))`
 }
 
 func (s *Store) Failures(ctx context.Context, keys []string) ([]uaa.Failures, error) {
@@ -189,8 +201,10 @@ func (s *Store) Failures(ctx context.Context, keys []string) ([]uaa.Failures, er
 // AddFailure takes the keys in their order, so that two at once cannot wait for each other.
 func (s *Store) AddFailure(ctx context.Context, keys []string, at, forgotten time.Time, e backstay.Event) error {
 	_, err := recorded(ctx, s, e, func(tx pgx.Tx) (pgconn.CommandTag, error) {
-		return tx.Exec(ctx, `INSERT INTO uaa.failures AS f (key, count, last_at) SELECT k, 1, $2 FROM unnest($1::text[]) k ORDER BY k
-			ON CONFLICT (key) DO UPDATE SET last_at = $2, count = CASE WHEN f.last_at < $3 THEN 1 ELSE f.count + 1 END`, keys, at, forgotten)
+		return tx.Exec(ctx, `INSERT INTO uaa.failures AS f (key, count, last_at) SELECT k, 1, $2 FROM unnest($1::text[]) k
+			ORDER BY k
+			ON CONFLICT (key) DO UPDATE SET last_at = $2, count = CASE WHEN f.last_at < $3 THEN 1 ELSE f.count + 1 END`, keys,
+			at, forgotten)
 	})
 	return err
 }
@@ -209,7 +223,8 @@ func (s *Store) SigningKeys(ctx context.Context) ([]uaa.SealedKey, error) {
 }
 
 func (s *Store) AddSigningKey(ctx context.Context, k uaa.SealedKey) error {
-	_, err := s.pool.Exec(ctx, `INSERT INTO uaa.signing_keys (number, sealed, created_at, expires_at) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING`,
+	_, err := s.pool.Exec(ctx, `INSERT INTO uaa.signing_keys (number, sealed, created_at, expires_at)
+		VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING`,
 		k.Number, k.Sealed, k.CreatedAt, k.ExpiresAt)
 	return err
 }

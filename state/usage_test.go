@@ -20,7 +20,8 @@ func TestUsageBeginsWithWhatIsThere(t *testing.T) {
 			VALUES ('f', 'postgres', '', '', '{}', true, true);
 		INSERT INTO market.plans (id, offering_id, position, name, description, free, costs, schemas, available)
 			VALUES ('p', 'f', 0, 'S', '', false, '[{"Amount": 30, "Currency": "GBP", "Unit": "MONTHLY"}]', '{}', true);
-		INSERT INTO market.instances (id, space_id, plan_id, name, tags, op_type, op_state, op_description, created_at) VALUES
+		INSERT INTO market.instances (id, space_id, plan_id, name, tags, op_type, op_state, op_description, created_at)
+			VALUES
 			('up', 's', 'p', 'up', '{}', 'create', 'succeeded', '', '2026-06-01Z'),
 			('renamed', 's', 'p', 'renamed', '{}', 'update', 'succeeded', '', '2026-06-01Z'),
 			('going', 's', 'p', 'going', '{}', 'delete', 'in progress', '', '2026-06-01Z'),
@@ -42,7 +43,8 @@ func TestUsageBeginsWithWhatIsThere(t *testing.T) {
 	found := map[string]bool{}
 	for _, u := range l.Items {
 		found[u.InstanceName] = true
-		if !u.CreatedAt.Equal(time.Date(2026, 6, 1, 0, 0, 0, 0, time.UTC)) || u.Costs[0].Amount != 30 || u.OrganizationName != "acme" {
+		if !u.CreatedAt.Equal(time.Date(2026, 6, 1, 0, 0, 0, 0, time.UTC)) || u.Costs[0].Amount != 30 ||
+			u.OrganizationName != "acme" {
 			t.Errorf("seeded as %+v", u)
 		}
 	}
