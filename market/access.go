@@ -15,18 +15,20 @@ type NewVisibility struct {
 
 // Visibility is for whom a plan is: its type is in the plan, and these are the organizations that it is
 // enabled for, as far as by sees them.
-func (m *Market) Visibility(ctx context.Context, by backstay.Actor, id backstay.PlanID) (backstay.Plan, []backstay.Organization, error) {
-	p, err := m.Plan(ctx, by, id)
+func (m *Market) Visibility(
+	ctx context.Context, actor backstay.Actor, id backstay.PlanID,
+) (backstay.Plan, []backstay.Organization, error) {
+	p, err := m.Plan(ctx, actor, id)
 	if err != nil || p.Visibility != backstay.OrganizationPlan {
 		return p, nil, err
 	}
-	l, err := m.Organizations(ctx, by, OrganizationFilter{PlanIDs: []backstay.PlanID{id}})
+	l, err := m.Organizations(ctx, actor, OrganizationFilter{PlanIDs: []backstay.PlanID{id}})
 	return p, l.Items, err
 }
 
 // SetVisibility says for whom a plan is from now on. Instances that there are stay.
-func (m *Market) SetVisibility(ctx context.Context, by backstay.Actor, id backstay.PlanID, n NewVisibility) error {
-	if _, err := m.planFor(ctx, by, id, Administrators); err != nil {
+func (m *Market) SetVisibility(ctx context.Context, actor backstay.Actor, id backstay.PlanID, n NewVisibility) error {
+	if _, err := m.planFor(ctx, actor, id, Administrators); err != nil {
 		return err
 	}
 	if err := n.check(); err != nil {
@@ -36,7 +38,7 @@ func (m *Market) SetVisibility(ctx context.Context, by backstay.Actor, id backst
 	if n.OrganizationIDs != nil {
 		asked["organizations"] = n.OrganizationIDs
 	}
-	e := visibilityEvent(by, "update", id, place{}, request(asked))
+	e := visibilityEvent(actor, "update", id, place{}, request(asked))
 	return m.Store.SetPlanVisibility(ctx, id, n.Type, n.OrganizationIDs, n.More, e)
 }
 
@@ -57,25 +59,31 @@ func (n NewVisibility) check() error {
 }
 
 // RemoveVisibility hides a plan from an organization that it was enabled for.
-func (m *Market) RemoveVisibility(ctx context.Context, by backstay.Actor, id backstay.PlanID, organization backstay.OrganizationID) error {
-	p, err := m.planFor(ctx, by, id, Administrators)
+func (m *Market) RemoveVisibility(
+	ctx context.Context, actor backstay.Actor, id backstay.PlanID, organization backstay.OrganizationID,
+) error {
+	p, err := m.planFor(ctx, actor, id, Administrators)
 	if err != nil {
 		return err
 	}
 	if p.Visibility != backstay.OrganizationPlan {
 		return backstay.Errorf(backstay.Invalid, "Cannot delete visibilities from non-org-restricted plans")
 	}
-	if _, err := m.Organization(ctx, by, organization); err != nil {
+	if _, err := m.Organization(ctx, actor, organization); err != nil {
 		return err
 	}
-	e := visibilityEvent(by, "delete", id, place{organization: organization}, nil)
+	e := visibilityEvent(actor, "delete", id, place{organization: organization}, nil)
 	return m.Store.RemovePlanOrganization(ctx, id, organization, e)
 }
 
 // checkEnabled refuses a plan for spaces in whose organization it is hidden.
-func (m *Market) checkEnabled(ctx context.Context, p backstay.Plan, o backstay.Offering, spaces []backstay.SpaceID) error {
+func (m *Market) checkEnabled(
+	ctx context.Context, p backstay.Plan, o backstay.Offering, spaces []backstay.SpaceID,
+) error {
 	for _, id := range spaces {
-		l, err := m.Store.Plans(ctx, PlanFilter{IDs: []backstay.PlanID{p.ID}, Access: Access{SpaceIDs: []backstay.SpaceID{id}}})
+		l, err := m.Store.Plans(
+			ctx, PlanFilter{IDs: []backstay.PlanID{p.ID}, Access: Access{SpaceIDs: []backstay.SpaceID{id}}},
+		)
 		if err != nil {
 			return err
 		}
@@ -87,40 +95,57 @@ func (m *Market) checkEnabled(ctx context.Context, p backstay.Plan, o backstay.O
 			return err
 		}
 		if len(at) > 0 && len(in) > 0 {
-			return backstay.Errorf(backstay.Invalid, "Access to service %s and plan %s is not enabled in %s/%s.", o.Name, p.Name, in[0].Name, at[0].Name)
+			return backstay.Errorf(backstay.Invalid,
+				"Access to service %s and plan %s is not enabled in %s/%s.", o.Name, p.Name, in[0].Name, at[0].Name)
 		}
 	}
 	return nil
 }
 
 // planFor is a plan that by sees and has one of the roles for.
-func (m *Market) planFor(ctx context.Context, by backstay.Actor, id backstay.PlanID, may Roles) (backstay.Plan, error) {
-	p, err := m.Plan(ctx, by, id)
+func (m *Market) planFor(
+	ctx context.Context, actor backstay.Actor, id backstay.PlanID, may Roles,
+) (backstay.Plan, error) {
+	p, err := m.Plan(ctx, actor, id)
 	if err != nil {
 		return p, err
 	}
-	return p, m.permit(ctx, by, place{}, may)
+	return p, m.permit(ctx, actor, place{}, may)
 }
 
-func visibilityEvent(by backstay.Actor, verb string, id backstay.PlanID, at place, d details) backstay.Event {
-	return newEvent(by, "service_plan_visibility."+verb, backstay.Target{ID: string(id), Type: "service_plan_visibility"}, at, d)
+func visibilityEvent(actor backstay.Actor, verb string, id backstay.PlanID, at place, d details) backstay.Event {
+	return newEvent(
+		actor, "service_plan_visibility."+verb, backstay.Target{ID: string(id), Type: "service_plan_visibility"}, at,
+		d,
+	)
 }
 
 // buyablePlan is a plan that by can have an instance of there: it is on sale, and for everybody or for the
 // members of that organization. That it is hidden there holds for administrators too: whose instance it
 // will be is what counts.
-func (m *Market) buyablePlan(ctx context.Context, by backstay.Actor, id backstay.PlanID, at place) (backstay.Plan, error) {
-	l, err := m.Store.Plans(ctx, PlanFilter{IDs: []backstay.PlanID{id}, Access: Access{Viewer: viewer(by)}})
-	p, err := only(l, err, "Service plan")
+func (m *Market) buyablePlan(
+	ctx context.Context, actor backstay.Actor, id backstay.PlanID, at place,
+) (backstay.Plan, error) {
+	l, err := m.Store.Plans(ctx, PlanFilter{IDs: []backstay.PlanID{id}, Access: Access{Viewer: viewer(actor)}})
+	p, err := single(l, err, "Service plan")
 	if backstay.KindOf(err) == backstay.NotFound || err == nil && !p.Available {
-		return p, backstay.Errorf(backstay.Invalid, "Invalid service plan. Ensure that the service plan exists, is available, and you have access to it.")
+		return p, backstay.Errorf(backstay.Invalid,
+			"Invalid service plan. Ensure that the service plan exists, is available, and you have access to it.")
 	}
 	if err != nil {
 		return p, err
 	}
-	l, err = m.Store.Plans(ctx, PlanFilter{IDs: []backstay.PlanID{id}, Access: Access{OrganizationIDs: []backstay.OrganizationID{at.organization}}})
+	l, err = m.Store.Plans(
+		ctx,
+		PlanFilter{
+			IDs:    []backstay.PlanID{id},
+			Access: Access{OrganizationIDs: []backstay.OrganizationID{at.organization}},
+		},
+	)
 	if err == nil && len(l.Items) == 0 {
-		err = backstay.Errorf(backstay.Invalid, "Invalid service plan. The plan '%s' is not enabled in this organization. Ensure that the service plan is visible in your current space.", p.Name)
+		err = backstay.Errorf(backstay.Invalid,
+			"Invalid service plan. The plan '%s' is not enabled in this organization. Ensure that the service plan "+
+				"is visible in your current space.", p.Name)
 	}
 	return p, err
 }

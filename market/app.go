@@ -11,20 +11,22 @@ import (
 )
 
 // Apps lists the apps that by may see.
-func (m *Market) Apps(ctx context.Context, by backstay.Actor, f AppFilter) (List[backstay.App], error) {
-	f.Viewer = viewer(by)
+func (m *Market) Apps(ctx context.Context, actor backstay.Actor, f AppFilter) (List[backstay.App], error) {
+	f.Viewer = viewer(actor)
 	return m.Store.Apps(ctx, f)
 }
 
 // App returns one app.
-func (m *Market) App(ctx context.Context, by backstay.Actor, id backstay.AppID) (backstay.App, error) {
-	l, err := m.Apps(ctx, by, AppFilter{IDs: []backstay.AppID{id}})
-	return only(l, err, "App")
+func (m *Market) App(ctx context.Context, actor backstay.Actor, id backstay.AppID) (backstay.App, error) {
+	l, err := m.Apps(ctx, actor, AppFilter{IDs: []backstay.AppID{id}})
+	return single(l, err, "App")
 }
 
 // CreateApp puts a name into a space that services can be bound to.
-func (m *Market) CreateApp(ctx context.Context, by backstay.Actor, space backstay.SpaceID, name string, noted backstay.MetadataUpdate) (backstay.App, error) {
-	at, err := m.permitInSpace(ctx, by, space, SpaceDevelopers)
+func (m *Market) CreateApp(
+	ctx context.Context, actor backstay.Actor, space backstay.SpaceID, name string, noted backstay.MetadataUpdate,
+) (backstay.App, error) {
+	at, err := m.permitInSpace(ctx, actor, space, SpaceDevelopers)
 	if err != nil {
 		return backstay.App{}, err
 	}
@@ -32,49 +34,53 @@ func (m *Market) CreateApp(ctx context.Context, by backstay.Actor, space backsta
 		return backstay.App{}, err
 	}
 	a := backstay.App{ID: backstay.AppID(newID()), SpaceID: space, Name: name, Metadata: noted.Applied()}
-	added, err := m.Store.AddApp(ctx, a, appEvent(by, "create", a, at, nil))
+	added, err := m.Store.AddApp(ctx, a, appEvent(actor, "create", a, at, nil))
 	return added, m.orEnding(ctx, err, deleteApp, func() (id, said string, err error) {
 		l, err := m.Store.Apps(ctx, AppFilter{Names: []string{name}, SpaceIDs: []backstay.SpaceID{space}})
-		old, err := only(l, err, "App")
+		old, err := single(l, err, "App")
 		return string(old.ID), "App " + name, err
 	})
 }
 
 // appFor is an app that by sees and has one of the roles for, with its place.
-func (m *Market) appFor(ctx context.Context, by backstay.Actor, id backstay.AppID, may Roles) (backstay.App, place, error) {
-	a, err := m.App(ctx, by, id)
+func (m *Market) appFor(
+	ctx context.Context, actor backstay.Actor, id backstay.AppID, may Roles,
+) (backstay.App, place, error) {
+	a, err := m.App(ctx, actor, id)
 	if err != nil {
 		return a, place{}, err
 	}
-	at, err := m.permitIn(ctx, by, a.SpaceID, may)
+	at, err := m.permitIn(ctx, actor, a.SpaceID, may)
 	return a, at, err
 }
 
 // UpdateApp gives an app another name or other metadata.
-func (m *Market) UpdateApp(ctx context.Context, by backstay.Actor, id backstay.AppID, u Update) (backstay.App, error) {
-	a, at, err := m.appFor(ctx, by, id, SpaceDevelopers)
+func (m *Market) UpdateApp(
+	ctx context.Context, actor backstay.Actor, id backstay.AppID, u Update,
+) (backstay.App, error) {
+	a, at, err := m.appFor(ctx, actor, id, SpaceDevelopers)
 	if err != nil {
 		return a, err
 	}
 	if err := u.check(); err != nil {
 		return a, err
 	}
-	return m.Store.UpdateApp(ctx, id, u, appEvent(by, "update", a, at, request(u.details())))
+	return m.Store.UpdateApp(ctx, id, u, appEvent(actor, "update", a, at, request(u.details())))
 }
 
 // DeleteApp accepts the end of an app and of its bindings. The services that it was bound to persist.
-func (m *Market) DeleteApp(ctx context.Context, by backstay.Actor, id backstay.AppID) (backstay.Job, error) {
-	a, at, err := m.appFor(ctx, by, id, SpaceDevelopers)
+func (m *Market) DeleteApp(ctx context.Context, actor backstay.Actor, id backstay.AppID) (backstay.Job, error) {
+	a, at, err := m.appFor(ctx, actor, id, SpaceDevelopers)
 	if err != nil {
 		return backstay.Job{}, err
 	}
-	j := m.newJob(by, deleteApp, string(id), backstay.JobProcessing)
-	return j, m.Store.AcceptJob(ctx, appEvent(by, "delete-request", a, at, nil), j)
+	j := m.newJob(actor, deleteApp, string(id), backstay.JobProcessing)
+	return j, m.Store.AcceptJob(ctx, appEvent(actor, "delete-request", a, at, nil), j)
 }
 
 // Environment returns the variables that a user has set for the app.
-func (m *Market) Environment(ctx context.Context, by backstay.Actor, id backstay.AppID) (map[string]string, error) {
-	if _, _, err := m.appFor(ctx, by, id, VariableReaders); err != nil {
+func (m *Market) Environment(ctx context.Context, actor backstay.Actor, id backstay.AppID) (map[string]string, error) {
+	if _, _, err := m.appFor(ctx, actor, id, VariableReaders); err != nil {
 		return nil, err
 	}
 	sealed, err := m.Store.SealedEnvironment(ctx, id)
@@ -86,19 +92,23 @@ func (m *Market) Environment(ctx context.Context, by backstay.Actor, id backstay
 
 // AppEnvironment returns all that an app finds in its environment, for those who may read its secrets. What it
 // costs does not depend on how much is bound.
-func (m *Market) AppEnvironment(ctx context.Context, by backstay.Actor, id backstay.AppID) (e AppEnvironment, err error) {
-	if e.App, err = m.App(ctx, by, id); err != nil {
+func (m *Market) AppEnvironment(
+	ctx context.Context, actor backstay.Actor, id backstay.AppID,
+) (e AppEnvironment, err error) {
+	if e.App, err = m.App(ctx, actor, id); err != nil {
 		return e, err
 	}
 	spaces, err := m.Store.Spaces(ctx, SpaceFilter{IDs: []backstay.SpaceID{e.App.SpaceID}})
-	if e.Space, err = only(spaces, err, "Space"); err != nil {
+	if e.Space, err = single(spaces, err, "Space"); err != nil {
 		return e, err
 	}
-	if err := m.permit(ctx, by, place{e.Space.OrganizationID, e.Space.ID}, SecretReaders); err != nil {
+	if err := m.permit(ctx, actor, place{e.Space.OrganizationID, e.Space.ID}, SecretReaders); err != nil {
 		return e, err
 	}
-	organizations, err := m.Store.Organizations(ctx, OrganizationFilter{IDs: []backstay.OrganizationID{e.Space.OrganizationID}})
-	if e.Organization, err = only(organizations, err, "Organization"); err != nil {
+	organizations, err := m.Store.Organizations(
+		ctx, OrganizationFilter{IDs: []backstay.OrganizationID{e.Space.OrganizationID}},
+	)
+	if e.Organization, err = single(organizations, err, "Organization"); err != nil {
 		return e, err
 	}
 	sealed, err := m.Store.SealedEnvironment(ctx, id)
@@ -127,8 +137,10 @@ func (m *Market) boundServices(ctx context.Context, app backstay.AppID) (bound [
 }
 
 // SetEnvironment sets the given variables, unsets those that are nil, and returns all.
-func (m *Market) SetEnvironment(ctx context.Context, by backstay.Actor, id backstay.AppID, changes map[string]*string) (map[string]string, error) {
-	a, at, err := m.appFor(ctx, by, id, SpaceDevelopers)
+func (m *Market) SetEnvironment(
+	ctx context.Context, actor backstay.Actor, id backstay.AppID, changes map[string]*string,
+) (map[string]string, error) {
+	a, at, err := m.appFor(ctx, actor, id, SpaceDevelopers)
 	if err != nil {
 		return nil, err
 	}
@@ -148,7 +160,9 @@ func (m *Market) SetEnvironment(ctx context.Context, by backstay.Actor, id backs
 			}
 		}
 		return m.sealJSON(environmentContext(id), all)
-	}, appEvent(by, "update", a, at, request(details{"environment_variables": shownVariables(changes), "environment_json": hidden})))
+	}, appEvent(actor, "update", a, at, request(details{
+		"environment_variables": shownVariables(changes), "environment_json": hidden,
+	})))
 	return all, err
 }
 
@@ -168,7 +182,8 @@ func checkVariables(changes map[string]*string) error {
 	for name := range changes {
 		switch {
 		case name == "" || strings.ContainsAny(name, "=\x00"):
-			return backstay.Errorf(backstay.Invalid, "Environment variable name %q must not be empty or contain '='", name)
+			return backstay.Errorf(backstay.Invalid,
+				"Environment variable name %q must not be empty or contain '='", name)
 		case name == "PORT", strings.HasPrefix(name, "VCAP_"), strings.HasPrefix(name, "VMC_"):
 			return backstay.Errorf(backstay.Invalid, "Environment variable cannot set %s: it is reserved", name)
 		}

@@ -99,7 +99,8 @@ func charge(bill map[line]*Charge, e backstay.UsageEvent, begin, end time.Time) 
 			bill[key] = c
 		}
 		if !e.CreatedAt.Before(c.named) {
-			c.named, c.Organization, c.Space, c.Offering, c.Plan = e.CreatedAt, e.OrganizationName, e.SpaceName, e.OfferingName, e.PlanName
+			c.named, c.Organization, c.Space = e.CreatedAt, e.OrganizationName, e.SpaceName
+			c.Offering, c.Plan = e.OfferingName, e.PlanName
 		}
 		c.Hours.Add(c.Hours, ratio(end.Sub(begin), time.Hour))
 		if c.Cost != nil {
@@ -119,7 +120,8 @@ func prices(costs []backstay.Cost) map[tariff]*big.Rat {
 		if all[t] == nil {
 			all[t] = new(big.Rat)
 		}
-		if amount, ok := new(big.Rat).SetString(strconv.FormatFloat(c.Amount, 'f', -1, 64)); ok { // as it was written: 0.1 is a tenth
+		written := strconv.FormatFloat(c.Amount, 'f', -1, 64) // 0.1 is a tenth
+		if amount, ok := new(big.Rat).SetString(written); ok {
 			all[t].Add(all[t], amount)
 		}
 	}

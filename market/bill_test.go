@@ -28,10 +28,14 @@ func pounds(amount float64) []backstay.Cost {
 	return []backstay.Cost{{Amount: amount, Currency: "GBP", Unit: "MONTHLY"}}
 }
 
-func usage(t testing.TB, when string, s backstay.UsageState, instance, plan string, costs []backstay.Cost) backstay.UsageEvent {
+func usage(
+	t testing.TB, when string, s backstay.UsageState, instance, plan string, costs []backstay.Cost,
+) backstay.UsageEvent {
 	return backstay.UsageEvent{
-		State: s, InstanceID: backstay.InstanceID(instance), InstanceName: instance, OrganizationID: "o", OrganizationName: "acme", SpaceID: "s", SpaceName: "dev",
-		PlanID: backstay.PlanID(plan), PlanName: plan, OfferingID: "f", OfferingName: "postgres", Costs: costs, CreatedAt: at(t, when),
+		State: s, InstanceID: backstay.InstanceID(instance), InstanceName: instance, OrganizationID: "o",
+		OrganizationName: "acme", SpaceID: "s", SpaceName: "dev",
+		PlanID: backstay.PlanID(plan), PlanName: plan, OfferingID: "f", OfferingName: "postgres", Costs: costs,
+		CreatedAt: at(t, when),
 	}
 }
 
@@ -43,7 +47,9 @@ func shown(charges []market.Charge) string {
 		if c.Cost != nil {
 			cost = c.Cost.FloatString(2)
 		}
-		lines = append(lines, strings.TrimSpace(fmt.Sprintf("%s %sh %s %s", c.Plan, c.Hours.FloatString(0), cost, c.Currency)))
+		lines = append(
+			lines, strings.TrimSpace(fmt.Sprintf("%s %sh %s %s", c.Plan, c.Hours.FloatString(0), cost, c.Currency)),
+		)
 	}
 	return strings.Join(lines, "; ")
 }
@@ -90,7 +96,9 @@ func TestBill(t *testing.T) {
 
 func TestBillNamesAreTheLast(t *testing.T) {
 	t.Parallel()
-	a, b := usage(t, "2026-06-01", backstay.UsageCreated, "a", "S", pounds(30)), usage(t, "2026-06-10", backstay.UsageUpdated, "a", "S", pounds(30))
+	a, b := usage(
+		t, "2026-06-01", backstay.UsageCreated, "a", "S", pounds(30),
+	), usage(t, "2026-06-10", backstay.UsageUpdated, "a", "S", pounds(30))
 	b.SpaceName, b.OrganizationName = "prod", "acme & sons"
 	c := market.Bill([]backstay.UsageEvent{a, b}, a.CreatedAt, at(t, "2026-07-01"))
 	if len(c) != 1 || c[0].Space != "prod" || c[0].Organization != "acme & sons" {
@@ -143,7 +151,8 @@ func lived(start time.Time, history []byte) (events []backstay.UsageEvent) {
 		history = history[3:]
 		now = now.Add(time.Duration(hours)*time.Hour + time.Duration(what)*time.Millisecond)
 		e := backstay.UsageEvent{
-			InstanceID: backstay.InstanceID(fmt.Sprint(who % 4)), SpaceID: backstay.SpaceID(fmt.Sprint(who % 2)), State: backstay.UsageCreated,
+			InstanceID: backstay.InstanceID(fmt.Sprint(who % 4)), SpaceID: backstay.SpaceID(fmt.Sprint(who % 2)),
+			State:  backstay.UsageCreated,
 			PlanID: backstay.PlanID(fmt.Sprint(what % 3)), CreatedAt: now,
 			Costs: []backstay.Cost{{Amount: float64(what) / 10, Currency: "GBP", Unit: "MONTHLY"}, {Amount: float64(who), Currency: "USD", Unit: "monthly"}},
 		}

@@ -9,41 +9,44 @@ import (
 )
 
 // Bindings lists the service credential bindings that by may see, without their credentials.
-func (m *Market) Bindings(ctx context.Context, by backstay.Actor, f BindingFilter) (List[backstay.Binding], error) {
-	f.Viewer = viewer(by)
+func (m *Market) Bindings(ctx context.Context, actor backstay.Actor, f BindingFilter) (List[backstay.Binding], error) {
+	f.Viewer = viewer(actor)
 	return m.Store.Bindings(ctx, f)
 }
 
 // Binding returns one binding.
-func (m *Market) Binding(ctx context.Context, by backstay.Actor, id backstay.BindingID) (backstay.Binding, error) {
-	l, err := m.Bindings(ctx, by, BindingFilter{IDs: []backstay.BindingID{id}})
-	return only(l, err, "Service credential binding")
+func (m *Market) Binding(ctx context.Context, actor backstay.Actor, id backstay.BindingID) (backstay.Binding, error) {
+	l, err := m.Bindings(ctx, actor, BindingFilter{IDs: []backstay.BindingID{id}})
+	return single(l, err, "Service credential binding")
 }
 
 // CreateBinding accepts a binding of an instance to an app, or a service key. To a user-provided instance
 // an app is bound at once, and there is no job.
-func (m *Market) CreateBinding(ctx context.Context, by backstay.Actor, n NewBinding) (backstay.Binding, backstay.Job, error) {
-	in, at, err := m.checkNewBinding(ctx, by, n)
+func (m *Market) CreateBinding(
+	ctx context.Context, actor backstay.Actor, n NewBinding,
+) (backstay.Binding, backstay.Job, error) {
+	in, at, err := m.checkNewBinding(ctx, actor, n)
 	if err != nil {
 		return backstay.Binding{}, backstay.Job{}, err
 	}
 	b := backstay.Binding{
-		ID: backstay.BindingID(newID()), Type: n.Type, Name: n.Name, InstanceID: in.ID, InstanceType: in.Type, AppID: n.AppID, SpaceID: at.space,
+		ID: backstay.BindingID(newID()), Type: n.Type, Name: n.Name, InstanceID: in.ID, InstanceType: in.Type,
+		AppID: n.AppID, SpaceID: at.space,
 		ExpiresAt: n.ExpiresAt, Metadata: n.Metadata.Applied(), LastOperation: m.inProgress(backstay.Create),
 	}
 	told := Update{&n.Name, n.Metadata}.details()
 	if in.Type == backstay.UserProvided {
-		return b, backstay.Job{}, m.bindUserProvided(ctx, by, b, at, bindingDetails(b, told))
+		return b, backstay.Job{}, m.bindUserProvided(ctx, actor, b, at, bindingDetails(b, told))
 	}
-	j := m.newJob(by, createBinding, string(b.ID), backstay.JobPolling)
+	j := m.newJob(actor, createBinding, string(b.ID), backstay.JobPolling)
 	if err := m.admitBind(ctx, j, in, b, n.Parameters); err != nil {
 		return backstay.Binding{}, backstay.Job{}, err
 	}
 	told["parameters"] = shownParameters(n.Parameters)
 	asked := bindingDetails(b, told)
-	j.Completed = bindingEvent(by, "create", b, at, asked)
+	j.Completed = bindingEvent(actor, "create", b, at, asked)
 	sealed := m.sealParameters(bindingParametersContext(b.ID), n.Parameters)
-	return b, j, m.Store.AcceptBinding(ctx, b, sealed, bindingEvent(by, "start_create", b, at, asked), j)
+	return b, j, m.Store.AcceptBinding(ctx, b, sealed, bindingEvent(actor, "start_create", b, at, asked), j)
 }
 
 // admitBind asks the broker whether it would refuse the binding, if it can tell.
@@ -61,7 +64,9 @@ func (m *Market) admitBind(
 }
 
 // checkNewBinding returns the binding's instance, and its place: the app's, or of a key the instance's.
-func (m *Market) checkNewBinding(ctx context.Context, by backstay.Actor, n NewBinding) (in backstay.Instance, at place, err error) {
+func (m *Market) checkNewBinding(
+	ctx context.Context, actor backstay.Actor, n NewBinding,
+) (in backstay.Instance, at place, err error) {
 	if n.Type == backstay.KeyBinding || n.Name != "" {
 		if err := checkName(n.Name); err != nil {
 			return in, at, err
@@ -73,14 +78,14 @@ func (m *Market) checkNewBinding(ctx context.Context, by backstay.Actor, n NewBi
 	if err := checkMetadata(n.Metadata); err != nil {
 		return in, at, err
 	}
-	in, err = m.Instance(ctx, by, n.InstanceID)
+	in, err = m.Instance(ctx, actor, n.InstanceID)
 	if backstay.KindOf(err) == backstay.NotFound {
 		return in, at, backstay.Errorf(backstay.Invalid, "The service instance could not be found: '%s'", n.InstanceID)
 	}
 	if err != nil {
 		return in, at, err
 	}
-	if at, err = m.permitBinding(ctx, by, in, n); err != nil {
+	if at, err = m.permitBinding(ctx, actor, in, n); err != nil {
 		return in, at, err
 	}
 	if in.Type == backstay.UserProvided {
@@ -92,11 +97,13 @@ func (m *Market) checkNewBinding(ctx context.Context, by backstay.Actor, n NewBi
 	return in, at, err
 }
 
-func (m *Market) permitBinding(ctx context.Context, by backstay.Actor, in backstay.Instance, n NewBinding) (place, error) {
+func (m *Market) permitBinding(
+	ctx context.Context, actor backstay.Actor, in backstay.Instance, n NewBinding,
+) (place, error) {
 	if n.Type == backstay.KeyBinding {
-		return m.permitIn(ctx, by, in.SpaceID, SpaceDevelopers)
+		return m.permitIn(ctx, actor, in.SpaceID, SpaceDevelopers)
 	}
-	_, at, err := m.appFor(ctx, by, n.AppID, SpaceDevelopers)
+	_, at, err := m.appFor(ctx, actor, n.AppID, SpaceDevelopers)
 	if backstay.KindOf(err) == backstay.NotFound {
 		err = backstay.Errorf(backstay.Invalid, "The app could not be found: '%s'", n.AppID)
 	}
@@ -105,32 +112,41 @@ func (m *Market) permitBinding(ctx context.Context, by backstay.Actor, in backst
 
 // DeleteBinding accepts the end of a binding: its credentials stop working. Those of a user-provided
 // instance are not ours to stop: the binding is gone at once, and there is no job.
-func (m *Market) DeleteBinding(ctx context.Context, by backstay.Actor, id backstay.BindingID) (backstay.Job, error) {
-	b, at, err := m.bindingFor(ctx, by, id, SpaceDevelopers)
+func (m *Market) DeleteBinding(
+	ctx context.Context, actor backstay.Actor, id backstay.BindingID,
+) (backstay.Job, error) {
+	b, at, err := m.bindingFor(ctx, actor, id, SpaceDevelopers)
 	if err != nil {
 		return backstay.Job{}, err
 	}
 	if b.InstanceType == backstay.UserProvided {
-		return backstay.Job{}, m.Store.RemoveBinding(ctx, id, bindingEvent(by, "delete", b, at, bindingDetails(b, nil)), nil)
+		e := bindingEvent(actor, "delete", b, at, bindingDetails(b, nil))
+		return backstay.Job{}, m.Store.RemoveBinding(ctx, id, e, nil)
 	}
-	j := m.newJob(by, deleteBinding, string(id), backstay.JobPolling)
-	j.Completed = bindingEvent(by, "delete", b, at, bindingDetails(b, nil))
-	return j, m.Store.AcceptBindingDeletion(ctx, id, m.inProgress(backstay.Delete), bindingEvent(by, "start_delete", b, at, bindingDetails(b, nil)), j)
+	j := m.newJob(actor, deleteBinding, string(id), backstay.JobPolling)
+	j.Completed = bindingEvent(actor, "delete", b, at, bindingDetails(b, nil))
+	return j, m.Store.AcceptBindingDeletion(
+		ctx, id, m.inProgress(backstay.Delete), bindingEvent(actor, "start_delete", b, at, bindingDetails(b, nil)), j,
+	)
 }
 
 // bindingFor is a binding that by sees and has one of the roles for, with its place.
-func (m *Market) bindingFor(ctx context.Context, by backstay.Actor, id backstay.BindingID, may Roles) (backstay.Binding, place, error) {
-	b, err := m.Binding(ctx, by, id)
+func (m *Market) bindingFor(
+	ctx context.Context, actor backstay.Actor, id backstay.BindingID, may Roles,
+) (backstay.Binding, place, error) {
+	b, err := m.Binding(ctx, actor, id)
 	if err != nil {
 		return b, place{}, err
 	}
-	at, err := m.permitIn(ctx, by, b.SpaceID, may)
+	at, err := m.permitIn(ctx, actor, b.SpaceID, may)
 	return b, at, err
 }
 
 // Credentials returns what a binding gives access with. Until it is made there is nothing to find.
-func (m *Market) Credentials(ctx context.Context, by backstay.Actor, id backstay.BindingID) (backstay.Credentials, error) {
-	if _, _, err := m.bindingFor(ctx, by, id, SecretReaders); err != nil {
+func (m *Market) Credentials(
+	ctx context.Context, actor backstay.Actor, id backstay.BindingID,
+) (backstay.Credentials, error) {
+	if _, _, err := m.bindingFor(ctx, actor, id, SecretReaders); err != nil {
 		return nil, err
 	}
 	return m.credentials(ctx, id)
@@ -152,8 +168,10 @@ func (m *Market) openCredentials(id backstay.BindingID, sealed []byte) (c backst
 }
 
 // BindingParameters returns what a binding was asked for with, which never changes; nil if that is nothing.
-func (m *Market) BindingParameters(ctx context.Context, by backstay.Actor, id backstay.BindingID) (json.RawMessage, error) {
-	if _, _, err := m.bindingFor(ctx, by, id, SecretReaders); err != nil {
+func (m *Market) BindingParameters(
+	ctx context.Context, actor backstay.Actor, id backstay.BindingID,
+) (json.RawMessage, error) {
+	if _, _, err := m.bindingFor(ctx, actor, id, SecretReaders); err != nil {
 		return nil, err
 	}
 	sealed, _, err := m.Store.BindingSecrets(ctx, id)
@@ -166,18 +184,18 @@ func (m *Market) BindingParameters(ctx context.Context, by backstay.Actor, id ba
 // planOf is what an instance is of, whoever may see that in the marketplace.
 func (m *Market) planOf(ctx context.Context, in backstay.Instance) (p backstay.Plan, o backstay.Offering, err error) {
 	plans, err := m.Store.Plans(ctx, PlanFilter{IDs: []backstay.PlanID{in.PlanID}})
-	if p, err = only(plans, err, "Service plan"); err != nil {
+	if p, err = single(plans, err, "Service plan"); err != nil {
 		return p, o, err
 	}
 	offerings, err := m.Store.Offerings(ctx, OfferingFilter{IDs: []backstay.OfferingID{p.OfferingID}})
-	o, err = only(offerings, err, "Service offering")
+	o, err = single(offerings, err, "Service offering")
 	return p, o, err
 }
 
 // Job returns a job that was accepted from by, or from anyone for those who see everything.
-func (m *Market) Job(ctx context.Context, by backstay.Actor, id backstay.JobID) (backstay.Job, error) {
+func (m *Market) Job(ctx context.Context, actor backstay.Actor, id backstay.JobID) (backstay.Job, error) {
 	j, err := m.Store.Job(ctx, id)
-	if err == nil && viewer(by) != nil && j.By.UserID != by.UserID {
+	if err == nil && viewer(actor) != nil && j.By.UserID != actor.UserID {
 		return backstay.Job{}, backstay.Errorf(backstay.NotFound, "Job not found")
 	}
 	return j, err

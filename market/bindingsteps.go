@@ -130,7 +130,7 @@ func (m *Market) unbind(ctx context.Context, j backstay.Job, binding backstay.Bi
 // binding reads a binding for a job, which acts for nobody in particular.
 func (m *Market) binding(ctx context.Context, id backstay.BindingID) (backstay.Binding, error) {
 	l, err := m.Store.Bindings(ctx, BindingFilter{IDs: []backstay.BindingID{id}})
-	return only(l, err, "Service credential binding")
+	return single(l, err, "Service credential binding")
 }
 
 // failNewBinding takes back what the broker may have made before it failed, then records the failure.
@@ -143,7 +143,9 @@ func (m *Market) failNewBinding(ctx context.Context, j backstay.Job) error {
 	if err := m.unbind(ctx, j, b); err != nil {
 		m.Log.Warn("a failed binding could not be taken back; deleting it will try again", "binding", id, "error", err)
 	}
-	return m.Store.FinishBinding(ctx, id, backstay.Operation{Type: backstay.Create, State: backstay.Failed, Description: j.Sentence}, nil, j)
+	return m.Store.FinishBinding(
+		ctx, id, backstay.Operation{Type: backstay.Create, State: backstay.Failed, Description: j.Sentence}, nil, j,
+	)
 }
 
 func (m *Market) deleteBindingSteps(j backstay.Job) []step.Step {
@@ -156,7 +158,9 @@ func (m *Market) deleteBindingSteps(j backstay.Job) []step.Step {
 			}
 			return m.unbind(ctx, j, b)
 		}},
-		{Name: "market.unbind.recorded", Do: func(ctx context.Context) error { return m.Store.RemoveBinding(ctx, id, backstay.Event{}, &j.ID) }},
+		{Name: "market.unbind.recorded", Do: func(ctx context.Context) error {
+			return m.Store.RemoveBinding(ctx, id, backstay.Event{}, &j.ID)
+		}},
 	}
 }
 

@@ -131,13 +131,18 @@ func (f *floor) createFrom(t *testing.T, from backstay.ServiceBroker, name strin
 		Names: []string{"Free"}, BrokerIDs: []backstay.BrokerID{from.ID},
 	})
 	must(t, err)
-	j, err := f.CreateInstance(t.Context(), markettest.Admin, market.NewInstance{Name: name, SpaceID: f.spaces[0].ID, PlanID: plans.Items[0].ID})
+	j, err := f.CreateInstance(
+		t.Context(), markettest.Admin,
+		market.NewInstance{Name: name, SpaceID: f.spaces[0].ID, PlanID: plans.Items[0].ID},
+	)
 	return backstay.InstanceID(f.do(t, j, err))
 }
 
 func (f *floor) bind(t *testing.T, in backstay.InstanceID, app backstay.AppID) backstay.BindingID {
 	t.Helper()
-	b, j, err := f.CreateBinding(t.Context(), markettest.Admin, market.NewBinding{Type: backstay.AppBinding, InstanceID: in, AppID: app})
+	b, j, err := f.CreateBinding(
+		t.Context(), markettest.Admin, market.NewBinding{Type: backstay.AppBinding, InstanceID: in, AppID: app},
+	)
 	must(t, err)
 	if j.ID != "" {
 		f.do(t, j, nil)
@@ -150,7 +155,9 @@ func TestBrokerNeverHearsOfUserProvided(t *testing.T) {
 	t.Parallel()
 	f := newFloor(t)
 	provide := func(name string) backstay.InstanceID {
-		in, err := f.CreateUserProvided(t.Context(), markettest.Admin, market.NewUserProvided{Name: name, SpaceID: f.spaces[0].ID})
+		in, err := f.CreateUserProvided(
+			t.Context(), markettest.Admin, market.NewUserProvided{Name: name, SpaceID: f.spaces[0].ID},
+		)
 		must(t, err)
 		return in.ID
 	}
@@ -158,7 +165,10 @@ func TestBrokerNeverHearsOfUserProvided(t *testing.T) {
 	f.bind(t, kept, f.apps[0].ID)
 	binding := f.bind(t, ended, f.apps[0].ID)
 	name := "renamed"
-	_, _, err := f.UpdateInstance(t.Context(), markettest.Admin, ended, market.InstanceUpdate{Update: market.Update{Name: &name}, Credentials: []byte(`{"a": 1}`)})
+	_, _, err := f.UpdateInstance(
+		t.Context(), markettest.Admin, ended,
+		market.InstanceUpdate{Update: market.Update{Name: &name}, Credentials: []byte(`{"a": 1}`)},
+	)
 	must(t, err)
 	_, err = f.InstanceParameters(t.Context(), markettest.Admin, ended)
 	if backstay.KindOf(err) != backstay.Unsupported {
@@ -222,7 +232,10 @@ func TestNothingIsBoundAfterItsApp(t *testing.T) {
 	f := newFloor(t)
 	in := f.create(t, "db")
 	f.broker.gate = make(chan struct{})
-	b, _, err := f.CreateBinding(t.Context(), markettest.Admin, market.NewBinding{Type: backstay.AppBinding, InstanceID: in, AppID: f.apps[0].ID})
+	b, _, err := f.CreateBinding(
+		t.Context(), markettest.Admin,
+		market.NewBinding{Type: backstay.AppBinding, InstanceID: in, AppID: f.apps[0].ID},
+	)
 	must(t, err)
 	j, err := f.DeleteApp(t.Context(), markettest.Admin, f.apps[0].ID)
 	must(t, err)

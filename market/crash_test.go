@@ -99,14 +99,20 @@ func (l *mortal) ofInstance(space backstay.Space, app backstay.App) backstay.Ins
 	ctx, admin := l.t.Context(), markettest.Admin
 	plans, err := l.Plans(ctx, admin, market.PlanFilter{Names: []string{"Free"}})
 	must(l.t, err)
-	j, err := l.CreateInstance(ctx, admin, market.NewInstance{Name: "db", SpaceID: space.ID, PlanID: plans.Items[0].ID})
+	j, err := l.CreateInstance(
+		ctx, admin, market.NewInstance{Name: "db", SpaceID: space.ID, PlanID: plans.Items[0].ID},
+	)
 	in := backstay.InstanceID(l.do(j, err))
-	binding, j, err := l.CreateBinding(ctx, admin, market.NewBinding{Type: backstay.AppBinding, InstanceID: in, AppID: app.ID})
+	binding, j, err := l.CreateBinding(
+		ctx, admin, market.NewBinding{Type: backstay.AppBinding, InstanceID: in, AppID: app.ID},
+	)
 	l.do(j, err)
 	if c, err := l.Credentials(ctx, admin, binding.ID); err != nil || c["password"] == nil {
 		l.t.Errorf("credentials with %d entries, %v", len(c), err)
 	}
-	_, j, err = l.UpdateInstance(ctx, admin, in, market.InstanceUpdate{Parameters: []byte(`{"enable_extensions":["a"]}`)})
+	_, j, err = l.UpdateInstance(
+		ctx, admin, in, market.InstanceUpdate{Parameters: []byte(`{"enable_extensions":["a"]}`)},
+	)
 	l.do(j, err)
 	parameters, err := l.InstanceParameters(ctx, admin, in)
 	if err != nil || string(parameters) != `{"enable_extensions":["a"]}` {
@@ -121,7 +127,9 @@ func (l *mortal) ofPlace(o backstay.Organization, space backstay.Space, app back
 	ctx, admin := l.t.Context(), markettest.Admin
 	l.do(l.DeleteApp(ctx, admin, app.ID))
 	l.do(l.DeleteSpace(ctx, admin, space.ID))
-	role, err := l.CreateRole(ctx, admin, market.NewRole{Type: "organization_user", UserID: markettest.Robot.UserID, OrganizationID: o.ID})
+	role, err := l.CreateRole(
+		ctx, admin, market.NewRole{Type: "organization_user", UserID: markettest.Robot.UserID, OrganizationID: o.ID},
+	)
 	must(l.t, err)
 	l.do(l.DeleteRole(ctx, admin, role.ID))
 	name := l.last

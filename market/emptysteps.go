@@ -13,7 +13,9 @@ func (m *Market) deleteAppSteps(j backstay.Job) []step.Step {
 		{Name: "market.delete-app.emptied", Do: func(ctx context.Context) error {
 			return m.unbindAll(ctx, j, BindingFilter{AppIDs: []backstay.AppID{id}})
 		}},
-		{Name: "market.delete-app.removed", Do: func(ctx context.Context) error { return m.Store.RemoveApp(ctx, id, backstay.Event{}) }},
+		{Name: "market.delete-app.removed", Do: func(ctx context.Context) error {
+			return m.Store.RemoveApp(ctx, id, backstay.Event{})
+		}},
 		m.completed("market.delete-app.recorded", j),
 	}
 }
@@ -22,7 +24,9 @@ func (m *Market) deleteSpaceSteps(j backstay.Job) []step.Step {
 	id := backstay.SpaceID(j.Resource)
 	return []step.Step{
 		{Name: "market.delete-space.emptied", Do: func(ctx context.Context) error { return m.emptySpace(ctx, j, id) }},
-		{Name: "market.delete-space.removed", Do: func(ctx context.Context) error { return m.Store.RemoveSpace(ctx, id, backstay.Event{}) }},
+		{Name: "market.delete-space.removed", Do: func(ctx context.Context) error {
+			return m.Store.RemoveSpace(ctx, id, backstay.Event{})
+		}},
 		m.completed("market.delete-space.recorded", j),
 	}
 }
@@ -30,8 +34,12 @@ func (m *Market) deleteSpaceSteps(j backstay.Job) []step.Step {
 func (m *Market) deleteOrganizationSteps(j backstay.Job) []step.Step {
 	id := backstay.OrganizationID(j.Resource)
 	return []step.Step{
-		{Name: "market.delete-organization.emptied", Do: func(ctx context.Context) error { return m.emptyOrganization(ctx, j, id) }},
-		{Name: "market.delete-organization.recorded", Do: func(ctx context.Context) error { return m.Store.FinishDeleteOrganization(ctx, id, j.ID) }},
+		{Name: "market.delete-organization.emptied", Do: func(ctx context.Context) error {
+			return m.emptyOrganization(ctx, j, id)
+		}},
+		{Name: "market.delete-organization.recorded", Do: func(ctx context.Context) error {
+			return m.Store.FinishDeleteOrganization(ctx, id, j.ID)
+		}},
 	}
 }
 
@@ -46,7 +54,9 @@ func (m *Market) deleteRoleSteps(j backstay.Job) []step.Step {
 
 func (m *Market) deleteQuotaSteps(j backstay.Job) []step.Step {
 	return []step.Step{
-		{Name: "market.delete-quota.removed", Do: func(ctx context.Context) error { return m.Store.RemoveQuota(ctx, backstay.QuotaID(j.Resource)) }},
+		{Name: "market.delete-quota.removed", Do: func(ctx context.Context) error {
+			return m.Store.RemoveQuota(ctx, backstay.QuotaID(j.Resource))
+		}},
 		m.completed("market.delete-quota.recorded", j),
 	}
 }
@@ -77,7 +87,7 @@ func (m *Market) emptyOrganization(ctx context.Context, j backstay.Job, id backs
 }
 
 func (m *Market) emptySpace(ctx context.Context, j backstay.Job, id backstay.SpaceID) error {
-	at, err := m.in(ctx, id)
+	at, err := m.placeOf(ctx, id)
 	if err != nil {
 		return absentIsFine(err)
 	}
@@ -130,18 +140,21 @@ func (m *Market) unbindAll(ctx context.Context, j backstay.Job, f BindingFilter)
 	}
 	for _, b := range bindings.Items {
 		if b.LastOperation.State == backstay.InProgress { // or what is being made would outlive its row
-			return backstay.Errorf(backstay.Busy, "An operation for a service binding is in progress. Try again when it has ended.")
+			return backstay.Errorf(backstay.Busy,
+				"An operation for a service binding is in progress. Try again when it has ended.")
 		}
 		if b.InstanceType == backstay.Managed {
 			if err := m.unbind(ctx, j, b); err != nil {
 				return err
 			}
 		}
-		at, err := m.in(ctx, b.SpaceID)
+		at, err := m.placeOf(ctx, b.SpaceID)
 		if err != nil {
 			return err
 		}
-		if err := m.Store.RemoveBinding(ctx, b.ID, bindingEvent(j.By, "delete", b, at, bindingDetails(b, nil)), nil); err != nil {
+		if err := m.Store.RemoveBinding(
+			ctx, b.ID, bindingEvent(j.By, "delete", b, at, bindingDetails(b, nil)), nil,
+		); err != nil {
 			return err
 		}
 	}

@@ -17,41 +17,53 @@ type details map[string]any
 // hidden stands in events for what is secret, in Cloud Foundry's words.
 const hidden = "[PRIVATE DATA HIDDEN]"
 
-func newEvent(by backstay.Actor, kind string, t backstay.Target, at place, d details) backstay.Event {
-	e := backstay.Event{ID: backstay.EventID(newID()), Type: "audit." + kind, Actor: by, Target: t, SpaceID: at.space, OrganizationID: at.organization}
+func newEvent(actor backstay.Actor, kind string, t backstay.Target, at place, d details) backstay.Event {
+	e := backstay.Event{
+		ID: backstay.EventID(newID()), Type: "audit." + kind, Actor: actor, Target: t,
+		SpaceID: at.space, OrganizationID: at.organization,
+	}
 	if d != nil {
 		e.Data, _ = json.Marshal(d) // strings, numbers and what has been JSON
 	}
 	return e
 }
 
-func organizationEvent(by backstay.Actor, verb string, o backstay.Organization, d details) backstay.Event {
-	return newEvent(by, "organization."+verb, backstay.Target{ID: string(o.ID), Type: "organization", Name: o.Name}, place{organization: o.ID}, d)
+func organizationEvent(actor backstay.Actor, verb string, o backstay.Organization, d details) backstay.Event {
+	return newEvent(
+		actor, "organization."+verb, backstay.Target{ID: string(o.ID), Type: "organization", Name: o.Name},
+		place{organization: o.ID}, d,
+	)
 }
 
-func spaceEvent(by backstay.Actor, verb string, s backstay.Space, d details) backstay.Event {
-	return newEvent(by, "space."+verb, backstay.Target{ID: string(s.ID), Type: "space", Name: s.Name}, place{s.OrganizationID, s.ID}, d)
+func spaceEvent(actor backstay.Actor, verb string, s backstay.Space, d details) backstay.Event {
+	return newEvent(
+		actor, "space."+verb, backstay.Target{ID: string(s.ID), Type: "space", Name: s.Name},
+		place{s.OrganizationID, s.ID}, d,
+	)
 }
 
-func appEvent(by backstay.Actor, verb string, a backstay.App, at place, d details) backstay.Event {
-	return newEvent(by, "app."+verb, backstay.Target{ID: string(a.ID), Type: "app", Name: a.Name}, at, d)
+func appEvent(actor backstay.Actor, verb string, a backstay.App, at place, d details) backstay.Event {
+	return newEvent(actor, "app."+verb, backstay.Target{ID: string(a.ID), Type: "app", Name: a.Name}, at, d)
 }
 
-func instanceEvent(by backstay.Actor, verb string, in backstay.Instance, at place, d details) backstay.Event {
-	return newEvent(by, "service_instance."+verb, backstay.Target{ID: string(in.ID), Type: "service_instance", Name: in.Name}, at, d)
+func instanceEvent(actor backstay.Actor, verb string, in backstay.Instance, at place, d details) backstay.Event {
+	return newEvent(
+		actor, "service_instance."+verb, backstay.Target{ID: string(in.ID), Type: "service_instance", Name: in.Name},
+		at, d,
+	)
 }
 
-func userProvidedEvent(by backstay.Actor, verb string, in backstay.Instance, at place, d details) backstay.Event {
+func userProvidedEvent(actor backstay.Actor, verb string, in backstay.Instance, at place, d details) backstay.Event {
 	const kind = "user_provided_service_instance"
-	return newEvent(by, kind+"."+verb, backstay.Target{ID: string(in.ID), Type: kind, Name: in.Name}, at, d)
+	return newEvent(actor, kind+"."+verb, backstay.Target{ID: string(in.ID), Type: kind, Name: in.Name}, at, d)
 }
 
-func bindingEvent(by backstay.Actor, verb string, b backstay.Binding, at place, d details) backstay.Event {
+func bindingEvent(actor backstay.Actor, verb string, b backstay.Binding, at place, d details) backstay.Event {
 	kind := "service_binding"
 	if b.Type == backstay.KeyBinding {
 		kind = "service_key"
 	}
-	return newEvent(by, kind+"."+verb, backstay.Target{ID: string(b.ID), Type: kind, Name: b.Name}, at, d)
+	return newEvent(actor, kind+"."+verb, backstay.Target{ID: string(b.ID), Type: kind, Name: b.Name}, at, d)
 }
 
 // bindingDetails say what is bound to what, beside more: a binding is the target of its events, as it is in
@@ -66,8 +78,11 @@ func bindingDetails(b backstay.Binding, more details) details {
 }
 
 // roleEvent is about the user: Cloud Foundry names the role in the type.
-func roleEvent(by backstay.Actor, verb string, r backstay.Role, u backstay.User, at place) backstay.Event {
-	return newEvent(by, "user."+r.Type+"_"+verb, backstay.Target{ID: string(u.ID), Type: "user", Name: u.PresentationName()}, at, nil)
+func roleEvent(actor backstay.Actor, verb string, r backstay.Role, u backstay.User, at place) backstay.Event {
+	return newEvent(
+		actor, "user."+r.Type+"_"+verb, backstay.Target{ID: string(u.ID), Type: "user", Name: u.PresentationName()},
+		at, nil,
+	)
 }
 
 // request is the details of an event as Cloud Foundry shapes them: what was asked for.
@@ -90,15 +105,15 @@ func shownParameters(raw []byte) any {
 }
 
 // Events lists the audit events that by may see.
-func (m *Market) Events(ctx context.Context, by backstay.Actor, f EventFilter) (List[backstay.Event], error) {
-	f.Viewer = viewer(by)
+func (m *Market) Events(ctx context.Context, actor backstay.Actor, f EventFilter) (List[backstay.Event], error) {
+	f.Viewer = viewer(actor)
 	return m.Store.Events(ctx, f)
 }
 
 // Event returns one audit event.
-func (m *Market) Event(ctx context.Context, by backstay.Actor, id backstay.EventID) (backstay.Event, error) {
-	l, err := m.Events(ctx, by, EventFilter{IDs: []backstay.EventID{id}})
-	return only(l, err, "Event")
+func (m *Market) Event(ctx context.Context, actor backstay.Actor, id backstay.EventID) (backstay.Event, error) {
+	l, err := m.Events(ctx, actor, EventFilter{IDs: []backstay.EventID{id}})
+	return single(l, err, "Event")
 }
 
 // Refusal is a change that somebody may not make, or not so.
@@ -129,7 +144,7 @@ const maxClip = 1000
 
 // RecordRefusal records that by was refused a change, where those find it who see the events of the place:
 // that of the first thing named that there is, whether by may see it or not.
-func (m *Market) RecordRefusal(ctx context.Context, by backstay.Actor, r Refusal) error {
+func (m *Market) RecordRefusal(ctx context.Context, actor backstay.Actor, r Refusal) error {
 	var l Location
 	if len(r.Named) > 0 {
 		l.Target = backstay.Target{ID: clip(r.Named[0]), Type: clip(r.Kind)}
@@ -144,7 +159,9 @@ func (m *Market) RecordRefusal(ctx context.Context, by backstay.Actor, r Refusal
 			return err
 		}
 	}
-	d := request(details{"method": r.Method, "path": clip(r.Path), "error": r.Title, "reason": cmp.Or(clip(r.Reason), hidden)})
-	e := newEvent(by, "request.refused", l.Target, place{l.OrganizationID, l.SpaceID}, d)
+	d := request(details{
+		"method": r.Method, "path": clip(r.Path), "error": r.Title, "reason": cmp.Or(clip(r.Reason), hidden),
+	})
+	e := newEvent(actor, "request.refused", l.Target, place{l.OrganizationID, l.SpaceID}, d)
 	return m.Store.RecordRefusal(ctx, e, m.now().Add(-refusalMoment), refusalLimit)
 }

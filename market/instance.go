@@ -10,8 +10,10 @@ import (
 )
 
 // Instances lists the service instances that by may see.
-func (m *Market) Instances(ctx context.Context, by backstay.Actor, f InstanceFilter) (List[backstay.Instance], error) {
-	f.Viewer = viewer(by)
+func (m *Market) Instances(
+	ctx context.Context, actor backstay.Actor, f InstanceFilter,
+) (List[backstay.Instance], error) {
+	f.Viewer = viewer(actor)
 	l, err := m.Store.Instances(ctx, f)
 	if err == nil {
 		m.tellHealth(ctx, l.Items)
@@ -57,26 +59,28 @@ func (m *Market) unhealthy(ctx context.Context) map[backstay.InstanceID]string {
 }
 
 // Instance returns one service instance.
-func (m *Market) Instance(ctx context.Context, by backstay.Actor, id backstay.InstanceID) (backstay.Instance, error) {
-	l, err := m.Instances(ctx, by, InstanceFilter{IDs: []backstay.InstanceID{id}})
-	return only(l, err, "Service instance")
+func (m *Market) Instance(
+	ctx context.Context, actor backstay.Actor, id backstay.InstanceID,
+) (backstay.Instance, error) {
+	l, err := m.Instances(ctx, actor, InstanceFilter{IDs: []backstay.InstanceID{id}})
+	return single(l, err, "Service instance")
 }
 
 // CreateInstance accepts a service instance. Whatever can be refused is refused before anything is
 // written; the job does the rest.
-func (m *Market) CreateInstance(ctx context.Context, by backstay.Actor, n NewInstance) (backstay.Job, error) {
-	at, err := m.permitInSpace(ctx, by, n.SpaceID, SpaceDevelopers)
+func (m *Market) CreateInstance(ctx context.Context, actor backstay.Actor, n NewInstance) (backstay.Job, error) {
+	at, err := m.permitInSpace(ctx, actor, n.SpaceID, SpaceDevelopers)
 	if err != nil {
 		return backstay.Job{}, err
 	}
-	plan, err := m.buyablePlan(ctx, by, n.PlanID, at)
+	plan, err := m.buyablePlan(ctx, actor, n.PlanID, at)
 	if err != nil {
 		return backstay.Job{}, err
 	}
 	if err := n.check(); err != nil {
 		return backstay.Job{}, err
 	}
-	failed, err := m.failedOfName(ctx, by, n.SpaceID, n.Name)
+	failed, err := m.failedOfName(ctx, actor, n.SpaceID, n.Name)
 	if err != nil {
 		return backstay.Job{}, err
 	}
@@ -86,20 +90,22 @@ func (m *Market) CreateInstance(ctx context.Context, by backstay.Actor, n NewIns
 		}
 	}
 	in := backstay.Instance{
-		ID: backstay.InstanceID(newID()), Type: backstay.Managed, SpaceID: at.space, PlanID: plan.ID, Name: n.Name, Tags: n.Tags,
-		MaintenanceInfo: plan.MaintenanceInfo, Metadata: n.Metadata.Applied(), LastOperation: m.inProgress(backstay.Create),
+		ID: backstay.InstanceID(newID()), Type: backstay.Managed, SpaceID: at.space, PlanID: plan.ID, Name: n.Name,
+		Tags:            n.Tags,
+		MaintenanceInfo: plan.MaintenanceInfo, Metadata: n.Metadata.Applied(),
+		LastOperation: m.inProgress(backstay.Create),
 	}
-	j := m.newJob(by, createInstance, string(in.ID), backstay.JobPolling)
+	j := m.newJob(actor, createInstance, string(in.ID), backstay.JobPolling)
 	if err := m.admitProvision(ctx, j, in, at, n.Parameters); err != nil {
 		return backstay.Job{}, err
 	}
-	if err := m.purgeFailed(ctx, by, failed); err != nil {
+	if err := m.purgeFailed(ctx, actor, failed); err != nil {
 		return backstay.Job{}, err
 	}
 	asked := Update{&n.Name, n.Metadata}.details()
 	asked["service_plan"], asked["tags"], asked["parameters"] = plan.ID, in.Tags, shownParameters(n.Parameters)
-	j.Completed = instanceEvent(by, "create", in, at, request(asked))
-	start := instanceEvent(by, "start_create", in, at, request(asked))
+	j.Completed = instanceEvent(actor, "create", in, at, request(asked))
+	start := instanceEvent(actor, "start_create", in, at, request(asked))
 	return j, m.Store.AcceptInstance(ctx, in, m.sealParameters(parametersContext(in.ID), n.Parameters), start, j)
 }
 
@@ -132,9 +138,9 @@ func (n NewInstance) check() error {
 // name is free. The name of any other instance is Taken, which the cf command takes for success: therefore it is
 // Busy while that instance is being deleted.
 func (m *Market) failedOfName(
-	ctx context.Context, by backstay.Actor, space backstay.SpaceID, name string,
+	ctx context.Context, actor backstay.Actor, space backstay.SpaceID, name string,
 ) (failed *backstay.Instance, err error) {
-	l, err := m.Instances(ctx, by, InstanceFilter{Names: []string{name}, KnownIn: []backstay.SpaceID{space}})
+	l, err := m.Instances(ctx, actor, InstanceFilter{Names: []string{name}, KnownIn: []backstay.SpaceID{space}})
 	if err != nil || len(l.Items) == 0 {
 		return nil, err
 	}
@@ -149,11 +155,11 @@ func (m *Market) failedOfName(
 }
 
 // purgeFailed removes what failedOfName has found, unless it is nil, or somebody else was quicker.
-func (m *Market) purgeFailed(ctx context.Context, by backstay.Actor, failed *backstay.Instance) error {
+func (m *Market) purgeFailed(ctx context.Context, actor backstay.Actor, failed *backstay.Instance) error {
 	if failed == nil {
 		return nil
 	}
-	return absentIsFine(m.Store.PurgeInstance(ctx, failed.ID, m.purgedBy(by)))
+	return absentIsFine(m.Store.PurgeInstance(ctx, failed.ID, m.purgedBy(actor)))
 }
 
 // checkParameters refuses anything but a JSON object, or nothing.
@@ -183,14 +189,16 @@ func (m *Market) openParameters(context string, sealed []byte) (json.RawMessage,
 }
 
 // updateInstanceMetadata is no operation, and goes beside one as long as the instance is to stay.
-func (m *Market) updateInstanceMetadata(ctx context.Context, by backstay.Actor, in backstay.Instance, u backstay.MetadataUpdate, e backstay.Event) (backstay.Instance, error) {
+func (m *Market) updateInstanceMetadata(
+	ctx context.Context, actor backstay.Actor, in backstay.Instance, u backstay.MetadataUpdate, e backstay.Event,
+) (backstay.Instance, error) {
 	if op := in.LastOperation; op.Type == backstay.Delete && op.State == backstay.InProgress {
 		return in, backstay.Errorf(backstay.Invalid, "The service instance is getting deleted.")
 	}
 	if err := m.updateMetadata(ctx, OfInstance, string(in.ID), u, e); err != nil {
 		return in, err
 	}
-	return m.Instance(ctx, by, in.ID)
+	return m.Instance(ctx, actor, in.ID)
 }
 
 // errUnknownField tells that a field is none of this type of instance, as Cloud Foundry does.
@@ -243,35 +251,41 @@ func (u InstanceUpdate) asked() details {
 }
 
 // instanceFor is an instance that by sees and has one of the roles for, with its place.
-func (m *Market) instanceFor(ctx context.Context, by backstay.Actor, id backstay.InstanceID, may Roles) (backstay.Instance, place, error) {
-	in, err := m.Instance(ctx, by, id)
+func (m *Market) instanceFor(
+	ctx context.Context, actor backstay.Actor, id backstay.InstanceID, may Roles,
+) (backstay.Instance, place, error) {
+	in, err := m.Instance(ctx, actor, id)
 	if err != nil {
 		return in, place{}, err
 	}
-	at, err := m.permitIn(ctx, by, in.SpaceID, may)
+	at, err := m.permitIn(ctx, actor, in.SpaceID, may)
 	return in, at, err
 }
 
 // DeleteInstance accepts the end of an instance and of its data. A user-provided one is gone at once, and
 // there is no job.
-func (m *Market) DeleteInstance(ctx context.Context, by backstay.Actor, id backstay.InstanceID) (backstay.Job, error) {
-	in, at, err := m.instanceFor(ctx, by, id, SpaceDevelopers)
+func (m *Market) DeleteInstance(
+	ctx context.Context, actor backstay.Actor, id backstay.InstanceID,
+) (backstay.Job, error) {
+	in, at, err := m.instanceFor(ctx, actor, id, SpaceDevelopers)
 	if err != nil {
 		return backstay.Job{}, err
 	}
 	if in.Type == backstay.UserProvided {
-		return backstay.Job{}, m.Store.RemoveUserProvided(ctx, id, userProvidedEvent(by, "delete", in, at, nil))
+		return backstay.Job{}, m.Store.RemoveUserProvided(ctx, id, userProvidedEvent(actor, "delete", in, at, nil))
 	}
-	j := m.newJob(by, deleteInstance, string(id), backstay.JobPolling)
-	j.Completed = instanceEvent(by, "delete", in, at, nil)
-	return j, m.Store.AcceptInstanceDeletion(ctx, id, m.inProgress(backstay.Delete), instanceEvent(by, "start_delete", in, at, nil), j)
+	j := m.newJob(actor, deleteInstance, string(id), backstay.JobPolling)
+	j.Completed = instanceEvent(actor, "delete", in, at, nil)
+	return j, m.Store.AcceptInstanceDeletion(
+		ctx, id, m.inProgress(backstay.Delete), instanceEvent(actor, "start_delete", in, at, nil), j,
+	)
 }
 
 // InstanceParameters returns the parameters in force, as the broker tells them: an object, or nil.
 func (m *Market) InstanceParameters(
-	ctx context.Context, by backstay.Actor, id backstay.InstanceID,
+	ctx context.Context, actor backstay.Actor, id backstay.InstanceID,
 ) (json.RawMessage, error) {
-	in, _, err := m.instanceFor(ctx, by, id, SpaceReaders)
+	in, _, err := m.instanceFor(ctx, actor, id, SpaceReaders)
 	if err != nil {
 		return nil, err
 	}
@@ -285,7 +299,7 @@ func (m *Market) InstanceParameters(
 	if !from.offering.InstancesRetrievable {
 		return nil, errParametersNotFetched
 	}
-	fetched, err := from.broker.FetchInstance(ctx, from.fetch(callFor(by, ""), id))
+	fetched, err := from.broker.FetchInstance(ctx, from.fetch(callFor(actor, ""), id))
 	return fetched.Parameters, err
 }
 

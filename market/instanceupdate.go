@@ -21,14 +21,14 @@ type InstanceChange struct {
 // info. If the broker has to be asked for that there is a job, and otherwise all is done; of a user-provided
 // instance always.
 func (m *Market) UpdateInstance(
-	ctx context.Context, by backstay.Actor, id backstay.InstanceID, u InstanceUpdate,
+	ctx context.Context, actor backstay.Actor, id backstay.InstanceID, u InstanceUpdate,
 ) (backstay.Instance, backstay.Job, error) {
-	in, at, err := m.instanceFor(ctx, by, id, SpaceDevelopers)
+	in, at, err := m.instanceFor(ctx, actor, id, SpaceDevelopers)
 	if err != nil {
 		return in, backstay.Job{}, err
 	}
 	if in.Type == backstay.UserProvided {
-		in, err = m.updateUserProvided(ctx, by, in, at, u)
+		in, err = m.updateUserProvided(ctx, actor, in, at, u)
 		return in, backstay.Job{}, err
 	}
 	if field := u.userProvidedField(); field != "" {
@@ -38,7 +38,7 @@ func (m *Market) UpdateInstance(
 	if err != nil {
 		return in, backstay.Job{}, err
 	}
-	to, asks, err := m.checkChange(ctx, by, in, at, from, u)
+	to, asks, err := m.checkChange(ctx, actor, in, at, from, u)
 	if err != nil {
 		return in, backstay.Job{}, err
 	}
@@ -46,12 +46,12 @@ func (m *Market) UpdateInstance(
 		return in, backstay.Job{}, err
 	}
 	if asks {
-		j, err := m.acceptInstanceUpdate(ctx, by, in, at, from, to, u)
+		j, err := m.acceptInstanceUpdate(ctx, actor, in, at, from, to, u)
 		return in, j, err
 	}
-	e := instanceEvent(by, "update", in, at, request(u.asked()))
+	e := instanceEvent(actor, "update", in, at, request(u.asked()))
 	if u.onlyMetadata() {
-		in, err = m.updateInstanceMetadata(ctx, by, in, u.Metadata, e)
+		in, err = m.updateInstanceMetadata(ctx, actor, in, u.Metadata, e)
 	} else {
 		in, err = m.Store.UpdateInstance(ctx, id, u.Update, u.Tags, e)
 	}
@@ -67,11 +67,11 @@ type target struct {
 // checkChange refuses changes that the catalog does not allow. It returns the plan and the version that the
 // instance is to have, and whether the broker has to be asked for anything.
 func (m *Market) checkChange(
-	ctx context.Context, by backstay.Actor, in backstay.Instance, at place, from supply, u InstanceUpdate,
+	ctx context.Context, actor backstay.Actor, in backstay.Instance, at place, from supply, u InstanceUpdate,
 ) (to target, asks bool, err error) {
 	to = target{from.plan, in.MaintenanceInfo}
 	if u.PlanID != nil && *u.PlanID != in.PlanID {
-		if to.plan, err = m.checkPlanChange(ctx, by, in, at, from, *u.PlanID); err != nil {
+		if to.plan, err = m.checkPlanChange(ctx, actor, in, at, from, *u.PlanID); err != nil {
 			return to, false, err
 		}
 		to.maintenanceInfo, asks = to.plan.MaintenanceInfo, true
@@ -92,12 +92,12 @@ func (m *Market) checkChange(
 
 // checkPlanChange returns the plan that an instance is to change to.
 func (m *Market) checkPlanChange(
-	ctx context.Context, by backstay.Actor, in backstay.Instance, at place, from supply, id backstay.PlanID,
+	ctx context.Context, actor backstay.Actor, in backstay.Instance, at place, from supply, id backstay.PlanID,
 ) (backstay.Plan, error) {
 	if !from.plan.PlanUpdateable {
 		return backstay.Plan{}, backstay.Errorf(backstay.Unsupported, "The service does not support changing plans.")
 	}
-	p, err := m.buyablePlan(ctx, by, id, at)
+	p, err := m.buyablePlan(ctx, actor, id, at)
 	if err != nil {
 		return p, err
 	}
@@ -121,16 +121,18 @@ func checkMaintenance(p backstay.Plan, version string) error {
 		return backstay.Errorf(backstay.Unsupported,
 			"The service broker does not support upgrades for service instances created from this plan.")
 	case p.MaintenanceInfo.Version != version:
-		return backstay.Errorf(backstay.Invalid, "maintenance_info.version requested is invalid. Please ensure the catalog "+
-			"is up to date and you are providing a version supported by this service plan.")
+		return backstay.Errorf(backstay.Invalid,
+			"maintenance_info.version requested is invalid. Please ensure the catalog "+
+				"is up to date and you are providing a version supported by this service plan.")
 	}
 	return nil
 }
 
 func (m *Market) acceptInstanceUpdate(
-	ctx context.Context, by backstay.Actor, in backstay.Instance, at place, from supply, to target, u InstanceUpdate,
+	ctx context.Context, actor backstay.Actor, in backstay.Instance, at place, from supply, to target,
+	u InstanceUpdate,
 ) (backstay.Job, error) {
-	j := m.newJob(by, updateInstance, string(in.ID), backstay.JobPolling)
+	j := m.newJob(actor, updateInstance, string(in.ID), backstay.JobPolling)
 	renamed := in
 	if u.Name != nil {
 		renamed.Name = *u.Name
@@ -140,12 +142,12 @@ func (m *Market) acceptInstanceUpdate(
 			return backstay.Job{}, err
 		}
 	}
-	j.Completed = instanceEvent(by, "update", in, at, request(u.asked()))
+	j.Completed = instanceEvent(actor, "update", in, at, request(u.asked()))
 	change := InstanceChange{
 		Update: u.Update, Tags: u.Tags, PlanID: to.plan.ID, MaintenanceInfo: to.maintenanceInfo,
 		Parameters: m.sealParameters(changeContext(in.ID), u.Parameters),
 	}
-	start := instanceEvent(by, "start_update", in, at, request(u.asked()))
+	start := instanceEvent(actor, "start_update", in, at, request(u.asked()))
 	return j, m.Store.AcceptInstanceUpdate(ctx, in.ID, change, m.inProgress(backstay.Update), start, j)
 }
 
@@ -157,9 +159,11 @@ func (s supply) update(
 	call backstay.Call, in backstay.Instance, at place, to target, parameters []byte,
 ) backstay.UpdateRequest {
 	r := backstay.UpdateRequest{
-		Call: call, InstanceID: in.ID, ServiceID: s.offering.ServiceID, Context: contextOf(in, at), Parameters: parameters,
+		Call: call, InstanceID: in.ID, ServiceID: s.offering.ServiceID, Context: contextOf(in, at),
+		Parameters: parameters,
 		Previous: backstay.PreviousValues{
-			PlanID: s.plan.ServicePlanID, OrganizationID: at.organization, SpaceID: at.space, MaintenanceInfo: in.MaintenanceInfo,
+			PlanID: s.plan.ServicePlanID, OrganizationID: at.organization, SpaceID: at.space,
+			MaintenanceInfo: in.MaintenanceInfo,
 		},
 	}
 	if to.plan.ID != s.plan.ID {
@@ -186,7 +190,9 @@ func (m *Market) updateInstanceSteps(j backstay.Job) []step.Step {
 			return err
 		}},
 		{Name: "market.update.awaited", Do: func(ctx context.Context) error { return m.awaitOutcome(ctx, &asked) }},
-		{Name: "market.update.recorded", Do: func(ctx context.Context) error { return m.recordOutcome(ctx, j, asked) }},
+		{Name: "market.update.recorded", Do: func(ctx context.Context) error {
+			return m.recordOutcome(ctx, j, asked)
+		}},
 	}
 }
 
@@ -202,7 +208,7 @@ func (m *Market) askForUpdate(ctx context.Context, j backstay.Job) (asking, erro
 		return asking{}, err
 	}
 	plans, err := m.Store.Plans(ctx, PlanFilter{IDs: []backstay.PlanID{change.PlanID}})
-	plan, err := only(plans, err, "Service plan")
+	plan, err := single(plans, err, "Service plan")
 	if err != nil {
 		return asking{}, err
 	}

@@ -17,7 +17,8 @@ type asking struct {
 
 // newAsking is for what a broker has answered. Where its dashboard is, that is kept at once.
 func (m *Market) newAsking(
-	ctx context.Context, j backstay.Job, from supply, t backstay.OperationType, key backstay.OperationKey, dashboard string,
+	ctx context.Context, j backstay.Job, from supply, t backstay.OperationType, key backstay.OperationKey,
+	dashboard string,
 ) (asking, error) {
 	id := backstay.InstanceID(j.Resource)
 	done := backstay.Operation{Type: t, State: backstay.Succeeded, Description: string(t) + " succeeded"}
@@ -41,7 +42,9 @@ func (m *Market) recordOutcome(ctx context.Context, j backstay.Job, a asking) er
 	if a.outcome.State == backstay.Failed {
 		return backstay.Errorf(backstay.Unavailable, "%s", a.outcome.Description)
 	}
-	return m.Store.ReportInstance(ctx, backstay.InstanceID(j.Resource), a.outcome, &backstay.Job{ID: j.ID, State: backstay.JobComplete})
+	return m.Store.ReportInstance(
+		ctx, backstay.InstanceID(j.Resource), a.outcome, &backstay.Job{ID: j.ID, State: backstay.JobComplete},
+	)
 }
 
 // jobInstance reads the instance that a job is about, for nobody in particular, with its place and whom it is
@@ -50,10 +53,10 @@ func (m *Market) jobInstance(
 	ctx context.Context, j backstay.Job,
 ) (in backstay.Instance, at place, from supply, err error) {
 	l, err := m.Store.Instances(ctx, InstanceFilter{IDs: []backstay.InstanceID{backstay.InstanceID(j.Resource)}})
-	if in, err = only(l, err, "Service instance"); err != nil {
+	if in, err = single(l, err, "Service instance"); err != nil {
 		return in, at, from, err
 	}
-	if at, err = m.in(ctx, in.SpaceID); err != nil {
+	if at, err = m.placeOf(ctx, in.SpaceID); err != nil {
 		return in, at, from, err
 	}
 	from, err = m.supplyOf(ctx, in)
@@ -68,7 +71,9 @@ func (m *Market) createInstanceSteps(j backstay.Job) []step.Step {
 			return err
 		}},
 		{Name: "market.create.awaited", Do: func(ctx context.Context) error { return m.awaitOutcome(ctx, &asked) }},
-		{Name: "market.create.recorded", Do: func(ctx context.Context) error { return m.recordOutcome(ctx, j, asked) }},
+		{Name: "market.create.recorded", Do: func(ctx context.Context) error {
+			return m.recordOutcome(ctx, j, asked)
+		}},
 	}
 }
 

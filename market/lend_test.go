@@ -52,7 +52,10 @@ func TestLentKeysEndByThemselves(t *testing.T) {
 	if f.broker.has(returned) {
 		t.Error("a returned key is still bound")
 	}
-	_, _, err := f.Lend(t.Context(), backstay.Actor{UserID: "stranger"}, backstay.Loan{InstanceID: in, Name: "theirs", Until: time.Now().Add(time.Hour)})
+	_, _, err := f.Lend(
+		t.Context(), backstay.Actor{UserID: "stranger"},
+		backstay.Loan{InstanceID: in, Name: "theirs", Until: time.Now().Add(time.Hour)},
+	)
 	if backstay.KindOf(err) != backstay.Invalid {
 		t.Errorf("lent to a stranger: %v", err)
 	}

@@ -12,16 +12,19 @@ import (
 
 // Endpoint is where the instance of a binding serves, for whoever may bind it. Open tunnels ask for it every
 // second, so it costs one query.
-func (m *Market) Endpoint(ctx context.Context, by backstay.Actor, id backstay.BindingID) (backstay.Endpoint, error) {
-	a, err := m.Store.BindingAccess(ctx, id, by.UserID, viewer(by))
+func (m *Market) Endpoint(
+	ctx context.Context, actor backstay.Actor, id backstay.BindingID,
+) (backstay.Endpoint, error) {
+	a, err := m.Store.BindingAccess(ctx, id, actor.UserID, viewer(actor))
 	if err != nil {
 		return backstay.Endpoint{}, err
 	}
-	if err := permitWith(by, a.Roles, SpaceDevelopers); err != nil {
+	if err := permitWith(actor, a.Roles, SpaceDevelopers); err != nil {
 		return backstay.Endpoint{}, err
 	}
 	if a.Binding.InstanceType == backstay.UserProvided { // whose credentials name any place that our machine reaches
-		return backstay.Endpoint{}, backstay.Errorf(backstay.Unsupported, "There are no tunnels to user-provided service instances.")
+		return backstay.Endpoint{}, backstay.Errorf(backstay.Unsupported,
+			"There are no tunnels to user-provided service instances.")
 	}
 	c, err := m.openCredentials(id, a.Sealed)
 	if err != nil {
@@ -63,9 +66,12 @@ func endpointIn(c backstay.Credentials) (backstay.Endpoint, bool) {
 const lendPatience = 30 * time.Second
 
 // Lend makes a service key that ends by itself, and waits for it.
-func (m *Market) Lend(ctx context.Context, by backstay.Actor, l backstay.Loan) (backstay.BindingID, backstay.Credentials, error) {
-	b, j, err := m.CreateBinding(ctx, by, NewBinding{
-		Type: backstay.KeyBinding, Name: l.Name, InstanceID: l.InstanceID, Parameters: l.Parameters, ExpiresAt: l.Until,
+func (m *Market) Lend(
+	ctx context.Context, actor backstay.Actor, l backstay.Loan,
+) (backstay.BindingID, backstay.Credentials, error) {
+	b, j, err := m.CreateBinding(ctx, actor, NewBinding{
+		Type: backstay.KeyBinding, Name: l.Name, InstanceID: l.InstanceID, Parameters: l.Parameters,
+		ExpiresAt: l.Until,
 	})
 	if err != nil {
 		return "", nil, err
@@ -73,7 +79,7 @@ func (m *Market) Lend(ctx context.Context, by backstay.Actor, l backstay.Loan) (
 	if err := m.awaitComplete(ctx, j); err != nil {
 		return "", nil, err
 	}
-	c, err := m.Credentials(ctx, by, b.ID)
+	c, err := m.Credentials(ctx, actor, b.ID)
 	return b.ID, c, err
 }
 
@@ -96,8 +102,8 @@ func (m *Market) Hold(ctx context.Context, ids []backstay.BindingID, until time.
 }
 
 // Return ends a key that was lent, and waits for that.
-func (m *Market) Return(ctx context.Context, by backstay.Actor, id backstay.BindingID) error {
-	j, err := m.DeleteBinding(ctx, by, id)
+func (m *Market) Return(ctx context.Context, actor backstay.Actor, id backstay.BindingID) error {
+	j, err := m.DeleteBinding(ctx, actor, id)
 	if err != nil {
 		return err
 	}
@@ -106,17 +112,19 @@ func (m *Market) Return(ctx context.Context, by backstay.Actor, id backstay.Bind
 
 // Began records that by began to use a tunnel to the instance of a binding, and returns what records
 // that it ended.
-func (m *Market) Began(ctx context.Context, by backstay.Actor, id backstay.BindingID) (ended func(context.Context) error, err error) {
-	b, at, err := m.bindingFor(ctx, by, id, SpaceDevelopers)
+func (m *Market) Began(
+	ctx context.Context, actor backstay.Actor, id backstay.BindingID,
+) (ended func(context.Context) error, err error) {
+	b, at, err := m.bindingFor(ctx, actor, id, SpaceDevelopers)
 	if err != nil {
 		return nil, err
 	}
 	about := details{"service_instance": b.InstanceID}
-	if err := m.Store.RecordEvent(ctx, bindingEvent(by, "tunnel_start", b, at, about)); err != nil {
+	if err := m.Store.RecordEvent(ctx, bindingEvent(actor, "tunnel_start", b, at, about)); err != nil {
 		return nil, err
 	}
 	return func(ctx context.Context) error {
-		return m.Store.RecordEvent(ctx, bindingEvent(by, "tunnel_end", b, at, about))
+		return m.Store.RecordEvent(ctx, bindingEvent(actor, "tunnel_end", b, at, about))
 	}, nil
 }
 
@@ -155,12 +163,14 @@ func (m *Market) endExpired(ctx context.Context, now time.Time) error {
 
 // endBinding deletes a binding for nobody in particular.
 func (m *Market) endBinding(ctx context.Context, b backstay.Binding) error {
-	at, err := m.in(ctx, b.SpaceID)
+	at, err := m.placeOf(ctx, b.SpaceID)
 	if err != nil {
 		return err
 	}
 	var nobody backstay.Actor
 	j := m.newJob(nobody, deleteBinding, string(b.ID), backstay.JobPolling)
 	j.Completed = bindingEvent(nobody, "delete", b, at, nil)
-	return m.Store.AcceptBindingDeletion(ctx, b.ID, m.inProgress(backstay.Delete), bindingEvent(nobody, "start_delete", b, at, nil), j)
+	return m.Store.AcceptBindingDeletion(
+		ctx, b.ID, m.inProgress(backstay.Delete), bindingEvent(nobody, "start_delete", b, at, nil), j,
+	)
 }

@@ -61,36 +61,40 @@ func (m *Market) ServiceBrokers(ctx context.Context, f BrokerFilter) (List[backs
 // ServiceBroker returns one broker.
 func (m *Market) ServiceBroker(ctx context.Context, id backstay.BrokerID) (backstay.ServiceBroker, error) {
 	l, err := m.ServiceBrokers(ctx, BrokerFilter{IDs: []backstay.BrokerID{id}})
-	return only(l, err, "Service broker")
+	return single(l, err, "Service broker")
 }
 
 // Offerings lists what is offered to by, who may be nobody in particular.
-func (m *Market) Offerings(ctx context.Context, by backstay.Actor, f OfferingFilter) (List[backstay.Offering], error) {
-	f.Access.Viewer, f.Access.Held = viewer(by), f.IDs != nil
+func (m *Market) Offerings(
+	ctx context.Context, actor backstay.Actor, f OfferingFilter,
+) (List[backstay.Offering], error) {
+	f.Access.Viewer, f.Access.Held = viewer(actor), f.IDs != nil
 	return m.Store.Offerings(ctx, f)
 }
 
 // Offering returns one offering, without its plans.
-func (m *Market) Offering(ctx context.Context, by backstay.Actor, id backstay.OfferingID) (backstay.Offering, error) {
-	l, err := m.Offerings(ctx, by, OfferingFilter{IDs: []backstay.OfferingID{id}})
-	return only(l, err, "Service offering")
+func (m *Market) Offering(
+	ctx context.Context, actor backstay.Actor, id backstay.OfferingID,
+) (backstay.Offering, error) {
+	l, err := m.Offerings(ctx, actor, OfferingFilter{IDs: []backstay.OfferingID{id}})
+	return single(l, err, "Service offering")
 }
 
 // Plans lists what can be bought by by, who may be nobody in particular. Whoever names a plan by its id also
 // finds one that has been hidden from them and that an instance of theirs has.
-func (m *Market) Plans(ctx context.Context, by backstay.Actor, f PlanFilter) (List[backstay.Plan], error) {
-	f.Access.Viewer, f.Access.Held = viewer(by), f.IDs != nil
+func (m *Market) Plans(ctx context.Context, actor backstay.Actor, f PlanFilter) (List[backstay.Plan], error) {
+	f.Access.Viewer, f.Access.Held = viewer(actor), f.IDs != nil
 	return m.Store.Plans(ctx, f)
 }
 
 // Plan returns one plan.
-func (m *Market) Plan(ctx context.Context, by backstay.Actor, id backstay.PlanID) (backstay.Plan, error) {
-	l, err := m.Plans(ctx, by, PlanFilter{IDs: []backstay.PlanID{id}})
-	return only(l, err, "Service plan")
+func (m *Market) Plan(ctx context.Context, actor backstay.Actor, id backstay.PlanID) (backstay.Plan, error) {
+	l, err := m.Plans(ctx, actor, PlanFilter{IDs: []backstay.PlanID{id}})
+	return single(l, err, "Service plan")
 }
 
 // only is the one item of a list narrowed by id.
-func only[T any](l List[T], err error, noun string) (T, error) {
+func single[T any](l List[T], err error, noun string) (T, error) {
 	if err == nil && len(l.Items) == 0 {
 		err = backstay.Errorf(backstay.NotFound, "%s not found", noun)
 	}
@@ -107,12 +111,17 @@ func newID() string { return uuid.Must(uuid.NewV7()).String() }
 // inProgress is a new operation that nobody has begun.
 func (m *Market) inProgress(t backstay.OperationType) backstay.Operation {
 	now := m.now()
-	return backstay.Operation{Type: t, State: backstay.InProgress, Description: string(t) + " in progress", CreatedAt: now, UpdatedAt: now}
+	return backstay.Operation{
+		Type: t, State: backstay.InProgress, Description: string(t) + " in progress", CreatedAt: now, UpdatedAt: now,
+	}
 }
 
 // newJob is a job for an operation on a resource. Those that wait for a broker are born POLLING:
 // the cf command blocks on PROCESSING, even when it was not asked to wait.
-func (m *Market) newJob(by backstay.Actor, operation, resource string, s backstay.JobState) backstay.Job {
+func (m *Market) newJob(actor backstay.Actor, operation, resource string, s backstay.JobState) backstay.Job {
 	now := m.now()
-	return backstay.Job{ID: backstay.JobID(newID()), Operation: operation, Resource: resource, By: by, State: s, CreatedAt: now, UpdatedAt: now}
+	return backstay.Job{
+		ID: backstay.JobID(newID()), Operation: operation, Resource: resource, By: actor, State: s,
+		CreatedAt: now, UpdatedAt: now,
+	}
 }

@@ -74,7 +74,9 @@ func checkMetadata(u backstay.MetadataUpdate) error {
 			return backstay.Errorf(backstay.Invalid, "Metadata annotation key error: %s", wrong)
 		}
 		if value != nil && utf8.RuneCountInString(*value) > maxAnnotation {
-			return backstay.Errorf(backstay.Invalid, "Metadata annotation value error: '%s' is greater than %d characters", beginning(*value), maxAnnotation)
+			return backstay.Errorf(backstay.Invalid,
+				"Metadata annotation value error: '%s' is greater than %d "+
+					"characters", beginning(*value), maxAnnotation)
 		}
 	}
 	now := u.Applied()
@@ -84,16 +86,20 @@ func checkMetadata(u backstay.MetadataUpdate) error {
 // CheckAmount refuses u if with it a resource has more labels or annotations than it may.
 func CheckAmount(u backstay.MetadataUpdate, labels, annotations int) error {
 	if labels > maxLabels {
-		return backstay.Errorf(backstay.Invalid, "Failed to add %d labels because it would exceed maximum of %d", len(u.Labels), maxLabels)
+		return backstay.Errorf(backstay.Invalid,
+			"Failed to add %d labels because it would exceed maximum of %d", len(u.Labels), maxLabels)
 	}
 	if annotations > maxAnnotations {
-		return backstay.Errorf(backstay.Invalid, "Failed to add %d annotations because it would exceed maximum of %d", len(u.Annotations), maxAnnotations)
+		return backstay.Errorf(backstay.Invalid,
+			"Failed to add %d annotations because it would exceed maximum of %d", len(u.Annotations), maxAnnotations)
 	}
 	return nil
 }
 
 // dnsName is a domain of at least two parts.
-var dnsName = regexp.MustCompile(`^([a-zA-Z0-9]([a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?\.)+[a-zA-Z0-9]([a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?$`)
+var dnsName = regexp.MustCompile(`^(` + dnsLabel + `\.)+` + dnsLabel + `$`)
+
+const dnsLabel = `[a-zA-Z0-9]([a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?`
 
 // reserved is a prefix that Cloud Foundry keeps for itself.
 const reserved = "cloudfoundry.org"
@@ -166,81 +172,99 @@ type MetadataStore interface {
 }
 
 // UpdateBindingMetadata changes a binding's metadata.
-func (m *Market) UpdateBindingMetadata(ctx context.Context, by backstay.Actor, id backstay.BindingID, u backstay.MetadataUpdate) (backstay.Binding, error) {
-	b, at, err := m.bindingFor(ctx, by, id, SpaceDevelopers)
+func (m *Market) UpdateBindingMetadata(
+	ctx context.Context, actor backstay.Actor, id backstay.BindingID, u backstay.MetadataUpdate,
+) (backstay.Binding, error) {
+	b, at, err := m.bindingFor(ctx, actor, id, SpaceDevelopers)
 	if err != nil {
 		return b, err
 	}
 	if op := b.LastOperation; op.State == backstay.InProgress && op.Type == backstay.Delete {
 		return b, backstay.Errorf(backstay.Invalid, "The service binding is getting deleted.")
 	}
-	if err := m.updateMetadata(ctx, OfBinding, string(id), u, bindingEvent(by, "update", b, at, request(metadataDetails(u)))); err != nil {
+	if err := m.updateMetadata(
+		ctx, OfBinding, string(id), u, bindingEvent(actor, "update", b, at, request(metadataDetails(u))),
+	); err != nil {
 		return b, err
 	}
-	return m.Binding(ctx, by, id)
+	return m.Binding(ctx, actor, id)
 }
 
 // UpdateBrokerMetadata changes a service broker's metadata.
-func (m *Market) UpdateBrokerMetadata(ctx context.Context, by backstay.Actor, id backstay.BrokerID, u backstay.MetadataUpdate) (backstay.ServiceBroker, error) {
+func (m *Market) UpdateBrokerMetadata(
+	ctx context.Context, actor backstay.Actor, id backstay.BrokerID, u backstay.MetadataUpdate,
+) (backstay.ServiceBroker, error) {
 	b, err := m.ServiceBroker(ctx, id)
 	if err != nil {
 		return b, err
 	}
 	about := backstay.Target{ID: string(id), Type: "service_broker", Name: b.Name}
-	if err := m.updateGlobalMetadata(ctx, by, OfBroker, about, u); err != nil {
+	if err := m.updateGlobalMetadata(ctx, actor, OfBroker, about, u); err != nil {
 		return b, err
 	}
 	return m.ServiceBroker(ctx, id)
 }
 
 // UpdateOfferingMetadata changes an offering's metadata.
-func (m *Market) UpdateOfferingMetadata(ctx context.Context, by backstay.Actor, id backstay.OfferingID, u backstay.MetadataUpdate) (backstay.Offering, error) {
-	o, err := m.Offering(ctx, by, id)
+func (m *Market) UpdateOfferingMetadata(
+	ctx context.Context, actor backstay.Actor, id backstay.OfferingID, u backstay.MetadataUpdate,
+) (backstay.Offering, error) {
+	o, err := m.Offering(ctx, actor, id)
 	if err != nil {
 		return o, err
 	}
 	about := backstay.Target{ID: string(id), Type: "service", Name: o.Name}
-	if err := m.updateGlobalMetadata(ctx, by, OfOffering, about, u); err != nil {
+	if err := m.updateGlobalMetadata(ctx, actor, OfOffering, about, u); err != nil {
 		return o, err
 	}
-	return m.Offering(ctx, by, id)
+	return m.Offering(ctx, actor, id)
 }
 
 // UpdatePlanMetadata changes a plan's metadata.
-func (m *Market) UpdatePlanMetadata(ctx context.Context, by backstay.Actor, id backstay.PlanID, u backstay.MetadataUpdate) (backstay.Plan, error) {
-	p, err := m.Plan(ctx, by, id)
+func (m *Market) UpdatePlanMetadata(
+	ctx context.Context, actor backstay.Actor, id backstay.PlanID, u backstay.MetadataUpdate,
+) (backstay.Plan, error) {
+	p, err := m.Plan(ctx, actor, id)
 	if err != nil {
 		return p, err
 	}
 	about := backstay.Target{ID: string(id), Type: "service_plan", Name: p.Name}
-	if err := m.updateGlobalMetadata(ctx, by, OfPlan, about, u); err != nil {
+	if err := m.updateGlobalMetadata(ctx, actor, OfPlan, about, u); err != nil {
 		return p, err
 	}
-	return m.Plan(ctx, by, id)
+	return m.Plan(ctx, actor, id)
 }
 
 // UpdateUserMetadata changes a user's metadata.
-func (m *Market) UpdateUserMetadata(ctx context.Context, by backstay.Actor, id backstay.UserID, u backstay.MetadataUpdate) (backstay.User, error) {
-	user, err := m.User(ctx, by, id)
+func (m *Market) UpdateUserMetadata(
+	ctx context.Context, actor backstay.Actor, id backstay.UserID, u backstay.MetadataUpdate,
+) (backstay.User, error) {
+	user, err := m.User(ctx, actor, id)
 	if err != nil {
 		return user, err
 	}
 	about := backstay.Target{ID: string(id), Type: "user", Name: user.Username}
-	if err := m.updateGlobalMetadata(ctx, by, OfUser, about, u); err != nil {
+	if err := m.updateGlobalMetadata(ctx, actor, OfUser, about, u); err != nil {
 		return user, err
 	}
-	return m.User(ctx, by, id)
+	return m.User(ctx, actor, id)
 }
 
 // updateGlobalMetadata changes the metadata of what is in no organization, and therefore an administrator's.
-func (m *Market) updateGlobalMetadata(ctx context.Context, by backstay.Actor, of MetadataOf, about backstay.Target, u backstay.MetadataUpdate) error {
-	if err := m.permit(ctx, by, place{}, Administrators); err != nil {
+func (m *Market) updateGlobalMetadata(
+	ctx context.Context, actor backstay.Actor, of MetadataOf, about backstay.Target, u backstay.MetadataUpdate,
+) error {
+	if err := m.permit(ctx, actor, place{}, Administrators); err != nil {
 		return err
 	}
-	return m.updateMetadata(ctx, of, about.ID, u, newEvent(by, about.Type+".update", about, place{}, request(metadataDetails(u))))
+	return m.updateMetadata(
+		ctx, of, about.ID, u, newEvent(actor, about.Type+".update", about, place{}, request(metadataDetails(u))),
+	)
 }
 
-func (m *Market) updateMetadata(ctx context.Context, of MetadataOf, id string, u backstay.MetadataUpdate, e backstay.Event) error {
+func (m *Market) updateMetadata(
+	ctx context.Context, of MetadataOf, id string, u backstay.MetadataUpdate, e backstay.Event,
+) error {
 	if err := checkMetadata(u); err != nil {
 		return err
 	}

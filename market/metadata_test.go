@@ -101,7 +101,9 @@ func FuzzMetadataKey(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, key string) {
 		prefix, _, prefixed := strings.Cut(key, "/")
-		want := accepted.MatchString(key) && (!prefixed || !strings.EqualFold(prefix, "cloudfoundry.org") && len(prefix) <= 253)
+		want := accepted.MatchString(
+			key,
+		) && (!prefixed || !strings.EqualFold(prefix, "cloudfoundry.org") && len(prefix) <= 253)
 		got := wrongKey(key)
 		if (got == "") != want {
 			t.Errorf("%q: %q; acceptable: %t", key, got, want)

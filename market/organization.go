@@ -7,82 +7,98 @@ import (
 )
 
 // Organizations lists the organizations that by may see.
-func (m *Market) Organizations(ctx context.Context, by backstay.Actor, f OrganizationFilter) (List[backstay.Organization], error) {
-	f.Viewer = viewer(by)
+func (m *Market) Organizations(
+	ctx context.Context, actor backstay.Actor, f OrganizationFilter,
+) (List[backstay.Organization], error) {
+	f.Viewer = viewer(actor)
 	return m.Store.Organizations(ctx, f)
 }
 
 // Organization returns one organization.
-func (m *Market) Organization(ctx context.Context, by backstay.Actor, id backstay.OrganizationID) (backstay.Organization, error) {
-	l, err := m.Organizations(ctx, by, OrganizationFilter{IDs: []backstay.OrganizationID{id}})
-	return only(l, err, "Organization")
+func (m *Market) Organization(
+	ctx context.Context, actor backstay.Actor, id backstay.OrganizationID,
+) (backstay.Organization, error) {
+	l, err := m.Organizations(ctx, actor, OrganizationFilter{IDs: []backstay.OrganizationID{id}})
+	return single(l, err, "Organization")
 }
 
 // CreateOrganization founds an organization without members or spaces.
-func (m *Market) CreateOrganization(ctx context.Context, by backstay.Actor, name string, noted backstay.MetadataUpdate) (backstay.Organization, error) {
-	if err := m.permit(ctx, by, place{}, Administrators); err != nil {
+func (m *Market) CreateOrganization(
+	ctx context.Context, actor backstay.Actor, name string, noted backstay.MetadataUpdate,
+) (backstay.Organization, error) {
+	if err := m.permit(ctx, actor, place{}, Administrators); err != nil {
 		return backstay.Organization{}, err
 	}
 	if err := (Update{&name, noted}).check(); err != nil {
 		return backstay.Organization{}, err
 	}
 	o := backstay.Organization{ID: backstay.OrganizationID(newID()), Name: name, Metadata: noted.Applied()}
-	added, err := m.Store.AddOrganization(ctx, o, organizationEvent(by, "create", o, nil))
+	added, err := m.Store.AddOrganization(ctx, o, organizationEvent(actor, "create", o, nil))
 	return added, m.orEnding(ctx, err, deleteOrganization, func() (id, said string, err error) {
 		l, err := m.Store.Organizations(ctx, OrganizationFilter{Names: []string{name}})
-		old, err := only(l, err, "Organization")
+		old, err := single(l, err, "Organization")
 		return string(old.ID), "Organization " + name, err
 	})
 }
 
 // UpdateOrganization gives an organization another name or other metadata.
-func (m *Market) UpdateOrganization(ctx context.Context, by backstay.Actor, id backstay.OrganizationID, u Update) (backstay.Organization, error) {
-	o, err := m.organizationFor(ctx, by, id, OrganizationManagers)
+func (m *Market) UpdateOrganization(
+	ctx context.Context, actor backstay.Actor, id backstay.OrganizationID, u Update,
+) (backstay.Organization, error) {
+	o, err := m.organizationFor(ctx, actor, id, OrganizationManagers)
 	if err != nil {
 		return o, err
 	}
 	if err := u.check(); err != nil {
 		return o, err
 	}
-	return m.Store.UpdateOrganization(ctx, id, u, organizationEvent(by, "update", o, request(u.details())))
+	return m.Store.UpdateOrganization(ctx, id, u, organizationEvent(actor, "update", o, request(u.details())))
 }
 
 // DeleteOrganization accepts the end of an organization and of all that is in it.
-func (m *Market) DeleteOrganization(ctx context.Context, by backstay.Actor, id backstay.OrganizationID) (backstay.Job, error) {
-	o, err := m.organizationFor(ctx, by, id, Administrators)
+func (m *Market) DeleteOrganization(
+	ctx context.Context, actor backstay.Actor, id backstay.OrganizationID,
+) (backstay.Job, error) {
+	o, err := m.organizationFor(ctx, actor, id, Administrators)
 	if err != nil {
 		return backstay.Job{}, err
 	}
-	j := m.newJob(by, deleteOrganization, string(id), backstay.JobProcessing)
-	return j, m.Store.AcceptJob(ctx, organizationEvent(by, "delete-request", o, nil), j)
+	j := m.newJob(actor, deleteOrganization, string(id), backstay.JobProcessing)
+	return j, m.Store.AcceptJob(ctx, organizationEvent(actor, "delete-request", o, nil), j)
 }
 
 // organizationFor is an organization that by sees and has one of the roles for.
-func (m *Market) organizationFor(ctx context.Context, by backstay.Actor, id backstay.OrganizationID, may Roles) (backstay.Organization, error) {
-	o, err := m.Organization(ctx, by, id)
+func (m *Market) organizationFor(
+	ctx context.Context, actor backstay.Actor, id backstay.OrganizationID, may Roles,
+) (backstay.Organization, error) {
+	o, err := m.Organization(ctx, actor, id)
 	if err != nil {
 		return o, err
 	}
-	return o, m.permit(ctx, by, place{organization: id}, may)
+	return o, m.permit(ctx, actor, place{organization: id}, may)
 }
 
 // Spaces lists the spaces that by may see.
-func (m *Market) Spaces(ctx context.Context, by backstay.Actor, f SpaceFilter) (List[backstay.Space], error) {
-	f.Viewer = viewer(by)
+func (m *Market) Spaces(ctx context.Context, actor backstay.Actor, f SpaceFilter) (List[backstay.Space], error) {
+	f.Viewer = viewer(actor)
 	return m.Store.Spaces(ctx, f)
 }
 
 // Space returns one space.
-func (m *Market) Space(ctx context.Context, by backstay.Actor, id backstay.SpaceID) (backstay.Space, error) {
-	l, err := m.Spaces(ctx, by, SpaceFilter{IDs: []backstay.SpaceID{id}})
-	return only(l, err, "Space")
+func (m *Market) Space(ctx context.Context, actor backstay.Actor, id backstay.SpaceID) (backstay.Space, error) {
+	l, err := m.Spaces(ctx, actor, SpaceFilter{IDs: []backstay.SpaceID{id}})
+	return single(l, err, "Space")
 }
 
 // CreateSpace opens a space in an organization.
-func (m *Market) CreateSpace(ctx context.Context, by backstay.Actor, organization backstay.OrganizationID, name string, noted backstay.MetadataUpdate) (backstay.Space, error) {
-	_, err := m.organizationFor(ctx, by, organization, OrganizationManagers)
+func (m *Market) CreateSpace(
+	ctx context.Context, actor backstay.Actor, organization backstay.OrganizationID, name string,
+	noted backstay.MetadataUpdate,
+) (backstay.Space, error) {
+	_, err := m.organizationFor(ctx, actor, organization, OrganizationManagers)
 	if backstay.KindOf(err) == backstay.NotFound {
-		err = backstay.Errorf(backstay.Invalid, "Invalid organization. Ensure the organization exists and you have access to it.")
+		err = backstay.Errorf(backstay.Invalid,
+			"Invalid organization. Ensure the organization exists and you have access to it.")
 	}
 	if err != nil {
 		return backstay.Space{}, err
@@ -90,42 +106,50 @@ func (m *Market) CreateSpace(ctx context.Context, by backstay.Actor, organizatio
 	if err := (Update{&name, noted}).check(); err != nil {
 		return backstay.Space{}, err
 	}
-	s := backstay.Space{ID: backstay.SpaceID(newID()), OrganizationID: organization, Name: name, Metadata: noted.Applied()}
-	added, err := m.Store.AddSpace(ctx, s, spaceEvent(by, "create", s, nil))
+	s := backstay.Space{
+		ID: backstay.SpaceID(newID()), OrganizationID: organization, Name: name, Metadata: noted.Applied(),
+	}
+	added, err := m.Store.AddSpace(ctx, s, spaceEvent(actor, "create", s, nil))
 	return added, m.orEnding(ctx, err, deleteSpace, func() (id, said string, err error) {
-		l, err := m.Store.Spaces(ctx, SpaceFilter{Names: []string{name}, OrganizationIDs: []backstay.OrganizationID{organization}})
-		old, err := only(l, err, "Space")
+		l, err := m.Store.Spaces(
+			ctx, SpaceFilter{Names: []string{name}, OrganizationIDs: []backstay.OrganizationID{organization}},
+		)
+		old, err := single(l, err, "Space")
 		return string(old.ID), "Space " + name, err
 	})
 }
 
 // UpdateSpace gives a space another name or other metadata.
-func (m *Market) UpdateSpace(ctx context.Context, by backstay.Actor, id backstay.SpaceID, u Update) (backstay.Space, error) {
-	s, err := m.spaceFor(ctx, by, id, SpaceManagers)
+func (m *Market) UpdateSpace(
+	ctx context.Context, actor backstay.Actor, id backstay.SpaceID, u Update,
+) (backstay.Space, error) {
+	s, err := m.spaceFor(ctx, actor, id, SpaceManagers)
 	if err != nil {
 		return s, err
 	}
 	if err := u.check(); err != nil {
 		return s, err
 	}
-	return m.Store.UpdateSpace(ctx, id, u, spaceEvent(by, "update", s, request(u.details())))
+	return m.Store.UpdateSpace(ctx, id, u, spaceEvent(actor, "update", s, request(u.details())))
 }
 
 // DeleteSpace accepts the end of a space with its apps, service instances and their data.
-func (m *Market) DeleteSpace(ctx context.Context, by backstay.Actor, id backstay.SpaceID) (backstay.Job, error) {
-	s, err := m.spaceFor(ctx, by, id, OrganizationManagers)
+func (m *Market) DeleteSpace(ctx context.Context, actor backstay.Actor, id backstay.SpaceID) (backstay.Job, error) {
+	s, err := m.spaceFor(ctx, actor, id, OrganizationManagers)
 	if err != nil {
 		return backstay.Job{}, err
 	}
-	j := m.newJob(by, deleteSpace, string(id), backstay.JobProcessing)
-	return j, m.Store.AcceptJob(ctx, spaceEvent(by, "delete-request", s, nil), j)
+	j := m.newJob(actor, deleteSpace, string(id), backstay.JobProcessing)
+	return j, m.Store.AcceptJob(ctx, spaceEvent(actor, "delete-request", s, nil), j)
 }
 
 // spaceFor is a space that by sees and has one of the roles for.
-func (m *Market) spaceFor(ctx context.Context, by backstay.Actor, id backstay.SpaceID, may Roles) (backstay.Space, error) {
-	s, err := m.Space(ctx, by, id)
+func (m *Market) spaceFor(
+	ctx context.Context, actor backstay.Actor, id backstay.SpaceID, may Roles,
+) (backstay.Space, error) {
+	s, err := m.Space(ctx, actor, id)
 	if err != nil {
 		return s, err
 	}
-	return s, m.permit(ctx, by, place{s.OrganizationID, s.ID}, may)
+	return s, m.permit(ctx, actor, place{s.OrganizationID, s.ID}, may)
 }

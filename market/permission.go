@@ -27,16 +27,18 @@ const (
 // Who may do what. Whoever may do something can also see what it is done to; others are told that
 // there is no such thing (see the Viewer of a filter).
 const (
-	Administrators       = admin
-	GlobalReaders        = admin | adminReadOnly | globalAuditor
-	OrganizationReaders  = GlobalReaders | organizationManager | organizationAuditor | organizationBillingManager | organizationUser
+	Administrators      = admin
+	GlobalReaders       = admin | adminReadOnly | globalAuditor
+	OrganizationReaders = GlobalReaders | organizationManager | organizationAuditor |
+		organizationBillingManager | organizationUser
 	OrganizationManagers = admin | organizationManager
-	SpaceReaders         = GlobalReaders | organizationManager | spaceManager | spaceDeveloper | spaceAuditor | spaceSupporter
-	SpaceManagers        = admin | organizationManager | spaceManager
-	SpaceDevelopers      = admin | spaceDeveloper
-	EventReaders         = GlobalReaders | organizationAuditor | spaceDeveloper | spaceAuditor | spaceSupporter
-	SecretReaders        = admin | adminReadOnly | spaceDeveloper
-	VariableReaders      = SecretReaders | spaceSupporter
+	SpaceReaders         = GlobalReaders | organizationManager | spaceManager | spaceDeveloper |
+		spaceAuditor | spaceSupporter
+	SpaceManagers   = admin | organizationManager | spaceManager
+	SpaceDevelopers = admin | spaceDeveloper
+	EventReaders    = GlobalReaders | organizationAuditor | spaceDeveloper | spaceAuditor | spaceSupporter
+	SecretReaders   = admin | adminReadOnly | spaceDeveloper
+	VariableReaders = SecretReaders | spaceSupporter
 )
 
 // roleNames are Cloud Foundry's, in the order of the constants.
@@ -74,28 +76,28 @@ type place struct {
 }
 
 // in is the place of what a space holds.
-func (m *Market) in(ctx context.Context, space backstay.SpaceID) (place, error) {
+func (m *Market) placeOf(ctx context.Context, space backstay.SpaceID) (place, error) {
 	l, err := m.Store.Spaces(ctx, SpaceFilter{IDs: []backstay.SpaceID{space}})
-	s, err := only(l, err, "Space")
+	s, err := single(l, err, "Space")
 	return place{s.OrganizationID, s.ID}, err
 }
 
 // permit refuses an actor without any of the roles that may. That there is something to be refused is
 // no secret: the caller has found it with the actor's own eyes.
-func (m *Market) permit(ctx context.Context, by backstay.Actor, at place, may Roles) error {
-	if at == (place{}) || RolesOf(by.Role)&may != 0 {
-		return permitWith(by, nil, may)
+func (m *Market) permit(ctx context.Context, actor backstay.Actor, at place, may Roles) error {
+	if at == (place{}) || RolesOf(actor.Role)&may != 0 {
+		return permitWith(actor, nil, may)
 	}
-	types, err := m.Store.RolesAt(ctx, by.UserID, at.organization, at.space)
+	types, err := m.Store.RolesAt(ctx, actor.UserID, at.organization, at.space)
 	if err != nil {
 		return err
 	}
-	return permitWith(by, types, may)
+	return permitWith(actor, types, may)
 }
 
 // permitWith is permit for an actor who has these types of role where something is to be done.
-func permitWith(by backstay.Actor, types []string, may Roles) error {
-	if (RolesOf(by.Role)|RolesOf(types...))&may == 0 {
+func permitWith(actor backstay.Actor, types []string, may Roles) error {
+	if (RolesOf(actor.Role)|RolesOf(types...))&may == 0 {
 		return errForbidden
 	}
 	return nil
@@ -104,17 +106,21 @@ func permitWith(by backstay.Actor, types []string, may Roles) error {
 var errForbidden = backstay.Errorf(backstay.Forbidden, "You are not authorized to perform the requested action")
 
 // permitIn is permit in a space, whose place it returns.
-func (m *Market) permitIn(ctx context.Context, by backstay.Actor, space backstay.SpaceID, may Roles) (place, error) {
-	at, err := m.in(ctx, space)
+func (m *Market) permitIn(
+	ctx context.Context, actor backstay.Actor, space backstay.SpaceID, may Roles,
+) (place, error) {
+	at, err := m.placeOf(ctx, space)
 	if err != nil {
 		return at, err
 	}
-	return at, m.permit(ctx, by, at, may)
+	return at, m.permit(ctx, actor, at, may)
 }
 
 // MayInSpace tells whether by has one of the roles in a space that they see.
-func (m *Market) MayInSpace(ctx context.Context, by backstay.Actor, space backstay.SpaceID, may Roles) (bool, error) {
-	_, err := m.permitIn(ctx, by, space, may)
+func (m *Market) MayInSpace(
+	ctx context.Context, actor backstay.Actor, space backstay.SpaceID, may Roles,
+) (bool, error) {
+	_, err := m.permitIn(ctx, actor, space, may)
 	if backstay.KindOf(err) == backstay.Forbidden {
 		return false, nil
 	}
@@ -122,22 +128,25 @@ func (m *Market) MayInSpace(ctx context.Context, by backstay.Actor, space backst
 }
 
 // permitInSpace is permitIn for a space that a request names, and whose absence is therefore its fault.
-func (m *Market) permitInSpace(ctx context.Context, by backstay.Actor, id backstay.SpaceID, may Roles) (place, error) {
-	s, err := m.Space(ctx, by, id)
+func (m *Market) permitInSpace(
+	ctx context.Context, actor backstay.Actor, id backstay.SpaceID, may Roles,
+) (place, error) {
+	s, err := m.Space(ctx, actor, id)
 	if backstay.KindOf(err) == backstay.NotFound {
-		return place{}, backstay.Errorf(backstay.Invalid, "Invalid space. Ensure that the space exists and you have access to it.")
+		return place{}, backstay.Errorf(backstay.Invalid,
+			"Invalid space. Ensure that the space exists and you have access to it.")
 	}
 	if err != nil {
 		return place{}, err
 	}
 	at := place{s.OrganizationID, s.ID}
-	return at, m.permit(ctx, by, at, may)
+	return at, m.permit(ctx, actor, at, may)
 }
 
 // viewer is whose roles narrow what by sees; nil for those who see everything.
-func viewer(by backstay.Actor) *backstay.UserID {
-	if RolesOf(by.Role)&GlobalReaders != 0 {
+func viewer(actor backstay.Actor) *backstay.UserID {
+	if RolesOf(actor.Role)&GlobalReaders != 0 {
 		return nil
 	}
-	return &by.UserID
+	return &actor.UserID
 }

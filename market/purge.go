@@ -26,12 +26,14 @@ type EndOfPurged func(Purged) ([]backstay.Event, *backstay.Job)
 // whether anything answers that it is made of. The data goes too, a moment later, where the broker is a
 // [backstay.Purger], as ours is; from another broker it is only forgotten. The job sees to that; a user-provided
 // instance needs none.
-func (m *Market) PurgeInstance(ctx context.Context, by backstay.Actor, id backstay.InstanceID) (rest backstay.Job, err error) {
-	if _, _, err := m.instanceFor(ctx, by, id, SpaceDevelopers); err != nil {
+func (m *Market) PurgeInstance(
+	ctx context.Context, actor backstay.Actor, id backstay.InstanceID,
+) (rest backstay.Job, err error) {
+	if _, _, err := m.instanceFor(ctx, actor, id, SpaceDevelopers); err != nil {
 		return rest, err
 	}
 	err = m.Store.PurgeInstance(ctx, id, func(p Purged) ([]backstay.Event, *backstay.Job) {
-		events, j := m.purgedBy(by)(p)
+		events, j := m.purgedBy(actor)(p)
 		if j != nil {
 			rest = *j
 		}
@@ -42,31 +44,34 @@ func (m *Market) PurgeInstance(ctx context.Context, by backstay.Actor, id backst
 
 // PurgeOffering removes an offering with its plans, and purges all their instances. The offering comes back when
 // its broker's catalog is read again, unless that has it no more.
-func (m *Market) PurgeOffering(ctx context.Context, by backstay.Actor, id backstay.OfferingID) error {
-	o, err := m.Offering(ctx, by, id)
+func (m *Market) PurgeOffering(ctx context.Context, actor backstay.Actor, id backstay.OfferingID) error {
+	o, err := m.Offering(ctx, actor, id)
 	if err != nil {
 		return err
 	}
-	if err := m.permit(ctx, by, place{}, Administrators); err != nil {
+	if err := m.permit(ctx, actor, place{}, Administrators); err != nil {
 		return err
 	}
-	e := newEvent(by, "service.delete", backstay.Target{ID: string(id), Type: "service", Name: o.Name}, place{}, request(details{"purge": true}))
-	return m.Store.PurgeOffering(ctx, id, m.purgedBy(by), e)
+	e := newEvent(
+		actor, "service.delete", backstay.Target{ID: string(id), Type: "service", Name: o.Name}, place{},
+		request(details{"purge": true}),
+	)
+	return m.Store.PurgeOffering(ctx, id, m.purgedBy(actor), e)
 }
 
 // purgedBy records a purge as Cloud Foundry does, in its order.
-func (m *Market) purgedBy(by backstay.Actor) EndOfPurged {
+func (m *Market) purgedBy(actor backstay.Actor) EndOfPurged {
 	return func(p Purged) (events []backstay.Event, j *backstay.Job) {
 		in, at := p.Instance, p.in(p.Instance.SpaceID)
 		for _, b := range p.Bindings {
-			events = append(events, bindingEvent(by, "delete", b, p.in(b.SpaceID), bindingDetails(b, nil)))
+			events = append(events, bindingEvent(actor, "delete", b, p.in(b.SpaceID), bindingDetails(b, nil)))
 		}
 		for _, h := range p.Shares {
-			events = append(events, instanceEvent(by, "unshare", in, at, details{"target_space_guid": h.SpaceID}))
+			events = append(events, instanceEvent(actor, "unshare", in, at, details{"target_space_guid": h.SpaceID}))
 		}
-		events = append(events, instanceEvent(by, "purge", in, at, nil))
+		events = append(events, instanceEvent(actor, "purge", in, at, nil))
 		if in.Type == backstay.Managed {
-			rest := m.newJob(by, purgeInstance, string(in.ID), backstay.JobPolling)
+			rest := m.newJob(actor, purgeInstance, string(in.ID), backstay.JobPolling)
 			j = &rest
 		}
 		return events, j
@@ -75,7 +80,9 @@ func (m *Market) purgedBy(by backstay.Actor) EndOfPurged {
 
 func (m *Market) purgeInstanceSteps(j backstay.Job) []step.Step {
 	return []step.Step{
-		{Name: "market.purge.ended", Do: func(ctx context.Context) error { return m.endPurged(ctx, backstay.InstanceID(j.Resource)) }},
+		{Name: "market.purge.ended", Do: func(ctx context.Context) error {
+			return m.endPurged(ctx, backstay.InstanceID(j.Resource))
+		}},
 		m.completed("market.purge.recorded", j),
 	}
 }

@@ -46,7 +46,9 @@ func TestNothingIsLeftOfAPurge(t *testing.T) {
 	must(t, err)
 	s, err := m.CreateSpace(t.Context(), markettest.Admin, o.ID, "space", noMetadata)
 	must(t, err)
-	j, err := m.CreateInstance(t.Context(), markettest.Admin, market.NewInstance{Name: "db", SpaceID: s.ID, PlanID: freePlan(t, m)})
+	j, err := m.CreateInstance(
+		t.Context(), markettest.Admin, market.NewInstance{Name: "db", SpaceID: s.ID, PlanID: freePlan(t, m)},
+	)
 	must(t, err)
 	id := backstay.InstanceID(j.Resource)
 	<-b.asked
@@ -88,7 +90,9 @@ func TestAForeignBrokerIsLeftAlone(t *testing.T) {
 	must(t, err)
 	s, err := m.CreateSpace(t.Context(), markettest.Admin, o.ID, "space", noMetadata)
 	must(t, err)
-	j, err := m.CreateInstance(t.Context(), markettest.Admin, market.NewInstance{Name: "db", SpaceID: s.ID, PlanID: freePlan(t, m)})
+	j, err := m.CreateInstance(
+		t.Context(), markettest.Admin, market.NewInstance{Name: "db", SpaceID: s.ID, PlanID: freePlan(t, m)},
+	)
 	must(t, err)
 	if j, err = m.AwaitJob(t.Context(), j.ID, time.Minute); err != nil || j.State != backstay.JobComplete {
 		t.Fatalf("created: %s, %v", j.State, err)
@@ -109,7 +113,10 @@ func TestWhatIsBeingDeletedIsNotTaken(t *testing.T) {
 	f := newFloor(t)
 	in := f.create(t, "db")
 	f.broker.gate = make(chan struct{})
-	_, _, err := f.CreateBinding(t.Context(), markettest.Admin, market.NewBinding{Type: backstay.AppBinding, InstanceID: in, AppID: f.apps[0].ID})
+	_, _, err := f.CreateBinding(
+		t.Context(), markettest.Admin,
+		market.NewBinding{Type: backstay.AppBinding, InstanceID: in, AppID: f.apps[0].ID},
+	)
 	must(t, err)
 	var jobs []backstay.Job
 	accepted := func(j backstay.Job, err error) {

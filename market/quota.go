@@ -22,50 +22,56 @@ type QuotaUpdate struct {
 }
 
 // Quotas lists the quotas that by may see: those of their organizations and spaces.
-func (m *Market) Quotas(ctx context.Context, by backstay.Actor, f QuotaFilter) (List[backstay.Quota], error) {
-	f.Viewer = viewer(by)
+func (m *Market) Quotas(ctx context.Context, actor backstay.Actor, f QuotaFilter) (List[backstay.Quota], error) {
+	f.Viewer = viewer(actor)
 	return m.Store.Quotas(ctx, f)
 }
 
 // Quota returns one quota, for spaces or for organizations.
-func (m *Market) Quota(ctx context.Context, by backstay.Actor, forSpaces bool, id backstay.QuotaID) (backstay.Quota, error) {
+func (m *Market) Quota(
+	ctx context.Context, actor backstay.Actor, forSpaces bool, id backstay.QuotaID,
+) (backstay.Quota, error) {
 	noun := "Organization quota"
 	if forSpaces {
 		noun = "Space quota"
 	}
-	l, err := m.Quotas(ctx, by, QuotaFilter{IDs: []backstay.QuotaID{id}, ForSpaces: forSpaces})
-	return only(l, err, noun)
+	l, err := m.Quotas(ctx, actor, QuotaFilter{IDs: []backstay.QuotaID{id}, ForSpaces: forSpaces})
+	return single(l, err, noun)
 }
 
 // quotaFor is a quota that by sees and may change.
-func (m *Market) quotaFor(ctx context.Context, by backstay.Actor, forSpaces bool, id backstay.QuotaID) (backstay.Quota, error) {
-	q, err := m.Quota(ctx, by, forSpaces, id)
+func (m *Market) quotaFor(
+	ctx context.Context, actor backstay.Actor, forSpaces bool, id backstay.QuotaID,
+) (backstay.Quota, error) {
+	q, err := m.Quota(ctx, actor, forSpaces, id)
 	if err != nil {
 		return q, err
 	}
-	return q, m.permitQuota(ctx, by, q.OrganizationID)
+	return q, m.permitQuota(ctx, actor, q.OrganizationID)
 }
 
 // permitQuota lets managers of an organization divide what it has among its spaces; how much that is,
 // administrators say.
-func (m *Market) permitQuota(ctx context.Context, by backstay.Actor, organization backstay.OrganizationID) error {
+func (m *Market) permitQuota(ctx context.Context, actor backstay.Actor, organization backstay.OrganizationID) error {
 	if organization == "" {
-		return m.permit(ctx, by, place{}, Administrators)
+		return m.permit(ctx, actor, place{}, Administrators)
 	}
-	_, err := m.organizationFor(ctx, by, organization, OrganizationManagers)
+	_, err := m.organizationFor(ctx, actor, organization, OrganizationManagers)
 	if backstay.KindOf(err) == backstay.NotFound {
-		return backstay.Errorf(backstay.Invalid, "Organization with guid '%s' does not exist, or you do not have access to it.", organization)
+		return backstay.Errorf(backstay.Invalid,
+			"Organization with guid '%s' does not exist, or you do not have access to it.", organization)
 	}
 	return err
 }
 
 // CreateQuota makes a quota. One that says nothing of paid plans allows them, as in the Cloud Foundry API.
-func (m *Market) CreateQuota(ctx context.Context, by backstay.Actor, n NewQuota) (backstay.Quota, error) {
-	if err := m.permitQuota(ctx, by, n.OrganizationID); err != nil {
+func (m *Market) CreateQuota(ctx context.Context, actor backstay.Actor, n NewQuota) (backstay.Quota, error) {
+	if err := m.permitQuota(ctx, actor, n.OrganizationID); err != nil {
 		return backstay.Quota{}, err
 	}
 	q := backstay.Quota{
-		ID: backstay.QuotaID(newID()), OrganizationID: n.OrganizationID, PaidPlans: n.PaidPlans == nil || *n.PaidPlans, Limits: backstay.Limits{},
+		ID: backstay.QuotaID(newID()), OrganizationID: n.OrganizationID, PaidPlans: n.PaidPlans == nil || *n.PaidPlans,
+		Limits:          backstay.Limits{},
 		OrganizationIDs: n.OrganizationIDs, SpaceIDs: n.SpaceIDs,
 	}
 	if n.Name != nil {
@@ -79,12 +85,14 @@ func (m *Market) CreateQuota(ctx context.Context, by backstay.Actor, n NewQuota)
 			q.Limits[name] = *limit
 		}
 	}
-	return m.Store.AddQuota(ctx, q, quotaEvent(by, "create", q, q.OrganizationID, "", n.asked()))
+	return m.Store.AddQuota(ctx, q, quotaEvent(actor, "create", q, q.OrganizationID, "", n.asked()))
 }
 
 // UpdateQuota changes a quota. It may then allow less than there is: what is there stays.
-func (m *Market) UpdateQuota(ctx context.Context, by backstay.Actor, forSpaces bool, id backstay.QuotaID, u QuotaUpdate) (backstay.Quota, error) {
-	q, err := m.quotaFor(ctx, by, forSpaces, id)
+func (m *Market) UpdateQuota(
+	ctx context.Context, actor backstay.Actor, forSpaces bool, id backstay.QuotaID, u QuotaUpdate,
+) (backstay.Quota, error) {
+	q, err := m.quotaFor(ctx, actor, forSpaces, id)
 	if err != nil {
 		return q, err
 	}
@@ -93,84 +101,100 @@ func (m *Market) UpdateQuota(ctx context.Context, by backstay.Actor, forSpaces b
 			return q, err
 		}
 	}
-	if err := m.Store.UpdateQuota(ctx, id, u, quotaEvent(by, "update", q, q.OrganizationID, "", u.asked())); err != nil {
+	if err := m.Store.UpdateQuota(
+		ctx, id, u, quotaEvent(actor, "update", q, q.OrganizationID, "", u.asked()),
+	); err != nil {
 		return q, err
 	}
-	return m.Quota(ctx, by, forSpaces, id)
+	return m.Quota(ctx, actor, forSpaces, id)
 }
 
 // ApplyQuota gives a quota to organizations, in the place of the one that each has.
-func (m *Market) ApplyQuota(ctx context.Context, by backstay.Actor, id backstay.QuotaID, to []backstay.OrganizationID) (backstay.Quota, error) {
-	q, err := m.quotaFor(ctx, by, false, id)
+func (m *Market) ApplyQuota(
+	ctx context.Context, actor backstay.Actor, id backstay.QuotaID, to []backstay.OrganizationID,
+) (backstay.Quota, error) {
+	q, err := m.quotaFor(ctx, actor, false, id)
 	if err != nil {
 		return q, err
 	}
 	var events []backstay.Event
 	for _, o := range to {
-		events = append(events, quotaEvent(by, "apply", q, o, "", nil))
+		events = append(events, quotaEvent(actor, "apply", q, o, "", nil))
 	}
 	if err := m.Store.ApplyQuota(ctx, id, to, events); err != nil {
 		return q, err
 	}
-	return m.Quota(ctx, by, false, id)
+	return m.Quota(ctx, actor, false, id)
 }
 
 // ApplySpaceQuota gives a quota to spaces of its organization.
-func (m *Market) ApplySpaceQuota(ctx context.Context, by backstay.Actor, id backstay.QuotaID, to []backstay.SpaceID) (backstay.Quota, error) {
-	q, err := m.quotaFor(ctx, by, true, id)
+func (m *Market) ApplySpaceQuota(
+	ctx context.Context, actor backstay.Actor, id backstay.QuotaID, to []backstay.SpaceID,
+) (backstay.Quota, error) {
+	q, err := m.quotaFor(ctx, actor, true, id)
 	if err != nil {
 		return q, err
 	}
 	var events []backstay.Event
 	for _, s := range to {
-		events = append(events, quotaEvent(by, "apply", q, q.OrganizationID, s, nil))
+		events = append(events, quotaEvent(actor, "apply", q, q.OrganizationID, s, nil))
 	}
 	if err := m.Store.ApplySpaceQuota(ctx, q, to, events); err != nil {
 		return q, err
 	}
-	return m.Quota(ctx, by, true, id)
+	return m.Quota(ctx, actor, true, id)
 }
 
 // RemoveSpaceQuota takes a quota away from a space, which then has none of its own.
-func (m *Market) RemoveSpaceQuota(ctx context.Context, by backstay.Actor, id backstay.QuotaID, from backstay.SpaceID) error {
-	q, err := m.quotaFor(ctx, by, true, id)
+func (m *Market) RemoveSpaceQuota(
+	ctx context.Context, actor backstay.Actor, id backstay.QuotaID, from backstay.SpaceID,
+) error {
+	q, err := m.quotaFor(ctx, actor, true, id)
 	if err != nil {
 		return err
 	}
-	return m.Store.RemoveSpaceQuota(ctx, id, from, quotaEvent(by, "remove", q, q.OrganizationID, from, nil))
+	return m.Store.RemoveSpaceQuota(ctx, id, from, quotaEvent(actor, "remove", q, q.OrganizationID, from, nil))
 }
 
 // DeleteQuota accepts the end of a quota that nobody has.
-func (m *Market) DeleteQuota(ctx context.Context, by backstay.Actor, forSpaces bool, id backstay.QuotaID) (backstay.Job, error) {
-	q, err := m.quotaFor(ctx, by, forSpaces, id)
+func (m *Market) DeleteQuota(
+	ctx context.Context, actor backstay.Actor, forSpaces bool, id backstay.QuotaID,
+) (backstay.Job, error) {
+	q, err := m.quotaFor(ctx, actor, forSpaces, id)
 	if err != nil {
 		return backstay.Job{}, err
 	}
 	switch {
 	case id == backstay.DefaultQuota:
-		return backstay.Job{}, backstay.Errorf(backstay.Invalid, "The quota '%s' cannot be deleted: every new organization begins with it.", q.Name)
+		return backstay.Job{}, backstay.Errorf(backstay.Invalid,
+			"The quota '%s' cannot be deleted: every new organization begins with it.", q.Name)
 	case len(q.OrganizationIDs)+len(q.SpaceIDs) > 0:
 		return backstay.Job{}, QuotaInUse(forSpaces)
 	}
-	j := m.newJob(by, deleteQuota, string(id), backstay.JobProcessing)
-	j.Completed = quotaEvent(by, "delete", q, q.OrganizationID, "", nil)
+	j := m.newJob(actor, deleteQuota, string(id), backstay.JobProcessing)
+	j.Completed = quotaEvent(actor, "delete", q, q.OrganizationID, "", nil)
 	return j, m.Store.AcceptJob(ctx, backstay.Event{}, j)
 }
 
 // QuotaInUse is why a quota that somebody has is not deleted, in Cloud Foundry's words.
 func QuotaInUse(forSpaces bool) error {
 	if forSpaces {
-		return backstay.Errorf(backstay.Invalid, "This quota is applied to one or more spaces. Remove this quota from all spaces before deleting.")
+		return backstay.Errorf(backstay.Invalid,
+			"This quota is applied to one or more spaces. Remove this quota from all spaces before deleting.")
 	}
-	return backstay.Errorf(backstay.Invalid, "This quota is applied to one or more organizations. Apply different quotas to those organizations before deleting.")
+	return backstay.Errorf(backstay.Invalid,
+		"This quota is applied to one or more organizations. Apply different quotas to those organizations before "+
+			"deleting.")
 }
 
-func quotaEvent(by backstay.Actor, verb string, q backstay.Quota, o backstay.OrganizationID, s backstay.SpaceID, d details) backstay.Event {
+func quotaEvent(
+	actor backstay.Actor, verb string, q backstay.Quota, o backstay.OrganizationID, s backstay.SpaceID, d details,
+) backstay.Event {
 	kind := "organization_quota"
 	if q.OrganizationID != "" {
 		kind = "space_quota"
 	}
-	return newEvent(by, kind+"."+verb, backstay.Target{ID: string(q.ID), Type: kind, Name: q.Name}, place{o, s}, d)
+	return newEvent(actor, kind+"."+verb, backstay.Target{ID: string(q.ID), Type: kind, Name: q.Name}, place{o, s}, d)
 }
 
 // asked is what events tell of a request.

@@ -26,7 +26,9 @@ func TestEventsAreKeptForAMonth(t *testing.T) {
 	m := &market.Market{Store: markettest.OpenStore(t), Log: slog.New(slog.NewTextHandler(t.Output(), nil)), Now: on(32)}
 	const many = 2500 // more than two batches
 	for range many {
-		if err := m.Store.RecordEvent(t.Context(), backstay.Event{ID: backstay.EventID(uuid.NewString()), Type: "audit.test"}); err != nil {
+		if err := m.Store.RecordEvent(t.Context(), backstay.Event{
+			ID: backstay.EventID(uuid.NewString()), Type: "audit.test",
+		}); err != nil {
 			t.Fatal(err)
 		}
 	}

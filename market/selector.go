@@ -55,7 +55,9 @@ func badSelector(format string, args ...any) error {
 // selectorWords splits a selector into operators and words, without the spaces between them.
 func selectorWords(text string) (words []string, err error) {
 	for text = strings.TrimSpace(text); text != ""; text = strings.TrimLeft(text, " ") {
-		size := strings.IndexFunc(text, func(r rune) bool { return !alphanumeric(r) && !strings.ContainsRune("-_./", r) })
+		size := strings.IndexFunc(text, func(r rune) bool {
+			return !alphanumeric(r) && !strings.ContainsRune("-_./", r)
+		})
 		switch {
 		case size < 0:
 			size = len(text)

@@ -11,8 +11,8 @@ import (
 
 // Shares lists the spaces that an instance is shared with: all of them for those who see the instance's own
 // space, for others those that they see themselves.
-func (m *Market) Shares(ctx context.Context, by backstay.Actor, id backstay.InstanceID) ([]backstay.Share, error) {
-	in, err := m.Instance(ctx, by, id)
+func (m *Market) Shares(ctx context.Context, actor backstay.Actor, id backstay.InstanceID) ([]backstay.Share, error) {
+	in, err := m.Instance(ctx, actor, id)
 	if err != nil {
 		return nil, err
 	}
@@ -24,15 +24,17 @@ func (m *Market) Shares(ctx context.Context, by backstay.Actor, id backstay.Inst
 	for _, h := range l.Items {
 		ids = append(ids, h.SpaceID)
 	}
-	seen, err := m.spacesSeen(ctx, by, ids)
+	seen, err := m.spacesSeen(ctx, actor, ids)
 	if err != nil || seen[in.SpaceID] {
 		return l.Items, err
 	}
 	return slices.DeleteFunc(l.Items, func(h backstay.Share) bool { return !seen[h.SpaceID] }), nil
 }
 
-func (m *Market) spacesSeen(ctx context.Context, by backstay.Actor, ids []backstay.SpaceID) (map[backstay.SpaceID]bool, error) {
-	l, err := m.Spaces(ctx, by, SpaceFilter{IDs: ids})
+func (m *Market) spacesSeen(
+	ctx context.Context, actor backstay.Actor, ids []backstay.SpaceID,
+) (map[backstay.SpaceID]bool, error) {
+	l, err := m.Spaces(ctx, actor, SpaceFilter{IDs: ids})
 	seen := map[backstay.SpaceID]bool{}
 	for _, s := range l.Items {
 		seen[s.ID] = true
@@ -42,7 +44,9 @@ func (m *Market) spacesSeen(ctx context.Context, by backstay.Actor, ids []backst
 
 // Whereabouts tells the names of spaces and of their organizations. The caller has found the ids in an
 // instance that an actor sees, or in its shares: who share one know each other by name, and no more.
-func (m *Market) Whereabouts(ctx context.Context, ids []backstay.SpaceID) ([]backstay.Space, []backstay.Organization, error) {
+func (m *Market) Whereabouts(
+	ctx context.Context, ids []backstay.SpaceID,
+) ([]backstay.Space, []backstay.Organization, error) {
 	spaces, err := m.Store.Spaces(ctx, SpaceFilter{IDs: ids})
 	if err != nil {
 		return nil, nil, err
@@ -56,14 +60,16 @@ func (m *Market) Whereabouts(ctx context.Context, ids []backstay.SpaceID) ([]bac
 }
 
 // ShareInstance shares an instance with more spaces, with all of them or none.
-func (m *Market) ShareInstance(ctx context.Context, by backstay.Actor, id backstay.InstanceID, spaces []backstay.SpaceID) error {
-	in, at, err := m.instanceFor(ctx, by, id, SpaceDevelopers)
+func (m *Market) ShareInstance(
+	ctx context.Context, actor backstay.Actor, id backstay.InstanceID, spaces []backstay.SpaceID,
+) error {
+	in, at, err := m.instanceFor(ctx, actor, id, SpaceDevelopers)
 	if err != nil {
 		return err
 	}
 	slices.Sort(spaces) // so that two who share with the same spaces do not wait for each other
 	spaces = slices.Compact(spaces)
-	if err := m.checkBorrowers(ctx, by, in, spaces); err != nil {
+	if err := m.checkBorrowers(ctx, actor, in, spaces); err != nil {
 		return err
 	}
 	if err := m.checkShareable(ctx, in, spaces); err != nil {
@@ -73,28 +79,39 @@ func (m *Market) ShareInstance(ctx context.Context, by backstay.Actor, id backst
 	for i, space := range spaces {
 		shares[i] = backstay.Share{ID: backstay.ShareID(newID()), InstanceID: id, SpaceID: space}
 	}
-	return m.Store.AddShares(ctx, id, shares, instanceEvent(by, "share", in, at, details{"target_space_guids": spaces}))
+	return m.Store.AddShares(
+		ctx, id, shares, instanceEvent(actor, "share", in, at, details{"target_space_guids": spaces}),
+	)
 }
 
 // checkBorrowers refuses spaces that by does not see, or may not put an instance into.
-func (m *Market) checkBorrowers(ctx context.Context, by backstay.Actor, in backstay.Instance, spaces []backstay.SpaceID) error {
-	seen, err := m.spacesSeen(ctx, by, spaces)
+func (m *Market) checkBorrowers(
+	ctx context.Context, actor backstay.Actor, in backstay.Instance, spaces []backstay.SpaceID,
+) error {
+	seen, err := m.spacesSeen(ctx, actor, spaces)
 	if err != nil {
 		return err
 	}
-	if unseen := slices.DeleteFunc(slices.Clone(spaces), func(id backstay.SpaceID) bool { return seen[id] }); len(unseen) > 0 {
-		return backstay.Errorf(backstay.Invalid, "Unable to share service instance %s with spaces [%s]. Ensure the spaces exist and that you have access to them.", in.Name, listed(unseen))
+	unseen := slices.DeleteFunc(slices.Clone(spaces), func(id backstay.SpaceID) bool { return seen[id] })
+	if len(unseen) > 0 {
+		return backstay.Errorf(backstay.Invalid,
+			"Unable to share service instance %s with spaces [%s]. Ensure the spaces exist and that you have "+
+				"access to them.", in.Name, listed(unseen))
 	}
 	for _, id := range spaces {
-		_, err := m.permitIn(ctx, by, id, SpaceDevelopers)
+		_, err := m.permitIn(ctx, actor, id, SpaceDevelopers)
 		if backstay.KindOf(err) == backstay.Forbidden {
-			err = backstay.Errorf(backstay.Invalid, "Unable to share service instance %s with spaces [%s]. Write permission is required in order to share a service instance with a space.", in.Name, listed([]backstay.SpaceID{id}))
+			err = backstay.Errorf(backstay.Invalid,
+				"Unable to share service instance %s with spaces [%s]. Write permission is required in order to "+
+					"share a service instance with a space.", in.Name, listed([]backstay.SpaceID{id}))
 		}
 		if err != nil {
 			return err
 		}
 		if id == in.SpaceID {
-			return backstay.Errorf(backstay.Invalid, "Unable to share service instance '%s' with space '%s'. Service instances cannot be shared into the space where they were created.", in.Name, id)
+			return backstay.Errorf(backstay.Invalid,
+				"Unable to share service instance '%s' with space '%s'. Service instances cannot be shared into "+
+					"the space where they were created.", in.Name, id)
 		}
 	}
 	return nil
@@ -118,30 +135,38 @@ func (m *Market) checkShareable(ctx context.Context, in backstay.Instance, with 
 	case err != nil:
 		return err
 	case !offering.Shareable:
-		return backstay.Errorf(backstay.Invalid, "The %s service does not support service instance sharing.", offering.Name)
+		return backstay.Errorf(backstay.Invalid,
+			"The %s service does not support service instance sharing.", offering.Name)
 	case !plan.Available:
-		return backstay.Errorf(backstay.Invalid, "The service instance could not be shared as the %s plan is inactive.", plan.Name)
+		return backstay.Errorf(backstay.Invalid,
+			"The service instance could not be shared as the %s plan is inactive.", plan.Name)
 	}
 	return m.checkEnabled(ctx, plan, offering, with)
 }
 
 // UnshareInstance accepts the end of a share, and of the bindings to apps of its space.
-func (m *Market) UnshareInstance(ctx context.Context, by backstay.Actor, id backstay.InstanceID, space backstay.SpaceID) (backstay.Job, error) {
-	in, at, err := m.instanceFor(ctx, by, id, SpaceDevelopers)
+func (m *Market) UnshareInstance(
+	ctx context.Context, actor backstay.Actor, id backstay.InstanceID, space backstay.SpaceID,
+) (backstay.Job, error) {
+	in, at, err := m.instanceFor(ctx, actor, id, SpaceDevelopers)
 	if err != nil {
 		return backstay.Job{}, err
 	}
-	l, err := m.Store.Shares(ctx, ShareFilter{InstanceIDs: []backstay.InstanceID{id}, SpaceIDs: []backstay.SpaceID{space}})
+	l, err := m.Store.Shares(
+		ctx, ShareFilter{InstanceIDs: []backstay.InstanceID{id}, SpaceIDs: []backstay.SpaceID{space}},
+	)
 	if err != nil {
 		return backstay.Job{}, err
 	}
 	if len(l.Items) == 0 {
-		return backstay.Job{}, backstay.Errorf(backstay.Invalid, "Unable to unshare service instance from space %s. Ensure the space exists and the service instance has been shared to this space.", space)
+		return backstay.Job{}, backstay.Errorf(backstay.Invalid,
+			"Unable to unshare service instance from space %s. Ensure the space exists and the service instance "+
+				"has been shared to this space.", space)
 	}
 	share, told := l.Items[0], details{"target_space_guid": space}
-	j := m.newJob(by, unshareInstance, string(share.ID), backstay.JobPolling)
-	j.Completed = instanceEvent(by, "unshare", in, at, told)
-	return j, m.Store.AcceptUnshare(ctx, share, instanceEvent(by, "start_unshare", in, at, told), j)
+	j := m.newJob(actor, unshareInstance, string(share.ID), backstay.JobPolling)
+	j.Completed = instanceEvent(actor, "unshare", in, at, told)
+	return j, m.Store.AcceptUnshare(ctx, share, instanceEvent(actor, "start_unshare", in, at, told), j)
 }
 
 func (m *Market) unshareInstanceSteps(j backstay.Job) []step.Step {
@@ -156,7 +181,7 @@ func (m *Market) unshareInstanceSteps(j backstay.Job) []step.Step {
 
 func (m *Market) unbindBorrowers(ctx context.Context, j backstay.Job, id backstay.ShareID) error {
 	l, err := m.Store.Shares(ctx, ShareFilter{IDs: []backstay.ShareID{id}})
-	share, err := only(l, err, "Share")
+	share, err := single(l, err, "Share")
 	if err != nil {
 		return absentIsFine(err) // its space or its instance is gone, and all bindings with that
 	}

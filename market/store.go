@@ -32,7 +32,9 @@ type Store interface {
 type OrganizationStore interface {
 	Organizations(ctx context.Context, f OrganizationFilter) (List[backstay.Organization], error)
 	AddOrganization(ctx context.Context, o backstay.Organization, e backstay.Event) (backstay.Organization, error)
-	UpdateOrganization(ctx context.Context, id backstay.OrganizationID, u Update, e backstay.Event) (backstay.Organization, error)
+	UpdateOrganization(
+		ctx context.Context, id backstay.OrganizationID, u Update, e backstay.Event,
+	) (backstay.Organization, error)
 	// FinishDeleteOrganization removes the organization and its roles and completes the job. It is
 	// InUse while the organization has spaces.
 	FinishDeleteOrganization(ctx context.Context, id backstay.OrganizationID, j backstay.JobID) error
@@ -54,7 +56,9 @@ type RoleStore interface {
 	Roles(ctx context.Context, f RoleFilter) (List[backstay.Role], error)
 	// RolesAt lists the types of the roles that a user has in an organization and in a space; either may
 	// be empty.
-	RolesAt(ctx context.Context, user backstay.UserID, organization backstay.OrganizationID, space backstay.SpaceID) ([]string, error)
+	RolesAt(
+		ctx context.Context, user backstay.UserID, organization backstay.OrganizationID, space backstay.SpaceID,
+	) ([]string, error)
 	// AddRole is Invalid for a role in a space of an organization that the user has no role in.
 	AddRole(ctx context.Context, r backstay.Role, e backstay.Event) (backstay.Role, error)
 	// RemoveRole is Invalid for a user's last role in an organization while they have roles in its spaces.
@@ -73,7 +77,9 @@ type AppStore interface {
 	SealedEnvironment(ctx context.Context, id backstay.AppID) ([]byte, error)
 	// UpdateEnvironment replaces the sealed environment by what change makes of it, while nobody
 	// else can change it.
-	UpdateEnvironment(ctx context.Context, id backstay.AppID, change func(sealed []byte) ([]byte, error), e backstay.Event) error
+	UpdateEnvironment(
+		ctx context.Context, id backstay.AppID, change func(sealed []byte) ([]byte, error), e backstay.Event,
+	) error
 	// RemoveApp removes an app without bindings; InUse while it has some. An absent app is success,
 	// and no event.
 	RemoveApp(ctx context.Context, id backstay.AppID, e backstay.Event) error
@@ -95,9 +101,14 @@ type CatalogStore interface {
 	PurgeOffering(ctx context.Context, id backstay.OfferingID, end EndOfPurged, e backstay.Event) error
 	// SetPlanVisibility is for whom a plan is: for all, for nobody, or for organizations, beside those that
 	// it is for already if more is set. It is Invalid if one of them does not exist.
-	SetPlanVisibility(ctx context.Context, id backstay.PlanID, v backstay.Visibility, organizations []backstay.OrganizationID, more bool, e backstay.Event) error
+	SetPlanVisibility(
+		ctx context.Context, id backstay.PlanID, v backstay.Visibility, organizations []backstay.OrganizationID,
+		more bool, e backstay.Event,
+	) error
 	// RemovePlanOrganization is NotFound for an organization that the plan is not enabled for.
-	RemovePlanOrganization(ctx context.Context, id backstay.PlanID, organization backstay.OrganizationID, e backstay.Event) error
+	RemovePlanOrganization(
+		ctx context.Context, id backstay.PlanID, organization backstay.OrganizationID, e backstay.Event,
+	) error
 }
 
 // QuotaStore keeps quotas, and who has which.
@@ -128,18 +139,27 @@ type InstanceStore interface {
 	// AcceptInstance records that we owe someone an instance: the instance, its operation and the
 	// job that will pay the debt, or none of them. It is Invalid if a quota does not allow it; of many at
 	// once there are never more than it allows.
-	AcceptInstance(ctx context.Context, in backstay.Instance, parameters []byte, e backstay.Event, j backstay.Job) error
+	AcceptInstance(
+		ctx context.Context, in backstay.Instance, parameters []byte, e backstay.Event, j backstay.Job,
+	) error
 	// InstanceParameters are nil if none were given.
 	InstanceParameters(ctx context.Context, id backstay.InstanceID) (sealed []byte, err error)
 	// AcceptInstanceDeletion is Busy while an operation runs, and InUse while there are bindings or shares.
-	AcceptInstanceDeletion(ctx context.Context, id backstay.InstanceID, op backstay.Operation, e backstay.Event, j backstay.Job) error
+	AcceptInstanceDeletion(
+		ctx context.Context, id backstay.InstanceID, op backstay.Operation, e backstay.Event, j backstay.Job,
+	) error
 	// UpdateInstance changes name, metadata and tags (nil: unchanged). It is Busy while an operation runs, and
 	// Invalid for another name while there are shares.
-	UpdateInstance(ctx context.Context, id backstay.InstanceID, u Update, tags []string, e backstay.Event) (backstay.Instance, error)
+	UpdateInstance(
+		ctx context.Context, id backstay.InstanceID, u Update, tags []string, e backstay.Event,
+	) (backstay.Instance, error)
 	// AcceptInstanceUpdate records that we owe someone a change of an instance. It is Busy while an operation runs,
 	// and Invalid if the instance could not be created, for another name while there are shares, or for another plan
 	// that a quota does not allow.
-	AcceptInstanceUpdate(ctx context.Context, id backstay.InstanceID, c InstanceChange, op backstay.Operation, e backstay.Event, j backstay.Job) error
+	AcceptInstanceUpdate(
+		ctx context.Context, id backstay.InstanceID, c InstanceChange, op backstay.Operation, e backstay.Event,
+		j backstay.Job,
+	) error
 	// InstanceChange is the plan, the maintenance info and the parameters of the update that is in progress.
 	InstanceChange(ctx context.Context, id backstay.InstanceID) (InstanceChange, error)
 	// KeepDashboard records where an instance's broker has a dashboard for it.
@@ -165,7 +185,9 @@ type BindingStore interface {
 	// made of them: ids, names, types, tags and the address of a log drain. It asks the database once.
 	BoundServices(ctx context.Context, app backstay.AppID) ([]SealedService, error)
 	// BindingAccess is all that decides whether a user may use a binding, and what by. It asks the database once.
-	BindingAccess(ctx context.Context, id backstay.BindingID, user backstay.UserID, viewer *backstay.UserID) (BindingAccess, error)
+	BindingAccess(
+		ctx context.Context, id backstay.BindingID, user backstay.UserID, viewer *backstay.UserID,
+	) (BindingAccess, error)
 	// AcceptBinding records that we owe someone credentials. It is Busy while an operation of the
 	// instance runs, Invalid if the instance is not usable or neither in the app's space nor shared with it, or
 	// if a quota allows no more keys, and Taken if the app is bound already or the name is in use. A binding that
@@ -177,9 +199,13 @@ type BindingStore interface {
 	// failed to end is among them again after a while.
 	ExpiredBindings(ctx context.Context, now time.Time) ([]backstay.Binding, error)
 	// AcceptBindingDeletion is Busy while an operation of the binding or its instance runs.
-	AcceptBindingDeletion(ctx context.Context, id backstay.BindingID, op backstay.Operation, e backstay.Event, j backstay.Job) error
+	AcceptBindingDeletion(
+		ctx context.Context, id backstay.BindingID, op backstay.Operation, e backstay.Event, j backstay.Job,
+	) error
 	// FinishBinding records the operation's end, with credentials if it succeeded, and the job's.
-	FinishBinding(ctx context.Context, id backstay.BindingID, op backstay.Operation, credentials []byte, j backstay.Job) error
+	FinishBinding(
+		ctx context.Context, id backstay.BindingID, op backstay.Operation, credentials []byte, j backstay.Job,
+	) error
 	// RemoveBinding removes a binding and, if a job is given, completes it. An absent one is success,
 	// and no event.
 	RemoveBinding(ctx context.Context, id backstay.BindingID, e backstay.Event, j *backstay.JobID) error
@@ -188,16 +214,22 @@ type BindingStore interface {
 // UserProvidedStore keeps user-provided service instances and what binds apps to them, which is there at
 // once. Credentials arrive and leave sealed.
 type UserProvidedStore interface {
-	AddUserProvided(ctx context.Context, in backstay.Instance, credentials []byte, e backstay.Event) (backstay.Instance, error)
+	AddUserProvided(
+		ctx context.Context, in backstay.Instance, credentials []byte, e backstay.Event,
+	) (backstay.Instance, error)
 	// UserProvidedCredentials is NotFound for a managed instance.
 	UserProvidedCredentials(ctx context.Context, id backstay.InstanceID) (sealed []byte, err error)
 	// UpdateUserProvided changes what u says but the credentials, which are the sealed ones (nil: unchanged).
-	UpdateUserProvided(ctx context.Context, id backstay.InstanceID, u InstanceUpdate, credentials []byte, e backstay.Event) (backstay.Instance, error)
+	UpdateUserProvided(
+		ctx context.Context, id backstay.InstanceID, u InstanceUpdate, credentials []byte, e backstay.Event,
+	) (backstay.Instance, error)
 	// RemoveUserProvided is InUse while there are bindings.
 	RemoveUserProvided(ctx context.Context, id backstay.InstanceID, e backstay.Event) error
 	// AddBinding binds an app, with the instance's credentials as they are, which reseal seals for the
 	// binding. It is refused as by AcceptBinding.
-	AddBinding(ctx context.Context, b backstay.Binding, reseal func(credentials []byte) ([]byte, error), e backstay.Event) error
+	AddBinding(
+		ctx context.Context, b backstay.Binding, reseal func(credentials []byte) ([]byte, error), e backstay.Event,
+	) error
 }
 
 // ShareStore keeps which instances are shared with which spaces.

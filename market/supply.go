@@ -27,7 +27,7 @@ func (m *Market) supplyOf(ctx context.Context, in backstay.Instance) (s supply, 
 // supplyOfInstance is supplyOf an instance that is named by its id.
 func (m *Market) supplyOfInstance(ctx context.Context, id backstay.InstanceID) (supply, error) {
 	l, err := m.Store.Instances(ctx, InstanceFilter{IDs: []backstay.InstanceID{id}})
-	in, err := only(l, err, "Service instance")
+	in, err := single(l, err, "Service instance")
 	if err != nil {
 		return supply{}, err
 	}

@@ -44,7 +44,10 @@ func (f *floor) wantInstance(t *testing.T, id backstay.InstanceID, plan, paramet
 	atBroker, err := f.broker.FetchInstance(t.Context(), backstay.FetchInstanceRequest{InstanceID: id})
 	must(t, err)
 	if atBroker.PlanID != p.ServicePlanID || string(atBroker.Parameters) != parameters {
-		t.Errorf("the broker has plan %s with %s; want %s with %s", atBroker.PlanID, atBroker.Parameters, p.ServicePlanID, parameters)
+		t.Errorf(
+			"the broker has plan %s with %s; want %s with %s", atBroker.PlanID, atBroker.Parameters, p.ServicePlanID,
+			parameters,
+		)
 	}
 }
 
@@ -98,7 +101,9 @@ func (f *floor) wantEvents(t *testing.T, id backstay.InstanceID, verbs ...string
 func (f *floor) allowPaidPlans(t *testing.T) {
 	t.Helper()
 	yes := true
-	_, err := f.UpdateQuota(t.Context(), markettest.Admin, false, backstay.DefaultQuota, market.QuotaUpdate{PaidPlans: &yes})
+	_, err := f.UpdateQuota(
+		t.Context(), markettest.Admin, false, backstay.DefaultQuota, market.QuotaUpdate{PaidPlans: &yes},
+	)
 	must(t, err)
 }
 

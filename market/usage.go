@@ -8,25 +8,33 @@ import (
 )
 
 // UsageEvents lists usage events for those who see everything; others see none.
-func (m *Market) UsageEvents(ctx context.Context, by backstay.Actor, f UsageFilter) (List[backstay.UsageEvent], error) {
-	if viewer(by) != nil {
+func (m *Market) UsageEvents(
+	ctx context.Context, actor backstay.Actor, f UsageFilter,
+) (List[backstay.UsageEvent], error) {
+	if viewer(actor) != nil {
 		return List[backstay.UsageEvent]{}, nil
 	}
 	return m.Store.UsageEvents(ctx, f)
 }
 
 // UsageEvent returns one usage event.
-func (m *Market) UsageEvent(ctx context.Context, by backstay.Actor, id backstay.UsageEventID) (backstay.UsageEvent, error) {
-	l, err := m.UsageEvents(ctx, by, UsageFilter{IDs: []backstay.UsageEventID{id}})
-	return only(l, err, "Service usage event")
+func (m *Market) UsageEvent(
+	ctx context.Context, actor backstay.Actor, id backstay.UsageEventID,
+) (backstay.UsageEvent, error) {
+	l, err := m.UsageEvents(ctx, actor, UsageFilter{IDs: []backstay.UsageEventID{id}})
+	return single(l, err, "Service usage event")
 }
 
 // ReseedUsage forgets all usage, and begins anew with the instances that there are.
-func (m *Market) ReseedUsage(ctx context.Context, by backstay.Actor) error {
-	if err := m.permit(ctx, by, place{}, Administrators); err != nil {
+func (m *Market) ReseedUsage(ctx context.Context, actor backstay.Actor) error {
+	if err := m.permit(ctx, actor, place{}, Administrators); err != nil {
 		return err
 	}
-	return m.Store.ReseedUsage(ctx, newEvent(by, "service_usage_event.purge_and_reseed", backstay.Target{Type: "service_usage_event"}, place{}, nil))
+	return m.Store.ReseedUsage(
+		ctx,
+		newEvent(actor, "service_usage_event.purge_and_reseed", backstay.Target{Type: "service_usage_event"},
+			place{}, nil),
+	)
 }
 
 // Usage is what was used, and what that costs, from one moment until another. It is Invalid if usage is not

@@ -8,30 +8,34 @@ import (
 
 // RegisterUser is how the API is told of a user whom the login server has made. There is nothing to
 // do, since both know the same users; one that it does not know is Invalid.
-func (m *Market) RegisterUser(ctx context.Context, by backstay.Actor, id backstay.UserID) (backstay.User, error) {
-	if err := m.permit(ctx, by, place{}, Administrators); err != nil {
+func (m *Market) RegisterUser(ctx context.Context, actor backstay.Actor, id backstay.UserID) (backstay.User, error) {
+	if err := m.permit(ctx, actor, place{}, Administrators); err != nil {
 		return backstay.User{}, err
 	}
 	l, err := m.Store.Users(ctx, UserFilter{IDs: []backstay.UserID{id}})
-	u, err := only(l, err, "User")
+	u, err := single(l, err, "User")
 	if backstay.KindOf(err) == backstay.NotFound {
-		err = backstay.Errorf(backstay.Invalid, "User '%s' does not exist: users are made at the login server, by 'cf create-user'.", id)
+		err = backstay.Errorf(backstay.Invalid,
+			"User '%s' does not exist: users are made at the login server, by 'cf create-user'.", id)
 	}
 	return u, err
 }
 
 // DeleteUser takes all roles from a user or client: that is all that the API has of them. Who they
 // are is the login server's to forget.
-func (m *Market) DeleteUser(ctx context.Context, by backstay.Actor, id backstay.UserID) (backstay.Job, error) {
-	u, err := m.User(ctx, by, id)
+func (m *Market) DeleteUser(ctx context.Context, actor backstay.Actor, id backstay.UserID) (backstay.Job, error) {
+	u, err := m.User(ctx, actor, id)
 	if err != nil {
 		return backstay.Job{}, err
 	}
-	if err := m.permit(ctx, by, place{}, Administrators); err != nil {
+	if err := m.permit(ctx, actor, place{}, Administrators); err != nil {
 		return backstay.Job{}, err
 	}
-	j := m.newJob(by, deleteUser, string(id), backstay.JobComplete)
-	e := newEvent(by, "user.roles_remove", backstay.Target{ID: string(id), Type: "user", Name: u.PresentationName()}, place{}, nil)
+	j := m.newJob(actor, deleteUser, string(id), backstay.JobComplete)
+	e := newEvent(
+		actor, "user.roles_remove", backstay.Target{ID: string(id), Type: "user", Name: u.PresentationName()}, place{},
+		nil,
+	)
 	return j, m.Store.RemoveRolesOf(ctx, id, e, j)
 }
 

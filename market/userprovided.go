@@ -11,34 +11,41 @@ import (
 
 // CreateUserProvided puts a service that somebody else runs into a space, under a name that apps can be
 // bound to. No broker hears of it.
-func (m *Market) CreateUserProvided(ctx context.Context, by backstay.Actor, n NewUserProvided) (backstay.Instance, error) {
-	at, err := m.permitInSpace(ctx, by, n.SpaceID, SpaceDevelopers)
+func (m *Market) CreateUserProvided(
+	ctx context.Context, actor backstay.Actor, n NewUserProvided,
+) (backstay.Instance, error) {
+	at, err := m.permitInSpace(ctx, actor, n.SpaceID, SpaceDevelopers)
 	if err != nil {
 		return backstay.Instance{}, err
 	}
-	u := InstanceUpdate{Update: Update{Name: &n.Name, Metadata: n.Metadata}, Tags: n.Tags, Credentials: n.Credentials, SyslogDrainURL: &n.SyslogDrainURL, RouteServiceURL: &n.RouteServiceURL}
+	u := InstanceUpdate{
+		Update: Update{Name: &n.Name, Metadata: n.Metadata}, Tags: n.Tags, Credentials: n.Credentials,
+		SyslogDrainURL: &n.SyslogDrainURL, RouteServiceURL: &n.RouteServiceURL,
+	}
 	if u.Credentials == nil {
 		u.Credentials = []byte(`{}`)
 	}
 	if err := u.checkUserProvided(); err != nil {
 		return backstay.Instance{}, err
 	}
-	failed, err := m.failedOfName(ctx, by, n.SpaceID, n.Name)
+	failed, err := m.failedOfName(ctx, actor, n.SpaceID, n.Name)
 	if err != nil {
 		return backstay.Instance{}, err
 	}
-	if err := m.purgeFailed(ctx, by, failed); err != nil {
+	if err := m.purgeFailed(ctx, actor, failed); err != nil {
 		return backstay.Instance{}, err
 	}
 	in := backstay.Instance{
 		ID: backstay.InstanceID(newID()), Type: backstay.UserProvided, SpaceID: at.space, Name: n.Name, Tags: n.Tags,
 		SyslogDrainURL: n.SyslogDrainURL, RouteServiceURL: n.RouteServiceURL, Metadata: n.Metadata.Applied(),
 	}
-	e := userProvidedEvent(by, "create", in, at, request(u.askedOfUserProvided()))
+	e := userProvidedEvent(actor, "create", in, at, request(u.askedOfUserProvided()))
 	return m.Store.AddUserProvided(ctx, in, m.Key.Seal(u.Credentials, providedContext(in.ID)), e)
 }
 
-func (m *Market) updateUserProvided(ctx context.Context, by backstay.Actor, in backstay.Instance, at place, u InstanceUpdate) (backstay.Instance, error) {
+func (m *Market) updateUserProvided(
+	ctx context.Context, actor backstay.Actor, in backstay.Instance, at place, u InstanceUpdate,
+) (backstay.Instance, error) {
 	switch {
 	case u.PlanID != nil:
 		return in, errUnknownField("service_plan")
@@ -51,12 +58,16 @@ func (m *Market) updateUserProvided(ctx context.Context, by backstay.Actor, in b
 		return in, err
 	}
 	sealed := m.sealParameters(providedContext(in.ID), u.Credentials)
-	return m.Store.UpdateUserProvided(ctx, in.ID, u, sealed, userProvidedEvent(by, "update", in, at, request(u.askedOfUserProvided())))
+	return m.Store.UpdateUserProvided(
+		ctx, in.ID, u, sealed, userProvidedEvent(actor, "update", in, at, request(u.askedOfUserProvided())),
+	)
 }
 
 // UserProvidedCredentials returns what a user has given as a user-provided instance's credentials.
-func (m *Market) UserProvidedCredentials(ctx context.Context, by backstay.Actor, id backstay.InstanceID) (c backstay.Credentials, err error) {
-	if _, _, err := m.instanceFor(ctx, by, id, SecretReaders); err != nil {
+func (m *Market) UserProvidedCredentials(
+	ctx context.Context, actor backstay.Actor, id backstay.InstanceID,
+) (c backstay.Credentials, err error) {
+	if _, _, err := m.instanceFor(ctx, actor, id, SecretReaders); err != nil {
 		return nil, err
 	}
 	sealed, err := m.Store.UserProvidedCredentials(ctx, id)
@@ -69,22 +80,26 @@ func (m *Market) UserProvidedCredentials(ctx context.Context, by backstay.Actor,
 func providedContext(id backstay.InstanceID) string { return "instance/" + string(id) + "/credentials" }
 
 // bindUserProvided gives an app the credentials as they are now: later changes are not the binding's.
-func (m *Market) bindUserProvided(ctx context.Context, by backstay.Actor, b backstay.Binding, at place, asked details) error {
+func (m *Market) bindUserProvided(
+	ctx context.Context, actor backstay.Actor, b backstay.Binding, at place, asked details,
+) error {
 	return m.Store.AddBinding(ctx, b, func(credentials []byte) ([]byte, error) {
 		plain, err := m.Key.Open(credentials, providedContext(b.InstanceID))
 		if err != nil {
 			return nil, err
 		}
 		return m.Key.Seal(plain, credentialsContext(b.ID)), nil
-	}, bindingEvent(by, "create", b, at, asked))
+	}, bindingEvent(actor, "create", b, at, asked))
 }
 
 func checkUserProvidedBinding(n NewBinding) error {
 	switch {
 	case n.Type == backstay.KeyBinding:
-		return backstay.Errorf(backstay.Invalid, "Service credential bindings of type 'key' are not supported for user-provided service instances.")
+		return backstay.Errorf(backstay.Invalid,
+			"Service credential bindings of type 'key' are not supported for user-provided service instances.")
 	case n.Parameters != nil:
-		return backstay.Errorf(backstay.Invalid, "Binding parameters are not supported for user-provided service instances")
+		return backstay.Errorf(backstay.Invalid,
+			"Binding parameters are not supported for user-provided service instances")
 	}
 	return nil
 }
@@ -98,7 +113,9 @@ func (u InstanceUpdate) checkUserProvided() error {
 		return backstay.Errorf(backstay.Invalid, "Credentials must be an object")
 	}
 	if u.SyslogDrainURL != nil {
-		if err := checkURL(*u.SyslogDrainURL, "Syslog drain url", "syslog, syslog-tls or https", "syslog", "syslog-tls", "https"); err != nil {
+		if err := checkURL(
+			*u.SyslogDrainURL, "Syslog drain url", "syslog, syslog-tls or https", "syslog", "syslog-tls", "https",
+		); err != nil {
 			return err
 		}
 	}

@@ -83,7 +83,8 @@ func (c *Client) begin(ctx context.Context, token string) (*mux.Session, error) 
 	}
 	if conn.Subprotocol() != protocol {
 		conn.CloseNow()
-		return nil, backstay.Errorf(backstay.Unsupported, "What answers at %s does not speak the tunnel protocol %s of this plugin.", c.URL, protocol)
+		return nil, backstay.Errorf(backstay.Unsupported,
+			"What answers at %s does not speak the tunnel protocol %s of this plugin.", c.URL, protocol)
 	}
 	session := mux.Opener(newCarrier(conn), muxConfig(new(mux.Growth)))
 	go func() {
@@ -113,7 +114,9 @@ func (c *Client) explain(err error, response *http.Response) error {
 	var refused httpErrors
 	body, _ := io.ReadAll(io.LimitReader(response.Body, maxRefusal))
 	if json.Unmarshal(body, &refused) != nil || len(refused.Errors) == 0 || response.StatusCode == http.StatusNotFound {
-		return backstay.Errorf(backstay.Unsupported, "What answers at %s has no tunnels (%s): it is no Backstay, or one of another age than this plugin.", c.URL, response.Status)
+		return backstay.Errorf(backstay.Unsupported,
+			"What answers at %s has no tunnels (%s): it is no Backstay, or one of another age than this "+
+				"plugin.", c.URL, response.Status)
 	}
 	for kind, status := range statuses {
 		if status == response.StatusCode {
@@ -123,7 +126,8 @@ func (c *Client) explain(err error, response *http.Response) error {
 	return backstay.Errorf(backstay.Unavailable, "%s", refused.Errors[0].Detail)
 }
 
-var errLogin = backstay.Errorf(backstay.Anonymous, "The tunnel was ended because your login has ended. Log in again with 'cf login'.")
+var errLogin = backstay.Errorf(backstay.Anonymous,
+	"The tunnel was ended because your login has ended. Log in again with 'cf login'.")
 
 // lost says why a connection ended, as far as the server's number tells.
 func lost(err error) error {
@@ -254,7 +258,8 @@ func (c *Client) keepLent(ctx context.Context, session *mux.Session) error {
 	for _, id := range lent {
 		_, err := c.askOver(ctx, session, request{Verb: keep, Binding: id})
 		if backstay.KindOf(err) == backstay.NotFound {
-			return backstay.Errorf(backstay.NotFound, "The connection to Backstay was lost for so long that the credentials have ended. Start again.")
+			return backstay.Errorf(backstay.NotFound,
+				"The connection to Backstay was lost for so long that the credentials have ended. Start again.")
 		}
 		if err != nil {
 			return err

@@ -73,7 +73,9 @@ func writeMessage(w io.Writer, m any) error {
 		return fmt.Errorf("encode message: %w", err)
 	}
 	if len(text) > maxMessage {
-		return backstay.Errorf(backstay.Invalid, "What is sent through a tunnel to begin with must not be longer than %d bytes; this is %d.", maxMessage, len(text))
+		return backstay.Errorf(backstay.Invalid,
+			"What is sent through a tunnel to begin with must not be longer than %d bytes; this is "+
+				"%d.", maxMessage, len(text))
 	}
 	_, err = w.Write(append(binary.BigEndian.AppendUint16(nil, uint16(len(text))), text...))
 	return err
@@ -106,5 +108,7 @@ func checkProtocol(offered []string) error {
 	if slices.Contains(spoken, protocol) {
 		return nil
 	}
-	return backstay.Errorf(backstay.Invalid, "This Backstay speaks the tunnel protocol %s, and the plugin another one. Install the plugin that belongs to it: cf install-plugin conduit -r backstay -f", protocol)
+	return backstay.Errorf(backstay.Invalid,
+		"This Backstay speaks the tunnel protocol %s, and the plugin another one. Install the plugin that belongs "+
+			"to it: cf install-plugin conduit -r backstay -f", protocol)
 }

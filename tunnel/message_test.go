@@ -34,7 +34,9 @@ func FuzzReadMessage(f *testing.F) {
 			return // JSON's escapes made it too long
 		}
 		var same request
-		if err := readMessage(&again, &same); err != nil || same.Verb != r.Verb || same.Binding != r.Binding || same.Token != r.Token || again.Len() > 0 {
+		if err := readMessage(
+			&again, &same,
+		); err != nil || same.Verb != r.Verb || same.Binding != r.Binding || same.Token != r.Token || again.Len() > 0 {
 			t.Fatalf("%#v became %#v, %v", r, same, err)
 		}
 	})

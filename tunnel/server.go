@@ -115,8 +115,10 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func (s *Server) carry(ctx context.Context, conn *websocket.Conn, by backstay.Actor, header string) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	t := &session{server: s, mux: mux.Accepter(newCarrier(conn), muxConfig(&s.growth)), address: by.Address, by: by, header: header, streams: map[*mux.Stream]backstay.BindingID{},
-		begun: map[backstay.BindingID]func(context.Context) error{}}
+	t := &session{
+		server: s, mux: mux.Accepter(newCarrier(conn), muxConfig(&s.growth)), address: by.Address, by: by, header: header,
+		streams: map[*mux.Stream]backstay.BindingID{}, begun: map[backstay.BindingID]func(context.Context) error{},
+	}
 	if !s.add(t) {
 		return
 	}
@@ -181,7 +183,8 @@ func (s *Server) enter(id backstay.UserID) error {
 		u = &usage{}
 	}
 	if u.tunnels == MaxTunnels {
-		return backstay.Errorf(backstay.Busy, "You have %d tunnels open, which is as many as a user may have. End one and try again.", MaxTunnels)
+		return backstay.Errorf(backstay.Busy,
+			"You have %d tunnels open, which is as many as a user may have. End one and try again.", MaxTunnels)
 	}
 	if s.users == nil {
 		s.users = map[backstay.UserID]*usage{}
@@ -210,7 +213,9 @@ func (s *Server) open(id backstay.UserID) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.users[id].streams == MaxStreams {
-		return backstay.Errorf(backstay.Busy, "You have %d connections open through tunnels, which is as many as a user may have. End some and try again.", MaxStreams)
+		return backstay.Errorf(backstay.Busy,
+			"You have %d connections open through tunnels, which is as many as a user may have. End some and try "+
+				"again.", MaxStreams)
 	}
 	s.users[id].streams++
 	return nil
@@ -245,7 +250,9 @@ func (s *Server) fail(w http.ResponseWriter, err error) {
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(statuses[kind])
-	json.NewEncoder(w).Encode(httpErrors{[]httpError{{Title: "Backstay-" + kind.String(), Detail: backstay.SentenceOf(err)}}})
+	json.NewEncoder(
+		w,
+	).Encode(httpErrors{[]httpError{{Title: "Backstay-" + kind.String(), Detail: backstay.SentenceOf(err)}}})
 }
 
 type httpErrors struct {

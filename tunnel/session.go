@@ -100,7 +100,10 @@ func (t *session) answer(s *mux.Stream, a answer) {
 // refuse logs what nobody has explained to the user.
 func (t *session) refuse(r request, err error) answer {
 	if backstay.KindOf(err) == backstay.Internal {
-		t.server.Log.Error("request of a tunnel failed", "user", t.actor().Username, "verb", r.Verb, "binding", r.Binding, "instance", r.Instance, "error", err)
+		t.server.Log.Error(
+			"request of a tunnel failed", "user", t.actor().Username, "verb", r.Verb, "binding", r.Binding, "instance",
+			r.Instance, "error", err,
+		)
 	}
 	return refuse(err)
 }
@@ -172,7 +175,8 @@ func (t *session) renew(ctx context.Context, header string) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if by.UserID != t.by.UserID {
-		return backstay.Errorf(backstay.Invalid, "A tunnel goes on with a token of whoever began it, and this one is another user's.")
+		return backstay.Errorf(backstay.Invalid,
+			"A tunnel goes on with a token of whoever began it, and this one is another user's.")
 	}
 	t.by, t.header = by, header
 	return nil

@@ -75,7 +75,9 @@ func (h *house) Endpoint(_ context.Context, by backstay.Actor, id backstay.Bindi
 	return backstay.Endpoint{}, backstay.Errorf(backstay.NotFound, "Service credential binding not found")
 }
 
-func (h *house) Lend(_ context.Context, by backstay.Actor, l backstay.Loan) (backstay.BindingID, backstay.Credentials, error) {
+func (h *house) Lend(
+	_ context.Context, by backstay.Actor, l backstay.Loan,
+) (backstay.BindingID, backstay.Credentials, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if by.UserID != "u1" {
@@ -86,7 +88,9 @@ func (h *house) Lend(_ context.Context, by backstay.Actor, l backstay.Loan) (bac
 	return id, backstay.Credentials{"password": "secret"}, nil
 }
 
-func (h *house) Began(_ context.Context, by backstay.Actor, id backstay.BindingID) (func(context.Context) error, error) {
+func (h *house) Began(
+	_ context.Context, by backstay.Actor, id backstay.BindingID,
+) (func(context.Context) error, error) {
 	h.record("begin " + by.Username + " " + string(id))
 	return func(context.Context) error { h.record("end " + by.Username + " " + string(id)); return nil }, nil
 }

@@ -35,7 +35,9 @@ func (f *fixture) wantOnSale(t *testing.T, from backstay.BrokerID, names ...stri
 	for _, p := range plans.Items {
 		got = append(got, p.Name)
 	}
-	offerings, err := f.Offerings(t.Context(), market.OfferingFilter{BrokerIDs: []backstay.BrokerID{from}, Available: &yes})
+	offerings, err := f.Offerings(
+		t.Context(), market.OfferingFilter{BrokerIDs: []backstay.BrokerID{from}, Available: &yes},
+	)
 	must(t, err)
 	if !slices.Equal(got, names) || (len(offerings.Items) > 0) != (len(names) > 0) {
 		t.Errorf("%s sells %q of %d offerings; want %q", from, got, len(offerings.Items), names)
@@ -96,11 +98,13 @@ func (f *fixture) guids(t *testing.T) map[string]string {
 func aCatalogIsKeptWhole(t *testing.T, f *fixture) {
 	no, yes := false, true
 	o := backstay.CatalogOffering{
-		ID: "redis", Name: "redis", Description: "Redis", DocumentationURL: "https://redis.io", Tags: []string{"cache"},
+		ID: "redis", Name: "redis", Description: "Redis", DocumentationURL: "https://redis.io",
+		Tags:     []string{"cache"},
 		Requires: []string{"syslog_drain"}, Bindable: true, InstancesRetrievable: true, BindingsRetrievable: true,
 		AllowContextUpdates: true, Shareable: true, Plans: []backstay.CatalogPlan{
 			{ID: "small", Name: "small", Bindable: &no, PlanUpdateable: &yes,
-				MaintenanceInfo: &backstay.MaintenanceInfo{Version: "7.0.1", Description: "news"}, MaximumPollingDuration: 90e9},
+				MaintenanceInfo:        &backstay.MaintenanceInfo{Version: "7.0.1", Description: "news"},
+				MaximumPollingDuration: 90e9},
 			{ID: "large", Name: "large"},
 		},
 	}
@@ -120,5 +124,20 @@ func aCatalogIsKeptWhole(t *testing.T, f *fixture) {
 	}
 	if !large.Bindable || large.PlanUpdateable || large.MaintenanceInfo != nil || large.MaximumPollingDuration != 0 {
 		t.Errorf("what the plan does not say is not as the offering has it: %+v", large)
+	}
+}
+
+func withdrawnPlansStayKnown(t *testing.T, f *fixture) {
+	must(t, f.KeepCatalog(t.Context(), Broker, catalog("other")))
+	available := true
+	l, err := f.Plans(t.Context(), market.PlanFilter{Available: &available, OfferingNames: []string{"postgres"}})
+	must(t, err)
+	if len(l.Items) != 1 || l.Items[0].ID != planID("other") {
+		t.Errorf("on sale: %+v", l.Items)
+	}
+	l, err = f.Plans(t.Context(), market.PlanFilter{IDs: []backstay.PlanID{f.plan}})
+	must(t, err)
+	if len(l.Items) != 1 || l.Items[0].Available {
+		t.Errorf("withdrawn plan: %+v", l.Items)
 	}
 }

@@ -15,8 +15,10 @@ import (
 
 func newEvent(kind, target string, at backstay.OrganizationID) backstay.Event {
 	return backstay.Event{
-		ID: backstay.EventID(uuid.NewString()), Type: kind, Actor: backstay.Actor{UserID: "user", Username: "user", Address: "192.0.2.7"},
-		Target: backstay.Target{ID: target, Type: "thing", Name: target}, OrganizationID: at, Data: json.RawMessage(`{"a": 1}`),
+		ID: backstay.EventID(uuid.NewString()), Type: kind,
+		Actor:  backstay.Actor{UserID: "user", Username: "user", Address: "192.0.2.7"},
+		Target: backstay.Target{ID: target, Type: "thing", Name: target}, OrganizationID: at,
+		Data: json.RawMessage(`{"a": 1}`),
 	}
 }
 
@@ -48,7 +50,9 @@ func removalsAreRecordedOnce(t *testing.T, f *fixture) {
 
 func eventsAreFoundAndForgotten(t *testing.T, f *fixture) {
 	for i := range 5 {
-		e := newEvent(fmt.Sprint("audit.", i), fmt.Sprint("target", i%2), backstay.OrganizationID(fmt.Sprint("org", i)))
+		e := newEvent(
+			fmt.Sprint("audit.", i), fmt.Sprint("target", i%2), backstay.OrganizationID(fmt.Sprint("org", i)),
+		)
 		e.SpaceID = backstay.SpaceID(fmt.Sprint("space", i))
 		must(t, f.RecordEvent(t.Context(), e))
 	}
@@ -77,7 +81,10 @@ func eventsAreFoundAndForgotten(t *testing.T, f *fixture) {
 			t.Errorf("%s: %v; want %v", name, got, c.want)
 		}
 	}
-	if got := f.types(t, market.EventFilter{Match: market.Match{Created: market.Times{Seconds: []time.Time{third.Truncate(time.Second)}}}}); !slices.Contains(got, "audit.2") {
+	if got := f.types(
+		t,
+		market.EventFilter{Match: market.Match{Created: market.Times{Seconds: []time.Time{third.Truncate(time.Second)}}}},
+	); !slices.Contains(got, "audit.2") {
 		t.Errorf("within the second of the third: %v", got)
 	}
 	removed, err := f.RemoveEvents(t.Context(), third, 1)
@@ -141,9 +148,14 @@ func thingsAreLocated(t *testing.T, f *fixture) {
 	in := f.mustHave(t, "db")
 	b, j := f.newBinding(in.ID, backstay.KeyBinding, "key")
 	must(t, f.AcceptBinding(t.Context(), b, nil, none, j))
-	member, err := f.AddRole(t.Context(), backstay.Role{ID: "r1", Type: "organization_user", UserID: Admin.UserID, OrganizationID: f.org.ID}, none)
+	member, err := f.AddRole(
+		t.Context(),
+		backstay.Role{ID: "r1", Type: "organization_user", UserID: Admin.UserID, OrganizationID: f.org.ID}, none,
+	)
 	must(t, err)
-	developer, err := f.AddRole(t.Context(), backstay.Role{ID: "r2", Type: "space_developer", UserID: Admin.UserID, SpaceID: f.space.ID}, none)
+	developer, err := f.AddRole(
+		t.Context(), backstay.Role{ID: "r2", Type: "space_developer", UserID: Admin.UserID, SpaceID: f.space.ID}, none,
+	)
 	must(t, err)
 	quota, spaceQuota := f.mustLimit(t, false, backstay.Limits{}), f.mustLimit(t, true, backstay.Limits{})
 	for _, want := range []market.Location{

@@ -36,7 +36,8 @@ func metadataChangesByKey(t *testing.T, f *fixture) {
 	}
 	_, err = f.UpdateOrganization(t.Context(), "absent", market.Update{Metadata: u}, none)
 	wantError(t, err, backstay.NotFound, "Organization not found")
-	wantError(t, f.UpdateMetadata(t.Context(), market.OfPlan, "absent", u, none), backstay.NotFound, "Service plan not found")
+	wantError(t, f.UpdateMetadata(t.Context(), market.OfPlan, "absent", u, none), backstay.NotFound,
+		"Service plan not found")
 }
 
 func metadataHasLimits(t *testing.T, f *fixture) {
@@ -67,7 +68,9 @@ func everyResourceHasMetadata(t *testing.T, f *fixture) {
 	made := backstay.Metadata{Labels: map[string]string{"made": ""}, Annotations: map[string]string{"a": "x"}}
 	_, err := f.AddOrganization(t.Context(), backstay.Organization{ID: "org2", Name: "org2", Metadata: made}, none)
 	must(t, err)
-	_, err = f.AddSpace(t.Context(), backstay.Space{ID: "space2", OrganizationID: f.org.ID, Name: "space2", Metadata: made}, none)
+	_, err = f.AddSpace(
+		t.Context(), backstay.Space{ID: "space2", OrganizationID: f.org.ID, Name: "space2", Metadata: made}, none,
+	)
 	must(t, err)
 	_, err = f.AddApp(t.Context(), backstay.App{ID: "app2", SpaceID: f.space.ID, Name: "app2", Metadata: made}, none)
 	must(t, err)

@@ -20,7 +20,8 @@ func (f *fixture) mustProvide(t *testing.T, name string) backstay.Instance {
 
 func (f *fixture) newUserProvided(name string) backstay.Instance {
 	return backstay.Instance{
-		ID: backstay.InstanceID(uuid.NewString()), Type: backstay.UserProvided, SpaceID: f.space.ID, Name: name, Tags: []string{"a"},
+		ID: backstay.InstanceID(uuid.NewString()), Type: backstay.UserProvided, SpaceID: f.space.ID, Name: name,
+		Tags:           []string{"a"},
 		SyslogDrainURL: "syslog://logs.example.org", RouteServiceURL: "https://gate.example.org",
 	}
 }
@@ -69,10 +70,13 @@ func aBindingKeepsTheCredentialsItGot(t *testing.T, f *fixture) {
 	reseal := func(credentials []byte) ([]byte, error) { return bytes.ToUpper(credentials), nil }
 	must(t, f.AddBinding(t.Context(), b, reseal, none))
 	again, _ := f.newBinding(in.ID, backstay.AppBinding, "")
-	wantError(t, f.AddBinding(t.Context(), again, reseal, none), backstay.Taken, "The app is already bound to the service instance.")
+	wantError(t, f.AddBinding(t.Context(), again, reseal, none), backstay.Taken,
+		"The app is already bound to the service instance.")
 
 	nothing := ""
-	_, err := f.UpdateUserProvided(t.Context(), in.ID, market.InstanceUpdate{SyslogDrainURL: &nothing}, []byte("other"), none)
+	_, err := f.UpdateUserProvided(
+		t.Context(), in.ID, market.InstanceUpdate{SyslogDrainURL: &nothing}, []byte("other"), none,
+	)
 	must(t, err)
 	_, credentials, err := f.BindingSecrets(t.Context(), b.ID)
 	must(t, err)
@@ -95,7 +99,8 @@ func bothKindsShareTheNames(t *testing.T, f *fixture) {
 	_, err := f.AddUserProvided(t.Context(), f.newUserProvided("db"), []byte("sealed"), none)
 	wantError(t, err, backstay.Taken, "The service instance name is taken: db.")
 	in, j := f.newInstance("ledger")
-	wantError(t, f.AcceptInstance(t.Context(), in, nil, none, j), backstay.Taken, "The service instance name is taken: ledger.")
+	wantError(t, f.AcceptInstance(t.Context(), in, nil, none, j), backstay.Taken,
+		"The service instance name is taken: ledger.")
 	names := []string{"db", "ledger"}
 	_, err = f.UpdateUserProvided(t.Context(), provided.ID, market.InstanceUpdate{Update: named(names[0])}, nil, none)
 	wantError(t, err, backstay.Taken, "The service instance name is taken: db.")

@@ -46,7 +46,10 @@ func organizationsBeginWithTheDefaultQuota(t *testing.T, f *fixture) {
 func quotasHaveNamesAndChange(t *testing.T, f *fixture) {
 	q := f.mustLimit(t, false, backstay.Limits{backstay.Memory: 1, backstay.Routes: 2})
 	add := func(organization backstay.OrganizationID, name string) error {
-		_, err := f.AddQuota(t.Context(), backstay.Quota{ID: backstay.QuotaID(uuid.NewString()), OrganizationID: organization, Name: name, Limits: backstay.Limits{}}, none)
+		_, err := f.AddQuota(
+			t.Context(),
+			backstay.Quota{ID: backstay.QuotaID(uuid.NewString()), OrganizationID: organization, Name: name, Limits: backstay.Limits{}}, none,
+		)
 		return err
 	}
 	wantError(t, add("", q.Name), backstay.Taken, "Organization Quota '"+q.Name+"' already exists.")
@@ -54,10 +57,15 @@ func quotasHaveNamesAndChange(t *testing.T, f *fixture) {
 	wantError(t, add(f.org.ID, q.Name), backstay.Taken, "Space Quota '"+q.Name+"' already exists.")
 
 	taken, name, five := "default", "other", int64(5)
-	wantError(t, f.UpdateQuota(t.Context(), q.ID, market.QuotaUpdate{Name: &taken}, none), backstay.Taken, "Organization Quota 'default' already exists.")
-	wantError(t, f.UpdateQuota(t.Context(), "absent", market.QuotaUpdate{}, none), backstay.NotFound, "Quota not found")
+	wantError(t, f.UpdateQuota(t.Context(), q.ID, market.QuotaUpdate{Name: &taken}, none), backstay.Taken,
+		"Organization Quota 'default' already exists.")
+	wantError(t, f.UpdateQuota(t.Context(), "absent", market.QuotaUpdate{}, none), backstay.NotFound,
+		"Quota not found")
 	must(t, f.UpdateQuota(t.Context(), q.ID, market.QuotaUpdate{}, none))
-	must(t, f.UpdateQuota(t.Context(), q.ID, market.QuotaUpdate{Name: &name, Limits: map[backstay.Limit]*int64{backstay.Memory: nil, backstay.ServiceKeys: &five}}, none))
+	must(
+		t,
+		f.UpdateQuota(t.Context(), q.ID, market.QuotaUpdate{Name: &name, Limits: map[backstay.Limit]*int64{backstay.Memory: nil, backstay.ServiceKeys: &five}}, none),
+	)
 	q = f.quota(t, market.QuotaFilter{Names: []string{name}})
 	if !q.PaidPlans || fmt.Sprint(q.Limits) != fmt.Sprint(backstay.Limits{backstay.Routes: 2, backstay.ServiceKeys: 5}) {
 		t.Errorf("after a change: %+v", q)
@@ -66,14 +74,21 @@ func quotasHaveNamesAndChange(t *testing.T, f *fixture) {
 
 func quotasAreApplied(t *testing.T, f *fixture) {
 	q, sq := f.mustLimit(t, false, backstay.Limits{}), f.mustLimit(t, true, backstay.Limits{})
-	if got := f.quota(t, market.QuotaFilter{IDs: []backstay.QuotaID{q.ID}}); !slices.Equal(got.OrganizationIDs, []backstay.OrganizationID{f.org.ID}) {
+	if got := f.quota(
+		t, market.QuotaFilter{IDs: []backstay.QuotaID{q.ID}},
+	); !slices.Equal(got.OrganizationIDs, []backstay.OrganizationID{f.org.ID}) {
 		t.Errorf("the quota is applied to %v", got.OrganizationIDs)
 	}
-	if got := f.quota(t, market.QuotaFilter{ForSpaces: true, SpaceIDs: []backstay.SpaceID{f.space.ID}}); got.ID != sq.ID || !slices.Equal(got.SpaceIDs, []backstay.SpaceID{f.space.ID}) {
+	if got := f.quota(
+		t, market.QuotaFilter{ForSpaces: true, SpaceIDs: []backstay.SpaceID{f.space.ID}},
+	); got.ID != sq.ID || !slices.Equal(got.SpaceIDs, []backstay.SpaceID{f.space.ID}) {
 		t.Errorf("the space has the quota %+v", got)
 	}
-	wantError(t, f.RemoveQuota(t.Context(), q.ID), backstay.Invalid, "This quota is applied to one or more organizations. Apply different quotas to those organizations before deleting.")
-	wantError(t, f.RemoveQuota(t.Context(), sq.ID), backstay.Invalid, "This quota is applied to one or more spaces. Remove this quota from all spaces before deleting.")
+	wantError(t, f.RemoveQuota(t.Context(), q.ID), backstay.Invalid,
+		"This quota is applied to one or more organizations. Apply different quotas to those organizations before "+
+			"deleting.")
+	wantError(t, f.RemoveQuota(t.Context(), sq.ID), backstay.Invalid,
+		"This quota is applied to one or more spaces. Remove this quota from all spaces before deleting.")
 
 	elsewhere, err := f.AddOrganization(t.Context(), backstay.Organization{ID: "elsewhere", Name: "elsewhere"}, none)
 	must(t, err)
@@ -83,7 +98,9 @@ func quotasAreApplied(t *testing.T, f *fixture) {
 		`Spaces with guids ["far", "absent"] do not exist within the organization specified, or you do not have access to them.`)
 	wantError(t, f.ApplyQuota(t.Context(), q.ID, []backstay.OrganizationID{elsewhere.ID, "absent"}, nil), backstay.Invalid,
 		`Organizations with guids ["absent"] do not exist, or you do not have access to them.`)
-	if got := f.quota(t, market.QuotaFilter{OrganizationIDs: []backstay.OrganizationID{elsewhere.ID}}); got.ID != backstay.DefaultQuota {
+	if got := f.quota(
+		t, market.QuotaFilter{OrganizationIDs: []backstay.OrganizationID{elsewhere.ID}},
+	); got.ID != backstay.DefaultQuota {
 		t.Errorf("an application that failed has left the quota %+v", got)
 	}
 
@@ -94,7 +111,8 @@ func quotasAreApplied(t *testing.T, f *fixture) {
 	must(t, f.RemoveQuota(t.Context(), sq.ID))
 	must(t, f.ApplyQuota(t.Context(), backstay.DefaultQuota, []backstay.OrganizationID{f.org.ID}, nil))
 	must(t, f.RemoveQuota(t.Context(), q.ID))
-	wantError(t, f.ApplyQuota(t.Context(), q.ID, []backstay.OrganizationID{f.org.ID}, nil), backstay.NotFound, "Quota not found")
+	wantError(t, f.ApplyQuota(t.Context(), q.ID, []backstay.OrganizationID{f.org.ID}, nil), backstay.NotFound,
+		"Quota not found")
 }
 
 func quotasAreSeenByThoseWhoHaveThem(t *testing.T, f *fixture) {
@@ -122,7 +140,10 @@ func quotasAreSeenByThoseWhoHaveThem(t *testing.T, f *fixture) {
 		if of.Total != tc.organizations || of.Total == 1 && (of.Items[0].ID != q.ID || len(of.Items[0].OrganizationIDs) != 1) {
 			t.Errorf("%s sees %d quotas of organizations: %+v", tc.viewer, of.Total, of.Items)
 		}
-		of, err = f.Quotas(t.Context(), market.QuotaFilter{OrganizationIDs: []backstay.OrganizationID{"elsewhere"}, Viewer: &tc.viewer})
+		of, err = f.Quotas(
+			t.Context(),
+			market.QuotaFilter{OrganizationIDs: []backstay.OrganizationID{"elsewhere"}, Viewer: &tc.viewer},
+		)
 		must(t, err)
 		if of.Total != 0 {
 			t.Errorf("%s learns the quota of an organization that is not theirs: %+v", tc.viewer, of.Items)
@@ -153,12 +174,16 @@ func quotasLimitInstances(t *testing.T, f *fixture) {
 	wantError(t, f.accept(t), backstay.Invalid, organizationFull)
 	wantError(t, f.AdmitInstance(t.Context(), f.space.ID, f.plan), backstay.Invalid, organizationFull)
 	taken, j := f.newInstance("first")
-	wantError(t, f.AcceptInstance(t.Context(), taken, nil, none, j), backstay.Taken, "The service instance name is taken: first.")
+	wantError(t, f.AcceptInstance(t.Context(), taken, nil, none, j), backstay.Taken,
+		"The service instance name is taken: first.")
 	must(t, f.RemoveInstance(t.Context(), first.ID, none, nil))
 	must(t, f.accept(t))
 
 	two := int64(2)
-	must(t, f.UpdateQuota(t.Context(), q.ID, market.QuotaUpdate{Limits: map[backstay.Limit]*int64{backstay.ServiceInstances: &two}}, none))
+	must(
+		t,
+		f.UpdateQuota(t.Context(), q.ID, market.QuotaUpdate{Limits: map[backstay.Limit]*int64{backstay.ServiceInstances: &two}}, none),
+	)
 	sq := f.mustLimit(t, true, backstay.Limits{backstay.ServiceInstances: 1})
 	wantError(t, f.accept(t), backstay.Invalid, spaceFull)
 	other, err := f.AddSpace(t.Context(), backstay.Space{ID: "other", OrganizationID: f.org.ID, Name: "other"}, none)
@@ -167,7 +192,10 @@ func quotasLimitInstances(t *testing.T, f *fixture) {
 	f.space = other
 	must(t, f.accept(t))
 	wantError(t, f.accept(t), backstay.Invalid, organizationFull)
-	must(t, f.UpdateQuota(t.Context(), q.ID, market.QuotaUpdate{Limits: map[backstay.Limit]*int64{backstay.ServiceInstances: nil}}, none))
+	must(
+		t,
+		f.UpdateQuota(t.Context(), q.ID, market.QuotaUpdate{Limits: map[backstay.Limit]*int64{backstay.ServiceInstances: nil}}, none),
+	)
 	must(t, f.accept(t))
 	f.space = here
 	wantError(t, f.accept(t), backstay.Invalid, spaceFull)
@@ -184,10 +212,15 @@ func quotasLimitKeys(t *testing.T, f *fixture) {
 	}
 	must(t, accept(backstay.KeyBinding, "one"))
 	f.mustLimit(t, true, backstay.Limits{backstay.ServiceKeys: 1})
-	wantError(t, accept(backstay.KeyBinding, "two"), backstay.Invalid, "You have exceeded your space's limit for service binding of type key.")
-	must(t, f.ApplySpaceQuota(t.Context(), f.mustLimit(t, true, backstay.Limits{}), []backstay.SpaceID{f.space.ID}, nil))
+	wantError(t, accept(backstay.KeyBinding, "two"), backstay.Invalid,
+		"You have exceeded your space's limit for service binding of type key.")
+	must(
+		t,
+		f.ApplySpaceQuota(t.Context(), f.mustLimit(t, true, backstay.Limits{}), []backstay.SpaceID{f.space.ID}, nil),
+	)
 	must(t, accept(backstay.KeyBinding, "two"))
-	wantError(t, accept(backstay.KeyBinding, "three"), backstay.Invalid, "You have exceeded your organization's limit for service binding of type key.")
+	wantError(t, accept(backstay.KeyBinding, "three"), backstay.Invalid,
+		"You have exceeded your organization's limit for service binding of type key.")
 	wantError(t, accept(backstay.KeyBinding, "two"), backstay.Taken,
 		"The binding name is invalid. Key binding names must be unique. The service instance already has a key binding with name 'two'.")
 	must(t, accept(backstay.AppBinding, ""))
@@ -198,11 +231,13 @@ func quotasForbidPaidPlans(t *testing.T, f *fixture) {
 	offerings[0].Plans = append(offerings[0].Plans, catalogPlan("paid", false))
 	must(t, f.KeepCatalog(t.Context(), Broker, offerings))
 	f.plan = planID("paid")
-	wantError(t, f.accept(t), backstay.Invalid, "The service instance cannot be created because paid service plans are not allowed.")
+	wantError(t, f.accept(t), backstay.Invalid,
+		"The service instance cannot be created because paid service plans are not allowed.")
 	f.mustLimit(t, false, backstay.Limits{})
 	sq, no, yes := f.mustLimit(t, true, backstay.Limits{}), false, true
 	must(t, f.UpdateQuota(t.Context(), sq.ID, market.QuotaUpdate{PaidPlans: &no}, none))
-	wantError(t, f.accept(t), backstay.Invalid, "The service instance cannot be created because paid service plans are not allowed for your space.")
+	wantError(t, f.accept(t), backstay.Invalid,
+		"The service instance cannot be created because paid service plans are not allowed for your space.")
 	must(t, f.UpdateQuota(t.Context(), sq.ID, market.QuotaUpdate{PaidPlans: &yes}, none))
 	must(t, f.accept(t))
 }
@@ -250,7 +285,10 @@ func theLastPlacesGoToAsManyInstances(t *testing.T, f *fixture) {
 		l, err := f.Instances(t.Context(), counted)
 		must(t, err)
 		f.mustLimit(t, of.forSpace, backstay.Limits{backstay.ServiceInstances: int64(l.Total + places)})
-		other, err := f.AddSpace(t.Context(), backstay.Space{ID: backstay.SpaceID(uuid.NewString()), OrganizationID: f.org.ID, Name: "beside-" + of.name}, none)
+		other, err := f.AddSpace(
+			t.Context(),
+			backstay.Space{ID: backstay.SpaceID(uuid.NewString()), OrganizationID: f.org.ID, Name: "beside-" + of.name}, none,
+		)
 		must(t, err)
 		if won := race(t, of.instanceSays, racers, func(i int) error {
 			in, j := f.newInstance(fmt.Sprintf("%s-%d", of.name, i))
@@ -321,8 +359,13 @@ func plansAreSeenWhereTheyAreEnabled(t *testing.T, f *fixture) {
 		_, err := f.AddRole(t.Context(), r, none)
 		must(t, err)
 	}
-	must(t, f.SetPlanVisibility(t.Context(), planID("other"), backstay.OrganizationPlan, []backstay.OrganizationID{f.org.ID}, false, none))
-	member, user, stranger, nobody := backstay.UserID("member"), backstay.UserID("user"), backstay.UserID("stranger"), backstay.UserID("")
+	must(
+		t,
+		f.SetPlanVisibility(t.Context(), planID("other"), backstay.OrganizationPlan, []backstay.OrganizationID{f.org.ID}, false, none),
+	)
+	member, user, stranger, nobody := backstay.UserID(
+		"member",
+	), backstay.UserID("user"), backstay.UserID("stranger"), backstay.UserID("")
 	here, far := []backstay.SpaceID{f.space.ID}, []backstay.SpaceID{"far"}
 	org, elsewhere := []backstay.OrganizationID{f.org.ID}, []backstay.OrganizationID{"elsewhere"}
 	for name, tc := range map[string]struct {
@@ -369,7 +412,8 @@ func plansAreSeenWhereTheyAreEnabled(t *testing.T, f *fixture) {
 	f.mustHave(t, "db")
 	must(t, f.RemovePlanOrganization(t.Context(), planID("other"), f.org.ID, none))
 	f.wantVisibility(t, planID("other"), backstay.AdminPlan)
-	wantError(t, f.RemovePlanOrganization(t.Context(), planID("other"), f.org.ID, none), backstay.NotFound, "Service plan visibility not found")
+	wantError(t, f.RemovePlanOrganization(t.Context(), planID("other"), f.org.ID, none), backstay.NotFound,
+		"Service plan visibility not found")
 	for viewer, want := range map[backstay.UserID]int{member: 2, user: 1} {
 		l, err := f.Plans(t.Context(), market.PlanFilter{Access: market.Access{Viewer: &viewer, Held: true}})
 		must(t, err)
@@ -379,5 +423,8 @@ func plansAreSeenWhereTheyAreEnabled(t *testing.T, f *fixture) {
 	}
 	wantError(t, f.SetPlanVisibility(t.Context(), planID("other"), backstay.OrganizationPlan, []backstay.OrganizationID{"absent"}, true, none), backstay.Invalid,
 		`Could not find Organizations with guids: ["absent"]`)
-	wantError(t, f.SetPlanVisibility(t.Context(), planID("absent"), backstay.PublicPlan, nil, true, none), backstay.NotFound, "Service plan not found")
+	wantError(
+		t, f.SetPlanVisibility(t.Context(), planID("absent"), backstay.PublicPlan, nil, true, none), backstay.NotFound,
+		"Service plan not found",
+	)
 }

@@ -36,13 +36,19 @@ func (f *fixture) newLab(t *testing.T) (l lab) {
 
 func (f *fixture) share(t *testing.T, in backstay.Instance, space backstay.SpaceID) error {
 	t.Helper()
-	return f.AddShares(t.Context(), in.ID, []backstay.Share{{ID: backstay.ShareID(uuid.NewString()), InstanceID: in.ID, SpaceID: space}}, none)
+	return f.AddShares(
+		t.Context(), in.ID,
+		[]backstay.Share{{ID: backstay.ShareID(uuid.NewString()), InstanceID: in.ID, SpaceID: space}}, none,
+	)
 }
 
 func (f *fixture) mustShare(t *testing.T, in backstay.Instance, space backstay.SpaceID) backstay.Share {
 	t.Helper()
 	must(t, f.share(t, in, space))
-	l, err := f.Shares(t.Context(), market.ShareFilter{InstanceIDs: []backstay.InstanceID{in.ID}, SpaceIDs: []backstay.SpaceID{space}})
+	l, err := f.Shares(
+		t.Context(),
+		market.ShareFilter{InstanceIDs: []backstay.InstanceID{in.ID}, SpaceIDs: []backstay.SpaceID{space}},
+	)
 	must(t, err)
 	if len(l.Items) != 1 {
 		t.Fatalf("%d shares; want 1", len(l.Items))
@@ -56,7 +62,10 @@ func (f *fixture) mustBind(t *testing.T, in backstay.Instance, app backstay.AppI
 	b, j := f.newBinding(in.ID, backstay.AppBinding, "")
 	b.AppID = app
 	must(t, f.AcceptBinding(t.Context(), b, nil, none, j))
-	must(t, f.FinishBinding(t.Context(), b.ID, operation(backstay.Create, backstay.Succeeded), []byte("sealed"), backstay.Job{ID: j.ID, State: backstay.JobComplete}))
+	must(
+		t,
+		f.FinishBinding(t.Context(), b.ID, operation(backstay.Create, backstay.Succeeded), []byte("sealed"), backstay.Job{ID: j.ID, State: backstay.JobComplete}),
+	)
 	return b
 }
 
@@ -68,7 +77,8 @@ func shareIsSeenAndBound(t *testing.T, f *fixture) {
 	wantInstances(t, f, seen)
 	b, j := f.newBinding(in.ID, backstay.AppBinding, "")
 	b.AppID = other.app.ID
-	wantError(t, f.AcceptBinding(t.Context(), b, nil, none, j), backstay.Invalid, "The service instance and the app are in different spaces.")
+	wantError(t, f.AcceptBinding(t.Context(), b, nil, none, j), backstay.Invalid,
+		"The service instance and the app are in different spaces.")
 
 	f.mustShare(t, in, other.space.ID)
 	wantInstances(t, f, seen, "db")
@@ -105,19 +115,24 @@ func aSharedNameIsTaken(t *testing.T, f *fixture) {
 	other := f.newLab(t)
 	in, second := f.mustHave(t, "db"), f.mustHave(t, "second")
 	f.mustShare(t, in, other.space.ID)
-	wantError(t, f.share(t, in, other.space.ID), backstay.Taken, "A service instance called db has already been shared with lab.")
+	wantError(t, f.share(t, in, other.space.ID), backstay.Taken,
+		"A service instance called db has already been shared with lab.")
 
 	f.space = other.space
 	theirs, j := f.newInstance("db")
-	wantError(t, f.AcceptInstance(t.Context(), theirs, nil, none, j), backstay.Taken, "The service instance name is taken: db.")
+	wantError(t, f.AcceptInstance(t.Context(), theirs, nil, none, j), backstay.Taken,
+		"The service instance name is taken: db.")
 	_, err := f.AddUserProvided(t.Context(), f.newUserProvided("db"), []byte("sealed"), none)
 	wantError(t, err, backstay.Taken, "The service instance name is taken: db.")
 	own := f.mustHave(t, "second")
-	wantError(t, f.share(t, second, other.space.ID), backstay.Taken, "A service instance called second already exists in lab.")
+	wantError(t, f.share(t, second, other.space.ID), backstay.Taken,
+		"A service instance called second already exists in lab.")
 	name := "db"
 	_, err = f.UpdateInstance(t.Context(), own.ID, named(name), nil, none)
 	wantError(t, err, backstay.Taken, "The service instance name is taken: db.")
-	_, err = f.UpdateUserProvided(t.Context(), f.mustProvide(t, "third").ID, market.InstanceUpdate{Update: named(name)}, nil, none)
+	_, err = f.UpdateUserProvided(
+		t.Context(), f.mustProvide(t, "third").ID, market.InstanceUpdate{Update: named(name)}, nil, none,
+	)
 	wantError(t, err, backstay.Taken, "The service instance name is taken: db.")
 	name = "free"
 	_, err = f.UpdateInstance(t.Context(), in.ID, named(name), nil, none)
@@ -136,12 +151,17 @@ func aShareEndsWithItsBindings(t *testing.T, f *fixture) {
 	b, j := f.newBinding(in.ID, backstay.AppBinding, "")
 	b.AppID = other.app.ID
 	must(t, f.AcceptBinding(t.Context(), b, nil, none, j))
-	wantError(t, f.AcceptUnshare(t.Context(), share, none, newJob("x")), backstay.Busy, "An operation for a service binding of service instance db is in progress.")
-	must(t, f.FinishBinding(t.Context(), b.ID, operation(backstay.Create, backstay.Succeeded), []byte("sealed"), backstay.Job{ID: j.ID, State: backstay.JobComplete}))
+	wantError(t, f.AcceptUnshare(t.Context(), share, none, newJob("x")), backstay.Busy,
+		"An operation for a service binding of service instance db is in progress.")
+	must(
+		t,
+		f.FinishBinding(t.Context(), b.ID, operation(backstay.Create, backstay.Succeeded), []byte("sealed"), backstay.Job{ID: j.ID, State: backstay.JobComplete}),
+	)
 
 	end := newJob(string(share.ID))
 	must(t, f.AcceptUnshare(t.Context(), share, none, end))
-	wantError(t, f.AcceptUnshare(t.Context(), share, none, newJob("x")), backstay.Busy, "The service instance db is being unshared already.")
+	wantError(t, f.AcceptUnshare(t.Context(), share, none, newJob("x")), backstay.Busy,
+		"The service instance db is being unshared already.")
 	another, err := f.AddApp(t.Context(), backstay.App{ID: "another", SpaceID: other.space.ID, Name: "another"}, none)
 	must(t, err)
 	late, lj := f.newBinding(in.ID, backstay.AppBinding, "")
@@ -149,7 +169,10 @@ func aShareEndsWithItsBindings(t *testing.T, f *fixture) {
 	const ending = "The service instance db is being unshared from the app's space."
 	wantError(t, f.AcceptBinding(t.Context(), late, nil, none, lj), backstay.Invalid, ending)
 
-	must(t, f.FinishUnshare(t.Context(), share.ID, backstay.Job{ID: end.ID, State: backstay.JobFailed, Kind: backstay.Unavailable, Sentence: "no"}))
+	must(
+		t,
+		f.FinishUnshare(t.Context(), share.ID, backstay.Job{ID: end.ID, State: backstay.JobFailed, Kind: backstay.Unavailable, Sentence: "no"}),
+	)
 	must(t, f.AcceptBinding(t.Context(), late, nil, none, lj)) // it goes on as it was
 	must(t, f.RemoveBinding(t.Context(), late.ID, none, &lj.ID))
 
@@ -158,7 +181,10 @@ func aShareEndsWithItsBindings(t *testing.T, f *fixture) {
 	must(t, f.RemoveBinding(t.Context(), b.ID, none, nil))
 	must(t, f.FinishUnshare(t.Context(), share.ID, backstay.Job{ID: end.ID, State: backstay.JobComplete}))
 	wantInstances(t, f, market.InstanceFilter{Viewer: &other.member})
-	must(t, f.AcceptInstanceDeletion(t.Context(), in.ID, operation(backstay.Delete, backstay.InProgress), none, newJob("y")))
+	must(
+		t,
+		f.AcceptInstanceDeletion(t.Context(), in.ID, operation(backstay.Delete, backstay.InProgress), none, newJob("y")),
+	)
 	wantError(t, f.share(t, in, other.space.ID), backstay.Invalid, "The service instance is getting deleted.")
 }
 

@@ -2,7 +2,6 @@ package markettest
 
 import (
 	"fmt"
-	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -122,7 +121,10 @@ func named(name string) market.Update { return market.Update{Name: &name} }
 func (f *fixture) mustKnow(t *testing.T, users ...backstay.UserID) {
 	t.Helper()
 	for _, id := range users {
-		must(t, f.Store.(uaa.UserStore).AddUser(t.Context(), uaa.User{ID: id, Username: string(id), PasswordHash: "none"}, none))
+		must(
+			t,
+			f.Store.(uaa.UserStore).AddUser(t.Context(), uaa.User{ID: id, Username: string(id), PasswordHash: "none"}, none),
+		)
 	}
 }
 
@@ -149,13 +151,16 @@ func planID(name string) backstay.PlanID {
 
 func (f *fixture) newInstance(name string) (backstay.Instance, backstay.Job) {
 	in := backstay.Instance{
-		ID: backstay.InstanceID(uuid.NewString()), SpaceID: f.space.ID, PlanID: f.plan, Name: name, Tags: []string{"a"},
+		ID: backstay.InstanceID(uuid.NewString()), SpaceID: f.space.ID, PlanID: f.plan, Name: name,
+		Tags:          []string{"a"},
 		LastOperation: operation(backstay.Create, backstay.InProgress),
 	}
 	return in, newJob(string(in.ID))
 }
 
-func (f *fixture) newBinding(in backstay.InstanceID, t backstay.BindingType, name string) (backstay.Binding, backstay.Job) {
+func (f *fixture) newBinding(
+	in backstay.InstanceID, t backstay.BindingType, name string,
+) (backstay.Binding, backstay.Job) {
 	b := backstay.Binding{
 		ID: backstay.BindingID(uuid.NewString()), Type: t, Name: name, InstanceID: in,
 		LastOperation: operation(backstay.Create, backstay.InProgress),
@@ -179,7 +184,10 @@ func (f *fixture) mustHave(t *testing.T, name string) backstay.Instance {
 	t.Helper()
 	in, j := f.newInstance(name)
 	must(t, f.AcceptInstance(t.Context(), in, nil, none, j))
-	must(t, f.ReportInstance(t.Context(), in.ID, operation(backstay.Create, backstay.Succeeded), &backstay.Job{ID: j.ID, State: backstay.JobComplete}))
+	must(
+		t,
+		f.ReportInstance(t.Context(), in.ID, operation(backstay.Create, backstay.Succeeded), &backstay.Job{ID: j.ID, State: backstay.JobComplete}),
+	)
 	return in
 }
 
@@ -210,7 +218,8 @@ func listsHavePagesAndTotals(t *testing.T, f *fixture) {
 		t.Errorf("page 2 of 5 by name, descending: %+v", l)
 	}
 	l, err = f.Instances(t.Context(), market.InstanceFilter{
-		Names: []string{"db-3", "db-4"}, PlanNames: []string{"plan"}, OrganizationIDs: []backstay.OrganizationID{f.org.ID},
+		Names: []string{"db-3", "db-4"}, PlanNames: []string{"plan"},
+		OrganizationIDs: []backstay.OrganizationID{f.org.ID},
 	})
 	must(t, err)
 	if l.Total != 2 {
@@ -241,7 +250,8 @@ func anInstanceIsAcceptedWithItsJob(t *testing.T, f *fixture) {
 func aTakenNameLeavesNoJob(t *testing.T, f *fixture) {
 	f.mustHave(t, "db")
 	in, j := f.newInstance("db")
-	wantError(t, f.AcceptInstance(t.Context(), in, nil, none, j), backstay.Taken, "The service instance name is taken: db.")
+	wantError(t, f.AcceptInstance(t.Context(), in, nil, none, j), backstay.Taken,
+		"The service instance name is taken: db.")
 	_, err := f.Job(t.Context(), j.ID)
 	wantError(t, err, backstay.NotFound, "Job not found")
 }
@@ -250,7 +260,10 @@ func oneOperationAtATime(t *testing.T, f *fixture) {
 	const sentence = "An operation for service instance db is in progress."
 	in, j := f.newInstance("db")
 	must(t, f.AcceptInstance(t.Context(), in, nil, none, j))
-	wantError(t, f.AcceptInstanceDeletion(t.Context(), in.ID, operation(backstay.Delete, backstay.InProgress), none, newJob("x")), backstay.Busy, sentence)
+	wantError(
+		t,
+		f.AcceptInstanceDeletion(t.Context(), in.ID, operation(backstay.Delete, backstay.InProgress), none, newJob("x")), backstay.Busy, sentence,
+	)
 	name := "other"
 	_, err := f.UpdateInstance(t.Context(), in.ID, market.Update{Name: &name}, nil, none)
 	wantError(t, err, backstay.Busy, sentence)
@@ -268,104 +281,18 @@ func aNewNameHidesNothing(t *testing.T, f *fixture) {
 	}
 	in, j := f.newInstance("fails")
 	must(t, f.AcceptInstance(t.Context(), in, nil, none, j))
-	must(t, f.ReportInstance(t.Context(), in.ID, operation(backstay.Create, backstay.Failed), &backstay.Job{ID: j.ID, State: backstay.JobFailed, Sentence: "No."}))
+	must(
+		t,
+		f.ReportInstance(t.Context(), in.ID, operation(backstay.Create, backstay.Failed), &backstay.Job{ID: j.ID, State: backstay.JobFailed, Sentence: "No."}),
+	)
 	in, err = f.UpdateInstance(t.Context(), in.ID, market.Update{}, []string{"tag"}, none)
 	must(t, err)
 	if op := in.LastOperation; op.Type != backstay.Create || op.State != backstay.Failed || len(in.Tags) != 1 {
 		t.Errorf("tagged: %v %+v; want the tag, and the failure", in.Tags, op)
 	}
 	b, bj := f.newBinding(in.ID, backstay.KeyBinding, "key")
-	wantError(t, f.AcceptBinding(t.Context(), b, nil, none, bj), backstay.Invalid, "The service instance fails cannot be bound: its creation failed. Delete it and create it again.")
-}
-
-func boundInstancesAreInUse(t *testing.T, f *fixture) {
-	in := f.mustHave(t, "db")
-	b, j := f.newBinding(in.ID, backstay.KeyBinding, "key")
-	must(t, f.AcceptBinding(t.Context(), b, nil, none, j))
-	err := f.AcceptInstanceDeletion(t.Context(), in.ID, operation(backstay.Delete, backstay.InProgress), none, newJob("x"))
-	wantError(t, err, backstay.InUse, "Please delete the service_bindings, service_keys, and routes associations for your service_instances.")
-	wantError(t, f.AcceptBindingDeletion(t.Context(), b.ID, operation(backstay.Delete, backstay.InProgress), none, newJob("x")), backstay.Busy,
-		"An operation for a service binding of service instance db is in progress.")
-	must(t, f.FinishBinding(t.Context(), b.ID, operation(backstay.Create, backstay.Succeeded), []byte("sealed"), backstay.Job{ID: j.ID, State: backstay.JobComplete}))
-	deletion := newJob(string(b.ID))
-	must(t, f.AcceptBindingDeletion(t.Context(), b.ID, operation(backstay.Delete, backstay.InProgress), none, deletion))
-	must(t, f.RemoveBinding(t.Context(), b.ID, none, &deletion.ID))
-	must(t, f.AcceptInstanceDeletion(t.Context(), in.ID, operation(backstay.Delete, backstay.InProgress), none, newJob("y")))
-}
-
-func bindingsAreUnique(t *testing.T, f *fixture) {
-	in := f.mustHave(t, "db")
-	other := f.mustHave(t, "other")
-	accept := func(instance backstay.InstanceID, kind backstay.BindingType, name string) error {
-		b, j := f.newBinding(instance, kind, name)
-		return f.AcceptBinding(t.Context(), b, nil, none, j)
-	}
-	must(t, accept(in.ID, backstay.AppBinding, "n"))
-	wantError(t, accept(in.ID, backstay.AppBinding, ""), backstay.Taken, "The app is already bound to the service instance.")
-	wantError(t, accept(other.ID, backstay.AppBinding, "n"), backstay.Taken,
-		"The binding name is invalid. App binding names must be unique. The app already has a binding with name 'n'.")
-	must(t, accept(in.ID, backstay.KeyBinding, "k"))
-	wantError(t, accept(in.ID, backstay.KeyBinding, "k"), backstay.Taken,
-		"The binding name is invalid. Key binding names must be unique. The service instance already has a key binding with name 'k'.")
-	must(t, accept(other.ID, backstay.KeyBinding, "k"))
-}
-
-func aFailedBindingMakesWay(t *testing.T, f *fixture) {
-	in := f.mustHave(t, "db")
-	b, j := f.newBinding(in.ID, backstay.AppBinding, "")
-	must(t, f.AcceptBinding(t.Context(), b, nil, none, j))
-	failed := backstay.Job{ID: j.ID, State: backstay.JobFailed, Kind: backstay.Unavailable, Sentence: "no"}
-	must(t, f.FinishBinding(t.Context(), b.ID, operation(backstay.Create, backstay.Failed), nil, failed))
-	b, j = f.newBinding(in.ID, backstay.AppBinding, "")
-	must(t, f.AcceptBinding(t.Context(), b, nil, none, j))
-}
-
-func bindingsExpireUnlessHeld(t *testing.T, f *fixture) {
-	in := f.mustHave(t, "db")
-	now := time.Now()
-	accept := func(name string, expires time.Time) (backstay.Binding, backstay.Job) {
-		b, j := f.newBinding(in.ID, backstay.KeyBinding, name)
-		b.ExpiresAt = expires
-		must(t, f.AcceptBinding(t.Context(), b, nil, none, j))
-		return b, j
-	}
-	made := func(b backstay.Binding, j backstay.Job) {
-		must(t, f.FinishBinding(t.Context(), b.ID, operation(backstay.Create, backstay.Succeeded), nil, backstay.Job{ID: j.ID, State: backstay.JobComplete}))
-	}
-	expired := func(at time.Time) (names []string) {
-		t.Helper()
-		all, err := f.ExpiredBindings(t.Context(), at)
-		must(t, err)
-		for _, b := range all {
-			names = append(names, b.Name)
-		}
-		return names
-	}
-	lent, j := accept("lent", now.Add(time.Minute))
-	if got := expired(now.Add(2 * time.Minute)); got != nil {
-		t.Errorf("expired while it is made: %v", got)
-	}
-	made(lent, j)
-	made(accept("stays", time.Time{}))
-	if got := expired(now); got != nil {
-		t.Errorf("expired before its time: %v", got)
-	}
-	if got := expired(now.Add(2 * time.Minute)); !slices.Equal(got, []string{"lent"}) {
-		t.Errorf("expired: %v, want lent", got)
-	}
-	must(t, f.HoldBindings(t.Context(), []backstay.BindingID{lent.ID}, now.Add(5*time.Minute)))
-	must(t, f.HoldBindings(t.Context(), []backstay.BindingID{lent.ID}, now.Add(3*time.Minute)))
-	if got := expired(now.Add(4 * time.Minute)); got != nil {
-		t.Errorf("expired while held: %v", got)
-	}
-	must(t, f.AcceptBindingDeletion(t.Context(), lent.ID, operation(backstay.Delete, backstay.InProgress), none, newJob(string(lent.ID))))
-	if got := expired(now.Add(6 * time.Minute)); got != nil {
-		t.Errorf("expired while it ends: %v", got)
-	}
-	must(t, f.FinishBinding(t.Context(), lent.ID, operation(backstay.Delete, backstay.Failed), nil, backstay.Job{ID: j.ID, State: backstay.JobComplete}))
-	if got := expired(now.Add(6 * time.Minute)); !slices.Equal(got, []string{"lent"}) {
-		t.Errorf("expired after it failed to end: %v, want lent", got)
-	}
+	wantError(t, f.AcceptBinding(t.Context(), b, nil, none, bj), backstay.Invalid,
+		"The service instance fails cannot be bound: its creation failed. Delete it and create it again.")
 }
 
 func oneWinnerOfManyCreates(t *testing.T, f *fixture) {
@@ -395,8 +322,10 @@ func oneWinnerOfManyCreates(t *testing.T, f *fixture) {
 }
 
 func spacesWithContentAreInUse(t *testing.T, f *fixture) {
-	wantError(t, f.RemoveSpace(t.Context(), f.space.ID, none), backstay.InUse, "The space still has apps or service instances.")
-	wantError(t, f.FinishDeleteOrganization(t.Context(), f.org.ID, "job"), backstay.InUse, "The organization still has spaces.")
+	wantError(t, f.RemoveSpace(t.Context(), f.space.ID, none), backstay.InUse,
+		"The space still has apps or service instances.")
+	wantError(t, f.FinishDeleteOrganization(t.Context(), f.org.ID, "job"), backstay.InUse,
+		"The organization still has spaces.")
 	must(t, f.RemoveApp(t.Context(), f.app.ID, none))
 	must(t, f.RemoveSpace(t.Context(), f.space.ID, none))
 	must(t, f.RemoveSpace(t.Context(), f.space.ID, none))
@@ -407,8 +336,12 @@ func jobsAreAwaited(t *testing.T, f *fixture) {
 	j := newJob("x")
 	must(t, f.AcceptJob(t.Context(), none, j))
 	go func() {
-		time.Sleep(20 * time.Millisecond) // the waiter below should be waiting by now; if not, the test holds all the same
-		f.FinishJob(t.Context(), backstay.Job{ID: j.ID, State: backstay.JobFailed, Kind: backstay.Busy, Sentence: "busy"})
+		time.Sleep(
+			20 * time.Millisecond,
+		) // the waiter below should be waiting by now; if not, the test holds all the same
+		f.FinishJob(t.Context(), backstay.Job{
+			ID: j.ID, State: backstay.JobFailed, Kind: backstay.Busy, Sentence: "busy",
+		})
 	}()
 	began := time.Now()
 	ended, err := f.AwaitJob(t.Context(), j.ID)
@@ -437,21 +370,6 @@ func environmentsChangeOneAtATime(t *testing.T, f *fixture) {
 	must(t, err)
 	if len(sealed) != writers {
 		t.Errorf("%d of %d changes are left", len(sealed), writers)
-	}
-}
-
-func withdrawnPlansStayKnown(t *testing.T, f *fixture) {
-	must(t, f.KeepCatalog(t.Context(), Broker, catalog("other")))
-	available := true
-	l, err := f.Plans(t.Context(), market.PlanFilter{Available: &available, OfferingNames: []string{"postgres"}})
-	must(t, err)
-	if len(l.Items) != 1 || l.Items[0].ID != planID("other") {
-		t.Errorf("on sale: %+v", l.Items)
-	}
-	l, err = f.Plans(t.Context(), market.PlanFilter{IDs: []backstay.PlanID{f.plan}})
-	must(t, err)
-	if len(l.Items) != 1 || l.Items[0].Available {
-		t.Errorf("withdrawn plan: %+v", l.Items)
 	}
 }
 

@@ -11,11 +11,15 @@ import (
 func (f *fixture) mustAsk(t *testing.T, in backstay.Instance, plan, version, parameters string) backstay.Job {
 	t.Helper()
 	change := market.InstanceChange{
-		PlanID: planID(plan), MaintenanceInfo: &backstay.MaintenanceInfo{Version: version}, Parameters: []byte(parameters),
+		PlanID: planID(plan), MaintenanceInfo: &backstay.MaintenanceInfo{Version: version},
+		Parameters: []byte(parameters),
 	}
 	j := newJob(string(in.ID))
 	start := newEvent("start", string(in.ID), f.org.ID)
-	must(t, f.AcceptInstanceUpdate(t.Context(), in.ID, change, operation(backstay.Update, backstay.InProgress), start, j))
+	must(
+		t,
+		f.AcceptInstanceUpdate(t.Context(), in.ID, change, operation(backstay.Update, backstay.InProgress), start, j),
+	)
 	return j
 }
 
@@ -80,7 +84,9 @@ func anUpdateIsTakenWhole(t *testing.T, f *fixture) {
 		Update: market.Update{Name: &name, Metadata: labels("a", "b")}, Tags: []string{"new"}, PlanID: f.plan,
 	}
 	accept := func() error {
-		return f.AcceptInstanceUpdate(t.Context(), in.ID, change, operation(backstay.Update, backstay.InProgress), none, newJob("x"))
+		return f.AcceptInstanceUpdate(
+			t.Context(), in.ID, change, operation(backstay.Update, backstay.InProgress), none, newJob("x"),
+		)
 	}
 	wantError(t, accept(), backstay.Taken, "The service instance name is taken: taken.")
 	f.wantPlan(t, in.ID, "plan", "", backstay.Succeeded)
@@ -101,7 +107,8 @@ func whatWasNotCreatedIsNotUpdated(t *testing.T, f *fixture) {
 		&backstay.Job{ID: j.ID, State: backstay.JobFailed, Sentence: "No."}))
 	err := f.AcceptInstanceUpdate(t.Context(), in.ID, market.InstanceChange{PlanID: planID("other")},
 		operation(backstay.Update, backstay.InProgress), none, newJob("x"))
-	wantError(t, err, backstay.Invalid, "The service instance db cannot be updated: its creation failed. Delete it and create it again.")
+	wantError(t, err, backstay.Invalid,
+		"The service instance db cannot be updated: its creation failed. Delete it and create it again.")
 }
 
 func quotasForbidChangesToPaidPlans(t *testing.T, f *fixture) {
@@ -113,7 +120,8 @@ func quotasForbidChangesToPaidPlans(t *testing.T, f *fixture) {
 		return f.AcceptInstanceUpdate(t.Context(), in.ID, market.InstanceChange{PlanID: planID(to)},
 			operation(backstay.Update, backstay.InProgress), none, newJob("x"))
 	}
-	wantError(t, change("paid"), backstay.Invalid, "The service instance cannot be updated because paid service plans are not allowed.")
+	wantError(t, change("paid"), backstay.Invalid,
+		"The service instance cannot be updated because paid service plans are not allowed.")
 	must(t, change("plan"))
 }
 

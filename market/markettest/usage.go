@@ -30,13 +30,19 @@ func (f *fixture) wantUsage(t *testing.T, filter market.UsageFilter, want ...str
 func usageIsRecordedWithWhatItIsAbout(t *testing.T, f *fixture) {
 	failed, j := f.newInstance("failed")
 	must(t, f.AcceptInstance(t.Context(), failed, nil, none, j))
-	must(t, f.ReportInstance(t.Context(), failed.ID, operation(backstay.Create, backstay.Failed), &backstay.Job{ID: j.ID, State: backstay.JobFailed, Sentence: "no"}))
+	must(
+		t,
+		f.ReportInstance(t.Context(), failed.ID, operation(backstay.Create, backstay.Failed), &backstay.Job{ID: j.ID, State: backstay.JobFailed, Sentence: "no"}),
+	)
 	must(t, f.RemoveInstance(t.Context(), failed.ID, none, nil))
 	must(t, f.RemoveInstance(t.Context(), f.mustProvide(t, "provided").ID, none, nil)) // costs nothing
 	f.wantUsage(t, market.UsageFilter{})
 
 	in := f.mustHave(t, "db")
-	must(t, f.ReportInstance(t.Context(), in.ID, operation(backstay.Create, backstay.Succeeded), &backstay.Job{ID: j.ID, State: backstay.JobComplete})) // again
+	must(
+		t,
+		f.ReportInstance(t.Context(), in.ID, operation(backstay.Create, backstay.Succeeded), &backstay.Job{ID: j.ID, State: backstay.JobComplete}),
+	) // again
 	name := "renamed"
 	_, err := f.UpdateInstance(t.Context(), in.ID, market.Update{}, []string{"b"}, none)
 	must(t, err)
@@ -46,9 +52,11 @@ func usageIsRecordedWithWhatItIsAbout(t *testing.T, f *fixture) {
 	must(t, f.RemoveInstance(t.Context(), in.ID, none, nil))
 	all := f.wantUsage(t, market.UsageFilter{}, "CREATED db", "UPDATED renamed", "DELETED renamed")
 	want := backstay.UsageEvent{
-		ID: backstay.UsageEventID(in.ID), State: backstay.UsageCreated, InstanceID: in.ID, InstanceName: "db", OrganizationID: "org", OrganizationName: "org",
-		SpaceID: "space", SpaceName: "space", PlanID: f.plan, PlanName: "plan", OfferingID: offeringID, OfferingName: "postgres",
-		BrokerID: Broker.ID, BrokerName: Broker.Name, CreatedAt: all[0].CreatedAt,
+		ID: backstay.UsageEventID(in.ID), State: backstay.UsageCreated, InstanceID: in.ID, InstanceName: "db",
+		OrganizationID: "org", OrganizationName: "org",
+		SpaceID: "space", SpaceName: "space", PlanID: f.plan, PlanName: "plan", OfferingID: offeringID,
+		OfferingName: "postgres",
+		BrokerID:     Broker.ID, BrokerName: Broker.Name, CreatedAt: all[0].CreatedAt,
 	}
 	got := all[0]
 	got.Costs = nil
@@ -59,7 +67,9 @@ func usageIsRecordedWithWhatItIsAbout(t *testing.T, f *fixture) {
 	}
 	f.wantUsage(t, market.UsageFilter{AfterID: all[0].ID}, "UPDATED renamed", "DELETED renamed")
 	f.wantUsage(t, market.UsageFilter{OfferingIDs: []backstay.OfferingID{"other"}})
-	f.wantUsage(t, market.UsageFilter{Match: market.Match{Created: market.Times{Since: &all[2].CreatedAt}}}, "DELETED renamed")
+	f.wantUsage(
+		t, market.UsageFilter{Match: market.Match{Created: market.Times{Since: &all[2].CreatedAt}}}, "DELETED renamed",
+	)
 	_, err = f.UsageEvents(t.Context(), market.UsageFilter{AfterID: "none"})
 	wantError(t, err, backstay.Invalid, "After guid filter must be a valid service usage event guid.")
 }
@@ -167,7 +177,10 @@ func usageIsReadOnwardsWithoutGaps(t *testing.T, f *fixture) {
 				if err := f.AcceptInstance(t.Context(), in, nil, none, j); err != nil {
 					t.Error(err)
 				}
-				if err := f.ReportInstance(t.Context(), in.ID, operation(backstay.Create, backstay.Succeeded), &backstay.Job{ID: j.ID, State: backstay.JobComplete}); err != nil {
+				if err := f.ReportInstance(
+					t.Context(), in.ID, operation(backstay.Create, backstay.Succeeded),
+					&backstay.Job{ID: j.ID, State: backstay.JobComplete},
+				); err != nil {
 					t.Error(err)
 				}
 				if err := f.KeepCatalog(t.Context(), Broker, catalog("plan", "other")); err != nil {
