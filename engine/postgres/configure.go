@@ -23,7 +23,8 @@ func (Engine) Configure(ctx context.Context, n engine.Node) error {
 	return withPriority(ctx, n, func(conn *pgx.Conn) error {
 		renewed, err := renewWalls(ctx, conn)
 		if err != nil {
-			return backstay.Wrapf(err, backstay.Unavailable, "The database, which an earlier version made, cannot be brought up to date.")
+			return backstay.Wrapf(err, backstay.Unavailable,
+				"The database, which an earlier version made, cannot be brought up to date.")
 		}
 		return createExtensions(ctx, conn, s.EnableExtensions, renewed)
 	})
@@ -54,7 +55,8 @@ const createdTrigger = "backstay_after_extension"
 
 // createExtensions creates what is missing of names, and notes it. One that was created before is missing because a
 // tenant has dropped it. What else tenants have done since may keep it from being created again; that is theirs
-// to know, and no reason not to serve. An instance whose walls were renewed has no note: it had served with all of them.
+// to know, and no reason not to serve. An instance whose walls were renewed has no note: it had served with
+// all of them.
 func createExtensions(ctx context.Context, conn *pgx.Conn, names []string, renewed bool) error {
 	comment, err := triggerComment(ctx, conn, createdTrigger)
 	if err != nil {
@@ -64,7 +66,8 @@ func createExtensions(ctx context.Context, conn *pgx.Conn, names []string, renew
 	for _, name := range names {
 		err := createExtension(ctx, conn, name)
 		if err != nil && !renewed && !slices.Contains(before, name) {
-			return backstay.Wrapf(err, backstay.Unavailable, "The extension %s cannot be created%s.", name, because(err))
+			return backstay.Wrapf(err, backstay.Unavailable,
+				"The extension %s cannot be created%s.", name, because(err))
 		}
 	}
 	created := slices.Compact(slices.Sorted(slices.Values(slices.Concat(names, before))))

@@ -54,7 +54,8 @@ func endBlockers(ctx context.Context, n engine.Node) {
 // wait for each other too. Those that wait before it in the same queue are among them.
 const endBlockersSQL = `SELECT count(pg_terminate_backend(blocker.pid))
 FROM pg_locks ours JOIN pg_stat_activity our ON our.pid = ours.pid AND our.usesysid = 10,
-    unnest(pg_blocking_pids(ours.pid)) AS blocking JOIN pg_stat_activity blocker ON blocker.pid = blocking AND blocker.usesysid <> 10
+    unnest(pg_blocking_pids(ours.pid)) AS blocking
+    JOIN pg_stat_activity blocker ON blocker.pid = blocking AND blocker.usesysid <> 10
 WHERE NOT ours.granted AND ours.waitstart < clock_timestamp() - make_interval(secs => $1)`
 
 // lockRoles begins a transaction that changes roles. PostgreSQL fails one of two that change the same role at

@@ -25,7 +25,8 @@ var (
 func TestScriptsCallNothingBeforeTheirFirstCommand(t *testing.T) {
 	t.Parallel()
 	n := enginetest.NewNode(t, postgres.Engine{})
-	controls, err := filepath.Glob(filepath.Join("/usr/share/postgresql", n.Installation.Version, "extension", "*.control"))
+	share := filepath.Join("/usr/share/postgresql", n.Installation.Version, "extension")
+	controls, err := filepath.Glob(filepath.Join(share, "*.control"))
 	if err != nil || len(controls) == 0 {
 		t.Fatalf("no extensions: %v", err)
 	}

@@ -156,8 +156,8 @@ const (
 	// relationsOfRole leaves sequences of columns out, which go with their tables.
 	relationsOfRole = `SELECT string_agg(format('ALTER TABLE %s OWNER TO ` + owner + `', relation), '; ')
 FROM (SELECT oid::regclass AS relation FROM pg_class c WHERE relowner = $1 AND relkind IN ('r', 'p', 'v', 'm', 'f', 'S')
-    AND NOT EXISTS (SELECT FROM pg_depend WHERE (classid, objid, refclassid) = ('pg_class'::regclass, c.oid, 'pg_class'::regclass)
-        AND deptype IN ('a', 'i') AND c.relkind = 'S') LIMIT 200) AS portion`
+    AND NOT EXISTS (SELECT FROM pg_depend WHERE c.relkind = 'S' AND objid = c.oid AND deptype IN ('a', 'i')
+        AND (classid, refclassid) = ('pg_class'::regclass, 'pg_class'::regclass)) LIMIT 200) AS portion`
 
 	// policiesOfRole drops those that are for the role alone, as DROP OWNED does.
 	policiesOfRole = `SELECT string_agg(CASE WHEN others IS NULL THEN format('DROP POLICY %I ON %s', polname, relation)

@@ -161,8 +161,8 @@ WHEN TAG IN ('CREATE FUNCTION', 'CREATE PROCEDURE', 'CREATE AGGREGATE', 'CREATE 
 EXECUTE FUNCTION pg_catalog.backstay_namesake();
 
 -- CREATE EXTENSION IF NOT EXISTS of one that is there must wait for nobody, and before the command has begun nobody
--- says which one it names. So it is looked at when it begins to be made: it is there, and nothing belongs to it. That is
--- so at the first command of its script, before which scripts call nothing by its mere name. (A test looks.)
+-- says which one it names. So it is looked at when it begins to be made: it is there, and nothing belongs to it.
+-- That is so at the first command of its script, before which scripts call nothing by its mere name. (A test looks.)
 CREATE FUNCTION pg_catalog.backstay_extension() RETURNS event_trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -192,9 +192,9 @@ BEGIN
         OR EXISTS (SELECT FROM pg_operator o WHERE oprowner <> 10 AND oprnamespace = made.extnamespace
                    AND EXISTS (SELECT FROM pg_operator b
                        WHERE (b.oprname, b.oprnamespace) = (o.oprname, 'pg_catalog'::regnamespace))) THEN
-            RAISE EXCEPTION 'schema % has a function or operator of yours with the name of a built-in one, or of one of PostGIS',
+            RAISE EXCEPTION 'schema % has a function or operator of yours with the name of a built-in one, or of PostGIS',
                 made.extnamespace::regnamespace USING ERRCODE = 'object_not_in_prerequisite_state',
-                HINT = 'Create the extension in another schema, or rename yours, create the extension, and name it back.';
+                HINT = 'Create the extension in another schema, or rename yours and name it back afterwards.';
         END IF;
     END LOOP;
 END
