@@ -188,7 +188,9 @@ func (b *Broker) LastBindingOperation(
 func (b *Broker) unbindSteps(in Instance, kept Binding) []step.Step {
 	return []step.Step{
 		{Name: "broker.unbind.dropped", Do: func(ctx context.Context) error { return b.dropUser(ctx, in, kept) }},
-		{Name: "broker.unbind.recorded", Do: func(ctx context.Context) error { return b.Store.RemoveBinding(ctx, kept.ID) }},
+		{Name: "broker.unbind.recorded", Do: func(ctx context.Context) error {
+			return b.Store.RemoveBinding(ctx, kept.ID)
+		}},
 	}
 }
 

@@ -156,7 +156,9 @@ func (c Catalog) plans(o *Offering, inventory backend.Inventory) []plan {
 			versions = append(versions, e)
 		}
 	}
-	slices.SortStableFunc(versions, func(a, b backend.EngineVersion) int { return compareVersions(b.Version, a.Version) })
+	slices.SortStableFunc(versions, func(a, b backend.EngineVersion) int {
+		return compareVersions(b.Version, a.Version)
+	})
 	named := cmp.Or(o.Plans.Name, planName)
 	sold := versions
 	if len(versions) > 0 && !strings.Contains(named, "{version}") {
@@ -212,8 +214,10 @@ func (r ParameterRules) schemas() backstay.Schemas {
 
 // fill puts the plan's own in the place of each name in braces.
 func fill(template string, o *Offering, v backend.EngineVersion, s Size) string {
-	return strings.NewReplacer("{size}", s.Name, "{version}", v.Version, "{product}", cmp.Or(o.Product, v.Product), "{storage}", s.Storage.String(),
-		"{memory}", s.Memory.String(), "{connections}", strconv.Itoa(s.Connections)).Replace(template)
+	return strings.NewReplacer(
+		"{size}", s.Name, "{version}", v.Version, "{product}", cmp.Or(o.Product, v.Product), "{storage}", s.Storage.String(),
+		"{memory}", s.Memory.String(), "{connections}", strconv.Itoa(s.Connections),
+	).Replace(template)
 }
 
 // compareVersions orders versions such as 9.6, 10 and 15 by their numbers.

@@ -31,7 +31,8 @@ func TestPlans(t *testing.T) {
 	}{
 		{"nothing installed", inventory(), nil},
 		{"another engine", backend.Inventory{Engines: []backend.EngineVersion{{Engine: "redis", Version: "7"}}}, nil},
-		{"one version", inventory("15"), []string{"S-dedicated-15", "M-dedicated-15", "L-dedicated-15", "XL-dedicated-15", "Free"}},
+		{"one version", inventory("15"), []string{
+			"S-dedicated-15", "M-dedicated-15", "L-dedicated-15", "XL-dedicated-15", "Free"}},
 		{"newest first, by number", inventory("9.6", "15", "10"), []string{
 			"S-dedicated-15", "M-dedicated-15", "L-dedicated-15", "XL-dedicated-15",
 			"S-dedicated-10", "M-dedicated-10", "L-dedicated-10", "XL-dedicated-10",
@@ -62,7 +63,8 @@ func TestPlanIsDescribedAsInTheGuide(t *testing.T) {
 		if p.Name != "M-dedicated-15" {
 			continue
 		}
-		want := "20GB Storage, NOT BACKED UP, Dedicated Instance, Max 500 Concurrent Connections. Postgres Version 15. DB Instance Class: M (8GB memory)."
+		want := "20GB Storage, NOT BACKED UP, Dedicated Instance, Max 500 Concurrent Connections. " +
+			"Postgres Version 15. DB Instance Class: M (8GB memory)."
 		if p.Description != want || p.Free || p.Costs[0] != (backstay.Cost{Amount: 120, Currency: "GBP", Unit: "MONTHLY"}) {
 			t.Errorf("%+v, want %q at 120 GBP a month", p.CatalogPlan, want)
 		}
@@ -80,9 +82,12 @@ func TestPlansNameTheTrueProduct(t *testing.T) {
 		if o.Name != "mysql" {
 			continue
 		}
-		for _, v := range []backend.EngineVersion{{Engine: "mysql", Product: "MariaDB", Version: "10.11"}, {Engine: "mysql", Product: "MySQL", Version: "9.7"}} {
+		for _, v := range []backend.EngineVersion{
+			{Engine: "mysql", Product: "MariaDB", Version: "10.11"}, {Engine: "mysql", Product: "MySQL", Version: "9.7"},
+		} {
 			plans := c.plans(&o, backend.Inventory{Engines: []backend.EngineVersion{v}})
-			if want := " " + v.Product + " Version " + v.Version + "."; len(plans) == 0 || !strings.Contains(plans[0].Description, want) {
+			want := " " + v.Product + " Version " + v.Version + "."
+			if len(plans) == 0 || !strings.Contains(plans[0].Description, want) {
 				t.Errorf("%+v, want one with %q", plans, want)
 			}
 		}
@@ -91,7 +96,8 @@ func TestPlansNameTheTrueProduct(t *testing.T) {
 
 func TestParseCatalogTellsMistakes(t *testing.T) {
 	t.Parallel()
-	const good = `{currency: GBP, offerings: [{id: 6e1f8f3c-8a0e-4a0c-9d0b-52f1c7a4e501, name: a, engine: e, product: P, sizes: [{name: S, storage: 1GB, memory: 1GB, connections: 1}]}]}`
+	const good = `{currency: GBP, offerings: [{id: 6e1f8f3c-8a0e-4a0c-9d0b-52f1c7a4e501, name: a, engine: e, product: P,
+		sizes: [{name: S, storage: 1GB, memory: 1GB, connections: 1}]}]}`
 	if _, err := ParseCatalog([]byte(good)); err != nil {
 		t.Fatal(err)
 	}
@@ -102,9 +108,11 @@ func TestParseCatalogTellsMistakes(t *testing.T) {
 		{"no connections", "connections: 1", "connections: 0", `size "S" needs storage, memory and connections`},
 		{"size without a unit", "1GB, memory", "1, memory", "want a whole number and a unit"},
 		{"negative price", "connections: 1", "connections: 1, monthly: -1", "negative price"},
-		{"twice the same size", "sizes: [", "sizes: [{name: S, storage: 1GB, memory: 1GB, connections: 1}, ", `size "S" stands twice`},
+		{"twice the same size", "sizes: [",
+			"sizes: [{name: S, storage: 1GB, memory: 1GB, connections: 1}, ", `size "S" stands twice`},
 		{"schema that is none", "product: P", "product: P, parameters: {create: {type: 7}}", "parameters: "},
-		{"schema from elsewhere", "product: P", "product: P, parameters: {create: {$ref: 'file:///etc/passwd'}}", "may not refer to"},
+		{"schema from elsewhere", "product: P",
+			"product: P, parameters: {create: {$ref: 'file:///etc/passwd'}}", "may not refer to"},
 		{"not YAML", "{currency", "{{{currency", "read catalog"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

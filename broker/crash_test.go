@@ -172,7 +172,7 @@ func (m *mortal) provision(size string) backstay.ProvisionRequest {
 
 func (m *mortal) failToCreate() {
 	r := m.provision("L")
-	if op := m.until(r.InstanceID); op.State != backstay.Failed || op.Description != "postgres 0 is not installed on this machine." {
+	if op := m.until(r.InstanceID); op.State != backstay.Failed || op.Description != notInstalled {
 		m.t.Errorf("ended as %+v", op)
 	}
 	m.end(r)

@@ -255,14 +255,14 @@ func (b *Broker) Purge(ctx context.Context, id backstay.InstanceID) error {
 	}
 	var seen backstay.Operation
 	for {
-		op, err := b.AwaitOperation(ctx, backstay.LastOperationRequest{InstanceID: id, Operation: answer.Operation}, seen)
+		op, err := b.Store.AwaitOperation(ctx, id, answer.Operation, seen)
 		switch {
 		case err != nil:
 			return absentIsFine(err)
 		case op.State == backstay.Failed:
 			return backstay.Errorf(backstay.Unavailable, "%s", op.Description)
 		}
-		seen = op
+		seen = op.Operation
 	}
 }
 

@@ -75,8 +75,11 @@ func TestOperationLimit(t *testing.T) {
 		b := &Broker{Store: l, Backends: map[string]backend.Backend{Local: full{}}}
 		begun := time.Now()
 		_, err := b.awaitReached(t.Context(), Instance{Backend: Local}, Operation{Wanted: Wanted{Generation: 1}})
-		if !isHopeless(err) || !strings.HasSuffix(backstay.SentenceOf(err), "The disk is full.") || time.Since(begun) != time.Hour {
-			t.Errorf("after %v: %v", time.Since(begun), err)
+		if took := time.Since(begun); took != time.Hour || !isHopeless(err) {
+			t.Errorf("after %v: %v", took, err)
+		}
+		if sentence := backstay.SentenceOf(err); !strings.HasSuffix(sentence, "The disk is full.") {
+			t.Errorf("it ends as %q", sentence)
 		}
 		if len(l.reported) != 1 || l.reported[0] != "The disk is full." {
 			t.Errorf("reported: %q", l.reported)

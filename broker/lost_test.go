@@ -149,7 +149,8 @@ func TestBrokenForEver(t *testing.T) {
 	}
 	must(t, err)
 
-	_, err = h.Bind(t.Context(), backstay.BindRequest{InstanceID: r.InstanceID, BindingID: backstay.BindingID(uuid.NewString())})
+	another := backstay.BindRequest{InstanceID: r.InstanceID, BindingID: backstay.BindingID(uuid.NewString())}
+	_, err = h.Bind(t.Context(), another)
 	wantKind(t, err, backstay.Unavailable)
 	_, err = h.Unbind(t.Context(), backstay.UnbindRequest{InstanceID: r.InstanceID, BindingID: binding})
 	must(t, err)

@@ -94,7 +94,7 @@ func (b *Broker) reconcileInstance(ctx context.Context, id backstay.InstanceID) 
 		b.Log.Warn("a backend has no record of an instance: it is made anew", "instance", id, "backend", in.Backend)
 		return b.applyAccepted(ctx, in)
 	case generation > in.Generation: // the ledger is of an earlier day, as after its restoration
-		b.Log.Warn("a backend has a newer generation than the ledger: the ledger holds", "instance", id, "backend", in.Backend)
+		b.Log.Warn("a backend is ahead of the ledger, which holds", "instance", id, "backend", in.Backend)
 		if in.Generation, err = b.Store.RaiseGeneration(ctx, id, generation); err != nil {
 			return err
 		}

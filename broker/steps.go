@@ -72,7 +72,7 @@ func (b *Broker) fallBackSteps(in Instance, op Operation, reason string) []step.
 		{Name: "broker.update.restored", Do: func(ctx context.Context) error {
 			_, err := b.awaitReached(ctx, in, op)
 			if errors.Is(err, errHopeless) {
-				return nil // it served so before: whoever runs the backend must help, and the operation has failed anyhow
+				return nil // the operation has failed anyhow, and whoever runs the backend must help
 			}
 			return err
 		}},
@@ -90,7 +90,9 @@ func (b *Broker) deleteSteps(in Instance, _ Operation) []step.Step {
 			return b.Store.CondemnInstance(ctx, in.ID)
 		}},
 		{Name: "broker.delete.removed", Do: func(ctx context.Context) error { return b.remove(ctx, in) }},
-		{Name: "broker.delete.recorded", Do: func(ctx context.Context) error { return b.Store.RemoveInstance(ctx, in.ID) }},
+		{Name: "broker.delete.recorded", Do: func(ctx context.Context) error {
+			return b.Store.RemoveInstance(ctx, in.ID)
+		}},
 	}
 }
 

@@ -46,7 +46,8 @@ func TestUpdate(t *testing.T) {
 	must(t, h.AdmitUpdate(t.Context(), wish))
 	updated, err := h.Update(t.Context(), wish)
 	must(t, err)
-	if op := h.outcome(t, r.InstanceID, updated.Operation); !updated.Async || op.Type != backstay.Update || op.State != backstay.Succeeded {
+	op := h.outcome(t, r.InstanceID, updated.Operation)
+	if !updated.Async || op.Type != backstay.Update || op.State != backstay.Succeeded {
 		t.Fatalf("%+v ended as %+v", updated, op)
 	}
 	if after := ask(t, c, "SHOW max_connections"); after == before {
@@ -83,7 +84,7 @@ func TestFailedUpdateFallsBack(t *testing.T) {
 		updated, err := h.Update(t.Context(), update(r, h.plan(t, "L")))
 		must(t, err)
 		op := h.outcome(t, r.InstanceID, updated.Operation)
-		if op.Type != backstay.Update || op.State != backstay.Failed || op.Description != "postgres 0 is not installed on this machine." {
+		if op.Type != backstay.Update || op.State != backstay.Failed || op.Description != notInstalled {
 			t.Fatalf("ended as %+v", op)
 		}
 		wantHeld(t, instances, r.InstanceID, generation)

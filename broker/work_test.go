@@ -58,7 +58,8 @@ func TestUnknownOperation(t *testing.T) {
 	h := newHouse(t, instances)
 	in := h.serving(t)
 	op, err := h.Store.BeginOperation(t.Context(), broker.Operation{
-		Operation: backstay.Operation{Type: "dance", State: backstay.InProgress}, ID: "dance", InstanceID: in.ID, Cause: broker.ByUser,
+		Operation: backstay.Operation{Type: "dance", State: backstay.InProgress},
+		ID:        "dance", InstanceID: in.ID, Cause: broker.ByUser,
 	})
 	must(t, err)
 	wantKind(t, h.Work(t.Context(), in.ID, op.ID, false), backstay.Unsupported)

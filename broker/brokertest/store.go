@@ -110,7 +110,8 @@ func wantAccepted(t *testing.T, s broker.Store, id backstay.InstanceID, plan str
 		}
 		return
 	}
-	if string(in.Spec) != spec || string(in.Parameters) != parameters || string(in.PlanID) != plan || in.Generation != generation {
+	if string(in.Spec) != spec || string(in.Parameters) != parameters ||
+		string(in.PlanID) != plan || in.Generation != generation {
 		t.Errorf("accepted is plan %s, %q, %q as generation %d; want that of %s as %d",
 			in.PlanID, in.Parameters, in.Spec, in.Generation, plan, generation)
 	}
@@ -214,14 +215,16 @@ func aRemovedInstanceTakesItsBindings(t *testing.T, s broker.Store) {
 func aBindingIsAddedOnce(t *testing.T, s broker.Store) {
 	in := mustAdd(t, s)
 	b := broker.Binding{
-		ID: backstay.BindingID(uuid.NewString()), InstanceID: in.ID, Username: "u1", Password: []byte("first"), Parameters: []byte("given"),
+		ID: backstay.BindingID(uuid.NewString()), InstanceID: in.ID, Username: "u1",
+		Password: []byte("first"), Parameters: []byte("given"),
 	}
 	_, err := s.AddBinding(t.Context(), b)
 	must(t, err)
 	b.Password, b.Parameters = []byte("second"), nil
 	kept, err := s.AddBinding(t.Context(), b)
 	must(t, err)
-	if string(kept.Password) != "first" || string(kept.Parameters) != "given" || kept.Username != "u1" || kept.InstanceID != in.ID {
+	if string(kept.Password) != "first" || string(kept.Parameters) != "given" ||
+		kept.Username != "u1" || kept.InstanceID != in.ID {
 		t.Errorf("a second AddBinding changed what is kept to %+v", kept)
 	}
 	must(t, s.RemoveBinding(t.Context(), b.ID))

@@ -81,7 +81,8 @@ func manyEndOneOperation(t *testing.T, s broker.Store) {
 	if now.Operation.Type != backstay.Delete || now.Operation.State != backstay.InProgress {
 		t.Errorf("the last operation is %+v, want the delete", now.Operation)
 	}
-	if accepted := now.Generation == 2; accepted != (ended.State == backstay.Succeeded) || ended.State == backstay.InProgress {
+	accepted := now.Generation == 2
+	if accepted != (ended.State == backstay.Succeeded) || ended.State == backstay.InProgress {
 		t.Errorf("the update is %s, and generation %d is accepted", ended.State, now.Generation)
 	}
 }

@@ -23,8 +23,8 @@ func aCreateIsAcceptedWhenItServes(t *testing.T, s broker.Store) {
 	must(t, s.SucceedOperation(t.Context(), in.Operation.ID, "It serves.", served))
 	wantAccepted(t, s, in.ID, "small", 1)
 	kept := mustRead(t, s, in.ID)
-	if op := kept.Operation; op.State != backstay.Succeeded || op.Description != "It serves." || op.Spec != nil || kept.Busy ||
-		kept.Endpoint != served || op.UpdatedAt.Before(op.CreatedAt) {
+	if op := kept.Operation; op.State != backstay.Succeeded || op.Description != "It serves." || op.Spec != nil ||
+		kept.Busy || kept.Endpoint != served || op.UpdatedAt.Before(op.CreatedAt) {
 		t.Errorf("ended as %+v", kept)
 	}
 	must(t, s.CondemnInstance(t.Context(), in.ID))
@@ -47,7 +47,8 @@ func aFailedUpdateLeavesWhatWasAccepted(t *testing.T, s broker.Store) {
 	op := mustBegin(t, s, wanting(in.ID, backstay.Update, "large"))
 	given, err := s.GiveUpOperation(t.Context(), op.ID, "It cannot be.")
 	must(t, err)
-	if given.Generation != 3 || given.Failure != "It cannot be." || given.State != backstay.InProgress || given.Spec != nil {
+	if given.Generation != 3 || given.Failure != "It cannot be." || given.Spec != nil ||
+		given.State != backstay.InProgress {
 		t.Errorf("given up as %+v", given)
 	}
 	wantAccepted(t, s, in.ID, "small", 1)
@@ -111,7 +112,8 @@ func aReplacedOperationSaysNothingMore(t *testing.T, s broker.Store) {
 	if given.State != backstay.Failed || given.Failure != "" || given.Description == "Too late." || given.Spec != nil {
 		t.Errorf("the operation that was replaced is %+v", given)
 	}
-	if op := mustRead(t, s, in.ID).Operation; op.ID != deletion.ID || op.Description != "It begins." || op.Generation != 0 {
+	op := mustRead(t, s, in.ID).Operation
+	if op.ID != deletion.ID || op.Description != "It begins." || op.Generation != 0 {
 		t.Errorf("the operation in its place is %+v", op)
 	}
 	wantAccepted(t, s, in.ID, "", 0)
@@ -137,7 +139,8 @@ func aDeleteIsBegunOnce(t *testing.T, s broker.Store) {
 func aWaitingOperationStandsInNobodysWay(t *testing.T, s broker.Store) {
 	in := mustServe(t, s)
 	later := wanting(in.ID, backstay.Update, "large")
-	later.State, later.Cause, later.NotBefore = broker.Waiting, broker.ByMaintenance, time.Now().Add(time.Hour).Round(time.Second)
+	later.State, later.Cause = broker.Waiting, broker.ByMaintenance
+	later.NotBefore = time.Now().Add(time.Hour).Round(time.Second)
 	begun := mustBegin(t, s, later)
 	if begun.Generation != 0 || !begun.NotBefore.Equal(later.NotBefore) || mustRead(t, s, in.ID).Busy {
 		t.Errorf("waits as %+v", begun)
