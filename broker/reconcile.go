@@ -83,7 +83,7 @@ func (b *Broker) reconcileInstance(ctx context.Context, id backstay.InstanceID) 
 		return err
 	}
 	if in.Spec == nil {
-		return b.remove(ctx, in)
+		return absentIsFine(its.Remove(ctx, id)) // nobody waits for it
 	}
 	held, err := its.Held(ctx)
 	if err != nil {

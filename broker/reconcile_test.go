@@ -63,7 +63,11 @@ func TestFailedCreateLeavesNothing(t *testing.T) {
 	wantHeld(t, instances, r.InstanceID, 1) // an operation is at work on it
 	must(t, h.Store.FailOperation(t.Context(), op.ID, "It did not."))
 	must(t, h.Reconcile(t.Context()))
-	wantHeld(t, instances, r.InstanceID, 0)
+	s, err := instances.Await(t.Context(), r.InstanceID, 0)
+	for err == nil {
+		s, err = instances.Await(t.Context(), r.InstanceID, s.Revision)
+	}
+	wantKind(t, err, backstay.NotFound)
 }
 
 // TestUnreachedBackend: what lives elsewhere is told of as such, and refused in words.
