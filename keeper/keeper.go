@@ -226,7 +226,7 @@ func (k *Keeper) absence(id backstay.InstanceID) error {
 // is noticed without asking.
 const (
 	askEvery = 2 * time.Second
-	askPause = 40 * time.Millisecond
+	askPause = 80 * time.Millisecond
 )
 
 func (k *Keeper) askEvery() time.Duration {

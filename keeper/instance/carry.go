@@ -103,7 +103,7 @@ func (in *Instance) look() error {
 func (in *Instance) take(n node.Node, p *process.Process) {
 	s := &in.seen
 	s.node, s.process, s.answers, s.serves = n, p, false, false
-	s.silent, s.mute, s.stopped = time.Time{}, false, false
+	s.silent, s.mute, s.stopped = time.Time{}, time.Time{}, false
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	in.pid = p.PID
@@ -118,7 +118,7 @@ func (in *Instance) lose() {
 		s.process.Close()
 	}
 	s.process, s.stuck, s.looked, s.answers, s.serves = nil, nil, false, false, false
-	s.silent, s.mute, s.stopped = time.Time{}, false, false
+	s.silent, s.mute, s.stopped = time.Time{}, time.Time{}, false
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	in.pid = 0
@@ -244,7 +244,12 @@ func (in *Instance) notice(err error) {
 	s := &in.seen
 	s.asked = in.m.Now()
 	s.stopped = errors.Is(err, node.ErrStopped)
-	s.mute = s.stopped || errors.Is(err, node.ErrSilent) || err != nil && backstay.KindOf(err) == backstay.Busy
+	switch mute := s.stopped || errors.Is(err, node.ErrSilent) || err != nil && backstay.KindOf(err) == backstay.Busy; {
+	case !mute:
+		s.mute = time.Time{}
+	case s.mute.IsZero():
+		s.mute = s.asked
+	}
 	switch {
 	case err == nil:
 		s.silent = time.Time{}
@@ -333,7 +338,8 @@ func (in *Instance) ask(ctx context.Context) error {
 		s.silent = began
 		in.log.Warn("an engine does not answer", "error", err)
 	}
-	if err != nil && (s.mute || !first) { // one that is about to end, or to start anew by itself, refuses for a moment
+	// One that is about to end, or to start anew by itself, refuses for a moment.
+	if err != nil && (!s.mute.IsZero() || !first) {
 		in.enter(backend.Failing, "%s", silence(err))
 	}
 	return nil
@@ -354,7 +360,7 @@ func silence(err error) string {
 func (in *Instance) kill(ctx context.Context) error {
 	s := &in.seen
 	err := s.node.Ask(ctx, s.process)
-	if in.notice(err); !s.mute {
+	if in.notice(err); s.mute.IsZero() {
 		s.answers, s.serves = err == nil, false // it is seen whether it serves, and then told
 		return nil
 	}

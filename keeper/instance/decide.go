@@ -52,7 +52,7 @@ type view struct {
 	serves  bool      // it was told to be Running
 	asked   time.Time // when it was last asked
 	silent  time.Time // since when it does not serve though it did; zero: it serves
-	mute    bool      // it does not even answer
+	mute    time.Time // since when it does not even answer that; zero: it answers
 	stopped bool      // its process stands still: it cannot answer
 
 	checked int64     // the generation that was last found possible
@@ -121,11 +121,11 @@ func (v view) checkDue() bool { return v.before != 0 && !v.givenUp() && !v.passe
 
 // hangs tells whether the process is to be ended because it does not answer.
 func (v view) hangs(now time.Time) bool {
-	if !v.alive || v.silent.IsZero() {
+	if !v.alive || v.mute.IsZero() {
 		return false
 	}
-	quiet := now.Sub(v.silent)
-	return v.stopped && quiet >= stoppedPatience || v.serves && v.mute && quiet >= mutePatience
+	quiet := now.Sub(v.mute)
+	return v.stopped && quiet >= stoppedPatience || v.serves && quiet >= mutePatience
 }
 
 // watch is for a process that serves as it is to, or that cannot be changed yet.

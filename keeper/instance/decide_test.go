@@ -103,10 +103,10 @@ func (w *world) step() (rested bool) {
 		w.lose()
 	case kill:
 		if !w.hung { // as kill finds when it asks once more
-			w.v.silent, w.v.mute, w.v.stopped, w.v.serves = time.Time{}, false, false, false
+			w.v.silent, w.v.mute, w.v.stopped, w.v.serves = time.Time{}, time.Time{}, false, false
 			return false
 		}
-		if w.now.Sub(w.v.silent) < stoppedPatience {
+		if w.now.Sub(w.v.mute) < stoppedPatience {
 			w.fatalf("a process is killed that has hung for a moment")
 		}
 		w.running = false
@@ -119,8 +119,8 @@ func (w *world) step() (rested bool) {
 
 func (w *world) lose() {
 	w.hung = w.hung && w.running
-	w.v.alive, w.v.looked, w.v.answers, w.v.serves, w.v.mute, w.v.stopped = false, false, false, false, false, false
-	w.v.silent = time.Time{}
+	w.v.alive, w.v.looked, w.v.answers, w.v.serves, w.v.stopped = false, false, false, false, false
+	w.v.silent, w.v.mute = time.Time{}, time.Time{}
 }
 
 func (w *world) fail(a action) {
@@ -166,14 +166,21 @@ func (w *world) await(a action) {
 		w.lose()
 		w.fail(a)
 	case w.hung:
-		w.v.stopped, w.v.mute = true, true
+		w.v.stopped = true
+		w.mute()
 		if w.v.silent.IsZero() {
 			w.v.silent = w.now
 		}
 		w.now = w.now.Add(time.Second)
 		w.fail(a)
 	default:
-		w.v.answers, w.v.silent, w.v.stopped, w.v.mute = true, time.Time{}, false, false
+		w.v.answers, w.v.silent, w.v.stopped, w.v.mute = true, time.Time{}, false, time.Time{}
+	}
+}
+
+func (w *world) mute() {
+	if w.v.mute.IsZero() {
+		w.v.mute = w.now
 	}
 }
 
@@ -195,7 +202,7 @@ func (w *world) ask(a action) {
 	switch {
 	case w.hung:
 		w.now = w.now.Add(2 * time.Second)
-		w.v.mute = true
+		w.mute()
 		if w.v.silent.IsZero() {
 			w.v.silent = began
 		}
@@ -204,7 +211,7 @@ func (w *world) ask(a action) {
 		w.fail(a)
 	default:
 		w.v.serves = w.v.serves && w.v.silent.IsZero()
-		w.v.silent, w.v.mute = time.Time{}, false
+		w.v.silent, w.v.mute = time.Time{}, time.Time{}
 	}
 	w.v.asked = w.now
 }
@@ -219,8 +226,8 @@ func (w *world) disturb(r *rand.Rand) {
 		w.running, w.hung = false, false
 	case 3:
 		w.note("the keeper dies")
-		w.v.looked, w.v.alive, w.v.answers, w.v.serves, w.v.mute, w.v.stopped = false, false, false, false, false, false
-		w.v.checked, w.v.silent, w.v.retry, w.v.asked, w.failures = 0, time.Time{}, time.Time{}, time.Time{}, 0
+		w.lose()
+		w.v.checked, w.v.retry, w.v.asked, w.failures = 0, time.Time{}, time.Time{}, 0
 	case 4:
 		w.note("the process hangs")
 		w.hung = w.running

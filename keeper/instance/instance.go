@@ -39,8 +39,8 @@ type Instance struct {
 
 // sight is what Run has seen of the world.
 type sight struct {
-	looked, answers, serves, mute, stopped bool
-	asked, probed, silent, up              time.Time // probed is when the engine itself was last asked
+	looked, answers, serves, stopped bool
+	asked, probed, silent, mute, up  time.Time // probed is when the engine itself was last asked
 
 	process *process.Process // nil: there is none
 	node    node.Node        // that the process is

@@ -82,13 +82,23 @@ func (n Node) Ask(ctx context.Context, p *process.Process) error {
 	if IsStopped(p.PID) {
 		return ErrStopped
 	}
-	limited, cancel := context.WithTimeout(ctx, answerPatience())
+	return n.askWithin(ctx, answerPatience())
+}
+
+func (n Node) askWithin(ctx context.Context, patience time.Duration) error {
+	limited, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	err := n.Engine.Probe(limited, n.Node)
-	if err != nil && limited.Err() != nil && ctx.Err() == nil {
+	if ctx.Err() == nil && isTimeout(err) {
 		return errors.Join(ErrSilent, err)
 	}
 	return err
+}
+
+// isTimeout tells whether err is of a wait for an answer. That clients hold all connections, for example, is
+// an answer, however long it was tried to get one.
+func isTimeout(err error) bool {
+	return errors.Is(err, context.DeadlineExceeded) || errors.Is(err, os.ErrDeadlineExceeded)
 }
 
 // quietPatience is how long an engine may take to answer on a machine that is not busy.

@@ -1,14 +1,57 @@
 package node
 
 import (
+	"context"
+	"errors"
 	"fmt"
+	"net"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"syscall"
 	"testing"
 	"time"
 
+	"github.com/backstay/backstay"
+	"github.com/backstay/backstay/engine"
+	"github.com/backstay/backstay/engine/mysql"
+	"github.com/backstay/backstay/engine/postgres"
+	"github.com/backstay/backstay/engine/redis"
 	"github.com/backstay/backstay/internal/testkit"
 )
+
+// TestSilenceIsNoAnswer asks engines of which nothing comes back: each must let the wait be told from a refusal.
+func TestSilenceIsNoAnswer(t *testing.T) {
+	t.Parallel()
+	for name, e := range map[string]engine.Engine{
+		"postgres": postgres.Engine{}, "mysql": mysql.Engine{}, "redis": redis.Engine{},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			dir := testkit.Dir(t)
+			l, err := net.Listen("unix", filepath.Join(dir, "silent"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { l.Close() })
+			n := Node{Dir: dir, Engine: e, Node: engine.Node{DataDir: filepath.Join(dir, "data"), RunDir: dir}}
+			n.Admin = engine.SocketAdmin(n.Node, l.Addr().String(), "root")
+			n.Admin.Secret = func() (backstay.Secret, error) { return "secret", nil }
+			if err := n.askWithin(t.Context(), 200*time.Millisecond); !errors.Is(err, ErrSilent) {
+				t.Errorf("%v, want %v", err, ErrSilent)
+			}
+			l.Close()
+			if err := n.askWithin(t.Context(), 200*time.Millisecond); err == nil || errors.Is(err, ErrSilent) {
+				t.Errorf("where nobody listens: %v, want a refusal", err)
+			}
+			ctx, cancel := context.WithCancel(t.Context())
+			cancel()
+			if err := n.askWithin(ctx, 200*time.Millisecond); errors.Is(err, ErrSilent) {
+				t.Errorf("silence where nobody waits: %v", err)
+			}
+		})
+	}
+}
 
 func TestPatience(t *testing.T) {
 	t.Parallel()
