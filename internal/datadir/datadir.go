@@ -16,8 +16,8 @@ import (
 	"github.com/backstay/backstay/internal/clone"
 )
 
-// Create makes the directory dir, which must not exist. It has fill make a directory of another name, syncs that to the
-// disk, and renames it. What a killed Create has left behind is removed first.
+// Create makes the directory dir, which must not exist. It has fill make a directory of another name, syncs that to
+// the disk, and renames it. What a killed Create has left behind is removed first.
 func Create(dir string, fill func(part string) error) (err error) {
 	part := dir + ".part"
 	if err := os.RemoveAll(part); err != nil {
@@ -45,9 +45,9 @@ func publish(part, dir string) error {
 	return atomicfile.SyncDir(filepath.Dir(dir))
 }
 
-// WriteFiles gives the files in dir, keyed by name, these contents. A file that has them already is left alone; another
-// one is replaced, whole or not at all, by one that only uid and gid can read (-1 is ours). The directory may belong to
-// a server that was broken into, so links out of it are not followed.
+// WriteFiles gives the files in dir, keyed by name, these contents. A file that has them already is left alone;
+// another one is replaced, whole or not at all, by one that only uid and gid can read (-1 is ours). The directory
+// may belong to a server that was broken into, so links out of it are not followed.
 func WriteFiles(dir string, uid, gid int, files map[string]string) (err error) {
 	root, err := os.OpenRoot(dir)
 	if err != nil {

@@ -12,8 +12,8 @@ import (
 	"github.com/backstay/backstay"
 )
 
-// Trial has a program of an engine read a configuration. The program works in a directory of its own, without any data,
-// so that a server that runs meanwhile is not disturbed.
+// Trial has a program of an engine read a configuration. The program works in a directory of its own, without any
+// data, so that a server that runs meanwhile is not disturbed.
 type Trial struct {
 	Product  string // the name by which users know what is tried: "PostgreSQL 15"
 	Program  string
