@@ -28,8 +28,8 @@ func checkUser(n engine.Node, name string) error {
 // account writes a binding's name as SQL takes it.
 func account(name string) string { return quoteText(name) + "@'%'" }
 
-// CreateUser makes an account with all rights on the database, or with those to read it, or gives an existing one these
-// rights and this password.
+// CreateUser makes an account with all rights on the database, or with those to read it, or gives an existing one
+// these rights and this password.
 func (Engine) CreateUser(ctx context.Context, n engine.Node, u engine.User) (backstay.Credentials, error) {
 	if err := checkUser(n, u.Name); err != nil {
 		return nil, err

@@ -20,15 +20,16 @@ import (
 	"github.com/backstay/backstay/internal/wait"
 )
 
-// AdminDSN addresses the database of a node for its administrator, over the Unix socket in runDir.
-// Port 0 is that of a node that listens for nobody.
+// AdminDSN returns the address of a node's database for its administrator: the Unix socket in runDir. Port 0 is for a
+// node that does not listen for clients.
 func AdminDSN(runDir string, port int) string {
 	port = cmp.Or(port, defaultPort)
 	query := url.Values{"host": {runDir}, "port": {strconv.Itoa(port)}, "user": {admin}, "sslmode": {"disable"}}
 	return "postgres:///" + database + "?" + query.Encode()
 }
 
-// LocalAdmin comes in over the Unix socket in RunDir, by whose other end the server knows the operator.
+// LocalAdmin is the Unix socket in RunDir. The server learns from the operating system that the operator has
+// connected.
 func (Engine) LocalAdmin(n engine.Node) engine.Admin {
 	port := cmp.Or(n.Port(engine.ClientPort).Number, defaultPort)
 	a := engine.SocketAdmin(n, filepath.Join(n.RunDir, ".s.PGSQL."+strconv.Itoa(port)), admin)
@@ -36,7 +37,7 @@ func (Engine) LocalAdmin(n engine.Node) engine.Admin {
 	return a
 }
 
-// adminConfig is of a connection that n.Admin makes: what the address in it says is never looked at.
+// adminConfig configures the driver to connect by n.Admin. The driver then ignores the address.
 func adminConfig(n engine.Node) (*pgx.ConnConfig, error) {
 	cfg, err := pgx.ParseConfig(AdminDSN("/", 0))
 	if err != nil {
@@ -71,8 +72,8 @@ func withAdmin(ctx context.Context, n engine.Node, do func(*pgx.Conn) error) err
 	return do(conn)
 }
 
-// connect tries again while clients at the door hold even what is kept free for the administrator: they are
-// turned away as soon as they have said who they are.
+// connect tries again for ten seconds while the server has too many connections. Clients that have not logged in yet
+// can take even the places that are kept free for the administrator; they lose them as soon as they log in.
 func connect(ctx context.Context, cfg *pgx.ConnConfig) (conn *pgx.Conn, err error) {
 	patience := time.Now().Add(10 * time.Second)
 	err = wait.Until(ctx, wait.Every(5*time.Millisecond), func() (again bool, err error) {
@@ -87,16 +88,15 @@ func isTooManyConnections(err error) bool {
 	return errors.As(err, &refusal) && refusal.Code == "53300"
 }
 
-// Probe asks whether the node serves. What admits the administrator admits clients: there is no
-// state of the server in which the one holds and not the other.
+// Probe connects as the administrator. The server lets clients in whenever it lets the administrator in.
 func (Engine) Probe(ctx context.Context, n engine.Node) error {
 	return withAdmin(ctx, n, func(*pgx.Conn) error { return nil })
 }
 
-// quoteName writes a name as SQL takes it, whatever is in it.
+// quoteName writes a name as an identifier of SQL, whatever is in it.
 func quoteName(name string) string { return `"` + strings.ReplaceAll(name, `"`, `""`) + `"` }
 
-// quoteText writes a string literal that means the same under every setting of the server.
+// quoteText writes a text as a string literal of SQL that means the same under every setting of the server.
 func quoteText(text string) string {
 	quoted := "'" + strings.ReplaceAll(text, "'", "''") + "'"
 	if strings.Contains(text, `\`) {

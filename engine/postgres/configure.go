@@ -13,8 +13,8 @@ import (
 	"github.com/backstay/backstay/engine"
 )
 
-// Configure renews the walls of an instance that an earlier version made, and creates the extensions that
-// the settings ask for and that are not there.
+// Configure brings walls.sql up to date in an instance that an earlier version made, and creates the extensions
+// that the settings ask for and that are not there.
 func (Engine) Configure(ctx context.Context, n engine.Node) error {
 	s, err := parseSettings(n)
 	if err != nil {
@@ -30,7 +30,8 @@ func (Engine) Configure(ctx context.Context, n engine.Node) error {
 	})
 }
 
-// renewWalls tells whether it had to. It comes to the database last: while it is not done, all of it is done again.
+// renewWalls runs walls.sql if the database was made with another edition of it, and reports whether it did so. The
+// edition is the last thing that walls.sql writes: after a crash everything is done again.
 func renewWalls(ctx context.Context, conn *pgx.Conn) (renewed bool, err error) {
 	has, err := triggerComment(ctx, conn, "backstay_read_only")
 	if err != nil || has == edition() {
@@ -43,7 +44,7 @@ func renewWalls(ctx context.Context, conn *pgx.Conn) (renewed bool, err error) {
 	return err == nil, err
 }
 
-// triggerComment is empty if there is no such event trigger, or none of its own.
+// triggerComment returns the comment on an event trigger. It is empty if there is no such trigger, or no comment.
 func triggerComment(ctx context.Context, conn *pgx.Conn, trigger string) (comment string, err error) {
 	const query = "SELECT coalesce(max(obj_description(oid)), '') FROM pg_event_trigger WHERE evtname = $1"
 	err = conn.QueryRow(ctx, query, trigger).Scan(&comment)
@@ -53,10 +54,10 @@ func triggerComment(ctx context.Context, conn *pgx.Conn, trigger string) (commen
 // createdTrigger is the event trigger whose comment lists the extensions that createExtensions has created.
 const createdTrigger = "backstay_after_extension"
 
-// createExtensions creates what is missing of names, and notes it. One that was created before is missing because a
-// tenant has dropped it. What else tenants have done since may keep it from being created again; that is theirs
-// to know, and no reason not to serve. An instance whose walls were renewed has no note: it had served with
-// all of them.
+// createExtensions creates the extensions that are missing, and notes their names. An extension that is noted and
+// missing was dropped by a tenant. What tenants have made since may keep it from being created again, which is no
+// reason not to serve: only the failure to create one that was never there is returned. An instance whose walls
+// were renewed has no notes, but has served with all of its extensions.
 func createExtensions(ctx context.Context, conn *pgx.Conn, names []string, renewed bool) error {
 	comment, err := triggerComment(ctx, conn, createdTrigger)
 	if err != nil {
@@ -78,7 +79,8 @@ func createExtensions(ctx context.Context, conn *pgx.Conn, names []string, renew
 	return err
 }
 
-// createExtension looks first: to ask for one that is there would take what one that is not does.
+// createExtension creates an extension, unless it is there. It looks first, because IF NOT EXISTS would need the same
+// locks for one that is there.
 func createExtension(ctx context.Context, conn *pgx.Conn, name string) error {
 	var exists bool
 	err := conn.QueryRow(ctx, "SELECT EXISTS (SELECT FROM pg_extension WHERE extname = $1)", name).Scan(&exists)
@@ -89,7 +91,7 @@ func createExtension(ctx context.Context, conn *pgx.Conn, name string) error {
 	return err
 }
 
-// because is what the server says of what the tenant can change, for the end of a sentence.
+// because returns the server's reason, which tells tenants what they can change, for the end of a sentence.
 func because(err error) string {
 	var refusal *pgconn.PgError
 	if !errors.As(err, &refusal) {

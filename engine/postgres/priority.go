@@ -18,8 +18,8 @@ import (
 // than the second after which PostgreSQL looks for deadlocks, and could end the administrator's side of one.
 const lockPatience = 500 * time.Millisecond
 
-// withPriority is withAdmin for what changes something. Tenants can hold locks that it needs, for as long as they
-// like: a session that keeps it waiting for longer than lockPatience is ended.
+// withPriority is withAdmin for changes. Tenants can hold locks that a change needs for as long as they like, so a
+// session that keeps the administrator waiting for longer than lockPatience is ended.
 func withPriority(ctx context.Context, n engine.Node, do func(*pgx.Conn) error) error {
 	return withAdmin(ctx, n, func(conn *pgx.Conn) error {
 		ctx, done := context.WithCancel(ctx)
@@ -33,8 +33,8 @@ func withPriority(ctx context.Context, n engine.Node, do func(*pgx.Conn) error) 
 	})
 }
 
-// endBlockers looks again and again until ctx is done. Most of what has priority is done before it first looks,
-// so that it seldom takes a connection.
+// endBlockers ends sessions that keep the administrator waiting, again and again until ctx ends. Most changes are made
+// before it looks for the first time, so it seldom needs a connection.
 func endBlockers(ctx context.Context, n engine.Node) {
 	if wait.Pause(ctx, lockPatience) != nil {
 		return
@@ -50,20 +50,20 @@ func endBlockers(ctx context.Context, n engine.Node) {
 	}
 }
 
-// endBlockersSQL ends those whom any session of the administrator's waits for, not only one: theirs may
-// wait for each other too. Those that wait before it in the same queue are among them.
+// endBlockersSQL ends the sessions that any of the administrator's sessions waits for, since those may wait for each
+// other too. Sessions that wait for the same lock and came first are among them.
 const endBlockersSQL = `SELECT count(pg_terminate_backend(blocker.pid))
 FROM pg_locks ours JOIN pg_stat_activity our ON our.pid = ours.pid AND our.usesysid = 10,
     unnest(pg_blocking_pids(ours.pid)) AS blocking
     JOIN pg_stat_activity blocker ON blocker.pid = blocking AND blocker.usesysid <> 10
 WHERE NOT ours.granted AND ours.waitstart < clock_timestamp() - make_interval(secs => $1)`
 
-// lockRoles begins a transaction that changes roles. PostgreSQL fails one of two that change the same role at
-// once, or the same database's access list. A client cannot take this lock; one that changes its own role holds another
-// in its way, and so does one that pretends to grant rights to the database.
+// lockRoles begins a transaction that changes roles. Without it PostgreSQL would fail one of two transactions that
+// change the same role, or the access list of the same database, at once. A client cannot take this lock. It can
+// hold one that conflicts with it, by changing its own role or by granting rights on the database.
 const lockRoles = "LOCK TABLE pg_authid, pg_db_role_setting, pg_database IN SHARE ROW EXCLUSIVE MODE; "
 
-// changeRoles does it in a transaction, one at a time.
+// changeRoles calls do in a transaction that changes roles, one at a time.
 func changeRoles(ctx context.Context, conn *pgx.Conn, do func(pgx.Tx) error) error {
 	return again(func() error {
 		return pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
@@ -75,8 +75,9 @@ func changeRoles(ctx context.Context, conn *pgx.Conn, do func(pgx.Tx) error) err
 	})
 }
 
-// again tries a transaction anew that failed because another one was quicker: PostgreSQL does not wait for those
-// that change its own tables, but fails. Tenants that do so as fast as they can win some rounds, never all.
+// again repeats a transaction that failed because another one was quicker to change a row of PostgreSQL's own tables:
+// there PostgreSQL fails instead of waiting. Tenants who change such rows as fast as they can win some rounds, and
+// never all of them.
 func again(try func() error) error {
 	err := try()
 	for range 50 {

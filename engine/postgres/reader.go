@@ -14,9 +14,10 @@ import (
 	"github.com/backstay/backstay/engine"
 )
 
-// shapeReader: it inherits the right to read every relation and sees every row. The rights of large objects
-// are not looked at, whose every function that writes is owner's alone. That transactions begin as
-// read-only is for clients that write by mistake: whoever means it can begin others.
+// shapeReader returns the statements that make a role read-only. It inherits the right to read every relation from
+// reader, and BYPASSRLS lets it see every row. Large objects have no rights that it needs: all functions that write
+// them are owner's alone. Its transactions begin as read-only for the sake of clients that write by mistake; a client
+// can begin others, but has no right to write anything.
 func shapeReader(role string) string {
 	return "ALTER ROLE " + role + " INHERIT BYPASSRLS; " +
 		"ALTER ROLE " + role + " SET lo_compat_privileges = on; " +
@@ -24,15 +25,15 @@ func shapeReader(role string) string {
 		"GRANT " + reader + " TO " + role
 }
 
-// Every role may change its own password and settings, and those of roles that it is a member of: no right
-// and no trigger is in the way. What a reader's are to be is therefore kept where it cannot get at it, and
-// Tend puts it back. The password's verifier is kept as that of another role, which cannot log in and has no
-// rights and no members: in pg_authid nobody reads it who could not before.
+// PostgreSQL lets every role change its own password and settings, and those of the roles that it is a member of, and
+// neither rights nor triggers can keep it from that. So the verifier of a read-only user's password is also kept where
+// the user cannot change it, and Tend restores it. It is kept as the verifier of another role, which cannot log in and
+// has no rights and no members. In pg_authid only those can read it who can read all verifiers.
 
-// kept names that role, as no user can be named.
+// kept returns the name of the role that keeps a user's verifier. No user can have such a name.
 func kept(name string) string { return name + "-kept" }
 
-// keepVerifier goes into the transaction that makes the role.
+// keepVerifier returns the statement that makes this role, for the transaction that makes the user.
 func keepVerifier(u engine.User, verifier string) string {
 	if !u.ReadOnly {
 		return ""
@@ -40,7 +41,7 @@ func keepVerifier(u engine.User, verifier string) string {
 	return "; CREATE ROLE " + quoteName(kept(u.Name)) + " NOLOGIN PASSWORD " + quoteText(verifier)
 }
 
-// dropKept does away with it, whatever tenants have granted to it.
+// dropKept drops this role, whatever tenants have granted to it.
 func dropKept(ctx context.Context, tx pgx.Tx, name string) error {
 	id, err := roleID(ctx, tx, kept(name))
 	if err != nil || id == 0 {
@@ -51,12 +52,17 @@ func dropKept(ctx context.Context, tx pgx.Tx, name string) error {
 	return err
 }
 
-// readers are the users that may only read and the role reader itself, with the verifiers that theirs
-// should be, and whether anything about them is not as it should be.
+// readers asks for the read-only users and the role reader itself: each with the verifier that it should have, and
+// with whether its verifier or its settings differ from what they should be.
 const readers = `SELECT r.rolname, coalesce(k.rolpassword, ''), r.rolpassword IS DISTINCT FROM k.rolpassword OR
-    ARRAY(SELECT s.setdatabase::text || unnest(s.setconfig) FROM pg_db_role_setting s WHERE s.setrole = r.oid ORDER BY 1)
-    <> CASE r.rolname WHEN '` + reader + `' THEN '{}' ELSE '{0default_transaction_read_only=on,0lo_compat_privileges=on}'::text[] END
-FROM pg_authid r LEFT JOIN pg_authid k ON k.rolname = r.rolname || '-kept' WHERE r.rolname = '` + reader + `' OR k.oid IS NOT NULL`
+    ARRAY(SELECT s.setdatabase::text || unnest(s.setconfig)
+        FROM pg_db_role_setting s WHERE s.setrole = r.oid ORDER BY 1)
+    <> CASE r.rolname WHEN '` + reader + `' THEN '{}'
+        ELSE '{0default_transaction_read_only=on,0lo_compat_privileges=on}'::text[] END
+FROM pg_authid r LEFT JOIN pg_authid k ON k.rolname = r.rolname || '-kept'
+WHERE r.rolname = '` + reader + `' OR k.oid IS NOT NULL`
+
+// readerState is what is found of one of them.
 
 type readerState struct {
 	name, verifier string
@@ -74,8 +80,8 @@ func findReaders(ctx context.Context, conn *pgx.Conn) ([]readerState, error) {
 	})
 }
 
-// Tend gives read-only users back the passwords and settings that they had from us. It asks the server only
-// if that has written to its log since, which idle servers do not.
+// Tend restores the passwords and settings of read-only users. It asks the server only if Mark says that something has
+// changed.
 func (Engine) Tend(ctx context.Context, n engine.Node, last string) (now string, mended []string, err error) {
 	now = "unknown"
 	if n.Admin.Mark != nil {
@@ -87,7 +93,7 @@ func (Engine) Tend(ctx context.Context, n engine.Node, last string) (now string,
 	err = withAdmin(ctx, n, func(conn *pgx.Conn) error {
 		all, err := findReaders(ctx, conn)
 		spoilt = slices.ContainsFunc(all, func(r readerState) bool { return r.spoilt })
-		if len(all) <= 1 { // the role alone
+		if len(all) <= 1 { // reader alone: there are no read-only users
 			now = ""
 		}
 		return err
@@ -112,7 +118,7 @@ func mendReaders(ctx context.Context, n engine.Node) (mended []string, err error
 			if failure == nil {
 				mended = append(mended, r.name)
 			}
-			err = errors.Join(err, failure) // and on to the next: none keeps another's from being mended
+			err = errors.Join(err, failure) // the others are mended all the same
 		}
 		return err
 	})
@@ -126,7 +132,8 @@ func mendReader(r readerState) string {
 	return "ALTER ROLE " + reader + " NOLOGIN PASSWORD NULL; " + forgetSettings(reader)
 }
 
-// logMark changes when the server has written to its log, as it does for everything that changes in a database.
+// logMark returns a text that is another one whenever the server has written to its write-ahead log, as it does for
+// every change in a database.
 func logMark(dataDir string) (string, error) {
 	files, err := os.ReadDir(filepath.Join(dataDir, "pg_wal"))
 	if err != nil {

@@ -16,19 +16,21 @@ import (
 	"github.com/backstay/backstay/engine"
 )
 
-// userName is what engine.User allows; roles that PostgreSQL or this package makes are not users.
+// userName matches the names that engine.User allows.
 var userName = regexp.MustCompile(`^[a-z][a-z0-9_]{0,31}$`)
 
+// notUsers are names of roles that this package makes, or that mean something else to PostgreSQL.
+var notUsers = []string{admin, owner, reader, "public", "none"}
+
 func checkUser(name string) error {
-	if !userName.MatchString(name) || strings.HasPrefix(name, "pg_") || slices.Contains([]string{admin, owner, reader, "public", "none"}, name) {
+	if !userName.MatchString(name) || strings.HasPrefix(name, "pg_") || slices.Contains(notUsers, name) {
 		return backstay.Errorf(backstay.Invalid, "%q cannot be the name of a user.", name)
 	}
 	return nil
 }
 
-// CreateUser makes a role that logs in with the password, and is owner from its first statement on or,
-// if it may only read, never.
-// The server never sees the password, only what proves that a client has it.
+// CreateUser makes a role that logs in with the password. The role becomes owner with its first statement, unless
+// it may only read. The server is never told the password, only the verifier that proves that a client knows it.
 func (Engine) CreateUser(ctx context.Context, n engine.Node, u engine.User) (backstay.Credentials, error) {
 	if err := checkUser(u.Name); err != nil {
 		return nil, err
@@ -46,7 +48,7 @@ func (Engine) CreateUser(ctx context.Context, n engine.Node, u engine.User) (bac
 	return credentials(n, u), nil
 }
 
-// createRole makes the role, or an existing one what it would have made, whatever that has done to itself.
+// createRole makes the role. A role that exists becomes the same as a new one, whatever it has changed of itself.
 func createRole(ctx context.Context, tx pgx.Tx, u engine.User, verifier string) error {
 	if err := dropKept(ctx, tx, u.Name); err != nil {
 		return err
@@ -63,16 +65,17 @@ func createRole(ctx context.Context, tx pgx.Tx, u engine.User, verifier string) 
 	return err
 }
 
-// roleID is 0 if there is no such role.
+// roleID returns the id of a role, or 0 if there is no such role.
 func roleID(ctx context.Context, tx pgx.Tx, name string) (id uint32, err error) {
 	err = tx.QueryRow(ctx, "SELECT coalesce(max(oid::bigint), 0) FROM pg_roles WHERE rolname = $1", name).Scan(&id)
 	return id, err
 }
 
+// shapeRole returns the statements that give a role its password, its rights and its settings.
 func shapeRole(u engine.User, verifier string) string {
 	role := quoteName(u.Name)
-	shape := "ALTER ROLE " + role + " LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION PASSWORD " + quoteText(verifier) + "; " +
-		forgetSettings(role)
+	shape := "ALTER ROLE " + role + " LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION " +
+		"PASSWORD " + quoteText(verifier) + "; " + forgetSettings(role)
 	if u.ReadOnly {
 		return shape + shapeReader(role)
 	}
@@ -82,16 +85,17 @@ func shapeRole(u engine.User, verifier string) string {
 		"GRANT CONNECT ON DATABASE " + database + " TO " + role
 }
 
-// forgetSettings: a role may have some for databases too, one that it cannot enter not excepted.
+// forgetSettings returns the statements that take a role's settings from it, also those for single databases. A
+// role can make some even for template0, which it cannot enter.
 func forgetSettings(role string) string {
 	return "ALTER ROLE " + role + " RESET ALL; " +
 		"ALTER ROLE " + role + " IN DATABASE " + database + " RESET ALL; " +
 		"ALTER ROLE " + role + " IN DATABASE template0 RESET ALL; "
 }
 
-// DropUser ends a role and its sessions. First nobody can log in as it any more, so that it cannot be in the way of the
-// rest. What the role owns in its own name, because a client left owner behind with SET ROLE NONE, goes
-// to owner; what was granted to it is revoked.
+// DropUser drops a role and ends its sessions. It first sees to it that nobody can log in as the role any more, so
+// that the role cannot delay the rest. What the role owns in its own name, because a client has said SET ROLE NONE,
+// goes to owner. What was granted to the role is revoked.
 func (Engine) DropUser(ctx context.Context, n engine.Node, name string) error {
 	if err := checkUser(name); err != nil {
 		return err
@@ -111,7 +115,7 @@ func (Engine) DropUser(ctx context.Context, n engine.Node, name string) error {
 		if err != nil {
 			return err
 		}
-		return endSessions(ctx, conn, id) // one that was about to begin could not be seen before
+		return endSessions(ctx, conn, id) // those that were just beginning when we looked before
 	})
 	if err != nil {
 		return fmt.Errorf("drop role %s: %w", name, err)
@@ -119,7 +123,7 @@ func (Engine) DropUser(ctx context.Context, n engine.Node, name string) error {
 	return nil
 }
 
-// closeRole lets nobody log in as the role any more. Its id is 0 if there is none.
+// closeRole keeps everybody from logging in as the role. It returns the role's id, or 0 if there is no such role.
 func closeRole(ctx context.Context, conn *pgx.Conn, name string) (id uint32, err error) {
 	err = changeRoles(ctx, conn, func(tx pgx.Tx) error {
 		if id, err = roleID(ctx, tx, name); err != nil || id == 0 {
@@ -131,8 +135,8 @@ func closeRole(ctx context.Context, conn *pgx.Conn, name string) (id uint32, err
 	return id, err
 }
 
-// handOver does in portions what would take more locks than the server has room for in one transaction: it gives
-// the role's relations to owner, and takes the role out of policies.
+// handOver gives the role's relations to owner and takes the role out of policies. It does so in portions, because one
+// transaction for everything could need more locks than the server has room for.
 func handOver(ctx context.Context, conn *pgx.Conn, id uint32) error {
 	for _, portion := range []string{relationsOfRole, policiesOfRole} {
 		for more := true; more; {
@@ -153,21 +157,25 @@ func handOver(ctx context.Context, conn *pgx.Conn, id uint32) error {
 }
 
 const (
-	// relationsOfRole leaves sequences of columns out, which go with their tables.
+	// relationsOfRole returns the statements for a portion of the relations. Sequences of columns are left out: they
+	// go with their tables.
 	relationsOfRole = `SELECT string_agg(format('ALTER TABLE %s OWNER TO ` + owner + `', relation), '; ')
-FROM (SELECT oid::regclass AS relation FROM pg_class c WHERE relowner = $1 AND relkind IN ('r', 'p', 'v', 'm', 'f', 'S')
+FROM (SELECT oid::regclass AS relation FROM pg_class c
+    WHERE relowner = $1 AND relkind IN ('r', 'p', 'v', 'm', 'f', 'S')
     AND NOT EXISTS (SELECT FROM pg_depend WHERE c.relkind = 'S' AND objid = c.oid AND deptype IN ('a', 'i')
         AND (classid, refclassid) = ('pg_class'::regclass, 'pg_class'::regclass)) LIMIT 200) AS portion`
 
-	// policiesOfRole drops those that are for the role alone, as DROP OWNED does.
+	// policiesOfRole returns the statements for a portion of the policies. A policy for the role alone is dropped, as
+	// DROP OWNED would drop it.
 	policiesOfRole = `SELECT string_agg(CASE WHEN others IS NULL THEN format('DROP POLICY %I ON %s', polname, relation)
     ELSE format('ALTER POLICY %I ON %s TO %s', polname, relation, others) END, '; ')
 FROM (SELECT polname, polrelid::regclass AS relation,
-        (SELECT string_agg(quote_ident(rolname), ', ') FROM pg_roles WHERE oid = ANY (polroles) AND oid <> $1) AS others
+        (SELECT string_agg(quote_ident(rolname), ', ') FROM pg_roles
+            WHERE oid = ANY (polroles) AND oid <> $1) AS others
     FROM pg_policy WHERE $1 = ANY (polroles) LIMIT 200) AS portion`
 )
 
-// dropRole drops it with what is kept of it, unless another call has done so meanwhile.
+// dropRole drops the role and its verifier's role, unless another call has done so meanwhile.
 func dropRole(ctx context.Context, tx pgx.Tx, name string) error {
 	if err := dropKept(ctx, tx, name); err != nil {
 		return err
@@ -181,11 +189,13 @@ func dropRole(ctx context.Context, tx pgx.Tx, name string) error {
 	return err
 }
 
+const terminateSessions = "SELECT count(pg_terminate_backend(pid, 5000)) FROM pg_stat_activity WHERE usesysid = $1"
+
 // endSessions ends the sessions that a role has begun, and waits until they have ended.
 func endSessions(ctx context.Context, conn *pgx.Conn, id uint32) error {
 	for {
 		var count int
-		err := conn.QueryRow(ctx, `SELECT count(pg_terminate_backend(pid, 5000)) FROM pg_stat_activity WHERE usesysid = $1`, id).Scan(&count)
+		err := conn.QueryRow(ctx, terminateSessions, id).Scan(&count)
 		if err != nil || count == 0 {
 			return err
 		}

@@ -176,6 +176,7 @@ func credentials(n engine.Node, u engine.User) backstay.Credentials {
 	uri := url.URL{Scheme: "rediss", User: url.UserPassword(u.Name, password), Host: address}
 	return backstay.Credentials{
 		"host": n.Endpoint.Host, "port": n.Endpoint.Port, "name": clusterID(n.Instance),
-		"username": u.Name, "password": password, "tls_enabled": true, "uri": uri.String(), "ca_certificate": n.TLS.Authority,
+		"username": u.Name, "password": password, "tls_enabled": true, "uri": uri.String(),
+		"ca_certificate": n.TLS.Authority,
 	}
 }
