@@ -76,12 +76,13 @@ func holdWorst(t *testing.T, n engine.Node, credentials backstay.Credentials) {
 	t.Helper()
 	b := binding{server{n}, fmt.Sprint(credentials["username"]), credentials}
 	ctx, cancel := context.WithCancel(context.Background())
-	t.Cleanup(cancel)
+	var sessions sync.WaitGroup
 	for _, sql := range holds {
 		c := b.connect(t)
 		c.do(t, `BEGIN`)
-		go c.Exec(ctx, sql)
+		sessions.Go(func() { c.Exec(ctx, sql) }) // some wait as long as they live
 	}
+	t.Cleanup(func() { cancel(); sessions.Wait() }) // before they are closed
 	admin, beyond := b.admin(t), `SELECT count(*) FROM pg_stat_activity WHERE usename = $1 AND query <> 'BEGIN'`
 	for begun := 0; begun < len(holds); time.Sleep(time.Millisecond) {
 		err := admin.QueryRow(ctx, beyond, b.name).Scan(&begun)
