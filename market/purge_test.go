@@ -46,9 +46,8 @@ func TestNothingIsLeftOfAPurge(t *testing.T) {
 	must(t, err)
 	s, err := m.CreateSpace(t.Context(), markettest.Admin, o.ID, "space", noMetadata)
 	must(t, err)
-	j, err := m.CreateInstance(
-		t.Context(), markettest.Admin, market.NewInstance{Name: "db", SpaceID: s.ID, PlanID: freePlan(t, m)},
-	)
+	db := market.NewInstance{Name: "db", SpaceID: s.ID, PlanID: freePlan(t, m)}
+	j, err := m.CreateInstance(t.Context(), markettest.Admin, db)
 	must(t, err)
 	id := backstay.InstanceID(j.Resource)
 	<-b.asked
@@ -90,9 +89,8 @@ func TestAForeignBrokerIsLeftAlone(t *testing.T) {
 	must(t, err)
 	s, err := m.CreateSpace(t.Context(), markettest.Admin, o.ID, "space", noMetadata)
 	must(t, err)
-	j, err := m.CreateInstance(
-		t.Context(), markettest.Admin, market.NewInstance{Name: "db", SpaceID: s.ID, PlanID: freePlan(t, m)},
-	)
+	db := market.NewInstance{Name: "db", SpaceID: s.ID, PlanID: freePlan(t, m)}
+	j, err := m.CreateInstance(t.Context(), markettest.Admin, db)
 	must(t, err)
 	if j, err = m.AwaitJob(t.Context(), j.ID, time.Minute); err != nil || j.State != backstay.JobComplete {
 		t.Fatalf("created: %s, %v", j.State, err)
@@ -102,7 +100,8 @@ func TestAForeignBrokerIsLeftAlone(t *testing.T) {
 	if l, err := m.Instances(t.Context(), markettest.Admin, market.InstanceFilter{}); err != nil || len(l.Items) != 0 {
 		t.Errorf("the market has %v, %v", l.Items, err)
 	}
-	if _, err = memory.LastOperation(t.Context(), backstay.LastOperationRequest{InstanceID: backstay.InstanceID(j.Resource)}); err != nil {
+	asked := backstay.LastOperationRequest{InstanceID: backstay.InstanceID(j.Resource)}
+	if _, err = memory.LastOperation(t.Context(), asked); err != nil {
 		t.Errorf("the broker was told: %v", err)
 	}
 }
@@ -113,10 +112,8 @@ func TestWhatIsBeingDeletedIsNotTaken(t *testing.T) {
 	f := newFloor(t)
 	in := f.create(t, "db")
 	f.broker.gate = make(chan struct{})
-	_, _, err := f.CreateBinding(
-		t.Context(), markettest.Admin,
-		market.NewBinding{Type: backstay.AppBinding, InstanceID: in, AppID: f.apps[0].ID},
-	)
+	held := market.NewBinding{Type: backstay.AppBinding, InstanceID: in, AppID: f.apps[0].ID}
+	_, _, err := f.CreateBinding(t.Context(), markettest.Admin, held)
 	must(t, err)
 	var jobs []backstay.Job
 	accepted := func(j backstay.Job, err error) {
@@ -131,7 +128,8 @@ func TestWhatIsBeingDeletedIsNotTaken(t *testing.T) {
 	_, again := f.CreateSpace(t.Context(), markettest.Admin, organization, space.Name, noMetadata)
 	_, other := f.CreateOrganization(t.Context(), markettest.Admin, "owner", noMetadata)
 	for what, err := range map[string]error{"App": app, "Space": again, "Organization": other} {
-		if backstay.KindOf(err) != backstay.Busy || !strings.HasPrefix(backstay.SentenceOf(err), what+" owner is being deleted.") {
+		said := backstay.SentenceOf(err)
+		if backstay.KindOf(err) != backstay.Busy || !strings.HasPrefix(said, what+" owner is being deleted.") {
 			t.Errorf("%s: %v", what, err)
 		}
 	}

@@ -33,7 +33,9 @@ func TestStatementsHaveTimeLimits(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(s.Close)
-	for name, want := range map[string]string{"statement_timeout": "30s", "idle_in_transaction_session_timeout": "1min"} {
+	for name, want := range map[string]string{
+		"statement_timeout": "30s", "idle_in_transaction_session_timeout": "1min",
+	} {
 		var got string
 		if err := s.pool.QueryRow(t.Context(), "SHOW "+name).Scan(&got); err != nil || got != want {
 			t.Errorf("%s is %s, %v; want %s", name, got, err, want)

@@ -19,18 +19,21 @@ func (s *Store) PurgeInstance(ctx context.Context, id backstay.InstanceID, end m
 	})
 }
 
-func (s *Store) PurgeOffering(ctx context.Context, id backstay.OfferingID, end market.EndOfPurged,
-	e backstay.Event) error {
+func (s *Store) PurgeOffering(
+	ctx context.Context, id backstay.OfferingID, end market.EndOfPurged, e backstay.Event,
+) error {
 	return s.tx(ctx, func(tx pgx.Tx) error {
 		// Locked, the plans get no new instances. Whoever keeps a catalog goes first, or waits.
 		if _, err := tx.Exec(ctx, `LOCK TABLE market.offerings IN SHARE ROW EXCLUSIVE MODE`); err != nil {
 			return err
 		}
-		if _, err := tx.Exec(ctx, `SELECT FROM market.plans WHERE offering_id = $1 ORDER BY id FOR UPDATE`, id); err != nil {
+		const lockPlans = `SELECT FROM market.plans WHERE offering_id = $1 ORDER BY id FOR UPDATE`
+		if _, err := tx.Exec(ctx, lockPlans, id); err != nil {
 			return err
 		}
 		rows, err := tx.Query(ctx, `SELECT `+instanceColumns+` FROM market.instances i
-			WHERE i.plan_id IN (SELECT p.id FROM market.plans p WHERE p.offering_id = $1) ORDER BY i.id FOR UPDATE`, id)
+			WHERE i.plan_id IN (SELECT p.id FROM market.plans p WHERE p.offering_id = $1)
+			ORDER BY i.id FOR UPDATE`, id)
 		if err != nil {
 			return err
 		}
@@ -75,16 +78,16 @@ func (s *Store) purge(ctx context.Context, tx pgx.Tx, instances []backstay.Insta
 func purged(ctx context.Context, tx pgx.Tx, i backstay.Instance) (p market.Purged, err error) {
 	p.Instance = i
 	rows, err := tx.Query(ctx, `SELECT `+bindingColumns+` FROM market.bindings b
-		JOIN market.instances i ON i.id = b.instance_id
-		LEFT JOIN market.apps a ON a.id = b.app_id WHERE b.instance_id = $1 ORDER BY b.id FOR UPDATE OF b`, i.ID)
+			JOIN market.instances i ON i.id = b.instance_id LEFT JOIN market.apps a ON a.id = b.app_id
+		WHERE b.instance_id = $1 ORDER BY b.id FOR UPDATE OF b`, i.ID)
 	if err != nil {
 		return p, err
 	}
 	if p.Bindings, err = pgx.CollectRows(rows, scanBinding); err != nil {
 		return p, err
 	}
-	if rows, err = tx.Query(ctx, `SELECT `+shareColumns+` FROM market.shares h WHERE h.instance_id = $1 ORDER BY h.id`,
-		i.ID); err != nil {
+	rows, err = tx.Query(ctx, `SELECT `+shareColumns+` FROM market.shares h WHERE h.instance_id = $1 ORDER BY h.id`, i.ID)
+	if err != nil {
 		return p, err
 	}
 	if p.Shares, err = pgx.CollectRows(rows, scanShare); err != nil {
@@ -98,8 +101,9 @@ func purged(ctx context.Context, tx pgx.Tx, i backstay.Instance) (p market.Purge
 }
 
 // organizationsOf are the organizations of the spaces that the instance and its bindings are in.
-func organizationsOf(ctx context.Context, tx pgx.Tx,
-	p market.Purged) (map[backstay.SpaceID]backstay.OrganizationID, error) {
+func organizationsOf(
+	ctx context.Context, tx pgx.Tx, p market.Purged,
+) (map[backstay.SpaceID]backstay.OrganizationID, error) {
 	spaces := []backstay.SpaceID{p.Instance.SpaceID}
 	for _, b := range p.Bindings {
 		spaces = append(spaces, b.SpaceID)

@@ -56,10 +56,11 @@ func TestWhatIsAskedForOftenAsksOnce(t *testing.T) {
 	s, err := m.CreateSpace(t.Context(), markettest.Admin, o.ID, "space", backstay.MetadataUpdate{})
 	must(err)
 	developer := backstay.Actor{UserID: "developer", Username: "developer"}
-	must(m.Store.(*state.Store).AddUser(t.Context(),
-		uaa.User{ID: developer.UserID, Username: "developer", PasswordHash: "x"}, backstay.Event{}))
-	for _, n := range []market.NewRole{{Type: "organization_user", OrganizationID: o.ID},
-		{Type: "space_developer", SpaceID: s.ID}} {
+	account := uaa.User{ID: developer.UserID, Username: "developer", PasswordHash: "x"}
+	must(m.Store.(*state.Store).AddUser(t.Context(), account, backstay.Event{}))
+	for _, n := range []market.NewRole{
+		{Type: "organization_user", OrganizationID: o.ID}, {Type: "space_developer", SpaceID: s.ID},
+	} {
 		n.UserID = developer.UserID
 		_, err := m.CreateRole(t.Context(), markettest.Admin, n)
 		must(err)
@@ -81,8 +82,8 @@ func TestWhatIsAskedForOftenAsksOnce(t *testing.T) {
 	traced := &market.Market{Store: state.OpenTraced(t, dsn, c), Brokers: m.Brokers, Key: m.Key, Log: m.Log}
 	var bound backstay.BindingID
 	for i := range 4 {
-		j := done(m.CreateInstance(t.Context(), developer,
-			market.NewInstance{Name: fmt.Sprint("db-", i), SpaceID: s.ID, PlanID: plans.Items[0].ID}))
+		n := market.NewInstance{Name: fmt.Sprint("db-", i), SpaceID: s.ID, PlanID: plans.Items[0].ID}
+		j := done(m.CreateInstance(t.Context(), developer, n))
 		b, j, err := m.CreateBinding(t.Context(), developer, market.NewBinding{
 			Type: backstay.AppBinding, InstanceID: backstay.InstanceID(j.Resource), AppID: app.ID})
 		done(j, err)
@@ -91,9 +92,11 @@ func TestWhatIsAskedForOftenAsksOnce(t *testing.T) {
 		c.healths.Store(0)
 		e, err := traced.AppEnvironment(t.Context(), developer, app.ID)
 		must(err)
-		if len(e.Bound) != i+1 || e.Bound[i].Credentials["uri"] == "" || e.Bound[i].Offering.Name != "postgres" ||
-			e.Bound[i].Plan.Name != "Free" {
-			t.Errorf("bound to %d: %+v", i+1, e)
+		if len(e.Bound) != i+1 {
+			t.Fatalf("bound to %d: %+v", i+1, e)
+		}
+		if last := e.Bound[i]; last.Credentials["uri"] == nil || last.Offering.Name != "postgres" || last.Plan.Name != "Free" {
+			t.Errorf("the last one is %+v", last)
 		}
 		if n := c.statements.Swap(0); n > 6 {
 			t.Errorf("the environment of an app that is bound to %d takes %d statements", i+1, n)

@@ -21,7 +21,9 @@ func (s *session) addPostgres(all map[string]string) error {
 		return nil
 	}
 	all["PGHOST"], all["PGPORT"] = loopback, strconv.Itoa(service.port)
-	all["PGDATABASE"], all["PGUSER"], all["PGPASSWORD"] = service.text("name"), service.text("username"), service.text("password")
+	for name, key := range map[string]string{"PGDATABASE": "name", "PGUSER": "username", "PGPASSWORD": "password"} {
+		all[name] = service.text(key)
+	}
 	authority, err := s.writeAuthority(slices.Index(s.services, service), service)
 	switch {
 	case err != nil:

@@ -19,13 +19,13 @@ import (
 // whom it believes. They come from the documentation of those who read them.
 var deciding = slices.Concat(
 	// Cloud Foundry, and the addresses that frameworks look for.
-	[]string{"VCAP_*", "DATABASE_URL", "*_DATABASE_URL", "POSTGRES_URL", "POSTGRESQL_URL", "MYSQL_URL", "MARIADB_URL", "REDIS_URL",
-		"REDIS_TLS_URL", "VALKEY_URL", "DBI_DSN", "DBI_USER", "DBI_PASS"},
+	[]string{"VCAP_*", "DATABASE_URL", "*_DATABASE_URL", "POSTGRES_URL", "POSTGRESQL_URL", "MYSQL_URL", "MARIADB_URL",
+		"REDIS_URL", "REDIS_TLS_URL", "VALKEY_URL", "DBI_DSN", "DBI_USER", "DBI_PASS"},
 	// libpq 9 to 18, "Environment Variables", and Debian's pg_wrapper, which goes to the cluster that PGCLUSTER names.
-	[]string{"PGHOST", "PGHOSTADDR", "PGPORT", "PGDATABASE", "PGUSER", "PGPASSWORD", "PGPASSFILE", "PGREQUIREAUTH", "PGCHANNELBINDING",
-		"PGSERVICE", "PGSERVICEFILE", "PGSYSCONFDIR", "PGREALM", "PGOPTIONS", "PGREQUIRESSL", "PGSSL*", "PGREQUIREPEER", "PGGSS*",
-		"PGKRBSRVNAME", "PGTARGETSESSIONATTRS", "PGLOADBALANCEHOSTS", "PGMINPROTOCOLVERSION", "PGMAXPROTOCOLVERSION", "PGOAUTH*",
-		"PGCLUSTER"},
+	[]string{"PGHOST", "PGHOSTADDR", "PGPORT", "PGDATABASE", "PGUSER", "PGPASSWORD", "PGPASSFILE", "PGREQUIREAUTH",
+		"PGCHANNELBINDING", "PGSERVICE", "PGSERVICEFILE", "PGSYSCONFDIR", "PGREALM", "PGOPTIONS", "PGREQUIRESSL", "PGSSL*",
+		"PGREQUIREPEER", "PGGSS*", "PGKRBSRVNAME", "PGTARGETSESSIONATTRS", "PGLOADBALANCEHOSTS", "PGMINPROTOCOLVERSION",
+		"PGMAXPROTOCOLVERSION", "PGOAUTH*", "PGCLUSTER"},
 	// MySQL and MariaDB, "Environment Variables".
 	[]string{"MYSQL_*", "MYSQLX_*", "MARIADB_*"},
 	// redis-cli and valkey-cli, what --help says of variables.
@@ -87,13 +87,14 @@ func canonical(name string) string {
 
 // clients are the programs that are for one kind of service alone, by kind.
 var clients = map[string][]string{
-	"postgres": {"psql", "pg_dump", "pg_dumpall", "pg_restore", "pgbench", "pg_isready", "pg_amcheck", "pg_basebackup", "pg_receivewal",
-		"pg_recvlogical", "createdb", "createuser", "dropdb", "dropuser", "clusterdb", "reindexdb", "vacuumdb", "vacuumlo", "oid2name",
-		"pgcli"},
-	"mysql": {"mysql", "mysqladmin", "mysqlanalyze", "mysqlbinlog", "mysqlcheck", "mysqldump", "mysqlimport", "mysqloptimize",
-		"mysqlpump", "mysqlrepair", "mysqlshow", "mysqlslap", "mysql_upgrade",
-		"mariadb", "mariadb-admin", "mariadb-analyze", "mariadb-binlog", "mariadb-check", "mariadb-dump", "mariadb-import",
-		"mariadb-optimize", "mariadb-repair", "mariadb-show", "mariadb-slap", "mariadb-upgrade", "mariadbcheck"},
+	"postgres": {"psql", "pg_dump", "pg_dumpall", "pg_restore", "pgbench", "pg_isready", "pg_amcheck", "pg_basebackup",
+		"pg_receivewal", "pg_recvlogical", "createdb", "createuser", "dropdb", "dropuser", "clusterdb", "reindexdb", "vacuumdb",
+		"vacuumlo", "oid2name", "pgcli"},
+	"mysql": {"mysql", "mysqladmin", "mysqlanalyze", "mysqlbinlog", "mysqlcheck", "mysqldump", "mysqlimport",
+		"mysqloptimize", "mysqlpump", "mysqlrepair", "mysqlshow", "mysqlslap", "mysql_upgrade",
+		"mariadb", "mariadb-admin", "mariadb-analyze", "mariadb-binlog", "mariadb-check", "mariadb-dump",
+		"mariadb-import", "mariadb-optimize", "mariadb-repair", "mariadb-show", "mariadb-slap", "mariadb-upgrade",
+		"mariadbcheck"},
 	"redis": {"redis-cli", "valkey-cli"},
 }
 
