@@ -2,6 +2,7 @@
 # make down      stop it; all data stays
 # make test      everything that must hold
 # make test-other  the engines' tests with the servers that Debian 12 does not have: MySQL, Valkey
+# make race      the rooms in which goroutines meet, with the race detector; part of make test
 # make check     format, vet, staticcheck and the import picture; part of make test
 # make bench     the benchmark table
 # make clean-data  delete all data, after asking
@@ -13,7 +14,7 @@ export DATA PORT
 
 CF_VERSION = 8.18.0
 
-.PHONY: up down test test-other check bench clean-data setup clients build backstay plugins
+.PHONY: up down test race test-other check bench clean-data setup clients build backstay plugins
 
 up: setup build
 	@scripts/up
@@ -24,6 +25,16 @@ down: backstay
 # Tests wait more than they work, for disks and for processes: more of them at once than there are cores.
 test: clients build check
 	go test -count=1 -parallel 4 -timeout 30m ./...
+	@$(MAKE) --no-print-directory race
+
+# The detector slows what it watches down, so it watches a second and short pass, over what has goroutines of its own.
+CONCURRENT = ./internal/process ./internal/datadir ./internal/seal ./state ./uaa ./market/... ./broker/... \
+	./keeper/... ./backend/... ./tunnel ./cfapi ./plugins
+
+race:
+	@if [ "$$(go env CGO_ENABLED)" = 1 ]; then \
+		set -x; go test -race -short -count=1 -parallel 4 -timeout 30m $(CONCURRENT); \
+	else echo "There is no C compiler: nothing is tried with the race detector. Type: apt-get install gcc libc6-dev"; fi
 
 test-other: setup
 	scripts/other-servers bin/other

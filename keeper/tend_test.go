@@ -79,6 +79,9 @@ func awaitLogin(t *testing.T, uri string) {
 // TestStuckEngineIsStartedAgain: a script of a read-only user that nobody can end does not end the service, though
 // its client is gone and nobody asks for anything.
 func TestStuckEngineIsStartedAgain(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it lasts until an engine has answered nobody for long")
+	}
 	t.Parallel()
 	c := keepertest.Config(t, 1)
 	c.Engines["redis"] = redis.Engine{Patience: time.Second}
