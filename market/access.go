@@ -6,15 +6,15 @@ import (
 	"github.com/backstay/backstay"
 )
 
-// NewVisibility says for whom a plan is to be.
+// NewVisibility asks that a plan be visible to somebody from now on.
 type NewVisibility struct {
 	Type            backstay.Visibility
 	OrganizationIDs []backstay.OrganizationID // for which; none for other types
 	More            bool                      // beside those that it is for already
 }
 
-// Visibility is for whom a plan is: its type is in the plan, and these are the organizations that it is
-// enabled for, as far as by sees them.
+// Visibility returns a plan, whose type of visibility says who may see it, and the organizations that it is
+// enabled for, as far as the actor may see those.
 func (m *Market) Visibility(
 	ctx context.Context, actor backstay.Actor, id backstay.PlanID,
 ) (backstay.Plan, []backstay.Organization, error) {
@@ -26,7 +26,7 @@ func (m *Market) Visibility(
 	return p, l.Items, err
 }
 
-// SetVisibility says for whom a plan is from now on. Instances that there are stay.
+// SetVisibility changes who may see a plan and have new instances of it. Instances that exist stay.
 func (m *Market) SetVisibility(ctx context.Context, actor backstay.Actor, id backstay.PlanID, n NewVisibility) error {
 	if _, err := m.planFor(ctx, actor, id, Administrators); err != nil {
 		return err
@@ -76,7 +76,7 @@ func (m *Market) RemoveVisibility(
 	return m.Store.RemovePlanOrganization(ctx, id, organization, e)
 }
 
-// checkEnabled refuses a plan for spaces in whose organization it is hidden.
+// checkEnabled refuses the plan if it is hidden from the organization of one of the spaces.
 func (m *Market) checkEnabled(
 	ctx context.Context, p backstay.Plan, o backstay.Offering, spaces []backstay.SpaceID,
 ) error {
@@ -102,7 +102,8 @@ func (m *Market) checkEnabled(
 	return nil
 }
 
-// planFor is a plan that by sees and has one of the roles for.
+// planFor returns a plan. It is NotFound if the actor may not see the plan, and Forbidden if the actor has none of
+// the roles.
 func (m *Market) planFor(
 	ctx context.Context, actor backstay.Actor, id backstay.PlanID, may Roles,
 ) (backstay.Plan, error) {
@@ -120,9 +121,9 @@ func visibilityEvent(actor backstay.Actor, verb string, id backstay.PlanID, at p
 	)
 }
 
-// buyablePlan is a plan that by can have an instance of there: it is on sale, and for everybody or for the
-// members of that organization. That it is hidden there holds for administrators too: whose instance it
-// will be is what counts.
+// buyablePlan returns a plan of which the actor may have an instance at that place. It is Invalid if the plan is
+// not for sale, or hidden from the place's organization, even if the actor is an administrator who sees it: what
+// counts is whose the instance will be.
 func (m *Market) buyablePlan(
 	ctx context.Context, actor backstay.Actor, id backstay.PlanID, at place,
 ) (backstay.Plan, error) {

@@ -10,7 +10,7 @@ import (
 	"github.com/backstay/backstay"
 )
 
-// Apps lists the apps that by may see.
+// Apps lists the apps that the actor may see.
 func (m *Market) Apps(ctx context.Context, actor backstay.Actor, f AppFilter) (List[backstay.App], error) {
 	f.Viewer = viewer(actor)
 	return m.Store.Apps(ctx, f)
@@ -22,7 +22,7 @@ func (m *Market) App(ctx context.Context, actor backstay.Actor, id backstay.AppI
 	return single(l, err, "App")
 }
 
-// CreateApp puts a name into a space that services can be bound to.
+// CreateApp adds an app to a space: a name that services can be bound to.
 func (m *Market) CreateApp(
 	ctx context.Context, actor backstay.Actor, space backstay.SpaceID, name string, noted backstay.MetadataUpdate,
 ) (backstay.App, error) {
@@ -42,7 +42,8 @@ func (m *Market) CreateApp(
 	})
 }
 
-// appFor is an app that by sees and has one of the roles for, with its place.
+// appFor returns an app and its place. It is NotFound if the actor may not see the app, and Forbidden if the actor
+// has none of the roles there.
 func (m *Market) appFor(
 	ctx context.Context, actor backstay.Actor, id backstay.AppID, may Roles,
 ) (backstay.App, place, error) {
@@ -166,7 +167,7 @@ func (m *Market) SetEnvironment(
 	return all, err
 }
 
-// shownVariables are changed variables as events may show them: by name, and whether they were unset.
+// shownVariables returns changed variables as an event may show them: their names, and whether they were unset.
 func shownVariables(changes map[string]*string) map[string]any {
 	shown := map[string]any{}
 	for name, value := range changes {

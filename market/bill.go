@@ -33,7 +33,7 @@ type Charge struct {
 // monthly is the unit of a price for a calendar month, in UTC, however long that is.
 const monthly = "MONTHLY"
 
-// line is what makes a charge of its own: currencies are never added up.
+// line identifies a charge. Amounts of different currencies or units are different charges, and never added up.
 type line struct {
 	organization backstay.OrganizationID
 	space        backstay.SpaceID
@@ -42,7 +42,7 @@ type line struct {
 	tariff
 }
 
-// tariff is how a price is meant.
+// tariff is the currency and the unit of a price.
 type tariff struct{ currency, unit string }
 
 // Bill adds up what there was in [from, until) according to the events, which are in their order, at the
@@ -80,7 +80,7 @@ func earlier(a, b time.Time) time.Time {
 	return b
 }
 
-// charge adds the time of one instance as an event tells it.
+// charge adds to the bill what one instance cost in an interval, at the prices that the event tells.
 func charge(bill map[line]*Charge, e backstay.UsageEvent, begin, end time.Time) {
 	if !begin.Before(end) {
 		return
@@ -109,7 +109,7 @@ func charge(bill map[line]*Charge, e backstay.UsageEvent, begin, end time.Time) 
 	}
 }
 
-// prices are what a plan costs in each currency and unit; one without a price has one that is nothing.
+// prices returns what a plan costs by currency and unit. A plan without prices has one price, of nothing.
 func prices(costs []backstay.Cost) map[tariff]*big.Rat {
 	if len(costs) == 0 {
 		return map[tariff]*big.Rat{{}: new(big.Rat)}
@@ -128,7 +128,7 @@ func prices(costs []backstay.Cost) map[tariff]*big.Rat {
 	return all
 }
 
-// months is how many calendar months an interval lasts.
+// months returns how many calendar months an interval lasts.
 func months(begin, end time.Time) *big.Rat {
 	sum := new(big.Rat)
 	for begin = begin.UTC(); begin.Before(end); {

@@ -8,7 +8,7 @@ import (
 	"github.com/backstay/backstay"
 )
 
-// Bindings lists the service credential bindings that by may see, without their credentials.
+// Bindings lists the service credential bindings that the actor may see, without their credentials.
 func (m *Market) Bindings(ctx context.Context, actor backstay.Actor, f BindingFilter) (List[backstay.Binding], error) {
 	f.Viewer = viewer(actor)
 	return m.Store.Bindings(ctx, f)
@@ -63,7 +63,8 @@ func (m *Market) admitBind(
 	return nil
 }
 
-// checkNewBinding returns the binding's instance, and its place: the app's, or of a key the instance's.
+// checkNewBinding refuses a binding that cannot be made. It returns the binding's instance and place: a binding to
+// an app is where the app is, and a service key is where the instance is.
 func (m *Market) checkNewBinding(
 	ctx context.Context, actor backstay.Actor, n NewBinding,
 ) (in backstay.Instance, at place, err error) {
@@ -130,7 +131,8 @@ func (m *Market) DeleteBinding(
 	)
 }
 
-// bindingFor is a binding that by sees and has one of the roles for, with its place.
+// bindingFor returns a binding and its place. It is NotFound if the actor may not see the binding, and Forbidden
+// if the actor has none of the roles there.
 func (m *Market) bindingFor(
 	ctx context.Context, actor backstay.Actor, id backstay.BindingID, may Roles,
 ) (backstay.Binding, place, error) {
@@ -142,7 +144,7 @@ func (m *Market) bindingFor(
 	return b, at, err
 }
 
-// Credentials returns what a binding gives access with. Until it is made there is nothing to find.
+// Credentials returns the credentials of a binding. It is NotFound until they have been made.
 func (m *Market) Credentials(
 	ctx context.Context, actor backstay.Actor, id backstay.BindingID,
 ) (backstay.Credentials, error) {
@@ -167,7 +169,8 @@ func (m *Market) openCredentials(id backstay.BindingID, sealed []byte) (c backst
 	return c, m.openJSON(credentialsContext(id), sealed, &c)
 }
 
-// BindingParameters returns what a binding was asked for with, which never changes; nil if that is nothing.
+// BindingParameters returns the parameters that a binding was created with, which never change; nil if there were
+// none.
 func (m *Market) BindingParameters(
 	ctx context.Context, actor backstay.Actor, id backstay.BindingID,
 ) (json.RawMessage, error) {
@@ -181,7 +184,7 @@ func (m *Market) BindingParameters(
 	return m.openParameters(bindingParametersContext(id), sealed)
 }
 
-// planOf is what an instance is of, whoever may see that in the marketplace.
+// planOf returns the plan and the offering of an instance, even if they are hidden from its users.
 func (m *Market) planOf(ctx context.Context, in backstay.Instance) (p backstay.Plan, o backstay.Offering, err error) {
 	plans, err := m.Store.Plans(ctx, PlanFilter{IDs: []backstay.PlanID{in.PlanID}})
 	if p, err = single(plans, err, "Service plan"); err != nil {
@@ -192,7 +195,7 @@ func (m *Market) planOf(ctx context.Context, in backstay.Instance) (p backstay.P
 	return p, o, err
 }
 
-// Job returns a job that was accepted from by, or from anyone for those who see everything.
+// Job returns a job that the actor asked for. Those who see everything see everybody's jobs.
 func (m *Market) Job(ctx context.Context, actor backstay.Actor, id backstay.JobID) (backstay.Job, error) {
 	j, err := m.Store.Job(ctx, id)
 	if err == nil && viewer(actor) != nil && j.By.UserID != actor.UserID {

@@ -8,7 +8,8 @@ import (
 	"github.com/backstay/backstay/internal/step"
 )
 
-// binder is a job that makes a binding, or ends one: what it has asked of the broker of the binding's instance.
+// binder is what a job knows of a binding that it makes or ends: what it has asked of the broker, and how to ask
+// what has become of it.
 type binder struct {
 	from        supply
 	last        backstay.LastBindingOperationRequest // with the key that the broker gave the operation
@@ -58,7 +59,8 @@ func (m *Market) bind(ctx context.Context, j backstay.Job, id backstay.BindingID
 	return b, err
 }
 
-// awaitCredentials waits for a broker that makes bindings later, and fetches what it has made.
+// awaitCredentials waits until a broker that makes bindings asynchronously has made this one, and fetches its
+// credentials.
 func (b *binder) awaitCredentials(ctx context.Context) error {
 	if !b.async {
 		return nil
@@ -78,7 +80,7 @@ func (b *binder) awaitCredentials(ctx context.Context) error {
 	return err
 }
 
-// awaitGone waits for a broker that ends bindings later, until it does not know the binding any more.
+// awaitGone waits until a broker that ends bindings asynchronously does not know this one any more.
 func (b *binder) awaitGone(ctx context.Context) error {
 	if !b.async {
 		return nil
@@ -90,7 +92,7 @@ func (b *binder) awaitGone(ctx context.Context) error {
 	return absentIsFine(err)
 }
 
-// await returns the operation once it has ended.
+// await waits for the end of the operation that the broker was asked for, and returns the operation.
 func (b *binder) await(ctx context.Context) (backstay.Operation, error) {
 	op, err := b.from.broker.LastBindingOperation(ctx, b.last)
 	for err == nil && op.State == backstay.InProgress {
@@ -111,7 +113,7 @@ func (b *binder) next(ctx context.Context, seen backstay.Operation) (backstay.Op
 	}
 }
 
-// unbind ends a binding at its broker, which does not know it any more then.
+// unbind ends a binding at its broker. When it returns, the broker does not know the binding any more.
 func (m *Market) unbind(ctx context.Context, j backstay.Job, binding backstay.Binding) error {
 	from, err := m.supplyOfInstance(ctx, binding.InstanceID)
 	if err != nil {
@@ -127,7 +129,7 @@ func (m *Market) unbind(ctx context.Context, j backstay.Job, binding backstay.Bi
 	return b.awaitGone(ctx)
 }
 
-// binding reads a binding for a job, which acts for nobody in particular.
+// binding returns a binding for a job, which may see all bindings.
 func (m *Market) binding(ctx context.Context, id backstay.BindingID) (backstay.Binding, error) {
 	l, err := m.Store.Bindings(ctx, BindingFilter{IDs: []backstay.BindingID{id}})
 	return single(l, err, "Service credential binding")

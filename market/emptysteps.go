@@ -68,7 +68,8 @@ func (m *Market) completed(name string, j backstay.Job) step.Step {
 	}}
 }
 
-// What follows ends things for whoever asked for the end of what they are in, and records each as theirs.
+// What follows ends everything that is in something whose end was asked for. Each end is recorded as an event of
+// whoever asked.
 
 func (m *Market) emptyOrganization(ctx context.Context, j backstay.Job, id backstay.OrganizationID) error {
 	spaces, err := m.Store.Spaces(ctx, SpaceFilter{OrganizationIDs: []backstay.OrganizationID{id}})
@@ -115,7 +116,7 @@ func (m *Market) emptySpace(ctx context.Context, j backstay.Job, id backstay.Spa
 	return nil
 }
 
-// endInstance unbinds an instance from everything, and ends it.
+// endInstance ends all bindings of an instance, and then the instance itself.
 func (m *Market) endInstance(ctx context.Context, j backstay.Job, in backstay.Instance, at place) error {
 	if err := m.unbindAll(ctx, j, BindingFilter{InstanceIDs: []backstay.InstanceID{in.ID}}); err != nil {
 		return err

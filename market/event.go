@@ -11,10 +11,10 @@ import (
 	"github.com/backstay/backstay"
 )
 
-// details are what an event tells beyond who, what and where. Secrets must not enter.
+// details are what an event tells beside who did what, and where. They must not contain secrets.
 type details map[string]any
 
-// hidden stands in events for what is secret, in Cloud Foundry's words.
+// hidden takes the place of secrets in events. The words are Cloud Foundry's.
 const hidden = "[PRIVATE DATA HIDDEN]"
 
 func newEvent(actor backstay.Actor, kind string, t backstay.Target, at place, d details) backstay.Event {
@@ -66,8 +66,8 @@ func bindingEvent(actor backstay.Actor, verb string, b backstay.Binding, at plac
 	return newEvent(actor, kind+"."+verb, backstay.Target{ID: string(b.ID), Type: kind, Name: b.Name}, at, d)
 }
 
-// bindingDetails say what is bound to what, beside more: a binding is the target of its events, as it is in
-// Cloud Foundry.
+// bindingDetails are the details of an event about a binding: which instance and which app it binds, and what else
+// is given in more. The target of such an event is the binding, as in Cloud Foundry.
 func bindingDetails(b backstay.Binding, more details) details {
 	d := details{"service_instance_guid": b.InstanceID}
 	if b.AppID != "" {
@@ -77,7 +77,7 @@ func bindingDetails(b backstay.Binding, more details) details {
 	return request(d)
 }
 
-// roleEvent is about the user: Cloud Foundry names the role in the type.
+// roleEvent is an event about the user who has the role: Cloud Foundry names the role in the event's type.
 func roleEvent(actor backstay.Actor, verb string, r backstay.Role, u backstay.User, at place) backstay.Event {
 	return newEvent(
 		actor, "user."+r.Type+"_"+verb, backstay.Target{ID: string(u.ID), Type: "user", Name: u.PresentationName()},
@@ -85,10 +85,10 @@ func roleEvent(actor backstay.Actor, verb string, r backstay.Role, u backstay.Us
 	)
 }
 
-// request is the details of an event as Cloud Foundry shapes them: what was asked for.
+// request returns details as Cloud Foundry nests them in an event: what was asked for, below "request".
 func request(d details) details { return details{"request": d} }
 
-// shownParameters are parameters as events may show them: names, and values that cannot be secrets.
+// shownParameters returns parameters as an event may show them: all names, and only values that cannot be secrets.
 func shownParameters(raw []byte) any {
 	var given map[string]any
 	if json.Unmarshal(raw, &given) != nil {
@@ -104,7 +104,7 @@ func shownParameters(raw []byte) any {
 	return given
 }
 
-// Events lists the audit events that by may see.
+// Events lists the audit events that the actor may see.
 func (m *Market) Events(ctx context.Context, actor backstay.Actor, f EventFilter) (List[backstay.Event], error) {
 	f.Viewer = viewer(actor)
 	return m.Store.Events(ctx, f)
@@ -116,7 +116,7 @@ func (m *Market) Event(ctx context.Context, actor backstay.Actor, id backstay.Ev
 	return single(l, err, "Event")
 }
 
-// Refusal is a change that somebody may not make, or not so.
+// Refusal is a request that was refused.
 type Refusal struct {
 	Method, Path string
 	Named        []string // ids of what the request is about, the most telling first
@@ -125,14 +125,15 @@ type Refusal struct {
 	Reason       string   // for people; empty if it would tell a secret
 }
 
-// Somebody who is refused the same again within a moment says nothing new, and nobody fills the events
-// with attempts on one organization, or on none, while attempts on others are still recorded.
+// A refusal that repeats one of the last moment says nothing new, and is not recorded. The limit keeps one actor
+// from filling the events of an organization, or of none, with attempts; it counts for each organization, so that
+// attempts on another one are still recorded.
 const (
 	refusalMoment = time.Minute
 	refusalLimit  = 60 // in a moment, of one actor in one organization
 )
 
-// clip bounds what a request can make an event keep.
+// clip shortens text from a request that an event keeps.
 func clip(s string) string {
 	if len(s) <= maxClip {
 		return s
@@ -142,8 +143,9 @@ func clip(s string) string {
 
 const maxClip = 1000
 
-// RecordRefusal records that by was refused a change, where those find it who see the events of the place:
-// that of the first thing named that there is, whether by may see it or not.
+// RecordRefusal records that the actor was refused a change, as an event in the place of the first thing that the
+// request names and that exists: those who see the events of that place find it, whether the actor may see the
+// thing or not.
 func (m *Market) RecordRefusal(ctx context.Context, actor backstay.Actor, r Refusal) error {
 	var l Location
 	if len(r.Named) > 0 {

@@ -9,7 +9,7 @@ import (
 	"github.com/backstay/backstay"
 )
 
-// Instances lists the service instances that by may see.
+// Instances lists the service instances that the actor may see.
 func (m *Market) Instances(
 	ctx context.Context, actor backstay.Actor, f InstanceFilter,
 ) (List[backstay.Instance], error) {
@@ -21,11 +21,11 @@ func (m *Market) Instances(
 	return l, err
 }
 
-// healthPatience is how long a list may wait for news that it can do without.
+// healthPatience is how long a list of instances waits to hear which of them do not serve.
 const healthPatience = time.Second
 
-// tellHealth lets the operations of instances that are up, but do not serve now, say so. What is
-// recorded stays as it is: this is true for the moment.
+// tellHealth changes the descriptions of instances that were made and do not serve now. Only what is answered
+// changes: what is recorded says how the last operation ended, and stays.
 func (m *Market) tellHealth(ctx context.Context, instances []backstay.Instance) {
 	if len(instances) == 0 {
 		return
@@ -188,7 +188,8 @@ func (m *Market) openParameters(context string, sealed []byte) (json.RawMessage,
 	return m.Key.Open(sealed, context)
 }
 
-// updateInstanceMetadata is no operation, and goes beside one as long as the instance is to stay.
+// updateInstanceMetadata changes the metadata of a managed instance. That is no operation of the instance, so it
+// is possible while one is in progress, unless the instance is being deleted.
 func (m *Market) updateInstanceMetadata(
 	ctx context.Context, actor backstay.Actor, in backstay.Instance, u backstay.MetadataUpdate, e backstay.Event,
 ) (backstay.Instance, error) {
@@ -201,7 +202,7 @@ func (m *Market) updateInstanceMetadata(
 	return m.Instance(ctx, actor, in.ID)
 }
 
-// errUnknownField tells that a field is none of this type of instance, as Cloud Foundry does.
+// errUnknownField says, in Cloud Foundry's words, that this type of instance does not have the field.
 func errUnknownField(name string) error {
 	return backstay.Errorf(backstay.Invalid, "Unknown field(s): '%s'", name)
 }
@@ -227,12 +228,13 @@ func (u InstanceUpdate) userProvidedField() string {
 	return ""
 }
 
-// onlyMetadata tells whether there is metadata to change, and nothing else of a managed instance.
+// onlyMetadata tells whether the update changes metadata, and nothing else that the market keeps of a managed
+// instance.
 func (u InstanceUpdate) onlyMetadata() bool {
 	return u.Name == nil && u.Tags == nil && !u.Metadata.Empty()
 }
 
-// asked is the update as an event shows it, but for what only user-provided instances have.
+// asked returns the update as an event shows it, without the fields that only user-provided instances have.
 func (u InstanceUpdate) asked() details {
 	asked := u.Update.details()
 	if u.Tags != nil {
@@ -250,7 +252,8 @@ func (u InstanceUpdate) asked() details {
 	return asked
 }
 
-// instanceFor is an instance that by sees and has one of the roles for, with its place.
+// instanceFor returns an instance and its place. It is NotFound if the actor may not see the instance, and
+// Forbidden if the actor has none of the roles there.
 func (m *Market) instanceFor(
 	ctx context.Context, actor backstay.Actor, id backstay.InstanceID, may Roles,
 ) (backstay.Instance, place, error) {

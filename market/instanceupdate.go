@@ -17,9 +17,9 @@ type InstanceChange struct {
 	Parameters      []byte // sealed; nil: unchanged
 }
 
-// UpdateInstance changes what an instance is called and noted with, and its plan, parameters and maintenance
-// info. If the broker has to be asked for that there is a job, and otherwise all is done; of a user-provided
-// instance always.
+// UpdateInstance changes the name, tags, metadata, plan, parameters and maintenance info of an instance. If its
+// broker has to be asked there is a job for that; otherwise, and always for a user-provided instance, the change
+// is done at once and the job's ID is empty.
 func (m *Market) UpdateInstance(
 	ctx context.Context, actor backstay.Actor, id backstay.InstanceID, u InstanceUpdate,
 ) (backstay.Instance, backstay.Job, error) {
@@ -58,7 +58,7 @@ func (m *Market) UpdateInstance(
 	return in, backstay.Job{}, err
 }
 
-// target is what the broker is asked to make of an instance.
+// target is what an update makes of an instance, as far as its broker has to be asked.
 type target struct {
 	plan            backstay.Plan
 	maintenanceInfo *backstay.MaintenanceInfo
@@ -154,7 +154,7 @@ func (m *Market) acceptInstanceUpdate(
 // changeContext names the parameters that an update changes, so that no sealed value can be moved there.
 func changeContext(id backstay.InstanceID) string { return "instance/" + string(id) + "/change" }
 
-// update asks for what differs between an instance and what it is to be.
+// update returns the request for what differs between an instance and what it is to become.
 func (s supply) update(
 	call backstay.Call, in backstay.Instance, at place, to target, parameters []byte,
 ) backstay.UpdateRequest {
@@ -196,8 +196,8 @@ func (m *Market) updateInstanceSteps(j backstay.Job) []step.Step {
 	}
 }
 
-// askForUpdate asks the broker for the change that was accepted. Until that is recorded as done the instance
-// is as it was, so a second call asks for the same.
+// askForUpdate asks the broker for the change that was accepted. Until the end of the change is recorded the
+// instance stays as it was, so a second call asks for the same.
 func (m *Market) askForUpdate(ctx context.Context, j backstay.Job) (asking, error) {
 	in, at, from, err := m.jobInstance(ctx, j)
 	if err != nil {

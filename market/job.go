@@ -8,7 +8,7 @@ import (
 	"github.com/backstay/backstay/internal/step"
 )
 
-// What jobs do, in Cloud Foundry's names.
+// The operations of jobs, as the Cloud Foundry API names them.
 const (
 	createInstance     = "service_instance.create"
 	updateInstance     = "service_instance.update"
@@ -24,7 +24,7 @@ const (
 	purgeInstance      = "service_instance.purge"
 )
 
-// operations is how each job is done, and how its failure is told.
+// operations says for each operation which steps a job takes, and how its failure is recorded.
 var operations = map[string]struct {
 	steps func(m *Market, j backstay.Job) []step.Step
 	fail  func(m *Market, ctx context.Context, j backstay.Job) error
@@ -82,14 +82,14 @@ func (m *Market) Work(ctx context.Context, id backstay.JobID, last bool) error {
 	return o.fail(m, ctx, j)
 }
 
-// retryable errors are those that nobody has explained to the user yet, and races with what came
-// into a space or an organization while it was being emptied.
+// retryable tells whether a job that failed with the error is tried again: if the error has no sentence for the
+// user yet, or if something came into a space or an organization while that was being emptied.
 func retryable(err error) bool {
 	k := backstay.KindOf(err)
 	return k == backstay.Internal || k == backstay.InUse || k == backstay.Busy
 }
 
-// failJob records a failure that changes nothing but the job.
+// failJob records the failure of a job that leaves everything else as it is.
 func (m *Market) failJob(ctx context.Context, j backstay.Job) error {
 	return m.Store.FinishJob(ctx, j)
 }

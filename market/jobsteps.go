@@ -15,7 +15,7 @@ type asking struct {
 	outcome backstay.Operation
 }
 
-// newAsking is for what a broker has answered. Where its dashboard is, that is kept at once.
+// newAsking notes what a broker has answered, and keeps the address of its dashboard if it has told one.
 func (m *Market) newAsking(
 	ctx context.Context, j backstay.Job, from supply, t backstay.OperationType, key backstay.OperationKey,
 	dashboard string,
@@ -37,7 +37,8 @@ func (m *Market) awaitOutcome(ctx context.Context, a *asking) (err error) {
 	return err
 }
 
-// recordOutcome records the end of what was asked for, and of the job. What failed is an error for the user.
+// recordOutcome records that the operation and the job have succeeded. If the operation has failed it returns an
+// error with the broker's sentence, with which the job then fails.
 func (m *Market) recordOutcome(ctx context.Context, j backstay.Job, a asking) error {
 	if a.outcome.State == backstay.Failed {
 		return backstay.Errorf(backstay.Unavailable, "%s", a.outcome.Description)
@@ -47,8 +48,7 @@ func (m *Market) recordOutcome(ctx context.Context, j backstay.Job, a asking) er
 	)
 }
 
-// jobInstance reads the instance that a job is about, for nobody in particular, with its place and whom it is
-// from.
+// jobInstance returns the instance that a job works on, with its place and its supply.
 func (m *Market) jobInstance(
 	ctx context.Context, j backstay.Job,
 ) (in backstay.Instance, at place, from supply, err error) {
@@ -97,7 +97,8 @@ func (m *Market) provision(ctx context.Context, j backstay.Job) (asking, error) 
 	return m.newAsking(ctx, j, from, backstay.Create, answer.Operation, answer.DashboardURL)
 }
 
-// awaitOperation passes on what a broker says of an operation of that type until it has ended.
+// awaitOperation waits until an operation of that type has ended at the broker. What the broker says meanwhile it
+// records, so that users can follow.
 func (m *Market) awaitOperation(
 	ctx context.Context, from supply, r backstay.LastOperationRequest, t backstay.OperationType,
 ) (backstay.Operation, error) {
@@ -113,7 +114,8 @@ func (m *Market) awaitOperation(
 	return op, err
 }
 
-// pollInterval is how often a broker is asked that cannot be waited for.
+// pollInterval is how long the market waits before it asks again how an operation comes along, if the broker is no
+// OperationAwaiter.
 const pollInterval = time.Second
 
 func nextOperation(
@@ -146,7 +148,7 @@ func (m *Market) deleteInstanceSteps(j backstay.Job) []step.Step {
 	}
 }
 
-// deprovision ends an instance at its broker: it returns when the broker does not know it any more.
+// deprovision ends an instance at its broker. When it returns, the broker does not know the instance any more.
 func (m *Market) deprovision(ctx context.Context, from supply, j backstay.Job, id backstay.InstanceID) error {
 	answer, err := from.broker.Deprovision(ctx, from.deprovision(callOf(j), id))
 	if err != nil || !answer.Async {

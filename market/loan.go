@@ -10,8 +10,8 @@ import (
 	"github.com/backstay/backstay"
 )
 
-// Endpoint is where the instance of a binding serves, for whoever may bind it. Open tunnels ask for it every
-// second, so it costs one query.
+// Endpoint returns the address at which the instance of a binding serves, if the actor may bind the instance. Open
+// tunnels ask for it every second, so it costs one query.
 func (m *Market) Endpoint(
 	ctx context.Context, actor backstay.Actor, id backstay.BindingID,
 ) (backstay.Endpoint, error) {
@@ -37,7 +37,8 @@ func (m *Market) Endpoint(
 	return e, nil
 }
 
-// endpointIn finds the endpoint in credentials: under the names that services use for it, or in their uri.
+// endpointIn finds an endpoint in credentials: in the entries that services use for host and port, or in their
+// uri.
 func endpointIn(c backstay.Credentials) (backstay.Endpoint, bool) {
 	host, _ := c["host"].(string)
 	if host == "" {
@@ -62,7 +63,7 @@ func endpointIn(c backstay.Credentials) (backstay.Endpoint, bool) {
 	return backstay.Endpoint{Host: host, Port: number}, err == nil && host != "" && number > 0
 }
 
-// lendPatience is how long a key that is lent may take to be made.
+// lendPatience is how long the making of a lent key may take.
 const lendPatience = 30 * time.Second
 
 // Lend makes a service key that ends by itself, and waits for it.
@@ -96,12 +97,12 @@ func (m *Market) awaitComplete(ctx context.Context, j backstay.Job) error {
 	return nil
 }
 
-// Hold lets keys that were lent last until then. Bindings that were not lent last anyway.
+// Hold keeps lent keys from ending before that time. Other bindings do not end by themselves anyway.
 func (m *Market) Hold(ctx context.Context, ids []backstay.BindingID, until time.Time) error {
 	return m.Store.HoldBindings(ctx, ids, until)
 }
 
-// Return ends a key that was lent, and waits for that.
+// Return ends a lent key, and waits until it has ended.
 func (m *Market) Return(ctx context.Context, actor backstay.Actor, id backstay.BindingID) error {
 	j, err := m.DeleteBinding(ctx, actor, id)
 	if err != nil {
@@ -110,8 +111,8 @@ func (m *Market) Return(ctx context.Context, actor backstay.Actor, id backstay.B
 	return m.awaitComplete(ctx, j)
 }
 
-// Began records that by began to use a tunnel to the instance of a binding, and returns what records
-// that it ended.
+// Began records that the actor has begun to use a tunnel to the instance of a binding. What it returns records the
+// end.
 func (m *Market) Began(
 	ctx context.Context, actor backstay.Actor, id backstay.BindingID,
 ) (ended func(context.Context) error, err error) {
@@ -128,7 +129,7 @@ func (m *Market) Began(
 	}, nil
 }
 
-// expiryInterval is how often bindings are looked for whose time is over.
+// expiryInterval is how often the market looks for bindings whose time is over.
 const expiryInterval = time.Second
 
 // EndExpired ends bindings whose time is over, for as long as ctx lasts.
@@ -161,7 +162,7 @@ func (m *Market) endExpired(ctx context.Context, now time.Time) error {
 	return nil
 }
 
-// endBinding deletes a binding for nobody in particular.
+// endBinding accepts the end of a binding that nobody has asked for: its time is over.
 func (m *Market) endBinding(ctx context.Context, b backstay.Binding) error {
 	at, err := m.placeOf(ctx, b.SpaceID)
 	if err != nil {

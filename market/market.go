@@ -12,8 +12,8 @@ import (
 	"github.com/backstay/backstay/internal/seal"
 )
 
-// Market is the floor where services are asked for. Its fields are set once, before use; its
-// methods are safe for concurrent use.
+// Market is where services are asked for. Its fields are set once, before use; its methods are safe for concurrent
+// use.
 type Market struct {
 	Store   Store
 	Brokers Brokers
@@ -53,7 +53,7 @@ func (m *Market) KeepCatalog(ctx context.Context, from backstay.ServiceBroker) e
 	return m.Store.KeepCatalog(ctx, from, offerings)
 }
 
-// ServiceBrokers lists whom offerings are from, which is no secret.
+// ServiceBrokers lists the brokers. Everybody may see them.
 func (m *Market) ServiceBrokers(ctx context.Context, f BrokerFilter) (List[backstay.ServiceBroker], error) {
 	return m.Store.ServiceBrokers(ctx, f)
 }
@@ -64,7 +64,7 @@ func (m *Market) ServiceBroker(ctx context.Context, id backstay.BrokerID) (backs
 	return single(l, err, "Service broker")
 }
 
-// Offerings lists what is offered to by, who may be nobody in particular.
+// Offerings lists the offerings that the actor may see. The zero Actor sees those that everybody may see.
 func (m *Market) Offerings(
 	ctx context.Context, actor backstay.Actor, f OfferingFilter,
 ) (List[backstay.Offering], error) {
@@ -80,8 +80,8 @@ func (m *Market) Offering(
 	return single(l, err, "Service offering")
 }
 
-// Plans lists what can be bought by by, who may be nobody in particular. Whoever names a plan by its id also
-// finds one that has been hidden from them and that an instance of theirs has.
+// Plans lists the plans that the actor may see. The zero Actor sees those that everybody may see. If the filter
+// names plans by their ids, it also finds hidden ones of which the actor sees an instance.
 func (m *Market) Plans(ctx context.Context, actor backstay.Actor, f PlanFilter) (List[backstay.Plan], error) {
 	f.Access.Viewer, f.Access.Held = viewer(actor), f.IDs != nil
 	return m.Store.Plans(ctx, f)
@@ -93,7 +93,7 @@ func (m *Market) Plan(ctx context.Context, actor backstay.Actor, id backstay.Pla
 	return single(l, err, "Service plan")
 }
 
-// only is the one item of a list narrowed by id.
+// single returns the one item of a list that was narrowed by an id. It is NotFound if there is none.
 func single[T any](l List[T], err error, noun string) (T, error) {
 	if err == nil && len(l.Items) == 0 {
 		err = backstay.Errorf(backstay.NotFound, "%s not found", noun)
@@ -105,10 +105,10 @@ func single[T any](l List[T], err error, noun string) (T, error) {
 	return l.Items[0], nil
 }
 
-// newID returns a fresh identifier, sorted by time so that indexes stay dense.
+// newID returns a fresh identifier. Identifiers begin with the time, so that indexes stay dense.
 func newID() string { return uuid.Must(uuid.NewV7()).String() }
 
-// inProgress is a new operation that nobody has begun.
+// inProgress returns a new operation of that type.
 func (m *Market) inProgress(t backstay.OperationType) backstay.Operation {
 	now := m.now()
 	return backstay.Operation{
@@ -116,8 +116,8 @@ func (m *Market) inProgress(t backstay.OperationType) backstay.Operation {
 	}
 }
 
-// newJob is a job for an operation on a resource. Those that wait for a broker are born POLLING:
-// the cf command blocks on PROCESSING, even when it was not asked to wait.
+// newJob returns a job for an operation on a resource. A job that waits for a broker begins as POLLING: the cf
+// command would wait for a PROCESSING one even if it was not asked to.
 func (m *Market) newJob(actor backstay.Actor, operation, resource string, s backstay.JobState) backstay.Job {
 	now := m.now()
 	return backstay.Job{

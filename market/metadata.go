@@ -18,7 +18,7 @@ const (
 	maxAnnotations    = 200
 )
 
-// Update changes what every resource with a name of its own has.
+// Update changes what all resources have that have a name.
 type Update struct {
 	Name     *string // nil: unchanged
 	Metadata backstay.MetadataUpdate
@@ -55,8 +55,8 @@ func metadataDetails(u backstay.MetadataUpdate) details {
 	return d
 }
 
-// checkMetadata refuses keys and values that Cloud Foundry does not take, and more of them than there may be.
-// The store does the last again, knowing those that are there.
+// checkMetadata refuses keys and values that Cloud Foundry does not take, and more of them than a resource may
+// have. The store checks the number again, because it knows those that the resource has already.
 func checkMetadata(u backstay.MetadataUpdate) error {
 	for key, value := range u.Labels {
 		if wrong := wrongKey(key); wrong != "" {
@@ -147,12 +147,12 @@ func alphanumeric(r rune) bool {
 	return 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9'
 }
 
-// beginning is enough of what is too long to recognize it.
+// beginning returns as much of a text that is too long as is needed to recognize it.
 func beginning(text string) string { return printable(string([]rune(text)[:8])) + "..." }
 
 func printable(text string) string { return strings.ToValidUTF8(text, "�") }
 
-// MetadataOf is a kind of resource, by its name in sentences, whose metadata changes without anything else.
+// MetadataOf is a type of resource whose metadata can change alone, by the type's name in sentences.
 type MetadataOf string
 
 const (
@@ -164,7 +164,7 @@ const (
 	OfUser     MetadataOf = "User"
 )
 
-// MetadataStore keeps the metadata of what has nothing else that changes at once.
+// MetadataStore changes the metadata of resources of which nothing else changes in the same request.
 type MetadataStore interface {
 	// UpdateMetadata is Invalid if the resource would have too many labels or annotations, and NotFound
 	// if it is absent.
@@ -250,7 +250,7 @@ func (m *Market) UpdateUserMetadata(
 	return m.User(ctx, actor, id)
 }
 
-// updateGlobalMetadata changes the metadata of what is in no organization, and therefore an administrator's.
+// updateGlobalMetadata changes the metadata of a resource that is in no organization. Only administrators may.
 func (m *Market) updateGlobalMetadata(
 	ctx context.Context, actor backstay.Actor, of MetadataOf, about backstay.Target, u backstay.MetadataUpdate,
 ) error {

@@ -6,7 +6,7 @@ import (
 	"github.com/backstay/backstay"
 )
 
-// Organizations lists the organizations that by may see.
+// Organizations lists the organizations that the actor may see.
 func (m *Market) Organizations(
 	ctx context.Context, actor backstay.Actor, f OrganizationFilter,
 ) (List[backstay.Organization], error) {
@@ -22,7 +22,7 @@ func (m *Market) Organization(
 	return single(l, err, "Organization")
 }
 
-// CreateOrganization founds an organization without members or spaces.
+// CreateOrganization adds an organization, which has no members and no spaces.
 func (m *Market) CreateOrganization(
 	ctx context.Context, actor backstay.Actor, name string, noted backstay.MetadataUpdate,
 ) (backstay.Organization, error) {
@@ -55,7 +55,7 @@ func (m *Market) UpdateOrganization(
 	return m.Store.UpdateOrganization(ctx, id, u, organizationEvent(actor, "update", o, request(u.details())))
 }
 
-// DeleteOrganization accepts the end of an organization and of all that is in it.
+// DeleteOrganization accepts the end of an organization and of everything in it.
 func (m *Market) DeleteOrganization(
 	ctx context.Context, actor backstay.Actor, id backstay.OrganizationID,
 ) (backstay.Job, error) {
@@ -67,7 +67,8 @@ func (m *Market) DeleteOrganization(
 	return j, m.Store.AcceptJob(ctx, organizationEvent(actor, "delete-request", o, nil), j)
 }
 
-// organizationFor is an organization that by sees and has one of the roles for.
+// organizationFor returns an organization. It is NotFound if the actor may not see it, and Forbidden if the actor
+// has none of the roles there.
 func (m *Market) organizationFor(
 	ctx context.Context, actor backstay.Actor, id backstay.OrganizationID, may Roles,
 ) (backstay.Organization, error) {
@@ -78,7 +79,7 @@ func (m *Market) organizationFor(
 	return o, m.permit(ctx, actor, place{organization: id}, may)
 }
 
-// Spaces lists the spaces that by may see.
+// Spaces lists the spaces that the actor may see.
 func (m *Market) Spaces(ctx context.Context, actor backstay.Actor, f SpaceFilter) (List[backstay.Space], error) {
 	f.Viewer = viewer(actor)
 	return m.Store.Spaces(ctx, f)
@@ -90,7 +91,7 @@ func (m *Market) Space(ctx context.Context, actor backstay.Actor, id backstay.Sp
 	return single(l, err, "Space")
 }
 
-// CreateSpace opens a space in an organization.
+// CreateSpace adds a space to an organization.
 func (m *Market) CreateSpace(
 	ctx context.Context, actor backstay.Actor, organization backstay.OrganizationID, name string,
 	noted backstay.MetadataUpdate,
@@ -143,7 +144,8 @@ func (m *Market) DeleteSpace(ctx context.Context, actor backstay.Actor, id backs
 	return j, m.Store.AcceptJob(ctx, spaceEvent(actor, "delete-request", s, nil), j)
 }
 
-// spaceFor is a space that by sees and has one of the roles for.
+// spaceFor returns a space. It is NotFound if the actor may not see it, and Forbidden if the actor has none of the
+// roles there.
 func (m *Market) spaceFor(
 	ctx context.Context, actor backstay.Actor, id backstay.SpaceID, may Roles,
 ) (backstay.Space, error) {

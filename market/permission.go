@@ -7,7 +7,7 @@ import (
 	"github.com/backstay/backstay"
 )
 
-// Roles is a set of roles, those on the whole platform among them.
+// Roles is a set of roles. Those that count on the whole platform are among them.
 type Roles uint16
 
 const (
@@ -24,8 +24,8 @@ const (
 	spaceSupporter
 )
 
-// Who may do what. Whoever may do something can also see what it is done to; others are told that
-// there is no such thing (see the Viewer of a filter).
+// These sets say who may do what. Whoever may do something to a thing may also see it; others are told that it
+// does not exist (see the Viewer of a filter).
 const (
 	Administrators      = admin
 	GlobalReaders       = admin | adminReadOnly | globalAuditor
@@ -41,7 +41,7 @@ const (
 	VariableReaders = SecretReaders | spaceSupporter
 )
 
-// roleNames are Cloud Foundry's, in the order of the constants.
+// roleNames are the names of the roles in the Cloud Foundry API, in the order of the constants.
 var roleNames = []string{
 	string(backstay.Administrator), string(backstay.AdminReadOnly), string(backstay.GlobalAuditor),
 	"organization_manager", "organization_auditor", "organization_billing_manager", "organization_user",
@@ -59,7 +59,7 @@ func (r Roles) Names() []string {
 	return names
 }
 
-// RolesOf is the set of these types of role; those it does not know are left out.
+// RolesOf returns the set of the roles of these types. Unknown types are left out.
 func RolesOf[T ~string](types ...T) (all Roles) {
 	for _, t := range types {
 		if i := slices.Index(roleNames, string(t)); i >= 0 {
@@ -75,15 +75,15 @@ type place struct {
 	space        backstay.SpaceID // empty in no space
 }
 
-// in is the place of what a space holds.
+// placeOf returns the place of what is in a space.
 func (m *Market) placeOf(ctx context.Context, space backstay.SpaceID) (place, error) {
 	l, err := m.Store.Spaces(ctx, SpaceFilter{IDs: []backstay.SpaceID{space}})
 	s, err := single(l, err, "Space")
 	return place{s.OrganizationID, s.ID}, err
 }
 
-// permit refuses an actor without any of the roles that may. That there is something to be refused is
-// no secret: the caller has found it with the actor's own eyes.
+// permit returns Forbidden unless the actor has one of the roles at that place. The caller has made sure that the
+// actor may see what is there, so the refusal gives no secret away.
 func (m *Market) permit(ctx context.Context, actor backstay.Actor, at place, may Roles) error {
 	if at == (place{}) || RolesOf(actor.Role)&may != 0 {
 		return permitWith(actor, nil, may)
@@ -95,7 +95,7 @@ func (m *Market) permit(ctx context.Context, actor backstay.Actor, at place, may
 	return permitWith(actor, types, may)
 }
 
-// permitWith is permit for an actor who has these types of role where something is to be done.
+// permitWith is permit for an actor of whom it is known already which types of role they have at that place.
 func permitWith(actor backstay.Actor, types []string, may Roles) error {
 	if (RolesOf(actor.Role)|RolesOf(types...))&may == 0 {
 		return errForbidden
@@ -105,7 +105,7 @@ func permitWith(actor backstay.Actor, types []string, may Roles) error {
 
 var errForbidden = backstay.Errorf(backstay.Forbidden, "You are not authorized to perform the requested action")
 
-// permitIn is permit in a space, whose place it returns.
+// permitIn is permit in a space. It also returns the space's place.
 func (m *Market) permitIn(
 	ctx context.Context, actor backstay.Actor, space backstay.SpaceID, may Roles,
 ) (place, error) {
@@ -116,7 +116,8 @@ func (m *Market) permitIn(
 	return at, m.permit(ctx, actor, at, may)
 }
 
-// MayInSpace tells whether by has one of the roles in a space that they see.
+// MayInSpace tells whether the actor has one of the roles in a space. The caller has made sure that the actor may
+// see the space.
 func (m *Market) MayInSpace(
 	ctx context.Context, actor backstay.Actor, space backstay.SpaceID, may Roles,
 ) (bool, error) {
@@ -127,7 +128,8 @@ func (m *Market) MayInSpace(
 	return err == nil, err
 }
 
-// permitInSpace is permitIn for a space that a request names, and whose absence is therefore its fault.
+// permitInSpace is permitIn for a space that a request names. A space that the actor may not see is Invalid: the
+// request is wrong.
 func (m *Market) permitInSpace(
 	ctx context.Context, actor backstay.Actor, id backstay.SpaceID, may Roles,
 ) (place, error) {
@@ -143,7 +145,7 @@ func (m *Market) permitInSpace(
 	return at, m.permit(ctx, actor, at, may)
 }
 
-// viewer is whose roles narrow what by sees; nil for those who see everything.
+// viewer returns the user to whose roles a list is narrowed; nil if the actor sees everything.
 func viewer(actor backstay.Actor) *backstay.UserID {
 	if RolesOf(actor.Role)&GlobalReaders != 0 {
 		return nil

@@ -8,7 +8,7 @@ import (
 	"github.com/backstay/backstay/internal/step"
 )
 
-// Purged is an instance that is purged, with what goes with it.
+// Purged is what a purge has removed: an instance, and what went with it.
 type Purged struct {
 	Instance      backstay.Instance
 	Bindings      []backstay.Binding

@@ -14,14 +14,14 @@ type NewQuota struct {
 	SpaceIDs        []backstay.SpaceID        // that are to have it at once
 }
 
-// QuotaUpdate is what to change about a quota: what is nil, or not among the limits, stays as it is.
+// QuotaUpdate changes a quota. What is nil, or not among the limits, stays as it is.
 type QuotaUpdate struct {
 	Name      *string
 	PaidPlans *bool
 	Limits    map[backstay.Limit]*int64 // nil: no limit any more
 }
 
-// Quotas lists the quotas that by may see: those of their organizations and spaces.
+// Quotas lists the quotas that the actor may see: those of the organizations and spaces that the actor sees.
 func (m *Market) Quotas(ctx context.Context, actor backstay.Actor, f QuotaFilter) (List[backstay.Quota], error) {
 	f.Viewer = viewer(actor)
 	return m.Store.Quotas(ctx, f)
@@ -39,7 +39,8 @@ func (m *Market) Quota(
 	return single(l, err, noun)
 }
 
-// quotaFor is a quota that by sees and may change.
+// quotaFor returns a quota. It is NotFound if the actor may not see it, and Forbidden if the actor may not change
+// it.
 func (m *Market) quotaFor(
 	ctx context.Context, actor backstay.Actor, forSpaces bool, id backstay.QuotaID,
 ) (backstay.Quota, error) {
@@ -50,8 +51,8 @@ func (m *Market) quotaFor(
 	return q, m.permitQuota(ctx, actor, q.OrganizationID)
 }
 
-// permitQuota lets managers of an organization divide what it has among its spaces; how much that is,
-// administrators say.
+// permitQuota returns Forbidden unless the actor may change a quota. Administrators say how much an organization
+// may have, and its managers divide that among its spaces.
 func (m *Market) permitQuota(ctx context.Context, actor backstay.Actor, organization backstay.OrganizationID) error {
 	if organization == "" {
 		return m.permit(ctx, actor, place{}, Administrators)
@@ -197,7 +198,7 @@ func quotaEvent(
 	return newEvent(actor, kind+"."+verb, backstay.Target{ID: string(q.ID), Type: kind, Name: q.Name}, place{o, s}, d)
 }
 
-// asked is what events tell of a request.
+// asked returns the request as an event shows it.
 func (u QuotaUpdate) asked() details {
 	d := details{}
 	if u.Name != nil {

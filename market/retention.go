@@ -24,7 +24,7 @@ const (
 	forgetBatch = 1000 // what one transaction removes: so little that nobody waits for it
 )
 
-// ForgetRegularly forgets what is too old, at once and from then on, until ctx ends.
+// ForgetRegularly removes what is too old, at once and then every hour, until ctx ends.
 func (m *Market) ForgetRegularly(ctx context.Context, r Retention) error {
 	tick := time.NewTicker(forgetEvery)
 	defer tick.Stop()
@@ -40,7 +40,7 @@ func (m *Market) ForgetRegularly(ctx context.Context, r Retention) error {
 	}
 }
 
-// Forget forgets what is too old at a moment.
+// Forget removes what is too old at that time.
 func (m *Market) Forget(ctx context.Context, r Retention, now time.Time) error {
 	if err := forget(ctx, m.Store.RemoveEvents, now.Add(-r.Events)); err != nil {
 		return err

@@ -26,7 +26,7 @@ func (m *Market) User(ctx context.Context, actor backstay.Actor, id backstay.Use
 	return single(l, err, "User")
 }
 
-// Roles lists the roles that by may see.
+// Roles lists the roles that the actor may see.
 func (m *Market) Roles(ctx context.Context, actor backstay.Actor, f RoleFilter) (List[backstay.Role], error) {
 	f.Viewer = viewer(actor)
 	return m.Store.Roles(ctx, f)
@@ -75,7 +75,7 @@ func (m *Market) findUser(ctx context.Context, n NewRole) (backstay.User, error)
 	return l.Items[0], nil
 }
 
-// checkRolePlace returns where the role is to be, if by may give roles there.
+// checkRolePlace returns the place of a new role. It is Forbidden if the actor may not give roles there.
 func (m *Market) checkRolePlace(ctx context.Context, actor backstay.Actor, n NewRole) (at place, err error) {
 	switch {
 	case slices.Contains(organizationRoles, n.Type) && n.OrganizationID != "" && n.SpaceID == "":
@@ -93,7 +93,7 @@ func (m *Market) checkRolePlace(ctx context.Context, actor backstay.Actor, n New
 			"space", n.Type, organizationRoles, spaceRoles)
 }
 
-// roleTaken is Cloud Foundry's sentence, which the cf command takes for success.
+// roleTaken says that a user has the role already, in the words that the cf command takes for success.
 func (m *Market) roleTaken(ctx context.Context, actor backstay.Actor, n NewRole, u backstay.User) error {
 	if n.SpaceID != "" {
 		s, err := m.Space(ctx, actor, n.SpaceID)

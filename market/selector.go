@@ -18,7 +18,7 @@ type Requirement struct {
 	Values []string
 }
 
-// maxRequirements is more than anybody writes, and bounds what the database is asked.
+// maxRequirements bounds what a request can make the database do. Nobody writes that many.
 const maxRequirements = 50
 
 // ParseSelector reads a label selector as Cloud Foundry writes it: requirements separated by commas, each one

@@ -9,8 +9,8 @@ import (
 	"github.com/backstay/backstay/internal/step"
 )
 
-// Shares lists the spaces that an instance is shared with: all of them for those who see the instance's own
-// space, for others those that they see themselves.
+// Shares lists the spaces that an instance is shared with. An actor who may not see the space that the instance is
+// in is told only of those spaces that they may see.
 func (m *Market) Shares(ctx context.Context, actor backstay.Actor, id backstay.InstanceID) ([]backstay.Share, error) {
 	in, err := m.Instance(ctx, actor, id)
 	if err != nil {
@@ -42,8 +42,9 @@ func (m *Market) spacesSeen(
 	return seen, err
 }
 
-// Whereabouts tells the names of spaces and of their organizations. The caller has found the ids in an
-// instance that an actor sees, or in its shares: who share one know each other by name, and no more.
+// Whereabouts returns spaces with their organizations, whether or not an actor may see them. The caller has found
+// the ids in an instance that the actor sees, or in its shares: those who share an instance know each other's
+// names, and no more.
 func (m *Market) Whereabouts(
 	ctx context.Context, ids []backstay.SpaceID,
 ) ([]backstay.Space, []backstay.Organization, error) {
@@ -59,7 +60,7 @@ func (m *Market) Whereabouts(
 	return spaces.Items, organizations.Items, err
 }
 
-// ShareInstance shares an instance with more spaces, with all of them or none.
+// ShareInstance shares an instance with further spaces: with all of them, or none.
 func (m *Market) ShareInstance(
 	ctx context.Context, actor backstay.Actor, id backstay.InstanceID, spaces []backstay.SpaceID,
 ) error {
@@ -84,7 +85,7 @@ func (m *Market) ShareInstance(
 	)
 }
 
-// checkBorrowers refuses spaces that by does not see, or may not put an instance into.
+// checkBorrowers refuses spaces that the actor may not see, or may not put an instance into.
 func (m *Market) checkBorrowers(
 	ctx context.Context, actor backstay.Actor, in backstay.Instance, spaces []backstay.SpaceID,
 ) error {
@@ -125,7 +126,7 @@ func listed(ids []backstay.SpaceID) string {
 	return strings.Join(quoted, ", ")
 }
 
-// checkShareable refuses what is not for sharing, or not with these spaces, whoever asks.
+// checkShareable refuses to share an instance that nobody could share with these spaces.
 func (m *Market) checkShareable(ctx context.Context, in backstay.Instance, with []backstay.SpaceID) error {
 	if in.Type == backstay.UserProvided {
 		return backstay.Errorf(backstay.Invalid, "User-provided services cannot be shared.")

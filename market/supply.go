@@ -7,15 +7,15 @@ import (
 	"github.com/backstay/backstay"
 )
 
-// supply is whom a managed instance is from: its plan, its offering, and the broker that has both in its
-// catalog. It turns what the market knows into requests to that broker.
+// supply is the plan and the offering of a managed instance, and the broker that has both in its catalog. It turns
+// what the market knows into requests to that broker.
 type supply struct {
 	broker   backstay.Broker
 	offering backstay.Offering
 	plan     backstay.Plan
 }
 
-// supplyOf finds whom an instance is from, whoever may see that in the marketplace.
+// supplyOf returns the supply of an instance, even if its plan is hidden from its users.
 func (m *Market) supplyOf(ctx context.Context, in backstay.Instance) (s supply, err error) {
 	if s.plan, s.offering, err = m.planOf(ctx, in); err != nil {
 		return s, err
@@ -24,7 +24,7 @@ func (m *Market) supplyOf(ctx context.Context, in backstay.Instance) (s supply, 
 	return s, err
 }
 
-// supplyOfInstance is supplyOf an instance that is named by its id.
+// supplyOfInstance is supplyOf for an instance of which only the id is known.
 func (m *Market) supplyOfInstance(ctx context.Context, id backstay.InstanceID) (supply, error) {
 	l, err := m.Store.Instances(ctx, InstanceFilter{IDs: []backstay.InstanceID{id}})
 	in, err := single(l, err, "Service instance")
@@ -34,7 +34,7 @@ func (m *Market) supplyOfInstance(ctx context.Context, id backstay.InstanceID) (
 	return m.supplyOf(ctx, in)
 }
 
-// cloudFoundry is the platform that we are to brokers.
+// cloudFoundry is the platform that brokers are told they are asked by.
 const cloudFoundry = "cloudfoundry"
 
 // callFor tells a broker for whom it is asked, as Cloud Foundry does (OSB 2.17, "Originating Identity").

@@ -7,7 +7,7 @@ import (
 	"github.com/backstay/backstay"
 )
 
-// UsageEvents lists usage events for those who see everything; others see none.
+// UsageEvents lists the usage events. Only those who see everything see any.
 func (m *Market) UsageEvents(
 	ctx context.Context, actor backstay.Actor, f UsageFilter,
 ) (List[backstay.UsageEvent], error) {
@@ -25,7 +25,7 @@ func (m *Market) UsageEvent(
 	return single(l, err, "Service usage event")
 }
 
-// ReseedUsage forgets all usage, and begins anew with the instances that there are.
+// ReseedUsage removes all usage events, and records each instance that there is as created now.
 func (m *Market) ReseedUsage(ctx context.Context, actor backstay.Actor) error {
 	if err := m.permit(ctx, actor, place{}, Administrators); err != nil {
 		return err
@@ -37,8 +37,8 @@ func (m *Market) ReseedUsage(ctx context.Context, actor backstay.Actor) error {
 	)
 }
 
-// Usage is what was used, and what that costs, from one moment until another. It is Invalid if usage is not
-// known from then on: a bill with gaps would look like any other.
+// Usage returns what the instances in use from one moment until another cost. It is Invalid if usage is not known
+// since that moment: a bill with gaps would look like any other.
 func Usage(ctx context.Context, s UsageStore, from, until time.Time) ([]Charge, error) {
 	events, err := s.UsageBetween(ctx, from, until)
 	if err != nil {

@@ -6,8 +6,8 @@ import (
 	"github.com/backstay/backstay"
 )
 
-// RegisterUser is how the API is told of a user whom the login server has made. There is nothing to
-// do, since both know the same users; one that it does not know is Invalid.
+// RegisterUser does nothing, since the API and the login server know the same users. It is Invalid for a user whom
+// the login server does not know.
 func (m *Market) RegisterUser(ctx context.Context, actor backstay.Actor, id backstay.UserID) (backstay.User, error) {
 	if err := m.permit(ctx, actor, place{}, Administrators); err != nil {
 		return backstay.User{}, err

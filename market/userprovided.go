@@ -9,8 +9,8 @@ import (
 	"github.com/backstay/backstay"
 )
 
-// CreateUserProvided puts a service that somebody else runs into a space, under a name that apps can be
-// bound to. No broker hears of it.
+// CreateUserProvided adds a user-provided instance to a space: the credentials of a service that somebody else
+// runs, under a name that apps can be bound to. No broker hears of it.
 func (m *Market) CreateUserProvided(
 	ctx context.Context, actor backstay.Actor, n NewUserProvided,
 ) (backstay.Instance, error) {
@@ -63,7 +63,7 @@ func (m *Market) updateUserProvided(
 	)
 }
 
-// UserProvidedCredentials returns what a user has given as a user-provided instance's credentials.
+// UserProvidedCredentials returns the credentials that a user has given to a user-provided instance.
 func (m *Market) UserProvidedCredentials(
 	ctx context.Context, actor backstay.Actor, id backstay.InstanceID,
 ) (c backstay.Credentials, err error) {
@@ -79,7 +79,8 @@ func (m *Market) UserProvidedCredentials(
 
 func providedContext(id backstay.InstanceID) string { return "instance/" + string(id) + "/credentials" }
 
-// bindUserProvided gives an app the credentials as they are now: later changes are not the binding's.
+// bindUserProvided binds an app to a user-provided instance, with the credentials that the instance has now. Later
+// changes of the instance do not change the binding.
 func (m *Market) bindUserProvided(
 	ctx context.Context, actor backstay.Actor, b backstay.Binding, at place, asked details,
 ) error {
@@ -125,7 +126,8 @@ func (u InstanceUpdate) checkUserProvided() error {
 	return nil
 }
 
-// checkURL refuses what is neither empty nor the address of a host by one of the schemes, which said names.
+// checkURL refuses a text that is neither empty nor a URL with a host and one of the schemes. Said is how its
+// sentence names the schemes.
 func checkURL(text, noun, said string, schemes ...string) error {
 	if text == "" {
 		return nil
@@ -142,8 +144,8 @@ func checkURL(text, noun, said string, schemes ...string) error {
 	return nil
 }
 
-// askedOfUserProvided is the update as an event shows it: its credentials never, and of an address, which
-// may have a password or a token in it, no more than where it leads.
+// askedOfUserProvided returns the update as an event shows it: without the credentials, and of a URL, in which
+// there may be a password or a token, only scheme and host.
 func (u InstanceUpdate) askedOfUserProvided() details {
 	asked := u.asked()
 	if u.Credentials != nil {
