@@ -89,6 +89,7 @@ func (b *Broker) bindSteps(in Instance, r backstay.BindRequest, bound *backstay.
 	}
 }
 
+// createUser makes a binding's user. A backend that has lost its record of the instance is told of it first.
 func (b *Broker) createUser(ctx context.Context, in Instance, kept Binding) (backstay.Credentials, error) {
 	user, err := b.userOf(kept)
 	if err != nil {
@@ -98,7 +99,11 @@ func (b *Broker) createUser(ctx context.Context, in Instance, kept Binding) (bac
 	if err != nil {
 		return nil, err
 	}
-	if err := b.ensureRecord(ctx, its, in); err != nil {
+	credentials, err := its.CreateUser(ctx, in.ID, user)
+	if backstay.KindOf(err) != backstay.NotFound {
+		return credentials, err
+	}
+	if err := b.reconcileInstance(ctx, in.ID); err != nil {
 		return nil, err
 	}
 	return its.CreateUser(ctx, in.ID, user)
@@ -194,6 +199,8 @@ func (b *Broker) unbindSteps(in Instance, kept Binding) []step.Step {
 	}
 }
 
+// dropUser removes a binding's user. A backend that has lost its record of the instance is told of it first: it
+// knows of no user to drop, and the data still have it.
 func (b *Broker) dropUser(ctx context.Context, in Instance, kept Binding) error {
 	its, err := b.backendOf(in)
 	if err != nil {

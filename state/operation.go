@@ -2,6 +2,7 @@ package state
 
 import (
 	"context"
+	"errors"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgtype/zeronull"
@@ -214,17 +215,31 @@ func (b Broker) changeProgress(
 }
 
 func (b Broker) ReportOperation(ctx context.Context, id backstay.OperationKey, description string) error {
-	return b.changeProgress(ctx, id, func(tx pgx.Tx, o broker.Operation) error {
-		_, err := tx.Exec(ctx, `UPDATE broker.operations SET description = $2, updated_at = now() WHERE id = $1`,
-			id, description)
-		return err
-	})
+	return b.noteProgress(ctx, `UPDATE broker.operations SET description = $2, updated_at = now()
+		WHERE id = $1 AND state = 'in progress' RETURNING instance_id`, id, description)
 }
 
 func (b Broker) PlaceOperation(ctx context.Context, id backstay.OperationKey, spec []byte) error {
-	return b.changeProgress(ctx, id, func(tx pgx.Tx, o broker.Operation) error {
-		_, err := tx.Exec(ctx, `UPDATE broker.operations SET spec = $2, updated_at = now() WHERE id = $1`, id, spec)
-		return err
+	return b.noteProgress(ctx, `UPDATE broker.operations SET spec = $2, updated_at = now()
+		WHERE id = $1 AND state = 'in progress' AND spec IS NOT NULL RETURNING instance_id`, id, spec)
+}
+
+// noteProgress changes what an operation in progress is known by, and tells who waits for it. It does not wait for the
+// disk: what the machine loses of it is found out again when the operation is taken up.
+func (b Broker) noteProgress(ctx context.Context, update string, args ...any) error {
+	return b.s.tx(ctx, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, "SET LOCAL synchronous_commit = off"); err != nil {
+			return err
+		}
+		var in backstay.InstanceID
+		err := tx.QueryRow(ctx, update, args...).Scan(&in)
+		if errors.Is(err, pgx.ErrNoRows) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		return announce(ctx, tx, owedTopic(in))
 	})
 }
 
