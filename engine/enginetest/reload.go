@@ -1,13 +1,14 @@
 package enginetest
 
 import (
+	"os"
 	"testing"
 
 	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/engine"
 )
 
-// What a running node takes over it takes over without an end to anybody's session, and it tells what it does not.
+// A reload ends no session, and tells whether something is left that needs a restart.
 func testReload(t *testing.T, s Subject) {
 	r, ok := s.Engine.(engine.Reloader)
 	if !ok {
@@ -73,8 +74,24 @@ func testReloadRefused(t *testing.T, s Subject) {
 	if _, err := r.Reload(t.Context(), wrong); err == nil {
 		t.Error("a key that does not belong to the certificate is taken")
 	}
+	aside := n.DataDir + ".aside"
+	mustRename(t, n.DataDir, aside)
+	if _, err := r.Reload(t.Context(), n); err == nil {
+		t.Error("a node is reloaded whose data directory is missing")
+	}
+	if _, err := os.Lstat(n.DataDir); err == nil {
+		t.Error("a directory takes the place of the one that is missing")
+	}
+	mustRename(t, aside, n.DataDir)
 	s.session(t, c, func(c Session) { mustSet(t, c, "k", "v") })
 	if restart, err := r.Reload(t.Context(), n); err != nil || restart {
 		t.Errorf("afterwards: %t, %v", restart, err)
+	}
+}
+
+func mustRename(t *testing.T, from, to string) {
+	t.Helper()
+	if err := os.Rename(from, to); err != nil {
+		t.Fatal(err)
 	}
 }

@@ -20,7 +20,7 @@ func (Engine) Reload(ctx context.Context, n engine.Node) (restart bool, err erro
 	if err != nil {
 		return false, err
 	}
-	if err := p.Prepare(); err != nil {
+	if err := p.Reconfigure(); err != nil {
 		return false, err
 	}
 	err = withAdmin(ctx, n, func(conn *sql.Conn) error {

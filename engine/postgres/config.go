@@ -20,6 +20,7 @@ const (
 	// reserve is kept free of clients, so that the administrator always gets in.
 	reserve = 5
 
+	serverFile      = "postgresql.conf"
 	certificateFile = "server.crt"
 	keyFile         = "server.key"
 )
@@ -34,7 +35,7 @@ func configFiles(n engine.Node) (map[string]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	files := map[string]string{"postgresql.conf": server, "pg_ident.conf": ident, "pg_hba.conf": accessRules(n)}
+	files := map[string]string{serverFile: server, "pg_ident.conf": ident, "pg_hba.conf": accessRules(n)}
 	if len(n.Port(engine.ClientPort).Listen) > 0 {
 		files[certificateFile] = n.TLS.Leaf
 		files[keyFile] = n.TLS.Key.Reveal()

@@ -3,7 +3,6 @@ package postgres
 import (
 	"cmp"
 	"context"
-	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -23,8 +22,9 @@ func (Engine) Check(ctx context.Context, n engine.Node) error {
 	if err := cmp.Or(p.Check(), engine.TryPorts(ctx, n)); err != nil {
 		return err
 	}
-	files := maps.Clone(p.Files)
-	files["postgresql.auto.conf"] = "" // where it is missing, PostgreSQL says so
+	files := map[string]string{
+		serverFile: p.Files[serverFile], "postgresql.auto.conf": "", // where that is missing, PostgreSQL complains
+	}
 	return datadir.Trial{
 		Product: p.Product, Program: p.Program, Args: []string{"-C", "data_directory", "-D", "."}, Env: environment,
 		UID: p.UID, GID: p.GID, Files: files, Verdict: complaint,

@@ -23,7 +23,7 @@ func (e Engine) Reload(ctx context.Context, n engine.Node) (restart bool, err er
 	if err != nil {
 		return false, err
 	}
-	if err := p.Prepare(); err != nil {
+	if err := p.Reconfigure(); err != nil {
 		return false, err
 	}
 	var asked time.Time

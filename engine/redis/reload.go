@@ -16,7 +16,7 @@ func (Engine) Reload(ctx context.Context, n engine.Node) (restart bool, err erro
 	if err != nil {
 		return false, err
 	}
-	if err := p.Prepare(); err != nil {
+	if err := p.Reconfigure(); err != nil {
 		return false, err
 	}
 	wanted, err := settingsOf(n)

@@ -5,6 +5,8 @@ import (
 	"io/fs"
 	"os"
 	"os/exec"
+
+	"github.com/backstay/backstay"
 )
 
 // Plan is how an engine describes the data directory that a node is to have.
@@ -40,6 +42,19 @@ func (p Plan) Prepare() error {
 			}
 			return Fill(part, p.UID, p.GID, p.Files)
 		})
+	}
+	return p.blame(err)
+}
+
+// Reconfigure writes Files into the data directory of a node that runs. Where the directory is missing, nothing is made
+// in its place.
+func (p Plan) Reconfigure() error {
+	there, err := p.examine()
+	if err == nil && !there {
+		err = backstay.Errorf(backstay.Unavailable, "The data directory of %s is missing.", p.Product)
+	}
+	if err == nil {
+		err = WriteFiles(p.Dir, p.UID, p.GID, p.Files)
 	}
 	return p.blame(err)
 }
