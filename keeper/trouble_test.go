@@ -320,3 +320,29 @@ func mustReach(t *testing.T, b *local.Backend, spec backend.Spec) {
 		t.Fatal(err)
 	}
 }
+
+// TestImpossibleSettingsEndNothing: what an engine cannot be set to is found out before what serves is ended.
+func TestImpossibleSettingsEndNothing(t *testing.T) {
+	t.Parallel()
+	b, _ := keepertest.Run(t, keepertest.Config(t, 1))
+	spec := mustApply(t, b)
+	session := mustUser(t, b, spec.Instance)
+	pid := mustPID(t, b, spec.Instance)
+	for _, settings := range []string{`{"enable_extensions": ["no_such_extension"]}`, `{"colour": "red"}`, `[]`} {
+		spec.Generation++
+		spec.Settings = json.RawMessage(settings)
+		if err := b.Apply(t.Context(), spec); err != nil {
+			t.Fatalf("%s: %v", settings, err)
+		}
+		s := until(t, b, spec.Instance, func(s backend.Status) bool {
+			return s.Obstacle.Generation == spec.Generation && s.Obstacle.Final
+		})
+		if s.Phase != backend.Running || s.Generation != 1 || mustPID(t, b, spec.Instance) != pid {
+			t.Errorf("%s: it is %+v", settings, s)
+		}
+		t.Logf("%s: %s", settings, s.Obstacle.Sentence)
+	}
+	if err := session.Ping(t.Context()); err != nil {
+		t.Errorf("impossible settings have ended a session: %v", err)
+	}
+}

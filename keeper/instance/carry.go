@@ -34,27 +34,27 @@ func (in *Instance) carryOut(ctx context.Context, w wish, a action) error {
 // do does what decide has said. What is done under the context during may end in the middle.
 func (in *Instance) do(ctx, during context.Context, a action) error {
 	switch a.verb {
-	case rest:
+	case toRest:
 		return in.rest(during, a.until)
-	case ask:
+	case toAsk:
 		return in.ask(during)
-	case look:
+	case toLook:
 		return in.look()
-	case kill:
+	case toKill:
 		return in.kill(ctx)
-	case start:
+	case toStart:
 		return step.Run(during, in.startSteps(a.generation)...)
-	case await:
+	case toAwait:
 		return step.Run(during, in.awaitSteps()...)
-	case drop:
+	case toDrop:
 		return step.Run(during, in.dropSteps()...)
-	case reach:
+	case toReach:
 		return step.Run(ctx, in.reachSteps(ctx)...)
-	case check:
+	case toCheck:
 		return step.Run(during, in.checkSteps(a.generation)...)
-	case change:
+	case toChange:
 		return step.Run(ctx, in.changeSteps(a.generation)...)
-	case remove:
+	case toRemove:
 		return step.Run(ctx, in.removeSteps()...)
 	}
 	return fmt.Errorf("nobody knows how to %s", a.verb)

@@ -157,7 +157,7 @@ func (in *Instance) fail(a action, err error) {
 		default:
 		}
 	}
-	if a.verb == start {
+	if a.verb == toStart {
 		s.looked = false
 	}
 	if s.failures++; s.failures == 1 {
@@ -169,7 +169,7 @@ func (in *Instance) fail(a action, err error) {
 		in.log.Warn("an instance is not as it is wanted", "at", a.verb, "error", err, "again_in", delay)
 		s.logged = err.Error()
 	}
-	if a.verb == remove {
+	if a.verb == toRemove {
 		return
 	}
 	in.tell(a, err, delay)

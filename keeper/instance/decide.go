@@ -10,17 +10,17 @@ import (
 type verb string
 
 const (
-	look   verb = "look"   // for the process that an earlier keeper has left
-	start  verb = "start"  // prepare the node and start its process
-	await  verb = "await"  // wait until the process serves
-	drop   verb = "drop"   // the users that are owed to be dropped
-	reach  verb = "reach"  // record and tell that the generation serves
-	ask    verb = "ask"    // whether the process still serves
-	check  verb = "check"  // whether the wanted generation is possible
-	change verb = "change" // bring the process to another generation: by a reload, or by its end
-	kill   verb = "kill"   // the process, which hangs
-	remove verb = "remove" // everything
-	rest   verb = "rest"   // until an instant, or until something happens
+	toLook   verb = "look"   // for the process that an earlier keeper has left
+	toStart  verb = "start"  // prepare the node and start its process
+	toAwait  verb = "await"  // wait until the process serves
+	toDrop   verb = "drop"   // the users that are owed to be dropped
+	toReach  verb = "reach"  // record and tell that the generation serves
+	toAsk    verb = "ask"    // whether the process still serves
+	toCheck  verb = "check"  // whether the wanted generation is possible
+	toChange verb = "change" // bring the process to another generation: by a reload, or by its end
+	toKill   verb = "kill"   // the process, which hangs
+	toRemove verb = "remove" // everything
+	toRest   verb = "rest"   // until an instant, or until something happens
 )
 
 // action is what is to be done next.
@@ -77,29 +77,29 @@ func decide(v view, now time.Time) action {
 	target, pending := v.target(), now.Before(v.retry)
 	switch {
 	case (v.removing || !v.looked || v.hangs(now)) && pending:
-		return action{verb: rest, until: v.retry}
+		return action{verb: toRest, until: v.retry}
 	case v.removing:
-		return action{verb: remove}
+		return action{verb: toRemove}
 	case !v.looked:
-		return action{verb: look}
+		return action{verb: toLook}
 	case v.hangs(now):
-		return action{verb: kill}
+		return action{verb: toKill}
 	case v.checkDue() && !pending:
-		return action{verb: check, generation: v.generation}
+		return action{verb: toCheck, generation: v.generation}
 	case v.alive && v.started != target && !pending:
-		return action{verb: change, generation: target}
+		return action{verb: toChange, generation: target}
 	case v.alive && v.serves:
 		return v.watch(now)
 	case pending:
-		return action{verb: rest, until: v.retry}
+		return action{verb: toRest, until: v.retry}
 	case !v.alive:
-		return action{verb: start, generation: target}
+		return action{verb: toStart, generation: target}
 	case !v.answers:
-		return action{verb: await, generation: target}
+		return action{verb: toAwait, generation: target}
 	case v.owed:
-		return action{verb: drop}
+		return action{verb: toDrop}
 	}
-	return action{verb: reach, generation: target}
+	return action{verb: toReach, generation: target}
 }
 
 // target is the generation that is to run now: the wanted one, unless it is not known to be possible and
@@ -135,10 +135,10 @@ func (v view) watch(now time.Time) action {
 		next = v.asked.Add(askAgain)
 	}
 	if !now.Before(next) {
-		return action{verb: ask}
+		return action{verb: toAsk}
 	}
 	if now.Before(v.retry) && v.retry.Before(next) {
 		next = v.retry
 	}
-	return action{verb: rest, until: next}
+	return action{verb: toRest, until: next}
 }

@@ -66,7 +66,7 @@ func (w *world) step() (rested bool) {
 	a := decide(w.v, w.now)
 	w.note("%s %d", a.verb, a.generation)
 	switch a.verb {
-	case rest:
+	case toRest:
 		if !w.v.alive && !a.until.After(w.now) {
 			w.fatalf("rest that does not rest")
 		}
@@ -77,31 +77,31 @@ func (w *world) step() (rested bool) {
 		}
 		w.now = a.until
 		return true
-	case look:
+	case toLook:
 		w.v.looked, w.v.alive = true, w.running
-	case start:
+	case toStart:
 		w.start(a)
-	case await:
+	case toAwait:
 		w.await(a)
-	case drop:
+	case toDrop:
 		w.owed = 0
-	case reach:
+	case toReach:
 		w.reach()
-	case ask:
+	case toAsk:
 		w.ask(a)
-	case check:
+	case toCheck:
 		if w.natures[a.generation] == refused {
 			w.fail(a)
 		} else {
 			w.v.checked = a.generation
 		}
-	case change:
+	case toChange:
 		if w.v.serves && a.generation != w.v.before && !w.v.passed() {
 			w.fatalf("what serves is ended for generation %d, which was not checked", a.generation)
 		}
 		w.running = false
 		w.lose()
-	case kill:
+	case toKill:
 		if !w.hung { // as kill finds when it asks once more
 			w.v.silent, w.v.mute, w.v.stopped, w.v.serves = time.Time{}, time.Time{}, false, false
 			return false
@@ -111,7 +111,7 @@ func (w *world) step() (rested bool) {
 		}
 		w.running = false
 		w.lose()
-	case remove:
+	case toRemove:
 		w.running, w.data, w.gone = false, false, true
 	}
 	return false

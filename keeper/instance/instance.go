@@ -182,7 +182,7 @@ func (in *Instance) Run(ctx context.Context) (gone bool) {
 		next := decide(v, in.m.Now())
 		err := in.carryOut(ctx, v.wish, next)
 		switch {
-		case err == nil && next.verb == remove:
+		case err == nil && next.verb == toRemove:
 			return true
 		case err != nil && ctx.Err() == nil && !errors.Is(err, errAnotherWish):
 			in.fail(next, err)

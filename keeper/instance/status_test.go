@@ -89,7 +89,7 @@ func TestFailureIsTold(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			in := newIdle(t)
 			in.seen.failures, in.seen.failed = tc.before, time.Now()
-			in.fail(action{verb: start, generation: 1}, tc.err)
+			in.fail(action{verb: toStart, generation: 1}, tc.err)
 			s := in.status
 			if s.Phase != tc.phase || s.Message != tc.message || s.Obstacle.Final != tc.final {
 				t.Errorf("%v leads to %+v, want %s, %q, final %t", tc.err, s, tc.phase, tc.message, tc.final)
@@ -108,7 +108,7 @@ func TestAnotherWishEndsARest(t *testing.T) {
 		in := newIdle(t)
 		w := in.Record().wish()
 		began := time.Now()
-		err := in.carryOut(t.Context(), w, action{verb: rest, until: began.Add(time.Minute)})
+		err := in.carryOut(t.Context(), w, action{verb: toRest, until: began.Add(time.Minute)})
 		if err != nil || time.Since(began) != time.Minute {
 			t.Errorf("it rested for %s: %v", time.Since(began), err)
 		}
@@ -122,7 +122,7 @@ func TestAnotherWishEndsARest(t *testing.T) {
 		}()
 		for range 2 {
 			began = time.Now()
-			err := in.carryOut(t.Context(), w, action{verb: rest, until: began.Add(time.Hour)})
+			err := in.carryOut(t.Context(), w, action{verb: toRest, until: began.Add(time.Hour)})
 			if !errors.Is(err, errAnotherWish) || time.Since(began) > time.Second {
 				t.Errorf("it rested for %s: %v", time.Since(began), err)
 			}
