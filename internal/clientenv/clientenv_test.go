@@ -96,9 +96,7 @@ func TestEveryVariableOfTheClientsIsJudged(t *testing.T) {
 func clientFiles(t *testing.T) (files []string) {
 	t.Helper()
 	if out, err := exec.Command("ldconfig", "-p").Output(); err == nil {
-		for _, path := range regexp.MustCompile(`/\S*/libpq\.so\.5\b`).FindAllString(string(out), -1) {
-			files = append(files, path)
-		}
+		files = regexp.MustCompile(`/\S*/libpq\.so\.5\b`).FindAllString(string(out), -1)
 	}
 	for _, program := range []string{"mysql", "mysqldump", "redis-cli"} {
 		if path, err := exec.LookPath(program); err == nil {
