@@ -59,9 +59,11 @@ func TestStateThatIsMissing(t *testing.T) {
 	}
 	p.stop()
 
-	for name, taken := range map[string][][]string{
-		"sealing key":    {{"seal.key"}},
-		"state database": {{"instances", "state"}, {"keeper", "instances", "state.json"}}, // the record is made anew
+	for missing, taken := range map[string][][]string{
+		"The sealing key " + filepath.Join(p.data, "seal.key"): {{"seal.key"}},
+		"The data directory instances/state/data":              {{"instances", "state"}},
+		// The record is made anew around the data.
+		"The state database": {{"instances", "state"}, {"keeper", "instances", "state.json"}},
 	} {
 		giveBack := p.take(taken[0]...)
 		for _, more := range taken[1:] {
@@ -73,10 +75,10 @@ func TestStateThatIsMissing(t *testing.T) {
 		})
 		p.mustServe()
 		if back.Stop() {
-			t.Errorf("it serves without the %s", name)
+			t.Errorf("it serves without it: %s", missing)
 		}
-		if log := p.logs(); !strings.Contains(log, "The "+name) || !strings.Contains(log, "is missing") {
-			t.Errorf("nobody is told that the %s was missing:\n%s", name, log)
+		if log := p.logs(); !strings.Contains(log, missing+" is missing") {
+			t.Errorf("nobody is told: %s is missing\n%s", missing, log)
 		}
 		p.wantKnown("kept")
 		p.stop()

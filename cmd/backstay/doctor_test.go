@@ -11,6 +11,7 @@ import (
 
 	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/engine"
+	"github.com/backstay/backstay/internal/seal"
 	"github.com/backstay/backstay/keeper"
 )
 
@@ -122,5 +123,40 @@ func TestPackagesAreThoseOfSetup(t *testing.T) {
 				t.Errorf("%s: scripts/setup does not install %s", name, wanted)
 			}
 		}
+	}
+}
+
+func TestExamineState(t *testing.T) {
+	t.Parallel()
+	cfg := &config{data: dataDir(t.TempDir())}
+	if found := examineState(cfg); found != nil {
+		t.Errorf("before the first start: %v", found)
+	}
+	mustWrite(t, filepath.Join(cfg.data.stateData(), "PG_VERSION"))
+	if found := examineState(cfg); len(found) != 1 || found[0].level != lacking ||
+		!strings.Contains(found[0].state, "seal.key is missing") {
+		t.Errorf("without the key: %v", found)
+	}
+	if _, err := seal.LoadOrCreate(cfg.data.sealKey()); err != nil {
+		t.Fatal(err)
+	}
+	if found := examineState(cfg); len(found) != 1 || found[0].level != good {
+		t.Errorf("all there: %v", found)
+	}
+	if err := os.Chmod(cfg.data.sealKey(), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if found := examineState(cfg); len(found) != 1 || !strings.HasPrefix(found[0].remedy, "chmod 600 ") {
+		t.Errorf("with a key that others read: %v", found)
+	}
+	if err := os.RemoveAll(filepath.Dir(cfg.data.stateData())); err != nil {
+		t.Fatal(err)
+	}
+	if found := examineState(cfg); len(found) != 1 || !strings.Contains(found[0].state, "The state database is missing") {
+		t.Errorf("without the state: %v", found)
+	}
+	cfg.Database = "postgres://elsewhere"
+	if found := examineState(cfg); strings.Contains(found[0].state, "state database") {
+		t.Errorf("with the state elsewhere: %v", found)
 	}
 }
