@@ -25,7 +25,9 @@ func (m *Market) createBindingSteps(j backstay.Job) []step.Step {
 			b, err = m.bind(ctx, j, id)
 			return err
 		}},
-		{Name: "market.bind.awaited", Do: func(ctx context.Context) error { return b.awaitCredentials(ctx) }},
+		{Name: "market.bind.awaited", Do: func(ctx context.Context) error {
+			return m.inTime(ctx, b.from, j, b.awaitCredentials)
+		}},
 		{Name: "market.bind.recorded", Do: func(ctx context.Context) error {
 			sealed, err := m.sealJSON(credentialsContext(id), b.Credentials)
 			if err != nil {
@@ -126,7 +128,7 @@ func (m *Market) unbind(ctx context.Context, j backstay.Job, binding backstay.Bi
 	b := binder{
 		from: from, last: from.lastBindingOperation(callOf(j), binding, answer.Operation), async: answer.Async,
 	}
-	return b.awaitGone(ctx)
+	return m.inTime(ctx, from, j, b.awaitGone)
 }
 
 // binding returns a binding for a job, which may see all bindings.

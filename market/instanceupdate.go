@@ -189,7 +189,7 @@ func (m *Market) updateInstanceSteps(j backstay.Job) []step.Step {
 			asked, err = m.askForUpdate(ctx, j)
 			return err
 		}},
-		{Name: "market.update.awaited", Do: func(ctx context.Context) error { return m.awaitOutcome(ctx, &asked) }},
+		{Name: "market.update.awaited", Do: func(ctx context.Context) error { return m.awaitOutcome(ctx, j, &asked) }},
 		{Name: "market.update.recorded", Do: func(ctx context.Context) error {
 			return m.recordOutcome(ctx, j, asked)
 		}},

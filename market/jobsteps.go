@@ -1,6 +1,7 @@
 package market
 
 import (
+	"cmp"
 	"context"
 	"time"
 
@@ -30,9 +31,34 @@ func (m *Market) newAsking(
 }
 
 // awaitOutcome waits for the end of what was asked for.
-func (m *Market) awaitOutcome(ctx context.Context, a *asking) (err error) {
-	if a.last.Operation != "" {
+func (m *Market) awaitOutcome(ctx context.Context, j backstay.Job, a *asking) error {
+	if a.last.Operation == "" {
+		return nil
+	}
+	return m.inTime(ctx, a.from, j, func(ctx context.Context) (err error) {
 		a.outcome, err = m.awaitOperation(ctx, a.from, a.last, a.outcome.Type)
+		return err
+	})
+}
+
+// maxPolling is how long an operation may take at a broker whose catalog names no time. Cloud Foundry waits as
+// long.
+const maxPolling = 7 * Day
+
+var errTooLong = backstay.Errorf(backstay.Unavailable,
+	"The service broker has not finished in the time that it has for this.")
+
+// inTime waits for a broker, as long as the plan's operations may take (OSB 2.17, "maximum_polling_duration")
+// since the job was accepted. However late it is, the broker is asked once more.
+func (m *Market) inTime(
+	ctx context.Context, from supply, j backstay.Job, wait func(context.Context) error,
+) error {
+	left := j.CreatedAt.Add(cmp.Or(from.plan.MaximumPollingDuration, maxPolling)).Sub(m.now())
+	limited, cancel := context.WithTimeoutCause(ctx, max(left, time.Second), errTooLong)
+	defer cancel()
+	err := wait(limited)
+	if err != nil && context.Cause(limited) == errTooLong {
+		return errTooLong
 	}
 	return err
 }
@@ -70,7 +96,7 @@ func (m *Market) createInstanceSteps(j backstay.Job) []step.Step {
 			asked, err = m.provision(ctx, j)
 			return err
 		}},
-		{Name: "market.create.awaited", Do: func(ctx context.Context) error { return m.awaitOutcome(ctx, &asked) }},
+		{Name: "market.create.awaited", Do: func(ctx context.Context) error { return m.awaitOutcome(ctx, j, &asked) }},
 		{Name: "market.create.recorded", Do: func(ctx context.Context) error {
 			return m.recordOutcome(ctx, j, asked)
 		}},
@@ -154,11 +180,14 @@ func (m *Market) deprovision(ctx context.Context, from supply, j backstay.Job, i
 	if err != nil || !answer.Async {
 		return absentIsFine(err)
 	}
-	op, err := m.awaitOperation(ctx, from, from.lastOperation(callOf(j), id, answer.Operation), backstay.Delete)
-	if err == nil && op.State == backstay.Failed {
-		err = backstay.Errorf(backstay.Unavailable, "%s", op.Description)
-	}
-	return absentIsFine(err)
+	last := from.lastOperation(callOf(j), id, answer.Operation)
+	return absentIsFine(m.inTime(ctx, from, j, func(ctx context.Context) error {
+		op, err := m.awaitOperation(ctx, from, last, backstay.Delete)
+		if err == nil && op.State == backstay.Failed {
+			err = backstay.Errorf(backstay.Unavailable, "%s", op.Description)
+		}
+		return err
+	}))
 }
 
 func absentIsFine(err error) error {
