@@ -10,8 +10,8 @@ import (
 	"github.com/backstay/backstay/engine"
 )
 
-// A node is administered over a connection that something else makes, as to another machine, by who sees none
-// of its directories and processes.
+// testFarAdmin administers a node over connections that a forwarder makes, and without the node's directories and
+// processes, as if the node were on another machine.
 func testFarAdmin(t *testing.T, s Subject) {
 	n := s.newNode(t)
 	Serve(t, s.Engine, n)
@@ -41,7 +41,7 @@ func testFarAdmin(t *testing.T, s Subject) {
 	})
 }
 
-// farAway is the node as somebody knows it who reaches it over TCP.
+// farAway returns the node as an administrator on another machine would know it.
 func farAway(t *testing.T, n engine.Node) engine.Node {
 	address := forward(t, n.Admin.Dial)
 	var users sync.Mutex
@@ -60,7 +60,7 @@ func farAway(t *testing.T, n engine.Node) engine.Node {
 	return n
 }
 
-// forward listens, and carries what comes over to a connection that dial makes, until the test ends.
+// forward listens on a TCP port and forwards each connection to one that dial makes, until the test ends.
 func forward(t *testing.T, dial func(context.Context) (net.Conn, error)) (address string) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")

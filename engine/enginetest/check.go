@@ -12,8 +12,8 @@ import (
 	"github.com/backstay/backstay/engine"
 )
 
-// A check finds what is possible and what is not, and changes nothing: neither of a node that is there, nor
-// of one that was never prepared.
+// testCheck has Check find what is possible and what is not. Check must change nothing, neither of a prepared node
+// nor of one that was never prepared.
 func testCheck(t *testing.T, s Subject) {
 	n := s.newNode(t)
 	mustCheck(t, s, n)
@@ -39,7 +39,7 @@ func testCheck(t *testing.T, s Subject) {
 	}
 }
 
-// While the node runs, what cannot be is found before anything is ended, and who is served notices nothing.
+// testCheckRunning has Check refuse what is impossible while the node runs. A client of the node notices nothing.
 func testCheckRunning(t *testing.T, s Subject) {
 	n := s.newNode(t)
 	Serve(t, s.Engine, n)
@@ -63,7 +63,7 @@ func mustCheck(t *testing.T, s Subject, n engine.Node) {
 	}
 }
 
-// wantImpossible wants a check to refuse what cannot be wanted of a node, and a Prepare to refuse the same.
+// wantImpossible wants Check and Prepare to refuse the same impossible nodes, for the same kind of reason.
 func (s Subject) wantImpossible(t *testing.T, n engine.Node) {
 	t.Helper()
 	type impossible struct {
@@ -99,7 +99,7 @@ func listening(n *engine.Node, address string) []engine.Port {
 	return []engine.Port{p}
 }
 
-// snapshot tells of every file of a node what a change would change.
+// snapshot describes every file of a node so that each change shows.
 func snapshot(t *testing.T, n engine.Node) map[string]string {
 	t.Helper()
 	all := map[string]string{}

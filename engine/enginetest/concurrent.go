@@ -11,7 +11,8 @@ import (
 	"github.com/backstay/backstay/engine"
 )
 
-// Whatever is asked of a running node may be asked at once: of different users, of the same one, and of the node.
+// testAllAtOnce calls everything that administers a running node concurrently: for different users, for one and the
+// same user, and for the node.
 func testAllAtOnce(t *testing.T, s Subject) {
 	n := s.newNode(t)
 	Serve(t, s.Engine, n)
@@ -47,7 +48,7 @@ func testAllAtOnce(t *testing.T, s Subject) {
 	wantRefused(t, s, credentials)
 }
 
-// comeAndGo is the life of a binding whose app writes.
+// comeAndGo creates a user, writes as that user, and drops it.
 func (s Subject) comeAndGo(ctx context.Context, n engine.Node) error {
 	u := newUser()
 	credentials, err := s.Engine.CreateUser(ctx, n, u)
@@ -63,7 +64,7 @@ func (s Subject) comeAndGo(ctx context.Context, n engine.Node) error {
 	return errors.Join(err, describe("drop a user", s.Engine.DropUser(ctx, n, u.Name)))
 }
 
-// tendTo does what the keeper does with a node that serves.
+// tendTo calls everything that the keeper calls for a node that serves.
 func (s Subject) tendTo(ctx context.Context, n engine.Node) (err error) {
 	if c, ok := s.Engine.(engine.Configurer); ok {
 		err = c.Configure(ctx, n)

@@ -9,7 +9,7 @@ import (
 	"github.com/backstay/backstay/engine"
 )
 
-// Whatever an app takes, and goes on taking, users are made and dropped.
+// testFull creates and drops users while an app holds all connections and goes on asking for more.
 func testFull(t *testing.T, s Subject) {
 	n := s.newNode(t)
 	n.Size.Connections = 8
@@ -41,7 +41,7 @@ type siege struct {
 	giveUp   func() // and give back
 }
 
-// besiege returns when the app has been refused one more, and has several clients ask for more from then on.
+// besiege opens sessions until the app is refused another one. From then on several clients go on asking for more.
 func (s Subject) besiege(t *testing.T, n engine.Node, c backstay.Credentials) *siege {
 	t.Helper()
 	a := &siege{}
@@ -81,7 +81,7 @@ func (a *siege) take(ctx context.Context, s Subject, c backstay.Credentials) boo
 	return true
 }
 
-// held are the sessions that it has got, of which some may have been ended.
+// held returns the sessions that the app has got. Some of them may have been ended.
 func (a *siege) held() []Session {
 	a.mu.Lock()
 	defer a.mu.Unlock()

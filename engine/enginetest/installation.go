@@ -30,7 +30,8 @@ func testInstallations(t *testing.T, s Subject) {
 	}
 }
 
-// The packages that an engine names are those from which this machine has it, and its parts are where it says.
+// testPackaged wants the packages that an engine names to be installed on this machine, and its parts to be where
+// it says.
 func testPackaged(t *testing.T, s Subject) {
 	n := NewNode(t, s.Engine)
 	if p, ok := s.Engine.(engine.Packaged); ok && strings.HasPrefix(n.Installation.Dir, "/usr/") {

@@ -16,7 +16,8 @@ import (
 	"github.com/backstay/backstay/engine"
 )
 
-// A probe is nil while the node serves, an error before and after, and never outlasts its context.
+// testProbe wants Probe to succeed while the node serves, to be Unavailable before, after and while it hangs, and
+// never to outlast its context.
 func testProbe(t *testing.T, s Subject) {
 	n := s.newNode(t)
 	if err := s.Engine.Prepare(t.Context(), n); err != nil {
@@ -42,8 +43,8 @@ func testProbe(t *testing.T, s Subject) {
 	wantUnavailable(t, "of a node that was stopped, a probe", s.Engine.Probe(t.Context(), n))
 }
 
-// A node's processes run the programs that the engine names for them, by which the keeper knows them, and go on
-// until they are ended.
+// testPrograms wants a node's processes to run the programs that the engine names, since the keeper recognizes the
+// processes by them.
 func testPrograms(t *testing.T, s Subject) {
 	p := Serve(t, s.Engine, s.newNode(t))
 	for _, each := range append([]*Process{p}, p.companions...) {
@@ -63,7 +64,7 @@ func testPrograms(t *testing.T, s Subject) {
 	}
 }
 
-// Companions have names of their own.
+// testCompanions wants each companion to have a name of its own.
 func testCompanions(t *testing.T, s Subject) {
 	e, ok := s.Engine.(engine.Accompanied)
 	if !ok {
@@ -82,7 +83,7 @@ func testCompanions(t *testing.T, s Subject) {
 	}
 }
 
-// Whoever stops a node does not wait for its clients.
+// testStop stops a node that has a client: it must not wait for the client to leave.
 func testStop(t *testing.T, s Subject) {
 	n := s.newNode(t)
 	p := Serve(t, s.Engine, n)
@@ -100,7 +101,7 @@ func testStop(t *testing.T, s Subject) {
 	}
 }
 
-// What a client was told is committed is there after a kill at any moment.
+// testKill kills a node while a client writes. What the client was told is committed must be there afterwards.
 func testKill(t *testing.T, s Subject) {
 	n := s.newNode(t)
 	u := newUser()
@@ -141,7 +142,7 @@ func await(t *testing.T, what string, done func() bool) {
 	}
 }
 
-// A node that cannot start says why in one line.
+// testExplain has a node fail to start, and wants the reason in one line.
 func testExplain(t *testing.T, s Subject) {
 	e, ok := s.Engine.(engine.Explainer)
 	if !ok {

@@ -23,8 +23,8 @@ const (
 	lastUID  = 2147483000
 )
 
-// NewNode lays out a node of the newest installation of e: directories as the keeper makes them, a
-// port, a certificate for it. It is not prepared, and goes with the test.
+// NewNode returns a node of the newest installation, with directories as the keeper makes them, a port and a
+// certificate. It is not prepared. Its directories are removed when the test ends.
 func NewNode(t testing.TB, e engine.Engine) engine.Node {
 	t.Helper()
 	found, err := e.Installations(t.Context())
@@ -49,7 +49,7 @@ func NewNode(t testing.TB, e engine.Engine) engine.Node {
 	return n
 }
 
-// Private is the node without a port, which is reached by its administrator alone.
+// Private returns the node without a port, so that only its administrator reaches it.
 func Private(e engine.Engine, n engine.Node) engine.Node {
 	n.Ports, n.Endpoint, n.TLS = nil, backstay.Endpoint{}, backstay.Certificate{}
 	n.Admin = e.LocalAdmin(n)

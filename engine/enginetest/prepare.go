@@ -19,7 +19,7 @@ import (
 	"github.com/backstay/backstay/engine"
 )
 
-// A second Prepare lets the configuration follow the node, and keeps the data.
+// testPrepareTwice wants a second Prepare to write the configuration anew and to keep the data.
 func testPrepareTwice(t *testing.T, s Subject) {
 	n := s.newNode(t)
 	p := Serve(t, s.Engine, n)
@@ -34,8 +34,7 @@ func testPrepareTwice(t *testing.T, s Subject) {
 	s.session(t, s.createUser(t, n, u), func(c Session) { wantValue(t, c, "kept", "yes") })
 }
 
-// wantPrivate wants what the node keeps to be nobody's but its account's. Directories that the engine
-// was given are the keeper's to close.
+// wantPrivate wants everything that the node keeps to belong to its account, and nobody else to have access to it.
 func wantPrivate(t *testing.T, n engine.Node) {
 	t.Helper()
 	for _, dir := range []string{n.DataDir, filepath.Dir(n.LogFile)} {
@@ -107,11 +106,10 @@ func testWarm(t *testing.T, s Subject) {
 	Serve(t, s.Engine, n)
 }
 
-// victim is set for a process that is to be killed while it prepares.
+// victim is an environment variable. It is set for a process that is to be killed while it prepares a node.
 const victim = "ENGINETEST_VICTIM"
 
-// beVictim prepares the node that it is told on standard input, again and again until it is killed
-// or its end comes.
+// beVictim prepares the node that it reads from standard input, and is killed meanwhile.
 func (s Subject) beVictim() {
 	var n engine.Node
 	err := json.NewDecoder(os.Stdin).Decode(&n)
@@ -126,8 +124,8 @@ func (s Subject) beVictim() {
 	os.Exit(0)
 }
 
-// Whenever a Prepare is killed, the next one makes a node that serves, and leaves no more behind than
-// any other.
+// testPrepareKilled kills Prepare at several moments. The next Prepare must make a node that serves, and leave no more
+// files behind than one that was not killed.
 func testPrepareKilled(t *testing.T, s Subject) {
 	n := s.newNode(t)
 	began := time.Now()
@@ -151,7 +149,7 @@ func testPrepareKilled(t *testing.T, s Subject) {
 	}
 }
 
-// So it is when it was killed in the slow work of the machine's first.
+// testFirstPrepareKilled does the same while the golden directory is made.
 func testFirstPrepareKilled(t *testing.T, s Subject) {
 	n := NewNode(t, s.Engine)
 	for range 3 {

@@ -18,7 +18,7 @@ import (
 	"github.com/backstay/backstay/internal/wait"
 )
 
-// patience is how long a test waits for what should take a moment: the machine may be busy.
+// patience is how long a test waits for something that should take a moment, since the machine may be busy.
 const patience = 30 * time.Second
 
 // Process is a node's running server, with its companions.
@@ -31,8 +31,8 @@ type Process struct {
 	companions []*Process
 }
 
-// Serve prepares the node, starts its server and waits until it serves, configured. Its server ends
-// with the test, which fails if it does not end in order then; and with the test's process, however
+// Serve prepares the node, starts its processes, waits until it serves, and configures it. The processes are ended
+// when the test ends, which fails if they do not end in an orderly way. They end with the test's process, however
 // that ends.
 func Serve(t testing.TB, e engine.Engine, n engine.Node) *Process {
 	t.Helper()
@@ -42,8 +42,8 @@ func Serve(t testing.TB, e engine.Engine, n engine.Node) *Process {
 	return Start(t, e, n)
 }
 
-// Start is Serve for a node that has been prepared. One whose last server was killed is tried until it
-// starts, as the keeper does: processes of that server may take a moment to notice.
+// Start is Serve for a node that is prepared. It tries again if the server ends at once, as the keeper does:
+// processes of a server that was killed before may take a moment to notice.
 func Start(t testing.TB, e engine.Engine, n engine.Node) *Process {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
@@ -132,7 +132,7 @@ func (p *Process) awaitService(ctx context.Context) error {
 
 func (p *Process) configure(ctx context.Context) error { return configure(ctx, p.engine, p.node) }
 
-// explain is for the messages of tests.
+// explain returns what the engine says about the server's end, for the messages of tests.
 func (p *Process) explain() string {
 	if e, ok := p.engine.(engine.Explainer); ok {
 		return e.Explain(p.node)
@@ -202,7 +202,7 @@ func (p *Process) finish(t testing.TB) {
 	}
 }
 
-// session returns the processes of a session, which is named for its first.
+// session returns the processes of the session with this id, which is the pid of its first process.
 func session(id int) []int {
 	var members []int
 	stats, _ := filepath.Glob("/proc/[0-9]*/stat")

@@ -12,7 +12,7 @@ func newReader() engine.User {
 	return u
 }
 
-// wantReadOnly is a session that sees the key and can neither change it nor make another.
+// wantReadOnly wants the session to see the key, and to be able neither to change it nor to make another.
 func wantReadOnly(t *testing.T, c Session, key, value string) {
 	t.Helper()
 	wantValue(t, c, key, value)
@@ -27,7 +27,8 @@ func wantReadOnly(t *testing.T, c Session, key, value string) {
 	}
 }
 
-// Whoever made it, and whenever: before the reader was, while its session goes on, as a user that is gone.
+// testReadOnlySees wants a reader to see what others make, whether they made it before the reader was created or while
+// its session goes on, and whether they are still there or not.
 func testReadOnlySees(t *testing.T, s Subject, n engine.Node) {
 	early, late := newUser(), newUser()
 	s.session(t, s.createUser(t, n, early), func(c Session) { mustSet(t, c, t.Name(), "early") })
@@ -44,7 +45,7 @@ func testReadOnlySees(t *testing.T, s Subject, n engine.Node) {
 	})
 }
 
-// A reader that was there before anything else sees what is made after it.
+// testReadOnlyFirst wants a reader that was created in an empty database to see what is made later.
 func testReadOnlyFirst(t *testing.T, s Subject) {
 	n := s.newNode(t)
 	Serve(t, s.Engine, n)
@@ -90,7 +91,7 @@ func testReadOnlyEnds(t *testing.T, s Subject, n engine.Node) {
 	})
 }
 
-// What a user may is what it was last created with.
+// testReadOnlyOrNot wants a user to have the rights with which it was last created.
 func testReadOnlyOrNot(t *testing.T, s Subject, n engine.Node) {
 	u := newUser()
 	as := func(readOnly bool, work func(Session)) {

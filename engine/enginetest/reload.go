@@ -8,7 +8,7 @@ import (
 	"github.com/backstay/backstay/engine"
 )
 
-// A reload ends no session, and tells whether something is left that needs a restart.
+// testReload wants Reload to keep all sessions and to report rightly whether a restart is needed.
 func testReload(t *testing.T, s Subject) {
 	r, ok := s.Engine.(engine.Reloader)
 	if !ok {
@@ -60,7 +60,7 @@ func testReload(t *testing.T, s Subject) {
 	s.besiege(t, larger, s.createUser(t, larger, newUser())).giveUp()
 }
 
-// A reload that is refused leaves the node as it was.
+// testReloadRefused wants a Reload that fails to leave the node as it was.
 func testReloadRefused(t *testing.T, s Subject) {
 	r, ok := s.Engine.(engine.Reloader)
 	if !ok {

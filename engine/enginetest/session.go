@@ -10,7 +10,7 @@ import (
 	"github.com/backstay/backstay/engine"
 )
 
-// newNode is one whose golden directory all tests of the suite share.
+// newNode is NewNode with a golden directory that all tests of the suite share.
 func (s Subject) newNode(t *testing.T) engine.Node {
 	t.Helper()
 	n := NewNode(t, s.Engine)
@@ -18,7 +18,7 @@ func (s Subject) newNode(t *testing.T) engine.Node {
 	return n
 }
 
-// newUser has a name and a password as bindings get them.
+// newUser returns a user with a name and a password of the kind that bindings get.
 func newUser() engine.User {
 	id := strings.ReplaceAll(uuid.NewString(), "-", "")
 	return engine.User{Name: "u" + id[:15], Password: backstay.Secret("p" + id)}
@@ -40,7 +40,7 @@ func mustDrop(t *testing.T, s Subject, n engine.Node, u engine.User) {
 	}
 }
 
-// session is one client's work.
+// session opens a session, does the work and closes the session.
 func (s Subject) session(t *testing.T, c backstay.Credentials, work func(Session)) {
 	t.Helper()
 	session, err := s.Connect(t.Context(), c)

@@ -15,7 +15,7 @@ import (
 	"github.com/backstay/backstay/engine"
 )
 
-// Whoever wants a user made or dropped is told in words that the node does not answer, and within their time.
+// testSilence wants everything that administers a node to fail in time, with a sentence, if the node does not answer.
 func testSilence(t *testing.T, s Subject) {
 	n := s.newNode(t)
 	p := Serve(t, s.Engine, n)
@@ -31,8 +31,8 @@ func testSilence(t *testing.T, s Subject) {
 	}
 }
 
-// A full disk may keep users from being made and dropped. Then that is said, and they can be when it has room again.
-// The others are served meanwhile.
+// testFullDisk fills the node's disk. Creating and dropping users may fail then, with a sentence, and must succeed
+// when the disk has room again.
 func testFullDisk(t *testing.T, s Subject) {
 	if os.Geteuid() != 0 {
 		t.Skip("only root can give a node a small disk")
@@ -58,7 +58,7 @@ func testFullDisk(t *testing.T, s Subject) {
 	}
 }
 
-// administer asks all that is asked of a running node, each within the time.
+// administer calls everything that administers a running node, each with this time limit.
 func (s Subject) administer(t *testing.T, n engine.Node, u engine.User, within time.Duration) map[string]error {
 	t.Helper()
 	ask := func(f func(context.Context) error) error {
@@ -88,7 +88,8 @@ func wantUnavailable(t *testing.T, what string, err error) {
 	}
 }
 
-// smallDisk has a node that is not prepared yet lie on a disk of its own, which is then full, or is not any more.
+// smallDisk gives a node that is not prepared yet a small disk of its own, and returns a function that fills the
+// disk or makes room on it.
 func smallDisk(t *testing.T, n engine.Node) (full func(bool)) {
 	t.Helper()
 	dir := filepath.Dir(n.DataDir)

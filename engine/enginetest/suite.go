@@ -10,14 +10,14 @@ import (
 	"github.com/backstay/backstay/internal/testkit"
 )
 
-// Subject is an engine with what only its own package knows of it.
+// Subject is an engine, with what only its own package knows of it.
 type Subject struct {
 	Engine engine.Engine
 	// Connect opens a session as an app does: with nothing but credentials.
 	Connect func(context.Context, backstay.Credentials) (Session, error)
-	// BadSettings are texts that are no settings of this engine.
+	// BadSettings are settings that this engine must refuse.
 	BadSettings []string
-	// ResizeRestarts says that a node of another size takes a restart.
+	// ResizeRestarts says that a node needs a restart to get another size.
 	ResizeRestarts bool
 	// Worst is what users may do to be in the way of the administrator.
 	Worst Worst
@@ -25,17 +25,15 @@ type Subject struct {
 	cache string
 }
 
-// Session is one client's connection. What Set was given is committed when it returns; all users
-// share the keys.
+// Session is one client's connection. A value is committed when Set returns. All users share the keys.
 type Session interface {
 	Set(ctx context.Context, key, value string) error
 	Get(ctx context.Context, key string) (string, error)
 	Close() error
 }
 
-// Run proves that the subject keeps the contract of engine.Engine, and of each capability it has. It
-// is to be the first thing that a top-level test does: the test is run again in processes that are
-// killed.
+// Run tests that the subject keeps the contract of engine.Engine and of each capability that it has. A top-level test
+// must call it before anything else: the test is run again in processes that are killed.
 func Run(t *testing.T, s Subject) {
 	if os.Getenv(victim) != "" {
 		s.beVictim()

@@ -15,7 +15,7 @@ import (
 	"github.com/backstay/backstay/engine"
 )
 
-// testUsers shares one node among all that is asked of users.
+// testUsers runs all tests of users on one node.
 func testUsers(t *testing.T, s Subject) {
 	n := s.newNode(t)
 	Serve(t, s.Engine, n)
@@ -128,7 +128,7 @@ func testUsersAtOnce(t *testing.T, s Subject, n engine.Node) {
 	}
 }
 
-// No name is ever taken for anything else than a name.
+// testUserNames wants names that are not allowed to be refused.
 func testUserNames(t *testing.T, s Subject, n engine.Node) {
 	for _, name := range []string{
 		"", "Upper", "1st", `a"b`, "a'b", "a b", "a;b", "a-b", "a\nb", "é", strings.Repeat("a", 33),
@@ -144,8 +144,7 @@ func testUserNames(t *testing.T, s Subject, n engine.Node) {
 	mustDrop(t, s, n, u)
 }
 
-// What other users of the machine can see of a node's processes, and whoever reads logs of them, holds
-// no secret.
+// testSecrets looks for passwords and keys where other users of the machine or readers of logs could see them.
 func testSecrets(t *testing.T, s Subject, n engine.Node) {
 	u := newUser()
 	old := s.createUser(t, n, u)

@@ -123,7 +123,8 @@ func TestBusyAndFull(t *testing.T) {
 	wantAdministered(t, n)
 }
 
-// TestUsersCannotBeWritten: whoever binds or unbinds is told why that cannot be, and it can be when the reason is gone.
+// TestUsersCannotBeWritten: whoever binds or unbinds is told why that cannot be, and it can be when the reason is
+// gone.
 func TestUsersCannotBeWritten(t *testing.T) {
 	t.Parallel()
 	n := enginetest.NewNode(t, tested)

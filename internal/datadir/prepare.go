@@ -46,8 +46,8 @@ func (p Plan) Prepare() error {
 	return p.blame(err)
 }
 
-// Reconfigure writes Files into the data directory of a node that runs. Where the directory is missing, nothing is made
-// in its place.
+// Reconfigure writes Files into the data directory of a node that runs. Where the directory is missing, nothing is
+// made in its place.
 func (p Plan) Reconfigure() error {
 	there, err := p.examine()
 	if err == nil && !there {
