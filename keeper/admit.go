@@ -3,7 +3,6 @@ package keeper
 import (
 	"context"
 	"fmt"
-	"hash/fnv"
 	"net"
 	"os"
 	"path/filepath"
@@ -187,7 +186,7 @@ func (k *Keeper) newRecord(spec backend.Spec) (r instance.Record, err error) {
 		}
 	}
 	if isRoot() {
-		r.UID = newUID(spec.Instance, k.takenUIDs())
+		r.UID = instance.NewUID(spec.Instance, k.takenUIDs())
 	}
 	return r, nil
 }
@@ -267,24 +266,4 @@ func (k *Keeper) bindable(port int) bool {
 		l.Close()
 	}
 	return true
-}
-
-// Users of our own making are taken from a range that no distribution and no container runtime uses
-// (systemd, "Users, Groups, UIDs and GIDs on systemd Systems").
-const (
-	firstUID = 1879048192
-	lastUID  = 2147483000
-)
-
-// newUID derives an instance's user from its id, past those that are taken.
-func newUID(id backstay.InstanceID, taken map[uint32]bool) uint32 {
-	h := fnv.New32a()
-	h.Write([]byte(id))
-	uid := firstUID + h.Sum32()%(lastUID-firstUID)
-	for taken[uid] {
-		if uid++; uid > lastUID {
-			uid = firstUID
-		}
-	}
-	return uid
 }

@@ -2,34 +2,12 @@ package keeper
 
 import (
 	"bytes"
-	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
-
-	"github.com/backstay/backstay"
 )
-
-func TestNewUID(t *testing.T) {
-	t.Parallel()
-	taken := map[uint32]bool{}
-	for i := range 2000 {
-		id := backstay.InstanceID(fmt.Sprint(i))
-		uid := newUID(id, taken)
-		if taken[uid] || uid < firstUID || uid > lastUID {
-			t.Fatalf("%s gets %d", id, uid)
-		}
-		if again := newUID(id, taken); again != uid {
-			t.Fatalf("%s gets %d and then %d", id, uid, again)
-		}
-		taken[uid] = true
-		if next := newUID(id, taken); next == uid {
-			t.Fatalf("%s gets %d though it is taken", id, uid)
-		}
-	}
-}
 
 func TestBoundLog(t *testing.T) {
 	t.Parallel()

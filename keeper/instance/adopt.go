@@ -25,7 +25,7 @@ func (r Record) Adopted(ctx context.Context, m *Machine) Record {
 		return r // it is found out again by whoever keeps the instance
 	}
 	var data syscall.Stat_t
-	if err := syscall.Lstat(n.DataDir, &data); err == nil && r.UID != 0 {
+	if err := syscall.Lstat(n.DataDir, &data); err == nil && isOurUID(data.Uid) {
 		r.UID = data.Uid
 	}
 	if n, err = m.node(r, r.Spec); err != nil {
