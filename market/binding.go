@@ -49,13 +49,17 @@ func (m *Market) CreateBinding(
 	return b, j, m.Store.AcceptBinding(ctx, b, sealed, bindingEvent(actor, "start_create", b, at, asked), j)
 }
 
-// admitBind asks the broker whether it would refuse the binding, if it can tell.
+// admitBind refuses to bind to a plan that allows no bindings, and asks the broker whether it would refuse the
+// binding, if it can tell.
 func (m *Market) admitBind(
 	ctx context.Context, j backstay.Job, in backstay.Instance, b backstay.Binding, parameters []byte,
 ) error {
 	from, err := m.supplyOf(ctx, in)
 	if err != nil {
 		return err
+	}
+	if !from.plan.Bindable {
+		return backstay.Errorf(backstay.Invalid, "Service plan does not allow bindings.")
 	}
 	if a, ok := from.broker.(backstay.Admitter); ok {
 		return a.AdmitBind(ctx, from.bind(callOf(j), b, parameters))

@@ -24,7 +24,8 @@ type listener struct {
 	mu    sync.Mutex
 	told  map[backstay.InstanceID]bool
 	bound map[backstay.BindingID]bool
-	gate  chan struct{} // what a bind waits for, if there is one
+	named map[backstay.InstanceID]string // as the last update called it
+	gate  chan struct{}                  // what a bind waits for, if there is one
 }
 
 func (l *listener) hear(id backstay.InstanceID) {
@@ -36,6 +37,14 @@ func (l *listener) hear(id backstay.InstanceID) {
 func (l *listener) Provision(ctx context.Context, r backstay.ProvisionRequest) (backstay.Provisioned, error) {
 	l.hear(r.InstanceID)
 	return l.Memory.Provision(ctx, r)
+}
+
+func (l *listener) Update(ctx context.Context, r backstay.UpdateRequest) (backstay.Updated, error) {
+	l.hear(r.InstanceID)
+	l.mu.Lock()
+	l.named[r.InstanceID] = r.Context.InstanceName
+	l.mu.Unlock()
+	return l.Memory.Update(ctx, r)
 }
 
 func (l *listener) Deprovision(ctx context.Context, r backstay.DeprovisionRequest) (backstay.Deprovisioned, error) {
@@ -79,6 +88,7 @@ func (l *listener) FetchInstance(
 func newListener() *listener {
 	return &listener{
 		Memory: brokertest.NewMemory(), told: map[backstay.InstanceID]bool{}, bound: map[backstay.BindingID]bool{},
+		named: map[backstay.InstanceID]string{},
 	}
 }
 

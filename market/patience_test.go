@@ -10,16 +10,8 @@ import (
 	"github.com/backstay/backstay/market/markettest"
 )
 
-// dawdler is a broker whose plans may take a tenth of a second for an operation, and which never ends one.
-type dawdler struct{ *listener }
-
-func (d dawdler) Catalog(ctx context.Context) ([]backstay.CatalogOffering, error) {
-	offerings, err := d.listener.Catalog(ctx)
-	for i := range offerings[0].Plans {
-		offerings[0].Plans[i].MaximumPollingDuration = 100 * time.Millisecond
-	}
-	return offerings, err
-}
+// dawdler is a broker that never ends an operation.
+type dawdler struct{ *selling }
 
 func (d dawdler) LastOperation(context.Context, backstay.LastOperationRequest) (backstay.Operation, error) {
 	return backstay.Operation{State: backstay.InProgress, Description: "tomorrow"}, nil
@@ -37,8 +29,12 @@ func (d dawdler) AwaitOperation(
 func TestBrokersHaveTheirTime(t *testing.T) {
 	t.Parallel()
 	const tooLong = "The service broker has not finished in the time that it has for this."
-	b := newListener()
-	f := newFloorOf(t, markettest.NewWith(t, dawdler{b}), b)
+	b := &selling{newListener(), func(o *backstay.CatalogOffering) {
+		for i := range o.Plans {
+			o.Plans[i].MaximumPollingDuration = 100 * time.Millisecond
+		}
+	}}
+	f := newFloorOf(t, markettest.NewWith(t, dawdler{b}), b.listener)
 	j, err := f.CreateInstance(t.Context(), markettest.Admin, market.NewInstance{
 		Name: "db", SpaceID: f.spaces[0].ID, PlanID: *f.planNamed(t, "Free"),
 	})

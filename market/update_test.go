@@ -1,6 +1,7 @@
 package market_test
 
 import (
+	"context"
 	"encoding/json"
 	"strings"
 	"testing"
@@ -165,5 +166,66 @@ func TestUpgrade(t *testing.T) {
 	must(t, err)
 	if got.MaintenanceInfo == nil || got.MaintenanceInfo.Version != version {
 		t.Errorf("its version is %+v", got.MaintenanceInfo)
+	}
+}
+
+// selling is a broker with a catalog of its own.
+type selling struct {
+	*listener
+	change func(*backstay.CatalogOffering)
+}
+
+func (s *selling) Catalog(ctx context.Context) ([]backstay.CatalogOffering, error) {
+	offerings, err := s.listener.Catalog(ctx)
+	s.change(&offerings[0])
+	return offerings, err
+}
+
+// TestPlansWithoutBindings are neither bound to, nor changed to while there are bindings.
+func TestPlansWithoutBindings(t *testing.T) {
+	t.Parallel()
+	b := &selling{newListener(), func(o *backstay.CatalogOffering) {
+		no := false
+		o.Plans[0].Bindable, o.Plans[0].Free = &no, true // M-dedicated-15
+	}}
+	b.Updateable = true
+	f := newFloorOf(t, markettest.NewWith(t, b), b.listener)
+	in := f.create(t, "db")
+	key := market.NewBinding{Type: backstay.KeyBinding, Name: "key", InstanceID: in}
+	binding, j, err := f.CreateBinding(t.Context(), markettest.Admin, key)
+	must(t, err)
+	f.do(t, j, nil)
+	unbindable := market.InstanceUpdate{PlanID: f.planNamed(t, "M-dedicated-15")}
+	_, _, err = f.UpdateInstance(t.Context(), markettest.Admin, in, unbindable)
+	wantSentence(t, err, "Cannot switch to non-bindable plan when service bindings exist.")
+	j, err = f.DeleteBinding(t.Context(), markettest.Admin, binding.ID)
+	f.do(t, j, err)
+	if j = f.update(t, in, unbindable); j.State != backstay.JobComplete {
+		t.Fatalf("the update ended as %s: %s", j.State, j.Sentence)
+	}
+	_, _, err = f.CreateBinding(t.Context(), markettest.Admin, key)
+	wantSentence(t, err, "Service plan does not allow bindings.")
+}
+
+func wantSentence(t *testing.T, err error, sentence string) {
+	t.Helper()
+	if backstay.KindOf(err) != backstay.Invalid || backstay.SentenceOf(err) != sentence {
+		t.Errorf("got %v; want %q", err, sentence)
+	}
+}
+
+// TestBrokerHearsOfNames where its catalog says that it wants to.
+func TestBrokerHearsOfNames(t *testing.T) {
+	t.Parallel()
+	b := &selling{newListener(), func(o *backstay.CatalogOffering) { o.AllowContextUpdates = true }}
+	f := newFloorOf(t, markettest.NewWith(t, b), b.listener)
+	in, name := f.create(t, "db"), "renamed"
+	if j := f.update(t, in, market.InstanceUpdate{Update: market.Update{Name: &name}}); j.State != backstay.JobComplete {
+		t.Fatalf("the update ended as %s: %s", j.State, j.Sentence)
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.named[in] != name {
+		t.Errorf("the broker heard of %q; want %q", b.named[in], name)
 	}
 }
