@@ -51,7 +51,8 @@ func TestReadOnly(t *testing.T) {
 		"CREATE PROCEDURE ro_p() INSERT INTO ro_t VALUES (7)",
 		"CREATE FUNCTION ro_f() RETURNS int READS SQL DATA RETURN (SELECT count(*) FROM ro_t)",
 		"CREATE VIEW ro_calls AS SELECT ro_f() AS n", "CREATE TRIGGER ro_tr AFTER INSERT ON ro_t FOR EACH ROW SET @x = 1",
-		"CREATE EVENT ro_e ON SCHEDULE AT '2037-01-01' DO DELETE FROM ro_t", "CREATE TABLE ro_parted (n int) PARTITION BY HASH (n) PARTITIONS 2", "INSERT INTO ro_parted VALUES (1)")
+		"CREATE EVENT ro_e ON SCHEDULE AT '2037-01-01' DO DELETE FROM ro_t",
+		"CREATE TABLE ro_parted (n int) PARTITION BY HASH (n) PARTITIONS 2", "INSERT INTO ro_parted VALUES (1)")
 	refusals := readOnlyRefusals
 	if s.mariadb() {
 		w.do(t, "CREATE SEQUENCE ro_s")
@@ -82,12 +83,14 @@ func testKeepsPassword(t *testing.T, reader binding) {
 	t.Helper()
 	statements := []string{`SET PASSWORD = 'changed-by-itself'`, `SET PASSWORD = ''`, `SET PASSWORD TO RANDOM`,
 		`ALTER USER USER() IDENTIFIED BY 'changed-by-itself'`, `ALTER USER USER() IDENTIFIED BY RANDOM PASSWORD`,
-		`ALTER USER USER() IDENTIFIED BY ''`, `ALTER USER USER() DISCARD OLD PASSWORD`, `ALTER USER USER() IDENTIFIED BY 'changed-by-itself' RETAIN CURRENT PASSWORD`}
+		`ALTER USER USER() IDENTIFIED BY ''`, `ALTER USER USER() DISCARD OLD PASSWORD`,
+		`ALTER USER USER() IDENTIFIED BY 'changed-by-itself' RETAIN CURRENT PASSWORD`}
 	if reader.mariadb() {
 		statements = []string{`SET PASSWORD = PASSWORD('changed-by-itself')`,
 			`SET PASSWORD = '*2470C0C06DEE42FD1618BB99005ADCA2EC9D1E19'`, `SET PASSWORD = ''`,
 			`ALTER USER CURRENT_USER() IDENTIFIED BY 'x'`,
-			`ALTER USER CURRENT_USER() IDENTIFIED VIA unix_socket`, `ALTER USER CURRENT_USER() ACCOUNT LOCK`, `ALTER USER CURRENT_USER() PASSWORD EXPIRE`}
+			`ALTER USER CURRENT_USER() IDENTIFIED VIA unix_socket`, `ALTER USER CURRENT_USER() ACCOUNT LOCK`,
+			`ALTER USER CURRENT_USER() PASSWORD EXPIRE`}
 	}
 	c := reader.connect(t)
 	for _, statement := range statements {

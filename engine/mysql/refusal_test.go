@@ -102,7 +102,8 @@ func testRefusals(t *testing.T, s server) {
 	c.want(t, "SELECT count(*) FROM information_schema.TABLES WHERE TABLE_SCHEMA = 'mysql' AND TABLE_NAME <> 'proc'", "0")
 	c.want(t, "SELECT group_concat(DISTINCT PRIVILEGE_TYPE) FROM information_schema.USER_PRIVILEGES", rights)
 	c.want(t,
-		"SELECT count(*) FROM information_schema.SCHEMA_PRIVILEGES WHERE IS_GRANTABLE = 'YES' OR TABLE_SCHEMA <> 'main'", "0")
+		"SELECT count(*) FROM information_schema.SCHEMA_PRIVILEGES WHERE IS_GRANTABLE = 'YES' OR TABLE_SCHEMA <> 'main'",
+		"0")
 	if s.mariadb() {
 		c.do(t, "KILL USER "+other.name) // ends only one's own
 	}
@@ -152,7 +153,8 @@ func testOtherAccounts(t *testing.T, s server) {
 		others = "mariadb.sys@localhost,"
 	}
 	s.admin(t).want(t,
-		"SELECT group_concat(User, '@', Host ORDER BY User) FROM mysql.user WHERE Host <> '%' AND User <> ''", others+s.Operator+"@localhost")
+		"SELECT group_concat(User, '@', Host ORDER BY User) FROM mysql.user WHERE Host <> '%' AND User <> ''",
+		others+s.Operator+"@localhost")
 }
 
 // Nothing is said in plain text, and nobody else can pass for the server.

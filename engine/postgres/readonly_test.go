@@ -74,7 +74,8 @@ func testReads(t *testing.T, b binding) {
 	c.want(t, `SELECT 'good'::mood`, "good")
 	c.want(t, `SELECT current_user = session_user AND current_user = '`+b.name+`'`, "true")
 	c.do(t, `COPY t TO STDOUT`, `EXPLAIN ANALYZE SELECT * FROM t`,
-		`BEGIN; DECLARE c CURSOR FOR SELECT * FROM t; FETCH c; COMMIT`, `BEGIN; LOCK TABLE t IN ACCESS SHARE MODE; COMMIT`, `LISTEN news`)
+		`BEGIN; DECLARE c CURSOR FOR SELECT * FROM t; FETCH c; COMMIT`,
+		`BEGIN; LOCK TABLE t IN ACCESS SHARE MODE; COMMIT`, `LISTEN news`)
 }
 
 // readOnlyRefusals are what a read-only binding may not do.
