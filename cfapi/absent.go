@@ -59,5 +59,6 @@ func (s *Server) nowhereOfSpace(w http.ResponseWriter, r *request) error {
 
 // nowhere answers for the isolation segment of an organization or a space.
 func (s *Server) nowhere(w http.ResponseWriter, r *request) error {
-	return writeJSON(w, http.StatusOK, map[string]any{"data": nil, "links": links{"self": s.at("%s", r.URL.EscapedPath())}})
+	return writeJSON(w, http.StatusOK,
+		map[string]any{"data": nil, "links": links{"self": s.at("%s", r.URL.EscapedPath())}})
 }

@@ -26,7 +26,8 @@ func (s *Server) showVisibility(w http.ResponseWriter, r *request) error {
 	}
 	res := visibilityResource{Type: p.Visibility}
 	if p.Visibility == backstay.OrganizationPlan {
-		named := convert(organizations, func(o backstay.Organization) organizationNamed { return organizationNamed{o.ID, o.Name} })
+		named := convert(organizations,
+			func(o backstay.Organization) organizationNamed { return organizationNamed{o.ID, o.Name} })
 		res.Organizations = &named
 	}
 	return writeJSON(w, http.StatusOK, res)

@@ -30,7 +30,14 @@ func TestAPlanIsForThoseItIsEnabledFor(t *testing.T) {
 		return w
 	}
 	create := func(who string, s *scene) string {
-		return ask(who, "POST", "/v3/service_instances", s.fill(`{"type": "managed", "name": "<new>", "relationships": {"space": {"data": {"guid": "<space>"}}, "service_plan": {"data": {"guid": "`+plan+`"}}}}`)).Body.String()
+		return ask(
+			who,
+			"POST",
+			"/v3/service_instances",
+			s.fill(
+				`{"type": "managed", "name": "<new>", "relationships": {"space": {"data": {"guid": "<space>"}}, "service_plan": {"data": {"guid": "`+plan+`"}}}}`,
+			),
+		).Body.String()
 	}
 	enable := func(body string) {
 		t.Helper()
@@ -77,7 +84,10 @@ func TestAPlanIsForThoseItIsEnabledFor(t *testing.T) {
 	// Hidden again, it is still what the instance is of.
 	enable(`{"type": "admin"}`)
 	sees("space_developer", "", 0)
-	if w := ask("space_developer", "GET", "/v3/service_instances?guids="+instance+"&fields[service_plan]=name&fields[service_plan.service_offering]=name", ""); !strings.Contains(w.Body.String(), `"name":"M-dedicated-15"`) || !strings.Contains(w.Body.String(), `"name":"postgres"`) {
+	if w := ask("space_developer", "GET",
+		"/v3/service_instances?guids="+instance+"&fields[service_plan]=name&fields[service_plan.service_offering]=name",
+		""); !strings.Contains(w.Body.String(), `"name":"M-dedicated-15"`) ||
+		!strings.Contains(w.Body.String(), `"name":"postgres"`) {
 		t.Errorf("an instance of a plan that was hidden: %s", w.Body)
 	}
 	for who, want := range map[string]int{"space_developer": http.StatusOK, "stranger": http.StatusNotFound} {
@@ -93,7 +103,8 @@ func TestAPlanIsForThoseItIsEnabledFor(t *testing.T) {
 func allowPaidPlans(t *testing.T, m *market.Market) {
 	t.Helper()
 	yes := true
-	if _, err := m.UpdateQuota(t.Context(), markettest.Admin, false, backstay.DefaultQuota, market.QuotaUpdate{PaidPlans: &yes}); err != nil {
+	if _, err := m.UpdateQuota(t.Context(), markettest.Admin, false, backstay.DefaultQuota,
+		market.QuotaUpdate{PaidPlans: &yes}); err != nil {
 		t.Fatal(err)
 	}
 }

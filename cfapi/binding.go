@@ -147,7 +147,8 @@ func (b newBindingBody) binding() (n market.NewBinding, err error) {
 	if b.Name != nil {
 		n.Name = *b.Name
 	}
-	if n.InstanceID, err = required[backstay.InstanceID](b.Relationships.ServiceInstance, "service_instance"); err != nil {
+	if n.InstanceID, err = required[backstay.InstanceID](b.Relationships.ServiceInstance,
+		"service_instance"); err != nil {
 		return n, err
 	}
 	switch b.Type {

@@ -17,10 +17,16 @@ type brokerResource struct {
 }
 
 func (s *Server) broker(b backstay.ServiceBroker) brokerResource {
-	return brokerResource{identity: identify(b.ID, b.CreatedAt, b.UpdatedAt), Name: b.Name, URL: s.URL, Metadata: metadataOf(b.Metadata), Links: links{
-		"self":              s.at("/v3/service_brokers/%s", b.ID),
-		"service_offerings": s.at("/v3/service_offerings?service_broker_guids=%s", b.ID),
-	}}
+	return brokerResource{
+		identity: identify(b.ID, b.CreatedAt, b.UpdatedAt),
+		Name:     b.Name,
+		URL:      s.URL,
+		Metadata: metadataOf(b.Metadata),
+		Links: links{
+			"self":              s.at("/v3/service_brokers/%s", b.ID),
+			"service_offerings": s.at("/v3/service_offerings?service_broker_guids=%s", b.ID),
+		},
+	}
 }
 
 func (s *Server) listBrokers(w http.ResponseWriter, r *request) error {
@@ -192,7 +198,8 @@ func (s *Server) deleteOffering(w http.ResponseWriter, r *request) error {
 		return err
 	}
 	if purge == nil || !*purge {
-		return backstay.Errorf(backstay.Invalid, "A service offering can only be purged, with its plans and their service instances: say purge=true.")
+		return backstay.Errorf(backstay.Invalid,
+			"A service offering can only be purged, with its plans and their service instances: say purge=true.")
 	}
 	if err := s.Market.PurgeOffering(r.Context(), r.by, backstay.OfferingID(r.PathValue("guid"))); err != nil {
 		return err

@@ -115,7 +115,8 @@ func related[ID ~string](id ID) toOne {
 // required is the guid of a relationship that a request cannot do without.
 func required[ID ~string](to toOne, name string) (ID, error) {
 	if to.Data == nil || to.Data.GUID == "" {
-		return "", backstay.Errorf(backstay.Invalid, `Relationships '%s' must be structured like this: "%s": {"data": {"guid": "valid-guid"}}`, name, name)
+		return "", backstay.Errorf(backstay.Invalid,
+			`Relationships '%s' must be structured like this: "%s": {"data": {"guid": "valid-guid"}}`, name, name)
 	}
 	return ID(to.Data.GUID), nil
 }

@@ -28,11 +28,14 @@ func decodeText(body string) (exampleBody, error) {
 
 func TestDecode(t *testing.T) {
 	t.Parallel()
-	b, err := decodeText(`{"name":"n","tags":["a"],"parameters": {"x": 1} ,"relationships":{"space":{"data":{"guid":"g"}}},"var":{"A":"1","B":null}}`)
+	b, err := decodeText(
+		`{"name":"n","tags":["a"],"parameters": {"x": 1} ,"relationships":{"space":{"data":{"guid":"g"}}},"var":{"A":"1","B":null}}`,
+	)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if b.Name != "n" || b.Suspended != nil || len(b.Tags) != 1 || string(b.Parameters) != `{"x": 1}` || b.Relationships.Space.Data.GUID != "g" {
+	if b.Name != "n" || b.Suspended != nil || len(b.Tags) != 1 || string(b.Parameters) != `{"x": 1}` ||
+		b.Relationships.Space.Data.GUID != "g" {
 		t.Errorf("got %+v", b)
 	}
 	if v, ok := b.Var["B"]; *b.Var["A"] != "1" || v != nil || !ok {
@@ -112,7 +115,9 @@ func TestABackslashIsNoNUL(t *testing.T) {
 }
 
 func FuzzDecode(f *testing.F) {
-	f.Add(`{"name":"n","tags":["a"],"parameters":{"x":1},"relationships":{"space":{"data":{"guid":"g"}}},"var":{"A":"1","B":null}}`)
+	f.Add(
+		`{"name":"n","tags":["a"],"parameters":{"x":1},"relationships":{"space":{"data":{"guid":"g"}}},"var":{"A":"1","B":null}}`,
+	)
 	f.Add(`{"name":"\u0000","NAME":null,"tags":{},"var":[]}`)
 	f.Add(`null`)
 	f.Fuzz(func(t *testing.T, body string) {

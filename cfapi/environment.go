@@ -127,7 +127,12 @@ func vcapServices(bound []market.BoundService) map[string][]vcapService {
 
 // databaseSchemes are the schemes of databases' addresses, each with the one that frameworks expect
 // in DATABASE_URL.
-var databaseSchemes = map[string]string{"postgres": "postgres", "postgresql": "postgres", "mysql": "mysql2", "mysql2": "mysql2"}
+var databaseSchemes = map[string]string{
+	"postgres":   "postgres",
+	"postgresql": "postgres",
+	"mysql":      "mysql2",
+	"mysql2":     "mysql2",
+}
 
 // databaseURL is the address of the first database among the bindings.
 func databaseURL(bound []market.BoundService) (string, bool) {

@@ -66,7 +66,11 @@ const wantServices = `{
 func TestVCAPServices(t *testing.T) {
 	t.Parallel()
 	const uri = "postgres://u:p@h:5432/d"
-	compact, err := json.Marshal(vcapServices([]market.BoundService{boundTo("postgres", "orders", "", uri), boundTo("postgres", "users", "main-db", uri)}))
+	compact, err := json.Marshal(
+		vcapServices(
+			[]market.BoundService{boundTo("postgres", "orders", "", uri), boundTo("postgres", "users", "main-db", uri)},
+		),
+	)
 	if err != nil {
 		t.Fatal(err)
 	}

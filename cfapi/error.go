@@ -37,11 +37,13 @@ var (
 )
 
 func errBadQuery(format string, args ...any) error {
-	return newError(http.StatusBadRequest, 10005, "CF-BadQueryParameter", "The query parameter is invalid: "+fmt.Sprintf(format, args...))
+	return newError(http.StatusBadRequest, 10005, "CF-BadQueryParameter",
+		"The query parameter is invalid: "+fmt.Sprintf(format, args...))
 }
 
 func errParse(format string, args ...any) error {
-	return newError(http.StatusBadRequest, 1001, "CF-MessageParseError", "Request invalid due to parse error: "+fmt.Sprintf(format, args...))
+	return newError(http.StatusBadRequest, 1001, "CF-MessageParseError",
+		"Request invalid due to parse error: "+fmt.Sprintf(format, args...))
 }
 
 // errUniqueness is how Cloud Foundry tells that an app's name is taken, where other resources are
@@ -50,19 +52,22 @@ func errUniqueness(err error) error {
 	if backstay.KindOf(err) != backstay.Taken {
 		return err
 	}
-	return errors.Join(newError(http.StatusUnprocessableEntity, 10016, "CF-UniquenessError", backstay.SentenceOf(err)), err)
+	return errors.Join(newError(http.StatusUnprocessableEntity, 10016, "CF-UniquenessError", backstay.SentenceOf(err)),
+		err)
 }
 
 // dialect says each Kind as Cloud Foundry does; the detail is the error's own sentence. The cf
 // command prints the detail of all of these except Internal, and of a 409 only with this title.
 var dialect = map[backstay.Kind]apiError{
-	backstay.Internal:    {http.StatusInternalServerError, errorResource{Code: 10001, Title: "UnknownError"}},
-	backstay.Invalid:     {http.StatusUnprocessableEntity, errorResource{Code: 10008, Title: "CF-UnprocessableEntity"}},
-	backstay.Anonymous:   {http.StatusUnauthorized, errorResource{Code: 1000, Title: "CF-InvalidAuthToken"}},
-	backstay.Forbidden:   {http.StatusForbidden, errorResource{Code: 10003, Title: "CF-NotAuthorized"}},
-	backstay.NotFound:    {http.StatusNotFound, errorResource{Code: 10010, Title: "CF-ResourceNotFound"}},
-	backstay.Taken:       {http.StatusUnprocessableEntity, errorResource{Code: 10008, Title: "CF-UnprocessableEntity"}},
-	backstay.Busy:        {http.StatusConflict, errorResource{Code: 60016, Title: "CF-AsyncServiceInstanceOperationInProgress"}},
+	backstay.Internal:  {http.StatusInternalServerError, errorResource{Code: 10001, Title: "UnknownError"}},
+	backstay.Invalid:   {http.StatusUnprocessableEntity, errorResource{Code: 10008, Title: "CF-UnprocessableEntity"}},
+	backstay.Anonymous: {http.StatusUnauthorized, errorResource{Code: 1000, Title: "CF-InvalidAuthToken"}},
+	backstay.Forbidden: {http.StatusForbidden, errorResource{Code: 10003, Title: "CF-NotAuthorized"}},
+	backstay.NotFound:  {http.StatusNotFound, errorResource{Code: 10010, Title: "CF-ResourceNotFound"}},
+	backstay.Taken:     {http.StatusUnprocessableEntity, errorResource{Code: 10008, Title: "CF-UnprocessableEntity"}},
+	backstay.Busy: {
+		http.StatusConflict, errorResource{Code: 60016, Title: "CF-AsyncServiceInstanceOperationInProgress"},
+	},
 	backstay.InUse:       {http.StatusBadRequest, errorResource{Code: 10006, Title: "CF-AssociationNotEmpty"}},
 	backstay.Unsupported: {http.StatusUnprocessableEntity, errorResource{Code: 10008, Title: "CF-UnprocessableEntity"}},
 	backstay.Unavailable: {http.StatusServiceUnavailable, errorResource{Code: 10015, Title: "CF-ServiceUnavailable"}},

@@ -50,7 +50,8 @@ func TestEveryChangeLeavesAnEvent(t *testing.T) {
 // events are all there are, the newest first.
 func (s *scene) events(t *testing.T) []backstay.Event {
 	t.Helper()
-	l, err := s.server.Market.Events(t.Context(), markettest.Admin, market.EventFilter{Order: market.Order{Descending: true}})
+	l, err := s.server.Market.Events(t.Context(), markettest.Admin,
+		market.EventFilter{Order: market.Order{Descending: true}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -69,11 +70,13 @@ func TestWhatIsEndedWithASpaceIsRecorded(t *testing.T) {
 		"<org>": "audit.organization.delete-request", "<space>": "audit.space.delete-request", "<app>": "audit.app.delete-request",
 		"<instance>": "audit.service_instance.delete", "<binding>": "audit.service_key.delete",
 	} {
-		l, err := s.server.Market.Events(t.Context(), markettest.Admin, market.EventFilter{TargetIDs: []string{s.thing(name)}, Types: []string{kind}})
+		l, err := s.server.Market.Events(t.Context(), markettest.Admin,
+			market.EventFilter{TargetIDs: []string{s.thing(name)}, Types: []string{kind}})
 		if err != nil || len(l.Items) != 1 {
 			t.Fatalf("%s: %d events %s, %v", name, len(l.Items), kind, err)
 		}
-		if e := l.Items[0]; e.Actor.Username != "admin" || e.Actor.Address != "192.0.2.1" || string(e.OrganizationID) != s.thing("<org>") {
+		if e := l.Items[0]; e.Actor.Username != "admin" || e.Actor.Address != "192.0.2.1" ||
+			string(e.OrganizationID) != s.thing("<org>") {
 			t.Errorf("%s is of %+v in %s", e.Type, e.Actor, e.OrganizationID)
 		}
 	}
@@ -91,7 +94,8 @@ func (s *scene) do(method, path, body, who string) *httptest.ResponseRecorder {
 // refusals are the refused requests that an auditor of the scene's organization sees.
 func (s *scene) refusals(t *testing.T, auditor string) []backstay.Event {
 	t.Helper()
-	l, err := s.server.Market.Events(t.Context(), s.people["bearer "+auditor], market.EventFilter{Types: []string{"audit.request.refused"}, Order: market.Order{Descending: true}})
+	l, err := s.server.Market.Events(t.Context(), s.people["bearer "+auditor],
+		market.EventFilter{Types: []string{"audit.request.refused"}, Order: market.Order{Descending: true}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -119,7 +123,8 @@ func TestAuditorsSeeWhatIsRefusedOnTheirs(t *testing.T) {
 			t.Fatalf("%s %s: the auditor sees %d refusals, want %d", try.method, try.path, len(seen), i+1)
 		}
 		e := seen[0]
-		if e.Target.ID != s.thing(try.target) || e.Target.Type != try.kind || e.Actor.Username != "stranger" || !strings.Contains(string(e.Data), `"`+try.method+`"`) {
+		if e.Target.ID != s.thing(try.target) || e.Target.Type != try.kind || e.Actor.Username != "stranger" ||
+			!strings.Contains(string(e.Data), `"`+try.method+`"`) {
 			t.Errorf("%s %s: recorded as %+v", try.method, try.path, e)
 		}
 	}
@@ -140,7 +145,8 @@ func TestRefusalsTellNoSecret(t *testing.T) {
 			t.Fatalf("answered %d %s", w.Code, w.Body)
 		}
 		e := s.refusals(t, "space_developer")[0]
-		if strings.Contains(string(e.Data), s.thing("<secret>")) || !strings.Contains(string(e.Data), "CF-UnprocessableEntity") {
+		if strings.Contains(string(e.Data), s.thing("<secret>")) ||
+			!strings.Contains(string(e.Data), "CF-UnprocessableEntity") {
 			t.Errorf("recorded as %s", e.Data)
 		}
 	}
@@ -165,7 +171,13 @@ func TestRefusalsAreBounded(t *testing.T) {
 	if n := len(s.refusals(t, "organization_auditor")); n != 2 {
 		t.Errorf("a flood elsewhere hides what is refused here: %d recorded, want 2", n)
 	}
-	s.do("POST", "/v3/spaces", "{\"name\": \"a\", \"relationships\": {\"organization\": {\"data\": {\"guid\": \""+strings.Repeat("x", 1<<19)+"\"}}}}", "organization_auditor")
+	s.do(
+		"POST",
+		"/v3/spaces",
+		"{\"name\": \"a\", \"relationships\": {\"organization\": {\"data\": {\"guid\": \""+strings.Repeat("x",
+			1<<19)+"\"}}}}",
+		"organization_auditor",
+	)
 	if e := s.refusals(t, "admin")[0]; len(e.Data)+len(e.Target.ID) > 5000 {
 		t.Errorf("an event of %d bytes is kept", len(e.Data)+len(e.Target.ID))
 	}

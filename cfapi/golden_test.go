@@ -69,7 +69,8 @@ func conversations(t testing.TB) []string {
 
 func compare(t *testing.T, want, got *txtar.Archive) {
 	for i := range got.Files {
-		if i >= len(want.Files) || want.Files[i].Name != got.Files[i].Name || !bytes.Equal(want.Files[i].Data, got.Files[i].Data) {
+		if i >= len(want.Files) || want.Files[i].Name != got.Files[i].Name ||
+			!bytes.Equal(want.Files[i].Data, got.Files[i].Data) {
 			wanted := txtar.File{Name: "nothing more"}
 			if i < len(want.Files) {
 				wanted = want.Files[i]
@@ -96,7 +97,9 @@ func newStage(t *testing.T) *stage {
 	b.set(nil, false)
 	s := newServer(t, b)
 	for _, by := range s.Authenticator.(people) {
-		if err := s.Market.Store.(*state.Store).AddUser(t.Context(), uaa.User{ID: by.UserID, Username: by.Username, PasswordHash: "none"}, backstay.Event{}); err != nil && by != markettest.Admin {
+		if err := s.Market.Store.(*state.Store).AddUser(t.Context(),
+			uaa.User{ID: by.UserID, Username: by.Username, PasswordHash: "none"}, backstay.Event{}); err != nil &&
+			by != markettest.Admin {
 			t.Fatal(err)
 		}
 	}
@@ -121,12 +124,15 @@ func newServer(t testing.TB, b backstay.Broker) *Server {
 
 func newServerAt(t testing.TB, b backstay.Broker, dsn string) *Server {
 	return &Server{
-		Market:        markettest.NewAt(t, b, dsn),
-		Authenticator: people{"bearer admin": markettest.Admin, "bearer bob": {UserID: "00000000-0000-4000-8000-0000000000bb", Username: "bob"}, "bearer ann": {UserID: "00000000-0000-4000-8000-0000000000ab", Username: "ann"}},
-		URL:           "https://api.example.org",
-		Version:       "1.2.3",
-		JobWait:       time.Minute,
-		Log:           slog.New(slog.NewTextHandler(t.Output(), nil)),
+		Market: markettest.NewAt(t, b, dsn),
+		Authenticator: people{
+			"bearer admin": markettest.Admin, "bearer bob": {UserID: "00000000-0000-4000-8000-0000000000bb", Username: "bob"},
+			"bearer ann": {UserID: "00000000-0000-4000-8000-0000000000ab", Username: "ann"},
+		},
+		URL:     "https://api.example.org",
+		Version: "1.2.3",
+		JobWait: time.Minute,
+		Log:     slog.New(slog.NewTextHandler(t.Output(), nil)),
 	}
 }
 

@@ -100,7 +100,8 @@ func (s *Server) listInstances(w http.ResponseWriter, r *request) error {
 // includeInInstances follows the instances' relationships two ways, as far as was asked for: to
 // their spaces and organizations, to their plans, offerings and brokers.
 func (s *Server) includeInInstances(r *request, instances []backstay.Instance) (*included, error) {
-	if !r.fields("space", "space.organization", "service_plan", "service_plan.service_offering", "service_plan.service_offering.service_broker") {
+	if !r.fields("space", "space.organization", "service_plan", "service_plan.service_offering",
+		"service_plan.service_offering.service_broker") {
 		return nil, nil
 	}
 	with := &included{}
@@ -114,7 +115,8 @@ func (s *Server) includePlaces(r *request, instances []backstay.Instance, with *
 	if !r.fields("space", "space.organization") {
 		return nil
 	}
-	return s.includeWhereabouts(r, distinct(instances, func(in backstay.Instance) backstay.SpaceID { return in.SpaceID }), with)
+	return s.includeWhereabouts(r, distinct(instances, func(in backstay.Instance) backstay.SpaceID { return in.SpaceID }),
+		with)
 }
 
 func (s *Server) includePlans(r *request, instances []backstay.Instance, with *included) error {

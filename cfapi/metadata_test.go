@@ -31,7 +31,8 @@ func TestMetadataIsAudited(t *testing.T) {
 		{"admin", "/v3/service_plans/<plan>", "audit.service_plan.update"},
 		{"admin", "/v3/users/<member>", "audit.user.update"},
 	} {
-		if w := s.send(c.who, "PATCH "+s.fill(c.path)+` {"metadata": {"labels": {"a": "b", "c": null}}}`); w.Code != http.StatusOK {
+		if w := s.send(c.who,
+			"PATCH "+s.fill(c.path)+` {"metadata": {"labels": {"a": "b", "c": null}}}`); w.Code != http.StatusOK {
 			t.Errorf("%s: %d %s", c.path, w.Code, w.Body)
 		}
 		var count int

@@ -35,78 +35,163 @@ type recipe struct {
 
 // recipes has one for each route that not everybody may ask for.
 var recipes = map[string]recipe{
-	"GET    /v3/organizations":                                                {"", "guids=<org>", market.OrganizationReaders},
-	"POST   /v3/organizations":                                                {"", `{"name": "<new>"}`, ^market.Roles(0)},
-	"GET    /v3/organizations/{guid}":                                         {"<org>", "", market.OrganizationReaders},
-	"PATCH  /v3/organizations/{guid}":                                         {"<org>", `{"name": "<new>"}`, market.OrganizationReaders},
-	"DELETE /v3/organizations/{guid}":                                         {"<org>", "", market.OrganizationReaders},
-	"GET    /v3/organizations/{guid}/users":                                   {"<org>", "guids=<member>", market.OrganizationReaders},
+	"GET    /v3/organizations": {
+		"", "guids=<org>", market.OrganizationReaders,
+	},
+	"POST   /v3/organizations": {
+		"", `{"name": "<new>"}`, ^market.Roles(0),
+	},
+	"GET    /v3/organizations/{guid}": {"<org>", "", market.OrganizationReaders},
+	"PATCH  /v3/organizations/{guid}": {
+		"<org>", `{"name": "<new>"}`, market.OrganizationReaders,
+	},
+	"DELETE /v3/organizations/{guid}": {"<org>", "", market.OrganizationReaders},
+	"GET    /v3/organizations/{guid}/users": {
+		"<org>", "guids=<member>", market.OrganizationReaders,
+	},
 	"GET    /v3/organizations/{guid}/relationships/default_isolation_segment": {"<org>", "", market.OrganizationReaders},
 	"GET    /v3/organizations/{guid}/domains":                                 {"<org>", "", market.OrganizationReaders},
-	"GET    /v3/organization_quotas":                                          {"", "guids=<quota>", market.OrganizationReaders},
-	"POST   /v3/organization_quotas":                                          {"", `{"name": "<new>"}`, ^market.Roles(0)},
-	"GET    /v3/organization_quotas/{guid}":                                   {"<quota>", "", market.OrganizationReaders},
-	"PATCH  /v3/organization_quotas/{guid}":                                   {"<quota>", `{"name": "<new>"}`, market.OrganizationReaders},
-	"DELETE /v3/organization_quotas/{guid}":                                   {"<spare-quota>", "", market.GlobalReaders},
-	"POST   /v3/organization_quotas/{guid}/relationships/organizations":       {"<quota>", `{"data": [{"guid": "<org>"}]}`, market.OrganizationReaders},
-	"GET    /v3/space_quotas":                                                 {"", "guids=<space-quota>", market.SpaceReaders},
-	"POST   /v3/space_quotas":                                                 {"", `{"name": "<new>", "relationships": {"organization": {"data": {"guid": "<org>"}}}}`, market.OrganizationReaders},
-	"GET    /v3/space_quotas/{guid}":                                          {"<space-quota>", "", market.SpaceReaders},
-	"PATCH  /v3/space_quotas/{guid}":                                          {"<space-quota>", `{"name": "<new>"}`, market.SpaceReaders},
-	"DELETE /v3/space_quotas/{guid}":                                          {"<spare-space-quota>", "", market.GlobalReaders | market.OrganizationManagers},
-	"POST   /v3/space_quotas/{guid}/relationships/spaces":                     {"<space-quota>", `{"data": [{"guid": "<space>"}]}`, market.SpaceReaders},
-	"DELETE /v3/space_quotas/{guid}/relationships/spaces/{space}":             {"<space-quota>", "", market.SpaceReaders},
-	"POST   /v3/service_plans/{guid}/visibility":                              {"<plan>", `{"type": "public"}`, ^market.Roles(0)},
-	"PATCH  /v3/service_plans/{guid}/visibility":                              {"<plan>", `{"type": "public"}`, ^market.Roles(0)},
-	"DELETE /v3/service_plans/{guid}/visibility/{organization}":               {"<org-plan>", "", market.OrganizationReaders},
-	"GET    /v3/spaces":                                                       {"", "guids=<space>", market.SpaceReaders},
-	"POST   /v3/spaces":                                                       {"", `{"name": "<new>", "relationships": {"organization": {"data": {"guid": "<org>"}}}}`, market.OrganizationReaders},
-	"GET    /v3/spaces/{guid}":                                                {"<space>", "", market.SpaceReaders},
-	"PATCH  /v3/spaces/{guid}":                                                {"<space>", `{"name": "<new>"}`, market.SpaceReaders},
-	"DELETE /v3/spaces/{guid}":                                                {"<space>", "", market.SpaceReaders},
-	"GET    /v3/spaces/{guid}/users":                                          {"<space>", "guids=<auditor>", market.SpaceReaders},
-	"GET    /v3/spaces/{guid}/relationships/isolation_segment":                {"<space>", "", market.SpaceReaders},
-	"GET    /v3/spaces/{guid}/running_security_groups":                        {"<space>", "", market.SpaceReaders},
-	"GET    /v3/spaces/{guid}/staging_security_groups":                        {"<space>", "", market.SpaceReaders},
-	"POST   /v3/users":                                                        {"", `{"guid": "<member>"}`, ^market.Roles(0)},
-	"DELETE /v3/users/{guid}":                                                 {"<leaver>", "", market.OrganizationReaders},
-	"PATCH  /v3/users/{guid}":                                                 {"<member>", `{"metadata": {"labels": {"a": "b"}}}`, market.OrganizationReaders},
-	"POST   /v3/roles":                                                        {"", `{"type": "space_auditor", "relationships": {"user": {"data": {"guid": "<member>"}}, "space": {"data": {"guid": "<space>"}}}}`, market.SpaceReaders},
-	"DELETE /v3/roles/{guid}":                                                 {"<role>", "", market.SpaceReaders},
-	"GET    /v3/apps":                                                         {"", "guids=<app>", market.SpaceReaders},
-	"POST   /v3/apps":                                                         {"", `{"name": "<new>", "relationships": {"space": {"data": {"guid": "<space>"}}}}`, market.SpaceReaders},
-	"GET    /v3/apps/{guid}":                                                  {"<app>", "", market.SpaceReaders},
-	"PATCH  /v3/apps/{guid}":                                                  {"<app>", `{"name": "<new>"}`, market.SpaceReaders},
-	"DELETE /v3/apps/{guid}":                                                  {"<app>", "", market.SpaceReaders},
-	"GET    /v3/apps/{guid}/env":                                              {"<app>", "", market.SpaceReaders},
-	"GET    /v3/apps/{guid}/environment_variables":                            {"<app>", "", market.SpaceReaders},
-	"PATCH  /v3/apps/{guid}/environment_variables":                            {"<app>", `{"var": {"A": "<secret>"}}`, market.SpaceReaders},
-	"GET    /v3/apps/{guid}/permissions":                                      {"<app>", "", market.SpaceReaders},
-	"GET    /v3/apps/{guid}/processes":                                        {"<app>", "", market.SpaceReaders},
-	"GET    /v3/apps/{guid}/routes":                                           {"<app>", "", market.SpaceReaders},
-	"GET    /v3/apps/{guid}/droplets/current":                                 {"<app>", "", market.SpaceReaders},
-	"PATCH  /v3/service_brokers/{guid}":                                       {"<broker>", `{"metadata": {"labels": {"a": "b"}}}`, ^market.Roles(0)},
-	"PATCH  /v3/service_offerings/{guid}":                                     {"<offering>", `{"metadata": {"labels": {"a": "b"}}}`, ^market.Roles(0)},
-	"DELETE /v3/service_offerings/{guid}":                                     {"<retired-offering>?purge=true", "", market.GlobalReaders},
-	"PATCH  /v3/service_plans/{guid}":                                         {"<plan>", `{"metadata": {"labels": {"a": "b"}}}`, ^market.Roles(0)},
-	"GET    /v3/service_instances":                                            {"", "guids=<instance>", market.SpaceReaders},
-	"POST   /v3/service_instances":                                            {"", `{"type": "managed", "name": "<new>", "relationships": {"space": {"data": {"guid": "<space>"}}, "service_plan": {"data": {"guid": "<plan>"}}}, "parameters": {"enable_extensions": ["<secret>"]}}`, market.SpaceReaders},
-	"GET    /v3/service_instances/{guid}":                                     {"<instance>", "", market.SpaceReaders},
-	"PATCH  /v3/service_instances/{guid}":                                     {"<instance>", `{"name": "<new>"}`, market.SpaceReaders},
-	"DELETE /v3/service_instances/{guid}":                                     {"<instance>", "", market.SpaceReaders},
-	"GET    /v3/service_instances/{guid}/permissions":                         {"<instance>", "", market.SpaceReaders},
-	"GET    /v3/service_instances/{guid}/parameters":                          {"<instance>", "", market.SpaceReaders},
-	"GET    /v3/service_instances/{guid}/relationships/shared_spaces":         {"<instance>", "", market.SpaceReaders},
-	"GET    /v3/service_credential_bindings":                                  {"", "guids=<binding>", market.SpaceReaders},
-	"POST   /v3/service_credential_bindings":                                  {"", `{"type": "key", "name": "<new>", "relationships": {"service_instance": {"data": {"guid": "<instance>"}}}}`, market.SpaceReaders},
-	"GET    /v3/service_credential_bindings/{guid}":                           {"<binding>", "", market.SpaceReaders},
-	"PATCH  /v3/service_credential_bindings/{guid}":                           {"<binding>", `{"metadata": {"labels": {"a": "b"}}}`, market.SpaceReaders},
-	"DELETE /v3/service_credential_bindings/{guid}":                           {"<binding>", "", market.SpaceReaders},
-	"GET    /v3/service_credential_bindings/{guid}/parameters":                {"<binding>", "", market.SpaceReaders},
-	"GET    /v3/service_credential_bindings/{guid}/details":                   {"<binding>", "", market.SpaceReaders},
+	"GET    /v3/organization_quotas": {
+		"", "guids=<quota>", market.OrganizationReaders,
+	},
+	"POST   /v3/organization_quotas": {
+		"", `{"name": "<new>"}`, ^market.Roles(0),
+	},
+	"GET    /v3/organization_quotas/{guid}": {
+		"<quota>", "", market.OrganizationReaders,
+	},
+	"PATCH  /v3/organization_quotas/{guid}": {
+		"<quota>", `{"name": "<new>"}`, market.OrganizationReaders,
+	},
+	"DELETE /v3/organization_quotas/{guid}": {
+		"<spare-quota>", "", market.GlobalReaders,
+	},
+	"POST   /v3/organization_quotas/{guid}/relationships/organizations": {
+		"<quota>", `{"data": [{"guid": "<org>"}]}`, market.OrganizationReaders,
+	},
+	"GET    /v3/space_quotas": {
+		"", "guids=<space-quota>", market.SpaceReaders,
+	},
+	"POST   /v3/space_quotas": {
+		"", `{"name": "<new>", "relationships": {"organization": {"data": {"guid": "<org>"}}}}`, market.OrganizationReaders,
+	},
+	"GET    /v3/space_quotas/{guid}": {"<space-quota>", "", market.SpaceReaders},
+	"PATCH  /v3/space_quotas/{guid}": {
+		"<space-quota>", `{"name": "<new>"}`, market.SpaceReaders,
+	},
+	"DELETE /v3/space_quotas/{guid}": {
+		"<spare-space-quota>", "", market.GlobalReaders | market.OrganizationManagers,
+	},
+	"POST   /v3/space_quotas/{guid}/relationships/spaces": {
+		"<space-quota>", `{"data": [{"guid": "<space>"}]}`, market.SpaceReaders,
+	},
+	"DELETE /v3/space_quotas/{guid}/relationships/spaces/{space}": {"<space-quota>", "", market.SpaceReaders},
+	"POST   /v3/service_plans/{guid}/visibility": {
+		"<plan>", `{"type": "public"}`, ^market.Roles(0),
+	},
+	"PATCH  /v3/service_plans/{guid}/visibility": {
+		"<plan>", `{"type": "public"}`, ^market.Roles(0),
+	},
+	"DELETE /v3/service_plans/{guid}/visibility/{organization}": {
+		"<org-plan>", "", market.OrganizationReaders,
+	},
+	"GET    /v3/spaces": {"", "guids=<space>", market.SpaceReaders},
+	"POST   /v3/spaces": {
+		"", `{"name": "<new>", "relationships": {"organization": {"data": {"guid": "<org>"}}}}`, market.OrganizationReaders,
+	},
+	"GET    /v3/spaces/{guid}": {"<space>", "", market.SpaceReaders},
+	"PATCH  /v3/spaces/{guid}": {
+		"<space>", `{"name": "<new>"}`, market.SpaceReaders,
+	},
+	"DELETE /v3/spaces/{guid}": {"<space>", "", market.SpaceReaders},
+	"GET    /v3/spaces/{guid}/users": {
+		"<space>", "guids=<auditor>", market.SpaceReaders,
+	},
+	"GET    /v3/spaces/{guid}/relationships/isolation_segment": {"<space>", "", market.SpaceReaders},
+	"GET    /v3/spaces/{guid}/running_security_groups":         {"<space>", "", market.SpaceReaders},
+	"GET    /v3/spaces/{guid}/staging_security_groups":         {"<space>", "", market.SpaceReaders},
+	"POST   /v3/users": {
+		"", `{"guid": "<member>"}`, ^market.Roles(0),
+	},
+	"DELETE /v3/users/{guid}": {
+		"<leaver>", "", market.OrganizationReaders,
+	},
+	"PATCH  /v3/users/{guid}": {
+		"<member>", `{"metadata": {"labels": {"a": "b"}}}`, market.OrganizationReaders,
+	},
+	"POST   /v3/roles": {
+		"",
+		`{"type": "space_auditor", "relationships": {"user": {"data": {"guid": "<member>"}}, "space": {"data": {"guid": "<space>"}}}}`,
+		market.SpaceReaders,
+	},
+	"DELETE /v3/roles/{guid}": {"<role>", "", market.SpaceReaders},
+	"GET    /v3/apps":         {"", "guids=<app>", market.SpaceReaders},
+	"POST   /v3/apps": {
+		"", `{"name": "<new>", "relationships": {"space": {"data": {"guid": "<space>"}}}}`, market.SpaceReaders,
+	},
+	"GET    /v3/apps/{guid}": {"<app>", "", market.SpaceReaders},
+	"PATCH  /v3/apps/{guid}": {
+		"<app>", `{"name": "<new>"}`, market.SpaceReaders,
+	},
+	"DELETE /v3/apps/{guid}":                       {"<app>", "", market.SpaceReaders},
+	"GET    /v3/apps/{guid}/env":                   {"<app>", "", market.SpaceReaders},
+	"GET    /v3/apps/{guid}/environment_variables": {"<app>", "", market.SpaceReaders},
+	"PATCH  /v3/apps/{guid}/environment_variables": {
+		"<app>", `{"var": {"A": "<secret>"}}`, market.SpaceReaders,
+	},
+	"GET    /v3/apps/{guid}/permissions":      {"<app>", "", market.SpaceReaders},
+	"GET    /v3/apps/{guid}/processes":        {"<app>", "", market.SpaceReaders},
+	"GET    /v3/apps/{guid}/routes":           {"<app>", "", market.SpaceReaders},
+	"GET    /v3/apps/{guid}/droplets/current": {"<app>", "", market.SpaceReaders},
+	"PATCH  /v3/service_brokers/{guid}": {
+		"<broker>", `{"metadata": {"labels": {"a": "b"}}}`, ^market.Roles(0),
+	},
+	"PATCH  /v3/service_offerings/{guid}": {
+		"<offering>", `{"metadata": {"labels": {"a": "b"}}}`, ^market.Roles(0),
+	},
+	"DELETE /v3/service_offerings/{guid}": {
+		"<retired-offering>?purge=true", "", market.GlobalReaders,
+	},
+	"PATCH  /v3/service_plans/{guid}": {
+		"<plan>", `{"metadata": {"labels": {"a": "b"}}}`, ^market.Roles(0),
+	},
+	"GET    /v3/service_instances": {
+		"", "guids=<instance>", market.SpaceReaders,
+	},
+	"POST   /v3/service_instances": {
+		"",
+		`{"type": "managed", "name": "<new>", "relationships": {"space": {"data": {"guid": "<space>"}}, "service_plan": {"data": {"guid": "<plan>"}}}, "parameters": {"enable_extensions": ["<secret>"]}}`,
+		market.SpaceReaders,
+	},
+	"GET    /v3/service_instances/{guid}": {"<instance>", "", market.SpaceReaders},
+	"PATCH  /v3/service_instances/{guid}": {
+		"<instance>", `{"name": "<new>"}`, market.SpaceReaders,
+	},
+	"DELETE /v3/service_instances/{guid}":                             {"<instance>", "", market.SpaceReaders},
+	"GET    /v3/service_instances/{guid}/permissions":                 {"<instance>", "", market.SpaceReaders},
+	"GET    /v3/service_instances/{guid}/parameters":                  {"<instance>", "", market.SpaceReaders},
+	"GET    /v3/service_instances/{guid}/relationships/shared_spaces": {"<instance>", "", market.SpaceReaders},
+	"GET    /v3/service_credential_bindings": {
+		"", "guids=<binding>", market.SpaceReaders,
+	},
+	"POST   /v3/service_credential_bindings": {
+		"", `{"type": "key", "name": "<new>", "relationships": {"service_instance": {"data": {"guid": "<instance>"}}}}`,
+		market.SpaceReaders,
+	},
+	"GET    /v3/service_credential_bindings/{guid}": {"<binding>", "", market.SpaceReaders},
+	"PATCH  /v3/service_credential_bindings/{guid}": {
+		"<binding>", `{"metadata": {"labels": {"a": "b"}}}`, market.SpaceReaders,
+	},
+	"DELETE /v3/service_credential_bindings/{guid}":            {"<binding>", "", market.SpaceReaders},
+	"GET    /v3/service_credential_bindings/{guid}/parameters": {"<binding>", "", market.SpaceReaders},
+	"GET    /v3/service_credential_bindings/{guid}/details":    {"<binding>", "", market.SpaceReaders},
 
-	"GET    /v3/service_instances/{guid}/credentials":                               {"<provided>", "", market.SpaceReaders},
-	"POST   /v3/service_instances/{guid}/relationships/shared_spaces":               {"<instance>", `{"data": [{"guid": "<borrower>"}]}`, market.SpaceReaders},
+	"GET    /v3/service_instances/{guid}/credentials": {
+		"<provided>", "", market.SpaceReaders,
+	},
+	"POST   /v3/service_instances/{guid}/relationships/shared_spaces": {
+		"<instance>", `{"data": [{"guid": "<borrower>"}]}`, market.SpaceReaders,
+	},
 	"DELETE /v3/service_instances/{guid}/relationships/shared_spaces/{space_guid}":  {"<lent>", "", market.SpaceReaders},
 	"GET    /v3/service_instances/{guid}/relationships/shared_spaces/usage_summary": {"<lent>", "", market.SpaceReaders},
 	"GET    /v3/audit_events":                {"", "target_guids=<space>", market.EventReaders},
@@ -217,7 +302,8 @@ func newHouseAt(t testing.TB, dsn string) *house {
 	h.server.Log = slog.New(slog.DiscardHandler)
 	h.handler = h.server.Handler()
 	unlimited := market.QuotaUpdate{Limits: map[backstay.Limit]*int64{backstay.ServiceInstances: nil}}
-	if _, err := h.server.Market.UpdateQuota(t.Context(), markettest.Admin, false, backstay.DefaultQuota, unlimited); err != nil {
+	if _, err := h.server.Market.UpdateQuota(t.Context(), markettest.Admin, false, backstay.DefaultQuota,
+		unlimited); err != nil {
 		t.Fatal(err)
 	}
 	s := h.scene(t, "")
@@ -236,7 +322,15 @@ type scene struct {
 }
 
 func (h *house) scene(t testing.TB, role string) *scene {
-	s := &scene{house: h, t: t, role: role, things: map[string]string{"<broker>": string(markettest.Broker.ID), "<offering>": "00000000-0000-4000-8000-00000000000a", "<plan>": "00000000-0000-4000-8000-00000000000b"}}
+	s := &scene{
+		house: h,
+		t:     t,
+		role:  role,
+		things: map[string]string{
+			"<broker>": string(markettest.Broker.ID), "<offering>": "00000000-0000-4000-8000-00000000000a",
+			"<plan>": "00000000-0000-4000-8000-00000000000b",
+		},
+	}
 	if market.RolesOf(role)&^market.GlobalReaders != 0 {
 		s.grant(role, role)
 	}
@@ -269,7 +363,8 @@ func (s *scene) ask(rt route, who string) *httptest.ResponseRecorder {
 	if rt.access.roles != 0 && how == (recipe{}) {
 		s.t.Fatalf("say in recipes how to ask for %s", rt.pattern)
 	}
-	target := strings.NewReplacer("{$}", "", "{guid}", cmp.Or(how.guid, "x"), "{space_guid}", "<borrower>", "{name}", "x", "{space}", "<space>", "{organization}", "<org>").Replace(words[1])
+	target := strings.NewReplacer("{$}", "", "{guid}", cmp.Or(how.guid, "x"), "{space_guid}", "<borrower>", "{name}", "x", "{space}", "<space>", "{organization}", "<org>").
+		Replace(words[1])
 	body := how.ask
 	if words[0] == http.MethodGet {
 		target, body = target+"?"+how.ask, ""
@@ -314,7 +409,9 @@ func (s *scene) make(ctx context.Context, m *market.Market, name string) (id str
 		if err := s.store.AddUser(ctx, u, backstay.Event{}); err != nil {
 			return "", err
 		}
-		s.addRole(market.NewRole{Type: "organization_user", UserID: u.ID, OrganizationID: backstay.OrganizationID(s.thing("<org>"))})
+		s.addRole(
+			market.NewRole{Type: "organization_user", UserID: u.ID, OrganizationID: backstay.OrganizationID(s.thing("<org>"))},
+		)
 		return string(u.ID), nil
 	case "<org>":
 		o, err := m.CreateOrganization(ctx, markettest.Admin, fresh, noMetadata)
@@ -327,7 +424,11 @@ func (s *scene) make(ctx context.Context, m *market.Market, name string) (id str
 		return s.thing("<member>"), nil
 	case "<role>":
 		s.thing("<member>")
-		return string(s.addRole(market.NewRole{Type: "space_auditor", Username: "member", SpaceID: backstay.SpaceID(s.thing("<space>"))}).ID), nil
+		return string(
+			s.addRole(
+				market.NewRole{Type: "space_auditor", Username: "member", SpaceID: backstay.SpaceID(s.thing("<space>"))},
+			).ID,
+		), nil
 	case "<event>":
 		l, err := m.Events(ctx, markettest.Admin, market.EventFilter{TargetIDs: []string{s.thing("<space>")}})
 		return string(l.Items[0].ID), err
@@ -351,7 +452,9 @@ func (s *scene) make(ctx context.Context, m *market.Market, name string) (id str
 		q, err := m.CreateQuota(ctx, markettest.Admin, n)
 		return string(q.ID), err
 	case "<space-quota>", "<spare-space-quota>":
-		n := market.NewQuota{QuotaUpdate: market.QuotaUpdate{Name: &fresh}, OrganizationID: backstay.OrganizationID(s.thing("<org>"))}
+		n := market.NewQuota{
+			QuotaUpdate: market.QuotaUpdate{Name: &fresh}, OrganizationID: backstay.OrganizationID(s.thing("<org>")),
+		}
 		if name == "<space-quota>" {
 			n.SpaceIDs = []backstay.SpaceID{backstay.SpaceID(s.thing("<space>"))}
 		}
@@ -360,7 +463,9 @@ func (s *scene) make(ctx context.Context, m *market.Market, name string) (id str
 	case "<org-plan>":
 		const plan = "00000000-0000-4000-8000-00000000000c"
 		return plan, m.SetVisibility(ctx, markettest.Admin, plan, market.NewVisibility{
-			Type: backstay.OrganizationPlan, OrganizationIDs: []backstay.OrganizationID{backstay.OrganizationID(s.thing("<org>"))}, More: true,
+			Type:            backstay.OrganizationPlan,
+			OrganizationIDs: []backstay.OrganizationID{backstay.OrganizationID(s.thing("<org>"))},
+			More:            true,
 		})
 	case "<app>":
 		a, err := m.CreateApp(ctx, markettest.Admin, backstay.SpaceID(s.thing("<space>")), fresh, noMetadata)
@@ -371,13 +476,16 @@ func (s *scene) make(ctx context.Context, m *market.Market, name string) (id str
 		})
 		return s.done(ctx, m, j, err)
 	case "<provided>":
-		in, err := m.CreateUserProvided(ctx, markettest.Admin, market.NewUserProvided{Name: fresh, SpaceID: backstay.SpaceID(s.thing("<space>"))})
+		in, err := m.CreateUserProvided(ctx, markettest.Admin,
+			market.NewUserProvided{Name: fresh, SpaceID: backstay.SpaceID(s.thing("<space>"))})
 		return string(in.ID), err
 	case "<borrower>":
 		return s.makeBorrower(ctx, m, fresh)
 	case "<lent>":
 		in := backstay.InstanceID(s.thing("<instance>"))
-		return string(in), m.ShareInstance(ctx, markettest.Admin, in, []backstay.SpaceID{backstay.SpaceID(s.thing("<borrower>"))})
+		return string(
+			in,
+		), m.ShareInstance(ctx, markettest.Admin, in, []backstay.SpaceID{backstay.SpaceID(s.thing("<borrower>"))})
 	case "<binding>":
 		_, j, err := m.CreateBinding(ctx, markettest.Admin, market.NewBinding{
 			Type: backstay.KeyBinding, Name: fresh, InstanceID: backstay.InstanceID(s.thing("<instance>")),

@@ -65,7 +65,8 @@ func parseQuery(raw string, p params) (query, error) {
 	}
 	for _, resource := range q.list("include") {
 		if !slices.Contains(p.include, resource) {
-			return q, errBadQuery("Invalid included resource: '%s'. Valid included resources are: %s", resource, quoted(p.include))
+			return q, errBadQuery("Invalid included resource: '%s'. Valid included resources are: %s", resource,
+				quoted(p.include))
 		}
 	}
 	if p.order == nil {
@@ -157,7 +158,8 @@ func (q query) times(name, title string) (t market.Times, err error) {
 		}
 		relation := strings.TrimSuffix(related, "]")
 		if !slices.Contains(relations, relation) {
-			return t, errBadQuery("%s has an invalid relational operator: '%s'. Valid operators are: %s", title, relation, quoted(relations))
+			return t, errBadQuery("%s has an invalid relational operator: '%s'. Valid operators are: %s", title, relation,
+				quoted(relations))
 		}
 		at, err := parseTime(title, q.values.Get(key))
 		if err != nil {
@@ -180,7 +182,8 @@ func parseTime(title, text string) (time.Time, error) {
 	const layout = "2006-01-02T15:04:05Z"
 	at, err := time.Parse(layout, text)
 	if err != nil || len(text) != len(layout) { // a fraction of a second is parsed, too
-		err = errBadQuery("%s has an invalid timestamp format. Timestamps should be formatted as 'YYYY-MM-DDThh:mm:ssZ'", title)
+		err = errBadQuery("%s has an invalid timestamp format. Timestamps should be formatted as 'YYYY-MM-DDThh:mm:ssZ'",
+			title)
 	}
 	return at, err
 }

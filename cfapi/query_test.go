@@ -97,7 +97,8 @@ func TestBadQueries(t *testing.T) {
 				t.Fatal("accepted")
 			}
 			e := translate(err)
-			if e.status != http.StatusBadRequest || e.Code != 10005 || !strings.HasPrefix(e.Detail, "The query parameter is invalid: "+detail) {
+			if e.status != http.StatusBadRequest || e.Code != 10005 ||
+				!strings.HasPrefix(e.Detail, "The query parameter is invalid: "+detail) {
 				t.Errorf("got %d %d %q", e.status, e.Code, e.Detail)
 			}
 		})

@@ -148,7 +148,8 @@ func (b quotaBody) update(domains limitsBody) (u market.QuotaUpdate, err error) 
 		}
 		delete(b.Services, paidPlans)
 	}
-	for group, given := range map[string]limitsBody{"apps": b.Apps, "services": b.Services, "routes": b.Routes, "domains": domains} {
+	groups := map[string]limitsBody{"apps": b.Apps, "services": b.Services, "routes": b.Routes, "domains": domains}
+	for group, given := range groups {
 		if err := given.read(group, u.Limits); err != nil {
 			return u, err
 		}
@@ -164,7 +165,9 @@ func (b limitsBody) read(group string, all map[backstay.Limit]*int64) error {
 		}
 		var limit *int64
 		if err := json.Unmarshal(b[name], &limit); err != nil || limit != nil && *limit < 0 {
-			return backstay.Errorf(backstay.Invalid, "%s.%s must be a whole number that is not negative, or null for no limit: %s is not", capital(group), name, bytes.TrimSpace(b[name]))
+			return backstay.Errorf(backstay.Invalid,
+				"%s.%s must be a whole number that is not negative, or null for no limit: %s is not", capital(group), name,
+				bytes.TrimSpace(b[name]))
 		}
 		all[backstay.Limit(name)] = limit
 	}
@@ -205,7 +208,8 @@ func (s *Server) createSpaceQuota(w http.ResponseWriter, r *request) error {
 	return s.createQuota(w, r, n, body.quotaBody, nil)
 }
 
-func (s *Server) createQuota(w http.ResponseWriter, r *request, n market.NewQuota, body quotaBody, domains limitsBody) (err error) {
+func (s *Server) createQuota(w http.ResponseWriter, r *request, n market.NewQuota, body quotaBody,
+	domains limitsBody) (err error) {
 	if n.QuotaUpdate, err = body.update(domains); err != nil {
 		return err
 	}
@@ -235,7 +239,8 @@ func (s *Server) updateSpaceQuota(w http.ResponseWriter, r *request) error {
 	return s.updateQuota(w, r, ofSpaces, body, nil)
 }
 
-func (s *Server) updateQuota(w http.ResponseWriter, r *request, forSpaces bool, body quotaBody, domains limitsBody) error {
+func (s *Server) updateQuota(w http.ResponseWriter, r *request, forSpaces bool, body quotaBody,
+	domains limitsBody) error {
 	u, err := body.update(domains)
 	if err != nil {
 		return err
@@ -294,7 +299,8 @@ func decodeMany(r *request) (*toMany, error) {
 }
 
 func (s *Server) writeMany(w http.ResponseWriter, r *request, to *toMany) error {
-	return writeJSON(w, http.StatusOK, map[string]any{"data": to.Data, "links": links{"self": s.at("%s", r.URL.EscapedPath())}})
+	return writeJSON(w, http.StatusOK,
+		map[string]any{"data": to.Data, "links": links{"self": s.at("%s", r.URL.EscapedPath())}})
 }
 
 func (s *Server) removeSpaceQuota(w http.ResponseWriter, r *request) error {

@@ -35,70 +35,138 @@ var contests = []contest{
 		name: "create organization", ask: always(`POST /v3/organizations {"name": "<new>"}`), won: http.StatusCreated,
 		lost:  map[string]int{`Organization '.*' already exists\.`: http.StatusUnprocessableEntity},
 		after: map[string]int{"/v3/organizations?names=<new>": 1},
-	}, {
-		name: "create space", ask: always(`POST /v3/spaces {"name": "<new>", "relationships": {"organization": {"data": {"guid": "<org>"}}}}`), won: http.StatusCreated,
+	},
+	{
+		name:  "create space",
+		ask:   always(`POST /v3/spaces {"name": "<new>", "relationships": {"organization": {"data": {"guid": "<org>"}}}}`),
+		won:   http.StatusCreated,
 		lost:  map[string]int{`Name must be unique per organization`: http.StatusUnprocessableEntity},
 		after: map[string]int{"/v3/spaces?organization_guids=<org>": 1},
-	}, {
-		name: "create app", ask: always(`POST /v3/apps {"name": "<new>", "relationships": {"space": {"data": {"guid": "<space>"}}}}`), won: http.StatusCreated,
+	},
+	{
+		name:  "create app",
+		ask:   always(`POST /v3/apps {"name": "<new>", "relationships": {"space": {"data": {"guid": "<space>"}}}}`),
+		won:   http.StatusCreated,
 		lost:  map[string]int{`App with the name '.*' already exists\.`: http.StatusUnprocessableEntity},
 		after: map[string]int{"/v3/apps?space_guids=<space>": 1},
-	}, {
-		name: "create instance", ask: always(`POST /v3/service_instances {"type": "managed", "name": "<new>", "relationships": {"space": {"data": {"guid": "<space>"}}, "service_plan": {"data": {"guid": "<plan>"}}}}`),
-		won: http.StatusAccepted, lost: map[string]int{`The service instance name is taken: .*\.`: http.StatusUnprocessableEntity},
+	},
+	{
+		name: "create instance",
+		ask: always(
+			`POST /v3/service_instances {"type": "managed", "name": "<new>", "relationships": {"space": {"data": {"guid": "<space>"}}, "service_plan": {"data": {"guid": "<plan>"}}}}`,
+		),
+		won:   http.StatusAccepted,
+		lost:  map[string]int{`The service instance name is taken: .*\.`: http.StatusUnprocessableEntity},
 		after: map[string]int{"/v3/service_instances?space_guids=<space>": 1},
-	}, {
-		name: "create key", before: "<instance>", ask: always(`POST /v3/service_credential_bindings {"type": "key", "name": "k", "relationships": {"service_instance": {"data": {"guid": "<instance>"}}}}`),
-		won: http.StatusCreated, lost: map[string]int{`The binding name is invalid\. Key binding names must be unique\. The service instance already has a key binding with name 'k'\.`: http.StatusUnprocessableEntity},
+	},
+	{
+		name:   "create key",
+		before: "<instance>",
+		ask: always(
+			`POST /v3/service_credential_bindings {"type": "key", "name": "k", "relationships": {"service_instance": {"data": {"guid": "<instance>"}}}}`,
+		),
+		won: http.StatusCreated,
+		lost: map[string]int{
+			`The binding name is invalid\. Key binding names must be unique\. The service instance already has a key binding with name 'k'\.`: http.StatusUnprocessableEntity,
+		},
 		after: map[string]int{"/v3/service_credential_bindings?service_instance_guids=<instance>": 1},
-	}, {
-		name: "bind app", before: "<instance>", ask: always(`POST /v3/service_credential_bindings {"type": "app", "relationships": {"app": {"data": {"guid": "<app>"}}, "service_instance": {"data": {"guid": "<instance>"}}}}`),
-		won: http.StatusCreated, lost: map[string]int{`The app is already bound to the service instance\.`: http.StatusUnprocessableEntity},
+	},
+	{
+		name:   "bind app",
+		before: "<instance>",
+		ask: always(
+			`POST /v3/service_credential_bindings {"type": "app", "relationships": {"app": {"data": {"guid": "<app>"}}, "service_instance": {"data": {"guid": "<instance>"}}}}`,
+		),
+		won:   http.StatusCreated,
+		lost:  map[string]int{`The app is already bound to the service instance\.`: http.StatusUnprocessableEntity},
 		after: map[string]int{"/v3/service_credential_bindings?app_guids=<app>": 1},
-	}, {
-		name: "create organization role", ask: always(`POST /v3/roles {"type": "organization_manager", "relationships": {"user": {"data": {"guid": "<member>"}}, "organization": {"data": {"guid": "<org>"}}}}`),
-		won: http.StatusCreated, lost: map[string]int{`User 'member' already has 'organization_manager' role in organization '.*'\.`: http.StatusUnprocessableEntity},
+	},
+	{
+		name: "create organization role",
+		ask: always(
+			`POST /v3/roles {"type": "organization_manager", "relationships": {"user": {"data": {"guid": "<member>"}}, "organization": {"data": {"guid": "<org>"}}}}`,
+		),
+		won: http.StatusCreated,
+		lost: map[string]int{
+			`User 'member' already has 'organization_manager' role in organization '.*'\.`: http.StatusUnprocessableEntity,
+		},
 		after: map[string]int{"/v3/roles?types=organization_manager&organization_guids=<org>": 1},
-	}, {
-		name: "create space role", ask: always(`POST /v3/roles {"type": "space_manager", "relationships": {"user": {"data": {"guid": "<member>"}}, "space": {"data": {"guid": "<space>"}}}}`),
-		won: http.StatusCreated, lost: map[string]int{`User 'member' already has 'space_manager' role in space '.*'\.`: http.StatusUnprocessableEntity},
+	},
+	{
+		name: "create space role",
+		ask: always(
+			`POST /v3/roles {"type": "space_manager", "relationships": {"user": {"data": {"guid": "<member>"}}, "space": {"data": {"guid": "<space>"}}}}`,
+		),
+		won: http.StatusCreated,
+		lost: map[string]int{
+			`User 'member' already has 'space_manager' role in space '.*'\.`: http.StatusUnprocessableEntity,
+		},
 		after: map[string]int{"/v3/roles?space_guids=<space>": 1},
-	}, {
+	},
+	{
 		name: "rename organization", ask: rename("organizations", "org"), before: "<org-%d>", won: http.StatusOK,
 		lost:  map[string]int{`Organization '.*' already exists\.`: http.StatusUnprocessableEntity},
 		after: map[string]int{"/v3/organizations?names=<new>": 1},
-	}, {
+	},
+	{
 		name: "rename space", ask: rename("spaces", "space"), before: "<space-%d>", won: http.StatusOK,
 		lost:  map[string]int{`Name must be unique per organization`: http.StatusUnprocessableEntity},
 		after: map[string]int{"/v3/spaces?names=<new>": 1, "/v3/spaces?per_page=1&organization_guids=<org>": racers},
-	}, {
+	},
+	{
 		name: "rename app", ask: rename("apps", "app"), before: "<app-%d>", won: http.StatusOK,
 		lost:  map[string]int{`App with the name '.*' already exists\.`: http.StatusUnprocessableEntity},
 		after: map[string]int{"/v3/apps?names=<new>": 1, "/v3/apps?per_page=1&space_guids=<space>": racers},
-	}, {
+	},
+	{
 		name: "rename instance", ask: rename("service_instances", "instance"), before: "<instance-%d>", won: http.StatusOK,
 		lost:  map[string]int{`The service instance name is taken: .*\.`: http.StatusUnprocessableEntity},
 		after: map[string]int{"/v3/service_instances?names=<new>": 1},
-	}, {
-		name: "delete organization", before: "<instance>", ask: always(`DELETE /v3/organizations/<org> `), won: http.StatusAccepted, many: true,
-		lost:  map[string]int{`Organization not found`: http.StatusNotFound},
-		after: map[string]int{"/v3/organizations?guids=<org>": 0, "/v3/spaces?guids=<space>": 0, "/v3/service_instances?guids=<instance>": 0},
-	}, {
-		name: "delete space", before: "<instance>", ask: always(`DELETE /v3/spaces/<space> `), won: http.StatusAccepted, many: true,
-		lost:  map[string]int{`Space not found`: http.StatusNotFound},
+	},
+	{
+		name:   "delete organization",
+		before: "<instance>",
+		ask:    always(`DELETE /v3/organizations/<org> `),
+		won:    http.StatusAccepted,
+		many:   true,
+		lost:   map[string]int{`Organization not found`: http.StatusNotFound},
+		after: map[string]int{
+			"/v3/organizations?guids=<org>": 0, "/v3/spaces?guids=<space>": 0,
+			"/v3/service_instances?guids=<instance>": 0,
+		},
+	},
+	{
+		name: "delete space", before: "<instance>", ask: always(`DELETE /v3/spaces/<space> `), won: http.StatusAccepted,
+		many: true, lost: map[string]int{`Space not found`: http.StatusNotFound},
 		after: map[string]int{"/v3/spaces?guids=<space>": 0, "/v3/service_instances?guids=<instance>": 0},
-	}, {
+	},
+	{
 		name: "delete app", before: "<app>", ask: always(`DELETE /v3/apps/<app> `), won: http.StatusAccepted, many: true,
 		lost:  map[string]int{`App not found`: http.StatusNotFound},
 		after: map[string]int{"/v3/apps?guids=<app>": 0},
-	}, {
-		name: "delete instance", before: "<instance>", ask: always(`DELETE /v3/service_instances/<instance> `), won: http.StatusAccepted,
-		lost: map[string]int{`Service instance not found`: http.StatusNotFound, `An operation for service instance .* is in progress\.`: http.StatusConflict},
-	}, {
-		name: "delete binding", before: "<binding>", ask: always(`DELETE /v3/service_credential_bindings/<binding> `), won: http.StatusNoContent,
-		lost:  map[string]int{`Service credential binding not found`: http.StatusNotFound, `An operation for a service binding of service instance .* is in progress\.`: http.StatusConflict},
+	},
+	{
+		name:   "delete instance",
+		before: "<instance>",
+		ask:    always(`DELETE /v3/service_instances/<instance> `),
+		won:    http.StatusAccepted,
+		lost: map[string]int{
+			`Service instance not found`:                            http.StatusNotFound,
+			`An operation for service instance .* is in progress\.`: http.StatusConflict,
+		},
+	},
+	{
+		name:   "delete binding",
+		before: "<binding>",
+		ask:    always(`DELETE /v3/service_credential_bindings/<binding> `),
+		won:    http.StatusNoContent,
+		lost: map[string]int{
+			`Service credential binding not found`:                                       http.StatusNotFound,
+			`An operation for a service binding of service instance .* is in progress\.`: http.StatusConflict,
+		},
 		after: map[string]int{"/v3/service_credential_bindings?guids=<binding>": 0},
-	}, {
+	},
+	{
 		name: "delete role", before: "<role>", ask: always(`DELETE /v3/roles/<role> `), won: http.StatusAccepted, many: true,
 		lost:  map[string]int{`Role not found`: http.StatusNotFound},
 		after: map[string]int{"/v3/roles?guids=<role>": 0},

@@ -21,7 +21,9 @@ func (s *Server) recordRefusal(r *request, err error) {
 		said.status >= http.StatusInternalServerError || backstay.KindOf(err) == backstay.Taken {
 		return
 	}
-	refusal := market.Refusal{Method: r.Method, Path: r.URL.Path, Named: r.named(), Title: said.Title, Reason: said.Detail}
+	refusal := market.Refusal{
+		Method: r.Method, Path: r.URL.Path, Named: r.named(), Title: said.Title, Reason: said.Detail,
+	}
 	if words := strings.Split(r.URL.Path, "/"); len(words) > 2 {
 		refusal.Kind = strings.TrimSuffix(words[2], "s") // /v3/apps/…: an app
 	}
@@ -45,7 +47,9 @@ func (r *request) named() (guids []string) {
 	}
 	for _, name := range []string{"service_instance", "app", "space", "organization"} {
 		var to toOne
-		if raw, ok := body.Relationships[name]; ok && json.Unmarshal(raw, &to) == nil && to.Data != nil && to.Data.GUID != "" && isText(to.Data.GUID) {
+		if raw, ok := body.Relationships[name]; ok && json.Unmarshal(raw, &to) == nil && to.Data != nil &&
+			to.Data.GUID != "" &&
+			isText(to.Data.GUID) {
 			guids = append(guids, to.Data.GUID)
 		}
 	}
@@ -73,7 +77,8 @@ func (r *request) quotes(sentence string) bool {
 func repeats(sentence string, value any) bool {
 	switch value := value.(type) {
 	case string:
-		return value != "" && (strings.Contains(sentence, value) || strings.Contains(sentence, strings.Trim(strconv.Quote(value), `"`)))
+		return value != "" &&
+			(strings.Contains(sentence, value) || strings.Contains(sentence, strings.Trim(strconv.Quote(value), `"`)))
 	case []any:
 		for _, v := range value {
 			if repeats(sentence, v) {

@@ -84,7 +84,8 @@ type pagination struct {
 }
 
 // writeList answers with a page of a list.
-func writeList[T, R any](s *Server, w http.ResponseWriter, r *request, l market.List[T], resource func(T) R, with *included) error {
+func writeList[T, R any](s *Server, w http.ResponseWriter, r *request, l market.List[T], resource func(T) R,
+	with *included) error {
 	return writeJSON(w, http.StatusOK, listResource[R]{s.paginate(r, l.Total), convert(l.Items, resource), with})
 }
 

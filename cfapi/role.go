@@ -243,7 +243,8 @@ func (b newRoleBody) role() (n market.NewRole, err error) {
 		return n, err
 	}
 	if n.UserID == "" && n.Username == "" {
-		return n, backstay.Errorf(backstay.Invalid, `Relationships 'user' must be structured like this: "user": {"data": {"guid": "valid-guid"}}`)
+		return n, backstay.Errorf(backstay.Invalid,
+			`Relationships 'user' must be structured like this: "user": {"data": {"guid": "valid-guid"}}`)
 	}
 	if b.Relationships.Organization.Data != nil {
 		n.OrganizationID = backstay.OrganizationID(b.Relationships.Organization.Data.GUID)

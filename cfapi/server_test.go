@@ -20,11 +20,14 @@ func TestPanicIsAnAnswer(t *testing.T) {
 	var log bytes.Buffer
 	s := &Server{Log: slog.New(slog.NewTextHandler(&log, nil))}
 	w := httptest.NewRecorder()
-	s.guard(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic("hunter2") })).ServeHTTP(w, httptest.NewRequest("GET", "/v3/apps", nil))
+	s.guard(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic("hunter2") })).
+		ServeHTTP(w, httptest.NewRequest("GET", "/v3/apps", nil))
 	if w.Code != http.StatusInternalServerError || strings.Contains(w.Body.String(), "hunter2") {
 		t.Errorf("answered %d %s", w.Code, w.Body)
 	}
-	if id := w.Header().Get(requestIDHeader); !strings.Contains(log.String(), "request="+id) || !strings.Contains(log.String(), "server_test.go") {
+	if id := w.Header().
+		Get(requestIDHeader); !strings.Contains(log.String(), "request="+id) ||
+		!strings.Contains(log.String(), "server_test.go") {
 		t.Errorf("request %s was logged as %s", id, &log)
 	}
 }
@@ -61,8 +64,23 @@ func FuzzRoutes(f *testing.F) {
 	for i, rt := range routes {
 		how := recipes[rt.pattern]
 		f.Add(uint(i), uint(0), "<app>", strings.Join(rt.params.names, "=%252C,a&")+"=1", `{"name": "a"}`)
-		f.Add(uint(i), uint(i), how.guid, how.ask+"&created_ats[gt]=2026-01-01T00:00:00Z&label_selector=a in (b,c),!d&include="+strings.Join(rt.params.include, ","), how.ask)
-		f.Add(uint(i), uint(6), how.guid, "", strings.Replace(how.ask, "{", `{"metadata": {"labels": {"a": null, "b.c/d": "e"}, "annotations": {"f": "\u00e9\\u0000"}}, `, 1))
+		f.Add(
+			uint(i),
+			uint(i),
+			how.guid,
+			how.ask+"&created_ats[gt]=2026-01-01T00:00:00Z&label_selector=a in (b,c),!d&include="+strings.Join(
+				rt.params.include, ",",
+			),
+			how.ask,
+		)
+		f.Add(
+			uint(i),
+			uint(6),
+			how.guid,
+			"",
+			strings.Replace(how.ask, "{",
+				`{"metadata": {"labels": {"a": null, "b.c/d": "e"}, "annotations": {"f": "\u00e9\\u0000"}}, `, 1),
+		)
 	}
 	const everything = `{"type": "key", "name": "\u00e9", "tags": ["a", "\\u0000"], "parameters": {"a": [1e999]},
 		"relationships": {"service_instance": {"data": {"guid": "<instance>"}}}}`

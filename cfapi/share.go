@@ -24,7 +24,8 @@ func (s *Server) listSharedSpaces(w http.ResponseWriter, r *request) error {
 	}
 	if r.fields("space", "space.organization") {
 		answer.Included = &included{}
-		err = s.includeWhereabouts(r, distinct(shares, func(h backstay.Share) backstay.SpaceID { return h.SpaceID }), answer.Included)
+		err = s.includeWhereabouts(r, distinct(shares, func(h backstay.Share) backstay.SpaceID { return h.SpaceID }),
+			answer.Included)
 	}
 	if err != nil {
 		return err
@@ -53,7 +54,8 @@ func (s *Server) includeWhereabouts(r *request, ids []backstay.SpaceID, with *in
 		})
 	}
 	if r.fields("space.organization") {
-		with.Organizations = convert(organizations, func(o backstay.Organization) any { return place{GUID: string(o.ID), Name: o.Name} })
+		with.Organizations = convert(organizations,
+			func(o backstay.Organization) any { return place{GUID: string(o.ID), Name: o.Name} })
 	}
 	return err
 }
@@ -112,7 +114,8 @@ func (s *Server) showSharingUsage(w http.ResponseWriter, r *request) error {
 	}
 	const shared = "/v3/service_instances/%s/relationships/shared_spaces"
 	return writeJSON(w, http.StatusOK, map[string]any{
-		"usage_summary": convert(shares, func(h backstay.Share) usageResource { return usageResource{reference{string(h.SpaceID)}, h.BoundApps} }),
+		"usage_summary": convert(shares,
+			func(h backstay.Share) usageResource { return usageResource{reference{string(h.SpaceID)}, h.BoundApps} }),
 		"links": links{
 			"self":             s.at(shared+"/usage_summary", instanceID(r)),
 			"shared_spaces":    s.at(shared, instanceID(r)),

@@ -88,12 +88,16 @@ func (h *house) furnish(t *testing.T, owner string) *furnished {
 		}
 	}
 	m, secret := h.server.Market, "secret-"+f.thing("<app>")
-	_, err := m.SetEnvironment(t.Context(), markettest.Admin, backstay.AppID(f.thing("<app>")), map[string]*string{"SECRET": &secret})
+	_, err := m.SetEnvironment(t.Context(), markettest.Admin, backstay.AppID(f.thing("<app>")),
+		map[string]*string{"SECRET": &secret})
 	if err != nil {
 		t.Fatal(err)
 	}
-	note := backstay.MetadataUpdate{Labels: map[string]*string{"l" + f.thing("<space>"): &secret}, Annotations: map[string]*string{"a": &secret}}
-	if _, err := m.UpdateSpace(t.Context(), markettest.Admin, backstay.SpaceID(f.thing("<space>")), market.Update{Metadata: note}); err != nil {
+	note := backstay.MetadataUpdate{
+		Labels: map[string]*string{"l" + f.thing("<space>"): &secret}, Annotations: map[string]*string{"a": &secret},
+	}
+	if _, err := m.UpdateSpace(t.Context(), markettest.Admin, backstay.SpaceID(f.thing("<space>")),
+		market.Update{Metadata: note}); err != nil {
 		t.Fatal(err)
 	}
 	f.tokens = append(f.tokens, secret, "l"+f.thing("<space>"), f.credentials(), string(h.people["bearer "+owner].UserID))
@@ -128,7 +132,10 @@ func (f *furnished) dump(dsn string) (rows []string) {
 		f.t.Fatal(err)
 	}
 	defer conn.Close(f.t.Context())
-	found, _ := conn.Query(f.t.Context(), `SELECT quote_ident(schemaname) || '.' || quote_ident(tablename) FROM pg_tables WHERE schemaname IN ('market', 'uaa', 'audit')`)
+	found, _ := conn.Query(
+		f.t.Context(),
+		`SELECT quote_ident(schemaname) || '.' || quote_ident(tablename) FROM pg_tables WHERE schemaname IN ('market', 'uaa', 'audit')`,
+	)
 	tables, err := pgx.CollectRows(found, pgx.RowTo[string])
 	if err != nil {
 		f.t.Fatal(err)
@@ -172,7 +179,8 @@ func (v *visitor) wander() {
 		"{space_guid}", "<borrower>", "{space}", "<space>", "{organization}", "<org>").Replace(words[1])
 	ask := how.ask
 	if strings.Contains(path, "/organizations") && v.random.IntN(2) == 0 {
-		ask = strings.Replace(ask, "<new>", v.theirs.names()[0], 1) // taken; ours with the name of theirs could not be told apart below
+		ask = strings.Replace(ask, "<new>", v.theirs.names()[0],
+			1) // taken; ours with the name of theirs could not be told apart below
 	}
 	if words[0] == http.MethodGet {
 		ask = ""

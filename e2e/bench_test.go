@@ -86,9 +86,11 @@ func BenchmarkBind(b *testing.B) {
 			b.Fatal(err)
 		}
 		bare = append(bare, time.Since(begun))
-		app := l.make(fmt.Sprintf("/v3/apps?names=app-%d", i), "/v3/apps", object{"name": fmt.Sprintf("app-%d", i), "relationships": object{"space": to(l.space)}})
+		app := l.make(fmt.Sprintf("/v3/apps?names=app-%d", i), "/v3/apps",
+			object{"name": fmt.Sprintf("app-%d", i), "relationships": object{"space": to(l.space)}})
 		begun = time.Now()
-		status, _, err := l.call("POST", "/v3/service_credential_bindings", object{"type": "app", "relationships": object{"app": to(app), "service_instance": to(r.instance)}}, nil)
+		status, _, err := l.call("POST", "/v3/service_credential_bindings",
+			object{"type": "app", "relationships": object{"app": to(app), "service_instance": to(r.instance)}}, nil)
 		if err != nil || status != 201 {
 			b.Fatalf("bind: %d %v", status, err)
 		}
@@ -265,7 +267,9 @@ func (l *life) perTransaction(port string) time.Duration {
 }
 
 func (l *life) pgbench(port string, args ...string) []byte {
-	cmd := exec.Command(programs+"pgbench", append(args, "-h", l.credentials["host"].(string), "-p", port, "-U", l.credentials["username"].(string), "main")...)
+	cmd := exec.Command(
+		programs+"pgbench",
+		append(args, "-h", l.credentials["host"].(string), "-p", port, "-U", l.credentials["username"].(string), "main")...)
 	cmd.Env = append(os.Environ(), "PGPASSWORD="+l.credentials["password"].(string), "PGSSLMODE=require")
 	var said bytes.Buffer
 	cmd.Stderr = &said

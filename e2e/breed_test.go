@@ -103,7 +103,8 @@ func (s postgresSession) Toil(ctx context.Context) error {
 }
 
 func (s postgresSession) Toils(ctx context.Context) (is bool, err error) {
-	err = s.QueryRow(ctx, "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE query = $1 AND pid <> pg_backend_pid())", postgresToil).Scan(&is)
+	err = s.QueryRow(ctx, "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE query = $1 AND pid <> pg_backend_pid())", postgresToil).
+		Scan(&is)
 	return is, err
 }
 
@@ -159,7 +160,8 @@ func (s mysqlSession) Toil(ctx context.Context) error {
 }
 
 func (s mysqlSession) Toils(ctx context.Context) (is bool, err error) {
-	err = s.QueryRowContext(ctx, "SELECT EXISTS (SELECT * FROM information_schema.PROCESSLIST WHERE INFO = ?)", mysqlToil).Scan(&is)
+	err = s.QueryRowContext(ctx, "SELECT EXISTS (SELECT * FROM information_schema.PROCESSLIST WHERE INFO = ?)", mysqlToil).
+		Scan(&is)
 	return is, err
 }
 

@@ -105,11 +105,13 @@ func mariadbByHand(b *testing.B) byHand {
 	dir := testkit.Dir(b)
 	socket := filepath.Join(dir, "s")
 	begun := time.Now()
-	install := exec.Command("mariadb-install-db", "--no-defaults", "--user=root", "--datadir="+dir+"/data", "--skip-test-db", "--auth-root-authentication-method=socket")
+	install := exec.Command("mariadb-install-db", "--no-defaults", "--user=root", "--datadir="+dir+"/data",
+		"--skip-test-db", "--auth-root-authentication-method=socket")
 	if out, err := install.CombinedOutput(); err != nil {
 		b.Fatalf("mariadb-install-db: %v\n%s", err, out)
 	}
-	server := exec.Command("/usr/sbin/mariadbd", "--no-defaults", "--user=root", "--datadir="+dir+"/data", "--socket="+socket, "--skip-networking")
+	server := exec.Command("/usr/sbin/mariadbd", "--no-defaults", "--user=root", "--datadir="+dir+"/data",
+		"--socket="+socket, "--skip-networking")
 	if err := server.Start(); err != nil {
 		b.Fatal(err)
 	}

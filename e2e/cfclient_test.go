@@ -75,7 +75,10 @@ func want[T any](t *testing.T, found []T, err error, name func(T) string, names 
 func (l *library) await(job string, err error) {
 	l.t.Helper()
 	l.must(err)
-	l.must(l.cf.Jobs.PollComplete(l.ctx, job, &cfclient.PollingOptions{FailedState: "FAILED", Timeout: patience, CheckInterval: 10 * time.Millisecond}))
+	l.must(
+		l.cf.Jobs.PollComplete(l.ctx, job,
+			&cfclient.PollingOptions{FailedState: "FAILED", Timeout: patience, CheckInterval: 10 * time.Millisecond}),
+	)
 	j, err := l.cf.Jobs.Get(l.ctx, job)
 	l.must(err)
 	if j.State != resource.JobStateComplete {
@@ -86,7 +89,9 @@ func (l *library) await(job string, err error) {
 func (l *library) organizations() {
 	for i := range 3 {
 		create := resource.NewOrganizationCreate(fmt.Sprint("acme-", i))
-		create.Metadata = resource.NewMetadata().WithLabel("", "number", fmt.Sprint(i)).WithAnnotation("acme.example", "note", "any text")
+		create.Metadata = resource.NewMetadata().
+			WithLabel("", "number", fmt.Sprint(i)).
+			WithAnnotation("acme.example", "note", "any text")
 		o, err := l.cf.Organizations.Create(l.ctx, create)
 		l.must(err)
 		l.org = o
@@ -137,7 +142,8 @@ func (l *library) organizations() {
 	l.must(err)
 	l.org, err = l.cf.Organizations.Get(l.ctx, l.org.GUID)
 	l.must(err)
-	if m := l.org.Metadata; l.org.Name != "acme" || len(m.Labels) != 1 || *m.Labels["team"] != "a" || *m.Annotations["acme.example/note"] != "any text" {
+	if m := l.org.Metadata; l.org.Name != "acme" || len(m.Labels) != 1 || *m.Labels["team"] != "a" ||
+		*m.Annotations["acme.example/note"] != "any text" {
 		l.t.Errorf("updated to %+v", l.org)
 	}
 	_, err = l.cf.Organizations.Create(l.ctx, resource.NewOrganizationCreate("acme"))
@@ -160,7 +166,8 @@ func (l *library) spaces() {
 	create.Metadata = resource.NewMetadata().WithLabel("", "env", "dev")
 	s, err := l.cf.Spaces.Create(l.ctx, create)
 	l.must(err)
-	_, err = l.cf.Spaces.Update(l.ctx, s.GUID, &resource.SpaceUpdate{Name: "test", Metadata: resource.NewMetadata().WithLabel("", "env", "test")})
+	_, err = l.cf.Spaces.Update(l.ctx, s.GUID,
+		&resource.SpaceUpdate{Name: "test", Metadata: resource.NewMetadata().WithLabel("", "env", "test")})
 	l.must(err)
 	space, org, err := l.cf.Spaces.GetIncludeOrganization(l.ctx, s.GUID)
 	l.must(err)
@@ -182,7 +189,8 @@ func (l *library) roles() {
 	opts.UserNames.EqualTo("admin")
 	admin, err := l.cf.Users.Single(l.ctx, opts)
 	l.must(err)
-	_, err = l.cf.Users.Update(l.ctx, admin.GUID, &resource.UserUpdate{Metadata: resource.NewMetadata().WithLabel("", "on-call", "yes")})
+	_, err = l.cf.Users.Update(l.ctx, admin.GUID,
+		&resource.UserUpdate{Metadata: resource.NewMetadata().WithLabel("", "on-call", "yes")})
 	l.must(err)
 	opts = cfclient.NewUserListOptions()
 	opts.PartialUsernames.EqualTo("DMI")
@@ -192,7 +200,8 @@ func (l *library) roles() {
 	want(l.t, found, err, name, "admin")
 	member, err := l.cf.Roles.CreateOrganizationRole(l.ctx, l.org.GUID, admin.GUID, resource.OrganizationRoleUser)
 	l.must(err)
-	developer, err := l.cf.Roles.CreateSpaceRoleWithUsername(l.ctx, l.space.GUID, "admin", resource.SpaceRoleDeveloper, "uaa")
+	developer, err := l.cf.Roles.CreateSpaceRoleWithUsername(l.ctx, l.space.GUID, "admin", resource.SpaceRoleDeveloper,
+		"uaa")
 	l.must(err)
 	found, err = l.cf.Organizations.ListUsersAll(l.ctx, l.org.GUID, nil)
 	want(l.t, found, err, name, "admin")
@@ -210,7 +219,8 @@ func (l *library) roles() {
 	roles, users, err := l.cf.Roles.ListIncludeUsersAll(l.ctx, of)
 	want(l.t, roles, err, kind, "space_developer")
 	want(l.t, users, nil, name, "admin")
-	_, users, err = l.cf.Roles.GetIncludeUsers(l.ctx, developer.GUID) // this version asks for "Space", which the API refuses
+	_, users, err = l.cf.Roles.GetIncludeUsers(l.ctx,
+		developer.GUID) // this version asks for "Space", which the API refuses
 	want(l.t, users, err, name, "admin")
 	l.await(l.cf.Roles.Delete(l.ctx, developer.GUID))
 	l.await(l.cf.Roles.Delete(l.ctx, member.GUID))
@@ -225,7 +235,8 @@ func (l *library) apps() {
 	create.Metadata = resource.NewMetadata().WithLabel("", "tier", "web")
 	a, err := l.cf.Applications.Create(l.ctx, create)
 	l.must(err)
-	a, err = l.cf.Applications.Update(l.ctx, a.GUID, &resource.AppUpdate{Name: "store", Metadata: resource.NewMetadata().WithAnnotation("", "why", "new name")})
+	a, err = l.cf.Applications.Update(l.ctx, a.GUID,
+		&resource.AppUpdate{Name: "store", Metadata: resource.NewMetadata().WithAnnotation("", "why", "new name")})
 	l.must(err)
 	l.app = a
 	value := "1"
@@ -262,14 +273,16 @@ func (l *library) catalog() {
 	opts.Names.EqualTo("postgres")
 	offering, err := l.cf.ServiceOfferings.Single(l.ctx, opts)
 	l.must(err)
-	_, err = l.cf.ServiceOfferings.Update(l.ctx, offering.GUID, &resource.ServiceOfferingUpdate{Metadata: resource.NewMetadata().WithLabel("", "kind", "sql")})
+	_, err = l.cf.ServiceOfferings.Update(l.ctx, offering.GUID,
+		&resource.ServiceOfferingUpdate{Metadata: resource.NewMetadata().WithLabel("", "kind", "sql")})
 	l.must(err)
 	of := cfclient.NewServicePlanListOptions()
 	of.ServiceOfferingGUIDs.EqualTo(offering.GUID)
 	of.Names.EqualTo("Free")
 	plans, offerings, err := l.cf.ServicePlans.ListIncludeServiceOfferingAll(l.ctx, of)
 	want(l.t, plans, err, func(p *resource.ServicePlan) string { return p.Name }, "Free")
-	want(l.t, offerings, nil, func(o *resource.ServiceOffering) string { return o.Name + *o.Metadata.Labels["kind"] }, "postgressql")
+	want(l.t, offerings, nil, func(o *resource.ServiceOffering) string { return o.Name + *o.Metadata.Labels["kind"] },
+		"postgressql")
 	l.plan = plans[0]
 	if _, _, _, err = l.cf.ServicePlans.ListIncludeSpacesAndOrganizationsAll(l.ctx, nil); err != nil {
 		l.t.Error(err)
@@ -279,7 +292,8 @@ func (l *library) catalog() {
 	if offering.Name != "postgres" {
 		l.t.Errorf("the plan's offering is %+v", offering)
 	}
-	plan, err := l.cf.ServicePlans.Update(l.ctx, l.plan.GUID, &resource.ServicePlanUpdate{Metadata: resource.NewMetadata().WithLabel("", "cheap", "yes")})
+	plan, err := l.cf.ServicePlans.Update(l.ctx, l.plan.GUID,
+		&resource.ServicePlanUpdate{Metadata: resource.NewMetadata().WithLabel("", "cheap", "yes")})
 	l.must(err)
 	if *plan.Metadata.Labels["cheap"] != "yes" {
 		l.t.Errorf("plan %+v", plan.Metadata)
@@ -325,7 +339,12 @@ func (l *library) bindings() {
 		l.must(err)
 		if job != "" {
 			l.await(job, nil)
-			b, err = l.cf.ServiceCredentialBindings.Single(l.ctx, &cfclient.ServiceCredentialBindingListOptions{ListOptions: cfclient.NewListOptions(), Type: cfclient.Filter{Values: []string{name}}})
+			b, err = l.cf.ServiceCredentialBindings.Single(
+				l.ctx,
+				&cfclient.ServiceCredentialBindingListOptions{
+					ListOptions: cfclient.NewListOptions(), Type: cfclient.Filter{Values: []string{name}},
+				},
+			)
 			l.must(err)
 		}
 		ids[name] = b.GUID
@@ -338,7 +357,8 @@ func (l *library) bindings() {
 	if _, err := l.cf.ServiceCredentialBindings.GetParameters(l.ctx, ids["key"]); err != nil {
 		l.t.Error(err)
 	}
-	b, err := l.cf.ServiceCredentialBindings.Update(l.ctx, ids["key"], &resource.ServiceCredentialBindingUpdate{Metadata: resource.NewMetadata().WithAnnotation("", "why", "backups")})
+	b, err := l.cf.ServiceCredentialBindings.Update(l.ctx, ids["key"],
+		&resource.ServiceCredentialBindingUpdate{Metadata: resource.NewMetadata().WithAnnotation("", "why", "backups")})
 	l.must(err)
 	if *b.Metadata.Labels["for"] != "ops" || *b.Metadata.Annotations["why"] != "backups" {
 		l.t.Errorf("binding %+v", b.Metadata)

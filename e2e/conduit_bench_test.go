@@ -19,7 +19,8 @@ import (
 func BenchmarkConduitBulk(b *testing.B) {
 	w := newWays(b)
 	const size = 512 << 20
-	statement := fmt.Sprintf(`COPY (SELECT repeat('x', 1000) FROM (SELECT generate_series(1, %d)) s) TO STDOUT`, size/1001)
+	statement := fmt.Sprintf(`COPY (SELECT repeat('x', 1000) FROM (SELECT generate_series(1, %d)) s) TO STDOUT`,
+		size/1001)
 	var ours, ssh, direct []time.Duration
 	for range 5 {
 		ours = append(ours, w.read(w.conduit, statement))
@@ -73,8 +74,8 @@ func newWays(b *testing.B) *ways {
 		b.Fatal(err)
 	}
 	w := &ways{b: b, conduit: first, direct: direct, ssh: first + 2}
-	w.env = append(os.Environ(), "PGHOST=127.0.0.1", "PGDATABASE=main", "PGUSER="+field("username"), "PGPASSWORD="+field("password"),
-		"PGSSLMODE=verify-full", "PGSSLROOTCERT="+field("ca_certificate"))
+	w.env = append(os.Environ(), "PGHOST=127.0.0.1", "PGDATABASE=main", "PGUSER="+field("username"),
+		"PGPASSWORD="+field("password"), "PGSSLMODE=verify-full", "PGSSLROOTCERT="+field("ca_certificate"))
 	forwardBySSH(b, first+1, w.ssh, direct)
 	return w
 }
@@ -88,12 +89,15 @@ func forwardBySSH(b *testing.B, at, from, to int) {
 	dir := testkit.Dir(b)
 	path := func(name string) string { return filepath.Join(dir, name) }
 	for _, key := range []string{"host", "user"} {
-		if out, err := exec.Command("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", path(key)).CombinedOutput(); err != nil {
+		if out, err := exec.Command("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", path(key)).
+			CombinedOutput(); err != nil {
 			b.Fatalf("ssh-keygen: %v\n%s", err, out)
 		}
 	}
-	config := fmt.Sprintf("Port %d\nListenAddress 127.0.0.1\nHostKey %s\nAuthorizedKeysFile %s\nPidFile none\nUsePAM no\nStrictModes no\nPermitRootLogin yes\n",
-		at, path("host"), path("user.pub"))
+	config := fmt.Sprintf(
+		"Port %d\nListenAddress 127.0.0.1\nHostKey %s\nAuthorizedKeysFile %s\nPidFile none\nUsePAM no\nStrictModes no\nPermitRootLogin yes\n",
+		at, path("host"), path("user.pub"),
+	)
 	if err := os.WriteFile(path("sshd_config"), []byte(config), 0o600); err != nil {
 		b.Fatal(err)
 	}
@@ -110,8 +114,9 @@ func forwardBySSH(b *testing.B, at, from, to int) {
 	}
 	run("/usr/sbin/sshd", "-D", "-q", "-f", path("sshd_config"))
 	eventually(b, "sshd listens", func() bool { return listens(at) })
-	run("ssh", "-N", "-q", "-F", "none", "-i", path("user"), "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null",
-		"-o", "ExitOnForwardFailure=yes", "-L", fmt.Sprintf("127.0.0.1:%d:127.0.0.1:%d", from, to), "-p", fmt.Sprint(at), "127.0.0.1")
+	run("ssh", "-N", "-q", "-F", "none", "-i", path("user"), "-o", "StrictHostKeyChecking=no", "-o",
+		"UserKnownHostsFile=/dev/null", "-o", "ExitOnForwardFailure=yes", "-L",
+		fmt.Sprintf("127.0.0.1:%d:127.0.0.1:%d", from, to), "-p", fmt.Sprint(at), "127.0.0.1")
 	eventually(b, "ssh forwards", func() bool { return listens(from) })
 }
 

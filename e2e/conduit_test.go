@@ -30,7 +30,8 @@ func newLaptop(t testing.TB, p *platform) *laptop {
 	t.Helper()
 	home := testkit.Dir(t)
 	l := &laptop{t: t, home: home, env: append(os.Environ(), "CF_HOME="+home, "CF_PLUGIN_HOME="+home, "HOME="+home,
-		"CF_USERNAME=admin", "CF_PASSWORD="+p.password, "SSL_CERT_FILE="+filepath.Join(p.data, "authority.pem"), "PATH="+filepath.Join(repository, "bin")+":"+os.Getenv("PATH"))}
+		"CF_USERNAME=admin", "CF_PASSWORD="+p.password, "SSL_CERT_FILE="+filepath.Join(p.data, "authority.pem"),
+		"PATH="+filepath.Join(repository, "bin")+":"+os.Getenv("PATH"))}
 	for _, line := range []string{
 		"api " + p.url, "auth", "create-org laptop", "create-space dev -o laptop", "target -o laptop -s dev",
 		"add-plugin-repo backstay " + p.url + "/plugins", "install-plugin conduit -r backstay -f",
@@ -138,7 +139,8 @@ func TestConduitBreaksLoudly(t *testing.T) {
 				t.Errorf("%v\n%s", err, errors)
 			}
 			p.mustServe()
-			eventually(t, "the key ends by itself", func() bool { return !strings.Contains(l.must("service-keys", "my-pg"), "broken") })
+			eventually(t, "the key ends by itself",
+				func() bool { return !strings.Contains(l.must("service-keys", "my-pg"), "broken") })
 		})
 	}
 }

@@ -52,7 +52,8 @@ func behind(steps []string, of breed, victim string) []string {
 		return steps
 	}
 	return slices.DeleteFunc(slices.Clone(steps), func(step string) bool {
-		return isOfSpace(step) || isOfShare(step) || isOfPurge(step) || isOfFailure(step) || victim != "both" && strings.HasPrefix(step, "market.")
+		return isOfSpace(step) || isOfShare(step) || isOfPurge(step) || isOfFailure(step) ||
+			victim != "both" && strings.HasPrefix(step, "market.")
 	})
 }
 
@@ -231,7 +232,12 @@ func isOfFailure(step string) bool {
 // left to fail for, and nothing is broken here. The crash tests of market, broker and keeper do.
 func isOfNoUser(step string) bool {
 	switch step {
-	case "broker.delete.refused", "keeper.checked", "keeper.changed", "keeper.given-up", "keeper.drop-owed", "keeper.users-dropped":
+	case "broker.delete.refused",
+		"keeper.checked",
+		"keeper.changed",
+		"keeper.given-up",
+		"keeper.drop-owed",
+		"keeper.users-dropped":
 		return true
 	}
 	return strings.HasPrefix(step, "market.update.") || strings.HasPrefix(step, "broker.update.")
@@ -304,7 +310,12 @@ func (l *life) checkRecorded() {
 			recorded = append(recorded, u.State)
 		}
 	}
-	if want := []string{"audit.service_instance.create", "audit.service_instance.delete", "CREATED", "DELETED"}; !slices.Equal(recorded, want) {
+	if want := []string{
+		"audit.service_instance.create",
+		"audit.service_instance.delete",
+		"CREATED",
+		"DELETED",
+	}; !slices.Equal(recorded, want) {
 		l.t.Errorf("recorded is %v; want %v", recorded, want)
 	}
 }

@@ -46,7 +46,8 @@ func (l *life) unlock() {
 	quota := l.make("/v3/organization_quotas?names=default", "", nil)
 	plan := l.plan()
 	l.insist(func() error {
-		_, _, err := l.call("PATCH", "/v3/organization_quotas/"+quota, object{"services": object{"total_service_instances": nil, "paid_services_allowed": true}}, nil)
+		_, _, err := l.call("PATCH", "/v3/organization_quotas/"+quota,
+			object{"services": object{"total_service_instances": nil, "paid_services_allowed": true}}, nil)
 		return err
 	})
 	l.insist(func() error {

@@ -52,7 +52,8 @@ func everythingOnSale(t *testing.T) (path string) {
 func (p *platform) plans(offering string) (names []string) {
 	p.t.Helper()
 	var found struct{ Resources []struct{ Name string } }
-	if _, _, err := p.call("GET", fmt.Sprintf("/v3/service_plans?service_offering_names=%s", offering), nil, &found); err != nil {
+	if _, _, err := p.call("GET", fmt.Sprintf("/v3/service_plans?service_offering_names=%s", offering), nil,
+		&found); err != nil {
 		p.t.Fatal(err)
 	}
 	for _, plan := range found.Resources {

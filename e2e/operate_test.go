@@ -172,7 +172,8 @@ func processesIn(t testing.TB, dir string) (commands []string) {
 	for _, p := range all {
 		cwd, err := os.Readlink(filepath.Join(p, "cwd"))
 		command, _ := os.ReadFile(filepath.Join(p, "cmdline"))
-		if err == nil && strings.HasPrefix(cwd, dir) || bytes.Contains(command, []byte(dir+"/")) || bytes.Contains(command, []byte(dir+"\x00")) {
+		if err == nil && strings.HasPrefix(cwd, dir) || bytes.Contains(command, []byte(dir+"/")) ||
+			bytes.Contains(command, []byte(dir+"\x00")) {
 			commands = append(commands, string(bytes.ReplaceAll(command, []byte{0}, []byte{' '})))
 		}
 	}
@@ -207,10 +208,12 @@ func TestOperatorsCertificate(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	p := start(t, "backstay", "--tls-certificate", filepath.Join(dir, "chain.pem"), "--tls-key", filepath.Join(dir, "key.pem"))
+	p := start(t, "backstay", "--tls-certificate", filepath.Join(dir, "chain.pem"), "--tls-key",
+		filepath.Join(dir, "key.pem"))
 	for authority, trusted := range map[string]bool{"authority.pem": true, "stranger.pem": false} {
 		cmd := exec.Command(filepath.Join(repository, "bin", "cf"), "login", "-a", p.url, "-u", "admin", "-p", p.password)
-		cmd.Env = append(os.Environ(), "CF_HOME="+t.TempDir(), "SSL_CERT_FILE="+filepath.Join(dir, authority), "SSL_CERT_DIR="+t.TempDir())
+		cmd.Env = append(os.Environ(), "CF_HOME="+t.TempDir(), "SSL_CERT_FILE="+filepath.Join(dir, authority),
+			"SSL_CERT_DIR="+t.TempDir())
 		if out, err := cmd.CombinedOutput(); (err == nil) != trusted {
 			t.Errorf("whoever trusts %s: %v\n%s", authority, err, out)
 		}
@@ -242,7 +245,8 @@ func refused(t *testing.T, p *platform, code int, reason string, args ...string)
 	t.Helper()
 	out, err := exec.Command(p.binary, args...).CombinedOutput()
 	var exit *exec.ExitError
-	if !errors.As(err, &exit) || exit.ExitCode() != code || !strings.Contains(string(out), reason) || !strings.Contains(string(out), "Type: ") {
+	if !errors.As(err, &exit) || exit.ExitCode() != code || !strings.Contains(string(out), reason) ||
+		!strings.Contains(string(out), "Type: ") {
 		t.Errorf("backstay %s: %v\n%s\nwant exit code %d, %q and what to type next", args, err, out, code, reason)
 	}
 }

@@ -97,8 +97,10 @@ func start(t testing.TB, binary string, flags ...string) *platform {
 		t: t, binary: filepath.Join(built, binary), data: testkit.Dir(t),
 		url: fmt.Sprintf("http://127.0.0.1:%d", first),
 	}
-	p.args = append([]string{"serve", "--data", p.data, "--listen", fmt.Sprintf("127.0.0.1:%d", first),
-		"--ports", fmt.Sprintf("%d-%d", first+1, last), "--admin-password-file", filepath.Join(p.data, "admin-password")}, flags...)
+	p.args = append([]string{
+		"serve", "--data", p.data, "--listen", fmt.Sprintf("127.0.0.1:%d", first), "--ports",
+		fmt.Sprintf("%d-%d", first+1, last), "--admin-password-file", filepath.Join(p.data, "admin-password"),
+	}, flags...)
 	if slices.Contains(flags, "--tls") || slices.Contains(flags, "--tls-certificate") {
 		p.url = strings.Replace(p.url, "http:", "https:", 1)
 	}
@@ -208,9 +210,15 @@ func (p *platform) logs() string {
 func (p *platform) keeperPID() int {
 	p.t.Helper()
 	socket := filepath.Join(p.data, "keeper", "keeper.sock")
-	client := http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return (&net.Dialer{}).DialContext(ctx, "unix", socket)
-	}}}
+	client := http.Client{
+		Timeout: 5 * time.Second,
+		Transport: &http.Transport{
+			DisableKeepAlives: true,
+			DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+				return (&net.Dialer{}).DialContext(ctx, "unix", socket)
+			},
+		},
+	}
 	var info struct {
 		PID int `json:"pid"`
 	}
@@ -285,7 +293,8 @@ func (p *platform) do(r *http.Request, result any) (int, http.Header, error) {
 		}
 	}
 	if response.StatusCode >= 400 {
-		return response.StatusCode, response.Header, fmt.Errorf("%s %s: %d %s", r.Method, r.URL.Path, response.StatusCode, text)
+		return response.StatusCode, response.Header, fmt.Errorf("%s %s: %d %s", r.Method, r.URL.Path, response.StatusCode,
+			text)
 	}
 	return response.StatusCode, response.Header, nil
 }

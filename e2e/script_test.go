@@ -44,7 +44,10 @@ func runScript(t *testing.T, script, cf string) {
 		Files:               []string{script},
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
-		Cmds:                map[string]func(ts *testscript.TestScript, neg bool, args []string){"await": await, "gone": gone},
+		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
+			"await": await,
+			"gone":  gone,
+		},
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("PATH", built+":"+cf+":"+filepath.Join(repository, "scripts")+":"+os.Getenv("PATH"))
 			env.Setenv("CF_HOME", env.WorkDir)

@@ -34,9 +34,13 @@ func (l *life) secrets() secrets {
 		l.t.Fatal(err)
 	}
 	s := secrets{
-		"the admin's password": l.password, "an access token": l.token, "a binding's password": l.credentials["password"].(string),
-		"a key's password": l.keyPassword(), "a password that a user provided": l.providedPassword(),
-		"the seal key": strings.TrimSpace(string(sealKey)), "a variable of the app": l.variable(),
+		"the admin's password":            l.password,
+		"an access token":                 l.token,
+		"a binding's password":            l.credentials["password"].(string),
+		"a key's password":                l.keyPassword(),
+		"a password that a user provided": l.providedPassword(),
+		"the seal key":                    strings.TrimSpace(string(sealKey)),
+		"a variable of the app":           l.variable(),
 	}
 	for what, secret := range s {
 		if len(secret) < 16 {
@@ -50,7 +54,8 @@ func (l *life) secrets() secrets {
 func (l *life) variable() (secret string) {
 	l.t.Helper()
 	secret = rand.Text()
-	if _, _, err := l.call("PATCH", "/v3/apps/"+l.app+"/environment_variables", object{"var": object{"API_KEY": secret}}, nil); err != nil {
+	if _, _, err := l.call("PATCH", "/v3/apps/"+l.app+"/environment_variables", object{"var": object{"API_KEY": secret}},
+		nil); err != nil {
 		l.t.Fatal(err)
 	}
 	return secret
@@ -59,7 +64,8 @@ func (l *life) variable() (secret string) {
 func (l *life) keyPassword() string {
 	l.t.Helper()
 	var details struct{ Credentials struct{ Password string } }
-	key := l.make("/v3/service_credential_bindings?type=key&service_instance_guids="+l.instance, "/v3/service_credential_bindings",
+	key := l.make("/v3/service_credential_bindings?type=key&service_instance_guids="+l.instance,
+		"/v3/service_credential_bindings",
 		object{"type": "key", "name": "laptop", "relationships": object{"service_instance": to(l.instance)}})
 	if _, _, err := l.call("GET", "/v3/service_credential_bindings/"+key+"/details", nil, &details); err != nil {
 		l.t.Fatal(err)
@@ -71,12 +77,17 @@ func (l *life) keyPassword() string {
 func (l *life) providedPassword() string {
 	l.t.Helper()
 	password, name := rand.Text(), l.name+"-provided"
-	provided := l.make("/v3/service_instances?names="+name, "/v3/service_instances", object{"type": "user-provided", "name": name,
-		"credentials": object{"password": password}, "relationships": object{"space": to(l.space)}})
+	provided := l.make(
+		"/v3/service_instances?names="+name,
+		"/v3/service_instances",
+		object{"type": "user-provided", "name": name,
+			"credentials": object{"password": password}, "relationships": object{"space": to(l.space)}},
+	)
 	app := l.make("/v3/apps?names="+name, "/v3/apps", object{"name": name, "relationships": object{"space": to(l.space)}})
 	l.make("/v3/service_credential_bindings?service_instance_guids="+provided, "/v3/service_credential_bindings",
 		object{"type": "app", "relationships": object{"app": to(app), "service_instance": to(provided)}})
-	if _, _, err := l.call("PATCH", "/v3/service_instances/"+provided, object{"credentials": object{"password": password, "more": 1}}, nil); err != nil {
+	if _, _, err := l.call("PATCH", "/v3/service_instances/"+provided,
+		object{"credentials": object{"password": password, "more": 1}}, nil); err != nil {
 		l.t.Fatal(err)
 	}
 	return password
@@ -87,7 +98,8 @@ func (l *life) openSession() {
 	l.t.Helper()
 	home := l.t.TempDir()
 	tools := filepath.Join(repository, "bin") + ":" + filepath.Join(repository, "scripts") + ":" + built
-	environment := append(os.Environ(), "CF_HOME="+home, "PATH="+tools+":"+os.Getenv("PATH"), "CF_USERNAME=admin", "CF_PASSWORD="+l.password)
+	environment := append(os.Environ(), "CF_HOME="+home, "PATH="+tools+":"+os.Getenv("PATH"), "CF_USERNAME=admin",
+		"CF_PASSWORD="+l.password)
 	do := func(name string, args ...string) *exec.Cmd {
 		cmd := exec.Command(name, args...)
 		cmd.Env = environment
@@ -140,7 +152,8 @@ func (s secrets) checkProcesses(t testing.TB, data string) {
 			continue
 		}
 		clients++
-		if info.Mode().Perm()&0o077 != 0 || info.Sys().(*syscall.Stat_t).Uid != uint32(os.Geteuid()) || bytes.Contains(command, []byte(data)) {
+		if info.Mode().Perm()&0o077 != 0 || info.Sys().(*syscall.Stat_t).Uid != uint32(os.Geteuid()) ||
+			bytes.Contains(command, []byte(data)) {
 			t.Errorf("the environment of %q, with a password in it, has mode %s", command, info.Mode())
 		}
 	}
@@ -198,7 +211,8 @@ func checkModes(t testing.TB, path string, d fs.DirEntry) error {
 	if d.Type() != fs.ModeSymlink && info.Mode().Perm()&^allowed != 0 {
 		t.Errorf("%s has mode %s", path, info.Mode())
 	}
-	if owner := info.Sys().(*syscall.Stat_t).Uid; d.IsDir() && info.Mode().Perm()&0o011 != 0 && owner != uint32(os.Geteuid()) {
+	if owner := info.Sys().(*syscall.Stat_t).Uid; d.IsDir() && info.Mode().Perm()&0o011 != 0 &&
+		owner != uint32(os.Geteuid()) {
 		t.Errorf("%s can be passed through, and is not ours", path)
 	}
 	return nil

@@ -76,7 +76,11 @@ func TestVerifiedByName(t *testing.T) {
 	if len(l.DNSNames) != 2 || l.IsCA || l.KeyUsage&x509.KeyUsageCertSign != 0 {
 		t.Errorf("names %v, authority %t, usage %b", l.DNSNames, l.IsCA, l.KeyUsage)
 	}
-	if _, err := l.Verify(x509.VerifyOptions{Roots: pool(a.PEM()), CurrentTime: now, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}}); err == nil {
+	if _, err := l.Verify(
+		x509.VerifyOptions{
+			Roots: pool(a.PEM()), CurrentTime: now, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
+		},
+	); err == nil {
 		t.Error("a server's certificate serves a client")
 	}
 	if _, err := l.Verify(x509.VerifyOptions{Roots: pool(newAuthority(t).PEM()), CurrentTime: now}); err == nil {
@@ -93,7 +97,9 @@ func TestValidity(t *testing.T) {
 		{15 * year, 20*year - time.Hour}, // shorter than usual: not longer than its authority
 	} {
 		l := leaf(t, issue(t, a, now.Add(tc.issued), "db"))
-		if _, err := l.Verify(x509.VerifyOptions{DNSName: "db", Roots: pool(a.PEM()), CurrentTime: now.Add(tc.at)}); err != nil {
+		if _, err := l.Verify(
+			x509.VerifyOptions{DNSName: "db", Roots: pool(a.PEM()), CurrentTime: now.Add(tc.at)},
+		); err != nil {
 			t.Errorf("issued after %v, at %v: %v", tc.issued, tc.at, err)
 		}
 	}
@@ -121,7 +127,8 @@ func TestHandshake(t *testing.T) {
 	defer far.Close()
 	clock := func() time.Time { return now }
 	go tls.Server(far, &tls.Config{Certificates: []tls.Certificate{pair}, Time: clock}).Handshake()
-	if err := tls.Client(near, &tls.Config{RootCAs: pool(c.Authority), ServerName: "db.example.org", Time: clock}).Handshake(); err != nil {
+	if err := tls.Client(near, &tls.Config{RootCAs: pool(c.Authority), ServerName: "db.example.org", Time: clock}).
+		Handshake(); err != nil {
 		t.Error(err)
 	}
 }
@@ -159,7 +166,8 @@ func TestOpenSSL(t *testing.T) {
 		{byName, "-verify_ip", "10.1.2.4", false},
 		{byLongName, "-verify_hostname", long, true},
 	} {
-		out, err := exec.Command(openssl, "verify", "-x509_strict", "-purpose", "sslserver", "-CAfile", ca, tc.flag, tc.name, tc.file).CombinedOutput()
+		out, err := exec.Command(openssl, "verify", "-x509_strict", "-purpose", "sslserver", "-CAfile", ca, tc.flag, tc.name, tc.file).
+			CombinedOutput()
 		if (err == nil) != tc.want {
 			t.Errorf("%s %s: %v, want %t: %s", tc.flag, tc.name, err, tc.want, out)
 		}

@@ -44,7 +44,14 @@ type sum struct {
 // platforms are the cf command's names for where it runs, each with what its file is called. A cf on
 // Linux and ARM has no name for that.
 var platforms = []struct{ name, file string }{
-	{"linux64", "linux64"}, {"linux32", "linux32"}, {"", "linux-arm64"}, {"osx", "osx"}, {"win64", "win64"}, {"win32", "win32"},
+	{
+		"linux64", "linux64",
+	},
+	{"linux32", "linux32"},
+	{"", "linux-arm64"},
+	{"osx", "osx"},
+	{"win64", "win64"},
+	{"win32", "win32"},
 }
 
 // Handler answers GET /list and GET /conduit/PLATFORM.

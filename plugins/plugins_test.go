@@ -73,7 +73,8 @@ func TestRepository(t *testing.T) {
 		b := l.Plugins[0].Binaries[0]
 		status, body := get(t, b.URL)
 		sum := sha1.Sum(body)
-		if status != http.StatusOK || string(body) != content || b.Checksum != hex.EncodeToString(sum[:]) || b.Platform != "linux64" {
+		if status != http.StatusOK || string(body) != content || b.Checksum != hex.EncodeToString(sum[:]) ||
+			b.Platform != "linux64" {
 			t.Errorf("%+v: %d %q", b, status, body)
 		}
 	}

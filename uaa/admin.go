@@ -19,14 +19,18 @@ const adminName = "admin"
 // it, [Server.ResetPassword] makes another.
 func (s *Server) EnsureAdmin(ctx context.Context) (password string, created bool, err error) {
 	all, err := s.Store.Accounts(ctx)
-	if err != nil || slices.ContainsFunc(all, func(u User) bool { return u.Role == backstay.Administrator && !u.Client }) {
+	if err != nil ||
+		slices.ContainsFunc(all, func(u User) bool { return u.Role == backstay.Administrator && !u.Client }) {
 		return "", false, err
 	}
 	password, hash, err := newPassword(ctx)
 	if err != nil {
 		return "", false, err
 	}
-	admin := User{ID: backstay.UserID(uuid.NewString()), Username: adminName, Role: backstay.Administrator, PasswordHash: hash, PasswordVersion: 1}
+	admin := User{
+		ID: backstay.UserID(uuid.NewString()), Username: adminName, Role: backstay.Administrator, PasswordHash: hash,
+		PasswordVersion: 1,
+	}
 	err = s.Store.AddUser(ctx, admin, newEvent(ourselves, admin, "create", roleChange(admin.Role)))
 	if backstay.KindOf(err) == backstay.Taken { // by another process, which shows its password
 		return "", false, nil
@@ -53,7 +57,8 @@ func (s *Server) ResetPassword(ctx context.Context, by backstay.Actor, username 
 
 // SetGlobalRole gives a user another role on the whole platform, from now on: sessions stay, and have
 // it too.
-func (s *Server) SetGlobalRole(ctx context.Context, by backstay.Actor, username string, role backstay.GlobalRole) error {
+func (s *Server) SetGlobalRole(ctx context.Context, by backstay.Actor, username string,
+	role backstay.GlobalRole) error {
 	user, err := s.userNamed(ctx, username)
 	if err != nil {
 		return err

@@ -72,8 +72,8 @@ func (s *Server) verify(ctx context.Context, token string) (claims, error) {
 		}
 		return &k.private.PublicKey, nil
 	}
-	parser := jwt.NewParser(jwt.WithValidMethods([]string{algorithm.Alg()}), jwt.WithIssuer(s.issuer()), jwt.WithAudience(audience),
-		jwt.WithExpirationRequired(), jwt.WithTimeFunc(s.now), jwt.WithStrictDecoding())
+	parser := jwt.NewParser(jwt.WithValidMethods([]string{algorithm.Alg()}), jwt.WithIssuer(s.issuer()),
+		jwt.WithAudience(audience), jwt.WithExpirationRequired(), jwt.WithTimeFunc(s.now), jwt.WithStrictDecoding())
 	_, err := parser.ParseWithClaims(token, &c, find)
 	if failure != nil {
 		return c, fmt.Errorf("authenticate: %w", failure)

@@ -59,7 +59,8 @@ func (s *Server) showClient(w http.ResponseWriter, r *http.Request) error {
 }
 
 // CreateClient makes a client. Its secret is returned, and kept nowhere; an empty one is made up.
-func (s *Server) CreateClient(ctx context.Context, by backstay.Actor, id string, role backstay.GlobalRole, secret backstay.Secret) (backstay.Secret, error) {
+func (s *Server) CreateClient(ctx context.Context, by backstay.Actor, id string, role backstay.GlobalRole,
+	secret backstay.Secret) (backstay.Secret, error) {
 	if err := checkClientID(id); err != nil {
 		return "", err
 	}
@@ -73,7 +74,8 @@ func (s *Server) CreateClient(ctx context.Context, by backstay.Actor, id string,
 
 // RotateSecret gives a client a new secret, an empty one being made up, and returns it. Its tokens
 // are dead at once.
-func (s *Server) RotateSecret(ctx context.Context, by backstay.Actor, id string, secret backstay.Secret) (backstay.Secret, error) {
+func (s *Server) RotateSecret(ctx context.Context, by backstay.Actor, id string,
+	secret backstay.Secret) (backstay.Secret, error) {
 	c, err := s.client(ctx, backstay.UserID(id))
 	if err != nil {
 		return "", err

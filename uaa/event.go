@@ -13,7 +13,8 @@ import (
 
 // recordRefusal leaves a trace of a change of users that somebody who is known may not make, or not so.
 func (s *Server) recordRefusal(r *http.Request, reason *uaaError) {
-	if r.Method == http.MethodGet || !strings.HasPrefix(r.URL.Path, "/Users") || reason.status >= http.StatusInternalServerError {
+	if r.Method == http.MethodGet || !strings.HasPrefix(r.URL.Path, "/Users") ||
+		reason.status >= http.StatusInternalServerError {
 		return
 	}
 	by, err := s.actor(r)
@@ -21,7 +22,8 @@ func (s *Server) recordRefusal(r *http.Request, reason *uaaError) {
 		return
 	}
 	if err == nil {
-		e := newEvent(by, User{}, "", map[string]any{"request": map[string]string{"method": r.Method, "path": r.URL.Path}, "error": reason.Code})
+		e := newEvent(by, User{}, "",
+			map[string]any{"request": map[string]string{"method": r.Method, "path": r.URL.Path}, "error": reason.Code})
 		e.Type, e.Target.ID = "audit.request.refused", r.PathValue("id")
 		err = s.Store.RecordEvent(r.Context(), e)
 	}
@@ -52,5 +54,6 @@ func newEvent(by backstay.Actor, u User, verb string, data map[string]any) backs
 
 // failedLogin names nobody who is not known: what was typed as a username may be a password.
 func failedLogin(u User, address string) backstay.Event {
-	return newEvent(backstay.Actor{UserID: u.ID, Username: u.Username, Client: u.Client, Address: address}, u, "login_failed", nil)
+	return newEvent(backstay.Actor{UserID: u.ID, Username: u.Username, Client: u.Client, Address: address}, u,
+		"login_failed", nil)
 }

@@ -208,7 +208,9 @@ func (s *Server) showTokenKey(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	if len(keys) == 0 {
-		return &uaaError{status: http.StatusNotFound, Code: "not_found", Description: "There is no key yet: the first login makes it."}
+		return &uaaError{
+			status: http.StatusNotFound, Code: "not_found", Description: "There is no key yet: the first login makes it.",
+		}
 	}
 	return writeJSON(w, http.StatusOK, keys[0])
 }

@@ -8,7 +8,11 @@ import (
 	"github.com/backstay/backstay"
 )
 
-var errBadCredentials = &uaaError{status: http.StatusUnauthorized, Code: "unauthorized", Description: "Bad credentials"}
+var errBadCredentials = &uaaError{
+	status:      http.StatusUnauthorized,
+	Code:        "unauthorized",
+	Description: "Bad credentials",
+}
 
 // maxName is longer than any e-mail address.
 const maxName = 320
@@ -66,7 +70,8 @@ func (s *Server) prove(ctx context.Context, user User, typed, password, address 
 func (s *Server) refuse(ctx context.Context, user User, guards []limit, address string) error {
 	s.Log.Info("a login failed", "user", user.Username, "address", address)
 	now := s.now()
-	if err := s.Store.AddFailure(ctx, keysOf(guards), now, now.Add(-forgottenAfter), failedLogin(user, address)); err != nil {
+	if err := s.Store.AddFailure(ctx, keysOf(guards), now, now.Add(-forgottenAfter),
+		failedLogin(user, address)); err != nil {
 		return err
 	}
 	return errBadCredentials

@@ -197,7 +197,8 @@ func TestManyUsersFromOneAddress(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t)
 	for i := range 100 { // one subscriber has many addresses in one IPv6 network
-		h.wantError(h.tryFrom(fmt.Sprintf("[2001:db8::%x]:1", i), fmt.Sprint("user", i), "hunter2"), 401, "unauthorized", badCredentials)
+		h.wantError(h.tryFrom(fmt.Sprintf("[2001:db8::%x]:1", i), fmt.Sprint("user", i), "hunter2"), 401, "unauthorized",
+			badCredentials)
 	}
 	h.wantError(h.tryFrom("[2001:db8::ffff]:1", "admin", h.password), 401, "unauthorized", locked)
 	if a := h.tryFrom("[2001:db8:0:1::1]:1", "admin", h.password); a.status != http.StatusOK {
@@ -211,8 +212,10 @@ func TestCheapHashesAreReplaced(t *testing.T) {
 	const password = "correct horse"
 	salt := []byte("sixteen bytes ok")
 	encode := base64.RawStdEncoding.EncodeToString
-	cheap := fmt.Sprintf("$argon2id$v=19$m=64,t=1,p=2$%s$%s", encode(salt), encode(argon2.IDKey([]byte(password), salt, 1, 64, 2, 32)))
-	if err := h.store.AddUser(t.Context(), uaa.User{ID: "1", Username: "ada", PasswordHash: cheap, PasswordVersion: 1}, backstay.Event{}); err != nil {
+	cheap := fmt.Sprintf("$argon2id$v=19$m=64,t=1,p=2$%s$%s", encode(salt),
+		encode(argon2.IDKey([]byte(password), salt, 1, 64, 2, 32)))
+	if err := h.store.AddUser(t.Context(), uaa.User{ID: "1", Username: "ada", PasswordHash: cheap, PasswordVersion: 1},
+		backstay.Event{}); err != nil {
 		t.Fatal(err)
 	}
 	h.wantError(h.try("ada", "wrong"), 401, "unauthorized", badCredentials)
@@ -271,7 +274,8 @@ func TestStoreIsDown(t *testing.T) {
 	a := h.logIn()
 	h.store.Close()
 	h.wantError(h.try("admin", h.password), 500, "server_error", "unknown error")
-	if _, err := h.Authenticate(context.Background(), "bearer "+a.Access); backstay.KindOf(err) != backstay.Internal || err == nil {
+	if _, err := h.Authenticate(context.Background(), "bearer "+a.Access); backstay.KindOf(err) != backstay.Internal ||
+		err == nil {
 		t.Errorf("a known token: %v", err)
 	}
 	if !strings.Contains(h.log.String(), "path=/oauth/token") {

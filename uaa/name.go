@@ -26,7 +26,8 @@ func checkUsername(name string) error {
 	case len(name) > maxName:
 		return backstay.Errorf(backstay.Invalid, "A username must not be longer than %d characters.", maxName)
 	case !usernames.MatchString(name):
-		return backstay.Errorf(backstay.Invalid, "Username %q must consist of the letters a to z, digits and + _ . @ ' ! -", name)
+		return backstay.Errorf(backstay.Invalid, "Username %q must consist of the letters a to z, digits and + _ . @ ' ! -",
+			name)
 	}
 	return nil
 }
@@ -51,7 +52,8 @@ var clientIDs = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]{0,62}$`)
 func checkClientID(id string) error {
 	switch {
 	case !clientIDs.MatchString(id):
-		return backstay.Errorf(backstay.Invalid, "A client's name must consist of at most 63 letters a to z, digits and . _ - and begin with a letter or a digit, not be %q.", id)
+		return backstay.Errorf(backstay.Invalid, "A client's name must consist of at most 63 letters a to z, "+
+			"digits and . _ - and begin with a letter or a digit, not be %q.", id)
 	case id == client:
 		return backstay.Errorf(backstay.Invalid, "The client %s is the cf command itself: choose another name.", client)
 	case uuid.Validate(id) == nil:

@@ -15,7 +15,8 @@ func FuzzBearer(f *testing.F) {
 		if !ok {
 			return
 		}
-		if token == "" || len(token) > maxToken || strings.TrimSpace(token) != token || !strings.HasSuffix(strings.TrimSpace(header), token) {
+		if token == "" || len(token) > maxToken || strings.TrimSpace(token) != token ||
+			!strings.HasSuffix(strings.TrimSpace(header), token) {
 			t.Errorf("%q has the token %q", header, token)
 		}
 		if again, ok := bearer("bearer " + token); !ok || again != token {

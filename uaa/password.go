@@ -92,7 +92,9 @@ func parsePasswordHash(text string) (h passwordHash, err error) {
 		return h, errPasswordHash
 	}
 	var version int
-	if _, err := fmt.Sscanf(strings.Join(fields[:4], "$")+"$", passwordFormat, &version, &h.memory, &h.time, &h.threads); err != nil || version != argon2.Version {
+	if _, err := fmt.Sscanf(strings.Join(fields[:4], "$")+"$", passwordFormat, &version, &h.memory, &h.time,
+		&h.threads); err != nil ||
+		version != argon2.Version {
 		return h, errPasswordHash
 	}
 	if h.time < 1 || h.time > 1<<10 || h.threads < 1 || h.memory > 1<<20 {

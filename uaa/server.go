@@ -90,8 +90,13 @@ type uaaError struct {
 func (e *uaaError) Error() string { return e.Description }
 
 var (
-	errUnknownRequest = &uaaError{status: http.StatusNotFound, Code: "not_found", Description: "There is nothing here: this login server knows only what the cf command asks for."}
-	errInternal       = &uaaError{status: http.StatusInternalServerError, Code: "server_error", Description: backstay.SentenceOf(nil)}
+	errUnknownRequest = &uaaError{
+		status: http.StatusNotFound, Code: "not_found",
+		Description: "There is nothing here: this login server knows only what the cf command asks for.",
+	}
+	errInternal = &uaaError{
+		status: http.StatusInternalServerError, Code: "server_error", Description: backstay.SentenceOf(nil),
+	}
 )
 
 // fail answers with the error, and logs what nobody has explained to the user.

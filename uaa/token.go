@@ -32,13 +32,35 @@ const (
 )
 
 var (
-	errInvalidClient    = &uaaError{status: http.StatusUnauthorized, Code: "invalid_client", Description: "The client is unknown, or its secret is wrong: the only client that acts for users is cf, with an empty secret."}
-	errUnsupportedGrant = &uaaError{status: http.StatusBadRequest, Code: "unsupported_grant_type", Description: "The grant type must be password, refresh_token or client_credentials."}
-	errTooLarge         = &uaaError{status: http.StatusRequestEntityTooLarge, Code: "invalid_request", Description: fmt.Sprintf("The request must not be larger than %v.", backstay.Bytes(maxBody))}
-	errNoForm           = &uaaError{status: http.StatusBadRequest, Code: "invalid_request", Description: "The request must be a form (application/x-www-form-urlencoded)."}
-	errNoGrant          = &uaaError{status: http.StatusBadRequest, Code: "invalid_request", Description: "Missing grant type"}
-	errOrigin           = &uaaError{status: http.StatusUnauthorized, Code: "unauthorized", Description: "The origin provided in the login_hint does not match an active identity provider: the only origin is uaa."}
-	errRefreshToken     = &uaaError{status: http.StatusUnauthorized, Code: "invalid_token", Description: "The refresh token expired, was revoked, or is not one of ours."}
+	errInvalidClient = &uaaError{
+		status: http.StatusUnauthorized, Code: "invalid_client",
+		Description: "The client is unknown, or its secret is wrong: " +
+			"the only client that acts for users is cf, with an empty secret.",
+	}
+	errUnsupportedGrant = &uaaError{
+		status: http.StatusBadRequest, Code: "unsupported_grant_type",
+		Description: "The grant type must be password, refresh_token or client_credentials.",
+	}
+	errTooLarge = &uaaError{
+		status: http.StatusRequestEntityTooLarge, Code: "invalid_request",
+		Description: fmt.Sprintf("The request must not be larger than %v.", backstay.Bytes(maxBody)),
+	}
+	errNoForm = &uaaError{
+		status: http.StatusBadRequest, Code: "invalid_request",
+		Description: "The request must be a form (application/x-www-form-urlencoded).",
+	}
+	errNoGrant = &uaaError{
+		status: http.StatusBadRequest, Code: "invalid_request", Description: "Missing grant type",
+	}
+	errOrigin = &uaaError{
+		status: http.StatusUnauthorized, Code: "unauthorized",
+		Description: "The origin provided in the login_hint does not match an active identity provider: " +
+			"the only origin is uaa.",
+	}
+	errRefreshToken = &uaaError{
+		status: http.StatusUnauthorized, Code: "invalid_token",
+		Description: "The refresh token expired, was revoked, or is not one of ours.",
+	}
 )
 
 // grantToken answers POST /oauth/token.

@@ -196,7 +196,9 @@ func TestExpiry(t *testing.T) {
 	h.pass(time.Second)
 	h.wantUnknown("bearer "+a.Access, invalid)
 	again := h.refresh(a.Refresh)
-	if again.status != http.StatusOK || again.Type != "bearer" || again.Refresh != a.Refresh || again.ExpiresIn != 600 || again.Scope != a.Scope || again.ID == a.ID {
+	if again.status != http.StatusOK || again.Type != "bearer" || again.Refresh != a.Refresh || again.ExpiresIn != 600 ||
+		again.Scope != a.Scope ||
+		again.ID == a.ID {
 		t.Errorf("refreshed to %+v", again)
 	}
 	h.wantKnown(again.Access)
@@ -350,7 +352,8 @@ func TestServersAgreeOnTheKey(t *testing.T) {
 		servers[i] = h.newServer(&strings.Builder{})
 		all.Go(func() {
 			w := httptest.NewRecorder()
-			servers[i].Handler().ServeHTTP(w, tokenRequest("grant_type", "password", "username", "admin", "password", h.password))
+			servers[i].Handler().
+				ServeHTTP(w, tokenRequest("grant_type", "password", "username", "admin", "password", h.password))
 			var a reply
 			if err := json.Unmarshal(w.Body.Bytes(), &a); err != nil || w.Code != http.StatusOK {
 				t.Errorf("server %d answered %d (%v)", i, w.Code, err)
@@ -417,7 +420,9 @@ func TestPublicKeys(t *testing.T) {
 	}
 	token := h.logIn().Access
 	var key tokenKey
-	if status := h.get("/token_key", &key); status != http.StatusOK || key != h.tokenKeys()[0] || key.Type != "RSA" || key.Alg != "RS256" || key.E != "AQAB" {
+	if status := h.get("/token_key",
+		&key); status != http.StatusOK || key != h.tokenKeys()[0] || key.Type != "RSA" || key.Alg != "RS256" ||
+		key.E != "AQAB" {
 		t.Errorf("/token_key answered %d %+v", status, key)
 	}
 	block, _ := pem.Decode([]byte(key.Value))
@@ -425,10 +430,12 @@ func TestPublicKeys(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if n, err := base64.RawURLEncoding.DecodeString(key.N); err != nil || public.(*rsa.PublicKey).N.Cmp(new(big.Int).SetBytes(n)) != 0 {
+	if n, err := base64.RawURLEncoding.DecodeString(key.N); err != nil ||
+		public.(*rsa.PublicKey).N.Cmp(new(big.Int).SetBytes(n)) != 0 {
 		t.Errorf("modulus and PEM are not the same key (%v)", err)
 	}
-	_, err = jwt.Parse(token, func(*jwt.Token) (any, error) { return public, nil }, jwt.WithTimeFunc(h.clock), jwt.WithValidMethods([]string{"RS256"}))
+	_, err = jwt.Parse(token, func(*jwt.Token) (any, error) { return public, nil }, jwt.WithTimeFunc(h.clock),
+		jwt.WithValidMethods([]string{"RS256"}))
 	if err != nil {
 		t.Error(err)
 	}

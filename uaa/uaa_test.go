@@ -168,7 +168,8 @@ func (h *house) wantError(a reply, status int, code, description string) {
 func (h *house) wantKnown(access string) {
 	h.Helper()
 	by, err := h.Authenticate(h.Context(), "bearer "+access)
-	if err != nil || by.Username != "admin" || by.Role != backstay.Administrator || uuid.Validate(string(by.UserID)) != nil {
+	if err != nil || by.Username != "admin" || by.Role != backstay.Administrator ||
+		uuid.Validate(string(by.UserID)) != nil {
 		h.Errorf("actor %+v (%v), want admin", by, err)
 	}
 }

@@ -14,10 +14,22 @@ import (
 )
 
 var (
-	errInsufficientScope = &uaaError{status: http.StatusForbidden, Code: "insufficient_scope", Description: "Insufficient scope for this resource: ask an administrator."}
-	errBadFilter         = &uaaError{status: http.StatusBadRequest, Code: "scim", Description: `The filter must be as in: userName eq "ada@example.org" and origin eq "uaa"`}
-	errNoJSON            = &uaaError{status: http.StatusBadRequest, Code: "invalid_request", Description: "The request must be a JSON object with the fields that the cf command sends."}
-	errSamePassword      = &uaaError{status: http.StatusUnprocessableEntity, Code: "invalid_password", Description: "Your new password cannot be the same as the old password."}
+	errInsufficientScope = &uaaError{
+		status: http.StatusForbidden, Code: "insufficient_scope",
+		Description: "Insufficient scope for this resource: ask an administrator.",
+	}
+	errBadFilter = &uaaError{
+		status: http.StatusBadRequest, Code: "scim",
+		Description: `The filter must be as in: userName eq "ada@example.org" and origin eq "uaa"`,
+	}
+	errNoJSON = &uaaError{
+		status: http.StatusBadRequest, Code: "invalid_request",
+		Description: "The request must be a JSON object with the fields that the cf command sends.",
+	}
+	errSamePassword = &uaaError{
+		status: http.StatusUnprocessableEntity, Code: "invalid_password",
+		Description: "Your new password cannot be the same as the old password.",
+	}
 )
 
 // userResource is a user in UAA's form of SCIM.
@@ -40,7 +52,10 @@ type email struct {
 var schemas = []string{"urn:scim:schemas:core:1.0"}
 
 func newUserResource(u User) userResource {
-	return userResource{ID: u.ID, Username: u.Username, Origin: origin, Emails: []email{{u.Username, true}}, Active: true, Verified: true, Zone: zone, Schemas: schemas}
+	return userResource{
+		ID: u.ID, Username: u.Username, Origin: origin, Emails: []email{{u.Username, true}}, Active: true, Verified: true,
+		Zone: zone, Schemas: schemas,
+	}
 }
 
 // actor is who sends the request, and from where.
@@ -111,7 +126,8 @@ func (s *Server) createUser(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	if body.Origin != "" && body.Origin != origin {
-		return backstay.Errorf(backstay.Invalid, "There is no identity provider %q: the only origin is %s.", body.Origin, origin)
+		return backstay.Errorf(backstay.Invalid, "There is no identity provider %q: the only origin is %s.", body.Origin,
+			origin)
 	}
 	if err := checkUsername(body.Username); err != nil {
 		return err
@@ -198,7 +214,9 @@ func (s *Server) changePassword(w http.ResponseWriter, r *http.Request) error {
 // newHash is hashPassword for a password that somebody chose.
 func newHash(ctx context.Context, password string) (string, error) {
 	if err := checkPassword(password); err != nil {
-		return "", &uaaError{status: http.StatusUnprocessableEntity, Code: "invalid_password", Description: backstay.SentenceOf(err)}
+		return "", &uaaError{
+			status: http.StatusUnprocessableEntity, Code: "invalid_password", Description: backstay.SentenceOf(err),
+		}
 	}
 	return hashPassword(ctx, password)
 }

@@ -48,14 +48,17 @@ const password = "correct horse"
 
 // newUser asks as the cf command does.
 func newUser(username, password, origin string) string {
-	return fmt.Sprintf(`{"userName":%q,"password":%q,"origin":%q,"name":{"familyName":%[1]q,"givenName":%[1]q},"emails":[{"value":%[1]q,"primary":true}]}`,
-		username, password, origin)
+	return fmt.Sprintf(
+		`{"userName":%q,"password":%q,"origin":%q,"name":{"familyName":%[1]q,"givenName":%[1]q},"emails":[{"value":%[1]q,"primary":true}]}`,
+		username, password, origin,
+	)
 }
 
 func (h *house) createUser(username string) foundUser {
 	h.Helper()
 	var u foundUser
-	if a := h.ask(h.logIn().Access, "POST", "/Users", newUser(username, password, ""), &u); a.status != http.StatusCreated {
+	if a := h.ask(h.logIn().Access, "POST", "/Users", newUser(username, password, ""),
+		&u); a.status != http.StatusCreated {
 		h.Fatalf("create %s: %d %s", username, a.status, a.Description)
 	}
 	return u
@@ -101,7 +104,8 @@ func TestUsers(t *testing.T) {
 		}
 	}
 	for _, filter := range []string{"", `userName eq "a" or userName eq "b"`, `id pr`, `userName co "a"`} {
-		h.wantError(h.ask(admin, "GET", "/Users?"+url.Values{"filter": {filter}}.Encode(), "", nil), 400, "scim", "filter must be as in")
+		h.wantError(h.ask(admin, "GET", "/Users?"+url.Values{"filter": {filter}}.Encode(), "", nil), 400, "scim",
+			"filter must be as in")
 	}
 	if a := h.try("ada@example.org", password); a.status != http.StatusOK || strings.Contains(a.Scope, "admin") {
 		t.Errorf("ada logs in: %d %s, with %s", a.status, a.Description, a.Scope)
@@ -190,7 +194,8 @@ func TestChangePassword(t *testing.T) {
 	session, elsewhere := h.try("ada", password), h.try("ada", password)
 	change := func(access, id, old, new string) reply {
 		t.Helper()
-		return h.ask(access, "PUT", "/Users/"+id+"/password", fmt.Sprintf(`{"oldPassword": %q, "password": %q}`, old, new), nil)
+		return h.ask(access, "PUT", "/Users/"+id+"/password", fmt.Sprintf(`{"oldPassword": %q, "password": %q}`, old, new),
+			nil)
 	}
 	h.wantError(change(session.Access, ada.ID, "wrong", "battery staple"), 401, "unauthorized", badCredentials)
 	h.wantError(change(session.Access, ada.ID, "", "battery staple"), 401, "unauthorized", badCredentials)
@@ -226,7 +231,8 @@ func TestGuessingTheOldPassword(t *testing.T) {
 	access := h.try("ada", password).Access
 	guess := func(old string) reply {
 		t.Helper()
-		return h.ask(access, "PUT", "/Users/"+ada.ID+"/password", fmt.Sprintf(`{"oldPassword": %q, "password": "battery staple"}`, old), nil)
+		return h.ask(access, "PUT", "/Users/"+ada.ID+"/password",
+			fmt.Sprintf(`{"oldPassword": %q, "password": "battery staple"}`, old), nil)
 	}
 	for range 5 {
 		h.wantError(guess("wrong"), 401, "unauthorized", badCredentials)
@@ -258,7 +264,8 @@ func TestDeleteUser(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	h.wantError(h.ask(admin, "DELETE", "/Users/"+string(by.UserID), "", nil), 400, "invalid_scim_resource", "last administrator")
+	h.wantError(h.ask(admin, "DELETE", "/Users/"+string(by.UserID), "", nil), 400, "invalid_scim_resource",
+		"last administrator")
 	h.createUser("ada")
 	h.wantUnknown("bearer "+session.Access, invalid)
 }
@@ -274,7 +281,8 @@ func TestTheUserAdminIsNotMadeAgain(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if a := h.ask(h.try("ada", password).Access, "DELETE", "/Users/"+string(admin.ID), "", nil); a.status != http.StatusOK {
+	if a := h.ask(h.try("ada", password).Access, "DELETE", "/Users/"+string(admin.ID), "",
+		nil); a.status != http.StatusOK {
 		t.Fatalf("one administrator deletes another: %d %s", a.status, a.Description)
 	}
 	if _, created, err := h.EnsureAdmin(t.Context()); created || err != nil {
@@ -306,7 +314,8 @@ func TestClients(t *testing.T) {
 		t.Errorf("actor %+v (%v), want %+v", by, err, want)
 	}
 	c := said(t, a.Access, 1)
-	if _, named := c["user_name"]; named || c["client_id"] != "robot" || c["sub"] != "robot" || c["grant_type"] != "client_credentials" {
+	if _, named := c["user_name"]; named || c["client_id"] != "robot" || c["sub"] != "robot" ||
+		c["grant_type"] != "client_credentials" {
 		t.Errorf("the token says %v", c)
 	}
 	basic := tokenRequest("grant_type", "client_credentials")
@@ -402,7 +411,10 @@ func (h *house) events() []string {
 		h.Fatal(err)
 	}
 	defer conn.Close(h.Context())
-	rows, err := conn.Query(h.Context(), `SELECT concat_ws(' ', type, nullif(actor_name, ''), '>', nullif(target_name, ''), nullif(address, ''), nullif(data::text, '{}')) FROM audit.events ORDER BY created_at, id`)
+	rows, err := conn.Query(
+		h.Context(),
+		`SELECT concat_ws(' ', type, nullif(actor_name, ''), '>', nullif(target_name, ''), nullif(address, ''), nullif(data::text, '{}')) FROM audit.events ORDER BY created_at, id`,
+	)
 	if err != nil {
 		h.Fatal(err)
 	}
@@ -420,7 +432,8 @@ func TestEvents(t *testing.T) {
 	h.ask(h.logIn().Access, "POST", "/Users", newUser("ada", password, ""), nil) // changes nothing
 	h.try("ada", "hunter2")
 	h.try("hunter2", "x")
-	h.ask(h.try("ada", password).Access, "PUT", "/Users/"+ada.ID+"/password", `{"oldPassword": "correct horse", "password": "battery staple"}`, nil)
+	h.ask(h.try("ada", password).Access, "PUT", "/Users/"+ada.ID+"/password",
+		`{"oldPassword": "correct horse", "password": "battery staple"}`, nil)
 	if err := h.SetGlobalRole(t.Context(), operator, "ada", backstay.AdminReadOnly); err != nil {
 		t.Fatal(err)
 	}

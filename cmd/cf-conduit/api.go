@@ -161,7 +161,8 @@ func (a *api) space(ctx context.Context, o options) (resource, error) {
 	if organization == "" || space.Name == "" {
 		return space, fmt.Errorf("no space is targeted. Give both --org and --space, or type: cf target -o ORG -s SPACE")
 	}
-	return a.find(ctx, "/v3/spaces", named(space.Name, "organization_guids", organization), fmt.Sprintf("space '%s'", space.Name))
+	return a.find(ctx, "/v3/spaces", named(space.Name, "organization_guids", organization),
+		fmt.Sprintf("space '%s'", space.Name))
 }
 
 func (a *api) find(ctx context.Context, path string, q url.Values, what string) (resource, error) {
@@ -218,7 +219,8 @@ func (a *api) appBinding(ctx context.Context, app resource, s *service) error {
 	q := url.Values{"type": {"app"}, "app_guids": {app.GUID}, "service_instance_guids": {string(s.instance)}}
 	found, err := a.find(ctx, "/v3/service_credential_bindings", q, "binding")
 	if err != nil {
-		return backstay.Errorf(backstay.NotFound, "App '%s' doesn't appear to be bound to service '%s'. Type: cf bind-service %[1]s %[2]s", app.Name, s.name)
+		return backstay.Errorf(backstay.NotFound,
+			"App '%s' doesn't appear to be bound to service '%s'. Type: cf bind-service %[1]s %[2]s", app.Name, s.name)
 	}
 	var details struct{ Credentials backstay.Credentials }
 	if err := a.get(ctx, "/v3/service_credential_bindings/"+found.GUID+"/details", nil, &details); err != nil {

@@ -92,7 +92,8 @@ func parse(args []string) (o options, err error) {
 		o.services, args = append(o.services, fs.Arg(0)), fs.Args()[1:]
 	}
 	if keep {
-		fmt.Fprintln(os.Stderr, "conduit: --no-delete is not needed: there is no app to keep, and credentials are made in a moment.")
+		fmt.Fprintln(os.Stderr,
+			"conduit: --no-delete is not needed: there is no app to keep, and credentials are made in a moment.")
 	}
 	if err := o.check(parameters); err != nil {
 		return o, err

@@ -43,8 +43,8 @@ func (s *session) showProgress() (finish func()) {
 func (s *session) progress(d time.Duration) string {
 	sent, got := s.sent.Load(), s.got.Load()
 	megabytes := func(n float64) float64 { return n / float64(backstay.MB) }
-	return fmt.Sprintf("conduit: %.1f MB sent, %.1f MB received in %v, %.1f MB/s", megabytes(float64(sent)), megabytes(float64(got)),
-		d.Round(time.Second), megabytes(float64(sent+got)/d.Seconds()))
+	return fmt.Sprintf("conduit: %.1f MB sent, %.1f MB received in %v, %.1f MB/s", megabytes(float64(sent)),
+		megabytes(float64(got)), d.Round(time.Second), megabytes(float64(sent+got)/d.Seconds()))
 }
 
 func isTerminal(f *os.File) bool {

@@ -76,12 +76,15 @@ func TestMyCnfQuotes(t *testing.T) {
 
 func TestParse(t *testing.T) {
 	t.Setenv("CF_CONDUIT_MIN_TLS_VERSION", "TLS13")
-	o, err := parse([]string{"-p", "7100", "one", "--bind-parameters", `{"read_only": true}`, "two", "--", "psql", "-p", "1", "--", "x"})
+	o, err := parse(
+		[]string{"-p", "7100", "one", "--bind-parameters", `{"read_only": true}`, "two", "--", "psql", "-p", "1", "--", "x"},
+	)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if !slices.Equal(o.services, []string{"one", "two"}) || !slices.Equal(o.program, []string{"psql", "-p", "1", "--", "x"}) ||
-		o.port != 7100 || string(o.parameters) != `{"read_only": true}` || o.tls.MinVersion != 0x304 {
+		o.port != 7100 || string(o.parameters) != `{"read_only": true}` ||
+		o.tls.MinVersion != 0x304 {
 		t.Errorf("%+v", o)
 	}
 	for line, say := range map[string]string{
@@ -133,7 +136,9 @@ func TestMySQLReadsOneFile(t *testing.T) {
 		{"another's", []string{"--defaults-extra-file=" + named, "--print-defaults"}, "--connect-timeout=7"},
 		{"no file", []string{"--no-defaults", "--print-defaults"}, ""},
 	} {
-		s := &session{dir: t.TempDir(), services: []*service{mustService(t, "mysql", `{"username":"u","password":"p","name":"main"}`)}}
+		s := &session{
+			dir: t.TempDir(), services: []*service{mustService(t, "mysql", `{"username":"u","password":"p","name":"main"}`)},
+		}
 		s.options.program = append([]string{"mysql"}, tc.args...)
 		args, err := s.arguments()
 		if err != nil {
@@ -141,7 +146,8 @@ func TestMySQLReadsOneFile(t *testing.T) {
 		}
 		said, err := exec.Command("mysql", args...).Output()
 		hosts := regexp.MustCompile(`--host=\S+`).FindAllString(string(said), -1)
-		if err != nil || len(hosts) == 0 || hosts[len(hosts)-1] != "--host=127.0.0.1" || !strings.Contains(string(said), tc.says) {
+		if err != nil || len(hosts) == 0 || hosts[len(hosts)-1] != "--host=127.0.0.1" ||
+			!strings.Contains(string(said), tc.says) {
 			t.Errorf("%s: %v: %s", tc.name, err, said)
 		}
 	}

@@ -97,7 +97,8 @@ func (s *session) bind(ctx context.Context) error {
 	}
 	for _, service := range s.services {
 		s.debug("making the service key %s of %s", name, service.name)
-		service.binding, service.Credentials, err = s.tunnel.Lend(ctx, backstay.Loan{InstanceID: service.instance, Name: name, Parameters: s.options.parameters})
+		service.binding, service.Credentials, err = s.tunnel.Lend(ctx,
+			backstay.Loan{InstanceID: service.instance, Name: name, Parameters: s.options.parameters})
 		if err != nil {
 			return fmt.Errorf("failed to bind service %s: %w", service.name, err)
 		}
@@ -107,7 +108,8 @@ func (s *session) bind(ctx context.Context) error {
 
 // borrow takes the credentials of an app's bindings.
 func (s *session) borrow(ctx context.Context, space resource) error {
-	app, err := s.api.find(ctx, "/v3/apps", named(s.options.app, "space_guids", space.GUID), fmt.Sprintf("app '%s'", s.options.app))
+	app, err := s.api.find(ctx, "/v3/apps", named(s.options.app, "space_guids", space.GUID),
+		fmt.Sprintf("app '%s'", s.options.app))
 	if err != nil {
 		return err
 	}

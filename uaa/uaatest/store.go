@@ -65,7 +65,9 @@ func (s *suite) wantKind(err error, want backstay.Kind) {
 
 func (s *suite) addUser(name string) uaa.User {
 	s.Helper()
-	u := uaa.User{ID: backstay.UserID(uuid.NewString()), Username: name, PasswordHash: "hash of " + name, PasswordVersion: 1}
+	u := uaa.User{
+		ID: backstay.UserID(uuid.NewString()), Username: name, PasswordHash: "hash of " + name, PasswordVersion: 1,
+	}
 	s.must(s.AddUser(s.ctx, u, backstay.Event{}))
 	return u
 }
@@ -107,7 +109,8 @@ func (s *suite) names() {
 			s.Errorf("%s is %+v (%v), want %+v", name, found, err, u)
 		}
 	}
-	s.wantKind(s.AddUser(s.ctx, uaa.User{ID: "other", Username: "ADA@example.org", PasswordHash: "x"}, backstay.Event{}), backstay.Taken)
+	s.wantKind(s.AddUser(s.ctx, uaa.User{ID: "other", Username: "ADA@example.org", PasswordHash: "x"}, backstay.Event{}),
+		backstay.Taken)
 	_, err := s.UserNamed(s.ctx, "ada")
 	s.wantKind(err, backstay.NotFound)
 	_, err = s.UserNamed(s.ctx, "Ada@example_org")
@@ -116,7 +119,10 @@ func (s *suite) names() {
 
 func (s *suite) clients() {
 	named := s.addUser("ci")
-	c := uaa.User{ID: "ci", Username: "ci", Client: true, Role: backstay.GlobalAuditor, PasswordHash: "hash of its secret", PasswordVersion: 1}
+	c := uaa.User{
+		ID: "ci", Username: "ci", Client: true, Role: backstay.GlobalAuditor, PasswordHash: "hash of its secret",
+		PasswordVersion: 1,
+	}
 	s.must(s.AddUser(s.ctx, c, backstay.Event{}))
 	s.wantKind(s.AddUser(s.ctx, c, backstay.Event{}), backstay.Taken)
 	for _, want := range []uaa.User{named, c} {
@@ -138,7 +144,9 @@ func (s *suite) clients() {
 	for _, u := range all {
 		names = append(names, u.Username)
 	}
-	if len(names) < 4 || !slices.Equal(slices.DeleteFunc(names, func(n string) bool { return n == "admin" || n == "robot" }), []string{"Ada", "ci", "a", "ci"}) {
+	if len(names) < 4 ||
+		!slices.Equal(slices.DeleteFunc(names, func(n string) bool { return n == "admin" || n == "robot" }),
+			[]string{"Ada", "ci", "a", "ci"}) {
 		s.Errorf("accounts %q, want users and then clients, each by name", names)
 	}
 }
@@ -153,14 +161,17 @@ func (s *suite) removal() {
 	s.wantToken(stays, true)
 	s.wantActor(u, 1, "another", false)
 	s.wantActor(other, 1, "another", true)
-	late := uaa.RefreshToken{ID: "late", UserID: u.ID, PasswordVersion: 1, Hash: []byte("late"), ExpiresAt: start.Add(time.Hour)}
+	late := uaa.RefreshToken{
+		ID: "late", UserID: u.ID, PasswordVersion: 1, Hash: []byte("late"), ExpiresAt: start.Add(time.Hour),
+	}
 	s.wantKind(s.AddRefreshToken(s.ctx, late), backstay.NotFound)
 	s.addUser("ada")
 }
 
 func (s *suite) globalRoles() {
 	u := s.addUser("ada")
-	for _, role := range []backstay.GlobalRole{backstay.AdminReadOnly, backstay.GlobalAuditor, backstay.Administrator, ""} {
+	roles := []backstay.GlobalRole{backstay.AdminReadOnly, backstay.GlobalAuditor, backstay.Administrator, ""}
+	for _, role := range roles {
 		s.addAdministrator("keeps " + string(role))
 		s.must(s.SetGlobalRole(s.ctx, u.ID, role, backstay.Event{}))
 		u.Role = role
@@ -181,7 +192,11 @@ func (s *suite) lastAdministrator() {
 	for range 8 {
 		s.addAdministrator(uuid.NewString())
 	}
-	s.must(s.AddUser(s.ctx, uaa.User{ID: "robots", Username: "robots", Client: true, Role: backstay.Administrator, PasswordHash: "x"}, backstay.Event{}))
+	s.must(
+		s.AddUser(s.ctx,
+			uaa.User{ID: "robots", Username: "robots", Client: true, Role: backstay.Administrator, PasswordHash: "x"},
+			backstay.Event{}),
+	)
 	all, err := s.Accounts(s.ctx)
 	s.must(err)
 	var together sync.WaitGroup
@@ -252,7 +267,9 @@ func (s *suite) refreshTokens() {
 func (s *suite) lateLogin() {
 	u := s.addUser("ada")
 	s.must(s.SetPassword(s.ctx, u.ID, "new", backstay.Event{}))
-	late := uaa.RefreshToken{ID: "late", UserID: u.ID, PasswordVersion: 1, Hash: []byte("late"), ExpiresAt: start.Add(time.Hour)}
+	late := uaa.RefreshToken{
+		ID: "late", UserID: u.ID, PasswordVersion: 1, Hash: []byte("late"), ExpiresAt: start.Add(time.Hour),
+	}
 	s.wantKind(s.AddRefreshToken(s.ctx, late), backstay.NotFound)
 	late.UserID = "nobody"
 	s.wantKind(s.AddRefreshToken(s.ctx, late), backstay.NotFound)
@@ -286,7 +303,9 @@ func (s *suite) expiry() {
 	s.must(s.AddFailure(s.ctx, []string{"old"}, start.Add(-2*time.Hour), start.Add(-3*time.Hour), backstay.Event{}))
 	s.must(s.AddFailure(s.ctx, []string{"young"}, before, start.Add(-time.Hour), backstay.Event{}))
 	s.must(s.RemoveExpired(s.ctx, start, start.Add(-time.Hour)))
-	if _, err := s.UserOfRefreshToken(s.ctx, dead.Hash, start.Add(-time.Hour)); backstay.KindOf(err) != backstay.NotFound {
+	if _, err := s.UserOfRefreshToken(s.ctx, dead.Hash, start.Add(-time.Hour)); backstay.KindOf(
+		err,
+	) != backstay.NotFound {
 		s.Errorf("an expired refresh token is still there (%v)", err)
 	}
 	s.wantToken(alive, true)
@@ -353,17 +372,22 @@ func (s *suite) keys() {
 	var all sync.WaitGroup
 	for i := range byte(4) {
 		all.Go(func() {
-			err := s.AddSigningKey(s.ctx, uaa.SealedKey{Number: 1, Sealed: []byte{i}, CreatedAt: start, ExpiresAt: start.Add(time.Hour)})
+			err := s.AddSigningKey(s.ctx,
+				uaa.SealedKey{Number: 1, Sealed: []byte{i}, CreatedAt: start, ExpiresAt: start.Add(time.Hour)})
 			if err != nil {
 				s.Error(err)
 			}
 		})
 	}
 	all.Wait()
-	s.must(s.AddSigningKey(s.ctx, uaa.SealedKey{Number: 2, Sealed: []byte("second"), CreatedAt: start, ExpiresAt: start.Add(time.Hour)}))
+	s.must(
+		s.AddSigningKey(s.ctx,
+			uaa.SealedKey{Number: 2, Sealed: []byte("second"), CreatedAt: start, ExpiresAt: start.Add(time.Hour)}),
+	)
 	keys, err := s.SigningKeys(s.ctx)
 	s.must(err)
-	if len(keys) != 2 || keys[0].Number != 1 || keys[1].Number != 2 || !bytes.Equal(keys[1].Sealed, []byte("second")) || !keys[1].CreatedAt.Equal(start) {
+	if len(keys) != 2 || keys[0].Number != 1 || keys[1].Number != 2 || !bytes.Equal(keys[1].Sealed, []byte("second")) ||
+		!keys[1].CreatedAt.Equal(start) {
 		s.Errorf("keys %+v, want two, oldest first", keys)
 	}
 }
