@@ -207,6 +207,7 @@ func (b *Broker) beginUpdate(ctx context.Context, in Instance, c change) (op Ope
 	if op.Wanted, err = b.want(in.ID, c.to, c.Terms); err != nil {
 		return op, err
 	}
+	op.Generation = in.Generation
 	return b.Store.BeginOperation(ctx, op)
 }
 

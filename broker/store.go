@@ -40,7 +40,8 @@ type InstanceStore interface {
 // last twenty of each cause are forgotten.
 type OperationStore interface {
 	// BeginOperation records an operation and its job. One that is in progress gives its wanted Spec the next
-	// generation, and is refused as Busy while another one is.
+	// generation, and is refused as Busy while another one is. So is one that was made of a generation that is
+	// not accepted any more: op.Generation says which; 0 is made of nothing.
 	BeginOperation(ctx context.Context, op Operation) (begun Operation, err error)
 	// ReplaceOperation is BeginOperation for one that waits for nobody: what is in progress ends as failed.
 	// If that is of the same type, it stays, and is returned.

@@ -87,7 +87,7 @@ func (b Broker) NoteEndpoint(ctx context.Context, id backstay.InstanceID, e back
 func (b Broker) RaiseGeneration(ctx context.Context, id backstay.InstanceID,
 	held int64) (generation int64, err error) {
 	err = b.s.tx(ctx, func(tx pgx.Tx) error {
-		if err := lockOwed(ctx, tx, id); err != nil {
+		if _, err := lockOwed(ctx, tx, id); err != nil {
 			return err
 		}
 		i, err := owedInstance(ctx, tx, id)

@@ -32,8 +32,12 @@ func owedOperation(ctx context.Context, q querier, id backstay.OperationKey) (br
 
 func (b Broker) BeginOperation(ctx context.Context, op broker.Operation) (begun broker.Operation, err error) {
 	err = b.s.tx(ctx, func(tx pgx.Tx) error {
-		if err := lockOwed(ctx, tx, op.InstanceID); err != nil {
+		accepted, err := lockOwed(ctx, tx, op.InstanceID)
+		if err != nil {
 			return err
+		}
+		if op.Generation != 0 && op.Generation != accepted {
+			return errOwedBusy(op.InstanceID)
 		}
 		if err := b.insertOperation(ctx, tx, op); err != nil {
 			return err
@@ -46,7 +50,7 @@ func (b Broker) BeginOperation(ctx context.Context, op broker.Operation) (begun 
 
 func (b Broker) ReplaceOperation(ctx context.Context, op broker.Operation) (kept broker.Operation, err error) {
 	err = b.s.tx(ctx, func(tx pgx.Tx) error {
-		if err := lockOwed(ctx, tx, op.InstanceID); err != nil {
+		if _, err := lockOwed(ctx, tx, op.InstanceID); err != nil {
 			return err
 		}
 		kept, err = one(ctx, tx, scanOwedOperation, `SELECT `+owedOperationColumns+` FROM broker.operations o
@@ -85,11 +89,11 @@ func (b Broker) StartOperation(ctx context.Context, id backstay.OperationKey) (s
 	return started, owedBusy(err, started.InstanceID)
 }
 
-// lockOwed keeps others from changing an instance or its operations until the transaction ends. Whoever
-// changes both begins with it.
-func lockOwed(ctx context.Context, tx pgx.Tx, id backstay.InstanceID) error {
-	_, err := one(ctx, tx, pgx.RowTo[string], `SELECT id FROM broker.instances WHERE id = $1 FOR UPDATE`, id)
-	return orNotFound(err, "Service instance")
+// lockOwed keeps others from changing an instance or its operations until the transaction ends, and returns the
+// generation that is accepted. Whoever changes both begins with it.
+func lockOwed(ctx context.Context, tx pgx.Tx, id backstay.InstanceID) (accepted int64, err error) {
+	accepted, err = one(ctx, tx, pgx.RowTo[int64], `SELECT generation FROM broker.instances WHERE id = $1 FOR UPDATE`, id)
+	return accepted, orNotFound(err, "Service instance")
 }
 
 // owedBusy explains why a second operation cannot be in progress.
@@ -185,7 +189,7 @@ func (b Broker) changeOperation(
 		if err != nil {
 			return err
 		}
-		if err := lockOwed(ctx, tx, o.InstanceID); err != nil {
+		if _, err := lockOwed(ctx, tx, o.InstanceID); err != nil {
 			return err
 		}
 		if o, err = owedOperation(ctx, tx, id); err != nil { // as it is now that it is ours

@@ -93,9 +93,17 @@ func oneOperationAtATime(t *testing.T, s broker.Store) {
 	_, err := s.BeginOperation(t.Context(), wanting(in.ID, backstay.Update, "large"))
 	wantKind(t, err, backstay.Busy)
 	must(t, s.SucceedOperation(t.Context(), in.Operation.ID, "It serves.", served))
-	if op := mustBegin(t, s, wanting(in.ID, backstay.Update, "large")); op.Generation != 2 {
+	op := mustBegin(t, s, wanting(in.ID, backstay.Update, "large"))
+	if op.Generation != 2 {
 		t.Errorf("a refused operation has used up a generation: the next is %d", op.Generation)
 	}
+	must(t, s.SucceedOperation(t.Context(), op.ID, "It serves.", served))
+	late := wanting(in.ID, backstay.Update, "medium")
+	late.Generation = 1 // what it was made of has been replaced meanwhile
+	_, err = s.BeginOperation(t.Context(), late)
+	wantKind(t, err, backstay.Busy)
+	late.Generation = 2
+	mustBegin(t, s, late)
 }
 
 func aReplacedOperationSaysNothingMore(t *testing.T, s broker.Store) {
