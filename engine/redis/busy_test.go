@@ -201,11 +201,27 @@ func TestUnbindOutlivesTheEnd(t *testing.T) {
 	}
 }
 
-// TestUnbindAgainstAFlood: a reader whose clients run one endless script after the other, and come again at once when
-// the server does, is unbound none the less.
+// TestUnbindAgainstAFlood: a binding whose clients run one endless script after the other, and come again at once when
+// the server does, is unbound none the less, by whichever user they come.
 func TestUnbindAgainstAFlood(t *testing.T) {
 	t.Parallel()
-	n, p, writer, reader := busyServer(t)
+	for _, by := range []string{"reader", "default"} {
+		t.Run(by, func(t *testing.T) {
+			t.Parallel()
+			n, p, writer, reader := busyServer(t)
+			flooding, name := *reader.Options(), "reader"
+			if by == "default" {
+				flooding, name = *bind(t, n, engine.User{Name: "flooding", Password: "itsown"}).Options(), "flooding"
+				flooding.Username = ""
+			}
+			unbindAgainstAFlood(t, n, p, writer, name, flooding)
+		})
+	}
+}
+
+func unbindAgainstAFlood(t *testing.T, n engine.Node, p *enginetest.Process, writer *goredis.Client, name string,
+	flooding goredis.Options) {
+	t.Helper()
 	if err := writer.Set(t.Context(), "told", "v", 0).Err(); err != nil {
 		t.Fatal(err)
 	}
@@ -214,7 +230,7 @@ func TestUnbindAgainstAFlood(t *testing.T) {
 	defer flood.Wait()
 	defer leave()
 	for range 10 {
-		flood.Go(func() { runAgainAndAgain(ctx, *reader.Options()) })
+		flood.Go(func() { runAgainAndAgain(ctx, flooding, "EVAL_RO", endless["plain"], 0) })
 	}
 	time.Sleep(300 * time.Millisecond) // so that they are at it
 	flood.Go(func() {                  // as the keeper does
@@ -222,7 +238,7 @@ func TestUnbindAgainstAFlood(t *testing.T) {
 		enginetest.Start(t, tested, n)
 	})
 	began := time.Now()
-	if err := tested.DropUser(t.Context(), n, "reader"); err != nil {
+	if err := tested.DropUser(t.Context(), n, name); err != nil {
 		t.Errorf("after %v: %v", time.Since(began), err)
 	}
 	t.Logf("it took %v", time.Since(began))
@@ -232,14 +248,42 @@ func TestUnbindAgainstAFlood(t *testing.T) {
 	}
 }
 
-func runAgainAndAgain(ctx context.Context, options goredis.Options) {
+func runAgainAndAgain(ctx context.Context, options goredis.Options, command ...any) {
 	options.ReadTimeout, options.MaxRetries = -1, -1
 	c := goredis.NewClient(&options)
 	defer c.Close()
 	defer context.AfterFunc(ctx, func() { c.Close() })()
 	for ctx.Err() == nil {
-		c.Do(ctx, "EVAL_RO", endless["plain"], 0) // how it ends is no matter
+		c.Pipelined(ctx, func(p goredis.Pipeliner) error { // how it ends is no matter
+			for range 300 {
+				p.Do(ctx, command...)
+			}
+			return nil
+		})
 	}
+}
+
+// TestAgainstKills: clients may end sessions, and cannot keep the operator out by that, however fast they are.
+func TestAgainstKills(t *testing.T) {
+	t.Parallel()
+	n := enginetest.NewNode(t, tested)
+	enginetest.Serve(t, tested, n)
+	killing := *bind(t, n, engine.User{Name: "killer", Password: "correcthorse"}).Options()
+	killing.Username = "" // whose sessions are the last to be ended
+	ctx, leave := context.WithCancel(t.Context())
+	var flood sync.WaitGroup
+	defer flood.Wait()
+	defer leave()
+	for range 8 {
+		flood.Go(func() { runAgainAndAgain(ctx, killing, "CLIENT", "KILL", "USER", "operator") })
+	}
+	time.Sleep(300 * time.Millisecond) // so that they are at it
+	wantAdministered(t, n)
+	began := time.Now()
+	if err := tested.DropUser(t.Context(), n, "killer"); err != nil {
+		t.Errorf("after %v: %v", time.Since(began), err)
+	}
+	t.Logf("it took %v", time.Since(began))
 }
 
 // TestHungServer: one that answers nobody for no reason that it could tell is stuck, too, unless nobody wants to know

@@ -108,6 +108,7 @@ func keeping(n engine.Node, s settings) []setting {
 		{"appendonly", []string{"yes"}},
 		{"appendfsync", []string{"everysec"}},
 		{"save", []string{""}},
+		{"latency-monitor-threshold", []string{"100"}}, // milliseconds: LATENCY would have nothing to tell
 		{"busy-reply-threshold", []string{strconv.FormatInt(scriptLimit.Milliseconds(), 10)}},
 		{"enable-debug-command", []string{"no"}},
 		{"enable-module-command", []string{"no"}},

@@ -3,33 +3,36 @@ package redis
 import (
 	"context"
 	"slices"
-	"strings"
 
 	"github.com/redis/go-redis/v9"
 
 	"github.com/backstay/backstay/engine"
 )
 
-// Configure takes from the users that an earlier version made what no user is given any more.
+// Configure gives the users that an earlier version made the rights that users have today. Their sessions go on.
 func (Engine) Configure(ctx context.Context, n engine.Node) error {
-	return withOperator(ctx, n, func(c *redis.Client) error {
-		users, err := c.Do(ctx, "ACL", "LIST").StringSlice()
+	return withUsers(ctx, n, func(c *redis.Client) error {
+		before, err := c.Do(ctx, "ACL", "LIST").StringSlice()
 		if err != nil {
 			return err
 		}
-		changed := false
-		for _, rules := range users {
-			words := strings.Fields(rules) // "user", its name, and what it may
-			if words[1] == operator || !slices.Contains(words, "+@all") || slices.Contains(words, "-script|debug") {
-				continue
+		_, err = c.Pipelined(ctx, func(p redis.Pipeliner) error {
+			for _, line := range before {
+				if u := parseUser(line); u.isBinding() {
+					p.Do(ctx, setUser(u.name, rights(!u.writes)...)...)
+				}
 			}
-			if err := c.Do(ctx, "ACL", "SETUSER", words[1], "-script|debug").Err(); err != nil {
-				return err
-			}
-			changed = true
-		}
-		if !changed {
 			return nil
+		})
+		if err == nil {
+			err = admitNameless(ctx, c)
+		}
+		if err != nil {
+			return err
+		}
+		after, err := c.Do(ctx, "ACL", "LIST").StringSlice()
+		if err != nil || slices.Equal(before, after) {
+			return err
 		}
 		return c.Do(ctx, "ACL", "SAVE").Err()
 	})

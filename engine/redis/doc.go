@@ -4,7 +4,8 @@
 // Users are ACL users, kept by the server itself in users.acl beside its data:
 //
 //	operator   administers, over the Unix socket; its secret lies beside the data, for the keeper alone
-//	default    cannot be used
+//	default, x are for clients that name no user, or the guide's; they have the passwords and the rights of all
+//	           bindings that may write
 //	bindings   log in over TLS; they reach all keys and channels, and no command that administers, nor,
 //	           if they may only read, one that writes
 //

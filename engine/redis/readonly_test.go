@@ -69,6 +69,8 @@ func TestReadOnlyReads(t *testing.T) {
 		"SORT_RO l ALPHA", "LCS k n", "SUNION s", "ZINTER 1 z",
 		"EVAL_RO return(redis.call('GET',KEYS[1])) 1 k", "FCALL_RO peek 1 k", "FUNCTION LIST", "FUNCTION DUMP",
 		"WATCH k", "MULTI", "GET k", "EXEC", "UNWATCH", "PUBSUB CHANNELS", "PUBSUB NUMSUB c",
+		"LASTSAVE", "SLOWLOG GET", "SLOWLOG LEN", "LATENCY LATEST", "LATENCY HISTORY command", "LATENCY DOCTOR",
+		"LATENCY HISTOGRAM",
 	} {
 		if err := do(t, reader, command); err != nil {
 			t.Errorf("%s: %v", command, err)
@@ -100,7 +102,8 @@ func TestReadOnlyChangesNothing(t *testing.T) {
 		"ACL SETUSER reader >other", "ACL SETUSER reader nopass", "ACL DELUSER reader", "ACL LIST", "ACL GETUSER reader",
 		"ACL SAVE", "ACL LOAD", "CONFIG SET requirepass x", "CONFIG GET *",
 		"CLIENT KILL TYPE normal", "CLIENT PAUSE 1000", "CLIENT UNBLOCK 1", "CLIENT NO-EVICT on", "SHUTDOWN",
-		"REPLICAOF NO ONE", "BGSAVE", "SAVE", "MONITOR", "SLOWLOG RESET", "MIGRATE 127.0.0.1 1 k 0 1",
+		"REPLICAOF NO ONE", "BGSAVE", "SAVE", "MONITOR", "SLOWLOG RESET", "LATENCY RESET",
+		"MIGRATE 127.0.0.1 1 k 0 1",
 	} {
 		if err := do(t, reader, command); err == nil || !refusal(err) {
 			t.Errorf("%s: %v, want it to be refused", command, err)

@@ -2,7 +2,6 @@ package redis
 
 import (
 	"context"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"net"
@@ -29,40 +28,11 @@ func firstUsers(secret string) string {
 		"user " + operator + " reset on " + hashed(secret) + " ~* &* +@all\n"
 }
 
-// hashed returns a password as ACL rules take it: only its hash.
-func hashed(password string) string { return fmt.Sprintf("#%x", sha256.Sum256([]byte(password))) }
-
-// rules returns the ACL rules that make a user what u says, whatever it was before.
-func rules(u engine.User) []string {
-	allowed := mayAll
-	if u.ReadOnly {
-		allowed = mayRead
-	}
-	return append([]string{"reset", "on", hashed(u.Password.Reveal())}, allowed...)
-}
-
-// mayAll is what bindings may. Commands that administer the server are refused, and MIGRATE, which would make
-// the server connect to wherever a tenant likes, and SCRIPT DEBUG, by which it would wait for one client alone.
-// CLIENT LIST stays: pools look themselves up in it.
-var mayAll = []string{
-	"~*", "&*", "+@all", "-@admin", "-acl", "+acl|whoami", "-migrate", "-script|debug", "+client|list",
-}
-
-// mayRead is what read-only bindings may: to read every key, listen to every channel and ask about both.
-// They may not publish: whoever listens acts on it. Keys are theirs to read alone, whatever command
-// gets at them; counting a HyperLogLog notes the count in it, so that has a rule of its own.
-var mayRead = []string{
-	"%R~*", "&*", "+@read", "+@connection", "+@transaction", "+@pubsub", "-publish", "-spublish",
-	"-@admin", "-@dangerous", "+keys", "+sort_ro", "+info", "+role", "+time", "+acl|whoami", "+client|list",
-	"+eval_ro", "+evalsha_ro", "+script|exists", "+fcall_ro", "+function|list", "+function|dump",
-	"(~* +pfcount)",
-}
-
 // userName matches the names that engine.User allows.
 var userName = regexp.MustCompile(`^[a-z][a-z0-9_]{0,31}$`)
 
 func checkUser(name string) error {
-	if !userName.MatchString(name) || slices.Contains([]string{operator, "default"}, name) {
+	if !userName.MatchString(name) || name == operator || slices.Contains(nameless, name) {
 		return backstay.Errorf(backstay.Invalid, "%q cannot be the name of a user.", name)
 	}
 	return nil
@@ -92,6 +62,17 @@ func withOperator(ctx context.Context, n engine.Node, do func(*redis.Client) err
 	return inWords(err)
 }
 
+// withUsers is withOperator for changes of users, one at a time: which passwords the nameless users have follows from
+// all the others.
+func withUsers(ctx context.Context, n engine.Node, do func(*redis.Client) error) (err error) {
+	unlock, err := n.Admin.Lock(ctx)
+	if err != nil {
+		return inWords(err)
+	}
+	defer func() { err = errors.Join(err, unlock()) }()
+	return withOperator(ctx, n, do)
+}
+
 // operatorClient waits as long as its caller: a server that runs a script answers late.
 func operatorClient(n engine.Node) (*redis.Client, error) {
 	secret, err := n.Admin.Secret()
@@ -114,21 +95,17 @@ func (Engine) Probe(ctx context.Context, n engine.Node) error {
 	return err
 }
 
-// CreateUser makes the ACL user, or gives an existing one this password and these rules. The server is told only the
-// password's hash.
+// CreateUser makes the ACL user, or gives an existing one this password and these rules, and lets clients in that name
+// no user. The server is told only the password's hash.
 func (Engine) CreateUser(ctx context.Context, n engine.Node, u engine.User) (backstay.Credentials, error) {
 	if err := checkUser(u.Name); err != nil {
 		return nil, err
 	}
-	err := withOperator(ctx, n, func(c *redis.Client) error {
-		args := []any{"ACL", "SETUSER", u.Name}
-		for _, rule := range rules(u) {
-			args = append(args, rule)
-		}
-		if err := c.Do(ctx, args...).Err(); err != nil {
+	err := withUsers(ctx, n, func(c *redis.Client) error {
+		if err := c.Do(ctx, setUser(u.Name, rules(u)...)...).Err(); err != nil {
 			return err
 		}
-		return c.Do(ctx, "ACL", "SAVE").Err()
+		return admitAndSave(ctx, c)
 	})
 	if err != nil {
 		return nil, fmt.Errorf("create user %s: %w", u.Name, err)
@@ -136,20 +113,21 @@ func (Engine) CreateUser(ctx context.Context, n engine.Node, u engine.User) (bac
 	return credentials(n, u), nil
 }
 
-// DropUser removes an ACL user; the server ends its sessions by itself. A user that keeps the server busy with one
-// script after the other does not keep its place by that: the server is ended, which the keeper starts again, and
-// the user is removed before it can come back.
+// DropUser removes an ACL user; the server ends its sessions by itself. It ends those that named no user, too, if they
+// may have used this one's password. A user that keeps the server busy with one script after the other does not keep
+// its place by that: the server is ended, which the keeper starts again, and the user is removed before it can come
+// back.
 func (Engine) DropUser(ctx context.Context, n engine.Node, name string) error {
 	if err := checkUser(name); err != nil {
 		return err
 	}
 	limited, cancel := context.WithTimeout(ctx, dropLimit)
 	defer cancel()
-	err := drop(limited, n, name)
+	err := drop(limited, n, name, removeUser)
 	if isBusy(err) && ctx.Err() == nil {
 		writeAndEnd(ctx, n)
 		err = wait.Until(ctx, wait.Every(time.Millisecond), func() (again bool, err error) {
-			err = drop(ctx, n, name)
+			err = drop(ctx, n, name, removeUserFirst)
 			return isNoServer(err), err
 		})
 	}
@@ -159,12 +137,13 @@ func (Engine) DropUser(ctx context.Context, n engine.Node, name string) error {
 	return nil
 }
 
-func drop(ctx context.Context, n engine.Node, name string) error {
-	return withOperator(ctx, n, func(c *redis.Client) error {
-		if err := c.Do(ctx, "ACL", "DELUSER", name).Err(); err != nil {
+func drop(ctx context.Context, n engine.Node, name string,
+	remove func(context.Context, *redis.Client, string) error) error {
+	return withUsers(ctx, n, func(c *redis.Client) error {
+		if err := remove(ctx, c, name); err != nil {
 			return err
 		}
-		return c.Do(ctx, "ACL", "SAVE").Err()
+		return admitAndSave(ctx, c)
 	})
 }
 

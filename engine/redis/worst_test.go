@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -146,25 +147,61 @@ func TestUsersCannotBeWritten(t *testing.T) {
 	wantAdministered(t, n)
 }
 
-// TestEarlierUsersAreBroughtUpToDate: what an earlier version gave its users, and is too much, they lose.
+// TestEarlierUsersAreBroughtUpToDate: what an earlier version gave its users, and is too much, they lose, and what they
+// lacked they get, while their sessions go on. What is as it should be is not written again.
 func TestEarlierUsersAreBroughtUpToDate(t *testing.T) {
 	t.Parallel()
-	n, _, client := serving(t)
-	if err := asOperator(t, n).Do(t.Context(), "ACL", "SETUSER", "u1", "+script|debug").Err(); err != nil {
+	n, c, client := serving(t)
+	reader := bind(t, n, engine.User{Name: "reader", Password: "readers", ReadOnly: true})
+	heard := client.Subscribe(t.Context(), "news")
+	defer heard.Close()
+	if _, err := heard.Receive(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if err := do(t, client, "SCRIPT DEBUG NO"); err != nil {
+	earlier := asOperator(t, n)
+	for _, command := range []string{"ACL SETUSER u1 +script|debug -role", "ACL SETUSER reader (%R~x +get) -lastsave",
+		"ACL SETUSER default reset off", "ACL DELUSER x"} {
+		if err := do(t, earlier, command); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 2 {
+		if err := tested.Configure(t.Context(), n); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := do(t, client, "SCRIPT DEBUG NO"); err == nil || !refusal(err) {
+		t.Errorf("%v, want it to be refused", err)
+	}
+	for _, command := range []string{"SET k v", "EVAL return(1) 0", "ROLE", "PUBLISH news x"} {
+		if err := do(t, client, command); err != nil {
+			t.Errorf("%s: %v", command, err)
+		}
+	}
+	if m, err := heard.ReceiveMessage(t.Context()); err != nil || m.Payload != "x" {
+		t.Errorf("heard %v, %v", m, err)
+	}
+	if err := do(t, reader, "LASTSAVE"); err != nil {
+		t.Error(err)
+	}
+	for _, user := range nameless {
+		if err := do(t, clientAs(t, c, user), "PING"); err != nil {
+			t.Errorf("as %q: %v", user, err)
+		}
+	}
+	list, err := earlier.Do(t.Context(), "ACL", "LIST").StringSlice()
+	if err != nil || strings.Contains(strings.Join(list, "\n"), "~x") {
+		t.Errorf("%q, %v", list, err)
+	}
+	path := filepath.Join(n.DataDir, "users.acl")
+	saved, err := os.Stat(path)
+	if err != nil {
 		t.Fatal(err)
 	}
 	if err := tested.Configure(t.Context(), n); err != nil {
 		t.Fatal(err)
 	}
-	if err := do(t, client, "SCRIPT DEBUG NO"); err == nil || !refusal(err) {
-		t.Errorf("%v, want it to be refused", err)
-	}
-	for _, command := range []string{"SET k v", "EVAL return(1) 0"} {
-		if err := do(t, client, command); err != nil {
-			t.Errorf("%s: %v", command, err)
-		}
+	if again, err := os.Stat(path); err != nil || !os.SameFile(saved, again) {
+		t.Errorf("the users are written though nothing has changed (%v)", err)
 	}
 }

@@ -1,0 +1,82 @@
+package redis
+
+import (
+	"context"
+	"slices"
+	"strings"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// nameless are the users of clients that know a password alone. Redis takes those that name no user for default, and
+// addresses as GOV.UK PaaS wrote them name x. Both have the passwords of all bindings that may write, and the rights
+// that these have. A read-only binding's password is not among them: a user has one set of rights, whatever password
+// it came by.
+var nameless = []string{"default", "x"}
+
+// admitNameless gives the nameless users the passwords of today's bindings. If one of their passwords has lost its
+// binding, all their sessions are ended: by which password a session came in, the server does not know. Those of other
+// bindings come back at once.
+func admitNameless(ctx context.Context, c *redis.Client) error {
+	users, err := listUsers(ctx, c)
+	if err != nil {
+		return err
+	}
+	var wanted []string
+	has := map[string][]string{}
+	for _, u := range users {
+		has[u.name] = u.hashes
+		if u.isBinding() && u.writes {
+			wanted = append(wanted, u.hashes...)
+		}
+	}
+	_, err = c.Pipelined(ctx, func(p redis.Pipeliner) error {
+		for _, name := range nameless {
+			rules := slices.Concat([]string{"on"}, rights(false), wanted)
+			orphaned := slices.DeleteFunc(has[name], func(hash string) bool { return slices.Contains(wanted, hash) })
+			for _, hash := range orphaned {
+				rules = append(rules, "!"+strings.TrimPrefix(hash, "#"))
+			}
+			p.Do(ctx, setUser(name, rules...)...)
+			if len(orphaned) > 0 {
+				p.Do(ctx, "CLIENT", "KILL", "USER", name)
+			}
+		}
+		return nil
+	})
+	return err
+}
+
+func admitAndSave(ctx context.Context, c *redis.Client) error {
+	if err := admitNameless(ctx, c); err != nil {
+		return err
+	}
+	return c.Do(ctx, "ACL", "SAVE").Err()
+}
+
+func listUsers(ctx context.Context, c *redis.Client) (users []aclUser, err error) {
+	lines, err := c.Do(ctx, "ACL", "LIST").StringSlice()
+	for _, line := range lines {
+		users = append(users, parseUser(line))
+	}
+	return users, err
+}
+
+func removeUser(ctx context.Context, c *redis.Client, name string) error {
+	return c.Do(ctx, "ACL", "DELUSER", name).Err()
+}
+
+// removeUserFirst removes a user in a server that has just been started, before any client can keep it from that. The
+// server handles what it reads at once in one go. So nothing is asked first: the nameless users lose all their
+// passwords, and have those of the other bindings again when they are admitted.
+func removeUserFirst(ctx context.Context, c *redis.Client, name string) error {
+	_, err := c.Pipelined(ctx, func(p redis.Pipeliner) error {
+		p.Do(ctx, "ACL", "DELUSER", name)
+		for _, shared := range nameless {
+			p.Do(ctx, setUser(shared, "resetpass")...)
+			p.Do(ctx, "CLIENT", "KILL", "USER", shared)
+		}
+		return nil
+	})
+	return err
+}
