@@ -3,7 +3,6 @@ package node
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net"
 	"os/exec"
 	"path/filepath"
@@ -98,7 +97,7 @@ func TestIsStopped(t *testing.T) {
 	for deadline := time.Now().Add(10 * time.Second); !IsStopped(cmd.Process.Pid); time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
 			state, err := stateOf(cmd.Process.Pid)
-			t.Fatal(fmt.Sprintf("the state is %q, %v", state, err))
+			t.Fatalf("the state is %q, %v", state, err)
 		}
 	}
 	if IsStopped(0) {
