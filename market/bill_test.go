@@ -62,28 +62,48 @@ func TestBill(t *testing.T) {
 		events      []backstay.UsageEvent
 		want        string
 	}{
-		"nothing":                         {"2026-02-01", "2026-03-01", nil, ""},
-		"a whole month is its price":      {"2026-01-01", "2026-02-01", []backstay.UsageEvent{usage(t, "2025-06-07", created, "a", "S", pounds(30))}, "S 744h 30.00 GBP"},
-		"a short one is too":              {"2026-02-01", "2026-03-01", []backstay.UsageEvent{usage(t, "2025-06-07", created, "a", "S", pounds(30))}, "S 672h 30.00 GBP"},
-		"a leap one is too":               {"2028-02-01", "2028-03-01", []backstay.UsageEvent{usage(t, "2025-06-07", created, "a", "S", pounds(30))}, "S 696h 30.00 GBP"},
-		"a day is its part of the month":  {"2026-02-27", "2026-02-28", []backstay.UsageEvent{usage(t, "2025-06-07", created, "a", "S", pounds(28))}, "S 24h 1.00 GBP"},
-		"a day from each of two months":   {"2026-02-28", "2026-03-02", []backstay.UsageEvent{usage(t, "2025-06-07", created, "a", "S", pounds(28*31))}, "S 48h 59.00 GBP"},
-		"a year is twelve months":         {"2026-01-01", "2027-01-01", []backstay.UsageEvent{usage(t, "2025-06-07", created, "a", "S", pounds(0.1))}, "S 8760h 1.20 GBP"},
-		"made in the interval":            {"2026-06-01", "2026-07-01", []backstay.UsageEvent{usage(t, "2026-06-16", created, "a", "S", pounds(30))}, "S 360h 15.00 GBP"},
-		"gone in the interval":            {"2026-06-01", "2026-07-01", []backstay.UsageEvent{usage(t, "2026-05-01", created, "a", "S", pounds(30)), usage(t, "2026-06-11", deleted, "a", "S", pounds(99))}, "S 240h 10.00 GBP"},
-		"gone before":                     {"2026-06-01", "2026-07-01", []backstay.UsageEvent{usage(t, "2026-05-01", created, "a", "S", pounds(30)), usage(t, "2026-05-31", deleted, "a", "S", pounds(30))}, ""},
-		"made after":                      {"2026-06-01", "2026-07-01", []backstay.UsageEvent{usage(t, "2026-07-01", created, "a", "S", pounds(30))}, ""},
-		"another plan":                    {"2026-06-01", "2026-07-01", []backstay.UsageEvent{usage(t, "2026-05-01", created, "a", "S", pounds(30)), usage(t, "2026-06-11", updated, "a", "M", pounds(120))}, "M 480h 80.00 GBP; S 240h 10.00 GBP"},
-		"another price":                   {"2026-06-01", "2026-07-01", []backstay.UsageEvent{usage(t, "2026-05-01", created, "a", "S", pounds(30)), usage(t, "2026-06-16", updated, "a", "S", pounds(60))}, "S 720h 45.00 GBP"},
-		"a name alone changes nothing":    {"2026-06-01", "2026-07-01", []backstay.UsageEvent{usage(t, "2026-05-01", created, "a", "S", pounds(30)), usage(t, "2026-06-11", updated, "a", "S", pounds(30))}, "S 720h 30.00 GBP"},
-		"two instances of a plan":         {"2026-06-01", "2026-07-01", []backstay.UsageEvent{usage(t, "2026-05-01", created, "a", "S", pounds(30)), usage(t, "2026-05-01", created, "b", "S", pounds(30))}, "S 1440h 60.00 GBP"},
-		"currencies stand apart":          {"2026-06-01", "2026-07-01", []backstay.UsageEvent{usage(t, "2026-05-01", created, "a", "S", append(pounds(30), backstay.Cost{Amount: 40, Currency: "USD", Unit: "MONTHLY"}))}, "S 720h 30.00 GBP; S 720h 40.00 USD"},
-		"free":                            {"2026-06-01", "2026-07-01", []backstay.UsageEvent{usage(t, "2026-05-01", created, "a", "Free", pounds(0))}, "Free 720h 0.00 GBP"},
-		"without a price":                 {"2026-06-01", "2026-07-01", []backstay.UsageEvent{usage(t, "2026-05-01", created, "a", "S", nil)}, "S 720h none"},
-		"a price for something else":      {"2026-06-01", "2026-07-01", []backstay.UsageEvent{usage(t, "2026-05-01", created, "a", "S", []backstay.Cost{{Amount: 1, Currency: "GBP", Unit: "1GB of messages"}})}, "S 720h none GBP"},
-		"the clocks change in London":     {"2026-03-29T00:00:00Z", "2026-03-30T00:00:00+01:00", []backstay.UsageEvent{usage(t, "2026-03-01", created, "a", "S", pounds(31*24))}, "S 23h 23.00 GBP"},
-		"an interval that is none":        {"2026-07-01", "2026-06-01", []backstay.UsageEvent{usage(t, "2026-05-01", created, "a", "S", pounds(30))}, ""},
-		"a clock that went back bills no": {"2026-06-01", "2026-07-01", []backstay.UsageEvent{usage(t, "2026-06-11", created, "a", "S", pounds(30)), usage(t, "2026-06-10", deleted, "a", "S", pounds(30))}, ""},
+		"nothing": {"2026-02-01", "2026-03-01", nil, ""},
+		"a whole month is its " +
+			"price": {"2026-01-01", "2026-02-01", []backstay.UsageEvent{usage(t, "2025-06-07", created, "a", "S", pounds(30))}, "S 744h 30.00 GBP"},
+		"a short one is " +
+			"too": {"2026-02-01", "2026-03-01", []backstay.UsageEvent{usage(t, "2025-06-07", created, "a", "S", pounds(30))}, "S 672h 30.00 GBP"},
+		"a leap one is " +
+			"too": {"2028-02-01", "2028-03-01", []backstay.UsageEvent{usage(t, "2025-06-07", created, "a", "S", pounds(30))}, "S 696h 30.00 GBP"},
+		"a day is its part of the " +
+			"month": {"2026-02-27", "2026-02-28", []backstay.UsageEvent{usage(t, "2025-06-07", created, "a", "S", pounds(28))}, "S 24h 1.00 GBP"},
+		"a day from each of two " +
+			"months": {"2026-02-28", "2026-03-02", []backstay.UsageEvent{usage(t, "2025-06-07", created, "a", "S", pounds(28*31))}, "S 48h 59.00 GBP"},
+		"a year is twelve " +
+			"months": {"2026-01-01", "2027-01-01", []backstay.UsageEvent{usage(t, "2025-06-07", created, "a", "S", pounds(0.1))}, "S 8760h 1.20 GBP"},
+		"made in the " +
+			"interval": {"2026-06-01", "2026-07-01", []backstay.UsageEvent{usage(t, "2026-06-16", created, "a", "S", pounds(30))}, "S 360h 15.00 GBP"},
+		"gone in the " +
+			"interval": {"2026-06-01", "2026-07-01", []backstay.UsageEvent{usage(t, "2026-05-01", created, "a", "S", pounds(30)), usage(t, "2026-06-11", deleted, "a", "S", pounds(99))}, "S 240h 10.00 GBP"},
+		"gone " +
+			"before": {"2026-06-01", "2026-07-01", []backstay.UsageEvent{usage(t, "2026-05-01", created, "a", "S", pounds(30)), usage(t, "2026-05-31", deleted, "a", "S", pounds(30))}, ""},
+		"made " +
+			"after": {"2026-06-01", "2026-07-01", []backstay.UsageEvent{usage(t, "2026-07-01", created, "a", "S", pounds(30))}, ""},
+		"another " +
+			"plan": {"2026-06-01", "2026-07-01", []backstay.UsageEvent{usage(t, "2026-05-01", created, "a", "S", pounds(30)), usage(t, "2026-06-11", updated, "a", "M", pounds(120))}, "M 480h 80.00 GBP; S 240h 10.00 GBP"},
+		"another " +
+			"price": {"2026-06-01", "2026-07-01", []backstay.UsageEvent{usage(t, "2026-05-01", created, "a", "S", pounds(30)), usage(t, "2026-06-16", updated, "a", "S", pounds(60))}, "S 720h 45.00 GBP"},
+		"a name alone changes " +
+			"nothing": {"2026-06-01", "2026-07-01", []backstay.UsageEvent{usage(t, "2026-05-01", created, "a", "S", pounds(30)), usage(t, "2026-06-11", updated, "a", "S", pounds(30))}, "S 720h 30.00 GBP"},
+		"two instances of a " +
+			"plan": {"2026-06-01", "2026-07-01", []backstay.UsageEvent{usage(t, "2026-05-01", created, "a", "S", pounds(30)), usage(t, "2026-05-01", created, "b", "S", pounds(30))}, "S 1440h 60.00 GBP"},
+		"currencies stand " +
+			"apart": {"2026-06-01", "2026-07-01", []backstay.UsageEvent{usage(t, "2026-05-01", created, "a", "S", append(pounds(30), backstay.Cost{Amount: 40, Currency: "USD", Unit: "MONTHLY"}))}, "S 720h 30.00 GBP; S 720h 40.00 USD"},
+		"free": {"2026-06-01", "2026-07-01", []backstay.UsageEvent{usage(t, "2026-05-01", created, "a", "Free", pounds(0))}, "Free 720h 0.00 GBP"},
+		"without a " +
+			"price": {"2026-06-01", "2026-07-01", []backstay.UsageEvent{usage(t, "2026-05-01", created, "a", "S", nil)}, "S 720h none"},
+		"a price for something " +
+			"else": {"2026-06-01", "2026-07-01", []backstay.UsageEvent{usage(t, "2026-05-01", created, "a", "S", []backstay.Cost{{Amount: 1, Currency: "GBP", Unit: "1GB of messages"}})}, "S 720h none GBP"},
+		"the clocks change in " +
+			"London": {"2026-03-29T00:00:00Z", "2026-03-30T00:00:00+01:00", []backstay.UsageEvent{usage(t, "2026-03-01", created, "a", "S", pounds(31*24))}, "S 23h 23.00 GBP"},
+		"an interval that is " +
+			"none": {"2026-07-01", "2026-06-01", []backstay.UsageEvent{usage(t, "2026-05-01", created, "a", "S", pounds(30))}, ""},
+		"a clock that went back bills " +
+			"no": {"2026-06-01", "2026-07-01", []backstay.UsageEvent{usage(t, "2026-06-11", created, "a", "S", pounds(30)), usage(t, "2026-06-10", deleted, "a", "S", pounds(30))}, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -249,7 +249,8 @@ func TestNothingIsBoundAfterItsApp(t *testing.T) {
 	must(t, err)
 	j, err := f.DeleteApp(t.Context(), markettest.Admin, f.apps[0].ID)
 	must(t, err)
-	if early, err := f.AwaitJob(t.Context(), j.ID, 300*time.Millisecond); err != nil || early.State != backstay.JobProcessing {
+	if early, err := f.AwaitJob(t.Context(), j.ID, 300*time.Millisecond); err != nil ||
+		early.State != backstay.JobProcessing {
 		t.Errorf("the app's end did not wait for its binding: %s, %v", early.State, err)
 	}
 	close(f.broker.gate)

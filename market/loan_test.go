@@ -21,7 +21,8 @@ func TestEndpointIn(t *testing.T) {
 	}
 	for name, c := range map[string]backstay.Credentials{
 		"nothing": {}, "no port": {"host": "db.example"}, "no host": {"port": json.Number("5432")}, "bad port": {"host": "h", "port": "x"},
-		"port 0": {"host": "h", "port": json.Number("0")}, "no address": {"uri": "://"}, "too high": {"host": "h", "port": json.Number("70000")},
+		"port " +
+			"0": {"host": "h", "port": json.Number("0")}, "no address": {"uri": "://"}, "too high": {"host": "h", "port": json.Number("70000")},
 	} {
 		if e, ok := endpointIn(c); ok {
 			t.Errorf("%s: %v", name, e)

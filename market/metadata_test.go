@@ -66,26 +66,35 @@ func TestMetadataIsRefused(t *testing.T) {
 		update backstay.MetadataUpdate
 		want   string // empty: accepted
 	}{
-		"nothing":                {backstay.MetadataUpdate{}, ""},
-		"an empty label":         {backstay.MetadataUpdate{Labels: map[string]*string{"a": value("")}}, ""},
-		"a label removed":        {backstay.MetadataUpdate{Labels: map[string]*string{"a": nil}}, ""},
-		"a label's value":        {backstay.MetadataUpdate{Labels: map[string]*string{"a": value("b/c")}}, "Metadata label value error: 'b/c' contains invalid characters"},
-		"a long label":           {backstay.MetadataUpdate{Labels: map[string]*string{"a": value(strings.Repeat("b", 64))}}, "Metadata label value error: 'bbbbbbbb...' is greater than 63 characters"},
-		"a key removed":          {backstay.MetadataUpdate{Labels: map[string]*string{"a b": nil}}, "Metadata label key error: 'a b' contains invalid characters"},
-		"an annotation's key":    {backstay.MetadataUpdate{Annotations: map[string]*string{"a b": nil}}, "Metadata annotation key error: 'a b' contains invalid characters"},
-		"any text":               {backstay.MetadataUpdate{Annotations: map[string]*string{"a": value("<é> {} \n")}}, ""},
-		"a long text":            {backstay.MetadataUpdate{Annotations: map[string]*string{"a": value(strings.Repeat("é", 5000))}}, ""},
-		"too long a text":        {backstay.MetadataUpdate{Annotations: map[string]*string{"a": value(strings.Repeat("é", 5001))}}, "Metadata annotation value error: 'éééééééé...' is greater than 5000 characters"},
-		"many labels":            {backstay.MetadataUpdate{Labels: many(50)}, ""},
-		"too many labels":        {backstay.MetadataUpdate{Labels: many(51)}, "Failed to add 51 labels because it would exceed maximum of 50"},
-		"many annotations":       {backstay.MetadataUpdate{Annotations: many(200)}, ""},
-		"too many annotations":   {backstay.MetadataUpdate{Annotations: many(201)}, "Failed to add 201 annotations because it would exceed maximum of 200"},
+		"nothing":         {backstay.MetadataUpdate{}, ""},
+		"an empty label":  {backstay.MetadataUpdate{Labels: map[string]*string{"a": value("")}}, ""},
+		"a label removed": {backstay.MetadataUpdate{Labels: map[string]*string{"a": nil}}, ""},
+		"a label's " +
+			"value": {backstay.MetadataUpdate{Labels: map[string]*string{"a": value("b/c")}}, "Metadata label value error: 'b/c' contains invalid characters"},
+		"a long " +
+			"label": {backstay.MetadataUpdate{Labels: map[string]*string{"a": value(strings.Repeat("b", 64))}}, "Metadata label value error: 'bbbbbbbb...' is greater than 63 characters"},
+		"a key " +
+			"removed": {backstay.MetadataUpdate{Labels: map[string]*string{"a b": nil}}, "Metadata label key error: 'a b' contains invalid characters"},
+		"an annotation's " +
+			"key": {backstay.MetadataUpdate{Annotations: map[string]*string{"a b": nil}}, "Metadata annotation key error: 'a b' contains invalid characters"},
+		"any text": {backstay.MetadataUpdate{Annotations: map[string]*string{"a": value("<é> {} \n")}}, ""},
+		"a long " +
+			"text": {backstay.MetadataUpdate{Annotations: map[string]*string{"a": value(strings.Repeat("é", 5000))}}, ""},
+		"too long a " +
+			"text": {backstay.MetadataUpdate{Annotations: map[string]*string{"a": value(strings.Repeat("é", 5001))}}, "Metadata annotation value error: 'éééééééé...' is greater than 5000 characters"},
+		"many labels": {backstay.MetadataUpdate{Labels: many(50)}, ""},
+		"too many " +
+			"labels": {backstay.MetadataUpdate{Labels: many(51)}, "Failed to add 51 labels because it would exceed maximum of 50"},
+		"many annotations": {backstay.MetadataUpdate{Annotations: many(200)}, ""},
+		"too many " +
+			"annotations": {backstay.MetadataUpdate{Annotations: many(201)}, "Failed to add 201 annotations because it would exceed maximum of 200"},
 		"labels and annotations": {backstay.MetadataUpdate{Labels: many(50), Annotations: many(200)}, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			err := checkMetadata(c.update)
-			if c.want == "" && err != nil || c.want != "" && (backstay.KindOf(err) != backstay.Invalid || backstay.SentenceOf(err) != c.want) {
+			if c.want == "" && err != nil || c.want != "" &&
+				(backstay.KindOf(err) != backstay.Invalid || backstay.SentenceOf(err) != c.want) {
 				t.Errorf("got %v, want %q", err, c.want)
 			}
 		})

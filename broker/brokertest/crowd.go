@@ -105,7 +105,8 @@ func manyUpdateOne(t *testing.T, b backstay.Broker) {
 
 func manyDeprovisionOne(t *testing.T, b backstay.Broker) {
 	r := MustProvision(t, b)
-	wantEach(t, together(func(int) error { _, err := b.Deprovision(t.Context(), deprovision(r)); return err }), backstay.NotFound)
+	errs := together(func(int) error { _, err := b.Deprovision(t.Context(), deprovision(r)); return err })
+	wantEach(t, errs, backstay.NotFound)
 	mustDeprovision(t, b, r)
 }
 

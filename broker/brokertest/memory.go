@@ -51,7 +51,8 @@ const missingExtension = "missing"
 
 // Catalog has one offering.
 func (m *Memory) Catalog(context.Context) ([]backstay.CatalogOffering, error) {
-	schema := json.RawMessage(`{"type":"object","additionalProperties":false,"properties":{"enable_extensions":{"type":"array"}}}`)
+	schema := json.RawMessage(
+		`{"type":"object","additionalProperties":false,"properties":{"enable_extensions":{"type":"array"}}}`)
 	schemas := backstay.Schemas{CreateInstance: schema}
 	if m.Updateable {
 		schemas.UpdateInstance = schema
@@ -266,7 +267,8 @@ func (m *Memory) finish(id backstay.InstanceID, key backstay.OperationKey) {
 		in.op.State, in.op.Description = backstay.Failed, "The extension '"+missingExtension+"' is not installed."
 	default:
 		in.accepted = in.wanted
-		in.op.State, in.op.Description = backstay.Succeeded, fmt.Sprintf("DB Instance 'backstay-%s' status is 'available'", id)
+		in.op.State = backstay.Succeeded
+		in.op.Description = fmt.Sprintf("DB Instance 'backstay-%s' status is 'available'", id)
 	}
 	m.announce()
 }

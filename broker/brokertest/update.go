@@ -107,8 +107,9 @@ func updateChangesParameters(t *testing.T, b backstay.Broker) {
 func refusedUpdateChangesNothing(t *testing.T, b backstay.Broker) {
 	r := MustProvision(t, b)
 	for name, change := range map[string]func(*backstay.UpdateRequest){
-		"no such plan":         func(u *backstay.UpdateRequest) { u.PlanID = backstay.ServicePlanID(uuid.NewString()) },
-		"an unknown parameter": func(u *backstay.UpdateRequest) { u.Parameters = json.RawMessage(`{"no_such_parameter": 1}`) },
+		"no such plan": func(u *backstay.UpdateRequest) { u.PlanID = backstay.ServicePlanID(uuid.NewString()) },
+		"an unknown " +
+			"parameter": func(u *backstay.UpdateRequest) { u.Parameters = json.RawMessage(`{"no_such_parameter": 1}`) },
 		"another version": func(u *backstay.UpdateRequest) {
 			u.MaintenanceInfo = &backstay.MaintenanceInfo{Version: "0.0.1"}
 		},

@@ -17,11 +17,12 @@ func boundInstancesAreInUse(t *testing.T, f *fixture) {
 	)
 	wantError(t, err, backstay.InUse,
 		"Please delete the service_bindings, service_keys, and routes associations for your service_instances.")
-	wantError(t, f.AcceptBindingDeletion(t.Context(), b.ID, operation(backstay.Delete, backstay.InProgress), none, newJob("x")), backstay.Busy,
+	wantError(t,
+		f.AcceptBindingDeletion(t.Context(), b.ID, operation(backstay.Delete, backstay.InProgress), none, newJob("x")), backstay.Busy,
 		"An operation for a service binding of service instance db is in progress.")
 	must(
 		t,
-		f.FinishBinding(t.Context(), b.ID, operation(backstay.Create, backstay.Succeeded), []byte("sealed"), backstay.Job{ID: j.ID, State: backstay.JobComplete}),
+		f.FinishBinding(t.Context(), b.ID, operation(backstay.Create, backstay.Succeeded), []byte("sealed"), complete(j)),
 	)
 	deletion := newJob(string(b.ID))
 	must(
@@ -48,7 +49,8 @@ func bindingsAreUnique(t *testing.T, f *fixture) {
 		"The binding name is invalid. App binding names must be unique. The app already has a binding with name 'n'.")
 	must(t, accept(in.ID, backstay.KeyBinding, "k"))
 	wantError(t, accept(in.ID, backstay.KeyBinding, "k"), backstay.Taken,
-		"The binding name is invalid. Key binding names must be unique. The service instance already has a key binding with name 'k'.")
+		"The binding name is invalid. Key binding names must be unique. The service instance already has a key "+
+			"binding with name 'k'.")
 	must(t, accept(other.ID, backstay.KeyBinding, "k"))
 }
 
@@ -74,7 +76,7 @@ func bindingsExpireUnlessHeld(t *testing.T, f *fixture) {
 	made := func(b backstay.Binding, j backstay.Job) {
 		must(
 			t,
-			f.FinishBinding(t.Context(), b.ID, operation(backstay.Create, backstay.Succeeded), nil, backstay.Job{ID: j.ID, State: backstay.JobComplete}),
+			f.FinishBinding(t.Context(), b.ID, operation(backstay.Create, backstay.Succeeded), nil, complete(j)),
 		)
 	}
 	expired := func(at time.Time) (names []string) {
@@ -112,7 +114,7 @@ func bindingsExpireUnlessHeld(t *testing.T, f *fixture) {
 	}
 	must(
 		t,
-		f.FinishBinding(t.Context(), lent.ID, operation(backstay.Delete, backstay.Failed), nil, backstay.Job{ID: j.ID, State: backstay.JobComplete}),
+		f.FinishBinding(t.Context(), lent.ID, operation(backstay.Delete, backstay.Failed), nil, complete(j)),
 	)
 	if got := expired(now.Add(6 * time.Minute)); !slices.Equal(got, []string{"lent"}) {
 		t.Errorf("expired after it failed to end: %v, want lent", got)

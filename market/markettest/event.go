@@ -58,7 +58,8 @@ func eventsAreFoundAndForgotten(t *testing.T, f *fixture) {
 	}
 	all, err := f.Events(t.Context(), market.EventFilter{})
 	must(t, err)
-	if e := all.Items[0]; e.Actor.Address != "192.0.2.7" || e.Target.Name != "target0" || e.Actor.Username != "user" || e.OrganizationID != "org0" || e.CreatedAt.IsZero() {
+	if e := all.Items[0]; e.Actor.Address != "192.0.2.7" || e.Target.Name != "target0" ||
+		e.Actor.Username != "user" || e.OrganizationID != "org0" || e.CreatedAt.IsZero() {
 		t.Errorf("kept as %+v", e)
 	}
 	third := all.Items[2].CreatedAt
@@ -75,7 +76,8 @@ func eventsAreFoundAndForgotten(t *testing.T, f *fixture) {
 		"from":            {market.EventFilter{Match: market.Match{Created: market.Times{Since: &third}}}, []string{"audit.2", "audit.3", "audit.4"}},
 		"before":          {market.EventFilter{Match: market.Match{Created: market.Times{Before: &third}}}, []string{"audit.0", "audit.1"}},
 		"at":              {market.EventFilter{Match: market.Match{Created: market.Times{Seconds: []time.Time{third.Add(time.Hour).Truncate(time.Second)}}}}, nil},
-		"latest first":    {market.EventFilter{Order: market.Order{By: market.ByUpdate, Descending: true}, Page: market.Page{Number: 1, Size: 2}}, []string{"audit.4", "audit.3"}},
+		"latest " +
+			"first": {market.EventFilter{Order: market.Order{By: market.ByUpdate, Descending: true}, Page: market.Page{Number: 1, Size: 2}}, []string{"audit.4", "audit.3"}},
 	} {
 		if got := f.types(t, c.filter); !slices.Equal(got, c.want) {
 			t.Errorf("%s: %v; want %v", name, got, c.want)
@@ -115,7 +117,8 @@ func aJobRecordsItsCompletion(t *testing.T, f *fixture) {
 	}
 	l, err := f.Events(t.Context(), market.EventFilter{})
 	must(t, err)
-	if len(l.Items) != 3 || l.Items[1].Type != "audit.COMPLETE" || l.Items[1].Actor.Address != "192.0.2.7" || string(l.Items[1].Data) != "{}" {
+	if len(l.Items) != 3 || l.Items[1].Type != "audit.COMPLETE" || l.Items[1].Actor.Address != "192.0.2.7" ||
+		string(l.Items[1].Data) != "{}" {
 		t.Errorf("recorded %+v", l.Items)
 	}
 }

@@ -31,7 +31,8 @@ func metadataChangesByKey(t *testing.T, f *fixture) {
 	name := "renamed"
 	o, err := f.UpdateOrganization(t.Context(), f.org.ID, market.Update{Name: &name, Metadata: u}, none)
 	must(t, err)
-	if o.Name != name || !maps.Equal(o.Metadata.Labels, map[string]string{"b": "2", "c": ""}) || !maps.Equal(o.Metadata.Annotations, map[string]string{"note": ""}) {
+	if o.Name != name || !maps.Equal(o.Metadata.Labels, map[string]string{"b": "2", "c": ""}) ||
+		!maps.Equal(o.Metadata.Annotations, map[string]string{"note": ""}) {
 		t.Errorf("changed to %+v", o)
 	}
 	_, err = f.UpdateOrganization(t.Context(), "absent", market.Update{Metadata: u}, none)

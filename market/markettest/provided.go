@@ -28,7 +28,8 @@ func (f *fixture) newUserProvided(name string) backstay.Instance {
 
 func userProvidedInstancesAreThereAtOnce(t *testing.T, f *fixture) {
 	in := f.mustProvide(t, "ledger")
-	if in.Type != backstay.UserProvided || in.PlanID != "" || in.LastOperation.State != backstay.Succeeded || in.SyslogDrainURL != "syslog://logs.example.org" {
+	if in.Type != backstay.UserProvided || in.PlanID != "" || in.LastOperation.State != backstay.Succeeded ||
+		in.SyslogDrainURL != "syslog://logs.example.org" {
 		t.Errorf("added %+v", in)
 	}
 	managed := f.mustHave(t, "db")
@@ -43,7 +44,8 @@ func userProvidedInstancesAreThereAtOnce(t *testing.T, f *fixture) {
 	nothing := ""
 	in, err = f.UpdateUserProvided(t.Context(), in.ID, market.InstanceUpdate{SyslogDrainURL: &nothing}, nil, none)
 	must(t, err)
-	if in.Name != "ledger" || in.SyslogDrainURL != "" || in.RouteServiceURL != "https://gate.example.org" || len(in.Tags) != 1 || in.LastOperation.Type != backstay.Update {
+	if in.Name != "ledger" || in.SyslogDrainURL != "" || in.RouteServiceURL != "https://gate.example.org" ||
+		len(in.Tags) != 1 || in.LastOperation.Type != backstay.Update {
 		t.Errorf("without a drain: %+v", in)
 	}
 	wantCredentials(t, f, in.ID, "sealed")
@@ -83,7 +85,8 @@ func aBindingKeepsTheCredentialsItGot(t *testing.T, f *fixture) {
 	l, err := f.Bindings(t.Context(), market.BindingFilter{IDs: []backstay.BindingID{b.ID}})
 	must(t, err)
 	kept := l.Items[0]
-	if string(credentials) != "SEALED" || kept.SyslogDrainURL != "syslog://logs.example.org" || kept.InstanceType != backstay.UserProvided || kept.SpaceID != f.space.ID {
+	if string(credentials) != "SEALED" || kept.SyslogDrainURL != "syslog://logs.example.org" ||
+		kept.InstanceType != backstay.UserProvided || kept.SpaceID != f.space.ID {
 		t.Errorf("credentials %q of %+v", credentials, kept)
 	}
 

@@ -35,7 +35,8 @@ func (f *fixture) quota(t *testing.T, filter market.QuotaFilter) backstay.Quota 
 
 func organizationsBeginWithTheDefaultQuota(t *testing.T, f *fixture) {
 	q := f.quota(t, market.QuotaFilter{OrganizationIDs: []backstay.OrganizationID{f.org.ID}})
-	if q.ID != backstay.DefaultQuota || f.org.QuotaID != q.ID || q.Name != "default" || q.PaidPlans || q.Limits[backstay.ServiceInstances] != 10 {
+	if q.ID != backstay.DefaultQuota || f.org.QuotaID != q.ID || q.Name != "default" || q.PaidPlans ||
+		q.Limits[backstay.ServiceInstances] != 10 {
 		t.Errorf("a new organization has the quota %+v", q)
 	}
 	if f.space.QuotaID != "" {
@@ -94,9 +95,11 @@ func quotasAreApplied(t *testing.T, f *fixture) {
 	must(t, err)
 	_, err = f.AddSpace(t.Context(), backstay.Space{ID: "far", OrganizationID: elsewhere.ID, Name: "far"}, none)
 	must(t, err)
-	wantError(t, f.ApplySpaceQuota(t.Context(), sq, []backstay.SpaceID{f.space.ID, "far", "absent"}, nil), backstay.Invalid,
+	wantError(t,
+		f.ApplySpaceQuota(t.Context(), sq, []backstay.SpaceID{f.space.ID, "far", "absent"}, nil), backstay.Invalid,
 		`Spaces with guids ["far", "absent"] do not exist within the organization specified, or you do not have access to them.`)
-	wantError(t, f.ApplyQuota(t.Context(), q.ID, []backstay.OrganizationID{elsewhere.ID, "absent"}, nil), backstay.Invalid,
+	wantError(t,
+		f.ApplyQuota(t.Context(), q.ID, []backstay.OrganizationID{elsewhere.ID, "absent"}, nil), backstay.Invalid,
 		`Organizations with guids ["absent"] do not exist, or you do not have access to them.`)
 	if got := f.quota(
 		t, market.QuotaFilter{OrganizationIDs: []backstay.OrganizationID{elsewhere.ID}},
@@ -137,7 +140,8 @@ func quotasAreSeenByThoseWhoHaveThem(t *testing.T, f *fixture) {
 		page := market.Page{Number: 1, Size: 1} // so that the total is counted
 		of, err := f.Quotas(t.Context(), market.QuotaFilter{Viewer: &tc.viewer, Page: page})
 		must(t, err)
-		if of.Total != tc.organizations || of.Total == 1 && (of.Items[0].ID != q.ID || len(of.Items[0].OrganizationIDs) != 1) {
+		if of.Total != tc.organizations || of.Total == 1 &&
+			(of.Items[0].ID != q.ID || len(of.Items[0].OrganizationIDs) != 1) {
 			t.Errorf("%s sees %d quotas of organizations: %+v", tc.viewer, of.Total, of.Items)
 		}
 		of, err = f.Quotas(
@@ -222,7 +226,8 @@ func quotasLimitKeys(t *testing.T, f *fixture) {
 	wantError(t, accept(backstay.KeyBinding, "three"), backstay.Invalid,
 		"You have exceeded your organization's limit for service binding of type key.")
 	wantError(t, accept(backstay.KeyBinding, "two"), backstay.Taken,
-		"The binding name is invalid. Key binding names must be unique. The service instance already has a key binding with name 'two'.")
+		"The binding name is invalid. Key binding names must be unique. The service instance already has a key "+
+			"binding with name 'two'.")
 	must(t, accept(backstay.AppBinding, ""))
 }
 
@@ -421,7 +426,8 @@ func plansAreSeenWhereTheyAreEnabled(t *testing.T, f *fixture) {
 			t.Errorf("%s knows %d plans, want %d", viewer, len(l.Items), want)
 		}
 	}
-	wantError(t, f.SetPlanVisibility(t.Context(), planID("other"), backstay.OrganizationPlan, []backstay.OrganizationID{"absent"}, true, none), backstay.Invalid,
+	wantError(t,
+		f.SetPlanVisibility(t.Context(), planID("other"), backstay.OrganizationPlan, []backstay.OrganizationID{"absent"}, true, none), backstay.Invalid,
 		`Could not find Organizations with guids: ["absent"]`)
 	wantError(
 		t, f.SetPlanVisibility(t.Context(), planID("absent"), backstay.PublicPlan, nil, true, none), backstay.NotFound,

@@ -64,7 +64,7 @@ func (f *fixture) mustBind(t *testing.T, in backstay.Instance, app backstay.AppI
 	must(t, f.AcceptBinding(t.Context(), b, nil, none, j))
 	must(
 		t,
-		f.FinishBinding(t.Context(), b.ID, operation(backstay.Create, backstay.Succeeded), []byte("sealed"), backstay.Job{ID: j.ID, State: backstay.JobComplete}),
+		f.FinishBinding(t.Context(), b.ID, operation(backstay.Create, backstay.Succeeded), []byte("sealed"), complete(j)),
 	)
 	return b
 }
@@ -145,8 +145,10 @@ func aShareEndsWithItsBindings(t *testing.T, f *fixture) {
 	other := f.newLab(t)
 	in := f.mustHave(t, "db")
 	share := f.mustShare(t, in, other.space.ID)
-	wantError(t, f.AcceptInstanceDeletion(t.Context(), in.ID, operation(backstay.Delete, backstay.InProgress), none, newJob("x")), backstay.InUse,
-		"Service instances must be unshared before they can be deleted. Unsharing db will automatically delete any bindings that have been made to applications in other spaces.")
+	wantError(t,
+		f.AcceptInstanceDeletion(t.Context(), in.ID, operation(backstay.Delete, backstay.InProgress), none, newJob("x")), backstay.InUse,
+		"Service instances must be unshared before they can be deleted. Unsharing db will automatically delete any "+
+			"bindings that have been made to applications in other spaces.")
 
 	b, j := f.newBinding(in.ID, backstay.AppBinding, "")
 	b.AppID = other.app.ID
@@ -155,7 +157,7 @@ func aShareEndsWithItsBindings(t *testing.T, f *fixture) {
 		"An operation for a service binding of service instance db is in progress.")
 	must(
 		t,
-		f.FinishBinding(t.Context(), b.ID, operation(backstay.Create, backstay.Succeeded), []byte("sealed"), backstay.Job{ID: j.ID, State: backstay.JobComplete}),
+		f.FinishBinding(t.Context(), b.ID, operation(backstay.Create, backstay.Succeeded), []byte("sealed"), complete(j)),
 	)
 
 	end := newJob(string(share.ID))
@@ -179,7 +181,7 @@ func aShareEndsWithItsBindings(t *testing.T, f *fixture) {
 	end = newJob(string(share.ID))
 	must(t, f.AcceptUnshare(t.Context(), share, none, end))
 	must(t, f.RemoveBinding(t.Context(), b.ID, none, nil))
-	must(t, f.FinishUnshare(t.Context(), share.ID, backstay.Job{ID: end.ID, State: backstay.JobComplete}))
+	must(t, f.FinishUnshare(t.Context(), share.ID, complete(end)))
 	wantInstances(t, f, market.InstanceFilter{Viewer: &other.member})
 	must(
 		t,
@@ -210,7 +212,8 @@ func sharesAndCreatesRaceForAName(t *testing.T, f *fixture) {
 		created := f.AcceptInstance(t.Context(), own, nil, none, j)
 		if err := <-shared; (err == nil) == (created == nil) {
 			t.Errorf("the share ended with %v, the create with %v; want one winner", err, created)
-		} else if loser := backstay.KindOf(created); created != nil && loser != backstay.Taken || err != nil && backstay.KindOf(err) != backstay.Taken {
+		} else if loser := backstay.KindOf(created); created != nil && loser != backstay.Taken || err != nil &&
+			backstay.KindOf(err) != backstay.Taken {
 			t.Errorf("the share ended with %v, the create with %v; want the loser's name taken", err, created)
 		}
 	}

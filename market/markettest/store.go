@@ -175,6 +175,11 @@ func newJob(resource string) backstay.Job {
 	return backstay.Job{ID: backstay.JobID(uuid.NewString()), Operation: "test", Resource: resource, State: backstay.JobPolling}
 }
 
+// complete is a job as it ends well.
+func complete(j backstay.Job) backstay.Job {
+	return backstay.Job{ID: j.ID, State: backstay.JobComplete}
+}
+
 func operation(t backstay.OperationType, s backstay.OperationState) backstay.Operation {
 	return backstay.Operation{Type: t, State: s, Description: string(t) + " " + string(s)}
 }
@@ -186,7 +191,7 @@ func (f *fixture) mustHave(t *testing.T, name string) backstay.Instance {
 	must(t, f.AcceptInstance(t.Context(), in, nil, none, j))
 	must(
 		t,
-		f.ReportInstance(t.Context(), in.ID, operation(backstay.Create, backstay.Succeeded), &backstay.Job{ID: j.ID, State: backstay.JobComplete}),
+		f.ReportInstance(t.Context(), in.ID, operation(backstay.Create, backstay.Succeeded), new(complete(j))),
 	)
 	return in
 }
@@ -276,7 +281,8 @@ func aNewNameHidesNothing(t *testing.T, f *fixture) {
 	renamed := "renamed"
 	in, err := f.UpdateInstance(t.Context(), in.ID, named(renamed), nil, none)
 	must(t, err)
-	if op, said := in.LastOperation, operation(backstay.Create, backstay.Succeeded); op.Type != backstay.Update || op.State != backstay.Succeeded || op.Description != said.Description {
+	if op, said := in.LastOperation, operation(backstay.Create, backstay.Succeeded); op.Type != backstay.Update ||
+		op.State != backstay.Succeeded || op.Description != said.Description {
 		t.Errorf("renamed: %+v; want what the broker said last", op)
 	}
 	in, j := f.newInstance("fails")

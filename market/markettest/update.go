@@ -52,7 +52,7 @@ func aPlanChangesWhenTheUpdateSucceeded(t *testing.T, f *fixture) {
 	f.wantUsage(t, market.UsageFilter{}, "CREATED db")
 
 	must(t, f.ReportInstance(t.Context(), in.ID, operation(backstay.Update, backstay.Succeeded),
-		&backstay.Job{ID: j.ID, State: backstay.JobComplete}))
+		new(complete(j))))
 	f.wantPlan(t, in.ID, "other", "2.0.0", backstay.Succeeded)
 	usage := f.wantUsage(t, market.UsageFilter{}, "CREATED db", "UPDATED db")
 	if usage[1].PlanName != "other" {

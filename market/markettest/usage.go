@@ -41,7 +41,7 @@ func usageIsRecordedWithWhatItIsAbout(t *testing.T, f *fixture) {
 	in := f.mustHave(t, "db")
 	must(
 		t,
-		f.ReportInstance(t.Context(), in.ID, operation(backstay.Create, backstay.Succeeded), &backstay.Job{ID: j.ID, State: backstay.JobComplete}),
+		f.ReportInstance(t.Context(), in.ID, operation(backstay.Create, backstay.Succeeded), new(complete(j))),
 	) // again
 	name := "renamed"
 	_, err := f.UpdateInstance(t.Context(), in.ID, market.Update{}, []string{"b"}, none)
@@ -179,7 +179,7 @@ func usageIsReadOnwardsWithoutGaps(t *testing.T, f *fixture) {
 				}
 				if err := f.ReportInstance(
 					t.Context(), in.ID, operation(backstay.Create, backstay.Succeeded),
-					&backstay.Job{ID: j.ID, State: backstay.JobComplete},
+					new(complete(j)),
 				); err != nil {
 					t.Error(err)
 				}
@@ -189,7 +189,8 @@ func usageIsReadOnwardsWithoutGaps(t *testing.T, f *fixture) {
 				var ends sync.WaitGroup
 				ends.Go(func() {
 					name := uuid.NewString()
-					if _, err := f.UpdateInstance(t.Context(), in.ID, named(name), nil, none); err != nil && backstay.KindOf(err) != backstay.NotFound {
+					if _, err := f.UpdateInstance(t.Context(), in.ID, named(name), nil, none); err != nil &&
+						backstay.KindOf(err) != backstay.NotFound {
 						t.Error(err)
 					}
 				})
