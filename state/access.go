@@ -60,7 +60,7 @@ func (s *Store) SetPlanVisibility(ctx context.Context, id backstay.PlanID, v bac
 }
 
 func enablePlan(ctx context.Context, tx pgx.Tx, id backstay.PlanID, organizations []backstay.OrganizationID) error {
-	found, err := column[backstay.OrganizationID](ctx, tx, `SELECT id FROM market.organizations WHERE id = ANY($1)
+	found, err := selectColumn[backstay.OrganizationID](ctx, tx, `SELECT id FROM market.organizations WHERE id = ANY($1)
 		ORDER BY id FOR KEY SHARE`, organizations)
 	if err := allFound(err, "Could not find Organizations with guids: %s", organizations, found); err != nil {
 		return err

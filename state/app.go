@@ -18,18 +18,18 @@ func scanApp(r pgx.CollectableRow) (a backstay.App, err error) {
 
 func (s *Store) Apps(ctx context.Context, f market.AppFilter) (market.List[backstay.App], error) {
 	q := query{columns: appColumns, from: "market.apps a JOIN market.spaces s ON s.id = a.space_id", alias: "a"}
-	in(&q, "a.id", f.IDs)
-	in(&q, "a.name", f.Names)
-	in(&q, "a.space_id", f.SpaceIDs)
-	in(&q, "s.organization_id", f.OrganizationIDs)
+	whereIn(&q, "a.id", f.IDs)
+	whereIn(&q, "a.name", f.Names)
+	whereIn(&q, "a.space_id", f.SpaceIDs)
+	whereIn(&q, "s.organization_id", f.OrganizationIDs)
 	seenIn(&q, "a.space_id", f.Viewer)
 	q.match(f.Match)
-	return list(ctx, s, q, f.Order, f.Page, scanApp)
+	return selectList(ctx, s, q, f.Order, f.Page, scanApp)
 }
 
 func (s *Store) AddApp(ctx context.Context, a backstay.App, e backstay.Event) (backstay.App, error) {
 	added, err := recorded(ctx, s, e, func(tx pgx.Tx) (backstay.App, error) {
-		return one(ctx, tx, scanApp, `INSERT INTO market.apps AS a (id, space_id, name, labels, annotations)
+		return selectOne(ctx, tx, scanApp, `INSERT INTO market.apps AS a (id, space_id, name, labels, annotations)
 			VALUES ($1, $2, $3, $4, $5) RETURNING `+appColumns,
 			a.ID, a.SpaceID, a.Name, object(a.Metadata.Labels), object(a.Metadata.Annotations))
 	})
@@ -46,7 +46,8 @@ func (s *Store) UpdateApp(ctx context.Context, id backstay.AppID, u market.Updat
 		if err := updateMetadata(ctx, tx, "market.apps", id, u.Metadata); err != nil {
 			return backstay.App{}, err
 		}
-		return one(ctx, tx, scanApp, `UPDATE market.apps a SET name = coalesce($2, name), updated_at = now() WHERE id = $1
+		return selectOne(ctx, tx, scanApp, `UPDATE market.apps a SET name = coalesce($2, name), updated_at = now()
+			WHERE id = $1
 			RETURNING `+appColumns, id, u.Name)
 	})
 	return a, appTaken(orNotFound(err, "App"), wanted(u.Name))

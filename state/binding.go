@@ -37,21 +37,21 @@ func (s *Store) Bindings(ctx context.Context, f market.BindingFilter) (market.Li
 	if f.PlanIDs != nil || f.PlanNames != nil || f.OfferingIDs != nil || f.OfferingNames != nil {
 		q.from += " JOIN market.plans p ON p.id = i.plan_id JOIN market.offerings o ON o.id = p.offering_id"
 	}
-	in(&q, "b.id", f.IDs)
-	in(&q, "b.name", f.Names)
-	in(&q, "b.type", f.Types)
-	in(&q, "b.instance_id", f.InstanceIDs)
-	in(&q, "b.app_id", f.AppIDs)
-	in(&q, "i.name", f.InstanceNames)
-	in(&q, "a.name", f.AppNames)
-	in(&q, "a.space_id", f.AppSpaceIDs)
-	in(&q, "p.id", f.PlanIDs)
-	in(&q, "p.name", f.PlanNames)
-	in(&q, "o.id", f.OfferingIDs)
-	in(&q, "o.name", f.OfferingNames)
+	whereIn(&q, "b.id", f.IDs)
+	whereIn(&q, "b.name", f.Names)
+	whereIn(&q, "b.type", f.Types)
+	whereIn(&q, "b.instance_id", f.InstanceIDs)
+	whereIn(&q, "b.app_id", f.AppIDs)
+	whereIn(&q, "i.name", f.InstanceNames)
+	whereIn(&q, "a.name", f.AppNames)
+	whereIn(&q, "a.space_id", f.AppSpaceIDs)
+	whereIn(&q, "p.id", f.PlanIDs)
+	whereIn(&q, "p.name", f.PlanNames)
+	whereIn(&q, "o.id", f.OfferingIDs)
+	whereIn(&q, "o.name", f.OfferingNames)
 	bindingSeenBy(&q, f.Viewer)
 	q.match(f.Match)
-	return list(ctx, s, q, f.Order, f.Page, scanBinding)
+	return selectList(ctx, s, q, f.Order, f.Page, scanBinding)
 }
 
 // bindingSeenBy narrows a list of bindings to those of apps in spaces that the viewer sees, and to the keys
@@ -101,9 +101,9 @@ func (s *Store) BindingAccess(
 	q.columns = `b.id, b.type, b.instance_id, i.type, coalesce(b.app_id, ''), s.id, b.credentials,
 		ARRAY(SELECT r.type FROM market.roles r WHERE r.user_id = ` + q.arg(user) + `
 			AND (r.space_id = s.id OR r.organization_id = s.organization_id))`
-	in(&q, "b.id", []backstay.BindingID{id})
+	whereIn(&q, "b.id", []backstay.BindingID{id})
 	bindingSeenBy(&q, viewer)
-	l, err := list(ctx, s, q, market.Order{}, market.Page{},
+	l, err := selectList(ctx, s, q, market.Order{}, market.Page{},
 		func(r pgx.CollectableRow) (a market.BindingAccess, err error) {
 			b := &a.Binding
 			err = r.Scan(&b.ID, &b.Type, &b.InstanceID, &b.InstanceType, &b.AppID, &b.SpaceID, &a.Sealed, &a.Roles)

@@ -36,7 +36,7 @@ func scanOwed(r pgx.CollectableRow) (i broker.Instance, err error) {
 }
 
 func owedInstance(ctx context.Context, q querier, id backstay.InstanceID) (broker.Instance, error) {
-	i, err := one(ctx, q, scanOwed, `SELECT `+owedColumns+` FROM `+owedSource+` WHERE i.id = $1`, id)
+	i, err := selectOne(ctx, q, scanOwed, `SELECT `+owedColumns+` FROM `+owedSource+` WHERE i.id = $1`, id)
 	return i, orNotFound(err, "Service instance")
 }
 
@@ -97,7 +97,7 @@ func (b Broker) RaiseGeneration(ctx context.Context, id backstay.InstanceID,
 		if i.Busy || i.Spec == nil {
 			return errOwedBusy(id)
 		}
-		generation, err = one(ctx, tx, pgx.RowTo[int64], `UPDATE broker.instances
+		generation, err = selectOne(ctx, tx, pgx.RowTo[int64], `UPDATE broker.instances
 			SET generation = greatest(newest_generation, $2) + 1, newest_generation = greatest(newest_generation, $2) + 1
 			WHERE id = $1 RETURNING generation`, id, held)
 		return err
@@ -161,7 +161,7 @@ func (b Broker) Binding(ctx context.Context, id backstay.BindingID) (broker.Bind
 }
 
 func owedBinding(ctx context.Context, q querier, id backstay.BindingID) (broker.Binding, error) {
-	kept, err := one(ctx, q, scanOwedBinding,
+	kept, err := selectOne(ctx, q, scanOwedBinding,
 		`SELECT id, instance_id, username, password, parameters FROM broker.bindings WHERE id = $1`, id)
 	return kept, orNotFound(err, "Service binding")
 }

@@ -112,10 +112,10 @@ func (s *Store) ServiceBrokers(ctx context.Context,
 	f market.BrokerFilter) (market.List[backstay.ServiceBroker], error) {
 	q := query{columns: `k.id, k.name, k.labels, k.annotations, k.created_at, k.updated_at`, from: "market.brokers k",
 		alias: "k"}
-	in(&q, "k.id", f.IDs)
-	in(&q, "k.name", f.Names)
+	whereIn(&q, "k.id", f.IDs)
+	whereIn(&q, "k.name", f.Names)
 	q.match(f.Match)
-	return list(ctx, s, q, f.Order, f.Page, func(r pgx.CollectableRow) (b backstay.ServiceBroker, err error) {
+	return selectList(ctx, s, q, f.Order, f.Page, func(r pgx.CollectableRow) (b backstay.ServiceBroker, err error) {
 		err = r.Scan(&b.ID, &b.Name, &b.Metadata.Labels, &b.Metadata.Annotations, &b.CreatedAt, &b.UpdatedAt)
 		return b, err
 	})
@@ -140,16 +140,16 @@ func (s *Store) Offerings(
 	q := query{
 		columns: offeringColumns, from: "market.offerings o JOIN market.brokers k ON k.id = o.broker_id", alias: "o",
 	}
-	in(&q, "o.id", f.IDs)
-	in(&q, "o.name", f.Names)
-	in(&q, "o.broker_id", f.BrokerIDs)
-	in(&q, "k.name", f.BrokerNames)
-	is(&q, "o.available", f.Available)
+	whereIn(&q, "o.id", f.IDs)
+	whereIn(&q, "o.name", f.Names)
+	whereIn(&q, "o.broker_id", f.BrokerIDs)
+	whereIn(&q, "k.name", f.BrokerNames)
+	whereIs(&q, "o.available", f.Available)
 	if condition := accessible(&q, f.Access); condition != "" {
 		q.where = append(q.where, `EXISTS (SELECT FROM market.plans p WHERE p.offering_id = o.id AND `+condition+`)`)
 	}
 	q.match(f.Match)
-	return list(ctx, s, q, f.Order, f.Page, scanOffering)
+	return selectList(ctx, s, q, f.Order, f.Page, scanOffering)
 }
 
 const planColumns = `p.id, p.offering_id, p.service_plan_id, p.name, p.description, p.free, p.bindable,
@@ -171,17 +171,17 @@ func (s *Store) Plans(ctx context.Context, f market.PlanFilter) (market.List[bac
 		columns: planColumns, alias: "p", tie: "p.position",
 		from: "market.plans p JOIN market.offerings o ON o.id = p.offering_id JOIN market.brokers k ON k.id = o.broker_id",
 	}
-	in(&q, "p.id", f.IDs)
-	in(&q, "p.name", f.Names)
-	in(&q, "p.service_plan_id", f.ServicePlanIDs)
-	in(&q, "p.offering_id", f.OfferingIDs)
-	in(&q, "o.name", f.OfferingNames)
-	in(&q, "o.broker_id", f.BrokerIDs)
-	in(&q, "k.name", f.BrokerNames)
-	is(&q, "p.available", f.Available)
+	whereIn(&q, "p.id", f.IDs)
+	whereIn(&q, "p.name", f.Names)
+	whereIn(&q, "p.service_plan_id", f.ServicePlanIDs)
+	whereIn(&q, "p.offering_id", f.OfferingIDs)
+	whereIn(&q, "o.name", f.OfferingNames)
+	whereIn(&q, "o.broker_id", f.BrokerIDs)
+	whereIn(&q, "k.name", f.BrokerNames)
+	whereIs(&q, "p.available", f.Available)
 	if condition := accessible(&q, f.Access); condition != "" {
 		q.where = append(q.where, condition)
 	}
 	q.match(f.Match)
-	return list(ctx, s, q, f.Order, f.Page, scanPlan)
+	return selectList(ctx, s, q, f.Order, f.Page, scanPlan)
 }

@@ -77,7 +77,7 @@ func (c *changes) wake(topic string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for w := range c.waiters[topic] {
-		signal(w)
+		wakeUp(w)
 	}
 }
 
@@ -86,13 +86,13 @@ func (c *changes) wakeAll() {
 	defer c.mu.Unlock()
 	for _, ws := range c.waiters {
 		for w := range ws {
-			signal(w)
+			wakeUp(w)
 		}
 	}
 }
 
-// signal never blocks: one pending wake-up is as good as many.
-func signal(w chan struct{}) {
+// wakeUp never blocks: one pending wake-up is as good as many.
+func wakeUp(w chan struct{}) {
 	select {
 	case w <- struct{}{}:
 	default:

@@ -93,6 +93,23 @@ func (c *claim) refusal(ctx context.Context) error {
 			"another database.", holder)
 }
 
+// takeJobsBack puts back what is noted as running. Whoever has the claim and runs nothing yet knows that nobody
+// runs it; the queue itself never could, since our jobs have no time limit. It asks over the claim's connection:
+// those of a pool may be of a server that has ended.
+func (c *claim) takeJobsBack(ctx context.Context) error {
+	_, err := c.conn.Exec(ctx, `UPDATE `+jobSchema+`.river_job SET state = 'available', scheduled_at = now()
+		WHERE state = 'running'`)
+	return err
+}
+
+// blame tells the loss of the claim, which is waited for, from another error.
+func (c *claim) blame(ctx context.Context, cause error) (lost, err error) {
+	if c.conn.Ping(ctx) != nil {
+		return cause, nil
+	}
+	return nil, cause
+}
+
 // watch returns why the claim was lost, or ctx's error.
 func (c *claim) watch(ctx context.Context) error {
 	for {

@@ -80,11 +80,11 @@ func (s *Store) Events(ctx context.Context, f market.EventFilter) (market.List[b
 			e.target_name, e.space_id, e.organization_id, e.data, e.created_at`,
 		from: "(SELECT *, created_at AS updated_at FROM audit.events) e", alias: "e",
 	}
-	in(&q, "e.id", f.IDs)
-	in(&q, "e.type", f.Types)
-	in(&q, "e.target_id", f.TargetIDs)
-	in(&q, "e.space_id", f.SpaceIDs)
-	in(&q, "e.organization_id", f.OrganizationIDs)
+	whereIn(&q, "e.id", f.IDs)
+	whereIn(&q, "e.type", f.Types)
+	whereIn(&q, "e.target_id", f.TargetIDs)
+	whereIn(&q, "e.space_id", f.SpaceIDs)
+	whereIn(&q, "e.organization_id", f.OrganizationIDs)
 	if f.NotTargetIDs != nil {
 		q.where = append(q.where, "e.target_id <> ALL("+q.arg(f.NotTargetIDs)+")")
 	}
@@ -94,7 +94,7 @@ func (s *Store) Events(ctx context.Context, f market.EventFilter) (market.List[b
 		AND v.type IN ('space_auditor', 'space_developer', 'space_supporter')))
 		OR e.organization_id = ANY(ARRAY(SELECT v.organization_id FROM market.roles v WHERE v.user_id = %[1]s
 			AND v.type = 'organization_auditor')))`, f.Viewer)
-	return list(ctx, s, q, f.Order, f.Page, func(r pgx.CollectableRow) (e backstay.Event, err error) {
+	return selectList(ctx, s, q, f.Order, f.Page, func(r pgx.CollectableRow) (e backstay.Event, err error) {
 		err = r.Scan(&e.ID, &e.Type, &e.Actor.UserID, &e.Actor.Username, &e.Actor.Client, &e.Actor.Address, &e.Target.ID,
 			&e.Target.Type, &e.Target.Name,
 			&e.SpaceID, &e.OrganizationID, &e.Data, &e.CreatedAt)

@@ -29,17 +29,17 @@ func (s *Store) Instances(ctx context.Context, f market.InstanceFilter) (market.
 	if f.PlanNames != nil {
 		q.from += " JOIN market.plans p ON p.id = i.plan_id"
 	}
-	in(&q, "i.id", f.IDs)
-	in(&q, "i.name", f.Names)
-	in(&q, "i.type", f.Types)
-	in(&q, "i.space_id", f.SpaceIDs)
-	in(&q, "i.plan_id", f.PlanIDs)
-	in(&q, "s.organization_id", f.OrganizationIDs)
-	in(&q, "p.name", f.PlanNames)
+	whereIn(&q, "i.id", f.IDs)
+	whereIn(&q, "i.name", f.Names)
+	whereIn(&q, "i.type", f.Types)
+	whereIn(&q, "i.space_id", f.SpaceIDs)
+	whereIn(&q, "i.plan_id", f.PlanIDs)
+	whereIn(&q, "s.organization_id", f.OrganizationIDs)
+	whereIn(&q, "p.name", f.PlanNames)
 	knownIn(&q, f.KnownIn)
 	instanceSeenBy(&q, f.Viewer)
 	q.match(f.Match)
-	return list(ctx, s, q, f.Order, f.Page, scanInstance)
+	return selectList(ctx, s, q, f.Order, f.Page, scanInstance)
 }
 
 func (s *Store) AcceptInstance(ctx context.Context, i backstay.Instance, parameters []byte, e backstay.Event,
@@ -92,7 +92,8 @@ func (s *Store) InstanceParameters(ctx context.Context, id backstay.InstanceID) 
 
 // lockInstance reads an instance so that until the transaction ends nobody else can change it.
 func lockInstance(ctx context.Context, tx pgx.Tx, id backstay.InstanceID) (backstay.Instance, error) {
-	i, err := one(ctx, tx, scanInstance, `SELECT `+instanceColumns+` FROM market.instances i WHERE id = $1 FOR UPDATE`,
+	i, err := selectOne(ctx, tx, scanInstance, `SELECT `+instanceColumns+` FROM market.instances i
+		WHERE id = $1 FOR UPDATE`,
 		id)
 	return i, orNotFound(err, "Service instance")
 }
@@ -158,7 +159,7 @@ func (s *Store) UpdateInstance(ctx context.Context, id backstay.InstanceID, u ma
 		if err := updateMetadata(ctx, tx, "market.instances", id, u.Metadata); err != nil {
 			return err
 		}
-		i, err = one(ctx, tx, scanInstance, `UPDATE market.instances i
+		i, err = selectOne(ctx, tx, scanInstance, `UPDATE market.instances i
 			SET name = coalesce($2, name), tags = coalesce($3, tags), updated_at = now(),
 			op_type = CASE op_state WHEN 'succeeded' THEN 'update' ELSE op_type END,
 			op_created_at = CASE op_state WHEN 'succeeded' THEN now() ELSE op_created_at END,

@@ -59,7 +59,7 @@ func (w *worker[T]) Work(ctx context.Context, j *river.Job[T]) error {
 }
 
 // Timeout is none: an operation takes as long as it takes, and its steps have limits of their own. The queue
-// therefore never rescues a job whose runner is gone; reclaim does.
+// therefore never rescues a job whose runner is gone; takeJobsBack does.
 func (w *worker[T]) Timeout(*river.Job[T]) time.Duration { return -1 }
 
 // retryPolicy doubles from 100 ms to 10 s, from now on.
@@ -102,8 +102,8 @@ func (s *Store) ensureClaim(ctx context.Context) error {
 
 // runClaimed runs jobs until ctx ends or the claim is lost, and then waits until none runs any more.
 func (s *Store) runClaimed(ctx context.Context, r Runners) (lost, err error) {
-	if err := s.reclaim(ctx); err != nil {
-		return nil, fmt.Errorf("take jobs back: %w", err)
+	if err := s.claim.takeJobsBack(ctx); err != nil {
+		return s.claim.blame(ctx, fmt.Errorf("take jobs back: %w", err))
 	}
 	bookkeeping, err := s.bookkeeping(ctx)
 	if err != nil {
@@ -117,13 +117,13 @@ func (s *Store) runClaimed(ctx context.Context, r Runners) (lost, err error) {
 	claimed, end := context.WithCancel(ctx)
 	defer end()
 	if err := client.Start(claimed); err != nil {
-		return nil, fmt.Errorf("start job runner: %w", err)
+		return s.claim.blame(ctx, fmt.Errorf("start job runner: %w", err))
 	}
 	lost = s.claim.watch(ctx)
 	end()
 	err = stopJobs(client)
 	if err != nil && ctx.Err() == nil {
-		bookkeeping.Close() // or the queue would try for minutes to note what reclaim makes good
+		bookkeeping.Close() // or the queue would try for minutes to note what takeJobsBack makes good
 		err = stopJobs(client)
 	}
 	return lost, err
@@ -191,14 +191,6 @@ const (
 	marketQueue = "market"
 	brokerQueue = "broker"
 )
-
-// reclaim puts back what is noted as running. Whoever has the claim and runs nothing yet knows that nobody runs
-// it; the queue itself never could, since our jobs have no time limit.
-func (s *Store) reclaim(ctx context.Context) error {
-	_, err := s.pool.Exec(ctx, `UPDATE `+jobSchema+`.river_job
-		SET state = 'available', scheduled_at = now() WHERE state = 'running'`)
-	return err
-}
 
 func (s *Store) insertMarketJob(ctx context.Context, tx pgx.Tx, id backstay.JobID) error {
 	_, err := s.inserts.InsertTx(ctx, tx, marketJob{Job: id},

@@ -23,13 +23,13 @@ type query struct {
 	args    []any
 }
 
-// in narrows the list to rows whose column is one of values; a nil slice does not narrow.
-func in[E ~string](q *query, column string, values []E) {
-	among(q, column+" = ANY(%s)", values)
+// whereIn narrows the list to rows whose column is one of values; a nil slice does not narrow.
+func whereIn[E ~string](q *query, column string, values []E) {
+	whereAmong(q, column+" = ANY(%s)", values)
 }
 
-// among narrows the list by a condition that names values, an array, as %s; a nil slice does not narrow.
-func among[E ~string](q *query, condition string, values []E) {
+// whereAmong narrows the list by a condition that names values, an array, as %s; a nil slice does not narrow.
+func whereAmong[E ~string](q *query, condition string, values []E) {
 	if values == nil {
 		return
 	}
@@ -54,8 +54,8 @@ func inAnyCase(q *query, column string, values []string) {
 		q.arg(values)))
 }
 
-// is narrows the list to rows whose column has the value; nil does not narrow.
-func is(q *query, column string, value *bool) {
+// whereIs narrows the list to rows whose column has the value; nil does not narrow.
+func whereIs(q *query, column string, value *bool) {
 	if value == nil {
 		return
 	}
@@ -109,8 +109,8 @@ func (q *query) orderBy(o market.Order) string {
 	return fmt.Sprintf(" ORDER BY %s.%s%s, %s%s", q.alias, key, direction, tie, direction)
 }
 
-// list returns the page of q's rows with the count of all of them. The zero Page is everything.
-func list[T any](ctx context.Context, s *Store, q query, o market.Order, p market.Page,
+// selectList returns the page of q's rows with the count of all of them. The zero Page is everything.
+func selectList[T any](ctx context.Context, s *Store, q query, o market.Order, p market.Page,
 	scan pgx.RowToFunc[T]) (market.List[T], error) {
 	sql := "SELECT " + q.columns + " FROM " + q.from + q.condition() + q.orderBy(o)
 	if p.Size > 0 {
@@ -158,12 +158,21 @@ type querier interface {
 	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
 }
 
-// one runs a query for a single row.
-func one[T any](ctx context.Context, q querier, scan pgx.RowToFunc[T], sql string, args ...any) (T, error) {
+// selectOne runs a query for a single row.
+func selectOne[T any](ctx context.Context, q querier, scan pgx.RowToFunc[T], sql string, args ...any) (T, error) {
 	rows, err := q.Query(ctx, sql, args...)
 	if err != nil {
 		var zero T
 		return zero, err
 	}
 	return pgx.CollectExactlyOneRow(rows, scan)
+}
+
+// selectColumn collects the one column that a query returns.
+func selectColumn[T any](ctx context.Context, q querier, sql string, args ...any) ([]T, error) {
+	rows, err := q.Query(ctx, sql, args...)
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, pgx.RowTo[T])
 }

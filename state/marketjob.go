@@ -20,7 +20,7 @@ func scanJob(r pgx.CollectableRow) (j backstay.Job, err error) {
 }
 
 func (s *Store) Job(ctx context.Context, id backstay.JobID) (backstay.Job, error) {
-	j, err := one(ctx, s.pool, scanJob, `SELECT `+jobColumns+` FROM market.jobs j WHERE id = $1`, id)
+	j, err := selectOne(ctx, s.pool, scanJob, `SELECT `+jobColumns+` FROM market.jobs j WHERE id = $1`, id)
 	return j, orNotFound(err, "Job")
 }
 

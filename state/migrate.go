@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io/fs"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
@@ -80,19 +79,12 @@ func compareSchema(ctx context.Context, pool *pgxpool.Pool) (s schema, err error
 	if err != nil {
 		return s, err
 	}
-	applied, err := names(ctx, pool, "public.migrations", `SELECT name FROM public.migrations ORDER BY name`)
+	applied, err := appliedMigrations(ctx, pool)
 	if err != nil {
 		return s, err
 	}
-	jobTables := jobSchema + ".river_migration"
-	versions, err := names(ctx, pool, jobTables, `SELECT max(version)::text FROM `+jobTables+` HAVING count(*) > 0`)
-	if err != nil {
+	if s.jobs, err = jobSchemaVersion(ctx, pool); err != nil {
 		return s, err
-	}
-	if len(versions) > 0 {
-		if s.jobs, err = strconv.Atoi(versions[0]); err != nil {
-			return s, err
-		}
 	}
 	newer := slices.DeleteFunc(slices.Clone(applied), func(name string) bool { return slices.Contains(known, name) })
 	if s.jobs > latestJobSchema(pool) {
@@ -107,17 +99,26 @@ func compareSchema(ctx context.Context, pool *pgxpool.Pool) (s schema, err error
 	return s, nil
 }
 
-// names returns the one column of a query on a table, or nothing if there is no such table.
-func names(ctx context.Context, pool *pgxpool.Pool, table, query string) ([]string, error) {
-	var exists bool
-	if err := pool.QueryRow(ctx, `SELECT to_regclass($1) IS NOT NULL`, table).Scan(&exists); err != nil || !exists {
+func appliedMigrations(ctx context.Context, pool *pgxpool.Pool) ([]string, error) {
+	if found, err := hasTable(ctx, pool, "public.migrations"); err != nil || !found {
 		return nil, err
 	}
-	rows, err := pool.Query(ctx, query)
-	if err != nil {
-		return nil, err
+	return selectColumn[string](ctx, pool, `SELECT name FROM public.migrations ORDER BY name`)
+}
+
+func jobSchemaVersion(ctx context.Context, pool *pgxpool.Pool) (version int, err error) {
+	const table = jobSchema + ".river_migration"
+	if found, err := hasTable(ctx, pool, table); err != nil || !found {
+		return 0, err
 	}
-	return pgx.CollectRows(rows, pgx.RowTo[string])
+	err = pool.QueryRow(ctx, `SELECT coalesce(max(version), 0) FROM `+table).Scan(&version)
+	return version, err
+}
+
+// hasTable reports whether the database has the table of that schema and name.
+func hasTable(ctx context.Context, pool *pgxpool.Pool, table string) (found bool, err error) {
+	err = pool.QueryRow(ctx, `SELECT to_regclass($1) IS NOT NULL`, table).Scan(&found)
+	return found, err
 }
 
 func apply(ctx context.Context, conn *pgx.Conn, name string) error {

@@ -25,7 +25,8 @@ func scanOwedOperation(r pgx.CollectableRow) (o broker.Operation, err error) {
 }
 
 func owedOperation(ctx context.Context, q querier, id backstay.OperationKey) (broker.Operation, error) {
-	o, err := one(ctx, q, scanOwedOperation, `SELECT `+owedOperationColumns+` FROM broker.operations o WHERE o.id = $1`,
+	o, err := selectOne(ctx, q, scanOwedOperation, `SELECT `+owedOperationColumns+` FROM broker.operations o
+		WHERE o.id = $1`,
 		id)
 	return o, orNotFound(err, "Operation")
 }
@@ -53,7 +54,7 @@ func (b Broker) ReplaceOperation(ctx context.Context, op broker.Operation) (kept
 		if _, err := lockOwed(ctx, tx, op.InstanceID); err != nil {
 			return err
 		}
-		kept, err = one(ctx, tx, scanOwedOperation, `SELECT `+owedOperationColumns+` FROM broker.operations o
+		kept, err = selectOne(ctx, tx, scanOwedOperation, `SELECT `+owedOperationColumns+` FROM broker.operations o
 			WHERE o.instance_id = $1 AND o.state = 'in progress'`, op.InstanceID)
 		if err == nil && kept.Type == op.Type {
 			return nil
@@ -81,7 +82,7 @@ func (b Broker) StartOperation(ctx context.Context, id backstay.OperationKey) (s
 		if err != nil {
 			return err
 		}
-		started, err = one(ctx, tx, scanOwedOperation, `UPDATE broker.operations o
+		started, err = selectOne(ctx, tx, scanOwedOperation, `UPDATE broker.operations o
 			SET state = 'in progress', generation = $2, updated_at = now() WHERE id = $1 RETURNING `+owedOperationColumns,
 			id, generation)
 		return err
@@ -92,7 +93,8 @@ func (b Broker) StartOperation(ctx context.Context, id backstay.OperationKey) (s
 // lockOwed keeps others from changing an instance or its operations until the transaction ends, and returns the
 // generation that is accepted. Whoever changes both begins with it.
 func lockOwed(ctx context.Context, tx pgx.Tx, id backstay.InstanceID) (accepted int64, err error) {
-	accepted, err = one(ctx, tx, pgx.RowTo[int64], `SELECT generation FROM broker.instances WHERE id = $1 FOR UPDATE`, id)
+	accepted, err = selectOne(ctx, tx, pgx.RowTo[int64], `SELECT generation FROM broker.instances
+		WHERE id = $1 FOR UPDATE`, id)
 	return accepted, orNotFound(err, "Service instance")
 }
 
@@ -146,7 +148,7 @@ func nextGeneration(ctx context.Context, tx pgx.Tx, o broker.Operation) (int64, 
 	if o.Spec == nil {
 		return 0, nil
 	}
-	return one(ctx, tx, pgx.RowTo[int64], `UPDATE broker.instances SET newest_generation = newest_generation + 1
+	return selectOne(ctx, tx, pgx.RowTo[int64], `UPDATE broker.instances SET newest_generation = newest_generation + 1
 		WHERE id = $1 RETURNING newest_generation`, o.InstanceID)
 }
 
@@ -157,7 +159,7 @@ func (b Broker) Operation(ctx context.Context, id backstay.OperationKey) (broker
 func (b Broker) LastOperation(
 	ctx context.Context, in backstay.InstanceID, id backstay.OperationKey,
 ) (broker.Operation, error) {
-	o, err := one(ctx, b.s.pool, scanOwedOperation, `SELECT `+owedOperationColumns+` FROM broker.operations o
+	o, err := selectOne(ctx, b.s.pool, scanOwedOperation, `SELECT `+owedOperationColumns+` FROM broker.operations o
 		WHERE o.instance_id = $1 AND (o.id = $2 OR `+seenByUsers+`) ORDER BY o.id = $2 DESC, o.seq DESC LIMIT 1`, in, id)
 	return o, orNotFound(err, "Service instance")
 }
@@ -258,7 +260,7 @@ func (b Broker) GiveUpOperation(
 		if err != nil {
 			return err
 		}
-		given, err = one(ctx, tx, scanOwedOperation, `UPDATE broker.operations o
+		given, err = selectOne(ctx, tx, scanOwedOperation, `UPDATE broker.operations o
 			SET failure = $2, generation = $3, parameters = NULL, spec = NULL, updated_at = now()
 			WHERE id = $1 RETURNING `+owedOperationColumns, id, failure, generation)
 		return err

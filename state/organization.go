@@ -19,20 +19,20 @@ func scanOrganization(r pgx.CollectableRow) (o backstay.Organization, err error)
 func (s *Store) Organizations(ctx context.Context,
 	f market.OrganizationFilter) (market.List[backstay.Organization], error) {
 	q := query{columns: organizationColumns, from: "market.organizations o", alias: "o"}
-	in(&q, "o.id", f.IDs)
-	in(&q, "o.name", f.Names)
-	among(&q, `EXISTS (SELECT FROM market.plan_organizations po WHERE po.organization_id = o.id
+	whereIn(&q, "o.id", f.IDs)
+	whereIn(&q, "o.name", f.Names)
+	whereAmong(&q, `EXISTS (SELECT FROM market.plan_organizations po WHERE po.organization_id = o.id
 		AND po.plan_id = ANY(%s))`, f.PlanIDs)
 	// An array, so that the few are looked up by key and the many not gone through.
 	seenBy(&q, `o.id = ANY (ARRAY(SELECT v.organization_id FROM market.roles v WHERE v.user_id = %[1]s))`, f.Viewer)
 	q.match(f.Match)
-	return list(ctx, s, q, f.Order, f.Page, scanOrganization)
+	return selectList(ctx, s, q, f.Order, f.Page, scanOrganization)
 }
 
 func (s *Store) AddOrganization(ctx context.Context, o backstay.Organization,
 	e backstay.Event) (backstay.Organization, error) {
 	added, err := recorded(ctx, s, e, func(tx pgx.Tx) (backstay.Organization, error) {
-		return one(ctx, tx, scanOrganization, `INSERT INTO market.organizations AS o (id, name, labels, annotations)
+		return selectOne(ctx, tx, scanOrganization, `INSERT INTO market.organizations AS o (id, name, labels, annotations)
 			VALUES ($1, $2, $3, $4) RETURNING `+organizationColumns,
 			o.ID, o.Name, object(o.Metadata.Labels), object(o.Metadata.Annotations))
 	})
@@ -45,7 +45,7 @@ func (s *Store) UpdateOrganization(ctx context.Context, id backstay.Organization
 		if err := updateMetadata(ctx, tx, "market.organizations", id, u.Metadata); err != nil {
 			return backstay.Organization{}, err
 		}
-		return one(ctx, tx, scanOrganization, `UPDATE market.organizations o
+		return selectOne(ctx, tx, scanOrganization, `UPDATE market.organizations o
 			SET name = coalesce($2, name), updated_at = now() WHERE id = $1 RETURNING `+organizationColumns, id, u.Name)
 	})
 	return o, organizationTaken(orNotFound(err, "Organization"), wanted(u.Name))
@@ -82,17 +82,17 @@ func scanSpace(r pgx.CollectableRow) (s backstay.Space, err error) {
 
 func (s *Store) Spaces(ctx context.Context, f market.SpaceFilter) (market.List[backstay.Space], error) {
 	q := query{columns: spaceColumns, from: "market.spaces s", alias: "s"}
-	in(&q, "s.id", f.IDs)
-	in(&q, "s.name", f.Names)
-	in(&q, "s.organization_id", f.OrganizationIDs)
+	whereIn(&q, "s.id", f.IDs)
+	whereIn(&q, "s.name", f.Names)
+	whereIn(&q, "s.organization_id", f.OrganizationIDs)
 	seenIn(&q, "s.id", f.Viewer)
 	q.match(f.Match)
-	return list(ctx, s, q, f.Order, f.Page, scanSpace)
+	return selectList(ctx, s, q, f.Order, f.Page, scanSpace)
 }
 
 func (s *Store) AddSpace(ctx context.Context, sp backstay.Space, e backstay.Event) (backstay.Space, error) {
 	added, err := recorded(ctx, s, e, func(tx pgx.Tx) (backstay.Space, error) {
-		return one(ctx, tx, scanSpace, `INSERT INTO market.spaces AS s (id, organization_id, name, labels, annotations)
+		return selectOne(ctx, tx, scanSpace, `INSERT INTO market.spaces AS s (id, organization_id, name, labels, annotations)
 			VALUES ($1, $2, $3, $4, $5) RETURNING `+spaceColumns,
 			sp.ID, sp.OrganizationID, sp.Name, object(sp.Metadata.Labels), object(sp.Metadata.Annotations))
 	})
@@ -109,7 +109,7 @@ func (s *Store) UpdateSpace(ctx context.Context, id backstay.SpaceID, u market.U
 		if err := updateMetadata(ctx, tx, "market.spaces", id, u.Metadata); err != nil {
 			return backstay.Space{}, err
 		}
-		return one(ctx, tx, scanSpace, `UPDATE market.spaces s SET name = coalesce($2, name), updated_at = now()
+		return selectOne(ctx, tx, scanSpace, `UPDATE market.spaces s SET name = coalesce($2, name), updated_at = now()
 			WHERE id = $1 RETURNING `+spaceColumns, id, u.Name)
 	})
 	return sp, spaceTaken(orNotFound(err, "Space"))

@@ -15,18 +15,18 @@ import (
 func (s *Store) Quotas(ctx context.Context, f market.QuotaFilter) (market.List[backstay.Quota], error) {
 	q := query{from: "market.quotas q", alias: "q"}
 	organization, space := seenQuotas(&q, f.ForSpaces, f.Viewer)
-	in(&q, "q.id", f.IDs)
-	in(&q, "q.name", f.Names)
+	whereIn(&q, "q.id", f.IDs)
+	whereIn(&q, "q.name", f.Names)
 	if f.ForSpaces {
-		in(&q, "q.organization_id", f.OrganizationIDs)
-		among(&q, `EXISTS (SELECT FROM market.spaces s WHERE s.quota_id = q.id AND `+space+` AND s.id = ANY(%s))`,
+		whereIn(&q, "q.organization_id", f.OrganizationIDs)
+		whereAmong(&q, `EXISTS (SELECT FROM market.spaces s WHERE s.quota_id = q.id AND `+space+` AND s.id = ANY(%s))`,
 			f.SpaceIDs)
 	} else {
-		among(&q, `EXISTS (SELECT FROM market.organizations o WHERE o.quota_id = q.id AND `+organization+`
+		whereAmong(&q, `EXISTS (SELECT FROM market.organizations o WHERE o.quota_id = q.id AND `+organization+`
 			AND o.id = ANY(%s))`, f.OrganizationIDs)
 	}
 	q.match(f.Match)
-	return list(ctx, s, q, f.Order, f.Page, scanQuota)
+	return selectList(ctx, s, q, f.Order, f.Page, scanQuota)
 }
 
 // seenQuotas makes q one of quotas of one kind, with those that have them, as far as the viewer sees them: all
@@ -148,7 +148,7 @@ func recordEvents(ctx context.Context, tx pgx.Tx, events []backstay.Event) error
 // Who is locked is locked in the order of ids, lest two of these wait for each other.
 
 func applyQuota(ctx context.Context, tx pgx.Tx, id backstay.QuotaID, to []backstay.OrganizationID) error {
-	found, err := column[backstay.OrganizationID](ctx, tx,
+	found, err := selectColumn[backstay.OrganizationID](ctx, tx,
 		`WITH locked AS (SELECT id FROM market.organizations WHERE id = ANY($2) ORDER BY id FOR NO KEY UPDATE)
 		UPDATE market.organizations o SET quota_id = $1, updated_at = now() FROM locked WHERE o.id = locked.id
 			RETURNING o.id`, id, to)
@@ -157,7 +157,7 @@ func applyQuota(ctx context.Context, tx pgx.Tx, id backstay.QuotaID, to []backst
 }
 
 func applySpaceQuota(ctx context.Context, tx pgx.Tx, q backstay.Quota, to []backstay.SpaceID) error {
-	found, err := column[backstay.SpaceID](ctx, tx,
+	found, err := selectColumn[backstay.SpaceID](ctx, tx,
 		`WITH locked AS (SELECT id FROM market.spaces WHERE id = ANY($2) AND organization_id = $3
 			ORDER BY id FOR NO KEY UPDATE)
 		UPDATE market.spaces s SET quota_id = $1, updated_at = now() FROM locked WHERE s.id = locked.id RETURNING s.id`,
@@ -172,15 +172,6 @@ func quotaGone(err error, constraint string) error {
 		return backstay.Errorf(backstay.NotFound, "Quota not found")
 	}
 	return err
-}
-
-// column collects the one column that a query returns.
-func column[T any](ctx context.Context, tx pgx.Tx, sql string, args ...any) ([]T, error) {
-	rows, err := tx.Query(ctx, sql, args...)
-	if err != nil {
-		return nil, err
-	}
-	return pgx.CollectRows(rows, pgx.RowTo[T])
 }
 
 // allFound refuses, with a sentence that names them, what was asked for and not found.
@@ -275,7 +266,7 @@ func allowances(ctx context.Context, q querier, space backstay.SpaceID, l backst
 func admitPlan(
 	ctx context.Context, q querier, space backstay.SpaceID, plan backstay.PlanID, done string,
 ) ([]allowance, error) {
-	free, err := one(ctx, q, pgx.RowTo[bool], `SELECT free FROM market.plans WHERE id = $1`, plan)
+	free, err := selectOne(ctx, q, pgx.RowTo[bool], `SELECT free FROM market.plans WHERE id = $1`, plan)
 	if err != nil {
 		return nil, orNotFound(err, "Service plan")
 	}

@@ -13,13 +13,13 @@ import (
 func (s *Store) Users(ctx context.Context, f market.UserFilter) (market.List[backstay.User], error) {
 	q := query{columns: `u.id, coalesce(u.username, ''), coalesce(u.origin, ''), u.labels, u.annotations, u.created_at,
 		u.updated_at`, from: "uaa.users u", alias: "u"}
-	in(&q, "u.id", f.IDs)
+	whereIn(&q, "u.id", f.IDs)
 	inAnyCase(&q, "u.username", f.Usernames)
 	if f.PartialUsernames != nil {
 		q.where = append(q.where, "EXISTS (SELECT FROM unnest("+q.arg(f.PartialUsernames)+"::text[]) part WHERE "+
 			"position(lower(part) IN lower(u.username)) > 0)")
 	}
-	in(&q, "u.origin", f.Origins)
+	whereIn(&q, "u.origin", f.Origins)
 	if f.OrganizationIDs != nil {
 		q.where = append(q.where,
 			"EXISTS (SELECT FROM market.roles x WHERE x.user_id = u.id "+
@@ -33,7 +33,7 @@ func (s *Store) Users(ctx context.Context, f market.UserFilter) (market.List[bac
 		JOIN market.roles r ON r.organization_id = v.organization_id
 		WHERE v.user_id = %[1]s AND r.user_id = u.id))`, f.Viewer)
 	q.match(f.Match)
-	return list(ctx, s, q, f.Order, f.Page, func(r pgx.CollectableRow) (u backstay.User, err error) {
+	return selectList(ctx, s, q, f.Order, f.Page, func(r pgx.CollectableRow) (u backstay.User, err error) {
 		err = r.Scan(&u.ID, &u.Username, &u.Origin, &u.Metadata.Labels, &u.Metadata.Annotations, &u.CreatedAt, &u.UpdatedAt)
 		return u, err
 	})
@@ -49,17 +49,17 @@ func scanRole(row pgx.CollectableRow) (r backstay.Role, err error) {
 
 func (s *Store) Roles(ctx context.Context, f market.RoleFilter) (market.List[backstay.Role], error) {
 	q := query{columns: roleColumns, from: "market.roles r", alias: "r"}
-	in(&q, "r.id", f.IDs)
-	in(&q, "r.type", f.Types)
-	in(&q, "r.user_id", f.UserIDs)
-	in(&q, "r.organization_id", f.OrganizationIDs)
-	in(&q, "r.space_id", f.SpaceIDs)
+	whereIn(&q, "r.id", f.IDs)
+	whereIn(&q, "r.type", f.Types)
+	whereIn(&q, "r.user_id", f.UserIDs)
+	whereIn(&q, "r.organization_id", f.OrganizationIDs)
+	whereIn(&q, "r.space_id", f.SpaceIDs)
 	seenBy(&q, `(EXISTS (SELECT FROM market.roles v WHERE v.user_id = %[1]s AND v.organization_id = r.organization_id)
 		OR EXISTS (SELECT FROM market.spaces s JOIN market.roles v ON v.space_id = s.id
 			OR v.organization_id = s.organization_id AND v.type = 'organization_manager'
 			WHERE v.user_id = %[1]s AND s.id = r.space_id))`, f.Viewer)
 	q.match(f.Match)
-	return list(ctx, s, q, f.Order, f.Page, scanRole)
+	return selectList(ctx, s, q, f.Order, f.Page, scanRole)
 }
 
 func (s *Store) RolesAt(ctx context.Context, user backstay.UserID, organization backstay.OrganizationID,
@@ -80,7 +80,7 @@ func (s *Store) AddRole(ctx context.Context, r backstay.Role, e backstay.Event) 
 		if err := lockMembership(ctx, tx, r); err != nil {
 			return r, err
 		}
-		return one(ctx, tx, scanRole, `INSERT INTO market.roles AS r (id, type, user_id, organization_id, space_id)
+		return selectOne(ctx, tx, scanRole, `INSERT INTO market.roles AS r (id, type, user_id, organization_id, space_id)
 			VALUES ($1, $2, $3, nullif($4, ''), nullif($5, '')) RETURNING `+roleColumns, r.ID, r.Type, r.UserID,
 			r.OrganizationID, r.SpaceID)
 	})
@@ -117,7 +117,7 @@ func lockMembership(ctx context.Context, tx pgx.Tx, r backstay.Role) error {
 
 func (s *Store) RemoveRole(ctx context.Context, id backstay.RoleID) error {
 	return s.tx(ctx, func(tx pgx.Tx) error {
-		r, err := one(ctx, tx, scanRole, `SELECT `+roleColumns+` FROM market.roles r WHERE id = $1`, id)
+		r, err := selectOne(ctx, tx, scanRole, `SELECT `+roleColumns+` FROM market.roles r WHERE id = $1`, id)
 		if err != nil {
 			return orNotFound(err, "Role")
 		}

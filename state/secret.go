@@ -29,6 +29,10 @@ func (s *Store) KeepSecret(ctx context.Context, name string, sealed []byte) (kep
 // hasSecrets reports whether a secret was ever kept in a database, which may have no schema yet. The first that
 // is sealed at all is one of these.
 func hasSecrets(ctx context.Context, pool *pgxpool.Pool) (bool, error) {
-	found, err := names(ctx, pool, "platform.secrets", `SELECT name FROM platform.secrets LIMIT 1`)
-	return len(found) > 0, err
+	if found, err := hasTable(ctx, pool, "platform.secrets"); err != nil || !found {
+		return false, err
+	}
+	var kept bool
+	err := pool.QueryRow(ctx, `SELECT EXISTS (SELECT FROM platform.secrets)`).Scan(&kept)
+	return kept, err
 }

@@ -21,10 +21,10 @@ func scanShare(r pgx.CollectableRow) (h backstay.Share, err error) {
 
 func (s *Store) Shares(ctx context.Context, f market.ShareFilter) (market.List[backstay.Share], error) {
 	q := query{columns: shareColumns, from: "market.shares h", alias: "h"}
-	in(&q, "h.id", f.IDs)
-	in(&q, "h.instance_id", f.InstanceIDs)
-	in(&q, "h.space_id", f.SpaceIDs)
-	return list(ctx, s, q, market.Order{}, market.Page{}, scanShare)
+	whereIn(&q, "h.id", f.IDs)
+	whereIn(&q, "h.instance_id", f.InstanceIDs)
+	whereIn(&q, "h.space_id", f.SpaceIDs)
+	return selectList(ctx, s, q, market.Order{}, market.Page{}, scanShare)
 }
 
 // knownIn narrows a list of instances to those that are in the spaces, or shared with them; nil does not.
@@ -89,7 +89,8 @@ func lockShareable(ctx context.Context, tx pgx.Tx, id backstay.InstanceID) (back
 // addShare shares a locked instance with one space. The space is locked against instances on their way
 // into it (see checkNotLent), so that a name is never there twice.
 func addShare(ctx context.Context, tx pgx.Tx, i backstay.Instance, h backstay.Share) error {
-	sp, err := one(ctx, tx, scanSpace, `SELECT `+spaceColumns+` FROM market.spaces s WHERE id = $1 FOR UPDATE`, h.SpaceID)
+	sp, err := selectOne(ctx, tx, scanSpace, `SELECT `+spaceColumns+` FROM market.spaces s WHERE id = $1 FOR UPDATE`,
+		h.SpaceID)
 	if err != nil {
 		return orNotFound(err, "Space")
 	}

@@ -95,7 +95,8 @@ func TestWhatIsAskedForOftenAsksOnce(t *testing.T) {
 		if len(e.Bound) != i+1 {
 			t.Fatalf("bound to %d: %+v", i+1, e)
 		}
-		if last := e.Bound[i]; last.Credentials["uri"] == nil || last.Offering.Name != "postgres" || last.Plan.Name != "Free" {
+		if last := e.Bound[i]; last.Credentials["uri"] == nil || last.Offering.Name != "postgres" ||
+			last.Plan.Name != "Free" {
 			t.Errorf("the last one is %+v", last)
 		}
 		if n := c.statements.Swap(0); n > 6 {

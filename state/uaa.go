@@ -52,12 +52,13 @@ func (s *Store) Accounts(ctx context.Context) ([]uaa.User, error) {
 }
 
 func (s *Store) Account(ctx context.Context, id backstay.UserID) (uaa.User, error) {
-	u, err := one(ctx, s.pool, scanUser, `SELECT `+userColumns+` FROM uaa.users u WHERE u.id = $1`, id)
+	u, err := selectOne(ctx, s.pool, scanUser, `SELECT `+userColumns+` FROM uaa.users u WHERE u.id = $1`, id)
 	return u, orNotFound(err, "User")
 }
 
 func (s *Store) UserNamed(ctx context.Context, username string) (uaa.User, error) {
-	u, err := one(ctx, s.pool, scanUser, `SELECT `+userColumns+` FROM uaa.users u WHERE lower(u.username) = lower($1)`,
+	u, err := selectOne(ctx, s.pool, scanUser, `SELECT `+userColumns+` FROM uaa.users u
+		WHERE lower(u.username) = lower($1)`,
 		username)
 	return u, orNotFound(err, "User")
 }
@@ -145,7 +146,7 @@ func (s *Store) AddRefreshToken(ctx context.Context, t uaa.RefreshToken) error {
 }
 
 func (s *Store) UserOfRefreshToken(ctx context.Context, hash []byte, now time.Time) (uaa.User, error) {
-	u, err := one(ctx, s.pool, scanUser, `SELECT `+userColumns+` FROM uaa.refresh_tokens t
+	u, err := selectOne(ctx, s.pool, scanUser, `SELECT `+userColumns+` FROM uaa.refresh_tokens t
 		JOIN uaa.users u ON u.id = t.user_id
 		WHERE t.hash = $1 AND t.expires_at > $2`, hash, now)
 	return u, orNotFound(err, "Token")

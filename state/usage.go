@@ -81,10 +81,10 @@ func (s *Store) UsageEvents(ctx context.Context, f market.UsageFilter) (market.L
 		}
 		q.where = append(q.where, "u.number > "+q.arg(number))
 	}
-	in(&q, "u.id", f.IDs)
-	in(&q, "u.offering_id", f.OfferingIDs)
+	whereIn(&q, "u.id", f.IDs)
+	whereIn(&q, "u.offering_id", f.OfferingIDs)
 	q.match(f.Match)
-	return list(ctx, s, q, f.Order, f.Page, scanUsage)
+	return selectList(ctx, s, q, f.Order, f.Page, scanUsage)
 }
 
 func (s *Store) UsageBetween(ctx context.Context, from, until time.Time) ([]backstay.UsageEvent, error) {

@@ -12,7 +12,7 @@ import (
 func (s *Store) AddUserProvided(ctx context.Context, i backstay.Instance, credentials []byte,
 	e backstay.Event) (backstay.Instance, error) {
 	added, err := recorded(ctx, s, e, func(tx pgx.Tx) (backstay.Instance, error) {
-		added, err := one(ctx, tx, scanInstance,
+		added, err := selectOne(ctx, tx, scanInstance,
 			`INSERT INTO market.instances AS i (id, type, space_id, name, tags, credentials, syslog_drain_url,
 				route_service_url, op_type, op_state, op_description, labels, annotations)
 			VALUES ($1, 'user-provided', $2, $3, coalesce($4, '{}'::text[]), $5, $6, $7, 'create', 'succeeded',
@@ -47,7 +47,7 @@ func (s *Store) UpdateUserProvided(ctx context.Context, id backstay.InstanceID, 
 		if err := updateMetadata(ctx, tx, "market.instances", id, u.Metadata); err != nil {
 			return was, err
 		}
-		return one(ctx, tx, scanInstance, `UPDATE market.instances i
+		return selectOne(ctx, tx, scanInstance, `UPDATE market.instances i
 			SET name = coalesce($2, name), tags = coalesce($3, tags), credentials = coalesce($4, credentials),
 			syslog_drain_url = coalesce($5, syslog_drain_url), route_service_url = coalesce($6, route_service_url),
 				updated_at = now(),
