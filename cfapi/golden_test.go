@@ -198,6 +198,13 @@ func (b *moody) Update(ctx context.Context, r backstay.UpdateRequest) (backstay.
 	return b.Memory.Update(ctx, r)
 }
 
+func (b *moody) Deprovision(ctx context.Context, r backstay.DeprovisionRequest) (backstay.Deprovisioned, error) {
+	if err := b.mood(ctx); err != nil {
+		return backstay.Deprovisioned{}, err
+	}
+	return b.Memory.Deprovision(ctx, r)
+}
+
 func (b *moody) Bind(ctx context.Context, r backstay.BindRequest) (backstay.Bound, error) {
 	if err := b.mood(ctx); err != nil {
 		return backstay.Bound{}, err
