@@ -107,12 +107,13 @@ func plainName(s string) bool {
 // admit returns the instance that there is, or for a new one the admission that the caller is to see through.
 // An admission without a record is somebody else's.
 func (k *Keeper) admit(spec backend.Spec) (in *instance.Instance, begun admission, err error) {
+	room := k.checkRoom()
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if other, ok := k.admitted[spec.Instance]; ok {
 		return nil, admission{done: other.done}, nil
 	}
-	if in, err = k.admissible(spec); err != nil || in != nil {
+	if in, err = k.admissible(spec, room); err != nil || in != nil {
 		return in, begun, err
 	}
 	r, err := k.newRecord(spec)
@@ -124,8 +125,9 @@ func (k *Keeper) admit(spec backend.Spec) (in *instance.Instance, begun admissio
 	return nil, begun, nil
 }
 
-// admissible refuses a Spec that Apply would refuse, or returns the instance that it is of. k.mu is held.
-func (k *Keeper) admissible(spec backend.Spec) (*instance.Instance, error) {
+// admissible refuses a Spec that Apply would refuse, or returns the instance that it is of. A new one takes room,
+// which is nil if there is enough. k.mu is held.
+func (k *Keeper) admissible(spec backend.Spec, room error) (*instance.Instance, error) {
 	if in, ok := k.instances[spec.Instance]; ok {
 		return in, in.Admit(spec)
 	}
@@ -142,7 +144,7 @@ func (k *Keeper) admissible(spec backend.Spec) (*instance.Instance, error) {
 	if _, err := k.freePort(); err != nil {
 		return nil, err
 	}
-	return nil, k.checkRoom()
+	return nil, room
 }
 
 // checkPlace refuses an instance that served at the port of another one. k.mu is held.
@@ -158,6 +160,7 @@ func (k *Keeper) checkPlace(spec backend.Spec) error {
 	return nil
 }
 
+// checkRoom is Unavailable if a new instance would leave too little free. It asks the disk, so k.mu is not held.
 func (k *Keeper) checkRoom() error {
 	var fs unix.Statfs_t
 	if err := unix.Statfs(k.DataDir, &fs); err != nil {
@@ -246,15 +249,17 @@ func ownerOf(path string) (uid uint32, ok bool) {
 func (k *Keeper) freePort() (int, error) {
 	held := k.heldPorts()
 	for port := k.Ports.First; port <= k.Ports.Last; port++ {
-		if _, err := os.Lstat(k.machine.RunDir("", port)); held[port] || err == nil {
-			continue
-		}
-		if k.bindable(port) {
+		if !held[port] && !exists(k.machine.RunDir("", port)) && k.bindable(port) {
 			return port, nil
 		}
 	}
 	return 0, backstay.Errorf(backstay.Unavailable,
 		"No free port is left in the range %s. Delete services, or ask the operator for a larger range.", k.Ports)
+}
+
+func exists(path string) bool {
+	_, err := os.Lstat(path)
+	return err == nil
 }
 
 func (k *Keeper) bindable(port int) bool {

@@ -137,9 +137,10 @@ func (k *Keeper) answerAdmission(r *http.Request) (any, error) {
 	if err := k.check(r.Context(), spec); err != nil {
 		return nil, err
 	}
+	room := k.checkRoom()
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	_, err := k.admissible(spec)
+	_, err := k.admissible(spec, room)
 	return nil, err
 }
 
