@@ -43,7 +43,13 @@ func mustApply(t *testing.T, b *local.Backend) backend.Spec {
 // until follows a status until it is as wanted.
 func until(t *testing.T, b *local.Backend, id backstay.InstanceID, wanted func(backend.Status) bool) backend.Status {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), limit)
+	return untilWithin(t, limit, b, id, wanted)
+}
+
+func untilWithin(t *testing.T, patience time.Duration, b *local.Backend, id backstay.InstanceID,
+	wanted func(backend.Status) bool) backend.Status {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	var s backend.Status
 	for {

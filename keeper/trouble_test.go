@@ -169,6 +169,31 @@ func TestHungEngine(t *testing.T) {
 	mustUser(t, b, spec.Instance)
 }
 
+// TestLocksRunOut: a PostgreSQL in which a client holds all locks, so that nobody can log in, serves again by itself, and
+// the client can be unbound meanwhile.
+func TestLocksRunOut(t *testing.T) {
+	t.Parallel()
+	if testing.Short() {
+		t.Skip("it takes more than a minute")
+	}
+	b, _ := keepertest.Run(t, keepertest.Config(t, 1))
+	spec := mustApply(t, b)
+	session := mustUser(t, b, spec.Instance)
+	culprit := session.Config().User
+	if _, err := session.Exec(t.Context(), "SELECT count(pg_advisory_lock(i)) FROM generate_series(1, 9999999) i"); err == nil {
+		t.Fatal("there is room for all locks")
+	}
+	s := until(t, b, spec.Instance, failing)
+	if !strings.Contains(s.Message, "Clients hold all the locks") {
+		t.Errorf("the reason is %q", s.Message)
+	}
+	if err := b.DropUser(t.Context(), spec.Instance, culprit); err != nil {
+		t.Errorf("whose client it is cannot be unbound: %v", err)
+	}
+	untilWithin(t, 3*time.Minute, b, spec.Instance, running)
+	mustUser(t, b, spec.Instance)
+}
+
 func mustSignal(t *testing.T, pid int, s syscall.Signal) {
 	t.Helper()
 	if err := syscall.Kill(pid, s); err != nil {

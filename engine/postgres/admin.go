@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/jackc/pgerrcode"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
@@ -65,32 +66,56 @@ func withAdmin(ctx context.Context, n engine.Node, do func(*pgx.Conn) error) err
 	cfg.RuntimeParams["lock_timeout"] = "10s"                  // clients may hold what we want for as long as they like
 	cfg.RuntimeParams["search_path"] = "pg_catalog"            // theirs is not ours
 	conn, err := connect(ctx, cfg)
-	if err != nil {
+	switch {
+	case isOutOfLocks(err):
+		return backstay.Wrapf(err, backstay.Unavailable,
+			"Clients hold all the locks that the server has room for: nobody can log in.")
+	case err != nil:
 		return backstay.Wrapf(err, backstay.Unavailable, "The database does not answer.")
 	}
 	defer conn.Close(context.WithoutCancel(ctx))
 	return do(conn)
 }
 
-// connect tries again for ten seconds while the server has too many connections. Clients that have not logged in yet
-// can take even the places that are kept free for the administrator; they lose them as soon as they log in.
+// connect tries again for ten seconds while the server has too many connections, or no room for another lock. Clients
+// that have not logged in yet can take even the places that are kept free for the administrator; they lose them as soon
+// as they log in. Locks are held as long as their sessions like.
 func connect(ctx context.Context, cfg *pgx.ConnConfig) (conn *pgx.Conn, err error) {
+	var full error
 	patience := time.Now().Add(10 * time.Second)
 	err = wait.Until(ctx, wait.Every(5*time.Millisecond), func() (again bool, err error) {
 		conn, err = pgx.ConnectConfig(ctx, cfg)
-		return isTooManyConnections(err) && time.Now().Before(patience), err
+		if again = isTooManyConnections(err) || isOutOfLocks(err); again {
+			full = err
+		}
+		return again && time.Now().Before(patience), err
 	})
+	if err != nil && ctx.Err() != nil && full != nil {
+		return nil, full // an answer says more than that the time was over before the next one
+	}
 	return conn, err
 }
 
 func isTooManyConnections(err error) bool {
 	var refusal *pgconn.PgError
-	return errors.As(err, &refusal) && refusal.Code == "53300"
+	return errors.As(err, &refusal) && refusal.Code == pgerrcode.TooManyConnections
 }
 
-// Probe connects as the administrator. The server lets clients in whenever it lets the administrator in.
+// isOutOfLocks tells whether the server's table of locks, which all sessions share, had no room for another lock.
+func isOutOfLocks(err error) bool {
+	var refusal *pgconn.PgError
+	return errors.As(err, &refusal) && refusal.Code == pgerrcode.OutOfMemory && refusal.Message == "out of shared memory"
+}
+
+// Probe connects as the administrator. The server lets clients in whenever it lets the administrator in. It is Busy
+// where clients hold so many locks that there is no room for the one that a login takes: they can hold them for ever, and
+// nobody can get in to end their sessions.
 func (Engine) Probe(ctx context.Context, n engine.Node) error {
-	return withAdmin(ctx, n, func(*pgx.Conn) error { return nil })
+	err := withAdmin(ctx, n, func(*pgx.Conn) error { return nil })
+	if isOutOfLocks(err) {
+		return backstay.Wrapf(err, backstay.Busy, "%s", backstay.SentenceOf(err))
+	}
+	return err
 }
 
 // quoteName writes a name as an identifier of SQL, whatever is in it.

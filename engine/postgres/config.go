@@ -71,6 +71,7 @@ func network(n engine.Node) []setting {
 		{"unix_socket_permissions", "0700"},
 		{"max_connections", strconv.Itoa(n.Size.Connections + reserve)},
 		{"superuser_reserved_connections", strconv.Itoa(reserve)},
+		{"max_locks_per_transaction", strconv.Itoa(locksPerTransaction(n.Size))},
 		{"password_encryption", "scram-sha-256"},
 		// A client that has connected and does not log in keeps a process busy.
 		{"authentication_timeout", "20s"},
@@ -95,6 +96,14 @@ func memory(s backstay.Size) []setting {
 		// The compiler takes 20 MB in each session that uses it.
 		{"jit", "off"},
 	}
+}
+
+// locksPerTransaction gives the table of locks, which all sessions share, a size that a dump of many thousands of tables
+// finds room in. The server multiplies it by the number of sessions. Half of a table's 400 bytes for each lock is taken
+// from the machine at the start, so it stays below a hundredth of the plan's memory.
+func locksPerTransaction(s backstay.Size) int {
+	const most = 65536
+	return max(64, int(min(s.Memory/(32*backstay.KB), most))/(s.Connections+reserve))
 }
 
 // sharedBuffers is the size of the cache of pages. Changed pages in it are written before the server ends.

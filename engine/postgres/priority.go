@@ -19,7 +19,7 @@ import (
 const lockPatience = 500 * time.Millisecond
 
 // withPriority is withAdmin for changes. Tenants can hold locks that a change needs for as long as they like, so a
-// session that keeps the administrator waiting for longer than lockPatience is ended.
+// session that keeps the administrator waiting for longer than lockPatience is ended. Do may be called several times.
 func withPriority(ctx context.Context, n engine.Node, do func(*pgx.Conn) error) error {
 	return withAdmin(ctx, n, func(conn *pgx.Conn) error {
 		ctx, done := context.WithCancel(ctx)
@@ -29,9 +29,32 @@ func withPriority(ctx context.Context, n engine.Node, do func(*pgx.Conn) error) 
 			endBlockers(ctx, n)
 		}()
 		defer func() { done(); <-ended }()
-		return do(conn)
+		return makingRoom(ctx, conn, do)
 	})
 }
+
+// makingRoom calls do again while the server has no room for another lock, which may be so for ever. Each time it first
+// ends the session that holds the most.
+func makingRoom(ctx context.Context, conn *pgx.Conn, do func(*pgx.Conn) error) error {
+	err := do(conn)
+	for tries := 0; isOutOfLocks(err) && tries < 50; tries++ {
+		if tries == 0 {
+			err = wait.Pause(ctx, lockPatience) // it may have ended by itself
+		} else {
+			_, err = conn.Exec(ctx, endHoarderSQL)
+		}
+		if err == nil {
+			err = do(conn)
+		}
+	}
+	return err
+}
+
+// endHoarderSQL ends the client's session that holds the most locks. It takes no room among them itself: it reads none
+// of the tables that are common to all databases, as pg_stat_activity does.
+const endHoarderSQL = `SELECT pg_terminate_backend(pid, 5000)
+FROM (SELECT pid FROM pg_locks JOIN pg_stat_get_activity(NULL) USING (pid) WHERE usesysid <> 10
+    GROUP BY pid ORDER BY count(*) DESC LIMIT 1) AS hoarder`
 
 // endBlockers ends sessions that keep the administrator waiting, again and again until ctx ends. Most changes are made
 // before it looks for the first time, so it seldom needs a connection.

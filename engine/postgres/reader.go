@@ -63,7 +63,6 @@ FROM pg_authid r LEFT JOIN pg_authid k ON k.rolname = r.rolname || '-kept'
 WHERE r.rolname = '` + reader + `' OR k.oid IS NOT NULL`
 
 // readerState is what is found of one of them.
-
 type readerState struct {
 	name, verifier string
 	spoilt         bool

@@ -103,7 +103,7 @@ func (in *Instance) look() error {
 func (in *Instance) take(n node.Node, p *process.Process) {
 	s := &in.seen
 	s.node, s.process, s.answers, s.serves = n, p, false, false
-	s.silent, s.mute, s.stopped = time.Time{}, time.Time{}, false
+	s.silent, s.mute, s.stopped, s.busy = time.Time{}, time.Time{}, false, false
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	in.pid = p.PID
@@ -118,7 +118,7 @@ func (in *Instance) lose() {
 		s.process.Close()
 	}
 	s.process, s.stuck, s.looked, s.answers, s.serves = nil, nil, false, false, false
-	s.silent, s.mute, s.stopped = time.Time{}, time.Time{}, false
+	s.silent, s.mute, s.stopped, s.busy = time.Time{}, time.Time{}, false, false
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	in.pid = 0
@@ -243,8 +243,8 @@ func (in *Instance) renew(ctx context.Context) {
 func (in *Instance) notice(err error) {
 	s := &in.seen
 	s.asked = in.m.Now()
-	s.stopped = errors.Is(err, node.ErrStopped)
-	switch mute := s.stopped || errors.Is(err, node.ErrSilent) || err != nil && backstay.KindOf(err) == backstay.Busy; {
+	s.stopped, s.busy = errors.Is(err, node.ErrStopped), err != nil && backstay.KindOf(err) == backstay.Busy
+	switch mute := s.stopped || s.busy || errors.Is(err, node.ErrSilent); {
 	case !mute:
 		s.mute = time.Time{}
 	case s.mute.IsZero():

@@ -54,6 +54,7 @@ type view struct {
 	silent  time.Time // since when it does not serve though it did; zero: it serves
 	mute    time.Time // since when it does not even answer that; zero: it answers
 	stopped bool      // its process stands still: it cannot answer
+	busy    bool      // all that it answers is that clients occupy it
 
 	checked int64     // the generation that was last found possible
 	retry   time.Time // what has failed is not tried again before
@@ -125,7 +126,7 @@ func (v view) hangs(now time.Time) bool {
 		return false
 	}
 	quiet := now.Sub(v.mute)
-	return v.stopped && quiet >= stoppedPatience || v.serves && quiet >= mutePatience
+	return v.stopped && quiet >= stoppedPatience || (v.serves || v.busy) && quiet >= mutePatience
 }
 
 // watch is for a process that serves as it is to, or that cannot be changed yet.

@@ -327,3 +327,30 @@ func TestBackoff(t *testing.T) {
 		t.Errorf("the longest pause is %s", last)
 	}
 }
+
+// An engine is ended when it has not answered for long, also one that clients have kept from serving since it started.
+func TestHangs(t *testing.T) {
+	t.Parallel()
+	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	for name, tc := range map[string]struct {
+		v    view
+		mute time.Duration
+		want bool
+	}{
+		"answers":                      {view{alive: true, serves: true}, 0, false},
+		"does not answer for a moment": {view{alive: true, serves: true}, time.Second, false},
+		"does not answer":              {view{alive: true, serves: true}, mutePatience, true},
+		"still comes up":               {view{alive: true}, mutePatience, false},
+		"is occupied as it comes up":   {view{alive: true, busy: true}, mutePatience, true},
+		"is occupied for a moment":     {view{alive: true, busy: true}, time.Second, false},
+		"stands still":                 {view{alive: true, stopped: true}, stoppedPatience, true},
+		"has ended":                    {view{busy: true}, mutePatience, false},
+	} {
+		if tc.mute > 0 {
+			tc.v.mute = now.Add(-tc.mute)
+		}
+		if got := tc.v.hangs(now); got != tc.want {
+			t.Errorf("one that %s hangs: %t", name, got)
+		}
+	}
+}

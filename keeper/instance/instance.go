@@ -39,8 +39,8 @@ type Instance struct {
 
 // sight is what Run has seen of the world.
 type sight struct {
-	looked, answers, serves, stopped bool
-	asked, probed, silent, mute, up  time.Time // probed is when the engine itself was last asked
+	looked, answers, serves, stopped, busy bool
+	asked, probed, silent, mute, up        time.Time // probed is when the engine itself was last asked
 
 	process *process.Process // nil: there is none
 	node    node.Node        // that the process is
@@ -205,7 +205,7 @@ func (in *Instance) view() view {
 	v := view{
 		wish: r.wish(), started: r.Started, reached: r.Reached, obstacle: r.Obstacle, owed: len(r.Drops) > 0,
 		looked: s.looked, alive: s.process != nil, answers: s.answers, serves: s.serves, asked: s.asked, silent: s.silent,
-		mute: s.mute, stopped: s.stopped, checked: s.checked, retry: s.retry,
+		mute: s.mute, stopped: s.stopped, busy: s.busy, checked: s.checked, retry: s.retry,
 	}
 	if r.Before != nil {
 		v.before = r.Before.Generation

@@ -22,7 +22,8 @@ var (
 )
 
 // Await returns when the node, whose main process is p, serves clients and its settings are in force. The
-// error is of kind Unavailable where the engine ended or does not answer, and ctx's cause where that ended.
+// error is of kind Unavailable where the engine ended or does not answer, Busy where all it answers is that clients
+// occupy it, and ctx's cause where that ended.
 func (n Node) Await(ctx context.Context, p *process.Process) error {
 	ctx, interrupt := context.WithCancelCause(ctx)
 	defer interrupt(nil)
@@ -49,6 +50,8 @@ func (n Node) Await(ctx context.Context, p *process.Process) error {
 		return n.Explain()
 	case errors.Is(cause, ErrStopped):
 		return backstay.Wrapf(cause, backstay.Unavailable, "The engine stands still: something has stopped its process.")
+	case errors.Is(cause, context.DeadlineExceeded) && backstay.KindOf(err) == backstay.Busy:
+		return err
 	case errors.Is(cause, context.DeadlineExceeded):
 		return backstay.Wrapf(errors.Join(err, cause), backstay.Unavailable, "The engine runs but does not answer.")
 	case cause != nil:
