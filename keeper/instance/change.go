@@ -23,8 +23,8 @@ func StepNames() []string {
 	var in *Instance
 	names := []string{specWritten}
 	for _, steps := range [][]step.Step{
-		in.startSteps(0), in.awaitSteps(), in.dropSteps(), in.reachSteps(context.Background()), in.checkSteps(0), in.changeSteps(0),
-		in.giveUpSteps(backend.Obstacle{}), in.oweSteps(""),
+		in.startSteps(0), in.awaitSteps(), in.dropSteps(), in.reachSteps(context.Background()), in.checkSteps(0),
+		in.changeSteps(0), in.giveUpSteps(backend.Obstacle{}), in.oweSteps(""),
 	} {
 		names = append(names, step.Names(steps)...)
 	}
