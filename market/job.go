@@ -71,10 +71,8 @@ func (m *Market) Work(ctx context.Context, id backstay.JobID, last bool) error {
 	if err == nil || ctx.Err() != nil {
 		return err
 	}
-	m.Log.Warn(
-		"job did not succeed", "job", id, "operation", j.Operation, "resource", j.Resource, "kind",
-		backstay.KindOf(err).String(), "last", last, "error", err,
-	)
+	m.Log.Warn("job did not succeed", "job", id, "operation", j.Operation, "resource", j.Resource,
+		"kind", backstay.KindOf(err).String(), "last", last, "error", err)
 	if retryable(err) && !last {
 		return err
 	}

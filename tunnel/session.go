@@ -100,10 +100,8 @@ func (t *session) answer(s *mux.Stream, a answer) {
 // refuse logs what nobody has explained to the user.
 func (t *session) refuse(r request, err error) answer {
 	if backstay.KindOf(err) == backstay.Internal {
-		t.server.Log.Error(
-			"request of a tunnel failed", "user", t.actor().Username, "verb", r.Verb, "binding", r.Binding, "instance",
-			r.Instance, "error", err,
-		)
+		t.server.Log.Error("request of a tunnel failed", "user", t.actor().Username,
+			"verb", r.Verb, "binding", r.Binding, "instance", r.Instance, "error", err)
 	}
 	return refuse(err)
 }
