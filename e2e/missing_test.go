@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -82,5 +83,68 @@ func TestStateThatIsMissing(t *testing.T) {
 		}
 		p.wantKnown("kept")
 		p.stop()
+	}
+}
+
+// TestStateThatCrashes kills the state database below serve, which goes on with it, jobs included.
+func TestStateThatCrashes(t *testing.T) {
+	t.Parallel()
+	p := start(t, "backstay")
+	if _, _, err := p.call("POST", "/v3/organizations", map[string]string{"name": "kept"}, nil); err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		killPID(p.statePID())
+		p.awaitKnown("kept")
+	}
+	p.mu.Lock()
+	ended := p.ended
+	p.mu.Unlock()
+	select {
+	case <-ended:
+		t.Errorf("serve has ended with its database:\n%s", p.logs())
+	default:
+	}
+	var found struct{ Resources []struct{ GUID string } }
+	if _, _, err := p.call("GET", "/v3/organizations?names=kept", nil, &found); err != nil || len(found.Resources) != 1 {
+		t.Fatalf("the organization: %v %v", found, err)
+	}
+	_, header, err := p.call("DELETE", "/v3/organizations/"+found.Resources[0].GUID, nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var job struct{ State string }
+	for begun := time.Now(); job.State != "COMPLETE"; time.Sleep(20 * time.Millisecond) {
+		if _, _, err := p.call("GET", header.Get("Location"), nil, &job); err != nil || time.Since(begun) > patience {
+			t.Fatalf("a job is not done any more: %v %v\n%s", job, err, p.logs())
+		}
+	}
+}
+
+// statePID is the main process of the state database.
+func (p *platform) statePID() (pid int) {
+	p.t.Helper()
+	text, err := os.ReadFile(filepath.Join(p.data, "instances", "state", "data", "postmaster.pid"))
+	if err == nil {
+		_, err = fmt.Sscan(string(text), &pid)
+	}
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	return pid
+}
+
+// awaitKnown returns when the API answers from the state again, with what it knew.
+func (p *platform) awaitKnown(organization string) {
+	p.t.Helper()
+	for begun := time.Now(); ; time.Sleep(20 * time.Millisecond) {
+		var found struct{ Resources []struct{ Name string } }
+		_, _, err := p.call("GET", "/v3/organizations?names="+organization, nil, &found)
+		if err == nil && len(found.Resources) == 1 {
+			return
+		}
+		if time.Since(begun) > patience {
+			p.t.Fatalf("the state does not come back: %v %v\n%s", found, err, p.logs())
+		}
 	}
 }
