@@ -17,6 +17,7 @@ type params struct {
 	names   []string
 	order   []market.OrderKey // what the list can be sorted by; nil for what is no list
 	include []string          // the values that include can have
+	ignored bool              // whatever is asked is passed over
 }
 
 const (
@@ -55,6 +56,9 @@ type query struct {
 }
 
 func parseQuery(raw string, p params) (query, error) {
+	if p.ignored {
+		return query{}, nil
+	}
 	values, err := url.ParseQuery(raw)
 	if err != nil {
 		return query{}, errBadQuery("%s", err)

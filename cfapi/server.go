@@ -47,7 +47,7 @@ func (s *Server) Handler() http.Handler {
 	for _, rt := range s.routes() {
 		mux.Handle(rt.pattern, s.serve(rt))
 	}
-	mux.Handle("/", s.serve(route{access: anonymous, handle: s.unknownRequest}))
+	mux.Handle("/", s.serve(route{access: anonymous, params: params{ignored: true}, handle: s.unknownRequest}))
 	return s.guard(mux)
 }
 
