@@ -103,13 +103,13 @@ type Describer interface {
 var ErrStuck = errors.New("the node can only be ended")
 
 // Tender is an Engine whose users can change things that must stay as they are, or can keep the node from serving the
-// others.
+// others, or whose nodes are to follow something of the machine that changes.
 type Tender interface {
-	// Tend restores what users have changed and must not, and returns their names. It is called every few seconds
-	// while the node serves. Last is what the previous call returned as now; it is empty at first and after a
-	// user was created. Tend may use it to leave a server alone in which nothing has changed. An empty now says
-	// that Tend need not be called again until a user is created. The error is ErrStuck, with a sentence, if the
-	// node's process must be ended.
+	// Tend restores what users have changed and must not, and returns their names; and it brings the node up to date
+	// with the machine. It is called every few seconds while the node serves. Last is what the previous call
+	// returned as now; it is empty at first and after a user was created. Tend may use it to leave a server alone
+	// in which nothing has changed. An empty now says that Tend need not be called again until a user is created.
+	// The error is ErrStuck, with a sentence, if the node's process must be ended.
 	Tend(ctx context.Context, n Node, last string) (now string, mended []string, err error)
 }
 

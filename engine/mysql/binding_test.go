@@ -17,6 +17,7 @@ func TestBindings(t *testing.T) {
 		{"DataDirectory", testDataDirectory},
 		{"OtherAccounts", testOtherAccounts},
 		{"TLS", testTLS},
+		{"Zones", testZones},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()

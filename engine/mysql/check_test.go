@@ -11,7 +11,7 @@ import (
 func TestConfigurationIsTried(t *testing.T) {
 	t.Parallel()
 	n := enginetest.NewNode(t, Engine{})
-	p, err := plan(t.Context(), n)
+	p, err := Engine{}.plan(t.Context(), n)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -21,9 +21,9 @@ type dialect struct {
 	validate []string                     // arguments with which it reads the configuration, and no data
 	start    func(operator string) string // SQL that it runs at each start, before anyone is let in
 
-	recipe string // what the contents of a golden directory depend on
-	build  func(*datadir.Workshop, engine.Installation) error
-	madeBy func(data string) (version string, err error) // of a data directory
+	recipe string                                                               // what the contents of a golden directory depend on
+	build  func(w *datadir.Workshop, i engine.Installation, zones string) error // zones: SQL that fills their tables
+	madeBy func(data string) (version string, err error)                        // of a data directory
 
 	identified func(engine.User) string // the part of CREATE USER after the name
 	// holds keeps a read-only user from changing its password.
@@ -33,6 +33,9 @@ type dialect struct {
 	definers string                    // query for the accounts that define something in the database
 	kill     string                    // statement that ends a session, without the session's number
 	renewTLS string                    // statement that has the server read its certificate again
+
+	zones        []string                     // program, with arguments, that writes a directory of time zones as SQL
+	replaceZones func(rows []string) []string // statements that replace all time zones by these rows
 
 	logged *regexp.Regexp // a line of its log: thread, level, text
 	begins string         // text of the line with which it begins

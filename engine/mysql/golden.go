@@ -18,8 +18,12 @@ const (
 )
 
 // Warm makes the golden directory, if it is not there.
-func (Engine) Warm(ctx context.Context, i engine.Installation, cacheDir string) error {
-	if err := golden(i, cacheDir).Make(ctx); err != nil {
+func (e Engine) Warm(ctx context.Context, i engine.Installation, cacheDir string) error {
+	g, err := e.golden(ctx, i, cacheDir)
+	if err == nil {
+		err = g.Make(ctx)
+	}
+	if err != nil {
 		return datadir.Blame(called(i), err)
 	}
 	return nil
@@ -33,18 +37,25 @@ func beside(i engine.Installation, program string) string {
 	return filepath.Join(filepath.Dir(i.Dir), program)
 }
 
-// golden is the data directory that all nodes of an installation begin as: a clone of it needs no SQL.
-func golden(i engine.Installation, cacheDir string) datadir.Golden {
+// golden is the data directory that all nodes of an installation begin as: a clone of it needs no SQL. A new one is made
+// when the machine's time zones have changed. One is made without zones where they cannot be read: Tend says why.
+func (e Engine) golden(ctx context.Context, i engine.Installation, cacheDir string) (datadir.Golden, error) {
 	d := dialectOf(i)
+	mark, err := zonesMark(e.zonesDir())
 	return datadir.Golden{
 		CacheDir: cacheDir, Name: strings.ToLower(d.product) + "-" + i.Version, Release: i.FullVersion,
-		User: "mysql", Env: environment, Recipe: fmt.Sprintf("%q %s", i.Dir, d.recipe),
+		User: "mysql", Env: environment, Recipe: fmt.Sprintf("%q %s %s", i.Dir, d.recipe, mark),
 		Build: func(w *datadir.Workshop) error {
-			if err := d.build(w, i); err != nil {
+			var zones strings.Builder
+			statements, _ := zoneStatements(ctx, i, e.zonesDir())
+			for _, s := range statements {
+				zones.WriteString(s + ";\n")
+			}
+			if err := d.build(w, i, zones.String()); err != nil {
 				return err
 			}
 			return os.Mkdir(filepath.Join(w.Data, tmpDir), 0o700)
 		},
 		Verdict: func(said string) string { return verdictOf(d, said) },
-	}
+	}, err
 }

@@ -38,8 +38,9 @@ var mariadb = dialect{
 	definers: definedIn("mysql.proc WHERE db", "mysql.event WHERE db"),
 	kill:     "KILL HARD CONNECTION ",
 	renewTLS: "FLUSH SSL",
-	logged:   regexp.MustCompile(`^\d{4}-\d\d-\d\d +\d+:\d\d:\d\d (\d+) \[([A-Za-z]+)\] (.*)$`),
-	begins:   "Starting MariaDB ",
+	zones:    []string{"bin/mariadb-tzinfo-to-sql", "--no-defaults"}, replaceZones: mariadbReplaceZones,
+	logged: regexp.MustCompile(`^\d{4}-\d\d-\d\d +\d+:\d\d:\d\d (\d+) \[([A-Za-z]+)\] (.*)$`),
+	begins: "Starting MariaDB ",
 }
 
 // mariadbIdentified gives a user its password. SET PASSWORD, which everybody may use, changes the first of a user's
@@ -64,7 +65,7 @@ var mariadbBuild = []string{"--innodb-log-file-size=4M", "--innodb-flush-method=
 // start replaces it by the node's operator.
 var mariadbInstall = []string{"--auth-root-authentication-method=socket", "--skip-test-db", "--skip-name-resolve"}
 
-func buildMariaDB(w *datadir.Workshop, i engine.Installation) error {
+func buildMariaDB(w *datadir.Workshop, i engine.Installation, zones string) error {
 	// A server that starts removes the temporary tables in its tmpdir: the machine's would not be ours alone.
 	directories := []string{"--no-defaults", "--datadir=" + w.Data, "--tmpdir=" + w.Dir}
 	arguments := slices.Concat(directories, mariadbInstall, mariadbBuild)
@@ -72,7 +73,7 @@ func buildMariaDB(w *datadir.Workshop, i engine.Installation) error {
 		return err
 	}
 	server := filepath.Join(i.Dir, mariadbServer)
-	return w.Run(mariadbSQL, server, slices.Concat(directories, []string{"--bootstrap"}, mariadbBuild)...)
+	return w.Run(mariadbSQL+zones, server, slices.Concat(directories, []string{"--bootstrap"}, mariadbBuild)...)
 }
 
 // mariadbMadeBy reads the file in which the installer leaves its version: "10.11.19-MariaDB".
@@ -80,6 +81,22 @@ func mariadbMadeBy(data string) (version string, err error) {
 	made, err := os.ReadFile(filepath.Join(data, "mysql_upgrade_info"))
 	full, _, _ := strings.Cut(string(made), "-")
 	return minor(full), err
+}
+
+// mariadbReplaceZones fills tables of another database and then lets them change places, so that nobody ever finds half
+// of the zones. While they are filled, they are not written to the log and not synced, row by row.
+func mariadbReplaceZones(rows []string) []string {
+	const beside = "backstay_zones"
+	statements := []string{"DROP DATABASE IF EXISTS " + beside, "CREATE DATABASE " + beside}
+	var durable, swap []string
+	for _, table := range zoneTables {
+		there, new := "mysql."+table, beside+"."+table
+		statements = append(statements, "CREATE TABLE "+new+" LIKE "+there, "ALTER TABLE "+new+" TRANSACTIONAL = 0")
+		durable = append(durable, "ALTER TABLE "+new+" TRANSACTIONAL = 1")
+		swap = append(swap, there+" TO "+new+"_before", new+" TO "+there)
+	}
+	return slices.Concat(statements, []string{"USE " + beside}, rows, durable,
+		[]string{"RENAME TABLE " + strings.Join(swap, ", "), "USE mysql", "DROP DATABASE " + beside})
 }
 
 // mariadbSettings are the settings that MariaDB alone has. stack_trace is off because a server that crashes would

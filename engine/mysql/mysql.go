@@ -16,7 +16,8 @@ import (
 
 // Engine is MariaDB, or MySQL, as an [engine.Engine]. The zero Engine is Debian's.
 type Engine struct {
-	Root string // holds sbin with the server and bin with its other programs; empty: /usr
+	Root     string // holds sbin with the server and bin with its other programs; empty: /usr
+	Zoneinfo string // holds the machine's time zones; empty: /usr/share/zoneinfo
 }
 
 var (
@@ -26,6 +27,7 @@ var (
 	_ engine.Packaged  = Engine{}
 	_ engine.Explainer = Engine{}
 	_ engine.Describer = Engine{}
+	_ engine.Tender    = Engine{}
 )
 
 // environment is that of the servers and their programs. UMASK and UMASK_DIR are the modes with which the server
@@ -39,8 +41,9 @@ func (Engine) Describe(n engine.Node) string {
 	return fmt.Sprintf("DB Instance 'backstay-%s' status is 'available'", n.Instance)
 }
 
-// Packages returns Debian's packages of the server and of the programs that make its data directories.
-func (Engine) Packages() []string { return []string{"mariadb-server", "mariadb-client"} }
+// Packages returns Debian's packages of the server, of the programs that make its data directories, and of the time
+// zones in them.
+func (Engine) Packages() []string { return []string{"mariadb-server", "mariadb-client", "tzdata"} }
 
 // Installations lists the servers in Root that run, the newest first.
 func (e Engine) Installations(ctx context.Context) ([]engine.Installation, error) {

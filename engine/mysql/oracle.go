@@ -43,6 +43,7 @@ var oracle = dialect{
 		"information_schema.EVENTS WHERE EVENT_SCHEMA"),
 	kill:     "KILL CONNECTION ",
 	renewTLS: "ALTER INSTANCE RELOAD TLS",
+	zones:    []string{"bin/mysql_tzinfo_to_sql"}, replaceZones: oracleReplaceZones,
 	logged: regexp.MustCompile(`^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+(?:Z|[+-]\d\d:\d\d) ` +
 		`(\d+) \[([A-Za-z]+)\] \[MY-\d+\] \[\w+\] (.*)$`),
 	begins: "MySQL Server - start.",
@@ -84,9 +85,9 @@ const oracleVersion = "made_by_mysql"
 
 // buildOracle makes the golden directory. It removes the administrator that has no password, and what all clones would
 // share and must not: the server's unique id and its keys.
-func buildOracle(w *datadir.Workshop, i engine.Installation) error {
+func buildOracle(w *datadir.Workshop, i engine.Installation, zones string) error {
 	script := filepath.Join(w.Dir, "golden.sql")
-	if err := os.WriteFile(script, []byte(oracleSQL), 0o644); err != nil {
+	if err := os.WriteFile(script, []byte(oracleSQL+zones), 0o644); err != nil {
 		return err
 	}
 	directories := []string{
@@ -108,6 +109,15 @@ func buildOracle(w *datadir.Workshop, i engine.Installation) error {
 func oracleMadeBy(data string) (version string, err error) {
 	made, err := os.ReadFile(filepath.Join(data, oracleVersion))
 	return strings.TrimSpace(string(made)), err
+}
+
+// oracleReplaceZones replaces the zones in one transaction, so that nobody ever finds half of them.
+func oracleReplaceZones(rows []string) []string {
+	statements := []string{"USE mysql", "START TRANSACTION"}
+	for _, table := range zoneTables {
+		statements = append(statements, "DELETE FROM "+table)
+	}
+	return slices.Concat(statements, rows, []string{"COMMIT"})
 }
 
 // oracleSettings are the settings that MySQL alone has. skip_stack_trace is set because a server that crashes would

@@ -12,8 +12,8 @@ import (
 )
 
 // Check has the server read the configuration, and looks at the data that is there.
-func (Engine) Check(ctx context.Context, n engine.Node) error {
-	p, err := plan(ctx, n)
+func (e Engine) Check(ctx context.Context, n engine.Node) error {
+	p, err := e.plan(ctx, n)
 	if err != nil {
 		return err
 	}
@@ -48,15 +48,15 @@ func complaint(d dialect, said string) string {
 }
 
 // Prepare clones the golden directory to n.DataDir unless that exists, and writes the configuration in it.
-func (Engine) Prepare(ctx context.Context, n engine.Node) error {
-	p, err := plan(ctx, n)
+func (e Engine) Prepare(ctx context.Context, n engine.Node) error {
+	p, err := e.plan(ctx, n)
 	if err != nil {
 		return err
 	}
 	return p.Prepare()
 }
 
-func plan(ctx context.Context, n engine.Node) (datadir.Plan, error) {
+func (e Engine) plan(ctx context.Context, n engine.Node) (datadir.Plan, error) {
 	var none struct{} // the guide names nothing to tune
 	if err := n.DecodeSettings("MySQL", &none); err != nil {
 		return datadir.Plan{}, err
@@ -73,7 +73,13 @@ func plan(ctx context.Context, n engine.Node) (datadir.Plan, error) {
 		Product: called(n.Installation), Program: filepath.Join(n.Installation.Dir, dialectOf(n.Installation).program),
 		Dir: n.DataDir, UID: uid, GID: gid, Files: files,
 		Fits: func() error { return fits(n) },
-		Make: func(part string) error { return golden(n.Installation, n.CacheDir).Clone(ctx, part, uid, gid) },
+		Make: func(part string) error {
+			g, err := e.golden(ctx, n.Installation, n.CacheDir)
+			if err != nil {
+				return err
+			}
+			return g.Clone(ctx, part, uid, gid)
+		},
 	}, nil
 }
 

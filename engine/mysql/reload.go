@@ -15,8 +15,8 @@ const readOnlyVariable = 1238
 
 // Reload writes the configuration, sets the variables that can be set while the server runs, and has it read its
 // certificate again.
-func (Engine) Reload(ctx context.Context, n engine.Node) (restart bool, err error) {
-	p, err := plan(ctx, n)
+func (e Engine) Reload(ctx context.Context, n engine.Node) (restart bool, err error) {
+	p, err := e.plan(ctx, n)
 	if err != nil {
 		return false, err
 	}
