@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"syscall"
@@ -95,11 +96,11 @@ func makeRoom(n engine.Node, room int) error {
 	if err != nil {
 		return err
 	}
-	kept := n.Size.Connections
-	if room == reserve && len(held) <= kept { // it may open fewer files here, and has made do with fewer clients
-		kept = len(held) - reserve
+	kept, err := places(p, n)
+	if err != nil {
+		return err
 	}
-	for _, number := range held[min(len(held), max(len(held)-room, kept, 0)):] {
+	for _, number := range held[min(len(held), max(len(held)-room, kept)):] {
 		err := p.Borrow(number, func(fd int) {
 			if isClient(fd) { // still: the number may have come to mean another file
 				unix.Shutdown(fd, unix.SHUT_RDWR) // if it fails, the client has left
@@ -111,6 +112,30 @@ func makeRoom(n engine.Node, room int) error {
 	}
 	return nil
 }
+
+// ownFiles is how many files the server keeps for itself, of those that the machine lets it open.
+const ownFiles = 32
+
+// places returns how many connections are the clients' own: as many as the plan says, or fewer where the machine
+// lets the server open so few files that it takes fewer clients.
+func places(p *process.Process, n engine.Node) (int, error) {
+	limits, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(p.PID), "limits"))
+	if errors.Is(err, fs.ErrNotExist) { // it has ended
+		return n.Size.Connections, nil
+	}
+	if err != nil {
+		return 0, err
+	}
+	match := openLimit.FindSubmatch(limits)
+	if match == nil { // "unlimited"
+		return n.Size.Connections, nil
+	}
+	files, err := strconv.Atoi(string(match[1]))
+	return max(min(n.Size.Connections, files-ownFiles-reserve), 0), err
+}
+
+// openLimit matches the line of a process's limits that says how many files it may open now.
+var openLimit = regexp.MustCompile(`(?m)^Max open files\s+(\d+)`)
 
 // clients returns the file descriptors of the server's connections with clients, in ascending order. The kernel gives
 // the lowest number that is free, so most often the latest connection is the last.
