@@ -63,11 +63,13 @@ func TestErrorsShowSentencesAndHideCauses(t *testing.T) {
 	t.Parallel()
 	cause := errors.New("dial tcp: connection refused")
 	err := fmt.Errorf("bind: %w", Wrapf(cause, Unavailable, "The database does not answer."))
-	if KindOf(err) != Unavailable || SentenceOf(err) != "The database does not answer." || !errors.Is(err, cause) || !strings.Contains(err.Error(), "refused") {
+	if KindOf(err) != Unavailable || SentenceOf(err) != "The database does not answer." || !errors.Is(err, cause) ||
+		!strings.Contains(err.Error(), "refused") {
 		t.Errorf("%v: kind %s, sentence %q", err, KindOf(err), SentenceOf(err))
 	}
 	for _, hidden := range []error{cause, Errorf(Internal, "the secret is 42")} {
-		if KindOf(hidden) != Internal || strings.Contains(SentenceOf(hidden), "42") || strings.Contains(SentenceOf(hidden), "tcp") {
+		if KindOf(hidden) != Internal || strings.Contains(SentenceOf(hidden), "42") ||
+			strings.Contains(SentenceOf(hidden), "tcp") {
 			t.Errorf("%v is shown as %q", hidden, SentenceOf(hidden))
 		}
 	}

@@ -35,7 +35,8 @@ func (s *Server) showV3(w http.ResponseWriter, r *request) error {
 	all := links{"self": s.at("/v3")}
 	for _, collection := range []string{
 		"apps", "audit_events", "deployments", "organizations", "processes", "roles", "routes", "service_brokers",
-		"service_credential_bindings", "service_instances", "service_offerings", "service_plans", "service_usage_events", "spaces", "users",
+		"service_credential_bindings", "service_instances", "service_offerings", "service_plans", "service_usage_events",
+		"spaces", "users",
 	} {
 		all[collection] = s.at("/v3/%s", collection)
 	}

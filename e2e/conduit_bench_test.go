@@ -96,7 +96,9 @@ func forwardBySSH(b *testing.B, at, from, to int) {
 	}
 	config := fmt.Sprintf(
 		"Port %d\nListenAddress 127.0.0.1\nHostKey %s\nAuthorizedKeysFile %s\nPidFile none\nUsePAM no\nStrictModes no\nPermitRootLogin yes\n",
-		at, path("host"), path("user.pub"),
+		at,
+		path("host"),
+		path("user.pub"),
 	)
 	if err := os.WriteFile(path("sshd_config"), []byte(config), 0o600); err != nil {
 		b.Fatal(err)

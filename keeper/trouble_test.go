@@ -169,7 +169,8 @@ func TestHungEngine(t *testing.T) {
 	mustUser(t, b, spec.Instance)
 }
 
-// TestLocksRunOut: a PostgreSQL in which a client holds all locks, so that nobody can log in, serves again by itself, and
+// TestLocksRunOut: a PostgreSQL in which a client holds all locks, so that nobody can log in, serves again by itself,
+// and
 // the client can be unbound meanwhile.
 func TestLocksRunOut(t *testing.T) {
 	t.Parallel()
@@ -180,7 +181,8 @@ func TestLocksRunOut(t *testing.T) {
 	spec := mustApply(t, b)
 	session := mustUser(t, b, spec.Instance)
 	culprit := session.Config().User
-	if _, err := session.Exec(t.Context(), "SELECT count(pg_advisory_lock(i)) FROM generate_series(1, 9999999) i"); err == nil {
+	if _, err := session.Exec(t.Context(),
+		"SELECT count(pg_advisory_lock(i)) FROM generate_series(1, 9999999) i"); err == nil {
 		t.Fatal("there is room for all locks")
 	}
 	s := until(t, b, spec.Instance, failing)

@@ -53,7 +53,10 @@ func TestEventsHideWhatIsProvided(t *testing.T) {
 	t.Parallel()
 	const secret = "s3cret"
 	name, drain, route := "ledger", "https://u:"+secret+"@logs.example.org/"+secret+"?token="+secret, "https://gate.example.org/#"+secret
-	u := InstanceUpdate{Update: Update{Name: &name}, Credentials: []byte(`{"` + secret + `": "` + secret + `"}`), SyslogDrainURL: &drain, RouteServiceURL: &route}
+	u := InstanceUpdate{
+		Update: Update{Name: &name}, Credentials: []byte(`{"` + secret + `": "` + secret + `"}`), SyslogDrainURL: &drain,
+		RouteServiceURL: &route,
+	}
 	if err := u.checkUserProvided(); err != nil {
 		t.Fatal(err)
 	}

@@ -60,7 +60,10 @@ func TestThroughProxyAndLoadBalancer(t *testing.T) {
 	var used atomic.Int32
 	transport := balancer.Client().Transport.(*http.Transport).Clone()
 	transport.Proxy = http.ProxyURL(connectProxy(t, &used))
-	c := &tunnel.Client{URL: balancer.URL, HTTP: &http.Client{Transport: transport}, Token: func() (string, error) { return "bearer one", nil }}
+	c := &tunnel.Client{
+		URL: balancer.URL, HTTP: &http.Client{Transport: transport},
+		Token: func() (string, error) { return "bearer one", nil },
+	}
 	t.Cleanup(c.Close)
 	s := mustDial(t, c)
 	go func() {

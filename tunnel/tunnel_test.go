@@ -40,7 +40,9 @@ func newHouse(t testing.TB) *house { return newHouseWith(t, (*httptest.Server).S
 func newHouseWith(t testing.TB, begin func(*httptest.Server)) *house {
 	t.Helper()
 	h := &house{
-		users:     map[string]backstay.Actor{"bearer one": {UserID: "u1", Username: "one"}, "bearer two": {UserID: "u2", Username: "two"}},
+		users: map[string]backstay.Actor{
+			"bearer one": {UserID: "u1", Username: "one"}, "bearer two": {UserID: "u2", Username: "two"},
+		},
 		endpoints: map[backstay.BindingID]backstay.Endpoint{},
 		lent:      map[backstay.BindingID]time.Time{},
 	}
@@ -234,7 +236,10 @@ func TestRefusals(t *testing.T) {
 	if _, err := h.client(t, "bearer one").Dial(t.Context(), "other"); backstay.KindOf(err) != backstay.NotFound {
 		t.Errorf("another binding: %v", err)
 	}
-	if _, _, err := h.client(t, "bearer two").Lend(t.Context(), backstay.Loan{Name: "k"}); backstay.KindOf(err) != backstay.Forbidden {
+	if _, _, err := h.client(t, "bearer two").
+		Lend(t.Context(), backstay.Loan{Name: "k"}); backstay.KindOf(
+		err,
+	) != backstay.Forbidden {
 		t.Errorf("lend: %v", err)
 	}
 }
@@ -469,7 +474,8 @@ func TestUseIsRecordedOnceWithItsEnd(t *testing.T) {
 		t.Errorf("recorded: %q", got)
 	}
 	c.Close()
-	await(t, "the end is recorded", func() bool { return slices.Equal(h.recorded(), []string{"begin one b1", "end one b1"}) })
+	await(t, "the end is recorded",
+		func() bool { return slices.Equal(h.recorded(), []string{"begin one b1", "end one b1"}) })
 }
 
 func TestServerThatStopsSaysSo(t *testing.T) {

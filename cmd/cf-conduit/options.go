@@ -66,8 +66,10 @@ func parse(args []string) (o options, err error) {
 		long, short  string
 		defaultValue string
 	}{
-		{&o.org, "org", "o", ""}, {&o.space, "space", "s", ""}, {&o.app, "app-name", "n", ""}, {&parameters, "bind-parameters", "c", "{}"},
-		{&suites, "cipher-suites", "", os.Getenv("CF_CONDUIT_CIPHERSUITES")}, {&minimum, "minimum-tls-version", "", os.Getenv("CF_CONDUIT_MIN_TLS_VERSION")},
+		{&o.org, "org", "o", ""}, {&o.space, "space", "s", ""}, {&o.app, "app-name", "n", ""},
+		{&parameters, "bind-parameters", "c", "{}"},
+		{&suites, "cipher-suites", "", os.Getenv("CF_CONDUIT_CIPHERSUITES")},
+		{&minimum, "minimum-tls-version", "", os.Getenv("CF_CONDUIT_MIN_TLS_VERSION")},
 	} {
 		fs.StringVar(f.to, f.long, f.defaultValue, "")
 		if f.short != "" {

@@ -83,7 +83,8 @@ func TestParse(t *testing.T) {
 		t.Fatal(err)
 	}
 	if !slices.Equal(o.services, []string{"one", "two"}) || !slices.Equal(o.program, []string{"psql", "-p", "1", "--", "x"}) ||
-		o.port != 7100 || string(o.parameters) != `{"read_only": true}` ||
+		o.port != 7100 ||
+		string(o.parameters) != `{"read_only": true}` ||
 		o.tls.MinVersion != 0x304 {
 		t.Errorf("%+v", o)
 	}

@@ -21,9 +21,10 @@ type dialect struct {
 	validate []string                     // arguments with which it reads the configuration, and no data
 	start    func(operator string) string // SQL that it runs at each start, before anyone is let in
 
-	recipe string                                                               // what the contents of a golden directory depend on
-	build  func(w *datadir.Workshop, i engine.Installation, zones string) error // zones: SQL that fills their tables
-	madeBy func(data string) (version string, err error)                        // of a data directory
+	recipe string // what the contents of a golden directory depend on
+	// build makes a golden directory; zones is SQL that fills the tables of time zones.
+	build  func(w *datadir.Workshop, i engine.Installation, zones string) error
+	madeBy func(data string) (version string, err error) // of a data directory
 
 	identified func(engine.User) string // the part of CREATE USER after the name
 	// holds keeps a read-only user from changing its password.

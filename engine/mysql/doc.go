@@ -11,8 +11,8 @@
 //	               read the texts of routines, without which mysqldump leaves them out; or with
 //	               the rights to read main, and a password that is not theirs to set
 //
-// The golden directory has the machine's time zones by their names. A node that lacks them, or has older ones, gets them
-// while it serves.
+// The golden directory has the machine's time zones by their names. A node that lacks them, or has older ones, gets
+// them while it serves.
 //
 // Views, routines, triggers and events run with the rights of whoever defined them, and break when
 // that account goes. So an account whose binding ends is locked, its sessions are ended, and it stays,

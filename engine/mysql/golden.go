@@ -37,8 +37,8 @@ func beside(i engine.Installation, program string) string {
 	return filepath.Join(filepath.Dir(i.Dir), program)
 }
 
-// golden is the data directory that all nodes of an installation begin as: a clone of it needs no SQL. A new one is made
-// when the machine's time zones have changed. One is made without zones where they cannot be read: Tend says why.
+// golden is the data directory that all nodes of an installation begin as: a clone of it needs no SQL. A new one is
+// made when the machine's time zones have changed. One is made without zones where they cannot be read: Tend says why.
 func (e Engine) golden(ctx context.Context, i engine.Installation, cacheDir string) (datadir.Golden, error) {
 	d := dialectOf(i)
 	mark, err := zonesMark(e.zonesDir())

@@ -98,9 +98,9 @@ func memory(s backstay.Size) []setting {
 	}
 }
 
-// locksPerTransaction gives the table of locks, which all sessions share, a size that a dump of many thousands of tables
-// finds room in. The server multiplies it by the number of sessions. Half of a table's 400 bytes for each lock is taken
-// from the machine at the start, so it stays below a hundredth of the plan's memory.
+// locksPerTransaction gives the table of locks, which all sessions share, a size that a dump of many thousands of
+// tables finds room in. The server multiplies it by the number of sessions. Half of a table's 400 bytes for each lock
+// is taken from the machine at the start, so it stays below a hundredth of the plan's memory.
 func locksPerTransaction(s backstay.Size) int {
 	const most = 65536
 	return max(64, int(min(s.Memory/(32*backstay.KB), most))/(s.Connections+reserve))

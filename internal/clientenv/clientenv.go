@@ -87,9 +87,11 @@ func canonical(name string) string {
 
 // clients are the programs that are for one kind of service alone, by kind.
 var clients = map[string][]string{
-	"postgres": {"psql", "pg_dump", "pg_dumpall", "pg_restore", "pgbench", "pg_isready", "pg_amcheck", "pg_basebackup",
-		"pg_receivewal", "pg_recvlogical", "createdb", "createuser", "dropdb", "dropuser", "clusterdb", "reindexdb", "vacuumdb",
-		"vacuumlo", "oid2name", "pgcli"},
+	"postgres": {
+		"psql", "pg_dump", "pg_dumpall", "pg_restore", "pgbench", "pg_isready", "pg_amcheck", "pg_basebackup",
+		"pg_receivewal", "pg_recvlogical", "createdb", "createuser", "dropdb", "dropuser", "clusterdb", "reindexdb",
+		"vacuumdb", "vacuumlo", "oid2name", "pgcli",
+	},
 	"mysql": {"mysql", "mysqladmin", "mysqlanalyze", "mysqlbinlog", "mysqlcheck", "mysqldump", "mysqlimport",
 		"mysqloptimize", "mysqlpump", "mysqlrepair", "mysqlshow", "mysqlslap", "mysql_upgrade",
 		"mariadb", "mariadb-admin", "mariadb-analyze", "mariadb-binlog", "mariadb-check", "mariadb-dump",

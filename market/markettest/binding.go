@@ -17,9 +17,12 @@ func boundInstancesAreInUse(t *testing.T, f *fixture) {
 	)
 	wantError(t, err, backstay.InUse,
 		"Please delete the service_bindings, service_keys, and routes associations for your service_instances.")
-	wantError(t,
-		f.AcceptBindingDeletion(t.Context(), b.ID, operation(backstay.Delete, backstay.InProgress), none, newJob("x")), backstay.Busy,
-		"An operation for a service binding of service instance db is in progress.")
+	wantError(
+		t,
+		f.AcceptBindingDeletion(t.Context(), b.ID, operation(backstay.Delete, backstay.InProgress), none, newJob("x")),
+		backstay.Busy,
+		"An operation for a service binding of service instance db is in progress.",
+	)
 	must(
 		t,
 		f.FinishBinding(t.Context(), b.ID, operation(backstay.Create, backstay.Succeeded), []byte("sealed"), complete(j)),
@@ -107,7 +110,8 @@ func bindingsExpireUnlessHeld(t *testing.T, f *fixture) {
 	}
 	must(
 		t,
-		f.AcceptBindingDeletion(t.Context(), lent.ID, operation(backstay.Delete, backstay.InProgress), none, newJob(string(lent.ID))),
+		f.AcceptBindingDeletion(t.Context(), lent.ID, operation(backstay.Delete, backstay.InProgress), none,
+			newJob(string(lent.ID))),
 	)
 	if got := expired(now.Add(6 * time.Minute)); got != nil {
 		t.Errorf("expired while it ends: %v", got)

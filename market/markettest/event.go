@@ -43,7 +43,9 @@ func removalsAreRecordedOnce(t *testing.T, f *fixture) {
 		must(t, f.RemoveApp(t.Context(), f.app.ID, newEvent("app", "x", f.org.ID)))
 		must(t, f.RemoveSpace(t.Context(), f.space.ID, newEvent("space", "x", f.org.ID)))
 	}
-	if got, want := f.types(t, market.EventFilter{}), []string{"binding", "instance", "app", "space"}; !slices.Equal(got, want) {
+	if got, want := f.types(t, market.EventFilter{}), []string{
+		"binding", "instance", "app", "space",
+	}; !slices.Equal(got, want) {
 		t.Errorf("events %v; want %v", got, want)
 	}
 }
@@ -73,11 +75,24 @@ func eventsAreFoundAndForgotten(t *testing.T, f *fixture) {
 		"by space":        {market.EventFilter{SpaceIDs: []backstay.SpaceID{"space2"}}, []string{"audit.2"}},
 		"by organization": {market.EventFilter{OrganizationIDs: []backstay.OrganizationID{"org2"}}, []string{"audit.2"}},
 		"by id":           {market.EventFilter{IDs: []backstay.EventID{all.Items[3].ID}}, []string{"audit.3"}},
-		"from":            {market.EventFilter{Match: market.Match{Created: market.Times{Since: &third}}}, []string{"audit.2", "audit.3", "audit.4"}},
-		"before":          {market.EventFilter{Match: market.Match{Created: market.Times{Before: &third}}}, []string{"audit.0", "audit.1"}},
-		"at":              {market.EventFilter{Match: market.Match{Created: market.Times{Seconds: []time.Time{third.Add(time.Hour).Truncate(time.Second)}}}}, nil},
-		"latest " +
-			"first": {market.EventFilter{Order: market.Order{By: market.ByUpdate, Descending: true}, Page: market.Page{Number: 1, Size: 2}}, []string{"audit.4", "audit.3"}},
+		"from": {
+			market.EventFilter{Match: market.Match{Created: market.Times{Since: &third}}},
+			[]string{"audit.2", "audit.3", "audit.4"},
+		},
+		"before": {
+			market.EventFilter{Match: market.Match{Created: market.Times{Before: &third}}}, []string{"audit.0", "audit.1"},
+		},
+		"at": {
+			market.EventFilter{Match: market.Match{Created: market.Times{
+				Seconds: []time.Time{third.Add(time.Hour).Truncate(time.Second)},
+			}}}, nil,
+		},
+		"latest first": {
+			market.EventFilter{
+				Order: market.Order{By: market.ByUpdate, Descending: true}, Page: market.Page{Number: 1, Size: 2},
+			},
+			[]string{"audit.4", "audit.3"},
+		},
 	} {
 		if got := f.types(t, c.filter); !slices.Equal(got, c.want) {
 			t.Errorf("%s: %v; want %v", name, got, c.want)
@@ -163,14 +178,26 @@ func thingsAreLocated(t *testing.T, f *fixture) {
 	quota, spaceQuota := f.mustLimit(t, false, backstay.Limits{}), f.mustLimit(t, true, backstay.Limits{})
 	for _, want := range []market.Location{
 		{Target: backstay.Target{ID: string(quota.ID), Type: "organization_quota", Name: quota.Name}},
-		{Target: backstay.Target{ID: string(spaceQuota.ID), Type: "space_quota", Name: spaceQuota.Name}, OrganizationID: "org"},
+		{
+			Target:         backstay.Target{ID: string(spaceQuota.ID), Type: "space_quota", Name: spaceQuota.Name},
+			OrganizationID: "org",
+		},
 		{Target: backstay.Target{ID: "org", Type: "organization", Name: "org"}, OrganizationID: "org"},
 		{Target: backstay.Target{ID: "space", Type: "space", Name: "space"}, OrganizationID: "org", SpaceID: "space"},
 		{Target: backstay.Target{ID: "app", Type: "app", Name: "app"}, OrganizationID: "org", SpaceID: "space"},
-		{Target: backstay.Target{ID: string(in.ID), Type: "service_instance", Name: "db"}, OrganizationID: "org", SpaceID: "space"},
-		{Target: backstay.Target{ID: string(b.ID), Type: "service_key", Name: "key"}, OrganizationID: "org", SpaceID: "space"},
+		{
+			Target:         backstay.Target{ID: string(in.ID), Type: "service_instance", Name: "db"},
+			OrganizationID: "org", SpaceID: "space",
+		},
+		{
+			Target:         backstay.Target{ID: string(b.ID), Type: "service_key", Name: "key"},
+			OrganizationID: "org", SpaceID: "space",
+		},
 		{Target: backstay.Target{ID: string(member.ID), Type: "role", Name: "organization_user"}, OrganizationID: "org"},
-		{Target: backstay.Target{ID: string(developer.ID), Type: "role", Name: "space_developer"}, OrganizationID: "org", SpaceID: "space"},
+		{
+			Target:         backstay.Target{ID: string(developer.ID), Type: "role", Name: "space_developer"},
+			OrganizationID: "org", SpaceID: "space",
+		},
 	} {
 		got, err := f.Locate(t.Context(), want.Target.ID)
 		must(t, err)

@@ -17,7 +17,11 @@ import (
 )
 
 // Admin may do everything.
-var Admin = backstay.Actor{UserID: "00000000-0000-4000-8000-0000000000aa", Username: "admin", Role: backstay.Administrator}
+var Admin = backstay.Actor{
+	UserID:   "00000000-0000-4000-8000-0000000000aa",
+	Username: "admin",
+	Role:     backstay.Administrator,
+}
 
 // Robot is a client that may do nothing yet.
 var Robot = backstay.Actor{UserID: "robot", Username: "robot", Client: true}

@@ -14,7 +14,10 @@ import (
 // mustLimit gives the fixture's organization a quota of its own, or its space.
 func (f *fixture) mustLimit(t *testing.T, forSpace bool, limits backstay.Limits) backstay.Quota {
 	t.Helper()
-	q := backstay.Quota{ID: backstay.QuotaID(uuid.NewString()), Name: uuid.NewString(), PaidPlans: true, Limits: limits, OrganizationIDs: []backstay.OrganizationID{f.org.ID}}
+	q := backstay.Quota{
+		ID: backstay.QuotaID(uuid.NewString()), Name: uuid.NewString(), PaidPlans: true, Limits: limits,
+		OrganizationIDs: []backstay.OrganizationID{f.org.ID},
+	}
 	if forSpace {
 		q.OrganizationID, q.OrganizationIDs, q.SpaceIDs = f.org.ID, nil, []backstay.SpaceID{f.space.ID}
 	}
@@ -49,7 +52,10 @@ func quotasHaveNamesAndChange(t *testing.T, f *fixture) {
 	add := func(organization backstay.OrganizationID, name string) error {
 		_, err := f.AddQuota(
 			t.Context(),
-			backstay.Quota{ID: backstay.QuotaID(uuid.NewString()), OrganizationID: organization, Name: name, Limits: backstay.Limits{}}, none,
+			backstay.Quota{
+				ID: backstay.QuotaID(uuid.NewString()), OrganizationID: organization, Name: name, Limits: backstay.Limits{},
+			},
+			none,
 		)
 		return err
 	}
@@ -65,7 +71,14 @@ func quotasHaveNamesAndChange(t *testing.T, f *fixture) {
 	must(t, f.UpdateQuota(t.Context(), q.ID, market.QuotaUpdate{}, none))
 	must(
 		t,
-		f.UpdateQuota(t.Context(), q.ID, market.QuotaUpdate{Name: &name, Limits: map[backstay.Limit]*int64{backstay.Memory: nil, backstay.ServiceKeys: &five}}, none),
+		f.UpdateQuota(
+			t.Context(),
+			q.ID,
+			market.QuotaUpdate{
+				Name: &name, Limits: map[backstay.Limit]*int64{backstay.Memory: nil, backstay.ServiceKeys: &five},
+			},
+			none,
+		),
 	)
 	q = f.quota(t, market.QuotaFilter{Names: []string{name}})
 	if !q.PaidPlans || fmt.Sprint(q.Limits) != fmt.Sprint(backstay.Limits{backstay.Routes: 2, backstay.ServiceKeys: 5}) {
@@ -95,9 +108,11 @@ func quotasAreApplied(t *testing.T, f *fixture) {
 	must(t, err)
 	_, err = f.AddSpace(t.Context(), backstay.Space{ID: "far", OrganizationID: elsewhere.ID, Name: "far"}, none)
 	must(t, err)
-	wantError(t,
-		f.ApplySpaceQuota(t.Context(), sq, []backstay.SpaceID{f.space.ID, "far", "absent"}, nil), backstay.Invalid,
-		`Spaces with guids ["far", "absent"] do not exist within the organization specified, or you do not have access to them.`)
+	wantError(
+		t, f.ApplySpaceQuota(t.Context(), sq, []backstay.SpaceID{f.space.ID, "far", "absent"}, nil), backstay.Invalid,
+		`Spaces with guids ["far", "absent"] do not exist within the organization specified, `+
+			`or you do not have access to them.`,
+	)
 	wantError(t,
 		f.ApplyQuota(t.Context(), q.ID, []backstay.OrganizationID{elsewhere.ID, "absent"}, nil), backstay.Invalid,
 		`Organizations with guids ["absent"] do not exist, or you do not have access to them.`)
@@ -125,7 +140,8 @@ func quotasAreSeenByThoseWhoHaveThem(t *testing.T, f *fixture) {
 	must(t, err)
 	must(t, f.ApplyQuota(t.Context(), q.ID, []backstay.OrganizationID{"elsewhere"}, nil))
 	for _, r := range []backstay.Role{
-		{ID: "1", Type: "organization_user", UserID: "member", OrganizationID: f.org.ID}, {ID: "2", Type: "space_auditor", UserID: "member", SpaceID: f.space.ID},
+		{ID: "1", Type: "organization_user", UserID: "member", OrganizationID: f.org.ID},
+		{ID: "2", Type: "space_auditor", UserID: "member", SpaceID: f.space.ID},
 		{ID: "3", Type: "organization_auditor", UserID: "auditor", OrganizationID: f.org.ID},
 		{ID: "4", Type: "organization_manager", UserID: "manager", OrganizationID: f.org.ID},
 	} {
@@ -186,7 +202,8 @@ func quotasLimitInstances(t *testing.T, f *fixture) {
 	two := int64(2)
 	must(
 		t,
-		f.UpdateQuota(t.Context(), q.ID, market.QuotaUpdate{Limits: map[backstay.Limit]*int64{backstay.ServiceInstances: &two}}, none),
+		f.UpdateQuota(t.Context(), q.ID,
+			market.QuotaUpdate{Limits: map[backstay.Limit]*int64{backstay.ServiceInstances: &two}}, none),
 	)
 	sq := f.mustLimit(t, true, backstay.Limits{backstay.ServiceInstances: 1})
 	wantError(t, f.accept(t), backstay.Invalid, spaceFull)
@@ -198,7 +215,8 @@ func quotasLimitInstances(t *testing.T, f *fixture) {
 	wantError(t, f.accept(t), backstay.Invalid, organizationFull)
 	must(
 		t,
-		f.UpdateQuota(t.Context(), q.ID, market.QuotaUpdate{Limits: map[backstay.Limit]*int64{backstay.ServiceInstances: nil}}, none),
+		f.UpdateQuota(t.Context(), q.ID,
+			market.QuotaUpdate{Limits: map[backstay.Limit]*int64{backstay.ServiceInstances: nil}}, none),
 	)
 	must(t, f.accept(t))
 	f.space = here
@@ -274,7 +292,10 @@ var kinds = []struct {
 	forSpace              bool
 	instanceSays, keySays string
 }{
-	{"organization", false, organizationFull, "You have exceeded your organization's limit for service binding of type key."},
+	{
+		"organization", false, organizationFull,
+		"You have exceeded your organization's limit for service binding of type key.",
+	},
 	{"space", true, spaceFull, "You have exceeded your space's limit for service binding of type key."},
 }
 
@@ -358,7 +379,8 @@ func plansAreSeenWhereTheyAreEnabled(t *testing.T, f *fixture) {
 	_, err = f.AddSpace(t.Context(), backstay.Space{ID: "far", OrganizationID: "elsewhere", Name: "far"}, none)
 	must(t, err)
 	for _, r := range []backstay.Role{
-		{ID: "1", Type: "organization_user", UserID: "member", OrganizationID: f.org.ID}, {ID: "2", Type: "space_developer", UserID: "member", SpaceID: f.space.ID},
+		{ID: "1", Type: "organization_user", UserID: "member", OrganizationID: f.org.ID},
+		{ID: "2", Type: "space_developer", UserID: "member", SpaceID: f.space.ID},
 		{ID: "3", Type: "organization_user", UserID: "user", OrganizationID: f.org.ID},
 	} {
 		_, err := f.AddRole(t.Context(), r, none)
@@ -366,7 +388,8 @@ func plansAreSeenWhereTheyAreEnabled(t *testing.T, f *fixture) {
 	}
 	must(
 		t,
-		f.SetPlanVisibility(t.Context(), planID("other"), backstay.OrganizationPlan, []backstay.OrganizationID{f.org.ID}, false, none),
+		f.SetPlanVisibility(t.Context(), planID("other"), backstay.OrganizationPlan, []backstay.OrganizationID{f.org.ID},
+			false, none),
 	)
 	member, user, stranger, nobody := backstay.UserID(
 		"member",
@@ -426,9 +449,13 @@ func plansAreSeenWhereTheyAreEnabled(t *testing.T, f *fixture) {
 			t.Errorf("%s knows %d plans, want %d", viewer, len(l.Items), want)
 		}
 	}
-	wantError(t,
-		f.SetPlanVisibility(t.Context(), planID("other"), backstay.OrganizationPlan, []backstay.OrganizationID{"absent"}, true, none), backstay.Invalid,
-		`Could not find Organizations with guids: ["absent"]`)
+	wantError(
+		t,
+		f.SetPlanVisibility(t.Context(), planID("other"), backstay.OrganizationPlan, []backstay.OrganizationID{"absent"},
+			true, none),
+		backstay.Invalid,
+		`Could not find Organizations with guids: ["absent"]`,
+	)
 	wantError(
 		t, f.SetPlanVisibility(t.Context(), planID("absent"), backstay.PublicPlan, nil, true, none), backstay.NotFound,
 		"Service plan not found",

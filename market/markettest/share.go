@@ -26,7 +26,10 @@ func (f *fixture) newLab(t *testing.T) (l lab) {
 	l.app, err = f.AddApp(t.Context(), backstay.App{ID: "bench", SpaceID: l.space.ID, Name: "bench"}, none)
 	must(t, err)
 	l.member = Admin.UserID
-	for _, r := range []backstay.Role{{ID: "r1", Type: "organization_user", OrganizationID: f.org.ID}, {ID: "r2", Type: "space_developer", SpaceID: l.space.ID}} {
+	for _, r := range []backstay.Role{
+		{ID: "r1", Type: "organization_user", OrganizationID: f.org.ID},
+		{ID: "r2", Type: "space_developer", SpaceID: l.space.ID},
+	} {
 		r.UserID = l.member
 		_, err := f.AddRole(t.Context(), r, none)
 		must(t, err)
@@ -145,10 +148,13 @@ func aShareEndsWithItsBindings(t *testing.T, f *fixture) {
 	other := f.newLab(t)
 	in := f.mustHave(t, "db")
 	share := f.mustShare(t, in, other.space.ID)
-	wantError(t,
-		f.AcceptInstanceDeletion(t.Context(), in.ID, operation(backstay.Delete, backstay.InProgress), none, newJob("x")), backstay.InUse,
+	wantError(
+		t,
+		f.AcceptInstanceDeletion(t.Context(), in.ID, operation(backstay.Delete, backstay.InProgress), none, newJob("x")),
+		backstay.InUse,
 		"Service instances must be unshared before they can be deleted. Unsharing db will automatically delete any "+
-			"bindings that have been made to applications in other spaces.")
+			"bindings that have been made to applications in other spaces.",
+	)
 
 	b, j := f.newBinding(in.ID, backstay.AppBinding, "")
 	b.AppID = other.app.ID
@@ -173,7 +179,8 @@ func aShareEndsWithItsBindings(t *testing.T, f *fixture) {
 
 	must(
 		t,
-		f.FinishUnshare(t.Context(), share.ID, backstay.Job{ID: end.ID, State: backstay.JobFailed, Kind: backstay.Unavailable, Sentence: "no"}),
+		f.FinishUnshare(t.Context(), share.ID,
+			backstay.Job{ID: end.ID, State: backstay.JobFailed, Kind: backstay.Unavailable, Sentence: "no"}),
 	)
 	must(t, f.AcceptBinding(t.Context(), late, nil, none, lj)) // it goes on as it was
 	must(t, f.RemoveBinding(t.Context(), late.ID, none, &lj.ID))

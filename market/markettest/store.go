@@ -172,7 +172,9 @@ func (f *fixture) newBinding(
 }
 
 func newJob(resource string) backstay.Job {
-	return backstay.Job{ID: backstay.JobID(uuid.NewString()), Operation: "test", Resource: resource, State: backstay.JobPolling}
+	return backstay.Job{
+		ID: backstay.JobID(uuid.NewString()), Operation: "test", Resource: resource, State: backstay.JobPolling,
+	}
 }
 
 // complete is a job as it ends well.
@@ -267,7 +269,9 @@ func oneOperationAtATime(t *testing.T, f *fixture) {
 	must(t, f.AcceptInstance(t.Context(), in, nil, none, j))
 	wantError(
 		t,
-		f.AcceptInstanceDeletion(t.Context(), in.ID, operation(backstay.Delete, backstay.InProgress), none, newJob("x")), backstay.Busy, sentence,
+		f.AcceptInstanceDeletion(t.Context(), in.ID, operation(backstay.Delete, backstay.InProgress), none, newJob("x")),
+		backstay.Busy,
+		sentence,
 	)
 	name := "other"
 	_, err := f.UpdateInstance(t.Context(), in.ID, market.Update{Name: &name}, nil, none)
@@ -289,7 +293,8 @@ func aNewNameHidesNothing(t *testing.T, f *fixture) {
 	must(t, f.AcceptInstance(t.Context(), in, nil, none, j))
 	must(
 		t,
-		f.ReportInstance(t.Context(), in.ID, operation(backstay.Create, backstay.Failed), &backstay.Job{ID: j.ID, State: backstay.JobFailed, Sentence: "No."}),
+		f.ReportInstance(t.Context(), in.ID, operation(backstay.Create, backstay.Failed),
+			&backstay.Job{ID: j.ID, State: backstay.JobFailed, Sentence: "No."}),
 	)
 	in, err = f.UpdateInstance(t.Context(), in.ID, market.Update{}, []string{"tag"}, none)
 	must(t, err)
@@ -365,7 +370,8 @@ func environmentsChangeOneAtATime(t *testing.T, f *fixture) {
 	var all sync.WaitGroup
 	for range writers {
 		all.Go(func() {
-			err := f.UpdateEnvironment(t.Context(), f.app.ID, func(sealed []byte) ([]byte, error) { return append(sealed, 'x'), nil }, none)
+			err := f.UpdateEnvironment(t.Context(), f.app.ID,
+				func(sealed []byte) ([]byte, error) { return append(sealed, 'x'), nil }, none)
 			if err != nil {
 				t.Error(err)
 			}

@@ -47,7 +47,8 @@ func aPlanChangesWhenTheUpdateSucceeded(t *testing.T, f *fixture) {
 	if c.PlanID != planID("other") || c.MaintenanceInfo.Version != "2.0.0" || string(c.Parameters) != "sealed" {
 		t.Errorf("kept as %+v", c)
 	}
-	wantError(t, f.AcceptInstanceUpdate(t.Context(), in.ID, c, operation(backstay.Update, backstay.InProgress), none, newJob("x")),
+	wantError(t,
+		f.AcceptInstanceUpdate(t.Context(), in.ID, c, operation(backstay.Update, backstay.InProgress), none, newJob("x")),
 		backstay.Busy, "An operation for service instance db is in progress.")
 	f.wantUsage(t, market.UsageFilter{}, "CREATED db")
 

@@ -32,7 +32,8 @@ func usageIsRecordedWithWhatItIsAbout(t *testing.T, f *fixture) {
 	must(t, f.AcceptInstance(t.Context(), failed, nil, none, j))
 	must(
 		t,
-		f.ReportInstance(t.Context(), failed.ID, operation(backstay.Create, backstay.Failed), &backstay.Job{ID: j.ID, State: backstay.JobFailed, Sentence: "no"}),
+		f.ReportInstance(t.Context(), failed.ID, operation(backstay.Create, backstay.Failed),
+			&backstay.Job{ID: j.ID, State: backstay.JobFailed, Sentence: "no"}),
 	)
 	must(t, f.RemoveInstance(t.Context(), failed.ID, none, nil))
 	must(t, f.RemoveInstance(t.Context(), f.mustProvide(t, "provided").ID, none, nil)) // costs nothing
@@ -60,9 +61,12 @@ func usageIsRecordedWithWhatItIsAbout(t *testing.T, f *fixture) {
 	}
 	got := all[0]
 	got.Costs = nil
-	if got.ID != want.ID || got.OrganizationName != want.OrganizationName || got.SpaceName != want.SpaceName || got.PlanName != want.PlanName ||
-		got.OfferingID != want.OfferingID || got.OfferingName != want.OfferingName || got.BrokerID != want.BrokerID || got.BrokerName != want.BrokerName ||
-		got.InstanceID != want.InstanceID || got.CreatedAt.IsZero() {
+	if got.ID != want.ID || got.OrganizationName != want.OrganizationName ||
+		got.SpaceName != want.SpaceName || got.PlanName != want.PlanName ||
+		got.OfferingID != want.OfferingID || got.OfferingName != want.OfferingName ||
+		got.BrokerID != want.BrokerID || got.BrokerName != want.BrokerName ||
+		got.InstanceID != want.InstanceID ||
+		got.CreatedAt.IsZero() {
 		t.Errorf("recorded as %+v; want %+v", got, want)
 	}
 	f.wantUsage(t, market.UsageFilter{AfterID: all[0].ID}, "UPDATED renamed", "DELETED renamed")
@@ -121,7 +125,10 @@ func usageIsForgottenWhereItTellsNothing(t *testing.T, f *fixture) {
 	if len(whole) != 1 || len(before) != 1 || whole[0].Cost.Cmp(before[0].Cost) <= 0 {
 		t.Fatalf("the bill is %+v, %+v since the cut", whole, before)
 	}
-	for _, left := range [][]string{{"CREATED gone", "UPDATED renamed", "DELETED gone"}, {"UPDATED renamed", "DELETED gone"}, {"UPDATED renamed"}, {"UPDATED renamed"}} {
+	for _, left := range [][]string{
+		{"CREATED gone", "UPDATED renamed", "DELETED gone"},
+		{"UPDATED renamed", "DELETED gone"}, {"UPDATED renamed"}, {"UPDATED renamed"},
+	} {
 		_, err := f.RemoveUsage(t.Context(), cut, 1) // one by one, so that a killed removal stops anywhere
 		must(t, err)
 		f.wantUsage(t, market.UsageFilter{}, left...)

@@ -81,7 +81,8 @@ func (s *Stream) consumed(n int) error {
 // grew.
 func (i *inbound) grow(s *Session) int {
 	rtt := time.Duration(s.rtt.Load())
-	if time.Since(i.given) > 4*rtt || 2*i.window > s.config.MaxWindow || !s.config.Growth.take(i.window, s.config.MaxGrowth) {
+	if time.Since(i.given) > 4*rtt || 2*i.window > s.config.MaxWindow ||
+		!s.config.Growth.take(i.window, s.config.MaxGrowth) {
 		return 0
 	}
 	i.window *= 2

@@ -52,7 +52,10 @@ func (w wire) Close() error       { w.close(); return nil }
 const window = 1 << 20
 
 func config() mux.Config {
-	return mux.Config{Window: window, MaxWindow: 8 * window, Growth: &mux.Growth{}, MaxStreams: 100, Interval: time.Hour, Patience: time.Hour}
+	return mux.Config{
+		Window: window, MaxWindow: 8 * window, Growth: &mux.Growth{}, MaxStreams: 100, Interval: time.Hour,
+		Patience: time.Hour,
+	}
 }
 
 func sessions(t testing.TB) (opener, accepter *mux.Session) {
