@@ -162,9 +162,16 @@ func TestHungEngine(t *testing.T) {
 	}
 	mustSignal(t, pid, syscall.SIGSTOP)
 	until(t, b, spec.Instance, failing)
+	if err := b.DropUser(t.Context(), spec.Instance, "u1"); err != nil {
+		t.Errorf("DropUser of an engine that hangs: %v", err)
+	}
 	until(t, b, spec.Instance, running)
 	if mustPID(t, b, spec.Instance) == pid {
 		t.Error("the engine that hung is told to serve")
+	}
+	if conn, err := pgx.Connect(t.Context(), session.Config().ConnString()); err == nil {
+		conn.Close(t.Context())
+		t.Error("a user that was dropped while the engine hung can log in")
 	}
 	mustUser(t, b, spec.Instance)
 }
