@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	_ "embed"
+	"encoding/json"
 	"fmt"
 	"slices"
 	"strconv"
@@ -38,8 +39,9 @@ type Offering struct {
 	Shareable     bool           `yaml:"shareable"`
 	Private       bool           `yaml:"private"` // not for everybody: an administrator enables access to it
 	Plans         PlanGrammar    `yaml:"plans"`
-	Free          *Size          `yaml:"free"`  // the plan "Free", of the newest version; absent: none
-	Sizes         []Size         `yaml:"sizes"` // one plan for each, and for each version of the engine
+	Free          *Size          `yaml:"free"`     // the plan "Free", of the newest version; absent: none
+	Sizes         []Size         `yaml:"sizes"`    // one plan for each, and for each version of the engine
+	Settings      map[string]any `yaml:"settings"` // of the engine, for each new instance; users cannot choose them
 	Parameters    ParameterRules `yaml:"parameters"`
 	Changeable    bool           `yaml:"-"` // no catalog sells changes of plans yet
 }
@@ -111,6 +113,9 @@ func (c Catalog) check() error {
 			if err := rules.Validate(); err != nil {
 				complain("parameters: %v", err)
 			}
+		}
+		if _, err := json.Marshal(o.Settings); err != nil {
+			complain("settings: %v", err)
 		}
 	}
 	if len(wrong) > 0 {
@@ -199,8 +204,9 @@ func (p plan) terms() terms.Plan {
 	rules := p.offering.Parameters
 	return terms.Plan{
 		Engine: p.engine.Engine, Version: p.engine.Version,
-		Size:   backstay.Size{Storage: p.size.Storage, Memory: p.size.Memory, Connections: p.size.Connections},
-		Create: rules.Create, Update: rules.Update, Changeable: p.offering.Changeable,
+		Size:     backstay.Size{Storage: p.size.Storage, Memory: p.size.Memory, Connections: p.size.Connections},
+		Settings: p.offering.Settings,
+		Create:   rules.Create, Update: rules.Update, Changeable: p.offering.Changeable,
 	}
 }
 

@@ -154,6 +154,29 @@ func (r Rules) properties() map[string]any {
 	return nil
 }
 
+// defaults are what the schema says of parameters that are not among the given ones.
+func (r Rules) defaults(given json.RawMessage) map[string]any {
+	var object map[string]json.RawMessage
+	_ = json.Unmarshal(given, &object) // nil is nothing given; whatever else was accepted is an object
+	missing := map[string]any{}
+	for name, described := range r.properties() {
+		if value, ok := defaultOf(described); ok && object[name] == nil {
+			missing[name] = value
+		}
+	}
+	return missing
+}
+
+func defaultOf(described any) (value any, ok bool) {
+	switch property := described.(type) {
+	case Rules:
+		value, ok = property["default"]
+	case map[string]any:
+		value, ok = property["default"]
+	}
+	return value, ok
+}
+
 func enumerate(values []any) string {
 	texts := make([]string, len(values))
 	for i, v := range values {

@@ -16,9 +16,10 @@ type Plan struct {
 	Engine     string
 	Version    string
 	Size       backstay.Size
-	Create     Rules // parameters of a new instance
-	Update     Rules // parameters that an instance may change to; nil: its parameters stay
-	Changeable bool  // an instance may leave this plan for another one of the same engine and version
+	Settings   map[string]any // of the engine, that users cannot choose; they go over parameters of the same names
+	Create     Rules          // parameters of a new instance
+	Update     Rules          // parameters that an instance may change to; nil: its parameters stay
+	Changeable bool           // an instance may leave this plan for another one of the same engine and version
 }
 
 // Terms are what has been agreed on for one instance.
@@ -35,7 +36,7 @@ func (p Plan) New(given json.RawMessage) (Terms, error) {
 	if err := p.accept(p.Create, given); err != nil {
 		return Terms{}, err
 	}
-	return p.agree(given), nil
+	return p.agree(given)
 }
 
 // Change is what an update asks for. What it does not name stays.
@@ -64,14 +65,32 @@ func (p Plan) Change(accepted json.RawMessage, c Change) (Terms, error) {
 		return Terms{}, err
 	}
 	merged, err := merge(accepted, c.Parameters)
-	return to.agree(merged), err
+	if err != nil {
+		return Terms{}, err
+	}
+	return to.agree(merged)
 }
 
 // agree makes the Spec of what has been accepted: what is not the platform's is the engine's own.
-func (p Plan) agree(parameters json.RawMessage) Terms {
+func (p Plan) agree(parameters json.RawMessage) (Terms, error) {
+	settings, err := p.settings(parameters)
 	return Terms{Parameters: parameters, Spec: backend.Spec{
-		Engine: p.Engine, Version: p.Version, Size: p.Size, Settings: parameters,
-	}}
+		Engine: p.Engine, Version: p.Version, Size: p.Size, Settings: settings,
+	}}, err
+}
+
+// settings are what users have given, and what the plan adds to that.
+func (p Plan) settings(parameters json.RawMessage) (json.RawMessage, error) {
+	added := p.Create.defaults(parameters)
+	maps.Copy(added, p.Settings)
+	if len(added) == 0 {
+		return parameters, nil
+	}
+	encoded, err := json.Marshal(added)
+	if err != nil {
+		return nil, fmt.Errorf("encode settings of a checked catalog: %w", err)
+	}
+	return merge(parameters, encoded)
 }
 
 // accept refuses what the rules do not allow, and what would be the platform's to fulfil: it fulfils no

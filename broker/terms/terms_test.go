@@ -65,6 +65,33 @@ func TestNew(t *testing.T) {
 	}
 }
 
+// What the plan says of the engine's settings goes over what users give, and what its rules have as a default stands for
+// what they do not give. Neither is among what they have given.
+func TestSettingsOfThePlan(t *testing.T) {
+	t.Parallel()
+	p := terms.Plan{
+		Create: object(map[string]any{
+			"a": map[string]any{"default": "usual"}, "b": map[string]any{}, "extensions": map[string]any{},
+		}),
+		Settings: map[string]any{"extensions": []string{"x", "y"}},
+	}
+	for given, want := range map[string]string{
+		``:                                `{"a":"usual","extensions":["x","y"]}`,
+		`{}`:                              `{"a":"usual","extensions":["x","y"]}`,
+		`{"a":"other","b":1}`:             `{"a":"other","b":1,"extensions":["x","y"]}`,
+		`{"b":2,"extensions":["dblink"]}`: `{"a":"usual","b":2,"extensions":["x","y"]}`,
+	} {
+		var parameters json.RawMessage
+		if given != "" {
+			parameters = json.RawMessage(given)
+		}
+		agreed, err := p.New(parameters)
+		if err != nil || string(agreed.Spec.Settings) != want || string(agreed.Parameters) != given {
+			t.Errorf("%s: settings %s, parameters %s, %v; want %s", given, agreed.Spec.Settings, agreed.Parameters, err, want)
+		}
+	}
+}
+
 func TestChange(t *testing.T) {
 	t.Parallel()
 	for _, tc := range []struct {

@@ -108,7 +108,7 @@ func isOutOfLocks(err error) bool {
 }
 
 // Probe connects as the administrator. The server lets clients in whenever it lets the administrator in. It is Busy
-// where clients hold so many locks that there is no room for the one that a login takes: they can hold them for ever,
+// where clients hold so many locks that there is no room for those that a login takes: they can hold them for ever,
 // and nobody can get in to end their sessions.
 func (Engine) Probe(ctx context.Context, n engine.Node) error {
 	err := withAdmin(ctx, n, func(*pgx.Conn) error { return nil })

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -27,7 +28,11 @@ const (
 
 // configFiles returns the files that configure the node, keyed by their name in the data directory.
 func configFiles(n engine.Node) (map[string]string, error) {
-	server, err := serverConfig(n)
+	s, err := parseSettings(n)
+	if err != nil {
+		return nil, err
+	}
+	server, err := serverConfig(n, s)
 	if err != nil {
 		return nil, err
 	}
@@ -46,10 +51,11 @@ func configFiles(n engine.Node) (map[string]string, error) {
 // setting is one line of postgresql.conf.
 type setting struct{ name, value string }
 
-func serverConfig(n engine.Node) (string, error) {
+func serverConfig(n engine.Node, chosen settings) (string, error) {
 	var b strings.Builder
 	b.WriteString("# Written at each start by Backstay: changes made here do not last.\n")
-	all := [][]setting{network(n), memory(n.Size), durability(n.Size), logging(), extensions(n.Installation)}
+	all := [][]setting{network(n), memory(n.Size), durability(n.Size), logging(),
+		extensions(n.Installation, chosen.Extensions)}
 	for _, group := range all {
 		for _, s := range group {
 			value, err := quoteSetting(s.value)
@@ -141,17 +147,26 @@ func logging() []setting {
 	}
 }
 
-// extensions has the server load the library that lets tenants create extensions. It is empty where the library is not
-// installed: a server that is told to load it would not start.
-func extensions(i engine.Installation) []setting {
-	library := filepath.Join(filepath.Dir(i.Dir), "lib", "pgextwlist.so")
-	if _, err := os.Stat(library); err != nil {
-		return nil
+// extensions has the server load the library that lets tenants create extensions, and that of the one which counts what
+// statements take. They are left out where they are not installed: a server that is told to load one would not start.
+func extensions(i engine.Installation, names []string) []setting {
+	var libraries []string
+	var group []setting
+	if hasLibrary(i, "pgextwlist") {
+		libraries = append(libraries, "pgextwlist")
+		group = append(group, setting{"extwlist.extensions", quoteList(names)})
 	}
-	return []setting{
-		{"shared_preload_libraries", "pgextwlist"},
-		{"extwlist.extensions", quoteList(Extensions())},
+	if slices.Contains(names, statistics) && hasLibrary(i, statistics) {
+		libraries = append(libraries, statistics)
+		// Other statements than queries are not kept: ALTER ROLE has passwords in it.
+		group = append(group, setting{statistics + ".track_utility", "off"}, setting{statistics + ".max", "1000"})
 	}
+	return append(group, setting{"shared_preload_libraries", quoteList(libraries)})
+}
+
+func hasLibrary(i engine.Installation, name string) bool {
+	_, err := os.Stat(filepath.Join(filepath.Dir(i.Dir), "lib", name+".so"))
+	return err == nil
 }
 
 // accessRules returns pg_hba.conf. The first rule that fits a connection decides about it; a connection that no rule

@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 
@@ -13,8 +14,8 @@ import (
 	"github.com/backstay/backstay/engine"
 )
 
-// Configure brings walls.sql up to date in an instance that an earlier version made, and creates the extensions
-// that the settings ask for and that are not there.
+// Configure brings walls.sql up to date in an instance that an earlier version made, notes which extensions may be
+// created, and creates those that the settings ask for and that are not there.
 func (Engine) Configure(ctx context.Context, n engine.Node) error {
 	s, err := parseSettings(n)
 	if err != nil {
@@ -25,6 +26,9 @@ func (Engine) Configure(ctx context.Context, n engine.Node) error {
 		if err != nil {
 			return backstay.Wrapf(err, backstay.Unavailable,
 				"The database, which an earlier version made, cannot be brought up to date.")
+		}
+		if err := support(ctx, conn, s.Extensions); err != nil {
+			return fmt.Errorf("note which extensions are supported: %w", err)
 		}
 		return createExtensions(ctx, conn, s.EnableExtensions, renewed)
 	})
@@ -42,6 +46,16 @@ func renewWalls(ctx context.Context, conn *pgx.Conn) (renewed bool, err error) {
 		return err
 	})
 	return err == nil, err
+}
+
+// support has the walls let these extensions be created, and no others.
+func support(ctx context.Context, conn *pgx.Conn, names []string) error {
+	has, err := triggerComment(ctx, conn, supportedTrigger)
+	if err != nil || has == strings.Join(names, " ") {
+		return err
+	}
+	_, err = conn.Exec(ctx, supported(names))
+	return err
 }
 
 // triggerComment returns the comment on an event trigger. It is empty if there is no such trigger, or no comment.

@@ -18,9 +18,9 @@
 // walls.sql, which keeps all of them in their places, is also what an instance of an earlier version is brought up
 // to date with, when it is configured.
 //
-// Extensions: the library pgextwlist lets bindings create those on the allow-list as if they were
-// superuser. It lets trusted extensions pass that are not on the list, so an event trigger is the
-// wall; it also stands where the library is not installed.
+// Extensions: the library pgextwlist lets bindings create those that the platform offers as if they were superuser. It
+// lets trusted extensions pass that are not offered, so an event trigger is the wall; it also stands where the library
+// is not installed.
 //
 // What tenants do within their rights may hold nothing up that we do: see priority.go.
 package postgres

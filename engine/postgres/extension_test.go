@@ -2,11 +2,14 @@ package postgres_test
 
 import (
 	"encoding/json"
+	"errors"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/engine/postgres"
@@ -29,6 +32,9 @@ func TestWholeDatabase(t *testing.T) {
 		{"ExtensionsAreNoWayUp", testExtensionsNoWayUp},
 		{"FunctionsMadeMeanwhileAreSeen", testShadowedMeanwhile},
 		{"ExtensionsServeAllBindings", testExtensions},
+		{"DumpOfPostGISIsRestored", testRestorePostGIS},
+		{"ExtensionsAreUpdated", testUpdate},
+		{"UpdatesAreNoWayUp", testUpdateNoWayUp},
 		{"DumpHoldsNothingOfOurs", testDump},
 		{"ConfigureIsIdempotent", testConfigure},
 	} {
@@ -51,17 +57,27 @@ func testConnections(t *testing.T, s server) {
 	s.bind(t).connect(t)
 }
 
+// Whatever keeps an extension from being created, who asks for it reads which ones are supported.
 func testRefusedExtensions(t *testing.T, s server) {
 	c := s.bind(t).connect(t)
-	for _, name := range []string{"hstore", "citext", "pgcrypto", "lo", "file_fdw", "postgres_fdw", "dblink", "adminpack",
-		"postgis_raster", "no_such"} {
-		_, err := c.Exec(t.Context(), `CREATE EXTENSION IF NOT EXISTS `+name+` CASCADE`)
-		if err == nil {
+	// pgextwlist has other words for what is not on the machine.
+	names := []string{"file_fdw", "postgres_fdw", "dblink", "adminpack", "postgis_raster"}
+	for _, name := range names {
+		for _, sql := range []string{`CREATE EXTENSION ` + name, `create extension if not exists "` + name + `" CASCADE;`,
+			"-- what we need\nCREATE EXTENSION " + name + " SCHEMA public"} {
+			_, err := c.Exec(t.Context(), sql)
+			var refusal *pgconn.PgError
+			if !errors.As(err, &refusal) || refusal.Code != denied || refusal.Message != name+" is not supported" ||
+				!strings.Contains(refusal.Hint, "postgis, seg") {
+				t.Errorf("%s: %+v", sql, err)
+			}
+		}
+		if _, err := c.Exec(t.Context(), `DO 'BEGIN CREATE EXTENSION `+name+`; END'`); err == nil {
 			t.Errorf("%s was created", name)
 		}
 	}
-	c.refused(t, `CREATE EXTENSION hstore`, denied)
-	c.refused(t, `CREATE EXTENSION hstore VERSION '1.4'`, denied)
+	c.refused(t, `CREATE EXTENSION no_such`, "58P01")
+	c.do(t, `CREATE EXTENSION IF NOT EXISTS plpgsql WITH SCHEMA pg_catalog`) // as old dumps have it
 	c.want(t, `SELECT string_agg(extname, ' ') FROM pg_extension`, "plpgsql")
 }
 
@@ -83,7 +99,7 @@ func testExtensionsNoWayUp(t *testing.T, s server) {
 		for _, name := range []string{"postgis", `"uuid-ossp"`} {
 			c.refused(t, `CREATE EXTENSION `+name+` SCHEMA trap`, notNow)
 		}
-		c.refused(t, `CREATE EXTENSION hstore SCHEMA trap`, denied)
+		c.refused(t, `CREATE EXTENSION dblink SCHEMA trap`, denied)
 		c.do(t, `CREATE EXTENSION "uuid-ossp" SCHEMA public`, `DROP EXTENSION "uuid-ossp"`) // whose script does not see it
 		c.do(t, trap.clear)
 	}
@@ -135,8 +151,7 @@ func testExtensions(t *testing.T, s server) {
 		`DROP EXTENSION "uuid-ossp" CASCADE`, `CREATE EXTENSION "uuid-ossp"`)
 	c.want(t, `SELECT ST_AsText(ST_Transform(at, 3857), 0) FROM places`, "POINT(111319 222684)")
 	c.want(t, `SELECT pg_get_userbyid(extowner) = 'backstay' FROM pg_extension WHERE extname = 'postgis'`, "true")
-	for _, change := range []string{`UPDATE`, `UPDATE TO '3.3.2next'`, `UPDATE TO "ANY"`, `ADD TABLE places`,
-		`DROP FUNCTION postgis_version()`, `SET SCHEMA trap`} {
+	for _, change := range []string{`ADD TABLE places`, `DROP FUNCTION postgis_version()`, `SET SCHEMA public`} {
 		c.refused(t, `ALTER EXTENSION postgis `+change, denied)
 	}
 	c.refused(t, `CREATE OR REPLACE FUNCTION postgis_version() RETURNS text LANGUAGE sql AS 'SELECT ''evil'''`, denied)
@@ -175,7 +190,7 @@ func testDump(t *testing.T, s server) {
 func testConfigure(t *testing.T, s server) {
 	e := postgres.Engine{}
 	c := s.bind(t).connect(t)
-	c.do(t, `DROP EXTENSION postgis CASCADE`)
+	c.do(t, `DROP EXTENSION postgis CASCADE`, `DROP EXTENSION IF EXISTS pg_trgm, hstore CASCADE`)
 	s.Settings = json.RawMessage(`{"enable_extensions": ["uuid-ossp", "postgis"]}`)
 	for range 2 {
 		if err := e.Configure(t.Context(), s.Node); err != nil {

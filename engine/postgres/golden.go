@@ -58,11 +58,19 @@ func golden(i engine.Installation, cacheDir string) datadir.Golden {
 	}
 }
 
-// walls returns walls.sql with the list of allowed extensions filled in, and with its edition as a comment on one of
-// the event triggers.
+// walls returns walls.sql with its edition as a comment on one of the event triggers, and on another the extensions
+// that are supported where the platform says nothing else.
 func walls() string {
-	sql := strings.ReplaceAll(wallsSQL, "ALLOWED", "'"+strings.Join(Extensions(), "', '")+"'")
-	return sql + "\nCOMMENT ON EVENT TRIGGER backstay_read_only IS '" + edition() + "';\n"
+	return wallsSQL + "\n" + supported(Extensions()) + ";\n" +
+		"COMMENT ON EVENT TRIGGER backstay_read_only IS '" + edition() + "';\n"
+}
+
+// supportedTrigger is the event trigger whose comment lists the extensions that may be created.
+const supportedTrigger = "backstay_extension"
+
+// supported returns the statement that has these extensions, and no others, be created.
+func supported(names []string) string {
+	return "COMMENT ON EVENT TRIGGER " + supportedTrigger + " IS " + quoteText(strings.Join(names, " "))
 }
 
 // edition returns a text that changes with walls.sql, so that an instance shows which one it was made with.

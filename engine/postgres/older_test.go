@@ -63,6 +63,6 @@ func TestOlderInstance(t *testing.T) {
 	testChangesNothing(t, b, w)
 	testOwnRole(t, s)
 	testDumpReadOnly(t, s)
-	w.do(t, `CREATE EXTENSION postgis`)
-	w.refused(t, `CREATE EXTENSION hstore`, denied)
+	w.do(t, `CREATE EXTENSION postgis`, `CREATE EXTENSION hstore`)
+	w.refused(t, `CREATE EXTENSION dblink`, denied)
 }

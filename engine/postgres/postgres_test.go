@@ -18,7 +18,8 @@ func TestContract(t *testing.T) {
 		Engine: postgres.Engine{}, Connect: connect,
 		ResizeRestarts: true, // shared memory
 		Worst:          enginetest.Worst{Make: makeWorst, Hold: holdWorst, Connections: 3*len(holds) + 10},
-		BadSettings:    []string{`{"enable_extensions": ["hstore"]}`, `{"enable_extensions": "postgis"}`},
+		BadSettings: []string{`{"enable_extensions": ["dblink"]}`, `{"enable_extensions": "postgis"}`,
+			`{"extensions": ["dblink"]}`, `{"extensions": ["hstore"], "enable_extensions": ["postgis"]}`},
 	})
 }
 

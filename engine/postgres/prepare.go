@@ -52,9 +52,6 @@ func (Engine) Prepare(ctx context.Context, n engine.Node) error {
 }
 
 func plan(ctx context.Context, n engine.Node) (datadir.Plan, error) {
-	if _, err := parseSettings(n); err != nil {
-		return datadir.Plan{}, err
-	}
 	if err := n.CheckPorts(); err != nil {
 		return datadir.Plan{}, err
 	}

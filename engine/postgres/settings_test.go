@@ -23,12 +23,21 @@ func TestParseSettings(t *testing.T) {
 		{name: "one", given: `{"enable_extensions": ["postgis"]}`, extensions: []string{"postgis"}},
 		{name: "sorted, each once", given: `{"enable_extensions": ["uuid-ossp","postgis","uuid-ossp"]}`,
 			extensions: []string{"postgis", "uuid-ossp"}},
-		{name: "trusted but not ours", given: `{"enable_extensions": ["hstore"]}`, sentence: "hstore is not supported"},
-		{name: "first offender", given: `{"enable_extensions": ["postgis","citext","hstore"]}`,
-			sentence: "citext is not supported"},
-		{name: "case matters", given: `{"enable_extensions": ["PostGIS"]}`, sentence: "PostGIS is not supported"},
-		{name: "injection", given: `{"enable_extensions": ["postgis\"; DROP TABLE x"]}`,
-			sentence: `postgis"; DROP TABLE x is not supported`},
+		{name: "trusted but not offered", given: `{"extensions": ["postgis", "citext"], "enable_extensions": ["hstore"]}`,
+			sentence: "hstore is not supported. Supported are: citext, postgis."},
+		{name: "none offered", given: `{"extensions": []}`},
+		{name: "case matters", given: `{"extensions": ["postgis"], "enable_extensions": ["PostGIS"]}`,
+			sentence: "PostGIS is not supported. Supported are: postgis."},
+		{name: "injection", given: `{"extensions": ["seg"], "enable_extensions": ["postgis\"; DROP TABLE x"]}`,
+			sentence: `postgis"; DROP TABLE x is not supported. Supported are: seg.`},
+		{name: "offered, and for superusers", given: `{"extensions": ["postgis", "dblink"]}`,
+			sentence: `The extension "dblink" cannot be offered: PostgreSQL trusts nobody but superusers with it.`},
+		{name: "offered, and a language", given: `{"extensions": ["plperl"]}`,
+			sentence: `The extension "plperl" cannot be offered: it runs programs of tenants within the server.`},
+		{name: "offered, and not there", given: `{"extensions": ["no_such"]}`,
+			sentence: `The extension "no_such" cannot be offered: PostgreSQL 15 does not have it on this machine.`},
+		{name: "offered, and no name", given: `{"extensions": ["../x"]}`,
+			sentence: `The extension "../x" cannot be offered: an extension has another kind of name.`},
 		{name: "unknown key", given: `{"enable_extension": []}`,
 			sentence: `The settings are not what PostgreSQL takes: unknown field "enable_extension".`},
 		{name: "wrong type", given: `{"enable_extensions": "postgis"}`,
@@ -43,7 +52,7 @@ func TestParseSettings(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
-			s, err := parseSettings(engine.Node{Settings: json.RawMessage(tc.given)})
+			s, err := parseSettings(engine.Node{Settings: json.RawMessage(tc.given), Installation: engine.Installation{Version: "15"}})
 			if tc.sentence != "" {
 				if backstay.KindOf(err) != backstay.Invalid || backstay.SentenceOf(err) != tc.sentence {
 					t.Fatalf("got %v %q, want invalid %q", backstay.KindOf(err), backstay.SentenceOf(err), tc.sentence)
