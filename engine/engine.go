@@ -73,6 +73,14 @@ type Reloader interface {
 	Reload(ctx context.Context, n Node) (restart bool, err error)
 }
 
+// Beginner is an Engine whose server begins anew, with nothing in it and without a word, where certain parts of its
+// data are missing.
+type Beginner interface {
+	// Essential returns these files, as paths below the data directory. Each is there from the moment on in which
+	// the node first serves.
+	Essential(n Node) []string
+}
+
 // Accompanied is an Engine whose nodes consist of more than the main process.
 type Accompanied interface {
 	// Companions returns the further processes of a node, in the order in which they are started once the main

@@ -17,6 +17,8 @@ import (
 	"github.com/backstay/backstay/backend"
 	"github.com/backstay/backstay/backend/local"
 	"github.com/backstay/backstay/engine/enginetest"
+	"github.com/backstay/backstay/engine/mysql"
+	"github.com/backstay/backstay/engine/redis"
 	"github.com/backstay/backstay/keeper"
 	"github.com/backstay/backstay/keeper/keepertest"
 )
@@ -87,6 +89,45 @@ func TestMissingDataIsNotMadeAnew(t *testing.T) {
 		until(t, b, spec.Instance, running)
 	}
 	mustExec(t, mustUser(t, b, specs[0].Instance), "SELECT n FROM precious")
+}
+
+// TestLostPartIsNotMadeAnew takes away parts of the data without which a server would begin anew, empty.
+func TestLostPartIsNotMadeAnew(t *testing.T) {
+	t.Parallel()
+	c := keepertest.Config(t, 2)
+	c.Engines["redis"], c.Engines["mysql"] = redis.Engine{}, mysql.Engine{}
+	b, _ := keepertest.Run(t, c)
+	for _, tc := range []struct {
+		engine, version, missing string
+		parts                    []string
+	}{
+		{"redis", "7.0", "appendonlydir/appendonly.aof.manifest", []string{"appendonlydir"}},
+		{"mysql", "10.11", "ibdata1", []string{"ibdata1", "ib_logfile0"}},
+	} {
+		t.Run(tc.engine, func(t *testing.T) {
+			t.Parallel()
+			spec := newSpec(t)
+			spec.Engine, spec.Version = tc.engine, tc.version
+			if err := b.Apply(t.Context(), spec); err != nil {
+				t.Fatal(err)
+			}
+			until(t, b, spec.Instance, running)
+			pid := mustPID(t, b, spec.Instance)
+			path := func(name string) string { return filepath.Join(dataDir(c, spec.Instance), name) }
+			for _, part := range tc.parts {
+				mustRename(t, path(part), path(part)+".away")
+			}
+			mustKill(t, pid)
+			s := until(t, b, spec.Instance, failing)
+			if want := "The file instances/" + string(spec.Instance) + "/data/" + tc.missing + " is missing."; !strings.Contains(s.Message, want) {
+				t.Errorf("the reason is %q", s.Message)
+			}
+			for _, part := range tc.parts {
+				mustRename(t, path(part)+".away", path(part))
+			}
+			until(t, b, spec.Instance, running)
+		})
+	}
 }
 
 // TestUserIsDroppedBeforeItServesAgain: what could not be undone in a broken engine is, once that is mended.

@@ -87,6 +87,13 @@ func testCompanions(t *testing.T, s Subject) {
 func testStop(t *testing.T, s Subject) {
 	n := s.newNode(t)
 	p := Serve(t, s.Engine, n)
+	if b, ok := s.Engine.(engine.Beginner); ok {
+		for _, name := range b.Essential(n) {
+			if _, err := os.Lstat(filepath.Join(n.DataDir, name)); err != nil {
+				t.Errorf("it serves without what is essential: %v", err)
+			}
+		}
+	}
 	s.session(t, s.createUser(t, n, newUser()), func(c Session) {
 		mustSet(t, c, "k", "v")
 		if took := p.Stop(t); took > 10*time.Second {

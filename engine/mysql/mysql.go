@@ -23,6 +23,7 @@ type Engine struct {
 var (
 	_ engine.Engine    = Engine{}
 	_ engine.Warmer    = Engine{}
+	_ engine.Beginner  = Engine{}
 	_ engine.Reloader  = Engine{}
 	_ engine.Packaged  = Engine{}
 	_ engine.Explainer = Engine{}
@@ -40,6 +41,10 @@ var environment = []string{
 func (Engine) Describe(n engine.Node) string {
 	return fmt.Sprintf("DB Instance 'backstay-%s' status is 'available'", n.Instance)
 }
+
+// Essential names the system tablespace. Where it and the redo log are missing, MariaDB makes both anew and serves, and
+// no table can be read.
+func (Engine) Essential(engine.Node) []string { return []string{"ibdata1"} }
 
 // Packages returns Debian's packages of the server, of the programs that make its data directories, and of the time
 // zones in them.

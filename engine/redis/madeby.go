@@ -20,9 +20,15 @@ const (
 	manifestFile = "appendonly.aof.manifest" // says which files of dataFiles count
 )
 
+// Essential names the list of the files with data. Without it the server makes all of them anew, empty.
+func (Engine) Essential(engine.Node) []string { return []string{path.Join(dataFiles, manifestFile)} }
+
 // fits refuses data that a newer version made, or a product whose files the server does not read. Damaged files are
-// not looked for: the server complains of them when it starts.
+// not looked for, except for the users: the server complains of the others when it starts.
 func fits(n engine.Node) error {
+	if err := fitUsers(n.DataDir); err != nil {
+		return err
+	}
 	by, version, err := madeBy(n.DataDir)
 	if err != nil || version == "" {
 		return err
@@ -37,6 +43,27 @@ func fits(n engine.Node) error {
 	}
 	return backstay.Errorf(backstay.Unsupported, "The data was made by %s %s and cannot be served by %s %s.",
 		by.name, version, here.name, n.Installation.Version)
+}
+
+// fitUsers refuses a file of users without those that each server has. The server would accept it, if only it can be
+// read, and let everybody in who names no user, without a password.
+func fitUsers(dataDir string) error {
+	root, err := os.OpenRoot(dataDir)
+	if err != nil {
+		return err
+	}
+	defer root.Close()
+	text, err := readStart(root, usersFile, 16<<20)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	for _, name := range []string{"default", operator} {
+		if !strings.Contains("\n"+string(text), "\nuser "+name+" ") {
+			return backstay.Errorf(backstay.Unavailable,
+				"The file with the database's users, %s, is missing or damaged.", usersFile)
+		}
+	}
+	return nil
 }
 
 // inBase matches the line of the manifest that names the base file: the one with all data of a moment.

@@ -3,6 +3,7 @@ package redis
 import (
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/backstay/backstay"
@@ -35,6 +36,9 @@ func TestDataFits(t *testing.T) {
 			t.Parallel()
 			n := engine.Node{DataDir: t.TempDir(), Installation: tc.here}
 			err := os.Mkdir(filepath.Join(n.DataDir, dataFiles), 0o700)
+			if err == nil {
+				err = os.WriteFile(filepath.Join(n.DataDir, usersFile), []byte(firstUsers("secret")), 0o600)
+			}
 			for name, text := range map[string]string{
 				manifestFile: "file appendonly.aof.3.base.rdb seq 3 type b\n" +
 					"file appendonly.aof.3.incr.aof seq 3 type i\n",
@@ -52,5 +56,26 @@ func TestDataFits(t *testing.T) {
 				t.Errorf("got %v", err)
 			}
 		})
+	}
+}
+
+// A server whose file of users has lost its beginning would let everybody in.
+func TestUsersFit(t *testing.T) {
+	t.Parallel()
+	whole := firstUsers("secret")
+	for text, fits := range map[string]bool{
+		whole: true, whole + "user app on nopass ~* +@all\n": true, "": false, "\n": false, "user app on nopass ~* +@all\n": false,
+		whole[strings.Index(whole, "\n")+1:]: false, whole[:strings.Index(whole, "\n")+1]: false,
+	} {
+		dir := t.TempDir()
+		if err := os.WriteFile(filepath.Join(dir, usersFile), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := fitUsers(dir); (err == nil) != fits {
+			t.Errorf("%q: got %v", text, err)
+		}
+	}
+	if err := fitUsers(t.TempDir()); backstay.KindOf(err) != backstay.Unavailable {
+		t.Errorf("no file: got %v", err)
 	}
 }

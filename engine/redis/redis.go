@@ -25,6 +25,7 @@ type Engine struct {
 
 var (
 	_ engine.Engine     = Engine{}
+	_ engine.Beginner   = Engine{}
 	_ engine.Configurer = Engine{}
 	_ engine.Explainer  = Engine{}
 	_ engine.Reloader   = Engine{}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/backstay/backstay"
@@ -182,16 +184,26 @@ func (in *Instance) startSteps(generation int64) []step.Step {
 	}
 }
 
+// wantData refuses to start a node that has served where some of its data is missing.
+func (in *Instance) wantData(n node.Node) error {
+	missing, err := n.MissingData()
+	if missing == "" || err != nil {
+		return err
+	}
+	what := "file"
+	if missing == n.DataDir {
+		what = "data directory"
+	}
+	below := filepath.Join(string(in.ID), strings.TrimPrefix(missing, n.Dir))
+	return backstay.Wrapf(errMissing, backstay.Unavailable, "The %s instances/%s is missing. "+
+		"Nothing is made in its place: the service instance serves again when it is back.", what, below)
+}
+
 // prepare prepares a node, as one of few at a time: our own databases do not wait for others.
 func (in *Instance) prepare(ctx context.Context, n node.Node) (program string, err error) {
 	r := in.Record()
 	if r.Reached > 0 {
-		missing, err := n.DataMissing()
-		if missing {
-			err = backstay.Wrapf(errMissing, backstay.Unavailable, "The data directory instances/%s/data is missing. "+
-				"Nothing is made in its place: the service instance serves again when it is back.", in.ID)
-		}
-		if err != nil {
+		if err := in.wantData(n); err != nil {
 			return "", err
 		}
 	} else {

@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -86,14 +87,33 @@ func (n Node) makeDirs() error {
 	return os.Lchown(n.RunDir, int(n.Account.UID), int(n.Account.GID))
 }
 
-// DataMissing tells whether there is no data: no data directory, or an empty one, as where a volume is
-// not mounted.
-func (n Node) DataMissing() (bool, error) {
-	entries, err := os.ReadDir(n.DataDir)
+// MissingData returns what is missing of the data of a node that has served: the data directory, also where it is
+// empty, as where a volume is not mounted; or a file in it without which the server would begin anew. It is empty if
+// nothing is missing. The node can write to its data directory, so no link out of it is followed.
+func (n Node) MissingData() (path string, err error) {
+	root, err := os.OpenRoot(n.DataDir)
 	if os.IsNotExist(err) {
-		return true, nil
+		return n.DataDir, nil
 	}
-	return len(entries) == 0, err
+	if err != nil {
+		return "", err
+	}
+	defer root.Close()
+	if entries, err := fs.ReadDir(root.FS(), "."); err != nil || len(entries) == 0 {
+		return n.DataDir, err
+	}
+	b, ok := n.Engine.(engine.Beginner)
+	if !ok {
+		return "", nil
+	}
+	for _, name := range b.Essential(n.Node) {
+		if _, err := root.Lstat(name); os.IsNotExist(err) {
+			return filepath.Join(n.DataDir, name), nil
+		} else if err != nil {
+			return "", err
+		}
+	}
+	return "", nil
 }
 
 // resolved is path without symbolic links, as the kernel names programs.
