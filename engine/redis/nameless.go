@@ -16,7 +16,7 @@ var nameless = []string{"default", "x"}
 
 // admitNameless gives the nameless users the passwords of today's bindings. If one of their passwords has lost its
 // binding, all their sessions are ended: by which password a session came in, the server does not know. Those of other
-// bindings come back at once.
+// bindings come back at once. Whoever is about to log in is no session yet, and has to show a password of today's.
 func admitNameless(ctx context.Context, c *redis.Client) error {
 	users, err := listUsers(ctx, c)
 	if err != nil {
@@ -30,6 +30,7 @@ func admitNameless(ctx context.Context, c *redis.Client) error {
 			wanted = append(wanted, u.hashes...)
 		}
 	}
+	var after *redis.Cmd // the clients that came before the passwords changed are among them
 	_, err = c.Pipelined(ctx, func(p redis.Pipeliner) error {
 		for _, name := range nameless {
 			rules := slices.Concat([]string{"on"}, rights(false), wanted)
@@ -39,8 +40,45 @@ func admitNameless(ctx context.Context, c *redis.Client) error {
 			}
 			p.Do(ctx, setUser(name, rules...)...)
 			if len(orphaned) > 0 {
-				p.Do(ctx, "CLIENT", "KILL", "USER", name)
+				after = p.Do(ctx, "CLIENT", "LIST")
 			}
+		}
+		return nil
+	})
+	if err != nil || after == nil {
+		return err
+	}
+	list, err := after.Text()
+	if err != nil {
+		return err
+	}
+	return endSessions(ctx, c, namelessSessions(list))
+}
+
+// namelessSessions finds in the server's list of clients the numbers of those that came in as nameless users. The
+// server calls everybody default who has not logged in yet: those have not given any command.
+func namelessSessions(list string) (ids []string) {
+	for line := range strings.Lines(list) {
+		client := map[string]string{}
+		for _, field := range strings.Fields(line) {
+			name, value, _ := strings.Cut(field, "=")
+			client[name] = value
+		}
+		if slices.Contains(nameless, client["user"]) && client["cmd"] != "NULL" {
+			ids = append(ids, client["id"])
+		}
+	}
+	return ids
+}
+
+// endSessions ends clients by their numbers. One that has left is no error to the server.
+func endSessions(ctx context.Context, c *redis.Client, ids []string) error {
+	if len(ids) == 0 {
+		return nil
+	}
+	_, err := c.Pipelined(ctx, func(p redis.Pipeliner) error {
+		for _, id := range ids {
+			p.Do(ctx, "CLIENT", "KILL", "ID", id)
 		}
 		return nil
 	})
