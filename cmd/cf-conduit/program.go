@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -61,6 +62,12 @@ func (s *session) run(path string) error {
 	cmd.Args[0] = s.options.program[0]
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
 	cmd.Env = clientenv.Replace(os.Environ(), environment)
+	var imported <-chan imports
+	if s.imports() {
+		if imported, err = s.importInto(cmd); err != nil {
+			return err
+		}
+	}
 	signals := make(chan os.Signal, 8)
 	signal.Notify(signals, endSignals...) // what the program makes of them is its own business
 	if err := cmd.Start(); err != nil {
@@ -75,6 +82,7 @@ func (s *session) run(path string) error {
 	err = cmd.Wait()
 	s.drain()
 	finish()
+	err = cmp.Or(err, s.imported(imported))
 	var exit *exec.ExitError
 	switch {
 	case errors.As(err, &exit):
