@@ -93,7 +93,7 @@ func wantAdministered(t *testing.T, n engine.Node) {
 		},
 		"DropUser": func(ctx context.Context) error { return tested.DropUser(ctx, n, other.Name) },
 	} {
-		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second) // as the keeper gives it
 		defer cancel()
 		if err := ask(ctx); err != nil {
 			t.Errorf("%s: %v", what, err)
