@@ -30,6 +30,7 @@ const (
 type Organization struct {
 	ID        OrganizationID
 	Name      string
+	Suspended bool // only administrators change what is in it
 	QuotaID   QuotaID
 	Metadata  Metadata
 	CreatedAt time.Time
@@ -42,6 +43,7 @@ type Space struct {
 	OrganizationID OrganizationID
 	Name           string
 	QuotaID        QuotaID // empty: limited by its organization's quota alone
+	AllowsSSH      bool    // into its apps
 	Metadata       Metadata
 	CreatedAt      time.Time
 	UpdatedAt      time.Time
@@ -173,4 +175,13 @@ type Job struct {
 	Completed Event  // what is recorded when it completes; nothing if its Type is empty
 	CreatedAt time.Time
 	UpdatedAt time.Time
+}
+
+// FeatureFlag says whether something may be done on this platform. ErrorMessage takes the place of the name in
+// refusals, if it is not empty; UpdatedAt is nil for a flag that nobody has set.
+type FeatureFlag struct {
+	Name         string
+	Enabled      bool
+	ErrorMessage string
+	UpdatedAt    *time.Time
 }

@@ -43,6 +43,13 @@ func (s *Server) emptyOfOrganization(w http.ResponseWriter, r *request) error {
 	return s.empty(w, r)
 }
 
+func (s *Server) noDomain(_ http.ResponseWriter, r *request) error {
+	if _, err := s.Market.Organization(r.Context(), r.by, organizationID(r)); err != nil {
+		return err
+	}
+	return backstay.Errorf(backstay.NotFound, "Domain not found")
+}
+
 func (s *Server) nowhereOfOrganization(w http.ResponseWriter, r *request) error {
 	if _, err := s.Market.Organization(r.Context(), r.by, organizationID(r)); err != nil {
 		return err

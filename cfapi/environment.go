@@ -31,26 +31,33 @@ func (s *Server) showVariables(w http.ResponseWriter, r *request) error {
 }
 
 func (s *Server) updateVariables(w http.ResponseWriter, r *request) error {
-	var body struct {
-		Var variables `json:"var"`
-	}
-	if err := decode(r, &body); err != nil {
+	changes, err := decodeVariables(r)
+	if err != nil {
 		return err
 	}
-	if body.Var == nil {
-		return backstay.Errorf(backstay.Invalid, "Var must be an object")
-	}
-	all, err := s.Market.SetEnvironment(r.Context(), r.by, appID(r), body.Var)
+	all, err := s.Market.SetEnvironment(r.Context(), r.by, appID(r), changes)
 	if err != nil {
 		return err
 	}
 	return writeJSON(w, http.StatusOK, s.variables(appID(r), all))
 }
 
+// decodeVariables reads the body of a request that changes variables.
+func decodeVariables(r *request) (map[string]*string, error) {
+	var body struct {
+		Var variables `json:"var"`
+	}
+	err := decode(r, &body)
+	if err == nil && body.Var == nil {
+		err = backstay.Errorf(backstay.Invalid, "Var must be an object")
+	}
+	return body.Var, err
+}
+
 // environmentResource is all that an app finds in its environment, by where it comes from.
 type environmentResource struct {
-	Staging     struct{}          `json:"staging_env_json"`
-	Running     struct{}          `json:"running_env_json"`
+	Staging     map[string]string `json:"staging_env_json"`
+	Running     map[string]string `json:"running_env_json"`
 	Variables   map[string]string `json:"environment_variables"`
 	System      map[string]any    `json:"system_env_json"`
 	Application map[string]any    `json:"application_env_json"`
@@ -62,6 +69,8 @@ func (s *Server) showEnvironment(w http.ResponseWriter, r *request) error {
 		return err
 	}
 	return writeJSON(w, http.StatusOK, environmentResource{
+		Staging:     e.Staging,
+		Running:     e.Running,
 		Variables:   e.Variables,
 		System:      systemVariables(e.Variables, e.Bound),
 		Application: map[string]any{"VCAP_APPLICATION": s.vcapApplication(e.App, e.Space, e.Organization)},

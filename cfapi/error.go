@@ -6,6 +6,7 @@ import (
 	"net/http"
 
 	"github.com/backstay/backstay"
+	"github.com/backstay/backstay/market"
 )
 
 // errorResource is an error as the API shows it.
@@ -81,5 +82,11 @@ func translate(err error) *apiError {
 	}
 	said := dialect[backstay.KindOf(err)]
 	said.Detail = backstay.SentenceOf(err)
+	switch {
+	case errors.Is(err, market.ErrSuspended):
+		said.Code, said.Title = 10017, "CF-OrgSuspended"
+	case errors.Is(err, market.ErrFeatureDisabled):
+		said.Code, said.Title = 330002, "CF-FeatureDisabled"
+	}
 	return &said
 }

@@ -25,6 +25,7 @@ func (s *Server) organization(o backstay.Organization) organizationResource {
 		identity:      identify(o.ID, o.CreatedAt, o.UpdatedAt),
 		Metadata:      metadataOf(o.Metadata),
 		Name:          o.Name,
+		Suspended:     o.Suspended,
 		Relationships: organizationRelationships{related(o.QuotaID)},
 		Links: links{
 			"self":  s.at("/v3/organizations/%s", o.ID),
@@ -60,10 +61,11 @@ func (s *Server) createOrganization(w http.ResponseWriter, r *request) error {
 	if err := decode(r, &body); err != nil {
 		return err
 	}
-	if err := only("Suspended", body.Suspended, false); err != nil {
-		return err
+	n := market.NewOrganization{
+		Name: body.Name, Suspended: body.Suspended != nil && *body.Suspended,
+		Metadata: backstay.MetadataUpdate(body.Metadata),
 	}
-	o, err := s.Market.CreateOrganization(r.Context(), r.by, body.Name, backstay.MetadataUpdate(body.Metadata))
+	o, err := s.Market.CreateOrganization(r.Context(), r.by, n)
 	if err != nil {
 		return err
 	}
@@ -79,9 +81,17 @@ func (s *Server) showOrganization(w http.ResponseWriter, r *request) error {
 }
 
 func (s *Server) updateOrganization(w http.ResponseWriter, r *request) error {
-	u, err := decodeUpdate(r)
-	if err != nil {
+	var body struct {
+		Name      *string      `json:"name"`
+		Suspended *bool        `json:"suspended"`
+		Metadata  metadataBody `json:"metadata"`
+	}
+	if err := decode(r, &body); err != nil {
 		return err
+	}
+	u := market.OrganizationUpdate{
+		Update:    market.Update{Name: body.Name, Metadata: backstay.MetadataUpdate(body.Metadata)},
+		Suspended: body.Suspended,
 	}
 	o, err := s.Market.UpdateOrganization(r.Context(), r.by, organizationID(r), u)
 	if err != nil {
@@ -96,4 +106,22 @@ func (s *Server) deleteOrganization(w http.ResponseWriter, r *request) error {
 		return err
 	}
 	return s.acceptedSoon(w, r, j)
+}
+
+// showOrganizationUsage counts what there is; of what belongs to running apps, there is nothing.
+func (s *Server) showOrganizationUsage(w http.ResponseWriter, r *request) error {
+	u, err := s.Market.OrganizationUsage(r.Context(), r.by, organizationID(r))
+	if err != nil {
+		return err
+	}
+	return writeJSON(w, http.StatusOK, map[string]any{
+		"usage_summary": map[string]int{
+			"started_instances": 0, "memory_in_mb": 0, "routes": 0, "service_instances": u.Instances,
+			"reserved_ports": 0, "domains": 0, "per_app_tasks": 0, "service_keys": u.Keys,
+		},
+		"links": links{
+			"self":         s.at("/v3/organizations/%s/usage_summary", organizationID(r)),
+			"organization": s.at("/v3/organizations/%s", organizationID(r)),
+		},
+	})
 }

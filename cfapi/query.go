@@ -28,13 +28,20 @@ const (
 var (
 	byName = []market.OrderKey{market.ByCreation, market.ByUpdate, market.ByName}
 	byTime = []market.OrderKey{market.ByCreation, market.ByUpdate}
+	// byNothing is for what has one order alone.
+	byNothing = []market.OrderKey{}
 	// byCreation is for what never changes.
 	byCreation = []market.OrderKey{market.ByCreation}
 )
 
 // pages are the params of a list that has these filters besides.
 func pages(order []market.OrderKey, names ...string) params {
-	return params{names: append(names, "created_ats", "updated_ats", "order_by", "page", "per_page"), order: order}
+	return none.ordered(order, append(names, "created_ats", "updated_ats", "order_by", "page", "per_page")...)
+}
+
+// ordered are the params of a list that takes these names alone.
+func (p params) ordered(order []market.OrderKey, names ...string) params {
+	return params{names: append(p.names, names...), order: order, include: p.include}
 }
 
 // including are the params with these related resources on offer.
@@ -250,6 +257,11 @@ func (q query) list(name string) []string {
 		}
 	}
 	return words
+}
+
+// lists tells whether a filter that was given has the value.
+func (q query) lists(name, value string) bool {
+	return !q.values.Has(name) || slices.Contains(q.list(name), value)
 }
 
 // among is the value of a filter that has a fixed set of values.

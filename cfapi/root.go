@@ -34,9 +34,9 @@ func (s *Server) showRoot(w http.ResponseWriter, r *request) error {
 func (s *Server) showV3(w http.ResponseWriter, r *request) error {
 	all := links{"self": s.at("/v3")}
 	for _, collection := range []string{
-		"apps", "audit_events", "deployments", "organizations", "processes", "roles", "routes", "service_brokers",
-		"service_credential_bindings", "service_instances", "service_offerings", "service_plans", "service_usage_events",
-		"spaces", "users",
+		"apps", "audit_events", "deployments", "feature_flags", "organizations", "processes", "roles", "routes",
+		"service_brokers", "service_credential_bindings", "service_instances", "service_offerings", "service_plans",
+		"service_usage_events", "spaces", "stacks", "users",
 	} {
 		all[collection] = s.at("/v3/%s", collection)
 	}
@@ -52,5 +52,22 @@ func (s *Server) showInfo(w http.ResponseWriter, r *request) error {
 		"custom":      struct{}{},
 		"cli_version": map[string]string{"minimum": "", "recommended": ""},
 		"links":       links{"self": s.at("/v3/info")},
+	})
+}
+
+// showOldInfo is the one answer of the second version of the API: older clients find the login server by it.
+func (s *Server) showOldInfo(w http.ResponseWriter, r *request) error {
+	return writeJSON(w, http.StatusOK, map[string]any{
+		"name":                        "Backstay",
+		"build":                       s.Version,
+		"support":                     "",
+		"version":                     0,
+		"description":                 "Backing services through the cf command",
+		"authorization_endpoint":      s.URL,
+		"token_endpoint":              s.URL,
+		"min_cli_version":             nil,
+		"min_recommended_cli_version": nil,
+		"api_version":                 "2.268.0",
+		"osbapi_version":              "2.17",
 	})
 }

@@ -12,12 +12,15 @@ import (
 // every role.
 type access struct {
 	anonymous bool
+	hideable  bool         // what is anonymous may be hidden by a feature flag
 	roles     market.Roles // that may; none for everybody who is logged in
 }
 
 var (
 	anonymous = access{anonymous: true}
-	loggedIn  = access{}
+	// shoppers is everybody, unless a feature flag hides what is offered.
+	shoppers = access{anonymous: true, hideable: true}
+	loggedIn = access{}
 )
 
 // needs are those who have one of the roles, where it is a role on the place that the route is about.
@@ -25,6 +28,8 @@ func needs(roles market.Roles) access { return access{roles: roles} }
 
 func (a access) String() string {
 	switch {
+	case a.hideable:
+		return "anyone, or logged in by `hide_marketplace_from_unauthenticated_users`"
 	case a.anonymous:
 		return "anyone"
 	case a.roles == 0:
@@ -63,6 +68,7 @@ func (s *Server) routes() []route {
 		{"GET    /{$}", anonymous, none, s.showRoot},
 		{"GET    /v3", anonymous, none, s.showV3},
 		{"GET    /v3/info", anonymous, none, s.showInfo},
+		{"GET    /v2/info", anonymous, none, s.showOldInfo},
 		{"GET    /v3/jobs/{guid}", loggedIn, none, s.showJob},
 
 		{
@@ -82,6 +88,8 @@ func (s *Server) routes() []route {
 			"GET    /v3/organizations/{guid}/domains", needs(market.OrganizationReaders), pages(byName, "guids", "names"),
 			s.emptyOfOrganization,
 		},
+		{"GET    /v3/organizations/{guid}/domains/default", needs(market.OrganizationReaders), none, s.noDomain},
+		{"GET    /v3/organizations/{guid}/usage_summary", needs(market.OrganizationReaders), none, s.showOrganizationUsage},
 		{"GET    /v3/isolation_segments", loggedIn, pages(byName, "guids", "names", "organization_guids"), s.empty},
 		{
 			"GET    /v3/organization_quotas", needs(market.OrganizationReaders),
@@ -106,6 +114,9 @@ func (s *Server) routes() []route {
 		{"DELETE /v3/spaces/{guid}", needs(market.OrganizationManagers), none, s.deleteSpace},
 		{"GET    /v3/spaces/{guid}/users", needs(market.SpaceReaders), userFilters, s.listSpaceUsers},
 		{"GET    /v3/spaces/{guid}/relationships/isolation_segment", needs(market.SpaceReaders), none, s.nowhereOfSpace},
+		{"GET    /v3/spaces/{guid}/features", needs(market.SpaceReaders), none, s.listSpaceFeatures},
+		{"GET    /v3/spaces/{guid}/features/ssh", needs(market.SpaceReaders), none, s.showSSHFeature},
+		{"PATCH  /v3/spaces/{guid}/features/ssh", needs(market.SpaceManagers), none, s.updateSSHFeature},
 		{
 			"GET    /v3/spaces/{guid}/running_security_groups", needs(market.SpaceReaders), pages(byTime, "names"),
 			s.emptyOfSpace,
@@ -171,25 +182,25 @@ func (s *Server) routes() []route {
 		{"PATCH  /v3/service_brokers/{guid}", needs(market.Administrators), none, s.updateBroker},
 		{
 			"GET    /v3/service_offerings",
-			anonymous,
+			shoppers,
 			pages(byName, "guids", "names", "available", "service_broker_guids", "service_broker_names",
 				"space_guids", "organization_guids", "label_selector", "fields[service_broker]"),
 			s.listOfferings,
 		},
 		{
-			"GET    /v3/service_offerings/{guid}", anonymous, params{names: []string{"fields[service_broker]"}}, s.showOffering,
+			"GET    /v3/service_offerings/{guid}", shoppers, params{names: []string{"fields[service_broker]"}}, s.showOffering,
 		},
 		{"PATCH  /v3/service_offerings/{guid}", needs(market.Administrators), none, s.updateOffering},
 		{"DELETE /v3/service_offerings/{guid}", needs(market.Administrators), none.and("purge"), s.deleteOffering},
 		{
 			"GET    /v3/service_plans",
-			anonymous,
+			shoppers,
 			pages(byName, "guids", "names", "available", "service_offering_guids", "service_offering_names",
 				"service_broker_guids", "service_broker_names", "broker_catalog_ids", "space_guids", "organization_guids",
 				"label_selector", "fields[service_offering.service_broker]").including("service_offering", "space.organization"),
 			s.listPlans,
 		},
-		{"GET    /v3/service_plans/{guid}", anonymous, none.including("service_offering", "space.organization"), s.showPlan},
+		{"GET    /v3/service_plans/{guid}", shoppers, none.including("service_offering", "space.organization"), s.showPlan},
 		{"PATCH  /v3/service_plans/{guid}", needs(market.Administrators), none, s.updatePlan},
 		{"GET    /v3/service_plans/{guid}/visibility", loggedIn, none, s.showVisibility},
 		{"POST   /v3/service_plans/{guid}/visibility", needs(market.Administrators), none, s.setVisibility(true)},
@@ -228,7 +239,16 @@ func (s *Server) routes() []route {
 			"GET    /v3/service_instances/{guid}/relationships/shared_spaces/usage_summary", needs(market.SpaceReaders), none,
 			s.showSharingUsage,
 		},
+		{"GET    /v3/feature_flags", loggedIn, none.ordered(byNothing, "page", "per_page"), s.listFeatureFlags},
 		{"GET    /v3/feature_flags/{name}", loggedIn, none, s.showFeatureFlag},
+		{"PATCH  /v3/feature_flags/{name}", needs(market.Administrators), none, s.updateFeatureFlag},
+		{"GET    /v3/environment_variable_groups/{name}", loggedIn, none, s.showVariableGroup},
+		{"PATCH  /v3/environment_variable_groups/{name}", needs(market.Administrators), none, s.updateVariableGroup},
+		{
+			"GET    /v3/stacks", loggedIn,
+			none.ordered(byName, "guids", "names", "default", "order_by", "page", "per_page"), s.listStacks,
+		},
+		{"GET    /v3/stacks/{guid}", loggedIn, none, s.showStack},
 
 		{
 			"GET    /v3/service_credential_bindings",

@@ -112,6 +112,14 @@ func (s *Server) admit(r *request, rt route) (err error) {
 		r.by.Address = sender.Address(r.Request)
 	case !rt.access.anonymous:
 		return errNotAuthenticated
+	case rt.access.hideable:
+		hidden, err := s.Market.MarketplaceHidden(r.Context())
+		if err != nil {
+			return err
+		}
+		if hidden {
+			return errNotAuthenticated
+		}
 	}
 	r.query, err = parseQuery(r.URL.RawQuery, rt.params)
 	return err

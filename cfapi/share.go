@@ -123,19 +123,3 @@ func (s *Server) showSharingUsage(w http.ResponseWriter, r *request) error {
 		},
 	})
 }
-
-// sharingFlag is the one feature flag that the cf command asks for here.
-const sharingFlag = "service_instance_sharing"
-
-func (s *Server) showFeatureFlag(w http.ResponseWriter, r *request) error {
-	if r.PathValue("name") != sharingFlag {
-		return backstay.Errorf(backstay.NotFound, "Feature flag not found")
-	}
-	return writeJSON(w, http.StatusOK, map[string]any{
-		"name":                 sharingFlag,
-		"enabled":              true,
-		"updated_at":           nil,
-		"custom_error_message": nil,
-		"links":                links{"self": s.at("/v3/feature_flags/%s", sharingFlag)},
-	})
-}

@@ -110,7 +110,7 @@ func (s *Server) updateSpace(w http.ResponseWriter, r *request) error {
 	if err != nil {
 		return err
 	}
-	sp, err := s.Market.UpdateSpace(r.Context(), r.by, spaceID(r), u)
+	sp, err := s.Market.UpdateSpace(r.Context(), r.by, spaceID(r), market.SpaceUpdate{Update: u})
 	if err != nil {
 		return err
 	}
@@ -123,4 +123,44 @@ func (s *Server) deleteSpace(w http.ResponseWriter, r *request) error {
 		return err
 	}
 	return s.acceptedSoon(w, r, j)
+}
+
+// sshFeature is the one feature of spaces. It is kept for what connects to apps.
+func sshFeature(sp backstay.Space) map[string]any {
+	return map[string]any{
+		"name": "ssh", "description": "Enable SSHing into apps in the space.", "enabled": sp.AllowsSSH,
+	}
+}
+
+func (s *Server) listSpaceFeatures(w http.ResponseWriter, r *request) error {
+	sp, err := s.Market.Space(r.Context(), r.by, spaceID(r))
+	if err != nil {
+		return err
+	}
+	return writeJSON(w, http.StatusOK, map[string]any{"resources": []any{sshFeature(sp)}})
+}
+
+func (s *Server) showSSHFeature(w http.ResponseWriter, r *request) error {
+	sp, err := s.Market.Space(r.Context(), r.by, spaceID(r))
+	if err != nil {
+		return err
+	}
+	return writeJSON(w, http.StatusOK, sshFeature(sp))
+}
+
+func (s *Server) updateSSHFeature(w http.ResponseWriter, r *request) error {
+	var body struct {
+		Enabled *bool `json:"enabled"`
+	}
+	if err := decode(r, &body); err != nil {
+		return err
+	}
+	if body.Enabled == nil {
+		return backstay.Errorf(backstay.Invalid, "Enabled must be a boolean")
+	}
+	sp, err := s.Market.UpdateSpace(r.Context(), r.by, spaceID(r), market.SpaceUpdate{AllowsSSH: body.Enabled})
+	if err != nil {
+		return err
+	}
+	return writeJSON(w, http.StatusOK, sshFeature(sp))
 }

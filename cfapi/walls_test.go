@@ -97,7 +97,7 @@ func (h *house) furnish(t *testing.T, owner string) *furnished {
 		Labels: map[string]*string{"l" + f.thing("<space>"): &secret}, Annotations: map[string]*string{"a": &secret},
 	}
 	if _, err := m.UpdateSpace(t.Context(), markettest.Admin, backstay.SpaceID(f.thing("<space>")),
-		market.Update{Metadata: note}); err != nil {
+		market.SpaceUpdate{Update: market.Update{Metadata: note}}); err != nil {
 		t.Fatal(err)
 	}
 	f.tokens = append(f.tokens, secret, "l"+f.thing("<space>"), f.credentials(), string(h.people["bearer "+owner].UserID))

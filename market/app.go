@@ -84,6 +84,9 @@ func (m *Market) Environment(ctx context.Context, actor backstay.Actor, id backs
 	if _, _, err := m.appFor(ctx, actor, id, VariableReaders); err != nil {
 		return nil, err
 	}
+	if err := m.requireVisibleVariables(ctx, actor); err != nil {
+		return nil, err
+	}
 	sealed, err := m.Store.SealedEnvironment(ctx, id)
 	if err != nil {
 		return nil, err
@@ -106,6 +109,9 @@ func (m *Market) AppEnvironment(
 	if err := m.permit(ctx, actor, place{e.Space.OrganizationID, e.Space.ID}, SecretReaders); err != nil {
 		return e, err
 	}
+	if err := m.requireVisibleVariables(ctx, actor); err != nil {
+		return e, err
+	}
 	organizations, err := m.Store.Organizations(
 		ctx, OrganizationFilter{IDs: []backstay.OrganizationID{e.Space.OrganizationID}},
 	)
@@ -119,6 +125,11 @@ func (m *Market) AppEnvironment(
 	if e.Variables, err = m.openEnvironment(id, sealed); err != nil {
 		return e, err
 	}
+	groups, err := m.variableGroups(ctx)
+	if err != nil {
+		return e, err
+	}
+	e.Running, e.Staging = groups[RunningGroup].Variables, groups[StagingGroup].Variables
 	e.Bound, err = m.boundServices(ctx, id)
 	return e, err
 }
@@ -153,18 +164,23 @@ func (m *Market) SetEnvironment(
 		if all, err = m.openEnvironment(id, sealed); err != nil {
 			return nil, err
 		}
-		for name, value := range changes {
-			if value == nil {
-				delete(all, name)
-			} else {
-				all[name] = *value
-			}
-		}
+		changeVariables(all, changes)
 		return m.sealJSON(environmentContext(id), all)
 	}, appEvent(actor, "update", a, at, request(details{
 		"environment_variables": shownVariables(changes), "environment_json": hidden,
 	})))
 	return all, err
+}
+
+// changeVariables sets the given variables among all, and unsets those that are nil.
+func changeVariables(all map[string]string, changes map[string]*string) {
+	for name, value := range changes {
+		if value == nil {
+			delete(all, name)
+		} else {
+			all[name] = *value
+		}
+	}
 }
 
 // shownVariables returns changed variables as an event may show them: their names, and whether they were unset.

@@ -108,7 +108,7 @@ func newFloor(t *testing.T) *floor {
 func newFloorOf(t *testing.T, m *market.Market, b *listener) *floor {
 	f := &floor{Market: m, broker: b}
 	for i, name := range []string{"owner", "guest"} {
-		o, err := f.CreateOrganization(t.Context(), markettest.Admin, name, noMetadata)
+		o, err := f.CreateOrganization(t.Context(), markettest.Admin, market.NewOrganization{Name: name})
 		must(t, err)
 		f.spaces[i], err = f.CreateSpace(t.Context(), markettest.Admin, o.ID, name, noMetadata)
 		must(t, err)

@@ -64,7 +64,7 @@ func (l *mortal) do(j backstay.Job, err error) string {
 
 func (l *mortal) live(b *brokertest.Memory) {
 	ctx, admin := l.t.Context(), markettest.Admin
-	o, err := l.CreateOrganization(ctx, admin, l.last, noMetadata)
+	o, err := l.CreateOrganization(ctx, admin, market.NewOrganization{Name: l.last})
 	must(l.t, err)
 	owner, err := l.CreateSpace(ctx, admin, o.ID, "owner", noMetadata)
 	must(l.t, err)

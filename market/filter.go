@@ -294,6 +294,8 @@ type AppEnvironment struct {
 	App          backstay.App
 	Space        backstay.Space
 	Organization backstay.Organization
+	Running      map[string]string // that administrators have set for all apps
+	Staging      map[string]string // the same, while apps are staged
 	Variables    map[string]string // that users have set
 	Bound        []BoundService    // oldest first
 }

@@ -73,6 +73,9 @@ func (m *Market) CreateInstance(ctx context.Context, actor backstay.Actor, n New
 	if err != nil {
 		return backstay.Job{}, err
 	}
+	if err := m.requireFlag(ctx, actor, instanceCreation, admin); err != nil {
+		return backstay.Job{}, err
+	}
 	plan, err := m.buyablePlan(ctx, actor, n.PlanID, at)
 	if err != nil {
 		return backstay.Job{}, err

@@ -22,37 +22,78 @@ func (m *Market) Organization(
 	return single(l, err, "Organization")
 }
 
+// OrganizationUpdate changes an organization; what is nil stays.
+type OrganizationUpdate struct {
+	Update
+	Suspended *bool // only administrators may change it
+}
+
+func (u OrganizationUpdate) details() details {
+	d := u.Update.details()
+	if u.Suspended != nil {
+		d["suspended"] = *u.Suspended
+	}
+	return d
+}
+
+// NewOrganization asks for an organization.
+type NewOrganization struct {
+	Name      string
+	Suspended bool
+	Metadata  backstay.MetadataUpdate
+}
+
 // CreateOrganization adds an organization, which has no members and no spaces.
 func (m *Market) CreateOrganization(
-	ctx context.Context, actor backstay.Actor, name string, noted backstay.MetadataUpdate,
+	ctx context.Context, actor backstay.Actor, n NewOrganization,
 ) (backstay.Organization, error) {
 	if err := m.permit(ctx, actor, place{}, Administrators); err != nil {
 		return backstay.Organization{}, err
 	}
-	if err := (Update{&name, noted}).check(); err != nil {
+	if err := (Update{&n.Name, n.Metadata}).check(); err != nil {
 		return backstay.Organization{}, err
 	}
-	o := backstay.Organization{ID: backstay.OrganizationID(newID()), Name: name, Metadata: noted.Applied()}
+	o := backstay.Organization{
+		ID: backstay.OrganizationID(newID()), Name: n.Name, Suspended: n.Suspended, Metadata: n.Metadata.Applied(),
+	}
 	added, err := m.Store.AddOrganization(ctx, o, organizationEvent(actor, "create", o, nil))
 	return added, m.orEnding(ctx, err, deleteOrganization, func() (id, said string, err error) {
-		l, err := m.Store.Organizations(ctx, OrganizationFilter{Names: []string{name}})
+		l, err := m.Store.Organizations(ctx, OrganizationFilter{Names: []string{n.Name}})
 		old, err := single(l, err, "Organization")
-		return string(old.ID), "Organization " + name, err
+		return string(old.ID), "Organization " + n.Name, err
 	})
 }
 
-// UpdateOrganization gives an organization another name or other metadata.
+// UpdateOrganization changes an organization. Only administrators suspend one, and end that.
 func (m *Market) UpdateOrganization(
-	ctx context.Context, actor backstay.Actor, id backstay.OrganizationID, u Update,
+	ctx context.Context, actor backstay.Actor, id backstay.OrganizationID, u OrganizationUpdate,
 ) (backstay.Organization, error) {
 	o, err := m.organizationFor(ctx, actor, id, OrganizationManagers)
 	if err != nil {
 		return o, err
 	}
+	if u.Suspended != nil && *u.Suspended != o.Suspended {
+		if err := m.permit(ctx, actor, place{}, Administrators); err != nil {
+			return o, err
+		}
+	}
 	if err := u.check(); err != nil {
 		return o, err
 	}
 	return m.Store.UpdateOrganization(ctx, id, u, organizationEvent(actor, "update", o, request(u.details())))
+}
+
+// OrganizationUsage is how much there is in an organization of what a quota limits.
+type OrganizationUsage struct{ Instances, Keys int }
+
+// OrganizationUsage counts what is in an organization, for those who see it, whether or not they see the spaces.
+func (m *Market) OrganizationUsage(
+	ctx context.Context, actor backstay.Actor, id backstay.OrganizationID,
+) (OrganizationUsage, error) {
+	if _, err := m.Organization(ctx, actor, id); err != nil {
+		return OrganizationUsage{}, err
+	}
+	return m.Store.OrganizationUsage(ctx, id)
 }
 
 // DeleteOrganization accepts the end of an organization and of everything in it.
@@ -108,7 +149,8 @@ func (m *Market) CreateSpace(
 		return backstay.Space{}, err
 	}
 	s := backstay.Space{
-		ID: backstay.SpaceID(newID()), OrganizationID: organization, Name: name, Metadata: noted.Applied(),
+		ID: backstay.SpaceID(newID()), OrganizationID: organization, Name: name, AllowsSSH: true,
+		Metadata: noted.Applied(),
 	}
 	added, err := m.Store.AddSpace(ctx, s, spaceEvent(actor, "create", s, nil))
 	return added, m.orEnding(ctx, err, deleteSpace, func() (id, said string, err error) {
@@ -120,9 +162,23 @@ func (m *Market) CreateSpace(
 	})
 }
 
-// UpdateSpace gives a space another name or other metadata.
+// SpaceUpdate changes a space; what is nil stays.
+type SpaceUpdate struct {
+	Update
+	AllowsSSH *bool
+}
+
+func (u SpaceUpdate) details() details {
+	d := u.Update.details()
+	if u.AllowsSSH != nil {
+		d["allow_ssh"] = *u.AllowsSSH
+	}
+	return d
+}
+
+// UpdateSpace changes a space.
 func (m *Market) UpdateSpace(
-	ctx context.Context, actor backstay.Actor, id backstay.SpaceID, u Update,
+	ctx context.Context, actor backstay.Actor, id backstay.SpaceID, u SpaceUpdate,
 ) (backstay.Space, error) {
 	s, err := m.spaceFor(ctx, actor, id, SpaceManagers)
 	if err != nil {

@@ -92,7 +92,26 @@ func (m *Market) permit(ctx context.Context, actor backstay.Actor, at place, may
 	if err != nil {
 		return err
 	}
-	return permitWith(actor, types, may)
+	if err := permitWith(actor, types, may); err != nil {
+		return err
+	}
+	return m.checkActive(ctx, at, may)
+}
+
+// ErrSuspended refuses a change in an organization that is suspended to everybody but administrators.
+var ErrSuspended = backstay.Errorf(backstay.Forbidden, "The organization is suspended")
+
+// checkActive returns ErrSuspended where the organization is suspended and the roles are those that a change
+// needs: those that look at things have somebody among them who looks at everything.
+func (m *Market) checkActive(ctx context.Context, at place, may Roles) error {
+	if may&adminReadOnly != 0 {
+		return nil
+	}
+	l, err := m.Store.Organizations(ctx, OrganizationFilter{IDs: []backstay.OrganizationID{at.organization}})
+	if err == nil && len(l.Items) > 0 && l.Items[0].Suspended {
+		err = ErrSuspended
+	}
+	return err
 }
 
 // permitWith is permit for an actor of whom it is known already which types of role they have at that place.

@@ -42,7 +42,7 @@ func TestNothingIsLeftOfAPurge(t *testing.T) {
 	b := &sluggish{Memory: brokertest.NewMemory(), gate: make(chan struct{}), asked: make(chan struct{})}
 	b.refusals.Store(2)
 	m := markettest.NewWith(t, b)
-	o, err := m.CreateOrganization(t.Context(), markettest.Admin, "org", noMetadata)
+	o, err := m.CreateOrganization(t.Context(), markettest.Admin, market.NewOrganization{Name: "org"})
 	must(t, err)
 	s, err := m.CreateSpace(t.Context(), markettest.Admin, o.ID, "space", noMetadata)
 	must(t, err)
@@ -85,7 +85,7 @@ func TestAForeignBrokerIsLeftAlone(t *testing.T) {
 	t.Parallel()
 	memory := brokertest.NewMemory()
 	m := markettest.NewWith(t, forgetful{memory})
-	o, err := m.CreateOrganization(t.Context(), markettest.Admin, "org", noMetadata)
+	o, err := m.CreateOrganization(t.Context(), markettest.Admin, market.NewOrganization{Name: "org"})
 	must(t, err)
 	s, err := m.CreateSpace(t.Context(), markettest.Admin, o.ID, "space", noMetadata)
 	must(t, err)
@@ -126,7 +126,7 @@ func TestWhatIsBeingDeletedIsNotTaken(t *testing.T) {
 	accepted(f.DeleteOrganization(t.Context(), markettest.Admin, organization))
 	_, app := f.CreateApp(t.Context(), markettest.Admin, space.ID, f.apps[0].Name, noMetadata)
 	_, again := f.CreateSpace(t.Context(), markettest.Admin, organization, space.Name, noMetadata)
-	_, other := f.CreateOrganization(t.Context(), markettest.Admin, "owner", noMetadata)
+	_, other := f.CreateOrganization(t.Context(), markettest.Admin, market.NewOrganization{Name: "owner"})
 	for what, err := range map[string]error{"App": app, "Space": again, "Organization": other} {
 		said := backstay.SentenceOf(err)
 		if backstay.KindOf(err) != backstay.Busy || !strings.HasPrefix(said, what+" owner is being deleted.") {

@@ -44,6 +44,11 @@ func (m *Market) CreateRole(ctx context.Context, actor backstay.Actor, n NewRole
 	if err != nil {
 		return backstay.Role{}, err
 	}
+	if n.UserID == "" {
+		if err := m.requireFlag(ctx, actor, rolesByUsername, admin); err != nil {
+			return backstay.Role{}, err
+		}
+	}
 	user, err := m.findUser(ctx, n)
 	if err != nil {
 		return backstay.Role{}, err

@@ -68,6 +68,9 @@ func (m *Market) ShareInstance(
 	if err != nil {
 		return err
 	}
+	if err := m.requireFlag(ctx, actor, instanceSharing, 0); err != nil {
+		return err
+	}
 	slices.Sort(spaces) // so that two who share with the same spaces do not wait for each other
 	spaces = slices.Compact(spaces)
 	if err := m.checkBorrowers(ctx, actor, in, spaces); err != nil {

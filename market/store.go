@@ -26,6 +26,7 @@ type Store interface {
 	UsageStore
 	QuotaStore
 	MetadataStore
+	SettingStore
 }
 
 // OrganizationStore keeps organizations.
@@ -33,8 +34,10 @@ type OrganizationStore interface {
 	Organizations(ctx context.Context, f OrganizationFilter) (List[backstay.Organization], error)
 	AddOrganization(ctx context.Context, o backstay.Organization, e backstay.Event) (backstay.Organization, error)
 	UpdateOrganization(
-		ctx context.Context, id backstay.OrganizationID, u Update, e backstay.Event,
+		ctx context.Context, id backstay.OrganizationID, u OrganizationUpdate, e backstay.Event,
 	) (backstay.Organization, error)
+	// OrganizationUsage counts the managed instances and the service keys as quotas do.
+	OrganizationUsage(ctx context.Context, id backstay.OrganizationID) (OrganizationUsage, error)
 	// FinishDeleteOrganization removes the organization and its roles and completes the job. It is
 	// InUse while the organization has spaces.
 	FinishDeleteOrganization(ctx context.Context, id backstay.OrganizationID, j backstay.JobID) error
@@ -44,7 +47,7 @@ type OrganizationStore interface {
 type SpaceStore interface {
 	Spaces(ctx context.Context, f SpaceFilter) (List[backstay.Space], error)
 	AddSpace(ctx context.Context, s backstay.Space, e backstay.Event) (backstay.Space, error)
-	UpdateSpace(ctx context.Context, id backstay.SpaceID, u Update, e backstay.Event) (backstay.Space, error)
+	UpdateSpace(ctx context.Context, id backstay.SpaceID, u SpaceUpdate, e backstay.Event) (backstay.Space, error)
 	// RemoveSpace removes an empty space and its roles; InUse while it has apps or instances. An
 	// absent space is success, and no event.
 	RemoveSpace(ctx context.Context, id backstay.SpaceID, e backstay.Event) error

@@ -18,6 +18,9 @@ func (m *Market) CreateUserProvided(
 	if err != nil {
 		return backstay.Instance{}, err
 	}
+	if err := m.requireFlag(ctx, actor, instanceCreation, admin); err != nil {
+		return backstay.Instance{}, err
+	}
 	u := InstanceUpdate{
 		Update: Update{Name: &n.Name, Metadata: n.Metadata}, Tags: n.Tags, Credentials: n.Credentials,
 		SyslogDrainURL: &n.SyslogDrainURL, RouteServiceURL: &n.RouteServiceURL,

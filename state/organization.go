@@ -9,10 +9,11 @@ import (
 	"github.com/backstay/backstay/market"
 )
 
-const organizationColumns = `o.id, o.name, o.quota_id, o.labels, o.annotations, o.created_at, o.updated_at`
+const organizationColumns = `o.id, o.name, o.suspended, o.quota_id, o.labels, o.annotations, o.created_at, o.updated_at`
 
 func scanOrganization(r pgx.CollectableRow) (o backstay.Organization, err error) {
-	err = r.Scan(&o.ID, &o.Name, &o.QuotaID, &o.Metadata.Labels, &o.Metadata.Annotations, &o.CreatedAt, &o.UpdatedAt)
+	err = r.Scan(&o.ID, &o.Name, &o.Suspended, &o.QuotaID, &o.Metadata.Labels, &o.Metadata.Annotations, &o.CreatedAt,
+		&o.UpdatedAt)
 	return o, err
 }
 
@@ -32,21 +33,22 @@ func (s *Store) Organizations(ctx context.Context,
 func (s *Store) AddOrganization(ctx context.Context, o backstay.Organization,
 	e backstay.Event) (backstay.Organization, error) {
 	added, err := recorded(ctx, s, e, func(tx pgx.Tx) (backstay.Organization, error) {
-		return selectOne(ctx, tx, scanOrganization, `INSERT INTO market.organizations AS o (id, name, labels, annotations)
-			VALUES ($1, $2, $3, $4) RETURNING `+organizationColumns,
-			o.ID, o.Name, object(o.Metadata.Labels), object(o.Metadata.Annotations))
+		return selectOne(ctx, tx, scanOrganization, `INSERT INTO market.organizations AS o
+			(id, name, suspended, labels, annotations) VALUES ($1, $2, $3, $4, $5) RETURNING `+organizationColumns,
+			o.ID, o.Name, o.Suspended, object(o.Metadata.Labels), object(o.Metadata.Annotations))
 	})
 	return added, organizationTaken(err, o.Name)
 }
 
-func (s *Store) UpdateOrganization(ctx context.Context, id backstay.OrganizationID, u market.Update,
+func (s *Store) UpdateOrganization(ctx context.Context, id backstay.OrganizationID, u market.OrganizationUpdate,
 	e backstay.Event) (backstay.Organization, error) {
 	o, err := recorded(ctx, s, e, func(tx pgx.Tx) (backstay.Organization, error) {
 		if err := updateMetadata(ctx, tx, "market.organizations", id, u.Metadata); err != nil {
 			return backstay.Organization{}, err
 		}
 		return selectOne(ctx, tx, scanOrganization, `UPDATE market.organizations o
-			SET name = coalesce($2, name), updated_at = now() WHERE id = $1 RETURNING `+organizationColumns, id, u.Name)
+			SET name = coalesce($2, name), suspended = coalesce($3, suspended), updated_at = now() WHERE id = $1
+			RETURNING `+organizationColumns, id, u.Name, u.Suspended)
 	})
 	return o, organizationTaken(orNotFound(err, "Organization"), wanted(u.Name))
 }
@@ -71,11 +73,11 @@ func (s *Store) FinishDeleteOrganization(ctx context.Context, id backstay.Organi
 	})
 }
 
-const spaceColumns = `s.id, s.organization_id, s.name, coalesce(s.quota_id, ''), s.labels, s.annotations,
+const spaceColumns = `s.id, s.organization_id, s.name, coalesce(s.quota_id, ''), s.allows_ssh, s.labels, s.annotations,
 	s.created_at, s.updated_at`
 
 func scanSpace(r pgx.CollectableRow) (s backstay.Space, err error) {
-	err = r.Scan(&s.ID, &s.OrganizationID, &s.Name, &s.QuotaID, &s.Metadata.Labels, &s.Metadata.Annotations,
+	err = r.Scan(&s.ID, &s.OrganizationID, &s.Name, &s.QuotaID, &s.AllowsSSH, &s.Metadata.Labels, &s.Metadata.Annotations,
 		&s.CreatedAt, &s.UpdatedAt)
 	return s, err
 }
@@ -103,14 +105,15 @@ func (s *Store) AddSpace(ctx context.Context, sp backstay.Space, e backstay.Even
 	return added, spaceTaken(err)
 }
 
-func (s *Store) UpdateSpace(ctx context.Context, id backstay.SpaceID, u market.Update,
+func (s *Store) UpdateSpace(ctx context.Context, id backstay.SpaceID, u market.SpaceUpdate,
 	e backstay.Event) (backstay.Space, error) {
 	sp, err := recorded(ctx, s, e, func(tx pgx.Tx) (backstay.Space, error) {
 		if err := updateMetadata(ctx, tx, "market.spaces", id, u.Metadata); err != nil {
 			return backstay.Space{}, err
 		}
-		return selectOne(ctx, tx, scanSpace, `UPDATE market.spaces s SET name = coalesce($2, name), updated_at = now()
-			WHERE id = $1 RETURNING `+spaceColumns, id, u.Name)
+		return selectOne(ctx, tx, scanSpace, `UPDATE market.spaces s SET name = coalesce($2, name),
+			allows_ssh = coalesce($3, allows_ssh), updated_at = now() WHERE id = $1 RETURNING `+spaceColumns,
+			id, u.Name, u.AllowsSSH)
 	})
 	return sp, spaceTaken(orNotFound(err, "Space"))
 }

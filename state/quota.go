@@ -244,6 +244,14 @@ const (
 		JOIN market.spaces x ON x.id = i.space_id WHERE b.type = 'key'`
 )
 
+func (s *Store) OrganizationUsage(
+	ctx context.Context, id backstay.OrganizationID,
+) (u market.OrganizationUsage, err error) {
+	err = s.pool.QueryRow(ctx, `SELECT (SELECT `+countedInstances+` AND x.organization_id = $1),
+		(SELECT `+countedKeys+` AND x.organization_id = $1)`, id).Scan(&u.Instances, &u.Keys)
+	return u, err
+}
+
 // allowances are those of the space's organization and, if it has a quota, of the space.
 func allowances(ctx context.Context, q querier, space backstay.SpaceID, l backstay.Limit,
 	counted string) ([]allowance, error) {

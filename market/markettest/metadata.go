@@ -23,19 +23,22 @@ func labels(pairs ...string) backstay.MetadataUpdate {
 }
 
 func metadataChangesByKey(t *testing.T, f *fixture) {
-	_, err := f.UpdateOrganization(t.Context(), f.org.ID, market.Update{Metadata: labels("a", "1", "b", "2")}, none)
+	_, err := f.UpdateOrganization(t.Context(), f.org.ID,
+		market.OrganizationUpdate{Update: market.Update{Metadata: labels("a", "1", "b", "2")}}, none)
 	must(t, err)
 	u := labels("c", "")
 	u.Labels["a"] = nil
 	u.Annotations = map[string]*string{"note": u.Labels["c"], "absent": nil}
 	name := "renamed"
-	o, err := f.UpdateOrganization(t.Context(), f.org.ID, market.Update{Name: &name, Metadata: u}, none)
+	o, err := f.UpdateOrganization(t.Context(), f.org.ID,
+		market.OrganizationUpdate{Update: market.Update{Name: &name, Metadata: u}}, none)
 	must(t, err)
 	if o.Name != name || !maps.Equal(o.Metadata.Labels, map[string]string{"b": "2", "c": ""}) ||
 		!maps.Equal(o.Metadata.Annotations, map[string]string{"note": ""}) {
 		t.Errorf("changed to %+v", o)
 	}
-	_, err = f.UpdateOrganization(t.Context(), "absent", market.Update{Metadata: u}, none)
+	_, err = f.UpdateOrganization(t.Context(), "absent",
+		market.OrganizationUpdate{Update: market.Update{Metadata: u}}, none)
 	wantError(t, err, backstay.NotFound, "Organization not found")
 	wantError(t, f.UpdateMetadata(t.Context(), market.OfPlan, "absent", u, none), backstay.NotFound,
 		"Service plan not found")
@@ -48,7 +51,8 @@ func metadataHasLimits(t *testing.T, f *fixture) {
 		for i := range to - from {
 			u.Labels[fmt.Sprint("k", from+i)] = &value
 		}
-		_, err := f.UpdateOrganization(t.Context(), f.org.ID, market.Update{Metadata: u}, none)
+		_, err := f.UpdateOrganization(t.Context(), f.org.ID,
+			market.OrganizationUpdate{Update: market.Update{Metadata: u}}, none)
 		return err
 	}
 	must(t, update(0, 30))
@@ -89,7 +93,8 @@ func everyResourceHasMetadata(t *testing.T, f *fixture) {
 	} {
 		must(t, f.UpdateMetadata(t.Context(), of, id, labels("later", ""), none))
 	}
-	_, err = f.UpdateSpace(t.Context(), "space2", market.Update{Metadata: labels("later", "")}, none)
+	_, err = f.UpdateSpace(t.Context(), "space2",
+		market.SpaceUpdate{Update: market.Update{Metadata: labels("later", "")}}, none)
 	must(t, err)
 	_, err = f.UpdateApp(t.Context(), "app2", market.Update{Metadata: labels("later", "")}, none)
 	must(t, err)
