@@ -23,6 +23,7 @@ func TestBindings(t *testing.T) {
 		{"UnbindLeavesNothing", testUnbindLeavesNothing},
 		{"UnbindEndsSessions", testUnbindEndsSessions},
 		{"RebindForgetsSettings", testRebind},
+		{"KeepsItsOwnSettings", testOwnSettings},
 		{"SeeAndEndSessions", testSessions},
 		{"KeepOnlyVerifiers", testVerifiers},
 		{"Refusals", testRefusals},
@@ -165,6 +166,23 @@ func testRebind(t *testing.T, s server) {
 	c := s.rebind(t, b).connect(t)
 	c.want(t, `current_user`, "owner")
 	c.do(t, `CREATE TABLE after_rebind (n int)`, `DROP TABLE after_rebind`)
+}
+
+// What a role sets for itself holds for its sessions until it is unbound, and for no others. It is no way around owner.
+func testOwnSettings(t *testing.T, s server) {
+	b, other := s.bind(t), s.bind(t)
+	b.connect(t).do(t, `SET ROLE NONE`, `ALTER ROLE `+b.name+` SET search_path = elsewhere, public`,
+		`ALTER ROLE CURRENT_USER SET timezone = 'Europe/London'`, `ALTER ROLE CURRENT_USER SET statement_timeout = '70s'`,
+		`ALTER ROLE CURRENT_USER IN DATABASE main SET default_transaction_isolation = 'repeatable read'`)
+	s.configure(t)
+	s.tend(t, "")
+	const own = `concat_ws(' ', current_setting('search_path'), current_setting('timezone'), ` +
+		`current_setting('statement_timeout'), current_setting('default_transaction_isolation'), current_user)`
+	b.connect(t).want(t, own, "elsewhere, public Europe/London 70s repeatable read owner")
+	const usual = `"$user", public UTC 0 read committed owner`
+	other.connect(t).want(t, own, usual)
+	b.unbind(t)
+	s.rebind(t, b).connect(t).want(t, own, usual)
 }
 
 // Being owner must not keep a binding from looking after its own sessions.

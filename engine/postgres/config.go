@@ -27,12 +27,8 @@ const (
 )
 
 // configFiles returns the files that configure the node, keyed by their name in the data directory.
-func configFiles(n engine.Node) (map[string]string, error) {
-	s, err := parseSettings(n)
-	if err != nil {
-		return nil, err
-	}
-	server, err := serverConfig(n, s)
+func configFiles(n engine.Node, chosen settings) (map[string]string, error) {
+	server, err := serverConfig(n, chosen)
 	if err != nil {
 		return nil, err
 	}

@@ -54,7 +54,7 @@ func listening(addresses ...string) []engine.Port {
 func TestConfigRefuses(t *testing.T) {
 	t.Parallel()
 	good := engine.Node{Operator: "root", RunDir: "/run/x", Ports: listening("127.0.0.1", "::1")}
-	if _, err := configFiles(good); err != nil {
+	if _, err := configFiles(good, settings{}); err != nil {
 		t.Fatal(err)
 	}
 	for name, change := range map[string]func(*engine.Node){
@@ -66,7 +66,7 @@ func TestConfigRefuses(t *testing.T) {
 	} {
 		n := good
 		change(&n)
-		if files, err := configFiles(n); err == nil {
+		if files, err := configFiles(n, settings{}); err == nil {
 			t.Errorf("%s is taken: %v", name, files["pg_ident.conf"])
 		}
 	}
@@ -77,7 +77,7 @@ func TestConfigFiles(t *testing.T) {
 	t.Parallel()
 	n := engine.Node{Operator: "root", RunDir: "/run/it's", Ports: listening("127.0.0.1"),
 		TLS: backstay.Certificate{Leaf: "leaf", Key: "key"}}
-	files, err := configFiles(n)
+	files, err := configFiles(n, settings{})
 	if err != nil || files["server.key"] != "key" || files["server.crt"] != "leaf" {
 		t.Fatalf("got %v, %v", files, err)
 	}
@@ -85,7 +85,7 @@ func TestConfigFiles(t *testing.T) {
 		t.Errorf("the directory of the socket is not quoted:\n%s", files["postgresql.conf"])
 	}
 	n.Ports = nil
-	if files, err = configFiles(n); err != nil || len(files) != 3 ||
+	if files, err = configFiles(n, settings{}); err != nil || len(files) != 3 ||
 		!strings.Contains(files["postgresql.conf"], "ssl = 'off'\n") {
 		t.Errorf("private: got %v, %v", files, err)
 	}

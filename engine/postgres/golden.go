@@ -30,17 +30,29 @@ var (
 )
 
 // initdbArguments ask for checksums, so that a failing disk is noticed before its errors get into backups, and for no
-// syncing, since a directory that is not finished is thrown away.
-var initdbArguments = []string{"--username=" + admin, "--encoding=UTF8", "--locale=C.UTF-8", "--data-checksums",
-	"--auth=reject", "--no-sync", "--no-instructions"}
+// syncing, since a directory that is not finished is thrown away. The locale is ICU's; it is empty for C.UTF-8.
+func initdbArguments(locale string) []string {
+	arguments := []string{"--username=" + admin, "--encoding=UTF8", "--locale=C.UTF-8", "--data-checksums",
+		"--auth=reject", "--no-sync", "--no-instructions"}
+	if locale != "" {
+		arguments = append(arguments, "--locale-provider=icu", "--icu-locale="+locale)
+	}
+	return arguments
+}
 
 // environment is that of PostgreSQL's programs.
 var environment = []string{"PATH=/usr/bin:/bin", "LC_ALL=C.UTF-8", "TZ=UTC"}
 
-// Warm makes the golden directory, if it is not there.
+// Warm makes the golden directories of the usual collations, if they are not there.
 func (Engine) Warm(ctx context.Context, i engine.Installation, cacheDir string) error {
-	if err := golden(i, cacheDir).Make(ctx); err != nil {
-		return datadir.Blame(product(i), err)
+	for _, name := range []string{"C.UTF-8", usualCollation} {
+		locale, err := parseCollation(name, i)
+		if err != nil {
+			continue // this version does not have it
+		}
+		if err := golden(i, cacheDir, locale).Make(ctx); err != nil {
+			return datadir.Blame(product(i), err)
+		}
 	}
 	return nil
 }
@@ -48,12 +60,12 @@ func (Engine) Warm(ctx context.Context, i engine.Installation, cacheDir string) 
 // product returns the name by which users know an installation: "PostgreSQL 15".
 func product(i engine.Installation) string { return "PostgreSQL " + i.Version }
 
-// golden is the data directory that all nodes of an installation begin as: a clone of it needs no SQL.
-func golden(i engine.Installation, cacheDir string) datadir.Golden {
+// golden is the data directory that all nodes of an installation and a collation begin as: a clone of it needs no SQL.
+func golden(i engine.Installation, cacheDir, locale string) datadir.Golden {
 	return datadir.Golden{
 		CacheDir: cacheDir, Name: "postgres-" + i.Version, Release: i.FullVersion, User: "postgres", Env: environment,
-		Recipe:  fmt.Sprintf("%q %q %q %q", i.Dir, initdbArguments, goldenSQL, mainSQL+walls()),
-		Build:   func(w *datadir.Workshop) error { return build(w, i) },
+		Recipe:  fmt.Sprintf("%q %q %q %q", i.Dir, initdbArguments(locale), goldenSQL, mainSQL+walls()),
+		Build:   func(w *datadir.Workshop) error { return build(w, i, locale) },
 		Verdict: lastLine,
 	}
 }
@@ -80,7 +92,7 @@ func edition() string {
 
 // build makes the golden directory. It has been shut down in an orderly way, and its write-ahead log is one empty
 // segment.
-func build(w *datadir.Workshop, i engine.Installation) error {
+func build(w *datadir.Workshop, i engine.Installation, locale string) error {
 	run := func(stdin, program string, args ...string) error {
 		return w.Run(stdin, filepath.Join(i.Dir, program), args...)
 	}
@@ -88,7 +100,7 @@ func build(w *datadir.Workshop, i engine.Installation) error {
 		"--single", "-j", "-D", w.Data, "-c", "exit_on_error=on", "-c", "fsync=off", "-c", "wal_recycle=off",
 		"-c", "log_min_error_statement=panic",
 	}
-	if err := run("", "initdb", slices.Concat(initdbArguments, []string{"--pgdata=" + w.Data})...); err != nil {
+	if err := run("", "initdb", slices.Concat(initdbArguments(locale), []string{"--pgdata=" + w.Data})...); err != nil {
 		return err
 	}
 	if err := run(goldenSQL, "postgres", slices.Concat(single, []string{"template1"})...); err != nil {

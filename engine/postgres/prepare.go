@@ -55,7 +55,11 @@ func plan(ctx context.Context, n engine.Node) (datadir.Plan, error) {
 	if err := n.CheckPorts(); err != nil {
 		return datadir.Plan{}, err
 	}
-	files, err := configFiles(n)
+	chosen, err := parseSettings(n)
+	if err != nil {
+		return datadir.Plan{}, err
+	}
+	files, err := configFiles(n, chosen)
 	if err != nil {
 		return datadir.Plan{}, datadir.Blame(product(n.Installation), err)
 	}
@@ -65,7 +69,7 @@ func plan(ctx context.Context, n engine.Node) (datadir.Plan, error) {
 		Dir: n.DataDir, UID: uid, GID: gid, Files: files,
 		Fits: func() error { return fits(n) },
 		Make: func(part string) error {
-			if err := golden(n.Installation, n.CacheDir).Clone(ctx, part, uid, gid); err != nil {
+			if err := golden(n.Installation, n.CacheDir, chosen.locale).Clone(ctx, part, uid, gid); err != nil {
 				return err
 			}
 			return renewIdentifier(part)

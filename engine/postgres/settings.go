@@ -12,6 +12,9 @@ import (
 type settings struct {
 	EnableExtensions []string `json:"enable_extensions"` // that the database begins with
 	Extensions       []string `json:"extensions"`        // that may be created; nil: all of Extensions()
+	Collation        string   `json:"collation"`         // that a new database sorts by; empty: C.UTF-8
+
+	locale string // what Collation is to ICU
 }
 
 // parseSettings is Invalid for anything it does not know, and for extensions that are not to be had. The extensions
@@ -19,6 +22,10 @@ type settings struct {
 func parseSettings(n engine.Node) (settings, error) {
 	var s settings
 	if err := n.DecodeSettings("PostgreSQL", &s); err != nil {
+		return s, err
+	}
+	var err error
+	if s.locale, err = parseCollation(s.Collation, n.Installation); err != nil {
 		return s, err
 	}
 	if s.Extensions == nil {

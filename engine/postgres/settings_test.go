@@ -25,6 +25,15 @@ func TestParseSettings(t *testing.T) {
 			extensions: []string{"postgis", "uuid-ossp"}},
 		{name: "trusted but not offered", given: `{"extensions": ["postgis", "citext"], "enable_extensions": ["hstore"]}`,
 			sentence: "hstore is not supported. Supported are: citext, postgis."},
+		{name: "collation of ICU", given: `{"collation": "zh-Hant-TW"}`},
+		{name: "collation of the C library", given: `{"collation": "en_GB.utf8"}`},
+		{name: "collation by numbers", given: `{"collation": "C"}`},
+		{name: "no language", given: `{"collation": "xq-GB"}`, sentence: `"xq-GB" is not a collation. Possible are C.UTF-8, ` +
+			`and a language with a country, such as en-GB, en_GB.UTF-8 or zh-Hant-TW.`},
+		{name: "no country", given: `{"collation": "en_XY.UTF-8"}`, sentence: `"en_XY.UTF-8" is not a collation. ` +
+			`Possible are C.UTF-8, and a language with a country, such as en-GB, en_GB.UTF-8 or zh-Hant-TW.`},
+		{name: "no UTF-8", given: `{"collation": "en_GB.ISO-8859-1"}`, sentence: `"en_GB.ISO-8859-1" is not a collation. ` +
+			`Possible are C.UTF-8, and a language with a country, such as en-GB, en_GB.UTF-8 or zh-Hant-TW.`},
 		{name: "none offered", given: `{"extensions": []}`},
 		{name: "case matters", given: `{"extensions": ["postgis"], "enable_extensions": ["PostGIS"]}`,
 			sentence: "PostGIS is not supported. Supported are: postgis."},
