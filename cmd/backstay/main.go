@@ -26,6 +26,7 @@ func commands() []command {
 		{"stop", "end the control plane and every database, keeping all data", stopUsage, stop},
 		{"env", "print what a shell needs to use this Backstay with cf", envUsage, printEnv},
 		{"run", "run a local command with the environment of an app", runUsage, runApp},
+		{"trust", "make this machine's programs trust the services' authority", trustUsage, trust},
 		{"config", "print the settings in force, and where each comes from", configUsage, printConfig},
 		{"doctor", "say what is found on this machine and what is missing", doctorUsage, doctor},
 		{"admin-password", "make a new password for the user admin", adminPasswordUsage, adminPassword},

@@ -23,7 +23,9 @@ import (
 var runUsage = `Usage: backstay run [--data DIR] APP -- COMMAND [ARGUMENT...]
 
 Runs a command on this machine with the environment that APP has in the space that cf targets:
-VCAP_SERVICES, VCAP_APPLICATION, DATABASE_URL and the app's own variables.
+VCAP_SERVICES, VCAP_APPLICATION, DATABASE_URL and the app's own variables. Whom the credentials name as their
+authority is trusted besides the system's: SSL_CERT_FILE, SSL_CERT_DIR, NODE_EXTRA_CA_CERTS, REQUESTS_CA_BUNDLE,
+PGSSLROOTCERT and, for Java, JAVA_TOOL_OPTIONS say so where you or the app have not set them.
 
 ` + dataUsage
 
@@ -48,8 +50,12 @@ func runApp(ctx context.Context, c *cli, args []string) error {
 	if err != nil {
 		return err
 	}
-	variables, err := appVariables(ctx, c.cfCLI(dir), app)
+	cf := c.cfCLI(dir)
+	variables, err := appVariables(ctx, cf, app)
 	if err != nil {
+		return err
+	}
+	if err := addTrust(variables, filepath.Join(cf.home, ".cf", "trust"), c.env); err != nil {
 		return err
 	}
 	return syscall.Exec(program, withoutOptionFiles(argv), clientenv.Replace(os.Environ(), withoutFiles(variables)))

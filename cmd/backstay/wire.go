@@ -21,6 +21,7 @@ import (
 	"github.com/backstay/backstay/engine/mysql"
 	"github.com/backstay/backstay/engine/postgres"
 	"github.com/backstay/backstay/engine/redis"
+	"github.com/backstay/backstay/internal/atomicfile"
 	"github.com/backstay/backstay/internal/process"
 	"github.com/backstay/backstay/internal/seal"
 	"github.com/backstay/backstay/internal/sender"
@@ -105,6 +106,10 @@ func (p *platform) build(ctx context.Context, instances *local.Backend) error {
 	if err != nil {
 		return err
 	}
+	// For "backstay trust", and for users of an API that has a certificate of ours: nothing in it is secret.
+	if err := atomicfile.Write(p.cfg.data.authority(), []byte(authority.PEM()), 0o644); err != nil {
+		return err
+	}
 	if err := p.loadTLS(authority); err != nil {
 		return err
 	}
@@ -156,8 +161,7 @@ func (p *platform) loadTLS(authority *pki.Authority) error {
 	return nil
 }
 
-// issueOwn makes a certificate for the names that the API is reached by, and leaves the authority
-// where "cf api" users find it.
+// issueOwn makes a certificate for the names that the API is reached by.
 func (p *platform) issueOwn(authority *pki.Authority) (tls.Certificate, error) {
 	u, err := url.Parse(p.cfg.url)
 	if err != nil {
@@ -169,9 +173,6 @@ func (p *platform) issueOwn(authority *pki.Authority) (tls.Certificate, error) {
 	}
 	c, err := authority.Issue(names, time.Now())
 	if err != nil {
-		return tls.Certificate{}, err
-	}
-	if err := os.WriteFile(p.cfg.data.authority(), []byte(c.Authority), 0o600); err != nil {
 		return tls.Certificate{}, err
 	}
 	return tls.X509KeyPair([]byte(c.Leaf), []byte(c.Key.Reveal()))

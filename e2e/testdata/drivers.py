@@ -1,7 +1,7 @@
 """Writes and reads with each driver, over TLS that the authority in the credentials vouches for.
 
-All it knows of the services is in VCAP_SERVICES. A driver that is told of no authority trusts those of
-the system, and must not connect.
+All it knows of the services is in VCAP_SERVICES. A driver that is told of no authority connects by what "backstay
+run" has put into the environment, and must not connect without that, when it trusts those of the system.
 """
 
 import json
@@ -54,6 +54,8 @@ def use_redis(client):
 
 def refusal(connect, credentials):
     """Says why the driver does not connect when it trusts the system's authorities."""
+    for variable in ("SSL_CERT_FILE", "SSL_CERT_DIR"):
+        os.environ.pop(variable, None)
     try:
         connect(credentials, None)
     except Exception as refused:
@@ -70,7 +72,11 @@ def main():
             authority.write(credentials["ca_certificate"])
             authority.flush()
             print(f"{offering}: read {use(connect(credentials, authority.name))}")
-        print(f"{offering}: refused: {refusal(connect, credentials)}")
+    for offering, (connect, _) in drivers.items():
+        connect(services[offering][0]["credentials"], None)
+        print(f"{offering}: trusted")
+    for offering, (connect, _) in drivers.items():
+        print(f"{offering}: refused: {refusal(connect, services[offering][0]['credentials'])}")
 
 
 main()
