@@ -6,6 +6,7 @@ import (
 	"net/http"
 
 	"github.com/backstay/backstay"
+	"github.com/backstay/backstay/internal/outage"
 	"github.com/backstay/backstay/market"
 )
 
@@ -80,6 +81,7 @@ func translate(err error) *apiError {
 	if errors.As(err, &e) {
 		return e
 	}
+	err = outage.Explain(err)
 	said := dialect[backstay.KindOf(err)]
 	said.Detail = backstay.SentenceOf(err)
 	switch {

@@ -12,6 +12,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/backstay/backstay"
+	"github.com/backstay/backstay/internal/outage"
 	"github.com/backstay/backstay/internal/seal"
 )
 
@@ -124,6 +125,8 @@ var dialect = map[backstay.Kind]uaaError{
 	backstay.Invalid:   {status: http.StatusBadRequest, Code: "invalid_scim_resource"},
 	backstay.NotFound:  {status: http.StatusNotFound, Code: "scim_resource_not_found"},
 	backstay.Taken:     {status: http.StatusConflict, Code: "scim_resource_already_exists"},
+	// As UAA's own when its database is away.
+	backstay.Unavailable: {status: http.StatusServiceUnavailable, Code: "unavailable"},
 }
 
 func translate(err error) *uaaError {
@@ -131,6 +134,7 @@ func translate(err error) *uaaError {
 	if errors.As(err, &e) {
 		return e
 	}
+	err = outage.Explain(err)
 	said, ok := dialect[backstay.KindOf(err)]
 	if !ok {
 		return errInternal
