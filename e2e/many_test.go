@@ -11,8 +11,8 @@ import (
 // app and ten instances, which have a key each; the first is bound to the app. The first organization is the
 // one that a user made, the others are recorded as it is.
 const (
-	manyUsers = `INSERT INTO uaa.users (id, username, global_role, password_hash, password_version)
-		SELECT 'user-' || n, 'user-' || n, '', admin.password_hash, admin.password_version
+	manyUsers = `INSERT INTO uaa.users (id, username, folded_name, global_role, password_hash, password_version)
+		SELECT 'user-' || n, 'user-' || n, 'user-' || n, '', admin.password_hash, admin.password_version
 		FROM uaa.users admin, generate_series($1::integer, $2) n WHERE admin.username = 'admin'`
 	manyOrganizations = `INSERT INTO market.organizations (id, name) SELECT 'org-' || n, 'org-' || n FROM generate_series($1::integer, $2) n`
 	manySpaces        = `INSERT INTO market.spaces (id, organization_id, name)

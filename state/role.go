@@ -7,6 +7,7 @@ import (
 
 	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/market"
+	"github.com/backstay/backstay/uaa"
 )
 
 // Users reads uaa's table: here, and where roles end with their user, two schemas meet.
@@ -14,11 +15,9 @@ func (s *Store) Users(ctx context.Context, f market.UserFilter) (market.List[bac
 	q := query{columns: `u.id, coalesce(u.username, ''), coalesce(u.origin, ''), u.labels, u.annotations, u.created_at,
 		u.updated_at`, from: "uaa.users u", alias: "u"}
 	whereIn(&q, "u.id", f.IDs)
-	inAnyCase(&q, "u.username", f.Usernames)
-	if f.PartialUsernames != nil {
-		q.where = append(q.where, "EXISTS (SELECT FROM unnest("+q.arg(f.PartialUsernames)+"::text[]) part WHERE "+
-			"position(lower(part) IN lower(u.username)) > 0)")
-	}
+	whereIn(&q, "u.folded_name", folded(f.Usernames))
+	whereAmong(&q, "EXISTS (SELECT FROM unnest(%s::text[]) part WHERE position(part IN u.folded_name) > 0)",
+		folded(f.PartialUsernames))
 	whereIn(&q, "u.origin", f.Origins)
 	if f.OrganizationIDs != nil {
 		q.where = append(q.where,
@@ -37,6 +36,18 @@ func (s *Store) Users(ctx context.Context, f market.UserFilter) (market.List[bac
 		err = r.Scan(&u.ID, &u.Username, &u.Origin, &u.Metadata.Labels, &u.Metadata.Annotations, &u.CreatedAt, &u.UpdatedAt)
 		return u, err
 	})
+}
+
+// folded are names as they are compared; nil stays nil.
+func folded(names []string) []string {
+	if names == nil {
+		return nil
+	}
+	all := make([]string, len(names))
+	for i, name := range names {
+		all[i] = uaa.FoldName(name)
+	}
+	return all
 }
 
 const roleColumns = `r.id, r.type, r.user_id, coalesce(r.organization_id, ''), coalesce(r.space_id, ''), r.created_at,

@@ -16,23 +16,25 @@ import (
 const (
 	userName    = `coalesce(u.username, u.id)`
 	isClient    = `u.username IS NULL`
-	userColumns = `u.id, ` + userName + `, ` + isClient + `, u.global_role, u.password_hash, u.password_version`
+	userColumns = `u.id, ` + userName + `, ` + isClient + `, u.given_name, u.family_name, u.email, u.global_role,
+		u.password_hash, u.password_version, u.created_at, u.updated_at, u.password_changed_at`
 )
 
 func scanUser(r pgx.CollectableRow) (u uaa.User, err error) {
-	err = r.Scan(&u.ID, &u.Username, &u.Client, &u.Role, &u.PasswordHash, &u.PasswordVersion)
+	err = r.Scan(&u.ID, &u.Username, &u.Client, &u.GivenName, &u.FamilyName, &u.Email, &u.Role, &u.PasswordHash,
+		&u.PasswordVersion, &u.CreatedAt, &u.UpdatedAt, &u.PasswordChangedAt)
 	return u, err
 }
 
 func (s *Store) AddUser(ctx context.Context, u uaa.User, e backstay.Event) error {
-	var username, origin *string
+	var username, folded, origin *string
 	if !u.Client {
-		username, origin = &u.Username, new("uaa")
+		username, folded, origin = &u.Username, new(uaa.FoldName(u.Username)), new("uaa")
 	}
 	_, err := recorded(ctx, s, e, func(tx pgx.Tx) (pgconn.CommandTag, error) {
-		return tx.Exec(ctx, `INSERT INTO uaa.users (id, username, origin, global_role, password_hash, password_version)
-			VALUES ($1, $2, $3, $4, $5, $6)`,
-			u.ID, username, origin, u.Role, u.PasswordHash, u.PasswordVersion)
+		return tx.Exec(ctx, `INSERT INTO uaa.users (id, username, folded_name, origin, given_name, family_name, email,
+			global_role, password_hash, password_version) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)`,
+			u.ID, username, folded, origin, u.GivenName, u.FamilyName, u.Email, u.Role, u.PasswordHash, u.PasswordVersion)
 	})
 	if violates(err, "user_name") {
 		return backstay.Errorf(backstay.Taken, "Username already in use: %s", u.Username)
@@ -44,7 +46,8 @@ func (s *Store) AddUser(ctx context.Context, u uaa.User, e backstay.Event) error
 }
 
 func (s *Store) Accounts(ctx context.Context) ([]uaa.User, error) {
-	rows, err := s.pool.Query(ctx, `SELECT `+userColumns+` FROM uaa.users u ORDER BY `+isClient+`, lower(`+userName+`)`)
+	rows, err := s.pool.Query(ctx, `SELECT `+userColumns+` FROM uaa.users u ORDER BY `+isClient+`,
+		coalesce(u.folded_name, u.id)`)
 	if err != nil {
 		return nil, err
 	}
@@ -58,8 +61,8 @@ func (s *Store) Account(ctx context.Context, id backstay.UserID) (uaa.User, erro
 
 func (s *Store) UserNamed(ctx context.Context, username string) (uaa.User, error) {
 	u, err := selectOne(ctx, s.pool, scanUser, `SELECT `+userColumns+` FROM uaa.users u
-		WHERE lower(u.username) = lower($1)`,
-		username)
+		WHERE u.folded_name = $1`,
+		uaa.FoldName(username))
 	return u, orNotFound(err, "User")
 }
 
@@ -79,7 +82,8 @@ func changeUser(ctx context.Context, tx pgx.Tx, e backstay.Event, sql string, ar
 func (s *Store) SetPassword(ctx context.Context, id backstay.UserID, hash string, e backstay.Event) error {
 	return s.tx(ctx, func(tx pgx.Tx) error {
 		err := changeUser(ctx, tx, e, `UPDATE uaa.users
-			SET password_hash = $2, password_version = password_version + 1, updated_at = now() WHERE id = $1`, id, hash)
+			SET password_hash = $2, password_version = password_version + 1, password_changed_at = now(),
+				updated_at = now() WHERE id = $1`, id, hash)
 		if err != nil {
 			return err
 		}

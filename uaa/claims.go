@@ -47,7 +47,7 @@ func (s *Server) newClaims(u User, grant string) claims {
 		Scope: scopes(u), Zone: zone, Revocable: true, PasswordVersion: u.PasswordVersion,
 	}
 	if !u.Client {
-		c.UserID, c.Username, c.Email, c.Origin = u.ID, u.Username, u.Username, origin
+		c.UserID, c.Username, c.Email, c.Origin = u.ID, u.Username, u.address(), origin
 	}
 	return c
 }
@@ -81,7 +81,10 @@ func scopes(u User) []string {
 		all = []string{"uaa.resource", "cloud_controller.read", "cloud_controller.write"}
 	}
 	if u.Role != "" {
-		all = append(all, "cloud_controller."+string(u.Role))
+		all = append(all, "cloud_controller."+string(u.Role), "scim.read")
+	}
+	if u.Role == backstay.Administrator {
+		all = append(all, "scim.write", "clients.read")
 	}
 	return all
 }

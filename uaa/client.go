@@ -43,11 +43,15 @@ func (s *Server) client(ctx context.Context, id backstay.UserID) (User, error) {
 }
 
 // showClient answers GET /oauth/clients/{id}: the cf command asks whether there is such a client
-// before it gives it a role. Whoever is logged in may know, as they may of a user whom they name in a
-// role: those who manage an organization give roles, too.
+// before it gives it a role. As in UAA it is for those with the scope clients.read, who are administrators here,
+// and for the client itself, as which cf create-space asks.
 func (s *Server) showClient(w http.ResponseWriter, r *http.Request) error {
-	if _, err := s.actor(r); err != nil {
+	by, err := s.actor(r)
+	if err != nil {
 		return err
+	}
+	if by.Role != backstay.Administrator && by.UserID != backstay.UserID(r.PathValue("id")) {
+		return errInsufficientScope
 	}
 	c, err := s.client(r.Context(), backstay.UserID(r.PathValue("id")))
 	if err != nil {

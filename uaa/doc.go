@@ -1,10 +1,12 @@
 // Package uaa is the login server: as much of Cloud Foundry's UAA as the cf command asks for.
 //
-//	GET    /login                      what to ask a user for
+//	GET    /login, /info               what to ask a user for
+//	GET    /userinfo                   who one is
 //	POST   /oauth/token                a password, a refresh token or a client's secret, for an access token
 //	DELETE /oauth/token/revoke/{jti}   logging out
 //	GET    /oauth/clients/{id}         whether there is such a client
 //	GET    /Users?filter=…             the user of a name
+//	GET    /Users/{id}                 one user
 //	POST   /Users                      a new user
 //	PUT    /Users/{id}/password        a new password
 //	DELETE /Users/{id}                 the end of a user

@@ -3,7 +3,6 @@ package uaa
 import (
 	"context"
 	"net/http"
-	"strings"
 
 	"github.com/backstay/backstay"
 )
@@ -43,7 +42,7 @@ func (s *Server) find(typed string, look func() (User, error)) (User, error) {
 func (s *Server) prove(ctx context.Context, user User, typed, password, address string) error {
 	account, hash := string(user.ID), nobody()
 	if account == "" {
-		account = "nobody " + strings.ToLower(typed)
+		account = "nobody " + FoldName(typed)
 	} else {
 		var err error
 		if hash, err = parsePasswordHash(user.PasswordHash); err != nil {

@@ -30,7 +30,13 @@ var operator = backstay.Actor{Username: "operator"}
 func TestShowLogin(t *testing.T) {
 	t.Parallel()
 	w := httptest.NewRecorder()
-	(&uaa.Server{Issuer: "https://api.example.org"}).Handler().ServeHTTP(w, httptest.NewRequest("GET", "/login", nil))
+	server := &uaa.Server{Issuer: "https://api.example.org"}
+	server.Handler().ServeHTTP(w, httptest.NewRequest("GET", "/login", nil))
+	info := httptest.NewRecorder()
+	server.Handler().ServeHTTP(info, httptest.NewRequest("GET", "/info", nil))
+	if info.Body.String() != w.Body.String() {
+		t.Errorf("info is %s", info.Body)
+	}
 	want := `{"app":{"version":"77.0.0"},"links":{"login":"https://api.example.org","uaa":"https://api.example.org"},` +
 		`"prompts":{"password":["password","Password"],"username":["text","Email"]},"zone_name":"uaa"}`
 	if got := strings.TrimSpace(w.Body.String()); w.Code != http.StatusOK || got != want {
@@ -49,6 +55,8 @@ func TestLogin(t *testing.T) {
 		t.Error("tokens may be cached")
 	}
 	h.wantKnown(a.Access)
+	h.wantError(h.do(tokenRequest("grant_type", "password", "passcode", "a1b2c3")), 401, "unauthorized",
+		"Invalid passcode")
 	if a := h.try("ADMIN", h.password); a.status != http.StatusOK {
 		t.Errorf("a username in capitals: %d", a.status)
 	}

@@ -2,9 +2,11 @@ package uaa
 
 import (
 	"regexp"
+	"strings"
 	"unicode/utf8"
 
 	"github.com/google/uuid"
+	"golang.org/x/text/unicode/norm"
 
 	"github.com/backstay/backstay"
 )
@@ -15,8 +17,12 @@ const (
 	maxPassword = 512
 )
 
-// usernames are UAA's, less the letters whose case databases do not agree on.
-var usernames = regexp.MustCompile(`^[A-Za-z0-9+_.@'!-]+$`)
+// usernames are UAA's: the letters are those of every alphabet.
+var usernames = regexp.MustCompile(`^[\pL\pM0-9+_.@'!-]+$`)
+
+// FoldName is a username as it is compared: names that differ in case alone, or in how their accents are written,
+// are one.
+func FoldName(name string) string { return norm.NFC.String(strings.ToLower(norm.NFC.String(name))) }
 
 // checkUsername refuses a new user's name.
 func checkUsername(name string) error {
@@ -26,7 +32,7 @@ func checkUsername(name string) error {
 	case len(name) > maxName:
 		return backstay.Errorf(backstay.Invalid, "A username must not be longer than %d characters.", maxName)
 	case !usernames.MatchString(name):
-		return backstay.Errorf(backstay.Invalid, "Username %q must consist of the letters a to z, digits and + _ . @ ' ! -",
+		return backstay.Errorf(backstay.Invalid, "Username %q must consist of letters, digits and + _ . @ ' ! -",
 			name)
 	}
 	return nil

@@ -12,10 +12,16 @@ import (
 type User struct {
 	ID              backstay.UserID
 	Username        string // unique among users, whatever its case; of a client: its id again
+	GivenName       string
+	FamilyName      string
+	Email           string // empty: the username serves
 	Client          bool
 	Role            backstay.GlobalRole
 	PasswordHash    string // Argon2id, in the PHC string format
 	PasswordVersion int    // counts new passwords; tokens for an older one are dead
+
+	// When the store recorded these, for people to read. It is not told them.
+	CreatedAt, UpdatedAt, PasswordChangedAt time.Time
 }
 
 // RefreshToken is what the store knows of a refresh token: enough to recognize one, not to make one.

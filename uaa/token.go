@@ -57,6 +57,10 @@ var (
 		Description: "The origin provided in the login_hint does not match an active identity provider: " +
 			"the only origin is uaa.",
 	}
+	// errPasscode is for every passcode: none is given out here.
+	errPasscode = &uaaError{
+		status: http.StatusUnauthorized, Code: "unauthorized", Description: "Invalid passcode",
+	}
 	errRefreshToken = &uaaError{
 		status: http.StatusUnauthorized, Code: "invalid_token",
 		Description: "The refresh token expired, was revoked, or is not one of ours.",
@@ -103,6 +107,9 @@ func (s *Server) grantForPassword(r *http.Request) (tokenAnswer, error) {
 	}
 	if err := checkLoginHint(r.URL.Query().Get("login_hint")); err != nil {
 		return tokenAnswer{}, err
+	}
+	if r.PostForm.Has("passcode") {
+		return tokenAnswer{}, errPasscode
 	}
 	ctx := r.Context()
 	user, err := s.logIn(ctx, r.PostForm.Get("username"), r.PostForm.Get("password"), sender.Address(r))

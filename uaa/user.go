@@ -1,10 +1,14 @@
 package uaa
 
 import (
+	"cmp"
 	"context"
-	"encoding/json"
+	"errors"
 	"net/http"
 	"regexp"
+	"strings"
+	"time"
+	"unicode/utf8"
 
 	"github.com/google/uuid"
 
@@ -26,6 +30,9 @@ var (
 		status: http.StatusBadRequest, Code: "invalid_request",
 		Description: "The request must be a JSON object with the fields that the cf command sends.",
 	}
+	errOldPassword = &uaaError{
+		status: http.StatusUnauthorized, Code: "unauthorized", Description: "Old password is incorrect",
+	}
 	errSamePassword = &uaaError{
 		status: http.StatusUnprocessableEntity, Code: "invalid_password",
 		Description: "Your new password cannot be the same as the old password.",
@@ -34,14 +41,30 @@ var (
 
 // userResource is a user in UAA's form of SCIM.
 type userResource struct {
-	ID       backstay.UserID `json:"id"`
-	Username string          `json:"userName"`
-	Origin   string          `json:"origin"`
-	Emails   []email         `json:"emails"`
-	Active   bool            `json:"active"`
-	Verified bool            `json:"verified"`
-	Zone     string          `json:"zoneId"`
-	Schemas  []string        `json:"schemas"`
+	ID                   backstay.UserID `json:"id"`
+	Meta                 meta            `json:"meta"`
+	Username             string          `json:"userName"`
+	Name                 personName      `json:"name"`
+	Emails               []email         `json:"emails"`
+	Groups               []group         `json:"groups"`
+	Active               bool            `json:"active"`
+	Verified             bool            `json:"verified"`
+	Origin               string          `json:"origin"`
+	Zone                 string          `json:"zoneId"`
+	PasswordLastModified string          `json:"passwordLastModified"`
+	Schemas              []string        `json:"schemas"`
+}
+
+// meta tells how old a user is; the version counts passwords.
+type meta struct {
+	Version      int    `json:"version"`
+	Created      string `json:"created"`
+	LastModified string `json:"lastModified"`
+}
+
+type personName struct {
+	Family string `json:"familyName,omitempty"`
+	Given  string `json:"givenName,omitempty"`
 }
 
 type email struct {
@@ -49,14 +72,33 @@ type email struct {
 	Primary bool   `json:"primary"`
 }
 
+// group is what UAA calls a scope that a user has.
+type group struct {
+	Value   string `json:"value"`
+	Display string `json:"display"`
+	Type    string `json:"type"`
+}
+
 var schemas = []string{"urn:scim:schemas:core:1.0"}
 
 func newUserResource(u User) userResource {
+	groups := []group{}
+	for _, scope := range scopes(u) {
+		groups = append(groups, group{scope, scope, "DIRECT"})
+	}
 	return userResource{
-		ID: u.ID, Username: u.Username, Origin: origin, Emails: []email{{u.Username, true}}, Active: true, Verified: true,
-		Zone: zone, Schemas: schemas,
+		ID: u.ID, Meta: meta{u.PasswordVersion - 1, moment(u.CreatedAt), moment(u.UpdatedAt)}, Username: u.Username,
+		Name: personName{u.FamilyName, u.GivenName}, Emails: []email{{u.address(), true}}, Groups: groups,
+		Active: true, Verified: true, Origin: origin, Zone: zone, PasswordLastModified: moment(u.PasswordChangedAt),
+		Schemas: schemas,
 	}
 }
+
+// address is where mail reaches a user.
+func (u User) address() string { return cmp.Or(u.Email, u.Username) }
+
+// moment is a time in UAA's form, with milliseconds.
+func moment(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.000Z") }
 
 // actor is who sends the request, and from where.
 func (s *Server) actor(r *http.Request) (backstay.Actor, error) {
@@ -106,13 +148,55 @@ func (s *Server) listUsers(w http.ResponseWriter, r *http.Request) error {
 	})
 }
 
-// newUserBody is what the cf command sends. A user's username is the only name that we keep.
+// newUserBody is what clients send of a new user. Of their claims that the user is active and verified, both are
+// true of every user here.
 type newUserBody struct {
-	Username string          `json:"userName"`
-	Password string          `json:"password"`
-	Origin   string          `json:"origin"`
-	Name     json.RawMessage `json:"name"`
-	Emails   json.RawMessage `json:"emails"`
+	Username string     `json:"userName"`
+	Password string     `json:"password"`
+	Origin   string     `json:"origin"`
+	Name     personName `json:"name"`
+	Emails   []struct {
+		Value   string `json:"value"`
+		Type    string `json:"type"`
+		Primary bool   `json:"primary"`
+	} `json:"emails"`
+	Active   *bool    `json:"active"`
+	Verified *bool    `json:"verified"`
+	Schemas  []string `json:"schemas"`
+}
+
+// maxPersonName is the longest given name, family name or e-mail address, in characters.
+const maxPersonName = 255
+
+// user is the user that the body describes, without a password.
+func (b newUserBody) user() (User, error) {
+	u := User{
+		ID: backstay.UserID(uuid.NewString()), Username: b.Username, GivenName: b.Name.Given, FamilyName: b.Name.Family,
+		PasswordVersion: 1,
+	}
+	if b.Origin != "" && b.Origin != origin {
+		return u, backstay.Errorf(backstay.Invalid, "There is no identity provider %q: the only origin is %s.", b.Origin,
+			origin)
+	}
+	if err := checkUsername(b.Username); err != nil {
+		return u, err
+	}
+	if len(b.Emails) > 1 {
+		return u, backstay.Errorf(backstay.Invalid, "Exactly one email must be provided.")
+	}
+	if len(b.Emails) == 1 {
+		u.Email = b.Emails[0].Value
+	}
+	for _, text := range []string{u.GivenName, u.FamilyName, u.Email} {
+		if !isText(text) || utf8.RuneCountInString(text) > maxPersonName {
+			return u, backstay.Errorf(backstay.Invalid,
+				"Names and the email must be text of at most %d characters.", maxPersonName)
+		}
+	}
+	if b.Active != nil && !*b.Active {
+		return u, backstay.Errorf(backstay.Invalid, "Every user is active.")
+	}
+	return u, nil
 }
 
 // createUser answers POST /Users.
@@ -125,22 +209,57 @@ func (s *Server) createUser(w http.ResponseWriter, r *http.Request) error {
 	if err := decode(w, r, &body); err != nil {
 		return err
 	}
-	if body.Origin != "" && body.Origin != origin {
-		return backstay.Errorf(backstay.Invalid, "There is no identity provider %q: the only origin is %s.", body.Origin,
-			origin)
-	}
-	if err := checkUsername(body.Username); err != nil {
-		return err
-	}
-	hash, err := newHash(r.Context(), body.Password)
+	u, err := body.user()
 	if err != nil {
 		return err
 	}
-	u := User{ID: backstay.UserID(uuid.NewString()), Username: body.Username, PasswordHash: hash, PasswordVersion: 1}
+	if u.PasswordHash, err = newHash(r.Context(), body.Password); err != nil {
+		return err
+	}
 	if err := s.Store.AddUser(r.Context(), u, newEvent(by, u, "create", nil)); err != nil {
 		return err
 	}
+	if u, err = s.Store.Account(r.Context(), u.ID); err != nil {
+		return err
+	}
 	return writeJSON(w, http.StatusCreated, newUserResource(u))
+}
+
+// showUser answers GET /Users/{id}: oneself, and everybody to those who may see everybody.
+func (s *Server) showUser(w http.ResponseWriter, r *http.Request) error {
+	by, err := s.actor(r)
+	if err != nil {
+		return err
+	}
+	if by.Role == "" && by.UserID != backstay.UserID(r.PathValue("id")) {
+		return errInsufficientScope
+	}
+	u, err := s.user(r)
+	if err != nil {
+		return err
+	}
+	return writeJSON(w, http.StatusOK, newUserResource(u))
+}
+
+// showUserInfo answers GET /userinfo: who one is (OpenID Connect Core 1.0, section 5.3.2).
+func (s *Server) showUserInfo(w http.ResponseWriter, r *http.Request) error {
+	by, err := s.actor(r)
+	if err != nil {
+		return err
+	}
+	if by.Client {
+		return errInsufficientScope
+	}
+	u, err := s.Store.Account(r.Context(), by.UserID)
+	if err != nil {
+		return err
+	}
+	return writeJSON(w, http.StatusOK, map[string]any{
+		"user_id": u.ID, "sub": u.ID, "user_name": u.Username, "origin": origin, "email": u.address(),
+		"email_verified": true, "given_name": u.GivenName, "family_name": u.FamilyName,
+		"name": strings.TrimSpace(u.GivenName + " " + u.FamilyName), "phone_number": nil,
+		"previous_logon_time": nil,
+	})
 }
 
 // deleteUser answers DELETE /Users/{id}.
@@ -194,7 +313,11 @@ func (s *Server) changePassword(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	if own {
-		if err := s.prove(r.Context(), u, u.Username, body.Old, by.Address); err != nil {
+		err := s.prove(r.Context(), u, u.Username, body.Old, by.Address)
+		if errors.Is(err, errBadCredentials) {
+			err = errOldPassword
+		}
+		if err != nil {
 			return err
 		}
 		if body.Old == body.New {

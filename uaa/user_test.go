@@ -112,6 +112,51 @@ func TestUsers(t *testing.T) {
 	}
 }
 
+// TestWhoAUserIs shows a user as a provider makes one, to the user and to who may see everybody.
+func TestWhoAUserIs(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	admin := h.logIn().Access
+	const body = `{"userName": "Zoë", "password": "correct horse", "active": true, "verified": true,
+		"schemas": ["urn:scim:schemas:core:1.0"], "name": {"givenName": "Zoë", "familyName": "Ångström"},
+		"emails": [{"value": "z@example.org", "primary": true, "type": "work"}]}`
+	var made map[string]any
+	if a := h.ask(admin, "POST", "/Users", body, &made); a.status != http.StatusCreated {
+		t.Fatalf("answered %d %s", a.status, a.Description)
+	}
+	own := h.try("ZOË", password).Access
+	for _, access := range []string{admin, own} {
+		var shown map[string]any
+		h.ask(access, "GET", "/Users/"+made["id"].(string), "", &shown)
+		if got := fmt.Sprint(shown); got != fmt.Sprint(made) {
+			t.Errorf("shown %s, made %v", got, made)
+		}
+	}
+	if fmt.Sprint(made["name"], made["emails"]) !=
+		"map[familyName:Ångström givenName:Zoë] [map[primary:true value:z@example.org]]" {
+		t.Errorf("made %v", made)
+	}
+	when := made["meta"].(map[string]any)
+	for _, text := range []any{when["created"], when["lastModified"], made["passwordLastModified"]} {
+		if at, err := time.Parse("2006-01-02T15:04:05.000Z", text.(string)); err != nil || time.Since(at) > time.Hour {
+			t.Errorf("a time is %v (%v)", text, err)
+		}
+	}
+	var info map[string]any
+	h.ask(own, "GET", "/userinfo", "", &info)
+	if info["email"] != "z@example.org" || info["name"] != "Zoë Ångström" || info["sub"] != made["id"] {
+		t.Errorf("userinfo is %v", info)
+	}
+	if c := said(t, own, 1); c["email"] != "z@example.org" {
+		t.Errorf("the token says %v", c)
+	}
+	h.wantError(h.ask(admin, "GET", "/Users/nobody", "", nil), 404, "scim_resource_not_found", "does not exist")
+	two := strings.Replace(body, `"emails": [`, `"emails": [{"value": "y@example.org"},`, 1)
+	h.wantError(h.ask(admin, "POST", "/Users", two, nil), 400, "invalid_scim_resource", "Exactly one email")
+	h.wantError(h.ask(admin, "POST", "/Users", strings.Replace(body, `"active": true`, `"active": false`, 1), nil),
+		400, "invalid_scim_resource", "Every user is active")
+}
+
 func TestWhatIsNoUser(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t)
@@ -167,7 +212,9 @@ func TestWhoManagesUsers(t *testing.T) {
 	for who, token := range access {
 		for request, may := range map[string][]string{
 			`GET /Users?filter=userName+eq+"victim"`: {"admin", "user-admin_read_only", "user-global_auditor"},
-			"GET /oauth/clients/robot":               {"admin", "user-", "user-admin_read_only", "user-global_auditor", "robot"},
+			"GET /oauth/clients/robot":               {"admin", "robot"},
+			"GET /Users/" + victim.ID:                {"admin", "user-admin_read_only", "user-global_auditor"},
+			"GET /userinfo":                          {"admin", "user-", "user-admin_read_only", "user-global_auditor"},
 			"POST /Users":                            {"admin"},
 			"PUT /Users/" + victim.ID + "/password":  {"admin"},
 			"DELETE /Users/nobody":                   {"admin"},
@@ -197,8 +244,8 @@ func TestChangePassword(t *testing.T) {
 		return h.ask(access, "PUT", "/Users/"+id+"/password", fmt.Sprintf(`{"oldPassword": %q, "password": %q}`, old, new),
 			nil)
 	}
-	h.wantError(change(session.Access, ada.ID, "wrong", "battery staple"), 401, "unauthorized", badCredentials)
-	h.wantError(change(session.Access, ada.ID, "", "battery staple"), 401, "unauthorized", badCredentials)
+	h.wantError(change(session.Access, ada.ID, "wrong", "battery staple"), 401, "unauthorized", "Old password is incorrect")
+	h.wantError(change(session.Access, ada.ID, "", "battery staple"), 401, "unauthorized", "Old password is incorrect")
 	h.wantError(change(session.Access, ada.ID, password, password), 422, "invalid_password", "cannot be the same")
 	h.wantError(change(session.Access, ada.ID, password, "short"), 422, "invalid_password", "at least 8")
 	h.wantError(change(session.Access, other.ID, password, "battery staple"), 403, "insufficient_scope", "")
@@ -235,7 +282,7 @@ func TestGuessingTheOldPassword(t *testing.T) {
 			fmt.Sprintf(`{"oldPassword": %q, "password": "battery staple"}`, old), nil)
 	}
 	for range 5 {
-		h.wantError(guess("wrong"), 401, "unauthorized", badCredentials)
+		h.wantError(guess("wrong"), 401, "unauthorized", "Old password is incorrect")
 	}
 	h.wantError(guess(password), 401, "unauthorized", locked)
 	h.wantError(h.try("ada", password), 401, "unauthorized", locked)
