@@ -30,7 +30,7 @@ func (s *Server) broker(b backstay.ServiceBroker) brokerResource {
 }
 
 func (s *Server) listBrokers(w http.ResponseWriter, r *request) error {
-	l, err := s.Market.ServiceBrokers(r.Context(), market.BrokerFilter{
+	l, err := s.Market.ServiceBrokers(r.Context(), r.by, market.BrokerFilter{
 		IDs: ids[backstay.BrokerID](r.query, "guids"), Names: r.list("names"), Match: r.match, Order: r.order, Page: r.page,
 	})
 	if err != nil {
@@ -42,7 +42,7 @@ func (s *Server) listBrokers(w http.ResponseWriter, r *request) error {
 func brokerID(r *request) backstay.BrokerID { return backstay.BrokerID(r.PathValue("guid")) }
 
 func (s *Server) showBroker(w http.ResponseWriter, r *request) error {
-	b, err := s.Market.ServiceBroker(r.Context(), brokerID(r))
+	b, err := s.Market.ServiceBroker(r.Context(), r.by, brokerID(r))
 	if err != nil {
 		return err
 	}
@@ -63,10 +63,8 @@ func (s *Server) updateBroker(w http.ResponseWriter, r *request) error {
 
 // brokersOf are the brokers of offerings, to be included.
 func (s *Server) brokersOf(r *request, offerings []backstay.Offering) ([]brokerResource, error) {
-	l, err := s.Market.ServiceBrokers(r.Context(), market.BrokerFilter{
-		IDs: distinct(offerings, func(o backstay.Offering) backstay.BrokerID { return o.BrokerID }),
-	})
-	return convert(l.Items, s.broker), err
+	brokers, err := s.Market.BrokersOf(r.Context(), offerings)
+	return convert(brokers, s.broker), err
 }
 
 type offeringResource struct {

@@ -167,11 +167,3 @@ func (v *variables) UnmarshalJSON(raw []byte) error {
 	}
 	return nil
 }
-
-// only refuses any other value than the one that there is, so far.
-func only[T comparable](name string, given *T, is T) error {
-	if given != nil && *given != is {
-		return backstay.Errorf(backstay.Invalid, "%s must be '%v'", name, is)
-	}
-	return nil
-}

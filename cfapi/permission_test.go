@@ -156,8 +156,10 @@ var recipes = map[string]recipe{
 	"GET    /v3/apps/{guid}/processes":        {"<app>", "", market.SpaceReaders},
 	"GET    /v3/apps/{guid}/routes":           {"<app>", "", market.SpaceReaders},
 	"GET    /v3/apps/{guid}/droplets/current": {"<app>", "", market.SpaceReaders},
+	"GET    /v3/service_brokers":              {"", "", market.GlobalReaders},
+	"GET    /v3/service_brokers/{guid}":       {"<broker>", "", market.GlobalReaders},
 	"PATCH  /v3/service_brokers/{guid}": {
-		"<broker>", `{"metadata": {"labels": {"a": "b"}}}`, ^market.Roles(0),
+		"<broker>", `{"metadata": {"labels": {"a": "b"}}}`, market.GlobalReaders,
 	},
 	"PATCH  /v3/service_offerings/{guid}": {
 		"<offering>", `{"metadata": {"labels": {"a": "b"}}}`, ^market.Roles(0),

@@ -239,8 +239,8 @@ func (s *Server) createRole(w http.ResponseWriter, r *request) error {
 
 func (b newRoleBody) role() (n market.NewRole, err error) {
 	n = market.NewRole{Type: b.Type, UserID: b.Relationships.User.Data.GUID, Username: b.Relationships.User.Data.Username}
-	if err := only("Origin", b.Relationships.User.Data.Origin, "uaa"); err != nil {
-		return n, err
+	if origin := b.Relationships.User.Data.Origin; origin != nil {
+		n.Origin = *origin
 	}
 	if n.UserID == "" && n.Username == "" {
 		return n, backstay.Errorf(backstay.Invalid,

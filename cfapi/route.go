@@ -177,8 +177,11 @@ func (s *Server) routes() []route {
 		{"GET    /v3/routes", loggedIn, pages(byTime, "app_guids", "organization_guids", "space_guids"), s.empty},
 		{"GET    /v3/deployments", loggedIn, pages(byTime, "app_guids", "status_values"), s.empty},
 
-		{"GET    /v3/service_brokers", loggedIn, pages(byName, "guids", "names", "label_selector"), s.listBrokers},
-		{"GET    /v3/service_brokers/{guid}", loggedIn, none, s.showBroker},
+		{
+			"GET    /v3/service_brokers", needs(market.GlobalReaders), pages(byName, "guids", "names", "label_selector"),
+			s.listBrokers,
+		},
+		{"GET    /v3/service_brokers/{guid}", needs(market.GlobalReaders), none, s.showBroker},
 		{"PATCH  /v3/service_brokers/{guid}", needs(market.Administrators), none, s.updateBroker},
 		{
 			"GET    /v3/service_offerings",

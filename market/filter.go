@@ -220,6 +220,7 @@ type (
 		Type           string
 		UserID         backstay.UserID // either this
 		Username       string          // or this
+		Origin         string          // of the username: the identity provider; empty for any
 		OrganizationID backstay.OrganizationID
 		SpaceID        backstay.SpaceID
 	}

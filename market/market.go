@@ -53,15 +53,32 @@ func (m *Market) KeepCatalog(ctx context.Context, from backstay.ServiceBroker) e
 	return m.Store.KeepCatalog(ctx, from, offerings)
 }
 
-// ServiceBrokers lists the brokers. Everybody may see them.
-func (m *Market) ServiceBrokers(ctx context.Context, f BrokerFilter) (List[backstay.ServiceBroker], error) {
+// ServiceBrokers lists the brokers. They are the whole platform's, so only those who see everything see them.
+func (m *Market) ServiceBrokers(
+	ctx context.Context, actor backstay.Actor, f BrokerFilter,
+) (List[backstay.ServiceBroker], error) {
+	if viewer(actor) != nil {
+		return List[backstay.ServiceBroker]{}, nil
+	}
 	return m.Store.ServiceBrokers(ctx, f)
 }
 
 // ServiceBroker returns one broker.
-func (m *Market) ServiceBroker(ctx context.Context, id backstay.BrokerID) (backstay.ServiceBroker, error) {
-	l, err := m.ServiceBrokers(ctx, BrokerFilter{IDs: []backstay.BrokerID{id}})
+func (m *Market) ServiceBroker(
+	ctx context.Context, actor backstay.Actor, id backstay.BrokerID,
+) (backstay.ServiceBroker, error) {
+	l, err := m.ServiceBrokers(ctx, actor, BrokerFilter{IDs: []backstay.BrokerID{id}})
 	return single(l, err, "Service broker")
+}
+
+// BrokersOf returns the brokers of offerings that somebody sees, who may know whose those are.
+func (m *Market) BrokersOf(ctx context.Context, offerings []backstay.Offering) ([]backstay.ServiceBroker, error) {
+	all := []backstay.BrokerID{}
+	for _, o := range offerings {
+		all = append(all, o.BrokerID)
+	}
+	l, err := m.Store.ServiceBrokers(ctx, BrokerFilter{IDs: all})
+	return l.Items, err
 }
 
 // Offerings lists the offerings that the actor may see. The zero Actor sees those that everybody may see.

@@ -2,7 +2,10 @@ package market
 
 import (
 	"context"
+	"fmt"
+	"maps"
 	"regexp"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -58,26 +61,28 @@ func metadataDetails(u backstay.MetadataUpdate) details {
 // checkMetadata refuses keys and values that Cloud Foundry does not take, and more of them than a resource may
 // have. The store checks the number again, because it knows those that the resource has already.
 func checkMetadata(u backstay.MetadataUpdate) error {
-	for key, value := range u.Labels {
-		if wrong := wrongKey(key); wrong != "" {
-			return backstay.Errorf(backstay.Invalid, "Metadata label key error: %s", wrong)
+	var wrong []string
+	for _, key := range slices.Sorted(maps.Keys(u.Labels)) {
+		if said := wrongKey(key); said != "" {
+			wrong = append(wrong, "Metadata label key error: "+said)
 		}
-		if value == nil {
-			continue
-		}
-		if wrong := wrongValue(*value); wrong != "" {
-			return backstay.Errorf(backstay.Invalid, "Metadata label value error: %s", wrong)
+		if value := u.Labels[key]; value != nil {
+			if said := wrongValue(*value); said != "" {
+				wrong = append(wrong, "Metadata label value error: "+said)
+			}
 		}
 	}
-	for key, value := range u.Annotations {
-		if wrong := wrongKey(key); wrong != "" {
-			return backstay.Errorf(backstay.Invalid, "Metadata annotation key error: %s", wrong)
+	for _, key := range slices.Sorted(maps.Keys(u.Annotations)) {
+		if said := wrongKey(key); said != "" {
+			wrong = append(wrong, "Metadata annotation key error: "+said)
 		}
-		if value != nil && utf8.RuneCountInString(*value) > maxAnnotation {
-			return backstay.Errorf(backstay.Invalid,
-				"Metadata annotation value error: '%s' is greater than %d "+
-					"characters", beginning(*value), maxAnnotation)
+		if value := u.Annotations[key]; value != nil && utf8.RuneCountInString(*value) > maxAnnotation {
+			wrong = append(wrong, fmt.Sprintf("Metadata annotation value error: '%s' is greater than %d characters",
+				beginning(*value), maxAnnotation))
 		}
+	}
+	if wrong != nil {
+		return backstay.Errorf(backstay.Invalid, "%s", strings.Join(wrong, ", "))
 	}
 	now := u.Applied()
 	return CheckAmount(u, len(now.Labels), len(now.Annotations))
@@ -194,7 +199,7 @@ func (m *Market) UpdateBindingMetadata(
 func (m *Market) UpdateBrokerMetadata(
 	ctx context.Context, actor backstay.Actor, id backstay.BrokerID, u backstay.MetadataUpdate,
 ) (backstay.ServiceBroker, error) {
-	b, err := m.ServiceBroker(ctx, id)
+	b, err := m.ServiceBroker(ctx, actor, id)
 	if err != nil {
 		return b, err
 	}
@@ -202,7 +207,7 @@ func (m *Market) UpdateBrokerMetadata(
 	if err := m.updateGlobalMetadata(ctx, actor, OfBroker, about, u); err != nil {
 		return b, err
 	}
-	return m.ServiceBroker(ctx, id)
+	return m.ServiceBroker(ctx, actor, id)
 }
 
 // UpdateOfferingMetadata changes an offering's metadata.

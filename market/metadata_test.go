@@ -77,6 +77,16 @@ func TestMetadataIsRefused(t *testing.T) {
 			"removed": {backstay.MetadataUpdate{Labels: map[string]*string{"a b": nil}}, "Metadata label key error: 'a b' contains invalid characters"},
 		"an annotation's " +
 			"key": {backstay.MetadataUpdate{Annotations: map[string]*string{"a b": nil}}, "Metadata annotation key error: 'a b' contains invalid characters"},
+		"several mistakes": {
+			backstay.MetadataUpdate{
+				Labels:      map[string]*string{"b!": value("x"), "a!": value("-"), "fine": value("")},
+				Annotations: map[string]*string{"": value("")},
+			},
+			"Metadata label key error: 'a!' contains invalid characters, " +
+				"Metadata label value error: '-' starts or ends with invalid characters, " +
+				"Metadata label key error: 'b!' contains invalid characters, " +
+				"Metadata annotation key error: key cannot be empty string",
+		},
 		"any text": {backstay.MetadataUpdate{Annotations: map[string]*string{"a": value("<é> {} \n")}}, ""},
 		"a long " +
 			"text": {backstay.MetadataUpdate{Annotations: map[string]*string{"a": value(strings.Repeat("é", 5000))}}, ""},

@@ -66,6 +66,9 @@ func (m *Market) CreateRole(ctx context.Context, actor backstay.Actor, n NewRole
 
 func (m *Market) findUser(ctx context.Context, n NewRole) (backstay.User, error) {
 	f := UserFilter{Usernames: []string{n.Username}}
+	if n.Origin != "" {
+		f.Origins = []string{n.Origin}
+	}
 	if n.UserID != "" {
 		f = UserFilter{IDs: []backstay.UserID{n.UserID}}
 	}
@@ -74,10 +77,26 @@ func (m *Market) findUser(ctx context.Context, n NewRole) (backstay.User, error)
 		return backstay.User{}, err
 	}
 	if len(l.Items) == 0 {
-		return backstay.User{}, backstay.Errorf(backstay.Invalid,
-			"Invalid user. Ensure that the user exists and you have access to it.")
+		return backstay.User{}, n.unknownUser()
 	}
 	return l.Items[0], nil
+}
+
+// unknownUser says that there is no such user, in the words that Cloud Controller has for where the role is to be
+// and how the user is named.
+func (n NewRole) unknownUser() error {
+	switch {
+	case n.SpaceID != "":
+		return backstay.Errorf(backstay.Invalid,
+			"Users cannot be assigned roles in a space if they do not have a role in that space's organization.")
+	case n.UserID != "":
+		return backstay.Errorf(backstay.Invalid,
+			"Invalid user. Ensure that the user exists and you have access to it.")
+	case n.Origin != "":
+		return backstay.Errorf(backstay.Invalid, "No user exists with the username '%s' and origin '%s'.",
+			n.Username, n.Origin)
+	}
+	return backstay.Errorf(backstay.Invalid, "No user exists with the username '%s'.", n.Username)
 }
 
 // checkRolePlace returns the place of a new role. It is Forbidden if the actor may not give roles there.

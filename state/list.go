@@ -106,7 +106,11 @@ func (q *query) orderBy(o market.Order) string {
 	if q.tie != "" {
 		tie = q.tie + direction + ", " + tie
 	}
-	return fmt.Sprintf(" ORDER BY %s.%s%s, %s%s", q.alias, key, direction, tie, direction)
+	column := q.alias + "." + string(key)
+	if key == market.ByName {
+		column, tie = "lower("+column+")", column+direction+", "+tie
+	}
+	return fmt.Sprintf(" ORDER BY %s%s, %s%s", column, direction, tie, direction)
 }
 
 // selectList returns the page of q's rows with the count of all of them. The zero Page is everything.

@@ -33,8 +33,14 @@ func (c *cli) dataFlags(fs *flag.FlagSet) func() (dataDir, error) {
 	}
 }
 
+// dataVariable is the variable of the environment by which "backstay env" says where everything is kept.
+const dataVariable = "BACKSTAY_DATA"
+
 // defaultData is where everything is kept when nobody says where. Its error goes on with a sentence that has begun.
 func (c *cli) defaultData() (string, error) {
+	if dir := c.env(dataVariable); filepath.IsAbs(dir) {
+		return dir, nil
+	}
 	if c.root {
 		return "/var/lib/backstay", nil
 	}

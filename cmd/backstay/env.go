@@ -11,7 +11,8 @@ import (
 
 var envUsage = `Usage: eval "$(backstay env [--data DIR])"
 
-Prints what puts backstay and cf on the PATH and lets cf find the login that "make up" left.
+Prints what puts backstay and cf on the PATH, lets cf find the login that "make up" left, and lets the other
+commands of backstay (usage, user, doctor and the like) look where this one looked.
 
 ` + dataUsage
 
@@ -29,8 +30,8 @@ func printEnv(_ context.Context, c *cli, args []string) error {
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(c.stdout, "export PATH=%s:\"$PATH\"\nexport CF_HOME=%s\n",
-		shellQuote(filepath.Dir(binary)), shellQuote(dir.cfHome()))
+	fmt.Fprintf(c.stdout, "export PATH=%s:\"$PATH\"\nexport CF_HOME=%s\nexport %s=%s\n",
+		shellQuote(filepath.Dir(binary)), shellQuote(dir.cfHome()), dataVariable, shellQuote(string(dir)))
 	return nil
 }
 

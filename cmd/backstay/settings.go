@@ -55,7 +55,8 @@ func (c *cli) placeSettings() []settings.Setting[config] {
 		Name: dataSetting, Value: "DIR", Unit: "the path of a directory",
 		Help:      "where this Backstay keeps everything",
 		DefaultBy: c.defaultData,
-		Otherwise: "as root /var/lib/backstay, else $XDG_DATA_HOME/backstay or ~/.local/share/backstay",
+		Otherwise: "$BACKSTAY_DATA, as backstay env sets it, else as root /var/lib/backstay, " +
+			"else $XDG_DATA_HOME/backstay or ~/.local/share/backstay",
 		Read: func(c *config, text string) error {
 			dir, err := filepath.Abs(text)
 			c.data = dataDir(dir)

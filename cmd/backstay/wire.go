@@ -187,7 +187,9 @@ func (p *platform) handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("/", p.api.Handler())
 	users := p.users.Handler()
-	for _, path := range []string{"/login", "/info", "/userinfo", "/oauth/", "/token_key", "/token_keys", "/Users", "/Users/"} {
+	for _, path := range []string{
+		"/login", "/info", "/userinfo", "/oauth/", "/token_key", "/token_keys", "/Users", "/Users/",
+	} {
 		mux.Handle(path, users)
 	}
 	mux.Handle("GET "+tunnel.Path, p.tunnels)

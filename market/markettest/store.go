@@ -1,7 +1,6 @@
 package markettest
 
 import (
-	"fmt"
 	"sync"
 	"testing"
 	"time"
@@ -215,17 +214,17 @@ func namesAreUnique(t *testing.T, f *fixture) {
 }
 
 func listsHavePagesAndTotals(t *testing.T, f *fixture) {
-	for i := range 5 {
-		f.mustHave(t, fmt.Sprintf("db-%d", i))
+	for _, name := range []string{"db-0", "DB-1", "db-2", "DB-3", "db-4"} {
+		f.mustHave(t, name)
 	}
 	byName := market.Order{By: market.ByName, Descending: true}
 	l, err := f.Instances(t.Context(), market.InstanceFilter{Order: byName, Page: market.Page{Number: 2, Size: 2}})
 	must(t, err)
-	if l.Total != 5 || len(l.Items) != 2 || l.Items[0].Name != "db-2" || l.Items[1].Name != "db-1" {
+	if l.Total != 5 || len(l.Items) != 2 || l.Items[0].Name != "db-2" || l.Items[1].Name != "DB-1" {
 		t.Errorf("page 2 of 5 by name, descending: %+v", l)
 	}
 	l, err = f.Instances(t.Context(), market.InstanceFilter{
-		Names: []string{"db-3", "db-4"}, PlanNames: []string{"plan"},
+		Names: []string{"DB-3", "db-4"}, PlanNames: []string{"plan"},
 		OrganizationIDs: []backstay.OrganizationID{f.org.ID},
 	})
 	must(t, err)
