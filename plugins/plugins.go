@@ -172,12 +172,12 @@ func (r *Repository) download(w http.ResponseWriter, request *http.Request) {
 
 var semantic = regexp.MustCompile(`^v?(\d+)\.(\d+)\.(\d+)`)
 
-// Semantic is the part of a build's version that the cf command can compare, 0.0.1 if there is none:
-// it takes 0.0.0 for no version.
+// Semantic is the part of a build's version that the cf command can compare, 1.0.0 if there is none. Of all
+// repositories that have the plugin the cf command takes the newest: the community's older one is at 0.0.x.
 func Semantic(version string) string {
 	m := semantic.FindString(version)
 	if m == "" || m == "v0.0.0" || m == "0.0.0" {
-		return "0.0.1"
+		return "1.0.0"
 	}
 	if m[0] == 'v' {
 		return m[1:]

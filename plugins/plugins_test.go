@@ -90,7 +90,7 @@ func TestRepository(t *testing.T) {
 
 func TestSemantic(t *testing.T) {
 	t.Parallel()
-	for version, want := range map[string]string{"v1.2.3": "1.2.3", "1.2.3+dirty": "1.2.3", "": "0.0.1", "(devel)": "0.0.1", "v0.0.0-2026-abc": "0.0.1"} {
+	for version, want := range map[string]string{"v1.2.3": "1.2.3", "1.2.3+dirty": "1.2.3", "": "1.0.0", "(devel)": "1.0.0", "v0.0.0-2026-abc": "1.0.0"} {
 		if got := plugins.Semantic(version); got != want {
 			t.Errorf("%q: %s, want %s", version, got, want)
 		}

@@ -182,6 +182,8 @@ type instances struct {
 		GUID string   `json:"guid"`
 		Name string   `json:"name"`
 		Tags []string `json:"tags"`
+
+		Relationships struct{ Space struct{ Data resource } } `json:"relationships"`
 	}
 	Included struct {
 		Plans     []resource `json:"service_plans"`
@@ -204,6 +206,7 @@ func (a *api) instance(ctx context.Context, in resource, name string) (*service,
 		return nil, fmt.Errorf("failed to bind service: '%s' was not found in space '%s'", name, in.Name)
 	}
 	s := &service{name: name, instance: backstay.InstanceID(list.Resources[0].GUID), tags: list.Resources[0].Tags}
+	s.shared = list.Resources[0].Relationships.Space.Data.GUID != in.GUID
 	if len(list.Included.Plans) > 0 {
 		s.plan = list.Included.Plans[0].Name
 	}
@@ -216,12 +219,44 @@ func (a *api) instance(ctx context.Context, in resource, name string) (*service,
 
 // appBinding fills in the credentials that an app has been given for a service.
 func (a *api) appBinding(ctx context.Context, app resource, s *service) error {
-	q := url.Values{"type": {"app"}, "app_guids": {app.GUID}, "service_instance_guids": {string(s.instance)}}
-	found, err := a.find(ctx, "/v3/service_credential_bindings", q, "binding")
+	found, err := a.find(ctx, "/v3/service_credential_bindings", bindingsOf(s, app), "binding")
 	if err != nil {
 		return backstay.Errorf(backstay.NotFound,
 			"App '%s' doesn't appear to be bound to service '%s'. Type: cf bind-service %[1]s %[2]s", app.Name, s.name)
 	}
+	return a.details(ctx, found, s)
+}
+
+// anyBinding fills in the credentials that some app of the space has been given for a service. An instance that is
+// shared with a space can be bound there, and no key of it can be made.
+func (a *api) anyBinding(ctx context.Context, space resource, s *service) error {
+	var apps struct{ Resources []resource }
+	if err := a.get(ctx, "/v3/apps", url.Values{"space_guids": {space.GUID}, "per_page": {"5000"}}, &apps); err != nil {
+		return err
+	}
+	if len(apps.Resources) > 0 {
+		found, err := a.find(ctx, "/v3/service_credential_bindings", bindingsOf(s, apps.Resources...), "binding")
+		if err == nil {
+			return a.details(ctx, found, s)
+		}
+	}
+	return backstay.Errorf(backstay.NotFound, "'%s' is shared with space '%s' by another, where keys of it are made. "+
+		"Here it is reached as an app of this space, and none is bound to it. Type: cf bind-service APP %[1]s",
+		s.name, space.Name)
+}
+
+// bindingsOf asks for the bindings of apps to a service.
+func bindingsOf(s *service, apps ...resource) url.Values {
+	ids := make([]string, len(apps))
+	for i, app := range apps {
+		ids[i] = app.GUID
+	}
+	return url.Values{"type": {"app"}, "app_guids": {strings.Join(ids, ",")},
+		"service_instance_guids": {string(s.instance)}}
+}
+
+// details fills in the credentials of a binding.
+func (a *api) details(ctx context.Context, found resource, s *service) error {
 	var details struct{ Credentials backstay.Credentials }
 	if err := a.get(ctx, "/v3/service_credential_bindings/"+found.GUID+"/details", nil, &details); err != nil {
 		return err

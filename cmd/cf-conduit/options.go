@@ -24,7 +24,7 @@ const usage = `cf conduit [OPTIONS] SERVICE_INSTANCE [SERVICE_INSTANCE...] [-- P
 OPTIONS:
    -o, --org ORG                   organization, if not the targeted one
    -s, --space SPACE               space, if not the targeted one
-   -p, --local-port PORT           first local port; without this, the first free one from 7080 on
+   -p, --local-port PORT           first local port; without this, the first free one from 7081 on
    -c, --bind-parameters JSON      parameters of the temporary bindings, as '{"read_only": true}'
    -n, --app-name APP              with --existing-app: whose bindings to use; else the name of the keys
    -e, --existing-app              use the credentials of an app that is bound already
@@ -36,7 +36,7 @@ OPTIONS:
    What is made is deleted at the end: --no-delete of other conduits is not needed.`
 
 const (
-	defaultPort = 7080
+	defaultPort = 7081
 	keyPrefix   = "conduit-"
 )
 

@@ -17,6 +17,7 @@ import (
 type service struct {
 	name, label, plan string
 	tags              []string
+	shared            bool // with the space that it was looked up in, by its own
 	instance          backstay.InstanceID
 	binding           backstay.BindingID
 	Credentials       backstay.Credentials // exported so that fmt finds the methods that redact it

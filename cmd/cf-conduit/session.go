@@ -96,6 +96,12 @@ func (s *session) bind(ctx context.Context) error {
 		return err
 	}
 	for _, service := range s.services {
+		if service.shared {
+			if err := s.borrowAny(ctx, space, service); err != nil {
+				return err
+			}
+			continue
+		}
 		s.debug("making the service key %s of %s", name, service.name)
 		service.binding, service.Credentials, err = s.tunnel.Lend(ctx,
 			backstay.Loan{InstanceID: service.instance, Name: name, Parameters: s.options.parameters})
@@ -104,6 +110,19 @@ func (s *session) bind(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// borrowAny takes the credentials of any app's binding to a service that another space shares with this one.
+func (s *session) borrowAny(ctx context.Context, space resource, service *service) error {
+	if s.options.parameters != nil {
+		return fmt.Errorf("%s is shared with space %s, where conduit makes no binding that could have parameters",
+			service.name, space.Name)
+	}
+	if err := s.api.anyBinding(ctx, space, service); err != nil {
+		return err
+	}
+	s.say("%s is shared with this space; using the binding of an app", service.name)
+	return s.tunnel.Check(ctx, service.binding)
 }
 
 // borrow takes the credentials of an app's bindings.
