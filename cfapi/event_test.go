@@ -6,7 +6,9 @@ import (
 	"net/http/httptest"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/market"
@@ -93,6 +95,47 @@ func (s *scene) do(method, path, body, who string) *httptest.ResponseRecorder {
 	w := httptest.NewRecorder()
 	s.handler.ServeHTTP(w, r)
 	return w
+}
+
+// TestReadingSecretsIsRecorded has two readers look at each, the first of them twice in a moment and once later.
+func TestReadingSecretsIsRecorded(t *testing.T) {
+	t.Parallel()
+	s := newHouse(t).scene(t, "space_developer")
+	var now atomic.Int64
+	s.server.Market.Now = func() time.Time { return time.Now().Add(time.Duration(now.Load())) }
+	for path, want := range map[string]string{
+		"/v3/apps/<app>/env":                                     "audit.app.environment.show",
+		"/v3/apps/<app>/environment_variables":                   "audit.app.environment_variables.show",
+		"/v3/service_credential_bindings/<binding>/details":      "audit.service_key.show",
+		"/v3/service_credential_bindings/<app-bound>/details":    "audit.service_binding.show",
+		"/v3/service_credential_bindings/<binding-2>/parameters": "audit.service_key.show",
+		"/v3/service_instances/<provided>/credentials":           "audit.user_provided_service_instance.show",
+		"/v3/service_instances/<instance>/parameters":            "audit.service_instance.show",
+	} {
+		now.Store(0)
+		for _, who := range []string{"space_developer", "space_developer", "admin", "later", "space_auditor"} {
+			if who == "later" {
+				now.Store(int64(time.Hour))
+				who = "space_developer"
+			}
+			if w := s.do("GET", path, "", who); w.Code >= 400 && who != "space_auditor" {
+				t.Fatalf("%s: %d %s", path, w.Code, w.Body)
+			}
+		}
+		target := guids.FindString(s.fill(path))
+		l, err := s.server.Market.Events(t.Context(), markettest.Admin,
+			market.EventFilter{TargetIDs: []string{target}, Types: []string{want}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var readers []string
+		for _, e := range l.Items {
+			readers = append(readers, e.Actor.Username)
+		}
+		if got := strings.Join(readers, " "); got != "space_developer admin space_developer" {
+			t.Errorf("%s is recorded of %s", path, got)
+		}
+	}
 }
 
 // refusals are the refused requests that an auditor of the scene's organization sees.

@@ -504,6 +504,12 @@ func (s *scene) make(ctx context.Context, m *market.Market, name string) (id str
 		return string(
 			in,
 		), m.ShareInstance(ctx, markettest.Admin, in, []backstay.SpaceID{backstay.SpaceID(s.thing("<borrower>"))})
+	case "<app-bound>":
+		_, j, err := m.CreateBinding(ctx, markettest.Admin, market.NewBinding{
+			Type: backstay.AppBinding, AppID: backstay.AppID(s.thing("<app>")),
+			InstanceID: backstay.InstanceID(s.thing("<instance>")),
+		})
+		return s.done(ctx, m, j, err)
 	case "<binding>":
 		_, j, err := m.CreateBinding(ctx, markettest.Admin, market.NewBinding{
 			Type: backstay.KeyBinding, Name: fresh, InstanceID: backstay.InstanceID(s.thing("<instance>")),

@@ -81,10 +81,14 @@ func (m *Market) DeleteApp(ctx context.Context, actor backstay.Actor, id backsta
 
 // Environment returns the variables that a user has set for the app.
 func (m *Market) Environment(ctx context.Context, actor backstay.Actor, id backstay.AppID) (map[string]string, error) {
-	if _, _, err := m.appFor(ctx, actor, id, VariableReaders); err != nil {
+	a, at, err := m.appFor(ctx, actor, id, VariableReaders)
+	if err != nil {
 		return nil, err
 	}
 	if err := m.requireVisibleVariables(ctx, actor); err != nil {
+		return nil, err
+	}
+	if err := m.recordRead(ctx, appEvent(actor, "environment_variables.show", a, at, nil)); err != nil {
 		return nil, err
 	}
 	sealed, err := m.Store.SealedEnvironment(ctx, id)
@@ -106,10 +110,14 @@ func (m *Market) AppEnvironment(
 	if e.Space, err = single(spaces, err, "Space"); err != nil {
 		return e, err
 	}
-	if err := m.permit(ctx, actor, place{e.Space.OrganizationID, e.Space.ID}, SecretReaders); err != nil {
+	at := place{e.Space.OrganizationID, e.Space.ID}
+	if err := m.permit(ctx, actor, at, SecretReaders); err != nil {
 		return e, err
 	}
 	if err := m.requireVisibleVariables(ctx, actor); err != nil {
+		return e, err
+	}
+	if err := m.recordRead(ctx, appEvent(actor, "environment.show", e.App, at, nil)); err != nil {
 		return e, err
 	}
 	organizations, err := m.Store.Organizations(

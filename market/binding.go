@@ -152,10 +152,15 @@ func (m *Market) bindingFor(
 func (m *Market) Credentials(
 	ctx context.Context, actor backstay.Actor, id backstay.BindingID,
 ) (backstay.Credentials, error) {
-	if _, _, err := m.bindingFor(ctx, actor, id, SecretReaders); err != nil {
+	b, at, err := m.bindingFor(ctx, actor, id, SecretReaders)
+	if err != nil {
 		return nil, err
 	}
-	return m.credentials(ctx, id)
+	c, err := m.credentials(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	return c, m.recordRead(ctx, bindingEvent(actor, "show", b, at, bindingDetails(b, nil)))
 }
 
 func (m *Market) credentials(ctx context.Context, id backstay.BindingID) (c backstay.Credentials, err error) {
@@ -178,11 +183,15 @@ func (m *Market) openCredentials(id backstay.BindingID, sealed []byte) (c backst
 func (m *Market) BindingParameters(
 	ctx context.Context, actor backstay.Actor, id backstay.BindingID,
 ) (json.RawMessage, error) {
-	if _, _, err := m.bindingFor(ctx, actor, id, SecretReaders); err != nil {
+	b, at, err := m.bindingFor(ctx, actor, id, SecretReaders)
+	if err != nil {
 		return nil, err
 	}
 	sealed, _, err := m.Store.BindingSecrets(ctx, id)
 	if err != nil {
+		return nil, err
+	}
+	if err := m.recordRead(ctx, bindingEvent(actor, "show", b, at, bindingDetails(b, nil))); err != nil {
 		return nil, err
 	}
 	return m.openParameters(bindingParametersContext(id), sealed)

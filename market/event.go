@@ -104,6 +104,14 @@ func shownParameters(raw []byte) any {
 	return given
 }
 
+// readMoment is how long a reader of a secret is not recorded again: whoever polls says nothing new.
+const readMoment = time.Minute
+
+// recordRead records that the actor is shown a secret. Nothing is shown that cannot be recorded.
+func (m *Market) recordRead(ctx context.Context, e backstay.Event) error {
+	return m.Store.RecordRead(ctx, e, m.now().Add(-readMoment))
+}
+
 // Events lists the audit events that the actor may see.
 func (m *Market) Events(ctx context.Context, actor backstay.Actor, f EventFilter) (List[backstay.Event], error) {
 	f.Viewer = viewer(actor)

@@ -291,7 +291,7 @@ func (m *Market) DeleteInstance(
 func (m *Market) InstanceParameters(
 	ctx context.Context, actor backstay.Actor, id backstay.InstanceID,
 ) (json.RawMessage, error) {
-	in, _, err := m.instanceFor(ctx, actor, id, SpaceReaders)
+	in, at, err := m.instanceFor(ctx, actor, id, SpaceReaders)
 	if err != nil {
 		return nil, err
 	}
@@ -306,7 +306,10 @@ func (m *Market) InstanceParameters(
 		return nil, errParametersNotFetched
 	}
 	fetched, err := from.broker.FetchInstance(ctx, from.fetch(callFor(actor, ""), id))
-	return fetched.Parameters, err
+	if err != nil {
+		return nil, err
+	}
+	return fetched.Parameters, m.recordRead(ctx, instanceEvent(actor, "show", in, at, nil))
 }
 
 var errParametersNotFetched = backstay.Errorf(backstay.Unsupported,

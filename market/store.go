@@ -271,6 +271,8 @@ type EventStore interface {
 	// RecordRefusal records e unless, since then, the same was refused to the same actor, or as much as
 	// limit in the organization; what is in none counts as one.
 	RecordRefusal(ctx context.Context, e backstay.Event, since time.Time, limit int) error
+	// RecordRead records e unless, since then, the same of the same target was recorded of the same actor.
+	RecordRead(ctx context.Context, e backstay.Event, since time.Time) error
 	Events(ctx context.Context, f EventFilter) (List[backstay.Event], error)
 	// RemoveEvents removes up to limit events that were recorded before, the oldest first, and tells how many.
 	RemoveEvents(ctx context.Context, before time.Time, limit int) (int, error)

@@ -70,11 +70,15 @@ func (m *Market) updateUserProvided(
 func (m *Market) UserProvidedCredentials(
 	ctx context.Context, actor backstay.Actor, id backstay.InstanceID,
 ) (c backstay.Credentials, err error) {
-	if _, _, err := m.instanceFor(ctx, actor, id, SecretReaders); err != nil {
+	in, at, err := m.instanceFor(ctx, actor, id, SecretReaders)
+	if err != nil {
 		return nil, err
 	}
 	sealed, err := m.Store.UserProvidedCredentials(ctx, id)
 	if err != nil {
+		return nil, err
+	}
+	if err := m.recordRead(ctx, userProvidedEvent(actor, "show", in, at, nil)); err != nil {
 		return nil, err
 	}
 	return c, m.openJSON(providedContext(id), sealed, &c)

@@ -74,6 +74,18 @@ func (s *Store) RecordRefusal(ctx context.Context, e backstay.Event, since time.
 	return s.RecordEvent(ctx, e)
 }
 
+// RecordRead may record two readings at once.
+func (s *Store) RecordRead(ctx context.Context, e backstay.Event, since time.Time) error {
+	var known bool
+	err := s.pool.QueryRow(ctx, `SELECT EXISTS (SELECT FROM audit.events WHERE target_id = $1 AND created_at >= $2
+		AND type = $3 AND actor_id = $4 AND address = $5)`,
+		e.Target.ID, since, e.Type, e.Actor.UserID, e.Actor.Address).Scan(&known)
+	if err != nil || known {
+		return err
+	}
+	return s.RecordEvent(ctx, e)
+}
+
 func (s *Store) Events(ctx context.Context, f market.EventFilter) (market.List[backstay.Event], error) {
 	q := query{
 		columns: `e.id, e.type, e.actor_id, e.actor_name, e.actor_is_client, e.address, e.target_id, e.target_type,
