@@ -90,3 +90,19 @@ func TestWhatIsInForceCanBeReadAgain(t *testing.T) {
 		t.Errorf("read again, it is\n%+v, not\n%+v\n%s", second, first, text.String())
 	}
 }
+
+// TestHost: what no database could listen on is refused before anything is begun, not at the first create.
+func TestHost(t *testing.T) {
+	t.Parallel()
+	for text, can := range map[string]bool{
+		"127.0.0.1": true, "::1": true, "fe80::1%eth0": true, "localhost": true, "db-1.example.org.": true, "3com.com": true,
+		"": false, "a b": false, "999.1.1.1": false, "[::1]": false, "127.0.0.1:80": false, "a/b": false, "a..b": false,
+	} {
+		for _, name := range []string{"--endpoint-host", "--endpoint-listen"} {
+			_, err := (&cli{env: func(string) string { return "/home/ada" }}).serveConfig("config", []string{name, text})
+			if (err == nil) != can {
+				t.Errorf("%s %q: got %v", name, text, err)
+			}
+		}
+	}
+}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"net"
+	"net/netip"
 	"net/url"
 	"path/filepath"
 	"regexp"
@@ -179,12 +180,12 @@ func dataPlaneSettings() []settings.Setting[config] {
 		Name: "endpoint-host", Value: "HOST", Unit: "a host or an address", Default: "127.0.0.1",
 		Help: "the name or address of this machine that credentials give to apps",
 		More: "It is in the certificates of instances that are created from then on.",
-		Read: text(func(c *config) *string { return &c.endpointHost }),
+		Read: host(func(c *config) *string { return &c.endpointHost }),
 	}, {
 		Name: "endpoint-listen", Value: "ADDR", Unit: "an address of this machine; 0.0.0.0 is all of them",
 		Default: "127.0.0.1",
 		Help:    "the address that databases listen on",
-		Read:    text(func(c *config) *string { return &c.endpointListen }),
+		Read:    host(func(c *config) *string { return &c.endpointListen }),
 	}, {
 		Name: "ports", Value: "FIRST-LAST", Unit: "two TCP ports from 1024 to 65535", Default: "20000-29999",
 		Help: "the ports that databases get",
@@ -217,6 +218,20 @@ func text(field func(*config) *string) func(*config, string) error {
 		*field(c) = text
 		if text == "" {
 			return errors.New("must not be empty")
+		}
+		return nil
+	}
+}
+
+// hostName matches the names of machines. What ends in a number is an address, or none.
+var hostName = regexp.MustCompile(`^([A-Za-z0-9_-]+\.)*[0-9-]*[A-Za-z_][A-Za-z0-9_-]*\.?$`)
+
+// host reads the name or the address of a machine.
+func host(field func(*config) *string) func(*config, string) error {
+	return func(c *config, text string) error {
+		*field(c) = text
+		if _, err := netip.ParseAddr(text); err != nil && !hostName.MatchString(text) {
+			return errors.New("is neither an address nor the name of a machine, as in 127.0.0.1 or db.example.org")
 		}
 		return nil
 	}
