@@ -66,6 +66,12 @@ var (
 		`(?:ALGORITHM` + gap + `*=` + gap + `*\w+` + gap + `+)?DEFINER` + gap + `*=` + gap +
 		`*(` + part + `(?:` + gap + `*@` + gap + `*` + part + `)?)` +
 		gap + `+[^\s@/*]`)
+	// nextWord matches the beginning of a statement and its second word, or a later one where those are known that may
+	// stand before a definer.
+	nextWord = regexp.MustCompile(`(?is)^` + gap + `*(?:CREATE|ALTER)` + gap + `+(?:OR` + gap + `+REPLACE` + gap + `+)?` +
+		`(?:ALGORITHM` + gap + `*=` + gap + `*\w+` + gap + `+)?([A-Za-z_]\w*)\W`)
+	// beforeDefiner matches these words.
+	beforeDefiner = regexp.MustCompile(`(?i)^(?:OR|REPLACE|ALGORITHM|DEFINER)$`)
 	// ownName matches a definer that is whoever runs the statement.
 	ownName = regexp.MustCompile(`(?i)^CURRENT_(USER|ROLE)$`)
 	// mayDefine matches the beginning of a statement that may name one further on.
@@ -99,7 +105,8 @@ func (c *takeOver) statement() error {
 // define copies the beginning of a statement up to its definer, if it names one, and puts another in its place.
 func (c *takeOver) define() error {
 	head := c.peekUntil(func(head []byte) bool {
-		return defines.Match(head) || bytes.Contains(head, []byte(c.delimiter))
+		word := nextWord.FindSubmatch(head)
+		return defines.Match(head) || word != nil && !beforeDefiner.Match(word[1])
 	})
 	at := defines.FindSubmatchIndex(head)
 	if at == nil || ownName.Match(head[at[2]:at[3]]) {
