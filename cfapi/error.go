@@ -34,7 +34,10 @@ func newError(status, code int, title, detail string) *apiError {
 }
 
 var (
-	errUnknownRequest   = newError(http.StatusNotFound, 10000, "CF-NotFound", "Unknown request")
+	errUnknownRequest = newError(http.StatusNotFound, 10000, "CF-NotFound", "Unknown request")
+	errRunsNoApps     = newError(http.StatusNotFound, 10000, "CF-NotFound",
+		"Backstay runs no apps yet, and has no routes to them. An app runs where you are, with its services: "+
+			"backstay run APP -- COMMAND")
 	errNotAuthenticated = newError(http.StatusUnauthorized, 10002, "CF-NotAuthenticated", "Authentication error")
 )
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"regexp"
 	"runtime/debug"
 	"strings"
 	"time"
@@ -141,4 +142,14 @@ func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
 	}
 }
 
-func (s *Server) unknownRequest(http.ResponseWriter, *request) error { return errUnknownRequest }
+// unknownRequest says what to use instead of an app that runs, where that is what the cf command wants.
+func (s *Server) unknownRequest(_ http.ResponseWriter, r *request) error {
+	if runsApps.MatchString(r.URL.Path) {
+		return errRunsNoApps
+	}
+	return errUnknownRequest
+}
+
+// runsApps are the paths that cf push, start, restart, restage and bind-route-service ask for first.
+var runsApps = regexp.MustCompile(`^/v3/(packages|builds|droplets|domains|service_route_bindings|` +
+	`apps/[^/]+/actions/.*|spaces/[^/]+/actions/apply_manifest)$`)
