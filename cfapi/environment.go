@@ -91,12 +91,12 @@ func systemVariables(own map[string]string, bound []market.BoundService) map[str
 }
 
 // vcapService is a binding as apps have always found it in VCAP_SERVICES. A user-provided instance has
-// neither plan nor provider, and comes with the guids that Cloud Foundry gives it.
+// neither plan nor provider.
 type vcapService struct {
-	BindingGUID    backstay.BindingID   `json:"binding_guid,omitempty"`
+	BindingGUID    backstay.BindingID   `json:"binding_guid"`
 	BindingName    *string              `json:"binding_name"`
 	Credentials    backstay.Credentials `json:"credentials"`
-	InstanceGUID   backstay.InstanceID  `json:"instance_guid,omitempty"`
+	InstanceGUID   backstay.InstanceID  `json:"instance_guid"`
 	InstanceName   string               `json:"instance_name"`
 	Label          string               `json:"label"`
 	Name           string               `json:"name"`
@@ -112,7 +112,9 @@ func vcapServices(bound []market.BoundService) map[string][]vcapService {
 	services := map[string][]vcapService{}
 	for _, b := range bound {
 		v := vcapService{
+			BindingGUID:    b.Binding.ID,
 			Credentials:    b.Credentials,
+			InstanceGUID:   b.Instance.ID,
 			InstanceName:   b.Instance.Name,
 			Label:          b.Offering.Name,
 			Name:           b.Instance.Name,
@@ -124,7 +126,6 @@ func vcapServices(bound []market.BoundService) map[string][]vcapService {
 		}
 		if b.Instance.Type == backstay.UserProvided {
 			v.Label, v.Provider = string(backstay.UserProvided), nil
-			v.BindingGUID, v.InstanceGUID = b.Binding.ID, b.Instance.ID
 		}
 		if b.Binding.Name != "" {
 			v.BindingName, v.Name = &b.Binding.Name, b.Binding.Name

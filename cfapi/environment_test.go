@@ -11,8 +11,8 @@ import (
 
 func boundTo(offering, instance, binding, uri string) market.BoundService {
 	return market.BoundService{
-		Binding:     backstay.Binding{Name: binding},
-		Instance:    backstay.Instance{Name: instance, Tags: []string{"mine", "relational"}},
+		Binding:     backstay.Binding{ID: backstay.BindingID("bound-" + instance), Name: binding},
+		Instance:    backstay.Instance{ID: backstay.InstanceID("is-" + instance), Name: instance, Tags: []string{"mine", "relational"}},
 		Plan:        backstay.Plan{Name: "Free"},
 		Offering:    backstay.Offering{Name: offering, Tags: []string{offering, "relational"}},
 		Credentials: backstay.Credentials{"uri": uri, "port": 5432},
@@ -23,11 +23,13 @@ func boundTo(offering, instance, binding, uri string) market.BoundService {
 const wantServices = `{
  "postgres": [
   {
+   "binding_guid": "bound-orders",
    "binding_name": null,
    "credentials": {
     "port": 5432,
     "uri": "postgres://u:p@h:5432/d"
    },
+   "instance_guid": "is-orders",
    "instance_name": "orders",
    "label": "postgres",
    "name": "orders",
@@ -42,11 +44,13 @@ const wantServices = `{
    "volume_mounts": []
   },
   {
+   "binding_guid": "bound-users",
    "binding_name": "main-db",
    "credentials": {
     "port": 5432,
     "uri": "postgres://u:p@h:5432/d"
    },
+   "instance_guid": "is-users",
    "instance_name": "users",
    "label": "postgres",
    "name": "main-db",

@@ -72,10 +72,8 @@ func (m *Market) admitBind(
 func (m *Market) checkNewBinding(
 	ctx context.Context, actor backstay.Actor, n NewBinding,
 ) (in backstay.Instance, at place, err error) {
-	if n.Type == backstay.KeyBinding || n.Name != "" {
-		if err := checkName(n.Name); err != nil {
-			return in, at, err
-		}
+	if err := n.checkName(); err != nil {
+		return in, at, err
 	}
 	if err := checkParameters(n.Parameters); err != nil {
 		return in, at, err
@@ -100,6 +98,17 @@ func (m *Market) checkNewBinding(
 		err = backstay.Errorf(backstay.Busy, "An operation for service instance %s is in progress.", in.Name)
 	}
 	return in, at, err
+}
+
+// checkName refuses a name that cannot be: a key needs one, a binding to an app may have one.
+func (n NewBinding) checkName() error {
+	switch {
+	case n.Type == backstay.KeyBinding:
+		return checkName(n.Name)
+	case n.Name != "":
+		return checkBindingName(n.Name)
+	}
+	return nil
 }
 
 func (m *Market) permitBinding(

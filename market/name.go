@@ -1,6 +1,7 @@
 package market
 
 import (
+	"regexp"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -9,7 +10,7 @@ import (
 )
 
 // maxName is Cloud Foundry's limit for the names of all resources, in characters.
-const maxName = 250
+const maxName = 255
 
 // checkName refuses what cannot be told apart on a screen or typed on a command line.
 func checkName(name string) error {
@@ -22,6 +23,19 @@ func checkName(name string) error {
 		return backstay.Errorf(backstay.Invalid, "Name must not contain control characters or invalid UTF-8")
 	}
 	return nil
+}
+
+// bindingNames are Cloud Controller's: apps look bindings up by name, in environments and files.
+var bindingNames = regexp.MustCompile(`^[A-Za-z0-9_-]+$`)
+
+// checkBindingName is checkName for a binding to an app.
+func checkBindingName(name string) error {
+	err := checkName(name)
+	if err == nil && !bindingNames.MatchString(name) {
+		err = backstay.Errorf(backstay.Invalid,
+			"The binding name is invalid. Only alphanumeric characters, hyphens, and underscores are allowed")
+	}
+	return err
 }
 
 // checkTags refuses more tags than Cloud Foundry takes: 2048 characters in all.

@@ -25,7 +25,8 @@ var runUsage = `Usage: backstay run [--data DIR] APP -- COMMAND [ARGUMENT...]
 Runs a command on this machine with the environment that APP has in the space that cf targets:
 VCAP_SERVICES, VCAP_APPLICATION, DATABASE_URL and the app's own variables. Whom the credentials name as their
 authority is trusted besides the system's: SSL_CERT_FILE, SSL_CERT_DIR, NODE_EXTRA_CA_CERTS, REQUESTS_CA_BUNDLE,
-PGSSLROOTCERT and, for Java, JAVA_TOOL_OPTIONS say so where you or the app have not set them.
+PGSSLROOTCERT and, for Java, JAVA_TOOL_OPTIONS say so where you or the app have not set them. A VCAP_SERVICES
+above 128 KB is in the file that VCAP_SERVICES_FILE_PATH names instead.
 
 ` + dataUsage
 
@@ -56,6 +57,9 @@ func runApp(ctx context.Context, c *cli, args []string) error {
 		return err
 	}
 	if err := addTrust(variables, filepath.Join(cf.home, ".cf", "trust"), c.env); err != nil {
+		return err
+	}
+	if err := fitEnvironment(variables); err != nil {
 		return err
 	}
 	return syscall.Exec(program, withoutOptionFiles(argv), clientenv.Replace(os.Environ(), withoutFiles(variables)))

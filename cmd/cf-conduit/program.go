@@ -122,7 +122,9 @@ func (s *session) environment() (map[string]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	all["VCAP_SERVICES"] = string(services)
+	if err := s.addServices(all, services); err != nil {
+		return nil, err
+	}
 	if address := s.databaseURL(); address != "" {
 		all["DATABASE_URL"] = address
 	}
@@ -134,9 +136,25 @@ func (s *session) environment() (map[string]string, error) {
 	return all, nil
 }
 
+// longestServices is how long VCAP_SERVICES may be: with its name and the NUL at its end, 128 KB (MAX_ARG_STRLEN).
+const longestServices = 128<<10 - len("VCAP_SERVICES=") - 1
+
+// addServices adds VCAP_SERVICES or, where that is longer than a variable can be, the file that has it.
+func (s *session) addServices(all map[string]string, services []byte) error {
+	if len(services) <= longestServices {
+		all["VCAP_SERVICES"] = string(services)
+		return nil
+	}
+	path := filepath.Join(s.dir, "vcap-services.json")
+	all["VCAP_SERVICES_FILE_PATH"] = path
+	return os.WriteFile(path, services, 0o600)
+}
+
 type vcapService struct {
+	BindingGUID    backstay.BindingID   `json:"binding_guid"`
 	BindingName    *string              `json:"binding_name"`
 	Credentials    backstay.Credentials `json:"credentials"`
+	InstanceGUID   backstay.InstanceID  `json:"instance_guid"`
 	InstanceName   string               `json:"instance_name"`
 	Label          string               `json:"label"`
 	Name           string               `json:"name"`
@@ -151,7 +169,8 @@ func (s *session) vcapServices() map[string][]vcapService {
 	all := map[string][]vcapService{}
 	for _, service := range s.services {
 		all[service.label] = append(all[service.label], vcapService{
-			Credentials: service.tunnelled(), InstanceName: service.name, Name: service.name,
+			BindingGUID: service.binding, Credentials: service.tunnelled(), InstanceGUID: service.instance,
+			InstanceName: service.name, Name: service.name,
 			Label: service.label, Plan: service.plan, Tags: append([]string{}, service.tags...), VolumeMounts: []struct{}{},
 		})
 	}

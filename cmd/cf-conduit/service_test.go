@@ -44,6 +44,26 @@ func TestTunnelledCredentials(t *testing.T) {
 	}
 }
 
+func TestServicesThatAreTooLongAreAFile(t *testing.T) {
+	t.Parallel()
+	s := &session{dir: t.TempDir(), services: []*service{mustService(t, "postgres", `{"host":"h","port":1}`)}}
+	s.services[0].instance, s.services[0].binding = "the-instance", "the-key"
+	all, err := s.environment()
+	if err != nil || all["VCAP_SERVICES_FILE_PATH"] != "" ||
+		!strings.Contains(all["VCAP_SERVICES"], `"binding_guid":"the-key"`) ||
+		!strings.Contains(all["VCAP_SERVICES"], `"instance_guid":"the-instance"`) {
+		t.Errorf("a program finds %v, %v", all, err)
+	}
+	s.services[0].Credentials["blob"] = strings.Repeat("x", longestServices)
+	if all, err = s.environment(); err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(all["VCAP_SERVICES_FILE_PATH"])
+	if _, set := all["VCAP_SERVICES"]; set || err != nil || !strings.Contains(string(text), `"blob":"xxx`) {
+		t.Errorf("a program finds %d characters, %v", len(text), err)
+	}
+}
+
 func TestKinds(t *testing.T) {
 	t.Parallel()
 	for kind, services := range map[string][]*service{
