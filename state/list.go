@@ -45,15 +45,6 @@ func texts[E ~string](values []E) []string {
 	return all
 }
 
-// inAnyCase is in for what is the same in capitals.
-func inAnyCase(q *query, column string, values []string) {
-	if values == nil {
-		return
-	}
-	q.where = append(q.where, fmt.Sprintf("lower(%s) IN (SELECT lower(v) FROM unnest(%s::text[]) v)", column,
-		q.arg(values)))
-}
-
 // whereIs narrows the list to rows whose column has the value; nil does not narrow.
 func whereIs(q *query, column string, value *bool) {
 	if value == nil {
