@@ -47,6 +47,7 @@ func (c *changes) run(ctx context.Context, pool *pgxpool.Pool, log *slog.Logger)
 			return
 		}
 		log.Warn("listening for changes was interrupted", "error", err)
+		pool.Reset() // as a rule the database was started again, and no other connection of ours is alive either
 		select {
 		case <-ctx.Done():
 		case <-time.After(100 * time.Millisecond): // a database that is down refuses at once

@@ -97,7 +97,11 @@ func (r *jobRuns) want(t *testing.T, id backstay.JobID) {
 
 func (s *Store) mustInsertJob(t *testing.T, id backstay.JobID) {
 	t.Helper()
-	err := s.tx(t.Context(), func(tx pgx.Tx) error { return s.insertMarketJob(t.Context(), tx, id) })
+	deadline := time.Now().Add(10 * time.Second)
+	err := wait.Until(t.Context(), wait.Every(10*time.Millisecond), func() (again bool, err error) {
+		err = s.tx(t.Context(), func(tx pgx.Tx) error { return s.insertMarketJob(t.Context(), tx, id) })
+		return err != nil && time.Now().Before(deadline), err // a connection may be found broken as it is used
+	})
 	if err != nil {
 		t.Fatal(err)
 	}

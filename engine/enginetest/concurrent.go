@@ -15,6 +15,7 @@ import (
 // same user, and for the node.
 func testAllAtOnce(t *testing.T, s Subject) {
 	n := s.newNode(t)
+	n.Size.Connections = 60 // the administrator's count too: this is not about a plan that is full
 	Serve(t, s.Engine, n)
 	same := newUser()
 	all, ctx := errgroup.WithContext(t.Context())

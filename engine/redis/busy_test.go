@@ -266,29 +266,6 @@ func runAgainAndAgain(ctx context.Context, options goredis.Options, command ...a
 	}
 }
 
-// TestAgainstKills: clients may end sessions, and cannot keep the operator out by that, however fast they are.
-func TestAgainstKills(t *testing.T) {
-	t.Parallel()
-	n := enginetest.NewNode(t, tested)
-	enginetest.Serve(t, tested, n)
-	killing := *bind(t, n, engine.User{Name: "killer", Password: "correcthorse"}).Options()
-	killing.Username = "" // whose sessions are the last to be ended
-	ctx, leave := context.WithCancel(t.Context())
-	var flood sync.WaitGroup
-	defer flood.Wait()
-	defer leave()
-	for range 8 {
-		flood.Go(func() { runAgainAndAgain(ctx, killing, "CLIENT", "KILL", "USER", "operator") })
-	}
-	time.Sleep(300 * time.Millisecond) // so that they are at it
-	wantAdministered(t, n)
-	began := time.Now()
-	if err := tested.DropUser(t.Context(), n, "killer"); err != nil {
-		t.Errorf("after %v: %v", time.Since(began), err)
-	}
-	t.Logf("it took %v", time.Since(began))
-}
-
 // TestHungServer: one that answers nobody for no reason that it could tell is stuck, too, unless nobody wants to know
 // any more.
 func TestHungServer(t *testing.T) {
