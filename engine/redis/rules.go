@@ -29,9 +29,9 @@ func rights(readOnly bool) []string {
 
 // mayAll is what bindings may. Commands that administer the server are refused, and MIGRATE, which would make
 // the server connect to wherever a tenant likes, and SCRIPT DEBUG, by which it would wait for one client alone.
-// What asks how the server is doing is allowed, and what wakes a session, as Amazon's ElastiCache allows it. CLIENT KILL
-// is not: no rule can say whose session it may end, and a few clients that ended the operator's again and again kept
-// their own unbinding waiting.
+// What asks how the server is doing is allowed, and what wakes a session, as Amazon's ElastiCache allows it. CLIENT
+// KILL is not: no rule can say whose session it may end, and a few clients that ended the operator's again and again
+// kept their own unbinding waiting.
 var mayAll = []string{
 	"~*", "&*", "+@all", "-@admin", "-acl", "+acl|whoami", "-migrate", "-script|debug",
 	"+role", "+lastsave", "+slowlog", "+latency", "+client|list", "+client|unblock", "+client|no-evict",
