@@ -24,7 +24,13 @@ func TestLocksRunOut(t *testing.T) {
 	b, other := s.bind(t), s.bind(t)
 	c := b.connect(t)
 	c.hoard(t)
-	if err := s.probe(t); backstay.KindOf(err) != backstay.Busy {
+	var err error
+	for range 5 { // a machine under load may not answer in time
+		if err = s.probe(t); backstay.KindOf(err) == backstay.Busy {
+			break
+		}
+	}
+	if backstay.KindOf(err) != backstay.Busy {
 		t.Errorf("of a server that lets nobody in: %v", err)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
@@ -47,7 +53,7 @@ func TestLocksRunOut(t *testing.T) {
 }
 
 func (s server) probe(t *testing.T) error {
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
 	return postgres.Engine{}.Probe(ctx, s.Node)
 }
