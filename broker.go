@@ -96,3 +96,12 @@ type BindingOperationAwaiter interface {
 	// AwaitBindingOperation is to LastBindingOperation what AwaitOperation is to LastOperation.
 	AwaitBindingOperation(ctx context.Context, r LastBindingOperationRequest, seen Operation) (Operation, error)
 }
+
+// Watcher is a Broker that also changes instances of its own accord, as in their maintenance windows, and can say
+// at once which ones. What changed, FetchInstance and LastOperation tell.
+type Watcher interface {
+	// AwaitChanges tells which instances have changed, or have begun or ended something, since the moment that an
+	// earlier call named as seen: as soon as there is one, or with ctx's error. Zero is before everything. An
+	// instance may be named more than once, and one that has been deleted may be.
+	AwaitChanges(ctx context.Context, after int64) (changed []InstanceID, seen int64, err error)
+}
