@@ -5,6 +5,7 @@ package backend
 
 import (
 	"context"
+	"encoding/json"
 	"log/slog"
 
 	"github.com/backstay/backstay"
@@ -73,4 +74,7 @@ type EngineVersion struct {
 	Product     string `json:"product"`      // as users know it: "PostgreSQL"
 	Version     string `json:"version"`      // as plans name it: "15"
 	FullVersion string `json:"full_version"` // as the product reports it: "15.18"
+	// Settings are the JSON Schema properties of the engine's own settings that users may give, as an object by name.
+	// Each says its type, range and default, and "x-restart": true if it takes a restart. It is empty for none.
+	Settings json.RawMessage `json:"settings,omitempty"`
 }

@@ -24,6 +24,7 @@ type Spec struct {
 	TLS        backstay.Certificate `json:"tls"`
 	Settings   json.RawMessage      `json:"settings,omitempty"` // the engine's own, an object
 	Private    bool                 `json:"private,omitempty"`  // no endpoint: only for who runs the backend
+	Restarts   int64                `json:"restarts,omitempty"` // asked for so far: one more asks for another restart
 	Served     *Served              `json:"served,omitempty"`
 }
 
