@@ -131,7 +131,7 @@ func TestBrokenForEver(t *testing.T) {
 	root := testkit.Dir(t)
 	installation := filepath.Join(root, "15")
 	must(t, os.Symlink("/usr/lib/postgresql/15", installation))
-	c.Engines = map[string]engine.Engine{"postgres": postgres.Engine{Root: root}}
+	c.Engines = map[string]engine.Engine{"postgres": postgres.Engine{Roots: []string{root}}}
 	instances, stop := keepertest.Run(t, c)
 	h := newHouse(t, instances)
 	h.run(t)

@@ -159,7 +159,7 @@ func TestEngineComesUpWhenItCan(t *testing.T) {
 	t.Parallel()
 	c := keepertest.Config(t, 1)
 	root := testkit.Dir(t)
-	c.Engines = map[string]engine.Engine{"postgres": postgres.Engine{Root: root}}
+	c.Engines = map[string]engine.Engine{"postgres": postgres.Engine{Roots: []string{root}}}
 	b, _ := keepertest.Run(t, c)
 	spec := mustApply(t, b)
 	s := until(t, b, spec.Instance, func(s backend.Status) bool { return s.Phase == backend.Failing })

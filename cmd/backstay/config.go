@@ -33,7 +33,9 @@ type config struct {
 	endpointListen   string
 	ports            keeper.PortRange
 	minFree          backstay.Bytes
-	postgresDir      string
+	postgresDirs     []string
+	mysqlDirs        []string
+	redisDirs        []string
 	keepArgs         []string // the command line of a keeper that goes by the same
 
 	InForce settings.Values // what all of it was read from; exported as Database is

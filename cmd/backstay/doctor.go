@@ -21,7 +21,7 @@ func doctor(ctx context.Context, c *cli, args []string) error {
 		return err
 	}
 	var found []finding
-	known := engines(cfg.postgresDir)
+	known := cfg.engines()
 	for _, name := range slices.Sorted(maps.Keys(known)) {
 		found = append(found, examineEngine(ctx, name, known[name])...)
 	}

@@ -111,7 +111,7 @@ func TestPackagesAreThoseOfSetup(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, e := range engines("") {
+	for name, e := range (&config{}).engines() {
 		p, ok := e.(engine.Packaged)
 		if !ok {
 			t.Errorf("%s: no packages bring it", name)

@@ -31,7 +31,7 @@ func keep(ctx context.Context, c *cli, args []string) error {
 		return err
 	}
 	return keeper.Run(ctx, keeper.Config{
-		DataDir: string(cfg.data), Engines: engines(cfg.postgresDir), Host: cfg.endpointHost,
+		DataDir: string(cfg.data), Engines: cfg.engines(), Host: cfg.endpointHost,
 		Listen: []string{cfg.endpointListen}, Ports: cfg.ports, MinFree: cfg.minFree, Version: buildVersion(),
 		Executable: executable,
 		Log:        slog.New(slog.NewTextHandler(c.stderr, nil)),

@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -205,11 +206,31 @@ func dataPlaneSettings() []settings.Setting[config] {
 			}
 			return nil
 		},
-	}, {
-		Name: "postgres", Value: "DIR", Unit: "the path of a directory", Default: "/usr/lib/postgresql",
-		Help: "where PostgreSQL versions are installed",
-		Read: text(func(c *config) *string { return &c.postgresDir }),
-	}}
+	},
+		installed("postgres", "/usr/lib/postgresql", "where PostgreSQL versions are installed",
+			"Each directory in such a one that has a `bin` with PostgreSQL's programs in it is a version.",
+			func(c *config) *[]string { return &c.postgresDirs }),
+		installed("mysql", "/usr", "where MariaDB or MySQL is installed",
+			"The server is looked for in the directory `sbin` of each.",
+			func(c *config) *[]string { return &c.mysqlDirs }),
+		installed("redis", "/usr/bin", "where the programs of Redis or Valkey are installed", "",
+			func(c *config) *[]string { return &c.redisDirs }),
+	}
+}
+
+// installed is where an engine's versions are looked for.
+func installed(name, usual, help, more string, field func(*config) *[]string) settings.Setting[config] {
+	return settings.Setting[config]{
+		Name: name, Value: "DIR,…", Unit: "paths of directories with commas between them, or a list of them", List: true,
+		Default: usual, Help: help, More: more,
+		Read: func(c *config, text string) error {
+			*field(c) = strings.Split(text, ",")
+			if slices.ContainsFunc(*field(c), func(dir string) bool { return !filepath.IsAbs(dir) }) {
+				return fmt.Errorf("is not a list of absolute paths, as in %s,/opt/%s", usual, name)
+			}
+			return nil
+		},
+	}
 }
 
 // text reads a value that can be anything but empty.

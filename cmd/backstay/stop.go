@@ -83,7 +83,7 @@ func stopKeeper(ctx context.Context, dir dataDir) (bool, error) {
 		if asked {
 			return true, err
 		}
-		count, err := keeper.StopEngines(string(dir), engines(""))
+		count, err := keeper.StopEngines(string(dir), (&config{}).engines())
 		if !errors.Is(err, keeper.ErrKept) || ctx.Err() != nil {
 			return count > 0, err
 		}

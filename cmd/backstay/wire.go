@@ -34,9 +34,11 @@ import (
 )
 
 // engines are the products that this binary knows, and where it looks for them.
-func engines(postgresDir string) map[string]engine.Engine {
+func (c *config) engines() map[string]engine.Engine {
 	return map[string]engine.Engine{
-		"postgres": postgres.Engine{Root: postgresDir}, "mysql": mysql.Engine{}, "redis": redis.Engine{},
+		"postgres": postgres.Engine{Roots: c.postgresDirs},
+		"mysql":    mysql.Engine{Roots: c.mysqlDirs},
+		"redis":    redis.Engine{Dirs: c.redisDirs},
 	}
 }
 

@@ -1,12 +1,12 @@
 package mysql
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -16,8 +16,8 @@ import (
 
 // Engine is MariaDB, or MySQL, as an [engine.Engine]. The zero Engine is Debian's.
 type Engine struct {
-	Root     string // holds sbin with the server and bin with its other programs; empty: /usr
-	Zoneinfo string // holds the machine's time zones; empty: /usr/share/zoneinfo
+	Roots    []string // hold sbin with the server and bin with its other programs; none: /usr
+	Zoneinfo string   // holds the machine's time zones; empty: /usr/share/zoneinfo
 }
 
 var (
@@ -50,24 +50,42 @@ func (Engine) Essential(engine.Node) []string { return []string{"ibdata1"} }
 // zones in them.
 func (Engine) Packages() []string { return []string{"mariadb-server", "mariadb-client", "tzdata"} }
 
-// Installations lists the servers in Root that run, the newest first.
+// Installations lists the servers in Roots that run, MariaDB first, and the newest of each first.
 func (e Engine) Installations(ctx context.Context) ([]engine.Installation, error) {
-	dir := filepath.Join(cmp.Or(e.Root, "/usr"), "sbin")
 	found := []engine.Installation{}
 	for _, d := range dialects {
-		full, err := version(ctx, filepath.Join(dir, d.program), d.reported)
-		if ctx.Err() != nil {
-			return nil, ctx.Err()
+		var those []engine.Installation
+		for _, root := range e.roots() {
+			i, err := d.installation(ctx, filepath.Join(root, "sbin"))
+			if ctx.Err() != nil {
+				return nil, ctx.Err()
+			}
+			if err == nil {
+				those = append(those, i)
+			}
 		}
-		i := engine.Installation{Product: d.product, Version: minor(full), FullVersion: full, Dir: dir}
-		if err == nil && d.companion != "" {
-			_, err = exec.LookPath(beside(i, d.companion))
-		}
-		if err == nil {
-			found = append(found, i)
-		}
+		slices.SortStableFunc(those, engine.NewestFirst)
+		found = append(found, those...)
 	}
 	return found, nil
+}
+
+// roots returns the directories in which servers are looked for.
+func (e Engine) roots() []string {
+	if len(e.Roots) == 0 {
+		return []string{"/usr"}
+	}
+	return e.Roots
+}
+
+// installation returns the server in dir, or why it cannot be used.
+func (d dialect) installation(ctx context.Context, dir string) (engine.Installation, error) {
+	full, err := version(ctx, filepath.Join(dir, d.program), d.reported)
+	i := engine.Installation{Product: d.product, Version: minor(full), FullVersion: full, Dir: dir}
+	if err == nil && d.companion != "" {
+		_, err = exec.LookPath(beside(i, d.companion))
+	}
+	return i, err
 }
 
 func version(ctx context.Context, program string, reported *regexp.Regexp) (string, error) {

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"os"
+	"path/filepath"
 	"testing"
 
 	"github.com/backstay/backstay"
@@ -14,14 +15,14 @@ import (
 
 // tested is the machine's server, or that below the directory that the environment names: all tests
 // are for both products.
-var tested = mysql.Engine{Root: os.Getenv("BACKSTAY_TEST_MYSQL")}
+var tested = mysql.Engine{Roots: filepath.SplitList(os.Getenv("BACKSTAY_TEST_MYSQL"))}
 
 func TestContract(t *testing.T) {
 	t.Parallel()
 	enginetest.Run(t, enginetest.Subject{
 		Engine: tested, Connect: connect,
 		Worst:          enginetest.Worst{Make: makeWorst, Hold: holdWorst, Connections: 3*len(worstSessions) + 10},
-		ResizeRestarts: tested.Root == "", // one cache of MariaDB's has its size from the start
+		ResizeRestarts: len(tested.Roots) == 0, // one cache of MariaDB's has its size from the start
 		BadSettings:    []string{`{"enable_extensions": ["postgis"]}`, `{} {}`},
 	})
 }

@@ -67,7 +67,7 @@ func TestInstallations(t *testing.T) {
 			if tc.companion != "" {
 				program(t, filepath.Join(root, "bin", tc.companion), "")
 			}
-			found, err := mysql.Engine{Root: root}.Installations(t.Context())
+			found, err := mysql.Engine{Roots: []string{root}}.Installations(t.Context())
 			got := ""
 			for _, f := range found {
 				got += f.Product + " " + f.Version + "/" + f.FullVersion

@@ -1,7 +1,6 @@
 package postgres
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"os"
@@ -18,7 +17,7 @@ import (
 
 // Engine is PostgreSQL as an [engine.Engine]. The zero Engine is Debian's.
 type Engine struct {
-	Root string // holds VERSION/bin for each installed version; empty: /usr/lib/postgresql
+	Roots []string // hold VERSION/bin for each installed version; none: /usr/lib/postgresql
 }
 
 var (
@@ -60,15 +59,10 @@ func (Engine) Inspect(i engine.Installation) []engine.Part {
 	}}
 }
 
-// Installations lists the versions in Root whose programs run.
+// Installations lists the versions in Roots whose programs run.
 func (e Engine) Installations(ctx context.Context) ([]engine.Installation, error) {
-	root := cmp.Or(e.Root, "/usr/lib/postgresql")
-	dirs, err := filepath.Glob(filepath.Join(root, "*", "bin"))
-	if err != nil {
-		return nil, err
-	}
 	found := []engine.Installation{}
-	for _, dir := range dirs {
+	for _, dir := range e.places("bin") {
 		full, err := versionIn(ctx, dir)
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
@@ -77,10 +71,25 @@ func (e Engine) Installations(ctx context.Context) ([]engine.Installation, error
 			found = append(found, engine.Installation{Product: "PostgreSQL", Version: major(full), FullVersion: full, Dir: dir})
 		}
 	}
-	slices.SortFunc(found, func(a, b engine.Installation) int {
-		return engine.CompareVersions(b.FullVersion, a.FullVersion)
-	})
+	slices.SortStableFunc(found, engine.NewestFirst)
 	return found, nil
+}
+
+// roots returns the directories in which versions are looked for.
+func (e Engine) roots() []string {
+	if len(e.Roots) == 0 {
+		return []string{"/usr/lib/postgresql"}
+	}
+	return e.Roots
+}
+
+// places returns the directories of that name of all versions.
+func (e Engine) places(name string) (dirs []string) {
+	for _, root := range e.roots() {
+		there, _ := filepath.Glob(filepath.Join(root, "*", name)) // of a root that is no pattern there is nothing
+		dirs = append(dirs, there...)
+	}
+	return dirs
 }
 
 // reported matches what "postgres --version" prints: "postgres (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)".

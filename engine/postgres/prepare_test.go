@@ -78,7 +78,7 @@ func TestInstallations(t *testing.T) {
 		program(i.dir, "postgres", i.says)
 	}
 	program("e", "postgres", "echo 'postgres (PostgreSQL) 17.1'") // but no initdb
-	found, err := postgres.Engine{Root: root}.Installations(t.Context())
+	found, err := postgres.Engine{Roots: []string{root}}.Installations(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}

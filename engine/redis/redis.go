@@ -1,7 +1,6 @@
 package redis
 
 import (
-	"cmp"
 	"context"
 	"encoding/base32"
 	"fmt"
@@ -9,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -19,7 +19,7 @@ import (
 
 // Engine is Redis, or Valkey, as an [engine.Engine]. The zero Engine is Debian's.
 type Engine struct {
-	Dir      string        // holds redis-server or valkey-server; empty: /usr/bin
+	Dirs     []string      // hold redis-server or valkey-server; none: /usr/bin
 	Patience time.Duration // that Tend has with a server that answers nobody; 0: hangLimit
 }
 
@@ -62,19 +62,35 @@ func productOf(i engine.Installation) product {
 // Packages returns Debian's package.
 func (Engine) Packages() []string { return []string{"redis-server"} }
 
-// Installations lists the server in Dir, if it runs: Redis, or Valkey where there is no Redis.
+// Installations lists the servers in Dirs that run, the newest first: all of Redis, or those of Valkey where there is
+// no Redis.
 func (e Engine) Installations(ctx context.Context) ([]engine.Installation, error) {
-	dir := cmp.Or(e.Dir, "/usr/bin")
+	found := []engine.Installation{}
 	for _, p := range products {
-		full, err := p.version(ctx, dir)
-		if ctx.Err() != nil {
-			return nil, ctx.Err()
+		for _, dir := range e.dirs() {
+			full, err := p.version(ctx, dir)
+			if ctx.Err() != nil {
+				return nil, ctx.Err()
+			}
+			if err == nil {
+				i := engine.Installation{Product: p.name, Version: minor(full), FullVersion: full, Dir: dir}
+				found = append(found, i)
+			}
 		}
-		if err == nil {
-			return []engine.Installation{{Product: p.name, Version: minor(full), FullVersion: full, Dir: dir}}, nil
+		if len(found) > 0 {
+			break
 		}
 	}
-	return []engine.Installation{}, nil
+	slices.SortStableFunc(found, engine.NewestFirst)
+	return found, nil
+}
+
+// dirs returns the directories in which servers are looked for.
+func (e Engine) dirs() []string {
+	if len(e.Dirs) == 0 {
+		return []string{"/usr/bin"}
+	}
+	return e.Dirs
 }
 
 func (p product) version(ctx context.Context, dir string) (string, error) {

@@ -19,7 +19,7 @@ import (
 
 // tested is the machine's server, or that in the directory that the environment names: all tests are
 // for Redis and Valkey.
-var tested = redis.Engine{Dir: os.Getenv("BACKSTAY_TEST_REDIS")}
+var tested = redis.Engine{Dirs: filepath.SplitList(os.Getenv("BACKSTAY_TEST_REDIS"))}
 
 func TestContract(t *testing.T) {
 	t.Parallel()
@@ -239,7 +239,7 @@ func TestInstallations(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			found, err := redis.Engine{Dir: dir}.Installations(t.Context())
+			found, err := redis.Engine{Dirs: []string{dir}}.Installations(t.Context())
 			got := ""
 			for _, f := range found {
 				got += f.Product + " " + f.Version + "/" + f.FullVersion

@@ -1,0 +1,41 @@
+package testkit
+
+import (
+	"cmp"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// Builds returns the directories into which scripts/other-builds has unpacked the builds of an engine, each laid out as
+// the root of a machine, the oldest build first. The test is skipped where there are not two: the distribution then has
+// one build only.
+func Builds(t testing.TB, engine string) (roots []string) {
+	t.Helper()
+	_, self, _, _ := runtime.Caller(0)
+	place := filepath.Join(filepath.Dir(self), "..", "..", "bin", "builds")
+	place = cmp.Or(os.Getenv("BACKSTAY_TEST_BUILDS"), place)
+	roots, err := filepath.Glob(filepath.Join(place, engine+"-*"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(roots) < 2 {
+		t.Skipf("scripts/other-builds has not found two builds of %s for %s", engine, place)
+	}
+	slices.SortFunc(roots, func(a, b string) int { return slices.Compare(numbers(a), numbers(b)) })
+	return roots
+}
+
+// numbers returns the numbers in the last part of a path.
+func numbers(path string) (list []int) {
+	noDigit := func(r rune) bool { return r < '0' || r > '9' }
+	for _, digits := range strings.FieldsFunc(filepath.Base(path), noDigit) {
+		n, _ := strconv.Atoi(digits)
+		list = append(list, n)
+	}
+	return list
+}
