@@ -69,3 +69,42 @@ func (s *Server) nowhere(w http.ResponseWriter, r *request) error {
 	return writeJSON(w, http.StatusOK,
 		map[string]any{"data": nil, "links": links{"self": s.at("%s", r.URL.EscapedPath())}})
 }
+
+func (s *Server) segregateOrganization(w http.ResponseWriter, r *request) error {
+	if err := noSegment(r, "this organization"); err != nil {
+		return err
+	}
+	_, err := s.Market.UpdateOrganization(r.Context(), r.by, organizationID(r), market.OrganizationUpdate{})
+	if err != nil {
+		return err
+	}
+	return s.nowhere(w, r)
+}
+
+func (s *Server) segregateSpace(w http.ResponseWriter, r *request) error {
+	if err := noSegment(r, "the organization that this space belongs to"); err != nil {
+		return err
+	}
+	if _, err := s.Market.UpdateSpace(r.Context(), r.by, spaceID(r), market.SpaceUpdate{}); err != nil {
+		return err
+	}
+	return s.nowhere(w, r)
+}
+
+// noSegment is what may be assigned of the isolation segments that there are not: none. Go programs say so by an
+// object without a guid.
+func noSegment(r *request, place string) error {
+	var body struct {
+		Data *struct {
+			GUID *string `json:"guid"`
+		} `json:"data"`
+	}
+	if err := decode(r, &body); err != nil {
+		return err
+	}
+	if body.Data == nil || body.Data.GUID == nil {
+		return nil
+	}
+	return backstay.Errorf(backstay.Invalid,
+		"Unable to assign isolation segment with guid '%s'. Ensure it has been entitled to %s.", *body.Data.GUID, place)
+}

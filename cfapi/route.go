@@ -85,6 +85,10 @@ func (s *Server) routes() []route {
 			s.nowhereOfOrganization,
 		},
 		{
+			"PATCH  /v3/organizations/{guid}/relationships/default_isolation_segment", needs(market.OrganizationManagers), none,
+			s.segregateOrganization,
+		},
+		{
 			"GET    /v3/organizations/{guid}/domains", needs(market.OrganizationReaders), pages(byName, "guids", "names"),
 			s.emptyOfOrganization,
 		},
@@ -114,6 +118,7 @@ func (s *Server) routes() []route {
 		{"DELETE /v3/spaces/{guid}", needs(market.OrganizationManagers), none, s.deleteSpace},
 		{"GET    /v3/spaces/{guid}/users", needs(market.SpaceReaders), userFilters, s.listSpaceUsers},
 		{"GET    /v3/spaces/{guid}/relationships/isolation_segment", needs(market.SpaceReaders), none, s.nowhereOfSpace},
+		{"PATCH  /v3/spaces/{guid}/relationships/isolation_segment", needs(market.SpaceManagers), none, s.segregateSpace},
 		{"GET    /v3/spaces/{guid}/features", needs(market.SpaceReaders), none, s.listSpaceFeatures},
 		{"GET    /v3/spaces/{guid}/features/ssh", needs(market.SpaceReaders), none, s.showSSHFeature},
 		{"PATCH  /v3/spaces/{guid}/features/ssh", needs(market.SpaceManagers), none, s.updateSSHFeature},

@@ -17,12 +17,12 @@ const (
 	userName    = `coalesce(u.username, u.id)`
 	isClient    = `u.username IS NULL`
 	userColumns = `u.id, ` + userName + `, ` + isClient + `, u.given_name, u.family_name, u.email, u.global_role,
-		u.password_hash, u.password_version, u.created_at, u.updated_at, u.password_changed_at`
+		u.password_hash, u.password_version, u.version, u.created_at, u.updated_at, u.password_changed_at`
 )
 
 func scanUser(r pgx.CollectableRow) (u uaa.User, err error) {
 	err = r.Scan(&u.ID, &u.Username, &u.Client, &u.GivenName, &u.FamilyName, &u.Email, &u.Role, &u.PasswordHash,
-		&u.PasswordVersion, &u.CreatedAt, &u.UpdatedAt, &u.PasswordChangedAt)
+		&u.PasswordVersion, &u.Version, &u.CreatedAt, &u.UpdatedAt, &u.PasswordChangedAt)
 	return u, err
 }
 
@@ -36,13 +36,36 @@ func (s *Store) AddUser(ctx context.Context, u uaa.User, e backstay.Event) error
 			global_role, password_hash, password_version) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)`,
 			u.ID, username, folded, origin, u.GivenName, u.FamilyName, u.Email, u.Role, u.PasswordHash, u.PasswordVersion)
 	})
-	if violates(err, "user_name") {
-		return backstay.Errorf(backstay.Taken, "Username already in use: %s", u.Username)
-	}
 	if violates(err, "users_pkey") {
 		return backstay.Errorf(backstay.Taken, "Client already exists: %s", u.ID)
 	}
+	return usernameTaken(err, u)
+}
+
+// usernameTaken says so if err is that another user has u's name.
+func usernameTaken(err error, u uaa.User) error {
+	if violates(err, "user_name") {
+		return backstay.Errorf(backstay.Taken, "Username already in use: %s", u.Username)
+	}
 	return err
+}
+
+func (s *Store) UpdateUser(ctx context.Context, u uaa.User, e backstay.Event) error {
+	return s.tx(ctx, func(tx pgx.Tx) error {
+		var version int
+		err := tx.QueryRow(ctx, `SELECT version FROM uaa.users WHERE id = $1 AND username IS NOT NULL FOR UPDATE`, u.ID).
+			Scan(&version)
+		if err != nil {
+			return orNotFound(err, "User")
+		}
+		if version != u.Version {
+			return backstay.Errorf(backstay.Busy, "User %s has been changed meanwhile: it is at version %d, not %d.",
+				u.ID, version, u.Version)
+		}
+		return usernameTaken(changeUser(ctx, tx, e, `UPDATE uaa.users SET username = $2, folded_name = $3,
+			given_name = $4, family_name = $5, email = $6, version = version + 1, updated_at = now() WHERE id = $1`,
+			u.ID, u.Username, uaa.FoldName(u.Username), u.GivenName, u.FamilyName, u.Email), u)
+	})
 }
 
 func (s *Store) Accounts(ctx context.Context) ([]uaa.User, error) {
@@ -82,8 +105,8 @@ func changeUser(ctx context.Context, tx pgx.Tx, e backstay.Event, sql string, ar
 func (s *Store) SetPassword(ctx context.Context, id backstay.UserID, hash string, e backstay.Event) error {
 	return s.tx(ctx, func(tx pgx.Tx) error {
 		err := changeUser(ctx, tx, e, `UPDATE uaa.users
-			SET password_hash = $2, password_version = password_version + 1, password_changed_at = now(),
-				updated_at = now() WHERE id = $1`, id, hash)
+			SET password_hash = $2, password_version = password_version + 1, version = version + 1,
+				password_changed_at = now(), updated_at = now() WHERE id = $1`, id, hash)
 		if err != nil {
 			return err
 		}
@@ -100,7 +123,8 @@ func (s *Store) SetGlobalRole(ctx context.Context, id backstay.UserID, role back
 				return err
 			}
 		}
-		return changeUser(ctx, tx, e, `UPDATE uaa.users SET global_role = $2, updated_at = now() WHERE id = $1`, id, role)
+		return changeUser(ctx, tx, e, `UPDATE uaa.users
+			SET global_role = $2, version = version + 1, updated_at = now() WHERE id = $1`, id, role)
 	})
 }
 

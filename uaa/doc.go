@@ -8,6 +8,7 @@
 //	GET    /Users?filter=…             the user of a name
 //	GET    /Users/{id}                 one user
 //	POST   /Users                      a new user
+//	PUT    /Users/{id}                 who a user is, anew
 //	PUT    /Users/{id}/password        a new password
 //	DELETE /Users/{id}                 the end of a user
 //	GET    /token_key, /token_keys     what others verify access tokens by

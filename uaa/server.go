@@ -59,6 +59,7 @@ func (s *Server) Handler() http.Handler {
 	mux.Handle("GET /Users", s.serve(s.listUsers))
 	mux.Handle("POST /Users", s.serve(s.createUser))
 	mux.Handle("GET /Users/{id}", s.serve(s.showUser))
+	mux.Handle("PUT /Users/{id}", s.serve(s.updateUser))
 	mux.Handle("DELETE /Users/{id}", s.serve(s.deleteUser))
 	mux.Handle("PUT /Users/{id}/password", s.serve(s.changePassword))
 	mux.Handle("GET /token_key", s.serve(s.showTokenKey))
@@ -128,6 +129,7 @@ var dialect = map[backstay.Kind]uaaError{
 	backstay.Invalid:   {status: http.StatusBadRequest, Code: "invalid_scim_resource"},
 	backstay.NotFound:  {status: http.StatusNotFound, Code: "scim_resource_not_found"},
 	backstay.Taken:     {status: http.StatusConflict, Code: "scim_resource_already_exists"},
+	backstay.Busy:      {status: http.StatusPreconditionFailed, Code: "scim_resource_conflict"},
 	// As UAA's own when its database is away.
 	backstay.Unavailable: {status: http.StatusServiceUnavailable, Code: "unavailable"},
 }

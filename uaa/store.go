@@ -19,6 +19,7 @@ type User struct {
 	Role            backstay.GlobalRole
 	PasswordHash    string // Argon2id, in the PHC string format
 	PasswordVersion int    // counts new passwords; tokens for an older one are dead
+	Version         int    // counts changes of the user, new passwords among them
 
 	// When the store recorded these, for people to read. It is not told them.
 	CreatedAt, UpdatedAt, PasswordChangedAt time.Time
@@ -75,6 +76,9 @@ type UserStore interface {
 	SetGlobalRole(ctx context.Context, id backstay.UserID, role backstay.GlobalRole, e backstay.Event) error
 	// RemoveUser removes a user or client with all their tokens and all their roles.
 	RemoveUser(ctx context.Context, id backstay.UserID, e backstay.Event) error
+	// UpdateUser gives the user of u's id the names and the e-mail address of u. It is NotFound if there is no such
+	// user, Taken as AddUser is, and Busy if the user is not at u's Version any more.
+	UpdateUser(ctx context.Context, u User, e backstay.Event) error
 	// SetPassword gives a user a new password, which ends all their sessions; NotFound if there is
 	// no such user.
 	SetPassword(ctx context.Context, id backstay.UserID, hash string, e backstay.Event) error

@@ -55,7 +55,7 @@ type userResource struct {
 	Schemas              []string        `json:"schemas"`
 }
 
-// meta tells how old a user is; the version counts passwords.
+// meta tells how old a user is, and how often changed.
 type meta struct {
 	Version      int    `json:"version"`
 	Created      string `json:"created"`
@@ -87,7 +87,7 @@ func newUserResource(u User) userResource {
 		groups = append(groups, group{scope, scope, "DIRECT"})
 	}
 	return userResource{
-		ID: u.ID, Meta: meta{u.PasswordVersion - 1, moment(u.CreatedAt), moment(u.UpdatedAt)}, Username: u.Username,
+		ID: u.ID, Meta: meta{u.Version, moment(u.CreatedAt), moment(u.UpdatedAt)}, Username: u.Username,
 		Name: personName{u.FamilyName, u.GivenName}, Emails: []email{{u.address(), true}}, Groups: groups,
 		Active: true, Verified: true, Origin: origin, Zone: zone, PasswordLastModified: moment(u.PasswordChangedAt),
 		Schemas: schemas,
@@ -148,9 +148,9 @@ func (s *Server) listUsers(w http.ResponseWriter, r *http.Request) error {
 	})
 }
 
-// newUserBody is what clients send of a new user. Of their claims that the user is active and verified, both are
+// userBody is what clients send of who a user is. Of their claims that the user is active and verified, both are
 // true of every user here.
-type newUserBody struct {
+type userBody struct {
 	Username string     `json:"userName"`
 	Password string     `json:"password"`
 	Origin   string     `json:"origin"`
@@ -168,12 +168,9 @@ type newUserBody struct {
 // maxPersonName is the longest given name, family name or e-mail address, in characters.
 const maxPersonName = 255
 
-// user is the user that the body describes, without a password.
-func (b newUserBody) user() (User, error) {
-	u := User{
-		ID: backstay.UserID(uuid.NewString()), Username: b.Username, GivenName: b.Name.Given, FamilyName: b.Name.Family,
-		PasswordVersion: 1,
-	}
+// user is the user that the body describes, without id and password.
+func (b userBody) user() (User, error) {
+	u := User{Username: b.Username, GivenName: b.Name.Given, FamilyName: b.Name.Family}
 	if b.Origin != "" && b.Origin != origin {
 		return u, backstay.Errorf(backstay.Invalid, "There is no identity provider %q: the only origin is %s.", b.Origin,
 			origin)
@@ -205,7 +202,7 @@ func (s *Server) createUser(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	var body newUserBody
+	var body userBody
 	if err := decode(w, r, &body); err != nil {
 		return err
 	}
@@ -213,6 +210,7 @@ func (s *Server) createUser(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	u.ID, u.PasswordVersion = backstay.UserID(uuid.NewString()), 1
 	if u.PasswordHash, err = newHash(r.Context(), body.Password); err != nil {
 		return err
 	}

@@ -20,7 +20,14 @@ import (
 // ask sends a request about users as whom the access token is of, and decodes a good answer into v.
 func (h *house) ask(access, method, path, body string, v any) reply {
 	h.Helper()
+	return h.askWith(http.Header{}, access, method, path, body, v)
+}
+
+// askWith is ask with headers of its own.
+func (h *house) askWith(header http.Header, access, method, path, body string, v any) reply {
+	h.Helper()
 	r := httptest.NewRequest(method, path, strings.NewReader(body))
+	r.Header = header
 	r.RemoteAddr = "127.0.0.1:40000"
 	if access != "" {
 		r.Header.Set("Authorization", "bearer "+access)
@@ -157,6 +164,51 @@ func TestWhoAUserIs(t *testing.T) {
 		400, "invalid_scim_resource", "Every user is active")
 }
 
+// TestChangeUser says anew who a user is, as Terraform and Java clients do: they send back what they were shown.
+func TestChangeUser(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	admin := h.logIn().Access
+	ada := h.createUser("ada")
+	h.createUser("bob")
+	session := h.try("ada", password).Access
+	var shown map[string]any
+	h.ask(admin, "GET", "/Users/"+ada.ID, "", &shown)
+	shown["userName"], shown["name"] = "Zoë", map[string]string{"givenName": "Zoë", "familyName": "Å"}
+	shown["emails"] = []map[string]any{{"value": "z@example.org", "primary": true}}
+	body, err := json.Marshal(shown)
+	if err != nil {
+		t.Fatal(err)
+	}
+	put := func(version, body string, v any) reply {
+		t.Helper()
+		return h.askWith(http.Header{"If-Match": {version}}, admin, "PUT", "/Users/"+ada.ID, body, v)
+	}
+	h.wantError(put("", string(body), nil), 400, "invalid_scim_resource", "Missing If-Match")
+	h.wantError(put("7", string(body), nil), 412, "scim_resource_conflict", "at version 0")
+	var changed map[string]any
+	if a := put("0", string(body), &changed); a.status != http.StatusOK {
+		t.Fatalf("answered %d %s", a.status, a.Description)
+	}
+	if got := fmt.Sprint(changed["userName"], changed["name"], changed["emails"], changed["meta"].(map[string]any)["version"]); got !=
+		"Zoëmap[familyName:Å givenName:Zoë] [map[primary:true value:z@example.org]] 1" {
+		t.Errorf("changed to %s", got)
+	}
+	if c := said(t, h.try("zoë", password).Access, 1); c["user_name"] != "Zoë" || c["user_id"] != ada.ID {
+		t.Errorf("logs in as %v", c)
+	}
+	if by, err := h.Authenticate(t.Context(), "bearer "+session); err != nil || by.Username != "Zoë" {
+		t.Errorf("the session goes on as %+v (%v)", by, err)
+	}
+	h.wantError(put("0", string(body), nil), 412, "scim_resource_conflict", "at version 1")
+	h.wantError(put("*", `{"userName": "bob"}`, nil), 409, "scim_resource_already_exists", "already in use")
+	h.wantError(put("*", `{"userName": "a b"}`, nil), 400, "invalid_scim_resource", "must consist of")
+	h.wantError(put("*", `{"userName": "a", "password": "correct horse"}`, nil), 400, "invalid_scim_resource", "/password")
+	h.wantError(put("*", `{"userName": "a", "shoes": 2}`, nil), 400, "invalid_request", "JSON object")
+	h.wantError(h.askWith(http.Header{"If-Match": {"*"}}, admin, "PUT", "/Users/nobody", `{"userName": "a"}`, nil), 404,
+		"scim_resource_not_found", "does not exist")
+}
+
 func TestWhatIsNoUser(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t)
@@ -216,6 +268,7 @@ func TestWhoManagesUsers(t *testing.T) {
 			"GET /Users/" + victim.ID:                {"admin", "user-admin_read_only", "user-global_auditor"},
 			"GET /userinfo":                          {"admin", "user-", "user-admin_read_only", "user-global_auditor"},
 			"POST /Users":                            {"admin"},
+			"PUT /Users/" + victim.ID:                {"admin"},
 			"PUT /Users/" + victim.ID + "/password":  {"admin"},
 			"DELETE /Users/nobody":                   {"admin"},
 		} {

@@ -26,6 +26,7 @@ func RunStore(t *testing.T, open func(testing.TB) uaa.Store) {
 		"who is removed is gone with all tokens":    (*suite).removal,
 		"roles change at once":                      (*suite).globalRoles,
 		"one administrator stays":                   (*suite).lastAdministrator,
+		"who a user is changes at a version":        (*suite).update,
 		"a new password ends all sessions":          (*suite).newPassword,
 		"hashing anew ends none":                    (*suite).rehash,
 		"refresh tokens are known until they end":   (*suite).refreshTokens,
@@ -246,6 +247,29 @@ func (s *suite) lastAdministrator() {
 	s.must(s.SetGlobalRole(s.ctx, all[0].ID, backstay.Administrator, backstay.Event{}))
 }
 
+func (s *suite) update() {
+	u := s.addUser("ada")
+	session := s.addToken(u, start.Add(time.Hour))
+	s.addUser("bob")
+	s.must(s.SetGlobalRole(s.ctx, u.ID, backstay.GlobalAuditor, backstay.Event{}))
+	change := uaa.User{ID: u.ID, Username: "Zoë", GivenName: "Zoë", FamilyName: "Å", Email: "z@example.org", Version: 1}
+	s.must(s.UpdateUser(s.ctx, change, backstay.Event{}))
+	want := change
+	want.Version, want.Role, want.PasswordHash, want.PasswordVersion = 2, backstay.GlobalAuditor, u.PasswordHash, 1
+	if found, err := s.UserNamed(s.ctx, "ZOË"); err != nil || untimed(found) != want {
+		s.Errorf("changed to %+v (%v), want %+v", found, err, want)
+	}
+	s.wantKind(s.UpdateUser(s.ctx, change, backstay.Event{}), backstay.Busy)
+	want.Username = "BOB"
+	s.wantKind(s.UpdateUser(s.ctx, want, backstay.Event{}), backstay.Taken)
+	if found, err := s.UserOfRefreshToken(s.ctx, session.Hash, start); err != nil || found.Username != "Zoë" {
+		s.Errorf("the session is of %+v (%v)", found, err)
+	}
+	s.wantKind(s.UpdateUser(s.ctx, uaa.User{ID: "nobody", Username: "nobody"}, backstay.Event{}), backstay.NotFound)
+	s.must(s.AddUser(s.ctx, uaa.User{ID: "ci", Username: "ci", Client: true, PasswordHash: "x"}, backstay.Event{}))
+	s.wantKind(s.UpdateUser(s.ctx, uaa.User{ID: "ci", Username: "carl"}, backstay.Event{}), backstay.NotFound)
+}
+
 func (s *suite) newPassword() {
 	u, other := s.addUser("ada"), s.addUser("bob")
 	ended, stays := s.addToken(u, start.Add(time.Hour)), s.addToken(other, start.Add(time.Hour))
@@ -255,7 +279,8 @@ func (s *suite) newPassword() {
 	s.wantToken(stays, true)
 	s.wantActor(u, 1, "a", false)
 	s.wantActor(u, 2, "a", true)
-	if found, err := s.UserNamed(s.ctx, "ada"); err != nil || found.PasswordHash != "new" || found.PasswordVersion != 2 {
+	if found, err := s.UserNamed(s.ctx, "ada"); err != nil || found.PasswordHash != "new" ||
+		found.PasswordVersion != 2 || found.Version != 1 {
 		s.Errorf("user %+v (%v), want the new password", found, err)
 	}
 	s.wantKind(s.SetPassword(s.ctx, "nobody", "new", backstay.Event{}), backstay.NotFound)
