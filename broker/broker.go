@@ -23,7 +23,8 @@ type Broker struct {
 	Now       func() time.Time
 	Log       *slog.Logger
 
-	turns turns
+	turns    turns
+	absences absences
 }
 
 // Local is the name of the backend that new instances go to: the machine that the broker runs on.

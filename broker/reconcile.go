@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"sync"
 	"time"
 
 	"github.com/backstay/backstay"
@@ -31,6 +33,7 @@ func (b *Broker) Run(ctx context.Context) error {
 // mends what differs: a record that is lost is made anew from what was accepted; what was never accepted, or is
 // condemned, is removed; where an instance serves is noted in the ledger.
 func (b *Broker) Reconcile(ctx context.Context) error {
+	defer b.absences.forget()
 	entries, err := b.Store.Entries(ctx)
 	if err != nil {
 		return err
@@ -125,20 +128,12 @@ func (b *Broker) ensureRecord(ctx context.Context, its backend.Backend, in Insta
 }
 
 // Unhealthy tells which instances do not serve, and why: those that their backends say so of, and those that no
-// backend knows of.
+// backend knew of when all instances were last looked at.
 func (b *Broker) Unhealthy(ctx context.Context) (map[backstay.InstanceID]string, error) {
-	entries, err := b.Store.Entries(ctx)
-	if err != nil {
-		return nil, err
-	}
-	reasons := map[backstay.InstanceID]string{}
-	held := map[string]map[backstay.InstanceID]int64{} // by backend; of one that does not answer nothing is said
-	var failures []error
+	reasons, err := b.absences.get(ctx, b)
+	failures := []error{err}
 	for name, its := range b.Backends {
 		unwell, err := its.Unwell(ctx)
-		if err == nil {
-			held[name], err = its.Held(ctx)
-		}
 		if err != nil {
 			failures = append(failures, fmt.Errorf("ask backend %s: %w", name, err))
 		}
@@ -146,6 +141,53 @@ func (b *Broker) Unhealthy(ctx context.Context) (map[backstay.InstanceID]string,
 			if s.Phase == backend.Failing { // else it serves, as it did before it was to change
 				reasons[s.Instance] = s.Message
 			}
+		}
+	}
+	return reasons, errors.Join(failures...)
+}
+
+// absences remembers for a moment which instances no backend knows of. To find that out takes a look at the whole
+// ledger, which may be long, and users ask far more often than it changes.
+type absences struct {
+	mu      sync.Mutex
+	looked  time.Time
+	reasons map[backstay.InstanceID]string
+}
+
+// get returns a copy of what is remembered, after a look where that is too old.
+func (a *absences) get(ctx context.Context, b *Broker) (map[backstay.InstanceID]string, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if since := b.Now().Sub(a.looked); since >= 0 && since < reconcilePause {
+		return maps.Clone(a.reasons), nil
+	}
+	reasons, err := b.absent(ctx)
+	if err == nil {
+		a.looked, a.reasons = b.Now(), reasons
+	}
+	return maps.Clone(reasons), err
+}
+
+// forget has the next get look anew.
+func (a *absences) forget() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.looked = time.Time{}
+}
+
+// absent tells of which instances there is nothing where it should be. Nothing is said of what lives in a backend
+// that does not answer.
+func (b *Broker) absent(ctx context.Context) (map[backstay.InstanceID]string, error) {
+	reasons := map[backstay.InstanceID]string{}
+	entries, err := b.Store.Entries(ctx)
+	if err != nil {
+		return reasons, err
+	}
+	held := map[string]map[backstay.InstanceID]int64{}
+	var failures []error
+	for name, its := range b.Backends {
+		if held[name], err = its.Held(ctx); err != nil {
+			failures = append(failures, fmt.Errorf("ask backend %s: %w", name, err))
 		}
 	}
 	for _, e := range entries {

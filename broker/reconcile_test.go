@@ -3,11 +3,13 @@ package broker_test
 import (
 	"context"
 	"encoding/json"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/backend"
+	"github.com/backstay/backstay/broker"
 	"github.com/backstay/backstay/broker/brokertest"
 	"github.com/backstay/backstay/internal/seal"
 	"github.com/backstay/backstay/internal/wait"
@@ -118,5 +120,37 @@ func TestEarlierLedger(t *testing.T) {
 	must(t, err)
 	if op := h.outcome(t, r.InstanceID, updated.Operation); op.State != backstay.Succeeded {
 		t.Errorf("an update after that ended as %+v", op)
+	}
+}
+
+// countingStore counts how often the whole ledger is read.
+type countingStore struct {
+	broker.Store
+	entries atomic.Int32
+}
+
+func (s *countingStore) Entries(ctx context.Context) ([]broker.Entry, error) {
+	s.entries.Add(1)
+	return s.Store.Entries(ctx)
+}
+
+// TestUnhealthyReadsTheLedgerSeldom: every look at an instance asks who is unhealthy, and the ledger may be long.
+func TestUnhealthyReadsTheLedgerSeldom(t *testing.T) {
+	t.Parallel()
+	instances, _ := keepertest.Run(t, keepertest.Config(t, 1))
+	h := newHouse(t, instances)
+	counting := &countingStore{Store: h.Store}
+	h.Store = counting
+	now := time.Now()
+	h.Now = func() time.Time { return now }
+	for range 100 {
+		_, err := h.Unhealthy(t.Context())
+		must(t, err)
+	}
+	now = now.Add(time.Minute)
+	_, err := h.Unhealthy(t.Context())
+	must(t, err)
+	if n := counting.entries.Load(); n != 2 {
+		t.Errorf("the ledger was read %d times, want 2: at first, and a minute later", n)
 	}
 }
