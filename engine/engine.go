@@ -16,11 +16,11 @@ import (
 // Engine knows one database product. Everything it needs is in the Node that a method is given. Every method may be
 // called again after a crash at any instruction. enginetest.Run is this contract as tests.
 //
-// Probe, CreateUser, DropUser and the capabilities Configurer, Reloader and Tender administer a running node. They
-// connect by Node.Admin and use none of the node's directories, so that a node on another machine can be administered
-// too; only Reloader also writes configuration. They succeed however many connections the node's users hold. They may
-// be called concurrently, for the same node and for the same user. A failure whose reason is known is Unavailable with
-// a sentence that names it: a node that does not answer within ctx, a disk that is full.
+// Probe, CreateUser, DropUser and the capabilities Configurer, Reloader, Settler and Tender administer a running node.
+// They connect by Node.Admin and use none of the node's directories, so that a node on another machine can be
+// administered too; only Reloader also writes configuration. They succeed however many connections the node's users
+// hold. They may be called concurrently, for the same node and for the same user. A failure whose reason is known is
+// Unavailable with a sentence that names it: a node that does not answer within ctx, a disk that is full.
 type Engine interface {
 	// Installations lists the usable versions of the product on this machine, the newest first. The list is
 	// empty if there are none. Broken installations are left out.
@@ -71,6 +71,13 @@ type Reloader interface {
 	// still runs, with its old configuration or with parts of the new one: the caller may call Reload again or
 	// restart the node.
 	Reload(ctx context.Context, n Node) (restart bool, err error)
+}
+
+// Settler is an Engine whose nodes have work to do at their end that can be done beforehand, while clients are served.
+type Settler interface {
+	// Settle writes what the node has changed and not written to its disk yet, so that its end and its next start
+	// take a moment only. It is called before a restart. An error says that these take longer, and nothing worse.
+	Settle(ctx context.Context, n Node) error
 }
 
 // Beginner is an Engine whose server begins anew, with nothing in it and without a word, where certain parts of its

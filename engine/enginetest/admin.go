@@ -24,6 +24,9 @@ func testFarAdmin(t *testing.T, s Subject) {
 			t.Errorf("Configure: %v", err)
 		}
 	}
+	if err := settle(t.Context(), s.Engine, far); err != nil {
+		t.Errorf("Settle: %v", err)
+	}
 	writer, reader := newUser(), newReader()
 	s.session(t, s.createUser(t, far, writer), func(c Session) {
 		mustSet(t, c, "k", "v")

@@ -73,6 +73,9 @@ func (s Subject) tendTo(ctx context.Context, n engine.Node) (err error) {
 	if r, ok := s.Engine.(engine.Reloader); ok && err == nil {
 		_, err = r.Reload(ctx, n)
 	}
+	if err == nil {
+		err = settle(ctx, s.Engine, n)
+	}
 	if t, ok := s.Engine.(engine.Tender); ok && err == nil {
 		_, _, err = t.Tend(ctx, n, "")
 	}

@@ -71,7 +71,7 @@ func (s Subject) administer(t *testing.T, n engine.Node, u engine.User, within t
 		}
 		return err
 	}
-	return map[string]error{
+	asked := map[string]error{
 		"Probe":    ask(func(ctx context.Context) error { return s.Engine.Probe(ctx, n) }),
 		"DropUser": ask(func(ctx context.Context) error { return s.Engine.DropUser(ctx, n, u.Name) }),
 		"CreateUser": ask(func(ctx context.Context) error {
@@ -79,6 +79,10 @@ func (s Subject) administer(t *testing.T, n engine.Node, u engine.User, within t
 			return err
 		}),
 	}
+	if settler, ok := s.Engine.(engine.Settler); ok {
+		asked["Settle"] = ask(func(ctx context.Context) error { return settler.Settle(ctx, n) })
+	}
+	return asked
 }
 
 func wantUnavailable(t *testing.T, what string, err error) {

@@ -66,6 +66,7 @@ func Run(t *testing.T, s Subject) {
 		{"AdministeredFromElsewhere", testFarAdmin},
 		{"ReloadKeepsSessions", testReload},
 		{"ReloadThatIsRefused", testReloadRefused},
+		{"SettleDisturbsNobody", testSettle},
 		{"Users", testUsers},
 		{"ReadOnlySeesWhatIsMadeAfterIt", testReadOnlyFirst},
 		{"AllAtOnce", testAllAtOnce},

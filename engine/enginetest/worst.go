@@ -64,6 +64,7 @@ func (s Subject) wantAdministered(t *testing.T, n engine.Node, hostile engine.Us
 		{"Probe", func(ctx context.Context) error { return s.Engine.Probe(ctx, n) }},
 		{"Configure", func(ctx context.Context) error { return configure(ctx, s.Engine, n) }},
 		{"Reload", func(ctx context.Context) error { return reload(ctx, s.Engine, n) }},
+		{"Settle", func(ctx context.Context) error { return settle(ctx, s.Engine, n) }},
 		{"CreateUser", create(writer)}, {"CreateUser, read-only", create(reader)},
 		{"Tend", func(ctx context.Context) error { return tend(ctx, s.Engine, n) }},
 		{"CreateUser again", create(hostile)},

@@ -112,7 +112,7 @@ func network(n engine.Node) []setting {
 func memory(s backstay.Size) []setting {
 	return []setting{
 		{"innodb_buffer_pool_size", inBytes(bufferPool(s))},
-		{"innodb_log_buffer_size", inBytes(clamp(s.Memory/256, 2*mb, 16*mb))},
+		{"innodb_log_buffer_size", inBytes(8 * mb)}, // of every plan: only a restart of MariaDB could change it
 		{"key_buffer_size", inBytes(clamp(s.Memory/256, mb, 64*mb))},
 		{"tmp_table_size", inBytes(clamp(s.Memory/32, 4*mb, 64*mb))},
 		{"max_heap_table_size", inBytes(clamp(s.Memory/32, 4*mb, 64*mb))},
@@ -135,9 +135,6 @@ func durability() []setting {
 		{"skip_log_bin", "ON"},
 	}
 }
-
-// logSize is how much of the plan's storage the redo log may take.
-func logSize(s backstay.Size) backstay.Bytes { return clamp(s.Storage/100, 16*mb, gb) }
 
 // logging has the server log to standard error, whose file the keeper keeps within bounds. Statements are never
 // logged: they may hold passwords.

@@ -34,6 +34,8 @@ type dialect struct {
 	definers string                    // query for the accounts that define something in the database
 	kill     string                    // statement that ends a session, without the session's number
 	renewTLS string                    // statement that has the server read its certificate again
+	// checkpoint is a statement that writes all changed pages and returns when they are written; "": there is none.
+	checkpoint string
 
 	zones        []string                     // program, with arguments, that writes a directory of time zones as SQL
 	replaceZones func(rows []string) []string // statements that replace all time zones by these rows

@@ -35,10 +35,11 @@ var mariadb = dialect{
 	locked: "SELECT User FROM mysql.global_priv " +
 		"WHERE Host = '%' AND JSON_VALUE(Priv, '$.account_locked') IN ('1', 'true')",
 	// The standard's views have no packages; mysql.proc has.
-	definers: definedIn("mysql.proc WHERE db", "mysql.event WHERE db"),
-	kill:     "KILL HARD CONNECTION ",
-	renewTLS: "FLUSH SSL",
-	zones:    []string{"bin/mariadb-tzinfo-to-sql", "--no-defaults"}, replaceZones: mariadbReplaceZones,
+	definers:   definedIn("mysql.proc WHERE db", "mysql.event WHERE db"),
+	kill:       "KILL HARD CONNECTION ",
+	renewTLS:   "FLUSH SSL",
+	checkpoint: "SET GLOBAL innodb_log_checkpoint_now = ON",
+	zones:      []string{"bin/mariadb-tzinfo-to-sql", "--no-defaults"}, replaceZones: mariadbReplaceZones,
 	logged: regexp.MustCompile(`^\d{4}-\d\d-\d\d +\d+:\d\d:\d\d (\d+) \[([A-Za-z]+)\] (.*)$`),
 	begins: "Starting MariaDB ",
 }
@@ -102,12 +103,11 @@ func mariadbReplaceZones(rows []string) []string {
 // mariadbSettings are the settings that MariaDB alone has. stack_trace is off because a server that crashes would
 // log the statement that it was at.
 func mariadbSettings(n engine.Node) []setting {
-	s := n.Size
 	return []setting{
 		{"ignore_db_dirs", tmpDir},
-		{"innodb_log_file_size", inBytes(logSize(s))},
+		{"innodb_log_file_size", inBytes(logSize(n))},
 		{"innodb_checksum_algorithm", "full_crc32"},
-		{"aria_pagecache_buffer_size", inBytes(clamp(s.Memory/64, 2*mb, 128*mb))},
+		{"aria_pagecache_buffer_size", inBytes(8 * mb)}, // of every plan: only a restart could change it
 		{"query_cache_type", "OFF"},
 		{"query_cache_size", "0"},
 		{"log_warnings", "1"},

@@ -25,6 +25,7 @@ var (
 	_ engine.Warmer    = Engine{}
 	_ engine.Beginner  = Engine{}
 	_ engine.Reloader  = Engine{}
+	_ engine.Settler   = Engine{}
 	_ engine.Packaged  = Engine{}
 	_ engine.Explainer = Engine{}
 	_ engine.Describer = Engine{}

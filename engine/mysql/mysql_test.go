@@ -21,9 +21,8 @@ func TestContract(t *testing.T) {
 	t.Parallel()
 	enginetest.Run(t, enginetest.Subject{
 		Engine: tested, Connect: connect,
-		Worst:          enginetest.Worst{Make: makeWorst, Hold: holdWorst, Connections: 3*len(worstSessions) + 10},
-		ResizeRestarts: len(tested.Roots) == 0, // one cache of MariaDB's has its size from the start
-		BadSettings:    []string{`{"enable_extensions": ["postgis"]}`, `{} {}`},
+		Worst:       enginetest.Worst{Make: makeWorst, Hold: holdWorst, Connections: 3*len(worstSessions) + 10},
+		BadSettings: []string{`{"enable_extensions": ["postgis"]}`, `{} {}`},
 	})
 }
 

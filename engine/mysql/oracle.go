@@ -125,7 +125,7 @@ func oracleReplaceZones(rows []string) []string {
 func oracleSettings(n engine.Node) []setting {
 	return []setting{
 		{"basedir", filepath.Dir(n.Installation.Dir)},
-		{"innodb_redo_log_capacity", inBytes(logSize(n.Size))},
+		{"innodb_redo_log_capacity", inBytes(logSize(n))},
 		{"secure_file_priv", "NULL"},
 		{"mysqlx", "OFF"},
 		{"loose_validate_password.policy", "LOW"}, // for no password but the empty one: see oracleHolds

@@ -24,6 +24,7 @@ var (
 	_ engine.Engine     = Engine{}
 	_ engine.Configurer = Engine{}
 	_ engine.Reloader   = Engine{}
+	_ engine.Settler    = Engine{}
 	_ engine.Packaged   = Engine{}
 	_ engine.Inspector  = Engine{}
 	_ engine.Warmer     = Engine{}

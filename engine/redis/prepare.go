@@ -13,13 +13,17 @@ import (
 	"github.com/backstay/backstay/internal/datadir"
 )
 
-// Check looks at everything that the server would be started with. Redis has no way to try a configuration out.
+// Check looks at everything that the server would be started with, and whether what a running server holds would find
+// room. Redis has no way to try a configuration out.
 func (Engine) Check(ctx context.Context, n engine.Node) error {
 	p, err := plan(n)
 	if err != nil {
 		return err
 	}
-	return cmp.Or(p.Check(), engine.TryPorts(ctx, n))
+	if err := cmp.Or(p.Check(), engine.TryPorts(ctx, n)); err != nil {
+		return err
+	}
+	return checkData(ctx, n)
 }
 
 // Prepare makes n.DataDir, unless that exists, and writes the configuration in it.

@@ -3,6 +3,7 @@ package redis
 import (
 	"context"
 	"fmt"
+	"regexp"
 	"strings"
 
 	"github.com/redis/go-redis/v9"
@@ -16,14 +17,17 @@ func (Engine) Reload(ctx context.Context, n engine.Node) (restart bool, err erro
 	if err != nil {
 		return false, err
 	}
-	if err := p.Reconfigure(); err != nil {
-		return false, err
-	}
 	wanted, err := settingsOf(n)
 	if err != nil {
 		return false, err
 	}
 	err = withOperator(ctx, n, func(c *redis.Client) error {
+		if err := refuseToShrink(ctx, c, n); err != nil { // since Check there may have come more
+			return err
+		}
+		if err := p.Reconfigure(); err != nil {
+			return err
+		}
 		if err := renewCertificate(ctx, c, wanted); err != nil {
 			return err
 		}
@@ -57,6 +61,10 @@ func renewCertificate(ctx context.Context, c *redis.Client, wanted []setting) er
 	return c.Do(ctx, command...).Err()
 }
 
+// fewerClients matches the refusal of a number of clients for which the operating system lets the server open too few
+// files, with the number that it would take.
+var fewerClients = regexp.MustCompile(`not able to handle the specified number of clients, try with (\d+)`)
+
 // set gives one setting the value that it would have after a restart. It reports immutable if only a restart can.
 func set(ctx context.Context, c *redis.Client, s setting) (immutable bool, err error) {
 	has, err := c.ConfigGet(ctx, s.name).Result()
@@ -64,6 +72,12 @@ func set(ctx context.Context, c *redis.Client, s setting) (immutable bool, err e
 		return false, err
 	}
 	err = c.ConfigSet(ctx, s.name, s.value()).Err()
+	if err != nil {
+		// As at a start: as many clients as the machine lets the server have files for.
+		if match := fewerClients.FindStringSubmatch(err.Error()); match != nil {
+			err = c.ConfigSet(ctx, s.name, match[1]).Err()
+		}
+	}
 	if err != nil && strings.Contains(err.Error(), "can't set immutable config") {
 		return true, nil
 	}

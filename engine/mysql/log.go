@@ -1,0 +1,47 @@
+package mysql
+
+import (
+	"os"
+	"path/filepath"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/backstay/backstay"
+	"github.com/backstay/backstay/engine"
+)
+
+// smallestLog is the size below which no redo log is made.
+const smallestLog = 16 * mb
+
+// logSize returns the size of the node's redo log: a share of the plan's storage. A server makes a larger log beside
+// the one that it has, and does not start, or refuses the new size, where the disk has no room for it. There it keeps
+// the size that it has, so that a full disk never stands in the way of a larger plan.
+func logSize(n engine.Node) backstay.Bytes {
+	wanted := clamp(n.Size.Storage/100, smallestLog, gb)
+	has := max(heldLog(n.DataDir)/mb*mb, smallestLog)
+	if wanted <= has || hasRoom(n.DataDir, wanted) {
+		return wanted
+	}
+	return has
+}
+
+// heldLog returns the size of the redo log in a data directory: MariaDB's is one file, MySQL's are several.
+func heldLog(dataDir string) (size backstay.Bytes) {
+	files, _ := filepath.Glob(filepath.Join(dataDir, "#innodb_redo", "#ib_redo*")) // the pattern is sound
+	for _, path := range append(files, filepath.Join(dataDir, "ib_logfile0")) {
+		if info, err := os.Lstat(path); err == nil {
+			size += backstay.Bytes(info.Size())
+		}
+	}
+	return size
+}
+
+// hasRoom tells whether a log of that size fits on the disk and leaves room for more. Where that cannot be found out,
+// as before the directory is made, there is room.
+func hasRoom(dataDir string, size backstay.Bytes) bool {
+	var disk unix.Statfs_t
+	if err := unix.Statfs(dataDir, &disk); err != nil {
+		return true
+	}
+	return backstay.Bytes(int64(disk.Bavail)*disk.Bsize) > size+smallestLog
+}
