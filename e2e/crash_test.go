@@ -45,15 +45,25 @@ func TestCrash(t *testing.T) {
 	}
 }
 
-// behind are the steps that a victim is killed behind: for the first breed all. What is special about an
-// engine is in the life of an instance, and if not all die at once, below the market.
+// behind are the steps that a victim is killed behind. Both die behind every step of the first breed. One dies alone
+// where the other is at work on what it has begun; and for the other breeds, whose difference is in the engine, one dies
+// alone only where it stands still itself. What has nothing to do with an engine is left to the first breed.
 func behind(steps []string, of breed, victim string) []string {
-	if of.name == breeds[0].name {
-		return steps
-	}
+	first := of.name == breeds[0].name
 	return slices.DeleteFunc(slices.Clone(steps), func(step string) bool {
-		return isOfSpace(step) || isOfShare(step) || isOfPurge(step) || isOfFailure(step) ||
-			victim != "both" && strings.HasPrefix(step, "market.")
+		switch room, _, _ := strings.Cut(step, "."); {
+		case victim == "both" && first:
+			return false
+		case isOfSpace(step) || isOfShare(step) || isOfPurge(step):
+			return true
+		case !first && (room == "market" || isOfFailure(step)):
+			return true
+		case victim == "serve":
+			return room == "keeper"
+		case victim == "keeper":
+			return room == "market" || !first && room == "broker"
+		}
+		return false
 	})
 }
 
