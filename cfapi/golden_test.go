@@ -264,7 +264,7 @@ func (s *stage) await(name string) {
 	}
 }
 
-// ask sends METHOD PATH [by WHO] [as NAME].
+// ask sends METHOD PATH [by WHO] [as NAME] [from CLIENT].
 func (s *stage) ask(words []string, body string) txtar.File {
 	r := httptest.NewRequest(words[0], s.fill(words[1]), strings.NewReader(body))
 	r.Header.Set("Authorization", "bearer admin")
@@ -273,6 +273,8 @@ func (s *stage) ask(words []string, body string) txtar.File {
 		switch words[i] {
 		case "as":
 			as = words[i+1]
+		case "from":
+			r.Header.Set("User-Agent", words[i+1])
 		case "by":
 			r.Header.Set("Authorization", "bearer "+words[i+1])
 			if words[i+1] == "nobody" {

@@ -180,7 +180,18 @@ func (s *Server) createInstance(w http.ResponseWriter, r *request) error {
 	if err != nil {
 		return err
 	}
-	return s.accepted(w, j)
+	return s.settle(w, r, j, func() error {
+		return s.writeInstance(w, r, http.StatusCreated, backstay.InstanceID(j.Resource))
+	})
+}
+
+// writeInstance answers with an instance as it is now.
+func (s *Server) writeInstance(w http.ResponseWriter, r *request, status int, id backstay.InstanceID) error {
+	in, err := s.Market.Instance(r.Context(), r.by, id)
+	if err != nil {
+		return err
+	}
+	return writeJSON(w, status, s.instance(in))
 }
 
 func (s *Server) showInstance(w http.ResponseWriter, r *request) error {
@@ -231,10 +242,7 @@ func (s *Server) updateInstance(w http.ResponseWriter, r *request) error {
 	if err != nil {
 		return err
 	}
-	if j.ID != "" {
-		return s.accepted(w, j)
-	}
-	return writeJSON(w, http.StatusOK, s.instance(in))
+	return s.settle(w, r, j, func() error { return s.writeInstance(w, r, http.StatusOK, in.ID) })
 }
 
 func (s *Server) deleteInstance(w http.ResponseWriter, r *request) error {
@@ -253,11 +261,10 @@ func (s *Server) deleteInstance(w http.ResponseWriter, r *request) error {
 	if err != nil {
 		return err
 	}
-	if j.ID == "" {
+	return s.settle(w, r, j, func() error {
 		w.WriteHeader(http.StatusNoContent)
 		return nil
-	}
-	return s.accepted(w, j)
+	})
 }
 
 func (s *Server) showInstanceParameters(w http.ResponseWriter, r *request) error {

@@ -3,6 +3,7 @@ package cfapi
 import (
 	"cmp"
 	"net/http"
+	"regexp"
 
 	"github.com/backstay/backstay"
 )
@@ -65,4 +66,25 @@ func (s *Server) await(r *request, j backstay.Job) (done bool, err error) {
 	}
 	j, err = s.Market.AwaitJob(r.Context(), j.ID, cmp.Or(s.JobWait, DefaultJobWait))
 	return j.State == backstay.JobComplete, err
+}
+
+// cfCommand is how the cf command calls itself, whatever its file is called: cf, cf8, cf.exe.
+var cfCommand = regexp.MustCompile(`^cf[0-9]*(\.exe)?/`)
+
+// settle answers a request whose work is job j: by done if the work was done while the answer was held back and the
+// client is the cf command, else with the job. The cf command bears an answer without a job and, given one,
+// sleeps three seconds after each look at it; other clients know no answer but the job (RFC 9110, section 10.1.5, has
+// User-Agent for such limits).
+func (s *Server) settle(w http.ResponseWriter, r *request, j backstay.Job, done func() error) error {
+	if j.ID != "" && !cfCommand.MatchString(r.UserAgent()) {
+		return s.accepted(w, j)
+	}
+	finished, err := s.await(r, j)
+	switch {
+	case err != nil:
+		return err
+	case finished:
+		return done()
+	}
+	return s.accepted(w, j)
 }
