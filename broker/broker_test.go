@@ -25,7 +25,7 @@ func TestBroker(t *testing.T) {
 type lacking struct{ backend.Backend }
 
 func (l lacking) Apply(ctx context.Context, s backend.Spec) error {
-	s.Version = "0" // is not installed
+	s.Version, s.Build = "0", "" // is not installed
 	return l.Backend.Apply(ctx, s)
 }
 

@@ -16,6 +16,8 @@ import (
 	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/backend"
 	"github.com/backstay/backstay/broker/terms"
+	"github.com/backstay/backstay/broker/window"
+	"github.com/backstay/backstay/engine"
 )
 
 //go:embed catalog.yaml
@@ -43,7 +45,8 @@ type Offering struct {
 	Sizes         []Size         `yaml:"sizes"`    // one plan for each, and for each version of the engine
 	Settings      map[string]any `yaml:"settings"` // of the engine, for each new instance; users cannot choose them
 	Parameters    ParameterRules `yaml:"parameters"`
-	Changeable    bool           `yaml:"-"` // no catalog sells changes of plans yet
+	Windows       Windows        `yaml:"windows"` // of each instance that chooses none
+	Changeable    bool           `yaml:"-"`       // no catalog sells changes of plans yet
 }
 
 // PlanGrammar is how plans are named and described. In it {size}, {version}, {product}, {storage},
@@ -68,6 +71,12 @@ type Size struct {
 	Memory      backstay.Bytes `yaml:"memory"`
 	Connections int            `yaml:"connections"`
 	Monthly     float64        `yaml:"monthly"` // price, in the catalog's currency
+}
+
+// Windows are when instances may be worked on, in UTC. One that is absent is a random one of each instance.
+type Windows struct {
+	Maintenance window.Weekly `yaml:"maintenance"` // "sun:23:00-mon:01:30"
+	Backup      window.Daily  `yaml:"backup"`      // "02:00-05:00"
 }
 
 // ParameterRules say what users may give with -c.
@@ -148,6 +157,7 @@ type plan struct {
 	backstay.CatalogPlan
 	offering *Offering
 	engine   backend.EngineVersion
+	builds   map[string]string // the newest full version of each version of the engine
 	size     Size
 }
 
@@ -155,15 +165,7 @@ type plan struct {
 // version first. Plans that promise high availability or encryption are not made until a backend
 // can keep that promise.
 func (c Catalog) plans(o *Offering, inventory backend.Inventory) []plan {
-	var versions []backend.EngineVersion
-	for _, e := range inventory.Engines {
-		if e.Engine == o.Engine {
-			versions = append(versions, e)
-		}
-	}
-	slices.SortStableFunc(versions, func(a, b backend.EngineVersion) int {
-		return compareVersions(b.Version, a.Version)
-	})
+	versions, builds := versionsOf(o.Engine, inventory)
 	named := cmp.Or(o.Plans.Name, planName)
 	sold := versions
 	if len(versions) > 0 && !strings.Contains(named, "{version}") {
@@ -172,27 +174,47 @@ func (c Catalog) plans(o *Offering, inventory backend.Inventory) []plan {
 	var plans []plan
 	for _, v := range sold {
 		for _, size := range o.Sizes {
-			plans = append(plans, c.plan(o, fill(named, o, v, size), v, size))
+			plans = append(plans, c.plan(o, fill(named, o, v, size), v, builds, size))
 		}
 	}
 	if o.Free != nil && len(versions) > 0 {
 		free := *o.Free
 		free.Name = "Free"
-		plans = append(plans, c.plan(o, free.Name, versions[0], free))
+		plans = append(plans, c.plan(o, free.Name, versions[0], builds, free))
 	}
 	return plans
 }
 
-func (c Catalog) plan(o *Offering, name string, v backend.EngineVersion, s Size) plan {
-	p := plan{offering: o, engine: v, size: s}
+// versionsOf returns the versions of an engine, the newest first and each as its newest build, and these builds.
+func versionsOf(name string, inventory backend.Inventory) (versions []backend.EngineVersion, builds map[string]string) {
+	for _, e := range inventory.Engines {
+		if e.Engine == name {
+			versions = append(versions, e)
+		}
+	}
+	slices.SortStableFunc(versions, func(a, b backend.EngineVersion) int {
+		return cmp.Or(engine.CompareVersions(b.Version, a.Version), engine.CompareVersions(b.FullVersion, a.FullVersion))
+	})
+	versions = slices.CompactFunc(versions, func(a, b backend.EngineVersion) bool { return a.Version == b.Version })
+	builds = map[string]string{}
+	for _, v := range versions {
+		builds[v.Version] = v.FullVersion
+	}
+	return versions, builds
+}
+
+func (c Catalog) plan(
+	o *Offering, name string, v backend.EngineVersion, builds map[string]string, s Size,
+) plan {
+	p := plan{offering: o, engine: v, builds: builds, size: s}
 	p.CatalogPlan = backstay.CatalogPlan{
 		ID:          backstay.ServicePlanID(uuid.NewSHA1(uuid.MustParse(o.ID), []byte(name)).String()),
 		Name:        name,
 		Description: fill(cmp.Or(o.Plans.Description, planDescription), o, v, s),
 		Free:        s.Monthly == 0,
 		Costs:       []backstay.Cost{{Amount: s.Monthly, Currency: c.Currency, Unit: "MONTHLY"}},
-		Schemas:     o.Parameters.schemas(),
 	}
+	p.Schemas = p.schemas()
 	return p
 }
 
@@ -203,19 +225,20 @@ func (p plan) terms() terms.Plan {
 	}
 	rules := p.offering.Parameters
 	return terms.Plan{
-		Engine: p.engine.Engine, Version: p.engine.Version,
+		Name: p.Name, Engine: p.engine.Engine, Version: p.engine.Version, Builds: p.builds,
 		Size:     backstay.Size{Storage: p.size.Storage, Memory: p.size.Memory, Connections: p.size.Connections},
-		Settings: p.offering.Settings,
-		Create:   rules.Create, Update: rules.Update, Changeable: p.offering.Changeable,
+		Settings: p.offering.Settings, Tunable: p.engine.Settings,
+		Create: rules.Create, Update: rules.Update, Changeable: p.offering.Changeable,
+		Windows: terms.Windows(p.offering.Windows),
 	}
 }
 
-func (r ParameterRules) schemas() backstay.Schemas {
-	s := backstay.Schemas{CreateInstance: r.Create.Schema(), CreateBinding: r.Bind.Schema()}
-	if r.Update != nil {
-		s.UpdateInstance = r.Update.Schema()
+func (p plan) schemas() backstay.Schemas {
+	agreed := p.terms()
+	return backstay.Schemas{
+		CreateInstance: agreed.CreateRules().Schema(), UpdateInstance: agreed.UpdateRules().Schema(),
+		CreateBinding: p.offering.Parameters.Bind.Schema(),
 	}
-	return s
 }
 
 // fill puts the plan's own in the place of each name in braces.
@@ -224,20 +247,4 @@ func fill(template string, o *Offering, v backend.EngineVersion, s Size) string 
 		"{size}", s.Name, "{version}", v.Version, "{product}", cmp.Or(o.Product, v.Product), "{storage}", s.Storage.String(),
 		"{memory}", s.Memory.String(), "{connections}", strconv.Itoa(s.Connections),
 	).Replace(template)
-}
-
-// compareVersions orders versions such as 9.6, 10 and 15 by their numbers.
-func compareVersions(a, b string) int {
-	as, bs := strings.Split(a, "."), strings.Split(b, ".")
-	for i := range min(len(as), len(bs)) {
-		x, errX := strconv.Atoi(as[i])
-		y, errY := strconv.Atoi(bs[i])
-		if errX != nil || errY != nil {
-			return strings.Compare(a, b)
-		}
-		if x != y {
-			return x - y
-		}
-	}
-	return len(as) - len(bs)
 }

@@ -5,12 +5,12 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"math/rand/v2"
 	"reflect"
 
 	"github.com/google/uuid"
 
 	"github.com/backstay/backstay"
-	"github.com/backstay/backstay/backend"
 	"github.com/backstay/backstay/broker/terms"
 )
 
@@ -32,7 +32,8 @@ func (b *Broker) agree(ctx context.Context, r backstay.ProvisionRequest) (terms.
 	if err != nil {
 		return terms.Terms{}, err
 	}
-	return p.terms().New(r.Parameters)
+	agreed, err := p.terms().New(r.Parameters, rand.Uint64())
+	return agreed.Terms, err
 }
 
 // Provision accepts an instance and records the job that will bring it up.
@@ -133,34 +134,48 @@ func (b *Broker) Update(ctx context.Context, r backstay.UpdateRequest) (backstay
 
 // change is an update that has been agreed on, before and after.
 type change struct {
-	from, to   backstay.ServicePlanID
-	parameters json.RawMessage // before
-	terms.Terms
+	from, to backstay.ServicePlanID
+	before   terms.Accepted
+	terms.Agreed
 }
 
-func (c change) isNone() bool { return c.from == c.to && sameJSON(c.parameters, c.Parameters) }
+func (c change) isNone() bool { return c.from == c.to && !c.Changes(c.before) }
 
 // change finds out what an update would make of an instance, or refuses it.
 func (b *Broker) change(ctx context.Context, in Instance, r backstay.UpdateRequest) (c change, err error) {
-	if c.parameters, err = b.open(in.Parameters, parametersContext(in.ID)); err != nil {
+	if c.before, err = b.before(in); err != nil {
 		return c, err
 	}
 	c.from, c.to = in.PlanID, cmp.Or(r.PlanID, in.PlanID)
-	asked := terms.Change{Parameters: r.Parameters, Upgrade: r.MaintenanceInfo != nil}
+	from, err := b.findPlan(ctx, in.ServiceID, c.from)
+	if err != nil && backstay.KindOf(err) != backstay.NotFound { // terms know of plans that are gone
+		return c, err
+	}
+	to, asked := from, terms.Change{Parameters: r.Parameters, Upgrade: r.MaintenanceInfo != nil}
 	if c.to != c.from {
-		to, err := b.findPlan(ctx, in.ServiceID, c.to)
-		if err != nil {
+		if to, err = b.findPlan(ctx, in.ServiceID, c.to); err != nil {
 			return c, err
 		}
 		goal := to.terms()
 		asked.Plan = &goal
 	}
-	from, err := b.findPlan(ctx, in.ServiceID, c.from)
-	if err != nil && backstay.KindOf(err) != backstay.NotFound { // of a plan that is not sold any more nothing changes
+	if err := to.CheckMaintenanceInfo(r.MaintenanceInfo); err != nil {
 		return c, err
 	}
-	c.Terms, err = from.terms().Change(c.parameters, asked)
+	c.Agreed, err = from.terms().Change(c.before, asked)
 	return c, err
+}
+
+// before is what was accepted of an instance.
+func (b *Broker) before(in Instance) (before terms.Accepted, err error) {
+	if in.Spec == nil {
+		return before, usable(in)
+	}
+	if before.Parameters, err = b.open(in.Parameters, parametersContext(in.ID)); err != nil {
+		return before, err
+	}
+	before.Spec, err = b.openSpec(in.ID, in.Spec)
+	return before, err
 }
 
 // sameUpdate refuses an update while an operation is in progress, unless that is the same update.
@@ -184,38 +199,22 @@ func errBusy(id backstay.InstanceID) error {
 
 // admitChange asks the backend whether it would take the Spec that a change comes to.
 func (b *Broker) admitChange(ctx context.Context, in Instance, c change) error {
-	if in.Spec == nil {
-		return usable(in)
-	}
-	spec, err := b.changed(in, c)
-	if err != nil {
-		return err
-	}
 	its, err := b.backendOf(in)
 	if err != nil {
 		return err
 	}
+	spec := c.Spec
 	spec.Generation, spec.Served = in.Generation+1, nil
 	return its.Admit(ctx, spec)
 }
 
 func (b *Broker) beginUpdate(ctx context.Context, in Instance, c change) (op Operation, err error) {
-	if c.Spec, err = b.changed(in, c); err != nil {
-		return op, err
-	}
 	op = newOperation(in.ID, backstay.Update, "The service instance is about to be updated.")
 	if op.Wanted, err = b.want(in.ID, c.to, c.Terms); err != nil {
 		return op, err
 	}
 	op.Generation = in.Generation
 	return b.Store.BeginOperation(ctx, op)
-}
-
-// changed is what was accepted of an instance, with what a change makes of it. The endpoint's certificate stays.
-func (b *Broker) changed(in Instance, c change) (backend.Spec, error) {
-	spec, err := b.openSpec(in.ID, in.Spec)
-	spec.Version, spec.Size, spec.Settings = c.Spec.Version, c.Spec.Size, c.Spec.Settings
-	return spec, err
 }
 
 // sameJSON tells whether two objects, or nil, say the same.

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -114,73 +115,64 @@ func (r Rules) mistake(e *jsonschema.ValidationError) string {
 	}
 	switch k := e.ErrorKind.(type) {
 	case *kind.AdditionalProperties:
-		return r.unknown(k.Properties)
+		if where == settingsKey {
+			return rulesOf(r.properties()[settingsKey]).unknown("setting", k.Properties)
+		}
+		return r.unknown("parameter", k.Properties)
 	case *kind.Type:
 		return fmt.Sprintf("Parameter %s is of the wrong type: it is %s and must be %s.",
 			where, k.Got, strings.Join(k.Want, " or "))
 	case *kind.Enum:
-		return fmt.Sprintf("Parameter %s: %v is not supported. Supported are: %s.", where, k.Got, enumerate(k.Want))
+		return fmt.Sprintf("Parameter %s: %s is not supported. Supported are: %s.",
+			where, enumerate([]any{k.Got}), enumerate(k.Want))
 	}
 	return fmt.Sprintf("Parameter %s: %s.", where, e.ErrorKind.LocalizedString(message.NewPrinter(language.English)))
 }
 
 // unknown says that parameters of these names mean nothing here, and which ones do.
-func (r Rules) unknown(names []string) string {
-	return fmt.Sprintf("Unknown parameter: %s. %s", strings.Join(names, ", "), r.supported())
+func (r Rules) unknown(kind string, names []string) string {
+	return fmt.Sprintf("Unknown %s: %s. %s", kind, strings.Join(names, ", "), r.supported(kind))
 }
 
-func (r Rules) supported() string {
-	var names []string
-	for name := range r.properties() {
-		if !isPlatforms(name) {
-			names = append(names, name)
-		}
-	}
+func (r Rules) supported(kind string) string {
+	names := slices.Sorted(maps.Keys(r.properties()))
 	if len(names) == 0 {
-		return "No parameters are supported here."
+		return fmt.Sprintf("No %ss are supported here.", kind)
 	}
-	slices.Sort(names)
 	return "Supported are: " + strings.Join(names, ", ") + "."
 }
 
-// properties are those that the schema describes. A YAML decoder gives inner objects the type of the outer one.
-func (r Rules) properties() map[string]any {
-	switch properties := r["properties"].(type) {
+// properties are those that the schema describes.
+func (r Rules) properties() map[string]any { return rulesOf(r["properties"]) }
+
+// rulesOf returns an object within a schema. A YAML decoder gives inner objects the type of the outer one.
+func rulesOf(part any) Rules {
+	switch inner := part.(type) {
 	case Rules:
-		return properties
+		return inner
 	case map[string]any:
-		return properties
+		return inner
 	}
 	return nil
 }
 
 // defaults are what the schema says of parameters that are not among the given ones.
-func (r Rules) defaults(given json.RawMessage) map[string]any {
-	var object map[string]json.RawMessage
-	_ = json.Unmarshal(given, &object) // nil is nothing given; whatever else was accepted is an object
+func (r Rules) defaults(given object) map[string]any {
 	missing := map[string]any{}
 	for name, described := range r.properties() {
-		if value, ok := defaultOf(described); ok && object[name] == nil {
+		if value, ok := rulesOf(described)["default"]; ok && given[name] == nil {
 			missing[name] = value
 		}
 	}
 	return missing
 }
 
-func defaultOf(described any) (value any, ok bool) {
-	switch property := described.(type) {
-	case Rules:
-		value, ok = property["default"]
-	case map[string]any:
-		value, ok = property["default"]
-	}
-	return value, ok
-}
-
 func enumerate(values []any) string {
 	texts := make([]string, len(values))
 	for i, v := range values {
-		texts[i] = fmt.Sprint(v)
+		if texts[i] = "null"; v != nil {
+			texts[i] = fmt.Sprint(v)
+		}
 	}
 	return strings.Join(texts, ", ")
 }

@@ -7,26 +7,26 @@ import (
 
 	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/broker/terms"
+	"github.com/backstay/backstay/broker/window"
 )
 
-func object(properties map[string]any) terms.Rules {
+// described returns rules for parameters of these names.
+func described(names ...string) terms.Rules {
+	properties := map[string]any{}
+	for _, name := range names {
+		properties[name] = map[string]any{}
+	}
 	return terms.Rules{"type": "object", "additionalProperties": false, "properties": properties}
 }
 
-var (
-	small = terms.Plan{
-		Engine: "postgres", Version: "15", Size: backstay.Size{Connections: 10},
-		Create: object(map[string]any{"a": map[string]any{}, "reboot": map[string]any{}}),
-	}
-	changeable = terms.Plan{
-		Engine: "postgres", Version: "15", Size: backstay.Size{Connections: 10},
-		Create: small.Create, Update: object(map[string]any{"a": map[string]any{}, "b": map[string]any{}}), Changeable: true,
-	}
-	large = terms.Plan{
-		Engine: "postgres", Version: "15", Size: backstay.Size{Connections: 99}, Update: changeable.Update, Changeable: true,
-	}
-	newer = terms.Plan{Engine: "postgres", Version: "16"}
-)
+const tunable = `{"work_mem": {"type": "string"}, "jit": {"enum": ["on", "off"]}, "parallel": {"type": "integer", "maximum": 8}}`
+
+var small = terms.Plan{
+	Name: "S", Engine: "postgres", Version: "15", Builds: map[string]string{"15": "15.18"},
+	Size:   backstay.Size{Storage: 10 * backstay.GB, Memory: 2 * backstay.GB, Connections: 10},
+	Create: described("a", "enable_things", "collation"), Update: described("a", "enable_things", "disable_things"),
+	Tunable: json.RawMessage(tunable), Changeable: true,
+}
 
 // refused checks the kind and the words of a refusal; no words want none.
 func refused(t *testing.T, err error, kind backstay.Kind, words string) {
@@ -39,29 +39,69 @@ func refused(t *testing.T, err error, kind backstay.Kind, words string) {
 	}
 }
 
+func raw(text string) json.RawMessage {
+	if text == "" {
+		return nil
+	}
+	return json.RawMessage(text)
+}
+
 func TestNew(t *testing.T) {
 	t.Parallel()
-	for _, tc := range []struct{ name, given, words string }{
-		{"nothing", ``, ""},
-		{"the engine's", `{"a": 1}`, ""},
-		{"unknown", `{"c": 1}`, "Unknown parameter: c. Supported are: a."},
-		{"the platform's", `{"preferred_backup_window": "02:00-03:00"}`, "Unknown parameter: preferred_backup_window."},
-		{"the platform's, though a catalog has it", `{"a": 1, "reboot": true}`,
-			"Unknown parameter: reboot. Supported are: a."},
+	for _, tc := range []struct{ name, given, settings, words string }{
+		{"nothing", ``, ``, ""},
+		{"an empty object", `{}`, ``, ""},
+		{"the engine's", `{"a": 1}`, `{"a":1}`, ""},
+		{"unknown", `{"c": 1}`, ``, "Unknown parameter: c. Supported are: a, collation, enable_things, " +
+			"preferred_backup_window, preferred_maintenance_window, settings."},
+		{"windows", `{"a": 1, "preferred_maintenance_window": "Tue:04:00-Tue:04:30"}`, `{"a":1}`, ""},
+		{"a window that is none", `{"preferred_backup_window": "always"}`, ``, `"always" is not`},
+		{"an empty window", `{"preferred_backup_window": ""}`, ``, `A backup window is written HH:MM-HH:MM`},
+		{"no window", `{"preferred_backup_window": null}`, ``, `is of the wrong type: it is null and must be string`},
+		{"windows that overlap", `{"preferred_backup_window": "04:10-05:00",
+			"preferred_maintenance_window": "Tue:04:00-Tue:04:30"}`, ``, "overlaps the daily backup window"},
+		{"what only an instance takes", `{"reboot": true}`, ``, "Unknown parameter: reboot."},
+		{"of later", `{"skip_final_snapshot": true}`, ``, "Unknown parameter: skip_final_snapshot."},
+		{"settings", `{"settings": {"jit": "off"}}`, `{"settings":{"jit":"off"}}`, ""},
+		{"a setting that is not there", `{"settings": {"fsync": "off"}}`, ``,
+			"Unknown setting: fsync. Supported are: jit, parallel, work_mem."},
+		{"a setting beyond its range", `{"settings": {"parallel": 9}}`, ``, "Parameter settings.parallel: "},
+		{"no value of a setting", `{"settings": {"jit": null}}`, ``, "settings.jit: null is not supported. Supported are: on, off."},
+		{"settings that are none", `{"settings": ["jit"]}`, ``, "Parameter settings is of the wrong type"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
-			var given json.RawMessage
-			if tc.given != "" {
-				given = json.RawMessage(tc.given)
-			}
-			agreed, err := small.New(given)
+			agreed, err := small.New(raw(tc.given), 1)
 			refused(t, err, backstay.Invalid, tc.words)
-			if err == nil && (string(agreed.Spec.Settings) != tc.given || string(agreed.Parameters) != tc.given ||
-				agreed.Spec.Engine != "postgres" || agreed.Spec.Version != "15" || agreed.Spec.Size.Connections != 10) {
+			if err == nil && (string(agreed.Spec.Settings) != tc.settings || string(agreed.Parameters) != tc.given ||
+				agreed.Spec.Engine != "postgres" || agreed.Spec.Version != "15" || agreed.Spec.Build != "15.18" ||
+				agreed.Spec.Size != small.Size || agreed.When != terms.Now) {
 				t.Errorf("agreed on %+v", agreed)
 			}
 		})
+	}
+}
+
+// The windows of a new instance are those of its parameters, else those of its plan, else random.
+func TestWindowsOfANewInstance(t *testing.T) {
+	t.Parallel()
+	sunday, _ := window.ParseWeekly("sun:23:00-mon:01:30")
+	early, _ := window.ParseDaily("02:00-05:00")
+	given := raw(`{"preferred_maintenance_window": "wed:12:00-wed:12:30"}`)
+	fixed := small
+	fixed.Windows = terms.Windows{Maintenance: sunday, Backup: early}
+	for seed := range uint64(100) {
+		agreed, err := small.New(given, seed)
+		if err != nil || agreed.Windows.Maintenance.String() != "wed:12:00-wed:12:30" || agreed.Windows.Backup.Length == 0 {
+			t.Fatalf("%+v, %v", agreed.Windows, err)
+		}
+		if agreed, err = fixed.New(nil, seed); err != nil || agreed.Windows != fixed.Windows {
+			t.Fatalf("%+v, %v", agreed.Windows, err)
+		}
+		if agreed, err = fixed.New(given, seed); err != nil || agreed.Windows.Backup != early ||
+			agreed.Windows.Maintenance.String() != "wed:12:00-wed:12:30" {
+			t.Fatalf("%+v, %v", agreed.Windows, err)
+		}
 	}
 }
 
@@ -69,70 +109,18 @@ func TestNew(t *testing.T) {
 // what they do not give. Neither is among what they have given.
 func TestSettingsOfThePlan(t *testing.T) {
 	t.Parallel()
-	p := terms.Plan{
-		Create: object(map[string]any{
-			"a": map[string]any{"default": "usual"}, "b": map[string]any{}, "extensions": map[string]any{},
-		}),
-		Settings: map[string]any{"extensions": []string{"x", "y"}},
-	}
+	rules := described("b", "extensions")
+	rules["properties"].(map[string]any)["a"] = map[string]any{"default": "usual"}
+	p := terms.Plan{Create: rules, Settings: map[string]any{"extensions": []string{"x", "y"}}}
 	for given, want := range map[string]string{
 		``:                                `{"a":"usual","extensions":["x","y"]}`,
 		`{}`:                              `{"a":"usual","extensions":["x","y"]}`,
 		`{"a":"other","b":1}`:             `{"a":"other","b":1,"extensions":["x","y"]}`,
 		`{"b":2,"extensions":["dblink"]}`: `{"a":"usual","b":2,"extensions":["x","y"]}`,
 	} {
-		var parameters json.RawMessage
-		if given != "" {
-			parameters = json.RawMessage(given)
-		}
-		agreed, err := p.New(parameters)
+		agreed, err := p.New(raw(given), 1)
 		if err != nil || string(agreed.Spec.Settings) != want || string(agreed.Parameters) != given {
 			t.Errorf("%s: settings %s, parameters %s, %v; want %s", given, agreed.Spec.Settings, agreed.Parameters, err, want)
 		}
-	}
-}
-
-func TestChange(t *testing.T) {
-	t.Parallel()
-	for _, tc := range []struct {
-		name     string
-		from     terms.Plan
-		accepted string
-		change   terms.Change
-		kind     backstay.Kind
-		words    string
-		want     string // the parameters
-		size     int    // in connections
-	}{
-		{name: "nothing", from: small, accepted: `{"a":1}`, want: `{"a":1}`, size: 10},
-		{name: "plan that may not be left", from: small, change: terms.Change{Plan: &large},
-			kind: backstay.Unsupported, words: "The service does not support changing plans."},
-		{name: "plan of another version", from: changeable, change: terms.Change{Plan: &newer},
-			kind: backstay.Unsupported, words: "The service does not support changing plans."},
-		{name: "parameters that stay", from: small, change: terms.Change{Parameters: json.RawMessage(`{"a":1}`)},
-			kind: backstay.Unsupported, words: "The service does not support changing parameters."},
-		{name: "upgrade", from: changeable, change: terms.Change{Upgrade: true},
-			kind: backstay.Unsupported, words: "The service does not support upgrades."},
-		{name: "unknown parameter", from: changeable, change: terms.Change{Parameters: json.RawMessage(`{"c":1}`)},
-			kind: backstay.Invalid, words: "Unknown parameter: c. Supported are: a, b."},
-		{name: "plan", from: changeable, accepted: `{"a":1}`, change: terms.Change{Plan: &large}, want: `{"a":1}`, size: 99},
-		{name: "parameters", from: changeable, accepted: `{"a":1,"z":3}`, size: 10,
-			change: terms.Change{Parameters: json.RawMessage(`{"a":2,"b":1}`)}, want: `{"a":2,"b":1,"z":3}`},
-		{name: "first parameters", from: changeable, size: 10,
-			change: terms.Change{Parameters: json.RawMessage(`{"b":1}`)}, want: `{"b":1}`},
-	} {
-		t.Run(tc.name, func(t *testing.T) {
-			t.Parallel()
-			var accepted json.RawMessage
-			if tc.accepted != "" {
-				accepted = json.RawMessage(tc.accepted)
-			}
-			agreed, err := tc.from.Change(accepted, tc.change)
-			refused(t, err, tc.kind, tc.words)
-			if err == nil && (string(agreed.Parameters) != tc.want || string(agreed.Spec.Settings) != tc.want ||
-				agreed.Spec.Size.Connections != tc.size) {
-				t.Errorf("agreed on %+v; want parameters %s and %d connections", agreed, tc.want, tc.size)
-			}
-		})
 	}
 }

@@ -118,21 +118,15 @@ func parseClock(text string) (time.Duration, bool) {
 // String writes the window as ParseWeekly reads it, in lower case.
 func (w Weekly) String() string { return moment(w.Start) + "-" + moment(w.Start+w.Length) }
 
-// UnmarshalText reads what ParseWeekly reads, or nothing, which is no window.
+// UnmarshalText reads what ParseWeekly reads.
 func (w *Weekly) UnmarshalText(text []byte) (err error) {
-	*w = Weekly{}
-	if len(text) > 0 {
-		*w, err = ParseWeekly(string(text))
-	}
+	*w, err = ParseWeekly(string(text))
 	return err
 }
 
-// UnmarshalText reads what ParseDaily reads, or nothing, which is no window.
+// UnmarshalText reads what ParseDaily reads.
 func (d *Daily) UnmarshalText(text []byte) (err error) {
-	*d = Daily{}
-	if len(text) > 0 {
-		*d, err = ParseDaily(string(text))
-	}
+	*d, err = ParseDaily(string(text))
 	return err
 }
 

@@ -1,0 +1,224 @@
+package terms
+
+import (
+	"bytes"
+	"cmp"
+	"encoding/json"
+	"log/slog"
+	"maps"
+	"reflect"
+	"slices"
+	"strings"
+
+	"github.com/backstay/backstay"
+	"github.com/backstay/backstay/backend"
+	"github.com/backstay/backstay/broker/window"
+)
+
+// Accepted is what was agreed on of an instance before a change.
+type Accepted struct {
+	Parameters json.RawMessage
+	Spec       backend.Spec
+	Windows    Windows
+	Build      string // the full version that serves
+}
+
+// LogValue is what was accepted, redacted.
+func (a Accepted) LogValue() slog.Value { return backstay.RedactedValue(a) }
+
+// Change is what an update asks for. What it does not name stays.
+type Change struct {
+	Plan       *Plan           // to go to; nil: the plan stays
+	Parameters json.RawMessage // an object of those that change; the others stay
+	Upgrade    bool            // to the plan's version and its newest build, as its maintenance info says
+}
+
+// When says when a change is to be made.
+type When int
+
+const (
+	Now      When = iota
+	AtWindow      // when the maintenance window opens next
+	Withdraw      // never: what waits for the maintenance window is not to be made either
+)
+
+// Agreed is what a change comes to.
+type Agreed struct {
+	Terms
+	Windows Windows // in force at once, whatever When says
+	When    When
+	// Asked is what a change that waits has to keep of its parameters, to be asked for again when the window opens. It
+	// has none that say when.
+	Asked json.RawMessage
+}
+
+// LogValue is the agreement, redacted.
+func (a Agreed) LogValue() slog.Value { return backstay.RedactedValue(a) }
+
+// Changes reports whether the instance that was accepted before has to be changed for it. Windows do not count: no
+// backend knows of them.
+func (a Agreed) Changes(before Accepted) bool {
+	had := before.Spec
+	had.Build = cmp.Or(had.Build, before.Build)
+	return !sameObject(before.Parameters, a.Parameters) || !sameObject(had.Settings, a.Spec.Settings) ||
+		!reflect.DeepEqual(withoutSettings(had), withoutSettings(a.Spec))
+}
+
+func withoutSettings(s backend.Spec) backend.Spec {
+	s.Settings = nil
+	return s
+}
+
+// sameObject reports whether two objects say the same. Nil is an empty one, and the platform's parameters do not count.
+func sameObject(a, b json.RawMessage) bool {
+	x, errX := parse(a)
+	y, errY := parse(b)
+	if errX != nil || errY != nil {
+		return bytes.Equal(a, b)
+	}
+	return reflect.DeepEqual(x.lasting().values(), y.lasting().values())
+}
+
+// Change agrees on what an instance of the plan becomes, or refuses the change: as Unsupported if its rules do not sell
+// it, as Invalid if its parameters are wrong. All of it is checked here, before any of it is done.
+func (p Plan) Change(before Accepted, c Change) (Agreed, error) {
+	to := p
+	if c.Plan != nil {
+		to = *c.Plan
+	}
+	given, wished, err := to.read(c.Parameters)
+	if err != nil {
+		return Agreed{}, err
+	}
+	if err := combination(c, wished, given); err != nil {
+		return Agreed{}, err
+	}
+	if c.Plan != nil {
+		if err := p.leave(before, to); err != nil {
+			return Agreed{}, err
+		}
+	}
+	agreed := Agreed{Windows: before.Windows.with(wished.windows()), When: wished.when(c, given)}
+	if err := window.Check(agreed.Windows.Maintenance, agreed.Windows.Backup); err != nil {
+		return Agreed{}, err
+	}
+	if agreed.Asked, err = given.without(scheduling...).encode(); err != nil {
+		return Agreed{}, err
+	}
+	agreed.Terms, err = to.change(before, c, wished, given)
+	return agreed, err
+}
+
+// scheduling names the parameters that say when something happens, and not what.
+var scheduling = []string{"apply_at_maintenance_window", "preferred_maintenance_window", "preferred_backup_window"}
+
+// read checks the parameters of a change by themselves.
+func (p Plan) read(parameters json.RawMessage) (given object, w wishes, err error) {
+	if given, err = parse(parameters); err != nil {
+		return nil, w, err
+	}
+	if given["force_failover"] != nil {
+		return nil, w, backstay.Errorf(backstay.Invalid, "The plan has one node, and no other one to fail over to: leave "+
+			"force_failover out. {\"reboot\": true} restarts the service instance.")
+	}
+	if err := p.mayChange(given); err != nil {
+		return nil, w, err
+	}
+	if err := p.UpdateRules().Check(parameters); err != nil {
+		return nil, w, err
+	}
+	if err := given.contradiction(); err != nil {
+		return nil, w, err
+	}
+	w, err = parseWishes(parameters)
+	return given, w, err
+}
+
+// mayChange refuses parameters that never change, as Invalid, and those of a plan that is no longer sold, as
+// Unsupported.
+func (p Plan) mayChange(given object) error {
+	changeable := p.UpdateRules().properties()
+	for _, name := range slices.Sorted(maps.Keys(given)) {
+		switch _, ofNew := p.Create.properties()[name]; {
+		case changeable[name] != nil:
+		case ofNew:
+			return backstay.Errorf(backstay.Invalid, "Parameter %s is decided when a service instance is created, and stays. "+
+				"Create a new service instance with another %s, and copy the data.", name, name)
+		case p.Engine == "":
+			return backstay.Errorf(backstay.Unsupported, "The plan of this service instance is not offered any more, and only "+
+				"%s can change. Change to a plan that is offered, with -p.",
+				strings.Join(slices.Sorted(maps.Keys(changeable)), ", "))
+		}
+	}
+	return nil
+}
+
+// when says when the change is to be made.
+func (w wishes) when(c Change, given object) When {
+	switch {
+	case w.AtWindow == nil:
+		return Now
+	case *w.AtWindow:
+		return AtWindow
+	case c.Plan == nil && !c.Upgrade && len(given.without(scheduling...)) == 0:
+		return Withdraw
+	}
+	return Now
+}
+
+// change lays the change over what was accepted. The plan is the one that the instance has then.
+func (p Plan) change(before Accepted, c Change, w wishes, given object) (t Terms, err error) {
+	accepted, err := parse(before.Parameters)
+	if err != nil {
+		return t, err
+	}
+	merged, err := accepted.merge(given.lasting())
+	if err != nil {
+		return t, err
+	}
+	if err := p.takes(merged[settingsKey]); c.Plan != nil && err != nil {
+		return t, err
+	}
+	if t.Parameters, err = merged.lasting().encode(); err != nil {
+		return t, err
+	}
+	t.Spec = before.Spec
+	if p.Engine != "" { // else it is no longer sold, and gives what it gave
+		if t.Spec.Settings, err = p.engineSettings(merged); err != nil {
+			return t, err
+		}
+		storage := max(p.Size.Storage, before.Spec.Size.Storage) // what the catalog says now may be less
+		t.Spec.Size = p.Size
+		t.Spec.Size.Storage = storage
+	}
+	t.Spec.Version, t.Spec.Build = p.build(before, c, w)
+	if w.Reboot {
+		t.Spec.Restarts++
+	}
+	return t, nil
+}
+
+// takes refuses settings that an instance of the plan cannot have, as Invalid. They may be accepted from before, under
+// another plan.
+func (p Plan) takes(settings json.RawMessage) error {
+	if settings == nil {
+		return nil
+	}
+	parameters, err := object{settingsKey: settings}.encode()
+	if err != nil {
+		return err
+	}
+	return p.CreateRules().Check(parameters)
+}
+
+// build says which version serves after the change. Only a change of plan, or an upgrade, leads to another version.
+func (p Plan) build(before Accepted, c Change, w wishes) (version, build string) {
+	version, build = before.Spec.Version, cmp.Or(before.Spec.Build, before.Build)
+	if (c.Plan != nil || c.Upgrade) && p.Version != "" && p.Version != version {
+		return p.Version, p.Builds[p.Version]
+	}
+	if c.Upgrade || w.Minor {
+		build = cmp.Or(p.Builds[version], build)
+	}
+	return version, build
+}

@@ -1,0 +1,69 @@
+package terms
+
+import (
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/backstay/backstay"
+	"github.com/backstay/backstay/engine"
+)
+
+// combination refuses, as Invalid, wishes that do not go together.
+func combination(c Change, w wishes, given object) error {
+	refuse := func(format string, args ...any) error { return backstay.Errorf(backstay.Invalid, format, args...) }
+	sets := given.sets()
+	switch {
+	case w.Reboot && c.Plan != nil:
+		return refuse("A new plan and reboot do not go together: a plan change restarts the service instance where it " +
+			"must. Leave reboot out, or ask for it when the plan has changed.")
+	case w.Reboot && (w.Minor || c.Upgrade):
+		return refuse("An upgrade and reboot do not go together: the upgrade restarts the service instance. " +
+			"Leave reboot out.")
+	case w.Minor && c.Plan != nil:
+		return refuse("A new plan and update_minor_version_to_latest do not go together: change the plan, and ask for " +
+			"the newest minor version when that has ended.")
+	case len(sets) > 0 && c.Plan != nil:
+		return refuse("A new plan and %s do not go together: change the plan, and ask for the rest when that has ended.",
+			strings.Join(sets, " and "))
+	case w.AtWindow != nil && *w.AtWindow && c.Plan == nil && !c.Upgrade && len(given.without(scheduling...)) == 0:
+		return refuse("There is nothing that apply_at_maintenance_window could apply: give a new plan with -p, or further " +
+			"parameters. preferred_maintenance_window alone moves the window.")
+	}
+	return nil
+}
+
+// sets names the parameters that enable or disable something.
+func (o object) sets() []string {
+	var names []string
+	for _, name := range slices.Sorted(maps.Keys(o)) {
+		if counterpart(name) != "" {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// leave refuses, as Unsupported, a change from the plan to another one that is not sold.
+func (p Plan) leave(before Accepted, to Plan) error {
+	refuse := func(format string, args ...any) error { return backstay.Errorf(backstay.Unsupported, format, args...) }
+	const copyInstead = "Create a new service instance of that plan, and copy the data."
+	was, storage := before.Spec, before.Spec.Size.Storage
+	switch {
+	case p.Engine != "" && !p.Changeable || !to.Changeable:
+		return refuse("The service does not support changing plans.")
+	case to.Engine != was.Engine:
+		return refuse("A plan change keeps the engine: this service instance is of %s, and plan %s is of %s. %s",
+			was.Engine, to.Name, to.Engine, copyInstead)
+	case engine.CompareVersions(to.Version, was.Version) < 0:
+		return refuse("A version never goes down: this service instance has version %s, and plan %s has version %s. "+
+			"Choose a plan of version %s or newer; or: %s", was.Version, to.Name, to.Version, was.Version, copyInstead)
+	case to.Size.Storage < storage:
+		return refuse("Storage never shrinks: this service instance has %s, and plan %s has %s. Choose a plan with %s or "+
+			"more; or: %s", storage, to.Name, to.Size.Storage, storage, copyInstead)
+	case to.Volume.Encrypted != was.Volume.Encrypted:
+		return refuse("Encryption at rest is decided when a service instance is created: plan %s has another one than "+
+			"this service instance. %s", to.Name, copyInstead)
+	}
+	return nil
+}
