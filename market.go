@@ -7,11 +7,12 @@ import (
 )
 
 // Actor is who is asking, as the door that let them in established it: a user, or a client that acts
-// for itself.
+// for itself. Of what nobody has asked for it is the service broker that has done it.
 type Actor struct {
-	UserID   UserID // of a client: its id
-	Username string // of a client: its id again
+	UserID   UserID // of a client or a broker: its id
+	Username string // of a client: its id again; of a broker: its name
 	Client   bool
+	Broker   bool
 	Role     GlobalRole
 	Address  string // the IP address that the request came from; empty where nobody asked over a network
 }
@@ -101,6 +102,8 @@ type Instance struct {
 	Name            string
 	Tags            []string
 	MaintenanceInfo *MaintenanceInfo // the version of its plan that it has; nil if the broker tells of none
+	Upgradable      bool             // its plan has another version now
+	Pending         bool             // its broker has said that it will change it of its own accord
 	DashboardURL    string           // may be empty, and is for a user-provided one
 	SyslogDrainURL  string           // may be empty, and is for a managed one
 	RouteServiceURL string           // likewise

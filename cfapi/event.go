@@ -40,10 +40,14 @@ func (s *Server) event(e backstay.Event) eventResource {
 }
 
 func eventActor(by backstay.Actor) *eventParty {
-	if by.Client {
-		return party(string(by.UserID), "uaa_client", by.Username)
+	kind := "user"
+	switch {
+	case by.Client:
+		kind = "uaa_client"
+	case by.Broker:
+		kind = "service_broker"
 	}
-	return party(string(by.UserID), "user", by.Username)
+	return party(string(by.UserID), kind, by.Username)
 }
 
 // party is nobody if there is neither an id nor a name.

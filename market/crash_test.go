@@ -72,12 +72,12 @@ func (l *mortal) live(b *brokertest.Memory) {
 	must(l.t, err)
 	app, err := l.CreateApp(ctx, admin, owner.ID, "app", noMetadata)
 	must(l.t, err)
-	in := l.ofInstance(owner, app)
+	in := l.ofInstance(b, owner, app)
 	must(l.t, l.ShareInstance(ctx, admin, in, []backstay.SpaceID{guest.ID}))
 	l.do(l.Market.UnshareInstance(ctx, admin, in, guest.ID))
 	l.do(l.Market.DeleteInstance(ctx, admin, in))
 	l.wantGone(b, in)
-	in = l.ofInstance(owner, app)
+	in = l.ofInstance(b, owner, app)
 	l.do(l.PurgeInstance(ctx, admin, in))
 	l.wantGone(b, in)
 	l.ofPlace(o, guest, app)
@@ -95,7 +95,9 @@ func (l *mortal) wantGone(b *brokertest.Memory, in backstay.InstanceID) {
 }
 
 // ofInstance creates, binds, updates and unbinds an instance.
-func (l *mortal) ofInstance(space backstay.Space, app backstay.App) backstay.InstanceID {
+func (l *mortal) ofInstance(
+	b *brokertest.Memory, space backstay.Space, app backstay.App,
+) backstay.InstanceID {
 	ctx, admin := l.t.Context(), markettest.Admin
 	plans, err := l.Plans(ctx, admin, market.PlanFilter{Names: []string{"Free"}})
 	must(l.t, err)
@@ -118,8 +120,58 @@ func (l *mortal) ofInstance(space backstay.Space, app backstay.App) backstay.Ins
 	if err != nil || string(parameters) != `{"enable_extensions":["a"]}` {
 		l.t.Errorf("parameters %s, %v", parameters, err)
 	}
+	l.followed(b, in)
 	l.do(l.DeleteBinding(ctx, admin, binding.ID))
 	return in
+}
+
+// followed lets the broker change the instance of its own accord.
+func (l *mortal) followed(b *brokertest.Memory, in backstay.InstanceID) {
+	l.t.Helper()
+	ctx, from := l.t.Context(), markettest.Broker.ID
+	b.Change(in, func(r *backstay.ProvisionRequest) { r.PlanID = brokertest.MemoryMedium })
+	follow := func(upTo string) {
+		after, err := l.Store.SeenChanges(ctx, from)
+		must(l.t, err)
+		changed, seen, err := b.AwaitChanges(ctx, after)
+		must(l.t, err)
+		steps := l.FollowSteps(from, changed, seen)
+		if i := slices.Index(step.Names(steps), upTo); i >= 0 {
+			l.died, steps = true, steps[:i+1]
+		}
+		must(l.t, step.Run(ctx, steps...))
+	}
+	before, err := l.Store.SeenChanges(ctx, from)
+	must(l.t, err)
+	follow(l.last)
+	if after, err := l.Store.SeenChanges(ctx, from); err == nil && after == before {
+		follow("") // as whoever takes its place
+	}
+	l.wantChangeOnce(in)
+}
+
+// wantChangeOnce checks that the change of the plan has been recorded, with its bill and its event, and once.
+func (l *mortal) wantChangeOnce(in backstay.InstanceID) {
+	l.t.Helper()
+	ctx, admin := l.t.Context(), markettest.Admin
+	got, err := l.Instance(ctx, admin, in)
+	must(l.t, err)
+	events, err := l.Events(ctx, admin, market.EventFilter{
+		TargetIDs: []string{string(in)}, Types: []string{"audit.service_instance.update"},
+	})
+	must(l.t, err)
+	usage, err := l.UsageEvents(ctx, admin, market.UsageFilter{})
+	must(l.t, err)
+	var used []string
+	for _, e := range usage.Items {
+		if e.InstanceID == in {
+			used = append(used, e.PlanName)
+		}
+	}
+	if backstay.ServicePlanID(got.PlanID) != brokertest.MemoryMedium || len(events.Items) != 2 ||
+		!events.Items[1].Actor.Broker || !slices.Equal(used, []string{"Free", "M-dedicated-15"}) {
+		l.t.Errorf("it has plan %s after %d updates, and was used as %q", got.PlanID, len(events.Items), used)
+	}
 }
 
 // ofPlace ends an app, a space, a role, a quota and an organization.

@@ -7,3 +7,8 @@ import (
 
 // Steps are those of a job, for tests that stop in the middle.
 func (m *Market) Steps(j backstay.Job) []step.Step { return operations[j.Operation].steps(m, j) }
+
+// FollowSteps are those of the recording of what a broker has done.
+func (m *Market) FollowSteps(of backstay.BrokerID, changed []backstay.InstanceID, seen int64) []step.Step {
+	return m.followSteps(of, changed, seen)
+}

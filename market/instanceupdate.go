@@ -184,16 +184,11 @@ func sameVersion(a, b *backstay.MaintenanceInfo) bool {
 
 func (m *Market) updateInstanceSteps(j backstay.Job) []step.Step {
 	var asked asking
-	return []step.Step{
-		{Name: "market.update.asked", Do: func(ctx context.Context) (err error) {
-			asked, err = m.askForUpdate(ctx, j)
-			return err
-		}},
-		{Name: "market.update.awaited", Do: func(ctx context.Context) error { return m.awaitOutcome(ctx, j, &asked) }},
-		{Name: "market.update.recorded", Do: func(ctx context.Context) error {
-			return m.recordOutcome(ctx, j, asked)
-		}},
-	}
+	requested := step.Step{Name: "market.update.asked", Do: func(ctx context.Context) (err error) {
+		asked, err = m.askForUpdate(ctx, j)
+		return err
+	}}
+	return append([]step.Step{requested}, m.ending(j, &asked, "market.update")...)
 }
 
 // askForUpdate asks the broker for the change that was accepted. Until the end of the change is recorded the

@@ -43,9 +43,10 @@ var operations = map[string]struct {
 	purgeInstance:      {(*Market).purgeInstanceSteps, (*Market).failJob},
 }
 
-// StepNames lists every step of every job: where a process may die in the middle of one.
+// StepNames lists every step of every job, and of the recording of what brokers have done: where a process may die in
+// the middle of one.
 func StepNames() []string {
-	var names []string
+	names := step.Names((*Market)(nil).followSteps("", nil, 0))
 	for _, o := range operations {
 		names = append(names, step.Names(o.steps(nil, backstay.Job{}))...)
 	}

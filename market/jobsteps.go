@@ -14,6 +14,7 @@ type asking struct {
 	from    supply
 	last    backstay.LastOperationRequest // with the operation's key; empty: there is nothing to wait for
 	outcome backstay.Operation
+	found   InForce // once the outcome is known to be a success
 }
 
 // newAsking notes what a broker has answered, and keeps the address of its dashboard if it has told one.
@@ -63,15 +64,23 @@ func (m *Market) inTime(
 	return err
 }
 
-// recordOutcome records that the operation and the job have succeeded. If the operation has failed it returns an
-// error with the broker's sentence, with which the job then fails.
-func (m *Market) recordOutcome(ctx context.Context, j backstay.Job, a asking) error {
-	if a.outcome.State == backstay.Failed {
-		return backstay.Errorf(backstay.Unavailable, "%s", a.outcome.Description)
+// ending is the steps, named after the operation, from a request that a broker has taken to the record of what has
+// become of it.
+func (m *Market) ending(j backstay.Job, a *asking, operation string) []step.Step {
+	return []step.Step{
+		{Name: operation + ".awaited", Do: func(ctx context.Context) error { return m.awaitOutcome(ctx, j, a) }},
+		{Name: operation + ".fetched", Do: func(ctx context.Context) (err error) {
+			if a.outcome.State == backstay.Failed {
+				return backstay.Errorf(backstay.Unavailable, "%s", a.outcome.Description)
+			}
+			a.found, err = m.inForceAfter(ctx, a.from, j)
+			return err
+		}},
+		{Name: operation + ".recorded", Do: func(ctx context.Context) error {
+			done := backstay.Job{ID: j.ID, State: backstay.JobComplete}
+			return m.Store.FinishInstance(ctx, backstay.InstanceID(j.Resource), a.outcome, a.found, done)
+		}},
 	}
-	return m.Store.ReportInstance(
-		ctx, backstay.InstanceID(j.Resource), a.outcome, &backstay.Job{ID: j.ID, State: backstay.JobComplete},
-	)
 }
 
 // jobInstance returns the instance that a job works on, with its place and its supply.
@@ -91,16 +100,11 @@ func (m *Market) jobInstance(
 
 func (m *Market) createInstanceSteps(j backstay.Job) []step.Step {
 	var asked asking
-	return []step.Step{
-		{Name: "market.create.provisioned", Do: func(ctx context.Context) (err error) {
-			asked, err = m.provision(ctx, j)
-			return err
-		}},
-		{Name: "market.create.awaited", Do: func(ctx context.Context) error { return m.awaitOutcome(ctx, j, &asked) }},
-		{Name: "market.create.recorded", Do: func(ctx context.Context) error {
-			return m.recordOutcome(ctx, j, asked)
-		}},
-	}
+	provisioned := step.Step{Name: "market.create.provisioned", Do: func(ctx context.Context) (err error) {
+		asked, err = m.provision(ctx, j)
+		return err
+	}}
+	return append([]step.Step{provisioned}, m.ending(j, &asked, "market.create")...)
 }
 
 func (m *Market) provision(ctx context.Context, j backstay.Job) (asking, error) {
@@ -131,7 +135,7 @@ func (m *Market) awaitOperation(
 	op, err := from.broker.LastOperation(ctx, r)
 	for err == nil && op.State == backstay.InProgress {
 		op.Type = t
-		if err := m.Store.ReportInstance(ctx, r.InstanceID, op, nil); err != nil {
+		if err := m.Store.ReportInstance(ctx, r.InstanceID, op); err != nil {
 			return op, err
 		}
 		op, err = nextOperation(ctx, from.broker, r, op)
@@ -201,7 +205,7 @@ func absentIsFine(err error) error {
 func failInstance(t backstay.OperationType) func(*Market, context.Context, backstay.Job) error {
 	return func(m *Market, ctx context.Context, j backstay.Job) error {
 		op := backstay.Operation{Type: t, State: backstay.Failed, Description: j.Sentence}
-		err := m.Store.ReportInstance(ctx, backstay.InstanceID(j.Resource), op, &j)
+		err := m.Store.FinishInstance(ctx, backstay.InstanceID(j.Resource), op, InForce{}, j)
 		if backstay.KindOf(err) == backstay.NotFound {
 			return m.failPurged(ctx, j)
 		}

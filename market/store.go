@@ -167,16 +167,40 @@ type InstanceStore interface {
 	InstanceChange(ctx context.Context, id backstay.InstanceID) (InstanceChange, error)
 	// KeepDashboard records where an instance's broker has a dashboard for it.
 	KeepDashboard(ctx context.Context, id backstay.InstanceID, url string) error
-	// ReportInstance records how the operation comes along, and with a job in a final state, its end: an update
-	// that succeeded has changed the instance then, and one that failed has changed nothing. It is NotFound, and the
-	// job has no end, if the instance was purged.
-	ReportInstance(ctx context.Context, id backstay.InstanceID, op backstay.Operation, j *backstay.Job) error
+	// ReportInstance records how the operation comes along. It is NotFound if the instance was purged.
+	ReportInstance(ctx context.Context, id backstay.InstanceID, op backstay.Operation) error
+	// FinishInstance records the end of an operation and of its job. One that succeeded has made the instance what is
+	// found in force, and what the broker did not tell has become what was asked for; an update that failed has changed
+	// nothing. It is NotFound, and the job has no end, if the instance was purged.
+	FinishInstance(
+		ctx context.Context, id backstay.InstanceID, op backstay.Operation, found InForce, j backstay.Job,
+	) error
+	FollowStore
 	// PurgeInstance removes an instance of either type with its bindings and shares, whatever is being done to
 	// them, and records what end makes of that: events, and a job, if there is one.
 	PurgeInstance(ctx context.Context, id backstay.InstanceID, end EndOfPurged) error
 	// RemoveInstance removes an instance without bindings, and its shares, and, if a job is given, completes
 	// it. An absent instance is success, and no event.
 	RemoveInstance(ctx context.Context, id backstay.InstanceID, e backstay.Event, j *backstay.JobID) error
+}
+
+// FollowStore keeps what brokers have made of instances of their own accord.
+type FollowStore interface {
+	// RefreshInstance records what is in force of an instance, and the description of its last operation, as change
+	// says of the instance as it is now, which nobody else changes meanwhile. With the event, if it has a type, goes
+	// the usage. An error of change is returned, and nothing is recorded.
+	RefreshInstance(
+		ctx context.Context, id backstay.InstanceID,
+		change func(backstay.Instance) (found InForce, description string, e backstay.Event, err error),
+	) error
+	// AwaitRefresh makes an instance unsettled.
+	AwaitRefresh(ctx context.Context, id backstay.InstanceID) error
+	// UnsettledInstances are those of a broker that it must be asked about: it has something pending for them, or
+	// has never told which version of the plan they have.
+	UnsettledInstances(ctx context.Context, from backstay.BrokerID) ([]backstay.InstanceID, error)
+	// SeenChanges is up to where the changes of a broker have been seen, as the broker counts them; 0 at first.
+	SeenChanges(ctx context.Context, of backstay.BrokerID) (int64, error)
+	KeepSeenChanges(ctx context.Context, of backstay.BrokerID, seen int64) error
 }
 
 // BindingStore keeps service credential bindings. Parameters and credentials arrive and leave sealed.

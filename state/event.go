@@ -27,10 +27,10 @@ func recordEvent(ctx context.Context, x executor, e backstay.Event) error {
 		return nil
 	}
 	_, err := x.Exec(ctx, `INSERT INTO audit.events (id, type, actor_id, actor_name, actor_is_client, address, target_id,
-		target_type, target_name, space_id, organization_id, data)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, coalesce(nullif($12::jsonb, 'null'), '{}'))`,
+		target_type, target_name, space_id, organization_id, data, actor_is_broker)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, coalesce(nullif($12::jsonb, 'null'), '{}'), $13)`,
 		e.ID, e.Type, e.Actor.UserID, e.Actor.Username, e.Actor.Client, e.Actor.Address, e.Target.ID, e.Target.Type,
-		e.Target.Name, e.SpaceID, e.OrganizationID, e.Data)
+		e.Target.Name, e.SpaceID, e.OrganizationID, e.Data, e.Actor.Broker)
 	return err
 }
 
@@ -89,7 +89,7 @@ func (s *Store) RecordRead(ctx context.Context, e backstay.Event, since time.Tim
 func (s *Store) Events(ctx context.Context, f market.EventFilter) (market.List[backstay.Event], error) {
 	q := query{
 		columns: `e.id, e.type, e.actor_id, e.actor_name, e.actor_is_client, e.address, e.target_id, e.target_type,
-			e.target_name, e.space_id, e.organization_id, e.data, e.created_at`,
+			e.target_name, e.space_id, e.organization_id, e.data, e.created_at, e.actor_is_broker`,
 		from: "(SELECT *, created_at AS updated_at FROM audit.events) e", alias: "e",
 	}
 	whereIn(&q, "e.id", f.IDs)
@@ -109,7 +109,7 @@ func (s *Store) Events(ctx context.Context, f market.EventFilter) (market.List[b
 	return selectList(ctx, s, q, f.Order, f.Page, func(r pgx.CollectableRow) (e backstay.Event, err error) {
 		err = r.Scan(&e.ID, &e.Type, &e.Actor.UserID, &e.Actor.Username, &e.Actor.Client, &e.Actor.Address, &e.Target.ID,
 			&e.Target.Type, &e.Target.Name,
-			&e.SpaceID, &e.OrganizationID, &e.Data, &e.CreatedAt)
+			&e.SpaceID, &e.OrganizationID, &e.Data, &e.CreatedAt, &e.Actor.Broker)
 		return e, err
 	})
 }

@@ -11,13 +11,15 @@ import (
 
 const instanceColumns = `i.id, i.type, i.space_id, coalesce(i.plan_id, ''), i.name, i.tags, i.maintenance_info,
 	i.dashboard_url, i.syslog_drain_url, i.route_service_url, i.labels, i.annotations, i.op_type, i.op_state,
-	i.op_description, i.op_created_at, i.op_updated_at, i.created_at, i.updated_at`
+	i.op_description, i.op_created_at, i.op_updated_at, i.created_at, i.updated_at, i.pending,
+	coalesce((SELECT v.maintenance_info ->> 'Version' <> coalesce(i.maintenance_info ->> 'Version', '')
+		FROM market.plans v WHERE v.id = i.plan_id), false)`
 
 func scanInstance(r pgx.CollectableRow) (i backstay.Instance, err error) {
 	op := &i.LastOperation
 	err = r.Scan(&i.ID, &i.Type, &i.SpaceID, &i.PlanID, &i.Name, &i.Tags, &i.MaintenanceInfo, &i.DashboardURL,
 		&i.SyslogDrainURL, &i.RouteServiceURL, &i.Metadata.Labels, &i.Metadata.Annotations, &op.Type, &op.State,
-		&op.Description, &op.CreatedAt, &op.UpdatedAt, &i.CreatedAt, &i.UpdatedAt)
+		&op.Description, &op.CreatedAt, &op.UpdatedAt, &i.CreatedAt, &i.UpdatedAt, &i.Pending, &i.Upgradable)
 	return i, err
 }
 
@@ -176,37 +178,38 @@ func (s *Store) UpdateInstance(ctx context.Context, id backstay.InstanceID, u ma
 	return i, instanceTaken(err, wanted(u.Name))
 }
 
-func (s *Store) ReportInstance(ctx context.Context, id backstay.InstanceID, op backstay.Operation,
-	j *backstay.Job) error {
-	return s.tx(ctx, func(tx pgx.Tx) error {
-		tag, err := tx.Exec(ctx, `UPDATE market.instances
-			SET op_type = $2, op_state = $3, op_description = $4, op_updated_at = now() WHERE id = $1`,
-			id, op.Type, op.State, op.Description)
-		if err == nil && tag.RowsAffected() == 0 {
-			err = backstay.Errorf(backstay.NotFound, "Service instance not found")
-		}
-		if err != nil {
-			return err
-		}
-		if j == nil {
-			return nil
-		}
-		if err := finishJob(ctx, tx, *j); err != nil {
-			return err
-		}
-		return endOperation(ctx, tx, id, op)
-	})
+func (s *Store) ReportInstance(ctx context.Context, id backstay.InstanceID, op backstay.Operation) error {
+	return reportInstance(ctx, s.pool, id, op)
 }
 
-// endOperation puts in force what an operation has changed, and records the usage that comes of it.
-func endOperation(ctx context.Context, tx pgx.Tx, id backstay.InstanceID, op backstay.Operation) error {
-	switch {
-	case op.Type == backstay.Update:
-		return endUpdate(ctx, tx, id, op.State == backstay.Succeeded)
-	case op.Type == backstay.Create && op.State == backstay.Succeeded:
-		return recordUsage(ctx, tx, backstay.UsageCreated, &id)
+func reportInstance(ctx context.Context, x executor, id backstay.InstanceID, op backstay.Operation) error {
+	tag, err := x.Exec(ctx, `UPDATE market.instances
+		SET op_type = $2, op_state = $3, op_description = $4, op_updated_at = now() WHERE id = $1`,
+		id, op.Type, op.State, op.Description)
+	if err == nil && tag.RowsAffected() == 0 {
+		err = backstay.Errorf(backstay.NotFound, "Service instance not found")
 	}
-	return nil
+	return err
+}
+
+func (s *Store) FinishInstance(
+	ctx context.Context, id backstay.InstanceID, op backstay.Operation, found market.InForce, j backstay.Job,
+) error {
+	return s.tx(ctx, func(tx pgx.Tx) error {
+		if err := reportInstance(ctx, tx, id, op); err != nil {
+			return err
+		}
+		if err := finishJob(ctx, tx, j); err != nil {
+			return err
+		}
+		switch {
+		case op.Type == backstay.Update:
+			return endUpdate(ctx, tx, id, op.State == backstay.Succeeded, found)
+		case op.Type == backstay.Create && op.State == backstay.Succeeded:
+			return endCreate(ctx, tx, id, found)
+		}
+		return nil
+	})
 }
 
 func (s *Store) RemoveInstance(ctx context.Context, id backstay.InstanceID, e backstay.Event,

@@ -63,19 +63,99 @@ func (s *Store) InstanceChange(ctx context.Context, id backstay.InstanceID) (c m
 	return c, orNotFound(err, "Service instance change")
 }
 
-// endUpdate makes the instance what the update was to make of it, if that has succeeded, and forgets the
-// update.
-func endUpdate(ctx context.Context, tx pgx.Tx, id backstay.InstanceID, succeeded bool) error {
-	if succeeded {
+// endCreate puts in force what the broker says that it has made, and records that it is used.
+func endCreate(ctx context.Context, tx pgx.Tx, id backstay.InstanceID, found market.InForce) error {
+	if err := putInForce(ctx, tx, id, found); err != nil {
+		return err
+	}
+	return recordUsage(ctx, tx, backstay.UsageCreated, &id)
+}
+
+// endUpdate makes the instance what its broker says that it is, and else what the update was to make of it, if that
+// has succeeded, and forgets the update.
+func endUpdate(
+	ctx context.Context, tx pgx.Tx, id backstay.InstanceID, succeeded bool, found market.InForce,
+) error {
+	if !succeeded { // where it was given up here, the broker may come to the end of it all the same
+		found.Pending = true
+	} else {
 		if _, err := tx.Exec(ctx, `UPDATE market.instances i SET plan_id = c.plan_id, maintenance_info = c.maintenance_info,
 			updated_at = now() FROM market.instance_changes c WHERE i.id = $1 AND c.instance_id = i.id`, id); err != nil {
 			return err
 		}
 	}
+	if err := putInForce(ctx, tx, id, found); err != nil {
+		return err
+	}
 	if _, err := tx.Exec(ctx, `DELETE FROM market.instance_changes WHERE instance_id = $1`, id); err != nil {
 		return err
 	}
 	return recordUsage(ctx, tx, backstay.UsageUpdated, &id)
+}
+
+// putInForce makes an instance what its broker says that it is. What the broker does not tell stays.
+func putInForce(ctx context.Context, tx pgx.Tx, id backstay.InstanceID, found market.InForce) error {
+	_, err := tx.Exec(ctx, `UPDATE market.instances SET plan_id = coalesce(nullif($2, ''), plan_id),
+		maintenance_info = coalesce($3::jsonb, maintenance_info), dashboard_url = coalesce(nullif($4, ''), dashboard_url),
+		pending = $5 WHERE id = $1`, id, found.PlanID, found.MaintenanceInfo, found.DashboardURL, found.Pending)
+	return err
+}
+
+func (s *Store) RefreshInstance(
+	ctx context.Context, id backstay.InstanceID,
+	change func(backstay.Instance) (found market.InForce, description string, e backstay.Event, err error),
+) error {
+	return s.tx(ctx, func(tx pgx.Tx) error {
+		in, err := lockInstance(ctx, tx, id)
+		if err != nil {
+			return err
+		}
+		found, description, e, err := change(in)
+		if err != nil {
+			return err
+		}
+		if err := putInForce(ctx, tx, id, found); err != nil {
+			return err
+		}
+		if _, err := tx.Exec(ctx, `UPDATE market.instances SET op_description = $2, op_updated_at = now()
+			WHERE id = $1 AND op_description <> $2`, id, description); err != nil {
+			return err
+		}
+		if e.Type == "" {
+			return nil
+		}
+		if _, err := tx.Exec(ctx, `UPDATE market.instances SET updated_at = now() WHERE id = $1`, id); err != nil {
+			return err
+		}
+		if err := recordEvent(ctx, tx, e); err != nil {
+			return err
+		}
+		return recordUsage(ctx, tx, backstay.UsageUpdated, &id)
+	})
+}
+
+func (s *Store) AwaitRefresh(ctx context.Context, id backstay.InstanceID) error {
+	_, err := s.pool.Exec(ctx, `UPDATE market.instances SET pending = true WHERE id = $1`, id)
+	return err
+}
+
+// UnsettledInstances leaves those alone that an operation works on, at whose end the broker is asked anyway.
+func (s *Store) UnsettledInstances(ctx context.Context, from backstay.BrokerID) ([]backstay.InstanceID, error) {
+	return selectColumn[backstay.InstanceID](ctx, s.pool, `SELECT i.id FROM market.instances i
+			JOIN market.plans p ON p.id = i.plan_id JOIN market.offerings o ON o.id = p.offering_id
+		WHERE o.broker_id = $1 AND i.op_state <> 'in progress' AND (i.op_type, i.op_state) <> ('create', 'failed')
+			AND (i.pending OR i.maintenance_info IS NULL AND p.maintenance_info IS NOT NULL AND o.instances_retrievable)
+		ORDER BY i.id`, from)
+}
+
+func (s *Store) SeenChanges(ctx context.Context, of backstay.BrokerID) (seen int64, err error) {
+	err = s.pool.QueryRow(ctx, `SELECT seen_changes FROM market.brokers WHERE id = $1`, of).Scan(&seen)
+	return seen, orNotFound(err, "Service broker")
+}
+
+func (s *Store) KeepSeenChanges(ctx context.Context, of backstay.BrokerID, seen int64) error {
+	_, err := s.pool.Exec(ctx, `UPDATE market.brokers SET seen_changes = $2 WHERE id = $1`, of, seen)
+	return err
 }
 
 func (s *Store) KeepDashboard(ctx context.Context, id backstay.InstanceID, url string) error {

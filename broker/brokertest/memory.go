@@ -4,9 +4,9 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 
 	"github.com/google/uuid"
@@ -23,6 +23,8 @@ type Memory struct {
 	mu        sync.Mutex
 	changed   chan struct{} // closed and replaced at every change
 	instances map[backstay.InstanceID]*memoryInstance
+	changes   []backstay.InstanceID // that nobody has asked for, in their order
+	version   string                // the newest one of both plans
 }
 
 // memoryInstance is an instance as it was accepted, with what its last operation makes of it.
@@ -32,11 +34,14 @@ type memoryInstance struct {
 	op       backstay.Operation
 	key      backstay.OperationKey
 	bindings map[backstay.BindingID]*memoryBinding
+	pending  *backstay.UpdateRequest // what waits for the window; nil for nothing
 }
 
 // NewMemory returns a broker that offers postgres with the plans Free and M-dedicated-15.
 func NewMemory() *Memory {
-	return &Memory{changed: make(chan struct{}), instances: map[backstay.InstanceID]*memoryInstance{}}
+	return &Memory{
+		changed: make(chan struct{}), instances: map[backstay.InstanceID]*memoryInstance{}, version: "15.1.0",
+	}
 }
 
 // The ids of the catalog of [Memory].
@@ -53,6 +58,8 @@ const missingExtension = "missing"
 func (m *Memory) Catalog(context.Context) ([]backstay.CatalogOffering, error) {
 	schema := json.RawMessage(
 		`{"type":"object","additionalProperties":false,"properties":{"enable_extensions":{"type":"array"}}}`)
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	schemas := backstay.Schemas{CreateInstance: schema}
 	if m.Updateable {
 		schemas.UpdateInstance = schema
@@ -71,12 +78,14 @@ func (m *Memory) Catalog(context.Context) ([]backstay.CatalogOffering, error) {
 	}}, nil
 }
 
-// maintenanceInfo is the version of both plans.
+// maintenanceInfo is the version of both plans. The caller holds the lock.
 func (m *Memory) maintenanceInfo() *backstay.MaintenanceInfo {
 	if !m.Updateable {
 		return nil
 	}
-	return &backstay.MaintenanceInfo{Version: "15.1.0", Description: "PostgreSQL 15.1"}
+	return &backstay.MaintenanceInfo{
+		Version: m.version, Description: "PostgreSQL " + strings.TrimSuffix(m.version, ".0"),
+	}
 }
 
 // AdmitProvision refuses unknown plans and parameters.
@@ -84,6 +93,8 @@ func (m *Memory) AdmitProvision(_ context.Context, r backstay.ProvisionRequest) 
 	if err := checkPlan(r.ServiceID, r.PlanID); err != nil {
 		return err
 	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	if err := m.checkMaintenanceInfo(r.MaintenanceInfo); err != nil {
 		return err
 	}
@@ -171,7 +182,7 @@ func (m *Memory) checkUpdate(in *memoryInstance, r backstay.UpdateRequest) error
 	if err := m.checkMaintenanceInfo(r.MaintenanceInfo); err != nil {
 		return err
 	}
-	return knownParameters(r.Parameters, "enable_extensions")
+	return knownParameters(r.Parameters, "enable_extensions", atWindow)
 }
 
 // Update accepts a change of plan or parameters, which is made a moment later.
@@ -184,6 +195,10 @@ func (m *Memory) Update(_ context.Context, r backstay.UpdateRequest) (backstay.U
 	}
 	if err := m.checkUpdate(in, r); err != nil {
 		return backstay.Updated{}, err
+	}
+	r, wait := window(r)
+	if wait != nil && in.op.State != backstay.InProgress {
+		return m.queue(in, r, *wait), nil
 	}
 	wanted := updated(in.accepted, r)
 	switch {
@@ -246,11 +261,13 @@ func (m *Memory) Deprovision(_ context.Context, r backstay.DeprovisionRequest) (
 
 // begin replaces the instance's operation by a new one.
 func (m *Memory) begin(in *memoryInstance, t backstay.OperationType, wanted backstay.ProvisionRequest) {
-	in.wanted, in.key = wanted, backstay.OperationKey(uuid.NewString())
+	in.wanted, in.key = wanted, newKey()
 	in.op = backstay.Operation{Type: t, State: backstay.InProgress, Description: string(t) + " is on its way"}
 	m.announce()
 	go m.finish(wanted.InstanceID, in.key)
 }
+
+func newKey() backstay.OperationKey { return backstay.OperationKey(uuid.NewString()) }
 
 // finish ends an operation, unless another one has replaced it.
 func (m *Memory) finish(id backstay.InstanceID, key backstay.OperationKey) {
@@ -268,7 +285,7 @@ func (m *Memory) finish(id backstay.InstanceID, key backstay.OperationKey) {
 	default:
 		in.accepted = in.wanted
 		in.op.State = backstay.Succeeded
-		in.op.Description = fmt.Sprintf("DB Instance 'backstay-%s' status is 'available'", id)
+		in.op.Description = in.description(id)
 	}
 	m.announce()
 }
@@ -293,7 +310,7 @@ func (m *Memory) FetchInstance(
 		return backstay.FetchedInstance{}, unknownInstance(r.InstanceID)
 	}
 	return backstay.FetchedInstance{
-		ServiceID: in.accepted.ServiceID, PlanID: in.accepted.PlanID, Parameters: in.accepted.Parameters,
+		ServiceID: in.accepted.ServiceID, PlanID: in.accepted.PlanID, Parameters: in.shown(),
 		MaintenanceInfo: in.accepted.MaintenanceInfo,
 	}, nil
 }

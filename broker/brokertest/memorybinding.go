@@ -4,8 +4,6 @@ import (
 	"bytes"
 	"context"
 
-	"github.com/google/uuid"
-
 	"github.com/backstay/backstay"
 )
 
@@ -77,7 +75,7 @@ func (b *memoryBinding) details() backstay.BindingDetails {
 
 // beginBinding replaces the binding's operation by a new one, which ends at once or a moment later.
 func (m *Memory) beginBinding(b *memoryBinding, t backstay.OperationType) {
-	b.key = backstay.OperationKey(uuid.NewString())
+	b.key = newKey()
 	b.op = backstay.Operation{Type: t, State: backstay.InProgress, Description: string(t) + " is on its way"}
 	if m.AsyncBindings {
 		m.announce()

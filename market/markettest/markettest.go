@@ -8,6 +8,8 @@ import (
 	"log/slog"
 	"testing"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/internal/seal"
 	"github.com/backstay/backstay/internal/testkit"
@@ -35,8 +37,8 @@ type Seller struct {
 	Broker backstay.Broker
 }
 
-// NewWith returns a market on a database of its own, with its jobs running, before a broker. It ends with
-// the test.
+// NewWith returns a market on a database of its own, with its jobs running, before a broker that it follows. It ends
+// with the test.
 func NewWith(t testing.TB, b backstay.Broker) *market.Market {
 	t.Helper()
 	return NewAt(t, b, testkit.Postgres(t))
@@ -59,12 +61,13 @@ func NewAmong(t testing.TB, dsn string, sellers ...Seller) *market.Market {
 		must(t, m.KeepCatalog(t.Context(), s.ServiceBroker))
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan error, 1)
-	go func() { done <- store.RunJobs(ctx, state.Runners{Market: m.Work, Broker: noBroker}) }()
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return store.RunJobs(ctx, state.Runners{Market: m.Work, Broker: noBroker}) })
+	g.Go(func() error { return m.Follow(ctx) })
 	t.Cleanup(func() {
 		cancel()
-		if err := <-done; err != nil && !errors.Is(err, context.Canceled) {
-			t.Errorf("run jobs: %v", err)
+		if err := g.Wait(); err != nil && !errors.Is(err, context.Canceled) {
+			t.Errorf("run the market: %v", err)
 		}
 	})
 	return m

@@ -82,7 +82,7 @@ func everyResourceHasMetadata(t *testing.T, f *fixture) {
 	in, j := f.newInstance("db")
 	in.Metadata = made
 	must(t, f.AcceptInstance(t.Context(), in, nil, none, j))
-	must(t, f.ReportInstance(t.Context(), in.ID, operation(backstay.Create, backstay.Succeeded), nil))
+	must(t, f.ReportInstance(t.Context(), in.ID, operation(backstay.Create, backstay.Succeeded)))
 	b, j := f.newBinding(in.ID, backstay.KeyBinding, "key")
 	b.Metadata = made
 	must(t, f.AcceptBinding(t.Context(), b, nil, none, j))

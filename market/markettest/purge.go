@@ -57,7 +57,7 @@ func aPurgeTakesEverythingAlong(t *testing.T, f *fixture) {
 	made := operation(backstay.Create, backstay.Succeeded)
 	j.State = backstay.JobComplete
 	must(t, f.FinishBinding(t.Context(), making.ID, made, nil, j))
-	wantError(t, f.ReportInstance(t.Context(), in.ID, made, nil), backstay.NotFound, "Service instance not found")
+	wantError(t, f.ReportInstance(t.Context(), in.ID, made), backstay.NotFound, "Service instance not found")
 	_, again := f.newInstance("db")
 	in.ID = backstay.InstanceID(again.Resource)
 	must(t, f.AcceptInstance(t.Context(), in, nil, none, again))

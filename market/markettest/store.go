@@ -68,6 +68,10 @@ func RunStore(t *testing.T, open func(t testing.TB) market.Store) {
 		{"WhatWasNotCreatedIsNotUpdated", whatWasNotCreatedIsNotUpdated},
 		{"QuotasForbidChangesToPaidPlans", quotasForbidChangesToPaidPlans},
 		{"ADashboardIsKept", aDashboardIsKept},
+		{"WhatIsInForceIsRecorded", whatIsInForceIsRecorded},
+		{"ARefreshIsTakenWhole", aRefreshIsTakenWhole},
+		{"UnsettledInstancesAreFound", unsettledInstancesAreFound},
+		{"ChangesAreSeenOnwards", changesAreSeenOnwards},
 		{"PrivatePlansBeginHidden", privatePlansBeginHidden},
 		{"PlansAreSeenWhereTheyAreEnabled", plansAreSeenWhereTheyAreEnabled},
 		{"MetadataChangesByKey", metadataChangesByKey},
@@ -87,8 +91,11 @@ func RunStore(t *testing.T, open func(t testing.TB) market.Store) {
 	}
 }
 
-// none is the event of tests that are not about events.
-var none backstay.Event
+// none is the event of tests that are not about events, inForce what a broker tells in those that are not about that.
+var (
+	none    backstay.Event
+	inForce market.InForce
+)
 
 // fixture is a store with an organization, a space, an app and a plan.
 type fixture struct {
@@ -192,7 +199,7 @@ func (f *fixture) mustHave(t *testing.T, name string) backstay.Instance {
 	must(t, f.AcceptInstance(t.Context(), in, nil, none, j))
 	must(
 		t,
-		f.ReportInstance(t.Context(), in.ID, operation(backstay.Create, backstay.Succeeded), new(complete(j))),
+		f.FinishInstance(t.Context(), in.ID, operation(backstay.Create, backstay.Succeeded), inForce, complete(j)),
 	)
 	return in
 }
@@ -292,8 +299,8 @@ func aNewNameHidesNothing(t *testing.T, f *fixture) {
 	must(t, f.AcceptInstance(t.Context(), in, nil, none, j))
 	must(
 		t,
-		f.ReportInstance(t.Context(), in.ID, operation(backstay.Create, backstay.Failed),
-			&backstay.Job{ID: j.ID, State: backstay.JobFailed, Sentence: "No."}),
+		f.FinishInstance(t.Context(), in.ID, operation(backstay.Create, backstay.Failed), inForce,
+			backstay.Job{ID: j.ID, State: backstay.JobFailed, Sentence: "No."}),
 	)
 	in, err = f.UpdateInstance(t.Context(), in.ID, market.Update{}, []string{"tag"}, none)
 	must(t, err)

@@ -52,8 +52,7 @@ func aPlanChangesWhenTheUpdateSucceeded(t *testing.T, f *fixture) {
 		backstay.Busy, "An operation for service instance db is in progress.")
 	f.wantUsage(t, market.UsageFilter{}, "CREATED db")
 
-	must(t, f.ReportInstance(t.Context(), in.ID, operation(backstay.Update, backstay.Succeeded),
-		new(complete(j))))
+	must(t, f.FinishInstance(t.Context(), in.ID, operation(backstay.Update, backstay.Succeeded), inForce, complete(j)))
 	f.wantPlan(t, in.ID, "other", "2.0.0", backstay.Succeeded)
 	usage := f.wantUsage(t, market.UsageFilter{}, "CREATED db", "UPDATED db")
 	if usage[1].PlanName != "other" {
@@ -68,7 +67,7 @@ func aFailedUpdateLeavesThePlan(t *testing.T, f *fixture) {
 	for range 2 { // and another may follow
 		j := f.mustAsk(t, in, "other", "2.0.0", "sealed")
 		failed := backstay.Job{ID: j.ID, State: backstay.JobFailed, Kind: backstay.Unavailable, Sentence: "No."}
-		must(t, f.ReportInstance(t.Context(), in.ID, operation(backstay.Update, backstay.Failed), &failed))
+		must(t, f.FinishInstance(t.Context(), in.ID, operation(backstay.Update, backstay.Failed), inForce, failed))
 		f.wantPlan(t, in.ID, "plan", "", backstay.Failed)
 		_, err := f.InstanceChange(t.Context(), in.ID)
 		wantError(t, err, backstay.NotFound, "Service instance change not found")
@@ -104,8 +103,8 @@ func anUpdateIsTakenWhole(t *testing.T, f *fixture) {
 func whatWasNotCreatedIsNotUpdated(t *testing.T, f *fixture) {
 	in, j := f.newInstance("db")
 	must(t, f.AcceptInstance(t.Context(), in, nil, none, j))
-	must(t, f.ReportInstance(t.Context(), in.ID, operation(backstay.Create, backstay.Failed),
-		&backstay.Job{ID: j.ID, State: backstay.JobFailed, Sentence: "No."}))
+	must(t, f.FinishInstance(t.Context(), in.ID, operation(backstay.Create, backstay.Failed), inForce,
+		backstay.Job{ID: j.ID, State: backstay.JobFailed, Sentence: "No."}))
 	err := f.AcceptInstanceUpdate(t.Context(), in.ID, market.InstanceChange{PlanID: planID("other")},
 		operation(backstay.Update, backstay.InProgress), none, newJob("x"))
 	wantError(t, err, backstay.Invalid,

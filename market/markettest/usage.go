@@ -32,8 +32,8 @@ func usageIsRecordedWithWhatItIsAbout(t *testing.T, f *fixture) {
 	must(t, f.AcceptInstance(t.Context(), failed, nil, none, j))
 	must(
 		t,
-		f.ReportInstance(t.Context(), failed.ID, operation(backstay.Create, backstay.Failed),
-			&backstay.Job{ID: j.ID, State: backstay.JobFailed, Sentence: "no"}),
+		f.FinishInstance(t.Context(), failed.ID, operation(backstay.Create, backstay.Failed), inForce,
+			backstay.Job{ID: j.ID, State: backstay.JobFailed, Sentence: "no"}),
 	)
 	must(t, f.RemoveInstance(t.Context(), failed.ID, none, nil))
 	must(t, f.RemoveInstance(t.Context(), f.mustProvide(t, "provided").ID, none, nil)) // costs nothing
@@ -42,7 +42,7 @@ func usageIsRecordedWithWhatItIsAbout(t *testing.T, f *fixture) {
 	in := f.mustHave(t, "db")
 	must(
 		t,
-		f.ReportInstance(t.Context(), in.ID, operation(backstay.Create, backstay.Succeeded), new(complete(j))),
+		f.FinishInstance(t.Context(), in.ID, operation(backstay.Create, backstay.Succeeded), inForce, complete(j)),
 	) // again
 	name := "renamed"
 	_, err := f.UpdateInstance(t.Context(), in.ID, market.Update{}, []string{"b"}, none)
@@ -184,9 +184,8 @@ func usageIsReadOnwardsWithoutGaps(t *testing.T, f *fixture) {
 				if err := f.AcceptInstance(t.Context(), in, nil, none, j); err != nil {
 					t.Error(err)
 				}
-				if err := f.ReportInstance(
-					t.Context(), in.ID, operation(backstay.Create, backstay.Succeeded),
-					new(complete(j)),
+				if err := f.FinishInstance(
+					t.Context(), in.ID, operation(backstay.Create, backstay.Succeeded), inForce, complete(j),
 				); err != nil {
 					t.Error(err)
 				}

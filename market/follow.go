@@ -1,0 +1,190 @@
+package market
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/backstay/backstay"
+	"github.com/backstay/backstay/internal/step"
+	"github.com/backstay/backstay/internal/wait"
+)
+
+// How often a broker is asked about instances that are not settled, whoever else tells of them, and how long the
+// market waits before it listens again to a broker that has failed.
+const (
+	settleEvery = 30 * time.Second
+	listenAgain = time.Second
+)
+
+// Follow keeps true what the market says of instances while brokers change them of their own accord, as in maintenance
+// windows, until ctx ends. It listens to a broker that is a [backstay.Watcher], and asks each one regularly about the
+// instances for which it has something pending.
+func (m *Market) Follow(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	for id, b := range m.Brokers {
+		g.Go(func() error { return m.settleRegularly(ctx, id) })
+		if w, ok := b.(backstay.Watcher); ok {
+			g.Go(func() error { return m.listen(ctx, id, w) })
+		}
+	}
+	return g.Wait()
+}
+
+func (m *Market) settleRegularly(ctx context.Context, of backstay.BrokerID) error {
+	return wait.Until(ctx, wait.Every(settleEvery), func() (again bool, err error) {
+		if err := m.Settle(ctx, of); err != nil && ctx.Err() == nil {
+			m.Log.Warn("a broker was not asked about its instances; it is tried again", "broker", of, "error", err)
+		}
+		return true, nil
+	})
+}
+
+// Settle asks a broker about all instances for which it has something pending.
+func (m *Market) Settle(ctx context.Context, of backstay.BrokerID) error {
+	ids, err := m.Store.UnsettledInstances(ctx, of)
+	if err != nil {
+		return err
+	}
+	return m.refreshAll(ctx, of, ids)
+}
+
+func (m *Market) listen(ctx context.Context, to backstay.BrokerID, w backstay.Watcher) error {
+	return wait.Until(ctx, wait.Every(listenAgain), func() (again bool, err error) {
+		for err == nil {
+			err = m.listenOnce(ctx, to, w)
+		}
+		if ctx.Err() == nil {
+			m.Log.Warn("the changes of a broker were not followed; it is tried again", "broker", to, "error", err)
+		}
+		return true, nil
+	})
+}
+
+// listenOnce waits for the next changes of a broker and records them. Where it was is kept when they are recorded, so
+// whoever takes its place records some of them again, which is no news then.
+func (m *Market) listenOnce(ctx context.Context, to backstay.BrokerID, w backstay.Watcher) error {
+	after, err := m.Store.SeenChanges(ctx, to)
+	if err != nil {
+		return err
+	}
+	changed, seen, err := w.AwaitChanges(ctx, after)
+	if err != nil {
+		return err
+	}
+	return step.Run(ctx, m.followSteps(to, changed, seen)...)
+}
+
+func (m *Market) followSteps(of backstay.BrokerID, changed []backstay.InstanceID, seen int64) []step.Step {
+	return []step.Step{
+		{Name: "market.follow.recorded", Do: func(ctx context.Context) error {
+			return m.refreshAll(ctx, of, changed)
+		}},
+		{Name: "market.follow.seen", Do: func(ctx context.Context) error {
+			return m.Store.KeepSeenChanges(ctx, of, seen)
+		}},
+	}
+}
+
+// refreshAll refreshes instances of a broker. One that cannot be refreshed now keeps none of the others waiting: it is
+// to be settled later.
+func (m *Market) refreshAll(ctx context.Context, of backstay.BrokerID, ids []backstay.InstanceID) error {
+	l, err := m.Store.ServiceBrokers(ctx, BrokerFilter{IDs: []backstay.BrokerID{of}})
+	known, err := single(l, err, "Service broker")
+	if err != nil {
+		return err
+	}
+	by := backstay.Actor{UserID: backstay.UserID(known.ID), Username: known.Name, Broker: true}
+	for _, id := range ids {
+		err := m.refresh(ctx, by, id)
+		if err == nil || backstay.KindOf(err) == backstay.NotFound { // it is on its way up or down, or gone
+			continue
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		m.Log.Warn("an instance was not refreshed; it is tried again", "instance", id, "error", err)
+		if err := m.Store.AwaitRefresh(ctx, id); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// errOvertaken is why something was not recorded that was found out while the instance changed.
+var errOvertaken = errors.New("the instance changed meanwhile")
+
+// refreshTries is how often an instance that changes while its broker is asked is asked about again at once.
+const refreshTries = 3
+
+// refresh records what a broker has made of an instance of its own accord.
+func (m *Market) refresh(ctx context.Context, by backstay.Actor, id backstay.InstanceID) (err error) {
+	for range refreshTries {
+		if err = m.refreshOnce(ctx, by, id); !errors.Is(err, errOvertaken) {
+			return err
+		}
+	}
+	return err
+}
+
+func (m *Market) refreshOnce(ctx context.Context, by backstay.Actor, id backstay.InstanceID) error {
+	l, err := m.Store.Instances(ctx, InstanceFilter{IDs: []backstay.InstanceID{id}})
+	in, err := single(l, err, "Service instance")
+	if err != nil {
+		return err
+	}
+	at, err := m.placeOf(ctx, in.SpaceID)
+	if err != nil {
+		return err
+	}
+	from, err := m.supplyOf(ctx, in)
+	if err != nil {
+		return err
+	}
+	call := callFor(backstay.Actor{}, "")
+	last, err := from.broker.LastOperation(ctx, from.lastOperation(call, id, ""))
+	if err != nil {
+		return err
+	}
+	found, err := m.inForce(ctx, from, call, id)
+	if err != nil {
+		return err
+	}
+	found.Pending = found.Pending || last.State == backstay.InProgress
+	return m.Store.RefreshInstance(ctx, id, func(now backstay.Instance) (InForce, string, backstay.Event, error) {
+		if now.UpdatedAt != in.UpdatedAt || !sameOperation(now.LastOperation, in.LastOperation) {
+			return found, "", backstay.Event{}, errOvertaken
+		}
+		return found, described(now.LastOperation, last), changedBy(by, now, at, found), nil
+	})
+}
+
+func sameOperation(a, b backstay.Operation) bool {
+	return a.Type == b.Type && a.State == b.State && a.CreatedAt.Equal(b.CreatedAt)
+}
+
+// described is the description of an instance's operation: what the broker says of the same now, if the operation
+// has ended, and the broker sees its end in the same way.
+func described(recorded, told backstay.Operation) string {
+	if recorded.State == backstay.InProgress || recorded.State != told.State || told.Description == "" {
+		return recorded.Description
+	}
+	return told.Description
+}
+
+// changedBy is the event that a broker has changed what is in force of an instance; none if it has not.
+func changedBy(by backstay.Actor, in backstay.Instance, at place, found InForce) backstay.Event {
+	d := details{}
+	if found.PlanID != "" && found.PlanID != in.PlanID {
+		d["service_plan"] = found.PlanID
+	}
+	if v := found.MaintenanceInfo; v != nil && !sameVersion(v, in.MaintenanceInfo) {
+		d["maintenance_info"] = details{"version": v.Version}
+	}
+	if len(d) == 0 {
+		return backstay.Event{}
+	}
+	return instanceEvent(by, "update", in, at, d)
+}
