@@ -16,8 +16,8 @@ type Size struct {
 	Connections int   `json:"connections"` // clients at once
 }
 
-// Certificate is what an instance proves its endpoint with, all PEM: a leaf, its key, and the
-// authority that clients verify it by.
+// Certificate is what an instance proves its endpoint with, all PEM: a leaf, with the chain behind it, its key, and the
+// authority that clients verify it by, which is empty if every client knows that.
 type Certificate struct {
 	Leaf      string `json:"leaf"`
 	Key       Secret `json:"key"`

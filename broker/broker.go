@@ -17,7 +17,7 @@ import (
 type Broker struct {
 	Store     Store
 	Backends  map[string]backend.Backend // by the names that the ledger keeps
-	Authority *pki.Authority             // signs the certificates of endpoints
+	Certifier pki.Certifier              // gives endpoints their certificates
 	Offered   Catalog
 	Key       seal.Key // seals parameters, Specs and passwords before they reach the Store
 	Now       func() time.Time

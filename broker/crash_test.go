@@ -56,7 +56,7 @@ func (m *mortal) start() {
 	defer m.mu.Unlock()
 	was := m.house.Broker
 	m.house = &house{store: m.store, Broker: &broker.Broker{
-		Store: was.Store, Backends: was.Backends, Authority: was.Authority, Offered: was.Offered, Key: was.Key, Now: was.Now,
+		Store: was.Store, Backends: was.Backends, Certifier: was.Certifier, Offered: was.Offered, Key: was.Key, Now: was.Now,
 		Log: was.Log,
 	}}
 	m.ctx, m.kill = context.WithCancel(context.Background())

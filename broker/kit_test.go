@@ -68,7 +68,7 @@ func newHouse(t testing.TB, instances backend.Backend) *house {
 		t.Fatal(err)
 	}
 	return &house{store: store, Broker: &broker.Broker{
-		Store: store.Broker(), Backends: map[string]backend.Backend{broker.Local: instances}, Authority: authority,
+		Store: store.Broker(), Backends: map[string]backend.Backend{broker.Local: instances}, Certifier: authority,
 		Offered: catalog, Key: seal.Key{1}, Now: time.Now, Log: slog.New(slog.NewTextHandler(t.Output(), nil)),
 	}}
 }

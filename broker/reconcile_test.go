@@ -45,7 +45,7 @@ func apply(t *testing.T, h *house, instances backend.Backend, id backstay.Instan
 	spec.Generation = 1
 	names, err := instances.Names(t.Context(), spec)
 	must(t, err)
-	spec.TLS, err = h.Authority.Issue(names, h.Now())
+	spec.TLS, err = h.Certifier.Issue(names, h.Now())
 	must(t, err)
 	must(t, instances.Apply(t.Context(), spec))
 }

@@ -126,7 +126,7 @@ func (b *Broker) place(ctx context.Context, in Instance, op Operation) (sealed [
 	if err != nil {
 		return nil, fmt.Errorf("ask for the names of the endpoint: %w", err)
 	}
-	if spec.TLS, err = b.Authority.Issue(names, b.Now()); err != nil {
+	if spec.TLS, err = b.Certifier.Issue(names, b.Now()); err != nil {
 		return nil, fmt.Errorf("issue certificate: %w", err)
 	}
 	if sealed, err = b.sealSpec(in.ID, spec); err != nil {

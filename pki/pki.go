@@ -1,9 +1,11 @@
-// Package pki is the platform's certificate authority: it signs what instances prove their
-// endpoints with. It keeps nothing; where its key lies, sealed, is the caller's business.
+// Package pki is who certifies endpoints: the platform's own authority, which signs a certificate for each, or the
+// operator, who brings one for all of them. It keeps nothing; where the authority's key lies, sealed, is the caller's
+// business.
 package pki
 
 import (
 	"context"
+	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -24,10 +26,9 @@ import (
 const (
 	// authorityLife is longer than any machine that apps pin the authority on.
 	authorityLife = 20 * 365 * 24 * time.Hour
-	// leafLife: an endpoint must not go dark while nobody renews certificates under running
-	// instances, so a leaf lives almost as long as its authority. What a shorter life would protect
-	// from, a stolen key, is answered by deleting the instance.
-	leafLife = 10 * 365 * 24 * time.Hour
+	// leafLife: a certificate is renewed long before its end, but only while a control plane runs. No endpoint
+	// must go dark where that is down for months.
+	leafLife = 3 * 365 * 24 * time.Hour
 	// skew is how far behind a client's clock may be.
 	skew = time.Hour
 )
@@ -69,9 +70,8 @@ func parse(der []byte, key *ecdsa.PrivateKey) (*Authority, error) {
 // PEM is the authority's certificate: what clients verify by.
 func (a *Authority) PEM() string { return a.pem }
 
-// Issue makes a key and a server certificate for it, valid from now for all the names: DNS names and
-// IP addresses. The first is its common name too, if it is not too long for one, for people who look
-// at it: clients look at all of them.
+// Issue makes a key and a server certificate for it, valid from now for all the names. The first is its common name
+// too, if it is not too long for one, for people who look at it: clients look at all of them.
 func (a *Authority) Issue(names []string, now time.Time) (backstay.Certificate, error) {
 	if len(names) == 0 || slices.Contains(names, "") {
 		return backstay.Certificate{}, fmt.Errorf("a certificate needs names, and none of them empty: %q", names)
@@ -129,7 +129,7 @@ func encode(kind string, der []byte) string {
 	return string(pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}))
 }
 
-func encodeKey(key *ecdsa.PrivateKey) (backstay.Secret, error) {
+func encodeKey(key crypto.PrivateKey) (backstay.Secret, error) {
 	der, err := x509.MarshalPKCS8PrivateKey(key)
 	return backstay.Secret(encode("PRIVATE KEY", der)), err
 }

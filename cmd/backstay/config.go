@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"flag"
+	"fmt"
 	"net"
 	"net/netip"
 	"os"
@@ -22,7 +23,7 @@ type config struct {
 	Database         backstay.Secret // exported so that fmt finds the methods that redact it; empty: a private one
 	listen, url      string
 	tls              bool
-	certificate, key string
+	api, endpoints   files // certificates that the operator brings
 	proxies          []netip.Prefix
 	passwordFile     string
 	catalog, plugins string
@@ -40,6 +41,9 @@ type config struct {
 
 	InForce settings.Values // what all of it was read from; exported as Database is
 }
+
+// files are where a certificate and its key lie; empty: there is none.
+type files struct{ certificate, key string }
 
 func (c *config) retention() market.Retention {
 	r := market.DefaultRetention
@@ -91,10 +95,12 @@ func (c *config) complete() (mistakes settings.Mistakes) {
 	if c.data != "" {
 		c.InForce[dataSetting] = settings.Given{Text: string(c.data), From: c.InForce[dataSetting].From}
 	}
-	if (c.certificate == "") != (c.key == "") {
-		mistakes = append(mistakes, "--tls-certificate and --tls-key belong together: one of them is missing.")
+	for name, f := range map[string]files{"tls": c.api, "endpoint": c.endpoints} {
+		if (f.certificate == "") != (f.key == "") {
+			mistakes = append(mistakes, fmt.Sprintf("--%s-certificate and --%[1]s-key belong together: one of them is missing.", name))
+		}
 	}
-	if c.certificate != "" && !c.tls {
+	if c.api.certificate != "" && !c.tls {
 		c.tls = true
 		c.InForce["tls"] = settings.Given{Text: "true", From: "follows from tls-certificate"}
 	}

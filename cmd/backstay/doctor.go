@@ -6,6 +6,7 @@ import (
 	"io"
 	"maps"
 	"slices"
+	"time"
 )
 
 const doctorUsage = `Usage: backstay doctor [FLAGS]
@@ -27,6 +28,7 @@ func doctor(ctx context.Context, c *cli, args []string) error {
 	}
 	found = append(found, examineCF(ctx, c.cfCLI(cfg.data)))
 	found = append(found, examineFiles(cfg)...)
+	found = append(found, examineCertificates(cfg, time.Now())...)
 	found = append(found, examineData(cfg.data, cfg.minFree, c.root)...)
 	found = append(found, examineState(cfg)...)
 	found = append(found, examineUsers(c.root))

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -99,12 +98,6 @@ func examineFiles(cfg *config) (found []finding) {
 		if _, err := loadCatalog(cfg.catalog); err != nil {
 			found = append(found, finding{lacking, "catalog", err.Error(),
 				"backstay doctor --catalog FILE, with one that is right"})
-		}
-	}
-	if cfg.certificate != "" {
-		if _, err := tls.LoadX509KeyPair(cfg.certificate, cfg.key); err != nil {
-			found = append(found, finding{lacking, "certificate", err.Error(),
-				"backstay doctor --tls-certificate FILE --tls-key FILE, with two that belong together"})
 		}
 	}
 	return found

@@ -31,6 +31,10 @@ func serve(ctx context.Context, c *cli, args []string) error {
 	if err != nil {
 		return err
 	}
+	files, wrong := readGiven(cfg, time.Now())
+	if wrong != nil && !cfg.data.hasServed() {
+		return wrong
+	}
 	if err := c.makeDataDir(cfg.data); err != nil {
 		return err
 	}
@@ -47,7 +51,10 @@ func serve(ctx context.Context, c *cli, args []string) error {
 	}
 	defer l.Close()
 	log := slog.New(slog.NewTextHandler(c.stderr, nil))
-	p, err := wire(ctx, cfg, log)
+	if wrong != nil {
+		return errors.Join(wrong, keepAlone(ctx, cfg, log))
+	}
+	p, err := wire(ctx, cfg, files, log)
 	if err != nil {
 		return err
 	}
@@ -125,6 +132,9 @@ func (p *platform) run(ctx context.Context, l net.Listener) error {
 	}
 	g.Go(func() error { return p.store.RunJobs(ctx, p.runners()) })
 	g.Go(func() error { return p.broker.Run(ctx) })
+	another := make(chan struct{}, 1)
+	g.Go(func() error { return p.broker.KeepCertified(ctx, another) })
+	g.Go(func() error { return p.given.watch(ctx, p.log, another) })
 	g.Go(func() error { return p.market.ForgetRegularly(ctx, p.cfg.retention()) })
 	g.Go(func() error { return p.market.EndExpired(ctx) })
 	g.Go(func() error { return p.market.Follow(ctx) })

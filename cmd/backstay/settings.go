@@ -30,6 +30,7 @@ func (c *cli) table() settings.Table[config] {
 	return settings.Table[config]{
 		{Title: "Place", Settings: c.placeSettings()},
 		{Title: "The API", Settings: apiSettings()},
+		{Title: "What databases prove themselves with", Settings: endpointSettings()},
 		{Title: "What is offered", Settings: offerSettings()},
 		{Title: "What is kept", Settings: keepingSettings()},
 		{Title: "The data plane", Settings: dataPlaneSettings(),
@@ -120,10 +121,11 @@ func apiSettings() []settings.Setting[config] {
 	}, {
 		Name: "tls-certificate", Value: "FILE", Unit: "the path of a file, PEM",
 		Help: "serve the API over TLS, with the certificate chain in this file",
-		Read: text(func(c *config) *string { return &c.certificate }),
+		More: "When it is renewed, the next connection has the new one.",
+		Read: text(func(c *config) *string { return &c.api.certificate }),
 	}, {
 		Name: "tls-key", Value: "FILE", Unit: "the path of a file, PEM",
-		Help: "the key of the certificate in tls-certificate", Read: text(func(c *config) *string { return &c.key }),
+		Help: "the key of the certificate in tls-certificate", Read: text(func(c *config) *string { return &c.api.key }),
 	}, {
 		Name: "trusted-proxy", Value: "NET,…", Unit: "addresses or networks with commas between them, or a list of them",
 		List: true,
@@ -138,6 +140,20 @@ func apiSettings() []settings.Setting[config] {
 		Name: "admin-password-file", Value: "FILE", Unit: "the path of a file",
 		Help: "write the first password of admin to this file, instead of showing it",
 		Read: text(func(c *config) *string { return &c.passwordFile }),
+	}}
+}
+
+func endpointSettings() []settings.Setting[config] {
+	return []settings.Setting[config]{{
+		Name: "endpoint-certificate", Value: "FILE", Unit: "the path of a file, PEM",
+		Help: "the certificate chain of databases, of an authority that clients know, instead of this Backstay's",
+		More: "It must be for endpoint-host. All instances get it without a restart, also when it is renewed; credentials " +
+			"that are made from then on name no authority.",
+		Read: text(func(c *config) *string { return &c.endpoints.certificate }),
+	}, {
+		Name: "endpoint-key", Value: "FILE", Unit: "the path of a file, PEM",
+		Help: "the key of the certificate in endpoint-certificate",
+		Read: text(func(c *config) *string { return &c.endpoints.key }),
 	}}
 }
 
@@ -180,7 +196,7 @@ func dataPlaneSettings() []settings.Setting[config] {
 	return []settings.Setting[config]{{
 		Name: "endpoint-host", Value: "HOST", Unit: "a host or an address", Default: "127.0.0.1",
 		Help: "the name or address of this machine that credentials give to apps",
-		More: "It is in the certificates of instances that are created from then on.",
+		More: "The certificates of all instances are renewed when it changes; bindings that were made before keep the old one.",
 		Read: host(func(c *config) *string { return &c.endpointHost }),
 	}, {
 		Name: "endpoint-listen", Value: "ADDR", Unit: "an address of this machine; 0.0.0.0 is all of them",

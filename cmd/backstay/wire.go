@@ -5,9 +5,7 @@ import (
 	"crypto/tls"
 	"fmt"
 	"log/slog"
-	"net"
 	"net/http"
-	"net/url"
 	"os"
 	"path/filepath"
 	"time"
@@ -48,6 +46,7 @@ var ownBroker = backstay.ServiceBroker{ID: "2f0b5b39-6a0e-4c3d-9f57-8c2c1f3b7a10
 // platform is the control plane, put together.
 type platform struct {
 	cfg      *config
+	given    given
 	log      *slog.Logger
 	launcher *local.Launcher
 	store    *state.Store
@@ -62,8 +61,8 @@ type platform struct {
 
 // wire puts the control plane together from the keeper upwards. What it starts by the way (the
 // keeper, the state database) is meant to outlive us.
-func wire(ctx context.Context, cfg *config, log *slog.Logger) (*platform, error) {
-	p := &platform{cfg: cfg, log: log}
+func wire(ctx context.Context, cfg *config, files given, log *slog.Logger) (*platform, error) {
+	p := &platform{cfg: cfg, given: files, log: log}
 	instances := local.New(cfg.data.keeperSocket())
 	if err := p.startKeeper(ctx, instances); err != nil {
 		return nil, err
@@ -112,16 +111,12 @@ func (p *platform) build(ctx context.Context, instances *local.Backend) error {
 	if err := atomicfile.Write(p.cfg.data.authority(), []byte(authority.PEM()), 0o644); err != nil {
 		return err
 	}
-	if err := p.loadTLS(authority); err != nil {
-		return err
-	}
-	offered, err := loadCatalog(p.cfg.catalog)
-	if err != nil {
+	if err := p.prepareTLS(authority); err != nil {
 		return err
 	}
 	p.users = &uaa.Server{Store: p.store, Key: key, Issuer: p.cfg.url, Log: p.log}
 	p.broker = &broker.Broker{Store: p.store.Broker(), Backends: map[string]backend.Backend{broker.Local: instances},
-		Authority: authority, Offered: offered, Key: key, Now: time.Now, Log: p.log}
+		Certifier: p.given.certifier(authority), Offered: p.given.catalog, Key: key, Now: time.Now, Log: p.log}
 	p.market = &market.Market{Store: p.store, Brokers: market.Brokers{ownBroker.ID: p.broker}, Key: key, Log: p.log}
 	p.api = &cfapi.Server{Market: p.market, Authenticator: p.users, URL: p.cfg.url, Version: buildVersion(), Log: p.log}
 	p.tunnels = &tunnel.Server{Authenticator: p.users, Gate: p.market, Lease: p.cfg.grace, Log: p.log}
@@ -131,53 +126,6 @@ func (p *platform) build(ctx context.Context, instances *local.Backend) error {
 		return fmt.Errorf("put the catalog on sale: %w", err)
 	}
 	return nil
-}
-
-func loadCatalog(path string) (broker.Catalog, error) {
-	if path == "" {
-		return broker.ParseCatalog(nil)
-	}
-	document, err := os.ReadFile(path)
-	if err != nil {
-		return broker.Catalog{}, fmt.Errorf("read catalog: %w", err)
-	}
-	return broker.ParseCatalog(document)
-}
-
-// loadTLS prepares the API's certificate: the operator's, or one of our own authority.
-func (p *platform) loadTLS(authority *pki.Authority) error {
-	if !p.cfg.tls {
-		return nil
-	}
-	var pair tls.Certificate
-	var err error
-	if p.cfg.certificate != "" {
-		pair, err = tls.LoadX509KeyPair(p.cfg.certificate, p.cfg.key)
-	} else {
-		pair, err = p.issueOwn(authority)
-	}
-	if err != nil {
-		return fmt.Errorf("load certificate of the API: %w", err)
-	}
-	p.tls = &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12}
-	return nil
-}
-
-// issueOwn makes a certificate for the names that the API is reached by.
-func (p *platform) issueOwn(authority *pki.Authority) (tls.Certificate, error) {
-	u, err := url.Parse(p.cfg.url)
-	if err != nil {
-		return tls.Certificate{}, err
-	}
-	names := []string{u.Hostname(), "localhost", "127.0.0.1"}
-	if host, _, err := net.SplitHostPort(p.cfg.listen); err == nil && host != "" {
-		names = append(names, host)
-	}
-	c, err := authority.Issue(names, time.Now())
-	if err != nil {
-		return tls.Certificate{}, err
-	}
-	return tls.X509KeyPair([]byte(c.Leaf), []byte(c.Key.Reveal()))
 }
 
 func (p *platform) runners() state.Runners {

@@ -108,7 +108,7 @@ func clearAway(ctx context.Context, conn *sql.Conn, d dialect, own []string) {
 	removeUnneeded(ctx, conn, d)
 }
 
-// credentials are what an app needs, with the keys of GOV.UK PaaS and the authority of our own.
+// credentials are what an app needs, with the keys of GOV.UK PaaS.
 func credentials(n engine.Node, u engine.User) backstay.Credentials {
 	host, password := n.Endpoint.Host, u.Password.Reveal()
 	address := net.JoinHostPort(host, strconv.Itoa(n.Endpoint.Port))
@@ -117,9 +117,8 @@ func credentials(n engine.Node, u engine.User) backstay.Credentials {
 		RawQuery: "reconnect=true&useSSL=true",
 	}
 	query := "user=" + url.QueryEscape(u.Name) + "&password=" + url.QueryEscape(password) // in the guide's order
-	return backstay.Credentials{
+	return n.WithAuthority(backstay.Credentials{
 		"host": host, "port": n.Endpoint.Port, "name": database, "username": u.Name, "password": password,
 		"uri": uri.String(), "jdbcuri": "jdbc:mysql://" + address + "/" + database + "?" + query,
-		"ca_certificate": n.TLS.Authority,
-	}
+	})
 }

@@ -202,15 +202,17 @@ func endSessions(ctx context.Context, conn *pgx.Conn, id uint32) error {
 	}
 }
 
-// credentials are what an app needs, with the keys of GOV.UK PaaS and the authority of our own.
+// credentials are what an app needs, with the keys of GOV.UK PaaS.
 func credentials(n engine.Node, u engine.User) backstay.Credentials {
 	host, password := n.Endpoint.Host, u.Password.Reveal()
 	address := net.JoinHostPort(host, strconv.Itoa(n.Endpoint.Port))
 	uri := url.URL{Scheme: "postgres", User: url.UserPassword(u.Name, password), Host: address, Path: "/" + database}
 	query := url.Values{"user": {u.Name}, "password": {password}, "ssl": {"true"}}
-	return backstay.Credentials{
+	if n.TLS.Authority == "" { // else this driver verifies by a file that nobody has
+		query.Set("sslfactory", "org.postgresql.ssl.DefaultJavaSSLFactory")
+	}
+	return n.WithAuthority(backstay.Credentials{
 		"host": host, "port": n.Endpoint.Port, "name": database, "username": u.Name, "password": password,
 		"uri": uri.String(), "jdbcuri": "jdbc:postgresql://" + address + "/" + database + "?" + query.Encode(),
-		"ca_certificate": n.TLS.Authority,
-	}
+	})
 }

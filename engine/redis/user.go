@@ -147,15 +147,13 @@ func drop(ctx context.Context, n engine.Node, name string,
 	})
 }
 
-// credentials are what an app needs, with the keys of GOV.UK PaaS, the user's own name and the
-// authority of our own.
+// credentials are what an app needs, with the keys of GOV.UK PaaS and the user's own name.
 func credentials(n engine.Node, u engine.User) backstay.Credentials {
 	password := u.Password.Reveal()
 	address := net.JoinHostPort(n.Endpoint.Host, strconv.Itoa(n.Endpoint.Port))
 	uri := url.URL{Scheme: "rediss", User: url.UserPassword(u.Name, password), Host: address}
-	return backstay.Credentials{
+	return n.WithAuthority(backstay.Credentials{
 		"host": n.Endpoint.Host, "port": n.Endpoint.Port, "name": clusterID(n.Instance),
 		"username": u.Name, "password": password, "tls_enabled": true, "uri": uri.String(),
-		"ca_certificate": n.TLS.Authority,
-	}
+	})
 }

@@ -1,0 +1,45 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"time"
+
+	"github.com/backstay/backstay/backend/local"
+	"github.com/backstay/backstay/broker"
+)
+
+// given is what the operator's files say.
+type given struct {
+	brought
+	catalog broker.Catalog
+}
+
+// readGiven reads the files, before anything is made.
+func readGiven(cfg *config, now time.Time) (g given, err error) {
+	if g.catalog, err = loadCatalog(cfg.catalog); err != nil {
+		return g, err
+	}
+	g.brought, err = openBrought(cfg, now)
+	return g, err
+}
+
+func loadCatalog(path string) (broker.Catalog, error) {
+	if path == "" {
+		return broker.ParseCatalog(nil)
+	}
+	document, err := os.ReadFile(path)
+	if err != nil {
+		return broker.Catalog{}, fmt.Errorf("read catalog: %w", err)
+	}
+	return broker.ParseCatalog(document)
+}
+
+// keepAlone has the databases of a Backstay come up whose control plane cannot, for a file that is wrong: a
+// certificate that has expired must not keep a machine that starts again from what it served before.
+func keepAlone(ctx context.Context, cfg *config, log *slog.Logger) error {
+	p := &platform{cfg: cfg, log: log}
+	return p.startKeeper(ctx, local.New(cfg.data.keeperSocket()))
+}
