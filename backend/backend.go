@@ -20,8 +20,9 @@ type Backend interface {
 	// backend cannot do, Unavailable for want of a port or of disk space. Nothing is reserved.
 	Admit(ctx context.Context, s Spec) error
 	// Names lists the hosts and addresses by which the instance's endpoint will be reached, the one that
-	// credentials name first: its certificate should prove all of them. Spec.TLS may still be empty. A backend that has to give the
-	// instance a place to know them keeps that place for it until Remove, and always answers the same.
+	// credentials name first: its certificate should prove all of them. Spec.TLS may still be empty. A
+	// backend that has to give the instance a place to know them keeps that place for it until Remove, and
+	// always answers the same.
 	Names(ctx context.Context, s Spec) ([]string, error)
 	// Apply makes s what is wanted. When it returns, s is durable and will be reached, or its Obstacle
 	// told, whatever crashes. A generation older than the one held is refused as Busy; the one held is

@@ -39,9 +39,9 @@ func (b *Broker) KeepCertified(ctx context.Context, another <-chan struct{}) err
 }
 
 // RenewCertificates begins an operation for each instance whose certificate is due: for one that ends, or does not
-// prove what the endpoint is reached by, or where somebody else certifies now. It is of the platform's own accord, takes
-// no restart where the engine can reload, and does not wait for a maintenance window, whose instance may be off by
-// then. It returns how many instances are left for the next look, because they do not serve now or something else is
+// prove what the endpoint is reached by, or where somebody else certifies now. It is of the platform's own accord,
+// takes no restart where the engine can reload, and does not wait for a maintenance window, in which the machine may be
+// off. It returns how many instances are left for the next look, because they do not serve now or something else is
 // being done to them.
 func (b *Broker) RenewCertificates(ctx context.Context) (left int, err error) {
 	entries, err := b.Store.Entries(ctx)

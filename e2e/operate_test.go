@@ -218,6 +218,16 @@ func TestOperatorsCertificate(t *testing.T) {
 			t.Errorf("whoever trusts %s: %v\n%s", authority, err, out)
 		}
 	}
+	renewed := enginetest.Certificate(t, "127.0.0.1")
+	for name, text := range map[string]string{"chain.pem": renewed.Leaf, "key.pem": renewed.Key.Reveal()} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	eventually(t, "the API has the renewed certificate", func() bool {
+		said, _ := exec.Command("openssl", "s_client", "-connect", strings.TrimPrefix(p.url, "https://")).CombinedOutput()
+		return strings.Contains(string(said), renewed.Leaf)
+	})
 }
 
 // TestMisusedServe refuses flags that cannot be meant, before anything is made.

@@ -56,7 +56,7 @@ func (a *Account) IDs() (uid, gid int) {
 	return int(a.UID), int(a.GID)
 }
 
-// WithAuthority adds to credentials the authority that clients verify the node by, unless clients know it by themselves.
+// WithAuthority adds to credentials the authority that clients verify the node by, unless they know it by themselves.
 func (n Node) WithAuthority(c backstay.Credentials) backstay.Credentials {
 	if n.TLS.Authority != "" {
 		c["ca_certificate"] = n.TLS.Authority

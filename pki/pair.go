@@ -24,7 +24,8 @@ type Pair struct {
 	until time.Time // that the held one is valid
 }
 
-// OpenPair reads the two files. The error is Invalid, with a sentence, if they are no pair, or do not prove the host now.
+// OpenPair reads the two files. The error is Invalid, with a sentence, if they are no pair, or do not prove the host
+// now.
 func OpenPair(certificate, key, host string, now time.Time) (*Pair, error) {
 	p := &Pair{certificate: certificate, key: key, host: host}
 	_, err := p.Refresh(now)
@@ -82,7 +83,8 @@ func (p *Pair) check(leaf *x509.Certificate, now time.Time) error {
 	case p.host == "":
 		return nil
 	case now.After(leaf.NotAfter):
-		return backstay.Errorf(backstay.Invalid, "The certificate in %s has expired, on %s.", p.certificate, date(leaf.NotAfter))
+		return backstay.Errorf(backstay.Invalid, "The certificate in %s has expired, on %s.", p.certificate,
+			leaf.NotAfter.UTC().Format(time.DateOnly))
 	case now.Before(leaf.NotBefore):
 		return backstay.Errorf(backstay.Invalid, "The certificate in %s is not valid before %s.", p.certificate,
 			leaf.NotBefore.UTC().Format(time.RFC3339))
@@ -92,8 +94,6 @@ func (p *Pair) check(leaf *x509.Certificate, now time.Time) error {
 	}
 	return nil
 }
-
-func date(t time.Time) string { return t.UTC().Format(time.DateOnly) }
 
 // Until is the moment at which the held certificate expires.
 func (p *Pair) Until() time.Time {

@@ -97,7 +97,8 @@ func (c *config) complete() (mistakes settings.Mistakes) {
 	}
 	for name, f := range map[string]files{"tls": c.api, "endpoint": c.endpoints} {
 		if (f.certificate == "") != (f.key == "") {
-			mistakes = append(mistakes, fmt.Sprintf("--%s-certificate and --%[1]s-key belong together: one of them is missing.", name))
+			mistakes = append(mistakes, fmt.Sprintf(
+				"--%s-certificate and --%[1]s-key belong together: one of them is missing.", name))
 		}
 	}
 	if c.api.certificate != "" && !c.tls {

@@ -30,7 +30,7 @@ func (c *cli) table() settings.Table[config] {
 	return settings.Table[config]{
 		{Title: "Place", Settings: c.placeSettings()},
 		{Title: "The API", Settings: apiSettings()},
-		{Title: "What databases prove themselves with", Settings: endpointSettings()},
+		{Title: "The certificate of databases", Settings: endpointSettings()},
 		{Title: "What is offered", Settings: offerSettings()},
 		{Title: "What is kept", Settings: keepingSettings()},
 		{Title: "The data plane", Settings: dataPlaneSettings(),
@@ -196,7 +196,7 @@ func dataPlaneSettings() []settings.Setting[config] {
 	return []settings.Setting[config]{{
 		Name: "endpoint-host", Value: "HOST", Unit: "a host or an address", Default: "127.0.0.1",
 		Help: "the name or address of this machine that credentials give to apps",
-		More: "The certificates of all instances are renewed when it changes; bindings that were made before keep the old one.",
+		More: "All certificates are renewed when it changes; bindings that were made before keep the old one.",
 		Read: host(func(c *config) *string { return &c.endpointHost }),
 	}, {
 		Name: "endpoint-listen", Value: "ADDR", Unit: "an address of this machine; 0.0.0.0 is all of them",

@@ -112,6 +112,7 @@ const javaOptionsName = "JAVA_TOOL_OPTIONS"
 func addTrust(variables map[string]string, home string, env func(string) string) error {
 	authorities := namedAuthorities(variables["VCAP_SERVICES"])
 	if authorities == "" {
+		addSystemsRoots(variables, env)
 		return nil
 	}
 	files, err := writeTrust(home, authorities)
@@ -131,6 +132,24 @@ func addTrust(variables map[string]string, home string, env func(string) string)
 	variables[javaOptionsName] = files.javaOptions(options)
 	variables["VCAP_SERVICES"] = withRootCertificate(variables["VCAP_SERVICES"], files.services())
 	return nil
+}
+
+// systemsOwn is in the addresses for Java of databases whose authority the system knows.
+const systemsOwn = "sslfactory=org.postgresql.ssl.DefaultJavaSSLFactory"
+
+// addSystemsRoots lets libpq verify what the system's store knows: of all clients, it alone does not look there by
+// itself.
+func addSystemsRoots(variables map[string]string, env func(string) string) {
+	_, set := variables["PGSSLROOTCERT"]
+	if set || !strings.Contains(variables["VCAP_SERVICES"], systemsOwn) {
+		return
+	}
+	for _, path := range append([]string{env("SSL_CERT_FILE")}, systemBundles...) {
+		if _, err := os.Stat(path); err == nil {
+			variables["PGSSLROOTCERT"] = path
+			return
+		}
+	}
 }
 
 // namedAuthorities are the certificates in the credentials of VCAP_SERVICES, each once, as PEM.
@@ -161,7 +180,7 @@ var verifiedJDBC = regexp.MustCompile(`"jdbcuri":"jdbc:postgresql://[^"]*(?:[?&]
 // withRootCertificate names a file of authorities in the addresses for Java of VCAP_SERVICES.
 func withRootCertificate(services, file string) string {
 	return verifiedJDBC.ReplaceAllStringFunc(services, func(found string) string {
-		if strings.Contains(found, "sslrootcert=") {
+		if strings.Contains(found, "sslrootcert=") || strings.Contains(found, systemsOwn) {
 			return found
 		}
 		return strings.TrimSuffix(found, `"`) + "&sslrootcert=" + url.QueryEscape(file) + `"`

@@ -116,6 +116,25 @@ func TestTrustLeavesWhatIsSetAlone(t *testing.T) {
 	}
 }
 
+// Of services whose authority every system knows, libpq alone must be told where the system has them.
+func TestAnAppVerifiesWhatItsSystemKnows(t *testing.T) {
+	t.Parallel()
+	const services = `{"postgres":[{"credentials":{"jdbcuri":"jdbc:postgresql://h:1/main?ssl=true\u0026` +
+		`sslfactory=org.postgresql.ssl.DefaultJavaSSLFactory"}}]}`
+	bundle := filepath.Join(t.TempDir(), "roots.pem")
+	if err := os.WriteFile(bundle, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	variables := map[string]string{"VCAP_SERVICES": services}
+	callers := map[string]string{"SSL_CERT_FILE": bundle, "PGSSLROOTCERT": "/other-server.pem"}
+	if err := addTrust(variables, t.TempDir(), func(name string) string { return callers[name] }); err != nil {
+		t.Fatal(err)
+	}
+	if len(variables) != 2 || variables["PGSSLROOTCERT"] != bundle || variables["VCAP_SERVICES"] != services {
+		t.Errorf("the app gets %v", variables)
+	}
+}
+
 // The authority is installed by the system's own program, into directories of the test's.
 func TestTrustInstallsTheAuthority(t *testing.T) {
 	t.Parallel()

@@ -71,8 +71,8 @@ func (p *Public) Issue(t testing.TB, until time.Time, names ...string) Pair {
 		}
 	}
 	leaf := sign(t, template, p.intermediate, key.Public(), p.key)
-	der := x509.MarshalPKCS1PrivateKey(key)
-	return Pair{encode(leaf) + encode(p.intermediate), string(pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: der}))}
+	block := &pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(key)}
+	return Pair{encode(leaf) + encode(p.intermediate), string(pem.EncodeToMemory(block))}
 }
 
 // Write puts the pair into the files tls.crt and tls.key of a directory, each whole or not at all.
