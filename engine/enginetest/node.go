@@ -41,8 +41,10 @@ func NewNode(t testing.TB, e engine.Engine) engine.Node {
 		Endpoint: backstay.Endpoint{Host: "localhost", Port: port}, TLS: Certificate(t, "localhost"),
 		Size: backstay.Size{Storage: backstay.GB, Memory: 256 * backstay.MB, Connections: 20},
 	}
-	makeDir(t, n.CacheDir, 0o711, nil) // engines may make things there as another user
-	for _, d := range []string{filepath.Dir(n.DataDir), filepath.Dir(n.LogFile), n.RunDir} {
+	for _, d := range []string{n.CacheDir, filepath.Dir(n.DataDir)} { // engines may make things there as another user
+		makeDir(t, d, 0o711, nil)
+	}
+	for _, d := range []string{filepath.Dir(n.LogFile), n.RunDir} {
 		makeDir(t, d, 0o700, n.Account)
 	}
 	n.Admin = e.LocalAdmin(n)

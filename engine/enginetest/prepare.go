@@ -106,22 +106,35 @@ func testWarm(t *testing.T, s Subject) {
 	Serve(t, s.Engine, n)
 }
 
-// victim is an environment variable. It is set for a process that is to be killed while it prepares a node.
+// victim is an environment variable. It is set for a process that is to be killed while it works on a node.
 const victim = "ENGINETEST_VICTIM"
 
-// beVictim prepares the node that it reads from standard input, and is killed meanwhile.
+// order is what a victim is to do: to prepare the node, or to upgrade another one to it.
+type order struct {
+	Node engine.Node
+	From *engine.Node
+}
+
+// beVictim does what it reads from standard input, and is killed meanwhile.
 func (s Subject) beVictim() {
-	var n engine.Node
-	err := json.NewDecoder(os.Stdin).Decode(&n)
+	var o order
+	err := json.NewDecoder(os.Stdin).Decode(&o)
 	if err == nil {
-		os.Stdout.WriteString("preparing\n")
-		err = s.Engine.Prepare(context.Background(), n)
+		os.Stdout.WriteString("begun\n")
+		err = s.obey(o)
 	}
 	if err != nil {
 		os.Stderr.WriteString(err.Error() + "\n")
 		os.Exit(1)
 	}
 	os.Exit(0)
+}
+
+func (s Subject) obey(o order) error {
+	if o.From == nil {
+		return s.Engine.Prepare(context.Background(), o.Node)
+	}
+	return s.Engine.(engine.Upgrader).Upgrade(context.Background(), *o.From, o.Node, func(string) {})
 }
 
 // testPrepareKilled kills Prepare at several moments. The next Prepare must make a node that serves, and leave no more
@@ -160,6 +173,12 @@ func testFirstPrepareKilled(t *testing.T, s Subject) {
 
 func (s Subject) killPreparing(t *testing.T, n engine.Node, after time.Duration) {
 	t.Helper()
+	s.killDoing(t, order{Node: n}, after)
+}
+
+// killDoing kills a process that does what is ordered, after a time.
+func (s Subject) killDoing(t *testing.T, o order, after time.Duration) {
+	t.Helper()
 	top, _, _ := strings.Cut(t.Name(), "/")
 	cmd := exec.Command(os.Args[0], "-test.run=^"+top+"$")
 	cmd.Env = append(os.Environ(), victim+"=1")
@@ -176,7 +195,7 @@ func (s Subject) killPreparing(t *testing.T, n engine.Node, after time.Duration)
 	}
 	defer cmd.Wait() // it was killed, or came to its end before
 	defer cmd.Process.Kill()
-	if err := json.NewEncoder(in).Encode(n); err != nil {
+	if err := json.NewEncoder(in).Encode(o); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := out.Read(make([]byte, 1)); err != nil {

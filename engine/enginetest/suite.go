@@ -19,6 +19,9 @@ type Subject struct {
 	BadSettings []string
 	// ResizeRestarts says that a node needs a restart to get another size.
 	ResizeRestarts bool
+	// Versions returns the engine with the installations of two versions. It is nil where two are not to be had, and
+	// skips the test where they are missing.
+	Versions func(testing.TB) engine.Engine
 	// Worst is what users may do to be in the way of the administrator.
 	Worst Worst
 
@@ -70,6 +73,9 @@ func Run(t *testing.T, s Subject) {
 		{"Users", testUsers},
 		{"ReadOnlySeesWhatIsMadeAfterIt", testReadOnlyFirst},
 		{"AllAtOnce", testAllAtOnce},
+		{"Upgraded", testUpgraded},
+		{"UpgradeSurvivesKill", testUpgradeKilled},
+		{"UpgradeIsRefused", testUpgradeRefused},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()

@@ -57,7 +57,13 @@ func checkOffer(i engine.Installation, name string) error {
 	return nil
 }
 
-// controlFile is where Debian's packages install what PostgreSQL knows of an extension.
+// controlFile is where Debian's packages install what PostgreSQL knows of an extension: PREFIX/share/postgresql/VERSION
+// beside the programs in PREFIX/lib/postgresql/VERSION/bin, also where the prefix is not /usr.
 func controlFile(i engine.Installation, name string) string {
-	return filepath.Join("/usr/share/postgresql", i.Version, "extension", name+".control")
+	programs, err := filepath.EvalSymlinks(i.Dir)
+	if err != nil {
+		programs = i.Dir
+	}
+	prefix := filepath.Join(programs, "..", "..", "..", "..")
+	return filepath.Join(prefix, "share", "postgresql", i.Version, "extension", name+".control")
 }

@@ -27,6 +27,8 @@ var (
 	mainSQL string
 	//go:embed walls.sql
 	wallsSQL string
+	//go:embed collations.sql
+	collationsSQL string
 )
 
 // initdbArguments ask for checksums, so that a failing disk is noticed before its errors get into backups, and for no
@@ -70,10 +72,10 @@ func golden(i engine.Installation, cacheDir, locale string) datadir.Golden {
 	}
 }
 
-// walls returns walls.sql with its edition as a comment on one of the event triggers, and on another the extensions
-// that are supported where the platform says nothing else.
+// walls returns collations.sql and walls.sql, with their edition as a comment on one of the event triggers, and on
+// another the extensions that are supported where the platform says nothing else.
 func walls() string {
-	return wallsSQL + "\n" + supported(Extensions()) + ";\n" +
+	return collationsSQL + "\n" + wallsSQL + "\n" + supported(Extensions()) + ";\n" +
 		"COMMENT ON EVENT TRIGGER backstay_read_only IS '" + edition() + "';\n"
 }
 
@@ -85,9 +87,9 @@ func supported(names []string) string {
 	return "COMMENT ON EVENT TRIGGER " + supportedTrigger + " IS " + quoteText(strings.Join(names, " "))
 }
 
-// edition returns a text that changes with walls.sql, so that an instance shows which one it was made with.
+// edition returns a text that changes with what walls returns, so that an instance shows which one it was made with.
 func edition() string {
-	return fmt.Sprintf("%x", sha256.Sum256([]byte(wallsSQL+strings.Join(Extensions(), " "))))
+	return fmt.Sprintf("%x", sha256.Sum256([]byte(collationsSQL+wallsSQL+strings.Join(Extensions(), " "))))
 }
 
 // build makes the golden directory. It has been shut down in an orderly way, and its write-ahead log is one empty
@@ -96,23 +98,27 @@ func build(w *datadir.Workshop, i engine.Installation, locale string) error {
 	run := func(stdin, program string, args ...string) error {
 		return w.Run(stdin, filepath.Join(i.Dir, program), args...)
 	}
-	single := []string{
-		"--single", "-j", "-D", w.Data, "-c", "exit_on_error=on", "-c", "fsync=off", "-c", "wal_recycle=off",
-		"-c", "log_min_error_statement=panic",
-	}
 	if err := run("", "initdb", slices.Concat(initdbArguments(locale), []string{"--pgdata=" + w.Data})...); err != nil {
 		return err
 	}
-	if err := run(goldenSQL, "postgres", slices.Concat(single, []string{"template1"})...); err != nil {
+	if err := run(goldenSQL, "postgres", singleUser(w.Data, "template1")...); err != nil {
 		return err
 	}
-	if err := run(mainSQL+"\n"+walls(), "postgres", slices.Concat(single, []string{database})...); err != nil {
+	if err := run(mainSQL+"\n"+walls(), "postgres", singleUser(w.Data, database)...); err != nil {
 		return err
 	}
 	if err := run("", "pg_resetwal", "-D", w.Data); err != nil { // refuses after a crash
 		return err
 	}
 	return punchLogs(w.Data)
+}
+
+// singleUser are the arguments of a server in single-user mode, whose statements come by standard input.
+func singleUser(data, database string) []string {
+	return []string{
+		"--single", "-j", "-D", data, "-c", "exit_on_error=on", "-c", "fsync=off", "-c", "wal_recycle=off",
+		"-c", "log_min_error_statement=panic", database,
+	}
 }
 
 // lastLine returns the last line of what a program of PostgreSQL's said: there it says why it failed.

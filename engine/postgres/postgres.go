@@ -31,6 +31,7 @@ var (
 	_ engine.Explainer  = Engine{}
 	_ engine.Describer  = Engine{}
 	_ engine.Tender     = Engine{}
+	_ engine.Upgrader   = Engine{}
 )
 
 // Describe returns the sentence that GOV.UK PaaS shows.

@@ -3,24 +3,33 @@ package postgres_test
 import (
 	"context"
 	"errors"
+	"path/filepath"
 	"testing"
 
 	"github.com/jackc/pgx/v5"
 
 	"github.com/backstay/backstay"
+	"github.com/backstay/backstay/engine"
 	"github.com/backstay/backstay/engine/enginetest"
 	"github.com/backstay/backstay/engine/postgres"
+	"github.com/backstay/backstay/internal/testkit"
 )
 
 func TestContract(t *testing.T) {
 	t.Parallel()
 	enginetest.Run(t, enginetest.Subject{
-		Engine: postgres.Engine{}, Connect: connect,
+		Engine: postgres.Engine{}, Connect: connect, Versions: twoVersions,
 		ResizeRestarts: true, // shared memory
 		Worst:          enginetest.Worst{Make: makeWorst, Hold: holdWorst, Connections: 3*len(holds) + 10},
 		BadSettings: []string{`{"enable_extensions": ["dblink"]}`, `{"enable_extensions": "postgis"}`,
 			`{"extensions": ["dblink"]}`, `{"extensions": ["hstore"], "enable_extensions": ["postgis"]}`},
 	})
+}
+
+// twoVersions is the machine's own PostgreSQL beside a newer one.
+func twoVersions(t testing.TB) engine.Engine {
+	newer := filepath.Join(testkit.Other(t, "postgres-17"), "usr/lib/postgresql")
+	return postgres.Engine{Roots: []string{"/usr/lib/postgresql", newer}}
 }
 
 // session keeps the suite's keys in a table that all bindings share.

@@ -61,7 +61,8 @@ func TestParseSettings(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
-			s, err := parseSettings(engine.Node{Settings: json.RawMessage(tc.given), Installation: engine.Installation{Version: "15"}})
+			debians := engine.Installation{Version: "15", Dir: "/usr/lib/postgresql/15/bin"}
+			s, err := parseSettings(engine.Node{Settings: json.RawMessage(tc.given), Installation: debians})
 			if tc.sentence != "" {
 				if backstay.KindOf(err) != backstay.Invalid || backstay.SentenceOf(err) != tc.sentence {
 					t.Fatalf("got %v %q, want invalid %q", backstay.KindOf(err), backstay.SentenceOf(err), tc.sentence)

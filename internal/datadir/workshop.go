@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"os/user"
@@ -13,29 +14,40 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 )
 
-// Workshop is where a golden directory is built, and how programs are run for that.
+// Workshop is where a data directory is built, and how programs are run for that.
 type Workshop struct {
 	Dir  string // for files that are needed only meanwhile
-	Data string // becomes the golden directory
+	Data string // becomes the data directory
 
 	ctx     context.Context
-	lock    *os.File
+	lock    *os.File // that a golden directory's programs share; nil elsewhere
 	as      *syscall.Credential
 	env     []string
 	verdict func(said string) string
 }
 
 func (g Golden) open(ctx context.Context, part string, lock *os.File) (*Workshop, error) {
-	w := &Workshop{Dir: part, Data: filepath.Join(part, "data"), ctx: ctx, lock: lock, env: g.Env, verdict: g.Verdict}
+	w, err := newWorkshop(ctx, part, g.User)
+	if err != nil {
+		return nil, err
+	}
+	w.lock, w.env, w.verdict = lock, g.Env, g.Verdict
+	return w, nil
+}
+
+// newWorkshop makes a workshop of the directory dir, in which programs run as the user of that name if we are root.
+func newWorkshop(ctx context.Context, dir, user string) (*Workshop, error) {
+	w := &Workshop{Dir: dir, Data: filepath.Join(dir, "data"), ctx: ctx}
 	if err := os.Mkdir(w.Data, 0o700); err != nil {
 		return nil, err
 	}
 	if os.Geteuid() != 0 { // everything is ours then
 		return w, nil
 	}
-	owner, err := credential(g.User)
+	owner, err := credential(user)
 	if err != nil {
 		return nil, err
 	}
@@ -46,6 +58,14 @@ func (g Golden) open(ctx context.Context, part string, lock *os.File) (*Workshop
 		}
 	}
 	return w, nil
+}
+
+// IDs returns the owner of what the programs make and read, as chown takes it.
+func (w *Workshop) IDs() (uid, gid int) {
+	if w.as == nil {
+		return -1, -1
+	}
+	return int(w.as.Uid), int(w.as.Gid)
 }
 
 // credential returns the user of that name, or nobody. Some programs need one that the password database knows.
@@ -71,18 +91,46 @@ const launch = `umask 077; exec "$0" "$@"`
 // Run runs a program in Dir, to its end. A program may outlive us if we are killed. It shares our lock, so that the
 // next maker waits for it.
 func (w *Workshop) Run(stdin, program string, args ...string) error {
+	var said bytes.Buffer
+	err := w.run(stdin, nil, &said, program, args...)
+	if err != nil && said.Len() > 0 {
+		return w.blame(err, program, w.verdict(said.String()))
+	}
+	return err
+}
+
+// Listen is Run for a program that gives its reasons on standard output. It returns all that the program said.
+func (w *Workshop) Listen(program string, args ...string) (said string, err error) {
+	var out bytes.Buffer
+	err = w.run("", &out, &out, program, args...)
+	if err != nil && out.Len() > 0 {
+		return out.String(), w.blame(err, program, lastLine(out.String()))
+	}
+	return out.String(), err
+}
+
+func (w *Workshop) blame(err error, program, said string) error {
+	return &programError{fmt.Errorf("%s: %w", filepath.Base(program), err), said}
+}
+
+func lastLine(said string) string {
+	said = strings.TrimSpace(said)
+	return said[strings.LastIndexByte(said, '\n')+1:]
+}
+
+func (w *Workshop) run(stdin string, stdout, stderr io.Writer, program string, args ...string) error {
 	if _, err := exec.LookPath(program); err != nil {
 		return err
 	}
-	var said bytes.Buffer
 	cmd := exec.CommandContext(w.ctx, "/bin/sh", slices.Concat([]string{"-c", launch, program}, args)...)
-	cmd.Dir, cmd.Env, cmd.ExtraFiles = w.Dir, w.env, []*os.File{w.lock}
+	cmd.Dir, cmd.Env = w.Dir, w.env
+	if w.lock != nil {
+		cmd.ExtraFiles = []*os.File{w.lock}
+	}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: w.as, Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) } // and all that it runs
-	cmd.Stdin, cmd.Stderr = strings.NewReader(stdin), &said
-	err := cmd.Run()
-	if err != nil && said.Len() > 0 {
-		return &programError{fmt.Errorf("%s: %w", filepath.Base(program), err), w.verdict(said.String())}
-	}
-	return err
+	// A server that the program has started may hold its output.
+	cmd.WaitDelay = time.Second
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(stdin), stdout, stderr
+	return cmd.Run()
 }

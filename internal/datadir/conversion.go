@@ -1,0 +1,104 @@
+package datadir
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/backstay/backstay/internal/atomicfile"
+	"github.com/backstay/backstay/internal/clone"
+	"github.com/backstay/backstay/internal/process"
+)
+
+// Conversion makes a data directory out of another one, as an upgrade does, with programs and servers of the engine.
+// All of that happens in the workshop Dir + ".part". No process and no file stays there, however the conversion ends:
+// what a killed one has left goes when the next one begins, or by [Abandon].
+type Conversion struct {
+	Dir      string // that is made; it must not exist
+	Sockets  string // made for the servers' sockets meanwhile; its path is short
+	UID, GID int    // the owner of everything in Dir; -1 is ours
+	User     string // whom the programs run as if we are root; nobody, if there is no such user
+	Env      []string
+	// Verdict finds the reason in what a program that failed said on standard error.
+	Verdict func(said string) string
+}
+
+// Make has build fill the workshop's Data, gives that to its owner, syncs it to the disk, and gives it its name.
+func (c Conversion) Make(ctx context.Context, build func(*Workshop) error) error {
+	return c.try(ctx, func(w *Workshop) error {
+		if err := build(w); err != nil {
+			return err
+		}
+		if err := process.KillIn(w.Dir); err != nil {
+			return err
+		}
+		if err := give(w.Data, c.UID, c.GID); err != nil {
+			return err
+		}
+		if err := clone.Sync(w.Data); err != nil {
+			return err
+		}
+		if err := os.Rename(w.Data, c.Dir); err != nil {
+			return err
+		}
+		return atomicfile.SyncDir(filepath.Dir(c.Dir))
+	})
+}
+
+// Try calls build as Make does, and leaves nothing behind.
+func (c Conversion) Try(ctx context.Context, build func(*Workshop) error) error {
+	return c.try(ctx, build)
+}
+
+func (c Conversion) try(ctx context.Context, build func(*Workshop) error) (err error) {
+	part := c.part()
+	if err := errors.Join(Abandon(c.Dir), os.RemoveAll(c.Sockets)); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, Abandon(c.Dir), os.RemoveAll(c.Sockets)) }()
+	for _, dir := range []string{part, c.Sockets} {
+		if err := os.Mkdir(dir, 0o700); err != nil {
+			return err
+		}
+	}
+	w, err := newWorkshop(ctx, part, c.User)
+	if err != nil {
+		return err
+	}
+	if w.as != nil {
+		if err := os.Chown(c.Sockets, int(w.as.Uid), int(w.as.Gid)); err != nil {
+			return err
+		}
+	}
+	w.env, w.verdict = c.Env, c.Verdict
+	return build(w)
+}
+
+func (c Conversion) part() string { return c.Dir + ".part" }
+
+// Abandon ends the processes and removes the files that a Conversion to the directory has left which was killed.
+func Abandon(dir string) error {
+	part := Conversion{Dir: dir}.part()
+	if _, err := os.Lstat(part); errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err := process.KillIn(part); err != nil {
+		return err
+	}
+	return os.RemoveAll(part)
+}
+
+// give makes uid and gid the owner of dir and all that is in it; -1 changes nothing.
+func give(dir string, uid, gid int) error {
+	if uid == -1 && gid == -1 {
+		return nil
+	}
+	return filepath.WalkDir(dir, func(path string, _ fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		return os.Lchown(path, uid, gid)
+	})
+}
