@@ -23,6 +23,7 @@ import (
 	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/broker/brokertest"
 	"github.com/backstay/backstay/internal/testkit"
+	"github.com/backstay/backstay/internal/wait"
 	"github.com/backstay/backstay/market/markettest"
 	"github.com/backstay/backstay/state"
 	"github.com/backstay/backstay/uaa"
@@ -37,7 +38,8 @@ func TestMain(m *testing.M) { os.Exit(testkit.Main(m)) }
 // followed by one named by the status, with the Location and the body of the answer. "as" gives a
 // name to the guid that the answer is about; <name> stands for it everywhere. Lines that begin with
 // "#" are comments. Sections without an answer move the scene: "AWAIT job", and the broker's moods
-// "HOLD", "FAIL" (with a sentence) and "GO". From "UPDATEABLE" on, it sells what can be updated.
+// "HOLD", "FAIL" (with a sentence) and "GO". From "UPDATEABLE" on, it sells what can be updated, from "RELEASE version"
+// on that version of it, and at "WINDOW instance" it makes the change that waits for that.
 func TestGolden(t *testing.T) {
 	t.Parallel()
 	for _, file := range conversations(t) {
@@ -236,9 +238,12 @@ func (s *stage) play(script *txtar.Archive) *txtar.Archive {
 			s.broker.set(nil, true)
 		case "UPDATEABLE":
 			s.broker.Updateable = true
-			if err := s.server.Market.KeepCatalog(s.t.Context(), markettest.Broker); err != nil {
-				s.t.Fatal(err)
-			}
+			s.keepCatalog()
+		case "RELEASE":
+			s.broker.Release(words[1])
+			s.keepCatalog()
+		case "WINDOW":
+			s.openWindow(backstay.InstanceID(s.fill("<" + words[1] + ">")))
 		case "GO":
 			s.server.JobWait = time.Minute
 			s.broker.set(nil, false)
@@ -249,6 +254,25 @@ func (s *stage) play(script *txtar.Archive) *txtar.Archive {
 		}
 	}
 	return played
+}
+
+func (s *stage) keepCatalog() {
+	if err := s.server.Market.KeepCatalog(s.t.Context(), markettest.Broker); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// openWindow returns when the market has heard of what was changed.
+func (s *stage) openWindow(id backstay.InstanceID) {
+	s.broker.OpenWindow(id)
+	ctx, cancel := context.WithTimeout(s.t.Context(), time.Minute)
+	defer cancel()
+	if err := wait.Until(ctx, wait.Every(5*time.Millisecond), func() (again bool, err error) {
+		in, err := s.server.Market.Instance(ctx, markettest.Admin, id)
+		return err == nil && in.Pending, err
+	}); err != nil {
+		s.t.Fatal(err)
+	}
 }
 
 func status(word string) (code int, ok bool) {

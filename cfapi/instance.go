@@ -8,19 +8,19 @@ import (
 	"github.com/backstay/backstay/market"
 )
 
-// instanceResource leaves out upgrade_available: the cf command shows the mere key as an answer.
 type instanceResource struct {
 	identity
-	Name            string                `json:"name"`
-	Type            backstay.InstanceType `json:"type"`
-	Tags            []string              `json:"tags"`
-	MaintenanceInfo maintenanceInfo       `json:"maintenance_info"`
-	DashboardURL    *string               `json:"dashboard_url"`
-	LastOperation   operationResource     `json:"last_operation"`
-	Relationships   instanceRelationships `json:"relationships"`
-	Metadata        metadata              `json:"metadata"`
-	Links           links                 `json:"links"`
-	Included        *included             `json:"included,omitempty"`
+	Name             string                `json:"name"`
+	Type             backstay.InstanceType `json:"type"`
+	Tags             []string              `json:"tags"`
+	MaintenanceInfo  maintenanceInfo       `json:"maintenance_info"`
+	UpgradeAvailable bool                  `json:"upgrade_available"`
+	DashboardURL     *string               `json:"dashboard_url"`
+	LastOperation    operationResource     `json:"last_operation"`
+	Relationships    instanceRelationships `json:"relationships"`
+	Metadata         metadata              `json:"metadata"`
+	Links            links                 `json:"links"`
+	Included         *included             `json:"included,omitempty"`
 }
 
 type instanceRelationships struct {
@@ -48,16 +48,17 @@ func (s *Server) instanceWith(in backstay.Instance, with *included) any {
 		return s.userProvided(in, with)
 	}
 	return instanceResource{
-		Included:        with,
-		identity:        identify(in.ID, in.CreatedAt, in.UpdatedAt),
-		Metadata:        metadataOf(in.Metadata),
-		Name:            in.Name,
-		Type:            in.Type,
-		Tags:            nonNil(in.Tags),
-		MaintenanceInfo: maintenance(in.MaintenanceInfo),
-		DashboardURL:    orNull(in.DashboardURL),
-		LastOperation:   operation(in.LastOperation),
-		Relationships:   instanceRelationships{related(in.SpaceID), related(in.PlanID)},
+		Included:         with,
+		identity:         identify(in.ID, in.CreatedAt, in.UpdatedAt),
+		Metadata:         metadataOf(in.Metadata),
+		Name:             in.Name,
+		Type:             in.Type,
+		Tags:             nonNil(in.Tags),
+		MaintenanceInfo:  maintenance(in.MaintenanceInfo),
+		UpgradeAvailable: in.Upgradable,
+		DashboardURL:     orNull(in.DashboardURL),
+		LastOperation:    operation(in.LastOperation),
+		Relationships:    instanceRelationships{related(in.SpaceID), related(in.PlanID)},
 		Links: links{
 			"self":                        s.at("/v3/service_instances/%s", in.ID),
 			"space":                       s.at("/v3/spaces/%s", in.SpaceID),

@@ -95,7 +95,7 @@ func (m *Market) checkNewBinding(
 		return in, at, checkUserProvidedBinding(n)
 	}
 	if in.LastOperation.State == backstay.InProgress {
-		err = backstay.Errorf(backstay.Busy, "An operation for service instance %s is in progress.", in.Name)
+		err = errBusy(in)
 	}
 	return in, at, err
 }

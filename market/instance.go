@@ -150,7 +150,7 @@ func (m *Market) failedOfName(
 	in := l.Items[0]
 	switch op := in.LastOperation; {
 	case op.Type == backstay.Delete && op.State == backstay.InProgress:
-		return nil, backstay.Errorf(backstay.Busy, "An operation for service instance %s is in progress.", name)
+		return nil, errBusy(in)
 	case op.Type == backstay.Create && op.State == backstay.Failed && in.SpaceID == space:
 		return &in, nil
 	}
@@ -287,7 +287,8 @@ func (m *Market) DeleteInstance(
 	)
 }
 
-// InstanceParameters returns the parameters in force, as the broker tells them: an object, or nil.
+// InstanceParameters returns the parameters in force, as the broker tells them: an object, or nil. It is Busy while an
+// operation runs, which may change them.
 func (m *Market) InstanceParameters(
 	ctx context.Context, actor backstay.Actor, id backstay.InstanceID,
 ) (json.RawMessage, error) {
@@ -305,11 +306,21 @@ func (m *Market) InstanceParameters(
 	if !from.offering.InstancesRetrievable {
 		return nil, errParametersNotFetched
 	}
+	switch op := in.LastOperation; {
+	case op.State == backstay.InProgress:
+		return nil, errBusy(in)
+	case op.Type == backstay.Create && op.State == backstay.Failed:
+		return nil, backstay.Errorf(backstay.NotFound, "Service instance not found")
+	}
 	fetched, err := from.broker.FetchInstance(ctx, from.fetch(callFor(actor, ""), id))
 	if err != nil {
 		return nil, err
 	}
 	return fetched.Parameters, m.recordRead(ctx, instanceEvent(actor, "show", in, at, nil))
+}
+
+func errBusy(in backstay.Instance) error {
+	return backstay.Errorf(backstay.Busy, "An operation for service instance %s is in progress.", in.Name)
 }
 
 var errParametersNotFetched = backstay.Errorf(backstay.Unsupported,

@@ -38,6 +38,9 @@ func (m *Market) UpdateInstance(
 	if err != nil {
 		return in, backstay.Job{}, err
 	}
+	if in.LastOperation.State == backstay.InProgress && !u.onlyMetadata() {
+		return in, backstay.Job{}, errBusy(in)
+	}
 	to, asks, err := m.checkChange(ctx, actor, in, at, from, u)
 	if err != nil {
 		return in, backstay.Job{}, err
@@ -70,24 +73,46 @@ func (m *Market) checkChange(
 	ctx context.Context, actor backstay.Actor, in backstay.Instance, at place, from supply, u InstanceUpdate,
 ) (to target, asks bool, err error) {
 	to = target{from.plan, in.MaintenanceInfo}
-	if u.PlanID != nil && *u.PlanID != in.PlanID {
+	otherPlan := u.PlanID != nil && *u.PlanID != in.PlanID
+	upgraded := u.MaintenanceVersion != nil && !isVersion(in.MaintenanceInfo, *u.MaintenanceVersion)
+	renamed := u.Name != nil && *u.Name != in.Name && from.offering.AllowContextUpdates
+	if otherPlan {
 		if to.plan, err = m.checkPlanChange(ctx, actor, in, at, from, *u.PlanID); err != nil {
 			return to, false, err
 		}
-		to.maintenanceInfo, asks = to.plan.MaintenanceInfo, true
+		to.maintenanceInfo = to.plan.MaintenanceInfo
 	}
-	if u.MaintenanceVersion != nil {
-		if err := checkMaintenance(to.plan, *u.MaintenanceVersion); err != nil {
+	if upgraded {
+		if err := checkMaintenance(to.plan, otherPlan, *u.MaintenanceVersion); err != nil {
 			return to, false, err
 		}
-		asks = asks || in.MaintenanceInfo == nil || in.MaintenanceInfo.Version != *u.MaintenanceVersion
 		to.maintenanceInfo = to.plan.MaintenanceInfo
 	}
 	if err := checkParameters(u.Parameters); err != nil {
 		return to, false, err
 	}
-	renamed := u.Name != nil && *u.Name != in.Name && from.offering.AllowContextUpdates
-	return to, asks || u.Parameters != nil || renamed, nil
+	asks = otherPlan || upgraded || renamed || u.Parameters != nil
+	if asks && !otherPlan && !from.plan.Available {
+		err = errInaccessiblePlan(u.Parameters != nil, renamed)
+	}
+	return to, asks, err
+}
+
+// errInaccessiblePlan is why an instance whose plan is not on sale any more is not changed, but to another plan.
+func errInaccessiblePlan(parameters, renamed bool) error {
+	what := "maintenance_info"
+	switch {
+	case parameters:
+		what = "parameters"
+	case renamed:
+		what = "name"
+	}
+	return backstay.Errorf(backstay.Invalid,
+		"Cannot update %s of a service instance that belongs to inaccessible plan", what)
+}
+
+func isVersion(m *backstay.MaintenanceInfo, version string) bool {
+	return m != nil && m.Version == version
 }
 
 // checkPlanChange returns the plan that an instance is to change to.
@@ -109,18 +134,23 @@ func (m *Market) checkPlanChange(
 	}
 	bindings, err := m.Store.Bindings(ctx, BindingFilter{InstanceIDs: []backstay.InstanceID{in.ID}})
 	if err == nil && len(bindings.Items) > 0 {
-		err = backstay.Errorf(backstay.Invalid, "Cannot switch to non-bindable plan when service bindings exist.")
+		err = backstay.Errorf(backstay.Invalid,
+			"The service plan is invalid: cannot switch to non-bindable plan when service bindings exist")
 	}
 	return p, err
 }
 
-// checkMaintenance refuses a version that is not the plan's.
-func checkMaintenance(p backstay.Plan, version string) error {
+// checkMaintenance refuses a version that is not the plan's, and any together with another plan, whose version the
+// instance gets anyway.
+func checkMaintenance(p backstay.Plan, otherPlan bool, version string) error {
 	switch {
+	case otherPlan:
+		return backstay.Errorf(backstay.Invalid,
+			"maintenance_info should not be changed when switching to different plan.")
 	case p.MaintenanceInfo == nil:
 		return backstay.Errorf(backstay.Unsupported,
 			"The service broker does not support upgrades for service instances created from this plan.")
-	case p.MaintenanceInfo.Version != version:
+	case !isVersion(p.MaintenanceInfo, version):
 		return backstay.Errorf(backstay.Invalid,
 			"maintenance_info.version requested is invalid. Please ensure the catalog "+
 				"is up to date and you are providing a version supported by this service plan.")

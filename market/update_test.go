@@ -153,6 +153,7 @@ func TestUpdateIsRefused(t *testing.T) {
 func TestUpgrade(t *testing.T) {
 	t.Parallel()
 	f := newUpdateableFloor(t)
+	f.allowPaidPlans(t)
 	f.broker.Updateable = false
 	must(t, f.KeepCatalog(t.Context(), markettest.Broker))
 	in := f.create(t, "db") // before there were versions
@@ -167,6 +168,118 @@ func TestUpgrade(t *testing.T) {
 	if got.MaintenanceInfo == nil || got.MaintenanceInfo.Version != version {
 		t.Errorf("its version is %+v", got.MaintenanceInfo)
 	}
+	both := market.InstanceUpdate{PlanID: f.planNamed(t, "M-dedicated-15"), MaintenanceVersion: &version}
+	if j := f.update(t, in, both); j.State != backstay.JobComplete { // it has that version already
+		t.Errorf("the change of plan ended as %s: %s", j.State, j.Sentence)
+	}
+	older := "15.0.0"
+	both = market.InstanceUpdate{PlanID: f.planNamed(t, "Free"), MaintenanceVersion: &older}
+	_, _, err = f.UpdateInstance(t.Context(), markettest.Admin, in, both)
+	wantSentence(t, err, "maintenance_info should not be changed when switching to different plan.")
+}
+
+// TestWithdrawnPlansAreLeft changes instances whose plan is not on sale any more: to another plan, and nothing else.
+func TestWithdrawnPlansAreLeft(t *testing.T) {
+	t.Parallel()
+	b := &selling{listener: newListener(), change: func(*backstay.CatalogOffering) {}}
+	b.Updateable = true
+	f := newFloorOf(t, markettest.NewWith(t, b), b.listener)
+	f.allowPaidPlans(t)
+	in, free, medium, name := f.create(t, "db"), f.planNamed(t, "Free"), f.planNamed(t, "M-dedicated-15"), "renamed"
+	b.change = func(o *backstay.CatalogOffering) { o.Plans = o.Plans[:1] }
+	must(t, f.KeepCatalog(t.Context(), markettest.Broker))
+	_, _, err := f.UpdateInstance(t.Context(), markettest.Admin, in, market.InstanceUpdate{Parameters: []byte(`{}`)})
+	wantSentence(t, err, "Cannot update parameters of a service instance that belongs to inaccessible plan")
+	_, _, err = f.UpdateInstance(t.Context(), markettest.Admin, in,
+		market.InstanceUpdate{Update: market.Update{Name: &name}})
+	must(t, err)
+	f.update(t, in, market.InstanceUpdate{PlanID: medium})
+	f.wantInstance(t, in, "M-dedicated-15", "", "update succeeded")
+	_, _, err = f.UpdateInstance(t.Context(), markettest.Admin, in, market.InstanceUpdate{PlanID: free})
+	wantSentence(t, err,
+		"Invalid service plan. Ensure that the service plan exists, is available, and you have access to it.")
+}
+
+// TestBorrowersChangeNothing shares an instance with a space whose developer then asks for another plan.
+func TestBorrowersChangeNothing(t *testing.T) {
+	t.Parallel()
+	f := newUpdateableFloor(t)
+	f.allowPaidPlans(t)
+	in := f.create(t, "db")
+	must(t, f.ShareInstance(t.Context(), markettest.Admin, in, []backstay.SpaceID{f.spaces[1].ID}))
+	guest := f.developer(t, f.spaces[1])
+	change := market.InstanceUpdate{PlanID: f.planNamed(t, "M-dedicated-15")}
+	_, _, err := f.UpdateInstance(t.Context(), guest, in, change)
+	if backstay.KindOf(err) != backstay.Forbidden {
+		t.Errorf("a borrower changes the plan: %v", err)
+	}
+	_, err = f.InstanceParameters(t.Context(), guest, in)
+	if backstay.KindOf(err) != backstay.Forbidden {
+		t.Errorf("a borrower reads parameters: %v", err)
+	}
+	if _, err := f.Instance(t.Context(), guest, in); err != nil {
+		t.Errorf("it is not lent: %v", err)
+	}
+	f.wantInstance(t, in, "Free", "", "create succeeded")
+}
+
+// developer is the client, as a developer of a space.
+func (f *floor) developer(t *testing.T, s backstay.Space) backstay.Actor {
+	t.Helper()
+	for _, r := range []market.NewRole{
+		{Type: "organization_user", OrganizationID: s.OrganizationID}, {Type: "space_developer", SpaceID: s.ID},
+	} {
+		r.UserID = markettest.Robot.UserID
+		_, err := f.CreateRole(t.Context(), markettest.Admin, r)
+		must(t, err)
+	}
+	return markettest.Robot
+}
+
+// TestOneChangeAtATime asks for a change, and for the parameters, while the broker has not answered.
+func TestOneChangeAtATime(t *testing.T) {
+	t.Parallel()
+	b := &slow{listener: newListener(), gate: make(chan struct{})}
+	b.Updateable = true
+	f := newFloorOf(t, markettest.NewWith(t, b), b.listener)
+	in := f.create(t, "db")
+	_, j, err := f.UpdateInstance(t.Context(), markettest.Admin, in, market.InstanceUpdate{Parameters: []byte(`{}`)})
+	must(t, err)
+	version := "15.1.0"
+	for name, ask := range map[string]func() error{
+		"parameters": func() error {
+			_, err := f.InstanceParameters(t.Context(), markettest.Admin, in)
+			return err
+		},
+		"a plan that is not allowed": func() error {
+			_, _, err := f.UpdateInstance(t.Context(), markettest.Admin, in,
+				market.InstanceUpdate{PlanID: f.planNamed(t, "M-dedicated-15")})
+			return err
+		},
+		"an upgrade": func() error {
+			_, _, err := f.UpdateInstance(t.Context(), markettest.Admin, in,
+				market.InstanceUpdate{MaintenanceVersion: &version})
+			return err
+		},
+	} {
+		if err := ask(); backstay.KindOf(err) != backstay.Busy ||
+			backstay.SentenceOf(err) != "An operation for service instance db is in progress." {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	close(b.gate)
+	f.do(t, j, nil)
+}
+
+// slow is a broker whose updates wait for a gate.
+type slow struct {
+	*listener
+	gate chan struct{}
+}
+
+func (s *slow) Update(ctx context.Context, r backstay.UpdateRequest) (backstay.Updated, error) {
+	<-s.gate
+	return s.listener.Update(ctx, r)
 }
 
 // selling is a broker with a catalog of its own.
@@ -197,7 +310,7 @@ func TestPlansWithoutBindings(t *testing.T) {
 	f.do(t, j, nil)
 	unbindable := market.InstanceUpdate{PlanID: f.planNamed(t, "M-dedicated-15")}
 	_, _, err = f.UpdateInstance(t.Context(), markettest.Admin, in, unbindable)
-	wantSentence(t, err, "Cannot switch to non-bindable plan when service bindings exist.")
+	wantSentence(t, err, "The service plan is invalid: cannot switch to non-bindable plan when service bindings exist")
 	j, err = f.DeleteBinding(t.Context(), markettest.Admin, binding.ID)
 	f.do(t, j, err)
 	if j = f.update(t, in, unbindable); j.State != backstay.JobComplete {
