@@ -16,7 +16,8 @@ func FirstSteps(m *Machine, r Record) []step.Step {
 // Adopted is the record of an instance that has served as r wants it, and whose own record is lost. What can be
 // is taken from what is there: who owns the data, and what runs in its directory.
 func (r Record) Adopted(ctx context.Context, m *Machine) Record {
-	r.Started, r.Reached = r.Spec.Generation, r.Spec.Generation
+	r.begin(r.Spec.Generation)
+	r.Reached = r.Spec.Generation
 	if found, err := m.Installed.Find(ctx, r.Spec.Engine, r.Spec.Version, r.Spec.Build); err == nil {
 		r.Installation = found
 	}

@@ -55,7 +55,7 @@ func (in *Instance) do(ctx, during context.Context, a action) error {
 	case toCheck:
 		return step.Run(during, in.checkSteps(a.generation)...)
 	case toChange:
-		return step.Run(ctx, in.changeSteps(a.generation)...)
+		return step.Run(ctx, in.changeSteps(during, a.generation)...)
 	case toRemove:
 		return step.Run(ctx, in.removeSteps()...)
 	}
@@ -169,7 +169,8 @@ func (in *Instance) startSteps(generation int64) []step.Step {
 		}},
 		{Name: "keeper.started", Do: func(context.Context) error {
 			err := in.amendAlone(func(r *Record) {
-				r.Started, r.Installation, r.Program = generation, n.Installation, n.Program
+				r.begin(generation)
+				r.Installation, r.Program = n.Installation, n.Program
 			})
 			if err != nil {
 				return err
@@ -209,7 +210,7 @@ func (in *Instance) prepare(ctx context.Context, n node.Node) (program string, e
 	} else {
 		in.enter(backend.Preparing, "The data directory is being prepared.")
 	}
-	if !r.Spec.Private {
+	if r.Reached == 0 && !r.Spec.Private { // what has its data is prepared in a moment, and somebody waits for it
 		if err := in.m.Slots.Acquire(ctx, 1); err != nil {
 			return "", err
 		}

@@ -7,7 +7,6 @@ import (
 
 	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/backend"
-	"github.com/backstay/backstay/engine"
 	"github.com/backstay/backstay/internal/step"
 	"github.com/backstay/backstay/keeper/node"
 )
@@ -24,7 +23,7 @@ func StepNames() []string {
 	names := []string{specWritten}
 	for _, steps := range [][]step.Step{
 		in.startSteps(0), in.awaitSteps(), in.dropSteps(), in.reachSteps(context.Background()), in.checkSteps(0),
-		in.changeSteps(0), in.giveUpSteps(backend.Obstacle{}), in.oweSteps(""),
+		in.changeSteps(context.Background(), 0), in.giveUpSteps(backend.Obstacle{}), in.oweSteps(""),
 	} {
 		names = append(names, step.Names(steps)...)
 	}
@@ -45,55 +44,6 @@ func (in *Instance) checkSteps(generation int64) []step.Step {
 		}
 		return err
 	}}}
-}
-
-// changeSteps bring the process to another generation: what can be put in force while it runs is, and if
-// the rest takes a restart, it is ended.
-func (in *Instance) changeSteps(generation int64) []step.Step {
-	return []step.Step{{Name: "keeper.changed", Do: func(ctx context.Context) error {
-		n, restart, err := in.reload(ctx, generation)
-		if err != nil {
-			return err
-		}
-		if restart {
-			return in.endForChange()
-		}
-		if err := in.amendAlone(func(r *Record) { r.Started = generation }); err != nil {
-			return err
-		}
-		in.seen.node, in.seen.answers, in.seen.serves = n, false, false // it is asked once more
-		return nil
-	}}}
-}
-
-// reload puts the generation in force without a restart, if the process serves and that is possible.
-func (in *Instance) reload(ctx context.Context, generation int64) (n node.Node, restart bool, err error) {
-	reloader, ok := in.seen.node.Engine.(engine.Reloader)
-	if !ok || !in.seen.serves {
-		return n, true, nil
-	}
-	if n, err = in.nodeOf(ctx, generation); err != nil {
-		return n, false, err
-	}
-	if n.Installation != in.seen.node.Installation {
-		return n, true, nil
-	}
-	ctx, cancel := context.WithTimeout(ctx, awaitPatience)
-	defer cancel()
-	restart, err = reloader.Reload(ctx, n.Node)
-	in.log.Info("settings were put in force", "generation", generation, "restart", restart, "error", err)
-	return n, restart, err
-}
-
-func (in *Instance) endForChange() error {
-	in.seen.leave()
-	in.seen.leave = func() {}
-	in.enter(backend.Starting, "The engine is started again, because its settings have changed.")
-	if err := in.seen.node.End(in.seen.process); err != nil {
-		return err
-	}
-	in.lose()
-	return nil
 }
 
 // removeSteps end with nothing left of the instance, its record last.

@@ -34,13 +34,18 @@ type world struct {
 	hung    bool  // it does not answer
 	gone    bool
 
+	record Record        // keeps what is asked for, and what was done, of restarts
+	had    int64         // restarts that the process was started with
+	ended  map[int64]int // how often what served was ended for a generation
+
 	failures int
 	failed   time.Time
 	about    int64
 }
 
 func newWorld(t *testing.T, first nature) *world {
-	w := &world{t: t, now: time.Unix(1e9, 0), natures: map[int64]nature{1: first}}
+	w := &world{t: t, now: time.Unix(1e9, 0), natures: map[int64]nature{1: first}, ended: map[int64]int{}}
+	w.record.Spec.Generation = 1
 	w.v = view{wish: wish{generation: 1}}
 	return w
 }
@@ -99,8 +104,7 @@ func (w *world) step() (rested bool) {
 		if w.v.serves && a.generation != w.v.before && !w.v.passed() {
 			w.fatalf("what serves is ended for generation %d, which was not checked", a.generation)
 		}
-		w.running = false
-		w.lose()
+		w.change(a)
 	case toKill:
 		if !w.hung { // as kill finds when it asks once more
 			w.v.silent, w.v.mute, w.v.stopped, w.v.serves = time.Time{}, time.Time{}, false, false
@@ -152,12 +156,32 @@ func (w *world) start(a action) {
 	}
 	w.data = true
 	w.v.started, w.runs = a.generation, a.generation
+	w.record.begin(a.generation)
+	w.had = w.record.Restarts
 	w.running, w.hung = w.natures[a.generation] == sound, false
 	w.v.alive, w.v.answers, w.v.serves = w.running, false, false
 	if !w.running {
 		w.lose()
 		w.fail(a)
 	}
+}
+
+// change is a reload, if the process serves and no restart is asked for. Half of the generations take a restart anyway.
+func (w *world) change(a action) {
+	reloads := a.generation%2 == 0 && w.natures[a.generation] == sound && !w.record.asksForRestart(a.generation)
+	if w.v.serves && w.running && !w.hung && reloads {
+		w.record.begin(a.generation)
+		w.v.started, w.runs = a.generation, a.generation
+		w.v.answers, w.v.serves = false, false
+		return
+	}
+	if w.v.serves && w.running && !w.hung {
+		if w.ended[a.generation]++; w.ended[a.generation] > 1 && a.generation == w.v.generation {
+			w.fatalf("what serves is ended for generation %d once more", a.generation)
+		}
+	}
+	w.running = false
+	w.lose()
 }
 
 func (w *world) await(a action) {
@@ -191,6 +215,10 @@ func (w *world) reach() {
 	if w.v.started != w.v.target() || w.runs != w.v.started {
 		w.fatalf("generation %d is reached by a process of %d", w.v.target(), w.runs)
 	}
+	w.record.reach()
+	if w.had < w.record.spec(w.v.started).Restarts {
+		w.fatalf("generation %d is reached without the restart that it asks for", w.v.started)
+	}
 	w.v.serves, w.v.reached = true, w.v.started
 	if w.v.started == w.v.generation {
 		w.v.before, w.v.obstacle = 0, backend.Obstacle{}
@@ -220,7 +248,7 @@ func (w *world) ask(a action) {
 func (w *world) disturb(r *rand.Rand) {
 	switch what := r.IntN(8); what {
 	case 0, 1:
-		w.want(nature(r.IntN(3)))
+		w.want(nature(r.IntN(3)), r.Int64N(2))
 	case 2:
 		w.note("the process dies")
 		w.running, w.hung = false, false
@@ -245,7 +273,7 @@ func (w *world) disturb(r *rand.Rand) {
 	}
 }
 
-func (w *world) want(n nature) {
+func (w *world) want(n nature, restarts int64) {
 	v := &w.v
 	if v.reached == v.generation {
 		v.before = v.generation
@@ -253,7 +281,8 @@ func (w *world) want(n nature) {
 	v.generation++
 	v.obstacle = backend.Obstacle{}
 	w.natures[v.generation] = n
-	w.note("generation %d is wanted: %d", v.generation, n)
+	w.record.want(backend.Spec{Generation: v.generation, Restarts: w.record.Spec.Restarts + restarts})
+	w.note("generation %d is wanted: %d, with %d restarts", v.generation, n, w.record.Spec.Restarts)
 }
 
 // settle lets the keeper work until some time has passed without a disturbance. It must not spin.

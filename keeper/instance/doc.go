@@ -13,6 +13,7 @@
 //	          (back-off)    it ends, or hangs for long             with an Obstacle
 //
 // The process that serves is ended for three reasons only: the instance is removed, a wanted Spec that
-// passed the engine's check needs a restart, or the engine has not answered for long. Data is made for an
-// instance that never served; where one that served has none, it waits until the data is back.
+// passed the engine's check needs a restart or asks for one, or the engine has not answered for long. Before such a
+// restart it writes what it has changed, while it serves. Data is made for an instance that never served; where one
+// that served has none, it waits until the data is back.
 package instance

@@ -26,7 +26,7 @@ type Machine struct {
 	Engines   map[string]engine.Engine
 	Installed *node.Installations
 	Records   Records
-	Slots     *semaphore.Weighted  // bounds what is prepared and started at once: it is mostly copying
+	Slots     *semaphore.Weighted  // bounds how many data directories are made at once: it is mostly copying
 	AskEvery  func() time.Duration // how often an engine is asked, at most, whether it still serves
 	Now       func() time.Time
 	Log       *slog.Logger

@@ -26,6 +26,7 @@ type Record struct {
 	Port     int           `json:"port"`             // held for the instance's life; 0 if it is private
 	UID      uint32        `json:"uid"`              // of its operating-system user; 0: the keeper's own
 	Started  int64         `json:"started"`          // the generation that the process was started with, if it runs
+	Restarts int64         `json:"restarts"`         // that this generation asked for: a Spec with more asks for another
 	Reached  int64         `json:"reached"`          // the newest generation that served
 	Removing bool          `json:"removing"`         // everything of it is to go, this record last
 
@@ -54,6 +55,17 @@ func (r *Record) want(s backend.Spec) {
 		r.Before = &before
 	}
 	r.Spec, r.Obstacle = s, backend.Obstacle{}
+}
+
+// begin notes that the generation is the one that the process is started with, or takes over while it runs.
+func (r *Record) begin(generation int64) {
+	r.Started, r.Restarts = generation, r.spec(generation).Restarts
+}
+
+// asksForRestart tells whether the generation asks for a restart that the process has not had. A Spec that asks for
+// fewer restarts than the one before is an older wish, to which the instance returns: that takes none.
+func (r Record) asksForRestart(generation int64) bool {
+	return r.spec(generation).Restarts > r.Restarts
 }
 
 // Records are the records of all instances of a data directory.

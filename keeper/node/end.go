@@ -25,13 +25,21 @@ func (n Node) Stop() (stopped bool, err error) {
 	return true, errors.Join(n.End(p), p.Close())
 }
 
+// Patience is how long the main process may take to end in an orderly way.
+func (n Node) Patience() time.Duration { return n.ending().Grace }
+
 // End ends the node's processes, p being the main one: politely, then not. When it returns nil there is
 // no pid file any more.
-func (n Node) End(p *process.Process) error {
+func (n Node) End(p *process.Process) error { return n.EndWithin(n.Patience(), p) }
+
+// EndWithin is End for a main process that gets that much time to end politely.
+func (n Node) EndWithin(patience time.Duration, p *process.Process) error {
 	if err := n.stopCompanions(); err != nil {
 		return err
 	}
-	if err := n.endProcess(p, n.ending()); err != nil {
+	how := n.ending()
+	how.Grace = patience
+	if err := n.endProcess(p, how); err != nil {
 		return err
 	}
 	return removeFile(n.pidFile())

@@ -1,0 +1,131 @@
+package instance
+
+import (
+	"context"
+	"time"
+
+	"github.com/backstay/backstay/backend"
+	"github.com/backstay/backstay/engine"
+	"github.com/backstay/backstay/internal/step"
+	"github.com/backstay/backstay/keeper/node"
+)
+
+// endPatience is how long the end of a process may keep its clients waiting where it has nothing more to write than
+// what a moment brings: then it is killed, which loses nothing. Sessions that do not end cannot stretch it.
+const endPatience = 10 * time.Second
+
+// transition is how a process comes to another generation.
+type transition struct {
+	node    node.Node // as the generation wants it, where that takes no restart
+	restart bool
+	settled bool // there is next to nothing to write at the end of the process
+}
+
+// changeSteps bring the process to another generation. What can be put in force while it runs is. If the rest takes a
+// restart, or one is wanted, the process first writes what it has changed, while it serves, and is ended then. The wait
+// for that ends when another wish comes, which during tells; nothing has happened until then.
+func (in *Instance) changeSteps(during context.Context, generation int64) []step.Step {
+	var t transition
+	return []step.Step{
+		{Name: "keeper.reloaded", Do: func(ctx context.Context) (err error) {
+			t, err = in.reload(ctx, generation)
+			return err
+		}},
+		{Name: "keeper.settled", Do: func(context.Context) (err error) {
+			if t.restart && !t.settled {
+				t.settled, err = in.settle(during)
+			}
+			return err
+		}},
+		{Name: "keeper.changed", Do: func(context.Context) error {
+			if t.restart {
+				return in.endForChange(generation, t.settled)
+			}
+			if err := in.amendAlone(func(r *Record) { r.begin(generation) }); err != nil {
+				return err
+			}
+			in.seen.node, in.seen.answers, in.seen.serves = t.node, false, false // it is asked once more
+			return nil
+		}},
+	}
+}
+
+// reload puts the generation in force without a restart, as far as that is possible. A process that answers nobody, or
+// does not serve yet, is restarted: nobody misses it.
+func (in *Instance) reload(ctx context.Context, generation int64) (t transition, err error) {
+	reloader, ok := in.seen.node.Engine.(engine.Reloader)
+	switch {
+	case !in.seen.serves:
+		return transition{restart: true, settled: true}, nil
+	case !ok:
+		return transition{restart: true}, nil
+	}
+	silent := !in.seen.silent.IsZero()
+	if err := in.askNow(ctx); err != nil {
+		if silent { // twice
+			return transition{restart: true, settled: true}, nil
+		}
+		return t, err
+	}
+	if t.node, err = in.nodeOf(ctx, generation); err != nil {
+		return t, err
+	}
+	if t.node.Installation != in.seen.node.Installation {
+		return transition{restart: true}, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, awaitPatience)
+	defer cancel()
+	t.restart, err = reloader.Reload(ctx, t.node.Node)
+	t.restart = t.restart || in.Record().asksForRestart(generation)
+	in.log.Info("settings were put in force", "generation", generation, "restart", t.restart, "error", err)
+	return t, err
+}
+
+// askNow asks a process that serves whether it still does, and remembers the answer.
+func (in *Instance) askNow(ctx context.Context) error {
+	err := in.seen.node.Ask(ctx, in.seen.process)
+	in.notice(err)
+	return err
+}
+
+// settle has the engine write what it has changed while clients are served, for as long as its end may take at the
+// most. It reports whether that is done; if not, the restart takes longer, and goes on all the same. The error is that
+// another wish has come.
+func (in *Instance) settle(during context.Context) (done bool, err error) {
+	n := in.seen.node
+	settler, ok := n.Engine.(engine.Settler)
+	if !ok {
+		return true, nil
+	}
+	in.report(func(st *backend.Status) { st.Message = "Waiting for a checkpoint before the restart." })
+	ctx, cancel := context.WithTimeout(during, n.Engine.Ending(n.Node).Grace)
+	defer cancel()
+	began := in.m.Now()
+	err = settler.Settle(ctx, n.Node)
+	if during.Err() != nil {
+		in.report(func(st *backend.Status) { st.Message = n.Describe(in.Record().Spec.Engine) })
+		return false, context.Cause(during)
+	}
+	in.log.Info("an engine was settled before its restart", "took", in.m.Now().Sub(began), "error", err)
+	return err == nil, nil
+}
+
+// endForChange ends the process, so that another one is started with the generation.
+func (in *Instance) endForChange(generation int64, settled bool) error {
+	in.seen.leave()
+	in.seen.leave = func() {}
+	why := "because its settings have changed"
+	if in.Record().asksForRestart(generation) {
+		why = "as it was asked for"
+	}
+	in.enter(backend.Starting, "The engine is started again, %s.", why)
+	patience := in.seen.node.Patience()
+	if settled {
+		patience = min(patience, endPatience)
+	}
+	if err := in.seen.node.EndWithin(patience, in.seen.process); err != nil {
+		return err
+	}
+	in.lose()
+	return nil
+}
