@@ -89,7 +89,7 @@ func TestKeeperDiesAnywhere(t *testing.T) {
 }
 
 // lead takes an instance through its life, as a control plane does that asks again after a crash: it comes up,
-// is changed, is asked for what cannot be, is broken while a user goes, is mended and removed.
+// is changed, is restarted, is asked for what cannot be, is broken while a user goes, is mended and removed.
 func lead(ctx context.Context, c keeper.Config, spec backend.Spec) error {
 	b := local.New(keepertest.Socket(c))
 	if err := applyAndReach(ctx, b, spec); err != nil {
@@ -104,6 +104,14 @@ func lead(ctx context.Context, c keeper.Config, spec backend.Spec) error {
 		return err
 	}
 	if err := connect(ctx, credentials); err != nil {
+		return err
+	}
+	spec.Generation, spec.Size.Storage = 3, 2*spec.Size.Storage
+	if err := applyAndReach(ctx, b, spec); err != nil {
+		return err
+	}
+	spec.Generation, spec.Restarts = 4, 1
+	if err := applyAndReach(ctx, b, spec); err != nil {
 		return err
 	}
 	if err := refuse(ctx, b, spec); err != nil {

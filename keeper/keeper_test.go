@@ -41,12 +41,12 @@ func mustApply(t *testing.T, b *local.Backend) backend.Spec {
 }
 
 // until follows a status until it is as wanted.
-func until(t *testing.T, b *local.Backend, id backstay.InstanceID, wanted func(backend.Status) bool) backend.Status {
+func until(t testing.TB, b *local.Backend, id backstay.InstanceID, wanted func(backend.Status) bool) backend.Status {
 	t.Helper()
 	return untilWithin(t, limit, b, id, wanted)
 }
 
-func untilWithin(t *testing.T, patience time.Duration, b *local.Backend, id backstay.InstanceID,
+func untilWithin(t testing.TB, patience time.Duration, b *local.Backend, id backstay.InstanceID,
 	wanted func(backend.Status) bool) backend.Status {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
@@ -66,7 +66,7 @@ func untilWithin(t *testing.T, patience time.Duration, b *local.Backend, id back
 func running(s backend.Status) bool { return s.Phase == backend.Running }
 
 // mustPID is the process of an instance, once it serves.
-func mustPID(t *testing.T, b *local.Backend, id backstay.InstanceID) int {
+func mustPID(t testing.TB, b *local.Backend, id backstay.InstanceID) int {
 	t.Helper()
 	admin, err := b.Admin(t.Context(), id)
 	if err != nil {

@@ -389,7 +389,7 @@ func TestChangeWithoutARestart(t *testing.T) {
 	mustUser(t, b, spec.Instance)
 }
 
-func mustReach(t *testing.T, b *local.Backend, spec backend.Spec) {
+func mustReach(t testing.TB, b *local.Backend, spec backend.Spec) {
 	t.Helper()
 	if err := applyAndReach(t.Context(), b, spec); err != nil {
 		t.Fatal(err)

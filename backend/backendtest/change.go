@@ -17,6 +17,10 @@ var changes = []testCase{
 	{"ImpossibleSpecLeavesTheOldOne", impossibleSpecLeavesTheOldOne},
 	{"ImpossibleWhileComingUp", impossibleWhileComingUp},
 	{"DropUserOfWhatFails", dropUserOfWhatFails},
+	{"LargerAndSmaller", largerAndSmaller},
+	{"MoreStorageEndsNoSession", moreStorageEndsNoSession},
+	{"RestartOnce", restartOnce},
+	{"RestartThatIsOvertaken", restartThatIsOvertaken},
 }
 
 // another is the Spec with another size, as a newer generation.

@@ -97,6 +97,7 @@ func (in *Instance) look() error {
 	if p != nil {
 		n.Found = true
 		in.take(n, p)
+		in.seen.lived = r.Reached > 0
 	}
 	return nil
 }
@@ -104,7 +105,7 @@ func (in *Instance) look() error {
 // take makes a process the instance's.
 func (in *Instance) take(n node.Node, p *process.Process) {
 	s := &in.seen
-	s.node, s.process, s.answers, s.serves = n, p, false, false
+	s.node, s.process, s.lived, s.awaited, s.answers, s.serves = n, p, false, false, false, false
 	s.silent, s.mute, s.stopped, s.busy = time.Time{}, time.Time{}, false, false
 	in.mu.Lock()
 	defer in.mu.Unlock()
@@ -119,7 +120,7 @@ func (in *Instance) lose() {
 	if s.process != nil {
 		s.process.Close()
 	}
-	s.process, s.stuck, s.looked, s.answers, s.serves = nil, nil, false, false, false
+	s.process, s.stuck, s.looked, s.lived, s.awaited, s.answers, s.serves = nil, nil, false, false, false, false, false
 	s.silent, s.mute, s.stopped, s.busy = time.Time{}, time.Time{}, false, false
 	in.mu.Lock()
 	defer in.mu.Unlock()
@@ -234,7 +235,7 @@ func (in *Instance) awaitSteps() []step.Step {
 			in.renew(ctx)
 		}
 		in.notice(err)
-		in.seen.answers = err == nil
+		in.seen.answers, in.seen.awaited = err == nil, err != nil
 		return err
 	}}}
 }
@@ -310,7 +311,7 @@ func (in *Instance) serve(life context.Context) error {
 	stuck, endTending := s.node.Tend(life, in.userMade, in.log)
 	s.stuck = stuck
 	s.leave = func() { endTending(); dismiss() }
-	s.serves, s.up, s.logged = true, in.m.Now(), ""
+	s.serves, s.lived, s.up, s.logged = true, true, in.m.Now(), ""
 	r := in.Record()
 	description := s.node.Describe(r.Spec.Engine)
 	in.report(func(st *backend.Status) {

@@ -48,6 +48,8 @@ type view struct {
 
 	looked  bool      // the process was looked for
 	alive   bool      // there is one
+	lived   bool      // it was found, or has served: it may have clients, which are not cut off without need
+	awaited bool      // it was waited for, and did not come up
 	answers bool      // it has come up
 	serves  bool      // it was told to be Running
 	asked   time.Time // when it was last asked
@@ -88,6 +90,9 @@ func decide(v view, now time.Time) action {
 	case v.checkDue() && !pending:
 		return action{verb: toCheck, generation: v.generation}
 	case v.alive && v.started != target && !pending:
+		if v.lived && !v.answers && !v.awaited { // one that answers may take the change over without a restart
+			return action{verb: toAwait, generation: v.started}
+		}
 		return action{verb: toChange, generation: target}
 	case v.alive && v.serves:
 		return v.watch(now)

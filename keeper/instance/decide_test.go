@@ -83,7 +83,7 @@ func (w *world) step() (rested bool) {
 		w.now = a.until
 		return true
 	case toLook:
-		w.v.looked, w.v.alive = true, w.running
+		w.v.looked, w.v.alive, w.v.lived = true, w.running, w.running && w.v.reached > 0
 	case toStart:
 		w.start(a)
 	case toAwait:
@@ -123,6 +123,7 @@ func (w *world) step() (rested bool) {
 
 func (w *world) lose() {
 	w.hung = w.hung && w.running
+	w.v.lived, w.v.awaited = false, false
 	w.v.alive, w.v.looked, w.v.answers, w.v.serves, w.v.stopped = false, false, false, false, false
 	w.v.silent, w.v.mute = time.Time{}, time.Time{}
 }
@@ -159,7 +160,7 @@ func (w *world) start(a action) {
 	w.record.begin(a.generation)
 	w.had = w.record.Restarts
 	w.running, w.hung = w.natures[a.generation] == sound, false
-	w.v.alive, w.v.answers, w.v.serves = w.running, false, false
+	w.v.alive, w.v.lived, w.v.awaited, w.v.answers, w.v.serves = w.running, false, false, false, false
 	if !w.running {
 		w.lose()
 		w.fail(a)
@@ -169,10 +170,13 @@ func (w *world) start(a action) {
 // change is a reload, if the process serves and no restart is asked for. Half of the generations take a restart anyway.
 func (w *world) change(a action) {
 	reloads := a.generation%2 == 0 && w.natures[a.generation] == sound && !w.record.asksForRestart(a.generation)
-	if w.v.serves && w.running && !w.hung && reloads {
+	if w.v.lived && !w.v.awaited && !w.v.answers && w.running && !w.hung && reloads {
+		w.fatalf("a process that may have clients is ended though it could take generation %d over", a.generation)
+	}
+	if w.v.answers && w.running && !w.hung && reloads {
 		w.record.begin(a.generation)
 		w.v.started, w.runs = a.generation, a.generation
-		w.v.answers, w.v.serves = false, false
+		w.v.awaited, w.v.answers, w.v.serves = false, false, false
 		return
 	}
 	if w.v.serves && w.running && !w.hung {
@@ -196,6 +200,7 @@ func (w *world) await(a action) {
 			w.v.silent = w.now
 		}
 		w.now = w.now.Add(time.Second)
+		w.v.awaited = true
 		w.fail(a)
 	default:
 		w.v.answers, w.v.silent, w.v.stopped, w.v.mute = true, time.Time{}, false, time.Time{}
@@ -219,7 +224,7 @@ func (w *world) reach() {
 	if w.had < w.record.spec(w.v.started).Restarts {
 		w.fatalf("generation %d is reached without the restart that it asks for", w.v.started)
 	}
-	w.v.serves, w.v.reached = true, w.v.started
+	w.v.serves, w.v.lived, w.v.reached = true, true, w.v.started
 	if w.v.started == w.v.generation {
 		w.v.before, w.v.obstacle = 0, backend.Obstacle{}
 	}

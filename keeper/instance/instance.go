@@ -39,8 +39,9 @@ type Instance struct {
 
 // sight is what Run has seen of the world.
 type sight struct {
-	looked, answers, serves, stopped, busy bool
-	asked, probed, silent, mute, up        time.Time // probed is when the engine itself was last asked
+	looked, lived, awaited, answers, serves, stopped, busy bool
+
+	asked, probed, silent, mute, up time.Time // probed is when the engine itself was last asked
 
 	process *process.Process // nil: there is none
 	node    node.Node        // that the process is
@@ -204,8 +205,9 @@ func (in *Instance) view() view {
 	}
 	v := view{
 		wish: r.wish(), started: r.Started, reached: r.Reached, obstacle: r.Obstacle, owed: len(r.Drops) > 0,
-		looked: s.looked, alive: s.process != nil, answers: s.answers, serves: s.serves, asked: s.asked, silent: s.silent,
-		mute: s.mute, stopped: s.stopped, busy: s.busy, checked: s.checked, retry: s.retry,
+		looked: s.looked, alive: s.process != nil, lived: s.lived, awaited: s.awaited, answers: s.answers,
+		serves: s.serves, asked: s.asked, silent: s.silent, mute: s.mute, stopped: s.stopped, busy: s.busy,
+		checked: s.checked, retry: s.retry,
 	}
 	if r.Before != nil {
 		v.before = r.Before.Generation

@@ -44,18 +44,19 @@ func (in *Instance) changeSteps(during context.Context, generation int64) []step
 			if err := in.amendAlone(func(r *Record) { r.begin(generation) }); err != nil {
 				return err
 			}
-			in.seen.node, in.seen.answers, in.seen.serves = t.node, false, false // it is asked once more
+			in.seen.node = t.node
+			in.seen.awaited, in.seen.answers, in.seen.serves = false, false, false // it is asked once more
 			return nil
 		}},
 	}
 }
 
 // reload puts the generation in force without a restart, as far as that is possible. A process that answers nobody, or
-// does not serve yet, is restarted: nobody misses it.
+// has not come up, is restarted: nobody misses it.
 func (in *Instance) reload(ctx context.Context, generation int64) (t transition, err error) {
 	reloader, ok := in.seen.node.Engine.(engine.Reloader)
 	switch {
-	case !in.seen.serves:
+	case !in.seen.answers:
 		return transition{restart: true, settled: true}, nil
 	case !ok:
 		return transition{restart: true}, nil
