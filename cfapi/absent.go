@@ -29,6 +29,23 @@ func (s *Server) noDroplet(w http.ResponseWriter, r *request) error {
 	return backstay.Errorf(backstay.NotFound, "Droplet not found") // the very words the cf command knows
 }
 
+// showLogCache tells the cf command how to ask for logs.
+func (s *Server) showLogCache(w http.ResponseWriter, _ *request) error {
+	return writeJSON(w, http.StatusOK, map[string]string{"version": "3.0.10"})
+}
+
+// noLogs says why an app has no logs. Of a status other than 200 the cf command shows the number alone, and of an
+// answer that it cannot read the first name: so the sentence is a name. cf logs shows it five times and ends well,
+// all the same; cf logs --recent fails.
+func (s *Server) noLogs(w http.ResponseWriter, r *request) error {
+	if _, err := s.Market.App(r.Context(), r.by, appID(r)); err != nil {
+		return err
+	}
+	return writeJSON(w, http.StatusOK, map[string]any{
+		"Backstay runs no apps yet, so it has no logs of them. " + whereAppsRun: nil,
+	})
+}
+
 func (s *Server) emptyOfSpace(w http.ResponseWriter, r *request) error {
 	if _, err := s.Market.Space(r.Context(), r.by, spaceID(r)); err != nil {
 		return err

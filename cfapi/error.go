@@ -33,11 +33,13 @@ func newError(status, code int, title, detail string) *apiError {
 	return &apiError{status, errorResource{code, title, detail}}
 }
 
+// whereAppsRun is what there is instead of apps that run here.
+const whereAppsRun = "An app runs where you are, with its services: backstay run APP -- COMMAND"
+
 var (
 	errUnknownRequest = newError(http.StatusNotFound, 10000, "CF-NotFound", "Unknown request")
 	errRunsNoApps     = newError(http.StatusNotFound, 10000, "CF-NotFound",
-		"Backstay runs no apps yet, and has no routes to them. An app runs where you are, with its services: "+
-			"backstay run APP -- COMMAND")
+		"Backstay runs no apps yet, and has no routes to them. "+whereAppsRun)
 	errNotAuthenticated = newError(http.StatusUnauthorized, 10002, "CF-NotAuthenticated", "Authentication error")
 )
 

@@ -35,6 +35,7 @@ type recipe struct {
 
 // recipes has one for each route that not everybody may ask for.
 var recipes = map[string]recipe{
+	"GET    /api/v1/read/{guid}": {"<app>", "limit=1", market.SpaceReaders},
 	"GET    /v3/organizations": {
 		"", "guids=<org>", market.OrganizationReaders,
 	},

@@ -25,7 +25,7 @@ func (s *Server) showRoot(w http.ResponseWriter, r *request) error {
 		"credhub":             nil,
 		"routing":             nil,
 		"logging":             nil,
-		"log_cache":           nil,
+		"log_cache":           home,
 		"log_stream":          nil,
 		"app_ssh":             nil,
 	}})

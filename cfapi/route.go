@@ -178,6 +178,11 @@ func (s *Server) routes() []route {
 		{"GET    /v3/apps/{guid}/processes", needs(market.SpaceReaders), pages(byTime), s.emptyOfApp},
 		{"GET    /v3/apps/{guid}/routes", needs(market.SpaceReaders), pages(byTime), s.emptyOfApp},
 		{"GET    /v3/apps/{guid}/droplets/current", needs(market.SpaceReaders), none, s.noDroplet},
+		{"GET    /api/v1/info", anonymous, none, s.showLogCache},
+		{
+			"GET    /api/v1/read/{guid}", needs(market.SpaceReaders),
+			params{names: []string{"start_time", "end_time", "limit", "descending", "envelope_types", "name_filter"}}, s.noLogs,
+		},
 		{"GET    /v3/processes", loggedIn, pages(byTime, "app_guids"), s.empty},
 		{"GET    /v3/routes", loggedIn, pages(byTime, "app_guids", "organization_guids", "space_guids"), s.empty},
 		{"GET    /v3/deployments", loggedIn, pages(byTime, "app_guids", "status_values"), s.empty},

@@ -150,6 +150,7 @@ func (s *Server) unknownRequest(_ http.ResponseWriter, r *request) error {
 	return errUnknownRequest
 }
 
-// runsApps are the paths that cf push, start, restart, restage and bind-route-service ask for first.
-var runsApps = regexp.MustCompile(`^/v3/(packages|builds|droplets|domains|service_route_bindings|` +
-	`apps/[^/]+/actions/.*|spaces/[^/]+/actions/apply_manifest)$`)
+// runsApps are the paths that cf asks for to run an app, and to see what runs.
+var runsApps = regexp.MustCompile(`^/v3/((packages|builds|droplets|buildpacks|tasks|processes|deployments|revisions|` +
+	`sidecars|resource_matches|domains|routes|service_route_bindings|security_groups|isolation_segments)(/.*)?|` +
+	`apps/[^/]+/.+|spaces/[^/]+/(actions/apply_manifest|manifest_diff|routes))$`)
