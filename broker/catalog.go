@@ -4,8 +4,9 @@ import (
 	"bytes"
 	"cmp"
 	_ "embed"
-	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"strconv"
 	"strings"
@@ -46,7 +47,7 @@ type Offering struct {
 	Settings      map[string]any `yaml:"settings"` // of the engine, for each new instance; users cannot choose them
 	Parameters    ParameterRules `yaml:"parameters"`
 	Windows       Windows        `yaml:"windows"` // of each instance that chooses none
-	Changeable    bool           `yaml:"-"`       // no catalog sells changes of plans yet
+	Fixed         bool           `yaml:"fixed"`   // an instance keeps the plan that it is created with
 }
 
 // PlanGrammar is how plans are named and described. In it {size}, {version}, {product}, {storage},
@@ -83,73 +84,32 @@ type Windows struct {
 type ParameterRules struct {
 	Create terms.Rules `yaml:"create"`
 	Bind   terms.Rules `yaml:"bind"`
-	Update terms.Rules `yaml:"-"` // nil: parameters stay; no catalog sells changes of them yet
+	Update terms.Rules `yaml:"update"` // nil: the engine's parameters stay
 }
 
-// ParseCatalog reads a catalog, strictly, and reports all its mistakes at once. Nil is the built-in one.
-func ParseCatalog(document []byte) (Catalog, error) {
+// ParseCatalog reads a catalog, strictly, and reports all its mistakes at once. Nil is the built-in one. An offering
+// whose engine is not among the known ones is a mistake; if none are named, every engine may be meant.
+func ParseCatalog(document []byte, known ...string) (Catalog, error) {
 	if document == nil {
 		document = defaultCatalog
 	}
 	var c Catalog
 	d := yaml.NewDecoder(bytes.NewReader(document))
 	d.KnownFields(true)
-	if err := d.Decode(&c); err != nil {
+	switch err := d.Decode(&c); {
+	case errors.Is(err, io.EOF):
+		return c, errors.New("catalog: there is nothing in it")
+	case err != nil:
 		return c, fmt.Errorf("read catalog: %w", err)
 	}
-	return c, c.check()
-}
-
-func (c Catalog) check() error {
-	var wrong []string
-	names := map[string]bool{}
-	for i, o := range c.Offerings {
-		complain := func(format string, args ...any) {
-			wrong = append(wrong, fmt.Sprintf("offering %d (%s): ", i+1, o.Name)+fmt.Sprintf(format, args...))
-		}
-		if _, err := uuid.Parse(o.ID); err != nil {
-			complain("id %q is not a UUID", o.ID)
-		}
-		if o.Name == "" || o.Engine == "" {
-			complain("name and engine must not be empty")
-		}
-		if names[o.Name] || names[o.ID] {
-			complain("name and id must be unique")
-		}
-		names[o.Name], names[o.ID] = true, true
-		o.checkSizes(complain)
-		for _, rules := range []terms.Rules{o.Parameters.Create, o.Parameters.Bind} {
-			if err := rules.Validate(); err != nil {
-				complain("parameters: %v", err)
-			}
-		}
-		if _, err := json.Marshal(o.Settings); err != nil {
-			complain("settings: %v", err)
-		}
+	if err := d.Decode(new(any)); !errors.Is(err, io.EOF) {
+		return c, errors.New("catalog: more than one YAML document is in it, and only one may be: remove the line ---")
 	}
-	if len(wrong) > 0 {
-		return fmt.Errorf("catalog: %s", strings.Join(wrong, "; "))
+	for i := range c.Offerings {
+		o := &c.Offerings[i]
+		o.Description, o.Plans.Description = strings.TrimSpace(o.Description), strings.TrimSpace(o.Plans.Description)
 	}
-	return nil
-}
-
-func (o Offering) checkSizes(complain func(string, ...any)) {
-	seen := map[string]bool{}
-	sizes := o.Sizes
-	if o.Free != nil {
-		sizes = append(slices.Clone(sizes), *o.Free)
-	}
-	for _, s := range sizes {
-		switch {
-		case seen[s.Name]:
-			complain("size %q stands twice", s.Name)
-		case s.Storage <= 0 || s.Memory <= 0 || s.Connections <= 0:
-			complain("size %q needs storage, memory and connections", s.Name)
-		case s.Monthly < 0:
-			complain("size %q has a negative price", s.Name)
-		}
-		seen[s.Name] = true
-	}
+	return c, c.check(known)
 }
 
 // plan is a plan with what it takes to provide it.
@@ -228,7 +188,7 @@ func (p plan) terms() terms.Plan {
 		Name: p.Name, Engine: p.engine.Engine, Version: p.engine.Version, Builds: p.builds,
 		Size:     backstay.Size{Storage: p.size.Storage, Memory: p.size.Memory, Connections: p.size.Connections},
 		Settings: p.offering.Settings, Tunable: p.engine.Settings,
-		Create: rules.Create, Update: rules.Update, Changeable: p.offering.Changeable,
+		Create: rules.Create, Update: rules.Update, Changeable: !p.offering.Fixed,
 		Windows: terms.Windows(p.offering.Windows),
 	}
 }

@@ -114,14 +114,50 @@ func TestParseCatalogTellsMistakes(t *testing.T) {
 		{"schema from elsewhere", "product: P",
 			"product: P, parameters: {create: {$ref: 'file:///etc/passwd'}}", "may not refer to"},
 		{"not YAML", "{currency", "{{{currency", "read catalog"},
+		{"update schema that is none", "product: P", "product: P, parameters: {update: {type: 7}}", "parameters: "},
+		{"no currency", "currency: GBP, ", "", `currency is "", and must be the three letters of one, such as GBP`},
+		{"a currency that is none", "GBP", "pounds", `currency is "pounds"`},
+		{"unknown engine", "engine: e", "engine: oracle", `engine "oracle" is not known; known are: e, postgres`},
+		{"line break in a name", "name: a,", `name: "a\nb",`, "has a line break"},
+		{"line break in a plan's name", "product: P", `product: P, plans: {name: "x\n{size}"}`, "has a line break"},
+		{"line break in a size's name", "name: S", `name: "S\n"`, "has a line break"},
+		{"plans of one name", "sizes: [", `plans: {name: x}, sizes: [
+			{name: M, storage: 1GB, memory: 1GB, connections: 1}, `, `two plans have the name "x": plans.name must have {size}`},
+		{"a plan with the free one's name", "sizes: [{name: S", `plans: {name: "{size}"},
+			free: {storage: 1GB, memory: 1GB, connections: 1}, sizes: [{name: Free`, `two plans have the name "Free"`},
+		{"braces that stand for nothing", "product: P", `product: P, plans: {name: "{size}-{disk}"}`, "{memory} and {connections} do"},
+		{"windows that overlap", "product: P", `product: P, windows: {maintenance: "sun:23:00-mon:01:30", backup: "01:00-02:00"}`,
+			"windows: The maintenance window sun:23:00-mon:01:30 overlaps"},
+		{"a window that is none", "product: P", `product: P, windows: {backup: "at night"}`, "is written HH:MM-HH:MM"},
+		{"two documents", "{currency", "{}\n---\n{currency", "more than one YAML document"},
+		{"half a document behind it", "connections: 1}]}]}", "connections: 1}]}]}\n---\n{{{", "more than one YAML document"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
-			_, err := ParseCatalog([]byte(strings.Replace(good, tc.was, tc.is, 1)))
+			_, err := ParseCatalog([]byte(strings.Replace(good, tc.was, tc.is, 1)), "e", "postgres")
 			if err == nil || !strings.Contains(err.Error(), tc.want) {
 				t.Errorf("%v, want %q", err, tc.want)
 			}
 		})
+	}
+}
+
+func TestEmptyCatalog(t *testing.T) {
+	t.Parallel()
+	for _, document := range []string{"", "# nothing\n"} {
+		if _, err := ParseCatalog([]byte(document)); err == nil || !strings.Contains(err.Error(), "there is nothing in it") {
+			t.Errorf("%q: %v", document, err)
+		}
+	}
+}
+
+// Descriptions may be written over several lines, as YAML folds them.
+func TestFoldedDescription(t *testing.T) {
+	t.Parallel()
+	c, err := ParseCatalog([]byte("currency: GBP\nofferings:\n  - id: 6e1f8f3c-8a0e-4a0c-9d0b-52f1c7a4e501\n    name: a\n" +
+		"    engine: e\n    description: >\n      one\n      two\n"))
+	if err != nil || c.Offerings[0].Description != "one two" {
+		t.Errorf("%+v, %v", c, err)
 	}
 }
 

@@ -111,7 +111,7 @@ func TestCrash(t *testing.T) {
 		t.Skip("takes a while")
 	}
 	instances, _ := keepertest.Run(t, keepertest.Config(t, 2))
-	m := &mortal{t: t, house: newHouse(t, limited{instances, 40}).sellChanges()}
+	m := &mortal{t: t, house: newHouse(t, limited{instances, 40})}
 	m.start()
 	t.Cleanup(func() { m.stop() })
 	for _, step := range slices.Sorted(slices.Values(broker.StepNames())) {

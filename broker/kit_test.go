@@ -16,7 +16,6 @@ import (
 	"github.com/backstay/backstay/backend"
 	"github.com/backstay/backstay/broker"
 	"github.com/backstay/backstay/broker/brokertest"
-	"github.com/backstay/backstay/broker/terms"
 	"github.com/backstay/backstay/internal/seal"
 	"github.com/backstay/backstay/internal/step"
 	"github.com/backstay/backstay/internal/testkit"
@@ -34,11 +33,11 @@ func TestMain(m *testing.M) {
 // limit is how long anything may take here.
 const limit = time.Minute
 
-// open returns our broker, selling changes, on a real store and a real keeper, with its jobs running.
+// open returns our broker on a real store and a real keeper, with its jobs running.
 func open(t testing.TB) backstay.Broker {
 	t.Helper()
 	instances, _ := keepertest.Run(t, keepertest.Config(t, 30))
-	h := newHouse(t, instances).sellChanges()
+	h := newHouse(t, instances)
 	h.run(t)
 	return h.Broker
 }
@@ -86,15 +85,9 @@ offerings:
       - {name: L, storage: 1GB, memory: 256MB, connections: 60}
     parameters:
       create: {type: object, additionalProperties: false, properties: {enable_extensions: {type: array}}}
+      update: {type: object, additionalProperties: false, properties: {enable_extensions: {type: array}}}
       bind: {type: object, additionalProperties: false, properties: {read_only: {type: boolean}}}
 `
-
-// sellChanges has the broker sell what no catalog can say yet.
-func (h *house) sellChanges() *house {
-	h.Offered.Offerings[0].Changeable = true
-	h.Offered.Offerings[0].Parameters.Update = terms.Rules(h.Offered.Offerings[0].Parameters.Create)
-	return h
-}
 
 // run runs the broker's jobs and its reconciler until the test ends, or until stop is called, which returns when
 // they have ended.

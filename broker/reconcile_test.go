@@ -93,7 +93,7 @@ func TestUnreachedBackend(t *testing.T) {
 func TestEarlierLedger(t *testing.T) {
 	t.Parallel()
 	instances, _ := keepertest.Run(t, keepertest.Config(t, 1))
-	h := newHouse(t, instances).sellChanges()
+	h := newHouse(t, instances)
 	h.run(t)
 	r := brokertest.MustProvision(t, h)
 	_, c := h.bind(t, r)

@@ -28,7 +28,7 @@ func (l limited) Apply(ctx context.Context, s backend.Spec) error {
 func selling(t *testing.T, room int) (*house, backend.Backend) {
 	t.Helper()
 	instances, _ := keepertest.Run(t, keepertest.Config(t, room))
-	h := newHouse(t, limited{instances, 40}).sellChanges()
+	h := newHouse(t, limited{instances, 40})
 	h.run(t)
 	return h, instances
 }
@@ -135,7 +135,7 @@ func TestTwoUpdatesInARow(t *testing.T) {
 	t.Parallel()
 	instances, _ := keepertest.Run(t, keepertest.Config(t, 1))
 	gate := make(chan struct{})
-	h := newHouse(t, held{instances, gate}).sellChanges()
+	h := newHouse(t, held{instances, gate})
 	h.run(t)
 	r := brokertest.MustProvision(t, h)
 	first, err := h.Update(t.Context(), update(r, h.plan(t, "M")))
@@ -161,7 +161,7 @@ func TestTwoUpdatesInARow(t *testing.T) {
 func TestDeleteEndsAnUpdate(t *testing.T) {
 	t.Parallel()
 	instances, _ := keepertest.Run(t, keepertest.Config(t, 1))
-	h := newHouse(t, held{instances, make(chan struct{})}).sellChanges()
+	h := newHouse(t, held{instances, make(chan struct{})})
 	h.run(t)
 	r := brokertest.MustProvision(t, h)
 	updated, err := h.Update(t.Context(), update(r, h.plan(t, "M")))
@@ -177,11 +177,12 @@ func TestDeleteEndsAnUpdate(t *testing.T) {
 	wantHeld(t, instances, r.InstanceID, 0)
 }
 
-// TestNoChangeIsSold: what users are told whose catalog sells none.
+// TestNoChangeIsSold: what users are told of an offering whose instances keep their plans.
 func TestNoChangeIsSold(t *testing.T) {
 	t.Parallel()
 	instances, _ := keepertest.Run(t, keepertest.Config(t, 1))
 	h := newHouse(t, instances)
+	h.Offered.Offerings[0].Fixed = true
 	h.run(t)
 	r := brokertest.MustProvision(t, h)
 	wish := update(r, h.plan(t, "M"))

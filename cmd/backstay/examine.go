@@ -95,7 +95,7 @@ func examineData(dir dataDir, minFree backstay.Bytes, root bool) []finding {
 // examineFiles looks whether the files that the settings name can be read, and say what they should.
 func examineFiles(cfg *config) (found []finding) {
 	if cfg.catalog != "" {
-		if _, err := loadCatalog(cfg.catalog); err != nil {
+		if _, err := cfg.loadCatalog(); err != nil {
 			found = append(found, finding{lacking, "catalog", err.Error(),
 				"backstay doctor --catalog FILE, with one that is right"})
 		}

@@ -4,7 +4,9 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/backstay/backstay/backend/local"
@@ -19,22 +21,22 @@ type given struct {
 
 // readGiven reads the files, before anything is made.
 func readGiven(cfg *config, now time.Time) (g given, err error) {
-	if g.catalog, err = loadCatalog(cfg.catalog); err != nil {
+	if g.catalog, err = cfg.loadCatalog(); err != nil {
 		return g, err
 	}
 	g.brought, err = openBrought(cfg, now)
 	return g, err
 }
 
-func loadCatalog(path string) (broker.Catalog, error) {
-	if path == "" {
+func (c *config) loadCatalog() (broker.Catalog, error) {
+	if c.catalog == "" {
 		return broker.ParseCatalog(nil)
 	}
-	document, err := os.ReadFile(path)
+	document, err := os.ReadFile(c.catalog)
 	if err != nil {
 		return broker.Catalog{}, fmt.Errorf("read catalog: %w", err)
 	}
-	return broker.ParseCatalog(document)
+	return broker.ParseCatalog(document, slices.Sorted(maps.Keys(c.engines()))...)
 }
 
 // keepAlone has the databases of a Backstay come up whose control plane cannot, for a file that is wrong: a
