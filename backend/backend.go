@@ -17,7 +17,9 @@ type Backend interface {
 	// Inventory says what this backend can serve now.
 	Inventory(ctx context.Context) (Inventory, error)
 	// Admit tells whether Apply would be refused now, with the same error: Unsupported for what this
-	// backend cannot do, Unavailable for want of a port or of disk space. Nothing is reserved.
+	// backend cannot do, Unavailable for want of a port or of disk space. Nothing is reserved. It also refuses what
+	// Apply would accept and then meet as a final Obstacle, as far as that can be found out in a moment: settings
+	// and sizes that the engine can never have, as Invalid or Unsupported. Spec.TLS may still be empty.
 	Admit(ctx context.Context, s Spec) error
 	// Names lists the hosts and addresses by which the instance's endpoint will be reached, the one that
 	// credentials name first: its certificate should prove all of them. Spec.TLS may still be empty. A

@@ -147,6 +147,28 @@ func (k *Keeper) admissible(spec backend.Spec, room error) (*instance.Instance, 
 	return nil, room
 }
 
+// checkAdmission refuses a Spec that Apply would refuse, and one that the engine says can never be: whoever asks for
+// it is told at once, and nothing is written down.
+func (k *Keeper) checkAdmission(ctx context.Context, spec backend.Spec) error {
+	room := k.checkRoom()
+	k.mu.Lock()
+	in, err := k.admissible(spec, room)
+	r := instance.Record{Spec: spec}
+	if isRoot() {
+		r.UID = instance.NewUID(spec.Instance, k.takenUIDs())
+	}
+	k.mu.Unlock()
+	switch {
+	case err != nil || spec.Served != nil: // one that has served is possible
+		return err
+	case in == nil:
+		return k.machine.PossibleAnew(ctx, r, spec)
+	case in.Record().Spec.Generation == spec.Generation:
+		return nil
+	}
+	return in.Possible(ctx, spec)
+}
+
 // checkPlace refuses an instance that served at the port of another one. k.mu is held.
 func (k *Keeper) checkPlace(spec backend.Spec) error {
 	port := spec.Served.Endpoint.Port

@@ -137,11 +137,7 @@ func (k *Keeper) answerAdmission(r *http.Request) (any, error) {
 	if err := k.check(r.Context(), spec); err != nil {
 		return nil, err
 	}
-	room := k.checkRoom()
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	_, err := k.admissible(spec, room)
-	return nil, err
+	return nil, k.checkAdmission(r.Context(), spec)
 }
 
 // answerNames lists by what every endpoint of this machine is reached: an instance has a place here without

@@ -89,6 +89,7 @@ var lives = []testCase{
 	{"WhatItCannotDoIsRefused", whatItCannotDoIsRefused},
 	{"NamesComeFirst", namesComeFirst},
 	{"UnknownVersionFails", unknownVersionFails},
+	{"ImpossibleIsNotAdmitted", impossibleIsNotAdmitted},
 	{"AwaitHonoursItsContext", awaitHonoursItsContext},
 	{"AwaitWakesAtOnce", awaitWakesAtOnce},
 	{"RemoveWhileComingUp", removeWhileComingUp},

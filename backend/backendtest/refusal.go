@@ -1,6 +1,7 @@
 package backendtest
 
 import (
+	"encoding/json"
 	"slices"
 	"strings"
 	"testing"
@@ -54,6 +55,34 @@ func whatItCannotDoIsRefused(t *testing.T, s Subject) {
 			}
 		}
 	}
+}
+
+// impossibleIsNotAdmitted: whoever asks for what can never be is told when asking, and nothing is changed by that.
+func impossibleIsNotAdmitted(t *testing.T, s Subject) {
+	spec := s.spec(t)
+	wrong := func(spec backend.Spec) backend.Spec {
+		spec.Settings = json.RawMessage(`{"no such setting": 1}`)
+		return spec
+	}
+	bare := spec
+	bare.TLS = backstay.Certificate{}
+	if err := s.Backend.Admit(t.Context(), bare); err != nil {
+		t.Errorf("Admit before there is a certificate: %v", err)
+	}
+	wantKind(t, "Admit of a new instance with a setting that there is not",
+		s.Backend.Admit(t.Context(), wrong(bare)), backstay.Invalid, backstay.Unsupported)
+	s.wantHeld(t, spec.Instance, 0)
+	s.apply(t, spec)
+	s.running(t, spec.Instance, 1)
+	if err := s.Backend.Admit(t.Context(), another(bare)); err != nil {
+		t.Errorf("Admit of another size: %v", err)
+	}
+	wantKind(t, "Admit of a setting that there is not",
+		s.Backend.Admit(t.Context(), wrong(another(spec))), backstay.Invalid, backstay.Unsupported)
+	wantKind(t, "Admit of a version that there is not",
+		s.Backend.Admit(t.Context(), impossible(spec)), backstay.Invalid, backstay.Unsupported)
+	s.wantHeld(t, spec.Instance, 1)
+	s.wantUnwell(t, spec.Instance, false)
 }
 
 // unknownVersionFails: an installation may go, or come back, at any time, so its absence is a state

@@ -1,0 +1,58 @@
+package instance
+
+import (
+	"context"
+	"time"
+
+	"github.com/backstay/backstay"
+	"github.com/backstay/backstay/backend"
+)
+
+// possiblePatience is how long somebody who asks whether a Spec is possible waits for the engine's check.
+const possiblePatience = 5 * time.Second
+
+// Possible refuses a Spec that the instance could never be brought to: for want of an installation, or because its
+// engine's check says so. What may still become possible, and what cannot be found out in time, is not refused.
+func (in *Instance) Possible(ctx context.Context, spec backend.Spec) error {
+	r := in.Record()
+	if spec.TLS.Leaf == "" {
+		spec.TLS = r.Spec.TLS // who asks need not have made another
+	}
+	if now := r.Installation; now.Version != spec.Version || spec.Build != "" && spec.Build != now.FullVersion {
+		found, err := in.m.Installed.Find(ctx, spec.Engine, spec.Version, spec.Build)
+		if err != nil {
+			return onlyFinal(err)
+		}
+		r.Installation = found
+	}
+	return in.m.check(ctx, r, spec)
+}
+
+// PossibleAnew is Possible for an instance that is not there yet, without a port and a certificate. r has the user
+// that it may get. That nothing of its version is installed may change, and is told once it is to start.
+func (m *Machine) PossibleAnew(ctx context.Context, r Record, spec backend.Spec) error {
+	found, err := m.Installed.Find(ctx, spec.Engine, spec.Version, spec.Build)
+	if err != nil {
+		return nil
+	}
+	r.Installation = found
+	return m.check(ctx, r, spec)
+}
+
+func (m *Machine) check(ctx context.Context, r Record, spec backend.Spec) error {
+	n, err := m.node(r, spec)
+	if err != nil || n.Engine == nil {
+		return nil // it is found out by whoever carries the Spec out
+	}
+	ctx, cancel := context.WithTimeout(ctx, possiblePatience)
+	defer cancel()
+	return onlyFinal(n.Engine.Check(ctx, n.Node))
+}
+
+// onlyFinal is err where only another Spec can help.
+func onlyFinal(err error) error {
+	if kind := backstay.KindOf(err); kind == backstay.Unsupported || kind == backstay.Invalid {
+		return err
+	}
+	return nil
+}
