@@ -2,9 +2,12 @@ package e2e
 
 import (
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -105,4 +108,38 @@ func presented(t *testing.T, l *life) *x509.Certificate {
 		t.Fatalf("openssl sees no certificate of %s: %v\n%s", l.breed.name, err, said)
 	}
 	return seen[0]
+}
+
+// TestAWrongFileKeepsNoDatabaseDown starts with a catalog and a certificate that cannot be: where nothing has been made
+// yet, nothing is; what has served comes up.
+func TestAWrongFileKeepsNoDatabaseDown(t *testing.T) {
+	t.Parallel()
+	public, dir := pkitest.NewPublic(t), t.TempDir()
+	certificate, key := public.Issue(t, time.Now().Add(-time.Hour), "localhost").Write(t, dir)
+	expired := []string{"--endpoint-host", "localhost", "--endpoint-certificate", certificate, "--endpoint-key", key}
+	fresh := filepath.Join(t.TempDir(), "data")
+	l := settled(t, postgresBreed)
+	if out, err := exec.Command(l.binary, "stop", "--data", l.data).CombinedOutput(); err != nil {
+		t.Fatalf("backstay stop: %v\n%s", err, out)
+	}
+	<-l.ended
+	for reason, flags := range map[string][]string{
+		"has expired, on ":                       expired,
+		"no such file":                           {"--catalog", "/absent.yaml"},
+		"load certificate of the API":            {"--tls-certificate", "/absent.pem", "--tls-key", "/absent.key"},
+		"and the key in " + certificate + " are": {"--tls-certificate", certificate, "--tls-key", certificate},
+	} {
+		refused(t, l.platform, 1, reason, append([]string{"serve", "--data", fresh}, flags...)...)
+		refused(t, l.platform, 1, reason, append(slices.Clone(l.args), flags...)...)
+	}
+	if _, err := os.Stat(fresh); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("a wrong file made %s (%v)", fresh, err)
+	}
+	eventually(t, "the database serves", func() bool {
+		s, err := l.open(t.Context(), l.credentials)
+		if err == nil {
+			s.Close()
+		}
+		return err == nil
+	})
 }
