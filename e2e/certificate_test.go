@@ -126,6 +126,7 @@ func TestAWrongFileKeepsNoDatabaseDown(t *testing.T) {
 	for reason, flags := range map[string][]string{
 		"has expired, on ":                       expired,
 		"no such file":                           {"--catalog", "/absent.yaml"},
+		"databases cannot listen on 192.0.2.1":   {"--endpoint-listen", "192.0.2.1"},
 		"load certificate of the API":            {"--tls-certificate", "/absent.pem", "--tls-key", "/absent.key"},
 		"and the key in " + certificate + " are": {"--tls-certificate", certificate, "--tls-key", certificate},
 	} {

@@ -212,6 +212,9 @@ func examineAPI(listen string, dir dataDir) finding {
 // may take one that lies in the kernel's range for outgoing connections.
 func examinePorts(host string, ports keeper.PortRange) finding {
 	const what = "endpoint ports"
+	if err := checkListen(host); err != nil {
+		return finding{lacking, what, err.Error(), "backstay doctor --endpoint-listen ADDR, with an address of this machine"}
+	}
 	state := fmt.Sprintf("%d to %d, %d in use", ports.First, ports.Last, inUse(host, ports))
 	text, err := os.ReadFile("/proc/sys/net/ipv4/ip_local_port_range")
 	if err != nil {

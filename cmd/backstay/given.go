@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"net"
 	"os"
 	"slices"
 	"time"
@@ -13,19 +14,31 @@ import (
 	"github.com/backstay/backstay/broker"
 )
 
-// given is what the operator's files say.
+// given is what the operator's files say, of a machine that has the addresses which the settings name.
 type given struct {
 	brought
 	catalog broker.Catalog
 }
 
-// readGiven reads the files, before anything is made.
+// readGiven reads the files and looks at the machine, before anything is made.
 func readGiven(cfg *config, now time.Time) (g given, err error) {
 	if g.catalog, err = cfg.loadCatalog(); err != nil {
 		return g, err
 	}
-	g.brought, err = openBrought(cfg, now)
-	return g, err
+	if g.brought, err = openBrought(cfg, now); err != nil {
+		return g, err
+	}
+	return g, checkListen(cfg.endpointListen)
+}
+
+// checkListen refuses an address that databases cannot listen on, because this machine does not have it.
+func checkListen(address string) error {
+	l, err := net.Listen("tcp", net.JoinHostPort(address, "0"))
+	if err == nil {
+		return l.Close()
+	}
+	return advise(fmt.Errorf("databases cannot listen on %s, which is no address of this machine: %w", address, err),
+		"backstay serve --endpoint-listen 0.0.0.0, which is all addresses of this machine")
 }
 
 func (c *config) loadCatalog() (broker.Catalog, error) {

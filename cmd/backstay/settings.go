@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -101,9 +102,8 @@ func apiSettings() []settings.Setting[config] {
 		Name: "url", Value: "URL", Unit: "a URL of http or https",
 		Help: "how users reach the API, if not by that address", Otherwise: "the address that the API listens on",
 		Read: func(c *config, text string) error {
-			c.url = text
-			u, err := url.Parse(text)
-			if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
+			c.url = strings.TrimRight(text, "/")
+			if u, err := url.Parse(text); err != nil || !reachable(u) {
 				return errors.New("is not a URL that users reach, as in https://api.example.org:7480")
 			}
 			return nil
@@ -247,6 +247,14 @@ func installed(name, usual, help, more string, field func(*config) *[]string) se
 			return nil
 		},
 	}
+}
+
+// reachable tells whether a URL can be one that the paths of an API are put behind.
+func reachable(u *url.URL) bool {
+	_, err := netip.ParseAddr(u.Hostname())
+	port, wrong := strconv.ParseUint(cmp.Or(u.Port(), "443"), 10, 16)
+	return (u.Scheme == "http" || u.Scheme == "https") && (err == nil || hostName.MatchString(u.Hostname())) &&
+		wrong == nil && port > 0 && u.User == nil && u.RawQuery == "" && u.Fragment == ""
 }
 
 // text reads a value that can be anything but empty.
