@@ -230,6 +230,34 @@ func TestOperatorsCertificate(t *testing.T) {
 	})
 }
 
+// TestTenantsGoFirst has the kernel's out-of-memory killer take databases of tenants before anything of the platform,
+// as far as the rights of whoever runs these tests go.
+func TestTenantsGoFirst(t *testing.T) {
+	onEachBreed(t, func(l *life) {
+		want := 0 // what everybody begins with, where nobody may lower it
+		if exec.Command("sh", "-c", "echo -900 >/proc/self/oom_score_adj").Run() == nil {
+			want = -900
+		}
+		var state int
+		text, err := os.ReadFile(filepath.Join(l.data, "run", "state", "node.pid"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		fmt.Sscan(string(text), &state)
+		score := func(of string, pid, want int) {
+			t.Helper()
+			text, err := os.ReadFile(fmt.Sprintf("/proc/%d/oom_score_adj", pid))
+			if got := strings.TrimSpace(string(text)); err != nil || got != fmt.Sprint(want) {
+				l.t.Errorf("%s has the score %s, %v; want %d", of, got, err, want)
+			}
+		}
+		score("serve", l.serve.Process.Pid, want)
+		score("the keeper", l.keeperPID(), want)
+		score("the state database", state, want)
+		score("a tenant's database", l.enginePID(), 900)
+	})
+}
+
 // TestMisusedServe refuses flags that cannot be meant, before anything is made.
 func TestMisusedServe(t *testing.T) {
 	t.Parallel()

@@ -70,6 +70,9 @@ func Run(ctx context.Context, c Config) error {
 		return err
 	}
 	defer unlock()
+	if err := c.checkFormat(); err != nil {
+		return err
+	}
 	k := newKeeper(c)
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)

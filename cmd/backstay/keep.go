@@ -17,6 +17,7 @@ serve" how they are. serve starts it by itself and it outlives serve; the databa
 ` + configFlagUsage + new(cli).table().Help(dataPlaneNames()...)
 
 func keep(ctx context.Context, c *cli, args []string) error {
+	goLast()
 	fs := flag.NewFlagSet("keep", flag.ContinueOnError)
 	read := c.configFlags(fs, dataPlaneNames()...)
 	if err := parseAll(fs, args); err != nil {

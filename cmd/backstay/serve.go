@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/backstay/backstay/internal/atomicfile"
+	"github.com/backstay/backstay/internal/process"
 )
 
 var serveUsage = `Usage: backstay serve [FLAGS]
@@ -27,6 +28,7 @@ Settings of the data plane take effect when the keeper starts: after a change, "
 `
 
 func serve(ctx context.Context, c *cli, args []string) error {
+	goLast()
 	cfg, err := c.serveConfig("serve", args)
 	if err != nil {
 		return err
@@ -64,6 +66,10 @@ func serve(ctx context.Context, c *cli, args []string) error {
 	}
 	return p.run(ctx, l)
 }
+
+// goLast has the kernel's out-of-memory killer take us last, and the keeper that we start, as far as our rights go: who
+// is gone brings nothing up again.
+func goLast() { _ = process.SetOutOfMemory(os.Getpid(), process.LastToGo) }
 
 // forkPatience is how long a child of a Backstay that was killed as it forked may take to be another program,
 // and let go of what it inherited.

@@ -25,6 +25,7 @@ func (n Node) find(pidFile string) (*process.Process, error) {
 	}
 	p, err := process.Open(pid)
 	if err == nil && n.owns(pid) {
+		n.rank(pid)
 		return p, nil
 	}
 	if p != nil {
@@ -34,6 +35,16 @@ func (n Node) find(pidFile string) (*process.Process, error) {
 		return nil, err
 	}
 	return nil, os.Remove(pidFile)
+}
+
+// rank gives a process that an earlier keeper has started its place in the out-of-memory killer's order, as far as our
+// rights go.
+func (n Node) rank(pid int) {
+	score := process.FirstToGo
+	if len(n.Ports) == 0 {
+		score = process.LastToGo
+	}
+	_ = process.SetOutOfMemory(pid, score)
 }
 
 // owns tells whether a process is of the node's user and works in its directory.

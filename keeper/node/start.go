@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strconv"
 	"syscall"
 	"time"
 
@@ -12,8 +13,18 @@ import (
 )
 
 // launch becomes the program in "$@", once its pid is in the file "$0". Of two at once, which a crash
-// of the keeper can bring about, the one that makes the file goes on.
-const launch = `umask 077; set -C; echo $$ >"$0" && exec "$@"`
+// of the keeper can bring about, the one that makes the file goes on. Before that, it takes the place in the
+// out-of-memory killer's order that "$1" says, if it says one and may.
+const launch = `umask 077; { test -z "$1" || echo "$1" >/proc/self/oom_score_adj; } 2>/dev/null; shift
+set -C; echo $$ >"$0" && exec "$@"`
+
+// outOfMemory is the node's place in that order: tenants' nodes go first. Our own databases have the keeper's place.
+func (n Node) outOfMemory() string {
+	if len(n.Ports) == 0 {
+		return ""
+	}
+	return strconv.Itoa(process.FirstToGo)
+}
 
 // Start starts the main process in a session of its own, as the node's own user. Find has found none, and
 // Prepare has succeeded.
@@ -32,7 +43,7 @@ func (n Node) start(what engine.Process, pidFile string) (*process.Process, erro
 	}
 	defer log.Close()
 	cmd := what.Cmd
-	cmd.Args = append([]string{"/bin/sh", "-c", launch, pidFile, cmd.Path}, cmd.Args[1:]...)
+	cmd.Args = append([]string{"/bin/sh", "-c", launch, pidFile, n.outOfMemory(), cmd.Path}, cmd.Args[1:]...)
 	cmd.Path = "/bin/sh"
 	cmd.Dir = n.Dir // by which it is known as the node's
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = nil, log, log
