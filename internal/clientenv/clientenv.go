@@ -8,6 +8,7 @@ package clientenv
 
 import (
 	"maps"
+	"os"
 	"path"
 	"path/filepath"
 	"runtime"
@@ -116,8 +117,26 @@ func Kind(program string) string {
 // ~/.mylogin.cnf. absent is a path at which nothing is. Other option files of MySQL can be kept away by arguments
 // alone.
 func WithoutFiles(absent string) map[string]string {
-	return map[string]string{"PGPASSFILE": absent, "PGSERVICEFILE": absent, "PGSSLCERT": absent, "PGSSLCRL": absent,
-		"MYSQL_TEST_LOGIN_FILE": absent}
+	all := map[string]string{"PGPASSFILE": absent, "PGSERVICEFILE": absent, "MYSQL_TEST_LOGIN_FILE": absent}
+	// Only where there is a file to keep away: Go's pgx refuses PGSSLCERT without PGSSLKEY, and its pq any PGSSLCRL.
+	for variable, file := range map[string]string{"PGSSLCERT": "postgresql.crt", "PGSSLCRL": "root.crl"} {
+		if _, err := os.Stat(filepath.Join(libpqDir(), file)); err == nil {
+			all[variable] = absent
+		}
+	}
+	return all
+}
+
+// libpqDir is where libpq looks for certificates of its user ("SSL Support", "Client Certificates").
+func libpqDir() string {
+	if runtime.GOOS == "windows" {
+		return filepath.Join(os.Getenv("APPDATA"), "postgresql")
+	}
+	home, err := os.UserHomeDir()
+	if err != nil {
+		return os.DevNull
+	}
+	return filepath.Join(home, ".postgresql")
 }
 
 // CutOptionFile takes from the arguments of a client of MySQL those at the front that say which option files

@@ -3,10 +3,13 @@ package clientenv_test
 import (
 	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/backstay/backstay/internal/clientenv"
 )
@@ -47,6 +50,32 @@ func TestKind(t *testing.T) {
 	} {
 		if got := clientenv.Kind(program); got != kind {
 			t.Errorf("%s is for %q, want %q", program, got, kind)
+		}
+	}
+}
+
+// TestDriversBearTheVariables has Go's driver, which looks at the variables more closely than libpq, read them.
+func TestDriversBearTheVariables(t *testing.T) {
+	home := t.TempDir()
+	t.Setenv("HOME", home)
+	for name, value := range clientenv.WithoutFiles(os.DevNull + "/absent") {
+		t.Setenv(name, value)
+	}
+	if _, err := pgconn.ParseConfig("postgres://user:password@localhost/main?sslmode=require"); err != nil {
+		t.Error(err)
+	}
+	if err := os.MkdirAll(filepath.Join(home, ".postgresql"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for variable, file := range map[string]string{"PGSSLCERT": "postgresql.crt", "PGSSLCRL": "root.crl"} {
+		if _, ok := clientenv.WithoutFiles("/absent")[variable]; ok {
+			t.Errorf("%s is set where there is no %s", variable, file)
+		}
+		if err := os.WriteFile(filepath.Join(home, ".postgresql", file), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if got := clientenv.WithoutFiles("/absent")[variable]; got != "/absent" {
+			t.Errorf("%s is %q where there is a %s", variable, got, file)
 		}
 	}
 }
