@@ -26,6 +26,9 @@ type Spec struct {
 	Private    bool                 `json:"private,omitempty"`  // no endpoint: only for who runs the backend
 	Restarts   int64                `json:"restarts,omitempty"` // asked for so far: one more asks for another restart
 	Served     *Served              `json:"served,omitempty"`
+	// RollBack asks for the data that was kept when the instance left Version by an upgrade, or by the return from one.
+	// What was written since is not in it; the data in use is kept in its turn. It is Unsupported if there is none.
+	RollBack bool `json:"roll_back,omitempty"`
 }
 
 // LogValue is the Spec without the certificate's key.

@@ -244,7 +244,7 @@ func (k *Keeper) takenUIDs() map[uint32]bool {
 // findStrays looks for data of instances of which no record could be read: its owners are nobody else's.
 // k.mu is held.
 func (k *Keeper) findStrays() {
-	paths, err := filepath.Glob(k.dir("instances", "*", "data"))
+	paths, err := filepath.Glob(k.dir("instances", "*", "data*"))
 	if err != nil {
 		return
 	}

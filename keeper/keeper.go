@@ -283,3 +283,6 @@ func (k *Keeper) warm(ctx context.Context) {
 
 // StepNames lists every step that the keeper takes for an instance: where it may die in the middle.
 func StepNames() []string { return instance.StepNames() }
+
+// UpgradeStepNames lists the steps that it takes besides where the machine has several versions of an engine.
+func UpgradeStepNames() []string { return instance.UpgradeStepNames() }

@@ -2,8 +2,12 @@ package instance
 
 import (
 	"context"
+	"path/filepath"
+	"strconv"
+	"strings"
 	"syscall"
 
+	"github.com/backstay/backstay/engine"
 	"github.com/backstay/backstay/internal/step"
 	"github.com/backstay/backstay/keeper/node"
 )
@@ -21,6 +25,7 @@ func (r Record) Adopted(ctx context.Context, m *Machine) Record {
 	if found, err := m.Installed.Find(ctx, r.Spec.Engine, r.Spec.Version, r.Spec.Build); err == nil {
 		r.Installation = found
 	}
+	r.Data = r.findData(m)
 	n, err := m.node(r, r.Spec)
 	if err != nil {
 		return r // it is found out again by whoever keeps the instance
@@ -37,4 +42,26 @@ func (r Record) Adopted(ctx context.Context, m *Machine) Record {
 		p.Close()
 	}
 	return r
+}
+
+// findData names the data directory that servers of the Spec's version serve: of several, the one that was made last. It
+// is empty, for the first one's name, if there is none.
+func (r Record) findData(m *Machine) (name string) {
+	u, ok := m.Engines[r.Spec.Engine].(engine.Upgrader)
+	if !ok {
+		return ""
+	}
+	newest := int64(-1)
+	paths, _ := filepath.Glob(filepath.Join(m.Dir(r.Spec.Instance), firstData+"-*"))
+	for _, path := range paths {
+		_, number, _ := strings.Cut(filepath.Base(path), "-")
+		generation, err := strconv.ParseInt(number, 10, 64)
+		if err != nil || generation <= newest {
+			continue
+		}
+		if version, err := u.MadeBy(engine.Node{DataDir: path}); err == nil && version == r.Spec.Version {
+			name, newest = filepath.Base(path), generation
+		}
+	}
+	return name
 }

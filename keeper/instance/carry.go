@@ -56,6 +56,12 @@ func (in *Instance) do(ctx, during context.Context, a action) error {
 		return step.Run(during, in.checkSteps(a.generation)...)
 	case toChange:
 		return step.Run(ctx, in.changeSteps(during, a.generation)...)
+	case toUpgrade:
+		return step.Run(during, in.upgradeSteps(a.generation)...)
+	case toReturn:
+		return step.Run(ctx, in.returnSteps(a.generation)...)
+	case toTidy:
+		return step.Run(ctx, in.tidySteps()...)
 	case toRemove:
 		return step.Run(ctx, in.removeSteps()...)
 	}
@@ -93,7 +99,7 @@ func (in *Instance) look() error {
 	if err != nil {
 		return err
 	}
-	in.seen.looked = true
+	in.seen.looked, in.seen.laid = true, in.versionOfData(n)
 	if p != nil {
 		n.Found = true
 		in.take(n, p)
@@ -151,6 +157,7 @@ func (in *Instance) nodeOf(ctx context.Context, generation int64) (n node.Node, 
 	if r.Installation, err = in.installation(ctx, spec); err != nil {
 		return n, err
 	}
+	r.Data = r.dataFor(generation, in.seen.laid)
 	return in.m.node(r, spec)
 }
 
@@ -166,6 +173,7 @@ func (in *Instance) startSteps(generation int64) []step.Step {
 				return err
 			}
 			n.Program, err = in.prepare(ctx, n)
+			in.seen.laid = in.versionOfData(n)
 			return err
 		}},
 		{Name: "keeper.started", Do: func(context.Context) error {
@@ -310,7 +318,8 @@ func (in *Instance) serve(life context.Context) error {
 	}
 	stuck, endTending := s.node.Tend(life, in.userMade, in.log)
 	s.stuck = stuck
-	s.leave = func() { endTending(); dismiss() }
+	endRefresh := in.refresh(life)
+	s.leave = func() { endRefresh(); endTending(); dismiss() }
 	s.serves, s.lived, s.up, s.logged = true, true, in.m.Now(), ""
 	r := in.Record()
 	description := s.node.Describe(r.Spec.Engine)

@@ -3,6 +3,7 @@ package instance
 import (
 	"cmp"
 	"context"
+	"errors"
 	"time"
 
 	"github.com/backstay/backstay"
@@ -30,14 +31,23 @@ func StepNames() []string {
 	return append(append(names, removalWritten), step.Names(in.removeSteps())...)
 }
 
+// UpgradeStepNames lists the steps that are taken for an instance besides, where the machine has several versions.
+func UpgradeStepNames() (names []string) {
+	var in *Instance
+	for _, steps := range [][]step.Step{in.upgradeSteps(0), in.returnSteps(0), in.tidySteps()} {
+		names = append(names, step.Names(steps)...)
+	}
+	return names
+}
+
 // checkSteps find out whether the generation is possible, while another one serves.
 func (in *Instance) checkSteps(generation int64) []step.Step {
 	return []step.Step{{Name: "keeper.checked", Do: func(ctx context.Context) error {
 		n, err := in.nodeOf(ctx, generation)
 		if err == nil {
-			ctx, cancel := context.WithTimeout(ctx, awaitPatience)
+			ctx, cancel := context.WithTimeout(ctx, preparePatience)
 			defer cancel()
-			err = n.Engine.Check(ctx, n.Node)
+			err = in.possible(ctx, generation, n)
 		}
 		if err == nil {
 			in.seen.checked, in.seen.failures = generation, 0
@@ -63,7 +73,7 @@ func (in *Instance) removeSteps() []step.Step {
 			if _, err := n.Stop(); err != nil {
 				return err
 			}
-			return n.EndRemnants()
+			return errors.Join(n.EndRemnants(), n.Abandon())
 		}},
 		{Name: "keeper.files-removed", Do: func(context.Context) error {
 			n, err := n()
@@ -139,7 +149,7 @@ func (in *Instance) tell(a action, err error, delay time.Duration) {
 	r, why := in.Record(), sentence(err)
 	o := backend.Obstacle{Generation: r.Spec.Generation, Sentence: why, Final: in.isFinal(err)}
 	wanted := r.Reached < r.Spec.Generation && cmp.Or(a.generation, r.Started) == r.Spec.Generation
-	if wanted && o.Final && r.canReturn() {
+	if wanted && o.Final && r.canReturn(in.seen.laid) {
 		in.giveUp(o)
 	}
 	in.report(func(st *backend.Status) {
@@ -156,12 +166,19 @@ func (in *Instance) tell(a action, err error, delay time.Duration) {
 	})
 }
 
-// canReturn tells whether the Spec before can be served again. Where another version has been started, that may
-// have made of the data what the one before cannot read.
-func (r Record) canReturn() bool {
+// canReturn tells whether the Spec before can be served again, where the data in use is of the version laid. Another
+// build that was started may have made of the data what the one before cannot read. Another version has data of its own.
+func (r Record) canReturn(laid string) bool {
 	before := r.Before
-	return before != nil &&
-		(r.Started == before.Generation || before.Version == r.Spec.Version && before.Build == r.Spec.Build)
+	switch {
+	case before == nil:
+		return false
+	case r.Started == before.Generation:
+		return true
+	case before.Version == r.Spec.Version:
+		return before.Build == r.Spec.Build
+	}
+	return laid != "" && r.way(before.Generation, laid) != byUpgrade
 }
 
 // giveUp returns to the generation before, at once.

@@ -21,12 +21,16 @@ const (
 	toKill   verb = "kill"   // the process, which hangs
 	toRemove verb = "remove" // everything
 	toRest   verb = "rest"   // until an instant, or until something happens
+
+	toUpgrade verb = "upgrade" // make data that the generation's version serves
+	toReturn  verb = "return"  // take data into use again that was kept and that the generation's version serves
+	toTidy    verb = "tidy"    // remove data that is not kept any more
 )
 
 // action is what is to be done next.
 type action struct {
 	verb       verb
-	generation int64     // of start, await, reach, check and change: which Spec it is about
+	generation int64     // of all that bring an instance to a Spec: which one
 	until      time.Time // of rest
 }
 
@@ -45,6 +49,10 @@ type view struct {
 	before   int64            // the generation that can be returned to; 0: none
 	obstacle backend.Obstacle // why the wanted generation was given up, if it was
 	owed     bool             // users are to be dropped before the instance serves
+	way      way              // to data that the wanted generation serves
+	wayBack  way              // and the one before
+	kept     time.Time        // since when other data is kept; zero: there is none
+	gone     bool             // there is data to be removed
 
 	looked  bool      // the process was looked for
 	alive   bool      // there is one
@@ -87,7 +95,7 @@ func decide(v view, now time.Time) action {
 		return action{verb: toLook}
 	case v.hangs(now):
 		return action{verb: toKill}
-	case v.checkDue() && !pending:
+	case v.checkDue() && (v.serves || v.way != byUpgrade) && !pending: // an upgrade is checked with what serves
 		return action{verb: toCheck, generation: v.generation}
 	case v.alive && v.started != target && !pending:
 		if v.lived && !v.answers && !v.awaited { // one that answers may take the change over without a restart
@@ -99,13 +107,33 @@ func decide(v view, now time.Time) action {
 	case pending:
 		return action{verb: toRest, until: v.retry}
 	case !v.alive:
-		return action{verb: toStart, generation: target}
+		return action{verb: v.beginning(target), generation: target}
 	case !v.answers:
 		return action{verb: toAwait, generation: target}
 	case v.owed:
 		return action{verb: toDrop}
 	}
 	return action{verb: toReach, generation: target}
+}
+
+// beginning is what comes first where there is no process.
+func (v view) beginning(target int64) verb {
+	way := v.way
+	if target == v.before {
+		way = v.wayBack
+	}
+	switch way {
+	case byUpgrade:
+		return toUpgrade
+	case byReturn:
+		return toReturn
+	}
+	return toStart
+}
+
+// untidy tells whether data is to be removed. Where another generation is wanted, the data that is kept may be needed.
+func (v view) untidy(now time.Time) bool {
+	return v.gone || v.before == 0 && !v.kept.IsZero() && now.Sub(v.kept) >= keepFor
 }
 
 // target is the generation that is to run now: the wanted one, unless it is not known to be possible and
@@ -120,8 +148,11 @@ func (v view) target() int64 {
 // givenUp tells whether the wanted generation cannot be reached.
 func (v view) givenUp() bool { return v.obstacle.Final && v.obstacle.Generation == v.generation }
 
-// passed tells whether the wanted generation was found possible, by this keeper or by the one that started it.
-func (v view) passed() bool { return v.checked == v.generation || v.started == v.generation }
+// passed tells whether the wanted generation was found possible, by this keeper or by the one that started it or made
+// the data for it.
+func (v view) passed() bool {
+	return v.checked == v.generation || v.started == v.generation || v.way == asItIs && v.wayBack == byReturn
+}
 
 func (v view) checkDue() bool { return v.before != 0 && !v.givenUp() && !v.passed() }
 
@@ -136,6 +167,9 @@ func (v view) hangs(now time.Time) bool {
 
 // watch is for a process that serves as it is to, or that cannot be changed yet.
 func (v view) watch(now time.Time) action {
+	if v.untidy(now) && !now.Before(v.retry) {
+		return action{verb: toTidy}
+	}
 	next := v.asked.Add(askEvery)
 	if !v.silent.IsZero() {
 		next = v.asked.Add(askAgain)

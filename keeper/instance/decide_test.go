@@ -34,7 +34,8 @@ type world struct {
 	hung    bool  // it does not answer
 	gone    bool
 
-	record Record        // keeps what is asked for, and what was done, of restarts
+	record Record        // keeps what is asked for, and what was done, of restarts and of data
+	laid   string        // the version of the data in use
 	had    int64         // restarts that the process was started with
 	ended  map[int64]int // how often what served was ended for a generation
 
@@ -45,7 +46,7 @@ type world struct {
 
 func newWorld(t *testing.T, first nature) *world {
 	w := &world{t: t, now: time.Unix(1e9, 0), natures: map[int64]nature{1: first}, ended: map[int64]int{}}
-	w.record.Spec.Generation = 1
+	w.record.Spec.Generation, w.record.Spec.Version = 1, versions[0]
 	w.v = view{wish: wish{generation: 1}}
 	return w
 }
@@ -68,6 +69,7 @@ func (w *world) step() (rested bool) {
 		w.about, w.failures, w.v.retry = w.v.generation, 0, time.Time{}
 	}
 	w.v.owed, w.v.alive = w.owed > 0, w.v.alive && (w.running || w.v.looked)
+	w.seeData()
 	a := decide(w.v, w.now)
 	w.note("%s %d", a.verb, a.generation)
 	switch a.verb {
@@ -95,7 +97,7 @@ func (w *world) step() (rested bool) {
 	case toAsk:
 		w.ask(a)
 	case toCheck:
-		if w.natures[a.generation] == refused {
+		if w.isRefused(a.generation) {
 			w.fail(a)
 		} else {
 			w.v.checked = a.generation
@@ -115,6 +117,12 @@ func (w *world) step() (rested bool) {
 		}
 		w.running = false
 		w.lose()
+	case toUpgrade:
+		w.upgrade(a)
+	case toReturn:
+		w.goBack(a)
+	case toTidy:
+		w.tidy()
 	case toRemove:
 		w.running, w.data, w.gone = false, false, true
 	}
@@ -134,12 +142,12 @@ func (w *world) fail(a action) {
 	}
 	w.v.retry = w.now.Add(backoff(w.failures))
 	missing := w.v.reached > 0 && (w.away || !w.data)
-	final := w.natures[w.v.generation] == refused || w.now.Sub(w.failed) >= hopeless && !missing
+	final := w.isRefused(w.v.generation) || w.now.Sub(w.failed) >= hopeless && !missing
 	about := a.generation
 	if about == 0 {
 		about = w.v.started
 	}
-	if w.v.reached < w.v.generation && about == w.v.generation && final && w.v.before != 0 {
+	if w.v.reached < w.v.generation && about == w.v.generation && final && w.record.canReturn(w.laid) {
 		w.v.obstacle = backend.Obstacle{Generation: w.v.generation, Final: true}
 		w.failures, w.v.retry = 0, time.Time{}
 	}
@@ -155,6 +163,11 @@ func (w *world) start(a action) {
 		w.fail(a)
 		return
 	}
+	if version := w.record.spec(a.generation).Version; !w.data {
+		w.laid = version
+	} else if w.laid != version {
+		w.fatalf("version %s is started with data of %s", version, w.laid)
+	}
 	w.data = true
 	w.v.started, w.runs = a.generation, a.generation
 	w.record.begin(a.generation)
@@ -169,7 +182,8 @@ func (w *world) start(a action) {
 
 // change is a reload, if the process serves and no restart is asked for. Half of the generations take a restart anyway.
 func (w *world) change(a action) {
-	reloads := a.generation%2 == 0 && w.natures[a.generation] == sound && !w.record.asksForRestart(a.generation)
+	reloads := a.generation%2 == 0 && w.natures[a.generation] == sound && !w.record.asksForRestart(a.generation) &&
+		w.record.way(a.generation, w.laid) == asItIs
 	if w.v.lived && !w.v.awaited && !w.v.answers && w.running && !w.hung && reloads {
 		w.fatalf("a process that may have clients is ended though it could take generation %d over", a.generation)
 	}
@@ -179,7 +193,7 @@ func (w *world) change(a action) {
 		w.v.awaited, w.v.answers, w.v.serves = false, false, false
 		return
 	}
-	if w.v.serves && w.running && !w.hung {
+	if w.v.serves && w.running && !w.hung && w.v.way == asItIs { // an upgrade may be begun again
 		if w.ended[a.generation]++; w.ended[a.generation] > 1 && a.generation == w.v.generation {
 			w.fatalf("what serves is ended for generation %d once more", a.generation)
 		}
@@ -253,7 +267,11 @@ func (w *world) ask(a action) {
 func (w *world) disturb(r *rand.Rand) {
 	switch what := r.IntN(8); what {
 	case 0, 1:
-		w.want(nature(r.IntN(3)), r.Int64N(2))
+		version := w.record.Spec.Version
+		if r.IntN(2) == 0 {
+			version = versions[r.IntN(len(versions))]
+		}
+		w.want(nature(r.IntN(3)), r.Int64N(2), version)
 	case 2:
 		w.note("the process dies")
 		w.running, w.hung = false, false
@@ -278,16 +296,19 @@ func (w *world) disturb(r *rand.Rand) {
 	}
 }
 
-func (w *world) want(n nature, restarts int64) {
+func (w *world) want(n nature, restarts int64, version string) {
 	v := &w.v
 	if v.reached == v.generation {
 		v.before = v.generation
 	}
 	v.generation++
 	v.obstacle = backend.Obstacle{}
+	s := backend.Spec{Generation: v.generation, Restarts: w.record.Spec.Restarts + restarts, Version: version}
+	s.RollBack = w.record.Kept != nil && w.record.Kept.Version == version
 	w.natures[v.generation] = n
-	w.record.want(backend.Spec{Generation: v.generation, Restarts: w.record.Spec.Restarts + restarts})
-	w.note("generation %d is wanted: %d, with %d restarts", v.generation, n, w.record.Spec.Restarts)
+	w.record.want(s)
+	w.note("generation %d is wanted: %d, with %d restarts, version %s, back: %t", v.generation, n, s.Restarts,
+		version, s.RollBack)
 }
 
 // settle lets the keeper work until some time has passed without a disturbance. It must not spin.
@@ -319,6 +340,7 @@ func TestDecideThroughManySchedules(t *testing.T) {
 		w.away, w.hung = false, false
 		w.settle(3 * time.Minute)
 		w.checkSettled()
+		w.checkTidied()
 		w.v.removing = true
 		if w.settle(3 * time.Minute); !w.gone || w.running {
 			w.fatalf("it is not removed")
@@ -328,7 +350,7 @@ func TestDecideThroughManySchedules(t *testing.T) {
 
 func (w *world) checkSettled() {
 	// A sound one that was disturbed for long while it came up is given up too.
-	possible := w.natures[w.v.generation] == sound && !w.v.givenUp()
+	possible := w.natures[w.v.generation] == sound && !w.isRefused(w.v.generation) && !w.v.givenUp()
 	switch {
 	case possible && (!w.v.serves || !w.running || w.runs != w.v.generation || w.v.reached != w.v.generation):
 		w.fatalf("generation %d is possible, and is not served", w.v.generation)

@@ -48,6 +48,8 @@ type sight struct {
 	leave   func()           // ends what is done for a node that serves
 	stuck   <-chan error     // tells why the process must be killed, while it serves
 
+	laid string // the version of the data in use; empty: there is none, or the engine does not tell
+
 	wanted        int64 // the generation that all below is about
 	checked       int64
 	failures      int
@@ -74,7 +76,7 @@ func (in *Instance) Record() Record {
 // amend changes the record on disk, then in memory. in.write is held.
 func (in *Instance) amend(change func(*Record)) error {
 	r := in.Record()
-	r.Drops = slices.Clone(r.Drops)
+	r.Drops, r.Gone = slices.Clone(r.Drops), slices.Clone(r.Gone)
 	change(&r)
 	if err := in.m.Records.Save(r); err != nil {
 		return err
@@ -204,13 +206,18 @@ func (in *Instance) view() view {
 		s.wanted, s.failures, s.retry = r.Spec.Generation, 0, time.Time{}
 	}
 	v := view{
-		wish: r.wish(), started: r.Started, reached: r.Reached, obstacle: r.Obstacle, owed: len(r.Drops) > 0,
+		wish: r.wish(), started: r.Started, reached: r.Reached, obstacle: r.Obstacle, owed: len(r.Drops) > 0, gone: len(r.Gone) > 0,
 		looked: s.looked, alive: s.process != nil, lived: s.lived, awaited: s.awaited, answers: s.answers,
 		serves: s.serves, asked: s.asked, silent: s.silent, mute: s.mute, stopped: s.stopped, busy: s.busy,
 		checked: s.checked, retry: s.retry,
 	}
+	v.way = r.way(r.Spec.Generation, s.laid)
 	if r.Before != nil {
 		v.before = r.Before.Generation
+		v.wayBack = r.way(v.before, s.laid)
+	}
+	if r.Kept != nil {
+		v.kept = r.Kept.Since
 	}
 	return v
 }
@@ -222,7 +229,8 @@ func (in *Instance) Stop() (stopped bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	if stopped, err = n.Stop(); err != nil {
+	stopped, err = n.Stop()
+	if err = errors.Join(err, n.Abandon()); err != nil {
 		return stopped, fmt.Errorf("stop instance %s: %w", in.ID, err)
 	}
 	return stopped, nil

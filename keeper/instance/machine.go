@@ -1,6 +1,7 @@
 package instance
 
 import (
+	"cmp"
 	"log/slog"
 	"os"
 	"os/user"
@@ -64,7 +65,7 @@ func (m *Machine) node(r Record, s backend.Spec) (node.Node, error) {
 	}
 	dir := m.Dir(s.Instance)
 	n := node.Node{Engine: m.Engines[s.Engine], Dir: dir, Program: r.Program, Node: engine.Node{
-		Instance: s.Instance, Installation: r.Installation, DataDir: filepath.Join(dir, "data"),
+		Instance: s.Instance, Installation: r.Installation, DataDir: filepath.Join(dir, dataName(r.Data)),
 		LogFile: m.LogFile(s.Instance), RunDir: m.RunDir(s.Instance, r.Port), CacheDir: cache, Operator: operator(),
 		Size: sizeHere(s.Size), TLS: s.TLS, Settings: s.Settings,
 	}}
@@ -80,6 +81,12 @@ func (m *Machine) node(r Record, s backend.Spec) (node.Node, error) {
 	}
 	return n, nil
 }
+
+// firstData is the name of the data directory that an instance begins with.
+const firstData = "data"
+
+// dataName is the name of a data directory as a record has it: empty for the first.
+func dataName(recorded string) string { return cmp.Or(recorded, firstData) }
 
 // sizeHere is a plan's size as an engine is told of it: one that is told of more memory than the machine has
 // does not start.

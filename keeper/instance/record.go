@@ -33,6 +33,11 @@ type Record struct {
 	Installation engine.Installation `json:"installation"` // that the process was started from
 	Program      string              `json:"program"`      // that it runs, without symbolic links
 
+	Data  string   `json:"data,omitempty"`  // the name of the data directory in use; empty: the first one's
+	Kept  *Kept    `json:"kept,omitempty"`  // other data, which the instance can return to
+	Gone  []string `json:"gone,omitempty"`  // names of data directories that are to be removed
+	Stale bool     `json:"stale,omitempty"` // the data was upgraded, and is not as quick as it was
+
 	Obstacle backend.Obstacle `json:"obstacle,omitzero"` // why the wanted generation is given up, if it is
 	Drops    []string         `json:"drops,omitempty"`   // users that are to be dropped before the instance serves
 }

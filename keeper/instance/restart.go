@@ -116,7 +116,10 @@ func (in *Instance) endForChange(generation int64, settled bool) error {
 	in.seen.leave()
 	in.seen.leave = func() {}
 	why := "because its settings have changed"
-	if in.Record().asksForRestart(generation) {
+	switch r := in.Record(); {
+	case r.way(generation, in.seen.laid) != asItIs:
+		why = "with another version"
+	case r.asksForRestart(generation):
 		why = "as it was asked for"
 	}
 	in.enter(backend.Starting, "The engine is started again, %s.", why)

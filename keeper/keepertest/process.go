@@ -10,6 +10,7 @@ import (
 	"os/signal"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/backstay/backstay/backend/local"
 	"github.com/backstay/backstay/engine"
@@ -26,8 +27,10 @@ type order struct {
 	DataDir    string
 	Ports      keeper.PortRange
 	Executable string
-	DieAfter   string // the step behind which it kills itself
-	Test       int    // the process whose end is its own
+	Roots      []string      // of PostgreSQL's versions
+	Ahead      time.Duration // of its clock before the machine's
+	DieAfter   string        // the step behind which it kills itself
+	Test       int           // the process whose end is its own
 }
 
 // Main runs a package's tests, or the keeper that [Command] asks for. Call it as
@@ -74,9 +77,10 @@ func (o order) run(log *slog.Logger) error {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
 	return keeper.Run(ctx, keeper.Config{
-		DataDir: o.DataDir, Engines: map[string]engine.Engine{"postgres": postgres.Engine{}},
+		DataDir: o.DataDir, Engines: map[string]engine.Engine{"postgres": postgres.Engine{Roots: o.Roots}},
 		Host: "localhost", Listen: []string{"127.0.0.1"}, Ports: o.Ports,
 		Version: "test", Executable: o.Executable, Log: log,
+		Now: func() time.Time { return time.Now().Add(o.Ahead) },
 	})
 }
 
@@ -88,9 +92,14 @@ func Command(t testing.TB, c keeper.Config, dieAfter string) []string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	text, err := json.Marshal(order{
-		DataDir: c.DataDir, Ports: c.Ports, Executable: c.Executable, DieAfter: dieAfter, Test: os.Getpid(),
-	})
+	o := order{DataDir: c.DataDir, Ports: c.Ports, Executable: c.Executable, DieAfter: dieAfter, Test: os.Getpid()}
+	if e, ok := c.Engines["postgres"].(postgres.Engine); ok {
+		o.Roots = e.Roots
+	}
+	if c.Now != nil {
+		o.Ahead = time.Until(c.Now())
+	}
+	text, err := json.Marshal(o)
 	if err != nil {
 		t.Fatal(err)
 	}

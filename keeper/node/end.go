@@ -6,10 +6,12 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
 	"github.com/backstay/backstay/engine"
+	"github.com/backstay/backstay/internal/datadir"
 	"github.com/backstay/backstay/internal/process"
 )
 
@@ -130,6 +132,15 @@ func (n Node) EndRemnants() error {
 }
 
 func (n Node) isRemnant(pid int) bool { return ProgramOf(pid) == n.Program && n.owns(pid) }
+
+// Abandon ends and removes what an upgrade has left that was interrupted.
+func (n Node) Abandon() error {
+	parts, err := filepath.Glob(filepath.Join(n.Dir, "*.part"))
+	for _, part := range parts {
+		err = errors.Join(err, datadir.Abandon(strings.TrimSuffix(part, ".part")))
+	}
+	return errors.Join(err, os.RemoveAll(n.RunDir+".up"))
+}
 
 // Remove removes all that lies on the disk of the node, whose processes have ended.
 func (n Node) Remove() error { return errors.Join(os.RemoveAll(n.Dir), os.RemoveAll(n.RunDir)) }

@@ -1,0 +1,250 @@
+package instance
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/backstay/backstay"
+	"github.com/backstay/backstay/backend"
+	"github.com/backstay/backstay/engine"
+	"github.com/backstay/backstay/internal/atomicfile"
+	"github.com/backstay/backstay/internal/step"
+	"github.com/backstay/backstay/keeper/node"
+)
+
+// way is how an instance comes to data that the version of a generation serves.
+type way int
+
+const (
+	asItIs    way = iota // the data in use will do
+	byUpgrade            // new data is made out of it, and it is kept
+	byReturn             // the data that was kept is taken into use again, and that in use is kept
+)
+
+// Kept is data that was in use before an upgrade, or before the return from one. It can be returned to while it is there.
+type Kept struct {
+	Data    string    `json:"data"`    // the directory's name
+	Version string    `json:"version"` // of the servers that serve it
+	Since   time.Time `json:"since"`
+}
+
+// keepFor is how long data is kept that the instance might return to.
+const keepFor = 7 * 24 * time.Hour
+
+// way tells how data of the version laid becomes what the generation serves. An empty version is unknown: then it is left
+// to the engine what it makes of the data.
+func (r Record) way(generation int64, laid string) way {
+	s := r.spec(generation)
+	asked := s.RollBack || r.Before != nil && generation == r.Before.Generation
+	switch {
+	case laid == "" || laid == s.Version:
+		return asItIs
+	case asked && r.Kept != nil && r.Kept.Version == s.Version:
+		return byReturn
+	}
+	return byUpgrade
+}
+
+// dataFor names the data directory that the generation is to use.
+func (r Record) dataFor(generation int64, laid string) string {
+	switch r.way(generation, laid) {
+	case byUpgrade:
+		return fmt.Sprintf("%s-%d", firstData, generation)
+	case byReturn:
+		return r.Kept.Data
+	}
+	return r.Data
+}
+
+// take takes the data directory of that name into use. The one before is kept, and what was kept before that goes.
+func (r *Record) take(data, version string, now time.Time) {
+	if r.Kept != nil && r.Kept.Data != data {
+		r.Gone = append(r.Gone, r.Kept.Data)
+	}
+	r.Kept = &Kept{Data: dataName(r.Data), Version: version, Since: now}
+	r.Data = data
+}
+
+// letGo has the data that was kept be removed.
+func (r *Record) letGo() {
+	if r.Kept != nil {
+		r.Gone, r.Kept = append(r.Gone, r.Kept.Data), nil
+	}
+}
+
+// versionOfData is the version of the data in use, where the engine can tell.
+func (in *Instance) versionOfData(n node.Node) string {
+	u, ok := n.Engine.(engine.Upgrader)
+	if !ok {
+		return ""
+	}
+	version, err := u.MadeBy(n.Node)
+	if err != nil {
+		return "" // whoever starts the node finds out why
+	}
+	return version
+}
+
+// possible tells whether the instance can come to the generation, which n is of. While data would have to be upgraded,
+// the node that the process is of serves.
+func (in *Instance) possible(ctx context.Context, generation int64, n node.Node) error {
+	r, laid := in.Record(), in.seen.laid
+	way := r.way(generation, laid)
+	if r.spec(generation).RollBack && way == byUpgrade {
+		return backstay.Errorf(backstay.Unsupported,
+			"There is no data of version %s any more to return to.", r.spec(generation).Version)
+	}
+	if way == byReturn {
+		if err := in.wantData(n); err != nil {
+			return err
+		}
+	}
+	if err := n.Engine.Check(ctx, n.Node); err != nil || way != byUpgrade {
+		return err
+	}
+	message := fmt.Sprintf("Checking whether the data can be upgraded from %s to %s.", laid, n.Installation.Version)
+	in.report(func(st *backend.Status) { st.Message = message })
+	defer in.report(func(st *backend.Status) {
+		if st.Message == message {
+			st.Message = in.seen.node.Describe(r.Spec.Engine)
+		}
+	})
+	return n.Engine.(engine.Upgrader).CheckUpgrade(ctx, in.seen.node.Node, n.Node)
+}
+
+// upgradeSteps end with data in use that the generation's version serves. Until the record says so, the data before is
+// in use, and nothing has happened to it.
+func (in *Instance) upgradeSteps(generation int64) []step.Step {
+	var to node.Node
+	return []step.Step{
+		{Name: "keeper.upgraded", Do: func(ctx context.Context) (err error) {
+			to, err = in.upgrade(ctx, generation)
+			return err
+		}},
+		{Name: "keeper.upgrade-recorded", Do: func(context.Context) error {
+			return in.takeData(filepath.Base(to.DataDir), to.Installation.Version, true)
+		}},
+	}
+}
+
+// upgrade makes the new data. What an upgrade has left that was interrupted may be older than the data is by now.
+func (in *Instance) upgrade(ctx context.Context, generation int64) (to node.Node, err error) {
+	r, laid := in.Record(), in.seen.laid
+	if r.Installation.Version != laid {
+		if r.Installation, err = in.m.Installed.Find(ctx, r.Spec.Engine, laid, ""); err != nil {
+			return to, err
+		}
+	}
+	from, err := in.m.node(r, r.spec(r.Started))
+	if err != nil {
+		return to, err
+	}
+	if to, err = in.nodeOf(ctx, generation); err != nil {
+		return to, err
+	}
+	if err := in.wantData(from); err != nil {
+		return to, err
+	}
+	tell := func(what string) {
+		in.enter(backend.Starting, "Upgrading from %s to %s: %s", laid, to.Installation.Version, what)
+	}
+	tell("the engine has ended.")
+	if err := from.EndRemnants(); err != nil {
+		return to, err
+	}
+	if err := os.RemoveAll(to.DataDir); err != nil {
+		return to, err
+	}
+	began := in.m.Now()
+	err = to.Engine.(engine.Upgrader).Upgrade(ctx, from.Node, to.Node, tell)
+	in.log.Info("an upgrade has ended", "from", laid, "to", to.Installation.Version, "took", in.m.Now().Sub(began),
+		"error", err)
+	return to, err
+}
+
+// returnSteps take the data that was kept into use again.
+func (in *Instance) returnSteps(generation int64) []step.Step {
+	return []step.Step{{Name: "keeper.returned", Do: func(ctx context.Context) error {
+		n, err := in.nodeOf(ctx, generation)
+		if err != nil {
+			return err
+		}
+		in.enter(backend.Starting, "Returning from %s to %s.", in.seen.laid, n.Installation.Version)
+		if err := in.wantData(n); err != nil {
+			return err
+		}
+		return in.takeData(filepath.Base(n.DataDir), n.Installation.Version, false)
+	}}}
+}
+
+func (in *Instance) takeData(data, version string, stale bool) error {
+	err := in.amendAlone(func(r *Record) {
+		r.take(data, in.seen.laid, in.m.Now())
+		r.Stale = stale
+	})
+	if err == nil {
+		in.log.Info("other data is in use", "data", data, "version", version, "kept", in.Record().Kept)
+		in.seen.laid = version
+	}
+	return err
+}
+
+// tidySteps remove data that is not kept any more.
+func (in *Instance) tidySteps() []step.Step {
+	return []step.Step{
+		{Name: "keeper.data-let-go", Do: func(context.Context) error {
+			return in.amendAlone(func(r *Record) {
+				if r.Kept != nil && in.m.Now().Sub(r.Kept.Since) >= keepFor {
+					r.letGo()
+				}
+			})
+		}},
+		{Name: "keeper.data-removed", Do: func(context.Context) error {
+			gone := in.Record().Gone
+			for _, name := range gone {
+				in.log.Info("data that was kept is removed", "data", name)
+				if err := os.RemoveAll(filepath.Join(in.m.Dir(in.ID), name)); err != nil {
+					return err
+				}
+			}
+			if err := atomicfile.SyncDir(in.m.Dir(in.ID)); err != nil {
+				return err
+			}
+			return in.amendAlone(func(r *Record) { r.Gone = r.Gone[len(gone):] })
+		}},
+	}
+}
+
+// refresh makes a node that was upgraded as quick as it was before, while it serves, until end is called or ctx ends. It
+// is begun again by whoever serves the node next.
+func (in *Instance) refresh(ctx context.Context) (end func()) {
+	n := in.seen.node
+	u, ok := n.Engine.(engine.Upgrader)
+	if !ok || !in.Record().Stale {
+		return func() {}
+	}
+	ctx, end = context.WithCancel(ctx)
+	go func() {
+		err := u.Refresh(ctx, n.Node)
+		if err == nil {
+			err = in.refreshed(ctx)
+		}
+		if err != nil && ctx.Err() == nil {
+			in.log.Warn("an upgraded instance is not as quick as it was", "error", err)
+		}
+	}()
+	return end
+}
+
+// refreshed notes that the node need not be refreshed, unless ctx has ended: the record may be gone by then.
+func (in *Instance) refreshed(ctx context.Context) error {
+	in.write.Lock()
+	defer in.write.Unlock()
+	if ctx.Err() != nil || in.Record().Removing {
+		return ctx.Err()
+	}
+	return in.amend(func(r *Record) { r.Stale = false })
+}
