@@ -44,8 +44,8 @@ func (r Record) Adopted(ctx context.Context, m *Machine) Record {
 	return r
 }
 
-// findData names the data directory that servers of the Spec's version serve: of several, the one that was made last. It
-// is empty, for the first one's name, if there is none.
+// findData names the data directory that servers of the Spec's version serve: of several, the one that was made last.
+// It is empty, for the first one's name, if there is none.
 func (r Record) findData(m *Machine) (name string) {
 	u, ok := m.Engines[r.Spec.Engine].(engine.Upgrader)
 	if !ok {

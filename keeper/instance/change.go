@@ -167,7 +167,7 @@ func (in *Instance) tell(a action, err error, delay time.Duration) {
 }
 
 // canReturn tells whether the Spec before can be served again, where the data in use is of the version laid. Another
-// build that was started may have made of the data what the one before cannot read. Another version has data of its own.
+// build that was started may have made of the data what the one before cannot read. Another version has its own data.
 func (r Record) canReturn(laid string) bool {
 	before := r.Before
 	switch {

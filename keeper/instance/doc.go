@@ -12,6 +12,9 @@
 //	          └─ rest ◄┴───────────────────────────┘          └─► the old one serves on,
 //	          (back-off)    it ends, or hangs for long             with an Obstacle
 //
+// Where the wanted generation is of another version than the data, "upgrade" comes before start: it makes other data,
+// and the record says which is in use. What was is kept for a while, and "return" takes it into use again.
+//
 // The process that serves is ended for three reasons only: the instance is removed, a wanted Spec that
 // passed the engine's check needs a restart or asks for one, or the engine has not answered for long. Before such a
 // restart it writes what it has changed, while it serves. Data is made for an instance that never served; where one

@@ -206,7 +206,8 @@ func (in *Instance) view() view {
 		s.wanted, s.failures, s.retry = r.Spec.Generation, 0, time.Time{}
 	}
 	v := view{
-		wish: r.wish(), started: r.Started, reached: r.Reached, obstacle: r.Obstacle, owed: len(r.Drops) > 0, gone: len(r.Gone) > 0,
+		wish: r.wish(), started: r.Started, reached: r.Reached, obstacle: r.Obstacle,
+		owed: len(r.Drops) > 0, gone: len(r.Gone) > 0,
 		looked: s.looked, alive: s.process != nil, lived: s.lived, awaited: s.awaited, answers: s.answers,
 		serves: s.serves, asked: s.asked, silent: s.silent, mute: s.mute, stopped: s.stopped, busy: s.busy,
 		checked: s.checked, retry: s.retry,

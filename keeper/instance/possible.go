@@ -6,6 +6,7 @@ import (
 
 	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/backend"
+	"github.com/backstay/backstay/engine"
 )
 
 // possiblePatience is how long somebody who asks whether a Spec is possible waits for the engine's check.
@@ -25,7 +26,29 @@ func (in *Instance) Possible(ctx context.Context, spec backend.Spec) error {
 		}
 		r.Installation = found
 	}
+	if err := in.dataOf(&r, spec); err != nil {
+		return err
+	}
 	return in.m.check(ctx, r, spec)
+}
+
+// dataOf has r use the data that the instance would use with the Spec. Whether data can be upgraded is found out by
+// whoever carries the Spec out: it takes longer than somebody waits.
+func (in *Instance) dataOf(r *Record, spec backend.Spec) error {
+	n, err := in.m.node(*r, r.Spec)
+	if err != nil || n.Engine == nil {
+		return nil
+	}
+	laid := in.versionOfData(n)
+	then := *r
+	then.want(spec)
+	if err := then.canRollBack(spec.Generation, laid); err != nil {
+		return err
+	}
+	if then.way(spec.Generation, laid) != byUpgrade || engine.CompareVersions(laid, spec.Version) < 0 {
+		r.Data = then.dataFor(spec.Generation, laid)
+	}
+	return nil
 }
 
 // PossibleAnew is Possible for an instance that is not there yet, without a port and a certificate. r has the user

@@ -24,7 +24,7 @@ const (
 	byReturn             // the data that was kept is taken into use again, and that in use is kept
 )
 
-// Kept is data that was in use before an upgrade, or before the return from one. It can be returned to while it is there.
+// Kept is data that was in use before an upgrade, or before the return from one. It can be returned to.
 type Kept struct {
 	Data    string    `json:"data"`    // the directory's name
 	Version string    `json:"version"` // of the servers that serve it
@@ -34,8 +34,8 @@ type Kept struct {
 // keepFor is how long data is kept that the instance might return to.
 const keepFor = 7 * 24 * time.Hour
 
-// way tells how data of the version laid becomes what the generation serves. An empty version is unknown: then it is left
-// to the engine what it makes of the data.
+// way tells how data of the version laid becomes what the generation serves. An empty version is unknown: then it is
+// left to the engine what it makes of the data.
 func (r Record) way(generation int64, laid string) way {
 	s := r.spec(generation)
 	asked := s.RollBack || r.Before != nil && generation == r.Before.Generation
@@ -46,6 +46,14 @@ func (r Record) way(generation int64, laid string) way {
 		return byReturn
 	}
 	return byUpgrade
+}
+
+// canRollBack refuses a generation that asks for data which is not kept.
+func (r Record) canRollBack(generation int64, laid string) error {
+	if s := r.spec(generation); s.RollBack && r.way(generation, laid) == byUpgrade {
+		return backstay.Errorf(backstay.Unsupported, "There is no data of version %s any more to return to.", s.Version)
+	}
+	return nil
 }
 
 // dataFor names the data directory that the generation is to use.
@@ -93,9 +101,8 @@ func (in *Instance) versionOfData(n node.Node) string {
 func (in *Instance) possible(ctx context.Context, generation int64, n node.Node) error {
 	r, laid := in.Record(), in.seen.laid
 	way := r.way(generation, laid)
-	if r.spec(generation).RollBack && way == byUpgrade {
-		return backstay.Errorf(backstay.Unsupported,
-			"There is no data of version %s any more to return to.", r.spec(generation).Version)
+	if err := r.canRollBack(generation, laid); err != nil {
+		return err
 	}
 	if way == byReturn {
 		if err := in.wantData(n); err != nil {
@@ -218,8 +225,8 @@ func (in *Instance) tidySteps() []step.Step {
 	}
 }
 
-// refresh makes a node that was upgraded as quick as it was before, while it serves, until end is called or ctx ends. It
-// is begun again by whoever serves the node next.
+// refresh makes a node that was upgraded as quick as it was before, while it serves, until end is called or ctx ends.
+// It is begun again by whoever serves the node next.
 func (in *Instance) refresh(ctx context.Context) (end func()) {
 	n := in.seen.node
 	u, ok := n.Engine.(engine.Upgrader)
