@@ -109,6 +109,7 @@ func (s *Server) includeInBindings(r *request, bindings []backstay.Binding) (*in
 type newBindingBody struct {
 	Type          backstay.BindingType `json:"type"`
 	Name          *string              `json:"name"`
+	Strategy      *string              `json:"strategy"`
 	Parameters    object               `json:"parameters"`
 	Relationships bindingRelationships `json:"relationships"`
 	Metadata      metadataBody         `json:"metadata"`
@@ -153,18 +154,34 @@ func (b newBindingBody) binding() (n market.NewBinding, err error) {
 	}
 	switch b.Type {
 	case backstay.KeyBinding:
-		if b.Relationships.App != nil {
+		switch {
+		case b.Relationships.App != nil:
 			err = backstay.Errorf(backstay.Invalid, "Unknown field(s): 'app'")
+		case b.Strategy != nil:
+			err = backstay.Errorf(backstay.Invalid, "Unknown field(s): 'strategy'")
 		}
 	case backstay.AppBinding:
 		if b.Relationships.App == nil {
 			b.Relationships.App = &toOne{}
 		}
-		n.AppID, err = required[backstay.AppID](*b.Relationships.App, "app")
+		if n.AppID, err = required[backstay.AppID](*b.Relationships.App, "app"); err == nil {
+			n.Multiple, err = b.multiple()
+		}
 	default:
 		err = backstay.Errorf(backstay.Invalid, "Type must be 'app' or 'key'")
 	}
 	return n, err
+}
+
+// multiple tells whether the app may be bound to the instance already, for its credentials to be changed.
+func (b newBindingBody) multiple() (bool, error) {
+	if b.Strategy == nil || *b.Strategy == "single" {
+		return false, nil
+	}
+	if *b.Strategy != "multiple" {
+		return false, backstay.Errorf(backstay.Invalid, "Strategy must be 'single' or 'multiple'")
+	}
+	return true, nil
 }
 
 func (s *Server) showBinding(w http.ResponseWriter, r *request) error {

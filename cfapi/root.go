@@ -2,9 +2,8 @@ package cfapi
 
 import "net/http"
 
-// apiVersion is what clients are promised. From 3.205.0 on it would promise several bindings of one
-// app to one instance.
-const apiVersion = "3.204.0"
+// apiVersion is what clients are promised: from 3.205.0 on, that an app may have several bindings to one instance.
+const apiVersion = "3.205.0"
 
 // showRoot is what a client discovers everything else from. Login and UAA live on the same origin;
 // what is null, Backstay does not have.

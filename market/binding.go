@@ -36,7 +36,7 @@ func (m *Market) CreateBinding(
 	}
 	told := Update{&n.Name, n.Metadata}.details()
 	if in.Type == backstay.UserProvided {
-		return b, backstay.Job{}, m.bindUserProvided(ctx, actor, b, at, bindingDetails(b, told))
+		return b, backstay.Job{}, m.bindUserProvided(ctx, actor, b, n.limit(), at, bindingDetails(b, told))
 	}
 	j := m.newJob(actor, createBinding, string(b.ID), backstay.JobPolling)
 	if err := m.admitBind(ctx, j, in, b, n.Parameters); err != nil {
@@ -46,7 +46,7 @@ func (m *Market) CreateBinding(
 	asked := bindingDetails(b, told)
 	j.Completed = bindingEvent(actor, "create", b, at, asked)
 	sealed := m.sealParameters(bindingParametersContext(b.ID), n.Parameters)
-	return b, j, m.Store.AcceptBinding(ctx, b, sealed, bindingEvent(actor, "start_create", b, at, asked), j)
+	return b, j, m.Store.AcceptBinding(ctx, b, n.limit(), sealed, bindingEvent(actor, "start_create", b, at, asked), j)
 }
 
 // admitBind refuses to bind to a plan that allows no bindings, and asks the broker whether it would refuse the
@@ -98,6 +98,17 @@ func (m *Market) checkNewBinding(
 		err = errBusy(in)
 	}
 	return in, at, err
+}
+
+// bindingsAtOnce is how many bindings an app may have to one instance, whose credentials are being changed. Cloud
+// Foundry's limit is the same, unless an operator sets another.
+const bindingsAtOnce = 5
+
+func (n NewBinding) limit() int {
+	if n.Multiple {
+		return bindingsAtOnce
+	}
+	return 1
 }
 
 // checkName refuses a name that cannot be: a key needs one, a binding to an app may have one.

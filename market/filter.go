@@ -258,6 +258,7 @@ type (
 		Name       string
 		InstanceID backstay.InstanceID
 		AppID      backstay.AppID
+		Multiple   bool   // beside other bindings of the app to the instance, if there are any
 		Parameters []byte // a JSON object, or nil
 		Metadata   backstay.MetadataUpdate
 		ExpiresAt  time.Time // zero for one that stays

@@ -208,8 +208,9 @@ type BindingStore interface {
 	Bindings(ctx context.Context, f BindingFilter) (List[backstay.Binding], error)
 	// BindingSecrets are what a binding was asked with and what it gave: each nil if there is none.
 	BindingSecrets(ctx context.Context, id backstay.BindingID) (parameters, credentials []byte, err error)
-	// BoundServices lists the bindings of an app that have credentials, oldest first, as far as BoundService is
-	// made of them: ids, names, types, tags and the address of a log drain. It asks the database once.
+	// BoundServices lists for each instance that an app is bound to the newest binding that has credentials and is not
+	// being ended, if there is one such, as far as BoundService is made of them: ids, names, types, tags and the address
+	// of a log drain. What the app was bound to first comes first. It asks the database once.
 	BoundServices(ctx context.Context, app backstay.AppID) ([]SealedService, error)
 	// BindingAccess is all that decides whether a user may use a binding, and what by. It asks the database once.
 	BindingAccess(
@@ -217,9 +218,12 @@ type BindingStore interface {
 	) (BindingAccess, error)
 	// AcceptBinding records that we owe someone credentials. It is Busy while an operation of the
 	// instance runs, Invalid if the instance is not usable or neither in the app's space nor shared with it, or
-	// if a quota allows no more keys, and Taken if the app is bound already or the name is in use. A binding that
-	// failed makes way.
-	AcceptBinding(ctx context.Context, b backstay.Binding, parameters []byte, e backstay.Event, j backstay.Job) error
+	// if a quota allows no more keys, and Taken if the name is in use. An app may be bound to the instance up to limit
+	// times: with a limit of one it is Taken if the app is bound, and else Invalid beyond the limit, under another
+	// name, or while an earlier binding is being made. A binding that failed makes way.
+	AcceptBinding(
+		ctx context.Context, b backstay.Binding, limit int, parameters []byte, e backstay.Event, j backstay.Job,
+	) error
 	// HoldBindings puts off the end of those that would end by themselves; it never brings it forward.
 	HoldBindings(ctx context.Context, ids []backstay.BindingID, until time.Time) error
 	// ExpiredBindings are those that should have ended by now and have no operation in progress. One that
@@ -255,7 +259,8 @@ type UserProvidedStore interface {
 	// AddBinding binds an app, with the instance's credentials as they are, which reseal seals for the
 	// binding. It is refused as by AcceptBinding.
 	AddBinding(
-		ctx context.Context, b backstay.Binding, reseal func(credentials []byte) ([]byte, error), e backstay.Event,
+		ctx context.Context, b backstay.Binding, limit int, reseal func(credentials []byte) ([]byte, error),
+		e backstay.Event,
 	) error
 }
 

@@ -89,9 +89,9 @@ func providedContext(id backstay.InstanceID) string { return "instance/" + strin
 // bindUserProvided binds an app to a user-provided instance, with the credentials that the instance has now. Later
 // changes of the instance do not change the binding.
 func (m *Market) bindUserProvided(
-	ctx context.Context, actor backstay.Actor, b backstay.Binding, at place, asked details,
+	ctx context.Context, actor backstay.Actor, b backstay.Binding, limit int, at place, asked details,
 ) error {
-	return m.Store.AddBinding(ctx, b, func(credentials []byte) ([]byte, error) {
+	return m.Store.AddBinding(ctx, b, limit, func(credentials []byte) ([]byte, error) {
 		plain, err := m.Key.Open(credentials, providedContext(b.InstanceID))
 		if err != nil {
 			return nil, err

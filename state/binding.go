@@ -2,7 +2,6 @@ package state
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -77,9 +76,12 @@ func (s *Store) BoundServices(ctx context.Context, app backstay.AppID) ([]market
 	rows, err := s.pool.Query(ctx, `SELECT b.id, b.type, b.name, b.syslog_drain_url, b.credentials, i.id, i.type, i.name,
 		i.tags,
 			coalesce(p.id, ''), coalesce(p.name, ''), coalesce(o.id, ''), coalesce(o.name, ''), coalesce(o.tags, '{}')
-		FROM market.bindings b JOIN market.instances i ON i.id = b.instance_id
+		FROM (SELECT DISTINCT ON (instance_id) * FROM market.bindings
+				WHERE app_id = $1 AND type = 'app' AND credentials IS NOT NULL
+				ORDER BY instance_id, op_type = 'delete', created_at DESC, id DESC) b
+			JOIN market.instances i ON i.id = b.instance_id
 			LEFT JOIN market.plans p ON p.id = i.plan_id LEFT JOIN market.offerings o ON o.id = p.offering_id
-		WHERE b.app_id = $1 AND b.type = 'app' AND b.credentials IS NOT NULL ORDER BY b.created_at, b.id`, app)
+		ORDER BY b.bound_since, b.id`, app)
 	if err != nil {
 		return nil, err
 	}
@@ -118,20 +120,21 @@ func (s *Store) BindingAccess(
 	return l.Items[0], nil
 }
 
-func (s *Store) AcceptBinding(ctx context.Context, b backstay.Binding, parameters []byte, e backstay.Event,
-	j backstay.Job) error {
+func (s *Store) AcceptBinding(
+	ctx context.Context, b backstay.Binding, limit int, parameters []byte, e backstay.Event, j backstay.Job,
+) error {
 	err := s.tx(ctx, func(tx pgx.Tx) error {
 		i, err := lockBindable(ctx, tx, b)
 		if err != nil {
 			return err
 		}
-		if err := makeWay(ctx, tx, i, b); err != nil {
+		if err := makeWay(ctx, tx, i, b, limit); err != nil {
 			return err
 		}
 		op := b.LastOperation
 		if _, err := tx.Exec(ctx, `INSERT INTO market.bindings (id, type, name, instance_id, app_id, parameters, op_type,
-			op_state, op_description, labels, annotations, expires_at)
-			VALUES ($1, $2, $3, $4, nullif($5, ''), $6, $7, $8, $9, $10, $11, $12)`,
+			op_state, op_description, labels, annotations, expires_at, created_at, bound_since)
+			SELECT $1, $2, $3, $4, nullif($5, ''), $6, $7, $8, $9, $10, $11, $12, `+takesOver,
 			b.ID, b.Type, b.Name, b.InstanceID, b.AppID, parameters, op.Type, op.State, op.Description,
 			object(b.Metadata.Labels), object(b.Metadata.Annotations), orNull(b.ExpiresAt)); err != nil {
 			return err
@@ -146,71 +149,7 @@ func (s *Store) AcceptBinding(ctx context.Context, b backstay.Binding, parameter
 		}
 		return s.acceptJob(ctx, tx, e, j)
 	})
-	return bindingTaken(err, b.Name)
-}
-
-func bindingTaken(err error, name string) error {
-	switch {
-	case violates(err, "binding_app_once"):
-		return backstay.Errorf(backstay.Taken, "The app is already bound to the service instance.")
-	case violates(err, "binding_app_name"):
-		return backstay.Errorf(backstay.Taken,
-			"The binding name is invalid. App binding names must be unique. "+
-				"The app already has a binding with name '%s'.", name)
-	case violates(err, "binding_key_name"):
-		return backstay.Errorf(backstay.Taken, "The binding name is invalid. Key binding names must be unique. The "+
-			"service instance already has a key binding with name '%s'.", name)
-	}
-	return err
-}
-
-// lockBindable locks the binding's instance, and refuses one that cannot be bound to what b names.
-func lockBindable(ctx context.Context, tx pgx.Tx, b backstay.Binding) (backstay.Instance, error) {
-	i, err := lockIdleInstance(ctx, tx, b.InstanceID)
-	if err != nil {
-		return i, err
-	}
-	if op := i.LastOperation; op.Type == backstay.Create && op.State == backstay.Failed {
-		return i, backstay.Errorf(backstay.Invalid,
-			"The service instance %s cannot be bound: its creation failed. Delete it and create it again.", i.Name)
-	}
-	if b.Type != backstay.AppBinding {
-		return i, nil
-	}
-	var space backstay.SpaceID
-	err = tx.QueryRow(ctx, `SELECT space_id FROM market.apps WHERE id = $1 FOR SHARE`, b.AppID).Scan(&space)
-	if err != nil {
-		return i, orNotFound(err, "App")
-	}
-	if space == i.SpaceID {
-		return i, nil
-	}
-	return i, checkLent(ctx, tx, i, space)
-}
-
-// makeWay removes an earlier binding to a locked instance that stands in b's place and never came to be. One that
-// is being deleted is in the way, and not to be taken for what is asked for.
-func makeWay(ctx context.Context, tx pgx.Tx, i backstay.Instance, b backstay.Binding) error {
-	var id backstay.BindingID
-	var op backstay.Operation
-	err := tx.QueryRow(ctx, `SELECT id, op_type, op_state FROM market.bindings WHERE instance_id = $1 AND type = $2
-		AND coalesce(app_id, '') = $3 AND (type = 'app' OR name = $4)`, b.InstanceID, b.Type, b.AppID, b.Name).Scan(&id,
-		&op.Type, &op.State)
-	switch {
-	case errors.Is(err, pgx.ErrNoRows):
-		return nil
-	case err != nil:
-		return err
-	case op.Type == backstay.Delete && op.State == backstay.InProgress:
-		return backstay.Errorf(backstay.Busy, "An operation for a service binding of service instance %s is in progress.",
-			i.Name)
-	case op.Type == backstay.Delete && op.State == backstay.Failed:
-		return backstay.Errorf(backstay.Invalid,
-			"The binding is there still, and its deletion failed. Delete it again first.")
-	case op.Type == backstay.Create && op.State == backstay.Failed:
-		_, err = tx.Exec(ctx, `DELETE FROM market.bindings WHERE id = $1`, id)
-	}
-	return err
+	return keyTaken(err, b.Name)
 }
 
 // orNull is NULL for a time that never comes.

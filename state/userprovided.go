@@ -72,10 +72,15 @@ func (s *Store) RemoveUserProvided(ctx context.Context, id backstay.InstanceID, 
 	})
 }
 
-func (s *Store) AddBinding(ctx context.Context, b backstay.Binding,
-	reseal func(credentials []byte) ([]byte, error), e backstay.Event) error {
-	err := s.tx(ctx, func(tx pgx.Tx) error {
-		if _, err := lockBindable(ctx, tx, b); err != nil {
+func (s *Store) AddBinding(
+	ctx context.Context, b backstay.Binding, limit int, reseal func(credentials []byte) ([]byte, error), e backstay.Event,
+) error {
+	return s.tx(ctx, func(tx pgx.Tx) error {
+		i, err := lockBindable(ctx, tx, b)
+		if err != nil {
+			return err
+		}
+		if err := makeWay(ctx, tx, i, b, limit); err != nil {
 			return err
 		}
 		var credentials []byte
@@ -83,13 +88,12 @@ func (s *Store) AddBinding(ctx context.Context, b backstay.Binding,
 			b.InstanceID).Scan(&credentials); err != nil {
 			return err
 		}
-		credentials, err := reseal(credentials)
-		if err != nil {
+		if credentials, err = reseal(credentials); err != nil {
 			return err
 		}
 		if _, err := tx.Exec(ctx, `INSERT INTO market.bindings (id, type, name, instance_id, app_id, credentials,
-			syslog_drain_url, op_type, op_state, op_description, labels, annotations)
-			SELECT $1, $2, $3, id, $5, $6, syslog_drain_url, 'create', 'succeeded', 'create succeeded', $7, $8
+			syslog_drain_url, op_type, op_state, op_description, labels, annotations, created_at, bound_since)
+			SELECT $1, $2, $3, id, $5, $6, syslog_drain_url, 'create', 'succeeded', 'create succeeded', $7, $8, `+takesOver+`
 				FROM market.instances WHERE id = $4`,
 			b.ID, b.Type, b.Name, b.InstanceID, b.AppID, credentials, object(b.Metadata.Labels),
 			object(b.Metadata.Annotations)); err != nil {
@@ -97,5 +101,4 @@ func (s *Store) AddBinding(ctx context.Context, b backstay.Binding,
 		}
 		return recordEvent(ctx, tx, e)
 	})
-	return bindingTaken(err, b.Name)
 }

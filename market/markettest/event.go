@@ -36,7 +36,7 @@ func (f *fixture) types(t *testing.T, filter market.EventFilter) (types []string
 func removalsAreRecordedOnce(t *testing.T, f *fixture) {
 	in := f.mustHave(t, "db")
 	b, j := f.newBinding(in.ID, backstay.KeyBinding, "key")
-	must(t, f.AcceptBinding(t.Context(), b, nil, none, j))
+	must(t, f.AcceptBinding(t.Context(), b, 1, nil, none, j))
 	for range 2 {
 		must(t, f.RemoveBinding(t.Context(), b.ID, newEvent("binding", "x", f.org.ID), nil))
 		must(t, f.RemoveInstance(t.Context(), in.ID, newEvent("instance", "x", f.org.ID), nil))
@@ -165,7 +165,7 @@ func refusalsAreBounded(t *testing.T, f *fixture) {
 func thingsAreLocated(t *testing.T, f *fixture) {
 	in := f.mustHave(t, "db")
 	b, j := f.newBinding(in.ID, backstay.KeyBinding, "key")
-	must(t, f.AcceptBinding(t.Context(), b, nil, none, j))
+	must(t, f.AcceptBinding(t.Context(), b, 1, nil, none, j))
 	member, err := f.AddRole(
 		t.Context(),
 		backstay.Role{ID: "r1", Type: "organization_user", UserID: Admin.UserID, OrganizationID: f.org.ID}, none,

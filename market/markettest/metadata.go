@@ -85,7 +85,7 @@ func everyResourceHasMetadata(t *testing.T, f *fixture) {
 	must(t, f.ReportInstance(t.Context(), in.ID, operation(backstay.Create, backstay.Succeeded)))
 	b, j := f.newBinding(in.ID, backstay.KeyBinding, "key")
 	b.Metadata = made
-	must(t, f.AcceptBinding(t.Context(), b, nil, none, j))
+	must(t, f.AcceptBinding(t.Context(), b, 1, nil, none, j))
 	for of, id := range map[market.MetadataOf]string{
 		market.OfInstance: string(in.ID), market.OfBinding: string(b.ID), market.OfOffering: string(offeringID),
 		market.OfBroker: string(Broker.ID),

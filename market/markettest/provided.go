@@ -70,9 +70,9 @@ func aBindingKeepsTheCredentialsItGot(t *testing.T, f *fixture) {
 	in := f.mustProvide(t, "ledger")
 	b, _ := f.newBinding(in.ID, backstay.AppBinding, "")
 	reseal := func(credentials []byte) ([]byte, error) { return bytes.ToUpper(credentials), nil }
-	must(t, f.AddBinding(t.Context(), b, reseal, none))
+	must(t, f.AddBinding(t.Context(), b, 1, reseal, none))
 	again, _ := f.newBinding(in.ID, backstay.AppBinding, "")
-	wantError(t, f.AddBinding(t.Context(), again, reseal, none), backstay.Taken,
+	wantError(t, f.AddBinding(t.Context(), again, 1, reseal, none), backstay.Taken,
 		"The app is already bound to the service instance.")
 
 	nothing := ""

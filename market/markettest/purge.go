@@ -29,7 +29,7 @@ func aPurgeTakesEverythingAlong(t *testing.T, f *fixture) {
 	f.mustShare(t, in, other.space.ID)
 	bound := f.mustBind(t, in, other.app.ID)
 	making, j := f.newBinding(in.ID, backstay.KeyBinding, "key")
-	must(t, f.AcceptBinding(t.Context(), making, nil, none, j))
+	must(t, f.AcceptBinding(t.Context(), making, 1, nil, none, j))
 	var told market.Purged
 	must(t, f.PurgeInstance(t.Context(), in.ID, recordPurge(&told)))
 	if told.Instance.ID != in.ID || len(told.Bindings) != 2 || len(told.Shares) != 1 {
@@ -87,20 +87,20 @@ func aBindingOnItsWayOutIsInTheWay(t *testing.T, f *fixture) {
 	in := f.mustHave(t, "db")
 	for _, kind := range []backstay.BindingType{backstay.AppBinding, backstay.KeyBinding} {
 		old, j := f.newBinding(in.ID, kind, "name")
-		must(t, f.AcceptBinding(t.Context(), old, nil, none, j))
+		must(t, f.AcceptBinding(t.Context(), old, 1, nil, none, j))
 		j.State = backstay.JobComplete
 		must(t, f.FinishBinding(t.Context(), old.ID, operation(backstay.Create, backstay.Succeeded), nil, j))
 		j = newJob(string(old.ID))
 		must(t, f.AcceptBindingDeletion(t.Context(), old.ID, operation(backstay.Delete, backstay.InProgress), none, j))
 		b, again := f.newBinding(in.ID, kind, "name")
-		wantError(t, f.AcceptBinding(t.Context(), b, nil, none, again), backstay.Busy,
+		wantError(t, f.AcceptBinding(t.Context(), b, 1, nil, none, again), backstay.Busy,
 			"An operation for a service binding of service instance db is in progress.")
 		j.State, j.Sentence = backstay.JobFailed, "No."
 		must(t, f.FinishBinding(t.Context(), old.ID, operation(backstay.Delete, backstay.Failed), nil, j))
-		wantError(t, f.AcceptBinding(t.Context(), b, nil, none, again), backstay.Invalid,
+		wantError(t, f.AcceptBinding(t.Context(), b, 1, nil, none, again), backstay.Invalid,
 			"The binding is there still, and its deletion failed. Delete it again first.")
 		must(t, f.RemoveBinding(t.Context(), old.ID, none, nil))
-		must(t, f.AcceptBinding(t.Context(), b, nil, none, again))
+		must(t, f.AcceptBinding(t.Context(), b, 1, nil, none, again))
 	}
 }
 

@@ -230,7 +230,7 @@ func quotasLimitKeys(t *testing.T, f *fixture) {
 	f.mustLimit(t, false, backstay.Limits{backstay.ServiceKeys: 2})
 	accept := func(kind backstay.BindingType, name string) error {
 		b, j := f.newBinding(in.ID, kind, name)
-		return f.AcceptBinding(t.Context(), b, nil, none, j)
+		return f.AcceptBinding(t.Context(), b, 1, nil, none, j)
 	}
 	must(t, accept(backstay.KeyBinding, "one"))
 	f.mustLimit(t, true, backstay.Limits{backstay.ServiceKeys: 1})
@@ -335,7 +335,7 @@ func theLastPlacesGoToAsManyKeys(t *testing.T, f *fixture) {
 		f.mustLimit(t, of.forSpace, backstay.Limits{backstay.ServiceKeys: int64((round + 1) * places)})
 		if won := race(t, of.keySays, racers, func(i int) error {
 			b, j := f.newBinding(instances[i%len(instances)].ID, backstay.KeyBinding, fmt.Sprintf("%s-%d", of.name, i))
-			return f.AcceptBinding(t.Context(), b, nil, none, j)
+			return f.AcceptBinding(t.Context(), b, 1, nil, none, j)
 		}); won != places {
 			t.Errorf("%d keys won the last %d places of the %s", won, places, of.name)
 		}

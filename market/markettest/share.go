@@ -64,7 +64,7 @@ func (f *fixture) mustBind(t *testing.T, in backstay.Instance, app backstay.AppI
 	t.Helper()
 	b, j := f.newBinding(in.ID, backstay.AppBinding, "")
 	b.AppID = app
-	must(t, f.AcceptBinding(t.Context(), b, nil, none, j))
+	must(t, f.AcceptBinding(t.Context(), b, 1, nil, none, j))
 	must(
 		t,
 		f.FinishBinding(t.Context(), b.ID, operation(backstay.Create, backstay.Succeeded), []byte("sealed"), complete(j)),
@@ -80,7 +80,7 @@ func shareIsSeenAndBound(t *testing.T, f *fixture) {
 	wantInstances(t, f, seen)
 	b, j := f.newBinding(in.ID, backstay.AppBinding, "")
 	b.AppID = other.app.ID
-	wantError(t, f.AcceptBinding(t.Context(), b, nil, none, j), backstay.Invalid,
+	wantError(t, f.AcceptBinding(t.Context(), b, 1, nil, none, j), backstay.Invalid,
 		"The service instance and the app are in different spaces.")
 
 	f.mustShare(t, in, other.space.ID)
@@ -158,7 +158,7 @@ func aShareEndsWithItsBindings(t *testing.T, f *fixture) {
 
 	b, j := f.newBinding(in.ID, backstay.AppBinding, "")
 	b.AppID = other.app.ID
-	must(t, f.AcceptBinding(t.Context(), b, nil, none, j))
+	must(t, f.AcceptBinding(t.Context(), b, 1, nil, none, j))
 	wantError(t, f.AcceptUnshare(t.Context(), share, none, newJob("x")), backstay.Busy,
 		"An operation for a service binding of service instance db is in progress.")
 	must(
@@ -175,14 +175,14 @@ func aShareEndsWithItsBindings(t *testing.T, f *fixture) {
 	late, lj := f.newBinding(in.ID, backstay.AppBinding, "")
 	late.AppID = another.ID
 	const ending = "The service instance db is being unshared from the app's space."
-	wantError(t, f.AcceptBinding(t.Context(), late, nil, none, lj), backstay.Invalid, ending)
+	wantError(t, f.AcceptBinding(t.Context(), late, 1, nil, none, lj), backstay.Invalid, ending)
 
 	must(
 		t,
 		f.FinishUnshare(t.Context(), share.ID,
 			backstay.Job{ID: end.ID, State: backstay.JobFailed, Kind: backstay.Unavailable, Sentence: "no"}),
 	)
-	must(t, f.AcceptBinding(t.Context(), late, nil, none, lj)) // it goes on as it was
+	must(t, f.AcceptBinding(t.Context(), late, 1, nil, none, lj)) // it goes on as it was
 	must(t, f.RemoveBinding(t.Context(), late.ID, none, &lj.ID))
 
 	end = newJob(string(share.ID))

@@ -26,6 +26,7 @@ func RunStore(t *testing.T, open func(t testing.TB) market.Store) {
 		{"ANewNameHidesNothing", aNewNameHidesNothing},
 		{"BoundInstancesAreInUse", boundInstancesAreInUse},
 		{"BindingsAreUnique", bindingsAreUnique},
+		{"BindingsStandBesideEachOther", bindingsStandBesideEachOther},
 		{"AFailedBindingMakesWay", aFailedBindingMakesWay},
 		{"BindingsExpireUnlessHeld", bindingsExpireUnlessHeld},
 		{"OneWinnerOfManyCreates", oneWinnerOfManyCreates},
@@ -283,7 +284,7 @@ func oneOperationAtATime(t *testing.T, f *fixture) {
 	_, err := f.UpdateInstance(t.Context(), in.ID, market.Update{Name: &name}, nil, none)
 	wantError(t, err, backstay.Busy, sentence)
 	b, bj := f.newBinding(in.ID, backstay.AppBinding, "")
-	wantError(t, f.AcceptBinding(t.Context(), b, nil, none, bj), backstay.Busy, sentence)
+	wantError(t, f.AcceptBinding(t.Context(), b, 1, nil, none, bj), backstay.Busy, sentence)
 }
 
 func aNewNameHidesNothing(t *testing.T, f *fixture) {
@@ -308,7 +309,7 @@ func aNewNameHidesNothing(t *testing.T, f *fixture) {
 		t.Errorf("tagged: %v %+v; want the tag, and the failure", in.Tags, op)
 	}
 	b, bj := f.newBinding(in.ID, backstay.KeyBinding, "key")
-	wantError(t, f.AcceptBinding(t.Context(), b, nil, none, bj), backstay.Invalid,
+	wantError(t, f.AcceptBinding(t.Context(), b, 1, nil, none, bj), backstay.Invalid,
 		"The service instance fails cannot be bound: its creation failed. Delete it and create it again.")
 }
 

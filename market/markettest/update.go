@@ -74,7 +74,7 @@ func aFailedUpdateLeavesThePlan(t *testing.T, f *fixture) {
 	}
 	f.wantUsage(t, market.UsageFilter{}, "CREATED db")
 	b, bj := f.newBinding(in.ID, backstay.KeyBinding, "key")
-	must(t, f.AcceptBinding(t.Context(), b, nil, none, bj)) // it serves as before
+	must(t, f.AcceptBinding(t.Context(), b, 1, nil, none, bj)) // it serves as before
 }
 
 // anUpdateIsTakenWhole is about what is the market's own, which changes with the acceptance, or not at all.
