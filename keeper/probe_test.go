@@ -124,7 +124,7 @@ type outcome struct {
 }
 
 // probe writes every other millisecond on one connection, and connects again at once when that fails. It ends when
-// stop is called.
+// stop is called, and it has written once more.
 func probe(t testing.TB, p product, c backstay.Credentials) (stop func() outcome) {
 	t.Helper()
 	w, err := p.open(t.Context(), c)
@@ -150,8 +150,9 @@ func writeOn(ctx context.Context, p product, c backstay.Credentials, w writer) (
 			w.close()
 		}
 	}()
-	last := time.Now()
-	for n := 1; ctx.Err() == nil; n++ {
+	last, wrote := time.Now(), true
+	for n := 1; ctx.Err() == nil || !wrote && time.Since(last) < limit; n++ {
+		wrote = false
 		limited, cancel := context.WithTimeout(context.Background(), limit)
 		if w == nil {
 			var err error
@@ -168,7 +169,7 @@ func writeOn(ctx context.Context, p product, c backstay.Credentials, w writer) (
 			} else {
 				seen.writes++
 				seen.longest = max(seen.longest, time.Since(last))
-				last = time.Now()
+				last, wrote = time.Now(), true
 			}
 		}
 		cancel()
