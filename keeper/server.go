@@ -93,7 +93,8 @@ func (k *Keeper) answer(w http.ResponseWriter, r *http.Request, f func(*http.Req
 			k.Log.Error("a request failed", "method", r.Method, "path", r.URL.Path, "error", err)
 		}
 		kind := backstay.KindOf(err)
-		writeJSON(w, statusOf(kind), wire.Problem{Kind: kind.String(), Sentence: backstay.SentenceOf(err)})
+		sentence := instance.WithoutPaths(backstay.SentenceOf(err))
+		writeJSON(w, statusOf(kind), wire.Problem{Kind: kind.String(), Sentence: sentence})
 	case value == nil:
 		w.WriteHeader(http.StatusNoContent)
 	default:

@@ -6,12 +6,14 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"testing"
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/engine"
 )
 
@@ -28,6 +30,7 @@ func testUsers(t *testing.T, s Subject) {
 		{"DroppedWhenAbsent", testDropAbsent},
 		{"DroppedLeavesWhatItMade", testDropKeeps},
 		{"DroppedEndsSessions", testDropEnds},
+		{"DroppedReadsAsAFailedLogin", testDroppedReads},
 		{"ReadOnlySeesWhatOthersMake", testReadOnlySees},
 		{"ReadOnlyCreatedTwice", testReadOnlyTwice},
 		{"ReadOnlyDroppedEndsSessions", testReadOnlyEnds},
@@ -72,6 +75,47 @@ func testDropAbsent(t *testing.T, s Subject, n engine.Node) {
 	mustDrop(t, s, n, u)
 	mustDrop(t, s, n, u)
 }
+
+// testDroppedReads wants whoever logs in as a user that is gone to read what a wrong password reads: neither that there
+// was such a user, nor anything of how users are kept.
+func testDroppedReads(t *testing.T, s Subject, n engine.Node) {
+	said := map[string]string{} // what is read, by when
+	read := func(when string, u engine.User, c backstay.Credentials) {
+		t.Helper()
+		session, err := s.Connect(t.Context(), c)
+		if err == nil {
+			session.Close()
+			t.Fatalf("%s is let in", when)
+		}
+		said[when] = ephemeralPort.ReplaceAllString(strings.ReplaceAll(err.Error(), u.Name, "NAME"), "")
+	}
+	for _, readOnly := range []bool{false, true} {
+		idle, busy := newUser(), newUser()
+		idle.ReadOnly, busy.ReadOnly = readOnly, readOnly
+		old := s.createUser(t, n, idle)
+		idle.Password = newUser().Password
+		ended := s.createUser(t, n, idle)
+		read("a wrong password", idle, old)
+		mustDrop(t, s, n, idle)
+		read(fmt.Sprintf("a user that is gone (read-only: %t)", readOnly), idle, ended)
+		left := s.createUser(t, n, busy)
+		s.session(t, left, func(c Session) {
+			if !readOnly {
+				mustSet(t, c, t.Name(), "v")
+			}
+		})
+		mustDrop(t, s, n, busy)
+		read(fmt.Sprintf("one that leaves something behind (read-only: %t)", readOnly), busy, left)
+	}
+	for when, text := range said {
+		if text != said["a wrong password"] {
+			t.Errorf("%s reads %q; a wrong password reads %q", when, text, said["a wrong password"])
+		}
+	}
+}
+
+// ephemeralPort is in what some drivers say of their own end of a connection.
+var ephemeralPort = regexp.MustCompile(`127\.0\.0\.1:[0-9]+`)
 
 func testDropKeeps(t *testing.T, s Subject, n engine.Node) {
 	maker, heir := newUser(), newUser()

@@ -117,12 +117,14 @@ func mariadbSettings(n engine.Node) []setting {
 	}
 }
 
-// mariadbStart returns the SQL that makes the operator the only account that can log in by the Unix socket.
+// mariadbStart returns the SQL that makes the operator the only account that can log in by the Unix socket. A password
+// that no one can have comes second: the server treats a user that it does not know as one of those that it knows, and
+// tells of a password only if that one has any.
 func mariadbStart(operator string) string {
 	account := quoteText(operator) + "@'localhost'"
 	return "DELETE FROM mysql.global_priv " +
 		"WHERE Host = 'localhost' AND User <> 'mariadb.sys' AND User <> " + quoteText(operator) + ";\n" +
 		"FLUSH PRIVILEGES;\n" +
-		"CREATE OR REPLACE USER " + account + " IDENTIFIED VIA unix_socket;\n" +
+		"CREATE OR REPLACE USER " + account + " IDENTIFIED VIA unix_socket OR mysql_native_password USING 'invalid';\n" +
 		"GRANT ALL PRIVILEGES ON *.* TO " + account + " WITH GRANT OPTION;\n"
 }

@@ -28,6 +28,7 @@ func TestBindings(t *testing.T) {
 		{"KeepOnlyVerifiers", testVerifiers},
 		{"Refusals", testRefusals},
 		{"OtherDatabases", testOtherDatabases},
+		{"NoPathOfTheServer", testPaths},
 		{"TLS", testTLS},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -166,12 +166,15 @@ func hasLibrary(i engine.Installation, name string) bool {
 }
 
 // accessRules returns pg_hba.conf. The first rule that fits a connection decides about it; a connection that no rule
-// fits is refused.
+// fits is refused. Whoever there is no role of any more is asked for a password as all others are, so that they read
+// of a failed login and not of this file. Of the roles that there are, only those of bindings have a password and may
+// log in.
 func accessRules(n engine.Node) string {
 	rules := "local all " + admin + " peer map=operator\n"
 	if len(n.Port(engine.ClientPort).Listen) > 0 {
 		rules += "hostnossl all all all reject\n" +
-			"hostssl " + database + " +" + owner + ",+" + reader + " all scram-sha-256\n"
+			"hostssl all " + admin + " all reject\n" +
+			"hostssl " + database + " all all scram-sha-256\n"
 	}
 	return rules
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"regexp"
 
 	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/backend"
@@ -96,5 +97,12 @@ func sentence(err error) string {
 	if backstay.KindOf(err) == backstay.Internal {
 		return "The engine does not start, for a reason that only the operator's log tells."
 	}
-	return backstay.SentenceOf(err)
+	return WithoutPaths(backstay.SentenceOf(err))
 }
+
+// absolutePath matches an absolute path of more than one name, but no URL.
+var absolutePath = regexp.MustCompile("(^|[\\s\"'`(=,])(?:/[^\\s/\"'`(),]+)+/([^\\s/\"'`(),]+)/?")
+
+// WithoutPaths returns a sentence for users: of each path in it, as engines name files when they tell why they ended,
+// the last name is left. Where it lies on the machine only its operator is to know, who finds it in the log.
+func WithoutPaths(sentence string) string { return absolutePath.ReplaceAllString(sentence, "$1$2") }
