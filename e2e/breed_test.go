@@ -20,6 +20,7 @@ import (
 type breed struct {
 	name           string
 	offering, plan string
+	larger         string   // another plan, with more of everything
 	flags          []string // of serve
 	open           func(ctx context.Context, credentials map[string]any) (session, error)
 	toil           []string // a client in an app's environment that does what session.Toil does
@@ -41,11 +42,11 @@ type session interface {
 }
 
 var (
-	postgresBreed = breed{name: "postgres", offering: "postgres", plan: "Free", open: openPostgres,
+	postgresBreed = breed{name: "postgres", offering: "postgres", plan: "Free", larger: "S-dedicated-15", open: openPostgres,
 		toil: []string{"psql.sh", "-c", postgresToil}}
-	mysqlBreed = breed{name: "mysql", offering: "mysql", plan: "Free", open: openMySQL,
+	mysqlBreed = breed{name: "mysql", offering: "mysql", plan: "Free", larger: "S-dedicated-10.11", open: openMySQL,
 		toil: []string{"sh", filepath.Join(testdata, "mysql.sh"), "mysql", "-e", mysqlToil}}
-	redisBreed = breed{name: "redis", offering: "redis", plan: "tiny", open: openRedis,
+	redisBreed = breed{name: "redis", offering: "redis", plan: "tiny", larger: "small", open: openRedis,
 		toil: []string{"sh", filepath.Join(testdata, "redis.sh"), "BLPOP", "never", "0"}}
 )
 

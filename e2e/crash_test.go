@@ -238,19 +238,25 @@ func isOfFailure(step string) bool {
 	return false
 }
 
-// isOfNoUser tells whether no user comes past a step: no catalog sells updates, a delete that fails has nobody
-// left to fail for, and nothing is broken here. The crash tests of market, broker and keeper do.
-func isOfNoUser(step string) bool {
+// isOfChange tells whether a step belongs to an update of an instance.
+func isOfChange(step string) bool {
 	switch step {
-	case "broker.delete.refused",
-		"keeper.checked",
-		"keeper.changed",
-		"keeper.given-up",
-		"keeper.drop-owed",
-		"keeper.users-dropped":
+	case "keeper.checked", "keeper.settled", "keeper.reloaded", "keeper.changed":
 		return true
 	}
 	return strings.HasPrefix(step, "market.update.") || strings.HasPrefix(step, "broker.update.")
+}
+
+// isOfNoUser tells whether no user comes past a step: a delete that fails has nobody left to fail for, nothing is broken
+// here, and no upgrade or window is due. The crash tests of market, broker and keeper do.
+func isOfNoUser(step string) bool {
+	switch step {
+	case "broker.delete.refused", "keeper.drop-owed", "keeper.users-dropped",
+		"broker.update.given-up", "broker.update.returned", "broker.update.restored", "broker.update.refused",
+		"keeper.given-up":
+		return true
+	}
+	return strings.HasPrefix(step, "market.follow.")
 }
 
 // lead leads the life that comes past step.
@@ -264,6 +270,8 @@ func (l *life) lead(step string) {
 		l.ofPurge()
 	case isOfFailure(step):
 		l.ofFailure()
+	case isOfChange(step):
+		l.ofChange()
 	default:
 		l.ofInstance()
 	}
@@ -293,8 +301,9 @@ func (l *life) workAndUnbind() {
 	}
 }
 
-// checkRecorded makes sure that what became of the instance is recorded, and no more often than it became.
-func (l *life) checkRecorded() {
+// checkRecorded makes sure that what became of the instance is recorded, and no more often than it became: its creation
+// and deletion, and what else is given.
+func (l *life) checkRecorded(more ...string) {
 	l.t.Helper()
 	var events, usage struct {
 		Resources []struct {
@@ -303,7 +312,8 @@ func (l *life) checkRecorded() {
 		}
 	}
 	for path, into := range map[string]any{
-		"/v3/audit_events?types=audit.service_instance.create,audit.service_instance.delete&target_guids=" + l.instance: &events,
+		"/v3/audit_events?types=audit.service_instance.create,audit.service_instance.update," +
+			"audit.service_instance.delete&target_guids=" + l.instance: &events,
 		"/v3/service_usage_events?per_page=5000": &usage,
 	} {
 		l.insist(func() error {
@@ -320,12 +330,9 @@ func (l *life) checkRecorded() {
 			recorded = append(recorded, u.State)
 		}
 	}
-	if want := []string{
-		"audit.service_instance.create",
-		"audit.service_instance.delete",
-		"CREATED",
-		"DELETED",
-	}; !slices.Equal(recorded, want) {
+	want := append([]string{"audit.service_instance.create", "audit.service_instance.delete", "CREATED", "DELETED"}, more...)
+	slices.Sort(want)
+	if slices.Sort(recorded); !slices.Equal(recorded, want) {
 		l.t.Errorf("recorded is %v; want %v", recorded, want)
 	}
 }
@@ -365,6 +372,24 @@ func (l *life) ofFailure() {
 	}
 	l.remove("/v3/service_instances/"+l.instance, "/v3/service_instances?guids="+l.instance)
 	l.checkNothingLeft()
+}
+
+// ofChange changes an instance to a plan that takes a restart of its engine, where any change of plan does, and finds
+// everything there afterwards: the data, the binding, and on the bill one change.
+func (l *life) ofChange() {
+	l.create()
+	l.bind()
+	if err := l.begin().Keep(l.t.Context()); err != nil {
+		l.t.Fatal(err)
+	}
+	l.change(l.larger)
+	if err := l.begin().Kept(l.t.Context()); err != nil {
+		l.t.Errorf("what was written before the change: %v", err)
+	}
+	l.unbind()
+	l.remove("/v3/service_instances/"+l.instance, "/v3/service_instances?guids="+l.instance)
+	l.checkNothingLeft()
+	l.checkRecorded("audit.service_instance.update", "UPDATED")
 }
 
 // ofShare lends an instance to another space, and takes it back while an app there is using it.

@@ -40,20 +40,21 @@ func (l *life) settle() (space, app string) {
 	return space, app
 }
 
-// unlock lets organizations have what they like of the breed's plan: as many as they like, even if it is paid, or one
-// that begins hidden.
+// unlock lets organizations have what they like of the breed's plans: as many as they like, even if they are paid, or
+// begin hidden.
 func (l *life) unlock() {
 	quota := l.make("/v3/organization_quotas?names=default", "", nil)
-	plan := l.plan()
 	l.insist(func() error {
 		_, _, err := l.call("PATCH", "/v3/organization_quotas/"+quota,
 			object{"services": object{"total_service_instances": nil, "paid_services_allowed": true}}, nil)
 		return err
 	})
-	l.insist(func() error {
-		_, _, err := l.call("POST", "/v3/service_plans/"+plan+"/visibility", object{"type": "public"}, nil)
-		return err
-	})
+	for _, plan := range []string{l.plan(), l.planOf(l.larger)} {
+		l.insist(func() error {
+			_, _, err := l.call("POST", "/v3/service_plans/"+plan+"/visibility", object{"type": "public"}, nil)
+			return err
+		})
+	}
 }
 
 type object map[string]any
@@ -123,8 +124,10 @@ func (l *life) outcome(find string) (op operation) {
 	return op
 }
 
-func (l *life) plan() (guid string) {
-	return l.make("/v3/service_plans?names="+l.breed.plan+"&service_offering_names="+l.offering, "", nil)
+func (l *life) plan() (guid string) { return l.planOf(l.breed.plan) }
+
+func (l *life) planOf(name string) (guid string) {
+	return l.make("/v3/service_plans?names="+name+"&service_offering_names="+l.offering, "", nil)
 }
 
 func (l *life) create() {
@@ -140,6 +143,42 @@ func (l *life) createInstance() operation {
 	l.instance = l.make(find, "/v3/service_instances", object{"type": "managed", "name": l.name,
 		"relationships": object{"space": to(l.space), "service_plan": to(l.plan())}})
 	return l.outcome(find)
+}
+
+// change updates the instance to the plan of that name, which is to succeed.
+func (l *life) change(plan string) {
+	l.t.Helper()
+	guid, path := l.planOf(plan), "/v3/service_instances/"+l.instance
+	l.insist(func() error {
+		op := l.outcome("/v3/service_instances?guids=" + l.instance)
+		switch {
+		case l.has(guid):
+			return nil
+		case op.Type == "update" && op.State != "succeeded":
+			return fmt.Errorf("the update ended as %+v", op)
+		}
+		if _, _, err := l.call("PATCH", path, object{"relationships": object{"service_plan": to(guid)}}, nil); err != nil {
+			return err
+		}
+		return errAgain
+	})
+	if op := l.outcome("/v3/service_instances?guids=" + l.instance); op.Type != "update" || op.State != "succeeded" {
+		l.t.Fatalf("the update ended as %+v\n%s", op, l.logs())
+	}
+}
+
+// has tells whether the instance has a plan.
+func (l *life) has(plan string) bool {
+	var found struct {
+		Relationships struct {
+			Plan struct{ Data struct{ GUID string } } `json:"service_plan"`
+		}
+	}
+	l.insist(func() error {
+		_, _, err := l.call("GET", "/v3/service_instances/"+l.instance, nil, &found)
+		return err
+	})
+	return found.Relationships.Plan.Data.GUID == plan
 }
 
 func (l *life) bind() {
