@@ -60,10 +60,11 @@ func (c Config) socket() string     { return c.dir("keeper", "keeper.sock") }
 
 // machine is what the instances share.
 func (c Config) machine() *instance.Machine {
+	reserve := &instance.Reserve{Path: c.dir("keeper", "reserve")}
 	return &instance.Machine{
 		DataDir: c.DataDir, Host: c.Host, Listen: c.Listen, Engines: c.Engines,
 		Installed: &node.Installations{Engines: c.Engines},
-		Records:   instance.Records{Dir: c.recordsDir(), Log: c.Log},
+		Records:   instance.Records{Dir: c.recordsDir(), Reserve: reserve, Log: c.Log},
 		Slots:     semaphore.NewWeighted(int64(2 * runtime.NumCPU())),
 		Now:       c.Now, Log: c.Log,
 	}

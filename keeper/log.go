@@ -16,11 +16,14 @@ const (
 	logInterval = 5 * time.Second
 )
 
-// boundLogs keeps the logs of all engines within bounds until ctx ends.
+// boundLogs keeps the logs of all engines within bounds until ctx ends, and the keeper's reserve of room.
 func (k *Keeper) boundLogs(ctx context.Context) {
 	tick := time.NewTicker(logInterval)
 	defer tick.Stop()
 	for {
+		if err := k.machine.Records.Reserve.Keep(); err != nil {
+			k.Log.Warn("no room on the disk could be set aside", "error", err)
+		}
 		select {
 		case <-ctx.Done():
 			return

@@ -31,14 +31,11 @@ type Trial struct {
 func (t Trial) Run(ctx context.Context) (err error) {
 	dir, err := os.MkdirTemp("", "backstay-check-")
 	if err != nil {
-		return err
+		return Blame(t.Product, err)
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	if err := Fill(dir, t.UID, t.GID, t.Files); err != nil {
-		return err
-	}
-	if err := os.Lchown(dir, t.UID, t.GID); err != nil {
-		return err
+	if err := errors.Join(Fill(dir, t.UID, t.GID, t.Files), os.Lchown(dir, t.UID, t.GID)); err != nil {
+		return Blame(t.Product, err)
 	}
 	said, err := t.run(ctx, dir)
 	reason := strings.TrimSuffix(t.Verdict(strings.ReplaceAll(said, dir+"/", "")), ".")

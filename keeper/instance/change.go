@@ -124,6 +124,10 @@ func (in *Instance) fail(a action, err error) {
 		s.failed = now
 	}
 	delay := in.delay(err)
+	if isFull(err) && in.m.Records.Reserve.Spend() {
+		in.log.Warn("the disk is full; the room that was kept for changes is used up")
+		delay = 0
+	}
 	s.retry = now.Add(delay)
 	if err.Error() != s.logged { // what goes wrong in the same way each time is told once
 		in.log.Warn("an instance is not as it is wanted", "at", a.verb, "error", err, "again_in", delay)

@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/backstay/backstay"
@@ -75,8 +74,9 @@ func (r Record) asksForRestart(generation int64) bool {
 
 // Records are the records of all instances of a data directory.
 type Records struct {
-	Dir string
-	Log *slog.Logger
+	Dir     string
+	Reserve *Reserve // spent where the disk has no room for a record
+	Log     *slog.Logger
 }
 
 func (rs Records) path(id backstay.InstanceID) string {
@@ -96,7 +96,11 @@ func (rs Records) Save(r Record) error {
 		return fmt.Errorf("encode record of %s: %w", r.Spec.Instance, err)
 	}
 	err = atomicfile.Write(rs.path(r.Spec.Instance), encoded, 0o600)
-	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
+	if isFull(err) && rs.Reserve.Spend() {
+		rs.Log.Warn("the disk is full; the room that was kept for records is used up", "instance", r.Spec.Instance)
+		err = atomicfile.Write(rs.path(r.Spec.Instance), encoded, 0o600)
+	}
+	if isFull(err) {
 		return backstay.Wrapf(err, backstay.Unavailable, "The disk is full: ask the operator for more room.")
 	}
 	return err

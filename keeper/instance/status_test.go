@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"path/filepath"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -16,8 +17,10 @@ import (
 // newIdle returns an instance that nobody runs.
 func newIdle(t *testing.T) *Instance {
 	log := slog.New(slog.NewTextHandler(t.Output(), nil))
+	dir := t.TempDir()
 	m := &Machine{
-		DataDir: t.TempDir(), Host: "localhost", Records: Records{Dir: t.TempDir(), Log: log}, Now: time.Now, Log: log,
+		Records: Records{Dir: dir, Reserve: &Reserve{Path: filepath.Join(dir, "reserve")}, Log: log},
+		DataDir: t.TempDir(), Host: "localhost", Now: time.Now, Log: log,
 		AskEvery: func() time.Duration { return time.Second },
 	}
 	return New(m, Record{Spec: backend.Spec{Instance: "i", Generation: 1}, Port: 20000})
