@@ -80,6 +80,8 @@ type BindingStore interface {
 	// AddBinding records a binding; if the id is known it changes nothing and returns what is kept.
 	AddBinding(ctx context.Context, b Binding) (kept Binding, err error)
 	Binding(ctx context.Context, id backstay.BindingID) (Binding, error)
+	// Bindings lists all bindings of an instance.
+	Bindings(ctx context.Context, in backstay.InstanceID) ([]Binding, error)
 	// RemoveBinding removes a binding. An absent one is success.
 	RemoveBinding(ctx context.Context, id backstay.BindingID) error
 }

@@ -38,6 +38,7 @@ func TestScripts(t *testing.T) {
 
 func runScript(t *testing.T, script, cf string) {
 	installations := movablePostgres(t)
+	addPostgres(t, script, installations)
 	p := start(t, "backstay", append([]string{"--postgres", installations}, serveFlags(t, script)...)...)
 	port, _ := testkit.Ports(t, 1)
 	testscript.Run(t, testscript.Params{
@@ -119,6 +120,25 @@ func gone(ts *testscript.TestScript, neg bool, args []string) {
 		}
 	}
 	ts.Fatalf("%s keeps its key %s:\n%s", args[0], args[1], said)
+}
+
+// addPostgres adds the version of PostgreSQL that a script's line "# needs postgres-17" names to the installations. The
+// script is skipped where that is not there.
+func addPostgres(t *testing.T, script, installations string) {
+	t.Helper()
+	text, err := os.ReadFile(script)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, ok := strings.Cut(string(text), "# needs postgres-")
+	if !ok {
+		return
+	}
+	version, _, _ := strings.Cut(rest, "\n")
+	from := filepath.Join(testkit.Other(t, "postgres-"+version), "usr/lib/postgresql", version)
+	if err := os.Symlink(from, filepath.Join(installations, version)); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // movablePostgres is a directory of PostgreSQL installations, as links, so that a script can take

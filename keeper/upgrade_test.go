@@ -49,6 +49,10 @@ func TestUpgradeAndReturn(t *testing.T) {
 	mustUser(t, b, spec.Instance)
 	credentials := mustCredentials(t, b, spec.Instance)
 	do(t, credentials, "CREATE TABLE kept AS SELECT n FROM generate_series(1, 1000) n")
+	left, err := b.CreateUser(t.Context(), spec.Instance, backend.User{Name: "u2", Password: "correcthorsebatterystaple"})
+	if err != nil {
+		t.Fatal(err)
+	}
 
 	var said []string
 	next := func(version string, back bool) backend.Status {
@@ -73,6 +77,9 @@ func TestUpgradeAndReturn(t *testing.T) {
 	}
 	wantValue(t, credentials, "SELECT current_setting('server_version_num')::int / 10000 || ' ' || count(*) FROM kept", "17 1000")
 	do(t, credentials, "CREATE TABLE since AS SELECT 1")
+	if err := b.DropUser(t.Context(), spec.Instance, "u2"); err != nil {
+		t.Fatal(err)
+	}
 	for deadline := time.Now().Add(limit); value(t, credentials, "SELECT count(*) > 0 FROM pg_stats WHERE tablename = 'kept'") != "true"; {
 		if time.Now().After(deadline) {
 			t.Fatal("the planner of queries knows nothing of the data")
@@ -83,6 +90,9 @@ func TestUpgradeAndReturn(t *testing.T) {
 		t.Errorf("after the return: %+v", s)
 	}
 	wantValue(t, credentials, "SELECT count(*) || ' ' || (to_regclass('since') IS NULL) FROM kept", "1000 true")
+	if err := connect(t.Context(), left); err == nil {
+		t.Error("a user that was dropped after the upgrade came back with the data from before")
+	}
 	next("17", true)
 	wantValue(t, credentials, "SELECT count(*) FROM since", "1")
 	if names := dataOf(t, c, spec); len(names) != 2 {

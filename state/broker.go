@@ -160,6 +160,15 @@ func (b Broker) Binding(ctx context.Context, id backstay.BindingID) (broker.Bind
 	return owedBinding(ctx, b.s.pool, id)
 }
 
+func (b Broker) Bindings(ctx context.Context, in backstay.InstanceID) ([]broker.Binding, error) {
+	rows, err := b.s.pool.Query(ctx, `SELECT id, instance_id, username, password, parameters
+		FROM broker.bindings WHERE instance_id = $1 ORDER BY id`, in)
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, scanOwedBinding)
+}
+
 func owedBinding(ctx context.Context, q querier, id backstay.BindingID) (broker.Binding, error) {
 	kept, err := selectOne(ctx, q, scanOwedBinding,
 		`SELECT id, instance_id, username, password, parameters FROM broker.bindings WHERE id = $1`, id)

@@ -94,7 +94,7 @@ func (p Plan) Change(before Accepted, c Change) (Agreed, error) {
 		return Agreed{}, err
 	}
 	if c.Plan != nil {
-		if err := p.leave(before, to); err != nil {
+		if err := p.leave(before, to, wished); err != nil {
 			return Agreed{}, err
 		}
 	}
@@ -192,6 +192,9 @@ func (p Plan) change(before Accepted, c Change, w wishes, given object) (t Terms
 		t.Spec.Size.Storage = storage
 	}
 	t.Spec.Version, t.Spec.Build = p.build(before, c, w)
+	if t.Spec.Version != before.Spec.Version {
+		t.Spec.RollBack = w.RollBack
+	}
 	if w.Reboot {
 		t.Spec.Restarts++
 	}

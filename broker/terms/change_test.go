@@ -78,6 +78,9 @@ func TestPlanChange(t *testing.T) {
 			words: "this service instance is of postgres, and plan R is of redis. Create a new service instance of that plan"},
 		{name: "an older version", from: small, to: older, kind: backstay.Unsupported,
 			words: "this service instance has version 15, and plan S-9.6 has version 9.6. Choose a plan of version 15 or newer"},
+		{name: "back to what was before an upgrade", from: small, to: older, given: `{"roll_back_upgrade": true}`},
+		{name: "back to where it is", from: small, to: large, given: `{"roll_back_upgrade": true}`,
+			kind: backstay.Unsupported, words: "There is no upgrade to roll back with plan L"},
 		{name: "less storage", from: small, to: short, kind: backstay.Unsupported,
 			words: "Storage never shrinks: this service instance has 10GB, and plan Free has 5GB. Choose a plan with 10GB or more"},
 		{name: "less storage, from one that is no longer sold", from: terms.Plan{}, to: short, kind: backstay.Unsupported,
@@ -106,7 +109,8 @@ func TestPlanChange(t *testing.T) {
 			agreed, err := tc.from.Change(before, terms.Change{Plan: tc.to, Parameters: raw(tc.given)})
 			refused(t, err, tc.kind, tc.words)
 			if err == nil && (agreed.Spec.Size != tc.to.Size || agreed.Spec.Version != tc.to.Version ||
-				agreed.Spec.TLS.Leaf != "leaf" || agreed.Spec.Restarts != 0 || !agreed.Changes(before)) {
+				agreed.Spec.TLS.Leaf != "leaf" || agreed.Spec.Restarts != 0 ||
+				agreed.Spec.RollBack != strings.Contains(tc.given, "roll_back_upgrade") || !agreed.Changes(before)) {
 				t.Errorf("agreed on %+v", agreed)
 			}
 		})
@@ -166,7 +170,8 @@ func TestParameterChange(t *testing.T) {
 		{name: "failover with reboot", given: `{"reboot":true,"force_failover":true}`, words: `leave force_failover out. {"reboot": true}`},
 
 		{name: "unknown", given: `{"b":1}`, words: "Unknown parameter: b. Supported are: a, apply_at_maintenance_window, " +
-			"disable_things, enable_things, preferred_backup_window, preferred_maintenance_window, reboot, settings, " +
+			"disable_things, enable_things, preferred_backup_window, preferred_maintenance_window, reboot, " +
+			"roll_back_upgrade, settings, " +
 			"update_minor_version_to_latest."},
 		{name: "of a new instance", given: `{"collation":"C"}`, words: "Parameter collation is decided when a service " +
 			"instance is created, and stays. Create a new service instance with another collation"},

@@ -14,6 +14,9 @@ func combination(c Change, w wishes, given object) error {
 	refuse := func(format string, args ...any) error { return backstay.Errorf(backstay.Invalid, format, args...) }
 	sets := given.sets()
 	switch {
+	case w.RollBack && c.Plan == nil:
+		return refuse("roll_back_upgrade needs the plan to return to: give one of the version before the upgrade, with -p. " +
+			"What was written since the upgrade is lost.")
 	case w.Reboot && c.Plan != nil:
 		return refuse("A new plan and reboot do not go together: a plan change restarts the service instance where it " +
 			"must. Leave reboot out, or ask for it when the plan has changed.")
@@ -45,7 +48,7 @@ func (o object) sets() []string {
 }
 
 // leave refuses, as Unsupported, a change from the plan to another one that is not sold.
-func (p Plan) leave(before Accepted, to Plan) error {
+func (p Plan) leave(before Accepted, to Plan, w wishes) error {
 	refuse := func(format string, args ...any) error { return backstay.Errorf(backstay.Unsupported, format, args...) }
 	const copyInstead = "Create a new service instance of that plan, and copy the data."
 	was, storage := before.Spec, before.Spec.Size.Storage
@@ -55,9 +58,14 @@ func (p Plan) leave(before Accepted, to Plan) error {
 	case to.Engine != was.Engine:
 		return refuse("A plan change keeps the engine: this service instance is of %s, and plan %s is of %s. %s",
 			was.Engine, to.Name, to.Engine, copyInstead)
-	case engine.CompareVersions(to.Version, was.Version) < 0:
+	case w.RollBack && to.Version == was.Version:
+		return refuse("There is no upgrade to roll back with plan %s: this service instance has its version, %s, already. "+
+			"Choose a plan of the version before the upgrade.", to.Name, was.Version)
+	case !w.RollBack && engine.CompareVersions(to.Version, was.Version) < 0:
 		return refuse("A version never goes down: this service instance has version %s, and plan %s has version %s. "+
-			"Choose a plan of version %s or newer; or: %s", was.Version, to.Name, to.Version, was.Version, copyInstead)
+			"Choose a plan of version %s or newer; or: %s If the service instance was upgraded within a week, "+
+			"{\"roll_back_upgrade\": true} returns to the data from before.",
+			was.Version, to.Name, to.Version, was.Version, copyInstead)
 	case to.Size.Storage < storage:
 		return refuse("Storage never shrinks: this service instance has %s, and plan %s has %s. Choose a plan with %s or "+
 			"more; or: %s", storage, to.Name, to.Size.Storage, storage, copyInstead)

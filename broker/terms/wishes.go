@@ -23,6 +23,9 @@ var platforms = map[string]platformParameter{
 		"waits for the maintenance window. Alone, false withdraws what waits."}},
 	"update_minor_version_to_latest": {schema: Rules{"type": "boolean", "description": "Whether the service instance " +
 		"goes to the newest minor version that is installed."}},
+	"roll_back_upgrade": {schema: Rules{"type": "boolean", "description": "With a plan of the earlier version: whether " +
+		"the service instance returns to the data from before its last upgrade, for as long as that is kept. What was " +
+		"written since the upgrade is lost."}},
 	"reboot": {schema: Rules{"type": "boolean", "description": "Whether the service instance is restarted."}},
 }
 
@@ -32,6 +35,7 @@ type wishes struct {
 	Backup      *window.Daily  `json:"preferred_backup_window"`
 	AtWindow    *bool          `json:"apply_at_maintenance_window"`
 	Minor       bool           `json:"update_minor_version_to_latest"`
+	RollBack    bool           `json:"roll_back_upgrade"`
 	Reboot      bool           `json:"reboot"`
 }
 

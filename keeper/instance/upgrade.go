@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/backstay/backstay"
@@ -29,6 +30,7 @@ type Kept struct {
 	Data    string    `json:"data"`    // the directory's name
 	Version string    `json:"version"` // of the servers that serve it
 	Since   time.Time `json:"since"`
+	Drops   []string  `json:"drops,omitempty"` // users that were dropped since: they are in it
 }
 
 // keepFor is how long data is kept that the instance might return to.
@@ -67,13 +69,39 @@ func (r Record) dataFor(generation int64, laid string) string {
 	return r.Data
 }
 
-// take takes the data directory of that name into use. The one before is kept, and what was kept before that goes.
+// take takes the data directory of that name into use. The one before, of that version, is kept, and what was kept
+// before that goes. Users that were dropped while data was kept are not to come back with it.
 func (r *Record) take(data, version string, now time.Time) {
-	if r.Kept != nil && r.Kept.Data != data {
-		r.Gone = append(r.Gone, r.Kept.Data)
-	}
-	r.Kept = &Kept{Data: dataName(r.Data), Version: version, Since: now}
+	before := r.Kept
+	r.Kept = &Kept{Data: dataName(r.Data), Version: version, Since: now, Drops: r.Drops}
 	r.Data = data
+	switch {
+	case before == nil:
+	case before.Data == data:
+		drops := slices.Concat(r.Drops, before.Drops)
+		slices.Sort(drops)
+		r.Drops = slices.Compact(drops)
+	default:
+		r.Gone = append(r.Gone, before.Data)
+	}
+}
+
+// noteUser notes in the data that is kept, if there is any, that a user is dropped, or is there again.
+func (in *Instance) noteUser(name string, dropped bool) error {
+	in.write.Lock()
+	defer in.write.Unlock()
+	kept := in.Record().Kept
+	if kept == nil || slices.Contains(kept.Drops, name) == dropped || !userName.MatchString(name) {
+		return nil
+	}
+	return in.amend(func(r *Record) {
+		noted := *r.Kept
+		noted.Drops = slices.DeleteFunc(slices.Clone(noted.Drops), func(other string) bool { return other == name })
+		if dropped {
+			noted.Drops = append(noted.Drops, name)
+		}
+		r.Kept = &noted
+	})
 }
 
 // letGo has the data that was kept be removed.
@@ -179,7 +207,8 @@ func (in *Instance) returnSteps(generation int64) []step.Step {
 		if err != nil {
 			return err
 		}
-		in.enter(backend.Starting, "Returning from %s to %s.", in.seen.laid, n.Installation.Version)
+		in.enter(backend.Starting, "Returning from %s to %s: what was written since the change of version is left behind, "+
+			"and kept for seven days.", in.seen.laid, n.Installation.Version)
 		if err := in.wantData(n); err != nil {
 			return err
 		}

@@ -61,12 +61,18 @@ func (in *Instance) CreateUser(ctx context.Context, u backend.User) (backstay.Cr
 		default:
 		}
 	}()
+	if err := in.noteUser(u.Name, false); err != nil {
+		return nil, err
+	}
 	return n.Engine.CreateUser(ctx, n.Node, engine.User{Name: u.Name, Password: u.Password, ReadOnly: u.ReadOnly})
 }
 
 // DropUser drops a user, or if the instance does not serve, records that it is to be dropped before it
 // serves again.
 func (in *Instance) DropUser(ctx context.Context, name string) error {
+	if err := in.noteUser(name, true); err != nil {
+		return err
+	}
 	for {
 		n, err := in.serving(ctx)
 		if err == nil {
