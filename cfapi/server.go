@@ -143,7 +143,10 @@ func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
 }
 
 // unknownRequest says what to use instead of an app that runs, where that is what the cf command wants.
-func (s *Server) unknownRequest(_ http.ResponseWriter, r *request) error {
+func (s *Server) unknownRequest(w http.ResponseWriter, r *request) error {
+	if strings.HasPrefix(r.URL.Path, "/v2/") {
+		return writeJSON(w, http.StatusNotFound, errVersion2)
+	}
 	if runsApps.MatchString(r.URL.Path) {
 		return errRunsNoApps
 	}
