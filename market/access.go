@@ -131,7 +131,8 @@ func (m *Market) buyablePlan(
 	p, err := single(l, err, "Service plan")
 	if backstay.KindOf(err) == backstay.NotFound || err == nil && !p.Available {
 		return p, backstay.Errorf(backstay.Invalid,
-			"Invalid service plan. Ensure that the service plan exists, is available, and you have access to it.")
+			"Invalid service plan. Ensure that the service plan exists, is available, and you have access to it. "+
+				"An administrator gives access.")
 	}
 	if err != nil {
 		return p, err

@@ -99,7 +99,7 @@ func (m *Market) permit(ctx context.Context, actor backstay.Actor, at place, may
 }
 
 // ErrSuspended refuses a change in an organization that is suspended to everybody but administrators.
-var ErrSuspended = backstay.Errorf(backstay.Forbidden, "The organization is suspended")
+var ErrSuspended = backstay.Errorf(backstay.Forbidden, "The organization is suspended. Ask an administrator.")
 
 // checkActive returns ErrSuspended where the organization is suspended and the roles are those that a change
 // needs: those that look at things have somebody among them who looks at everything.
@@ -117,12 +117,24 @@ func (m *Market) checkActive(ctx context.Context, at place, may Roles) error {
 // permitWith is permit for an actor of whom it is known already which types of role they have at that place.
 func permitWith(actor backstay.Actor, types []string, may Roles) error {
 	if (RolesOf(actor.Role)|RolesOf(types...))&may == 0 {
-		return errForbidden
+		return forbidden(may)
 	}
 	return nil
 }
 
-var errForbidden = backstay.Errorf(backstay.Forbidden, "You are not authorized to perform the requested action")
+// forbidden refuses what needs one of the roles, in Cloud Controller's words, and tells whom to ask for one.
+func forbidden(may Roles) error {
+	whom := "an administrator"
+	switch {
+	case may&spaceDeveloper != 0:
+		whom = "a manager of the space or of its organization for the role SpaceDeveloper"
+	case may&spaceManager != 0:
+		whom = "a manager of the space or of its organization"
+	case may&organizationManager != 0:
+		whom = "a manager of the organization"
+	}
+	return backstay.Errorf(backstay.Forbidden, "You are not authorized to perform the requested action. Ask %s.", whom)
+}
 
 // permitIn is permit in a space. It also returns the space's place.
 func (m *Market) permitIn(

@@ -129,7 +129,7 @@ func (m *Market) requireFlag(ctx context.Context, actor backstay.Actor, name str
 	if err != nil || f.Enabled {
 		return err
 	}
-	said := name
+	said := name + ". Ask an administrator."
 	if f.ErrorMessage != "" {
 		said = f.ErrorMessage
 	}

@@ -122,9 +122,11 @@ func TestUpdateIsRefused(t *testing.T) {
 		said string
 	}{
 		{"a plan that is not there", market.InstanceUpdate{PlanID: &foreign}, backstay.Invalid,
-			"Invalid service plan. Ensure that the service plan exists, is available, and you have access to it."},
+			"Invalid service plan. Ensure that the service plan exists, is available, and you have access to it. " +
+				"An administrator gives access."},
 		{"a paid plan", market.InstanceUpdate{PlanID: f.planNamed(t, "M-dedicated-15")}, backstay.Invalid,
-			"The service instance cannot be updated because paid service plans are not allowed."},
+			"The service instance cannot be updated because paid service plans are not allowed. " +
+				"Ask an administrator for another quota of the organization."},
 		{"a parameter that is not known", market.InstanceUpdate{Parameters: []byte(`{"size": 1}`)}, backstay.Invalid,
 			"Unknown parameter: size."},
 		{"no object", market.InstanceUpdate{Parameters: []byte(`[]`)}, backstay.Invalid, "Parameters must be a JSON object"},
@@ -197,7 +199,8 @@ func TestWithdrawnPlansAreLeft(t *testing.T) {
 	f.wantInstance(t, in, "M-dedicated-15", "", "update succeeded")
 	_, _, err = f.UpdateInstance(t.Context(), markettest.Admin, in, market.InstanceUpdate{PlanID: free})
 	wantSentence(t, err,
-		"Invalid service plan. Ensure that the service plan exists, is available, and you have access to it.")
+		"Invalid service plan. Ensure that the service plan exists, is available, and you have access to it. "+
+			"An administrator gives access.")
 }
 
 // TestBorrowersChangeNothing shares an instance with a space whose developer then asks for another plan.

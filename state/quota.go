@@ -269,6 +269,12 @@ func allowances(ctx context.Context, q querier, space backstay.SpaceID, l backst
 	})
 }
 
+// Whom to ask for a larger quota.
+const (
+	fromManager       = "Ask a manager of the organization for another quota of the space."
+	fromAdministrator = "Ask an administrator for another quota of the organization."
+)
+
 // admitPlan refuses a plan that the quotas of a space and its organization do not allow: for an instance that
 // is to be "created", or one that is to be "updated" to it. It returns what the quotas say of instances.
 func admitPlan(
@@ -286,10 +292,10 @@ func admitPlan(
 		switch {
 		case !a.paidPlans && a.ofSpace:
 			return nil, backstay.Errorf(backstay.Invalid,
-				"The service instance cannot be %s because paid service plans are not allowed for your space.", done)
+				"The service instance cannot be %s because paid service plans are not allowed for your space. "+fromManager, done)
 		case !a.paidPlans:
 			return nil, backstay.Errorf(backstay.Invalid,
-				"The service instance cannot be %s because paid service plans are not allowed.", done)
+				"The service instance cannot be %s because paid service plans are not allowed. "+fromAdministrator, done)
 		}
 	}
 	return all, nil
@@ -305,9 +311,10 @@ func admitInstance(ctx context.Context, q querier, space backstay.SpaceID, plan 
 	for _, a := range all {
 		switch {
 		case !a.leaves(more) && a.ofSpace:
-			return backstay.Errorf(backstay.Invalid, "You have exceeded your space's services limit.")
+			return backstay.Errorf(backstay.Invalid, "You have exceeded your space's services limit. "+fromManager)
 		case !a.leaves(more):
-			return backstay.Errorf(backstay.Invalid, "You have exceeded your organization's services limit.")
+			return backstay.Errorf(backstay.Invalid,
+				"You have exceeded your organization's services limit. "+fromAdministrator)
 		}
 	}
 	return nil
@@ -323,10 +330,11 @@ func admitKey(ctx context.Context, q querier, space backstay.SpaceID) error {
 	for _, a := range all {
 		switch {
 		case !a.leaves(0) && a.ofSpace:
-			return backstay.Errorf(backstay.Invalid, "You have exceeded your space's limit for service binding of type key.")
+			return backstay.Errorf(backstay.Invalid,
+				"You have exceeded your space's limit for service binding of type key. "+fromManager)
 		case !a.leaves(0):
 			return backstay.Errorf(backstay.Invalid,
-				"You have exceeded your organization's limit for service binding of type key.")
+				"You have exceeded your organization's limit for service binding of type key. "+fromAdministrator)
 		}
 	}
 	return nil

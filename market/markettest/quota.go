@@ -177,8 +177,10 @@ func quotasAreSeenByThoseWhoHaveThem(t *testing.T, f *fixture) {
 }
 
 const (
-	organizationFull = "You have exceeded your organization's services limit."
-	spaceFull        = "You have exceeded your space's services limit."
+	organizationFull = "You have exceeded your organization's services limit. " +
+		"Ask an administrator for another quota of the organization."
+	spaceFull = "You have exceeded your space's services limit. " +
+		"Ask a manager of the organization for another quota of the space."
 )
 
 // accept tries to have one more instance.
@@ -235,14 +237,16 @@ func quotasLimitKeys(t *testing.T, f *fixture) {
 	must(t, accept(backstay.KeyBinding, "one"))
 	f.mustLimit(t, true, backstay.Limits{backstay.ServiceKeys: 1})
 	wantError(t, accept(backstay.KeyBinding, "two"), backstay.Invalid,
-		"You have exceeded your space's limit for service binding of type key.")
+		"You have exceeded your space's limit for service binding of type key. "+
+			"Ask a manager of the organization for another quota of the space.")
 	must(
 		t,
 		f.ApplySpaceQuota(t.Context(), f.mustLimit(t, true, backstay.Limits{}), []backstay.SpaceID{f.space.ID}, nil),
 	)
 	must(t, accept(backstay.KeyBinding, "two"))
 	wantError(t, accept(backstay.KeyBinding, "three"), backstay.Invalid,
-		"You have exceeded your organization's limit for service binding of type key.")
+		"You have exceeded your organization's limit for service binding of type key. "+
+			"Ask an administrator for another quota of the organization.")
 	wantError(t, accept(backstay.KeyBinding, "two"), backstay.Taken,
 		"The binding name is invalid. Key binding names must be unique. The service instance already has a key "+
 			"binding with name 'two'.")
@@ -255,12 +259,14 @@ func quotasForbidPaidPlans(t *testing.T, f *fixture) {
 	must(t, f.KeepCatalog(t.Context(), Broker, offerings))
 	f.plan = planID("paid")
 	wantError(t, f.accept(t), backstay.Invalid,
-		"The service instance cannot be created because paid service plans are not allowed.")
+		"The service instance cannot be created because paid service plans are not allowed. "+
+			"Ask an administrator for another quota of the organization.")
 	f.mustLimit(t, false, backstay.Limits{})
 	sq, no, yes := f.mustLimit(t, true, backstay.Limits{}), false, true
 	must(t, f.UpdateQuota(t.Context(), sq.ID, market.QuotaUpdate{PaidPlans: &no}, none))
 	wantError(t, f.accept(t), backstay.Invalid,
-		"The service instance cannot be created because paid service plans are not allowed for your space.")
+		"The service instance cannot be created because paid service plans are not allowed for your space. "+
+			"Ask a manager of the organization for another quota of the space.")
 	must(t, f.UpdateQuota(t.Context(), sq.ID, market.QuotaUpdate{PaidPlans: &yes}, none))
 	must(t, f.accept(t))
 }
@@ -294,9 +300,11 @@ var kinds = []struct {
 }{
 	{
 		"organization", false, organizationFull,
-		"You have exceeded your organization's limit for service binding of type key.",
+		"You have exceeded your organization's limit for service binding of type key. " +
+			"Ask an administrator for another quota of the organization.",
 	},
-	{"space", true, spaceFull, "You have exceeded your space's limit for service binding of type key."},
+	{"space", true, spaceFull, "You have exceeded your space's limit for service binding of type key. " +
+		"Ask a manager of the organization for another quota of the space."},
 }
 
 const racers, places = 40, 3

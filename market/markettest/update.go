@@ -121,7 +121,8 @@ func quotasForbidChangesToPaidPlans(t *testing.T, f *fixture) {
 			operation(backstay.Update, backstay.InProgress), none, newJob("x"))
 	}
 	wantError(t, change("paid"), backstay.Invalid,
-		"The service instance cannot be updated because paid service plans are not allowed.")
+		"The service instance cannot be updated because paid service plans are not allowed. "+
+			"Ask an administrator for another quota of the organization.")
 	must(t, change("plan"))
 }
 
