@@ -46,7 +46,8 @@ var (
 // errVersion2 is what clients of the API's second version are told, in its form.
 var errVersion2 = map[string]any{
 	"code": 10000, "error_code": "CF-NotFound",
-	"description": "Unknown request: Backstay answers version 3 of the Cloud Foundry API, under /v3. Use a client that asks it.",
+	"description": "Unknown request: Backstay answers version 3 of the Cloud Foundry API, under /v3. " +
+		"Use a client that asks it.",
 }
 
 func errBadQuery(format string, args ...any) error {
