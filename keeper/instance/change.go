@@ -101,6 +101,9 @@ func (in *Instance) giveUpSteps(o backend.Obstacle) []step.Step {
 // few times, short enough for someone who waits.
 const hopeless = 3 * time.Second
 
+// hopelessMissing is the same where data is missing: it may be on a volume that is about to be mounted.
+const hopelessMissing = time.Minute
+
 // missingPause is how long after a look for missing data the next one comes.
 const missingPause = time.Second
 
@@ -197,7 +200,10 @@ func (in *Instance) giveUp(o backend.Obstacle) {
 // isFinal tells whether only another Spec can help: the wanted one asks for what cannot be, or it has failed
 // for long.
 func (in *Instance) isFinal(err error) bool {
-	kind := backstay.KindOf(err)
-	lasts := in.m.Now().Sub(in.seen.failed) >= hopeless
-	return kind == backstay.Unsupported || kind == backstay.Invalid || lasts && !isMissing(err)
+	kind, patience := backstay.KindOf(err), hopeless
+	if isMissing(err) {
+		patience = hopelessMissing
+	}
+	lasts := in.m.Now().Sub(in.seen.failed) >= patience
+	return kind == backstay.Unsupported || kind == backstay.Invalid || lasts
 }

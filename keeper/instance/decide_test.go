@@ -142,7 +142,11 @@ func (w *world) fail(a action) {
 	}
 	w.v.retry = w.now.Add(backoff(w.failures))
 	missing := w.v.reached > 0 && (w.away || !w.data)
-	final := w.isRefused(w.v.generation) || w.now.Sub(w.failed) >= hopeless && !missing
+	patience := hopeless
+	if missing {
+		patience = hopelessMissing
+	}
+	final := w.isRefused(w.v.generation) || w.now.Sub(w.failed) >= patience
 	about := a.generation
 	if about == 0 {
 		about = w.v.started
