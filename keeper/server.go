@@ -17,6 +17,7 @@ import (
 
 	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/backend"
+	"github.com/backstay/backstay/engine"
 	"github.com/backstay/backstay/internal/strict"
 	"github.com/backstay/backstay/keeper/instance"
 	"github.com/backstay/backstay/keeper/wire"
@@ -162,8 +163,11 @@ func (k *Keeper) answerInventory(r *http.Request) (any, error) {
 			return nil, err
 		}
 		for _, i := range installed {
-			inventory.Engines = append(inventory.Engines,
-				backend.EngineVersion{Engine: name, Product: i.Product, Version: i.Version, FullVersion: i.FullVersion})
+			v := backend.EngineVersion{Engine: name, Product: i.Product, Version: i.Version, FullVersion: i.FullVersion}
+			if tunable, ok := k.Engines[name].(engine.Tunable); ok {
+				v.Settings = tunable.Tuning(i).Schema()
+			}
+			inventory.Engines = append(inventory.Engines, v)
 		}
 	}
 	return inventory, nil

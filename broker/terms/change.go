@@ -176,8 +176,10 @@ func (p Plan) change(before Accepted, c Change, w wishes, given object) (t Terms
 	if err != nil {
 		return t, err
 	}
-	if err := p.takes(merged[settingsKey]); c.Plan != nil && err != nil {
-		return t, err
+	if c.Plan != nil || given[settingsKey] != nil {
+		if err := p.takes(merged[settingsKey]); err != nil {
+			return t, err
+		}
 	}
 	if t.Parameters, err = merged.lasting().encode(); err != nil {
 		return t, err
@@ -199,19 +201,6 @@ func (p Plan) change(before Accepted, c Change, w wishes, given object) (t Terms
 		t.Spec.Restarts++
 	}
 	return t, nil
-}
-
-// takes refuses settings that an instance of the plan cannot have, as Invalid. They may be accepted from before, under
-// another plan.
-func (p Plan) takes(settings json.RawMessage) error {
-	if settings == nil {
-		return nil
-	}
-	parameters, err := object{settingsKey: settings}.encode()
-	if err != nil {
-		return err
-	}
-	return p.CreateRules().Check(parameters)
 }
 
 // build says which version serves after the change. Only a change of plan, or an upgrade, leads to another version.

@@ -20,7 +20,9 @@ func other(name string, change func(*terms.Plan)) *terms.Plan {
 }
 
 var (
-	large = other("L", func(p *terms.Plan) { p.Size = backstay.Size{Storage: 20 * backstay.GB, Connections: 99} })
+	large = other("L", func(p *terms.Plan) {
+		p.Size = backstay.Size{Storage: 20 * backstay.GB, Memory: 8 * backstay.GB, Connections: 99}
+	})
 	tiny  = other("T", func(p *terms.Plan) { p.Size.Connections = 5 })
 	short = other("Free", func(p *terms.Plan) { p.Size.Storage = 5 * backstay.GB })
 	newer = other("S-17", func(p *terms.Plan) {
@@ -96,6 +98,9 @@ func TestPlanChange(t *testing.T) {
 			kind: backstay.Invalid, words: "A new plan and disable_things and enable_things do not go together"},
 		{name: "and what is wrong", from: small, to: large, given: `{"b": 1}`, kind: backstay.Invalid,
 			words: "Unknown parameter: b."},
+		{name: "with less memory than a setting may take", from: small, accepted: `{"settings":{"work_mem":"200MB"}}`,
+			to: other("M", func(p *terms.Plan) { p.Size.Memory = backstay.GB }), kind: backstay.Invalid,
+			words: "Setting work_mem cannot be 200MB: in plan M it takes 64KB to 128MB."},
 		{name: "that does not take what is set", from: small, accepted: `{"settings":{"old":1}}`, to: large,
 			kind: backstay.Invalid, words: "Unknown setting: old."},
 	} {

@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"maps"
 	"slices"
+
+	"github.com/backstay/backstay"
 )
 
 // CreateRules are for all that users may give a new instance of the plan.
@@ -35,11 +37,57 @@ func (p Plan) UpdateRules() Rules {
 	return p.Update.with(properties)
 }
 
-// tunable returns the properties of the parameter "settings"; nil where the engine has none.
+// tunable returns the properties of the parameter "settings"; nil where the engine has none. Where the engine says
+// which part of the plan's memory a size may be, the plan says how much that is.
 func (p Plan) tunable() Rules {
 	var settings Rules
 	_ = json.Unmarshal(p.Tunable, &settings) // a backend whose schema is none tunes nothing
+	for _, described := range settings {
+		setting := rulesOf(described)
+		part, ok := setting["x-memory-part"].(float64)
+		delete(setting, "x-memory-part")
+		least, most := sizeOf(setting["x-minimum"]), sizeOf(setting["x-maximum"])
+		if ok && part >= 1 {
+			setting["x-maximum"] = max(least, min(most, p.Size.Memory/backstay.Bytes(part))).String()
+		}
+	}
 	return settings
+}
+
+// sizeOf reads a size; what is none is 0.
+func sizeOf(value any) backstay.Bytes {
+	text, _ := value.(string)
+	size, _ := backstay.ParseBytes(text)
+	return size
+}
+
+// takes refuses settings that an instance of the plan cannot have, as Invalid. They may have been accepted under
+// another plan. A JSON Schema cannot compare sizes, so that they are compared here.
+func (p Plan) takes(settings json.RawMessage) error {
+	if settings == nil {
+		return nil
+	}
+	parameters, err := object{settingsKey: settings}.encode()
+	if err != nil {
+		return err
+	}
+	if err := p.CreateRules().Check(parameters); err != nil {
+		return err
+	}
+	values, err := parse(settings)
+	if err != nil {
+		return err
+	}
+	known := p.tunable()
+	for _, name := range slices.Sorted(maps.Keys(values)) {
+		limits := rulesOf(known[name])
+		size, least, most := sizeOf(values.values()[name]), sizeOf(limits["x-minimum"]), sizeOf(limits["x-maximum"])
+		if most > 0 && (size < least || size > most) {
+			return backstay.Errorf(backstay.Invalid,
+				"Setting %s cannot be %s: in plan %s it takes %s to %s.", name, size, p.Name, least, most)
+		}
+	}
+	return nil
 }
 
 func settingsSchema(properties Rules) Rules {

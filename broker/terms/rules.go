@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math/big"
 	"slices"
 	"strings"
 
@@ -122,11 +123,32 @@ func (r Rules) mistake(e *jsonschema.ValidationError) string {
 	case *kind.Type:
 		return fmt.Sprintf("Parameter %s is of the wrong type: it is %s and must be %s.",
 			where, k.Got, strings.Join(k.Want, " or "))
+	case *kind.Pattern:
+		return fmt.Sprintf("Parameter %s: %q is not written as it must be%s.", where, k.Got, r.example(e.InstanceLocation))
+	case *kind.Minimum:
+		return fmt.Sprintf("Parameter %s: %s is too little; it takes %s or more.", where, number(k.Got), number(k.Want))
+	case *kind.Maximum:
+		return fmt.Sprintf("Parameter %s: %s is too much; it takes %s or less.", where, number(k.Got), number(k.Want))
 	case *kind.Enum:
 		return fmt.Sprintf("Parameter %s: %s is not supported. Supported are: %s.",
 			where, enumerate([]any{k.Got}), enumerate(k.Want))
 	}
 	return fmt.Sprintf("Parameter %s: %s.", where, e.ErrorKind.LocalizedString(message.NewPrinter(language.English)))
+}
+
+// example says how a parameter, or one within another, is written; empty if its schema has no example.
+func (r Rules) example(location []string) string {
+	for _, name := range location {
+		r = rulesOf(r.properties()[name])
+	}
+	if examples, ok := r["examples"].([]any); ok && len(examples) > 0 {
+		return fmt.Sprintf(", such as %v", examples[0])
+	}
+	return ""
+}
+
+func number(n *big.Rat) string {
+	return strings.TrimRight(strings.TrimRight(n.FloatString(3), "0"), ".")
 }
 
 // unknown says that parameters of these names mean nothing here, and which ones do.

@@ -1,6 +1,7 @@
 package terms
 
 import (
+	"cmp"
 	"encoding/json"
 	"log/slog"
 	"maps"
@@ -72,7 +73,7 @@ func (p Plan) New(given json.RawMessage, seed uint64) (Agreed, error) {
 	if err != nil {
 		return Agreed{}, err
 	}
-	if err := parameters.contradiction(); err != nil {
+	if err := cmp.Or(parameters.contradiction(), p.takes(parameters[settingsKey])); err != nil {
 		return Agreed{}, err
 	}
 	windows, err := p.Windows.with(wished.windows()).Complete(seed)

@@ -19,7 +19,8 @@ func described(names ...string) terms.Rules {
 	return terms.Rules{"type": "object", "additionalProperties": false, "properties": properties}
 }
 
-const tunable = `{"work_mem": {"type": "string"}, "jit": {"enum": ["on", "off"]}, "parallel": {"type": "integer", "maximum": 8}}`
+const tunable = `{"work_mem": {"type": "string", "pattern": "^[0-9]+(kB|MB|GB)$", "examples": ["16MB"],
+	"x-minimum": "64KB", "x-maximum": "4GB", "x-memory-part": 8}, "jit": {"enum": ["on", "off"]}, "parallel": {"type": "integer", "maximum": 8}}`
 
 var small = terms.Plan{
 	Name: "S", Engine: "postgres", Version: "15", Builds: map[string]string{"15": "15.18"},
@@ -65,7 +66,14 @@ func TestNew(t *testing.T) {
 		{"settings", `{"settings": {"jit": "off"}}`, `{"settings":{"jit":"off"}}`, ""},
 		{"a setting that is not there", `{"settings": {"fsync": "off"}}`, ``,
 			"Unknown setting: fsync. Supported are: jit, parallel, work_mem."},
-		{"a setting beyond its range", `{"settings": {"parallel": 9}}`, ``, "Parameter settings.parallel: "},
+		{"a setting beyond its range", `{"settings": {"parallel": 9}}`, ``,
+			"Parameter settings.parallel: 9 is too much; it takes 8 or less."},
+		{"a size", `{"settings": {"work_mem": "256MB"}}`, `{"settings":{"work_mem":"256MB"}}`, ""},
+		{"a size beyond the plan", `{"settings": {"work_mem": "257MB"}}`, ``,
+			"Setting work_mem cannot be 257MB: in plan S it takes 64KB to 256MB."},
+		{"a size that is too small", `{"settings": {"work_mem": "63kB"}}`, ``, "it takes 64KB to 256MB."},
+		{"a size that is none", `{"settings": {"work_mem": "much"}}`, ``,
+			`Parameter settings.work_mem: "much" is not written as it must be, such as 16MB.`},
 		{"no value of a setting", `{"settings": {"jit": null}}`, ``, "settings.jit: null is not supported. Supported are: on, off."},
 		{"settings that are none", `{"settings": ["jit"]}`, ``, "Parameter settings is of the wrong type"},
 	} {

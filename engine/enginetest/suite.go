@@ -70,6 +70,7 @@ func Run(t *testing.T, s Subject) {
 		{"ReloadKeepsSessions", testReload},
 		{"ReloadThatIsRefused", testReloadRefused},
 		{"SettleDisturbsNobody", testSettle},
+		{"SettingsAreTaken", testTuning},
 		{"Users", testUsers},
 		{"ReadOnlySeesWhatIsMadeAfterIt", testReadOnlyFirst},
 		{"AllAtOnce", testAllAtOnce},

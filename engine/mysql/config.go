@@ -33,8 +33,8 @@ const (
 const mb, gb, tb = backstay.MB, backstay.GB, backstay.TB
 
 // configFiles returns the files that configure the node, keyed by their name in the data directory.
-func configFiles(n engine.Node) (map[string]string, error) {
-	server, err := serverConfig(n)
+func configFiles(n engine.Node, chosen []engine.Chosen) (map[string]string, error) {
+	server, err := serverConfig(n, chosen)
 	if err != nil {
 		return nil, err
 	}
@@ -52,11 +52,11 @@ func configFiles(n engine.Node) (map[string]string, error) {
 // setting is one line of my.cnf.
 type setting struct{ name, value string }
 
-func serverConfig(n engine.Node) (string, error) {
+func serverConfig(n engine.Node, chosen []engine.Chosen) (string, error) {
 	d := dialectOf(n.Installation)
 	var b strings.Builder
 	b.WriteString("# Written at each start by Backstay: changes made here do not last.\n[" + d.section + "]\n")
-	for _, s := range settings(n) {
+	for _, s := range settings(n, chosen) {
 		value, err := quoteSetting(s.value)
 		if err != nil {
 			return "", fmt.Errorf("setting %s: %w", s.name, err)
@@ -71,9 +71,9 @@ func serverConfig(n engine.Node) (string, error) {
 }
 
 // settings returns all lines of the node's my.cnf.
-func settings(n engine.Node) []setting {
-	return slices.Concat(files(n), network(n), memory(n.Size), durability(), logging(), defaults(),
-		dialectOf(n.Installation).settings(n))
+func settings(n engine.Node, chosen []engine.Chosen) []setting {
+	return tuned(slices.Concat(files(n), network(n), memory(n.Size), durability(), logging(), defaults(),
+		dialectOf(n.Installation).settings(n)), chosen)
 }
 
 func files(n engine.Node) []setting {

@@ -30,6 +30,7 @@ var (
 	_ engine.Explainer = Engine{}
 	_ engine.Describer = Engine{}
 	_ engine.Tender    = Engine{}
+	_ engine.Tunable   = Engine{}
 )
 
 // environment is that of the servers and their programs. UMASK and UMASK_DIR are the modes with which the server

@@ -57,14 +57,14 @@ func (e Engine) Prepare(ctx context.Context, n engine.Node) error {
 }
 
 func (e Engine) plan(ctx context.Context, n engine.Node) (datadir.Plan, error) {
-	var none struct{} // the guide names nothing to tune
-	if err := n.DecodeSettings("MySQL", &none); err != nil {
+	chosen, err := parseSettings(n)
+	if err != nil {
 		return datadir.Plan{}, err
 	}
 	if err := n.CheckPorts(); err != nil {
 		return datadir.Plan{}, err
 	}
-	files, err := configFiles(n)
+	files, err := configFiles(n, chosen)
 	if err != nil {
 		return datadir.Plan{}, datadir.Blame(called(n.Installation), err)
 	}

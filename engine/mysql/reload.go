@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -23,8 +24,13 @@ func (e Engine) Reload(ctx context.Context, n engine.Node) (restart bool, err er
 	if err := p.Reconfigure(); err != nil {
 		return false, err
 	}
+	chosen, err := parseSettings(n)
+	if err != nil {
+		return false, err
+	}
 	err = withAdmin(ctx, n, func(conn *sql.Conn) error {
-		if restart, err = setVariables(ctx, conn, settings(n)); err != nil || len(n.Ports) == 0 {
+		restart, err = putInForce(ctx, conn, e.Tuning(n.Installation), settings(n, chosen))
+		if err != nil || len(n.Ports) == 0 {
 			return err
 		}
 		return run(ctx, conn, dialectOf(n.Installation).renewTLS)
@@ -35,19 +41,31 @@ func (e Engine) Reload(ctx context.Context, n engine.Node) (restart bool, err er
 	return restart, nil
 }
 
-// setVariables gives the server's variables the values that they would have after a restart. It reports whether some
-// of them need that restart. Settings that are not variables are skipped: they are the same for every node.
-func setVariables(ctx context.Context, conn *sql.Conn, all []setting) (restart bool, err error) {
-	has, err := variables(ctx, conn)
+// putInForce gives the server's variables the values that they would have after a restart. It reports whether some of
+// them need that restart.
+func putInForce(ctx context.Context, conn *sql.Conn, t engine.Tuning, lines []setting) (restart bool, err error) {
+	has, err := readVariables(ctx, conn)
 	if err != nil {
 		return false, err
 	}
-	for _, s := range all {
-		value, known := has[strings.ToLower(s.name)]
+	restart, err = setVariables(ctx, conn, has, lines)
+	if err != nil {
+		return false, err
+	}
+	stays, err := resetVariables(ctx, conn, has, t, lines)
+	return restart || stays, err
+}
+
+// setVariables gives variables the values of the lines. Settings that are not variables are skipped: they are the same
+// for every node.
+func setVariables(ctx context.Context, conn *sql.Conn, has variables, lines []setting) (restart bool, err error) {
+	for _, s := range lines {
+		name := has.called(s.name)
+		value, known := has[name]
 		if !known || s.value == "" || means(value) == means(s.value) {
 			continue
 		}
-		switch err := run(ctx, conn, "SET GLOBAL "+s.name+" = "+literal(s.value)); {
+		switch err := run(ctx, conn, "SET GLOBAL "+name+" = "+literal(s.value)); {
 		case isNumber(err, readOnlyVariable):
 			restart = true
 		case err != nil:
@@ -57,14 +75,47 @@ func setVariables(ctx context.Context, conn *sql.Conn, all []setting) (restart b
 	return restart, nil
 }
 
-// variables returns the values of the server's variables, keyed by name in lower case.
-func variables(ctx context.Context, conn *sql.Conn) (map[string]string, error) {
+// resetVariables gives the settings that users may choose, and that have no line, the values that the product gives
+// them: somebody may have chosen them before.
+func resetVariables(
+	ctx context.Context, conn *sql.Conn, has variables, t engine.Tuning, lines []setting,
+) (restart bool, err error) {
+	for _, s := range t {
+		name := has.called(s.Name)
+		switch {
+		case slices.ContainsFunc(lines, func(line setting) bool { return line.name == s.Name }):
+		case s.Restart:
+			restart = restart || means(has[name]) != means(s.Default)
+		default:
+			if err := run(ctx, conn, "SET GLOBAL "+name+" = DEFAULT"); err != nil {
+				return false, fmt.Errorf("reset %s: %w", s.Name, err)
+			}
+		}
+	}
+	return restart, nil
+}
+
+// variables are the values of the server's variables, keyed by name in lower case.
+type variables map[string]string
+
+// called returns the name of the variable for a setting of my.cnf, which differs for some.
+func (v variables) called(setting string) string {
+	switch _, known := v["transaction_isolation"]; {
+	case setting == "default_time_zone":
+		return "time_zone"
+	case setting == "transaction_isolation" && !known:
+		return "tx_isolation" // of MariaDB before 11.1
+	}
+	return strings.ToLower(setting)
+}
+
+func readVariables(ctx context.Context, conn *sql.Conn) (variables, error) {
 	rows, err := conn.QueryContext(ctx, "SHOW GLOBAL VARIABLES")
 	if err != nil {
 		return nil, err
 	}
 	defer rows.Close()
-	has := map[string]string{}
+	has := variables{}
 	for rows.Next() {
 		var name, value string
 		if err := rows.Scan(&name, &value); err != nil {

@@ -56,6 +56,13 @@ func adminConfig(n engine.Node) (*pgx.ConnConfig, error) {
 	return cfg, nil
 }
 
+// administrators are the settings of the administrator's sessions, in the place of those that users choose for all.
+var administrators = map[string]string{
+	"search_path": "pg_catalog", "statement_timeout": "0", "idle_in_transaction_session_timeout": "0",
+	"default_transaction_isolation": "read committed", "synchronous_commit": "on",
+	"timezone": "UTC", "datestyle": "ISO, MDY", "intervalstyle": "postgres", "bytea_output": "hex",
+}
+
 // withAdmin calls do with an administrator's connection to the running node.
 func withAdmin(ctx context.Context, n engine.Node, do func(*pgx.Conn) error) error {
 	cfg, err := adminConfig(n)
@@ -64,7 +71,9 @@ func withAdmin(ctx context.Context, n engine.Node, do func(*pgx.Conn) error) err
 	}
 	cfg.DefaultQueryExecMode = pgx.QueryExecModeSimpleProtocol // each statement is run once
 	cfg.RuntimeParams["lock_timeout"] = "10s"                  // clients may hold what we want for as long as they like
-	cfg.RuntimeParams["search_path"] = "pg_catalog"            // theirs is not ours
+	for name, value := range administrators {
+		cfg.RuntimeParams[name] = value
+	}
 	conn, err := connect(ctx, cfg)
 	switch {
 	case isOutOfLocks(err):

@@ -51,7 +51,7 @@ func serverConfig(n engine.Node, chosen settings) (string, error) {
 	var b strings.Builder
 	b.WriteString("# Written at each start by Backstay: changes made here do not last.\n")
 	all := [][]setting{network(n), memory(n.Size), durability(n.Size), logging(),
-		extensions(n.Installation, chosen.Extensions)}
+		extensions(n.Installation, chosen), tuningLines(n.Installation, chosen.chosen)} // a later line of a name counts
 	for _, group := range all {
 		for _, s := range group {
 			value, err := quoteSetting(s.value)
@@ -144,15 +144,16 @@ func logging() []setting {
 }
 
 // extensions has the server load the library that lets tenants create extensions, and that of the one which counts what
-// statements take. They are left out where they are not installed: a server that is told to load one would not start.
-func extensions(i engine.Installation, names []string) []setting {
+// statements take, also where that is disabled: only a restart could load it again. They are left out where they are
+// not installed: a server that is told to load one would not start.
+func extensions(i engine.Installation, chosen settings) []setting {
 	var libraries []string
 	var group []setting
 	if hasLibrary(i, "pgextwlist") {
 		libraries = append(libraries, "pgextwlist")
-		group = append(group, setting{"extwlist.extensions", quoteList(names)})
+		group = append(group, setting{"extwlist.extensions", quoteList(chosen.Extensions)})
 	}
-	if slices.Contains(names, statistics) && hasLibrary(i, statistics) {
+	if slices.Contains(chosen.offered, statistics) && hasLibrary(i, statistics) {
 		libraries = append(libraries, statistics)
 		// Other statements than queries are not kept: ALTER ROLE has passwords in it.
 		group = append(group, setting{statistics + ".track_utility", "off"}, setting{statistics + ".max", "1000"})

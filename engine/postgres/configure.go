@@ -15,7 +15,7 @@ import (
 )
 
 // Configure brings walls.sql up to date in an instance that an earlier version made, notes which extensions may be
-// created, and creates those that the settings ask for and that are not there.
+// created, drops those that the settings disable, and creates those that they ask for and that are not there.
 func (Engine) Configure(ctx context.Context, n engine.Node) error {
 	s, err := parseSettings(n)
 	if err != nil {
@@ -30,7 +30,10 @@ func (Engine) Configure(ctx context.Context, n engine.Node) error {
 		if err := support(ctx, conn, s.Extensions); err != nil {
 			return fmt.Errorf("note which extensions are supported: %w", err)
 		}
-		return createExtensions(ctx, conn, s.EnableExtensions, renewed)
+		if err := dropExtensions(ctx, conn, s.DisableExtensions); err != nil {
+			return err
+		}
+		return createExtensions(ctx, conn, s, renewed)
 	})
 }
 
@@ -72,20 +75,21 @@ const createdTrigger = "backstay_after_extension"
 // missing was dropped by a tenant. What tenants have made since may keep it from being created again, which is no
 // reason not to serve: only the failure to create one that was never there is returned. An instance whose walls
 // were renewed has no notes, but has served with all of its extensions.
-func createExtensions(ctx context.Context, conn *pgx.Conn, names []string, renewed bool) error {
+func createExtensions(ctx context.Context, conn *pgx.Conn, s settings, renewed bool) error {
 	comment, err := triggerComment(ctx, conn, createdTrigger)
 	if err != nil {
 		return err
 	}
 	before := strings.Fields(comment)
-	for _, name := range names {
+	for _, name := range s.EnableExtensions {
 		err := createExtension(ctx, conn, name)
 		if err != nil && !renewed && !slices.Contains(before, name) {
 			return backstay.Wrapf(err, backstay.Unavailable,
 				"The extension %s cannot be created%s.", name, because(err))
 		}
 	}
-	created := slices.Compact(slices.Sorted(slices.Values(slices.Concat(names, before))))
+	created := sorted(slices.Concat(s.EnableExtensions, before))
+	created = slices.DeleteFunc(created, func(name string) bool { return slices.Contains(s.DisableExtensions, name) })
 	if slices.Equal(created, before) {
 		return nil
 	}

@@ -32,6 +32,7 @@ var (
 	_ engine.Describer  = Engine{}
 	_ engine.Tender     = Engine{}
 	_ engine.Upgrader   = Engine{}
+	_ engine.Tunable    = Engine{}
 )
 
 // Describe returns the sentence that GOV.UK PaaS shows.

@@ -13,7 +13,8 @@ import (
 	"github.com/backstay/backstay/internal/datadir"
 )
 
-// Check has PostgreSQL read the configuration, and looks at the data that is there.
+// Check has PostgreSQL read the configuration, looks at the data that is there, and asks a node that runs what depends
+// on extensions that are to go.
 func (Engine) Check(ctx context.Context, n engine.Node) error {
 	p, err := plan(ctx, n)
 	if err != nil {
@@ -25,10 +26,18 @@ func (Engine) Check(ctx context.Context, n engine.Node) error {
 	files := map[string]string{
 		serverFile: p.Files[serverFile], "postgresql.auto.conf": "", // where that is missing, PostgreSQL complains
 	}
-	return datadir.Trial{
+	err = datadir.Trial{
 		Product: p.Product, Program: p.Program, Args: []string{"-C", "data_directory", "-D", "."}, Env: environment,
 		UID: p.UID, GID: p.GID, Files: files, Verdict: complaint,
 	}.Run(ctx)
+	if err != nil {
+		return err
+	}
+	chosen, err := parseSettings(n)
+	if err != nil {
+		return err
+	}
+	return checkDisabled(ctx, n, chosen.DisableExtensions)
 }
 
 // complained matches a line in which PostgreSQL says what is wrong with a configuration.

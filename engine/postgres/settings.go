@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"encoding/json"
 	"slices"
 	"strings"
 
@@ -8,13 +9,17 @@ import (
 	"github.com/backstay/backstay/engine"
 )
 
-// settings are what can be chosen of a node. All but EnableExtensions and Collation is the platform's to choose.
+// settings are what can be chosen of a node. Extensions is the platform's to choose, the rest its users'.
 type settings struct {
-	EnableExtensions []string `json:"enable_extensions"` // that the database begins with
-	Extensions       []string `json:"extensions"`        // that may be created; nil: all of Extensions()
-	Collation        string   `json:"collation"`         // that a new database sorts by; empty: C.UTF-8
+	EnableExtensions  []string                   `json:"enable_extensions"`  // that the database has
+	DisableExtensions []string                   `json:"disable_extensions"` // that it has no longer, and may not have
+	Extensions        []string                   `json:"extensions"`         // that may be made; nil: all of Extensions()
+	Collation         string                     `json:"collation"`          // of a new database; empty: C.UTF-8
+	Settings          map[string]json.RawMessage `json:"settings"`           // see Tuning
 
-	locale string // what Collation is to ICU
+	locale  string          // what Collation is to ICU
+	offered []string        // Extensions, before those that are disabled were taken out
+	chosen  []engine.Chosen // what Settings says
 }
 
 // parseSettings is Invalid for anything it does not know, and for extensions that are not to be had. The extensions
@@ -28,22 +33,37 @@ func parseSettings(n engine.Node) (settings, error) {
 	if s.locale, err = parseCollation(s.Collation, n.Installation); err != nil {
 		return s, err
 	}
+	if s.chosen, err = (Engine{}).Tuning(n.Installation).Parse(s.Settings, n.Size.Memory); err != nil {
+		return s, err
+	}
+	return s, s.parseExtensions(n.Installation)
+}
+
+// parseExtensions checks the names of extensions, and sorts them.
+func (s *settings) parseExtensions(i engine.Installation) error {
 	if s.Extensions == nil {
 		s.Extensions = Extensions()
 	}
-	s.Extensions, s.EnableExtensions = sorted(s.Extensions), sorted(s.EnableExtensions)
-	for _, name := range s.Extensions {
-		if err := checkOffer(n.Installation, name); err != nil {
-			return s, err
+	s.offered, s.EnableExtensions = sorted(s.Extensions), sorted(s.EnableExtensions)
+	s.DisableExtensions = sorted(s.DisableExtensions)
+	for _, name := range s.offered {
+		if err := checkOffer(i, name); err != nil {
+			return err
 		}
 	}
-	for _, name := range s.EnableExtensions {
-		if !slices.Contains(s.Extensions, name) {
-			return s, backstay.Errorf(backstay.Invalid, "%s is not supported. Supported are: %s.",
-				name, strings.Join(s.Extensions, ", "))
+	for _, name := range slices.Concat(s.EnableExtensions, s.DisableExtensions) {
+		switch {
+		case !slices.Contains(s.offered, name):
+			return backstay.Errorf(backstay.Invalid, "%s is not supported. Supported are: %s.",
+				name, strings.Join(s.offered, ", "))
+		case slices.Contains(s.EnableExtensions, name) && slices.Contains(s.DisableExtensions, name):
+			return backstay.Errorf(backstay.Invalid, "%s is enabled and disabled at once.", name)
 		}
 	}
-	return s, nil
+	s.Extensions = slices.DeleteFunc(slices.Clone(s.offered), func(name string) bool {
+		return slices.Contains(s.DisableExtensions, name)
+	})
+	return nil
 }
 
 func sorted(names []string) []string { return slices.Compact(slices.Sorted(slices.Values(names))) }

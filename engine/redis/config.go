@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -45,7 +46,7 @@ func settingsOf(n engine.Node) ([]setting, error) {
 	if err != nil {
 		return nil, err
 	}
-	return append(network(n), keeping(n, s)...), nil
+	return slices.Concat(network(n), keeping(n, s), tuningLines(n, s.chosen)), nil
 }
 
 func config(n engine.Node) (string, error) {
@@ -78,8 +79,6 @@ func network(n engine.Node) []setting {
 		{"unixsocketperm", []string{"700"}},
 		{"maxclients", []string{strconv.Itoa(n.Size.Connections + reserve)}},
 		{"protected-mode", []string{"no"}}, // nobody gets in without a user anyway
-		{"timeout", []string{"0"}},
-		{"tcp-keepalive", []string{"60"}},
 	}
 	if len(clients.Listen) == 0 {
 		return append(lines, setting{"bind", []string{""}})
@@ -94,8 +93,8 @@ func network(n engine.Node) []setting {
 }
 
 // keeping says how data is kept. The server writes a change to the append-only file before it answers, and the file
-// is synced within a second. All of the plan's memory is for keys: the copy that a rewrite of the file takes comes
-// on top.
+// is synced within a second, unless users choose otherwise. All of the plan's memory is for keys: the copy that a
+// rewrite of the file takes comes on top.
 func keeping(n engine.Node, s settings) []setting {
 	return []setting{
 		{"daemonize", []string{"no"}},
@@ -106,9 +105,7 @@ func keeping(n engine.Node, s settings) []setting {
 		{"maxmemory", []string{strconv.FormatInt(int64(n.Size.Memory), 10)}},
 		{"maxmemory-policy", []string{s.MaxmemoryPolicy}},
 		{"appendonly", []string{"yes"}},
-		{"appendfsync", []string{"everysec"}},
 		{"save", []string{""}},
-		{"latency-monitor-threshold", []string{"100"}}, // milliseconds: LATENCY would have nothing to tell
 		{"busy-reply-threshold", []string{strconv.FormatInt(scriptLimit.Milliseconds(), 10)}},
 		{"enable-debug-command", []string{"no"}},
 		{"enable-module-command", []string{"no"}},

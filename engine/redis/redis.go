@@ -32,6 +32,7 @@ var (
 	_ engine.Packaged   = Engine{}
 	_ engine.Describer  = Engine{}
 	_ engine.Tender     = Engine{}
+	_ engine.Tunable    = Engine{}
 )
 
 // product is one of the servers that speak Redis, with all that differs between them here.

@@ -1,6 +1,7 @@
 package redis
 
 import (
+	"encoding/json"
 	"slices"
 	"strings"
 
@@ -10,7 +11,10 @@ import (
 
 // settings are what users may tune of a node.
 type settings struct {
-	MaxmemoryPolicy string `json:"maxmemory_policy"`
+	MaxmemoryPolicy string                     `json:"maxmemory_policy"`
+	Settings        map[string]json.RawMessage `json:"settings"` // see Tuning
+
+	chosen []engine.Chosen // what Settings says
 }
 
 // policies are the values of maxmemory_policy, which says what is evicted when memory is full; the first is the
@@ -29,5 +33,7 @@ func parseSettings(n engine.Node) (settings, error) {
 		return s, backstay.Errorf(backstay.Invalid,
 			"maxmemory_policy %q: want one of %s.", s.MaxmemoryPolicy, strings.Join(policies, ", "))
 	}
-	return s, nil
+	var err error
+	s.chosen, err = Engine{}.Tuning(n.Installation).Parse(s.Settings, n.Size.Memory)
+	return s, err
 }
