@@ -36,6 +36,7 @@ var (
 	_ backstay.OperationAwaiter = (*Broker)(nil)
 	_ backstay.HealthTeller     = (*Broker)(nil)
 	_ backstay.Purger           = (*Broker)(nil)
+	_ backstay.Watcher          = (*Broker)(nil)
 )
 
 // Catalog lists the offerings whose engines the backend of new instances has, with the plans it can serve.

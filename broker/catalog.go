@@ -174,7 +174,7 @@ func (c Catalog) plan(
 		Free:        s.Monthly == 0,
 		Costs:       []backstay.Cost{{Amount: s.Monthly, Currency: c.Currency, Unit: "MONTHLY"}},
 	}
-	p.Schemas = p.schemas()
+	p.Schemas, p.MaintenanceInfo = p.schemas(), maintenanceInfo(v.Product, v.FullVersion)
 	return p
 }
 

@@ -16,12 +16,18 @@ import (
 // ledger answers what the loops ask of a Store, and can do nothing else.
 type ledger struct {
 	Store
-	read     []time.Time // when its entries were read
-	reported []string
+	read      []time.Time // when its entries were read
+	scheduled []time.Time // when its schedule was
+	reported  []string
 }
 
 func (l *ledger) Entries(context.Context) ([]Entry, error) {
 	l.read = append(l.read, time.Now())
+	return nil, errors.New("it is down")
+}
+
+func (l *ledger) Schedule(context.Context) ([]Scheduled, error) {
+	l.scheduled = append(l.scheduled, time.Now())
 	return nil, errors.New("it is down")
 }
 
@@ -30,14 +36,15 @@ func (l *ledger) ReportOperation(_ context.Context, _ backstay.OperationKey, des
 	return nil
 }
 
-// TestRun: the reconciler looks at once and then every two seconds, also after it has failed.
+// TestRun: the reconciler looks at once and then every two seconds, and whoever does maintenance every five, also after
+// they have failed.
 func TestRun(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		l := &ledger{}
 		b := &Broker{Store: l, Log: slog.New(slog.DiscardHandler)}
 		begun := time.Now()
-		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), 7*time.Second)
 		defer cancel()
 		if err := b.Run(ctx); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("it ended with %v", err)
@@ -47,8 +54,8 @@ func TestRun(t *testing.T) {
 				t.Errorf("look %d after %v, want %v", i, at.Sub(begun), want)
 			}
 		}
-		if len(l.read) != 3 {
-			t.Errorf("%d looks in 5 seconds, want 3", len(l.read))
+		if len(l.read) != 4 || len(l.scheduled) != 2 || l.scheduled[1].Sub(begun) != 5*time.Second {
+			t.Errorf("%d looks and %v in 7 seconds, want 4 and 2", len(l.read), l.scheduled)
 		}
 	})
 }

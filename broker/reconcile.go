@@ -17,21 +17,31 @@ import (
 // for someone who waits for one whose record was lost.
 const reconcilePause = 2 * time.Second
 
-// Run keeps the backends true to the ledger until ctx ends, and then returns ctx's error.
+// Run keeps the backends true to the ledger, and does what is due in maintenance windows, until ctx ends; it then
+// returns ctx's error.
 func (b *Broker) Run(ctx context.Context) error {
+	var both sync.WaitGroup
+	both.Go(func() { b.regularly(ctx, reconcilePause, b.Reconcile) })
+	both.Go(func() { b.regularly(ctx, maintenancePause, b.Maintain) })
+	both.Wait()
+	return ctx.Err()
+}
+
+// regularly looks at once, and again after each pause, until ctx ends.
+func (b *Broker) regularly(ctx context.Context, pause time.Duration, look func(context.Context) error) {
 	for {
-		if err := b.Reconcile(ctx); err != nil && ctx.Err() == nil {
-			b.Log.Warn("the backends could not be compared with the ledger", "error", err)
+		if err := look(ctx); err != nil && ctx.Err() == nil {
+			b.Log.Warn("not all instances could be looked after", "error", err)
 		}
-		if err := wait.Pause(ctx, reconcilePause); err != nil {
-			return err
+		if wait.Pause(ctx, pause) != nil {
+			return
 		}
 	}
 }
 
 // Reconcile compares every instance that no operation is at work on with what its backend has a record of, and
 // mends what differs: a record that is lost is made anew from what was accepted; what was never accepted, or is
-// condemned, is removed; where an instance serves is noted in the ledger.
+// condemned, is removed; where an instance serves, and as which build, is noted in the ledger.
 func (b *Broker) Reconcile(ctx context.Context) error {
 	defer b.absences.forget()
 	entries, err := b.Store.Entries(ctx)
@@ -63,7 +73,7 @@ func (e Entry) agrees(held map[backstay.InstanceID]int64) bool {
 	if e.Generation == 0 {
 		return !known
 	}
-	return generation == e.Generation && e.Endpoint != backstay.Endpoint{}
+	return generation == e.Generation && e.Endpoint != backstay.Endpoint{} && e.Build != ""
 }
 
 // reconcileInstance makes what one instance's backend has of it what the ledger says. It is Busy while somebody
@@ -105,16 +115,16 @@ func (b *Broker) reconcileInstance(ctx context.Context, id backstay.InstanceID) 
 	case generation < in.Generation:
 		return b.applyAccepted(ctx, in)
 	}
-	return b.noteEndpoint(ctx, its, in)
+	return b.noteServing(ctx, its, in)
 }
 
-// noteEndpoint records where an instance serves, if it is seen to.
-func (b *Broker) noteEndpoint(ctx context.Context, its backend.Backend, in Instance) error {
+// noteServing records where an instance serves, and as which build, if it is seen to.
+func (b *Broker) noteServing(ctx context.Context, its backend.Backend, in Instance) error {
 	s, err := its.Await(ctx, in.ID, 0)
 	if err != nil || s.Phase != backend.Running || s.Endpoint == (backstay.Endpoint{}) {
 		return err
 	}
-	return b.Store.NoteEndpoint(ctx, in.ID, s.Endpoint)
+	return b.Store.NoteServing(ctx, in.ID, servingAs(s))
 }
 
 // ensureRecord returns when the backend has a record of an instance that has served. Without one it could not

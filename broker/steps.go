@@ -29,15 +29,17 @@ func (b *Broker) createSteps(in Instance, op Operation) []step.Step {
 			return err
 		}},
 		{Name: "broker.create.recorded", Do: func(ctx context.Context) error {
-			return b.Store.SucceedOperation(ctx, op.ID, serves.Message, serves.Endpoint)
+			return b.Store.SucceedOperation(ctx, op.ID, serves.Message, servingAs(serves))
 		}},
 	}
 }
 
+func servingAs(s backend.Status) Serving { return Serving{s.Endpoint, s.Build} }
+
 // withdrawSteps end an instance that could not be created, and leave nothing of it in its backend.
-func (b *Broker) withdrawSteps(in Instance, op Operation, reason string) []step.Step {
+func (b *Broker) withdrawSteps(in Instance, op Operation, r Refusal) []step.Step {
 	return []step.Step{
-		b.giveUp("broker.create.given-up", &op, reason),
+		b.giveUp("broker.create.given-up", &op, r),
 		{Name: "broker.create.withdrawn", Do: func(ctx context.Context) error { return b.remove(ctx, in) }},
 		{Name: "broker.create.refused", Do: func(ctx context.Context) error {
 			return b.Store.FailOperation(ctx, op.ID, op.Failure)
@@ -56,16 +58,17 @@ func (b *Broker) updateSteps(in Instance, op Operation) []step.Step {
 		}},
 		{Name: "broker.update.users-restored", Do: func(ctx context.Context) error { return b.restoreUsers(ctx, in, op) }},
 		{Name: "broker.update.recorded", Do: func(ctx context.Context) error {
-			return b.Store.SucceedOperation(ctx, op.ID, serves.Message, serves.Endpoint)
+			return b.Store.SucceedOperation(ctx, op.ID, serves.Message, servingAs(serves))
 		}},
 	}
 }
 
 // fallBackSteps bring back what was accepted, under a generation that is newer than the one that could not be.
-// Data are not touched: what was accepted is applied again, and nothing is removed.
-func (b *Broker) fallBackSteps(in Instance, op Operation, reason string) []step.Step {
+// Data are not touched: what was accepted is applied again, and nothing is removed. What is given up for this
+// maintenance window only then waits for the next.
+func (b *Broker) fallBackSteps(in Instance, op Operation, r Refusal) []step.Step {
 	return []step.Step{
-		b.giveUp("broker.update.given-up", &op, reason),
+		b.giveUp("broker.update.given-up", &op, r),
 		{Name: "broker.update.returned", Do: func(ctx context.Context) error {
 			in.Generation = op.Generation
 			return b.applyAccepted(ctx, in)
@@ -78,7 +81,7 @@ func (b *Broker) fallBackSteps(in Instance, op Operation, reason string) []step.
 			return err
 		}},
 		{Name: "broker.update.refused", Do: func(ctx context.Context) error {
-			return b.Store.FailOperation(ctx, op.ID, op.Failure)
+			return b.refuse(ctx, op, Refusal{op.Failure, op.NotBefore})
 		}},
 	}
 }
@@ -98,17 +101,26 @@ func (b *Broker) deleteSteps(in Instance, _ Operation) []step.Step {
 }
 
 // refuseDeleteSteps say why an instance could not be ended.
-func (b *Broker) refuseDeleteSteps(_ Instance, op Operation, reason string) []step.Step {
+func (b *Broker) refuseDeleteSteps(_ Instance, op Operation, r Refusal) []step.Step {
 	return []step.Step{{Name: "broker.delete.refused", Do: func(ctx context.Context) error {
-		return b.Store.FailOperation(ctx, op.ID, reason)
+		return b.refuse(ctx, op, r)
 	}}}
+}
+
+// refuse ends an operation that cannot be. One that was asked for to be done in a maintenance window waits for the next
+// one, unless it can never be.
+func (b *Broker) refuse(ctx context.Context, op Operation, r Refusal) error {
+	if r.Again.IsZero() || !op.Asked.isSomething() {
+		return b.Store.FailOperation(ctx, op.ID, r.Reason)
+	}
+	return b.Store.PostponeOperation(ctx, op.ID, r)
 }
 
 // giveUp is the step that makes it durable that what an operation wants cannot be: whoever takes it up after a
 // crash goes on from here.
-func (b *Broker) giveUp(name string, op *Operation, reason string) step.Step {
+func (b *Broker) giveUp(name string, op *Operation, r Refusal) step.Step {
 	return step.Step{Name: name, Do: func(ctx context.Context) (err error) {
-		*op, err = b.Store.GiveUpOperation(ctx, op.ID, reason)
+		*op, err = b.Store.GiveUpOperation(ctx, op.ID, r)
 		return err
 	}}
 }
@@ -167,12 +179,13 @@ func (b *Broker) awaitReached(ctx context.Context, in Instance, op Operation) (s
 	if err != nil {
 		return s, err
 	}
-	limited, cancel := context.WithTimeout(ctx, operationLimit)
+	limited, cancel := context.WithTimeoutCause(ctx, operationLimit, errOutOfTime)
 	defer cancel()
 	for told := op.Description; ; {
-		next, err := its.Await(limited, in.ID, s.Revision)
-		if limited.Err() != nil && ctx.Err() == nil {
-			return s, hopeless("The service instance has not come up for too long. %s", told)
+		next, err := b.awaitNext(limited, its, in, op, s)
+		if errors.Is(err, errOutOfTime) {
+			return s, fmt.Errorf("%w: %w", err, backstay.Errorf(backstay.Unavailable,
+				"The service instance has not come up for too long. %s", told))
 		}
 		if err != nil || next.Generation >= op.Generation && next.Phase == backend.Running {
 			return next, err
@@ -191,6 +204,23 @@ func (b *Broker) awaitReached(ctx context.Context, in Instance, op Operation) (s
 			}
 		}
 	}
+}
+
+// awaitNext returns the status of an instance after s, or errOutOfTime when ctx's limit has passed. An operation for a
+// maintenance window that is not under way, but waits for something, has time until the window closes.
+func (b *Broker) awaitNext(
+	ctx context.Context, its backend.Backend, in Instance, op Operation, s backend.Status,
+) (backend.Status, error) {
+	limited, cancel := ctx, context.CancelFunc(func() {})
+	if op.inWindow() && op.Failure == "" && s.Obstacle.Generation == op.Generation {
+		limited, cancel = context.WithTimeoutCause(ctx, b.endOfWindow(in).Sub(b.Now()), errOutOfTime)
+	}
+	defer cancel()
+	next, err := its.Await(limited, in.ID, s.Revision)
+	if err != nil && context.Cause(limited) == errOutOfTime {
+		return next, errOutOfTime
+	}
+	return next, err
 }
 
 func hopeless(format string, args ...any) error {

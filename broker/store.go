@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/backstay/backstay"
+	"github.com/backstay/backstay/broker/terms"
 )
 
 // Store is the broker's ledger. Each method is one transaction; brokertest.RunStore is this contract as
@@ -23,8 +24,8 @@ type InstanceStore interface {
 	Instance(ctx context.Context, id backstay.InstanceID) (Instance, error)
 	// Entries lists all instances that no operation is at work on.
 	Entries(ctx context.Context) ([]Entry, error)
-	// NoteEndpoint records where an instance was seen to serve, if that was not known.
-	NoteEndpoint(ctx context.Context, id backstay.InstanceID, e backstay.Endpoint) error
+	// NoteServing records where, and as which build, an instance was seen to serve, as far as that was not known.
+	NoteServing(ctx context.Context, id backstay.InstanceID, s Serving) error
 	// RaiseGeneration gives what is accepted of an instance a generation that is newer than held, which its backend
 	// has, and returns it. It is Busy while an operation is in progress.
 	RaiseGeneration(ctx context.Context, id backstay.InstanceID, held int64) (generation int64, err error)
@@ -36,18 +37,16 @@ type InstanceStore interface {
 	RemoveInstance(ctx context.Context, id backstay.InstanceID) error
 }
 
-// OperationStore keeps the operations on instances. At most one of an instance is in progress. All but the
-// last twenty of each cause are forgotten.
+// OperationStore keeps the operations on instances. Of one instance there is at most one in progress, and at most one
+// that waits. All but the last twenty of each cause are forgotten.
 type OperationStore interface {
-	// BeginOperation records an operation and its job. One that is in progress gives its wanted Spec the next
-	// generation, and is refused as Busy while another one is. So is one that was made of a generation that is
-	// not accepted any more: op.Generation says which; 0 is made of nothing.
+	// BeginOperation records an operation in progress and its job. It gives its wanted Spec the next generation, and
+	// is refused as Busy while another one is in progress. So is one that was made of a generation that is not
+	// accepted any more: op.Generation says which; 0 is made of nothing.
 	BeginOperation(ctx context.Context, op Operation) (begun Operation, err error)
 	// ReplaceOperation is BeginOperation for one that waits for nobody: what is in progress ends as failed.
 	// If that is of the same type, it stays, and is returned.
 	ReplaceOperation(ctx context.Context, op Operation) (kept Operation, err error)
-	// StartOperation puts a waiting operation in progress, or refuses as BeginOperation does.
-	StartOperation(ctx context.Context, id backstay.OperationKey) (started Operation, err error)
 	Operation(ctx context.Context, id backstay.OperationKey) (Operation, error)
 	// LastOperation returns an instance's operation of that id; if it is empty or not known any more, the last
 	// one that users see.
@@ -60,6 +59,8 @@ type OperationStore interface {
 	// AwaitReplacement returns as soon as another operation on the instance is in progress.
 	AwaitReplacement(ctx context.Context, op Operation) error
 
+	PendingStore
+
 	// The following do nothing to an operation that is not in progress.
 
 	// ReportOperation records how an operation comes along.
@@ -67,12 +68,32 @@ type OperationStore interface {
 	// PlaceOperation records the sealed Spec with what the instance's place has added to it.
 	PlaceOperation(ctx context.Context, id backstay.OperationKey, spec []byte) error
 	// GiveUpOperation records why what is wanted cannot be. What was accepted is to be brought back under a
-	// generation of its own, which is the operation's from now on. The first reason stays.
-	GiveUpOperation(ctx context.Context, id backstay.OperationKey, failure string) (given Operation, err error)
-	// SucceedOperation records that what was wanted serves, at the endpoint, and makes it what is accepted.
-	SucceedOperation(ctx context.Context, id backstay.OperationKey, description string, e backstay.Endpoint) error
-	// FailOperation records that what was accepted before stays.
+	// generation of its own, which is the operation's from now on. The first refusal stays.
+	GiveUpOperation(ctx context.Context, id backstay.OperationKey, r Refusal) (given Operation, err error)
+	// SucceedOperation records that what was wanted serves, and makes it what is accepted. An operation that waits
+	// ends by it too, and changes nothing.
+	SucceedOperation(ctx context.Context, id backstay.OperationKey, description string, s Serving) error
+	// FailOperation records that what was accepted before stays. An operation that waits ends by it too.
 	FailOperation(ctx context.Context, id backstay.OperationKey, description string) error
+	// PostponeOperation records that what was accepted before stays, and that the operation waits again. If another
+	// one waits by now, that is what is wanted, and nothing is left of this one.
+	PostponeOperation(ctx context.Context, id backstay.OperationKey, r Refusal) error
+}
+
+// PendingStore keeps what waits for the maintenance windows of instances, and tells what became of it.
+type PendingStore interface {
+	// Arrange records what an update changes without the backend. It is Busy while an operation that users see is in
+	// progress.
+	Arrange(ctx context.Context, a Arrangement) error
+	// StartOperation puts a waiting operation in progress for what has been agreed on, with its job, or refuses as
+	// BeginOperation does. One that does not wait is returned as it is.
+	StartOperation(ctx context.Context, id backstay.OperationKey, agreed Wanted) (started Operation, err error)
+	// Schedule lists all instances of which something is accepted.
+	Schedule(ctx context.Context) ([]Scheduled, error)
+	// AwaitChanges returns the instances of which an operation by maintenance has begun, ended or been postponed
+	// since the moment called after, as soon as there is one, and the moment of the last of these. Zero is before
+	// everything.
+	AwaitChanges(ctx context.Context, after int64) (changed []backstay.InstanceID, seen int64, err error)
 }
 
 // BindingStore keeps the users that bindings have in their instances.
@@ -101,17 +122,48 @@ type Instance struct {
 	Spec       []byte // sealed backend.Spec as JSON; nil until it has served, and once it is to end
 	Generation int64  // that the backend knows Spec by; 0 without one
 
-	Endpoint  backstay.Endpoint // where it was seen to serve; zero until then
-	Operation Operation         // the last one that users see
-	Busy      bool              // an operation is in progress, whatever its cause
+	Windows terms.Windows // zero, each: nobody has chosen it
+
+	Serving
+	Operation Operation // the last one that users see
+	Pending   Pending   // what waits for its maintenance window
+	Busy      bool      // an operation is in progress, whatever its cause
+}
+
+// Serving is how an instance was seen to serve; zero until then.
+type Serving struct {
+	Endpoint backstay.Endpoint
+	Build    string // the full version
+}
+
+// Pending is a change that waits for its instance's maintenance window. The zero Pending is none.
+type Pending struct {
+	ID        backstay.OperationKey
+	Asked     Asked
+	NotBefore time.Time // zero: it is done in the first window that opens
+	Reason    string    // why it was not done in the window before; empty if it waits for the first time
 }
 
 // Entry is what the ledger says must hold of an instance in its backend.
 type Entry struct {
 	ID         backstay.InstanceID
 	Backend    string
-	Generation int64             // of the Spec that was accepted; 0: nothing of it is to be there
-	Endpoint   backstay.Endpoint // zero: not seen yet
+	Generation int64 // of the Spec that was accepted; 0: nothing of it is to be there
+	Serving
+}
+
+// Scheduled is what decides when something is done to an instance in its maintenance window.
+type Scheduled struct {
+	ID        backstay.InstanceID
+	ServiceID backstay.ServiceID
+	PlanID    backstay.ServicePlanID
+	Backend   string
+	Build     string // that serves; empty: not seen yet
+	Windows   terms.Windows
+	Pending   Pending   // without what was asked for
+	Busy      bool      // an operation is in progress
+	Kept      bool      // by maintenance
+	Rests     time.Time // until when no maintenance is tried that has failed; zero: none has
 }
 
 // Cause is why there is an operation.
@@ -124,27 +176,65 @@ const (
 	ByRestore     Cause = "restore"     // somebody asked for what was backed up
 )
 
-// Waiting is the state of an operation whose time has not come. It stands in nobody's way.
+// Waiting is the state of an operation that waits for its instance's maintenance window. It stands in nobody's way, and
+// has no job.
 const Waiting backstay.OperationState = "waiting"
 
-// Operation is a change of an instance, from its acceptance on. Users see those of the causes user and restore.
+// Operation is a change of an instance, from its acceptance on. Users see those of the causes user and restore. Of
+// those by maintenance they see what became of what they had asked for, and that an upgrade succeeded, but none that
+// renews a certificate.
 type Operation struct {
 	backstay.Operation // its type, state and description, as users are told
 	ID                 backstay.OperationKey
 	InstanceID         backstay.InstanceID
 	Cause              Cause
-	NotBefore          time.Time // when its job begins; zero: at once
+	RequestID          string    // of the request that it was accepted for; empty: not told
+	NotBefore          time.Time // when the same may be tried again; zero: at any time
+	Asked              Asked     // what a change that waits, or has waited, is for
 	Wanted
 	Failure string // why what is wanted cannot be; empty while it is tried
 }
+
+// inWindow tells that an operation is for the instance's maintenance window only.
+func (op Operation) inWindow() bool { return op.Asked.isSomething() || op.isUpgrade() }
+
+// isUpgrade tells that it is an upgrade of the platform's own accord, which is tried once in each window.
+func (op Operation) isUpgrade() bool {
+	return op.Cause == ByMaintenance && !op.Asked.isSomething() && !op.NotBefore.IsZero()
+}
+
+// Asked is what was asked for to be done later: a change, and not what it comes to. It is zero in an operation that
+// never waited.
+type Asked struct {
+	PlanID     backstay.ServicePlanID // empty: it stays
+	PlanName   string
+	Parameters []byte // sealed; nil: they stay
+}
+
+func (a Asked) isSomething() bool { return a.PlanID != "" || a.Parameters != nil }
 
 // Wanted is what an operation brings an instance to. It is zero in one that changes nothing of what was
 // accepted.
 type Wanted struct {
 	PlanID     backstay.ServicePlanID
-	Parameters []byte // sealed; nil if there are none
-	Spec       []byte // sealed backend.Spec as JSON; nil once the operation has ended or is given up
-	Generation int64  // that the backend is to know Spec by
+	Parameters []byte        // sealed; nil if there are none
+	Windows    terms.Windows // zero, each: it stays
+	Spec       []byte        // sealed backend.Spec as JSON; nil once the operation has ended or is given up
+	Generation int64         // that the backend is to know Spec by
+}
+
+// Refusal is why what an operation wants cannot be.
+type Refusal struct {
+	Reason string    // a sentence
+	Again  time.Time // when it may be tried again; zero: never
+}
+
+// Arrangement is what an update changes without the backend.
+type Arrangement struct {
+	Operation Operation     // that users see, and that has succeeded by it
+	Windows   terms.Windows // zero, each: it stays
+	Queue     *Operation    // takes the place of what waits; nil: none does
+	Withdraw  bool          // nothing waits any more
 }
 
 // Binding is one binding's user in its instance.

@@ -1,9 +1,9 @@
 package broker
 
 import (
-	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 	"time"
 
@@ -18,7 +18,7 @@ type work struct {
 	steps func(b *Broker, in Instance, op Operation) []step.Step
 	// undo is done when that cannot be, for the given reason: it leaves the instance as it was before, and
 	// the operation failed.
-	undo func(b *Broker, in Instance, op Operation, reason string) []step.Step
+	undo func(b *Broker, in Instance, op Operation, r Refusal) []step.Step
 }
 
 // works is what this broker can do. An operation of another type is refused.
@@ -34,7 +34,7 @@ func StepNames() []string {
 	var names []string
 	for _, w := range works {
 		names = append(names, step.Names(w.steps(b, Instance{}, Operation{}))...)
-		names = append(names, step.Names(w.undo(b, Instance{}, Operation{}, ""))...)
+		names = append(names, step.Names(w.undo(b, Instance{}, Operation{}, Refusal{}))...)
 	}
 	names = append(names, step.Names(b.bindSteps(Instance{}, backstay.BindRequest{}, nil))...)
 	return append(names, step.Names(b.unbindSteps(Instance{}, Binding{}))...)
@@ -52,7 +52,7 @@ func (b *Broker) Work(ctx context.Context, in backstay.InstanceID, id backstay.O
 		return err
 	}
 	defer release()
-	op, err := b.start(ctx, id)
+	op, err := b.Store.Operation(ctx, id)
 	if err == nil && op.State != backstay.InProgress || backstay.KindOf(err) == backstay.NotFound {
 		return nil
 	}
@@ -72,23 +72,22 @@ func (b *Broker) Work(ctx context.Context, in backstay.InstanceID, id backstay.O
 	return err
 }
 
-// start returns an operation whose time has come.
-func (b *Broker) start(ctx context.Context, id backstay.OperationKey) (Operation, error) {
+// end records that an operation is not tried any more, or not before the next maintenance window, whatever could not
+// be done of it. What was accepted is brought back by the reconciler then.
+func (b *Broker) end(ctx context.Context, id backstay.OperationKey, failure error) error {
 	op, err := b.Store.Operation(ctx, id)
-	if err == nil && op.State == Waiting {
-		return b.Store.StartOperation(ctx, id)
+	if err != nil {
+		return err
 	}
-	return op, err
-}
-
-// end records that an operation has failed for good, whatever could not be done of it. What was accepted is
-// brought back by the reconciler then.
-func (b *Broker) end(ctx context.Context, id backstay.OperationKey, err error) error {
-	op, unread := b.Store.Operation(ctx, id)
-	if unread != nil {
-		return unread
+	r := Refusal{op.Failure, op.NotBefore}
+	if op.Failure == "" {
+		in, err := b.Store.Instance(ctx, op.InstanceID)
+		if err != nil {
+			return err
+		}
+		r = b.refusal(in, op, failure)
 	}
-	return b.Store.FailOperation(ctx, id, cmp.Or(op.Failure, backstay.SentenceOf(err)))
+	return b.refuse(ctx, op, r)
 }
 
 // perform does an operation, or undoes it. It returns nil when another one has taken its place.
@@ -103,18 +102,38 @@ func (b *Broker) perform(ctx context.Context, op Operation, last bool) error {
 	}
 	mine, done := b.untilReplaced(ctx, op)
 	defer done()
-	reason := op.Failure
-	if reason == "" {
+	r := Refusal{op.Failure, op.NotBefore}
+	if op.Failure == "" {
 		err = step.Run(mine, w.steps(b, in, op)...)
-		reason = backstay.SentenceOf(err)
+		r = b.refusal(in, op, err)
 	}
 	if op.Failure != "" || err != nil && mine.Err() == nil && (last || isHopeless(err)) {
-		err = step.Run(mine, w.undo(b, in, op, reason)...)
+		err = step.Run(mine, w.undo(b, in, op, r)...)
 	}
 	if mine.Err() != nil {
 		return ctx.Err()
 	}
 	return err
+}
+
+// refusal is what is made of the error of an operation that is given up. What was asked for to be done in a maintenance
+// window may be tried in the next one, unless the error says that it can never be.
+func (b *Broker) refusal(in Instance, op Operation, err error) Refusal {
+	r := Refusal{Reason: backstay.SentenceOf(err)}
+	if op.isUpgrade() || op.inWindow() && (!isHopeless(err) || errors.Is(err, errOutOfTime)) {
+		r.Again = b.endOfWindow(in)
+	}
+	return r
+}
+
+// endOfWindow is when the maintenance window of an instance closes that is open; now, if none is.
+func (b *Broker) endOfWindow(in Instance) time.Time {
+	now := b.Now()
+	opens, closes := b.windowsOf(in.ID, in.ServiceID, in.Windows).Maintenance.Next(now)
+	if now.Before(opens) {
+		return now
+	}
+	return closes
 }
 
 // untilReplaced returns a context that ends when another operation has taken the place of this one.
@@ -136,8 +155,11 @@ func (b *Broker) untilReplaced(ctx context.Context, op Operation) (mine context.
 	}
 }
 
-// errHopeless is that of what trying again cannot help.
-var errHopeless = errors.New("it is given up")
+// errHopeless is that of what trying again cannot help, and errOutOfTime that of what it may help another time.
+var (
+	errHopeless  = errors.New("it is given up")
+	errOutOfTime = fmt.Errorf("%w for now", errHopeless)
+)
 
 func isHopeless(err error) bool {
 	switch backstay.KindOf(err) {

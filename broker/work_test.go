@@ -79,7 +79,7 @@ func (h *house) serving(t *testing.T) broker.Instance {
 	must(t, err)
 	in, err := h.Store.Instance(t.Context(), r.InstanceID)
 	must(t, err)
-	must(t, h.Store.SucceedOperation(t.Context(), in.Operation.ID, "It serves.", backstay.Endpoint{}))
+	must(t, h.Store.SucceedOperation(t.Context(), in.Operation.ID, "It serves.", broker.Serving{}))
 	in, err = h.Store.Instance(t.Context(), r.InstanceID)
 	must(t, err)
 	return in

@@ -19,18 +19,26 @@ var _ broker.Store = Broker{}
 func (s *Store) Broker() Broker { return Broker{s} }
 
 const owedColumns = `i.id, i.service_id, i.plan_id, i.organization_id, i.space_id, i.parameters, i.spec, i.generation,
-	i.backend, i.endpoint_host, i.endpoint_port,
+	i.backend, i.maintenance_window, i.backup_window, i.endpoint_host, i.endpoint_port, i.build, ` + pendingColumns + `,
 	EXISTS (SELECT FROM broker.operations WHERE instance_id = i.id AND state = 'in progress'), ` + owedOperationColumns
 
-// owedSource joins each instance with the last operation that its users see. There is one: the first creates it.
+// owedSource joins each instance with the last operation that its users see, and with the one that waits. The former
+// there always is: the first creates the instance.
 const owedSource = `broker.instances i JOIN LATERAL (
-	SELECT * FROM broker.operations WHERE instance_id = i.id AND ` + seenByUsers + ` ORDER BY seq DESC LIMIT 1) o ON true`
+	SELECT * FROM broker.operations WHERE instance_id = i.id AND ` + seenByUsers + ` ORDER BY seq DESC LIMIT 1) o ON true
+	` + pendingJoin
 
-const seenByUsers = `cause IN ('user', 'restore')`
+// seenByUsers is true of the operations that users have asked for, of what came of it when they asked for it to be done
+// later, and of upgrades that have succeeded, which are those that are not tried twice in a window.
+const seenByUsers = `(cause IN ('user', 'restore') OR cause = 'maintenance' AND (
+	state = 'succeeded' AND not_before IS NOT NULL OR
+	state IN ('succeeded', 'failed') AND (asked_plan_id <> '' OR asked_parameters IS NOT NULL)))`
 
 func scanOwed(r pgx.CollectableRow) (i broker.Instance, err error) {
 	fields := []any{&i.ID, &i.ServiceID, &i.PlanID, &i.OrganizationID, &i.SpaceID, &i.Parameters, &i.Spec, &i.Generation,
-		&i.Backend, &i.Endpoint.Host, &i.Endpoint.Port, &i.Busy}
+		&i.Backend, weekly{&i.Windows.Maintenance}, daily{&i.Windows.Backup}, &i.Endpoint.Host, &i.Endpoint.Port, &i.Build}
+	fields = append(fields, pendingFields(&i.Pending)...)
+	fields = append(fields, &i.Busy)
 	err = r.Scan(append(fields, owedOperationFields(&i.Operation)...)...)
 	return i, err
 }
@@ -46,9 +54,10 @@ func (b Broker) AddInstance(
 	create.InstanceID = i.ID
 	err = b.s.tx(ctx, func(tx pgx.Tx) error {
 		tag, err := tx.Exec(ctx, `INSERT INTO broker.instances
-			(id, service_id, plan_id, organization_id, space_id, parameters, backend, newest_generation)
-			VALUES ($1, $2, $3, $4, $5, $6, $7, 0) ON CONFLICT (id) DO NOTHING`,
-			i.ID, i.ServiceID, i.PlanID, i.OrganizationID, i.SpaceID, i.Parameters, i.Backend)
+			(id, service_id, plan_id, organization_id, space_id, parameters, backend, maintenance_window, backup_window,
+			newest_generation) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 0) ON CONFLICT (id) DO NOTHING`,
+			i.ID, i.ServiceID, i.PlanID, i.OrganizationID, i.SpaceID, i.Parameters, i.Backend,
+			weekly{&i.Windows.Maintenance}, daily{&i.Windows.Backup})
 		if err != nil {
 			return err
 		}
@@ -68,19 +77,23 @@ func (b Broker) Instance(ctx context.Context, id backstay.InstanceID) (broker.In
 }
 
 func (b Broker) Entries(ctx context.Context) ([]broker.Entry, error) {
-	rows, err := b.s.pool.Query(ctx, `SELECT id, backend, generation, endpoint_host, endpoint_port FROM broker.instances i
+	rows, err := b.s.pool.Query(ctx, `SELECT id, backend, generation, endpoint_host, endpoint_port, build
+		FROM broker.instances i
 		WHERE NOT EXISTS (SELECT FROM broker.operations WHERE instance_id = i.id AND state = 'in progress')`)
 	if err != nil {
 		return nil, err
 	}
 	return pgx.CollectRows(rows, func(r pgx.CollectableRow) (e broker.Entry, err error) {
-		return e, r.Scan(&e.ID, &e.Backend, &e.Generation, &e.Endpoint.Host, &e.Endpoint.Port)
+		return e, r.Scan(&e.ID, &e.Backend, &e.Generation, &e.Endpoint.Host, &e.Endpoint.Port, &e.Build)
 	})
 }
 
-func (b Broker) NoteEndpoint(ctx context.Context, id backstay.InstanceID, e backstay.Endpoint) error {
-	_, err := b.s.pool.Exec(ctx, `UPDATE broker.instances SET endpoint_host = $2, endpoint_port = $3
-		WHERE id = $1 AND endpoint_port = 0`, id, e.Host, e.Port)
+func (b Broker) NoteServing(ctx context.Context, id backstay.InstanceID, s broker.Serving) error {
+	_, err := b.s.pool.Exec(ctx, `UPDATE broker.instances SET
+			endpoint_host = CASE WHEN endpoint_port = 0 THEN $2 ELSE endpoint_host END,
+			endpoint_port = CASE WHEN endpoint_port = 0 THEN $3 ELSE endpoint_port END,
+			build = CASE WHEN build = '' THEN $4 ELSE build END
+		WHERE id = $1`, id, s.Endpoint.Host, s.Endpoint.Port, s.Build)
 	return err
 }
 

@@ -11,13 +11,16 @@ import (
 	"github.com/backstay/backstay/broker"
 )
 
-const owedOperationColumns = `o.id, o.instance_id, o.type, o.cause, o.not_before, o.state, o.description, o.failure,
-	o.plan_id, o.parameters, o.spec, o.generation, o.created_at, o.updated_at`
+const owedOperationColumns = `o.id, o.instance_id, o.type, o.cause, o.request_id, o.not_before, o.state, o.description,
+	o.failure, o.asked_plan_id, o.asked_plan_name, o.asked_parameters, o.plan_id, o.parameters,
+	o.maintenance_window, o.backup_window,
+	o.spec, o.generation, o.created_at, o.updated_at`
 
 func owedOperationFields(o *broker.Operation) []any {
-	return []any{&o.ID, &o.InstanceID, &o.Type, &o.Cause, (*zeronull.Timestamptz)(&o.NotBefore), &o.State,
-		&o.Description, &o.Failure,
-		&o.PlanID, &o.Parameters, &o.Spec, &o.Generation, &o.CreatedAt, &o.UpdatedAt}
+	return []any{&o.ID, &o.InstanceID, &o.Type, &o.Cause, &o.RequestID, (*zeronull.Timestamptz)(&o.NotBefore), &o.State,
+		&o.Description, &o.Failure, &o.Asked.PlanID, &o.Asked.PlanName, &o.Asked.Parameters,
+		&o.PlanID, &o.Parameters, weekly{&o.Windows.Maintenance}, daily{&o.Windows.Backup},
+		&o.Spec, &o.Generation, &o.CreatedAt, &o.UpdatedAt}
 }
 
 func scanOwedOperation(r pgx.CollectableRow) (o broker.Operation, err error) {
@@ -73,23 +76,6 @@ func (b Broker) ReplaceOperation(ctx context.Context, op broker.Operation) (kept
 	return kept, err
 }
 
-func (b Broker) StartOperation(ctx context.Context, id backstay.OperationKey) (started broker.Operation, err error) {
-	err = b.changeOperation(ctx, id, func(tx pgx.Tx, o broker.Operation) error {
-		if started = o; o.State != broker.Waiting {
-			return nil
-		}
-		generation, err := nextGeneration(ctx, tx, o)
-		if err != nil {
-			return err
-		}
-		started, err = selectOne(ctx, tx, scanOwedOperation, `UPDATE broker.operations o
-			SET state = 'in progress', generation = $2, updated_at = now() WHERE id = $1 RETURNING `+owedOperationColumns,
-			id, generation)
-		return err
-	})
-	return started, owedBusy(err, started.InstanceID)
-}
-
 // lockOwed keeps others from changing an instance or its operations until the transaction ends, and returns the
 // generation that is accepted. Whoever changes both begins with it.
 func lockOwed(ctx context.Context, tx pgx.Tx, id backstay.InstanceID) (accepted int64, err error) {
@@ -110,7 +96,7 @@ func errOwedBusy(id backstay.InstanceID) error {
 	return backstay.Errorf(backstay.Busy, "An operation for service instance %s is in progress.", id)
 }
 
-// insertOperation records an operation with its job. The instance is locked, or new.
+// insertOperation records an operation, with its job if it is in progress. The instance is locked, or new.
 func (b Broker) insertOperation(ctx context.Context, tx pgx.Tx, o broker.Operation) (err error) {
 	if o.State == backstay.InProgress {
 		if o.Generation, err = nextGeneration(ctx, tx, o); err != nil {
@@ -118,16 +104,25 @@ func (b Broker) insertOperation(ctx context.Context, tx pgx.Tx, o broker.Operati
 		}
 	}
 	if _, err := tx.Exec(ctx, `INSERT INTO broker.operations
-		(id, instance_id, type, cause, not_before, state, description, plan_id, parameters, spec, generation)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)`,
-		o.ID, o.InstanceID, o.Type, o.Cause, (*zeronull.Timestamptz)(&o.NotBefore), o.State, o.Description,
-		o.PlanID, o.Parameters, o.Spec, o.Generation); err != nil {
+		(id, instance_id, type, cause, request_id, not_before, state, description,
+		asked_plan_id, asked_plan_name, asked_parameters, plan_id, parameters, maintenance_window, backup_window,
+		spec, generation)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)`,
+		o.ID, o.InstanceID, o.Type, o.Cause, o.RequestID, (*zeronull.Timestamptz)(&o.NotBefore), o.State, o.Description,
+		o.Asked.PlanID, o.Asked.PlanName, o.Asked.Parameters, o.PlanID, o.Parameters, weekly{&o.Windows.Maintenance},
+		daily{&o.Windows.Backup}, o.Spec, o.Generation); err != nil {
 		return err
 	}
 	if err := forgetOperations(ctx, tx, o.InstanceID); err != nil {
 		return err
 	}
 	if err := announce(ctx, tx, owedTopic(o.InstanceID)); err != nil {
+		return err
+	}
+	if o.State != backstay.InProgress {
+		return nil
+	}
+	if err := countChange(ctx, tx, o); err != nil {
 		return err
 	}
 	return b.s.insertBrokerJob(ctx, tx, o)
@@ -204,16 +199,29 @@ func (b Broker) changeOperation(
 	})
 }
 
-// changeProgress is changeOperation for one that is in progress; another one, or none, is left alone.
-func (b Broker) changeProgress(
+// endOperation is changeOperation for one that is in progress, or waits; another one, or none, is left alone.
+func (b Broker) endOperation(
 	ctx context.Context, id backstay.OperationKey, change func(pgx.Tx, broker.Operation) error,
 ) error {
 	err := b.changeOperation(ctx, id, func(tx pgx.Tx, o broker.Operation) error {
-		if o.State != backstay.InProgress {
+		switch o.State {
+		case broker.Waiting: // its end is newer than whatever users have asked for while it waited
+			if _, err := tx.Exec(ctx, `UPDATE broker.operations SET seq = DEFAULT WHERE id = $1`, id); err != nil {
+				return err
+			}
+		case backstay.InProgress:
+		default:
 			return nil
 		}
-		return change(tx, o)
+		if err := change(tx, o); err != nil {
+			return err
+		}
+		return countChange(ctx, tx, o)
 	})
+	return absentIsFine(err)
+}
+
+func absentIsFine(err error) error {
 	if backstay.KindOf(err) == backstay.NotFound {
 		return nil
 	}
@@ -250,7 +258,7 @@ func (b Broker) noteProgress(ctx context.Context, update string, args ...any) er
 }
 
 func (b Broker) GiveUpOperation(
-	ctx context.Context, id backstay.OperationKey, failure string,
+	ctx context.Context, id backstay.OperationKey, r broker.Refusal,
 ) (given broker.Operation, err error) {
 	err = b.changeOperation(ctx, id, func(tx pgx.Tx, o broker.Operation) error {
 		if given = o; o.State != backstay.InProgress || o.Failure != "" {
@@ -261,8 +269,8 @@ func (b Broker) GiveUpOperation(
 			return err
 		}
 		given, err = selectOne(ctx, tx, scanOwedOperation, `UPDATE broker.operations o
-			SET failure = $2, generation = $3, parameters = NULL, spec = NULL, updated_at = now()
-			WHERE id = $1 RETURNING `+owedOperationColumns, id, failure, generation)
+			SET failure = $2, generation = $3, not_before = $4, parameters = NULL, spec = NULL, updated_at = now()
+			WHERE id = $1 RETURNING `+owedOperationColumns, id, r.Reason, generation, zeronull.Timestamptz(r.Again))
 		return err
 	})
 	return given, err
@@ -272,13 +280,17 @@ const endOwedOperation = `UPDATE broker.operations SET state = $2, description =
 	updated_at = now() WHERE id = $1`
 
 func (b Broker) SucceedOperation(
-	ctx context.Context, id backstay.OperationKey, description string, e backstay.Endpoint,
+	ctx context.Context, id backstay.OperationKey, description string, s broker.Serving,
 ) error {
-	return b.changeProgress(ctx, id, func(tx pgx.Tx, o broker.Operation) error {
+	return b.endOperation(ctx, id, func(tx pgx.Tx, o broker.Operation) error {
 		if o.Spec != nil {
 			if _, err := tx.Exec(ctx, `UPDATE broker.instances SET plan_id = $2, parameters = $3, spec = $4, generation = $5,
-				endpoint_host = $6, endpoint_port = $7 WHERE id = $1`,
-				o.InstanceID, o.PlanID, o.Parameters, o.Spec, o.Generation, e.Host, e.Port); err != nil {
+				endpoint_host = $6, endpoint_port = $7, build = $8 WHERE id = $1`,
+				o.InstanceID, o.PlanID, o.Parameters, o.Spec, o.Generation, s.Endpoint.Host, s.Endpoint.Port,
+				s.Build); err != nil {
+				return err
+			}
+			if err := setWindows(ctx, tx, o.InstanceID, o.Windows); err != nil {
 				return err
 			}
 		}
@@ -288,14 +300,22 @@ func (b Broker) SucceedOperation(
 }
 
 func (b Broker) FailOperation(ctx context.Context, id backstay.OperationKey, description string) error {
-	return b.changeProgress(ctx, id, func(tx pgx.Tx, o broker.Operation) error {
-		if o.Failure != "" {
-			if _, err := tx.Exec(ctx, `UPDATE broker.instances SET generation = $2 WHERE id = $1 AND spec IS NOT NULL`,
-				o.InstanceID, o.Generation); err != nil {
-				return err
-			}
+	return b.endOperation(ctx, id, func(tx pgx.Tx, o broker.Operation) error {
+		if err := returnGeneration(ctx, tx, o); err != nil {
+			return err
 		}
 		_, err := tx.Exec(ctx, endOwedOperation, id, backstay.Failed, description)
 		return err
 	})
+}
+
+// returnGeneration gives what was accepted the generation under which an operation that was given up has brought it
+// back.
+func returnGeneration(ctx context.Context, tx pgx.Tx, o broker.Operation) error {
+	if o.Failure == "" {
+		return nil
+	}
+	_, err := tx.Exec(ctx, `UPDATE broker.instances SET generation = $2 WHERE id = $1 AND spec IS NOT NULL`,
+		o.InstanceID, o.Generation)
+	return err
 }

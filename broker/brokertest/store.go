@@ -26,6 +26,14 @@ func RunStore(t *testing.T, open func(t testing.TB) broker.Store) {
 		{"AReplacedOperationSaysNothingMore", aReplacedOperationSaysNothingMore},
 		{"ADeleteIsBegunOnce", aDeleteIsBegunOnce},
 		{"AWaitingOperationStandsInNobodysWay", aWaitingOperationStandsInNobodysWay},
+		{"AWishReplacesAnother", aWishReplacesAnother},
+		{"AWishIsWithdrawn", aWishIsWithdrawn},
+		{"NothingIsArrangedBesideAnOperation", nothingIsArrangedBesideAnOperation},
+		{"AnOperationIsPostponed", anOperationIsPostponed},
+		{"ANewerWishIsNotPostponed", aNewerWishIsNotPostponed},
+		{"WindowsAreKept", windowsAreKept},
+		{"TheScheduleTellsWhatIsDue", theScheduleTellsWhatIsDue},
+		{"ChangesAreAwaited", changesAreAwaited},
 		{"UsersSeeTheirOwnOperations", usersSeeTheirOwnOperations},
 		{"OldOperationsAreForgotten", oldOperationsAreForgotten},
 		{"OperationsAreAwaited", operationsAreAwaited},
@@ -37,6 +45,8 @@ func RunStore(t *testing.T, open func(t testing.TB) broker.Store) {
 		{"ManyAddOneInstance", manyAddOneInstance},
 		{"ManyBeginOneOperation", manyBeginOneOperation},
 		{"ManyEndOneOperation", manyEndOneOperation},
+		{"ManyWishAndStart", manyWishAndStart},
+		{"NoChangeIsMissed", noChangeIsMissed},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -75,7 +85,7 @@ func mustAdd(t *testing.T, s broker.Store) broker.Instance {
 	return kept
 }
 
-var served = backstay.Endpoint{Host: "h", Port: 20000}
+var served = broker.Serving{Endpoint: backstay.Endpoint{Host: "h", Port: 20000}, Build: "15.1"}
 
 // mustServe returns an instance that has been created.
 func mustServe(t *testing.T, s broker.Store) broker.Instance {
@@ -144,7 +154,7 @@ func absentIsNotFound(t *testing.T, s broker.Store) {
 	wantKind(t, err, backstay.NotFound)
 	_, err = s.ReplaceOperation(t.Context(), newOperation(id, backstay.Delete))
 	wantKind(t, err, backstay.NotFound)
-	_, err = s.StartOperation(t.Context(), key)
+	_, err = s.StartOperation(t.Context(), key, broker.Wanted{})
 	wantKind(t, err, backstay.NotFound)
 	_, err = s.Operation(t.Context(), key)
 	wantKind(t, err, backstay.NotFound)
@@ -152,10 +162,12 @@ func absentIsNotFound(t *testing.T, s broker.Store) {
 	wantKind(t, err, backstay.NotFound)
 	_, err = s.AwaitOperation(t.Context(), id, "", backstay.Operation{})
 	wantKind(t, err, backstay.NotFound)
-	_, err = s.GiveUpOperation(t.Context(), key, "No.")
+	_, err = s.GiveUpOperation(t.Context(), key, broker.Refusal{Reason: "No."})
 	wantKind(t, err, backstay.NotFound)
 	must(t, s.ReportOperation(t.Context(), key, "It goes on."))
 	must(t, s.FailOperation(t.Context(), key, "It did not."))
+	must(t, s.PostponeOperation(t.Context(), key, broker.Refusal{Reason: "Not now."}))
+	wantKind(t, s.Arrange(t.Context(), arranging(id)), backstay.NotFound)
 	must(t, s.CondemnInstance(t.Context(), id))
 	must(t, s.RemoveInstance(t.Context(), id))
 	_, err = s.Binding(t.Context(), backstay.BindingID(uuid.NewString()))
@@ -182,14 +194,16 @@ func entriesAreOfIdleInstances(t *testing.T, s broker.Store) {
 	if e := entry(in.ID); e != nil {
 		t.Errorf("listed while it is being created: %+v", e)
 	}
-	must(t, s.SucceedOperation(t.Context(), in.Operation.ID, "It serves.", backstay.Endpoint{}))
+	must(t, s.SucceedOperation(t.Context(), in.Operation.ID, "It serves.", broker.Serving{}))
 	if e := entry(in.ID); e == nil || *e != (broker.Entry{ID: in.ID, Backend: "local", Generation: 1}) {
 		t.Errorf("listed as %+v", e)
 	}
-	must(t, s.NoteEndpoint(t.Context(), in.ID, served))
-	must(t, s.NoteEndpoint(t.Context(), in.ID, backstay.Endpoint{Host: "other", Port: 1})) // the first one stays
-	if e := entry(in.ID); e == nil || e.Endpoint != served {
-		t.Errorf("listed as %+v, want the endpoint", e)
+	must(t, s.NoteServing(t.Context(), in.ID, broker.Serving{Build: served.Build}))
+	must(t, s.NoteServing(t.Context(), in.ID, broker.Serving{Endpoint: served.Endpoint, Build: "0.1"}))
+	other := broker.Serving{Endpoint: backstay.Endpoint{Host: "other", Port: 1}, Build: "0.2"}
+	must(t, s.NoteServing(t.Context(), in.ID, other)) // the first that was seen stays
+	if e := entry(in.ID); e == nil || e.Serving != served {
+		t.Errorf("listed as %+v, want it as it serves", e)
 	}
 	failed := mustAdd(t, s)
 	must(t, s.FailOperation(t.Context(), failed.Operation.ID, "It did not."))

@@ -24,7 +24,7 @@ func aCreateIsAcceptedWhenItServes(t *testing.T, s broker.Store) {
 	wantAccepted(t, s, in.ID, "small", 1)
 	kept := mustRead(t, s, in.ID)
 	if op := kept.Operation; op.State != backstay.Succeeded || op.Description != "It serves." || op.Spec != nil ||
-		kept.Busy || kept.Endpoint != served || op.UpdatedAt.Before(op.CreatedAt) {
+		kept.Busy || kept.Serving != served || op.UpdatedAt.Before(op.CreatedAt) {
 		t.Errorf("ended as %+v", kept)
 	}
 	must(t, s.CondemnInstance(t.Context(), in.ID))
@@ -45,7 +45,7 @@ func anUpdateIsAcceptedWhenItServes(t *testing.T, s broker.Store) {
 func aFailedUpdateLeavesWhatWasAccepted(t *testing.T, s broker.Store) {
 	in := mustServe(t, s)
 	op := mustBegin(t, s, wanting(in.ID, backstay.Update, "large"))
-	given, err := s.GiveUpOperation(t.Context(), op.ID, "It cannot be.")
+	given, err := s.GiveUpOperation(t.Context(), op.ID, broker.Refusal{Reason: "It cannot be."})
 	must(t, err)
 	if given.Generation != 3 || given.Failure != "It cannot be." || given.Spec != nil ||
 		given.State != backstay.InProgress {
@@ -62,11 +62,11 @@ func aFailedUpdateLeavesWhatWasAccepted(t *testing.T, s broker.Store) {
 func theFirstReasonStays(t *testing.T, s broker.Store) {
 	in := mustServe(t, s)
 	op := mustBegin(t, s, wanting(in.ID, backstay.Update, "large"))
-	first, err := s.GiveUpOperation(t.Context(), op.ID, "It cannot be.")
+	first, err := s.GiveUpOperation(t.Context(), op.ID, broker.Refusal{Reason: "It cannot be."})
 	must(t, err)
-	again, err := s.GiveUpOperation(t.Context(), op.ID, "It still cannot be.")
+	again, err := s.GiveUpOperation(t.Context(), op.ID, broker.Refusal{Reason: "It still cannot be.", Again: time.Now()})
 	must(t, err)
-	if again.Failure != first.Failure || again.Generation != first.Generation {
+	if again.Failure != first.Failure || !again.NotBefore.IsZero() || again.Generation != first.Generation {
 		t.Errorf("given up twice: %+v, then %+v", first, again)
 	}
 }
@@ -115,7 +115,7 @@ func aReplacedOperationSaysNothingMore(t *testing.T, s broker.Store) {
 	must(t, s.PlaceOperation(t.Context(), in.Operation.ID, []byte("too late")))
 	must(t, s.SucceedOperation(t.Context(), in.Operation.ID, "Too late.", served))
 	must(t, s.FailOperation(t.Context(), in.Operation.ID, "Too late."))
-	given, err := s.GiveUpOperation(t.Context(), in.Operation.ID, "Too late.")
+	given, err := s.GiveUpOperation(t.Context(), in.Operation.ID, broker.Refusal{Reason: "Too late."})
 	must(t, err)
 	if given.State != backstay.Failed || given.Failure != "" || given.Description == "Too late." || given.Spec != nil {
 		t.Errorf("the operation that was replaced is %+v", given)
@@ -141,31 +141,6 @@ func aDeleteIsBegunOnce(t *testing.T, s broker.Store) {
 	must(t, err)
 	if again.ID == first.ID {
 		t.Error("a delete that has failed is taken for one that is in progress")
-	}
-}
-
-func aWaitingOperationStandsInNobodysWay(t *testing.T, s broker.Store) {
-	in := mustServe(t, s)
-	later := wanting(in.ID, backstay.Update, "large")
-	later.State, later.Cause = broker.Waiting, broker.ByMaintenance
-	later.NotBefore = time.Now().Add(time.Hour).Round(time.Second)
-	begun := mustBegin(t, s, later)
-	if begun.Generation != 0 || !begun.NotBefore.Equal(later.NotBefore) || mustRead(t, s, in.ID).Busy {
-		t.Errorf("waits as %+v", begun)
-	}
-	now := mustBegin(t, s, wanting(in.ID, backstay.Update, "medium"))
-	_, err := s.StartOperation(t.Context(), later.ID)
-	wantKind(t, err, backstay.Busy)
-	must(t, s.SucceedOperation(t.Context(), now.ID, "It serves.", served))
-	started, err := s.StartOperation(t.Context(), later.ID)
-	must(t, err)
-	if started.State != backstay.InProgress || started.Generation != 3 {
-		t.Errorf("started as %+v", started)
-	}
-	again, err := s.StartOperation(t.Context(), later.ID)
-	must(t, err)
-	if again.Generation != started.Generation {
-		t.Errorf("started again as %+v", again)
 	}
 }
 

@@ -1,0 +1,220 @@
+package broker
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/backstay/backstay"
+	"github.com/backstay/backstay/broker/terms"
+)
+
+// FetchInstance tells an instance as it is in force. There is none until it has been made.
+func (b *Broker) FetchInstance(
+	ctx context.Context, r backstay.FetchInstanceRequest,
+) (backstay.FetchedInstance, error) {
+	in, err := b.Store.Instance(ctx, r.InstanceID)
+	if err == nil && in.Spec == nil {
+		err = backstay.Errorf(backstay.NotFound, "Service instance not found")
+	}
+	if err != nil {
+		return backstay.FetchedInstance{}, err
+	}
+	accepted, err := b.accepted(in)
+	if err != nil {
+		return backstay.FetchedInstance{}, err
+	}
+	p, err := b.findPlan(ctx, in.ServiceID, in.PlanID)
+	if err != nil {
+		p = plan{} // what is in force is told though the backend is not there, or does not sell it any more
+	}
+	told, err := b.toldParameters(in, accepted, p)
+	if err != nil {
+		return backstay.FetchedInstance{}, err
+	}
+	return backstay.FetchedInstance{
+		ServiceID: in.ServiceID, PlanID: in.PlanID, Parameters: told,
+		MaintenanceInfo: maintenanceInfo(cmp.Or(p.engine.Product, accepted.Spec.Engine), buildOf(accepted)),
+	}, nil
+}
+
+// buildOf is the full version that an instance keeps until it is upgraded; empty while that is not known.
+func buildOf(a terms.Accepted) string { return cmp.Or(a.Spec.Build, a.Build) }
+
+// maintenanceInfo tells a full version in the form that platforms compare (OSB 2.17, "Maintenance Info Object").
+func maintenanceInfo(product, build string) *backstay.MaintenanceInfo {
+	if build == "" {
+		return nil
+	}
+	number, _, _ := strings.Cut(build, "-")
+	parts := append(strings.Split(number, "."), "0", "0")
+	return &backstay.MaintenanceInfo{Version: strings.Join(parts[:3], "."), Description: product + " " + build}
+}
+
+// toldParameters are those in force, as users gave them, with what the platform adds: windows, the version, what may be
+// set, and what waits.
+func (b *Broker) toldParameters(in Instance, a terms.Accepted, p plan) (json.RawMessage, error) {
+	told := map[string]any{}
+	if a.Parameters != nil {
+		if err := json.Unmarshal(a.Parameters, &told); err != nil {
+			return nil, fmt.Errorf("decode parameters of %s: %w", in.ID, err)
+		}
+	}
+	told["preferred_maintenance_window"] = a.Windows.Maintenance.String()
+	told["preferred_backup_window"] = a.Windows.Backup.String()
+	if build := buildOf(a); build != "" {
+		told["version"] = build
+	}
+	if p.engine.Settings != nil {
+		told["available_settings"] = p.engine.Settings
+	}
+	if in.Pending.ID != "" {
+		pending, err := b.toldPending(in)
+		if err != nil {
+			return nil, err
+		}
+		told["pending_change"] = pending
+	}
+	return json.Marshal(told)
+}
+
+// pendingChange is a change that waits, as users are told of it.
+type pendingChange struct {
+	Plan       string          `json:"plan,omitempty"`
+	Parameters json.RawMessage `json:"parameters,omitempty"`
+	Window     string          `json:"window"`
+	Begins     time.Time       `json:"begins"`
+	Reason     string          `json:"postponed_because,omitempty"`
+}
+
+func (b *Broker) toldPending(in Instance) (pendingChange, error) {
+	w := b.windowsOf(in.ID, in.ServiceID, in.Windows).Maintenance
+	opens, _ := w.Next(later(b.Now(), in.Pending.NotBefore))
+	parameters, err := b.open(in.Pending.Asked.Parameters, parametersContext(in.ID))
+	return pendingChange{
+		Plan: in.Pending.Asked.PlanName, Parameters: parameters, Window: w.String(), Begins: opens, Reason: in.Pending.Reason,
+	}, err
+}
+
+func later(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return b
+	}
+	return a
+}
+
+// what names what a pending change changes.
+func (p pendingChange) what() string {
+	var names []string
+	if p.Plan != "" {
+		names = append(names, "plan "+p.Plan)
+	}
+	var parameters map[string]any
+	if json.Unmarshal(p.Parameters, &parameters) == nil {
+		names = append(names, slices.Sorted(maps.Keys(parameters))...)
+	}
+	return strings.Join(names, ", ")
+}
+
+// when says when a pending change is made.
+func (p pendingChange) when() string { return p.Begins.UTC().Format("Mon 2006-01-02 15:04 UTC") }
+
+// LastOperation tells how an operation on an instance comes along. Of one that has succeeded it also tells what waits
+// for the maintenance window now.
+func (b *Broker) LastOperation(ctx context.Context, r backstay.LastOperationRequest) (backstay.Operation, error) {
+	_, told, err := b.lastOperation(ctx, r)
+	return told, err
+}
+
+// lastOperation returns an operation as the ledger has it, and as users are told of it.
+func (b *Broker) lastOperation(
+	ctx context.Context, r backstay.LastOperationRequest,
+) (kept, told backstay.Operation, err error) {
+	op, err := b.Store.LastOperation(ctx, r.InstanceID, r.Operation)
+	if err != nil || op.State != backstay.Succeeded {
+		return op.Operation, op.Operation, err
+	}
+	in, err := b.Store.Instance(ctx, r.InstanceID)
+	if err != nil {
+		return op.Operation, op.Operation, err
+	}
+	told = op.Operation
+	told.Description, err = b.describe(in, op.Description)
+	return op.Operation, told, err
+}
+
+// AwaitOperation tells it as soon as there is something new.
+func (b *Broker) AwaitOperation(
+	ctx context.Context, r backstay.LastOperationRequest, seen backstay.Operation,
+) (backstay.Operation, error) {
+	for {
+		kept, told, err := b.lastOperation(ctx, r)
+		if err != nil || told.State != seen.State || told.Description != seen.Description {
+			return told, err
+		}
+		if _, err := b.Store.AwaitOperation(ctx, r.InstanceID, r.Operation, kept); err != nil {
+			return told, err
+		}
+	}
+}
+
+// describe adds what the platform knows of an instance to what its engine says: what waits for the maintenance window,
+// and the windows if the engine describes itself in rows.
+func (b *Broker) describe(in Instance, said string) (string, error) {
+	var pending pendingChange
+	var err error
+	if in.Pending.ID != "" {
+		if pending, err = b.toldPending(in); err != nil {
+			return said, err
+		}
+	}
+	if isRows(said) {
+		return b.describeInRows(in, said, pending), nil
+	}
+	if in.Pending.ID == "" {
+		return said, nil
+	}
+	sentence := fmt.Sprintf("Pending until the maintenance window %s: %s, from %s.",
+		pending.Window, pending.what(), pending.when())
+	return strings.TrimSpace(said + " " + sentence), nil
+}
+
+// isRows tells whether an engine describes itself in rows, one line each, after a line of dashes.
+func isRows(said string) bool { return strings.HasPrefix(said, "---\n") }
+
+// describeInRows adds rows to rows, indented as those are.
+func (b *Broker) describeInRows(in Instance, said string, pending pendingChange) string {
+	first := strings.TrimPrefix(said, "---\n")
+	indent := first[:len(first)-len(strings.TrimLeft(first, " "))]
+	windows := b.windowsOf(in.ID, in.ServiceID, in.Windows)
+	rows := [][2]string{
+		{"maintenance window", windows.Maintenance.String()}, {"daily backup window", windows.Backup.String()},
+	}
+	if in.Pending.ID != "" {
+		rows = append(rows, [2]string{"pending change", pending.what() + ", from " + pending.when()})
+	}
+	for _, row := range rows {
+		said += fmt.Sprintf("\n%s%-20s : %s", indent, row[0], row[1])
+	}
+	return said
+}
+
+// arranged describes an update that the backend has nothing to do for, or not now. Rows stay; what else an engine said
+// of itself was said at another time.
+func arranged(in Instance, c change) string {
+	switch {
+	case isRows(in.Operation.Description):
+		return in.Operation.Description
+	case c.movesWindows():
+		return fmt.Sprintf("The maintenance window is %s, and the backup window is %s.",
+			c.Windows.Maintenance, c.Windows.Backup)
+	case c.When == terms.Withdraw:
+		return "Nothing waits for the maintenance window any more."
+	}
+	return ""
+}
