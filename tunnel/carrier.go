@@ -69,6 +69,9 @@ func (c carrier) ReadFrame(into []byte) (int, error) {
 // the first backstay.Kind.
 const leaving websocket.StatusCode = 4000
 
+// content is what a client leaves with that has all it came for, where a Kind would say why it must leave.
+const content uint32 = 999
+
 func left(err error) error {
 	if status := websocket.CloseStatus(err); status >= leaving {
 		return &mux.LeftError{Code: uint32(status - leaving)}

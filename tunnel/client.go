@@ -324,13 +324,26 @@ func (c *Client) renew(ctx context.Context) error {
 	return nil
 }
 
-// Close ends the connection. Streams that have not ended break.
+// farewell is how long a server may take to hear that its client leaves; one that is out of reach never does.
+const farewell = time.Second
+
+// Close ends the connection, and tells the server that all is well. Streams that have not ended break.
 func (c *Client) Close() {
 	c.mu.Lock()
-	defer c.mu.Unlock()
 	c.closed = true
-	if c.session != nil {
-		c.session.Close()
+	session := c.session
+	c.mu.Unlock()
+	if session == nil {
+		return
+	}
+	heard := make(chan struct{})
+	go func() {
+		session.Leave(content)
+		close(heard)
+	}()
+	select {
+	case <-heard:
+	case <-time.After(farewell):
 	}
 }
 

@@ -124,8 +124,16 @@ func (s *Server) carry(ctx context.Context, conn *websocket.Conn, by backstay.Ac
 	}
 	defer s.remove(t)
 	s.Log.Info("a tunnel began", "user", by.Username)
-	reason := t.run(ctx)
-	s.Log.Info("a tunnel ended", "user", by.Username, "reason", reason)
+	s.logEnd(by, t.run(ctx))
+}
+
+// logEnd tells a tunnel that its user ended from one that broke.
+func (s *Server) logEnd(by backstay.Actor, reason error) {
+	if left := new(mux.LeftError); errors.As(reason, &left) && left.Code == content {
+		s.Log.Info("a tunnel ended", "user", by.Username)
+		return
+	}
+	s.Log.Info("a tunnel broke", "user", by.Username, "reason", reason)
 }
 
 // stopPatience is how long a client may take to hear that we are stopping.

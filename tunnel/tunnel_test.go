@@ -478,6 +478,44 @@ func TestUseIsRecordedOnceWithItsEnd(t *testing.T) {
 		func() bool { return slices.Equal(h.recorded(), []string{"begin one b1", "end one b1"}) })
 }
 
+// TestTheLogTellsWhatEndedWell leaves one tunnel as conduit does, and loses another as a network does.
+func TestTheLogTellsWhatEndedWell(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	h.serve(t, echo)
+	log := &said{}
+	h.tunnels.Log = slog.New(slog.NewTextHandler(log, nil))
+	c := h.client(t, "bearer one")
+	mustDial(t, c)
+	c.Close()
+	await(t, "the end is logged", func() bool { return strings.Contains(log.String(), `msg="a tunnel ended" user=`) })
+	if strings.Contains(log.String(), "reason") {
+		t.Errorf("logged\n%s", log)
+	}
+	lost := h.client(t, "bearer one")
+	mustDial(t, lost)
+	lost.Break()
+	await(t, "the loss is logged", func() bool { return strings.Contains(log.String(), `msg="a tunnel broke"`) })
+}
+
+// said keeps what many goroutines write.
+type said struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (s *said) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.text.Write(p)
+}
+
+func (s *said) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.text.String()
+}
+
 func TestServerThatStopsSaysSo(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t)
