@@ -176,6 +176,7 @@ type Job struct {
 	Kind      Kind   // why it failed; meaningful only in JobFailed
 	Sentence  string // the same for people; never empty in JobFailed
 	Completed Event  // what is recorded when it completes; nothing if its Type is empty
+	Tireless  bool   // it is tried for weeks, since nobody else would; not kept
 	CreatedAt time.Time
 	UpdatedAt time.Time
 }

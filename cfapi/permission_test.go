@@ -161,7 +161,7 @@ var recipes = map[string]recipe{
 	"GET    /v3/apps/{guid}/processes":        {"<app>", "", market.SpaceReaders},
 	"GET    /v3/apps/{guid}/routes":           {"<app>", "", market.SpaceReaders},
 	"GET    /v3/apps/{guid}/droplets/current": {"<app>", "", market.SpaceReaders},
-	"GET    /v3/service_brokers":              {"", "", market.GlobalReaders},
+	"GET    /v3/service_brokers":              {"", "names=backstay", market.GlobalReaders},
 	"GET    /v3/service_brokers/{guid}":       {"<broker>", "", market.GlobalReaders},
 	"PATCH  /v3/service_brokers/{guid}": {
 		"<broker>", `{"metadata": {"labels": {"a": "b"}}}`, market.GlobalReaders,
@@ -462,7 +462,8 @@ func (s *scene) make(ctx context.Context, m *market.Market, name string) (id str
 		retired := backstay.CatalogOffering{
 			ID: "retired", Name: fresh, Private: true, Plans: []backstay.CatalogPlan{{ID: "retired", Name: fresh}},
 		}
-		if err := m.Store.KeepCatalog(ctx, broker, []backstay.CatalogOffering{retired}); err != nil {
+		unrecorded := func(market.CatalogChange) backstay.Event { return backstay.Event{} }
+		if err := m.Store.KeepCatalog(ctx, broker, []backstay.CatalogOffering{retired}, unrecorded); err != nil {
 			return "", err
 		}
 		l, err := m.Store.Offerings(ctx, market.OfferingFilter{BrokerIDs: []backstay.BrokerID{broker.ID}})

@@ -96,7 +96,7 @@ func (m *Market) refreshAll(ctx context.Context, of backstay.BrokerID, ids []bac
 	if err != nil {
 		return err
 	}
-	by := backstay.Actor{UserID: backstay.UserID(known.ID), Username: known.Name, Broker: true}
+	by := brokerActor(known)
 	for _, id := range ids {
 		err := m.refresh(ctx, by, id)
 		if err == nil || backstay.KindOf(err) == backstay.NotFound { // it is on its way up or down, or gone

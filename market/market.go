@@ -2,7 +2,6 @@ package market
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
 	"time"
 
@@ -38,19 +37,6 @@ func (b Brokers) find(id backstay.BrokerID) (backstay.Broker, error) {
 		return found, nil
 	}
 	return nil, backstay.Errorf(backstay.Unavailable, "The service broker %s cannot be reached.", id)
-}
-
-// KeepCatalog asks a broker what it offers and puts that on sale, in the place of what it offered before.
-func (m *Market) KeepCatalog(ctx context.Context, from backstay.ServiceBroker) error {
-	b, err := m.Brokers.find(from.ID)
-	if err != nil {
-		return err
-	}
-	offerings, err := b.Catalog(ctx)
-	if err != nil {
-		return fmt.Errorf("read catalog of %s: %w", from.Name, err)
-	}
-	return m.Store.KeepCatalog(ctx, from, offerings)
 }
 
 // ServiceBrokers lists the brokers. They are the whole platform's, so only those who see everything see them.

@@ -43,7 +43,7 @@ func (m *Market) PurgeInstance(
 }
 
 // PurgeOffering removes an offering with its plans, and purges all their instances. The offering comes back when
-// its broker's catalog is read again, unless that has it no more.
+// its broker's catalog is kept again, unless that has it no more.
 func (m *Market) PurgeOffering(ctx context.Context, actor backstay.Actor, id backstay.OfferingID) error {
 	o, err := m.Offering(ctx, actor, id)
 	if err != nil {
@@ -71,11 +71,18 @@ func (m *Market) purgedBy(actor backstay.Actor) EndOfPurged {
 		}
 		events = append(events, instanceEvent(actor, "purge", in, at, nil))
 		if in.Type == backstay.Managed {
-			rest := m.newJob(actor, purgeInstance, string(in.ID), backstay.JobPolling)
+			rest := m.newPurge(actor, in.ID)
 			j = &rest
 		}
 		return events, j
 	}
+}
+
+// newPurge returns a job that ends what brokers have of an instance that is gone here.
+func (m *Market) newPurge(actor backstay.Actor, id backstay.InstanceID) backstay.Job {
+	j := m.newJob(actor, purgeInstance, string(id), backstay.JobPolling)
+	j.Tireless = true
+	return j
 }
 
 func (m *Market) purgeInstanceSteps(j backstay.Job) []step.Step {
@@ -103,10 +110,14 @@ func (m *Market) endPurged(ctx context.Context, id backstay.InstanceID) error {
 }
 
 // failPurged ends a job whose instance was purged meanwhile. The job may have told the broker of the instance
-// after the purge had.
+// after the purge had, so the broker is told of the purge again: if it cannot be now, by a job of its own.
 func (m *Market) failPurged(ctx context.Context, j backstay.Job) error {
-	if err := m.endPurged(ctx, backstay.InstanceID(j.Resource)); err != nil {
-		return err
+	id := backstay.InstanceID(j.Resource)
+	if err := m.endPurged(ctx, id); err != nil {
+		m.Log.Warn("a purged instance was not ended; it is tried again", "instance", id, "error", err)
+		if err := m.Store.AcceptJob(ctx, backstay.Event{}, m.newPurge(j.By, id)); err != nil {
+			return err
+		}
 	}
 	return m.Store.FinishJob(ctx, j)
 }

@@ -3,6 +3,7 @@ package market_test
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/broker/brokertest"
+	"github.com/backstay/backstay/internal/seal"
 	"github.com/backstay/backstay/market"
 	"github.com/backstay/backstay/market/markettest"
 )
@@ -67,6 +69,40 @@ func TestNothingIsLeftOfAPurge(t *testing.T) {
 	_, err = b.LastOperation(t.Context(), backstay.LastOperationRequest{InstanceID: id})
 	if backstay.KindOf(err) != backstay.NotFound {
 		t.Errorf("the broker still has it: %v", err)
+	}
+}
+
+// TestAPurgeIsNotGivenUp has the broker refuse the purge of an instance again and again, and again when the job that
+// told of the instance ends after the purge.
+func TestAPurgeIsNotGivenUp(t *testing.T) {
+	t.Parallel()
+	b := &sluggish{Memory: brokertest.NewMemory(), gate: make(chan struct{}), asked: make(chan struct{})}
+	close(b.gate)
+	m := &market.Market{
+		Store: markettest.OpenStore(t), Brokers: market.Brokers{markettest.Broker.ID: b}, Key: seal.Key{1},
+		Log: slog.New(slog.NewTextHandler(t.Output(), nil)),
+	}
+	must(t, m.KeepCatalog(t.Context(), markettest.Broker))
+	o, err := m.CreateOrganization(t.Context(), markettest.Admin, market.NewOrganization{Name: "org"})
+	must(t, err)
+	s, err := m.CreateSpace(t.Context(), markettest.Admin, o.ID, "space", noMetadata)
+	must(t, err)
+	db := market.NewInstance{Name: "db", SpaceID: s.ID, PlanID: freePlan(t, m)}
+	create, err := m.CreateInstance(t.Context(), markettest.Admin, db)
+	must(t, err)
+	id := backstay.InstanceID(create.Resource)
+	purge, err := m.PurgeInstance(t.Context(), markettest.Admin, id)
+	must(t, err)
+	if !purge.Tireless || create.Tireless {
+		t.Error("a purge is tried as often as anything else")
+	}
+	must(t, m.Work(t.Context(), purge.ID, false)) // before the broker has heard of the instance
+	b.refusals.Store(1)
+	must(t, m.Work(t.Context(), create.ID, true)) // for the last time
+	pending, err := m.Store.Pending(t.Context(), "service_instance.purge", string(id))
+	must(t, err)
+	if ended, err := m.Store.Job(t.Context(), create.ID); err != nil || ended.State != backstay.JobFailed || !pending {
+		t.Errorf("the create is %s, %v; that the broker is told of the purge is owed: %t", ended.State, err, pending)
 	}
 }
 

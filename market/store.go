@@ -93,9 +93,13 @@ type CatalogStore interface {
 	// KeepCatalog makes a broker known by its name, and these its available offerings and plans; others of its
 	// own stay, as unavailable, and those of other brokers as they are. What is new gets the id that its broker
 	// has for it as its guid, if that can be one and nothing has it yet. The plans of a private offering begin
-	// hidden; who may see a plan that is known already does not change. Of instances whose plan has another name
-	// or price now, that is recorded as usage.
-	KeepCatalog(ctx context.Context, from backstay.ServiceBroker, offerings []backstay.CatalogOffering) error
+	// hidden; who may see a plan that is known already does not change. Of each offering and each plan that is not as
+	// it was, record makes the event. Of instances whose plan has another name or price now, that is recorded as usage.
+	// It is Invalid if two plans of an offering have the same name.
+	KeepCatalog(
+		ctx context.Context, from backstay.ServiceBroker, offerings []backstay.CatalogOffering,
+		record func(CatalogChange) backstay.Event,
+	) error
 	ServiceBrokers(ctx context.Context, f BrokerFilter) (List[backstay.ServiceBroker], error)
 	// Offerings come without their plans.
 	Offerings(ctx context.Context, f OfferingFilter) (List[backstay.Offering], error)

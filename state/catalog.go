@@ -12,8 +12,9 @@ import (
 
 func (s *Store) KeepCatalog(
 	ctx context.Context, from backstay.ServiceBroker, offerings []backstay.CatalogOffering,
+	record func(market.CatalogChange) backstay.Event,
 ) error {
-	return s.tx(ctx, func(tx pgx.Tx) error {
+	err := s.tx(ctx, func(tx pgx.Tx) error {
 		// Two at once would lock the same rows in different orders, and one of them fail. Readers go on.
 		if _, err := tx.Exec(ctx, `LOCK TABLE market.offerings IN SHARE ROW EXCLUSIVE MODE`); err != nil {
 			return err
@@ -21,29 +22,105 @@ func (s *Store) KeepCatalog(
 		if err := keepBroker(ctx, tx, from); err != nil {
 			return err
 		}
+		k, err := newCatalogKeeper(ctx, tx, from.ID)
+		if err != nil {
+			return err
+		}
 		for _, o := range offerings {
-			if err := keepOffering(ctx, tx, from.ID, o); err != nil {
+			if err := k.keepOffering(ctx, tx, o); err != nil {
 				return fmt.Errorf("keep offering %s: %w", o.Name, err)
+			}
+		}
+		if err := k.withdraw(ctx, tx); err != nil || len(k.changes) == 0 {
+			return err
+		}
+		for _, c := range k.changes {
+			if err := recordEvent(ctx, tx, record(c)); err != nil {
+				return err
 			}
 		}
 		return recordUsage(ctx, tx, backstay.UsageUpdated, nil)
 	})
+	if violates(err, "plan_name") {
+		return backstay.Errorf(backstay.Invalid, "The catalog of %s has two plans of one name in an offering.", from.Name)
+	}
+	return err
 }
 
-// keepBroker makes a broker known by its name, and takes all that it offers off sale.
 func keepBroker(ctx context.Context, tx pgx.Tx, b backstay.ServiceBroker) error {
 	_, err := tx.Exec(ctx, `INSERT INTO market.brokers (id, name) VALUES ($1, $2)
 		ON CONFLICT (id) DO UPDATE SET (name, updated_at) = ROW (excluded.name, now()) WHERE brokers.name <> excluded.name`,
 		b.ID, b.Name)
+	return err
+}
+
+// catalogKeeper keeps a broker's catalog in the place of what was known of it before, and notes what is new about it.
+type catalogKeeper struct {
+	broker    backstay.BrokerID
+	offerings map[backstay.ServiceID]backstay.Offering
+	plans     map[backstay.OfferingID]map[backstay.ServicePlanID]backstay.Plan
+	listed    struct {
+		offerings []backstay.OfferingID
+		plans     []backstay.PlanID
+	}
+	changes []market.CatalogChange
+}
+
+func newCatalogKeeper(ctx context.Context, tx pgx.Tx, of backstay.BrokerID) (*catalogKeeper, error) {
+	k := &catalogKeeper{
+		broker: of, offerings: map[backstay.ServiceID]backstay.Offering{},
+		plans: map[backstay.OfferingID]map[backstay.ServicePlanID]backstay.Plan{},
+	}
+	rows, err := tx.Query(ctx, `SELECT `+offeringColumns+` FROM market.offerings o WHERE o.broker_id = $1`, of)
+	if err != nil {
+		return k, err
+	}
+	offerings, err := pgx.CollectRows(rows, scanOffering)
+	if err != nil {
+		return k, err
+	}
+	for _, o := range offerings {
+		k.offerings[o.ServiceID], k.plans[o.ID] = o, map[backstay.ServicePlanID]backstay.Plan{}
+	}
+	rows, err = tx.Query(ctx, `SELECT `+planColumns+` FROM market.plans p
+		WHERE p.offering_id IN (SELECT o.id FROM market.offerings o WHERE o.broker_id = $1)`, of)
+	if err != nil {
+		return k, err
+	}
+	plans, err := pgx.CollectRows(rows, scanPlan)
+	for _, p := range plans {
+		k.plans[p.OfferingID][p.ServicePlanID] = p
+	}
+	return k, err
+}
+
+// withdraw takes off sale what the catalog does not list any more.
+func (k *catalogKeeper) withdraw(ctx context.Context, tx pgx.Tx) error {
+	rows, err := tx.Query(ctx, `UPDATE market.offerings o SET available = false, updated_at = now()
+		WHERE o.available AND o.broker_id = $1 AND o.id <> ALL ($2) RETURNING `+offeringColumns, k.broker,
+		texts(k.listed.offerings))
 	if err != nil {
 		return err
 	}
-	_, err = tx.Exec(ctx, `UPDATE market.plans SET available = false
-		WHERE available AND offering_id IN (SELECT id FROM market.offerings WHERE broker_id = $1)`, b.ID)
+	offerings, err := pgx.CollectRows(rows, scanOffering)
 	if err != nil {
 		return err
 	}
-	_, err = tx.Exec(ctx, `UPDATE market.offerings SET available = false WHERE available AND broker_id = $1`, b.ID)
+	for _, o := range offerings {
+		old := k.offerings[o.ServiceID]
+		k.changes = append(k.changes, market.CatalogChange{OldOffering: &old, Offering: &o})
+	}
+	rows, err = tx.Query(ctx, `UPDATE market.plans p SET available = false, updated_at = now() WHERE p.available
+		AND p.offering_id IN (SELECT id FROM market.offerings WHERE broker_id = $1) AND p.id <> ALL ($2)
+		RETURNING `+planColumns, k.broker, texts(k.listed.plans))
+	if err != nil {
+		return err
+	}
+	plans, err := pgx.CollectRows(rows, scanPlan)
+	for _, p := range plans {
+		old := k.plans[p.OfferingID][p.ServicePlanID]
+		k.changes = append(k.changes, market.CatalogChange{OldPlan: &old, Plan: &p})
+	}
 	return err
 }
 
@@ -55,37 +132,55 @@ func guid(table string) string {
 		THEN $1 ELSE gen_random_uuid()::text END`
 }
 
-func keepOffering(ctx context.Context, tx pgx.Tx, from backstay.BrokerID, o backstay.CatalogOffering) error {
-	var id backstay.OfferingID
-	err := tx.QueryRow(ctx, `INSERT INTO market.offerings (service_id, id, broker_id, name, description,
-		documentation_url,
-			tags, requires, shareable, bindable, instances_retrievable, bindings_retrievable, plan_updateable,
-			allow_context_updates, available)
+// keepOffering leaves the row of an offering that is as it was alone, and so keepPlan that of a plan.
+func (k *catalogKeeper) keepOffering(ctx context.Context, tx pgx.Tx, o backstay.CatalogOffering) error {
+	old, known := k.offerings[o.ID]
+	id := old.ID
+	rows, err := tx.Query(ctx, `INSERT INTO market.offerings AS o (service_id, id, broker_id, name, description,
+			documentation_url, tags, requires, shareable, bindable, instances_retrievable, bindings_retrievable,
+			plan_updateable, allow_context_updates, available)
 		VALUES ($1, `+guid("market.offerings")+`, $2, $3, $4, $5, coalesce($6, '{}'::text[]), coalesce($7, '{}'::text[]),
-			$8, $9,
-			$10, $11, $12, $13, true)
+			$8, $9, $10, $11, $12, $13, true)
 		ON CONFLICT ON CONSTRAINT offering_in_catalog DO UPDATE SET (name, description, documentation_url, tags, requires,
 			shareable, bindable, instances_retrievable, bindings_retrievable, plan_updateable, allow_context_updates,
 			available, updated_at) =
 			ROW (excluded.name, excluded.description, excluded.documentation_url, excluded.tags, excluded.requires,
 			excluded.shareable, excluded.bindable, excluded.instances_retrievable, excluded.bindings_retrievable,
 			excluded.plan_updateable, excluded.allow_context_updates, true, now())
-		RETURNING id`,
-		o.ID, from, o.Name, o.Description, o.DocumentationURL, o.Tags, o.Requires, o.Shareable, o.Bindable,
-		o.InstancesRetrievable, o.BindingsRetrievable, o.PlanUpdateable, o.AllowContextUpdates).Scan(&id)
+			WHERE (o.name, o.description, o.documentation_url, o.tags, o.requires, o.shareable, o.bindable,
+				o.instances_retrievable, o.bindings_retrievable, o.plan_updateable, o.allow_context_updates, o.available)
+				IS DISTINCT FROM (excluded.name, excluded.description, excluded.documentation_url, excluded.tags,
+				excluded.requires, excluded.shareable, excluded.bindable, excluded.instances_retrievable,
+				excluded.bindings_retrievable, excluded.plan_updateable, excluded.allow_context_updates, true)
+		RETURNING `+offeringColumns,
+		o.ID, k.broker, o.Name, o.Description, o.DocumentationURL, o.Tags, o.Requires, o.Shareable, o.Bindable,
+		o.InstancesRetrievable, o.BindingsRetrievable, o.PlanUpdateable, o.AllowContextUpdates)
 	if err != nil {
 		return err
 	}
+	changed, err := pgx.CollectRows(rows, scanOffering)
+	if err != nil {
+		return err
+	}
+	for _, now := range changed {
+		id = now.ID
+		c := market.CatalogChange{Offering: &now}
+		if known {
+			c.OldOffering = &old
+		}
+		k.changes = append(k.changes, c)
+	}
+	k.listed.offerings = append(k.listed.offerings, id)
 	for position, p := range o.Plans {
-		if err := keepPlan(ctx, tx, id, o, position, p); err != nil {
+		if err := k.keepPlan(ctx, tx, id, o, position, p); err != nil {
 			return fmt.Errorf("plan %s: %w", p.Name, err)
 		}
 	}
 	return nil
 }
 
-func keepPlan(
-	ctx context.Context, tx pgx.Tx, id backstay.OfferingID, o backstay.CatalogOffering, position int,
+func (k *catalogKeeper) keepPlan(
+	ctx context.Context, tx pgx.Tx, of backstay.OfferingID, o backstay.CatalogOffering, position int,
 	p backstay.CatalogPlan,
 ) error {
 	bindable, updateable := o.Bindable, o.PlanUpdateable
@@ -95,17 +190,40 @@ func keepPlan(
 	if p.PlanUpdateable != nil {
 		updateable = *p.PlanUpdateable
 	}
-	_, err := tx.Exec(ctx, `INSERT INTO market.plans (service_plan_id, id, offering_id, position, name, description, free,
-			costs, schemas, bindable, plan_updateable, maintenance_info, maximum_polling, available, public)
+	rows, err := tx.Query(ctx, `INSERT INTO market.plans AS p (service_plan_id, id, offering_id, position, name,
+			description, free, costs, schemas, bindable, plan_updateable, maintenance_info, maximum_polling, available, public)
 		VALUES ($1, `+guid("market.plans")+`, $2, $3, $4, $5, $6, coalesce($7::jsonb, '[]'), $8, $9, $10, $11, $12, true,
 			$13)
 		ON CONFLICT ON CONSTRAINT plan_in_catalog DO UPDATE SET (position, name, description, free, costs, schemas, bindable,
 			plan_updateable, maintenance_info, maximum_polling, available, updated_at) =
 			ROW (excluded.position, excluded.name, excluded.description, excluded.free, excluded.costs, excluded.schemas,
-			excluded.bindable, excluded.plan_updateable, excluded.maintenance_info, excluded.maximum_polling, true, now())`,
-		p.ID, id, position, p.Name, p.Description, p.Free, p.Costs, p.Schemas, bindable, updateable, p.MaintenanceInfo,
+			excluded.bindable, excluded.plan_updateable, excluded.maintenance_info, excluded.maximum_polling, true, now())
+			WHERE (p.position, p.name, p.description, p.free, p.costs, p.schemas, p.bindable, p.plan_updateable,
+				p.maintenance_info, p.maximum_polling, p.available) IS DISTINCT FROM (excluded.position, excluded.name,
+				excluded.description, excluded.free, excluded.costs, excluded.schemas, excluded.bindable,
+				excluded.plan_updateable, excluded.maintenance_info, excluded.maximum_polling, true)
+		RETURNING `+planColumns,
+		p.ID, of, position, p.Name, p.Description, p.Free, p.Costs, p.Schemas, bindable, updateable, p.MaintenanceInfo,
 		p.MaximumPollingDuration, !o.Private)
-	return err
+	if err != nil {
+		return err
+	}
+	changed, err := pgx.CollectRows(rows, scanPlan)
+	if err != nil {
+		return err
+	}
+	old, known := k.plans[of][p.ID]
+	id := old.ID
+	for _, now := range changed {
+		id = now.ID
+		c := market.CatalogChange{Plan: &now}
+		if known {
+			c.OldPlan = &old
+		}
+		k.changes = append(k.changes, c)
+	}
+	k.listed.plans = append(k.listed.plans, id)
+	return nil
 }
 
 func (s *Store) ServiceBrokers(ctx context.Context,

@@ -99,7 +99,7 @@ func (s *Store) mustInsertJob(t *testing.T, id backstay.JobID) {
 	t.Helper()
 	deadline := time.Now().Add(10 * time.Second)
 	err := wait.Until(t.Context(), wait.Every(10*time.Millisecond), func() (again bool, err error) {
-		err = s.tx(t.Context(), func(tx pgx.Tx) error { return s.insertMarketJob(t.Context(), tx, id) })
+		err = s.tx(t.Context(), func(tx pgx.Tx) error { return s.insertMarketJob(t.Context(), tx, backstay.Job{ID: id}) })
 		return err != nil && time.Now().Before(deadline), err // a connection may be found broken as it is used
 	})
 	if err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"math"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -62,12 +63,16 @@ func (w *worker[T]) Work(ctx context.Context, j *river.Job[T]) error {
 // therefore never rescues a job whose runner is gone; takeJobsBack does.
 func (w *worker[T]) Timeout(*river.Job[T]) time.Duration { return -1 }
 
-// retryPolicy doubles from 100 ms to 10 s, from now on.
+// retryPolicy doubles from 100 ms to 10 s, from now on; what is tried more often than most jobs are, is tried by the
+// minute then.
 type retryPolicy struct{ now func() time.Time }
 
 func (p retryPolicy) NextRetry(j *rivertype.JobRow) time.Time {
-	delay := 100 * time.Millisecond << min(max(j.Attempt-1, 0), 7)
-	return p.now().Add(min(delay, 10*time.Second))
+	delay := min(100*time.Millisecond<<min(max(j.Attempt-1, 0), 7), 10*time.Second)
+	if j.Attempt >= MaxAttempts {
+		delay = time.Minute
+	}
+	return p.now().Add(delay)
 }
 
 // RunJobs runs jobs until ctx ends, beginning with those that were being run when the process before was
@@ -192,9 +197,13 @@ const (
 	brokerQueue = "broker"
 )
 
-func (s *Store) insertMarketJob(ctx context.Context, tx pgx.Tx, id backstay.JobID) error {
-	_, err := s.inserts.InsertTx(ctx, tx, marketJob{Job: id},
-		&river.InsertOpts{Queue: marketQueue, MaxAttempts: MaxAttempts})
+func (s *Store) insertMarketJob(ctx context.Context, tx pgx.Tx, j backstay.Job) error {
+	attempts := MaxAttempts
+	if j.Tireless {
+		attempts = math.MaxInt16 // the most that the queue can count: by the minute they last for three weeks
+	}
+	_, err := s.inserts.InsertTx(ctx, tx, marketJob{Job: j.ID},
+		&river.InsertOpts{Queue: marketQueue, MaxAttempts: attempts})
 	return err
 }
 

@@ -36,7 +36,7 @@ func (s *Store) acceptJob(ctx context.Context, tx pgx.Tx, e backstay.Event, j ba
 	if err := insertJob(ctx, tx, j); err != nil {
 		return err
 	}
-	return s.insertMarketJob(ctx, tx, j.ID)
+	return s.insertMarketJob(ctx, tx, j)
 }
 
 func insertJob(ctx context.Context, tx pgx.Tx, j backstay.Job) error {

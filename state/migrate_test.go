@@ -162,7 +162,7 @@ func TestOfferingsComeToTheirBroker(t *testing.T) {
 	own := brokers.Items[0]
 	must(t, s.KeepCatalog(t.Context(), own, []backstay.CatalogOffering{{
 		ID: service, Name: "postgres", Plans: []backstay.CatalogPlan{{ID: plan, Name: "Free"}},
-	}}))
+	}}, func(market.CatalogChange) backstay.Event { return backstay.Event{} }))
 	offerings, err := s.Offerings(t.Context(), market.OfferingFilter{})
 	if err != nil || len(offerings.Items) != 1 || offerings.Items[0].ID != service ||
 		offerings.Items[0].BrokerID != own.ID {

@@ -24,7 +24,7 @@ func TestQuotasAndAccessLeaveEvents(t *testing.T) {
 	const tiny = "00000000-0000-4000-8000-0000000000f1"
 	must(t, s.KeepCatalog(ctx, backstay.ServiceBroker{ID: "broker", Name: "broker"}, []backstay.CatalogOffering{{
 		ID: "redis", Name: "redis", Private: true, Plans: []backstay.CatalogPlan{{ID: tiny, Name: "tiny"}},
-	}}))
+	}}, func(market.CatalogChange) backstay.Event { return backstay.Event{} }))
 	_, err = s.AddOrganization(ctx, backstay.Organization{ID: "org", Name: "org"}, backstay.Event{})
 	must(t, err)
 	_, err = s.AddSpace(ctx, backstay.Space{ID: "space", OrganizationID: "org", Name: "space"}, backstay.Event{})

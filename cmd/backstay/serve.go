@@ -144,6 +144,7 @@ func (p *platform) run(ctx context.Context, l net.Listener) error {
 	g.Go(func() error { return p.market.ForgetRegularly(ctx, p.cfg.retention()) })
 	g.Go(func() error { return p.market.EndExpired(ctx) })
 	g.Go(func() error { return p.market.Follow(ctx) })
+	g.Go(func() error { return p.market.WatchCatalogs(ctx) })
 	g.Go(func() error { return p.tunnels.Run(ctx) })
 	g.Go(func() error { return p.serveHTTP(ctx, l) })
 	err := g.Wait()

@@ -3,6 +3,7 @@ package markettest
 import (
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/market"
@@ -14,14 +15,14 @@ var another = backstay.ServiceBroker{ID: "00000000-0000-4000-8000-0000000000b2",
 // aCatalogIsOneBrokers keeps the catalogs of two brokers, whose ids may be the same.
 func aCatalogIsOneBrokers(t *testing.T, f *fixture) {
 	theirs := catalog("plan", "theirs")
-	must(t, f.KeepCatalog(t.Context(), another, theirs))
+	must(t, f.KeepCatalog(t.Context(), another, theirs, unrecorded))
 	f.wantOnSale(t, Broker.ID, "plan", "other")
 	f.wantOnSale(t, another.ID, "plan", "theirs")
-	must(t, f.KeepCatalog(t.Context(), Broker, nil))
+	must(t, f.KeepCatalog(t.Context(), Broker, nil, unrecorded))
 	f.wantOnSale(t, Broker.ID)
 	f.wantOnSale(t, another.ID, "plan", "theirs")
-	must(t, f.KeepCatalog(t.Context(), Broker, catalog("plan")))
-	must(t, f.KeepCatalog(t.Context(), another, nil))
+	must(t, f.KeepCatalog(t.Context(), Broker, catalog("plan"), unrecorded))
+	must(t, f.KeepCatalog(t.Context(), another, nil, unrecorded))
 	f.wantOnSale(t, Broker.ID, "plan")
 	f.wantOnSale(t, another.ID)
 }
@@ -49,7 +50,7 @@ func guidsAreTheMarkets(t *testing.T, f *fixture) {
 	foreign := append(catalog("plan"), backstay.CatalogOffering{
 		ID: "any/text", Name: "redis", Plans: []backstay.CatalogPlan{{ID: "small?", Name: "small"}},
 	})
-	must(t, f.KeepCatalog(t.Context(), another, foreign))
+	must(t, f.KeepCatalog(t.Context(), another, foreign, unrecorded))
 	first := f.guids(t)
 	if first["postgres of "+Broker.Name] != string(offeringID) || first["plan of "+Broker.Name] != string(f.plan) {
 		t.Errorf("a free guid was not kept: %v", first)
@@ -64,7 +65,7 @@ func guidsAreTheMarkets(t *testing.T, f *fixture) {
 	if len(first) != 7 { // three of the first broker, four of the other
 		t.Errorf("%d guids: %v", len(first), first)
 	}
-	must(t, f.KeepCatalog(t.Context(), another, foreign))
+	must(t, f.KeepCatalog(t.Context(), another, foreign, unrecorded))
 	for name, id := range f.guids(t) {
 		if first[name] != id {
 			t.Errorf("%s was %s and is %s", name, first[name], id)
@@ -108,7 +109,7 @@ func aCatalogIsKeptWhole(t *testing.T, f *fixture) {
 			{ID: "large", Name: "large"},
 		},
 	}
-	must(t, f.KeepCatalog(t.Context(), another, []backstay.CatalogOffering{o}))
+	must(t, f.KeepCatalog(t.Context(), another, []backstay.CatalogOffering{o}, unrecorded))
 	offerings, err := f.Offerings(t.Context(), market.OfferingFilter{Names: []string{"redis"}})
 	must(t, err)
 	if got := offerings.Items[0]; got.ServiceID != o.ID || !slices.Equal(got.Requires, o.Requires) || !got.Bindable ||
@@ -128,7 +129,7 @@ func aCatalogIsKeptWhole(t *testing.T, f *fixture) {
 }
 
 func withdrawnPlansStayKnown(t *testing.T, f *fixture) {
-	must(t, f.KeepCatalog(t.Context(), Broker, catalog("other")))
+	must(t, f.KeepCatalog(t.Context(), Broker, catalog("other"), unrecorded))
 	available := true
 	l, err := f.Plans(t.Context(), market.PlanFilter{Available: &available, OfferingNames: []string{"postgres"}})
 	must(t, err)
@@ -140,4 +141,86 @@ func withdrawnPlansStayKnown(t *testing.T, f *fixture) {
 	if len(l.Items) != 1 || l.Items[0].Available {
 		t.Errorf("withdrawn plan: %+v", l.Items)
 	}
+}
+
+// plansSwapNames has plans take each other's names, and that of one that is withdrawn.
+func plansSwapNames(t *testing.T, f *fixture) {
+	named := func(names ...string) []backstay.CatalogOffering {
+		o := catalog("plan", "other")
+		for i, name := range names {
+			o[0].Plans[i].Name = name
+		}
+		return o
+	}
+	must(t, f.KeepCatalog(t.Context(), Broker, named("other", "plan"), unrecorded))
+	f.wantOnSale(t, Broker.ID, "other", "plan")
+	without := named("other")
+	without[0].Plans = without[0].Plans[:1]
+	without[0].Plans[0].Name = "plan" // as one is called that goes
+	must(t, f.KeepCatalog(t.Context(), Broker, without, unrecorded))
+	f.wantOnSale(t, Broker.ID, "plan")
+	l, err := f.Plans(t.Context(), market.PlanFilter{IDs: []backstay.PlanID{f.plan}})
+	must(t, err)
+	if l.Items[0].Name != "plan" {
+		t.Errorf("it is called %s", l.Items[0].Name)
+	}
+	err = f.KeepCatalog(t.Context(), Broker, named("same", "same"), unrecorded)
+	wantError(t, err, backstay.Invalid, "The catalog of backstay has two plans of one name in an offering.")
+	f.wantOnSale(t, Broker.ID, "plan")
+}
+
+// whatACatalogChangesIsRecorded keeps catalogs and counts what is new about each: nothing is where nothing changed.
+func whatACatalogChangesIsRecorded(t *testing.T, f *fixture) {
+	var changes []market.CatalogChange
+	keep := func(offerings []backstay.CatalogOffering, plans, offered int) []market.CatalogChange {
+		t.Helper()
+		changes = nil
+		must(t, f.KeepCatalog(t.Context(), Broker, offerings, func(c market.CatalogChange) backstay.Event {
+			changes = append(changes, c)
+			return newEvent("catalog", "catalog", f.org.ID)
+		}))
+		for _, c := range changes {
+			if c.Plan != nil {
+				plans--
+			} else {
+				offered--
+			}
+		}
+		if plans != 0 || offered != 0 {
+			t.Errorf("changes are %+v", changes)
+		}
+		return changes
+	}
+	before := f.updated(t)
+	keep(catalog("plan", "other"), 0, 0)
+	if after := f.updated(t); !after.Equal(before) {
+		t.Errorf("a plan that is as it was was updated at %s, and is at %s", before, after)
+	}
+	priced := catalog("plan", "other")
+	priced[0].Plans[0].Costs = []backstay.Cost{{Amount: 1, Currency: "GBP", Unit: "MONTHLY"}}
+	if c := keep(priced, 1, 0); len(c[0].OldPlan.Costs) == len(c[0].Plan.Costs) {
+		t.Errorf("the plan is as it was: %+v", c[0].Plan)
+	}
+	if c := keep(catalog("plan"), 2, 0); c[1].Plan.Available || !c[1].OldPlan.Available {
+		t.Errorf("what is withdrawn is %+v", c[1].Plan)
+	}
+	if c := keep(nil, 1, 1); c[0].Offering.Available {
+		t.Errorf("what is withdrawn is %+v", c[0].Offering)
+	}
+	if c := keep(catalog("plan", "new"), 2, 1); c[2].OldPlan != nil || c[1].OldPlan == nil {
+		t.Errorf("what is new is %+v", c)
+	}
+	events, err := f.Events(t.Context(), market.EventFilter{TargetIDs: []string{"catalog"}})
+	must(t, err)
+	if len(events.Items) != 8 {
+		t.Errorf("%d events", len(events.Items))
+	}
+}
+
+// updated is when the plan was changed last.
+func (f *fixture) updated(t *testing.T) time.Time {
+	t.Helper()
+	l, err := f.Plans(t.Context(), market.PlanFilter{IDs: []backstay.PlanID{f.plan}})
+	must(t, err)
+	return l.Items[0].UpdatedAt
 }

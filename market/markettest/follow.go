@@ -75,7 +75,7 @@ func unsettledInstancesAreFound(t *testing.T, f *fixture) {
 	offerings[0].Plans[0].MaintenanceInfo = &backstay.MaintenanceInfo{Version: "1.0.0"}
 	unknown, pending, busy, settled := f.mustHave(t, "unknown"), f.mustHave(t, "pending"), f.mustHave(t, "busy"),
 		f.mustHave(t, "settled")
-	must(t, f.KeepCatalog(t.Context(), Broker, offerings))
+	must(t, f.KeepCatalog(t.Context(), Broker, offerings, unrecorded))
 	told := market.InForce{MaintenanceInfo: &backstay.MaintenanceInfo{Version: "1.0.0"}}
 	for _, in := range []backstay.Instance{pending, busy, settled} {
 		must(t, f.refreshed(t, in.ID, told, "", nil))
@@ -90,7 +90,7 @@ func unsettledInstancesAreFound(t *testing.T, f *fixture) {
 	if !slices.Equal(got, want) {
 		t.Errorf("unsettled are %q; want %q", got, want)
 	}
-	must(t, f.KeepCatalog(t.Context(), another, nil))
+	must(t, f.KeepCatalog(t.Context(), another, nil, unrecorded))
 	if got, err := f.UnsettledInstances(t.Context(), another.ID); err != nil || len(got) > 0 {
 		t.Errorf("unsettled of another broker are %q, %v", got, err)
 	}

@@ -98,7 +98,8 @@ func everyResourceHasMetadata(t *testing.T, f *fixture) {
 	must(t, err)
 	_, err = f.UpdateApp(t.Context(), "app2", market.Update{Metadata: labels("later", "")}, none)
 	must(t, err)
-	must(t, f.KeepCatalog(t.Context(), Broker, catalog("plan", "other"))) // which leaves what users have noted
+	// A catalog leaves what users have noted.
+	must(t, f.KeepCatalog(t.Context(), Broker, catalog("plan", "other"), unrecorded))
 
 	both := market.Match{Labels: market.Selector{{Key: "made"}, {Key: "later"}}}
 	later := market.Match{Labels: market.Selector{{Key: "later", Values: []string{""}}}}

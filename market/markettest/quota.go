@@ -256,7 +256,7 @@ func quotasLimitKeys(t *testing.T, f *fixture) {
 func quotasForbidPaidPlans(t *testing.T, f *fixture) {
 	offerings := catalog("plan")
 	offerings[0].Plans = append(offerings[0].Plans, catalogPlan("paid", false))
-	must(t, f.KeepCatalog(t.Context(), Broker, offerings))
+	must(t, f.KeepCatalog(t.Context(), Broker, offerings, unrecorded))
 	f.plan = planID("paid")
 	wantError(t, f.accept(t), backstay.Invalid,
 		"The service instance cannot be created because paid service plans are not allowed. "+
@@ -355,19 +355,19 @@ func privatePlansBeginHidden(t *testing.T, f *fixture) {
 		ID: "beta", Name: "beta", Private: true,
 		Plans: []backstay.CatalogPlan{catalogPlan("tiny", true), catalogPlan("small", true)},
 	})
-	must(t, f.KeepCatalog(t.Context(), Broker, offerings))
+	must(t, f.KeepCatalog(t.Context(), Broker, offerings, unrecorded))
 	f.wantVisibility(t, planID("plan"), backstay.PublicPlan)
 	f.wantVisibility(t, planID("tiny"), backstay.AdminPlan)
 
 	// What is said of a plan holds, whatever a catalog says later.
 	must(t, f.SetPlanVisibility(t.Context(), planID("tiny"), backstay.PublicPlan, nil, true, none))
 	must(t, f.SetPlanVisibility(t.Context(), planID("plan"), backstay.AdminPlan, nil, true, none))
-	must(t, f.KeepCatalog(t.Context(), Broker, offerings))
+	must(t, f.KeepCatalog(t.Context(), Broker, offerings, unrecorded))
 	f.wantVisibility(t, planID("plan"), backstay.AdminPlan)
 	f.wantVisibility(t, planID("tiny"), backstay.PublicPlan)
 	f.wantVisibility(t, planID("small"), backstay.AdminPlan)
 	offerings[1].Private = false
-	must(t, f.KeepCatalog(t.Context(), Broker, offerings))
+	must(t, f.KeepCatalog(t.Context(), Broker, offerings, unrecorded))
 	f.wantVisibility(t, planID("small"), backstay.AdminPlan)
 }
 

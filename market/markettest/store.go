@@ -63,6 +63,8 @@ func RunStore(t *testing.T, open func(t testing.TB) market.Store) {
 		{"ACatalogIsOneBrokers", aCatalogIsOneBrokers},
 		{"ACatalogIsKeptWhole", aCatalogIsKeptWhole},
 		{"GuidsAreTheMarkets", guidsAreTheMarkets},
+		{"PlansSwapNames", plansSwapNames},
+		{"WhatACatalogChangesIsRecorded", whatACatalogChangesIsRecorded},
 		{"APlanChangesWhenTheUpdateSucceeded", aPlanChangesWhenTheUpdateSucceeded},
 		{"AFailedUpdateLeavesThePlan", aFailedUpdateLeavesThePlan},
 		{"AnUpdateIsTakenWhole", anUpdateIsTakenWhole},
@@ -98,6 +100,9 @@ var (
 	inForce market.InForce
 )
 
+// unrecorded is the event of a change of a catalog in tests that are not about those.
+func unrecorded(market.CatalogChange) backstay.Event { return none }
+
 // fixture is a store with an organization, a space, an app and a plan.
 type fixture struct {
 	market.Store
@@ -110,7 +115,7 @@ type fixture struct {
 func newFixture(t *testing.T, s market.Store) *fixture {
 	t.Helper()
 	f := &fixture{Store: s, plan: planID("plan")}
-	must(t, s.KeepCatalog(t.Context(), Broker, catalog("plan", "other")))
+	must(t, s.KeepCatalog(t.Context(), Broker, catalog("plan", "other"), unrecorded))
 	var err error
 	f.org, err = s.AddOrganization(t.Context(), backstay.Organization{ID: "org", Name: "org"}, none)
 	must(t, err)

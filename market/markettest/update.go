@@ -114,7 +114,7 @@ func whatWasNotCreatedIsNotUpdated(t *testing.T, f *fixture) {
 func quotasForbidChangesToPaidPlans(t *testing.T, f *fixture) {
 	offerings := catalog("plan")
 	offerings[0].Plans = append(offerings[0].Plans, catalogPlan("paid", false))
-	must(t, f.KeepCatalog(t.Context(), Broker, offerings))
+	must(t, f.KeepCatalog(t.Context(), Broker, offerings, unrecorded))
 	in := f.mustHave(t, "db")
 	change := func(to string) error {
 		return f.AcceptInstanceUpdate(t.Context(), in.ID, market.InstanceChange{PlanID: planID(to)},

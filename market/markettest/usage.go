@@ -85,13 +85,13 @@ func priced(amount float64) []backstay.CatalogOffering {
 }
 
 func usageFollowsPrices(t *testing.T, f *fixture) {
-	must(t, f.KeepCatalog(t.Context(), Broker, priced(30)))
+	must(t, f.KeepCatalog(t.Context(), Broker, priced(30), unrecorded))
 	f.mustHave(t, "db")
 	gone := f.mustHave(t, "gone")
 	must(t, f.RemoveInstance(t.Context(), gone.ID, none, nil))
-	must(t, f.KeepCatalog(t.Context(), Broker, priced(30)))
-	must(t, f.KeepCatalog(t.Context(), Broker, priced(40)))
-	must(t, f.KeepCatalog(t.Context(), Broker, priced(40)))
+	must(t, f.KeepCatalog(t.Context(), Broker, priced(30), unrecorded))
+	must(t, f.KeepCatalog(t.Context(), Broker, priced(40), unrecorded))
+	must(t, f.KeepCatalog(t.Context(), Broker, priced(40), unrecorded))
 	all := f.wantUsage(t, market.UsageFilter{}, "CREATED db", "CREATED gone", "DELETED gone", "UPDATED db")
 	if all[0].Costs[0].Amount != 30 || all[3].Costs[0].Amount != 40 {
 		t.Errorf("prices %v, then %v; want 30 and 40", all[0].Costs, all[3].Costs)
@@ -107,7 +107,7 @@ func (f *fixture) bill(t *testing.T, from, until time.Time) []market.Charge {
 }
 
 func usageIsForgottenWhereItTellsNothing(t *testing.T, f *fixture) {
-	must(t, f.KeepCatalog(t.Context(), Broker, priced(30)))
+	must(t, f.KeepCatalog(t.Context(), Broker, priced(30), unrecorded))
 	lasting, gone := f.mustHave(t, "lasting"), f.mustHave(t, "gone")
 	name := "renamed"
 	_, err := f.UpdateInstance(t.Context(), lasting.ID, named(name), nil, none)
@@ -189,7 +189,7 @@ func usageIsReadOnwardsWithoutGaps(t *testing.T, f *fixture) {
 				); err != nil {
 					t.Error(err)
 				}
-				if err := f.KeepCatalog(t.Context(), Broker, catalog("plan", "other")); err != nil {
+				if err := f.KeepCatalog(t.Context(), Broker, catalog("plan", "other"), unrecorded); err != nil {
 					t.Error(err)
 				}
 				var ends sync.WaitGroup
