@@ -6,7 +6,7 @@ import "context"
 // and to are of the same instance, with different installations and different data directories.
 type Upgrader interface {
 	// MadeBy returns the version, as plans name it, whose servers serve the data in n.DataDir. Nothing else of n is
-	// looked at. The error is fs.ErrNotExist if there is none.
+	// looked at. It is empty for data that does not tell; the error is fs.ErrNotExist if there is none.
 	MadeBy(n Node) (version string, err error)
 	// CheckUpgrade tells, while from serves, whether Upgrade could make the data of to. It changes nothing of from,
 	// and leaves nothing in the place of to. An error that is Unsupported is final until something else is wanted.

@@ -37,7 +37,7 @@ func (Engine) Prepare(_ context.Context, n engine.Node) error {
 
 func plan(n engine.Node) (datadir.Plan, error) {
 	product := productOf(n.Installation)
-	called := product.name + " " + n.Installation.Version
+	called := called(n.Installation)
 	if err := n.CheckPorts(); err != nil {
 		return datadir.Plan{}, err
 	}
@@ -45,7 +45,7 @@ func plan(n engine.Node) (datadir.Plan, error) {
 	if err != nil {
 		return datadir.Plan{}, datadir.Blame(called, err)
 	}
-	files := map[string]string{configFile: text}
+	files := map[string]string{configFile: text, versionFile: n.Installation.Version + "\n"}
 	if len(n.Port(engine.ClientPort).Listen) > 0 {
 		files[certificateFile], files[keyFile] = n.TLS.Leaf, n.TLS.Key.Reveal()
 	}
@@ -57,6 +57,9 @@ func plan(n engine.Node) (datadir.Plan, error) {
 		Make: func(part string) error { return makeData(part, uid, gid) },
 	}, nil
 }
+
+// called returns the name by which users know an installation: "Redis 7.0".
+func called(i engine.Installation) string { return productOf(i).name + " " + i.Version }
 
 // makeData makes a data directory that holds nothing but the operator and its secret.
 func makeData(part string, uid, gid int) error {

@@ -33,6 +33,7 @@ var (
 	_ engine.Describer  = Engine{}
 	_ engine.Tender     = Engine{}
 	_ engine.Tunable    = Engine{}
+	_ engine.Upgrader   = Engine{}
 )
 
 // product is one of the servers that speak Redis, with all that differs between them here.
@@ -63,12 +64,12 @@ func productOf(i engine.Installation) product {
 // Packages returns Debian's package.
 func (Engine) Packages() []string { return []string{"redis-server"} }
 
-// Installations lists the servers in Dirs that run, the newest first: all of Redis, or those of Valkey where there is
+// Installations lists the servers in Dirs that run, the newest first: in each of Dirs Redis, or Valkey where there is
 // no Redis.
 func (e Engine) Installations(ctx context.Context) ([]engine.Installation, error) {
 	found := []engine.Installation{}
-	for _, p := range products {
-		for _, dir := range e.dirs() {
+	for _, dir := range e.dirs() {
+		for _, p := range products {
 			full, err := p.version(ctx, dir)
 			if ctx.Err() != nil {
 				return nil, ctx.Err()
@@ -76,10 +77,8 @@ func (e Engine) Installations(ctx context.Context) ([]engine.Installation, error
 			if err == nil {
 				i := engine.Installation{Product: p.name, Version: minor(full), FullVersion: full, Dir: dir}
 				found = append(found, i)
+				break
 			}
-		}
-		if len(found) > 0 {
-			break
 		}
 	}
 	slices.SortStableFunc(found, engine.NewestFirst)

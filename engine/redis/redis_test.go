@@ -15,6 +15,7 @@ import (
 	"github.com/backstay/backstay/engine"
 	"github.com/backstay/backstay/engine/enginetest"
 	"github.com/backstay/backstay/engine/redis"
+	"github.com/backstay/backstay/internal/testkit"
 )
 
 // tested is the machine's server, or that in the directory that the environment names: all tests are
@@ -24,10 +25,15 @@ var tested = redis.Engine{Dirs: filepath.SplitList(os.Getenv("BACKSTAY_TEST_REDI
 func TestContract(t *testing.T) {
 	t.Parallel()
 	enginetest.Run(t, enginetest.Subject{
-		Engine: tested, Connect: connect,
+		Engine: tested, Connect: connect, Versions: twoVersions,
 		Worst:       enginetest.Worst{Make: makeWorst, Hold: holdWorst, Connections: 3*len(worstSessions) + 10},
 		BadSettings: []string{`{"maxmemory_policy": "lru"}`, `{"maxmemory_policy": 7}`},
 	})
+}
+
+// twoVersions is the machine's Redis beside a Valkey, which reads its data.
+func twoVersions(t testing.TB) engine.Engine {
+	return redis.Engine{Dirs: []string{"/usr/bin", filepath.Join(testkit.Other(t, "valkey"), "usr/bin")}}
 }
 
 type session struct{ *goredis.Client }

@@ -241,6 +241,7 @@ func (in *Instance) awaitSteps() []step.Step {
 		err := in.seen.node.Await(ctx, in.seen.process)
 		if err == nil {
 			in.renew(ctx)
+			in.seen.laid = in.versionOfData(in.seen.node) // which an earlier build may not have noted
 		}
 		in.notice(err)
 		in.seen.answers, in.seen.awaited = err == nil, err != nil
