@@ -1,6 +1,7 @@
 package market
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"time"
@@ -153,11 +154,13 @@ func (m *Market) refreshOnce(ctx context.Context, by backstay.Actor, id backstay
 		return err
 	}
 	found.Pending = found.Pending || last.State == backstay.InProgress
-	return m.Store.RefreshInstance(ctx, id, func(now backstay.Instance) (InForce, string, backstay.Event, error) {
+	return m.Store.RefreshInstance(ctx, id, func(now backstay.Instance) (
+		InForce, backstay.Operation, backstay.Event, error,
+	) {
 		if now.UpdatedAt != in.UpdatedAt || !sameOperation(now.LastOperation, in.LastOperation) {
-			return found, "", backstay.Event{}, errOvertaken
+			return found, last, backstay.Event{}, errOvertaken
 		}
-		return found, described(now.LastOperation, last), changedBy(by, now, at, found), nil
+		return found, retold(now.LastOperation, last), changedBy(by, now, at, found), nil
 	})
 }
 
@@ -165,13 +168,19 @@ func sameOperation(a, b backstay.Operation) bool {
 	return a.Type == b.Type && a.State == b.State && a.CreatedAt.Equal(b.CreatedAt)
 }
 
-// described is the description of an instance's operation: what the broker says of the same now, if the operation
-// has ended, and the broker sees its end in the same way.
-func described(recorded, told backstay.Operation) string {
-	if recorded.State == backstay.InProgress || recorded.State != told.State || told.Description == "" {
-		return recorded.Description
+// retold is the last operation of an instance as users are to see it, of which the broker tells something else now than
+// was recorded: of the same end other words, or that a change of its own has come to another end since.
+func retold(recorded, told backstay.Operation) backstay.Operation {
+	switch {
+	case recorded.State == backstay.InProgress || told.State == backstay.InProgress:
+	case recorded.State == told.State:
+		recorded.Description = cmp.Or(told.Description, recorded.Description)
+	case recorded.State == backstay.Failed && recorded.Type != backstay.Update: // it never came to be, or is to end
+	case told.UpdatedAt.After(recorded.UpdatedAt):
+		recorded.Type, recorded.State = backstay.Update, told.State
+		recorded.Description = cmp.Or(told.Description, string(backstay.Update)+" "+string(told.State))
 	}
-	return told.Description
+	return recorded
 }
 
 // changedBy is the event that a broker has changed what is in force of an instance; none if it has not.

@@ -165,6 +165,41 @@ func TestAQueuedChangeIsWithdrawn(t *testing.T) {
 	f.wantBill(t, id, "Free")
 }
 
+// TestAWindowIsMissed has a change fail that waited for the window, and a newer one be made by the broker.
+func TestAWindowIsMissed(t *testing.T) {
+	t.Parallel()
+	f := newFollowingFloor(t, true)
+	id, medium := f.create(t, "db"), f.planNamed(t, "M-dedicated-15")
+	f.update(t, id, market.InstanceUpdate{PlanID: medium, Parameters: atWindow})
+	f.broker.MissWindow(id, "It is too much.")
+	in := f.awaitInstance(t, id, true, func(in backstay.Instance) bool { return in.LastOperation.State == backstay.Failed })
+	if op := in.LastOperation; op.Type != backstay.Update || op.Description != "It is too much." || in.Pending {
+		t.Errorf("it is %+v", in)
+	}
+	f.wantInstance(t, id, "Free", "", "update failed")
+	f.wantBill(t, id, "Free")
+	f.bind(t, id, f.apps[0].ID)
+}
+
+// TestAnOldEndIsNoNews keeps an update that the broker had nothing to do with as succeeded, though the last one that
+// the broker knows of has failed.
+func TestAnOldEndIsNoNews(t *testing.T) {
+	t.Parallel()
+	f := newFollowingFloor(t, false)
+	id, nothing := f.create(t, "db"), market.InstanceUpdate{Parameters: json.RawMessage(`{"enable_extensions":[]}`)}
+	f.update(t, id, nothing)
+	f.update(t, id, market.InstanceUpdate{Parameters: json.RawMessage(`{"enable_extensions":["missing"]}`)})
+	must(t, f.Settle(t.Context(), markettest.Broker.ID))
+	f.update(t, id, nothing)
+	must(t, f.Store.AwaitRefresh(t.Context(), id))
+	must(t, f.Settle(t.Context(), markettest.Broker.ID))
+	in, err := f.Instance(t.Context(), markettest.Admin, id)
+	must(t, err)
+	if in.LastOperation.State != backstay.Succeeded || in.Pending {
+		t.Errorf("it is %+v", in)
+	}
+}
+
 // TestBrokersUpgradeOfTheirOwnAccord follows a broker to a newer version of the plan.
 func TestBrokersUpgradeOfTheirOwnAccord(t *testing.T) {
 	t.Parallel()

@@ -190,12 +190,12 @@ type InstanceStore interface {
 
 // FollowStore keeps what brokers have made of instances of their own accord.
 type FollowStore interface {
-	// RefreshInstance records what is in force of an instance, and the description of its last operation, as change
-	// says of the instance as it is now, which nobody else changes meanwhile. With the event, if it has a type, goes
-	// the usage. An error of change is returned, and nothing is recorded.
+	// RefreshInstance records what is in force of an instance, and its last operation, as change says of the instance
+	// as it is now, which nobody else changes meanwhile. With the event, if it has a type, goes the usage. An error of
+	// change is returned, and nothing is recorded.
 	RefreshInstance(
 		ctx context.Context, id backstay.InstanceID,
-		change func(backstay.Instance) (found InForce, description string, e backstay.Event, err error),
+		change func(backstay.Instance) (found InForce, last backstay.Operation, e backstay.Event, err error),
 	) error
 	// AwaitRefresh makes an instance unsettled.
 	AwaitRefresh(ctx context.Context, id backstay.InstanceID) error

@@ -103,22 +103,24 @@ func putInForce(ctx context.Context, tx pgx.Tx, id backstay.InstanceID, found ma
 
 func (s *Store) RefreshInstance(
 	ctx context.Context, id backstay.InstanceID,
-	change func(backstay.Instance) (found market.InForce, description string, e backstay.Event, err error),
+	change func(backstay.Instance) (found market.InForce, last backstay.Operation, e backstay.Event, err error),
 ) error {
 	return s.tx(ctx, func(tx pgx.Tx) error {
 		in, err := lockInstance(ctx, tx, id)
 		if err != nil {
 			return err
 		}
-		found, description, e, err := change(in)
+		found, last, e, err := change(in)
 		if err != nil {
 			return err
 		}
 		if err := putInForce(ctx, tx, id, found); err != nil {
 			return err
 		}
-		if _, err := tx.Exec(ctx, `UPDATE market.instances SET op_description = $2, op_updated_at = now()
-			WHERE id = $1 AND op_description <> $2`, id, description); err != nil {
+		if _, err := tx.Exec(ctx, `UPDATE market.instances SET op_type = $2, op_state = $3, op_description = $4,
+				op_created_at = CASE op_state WHEN $3 THEN op_created_at ELSE now() END, op_updated_at = now()
+			WHERE id = $1 AND (op_type, op_state, op_description) IS DISTINCT FROM ($2, $3, $4)`,
+			id, last.Type, last.State, last.Description); err != nil {
 			return err
 		}
 		if e.Type == "" {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"time"
 
 	"github.com/backstay/backstay"
 )
@@ -59,6 +60,19 @@ func (m *Memory) OpenWindow(id backstay.InstanceID) {
 			m.instances[id].pending = nil
 		}
 	})
+}
+
+// MissWindow ends the change that waits as failed, for that reason.
+func (m *Memory) MissWindow(id backstay.InstanceID, reason string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	in := m.instances[id]
+	in.pending, in.key = nil, newKey()
+	in.op = backstay.Operation{
+		Type: backstay.Update, State: backstay.Failed, Description: reason, UpdatedAt: time.Now(),
+	}
+	m.changes = append(m.changes, id)
+	m.announce()
 }
 
 // Change changes an instance as a broker does of its own accord: nobody has asked.

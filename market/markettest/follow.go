@@ -32,12 +32,14 @@ func (f *fixture) refreshed(t *testing.T, id backstay.InstanceID, found market.I
 	t.Helper()
 	e := newEvent("refreshed", string(id), f.org.ID)
 	return f.RefreshInstance(t.Context(), id, func(in backstay.Instance) (
-		market.InForce, string, backstay.Event, error,
+		market.InForce, backstay.Operation, backstay.Event, error,
 	) {
 		if in.ID != id {
 			t.Errorf("it is given %+v", in)
 		}
-		return found, said, e, err
+		last := in.LastOperation
+		last.Description = said
+		return found, last, e, err
 	})
 }
 
