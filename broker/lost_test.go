@@ -142,6 +142,7 @@ func TestBrokenForEver(t *testing.T) {
 		t.Fatal(err)
 	}
 	must(t, os.Remove(installation))
+	must(t, os.RemoveAll(filepath.Join(c.DataDir, "builds")))
 	keepertest.Run(t, c)
 	s, err := instances.Await(t.Context(), r.InstanceID, 0)
 	for err == nil && s.Phase != backend.Failing {

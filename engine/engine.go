@@ -135,6 +135,27 @@ type Packaged interface {
 	Packages() []string
 }
 
+// Keepable is an Engine whose installations run from a copy too, so that a node can keep its build though the
+// distribution replaces the programs in their place.
+type Keepable interface {
+	// Traces returns the directories, and the files whose directory holds much else, in which something changes
+	// whenever an installation comes, changes or goes. Each may be a pattern of [filepath.Match].
+	Traces() []string
+	// Files returns what a node, and the making of its data, takes of the installation: files, and directories with
+	// all that is in them, as paths below root. A copy of them in which they have the same places, at another root,
+	// is an installation. The error says why this one cannot be copied.
+	Files(i Installation) (root string, names []string, err error)
+	// Report runs the programs in the installation's directory and returns the full version that they report.
+	Report(ctx context.Context, i Installation) (full string, err error)
+}
+
+// Returner is an Engine of which not every build reads what a newer build of the same version has served. Those of
+// other engines do.
+type Returner interface {
+	// Returns reports whether the build of that full version serves data that the installation i has served.
+	Returns(i Installation, build string) bool
+}
+
 // Inspector is an Engine with parts that an installation may lack and still be usable.
 type Inspector interface {
 	// Inspect returns all of these parts, present or missing.

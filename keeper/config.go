@@ -14,6 +14,7 @@ import (
 
 	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/engine"
+	"github.com/backstay/backstay/keeper/build"
 	"github.com/backstay/backstay/keeper/instance"
 	"github.com/backstay/backstay/keeper/node"
 )
@@ -56,6 +57,7 @@ func (c Config) dir(parts ...string) string {
 	return filepath.Join(append([]string{c.DataDir}, parts...)...)
 }
 func (c Config) recordsDir() string { return c.dir("keeper", "instances") }
+func (c Config) buildsDir() string  { return c.dir("builds") }
 func (c Config) socket() string     { return c.dir("keeper", "keeper.sock") }
 
 // machine is what the instances share.
@@ -63,7 +65,7 @@ func (c Config) machine() *instance.Machine {
 	reserve := &instance.Reserve{Path: c.dir("keeper", "reserve")}
 	return &instance.Machine{
 		DataDir: c.DataDir, Host: c.Host, Listen: c.Listen, Engines: c.Engines,
-		Installed: &node.Installations{Engines: c.Engines},
+		Installed: &build.Store{Engines: c.Engines, Dir: c.buildsDir(), Now: c.Now, Log: c.Log},
 		Records:   instance.Records{Dir: c.recordsDir(), Reserve: reserve, Log: c.Log},
 		Slots:     semaphore.NewWeighted(int64(2 * runtime.NumCPU())),
 		Now:       c.Now, Log: c.Log,
@@ -81,7 +83,7 @@ func (c Config) prepare() error {
 			return err
 		}
 	}
-	for _, dir := range []string{c.dir(), c.dir("instances"), c.dir("run"), c.dir("cache")} {
+	for _, dir := range []string{c.dir(), c.dir("instances"), c.dir("run"), c.dir("cache"), c.buildsDir()} {
 		if err := node.MakeDir(dir, node.ThroughMode()); err != nil {
 			return err
 		}

@@ -13,7 +13,6 @@ import (
 
 	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/backend"
-	"github.com/backstay/backstay/engine"
 	"github.com/backstay/backstay/internal/wait"
 	"github.com/backstay/backstay/keeper/instance"
 )
@@ -86,7 +85,7 @@ func Run(ctx context.Context, c Config) error {
 	defer k.endLife()
 	k.superviseAll(records)
 	g.Go(func() error { return k.serve(ctx) })
-	g.Go(func() error { k.awaitOurs(ctx); k.warm(ctx); return nil })
+	g.Go(func() error { k.awaitOurs(ctx); k.tendBuilds(ctx); return nil })
 	g.Go(func() error { k.boundLogs(ctx); return nil })
 	err = g.Wait()
 	k.refuseMore()
@@ -256,29 +255,6 @@ func (k *Keeper) unwell() []backend.Status {
 		}
 	}
 	return list
-}
-
-// warm makes golden directories before anyone waits for them.
-func (k *Keeper) warm(ctx context.Context) {
-	for name, e := range k.Engines {
-		w, ok := e.(engine.Warmer)
-		if !ok {
-			continue
-		}
-		installed, err := k.machine.Installed.Of(ctx, name)
-		if err != nil && ctx.Err() == nil {
-			k.Log.Warn("an engine could not be warmed up", "engine", name, "error", err)
-		}
-		for _, i := range installed {
-			cache, err := k.machine.CacheDir(name)
-			if err == nil {
-				err = w.Warm(ctx, i, cache)
-			}
-			if err != nil && ctx.Err() == nil {
-				k.Log.Warn("an engine could not be warmed up", "engine", name, "version", i.Version, "error", err)
-			}
-		}
-	}
 }
 
 // StepNames lists every step that the keeper takes for an instance: where it may die in the middle.

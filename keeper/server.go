@@ -158,7 +158,7 @@ func (k *Keeper) answerNames(r *http.Request) (any, error) {
 func (k *Keeper) answerInventory(r *http.Request) (any, error) {
 	inventory := backend.Inventory{Engines: []backend.EngineVersion{}}
 	for _, name := range slices.Sorted(maps.Keys(k.Engines)) {
-		installed, err := k.machine.Installed.Of(r.Context(), name)
+		installed, err := k.machine.Installed.Newest(r.Context(), name)
 		if err != nil {
 			return nil, err
 		}

@@ -15,6 +15,7 @@ type dialect struct {
 	program   string         // the server, in the installation's directory
 	companion string         // a program that it cannot do without, beside that directory; "": none
 	reported  *regexp.Regexp // its version, in what --version prints
+	files     []string       // patterns of what else of an installation it takes, below its base directory
 
 	section  string                       // of the configuration that it reads
 	settings func(engine.Node) []setting  // beyond those that all know

@@ -44,7 +44,7 @@ func (e Engine) golden(ctx context.Context, i engine.Installation, cacheDir stri
 	mark, err := zonesMark(e.zonesDir())
 	return datadir.Golden{
 		CacheDir: cacheDir, Name: strings.ToLower(d.product) + "-" + i.Version, Release: i.FullVersion,
-		User: "mysql", Env: environment, Recipe: fmt.Sprintf("%q %s %s", i.Dir, d.recipe, mark),
+		User: "mysql", Env: environment, Recipe: fmt.Sprintf("%s %s", d.recipe, mark),
 		Build: func(w *datadir.Workshop) error {
 			var zones strings.Builder
 			statements, _ := zoneStatements(ctx, i, e.zonesDir())

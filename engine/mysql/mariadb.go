@@ -25,6 +25,7 @@ var mariadb = dialect{
 	product: "MariaDB", program: mariadbServer, companion: mariadbInstaller,
 	// "mariadbd  Ver 10.11.19-MariaDB-0+deb12u1 for debian-linux-gnu …"
 	reported: regexp.MustCompile(`  Ver ([0-9]+\.[0-9]+(?:\.[0-9]+)*)-MariaDB\b`),
+	files:    []string{mariadbInstaller, "bin/my_print_defaults", "bin/resolveip", "lib/mysql/plugin", "share/mysql"},
 	section:  "mariadbd", settings: mariadbSettings, start: mariadbStart,
 	validate: []string{"--help", "--verbose"},
 	recipe:   fmt.Sprintf("%q %q %q", mariadbInstall, mariadbBuild, mariadbSQL),
@@ -68,7 +69,9 @@ var mariadbInstall = []string{"--auth-root-authentication-method=socket", "--ski
 
 func buildMariaDB(w *datadir.Workshop, i engine.Installation, zones string) error {
 	// A server that starts removes the temporary tables in its tmpdir: the machine's would not be ours alone.
-	directories := []string{"--no-defaults", "--datadir=" + w.Data, "--tmpdir=" + w.Dir}
+	directories := []string{
+		"--no-defaults", "--basedir=" + filepath.Dir(i.Dir), "--datadir=" + w.Data, "--tmpdir=" + w.Dir,
+	}
 	arguments := slices.Concat(directories, mariadbInstall, mariadbBuild)
 	if err := w.Run("", beside(i, mariadbInstaller), arguments...); err != nil {
 		return err
@@ -104,6 +107,7 @@ func mariadbReplaceZones(rows []string) []string {
 // log the statement that it was at.
 func mariadbSettings(n engine.Node) []setting {
 	return []setting{
+		{"basedir", filepath.Dir(n.Installation.Dir)},
 		{"ignore_db_dirs", tmpDir},
 		{"innodb_log_file_size", inBytes(logSize(n))},
 		{"innodb_checksum_algorithm", "full_crc32"},

@@ -31,6 +31,8 @@ var (
 	_ engine.Describer = Engine{}
 	_ engine.Tender    = Engine{}
 	_ engine.Tunable   = Engine{}
+	_ engine.Keepable  = Engine{}
+	_ engine.Returner  = Engine{}
 )
 
 // environment is that of the servers and their programs. UMASK and UMASK_DIR are the modes with which the server

@@ -30,6 +30,7 @@ var oracle = dialect{
 	// name themselves between the version and "for".
 	reported: regexp.MustCompile(`  Ver ((?:[89]|[1-9][0-9]+)\.[0-9]+(?:\.[0-9]+)*)(?:-[0-9][0-9A-Za-z.+~]*)? for ` +
 		`.*\((?:MySQL |\(?Debian|\(?Ubuntu)`),
+	files:   []string{"lib/mysql/plugin", "lib/mysql/private", "share/mysql*"},
 	section: "mysqld", settings: oracleSettings, start: oracleStart,
 	validate: []string{"--validate-config"},
 	recipe:   fmt.Sprintf("%q %q", oracleBuild, oracleSQL), build: buildOracle, madeBy: oracleMadeBy,

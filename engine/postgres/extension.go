@@ -57,13 +57,7 @@ func checkOffer(i engine.Installation, name string) error {
 	return nil
 }
 
-// controlFile is where Debian's packages install what PostgreSQL knows of an extension: PREFIX/share/postgresql/VERSION
-// beside the programs in PREFIX/lib/postgresql/VERSION/bin, also where the prefix is not /usr.
+// controlFile is where Debian's packages install what PostgreSQL knows of an extension.
 func controlFile(i engine.Installation, name string) string {
-	programs, err := filepath.EvalSymlinks(i.Dir)
-	if err != nil {
-		programs = i.Dir
-	}
-	prefix := filepath.Join(programs, "..", "..", "..", "..")
-	return filepath.Join(prefix, "share", "postgresql", i.Version, "extension", name+".control")
+	return filepath.Join(sharedDir(i), "extension", name+".control")
 }

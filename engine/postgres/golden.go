@@ -66,7 +66,7 @@ func product(i engine.Installation) string { return "PostgreSQL " + i.Version }
 func golden(i engine.Installation, cacheDir, locale string) datadir.Golden {
 	return datadir.Golden{
 		CacheDir: cacheDir, Name: "postgres-" + i.Version, Release: i.FullVersion, User: "postgres", Env: environment,
-		Recipe:  fmt.Sprintf("%q %q %q %q", i.Dir, initdbArguments(locale), goldenSQL, mainSQL+walls()),
+		Recipe:  fmt.Sprintf("%q %q %q", initdbArguments(locale), goldenSQL, mainSQL+walls()),
 		Build:   func(w *datadir.Workshop) error { return build(w, i, locale) },
 		Verdict: lastLine,
 	}

@@ -33,6 +33,7 @@ var (
 	_ engine.Tender     = Engine{}
 	_ engine.Upgrader   = Engine{}
 	_ engine.Tunable    = Engine{}
+	_ engine.Keepable   = Engine{}
 )
 
 // Describe returns the sentence that GOV.UK PaaS shows.

@@ -34,6 +34,7 @@ var (
 	_ engine.Tender     = Engine{}
 	_ engine.Tunable    = Engine{}
 	_ engine.Upgrader   = Engine{}
+	_ engine.Keepable   = Engine{}
 )
 
 // product is one of the servers that speak Redis, with all that differs between them here.

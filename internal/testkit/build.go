@@ -3,6 +3,7 @@ package testkit
 import (
 	"cmp"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"runtime"
 	"slices"
@@ -28,6 +29,26 @@ func Builds(t testing.TB, engine string) (roots []string) {
 	}
 	slices.SortFunc(roots, func(a, b string) int { return slices.Compare(numbers(a), numbers(b)) })
 	return roots
+}
+
+// Install replaces the files below usr by those of a build that [Builds] has returned. While it is at work there is a
+// file that dpkg would have put there.
+func Install(t testing.TB, root, usr string) {
+	t.Helper()
+	from := filepath.Join(root, "usr")
+	programs, err := filepath.Glob(filepath.Join(from, "lib", "postgresql", "*", "bin"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, dir := range append(programs, filepath.Join(from, "sbin")) {
+		unpacked := filepath.Join(usr, strings.TrimPrefix(dir, from), "mariadbd.dpkg-new")
+		if os.MkdirAll(filepath.Dir(unpacked), 0o755) == nil && os.WriteFile(unpacked, nil, 0o644) == nil {
+			defer os.Remove(unpacked)
+		}
+	}
+	if out, err := exec.Command("cp", "-a", "--remove-destination", from+"/.", usr).CombinedOutput(); err != nil {
+		t.Fatalf("install %s: %v: %s", root, err, out)
+	}
 }
 
 // numbers returns the numbers in the last part of a path.

@@ -41,6 +41,9 @@ func (r Record) Adopted(ctx context.Context, m *Machine) Record {
 		r.Program = node.ProgramOf(p.PID)
 		p.Close()
 	}
+	if found, ok := m.Installed.Running(r.Spec.Engine, r.Program); ok {
+		r.Installation = found
+	}
 	return r
 }
 

@@ -134,13 +134,30 @@ func (in *Instance) lose() {
 }
 
 // installation is what a Spec is to run from. The one that the process runs from is kept where it will do,
-// so that a change need not restart it.
+// so that a change need not restart it. Where the Spec names no build, what has served is started again with its own;
+// our own databases, which have no maintenance window, with the newest.
 func (in *Instance) installation(ctx context.Context, s backend.Spec) (engine.Installation, error) {
-	now := in.Record().Installation
-	if in.seen.process != nil && now.Version == s.Version && (s.Build == "" || s.Build == now.FullVersion) {
+	r, runs := in.Record(), in.seen.process != nil
+	now, wanted := r.Installation, s.Build
+	if wanted == "" && now.Version == s.Version && (runs || r.Reached > 0 && !s.Private) {
+		wanted = now.FullVersion
+	}
+	if runs && now.Version == s.Version && wanted == now.FullVersion {
 		return now, nil
 	}
-	return in.m.Installed.Find(ctx, s.Engine, s.Version, s.Build)
+	found, err := in.m.Installed.Find(ctx, s.Engine, s.Version, wanted)
+	if runs && found.Product == now.Product && found.FullVersion == now.FullVersion {
+		return now, err
+	}
+	return found, err
+}
+
+// standIn is what is to be told where a node runs from another build than its Spec names. It is empty where it does not.
+func standIn(s backend.Spec, i engine.Installation) string {
+	if s.Build == "" || s.Build == i.FullVersion {
+		return ""
+	}
+	return fmt.Sprintf("%s %s is not on this machine any more: it is served with %s.", i.Product, s.Build, i.FullVersion)
 }
 
 func (in *Instance) noEngine() error {
@@ -184,7 +201,12 @@ func (in *Instance) startSteps(generation int64) []step.Step {
 			if err != nil {
 				return err
 			}
-			in.enter(backend.Starting, "%s %s is starting.", in.Record().Spec.Engine, n.Installation.FullVersion)
+			r := in.Record()
+			in.enter(backend.Starting, "%s %s is starting.", r.Spec.Engine, n.Installation.FullVersion)
+			if another := standIn(r.spec(generation), n.Installation); another != "" {
+				in.log.Warn("a build that is gone is replaced by a newer one", "wanted", r.spec(generation).Build,
+					"instead", n.Installation.FullVersion)
+			}
 			p, err := n.Start()
 			if err == nil {
 				in.take(n, p)
@@ -324,6 +346,9 @@ func (in *Instance) serve(life context.Context) error {
 	s.serves, s.lived, s.up, s.logged = true, true, in.m.Now(), ""
 	r := in.Record()
 	description := s.node.Describe(r.Spec.Engine)
+	if another := standIn(r.spec(r.Started), s.node.Installation); another != "" && !strings.Contains(description, "\n") {
+		description += ". " + another
+	}
 	in.report(func(st *backend.Status) {
 		st.Generation, st.Phase, st.Message = r.Reached, backend.Running, description
 		st.Build = s.node.Installation.FullVersion

@@ -156,7 +156,7 @@ func (in *Instance) tell(a action, err error, delay time.Duration) {
 	r, why := in.Record(), sentence(err)
 	o := backend.Obstacle{Generation: r.Spec.Generation, Sentence: why, Final: in.isFinal(err)}
 	wanted := r.Reached < r.Spec.Generation && cmp.Or(a.generation, r.Started) == r.Spec.Generation
-	if wanted && o.Final && r.canReturn(in.seen.laid) {
+	if wanted && o.Final && in.canReturn(r) {
 		in.giveUp(o)
 	}
 	in.report(func(st *backend.Status) {
@@ -173,9 +173,9 @@ func (in *Instance) tell(a action, err error, delay time.Duration) {
 	})
 }
 
-// canReturn tells whether the Spec before can be served again, where the data in use is of the version laid. Another
-// build that was started may have made of the data what the one before cannot read. Another version has its own data.
-func (r Record) canReturn(laid string) bool {
+// canReturn tells whether the Spec before can be served again. Builds of one version go both ways, unless the engine
+// says otherwise. Another version has data of its own.
+func (in *Instance) canReturn(r Record) bool {
 	before := r.Before
 	switch {
 	case before == nil:
@@ -183,9 +183,10 @@ func (r Record) canReturn(laid string) bool {
 	case r.Started == before.Generation:
 		return true
 	case before.Version == r.Spec.Version:
-		return before.Build == r.Spec.Build
+		returner, ok := in.m.Engines[r.Spec.Engine].(engine.Returner)
+		return !ok || before.Build == r.Installation.FullVersion || returner.Returns(r.Installation, before.Build)
 	}
-	return laid != "" && r.way(before.Generation, laid) != byUpgrade
+	return in.seen.laid != "" && r.way(before.Generation, in.seen.laid) != byUpgrade
 }
 
 // giveUp returns to the generation before, at once.

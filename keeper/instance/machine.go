@@ -16,6 +16,7 @@ import (
 	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/backend"
 	"github.com/backstay/backstay/engine"
+	"github.com/backstay/backstay/keeper/build"
 	"github.com/backstay/backstay/keeper/node"
 )
 
@@ -25,7 +26,7 @@ type Machine struct {
 	Host      string   // that endpoints name
 	Listen    []string // addresses that engines bind
 	Engines   map[string]engine.Engine
-	Installed *node.Installations
+	Installed *build.Store
 	Records   Records
 	Slots     *semaphore.Weighted  // bounds how many data directories are made at once: it is mostly copying
 	AskEvery  func() time.Duration // how often an engine is asked, at most, whether it still serves

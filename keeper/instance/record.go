@@ -1,6 +1,7 @@
 package instance
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -52,10 +53,13 @@ func (r Record) spec(generation int64) backend.Spec {
 	return r.Spec
 }
 
-// want makes a newer Spec what is wanted, and remembers the one that serves.
+// want makes a newer Spec what is wanted, and remembers the one that serves, with the build that serves it.
 func (r *Record) want(s backend.Spec) {
 	if r.Reached == r.Spec.Generation {
 		before := r.Spec
+		if r.Installation.Version == before.Version {
+			before.Build = cmp.Or(before.Build, r.Installation.FullVersion)
+		}
 		r.Before = &before
 	}
 	r.Spec, r.Obstacle = s, backend.Obstacle{}
