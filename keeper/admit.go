@@ -87,11 +87,24 @@ func (k *Keeper) checkAbilities(ctx context.Context, s backend.Spec) error {
 		return refuse("There are no backups here.")
 	case s.Origin != nil:
 		return refuse("Nothing can be restored here.")
-	case s.Build == "":
+	case s.Build == "" || k.hasBuild(s):
 		return nil
 	}
 	_, err := k.machine.Installed.Find(ctx, s.Engine, s.Version, s.Build)
 	return err
+}
+
+// hasBuild tells whether the instance is to run from that build already: that it is gone is then for the instance to
+// tell, and no reason to refuse another change.
+func (k *Keeper) hasBuild(s backend.Spec) bool {
+	k.mu.Lock()
+	in, ok := k.instances[s.Instance]
+	k.mu.Unlock()
+	if !ok {
+		return false
+	}
+	held := in.Record().Spec
+	return held.Version == s.Version && held.Build == s.Build
 }
 
 // plainName keeps an id from naming anything but a file of its own.

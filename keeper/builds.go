@@ -2,6 +2,9 @@ package keeper
 
 import (
 	"context"
+	"errors"
+	"io/fs"
+	"log/slog"
 	"os"
 	"slices"
 	"time"
@@ -94,6 +97,37 @@ func (k *Keeper) uses() (uses []build.Use, known map[backstay.InstanceID]bool) {
 		known[r.Spec.Instance] = true
 	})
 	return uses, known
+}
+
+// KeptBuild is a build of which a keeper keeps a copy.
+type KeptBuild struct {
+	engine.Installation
+	Copy      string                // the directory that all of it lies in
+	Size      backstay.Bytes        // what it takes of the disk beside what is installed
+	Instances []backstay.InstanceID // that run from it
+}
+
+// KeptBuilds lists the builds of an engine that are kept below a data directory, newest first. It changes nothing, and
+// a keeper may run meanwhile.
+func KeptBuilds(dataDir, name string) (kept []KeptBuild, err error) {
+	c := Config{DataDir: dataDir}
+	records, err := instance.Records{Dir: c.recordsDir(), Log: slog.New(slog.DiscardHandler)}.Read()
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	for _, i := range build.Kept(c.buildsDir(), name) {
+		k := KeptBuild{Installation: i, Copy: build.CopyOf(c.buildsDir(), name, i)}
+		if k.Size, err = build.SizeOf(k.Copy); err != nil {
+			return nil, err
+		}
+		for _, r := range records {
+			if r.Installation.Dir == i.Dir {
+				k.Instances = append(k.Instances, r.Spec.Instance)
+			}
+		}
+		kept = append(kept, k)
+	}
+	return kept, nil
 }
 
 func usesOf(r instance.Record) (uses []build.Use) {

@@ -25,6 +25,7 @@ func doctor(ctx context.Context, c *cli, args []string) error {
 	known := cfg.engines()
 	for _, name := range slices.Sorted(maps.Keys(known)) {
 		found = append(found, examineEngine(ctx, name, known[name])...)
+		found = append(found, examineBuilds(ctx, name, known[name], string(cfg.data))...)
 	}
 	found = append(found, examineCF(ctx, c.cfCLI(cfg.data)))
 	found = append(found, examineFiles(cfg)...)

@@ -48,6 +48,7 @@ func Run(t *testing.T, s Subject) {
 	}{
 		{"Installations", testInstallations},
 		{"InstallationsArePackaged", testPackaged},
+		{"CopyServes", testCopy},
 		{"PrepareTwiceKeepsData", testPrepareTwice},
 		{"PrepareSurvivesKill", testPrepareKilled},
 		{"FirstPrepareSurvivesKill", testFirstPrepareKilled},

@@ -81,21 +81,19 @@ func (l *linker) visit(to, from string, d fs.DirEntry) error {
 	case fs.ModeDir:
 		return l.makeDir(to)
 	case fs.ModeSymlink:
-		l.files.Go(func() error { return l.symlink(to, from) })
-		return nil
+		return l.symlink(to, from)
 	case 0:
-		l.files.Go(func() error {
-			if os.Link(from, to) == nil {
-				return nil
-			}
-			return copySynced(to, from)
-		})
+		if os.Link(from, to) == nil {
+			return nil
+		}
+		l.files.Go(func() error { return copySynced(to, from) })
 		return nil
 	}
 	return fmt.Errorf("%s is neither a file nor a directory nor a symbolic link", from)
 }
 
 // symlink makes a link that leads to the same file as before: one that would lead out of dst names it from the root.
+// Another name for a link is quicker to have than another link, by far.
 func (l *linker) symlink(to, from string) error {
 	target, err := os.Readlink(from)
 	if err != nil {
@@ -103,6 +101,8 @@ func (l *linker) symlink(to, from string) error {
 	}
 	if there := filepath.Join(filepath.Dir(from), target); !filepath.IsAbs(target) && !l.has(there) {
 		target = there
+	} else if os.Link(from, to) == nil {
+		return nil
 	}
 	return os.Symlink(target, to)
 }

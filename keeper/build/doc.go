@@ -9,6 +9,6 @@
 //	DATA/builds/postgres/15.18-1c9e0a7b/lib/postgresql/15/bin/postgres …
 //
 // The name behind the version tells the files apart: a security update of the distribution's may report the same
-// version. A copy is made under another name and never changed. It is removed when neither the machine has that build nor an
-// instance wants it. Copies belong to whoever runs the keeper, and no node can write to one.
+// version. A copy is made under another name and never changed. It is removed when neither the machine has that build
+// nor an instance wants it. Copies belong to whoever runs the keeper, and no node can write to one.
 package build

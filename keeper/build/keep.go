@@ -11,8 +11,10 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
+	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/engine"
 	"github.com/backstay/backstay/internal/atomicfile"
 	"github.com/backstay/backstay/internal/clone"
@@ -145,6 +147,24 @@ func (s *Store) Running(name, program string) (engine.Installation, bool) {
 		}
 	}
 	return engine.Installation{}, false
+}
+
+// SizeOf returns what a copy takes of the disk. Files that it shares with what is installed take nothing.
+func SizeOf(dir string) (size backstay.Bytes, err error) {
+	err = filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		info, err := d.Info()
+		if err != nil {
+			return err
+		}
+		if stat, ok := info.Sys().(*syscall.Stat_t); ok && (stat.Nlink == 1 || d.IsDir()) {
+			size += backstay.Bytes(stat.Blocks) * 512
+		}
+		return nil
+	})
+	return size, err
 }
 
 func modified(path string) time.Time {

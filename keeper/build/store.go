@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -129,7 +130,7 @@ func ranked(installed, kept []engine.Installation, version, build string) []engi
 		case i.Version != version:
 		case build == "" && n < len(installed), build != "" && order == 0:
 			exact = append(exact, i)
-		case build != "" && order > 0:
+		case strings.HasPrefix(build, version+".") && order > 0:
 			newer = append(newer, i)
 		}
 	}

@@ -152,7 +152,7 @@ func (in *Instance) installation(ctx context.Context, s backend.Spec) (engine.In
 	return found, err
 }
 
-// standIn is what is to be told where a node runs from another build than its Spec names. It is empty where it does not.
+// standIn is what is to be told of a node that runs from another build than its Spec names. It is empty for others.
 func standIn(s backend.Spec, i engine.Installation) string {
 	if s.Build == "" || s.Build == i.FullVersion {
 		return ""

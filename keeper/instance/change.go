@@ -8,6 +8,7 @@ import (
 
 	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/backend"
+	"github.com/backstay/backstay/engine"
 	"github.com/backstay/backstay/internal/step"
 	"github.com/backstay/backstay/keeper/node"
 )
@@ -156,7 +157,7 @@ func (in *Instance) tell(a action, err error, delay time.Duration) {
 	r, why := in.Record(), sentence(err)
 	o := backend.Obstacle{Generation: r.Spec.Generation, Sentence: why, Final: in.isFinal(err)}
 	wanted := r.Reached < r.Spec.Generation && cmp.Or(a.generation, r.Started) == r.Spec.Generation
-	if wanted && o.Final && in.canReturn(r) {
+	if wanted && o.Final && r.canReturn(in.seen.laid, in.m.Engines[r.Spec.Engine]) {
 		in.giveUp(o)
 	}
 	in.report(func(st *backend.Status) {
@@ -173,9 +174,9 @@ func (in *Instance) tell(a action, err error, delay time.Duration) {
 	})
 }
 
-// canReturn tells whether the Spec before can be served again. Builds of one version go both ways, unless the engine
-// says otherwise. Another version has data of its own.
-func (in *Instance) canReturn(r Record) bool {
+// canReturn tells whether the Spec before can be served again, where the data in use is of the version laid. Builds of
+// one version go both ways, unless the engine says otherwise. Another version has data of its own.
+func (r Record) canReturn(laid string, e engine.Engine) bool {
 	before := r.Before
 	switch {
 	case before == nil:
@@ -183,10 +184,10 @@ func (in *Instance) canReturn(r Record) bool {
 	case r.Started == before.Generation:
 		return true
 	case before.Version == r.Spec.Version:
-		returner, ok := in.m.Engines[r.Spec.Engine].(engine.Returner)
+		returner, ok := e.(engine.Returner)
 		return !ok || before.Build == r.Installation.FullVersion || returner.Returns(r.Installation, before.Build)
 	}
-	return in.seen.laid != "" && r.way(before.Generation, in.seen.laid) != byUpgrade
+	return laid != "" && r.way(before.Generation, laid) != byUpgrade
 }
 
 // giveUp returns to the generation before, at once.

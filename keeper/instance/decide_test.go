@@ -151,7 +151,7 @@ func (w *world) fail(a action) {
 	if about == 0 {
 		about = w.v.started
 	}
-	if w.v.reached < w.v.generation && about == w.v.generation && final && w.record.canReturn(w.laid) {
+	if w.v.reached < w.v.generation && about == w.v.generation && final && w.record.canReturn(w.laid, nil) {
 		w.v.obstacle = backend.Obstacle{Generation: w.v.generation, Final: true}
 		w.failures, w.v.retry = 0, time.Time{}
 	}

@@ -130,23 +130,33 @@ func (rs Records) MoveAside(id backstay.InstanceID, now time.Time) error {
 	return atomicfile.SyncDir(rs.Dir)
 }
 
-// Load reads all records, those of private instances first. One that cannot be read is left alone, and told
-// of: the others must live. What a keeper left that was killed while it wrote one is removed.
+// Load reads all records as [Records.Read] does. What a keeper left that was killed while it wrote one is removed.
 func (rs Records) Load() ([]Record, error) {
+	entries, err := os.ReadDir(rs.Dir)
+	if err != nil {
+		return nil, err
+	}
+	for _, e := range entries {
+		if strings.HasPrefix(e.Name(), ".") {
+			if err := os.Remove(filepath.Join(rs.Dir, e.Name())); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return rs.Read()
+}
+
+// Read reads all records, those of private instances first, and changes nothing. One that cannot be read is left out,
+// and told of: the others must live.
+func (rs Records) Read() ([]Record, error) {
 	entries, err := os.ReadDir(rs.Dir)
 	if err != nil {
 		return nil, err
 	}
 	var records []Record
 	for _, e := range entries {
-		if strings.HasPrefix(e.Name(), ".") {
-			if err := os.Remove(filepath.Join(rs.Dir, e.Name())); err != nil {
-				return nil, err
-			}
-			continue
-		}
 		id, ok := strings.CutSuffix(e.Name(), ".json")
-		if !ok {
+		if !ok || strings.HasPrefix(e.Name(), ".") {
 			continue
 		}
 		r, err := rs.load(backstay.InstanceID(id))
