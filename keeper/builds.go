@@ -136,6 +136,9 @@ func usesOf(r instance.Record) (uses []build.Use) {
 			uses = append(uses, build.Use{Engine: s.Engine, Version: s.Version, Build: s.Build})
 		}
 	}
+	if r.Kept != nil { // data that it can return to
+		uses = append(uses, build.Use{Engine: r.Spec.Engine, Version: r.Kept.Version})
+	}
 	i := r.Installation
 	return append(uses, build.Use{Engine: r.Spec.Engine, Version: i.Version, Build: i.FullVersion, Dir: i.Dir})
 }

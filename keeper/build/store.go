@@ -103,8 +103,9 @@ func (s *Store) look(ctx context.Context, name string) ([]engine.Installation, e
 }
 
 // Find returns the build of that full version of an engine, or the newest installed one of the version if build is
-// empty. Where the machine has that build no more and no copy is left of it, a newer one of the same version stands in
-// for it: its data is served rather than not. It is Unsupported if there is none.
+// empty; where none is installed any more, one that is kept. Where the machine has that build no more and no copy is
+// left of it, a newer one of the same version stands in for it: its data is served rather than not. It is Unsupported
+// if there is none.
 func (s *Store) Find(ctx context.Context, name, version, build string) (engine.Installation, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -125,10 +126,10 @@ func (s *Store) Find(ctx context.Context, name, version, build string) (engine.I
 // machine's own comes before one that is kept.
 func ranked(installed, kept []engine.Installation, version, build string) []engine.Installation {
 	var exact, newer []engine.Installation
-	for n, i := range slices.Concat(installed, kept) {
+	for _, i := range slices.Concat(installed, kept) {
 		switch order := engine.CompareVersions(i.FullVersion, build); {
 		case i.Version != version:
-		case build == "" && n < len(installed), build != "" && order == 0:
+		case build == "" || order == 0:
 			exact = append(exact, i)
 		case strings.HasPrefix(build, version+".") && order > 0:
 			newer = append(newer, i)

@@ -16,7 +16,7 @@ import (
 type Use struct {
 	Engine  string
 	Version string
-	Build   string // its full version
+	Build   string // its full version; empty: any of that version
 	Dir     string // where its programs are; empty: it has not been started
 }
 
@@ -31,11 +31,8 @@ func (s *Store) Sweep(ctx context.Context, uses []Use) error {
 			errs = append(errs, err)
 			continue
 		}
-		needed := func(i engine.Installation) bool {
-			return slices.Contains(installed, i) || used(i, name, installed, uses)
-		}
 		for _, i := range s.kept(name) {
-			if !needed(i) {
+			if !slices.Contains(installed, i) && !used(i, name, installed, uses) {
 				s.Log.Info("a build is kept no longer: nobody uses it", "engine", name, "build", i.FullVersion, "dir", i.Dir)
 				errs = append(errs, s.remove(name, i))
 			}
@@ -47,13 +44,14 @@ func (s *Store) Sweep(ctx context.Context, uses []Use) error {
 
 // used tells whether somebody runs from the copy, or wants that build where the machine has none like it.
 func used(kept engine.Installation, name string, installed []engine.Installation, uses []Use) bool {
-	offered := slices.ContainsFunc(installed, func(i engine.Installation) bool {
-		return i.Version == kept.Version && i.FullVersion == kept.FullVersion
-	})
 	return slices.ContainsFunc(uses, func(u Use) bool {
-		return u.Engine == name &&
-			(u.Dir == kept.Dir || !offered && u.Version == kept.Version && u.Build == kept.FullVersion)
+		return u.Engine == name && (u.Dir == kept.Dir || u.takes(kept) && !slices.ContainsFunc(installed, u.takes))
 	})
+}
+
+// takes tells whether that build is one that the use is of.
+func (u Use) takes(i engine.Installation) bool {
+	return i.Version == u.Version && (u.Build == "" || i.FullVersion == u.Build)
 }
 
 // remove removes a copy: its name first, so that nobody finds half of it.
