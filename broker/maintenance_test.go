@@ -358,6 +358,9 @@ func TestRowsTellWindows(t *testing.T) {
 	if op.Description != want {
 		t.Errorf("users are told\n%s\nwant\n%s", op.Description, want)
 	}
+	if op = k.update(`{"enable_extensions": ["citext"]}`, ""); op.Description != want {
+		t.Errorf("after an update to what there is already users are told\n%s\nwant\n%s", op.Description, want)
+	}
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 	defer cancel()
 	_, err := k.AwaitOperation(ctx, backstay.LastOperationRequest{InstanceID: k.r.InstanceID}, op)

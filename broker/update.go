@@ -27,8 +27,8 @@ func (b *Broker) AdmitUpdate(ctx context.Context, r backstay.UpdateRequest) erro
 }
 
 // Update accepts what is to change of an instance and records the job that will change it. Done at once is what
-// changes nothing that the backend knows: to move windows, to ask for a change in the next maintenance window, or to
-// withdraw that.
+// changes nothing that the backend knows: to ask for what there is already, to move windows, to ask for a change in
+// the next maintenance window, or to withdraw that.
 func (b *Broker) Update(ctx context.Context, r backstay.UpdateRequest) (backstay.Updated, error) {
 	in, err := b.Store.Instance(ctx, r.InstanceID)
 	if err != nil {
@@ -41,12 +41,10 @@ func (b *Broker) Update(ctx context.Context, r backstay.UpdateRequest) (backstay
 	switch {
 	case err != nil:
 		return backstay.Updated{}, err
-	case c.When != terms.Now || c.isNone() && c.movesWindows():
+	case c.When != terms.Now || c.isNone() && (c.movesWindows() || !in.Busy):
 		return b.arrange(ctx, in, c, r.RequestID)
 	case in.Busy:
 		return b.sameUpdate(in, c)
-	case c.isNone():
-		return backstay.Updated{}, nil
 	}
 	if err := b.admitChange(ctx, in, c); err != nil {
 		return backstay.Updated{}, err
