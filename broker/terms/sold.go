@@ -50,28 +50,28 @@ func (o object) sets() []string {
 // leave refuses, as Unsupported, a change from the plan to another one that is not sold.
 func (p Plan) leave(before Accepted, to Plan, w wishes) error {
 	refuse := func(format string, args ...any) error { return backstay.Errorf(backstay.Unsupported, format, args...) }
-	const copyInstead = "Create a new service instance of that plan, and copy the data."
+	const copyInstead = "create a new service instance of that plan, and copy the data."
 	was, storage := before.Spec, before.Spec.Size.Storage
 	switch {
 	case p.Engine != "" && !p.Changeable || !to.Changeable:
 		return refuse("The service does not support changing plans.")
 	case to.Engine != was.Engine:
-		return refuse("A plan change keeps the engine: this service instance is of %s, and plan %s is of %s. %s",
+		return refuse("A plan change keeps the engine: this service instance is of %s, and plan %s is of %s. Instead, %s",
 			was.Engine, to.Name, to.Engine, copyInstead)
 	case w.RollBack && to.Version == was.Version:
 		return refuse("There is no upgrade to roll back with plan %s: this service instance has its version, %s, already. "+
 			"Choose a plan of the version before the upgrade.", to.Name, was.Version)
 	case !w.RollBack && engine.CompareVersions(to.Version, was.Version) < 0:
 		return refuse("A version never goes down: this service instance has version %s, and plan %s has version %s. "+
-			"Choose a plan of version %s or newer; or: %s If the service instance was upgraded within a week, "+
+			"Choose a plan of version %s or newer, or %s If the service instance was upgraded within a week, "+
 			"{\"roll_back_upgrade\": true} returns to the data from before.",
 			was.Version, to.Name, to.Version, was.Version, copyInstead)
 	case to.Size.Storage < storage:
 		return refuse("Storage never shrinks: this service instance has %s, and plan %s has %s. Choose a plan with %s or "+
-			"more; or: %s", storage, to.Name, to.Size.Storage, storage, copyInstead)
+			"more, or %s", storage, to.Name, to.Size.Storage, storage, copyInstead)
 	case to.Volume.Encrypted != was.Volume.Encrypted:
 		return refuse("Encryption at rest is decided when a service instance is created: plan %s has another one than "+
-			"this service instance. %s", to.Name, copyInstead)
+			"this service instance. Instead, %s", to.Name, copyInstead)
 	}
 	return nil
 }
