@@ -2,6 +2,7 @@ package broker
 
 import (
 	"encoding/json"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -185,6 +186,37 @@ func TestBuiltInBindings(t *testing.T) {
 	for _, o := range c.Offerings {
 		if err := o.Parameters.Bind.Check(json.RawMessage(`{"read_only": true}`)); err != nil {
 			t.Errorf("%s: %v", o.Name, err)
+		}
+	}
+}
+
+// TestParametersAreDocumented holds docs/tenants.md to what the built-in plans take.
+func TestParametersAreDocumented(t *testing.T) {
+	t.Parallel()
+	page, err := os.ReadFile("../docs/tenants.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := ParseCatalog(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range c.Offerings {
+		o := &c.Offerings[i]
+		engines := backend.Inventory{Engines: []backend.EngineVersion{
+			{Engine: o.Engine, Version: "1", FullVersion: "1.1", Settings: json.RawMessage(`{"a": {}}`)},
+		}}
+		schemas := c.plans(o, engines)[0].Schemas
+		for _, schema := range []json.RawMessage{schemas.CreateInstance, schemas.UpdateInstance, schemas.CreateBinding} {
+			var takes struct{ Properties map[string]any }
+			if err := json.Unmarshal(schema, &takes); err != nil {
+				t.Fatal(err)
+			}
+			for name := range takes.Properties {
+				if !strings.Contains(string(page), "| `"+name+"` |") {
+					t.Errorf("%s: docs/tenants.md does not have %s", o.Name, name)
+				}
+			}
 		}
 	}
 }

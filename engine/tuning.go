@@ -117,7 +117,10 @@ func (s Setting) Range() string {
 	case Choice:
 		return "`" + strings.Join(s.Values, "`, `") + "`"
 	case Memory:
-		if s.Part > 0 {
+		switch {
+		case s.Part == 1:
+			return fmt.Sprintf("%s to the plan's memory", backstay.Bytes(s.Least))
+		case s.Part > 1:
 			return fmt.Sprintf("%s to 1/%d of the plan's memory", backstay.Bytes(s.Least), s.Part)
 		}
 		return fmt.Sprintf("%s to %s", backstay.Bytes(s.Least), backstay.Bytes(s.Most))

@@ -57,7 +57,7 @@ func (e Engine) Prepare(ctx context.Context, n engine.Node) error {
 }
 
 func (e Engine) plan(ctx context.Context, n engine.Node) (datadir.Plan, error) {
-	chosen, err := parseSettings(n)
+	chosen, err := e.parseSettings(n)
 	if err != nil {
 		return datadir.Plan{}, err
 	}

@@ -24,7 +24,7 @@ func (e Engine) Reload(ctx context.Context, n engine.Node) (restart bool, err er
 	if err := p.Reconfigure(); err != nil {
 		return false, err
 	}
-	chosen, err := parseSettings(n)
+	chosen, err := e.parseSettings(n)
 	if err != nil {
 		return false, err
 	}
@@ -101,7 +101,7 @@ type variables map[string]string
 // called returns the name of the variable for a setting of my.cnf, which differs for some.
 func (v variables) called(setting string) string {
 	switch _, known := v["transaction_isolation"]; {
-	case setting == "default_time_zone":
+	case setting == timeZone:
 		return "time_zone"
 	case setting == "transaction_isolation" && !known:
 		return "tx_isolation" // of MariaDB before 11.1

@@ -2,10 +2,16 @@ package mysql
 
 import (
 	"encoding/json"
+	"os"
+	"path/filepath"
 	"slices"
+	"strings"
 
+	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/engine"
 )
+
+const timeZone = "default_time_zone"
 
 const kilobyte, megabyte, gigabyte = int64(1) << 10, int64(1) << 20, int64(1) << 30
 
@@ -14,13 +20,25 @@ type wishes struct {
 	Settings map[string]json.RawMessage `json:"settings"` // see Tuning
 }
 
-// parseSettings is Invalid for anything that it does not know.
-func parseSettings(n engine.Node) ([]engine.Chosen, error) {
+// parseSettings is Invalid for anything that it does not know, and for a time zone that the machine does not know: with
+// that one the server would not start.
+func (e Engine) parseSettings(n engine.Node) ([]engine.Chosen, error) {
 	var w wishes
 	if err := n.DecodeSettings("MySQL", &w); err != nil {
 		return nil, err
 	}
-	return Engine{}.Tuning(n.Installation).Parse(w.Settings, n.Size.Memory)
+	chosen, err := e.Tuning(n.Installation).Parse(w.Settings, n.Size.Memory)
+	for _, c := range chosen {
+		if c.Name == timeZone && !strings.ContainsAny(c.Value[:1], "+-") && !isFile(filepath.Join(e.zonesDir(), c.Value)) {
+			return nil, backstay.Errorf(backstay.Invalid, "Setting %s: there is no time zone %s.", c.Name, c.Value)
+		}
+	}
+	return chosen, err
+}
+
+func isFile(path string) bool {
+	about, err := os.Stat(path)
+	return err == nil && about.Mode().IsRegular()
 }
 
 // Tuning returns the settings, which are the same for MariaDB and MySQL. Those that name files, programs or plugins are
@@ -63,7 +81,7 @@ var queryTuning = engine.Tuning{
 		Meaning: "How strict statements are read: a list of ERROR_FOR_DIVISION_BY_ZERO, NO_AUTO_VALUE_ON_ZERO, " +
 			"NO_ENGINE_SUBSTITUTION, NO_ZERO_DATE, NO_ZERO_IN_DATE, ONLY_FULL_GROUP_BY, STRICT_ALL_TABLES and " +
 			"STRICT_TRANS_TABLES. Sessions may choose further ones."},
-	{Name: "default_time_zone", Of: engine.Text, Pattern: `[+-][01][0-9]:[0-9]{2}|[A-Z][A-Za-z0-9_+/-]{0,63}`,
+	{Name: timeZone, Of: engine.Text, Pattern: `[+-](0[0-9]|1[0-2]):[0-5][0-9]|\+13:00|[A-Z][A-Za-z0-9_+/-]*`,
 		Example: "Europe/London", Default: "+00:00", Meaning: "The time zone of sessions."},
 	{Name: "transaction_isolation", Of: engine.Choice, Default: "REPEATABLE-READ",
 		Values:  []string{"REPEATABLE-READ", "READ-COMMITTED", "READ-UNCOMMITTED", "SERIALIZABLE"},
