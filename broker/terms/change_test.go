@@ -77,7 +77,7 @@ func TestPlanChange(t *testing.T) {
 		{name: "to a fixed plan", from: small, to: fixed, kind: backstay.Unsupported,
 			words: "The service does not support changing plans."},
 		{name: "another engine", from: small, to: foreign, kind: backstay.Unsupported,
-			words: "this service instance is of postgres, and plan R is of redis. Create a new service instance of that plan"},
+			words: "this service instance is of postgres, and plan R is of redis. Instead, create a new service instance of that plan"},
 		{name: "an older version", from: small, to: older, kind: backstay.Unsupported,
 			words: "this service instance has version 15, and plan S-9.6 has version 9.6. Choose a plan of version 15 or newer"},
 		{name: "back to what was before an upgrade", from: small, to: older, given: `{"roll_back_upgrade": true}`},
