@@ -8,6 +8,7 @@ import (
 
 	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/backend"
+	"github.com/backstay/backstay/pki"
 )
 
 // How long it is from one look at all certificates to the next: where everything that was due is being renewed, and
@@ -78,14 +79,47 @@ func (b *Broker) renewCertificate(ctx context.Context, id backstay.InstanceID) e
 	if err := b.ready(ctx, in); err != nil {
 		return err
 	}
-	op := newOperation(id, backstay.Update, "The certificate of the endpoint is being renewed.")
+	_, err = b.beginRenewal(ctx, in, spec)
+	return absentIsFine(err)
+}
+
+// beginRenewal begins the operation that changes an instance's certificate to that of the Spec.
+func (b *Broker) beginRenewal(ctx context.Context, in Instance, spec backend.Spec) (op Operation, err error) {
+	op = newOperation(in.ID, backstay.Update, "The certificate of the endpoint is being renewed.")
 	op.Cause, op.Generation = ByMaintenance, in.Generation
 	op.Wanted.PlanID, op.Wanted.Parameters = in.PlanID, in.Parameters
-	if op.Wanted.Spec, err = b.sealSpec(id, spec); err != nil {
-		return err
+	if op.Wanted.Spec, err = b.sealSpec(in.ID, spec); err != nil {
+		return op, err
 	}
-	_, err = b.Store.BeginOperation(ctx, op)
-	return absentIsFine(err)
+	return b.Store.BeginOperation(ctx, op)
+}
+
+// RotateCertificate gives an instance's endpoint a certificate with another key, for the same names, whenever the one
+// that it has ends. It returns the operation, to be waited for. It is Unsupported where an operator has brought the
+// certificate, and Busy where it can only be done later.
+func (b *Broker) RotateCertificate(ctx context.Context, id backstay.InstanceID) (backstay.OperationKey, error) {
+	in, err := b.Store.Instance(ctx, id)
+	if err != nil {
+		return "", err
+	}
+	if err := usable(in); err != nil {
+		return "", err
+	}
+	if err := b.ready(ctx, in); err != nil {
+		return "", err
+	}
+	spec, err := b.acceptedSpec(in)
+	if err != nil {
+		return "", err
+	}
+	if spec.TLS.Authority == "" {
+		return "", backstay.Errorf(backstay.Unsupported, "The endpoint's certificate is the operator's own: renew its files.")
+	}
+	if spec.TLS, err = b.Certifier.Issue(pki.NamesOf(spec.TLS), b.Now()); err != nil {
+		return "", err
+	}
+	op, err := b.beginRenewal(ctx, in, spec)
+	return op.ID, err
 }
 
 // recertified is what was accepted of an instance with another certificate, if one is due.

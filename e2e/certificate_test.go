@@ -144,3 +144,37 @@ func TestAWrongFileKeepsNoDatabaseDown(t *testing.T) {
 		return err == nil
 	})
 }
+
+// TestRotateCredentials gives the platform other secrets while a session goes on, and a user stays logged in.
+func TestRotateCredentials(t *testing.T) {
+	onEachBreed(t, func(l *life) {
+		t := l.t.(*testing.T)
+		s := l.begin()
+		before, err := s.Identity(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		seen := presented(t, l)
+		out, err := exec.Command(l.binary, "rotate-credentials", l.instance, "--data", l.data).CombinedOutput()
+		if err != nil || !strings.Contains(string(out), l.instance+": its certificate has another key.") {
+			t.Fatalf("rotate-credentials: %v\n%s", err, out)
+		}
+		out, err = exec.Command(l.binary, "rotate-credentials", "--data", l.data).CombinedOutput()
+		if err != nil || !strings.HasPrefix(string(out), "Logins are signed with another key.\n"+l.instance) {
+			t.Fatalf("rotate-credentials: %v\n%s", err, out)
+		}
+		if now := presented(t, l); now.Equal(seen) || !slices.Equal(now.DNSNames, seen.DNSNames) {
+			t.Errorf("the endpoint has a certificate for %v; before, it was for %v", now.DNSNames, seen.DNSNames)
+		}
+		if after, err := s.Identity(t.Context()); err != nil || after != before {
+			t.Errorf("session %s has become %s, %v", before, after, err)
+		}
+		if again, err := l.open(t.Context(), l.credentials); err != nil {
+			t.Errorf("the binding's credentials: %v", err)
+		} else {
+			again.Close()
+		}
+		l.unbind() // as somebody who logged in before
+		refused(t, l.platform, 1, "not done: Service instance", "rotate-credentials", "absent", "--data", l.data)
+	})
+}

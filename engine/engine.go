@@ -80,6 +80,13 @@ type Settler interface {
 	Settle(ctx context.Context, n Node) error
 }
 
+// Rotator is an Engine whose administrator logs in by a password, which lies in the node's directories.
+type Rotator interface {
+	// Rotate gives the administrator of a running node another password, without ending a session. Wherever it is
+	// interrupted, the one that Admin.Secret returns is accepted. Once it has returned, no other is.
+	Rotate(ctx context.Context, n Node) error
+}
+
 // Beginner is an Engine whose server begins anew, with nothing in it and without a word, where certain parts of its
 // data are missing.
 type Beginner interface {

@@ -79,6 +79,7 @@ func (k *Keeper) routes() http.Handler {
 	handle("GET "+wire.InstancePattern, k.answerStatus)
 	handle("DELETE "+wire.InstancePattern, k.answerRemove)
 	handle("GET "+wire.AdminPattern, k.answerAdmin)
+	handle("POST "+wire.RotationPattern, k.answerRotate)
 	handle("PUT "+wire.UserPattern, k.answerCreateUser)
 	handle("DELETE "+wire.UserPattern, k.answerDropUser)
 	return mux
@@ -227,6 +228,17 @@ func (k *Keeper) answerAdmin(r *http.Request) (any, error) {
 	defer cancel()
 	pid, n, err := in.Process(ctx)
 	return wire.Admin{PID: pid, SocketDir: n.RunDir, Port: n.Endpoint.Port}, err
+}
+
+func (k *Keeper) answerRotate(r *http.Request) (any, error) {
+	in, err := k.asked(r)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), userPatience)
+	defer cancel()
+	has, err := in.Rotate(ctx)
+	return wire.Rotation{Password: has}, err
 }
 
 func (k *Keeper) answerCreateUser(r *http.Request) (any, error) {

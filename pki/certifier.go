@@ -55,6 +55,14 @@ func proves(leaf *x509.Certificate, names []string) bool {
 	return !slices.ContainsFunc(names, func(name string) bool { return leaf.VerifyHostname(name) != nil })
 }
 
+// NamesOf are the DNS names and the addresses that a certificate proves.
+func NamesOf(c backstay.Certificate) []string {
+	if leaf := leafOf(c); leaf != nil {
+		return namesOf(leaf)
+	}
+	return nil
+}
+
 // namesOf are the DNS names and the addresses that a certificate proves.
 func namesOf(leaf *x509.Certificate) []string {
 	names := slices.Clone(leaf.DNSNames)

@@ -35,8 +35,9 @@ func (k signingKey) id() string { return fmt.Sprintf("key-%d", k.number) }
 // keyring remembers the keys as last loaded, oldest first.
 type keyring struct {
 	loaded atomic.Pointer[[]signingKey]
-	mu     sync.Mutex // held while loading
-	missed time.Time  // when an unknown id was last looked for in vain
+	mu     sync.Mutex   // held while loading
+	asked  atomic.Int64 // when the newest key was last asked for, in seconds of Unix time
+	missed time.Time    // when an unknown id was last looked for in vain
 }
 
 // missPause is how long no unknown id is looked for after one was in vain: anybody can make up ids, and each
@@ -67,10 +68,25 @@ func (r *keyring) find(id string, now time.Time) (signingKey, bool) {
 	return signingKey{}, false
 }
 
-// signer returns the key to sign with. The first call after the newest has had its time makes the
-// next; nothing else rotates keys.
+// newestPause is how long another server's key, or one that an operator had made, may wait until we sign with it.
+const newestPause = 10 * time.Second
+
+// RotateKey makes a new key to sign with before the newest has had its time. Whoever is logged in stays so: the keys
+// before verify until their last token is dead.
+func (s *Server) RotateKey(ctx context.Context) error {
+	s.keys.mu.Lock()
+	defer s.keys.mu.Unlock()
+	if err := s.loadKeys(ctx); err != nil {
+		return err
+	}
+	k, _ := s.keys.newest()
+	return s.makeKey(ctx, k.number+1)
+}
+
+// signer returns the key to sign with. The first call after the newest has had its time makes the next.
 func (s *Server) signer(ctx context.Context) (signingKey, error) {
-	if k, ok := s.keys.newest(); ok && s.signs(k) {
+	recent := s.now().Unix()-s.keys.asked.Load() < int64(newestPause.Seconds())
+	if k, ok := s.keys.newest(); ok && s.signs(k) && recent {
 		return k, nil
 	}
 	s.keys.mu.Lock()
@@ -116,6 +132,7 @@ func (s *Server) verifier(ctx context.Context, id string) (signingKey, bool, err
 
 // loadKeys opens the keys that are new; the caller holds keys.mu.
 func (s *Server) loadKeys(ctx context.Context) error {
+	s.keys.asked.Store(s.now().Unix())
 	kept, err := s.Store.SigningKeys(ctx)
 	if err != nil {
 		return fmt.Errorf("load signing keys: %w", err)

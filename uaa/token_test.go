@@ -342,6 +342,24 @@ func TestKeysRotate(t *testing.T) {
 	}
 }
 
+// TestKeysAreRotatedOnDemand has another process make the next key, as an operator's command does.
+func TestKeysAreRotatedOnDemand(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	first := h.logIn()
+	if err := h.newServer(&strings.Builder{}).RotateKey(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	h.pass(10 * time.Second)
+	next := h.logIn()
+	for token, want := range map[string]string{first.Access: "key-1", next.Access: "key-2"} {
+		if kid := said(t, token, 0)["kid"]; kid != want {
+			t.Errorf("signed by %v, want %s", kid, want)
+		}
+		h.wantKnown(token)
+	}
+}
+
 func TestServersAgreeOnTheKey(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t)

@@ -88,6 +88,13 @@ func (b *Backend) Admin(ctx context.Context, id backstay.InstanceID) (a wire.Adm
 	return a, b.call(ctx, "GET", wire.AdminPath(id), nil, &a)
 }
 
+// Rotate gives an instance's administrator another password. It reports whether that has one.
+func (b *Backend) Rotate(ctx context.Context, id backstay.InstanceID) (password bool, err error) {
+	var r wire.Rotation
+	err = b.call(ctx, "POST", wire.RotationPath(id), nil, &r)
+	return r.Password, err
+}
+
 // Keeper tells which keeper answers now.
 func (b *Backend) Keeper(ctx context.Context) (wire.Keeper, error) { return b.ask(ctx) }
 

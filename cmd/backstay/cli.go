@@ -138,7 +138,7 @@ func overview() string {
 	var b strings.Builder
 	b.WriteString("Backstay gives a team its backing services through the cf command.\n\nUsage: backstay COMMAND\n\n")
 	for _, cmd := range commands() {
-		fmt.Fprintf(&b, "  %-15s %s\n", cmd.name, cmd.summary)
+		fmt.Fprintf(&b, "  %-19s %s\n", cmd.name, cmd.summary)
 	}
 	b.WriteString("\n\"backstay help COMMAND\" says more.\n")
 	return b.String()

@@ -30,6 +30,7 @@ func commands() []command {
 		{"config", "print the settings in force, and where each comes from", configUsage, printConfig},
 		{"doctor", "say what is found on this machine and what is missing", doctorUsage, doctor},
 		{"admin-password", "make a new password for the user admin", adminPasswordUsage, adminPassword},
+		{"rotate-credentials", "give the platform's own passwords and keys other values", rotateUsage, rotateCredentials},
 		{"usage", "show what was used, and what it costs", usageUsage, showUsage},
 		{"user", "list users, make them administrators, give them new passwords", userUsage, manageUsers},
 		{"client", "make clients for programs that log in by themselves, and end them", clientUsage, manageClients},

@@ -72,6 +72,7 @@ func Run(t *testing.T, s Subject) {
 		{"ReloadThatIsRefused", testReloadRefused},
 		{"SettleDisturbsNobody", testSettle},
 		{"SettingsAreTaken", testTuning},
+		{"RotateKeepsSessions", testRotate},
 		{"Users", testUsers},
 		{"ReadOnlySeesWhatIsMadeAfterIt", testReadOnlyFirst},
 		{"AllAtOnce", testAllAtOnce},

@@ -10,6 +10,7 @@ import (
 	"regexp"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -47,8 +48,17 @@ func (Engine) LocalAdmin(n engine.Node) engine.Admin {
 }
 
 // withOperator calls do with an administrator's connection to the running node, which it gets however many
-// clients there are. It calls it again when a script has kept the server busy meanwhile, until ctx ends.
+// clients there are. It calls it again when a script has kept the server busy meanwhile, until ctx ends, and once when
+// the operator's password was another one by the time that it was tried.
 func withOperator(ctx context.Context, n engine.Node, do func(*redis.Client) error) error {
+	err := asOperator(ctx, n, do)
+	if err != nil && strings.HasPrefix(err.Error(), "WRONGPASS") {
+		err = asOperator(ctx, n, do)
+	}
+	return inWords(err)
+}
+
+func asOperator(ctx context.Context, n engine.Node, do func(*redis.Client) error) error {
 	c, err := operatorClient(n)
 	if err != nil {
 		return err
@@ -59,7 +69,7 @@ func withOperator(ctx context.Context, n engine.Node, do func(*redis.Client) err
 	if err != nil && !isBusy(err) && ctx.Err() != nil {
 		err = errors.Join(ctx.Err(), err)
 	}
-	return inWords(err)
+	return err
 }
 
 // withUsers is withOperator for changes of users, one at a time: which passwords the nameless users have follows from

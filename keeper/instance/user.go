@@ -67,6 +67,19 @@ func (in *Instance) CreateUser(ctx context.Context, u backend.User) (backstay.Cr
 	return n.Engine.CreateUser(ctx, n.Node, engine.User{Name: u.Name, Password: u.Password, ReadOnly: u.ReadOnly})
 }
 
+// Rotate gives the administrator of the instance's node another password, if that has one.
+func (in *Instance) Rotate(ctx context.Context) (has bool, err error) {
+	n, err := in.serving(ctx)
+	if err != nil {
+		return false, err
+	}
+	rotator, has := n.Engine.(engine.Rotator)
+	if !has {
+		return false, nil
+	}
+	return true, rotator.Rotate(ctx, n.Node)
+}
+
 // DropUser drops a user, or if the instance does not serve, records that it is to be dropped before it
 // serves again.
 func (in *Instance) DropUser(ctx context.Context, name string) error {

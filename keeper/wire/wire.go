@@ -14,6 +14,7 @@
 //	GET    /v2/instances/ID?after=REVISION  backend.Status, as soon as it is newer, or after LongPoll
 //	DELETE /v2/instances/ID                 204 once the wish is durable
 //	GET    /v2/instances/ID/admin           Admin
+//	POST   /v2/instances/ID/rotation        Rotation, once the administrator has another password
 //	PUT    /v2/instances/ID/users/NAME      takes a backend.User; the credentials
 //	DELETE /v2/instances/ID/users/NAME      204
 //
@@ -54,6 +55,7 @@ const (
 const (
 	InstancePattern = instancesPath + "{id}"
 	AdminPattern    = InstancePattern + "/admin"
+	RotationPattern = InstancePattern + "/rotation"
 	UserPattern     = InstancePattern + "/users/{name}"
 )
 
@@ -62,6 +64,9 @@ func InstancePath(id backstay.InstanceID) string { return instancesPath + url.Pa
 
 // AdminPath is where an instance's Admin is.
 func AdminPath(id backstay.InstanceID) string { return InstancePath(id) + "/admin" }
+
+// RotationPath is where an instance's administrator gets another password.
+func RotationPath(id backstay.InstanceID) string { return InstancePath(id) + "/rotation" }
 
 // UserPath is where one user of an instance is.
 func UserPath(id backstay.InstanceID, name string) string {
@@ -91,4 +96,9 @@ type Admin struct {
 	PID       int    `json:"pid"`        // of the primary's process
 	SocketDir string `json:"socket_dir"` // where the primary's administrative socket is
 	Port      int    `json:"port"`       // of the endpoint, after which engines name the socket; 0: it has none
+}
+
+// Rotation is what has been rotated of an instance.
+type Rotation struct {
+	Password bool `json:"password"` // false: the administrator of that engine has none
 }
