@@ -31,6 +31,16 @@ func (b Bytes) String() string {
 	return strconv.FormatInt(int64(b), 10) + "B"
 }
 
+// Rounded is b rounded down to whole gigabytes, or megabytes if it is less than one.
+func (b Bytes) Rounded() Bytes {
+	for _, unit := range []Bytes{1 << 30, 1 << 20} {
+		if b >= unit {
+			return b / unit * unit
+		}
+	}
+	return b
+}
+
 // ParseBytes reads what String writes. It refuses a size without a unit, a negative one and one
 // that does not fit.
 func ParseBytes(s string) (Bytes, error) {

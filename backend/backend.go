@@ -69,6 +69,7 @@ func (u User) LogValue() slog.Value { return backstay.RedactedValue(u) }
 // Inventory is what a backend can serve.
 type Inventory struct {
 	Engines []EngineVersion `json:"engines"`
+	Room    backstay.Size   `json:"room,omitzero"` // the most that one instance can ever have; 0 where that is not known
 }
 
 // EngineVersion is one version of one engine.

@@ -142,7 +142,25 @@ func (c Catalog) plans(o *Offering, inventory backend.Inventory) []plan {
 		free.Name = "Free"
 		plans = append(plans, c.plan(o, free.Name, versions[0], builds, free))
 	}
+	for i := range plans {
+		plans[i].Description += shortage(plans[i].size, inventory.Room)
+	}
 	return plans
+}
+
+// shortage is what a plan's description says where the plan is larger than what there is room for.
+func shortage(s Size, room backstay.Size) string {
+	var less []string
+	if room.Memory > 0 && s.Memory > room.Memory {
+		less = append(less, room.Memory.Rounded().String()+" memory")
+	}
+	if room.Storage > 0 && s.Storage > room.Storage {
+		less = append(less, room.Storage.Rounded().String()+" storage")
+	}
+	if len(less) == 0 {
+		return ""
+	}
+	return " More than there is here, which is " + strings.Join(less, " and ") + "."
 }
 
 // versionsOf returns the versions of an engine, the newest first and each as its newest build, and these builds.

@@ -152,6 +152,26 @@ func TestEmptyCatalog(t *testing.T) {
 	}
 }
 
+// TestPlanSaysThatItIsLargerThanTheMachine tells it of what is short, and of nothing else.
+func TestPlanSaysThatItIsLargerThanTheMachine(t *testing.T) {
+	t.Parallel()
+	c, err := ParseCatalog(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	there := inventory("15")
+	there.Room = backstay.Size{Memory: 24<<30 - 1, Storage: 600 << 30}
+	for _, p := range c.plans(&c.Offerings[0], there) {
+		want := map[string]string{
+			"L-dedicated-15":  " More than there is here, which is 23GB memory.",
+			"XL-dedicated-15": " More than there is here, which is 23GB memory and 600GB storage.",
+		}[p.Name]
+		if want == "" && strings.Contains(p.Description, "More than") || !strings.HasSuffix(p.Description, want) {
+			t.Errorf("%s: %s", p.Name, p.Description)
+		}
+	}
+}
+
 // Descriptions may be written over several lines, as YAML folds them.
 func TestFoldedDescription(t *testing.T) {
 	t.Parallel()

@@ -307,3 +307,13 @@ func (k *Keeper) bindable(port int) bool {
 	}
 	return true
 }
+
+// room is the most that one instance can ever have here: what the machine has, and what the disk holds.
+func (k *Keeper) room() backstay.Size {
+	size := backstay.Size{Memory: instance.Memory()}
+	var fs unix.Statfs_t
+	if err := unix.Statfs(k.DataDir, &fs); err == nil {
+		size.Storage = backstay.Bytes(fs.Blocks) * backstay.Bytes(fs.Bsize)
+	}
+	return size
+}

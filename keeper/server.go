@@ -157,7 +157,7 @@ func (k *Keeper) answerNames(r *http.Request) (any, error) {
 }
 
 func (k *Keeper) answerInventory(r *http.Request) (any, error) {
-	inventory := backend.Inventory{Engines: []backend.EngineVersion{}}
+	inventory := backend.Inventory{Engines: []backend.EngineVersion{}, Room: k.room()}
 	for _, name := range slices.Sorted(maps.Keys(k.Engines)) {
 		installed, err := k.machine.Installed.Newest(r.Context(), name)
 		if err != nil {

@@ -92,11 +92,19 @@ func dataName(recorded string) string { return cmp.Or(recorded, firstData) }
 // sizeHere is a plan's size as an engine is told of it: one that is told of more memory than the machine has
 // does not start.
 func sizeHere(s backstay.Size) backstay.Size {
-	var machine unix.Sysinfo_t
-	if err := unix.Sysinfo(&machine); err == nil {
-		s.Memory = min(s.Memory, backstay.Bytes(machine.Totalram)*backstay.Bytes(machine.Unit))
+	if has := Memory(); has > 0 {
+		s.Memory = min(s.Memory, has)
 	}
 	return s
+}
+
+// Memory is all memory of this machine, and 0 if the system does not tell.
+func Memory() backstay.Bytes {
+	var machine unix.Sysinfo_t
+	if err := unix.Sysinfo(&machine); err != nil {
+		return 0
+	}
+	return backstay.Bytes(machine.Totalram) * backstay.Bytes(machine.Unit)
 }
 
 // operator is the name of our own operating-system user, by which engines let us administer them.
