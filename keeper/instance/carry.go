@@ -258,15 +258,15 @@ func (in *Instance) awaitSteps() []step.Step {
 		if in.seen.node.Engine == nil {
 			return in.noEngine()
 		}
-		ctx, cancel := context.WithTimeout(ctx, awaitPatience)
+		limited, cancel := context.WithTimeout(ctx, awaitPatience)
 		defer cancel()
-		err := in.seen.node.Await(ctx, in.seen.process)
+		err := in.seen.node.Await(limited, in.seen.process)
 		if err == nil {
-			in.renew(ctx)
+			in.renew(limited)
 			in.seen.laid = in.versionOfData(in.seen.node) // which an earlier build may not have noted
 		}
 		in.notice(err)
-		in.seen.answers, in.seen.awaited = err == nil, err != nil
+		in.seen.answers, in.seen.awaited = err == nil, err != nil && ctx.Err() == nil // another wish says nothing of it
 		return err
 	}}}
 }

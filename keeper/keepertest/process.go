@@ -8,6 +8,9 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"path/filepath"
+	"strconv"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -66,7 +69,14 @@ func (o order) run(log *slog.Logger) error {
 		<-test.Done()
 		os.Exit(1)
 	}()
-	if o.DieAfter != "" {
+	switch behind, engines := strings.CutPrefix(o.DieAfter, enginesDie); {
+	case engines:
+		step.After = func(name string) {
+			if name == behind {
+				o.killEngines()
+			}
+		}
+	case o.DieAfter != "":
 		step.After = func(name string) {
 			if name == o.DieAfter {
 				syscall.Kill(os.Getpid(), syscall.SIGKILL)
@@ -82,6 +92,30 @@ func (o order) run(log *slog.Logger) error {
 		Version: "test", Executable: o.Executable, Log: log,
 		Now: func() time.Time { return time.Now().Add(o.Ahead) },
 	})
+}
+
+const enginesDie = "engines die behind "
+
+// EnginesDie is what is given as dieAfter so that engines die behind the step, and not their keeper. That happens once.
+func EnginesDie(step string) string { return enginesDie + step }
+
+// Struck names a file in the data directory that says that engines have died.
+const Struck = "struck"
+
+// killEngines kills the engines that run, unless that has been done.
+func (o order) killEngines() {
+	struck := filepath.Join(o.DataDir, Struck)
+	if _, err := os.Stat(struck); err == nil {
+		return
+	}
+	files, _ := filepath.Glob(filepath.Join(o.DataDir, "run", "*", "node.pid")) // the pattern is sound
+	for _, path := range files {
+		text, _ := os.ReadFile(path)
+		pid, err := strconv.Atoi(strings.TrimSpace(string(text)))
+		if err == nil && syscall.Kill(pid, syscall.SIGKILL) == nil {
+			os.WriteFile(struck, nil, 0o600) // a test that does not find it fails
+		}
+	}
 }
 
 // Command is the command line of a keeper in a process of its own, which kills itself behind the step
