@@ -26,6 +26,10 @@ type dialect struct {
 	// build makes a golden directory; zones is SQL that fills the tables of time zones.
 	build  func(w *datadir.Workshop, i engine.Installation, zones string) error
 	madeBy func(data string) (version string, err error) // of a data directory
+	// upgrade is the program, beside the installation's directory, that brings data of an earlier version up to date
+	// and notes the version; "": the server does, and notes are the files that say so.
+	upgrade string
+	notes   func(i engine.Installation) map[string]string
 
 	identified func(engine.User) string // the part of CREATE USER after the name
 	// holds keeps a read-only user from changing its password.

@@ -4,7 +4,9 @@ import (
 	"context"
 	"database/sql"
 	_ "embed"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -29,7 +31,8 @@ var mariadb = dialect{
 	section:  "mariadbd", settings: mariadbSettings, start: mariadbStart,
 	validate: []string{"--help", "--verbose"},
 	recipe:   fmt.Sprintf("%q %q %q", mariadbInstall, mariadbBuild, mariadbSQL),
-	build:    buildMariaDB, madeBy: mariadbMadeBy,
+	build:    buildMariaDB, madeBy: mariadbMadeBy, upgrade: "bin/mariadb-upgrade",
+	notes:      func(engine.Installation) map[string]string { return nil },
 	identified: mariadbIdentified,
 	holds:      func(context.Context, *sql.Conn, engine.User) error { return nil },
 	reads:      func(who string) []string { return []string{"GRANT SELECT ON mysql.proc TO " + who} },
@@ -80,9 +83,18 @@ func buildMariaDB(w *datadir.Workshop, i engine.Installation, zones string) erro
 	return w.Run(mariadbSQL+zones, server, slices.Concat(directories, []string{"--bootstrap"}, mariadbBuild)...)
 }
 
-// mariadbMadeBy reads the file in which the installer leaves its version: "10.11.19-MariaDB".
+// Where MariaDB's installer leaves its version, since version 11 and before.
+const (
+	mariadbNote    = "mariadb_upgrade_info"
+	mariadbOldNote = "mysql_upgrade_info"
+)
+
+// mariadbMadeBy reads the version that the installer, or an upgrade, has left: "10.11.19-MariaDB".
 func mariadbMadeBy(data string) (version string, err error) {
-	made, err := os.ReadFile(filepath.Join(data, "mysql_upgrade_info"))
+	made, err := os.ReadFile(filepath.Join(data, mariadbNote))
+	if errors.Is(err, fs.ErrNotExist) {
+		made, err = os.ReadFile(filepath.Join(data, mariadbOldNote))
+	}
 	full, _, _ := strings.Cut(string(made), "-")
 	return minor(full), err
 }

@@ -30,6 +30,7 @@ var (
 	_ engine.Explainer = Engine{}
 	_ engine.Describer = Engine{}
 	_ engine.Tender    = Engine{}
+	_ engine.Upgrader  = Engine{}
 	_ engine.Tunable   = Engine{}
 	_ engine.Keepable  = Engine{}
 	_ engine.Returner  = Engine{}

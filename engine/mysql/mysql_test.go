@@ -9,8 +9,10 @@ import (
 	"testing"
 
 	"github.com/backstay/backstay"
+	"github.com/backstay/backstay/engine"
 	"github.com/backstay/backstay/engine/enginetest"
 	"github.com/backstay/backstay/engine/mysql"
+	"github.com/backstay/backstay/internal/testkit"
 )
 
 // tested is the machine's server, or that below the directory that the environment names: all tests
@@ -20,10 +22,15 @@ var tested = mysql.Engine{Roots: filepath.SplitList(os.Getenv("BACKSTAY_TEST_MYS
 func TestContract(t *testing.T) {
 	t.Parallel()
 	enginetest.Run(t, enginetest.Subject{
-		Engine: tested, Connect: connect,
+		Engine: tested, Connect: connect, Versions: twoVersions,
 		Worst:       enginetest.Worst{Make: makeWorst, Hold: holdWorst, Connections: 3*len(worstSessions) + 10},
 		BadSettings: []string{`{"enable_extensions": ["postgis"]}`, `{} {}`},
 	})
+}
+
+// twoVersions is the machine's MariaDB beside a newer one.
+func twoVersions(t testing.TB) engine.Engine {
+	return mysql.Engine{Roots: []string{"/usr", filepath.Join(testkit.Other(t, "mariadb-11.8"), "usr")}}
 }
 
 // session keeps the suite's keys in a table that all bindings share.

@@ -33,7 +33,7 @@ var oracle = dialect{
 	files:   []string{"lib/mysql/plugin", "lib/mysql/private", "share/mysql*"},
 	section: "mysqld", settings: oracleSettings, start: oracleStart,
 	validate: []string{"--validate-config"},
-	recipe:   fmt.Sprintf("%q %q", oracleBuild, oracleSQL), build: buildOracle, madeBy: oracleMadeBy,
+	recipe:   fmt.Sprintf("%q %q", oracleBuild, oracleSQL), build: buildOracle, madeBy: oracleMadeBy, notes: oracleNotes,
 	identified: func(u engine.User) string {
 		return "WITH caching_sha2_password BY " + quoteText(u.Password.Reveal())
 	},
@@ -104,7 +104,12 @@ func buildOracle(w *datadir.Workshop, i engine.Installation, zones string) error
 			err = errors.Join(err, removed)
 		}
 	}
-	return errors.Join(err, os.WriteFile(filepath.Join(w.Data, oracleVersion), []byte(i.Version+"\n"), 0o600))
+	return errors.Join(err, datadir.Fill(w.Data, -1, -1, oracleNotes(i)))
+}
+
+// oracleNotes is the file that names the version.
+func oracleNotes(i engine.Installation) map[string]string {
+	return map[string]string{oracleVersion: i.Version + "\n"}
 }
 
 func oracleMadeBy(data string) (version string, err error) {

@@ -192,7 +192,7 @@ func (u upgrade) build(ctx context.Context, w *datadir.Workshop, progress func(s
 	old := filepath.Join(w.Dir, "old")
 	uid, gid := w.IDs()
 	progress("the data is copied.")
-	if err := clone.Copy(old, u.from.DataDir, uid, gid); err != nil {
+	if err := w.Copy(old, u.from.DataDir, uid, gid); err != nil {
 		return err
 	}
 	if err := datadir.Fill(old, uid, gid, convertingFiles()); err != nil {

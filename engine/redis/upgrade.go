@@ -71,7 +71,7 @@ func (e Engine) Upgrade(ctx context.Context, from, to engine.Node, progress func
 		if err := os.Remove(w.Data); err != nil {
 			return err
 		}
-		if err := clone.Copy(w.Data, from.DataDir, p.UID, p.GID); err != nil {
+		if err := w.Copy(w.Data, from.DataDir, p.UID, p.GID); err != nil {
 			return err
 		}
 		return datadir.Fill(w.Data, p.UID, p.GID, p.Files)

@@ -2,6 +2,7 @@ package instance
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -187,10 +188,7 @@ func (in *Instance) upgrade(ctx context.Context, generation int64) (to node.Node
 		in.enter(backend.Starting, "Upgrading from %s to %s: %s", laid, to.Installation.Version, what)
 	}
 	tell("the engine has ended.")
-	if err := from.EndRemnants(); err != nil {
-		return to, err
-	}
-	if err := os.RemoveAll(to.DataDir); err != nil {
+	if err := errors.Join(from.EndRemnants(), from.Abandon(), os.RemoveAll(to.DataDir)); err != nil {
 		return to, err
 	}
 	began := in.m.Now()
