@@ -352,23 +352,30 @@ func (l *life) readAndUnbind() {
 	}
 }
 
-// ofFailure creates an instance for which the engine's programs are missing, and deletes it.
+// brokenServer reports its version, and does nothing else.
+const brokenServer = "#!/bin/sh\n[ \"$1\" != --version ] || exec \"$0.real\" \"$@\"\nexit 127\n"
+
+// ofFailure creates an instance for which the engine's server is broken, and deletes it.
 func (l *life) ofFailure() {
-	l.plan() // is known while they are there
-	version := filepath.Join(l.installations, "15")
-	target, err := os.Readlink(version)
-	if err == nil {
-		err = os.Remove(version)
+	l.plan() // is known, and its build kept
+	kept := filepath.Join(l.platform.data, "builds", "postgres", "15.*", "lib", "postgresql", "15", "bin", "postgres")
+	servers, err := filepath.Glob(kept)
+	if err != nil || len(servers) != 1 {
+		l.t.Fatal(servers, err)
 	}
-	if err != nil {
+	server := servers[0]
+	if err := os.Rename(server, server+".real"); err != nil {
+		l.t.Fatal(err)
+	}
+	if err := os.WriteFile(server, []byte(brokenServer), 0o755); err != nil {
 		l.t.Fatal(err)
 	}
 	op := l.createInstance()
-	if err := os.Symlink(target, version); err != nil {
+	if err := os.Rename(server+".real", server); err != nil {
 		l.t.Fatal(err)
 	}
 	if op.Type != "create" || op.State != "failed" || op.Description == "" {
-		l.t.Fatalf("without the engine's programs the instance ended as %+v", op)
+		l.t.Fatalf("with a broken engine the instance ended as %+v", op)
 	}
 	l.remove("/v3/service_instances/"+l.instance, "/v3/service_instances?guids="+l.instance)
 	l.checkNothingLeft()
