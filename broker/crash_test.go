@@ -2,6 +2,7 @@ package broker_test
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"strings"
 	"sync"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/broker"
+	"github.com/backstay/backstay/broker/window"
 	"github.com/backstay/backstay/internal/wait"
 	"github.com/backstay/backstay/keeper/keepertest"
 )
@@ -118,13 +120,17 @@ func TestCrash(t *testing.T) {
 		if step == "broker.delete.refused" { // comes after a minute and a half of failures: see TestFailedDelete
 			continue
 		}
-		if !t.Run(step, func(t *testing.T) { m.survive(t, step) }) {
+		if !t.Run(step, func(t *testing.T) { m.survive(t, step, (*mortal).update) }) {
 			return // what comes after would only say the same
+		}
+		if strings.HasPrefix(step, "broker.update.") {
+			t.Run(step+" in a window", func(t *testing.T) { m.survive(t, step, (*mortal).updateInWindow) })
 		}
 	}
 }
 
-func (m *mortal) survive(t *testing.T, step string) {
+// survive has an instance live, with one change that update makes, while the broker dies behind the step.
+func (m *mortal) survive(t *testing.T, step string, update changing) {
 	m.t = t
 	died := make(chan struct{})
 	crashes.plan(step, func() {
@@ -134,7 +140,7 @@ func (m *mortal) survive(t *testing.T, step string) {
 	if strings.HasPrefix(step, "broker.create.") && isUndone(step) {
 		m.failToCreate()
 	} else {
-		m.live(isUndone(step))
+		m.live(update, isUndone(step))
 	}
 	select {
 	case <-died:
@@ -188,8 +194,11 @@ func (m *mortal) end(r backstay.ProvisionRequest) {
 	}
 }
 
-// live makes, uses, changes and ends an instance. The change fails if it is doomed.
-func (m *mortal) live(doomed bool) {
+// changing asks for a change of an instance's plan and waits for its end. It fails if it is doomed.
+type changing func(m *mortal, r backstay.ProvisionRequest, doomed bool)
+
+// live makes, uses, changes and ends an instance.
+func (m *mortal) live(update changing, doomed bool) {
 	r := m.provision("S")
 	if op := m.until(r.InstanceID); op.State != backstay.Succeeded {
 		m.t.Fatalf("the create ended as %+v", op)
@@ -202,7 +211,7 @@ func (m *mortal) live(doomed bool) {
 		return err
 	})
 	tell(m.t, c, "CREATE TABLE kept AS SELECT 42 AS n")
-	m.update(r, doomed)
+	update(m, r, doomed)
 	if kept := ask(m.t, c, "SELECT n::text FROM kept"); kept != "42" {
 		m.t.Errorf("the data have become %s", kept)
 	}
@@ -218,15 +227,60 @@ func (m *mortal) live(doomed bool) {
 }
 
 func (m *mortal) update(r backstay.ProvisionRequest, doomed bool) {
-	size, want, accepted := "M", backstay.Succeeded, m.plan(m.t, "M")
+	m.ask(update(r, m.planFor(doomed)))
+	m.wantEnd(r, doomed)
+}
+
+// updateInWindow asks for the change in a maintenance window, which is open now.
+func (m *mortal) updateInWindow(r backstay.ProvisionRequest, doomed bool) {
+	now := sinceMonday(time.Now())
+	w := window.Weekly{Start: now - time.Hour, Length: 2 * time.Hour}
+	backups := window.Daily{Start: now + 6*time.Hour, Length: time.Hour}
+	wish := update(r, m.planFor(doomed))
+	wish.Parameters = fmt.Appendf(nil, `{"apply_at_maintenance_window": true, "preferred_maintenance_window": %q,
+		"preferred_backup_window": %q}`, w, backups)
+	m.ask(wish)
+	m.insist(func(ctx context.Context, h *house) error {
+		if err := h.Maintain(ctx); err != nil {
+			return err
+		}
+		in, err := h.Store.Instance(ctx, r.InstanceID)
+		if err == nil && (in.Busy || in.Pending.ID != "") {
+			err = backstay.Errorf(backstay.Busy, "It is not done yet.")
+		}
+		return err
+	})
+	m.wantEnd(r, doomed)
+}
+
+func sinceMonday(now time.Time) time.Duration {
+	utc := now.UTC()
+	return utc.Sub(utc.Truncate(24*time.Hour).AddDate(0, 0, -int(utc.Weekday()+6)%7))
+}
+
+// planFor is the plan to change to.
+func (m *mortal) planFor(doomed bool) backstay.ServicePlanID {
 	if doomed {
-		size, want, accepted = "L", backstay.Failed, r.PlanID
+		return m.plan(m.t, "L")
 	}
-	wish := update(r, m.plan(m.t, size))
+	return m.plan(m.t, "M")
+}
+
+func (m *mortal) ask(wish backstay.UpdateRequest) {
+	m.t.Helper()
 	m.insist(func(ctx context.Context, h *house) error {
 		_, err := h.Update(ctx, wish)
 		return err
 	})
+}
+
+// wantEnd waits for the end of an update, and checks what is accepted then.
+func (m *mortal) wantEnd(r backstay.ProvisionRequest, doomed bool) {
+	m.t.Helper()
+	want, accepted := backstay.Succeeded, m.planFor(doomed)
+	if doomed {
+		want, accepted = backstay.Failed, r.PlanID
+	}
 	if op := m.until(r.InstanceID); op.Type != backstay.Update || op.State != want {
 		m.t.Errorf("the update ended as %+v, want %s", op, want)
 	}

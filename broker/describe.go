@@ -179,8 +179,14 @@ func (b *Broker) describe(in Instance, said string) (string, error) {
 	if in.Pending.ID == "" {
 		return said, nil
 	}
+	if said != "" && !strings.HasSuffix(said, ".") {
+		said += "."
+	}
 	sentence := fmt.Sprintf("Pending until the maintenance window %s: %s, from %s.",
 		pending.Window, pending.what(), pending.when())
+	if pending.Reason != "" {
+		sentence += " In the window before it could not be done: " + pending.Reason
+	}
 	return strings.TrimSpace(said + " " + sentence), nil
 }
 

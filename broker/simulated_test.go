@@ -20,6 +20,7 @@ type simulated struct {
 	build     string        // of PostgreSQL 15, that is installed
 	most      int           // connections that it can ever serve
 	full      bool          // there is no room for anything that is new
+	away      bool          // it does not answer
 	message   string        // of an instance that serves
 	instances map[backstay.InstanceID]*backend.Status
 	specs     map[backstay.InstanceID]backend.Spec // that serve
@@ -70,6 +71,9 @@ func (s *simulated) settle(id backstay.InstanceID) {
 func (s *simulated) Inventory(context.Context) (backend.Inventory, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.away {
+		return backend.Inventory{}, backstay.Errorf(backstay.Unavailable, "The machine does not answer.")
+	}
 	return backend.Inventory{Engines: []backend.EngineVersion{{
 		Engine: "postgres", Product: "PostgreSQL", Version: "15", FullVersion: s.build,
 	}}}, nil

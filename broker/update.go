@@ -114,11 +114,11 @@ func (b *Broker) agreeOnChange(
 		bought := goal.terms()
 		asked.Plan, c.toName = &bought, goal.Name
 	}
-	from, err := b.findPlan(ctx, in.ServiceID, c.from)
-	if err != nil && backstay.KindOf(err) != backstay.NotFound { // of a plan that is not sold any more nothing changes
-		return c, err
+	from, unknown := b.findPlan(ctx, in.ServiceID, c.from)
+	c.Agreed, err = from.terms().Change(c.before, asked) // terms know of plans that are gone
+	if unknown != nil && backstay.KindOf(unknown) != backstay.NotFound && (err != nil || !c.isNone()) {
+		return c, unknown // with the backend away, only what it has no part in is agreed on
 	}
-	c.Agreed, err = from.terms().Change(c.before, asked)
 	return c, err
 }
 
