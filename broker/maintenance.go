@@ -87,8 +87,12 @@ func (b *Broker) carryOut(ctx context.Context, v view, now time.Time) error {
 	return b.startPending(ctx, in)
 }
 
-// beginUpgrade begins a minor upgrade, which is not tried again before the window closes.
+// beginUpgrade begins a minor upgrade, which is not tried again before the window closes. It is Busy while the instance
+// does not serve: a new build cures nothing.
 func (b *Broker) beginUpgrade(ctx context.Context, in Instance, closes time.Time) error {
+	if err := b.ready(ctx, in); err != nil {
+		return err
+	}
 	c, err := b.agreeOnChange(ctx, in, in.PlanID, terms.Change{Parameters: newestMinor})
 	if err != nil || c.isNone() {
 		return err

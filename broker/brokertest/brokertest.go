@@ -35,6 +35,7 @@ func Run(t *testing.T, open func(t testing.TB) backstay.Broker) {
 		{"UpdateChangesThePlan", updateChangesThePlan},
 		{"UpdateChangesParameters", updateChangesParameters},
 		{"RefusedUpdateChangesNothing", refusedUpdateChangesNothing},
+		{"QueuedUpdateStandsInNobodysWay", queuedUpdateStandsInNobodysWay},
 		{"BindAgain", bindAgain},
 		{"BindingsHaveTheirOwnCredentials", bindingsHaveTheirOwnCredentials},
 		{"UnknownBindParameterIsInvalid", unknownBindParameterIsInvalid},

@@ -2,6 +2,7 @@ package brokertest
 
 import (
 	"encoding/json"
+	"strings"
 	"testing"
 
 	"github.com/google/uuid"
@@ -150,5 +151,37 @@ func refusedUpdateChangesNothing(t *testing.T, b backstay.Broker) {
 	}
 	if got := mustFetch(t, b, r); !sameJSON(got, before) {
 		t.Errorf("it has become %+v, from %+v", got, before)
+	}
+}
+
+// queuedUpdateStandsInNobodysWay where the broker makes changes of plans in maintenance windows: the request is done at
+// once, and what it asks for is told of as pending, until it is withdrawn.
+func queuedUpdateStandsInNobodysWay(t *testing.T, b backstay.Broker) {
+	r := MustProvision(t, b)
+	if _, watched := b.(backstay.Watcher); !watched || !planUpdateable(mustCatalog(t, b)[0], r.PlanID) {
+		t.Skip("it makes no changes of its own accord")
+	}
+	for _, want := range []bool{true, false} {
+		u := update(r)
+		u.Parameters = json.RawMessage(`{"apply_at_maintenance_window": false}`)
+		if want {
+			u.PlanID = otherPlan(t, b, r.PlanID)
+			u.Parameters = json.RawMessage(`{"apply_at_maintenance_window": true}`)
+		}
+		answer, err := b.Update(t.Context(), u)
+		must(t, err)
+		ask := lastOperation(r)
+		ask.Operation = answer.Operation
+		op, err := b.LastOperation(t.Context(), ask)
+		must(t, err)
+		if answer.Async || op.State != backstay.Succeeded {
+			t.Errorf("queued %t: answered with %+v, and is %+v", want, answer, op)
+		}
+		got := mustFetch(t, b, r)
+		pending := strings.Contains(string(got.Parameters), `"pending_change"`)
+		if pending != want || got.PlanID != r.PlanID {
+			t.Errorf("queued %t: it is %+v with %s", want, got, got.Parameters)
+		}
+		mustBind(t, b, newBinding(r))
 	}
 }
