@@ -87,6 +87,44 @@ func (m *Market) KeepChangedCatalog(ctx context.Context, of backstay.BrokerID, e
 	return offered, m.keepCatalog(ctx, from, offerings)
 }
 
+// newerVersion tells whether a request was refused, perhaps because it names the version of a plan that is on sale,
+// while the broker has another one by now (OSB 2.17, "MaintenanceInfoConflict"). That is put on sale then, and in the
+// place of the version.
+func (m *Market) newerVersion(
+	ctx context.Context, refused error, o backstay.Offering, version **backstay.MaintenanceInfo, p backstay.Plan,
+) bool {
+	if backstay.KindOf(refused) != backstay.Invalid || *version == nil {
+		return false
+	}
+	offerings, err := m.readCatalog(ctx, o.BrokerID)
+	if err != nil {
+		return false
+	}
+	now, ok := findPlan(offerings, o.ServiceID, p.ServicePlanID)
+	if !ok || sameVersion(now.MaintenanceInfo, *version) {
+		return false
+	}
+	if _, err := m.KeepChangedCatalog(ctx, o.BrokerID, nil); err != nil {
+		m.Log.Warn("a catalog that has changed was not kept", "broker", o.BrokerID, "error", err)
+		return false
+	}
+	*version = now.MaintenanceInfo
+	return true
+}
+
+func findPlan(
+	offerings []backstay.CatalogOffering, offering backstay.ServiceID, plan backstay.ServicePlanID,
+) (found backstay.CatalogPlan, ok bool) {
+	for _, o := range offerings {
+		for _, p := range o.Plans {
+			if o.ID == offering && p.ID == plan {
+				return p, true
+			}
+		}
+	}
+	return found, false
+}
+
 // event is the change as Cloud Foundry records it: by the broker, with what it says now in another way.
 func (c CatalogChange) event(by backstay.Actor) backstay.Event {
 	if c.Plan != nil {

@@ -41,6 +41,31 @@ func TestACatalogIsLookedAtAnew(t *testing.T) {
 	}
 }
 
+// TestWhatIsOnSaleIsOutOfDate asks for instances and for another plan when the broker has a newer version already.
+func TestWhatIsOnSaleIsOutOfDate(t *testing.T) {
+	t.Parallel()
+	f := newUpdateableFloor(t)
+	f.allowPaidPlans(t)
+	first := f.create(t, "first")
+	wantVersion := func(id backstay.InstanceID, version string, upgradable bool) {
+		t.Helper()
+		in, err := f.Instance(t.Context(), markettest.Admin, id)
+		must(t, err)
+		if in.MaintenanceInfo.Version != version || in.Upgradable != upgradable {
+			t.Errorf("it has %s, to be upgraded: %t", in.MaintenanceInfo.Version, in.Upgradable)
+		}
+	}
+	f.broker.Release("15.2.0")
+	wantVersion(f.create(t, "second"), "15.2.0", false)
+	wantVersion(first, "15.1.0", true)
+	f.broker.Release("15.3.0")
+	f.update(t, first, market.InstanceUpdate{PlanID: f.planNamed(t, "M-dedicated-15")})
+	wantVersion(first, "15.3.0", false)
+	f.broker.Release("15.4.0")
+	_, _, err := f.UpdateInstance(t.Context(), markettest.Admin, first, market.InstanceUpdate{Parameters: []byte(`{"a":1}`)})
+	wantSentence(t, err, "Unknown parameter: a.")
+}
+
 // wantCatalogEvents checks the types of the events of the catalog, and returns them.
 func (f *floor) wantCatalogEvents(t *testing.T, types ...string) []backstay.Event {
 	t.Helper()

@@ -99,7 +99,7 @@ func (m *Market) CreateInstance(ctx context.Context, actor backstay.Actor, n New
 		LastOperation: m.inProgress(backstay.Create),
 	}
 	j := m.newJob(actor, createInstance, string(in.ID), backstay.JobPolling)
-	if err := m.admitProvision(ctx, j, in, at, n.Parameters); err != nil {
+	if in.MaintenanceInfo, err = m.admitProvision(ctx, j, in, at, n.Parameters); err != nil {
 		return backstay.Job{}, err
 	}
 	if err := m.purgeFailed(ctx, actor, failed); err != nil {
@@ -112,18 +112,24 @@ func (m *Market) CreateInstance(ctx context.Context, actor backstay.Actor, n New
 	return j, m.Store.AcceptInstance(ctx, in, m.sealParameters(parametersContext(in.ID), n.Parameters), start, j)
 }
 
-// admitProvision asks the broker whether it would refuse the instance, if it can tell.
+// admitProvision asks the broker whether it would refuse the instance, if it can tell. It returns the version that the
+// instance is to have: the plan's of now, if that is newer than what is on sale.
 func (m *Market) admitProvision(
 	ctx context.Context, j backstay.Job, in backstay.Instance, at place, parameters []byte,
-) error {
+) (*backstay.MaintenanceInfo, error) {
 	from, err := m.supplyOf(ctx, in)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	if a, ok := from.broker.(backstay.Admitter); ok {
-		return a.AdmitProvision(ctx, from.provision(callOf(j), in, at, parameters))
+	a, ok := from.broker.(backstay.Admitter)
+	if !ok {
+		return in.MaintenanceInfo, nil
 	}
-	return nil
+	err = a.AdmitProvision(ctx, from.provision(callOf(j), in, at, parameters))
+	if m.newerVersion(ctx, err, from.offering, &in.MaintenanceInfo, from.plan) {
+		err = a.AdmitProvision(ctx, from.provision(callOf(j), in, at, parameters))
+	}
+	return in.MaintenanceInfo, err
 }
 
 // check refuses what no instance can be asked for with, whatever there is already.

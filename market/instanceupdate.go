@@ -168,7 +168,11 @@ func (m *Market) acceptInstanceUpdate(
 		renamed.Name = *u.Name
 	}
 	if a, ok := from.broker.(backstay.Admitter); ok {
-		if err := a.AdmitUpdate(ctx, from.update(callOf(j), renamed, at, to, u.Parameters)); err != nil {
+		err := a.AdmitUpdate(ctx, from.update(callOf(j), renamed, at, to, u.Parameters))
+		if to.plan.ID != in.PlanID && m.newerVersion(ctx, err, from.offering, &to.maintenanceInfo, to.plan) {
+			err = a.AdmitUpdate(ctx, from.update(callOf(j), renamed, at, to, u.Parameters))
+		}
+		if err != nil {
 			return backstay.Job{}, err
 		}
 	}
