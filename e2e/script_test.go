@@ -39,6 +39,10 @@ func TestScripts(t *testing.T) {
 func runScript(t *testing.T, script, cf string) {
 	installations := movablePostgres(t)
 	addPostgres(t, script, installations)
+	upgrade := twoBuilds(t, script)
+	if upgrade.machine != "" {
+		installations = filepath.Join(upgrade.machine, "usr", "lib", "postgresql")
+	}
 	p := start(t, "backstay", append([]string{"--postgres", installations}, serveFlags(t, script)...)...)
 	port, _ := testkit.Ports(t, 1)
 	testscript.Run(t, testscript.Params{
@@ -58,6 +62,10 @@ func runScript(t *testing.T, script, cf string) {
 			env.Setenv("CF_USERNAME", "admin")
 			env.Setenv("CF_PASSWORD", p.password)
 			env.Setenv("POSTGRES", installations)
+			env.Setenv("MACHINE", upgrade.machine)
+			env.Setenv("NEWER", upgrade.newer)
+			env.Setenv("OLDER", fullVersion(upgrade.older))
+			env.Setenv("NEW", fullVersion(upgrade.newer))
 			env.Setenv("HOME", env.WorkDir)
 			env.Setenv("PORT", strconv.Itoa(port)) // for a server of the script's own
 			env.Setenv("PASSWORD", rand.Text())    // for whom a script makes up
@@ -139,6 +147,31 @@ func addPostgres(t *testing.T, script, installations string) {
 	if err := os.Symlink(from, filepath.Join(installations, version)); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// upgrade is a machine with the older one of two builds of PostgreSQL, each where scripts/other-builds has unpacked it.
+type upgrade struct{ machine, older, newer string }
+
+// twoBuilds makes the machine that a script's line "# needs two builds of postgres" asks for.
+func twoBuilds(t *testing.T, script string) (u upgrade) {
+	t.Helper()
+	text, err := os.ReadFile(script)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.HasPrefix(string(text), "# needs two builds of postgres\n") {
+		return u
+	}
+	roots := testkit.Builds(t, "postgres")
+	u = upgrade{machine: testkit.Dir(t), older: roots[0], newer: roots[len(roots)-1]}
+	testkit.Install(t, u.older, filepath.Join(u.machine, "usr"))
+	return u
+}
+
+// fullVersion is that of a directory of scripts/other-builds.
+func fullVersion(root string) string {
+	_, full, _ := strings.Cut(filepath.Base(root), "-")
+	return full
 }
 
 // movablePostgres is a directory of PostgreSQL installations, as links, so that a script can take
