@@ -60,7 +60,7 @@ func (b *Broker) acceptInstance(ctx context.Context, r backstay.ProvisionRequest
 	}
 	return b.Store.AddInstance(ctx, Instance{
 		ID: r.InstanceID, ServiceID: r.ServiceID, PlanID: r.PlanID, Parameters: create.Parameters, Backend: Local,
-		OrganizationID: r.Context.OrganizationID, SpaceID: r.Context.SpaceID, Windows: agreed.Windows,
+		OrganizationID: r.Context.OrganizationID, SpaceID: r.Context.SpaceID, Windows: agreed.Chosen,
 	}, create)
 }
 

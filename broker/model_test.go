@@ -177,9 +177,7 @@ func (m *model) change(w wish) string {
 	if w.size == m.size {
 		w.size = ""
 	}
-	if m.comesTo(w) {
-		m.failed = !m.serve(w)
-	}
+	m.failed = m.comesTo(w) && !m.serve(w)
 	return fmt.Sprintf("change to %+v", w)
 }
 
@@ -225,9 +223,7 @@ func (m *model) move() string {
 		return "nothing"
 	}
 	m.ask(wish{}, fmt.Sprintf(`"preferred_maintenance_window": %q`, w))
-	if w != m.window {
-		m.window, m.failed = w, false
-	}
+	m.window, m.failed = w, false
 	return "move the window to " + w.String()
 }
 

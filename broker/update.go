@@ -66,12 +66,12 @@ type change struct {
 // isNone tells that the instance has nothing to become.
 func (c change) isNone() bool { return c.from == c.to && !c.Changes(c.before) }
 
-func (c change) movesWindows() bool { return c.Windows != c.before.Windows }
+func (c change) movesWindows() bool { return c.Chosen != c.before.Chosen }
 
-// moved are the windows that are to be recorded; zero if they stay.
+// moved are the windows that are to be recorded, which are those that were chosen; zero if they stay.
 func (c change) moved() (w terms.Windows) {
 	if c.movesWindows() {
-		w = c.Windows
+		w = c.Chosen
 	}
 	return w
 }
@@ -127,7 +127,8 @@ func (b *Broker) accepted(in Instance) (a terms.Accepted, err error) {
 	if in.Spec == nil {
 		return a, usable(in)
 	}
-	a.Windows, a.Build = b.windowsOf(in.ID, in.ServiceID, in.Windows), in.Build
+	a.Windows, a.Chosen, a.Build = b.windowsOf(in.ID, in.ServiceID, in.Windows), in.Windows, in.Build
+	a.Chance = chanceOf(in.ID)
 	if a.Parameters, err = b.open(in.Parameters, parametersContext(in.ID)); err != nil {
 		return a, err
 	}

@@ -12,15 +12,16 @@ import (
 
 	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/backend"
-	"github.com/backstay/backstay/broker/window"
 )
 
 // Accepted is what was agreed on of an instance before a change.
 type Accepted struct {
 	Parameters json.RawMessage
 	Spec       backend.Spec
-	Windows    Windows
-	Build      string // the full version that serves
+	Windows    Windows // in force
+	Chosen     Windows // those of them that users have chosen; the others make way for one that is
+	Chance     uint64  // the seed of what chance decides about the instance
+	Build      string  // the full version that serves
 }
 
 // LogValue is what was accepted, redacted.
@@ -46,6 +47,7 @@ const (
 type Agreed struct {
 	Terms
 	Windows Windows // in force at once, whatever When says
+	Chosen  Windows // those of them that users have chosen, now or before
 	When    When
 	// Asked is what a change that waits has to keep of its parameters, to be asked for again when the window opens. It
 	// has none that say when.
@@ -98,9 +100,12 @@ func (p Plan) Change(before Accepted, c Change) (Agreed, error) {
 			return Agreed{}, err
 		}
 	}
-	agreed := Agreed{Windows: before.Windows.with(wished.windows()), When: wished.when(c, given)}
-	if err := window.Check(agreed.Windows.Maintenance, agreed.Windows.Backup); err != nil {
-		return Agreed{}, err
+	agreed := Agreed{Windows: before.Windows, Chosen: before.Chosen, When: wished.when(c, given)}
+	if asked := wished.windows(); asked != (Windows{}) {
+		agreed.Chosen = before.Chosen.with(asked)
+		if agreed.Windows, err = p.Windows.with(agreed.Chosen).Complete(before.Chance); err != nil {
+			return Agreed{}, err
+		}
 	}
 	if agreed.Asked, err = given.without(scheduling...).encode(); err != nil {
 		return Agreed{}, err

@@ -47,6 +47,7 @@ func instance(t *testing.T, p terms.Plan, parameters string) terms.Accepted {
 	before.Spec.Settings, before.Spec.TLS = raw(parameters), backstay.Certificate{Leaf: "leaf"}
 	before.Windows.Maintenance, _ = window.ParseWeekly("tue:04:00-tue:04:30")
 	before.Windows.Backup, _ = window.ParseDaily("02:00-02:30")
+	before.Chosen = before.Windows
 	return before
 }
 
@@ -372,4 +373,41 @@ func FuzzChange(f *testing.F) {
 			t.Fatalf("%s on %s comes to %s, and again to %s, %v", given, accepted, first.Parameters, second.Parameters, err)
 		}
 	})
+}
+
+// TestWindowThatNobodyChose makes way for one that somebody chooses, and only then.
+func TestWindowThatNobodyChose(t *testing.T) {
+	t.Parallel()
+	moved, moves := 0, 0
+	for seed := range uint64(200) {
+		agreed, err := small.New(nil, seed)
+		if err != nil {
+			t.Fatal(err)
+		}
+		before := terms.Accepted{Spec: agreed.Spec, Windows: agreed.Windows, Chosen: agreed.Chosen, Chance: seed}
+		after, err := small.Change(before, terms.Change{
+			Parameters: raw(`{"preferred_maintenance_window": "wed:03:32-wed:04:02"}`),
+		})
+		if err != nil {
+			t.Fatalf("with the backup window %s: %v", before.Windows.Backup, err)
+		}
+		overlapped := after.Windows.Maintenance.Overlaps(before.Windows.Backup)
+		if overlapped {
+			moved++
+		}
+		if after.Windows.Maintenance.Overlaps(after.Windows.Backup) ||
+			(after.Windows.Backup != before.Windows.Backup) != overlapped {
+			t.Errorf("seed %d: %s becomes %s", seed, before.Windows.Backup, after.Windows.Backup)
+		}
+		after, err = small.Change(before, terms.Change{Parameters: raw(`{"preferred_backup_window": "23:00-00:30"}`)})
+		if err != nil {
+			t.Fatalf("with the maintenance window %s: %v", before.Windows.Maintenance, err)
+		}
+		if after.Windows.Maintenance != before.Windows.Maintenance {
+			moves++
+		}
+	}
+	if moved == 0 || moves == 200 {
+		t.Errorf("%d backup windows were in the way, and %d maintenance windows", moved, moves)
+	}
 }

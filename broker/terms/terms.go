@@ -81,7 +81,7 @@ func (p Plan) New(given json.RawMessage, seed uint64) (Agreed, error) {
 		return Agreed{}, err
 	}
 	settings, err := p.engineSettings(parameters)
-	return Agreed{Windows: windows, Terms: Terms{Parameters: given, Spec: backend.Spec{
+	return Agreed{Windows: windows, Chosen: wished.windows(), Terms: Terms{Parameters: given, Spec: backend.Spec{
 		Engine: p.Engine, Version: p.Version, Build: p.Builds[p.Version], Size: p.Size, Volume: p.Volume, Settings: settings,
 	}}}, err
 }

@@ -21,18 +21,17 @@ func Random(seed uint64) (Weekly, Daily) {
 }
 
 // Complete returns the windows that were chosen, with random ones in the place of zero ones. A random one lies in the
-// night if the other one leaves room there. The error is Invalid if the windows overlap, or if the one that was chosen
+// night if the other one leaves room there, and with the same seed it is the same one, unless that overlaps. The error is Invalid if the windows overlap, or if the one that was chosen
 // leaves no room in the day.
 func Complete(seed uint64, w Weekly, d Daily) (Weekly, Daily, error) {
-	chance := rand.New(rand.NewPCG(seed, 0))
 	if d == (Daily{}) {
-		if d = randomDaily(chance, w); d == (Daily{}) {
+		if d = randomDaily(rand.New(rand.NewPCG(seed, 0)), w); d == (Daily{}) {
 			return w, d, backstay.Errorf(backstay.Invalid,
 				"The maintenance window %s leaves no 30 minutes of its day to the daily backup: choose a shorter one.", w)
 		}
 	}
 	if w == (Weekly{}) {
-		if w = randomWeekly(chance, d); w == (Weekly{}) {
+		if w = randomWeekly(rand.New(rand.NewPCG(seed, 1)), d); w == (Weekly{}) {
 			return w, d, backstay.Errorf(backstay.Invalid,
 				"The backup window %s leaves no 30 minutes of a day to maintenance: choose a shorter one.", d)
 		}
