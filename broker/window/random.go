@@ -21,8 +21,8 @@ func Random(seed uint64) (Weekly, Daily) {
 }
 
 // Complete returns the windows that were chosen, with random ones in the place of zero ones. A random one lies in the
-// night if the other one leaves room there, and with the same seed it is the same one, unless that overlaps. The error is Invalid if the windows overlap, or if the one that was chosen
-// leaves no room in the day.
+// night if the other one leaves room there. With the same seed it is the same one, unless that overlaps the other one.
+// The error is Invalid if the windows overlap, or if the one that was chosen leaves no room in the day.
 func Complete(seed uint64, w Weekly, d Daily) (Weekly, Daily, error) {
 	if d == (Daily{}) {
 		if d = randomDaily(rand.New(rand.NewPCG(seed, 0)), w); d == (Daily{}) {
