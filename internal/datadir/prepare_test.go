@@ -1,10 +1,12 @@
 package datadir_test
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/internal/datadir"
@@ -91,6 +93,7 @@ func TestTrial(t *testing.T) {
 			UID: -1, GID: -1, Files: map[string]string{"conf": script}, Verdict: verdict,
 		}.Run(t.Context())
 	}
+	old, fresh := abandonedTrial(t, 2*time.Hour), abandonedTrial(t, 0)
 	where := filepath.Join(t.TempDir(), "where")
 	if err := try("echo a warning >&2; pwd >" + where); err != nil {
 		t.Errorf("what is good is refused: %v", err)
@@ -101,6 +104,12 @@ func TestTrial(t *testing.T) {
 	}
 	if _, err := os.Lstat(strings.TrimSpace(string(dir))); err == nil {
 		t.Errorf("%s is left behind", dir)
+	}
+	if _, err := os.Lstat(old); err == nil {
+		t.Error("what a killed process has left stays for ever")
+	}
+	if _, err := os.Lstat(fresh); err != nil {
+		t.Errorf("the trial of another process: %v", err)
 	}
 	for script, want := range map[string]backstay.Kind{
 		"echo ERROR bad >&2; exit 1": backstay.Unsupported,
@@ -113,4 +122,19 @@ func TestTrial(t *testing.T) {
 	if said := backstay.SentenceOf(try(`echo "ERROR no use in $PWD/conf." >&2`)); said != sentence {
 		t.Errorf("it says %q, want %q", said, sentence)
 	}
+}
+
+// abandonedTrial is the directory of a trial whose process was killed that long ago.
+func abandonedTrial(t *testing.T, age time.Duration) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "backstay-check-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	then := time.Now().Add(-age)
+	if err := errors.Join(os.WriteFile(filepath.Join(dir, "conf"), nil, 0o600), os.Chtimes(dir, then, then)); err != nil {
+		t.Fatal(err)
+	}
+	return dir
 }

@@ -6,8 +6,10 @@ import (
 	"errors"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/backstay/backstay"
 )
@@ -29,10 +31,11 @@ type Trial struct {
 // Run returns an error of kind Unsupported, with the program's complaint in its sentence, if the program refuses the
 // configuration.
 func (t Trial) Run(ctx context.Context) (err error) {
-	dir, err := os.MkdirTemp("", "backstay-check-")
+	dir, err := os.MkdirTemp("", trialPrefix)
 	if err != nil {
 		return Blame(t.Product, err)
 	}
+	removeAbandoned(dir)
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	if err := errors.Join(Fill(dir, t.UID, t.GID, t.Files), os.Lchown(dir, t.UID, t.GID)); err != nil {
 		return Blame(t.Product, err)
@@ -46,6 +49,28 @@ func (t Trial) Run(ctx context.Context) (err error) {
 		return Blame(t.Product, err)
 	}
 	return nil
+}
+
+// A trial's directory lies among the machine's temporary files. One that is as old as this has been left by a process
+// that was killed: a trial takes a minute at most.
+const (
+	trialPrefix = "backstay-check-"
+	abandoned   = time.Hour
+)
+
+// removeAbandoned removes what killed processes have left beside dir, which has just been made. What cannot be removed
+// is left to whoever can.
+func removeAbandoned(dir string) {
+	made, err := os.Stat(dir)
+	if err != nil {
+		return
+	}
+	beside, _ := filepath.Glob(filepath.Join(filepath.Dir(dir), trialPrefix+"*"))
+	for _, other := range beside {
+		if was, err := os.Lstat(other); err == nil && made.ModTime().Sub(was.ModTime()) > abandoned {
+			_ = os.RemoveAll(other)
+		}
+	}
 }
 
 // run returns what the program said on standard error.
