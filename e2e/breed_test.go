@@ -21,6 +21,8 @@ type breed struct {
 	name           string
 	offering, plan string
 	larger         string   // another plan, with more of everything
+	largest        string   // one with more than that
+	settings       []string // objects of parameters, each with another value of the same one
 	flags          []string // of serve
 	open           func(ctx context.Context, credentials map[string]any) (session, error)
 	toil           []string // a client in an app's environment that does what session.Toil does
@@ -42,12 +44,18 @@ type session interface {
 }
 
 var (
-	postgresBreed = breed{name: "postgres", offering: "postgres", plan: "Free", larger: "S-dedicated-15", open: openPostgres,
-		toil: []string{"psql.sh", "-c", postgresToil}}
-	mysqlBreed = breed{name: "mysql", offering: "mysql", plan: "Free", larger: "S-dedicated-10.11", open: openMySQL,
-		toil: []string{"sh", filepath.Join(testdata, "mysql.sh"), "mysql", "-e", mysqlToil}}
-	redisBreed = breed{name: "redis", offering: "redis", plan: "tiny", larger: "small", open: openRedis,
-		toil: []string{"sh", filepath.Join(testdata, "redis.sh"), "BLPOP", "never", "0"}}
+	postgresBreed = breed{name: "postgres", offering: "postgres", plan: "Free", larger: "S-dedicated-15", largest: "M-dedicated-15",
+		settings: []string{`{"settings":{"work_mem":"8MB"}}`, `{"settings":{"work_mem":"16MB"}}`},
+		open:     openPostgres,
+		toil:     []string{"psql.sh", "-c", postgresToil}}
+	mysqlBreed = breed{name: "mysql", offering: "mysql", plan: "Free", larger: "S-dedicated-10.11", largest: "M-dedicated-10.11",
+		settings: []string{`{"settings":{"wait_timeout":3600}}`, `{"settings":{"wait_timeout":7200}}`},
+		open:     openMySQL,
+		toil:     []string{"sh", filepath.Join(testdata, "mysql.sh"), "mysql", "-e", mysqlToil}}
+	redisBreed = breed{name: "redis", offering: "redis", plan: "tiny", larger: "small", largest: "medium",
+		settings: []string{`{"maxmemory_policy":"noeviction"}`, `{"maxmemory_policy":"volatile-ttl"}`},
+		open:     openRedis,
+		toil:     []string{"sh", filepath.Join(testdata, "redis.sh"), "BLPOP", "never", "0"}}
 )
 
 var breeds = []breed{postgresBreed, mysqlBreed, redisBreed}

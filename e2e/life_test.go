@@ -49,7 +49,7 @@ func (l *life) unlock() {
 			object{"services": object{"total_service_instances": nil, "paid_services_allowed": true}}, nil)
 		return err
 	})
-	for _, plan := range []string{l.plan(), l.planOf(l.larger)} {
+	for _, plan := range []string{l.plan(), l.planOf(l.larger), l.planOf(l.largest)} {
 		l.insist(func() error {
 			_, _, err := l.call("POST", "/v3/service_plans/"+plan+"/visibility", object{"type": "public"}, nil)
 			return err

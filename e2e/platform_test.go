@@ -105,6 +105,7 @@ func start(t testing.TB, binary string, flags ...string) *platform {
 		p.url = strings.Replace(p.url, "http:", "https:", 1)
 	}
 	t.Cleanup(p.stop)
+	shareGolden(t, p.data)
 	p.mustServe()
 	password, err := os.ReadFile(filepath.Join(p.data, "admin-password"))
 	if err != nil {
@@ -112,6 +113,22 @@ func start(t testing.TB, binary string, flags ...string) *platform {
 	}
 	p.password = strings.TrimSpace(string(password))
 	return p
+}
+
+// shareGolden has a platform use the golden directories of all platforms of this test process: to make them takes longer
+// than most tests.
+func shareGolden(t testing.TB, data string) {
+	t.Helper()
+	cache := filepath.Join(data, "cache")
+	if err := os.Mkdir(cache, 0o711); err != nil {
+		t.Fatal(err)
+	}
+	for _, engine := range []string{"postgres", "mysql"} {
+		shared := filepath.Join(built, "golden", engine)
+		if err := errors.Join(os.MkdirAll(shared, 0o711), os.Symlink(shared, filepath.Join(cache, engine))); err != nil {
+			t.Fatal(err)
+		}
+	}
 }
 
 // mustServe starts the control plane and waits until its API answers.

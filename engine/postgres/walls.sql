@@ -21,7 +21,8 @@ BEGIN
     END IF;
     FOR name IN SELECT format('EVENT TRIGGER %I', evtname) FROM pg_event_trigger WHERE evtname LIKE 'backstay\_%'
                 UNION ALL SELECT 'FUNCTION ' || oid::regprocedure FROM pg_proc
-                          WHERE proname LIKE 'backstay\_%' AND pronamespace = 'pg_catalog'::regnamespace LOOP
+                          WHERE (proname LIKE 'backstay\_%' OR proname = 'CREATE EXTENSION')
+                          AND pronamespace = 'pg_catalog'::regnamespace LOOP
         EXECUTE 'ALTER EXTENSION plpgsql DROP ' || name;
         EXECUTE 'DROP ' || name;
     END LOOP;
@@ -193,7 +194,8 @@ $$;
 -- That is so at the first command of its script, before which scripts call nothing by its mere name. (A test looks.)
 -- PostgreSQL itself refuses what is not on the machine, or is for superusers, before that, and does not say what is
 -- supported. So where the command is all that the client has sent, its text is believed when it names what is not.
-CREATE FUNCTION pg_catalog.backstay_extension() RETURNS event_trigger
+-- Who is refused reads the function's name in the context of the error, so it is the name of what was asked for.
+CREATE FUNCTION pg_catalog."CREATE EXTENSION"() RETURNS event_trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     supported text[];
@@ -224,10 +226,10 @@ BEGIN
 END
 $$;
 
-CREATE EVENT TRIGGER backstay_extension ON ddl_command_start EXECUTE FUNCTION pg_catalog.backstay_extension();
+CREATE EVENT TRIGGER backstay_extension ON ddl_command_start EXECUTE FUNCTION pg_catalog."CREATE EXTENSION"();
 
 CREATE EVENT TRIGGER backstay_after_extension ON ddl_command_end
-WHEN TAG IN ('CREATE EXTENSION') EXECUTE FUNCTION pg_catalog.backstay_extension();
+WHEN TAG IN ('CREATE EXTENSION') EXECUTE FUNCTION pg_catalog."CREATE EXTENSION"();
 
 -- The script of an update runs as superuser too. Which extension a command alters can be read nowhere but in what the
 -- client has sent, if that is all of it; otherwise it may be any. The commands with which scripts alter their own
@@ -282,7 +284,8 @@ DECLARE
 BEGIN
     FOR name IN SELECT format('EVENT TRIGGER %I', evtname) FROM pg_event_trigger WHERE evtname LIKE 'backstay\_%'
                 UNION ALL SELECT 'FUNCTION ' || oid::regprocedure FROM pg_proc
-                          WHERE proname LIKE 'backstay\_%' AND pronamespace = 'pg_catalog'::regnamespace LOOP
+                          WHERE (proname LIKE 'backstay\_%' OR proname = 'CREATE EXTENSION')
+                          AND pronamespace = 'pg_catalog'::regnamespace LOOP
         EXECUTE 'ALTER EXTENSION plpgsql ADD ' || name;
     END LOOP;
 END
