@@ -124,8 +124,8 @@ func (c *changing) reboot() string {
 }
 
 func (c *changing) queue() string {
-	if c.plan == len(c.plans)-1 {
-		return c.withdraw()
+	if c.plan == len(c.plans)-1 { // there is no larger one
+		return c.set()
 	}
 	c.pending = c.plan + 1 + c.chance.IntN(len(c.plans)-1-c.plan)
 	parameters := object{"apply_at_maintenance_window": true, "preferred_maintenance_window": windowIn(72 * time.Hour)}

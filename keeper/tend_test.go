@@ -98,7 +98,7 @@ func TestStuckEngineIsStartedAgain(t *testing.T) {
 		t.Fatal("the script ended")
 	}
 	for began := time.Now(); reader.Ping(t.Context()).Err() != nil; time.Sleep(10 * time.Millisecond) {
-		if time.Since(began) > limit {
+		if time.Since(began) > 4*limit { // a busy machine has more patience with an engine
 			t.Fatal("it does not serve any more")
 		}
 	}

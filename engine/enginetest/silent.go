@@ -51,6 +51,7 @@ func testFullDisk(t *testing.T, s Subject) {
 		}
 	}
 	full(false)
+	await(t, "node that serves again", func() bool { return s.Engine.Probe(t.Context(), n) == nil })
 	for what, err := range s.administer(t, n, u, patience) {
 		if err != nil {
 			t.Errorf("when the disk has room again, %s: %v", what, err)

@@ -16,7 +16,8 @@ import (
 // Link makes dst, which must not exist, a directory that holds the named files and directories of src at the same
 // places. Files in it are hard links where the file system and our rights allow that, and copies elsewhere: when a file
 // of src is replaced by another, as packages do it, dst still has the one before. Nobody but the owner may write to the
-// directories. What Link made is safe from a power failure, but for dst's own name: that is its parent's to keep.
+// directories. A program that runs with its owner's rights, whoever starts it, is left out: what is wrong with it would
+// outlive its package. What Link made is safe from a power failure, but for dst's own name: that is its parent's to keep.
 func Link(dst, src string, names []string) error {
 	l := &linker{dst: dst, src: src, names: names, made: map[string]bool{}}
 	l.files.SetLimit(copiers)
@@ -83,6 +84,10 @@ func (l *linker) visit(to, from string, d fs.DirEntry) error {
 	case fs.ModeSymlink:
 		return l.symlink(to, from)
 	case 0:
+		info, err := d.Info()
+		if err != nil || info.Mode()&(fs.ModeSetuid|fs.ModeSetgid) != 0 {
+			return err
+		}
 		if os.Link(from, to) == nil {
 			return nil
 		}

@@ -30,7 +30,12 @@ func installed(t *testing.T) string {
 func TestLink(t *testing.T) {
 	t.Parallel()
 	src, dst := installed(t), filepath.Join(t.TempDir(), "dst")
+	must(t, os.WriteFile(filepath.Join(src, "share/x/root"), nil, 0o755))
+	must(t, os.Chmod(filepath.Join(src, "share/x/root"), 0o755|os.ModeSetuid))
 	must(t, clone.Link(dst, src, []string{"bin/alias", "share/x"}))
+	if _, err := os.Lstat(filepath.Join(dst, "share/x/root")); !os.IsNotExist(err) {
+		t.Errorf("a program that gives away its owner's rights is kept: %v", err)
+	}
 	for name, want := range map[string]string{
 		"share/x/beside": "data", "share/x/out": filepath.Join(src, "share/y"), "share/x/away": "/etc/hostname",
 	} {
