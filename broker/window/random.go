@@ -1,6 +1,7 @@
 package window
 
 import (
+	"iter"
 	"math/rand/v2"
 	"time"
 
@@ -41,7 +42,7 @@ func Complete(seed uint64, w Weekly, d Daily) (Weekly, Daily, error) {
 
 // randomDaily is zero if no window is free of w, which may be zero itself.
 func randomDaily(chance *rand.Rand, w Weekly) Daily {
-	for _, start := range starts(chance) {
+	for start := range starts(chance) {
 		if d := (Daily{start, shortest}); !w.Overlaps(d) {
 			return d
 		}
@@ -52,7 +53,7 @@ func randomDaily(chance *rand.Rand, w Weekly) Daily {
 // randomWeekly is zero if no window is free of d.
 func randomWeekly(chance *rand.Rand, d Daily) Weekly {
 	monday := time.Duration(chance.IntN(len(days))) * day
-	for _, start := range starts(chance) {
+	for start := range starts(chance) {
 		if w := (Weekly{wrap(monday+start, week), shortest}); !w.Overlaps(d) {
 			return w
 		}
@@ -60,20 +61,23 @@ func randomWeekly(chance *rand.Rand, d Daily) Weekly {
 	return Weekly{}
 }
 
-// starts returns each minute of the day: first those at which a window of the night may begin, in an order that chance
-// decides, then the others.
-func starts(chance *rand.Rand) []time.Duration {
+// starts yields minutes of the day: first some at which a window of the night may begin, as chance decides, then all in
+// the order of time, the night's first. The first one is nearly always taken, so nothing is made ahead.
+func starts(chance *rand.Rand) iter.Seq[time.Duration] {
 	const (
 		minutesOfNight = int((nightLength-shortest)/time.Minute) + 1
 		minutesOfDay   = int(day / time.Minute)
+		guesses        = 32
 	)
-	minutes := chance.Perm(minutesOfNight)
-	for minute := minutesOfNight; minute < minutesOfDay; minute++ {
-		minutes = append(minutes, minute)
+	return func(yield func(time.Duration) bool) {
+		for guess := range guesses + minutesOfDay {
+			minute := guess - guesses
+			if guess < guesses {
+				minute = chance.IntN(minutesOfNight)
+			}
+			if !yield(wrap(nightBegins+time.Duration(minute)*time.Minute, day)) {
+				return
+			}
+		}
 	}
-	all := make([]time.Duration, len(minutes))
-	for i, minute := range minutes {
-		all[i] = wrap(nightBegins+time.Duration(minute)*time.Minute, day)
-	}
-	return all
 }
