@@ -17,7 +17,8 @@ import (
 // places. Files in it are hard links where the file system and our rights allow that, and copies elsewhere: when a file
 // of src is replaced by another, as packages do it, dst still has the one before. Nobody but the owner may write to the
 // directories. A program that runs with its owner's rights, whoever starts it, is left out: what is wrong with it would
-// outlive its package. What Link made is safe from a power failure, but for dst's own name: that is its parent's to keep.
+// outlive its package. What Link made is safe from a power failure, but for dst's own name: that is its parent's to
+// keep.
 func Link(dst, src string, names []string) error {
 	l := &linker{dst: dst, src: src, names: names, made: map[string]bool{}}
 	l.files.SetLimit(copiers)
