@@ -1,7 +1,7 @@
 # make up        install what is missing, start Backstay, show a PostgreSQL service from marketplace to query
 # make down      stop it; all data stays
 # make test      everything that must hold
-# make test-other  the engines' tests with the servers that Debian 12 does not have: MySQL, Valkey
+# make test-other  what takes what Debian 12 does not have: the engines' tests with MySQL and Valkey, Terraform's provider
 # make race      the rooms in which goroutines meet, with the race detector; part of make test
 # make check     format, vet, staticcheck and the import picture; part of make test
 # make bench     the benchmark table
@@ -40,6 +40,8 @@ test-other: setup
 	scripts/other-servers bin/other
 	BACKSTAY_TEST_MYSQL='$(CURDIR)/bin/other/mysql/usr' go test -count=1 ./engine/mysql
 	BACKSTAY_TEST_REDIS='$(CURDIR)/bin/other/valkey/usr/bin' go test -count=1 ./engine/redis
+	scripts/other-clients bin/other/terraform
+	BACKSTAY_TEST_TERRAFORM='$(CURDIR)/bin/other/terraform' go test -count=1 -run TestTerraformProvider ./e2e
 
 check:
 	@unformatted=$$(gofmt -l .); if [ -n "$$unformatted" ]; then echo "gofmt -w $$unformatted"; exit 1; fi

@@ -13,8 +13,8 @@ import (
 )
 
 // TestTerraform asks for what Terraform's provider for Cloud Foundry asks, by the two libraries that it asks by, in its
-// order: each resource is created, read again, changed and destroyed. The provider itself is to be had from nowhere
-// that a test may ask.
+// order: each resource is created, read again, changed and destroyed. The provider itself takes minutes to build:
+// TestTerraformProvider has it.
 func TestTerraform(t *testing.T) {
 	t.Parallel()
 	p := start(t, "backstay", "--postgres", movablePostgres(t))
