@@ -58,6 +58,7 @@ func (b *Broker) Catalog(ctx context.Context) ([]backstay.CatalogOffering, error
 			Shareable: o.Shareable, Private: o.Private,
 		}
 		for _, p := range plans {
+			p.Schemas = p.schemas()
 			offering.Plans = append(offering.Plans, p.CatalogPlan)
 		}
 		offerings = append(offerings, offering)

@@ -192,7 +192,7 @@ func (c Catalog) plan(
 		Free:        s.Monthly == 0,
 		Costs:       []backstay.Cost{{Amount: s.Monthly, Currency: c.Currency, Unit: "MONTHLY"}},
 	}
-	p.Schemas, p.MaintenanceInfo = p.schemas(), maintenanceInfo(v.Product, v.FullVersion)
+	p.MaintenanceInfo = maintenanceInfo(v.Product, v.FullVersion)
 	return p
 }
 
@@ -211,6 +211,7 @@ func (p plan) terms() terms.Plan {
 	}
 }
 
+// schemas are what only who reads the catalog wants to know, since it takes longer than all the rest of it.
 func (p plan) schemas() backstay.Schemas {
 	agreed := p.terms()
 	return backstay.Schemas{

@@ -32,6 +32,8 @@ type Machine struct {
 	AskEvery  func() time.Duration // how often an engine is asked, at most, whether it still serves
 	Now       func() time.Time
 	Log       *slog.Logger
+
+	passed passes
 }
 
 // Dir is the directory of an instance.

@@ -2,6 +2,8 @@ package instance
 
 import (
 	"context"
+	"fmt"
+	"sync"
 	"time"
 
 	"github.com/backstay/backstay"
@@ -29,7 +31,7 @@ func (in *Instance) Possible(ctx context.Context, spec backend.Spec) error {
 	if err := in.dataOf(&r, spec); err != nil {
 		return err
 	}
-	return in.m.check(ctx, r, spec)
+	return onlyFinal(in.m.check(ctx, r, spec))
 }
 
 // dataOf has r use the data that the instance would use with the Spec. Whether data can be upgraded is found out by
@@ -59,7 +61,36 @@ func (m *Machine) PossibleAnew(ctx context.Context, r Record, spec backend.Spec)
 		return nil
 	}
 	r.Installation = found
-	return m.check(ctx, r, spec)
+	return onlyFinal(m.passed.once(fmt.Sprintf("%q %v %s", found.Dir, spec.Size, spec.Settings), func() error {
+		return m.check(ctx, r, spec)
+	}))
+}
+
+// passes remembers what was found possible for a new instance: most are like one before, and an engine takes its time
+// to read its configuration. The zero passes remembers nothing yet.
+type passes struct {
+	mu    sync.Mutex
+	known map[string]bool
+}
+
+// once does check unless it has passed under that name before.
+func (p *passes) once(name string, check func() error) error {
+	p.mu.Lock()
+	known := p.known[name]
+	p.mu.Unlock()
+	if known {
+		return nil
+	}
+	if err := check(); err != nil {
+		return err
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.known) > 1000 || p.known == nil { // tenants give what settings they like
+		p.known = map[string]bool{}
+	}
+	p.known[name] = true
+	return nil
 }
 
 func (m *Machine) check(ctx context.Context, r Record, spec backend.Spec) error {
@@ -69,7 +100,7 @@ func (m *Machine) check(ctx context.Context, r Record, spec backend.Spec) error 
 	}
 	ctx, cancel := context.WithTimeout(ctx, possiblePatience)
 	defer cancel()
-	return onlyFinal(n.Engine.Check(ctx, n.Node))
+	return n.Engine.Check(ctx, n.Node)
 }
 
 // onlyFinal is err where only another Spec can help.
