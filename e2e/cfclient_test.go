@@ -17,6 +17,20 @@ import (
 // people than wrote ours.
 func TestClientLibrary(t *testing.T) {
 	t.Parallel()
+	l, _ := newLibrary(t)
+	l.organizations()
+	l.spaces()
+	l.roles()
+	l.apps()
+	l.catalog()
+	l.instances()
+	l.bindings()
+	l.end()
+}
+
+// newLibrary is the library, as it has logged in to a Backstay of its own, and its configuration.
+func newLibrary(t *testing.T) (*library, *config.Config) {
+	t.Helper()
 	p := start(t, "backstay", "--postgres", movablePostgres(t))
 	cfg, err := config.New(p.url, config.UserPassword("admin", p.password))
 	if err != nil {
@@ -26,15 +40,7 @@ func TestClientLibrary(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l := &library{t: t, cf: cf, ctx: t.Context()}
-	l.organizations()
-	l.spaces()
-	l.roles()
-	l.apps()
-	l.catalog()
-	l.instances()
-	l.bindings()
-	l.end()
+	return &library{t: t, cf: cf, ctx: t.Context()}, cfg
 }
 
 // library is what one program knows that works with the API.

@@ -8,7 +8,6 @@ import (
 
 	uaaclient "github.com/cloudfoundry-community/go-uaa"
 	cfclient "github.com/cloudfoundry/go-cfclient/v3/client"
-	"github.com/cloudfoundry/go-cfclient/v3/config"
 	"github.com/cloudfoundry/go-cfclient/v3/resource"
 )
 
@@ -17,21 +16,13 @@ import (
 // TestTerraformProvider has it.
 func TestTerraform(t *testing.T) {
 	t.Parallel()
-	p := start(t, "backstay", "--postgres", movablePostgres(t))
-	cfg, err := config.New(p.url, config.UserPassword("admin", p.password))
-	if err != nil {
-		t.Fatal(err)
-	}
-	cf, err := cfclient.New(cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
+	asked, cfg := newLibrary(t)
 	uaa, err := uaaclient.New(cfg.AuthURL(""), uaaclient.WithNoAuthentication(),
 		uaaclient.WithClient(cfg.HTTPAuthClient()))
 	if err != nil {
 		t.Fatal(err)
 	}
-	tf := &terraform{library: &library{t: t, cf: cf, ctx: t.Context()}, uaa: uaa}
+	tf := &terraform{library: asked, uaa: uaa}
 	tf.makeOrganization()
 	tf.makeSpace()
 	tf.makeUser()

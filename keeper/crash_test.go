@@ -27,10 +27,21 @@ func TestKeeperDiesBehindEveryStep(t *testing.T) {
 	c := keepertest.Config(t, 1)
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
+	dieBehindEach(t, c, keeper.StepNames(), func(enough <-chan struct{}) error { return leadUntil(ctx, t, c, enough) },
+		func(*keeper.Config, string) {})
+}
+
+// dieBehindEach leads instances until enough is closed, with keepers of which each dies behind another one of the steps.
+// Before each of them starts, its configuration can be changed.
+func dieBehindEach(
+	t *testing.T, c keeper.Config, steps []string, lead func(enough <-chan struct{}) error, before func(*keeper.Config, string),
+) {
+	t.Helper()
 	enough := make(chan struct{})
 	ended := make(chan error, 1)
-	go func() { ended <- leadUntil(ctx, t, c, enough) }()
-	for _, step := range keeper.StepNames() {
+	go func() { ended <- lead(enough) }()
+	for _, step := range steps {
+		before(&c, step)
 		_, _, died := keepertest.Start(t, c, step)
 		select {
 		case <-died:

@@ -193,26 +193,12 @@ func TestKeeperDiesBehindEveryStepOfAnUpgrade(t *testing.T) {
 	c := twoVersions(t)
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
-	enough := make(chan struct{})
-	ended := make(chan error, 1)
-	go func() { ended <- leadThroughVersions(ctx, t, c, enough) }()
-	for _, step := range keeper.UpgradeStepNames() {
+	lead := func(enough <-chan struct{}) error { return leadThroughVersions(ctx, t, c, enough) }
+	dieBehindEach(t, c, keeper.UpgradeStepNames(), lead, func(c *keeper.Config, step string) {
 		if strings.HasPrefix(step, "keeper.data-") {
 			c.Now = func() time.Time { return time.Now().Add(8 * 24 * time.Hour) }
 		}
-		_, _, died := keepertest.Start(t, c, step)
-		select {
-		case <-died:
-		case err := <-ended:
-			t.Fatalf("before a keeper came past %s: %v", step, err)
-		}
-	}
-	keepertest.Run(t, c)
-	close(enough)
-	if err := <-ended; err != nil {
-		t.Fatal(err)
-	}
-	checkNothingLeft(t, c)
+	})
 }
 
 func leadThroughVersions(ctx context.Context, t *testing.T, c keeper.Config, enough <-chan struct{}) error {
