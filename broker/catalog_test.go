@@ -226,7 +226,7 @@ func TestParametersAreDocumented(t *testing.T) {
 		engines := backend.Inventory{Engines: []backend.EngineVersion{
 			{Engine: o.Engine, Version: "1", FullVersion: "1.1", Settings: json.RawMessage(`{"a": {}}`)},
 		}}
-		schemas := c.plans(o, engines)[0].Schemas
+		schemas := c.plans(o, engines)[0].schemas()
 		for _, schema := range []json.RawMessage{schemas.CreateInstance, schemas.UpdateInstance, schemas.CreateBinding} {
 			var takes struct{ Properties map[string]any }
 			if err := json.Unmarshal(schema, &takes); err != nil {

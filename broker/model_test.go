@@ -241,12 +241,13 @@ func (m *model) jump() string {
 	}
 	m.at(now)
 	m.insist(func() error {
-		for {
+		for idle := 0; idle < 2; { // a pending change that has come true already ends without a job
 			if err := m.Maintain(m.t.Context()); err != nil {
 				return err
 			}
-			if m.jobs = append(m.jobs, m.ledger.take()...); len(m.jobs) == 0 {
-				return nil
+			idle++
+			if m.jobs = append(m.jobs, m.ledger.take()...); len(m.jobs) > 0 {
+				idle = 0
 			}
 			for _, op := range m.jobs {
 				if err := m.Work(m.t.Context(), m.r.InstanceID, op.ID, false); err != nil {
@@ -255,6 +256,7 @@ func (m *model) jump() string {
 			}
 			m.jobs = nil
 		}
+		return nil
 	})
 	if opens, _ := m.window.Next(now); !now.Before(opens) {
 		m.maintained(now)

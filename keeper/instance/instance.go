@@ -25,6 +25,8 @@ type Instance struct {
 
 	write sync.Mutex // whoever changes the record holds it, over the fsync
 
+	reports sync.Mutex // whoever changes the status holds it, from its first look to the end
+
 	mu      sync.Mutex // held for moments only: what asks for the status must not wait for the disk
 	record  Record
 	status  backend.Status

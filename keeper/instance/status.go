@@ -55,34 +55,39 @@ func (in *Instance) Unwell() bool {
 	return status.Phase == backend.Failing || status.Obstacle != (backend.Obstacle{})
 }
 
-// report makes a change of the status known, unless it is none. Revisions are instants, so that they
-// grow over restarts of the keeper too.
+// report makes a change of the status known, unless it is none. The change may ask the instance what it likes, but
+// reports nothing itself. Revisions are instants, so that they grow over restarts of the keeper too.
 func (in *Instance) report(change func(*backend.Status)) {
-	in.mu.Lock()
-	defer in.mu.Unlock()
-	before := in.status
-	change(&in.status)
-	if p := in.status.Phase; p != backend.Removing {
-		in.status.Nodes = []backend.NodeStatus{{Name: "1", Role: backend.Primary, Phase: p}}
+	in.reports.Lock()
+	defer in.reports.Unlock()
+	before, _ := in.Look()
+	after := before
+	change(&after)
+	if p := after.Phase; p != backend.Removing {
+		after.Nodes = []backend.NodeStatus{{Name: "1", Role: backend.Primary, Phase: p}}
 	}
-	if !in.status.Same(before) {
-		in.publish(max(before.Revision+1, in.m.Now().UnixNano()))
+	if !after.Same(before) {
+		after.Revision = max(before.Revision+1, in.m.Now().UnixNano())
+		in.publish(after)
 	}
 }
 
 // surpass makes the revision greater than one that somebody has seen: an earlier keeper gave it,
 // before the clock was set back.
 func (in *Instance) surpass(seen int64) {
-	in.mu.Lock()
-	defer in.mu.Unlock()
-	if in.status.Revision < seen && seen < math.MaxInt64 {
-		in.publish(seen + 1)
+	in.reports.Lock()
+	defer in.reports.Unlock()
+	if status, _ := in.Look(); status.Revision < seen && seen < math.MaxInt64 {
+		status.Revision = seen + 1
+		in.publish(status)
 	}
 }
 
-// publish wakes those who wait for a newer status. in.mu is held.
-func (in *Instance) publish(revision int64) {
-	in.status.Revision = revision
+// publish wakes those who wait for a newer status. in.reports is held.
+func (in *Instance) publish(status backend.Status) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	in.status = status
 	close(in.changed)
 	in.changed = make(chan struct{})
 }

@@ -152,3 +152,23 @@ func TestStatusDoesNotWaitForTheDisk(t *testing.T) {
 		t.Error("the status waits for the disk")
 	}
 }
+
+// TestReportMayAsk: a report that asks the instance for its record, as the end of a settling that another wish
+// interrupts does, keeps nobody from anything.
+func TestReportMayAsk(t *testing.T) {
+	t.Parallel()
+	in := newIdle(t)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		in.report(func(st *backend.Status) { st.Message = fmt.Sprint("Generation ", in.Record().Spec.Generation) })
+	}()
+	select {
+	case <-done:
+	case <-time.After(time.Minute):
+		t.Fatal("the report has not ended")
+	}
+	if status, _ := in.Look(); status.Message != "Generation 1" {
+		t.Errorf("it says %q", status.Message)
+	}
+}
