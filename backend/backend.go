@@ -39,8 +39,8 @@ type Backend interface {
 	// Held tells of which instances this backend has a record, each with the generation that it wants. One that
 	// was applied and is not among them has been removed, or its record is lost.
 	Held(ctx context.Context) (map[backstay.InstanceID]int64, error)
-	// Remove ends an instance and all its data. It returns once the wish is durable; Await tells when
-	// it has come true. An unknown instance is NotFound.
+	// Remove ends an instance and all its data, after a last backup where its policy asks for one. It returns once the
+	// wish is durable; Await tells when it has come true. An unknown instance is NotFound.
 	Remove(ctx context.Context, id backstay.InstanceID) error
 
 	Accounts

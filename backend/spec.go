@@ -19,8 +19,9 @@ type Spec struct {
 	Nodes      int                  `json:"nodes,omitempty"` // 0 and 1 are one node; more are a primary and standbys
 	Size       backstay.Size        `json:"size"`
 	Volume     Volume               `json:"volume,omitzero"`
-	Backup     *BackupPolicy        `json:"backup,omitempty"` // nil: none are taken
-	Origin     *Origin              `json:"origin,omitempty"` // nil: a new instance is empty
+	Backup     *BackupPolicy        `json:"backup,omitempty"`  // nil: none are taken
+	Backups    int64                `json:"backups,omitempty"` // asked for so far: one more asks for another backup now
+	Origin     *Origin              `json:"origin,omitempty"`  // nil: a new instance is empty
 	TLS        backstay.Certificate `json:"tls"`
 	Settings   json.RawMessage      `json:"settings,omitempty"` // the engine's own, an object
 	Private    bool                 `json:"private,omitempty"`  // no endpoint: only for who runs the backend
@@ -41,16 +42,30 @@ type Volume struct {
 
 // BackupPolicy is when an instance is backed up, and how long that is kept.
 type BackupPolicy struct {
-	Window string `json:"window"` // in which a backup is begun each day, in UTC: "02:30-03:00"
-	Days   int    `json:"days"`   // that a backup, and the archive after it, is kept
+	Window string          `json:"window"` // in which a backup is begun each day, in UTC: "02:30-03:00"
+	Days   int             `json:"days"`   // that a backup, and the archive after it, is kept
+	Final  int             `json:"final"`  // days for which the last backup, made before the instance goes, is kept; 0: none is
+	Key    backstay.Secret `json:"key"`    // that all of it is encrypted with; it never changes
 }
 
-// Origin is the restore point that a new instance begins from.
+// LogValue is the policy without its key.
+func (p BackupPolicy) LogValue() slog.Value { return backstay.RedactedValue(p) }
+
+// Origin is the restore point that an instance begins from: a new one, or one that returns to an earlier moment.
 type Origin struct {
-	Instance backstay.InstanceID `json:"instance"`         // whose backups and archive they are
-	At       time.Time           `json:"at,omitzero"`      // the moment to return to; zero: the latest
-	Backup   string              `json:"backup,omitempty"` // one backup, as it is; empty: by At
+	Instance backstay.InstanceID `json:"instance"`        // whose backups and archive they are
+	Key      backstay.Secret     `json:"key"`             // of these
+	Backup   string              `json:"backup"`          // the backup to begin with, by its ID; empty: the one before At
+	At       time.Time           `json:"at,omitzero"`     // the last moment to be in it; zero: as far as the archive goes
+	Alone    bool                `json:"alone,omitempty"` // only the backup, without the archive
+	Clone    bool                `json:"clone,omitempty"` // the source as it is now, without its backups
+	// Return counts how often an instance that has data was asked to return to an earlier moment: one more than before
+	// asks for another return. The data before is kept as after an upgrade. It is 0 of a new instance.
+	Return int64 `json:"return,omitempty"`
 }
+
+// LogValue is the origin without its key.
+func (o Origin) LogValue() slog.Value { return backstay.RedactedValue(o) }
 
 // Served says that the instance has served before, at this endpoint. A backend that has lost its record
 // makes it anew around the data that is there, and never makes new data.

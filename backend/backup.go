@@ -1,0 +1,67 @@
+package backend
+
+import (
+	"context"
+	"time"
+
+	"github.com/backstay/backstay"
+)
+
+// Archive is what a backend that takes backups does besides. What is asked of an instance is answered also after it
+// was removed, for as long as backups of it are kept.
+type Archive interface {
+	// Backups tells what an instance can be restored to. It is NotFound if nothing is kept of it.
+	Backups(ctx context.Context, id backstay.InstanceID) (Backups, error)
+	// AllBackups lists Backups of all instances, by their ids.
+	AllBackups(ctx context.Context) ([]Backups, error)
+	// Prove restores the newest backup of an instance into a scratch place now, starts it there and throws it away. It
+	// returns when that has ended; the error is Invalid where the backup is damaged.
+	Prove(ctx context.Context, id backstay.InstanceID) (Proof, error)
+	// Discard is Remove without the last backup, also of an instance whose removal waits for one.
+	Discard(ctx context.Context, id backstay.InstanceID) error
+	// Forget removes the backups of an instance that was removed. An absent one is success.
+	Forget(ctx context.Context, id backstay.InstanceID) error
+}
+
+// Backups is what is kept of one instance in the repository. Earliest and Latest are the moments between which any
+// second can be restored, except in the Gaps; both are zero where there is no archive.
+type Backups struct {
+	Instance backstay.InstanceID `json:"instance"`
+	Engine   string              `json:"engine"`
+	Version  string              `json:"version"` // as plans name it
+	List     []Backup            `json:"list"`    // the oldest first
+	Earliest time.Time           `json:"earliest,omitzero"`
+	Latest   time.Time           `json:"latest,omitzero"`
+	Gaps     []Gap               `json:"gaps,omitempty"`
+	Proof    Proof               `json:"proof,omitzero"`    // the last one
+	Asked    int64               `json:"asked,omitempty"`   // the Spec.Backups that was last answered, if only by a failure
+	Running  bool                `json:"running,omitempty"` // a backup is being taken
+	Trouble  string              `json:"trouble,omitempty"` // for the user: why backups or the archive are behind
+	Removed  time.Time           `json:"removed,omitzero"`  // when the instance was removed
+	Until    time.Time           `json:"until,omitzero"`    // and until when its last backup is kept
+}
+
+// Backup is one whole backup.
+type Backup struct {
+	ID      string         `json:"id"`
+	Began   time.Time      `json:"began"`
+	Ended   time.Time      `json:"ended"`
+	Data    backstay.Bytes `json:"data"`    // of the instance
+	Stored  backstay.Bytes `json:"stored"`  // in the repository
+	Version string         `json:"version"` // the full version
+	Final   bool           `json:"final,omitempty"`
+}
+
+// Gap is a time that cannot be restored.
+type Gap struct {
+	From  time.Time `json:"from"`
+	Until time.Time `json:"until"`
+}
+
+// Proof is a restore that was tried.
+type Proof struct {
+	Backup string        `json:"backup"` // the ID
+	At     time.Time     `json:"at"`
+	Took   time.Duration `json:"took"`
+	Reason string        `json:"reason,omitempty"` // why it failed; empty: it did not
+}

@@ -1,0 +1,71 @@
+package engine
+
+import (
+	"context"
+	"time"
+
+	"github.com/backstay/backstay"
+)
+
+// Archiver is an Engine whose nodes can be backed up, and made anew from a backup. Only one of its methods is called at
+// a time for one repository; each may be interrupted at any instruction, and is called again.
+//
+// A repository that is away, slow or full is Unavailable, with a sentence that says which. What is damaged, or was
+// written with another key, is Invalid: it is never restored.
+type Archiver interface {
+	// Backup copies a serving node into the repository without keeping anybody from writing. Once it has returned,
+	// the backup is whole, and its checksums were compared.
+	Backup(ctx context.Context, n Node, r backstay.Repository) (Backup, error)
+	// Archive brings into the repository what the node has logged since the last call. It is called every few seconds
+	// while the node serves, and once after it has ended. It removes what waits on the node's volume for a repository
+	// that is away once that takes too much room, and tells of the gap.
+	Archive(ctx context.Context, n Node, r backstay.Repository) (Archived, error)
+	// Backups lists the whole backups in the repository, the oldest first. Of n there need be no more than the
+	// Installation, a RunDir and the Account.
+	Backups(ctx context.Context, n Node, r backstay.Repository) ([]Backup, error)
+	// Verify reads a backup whole, and the archive that belongs to it, and compares the checksums.
+	Verify(ctx context.Context, n Node, r backstay.Repository, b Backup) error
+	// Expire removes all backups but those that are named and those that these need, and the archive that none of
+	// them needs.
+	Expire(ctx context.Context, n Node, r backstay.Repository, keep []string) error
+	// Restore makes n's data directory, which is not there or was left by a Restore that was interrupted, so that
+	// Prepare and a start follow. The users that CreateUser has made do not exist any more once the node serves,
+	// and the administrator's password is another one; the rest is as it was at the point.
+	Restore(ctx context.Context, n Node, r backstay.Repository, to Point) error
+}
+
+// Cloner is an Archiver that copies a node without a repository.
+type Cloner interface {
+	// Clone makes to's data directory as Restore does, from the node from, which serves and goes on serving. Where the
+	// file system can, the two share their blocks. Progress is told in short sentences.
+	Clone(ctx context.Context, from, to Node, progress func(string)) error
+}
+
+// Backup is a whole copy of a node in a repository.
+type Backup struct {
+	ID      string         `json:"id"`      // the engine's name for it
+	Began   time.Time      `json:"began"`   // UTC
+	Ended   time.Time      `json:"ended"`   // from then on, any second can be restored where there is an archive
+	Data    backstay.Bytes `json:"data"`    // of the node
+	Stored  backstay.Bytes `json:"stored"`  // that it takes in the repository, without what it shares with others
+	Version string         `json:"version"` // the full version that made it
+}
+
+// Archived is how far a repository follows a node.
+type Archived struct {
+	Until time.Time // the last moment that can be restored; zero: the engine has no archive
+	Gaps  []Gap     // that were found since the last call
+}
+
+// Gap is a time that cannot be restored.
+type Gap struct {
+	From  time.Time `json:"from"`
+	Until time.Time `json:"until"`
+}
+
+// Point is what a node is restored to.
+type Point struct {
+	Backup string    // the ID of the backup to begin with
+	Until  time.Time // the last moment of the archive that is to be in it; zero: all of it
+	Alone  bool      // the backup is restored as it is, without the archive
+}
