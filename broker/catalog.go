@@ -17,8 +17,8 @@ import (
 	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/backend"
 	"github.com/backstay/backstay/broker/terms"
-	"github.com/backstay/backstay/broker/window"
 	"github.com/backstay/backstay/engine"
+	"github.com/backstay/backstay/window"
 )
 
 //go:embed catalog.yaml

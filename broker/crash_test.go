@@ -13,9 +13,9 @@ import (
 
 	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/broker"
-	"github.com/backstay/backstay/broker/window"
 	"github.com/backstay/backstay/internal/wait"
 	"github.com/backstay/backstay/keeper/keepertest"
+	"github.com/backstay/backstay/window"
 )
 
 // crashes is where the process of the test is to die. The test of crashes runs alone.

@@ -9,7 +9,7 @@ import (
 
 	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/broker/terms"
-	"github.com/backstay/backstay/broker/window"
+	"github.com/backstay/backstay/window"
 )
 
 // tuesday is when the window tue:04:00-tue:04:30 of these tests opens.

@@ -12,7 +12,7 @@ import (
 
 	"github.com/backstay/backstay/backend"
 	"github.com/backstay/backstay/broker/terms"
-	"github.com/backstay/backstay/broker/window"
+	"github.com/backstay/backstay/window"
 )
 
 // complain notes one mistake of a catalog, for the operator.

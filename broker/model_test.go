@@ -12,7 +12,7 @@ import (
 	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/backend"
 	"github.com/backstay/backstay/broker"
-	"github.com/backstay/backstay/broker/window"
+	"github.com/backstay/backstay/window"
 )
 
 // TestModel takes instances through sequences of updates, wishes, windows, builds, kills, restarts and jumps of the

@@ -9,7 +9,7 @@ import (
 
 	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/broker"
-	"github.com/backstay/backstay/broker/window"
+	"github.com/backstay/backstay/window"
 )
 
 // clock is the time of a test, that only the test moves.

@@ -3,7 +3,7 @@ package state
 import (
 	"fmt"
 
-	"github.com/backstay/backstay/broker/window"
+	"github.com/backstay/backstay/window"
 
 	"github.com/jackc/pgx/v5/pgtype"
 )

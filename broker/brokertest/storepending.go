@@ -11,7 +11,7 @@ import (
 	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/broker"
 	"github.com/backstay/backstay/broker/terms"
-	windows "github.com/backstay/backstay/broker/window"
+	windows "github.com/backstay/backstay/window"
 )
 
 // arranging is an update that is done at once.

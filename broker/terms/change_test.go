@@ -8,7 +8,7 @@ import (
 	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/backend"
 	"github.com/backstay/backstay/broker/terms"
-	"github.com/backstay/backstay/broker/window"
+	"github.com/backstay/backstay/window"
 )
 
 // other returns the small plan, changed.

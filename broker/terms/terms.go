@@ -8,7 +8,7 @@ import (
 
 	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/backend"
-	"github.com/backstay/backstay/broker/window"
+	"github.com/backstay/backstay/window"
 )
 
 // Plan is the terms of a plan: what an instance of it is given, and what its users may ask for.

@@ -4,7 +4,7 @@ import (
 	"encoding/json"
 
 	"github.com/backstay/backstay"
-	"github.com/backstay/backstay/broker/window"
+	"github.com/backstay/backstay/window"
 )
 
 // platformParameter is a parameter that the platform fulfils, whatever the engine is.

@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"github.com/backstay/backstay"
-	"github.com/backstay/backstay/broker/window"
+	"github.com/backstay/backstay/window"
 )
 
 func TestParseWeekly(t *testing.T) {
