@@ -34,7 +34,7 @@ type Backups struct {
 	Latest   time.Time           `json:"latest,omitzero"`
 	Gaps     []Gap               `json:"gaps,omitempty"`
 	Proof    Proof               `json:"proof,omitzero"`    // the last one
-	Asked    int64               `json:"asked,omitempty"`   // the Spec.Backups that was last answered, if only by a failure
+	Asked    int64               `json:"asked,omitempty"`   // the last Spec.Backups answered, if by a failure
 	Running  bool                `json:"running,omitempty"` // a backup is being taken
 	Trouble  string              `json:"trouble,omitempty"` // for the user: why backups or the archive are behind
 	Removed  time.Time           `json:"removed,omitzero"`  // when the instance was removed

@@ -44,7 +44,7 @@ type Volume struct {
 type BackupPolicy struct {
 	Window string          `json:"window"` // in which a backup is begun each day, in UTC: "02:30-03:00"
 	Days   int             `json:"days"`   // that a backup, and the archive after it, is kept
-	Final  int             `json:"final"`  // days for which the last backup, made before the instance goes, is kept; 0: none is
+	Final  int             `json:"final"`  // days that a last backup of one that goes is kept; 0: none is
 	Key    backstay.Secret `json:"key"`    // that all of it is encrypted with; it never changes
 }
 
