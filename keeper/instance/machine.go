@@ -30,6 +30,7 @@ type Machine struct {
 	Records   Records
 	Slots     *semaphore.Weighted  // bounds how many data directories are made at once: it is mostly copying
 	AskEvery  func() time.Duration // how often an engine is asked, at most, whether it still serves
+	Vault     Vault                // nil: nothing is backed up here, and nothing restored
 	Now       func() time.Time
 	Log       *slog.Logger
 

@@ -13,9 +13,9 @@ import (
 	"github.com/backstay/backstay/keeper/node"
 )
 
-// serving is the node while it serves clients. One that is on its way there is waited for: who asks just
+// Serving returns the node while it serves clients. One that is on its way there is waited for: who asks just
 // after a crash is not to feel it.
-func (in *Instance) serving(ctx context.Context) (node.Node, error) {
+func (in *Instance) Serving(ctx context.Context) (node.Node, error) {
 	for {
 		status, changed := in.Look()
 		switch status.Phase {
@@ -38,7 +38,7 @@ func (in *Instance) serving(ctx context.Context) (node.Node, error) {
 // Process is how the instance is administered on this machine, once it serves: the pid of its process,
 // and the node.
 func (in *Instance) Process(ctx context.Context) (pid int, n node.Node, err error) {
-	if n, err = in.serving(ctx); err != nil {
+	if n, err = in.Serving(ctx); err != nil {
 		return 0, n, err
 	}
 	in.mu.Lock()
@@ -51,7 +51,7 @@ func (in *Instance) Process(ctx context.Context) (pid int, n node.Node, err erro
 
 // CreateUser gives a user credentials.
 func (in *Instance) CreateUser(ctx context.Context, u backend.User) (backstay.Credentials, error) {
-	n, err := in.serving(ctx)
+	n, err := in.Serving(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -69,7 +69,7 @@ func (in *Instance) CreateUser(ctx context.Context, u backend.User) (backstay.Cr
 
 // Rotate gives the administrator of the instance's node another password, if that has one.
 func (in *Instance) Rotate(ctx context.Context) (has bool, err error) {
-	n, err := in.serving(ctx)
+	n, err := in.Serving(ctx)
 	if err != nil {
 		return false, err
 	}
@@ -87,7 +87,7 @@ func (in *Instance) DropUser(ctx context.Context, name string) error {
 		return err
 	}
 	for {
-		n, err := in.serving(ctx)
+		n, err := in.Serving(ctx)
 		if err == nil {
 			if err = n.Engine.DropUser(ctx, n.Node, name); err == nil {
 				return nil
