@@ -1,0 +1,34 @@
+package backup
+
+import (
+	"math/rand/v2"
+	"time"
+
+	"github.com/backstay/backstay/backend"
+	"github.com/backstay/backstay/window"
+)
+
+// Due tells whether a backup is to be begun now, and else when the next one is. Each day has one moment for it in
+// the window, which chance decides: the same chance has the same moment each day. A missed one is made up at any
+// time of the day, and the first backup of all is due at once. last is what Last returns.
+func Due(last time.Time, w window.Daily, chance uint64, now time.Time) (due bool, next time.Time) {
+	var moment window.Daily
+	moment.Start = w.Start + time.Duration(rand.New(rand.NewPCG(chance, 0)).Int64N(int64(w.Length)))
+	next, _ = moment.Next(now)
+	if next.Equal(now) { // it is that moment
+		next = next.Add(24 * time.Hour)
+	}
+	previous := next.Add(-24 * time.Hour)
+	return last.IsZero() || last.Before(previous), next
+}
+
+// Last returns when the last backup was begun, the zero time if there is none. A backup that lies in the future,
+// because the clock was wrong once, keeps nobody from taking others, so it does not count.
+func Last(list []backend.Backup, now time.Time) (last time.Time) {
+	for _, b := range list {
+		if b.Began.After(last) && !b.Began.After(now) {
+			last = b.Began
+		}
+	}
+	return last
+}

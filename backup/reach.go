@@ -1,0 +1,153 @@
+package backup
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/backstay/backstay"
+	"github.com/backstay/backstay/backend"
+	"github.com/backstay/backstay/engine"
+)
+
+// Reach returns how what is wished for is reached from the backups that are kept of an instance:
+//
+//   - Alone: the backup that is named, or else the last one that ended by At, or else the newest one.
+//   - At: that moment, from the backup that is named, or else from the last one before it.
+//   - else: the end of the archive, from the backup that is named or the newest one. A gap is an end.
+//
+// What cannot be reached is Invalid, with a sentence that says what can.
+func Reach(kept backend.Backups, wish backend.Origin) (engine.Point, error) {
+	if len(kept.List) == 0 {
+		return engine.Point{}, backstay.Errorf(backstay.Invalid,
+			"There is no backup of the instance %s: nothing can be restored.", kept.Instance)
+	}
+	if wish.Alone {
+		b, err := alone(kept, wish)
+		return engine.Point{Backup: b.ID, Alone: true}, err
+	}
+	if !wish.At.IsZero() {
+		if err := inRange(kept, wish.At); err != nil {
+			return engine.Point{}, err
+		}
+	}
+	from, err := start(kept, wish)
+	if err != nil {
+		return engine.Point{}, err
+	}
+	to := engine.Point{Backup: from.ID, Until: wish.At}
+	for _, g := range kept.Gaps {
+		behind := g.Until.After(from.Ended) // it lies behind the backup, in our way
+		switch {
+		case behind && wish.At.IsZero() && (to.Until.IsZero() || g.From.Before(to.Until)):
+			to.Until = g.From
+		case behind && g.From.Before(wish.At):
+			return engine.Point{}, inGap(kept, g, wish.At)
+		}
+	}
+	return to, nil
+}
+
+// alone returns the backup that is restored without the archive.
+func alone(kept backend.Backups, wish backend.Origin) (backend.Backup, error) {
+	if wish.Backup != "" {
+		return named(kept, wish.Backup)
+	}
+	b, ok := lastBy(kept.List, wish.At)
+	if !ok {
+		oldest, _ := bounds(kept.List)
+		return b, backstay.Errorf(backstay.Invalid,
+			"The oldest backup of the instance %s was ready at %s, UTC: no backup is older.",
+			kept.Instance, moment(wholeSecond(oldest)))
+	}
+	return b, nil
+}
+
+// start returns the backup after which the archive is restored.
+func start(kept backend.Backups, wish backend.Origin) (backend.Backup, error) {
+	if wish.Backup == "" {
+		b, ok := lastBy(kept.List, wish.At)
+		if !ok {
+			return b, outside(kept, wish.At)
+		}
+		return b, nil
+	}
+	b, err := named(kept, wish.Backup)
+	if err == nil && !wish.At.IsZero() && wish.At.Before(b.Ended) {
+		err = backstay.Errorf(backstay.Invalid, "The backup %s was ready at %s, UTC, so %s cannot be reached from it.",
+			b.ID, moment(wholeSecond(b.Ended)), moment(wish.At))
+	}
+	return b, err
+}
+
+func named(kept backend.Backups, id string) (backend.Backup, error) {
+	ids := make([]string, len(kept.List))
+	for i, b := range kept.List {
+		if b.ID == id {
+			return b, nil
+		}
+		ids[i] = b.ID
+	}
+	return backend.Backup{}, backstay.Errorf(backstay.Invalid,
+		"There is no backup %s of the instance %s: there are %s.", id, kept.Instance, strings.Join(ids, ", "))
+}
+
+// lastBy returns the newest backup that had ended by the moment, or the newest of all if that is zero.
+func lastBy(list []backend.Backup, at time.Time) (last backend.Backup, ok bool) {
+	for _, b := range list {
+		if (at.IsZero() || !b.Ended.After(at)) && (!ok || b.Ended.After(last.Ended)) {
+			last, ok = b, true
+		}
+	}
+	return last, ok
+}
+
+func bounds(list []backend.Backup) (oldest, newest time.Time) {
+	oldest, newest = list[0].Ended, list[0].Ended
+	for _, b := range list {
+		if b.Ended.Before(oldest) {
+			oldest = b.Ended
+		}
+		if b.Ended.After(newest) {
+			newest = b.Ended
+		}
+	}
+	return oldest, newest
+}
+
+func inRange(kept backend.Backups, at time.Time) error {
+	if kept.Earliest.IsZero() {
+		oldest, newest := bounds(kept.List)
+		return backstay.Errorf(backstay.Invalid,
+			"The instance %s has backups and no archive, so it can be restored to one of its %d backups, of %s to %s, UTC, "+
+				"and not to a moment between them.",
+			kept.Instance, len(kept.List), moment(wholeSecond(oldest)), moment(wholeSecond(newest)))
+	}
+	if at.Before(kept.Earliest) || at.After(kept.Latest) {
+		return outside(kept, at)
+	}
+	return nil
+}
+
+func outside(kept backend.Backups, at time.Time) error {
+	return backstay.Errorf(backstay.Invalid, "%s cannot be restored: %s.", moment(at), reachable(kept))
+}
+
+func inGap(kept backend.Backups, g backend.Gap, at time.Time) error {
+	return backstay.Errorf(backstay.Invalid, "%s cannot be restored: %s, and %s lies in a gap of the archive "+
+		"that goes from %s until the backup of %s.", moment(at), reachable(kept), moment(at), moment(g.From),
+		moment(wholeSecond(g.Until)))
+}
+
+// reachable says what can be restored.
+func reachable(kept backend.Backups) string {
+	but := ""
+	if len(kept.Gaps) > 0 {
+		but = ", except in gaps"
+	}
+	return fmt.Sprintf("the instance %s can be restored to any second from %s until %s, UTC%s",
+		kept.Instance, moment(kept.Earliest), moment(kept.Latest), but)
+}
+
+// moment writes a time as parameters name it.
+func moment(t time.Time) string { return t.UTC().Format(time.DateTime) }

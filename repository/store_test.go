@@ -1,0 +1,55 @@
+package repository_test
+
+import (
+	"bytes"
+	"io"
+	"testing"
+
+	"github.com/backstay/backstay"
+	"github.com/backstay/backstay/repository"
+)
+
+const key = backstay.Secret("000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f")
+
+func mustOpen(t *testing.T, r backstay.Repository) *repository.Store {
+	t.Helper()
+	s, err := repository.Open(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func inDirectory(t *testing.T) backstay.Repository {
+	return backstay.Repository{Dir: t.TempDir()}.Of("instance-1", key)
+}
+
+func mustPut(t *testing.T, s *repository.Store, name string, content []byte) repository.Stored {
+	t.Helper()
+	stored, err := s.Put(t.Context(), name, func(w io.Writer) error { _, err := w.Write(content); return err })
+	if err != nil {
+		t.Fatal(err)
+	}
+	return stored
+}
+
+func read(t *testing.T, s *repository.Store, name string) ([]byte, error) {
+	t.Helper()
+	r, err := s.Get(t.Context(), name)
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	return io.ReadAll(r)
+}
+
+func TestDirectoryRoundTrip(t *testing.T) {
+	t.Parallel()
+	s := mustOpen(t, inDirectory(t))
+	for _, content := range [][]byte{nil, []byte("x"), bytes.Repeat([]byte("backstay "), 1<<18)} {
+		mustPut(t, s, "log/000001", content)
+		if got, err := read(t, s, "log/000001"); err != nil || !bytes.Equal(got, content) {
+			t.Fatalf("%d bytes are read as %d, %v", len(content), len(got), err)
+		}
+	}
+}
