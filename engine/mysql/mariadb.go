@@ -27,8 +27,9 @@ var mariadb = dialect{
 	product: "MariaDB", program: mariadbServer, companion: mariadbInstaller,
 	// "mariadbd  Ver 10.11.19-MariaDB-0+deb12u1 for debian-linux-gnu …"
 	reported: regexp.MustCompile(`  Ver ([0-9]+\.[0-9]+(?:\.[0-9]+)*)-MariaDB\b`),
-	files:    []string{mariadbInstaller, "bin/my_print_defaults", "bin/resolveip", "lib/mysql/plugin", "share/mysql"},
-	section:  "mariadbd", settings: mariadbSettings, start: mariadbStart,
+	files: []string{mariadbInstaller, "bin/my_print_defaults", "bin/resolveip", "lib/mysql/plugin", "share/mysql",
+		backupProgram, streamProgram},
+	section: "mariadbd", settings: mariadbSettings, start: mariadbStart,
 	validate: []string{"--help", "--verbose"},
 	recipe:   fmt.Sprintf("%q %q %q", mariadbInstall, mariadbBuild, mariadbSQL),
 	build:    buildMariaDB, madeBy: mariadbMadeBy, upgrade: "bin/mariadb-upgrade",

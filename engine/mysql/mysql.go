@@ -53,7 +53,9 @@ func (Engine) Essential(engine.Node) []string { return []string{"ibdata1"} }
 
 // Packages returns Debian's packages of the server, of the programs that make its data directories, and of the time
 // zones in them.
-func (Engine) Packages() []string { return []string{"mariadb-server", "mariadb-client", "tzdata"} }
+func (Engine) Packages() []string {
+	return []string{"mariadb-server", "mariadb-client", "mariadb-backup", "tzdata"}
+}
 
 // Installations lists the servers in Roots that run, MariaDB first, and the newest of each first.
 func (e Engine) Installations(ctx context.Context) ([]engine.Installation, error) {

@@ -132,23 +132,11 @@ func (u upgrade) build(ctx context.Context, w *datadir.Workshop, progress func(s
 
 // modernize starts the new server, has the product's program do what the server itself does not, and ends the server.
 func (u upgrade) modernize(ctx context.Context, w *datadir.Workshop, n engine.Node) error {
-	s, err := u.start(ctx, w, n)
+	s, err := u.serve(ctx, w, n)
 	if err != nil {
 		return err
 	}
 	defer s.kill() // where it has not ended
-	err = wait.Until(ctx, wait.Growing(2*time.Millisecond, 50*time.Millisecond), func() (again bool, err error) {
-		select {
-		case <-s.ended:
-			return false, s.complain()
-		default:
-		}
-		err = u.engine.Probe(ctx, n)
-		return err != nil, err
-	})
-	if err != nil {
-		return err
-	}
 	d := dialectOf(n.Installation)
 	if d.upgrade != "" { // it does all it can where nothing says that it has done so before
 		cmd := exec.CommandContext(ctx, beside(n.Installation, d.upgrade), "--no-defaults", "--protocol=socket",
@@ -159,6 +147,28 @@ func (u upgrade) modernize(ctx context.Context, w *datadir.Workshop, n engine.No
 		}
 	}
 	return s.end(ctx)
+}
+
+// serve starts the server of a node, and returns when it serves.
+func (u upgrade) serve(ctx context.Context, w *datadir.Workshop, n engine.Node) (*server, error) {
+	s, err := u.start(ctx, w, n)
+	if err != nil {
+		return nil, err
+	}
+	err = wait.Until(ctx, wait.Growing(2*time.Millisecond, 50*time.Millisecond), func() (again bool, err error) {
+		select {
+		case <-s.ended:
+			return false, s.complain()
+		default:
+		}
+		err = u.engine.Probe(ctx, n)
+		return err != nil, err
+	})
+	if err != nil {
+		s.kill()
+		return nil, err
+	}
+	return s, nil
 }
 
 // server is a server that runs while data is upgraded.

@@ -35,7 +35,7 @@ func (c Conversion) Make(ctx context.Context, build func(*Workshop) error) error
 		if err := process.KillIn(w.Dir); err != nil {
 			return err
 		}
-		if err := give(w.Data, c.UID, c.GID); err != nil {
+		if err := Give(w.Data, c.UID, c.GID); err != nil {
 			return err
 		}
 		if err := clone.Sync(w.Data); err != nil {
@@ -91,8 +91,8 @@ func Abandon(dir string) error {
 	return os.RemoveAll(part)
 }
 
-// give makes uid and gid the owner of dir and all that is in it; -1 changes nothing.
-func give(dir string, uid, gid int) error {
+// Give makes uid and gid the owner of dir and all that is in it; -1 changes nothing.
+func Give(dir string, uid, gid int) error {
 	if uid == -1 && gid == -1 {
 		return nil
 	}

@@ -92,9 +92,19 @@ const launch = `umask 077; exec "$0" "$@"`
 // next maker waits for it.
 func (w *Workshop) Run(stdin, program string, args ...string) error {
 	var said bytes.Buffer
-	err := w.run(stdin, nil, &said, program, args...)
+	err := w.run(strings.NewReader(stdin), nil, &said, program, args...)
 	if err != nil && said.Len() > 0 {
 		return w.blame(err, program, w.verdict(said.String()))
+	}
+	return err
+}
+
+// Feed is Run for a program that reads much on standard input.
+func (w *Workshop) Feed(stdin io.Reader, program string, args ...string) error {
+	var said bytes.Buffer
+	err := w.run(stdin, nil, &said, program, args...)
+	if err != nil && said.Len() > 0 {
+		return w.blame(err, program, lastLine(said.String()))
 	}
 	return err
 }
@@ -102,7 +112,7 @@ func (w *Workshop) Run(stdin, program string, args ...string) error {
 // Listen is Run for a program that gives its reasons on standard output. It returns all that the program said.
 func (w *Workshop) Listen(program string, args ...string) (said string, err error) {
 	var out bytes.Buffer
-	err = w.run("", &out, &out, program, args...)
+	err = w.run(strings.NewReader(""), &out, &out, program, args...)
 	if err != nil && out.Len() > 0 {
 		return out.String(), w.blame(err, program, lastLine(out.String()))
 	}
@@ -118,7 +128,7 @@ func lastLine(said string) string {
 	return said[strings.LastIndexByte(said, '\n')+1:]
 }
 
-func (w *Workshop) run(stdin string, stdout, stderr io.Writer, program string, args ...string) error {
+func (w *Workshop) run(stdin io.Reader, stdout, stderr io.Writer, program string, args ...string) error {
 	if _, err := exec.LookPath(program); err != nil {
 		return err
 	}
@@ -131,6 +141,6 @@ func (w *Workshop) run(stdin string, stdout, stderr io.Writer, program string, a
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) } // and all that it runs
 	// A server that the program has started may hold its output.
 	cmd.WaitDelay = time.Second
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(stdin), stdout, stderr
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = stdin, stdout, stderr
 	return cmd.Run()
 }

@@ -1,0 +1,176 @@
+package mysql
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+
+	"github.com/backstay/backstay"
+	"github.com/backstay/backstay/engine"
+	"github.com/backstay/backstay/internal/datadir"
+	"github.com/backstay/backstay/repository"
+)
+
+var _ engine.Cloner = Engine{}
+
+// Restore unpacks a backup, has mariadb-backup make it consistent, and takes its users away.
+func (e Engine) Restore(ctx context.Context, n engine.Node, r backstay.Repository, to engine.Point) error {
+	store, err := openStore(n.Installation, r)
+	if err != nil {
+		return err
+	}
+	m, err := readManifest(ctx, store, to.Backup)
+	if err != nil {
+		return err
+	}
+	if !to.Alone && !to.Until.IsZero() {
+		return backstay.Errorf(backstay.Unsupported, "%s can be restored to its backups, and to no moment between them.",
+			called(n.Installation))
+	}
+	return e.takeOver(ctx, n, m.Version, "The restore of "+called(n.Installation), func(w *datadir.Workshop) error {
+		return unpack(ctx, store, m.ID, n.Installation, w)
+	})
+}
+
+// unpack fills the workshop's Data from the stream. Damage shows at the end of the stream at latest.
+func unpack(ctx context.Context, store *repository.Store, id string, i engine.Installation, w *datadir.Workshop) error {
+	content, err := store.Get(ctx, streamOf(id))
+	if err != nil {
+		return damaged(err)
+	}
+	defer content.Close()
+	unpacked := w.Feed(content, beside(i, streamProgram), "-x", "-C", w.Data)
+	if _, err := io.Copy(io.Discard, content); err != nil {
+		return err
+	}
+	return unpacked
+}
+
+// Clone copies a serving node by mariadb-backup.
+func (e Engine) Clone(ctx context.Context, from, to engine.Node, progress func(string)) error {
+	if err := archivable(from.Installation); err != nil {
+		return err
+	}
+	what := "The copy of " + called(from.Installation)
+	return e.takeOver(ctx, to, from.Installation.FullVersion, what, func(w *datadir.Workshop) error {
+		progress("the data is copied.")
+		if err := copyNode(ctx, from, io.Discard, "--target-dir="+w.Data); err != nil {
+			return err
+		}
+		progress("the copy is made ready.")
+		uid, gid := w.IDs()
+		return datadir.Give(w.Data, uid, gid)
+	})
+}
+
+// takeOver makes n's data directory of what fill puts into the workshop's Data: a copy by mariadb-backup of a node of
+// the full version made.
+func (e Engine) takeOver(
+	ctx context.Context, n engine.Node, made, what string, fill func(*datadir.Workshop) error,
+) error {
+	if minor(made) != n.Installation.Version {
+		return backstay.Errorf(backstay.Unsupported, "The backup was made by %s %s and cannot be served by %s.",
+			dialectOf(n.Installation).product, minor(made), called(n.Installation))
+	}
+	p, err := e.plan(ctx, n)
+	if err != nil {
+		return err
+	}
+	u := upgrade{
+		Conversion: datadir.Conversion{
+			Dir: n.DataDir, Sockets: n.RunDir + ".up", UID: p.UID, GID: p.GID, User: "mysql", Env: environment,
+			Verdict: lastLine,
+		},
+		engine: e, to: n, files: p.Files,
+	}
+	if err := os.RemoveAll(n.DataDir); err != nil { // of a restore that was interrupted
+		return err
+	}
+	err = u.Make(ctx, func(w *datadir.Workshop) error {
+		if err := fill(w); err != nil {
+			return err
+		}
+		return u.makeOwn(ctx, w, made)
+	})
+	if err != nil {
+		return datadir.Blame(what, err)
+	}
+	return nil
+}
+
+// makeOwn makes a copy consistent and takes its users away.
+func (u upgrade) makeOwn(ctx context.Context, w *datadir.Workshop, made string) error {
+	if err := w.Run("", beside(u.to.Installation, backupProgram), "--no-defaults", "--prepare",
+		"--target-dir="+w.Data); err != nil {
+		return err
+	}
+	if err := removeNotes(w.Data); err != nil {
+		return err
+	}
+	n := u.hidden(w)
+	p, err := u.engine.plan(ctx, n)
+	if err != nil {
+		return err
+	}
+	note := mariadbOldNote
+	if engine.CompareVersions(made, "11") >= 0 {
+		note = mariadbNote
+	}
+	p.Files[note] = made + "-MariaDB"
+	err = errors.Join(os.Mkdir(filepath.Join(w.Data, tmpDir), 0o700), datadir.Fill(w.Data, u.UID, u.GID, p.Files),
+		datadir.Give(w.Data, u.UID, u.GID), os.Chmod(w.Dir, 0o711), os.Lchown(u.Sockets, u.UID, u.GID))
+	if err != nil {
+		return err
+	}
+	s, err := u.serve(ctx, w, n)
+	if err != nil {
+		return err
+	}
+	defer s.kill() // where it has not ended
+	if err := dropAll(ctx, n); err != nil {
+		return err
+	}
+	if err := s.end(ctx); err != nil {
+		return err
+	}
+	return datadir.WriteFiles(w.Data, u.UID, u.GID, u.files)
+}
+
+// removeNotes removes what mariadb-backup has noted in a copy.
+func removeNotes(data string) error {
+	for _, pattern := range []string{"xtrabackup_*", "mariadb_backup_*", "backup-my.cnf"} {
+		notes, err := filepath.Glob(filepath.Join(data, pattern))
+		for _, path := range notes {
+			err = errors.Join(err, os.Remove(path))
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// dropAll removes all users as DropUser does: who has defined something stays, locked and without a password, and what
+// they had prepared in transactions is rolled back.
+func dropAll(ctx context.Context, n engine.Node) error {
+	d := dialectOf(n.Installation)
+	return withAdmin(ctx, n, func(conn *sql.Conn) error {
+		names, err := column(ctx, conn, "SELECT User FROM mysql.user WHERE Host = '%'")
+		if err != nil {
+			return err
+		}
+		for _, name := range names {
+			locked := "ALTER USER " + account(name) + " IDENTIFIED VIA mysql_native_password USING 'invalid' ACCOUNT LOCK"
+			if err := run(ctx, conn, locked); err != nil {
+				return err
+			}
+		}
+		if err := endPrepared(ctx, conn, d, nil); err != nil {
+			return err
+		}
+		return removeUnneeded(ctx, conn, d)
+	})
+}
