@@ -109,10 +109,13 @@ func testWarm(t *testing.T, s Subject) {
 // victim is an environment variable. It is set for a process that is to be killed while it works on a node.
 const victim = "ENGINETEST_VICTIM"
 
-// order is what a victim is to do: to prepare the node, or to upgrade another one to it.
+// order is what a victim is to do: to prepare the node, unless Act names something else.
 type order struct {
-	Node engine.Node
-	From *engine.Node
+	Act        string
+	Node       engine.Node
+	From       *engine.Node // for "upgrade" and "clone"
+	Repository *backstay.Repository
+	Backup     engine.Backup
 }
 
 // beVictim does what it reads from standard input, and is killed meanwhile.
@@ -131,10 +134,30 @@ func (s Subject) beVictim() {
 }
 
 func (s Subject) obey(o order) error {
-	if o.From == nil {
-		return s.Engine.Prepare(context.Background(), o.Node)
+	ctx := context.Background()
+	o.Node.Admin = s.Engine.LocalAdmin(o.Node)
+	if o.From != nil {
+		o.From.Admin = s.Engine.LocalAdmin(*o.From)
 	}
-	return s.Engine.(engine.Upgrader).Upgrade(context.Background(), *o.From, o.Node, func(string) {})
+	switch o.Act {
+	case "upgrade":
+		return s.Engine.(engine.Upgrader).Upgrade(ctx, *o.From, o.Node, func(string) {})
+	case "clone":
+		return s.Engine.(engine.Cloner).Clone(ctx, *o.From, o.Node, func(string) {})
+	case "backup":
+		_, err := s.Engine.(engine.Archiver).Backup(ctx, o.Node, *o.Repository)
+		return err
+	case "archive":
+		_, err := s.Engine.(engine.Archiver).Archive(ctx, o.Node, *o.Repository)
+		return err
+	case "verify":
+		return s.Engine.(engine.Archiver).Verify(ctx, o.Node, *o.Repository, o.Backup)
+	case "expire":
+		return s.Engine.(engine.Archiver).Expire(ctx, o.Node, *o.Repository, []string{o.Backup.ID})
+	case "restore":
+		return s.Engine.(engine.Archiver).Restore(ctx, o.Node, *o.Repository, engine.Point{Backup: o.Backup.ID})
+	}
+	return s.Engine.Prepare(ctx, o.Node)
 }
 
 // testPrepareKilled kills Prepare at several moments. The next Prepare must make a node that serves, and leave no more

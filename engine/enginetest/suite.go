@@ -79,6 +79,17 @@ func Run(t *testing.T, s Subject) {
 		{"Upgraded", testUpgraded},
 		{"UpgradeSurvivesKill", testUpgradeKilled},
 		{"UpgradeIsRefused", testUpgradeRefused},
+		{"BackupIsRestored", testBackup},
+		{"BackupWhileClientsWrite", testBackupWhileWriting},
+		{"BackupsExpire", testExpire},
+		{"BackupsShowNoSecret", testSecretsOfBackups},
+		{"MomentsAreRestored", testMoments},
+		{"EndIsArchived", testEndIsArchived},
+		{"DamageIsFound", testDamage},
+		{"RepositoryAway", testRepositoryAway},
+		{"BackupSurvivesKill", testBackupKilled},
+		{"CloneIsACopy", testClone},
+		{"CloneSurvivesKill", testCloneKilled},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()

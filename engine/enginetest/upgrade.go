@@ -145,7 +145,7 @@ func testUpgradeKilled(t *testing.T, s Subject) {
 		further := to
 		further.DataDir = fmt.Sprintf("%s%d", to.DataDir, i+3)
 		want++
-		s.killDoing(t, order{From: &n, Node: further}, time.Duration(i)*whole/3+rand.N(whole/3))
+		s.killDoing(t, order{Act: "upgrade", From: &n, Node: further}, time.Duration(i)*whole/3+rand.N(whole/3))
 		if _, err := v.MadeBy(further); err == nil { // it was done: it is whole, and may be older than the data is by then
 			v.mustBe(t, further, v.newer)
 			if err := os.RemoveAll(further.DataDir); err != nil {
