@@ -219,8 +219,8 @@ func (a archiver) wantList(t *testing.T, n engine.Node, want ...engine.Backup) {
 	found := a.mustList(t, n)
 	same := len(found) == len(want)
 	for i := range min(len(found), len(want)) {
-		same = same && found[i].ID == want[i].ID && found[i].Began.Equal(want[i].Began) && found[i].Ended.Equal(want[i].Ended) &&
-			found[i].Version == want[i].Version
+		f, w := found[i], want[i]
+		same = same && f.ID == w.ID && f.Version == w.Version && f.Began.Equal(w.Began) && f.Ended.Equal(w.Ended)
 	}
 	if !same {
 		t.Errorf("the repository holds %+v, want %+v", found, want)
