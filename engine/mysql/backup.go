@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"strings"
 	"syscall"
 	"time"
@@ -18,7 +19,6 @@ import (
 	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/engine"
 	"github.com/backstay/backstay/internal/clone"
-	"github.com/backstay/backstay/internal/process"
 	"github.com/backstay/backstay/repository"
 )
 
@@ -93,17 +93,21 @@ func (Engine) Backup(ctx context.Context, n engine.Node, r backstay.Repository) 
 // It works in a directory beside the data directory, which no instance can open.
 func copyNode(ctx context.Context, n engine.Node, stdout io.Writer, how ...string) (err error) {
 	dir := n.DataDir + ".backup"
-	if err := errors.Join(process.KillIn(dir), os.RemoveAll(dir), os.Mkdir(dir, 0o700)); err != nil {
+	if err := errors.Join(os.RemoveAll(dir), os.Mkdir(dir, 0o700)); err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, process.KillIn(dir), os.RemoveAll(dir)) }()
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	args := append([]string{"-n", "19", "ionice", "-t", "-c", "3", beside(n.Installation, backupProgram), "--no-defaults",
 		"--backup", "--datadir=" + n.DataDir, "--socket=" + filepath.Join(n.RunDir, socketName), "--user=" + n.Admin.User,
 		"--databases-exclude=" + tmpDir, "--tmpdir=" + dir, "--target-dir=" + dir + "/target"}, how...)
 	cmd := exec.CommandContext(ctx, "nice", args...)
 	var said bytes.Buffer
 	cmd.Dir, cmd.Env, cmd.Stdout, cmd.Stderr = dir, environment, stdout, &said
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	// It works in the data directory, where only its own end tells it from the server. So it ends when we do, and that
+	// is when the thread does that has started it.
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	cmd.WaitDelay = time.Second
 	if err := cmd.Run(); err != nil {
@@ -173,11 +177,11 @@ func (Engine) Backups(ctx context.Context, n engine.Node, r backstay.Repository)
 
 func readManifest(ctx context.Context, store *repository.Store, id string) (m manifest, err error) {
 	if !backupID.MatchString(id) {
-		return m, backstay.Errorf(backstay.Invalid, "There is no backup %s.", id)
+		return m, backstay.Errorf(backstay.NotFound, "There is no backup %s.", id)
 	}
 	content, err := store.Get(ctx, manifestOf(id))
 	if err != nil {
-		return m, damaged(err)
+		return m, err
 	}
 	defer content.Close()
 	text, err := io.ReadAll(content)
