@@ -4,6 +4,8 @@ import (
 	"errors"
 	"flag"
 	"path/filepath"
+	"strconv"
+	"strings"
 )
 
 // defaultPort is where the API listens, on loopback, unless told otherwise.
@@ -17,9 +19,24 @@ func (d dataDir) keeperSocket() string { return filepath.Join(string(d), "keeper
 func (d dataDir) cfHome() string       { return filepath.Join(string(d), "cf") }
 func (d dataDir) sealKey() string      { return filepath.Join(string(d), "seal.key") }
 func (d dataDir) authority() string    { return filepath.Join(string(d), "authority.pem") }
+
+// stateData is where our own database's data lies: where it has been upgraded, what was made last.
 func (d dataDir) stateData() string {
-	return filepath.Join(string(d), "instances", string(stateInstance), "data")
+	first := filepath.Join(string(d), "instances", string(stateInstance), "data")
+	upgraded, _ := filepath.Glob(filepath.Join(first+"-*", versionFile))
+	newest, last := first, int64(-1)
+	for _, file := range upgraded {
+		dir := filepath.Dir(file)
+		generation, err := strconv.ParseInt(strings.TrimPrefix(dir, first+"-"), 10, 64)
+		if err == nil && generation > last {
+			newest, last = dir, generation
+		}
+	}
+	return newest
 }
+
+// versionFile is in every data directory of PostgreSQL, and says whose it is.
+const versionFile = "PG_VERSION"
 
 // dataFlags adds --data and --config to fs. The result is to be called once fs is parsed.
 func (c *cli) dataFlags(fs *flag.FlagSet) func() (dataDir, error) {

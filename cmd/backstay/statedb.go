@@ -72,11 +72,16 @@ func (p *platform) awaitBack(ctx context.Context, look func() error) error {
 }
 
 // startState brings up the private state database, the way any instance is brought up, and returns
-// how to reach it. One that exists keeps the version it was made with.
+// how to reach it. One that exists is brought to the newest version that is installed.
 func (p *platform) startState(ctx context.Context, instances *local.Backend) (dsn string, err error) {
 	_, err = instances.Await(ctx, stateInstance, 0)
-	if backstay.KindOf(err) == backstay.NotFound {
+	switch backstay.KindOf(err) {
+	case backstay.NotFound:
 		err = p.recordState(ctx, instances)
+	default:
+		if err == nil {
+			err = p.upgradeState(ctx, instances)
+		}
 	}
 	if err != nil {
 		return "", err
@@ -93,7 +98,7 @@ func (p *platform) recordState(ctx context.Context, instances *local.Backend) er
 	if err := p.awaitBack(ctx, p.cfg.data.stateMissing); err != nil {
 		return err
 	}
-	version, err := os.ReadFile(filepath.Join(p.cfg.data.stateData(), "PG_VERSION"))
+	version, err := os.ReadFile(filepath.Join(p.cfg.data.stateData(), versionFile))
 	if err != nil {
 		return fmt.Errorf("read the version of the state database: %w", err)
 	}
@@ -107,19 +112,35 @@ func applyState(ctx context.Context, instances *local.Backend, version string, s
 	if err != nil {
 		return err
 	}
-	for _, e := range inventory.Engines { // newest first
-		if e.Engine == stateEngine && (version == "" || e.Version == version) {
-			return instances.Apply(ctx, backend.Spec{
-				Instance: stateInstance, Generation: 1, Engine: e.Engine, Version: e.Version, Private: true, Served: served,
-				Size: backstay.Size{Storage: 10 * backstay.GB, Memory: 512 * backstay.MB, Connections: 60},
-			})
-		}
-	}
-	if version != "" {
+	e, ok := stateVersion(inventory, version)
+	switch {
+	case ok:
+		spec := newStateSpec(e.Version)
+		spec.Served = served
+		return instances.Apply(ctx, spec)
+	case version != "":
 		return advise(fmt.Errorf("its data is that of PostgreSQL %s, which is not on this machine", version),
 			"apt-get install postgresql-%s", version)
 	}
 	return advise(errors.New("there is no PostgreSQL on this machine"), "apt-get install postgresql-15")
+}
+
+// stateVersion finds what our own database can run: the version, or the newest one if that is empty.
+func stateVersion(inventory backend.Inventory, version string) (backend.EngineVersion, bool) {
+	for _, e := range inventory.Engines { // newest first
+		if e.Engine == stateEngine && (version == "" || e.Version == version) {
+			return e, true
+		}
+	}
+	return backend.EngineVersion{}, false
+}
+
+// newStateSpec is what is wanted of our own database when it begins.
+func newStateSpec(version string) backend.Spec {
+	return backend.Spec{
+		Instance: stateInstance, Generation: 1, Engine: stateEngine, Version: version, Private: true,
+		Size: backstay.Size{Storage: 10 * backstay.GB, Memory: 512 * backstay.MB, Connections: 60},
+	}
 }
 
 // awaitState returns how to reach the private state database once it serves.
@@ -162,7 +183,7 @@ func (d dataDir) instances() []string {
 
 // stateMissing is nil if the private state database lies where it should, or never was there.
 func (d dataDir) stateMissing() error {
-	if exists(filepath.Join(d.stateData(), "PG_VERSION")) || !d.hasServed() {
+	if exists(filepath.Join(d.stateData(), versionFile)) || !d.hasServed() {
 		return nil
 	}
 	return backstay.Errorf(backstay.Unavailable,
