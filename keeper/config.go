@@ -26,12 +26,20 @@ type Config struct {
 	Host       string   // the name or address that credentials give to apps
 	Listen     []string // addresses that engines bind
 	Ports      PortRange
-	MinFree    backstay.Bytes   // disk space that a new instance must leave free
-	Version    string           // of the build, for people
-	Executable string           // which program this is (see process.Executable): a keeper of another one is replaced
-	Now        func() time.Time // nil: the machine's clock
+	MinFree    backstay.Bytes      // disk space that a new instance must leave free
+	Version    string              // of the build, for people
+	Executable string              // which program this is (see process.Executable): a keeper of another one is replaced
+	Repository backstay.Repository // where backups lie, without a part and a key; zero: there is none
+	Told       string              // which Repository that is: a keeper that was told of another one is replaced
+	Now        func() time.Time    // nil: the machine's clock
 	Log        *slog.Logger
 }
+
+// LogValue is the configuration without the secrets of the repository.
+func (c Config) LogValue() slog.Value { return backstay.RedactedValue(c) }
+
+// LogValue is the keeper's configuration without secrets.
+func (k *Keeper) LogValue() slog.Value { return k.Config.LogValue() }
 
 // PortRange is the ports that instances get, both ends included.
 type PortRange struct{ First, Last int }
@@ -88,12 +96,22 @@ func (c Config) prepare() error {
 			return err
 		}
 	}
-	for _, dir := range []string{c.dir("keeper"), c.recordsDir()} {
+	for _, dir := range c.ownDirs() {
 		if err := node.MakeDir(dir, 0o700); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// ownDirs are the directories that no instance may look into. A repository elsewhere is not made here: where its
+// disk is not mounted, that would be a directory on another one.
+func (c Config) ownDirs() []string {
+	own := []string{c.dir("keeper"), c.recordsDir()}
+	if strings.HasPrefix(c.Repository.Dir, c.dir()+"/") {
+		own = append(own, c.Repository.Dir)
+	}
+	return own
 }
 
 func isRoot() bool { return os.Geteuid() == 0 }

@@ -66,7 +66,8 @@ func (k *Keeper) routes() http.Handler {
 		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) { k.answer(w, r, answer) })
 	}
 	handle("GET "+wire.KeeperPath, func(*http.Request) (any, error) {
-		return wire.Keeper{Protocol: wire.Protocol, Version: k.Version, Executable: k.Executable, PID: os.Getpid()}, nil
+		return wire.Keeper{Protocol: wire.Protocol, Version: k.Version, Executable: k.Executable, Told: k.Told,
+			PID: os.Getpid()}, nil
 	})
 	handle("POST "+wire.ExitPath, func(*http.Request) (any, error) { k.stop(errExit); return nil, nil })
 	handle("POST "+wire.StopPath, func(*http.Request) (any, error) { return nil, k.stopAll() })

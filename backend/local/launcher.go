@@ -26,6 +26,7 @@ type Launcher struct {
 	Command    []string // the command line that makes it the keeper, its name first
 	LogPath    string
 	Executable string        // which program that is (see process.Executable): a keeper of another one is replaced
+	Told       func() string // which settings it is to go by: a keeper of others is replaced; nil: it was told of none
 	Patience   time.Duration // that a keeper may take until it answers, or until it makes room; 0: startPatience
 	Log        *slog.Logger
 }
@@ -83,7 +84,7 @@ func (l *Launcher) ensure(ctx context.Context) (k wire.Keeper, err error) {
 		pause := 5 * time.Millisecond
 		k, err := l.Backend.ask(ctx)
 		switch {
-		case err == nil && k.Protocol == wire.Protocol && k.Executable == l.Executable:
+		case err == nil && l.isOurs(k):
 			return k, nil
 		case err == nil && k.Protocol > wire.Protocol:
 			return wire.Keeper{}, newerError(k)
@@ -110,6 +111,15 @@ func (l *Launcher) ensure(ctx context.Context) (k wire.Keeper, err error) {
 	}
 }
 
+// isOurs tells whether a keeper is of our program and goes by our settings.
+func (l *Launcher) isOurs(k wire.Keeper) bool {
+	told := ""
+	if l.Told != nil {
+		told = l.Told() // which may have changed while that keeper started
+	}
+	return k.Protocol == wire.Protocol && k.Executable == l.Executable && k.Told == told
+}
+
 // newerError tells of a keeper that speaks what we cannot.
 func newerError(k wire.Keeper) error {
 	return fmt.Errorf("the databases are kept by a newer Backstay, %s: run that, or a later one", k.Version)
@@ -123,7 +133,7 @@ func stubbornError(pid int) error {
 
 // dismiss asks a keeper to exit. One that does not answer any more has.
 func (l *Launcher) dismiss(ctx context.Context, k wire.Keeper) error {
-	l.Log.Info("a keeper of another program makes room for ours",
+	l.Log.Info("a keeper of another program, or of other settings, makes room for ours",
 		"pid", k.PID, "version", k.Version, "protocol", k.Protocol)
 	err := l.Backend.try(ctx, "POST", wire.ExitPath, nil, nil)
 	var silence *silenceError

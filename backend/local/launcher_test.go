@@ -71,6 +71,19 @@ func TestLauncherReplacesAnotherProgram(t *testing.T) {
 	}
 }
 
+// TestLauncherReplacesAKeeperOfOtherSettings starts a keeper that was told nothing, where another one is wanted.
+func TestLauncherReplacesAKeeperOfOtherSettings(t *testing.T) {
+	t.Parallel()
+	c := keepertest.Config(t, 1)
+	old := mustEnsure(t, launcher(t, c, "1"))
+	c.Told = "a repository"
+	l := launcher(t, c, "1")
+	l.Told = func() string { return c.Told }
+	if now := mustEnsure(t, l); now == old {
+		t.Errorf("keeper %d of other settings goes on", old)
+	}
+}
+
 func TestLauncherFollowsItsKeeper(t *testing.T) {
 	t.Parallel()
 	l := launcher(t, keepertest.Config(t, 1), "1")

@@ -34,6 +34,8 @@ type config struct {
 	endpointListen   string
 	ports            keeper.PortRange
 	minFree          backstay.Bytes
+	Repository       backstay.Repository // without the secret key, which is in secretKeyFile; exported as Database is
+	secretKeyFile    string
 	postgresDirs     []string
 	mysqlDirs        []string
 	redisDirs        []string
@@ -109,7 +111,7 @@ func (c *config) complete() (mistakes settings.Mistakes) {
 		c.url = c.ownURL()
 		c.InForce["url"] = settings.Given{Text: c.url, From: settings.FromDefault}
 	}
-	return mistakes
+	return append(mistakes, c.completeRepository()...)
 }
 
 // ownURL is the address that the API listens on. Where it listens on all, it is the one that instances have.

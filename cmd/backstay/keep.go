@@ -31,10 +31,15 @@ func keep(ctx context.Context, c *cli, args []string) error {
 	if err != nil {
 		return err
 	}
+	log := slog.New(slog.NewTextHandler(c.stderr, nil))
+	told := cfg.told() // before what it is made from is read: if that changes in between, another keeper is started
+	repository, err := cfg.openRepository()
+	if err != nil { // which keeps no database from running
+		log.Error("no backup can be taken", "error", err)
+	}
 	return keeper.Run(ctx, keeper.Config{
 		DataDir: string(cfg.data), Engines: cfg.engines(), Host: cfg.endpointHost,
 		Listen: []string{cfg.endpointListen}, Ports: cfg.ports, MinFree: cfg.minFree, Version: buildVersion(),
-		Executable: executable,
-		Log:        slog.New(slog.NewTextHandler(c.stderr, nil)),
+		Executable: executable, Repository: repository, Told: told, Log: log,
 	})
 }

@@ -56,6 +56,9 @@ func serve(ctx context.Context, c *cli, args []string) error {
 	if wrong != nil {
 		return errors.Join(wrong, keepAlone(ctx, cfg, log))
 	}
+	if err := cfg.makeRepository(log); err != nil {
+		return err
+	}
 	p, err := wire(ctx, cfg, files, log)
 	if err != nil {
 		return err

@@ -34,6 +34,8 @@ func (c *cli) table() settings.Table[config] {
 		{Title: "The certificate of databases", Settings: endpointSettings()},
 		{Title: "What is offered", Settings: offerSettings()},
 		{Title: "What is kept", Settings: keepingSettings()},
+		{Title: "Backups", Settings: repositorySettings(),
+			Intro: "A change takes effect when `backstay serve` starts again. The databases run on."},
 		{Title: "The data plane", Settings: dataPlaneSettings(),
 			Intro: "These take effect when the keeper starts: after a change, `backstay stop` once."},
 	}
@@ -48,7 +50,7 @@ const (
 // dataPlaneNames are the settings that serve hands on to the keeper.
 func dataPlaneNames() []string {
 	names := []string{dataSetting}
-	for _, s := range dataPlaneSettings() {
+	for _, s := range append(repositorySettings(), dataPlaneSettings()...) {
 		names = append(names, s.Name)
 	}
 	return names

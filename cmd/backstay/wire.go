@@ -90,7 +90,8 @@ func (p *platform) startKeeper(ctx context.Context, instances *local.Backend) er
 	}
 	p.launcher = &local.Launcher{
 		Backend: instances, Program: process.Self(), Command: append([]string{self}, p.cfg.keepArgs...),
-		LogPath: filepath.Join(string(p.cfg.data), "keeper.log"), Executable: executable, Log: p.log,
+		LogPath: filepath.Join(string(p.cfg.data), "keeper.log"), Executable: executable,
+		Told: p.cfg.told, Log: p.log,
 	}
 	if err := p.launcher.Ensure(ctx); err != nil {
 		return fmt.Errorf("start keeper: %w", err)

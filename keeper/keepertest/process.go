@@ -30,6 +30,7 @@ type order struct {
 	DataDir    string
 	Ports      keeper.PortRange
 	Executable string
+	Told       string
 	Roots      []string      // of PostgreSQL's versions
 	Ahead      time.Duration // of its clock before the machine's
 	DieAfter   string        // the step behind which it kills itself
@@ -89,7 +90,7 @@ func (o order) run(log *slog.Logger) error {
 	return keeper.Run(ctx, keeper.Config{
 		DataDir: o.DataDir, Engines: map[string]engine.Engine{"postgres": postgres.Engine{Roots: o.Roots}},
 		Host: "localhost", Listen: []string{"127.0.0.1"}, Ports: o.Ports,
-		Version: "test", Executable: o.Executable, Log: log,
+		Version: "test", Executable: o.Executable, Told: o.Told, Log: log,
 		Now: func() time.Time { return time.Now().Add(o.Ahead) },
 	})
 }
@@ -126,7 +127,8 @@ func Command(t testing.TB, c keeper.Config, dieAfter string) []string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	o := order{DataDir: c.DataDir, Ports: c.Ports, Executable: c.Executable, DieAfter: dieAfter, Test: os.Getpid()}
+	o := order{DataDir: c.DataDir, Ports: c.Ports, Executable: c.Executable, Told: c.Told,
+		DieAfter: dieAfter, Test: os.Getpid()}
 	if e, ok := c.Engines["postgres"].(postgres.Engine); ok {
 		o.Roots = e.Roots
 	}

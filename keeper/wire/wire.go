@@ -83,6 +83,8 @@ type Keeper struct {
 	PID      int    `json:"pid"`
 	// Executable tells which program it is (see process.Executable). Keepers before protocol 2 do not say.
 	Executable string `json:"executable,omitempty"`
+	// Told tells which settings it goes by, of those that a running keeper cannot be given anew.
+	Told string `json:"told,omitempty"`
 }
 
 // Problem is why a request was refused.

@@ -1,0 +1,246 @@
+package main
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/url"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/backstay/backstay"
+	"github.com/backstay/backstay/internal/settings"
+	"github.com/backstay/backstay/repository"
+)
+
+// repositorySetting is where backups lie, and the other settings of the repository have names that begin so.
+const repositorySetting = "repository"
+
+// repositorySettings say where backups lie. The secret key is never among what is handed on to the keeper: it
+// reads the file itself.
+func repositorySettings() []settings.Setting[config] {
+	return []settings.Setting[config]{{
+		Name: repositorySetting, Value: "DIR", Unit: "the path of a directory",
+		Help: "keep the backups of databases in this directory", Otherwise: "the directory repository in that of data",
+		More: "It should lie on another disk than the databases, or on another machine. The first start makes it; later it " +
+			"must be there.",
+		Read: absolute(func(c *config) *string { return &c.Repository.Dir }),
+	}, {
+		Name: "repository-endpoint", Value: "HOST", Unit: "a host, or HOST:PORT",
+		Help: "keep them in the object store at this address instead, which speaks S3 over TLS",
+		More: "It needs a bucket, an access key and the file of the secret key.",
+		Read: func(c *config, text string) error {
+			c.objects().Endpoint = text
+			if u, err := url.Parse("https://" + text); err != nil || u.Host != text || !reachable(u) {
+				return errors.New("is not HOST or HOST:PORT, as in s3.example.org")
+			}
+			return nil
+		},
+	}, {
+		Name: "repository-bucket", Value: "NAME", Unit: "the name of a bucket, which must be there",
+		Help: "the bucket of the object store",
+		Read: matching(bucketName, "the name of a bucket, as in my-backups",
+			func(c *config) *string { return &c.objects().Bucket }),
+	}, {
+		Name: "repository-prefix", Value: "PATH", Unit: "words of letters, digits, and any of . _ -, with slashes between",
+		Help: "begin the names of all objects in the bucket so",
+		More: "It keeps two Backstays with one bucket apart.",
+		Read: matching(objectPrefix, "a path without slashes at its ends, as in backstay/one",
+			func(c *config) *string { return &c.objects().Prefix }),
+	}, {
+		Name: "repository-region", Value: "NAME", Unit: "the name of a region",
+		Help: "the region of the bucket", Otherwise: "us-east-1, which is that of most stores that have none",
+		Read: text(func(c *config) *string { return &c.objects().Region }),
+	}, {
+		Name: "repository-access-key", Value: "KEY", Unit: "an access key's id, which is no secret",
+		Help: "the access key of the object store",
+		Read: text(func(c *config) *string { return &c.objects().AccessKey }),
+	}, {
+		Name: "repository-secret-key-file", Value: "FILE", Unit: "the path of a file that nobody else can read",
+		Help: "the file with the secret that belongs to the access key, and nothing else",
+		Read: absolute(func(c *config) *string { return &c.secretKeyFile }),
+	}, {
+		Name: "repository-authority", Value: "FILE", Unit: "the path of a file, PEM",
+		Help: "the certificates to trust for the object store", Otherwise: "those that the machine trusts",
+		Read: absolute(func(c *config) *string { return &c.objects().Authority }),
+	}}
+}
+
+var (
+	bucketName   = regexp.MustCompile(`^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$`)
+	objectPrefix = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)*$`)
+)
+
+// objects is the object store of the settings. The first setting that speaks of it makes it.
+func (c *config) objects() *backstay.ObjectStore {
+	if c.Repository.Objects == nil {
+		c.Repository.Objects = &backstay.ObjectStore{}
+	}
+	return c.Repository.Objects
+}
+
+// absolute reads the path of a file, which is said to a keeper that works in another directory.
+func absolute(field func(*config) *string) func(*config, string) error {
+	return func(c *config, path string) (err error) {
+		if path == "" {
+			return errors.New("must not be empty")
+		}
+		*field(c), err = filepath.Abs(path)
+		return err
+	}
+}
+
+func matching(pattern *regexp.Regexp, want string, field func(*config) *string) func(*config, string) error {
+	return func(c *config, text string) error {
+		*field(c) = text
+		if !pattern.MatchString(text) {
+			return fmt.Errorf("is not %s", want)
+		}
+		return nil
+	}
+}
+
+// completeRepository sets where backups lie if nobody has said, and returns what does not go together.
+func (c *config) completeRepository() (mistakes settings.Mistakes) {
+	o := c.Repository.Objects
+	if o == nil && c.secretKeyFile == "" {
+		if c.Repository.Dir == "" && c.data != "" {
+			c.Repository.Dir = filepath.Join(string(c.data), repositorySetting)
+			c.InForce[repositorySetting] = settings.Given{Text: c.Repository.Dir, From: settings.FromDefault}
+		}
+		c.sayAgain(repositorySetting, c.Repository.Dir)
+		return nil
+	}
+	o = c.objects()
+	if c.Repository.Dir != "" {
+		mistakes = append(mistakes, "--repository and --repository-endpoint name two places for backups: leave one out.")
+	}
+	for _, must := range []struct{ name, value string }{
+		{"endpoint", o.Endpoint}, {"bucket", o.Bucket}, {"access-key", o.AccessKey}, {"secret-key-file", c.secretKeyFile},
+	} {
+		if must.value == "" {
+			mistakes = append(mistakes, "An object store for backups needs --repository-"+must.name+".")
+		}
+	}
+	c.sayAgain("repository-secret-key-file", c.secretKeyFile)
+	c.sayAgain("repository-authority", o.Authority)
+	return mistakes
+}
+
+// sayAgain has a path that was given be said to the keeper as it was read.
+func (c *config) sayAgain(name, path string) {
+	if given, ok := c.InForce[name]; ok && path != "" {
+		c.InForce[name] = settings.Given{Text: path, From: given.From}
+	}
+}
+
+// openRepository is where backups lie, with the secret key.
+func (c *config) openRepository() (backstay.Repository, error) {
+	r := c.Repository
+	if r.Objects == nil {
+		return r, nil
+	}
+	objects := *r.Objects
+	r.Objects = &objects
+	info, err := os.Stat(c.secretKeyFile)
+	if err != nil {
+		return r, fmt.Errorf("the secret key of the repository: %w", err)
+	}
+	if info.Mode().Perm()&0o077 != 0 {
+		return r, advise(fmt.Errorf("others than you can read the secret key of the repository, %s", c.secretKeyFile),
+			"chmod 600 %s", shellQuote(c.secretKeyFile))
+	}
+	secret, err := os.ReadFile(c.secretKeyFile)
+	if err != nil {
+		return r, fmt.Errorf("the secret key of the repository: %w", err)
+	}
+	objects.SecretKey = backstay.Secret(strings.TrimSpace(string(secret)))
+	return r, nil
+}
+
+// told tells one choice of a repository from another, without a secret: a keeper that was told of another one is
+// replaced.
+func (c *config) told() string {
+	r, err := c.openRepository()
+	text, _ := json.Marshal(struct { // which can be encoded
+		Repository backstay.Repository
+		Unreadable bool
+	}{r, err != nil})
+	sum := sha256.Sum256(text)
+	return hex.EncodeToString(sum[:])
+}
+
+// makeRepository makes the directory of backups at the first start, and says what is not well with it.
+func (c *config) makeRepository(log *slog.Logger) error {
+	dir := c.Repository.Dir
+	if dir != "" && !c.data.hasServed() {
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return fmt.Errorf("make the directory of backups: %w", err)
+		}
+	}
+	if _, err := c.openRepository(); err != nil {
+		log.Error("no backup can be taken", "error", err)
+	}
+	if c.sharesDisk() {
+		log.Warn("backups share the disk of the databases: name another one by --repository, or an object store",
+			"repository", dir)
+	}
+	return nil
+}
+
+// sharesDisk tells whether the backups go with the disk that the databases are on.
+func (c *config) sharesDisk() bool {
+	var data, repository unix.Stat_t
+	return c.Repository.Dir != "" && unix.Stat(nearestExisting(string(c.data)), &data) == nil &&
+		unix.Stat(nearestExisting(c.Repository.Dir), &repository) == nil && data.Dev == repository.Dev
+}
+
+// probePatience is how long doctor waits for a repository.
+const probePatience = time.Minute
+
+// examineRepository tries whether backups can be written, read and removed.
+func examineRepository(ctx context.Context, cfg *config, now time.Time) finding {
+	const what = "repository"
+	r, err := cfg.openRepository()
+	if err != nil {
+		return finding{lacking, what, err.Error(), "backstay doctor --repository-secret-key-file FILE, with one of mode 0600"}
+	}
+	place := r.Dir
+	if r.Objects != nil {
+		host, _, _ := net.SplitHostPort(r.Objects.Endpoint)
+		if host == "" {
+			host = r.Objects.Endpoint
+		}
+		place = "bucket " + r.Objects.Bucket + " at " + host
+	} else if !cfg.data.hasServed() && nearestExisting(place) != place {
+		return finding{good, what, place + " (not made yet)" + disk(cfg), ""}
+	}
+	ctx, cancel := context.WithTimeout(ctx, probePatience)
+	defer cancel()
+	if err := repository.Probe(ctx, r, now); err != nil {
+		return finding{lacking, what, err.Error(), "backstay doctor with flags of a repository that can be used; " +
+			"see backstay help serve"}
+	}
+	if cfg.sharesDisk() {
+		return finding{fair, what, place + disk(cfg), "backstay serve --repository DIR, with a directory on another disk"}
+	}
+	return finding{good, what, place + ": written, read and removed", ""}
+}
+
+// disk says of a directory of backups that it shares the disk of the databases.
+func disk(cfg *config) string {
+	if cfg.sharesDisk() {
+		return ", on the disk of the databases: if that is lost, so are the backups"
+	}
+	return ""
+}
