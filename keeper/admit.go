@@ -85,10 +85,9 @@ func (k *Keeper) checkAbilities(ctx context.Context, s backend.Spec) error {
 		return refuse("There are no encrypted volumes here.")
 	case s.Backup != nil:
 		return refuse("There are no backups here.")
-	case s.Origin != nil:
-		return refuse("Nothing can be restored here.")
-	case s.Build == "" || k.hasBuild(s):
-		return nil
+	}
+	if err := k.machine.Restorable(s); err != nil || s.Build == "" || k.hasBuild(s) {
+		return err
 	}
 	_, err := k.machine.Installed.Find(ctx, s.Engine, s.Version, s.Build)
 	return err

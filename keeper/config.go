@@ -68,6 +68,9 @@ func (c Config) recordsDir() string { return c.dir("keeper", "instances") }
 func (c Config) buildsDir() string  { return c.dir("builds") }
 func (c Config) socket() string     { return c.dir("keeper", "keeper.sock") }
 
+// copies is how many nodes are restored or cloned at once: each of them reads and writes as fast as the disk can.
+const copies = 2
+
 // machine is what the instances share.
 func (c Config) machine() *instance.Machine {
 	reserve := &instance.Reserve{Path: c.dir("keeper", "reserve")}
@@ -75,8 +78,8 @@ func (c Config) machine() *instance.Machine {
 		DataDir: c.DataDir, Host: c.Host, Listen: c.Listen, Engines: c.Engines,
 		Installed: &build.Store{Engines: c.Engines, Dir: c.buildsDir(), Now: c.Now, Log: c.Log},
 		Records:   instance.Records{Dir: c.recordsDir(), Reserve: reserve, Log: c.Log},
-		Slots:     semaphore.NewWeighted(int64(2 * runtime.NumCPU())),
-		Now:       c.Now, Log: c.Log,
+		Slots:     semaphore.NewWeighted(int64(2 * runtime.NumCPU())), Copies: semaphore.NewWeighted(copies),
+		Now: c.Now, Log: c.Log,
 	}
 }
 

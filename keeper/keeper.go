@@ -15,6 +15,7 @@ import (
 	"github.com/backstay/backstay/backend"
 	"github.com/backstay/backstay/internal/wait"
 	"github.com/backstay/backstay/keeper/instance"
+	"github.com/backstay/backstay/keeper/node"
 )
 
 // Keeper keeps the instances of one data directory.
@@ -55,7 +56,7 @@ func newKeeper(c Config) *Keeper {
 		Config: c, machine: c.machine(), ours: make(chan struct{}), stray: map[uint32]bool{},
 		instances: map[backstay.InstanceID]*instance.Instance{}, admitted: map[backstay.InstanceID]admission{},
 	}
-	k.machine.AskEvery = k.askEvery
+	k.machine.AskEvery, k.machine.Source = k.askEvery, k.serving
 	return k
 }
 
@@ -213,6 +214,15 @@ func (k *Keeper) instance(id backstay.InstanceID) (*instance.Instance, error) {
 	return in, nil
 }
 
+// serving returns the node of an instance while it serves.
+func (k *Keeper) serving(ctx context.Context, id backstay.InstanceID) (node.Node, error) {
+	in, err := k.instance(id)
+	if err != nil {
+		return node.Node{}, err
+	}
+	return in.Serving(ctx)
+}
+
 // absence tells why there is no instance of that id: nothing of it is left, or its record cannot be
 // read, and it must not be taken for gone.
 func (k *Keeper) absence(id backstay.InstanceID) error {
@@ -259,6 +269,9 @@ func (k *Keeper) unwell() []backend.Status {
 
 // StepNames lists every step that the keeper takes for an instance: where it may die in the middle.
 func StepNames() []string { return instance.StepNames() }
+
+// RestoreStepNames lists the steps that it takes besides where data is restored.
+func RestoreStepNames() []string { return instance.RestoreStepNames() }
 
 // UpgradeStepNames lists the steps that it takes besides where the machine has several versions of an engine.
 func UpgradeStepNames() []string { return instance.UpgradeStepNames() }

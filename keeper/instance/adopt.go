@@ -2,6 +2,7 @@ package instance
 
 import (
 	"context"
+	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -18,14 +19,19 @@ func FirstSteps(m *Machine, r Record) []step.Step {
 }
 
 // Adopted is the record of an instance that has served as r wants it, and whose own record is lost. What can be
-// is taken from what is there: who owns the data, and what runs in its directory.
+// is taken from what is there: who owns the data, and what runs in its directory. Where there is no data at all, and
+// the Spec has an origin, it is the record of an instance that is to be restored.
 func (r Record) Adopted(ctx context.Context, m *Machine) Record {
-	r.begin(r.Spec.Generation)
-	r.Reached = r.Spec.Generation
 	if found, err := m.Installed.Find(ctx, r.Spec.Engine, r.Spec.Version, r.Spec.Build); err == nil {
 		r.Installation = found
 	}
 	r.Data = r.findData(m)
+	if r.Spec.Origin != nil && !r.anyData(m) {
+		return r // it is restored, as a new one is
+	}
+	r.Restores = restoresOf(r.Spec)
+	r.begin(r.Spec.Generation)
+	r.Reached = r.Spec.Generation
 	n, err := m.node(r, r.Spec)
 	if err != nil {
 		return r // it is found out again by whoever keeps the instance
@@ -50,10 +56,7 @@ func (r Record) Adopted(ctx context.Context, m *Machine) Record {
 // findData names the data directory that servers of the Spec's version serve: of several, the one that was made last.
 // It is empty, for the first one's name, if there is none.
 func (r Record) findData(m *Machine) (name string) {
-	u, ok := m.Engines[r.Spec.Engine].(engine.Upgrader)
-	if !ok {
-		return ""
-	}
+	u, tells := m.Engines[r.Spec.Engine].(engine.Upgrader)
 	newest := int64(-1)
 	paths, _ := filepath.Glob(filepath.Join(m.Dir(r.Spec.Instance), firstData+"-*"))
 	for _, path := range paths {
@@ -62,9 +65,19 @@ func (r Record) findData(m *Machine) (name string) {
 		if err != nil || generation <= newest {
 			continue
 		}
-		if version, err := u.MadeBy(engine.Node{DataDir: path}); err == nil && version == r.Spec.Version {
+		if !tells {
+			name, newest = filepath.Base(path), generation
+		} else if version, err := u.MadeBy(engine.Node{DataDir: path}); err == nil && version == r.Spec.Version {
 			name, newest = filepath.Base(path), generation
 		}
 	}
 	return name
+}
+
+// anyData tells whether there is data of the instance, whatever its name is.
+func (r Record) anyData(m *Machine) bool {
+	if _, err := os.Lstat(filepath.Join(m.Dir(r.Spec.Instance), dataName(r.Data))); err == nil {
+		return true
+	}
+	return r.Data != ""
 }

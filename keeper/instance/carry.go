@@ -60,6 +60,11 @@ func (in *Instance) do(ctx, during context.Context, a action) error {
 		return step.Run(during, in.upgradeSteps(a.generation)...)
 	case toReturn:
 		return step.Run(ctx, in.returnSteps(a.generation)...)
+	case toRestore:
+		in.beginRestore(ctx, wish{generation: a.generation})
+		return nil
+	case toExchange:
+		return step.Run(ctx, in.exchangeSteps(a.generation)...)
 	case toTidy:
 		return step.Run(ctx, in.tidySteps()...)
 	case toRemove:
@@ -78,6 +83,8 @@ func (in *Instance) rest(ctx context.Context, until time.Time) error {
 	}
 	select {
 	case <-timer.C:
+		return nil
+	case <-in.seen.restoring.ended():
 		return nil
 	case <-ended:
 		return in.seen.node.Explain()
@@ -218,7 +225,7 @@ func (in *Instance) startSteps(generation int64) []step.Step {
 
 // wantData refuses to start a node that has served where some of its data is missing.
 func (in *Instance) wantData(n node.Node) error {
-	missing, err := n.MissingData()
+	missing, err := n.MissingData(in.Record().isFresh())
 	if missing == "" || err != nil {
 		return err
 	}
@@ -234,7 +241,7 @@ func (in *Instance) wantData(n node.Node) error {
 // prepare prepares a node, as one of few at a time: our own databases do not wait for others.
 func (in *Instance) prepare(ctx context.Context, n node.Node) (program string, err error) {
 	r := in.Record()
-	if r.Reached > 0 {
+	if r.hasData() {
 		if err := in.wantData(n); err != nil {
 			return "", err
 		}
@@ -325,7 +332,7 @@ func (in *Instance) reachSteps(life context.Context) []step.Step {
 func (r *Record) reach() {
 	r.Reached = r.Started
 	if r.Started == r.Spec.Generation {
-		r.Before, r.Obstacle = nil, backend.Obstacle{}
+		r.Before, r.BeforeData, r.Obstacle = nil, "", backend.Obstacle{}
 	}
 }
 

@@ -41,6 +41,13 @@ func UpgradeStepNames() (names []string) {
 	return names
 }
 
+// RestoreStepNames lists the steps that are taken for an instance besides, where it begins from a restore point or
+// returns to one.
+func RestoreStepNames() []string {
+	var in *Instance
+	return append(step.Names(in.restoreSteps(0, nil)), step.Names(in.exchangeSteps(0))...)
+}
+
 // checkSteps find out whether the generation is possible, while another one serves.
 func (in *Instance) checkSteps(generation int64) []step.Step {
 	return []step.Step{{Name: "keeper.checked", Do: func(ctx context.Context) error {
@@ -66,6 +73,8 @@ func (in *Instance) removeSteps() []step.Step {
 	return []step.Step{
 		{Name: "keeper.stopped", Do: func(context.Context) error {
 			in.enter(backend.Removing, "The service instance is being removed.")
+			in.seen.restoring.end()
+			in.seen.restoring = nil
 			in.lose()
 			n, err := n()
 			if err != nil {
@@ -102,7 +111,8 @@ func (in *Instance) giveUpSteps(o backend.Obstacle) []step.Step {
 // few times, short enough for someone who waits.
 const hopeless = 3 * time.Second
 
-// hopelessMissing is the same where data is missing: it may be on a volume that is about to be mounted.
+// hopelessMissing is the same where data is missing, which may be on a volume that is about to be mounted, or where a
+// restore fails: the repository may be away for a moment.
 const hopelessMissing = time.Minute
 
 // missingPause is how long after a look for missing data the next one comes.
@@ -166,6 +176,8 @@ func (in *Instance) tell(a action, err error, delay time.Duration) {
 		}
 		switch {
 		case in.seen.serves:
+		case errors.Is(err, errRestore) && !o.Final:
+			st.Phase, st.Message = backend.Preparing, why+" It is tried again."
 		case delay == 0 && !o.Final:
 			st.Phase, st.Message = backend.Starting, why+" It is started again."
 		default:
@@ -183,6 +195,8 @@ func (r Record) canReturn(laid string, e engine.Engine) bool {
 		return false
 	case r.Started == before.Generation:
 		return true
+	case r.isUntried():
+		return r.wantsDataBefore(*before)
 	case before.Version == r.Spec.Version:
 		returner, ok := e.(engine.Returner)
 		return !ok || before.Build == r.Installation.FullVersion || returner.Returns(r.Installation, before.Build)
@@ -203,7 +217,7 @@ func (in *Instance) giveUp(o backend.Obstacle) {
 // for long.
 func (in *Instance) isFinal(err error) bool {
 	kind, patience := backstay.KindOf(err), hopeless
-	if isMissing(err) {
+	if isMissing(err) || errors.Is(err, errRestore) {
 		patience = hopelessMissing
 	}
 	lasts := in.m.Now().Sub(in.seen.failed) >= patience

@@ -22,9 +22,12 @@ const (
 	toRemove verb = "remove" // everything
 	toRest   verb = "rest"   // until an instant, or until something happens
 
-	toUpgrade verb = "upgrade" // make data that the generation's version serves
-	toReturn  verb = "return"  // take data into use again that was kept and that the generation's version serves
-	toTidy    verb = "tidy"    // remove data that is not kept any more
+	toUpgrade  verb = "upgrade"  // make data that the generation's version serves
+	toReturn   verb = "return"   // take data into use again that was kept and that the generation's version serves
+	toRestore  verb = "restore"  // begin to restore data, or see how that has ended
+	toExchange verb = "exchange" // take data that was restored into use
+
+	toTidy verb = "tidy" // remove data that is not kept any more
 )
 
 // action is what is to be done next.
@@ -53,6 +56,8 @@ type view struct {
 	wayBack  way              // and the one before
 	kept     time.Time        // since when other data is kept; zero: there is none
 	gone     bool             // there is data to be removed
+
+	restoring bool // data is being restored, aside from that in use
 
 	looked  bool      // the process was looked for
 	alive   bool      // there is one
@@ -97,6 +102,8 @@ func decide(v view, now time.Time) action {
 		return action{verb: toKill}
 	case v.checkDue() && (v.serves || v.way != byUpgrade) && !pending: // an upgrade is checked with what serves
 		return action{verb: toCheck, generation: v.generation}
+	case v.restoreDue() && !pending:
+		return action{verb: toRestore, generation: v.generation}
 	case v.alive && v.started != target && !pending:
 		if v.lived && !v.answers && !v.awaited { // one that answers may take the change over without a restart
 			return action{verb: toAwait, generation: v.started}
@@ -106,6 +113,8 @@ func decide(v view, now time.Time) action {
 		return v.watch(now)
 	case pending:
 		return action{verb: toRest, until: v.retry}
+	case !v.alive && v.restoring && target == v.generation:
+		return action{verb: toRest, until: now.Add(askEvery)}
 	case !v.alive:
 		return action{verb: v.beginning(target), generation: target}
 	case !v.answers:
@@ -127,19 +136,28 @@ func (v view) beginning(target int64) verb {
 		return toUpgrade
 	case byReturn:
 		return toReturn
+	case byRestore:
+		return toRestore
+	case byExchange:
+		return toExchange
 	}
 	return toStart
 }
 
-// untidy tells whether data is to be removed. Where another generation is wanted, the data that is kept may be needed.
-func (v view) untidy(now time.Time) bool {
-	return v.gone || v.before == 0 && !v.kept.IsZero() && now.Sub(v.kept) >= keepFor
+// restoreDue tells whether to restore data while that in use serves.
+func (v view) restoreDue() bool {
+	return v.before != 0 && v.way == byRestore && !v.restoring && !v.givenUp() && v.passed()
 }
 
-// target is the generation that is to run now: the wanted one, unless it is not known to be possible and
-// there is another to protect.
+// untidy tells whether data is to be removed. Where another generation is wanted, the data that is kept may be needed.
+func (v view) untidy(now time.Time) bool {
+	return v.gone && !v.restoring || v.before == 0 && !v.kept.IsZero() && now.Sub(v.kept) >= keepFor
+}
+
+// target is the generation that is to run now: the wanted one, unless it is not known to be possible, or its data is
+// not restored yet, and there is another to protect.
 func (v view) target() int64 {
-	if v.before == 0 || !v.givenUp() && v.passed() {
+	if v.before == 0 || !v.givenUp() && v.passed() && v.way != byRestore {
 		return v.generation
 	}
 	return v.before
@@ -151,7 +169,8 @@ func (v view) givenUp() bool { return v.obstacle.Final && v.obstacle.Generation 
 // passed tells whether the wanted generation was found possible, by this keeper or by the one that started it or made
 // the data for it.
 func (v view) passed() bool {
-	return v.checked == v.generation || v.started == v.generation || v.way == asItIs && v.wayBack == byReturn
+	return v.checked == v.generation || v.started == v.generation || v.way == byExchange ||
+		v.way == asItIs && v.wayBack == byReturn
 }
 
 func (v view) checkDue() bool { return v.before != 0 && !v.givenUp() && !v.passed() }

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/backstay/backstay"
@@ -35,6 +36,7 @@ type Instance struct {
 	wished  chan struct{} // closed and replaced when the wish changes
 
 	userMade chan struct{} // told when a user was created
+	backedUp atomic.Int64  // the generation for which a backup was taken before the instance returns to an earlier moment
 
 	seen sight // Run's alone
 }
@@ -49,6 +51,8 @@ type sight struct {
 	node    node.Node        // that the process is
 	leave   func()           // ends what is done for a node that serves
 	stuck   <-chan error     // tells why the process must be killed, while it serves
+
+	restoring *restoring // data that is being restored; nil: none is
 
 	laid string // the version of the data in use; empty: there is none, or the engine does not tell
 
@@ -178,11 +182,13 @@ func (in *Instance) Remove(ctx context.Context) error {
 func (in *Instance) Run(ctx context.Context) (gone bool) {
 	defer func() {
 		in.seen.leave()
+		in.seen.restoring.end()
 		if in.seen.process != nil {
 			in.seen.process.Close()
 		}
 	}()
 	for ctx.Err() == nil {
+		in.endRestore()
 		v := in.view()
 		next := decide(v, in.m.Now())
 		err := in.carryOut(ctx, v.wish, next)
@@ -214,6 +220,7 @@ func (in *Instance) view() view {
 		serves: s.serves, asked: s.asked, silent: s.silent, mute: s.mute, stopped: s.stopped, busy: s.busy,
 		checked: s.checked, retry: s.retry,
 	}
+	v.restoring = s.restoring.isUnderWay()
 	v.way = r.way(r.Spec.Generation, s.laid)
 	if r.Before != nil {
 		v.before = r.Before.Generation

@@ -2,6 +2,7 @@ package instance
 
 import (
 	"cmp"
+	"context"
 	"log/slog"
 	"os"
 	"os/user"
@@ -30,9 +31,12 @@ type Machine struct {
 	Records   Records
 	Slots     *semaphore.Weighted  // bounds how many data directories are made at once: it is mostly copying
 	AskEvery  func() time.Duration // how often an engine is asked, at most, whether it still serves
+	Copies    *semaphore.Weighted  // bounds how many nodes are restored or cloned at once
 	Vault     Vault                // nil: nothing is backed up here, and nothing restored
 	Now       func() time.Time
 	Log       *slog.Logger
+	// Source is the node of an instance of this machine while it serves, of which a clone is to be made.
+	Source func(context.Context, backstay.InstanceID) (node.Node, error)
 
 	passed passes
 }

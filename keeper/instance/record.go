@@ -38,6 +38,10 @@ type Record struct {
 	Gone  []string `json:"gone,omitempty"`  // names of data directories that are to be removed
 	Stale bool     `json:"stale,omitempty"` // the data was upgraded, and is not as quick as it was
 
+	BeforeData string `json:"before_data,omitempty"` // the data directory that Before was served from; empty: not known
+	Aside      string `json:"aside,omitempty"`       // data that was restored and is whole, but is not in use yet
+	Restores   int64  `json:"restores,omitempty"`    // that the data in use came from: see restoresOf
+
 	Obstacle backend.Obstacle `json:"obstacle,omitzero"` // why the wanted generation is given up, if it is
 	Drops    []string         `json:"drops,omitempty"`   // users that are to be dropped before the instance serves
 }
@@ -60,8 +64,9 @@ func (r *Record) want(s backend.Spec) {
 		if r.Installation.Version == before.Version {
 			before.Build = cmp.Or(before.Build, r.Installation.FullVersion)
 		}
-		r.Before = &before
+		r.Before, r.BeforeData = &before, dataName(r.Data)
 	}
+	r.leaveRestore()
 	r.Spec, r.Obstacle = s, backend.Obstacle{}
 }
 

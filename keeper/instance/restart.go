@@ -58,7 +58,7 @@ func (in *Instance) reload(ctx context.Context, generation int64) (t transition,
 	switch {
 	case !in.seen.answers:
 		return transition{restart: true, settled: true}, nil
-	case !ok:
+	case !ok || in.Record().way(generation, in.seen.laid) != asItIs:
 		return transition{restart: true}, nil
 	}
 	silent := !in.seen.silent.IsZero()
@@ -117,6 +117,8 @@ func (in *Instance) endForChange(generation int64, settled bool) error {
 	in.seen.leave = func() {}
 	why := "because its settings have changed"
 	switch r := in.Record(); {
+	case r.way(generation, in.seen.laid) == byExchange:
+		why = "with the data that was restored"
 	case r.way(generation, in.seen.laid) != asItIs:
 		why = "with another version"
 	case r.asksForRestart(generation):

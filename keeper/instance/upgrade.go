@@ -21,17 +21,22 @@ import (
 type way int
 
 const (
-	asItIs    way = iota // the data in use will do
-	byUpgrade            // new data is made out of it, and it is kept
-	byReturn             // the data that was kept is taken into use again, and that in use is kept
+	asItIs     way = iota // the data in use will do
+	byUpgrade             // new data is made out of it, and it is kept
+	byReturn              // the data that was kept is taken into use again, and that in use is kept
+	byRestore             // data is to be restored, aside from that in use
+	byExchange            // data that was restored is taken into use, and that in use is kept
 )
 
-// Kept is data that was in use before an upgrade, or before the return from one. It can be returned to.
+// Kept is data that was in use before an upgrade, before the return from one, or before older data was restored. The
+// instance can return to it.
 type Kept struct {
 	Data    string    `json:"data"`    // the directory's name
 	Version string    `json:"version"` // of the servers that serve it
 	Since   time.Time `json:"since"`
 	Drops   []string  `json:"drops,omitempty"` // users that were dropped since: they are in it
+	// Restores is the record's, of this data.
+	Restores int64 `json:"restores,omitempty"`
 }
 
 // keepFor is how long data is kept that the instance might return to.
@@ -43,6 +48,12 @@ func (r Record) way(generation int64, laid string) way {
 	s := r.spec(generation)
 	asked := s.RollBack || r.Before != nil && generation == r.Before.Generation
 	switch {
+	case restoresOf(s) > r.Restores && r.Aside == restoredName(generation):
+		return byExchange
+	case restoresOf(s) > r.Restores:
+		return byRestore
+	case r.wantsDataBefore(s):
+		return byReturn
 	case laid == "" || laid == s.Version:
 		return asItIs
 	case asked && r.Kept != nil && r.Kept.Version == s.Version:
@@ -66,19 +77,27 @@ func (r Record) dataFor(generation int64, laid string) string {
 		return fmt.Sprintf("%s-%d", firstData, generation)
 	case byReturn:
 		return r.Kept.Data
+	case byRestore, byExchange:
+		return restoredName(generation)
 	}
 	return r.Data
 }
 
 // take takes the data directory of that name into use. The one before, of that version, is kept, and what was kept
-// before that goes. Users that were dropped while data was kept are not to come back with it.
+// before that goes; but data that has never served goes at once, and what served last is kept. Users that were dropped
+// while data was kept are not to come back with it.
 func (r *Record) take(data, version string, now time.Time) {
+	if r.isUntried() {
+		r.replaceUntried(data)
+		return
+	}
 	before := r.Kept
-	r.Kept = &Kept{Data: dataName(r.Data), Version: version, Since: now, Drops: r.Drops}
+	r.Kept = &Kept{Data: dataName(r.Data), Version: version, Since: now, Drops: r.Drops, Restores: r.Restores}
 	r.Data = data
 	switch {
 	case before == nil:
 	case before.Data == data:
+		r.Restores = before.Restores
 		drops := slices.Concat(r.Drops, before.Drops)
 		slices.Sort(drops)
 		r.Drops = slices.Compact(drops)
@@ -132,6 +151,11 @@ func (in *Instance) possible(ctx context.Context, generation int64, n node.Node)
 	way := r.way(generation, laid)
 	if err := r.canRollBack(generation, laid); err != nil {
 		return err
+	}
+	if way == byRestore {
+		if err := in.restorable(ctx, generation, n); err != nil {
+			return err
+		}
 	}
 	if way == byReturn {
 		if err := in.wantData(n); err != nil {

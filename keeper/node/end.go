@@ -133,13 +133,17 @@ func (n Node) EndRemnants() error {
 
 func (n Node) isRemnant(pid int) bool { return ProgramOf(pid) == n.Program && n.owns(pid) }
 
-// Abandon ends and removes what an upgrade has left that was interrupted.
+// Abandon ends and removes what an upgrade, or a restore, has left that was interrupted.
 func (n Node) Abandon() error {
 	parts, err := filepath.Glob(filepath.Join(n.Dir, "*.part"))
 	for _, part := range parts {
 		err = errors.Join(err, datadir.Abandon(strings.TrimSuffix(part, ".part")))
 	}
-	return errors.Join(err, os.RemoveAll(n.RunDir+".up"))
+	restoring, globErr := filepath.Glob(filepath.Join(n.Dir, "*.restoring"))
+	for _, dir := range restoring {
+		err = errors.Join(err, process.KillIn(dir), os.RemoveAll(dir))
+	}
+	return errors.Join(err, globErr, os.RemoveAll(n.RunDir+".up"))
 }
 
 // Remove removes all that lies on the disk of the node, whose processes have ended.

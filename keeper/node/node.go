@@ -56,7 +56,7 @@ func MakeDir(path string, mode os.FileMode) error {
 // Prepare makes the node's directories, the data in them and its configuration what the engine asks for,
 // and ends what an earlier process has left. It returns the program that Start will run.
 func (n Node) Prepare(ctx context.Context) (program string, err error) {
-	if err := n.makeDirs(); err != nil {
+	if err := n.MakeDirs(); err != nil {
 		return "", err
 	}
 	if err := n.EndRemnants(); err != nil {
@@ -72,9 +72,9 @@ func (n Node) Prepare(ctx context.Context) (program string, err error) {
 	return resolved(main.Executable()), nil
 }
 
-// makeDirs makes what the engine finds. Only the directory for its sockets is its own: in one that it
+// MakeDirs makes what the engine finds. Only the directory for its sockets is its own: in one that it
 // could write to, it could lead us elsewhere by symbolic links.
-func (n Node) makeDirs() error {
+func (n Node) MakeDirs() error {
 	if err := MakeDir(n.Dir, ThroughMode()); err != nil {
 		return err
 	}
@@ -89,8 +89,9 @@ func (n Node) makeDirs() error {
 
 // MissingData returns what is missing of the data of a node that has served: the data directory, also where it is
 // empty, as where a volume is not mounted; or a file in it without which the server would begin anew. It is empty if
-// nothing is missing. The node can write to its data directory, so no link out of it is followed.
-func (n Node) MissingData() (path string, err error) {
+// nothing is missing. Data that is fresh, because it was restored, need not have these files yet. The node can write to
+// its data directory, so no link out of it is followed.
+func (n Node) MissingData(fresh bool) (path string, err error) {
 	root, err := os.OpenRoot(n.DataDir)
 	if os.IsNotExist(err) {
 		return n.DataDir, nil
@@ -103,7 +104,7 @@ func (n Node) MissingData() (path string, err error) {
 		return n.DataDir, err
 	}
 	b, ok := n.Engine.(engine.Beginner)
-	if !ok {
+	if !ok || fresh {
 		return "", nil
 	}
 	for _, name := range b.Essential(n.Node) {

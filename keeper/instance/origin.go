@@ -1,0 +1,80 @@
+package instance
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/backstay/backstay/backend"
+)
+
+// restoresOf counts the restores that a Spec asks for: an instance that begins from a restore point has one, and each
+// return to an earlier moment is one more. Data that has had as many is what the Spec wants.
+func restoresOf(s backend.Spec) int64 {
+	if s.Origin == nil {
+		return 0
+	}
+	return s.Origin.Return + 1
+}
+
+// restoredSuffix is behind the name of data that is being restored, until it is whole.
+const restoredSuffix = ".restoring"
+
+// restoredName names the data that is restored for a generation.
+func restoredName(generation int64) string { return fmt.Sprintf("%s-%d", firstData, generation) }
+
+// hasData tells whether data is in use that has served, or that was restored: it is never made anew.
+func (r Record) hasData() bool { return r.Reached > 0 || r.Restores > 0 }
+
+// isFresh tells whether the data in use was restored and has not served since: the server may not have made some of
+// its files yet.
+func (r Record) isFresh() bool {
+	kept := r.Kept != nil && r.Restores > r.Kept.Restores
+	return r.Restores > 0 && (r.Reached == 0 || r.isUntried() && kept)
+}
+
+// isUntried tells whether the data in use was made for a generation that has not served yet, while there is data that
+// served.
+func (r Record) isUntried() bool {
+	return r.Before != nil && r.BeforeData != "" && r.BeforeData != dataName(r.Data)
+}
+
+// wantsDataBefore tells whether a Spec is to be served from the data that served last, which is kept, and not from
+// that in use, which was made for another wish.
+func (r Record) wantsDataBefore(s backend.Spec) bool {
+	if !r.isUntried() || r.Kept == nil || r.Kept.Data != r.BeforeData {
+		return false
+	}
+	return s.Generation == r.Before.Generation || r.Restores > r.Kept.Restores && restoresOf(s) < r.Restores
+}
+
+// replaceUntried takes other data into use in the place of data that has never served.
+func (r *Record) replaceUntried(data string) {
+	r.Gone = append(r.Gone, dataName(r.Data))
+	r.Data = data
+	if r.Kept != nil && r.Kept.Data == data {
+		drops := slices.Concat(r.Drops, r.Kept.Drops)
+		slices.Sort(drops)
+		r.Drops, r.Restores, r.Kept = slices.Compact(drops), r.Kept.Restores, nil
+	}
+}
+
+// exchange takes the data of that name, which was restored, into use. The data before, of that version, is kept.
+func (r *Record) exchange(data, version string, now time.Time) {
+	if r.hasData() {
+		r.take(data, version, now)
+	}
+	r.Data = data
+	r.Aside, r.Restores, r.Stale = "", restoresOf(r.Spec), false
+}
+
+// leaveRestore has the data be removed that was restored, or was about to be, for a generation that is not wanted any
+// more.
+func (r *Record) leaveRestore() {
+	if restoresOf(r.Spec) <= r.Restores {
+		return
+	}
+	name := restoredName(r.Spec.Generation)
+	r.Gone = append(r.Gone, name, name+restoredSuffix)
+	r.Aside = ""
+}

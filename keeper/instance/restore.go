@@ -1,0 +1,338 @@
+package instance
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/backstay/backstay"
+	"github.com/backstay/backstay/backend"
+	"github.com/backstay/backstay/engine"
+	"github.com/backstay/backstay/internal/atomicfile"
+	"github.com/backstay/backstay/internal/clone"
+	"github.com/backstay/backstay/internal/process"
+	"github.com/backstay/backstay/internal/step"
+	"github.com/backstay/backstay/keeper/node"
+)
+
+// restoring is data that is being restored in a goroutine of its own, so that the data in use is served and watched
+// meanwhile. A nil one stands for none.
+type restoring struct {
+	generation int64
+	cancel     context.CancelFunc
+	done       chan struct{}
+	err        error // once done is closed
+}
+
+// ended is closed when it has ended, and blocks for ever where there is none.
+func (r *restoring) ended() <-chan struct{} {
+	if r == nil {
+		return nil
+	}
+	return r.done
+}
+
+func (r *restoring) isUnderWay() bool {
+	if r == nil {
+		return false
+	}
+	select {
+	case <-r.done:
+		return false
+	default:
+		return true
+	}
+}
+
+// end interrupts it, and returns when it has ended.
+func (r *restoring) end() {
+	if r != nil {
+		r.cancel()
+		<-r.done
+	}
+}
+
+// errRestore is that of data that could not be restored, for whatever reason.
+var errRestore = errors.New("the data is not restored")
+
+// beginRestore begins to restore the data of the wanted generation. endRestore sees how that ends.
+func (in *Instance) beginRestore(life context.Context, w wish) {
+	during, cancel := in.while(life, w)
+	under := &restoring{generation: w.generation, cancel: cancel, done: make(chan struct{})}
+	var serving *node.Node
+	if in.seen.serves {
+		from := in.seen.node
+		serving = &from
+	}
+	in.seen.restoring = under
+	go func() {
+		defer close(under.done)
+		defer cancel()
+		if err := step.Run(during, in.restoreSteps(w.generation, serving)...); err != nil {
+			under.err = errors.Join(errRestore, err)
+		}
+	}()
+}
+
+// endRestore forgets a restore that has ended, and tells of its failure.
+func (in *Instance) endRestore() {
+	under := in.seen.restoring
+	if under == nil || under.isUnderWay() {
+		return
+	}
+	in.seen.restoring = nil
+	if under.err != nil && in.Record().wish() == (wish{generation: under.generation}) {
+		in.fail(action{verb: toRestore, generation: under.generation}, under.err)
+	}
+}
+
+// restoreSteps end with the data of the generation's origin beside that in use, of which serving is the node, if it
+// serves. Until the record says that it is whole, nobody takes it for data.
+func (in *Instance) restoreSteps(generation int64, serving *node.Node) []step.Step {
+	return []step.Step{
+		{Name: "keeper.backed-up", Do: func(ctx context.Context) error {
+			if serving == nil || in.m.Vault == nil || in.backedUp.Load() == generation {
+				return nil
+			}
+			in.tellProgress("A backup of now is taken, before the instance returns to an earlier moment.")
+			err := in.m.Vault.BackUp(ctx, in.ID, *serving)
+			if err == nil {
+				in.backedUp.Store(generation)
+			}
+			return err
+		}},
+		{Name: "keeper.restored", Do: func(ctx context.Context) error {
+			defer in.endProgress(serving)
+			n, err := in.restoredNode(ctx, generation)
+			if err != nil {
+				return err
+			}
+			return in.makeRestored(ctx, in.Record().spec(generation), n)
+		}},
+		{Name: "keeper.restore-named", Do: func(ctx context.Context) error {
+			n, err := in.restoredNode(ctx, generation)
+			if err != nil {
+				return err
+			}
+			return in.nameRestored(n)
+		}},
+		{Name: "keeper.restore-recorded", Do: func(context.Context) error {
+			return in.amendAlone(func(r *Record) {
+				if r.Spec.Generation == generation {
+					r.Aside = restoredName(generation)
+				}
+			})
+		}},
+	}
+}
+
+// restoredNode is the node that will serve what is restored.
+func (in *Instance) restoredNode(ctx context.Context, generation int64) (n node.Node, err error) {
+	r := in.Record()
+	s := r.spec(generation)
+	if in.m.Engines[s.Engine] == nil {
+		return n, in.noEngine()
+	}
+	wanted := s.Build
+	if wanted == "" && r.Installation.Version == s.Version {
+		wanted = r.Installation.FullVersion
+	}
+	if r.Installation, err = in.m.Installed.Find(ctx, s.Engine, s.Version, wanted); err != nil {
+		return n, err
+	}
+	r.Data = restoredName(generation)
+	return in.m.node(r, s)
+}
+
+// scratchOf is where data is restored until it is whole.
+func scratchOf(n node.Node) string { return n.DataDir + restoredSuffix }
+
+// makeRestored restores the data beside the place that it will have. What a restore has left that was interrupted is
+// the engine's to go on with; what one has left that failed is removed, so that a full disk is not left fuller.
+func (in *Instance) makeRestored(ctx context.Context, s backend.Spec, n node.Node) error {
+	if _, err := os.Lstat(n.DataDir); err == nil { // it has its name already, since before a crash
+		return nil
+	}
+	if err := in.m.Copies.Acquire(ctx, 1); err != nil {
+		return err
+	}
+	defer in.m.Copies.Release(1)
+	if err := node.MakeDir(n.Dir, node.ThroughMode()); err != nil {
+		return err
+	}
+	if err := n.MakeDirs(); err != nil {
+		return err
+	}
+	scratch := n
+	scratch.DataDir = scratchOf(n)
+	began := in.m.Now()
+	err := in.fill(ctx, *s.Origin, scratch)
+	if err == nil {
+		err = in.checkRestored(scratch)
+	}
+	if err == nil {
+		err = clone.Sync(scratch.DataDir)
+	}
+	in.log.Info("a restore has ended", "origin", s.Origin.Instance, "took", in.m.Now().Sub(began), "error", err)
+	if err != nil && ctx.Err() == nil {
+		err = errors.Join(err, process.KillIn(scratch.DataDir), os.RemoveAll(scratch.DataDir))
+	}
+	return err
+}
+
+// fill makes the scratch node's data from the origin.
+func (in *Instance) fill(ctx context.Context, o backend.Origin, scratch node.Node) error {
+	if o.Clone {
+		return in.cloneFrom(ctx, o, scratch)
+	}
+	in.tellProgress("Looking for the backup to restore.")
+	repository, point, err := in.reach(ctx, o)
+	if err != nil {
+		return err
+	}
+	what := "The newest backup"
+	switch {
+	case !o.At.IsZero():
+		what = "The data of " + o.At.UTC().Format(time.DateTime) + " UTC"
+	case point.Alone:
+		what = "Backup " + point.Backup
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	go in.tellSize(ctx, what, scratch.DataDir)
+	return scratch.Engine.(engine.Archiver).Restore(ctx, scratch.Node, repository, point)
+}
+
+// cloneFrom copies another instance of this machine, which serves.
+func (in *Instance) cloneFrom(ctx context.Context, o backend.Origin, scratch node.Node) error {
+	from, err := in.m.Source(ctx, o.Instance)
+	if backstay.KindOf(err) == backstay.NotFound {
+		return backstay.Wrapf(err, backstay.Invalid, "There is no instance %s to clone.", o.Instance)
+	}
+	if err != nil {
+		return err
+	}
+	in.tellProgress("The instance is being cloned.")
+	return scratch.Engine.(engine.Cloner).Clone(ctx, from.Node, scratch.Node, in.tellProgress)
+}
+
+// reach finds the origin's restore point. That nothing is kept of it is final.
+func (in *Instance) reach(ctx context.Context, o backend.Origin) (backstay.Repository, engine.Point, error) {
+	repository, point, err := in.m.Vault.Reach(ctx, o)
+	if backstay.KindOf(err) == backstay.NotFound {
+		err = backstay.Wrapf(err, backstay.Invalid, "%s", backstay.SentenceOf(err))
+	}
+	return repository, point, err
+}
+
+// checkRestored refuses data that the version which is wanted does not serve.
+func (in *Instance) checkRestored(n node.Node) error {
+	made := in.versionOfData(n)
+	if made == "" || made == n.Installation.Version {
+		return nil
+	}
+	return backstay.Errorf(backstay.Unsupported, "The backup is of version %s: restore it into an instance of "+
+		"that version, not of %s.", made, n.Installation.Version)
+}
+
+// nameRestored gives data that is whole its name.
+func (in *Instance) nameRestored(n node.Node) error {
+	if _, err := os.Lstat(n.DataDir); err == nil {
+		return nil
+	}
+	if err := os.Rename(scratchOf(n), n.DataDir); err != nil {
+		return err
+	}
+	return atomicfile.SyncDir(n.Dir)
+}
+
+// Restorable refuses a Spec with an origin that its engine cannot begin from here.
+func (m *Machine) Restorable(s backend.Spec) error {
+	_, archives := m.Engines[s.Engine].(engine.Archiver)
+	_, clones := m.Engines[s.Engine].(engine.Cloner)
+	switch {
+	case s.Origin == nil:
+		return nil
+	case s.Origin.Clone && (!clones || m.Source == nil):
+		return backstay.Errorf(backstay.Unsupported, "Instances of engine %q cannot be cloned here.", s.Engine)
+	case !s.Origin.Clone && (!archives || m.Vault == nil):
+		return backstay.Errorf(backstay.Unsupported, "Backups of engine %q cannot be restored here.", s.Engine)
+	}
+	return nil
+}
+
+// restorable tells whether the generation's data can be restored.
+func (in *Instance) restorable(ctx context.Context, generation int64, n node.Node) error {
+	s := in.Record().spec(generation)
+	if err := in.m.Restorable(s); err != nil || s.Origin.Clone {
+		return err
+	}
+	if _, _, err := in.reach(ctx, *s.Origin); err != nil {
+		return errors.Join(errRestore, err)
+	}
+	return nil
+}
+
+// exchangeSteps take the data that was restored into use.
+func (in *Instance) exchangeSteps(generation int64) []step.Step {
+	return []step.Step{{Name: "keeper.exchanged", Do: func(ctx context.Context) error {
+		n, err := in.restoredNode(ctx, generation)
+		if err != nil {
+			return err
+		}
+		if _, err := os.Lstat(n.DataDir); err != nil {
+			return err
+		}
+		in.enter(backend.Starting, "The data that was restored is taken into use.")
+		name := filepath.Base(n.DataDir)
+		err = in.amendAlone(func(r *Record) { r.exchange(name, in.seen.laid, in.m.Now()) })
+		if err == nil {
+			in.log.Info("data that was restored is in use", "data", name, "kept", in.Record().Kept)
+			in.seen.laid = in.versionOfData(n)
+		}
+		return err
+	}}}
+}
+
+// tellProgress tells what is done for a restore, without a word about whether the instance serves meanwhile.
+func (in *Instance) tellProgress(sentence string) {
+	in.report(func(st *backend.Status) { st.Message = sentence })
+}
+
+// tellSize tells how much of the data there is, again and again until ctx ends.
+func (in *Instance) tellSize(ctx context.Context, what, dir string) {
+	for {
+		size, _ := clone.Size(dir)
+		text := what + " is being restored"
+		if size > 0 {
+			text += fmt.Sprintf(": %d MB are there", max(1, size/int64(backstay.MB)))
+		}
+		if ctx.Err() != nil {
+			return
+		}
+		in.tellProgress(text + ".")
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(progressEvery):
+		}
+	}
+}
+
+// progressEvery is how often it is looked how far a restore has come.
+const progressEvery = 3 * time.Second
+
+// endProgress has the message say again what it says of an instance that serves.
+func (in *Instance) endProgress(serving *node.Node) {
+	if serving == nil {
+		return
+	}
+	in.report(func(st *backend.Status) {
+		if st.Phase == backend.Running {
+			st.Message = serving.Describe(in.Record().Spec.Engine)
+		}
+	})
+}
