@@ -1,6 +1,9 @@
 package backstay
 
-import "context"
+import (
+	"context"
+	"encoding/json"
+)
 
 // Broker is anything that fulfils the Open Service Broker API 2.17: our own in process, and whatever is
 // reached over HTTP. A broker speaks of offerings and plans by the ids of its own catalog, [ServiceID] and
@@ -81,6 +84,12 @@ type Purger interface {
 	// Purge ends an instance with its data and its bindings, whatever state it is in and whatever is being done
 	// to it, and returns when nothing is left. An unknown instance is success.
 	Purge(ctx context.Context, id InstanceID) error
+}
+
+// Overwriter is a Broker that can tell of an update's parameters whether they put earlier data in the place of what an
+// instance holds. An organization may want its managers asked before that.
+type Overwriter interface {
+	Overwrites(parameters json.RawMessage) bool
 }
 
 // OperationAwaiter is a Broker that can say at once when an operation on an instance changes, so nobody

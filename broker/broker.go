@@ -37,6 +37,7 @@ var (
 	_ backstay.HealthTeller     = (*Broker)(nil)
 	_ backstay.Purger           = (*Broker)(nil)
 	_ backstay.Watcher          = (*Broker)(nil)
+	_ backstay.Overwriter       = (*Broker)(nil)
 )
 
 // Catalog lists the offerings whose engines the backend of new instances has, with the plans it can serve.

@@ -26,6 +26,9 @@ func (b *Broker) AdmitUpdate(ctx context.Context, r backstay.UpdateRequest) erro
 	return b.admitChange(ctx, in, c)
 }
 
+// Overwrites tells whether parameters ask for a return to an earlier moment.
+func (b *Broker) Overwrites(parameters json.RawMessage) bool { return terms.Overwrites(parameters) }
+
 // Update accepts what is to change of an instance and records the job that will change it. Done at once is what
 // changes nothing that the backend knows: to ask for what there is already, to move windows, to ask for a change in
 // the next maintenance window, or to withdraw that.

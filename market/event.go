@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -98,10 +99,19 @@ func shownParameters(raw []byte) any {
 		switch value.(type) {
 		case bool, float64, nil:
 		default:
-			given[name] = hidden
+			if !slices.Contains(parametersOfRestores, name) {
+				given[name] = hidden
+			}
 		}
 	}
 	return given
+}
+
+// parametersOfRestores say from which instance and moment data comes, or that a backup is asked for. Whoever looks
+// for where data has gone must see that.
+var parametersOfRestores = []string{
+	"restore_from_latest_snapshot_of", "restore_from_latest_snapshot_before", "restore_from_point_in_time_of",
+	"restore_from_point_in_time_before", "restore_to_point_in_time", "clone_of", "backup",
 }
 
 // readMoment is how long a reader of a secret is not recorded again: whoever polls says nothing new.

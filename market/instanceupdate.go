@@ -162,6 +162,9 @@ func (m *Market) acceptInstanceUpdate(
 	ctx context.Context, actor backstay.Actor, in backstay.Instance, at place, from supply, to target,
 	u InstanceUpdate,
 ) (backstay.Job, error) {
+	if err := m.checkConsent(ctx, in, at, from, u.Parameters); err != nil {
+		return backstay.Job{}, err
+	}
 	j := m.newJob(actor, updateInstance, string(in.ID), backstay.JobPolling)
 	renamed := in
 	if u.Name != nil {

@@ -39,6 +39,16 @@ type wishes struct {
 	Reboot      bool           `json:"reboot"`
 }
 
+// returnKey is the parameter that puts the data of an earlier moment in the place of what an instance holds.
+const returnKey = "restore_to_point_in_time"
+
+// Overwrites tells whether the parameters of an update put earlier data in the place of what the instance holds.
+func Overwrites(given json.RawMessage) bool {
+	parameters, err := parse(given)
+	_, asked := parameters[returnKey]
+	return err == nil && asked
+}
+
 // parseWishes reads the platform's parameters out of an object that the rules accept. The error is Invalid.
 func parseWishes(given json.RawMessage) (w wishes, err error) {
 	if given == nil {

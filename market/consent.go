@@ -1,0 +1,34 @@
+package market
+
+import (
+	"context"
+
+	"github.com/backstay/backstay"
+)
+
+// ConsentLabel is the label by which an organization's managers want to be asked before earlier data takes the place
+// of what an instance holds. Its value is the id of the instance for which one of them has consented, or anything else.
+const ConsentLabel = "restore-in-place"
+
+// checkConsent refuses an update that puts earlier data in the place of what an instance holds, if the organization
+// wants a manager's consent to that, and there is none.
+func (m *Market) checkConsent(
+	ctx context.Context, in backstay.Instance, at place, from supply, parameters []byte,
+) error {
+	o, ok := from.broker.(backstay.Overwriter)
+	if !ok || !o.Overwrites(parameters) {
+		return nil
+	}
+	l, err := m.Store.Organizations(ctx, OrganizationFilter{IDs: []backstay.OrganizationID{at.organization}})
+	organization, err := single(l, err, "Organization")
+	if err != nil {
+		return err
+	}
+	consent, wanted := organization.Metadata.Labels[ConsentLabel]
+	if !wanted || consent == string(in.ID) {
+		return nil
+	}
+	return backstay.Errorf(backstay.Forbidden,
+		"Organization %s wants a manager's consent before earlier data takes the place of what %s holds. A manager of it "+
+			"consents by: cf set-label org %[1]s %s=%s", organization.Name, in.Name, ConsentLabel, in.ID)
+}
