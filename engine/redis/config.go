@@ -46,7 +46,7 @@ func settingsOf(n engine.Node) ([]setting, error) {
 	if err != nil {
 		return nil, err
 	}
-	return slices.Concat(network(n), keeping(n, s), tuningLines(n, s.chosen)), nil
+	return slices.Concat(network(n), keeping(n, s), sending(), tuningLines(n, s.chosen)), nil
 }
 
 func config(n engine.Node) (string, error) {
@@ -90,6 +90,18 @@ func network(n engine.Node) []setting {
 		setting{keySetting, []string{filepath.Join(n.DataDir, keyFile)}},
 		setting{"tls-auth-clients", []string{"no"}},
 		setting{"tls-protocols", []string{"TLSv1.2 TLSv1.3"}})
+}
+
+// sending says how the server sends a snapshot, which it does as to a replica: at once, without a file of its own, and
+// without keeping changes afterwards. Its end does not wait for who reads it.
+func sending() []setting {
+	return []setting{
+		{"repl-diskless-sync", []string{"yes"}},
+		{"repl-diskless-sync-delay", []string{"0"}},
+		{"repl-backlog-size", []string{"16384"}},
+		{"repl-backlog-ttl", []string{"1"}},
+		{"shutdown-timeout", []string{"0"}},
+	}
 }
 
 // keeping says how data is kept. The server writes a change to the append-only file before it answers, and the file

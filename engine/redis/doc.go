@@ -9,6 +9,8 @@
 //	bindings   log in over TLS; they reach all keys and channels, and no command that administers, nor,
 //	           if they may only read, one that writes
 //
+// A backup is what the server would send to a replica, an RDB file; there is no archive.
+//
 // Data is an append-only file, flushed every second. A server that is killed loses nothing that it has
 // written, which it puts off for up to two seconds while the disk is slow to flush; a machine that loses power,
 // at most as much.

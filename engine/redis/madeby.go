@@ -29,20 +29,30 @@ func fits(n engine.Node) error {
 	if err := fitUsers(n.DataDir); err != nil {
 		return err
 	}
-	by, version, err := madeBy(n.DataDir)
-	if err != nil || version == "" {
+	by, err := madeBy(n.DataDir)
+	if err != nil || by.Version == "" {
 		return err
 	}
-	here := productOf(n.Installation)
-	newest := n.Installation.Version
-	if by.name != here.name {
+	return by.readableFor(n.Installation)
+}
+
+// writer is the product and the version that have written an RDB file.
+type writer struct {
+	Product string `json:"product"`
+	Version string `json:"version"` // as plans name it: "7.0"
+}
+
+// readableFor refuses what the installation does not read.
+func (w writer) readableFor(i engine.Installation) error {
+	here, newest := productOf(i), i.Version
+	if w.Product != here.name {
 		newest = here.readsRedis
 	}
-	if newest != "" && engine.CompareVersions(version, newest) <= 0 {
+	if newest != "" && engine.CompareVersions(w.Version, newest) <= 0 {
 		return nil
 	}
 	return backstay.Errorf(backstay.Unsupported, "The data was made by %s %s and cannot be served by %s %s.",
-		by.name, version, here.name, n.Installation.Version)
+		w.Product, w.Version, here.name, i.Version)
 }
 
 // fitUsers refuses a file of users without those that each server has. The server would accept it, if only it can be
@@ -69,34 +79,41 @@ func fitUsers(dataDir string) error {
 // inBase matches the line of the manifest that names the base file: the one with all data of a moment.
 var inBase = regexp.MustCompile(`(?m)^file (\S+) seq \d+ type b$`)
 
-// made matches the beginning of the base file: the version of the format, a byte that announces a pair of words, and
-// the pair "redis-ver" and the version that wrote the file, each word behind a byte with its length.
+// made matches the beginning of an RDB file: the version of the format, a byte that announces a pair of words, and the
+// pair "redis-ver" and the version that wrote the file, each word behind a byte with its length.
 var made = regexp.MustCompile(`(?s)^(?:REDIS|VALKEY)\d+..(redis|valkey)-ver.(\d+\.\d+)\.\d+`)
 
-// madeBy returns the product and the version that wrote the data, and an empty version where there is no data, or
-// where it does not say. The directory may belong to a server that was broken into, so links out of it are not
-// followed.
-func madeBy(dataDir string) (p product, version string, err error) {
+// headerSize is where what made matches has ended.
+const headerSize = 64
+
+// writerOf returns who has written a file that begins so; it is empty where the file does not say.
+func writerOf(header []byte) writer {
+	match := made.FindSubmatch(header)
+	if match == nil {
+		return writer{}
+	}
+	i := slices.IndexFunc(products, func(p product) bool { return strings.EqualFold(p.name, string(match[1])) })
+	return writer{products[i].name, string(match[2])}
+}
+
+// madeBy returns who has written the data; it is empty where there is no data, or where it does not say. The directory
+// may belong to a server that was broken into, so links out of it are not followed.
+func madeBy(dataDir string) (by writer, err error) {
 	root, err := os.OpenRoot(dataDir)
 	if err != nil {
-		return p, "", err
+		return by, err
 	}
 	defer func() { err = errors.Join(err, root.Close()) }()
 	manifest, err := readStart(root, path.Join(dataFiles, manifestFile), 1<<20)
 	if errors.Is(err, fs.ErrNotExist) {
-		return p, "", nil
+		return by, nil
 	}
 	base := inBase.FindSubmatch(manifest)
 	if err != nil || base == nil {
-		return p, "", err
+		return by, err
 	}
-	header, err := readStart(root, path.Join(dataFiles, string(base[1])), 64)
-	writer := made.FindSubmatch(header)
-	if err != nil || writer == nil {
-		return p, "", err
-	}
-	i := slices.IndexFunc(products, func(p product) bool { return strings.EqualFold(p.name, string(writer[1])) })
-	return products[i], string(writer[2]), nil
+	header, err := readStart(root, path.Join(dataFiles, string(base[1])), headerSize)
+	return writerOf(header), err
 }
 
 func readStart(root *os.Root, name string, limit int64) ([]byte, error) {

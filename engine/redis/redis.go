@@ -24,6 +24,8 @@ type Engine struct {
 }
 
 var (
+	_ engine.Archiver   = Engine{}
+	_ engine.Cloner     = Engine{}
 	_ engine.Engine     = Engine{}
 	_ engine.Beginner   = Engine{}
 	_ engine.Configurer = Engine{}

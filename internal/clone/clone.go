@@ -125,6 +125,19 @@ func (c *copier) copyFile(to, from string, info fs.FileInfo) (err error) {
 	return out.Chown(c.uid, c.gid)
 }
 
+// File makes a file, which must not exist, a copy of an open one as it is now. It can be read by us alone.
+func File(to string, from *os.File) (err error) {
+	info, err := from.Stat()
+	if err != nil {
+		return err
+	}
+	out, err := os.OpenFile(to, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	return errors.Join(copyData(out, from, info.Size()), out.Close())
+}
+
 func copyData(out, in *os.File, size int64) error {
 	if size == 0 || unix.IoctlFileClone(int(out.Fd()), int(in.Fd())) == nil {
 		return nil

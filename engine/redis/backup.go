@@ -1,0 +1,184 @@
+package redis
+
+import (
+	"cmp"
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/backstay/backstay"
+	"github.com/backstay/backstay/engine"
+	"github.com/backstay/backstay/repository"
+)
+
+// A backup is two objects in the repository: a snapshot, and a note of it that is written when the snapshot is whole.
+// What has no note is no backup: Expire removes it.
+const (
+	snapshotSuffix = ".rdb"
+	noteSuffix     = ".json"
+)
+
+// note is what is kept of a backup beside its snapshot.
+type note struct {
+	engine.Backup
+	By     writer `json:"by"`
+	SHA256 string `json:"sha256"` // of the snapshot, as Put returned it
+}
+
+// Backup has the server send a snapshot, and puts that into the repository once it has been checked.
+func (Engine) Backup(ctx context.Context, n engine.Node, r backstay.Repository) (b engine.Backup, err error) {
+	store, err := repository.Open(r)
+	if err != nil {
+		return b, err
+	}
+	b = engine.Backup{Began: time.Now().UTC(), Version: n.Installation.FullVersion}
+	b.ID = b.Began.Format("20060102T150405Z") + "-" + strings.ToLower(rand.Text()[:6])
+	d, err := newDump(ctx, n)
+	if err != nil {
+		return b, fmt.Errorf("take a snapshot: %w", err)
+	}
+	defer func() { err = errors.Join(err, d.close()) }()
+	stored, err := store.Put(ctx, b.ID+snapshotSuffix, d.writeTo)
+	if err != nil {
+		return b, fmt.Errorf("store the snapshot: %w", err)
+	}
+	b.Data, b.Stored, b.Ended = backstay.Bytes(d.size), backstay.Bytes(stored.Size), time.Now().UTC()
+	text, err := json.Marshal(note{b, d.by, stored.SHA256})
+	if err != nil {
+		return b, err
+	}
+	_, err = store.Put(ctx, b.ID+noteSuffix, func(w io.Writer) error {
+		_, err := w.Write(text)
+		return err
+	})
+	return b, err
+}
+
+// Archive has nothing to do: what is between two backups cannot be restored.
+func (Engine) Archive(context.Context, engine.Node, backstay.Repository) (engine.Archived, error) {
+	return engine.Archived{}, nil
+}
+
+// Backups returns what the notes say that have a snapshot. One that is damaged is left out where another is not.
+func (Engine) Backups(ctx context.Context, _ engine.Node, r backstay.Repository) ([]engine.Backup, error) {
+	store, err := repository.Open(r)
+	if err != nil {
+		return nil, err
+	}
+	entries, err := store.List(ctx, "")
+	if err != nil {
+		return nil, err
+	}
+	snapshots := idsOf(entries, snapshotSuffix)
+	found := []engine.Backup{}
+	var damaged error
+	for _, id := range idsOf(entries, noteSuffix) {
+		if !slices.Contains(snapshots, id) {
+			continue
+		}
+		kept, err := readNote(ctx, store, id)
+		switch {
+		case err == nil:
+			found = append(found, kept.Backup)
+		case backstay.KindOf(err) == backstay.Invalid:
+			damaged = err
+		default:
+			return nil, err
+		}
+	}
+	if len(found) == 0 {
+		return found, damaged
+	}
+	slices.SortFunc(found, func(a, b engine.Backup) int { return a.Began.Compare(b.Began) })
+	return found, nil
+}
+
+// idsOf returns the names of the objects that end so, without the ending.
+func idsOf(entries []repository.Entry, suffix string) (ids []string) {
+	for _, e := range entries {
+		if id, ok := strings.CutSuffix(e.Name, suffix); ok {
+			ids = append(ids, id)
+		}
+	}
+	return ids
+}
+
+var missing error = backstay.Errorf(backstay.Invalid, "The backup is damaged: a part of it is missing.")
+
+// readNote is NotFound if there is no backup of that name at all.
+func readNote(ctx context.Context, store *repository.Store, id string) (kept note, err error) {
+	content, err := store.Get(ctx, id+noteSuffix)
+	if backstay.KindOf(err) == backstay.NotFound {
+		if left, err := store.List(ctx, id); err != nil || len(left) > 0 {
+			return kept, cmp.Or(err, missing)
+		}
+	}
+	if err != nil {
+		return kept, err
+	}
+	defer func() { err = errors.Join(err, content.Close()) }()
+	text, err := io.ReadAll(content)
+	if err != nil {
+		return kept, err
+	}
+	if err := json.Unmarshal(text, &kept); err != nil {
+		return kept, backstay.Wrapf(err, backstay.Invalid, "The note of a backup is damaged.")
+	}
+	return kept, nil
+}
+
+// openSnapshot opens the snapshot of a backup that has a note.
+func openSnapshot(ctx context.Context, store *repository.Store, id string) (io.ReadCloser, error) {
+	content, err := store.Get(ctx, id+snapshotSuffix)
+	if backstay.KindOf(err) == backstay.NotFound {
+		return nil, missing
+	}
+	return content, err
+}
+
+// Verify has the server's own program read the snapshot.
+func (Engine) Verify(ctx context.Context, n engine.Node, r backstay.Repository, b engine.Backup) error {
+	store, err := repository.Open(r)
+	if err != nil {
+		return err
+	}
+	if _, err := readNote(ctx, store, b.ID); err != nil {
+		return err
+	}
+	content, err := openSnapshot(ctx, store, b.ID)
+	if err != nil {
+		return err
+	}
+	return errors.Join(checkDump(ctx, n, content), content.Close())
+}
+
+// Expire removes notes before snapshots, so that what it leaves when it is interrupted is no backup any more.
+func (Engine) Expire(ctx context.Context, _ engine.Node, r backstay.Repository, keep []string) error {
+	store, err := repository.Open(r)
+	if err != nil {
+		return err
+	}
+	entries, err := store.List(ctx, "")
+	if err != nil {
+		return err
+	}
+	noted := idsOf(entries, noteSuffix)
+	for _, suffix := range []string{noteSuffix, snapshotSuffix} {
+		var surplus []string
+		for _, id := range idsOf(entries, suffix) {
+			if !slices.Contains(keep, id) || !slices.Contains(noted, id) {
+				surplus = append(surplus, id+suffix)
+			}
+		}
+		if err := store.Delete(ctx, time.Now(), surplus...); err != nil {
+			return err
+		}
+	}
+	return nil
+}
