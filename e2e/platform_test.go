@@ -26,6 +26,7 @@ import (
 	"time"
 
 	"github.com/backstay/backstay/internal/testkit"
+	"github.com/backstay/backstay/uaa"
 )
 
 // patience is how long anything may take before a test gives up on it.
@@ -86,8 +87,12 @@ type platform struct {
 	serve *exec.Cmd
 	ended chan struct{} // closed when serve has ended
 
-	token string
+	token   string
+	tokenOf time.Time // when it was given
 }
+
+// tokenFor is for how long a token is used: less than it is good for, which the longest journeys outlive.
+const tokenFor = uaa.DefaultAccessLifetime / 2
 
 // start brings up a Backstay from the named binary, with more flags for serve.
 func start(t testing.TB, binary string, flags ...string) *platform {
@@ -264,7 +269,7 @@ var errGone = errors.New("the API is gone")
 
 // call makes a request of the API. The answer is decoded into result unless that is nil.
 func (p *platform) call(method, path string, body, result any) (status int, header http.Header, err error) {
-	if p.token == "" {
+	if p.token == "" || time.Since(p.tokenOf) > tokenFor {
 		if err := p.login(); err != nil {
 			return 0, nil, err
 		}
@@ -328,6 +333,6 @@ func (p *platform) login() error {
 		Token string `json:"access_token"`
 	}
 	_, _, err = p.do(r, &answer)
-	p.token = answer.Token
+	p.token, p.tokenOf = answer.Token, time.Now()
 	return err
 }
