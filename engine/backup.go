@@ -39,7 +39,7 @@ type Archiver interface {
 // Cloner is an Archiver that copies a node without a repository.
 type Cloner interface {
 	// Clone makes to's data directory as Restore does, from the node from, which serves and goes on serving. Where the
-	// file system can, the two share their blocks. Progress is told in short sentences.
+	// file system can, the two share their blocks. Progress is told what is done, as what comes behind a colon.
 	Clone(ctx context.Context, from, to Node, progress func(string)) error
 }
 

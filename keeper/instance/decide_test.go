@@ -39,6 +39,8 @@ type world struct {
 	had    int64         // restarts that the process was started with
 	ended  map[int64]int // how often what served was ended for a generation
 
+	restores simulatedRestores
+
 	failures int
 	failed   time.Time
 	about    int64
@@ -68,6 +70,7 @@ func (w *world) step() (rested bool) {
 	if w.about != w.v.generation {
 		w.about, w.failures, w.v.retry = w.v.generation, 0, time.Time{}
 	}
+	w.endRestore()
 	w.v.owed, w.v.alive = w.owed > 0, w.v.alive && (w.running || w.v.looked)
 	w.seeData()
 	a := decide(w.v, w.now)
@@ -82,7 +85,7 @@ func (w *world) step() (rested bool) {
 			w.fail(a)
 			return false
 		}
-		w.now = a.until
+		w.now = w.restores.wake(w.v, a.until)
 		return true
 	case toLook:
 		w.v.looked, w.v.alive, w.v.lived = true, w.running, w.running && w.v.reached > 0
@@ -121,6 +124,10 @@ func (w *world) step() (rested bool) {
 		w.upgrade(a)
 	case toReturn:
 		w.goBack(a)
+	case toRestore:
+		w.beginRestore(a)
+	case toExchange:
+		w.exchange(a)
 	case toTidy:
 		w.tidy()
 	case toRemove:
@@ -141,12 +148,13 @@ func (w *world) fail(a action) {
 		w.failed = w.now
 	}
 	w.v.retry = w.now.Add(backoff(w.failures))
-	missing := w.v.reached > 0 && (w.away || !w.data)
+	missing := w.record.hasData() && (w.away || !w.data)
 	patience := hopeless
-	if missing {
+	if missing || a.verb == toRestore {
 		patience = hopelessMissing
 	}
-	final := w.isRefused(w.v.generation) || w.now.Sub(w.failed) >= patience
+	lost := a.verb == toRestore && w.restores.lost[a.generation]
+	final := w.isRefused(w.v.generation) || lost || w.now.Sub(w.failed) >= patience
 	about := a.generation
 	if about == 0 {
 		about = w.v.started
@@ -162,10 +170,13 @@ func (w *world) start(a action) {
 		w.fatalf("a second process is started")
 	}
 	present := w.data && !w.away
-	if w.v.reached > 0 && !present || w.natures[a.generation] == refused {
+	if w.record.hasData() && !present || w.natures[a.generation] == refused {
 		w.v.looked = false
 		w.fail(a)
 		return
+	}
+	if way := w.record.way(a.generation, w.laid); way != asItIs {
+		w.fatalf("generation %d is started with data that is not its own: %d", a.generation, way)
 	}
 	if version := w.record.spec(a.generation).Version; !w.data {
 		w.laid = version
@@ -242,6 +253,7 @@ func (w *world) reach() {
 	if w.had < w.record.spec(w.v.started).Restarts {
 		w.fatalf("generation %d is reached without the restart that it asks for", w.v.started)
 	}
+	w.checkRestores()
 	w.v.serves, w.v.lived, w.v.reached = true, true, w.v.started
 	if w.v.started == w.v.generation {
 		w.v.before, w.v.obstacle = 0, backend.Obstacle{}
@@ -275,13 +287,14 @@ func (w *world) disturb(r *rand.Rand) {
 		if r.IntN(2) == 0 {
 			version = versions[r.IntN(len(versions))]
 		}
-		w.want(nature(r.IntN(3)), r.Int64N(2), version)
+		w.want(nature(r.IntN(3)), r.Int64N(2), version, w.nextOrigin(r))
 	case 2:
 		w.note("the process dies")
 		w.running, w.hung = false, false
 	case 3:
 		w.note("the keeper dies")
 		w.lose()
+		w.v.restoring = false
 		w.v.checked, w.v.retry, w.v.asked, w.failures = 0, time.Time{}, time.Time{}, 0
 	case 4:
 		w.note("the process hangs")
@@ -300,19 +313,19 @@ func (w *world) disturb(r *rand.Rand) {
 	}
 }
 
-func (w *world) want(n nature, restarts int64, version string) {
+func (w *world) want(n nature, restarts int64, version string, origin *backend.Origin) {
 	v := &w.v
 	if v.reached == v.generation {
 		v.before = v.generation
 	}
 	v.generation++
 	v.obstacle = backend.Obstacle{}
-	s := backend.Spec{Generation: v.generation, Restarts: w.record.Spec.Restarts + restarts, Version: version}
+	s := backend.Spec{Generation: v.generation, Restarts: w.record.Spec.Restarts + restarts, Version: version, Origin: origin}
 	s.RollBack = w.record.Kept != nil && w.record.Kept.Version == version
 	w.natures[v.generation] = n
 	w.record.want(s)
-	w.note("generation %d is wanted: %d, with %d restarts, version %s, back: %t", v.generation, n, s.Restarts,
-		version, s.RollBack)
+	w.note("generation %d is wanted: %d, with %d restarts, version %s, back: %t, %d restores", v.generation, n, s.Restarts,
+		version, s.RollBack, restoresOf(s))
 }
 
 // settle lets the keeper work until some time has passed without a disturbance. It must not spin.
@@ -336,7 +349,8 @@ func TestDecideThroughManySchedules(t *testing.T) {
 	for seed := range uint64(10_000) {
 		r := rand.New(rand.NewPCG(seed, 1))
 		w := newWorld(t, nature(r.IntN(3)))
-		w.note("seed %d, generation 1: %d", seed, w.natures[1])
+		w.record.Spec.Origin = w.firstOrigin(r)
+		w.note("seed %d, generation 1: %d, %d restores", seed, w.natures[1], restoresOf(w.record.Spec))
 		for range r.IntN(30) {
 			w.disturb(r)
 			w.settle(time.Duration(r.Int64N(int64(15 * time.Second))))
@@ -354,7 +368,7 @@ func TestDecideThroughManySchedules(t *testing.T) {
 
 func (w *world) checkSettled() {
 	// A sound one that was disturbed for long while it came up is given up too.
-	possible := w.natures[w.v.generation] == sound && !w.isRefused(w.v.generation) && !w.v.givenUp()
+	possible := w.natures[w.v.generation] == sound && !w.isLost(w.v.generation) && !w.isRefused(w.v.generation) && !w.v.givenUp()
 	switch {
 	case possible && (!w.v.serves || !w.running || w.runs != w.v.generation || w.v.reached != w.v.generation):
 		w.fatalf("generation %d is possible, and is not served", w.v.generation)

@@ -59,6 +59,19 @@ func (r *Record) replaceUntried(data string) {
 	}
 }
 
+// takeFor is take for a generation. One that leaves data which served, for data that was kept, does not ask for
+// restores besides.
+func (r *Record) takeFor(generation int64, data, version string, now time.Time) {
+	untried := r.isUntried()
+	r.take(data, version, now)
+	if untried {
+		return
+	}
+	if s := r.spec(generation); s.RollBack && generation == r.Spec.Generation {
+		r.Restores = max(r.Restores, restoresOf(s))
+	}
+}
+
 // exchange takes the data of that name, which was restored, into use. The data before, of that version, is kept.
 func (r *Record) exchange(data, version string, now time.Time) {
 	if r.hasData() {

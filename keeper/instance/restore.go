@@ -215,8 +215,9 @@ func (in *Instance) cloneFrom(ctx context.Context, o backend.Origin, scratch nod
 	if err != nil {
 		return err
 	}
-	in.tellProgress("The instance is being cloned.")
-	return scratch.Engine.(engine.Cloner).Clone(ctx, from.Node, scratch.Node, in.tellProgress)
+	tell := func(what string) { in.tellProgress("The instance is being cloned: " + what) }
+	tell("its source is asked.")
+	return scratch.Engine.(engine.Cloner).Clone(ctx, from.Node, scratch.Node, tell)
 }
 
 // reach finds the origin's restore point. That nothing is kept of it is final.
@@ -306,6 +307,8 @@ func (in *Instance) tellProgress(sentence string) {
 func (in *Instance) tellSize(ctx context.Context, what, dir string) {
 	for {
 		size, _ := clone.Size(dir)
+		unfinished, _ := clone.Size(dir + ".part") // where engines make what is to be whole
+		size += unfinished
 		text := what + " is being restored"
 		if size > 0 {
 			text += fmt.Sprintf(": %d MB are there", max(1, size/int64(backstay.MB)))

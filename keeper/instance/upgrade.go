@@ -46,14 +46,15 @@ const keepFor = 7 * 24 * time.Hour
 // left to the engine what it makes of the data.
 func (r Record) way(generation int64, laid string) way {
 	s := r.spec(generation)
-	asked := s.RollBack || r.Before != nil && generation == r.Before.Generation
+	isBefore := r.Before != nil && generation == r.Before.Generation
+	asked := s.RollBack || isBefore
 	switch {
-	case restoresOf(s) > r.Restores && r.Aside == restoredName(generation):
-		return byExchange
-	case restoresOf(s) > r.Restores:
-		return byRestore
 	case r.wantsDataBefore(s):
 		return byReturn
+	case !isBefore && restoresOf(s) > r.Restores && r.Aside == restoredName(generation):
+		return byExchange
+	case !isBefore && restoresOf(s) > r.Restores:
+		return byRestore
 	case laid == "" || laid == s.Version:
 		return asItIs
 	case asked && r.Kept != nil && r.Kept.Version == s.Version:
@@ -62,8 +63,13 @@ func (r Record) way(generation int64, laid string) way {
 	return byUpgrade
 }
 
-// canRollBack refuses a generation that asks for data which is not kept.
+// canRollBack refuses a generation that asks for data which is not kept, and one of another version than the data that
+// it is to return to.
 func (r Record) canRollBack(generation int64, laid string) error {
+	if s := r.spec(generation); r.way(generation, laid) == byReturn && r.Kept.Version != s.Version {
+		return backstay.Errorf(backstay.Unsupported, "The instance returns to its data of version %s first: "+
+			"ask for version %s when it serves again.", r.Kept.Version, s.Version)
+	}
 	if s := r.spec(generation); s.RollBack && r.way(generation, laid) == byUpgrade {
 		return backstay.Errorf(backstay.Unsupported, "There is no data of version %s any more to return to.", s.Version)
 	}
@@ -185,7 +191,7 @@ func (in *Instance) upgradeSteps(generation int64) []step.Step {
 			return err
 		}},
 		{Name: "keeper.upgrade-recorded", Do: func(context.Context) error {
-			return in.takeData(filepath.Base(to.DataDir), to.Installation.Version, true)
+			return in.takeData(generation, filepath.Base(to.DataDir), to.Installation.Version, true)
 		}},
 	}
 }
@@ -234,13 +240,13 @@ func (in *Instance) returnSteps(generation int64) []step.Step {
 		if err := in.wantData(n); err != nil {
 			return err
 		}
-		return in.takeData(filepath.Base(n.DataDir), n.Installation.Version, false)
+		return in.takeData(generation, filepath.Base(n.DataDir), n.Installation.Version, false)
 	}}}
 }
 
-func (in *Instance) takeData(data, version string, stale bool) error {
+func (in *Instance) takeData(generation int64, data, version string, stale bool) error {
 	err := in.amendAlone(func(r *Record) {
-		r.take(data, in.seen.laid, in.m.Now())
+		r.takeFor(generation, data, in.seen.laid, in.m.Now())
 		r.Stale = stale
 	})
 	if err == nil {

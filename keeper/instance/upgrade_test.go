@@ -23,7 +23,8 @@ func (w *world) seeData() {
 // isRefused tells whether the engine refuses the generation: for what it is, or because there is no way to its data.
 func (w *world) isRefused(generation int64) bool {
 	s := w.record.spec(generation)
-	none := w.record.way(generation, w.laid) == byUpgrade && (s.RollBack || s.Version < w.laid)
+	way := w.record.way(generation, w.laid)
+	none := way == byUpgrade && (s.RollBack || s.Version < w.laid) || way == byReturn && w.record.Kept.Version != s.Version
 	return none || w.natures[generation] == refused
 }
 
@@ -40,7 +41,9 @@ func (w *world) upgrade(a action) {
 	case w.isRefused(a.generation):
 		w.fail(a)
 	default:
-		w.record.take(w.record.dataFor(a.generation, w.laid), w.laid, w.now)
+		data := w.record.dataFor(a.generation, w.laid)
+		w.restores.of[data] = w.restores.of[dataName(w.record.Data)]
+		w.record.takeFor(a.generation, data, w.laid, w.now)
 		w.laid = to
 	}
 }
@@ -52,12 +55,16 @@ func (w *world) goBack(a action) {
 		w.fatalf("data is replaced that a process uses")
 	case kept == nil || kept.Version != to.Version:
 		w.fatalf("there is nothing to return to for version %s", to.Version)
-	case a.generation == w.v.generation && !to.RollBack && w.v.before != a.generation:
+	case a.generation == w.v.generation && !to.RollBack && w.v.before != a.generation &&
+		!w.record.wantsDataBefore(to):
 		w.fatalf("nobody has asked for the return to %s", to.Version)
 	case w.away:
 		w.fail(a)
 	default:
-		w.record.take(kept.Data, w.laid, w.now)
+		w.record.takeFor(a.generation, kept.Data, w.laid, w.now)
+		if to.RollBack && a.generation == w.v.generation {
+			w.restores.of[kept.Data] = w.record.Restores
+		}
 		w.laid = to.Version
 	}
 }
@@ -71,6 +78,9 @@ func (w *world) tidy() {
 		w.record.letGo()
 	}
 	for _, name := range w.record.Gone {
+		if w.v.restoring && name == restoredName(w.restores.generation)+restoredSuffix || name == w.record.Aside {
+			w.fatalf("data %s is removed, and being restored", name)
+		}
 		if w.record.Kept != nil && w.record.Kept.Data == name || dataName(w.record.Data) == name {
 			w.fatalf("data %s is removed, and in use or kept", name)
 		}
