@@ -70,13 +70,14 @@ func realDir(dir string) string {
 	return dir
 }
 
-// create makes the directory of a copy whole or not at all. One of that name that does not run makes room.
+// create makes the directory of a copy whole or not at all. One of that name, which did not run when it was tried, makes
+// room once the new one has run: on a machine under load it may be well, and nodes live in it.
 func (s *Store) create(dir string, fill func(part string) error) (err error) {
 	above, part := filepath.Dir(dir), dir+partSuffix
 	if err := os.MkdirAll(above, 0o711); err != nil {
 		return err
 	}
-	if err := errors.Join(os.Chmod(above, 0o711), os.RemoveAll(part), os.RemoveAll(dir)); err != nil {
+	if err := errors.Join(os.Chmod(above, 0o711), os.RemoveAll(part)); err != nil {
 		return err
 	}
 	defer func() {
@@ -87,11 +88,29 @@ func (s *Store) create(dir string, fill func(part string) error) (err error) {
 	if err := fill(part); err != nil {
 		return err
 	}
+	if err := putAside(dir); err != nil {
+		return err
+	}
 	if err := os.Rename(part, dir); err != nil {
 		return err
 	}
-	return atomicfile.SyncDir(above)
+	return errors.Join(atomicfile.SyncDir(above), os.RemoveAll(asideOf(dir)))
 }
+
+// putAside takes a copy its name, as one step, so that nobody finds half of it whenever we are killed. An absent one is
+// success.
+func putAside(dir string) error {
+	if err := os.RemoveAll(asideOf(dir)); err != nil {
+		return err
+	}
+	if err := os.Rename(dir, asideOf(dir)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
+}
+
+// asideOf is the name of a copy that is about to be removed.
+func asideOf(dir string) string { return dir + ".old" + partSuffix }
 
 // finish makes sure that a copy runs where it lies, as it does not where the file system has no programs, and says in
 // it what it is.

@@ -253,3 +253,41 @@ func TestADamagedCopyIsMadeAnew(t *testing.T) {
 		t.Error("the copy has no server")
 	}
 }
+
+// tired is Redis on a machine that is too busy to run its programs when it is asked to.
+type tired struct {
+	redis.Engine
+	busy *bool
+}
+
+func (e tired) Report(ctx context.Context, i engine.Installation) (string, error) {
+	if *e.busy {
+		return "", context.DeadlineExceeded
+	}
+	return e.Engine.Report(ctx, i)
+}
+
+// TestACopyOutlivesATriedReplacement: what nodes run from is not touched because it did not answer in time.
+func TestACopyOutlivesATriedReplacement(t *testing.T) {
+	t.Parallel()
+	var busy bool
+	s := newStore(t, "redis", tired{busy: &busy})
+	found, err := s.Newest(t.Context(), "redis")
+	must(t, err)
+	if build.CopyOf(s.Dir, "redis", found[0]) == "" {
+		t.Fatalf("it runs from %s, want a copy", found[0].Dir)
+	}
+	busy = true
+	next := &build.Store{Engines: s.Engines, Dir: s.Dir, Now: time.Now, Log: s.Log}
+	if _, err := next.Newest(t.Context(), "redis"); err != nil {
+		t.Error(err)
+	}
+	if _, err := os.Stat(filepath.Join(found[0].Dir, "redis-server")); err != nil {
+		t.Errorf("the copy that nodes run from: %v", err)
+	}
+	busy = false
+	next = &build.Store{Engines: s.Engines, Dir: s.Dir, Now: time.Now, Log: s.Log}
+	if again, err := next.Newest(t.Context(), "redis"); err != nil || !slices.Equal(again, found) {
+		t.Errorf("found %+v, %v; want the copy", again, err)
+	}
+}

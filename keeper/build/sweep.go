@@ -57,10 +57,10 @@ func (u Use) takes(i engine.Installation) bool {
 // remove removes a copy: its name first, so that nobody finds half of it.
 func (s *Store) remove(name string, i engine.Installation) error {
 	dir := CopyOf(s.Dir, name, i)
-	if err := os.Rename(dir, dir+partSuffix); err != nil {
+	if err := putAside(dir); err != nil {
 		return err
 	}
-	return errors.Join(os.RemoveAll(dir+partSuffix), atomicfile.SyncDir(filepath.Dir(dir)))
+	return errors.Join(os.RemoveAll(asideOf(dir)), atomicfile.SyncDir(filepath.Dir(dir)))
 }
 
 // CopyOf returns the directory of the copy that an installation is in, below the one in which builds are kept. It is
