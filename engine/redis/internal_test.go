@@ -1,8 +1,16 @@
 package redis
 
 import (
+	"bufio"
+	"context"
+	"io"
+	"net"
 	"strings"
 	"testing"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/backstay/backstay/engine"
 )
 
 func TestVerdict(t *testing.T) {
@@ -69,4 +77,22 @@ func FuzzQuote(f *testing.F) {
 			t.Errorf("%q comes back as %q", value, back.String())
 		}
 	})
+}
+
+// TestSnapshotOfAServerThatRefuses ends with its reason.
+func TestSnapshotOfAServerThatRefuses(t *testing.T) {
+	t.Parallel()
+	n := engine.Node{Admin: engine.Admin{Dial: func(context.Context) (net.Conn, error) {
+		ours, server := net.Pipe()
+		go func() {
+			bufio.NewReader(server).ReadString('\n')
+			server.Write([]byte("-WRONGPASS invalid username-password pair\r\n"))
+			io.Copy(io.Discard, server)
+		}()
+		return ours, nil
+	}}}
+	f, err := follow(t.Context(), n, &redis.Options{Username: "admin", Password: "wrong"})
+	if f != nil || err == nil || !strings.Contains(err.Error(), "WRONGPASS") {
+		t.Errorf("follow: %v, %v", f, err)
+	}
 }

@@ -60,11 +60,12 @@ func follow(ctx context.Context, n engine.Node, as *redis.Options) (f *follower,
 		return nil, err
 	}
 	stop := context.AfterFunc(ctx, func() { conn.Close() })
-	f = &follower{conn: conn, close: func() { stop(); conn.Close() }}
+	end := func() { stop(); conn.Close() }
+	f = &follower{conn: conn, close: end}
 	f.from = bufio.NewReaderSize(f, 256<<10)
 	defer func() {
-		if err != nil {
-			f.close()
+		if err != nil { // and f is nil by now
+			end()
 		}
 	}()
 	for _, command := range [][]string{
