@@ -20,13 +20,14 @@ func FirstSteps(m *Machine, r Record) []step.Step {
 
 // Adopted is the record of an instance that has served as r wants it, and whose own record is lost. What can be
 // is taken from what is there: who owns the data, and what runs in its directory. Where there is no data at all, and
-// the Spec has an origin, it is the record of an instance that is to be restored.
+// the Spec says that it begins from its own newest backup, it is the record of an instance that is to be restored. Any
+// other origin is where its data came from long ago, and must not take the place of data that is missing.
 func (r Record) Adopted(ctx context.Context, m *Machine) Record {
 	if found, err := m.Installed.Find(ctx, r.Spec.Engine, r.Spec.Version, r.Spec.Build); err == nil {
 		r.Installation = found
 	}
 	r.Data = r.findData(m)
-	if r.Spec.Origin != nil && !r.anyData(m) {
+	if beginsFromItself(r.Spec) && !r.anyData(m) {
 		return r // it is restored, as a new one is
 	}
 	r.Restores = restoresOf(r.Spec)

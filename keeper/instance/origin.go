@@ -17,6 +17,12 @@ func restoresOf(s backend.Spec) int64 {
 	return s.Origin.Return + 1
 }
 
+// beginsFromItself tells whether a Spec brings an instance back from its own newest backup and its archive.
+func beginsFromItself(s backend.Spec) bool {
+	o := s.Origin
+	return o != nil && o.Instance == s.Instance && o.Backup == "" && o.At.IsZero() && !o.Clone
+}
+
 // restoredSuffix is behind the name of data that is being restored, until it is whole.
 const restoredSuffix = ".restoring"
 
