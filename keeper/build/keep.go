@@ -70,8 +70,8 @@ func realDir(dir string) string {
 	return dir
 }
 
-// create makes the directory of a copy whole or not at all. One of that name, which did not run when it was tried, makes
-// room once the new one has run: on a machine under load it may be well, and nodes live in it.
+// create makes the directory of a copy whole or not at all. One of that name, which did not run when it was tried,
+// makes room once the new one has run: on a machine under load it may be well, and nodes live in it.
 func (s *Store) create(dir string, fill func(part string) error) (err error) {
 	above, part := filepath.Dir(dir), dir+partSuffix
 	if err := os.MkdirAll(above, 0o711); err != nil {

@@ -164,7 +164,7 @@ func (rs Records) Read() ([]Record, error) {
 		if !ok || strings.HasPrefix(e.Name(), ".") {
 			continue
 		}
-		r, err := rs.load(backstay.InstanceID(id))
+		r, err := rs.Of(backstay.InstanceID(id))
 		if err != nil {
 			rs.Log.Error("an instance is left as it is, because its record cannot be read", "instance", id, "error", err)
 			continue
@@ -183,7 +183,8 @@ func rank(r Record) int {
 	return 1
 }
 
-func (rs Records) load(id backstay.InstanceID) (r Record, err error) {
+// Of reads the record of one instance, and changes nothing. It is fs.ErrNotExist if there is none.
+func (rs Records) Of(id backstay.InstanceID) (r Record, err error) {
 	text, err := os.ReadFile(rs.path(id))
 	if err != nil {
 		return r, err
