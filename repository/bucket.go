@@ -2,6 +2,7 @@ package repository
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -28,6 +29,9 @@ const (
 	tries     = 3        // of one request
 )
 
+// firstRegion is that of stores which have none. It is not asked of the store: some do not let everybody know.
+const firstRegion = "us-east-1"
+
 func openBucket(o backstay.ObjectStore, part string) (place, error) {
 	transport, err := transportOf(o)
 	if err != nil {
@@ -35,21 +39,13 @@ func openBucket(o backstay.ObjectStore, part string) (place, error) {
 	}
 	client, err := minio.NewCore(o.Endpoint, &minio.Options{
 		Creds:  credentials.NewStaticV4(o.AccessKey, o.SecretKey.Reveal(), ""),
-		Secure: true, Region: regionOf(o), Transport: transport, MaxRetries: tries,
+		Secure: true, Region: cmp.Or(o.Region, firstRegion), Transport: transport, MaxRetries: tries,
 	})
 	if err != nil {
 		return nil, backstay.Wrapf(err, backstay.Invalid, "%q is not the endpoint of an object store, as in "+
 			"s3.example.org or s3.example.org:9000.", o.Endpoint)
 	}
 	return bucket{client, o, path.Join(o.Prefix, part) + "/"}, nil
-}
-
-// regionOf is what is not asked of the store: some do not let everybody know.
-func regionOf(o backstay.ObjectStore) string {
-	if o.Region == "" {
-		return "us-east-1"
-	}
-	return o.Region
 }
 
 // put sends small content at once, which can be tried again, and larger in parts, of which nothing is seen before all

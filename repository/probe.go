@@ -6,7 +6,6 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"fmt"
-	"io"
 	"time"
 
 	"github.com/backstay/backstay"
@@ -25,24 +24,14 @@ func Probe(ctx context.Context, r backstay.Repository, now time.Time) error {
 		return err
 	}
 	name := hex.EncodeToString(key[:8]) // two probes at once do not meet
-	if _, err := s.Put(ctx, name, func(w io.Writer) error { _, err := w.Write(key[8:]); return err }); err != nil {
+	if _, err := s.PutText(ctx, name, key[8:]); err != nil {
 		return err
 	}
-	if err := s.compare(ctx, name, key[8:]); err != nil {
+	switch got, err := s.Text(ctx, name); {
+	case err != nil:
 		return err
+	case !bytes.Equal(got, key[8:]):
+		return fmt.Errorf("%s was written and is read differently", name)
 	}
 	return s.Delete(ctx, now, name)
-}
-
-func (s *Store) compare(ctx context.Context, name string, want []byte) error {
-	r, err := s.Get(ctx, name)
-	if err != nil {
-		return err
-	}
-	defer r.Close()
-	got, err := io.ReadAll(r)
-	if err == nil && !bytes.Equal(got, want) {
-		err = fmt.Errorf("%s was written and is read differently", name)
-	}
-	return err
 }

@@ -1,6 +1,7 @@
 package repository
 
 import (
+	"cmp"
 	"crypto/hkdf"
 	"crypto/rand"
 	"crypto/sha256"
@@ -76,7 +77,7 @@ func compress(to io.Writer, write func(io.Writer) error) (*counter, error) {
 func unseal(sealed io.ReadCloser, key []byte, name string) (io.ReadCloser, error) {
 	head := make([]byte, len(magic)+saltLength)
 	if _, err := io.ReadFull(sealed, head); err != nil || string(head[:len(magic)]) != magic {
-		return nil, damaged(name, orElse(err, errors.New("it does not begin as an object does")))
+		return nil, damaged(name, cmp.Or(err, errors.New("it does not begin as an object does")))
 	}
 	config, err := cipher(key, head[len(magic):], name)
 	if err != nil {
@@ -87,7 +88,7 @@ func unseal(sealed io.ReadCloser, key []byte, name string) (io.ReadCloser, error
 		return nil, err
 	}
 	if _, err := io.ReadFull(plain, head[:1]); err != nil || head[0] != first {
-		return nil, damaged(name, orElse(err, errors.New("its content does not begin as one does")))
+		return nil, damaged(name, cmp.Or(err, errors.New("its content does not begin as one does")))
 	}
 	decoder, err := zstd.NewReader(plain, zstd.WithDecoderConcurrency(1))
 	if err != nil {
@@ -136,13 +137,6 @@ func damaged(name string, err error) error {
 	}
 	return backstay.Wrapf(err, backstay.Invalid,
 		"The object %s in the repository is damaged, or was written with another key.", name)
-}
-
-func orElse(err, other error) error {
-	if err != nil {
-		return err
-	}
-	return other
 }
 
 // counter counts what is written through it, and adds it to a checksum if there is one.

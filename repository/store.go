@@ -105,6 +105,21 @@ func (s *Store) Put(ctx context.Context, name string, write func(io.Writer) erro
 	return stored, nil
 }
 
+// PutText makes text the content of a small object, as Put does.
+func (s *Store) PutText(ctx context.Context, name string, text []byte) (Stored, error) {
+	return s.Put(ctx, name, func(w io.Writer) error { _, err := w.Write(text); return err })
+}
+
+// Text returns the whole content of a small object. Its errors are those of Get.
+func (s *Store) Text(ctx context.Context, name string) (text []byte, err error) {
+	content, err := s.Get(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, content.Close()) }()
+	return io.ReadAll(content)
+}
+
 // Get returns the content of an object, to be closed by the caller. It is NotFound if there is none. A damaged
 // object is Invalid: here, or at latest in the place of io.EOF, so nothing is to be believed before that.
 func (s *Store) Get(ctx context.Context, name string) (io.ReadCloser, error) {

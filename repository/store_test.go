@@ -2,7 +2,6 @@ package repository_test
 
 import (
 	"bytes"
-	"io"
 	"testing"
 
 	"github.com/backstay/backstay"
@@ -26,21 +25,11 @@ func inDirectory(t *testing.T) backstay.Repository {
 
 func mustPut(t *testing.T, s *repository.Store, name string, content []byte) repository.Stored {
 	t.Helper()
-	stored, err := s.Put(t.Context(), name, func(w io.Writer) error { _, err := w.Write(content); return err })
+	stored, err := s.PutText(t.Context(), name, content)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return stored
-}
-
-func read(t *testing.T, s *repository.Store, name string) ([]byte, error) {
-	t.Helper()
-	r, err := s.Get(t.Context(), name)
-	if err != nil {
-		return nil, err
-	}
-	defer r.Close()
-	return io.ReadAll(r)
 }
 
 func TestDirectoryRoundTrip(t *testing.T) {
@@ -48,7 +37,7 @@ func TestDirectoryRoundTrip(t *testing.T) {
 	s := mustOpen(t, inDirectory(t))
 	for _, content := range [][]byte{nil, []byte("x"), bytes.Repeat([]byte("backstay "), 1<<18)} {
 		mustPut(t, s, "log/000001", content)
-		if got, err := read(t, s, "log/000001"); err != nil || !bytes.Equal(got, content) {
+		if got, err := s.Text(t.Context(), "log/000001"); err != nil || !bytes.Equal(got, content) {
 			t.Fatalf("%d bytes are read as %d, %v", len(content), len(got), err)
 		}
 	}

@@ -179,12 +179,7 @@ func readManifest(ctx context.Context, store *repository.Store, id string) (m ma
 	if !backupID.MatchString(id) {
 		return m, backstay.Errorf(backstay.NotFound, "There is no backup %s.", id)
 	}
-	content, err := store.Get(ctx, manifestOf(id))
-	if err != nil {
-		return m, err
-	}
-	defer content.Close()
-	text, err := io.ReadAll(content)
+	text, err := store.Text(ctx, manifestOf(id))
 	if err == nil {
 		err = json.Unmarshal(text, &m)
 	}

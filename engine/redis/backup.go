@@ -53,10 +53,7 @@ func (Engine) Backup(ctx context.Context, n engine.Node, r backstay.Repository) 
 	if err != nil {
 		return b, err
 	}
-	_, err = store.Put(ctx, b.ID+noteSuffix, func(w io.Writer) error {
-		_, err := w.Write(text)
-		return err
-	})
+	_, err = store.PutText(ctx, b.ID+noteSuffix, text)
 	return b, err
 }
 
@@ -113,17 +110,12 @@ var missing error = backstay.Errorf(backstay.Invalid, "The backup is damaged: a 
 
 // readNote is NotFound if there is no backup of that name at all.
 func readNote(ctx context.Context, store *repository.Store, id string) (kept note, err error) {
-	content, err := store.Get(ctx, id+noteSuffix)
+	text, err := store.Text(ctx, id+noteSuffix)
 	if backstay.KindOf(err) == backstay.NotFound {
 		if left, err := store.List(ctx, id); err != nil || len(left) > 0 {
 			return kept, cmp.Or(err, missing)
 		}
 	}
-	if err != nil {
-		return kept, err
-	}
-	defer func() { err = errors.Join(err, content.Close()) }()
-	text, err := io.ReadAll(content)
 	if err != nil {
 		return kept, err
 	}
