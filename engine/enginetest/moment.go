@@ -140,13 +140,7 @@ func testBackupWhileWriting(t *testing.T, s Subject) {
 
 // testMoments restores to random seconds of a node that was written to, killed and backed up twice meanwhile.
 func testMoments(t *testing.T, s Subject) {
-	a := s.archiver(t)
-	n := s.newNode(t)
-	p := Serve(t, s.Engine, n)
-	first := a.mustBackup(t, n)
-	if a.mustArchive(t, n).Until.IsZero() {
-		t.Skip("this engine has no archive")
-	}
+	a, n, p, first := s.archived(t)
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
 	chance := rand.New(rand.NewPCG(seed, 0))
@@ -181,6 +175,18 @@ func testMoments(t *testing.T, s Subject) {
 			further.want(t, c, last, last)
 		})
 	}
+}
+
+// archived serves a node that has been backed up, of an engine that has an archive.
+func (s Subject) archived(t *testing.T) (a archiver, n engine.Node, p *Process, b engine.Backup) {
+	t.Helper()
+	a, n = s.archiver(t), s.newNode(t)
+	p = Serve(t, s.Engine, n)
+	b = a.mustBackup(t, n)
+	if a.mustArchive(t, n).Until.IsZero() {
+		t.Skip("this engine has no archive")
+	}
+	return a, n, p, b
 }
 
 var writerNumber atomic.Int64
@@ -224,13 +230,7 @@ func (a archiver) awaitArchived(t *testing.T, n engine.Node, moment time.Time) {
 
 // testEndIsArchived wants what was written until a node has ended to be in the archive after one more call.
 func testEndIsArchived(t *testing.T, s Subject) {
-	a := s.archiver(t)
-	n := s.newNode(t)
-	p := Serve(t, s.Engine, n)
-	b := a.mustBackup(t, n)
-	if a.mustArchive(t, n).Until.IsZero() {
-		t.Skip("this engine has no archive")
-	}
+	a, n, p, b := s.archived(t)
 	s.session(t, s.createUser(t, n, newUser()), func(c Session) { mustSet(t, c, "key", "last") })
 	p.Stop(t)
 	a.mustArchive(t, n)
