@@ -15,6 +15,9 @@
 // Where the wanted generation is of another version than the data, "upgrade" comes before start: it makes other data,
 // and the record says which is in use. What was is kept for a while, and "return" takes it into use again.
 //
+// Where the wanted generation begins from a restore point, or from another instance, "restore" makes its data aside, in
+// a goroutine of its own, so that what serves is served and watched meanwhile; "exchange" then takes it into use.
+//
 // The process that serves is ended for three reasons only: the instance is removed, a wanted Spec that
 // passed the engine's check needs a restart or asks for one, or the engine has not answered for long. Before such a
 // restart it writes what it has changed, while it serves. Data is made for an instance that never served; where one
