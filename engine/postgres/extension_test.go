@@ -34,6 +34,7 @@ func TestWholeDatabase(t *testing.T) {
 		{"ExtensionsServeAllBindings", testExtensions},
 		{"DumpOfPostGISIsRestored", testRestorePostGIS},
 		{"ExtensionsAreUpdated", testUpdate},
+		{"UpdatesWaitForWhoLooks", testUpdateBesideAnalyze},
 		{"UpdatesAreNoWayUp", testUpdateNoWayUp},
 		{"DumpHoldsNothingOfOurs", testDump},
 		{"ConfigureIsIdempotent", testConfigure},

@@ -1,16 +1,19 @@
 package postgres_test
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/engine/postgres"
+	"github.com/backstay/backstay/internal/wait"
 )
 
 // testRestorePostGIS: what pg_dump writes of a database with PostGIS, spatial reference systems of one's own included, is
@@ -77,6 +80,36 @@ func testUpdate(t *testing.T, s server) {
 	c.refused(t, `ALTER EXTENSION pg_trgm ADD TABLE places`, denied)
 	c.do(t, `DELETE FROM spatial_ref_sys WHERE srid = 990001`)
 	c.want(t, `SELECT ST_AsText(ST_Transform(at, 3857), 0) FROM places`, "POINT(111319 222684)")
+}
+
+// testUpdateBesideAnalyze: an update that gives us rights in a table waits until whoever looks at the table has ended, as
+// autovacuum does, before it changes what that one is about to change.
+func testUpdateBesideAnalyze(t *testing.T, s server) {
+	c := s.bind(t).connect(t)
+	s.older(t)
+	a := s.admin(t)
+	a.do(t, `BEGIN`, `LOCK TABLE spatial_ref_sys IN SHARE UPDATE EXCLUSIVE MODE`) // as ANALYZE begins
+	updated := make(chan error, 1)
+	go func() {
+		_, err := c.Exec(t.Context(), `DO 'BEGIN ALTER EXTENSION pg_trgm UPDATE; ALTER EXTENSION postgis UPDATE; END'`)
+		updated <- err
+	}()
+	waiting := `SELECT EXISTS (SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE 'DO %')`
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	err := wait.Until(ctx, wait.Every(10*time.Millisecond), func() (again bool, err error) {
+		var blocked bool
+		err = a.QueryRow(ctx, waiting).Scan(&blocked)
+		return err == nil && !blocked, err
+	})
+	if err != nil {
+		t.Fatalf("the update does not wait: %v", err)
+	}
+	a.do(t, `ANALYZE spatial_ref_sys`, `COMMIT`)
+	if err := <-updated; err != nil {
+		t.Error(err)
+	}
+	c.want(t, versions, "pg_trgm 1.6, postgis 3.3.2")
 }
 
 // testUpdateNoWayUp: the script of an update runs as superuser, and calls what the extension has made too.

@@ -256,6 +256,7 @@ WHEN TAG IN ('ALTER EXTENSION') EXECUTE FUNCTION pg_catalog.backstay_before_exte
 
 -- Of some extensions users fill tables, as they add to PostGIS' spatial_ref_sys. Dumps hold what they have added, so
 -- whoever loads one must be able to write there. The right is noted as the extension's own, or dumps would hold it.
+-- The lock comes first, for which autovacuum makes room: it holds it too, and then waits for who has changed the rights.
 CREATE FUNCTION pg_catalog.backstay_configuration() RETURNS event_trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -263,6 +264,7 @@ DECLARE
 BEGIN
     FOR filled IN SELECT c.oid FROM pg_extension CROSS JOIN unnest(extconfig) AS config JOIN pg_class c ON c.oid = config
                   WHERE relkind = 'r' AND relowner = 10 AND NOT has_table_privilege('owner', c.oid, 'INSERT') LOOP
+        EXECUTE format('LOCK TABLE %s IN SHARE UPDATE EXCLUSIVE MODE', filled);
         EXECUTE format('GRANT SELECT, INSERT, UPDATE, DELETE ON %s TO owner', filled);
         UPDATE pg_init_privs SET initprivs = relacl FROM pg_class c
         WHERE c.oid = filled AND (objoid, classoid, objsubid) = (filled, 'pg_class'::regclass, 0);
