@@ -27,7 +27,21 @@ listens on loopback. The first start makes the user admin and shows the password
 Settings of the data plane take effect when the keeper starts: after a change, "backstay stop" once.
 `
 
+// serve is serveUntil, for which it is no failure to be told to end: neither what that cuts off in the middle, nor a
+// client that keeps its connection until our patience has ended.
 func serve(ctx context.Context, c *cli, args []string) error {
+	err := serveUntil(ctx, c, args)
+	if err == nil || ctx.Err() == nil {
+		return err
+	}
+	if !errors.Is(err, context.Canceled) {
+		fmt.Fprintf(c.stderr, "backstay: serve was told to end, and left this: %v\n", err)
+	}
+	return nil
+}
+
+// serveUntil serves until ctx ends or it cannot go on.
+func serveUntil(ctx context.Context, c *cli, args []string) error {
 	goLast()
 	cfg, err := c.serveConfig("serve", args)
 	if err != nil {
@@ -150,11 +164,7 @@ func (p *platform) run(ctx context.Context, l net.Listener) error {
 	g.Go(func() error { return p.market.WatchCatalogs(ctx) })
 	g.Go(func() error { return p.tunnels.Run(ctx) })
 	g.Go(func() error { return p.serveHTTP(ctx, l) })
-	err := g.Wait()
-	if errors.Is(err, context.Canceled) {
-		return nil
-	}
-	return err
+	return g.Wait()
 }
 
 func (p *platform) serveHTTP(ctx context.Context, l net.Listener) error {

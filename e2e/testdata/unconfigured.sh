@@ -10,11 +10,17 @@ serve() {
 	mine backstay serve >"$1" 2>>log &
 	job=$!
 	until grep -q ' password: ' "$1"; do
-		kill -0 $job || { cat log; exit 1; }
+		kill -0 $job || exit 1
 		sleep 0.02
 	done
 }
-trap 'mine backstay stop' EXIT
+end() {
+	code=$?
+	mine backstay stop
+	[ $code = 0 ] || cat log
+	exit $code
+}
+trap end EXIT
 
 # The first time it says where it is, how to log in, and the password.
 serve first
