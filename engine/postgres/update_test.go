@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -82,34 +83,45 @@ func testUpdate(t *testing.T, s server) {
 	c.want(t, `SELECT ST_AsText(ST_Transform(at, 3857), 0) FROM places`, "POINT(111319 222684)")
 }
 
-// testUpdateBesideAnalyze: an update that gives us rights in a table waits until whoever looks at the table has ended, as
-// autovacuum does, before it changes what that one is about to change.
+// testUpdateBesideAnalyze: an update waits until whoever looks at a table that it fills has ended, as autovacuum does,
+// before it changes what that one is about to change.
 func testUpdateBesideAnalyze(t *testing.T, s server) {
-	c := s.bind(t).connect(t)
+	for _, update := range []string{`ALTER EXTENSION postgis UPDATE`, `SELECT postgis_extensions_upgrade()`,
+		`DO 'BEGIN ALTER EXTENSION pg_trgm UPDATE; ALTER EXTENSION postgis UPDATE; END'`} {
+		for _, rights := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s rights=%t", update, rights), func(t *testing.T) { updateBesideAnalyze(t, s, update, rights) })
+		}
+	}
+}
+
+func updateBesideAnalyze(t *testing.T, s server, update string, rights bool) {
 	s.older(t)
-	a := s.admin(t)
+	a, c := s.admin(t), s.bind(t).connect(t)
+	if rights {
+		c.do(t, `ALTER EXTENSION pg_trgm UPDATE`) // gives them
+	}
 	a.do(t, `BEGIN`, `LOCK TABLE spatial_ref_sys IN SHARE UPDATE EXCLUSIVE MODE`) // as ANALYZE begins
 	updated := make(chan error, 1)
 	go func() {
-		_, err := c.Exec(t.Context(), `DO 'BEGIN ALTER EXTENSION pg_trgm UPDATE; ALTER EXTENSION postgis UPDATE; END'`)
+		_, err := c.Exec(t.Context(), update)
 		updated <- err
 	}()
-	waiting := `SELECT EXISTS (SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE 'DO %')`
+	waiting := `SELECT EXISTS (SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query = $1)`
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	err := wait.Until(ctx, wait.Every(10*time.Millisecond), func() (again bool, err error) {
 		var blocked bool
-		err = a.QueryRow(ctx, waiting).Scan(&blocked)
+		err = a.QueryRow(ctx, waiting, update).Scan(&blocked)
 		return err == nil && !blocked, err
 	})
 	if err != nil {
-		t.Fatalf("the update does not wait: %v", err)
+		t.Fatalf("it does not wait: %v", err)
 	}
 	a.do(t, `ANALYZE spatial_ref_sys`, `COMMIT`)
 	if err := <-updated; err != nil {
 		t.Error(err)
 	}
-	c.want(t, versions, "pg_trgm 1.6, postgis 3.3.2")
+	c.want(t, `SELECT extversion FROM pg_extension WHERE extname = 'postgis'`, "3.3.2")
 }
 
 // testUpdateNoWayUp: the script of an update runs as superuser, and calls what the extension has made too.

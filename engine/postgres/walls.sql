@@ -234,6 +234,8 @@ WHEN TAG IN ('CREATE EXTENSION') EXECUTE FUNCTION pg_catalog."CREATE EXTENSION"(
 -- The script of an update runs as superuser too. Which extension a command alters can be read nowhere but in what the
 -- client has sent, if that is all of it; otherwise it may be any. The commands with which scripts alter their own
 -- extension come by here as well. (What is no update only its owner may do, which no tenant is.)
+-- The tables that users fill are locked first: an update of PostGIS changes rights in its table and then analyzes it.
+-- Autovacuum makes room for who waits for the lock; one that came between the two would wait for the changed rights.
 CREATE FUNCTION pg_catalog.backstay_before_extension() RETURNS event_trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -241,7 +243,12 @@ DECLARE
         '(?:IF\s+NOT\s+EXISTS\s+)?("[^";]+"|[a-z_][a-z_0-9]*)\s*[^;]*;?\s*$', 'i');
     named text := CASE WHEN said[2] LIKE '"%' THEN btrim(said[2], '"') ELSE lower(said[2]) END;
     reached oid;
+    filled regclass;
 BEGIN
+    FOR filled IN SELECT c.oid FROM pg_extension CROSS JOIN unnest(extconfig) AS config JOIN pg_class c ON c.oid = config
+                  WHERE relkind = 'r' AND relowner = 10 AND (named IS NULL OR extname = named) ORDER BY c.oid LOOP
+        EXECUTE format('LOCK TABLE %s IN SHARE UPDATE EXCLUSIVE MODE', filled);
+    END LOOP;
     IF upper(said[1]) = 'CREATE' OR (SELECT rolsuper FROM pg_roles WHERE rolname = session_user) THEN
         RETURN;
     END IF;
@@ -256,7 +263,7 @@ WHEN TAG IN ('ALTER EXTENSION') EXECUTE FUNCTION pg_catalog.backstay_before_exte
 
 -- Of some extensions users fill tables, as they add to PostGIS' spatial_ref_sys. Dumps hold what they have added, so
 -- whoever loads one must be able to write there. The right is noted as the extension's own, or dumps would hold it.
--- The lock comes first, for which autovacuum makes room: it holds it too, and then waits for who has changed the rights.
+-- The lock comes before the right, here too.
 CREATE FUNCTION pg_catalog.backstay_configuration() RETURNS event_trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
