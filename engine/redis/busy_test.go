@@ -253,9 +253,16 @@ func unbindAgainstAFlood(t *testing.T, n engine.Node, p *enginetest.Process, wri
 
 func runAgainAndAgain(ctx context.Context, options goredis.Options, command ...any) {
 	options.ReadTimeout, options.MaxRetries = -1, -1
+	dial := goredis.NewDialer(&options)
+	options.Dialer = func(dialing context.Context, network, address string) (net.Conn, error) {
+		conn, err := dial(dialing, network, address)
+		if err == nil { // the client does not close what it is still dialling when it is closed
+			context.AfterFunc(ctx, func() { conn.Close() })
+		}
+		return conn, err
+	}
 	c := goredis.NewClient(&options)
 	defer c.Close()
-	defer context.AfterFunc(ctx, func() { c.Close() })()
 	for ctx.Err() == nil {
 		c.Pipelined(ctx, func(p goredis.Pipeliner) error { // how it ends is no matter
 			for range 300 {
