@@ -106,12 +106,17 @@ func updateBesideAnalyze(t *testing.T, s server, update string, rights bool) {
 		_, err := c.Exec(t.Context(), update)
 		updated <- err
 	}()
-	waiting := `SELECT EXISTS (SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query = $1)`
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	waiting := `SELECT EXISTS (SELECT FROM pg_locks WHERE relation = 'spatial_ref_sys'::regclass AND NOT granted)`
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	err := wait.Until(ctx, wait.Every(10*time.Millisecond), func() (again bool, err error) {
+		select {
+		case err := <-updated:
+			return false, fmt.Errorf("it has ended: %w", err)
+		default:
+		}
 		var blocked bool
-		err = a.QueryRow(ctx, waiting, update).Scan(&blocked)
+		err = a.QueryRow(ctx, waiting).Scan(&blocked)
 		return err == nil && !blocked, err
 	})
 	if err != nil {
