@@ -59,8 +59,11 @@ clean-data: backstay
 setup:
 	@scripts/setup
 
-clients: # and what only tests need
+clients: bin/versitygw # and what only tests need
 	@scripts/setup tests
+
+bin/versitygw: tools/s3/go.mod tools/s3/go.sum
+	go build -C tools/s3 -trimpath -o ../../bin/versitygw -ldflags '-s -w' github.com/versity/versitygw/cmd/versitygw
 
 build: backstay bin/cf plugins
 

@@ -26,7 +26,7 @@ type bucket struct {
 const (
 	wholeSize = 8 << 20  // what is no larger is sent at once
 	partSize  = 64 << 20 // of what is: at most 10,000 parts make an object
-	tries     = 3        // of one request
+	tries     = 2        // of one request
 )
 
 // firstRegion is that of stores which have none. It is not asked of the store: some do not let everybody know.

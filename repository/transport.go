@@ -73,6 +73,7 @@ func (b bucket) name() string { return b.store.Endpoint + "/" + b.store.Bucket }
 var sentences = map[string]string{
 	minio.NoSuchBucket:               "is not there: the operator must make the bucket, or name another one.",
 	minio.AccessDenied:               "refuses its access key: it needs the rights to read, write, list and remove.",
+	"XAdminUserNotFound":             "does not know its access key.",
 	"InvalidAccessKeyId":             "does not know its access key.",
 	"SignatureDoesNotMatch":          "refuses its access key: the secret key is not the right one.",
 	"RequestTimeTooSkewed":           "refuses us because the clocks differ: set that of this machine.",
