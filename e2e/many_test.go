@@ -1,10 +1,14 @@
 package e2e
 
 import (
+	"fmt"
+	"net"
 	"testing"
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/backstay/backstay/internal/testkit"
 )
 
 // What one of many organizations has: a manager, who is also developer in all of its ten spaces, each with an
@@ -126,4 +130,48 @@ func (p *platform) took(b *testing.B, asks []string, total int) time.Duration {
 		}
 	}
 	return time.Since(begun)
+}
+
+// BenchmarkColdStart is from the start of serve, when all was stopped, to the API's first answer where 100 Redis
+// instances come up as well, beside where one does. It may take half as long again. When all of them listen is said too.
+func BenchmarkColdStart(b *testing.B) {
+	const count = 100
+	first, last := testkit.Ports(b, count)
+	few, many := house(b, redisBreed), house(b, redisBreed, "--ports", fmt.Sprintf("%d-%d", first, last))
+	few.resident("alone").create()
+	many.createAtOnce(count, "one-of-many")
+	many.stop()
+	many.pause = 200 * time.Millisecond // who looks all the time takes the processors from those that come up
+	var alone, ours, all []time.Duration
+	for range max(b.N, 7) {
+		few.stop()
+		begun := time.Now()
+		few.mustServe()
+		alone = append(alone, time.Since(begun))
+		begun = time.Now()
+		many.mustServe()
+		ours = append(ours, time.Since(begun))
+		many.insist(func() error {
+			if listening(first, last) < count {
+				return errAgain
+			}
+			return nil
+		})
+		all = append(all, time.Since(begun))
+		many.stop() // so that nothing of it comes up beside the next one
+	}
+	b.ReportMetric(milliseconds(median(all)), "all-ms")
+	report(b, median(ours), median(alone), 1.5)
+}
+
+// listening counts the ports from first to last on which something takes connections.
+func listening(first, last int) (count int) {
+	for port := first; port <= last; port++ {
+		conn, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", port))
+		if err == nil {
+			conn.Close()
+			count++
+		}
+	}
+	return count
 }

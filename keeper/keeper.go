@@ -26,7 +26,7 @@ type Keeper struct {
 	life    context.Context // of instances: until the keeper ends, or the engines are to end
 	endLife context.CancelFunc
 	stop    context.CancelCauseFunc
-	ours    chan struct{} // closed when our own databases have come up, or take too long
+	starts  *starts
 
 	mu        sync.Mutex // never held over anything that waits
 	instances map[backstay.InstanceID]*instance.Instance
@@ -53,7 +53,7 @@ func newKeeper(c Config) *Keeper {
 		c.Now = time.Now
 	}
 	k := &Keeper{
-		Config: c, machine: c.machine(), ours: make(chan struct{}), stray: map[uint32]bool{},
+		Config: c, machine: c.machine(), starts: newStarts(), stray: map[uint32]bool{},
 		instances: map[backstay.InstanceID]*instance.Instance{}, admitted: map[backstay.InstanceID]admission{},
 	}
 	k.machine.AskEvery, k.machine.Source = k.askEvery, k.serving
@@ -87,6 +87,7 @@ func Run(ctx context.Context, c Config) error {
 	k.superviseAll(records)
 	g.Go(func() error { return k.serve(ctx) })
 	g.Go(func() error { k.awaitOurs(ctx); k.tendBuilds(ctx); return nil })
+	g.Go(func() error { k.starts.bound(ctx); return nil })
 	g.Go(func() error { k.boundLogs(ctx); return nil })
 	err = g.Wait()
 	k.refuseMore()
@@ -128,9 +129,6 @@ func (c Config) lock() (unlock func() error, err error) {
 	}, nil
 }
 
-// headStart is how long our own databases may take until the others come up beside them.
-const headStart = 3 * time.Second
-
 // superviseAll begins to keep what there are records of: our own databases first.
 func (k *Keeper) superviseAll(records []instance.Record) {
 	k.mu.Lock()
@@ -143,20 +141,12 @@ func (k *Keeper) superviseAll(records []instance.Record) {
 
 // awaitOurs returns when our own databases serve, or have had their head start.
 func (k *Keeper) awaitOurs(ctx context.Context) {
-	defer close(k.ours)
+	defer close(k.starts.ours)
 	ctx, cancel := context.WithTimeout(ctx, headStart)
 	defer cancel()
 	for _, in := range k.all() {
-		if !in.Record().Spec.Private {
-			continue
-		}
-		status, changed := in.Look()
-		for ctx.Err() == nil && (status.Phase == backend.Preparing || status.Phase == backend.Starting) {
-			select {
-			case <-changed:
-			case <-ctx.Done():
-			}
-			status, changed = in.Look()
+		if in.Record().Spec.Private {
+			awaitUp(ctx, in)
 		}
 	}
 }
@@ -167,10 +157,7 @@ func (k *Keeper) supervise(r instance.Record) {
 	k.instances[in.ID] = in
 	k.running.Go(func() {
 		if !r.Spec.Private {
-			select {
-			case <-k.ours:
-			case <-k.life.Done():
-			}
+			k.starts.take(k.life, func(ctx context.Context) { awaitUp(ctx, in) })
 		}
 		if in.Run(k.life) {
 			k.forget(in.ID)

@@ -75,7 +75,7 @@ func (k *Keeper) routes() http.Handler {
 	handle("POST "+wire.AdmissionPath, k.answerAdmission)
 	handle("POST "+wire.NamesPath, k.answerNames)
 	handle("GET "+wire.UnwellPath, func(r *http.Request) (any, error) { return k.unwell(), nil })
-	handle("GET "+wire.HeldPath, func(*http.Request) (any, error) { return k.held(), nil })
+	handle("GET "+wire.HeldPath, k.answerHeld)
 	handle("PUT "+wire.InstancePattern, k.answerApply)
 	handle("GET "+wire.InstancePattern, k.answerStatus)
 	handle("DELETE "+wire.InstancePattern, k.answerRemove)
@@ -155,6 +155,12 @@ func (k *Keeper) answerNames(r *http.Request) (any, error) {
 		return nil, err
 	}
 	return append([]string{k.Host, "localhost", "127.0.0.1"}, k.Listen...), nil
+}
+
+// answerHeld ends the turns of the instances that come up: a control plane asks for this as soon as it is up.
+func (k *Keeper) answerHeld(*http.Request) (any, error) {
+	k.starts.end()
+	return k.held(), nil
 }
 
 func (k *Keeper) answerInventory(r *http.Request) (any, error) {

@@ -9,7 +9,8 @@
 //	POST   /v2/admission                    takes a backend.Spec; 204 if Apply would take it
 //	POST   /v2/names                        takes a backend.Spec; the hosts and addresses of its endpoint
 //	GET    /v2/unwell                       []backend.Status
-//	GET    /v2/held                         the generation wanted of each instance, by id
+//	GET    /v2/held                         the generation wanted of each instance, by id: a control plane
+//	                                        that has come up asks for it first
 //	PUT    /v2/instances/ID                 takes a backend.Spec; 204 once it is durable
 //	GET    /v2/instances/ID?after=REVISION  backend.Status, as soon as it is newer, or after LongPoll
 //	DELETE /v2/instances/ID                 204 once the wish is durable
