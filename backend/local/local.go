@@ -27,7 +27,10 @@ type Backend struct {
 	patience time.Duration // that a call has with a keeper that does not answer
 }
 
-var _ backend.Backend = (*Backend)(nil)
+var (
+	_ backend.Backend = (*Backend)(nil)
+	_ backend.Archive = (*Backend)(nil)
+)
 
 // New returns the backend of the keeper that listens, or will, on the Unix socket at path.
 func New(socket string) *Backend {
@@ -135,11 +138,16 @@ func (b *Backend) Stop(ctx context.Context) (asked bool, err error) {
 // call asks the keeper, again and again while there is none. Every request means the same when it
 // arrives twice.
 func (b *Backend) call(ctx context.Context, method, path string, body, result any) error {
+	return b.callWithin(ctx, callLimit, method, path, body, result)
+}
+
+// callWithin is call for an answer that may take the keeper as long as limit.
+func (b *Backend) callWithin(ctx context.Context, limit time.Duration, method, path string, body, result any) error {
 	patient, cancel := context.WithTimeout(ctx, b.patience)
 	defer cancel()
 	var silence *silenceError
 	err := wait.Until(patient, wait.Every(20*time.Millisecond), func() (again bool, err error) {
-		err = b.tryWithin(ctx, callLimit, method, path, body, result)
+		err = b.tryWithin(ctx, limit, method, path, body, result)
 		return errors.As(err, &silence), err
 	})
 	switch {

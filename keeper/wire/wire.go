@@ -13,11 +13,15 @@
 //	                                        that has come up asks for it first
 //	PUT    /v2/instances/ID                 takes a backend.Spec; 204 once it is durable
 //	GET    /v2/instances/ID?after=REVISION  backend.Status, as soon as it is newer, or after LongPoll
-//	DELETE /v2/instances/ID                 204 once the wish is durable
+//	DELETE /v2/instances/ID                 204 once the wish is durable; ?discard=true: without a last backup
 //	GET    /v2/instances/ID/admin           Admin
 //	POST   /v2/instances/ID/rotation        Rotation, once the administrator has another password
 //	PUT    /v2/instances/ID/users/NAME      takes a backend.User; the credentials
 //	DELETE /v2/instances/ID/users/NAME      204
+//	GET    /v2/backups                      []backend.Backups, of instances that were removed too
+//	GET    /v2/instances/ID/backups         backend.Backups
+//	DELETE /v2/instances/ID/backups         204 once nothing is kept of an instance that was removed
+//	POST   /v2/instances/ID/proof           backend.Proof, once the restore that it asks for has ended
 //
 // A refusal is a Problem with a status of 400 or more. The paths below /v1 are the handshake: they keep
 // their place and their shape for ever, so that keepers of every build know each other, and one can be
@@ -49,6 +53,7 @@ const (
 	NamesPath     = "/v2/names"
 	UnwellPath    = "/v2/unwell"
 	HeldPath      = "/v2/held"
+	BackupsPath   = "/v2/backups"
 	instancesPath = "/v2/instances/"
 )
 
@@ -58,6 +63,9 @@ const (
 	AdminPattern    = InstancePattern + "/admin"
 	RotationPattern = InstancePattern + "/rotation"
 	UserPattern     = InstancePattern + "/users/{name}"
+
+	InstanceBackupsPattern = InstancePattern + "/backups"
+	ProofPattern           = InstancePattern + "/proof"
 )
 
 // InstancePath is where one instance is.
@@ -68,6 +76,15 @@ func AdminPath(id backstay.InstanceID) string { return InstancePath(id) + "/admi
 
 // RotationPath is where an instance's administrator gets another password.
 func RotationPath(id backstay.InstanceID) string { return InstancePath(id) + "/rotation" }
+
+// DiscardPath is where an instance is removed without a last backup.
+func DiscardPath(id backstay.InstanceID) string { return InstancePath(id) + "?discard=true" }
+
+// InstanceBackupsPath is where the backups of an instance are told of.
+func InstanceBackupsPath(id backstay.InstanceID) string { return InstancePath(id) + "/backups" }
+
+// ProofPath is where a backup of an instance is restored to prove that it can be.
+func ProofPath(id backstay.InstanceID) string { return InstancePath(id) + "/proof" }
 
 // UserPath is where one user of an instance is.
 func UserPath(id backstay.InstanceID, name string) string {
