@@ -83,8 +83,9 @@ func (k *Keeper) checkAbilities(ctx context.Context, s backend.Spec) error {
 		return refuse("An instance has one node here, not %d.", s.Nodes)
 	case s.Volume.Encrypted:
 		return refuse("There are no encrypted volumes here.")
-	case s.Backup != nil:
-		return refuse("There are no backups here.")
+	}
+	if err := k.checkBackup(s); err != nil {
+		return err
 	}
 	if err := k.machine.Restorable(s); err != nil || s.Build == "" || k.hasBuild(s) {
 		return err

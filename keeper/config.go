@@ -65,6 +65,7 @@ func (c Config) dir(parts ...string) string {
 	return filepath.Join(append([]string{c.DataDir}, parts...)...)
 }
 func (c Config) recordsDir() string { return c.dir("keeper", "instances") }
+func (c Config) backupsDir() string { return c.dir("keeper", "backups") }
 func (c Config) buildsDir() string  { return c.dir("builds") }
 func (c Config) socket() string     { return c.dir("keeper", "keeper.sock") }
 
@@ -110,7 +111,7 @@ func (c Config) prepare() error {
 // ownDirs are the directories that no instance may look into. A repository elsewhere is not made here: where its
 // disk is not mounted, that would be a directory on another one.
 func (c Config) ownDirs() []string {
-	own := []string{c.dir("keeper"), c.recordsDir()}
+	own := []string{c.dir("keeper"), c.recordsDir(), c.backupsDir()}
 	if strings.HasPrefix(c.Repository.Dir, c.dir()+"/") {
 		own = append(own, c.Repository.Dir)
 	}

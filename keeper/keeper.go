@@ -14,6 +14,7 @@ import (
 	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/backend"
 	"github.com/backstay/backstay/internal/wait"
+	"github.com/backstay/backstay/keeper/custody"
 	"github.com/backstay/backstay/keeper/instance"
 	"github.com/backstay/backstay/keeper/node"
 )
@@ -22,6 +23,7 @@ import (
 type Keeper struct {
 	Config
 	machine *instance.Machine
+	custody *custody.Custody
 
 	life    context.Context // of instances: until the keeper ends, or the engines are to end
 	endLife context.CancelFunc
@@ -57,6 +59,8 @@ func newKeeper(c Config) *Keeper {
 		instances: map[backstay.InstanceID]*instance.Instance{}, admitted: map[backstay.InstanceID]admission{},
 	}
 	k.machine.AskEvery, k.machine.Source = k.askEvery, k.serving
+	k.custody = k.newCustody()
+	k.machine.Vault = k.custody
 	return k
 }
 
@@ -81,14 +85,19 @@ func Run(ctx context.Context, c Config) error {
 	if err != nil {
 		return fmt.Errorf("read records: %w", err)
 	}
+	if err := k.custody.Load(); err != nil {
+		return fmt.Errorf("read records of backups: %w", err)
+	}
 	g, ctx := errgroup.WithContext(ctx)
 	k.life, k.endLife = context.WithCancel(ctx)
 	defer k.endLife()
 	k.superviseAll(records)
+	k.attendOrphans()
 	g.Go(func() error { return k.serve(ctx) })
 	g.Go(func() error { k.awaitOurs(ctx); k.tendBuilds(ctx); return nil })
 	g.Go(func() error { k.starts.bound(ctx); return nil })
 	g.Go(func() error { k.boundLogs(ctx); return nil })
+	g.Go(func() error { k.sweepKept(ctx); return nil })
 	err = g.Wait()
 	k.refuseMore()
 	k.running.Wait()
@@ -155,12 +164,14 @@ func (k *Keeper) awaitOurs(ctx context.Context) {
 func (k *Keeper) supervise(r instance.Record) {
 	in := instance.New(k.machine, r)
 	k.instances[in.ID] = in
+	k.running.Go(func() { k.custody.Attend(k.life, in.ID, source{in}) })
 	k.running.Go(func() {
 		if !r.Spec.Private {
 			k.starts.take(k.life, func(ctx context.Context) { awaitUp(ctx, in) })
 		}
 		if in.Run(k.life) {
 			k.forget(in.ID)
+			k.inherit(in.ID)
 			in.Farewell()
 		}
 	})
@@ -259,6 +270,9 @@ func StepNames() []string { return instance.StepNames() }
 
 // RestoreStepNames lists the steps that it takes besides where data is restored.
 func RestoreStepNames() []string { return instance.RestoreStepNames() }
+
+// BackupStepNames lists the steps that it takes besides for the backups of an instance.
+func BackupStepNames() []string { return append(custody.StepNames(), instance.LastCopyStepNames()...) }
 
 // UpgradeStepNames lists the steps that it takes besides where the machine has several versions of an engine.
 func UpgradeStepNames() []string { return instance.UpgradeStepNames() }

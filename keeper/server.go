@@ -79,6 +79,10 @@ func (k *Keeper) routes() http.Handler {
 	handle("PUT "+wire.InstancePattern, k.answerApply)
 	handle("GET "+wire.InstancePattern, k.answerStatus)
 	handle("DELETE "+wire.InstancePattern, k.answerRemove)
+	handle("GET "+wire.BackupsPath, k.answerAllBackups)
+	handle("GET "+wire.InstanceBackupsPattern, k.answerBackups)
+	handle("DELETE "+wire.InstanceBackupsPattern, k.answerForget)
+	handle("POST "+wire.ProofPattern, k.answerProof)
 	handle("GET "+wire.AdminPattern, k.answerAdmin)
 	handle("POST "+wire.RotationPattern, k.answerRotate)
 	handle("PUT "+wire.UserPattern, k.answerCreateUser)
@@ -222,6 +226,9 @@ func (k *Keeper) answerRemove(r *http.Request) (any, error) {
 	in, err := k.asked(r)
 	if err != nil {
 		return nil, err
+	}
+	if r.URL.Query().Get("discard") == "true" {
+		return nil, in.Discard(r.Context())
 	}
 	return nil, in.Remove(r.Context())
 }

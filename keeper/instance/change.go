@@ -17,6 +17,8 @@ import (
 const (
 	specWritten    = "keeper.spec-written"
 	removalWritten = "keeper.removal-written"
+	discardWritten = "keeper.discard-written"
+	copySettled    = "keeper.last-copy-settled"
 )
 
 // StepNames lists every step that is taken for an instance: where the keeper may die in the middle.
@@ -48,6 +50,9 @@ func RestoreStepNames() []string {
 	return append(step.Names(in.restoreSteps(0, nil)), step.Names(in.exchangeSteps(0))...)
 }
 
+// LastCopyStepNames lists the steps that are taken besides where a last copy is owed.
+func LastCopyStepNames() []string { return []string{copySettled, discardWritten} }
+
 // checkSteps find out whether the generation is possible, while another one serves.
 func (in *Instance) checkSteps(generation int64) []step.Step {
 	return []step.Step{{Name: "keeper.checked", Do: func(ctx context.Context) error {
@@ -73,6 +78,7 @@ func (in *Instance) removeSteps() []step.Step {
 	return []step.Step{
 		{Name: "keeper.stopped", Do: func(context.Context) error {
 			in.enter(backend.Removing, "The service instance is being removed.")
+			in.Tell("The service instance is being removed.")
 			in.seen.restoring.end()
 			in.seen.restoring = nil
 			in.lose()
@@ -84,6 +90,13 @@ func (in *Instance) removeSteps() []step.Step {
 				return err
 			}
 			return errors.Join(n.EndRemnants(), n.Abandon())
+		}},
+		{Name: "keeper.last-copy-made", Do: func(ctx context.Context) error {
+			n, err := n()
+			if err != nil {
+				return err
+			}
+			return errors.Join(in.archiveEnd(ctx, n), in.keepData(n))
 		}},
 		{Name: "keeper.files-removed", Do: func(context.Context) error {
 			n, err := n()
@@ -150,6 +163,7 @@ func (in *Instance) fail(a action, err error) {
 	if a.verb == toRemove {
 		return
 	}
+	in.giveUpCopy(err)
 	in.tell(a, err, delay)
 }
 

@@ -31,6 +31,8 @@ type Instance struct {
 	mu      sync.Mutex // held for moments only: what asks for the status must not wait for the disk
 	record  Record
 	status  backend.Status
+	phase   backend.Phase // that it would tell if it were not being removed
+	parting string        // what is told of one that is being removed
 	pid     int           // of the process, if one is there
 	changed chan struct{} // closed and replaced when the status changes
 	wished  chan struct{} // closed and replaced when the wish changes
@@ -65,11 +67,16 @@ type sight struct {
 
 // New returns an instance that Run has not begun to keep.
 func New(m *Machine, r Record) *Instance {
-	return &Instance{
+	in := &Instance{
 		ID: r.Spec.Instance, m: m, log: m.Log.With("instance", r.Spec.Instance), record: r, status: newStatus(m, r),
 		changed: make(chan struct{}), wished: make(chan struct{}), userMade: make(chan struct{}, 1),
-		seen: sight{leave: func() {}},
+		seen: sight{leave: func() {}}, parting: "The service instance is being removed.",
 	}
+	in.phase = in.status.Phase
+	if r.Removing {
+		in.status.Phase, in.status.Message = backend.Removing, in.parting
+	}
+	return in
 }
 
 // Record is what is on the disk of the instance.
@@ -104,7 +111,8 @@ func (in *Instance) amendAlone(change func(*Record)) error {
 	return in.amend(change)
 }
 
-func (r Record) wish() wish { return wish{r.Spec.Generation, r.Removing} }
+// wish is what is wanted by the record. An instance that owes a last copy is kept until that is made.
+func (r Record) wish() wish { return wish{r.Spec.Generation, r.Removing && !r.owesCopy()} }
 
 // errAnotherWish ends what was begun for a wish that is not the one any more.
 var errAnotherWish = errors.New("something else is wanted by now")
@@ -173,7 +181,7 @@ func (in *Instance) Remove(ctx context.Context) error {
 		return in.amend(func(r *Record) { r.Removing = true })
 	}})
 	if err == nil {
-		in.enter(backend.Removing, "The service instance is being removed.")
+		in.report(func(*backend.Status) {})
 	}
 	return err
 }
@@ -204,7 +212,7 @@ func (in *Instance) Run(ctx context.Context) (gone bool) {
 
 // Farewell wakes those who wait for the end of an instance that is gone, once nobody can find it any more.
 func (in *Instance) Farewell() {
-	in.report(func(st *backend.Status) { st.Message = "The service instance is gone." })
+	in.Tell("The service instance is gone.")
 }
 
 // view is what decide may know at this moment.

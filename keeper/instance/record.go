@@ -30,6 +30,8 @@ type Record struct {
 	Reached  int64         `json:"reached"`          // the newest generation that served
 	Removing bool          `json:"removing"`         // everything of it is to go, this record last
 
+	LastCopy LastCopy `json:"last_copy,omitempty"` // of an instance that is being removed; empty: it may be owed
+
 	Installation engine.Installation `json:"installation"` // that the process was started from
 	Program      string              `json:"program"`      // that it runs, without symbolic links
 

@@ -61,14 +61,33 @@ func (in *Instance) report(change func(*backend.Status)) {
 	in.reports.Lock()
 	defer in.reports.Unlock()
 	before, _ := in.Look()
-	after := before
+	after := in.asKept(before)
 	change(&after)
+	in.veil(&after)
 	if p := after.Phase; p != backend.Removing {
 		after.Nodes = []backend.NodeStatus{{Name: "1", Role: backend.Primary, Phase: p}}
 	}
 	if !after.Same(before) {
 		after.Revision = max(before.Revision+1, in.m.Now().UnixNano())
 		in.publish(after)
+	}
+}
+
+// asKept is the status with the phase that it would have if the instance were not being removed.
+func (in *Instance) asKept(st backend.Status) backend.Status {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	st.Phase = in.phase
+	return st
+}
+
+// veil remembers the phase, and tells of an instance that is being removed nothing but that.
+func (in *Instance) veil(st *backend.Status) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	in.phase = st.Phase
+	if in.record.Removing {
+		st.Phase, st.Message = backend.Removing, in.parting
 	}
 }
 

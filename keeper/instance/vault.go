@@ -20,8 +20,6 @@ type Vault interface {
 	// BackUp takes a backup of the instance, whose node serves, and returns when it is whole. Without a policy there is
 	// nothing to do.
 	BackUp(ctx context.Context, id backstay.InstanceID, n node.Node) error
-	// LastBackup brings the archive of an instance that is being removed, and whose node serves, up to now, and takes one
-	// more backup, which is kept for the days that its policy says. It returns nil when that is done. Until then the
-	// instance is there, and its status says why.
-	LastBackup(ctx context.Context, id backstay.InstanceID, n node.Node) error
+	// Ended brings into the archive what a node has logged that was removed and has ended.
+	Ended(ctx context.Context, id backstay.InstanceID, n node.Node) error
 }

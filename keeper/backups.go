@@ -1,0 +1,108 @@
+package keeper
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"github.com/backstay/backstay"
+	"github.com/backstay/backstay/backend"
+	"github.com/backstay/backstay/keeper/custody"
+	"github.com/backstay/backstay/keeper/instance"
+	"github.com/backstay/backstay/window"
+)
+
+func (k *Keeper) newCustody() *custody.Custody {
+	return &custody.Custody{
+		Dir: k.backupsDir(), Repository: k.Repository, Engines: k.Engines, Newest: k.machine.Installed.Newest,
+		Now: k.Now, Log: k.Log,
+	}
+}
+
+// source is an instance as the custodian of its backups sees it.
+type source struct{ *instance.Instance }
+
+func (s source) Look() (custody.Sight, <-chan struct{}) {
+	_, changed := s.Instance.Look()
+	r := s.Record()
+	sight := custody.Sight{
+		Spec: r.Spec, UID: r.UID, Serves: s.Serves(), Removing: r.Removing, OwesLast: s.OwesCopy(),
+	}
+	n, err := s.Node()
+	if err != nil { // its directories cannot be made now
+		sight.Serves = false
+	}
+	sight.Node = n.Node
+	return sight, changed
+}
+
+// attendOrphans keeps the backups of instances that are gone. One whose record cannot be read is not.
+func (k *Keeper) attendOrphans() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for _, id := range k.custody.Known() {
+		if k.instances[id] == nil && !k.machine.Records.Has(id) {
+			k.running.Go(func() { k.custody.Attend(k.life, id, nil) })
+		}
+	}
+}
+
+// inherit keeps the backups of an instance of which nothing else is left.
+func (k *Keeper) inherit(id backstay.InstanceID) {
+	if err := k.custody.Removed(id); err != nil {
+		k.Log.Error("the record of backups cannot be written", "instance", id, "error", err)
+	}
+	k.custody.Attend(k.life, id, nil) // its custodian runs already
+}
+
+// sweepInterval is how often it is looked for data that is kept no longer.
+const sweepInterval = time.Hour
+
+// sweepKept removes data of removed instances that was kept long enough, until ctx ends.
+func (k *Keeper) sweepKept(ctx context.Context) {
+	tick := time.NewTicker(sweepInterval)
+	defer tick.Stop()
+	for {
+		if err := k.machine.SweepKept(); err != nil {
+			k.Log.Warn("data that was kept could not be removed", "error", err)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+// checkBackup refuses a policy that cannot be followed. That there is no repository is no reason: it is told as trouble
+// of an instance that serves.
+func (k *Keeper) checkBackup(s backend.Spec) error {
+	p := s.Backup
+	if p == nil {
+		return nil
+	}
+	if err := k.custody.Able(s.Engine); err != nil {
+		return err
+	}
+	if _, err := window.ParseDaily(p.Window); err != nil {
+		return backstay.Wrapf(err, backstay.Invalid, "The backup window %q is none.", p.Window)
+	}
+	if p.Days < 1 || p.Final < 0 || p.Key == "" {
+		return backstay.Errorf(backstay.Invalid, "Backups are kept for a day or more, and encrypted with a key.")
+	}
+	return nil
+}
+
+func (k *Keeper) answerBackups(r *http.Request) (any, error) {
+	return k.custody.Backups(backstay.InstanceID(r.PathValue("id")))
+}
+
+func (k *Keeper) answerAllBackups(*http.Request) (any, error) { return k.custody.AllBackups(), nil }
+
+func (k *Keeper) answerForget(r *http.Request) (any, error) {
+	return nil, k.custody.Forget(r.Context(), backstay.InstanceID(r.PathValue("id")))
+}
+
+func (k *Keeper) answerProof(r *http.Request) (any, error) {
+	return k.custody.ProveNow(r.Context(), backstay.InstanceID(r.PathValue("id")))
+}

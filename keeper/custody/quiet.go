@@ -1,0 +1,30 @@
+package custody
+
+import (
+	"runtime"
+
+	"golang.org/x/sys/unix"
+)
+
+// Of ioprio_set(2): the class of who gets the disk when nobody else wants it.
+const (
+	ioprioWhoProcess = 1
+	ioprioIdle       = 3 << 13
+)
+
+// leastNice is the priority of what is done in the background: the databases come first.
+const leastNice = 19
+
+// quietly does something, with all processes that it starts, with the least priority for processor and disk, as far as
+// the system lets us. Both belong to a thread and to whoever is forked from it. The thread ends with the work: it could
+// not be given its priority back.
+func quietly(do func() error) error {
+	ended := make(chan error, 1)
+	go func() {
+		runtime.LockOSThread()
+		_ = unix.Setpriority(unix.PRIO_PROCESS, 0, leastNice) // what cannot be set is done as it is
+		_, _, _ = unix.Syscall(unix.SYS_IOPRIO_SET, ioprioWhoProcess, 0, ioprioIdle)
+		ended <- do()
+	}()
+	return <-ended
+}

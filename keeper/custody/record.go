@@ -1,0 +1,95 @@
+package custody
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"time"
+
+	"github.com/backstay/backstay"
+	"github.com/backstay/backstay/backend"
+	"github.com/backstay/backstay/engine"
+	"github.com/backstay/backstay/internal/atomicfile"
+)
+
+// Record is what lies on disk of an instance's backups. It outlives the instance until none of them is kept. Fields are
+// added and never change their meaning.
+type Record struct {
+	Kept         backend.Backups      `json:"kept"`
+	Policy       backend.BackupPolicy `json:"policy"`            // the last one that the instance had
+	Installation engine.Installation  `json:"installation"`      // that the instance ran from last
+	UID          uint32               `json:"uid"`               // of its operating-system user; 0: the keeper's own
+	Archived     time.Time            `json:"archived,omitzero"` // as far as the archive goes; zero: there is none
+	Leaving      bool                 `json:"leaving,omitempty"` // its removal was asked for: it is not only missing
+	// Replaced is the key of backups of an earlier instance of the id. They go before there are others.
+	Replaced backstay.Secret `json:"replaced,omitempty"`
+}
+
+// LogValue is the record without its keys.
+func (r Record) LogValue() slog.Value { return backstay.RedactedValue(r) }
+
+// hasLast tells whether the last backup of all is among those that are kept.
+func (r Record) hasLast() bool {
+	n := len(r.Kept.List)
+	return n > 0 && r.Kept.List[n-1].Final
+}
+
+func (c *Custody) path(id backstay.InstanceID) string {
+	return filepath.Join(c.Dir, string(id)+".json")
+}
+
+func (c *Custody) save(r Record) error {
+	encoded, err := json.Marshal(r)
+	if err != nil {
+		return fmt.Errorf("encode record of the backups of %s: %w", r.Kept.Instance, err)
+	}
+	return atomicfile.Write(c.path(r.Kept.Instance), encoded, 0o600)
+}
+
+// read reads all records. One that cannot be read is left out, and told of: the repository knows most of it.
+func (c *Custody) read() ([]Record, error) {
+	entries, err := os.ReadDir(c.Dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	var records []Record
+	for _, e := range entries {
+		id, ok := strings.CutSuffix(e.Name(), ".json")
+		if !ok || strings.HasPrefix(id, ".") {
+			continue
+		}
+		r, err := c.readOne(backstay.InstanceID(id))
+		if err != nil {
+			c.Log.Error("a record of backups cannot be read", "instance", id, "error", err)
+			continue
+		}
+		records = append(records, r)
+	}
+	return records, nil
+}
+
+func (c *Custody) readOne(id backstay.InstanceID) (r Record, err error) {
+	text, err := os.ReadFile(c.path(id))
+	if err != nil {
+		return r, err
+	}
+	if err := json.Unmarshal(text, &r); err != nil {
+		return r, err
+	}
+	if r.Kept.Instance != id {
+		return r, fmt.Errorf("it is of instance %q", r.Kept.Instance)
+	}
+	return r, nil
+}
+
+// same tells whether two records say the same.
+func same(a, b Record) bool { return reflect.DeepEqual(a, b) }

@@ -1,0 +1,108 @@
+package custody
+
+import (
+	"context"
+	"strings"
+	"time"
+
+	"github.com/backstay/backstay"
+)
+
+// task is what a custodian does for an instance.
+type task string
+
+const (
+	toArchive task = "archive"
+	toBackUp  task = "back up"
+	toExpire  task = "expire"
+	toProve   task = "prove"
+)
+
+// tasks are all of them, in the order in which users read of their troubles, with the words for that.
+var tasks = []struct {
+	task  task
+	words string
+}{
+	{toBackUp, "The last backup has failed: "}, {toArchive, "The archive is behind: "},
+	{toProve, "The newest backup could not be restored for a proof: "}, {toExpire, "Old backups could not be removed: "},
+}
+
+// trouble is that a task has failed, once or several times in a row.
+type trouble struct {
+	failures int
+	sentence string
+	retry    time.Time // not before
+}
+
+// The pause behind a failure: it doubles with each, and is never shorter than what has failed took. The archive is
+// small, and tells that a repository is back.
+const (
+	firstPause      = 5 * time.Second
+	longestPause    = 30 * time.Minute
+	longestOfTheLog = time.Minute
+)
+
+func pauseAfter(t task, failures int, took time.Duration) time.Duration {
+	longest := longestPause
+	if t == toArchive {
+		longest = longestOfTheLog
+	}
+	return max(min(firstPause<<min(failures-1, 20), longest), took)
+}
+
+// mayTry tells whether a task has not failed a moment ago.
+func (k *Custodian) mayTry(t task) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return !k.c.Now().Before(k.trouble[t].retry)
+}
+
+// note remembers how a task has ended. An archive that goes on says that the repository is back: what has failed is
+// tried again.
+func (k *Custodian) note(ctx context.Context, t task, took time.Duration, err error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	before := k.trouble[t]
+	switch {
+	case err == nil:
+		delete(k.trouble, t)
+		if t == toArchive && before.failures > 0 {
+			for other, of := range k.trouble {
+				of.retry = time.Time{}
+				k.trouble[other] = of
+			}
+		}
+	case ctx.Err() == nil:
+		of := trouble{failures: before.failures + 1, sentence: sentence(err)}
+		of.retry = k.c.Now().Add(pauseAfter(t, of.failures, took))
+		k.trouble[t] = of
+		if of.sentence != before.sentence {
+			k.log.Warn("backups are not as they are to be", "at", string(t), "error", err)
+		}
+	}
+}
+
+// troubles is all that users are to know. k.mu is held.
+func (k *Custodian) troubles() string {
+	var all []string
+	for _, t := range tasks {
+		if of, ok := k.trouble[t.task]; ok {
+			all = append(all, t.words+of.sentence)
+		}
+	}
+	return strings.Join(all, " ")
+}
+
+// sentence is what a user may read of err.
+func sentence(err error) string {
+	if backstay.KindOf(err) == backstay.Internal {
+		return "The reason is in the operator's log."
+	}
+	return backstay.SentenceOf(err)
+}
+
+func (k *Custodian) failures(t task) int {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.trouble[t].failures
+}

@@ -1,0 +1,390 @@
+package custody
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/backstay/backstay"
+	"github.com/backstay/backstay/backend"
+	"github.com/backstay/backstay/backup"
+	"github.com/backstay/backstay/engine"
+	"github.com/backstay/backstay/internal/step"
+	"github.com/backstay/backstay/keeper/node"
+	"github.com/backstay/backstay/repository"
+)
+
+// StepNames lists the steps that are taken for the backups of an instance: where the keeper may die in the middle.
+func StepNames() (names []string) {
+	var k *Custodian
+	for _, steps := range [][]step.Step{
+		k.backUpSteps(engine.Node{}, false, nil), k.archiveSteps(engine.Node{}), k.expireSteps(engine.Node{}, nil),
+		k.forgetSteps(engine.Node{}, ""),
+	} {
+		names = append(names, step.Names(steps)...)
+	}
+	return names
+}
+
+var errNoRepository = backstay.Errorf(backstay.Unsupported,
+	"There is no repository for backups here: the operator has named none.")
+
+// begin makes the caller the only one who changes the repository, until it calls end.
+func (k *Custodian) begin(ctx context.Context) (end func(), err error) {
+	if k.c.Repository.IsZero() {
+		return nil, errNoRepository
+	}
+	if err := k.c.Able(k.kept().Engine); err != nil {
+		return nil, err
+	}
+	select {
+	case k.work <- struct{}{}:
+		return func() { <-k.work }, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+func (k *Custodian) kept() backend.Backups {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.record.Kept
+}
+
+func (k *Custodian) archiver() engine.Archiver {
+	a, _ := k.c.Engines[k.kept().Engine].(engine.Archiver) // begin has made sure of it
+	return a
+}
+
+func (k *Custodian) repository() backstay.Repository { return k.c.Repository.Of(k.id, k.key()) }
+
+// backUp takes a backup of a node that serves.
+func (k *Custodian) backUp(ctx context.Context, n engine.Node, final bool) (b backend.Backup, err error) {
+	end, err := k.begin(ctx)
+	if err != nil {
+		k.note(ctx, toBackUp, 0, err)
+		return b, err
+	}
+	defer end()
+	if err := k.c.backups.Acquire(ctx, 1); err != nil {
+		return b, err
+	}
+	defer k.c.backups.Release(1)
+	k.setRunning(true)
+	defer k.setRunning(false)
+	began := k.c.Now()
+	if err = k.know(ctx, n); err == nil {
+		err = step.Run(ctx, k.backUpSteps(n, final, &b)...)
+	}
+	k.note(ctx, toBackUp, k.c.Now().Sub(began), err)
+	k.log.Info("a backup was taken", "backup", b.ID, "took", k.c.Now().Sub(began), "last", final, "error", err)
+	return b, err
+}
+
+func (k *Custodian) backUpSteps(n engine.Node, final bool, b *backend.Backup) []step.Step {
+	return []step.Step{
+		{Name: "custody.backed-up", Do: func(ctx context.Context) error {
+			return quietly(func() error {
+				taken, err := k.archiver().Backup(ctx, n, k.repository())
+				*b = ours(taken)
+				b.Final = final
+				return err
+			})
+		}},
+		{Name: "custody.recorded", Do: func(context.Context) error {
+			k.setOwed()
+			return k.amend(func(r *Record) {
+				r.Kept.List = slices.DeleteFunc(r.Kept.List, func(other backend.Backup) bool { return other.ID == b.ID })
+				r.Kept.List = append(r.Kept.List, *b)
+			})
+		}},
+	}
+}
+
+// ours is an engine's backup in the words of the backends.
+func ours(b engine.Backup) backend.Backup {
+	return backend.Backup{
+		ID: b.ID, Began: b.Began, Ended: b.Ended, Data: b.Data, Stored: b.Stored, Version: b.Version,
+	}
+}
+
+// merged is what an engine has found in a repository, with what was known of it besides.
+func merged(found []engine.Backup, known []backend.Backup) []backend.Backup {
+	list := make([]backend.Backup, 0, len(found))
+	for _, f := range found {
+		b := ours(f)
+		b.Final = slices.ContainsFunc(known, func(other backend.Backup) bool { return other.ID == b.ID && other.Final })
+		list = append(list, b)
+	}
+	slices.SortStableFunc(list, func(a, b backend.Backup) int { return a.Ended.Compare(b.Ended) })
+	return list
+}
+
+// know asks the repository which backups there are, once in the life of a keeper: the record may be lost, or older than
+// a backup that was taken as a keeper died. The backups of an earlier instance of the id go first.
+func (k *Custodian) know(ctx context.Context, n engine.Node) error {
+	k.mu.Lock()
+	looked, replaced := k.looked, k.record.Replaced
+	k.mu.Unlock()
+	if looked {
+		return nil
+	}
+	if replaced != "" {
+		if err := step.Run(ctx, k.forgetSteps(n, replaced)...); err != nil {
+			return err
+		}
+		if err := k.amend(func(r *Record) { r.Replaced = "" }); err != nil {
+			return err
+		}
+	}
+	return k.list(ctx, n)
+}
+
+func (k *Custodian) list(ctx context.Context, n engine.Node) error {
+	found, err := k.archiver().Backups(ctx, n, k.repository())
+	if err != nil {
+		return err
+	}
+	err = k.amend(func(r *Record) { r.Kept.List = merged(found, r.Kept.List) })
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.looked = err == nil
+	return err
+}
+
+// archive brings the archive up to now.
+func (k *Custodian) archive(ctx context.Context, n engine.Node) error {
+	end, err := k.begin(ctx)
+	if err == nil {
+		defer end()
+		err = k.know(ctx, n)
+	}
+	if err == nil {
+		err = step.Run(ctx, k.archiveSteps(n)...)
+	}
+	k.note(ctx, toArchive, 0, err)
+	return err
+}
+
+func (k *Custodian) archiveSteps(n engine.Node) []step.Step {
+	return []step.Step{{Name: "custody.archived", Do: func(ctx context.Context) error {
+		a, err := k.archiver().Archive(ctx, n, k.repository())
+		if err != nil {
+			return err
+		}
+		k.mu.Lock()
+		idle := len(a.Gaps) == 0 && k.stored && k.c.Now().Sub(k.saved) < saveEvery
+		if idle {
+			k.record.Archived = a.Until
+		}
+		k.mu.Unlock()
+		if idle {
+			return nil
+		}
+		return k.amend(func(r *Record) {
+			r.Archived = a.Until
+			for _, g := range a.Gaps {
+				r.Kept.Gaps = append(r.Kept.Gaps, backend.Gap(g))
+			}
+		})
+	}}}
+}
+
+// Flush brings the archive of an instance that serves up to now.
+func (k *Custodian) Flush(ctx context.Context) error {
+	s := k.sight()
+	if s.Gone || !s.Serves {
+		return nil
+	}
+	return k.archive(ctx, s.Node)
+}
+
+// expire removes what the policy does not keep any more.
+func (k *Custodian) expire(ctx context.Context, n engine.Node) {
+	now := k.c.Now()
+	k.mu.Lock()
+	r, owed, busy := k.record, k.owed, now.Sub(k.read) < readPatience
+	k.mu.Unlock()
+	keep := backup.Keep(r.Kept.List, r.Policy.Days, now)
+	if busy || !owed && len(keep) == len(r.Kept.List) || len(keep) == 0 {
+		return
+	}
+	end, err := k.begin(ctx)
+	if err == nil {
+		defer end()
+		if err = k.know(ctx, n); err == nil {
+			err = step.Run(ctx, k.expireSteps(n, keep)...)
+		}
+	}
+	k.note(ctx, toExpire, k.c.Now().Sub(now), err)
+}
+
+// readPatience is how long after somebody began to read from the repository nothing is removed from it.
+const readPatience = 2 * time.Hour
+
+func (k *Custodian) expireSteps(n engine.Node, keep []string) []step.Step {
+	return []step.Step{
+		{Name: "custody.expired", Do: func(ctx context.Context) error {
+			return k.archiver().Expire(ctx, n, k.repository(), keep)
+		}},
+		{Name: "custody.expiry-recorded", Do: func(ctx context.Context) error {
+			if err := k.list(ctx, n); err != nil {
+				return err
+			}
+			k.mu.Lock()
+			k.owed = false
+			k.mu.Unlock()
+			return k.amend(func(r *Record) {
+				r.Kept.Gaps = slices.DeleteFunc(r.Kept.Gaps, func(g backend.Gap) bool {
+					return len(r.Kept.List) > 0 && g.Until.Before(r.Kept.List[0].Ended)
+				})
+			})
+		}},
+	}
+}
+
+// last takes the last backup of an instance that is being removed, unless that is done.
+func (k *Custodian) last(ctx context.Context, n engine.Node) error {
+	k.mu.Lock()
+	done := k.record.Leaving && k.record.hasLast()
+	k.mu.Unlock()
+	if done {
+		return nil
+	}
+	if err := k.archive(ctx, n); err != nil {
+		return err
+	}
+	_, err := k.backUp(ctx, n, true)
+	return err
+}
+
+// outlive keeps what an instance that is gone has left, and reports whether nothing of that is left.
+func (k *Custodian) outlive(ctx context.Context) (done bool) {
+	if !k.hasPolicy() {
+		return true
+	}
+	if err := k.Removed(); err != nil {
+		k.log.Error("the record of backups cannot be written", "error", err)
+		return false
+	}
+	kept := k.kept()
+	if len(kept.List) == 0 || !k.c.Now().Before(kept.Until) {
+		if !k.mayTry(toExpire) {
+			return false
+		}
+		err := k.forget(ctx)
+		k.note(ctx, toExpire, 0, err)
+		return err == nil
+	}
+	if k.mayTry(toExpire) {
+		n, leave, err := k.bare()
+		if err == nil {
+			defer leave()
+			k.expire(ctx, n)
+		}
+	}
+	return false
+}
+
+// Forget removes all backups of an instance that is gone.
+func (k *Custodian) Forget(ctx context.Context) error {
+	if !k.sight().Gone {
+		return backstay.Errorf(backstay.Invalid,
+			"The instance %s is there: its backups go some time after it was deleted.", k.id)
+	}
+	err := k.forget(ctx)
+	k.poke()
+	return err
+}
+
+func (k *Custodian) forget(ctx context.Context) error {
+	if k.c.Repository.IsZero() && len(k.kept().List) == 0 { // there never was one
+		return k.drop()
+	}
+	end, err := k.begin(ctx)
+	if err != nil {
+		return err
+	}
+	defer end()
+	n, leave, err := k.bare()
+	if err != nil {
+		return err
+	}
+	defer leave()
+	if err := step.Run(ctx, k.forgetSteps(n, k.key())...); err != nil {
+		return err
+	}
+	return k.drop()
+}
+
+// forgetSteps remove all that lies in the repository of the instance with that key.
+func (k *Custodian) forgetSteps(n engine.Node, key backstay.Secret) []step.Step {
+	return []step.Step{{Name: "custody.forgotten", Do: func(ctx context.Context) error {
+		r := k.c.Repository.Of(k.id, key)
+		if r.Objects == nil {
+			return os.RemoveAll(filepath.Join(r.Dir, r.Part))
+		}
+		s, err := repository.Open(r)
+		if err != nil {
+			return err
+		}
+		entries, err := s.List(ctx, "")
+		if err != nil || len(entries) == 0 {
+			return err
+		}
+		names := make([]string, len(entries))
+		for i, e := range entries {
+			names[i] = e.Name
+		}
+		return s.Delete(ctx, k.c.Now(), names...)
+	}}}
+}
+
+func (k *Custodian) bare() (n engine.Node, leave func(), err error) {
+	k.mu.Lock()
+	r := k.record
+	k.mu.Unlock()
+	return k.c.bare(r)
+}
+
+// bare is what engines are told of a node that is not there. Its directory is there until leave is called.
+func (c *Custody) bare(r Record) (n engine.Node, leave func(), err error) {
+	dir, err := os.MkdirTemp(c.Dir, ".run-")
+	if err != nil {
+		return n, nil, err
+	}
+	n = engine.Node{Instance: r.Kept.Instance, Installation: r.Installation, RunDir: dir}
+	if r.UID != 0 {
+		n.Account = &engine.Account{UID: r.UID, GID: r.UID}
+		err = os.Lchown(dir, int(r.UID), int(r.UID))
+	}
+	return n, func() { os.RemoveAll(dir) }, err
+}
+
+func (k *Custodian) setRunning(is bool) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.running = is
+}
+
+func (k *Custodian) setOwed() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.owed = true
+}
+
+// Ended is instance.Vault's.
+func (c *Custody) Ended(ctx context.Context, id backstay.InstanceID, n node.Node) error {
+	k, ok := c.find(id)
+	if !ok || !k.hasPolicy() {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, endPatience)
+	defer cancel()
+	return k.archive(ctx, n.Node)
+}
+
+// endPatience is how long the archive of an instance that is going may keep it from that.
+const endPatience = 30 * time.Second
