@@ -48,6 +48,9 @@ const (
 func (c *Custody) Load() error {
 	c.backups, c.proofs = semaphore.NewWeighted(backupsAtOnce), semaphore.NewWeighted(proofsAtOnce)
 	c.all = map[backstay.InstanceID]*Custodian{}
+	if err := c.sweep(); err != nil {
+		return err
+	}
 	records, err := c.read()
 	if err != nil {
 		return err

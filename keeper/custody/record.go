@@ -52,6 +52,15 @@ func (c *Custody) save(r Record) error {
 	return atomicfile.Write(c.path(r.Kept.Instance), encoded, 0o600)
 }
 
+// sweep removes what a keeper left that was killed: records half written, and directories of tools.
+func (c *Custody) sweep() error {
+	left, err := filepath.Glob(filepath.Join(c.Dir, ".*"))
+	for _, path := range left {
+		err = errors.Join(err, os.RemoveAll(path))
+	}
+	return err
+}
+
 // read reads all records. One that cannot be read is left out, and told of: the repository knows most of it.
 func (c *Custody) read() ([]Record, error) {
 	entries, err := os.ReadDir(c.Dir)

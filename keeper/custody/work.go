@@ -36,15 +36,22 @@ func (k *Custodian) begin(ctx context.Context) (end func(), err error) {
 	if k.c.Repository.IsZero() {
 		return nil, errNoRepository
 	}
-	if err := k.c.Able(k.kept().Engine); err != nil {
-		return nil, err
-	}
 	select {
 	case k.work <- struct{}{}:
-		return func() { <-k.work }, nil
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
+	end = func() { <-k.work }
+	if !k.hasPolicy() { // everything was forgotten meanwhile
+		err = backstay.Errorf(backstay.NotFound, "No backups are kept of the instance %s.", k.id)
+	} else {
+		err = k.c.Able(k.kept().Engine)
+	}
+	if err != nil {
+		end()
+		return nil, err
+	}
+	return end, nil
 }
 
 func (k *Custodian) kept() backend.Backups {
@@ -304,6 +311,9 @@ func (k *Custodian) forget(ctx context.Context) error {
 		return k.drop()
 	}
 	end, err := k.begin(ctx)
+	if backstay.KindOf(err) == backstay.NotFound {
+		return nil
+	}
 	if err != nil {
 		return err
 	}

@@ -63,11 +63,11 @@ func (in *Instance) report(change func(*backend.Status)) {
 	before, _ := in.Look()
 	after := in.asKept(before)
 	change(&after)
-	in.veil(&after)
+	unseen := in.veil(&after)
 	if p := after.Phase; p != backend.Removing {
 		after.Nodes = []backend.NodeStatus{{Name: "1", Role: backend.Primary, Phase: p}}
 	}
-	if !after.Same(before) {
+	if unseen || !after.Same(before) {
 		after.Revision = max(before.Revision+1, in.m.Now().UnixNano())
 		in.publish(after)
 	}
@@ -81,14 +81,17 @@ func (in *Instance) asKept(st backend.Status) backend.Status {
 	return st
 }
 
-// veil remembers the phase, and tells of an instance that is being removed nothing but that.
-func (in *Instance) veil(st *backend.Status) {
+// veil remembers the phase, and tells of an instance that is being removed nothing but that. It reports whether the
+// phase is another one than before: whoever takes its last backup waits for that.
+func (in *Instance) veil(st *backend.Status) (changed bool) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
+	changed = in.phase != st.Phase
 	in.phase = st.Phase
 	if in.record.Removing {
 		st.Phase, st.Message = backend.Removing, in.parting
 	}
+	return changed
 }
 
 // surpass makes the revision greater than one that somebody has seen: an earlier keeper gave it,

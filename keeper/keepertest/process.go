@@ -15,9 +15,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/backend/local"
 	"github.com/backstay/backstay/engine"
 	"github.com/backstay/backstay/engine/postgres"
+	"github.com/backstay/backstay/engine/redis"
 	"github.com/backstay/backstay/internal/process"
 	"github.com/backstay/backstay/internal/step"
 	"github.com/backstay/backstay/keeper"
@@ -32,6 +34,8 @@ type order struct {
 	Executable string
 	Told       string
 	Roots      []string      // of PostgreSQL's versions
+	Redis      bool          // whether it has that engine too
+	Repository string        // a directory; empty: there is none
 	Ahead      time.Duration // of its clock before the machine's
 	DieAfter   string        // the step behind which it kills itself
 	Test       int           // the process whose end is its own
@@ -87,8 +91,12 @@ func (o order) run(log *slog.Logger) error {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
+	engines := map[string]engine.Engine{"postgres": postgres.Engine{Roots: o.Roots}}
+	if o.Redis {
+		engines["redis"] = redis.Engine{}
+	}
 	return keeper.Run(ctx, keeper.Config{
-		DataDir: o.DataDir, Engines: map[string]engine.Engine{"postgres": postgres.Engine{Roots: o.Roots}},
+		DataDir: o.DataDir, Engines: engines, Repository: backstay.Repository{Dir: o.Repository},
 		Host: "localhost", Listen: []string{"127.0.0.1"}, Ports: o.Ports,
 		Version: "test", Executable: o.Executable, Told: o.Told, Log: log,
 		Now: func() time.Time { return time.Now().Add(o.Ahead) },
@@ -132,6 +140,8 @@ func Command(t testing.TB, c keeper.Config, dieAfter string) []string {
 	if e, ok := c.Engines["postgres"].(postgres.Engine); ok {
 		o.Roots = e.Roots
 	}
+	_, o.Redis = c.Engines["redis"]
+	o.Repository = c.Repository.Dir
 	if c.Now != nil {
 		o.Ahead = time.Until(c.Now())
 	}
