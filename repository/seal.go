@@ -2,6 +2,7 @@ package repository
 
 import (
 	"cmp"
+	"context"
 	"crypto/hkdf"
 	"crypto/rand"
 	"crypto/sha256"
@@ -130,9 +131,11 @@ func cipher(key, salt []byte, name string) (sio.Config, error) {
 	return sio.Config{MinVersion: sio.Version20, CipherSuites: []byte{sio.AES_256_GCM}, Key: own}, err
 }
 
-// damaged is err, which came of reading an object, as Invalid, unless the reason is that the repository is not there.
+// damaged is err, which came of reading an object, as Invalid, unless the reason is that the repository is not there,
+// or that nobody wants to read on.
 func damaged(name string, err error) error {
-	if backstay.KindOf(err) != backstay.Internal {
+	if backstay.KindOf(err) != backstay.Internal || errors.Is(err, context.Canceled) ||
+		errors.Is(err, context.DeadlineExceeded) {
 		return err
 	}
 	return backstay.Wrapf(err, backstay.Invalid,

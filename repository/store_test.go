@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -310,4 +311,38 @@ func FuzzGet(f *testing.F) {
 			t.Errorf("%d bytes are read as %q", len(sealed), got)
 		}
 	})
+}
+
+// dying is a context that ends after it was asked a number of times whether it has.
+type dying struct {
+	context.Context
+	left atomic.Int64
+}
+
+func (d *dying) Err() error {
+	if d.left.Add(-1) < 0 {
+		return context.Canceled
+	}
+	return nil
+}
+
+// TestWhoStopsReadingFindsNoDamage: what looks damaged is left out of lists, and what is not on a list is removed.
+func TestWhoStopsReadingFindsNoDamage(t *testing.T) {
+	t.Parallel()
+	s, content := mustOpen(t, inDirectory(t).Repository), noise(1<<20)
+	mustPut(t, s, "a", content)
+	for asked := int64(0); ; asked++ {
+		ctx := &dying{Context: t.Context()}
+		ctx.left.Store(asked)
+		got, err := s.Text(ctx, "a")
+		if err == nil {
+			if asked < 10 || !bytes.Equal(got, content) {
+				t.Errorf("asked %d times, %d bytes are read", asked, len(got))
+			}
+			return
+		}
+		if !errors.Is(err, context.Canceled) || backstay.KindOf(err) == backstay.Invalid {
+			t.Fatalf("stopped when it was asked %d times, it says %v", asked, err)
+		}
+	}
 }
