@@ -300,7 +300,7 @@ func TestDataIsKeptOfWhatCannotBeBackedUp(t *testing.T) {
 // backups.
 func TestKeeperDiesBehindEveryBackupStep(t *testing.T) {
 	t.Parallel()
-	c := backupConfig(t, 1)
+	c := backupConfig(t, 2)
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
 	spec := backedUp(t)

@@ -288,7 +288,7 @@ func (k *Custodian) Removed() error {
 		return nil
 	}
 	now := k.c.Now().UTC()
-	err := k.amend(func(r *Record) {
+	return k.amend(func(r *Record) {
 		if !r.Kept.Removed.IsZero() {
 			return
 		}
@@ -298,8 +298,6 @@ func (k *Custodian) Removed() error {
 		}
 		r.Kept.Removed, r.Kept.Until = now, now.AddDate(0, 0, days)
 	})
-	k.poke()
-	return err
 }
 
 func (k *Custodian) poke() {

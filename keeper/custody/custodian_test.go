@@ -1,0 +1,51 @@
+package custody_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/backstay/backstay"
+	"github.com/backstay/backstay/backend"
+	"github.com/backstay/backstay/engine"
+	"github.com/backstay/backstay/engine/redis"
+	"github.com/backstay/backstay/keeper/custody"
+)
+
+// TestCustodiansRest: whoever looks after what a removed instance has left has nothing to do for weeks.
+func TestCustodiansRest(t *testing.T) {
+	t.Parallel()
+	var asked atomic.Int64
+	c := custody.Custody{
+		Dir: t.TempDir(), Repository: backstay.Repository{Dir: t.TempDir()}, Log: slog.New(slog.DiscardHandler),
+		Engines: map[string]engine.Engine{"redis": redis.Engine{}},
+		Now:     func() time.Time { asked.Add(1); return time.Now() },
+	}
+	const id = "0e244c2f-35b6-4e59-b6c3-3590f7c7abf6"
+	record, err := json.Marshal(custody.Record{
+		Kept: backend.Backups{Instance: id, Engine: "redis", Version: "7.0", List: []backend.Backup{{ID: "1", Ended: time.Now()}}},
+		Policy: backend.BackupPolicy{
+			Window: "02:30-03:00", Days: 7, Final: 35, Key: backstay.Secret(strings.Repeat("5a", 32)),
+		},
+		Leaving: true,
+	})
+	if err == nil {
+		err = os.WriteFile(filepath.Join(c.Dir, id+".json"), record, 0o600)
+	}
+	if err := errors.Join(err, c.Load()); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	defer cancel()
+	c.Attend(ctx, id, nil)
+	if n := asked.Load(); n > 20 {
+		t.Errorf("within moments the custodian of an instance that is gone asked %d times what the time is", n)
+	}
+}
