@@ -23,6 +23,7 @@ type Node struct {
 	Admin        Admin                `json:"-"` // how we get in to administer the node while it runs
 	TLS          backstay.Certificate // what the ports prove; empty when there are none
 	Size         backstay.Size
+	Archive      bool            // an Archiver follows it: what Archive needs of it is in force from its next start on
 	Settings     json.RawMessage // the engine's own, an object; nil is all defaults
 }
 

@@ -39,7 +39,7 @@ func NewNode(t testing.TB, e engine.Engine) engine.Node {
 		RunDir: filepath.Join(dir, "r"), CacheDir: filepath.Join(dir, "c"), Account: newAccount(), Operator: operator(t),
 		Ports:    []engine.Port{{Name: engine.ClientPort, Number: port, Listen: []string{"127.0.0.1"}}},
 		Endpoint: backstay.Endpoint{Host: "localhost", Port: port}, TLS: Certificate(t, "localhost"),
-		Size: backstay.Size{Storage: backstay.GB, Memory: 256 * backstay.MB, Connections: 20},
+		Size: backstay.Size{Storage: backstay.GB, Memory: 256 * backstay.MB, Connections: 20}, Archive: true,
 	}
 	for _, d := range []string{n.CacheDir, filepath.Dir(n.DataDir)} { // engines may make things there as another user
 		makeDir(t, d, 0o711, nil)

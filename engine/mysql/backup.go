@@ -1,19 +1,12 @@
 package mysql
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
-	"fmt"
 	"io"
-	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
-	"runtime"
-	"strings"
-	"syscall"
+	"slices"
 	"time"
 
 	"github.com/backstay/backstay"
@@ -36,11 +29,15 @@ const backupsPrefix = "backup/"
 // manifest is what the repository knows of a backup.
 type manifest struct {
 	engine.Backup
-	SHA256 string `json:"sha256"` // of the stream
+	SHA256 string `json:"sha256"`        // of the stream
+	Log    *place `json:"log,omitempty"` // where the archive continues it; nil: nowhere
 }
 
 func streamOf(id string) string   { return backupsPrefix + id + "/stream" }
 func manifestOf(id string) string { return backupsPrefix + id + "/manifest" }
+
+// idLayout is that of the moments in the names of backups and series.
+const idLayout = "20060102T150405Z"
 
 // backupID matches the names of backups: the second, in UTC, in which they began.
 var backupID = regexp.MustCompile(`^\d{8}T\d{6}Z$`)
@@ -69,11 +66,16 @@ func (Engine) Backup(ctx context.Context, n engine.Node, r backstay.Repository) 
 		return engine.Backup{}, err
 	}
 	began := time.Now().UTC()
-	m := manifest{Backup: engine.Backup{ID: began.Format("20060102T150405Z"), Began: began}}
-	stored, err := store.Put(ctx, streamOf(m.ID), func(w io.Writer) error {
-		return copyNode(ctx, n, w, "--stream=mbstream")
+	m := manifest{Backup: engine.Backup{ID: began.Format(idLayout), Began: began}}
+	var copied ended
+	stored, err := store.Put(ctx, streamOf(m.ID), func(w io.Writer) (err error) {
+		copied, err = copyNode(ctx, n, w, "--stream=mbstream")
+		return err
 	})
 	if err != nil {
+		return engine.Backup{}, err
+	}
+	if m.Log, err = placeOf(ctx, n, store, copied); err != nil {
 		return engine.Backup{}, err
 	}
 	m.Ended, m.Stored, m.SHA256, m.Version = time.Now().UTC(), stored.Size, stored.SHA256, n.Installation.FullVersion
@@ -89,44 +91,24 @@ func (Engine) Backup(ctx context.Context, n engine.Node, r backstay.Repository) 
 	return m.Backup, err
 }
 
-// copyNode runs mariadb-backup on a serving node, with less right to the processor and the disk than everybody else.
-// It works in a directory beside the data directory, which no instance can open.
-func copyNode(ctx context.Context, n engine.Node, stdout io.Writer, how ...string) (err error) {
-	dir := n.DataDir + ".backup"
-	if err := errors.Join(os.RemoveAll(dir), os.Mkdir(dir, 0o700)); err != nil {
-		return err
+// placeOf returns where the archive continues a copy that has ended there. It begins the series if there is none yet.
+func placeOf(ctx context.Context, n engine.Node, store *repository.Store, copied ended) (*place, error) {
+	if copied.number == 0 {
+		return nil, nil
 	}
-	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	args := append([]string{"-n", "19", "ionice", "-t", "-c", "3", beside(n.Installation, backupProgram), "--no-defaults",
-		"--backup", "--datadir=" + n.DataDir, "--socket=" + filepath.Join(n.RunDir, socketName), "--user=" + n.Admin.User,
-		"--databases-exclude=" + tmpDir, "--tmpdir=" + dir, "--target-dir=" + dir + "/target"}, how...)
-	cmd := exec.CommandContext(ctx, "nice", args...)
-	var said bytes.Buffer
-	cmd.Dir, cmd.Env, cmd.Stdout, cmd.Stderr = dir, environment, stdout, &said
-	// It works in the data directory, where only its own end tells it from the server. So it ends when we do, and that
-	// is when the thread does that has started it.
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
-	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
-	cmd.WaitDelay = time.Second
-	if err := cmd.Run(); err != nil {
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-		last := lastLine(said.String())
-		return backstay.Wrapf(fmt.Errorf("%w: %s", err, last), backstay.Unavailable, "%s could not be copied: %s.",
-			called(n.Installation), strings.TrimSuffix(last, "."))
+	f, err := follow(n, store)
+	if err != nil {
+		return nil, err
 	}
-	return nil
-}
-
-// stamp is what mariadb-backup begins its lines with.
-var stamp = regexp.MustCompile(`^\[\d+\] (FATAL ERROR: )?(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d )?`)
-
-func lastLine(said string) string {
-	said = strings.TrimSpace(said)
-	return stamp.ReplaceAllString(said[strings.LastIndexByte(said, '\n')+1:], "")
+	defer f.dir.Close()
+	numbers, err := binlogFiles(f.dir)
+	if err != nil || len(numbers) == 0 {
+		return nil, err
+	}
+	if err := f.begin(ctx, numbers); err != nil || copied.number < f.Next {
+		return nil, err
+	}
+	return f.place(ctx, copied.number, copied.position)
 }
 
 // readBack reads an object to its end, where damage is found at the latest.
@@ -146,11 +128,6 @@ func damaged(err error) error {
 		return backstay.Wrapf(err, backstay.Invalid, "The backup is damaged: a part of it is gone.")
 	}
 	return err
-}
-
-// Archive has nothing to bring: only backups can be restored, and no moment between them.
-func (Engine) Archive(context.Context, engine.Node, backstay.Repository) (engine.Archived, error) {
-	return engine.Archived{}, nil
 }
 
 // Backups lists the manifests.
@@ -186,16 +163,29 @@ func readManifest(ctx context.Context, store *repository.Store, id string) (m ma
 	return m, err
 }
 
-// Verify reads a backup whole.
+// Verify reads a backup whole, and the pieces of the archive that continue it.
 func (Engine) Verify(ctx context.Context, n engine.Node, r backstay.Repository, b engine.Backup) error {
 	store, err := openStore(n.Installation, r)
 	if err != nil {
 		return err
 	}
-	if _, err := readManifest(ctx, store, b.ID); err != nil {
+	m, err := readManifest(ctx, store, b.ID)
+	if err != nil {
 		return err
 	}
-	return readBack(ctx, store, streamOf(b.ID))
+	if err := readBack(ctx, store, streamOf(b.ID)); err != nil || m.Log == nil {
+		return err
+	}
+	numbers, err := continuation(ctx, store, *m.Log, time.Time{})
+	if err != nil {
+		return err
+	}
+	for _, number := range numbers {
+		if err := readBack(ctx, store, pieceOf(m.Log.Series, number)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Expire removes the manifests first, so that what is left of a backup is none.
@@ -209,8 +199,14 @@ func (Engine) Expire(ctx context.Context, n engine.Node, r backstay.Repository, 
 		return err
 	}
 	kept := map[string]bool{}
+	var whole []manifest
 	for _, id := range keep {
 		kept[manifestOf(id)], kept[streamOf(id)] = true, true
+		m, err := readManifest(ctx, store, id)
+		if err != nil && backstay.KindOf(err) != backstay.NotFound {
+			return err
+		}
+		whole = append(whole, m)
 	}
 	var manifests, rest []string
 	for _, e := range entries {
@@ -222,5 +218,9 @@ func (Engine) Expire(ctx context.Context, n engine.Node, r backstay.Repository, 
 			rest = append(rest, e.Name)
 		}
 	}
-	return store.Delete(ctx, time.Now(), append(manifests, rest...)...)
+	logged, err := store.List(ctx, archivePrefix)
+	if err != nil {
+		return err
+	}
+	return store.Delete(ctx, time.Now(), slices.Concat(manifests, rest, needless(logged, whole))...)
 }

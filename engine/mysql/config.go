@@ -132,7 +132,6 @@ func durability() []setting {
 		{"innodb_doublewrite", "ON"},
 		{"innodb_file_per_table", "ON"},
 		{"default_storage_engine", "InnoDB"},
-		{"skip_log_bin", "ON"},
 	}
 }
 

@@ -100,11 +100,14 @@ func mariadbMadeBy(data string) (version string, err error) {
 	return minor(full), err
 }
 
+// unlogged keeps what follows in the session out of the binary log: each node has its own of it.
+const unlogged = "SET SESSION sql_log_bin = OFF"
+
 // mariadbReplaceZones fills tables of another database and then lets them change places, so that nobody ever finds half
 // of the zones. While they are filled, they are not written to the log and not synced, row by row.
 func mariadbReplaceZones(rows []string) []string {
 	const beside = "backstay_zones"
-	statements := []string{"DROP DATABASE IF EXISTS " + beside, "CREATE DATABASE " + beside}
+	statements := []string{unlogged, "DROP DATABASE IF EXISTS " + beside, "CREATE DATABASE " + beside}
 	var durable, swap []string
 	for _, table := range zoneTables {
 		there, new := "mysql."+table, beside+"."+table
@@ -119,7 +122,7 @@ func mariadbReplaceZones(rows []string) []string {
 // mariadbSettings are the settings that MariaDB alone has. stack_trace is off because a server that crashes would
 // log the statement that it was at.
 func mariadbSettings(n engine.Node) []setting {
-	return []setting{
+	return append(binaryLog(n), []setting{
 		{"basedir", filepath.Dir(n.Installation.Dir)},
 		{"ignore_db_dirs", tmpDir},
 		{"innodb_log_file_size", inBytes(logSize(n))},
@@ -131,7 +134,7 @@ func mariadbSettings(n engine.Node) []setting {
 		{"stack_trace", "OFF"},
 		{"symbolic_links", "OFF"},
 		{"collation_server", "utf8mb4_general_ci"},
-	}
+	}...)
 }
 
 // mariadbStart returns the SQL that makes the operator the only account that can log in by the Unix socket. A password
@@ -139,7 +142,7 @@ func mariadbSettings(n engine.Node) []setting {
 // tells of a password only if that one has any.
 func mariadbStart(operator string) string {
 	account := quoteText(operator) + "@'localhost'"
-	return "DELETE FROM mysql.global_priv " +
+	return unlogged + ";\nDELETE FROM mysql.global_priv " +
 		"WHERE Host = 'localhost' AND User <> 'mariadb.sys' AND User <> " + quoteText(operator) + ";\n" +
 		"FLUSH PRIVILEGES;\n" +
 		"CREATE OR REPLACE USER " + account + " IDENTIFIED VIA unix_socket OR mysql_native_password USING 'invalid';\n" +

@@ -131,6 +131,7 @@ func oracleReplaceZones(rows []string) []string {
 func oracleSettings(n engine.Node) []setting {
 	return []setting{
 		{"basedir", filepath.Dir(n.Installation.Dir)},
+		{"skip_log_bin", "ON"}, // nobody would archive it
 		{"innodb_redo_log_capacity", inBytes(logSize(n))},
 		{"secure_file_priv", "NULL"},
 		{"mysqlx", "OFF"},

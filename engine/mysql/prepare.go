@@ -47,13 +47,17 @@ func complaint(d dialect, said string) string {
 	return ""
 }
 
-// Prepare clones the golden directory to n.DataDir unless that exists, and writes the configuration in it.
+// Prepare clones the golden directory to n.DataDir unless that exists, and writes the configuration in it. A binary log
+// that the node is not to have any more goes: what follows will not be in it.
 func (e Engine) Prepare(ctx context.Context, n engine.Node) error {
 	p, err := e.plan(ctx, n)
 	if err != nil {
 		return err
 	}
-	return p.Prepare()
+	if err := p.Prepare(); err != nil || logs(n) {
+		return err
+	}
+	return removeBinlog(n.DataDir)
 }
 
 func (e Engine) plan(ctx context.Context, n engine.Node) (datadir.Plan, error) {

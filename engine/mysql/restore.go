@@ -16,7 +16,8 @@ import (
 
 var _ engine.Cloner = Engine{}
 
-// Restore unpacks a backup, has mariadb-backup make it consistent, and takes its users away.
+// Restore unpacks a backup, has mariadb-backup make it consistent, has the server run the archive behind it, and takes
+// its users away.
 func (e Engine) Restore(ctx context.Context, n engine.Node, r backstay.Repository, to engine.Point) error {
 	store, err := openStore(n.Installation, r)
 	if err != nil {
@@ -26,11 +27,11 @@ func (e Engine) Restore(ctx context.Context, n engine.Node, r backstay.Repositor
 	if err != nil {
 		return err
 	}
-	if !to.Alone && !to.Until.IsZero() {
-		return backstay.Errorf(backstay.Unsupported, "%s can be restored to its backups, and to no moment between them.",
-			called(n.Installation))
+	then, err := replayOf(ctx, store, m, to)
+	if err != nil {
+		return err
 	}
-	return e.takeOver(ctx, n, m.Version, "The restore of "+called(n.Installation), func(w *datadir.Workshop) error {
+	return e.takeOver(ctx, n, m.Version, "The restore of "+called(n.Installation), then, func(w *datadir.Workshop) error {
 		return unpack(ctx, store, m.ID, n.Installation, w)
 	})
 }
@@ -55,21 +56,25 @@ func (e Engine) Clone(ctx context.Context, from, to engine.Node, progress func(s
 		return err
 	}
 	what := "The copy of " + called(from.Installation)
-	return e.takeOver(ctx, to, from.Installation.FullVersion, what, func(w *datadir.Workshop) error {
+	return e.takeOver(ctx, to, from.Installation.FullVersion, what, nil, func(w *datadir.Workshop) error {
 		progress("the data is copied.")
-		if err := copyNode(ctx, from, io.Discard, "--target-dir="+w.Data); err != nil {
+		uid, gid := from.Account.IDs()
+		if err := errors.Join(datadir.Give(w.Data, uid, gid), os.Chmod(w.Dir, 0o711)); err != nil {
+			return err
+		}
+		if _, err := copyNode(ctx, from, io.Discard, "--target-dir="+w.Data); err != nil {
 			return err
 		}
 		progress("the copy is made ready.")
-		uid, gid := w.IDs()
+		uid, gid = w.IDs()
 		return datadir.Give(w.Data, uid, gid)
 	})
 }
 
 // takeOver makes n's data directory of what fill puts into the workshop's Data: a copy by mariadb-backup of a node of
-// the full version made.
+// the full version made. Then is run by the server of the copy; nil is nothing.
 func (e Engine) takeOver(
-	ctx context.Context, n engine.Node, made, what string, fill func(*datadir.Workshop) error,
+	ctx context.Context, n engine.Node, made, what string, then *replay, fill func(*datadir.Workshop) error,
 ) error {
 	if minor(made) != n.Installation.Version {
 		return backstay.Errorf(backstay.Unsupported, "The backup was made by %s %s and cannot be served by %s.",
@@ -93,7 +98,7 @@ func (e Engine) takeOver(
 		if err := fill(w); err != nil {
 			return err
 		}
-		return u.makeOwn(ctx, w, made)
+		return u.makeOwn(ctx, w, made, then)
 	})
 	if err != nil {
 		return datadir.Blame(what, err)
@@ -101,8 +106,8 @@ func (e Engine) takeOver(
 	return nil
 }
 
-// makeOwn makes a copy consistent and takes its users away.
-func (u upgrade) makeOwn(ctx context.Context, w *datadir.Workshop, made string) error {
+// makeOwn makes a copy consistent, has its server run what comes then, and takes its users away.
+func (u upgrade) makeOwn(ctx context.Context, w *datadir.Workshop, made string, then *replay) error {
 	if err := w.Run("", beside(u.to.Installation, backupProgram), "--no-defaults", "--prepare",
 		"--target-dir="+w.Data); err != nil {
 		return err
@@ -120,6 +125,11 @@ func (u upgrade) makeOwn(ctx context.Context, w *datadir.Workshop, made string) 
 		note = mariadbNote
 	}
 	p.Files[note] = made + "-MariaDB"
+	lines, err := then.prepare(w, u.UID, u.GID)
+	if err != nil {
+		return err
+	}
+	p.Files[configFile] += apart + lines
 	err = errors.Join(os.Mkdir(filepath.Join(w.Data, tmpDir), 0o700), datadir.Fill(w.Data, u.UID, u.GID, p.Files),
 		datadir.Give(w.Data, u.UID, u.GID), os.Chmod(w.Dir, 0o711), os.Lchown(u.Sockets, u.UID, u.GID))
 	if err != nil {
@@ -130,6 +140,9 @@ func (u upgrade) makeOwn(ctx context.Context, w *datadir.Workshop, made string) 
 		return err
 	}
 	defer s.kill() // where it has not ended
+	if err := then.run(ctx, n); err != nil {
+		return err
+	}
 	if err := dropAll(ctx, n); err != nil {
 		return err
 	}

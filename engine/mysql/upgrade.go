@@ -87,20 +87,25 @@ func (u upgrade) blame(err error) error {
 	return datadir.Blame(what, err)
 }
 
-// hidden is the node while its data is upgraded: only the administrator reaches it.
+// hidden is the node while its data is upgraded: only the administrator reaches it, and nothing is logged.
 func (u upgrade) hidden(w *datadir.Workshop) engine.Node {
 	n := u.to
-	n.DataDir, n.RunDir, n.Ports, n.TLS = w.Data, u.Sockets, nil, backstay.Certificate{}
+	n.DataDir, n.RunDir, n.Ports, n.TLS, n.Archive = w.Data, u.Sockets, nil, backstay.Certificate{}, false
 	n.Admin = u.engine.LocalAdmin(n)
 	return n
 }
 
+// apart is what the configuration of such a server ends with: what tenants have scheduled is not run there.
+const apart = "event_scheduler = OFF\n"
+
 func (u upgrade) build(ctx context.Context, w *datadir.Workshop, progress func(string)) error {
 	n := u.hidden(w)
+	n.Archive = isOpen(u.from.DataDir)
 	p, err := u.engine.plan(ctx, n)
 	if err != nil {
 		return err
 	}
+	p.Files[configFile] += apart
 	progress("the data is copied.")
 	if err := os.Remove(w.Data); err != nil {
 		return err
@@ -125,6 +130,9 @@ func (u upgrade) build(ctx context.Context, w *datadir.Workshop, progress func(s
 	}
 	progress("the data is brought up to date.")
 	if err := u.modernize(ctx, w, n); err != nil {
+		return err
+	}
+	if err := removeBinlog(w.Data); err != nil { // the copy will have its own
 		return err
 	}
 	return datadir.WriteFiles(w.Data, u.UID, u.GID, u.files)

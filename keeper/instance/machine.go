@@ -75,7 +75,7 @@ func (m *Machine) node(r Record, s backend.Spec) (node.Node, error) {
 	n := node.Node{Engine: m.Engines[s.Engine], Dir: dir, Program: r.Program, Node: engine.Node{
 		Instance: s.Instance, Installation: r.Installation, DataDir: filepath.Join(dir, dataName(r.Data)),
 		LogFile: m.LogFile(s.Instance), RunDir: m.RunDir(s.Instance, r.Port), CacheDir: cache, Operator: operator(),
-		Size: sizeHere(s.Size), TLS: s.TLS, Settings: s.Settings,
+		Size: sizeHere(s.Size), TLS: s.TLS, Settings: s.Settings, Archive: s.Backup != nil,
 	}}
 	if r.UID != 0 {
 		n.Account = &engine.Account{UID: r.UID, GID: r.UID}

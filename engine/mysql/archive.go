@@ -1,0 +1,249 @@
+package mysql
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"slices"
+	"time"
+
+	"github.com/backstay/backstay"
+	"github.com/backstay/backstay/engine"
+	"github.com/backstay/backstay/internal/datadir"
+	"github.com/backstay/backstay/repository"
+)
+
+// followedFile is where the data directory says which series its binary log belongs to. No copy of the directory has it.
+const followedFile = "archive.json"
+
+// rotateAfter is how long a file of the binary log is written to, at least, before it is archived.
+const rotateAfter = 30 * time.Second
+
+// followed is what followedFile holds.
+type followed struct {
+	Series string      `json:"series"`        // empty: the next file begins one
+	Next   int         `json:"next"`          // the number of the first file that is not in the archive
+	Gap    *engine.Gap `json:"gap,omitempty"` // before the series, until somebody was told
+}
+
+// follower brings the binary log of a node into the archive.
+type follower struct {
+	node  engine.Node
+	store *repository.Store
+	dir   *os.Root
+	followed
+}
+
+func follow(n engine.Node, store *repository.Store) (*follower, error) {
+	dir, err := os.OpenRoot(n.DataDir)
+	if err != nil {
+		return nil, err
+	}
+	f := &follower{node: n, store: store, dir: dir}
+	text, err := dir.ReadFile(followedFile)
+	if err == nil {
+		err = json.Unmarshal(text, &f.followed)
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, errors.Join(err, dir.Close())
+	}
+	return f, nil
+}
+
+func (f *follower) save() error {
+	text, err := json.Marshal(f.followed)
+	if err != nil {
+		return err
+	}
+	uid, gid := f.node.Account.IDs()
+	return datadir.WriteFiles(f.node.DataDir, uid, gid, map[string]string{followedFile: string(text)})
+}
+
+// Archive puts the files of the binary log that are ended into the repository, and has the server remove them. The one
+// that it writes to is ended if there is something in it and it is old enough.
+func (Engine) Archive(ctx context.Context, n engine.Node, r backstay.Repository) (a engine.Archived, err error) {
+	if archivable(n.Installation) != nil {
+		return a, nil
+	}
+	store, err := openStore(n.Installation, r)
+	if err != nil {
+		return a, err
+	}
+	f, err := follow(n, store)
+	if err != nil {
+		return a, err
+	}
+	defer f.dir.Close()
+	numbers, err := binlogFiles(f.dir)
+	if err != nil || len(numbers) == 0 {
+		return a, err
+	}
+	if err = f.begin(ctx, numbers); err == nil {
+		a.Until, err = f.bring(ctx, numbers)
+	}
+	if err == nil {
+		err = f.tidy(ctx, numbers)
+	}
+	if err != nil {
+		return engine.Archived{}, f.bound(ctx, numbers, err)
+	}
+	if f.Gap == nil {
+		return a, nil
+	}
+	a.Gaps, f.Gap = []engine.Gap{*f.Gap}, nil
+	return a, f.save()
+}
+
+// begin begins a series unless the files continue the one that the calls before have begun. All others are ended.
+func (f *follower) begin(ctx context.Context, numbers []int) error {
+	continued, err := f.continued(ctx, numbers)
+	if err != nil || continued {
+		return err
+	}
+	first, began := numbers[0], time.Now().UTC()
+	if f.Series == "" {
+		first = max(first, f.Next)
+	}
+	if slices.Contains(numbers, first) {
+		file, _, err := inspect(f.dir, first)
+		if err != nil {
+			return err
+		}
+		began = file.created.Add(time.Second) // it was begun within that second
+	}
+	until, err := endAll(ctx, f.store)
+	if err != nil {
+		return err
+	}
+	f.followed = followed{Series: newSeries(time.Now()), Next: first}
+	if !until.IsZero() {
+		f.Gap = &engine.Gap{From: until, Until: began}
+	}
+	if err := putHead(ctx, f.store, f.Series, head{Last: first - 1, Until: began}); err != nil {
+		return err
+	}
+	return f.save()
+}
+
+// continued tells whether the files continue the series: the next one is there, or none that is newer, and nobody has
+// ended the series for another one. It asks the repository wherever something waits for that.
+func (f *follower) continued(ctx context.Context, numbers []int) (bool, error) {
+	last := numbers[len(numbers)-1]
+	if f.Series == "" || f.Next > last+1 || f.Next <= last && !slices.Contains(numbers, f.Next) {
+		return false, nil
+	}
+	if f.Next >= last {
+		_, written, err := inspect(f.dir, last)
+		if err == nil && !written || errors.Is(err, errTorn) {
+			return true, nil // nothing waits for the repository
+		}
+	}
+	h, err := readHead(ctx, f.store, f.Series)
+	if backstay.KindOf(err) == backstay.NotFound { // the repository is another one, or nothing of it was needed
+		return true, nil
+	}
+	return !h.Ended, err
+}
+
+// bring puts all files but the one that is written to into the archive, and returns until when it reaches.
+func (f *follower) bring(ctx context.Context, numbers []int) (until time.Time, err error) {
+	now, last := time.Now().UTC(), numbers[len(numbers)-1]
+	serves, err := runs(f.dir)
+	if err != nil {
+		return until, err
+	}
+	active, until := last+1, now
+	if serves {
+		if active, until, err = f.active(ctx, last, now); err != nil {
+			return until, err
+		}
+	}
+	for f.Next < active {
+		if err := f.put(ctx, now); err != nil {
+			return until, err
+		}
+	}
+	return until, nil
+}
+
+// tidy has a server remove the files that are in the archive, or are given up. It keeps one for some more calls that it
+// would need after a crash.
+func (f *follower) tidy(ctx context.Context, numbers []int) error {
+	if numbers[0] >= f.Next {
+		return nil
+	}
+	if serves, err := runs(f.dir); err != nil || !serves {
+		return err
+	}
+	return purge(ctx, f.node, f.Next)
+}
+
+// active returns the number of the file that a server writes to, and until when those before it reach. The last file
+// is ended if it is old enough.
+func (f *follower) active(ctx context.Context, last int, now time.Time) (active int, until time.Time, err error) {
+	file, written, err := inspect(f.dir, last)
+	switch {
+	case errors.Is(err, errTorn), err == nil && !written: // one that is just being made has nothing in it
+		return last, now, nil
+	case err != nil:
+		return 0, until, err
+	case now.Sub(file.created) < rotateAfter:
+		return last, file.created, nil
+	}
+	return last + 1, now, rotate(ctx, f.node)
+}
+
+// put puts the next file into the archive. A file that is torn, though the server has ended it, was damaged on the
+// node's disk: the series ends before it.
+func (f *follower) put(ctx context.Context, now time.Time) error {
+	file, err := readBinlog(f.dir, f.Next, func(group) bool { return true })
+	if errors.Is(err, errTorn) && !file.open {
+		f.followed = followed{Next: f.Next + 1}
+		return errors.Join(f.save(), backstay.Wrapf(err, backstay.Unavailable,
+			"The binary log %s is damaged: the archive ends before it, and begins again behind it.", binlogFile(f.Next-1)))
+	}
+	if err != nil && !errors.Is(err, errTorn) {
+		return err
+	}
+	_, err = f.store.Put(ctx, pieceOf(f.Series, f.Next), func(w io.Writer) error { return copyBinlog(f.dir, f.Next, w) })
+	if err != nil {
+		return err
+	}
+	h := head{Last: f.Next, Until: now}
+	if next, _, err := inspect(f.dir, f.Next+1); err == nil {
+		h.Until = next.created
+	}
+	if err := putHead(ctx, f.store, f.Series, h); err != nil {
+		return err
+	}
+	f.Next++
+	return f.save()
+}
+
+// bound has the server remove its binary log if the files that could not be archived, for the reason why, take too much
+// room. The next call that gets through begins a series, and tells of the gap.
+func (f *follower) bound(ctx context.Context, numbers []int, why error) error {
+	waiting := slices.DeleteFunc(slices.Clone(numbers), func(number int) bool { return number < f.Next })
+	if binlogSize(f.node, waiting) > binlogLimit(f.node.Size) {
+		if err := rotate(ctx, f.node); err != nil {
+			return errors.Join(why, err)
+		}
+		f.followed = followed{Next: numbers[len(numbers)-1] + 1}
+		why = cmp.Or(f.save(), why)
+	}
+	return cmp.Or(f.tidy(ctx, numbers), why)
+}
+
+// place is where the series is that continues a backup which ends at a position of the binary log.
+func (f *follower) place(ctx context.Context, number int, position int64) (*place, error) {
+	p := &place{Series: f.Series, Number: number, Position: position}
+	_, err := readHead(ctx, f.store, f.Series)
+	if backstay.KindOf(err) == backstay.NotFound { // with the last backup before
+		err = putHead(ctx, f.store, f.Series, head{Last: f.Next - 1, Until: time.Now().UTC()})
+	}
+	return p, err
+}

@@ -1,0 +1,151 @@
+package mysql
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"database/sql"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"runtime"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/backstay/backstay"
+	"github.com/backstay/backstay/engine"
+	"github.com/backstay/backstay/internal/datadir"
+)
+
+// mariadb-backup reads a data directory that belongs to the node's user, and follows links in it. So it runs as that
+// user: what the node's server could not read by itself, no copy holds. It comes in by an account that lasts for as
+// long as it runs, since the administrator's is for the keeper's user alone.
+
+// copier is the account of mariadb-backup. Each start of the server removes it, too, as it does with all that come in by
+// the Unix socket.
+const copier = "backstay_copier"
+
+// ended is where in the binary log a copy has ended. The number is 0 if there is no binary log.
+type ended struct {
+	number   int
+	position int64
+}
+
+// copyNode runs mariadb-backup on a serving node, with less right to the processor and the disk than everybody else.
+// It works in a directory beside the data directory.
+func copyNode(ctx context.Context, n engine.Node, stdout io.Writer, how ...string) (at ended, err error) {
+	dir := n.DataDir + ".backup"
+	if err := errors.Join(os.RemoveAll(dir), os.Mkdir(dir, 0o700)); err != nil {
+		return at, err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	password := backstay.Secret(rand.Text())
+	way := fmt.Sprintf("[mariabackup]\nuser = %s\npassword = %s\nsocket = %s\n",
+		copier, password.Reveal(), filepath.Join(n.RunDir, socketName))
+	uid, gid := n.Account.IDs()
+	err = errors.Join(datadir.Fill(dir, uid, gid, map[string]string{"way.cnf": way}), datadir.Give(dir, uid, gid))
+	if err != nil {
+		return at, err
+	}
+	if err := letIn(ctx, n, password); err != nil {
+		return at, err
+	}
+	defer func() { err = errors.Join(err, shutOut(context.WithoutCancel(ctx), n)) }()
+	args := append([]string{"--defaults-file=" + dir + "/way.cnf", "--backup", "--datadir=" + n.DataDir,
+		"--databases-exclude=" + tmpDir, "--tmpdir=" + dir, "--extra-lsndir=" + dir + "/ended",
+		"--target-dir=" + dir + "/target"}, how...)
+	if err := runCopier(ctx, n, dir, stdout, args); err != nil {
+		return at, err
+	}
+	return readEnded(dir + "/ended")
+}
+
+// letIn makes the copier's account, with the rights that mariadb-backup needs, and that of a connection where all are
+// taken. The binary log is not told.
+func letIn(ctx context.Context, n engine.Node, password backstay.Secret) error {
+	account := quoteText(copier) + "@'localhost'"
+	return withAccounts(ctx, n, func(conn *sql.Conn) error {
+		return run(ctx, conn, unlogged,
+			"CREATE OR REPLACE USER "+account+" IDENTIFIED VIA mysql_native_password USING "+quoteText(hashed(password)),
+			"GRANT RELOAD, PROCESS, LOCK TABLES, BINLOG MONITOR, CONNECTION ADMIN ON *.* TO "+account)
+	})
+}
+
+func shutOut(ctx context.Context, n engine.Node) error {
+	ctx, cancel := context.WithTimeout(ctx, clearLimit)
+	defer cancel()
+	err := withAccounts(ctx, n, func(conn *sql.Conn) error {
+		return run(ctx, conn, unlogged, "DROP USER IF EXISTS "+quoteText(copier)+"@'localhost'")
+	})
+	if backstay.KindOf(err) == backstay.Unavailable { // its next start does it
+		return nil
+	}
+	return err
+}
+
+func runCopier(ctx context.Context, n engine.Node, dir string, stdout io.Writer, args []string) error {
+	program := []string{"-n", "19", "ionice", "-t", "-c", "3", beside(n.Installation, backupProgram)}
+	cmd := exec.CommandContext(ctx, "nice", append(program, args...)...)
+	var said bytes.Buffer
+	cmd.Dir, cmd.Env, cmd.Stdout, cmd.Stderr = dir, environment, stdout, &said
+	// It works in the data directory, where only its own end tells it from the server. So it ends when we do, and that
+	// is when the thread does that has started it.
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+	if n.Account != nil {
+		cmd.SysProcAttr.Credential = &syscall.Credential{Uid: n.Account.UID, Gid: n.Account.GID}
+	}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
+	cmd.WaitDelay = time.Second
+	if err := cmd.Run(); err != nil {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		last := lastLine(said.String())
+		return backstay.Wrapf(fmt.Errorf("%w: %s", err, last), backstay.Unavailable, "%s could not be copied: %s.",
+			called(n.Installation), strings.TrimSuffix(last, "."))
+	}
+	return nil
+}
+
+// endedAt matches what mariadb-backup notes: "binlog_pos = filename 'binlog.000001', position '342', GTID …".
+var endedAt = regexp.MustCompile(`binlog_pos = filename '` + binlogName + `\.(\d+)', position '(\d+)'`)
+
+// readEnded reads the notes of mariadb-backup, whose name has changed with version 11. They belong to the node's user.
+func readEnded(dir string) (at ended, err error) {
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return at, err
+	}
+	defer root.Close()
+	notes, err := root.ReadFile("mariadb_backup_info")
+	if errors.Is(err, fs.ErrNotExist) {
+		notes, err = root.ReadFile("xtrabackup_info")
+	}
+	match := endedAt.FindSubmatch(notes)
+	if err != nil || match == nil {
+		return at, err
+	}
+	at.number, err = strconv.Atoi(string(match[1]))
+	if err != nil {
+		return at, err
+	}
+	at.position, err = strconv.ParseInt(string(match[2]), 10, 64)
+	return at, err
+}
+
+// stamp is what mariadb-backup begins its lines with.
+var stamp = regexp.MustCompile(`^\[\d+\] (FATAL ERROR: )?(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d )?`)
+
+func lastLine(said string) string {
+	said = strings.TrimSpace(said)
+	return stamp.ReplaceAllString(said[strings.LastIndexByte(said, '\n')+1:], "")
+}
