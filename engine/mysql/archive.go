@@ -17,7 +17,8 @@ import (
 	"github.com/backstay/backstay/repository"
 )
 
-// followedFile is where the data directory says which series its binary log belongs to. No copy of the directory has it.
+// followedFile is where the data directory says which series its binary log belongs to. No copy of the directory has
+// it.
 const followedFile = "archive.json"
 
 // rotateAfter is how long a file of the binary log is written to, at least, before it is archived.
@@ -28,6 +29,7 @@ type followed struct {
 	Series string      `json:"series"`        // empty: the next file begins one
 	Next   int         `json:"next"`          // the number of the first file that is not in the archive
 	Gap    *engine.Gap `json:"gap,omitempty"` // before the series, until somebody was told
+	Boot   string      `json:"boot"`          // of the machine, by the kernel's name for it
 }
 
 // follower brings the binary log of a node into the archive.
@@ -48,10 +50,49 @@ func follow(n engine.Node, store *repository.Store) (*follower, error) {
 	if err == nil {
 		err = json.Unmarshal(text, &f.followed)
 	}
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if errors.Is(err, fs.ErrNotExist) {
+		err = nil
+	}
+	if err = cmp.Or(err, f.afterBoot()); err != nil {
 		return nil, errors.Join(err, dir.Close())
 	}
 	return f, nil
+}
+
+// bootFile has the kernel's name for the time since the machine was started.
+const bootFile = "/proc/sys/kernel/random/boot_id"
+
+// afterBoot ends the series before a file that was written to when the machine died, if commits did not wait for the
+// disk: then the log has some that the data has not. The next series begins behind it.
+func (f *follower) afterBoot() error {
+	boot, err := os.ReadFile(bootFile)
+	if err != nil || f.Boot == string(boot) {
+		return err
+	}
+	died := f.Boot != "" && waitsForNothing(f.node)
+	f.Boot = string(boot)
+	numbers, err := binlogFiles(f.dir)
+	if err != nil || !died {
+		return err
+	}
+	for _, number := range numbers[:max(len(numbers)-1, 0)] {
+		file, _, err := inspect(f.dir, number)
+		if err != nil {
+			return err
+		}
+		if file.open && number >= f.Next {
+			f.followed = followed{Next: number + 1, Boot: f.Boot}
+		}
+	}
+	return f.save()
+}
+
+// waitsForNothing tells whether a commit is told of before it is on the disk.
+func waitsForNothing(n engine.Node) bool {
+	chosen, err := Engine{}.parseSettings(n)
+	return err == nil && slices.ContainsFunc(chosen, func(c engine.Chosen) bool {
+		return c.Name == "innodb_flush_log_at_trx_commit" && c.Value == "2"
+	})
 }
 
 func (f *follower) save() error {
@@ -119,7 +160,7 @@ func (f *follower) begin(ctx context.Context, numbers []int) error {
 	if err != nil {
 		return err
 	}
-	f.followed = followed{Series: newSeries(time.Now()), Next: first}
+	f.followed = followed{Series: newSeries(time.Now()), Next: first, Boot: f.Boot}
 	if !until.IsZero() {
 		f.Gap = &engine.Gap{From: until, Until: began}
 	}
@@ -202,7 +243,7 @@ func (f *follower) active(ctx context.Context, last int, now time.Time) (active 
 func (f *follower) put(ctx context.Context, now time.Time) error {
 	file, err := readBinlog(f.dir, f.Next, func(group) bool { return true })
 	if errors.Is(err, errTorn) && !file.open {
-		f.followed = followed{Next: f.Next + 1}
+		f.followed = followed{Next: f.Next + 1, Boot: f.Boot}
 		return errors.Join(f.save(), backstay.Wrapf(err, backstay.Unavailable,
 			"The binary log %s is damaged: the archive ends before it, and begins again behind it.", binlogFile(f.Next-1)))
 	}
@@ -232,7 +273,7 @@ func (f *follower) bound(ctx context.Context, numbers []int, why error) error {
 		if err := rotate(ctx, f.node); err != nil {
 			return errors.Join(why, err)
 		}
-		f.followed = followed{Next: numbers[len(numbers)-1] + 1}
+		f.followed = followed{Next: numbers[len(numbers)-1] + 1, Boot: f.Boot}
 		why = cmp.Or(f.save(), why)
 	}
 	return cmp.Or(f.tidy(ctx, numbers), why)

@@ -12,9 +12,10 @@ import (
 
 // group is a transaction in a file of the binary log, or a statement that is none.
 type group struct {
-	from, to int64     // positions in the file
-	text     string    // of the last statement in it; a transaction's is COMMIT, or none
-	began    time.Time // the second in which the statement began that commits it, or in which the file was begun after that
+	from, to int64  // positions in the file
+	text     string // of the last statement in it; a transaction's is COMMIT, or none
+	// began is the second in which the statement began that commits it, or the file if that was later.
+	began time.Time
 }
 
 // errTorn says that a binary log does not go on as one: its server was killed while it wrote, or it was damaged.

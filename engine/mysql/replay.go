@@ -159,8 +159,8 @@ func (r *replay) late(g group) bool {
 
 // runPiece has the server run what is between two positions of the relay log.
 func (r *replay) runPiece(ctx context.Context, conn *sql.Conn, begin, end int64) error {
-	err := run(ctx, conn, fmt.Sprintf("CHANGE MASTER TO MASTER_HOST = 'none', MASTER_USER = 'none', RELAY_LOG_FILE = '%s', "+
-		"RELAY_LOG_POS = %d", relayLog, begin))
+	err := run(ctx, conn, fmt.Sprintf("CHANGE MASTER TO MASTER_HOST = 'none', MASTER_USER = 'none', "+
+		"RELAY_LOG_FILE = '%s', RELAY_LOG_POS = %d", relayLog, begin))
 	if err != nil {
 		return err
 	}
@@ -194,7 +194,8 @@ func (r *replay) tolerate(ctx context.Context, conn *sql.Conn, failed string) er
 	if err != nil {
 		return err
 	}
-	if r.tolerant || !slices.ContainsFunc(fleeting, func(t string) bool { return strings.Contains(failed, "table "+t+";") }) {
+	missed := func(table string) bool { return strings.Contains(failed, "table "+table+";") }
+	if r.tolerant || !slices.ContainsFunc(fleeting, missed) {
 		return errors.New(failed)
 	}
 	r.tolerant = true

@@ -118,8 +118,8 @@ func continuation(
 	return numbers, nil
 }
 
-// needless returns the objects of the archive that no backup of those kept needs: what comes before a backup, and all of
-// a series without any. The head of such a series is the last.
+// needless returns the objects of the archive that no backup of those kept needs: what comes before all of them, and a
+// series without any. The head of such a series is the last.
 func needless(entries []repository.Entry, kept []manifest) (names []string) {
 	first := map[string]string{} // by series: the name of the first piece that is needed
 	for _, m := range kept {
