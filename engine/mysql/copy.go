@@ -28,8 +28,8 @@ import (
 // user: what the node's server could not read by itself, no copy holds. It comes in by an account that lasts for as
 // long as it runs, since the administrator's is for the keeper's user alone.
 
-// copier is the account of mariadb-backup. Each start of the server removes it, too, as it does with all others that come
-// in by the Unix socket.
+// copier is the account of mariadb-backup. Each start of the server removes it, too, as it does with all others that
+// come in by the Unix socket.
 const copier = "backstay_copier"
 
 // ended is where in the binary log a copy has ended. The number is 0 if there is no binary log.

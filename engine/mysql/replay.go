@@ -186,8 +186,8 @@ func (r *replay) runPiece(ctx context.Context, conn *sql.Conn, begin, end int64)
 }
 
 // tolerate has the server go on after it has not found a row in a table that it has in memory alone. Such tables are
-// empty in a backup, as they are after each start, and will be empty when the copy is started. All other tables have the
-// rows that the log changes.
+// empty in a backup, as they are after each start, and will be empty when the copy is started. All other tables have
+// the rows that the log changes.
 func (r *replay) tolerate(ctx context.Context, conn *sql.Conn, failed string) error {
 	fleeting, err := column(ctx, conn, "SELECT CONCAT(TABLE_SCHEMA, '.', TABLE_NAME) FROM information_schema.TABLES "+
 		"WHERE ENGINE = 'MEMORY' AND TABLE_SCHEMA <> 'information_schema'")
