@@ -221,6 +221,44 @@ func TestArchiveEndsWhereTheMachineDied(t *testing.T) {
 	}
 }
 
+// Who gets a policy has an archive from the next start on, and no log once there is none any more: also where the server
+// was killed meanwhile. What is logged later is behind a gap.
+func TestArchiveFollowsThePolicy(t *testing.T) {
+	t.Parallel()
+	n := enginetest.NewNode(t, tested)
+	n.Archive = false
+	a := archived{server{n}, enginetest.Serve(t, tested, n), enginetest.NewRepository(t), engine.Backup{}}
+	if !a.mariadb() {
+		t.Skip("this product has no archive")
+	}
+	c := a.bind(t).connect(t)
+	c.do(t, "CREATE TABLE t (n int)")
+	a.backUp(t)
+	for _, archive := range []bool{true, false, true} {
+		a.Archive = archive
+		if restart, err := tested.Reload(t.Context(), a.Node); restart || err != nil {
+			t.Errorf("with %v, a restart is asked for: %v (%v)", archive, restart, err)
+		}
+		c.do(t, "INSERT INTO t VALUES (1)")
+		a.archive(t)
+		a.process.Kill(t)
+		a.process = enginetest.Serve(t, tested, a.Node)
+		if !archive { // the server has needed the log that it had when it was killed
+			a.process.Stop(t)
+			a.process = enginetest.Serve(t, tested, a.Node)
+		}
+		c = a.bind(t).connect(t)
+		logs, err := filepath.Glob(filepath.Join(a.DataDir, "binlog.*"))
+		if err != nil || len(logs) > 0 != archive {
+			t.Errorf("with %v, there are %v (%v)", archive, logs, err)
+		}
+		if reached := a.archive(t); reached.Until.IsZero() == archive {
+			t.Errorf("with %v, the archive reaches until %v", archive, reached.Until)
+		}
+	}
+	a.restore(t, time.Time{}).want(t, "SELECT COUNT(*) FROM t", "0")
+}
+
 // Pieces that are gone or damaged are missed, and nothing is restored across them.
 func TestArchiveMissesPieces(t *testing.T) {
 	t.Parallel()
