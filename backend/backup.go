@@ -15,7 +15,8 @@ type Archive interface {
 	// AllBackups lists Backups of all instances, by their ids.
 	AllBackups(ctx context.Context) ([]Backups, error)
 	// Prove restores the newest backup of an instance into a scratch place now, starts it there and throws it away. It
-	// returns when that has ended; the error is Invalid where the backup is damaged.
+	// returns when that has ended; the error is Invalid where the backup is damaged, and Unsupported for an instance that
+	// is removed: nothing of it can be started here any more.
 	Prove(ctx context.Context, id backstay.InstanceID) (Proof, error)
 	// Discard is Remove without the last backup, also of an instance whose removal waits for one.
 	Discard(ctx context.Context, id backstay.InstanceID) error

@@ -197,17 +197,25 @@ func (k *Keeper) checkPlace(spec backend.Spec) error {
 
 // checkRoom is Unavailable if a new instance would leave too little free. It asks the disk, so k.mu is not held.
 func (k *Keeper) checkRoom() error {
-	var fs unix.Statfs_t
-	if err := unix.Statfs(k.DataDir, &fs); err != nil {
-		return fmt.Errorf("measure free space: %w", err)
+	free, err := k.free()
+	if err != nil {
+		return err
 	}
-	free := backstay.Bytes(int64(fs.Bavail) * fs.Bsize)
 	if free < k.MinFree {
 		return backstay.Errorf(backstay.Unavailable, "The disk is nearly full: %d MB are free, "+
 			"and a new service must leave %d MB. Delete services, or ask the operator for more room.",
 			free/backstay.MB, k.MinFree/backstay.MB)
 	}
 	return nil
+}
+
+// free is what the disk has left for us.
+func (k *Keeper) free() (backstay.Bytes, error) {
+	var fs unix.Statfs_t
+	if err := unix.Statfs(k.DataDir, &fs); err != nil {
+		return 0, fmt.Errorf("measure free space: %w", err)
+	}
+	return backstay.Bytes(int64(fs.Bavail) * fs.Bsize), nil
 }
 
 // newRecord gives an instance its port and its user. k.mu is held.

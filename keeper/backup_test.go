@@ -337,6 +337,9 @@ func leadBackups(ctx context.Context, c keeper.Config, spec backend.Spec, discar
 	if _, err := awaitBackups(ctx, b, spec.Instance, asked); err != nil {
 		return err
 	}
+	if p, err := b.Prove(ctx, spec.Instance); err != nil || p.Reason != "" {
+		return fmt.Errorf("the newest backup is proved as %+v: %w", p, err)
+	}
 	if discard {
 		if err := b.Discard(ctx, spec.Instance); err != nil {
 			return err

@@ -15,7 +15,7 @@ import (
 func (k *Keeper) newCustody() *custody.Custody {
 	return &custody.Custody{
 		Dir: k.backupsDir(), Repository: k.Repository, Engines: k.Engines, Newest: k.machine.Installed.Newest,
-		Now: k.Now, Log: k.Log,
+		Prove: k.prove, Now: k.Now, Log: k.Log,
 	}
 }
 
@@ -58,8 +58,12 @@ func (k *Keeper) inherit(id backstay.InstanceID) {
 // sweepInterval is how often it is looked for data that is kept no longer.
 const sweepInterval = time.Hour
 
-// sweepKept removes data of removed instances that was kept long enough, until ctx ends.
+// sweepKept removes what an interrupted proof has left, and data of removed instances that was kept long enough, until
+// ctx ends.
 func (k *Keeper) sweepKept(ctx context.Context) {
+	if err := k.machine.SweepProof(); err != nil {
+		k.Log.Warn("what a proof has left could not be removed", "error", err)
+	}
 	tick := time.NewTicker(sweepInterval)
 	defer tick.Stop()
 	for {
@@ -103,6 +107,38 @@ func (k *Keeper) answerForget(r *http.Request) (any, error) {
 	return nil, k.custody.Forget(r.Context(), backstay.InstanceID(r.PathValue("id")))
 }
 
+// answerProof proves a backup for as long as somebody waits for that, and no longer than the keeper keeps: its end
+// waits until nothing is left of the proof.
 func (k *Keeper) answerProof(r *http.Request) (any, error) {
-	return k.custody.ProveNow(r.Context(), backstay.InstanceID(r.PathValue("id")))
+	k.mu.Lock()
+	if k.stopping {
+		k.mu.Unlock()
+		return nil, backstay.Errorf(backstay.Unavailable, "The keeper is stopping.")
+	}
+	k.running.Add(1)
+	k.mu.Unlock()
+	defer k.running.Done()
+	ctx, cancel := context.WithCancel(r.Context())
+	defer cancel()
+	defer context.AfterFunc(k.life, cancel)()
+	return k.custody.ProveNow(ctx, backstay.InstanceID(r.PathValue("id")))
+}
+
+// prove is custody's Prove. It leaves room on the disk for what the instances write meanwhile.
+func (k *Keeper) prove(
+	ctx context.Context, id backstay.InstanceID, r backstay.Repository, b backend.Backup,
+) error {
+	in, err := k.instance(id)
+	if err != nil {
+		return err
+	}
+	free, err := k.free()
+	if err != nil {
+		return err
+	}
+	if needed := b.Data + b.Data/4 + k.MinFree; free < needed {
+		return backstay.Errorf(backstay.Unavailable, "The disk has %d MB free, and a proof is begun with %d MB.",
+			free/backstay.MB, needed/backstay.MB)
+	}
+	return in.Prove(ctx, r, b)
 }

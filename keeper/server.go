@@ -82,7 +82,11 @@ func (k *Keeper) routes() http.Handler {
 	handle("GET "+wire.BackupsPath, k.answerAllBackups)
 	handle("GET "+wire.InstanceBackupsPattern, k.answerBackups)
 	handle("DELETE "+wire.InstanceBackupsPattern, k.answerForget)
-	handle("POST "+wire.ProofPattern, k.answerProof)
+	mux.HandleFunc("POST "+wire.ProofPattern, func(w http.ResponseWriter, r *http.Request) {
+		// Its time to be read in would end a request that is answered later than that.
+		_ = http.NewResponseController(w).SetReadDeadline(time.Time{})
+		k.answer(w, r, k.answerProof)
+	})
 	handle("GET "+wire.AdminPattern, k.answerAdmin)
 	handle("POST "+wire.RotationPattern, k.answerRotate)
 	handle("PUT "+wire.UserPattern, k.answerCreateUser)

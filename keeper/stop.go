@@ -55,7 +55,7 @@ func StopEngines(dataDir string, engines map[string]engine.Engine) (count int, e
 			return count, err
 		}
 	}
-	return count, k.awaitMakers()
+	return count, errors.Join(k.machine.SweepProof(), k.awaitMakers())
 }
 
 // awaitMakers waits for what still makes a golden directory for a keeper that is gone.

@@ -69,6 +69,10 @@ type Custodian struct {
 	saved    time.Time // when the record was written last
 	read     time.Time // when somebody began to read from the repository
 	trouble  map[task]trouble
+	proving  bool   // the proof that is due is under way, or waits for its turn
+	endProof func() // ends the proof that is under way, and waits for that; nil: there is none
+
+	beside sync.WaitGroup // what Run has begun and does not wait for
 }
 
 func newCustodian(c *Custody, r Record) *Custodian {
@@ -88,6 +92,7 @@ const (
 
 // run keeps the backups until ctx ends, or until the instance is gone and none of them is kept any more.
 func (k *Custodian) run(ctx context.Context) {
+	defer k.beside.Wait()
 	for ctx.Err() == nil {
 		k.mu.Lock()
 		source := k.source
@@ -118,6 +123,9 @@ func (k *Custodian) sight() Sight {
 
 // turn does what is due, and returns how long nothing else is.
 func (k *Custodian) turn(ctx context.Context, source Source, s Sight) (pause time.Duration, done bool) {
+	if s.Gone || s.Removing {
+		k.leaveProof()
+	}
 	if s.Gone {
 		return restEvery, k.outlive(ctx)
 	}
@@ -182,7 +190,7 @@ func (k *Custodian) serve(ctx context.Context, s Sight) {
 		k.expire(ctx, s.Node)
 	}
 	if k.proofDue() {
-		k.Prove(ctx)
+		k.proveBeside(ctx)
 	}
 }
 

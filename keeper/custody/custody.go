@@ -23,8 +23,8 @@ type Custody struct {
 	Repository backstay.Repository // without a part and a key; zero: there is none, and nothing is backed up
 	Engines    map[string]engine.Engine
 	Newest     func(ctx context.Context, engine string) ([]engine.Installation, error) // the usable ones
-	// Prove restores a point of an instance into a scratch place, starts it there and throws it away. nil: it cannot.
-	Prove func(ctx context.Context, id backstay.InstanceID, r backstay.Repository, to engine.Point) error
+	// Prove restores a backup of an instance into a scratch place, starts it there and throws it away. nil: it cannot.
+	Prove func(ctx context.Context, id backstay.InstanceID, r backstay.Repository, b backend.Backup) error
 	Now   func() time.Time
 	Log   *slog.Logger
 

@@ -30,6 +30,7 @@ var tasks = []struct {
 // trouble is that a task has failed, once or several times in a row.
 type trouble struct {
 	failures int
+	err      error // the last one
 	sentence string
 	retry    time.Time // not before
 }
@@ -73,7 +74,7 @@ func (k *Custodian) note(ctx context.Context, t task, took time.Duration, err er
 			}
 		}
 	case ctx.Err() == nil:
-		of := trouble{failures: before.failures + 1, sentence: sentence(err)}
+		of := trouble{failures: before.failures + 1, err: err, sentence: sentence(err)}
 		of.retry = k.c.Now().Add(pauseAfter(t, of.failures, took))
 		k.trouble[t] = of
 		if of.sentence != before.sentence {
@@ -105,4 +106,11 @@ func (k *Custodian) failures(t task) int {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	return k.trouble[t].failures
+}
+
+// failureOf is how a task has failed last; nil: it has not.
+func (k *Custodian) failureOf(t task) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.trouble[t].err
 }

@@ -21,7 +21,7 @@ func StepNames() (names []string) {
 	var k *Custodian
 	for _, steps := range [][]step.Step{
 		k.backUpSteps(engine.Node{}, false, nil), k.archiveSteps(engine.Node{}), k.expireSteps(engine.Node{}, nil),
-		k.forgetSteps(engine.Node{}, ""),
+		k.forgetSteps(engine.Node{}, ""), k.proveSteps(backend.Backup{}, nil),
 	} {
 		names = append(names, step.Names(steps)...)
 	}
@@ -212,7 +212,7 @@ func (k *Custodian) Flush(ctx context.Context) error {
 func (k *Custodian) expire(ctx context.Context, n engine.Node) {
 	now := k.c.Now()
 	k.mu.Lock()
-	r, owed, busy := k.record, k.owed, now.Sub(k.read) < readPatience
+	r, owed, busy := k.record, k.owed, k.endProof != nil || now.Sub(k.read) < readPatience
 	k.mu.Unlock()
 	keep := backup.Keep(r.Kept.List, r.Policy.Days, now)
 	if busy || !owed && len(keep) == len(r.Kept.List) || len(keep) == 0 {

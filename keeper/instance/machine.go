@@ -39,6 +39,7 @@ type Machine struct {
 	Source func(context.Context, backstay.InstanceID) (node.Node, error)
 
 	passed passes
+	proof  sync.Mutex // held by whoever uses the place of proofs
 }
 
 // Dir is the directory of an instance.

@@ -18,6 +18,7 @@ type Node struct {
 	Dir     string        // the instance's, in which the data directory is and the process works
 	Program string        // that the process runs, without symbolic links; empty: it was never started
 	Found   bool          // the process was not started by this keeper: another build may have configured it
+	Scratch bool          // it serves nobody, and is thrown away
 }
 
 // LogValue is the node without the certificate's key.

@@ -18,9 +18,10 @@ import (
 const launch = `umask 077; { test -z "$1" || echo "$1" >/proc/self/oom_score_adj; } 2>/dev/null; shift
 set -C; echo $$ >"$0" && exec "$@"`
 
-// outOfMemory is the node's place in that order: tenants' nodes go first. Our own databases have the keeper's place.
+// outOfMemory is the node's place in that order: tenants' nodes go first, and what serves nobody does
+// too. Our own databases have the keeper's place.
 func (n Node) outOfMemory() string {
-	if len(n.Ports) == 0 {
+	if len(n.Ports) == 0 && !n.Scratch {
 		return ""
 	}
 	return strconv.Itoa(process.FirstToGo)

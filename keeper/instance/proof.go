@@ -1,0 +1,121 @@
+package instance
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/backstay/backstay"
+	"github.com/backstay/backstay/backend"
+	"github.com/backstay/backstay/engine"
+	"github.com/backstay/backstay/internal/process"
+	"github.com/backstay/backstay/keeper/node"
+)
+
+// proofDir is where backups are restored for a proof, apart from all instances: what ends or removes these is not to
+// meet it, and what a keeper leaves that was killed is found without a record.
+func (m *Machine) proofDir() string { return filepath.Join(m.DataDir, "proof") }
+
+// proofRunDir is for the sockets of the node that is tried: only one is at a time.
+func (m *Machine) proofRunDir() string { return filepath.Join(m.DataDir, "run", ".proof") }
+
+// Prove restores a backup of the instance, and what the archive has behind it, into a scratch place, starts a node
+// without ports there, and throws it away as soon as it has answered. It is Invalid if the backup is damaged, and
+// Unavailable if the restored node does not serve.
+func (in *Instance) Prove(ctx context.Context, r backstay.Repository, b backend.Backup) (err error) {
+	in.m.proof.Lock()
+	defer in.m.proof.Unlock()
+	if err := in.m.clearProof(); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, in.m.clearProof()) }()
+	n, err := in.proofNode()
+	if err != nil {
+		return err
+	}
+	if err := in.restoreProof(ctx, &n, r, b); err != nil {
+		return err
+	}
+	return tryOut(ctx, n)
+}
+
+// proofNode is the instance's node in the scratch place, where nobody but us can reach it.
+func (in *Instance) proofNode() (node.Node, error) {
+	r := in.Record()
+	if in.m.Engines[r.Spec.Engine] == nil {
+		return node.Node{}, in.noEngine()
+	}
+	n, err := in.m.node(r, r.spec(r.Started))
+	if err != nil {
+		return n, err
+	}
+	n.Dir = filepath.Join(in.m.proofDir(), string(in.ID))
+	n.DataDir, n.LogFile = filepath.Join(n.Dir, firstData), filepath.Join(n.Dir, "log", "engine.log")
+	n.RunDir, n.Program, n.Scratch = in.m.proofRunDir(), "", true
+	n.Ports, n.Endpoint, n.TLS = nil, backstay.Endpoint{}, backstay.Certificate{}
+	n.Admin = n.Engine.LocalAdmin(n.Node)
+	if err := node.MakeDir(in.m.proofDir(), node.ThroughMode()); err != nil {
+		return n, err
+	}
+	return n, n.MakeDirs()
+}
+
+// restoreProof makes the data of the node from the backup. A backup from before an upgrade is served by the version
+// that has made it.
+func (in *Instance) restoreProof(ctx context.Context, n *node.Node, r backstay.Repository, b backend.Backup) error {
+	archiver, ok := n.Engine.(engine.Archiver)
+	if !ok {
+		return backstay.Errorf(backstay.Unsupported, "Backups of this engine cannot be restored here.")
+	}
+	scratch := *n
+	scratch.DataDir = scratchOf(*n)
+	if err := archiver.Restore(ctx, scratch.Node, r, engine.Point{Backup: b.ID}); err != nil {
+		return err
+	}
+	if err := os.Rename(scratch.DataDir, n.DataDir); err != nil {
+		return err
+	}
+	made := in.versionOfData(*n)
+	if made == "" || made == n.Installation.Version {
+		return nil
+	}
+	installed, err := in.m.Installed.Find(ctx, in.Record().Spec.Engine, made, "")
+	n.Installation = installed
+	return err
+}
+
+// proofPatience is how long a restored node may take until it serves: it may have much of the archive to read first.
+const proofPatience = time.Hour
+
+// tryOut starts a node that was restored, and ends it when it serves.
+func tryOut(ctx context.Context, n node.Node) (err error) {
+	if n.Program, err = n.Prepare(ctx); err != nil {
+		return err
+	}
+	p, err := n.Start()
+	if err != nil {
+		return err
+	}
+	defer p.Close()
+	ctx, cancel := context.WithTimeout(ctx, proofPatience)
+	defer cancel()
+	return n.Await(ctx, p)
+}
+
+// SweepProof ends and removes what is left of a proof by a keeper that was killed.
+func (m *Machine) SweepProof() error {
+	m.proof.Lock()
+	defer m.proof.Unlock()
+	return m.clearProof()
+}
+
+// clearProof empties the place of proofs. Nothing in it is worth an orderly end.
+func (m *Machine) clearProof() error {
+	dir := m.proofDir()
+	if _, err := os.Lstat(dir); os.IsNotExist(err) {
+		return nil
+	}
+	return errors.Join(process.KillIn(dir), os.RemoveAll(dir), os.RemoveAll(m.proofRunDir()))
+}
