@@ -3,6 +3,7 @@ package local_test
 import (
 	"context"
 	"errors"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -11,7 +12,9 @@ import (
 	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/backend/backendtest"
 	"github.com/backstay/backstay/backend/local"
+	"github.com/backstay/backstay/engine"
 	"github.com/backstay/backstay/engine/enginetest"
+	"github.com/backstay/backstay/engine/redis"
 	"github.com/backstay/backstay/keeper/keepertest"
 )
 
@@ -19,6 +22,16 @@ func TestBackend(t *testing.T) {
 	t.Parallel()
 	b, _ := keepertest.Run(t, keepertest.Config(t, 40))
 	backendtest.Run(t, subject(b))
+}
+
+// TestArchive is with Redis, which is quick to restore.
+func TestArchive(t *testing.T) {
+	t.Parallel()
+	c := keepertest.Config(t, 10)
+	c.Engines = map[string]engine.Engine{"redis": redis.Engine{}}
+	c.Repository = backstay.Repository{Dir: filepath.Join(c.DataDir, "repository")}
+	b, _ := keepertest.Run(t, c)
+	backendtest.RunArchive(t, subject(b))
 }
 
 // TestBackendWhoseKeeperIsKilled checks that changes come true whenever the keeper dies.
