@@ -50,7 +50,7 @@ type setting struct{ name, value string }
 func serverConfig(n engine.Node, chosen settings) (string, error) {
 	var b strings.Builder
 	b.WriteString("# Written at each start by Backstay: changes made here do not last.\n")
-	all := [][]setting{network(n), memory(n.Size), durability(n.Size), logging(),
+	all := [][]setting{network(n), memory(n.Size), durability(n.Size), archiving(n), logging(),
 		extensions(n.Installation, chosen), tuningLines(n.Installation, chosen.chosen)} // a later line of a name counts
 	for _, group := range all {
 		for _, s := range group {
@@ -125,6 +125,12 @@ func durability(s backstay.Size) []setting {
 		{"max_wal_size", kilobytes(clamp(s.Storage/10, 64*backstay.MB, 4*backstay.GB))},
 		{"timezone", "UTC"},
 	}
+}
+
+// archiving lets backups follow what the server logs, once somebody archives that. It would take a restart to begin
+// with it later.
+func archiving(n engine.Node) []setting {
+	return []setting{{"archive_mode", "on"}, {"archive_command", archiveCommand(n)}}
 }
 
 // logging has the server log to standard error, whose file the keeper keeps within bounds. Statements are never

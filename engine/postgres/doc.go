@@ -22,5 +22,9 @@
 // lets trusted extensions pass that are not offered, so an event trigger is the wall; it also stands where the library
 // is not installed.
 //
+// Backups are pgBackRest's. It reads a data directory by a process with the node's own rights (forward.go), and is
+// handed the log by way of a spool beside the data directory (spool.go). Copies are made ready by a server that nobody
+// reaches (recovery.go).
+//
 // What tenants do within their rights may hold nothing up that we do: see priority.go.
 package postgres

@@ -18,6 +18,9 @@ import (
 // Engine is PostgreSQL as an [engine.Engine]. The zero Engine is Debian's.
 type Engine struct {
 	Roots []string // hold VERSION/bin for each installed version; none: /usr/lib/postgresql
+	// ArchiveAge is how old what was logged becomes at most before Archive has the server finish a segment with it;
+	// 0: 45 seconds, so that with the keeper's own pauses nothing is more than a minute behind.
+	ArchiveAge time.Duration
 }
 
 var (
@@ -47,10 +50,10 @@ func (Engine) Ending(n engine.Node) engine.Ending {
 	return engine.Ending{Signal: syscall.SIGINT, Grace: 20*time.Second + engine.Flushing(sharedBuffers(n.Size))}
 }
 
-// Packages returns Debian's packages of the server, of the extensions that are offered, and of the library that lets
-// tenants create them.
+// Packages returns Debian's packages of the server, of the extensions that are offered, of the library that lets
+// tenants create them, and of the tool that makes backups.
 func (Engine) Packages() []string {
-	return []string{"postgresql-15", "postgresql-15-postgis-3", "postgresql-15-pgextwlist"}
+	return []string{"postgresql-15", "postgresql-15-postgis-3", "postgresql-15-pgextwlist", "pgbackrest"}
 }
 
 // Inspect looks for the library that keeps tenants to the extensions that are offered. Debian puts it where a

@@ -4,12 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"os"
 	"path/filepath"
 	"strconv"
-	"sync"
 
 	"github.com/jackc/pgx/v5/pgproto3"
 
@@ -66,38 +64,13 @@ func (u upgrade) sketch(w *datadir.Workshop, old string) error {
 
 // receive lets the programs of a workshop connect to the server that runs, as its administrator, until end is called.
 func (u upgrade) receive(ctx context.Context, w *datadir.Workshop) (end func() error, err error) {
-	path := filepath.Join(u.Sockets, ".s.PGSQL."+strconv.Itoa(defaultPort))
-	l, err := net.Listen("unix", path)
-	if err != nil {
-		return nil, err
-	}
 	uid, gid := w.IDs()
-	if err := os.Chown(path, uid, gid); err != nil {
-		return nil, errors.Join(err, l.Close())
-	}
-	var all sync.WaitGroup
-	ctx, cancel := context.WithCancel(ctx)
-	all.Go(func() {
-		for {
-			client, err := l.Accept()
-			if err != nil { // it was closed
-				return
-			}
-			all.Go(func() { u.connect(ctx, client) })
-		}
-	})
-	return func() error {
-		err := l.Close()
-		cancel()
-		all.Wait()
-		return err
-	}, nil
+	return forward(ctx, filepath.Join(u.Sockets, ".s.PGSQL."+strconv.Itoa(defaultPort)), uid, gid, u.connect)
 }
 
 // connect carries one connection. What is meant for template1, which our servers do not have, goes to database main:
 // pg_upgrade asks there for what is the same in all databases.
 func (u upgrade) connect(ctx context.Context, client net.Conn) {
-	defer client.Close()
 	first, err := pgproto3.NewBackend(client, client).ReceiveStartupMessage()
 	start, ok := first.(*pgproto3.StartupMessage)
 	if err != nil || !ok {
@@ -114,14 +87,9 @@ func (u upgrade) connect(ctx context.Context, client net.Conn) {
 	if err != nil {
 		return
 	}
-	defer server.Close()
-	defer context.AfterFunc(ctx, func() { client.Close(); server.Close() })()
 	if _, err := server.Write(message); err != nil {
+		server.Close()
 		return
 	}
-	var back sync.WaitGroup
-	back.Go(func() { io.Copy(client, server); client.Close() })
-	io.Copy(server, client) // either end is closed when the other is
-	server.Close()
-	back.Wait()
+	join(ctx, client, server)
 }

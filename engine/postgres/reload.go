@@ -44,8 +44,10 @@ func (e Engine) Reload(ctx context.Context, n engine.Node) (restart bool, err er
 }
 
 // reloaded asks when the server last read its configuration, and whether some of it waits for a restart. It is for a
-// new session, which knows what the server knew when the session began.
-const reloaded = "SELECT pg_conf_load_time() >= $1, EXISTS (SELECT FROM pg_settings WHERE pending_restart)"
+// new session, which knows what the server knew when the session began. The archive, which servers lack that an earlier
+// version of ours has started, is worth no restart: Backup says that one is needed.
+const reloaded = "SELECT pg_conf_load_time() >= $1, " +
+	"EXISTS (SELECT FROM pg_settings WHERE pending_restart AND name <> 'archive_mode')"
 
 // awaitReload waits until the server has read its configuration, and reports whether some of it needs a restart.
 func awaitReload(ctx context.Context, n engine.Node, asked time.Time) (restart bool, err error) {

@@ -1,0 +1,115 @@
+package postgres
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+	"time"
+
+	"github.com/backstay/backstay"
+	"github.com/backstay/backstay/engine"
+	"github.com/backstay/backstay/internal/wait"
+)
+
+// Archive pushes what waits into the repository. Where there is no backup yet that could be restored with it, nothing
+// is kept.
+func (e Engine) Archive(ctx context.Context, n engine.Node, r backstay.Repository) (a engine.Archived, err error) {
+	t, err := openTool(ctx, n, r)
+	if err != nil {
+		return a, err
+	}
+	defer func() { err = errors.Join(err, t.close()) }()
+	s, err := openSpool(n)
+	if err != nil {
+		return a, err
+	}
+	looked := s.look(ctx, n, cmp.Or(e.ArchiveAge, 45*time.Second))
+	if err := cmp.Or(t.push(ctx, s), looked); err != nil {
+		return a, t.blame(ctx, err)
+	}
+	a = engine.Archived{Until: s.record.Until, Gaps: s.record.Gaps}
+	s.record.Gaps = nil
+	return a, s.save()
+}
+
+// push pushes all that waits, the oldest first.
+func (t *pgBackRest) push(ctx context.Context, s *spool) error {
+	names, err := s.waiting()
+	if err != nil || len(names) == 0 {
+		return err
+	}
+	for _, name := range names {
+		path, err := s.take(name)
+		if errors.Is(err, fs.ErrNotExist) { // the server has made room
+			continue
+		}
+		if err == nil {
+			err = t.pushOne(ctx, s, name, path)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// pushOne pushes a segment. One that is of another server than the repository's, as after a change of the major
+// version, or of another history of the same one, is of no use, nor is one that no backup comes before: there is a gap
+// until the next backup.
+func (t *pgBackRest) pushOne(ctx context.Context, s *spool, name, path string) error {
+	_, err := t.run(ctx, true, "archive-push", path)
+	code := codeOf(err)
+	switch {
+	case err == nil:
+		s.note(name, time.Now().UTC())
+	case code == codeOther, code == codeDuplicate, code != 0 && t.hasNoStanza(ctx):
+		s.gap(time.Now().UTC())
+	default:
+		return err
+	}
+	if err := s.save(); err != nil {
+		return err
+	}
+	return os.Remove(path)
+}
+
+// hasNoStanza tells whether the repository is there and holds nothing: no backup that a segment could follow.
+func (t *pgBackRest) hasNoStanza(ctx context.Context) bool {
+	found, err := t.info(ctx)
+	return err == nil && found.Status.Code == statusNoStanza
+}
+
+// whilePushing pushes what waits again and again while do is done.
+func (t *pgBackRest) whilePushing(ctx context.Context, s *spool, do func() error) error {
+	done := make(chan error, 1)
+	go func() { done <- do() }()
+	for {
+		select {
+		case err := <-done:
+			return err
+		case <-time.After(time.Second):
+		}
+		if err := t.push(ctx, s); err != nil {
+			return errors.Join(err, <-done)
+		}
+	}
+}
+
+// pushPatience is how long the server may take to hand over a segment that is finished.
+const pushPatience = time.Minute
+
+// pushUntil pushes until the segment of that name is in the repository.
+func (t *pgBackRest) pushUntil(ctx context.Context, s *spool, name string) error {
+	ctx, cancel := context.WithTimeout(ctx, pushPatience)
+	defer cancel()
+	err := wait.Until(ctx, wait.Growing(10*time.Millisecond, 200*time.Millisecond), func() (again bool, err error) {
+		err = t.push(ctx, s)
+		return err == nil && s.record.Last < name, err
+	})
+	if err == nil && s.record.Last < name {
+		err = backstay.Errorf(backstay.Unavailable, "The database does not hand over what it has logged.")
+	}
+	return err
+}

@@ -1,0 +1,324 @@
+package postgres
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/backstay/backstay"
+	"github.com/backstay/backstay/engine"
+)
+
+var _ engine.Archiver = Engine{}
+
+// The tool's own keeping of the newest backups is switched off: which are kept is told to Expire.
+const keepAll = "--repo1-retention-full=9999999"
+
+// backupOptions leave it to us, who bring it there, to see that the log is in the archive, and have what an interrupted
+// backup has left be thrown away.
+var backupOptions = []string{"--type=full", "--no-archive-check", "--start-fast", keepAll, "--no-expire-auto",
+	"--no-resume", "--stop-auto", "--compress-level-network=0"}
+
+// Backup has pgBackRest copy the files of a serving node. Meanwhile, and until what was logged meanwhile is in the
+// repository too, it does what Archive does. The checksums that are compared are those of PostgreSQL's pages, as they
+// are read, and those of the repository's files when they are read again.
+func (Engine) Backup(ctx context.Context, n engine.Node, r backstay.Repository) (b engine.Backup, err error) {
+	t, err := openTool(ctx, n, r)
+	if err != nil {
+		return b, err
+	}
+	defer func() { err = errors.Join(err, t.close()) }()
+	s, err := openSpool(n)
+	if err != nil {
+		return b, err
+	}
+	taken, err := t.backUp(ctx, s)
+	if err != nil {
+		return b, t.blame(ctx, err)
+	}
+	return taken.backup(), s.backedUp(taken)
+}
+
+func (t *pgBackRest) backUp(ctx context.Context, s *spool) (set backupSet, err error) {
+	options, end, err := t.nodeOptions(ctx)
+	if err != nil {
+		return set, err
+	}
+	defer func() { err = errors.Join(err, end()) }()
+	if err := wantArchive(ctx, t.node); err != nil {
+		return set, err
+	}
+	if err := t.ensureStanza(ctx, options); err != nil {
+		return set, err
+	}
+	before, err := t.sets(ctx)
+	if err != nil {
+		return set, err
+	}
+	err = t.whilePushing(ctx, s, func() error {
+		_, err := t.run(ctx, true, slices.Concat(backupOptions, options,
+			[]string{"--annotation=version=" + t.node.Installation.FullVersion, "backup"})...)
+		return err
+	})
+	if err != nil {
+		return set, err
+	}
+	if set, err = t.newest(ctx, before); err != nil {
+		return set, err
+	}
+	return set, t.pushUntil(ctx, s, set.Archive.Stop)
+}
+
+// newest returns the backup that was not there before. It fails if that one must not be restored.
+func (t *pgBackRest) newest(ctx context.Context, before []backupSet) (set backupSet, err error) {
+	after, err := t.sets(ctx)
+	if err != nil {
+		return set, err
+	}
+	if len(after) == 0 || len(before) > 0 && after[len(after)-1].Label == before[len(before)-1].Label {
+		return set, errors.New("pgbackrest has made no backup")
+	}
+	if set, err = t.set(ctx, after[len(after)-1].Label); err != nil {
+		return set, err
+	}
+	switch {
+	case set.Error:
+		err = backstay.Errorf(backstay.Unavailable,
+			"The database has pages on its disk that are damaged: the backup has them too.")
+	case len(set.Links) > 0 || len(set.Tablespaces) > 0:
+		err = backstay.Errorf(backstay.Unavailable,
+			"The data directory has links in it, which none of ours has: the backup cannot be restored.")
+	}
+	return set, err
+}
+
+// wantArchive fails if the node does not serve, or was started by a version of ours that knew no archive.
+func wantArchive(ctx context.Context, n engine.Node) error {
+	return withAdmin(ctx, n, func(conn *pgx.Conn) error {
+		var mode string
+		err := conn.QueryRow(ctx, "SHOW archive_mode").Scan(&mode)
+		if err == nil && mode != "on" {
+			err = backstay.Errorf(backstay.Unavailable, "The database is backed up once it has been restarted: it was "+
+				"started by a version of Backstay that made no backups.")
+		}
+		return err
+	})
+}
+
+// ensureStanza makes the stanza, or has it follow the node to another major version.
+func (t *pgBackRest) ensureStanza(ctx context.Context, options []string) error {
+	_, err := t.run(ctx, false, slices.Concat([]string{"--no-online"}, options, []string{"stanza-create"})...)
+	if code := codeOf(err); code == codeMismatch {
+		_, err = t.run(ctx, false, slices.Concat([]string{"--no-online"}, options, []string{"stanza-upgrade"})...)
+	}
+	return err
+}
+
+// backupSet is a backup as pgBackRest tells of it.
+type backupSet struct {
+	Label      string            `json:"label"`
+	Error      bool              `json:"error"`
+	Annotation map[string]string `json:"annotation"`
+	Archive    struct {
+		Start string `json:"start"` // the first segment of the log that it needs
+		Stop  string `json:"stop"`
+	} `json:"archive"`
+	Database struct {
+		ID int `json:"id"`
+	} `json:"database"`
+	Info struct {
+		Size       int64 `json:"size"`
+		Repository struct {
+			Delta int64 `json:"delta"`
+		} `json:"repository"`
+	} `json:"info"`
+	Timestamp struct {
+		Start int64 `json:"start"`
+		Stop  int64 `json:"stop"`
+	} `json:"timestamp"`
+	Links       []json.RawMessage `json:"link"`       // only told of a single backup
+	Tablespaces []json.RawMessage `json:"tablespace"` // likewise
+}
+
+// backup is the set in the words of the engines. PgBackRest leaves out parts of seconds: its last one has ended when
+// the next begins.
+func (s backupSet) backup() engine.Backup {
+	return engine.Backup{
+		ID: s.Label, Began: time.Unix(s.Timestamp.Start, 0).UTC(), Ended: time.Unix(s.Timestamp.Stop+1, 0).UTC(),
+		Data: backstay.Bytes(s.Info.Size), Stored: backstay.Bytes(s.Info.Repository.Delta),
+		Version: s.Annotation["version"],
+	}
+}
+
+// stanzaInfo is what pgBackRest tells of the stanza.
+type stanzaInfo struct {
+	Backups []backupSet `json:"backup"`
+	Archive []struct {
+		Database struct {
+			ID int `json:"id"`
+		} `json:"database"`
+		Max string `json:"max"`
+	} `json:"archive"`
+	Status struct {
+		Code int `json:"code"`
+	} `json:"status"`
+	Repo []struct {
+		Status struct {
+			Message string `json:"message"`
+		} `json:"status"`
+	} `json:"repo"`
+}
+
+// Statuses of a stanza: there is none, or its data is missing. Between them, there is no backup in it; what is higher
+// is trouble.
+const (
+	statusNoStanza = 1
+	statusNoData   = 3
+)
+
+func (t *pgBackRest) info(ctx context.Context, options ...string) (found stanzaInfo, err error) {
+	out, err := t.run(ctx, false, append(options, "--output=json", "info")...)
+	if err != nil {
+		return found, err
+	}
+	var all []stanzaInfo
+	if err := json.Unmarshal(out, &all); err != nil || len(all) != 1 {
+		return found, &toolFailure{codeFormat, fmt.Sprintf("FormatError: %v", err)} // it quotes what it cannot read
+	}
+	found = all[0]
+	if code := found.Status.Code; code > statusNoData {
+		said := ""
+		for _, r := range found.Repo {
+			said += r.Status.Message
+		}
+		return found, &toolFailure{code, said}
+	}
+	return found, nil
+}
+
+// sets returns the whole backups, the oldest first.
+func (t *pgBackRest) sets(ctx context.Context) ([]backupSet, error) {
+	found, err := t.info(ctx)
+	return found.Backups, err
+}
+
+// Backups lists the backups without such that have damaged pages.
+func (Engine) Backups(ctx context.Context, n engine.Node, r backstay.Repository) (all []engine.Backup, err error) {
+	t, err := openTool(ctx, n, r)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, t.close()) }()
+	sets, err := t.sets(ctx)
+	if err != nil {
+		return nil, t.blame(ctx, err)
+	}
+	all = []engine.Backup{}
+	for _, s := range sets {
+		if !s.Error {
+			all = append(all, s.backup())
+		}
+	}
+	return all, nil
+}
+
+// Verify has pgBackRest read the whole repository and compare the checksums: it can do no less.
+func (Engine) Verify(ctx context.Context, n engine.Node, r backstay.Repository, b engine.Backup) (err error) {
+	t, err := openTool(ctx, n, r)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, t.close()) }()
+	if _, err := t.set(ctx, b.ID); err != nil {
+		return t.blame(ctx, err)
+	}
+	out, err := t.run(ctx, true, "--output=text", "--verbose", "verify")
+	if err != nil {
+		return t.blame(ctx, err)
+	}
+	return judge(string(out), b.ID)
+}
+
+var (
+	verifiedBackup  = regexp.MustCompile(`(?m)^\s*backup: (\S+), status: (\w+)`)
+	verifiedArchive = regexp.MustCompile(`(?m)^\s*archiveId: .*\n` +
+		`\s*missing: (\d+), checksum invalid: (\d+), size invalid: (\d+)`)
+)
+
+// judge is Invalid unless the report of a verification says that the backup and the archive are whole.
+func judge(report, id string) error {
+	whole := false
+	for _, match := range verifiedBackup.FindAllStringSubmatch(report, -1) {
+		whole = whole || match[1] == id && match[2] == "valid"
+	}
+	for _, match := range verifiedArchive.FindAllStringSubmatch(report, -1) {
+		whole = whole && match[2] == "0" && match[3] == "0"
+	}
+	if !whole {
+		err := fmt.Errorf("pgbackrest verify: %s", strings.TrimSpace(report))
+		return backstay.Wrapf(err, backstay.Invalid, "The backup %s is damaged, or the archive that belongs to it.", id)
+	}
+	return nil
+}
+
+// set returns one backup with all that is told of it. It is NotFound if there is none of that name.
+func (t *pgBackRest) set(ctx context.Context, id string) (backupSet, error) {
+	sets, err := t.sets(ctx)
+	if err != nil {
+		return backupSet{}, err
+	}
+	if !slices.ContainsFunc(sets, func(s backupSet) bool { return s.Label == id }) {
+		return backupSet{}, backstay.Errorf(backstay.NotFound, "There is no backup %s.", id)
+	}
+	found, err := t.info(ctx, "--set="+id)
+	if err == nil && len(found.Backups) != 1 {
+		err = fmt.Errorf("backup %s is told of %d times", id, len(found.Backups))
+	}
+	if err != nil {
+		return backupSet{}, err
+	}
+	return found.Backups[0], nil
+}
+
+// Expire removes backups one by one, each with what of the archive is older than all others. PgBackRest never removes
+// the last one: where none is kept, the stanza goes.
+func (Engine) Expire(ctx context.Context, n engine.Node, r backstay.Repository, keep []string) (err error) {
+	t, err := openTool(ctx, n, r)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, t.close()) }()
+	sets, err := t.sets(ctx)
+	if err != nil {
+		return t.blame(ctx, err)
+	}
+	isKept := func(s backupSet) bool { return slices.Contains(keep, s.Label) }
+	if !slices.ContainsFunc(sets, isKept) {
+		return t.blame(ctx, t.removeStanza(ctx))
+	}
+	for _, s := range sets {
+		if isKept(s) {
+			continue
+		}
+		if _, err := t.run(ctx, true, keepAll, "--set="+s.Label, "expire"); err != nil {
+			return t.blame(ctx, err)
+		}
+	}
+	return nil
+}
+
+func (t *pgBackRest) removeStanza(ctx context.Context) error {
+	if _, err := t.run(ctx, false, "stop"); err != nil {
+		return err
+	}
+	_, err := t.run(ctx, true, "--pg1-path="+filepath.Join(t.dir, "none"), "--force", "stanza-delete")
+	return err
+}

@@ -1,0 +1,131 @@
+package postgres_test
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/backstay/backstay"
+	"github.com/backstay/backstay/engine"
+	"github.com/backstay/backstay/engine/enginetest"
+)
+
+// BenchmarkBackup backs up a database of a gigabyte, restores it and clones it, beside what pgBackRest takes that is run
+// by hand, and beside pgbench's throughput. Set against each other is what was measured in the same run.
+func BenchmarkBackup(b *testing.B) {
+	n := enginetest.NewNode(b, archiving)
+	n.Size = backstay.Size{Storage: 10 * backstay.GB, Memory: backstay.GB, Connections: 50}
+	enginetest.Serve(b, archiving, n)
+	pgbench(b, n, "--initialize", "--scale=70", "--quiet")
+	r, bare := enginetest.NewRepository(b), newBare(b, n)
+	var made engine.Backup
+	for b.Loop() {
+		byHand := bare.took(b, "--type=full", "--no-archive-check", "--start-fast", "backup")
+		ours := took(b, func() (err error) { made, err = archiving.Backup(b.Context(), n, r); return err })
+		b.ReportMetric(ours.Seconds(), "s/backup")
+		b.ReportMetric(ours.Seconds()/byHand.Seconds(), "backup/by-hand")
+
+		to, other := enginetest.NewNode(b, archiving), enginetest.NewNode(b, archiving)
+		byHand = bare.took(b, "--pg1-path="+filepath.Dir(other.DataDir)+"/bare", "--type=none", "restore")
+		ours = took(b, func() error {
+			return archiving.Restore(b.Context(), to, r, engine.Point{Backup: made.ID, Alone: true})
+		})
+		b.ReportMetric(ours.Seconds(), "s/restore")
+		b.ReportMetric(ours.Seconds()/byHand.Seconds(), "restore/by-hand")
+
+		ours = took(b, func() error { return archiving.Clone(b.Context(), n, other, func(string) {}) })
+		b.ReportMetric(ours.Seconds(), "s/clone")
+		b.ReportMetric(throughputWhile(b, n, func() error { _, err := archiving.Backup(b.Context(), n, r); return err }),
+			"throughput/without")
+	}
+}
+
+func took(b *testing.B, do func() error) time.Duration {
+	b.Helper()
+	began := time.Now()
+	if err := do(); err != nil {
+		b.Fatal(err)
+	}
+	return time.Since(began)
+}
+
+var transactions = regexp.MustCompile(`tps = ([0-9.]+)`)
+
+// pgbench returns the transactions per second.
+func pgbench(b *testing.B, n engine.Node, args ...string) (rate float64) {
+	b.Helper()
+	args = append([]string{"--host=" + n.RunDir, "--port=" + strconv.Itoa(n.Endpoint.Port), "--username=backstay"}, args...)
+	out, err := exec.CommandContext(b.Context(), filepath.Join(n.Installation.Dir, "pgbench"),
+		append(args, "main")...).CombinedOutput()
+	if err != nil {
+		b.Fatalf("pgbench: %v: %s", err, out)
+	}
+	if match := transactions.FindSubmatch(out); match != nil {
+		rate, _ = strconv.ParseFloat(string(match[1]), 64) // it is a number
+	}
+	return rate
+}
+
+// throughputWhile returns pgbench's throughput while do is done again and again, as a part of that before and after.
+func throughputWhile(b *testing.B, n engine.Node, do func() error) float64 {
+	b.Helper()
+	args := []string{"--client=4", "--time=10", "--no-vacuum"}
+	before := pgbench(b, n, args...)
+	stop, done := make(chan struct{}), make(chan error, 1)
+	go func() {
+		for {
+			select {
+			case <-stop:
+				done <- nil
+				return
+			default:
+				if err := do(); err != nil {
+					done <- err
+					return
+				}
+			}
+		}
+	}()
+	while := pgbench(b, n, args...)
+	close(stop)
+	if err := <-done; err != nil {
+		b.Fatal(err)
+	}
+	return while / ((before + pgbench(b, n, args...)) / 2)
+}
+
+// bare is pgBackRest run by hand, on a repository of its own.
+type bare struct{ config string }
+
+func newBare(b *testing.B, n engine.Node) bare {
+	b.Helper()
+	dir := b.TempDir()
+	text := fmt.Sprintf("[global]\nrepo1-path=%[1]s/repo\nrepo1-cipher-type=aes-256-cbc\nrepo1-cipher-pass=secret\n"+
+		"repo1-bundle=y\nrepo1-retention-full=2\ncompress-type=lz4\nprocess-max=2\nlock-path=%[1]s\nlog-level-file=off\n"+
+		"[main]\npg1-path=%[2]s\npg1-socket-path=%[3]s\npg1-port=%[4]d\npg1-user=backstay\npg1-database=main\n",
+		dir, n.DataDir, n.RunDir, n.Endpoint.Port)
+	config := filepath.Join(dir, "pgbackrest.conf")
+	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
+		b.Fatal(err)
+	}
+	by := bare{config}
+	by.took(b, "stanza-create")
+	return by
+}
+
+func (p bare) took(b *testing.B, args ...string) time.Duration {
+	b.Helper()
+	return took(b, func() error {
+		out, err := exec.CommandContext(b.Context(), "pgbackrest",
+			append([]string{"--config=" + p.config, "--stanza=main"}, args...)...).CombinedOutput()
+		if err != nil {
+			return fmt.Errorf("%w: %s", err, out)
+		}
+		return nil
+	})
+}

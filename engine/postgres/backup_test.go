@@ -1,0 +1,233 @@
+package postgres_test
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/backstay/backstay"
+	"github.com/backstay/backstay/engine"
+	"github.com/backstay/backstay/engine/enginetest"
+	"github.com/backstay/backstay/engine/postgres"
+	"github.com/backstay/backstay/internal/testkit"
+)
+
+var archiving = postgres.Engine{ArchiveAge: time.Second}
+
+// A server that was broken into may put links into its data directory. What they lead to, and only we may read, gets
+// into no backup; what it may read itself is not laid out by a restore.
+func TestLinksLeadNowhere(t *testing.T) {
+	t.Parallel()
+	if os.Geteuid() != 0 {
+		t.Skip("the server is the same user as we are")
+	}
+	n := enginetest.NewNode(t, archiving)
+	enginetest.Serve(t, archiving, n)
+	r := enginetest.NewRepository(t)
+	secret := filepath.Join(t.TempDir(), "secret")
+	link := filepath.Join(n.DataDir, "base", "link")
+	err := errors.Join(os.WriteFile(secret, []byte("precious"), 0o600), os.Symlink(secret, link))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if b, err := archiving.Backup(t.Context(), n, r); backstay.KindOf(err) != backstay.Unavailable {
+		t.Errorf("what only we may read: got %+v, %v", b, err)
+	}
+	to := enginetest.NewNode(t, archiving)
+	if err := archiving.Clone(t.Context(), n, to, func(string) {}); err == nil {
+		t.Error("a clone followed the link")
+	}
+	open := filepath.Join(testkit.Dir(t), "open")
+	err = errors.Join(os.Remove(link), os.Mkdir(open, 0o755), os.Symlink(open, link))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if b, err := archiving.Backup(t.Context(), n, r); backstay.KindOf(err) != backstay.Unavailable {
+		t.Errorf("what all may read: got %+v, %v", b, err)
+	}
+	all, err := archiving.Backups(t.Context(), n, r)
+	if err != nil || len(all) != 1 {
+		t.Fatalf("there are %v, %v", all, err)
+	}
+	err = archiving.Restore(t.Context(), to, r, engine.Point{Backup: all[0].ID, Alone: true})
+	if backstay.KindOf(err) != backstay.Invalid {
+		t.Errorf("what all may read is restored: %v", err)
+	}
+}
+
+// What waits to be archived lies where the server may write. It cannot have us read anything but its own files.
+func TestOnlyOwnSegmentsAreArchived(t *testing.T) {
+	t.Parallel()
+	n := enginetest.NewNode(t, archiving)
+	p := enginetest.Serve(t, archiving, n)
+	r := enginetest.NewRepository(t)
+	mustBackUp(t, n, r)
+	p.Stop(t)
+	mustArchive(t, n, r)
+	segment := filepath.Join(filepath.Dir(n.DataDir), "archive", "000000010000000000000042")
+	if err := os.Symlink("/etc/passwd", segment); err != nil {
+		t.Fatal(err)
+	}
+	if a, err := archiving.Archive(t.Context(), n, r); err == nil {
+		t.Errorf("a link is archived: %+v", a)
+	}
+	if a := mustArchive(t, n, r); len(a.Gaps) != 0 {
+		t.Errorf("the link is a segment: %+v", a)
+	}
+}
+
+// Where more waits than the plan has room for, all of it goes, and the gap is told of once.
+func TestSpoolIsBounded(t *testing.T) {
+	t.Parallel()
+	n := enginetest.NewNode(t, archiving)
+	enginetest.Serve(t, archiving, n)
+	r := enginetest.NewRepository(t)
+	b := mustBackUp(t, n, r)
+	mustArchive(t, n, r)
+	spool, a := filepath.Join(filepath.Dir(n.DataDir), "archive"), server{n}.admin(t)
+	handOver := func() {
+		t.Helper()
+		was := names(t, spool)
+		a.do(t, "SELECT pg_current_xact_id()", "SELECT pg_switch_wal()")
+		await(t, "the segment", func() bool { return !slices.Equal(names(t, spool), was) })
+	}
+	handOver()
+	for number := range 70 { // they count as 16 MB each
+		path := filepath.Join(spool, fmt.Sprintf("0000000100000000%08X", 0x80+number))
+		if err := os.WriteFile(path, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	handOver()
+	await(t, "room", func() bool { left := names(t, spool); return len(left) == 1 && left[0] != ".part" })
+	gaps := mustArchive(t, n, r).Gaps
+	if len(gaps) != 1 || gaps[0].From.Before(b.Began) || gaps[0].Until.Before(gaps[0].From) {
+		t.Errorf("the gaps are %v", gaps)
+	}
+	if gaps := mustArchive(t, n, r).Gaps; len(gaps) != 0 {
+		t.Errorf("the gap is told of again: %v", gaps)
+	}
+}
+
+// await waits until done says so, for a minute at most.
+func await(t *testing.T, what string, done func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(time.Minute); !done(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("%s does not come", what)
+		}
+	}
+}
+
+// A database that became another one, as by an upgrade, is backed up into the same repository, and the backups of the
+// one before stay.
+func TestBackupsFollowAnUpgrade(t *testing.T) {
+	t.Parallel()
+	before, after := enginetest.NewNode(t, archiving), enginetest.NewNode(t, archiving)
+	enginetest.Serve(t, archiving, before)
+	r := enginetest.NewRepository(t)
+	first := mustBackUp(t, before, r)
+	mustArchive(t, before, r)
+	enginetest.Serve(t, archiving, after)
+	second := mustBackUp(t, after, r)
+	mustArchive(t, after, r)
+	all, err := archiving.Backups(t.Context(), after, r)
+	if err != nil || len(all) != 2 || all[0].ID != first.ID || all[1].ID != second.ID {
+		t.Errorf("there are %v, %v", all, err)
+	}
+	for _, b := range []engine.Backup{first, second} {
+		if err := archiving.Verify(t.Context(), after, r, b); err != nil {
+			t.Errorf("%s: %v", b.ID, err)
+		}
+		n := enginetest.NewNode(t, archiving)
+		if err := archiving.Restore(t.Context(), n, r, engine.Point{Backup: b.ID}); err != nil {
+			t.Errorf("%s: %v", b.ID, err)
+		}
+	}
+}
+
+// An object store is as good a repository as a directory, and one that has ended is said to be away.
+func TestBackupIntoObjects(t *testing.T) {
+	t.Parallel()
+	o := testkit.ObjectStore(t)
+	r := backstay.Repository{Objects: &o.ObjectStore}.Of(backstay.InstanceID(uuid.NewString()),
+		backstay.Secret(strings.Repeat("2b", 32)))
+	n := enginetest.NewNode(t, archiving)
+	enginetest.Serve(t, archiving, n)
+	b := server{n}.bind(t)
+	b.connect(t).do(t, "CREATE TABLE precious (n int)", "INSERT INTO precious VALUES (42)")
+	made := mustBackUp(t, n, r)
+	b.connect(t).do(t, "INSERT INTO precious VALUES (43)")
+	now := time.Now()
+	await(t, "the archive's end", func() bool { return mustArchive(t, n, r).Until.After(now) })
+	if err := archiving.Verify(t.Context(), n, r, made); err != nil {
+		t.Error(err)
+	}
+	to := enginetest.NewNode(t, archiving)
+	if err := archiving.Restore(t.Context(), to, r, engine.Point{Backup: made.ID}); err != nil {
+		t.Fatal(err)
+	}
+	enginetest.Serve(t, archiving, to)
+	server{to}.bind(t).connect(t).want(t, "SELECT sum(n) FROM precious", "85")
+	wantNowhere(t, o.Dir, "precious")
+	if err := archiving.Expire(t.Context(), n, r, nil); err != nil {
+		t.Error(err)
+	}
+}
+
+func mustBackUp(t *testing.T, n engine.Node, r backstay.Repository) engine.Backup {
+	t.Helper()
+	b, err := archiving.Backup(t.Context(), n, r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+func mustArchive(t *testing.T, n engine.Node, r backstay.Repository) engine.Archived {
+	t.Helper()
+	a, err := archiving.Archive(t.Context(), n, r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a
+}
+
+func names(t *testing.T, dir string) (all []string) {
+	t.Helper()
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		all = append(all, e.Name())
+	}
+	return slices.Sorted(slices.Values(all))
+}
+
+// wantNowhere wants a text to be in no file below dir.
+func wantNowhere(t *testing.T, dir, text string) {
+	t.Helper()
+	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || !d.Type().IsRegular() {
+			return err
+		}
+		content, err := os.ReadFile(path)
+		if bytes.Contains(content, []byte(text)) {
+			t.Errorf("%s can be read in %s", text, path)
+		}
+		return err
+	})
+	if err != nil {
+		t.Error(err)
+	}
+}

@@ -1,0 +1,177 @@
+package postgres
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"golang.org/x/sys/unix"
+
+	"github.com/backstay/backstay"
+	"github.com/backstay/backstay/engine"
+	"github.com/backstay/backstay/internal/datadir"
+	"github.com/backstay/backstay/internal/process"
+	"github.com/backstay/backstay/internal/wait"
+)
+
+// recovery makes a node's own data of a copy of another's.
+type recovery struct {
+	datadir.Conversion
+	node  engine.Node
+	files map[string]string // its configuration
+}
+
+// takeOver makes the node's data directory in a workshop, in the place of what an interrupted call has left. Make fills
+// it and has the recovery do its part.
+func (Engine) takeOver(ctx context.Context, n engine.Node, make func(*datadir.Workshop, recovery) error) error {
+	p, err := plan(ctx, n)
+	if err != nil {
+		return err
+	}
+	c := recovery{
+		Conversion: datadir.Conversion{
+			Dir: n.DataDir, Sockets: n.RunDir + ".up", UID: p.UID, GID: p.GID, User: "postgres", Env: environment,
+			Verdict: refusal,
+		},
+		node: n, files: p.Files,
+	}
+	if err := os.RemoveAll(n.DataDir); err != nil {
+		return err
+	}
+	return c.Make(ctx, func(w *datadir.Workshop) error { return make(w, c) })
+}
+
+// recovering configures the server of a copy: like one that converts data, but it leaves what it says of its new
+// timeline to be archived by its successor.
+const recovering = converting + `archive_mode = on
+archive_command = ''
+hot_standby = off
+max_wal_size = 1GB
+`
+
+const serverLog = "server.log"
+
+// start starts the server of the workshop's Data with further settings, and returns when it serves.
+func (c recovery) start(ctx context.Context, w *datadir.Workshop, more map[string]string) error {
+	config := recovering
+	maps.Copy(more, map[string]string{"listen_addresses": "", "port": strconv.Itoa(defaultPort),
+		"unix_socket_directories": quoteList([]string{c.Sockets})})
+	for name, value := range more {
+		config += name + " = " + mustQuote(value) + "\n"
+	}
+	files := convertingFiles()
+	maps.Copy(files, map[string]string{serverFile: config})
+	uid, gid := w.IDs()
+	if err := datadir.Fill(w.Data, uid, gid, files); err != nil {
+		return err
+	}
+	if err := datadir.Give(w.Data, uid, gid); err != nil {
+		return err
+	}
+	log := filepath.Join(w.Dir, serverLog)
+	if err := os.Remove(log); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	err := w.Run("", filepath.Join(c.node.Installation.Dir, "pg_ctl"), "start", "--wait", "--silent", "--pgdata="+w.Data,
+		"--log="+log)
+	if err == nil {
+		err = c.await(ctx, w)
+	}
+	if err != nil && ctx.Err() == nil {
+		said, _ := os.ReadFile(log) // it may have said nothing
+		return backstay.Wrapf(fmt.Errorf("%w: %s", err, said), backstay.Invalid,
+			"The copy cannot be served: %s.", strings.TrimSuffix(refusal(string(said)), "."))
+	}
+	return err
+}
+
+var errServerEnded = errors.New("the server has ended")
+
+// await returns when the server has replayed everything, and lets clients in, or has ended.
+func (c recovery) await(ctx context.Context, w *datadir.Workshop) error {
+	n := c.hidden(w)
+	return wait.Until(ctx, wait.Growing(5*time.Millisecond, 200*time.Millisecond), func() (again bool, err error) {
+		if err := (Engine{}).Probe(ctx, n); err == nil {
+			return false, nil
+		}
+		if !runs(w.Data) {
+			return false, errServerEnded
+		}
+		return true, nil
+	})
+}
+
+// runs tells whether the process runs that has written the data directory's postmaster.pid.
+func runs(data string) bool {
+	text, err := os.ReadFile(filepath.Join(data, "postmaster.pid"))
+	if err != nil {
+		return false
+	}
+	first, _, _ := strings.Cut(string(text), "\n")
+	pid, err := strconv.Atoi(first)
+	if real, err := filepath.EvalSymlinks(data); err == nil {
+		data = real // as the operating system calls it
+	}
+	return err == nil && pid > 0 && process.WorksIn(pid, data)
+}
+
+// hidden is the node while its data is made: only we reach it.
+func (c recovery) hidden(w *datadir.Workshop) engine.Node {
+	n := c.node
+	n.DataDir, n.RunDir, n.Ports, n.TLS = w.Data, c.Sockets, nil, backstay.Certificate{}
+	n.Admin = Engine{}.LocalAdmin(n)
+	return n
+}
+
+// mustQuote quotes a value without control characters.
+func mustQuote(value string) string { return "'" + strings.ReplaceAll(value, "'", "''") + "'" }
+
+// said tells whether the server has said that.
+func (c recovery) said(w *datadir.Workshop, words string) bool {
+	log, err := os.ReadFile(filepath.Join(w.Dir, serverLog))
+	return err == nil && bytes.Contains(log, []byte(words))
+}
+
+// stopPatience is how long the server of a copy may take to write what it has changed.
+const stopPatience = time.Hour
+
+// finish takes the users away, ends the server, and gives the data the node's configuration.
+func (c recovery) finish(ctx context.Context, w *datadir.Workshop) error {
+	if err := dropUsers(ctx, c.hidden(w)); err != nil {
+		return err
+	}
+	err := w.Run("", filepath.Join(c.node.Installation.Dir, "pg_ctl"), "stop", "--wait", "--silent", "--mode=fast",
+		"--pgdata="+w.Data, "--timeout="+strconv.Itoa(int(stopPatience.Seconds())))
+	if err != nil {
+		return err
+	}
+	uid, gid := w.IDs()
+	return datadir.Fill(w.Data, uid, gid, c.files)
+}
+
+// dropUsers drops all roles that CreateUser has made.
+func dropUsers(ctx context.Context, n engine.Node) error {
+	var names []string
+	err := withAdmin(ctx, n, func(conn *pgx.Conn) error {
+		rows, err := conn.Query(ctx, "SELECT rolname::text FROM pg_roles WHERE rolcanlogin AND oid <> 10")
+		if err == nil {
+			names, err = pgx.CollectRows(rows, pgx.RowTo[string])
+		}
+		return err
+	})
+	for _, name := range names {
+		err = errors.Join(err, Engine{}.DropUser(ctx, n, name))
+	}
+	return err
+}
+
+func mkfifo(path string) error { return unix.Mkfifo(path, 0o600) }

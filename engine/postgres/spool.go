@@ -1,0 +1,235 @@
+package postgres
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"syscall"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/backstay/backstay"
+	"github.com/backstay/backstay/engine"
+	"github.com/backstay/backstay/internal/atomicfile"
+)
+
+// What a server has logged waits in two directories beside its data directory, which it outlives. The server copies
+// finished segments into the first, unless that is missing: then nobody archives. From there each goes, one at a time,
+// into the second, where only we are at home, so that the server cannot exchange it any more while it is read.
+const (
+	spoolDir = "archive"
+	outDir   = "archive.out"
+)
+
+// segmentSize is that of a segment of the log.
+const segmentSize = 16 * backstay.MB
+
+// archiveCommand is how the server hands over a finished segment. It never waits for the repository, so it cannot hold
+// a shutdown up. Where more waits than it may, all of that goes: Archive finds that segments are missing. Tenants can
+// read the command, so there is no path of ours in it: it begins in the data directory.
+func archiveCommand(n engine.Node) string {
+	limit := max(backstay.GB, n.Size.Storage/10) / segmentSize
+	return fmt.Sprintf(`data=$PWD; cd ../%s 2>/dev/null || exit 0; case %%f in *.partial|*.backup) exit 0;; esac; `+
+		`set -- 0*; [ $# -le %d ] || rm -f "$@"; `+
+		`cp --sparse=always "$data/%%p" .part && sync .part && mv .part %%f && sync .`, spoolDir, limit)
+}
+
+// spool is what waits to be archived of a node, with what we know of the node's archive.
+type spool struct {
+	in, out string
+	account *engine.Account
+	record  archiveRecord
+}
+
+// archiveRecord is kept beside what waits.
+type archiveRecord struct {
+	Last     string       `json:"last"`     // the newest segment in the repository
+	Until    time.Time    `json:"until"`    // what had ended by then is in the repository
+	Snapshot string       `json:"snapshot"` // of the transactions that had not, as the server writes it
+	Switched time.Time    `json:"switched"` // when a segment was last finished because of its age
+	Pending  *finished    `json:"pending,omitempty"`
+	Gaps     []engine.Gap `json:"gaps,omitempty"` // that nobody was told of yet
+}
+
+// finished is a segment that was finished because of its age.
+type finished struct {
+	Segment  string    `json:"segment"`
+	Until    time.Time `json:"until"` // what had ended by then is in it, or before it
+	Snapshot string    `json:"snapshot"`
+}
+
+const recordName = "record.json"
+
+func openSpool(n engine.Node) (*spool, error) {
+	dir := filepath.Dir(n.DataDir)
+	s := &spool{in: filepath.Join(dir, spoolDir), out: filepath.Join(dir, outDir), account: n.Account}
+	for path, owner := range map[string]*engine.Account{s.in: n.Account, s.out: nil} {
+		if err := makeOwned(path, owner); err != nil {
+			return nil, err
+		}
+	}
+	text, err := os.ReadFile(filepath.Join(s.out, recordName))
+	if err == nil {
+		err = json.Unmarshal(text, &s.record)
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		err = nil
+	}
+	return s, err
+}
+
+// makeOwned makes a directory that nobody but its owner can use.
+func makeOwned(path string, owner *engine.Account) error {
+	if _, err := os.Lstat(path); err == nil {
+		return nil
+	}
+	made := path + ".part"
+	if err := os.RemoveAll(made); err != nil {
+		return err
+	}
+	uid, gid := owner.IDs()
+	return errors.Join(os.Mkdir(made, 0o700), os.Lchown(made, uid, gid), os.Rename(made, path))
+}
+
+func (s *spool) save() error {
+	text, err := json.Marshal(s.record)
+	if err != nil {
+		return err
+	}
+	return atomicfile.Write(filepath.Join(s.out, recordName), text, 0o600)
+}
+
+// backedUp notes that there is a backup, and that the archive reaches until its end at least. In the second that is the
+// last one of the backup, something may have been written after it.
+func (s *spool) backedUp(set backupSet) error {
+	if end := time.Unix(set.Timestamp.Stop, 0).UTC(); s.record.Until.Before(end) {
+		s.record.Until = end
+	}
+	return s.save()
+}
+
+// archivable matches what is archived: segments of the log, and what is said of a new timeline.
+var archivable = regexp.MustCompile(`^(?:[0-9A-F]{24}|[0-9A-F]{8}\.history)$`)
+
+// waiting returns the names of what waits, the oldest first.
+func (s *spool) waiting() (names []string, err error) {
+	for _, dir := range []string{s.out, s.in} {
+		entries, err := os.ReadDir(dir)
+		if err != nil {
+			return nil, err
+		}
+		for _, e := range entries {
+			if archivable.MatchString(e.Name()) {
+				names = append(names, e.Name())
+			}
+		}
+	}
+	return sorted(names), nil
+}
+
+// take moves what waits under that name to where only we are at home. It is fs.ErrNotExist if it does not wait any
+// more.
+func (s *spool) take(name string) (path string, err error) {
+	path = filepath.Join(s.out, name)
+	info, err := os.Lstat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		if err := os.Rename(filepath.Join(s.in, name), path); err != nil {
+			return "", err
+		}
+		info, err = os.Lstat(path)
+	}
+	if err != nil {
+		return "", err
+	}
+	stat, ok := info.Sys().(*syscall.Stat_t)
+	mine := ok && stat.Nlink == 1 && (s.account == nil || stat.Uid == s.account.UID)
+	if !info.Mode().IsRegular() || !mine {
+		return "", errors.Join(fmt.Errorf("%s is not a file of the server's own", name), os.Remove(path))
+	}
+	return path, nil
+}
+
+// note notes that a segment is in the repository, and a gap where others are missing before it.
+func (s *spool) note(name string, now time.Time) {
+	if !logName.MatchString(name) || name <= s.record.Last {
+		return
+	}
+	if last := s.record.Last; last != "" && name != following(last) {
+		s.gap(now)
+	}
+	s.record.Last = name
+	if p := s.record.Pending; p != nil && name >= p.Segment {
+		s.record.Until, s.record.Snapshot, s.record.Pending = p.Until, p.Snapshot, nil
+	}
+}
+
+// gap notes that what was logged between the end of the archive and now is lost for it.
+func (s *spool) gap(now time.Time) {
+	s.record.Gaps = append(s.record.Gaps, engine.Gap{From: s.record.Until, Until: now})
+}
+
+// following returns the name of the segment that comes after the named one.
+func following(name string) string {
+	var timeline, log, segment uint32
+	if _, err := fmt.Sscanf(name, "%08X%08X%08X", &timeline, &log, &segment); err != nil {
+		return ""
+	}
+	const perLog = uint32(4 * backstay.GB / segmentSize)
+	if segment++; segment == perLog {
+		log, segment = log+1, 0
+	}
+	return fmt.Sprintf("%08X%08X%08X", timeline, log, segment)
+}
+
+// openTransactions is a text that changes whenever a transaction ends that has written something.
+const openTransactions = "(SELECT timeline_id FROM pg_control_checkpoint()) || ' ' || pg_current_snapshot()"
+
+// look asks the server what has happened since the archive's end, and finishes a segment with something in it once the
+// one before is that old. A server that does not answer has nothing to say.
+func (s *spool) look(ctx context.Context, n engine.Node, age time.Duration) error {
+	err := withAdmin(ctx, n, func(conn *pgx.Conn) error {
+		var now time.Time
+		var snapshot string
+		if err := conn.QueryRow(ctx, "SELECT clock_timestamp(), "+openTransactions).Scan(&now, &snapshot); err != nil {
+			return err
+		}
+		switch {
+		case s.record.Pending != nil:
+			return nil
+		case snapshot == s.record.Snapshot: // nothing has ended since
+			s.record.Until = now.UTC()
+			return nil
+		case now.Sub(s.record.Switched) < age:
+			return nil
+		}
+		return s.finish(ctx, conn, now)
+	})
+	if backstay.KindOf(err) == backstay.Unavailable {
+		return nil
+	}
+	return err
+}
+
+// finish has the server finish the segment. Before, it commits nothing at all: a restore to a moment ends where a later
+// commit is found.
+func (s *spool) finish(ctx context.Context, conn *pgx.Conn, now time.Time) error {
+	p := &finished{Until: now.UTC()}
+	if _, err := conn.Exec(ctx, "SELECT pg_current_xact_id()"); err != nil {
+		return err
+	}
+	if err := conn.QueryRow(ctx, "SELECT "+openTransactions).Scan(&p.Snapshot); err != nil {
+		return err
+	}
+	// The end of a segment that is exactly full belongs to that one.
+	if err := conn.QueryRow(ctx, "SELECT pg_walfile_name(pg_switch_wal())").Scan(&p.Segment); err != nil {
+		return err
+	}
+	s.record.Pending, s.record.Switched = p, now.UTC()
+	return s.save()
+}
