@@ -31,7 +31,8 @@ func BenchmarkBackup(b *testing.B) {
 		b.ReportMetric(ours.Seconds()/byHand.Seconds(), "backup/by-hand")
 
 		to, other := enginetest.NewNode(b, archiving), enginetest.NewNode(b, archiving)
-		byHand = bare.took(b, "--pg1-path="+filepath.Dir(other.DataDir)+"/bare", "--type=none", "restore")
+		laidOut := b.TempDir()
+		byHand = bare.took(b, "--pg1-path="+laidOut, "--type=none", "restore")
 		ours = took(b, func() error {
 			return archiving.Restore(b.Context(), to, r, engine.Point{Backup: made.ID, Alone: true})
 		})
