@@ -234,6 +234,7 @@ func TestArchiveFollowsThePolicy(t *testing.T) {
 	c := a.bind(t).connect(t)
 	c.do(t, "CREATE TABLE t (n int)")
 	a.backUp(t)
+	gaps := 0
 	for _, archive := range []bool{true, false, true} {
 		a.Archive = archive
 		if restart, err := tested.Reload(t.Context(), a.Node); restart || err != nil {
@@ -252,9 +253,14 @@ func TestArchiveFollowsThePolicy(t *testing.T) {
 		if err != nil || len(logs) > 0 != archive {
 			t.Errorf("with %v, there are %v (%v)", archive, logs, err)
 		}
-		if reached := a.archive(t); reached.Until.IsZero() == archive {
+		reached := a.archive(t)
+		if reached.Until.IsZero() == archive {
 			t.Errorf("with %v, the archive reaches until %v", archive, reached.Until)
 		}
+		gaps += len(reached.Gaps)
+	}
+	if gaps != 2 { // one behind the backup, which has no archive, and one while there was no log
+		t.Errorf("told of %d gaps, want 2", gaps)
 	}
 	a.restore(t, time.Time{}).want(t, "SELECT COUNT(*) FROM t", "0")
 }

@@ -136,8 +136,12 @@ func (Engine) Backups(ctx context.Context, n engine.Node, r backstay.Repository)
 	if err != nil {
 		return nil, err
 	}
+	return readManifests(ctx, store)
+}
+
+// readManifests returns the backups in the repository, the oldest first.
+func readManifests(ctx context.Context, store *repository.Store) (all []engine.Backup, err error) {
 	entries, err := store.List(ctx, backupsPrefix)
-	var all []engine.Backup
 	for _, e := range entries {
 		id := filepath.Base(filepath.Dir(e.Name))
 		if e.Name != manifestOf(id) {

@@ -58,7 +58,8 @@ func putHead(ctx context.Context, store *repository.Store, series string, h head
 	return err
 }
 
-// endAll ends the series in the repository. It returns until when the last of them reaches; zero: there is none.
+// endAll ends the series in the repository. It returns until when the last of them reaches, or the last backup where there
+// is none; zero: there is nothing.
 func endAll(ctx context.Context, store *repository.Store) (until time.Time, err error) {
 	entries, err := store.List(ctx, archivePrefix)
 	for _, e := range entries {
@@ -80,6 +81,13 @@ func endAll(ctx context.Context, store *repository.Store) (until time.Time, err 
 		if err := putHead(ctx, store, series, h); err != nil {
 			return until, err
 		}
+	}
+	if err != nil || !until.IsZero() {
+		return until, err
+	}
+	backups, err := readManifests(ctx, store)
+	if len(backups) > 0 {
+		until = backups[len(backups)-1].Ended
 	}
 	return until, err
 }
