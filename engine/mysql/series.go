@@ -58,8 +58,8 @@ func putHead(ctx context.Context, store *repository.Store, series string, h head
 	return err
 }
 
-// endAll ends the series in the repository. It returns until when the last of them reaches, or the last backup where there
-// is none; zero: there is nothing.
+// endAll ends the series in the repository. It returns until when the last of them reaches, or the last backup where
+// there is none; zero: there is nothing.
 func endAll(ctx context.Context, store *repository.Store) (until time.Time, err error) {
 	entries, err := store.List(ctx, archivePrefix)
 	for _, e := range entries {
