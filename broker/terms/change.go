@@ -136,7 +136,7 @@ func (p Plan) read(parameters json.RawMessage) (given object, w wishes, err erro
 		return nil, w, err
 	}
 	w, err = parseWishes(parameters)
-	return given, w, err
+	return given.asking(), w, err
 }
 
 // mayChange refuses parameters that never change, as Invalid, and those of a plan that is no longer sold, as

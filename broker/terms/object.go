@@ -52,6 +52,25 @@ func (o object) lasting() object {
 	return o.without(slices.Collect(maps.Keys(platforms))...)
 }
 
+// asking returns the object without what asks for nothing: an empty set, no settings, and a wish that is declined. What
+// waits for the maintenance window would else give way to nothing. To decline to wait is a wish, and stays.
+func (o object) asking() object {
+	values, asking := o.values(), maps.Clone(o)
+	maps.DeleteFunc(asking, func(name string, _ json.RawMessage) bool {
+		switch value := values[name].(type) {
+		case bool:
+			_, wish := platforms[name]
+			return wish && !value && !slices.Contains(scheduling, name)
+		case []any:
+			return len(value) == 0
+		case map[string]any:
+			return len(value) == 0
+		}
+		return false
+	})
+	return asking
+}
+
 // values returns what the object says, in a form that can be compared.
 func (o object) values() map[string]any {
 	values := map[string]any{}
