@@ -325,6 +325,16 @@ func (m *Market) InstanceParameters(
 	return fetched.Parameters, m.recordRead(ctx, instanceEvent(actor, "show", in, at, nil))
 }
 
+// NotCreated refuses, as Invalid, to do something with an instance if its creation has failed: it was never there. What
+// is to be done is said as a participle, such as "bound".
+func NotCreated(in backstay.Instance, done string) error {
+	if op := in.LastOperation; op.Type != backstay.Create || op.State != backstay.Failed {
+		return nil
+	}
+	return backstay.Errorf(backstay.Invalid,
+		"The service instance %s cannot be %s: its creation failed. Delete it and create it again.", in.Name, done)
+}
+
 func errBusy(in backstay.Instance) error {
 	return backstay.Errorf(backstay.Busy, "An operation for service instance %s is in progress.", in.Name)
 }

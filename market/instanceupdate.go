@@ -49,6 +49,9 @@ func (m *Market) UpdateInstance(
 		return in, backstay.Job{}, err
 	}
 	if asks {
+		if err := NotCreated(in, "updated"); err != nil {
+			return in, backstay.Job{}, err
+		}
 		j, err := m.acceptInstanceUpdate(ctx, actor, in, at, from, to, u)
 		return in, j, err
 	}

@@ -151,6 +151,27 @@ func TestUpdateIsRefused(t *testing.T) {
 	}
 }
 
+// TestUpdateOfWhatWasNotCreated is refused by what the market knows, whatever the broker would say of an instance that
+// it may have taken back.
+func TestUpdateOfWhatWasNotCreated(t *testing.T) {
+	t.Parallel()
+	f := newUpdateableFloor(t)
+	j, err := f.CreateInstance(t.Context(), markettest.Admin, market.NewInstance{Name: "db", SpaceID: f.spaces[0].ID,
+		PlanID: *f.planNamed(t, "Free"), Parameters: json.RawMessage(`{"enable_extensions":["missing"]}`)})
+	must(t, err)
+	ended, err := f.AwaitJob(t.Context(), j.ID, time.Minute)
+	must(t, err)
+	if ended.State != backstay.JobFailed {
+		t.Fatalf("the creation ended as %s", ended.State)
+	}
+	_, _, err = f.UpdateInstance(t.Context(), markettest.Admin, backstay.InstanceID(j.Resource),
+		market.InstanceUpdate{Parameters: json.RawMessage(`{"size":1}`)})
+	const want = "The service instance db cannot be updated: its creation failed. Delete it and create it again."
+	if backstay.KindOf(err) != backstay.Invalid || backstay.SentenceOf(err) != want {
+		t.Errorf("got %v, want %q", err, want)
+	}
+}
+
 // TestUpgrade goes to a version of the plan that the instance does not have.
 func TestUpgrade(t *testing.T) {
 	t.Parallel()

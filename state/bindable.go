@@ -6,6 +6,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/backstay/backstay"
+	"github.com/backstay/backstay/market"
 )
 
 // lockBindable locks the binding's instance and app, and refuses an instance that cannot be bound to what b names.
@@ -14,9 +15,8 @@ func lockBindable(ctx context.Context, tx pgx.Tx, b backstay.Binding) (backstay.
 	if err != nil {
 		return i, err
 	}
-	if op := i.LastOperation; op.Type == backstay.Create && op.State == backstay.Failed {
-		return i, backstay.Errorf(backstay.Invalid,
-			"The service instance %s cannot be bound: its creation failed. Delete it and create it again.", i.Name)
+	if err := market.NotCreated(i, "bound"); err != nil {
+		return i, err
 	}
 	if b.Type != backstay.AppBinding {
 		return i, nil

@@ -43,9 +43,8 @@ func (s *Store) AcceptInstanceUpdate(
 
 // checkChange refuses what an instance cannot become.
 func checkChange(ctx context.Context, tx pgx.Tx, was backstay.Instance, c market.InstanceChange) error {
-	if op := was.LastOperation; op.Type == backstay.Create && op.State == backstay.Failed {
-		return backstay.Errorf(backstay.Invalid,
-			"The service instance %s cannot be updated: its creation failed. Delete it and create it again.", was.Name)
+	if err := market.NotCreated(was, "updated"); err != nil {
+		return err
 	}
 	if err := checkRename(ctx, tx, was, c.Name); err != nil {
 		return err

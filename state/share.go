@@ -77,11 +77,10 @@ func lockShareable(ctx context.Context, tx pgx.Tx, id backstay.InstanceID) (back
 	case op.Type == backstay.Create && op.State == backstay.InProgress:
 		err = backstay.Errorf(backstay.Invalid,
 			"Service instance is currently being created. It can be shared after its creation succeeded.")
-	case op.Type == backstay.Create && op.State == backstay.Failed:
-		err = backstay.Errorf(backstay.Invalid,
-			"The service instance %s cannot be shared: its creation failed. Delete it and create it again.", i.Name)
 	case op.Type == backstay.Delete && op.State == backstay.InProgress:
 		err = backstay.Errorf(backstay.Invalid, "The service instance is getting deleted.")
+	default:
+		err = market.NotCreated(i, "shared")
 	}
 	return i, err
 }
