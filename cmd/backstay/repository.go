@@ -119,7 +119,7 @@ func (c *config) completeRepository() (mistakes settings.Mistakes) {
 			c.InForce[repositorySetting] = settings.Given{Text: c.Repository.Dir, From: settings.FromDefault}
 		}
 		c.sayAgain(repositorySetting, c.Repository.Dir)
-		return nil
+		return c.misplacedRepository()
 	}
 	o = c.objects()
 	if c.Repository.Dir != "" {
@@ -135,6 +135,25 @@ func (c *config) completeRepository() (mistakes settings.Mistakes) {
 	c.sayAgain("repository-secret-key-file", c.secretKeyFile)
 	c.sayAgain("repository-authority", o.Authority)
 	return mistakes
+}
+
+// misplacedRepository refuses a directory of backups among the databases and the records of the data directory, where
+// each would be taken for what it is not. Links are not followed: what lies behind one may not be there yet.
+func (c *config) misplacedRepository() settings.Mistakes {
+	if c.data == "" {
+		return nil
+	}
+	data, err := filepath.Abs(string(c.data))
+	if err != nil {
+		return settings.Mistakes{err.Error()}
+	}
+	within, err := filepath.Rel(data, c.Repository.Dir)
+	if err != nil || within != "." && !filepath.IsLocal(within) ||
+		within == repositorySetting || strings.HasPrefix(within, repositorySetting+"/") {
+		return nil
+	}
+	return settings.Mistakes{fmt.Sprintf("--repository %s is a place of Backstay's own, in the data directory: choose "+
+		"one outside of it, or leave --repository out.", shellQuote(c.Repository.Dir))}
 }
 
 // sayAgain has a path that was given be said to the keeper as it was read.

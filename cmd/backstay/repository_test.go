@@ -26,6 +26,11 @@ func TestTheKeeperIsToldWhereBackupsLie(t *testing.T) {
 	for _, tc := range []struct{ args, want, wrong []string }{
 		{[]string{"--data", "/d"}, []string{"--repository", "/d/repository"}, nil},
 		{[]string{"--data", "/d", "--repository", "/r"}, []string{"--repository", "/r"}, nil},
+		{[]string{"--data", "/d", "--repository", "/d/repository/one"}, []string{"--repository", "/d/repository/one"}, nil},
+		{[]string{"--data", "/d", "--repository", "/disk"}, []string{"--repository", "/disk"}, nil},
+		{[]string{"--data", "/d", "--repository", "/"}, []string{"--repository", "/"}, nil},
+		{[]string{"--data", "/d", "--repository", "/d/../d"}, nil, []string{"is a place of Backstay's own"}},
+		{[]string{"--data", "/d", "--repository", "/d/instances"}, nil, []string{"is a place of Backstay's own"}},
 		{store, store[2:], nil},
 		{append(slices.Clone(store), "--repository", "/r"), nil, []string{"two places"}},
 		{[]string{"--repository-prefix", "a"}, nil, []string{"needs --repository-endpoint", "needs --repository-secret-key-file"}},
