@@ -49,9 +49,10 @@ func TestBackendWhoseKeeperIsKilled(t *testing.T) {
 }
 
 func subject(b *local.Backend) backendtest.Subject {
-	return backendtest.Subject{Backend: b, Connect: connect, Certificate: func(t testing.TB) backstay.Certificate {
-		return enginetest.Certificate(t, "localhost", "127.0.0.1")
-	}}
+	certificate := func(t testing.TB) backstay.Certificate { return enginetest.Certificate(t, "localhost", "127.0.0.1") }
+	return backendtest.Subject{
+		Backend: b, Can: []string{"backups", "an origin"}, Connect: connect, Certificate: certificate,
+	}
 }
 
 func connect(ctx context.Context, c backstay.Credentials) (backendtest.Session, error) {
