@@ -26,7 +26,7 @@ import (
 // instance, and finds one that was damaged. Nothing is left of it, and the instance serves all the time.
 func TestBackupsAreProved(t *testing.T) {
 	t.Parallel()
-	for _, p := range products[1:] {
+	for _, p := range products {
 		t.Run(p.engine, func(t *testing.T) {
 			t.Parallel()
 			var ahead atomic.Int64
@@ -77,7 +77,7 @@ func checkNoProof(t *testing.T, c keeper.Config) {
 func mustDamage(t *testing.T, dir string) {
 	t.Helper()
 	err := filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
-		if err != nil || e.IsDir() {
+		if err != nil || !e.Type().IsRegular() {
 			return err
 		}
 		text, err := os.ReadFile(path)
