@@ -22,20 +22,18 @@ import (
 	"github.com/backstay/backstay/keeper/keepertest"
 )
 
-// TestBackupsAreProved restores the newest backup of each engine when it is asked for that and once a day, beside the
-// instance, and finds one that was damaged. Nothing is left of it, and the instance serves all the time.
+// TestBackupsAreProved restores the newest backup of each engine beside the instance, and finds one that was damaged.
+// Nothing is left of it, and the instance serves all the time.
 func TestBackupsAreProved(t *testing.T) {
 	t.Parallel()
 	for _, p := range products {
 		t.Run(p.engine, func(t *testing.T) {
 			t.Parallel()
-			var ahead atomic.Int64
 			c := backupConfig(t, 1)
 			c.Engines["mysql"] = mysql.Engine{}
 			if _, ok := c.Engines[p.engine].(engine.Archiver); !ok {
 				t.Skip("its nodes are not backed up")
 			}
-			c.Now = func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }
 			b, _ := keepertest.Run(t, c)
 			spec := specOf(t, p)
 			spec.Backup = backedUp(t).Backup
@@ -46,10 +44,6 @@ func TestBackupsAreProved(t *testing.T) {
 				t.Fatalf("backup %s is proved as %+v, %v", first.ID, asked, err)
 			}
 			checkNoProof(t, c)
-			ahead.Store(int64(25 * time.Hour))
-			mustAwaitBackups(t, b, spec.Instance, func(k backend.Backups) bool {
-				return k.Proof.At.After(asked.At) && k.Proof.Reason == "" && k.Trouble == ""
-			})
 			mustDamage(t, c.Repository.Dir)
 			if p, err := b.Prove(t.Context(), spec.Instance); backstay.KindOf(err) != backstay.Invalid {
 				t.Errorf("damaged backups are proved as %+v, %v", p, err)
@@ -60,6 +54,29 @@ func TestBackupsAreProved(t *testing.T) {
 			checkNoProof(t, c)
 			mustCredentials(t, b, spec.Instance)
 		})
+	}
+}
+
+// TestProofsAreDaily: the keeper proves the newest backup by itself once a day has passed, and not before.
+func TestProofsAreDaily(t *testing.T) {
+	t.Parallel()
+	var ahead atomic.Int64
+	c := backupConfig(t, 1)
+	c.Now = func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }
+	b, _ := keepertest.Run(t, c)
+	spec := backedUp(t)
+	mustReach(t, b, spec)
+	first := mustAwaitBackups(t, b, spec.Instance, atLeast(1))
+	if !first.Proof.At.IsZero() {
+		t.Errorf("the first backup was proved at once: %+v", first.Proof)
+	}
+	for range 2 {
+		before := c.Now()
+		ahead.Add(int64(25 * time.Hour))
+		mustAwaitBackups(t, b, spec.Instance, func(k backend.Backups) bool {
+			return k.Proof.At.Sub(before) >= 25*time.Hour && k.Proof.Reason == "" && k.Trouble == ""
+		})
+		checkNoProof(t, c)
 	}
 }
 
