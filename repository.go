@@ -23,6 +23,15 @@ func (r Repository) Of(id InstanceID, key Secret) Repository {
 	return r
 }
 
+// RestorePoints is to what something can be restored.
+type RestorePoints string
+
+const (
+	NoRestorePoints RestorePoints = ""        // it cannot be backed up
+	Backups         RestorePoints = "backups" // there is no archive of what happens between them
+	AnySecond       RestorePoints = "seconds" // since the oldest backup has ended
+)
+
 // ObjectStore is a place that speaks the protocol of Amazon's S3, over TLS.
 type ObjectStore struct {
 	Endpoint  string `json:"endpoint"` // host, or host:port

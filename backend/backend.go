@@ -81,4 +81,6 @@ type EngineVersion struct {
 	// Settings are the JSON Schema properties of the engine's own settings that users may give, as an object by name.
 	// Each says its type, range and default, and "x-restart": true if it takes a restart. It is empty for none.
 	Settings json.RawMessage `json:"settings,omitempty"`
+	// RestorePoints tells to what its instances can be restored. Where there are any, the backend is an Archive.
+	RestorePoints backstay.RestorePoints `json:"restore_points,omitempty"`
 }

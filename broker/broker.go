@@ -9,6 +9,7 @@ import (
 
 	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/backend"
+	"github.com/backstay/backstay/broker/terms"
 	"github.com/backstay/backstay/internal/seal"
 	"github.com/backstay/backstay/pki"
 )
@@ -22,6 +23,13 @@ type Broker struct {
 	Key       seal.Key // seals parameters, Specs and passwords before they reach the Store
 	Now       func() time.Time
 	Log       *slog.Logger
+
+	// MayCopy tells whether developers of both spaces have consented to an instance's data being restored in a place that
+	// is not its own. Nil: nobody has.
+	MayCopy func(ctx context.Context, of backstay.InstanceID, to terms.Place) (bool, error)
+	// RestoreLost has what a backend has lost be restored from its backups. Only an operator can know that it is lost for
+	// good, as on a new machine: else the data would be there again when its disk is.
+	RestoreLost bool
 
 	turns    turns
 	absences absences

@@ -48,10 +48,13 @@ type Offering struct {
 	Parameters    ParameterRules `yaml:"parameters"`
 	Windows       Windows        `yaml:"windows"` // of each instance that chooses none
 	Fixed         bool           `yaml:"fixed"`   // an instance keeps the plan that it is created with
+	// Backups is for how many days backups are kept, 7 if it is absent, and 0 if none are taken. The plan "Free" has none
+	// that does not say so itself.
+	Backups *int `yaml:"backups"`
 }
 
 // PlanGrammar is how plans are named and described. In it {size}, {version}, {product}, {storage},
-// {memory} and {connections} stand for the plan's own. Plans whose names tell no version are of the
+// {memory} and {connections} stand for the plan's own, and {backups} for "NOT BACKED UP, " where it is not. Plans whose names tell no version are of the
 // newest.
 type PlanGrammar struct {
 	Name        string `yaml:"name"`
@@ -61,7 +64,7 @@ type PlanGrammar struct {
 // The guide's grammar for databases.
 const (
 	planName        = "{size}-dedicated-{version}"
-	planDescription = "{storage} Storage, NOT BACKED UP, Dedicated Instance, Max {connections} Concurrent Connections. " +
+	planDescription = "{storage} Storage, {backups}Dedicated Instance, Max {connections} Concurrent Connections. " +
 		"{product} Version {version}. DB Instance Class: {size} ({memory} memory)."
 )
 
@@ -72,6 +75,7 @@ type Size struct {
 	Memory      backstay.Bytes `yaml:"memory"`
 	Connections int            `yaml:"connections"`
 	Monthly     float64        `yaml:"monthly"` // price, in the catalog's currency
+	Backups     *int           `yaml:"backups"` // days that backups are kept; absent: as the offering says
 }
 
 // Windows are when instances may be worked on, in UTC. One that is absent is a random one of each instance.
@@ -134,18 +138,31 @@ func (c Catalog) plans(o *Offering, inventory backend.Inventory) []plan {
 	var plans []plan
 	for _, v := range sold {
 		for _, size := range o.Sizes {
+			size.Backups = backupDays(v, cmp.Or(size.Backups, o.Backups, &defaultDays))
 			plans = append(plans, c.plan(o, fill(named, o, v, size), v, builds, size))
 		}
 	}
 	if o.Free != nil && len(versions) > 0 {
 		free := *o.Free
 		free.Name = "Free"
+		free.Backups = backupDays(versions[0], cmp.Or(free.Backups, new(int)))
 		plans = append(plans, c.plan(o, free.Name, versions[0], builds, free))
 	}
 	for i := range plans {
 		plans[i].Description += shortage(plans[i].size, inventory.Room)
 	}
 	return plans
+}
+
+// defaultDays is how long backups are kept where the catalog does not say.
+var defaultDays = 7
+
+// backupDays is for how many days backups are kept of what can be backed up.
+func backupDays(v backend.EngineVersion, wanted *int) *int {
+	if v.RestorePoints == backstay.NoRestorePoints {
+		return new(int)
+	}
+	return wanted
 }
 
 // shortage is what a plan's description says where the plan is larger than what there is room for.
@@ -207,7 +224,7 @@ func (p plan) terms() terms.Plan {
 		Size:     backstay.Size{Storage: p.size.Storage, Memory: p.size.Memory, Connections: p.size.Connections},
 		Settings: p.offering.Settings, Tunable: p.engine.Settings,
 		Create: rules.Create, Update: rules.Update, Changeable: !p.offering.Fixed,
-		Windows: terms.Windows(p.offering.Windows),
+		Windows: terms.Windows(p.offering.Windows), Backups: *p.size.Backups, RestorePoints: p.engine.RestorePoints,
 	}
 }
 
@@ -222,7 +239,12 @@ func (p plan) schemas() backstay.Schemas {
 
 // fill puts the plan's own in the place of each name in braces.
 func fill(template string, o *Offering, v backend.EngineVersion, s Size) string {
+	backups := ""
+	if *s.Backups == 0 {
+		backups = "NOT BACKED UP, "
+	}
 	return strings.NewReplacer(
+		"{backups}", backups,
 		"{size}", s.Name, "{version}", v.Version, "{product}", cmp.Or(o.Product, v.Product), "{storage}", s.Storage.String(),
 		"{memory}", s.Memory.String(), "{connections}", strconv.Itoa(s.Connections),
 	).Replace(template)

@@ -14,7 +14,9 @@ import (
 func inventory(versions ...string) backend.Inventory {
 	var i backend.Inventory
 	for _, v := range versions {
-		i.Engines = append(i.Engines, backend.EngineVersion{Engine: "postgres", Version: v, FullVersion: v + ".1"})
+		i.Engines = append(i.Engines, backend.EngineVersion{
+			Engine: "postgres", Version: v, FullVersion: v + ".1", RestorePoints: backstay.AnySecond,
+		})
 	}
 	return i
 }
@@ -64,10 +66,37 @@ func TestPlanIsDescribedAsInTheGuide(t *testing.T) {
 		if p.Name != "M-dedicated-15" {
 			continue
 		}
-		want := "20GB Storage, NOT BACKED UP, Dedicated Instance, Max 500 Concurrent Connections. " +
+		want := "20GB Storage, Dedicated Instance, Max 500 Concurrent Connections. " +
 			"Postgres Version 15. DB Instance Class: M (8GB memory)."
 		if p.Description != want || p.Free || p.Costs[0] != (backstay.Cost{Amount: 120, Currency: "GBP", Unit: "MONTHLY"}) {
 			t.Errorf("%+v, want %q at 120 GBP a month", p.CatalogPlan, want)
+		}
+	}
+}
+
+// A plan is backed up as its size says, else as its offering does, else for a week; the free one only if it says so.
+func TestPlansSayWhetherTheyAreBackedUp(t *testing.T) {
+	t.Parallel()
+	c, err := ParseCatalog([]byte(`{currency: GBP, offerings: [
+		{id: 6e1f8f3c-8a0e-4a0c-9d0b-52f1c7a4e501, name: a, engine: postgres, free: {storage: 1GB, memory: 1GB, connections: 1},
+			sizes: [{name: S, storage: 1GB, memory: 1GB, connections: 1}]},
+		{id: 6e1f8f3c-8a0e-4a0c-9d0b-52f1c7a4e502, name: b, engine: postgres, backups: 14,
+			free: {storage: 1GB, memory: 1GB, connections: 1, backups: 1},
+			sizes: [{name: S, storage: 1GB, memory: 1GB, connections: 1, backups: 0},
+				{name: M, storage: 1GB, memory: 1GB, connections: 1}]}]}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []map[string]int{
+		{"Free": 0, "S-dedicated-15": 7}, {"Free": 1, "S-dedicated-15": 0, "M-dedicated-15": 14},
+	}
+	for i := range c.Offerings {
+		for _, p := range c.plans(&c.Offerings[i], inventory("15")) {
+			days := want[i][p.Name]
+			if got := p.terms(); got.Backups != days ||
+				strings.Contains(p.Description, "1GB Storage, NOT BACKED UP, Dedicated") != (days == 0) {
+				t.Errorf("offering %d, %s: %d days, %q; want %d days", i, p.Name, got.Backups, p.Description, days)
+			}
 		}
 	}
 }
@@ -109,6 +138,8 @@ func TestParseCatalogTellsMistakes(t *testing.T) {
 		{"no connections", "connections: 1", "connections: 0", `size "S" needs storage, memory and connections`},
 		{"size without a unit", "1GB, memory", "1, memory", "want a whole number and a unit"},
 		{"negative price", "connections: 1", "connections: 1, monthly: -1", "negative price"},
+		{"a negative number of days", "product: P", "product: P, backups: -1", "a negative number of days"},
+		{"a negative number of a size", "connections: 1", "connections: 1, backups: -1", "a negative number of days"},
 		{"twice the same size", "sizes: [",
 			"sizes: [{name: S, storage: 1GB, memory: 1GB, connections: 1}, ", `size "S" stands twice`},
 		{"schema that is none", "product: P", "product: P, parameters: {create: {type: 7}}", "parameters: "},
@@ -126,7 +157,7 @@ func TestParseCatalogTellsMistakes(t *testing.T) {
 			{name: M, storage: 1GB, memory: 1GB, connections: 1}, `, `two plans have the name "x": plans.name must have {size}`},
 		{"a plan with the free one's name", "sizes: [{name: S", `plans: {name: "{size}"},
 			free: {storage: 1GB, memory: 1GB, connections: 1}, sizes: [{name: Free`, `two plans have the name "Free"`},
-		{"braces that stand for nothing", "product: P", `product: P, plans: {name: "{size}-{disk}"}`, "{memory} and {connections} do"},
+		{"braces that stand for nothing", "product: P", `product: P, plans: {name: "{size}-{disk}"}`, "{backups} and {connections} do"},
 		{"windows that overlap", "product: P", `product: P, windows: {maintenance: "sun:23:00-mon:01:30", backup: "01:00-02:00"}`,
 			"windows: The maintenance window sun:23:00-mon:01:30 overlaps"},
 		{"a window that is none", "product: P", `product: P, windows: {backup: "at night"}`, "is written HH:MM-HH:MM"},

@@ -28,7 +28,17 @@ func (b *Broker) agree(ctx context.Context, r backstay.ProvisionRequest) (terms.
 	if err != nil {
 		return terms.Agreed{}, err
 	}
-	return p.terms().New(r.Parameters, chanceOf(r.InstanceID))
+	sold := p.terms()
+	agreed, err := sold.New(r.Parameters, chanceOf(r.InstanceID))
+	if err != nil {
+		return agreed, err
+	}
+	agreed.Spec.Backup = withKey(agreed.Spec.Backup)
+	if agreed.Origin != nil {
+		at := terms.Place{Organization: r.Context.OrganizationID, Space: r.Context.SpaceID}
+		agreed.Spec.Origin, err = b.origin(ctx, sold, *agreed.Origin, at)
+	}
+	return agreed, err
 }
 
 // Provision accepts an instance and records the job that will bring it up.
@@ -60,7 +70,8 @@ func (b *Broker) acceptInstance(ctx context.Context, r backstay.ProvisionRequest
 	}
 	return b.Store.AddInstance(ctx, Instance{
 		ID: r.InstanceID, ServiceID: r.ServiceID, PlanID: r.PlanID, Parameters: create.Parameters, Backend: Local,
-		OrganizationID: r.Context.OrganizationID, SpaceID: r.Context.SpaceID, Windows: agreed.Chosen,
+		OrganizationID: r.Context.OrganizationID, SpaceID: r.Context.SpaceID, Name: r.Context.InstanceName,
+		Windows: agreed.Chosen,
 	}, create)
 }
 

@@ -56,6 +56,8 @@ func (o Offering) checkIdentity(known []string, complain complain) {
 		complain("id %q is not a UUID", o.ID)
 	}
 	switch {
+	case o.Backups != nil && *o.Backups < 0:
+		complain("backups are kept for a negative number of days")
 	case o.Name == "" || o.Engine == "":
 		complain("name and engine must not be empty")
 	case len(known) > 0 && !slices.Contains(known, o.Engine):
@@ -82,6 +84,8 @@ func (o Offering) checkSizes(complain complain) {
 			complain("size %q needs storage, memory and connections", s.Name)
 		case s.Monthly < 0:
 			complain("size %q has a negative price", s.Name)
+		case s.Backups != nil && *s.Backups < 0:
+			complain("size %q keeps backups for a negative number of days", s.Name)
 		}
 		seen[s.Name] = true
 	}
@@ -100,7 +104,7 @@ func (c Catalog) checkPlanNames(o Offering, complain complain) {
 			complain("a plan has no name")
 		case strings.ContainsAny(p.Name+p.Description, "{}"):
 			complain("name or description of the plan %q has something in braces that stands for nothing: {size}, {version}, "+
-				"{product}, {storage}, {memory} and {connections} do", p.Name)
+				"{product}, {storage}, {memory}, {backups} and {connections} do", p.Name)
 		case printable(p.Name) != p.Name || printable(p.Description) != p.Description:
 			complain("name or description of the plan %q has a line break or another control character in it, "+
 				"which a line of text cannot have", p.Name)

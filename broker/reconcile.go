@@ -103,6 +103,9 @@ func (b *Broker) reconcileInstance(ctx context.Context, id backstay.InstanceID) 
 		return err
 	}
 	switch generation, known := held[id]; {
+	case !known && b.RestoreLost && b.isBackedUp(in):
+		b.Log.Warn("a backend has no record of an instance: it is restored from its backups", "instance", id)
+		return b.beginReturn(ctx, in)
 	case !known:
 		b.Log.Warn("a backend has no record of an instance: it is made anew", "instance", id, "backend", in.Backend)
 		return b.applyAccepted(ctx, in)
@@ -116,6 +119,12 @@ func (b *Broker) reconcileInstance(ctx context.Context, id backstay.InstanceID) 
 		return b.applyAccepted(ctx, in)
 	}
 	return b.noteServing(ctx, its, in)
+}
+
+// isBackedUp tells whether there may be backups of an instance.
+func (b *Broker) isBackedUp(in Instance) bool {
+	spec, err := b.openSpec(in.ID, in.Spec)
+	return err == nil && spec.Backup != nil
 }
 
 // noteServing records where an instance serves, and as which build, if it is seen to.

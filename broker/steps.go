@@ -40,7 +40,7 @@ func servingAs(s backend.Status) Serving { return Serving{s.Endpoint, s.Build} }
 func (b *Broker) withdrawSteps(in Instance, op Operation, r Refusal) []step.Step {
 	return []step.Step{
 		b.giveUp("broker.create.given-up", &op, r),
-		{Name: "broker.create.withdrawn", Do: func(ctx context.Context) error { return b.remove(ctx, in) }},
+		{Name: "broker.create.withdrawn", Do: func(ctx context.Context) error { return b.remove(ctx, in, op) }},
 		{Name: "broker.create.refused", Do: func(ctx context.Context) error {
 			return b.Store.FailOperation(ctx, op.ID, op.Failure)
 		}},
@@ -87,13 +87,14 @@ func (b *Broker) fallBackSteps(in Instance, op Operation, r Refusal) []step.Step
 }
 
 // deleteSteps end an instance with all its data.
-func (b *Broker) deleteSteps(in Instance, _ Operation) []step.Step {
+func (b *Broker) deleteSteps(in Instance, op Operation) []step.Step {
 	return []step.Step{
+		{Name: "broker.delete.archived", Do: func(ctx context.Context) error { return b.keepArchive(ctx, in) }},
 		{Name: "broker.delete.asked", Do: func(ctx context.Context) error { return b.askToRemove(ctx, in) }},
 		{Name: "broker.delete.condemned", Do: func(ctx context.Context) error {
 			return b.Store.CondemnInstance(ctx, in.ID)
 		}},
-		{Name: "broker.delete.removed", Do: func(ctx context.Context) error { return b.remove(ctx, in) }},
+		{Name: "broker.delete.removed", Do: func(ctx context.Context) error { return b.remove(ctx, in, op) }},
 		{Name: "broker.delete.recorded", Do: func(ctx context.Context) error {
 			return b.Store.RemoveInstance(ctx, in.ID)
 		}},
@@ -153,6 +154,13 @@ func (b *Broker) applyWanted(ctx context.Context, in Instance, op Operation) err
 	if err != nil {
 		return err
 	}
+	restores, err := b.restores(in, spec)
+	if err != nil {
+		return err
+	}
+	if !restores {
+		spec.Origin = nil
+	}
 	its, err := b.backendOf(in)
 	if err != nil {
 		return err
@@ -165,6 +173,7 @@ func (b *Broker) applyAccepted(ctx context.Context, in Instance) error {
 	if err != nil {
 		return err
 	}
+	spec.Origin = nil // the data is there
 	its, err := b.backendOf(in)
 	if err != nil {
 		return err
@@ -251,8 +260,9 @@ func (b *Broker) askToRemove(ctx context.Context, in Instance) error {
 	return absentIsFine(its.Remove(ctx, in.ID))
 }
 
-// remove ends an instance in its backend and waits until nothing is left of it.
-func (b *Broker) remove(ctx context.Context, in Instance) error {
+// remove ends an instance in its backend and waits until nothing is left of it. Of what that waits for, as for a
+// repository that takes the last backup, the operation tells.
+func (b *Broker) remove(ctx context.Context, in Instance, op Operation) error {
 	its, err := b.backendOf(in)
 	if err != nil {
 		return err
@@ -260,12 +270,19 @@ func (b *Broker) remove(ctx context.Context, in Instance) error {
 	if err := its.Remove(ctx, in.ID); err != nil {
 		return absentIsFine(err)
 	}
+	told := op.Description
 	for revision := int64(0); ; {
 		s, err := its.Await(ctx, in.ID, revision)
 		if err != nil {
 			return absentIsFine(err)
 		}
 		revision = s.Revision
+		if s.Phase == backend.Removing && s.Message != told && op.Type == backstay.Delete {
+			told = s.Message
+			if err := b.Store.ReportOperation(ctx, op.ID, told); err != nil {
+				return err
+			}
+		}
 	}
 }
 

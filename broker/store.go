@@ -14,6 +14,7 @@ type Store interface {
 	InstanceStore
 	OperationStore
 	BindingStore
+	ArchiveStore
 }
 
 // InstanceStore keeps the instances that we owe, each as it was accepted.
@@ -107,12 +108,24 @@ type BindingStore interface {
 	RemoveBinding(ctx context.Context, id backstay.BindingID) error
 }
 
+// ArchiveStore keeps what it takes to restore instances that were deleted.
+type ArchiveStore interface {
+	// KeepArchive records what is kept of an instance; if that is known it changes nothing.
+	KeepArchive(ctx context.Context, a Archive) error
+	Archive(ctx context.Context, id backstay.InstanceID) (Archive, error)
+	// Archives lists all of them, those that were recorded first.
+	Archives(ctx context.Context) ([]Archive, error)
+	// ForgetArchive removes one. An absent one is success.
+	ForgetArchive(ctx context.Context, id backstay.InstanceID) error
+}
+
 // Instance is what we owe: what was accepted of it, where it lives, and its last operation.
 type Instance struct {
 	ID             backstay.InstanceID
 	ServiceID      backstay.ServiceID
 	OrganizationID backstay.OrganizationID
 	SpaceID        backstay.SpaceID
+	Name           string // the users' for it when it was made; empty: not told
 	Backend        string // by its name among Broker.Backends
 
 	// What was accepted. While an instance is being created, plan and parameters are those that it was asked
@@ -255,6 +268,7 @@ func parametersContext(id backstay.InstanceID) string {
 func passwordContext(id backstay.BindingID) string {
 	return "broker/binding/" + string(id) + "/password"
 }
+func archiveKeyContext(id backstay.InstanceID) string { return "broker/archive/" + string(id) + "/key" }
 func bindingParametersContext(id backstay.BindingID) string {
 	return "broker/binding/" + string(id) + "/parameters"
 }

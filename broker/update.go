@@ -54,6 +54,9 @@ func (b *Broker) Update(ctx context.Context, r backstay.UpdateRequest) (backstay
 	}
 	op := newOperation(in.ID, backstay.Update, "The service instance is about to be updated.")
 	op.RequestID = r.RequestID
+	if c.Origin != nil {
+		op.Cause = ByRestore
+	}
 	op, err = b.beginChange(ctx, in, c, op)
 	return backstay.Updated{Async: true, Operation: op.ID}, err
 }
@@ -119,10 +122,28 @@ func (b *Broker) agreeOnChange(
 	}
 	from, unknown := b.findPlan(ctx, in.ServiceID, c.from)
 	c.Agreed, err = from.terms().Change(c.before, asked) // terms know of plans that are gone
+	c.Spec.Backup = withKey(c.Spec.Backup)
 	if unknown != nil && backstay.KindOf(unknown) != backstay.NotFound && (err != nil || !c.isNone()) {
 		return c, unknown // with the backend away, only what it has no part in is agreed on
 	}
-	return c, err
+	if err != nil {
+		return c, err
+	}
+	return c, b.agreeOnBackups(ctx, in, &c)
+}
+
+// agreeOnBackups finds out which moment the instance is to return to, and counts another backup that is asked for.
+func (b *Broker) agreeOnBackups(ctx context.Context, in Instance, c *change) (err error) {
+	if c.Origin != nil {
+		c.Spec.Origin, err = b.returnTo(ctx, in, c.Spec, *c.Origin)
+		return err
+	}
+	if c.Spec.Backups == c.before.Spec.Backups {
+		return nil
+	}
+	kept, err := b.backupsOf(ctx, in.Backend, in.ID)
+	c.Spec.Backups = max(c.Spec.Backups, kept.Asked+1) // one that failed was answered, too
+	return absentIsFine(err)
 }
 
 // accepted is what was agreed on of an instance. One without anything accepted is refused as unusable.
@@ -184,7 +205,8 @@ func (b *Broker) sameUpdate(in Instance, c change) (backstay.Updated, error) {
 	if err != nil {
 		return backstay.Updated{}, err
 	}
-	if spec.Restarts != c.Spec.Restarts || spec.Build != c.Spec.Build || !sameJSON(wanted, c.Parameters) {
+	if spec.Restarts != c.Spec.Restarts || spec.Build != c.Spec.Build || spec.Backups != c.Spec.Backups ||
+		!reflect.DeepEqual(spec.Origin, c.Spec.Origin) || !sameJSON(wanted, c.Parameters) {
 		return backstay.Updated{}, errBusy(in.ID)
 	}
 	return backstay.Updated{Async: true, Operation: op.ID}, nil

@@ -14,6 +14,8 @@ import (
 // A repository that is away, slow or full is Unavailable, with a sentence that says which. What is damaged, or was
 // written with another key, is Invalid: it is never restored.
 type Archiver interface {
+	// RestorePoints tells to what nodes of an installation can be restored.
+	RestorePoints(i Installation) backstay.RestorePoints
 	// Backup copies a serving node into the repository without keeping anybody from writing. Once it has returned,
 	// the backup is whole, and its checksums were compared.
 	Backup(ctx context.Context, n Node, r backstay.Repository) (Backup, error)

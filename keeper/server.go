@@ -183,6 +183,9 @@ func (k *Keeper) answerInventory(r *http.Request) (any, error) {
 			if tunable, ok := k.Engines[name].(engine.Tunable); ok {
 				v.Settings = tunable.Tuning(i).Schema()
 			}
+			if archiver, ok := k.Engines[name].(engine.Archiver); ok {
+				v.RestorePoints = archiver.RestorePoints(i)
+			}
 			inventory.Engines = append(inventory.Engines, v)
 		}
 	}

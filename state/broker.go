@@ -18,7 +18,7 @@ var _ broker.Store = Broker{}
 // Broker returns the broker's store.
 func (s *Store) Broker() Broker { return Broker{s} }
 
-const owedColumns = `i.id, i.service_id, i.plan_id, i.organization_id, i.space_id, i.parameters, i.spec, i.generation,
+const owedColumns = `i.id, i.service_id, i.plan_id, i.organization_id, i.space_id, i.name, i.parameters, i.spec, i.generation,
 	i.backend, i.maintenance_window, i.backup_window, i.endpoint_host, i.endpoint_port, i.build, ` + pendingColumns + `,
 	EXISTS (SELECT FROM broker.operations WHERE instance_id = i.id AND state = 'in progress'), ` + owedOperationColumns
 
@@ -35,7 +35,7 @@ const seenByUsers = `(cause IN ('user', 'restore') OR cause = 'maintenance' AND 
 	state IN ('succeeded', 'failed') AND (asked_plan_id <> '' OR asked_parameters IS NOT NULL)))`
 
 func scanOwed(r pgx.CollectableRow) (i broker.Instance, err error) {
-	fields := []any{&i.ID, &i.ServiceID, &i.PlanID, &i.OrganizationID, &i.SpaceID, &i.Parameters, &i.Spec, &i.Generation,
+	fields := []any{&i.ID, &i.ServiceID, &i.PlanID, &i.OrganizationID, &i.SpaceID, &i.Name, &i.Parameters, &i.Spec, &i.Generation,
 		&i.Backend, weekly{&i.Windows.Maintenance}, daily{&i.Windows.Backup}, &i.Endpoint.Host, &i.Endpoint.Port, &i.Build}
 	fields = append(fields, pendingFields(&i.Pending)...)
 	fields = append(fields, &i.Busy)
@@ -54,9 +54,9 @@ func (b Broker) AddInstance(
 	create.InstanceID = i.ID
 	err = b.s.tx(ctx, func(tx pgx.Tx) error {
 		tag, err := tx.Exec(ctx, `INSERT INTO broker.instances
-			(id, service_id, plan_id, organization_id, space_id, parameters, backend, maintenance_window, backup_window,
-			newest_generation) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 0) ON CONFLICT (id) DO NOTHING`,
-			i.ID, i.ServiceID, i.PlanID, i.OrganizationID, i.SpaceID, i.Parameters, i.Backend,
+			(id, service_id, plan_id, organization_id, space_id, name, parameters, backend, maintenance_window, backup_window,
+			newest_generation) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 0) ON CONFLICT (id) DO NOTHING`,
+			i.ID, i.ServiceID, i.PlanID, i.OrganizationID, i.SpaceID, i.Name, i.Parameters, i.Backend,
 			weekly{&i.Windows.Maintenance}, daily{&i.Windows.Backup})
 		if err != nil {
 			return err

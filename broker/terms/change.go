@@ -49,6 +49,7 @@ type Agreed struct {
 	Windows Windows // in force at once, whatever When says
 	Chosen  Windows // those of them that users have chosen, now or before
 	When    When
+	Origin  *Origin // what the data is to come from; nil: it is new, or stays
 	// Asked is what a change that waits has to keep of its parameters, to be asked for again when the window opens. It
 	// has none that say when.
 	Asked json.RawMessage
@@ -57,12 +58,12 @@ type Agreed struct {
 // LogValue is the agreement, redacted.
 func (a Agreed) LogValue() slog.Value { return backstay.RedactedValue(a) }
 
-// Changes reports whether the instance that was accepted before has to be changed for it. Windows do not count: no
-// backend knows of them.
+// Changes reports whether the instance that was accepted before has to be changed for it. Maintenance windows do not
+// count: no backend knows of them.
 func (a Agreed) Changes(before Accepted) bool {
 	had := before.Spec
 	had.Build = cmp.Or(had.Build, before.Build)
-	return !sameObject(before.Parameters, a.Parameters) || !sameObject(had.Settings, a.Spec.Settings) ||
+	return a.Origin != nil || !sameObject(before.Parameters, a.Parameters) || !sameObject(had.Settings, a.Spec.Settings) ||
 		!reflect.DeepEqual(withoutSettings(had), withoutSettings(a.Spec))
 }
 
@@ -110,9 +111,32 @@ func (p Plan) Change(before Accepted, c Change) (Agreed, error) {
 	if agreed.Asked, err = given.without(scheduling...).encode(); err != nil {
 		return Agreed{}, err
 	}
-	agreed.Terms, err = to.change(before, c, wished, given)
+	if wished.ReturnTo != nil {
+		agreed.Origin = &Origin{Kind: Return, At: wished.ReturnTo.Time}
+	}
+	if agreed.Terms, err = to.change(before, c, wished, given); err != nil {
+		return agreed, err
+	}
+	if wished.BackUp != "" {
+		agreed.Spec.Backups++
+	}
+	agreed.Spec.Backup, err = to.changePolicy(before, agreed.Windows, wished)
 	return agreed, err
 }
+
+// changePolicy is how the instance is backed up after the change. What is asked of the backups of an instance that has
+// none is Unsupported.
+func (p Plan) changePolicy(before Accepted, windows Windows, w wishes) (*backend.BackupPolicy, error) {
+	policy := p.policy(before.Spec.Backup, windows, w.SkipFinal)
+	if policy == nil && (w.BackUp != "" || w.ReturnTo != nil || w.wantsFinal()) {
+		return nil, backstay.Errorf(backstay.Unsupported, "This service instance is not backed up, as its plan says. "+
+			"Change to a plan that has backups, with -p.")
+	}
+	return policy, nil
+}
+
+// wantsFinal tells that a last backup is asked for in so many words.
+func (w wishes) wantsFinal() bool { return w.SkipFinal != nil && !*w.SkipFinal }
 
 // scheduling names the parameters that say when something happens, and not what.
 var scheduling = []string{"apply_at_maintenance_window", "preferred_maintenance_window", "preferred_backup_window"}
@@ -126,7 +150,7 @@ func (p Plan) read(parameters json.RawMessage) (given object, w wishes, err erro
 		return nil, w, backstay.Errorf(backstay.Invalid, "The plan has one node, and no other one to fail over to: leave "+
 			"force_failover out. {\"reboot\": true} restarts the service instance.")
 	}
-	if err := p.mayChange(given); err != nil {
+	if err := cmp.Or(p.unrestorable(given), p.mayChange(given)); err != nil {
 		return nil, w, err
 	}
 	if err := p.UpdateRules().Check(parameters); err != nil {
@@ -146,6 +170,9 @@ func (p Plan) mayChange(given object) error {
 	for _, name := range slices.Sorted(maps.Keys(given)) {
 		switch _, ofNew := p.Create.properties()[name]; {
 		case changeable[name] != nil:
+		case platforms[name].only:
+			return backstay.Errorf(backstay.Invalid, "Parameter %s is of a new service instance: give it to cf create-service. "+
+				"{\"restore_to_point_in_time\": \"…\"} returns this one to an earlier moment, where its service can.", name)
 		case ofNew:
 			return backstay.Errorf(backstay.Invalid, "Parameter %s is decided when a service instance is created, and stays. "+
 				"Create a new service instance with another %s, and copy the data.", name, name)

@@ -176,12 +176,12 @@ func TestParameterChange(t *testing.T) {
 		{name: "failover with reboot", given: `{"reboot":true,"force_failover":true}`, words: `leave force_failover out. {"reboot": true}`},
 
 		{name: "unknown", given: `{"b":1}`, words: "Unknown parameter: b. Supported are: a, apply_at_maintenance_window, " +
-			"disable_things, enable_things, preferred_backup_window, preferred_maintenance_window, reboot, " +
-			"roll_back_upgrade, settings, " +
+			"backup, disable_things, enable_things, preferred_backup_window, preferred_maintenance_window, " +
+			"reboot, restore_to_point_in_time, roll_back_upgrade, settings, skip_final_snapshot, " +
 			"update_minor_version_to_latest."},
 		{name: "of a new instance", given: `{"collation":"C"}`, words: "Parameter collation is decided when a service " +
 			"instance is created, and stays. Create a new service instance with another collation"},
-		{name: "of later", given: `{"skip_final_snapshot":true}`, words: "Unknown parameter: skip_final_snapshot."},
+		{name: "no last backup where there are none", given: `{"skip_final_snapshot":true}`},
 		{name: "of the wrong type", given: `{"reboot":"yes"}`,
 			words: "Parameter reboot is of the wrong type: it is string and must be boolean."},
 		{name: "null", given: `{"apply_at_maintenance_window":null}`, words: "it is null and must be boolean"},

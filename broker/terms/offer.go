@@ -12,7 +12,7 @@ import (
 func (p Plan) CreateRules() Rules {
 	properties := map[string]any{}
 	for name, parameter := range platforms {
-		if parameter.create {
+		if p.taken(parameter, true) {
 			properties[name] = parameter.schema
 		}
 	}
@@ -26,7 +26,9 @@ func (p Plan) CreateRules() Rules {
 func (p Plan) UpdateRules() Rules {
 	properties := map[string]any{}
 	for name, parameter := range platforms {
-		properties[name] = parameter.schema
+		if p.taken(parameter, false) {
+			properties[name] = parameter.schema
+		}
 	}
 	if settings := p.tunable(); settings != nil {
 		for name, described := range settings {

@@ -25,6 +25,9 @@ type Plan struct {
 	Update     Rules           // for those that an instance may change; nil: they stay
 	Changeable bool            // an instance may leave this plan for another one
 	Windows    Windows         // of its instances; a zero window is a random one for each instance
+
+	Backups       int                    // days that backups of an instance are kept; 0: none are taken
+	RestorePoints backstay.RestorePoints // that there are then
 }
 
 // Windows are when an instance may be worked on. A zero window was not chosen.
@@ -60,30 +63,46 @@ type Terms struct {
 func (t Terms) LogValue() slog.Value { return backstay.RedactedValue(t) }
 
 // New agrees on a new instance of the plan with the given parameters, or refuses them as Invalid. Its Parameters are
-// the given ones. The seed decides about the windows that neither the plan nor the parameters choose.
+// the given ones. The seed decides about the windows that neither the plan nor the parameters choose. The policy of its
+// backups has no key yet.
 func (p Plan) New(given json.RawMessage, seed uint64) (Agreed, error) {
-	if err := p.CreateRules().Check(given); err != nil {
-		return Agreed{}, err
-	}
-	wished, err := parseWishes(given)
+	parameters, wished, err := p.readNew(given)
 	if err != nil {
 		return Agreed{}, err
 	}
-	parameters, err := parse(given)
+	origin, err := wished.origin()
 	if err != nil {
 		return Agreed{}, err
 	}
-	if err := cmp.Or(parameters.contradiction(), p.takes(parameters[settingsKey])); err != nil {
-		return Agreed{}, err
+	if p.Backups == 0 && wished.wantsFinal() {
+		return Agreed{}, backstay.Errorf(backstay.Unsupported, "Plan %s is not backed up, so no last backup can be kept: "+
+			"leave skip_final_snapshot out, or choose a plan that has backups.", p.Name)
 	}
 	windows, err := p.Windows.with(wished.windows()).Complete(seed)
 	if err != nil {
 		return Agreed{}, err
 	}
 	settings, err := p.engineSettings(parameters)
-	return Agreed{Windows: windows, Chosen: wished.windows(), Terms: Terms{Parameters: given, Spec: backend.Spec{
-		Engine: p.Engine, Version: p.Version, Build: p.Builds[p.Version], Size: p.Size, Volume: p.Volume, Settings: settings,
-	}}}, err
+	return Agreed{Windows: windows, Chosen: wished.windows(), Origin: origin, Terms: Terms{
+		Parameters: given, Spec: backend.Spec{
+			Engine: p.Engine, Version: p.Version, Build: p.Builds[p.Version], Size: p.Size, Volume: p.Volume,
+			Settings: settings, Backup: p.policy(nil, windows, wished.SkipFinal),
+		},
+	}}, err
+}
+
+// readNew checks the parameters of a new instance by themselves.
+func (p Plan) readNew(given json.RawMessage) (parameters object, w wishes, err error) {
+	if parameters, err = parse(given); err != nil {
+		return nil, w, err
+	}
+	if err := cmp.Or(p.unrestorable(parameters), p.CreateRules().Check(given)); err != nil {
+		return nil, w, err
+	}
+	if w, err = parseWishes(given); err != nil {
+		return nil, w, err
+	}
+	return parameters, w, cmp.Or(parameters.contradiction(), p.takes(parameters[settingsKey]))
 }
 
 // engineSettings are what the engine is told: the parameters that are not the platform's, and what the plan adds.

@@ -53,8 +53,10 @@ func TestNew(t *testing.T) {
 		{"nothing", ``, ``, ""},
 		{"an empty object", `{}`, ``, ""},
 		{"the engine's", `{"a": 1}`, `{"a":1}`, ""},
-		{"unknown", `{"c": 1}`, ``, "Unknown parameter: c. Supported are: a, collation, enable_things, " +
-			"preferred_backup_window, preferred_maintenance_window, settings."},
+		{"unknown", `{"c": 1}`, ``, "Unknown parameter: c. Supported are: a, clone_of, collation, " +
+			"enable_things, preferred_backup_window, preferred_maintenance_window, restore_from_latest_snapshot_before, " +
+			"restore_from_latest_snapshot_of, restore_from_point_in_time_before, restore_from_point_in_time_of, settings, " +
+			"skip_final_snapshot."},
 		{"windows", `{"a": 1, "preferred_maintenance_window": "Tue:04:00-Tue:04:30"}`, `{"a":1}`, ""},
 		{"a window that is none", `{"preferred_backup_window": "always"}`, ``, `"always" is not`},
 		{"an empty window", `{"preferred_backup_window": ""}`, ``, `A backup window is written HH:MM-HH:MM`},
@@ -62,7 +64,9 @@ func TestNew(t *testing.T) {
 		{"windows that overlap", `{"preferred_backup_window": "04:10-05:00",
 			"preferred_maintenance_window": "Tue:04:00-Tue:04:30"}`, ``, "overlaps the daily backup window"},
 		{"what only an instance takes", `{"reboot": true}`, ``, "Unknown parameter: reboot."},
-		{"of later", `{"skip_final_snapshot": true}`, ``, "Unknown parameter: skip_final_snapshot."},
+		{"what only an instance returns to", `{"restore_to_point_in_time": "2018-04-01 00:00:00"}`, ``,
+			"Unknown parameter: restore_to_point_in_time."},
+		{"no last backup where there are none", `{"skip_final_snapshot": true}`, ``, ""},
 		{"settings", `{"settings": {"jit": "off"}}`, `{"settings":{"jit":"off"}}`, ""},
 		{"a setting that is not there", `{"settings": {"fsync": "off"}}`, ``,
 			"Unknown setting: fsync. Supported are: jit, parallel, work_mem."},

@@ -9,34 +9,76 @@ import (
 
 // platformParameter is a parameter that the platform fulfils, whatever the engine is.
 type platformParameter struct {
-	create bool // of a new instance too
+	create bool                   // of a new instance too
+	only   bool                   // of a new instance, and no other
+	needs  backstay.RestorePoints // that instances have
 	schema Rules
+}
+
+// taken tells whether a new instance of the plan, or one that is there, takes the parameter.
+func (p Plan) taken(parameter platformParameter, isNew bool) bool {
+	return (parameter.create && isNew || !parameter.only && !isNew) && p.restores(parameter.needs)
 }
 
 // platforms are the platform's parameters. Their names are those that users of the guide's system know.
 var platforms = map[string]platformParameter{
 	"preferred_maintenance_window": {create: true, schema: Rules{"type": "string", "description": "The half hour or " +
 		"more of each week, in UTC, in which the service instance may be restarted, such as tue:04:00-tue:04:30."}},
-	"preferred_backup_window": {create: true, schema: Rules{"type": "string", "description": "The half hour or more of " +
-		"each day, in UTC, in which the service instance is backed up if its plan has backups, such as 02:00-02:30."}},
+	"preferred_backup_window": {create: true, schema: Rules{"type": "string",
+		"description": "The half hour or more of " +
+			"each day, in UTC, in which the service instance is backed up if its plan has backups, such as 02:00-02:30."}},
+	"skip_final_snapshot": {create: true, schema: Rules{"type": "boolean",
+		"description": "Whether no last backup is " +
+			"taken and kept when the service instance is deleted."}},
+	"restore_from_latest_snapshot_of": {create: true, only: true, needs: backstay.Backups, schema: Rules{"type": "string",
+		"description": "The " +
+			"GUID of the service instance, also of one that was deleted, whose newest backup the new one begins from."}},
+	"restore_from_latest_snapshot_before": {create: true, only: true, needs: backstay.Backups, schema: Rules{"type": "string",
+		"description": "The " +
+			"newest backup that was ready before this time, in UTC, is restored, such as 2018-04-01 00:00:00."}},
+	"restore_from_point_in_time_of": {create: true, only: true, needs: backstay.AnySecond, schema: Rules{"type": "string",
+
+		"description": "The GUID of the service instance, also of one that was deleted, whose data of a second the new one " +
+			"begins from."}},
+	"restore_from_point_in_time_before": {create: true, only: true, needs: backstay.AnySecond, schema: Rules{"type": "string",
+
+		"description": "That second, in UTC, such as 2018-04-01 00:00:00. Without it, all is restored that there is."}},
+	"clone_of": {create: true, only: true, needs: backstay.Backups, schema: Rules{"type": "string",
+		"description": "The GUID of the service " +
+			"instance that the new one is a copy of, as that is now."}},
+	"backup": {needs: backstay.Backups, schema: Rules{"enum": []any{"now"},
+		"description": "now: a backup is taken at once."}},
+	"restore_to_point_in_time": {needs: backstay.AnySecond, schema: Rules{"type": "string",
+		"description": "The second, in UTC, to " +
+			"whose data the service instance returns, such as 2018-04-01 00:00:00. A backup of now is taken first."}},
 	"apply_at_maintenance_window": {schema: Rules{"type": "boolean", "description": "Whether what else is asked for " +
 		"waits for the maintenance window. Alone, false withdraws what waits."}},
-	"update_minor_version_to_latest": {schema: Rules{"type": "boolean", "description": "Whether the service instance " +
-		"goes to the newest minor version that is installed."}},
-	"roll_back_upgrade": {schema: Rules{"type": "boolean", "description": "With a plan of the earlier version: whether " +
-		"the service instance returns to the data from before its last upgrade, for as long as that is kept. What was " +
-		"written since the upgrade is lost."}},
+	"update_minor_version_to_latest": {schema: Rules{"type": "boolean",
+		"description": "Whether the service instance " +
+			"goes to the newest minor version that is installed."}},
+	"roll_back_upgrade": {schema: Rules{"type": "boolean",
+		"description": "With a plan of the earlier version: whether " +
+			"the service instance returns to the data from before its last upgrade, for as long as that is kept. What was " +
+			"written since the upgrade is lost."}},
 	"reboot": {schema: Rules{"type": "boolean", "description": "Whether the service instance is restarted."}},
 }
 
 // wishes are what users ask of the platform.
 type wishes struct {
-	Maintenance *window.Weekly `json:"preferred_maintenance_window"`
-	Backup      *window.Daily  `json:"preferred_backup_window"`
-	AtWindow    *bool          `json:"apply_at_maintenance_window"`
-	Minor       bool           `json:"update_minor_version_to_latest"`
-	RollBack    bool           `json:"roll_back_upgrade"`
-	Reboot      bool           `json:"reboot"`
+	Maintenance    *window.Weekly `json:"preferred_maintenance_window"`
+	Backup         *window.Daily  `json:"preferred_backup_window"`
+	SkipFinal      *bool          `json:"skip_final_snapshot"`
+	SnapshotOf     *string        `json:"restore_from_latest_snapshot_of"`
+	SnapshotBefore *moment        `json:"restore_from_latest_snapshot_before"`
+	MomentOf       *string        `json:"restore_from_point_in_time_of"`
+	MomentBefore   *moment        `json:"restore_from_point_in_time_before"`
+	CloneOf        *string        `json:"clone_of"`
+	BackUp         string         `json:"backup"`
+	ReturnTo       *moment        `json:"restore_to_point_in_time"`
+	AtWindow       *bool          `json:"apply_at_maintenance_window"`
+	Minor          bool           `json:"update_minor_version_to_latest"`
+	RollBack       bool           `json:"roll_back_upgrade"`
+	Reboot         bool           `json:"reboot"`
 }
 
 // returnKey is the parameter that puts the data of an earlier moment in the place of what an instance holds.

@@ -58,6 +58,14 @@ func openStore(i engine.Installation, r backstay.Repository) (*repository.Store,
 	return repository.Open(r)
 }
 
+// RestorePoints are backups, of the product that brings a program to take them with.
+func (Engine) RestorePoints(i engine.Installation) backstay.RestorePoints {
+	if archivable(i) != nil {
+		return backstay.NoRestorePoints
+	}
+	return backstay.Backups
+}
+
 // Backup streams a copy by mariadb-backup into the repository, and reads it back. InnoDB's tables are written to
 // meanwhile; commits wait while tables of other engines are copied, at the end.
 func (Engine) Backup(ctx context.Context, n engine.Node, r backstay.Repository) (engine.Backup, error) {

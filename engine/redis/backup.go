@@ -31,6 +31,9 @@ type note struct {
 	SHA256 string `json:"sha256"` // of the snapshot, as Put returned it
 }
 
+// RestorePoints are backups: what a server logs for itself cannot be taken away from it piece by piece.
+func (Engine) RestorePoints(engine.Installation) backstay.RestorePoints { return backstay.Backups }
+
 // Backup has the server send a snapshot, and puts that into the repository once it has been checked.
 func (Engine) Backup(ctx context.Context, n engine.Node, r backstay.Repository) (b engine.Backup, err error) {
 	store, err := repository.Open(r)
