@@ -26,7 +26,7 @@ var small = terms.Plan{
 	Name: "S", Engine: "postgres", Version: "15", Builds: map[string]string{"15": "15.18"},
 	Size:   backstay.Size{Storage: 10 * backstay.GB, Memory: 2 * backstay.GB, Connections: 10},
 	Create: described("a", "enable_things", "collation"), Update: described("a", "enable_things", "disable_things"),
-	Tunable: json.RawMessage(tunable), Changeable: true,
+	Tunable: json.RawMessage(tunable), Changeable: true, RestorePoints: backstay.AnySecond,
 }
 
 // refused checks the kind and the words of a refusal; no words want none.
