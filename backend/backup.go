@@ -37,6 +37,7 @@ type Backups struct {
 	Proof    Proof               `json:"proof,omitzero"`    // the last one
 	Asked    int64               `json:"asked,omitempty"`   // the last Spec.Backups answered, if by a failure
 	Running  bool                `json:"running,omitempty"` // a backup is being taken
+	Failed   string              `json:"failed,omitempty"`  // why the last backup could not be taken; empty: it was
 	Trouble  string              `json:"trouble,omitempty"` // for the user: why backups or the archive are behind
 	Removed  time.Time           `json:"removed,omitzero"`  // when the instance was removed
 	Until    time.Time           `json:"until,omitzero"`    // and until when its last backup is kept

@@ -33,7 +33,7 @@ func (b *Broker) FetchInstance(
 	if err != nil {
 		p = plan{} // what is in force is told though the backend is not there, or does not sell it any more
 	}
-	told, err := b.toldParameters(in, accepted, p)
+	told, err := b.toldParameters(ctx, in, accepted, p)
 	if err != nil {
 		return backstay.FetchedInstance{}, err
 	}
@@ -57,8 +57,10 @@ func maintenanceInfo(product, build string) *backstay.MaintenanceInfo {
 }
 
 // toldParameters are those in force, as users gave them, with what the platform adds: windows, the version, what may be
-// set, and what waits.
-func (b *Broker) toldParameters(in Instance, a terms.Accepted, p plan) (json.RawMessage, error) {
+// set, what can be restored, and what waits.
+func (b *Broker) toldParameters(
+	ctx context.Context, in Instance, a terms.Accepted, p plan,
+) (json.RawMessage, error) {
 	told := map[string]any{}
 	if a.Parameters != nil {
 		if err := json.Unmarshal(a.Parameters, &told); err != nil {
@@ -73,6 +75,7 @@ func (b *Broker) toldParameters(in Instance, a terms.Accepted, p plan) (json.Raw
 	if p.engine.Settings != nil {
 		told["available_settings"] = p.engine.Settings
 	}
+	b.tellBackups(ctx, in, a.Spec, told)
 	if in.Pending.ID != "" {
 		pending, err := b.toldPending(in)
 		if err != nil {

@@ -17,15 +17,33 @@ import (
 // for someone who waits for one whose record was lost.
 const reconcilePause = 2 * time.Second
 
-// Run keeps the backends true to the ledger, and does what is due in maintenance windows, until ctx ends; it then
-// returns ctx's error.
+// Run keeps the backends true to the ledger, does what is due in maintenance windows, and has backed up what is to be,
+// until ctx ends; it then returns ctx's error.
 func (b *Broker) Run(ctx context.Context) error {
-	var both sync.WaitGroup
-	both.Go(func() { b.regularly(ctx, reconcilePause, b.Reconcile) })
-	both.Go(func() { b.regularly(ctx, maintenancePause, b.Maintain) })
-	both.Wait()
+	var all sync.WaitGroup
+	all.Go(func() { b.regularly(ctx, reconcilePause, b.Reconcile) })
+	all.Go(func() { b.regularly(ctx, maintenancePause, b.Maintain) })
+	all.Go(func() { b.regularly(ctx, archivePause, b.ForgetExpired) })
+	all.Go(func() { b.begin(ctx, b.BeginBackups) })
+	all.Wait()
 	return ctx.Err()
 }
+
+// begin does something as soon as it can be done, until ctx ends.
+func (b *Broker) begin(ctx context.Context, do func(context.Context) error) {
+	for {
+		err := do(ctx)
+		if err == nil || wait.Pause(ctx, maintenancePause) != nil {
+			return
+		}
+		if backstay.KindOf(err) != backstay.Busy {
+			b.Log.Warn("not all instances could be looked after", "error", err)
+		}
+	}
+}
+
+// archivePause is the time between two looks at what is kept of deleted instances.
+const archivePause = time.Hour
 
 // regularly looks at once, and again after each pause, until ctx ends.
 func (b *Broker) regularly(ctx context.Context, pause time.Duration, look func(context.Context) error) {

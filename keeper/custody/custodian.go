@@ -236,7 +236,7 @@ func (k *Custodian) Backups() (kept backend.Backups, any bool) {
 	kept = k.record.Kept
 	kept.List, kept.Gaps = append([]backend.Backup{}, kept.List...), slices.Clone(kept.Gaps)
 	kept.Earliest, kept.Latest = backup.Range(kept.List, k.record.Archived)
-	kept.Running, kept.Trouble = k.running, k.troubles()
+	kept.Running, kept.Failed, kept.Trouble = k.running, k.trouble[toBackUp].sentence, k.troubles()
 	return kept, k.record.Policy.Key != ""
 }
 
