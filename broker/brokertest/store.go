@@ -41,6 +41,7 @@ func RunStore(t *testing.T, open func(t testing.TB) broker.Store) {
 		{"GenerationsAreRaised", generationsAreRaised},
 		{"EntriesAreOfIdleInstances", entriesAreOfIdleInstances},
 		{"ARemovedInstanceTakesItsBindings", aRemovedInstanceTakesItsBindings},
+		{"ArchivesOutliveTheirInstance", archivesOutliveTheirInstance},
 		{"ABindingIsAddedOnce", aBindingIsAddedOnce},
 		{"ManyAddOneInstance", manyAddOneInstance},
 		{"ManyBeginOneOperation", manyBeginOneOperation},
