@@ -104,6 +104,9 @@ func (b *Broker) reach(ctx context.Context, at string, wish backend.Origin) (fro
 	if wish.Alone && !wish.At.IsZero() {
 		wish.At = wish.At.Add(-1) // before it, and not at it
 	}
+	if now := b.Now(); !kept.Latest.IsZero() && kept.Removed.IsZero() && wish.At.After(kept.Latest) && !wish.At.After(now) {
+		kept.Latest = wish.At // the backend brings the archive up to now before it restores
+	}
 	point, err := backup.Reach(kept, wish)
 	for _, one := range kept.List {
 		if one.ID == point.Backup {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"io"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -58,12 +59,15 @@ func openStore(i engine.Installation, r backstay.Repository) (*repository.Store,
 	return repository.Open(r)
 }
 
-// RestorePoints are backups, of the product that brings a program to take them with.
+// RestorePoints are there where the product brings a program that takes backups, and it is installed.
 func (Engine) RestorePoints(i engine.Installation) backstay.RestorePoints {
 	if archivable(i) != nil {
 		return backstay.NoRestorePoints
 	}
-	return backstay.Backups
+	if _, err := exec.LookPath(beside(i, backupProgram)); err != nil {
+		return backstay.NoRestorePoints
+	}
+	return backstay.AnySecond
 }
 
 // Backup streams a copy by mariadb-backup into the repository, and reads it back. InnoDB's tables are written to

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -26,6 +27,14 @@ const keepAll = "--repo1-retention-full=9999999"
 // backup has left be thrown away.
 var backupOptions = []string{"--type=full", "--no-archive-check", "--start-fast", keepAll, "--no-expire-auto",
 	"--no-resume", "--stop-auto", "--compress-level-network=0"}
+
+// RestorePoints are there where the machine has pgBackRest.
+func (Engine) RestorePoints(engine.Installation) backstay.RestorePoints {
+	if _, err := exec.LookPath("pgbackrest"); err != nil {
+		return backstay.NoRestorePoints
+	}
+	return backstay.AnySecond
+}
 
 // Backup has pgBackRest copy the files of a serving node. Meanwhile, and until what was logged meanwhile is in the
 // repository too, it does what Archive does. The checksums that are compared are those of PostgreSQL's pages, as they
