@@ -20,9 +20,10 @@ type Archiver interface {
 	// the backup is whole, and its checksums were compared.
 	Backup(ctx context.Context, n Node, r backstay.Repository) (Backup, error)
 	// Archive brings into the repository what the node has logged since the last call. It is called every few seconds
-	// while the node serves, and once after it has ended. It removes what waits on the node's volume for a repository
-	// that is away once that takes too much room, and tells of the gap.
-	Archive(ctx context.Context, n Node, r backstay.Repository) (Archived, error)
+	// while the node serves, and once after it has ended. A piece of the log that is still being written is ended for it
+	// when it is of that age, or nearly so. It removes what waits on the node's volume for a repository that is away
+	// once that takes too much room, and tells of the gap.
+	Archive(ctx context.Context, n Node, r backstay.Repository, age time.Duration) (Archived, error)
 	// Backups lists the whole backups in the repository, the oldest first. Of n there need be no more than the
 	// Installation, a RunDir and the Account.
 	Backups(ctx context.Context, n Node, r backstay.Repository) ([]Backup, error)

@@ -62,7 +62,7 @@ func (a archiver) mustBackup(t *testing.T, n engine.Node) engine.Backup {
 
 func (a archiver) mustArchive(t *testing.T, n engine.Node) engine.Archived {
 	t.Helper()
-	archived, err := a.Archive(t.Context(), n, a.repository)
+	archived, err := a.Archive(t.Context(), n, a.repository, 0)
 	if err != nil {
 		t.Fatalf("Archive: %v", err)
 	}

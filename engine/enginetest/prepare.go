@@ -148,7 +148,7 @@ func (s Subject) obey(o order) error {
 		_, err := s.Engine.(engine.Archiver).Backup(ctx, o.Node, *o.Repository)
 		return err
 	case "archive":
-		_, err := s.Engine.(engine.Archiver).Archive(ctx, o.Node, *o.Repository)
+		_, err := s.Engine.(engine.Archiver).Archive(ctx, o.Node, *o.Repository, 0)
 		return err
 	case "verify":
 		return s.Engine.(engine.Archiver).Verify(ctx, o.Node, *o.Repository, o.Backup)

@@ -21,9 +21,6 @@ import (
 // it.
 const followedFile = "archive.json"
 
-// rotateAfter is how long a file of the binary log is written to, at least, before it is archived.
-const rotateAfter = 30 * time.Second
-
 // followed is what followedFile holds.
 type followed struct {
 	Series string      `json:"series"`        // empty: the next file begins one
@@ -106,7 +103,9 @@ func (f *follower) save() error {
 
 // Archive puts the files of the binary log that are ended into the repository, and has the server remove them. The one
 // that it writes to is ended if there is something in it and it is old enough.
-func (Engine) Archive(ctx context.Context, n engine.Node, r backstay.Repository) (a engine.Archived, err error) {
+func (Engine) Archive(
+	ctx context.Context, n engine.Node, r backstay.Repository, age time.Duration,
+) (a engine.Archived, err error) {
 	if archivable(n.Installation) != nil {
 		return a, nil
 	}
@@ -124,7 +123,7 @@ func (Engine) Archive(ctx context.Context, n engine.Node, r backstay.Repository)
 		return a, err
 	}
 	if err = f.begin(ctx, numbers); err == nil {
-		a.Until, err = f.bring(ctx, numbers)
+		a.Until, err = f.bring(ctx, numbers, age)
 	}
 	if err == nil {
 		err = f.tidy(ctx, numbers)
@@ -191,7 +190,7 @@ func (f *follower) continued(ctx context.Context, numbers []int) (bool, error) {
 }
 
 // bring puts all files but the one that is written to into the archive, and returns until when it reaches.
-func (f *follower) bring(ctx context.Context, numbers []int) (until time.Time, err error) {
+func (f *follower) bring(ctx context.Context, numbers []int, age time.Duration) (until time.Time, err error) {
 	now, last := time.Now().UTC(), numbers[len(numbers)-1]
 	serves, err := runs(f.dir)
 	if err != nil {
@@ -199,7 +198,7 @@ func (f *follower) bring(ctx context.Context, numbers []int) (until time.Time, e
 	}
 	active, until := last+1, now
 	if serves {
-		if active, until, err = f.active(ctx, last, now); err != nil {
+		if active, until, err = f.active(ctx, last, now, age); err != nil {
 			return until, err
 		}
 	}
@@ -224,15 +223,17 @@ func (f *follower) tidy(ctx context.Context, numbers []int) error {
 }
 
 // active returns the number of the file that a server writes to, and until when those before it reach. The last file
-// is ended if it is old enough.
-func (f *follower) active(ctx context.Context, last int, now time.Time) (active int, until time.Time, err error) {
+// is ended if it is of the age.
+func (f *follower) active(
+	ctx context.Context, last int, now time.Time, age time.Duration,
+) (active int, until time.Time, err error) {
 	file, written, err := inspect(f.dir, last)
 	switch {
 	case errors.Is(err, errTorn), err == nil && !written: // one that is just being made has nothing in it
 		return last, now, nil
 	case err != nil:
 		return 0, until, err
-	case now.Sub(file.created) < rotateAfter:
+	case now.Sub(file.created) < age:
 		return last, file.created, nil
 	}
 	return last + 1, now, rotate(ctx, f.node)

@@ -15,7 +15,9 @@ import (
 
 // Archive pushes what waits into the repository. Where there is no backup yet that could be restored with it, nothing
 // is kept.
-func (e Engine) Archive(ctx context.Context, n engine.Node, r backstay.Repository) (a engine.Archived, err error) {
+func (Engine) Archive(
+	ctx context.Context, n engine.Node, r backstay.Repository, age time.Duration,
+) (a engine.Archived, err error) {
 	t, err := openTool(ctx, n, r)
 	if err != nil {
 		return a, err
@@ -25,7 +27,7 @@ func (e Engine) Archive(ctx context.Context, n engine.Node, r backstay.Repositor
 	if err != nil {
 		return a, err
 	}
-	looked := s.look(ctx, n, cmp.Or(e.ArchiveAge, 45*time.Second))
+	looked := s.look(ctx, n, age)
 	if err := cmp.Or(t.push(ctx, s), looked); err != nil {
 		return a, t.blame(ctx, err)
 	}

@@ -21,7 +21,7 @@ import (
 	"github.com/backstay/backstay/internal/testkit"
 )
 
-var archiving = postgres.Engine{ArchiveAge: time.Second}
+var archiving = postgres.Engine{}
 
 // A server that was broken into may put links into its data directory. What they lead to, and only we may read, gets
 // into no backup; what it may read itself is not laid out by a restore.
@@ -77,7 +77,7 @@ func TestOnlyOwnSegmentsAreArchived(t *testing.T) {
 	if err := os.Symlink("/etc/passwd", segment); err != nil {
 		t.Fatal(err)
 	}
-	if a, err := archiving.Archive(t.Context(), n, r); err == nil {
+	if a, err := archiving.Archive(t.Context(), n, r, 0); err == nil {
 		t.Errorf("a link is archived: %+v", a)
 	}
 	if a := mustArchive(t, n, r); len(a.Gaps) != 0 {
@@ -195,7 +195,7 @@ func mustBackUp(t *testing.T, n engine.Node, r backstay.Repository) engine.Backu
 
 func mustArchive(t *testing.T, n engine.Node, r backstay.Repository) engine.Archived {
 	t.Helper()
-	a, err := archiving.Archive(t.Context(), n, r)
+	a, err := archiving.Archive(t.Context(), n, r, 0)
 	if err != nil {
 		t.Fatal(err)
 	}

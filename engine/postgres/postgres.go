@@ -18,9 +18,6 @@ import (
 // Engine is PostgreSQL as an [engine.Engine]. The zero Engine is Debian's.
 type Engine struct {
 	Roots []string // hold VERSION/bin for each installed version; none: /usr/lib/postgresql
-	// ArchiveAge is how old what was logged becomes at most before Archive has the server finish a segment with it;
-	// 0: 45 seconds, so that with the keeper's own pauses nothing is more than a minute behind.
-	ArchiveAge time.Duration
 }
 
 var (

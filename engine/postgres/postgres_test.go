@@ -5,7 +5,6 @@ import (
 	"errors"
 	"path/filepath"
 	"testing"
-	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -19,7 +18,7 @@ import (
 func TestContract(t *testing.T) {
 	t.Parallel()
 	enginetest.Run(t, enginetest.Subject{
-		Engine: postgres.Engine{ArchiveAge: 2 * time.Second}, Connect: connect, Versions: twoVersions,
+		Engine: postgres.Engine{}, Connect: connect, Versions: twoVersions,
 		ResizeRestarts: true, // shared memory
 		Worst:          enginetest.Worst{Make: makeWorst, Hold: holdWorst, Connections: 3*len(holds) + 10},
 		BadSettings: []string{`{"enable_extensions": ["dblink"]}`, `{"enable_extensions": "postgis"}`,

@@ -61,7 +61,9 @@ func (Engine) Backup(ctx context.Context, n engine.Node, r backstay.Repository) 
 }
 
 // Archive has nothing to do: what is between two backups cannot be restored.
-func (Engine) Archive(context.Context, engine.Node, backstay.Repository) (engine.Archived, error) {
+func (Engine) Archive(
+	context.Context, engine.Node, backstay.Repository, time.Duration,
+) (engine.Archived, error) {
 	return engine.Archived{}, nil
 }
 

@@ -86,7 +86,8 @@ func newCustodian(c *Custody, r Record) *Custodian {
 // How often what is due is looked for, and how often the log of an instance that serves is archived.
 const (
 	archiveEvery = 5 * time.Second
-	saveEvery    = time.Minute // the record, where only the end of the archive has changed
+	archiveAge   = 45 * time.Second // of what is logged: nothing is more than a minute behind
+	saveEvery    = time.Minute      // the record, where only the end of the archive has changed
 	restEvery    = time.Minute
 )
 
@@ -178,7 +179,7 @@ func (k *Custodian) partWith(ctx context.Context, source Source, s Sight) (pause
 // serve does what is due for an instance that serves.
 func (k *Custodian) serve(ctx context.Context, s Sight) {
 	if k.mayTry(toArchive) {
-		k.archive(ctx, s.Node) // the failure is told as trouble
+		k.archive(ctx, s.Node, archiveAge) // the failure is told as trouble
 	}
 	if k.asked(s.Spec.Backups) || k.due() && k.mayTry(toBackUp) {
 		_, err := k.backUp(ctx, s.Node, false)

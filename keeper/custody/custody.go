@@ -1,6 +1,7 @@
 package custody
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 	"maps"
@@ -175,7 +176,7 @@ func (c *Custody) reachable(ctx context.Context, o backend.Origin) (backend.Back
 	if o.Alone || !o.At.IsZero() && !o.At.After(kept.Latest) {
 		return kept, nil
 	}
-	if err := k.Flush(ctx); err != nil {
+	if err := k.Flush(ctx, cmp.Or(o.At, c.Now())); err != nil {
 		return kept, err
 	}
 	kept, _ = k.Backups()

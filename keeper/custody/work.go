@@ -12,6 +12,7 @@ import (
 	"github.com/backstay/backstay/backup"
 	"github.com/backstay/backstay/engine"
 	"github.com/backstay/backstay/internal/step"
+	"github.com/backstay/backstay/internal/wait"
 	"github.com/backstay/backstay/keeper/node"
 	"github.com/backstay/backstay/repository"
 )
@@ -20,7 +21,7 @@ import (
 func StepNames() (names []string) {
 	var k *Custodian
 	for _, steps := range [][]step.Step{
-		k.backUpSteps(engine.Node{}, false, nil), k.archiveSteps(engine.Node{}), k.expireSteps(engine.Node{}, nil),
+		k.backUpSteps(engine.Node{}, false, nil), k.archiveSteps(engine.Node{}, 0), k.expireSteps(engine.Node{}, nil),
 		k.forgetSteps(engine.Node{}, ""), k.proveSteps(backend.Backup{}, nil),
 	} {
 		names = append(names, step.Names(steps)...)
@@ -162,22 +163,22 @@ func (k *Custodian) list(ctx context.Context, n engine.Node) error {
 }
 
 // archive brings the archive up to now.
-func (k *Custodian) archive(ctx context.Context, n engine.Node) error {
+func (k *Custodian) archive(ctx context.Context, n engine.Node, age time.Duration) error {
 	end, err := k.begin(ctx)
 	if err == nil {
 		defer end()
 		err = k.know(ctx, n)
 	}
 	if err == nil {
-		err = step.Run(ctx, k.archiveSteps(n)...)
+		err = step.Run(ctx, k.archiveSteps(n, age)...)
 	}
 	k.note(ctx, toArchive, 0, err)
 	return err
 }
 
-func (k *Custodian) archiveSteps(n engine.Node) []step.Step {
+func (k *Custodian) archiveSteps(n engine.Node, age time.Duration) []step.Step {
 	return []step.Step{{Name: "custody.archived", Do: func(ctx context.Context) error {
-		a, err := k.archiver().Archive(ctx, n, k.repository())
+		a, err := k.archiver().Archive(ctx, n, k.repository(), age)
 		if err != nil {
 			return err
 		}
@@ -199,14 +200,34 @@ func (k *Custodian) archiveSteps(n engine.Node) []step.Step {
 	}}}
 }
 
-// Flush brings the archive of an instance that serves up to now.
-func (k *Custodian) Flush(ctx context.Context) error {
+// Flush brings the archive of an instance that serves up to a moment that is past, if there is an archive.
+func (k *Custodian) Flush(ctx context.Context, to time.Time) error {
 	s := k.sight()
 	if s.Gone || !s.Serves {
 		return nil
 	}
-	return k.archive(ctx, s.Node)
+	limited, cancel := context.WithTimeout(ctx, flushPatience)
+	defer cancel()
+	err := wait.Until(limited, wait.Every(flushPause), func() (again bool, err error) {
+		if err := k.archive(limited, s.Node, 0); err != nil {
+			return false, err
+		}
+		k.mu.Lock()
+		defer k.mu.Unlock()
+		return !k.record.Archived.IsZero() && k.record.Archived.Before(to), nil
+	})
+	if ctx.Err() == nil && limited.Err() != nil { // how far it has come, is told with what can be restored
+		return nil
+	}
+	return err
 }
+
+// How long the archive may take to come up to now, and how often it is tried: the server hands over what it has logged
+// a moment after it was asked to.
+const (
+	flushPatience = 30 * time.Second
+	flushPause    = 100 * time.Millisecond
+)
 
 // expire removes what the policy does not keep any more.
 func (k *Custodian) expire(ctx context.Context, n engine.Node) {
@@ -260,7 +281,7 @@ func (k *Custodian) last(ctx context.Context, n engine.Node) error {
 	if done {
 		return nil
 	}
-	if err := k.archive(ctx, n); err != nil {
+	if err := k.archive(ctx, n, 0); err != nil {
 		return err
 	}
 	_, err := k.backUp(ctx, n, true)
@@ -393,7 +414,7 @@ func (c *Custody) Ended(ctx context.Context, id backstay.InstanceID, n node.Node
 	}
 	ctx, cancel := context.WithTimeout(ctx, endPatience)
 	defer cancel()
-	return k.archive(ctx, n.Node)
+	return k.archive(ctx, n.Node, 0)
 }
 
 // endPatience is how long the archive of an instance that is going may keep it from that.
