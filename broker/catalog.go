@@ -54,8 +54,8 @@ type Offering struct {
 }
 
 // PlanGrammar is how plans are named and described. In it {size}, {version}, {product}, {storage},
-// {memory} and {connections} stand for the plan's own, and {backups} for "NOT BACKED UP, " where it is not. Plans whose names tell no version are of the
-// newest.
+// {memory} and {connections} stand for the plan's own, and {backups} for "NOT BACKED UP, " where it is not. Plans
+// whose names tell no version are of the newest.
 type PlanGrammar struct {
 	Name        string `yaml:"name"`
 	Description string `yaml:"description"`

@@ -15,7 +15,7 @@ import (
 type source struct {
 	terms.Source
 	backend string
-	key     backstay.Secret
+	Key     backstay.Secret
 }
 
 // findSource finds an instance that has served, or what is kept of one that was deleted.
@@ -37,7 +37,7 @@ func (b *Broker) findSource(ctx context.Context, id backstay.InstanceID) (s sour
 	}
 	s.backend = in.Backend
 	if spec.Backup != nil {
-		s.key = spec.Backup.Key
+		s.Key = spec.Backup.Key
 	}
 	return s, nil
 }
@@ -51,7 +51,7 @@ func (b *Broker) findDeleted(ctx context.Context, id backstay.InstanceID) (s sou
 		return s, err
 	}
 	key, err := b.open(a.Key, archiveKeyContext(id))
-	return source{backend: a.Backend, key: backstay.Secret(key), Source: terms.Source{
+	return source{backend: a.Backend, Key: backstay.Secret(key), Source: terms.Source{
 		ID: id, Engine: a.Engine, Build: a.Version, Storage: a.Storage, BackedUp: true, Deleted: true,
 		Place: terms.Place{Organization: a.OrganizationID, Space: a.SpaceID},
 	}}, err
@@ -74,7 +74,7 @@ func (b *Broker) origin(ctx context.Context, p terms.Plan, o terms.Origin, at te
 			return nil, err
 		}
 	}
-	found := backend.Origin{Instance: s.ID, Key: s.key, Clone: o.Kind == terms.Clone}
+	found := backend.Origin{Instance: s.ID, Key: s.Key, Clone: o.Kind == terms.Clone}
 	if o.Kind == terms.Clone || !s.BackedUp || s.Place != at && !consented || s.Engine != p.Engine {
 		return &found, p.BeginFrom(o, s.Source, at, consented) // what is kept of it does not count, or is none of theirs
 	}
@@ -104,7 +104,8 @@ func (b *Broker) reach(ctx context.Context, at string, wish backend.Origin) (fro
 	if wish.Alone && !wish.At.IsZero() {
 		wish.At = wish.At.Add(-1) // before it, and not at it
 	}
-	if now := b.Now(); !kept.Latest.IsZero() && kept.Removed.IsZero() && wish.At.After(kept.Latest) && !wish.At.After(now) {
+	archived := !kept.Latest.IsZero() && kept.Removed.IsZero()
+	if archived && wish.At.After(kept.Latest) && !wish.At.After(b.Now()) {
 		kept.Latest = wish.At // the backend brings the archive up to now before it restores
 	}
 	point, err := backup.Reach(kept, wish)
@@ -117,7 +118,9 @@ func (b *Broker) reach(ctx context.Context, at string, wish backend.Origin) (fro
 }
 
 // returnTo finds out how an instance returns to an earlier moment of its own, or refuses it.
-func (b *Broker) returnTo(ctx context.Context, in Instance, spec backend.Spec, o terms.Origin) (*backend.Origin, error) {
+func (b *Broker) returnTo(
+	ctx context.Context, in Instance, spec backend.Spec, o terms.Origin,
+) (*backend.Origin, error) {
 	found := nextReturn(spec)
 	found.At = o.At
 	from, err := b.reach(ctx, in.Backend, found)
@@ -125,9 +128,9 @@ func (b *Broker) returnTo(ctx context.Context, in Instance, spec backend.Spec, o
 	case err != nil:
 		return nil, err
 	case !terms.IsOfVersion(from.Version, spec.Version):
-		return nil, backstay.Errorf(backstay.Unsupported, "At that moment the service instance had version %s, and now it has "+
-			"version %s: data is restored with the version that wrote it. Create a new service instance of that version, with "+
-			"restore_from_point_in_time_of.", from.Version, spec.Version)
+		return nil, backstay.Errorf(backstay.Unsupported, "At that moment the service instance had version %s, and now it "+
+			"has version %s: data is restored with the version that wrote it. Create a new service instance of that version, "+
+			"with restore_from_point_in_time_of.", from.Version, spec.Version)
 	}
 	return &found, nil
 }

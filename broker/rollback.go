@@ -6,7 +6,8 @@ import (
 )
 
 // restoreUsers makes the users of all bindings again in an instance that has returned to data from before an upgrade,
-// or to a restore point: those that were made since are not in it. Users that were dropped since are the backend's to drop again.
+// or to a restore point: those that were made since are not in it. Users that were dropped since are the backend's to
+// drop again.
 func (b *Broker) restoreUsers(ctx context.Context, in Instance, op Operation) error {
 	spec, err := b.wantedSpec(in, op)
 	if err != nil {

@@ -9,8 +9,8 @@ import (
 	"github.com/backstay/backstay/broker"
 )
 
-const archiveColumns = `instance_id, service_id, plan_id, organization_id, space_id, name, backend, engine, version, storage,
-	key, deleted_at`
+const archiveColumns = `instance_id, service_id, plan_id, organization_id, space_id, name, backend, engine, version,
+	storage, key, deleted_at`
 
 func scanArchive(r pgx.CollectableRow) (a broker.Archive, err error) {
 	return a, r.Scan(&a.ID, &a.ServiceID, &a.PlanID, &a.OrganizationID, &a.SpaceID, &a.Name, &a.Backend, &a.Engine,
@@ -26,8 +26,8 @@ func (b Broker) KeepArchive(ctx context.Context, a broker.Archive) error {
 }
 
 func (b Broker) Archive(ctx context.Context, id backstay.InstanceID) (broker.Archive, error) {
-	a, err := selectOne(ctx, b.s.pool, scanArchive, `SELECT `+archiveColumns+` FROM broker.archives WHERE instance_id = $1`,
-		id)
+	a, err := selectOne(ctx, b.s.pool, scanArchive,
+		`SELECT `+archiveColumns+` FROM broker.archives WHERE instance_id = $1`, id)
 	return a, orNotFound(err, "Service instance")
 }
 

@@ -18,8 +18,9 @@ var _ broker.Store = Broker{}
 // Broker returns the broker's store.
 func (s *Store) Broker() Broker { return Broker{s} }
 
-const owedColumns = `i.id, i.service_id, i.plan_id, i.organization_id, i.space_id, i.name, i.parameters, i.spec, i.generation,
-	i.backend, i.maintenance_window, i.backup_window, i.endpoint_host, i.endpoint_port, i.build, ` + pendingColumns + `,
+const owedColumns = `i.id, i.service_id, i.plan_id, i.organization_id, i.space_id, i.name, i.parameters, i.spec,
+	i.generation, i.backend, i.maintenance_window, i.backup_window, i.endpoint_host, i.endpoint_port,
+	i.build, ` + pendingColumns + `,
 	EXISTS (SELECT FROM broker.operations WHERE instance_id = i.id AND state = 'in progress'), ` + owedOperationColumns
 
 // owedSource joins each instance with the last operation that its users see, and with the one that waits. The former
@@ -35,8 +36,9 @@ const seenByUsers = `(cause IN ('user', 'restore') OR cause = 'maintenance' AND 
 	state IN ('succeeded', 'failed') AND (asked_plan_id <> '' OR asked_parameters IS NOT NULL)))`
 
 func scanOwed(r pgx.CollectableRow) (i broker.Instance, err error) {
-	fields := []any{&i.ID, &i.ServiceID, &i.PlanID, &i.OrganizationID, &i.SpaceID, &i.Name, &i.Parameters, &i.Spec, &i.Generation,
-		&i.Backend, weekly{&i.Windows.Maintenance}, daily{&i.Windows.Backup}, &i.Endpoint.Host, &i.Endpoint.Port, &i.Build}
+	fields := []any{&i.ID, &i.ServiceID, &i.PlanID, &i.OrganizationID, &i.SpaceID, &i.Name, &i.Parameters,
+		&i.Spec, &i.Generation, &i.Backend, weekly{&i.Windows.Maintenance}, daily{&i.Windows.Backup},
+		&i.Endpoint.Host, &i.Endpoint.Port, &i.Build}
 	fields = append(fields, pendingFields(&i.Pending)...)
 	fields = append(fields, &i.Busy)
 	err = r.Scan(append(fields, owedOperationFields(&i.Operation)...)...)

@@ -58,11 +58,11 @@ func (p Plan) BeginFrom(o Origin, s Source, at Place, consented bool) error {
 		return refuse("The service instance %s is not in the same organization and space: data is restored where it comes "+
 			"from. \"backstay copy\" brings it elsewhere, with the consent of a developer of each space.", s.ID)
 	case s.Engine != p.Engine:
-		return refuse("The service instance %s is of %s, and plan %s is of %s: data is restored by the engine that wrote it. "+
-			"Choose a plan of %s.", s.ID, s.Engine, p.Name, p.Engine, s.Engine)
+		return refuse("The service instance %s is of %s, and plan %s is of %s: data is restored by the engine that wrote "+
+			"it. Choose a plan of %s.", s.ID, s.Engine, p.Name, p.Engine, s.Engine)
 	case !IsOfVersion(s.Build, p.Version):
-		return refuse("The data of service instance %s is of version %s, and plan %s has version %s: data is restored with the "+
-			"version that wrote it. Choose a plan of that version; the new service instance can be changed to another plan "+
+		return refuse("The data of service instance %s is of version %s, and plan %s has version %s: data is restored with "+
+			"the version that wrote it. Choose a plan of that version; the new service instance can be changed to another plan "+
 			"afterwards.", s.ID, s.Build, p.Name, p.Version)
 	case p.Builds[p.Version] != "" && engine.CompareVersions(p.Builds[p.Version], s.Build) < 0:
 		return refuse("The service instance %s runs version %s, and the newest that is installed is %s: data is restored "+
@@ -133,8 +133,8 @@ func (p Plan) unrestorable(given object) error {
 		switch {
 		case p.restores(platforms[name].needs):
 		case p.RestorePoints == backstay.NoRestorePoints:
-			return backstay.Errorf(backstay.Invalid, "This service cannot be backed up here, so there is nothing to restore and "+
-				"nothing to copy from: leave %s out.", name)
+			return backstay.Errorf(backstay.Invalid, "This service cannot be backed up here, so there is nothing to restore "+
+				"and nothing to copy from: leave %s out.", name)
 		default:
 			return backstay.Errorf(backstay.Invalid, "This service keeps backups, and nothing between them, so it cannot be "+
 				"restored to any second: leave %s out. A new service instance can begin from a backup, with "+

@@ -30,26 +30,25 @@ var platforms = map[string]platformParameter{
 	"skip_final_snapshot": {create: true, schema: Rules{"type": "boolean",
 		"description": "Whether no last backup is " +
 			"taken and kept when the service instance is deleted."}},
-	"restore_from_latest_snapshot_of": {create: true, only: true, needs: backstay.Backups, schema: Rules{"type": "string",
-		"description": "The " +
-			"GUID of the service instance, also of one that was deleted, whose newest backup the new one begins from."}},
-	"restore_from_latest_snapshot_before": {create: true, only: true, needs: backstay.Backups, schema: Rules{"type": "string",
-		"description": "The " +
-			"newest backup that was ready before this time, in UTC, is restored, such as 2018-04-01 00:00:00."}},
-	"restore_from_point_in_time_of": {create: true, only: true, needs: backstay.AnySecond, schema: Rules{"type": "string",
-
-		"description": "The GUID of the service instance, also of one that was deleted, whose data of a second the new one " +
-			"begins from."}},
-	"restore_from_point_in_time_before": {create: true, only: true, needs: backstay.AnySecond, schema: Rules{"type": "string",
-
-		"description": "That second, in UTC, such as 2018-04-01 00:00:00. Without it, all is restored that there is."}},
-	"clone_of": {create: true, only: true, needs: backstay.Backups, schema: Rules{"type": "string",
-		"description": "The GUID of the service " +
+	"restore_from_latest_snapshot_of": {create: true, only: true, needs: backstay.Backups, schema: Rules{
+		"type": "string", "description": "The GUID of the service instance, also of one that " +
+			"was deleted, whose newest backup the new one begins from."}},
+	"restore_from_latest_snapshot_before": {create: true, only: true, needs: backstay.Backups, schema: Rules{
+		"type": "string", "description": "The newest backup that was ready before this time, in UTC, is " +
+			"restored, such as 2018-04-01 00:00:00."}},
+	"restore_from_point_in_time_of": {create: true, only: true, needs: backstay.AnySecond, schema: Rules{
+		"type": "string", "description": "The GUID of the service instance, also of one that " +
+			"was deleted, whose data of a second the new one begins from."}},
+	"restore_from_point_in_time_before": {create: true, only: true, needs: backstay.AnySecond, schema: Rules{
+		"type": "string", "description": "That second, in UTC, such as 2018-04-01 00:00:00. Without it, all " +
+			"is restored that there is."}},
+	"clone_of": {create: true, only: true, needs: backstay.Backups, schema: Rules{
+		"type": "string", "description": "The GUID of the service " +
 			"instance that the new one is a copy of, as that is now."}},
 	"backup": {needs: backstay.Backups, schema: Rules{"enum": []any{"now"},
 		"description": "now: a backup is taken at once."}},
-	"restore_to_point_in_time": {needs: backstay.AnySecond, schema: Rules{"type": "string",
-		"description": "The second, in UTC, to " +
+	"restore_to_point_in_time": {needs: backstay.AnySecond, schema: Rules{
+		"type": "string", "description": "The second, in UTC, to " +
 			"whose data the service instance returns, such as 2018-04-01 00:00:00. A backup of now is taken first."}},
 	"apply_at_maintenance_window": {schema: Rules{"type": "boolean", "description": "Whether what else is asked for " +
 		"waits for the maintenance window. Alone, false withdraws what waits."}},
