@@ -34,9 +34,6 @@ func TestReturnInPlace(t *testing.T) {
 	tell(t, before, "UPDATE kept SET n = 3")
 	_, since := h.bind(t, r)
 
-	if op := h.updateMade(t, r, `{"backup": "now"}`); op.State != backstay.Succeeded { // which takes the archive along
-		t.Fatalf("the second backup ended as %+v", op)
-	}
 	op := h.updateMade(t, r, fmt.Sprintf(`{"restore_to_point_in_time": %q}`, moment.UTC().Format(time.DateTime)))
 	if op.Type != backstay.Update || op.State != backstay.Succeeded {
 		t.Fatalf("the return ended as %+v", op)
