@@ -213,6 +213,20 @@ func (b *Broker) describeInRows(in Instance, said string, pending pendingChange)
 	return said
 }
 
+// newWindows says which windows an update has brought.
+func newWindows(w terms.Windows) string {
+	return fmt.Sprintf("The maintenance window is %s, and the backup window is %s.", w.Maintenance, w.Backup)
+}
+
+// updated describes an update that the backend has made. The windows are told where the engine says nothing in rows, to
+// which they are added anyhow.
+func (b *Broker) updated(in Instance, op Operation, said string) string {
+	if op.Windows == (terms.Windows{}) || isRows(said) {
+		return said
+	}
+	return newWindows(b.windowsOf(in.ID, in.ServiceID, op.Windows))
+}
+
 // arranged describes an update that the backend has nothing to do for, or not now. Rows stay; what else an engine said
 // of itself was said at another time.
 func arranged(in Instance, c change) string {
@@ -220,8 +234,7 @@ func arranged(in Instance, c change) string {
 	case isRows(in.Operation.Description):
 		return in.Operation.Description
 	case c.movesWindows():
-		return fmt.Sprintf("The maintenance window is %s, and the backup window is %s.",
-			c.Windows.Maintenance, c.Windows.Backup)
+		return newWindows(c.Windows)
 	case c.When == terms.Withdraw:
 		return "Nothing waits for the maintenance window any more."
 	}

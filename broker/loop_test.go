@@ -18,6 +18,7 @@ type ledger struct {
 	Store
 	read      []time.Time // when its entries were read
 	scheduled []time.Time // when its schedule was
+	archived  []time.Time // when what is kept of deleted instances was
 	reported  []string
 }
 
@@ -31,18 +32,37 @@ func (l *ledger) Schedule(context.Context) ([]Scheduled, error) {
 	return nil, errors.New("it is down")
 }
 
+func (l *ledger) Archives(context.Context) ([]Archive, error) {
+	l.archived = append(l.archived, time.Now())
+	return nil, errors.New("it is down")
+}
+
 func (l *ledger) ReportOperation(_ context.Context, _ backstay.OperationKey, description string) error {
 	l.reported = append(l.reported, description)
 	return nil
 }
 
-// TestRun: the reconciler looks at once and then every two seconds, and whoever does maintenance every five, also after
-// they have failed.
+// away is a backend that tells nobody what it has.
+type away struct {
+	backend.Backend
+	asked *[]time.Time
+}
+
+func (a away) Inventory(context.Context) (backend.Inventory, error) {
+	*a.asked = append(*a.asked, time.Now())
+	return backend.Inventory{}, errors.New("it is away")
+}
+
+// TestRun: the reconciler looks at once and then every two seconds, whoever does maintenance, or has backups to begin,
+// every five, and whoever forgets what is not kept any more every hour, also after they have failed.
 func TestRun(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		l := &ledger{}
-		b := &Broker{Store: l, Log: slog.New(slog.DiscardHandler)}
+		var asked []time.Time
+		b := &Broker{
+			Store: l, Log: slog.New(slog.DiscardHandler), Backends: map[string]backend.Backend{Local: away{asked: &asked}},
+		}
 		begun := time.Now()
 		ctx, cancel := context.WithTimeout(t.Context(), 7*time.Second)
 		defer cancel()
@@ -56,6 +76,9 @@ func TestRun(t *testing.T) {
 		}
 		if len(l.read) != 4 || len(l.scheduled) != 2 || l.scheduled[1].Sub(begun) != 5*time.Second {
 			t.Errorf("%d looks and %v in 7 seconds, want 4 and 2", len(l.read), l.scheduled)
+		}
+		if len(asked) != 2 || len(l.archived) != 1 {
+			t.Errorf("backups to begin were looked for at %v, and to forget at %v; want twice and once", asked, l.archived)
 		}
 	})
 }

@@ -104,11 +104,11 @@ const backupPause = 200 * time.Millisecond
 // BeginBackups has every instance backed up whose plan has backups, and which is of a time before there were any. No
 // engine is restarted for it.
 func (b *Broker) BeginBackups(ctx context.Context) error {
-	entries, err := b.Store.Entries(ctx)
+	plans, err := b.allPlans(ctx)
 	if err != nil {
 		return err
 	}
-	plans, err := b.allPlans(ctx)
+	entries, err := b.Store.Entries(ctx)
 	if err != nil {
 		return err
 	}
