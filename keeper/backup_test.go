@@ -120,6 +120,23 @@ func TestBackupsOutliveTheirInstance(t *testing.T) {
 	mustBeForgotten(t, c, b, spec.Instance)
 }
 
+// TestOtherDataIsBackedUpAtOnce: after a return in place, which takes a backup of what was before, there is one of what
+// is served now, too.
+func TestOtherDataIsBackedUpAtOnce(t *testing.T) {
+	t.Parallel()
+	c := backupConfig(t, 1)
+	b, _ := keepertest.Run(t, c)
+	spec := backedUp(t)
+	mustReach(t, b, spec)
+	first := mustAwaitBackups(t, b, spec.Instance, atLeast(1)).List[0]
+	spec.Generation = 2
+	spec.Origin = &backend.Origin{
+		Instance: spec.Instance, Key: spec.Backup.Key, Backup: first.ID, Alone: true, Return: 1,
+	}
+	mustReach(t, b, spec)
+	mustAwaitBackups(t, b, spec.Instance, atLeast(3))
+}
+
 func mustRemove(t *testing.T, path string) {
 	t.Helper()
 	if err := os.Remove(path); err != nil {

@@ -6,6 +6,7 @@ import (
 	"hash/fnv"
 	"io/fs"
 	"log/slog"
+	"path/filepath"
 	"slices"
 	"sync"
 	"time"
@@ -181,7 +182,7 @@ func (k *Custodian) serve(ctx context.Context, s Sight) {
 	if k.mayTry(toArchive) {
 		k.archive(ctx, s.Node, archiveAge) // the failure is told as trouble
 	}
-	if k.asked(s.Spec.Backups) || k.due() && k.mayTry(toBackUp) {
+	if k.asked(s.Spec.Backups) || (k.due() || k.isOther(s.Node)) && k.mayTry(toBackUp) {
 		_, err := k.backUp(ctx, s.Node, false)
 		if err == nil || ctx.Err() == nil {
 			k.answer(s.Spec.Backups)
@@ -281,6 +282,14 @@ func (k *Custodian) due() bool {
 	now := k.c.Now()
 	due, _ := backup.Due(backup.Last(k.record.Kept.List, now), w, chance(k.id), now)
 	return due
+}
+
+// isOther tells whether the node has other data than those that the last backup is of, as after an upgrade or a return
+// to a restore point: what is archived since then can be restored only behind a backup of its own.
+func (k *Custodian) isOther(n engine.Node) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.record.Of != "" && k.record.Of != filepath.Base(n.DataDir)
 }
 
 // chance spreads what instances do over the time in which it may be done.

@@ -27,6 +27,7 @@ type Record struct {
 	UID          uint32               `json:"uid"`               // of its operating-system user; 0: the keeper's own
 	Archived     time.Time            `json:"archived,omitzero"` // as far as the archive goes; zero: there is none
 	Leaving      bool                 `json:"leaving,omitempty"` // its removal was asked for: it is not only missing
+	Of           string               `json:"of,omitempty"`      // the name of the data directory that the last backup is of
 	// Replaced is the key of backups of an earlier instance of the id. They go before there are others.
 	Replaced backstay.Secret `json:"replaced,omitempty"`
 }

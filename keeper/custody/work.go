@@ -105,7 +105,7 @@ func (k *Custodian) backUpSteps(n engine.Node, final bool, b *backend.Backup) []
 			k.setOwed()
 			return k.amend(func(r *Record) {
 				r.Kept.List = slices.DeleteFunc(r.Kept.List, func(other backend.Backup) bool { return other.ID == b.ID })
-				r.Kept.List = append(r.Kept.List, *b)
+				r.Kept.List, r.Of = append(r.Kept.List, *b), filepath.Base(n.DataDir)
 			})
 		}},
 	}
