@@ -62,14 +62,19 @@ func withKey(policy *backend.BackupPolicy) *backend.BackupPolicy {
 }
 
 // keepArchive records what is kept of an instance that is about to go. Nothing is of one that has never served, or
-// that was not backed up.
+// that was not backed up. One whose Spec cannot be read, with the key of its backups in it, can be deleted all the same.
 func (b *Broker) keepArchive(ctx context.Context, in Instance) error {
 	if in.Spec == nil {
 		return nil
 	}
 	spec, err := b.openSpec(in.ID, in.Spec)
-	if err != nil || spec.Backup == nil {
-		return err
+	if err != nil {
+		b.Log.Error("the backups of an instance that is deleted cannot be restored: their key is lost", "instance", in.ID,
+			"error", err)
+		return nil
+	}
+	if spec.Backup == nil {
+		return nil
 	}
 	return b.Store.KeepArchive(ctx, Archive{
 		ID: in.ID, ServiceID: in.ServiceID, PlanID: in.PlanID, OrganizationID: in.OrganizationID, SpaceID: in.SpaceID,

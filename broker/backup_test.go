@@ -14,6 +14,7 @@ import (
 	"github.com/backstay/backstay/broker"
 	"github.com/backstay/backstay/broker/brokertest"
 	"github.com/backstay/backstay/engine/redis"
+	"github.com/backstay/backstay/internal/seal"
 	"github.com/backstay/backstay/internal/wait"
 	"github.com/backstay/backstay/keeper/keepertest"
 )
@@ -132,12 +133,7 @@ func TestBackupsBegin(t *testing.T) {
 	}
 	_, err := h.Deprovision(t.Context(), backstay.DeprovisionRequest{InstanceID: r.InstanceID})
 	must(t, err)
-	ctx, cancel = context.WithTimeout(t.Context(), limit)
-	defer cancel()
-	must(t, wait.Until(ctx, wait.Every(20*time.Millisecond), func() (again bool, err error) {
-		_, err = h.LastOperation(ctx, backstay.LastOperationRequest{InstanceID: r.InstanceID})
-		return err == nil, absent(err)
-	}))
+	h.mustEnd(t, r.InstanceID)
 	h.wantArchived(t, r.InstanceID, true)
 	stop()
 	h.Now = func() time.Time { return time.Now().Add(25 * time.Hour) }
@@ -146,6 +142,31 @@ func TestBackupsBegin(t *testing.T) {
 	must(t, h.Backends[broker.Local].(backend.Archive).Forget(t.Context(), r.InstanceID))
 	must(t, h.ForgetExpired(t.Context()))
 	h.wantArchived(t, r.InstanceID, false)
+}
+
+// mustEnd waits until a delete has left nothing of an instance.
+func (h *house) mustEnd(t *testing.T, id backstay.InstanceID) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), limit)
+	defer cancel()
+	must(t, wait.Until(ctx, wait.Every(20*time.Millisecond), func() (again bool, err error) {
+		_, err = h.LastOperation(ctx, backstay.LastOperationRequest{InstanceID: id})
+		return err == nil, absent(err)
+	}))
+}
+
+// TestDeleteWithoutTheKey: an instance whose Spec cannot be read any more is deleted all the same.
+func TestDeleteWithoutTheKey(t *testing.T) {
+	t.Parallel()
+	h, _ := backedUpHouse(t)
+	stop := h.run(t)
+	r := h.mustMake(t)
+	stop()
+	h.Key = seal.Key{2}
+	h.run(t)
+	_, err := h.Deprovision(t.Context(), backstay.DeprovisionRequest{InstanceID: r.InstanceID})
+	must(t, err)
+	h.mustEnd(t, r.InstanceID)
 }
 
 func (h *house) wantArchived(t *testing.T, id backstay.InstanceID, want bool) {
