@@ -110,7 +110,7 @@ type BindingStore interface {
 
 // ArchiveStore keeps what it takes to restore instances that were deleted.
 type ArchiveStore interface {
-	// KeepArchive records what is kept of an instance; if that is known it changes nothing.
+	// KeepArchive records what is kept of an instance, in the place of an earlier one of the id.
 	KeepArchive(ctx context.Context, a Archive) error
 	Archive(ctx context.Context, id backstay.InstanceID) (Archive, error)
 	// Archives lists all of them, those that were recorded first.

@@ -10,20 +10,19 @@ import (
 	"github.com/backstay/backstay/broker"
 )
 
-// archivesOutliveTheirInstance: what is kept of a deleted instance is recorded once, and stays until it is forgotten.
+// archivesOutliveTheirInstance: what is kept of a deleted instance stays until it is forgotten, or until another instance
+// of the id is deleted.
 func archivesOutliveTheirInstance(t *testing.T, s broker.Store) {
 	a := broker.Archive{
 		ID: backstay.InstanceID(uuid.NewString()), ServiceID: "service", PlanID: "plan", OrganizationID: "organization",
 		SpaceID: "space", Name: "my-redis", Backend: "local", Engine: "redis", Version: "7.0", Storage: backstay.GB,
-		Key: []byte("sealed"),
 	}
 	if _, err := s.Archive(t.Context(), a.ID); backstay.KindOf(err) != backstay.NotFound {
 		t.Errorf("before: %v", err)
 	}
-	for _, name := range []string{a.Name, "another"} { // the second changes nothing
-		again := a
-		again.Name = name
-		if err := s.KeepArchive(t.Context(), again); err != nil {
+	for _, key := range []string{"of another", "sealed"} {
+		a.Key = []byte(key)
+		if err := s.KeepArchive(t.Context(), a); err != nil {
 			t.Fatal(err)
 		}
 	}
