@@ -62,7 +62,8 @@ func withKey(policy *backend.BackupPolicy) *backend.BackupPolicy {
 }
 
 // keepArchive records what is kept of an instance that is about to go. Nothing is of one that has never served, or
-// that was not backed up. One whose Spec cannot be read, with the key of its backups in it, can be deleted all the same.
+// that was not backed up. One whose Spec cannot be read, with the key of its backups in it, can be deleted all the
+// same.
 func (b *Broker) keepArchive(ctx context.Context, in Instance) error {
 	if in.Spec == nil {
 		return nil

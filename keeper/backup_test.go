@@ -137,6 +137,38 @@ func TestOtherDataIsBackedUpAtOnce(t *testing.T) {
 	mustAwaitBackups(t, b, spec.Instance, atLeast(3))
 }
 
+// TestPartedInstanceIsRemovedAgain: a ledger that does not know yet that an instance is gone tells the keeper of it, to
+// have it removed. There is nothing to wait for then.
+func TestPartedInstanceIsRemovedAgain(t *testing.T) {
+	t.Parallel()
+	c := backupConfig(t, 1)
+	b, _ := keepertest.Run(t, c)
+	spec := backedUp(t)
+	mustReach(t, b, spec)
+	mustAwaitBackups(t, b, spec.Instance, atLeast(1))
+	reached, err := b.Await(t.Context(), spec.Instance, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	spec.Served = &backend.Served{Endpoint: reached.Endpoint}
+	for range 2 {
+		if err := b.Remove(t.Context(), spec.Instance); err != nil {
+			t.Fatal(err)
+		}
+		awaitGone(t, b, spec.Instance)
+		if err := b.Apply(t.Context(), spec); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := b.Remove(t.Context(), spec.Instance); err != nil {
+		t.Fatal(err)
+	}
+	awaitGone(t, b, spec.Instance)
+	if _, err := os.Stat(filepath.Join(c.DataDir, "kept")); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("data is kept, of which there is a last backup: %v", err)
+	}
+}
+
 func mustRemove(t *testing.T, path string) {
 	t.Helper()
 	if err := os.Remove(path); err != nil {

@@ -10,8 +10,8 @@ import (
 	"github.com/backstay/backstay/broker"
 )
 
-// archivesOutliveTheirInstance: what is kept of a deleted instance stays until it is forgotten, or until another instance
-// of the id is deleted.
+// archivesOutliveTheirInstance: what is kept of a deleted instance stays until it is forgotten, or until another
+// instance of the id is deleted.
 func archivesOutliveTheirInstance(t *testing.T, s broker.Store) {
 	a := broker.Archive{
 		ID: backstay.InstanceID(uuid.NewString()), ServiceID: "service", PlanID: "plan", OrganizationID: "organization",

@@ -155,7 +155,7 @@ func (k *Custodian) partWith(ctx context.Context, source Source, s Sight) (pause
 	if !s.OwesLast {
 		return restEvery
 	}
-	if !s.Serves {
+	if !s.Serves && !k.hasParted() {
 		source.Tell("A last backup is taken as soon as the engine serves.")
 		return restEvery
 	}
@@ -211,6 +211,7 @@ func (k *Custodian) follow(s Sight) error {
 			r.Installation = s.Node.Installation
 		}
 		r.Leaving, r.Kept.Removed, r.Kept.Until = s.Removing, time.Time{}, time.Time{}
+		r.Parted = r.Parted && (s.Removing || !s.Serves)
 	})
 }
 
@@ -282,6 +283,14 @@ func (k *Custodian) due() bool {
 	now := k.c.Now()
 	due, _ := backup.Due(backup.Last(k.record.Kept.List, now), w, chance(k.id), now)
 	return due
+}
+
+// hasParted tells whether the instance needs no last backup any more. One whose removal was asked for again, because
+// its own record was gone before whoever asked knew of it, has no data that could be served for another.
+func (k *Custodian) hasParted() bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.record.Parted
 }
 
 // isOther tells whether the node has other data than those that the last backup is of, as after an upgrade or a return

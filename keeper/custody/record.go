@@ -27,19 +27,14 @@ type Record struct {
 	UID          uint32               `json:"uid"`               // of its operating-system user; 0: the keeper's own
 	Archived     time.Time            `json:"archived,omitzero"` // as far as the archive goes; zero: there is none
 	Leaving      bool                 `json:"leaving,omitempty"` // its removal was asked for: it is not only missing
-	Of           string               `json:"of,omitempty"`      // the name of the data directory that the last backup is of
+	Parted       bool                 `json:"parted,omitempty"`  // it has its last backup, and has not served since
+	Of           string               `json:"of,omitempty"`      // the data directory that the last backup is of
 	// Replaced is the key of backups of an earlier instance of the id. They go before there are others.
 	Replaced backstay.Secret `json:"replaced,omitempty"`
 }
 
 // LogValue is the record without its keys.
 func (r Record) LogValue() slog.Value { return backstay.RedactedValue(r) }
-
-// hasLast tells whether the last backup of all is among those that are kept.
-func (r Record) hasLast() bool {
-	n := len(r.Kept.List)
-	return n > 0 && r.Kept.List[n-1].Final
-}
 
 func (c *Custody) path(id backstay.InstanceID) string {
 	return filepath.Join(c.Dir, string(id)+".json")

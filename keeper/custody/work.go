@@ -106,6 +106,7 @@ func (k *Custodian) backUpSteps(n engine.Node, final bool, b *backend.Backup) []
 			return k.amend(func(r *Record) {
 				r.Kept.List = slices.DeleteFunc(r.Kept.List, func(other backend.Backup) bool { return other.ID == b.ID })
 				r.Kept.List, r.Of = append(r.Kept.List, *b), filepath.Base(n.DataDir)
+				r.Parted = final
 			})
 		}},
 	}
@@ -275,10 +276,7 @@ func (k *Custodian) expireSteps(n engine.Node, keep []string) []step.Step {
 
 // last takes the last backup of an instance that is being removed, unless that is done.
 func (k *Custodian) last(ctx context.Context, n engine.Node) error {
-	k.mu.Lock()
-	done := k.record.Leaving && k.record.hasLast()
-	k.mu.Unlock()
-	if done {
+	if k.hasParted() {
 		return nil
 	}
 	if err := k.archive(ctx, n, 0); err != nil {
