@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"math/rand/v2"
+	"runtime"
 	"sync"
 	"testing"
 	"time"
@@ -197,6 +198,25 @@ func TestResetIsNoEnd(t *testing.T) {
 	}
 	if _, err := b.Write([]byte("x")); !errors.As(err, &reset) {
 		t.Errorf("writing: %v", err)
+	}
+}
+
+// Whoever is woken by a reset can reset the stream in turn: the other end hears the first reason all the same.
+func TestFirstResetIsTheOneHeard(t *testing.T) {
+	t.Parallel()
+	opener, accepter := sessions(t)
+	for range 2000 {
+		a, b := streams(t, opener, accepter)
+		go func() {
+			a.Read(make([]byte, 1))
+			a.Reset(9)
+		}()
+		runtime.Gosched() // the reader waits by now, most times
+		a.Reset(2)
+		var reset *mux.ResetError
+		if _, err := b.Read(make([]byte, 1)); !errors.As(err, &reset) || reset.Code != 2 {
+			t.Fatalf("reading: %v", err)
+		}
 	}
 }
 

@@ -40,10 +40,8 @@ func newHalf() half {
 	return half{mu: mu, changed: sync.NewCond(mu)}
 }
 
-// fail ends a direction out of order, if it has not ended, and tells whether it had not.
+// fail ends a direction out of order, if it has not ended, and tells whether it had not. Its lock is held.
 func (h *half) fail(err error) bool {
-	h.mu.Lock()
-	defer h.mu.Unlock()
 	if h.ended || h.err != nil {
 		return false
 	}
@@ -162,9 +160,14 @@ func (s *Stream) forget() {
 	s.in.release(s.session.config.Growth)
 }
 
-// fail breaks what has not ended, and tells whether there was any.
+// fail breaks what has not ended, and tells whether there was any. Both directions break as one: whoever waits for
+// the first could else reset the second for a reason of its own, and the other end would hear that one.
 func (s *Stream) fail(err error) bool {
+	s.in.mu.Lock()
+	s.out.mu.Lock()
 	in, out := s.in.fail(err), s.out.fail(err)
+	s.out.mu.Unlock()
+	s.in.mu.Unlock()
 	s.forget()
 	return in || out
 }
