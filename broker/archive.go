@@ -113,23 +113,3 @@ func (b *Broker) ForgetExpired(ctx context.Context) error {
 	}
 	return errors.Join(failures...)
 }
-
-// Discard ends an instance without a last backup, also one whose end waits for that. It returns once the wish is
-// durable. What was backed up before is kept for as long as it would have been.
-func (b *Broker) Discard(ctx context.Context, id backstay.InstanceID) error {
-	in, err := b.Store.Instance(ctx, id)
-	if err != nil {
-		return err
-	}
-	if _, err := b.Deprovision(ctx, backstay.DeprovisionRequest{InstanceID: id}); err != nil {
-		return absentIsFine(err)
-	}
-	keeps := b.archiveOf(in.Backend)
-	if keeps == nil {
-		return nil
-	}
-	if err := b.keepArchive(ctx, in); err != nil {
-		return err
-	}
-	return absentIsFine(keeps.Discard(ctx, id))
-}

@@ -108,21 +108,37 @@ func parseAll(fs *flag.FlagSet, args []string) error {
 
 // parseOperands is parse for a command with as many operands as names says, before and after flags.
 func parseOperands(fs *flag.FlagSet, args []string, names ...string) ([]string, error) {
-	var operands []string
-	for {
-		rest, err := parse(fs, args)
-		if err != nil {
-			return nil, err
-		}
-		if len(rest) == 0 {
-			break
-		}
-		operands, args = append(operands, rest[0]), rest[1:]
+	operands, err := parseAnywhere(fs, args)
+	if err != nil {
+		return nil, err
 	}
 	if len(operands) != len(names) {
 		return nil, usagef("%s.", strings.TrimSpace(fs.Name()+" takes "+cmp.Or(strings.Join(names, " and "), "no argument")))
 	}
 	return operands, nil
+}
+
+// parseOptional is parseOperands for a command that may be given one operand. It is empty if that is not there.
+func parseOptional(fs *flag.FlagSet, args []string, name string) (string, error) {
+	operands, err := parseAnywhere(fs, args)
+	if err != nil || len(operands) == 0 {
+		return "", err
+	}
+	if len(operands) > 1 {
+		return "", usagef("%s takes %s, or no argument.", fs.Name(), name)
+	}
+	return operands[0], nil
+}
+
+// parseAnywhere is parse for operands that stand before, between and after flags.
+func parseAnywhere(fs *flag.FlagSet, args []string) (operands []string, err error) {
+	for {
+		rest, err := parse(fs, args)
+		if err != nil || len(rest) == 0 {
+			return operands, err
+		}
+		operands, args = append(operands, rest[0]), rest[1:]
+	}
 }
 
 func lookup(name string) (command, bool) {

@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/backstay/backstay"
@@ -34,11 +33,8 @@ new-password" and "backstay client rotate-secret". The sealing key and the autho
 func rotateCredentials(ctx context.Context, c *cli, args []string) error {
 	fs := flag.NewFlagSet("rotate-credentials", flag.ContinueOnError)
 	read := c.configFlags(fs, dataSetting, databaseSetting)
-	var only []backstay.InstanceID
-	if len(args) > 0 && !strings.HasPrefix(args[0], "-") {
-		only, args = []backstay.InstanceID{backstay.InstanceID(args[0])}, args[1:]
-	}
-	if err := parseAll(fs, args); err != nil {
+	id, err := parseOptional(fs, args, "the guid of a service instance")
+	if err != nil {
 		return err
 	}
 	cfg, err := read()
@@ -50,8 +46,8 @@ func rotateCredentials(ctx context.Context, c *cli, args []string) error {
 		return err
 	}
 	defer r.close()
-	if only != nil {
-		return r.rotate(ctx, only)
+	if id != "" {
+		return r.rotate(ctx, []backstay.InstanceID{backstay.InstanceID(id)})
 	}
 	if err := r.users.RotateKey(ctx); err != nil {
 		return fmt.Errorf("make another key to sign logins with: %w", err)

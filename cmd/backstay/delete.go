@@ -1,0 +1,79 @@
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+
+	"github.com/backstay/backstay"
+	"github.com/backstay/backstay/backend"
+	"github.com/backstay/backstay/backend/local"
+)
+
+var deleteUsage = `Usage: backstay delete --without-backup INSTANCE [--data DIR]
+       backstay delete --backups INSTANCE [--data DIR]
+
+--without-backup ends the wait of a service instance that its users have deleted, and whose last backup cannot be
+taken, as when the repository is away: its data is gone then, and earlier backups stay as long as they would have.
+
+--backups removes the backups of an instance that was deleted before they would go by themselves. There is no way back.
+
+INSTANCE is a guid, as "backstay backups" shows it.
+
+` + dataUsage
+
+func deleteForGood(ctx context.Context, c *cli, args []string) error {
+	fs := flag.NewFlagSet("delete", flag.ContinueOnError)
+	data := c.dataFlags(fs)
+	withoutBackup, backups := fs.Bool("without-backup", false, ""), fs.Bool("backups", false, "")
+	operands, err := parseOperands(fs, args, "the guid of a service instance")
+	if err != nil {
+		return err
+	}
+	if *withoutBackup == *backups {
+		return usagef("delete wants either --without-backup or --backups.")
+	}
+	dir, err := data()
+	if err != nil {
+		return err
+	}
+	id, instances := backstay.InstanceID(operands[0]), local.New(dir.keeperSocket())
+	if *backups {
+		return c.forgetBackups(ctx, instances, id)
+	}
+	return c.endWithoutBackup(ctx, instances, id)
+}
+
+// endWithoutBackup ends an instance that waits for its last backup: what the ledger keeps of it is written down by
+// then. To delete any other instance is for its users.
+func (c *cli) endWithoutBackup(ctx context.Context, instances *local.Backend, id backstay.InstanceID) error {
+	s, err := instances.Await(ctx, id, 0)
+	if err != nil {
+		return backupsAdvised(err)
+	}
+	if s.Phase != backend.Removing {
+		return advise(backstay.Errorf(backstay.Invalid, "Service instance %s is not being deleted.", id),
+			"cf delete-service NAME, and this again if it waits")
+	}
+	if err := instances.Discard(ctx, id); err != nil {
+		return err
+	}
+	fmt.Fprintf(c.stdout, "Service instance %s goes without a last backup.\n", id)
+	return nil
+}
+
+func (c *cli) forgetBackups(ctx context.Context, archive backend.Archive, id backstay.InstanceID) error {
+	kept, err := archive.Backups(ctx, id)
+	if err != nil {
+		return backupsAdvised(err)
+	}
+	if kept.Removed.IsZero() {
+		return advise(backstay.Errorf(backstay.Invalid, "Service instance %s was not deleted: its backups stay.", id),
+			"backstay backups %s", id)
+	}
+	if err := archive.Forget(ctx, id); err != nil {
+		return err
+	}
+	fmt.Fprintf(c.stdout, "Nothing is kept of service instance %s any more.\n", id)
+	return nil
+}

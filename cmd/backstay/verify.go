@@ -1,0 +1,43 @@
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"time"
+
+	"github.com/backstay/backstay"
+	"github.com/backstay/backstay/backend/local"
+)
+
+var verifyUsage = `Usage: backstay verify INSTANCE [FLAGS]
+
+Restores the newest backup of a service instance into a scratch place now, starts it there, checks it, throws it
+away, and says how long that took. It is done for each instance once a day without being asked. The instance itself is
+not touched. INSTANCE is a guid, as "backstay backups" shows it; "state" is the platform's own database.
+
+` + dataUsage
+
+func verify(ctx context.Context, c *cli, args []string) error {
+	fs := flag.NewFlagSet("verify", flag.ContinueOnError)
+	data := c.dataFlags(fs)
+	operands, err := parseOperands(fs, args, "the guid of a service instance")
+	if err != nil {
+		return err
+	}
+	dir, err := data()
+	if err != nil {
+		return err
+	}
+	id := backstay.InstanceID(operands[0])
+	proof, err := local.New(dir.keeperSocket()).Prove(ctx, id)
+	if err == nil && proof.Reason != "" {
+		err = backstay.Errorf(backstay.Invalid, "%s", proof.Reason)
+	}
+	if err != nil {
+		return advise(fmt.Errorf("the newest backup of %s is not proved: %w", id, err), "backstay backups %s", id)
+	}
+	fmt.Fprintf(c.stdout, "Backup %s was restored, started and checked; it took %s.\n", proof.Backup,
+		proof.Took.Round(time.Millisecond))
+	return nil
+}
