@@ -189,7 +189,12 @@ func reach(ctx context.Context, b *local.Backend, spec backend.Spec) error {
 	})
 }
 
+// longestWay is within what an instance reaches whatever is wanted of it, its keeper being killed time and again.
+const longestWay = 5 * time.Minute
+
 func follow(ctx context.Context, b *local.Backend, id backstay.InstanceID, wanted func(backend.Status) bool) error {
+	ctx, cancel := context.WithTimeout(ctx, longestWay)
+	defer cancel()
 	var last backend.Status
 	for {
 		s, err := b.Await(ctx, id, last.Revision)
@@ -204,6 +209,8 @@ func follow(ctx context.Context, b *local.Backend, id backstay.InstanceID, wante
 
 // user asks until the engine is up again: who kills a keeper while it starts an engine anew may see it fail.
 func user(ctx context.Context, b *local.Backend, id backstay.InstanceID) (backstay.Credentials, error) {
+	ctx, cancel := context.WithTimeout(ctx, longestWay)
+	defer cancel()
 	for {
 		c, err := b.CreateUser(ctx, id, backend.User{Name: "u1", Password: "correcthorsebatterystaple"})
 		if backstay.KindOf(err) != backstay.Unavailable || ctx.Err() != nil {

@@ -43,20 +43,41 @@ func testFullDisk(t *testing.T, s Subject) {
 	u := newUser()
 	credentials := s.createUser(t, n, u)
 	s.session(t, credentials, func(c Session) { mustSet(t, c, "k", "v") })
-	full(true)
+	full(noRoom)
 	for what, err := range s.administer(t, n, u, 10*time.Second) {
 		t.Logf("while the disk is full, %s: %v", what, err)
 		if err != nil {
 			wantUnavailable(t, "of a node whose disk is full, "+what, err)
 		}
 	}
-	full(false)
+	full(allRoom)
 	await(t, "node that serves again", func() bool { return s.Engine.Probe(t.Context(), n) == nil })
 	for what, err := range s.administer(t, n, u, patience) {
 		if err != nil {
 			t.Errorf("when the disk has room again, %s: %v", what, err)
 		}
 	}
+}
+
+// littleRoom is less than the keeper gives up for a start on a full disk.
+const littleRoom = 6 * backstay.MB
+
+// testEndedOnAFullDisk ends a node whose disk is full in the orderly way. With the little room that the keeper gives up
+// then, it must start again, and hold what it held.
+func testEndedOnAFullDisk(t *testing.T, s Subject) {
+	if os.Geteuid() != 0 {
+		t.Skip("only root can give a node a small disk")
+	}
+	n := s.newNode(t)
+	full := smallDisk(t, n)
+	p := Serve(t, s.Engine, n)
+	credentials := s.createUser(t, n, newUser())
+	s.session(t, credentials, func(c Session) { mustSet(t, c, "k", "v") })
+	full(noRoom)
+	p.Stop(t)
+	full(littleRoom)
+	Start(t, s.Engine, n)
+	s.session(t, credentials, func(c Session) { wantValue(t, c, "k", "v") })
 }
 
 // administer calls everything that administers a running node, each with this time limit.
@@ -93,9 +114,15 @@ func wantUnavailable(t *testing.T, what string, err error) {
 	}
 }
 
-// smallDisk gives a node that is not prepared yet a small disk of its own, and returns a function that fills the
-// disk or makes room on it.
-func smallDisk(t *testing.T, n engine.Node) (full func(bool)) {
+// What smallDisk's function can leave free.
+const (
+	noRoom  backstay.Bytes = 0
+	allRoom backstay.Bytes = -1
+)
+
+// smallDisk gives a node that is not prepared yet a small disk of its own, and returns a function that leaves so much
+// room on the disk.
+func smallDisk(t *testing.T, n engine.Node) (leave func(backstay.Bytes)) {
 	t.Helper()
 	dir := filepath.Dir(n.DataDir)
 	if err := unix.Mount("none", dir, "tmpfs", 0, "size=256m,mode=0700"); err != nil {
@@ -112,15 +139,26 @@ func smallDisk(t *testing.T, n engine.Node) (full func(bool)) {
 	}
 	makeDir(t, filepath.Dir(n.LogFile), 0o700, n.Account)
 	filler := filepath.Join(dir, "filler")
-	return func(on bool) {
-		err := os.Remove(filler)
-		if on {
-			err = fill(filler)
-		}
-		if err != nil {
+	return func(free backstay.Bytes) {
+		if err := refill(filler, free); err != nil {
 			t.Fatal(err)
 		}
 	}
+}
+
+// refill makes the file take all the room of its disk but so much; allRoom is no file at all.
+func refill(path string, free backstay.Bytes) error {
+	if free == allRoom {
+		return os.Remove(path)
+	}
+	if err := fill(path); err != nil {
+		return err
+	}
+	info, err := os.Stat(path)
+	if err != nil {
+		return err
+	}
+	return os.Truncate(path, info.Size()-int64(free))
 }
 
 // fill makes a file that takes all the room that its disk has.

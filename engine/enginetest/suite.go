@@ -67,6 +67,7 @@ func Run(t *testing.T, s Subject) {
 		{"WorstIsAdministered", testWorst},
 		{"SilenceIsToldInWords", testSilence},
 		{"FullDiskIsToldInWords", testFullDisk},
+		{"EndedOnAFullDisk", testEndedOnAFullDisk},
 		{"AdministeredFromElsewhere", testFarAdmin},
 		{"ReloadKeepsSessions", testReload},
 		{"ReloadThatIsRefused", testReloadRefused},

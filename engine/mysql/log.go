@@ -4,8 +4,6 @@ import (
 	"os"
 	"path/filepath"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/engine"
 )
@@ -19,7 +17,7 @@ const smallestLog = 16 * mb
 func logSize(n engine.Node) backstay.Bytes {
 	wanted := clamp(n.Size.Storage/100, smallestLog, gb)
 	has := max(heldLog(n.DataDir)/mb*mb, smallestLog)
-	if wanted <= has || hasRoom(n.DataDir, wanted) {
+	if wanted <= has || engine.HasRoom(n.DataDir, wanted+smallestLog) {
 		return wanted
 	}
 	return has
@@ -34,14 +32,4 @@ func heldLog(dataDir string) (size backstay.Bytes) {
 		}
 	}
 	return size
-}
-
-// hasRoom tells whether a log of that size fits on the disk and leaves room for more. Where that cannot be found out,
-// as before the directory is made, there is room.
-func hasRoom(dataDir string, size backstay.Bytes) bool {
-	var disk unix.Statfs_t
-	if err := unix.Statfs(dataDir, &disk); err != nil {
-		return true
-	}
-	return backstay.Bytes(int64(disk.Bavail)*disk.Bsize) > size+smallestLog
 }

@@ -124,6 +124,12 @@ func (Engine) Command(n engine.Node) (engine.Process, error) {
 }
 
 // Ending asks the server to disconnect its clients and to write the changed pages of the buffer pool.
+//
+// Before it writes those it ends its log in order, and where the disk has no room for that, it waits until there is:
+// it is killed at once instead of in the end, and recovers from its redo log.
 func (Engine) Ending(n engine.Node) engine.Ending {
+	if !engine.HasRoom(n.DataDir, mb) {
+		return engine.Ending{Signal: syscall.SIGKILL, Grace: 20 * time.Second}
+	}
 	return engine.Ending{Signal: syscall.SIGTERM, Grace: 20*time.Second + engine.Flushing(bufferPool(n.Size))}
 }

@@ -43,7 +43,14 @@ func (Engine) Describe(n engine.Node) string {
 
 // Ending asks for a fast shutdown: transactions are rolled back, clients are disconnected, and the changed pages of
 // the shared buffers are written. SIGTERM would wait for every client to leave.
+//
+// A server that archives begins another segment of its log for that. Where the disk has no room for it, the server
+// would panic, and could not start again before there is: it is ended at once instead, and recovers as after a crash
+// from the segment that it has.
 func (Engine) Ending(n engine.Node) engine.Ending {
+	if !engine.HasRoom(n.DataDir, 2*segmentSize) {
+		return engine.Ending{Signal: syscall.SIGQUIT, Grace: 20 * time.Second}
+	}
 	return engine.Ending{Signal: syscall.SIGINT, Grace: 20*time.Second + engine.Flushing(sharedBuffers(n.Size))}
 }
 
