@@ -31,6 +31,14 @@ func backupConfig(t *testing.T, room int) keeper.Config {
 	return c
 }
 
+// aheadConfig is the same for one instance, with a clock that goes ahead of the machine's by so many nanoseconds.
+func aheadConfig(t *testing.T) (c keeper.Config, ahead *atomic.Int64) {
+	t.Helper()
+	c, ahead = backupConfig(t, 1), &atomic.Int64{}
+	c.Now = func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }
+	return c, ahead
+}
+
 // backedUp wants an instance of Redis that is backed up.
 func backedUp(t *testing.T) backend.Spec {
 	t.Helper()
@@ -75,18 +83,22 @@ func atLeast(n int) func(backend.Backups) bool {
 	return func(kept backend.Backups) bool { return len(kept.List) >= n }
 }
 
+// mustBackUpFirst makes an instance of Redis, and returns it with what is kept of it once that is anything.
+func mustBackUpFirst(t *testing.T, b *local.Backend) (backend.Spec, backend.Backups) {
+	t.Helper()
+	spec := backedUp(t)
+	mustReach(t, b, spec)
+	return spec, mustAwaitBackups(t, b, spec.Instance, atLeast(1))
+}
+
 // TestBackupsOutliveTheirInstance follows the backups of one instance: the first is taken at once, the next one when it
 // is asked for or when the night has come, and the last one when the instance goes. They are known as long as one of
 // them is kept, by the next keeper too, and by one that has lost the record.
 func TestBackupsOutliveTheirInstance(t *testing.T) {
 	t.Parallel()
-	var ahead atomic.Int64
-	c := backupConfig(t, 1)
-	c.Now = func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }
+	c, ahead := aheadConfig(t)
 	b, stop := keepertest.Run(t, c)
-	spec := backedUp(t)
-	mustReach(t, b, spec)
-	first := mustAwaitBackups(t, b, spec.Instance, atLeast(1))
+	spec, first := mustBackUpFirst(t, b)
 	if first.Engine != "redis" || first.Version != "7.0" || first.Trouble != "" || first.List[0].Stored == 0 {
 		t.Errorf("the first backup is kept as %+v", first)
 	}
@@ -126,9 +138,8 @@ func TestOtherDataIsBackedUpAtOnce(t *testing.T) {
 	t.Parallel()
 	c := backupConfig(t, 1)
 	b, _ := keepertest.Run(t, c)
-	spec := backedUp(t)
-	mustReach(t, b, spec)
-	first := mustAwaitBackups(t, b, spec.Instance, atLeast(1)).List[0]
+	spec, kept := mustBackUpFirst(t, b)
+	first := kept.List[0]
 	spec.Generation = 2
 	spec.Origin = &backend.Origin{
 		Instance: spec.Instance, Key: spec.Backup.Key, Backup: first.ID, Alone: true, Return: 1,
@@ -143,9 +154,7 @@ func TestPartedInstanceIsRemovedAgain(t *testing.T) {
 	t.Parallel()
 	c := backupConfig(t, 1)
 	b, _ := keepertest.Run(t, c)
-	spec := backedUp(t)
-	mustReach(t, b, spec)
-	mustAwaitBackups(t, b, spec.Instance, atLeast(1))
+	spec, _ := mustBackUpFirst(t, b)
 	reached, err := b.Await(t.Context(), spec.Instance, 0)
 	if err != nil {
 		t.Fatal(err)
@@ -213,13 +222,9 @@ func checkNoBackups(t *testing.T, c keeper.Config) {
 // TestBackupsEndWhenTheirTimeIsOver: the last one too.
 func TestBackupsEndWhenTheirTimeIsOver(t *testing.T) {
 	t.Parallel()
-	var ahead atomic.Int64
-	c := backupConfig(t, 1)
-	c.Now = func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }
+	c, ahead := aheadConfig(t)
 	b, stop := keepertest.Run(t, c)
-	spec := backedUp(t)
-	mustReach(t, b, spec)
-	mustAwaitBackups(t, b, spec.Instance, atLeast(1))
+	spec, _ := mustBackUpFirst(t, b)
 	if err := b.Remove(t.Context(), spec.Instance); err != nil {
 		t.Fatal(err)
 	}
@@ -261,9 +266,7 @@ func TestRepositoryThatIsAway(t *testing.T) {
 				t.Fatal(err)
 			}
 			b, stop := keepertest.Run(t, c)
-			spec := backedUp(t)
-			mustReach(t, b, spec)
-			mustAwaitBackups(t, b, spec.Instance, atLeast(1))
+			spec, _ := mustBackUpFirst(t, b)
 			mustRename(t, c.Repository.Dir, c.Repository.Dir+".away")
 			spec.Generation, spec.Backups = 2, 1
 			mustReach(t, b, spec)
@@ -301,10 +304,9 @@ func TestDataIsKeptOfWhatCannotBeBackedUp(t *testing.T) {
 	for _, name := range []string{"engine does not come up", "no repository"} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			var ahead, needs atomic.Int64
-			c := backupConfig(t, 1)
+			var needs atomic.Int64
+			c, ahead := aheadConfig(t)
 			c.Engines["redis"] = starving{needs: &needs}
-			c.Now = func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }
 			if name == "no repository" {
 				c.Repository = backstay.Repository{}
 			}

@@ -9,7 +9,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -60,13 +59,9 @@ func TestBackupsAreProved(t *testing.T) {
 // TestProofsAreDaily: the keeper proves the newest backup by itself once a day has passed, and not before.
 func TestProofsAreDaily(t *testing.T) {
 	t.Parallel()
-	var ahead atomic.Int64
-	c := backupConfig(t, 1)
-	c.Now = func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }
+	c, ahead := aheadConfig(t)
 	b, _ := keepertest.Run(t, c)
-	spec := backedUp(t)
-	mustReach(t, b, spec)
-	first := mustAwaitBackups(t, b, spec.Instance, atLeast(1))
+	spec, first := mustBackUpFirst(t, b)
 	if !first.Proof.At.IsZero() {
 		t.Errorf("the first backup was proved at once: %+v", first.Proof)
 	}
@@ -114,9 +109,7 @@ func TestKeeperDiesInAProof(t *testing.T) {
 	t.Parallel()
 	c := backupConfig(t, 1)
 	b, kill, _ := keepertest.Start(t, c, "")
-	spec := backedUp(t)
-	mustReach(t, b, spec)
-	mustAwaitBackups(t, b, spec.Instance, atLeast(1))
+	spec, _ := mustBackUpFirst(t, b)
 	for range 4 {
 		proved := make(chan error, 1)
 		go func() {
@@ -154,9 +147,7 @@ func TestRemovalEndsAProof(t *testing.T) {
 	slow := &slowRestores{begun: make(chan struct{}, 1)}
 	c.Engines["redis"] = slow
 	b, _ := keepertest.Run(t, c)
-	spec := backedUp(t)
-	mustReach(t, b, spec)
-	mustAwaitBackups(t, b, spec.Instance, atLeast(1))
+	spec, _ := mustBackUpFirst(t, b)
 	proved := make(chan error, 1)
 	go func() {
 		_, err := b.Prove(t.Context(), spec.Instance)

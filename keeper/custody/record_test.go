@@ -16,18 +16,24 @@ import (
 
 const golden = "testdata/record-of-format-3.json"
 
+// readGolden returns a record that an earlier keeper has written.
+func readGolden(t *testing.T) (text []byte, r custody.Record) {
+	t.Helper()
+	text, err := os.ReadFile(golden)
+	if err == nil {
+		err = strict.Unmarshal(text, &r)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return text, r
+}
+
 // TestRecordsKeepTheirFormat reads a record that an earlier keeper has written, and writes it again without losing
 // anything: a record is all that says how the backups of an instance that is gone are opened.
 func TestRecordsKeepTheirFormat(t *testing.T) {
 	t.Parallel()
-	text, err := os.ReadFile(golden)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var r custody.Record
-	if err := strict.Unmarshal(text, &r); err != nil {
-		t.Fatal(err)
-	}
+	text, r := readGolden(t)
 	again, err := json.MarshalIndent(r, "", "  ")
 	if err != nil || string(append(again, '\n')) != string(text) {
 		t.Errorf("the record is written again, %v, as\n%s", err, again)
@@ -38,14 +44,7 @@ func TestRecordsKeepTheirFormat(t *testing.T) {
 // killed.
 func TestRecordsAreRead(t *testing.T) {
 	t.Parallel()
-	text, err := os.ReadFile(golden)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var r custody.Record
-	if err := strict.Unmarshal(text, &r); err != nil {
-		t.Fatal(err)
-	}
+	text, r := readGolden(t)
 	var log bytes.Buffer
 	c := &custody.Custody{Dir: t.TempDir(), Now: time.Now, Log: slog.New(slog.NewTextHandler(&log, nil))}
 	half := text[:len(text)/2]
