@@ -11,6 +11,7 @@ import (
 	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/engine"
 	"github.com/backstay/backstay/internal/wait"
+	"github.com/backstay/backstay/repository"
 )
 
 // Archive pushes what waits into the repository. Where there is no backup yet that could be restored with it, nothing
@@ -18,22 +19,34 @@ import (
 func (Engine) Archive(
 	ctx context.Context, n engine.Node, r backstay.Repository, age time.Duration,
 ) (a engine.Archived, err error) {
-	t, err := openTool(ctx, n, r)
-	if err != nil {
+	if err := repository.Reachable(ctx, r); err != nil {
 		return a, err
 	}
-	defer func() { err = errors.Join(err, t.close()) }()
 	s, err := openSpool(n)
 	if err != nil {
 		return a, err
 	}
 	looked := s.look(ctx, n, age)
-	if err := cmp.Or(t.push(ctx, s), looked); err != nil {
-		return a, t.blame(ctx, err)
+	if err := cmp.Or(pushWaiting(ctx, n, r, s), looked); err != nil {
+		return a, err
 	}
 	a = engine.Archived{Until: s.record.Until, Gaps: s.record.Gaps}
 	s.record.Gaps = nil
 	return a, s.save()
+}
+
+// pushWaiting pushes all that waits. Most often nothing does, and no tool is needed.
+func pushWaiting(ctx context.Context, n engine.Node, r backstay.Repository, s *spool) (err error) {
+	names, err := s.waiting()
+	if err != nil || len(names) == 0 {
+		return err
+	}
+	t, err := openTool(ctx, n, r)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, t.close()) }()
+	return t.blame(ctx, t.push(ctx, s))
 }
 
 // push pushes all that waits, the oldest first.

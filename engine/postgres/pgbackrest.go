@@ -30,7 +30,7 @@ const stanza = "main"
 
 // pgBackRest is the tool with one repository, for one call of the engine. It runs as we do, since it needs the
 // repository's key. What it wants of a data directory it has read by a second process, which has the node's own rights:
-// see reader.go.
+// see forward.go.
 type pgBackRest struct {
 	node       engine.Node
 	repository backstay.Repository
@@ -143,7 +143,7 @@ const (
 	codeLocked    = 50
 )
 
-// lockPatience of the tool: the processes of one that was killed take a moment to notice.
+// toolLockPatience is how long a lock is waited for: the processes of one that was killed take a moment to notice.
 const toolLockPatience = 10 * time.Second
 
 // run runs the tool to its end, and returns what it says on standard output. Whoever reads from the repository waits
