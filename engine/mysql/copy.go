@@ -13,15 +13,14 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
-	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
-	"time"
 
 	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/engine"
 	"github.com/backstay/backstay/internal/datadir"
+	"github.com/backstay/backstay/internal/process"
 )
 
 // mariadb-backup reads a data directory that belongs to the node's user, and follows links in it. So it runs as that
@@ -91,21 +90,15 @@ func shutOut(ctx context.Context, n engine.Node) error {
 }
 
 func runCopier(ctx context.Context, n engine.Node, dir string, stdout io.Writer, args []string) error {
-	program := []string{"-n", "19", "ionice", "-t", "-c", "3", beside(n.Installation, backupProgram)}
-	cmd := exec.CommandContext(ctx, "nice", append(program, args...)...)
+	command := process.Gently(append([]string{beside(n.Installation, backupProgram)}, args...)...)
+	cmd := exec.CommandContext(ctx, command[0], command[1:]...)
 	var said bytes.Buffer
 	cmd.Dir, cmd.Env, cmd.Stdout, cmd.Stderr = dir, environment, stdout, &said
-	// It works in the data directory, where only its own end tells it from the server. So it ends when we do, and that
-	// is when the thread does that has started it.
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	if n.Account != nil {
-		cmd.SysProcAttr.Credential = &syscall.Credential{Uid: n.Account.UID, Gid: n.Account.GID}
+		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: n.Account.UID, Gid: n.Account.GID}}
 	}
-	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
-	cmd.WaitDelay = time.Second
-	if err := cmd.Run(); err != nil {
+	// It works in the data directory, where only its own end tells it from the server. So it has to end when we do.
+	if err := process.RunBound(cmd); err != nil {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}

@@ -11,16 +11,15 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
-	"runtime"
 	"slices"
 	"strings"
-	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/engine"
+	"github.com/backstay/backstay/internal/process"
 	"github.com/backstay/backstay/internal/wait"
 	"github.com/backstay/backstay/repository"
 )
@@ -172,19 +171,13 @@ func (t *pgBackRest) runOnce(ctx context.Context, gentle bool, args []string) (o
 	defer config.Close()
 	command := slices.Concat([]string{"pgbackrest", "--config=/proc/self/fd/3", "--stanza=" + stanza}, args)
 	if gentle {
-		command = slices.Concat([]string{"nice", "-n", "19", "ionice", "-t", "-c", "3"}, command)
+		command = process.Gently(command...)
 	}
 	cmd := exec.CommandContext(ctx, "/bin/sh", append([]string{"-c", `umask 077; exec "$0" "$@"`}, command...)...)
 	cmd.Dir, cmd.Env, cmd.ExtraFiles = t.worksIn, environment, []*os.File{config}
 	var said, told bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &told, &said
-	// It ends when we do, and that is when the thread does that has started it. Its own processes end with it.
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
-	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
-	cmd.WaitDelay = time.Second
-	if err := cmd.Run(); err != nil {
+	if err := process.RunBound(cmd); err != nil { // the tool's own processes end with it
 		var ended *exec.ExitError
 		if errors.As(err, &ended) && ended.Exited() {
 			return nil, &toolFailure{ended.ExitCode(), strings.TrimSpace(said.String())}

@@ -1,5 +1,5 @@
 // Package process watches and signals processes that need not be our children: a pid is turned into
-// a pidfd at once, so that it can never come to mean another process. It starts none.
+// a pidfd at once, so that it can never come to mean another process. It starts none but commands that end with us.
 package process
 
 import (
