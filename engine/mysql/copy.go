@@ -90,15 +90,14 @@ func shutOut(ctx context.Context, n engine.Node) error {
 }
 
 func runCopier(ctx context.Context, n engine.Node, dir string, stdout io.Writer, args []string) error {
-	command := process.Gently(append([]string{beside(n.Installation, backupProgram)}, args...)...)
-	cmd := exec.CommandContext(ctx, command[0], command[1:]...)
+	cmd := exec.CommandContext(ctx, beside(n.Installation, backupProgram), args...)
 	var said bytes.Buffer
 	cmd.Dir, cmd.Env, cmd.Stdout, cmd.Stderr = dir, environment, stdout, &said
 	if n.Account != nil {
 		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: n.Account.UID, Gid: n.Account.GID}}
 	}
 	// It works in the data directory, where only its own end tells it from the server. So it has to end when we do.
-	if err := process.RunBound(cmd); err != nil {
+	if err := process.RunGently(cmd); err != nil {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}

@@ -170,14 +170,15 @@ func (t *pgBackRest) runOnce(ctx context.Context, gentle bool, args []string) (o
 	}
 	defer config.Close()
 	command := slices.Concat([]string{"pgbackrest", "--config=/proc/self/fd/3", "--stanza=" + stanza}, args)
-	if gentle {
-		command = process.Gently(command...)
-	}
 	cmd := exec.CommandContext(ctx, "/bin/sh", append([]string{"-c", `umask 077; exec "$0" "$@"`}, command...)...)
 	cmd.Dir, cmd.Env, cmd.ExtraFiles = t.worksIn, environment, []*os.File{config}
 	var said, told bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &told, &said
-	if err := process.RunBound(cmd); err != nil { // the tool's own processes end with it
+	run := process.RunBound // the tool's own processes end with it
+	if gentle {
+		run = process.RunGently
+	}
+	if err := run(cmd); err != nil {
 		var ended *exec.ExitError
 		if errors.As(err, &ended) && ended.Exited() {
 			return nil, &toolFailure{ended.ExitCode(), strings.TrimSpace(said.String())}

@@ -3,17 +3,25 @@ package process
 import (
 	"os/exec"
 	"runtime"
+	"slices"
 	"syscall"
 	"time"
 )
 
-// Gently is the command with less right to the processor and the disk than everybody else.
-func Gently(command ...string) []string {
-	return append([]string{"nice", "-n", "19", "ionice", "-t", "-c", "3"}, command...)
+// gently runs a command with less right to the processor and the disk than everybody else. Where the system shares the
+// processor between sessions first ("autogroup"), niceness counts within one alone: the session's own is lowered too.
+var gently = []string{"/bin/sh", "-c",
+	`echo 19 2>/dev/null >/proc/$$/autogroup; exec nice -n 19 ionice -t -c 3 "$0" "$@"`}
+
+// RunGently is RunBound for a command that gives way to all other processes of the machine.
+func RunGently(cmd *exec.Cmd) error {
+	cmd.Args = slices.Concat(gently, []string{cmd.Path}, cmd.Args[1:])
+	cmd.Path = gently[0]
+	return RunBound(cmd)
 }
 
-// RunBound runs a command of [exec.CommandContext] to its end. With all processes that it has started it ends when its
-// context does, and it ends when this process does.
+// RunBound runs a command of [exec.CommandContext] to its end, in a session of its own. With all processes that it has
+// started it ends when its context does, and it ends when this process does.
 func RunBound(cmd *exec.Cmd) error {
 	// The system takes the end of the thread that has started it for ours.
 	runtime.LockOSThread()
@@ -21,7 +29,7 @@ func RunBound(cmd *exec.Cmd) error {
 	if cmd.SysProcAttr == nil {
 		cmd.SysProcAttr = &syscall.SysProcAttr{}
 	}
-	cmd.SysProcAttr.Setpgid, cmd.SysProcAttr.Pdeathsig = true, syscall.SIGKILL
+	cmd.SysProcAttr.Setsid, cmd.SysProcAttr.Pdeathsig = true, syscall.SIGKILL
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	cmd.WaitDelay = time.Second
 	return cmd.Run()

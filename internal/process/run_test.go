@@ -16,12 +16,11 @@ import (
 func TestRunBoundEndsWithItsContext(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithCancel(t.Context())
-	command := process.Gently("sh", "-c", "sleep 600 & echo $!; wait")
-	cmd := exec.CommandContext(ctx, command[0], command[1:]...)
+	cmd := exec.CommandContext(ctx, "sh", "-c", "sleep 600 & echo $!; wait")
 	var pid told
 	pid.cancel = cancel
 	cmd.Stdout = &pid
-	if err := process.RunBound(cmd); err == nil {
+	if err := process.RunGently(cmd); err == nil {
 		t.Fatal("it has ended by itself")
 	}
 	bounded, end := context.WithTimeout(t.Context(), time.Minute)
@@ -32,6 +31,27 @@ func TestRunBoundEndsWithItsContext(t *testing.T) {
 	})
 	if err != nil {
 		t.Errorf("what it has started runs on: %v", err)
+	}
+}
+
+// TestRunGentlyGivesWay to what runs in other sessions too, and lowers nobody else's.
+func TestRunGentlyGivesWay(t *testing.T) {
+	t.Parallel()
+	before, err := os.ReadFile("/proc/self/autogroup")
+	if err != nil {
+		t.Skipf("this system knows no groups of sessions: %v", err)
+	}
+	var said strings.Builder
+	cmd := exec.CommandContext(t.Context(), "sh", "-c", `nice; cat /proc/$$/autogroup`)
+	cmd.Stdout = &said
+	if err := process.RunGently(cmd); err != nil {
+		t.Fatal(err)
+	}
+	if text := said.String(); !strings.HasPrefix(text, "19\n") || !strings.HasSuffix(text, "nice 19\n") {
+		t.Errorf("it runs with %q", text)
+	}
+	if after, err := os.ReadFile("/proc/self/autogroup"); err != nil || string(after) != string(before) {
+		t.Errorf("we run with %q (%v), before it was %q", after, err, before)
 	}
 }
 
