@@ -78,6 +78,18 @@ type HealthTeller interface {
 	Unhealthy(ctx context.Context) (map[InstanceID]string, error)
 }
 
+// Trouble is something that is wrong with an instance which serves nevertheless.
+type Trouble struct {
+	Kind     string `json:"kind"`     // the same for as long as the same is wrong: "archive"
+	Sentence string `json:"sentence"` // for the instance's users; it may change meanwhile
+}
+
+// TroubleTeller is a Broker that can tell at any time what is wrong with instances that serve nevertheless, as that
+// they cannot be backed up. With an error come those troubles that are known all the same.
+type TroubleTeller interface {
+	Troubles(ctx context.Context) (map[InstanceID][]Trouble, error)
+}
+
 // Purger is a Broker that ends what it has of an instance although the platform remembers no more of it than
 // its id. One that is none is left alone when an instance is purged, as Cloud Foundry leaves all of them.
 type Purger interface {

@@ -103,6 +103,7 @@ type Instance struct {
 	Tags            []string
 	MaintenanceInfo *MaintenanceInfo // the version of its plan that it has; nil if the broker tells of none
 	Upgradable      bool             // its plan has another version now
+	Trouble         string           // what is wrong with it though it serves, in sentences; empty: nothing is
 	Pending         bool             // its broker has said that it will change it of its own accord
 	DashboardURL    string           // may be empty, and is for a user-provided one
 	SyslogDrainURL  string           // may be empty, and is for a managed one

@@ -34,13 +34,14 @@ type Backups struct {
 	Earliest time.Time           `json:"earliest,omitzero"`
 	Latest   time.Time           `json:"latest,omitzero"`
 	Gaps     []Gap               `json:"gaps,omitempty"`
-	Proof    Proof               `json:"proof,omitzero"`    // the last one
-	Asked    int64               `json:"asked,omitempty"`   // the last Spec.Backups answered, if by a failure
-	Running  bool                `json:"running,omitempty"` // a backup is being taken
-	Failed   string              `json:"failed,omitempty"`  // why the last backup could not be taken; empty: it was
-	Trouble  string              `json:"trouble,omitempty"` // for the user: why backups or the archive are behind
-	Removed  time.Time           `json:"removed,omitzero"`  // when the instance was removed
-	Until    time.Time           `json:"until,omitzero"`    // and until when its last backup is kept
+	Proof    Proof               `json:"proof,omitzero"`     // the last one
+	Asked    int64               `json:"asked,omitempty"`    // the last Spec.Backups answered, if by a failure
+	Running  bool                `json:"running,omitempty"`  // a backup is being taken
+	Failed   string              `json:"failed,omitempty"`   // why the last backup could not be taken; empty: it was
+	Trouble  string              `json:"trouble,omitempty"`  // for the user: why backups or the archive are behind
+	Troubles []backstay.Trouble  `json:"troubles,omitempty"` // the same, each by itself
+	Removed  time.Time           `json:"removed,omitzero"`   // when the instance was removed
+	Until    time.Time           `json:"until,omitzero"`     // and until when its last backup is kept
 }
 
 // Backup is one whole backup.

@@ -43,6 +43,7 @@ var (
 	_ backstay.Admitter         = (*Broker)(nil)
 	_ backstay.OperationAwaiter = (*Broker)(nil)
 	_ backstay.HealthTeller     = (*Broker)(nil)
+	_ backstay.TroubleTeller    = (*Broker)(nil)
 	_ backstay.Purger           = (*Broker)(nil)
 	_ backstay.Watcher          = (*Broker)(nil)
 	_ backstay.Overwriter       = (*Broker)(nil)

@@ -271,9 +271,14 @@ func TestRepositoryThatIsAway(t *testing.T) {
 			spec.Generation, spec.Backups = 2, 1
 			mustReach(t, b, spec)
 			failed := func(k backend.Backups) bool {
-				return k.Asked == 1 && strings.Contains(k.Trouble, "The last backup has failed")
+				return k.Asked == 1 && strings.Contains(k.Trouble, "The last backup has failed") && k.Troubles[0].Kind == "backup"
 			}
 			mustAwaitBackups(t, b, spec.Instance, failed)
+			stop()
+			b, stop = keepertest.Run(t, c)
+			if kept, err := b.Backups(t.Context(), spec.Instance); err != nil || !failed(kept) {
+				t.Errorf("another keeper tells of %+v, %v", kept, err)
+			}
 			mustCredentials(t, b, spec.Instance)
 			if err := b.Remove(t.Context(), spec.Instance); err != nil {
 				t.Fatal(err)
@@ -406,4 +411,24 @@ func leadBackups(ctx context.Context, c keeper.Config, spec backend.Spec, discar
 		return err
 	}
 	return b.Forget(ctx, spec.Instance)
+}
+
+// TestAFailedBackupIsTriedAgain also where nobody asks for it again, and it is not the time for the night's.
+func TestAFailedBackupIsTriedAgain(t *testing.T) {
+	t.Parallel()
+	c := backupConfig(t, 1)
+	c.Repository.Dir = filepath.Join(t.TempDir(), "repository")
+	if err := os.Mkdir(c.Repository.Dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	b, _ := keepertest.Run(t, c)
+	spec := backedUp(t)
+	mustReach(t, b, spec)
+	mustAwaitBackups(t, b, spec.Instance, atLeast(1))
+	mustRename(t, c.Repository.Dir, c.Repository.Dir+".away")
+	spec.Generation, spec.Backups = 2, 1
+	mustReach(t, b, spec)
+	mustAwaitBackups(t, b, spec.Instance, func(k backend.Backups) bool { return k.Asked == 1 && k.Trouble != "" })
+	mustRename(t, c.Repository.Dir+".away", c.Repository.Dir)
+	mustAwaitBackups(t, b, spec.Instance, func(k backend.Backups) bool { return len(k.List) > 1 && k.Trouble == "" })
 }

@@ -12,3 +12,6 @@ func (m *Market) Steps(j backstay.Job) []step.Step { return operations[j.Operati
 func (m *Market) FollowSteps(of backstay.BrokerID, changed []backstay.InstanceID, seen int64) []step.Step {
 	return m.followSteps(of, changed, seen)
 }
+
+// WithSentence adds a sentence to a description.
+var WithSentence = withSentence

@@ -21,14 +21,17 @@ const (
 )
 
 // Follow keeps true what the market says of instances while brokers change them of their own accord, as in maintenance
-// windows, until ctx ends. It listens to a broker that is a [backstay.Watcher], and asks each one regularly about the
-// instances for which it has something pending.
+// windows, until ctx ends. It listens to a broker that is a [backstay.Watcher], asks each one regularly about the
+// instances for which it has something pending, and a [backstay.TroubleTeller] about what is wrong with any of them.
 func (m *Market) Follow(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	for id, b := range m.Brokers {
 		g.Go(func() error { return m.settleRegularly(ctx, id) })
 		if w, ok := b.(backstay.Watcher); ok {
 			g.Go(func() error { return m.listen(ctx, id, w) })
+		}
+		if t, ok := b.(backstay.TroubleTeller); ok {
+			g.Go(func() error { return m.watchTroubles(ctx, id, t) })
 		}
 	}
 	return g.Wait()

@@ -24,8 +24,8 @@ func (m *Market) Instances(
 // healthPatience is how long a list of instances waits to hear which of them do not serve.
 const healthPatience = time.Second
 
-// tellHealth changes the descriptions of instances that were made and do not serve now. Only what is answered
-// changes: what is recorded says how the last operation ended, and stays.
+// tellHealth changes the descriptions of instances that were made and do not serve now, or serve and have a trouble.
+// Only what is answered changes: what is recorded says how the last operation ended, and stays.
 func (m *Market) tellHealth(ctx context.Context, instances []backstay.Instance) {
 	if len(instances) == 0 {
 		return
@@ -37,6 +37,9 @@ func (m *Market) tellHealth(ctx context.Context, instances []backstay.Instance) 
 		op := &instances[i].LastOperation
 		if reason := reasons[instances[i].ID]; reason != "" && op.State == backstay.Succeeded {
 			op.Description = "The service instance does not serve now, and is started again and again. " + reason
+		}
+		if instances[i].Trouble != "" && op.State != backstay.InProgress {
+			op.Description = withSentence(op.Description, instances[i].Trouble)
 		}
 	}
 }

@@ -180,6 +180,7 @@ type InstanceStore interface {
 		ctx context.Context, id backstay.InstanceID, op backstay.Operation, found InForce, j backstay.Job,
 	) error
 	FollowStore
+	TroubleStore
 	// PurgeInstance removes an instance of either type with its bindings and shares, whatever is being done to
 	// them, and records what end makes of that: events, and a job, if there is one.
 	PurgeInstance(ctx context.Context, id backstay.InstanceID, end EndOfPurged) error
@@ -205,6 +206,17 @@ type FollowStore interface {
 	// SeenChanges is up to where the changes of a broker have been seen, as the broker counts them; 0 at first.
 	SeenChanges(ctx context.Context, of backstay.BrokerID) (int64, error)
 	KeepSeenChanges(ctx context.Context, of backstay.BrokerID, seen int64) error
+}
+
+// TroubleStore keeps what is wrong with instances that serve nevertheless. It goes with its instance.
+type TroubleStore interface {
+	// Troubles are those of all instances of a broker.
+	Troubles(ctx context.Context, of backstay.BrokerID) ([]Trouble, error)
+	// KeepTrouble records a trouble as it is now. The event is recorded if it is a new one. Nothing is of an instance that
+	// is not there.
+	KeepTrouble(ctx context.Context, t Trouble, e backstay.Event) error
+	// EndTrouble forgets a trouble that is gone, unless it is there again. Only what was there is an event.
+	EndTrouble(ctx context.Context, t Trouble, e backstay.Event) error
 }
 
 // BindingStore keeps service credential bindings. Parameters and credentials arrive and leave sealed.

@@ -13,13 +13,16 @@ const instanceColumns = `i.id, i.type, i.space_id, coalesce(i.plan_id, ''), i.na
 	i.dashboard_url, i.syslog_drain_url, i.route_service_url, i.labels, i.annotations, i.op_type, i.op_state,
 	i.op_description, i.op_created_at, i.op_updated_at, i.created_at, i.updated_at, i.pending,
 	coalesce((SELECT v.maintenance_info ->> 'Version' <> coalesce(i.maintenance_info ->> 'Version', '')
-		FROM market.plans v WHERE v.id = i.plan_id), false)`
+		FROM market.plans v WHERE v.id = i.plan_id), false),
+	coalesce((SELECT string_agg(t.sentence, ' ' ORDER BY t.began_at, t.kind) FROM market.troubles t
+		WHERE t.instance_id = i.id AND t.gone_at IS NULL), '')`
 
 func scanInstance(r pgx.CollectableRow) (i backstay.Instance, err error) {
 	op := &i.LastOperation
 	err = r.Scan(&i.ID, &i.Type, &i.SpaceID, &i.PlanID, &i.Name, &i.Tags, &i.MaintenanceInfo, &i.DashboardURL,
 		&i.SyslogDrainURL, &i.RouteServiceURL, &i.Metadata.Labels, &i.Metadata.Annotations, &op.Type, &op.State,
-		&op.Description, &op.CreatedAt, &op.UpdatedAt, &i.CreatedAt, &i.UpdatedAt, &i.Pending, &i.Upgradable)
+		&op.Description, &op.CreatedAt, &op.UpdatedAt, &i.CreatedAt, &i.UpdatedAt, &i.Pending, &i.Upgradable,
+		&i.Trouble)
 	return i, err
 }
 

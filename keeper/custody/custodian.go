@@ -79,7 +79,8 @@ type Custodian struct {
 func newCustodian(c *Custody, r Record) *Custodian {
 	k := &Custodian{
 		id: r.Kept.Instance, c: c, log: c.Log.With("instance", r.Kept.Instance), record: r, stored: r.Kept.Engine != "",
-		work: make(chan struct{}, 1), wake: make(chan struct{}, 1), trouble: map[task]trouble{}, source: gone{},
+		work: make(chan struct{}, 1), wake: make(chan struct{}, 1), trouble: recall(r.Kept.Troubles),
+		source: gone{},
 	}
 	return k
 }
@@ -182,7 +183,7 @@ func (k *Custodian) serve(ctx context.Context, s Sight) {
 	if k.mayTry(toArchive) {
 		k.archive(ctx, s.Node, archiveAge) // the failure is told as trouble
 	}
-	if k.asked(s.Spec.Backups) || (k.due() || k.isOther(s.Node)) && k.mayTry(toBackUp) {
+	if k.asked(s.Spec.Backups) || k.backUpDue(s) && k.mayTry(toBackUp) {
 		_, err := k.backUp(ctx, s.Node, false)
 		if err == nil || ctx.Err() == nil {
 			k.answer(s.Spec.Backups)
@@ -194,6 +195,11 @@ func (k *Custodian) serve(ctx context.Context, s Sight) {
 	if k.proofDue() {
 		k.proveBeside(ctx)
 	}
+}
+
+// backUpDue tells whether a backup is to be taken that nobody has asked for: it is time, or the last one has failed.
+func (k *Custodian) backUpDue(s Sight) bool {
+	return k.due() || k.isOther(s.Node) || k.failures(toBackUp) > 0
 }
 
 // follow makes the record what the instance is by now.
@@ -219,6 +225,11 @@ func (k *Custodian) follow(s Sight) error {
 func (k *Custodian) amend(change func(*Record)) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	return k.amendLocked(change)
+}
+
+// amendLocked is amend where k.mu is held.
+func (k *Custodian) amendLocked(change func(*Record)) error {
 	r := k.record
 	r.Kept.List, r.Kept.Gaps = slices.Clone(r.Kept.List), slices.Clone(r.Kept.Gaps)
 	change(&r)
@@ -239,7 +250,9 @@ func (k *Custodian) Backups() (kept backend.Backups, any bool) {
 	kept = k.record.Kept
 	kept.List, kept.Gaps = append([]backend.Backup{}, kept.List...), slices.Clone(kept.Gaps)
 	kept.Earliest, kept.Latest = backup.Range(kept.List, k.record.Archived)
-	kept.Running, kept.Failed, kept.Trouble = k.running, k.trouble[toBackUp].sentence, k.troubles()
+	kept.Running, kept.Failed = k.running, k.trouble[toBackUp].sentence
+	kept.Troubles = k.troubles()
+	kept.Trouble = inOneText(kept.Troubles)
 	return kept, k.record.Policy.Key != ""
 }
 

@@ -8,14 +8,14 @@ import (
 	"github.com/backstay/backstay"
 )
 
-// task is what a custodian does for an instance.
+// task is what a custodian does for an instance. Its name is the kind of the trouble that there is with it.
 type task string
 
 const (
 	toArchive task = "archive"
-	toBackUp  task = "back up"
-	toExpire  task = "expire"
-	toProve   task = "prove"
+	toBackUp  task = "backup"
+	toExpire  task = "expiry"
+	toProve   task = "proof"
 )
 
 // tasks are all of them, in the order in which users read of their troubles, with the words for that.
@@ -63,6 +63,17 @@ func (k *Custodian) mayTry(t task) bool {
 func (k *Custodian) note(ctx context.Context, t task, took time.Duration, err error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	k.noteEnd(ctx, t, took, err)
+	if !k.stored {
+		return
+	}
+	if err := k.amendLocked(func(r *Record) { r.Kept.Troubles = k.troubles() }); err != nil {
+		k.log.Error("the record of backups cannot be written", "error", err)
+	}
+}
+
+// noteEnd is note in memory only. k.mu is held.
+func (k *Custodian) noteEnd(ctx context.Context, t task, took time.Duration, err error) {
 	before := k.trouble[t]
 	switch {
 	case err == nil:
@@ -84,12 +95,34 @@ func (k *Custodian) note(ctx context.Context, t task, took time.Duration, err er
 }
 
 // troubles is all that users are to know. k.mu is held.
-func (k *Custodian) troubles() string {
-	var all []string
+func (k *Custodian) troubles() (all []backstay.Trouble) {
 	for _, t := range tasks {
 		if of, ok := k.trouble[t.task]; ok {
-			all = append(all, t.words+of.sentence)
+			all = append(all, backstay.Trouble{Kind: string(t.task), Sentence: t.words + of.sentence})
 		}
+	}
+	return all
+}
+
+// recall takes up the troubles that an earlier keeper has had. What has failed is tried again at once.
+func recall(noted []backstay.Trouble) map[task]trouble {
+	all := map[task]trouble{}
+	for _, t := range tasks {
+		for _, of := range noted {
+			if of.Kind == string(t.task) {
+				said := strings.TrimPrefix(of.Sentence, t.words)
+				all[t.task] = trouble{failures: 1, err: backstay.Errorf(backstay.Unavailable, "%s", said), sentence: said}
+			}
+		}
+	}
+	return all
+}
+
+// inOneText is what users read of all troubles.
+func inOneText(troubles []backstay.Trouble) string {
+	var all []string
+	for _, t := range troubles {
+		all = append(all, t.Sentence)
 	}
 	return strings.Join(all, " ")
 }

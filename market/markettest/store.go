@@ -45,6 +45,7 @@ func RunStore(t *testing.T, open func(t testing.TB) market.Store) {
 		{"EventsAreFoundAndForgotten", eventsAreFoundAndForgotten},
 		{"AJobRecordsItsCompletion", aJobRecordsItsCompletion},
 		{"RefusalsAreBounded", refusalsAreBounded},
+		{"TroublesBeginAndEndOnce", troublesBeginAndEndOnce},
 		{"ThingsAreLocated", thingsAreLocated},
 		{"UsageIsRecordedWithWhatItIsAbout", usageIsRecordedWithWhatItIsAbout},
 		{"UsageFollowsPrices", usageFollowsPrices},
