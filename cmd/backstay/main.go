@@ -35,6 +35,7 @@ func commands() []command {
 		{"verify", "restore the newest backup of an instance into a scratch place, and check it", verifyUsage, verify},
 		{"delete", "end an instance whose last backup cannot be taken, or remove what is kept of one", deleteUsage,
 			deleteForGood},
+		{"backup-platform", "back up the platform's own database now", backupPlatformUsage, backupPlatform},
 		{"usage", "show what was used, and what it costs", usageUsage, showUsage},
 		{"user", "list users, make them administrators, give them new passwords", userUsage, manageUsers},
 		{"client", "make clients for programs that log in by themselves, and end them", clientUsage, manageClients},

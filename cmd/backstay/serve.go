@@ -163,6 +163,7 @@ func (p *platform) run(ctx context.Context, l net.Listener) error {
 	g.Go(func() error { return p.market.Follow(ctx) })
 	g.Go(func() error { return p.market.WatchCatalogs(ctx) })
 	g.Go(func() error { return p.tunnels.Run(ctx) })
+	g.Go(func() error { return p.protectState(ctx) })
 	g.Go(func() error { return p.serveHTTP(ctx, l) })
 	return g.Wait()
 }

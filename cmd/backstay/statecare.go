@@ -2,11 +2,15 @@ package main
 
 import (
 	"context"
+	"fmt"
+	"reflect"
 	"time"
 
 	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/backend"
 	"github.com/backstay/backstay/backend/local"
+	"github.com/backstay/backstay/internal/seal"
+	"github.com/backstay/backstay/internal/wait"
 	"github.com/backstay/backstay/keeper"
 )
 
@@ -65,4 +69,70 @@ func (p *platform) awaitUpgrade(ctx context.Context, instances *local.Backend, g
 			return nil
 		}
 	}
+}
+
+// statePolicy is when our own database is backed up, and with which key: one that is made of the sealing key, so that
+// a new machine needs no more than the key file.
+func statePolicy(key seal.Key) *backend.BackupPolicy {
+	return &backend.BackupPolicy{
+		Window: "02:00-02:30", Days: 7, Final: 35, Key: key.Derive("repository of the platform"),
+	}
+}
+
+// firstBackup is how long after the first start our own database is backed up for the first time: whoever has just
+// begun has nothing to lose yet, and is not to wait for it.
+const firstBackup = time.Minute
+
+// protectState has our own database backed up each night, and archived in between. One that an operator has brought is
+// theirs to back up.
+func (p *platform) protectState(ctx context.Context) error {
+	if p.cfg.Database != "" {
+		return nil
+	}
+	instances := p.launcher.Backend
+	spec, err := keeper.Wanted(string(p.cfg.data), stateInstance)
+	if err == nil && spec.Backup == nil && wait.Pause(ctx, firstBackup) != nil {
+		return nil // serve ends
+	}
+	if err == nil {
+		err = stateCanBeBackedUp(ctx, instances)
+	}
+	if err == nil {
+		_, err = changeState(ctx, p.cfg.data, instances, func(s *backend.Spec) { s.Backup = statePolicy(p.users.Key) })
+	}
+	if err != nil && ctx.Err() == nil {
+		p.log.Error("the state database is not backed up", "error", err)
+	}
+	return nil // it serves on
+}
+
+// stateCanBeBackedUp is Unsupported where the machine lacks what that takes.
+func stateCanBeBackedUp(ctx context.Context, instances *local.Backend) error {
+	inventory, err := instances.Inventory(ctx)
+	if err != nil {
+		return err
+	}
+	if e, ok := stateVersion(inventory, ""); !ok || e.RestorePoints == backstay.NoRestorePoints {
+		return backstay.Errorf(backstay.Unsupported, "PostgreSQL cannot be backed up on this machine, which has no "+
+			"pgBackRest: type apt-get install pgbackrest.")
+	}
+	return nil
+}
+
+// changeState changes what is wanted of our own database, where that makes a difference.
+// It returns what is wanted then.
+func changeState(
+	ctx context.Context, dir dataDir, instances *local.Backend, change func(*backend.Spec),
+) (backend.Spec, error) {
+	spec, err := keeper.Wanted(string(dir), stateInstance)
+	if err != nil {
+		return spec, fmt.Errorf("read what is wanted of the state database: %w", err)
+	}
+	wanted := spec
+	change(&wanted)
+	if reflect.DeepEqual(spec, wanted) {
+		return spec, nil
+	}
+	wanted.Generation++
+	return wanted, instances.Apply(ctx, wanted)
 }

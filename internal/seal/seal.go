@@ -4,7 +4,9 @@ package seal
 
 import (
 	"crypto/cipher"
+	"crypto/hkdf"
 	"crypto/rand"
+	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -63,6 +65,19 @@ func (k Key) Open(sealed []byte, context string) ([]byte, error) {
 			"or for something else")
 	}
 	return plain, nil
+}
+
+// Derive returns a key for the purpose, 64 hexadecimal digits: HKDF of RFC 5869 with SHA-256. It is the same each time,
+// and tells nothing of k, nor of the key for another purpose.
+func (k Key) Derive(purpose string) backstay.Secret {
+	if k == (Key{}) {
+		panic("seal: the key was never loaded")
+	}
+	derived, err := hkdf.Key(sha256.New, k[:], nil, purpose, len(k))
+	if err != nil {
+		panic(err) // only a size that the hash cannot give is refused
+	}
+	return backstay.Secret(hex.EncodeToString(derived))
 }
 
 func (k Key) aead() cipher.AEAD {

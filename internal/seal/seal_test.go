@@ -9,6 +9,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/internal/seal"
 )
 
@@ -143,4 +144,29 @@ func FuzzOpen(f *testing.F) {
 			t.Errorf("opened what was never sealed: %q", plain)
 		}
 	})
+}
+
+// TestDerive makes a key that is the same each time, and another one for another purpose and from another key: what is
+// derived opens backups on a machine that has nothing but the key file.
+func TestDerive(t *testing.T) {
+	t.Parallel()
+	key, other := seal.Key{1}, seal.Key{2}
+	const want = "76348c2ce4db91d69d18c5a08cb842032c1a725c5809b0e865459681b085d22e"
+	derived := key.Derive("backups")
+	if derived.Reveal() != want {
+		t.Errorf("the derived key is %s, and was %s when backups were made with it", derived.Reveal(), want)
+	}
+	for name, another := range map[string]backstay.Secret{
+		"another purpose": key.Derive("backups of another"), "another key": other.Derive("backups"),
+	} {
+		if another == derived || len(another) != len(derived) {
+			t.Errorf("the key for %s is that of the first, or has another size", name)
+		}
+	}
+	defer func() {
+		if recover() == nil {
+			t.Error("a key that was never loaded derives another")
+		}
+	}()
+	seal.Key{}.Derive("backups")
 }
