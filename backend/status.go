@@ -2,6 +2,7 @@ package backend
 
 import (
 	"slices"
+	"time"
 
 	"github.com/backstay/backstay"
 )
@@ -29,6 +30,9 @@ type Status struct {
 	Build      string              `json:"build,omitempty"` // the full version that serves, or served last
 	Nodes      []NodeStatus        `json:"nodes,omitempty"`
 	Obstacle   Obstacle            `json:"obstacle,omitzero"` // why the wanted generation is not reached
+	// Worked is when work on the wanted generation was last seen to go on that takes longer the more data there is, as a
+	// restore does; zero: there was none. Whoever waits is patient while it moves.
+	Worked time.Time `json:"worked,omitzero"`
 }
 
 // Role is a node's part in its instance.
@@ -60,5 +64,5 @@ type Obstacle struct {
 func (s Status) Same(other Status) bool {
 	return s.Instance == other.Instance && s.Generation == other.Generation && s.Wanted == other.Wanted &&
 		s.Phase == other.Phase && s.Message == other.Message && s.Endpoint == other.Endpoint && s.Build == other.Build &&
-		slices.Equal(s.Nodes, other.Nodes) && s.Obstacle == other.Obstacle
+		slices.Equal(s.Nodes, other.Nodes) && s.Obstacle == other.Obstacle && s.Worked.Equal(other.Worked)
 }

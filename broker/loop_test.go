@@ -11,6 +11,7 @@ import (
 
 	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/backend"
+	"github.com/backstay/backstay/internal/wait"
 )
 
 // ledger answers what the loops ask of a Store, and can do nothing else.
@@ -95,6 +96,51 @@ func (full) Await(ctx context.Context, id backstay.InstanceID, revision int64) (
 		Instance: id, Revision: 1, Wanted: 1, Phase: backend.Failing, Message: "It does not serve.",
 		Obstacle: backend.Obstacle{Generation: 1, Sentence: "The disk is full."},
 	}, nil
+}
+
+// slow is a backend on which work goes on for so long, told of every minute, and then hangs unless it comes to an end.
+type slow struct {
+	backend.Backend
+	begun time.Time
+	works time.Duration
+	hangs bool
+}
+
+func (s *slow) Await(ctx context.Context, id backstay.InstanceID, revision int64) (backend.Status, error) {
+	status := backend.Status{Instance: id, Revision: revision + 1, Wanted: 1, Phase: backend.Preparing, Message: "It is restored."}
+	if revision > 0 {
+		if err := wait.Pause(ctx, time.Minute); err != nil {
+			return status, err
+		}
+	}
+	switch status.Worked = time.Now(); {
+	case time.Since(s.begun) < s.works:
+	case s.hangs:
+		<-ctx.Done()
+		return status, ctx.Err()
+	default:
+		status.Generation, status.Phase = 1, backend.Running
+	}
+	return status, nil
+}
+
+// TestWorkHasItsTime: what is seen to go on is waited for, however long it takes, and what hangs for an hour.
+func TestWorkHasItsTime(t *testing.T) {
+	t.Parallel()
+	for _, hangs := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			its := &slow{begun: time.Now(), works: 30 * time.Hour, hangs: hangs}
+			b := &Broker{Store: &ledger{}, Backends: map[string]backend.Backend{Local: its}}
+			_, err := b.awaitReached(t.Context(), Instance{Backend: Local}, Operation{Wanted: Wanted{Generation: 1}})
+			took := time.Since(its.begun)
+			if !hangs && (err != nil || took != 30*time.Hour) {
+				t.Errorf("after %v: %v", took, err)
+			}
+			if hangs && (!isHopeless(err) || took < 30*time.Hour || took > 31*time.Hour) {
+				t.Errorf("what hangs ends after %v: %v", took, err)
+			}
+		})
+	}
 }
 
 // TestOperationLimit: what may still come true is waited for, with its reason for all to see, for an hour.

@@ -82,11 +82,14 @@ func (b *Broker) awaitBackup(ctx context.Context, in Instance, op Operation) err
 	if err := b.Store.ReportOperation(ctx, op.ID, "A backup is being taken."); err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeoutCause(ctx, operationLimit, errOutOfTime)
-	defer cancel()
+	ctx, patience, end := withPatience(ctx)
+	defer end()
 	var kept backend.Backups
 	err = wait.Until(ctx, wait.Every(backupPause), func() (again bool, err error) {
 		kept, err = b.backupsOf(ctx, in.Backend, in.ID)
+		if kept.Running {
+			patience.renew()
+		}
 		return err != nil || kept.Asked < spec.Backups, err
 	})
 	switch {

@@ -11,9 +11,26 @@ import (
 	"github.com/backstay/backstay/internal/step"
 )
 
-// operationLimit is how long one run of an operation may wait for what the backend says may still come true,
-// such as room on a disk: users can do nothing else with the instance meanwhile.
+// operationLimit is how long one run of an operation may wait for what the backend says may still come true, such as
+// room on a disk: users can do nothing else with the instance meanwhile. The time in which the backend sees work go on
+// does not count: large data takes hours to restore, to copy or to upgrade, whatever the operation is.
 const operationLimit = time.Hour
+
+// patience is the time that an operation has left.
+type patience struct{ timer *time.Timer }
+
+// withPatience returns a context that ends with errOutOfTime when an operation has waited for too long.
+func withPatience(ctx context.Context) (limited context.Context, p patience, end func()) {
+	limited, cancel := context.WithCancelCause(ctx)
+	p.timer = time.AfterFunc(operationLimit, func() { cancel(errOutOfTime) })
+	return limited, p, func() {
+		p.timer.Stop()
+		cancel(nil)
+	}
+}
+
+// renew gives the operation all of its time again, since work goes on.
+func (p patience) renew() { p.timer.Reset(operationLimit) }
 
 // createSteps bring an instance up at a place that the backend gives it.
 func (b *Broker) createSteps(in Instance, op Operation) []step.Step {
@@ -189,8 +206,8 @@ func (b *Broker) awaitReached(ctx context.Context, in Instance, op Operation) (s
 	if err != nil {
 		return s, err
 	}
-	limited, cancel := context.WithTimeoutCause(ctx, operationLimit, errOutOfTime)
-	defer cancel()
+	limited, patience, end := withPatience(ctx)
+	defer end()
 	for told := op.Description; ; {
 		next, err := b.awaitNext(limited, its, in, op, s)
 		if errors.Is(err, errOutOfTime) {
@@ -199,6 +216,9 @@ func (b *Broker) awaitReached(ctx context.Context, in Instance, op Operation) (s
 		}
 		if err != nil || next.Generation >= op.Generation && next.Phase == backend.Running {
 			return next, err
+		}
+		if !next.Worked.Equal(s.Worked) {
+			patience.renew()
 		}
 		s = next
 		sentence := s.Message

@@ -98,6 +98,7 @@ func (in *Instance) restoreSteps(generation int64, serving *node.Node) []step.St
 				return nil
 			}
 			in.tellProgress("A backup of now is taken, before the instance returns to an earlier moment.")
+			defer in.attest(ctx)()
 			err := in.m.Vault.BackUp(ctx, in.ID, *serving)
 			if err == nil {
 				in.backedUp.Store(generation)
@@ -156,7 +157,9 @@ func (in *Instance) makeRestored(ctx context.Context, s backend.Spec, n node.Nod
 	if _, err := os.Lstat(n.DataDir); err == nil { // it has its name already, since before a crash
 		return nil
 	}
-	if err := in.m.Copies.Acquire(ctx, 1); err != nil {
+	endWait := in.attest(ctx) // for those whose turn it is
+	err := in.m.Copies.Acquire(ctx, 1)
+	if endWait(); err != nil {
 		return err
 	}
 	defer in.m.Copies.Release(1)
@@ -169,7 +172,8 @@ func (in *Instance) makeRestored(ctx context.Context, s backend.Spec, n node.Nod
 	scratch := n
 	scratch.DataDir = scratchOf(n)
 	began := in.m.Now()
-	err := in.fill(ctx, *s.Origin, scratch)
+	defer in.attest(ctx, scratch.DataDir, scratch.DataDir+partSuffix)()
+	err = in.fill(ctx, *s.Origin, scratch)
 	if err == nil {
 		err = in.checkRestored(scratch)
 	}
@@ -303,11 +307,14 @@ func (in *Instance) tellProgress(sentence string) {
 	in.report(func(st *backend.Status) { st.Message = sentence })
 }
 
+// partSuffix is behind the name of a data directory where engines make it until it is whole.
+const partSuffix = ".part"
+
 // tellSize tells how much of the data there is, again and again until ctx ends.
 func (in *Instance) tellSize(ctx context.Context, what, dir string) {
 	for {
 		size, _ := clone.Size(dir)
-		unfinished, _ := clone.Size(dir + ".part") // where engines make what is to be whole
+		unfinished, _ := clone.Size(dir + partSuffix)
 		size += unfinished
 		text := what + " is being restored"
 		if size > 0 {

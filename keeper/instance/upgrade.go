@@ -222,6 +222,7 @@ func (in *Instance) upgrade(ctx context.Context, generation int64) (to node.Node
 		return to, err
 	}
 	began := in.m.Now()
+	defer in.attest(ctx, to.Dir)() // whose engine has ended
 	err = to.Engine.(engine.Upgrader).Upgrade(ctx, from.Node, to.Node, tell)
 	in.log.Info("an upgrade has ended", "from", laid, "to", to.Installation.Version, "took", in.m.Now().Sub(began),
 		"error", err)
