@@ -37,8 +37,9 @@ type ended struct {
 	position int64
 }
 
-// copyNode runs mariadb-backup on a serving node, with less right to the processor and the disk than everybody else.
-// It works in a directory beside the data directory.
+// copyNode runs mariadb-backup on a serving node. It works in a directory beside the data directory. It has the same
+// right to the processor as everybody else: at its end it holds writers up, for as long as it takes to write the rest
+// down, and it has to keep up with the redo log, which the server overwrites behind it.
 func copyNode(ctx context.Context, n engine.Node, stdout io.Writer, how ...string) (at ended, err error) {
 	dir := n.DataDir + ".backup"
 	if err := errors.Join(os.RemoveAll(dir), os.Mkdir(dir, 0o700)); err != nil {
@@ -97,13 +98,13 @@ func runCopier(ctx context.Context, n engine.Node, dir string, stdout io.Writer,
 		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: n.Account.UID, Gid: n.Account.GID}}
 	}
 	// It works in the data directory, where only its own end tells it from the server. So it has to end when we do.
-	if err := process.RunGently(cmd); err != nil {
+	if err := process.RunBound(cmd); err != nil {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		last := lastLine(said.String())
-		return backstay.Wrapf(fmt.Errorf("%w: %s", err, last), backstay.Unavailable, "%s could not be copied: %s.",
-			called(n.Installation), strings.TrimSuffix(last, "."))
+		why := copierComplaint(said.String())
+		return backstay.Wrapf(fmt.Errorf("%w: %s", err, why), backstay.Unavailable, "%s could not be copied: %s.",
+			called(n.Installation), strings.TrimSuffix(why, "."))
 	}
 	return nil
 }
@@ -134,10 +135,19 @@ func readEnded(dir string) (at ended, err error) {
 	return at, err
 }
 
-// stamp is what mariadb-backup begins its lines with.
-var stamp = regexp.MustCompile(`^\[\d+\] (FATAL ERROR: )?(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d )?`)
+// Where mariadb-backup says why it ends, and what such lines begin with.
+var (
+	complaintLine = regexp.MustCompile(`(?m)^.*(?:FATAL ERROR: |\[ERROR\] |Error: ).*$`)
+	stamp         = regexp.MustCompile(`^(?:\[\d+\] )?(?:FATAL ERROR: )?(?:\d{4}-\d\d-\d\d +\d+:\d\d:\d\d )?(?:\d+ )?` +
+		`(?:\[ERROR\] )?(?:mariabackup: |mariadb-backup: )?(?:Error: )?`)
+)
 
-func lastLine(said string) string {
+// copierComplaint returns the first thing that mariadb-backup complains of, or else the last that it says.
+func copierComplaint(said string) string {
 	said = strings.TrimSpace(said)
-	return stamp.ReplaceAllString(said[strings.LastIndexByte(said, '\n')+1:], "")
+	line := complaintLine.FindString(said)
+	if line == "" {
+		line = said[strings.LastIndexByte(said, '\n')+1:]
+	}
+	return strings.TrimSpace(stamp.ReplaceAllString(line, ""))
 }

@@ -87,7 +87,7 @@ func (e Engine) takeOver(
 	u := upgrade{
 		Conversion: datadir.Conversion{
 			Dir: n.DataDir, Sockets: n.RunDir + ".up", UID: p.UID, GID: p.GID, User: "mysql", Env: environment,
-			Verdict: lastLine,
+			Verdict: copierComplaint,
 		},
 		engine: e, to: n, files: p.Files,
 	}
