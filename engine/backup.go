@@ -17,8 +17,9 @@ type Archiver interface {
 	// RestorePoints tells to what nodes of an installation can be restored.
 	RestorePoints(i Installation) backstay.RestorePoints
 	// Backup copies a serving node into the repository without keeping anybody from writing. Once it has returned,
-	// the backup is whole, and its checksums were compared.
-	Backup(ctx context.Context, n Node, r backstay.Repository) (Backup, error)
+	// the backup is whole, and its checksums were compared. Gently is for one that nobody waits for: where that does
+	// no harm, it gives way to all other processes of the machine, and may take many times as long on a busy one.
+	Backup(ctx context.Context, n Node, r backstay.Repository, gently bool) (Backup, error)
 	// Archive brings into the repository what the node has logged since the last call. It is called every few seconds
 	// while the node serves, and once after it has ended. A piece of the log that is still being written is ended for it
 	// when it is of that age, or nearly so. It removes what waits on the node's volume for a repository that is away

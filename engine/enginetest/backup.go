@@ -53,7 +53,7 @@ func (s Subject) archiver(t *testing.T) archiver {
 
 func (a archiver) mustBackup(t *testing.T, n engine.Node) engine.Backup {
 	t.Helper()
-	b, err := a.Backup(t.Context(), n, a.repository)
+	b, err := a.Backup(t.Context(), n, a.repository, false)
 	if err != nil {
 		t.Fatalf("Backup: %v", err)
 	}

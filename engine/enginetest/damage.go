@@ -130,7 +130,7 @@ func testRepositoryAway(t *testing.T, s Subject) {
 			}
 		}
 	})
-	_, err := a.Backup(t.Context(), n, a.repository)
+	_, err := a.Backup(t.Context(), n, a.repository, false)
 	wantUnavailable(t, "where the repository is away, Backup", err)
 	wantUnavailable(t, "where the repository is away, Verify", a.Verify(t.Context(), n, a.repository, b))
 	wantUnavailable(t, "where the repository is away, Expire", a.Expire(t.Context(), n, a.repository, []string{b.ID}))

@@ -145,7 +145,7 @@ func (s Subject) obey(o order) error {
 	case "clone":
 		return s.Engine.(engine.Cloner).Clone(ctx, *o.From, o.Node, func(string) {})
 	case "backup":
-		_, err := s.Engine.(engine.Archiver).Backup(ctx, o.Node, *o.Repository)
+		_, err := s.Engine.(engine.Archiver).Backup(ctx, o.Node, *o.Repository, false)
 		return err
 	case "archive":
 		_, err := s.Engine.(engine.Archiver).Archive(ctx, o.Node, *o.Repository, 0)

@@ -38,7 +38,7 @@ func backUp(t *testing.T, statements ...string) (archived, client) {
 func (a *archived) backUp(t *testing.T) {
 	t.Helper()
 	var err error
-	if a.backup, err = tested.Backup(t.Context(), a.Node, a.repository); err != nil {
+	if a.backup, err = tested.Backup(t.Context(), a.Node, a.repository, false); err != nil {
 		t.Fatal(err)
 	}
 }

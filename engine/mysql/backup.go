@@ -72,7 +72,7 @@ func (Engine) RestorePoints(i engine.Installation) backstay.RestorePoints {
 
 // Backup streams a copy by mariadb-backup into the repository, and reads it back. InnoDB's tables are written to
 // meanwhile; commits wait while tables of other engines are copied, at the end.
-func (Engine) Backup(ctx context.Context, n engine.Node, r backstay.Repository) (engine.Backup, error) {
+func (Engine) Backup(ctx context.Context, n engine.Node, r backstay.Repository, _ bool) (engine.Backup, error) {
 	store, err := openStore(n.Installation, r)
 	if err != nil {
 		return engine.Backup{}, err

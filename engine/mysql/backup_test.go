@@ -16,7 +16,7 @@ func TestBackupIsRestored(t *testing.T) {
 	t.Parallel()
 	s := serve(t)
 	if !s.mariadb() {
-		_, err := tested.Backup(t.Context(), s.Node, backstay.Repository{})
+		_, err := tested.Backup(t.Context(), s.Node, backstay.Repository{}, false)
 		if backstay.KindOf(err) != backstay.Unsupported {
 			t.Errorf("got %v, want it to be refused", err)
 		}
@@ -25,7 +25,7 @@ func TestBackupIsRestored(t *testing.T) {
 	b := s.bind(t)
 	b.connect(t).do(t, "CREATE TABLE t (n int)", "INSERT INTO t VALUES (42)", "CREATE VIEW v AS SELECT n FROM t")
 	r := backstay.Repository{Dir: t.TempDir(), Part: string(s.Instance), Key: backstay.Secret(strings.Repeat("1a", 32))}
-	made, err := tested.Backup(t.Context(), s.Node, r)
+	made, err := tested.Backup(t.Context(), s.Node, r, false)
 	if err != nil {
 		t.Fatal(err)
 	}

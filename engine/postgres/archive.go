@@ -74,7 +74,7 @@ func (t *pgBackRest) push(ctx context.Context, s *spool) error {
 // version, or of another history of the same one, is of no use, nor is one that no backup comes before: there is a gap
 // until the next backup.
 func (t *pgBackRest) pushOne(ctx context.Context, s *spool, name, path string) error {
-	_, err := t.run(ctx, true, "archive-push", path)
+	_, err := t.run(ctx, false, "archive-push", path)
 	code := codeOf(err)
 	switch {
 	case err == nil:

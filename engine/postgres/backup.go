@@ -39,7 +39,9 @@ func (Engine) RestorePoints(engine.Installation) backstay.RestorePoints {
 // Backup has pgBackRest copy the files of a serving node. Meanwhile, and until what was logged meanwhile is in the
 // repository too, it does what Archive does. The checksums that are compared are those of PostgreSQL's pages, as they
 // are read, and those of the repository's files when they are read again.
-func (Engine) Backup(ctx context.Context, n engine.Node, r backstay.Repository) (b engine.Backup, err error) {
+func (Engine) Backup(
+	ctx context.Context, n engine.Node, r backstay.Repository, gently bool,
+) (b engine.Backup, err error) {
 	t, err := openTool(ctx, n, r)
 	if err != nil {
 		return b, err
@@ -49,14 +51,14 @@ func (Engine) Backup(ctx context.Context, n engine.Node, r backstay.Repository) 
 	if err != nil {
 		return b, err
 	}
-	taken, err := t.backUp(ctx, s)
+	taken, err := t.backUp(ctx, s, gently)
 	if err != nil {
 		return b, t.blame(ctx, err)
 	}
 	return taken.backup(), s.backedUp(taken)
 }
 
-func (t *pgBackRest) backUp(ctx context.Context, s *spool) (set backupSet, err error) {
+func (t *pgBackRest) backUp(ctx context.Context, s *spool, gently bool) (set backupSet, err error) {
 	options, end, err := t.nodeOptions(ctx)
 	if err != nil {
 		return set, err
@@ -73,7 +75,7 @@ func (t *pgBackRest) backUp(ctx context.Context, s *spool) (set backupSet, err e
 		return set, err
 	}
 	err = t.whilePushing(ctx, s, func() error {
-		_, err := t.run(ctx, true, slices.Concat(backupOptions, options,
+		_, err := t.run(ctx, gently, slices.Concat(backupOptions, options,
 			[]string{"--annotation=version=" + t.node.Installation.FullVersion, "backup"})...)
 		return err
 	})
@@ -317,7 +319,7 @@ func (Engine) Expire(ctx context.Context, n engine.Node, r backstay.Repository, 
 		if isKept(s) {
 			continue
 		}
-		if _, err := t.run(ctx, true, keepAll, "--set="+s.Label, "expire"); err != nil {
+		if _, err := t.run(ctx, false, keepAll, "--set="+s.Label, "expire"); err != nil {
 			return t.blame(ctx, err)
 		}
 	}
@@ -328,6 +330,6 @@ func (t *pgBackRest) removeStanza(ctx context.Context) error {
 	if _, err := t.run(ctx, false, "stop"); err != nil {
 		return err
 	}
-	_, err := t.run(ctx, true, "--pg1-path="+filepath.Join(t.dir, "none"), "--force", "stanza-delete")
+	_, err := t.run(ctx, false, "--pg1-path="+filepath.Join(t.dir, "none"), "--force", "stanza-delete")
 	return err
 }

@@ -30,7 +30,7 @@ func BenchmarkBackup(b *testing.B) {
 	var made engine.Backup
 	for b.Loop() {
 		byHand := bare.took(b, "--type=full", "--no-archive-check", "--start-fast", "backup")
-		ours := took(b, func() (err error) { made, err = archiving.Backup(b.Context(), n, r); return err })
+		ours := took(b, func() (err error) { made, err = archiving.Backup(b.Context(), n, r, false); return err })
 		b.ReportMetric(ours.Seconds(), "s/backup")
 		b.ReportMetric(ours.Seconds()/byHand.Seconds(), "backup/by-hand")
 
@@ -45,9 +45,69 @@ func BenchmarkBackup(b *testing.B) {
 
 		ours = took(b, func() error { return archiving.Clone(b.Context(), n, other, func(string) {}) })
 		b.ReportMetric(ours.Seconds(), "s/clone")
-		b.ReportMetric(throughputWhile(b, n, func() error { _, err := archiving.Backup(b.Context(), n, r); return err }),
+		b.ReportMetric(throughputWhile(b, n, func() error { _, err := archiving.Backup(b.Context(), n, r, true); return err }),
 			"throughput/without")
 	}
+}
+
+// BenchmarkCloneOnReflinks clones a database of one gigabyte and one of five on a file system whose files share blocks: it
+// takes as long whatever the size.
+func BenchmarkCloneOnReflinks(b *testing.B) {
+	if os.Geteuid() != 0 {
+		b.Skip("only root can mount a file system")
+	}
+	for gigabytes, scale := range map[int]string{1: "--scale=70", 5: "--scale=350"} {
+		b.Run(fmt.Sprintf("%dGB", gigabytes), func(b *testing.B) {
+			disk := reflinking(b)
+			n := nodeOn(b, disk, "original")
+			n.Size = backstay.Size{Storage: 20 * backstay.GB, Memory: backstay.GB, Connections: 50}
+			enginetest.Serve(b, archiving, n)
+			pgbench(b, n, "--initialize", scale, "--quiet")
+			i := 0
+			for b.Loop() {
+				copied := nodeOn(b, disk, fmt.Sprintf("copy-%d", i))
+				i++
+				ours := took(b, func() error { return archiving.Clone(b.Context(), n, copied, func(string) {}) })
+				b.ReportMetric(ours.Seconds(), "s/clone")
+				b.ReportMetric(2, "s/clone-allowed")
+			}
+		})
+	}
+}
+
+// nodeOn returns a node whose data is to lie on that disk, below that name.
+func nodeOn(b *testing.B, disk, name string) engine.Node {
+	b.Helper()
+	n := enginetest.NewNode(b, archiving)
+	n.DataDir = filepath.Join(disk, name, "data")
+	if err := os.Mkdir(filepath.Dir(n.DataDir), 0o711); err != nil {
+		b.Fatal(err)
+	}
+	return n
+}
+
+// reflinking mounts a new file system whose files can share blocks.
+func reflinking(b *testing.B) string {
+	b.Helper()
+	dir := testkit.Dir(b)
+	image, disk := filepath.Join(dir, "image"), filepath.Join(dir, "disk")
+	if err := errors.Join(os.Mkdir(disk, 0o711), os.WriteFile(image, nil, 0o600), os.Truncate(image, 16<<30)); err != nil {
+		b.Fatal(err)
+	}
+	for _, command := range [][]string{{"mkfs.xfs", "-q", image}, {"mount", "-o", "loop", image, disk}} {
+		if out, err := exec.CommandContext(b.Context(), command[0], command[1:]...).CombinedOutput(); err != nil {
+			b.Skipf("%v: %v: %s", command, err, out)
+		}
+	}
+	b.Cleanup(func() {
+		if out, err := exec.Command("umount", disk).CombinedOutput(); err != nil {
+			b.Errorf("umount: %v: %s", err, out)
+		}
+	})
+	if err := os.Chmod(disk, 0o711); err != nil {
+		b.Fatal(err)
+	}
+	return disk
 }
 
 func took(b *testing.B, do func() error) time.Duration {

@@ -39,7 +39,7 @@ func TestLinksLeadNowhere(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if b, err := archiving.Backup(t.Context(), n, r); backstay.KindOf(err) != backstay.Unavailable {
+	if b, err := archiving.Backup(t.Context(), n, r, false); backstay.KindOf(err) != backstay.Unavailable {
 		t.Errorf("what only we may read: got %+v, %v", b, err)
 	}
 	to := enginetest.NewNode(t, archiving)
@@ -51,7 +51,7 @@ func TestLinksLeadNowhere(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if b, err := archiving.Backup(t.Context(), n, r); backstay.KindOf(err) != backstay.Unavailable {
+	if b, err := archiving.Backup(t.Context(), n, r, false); backstay.KindOf(err) != backstay.Unavailable {
 		t.Errorf("what all may read: got %+v, %v", b, err)
 	}
 	all, err := archiving.Backups(t.Context(), n, r)
@@ -186,7 +186,7 @@ func TestBackupIntoObjects(t *testing.T) {
 
 func mustBackUp(t *testing.T, n engine.Node, r backstay.Repository) engine.Backup {
 	t.Helper()
-	b, err := archiving.Backup(t.Context(), n, r)
+	b, err := archiving.Backup(t.Context(), n, r, false)
 	if err != nil {
 		t.Fatal(err)
 	}

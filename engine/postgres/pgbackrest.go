@@ -145,8 +145,8 @@ const (
 // toolLockPatience is how long a lock is waited for: the processes of one that was killed take a moment to notice.
 const toolLockPatience = 10 * time.Second
 
-// run runs the tool to its end, and returns what it says on standard output. Whoever reads from the repository waits
-// for it, so only what writes is to be gentle with the machine.
+// run runs the tool to its end, and returns what it says on standard output. Gentle is what nobody waits for: it gives
+// way to all other processes of the machine.
 func (t *pgBackRest) run(ctx context.Context, gentle bool, args ...string) (out []byte, err error) {
 	deadline := time.Now().Add(toolLockPatience)
 	err = wait.Until(ctx, wait.Every(100*time.Millisecond), func() (again bool, err error) {

@@ -35,7 +35,7 @@ type note struct {
 func (Engine) RestorePoints(engine.Installation) backstay.RestorePoints { return backstay.Backups }
 
 // Backup has the server send a snapshot, and puts that into the repository once it has been checked.
-func (Engine) Backup(ctx context.Context, n engine.Node, r backstay.Repository) (b engine.Backup, err error) {
+func (Engine) Backup(ctx context.Context, n engine.Node, r backstay.Repository, _ bool) (b engine.Backup, err error) {
 	store, err := repository.Open(r)
 	if err != nil {
 		return b, err

@@ -183,8 +183,12 @@ func (k *Custodian) serve(ctx context.Context, s Sight) {
 	if k.mayTry(toArchive) {
 		k.archive(ctx, s.Node, archiveAge) // the failure is told as trouble
 	}
-	if k.asked(s.Spec.Backups) || k.backUpDue(s) && k.mayTry(toBackUp) {
-		_, err := k.backUp(ctx, s.Node, false)
+	if asked := k.asked(s.Spec.Backups); asked || k.backUpDue(s) && k.mayTry(toBackUp) {
+		why := nightly
+		if asked {
+			why = waited
+		}
+		_, err := k.backUp(ctx, s.Node, why)
 		if err == nil || ctx.Err() == nil {
 			k.answer(s.Spec.Backups)
 		}

@@ -227,7 +227,7 @@ func (c *Custody) BackUp(ctx context.Context, id backstay.InstanceID, n node.Nod
 	if !ok || !k.hasPolicy() {
 		return nil
 	}
-	_, err := k.backUp(ctx, n.Node, false)
+	_, err := k.backUp(ctx, n.Node, waited)
 	return err
 }
 

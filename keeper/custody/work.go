@@ -21,7 +21,7 @@ import (
 func StepNames() (names []string) {
 	var k *Custodian
 	for _, steps := range [][]step.Step{
-		k.backUpSteps(engine.Node{}, false, nil), k.archiveSteps(engine.Node{}, 0), k.expireSteps(engine.Node{}, nil),
+		k.backUpSteps(engine.Node{}, waited, nil), k.archiveSteps(engine.Node{}, 0), k.expireSteps(engine.Node{}, nil),
 		k.forgetSteps(engine.Node{}, ""), k.proveSteps(backend.Backup{}, nil),
 	} {
 		names = append(names, step.Names(steps)...)
@@ -68,8 +68,17 @@ func (k *Custodian) archiver() engine.Archiver {
 
 func (k *Custodian) repository() backstay.Repository { return k.c.Repository.Of(k.id, k.key()) }
 
+// occasion is why a backup is taken.
+type occasion int
+
+const (
+	nightly occasion = iota // nobody waits for it
+	waited                  // somebody does
+	parting                 // its instance is removed
+)
+
 // backUp takes a backup of a node that serves.
-func (k *Custodian) backUp(ctx context.Context, n engine.Node, final bool) (b backend.Backup, err error) {
+func (k *Custodian) backUp(ctx context.Context, n engine.Node, why occasion) (b backend.Backup, err error) {
 	end, err := k.begin(ctx)
 	if err != nil {
 		k.note(ctx, toBackUp, 0, err)
@@ -84,20 +93,20 @@ func (k *Custodian) backUp(ctx context.Context, n engine.Node, final bool) (b ba
 	defer k.setRunning(false)
 	began := k.c.Now()
 	if err = k.know(ctx, n); err == nil {
-		err = step.Run(ctx, k.backUpSteps(n, final, &b)...)
+		err = step.Run(ctx, k.backUpSteps(n, why, &b)...)
 	}
 	k.note(ctx, toBackUp, k.c.Now().Sub(began), err)
-	k.log.Info("a backup was taken", "backup", b.ID, "took", k.c.Now().Sub(began), "last", final, "error", err)
+	k.log.Info("a backup was taken", "backup", b.ID, "took", k.c.Now().Sub(began), "last", why == parting, "error", err)
 	return b, err
 }
 
-func (k *Custodian) backUpSteps(n engine.Node, final bool, b *backend.Backup) []step.Step {
+func (k *Custodian) backUpSteps(n engine.Node, why occasion, b *backend.Backup) []step.Step {
 	return []step.Step{
 		{Name: "custody.backed-up", Do: func(ctx context.Context) error {
 			return quietly(func() error {
-				taken, err := k.archiver().Backup(ctx, n, k.repository())
+				taken, err := k.archiver().Backup(ctx, n, k.repository(), why == nightly)
 				*b = ours(taken)
-				b.Final = final
+				b.Final = why == parting
 				return err
 			})
 		}},
@@ -106,7 +115,7 @@ func (k *Custodian) backUpSteps(n engine.Node, final bool, b *backend.Backup) []
 			return k.amend(func(r *Record) {
 				r.Kept.List = slices.DeleteFunc(r.Kept.List, func(other backend.Backup) bool { return other.ID == b.ID })
 				r.Kept.List, r.Of = append(r.Kept.List, *b), filepath.Base(n.DataDir)
-				r.Parted = final
+				r.Parted = why == parting
 			})
 		}},
 	}
@@ -282,7 +291,7 @@ func (k *Custodian) last(ctx context.Context, n engine.Node) error {
 	if err := k.archive(ctx, n, 0); err != nil {
 		return err
 	}
-	_, err := k.backUp(ctx, n, true)
+	_, err := k.backUp(ctx, n, parting)
 	return err
 }
 
