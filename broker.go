@@ -104,6 +104,12 @@ type Overwriter interface {
 	Overwrites(parameters json.RawMessage) bool
 }
 
+// Copier is a Broker that can tell by a new instance's parameters whose data it is to begin with. One that begins empty
+// has the zero Source.
+type Copier interface {
+	Source(ctx context.Context, parameters json.RawMessage) (Source, error)
+}
+
 // OperationAwaiter is a Broker that can say at once when an operation on an instance changes, so nobody
 // need poll.
 type OperationAwaiter interface {

@@ -85,6 +85,12 @@ type LastOperationRequest struct {
 	Operation  OperationKey // as the answer that began it gave it; empty: the last one
 }
 
+// Source is an instance whose data another one begins with, and where it is, or was when it was deleted.
+type Source struct {
+	InstanceID InstanceID
+	Context
+}
+
 // BindRequest asks a broker for credentials to an instance.
 type BindRequest struct {
 	Call

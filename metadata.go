@@ -7,6 +7,10 @@ type Metadata struct {
 	Annotations map[string]string
 }
 
+// CopyLabel is the label of an instance by which a developer of its space consents to one copy of its data in another
+// space. Its value is the id of that space.
+const CopyLabel = "copy-to"
+
 // MetadataUpdate is a change of Metadata: a key gets its value, or goes if that is nil. Other keys stay.
 type MetadataUpdate struct {
 	Labels      map[string]*string

@@ -9,7 +9,6 @@ import (
 
 	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/backend"
-	"github.com/backstay/backstay/broker/terms"
 	"github.com/backstay/backstay/internal/seal"
 	"github.com/backstay/backstay/pki"
 )
@@ -24,9 +23,9 @@ type Broker struct {
 	Now       func() time.Time
 	Log       *slog.Logger
 
-	// MayCopy tells whether developers of both spaces have consented to an instance's data being restored in a place that
-	// is not its own. Nil: nobody has.
-	MayCopy func(ctx context.Context, of backstay.InstanceID, to terms.Place) (bool, error)
+	// MayCopy tells whether it was consented to that a new instance begins with the data of one that is in another space.
+	// Nil: nobody has.
+	MayCopy func(ctx context.Context, of backstay.InstanceID, to backstay.ProvisionRequest) (bool, error)
 	// RestoreLost has what a backend has lost be restored from its backups. Only an operator can know that it is lost for
 	// good, as on a new machine: else the data would be there again when its disk is.
 	RestoreLost bool
@@ -47,6 +46,7 @@ var (
 	_ backstay.Purger           = (*Broker)(nil)
 	_ backstay.Watcher          = (*Broker)(nil)
 	_ backstay.Overwriter       = (*Broker)(nil)
+	_ backstay.Copier           = (*Broker)(nil)
 )
 
 // Catalog lists the offerings whose engines the backend of new instances has, with the plans it can serve.

@@ -35,8 +35,7 @@ func (b *Broker) agree(ctx context.Context, r backstay.ProvisionRequest) (terms.
 	}
 	agreed.Spec.Backup = withKey(agreed.Spec.Backup)
 	if agreed.Origin != nil {
-		at := terms.Place{Organization: r.Context.OrganizationID, Space: r.Context.SpaceID}
-		agreed.Spec.Origin, err = b.origin(ctx, sold, *agreed.Origin, at)
+		agreed.Spec.Origin, err = b.origin(ctx, sold, *agreed.Origin, r)
 	}
 	return agreed, err
 }

@@ -3,6 +3,7 @@ package broker
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"time"
 
 	"github.com/backstay/backstay"
@@ -14,6 +15,7 @@ import (
 // source is what a new instance is to begin from, with where that is and the key of its backups.
 type source struct {
 	terms.Source
+	name    string // the users' for it when it was made
 	backend string
 	Key     backstay.Secret
 }
@@ -35,7 +37,7 @@ func (b *Broker) findSource(ctx context.Context, id backstay.InstanceID) (s sour
 		ID: id, Engine: spec.Engine, Build: cmp.Or(in.Build, spec.Build, spec.Version), Storage: spec.Size.Storage,
 		Place: terms.Place{Organization: in.OrganizationID, Space: in.SpaceID}, BackedUp: spec.Backup != nil,
 	}
-	s.backend = in.Backend
+	s.backend, s.name = in.Backend, in.Name
 	if spec.Backup != nil {
 		s.Key = spec.Backup.Key
 	}
@@ -51,7 +53,7 @@ func (b *Broker) findDeleted(ctx context.Context, id backstay.InstanceID) (s sou
 		return s, err
 	}
 	key, err := b.open(a.Key, archiveKeyContext(id))
-	return source{backend: a.Backend, Key: backstay.Secret(key), Source: terms.Source{
+	return source{name: a.Name, backend: a.Backend, Key: backstay.Secret(key), Source: terms.Source{
 		ID: id, Engine: a.Engine, Build: a.Version, Storage: a.Storage, BackedUp: true, Deleted: true,
 		Place: terms.Place{Organization: a.OrganizationID, Space: a.SpaceID},
 	}}, err
@@ -62,15 +64,30 @@ func nothingKept(id backstay.InstanceID) error {
 		"\"cf service NAME --guid\" tells the GUID of a service instance.", id)
 }
 
+// Source tells whose data a new instance is to begin with by its parameters.
+func (b *Broker) Source(ctx context.Context, parameters json.RawMessage) (backstay.Source, error) {
+	id, err := terms.SourceOf(parameters)
+	if err != nil || id == "" {
+		return backstay.Source{}, err
+	}
+	s, err := b.findSource(ctx, id)
+	return backstay.Source{InstanceID: id, Context: backstay.Context{
+		OrganizationID: s.Place.Organization, SpaceID: s.Place.Space, InstanceName: s.name,
+	}}, err
+}
+
 // origin finds out what a new instance of the plan begins from, or refuses it.
-func (b *Broker) origin(ctx context.Context, p terms.Plan, o terms.Origin, at terms.Place) (*backend.Origin, error) {
+func (b *Broker) origin(
+	ctx context.Context, p terms.Plan, o terms.Origin, r backstay.ProvisionRequest,
+) (*backend.Origin, error) {
 	s, err := b.findSource(ctx, o.Of)
 	if err != nil {
 		return nil, err
 	}
+	at := terms.Place{Organization: r.Context.OrganizationID, Space: r.Context.SpaceID}
 	consented := s.Place == at
 	if !consented && b.MayCopy != nil {
-		if consented, err = b.MayCopy(ctx, s.ID, at); err != nil {
+		if consented, err = b.MayCopy(ctx, s.ID, r); err != nil {
 			return nil, err
 		}
 	}

@@ -101,34 +101,50 @@ func (m *Market) CreateInstance(ctx context.Context, actor backstay.Actor, n New
 		MaintenanceInfo: plan.MaintenanceInfo, Metadata: n.Metadata.Applied(),
 		LastOperation: m.inProgress(backstay.Create),
 	}
+	return m.acceptInstance(ctx, actor, in, at, failed, n)
+}
+
+// acceptInstance accepts a service instance, in the place of one that failed if that is not nil, unless the broker
+// refuses it.
+func (m *Market) acceptInstance(
+	ctx context.Context, actor backstay.Actor, in backstay.Instance, at place, failed *backstay.Instance, n NewInstance,
+) (backstay.Job, error) {
+	from, err := m.supplyOf(ctx, in)
+	if err != nil {
+		return backstay.Job{}, err
+	}
 	j := m.newJob(actor, createInstance, string(in.ID), backstay.JobPolling)
-	if in.MaintenanceInfo, err = m.admitProvision(ctx, j, in, at, n.Parameters); err != nil {
+	if in.MaintenanceInfo, err = m.admitProvision(ctx, j, in, at, from, n.Parameters); err != nil {
+		return backstay.Job{}, err
+	}
+	copied, err := m.copyFor(ctx, actor, in, from, n.Parameters)
+	if err != nil {
 		return backstay.Job{}, err
 	}
 	if err := m.purgeFailed(ctx, actor, failed); err != nil {
 		return backstay.Job{}, err
 	}
 	asked := Update{&n.Name, n.Metadata}.details()
-	asked["service_plan"], asked["tags"], asked["parameters"] = plan.ID, in.Tags, shownParameters(n.Parameters)
+	asked["service_plan"], asked["tags"], asked["parameters"] = in.PlanID, in.Tags, shownParameters(n.Parameters)
 	j.Completed = instanceEvent(actor, "create", in, at, request(asked))
 	start := instanceEvent(actor, "start_create", in, at, request(asked))
-	return j, m.Store.AcceptInstance(ctx, in, m.sealParameters(parametersContext(in.ID), n.Parameters), start, j)
+	sealed := m.sealParameters(parametersContext(in.ID), n.Parameters)
+	if copied != nil {
+		return j, m.Store.AcceptCopy(ctx, in, sealed, *copied, start, j)
+	}
+	return j, m.Store.AcceptInstance(ctx, in, sealed, start, j)
 }
 
 // admitProvision asks the broker whether it would refuse the instance, if it can tell. It returns the version that the
 // instance is to have: the plan's of now, if that is newer than what is on sale.
 func (m *Market) admitProvision(
-	ctx context.Context, j backstay.Job, in backstay.Instance, at place, parameters []byte,
+	ctx context.Context, j backstay.Job, in backstay.Instance, at place, from supply, parameters []byte,
 ) (*backstay.MaintenanceInfo, error) {
-	from, err := m.supplyOf(ctx, in)
-	if err != nil {
-		return nil, err
-	}
 	a, ok := from.broker.(backstay.Admitter)
 	if !ok {
 		return in.MaintenanceInfo, nil
 	}
-	err = a.AdmitProvision(ctx, from.provision(callOf(j), in, at, parameters))
+	err := a.AdmitProvision(ctx, from.provision(callOf(j), in, at, parameters))
 	if m.newerVersion(ctx, err, from.offering, &in.MaintenanceInfo, from.plan) {
 		err = a.AdmitProvision(ctx, from.provision(callOf(j), in, at, parameters))
 	}

@@ -149,6 +149,11 @@ type InstanceStore interface {
 	AcceptInstance(
 		ctx context.Context, in backstay.Instance, parameters []byte, e backstay.Event, j backstay.Job,
 	) error
+	// AcceptCopy is AcceptInstance of one that begins with data from another space. The consent to that, if it was asked
+	// for, is used up by it.
+	AcceptCopy(
+		ctx context.Context, in backstay.Instance, parameters []byte, c Copy, e backstay.Event, j backstay.Job,
+	) error
 	// InstanceParameters are nil if none were given.
 	InstanceParameters(ctx context.Context, id backstay.InstanceID) (sealed []byte, err error)
 	// AcceptInstanceDeletion is Busy while an operation runs, and InUse while there are bindings or shares.

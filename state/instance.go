@@ -49,6 +49,24 @@ func (s *Store) Instances(ctx context.Context, f market.InstanceFilter) (market.
 
 func (s *Store) AcceptInstance(ctx context.Context, i backstay.Instance, parameters []byte, e backstay.Event,
 	j backstay.Job) error {
+	return s.acceptInstance(ctx, i, parameters, e, j, func(pgx.Tx) error { return nil })
+}
+
+func (s *Store) AcceptCopy(ctx context.Context, i backstay.Instance, parameters []byte, c market.Copy, e backstay.Event,
+	j backstay.Job) error {
+	return s.acceptInstance(ctx, i, parameters, e, j, func(tx pgx.Tx) error {
+		_, err := tx.Exec(ctx, `UPDATE market.instances SET labels = labels - $2 WHERE id = $1 AND labels ->> $2 = $3`,
+			c.Of, backstay.CopyLabel, string(c.To))
+		if err != nil {
+			return err
+		}
+		return recordEvent(ctx, tx, c.Event)
+	})
+}
+
+// acceptInstance records with an instance what else is to be recorded.
+func (s *Store) acceptInstance(ctx context.Context, i backstay.Instance, parameters []byte, e backstay.Event,
+	j backstay.Job, also func(pgx.Tx) error) error {
 	err := s.tx(ctx, func(tx pgx.Tx) error {
 		op := i.LastOperation
 		_, err := tx.Exec(ctx, `INSERT INTO market.instances (id, space_id, plan_id, name, tags, maintenance_info,
@@ -67,6 +85,9 @@ func (s *Store) AcceptInstance(ctx context.Context, i backstay.Instance, paramet
 			return err
 		}
 		if err := admitInstance(ctx, tx, i.SpaceID, i.PlanID, 0); err != nil {
+			return err
+		}
+		if err := also(tx); err != nil {
 			return err
 		}
 		return s.acceptJob(ctx, tx, e, j)

@@ -90,6 +90,19 @@ func Overwrites(given json.RawMessage) bool {
 	return err == nil && asked
 }
 
+// SourceOf returns the instance whose data a new one is to begin with by its parameters; empty: it begins empty.
+func SourceOf(given json.RawMessage) (backstay.InstanceID, error) {
+	wished, err := parseWishes(given)
+	if err != nil {
+		return "", err
+	}
+	o, err := wished.origin()
+	if err != nil || o == nil {
+		return "", err
+	}
+	return o.Of, nil
+}
+
 // parseWishes reads the platform's parameters out of an object that the rules accept. The error is Invalid.
 func parseWishes(given json.RawMessage) (w wishes, err error) {
 	if given == nil {

@@ -119,6 +119,7 @@ func (p *platform) build(ctx context.Context, instances *local.Backend) error {
 	p.broker = &broker.Broker{Store: p.store.Broker(), Backends: map[string]backend.Backend{broker.Local: instances},
 		Certifier: p.given.certifier(authority), Offered: p.given.catalog, Key: key, Now: time.Now, Log: p.log}
 	p.market = &market.Market{Store: p.store, Brokers: market.Brokers{ownBroker.ID: p.broker}, Key: key, Log: p.log}
+	p.broker.MayCopy = p.market.MayCopy
 	p.api = &cfapi.Server{Market: p.market, Authenticator: p.users, URL: p.cfg.url, Version: buildVersion(), Log: p.log}
 	p.tunnels = &tunnel.Server{Authenticator: p.users, Gate: p.market, Lease: p.cfg.grace, Log: p.log}
 	p.plugins = &plugins.Repository{Dir: p.cfg.plugins, URL: p.cfg.url + plugins.Path, Version: buildVersion(),

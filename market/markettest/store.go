@@ -21,6 +21,7 @@ func RunStore(t *testing.T, open func(t testing.TB) market.Store) {
 		{"NamesAreUnique", namesAreUnique},
 		{"ListsHavePagesAndTotals", listsHavePagesAndTotals},
 		{"AnInstanceIsAcceptedWithItsJob", anInstanceIsAcceptedWithItsJob},
+		{"ACopyUsesItsConsentUp", aCopyUsesItsConsentUp},
 		{"ATakenNameLeavesNoJob", aTakenNameLeavesNoJob},
 		{"OneOperationAtATime", oneOperationAtATime},
 		{"ANewNameHidesNothing", aNewNameHidesNothing},
