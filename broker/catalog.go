@@ -104,7 +104,7 @@ func ParseCatalog(document []byte, known ...string) (Catalog, error) {
 	case errors.Is(err, io.EOF):
 		return c, errors.New("catalog: there is nothing in it")
 	case err != nil:
-		return c, fmt.Errorf("read catalog: %w", err)
+		return c, fmt.Errorf("catalog: %w", explain(err))
 	}
 	if err := d.Decode(new(any)); !errors.Is(err, io.EOF) {
 		return c, errors.New("catalog: more than one YAML document is in it, and only one may be: remove the line ---")

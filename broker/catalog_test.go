@@ -145,7 +145,7 @@ func TestParseCatalogTellsMistakes(t *testing.T) {
 		{"schema that is none", "product: P", "product: P, parameters: {create: {type: 7}}", "parameters: "},
 		{"schema from elsewhere", "product: P",
 			"product: P, parameters: {create: {$ref: 'file:///etc/passwd'}}", "may not refer to"},
-		{"not YAML", "{currency", "{{{currency", "read catalog"},
+		{"not YAML", "{currency", "{{{currency", "catalog: yaml: line "},
 		{"update schema that is none", "product: P", "product: P, parameters: {update: {type: 7}}", "parameters: "},
 		{"no currency", "currency: GBP, ", "", `currency is "", and must be the three letters of one, such as GBP`},
 		{"a currency that is none", "GBP", "pounds", `currency is "pounds"`},

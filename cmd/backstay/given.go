@@ -49,7 +49,11 @@ func (c *config) loadCatalog() (broker.Catalog, error) {
 	if err != nil {
 		return broker.Catalog{}, fmt.Errorf("read catalog: %w", err)
 	}
-	return broker.ParseCatalog(document, slices.Sorted(maps.Keys(c.engines()))...)
+	catalog, err := broker.ParseCatalog(document, slices.Sorted(maps.Keys(c.engines()))...)
+	if err != nil {
+		return catalog, fmt.Errorf("%s: %w", c.catalog, err)
+	}
+	return catalog, nil
 }
 
 // keepAlone has the databases of a Backstay come up whose control plane cannot, for a file that is wrong: a
