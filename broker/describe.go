@@ -188,7 +188,11 @@ func (b *Broker) describe(in Instance, said string) (string, error) {
 	sentence := fmt.Sprintf("Pending until the maintenance window %s: %s, from %s.",
 		pending.Window, pending.what(), pending.when())
 	if pending.Reason != "" {
-		sentence += " In the window before it could not be done: " + pending.Reason
+		tried := "As things are now, it could not be done: "
+		if in.Pending.wasTried() {
+			tried = "In the window before it could not be done: "
+		}
+		sentence += " " + tried + pending.Reason
 	}
 	return strings.TrimSpace(said + " " + sentence), nil
 }
@@ -206,6 +210,9 @@ func (b *Broker) describeInRows(in Instance, said string, pending pendingChange)
 	}
 	if in.Pending.ID != "" {
 		rows = append(rows, [2]string{"pending change", pending.what() + ", from " + pending.when()})
+	}
+	if pending.Reason != "" {
+		rows = append(rows, [2]string{"not possible so far", pending.Reason})
 	}
 	for _, row := range rows {
 		said += fmt.Sprintf("\n%s%-20s : %s", indent, row[0], row[1])

@@ -75,8 +75,8 @@ func TestRun(t *testing.T) {
 				t.Errorf("look %d after %v, want %v", i, at.Sub(begun), want)
 			}
 		}
-		if len(l.read) != 4 || len(l.scheduled) != 2 || l.scheduled[1].Sub(begun) != 5*time.Second {
-			t.Errorf("%d looks and %v in 7 seconds, want 4 and 2", len(l.read), l.scheduled)
+		if len(l.read) != 4 || len(l.scheduled) != 3 || l.scheduled[2].Sub(begun) != 5*time.Second {
+			t.Errorf("%d looks and %v in 7 seconds, want 4 and 3, of which one is the review", len(l.read), l.scheduled)
 		}
 		if len(asked) != 2 || len(l.archived) != 1 {
 			t.Errorf("backups to begin were looked for at %v, and to forget at %v; want twice and once", asked, l.archived)

@@ -22,7 +22,7 @@ const reconcilePause = 2 * time.Second
 func (b *Broker) Run(ctx context.Context) error {
 	var all sync.WaitGroup
 	all.Go(func() { b.regularly(ctx, reconcilePause, b.Reconcile) })
-	all.Go(func() { b.regularly(ctx, maintenancePause, b.Maintain) })
+	all.Go(func() { b.regularly(ctx, maintenancePause, b.keepWindows()) })
 	all.Go(func() { b.regularly(ctx, archivePause, b.ForgetExpired) })
 	all.Go(func() { b.begin(ctx, b.BeginBackups) })
 	all.Wait()

@@ -21,6 +21,7 @@ type simulated struct {
 	most      int           // connections that it can ever serve
 	full      bool          // there is no room for anything that is new
 	away      bool          // it does not answer
+	crowded   bool          // it would refuse whatever is new
 	message   string        // of an instance that serves
 	instances map[backstay.InstanceID]*backend.Status
 	specs     map[backstay.InstanceID]backend.Spec // that serve
@@ -79,7 +80,14 @@ func (s *simulated) Inventory(context.Context) (backend.Inventory, error) {
 	}}}, nil
 }
 
-func (s *simulated) Admit(context.Context, backend.Spec) error { return nil }
+func (s *simulated) Admit(context.Context, backend.Spec) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.crowded {
+		return backstay.Errorf(backstay.Unavailable, "The disk is nearly full.")
+	}
+	return nil
+}
 
 func (s *simulated) Names(context.Context, backend.Spec) ([]string, error) {
 	return []string{"simulated"}, nil

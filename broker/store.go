@@ -89,11 +89,14 @@ type PendingStore interface {
 	// StartOperation puts a waiting operation in progress for what has been agreed on, with its job, or refuses as
 	// BeginOperation does. One that does not wait is returned as it is.
 	StartOperation(ctx context.Context, id backstay.OperationKey, agreed Wanted) (started Operation, err error)
+	// RemarkOperation records why a waiting operation could not be done now; empty: it could. One that does not wait stays
+	// as it is.
+	RemarkOperation(ctx context.Context, id backstay.OperationKey, reason string) error
 	// Schedule lists all instances of which something is accepted.
 	Schedule(ctx context.Context) ([]Scheduled, error)
-	// AwaitChanges returns the instances of which an operation by maintenance has begun, ended or been postponed
-	// since the moment called after, as soon as there is one, and the moment of the last of these. Zero is before
-	// everything.
+	// AwaitChanges returns the instances of which an operation by maintenance has begun, ended, been postponed or been
+	// remarked on since the moment called after, as soon as there is one, and the moment of the last of these. Zero is
+	// before everything.
 	AwaitChanges(ctx context.Context, after int64) (changed []backstay.InstanceID, seen int64, err error)
 }
 
@@ -154,8 +157,11 @@ type Pending struct {
 	ID        backstay.OperationKey
 	Asked     Asked
 	NotBefore time.Time // zero: it is done in the first window that opens
-	Reason    string    // why it was not done in the window before; empty if it waits for the first time
+	Reason    string    // why it was not done in the window before, or could not be done now; empty: nothing is known
 }
+
+// wasTried tells that a change was not done in the window before.
+func (p Pending) wasTried() bool { return !p.NotBefore.IsZero() }
 
 // Entry is what the ledger says must hold of an instance in its backend.
 type Entry struct {

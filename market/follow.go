@@ -163,7 +163,8 @@ func (m *Market) refreshOnce(ctx context.Context, by backstay.Actor, id backstay
 		if now.UpdatedAt != in.UpdatedAt || !sameOperation(now.LastOperation, in.LastOperation) {
 			return found, last, backstay.Event{}, errOvertaken
 		}
-		return found, retold(now.LastOperation, last), changedBy(by, now, at, found), nil
+		after := retold(now.LastOperation, last)
+		return found, after, changedBy(by, now, at, found, after), nil
 	})
 }
 
@@ -186,8 +187,11 @@ func retold(recorded, told backstay.Operation) backstay.Operation {
 	return recorded
 }
 
-// changedBy is the event that a broker has changed what is in force of an instance; none if it has not.
-func changedBy(by backstay.Actor, in backstay.Instance, at place, found InForce) backstay.Event {
+// changedBy is the event that a broker has changed what is in force of an instance, or has not made a change that it
+// was to make of its own accord; none if there is nothing of either.
+func changedBy(
+	by backstay.Actor, in backstay.Instance, at place, found InForce, last backstay.Operation,
+) backstay.Event {
 	d := details{}
 	if found.PlanID != "" && found.PlanID != in.PlanID {
 		d["service_plan"] = found.PlanID
@@ -195,8 +199,11 @@ func changedBy(by backstay.Actor, in backstay.Instance, at place, found InForce)
 	if v := found.MaintenanceInfo; v != nil && !sameVersion(v, in.MaintenanceInfo) {
 		d["maintenance_info"] = details{"version": v.Version}
 	}
-	if len(d) == 0 {
-		return backstay.Event{}
+	switch {
+	case len(d) > 0:
+		return instanceEvent(by, "update", in, at, d)
+	case last.State == backstay.Failed && in.LastOperation.State != backstay.Failed:
+		return instanceEvent(by, "update_failed", in, at, details{"reason": last.Description})
 	}
-	return instanceEvent(by, "update", in, at, d)
+	return backstay.Event{}
 }

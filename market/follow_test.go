@@ -178,6 +178,9 @@ func TestAWindowIsMissed(t *testing.T) {
 	}
 	f.wantInstance(t, id, "Free", "", "update failed")
 	f.wantBill(t, id, "Free")
+	must(t, f.Store.AwaitRefresh(t.Context(), id))
+	must(t, f.Settle(t.Context(), markettest.Broker.ID)) // which finds nothing new
+	f.wantEvents(t, id, "create", "start_update", "update", "update_failed")
 	f.bind(t, id, f.apps[0].ID)
 }
 

@@ -310,9 +310,9 @@ func (b Broker) FailOperation(ctx context.Context, id backstay.OperationKey, des
 }
 
 // returnGeneration gives what was accepted the generation under which an operation that was given up has brought it
-// back.
+// back. One that waits has a reason for that, and has brought nothing back.
 func returnGeneration(ctx context.Context, tx pgx.Tx, o broker.Operation) error {
-	if o.Failure == "" {
+	if o.Failure == "" || o.State == broker.Waiting {
 		return nil
 	}
 	_, err := tx.Exec(ctx, `UPDATE broker.instances SET generation = $2 WHERE id = $1 AND spec IS NOT NULL`,

@@ -113,6 +113,19 @@ func (b Broker) PostponeOperation(ctx context.Context, id backstay.OperationKey,
 	})
 }
 
+func (b Broker) RemarkOperation(ctx context.Context, id backstay.OperationKey, reason string) error {
+	return absentIsFine(b.changeOperation(ctx, id, func(tx pgx.Tx, o broker.Operation) error {
+		if o.State != broker.Waiting || o.Failure == reason {
+			return nil
+		}
+		_, err := tx.Exec(ctx, `UPDATE broker.operations SET failure = $2, updated_at = now() WHERE id = $1`, id, reason)
+		if err != nil {
+			return err
+		}
+		return countChange(ctx, tx, o)
+	}))
+}
+
 func (b Broker) Schedule(ctx context.Context) ([]broker.Scheduled, error) {
 	rows, err := b.s.pool.Query(ctx, `SELECT i.id, i.service_id, i.plan_id, i.backend, i.build, i.maintenance_window,
 			i.backup_window, coalesce(w.id, ''), w.not_before, p.id IS NOT NULL, coalesce(p.cause = 'maintenance', false),

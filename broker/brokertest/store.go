@@ -31,6 +31,8 @@ func RunStore(t *testing.T, open func(t testing.TB) broker.Store) {
 		{"NothingIsArrangedBesideAnOperation", nothingIsArrangedBesideAnOperation},
 		{"AnOperationIsPostponed", anOperationIsPostponed},
 		{"ANewerWishIsNotPostponed", aNewerWishIsNotPostponed},
+		{"AWishIsRemarkedOn", aWishIsRemarkedOn},
+		{"WhatWasPostponedFails", whatWasPostponedFails},
 		{"WindowsAreKept", windowsAreKept},
 		{"TheScheduleTellsWhatIsDue", theScheduleTellsWhatIsDue},
 		{"ChangesAreAwaited", changesAreAwaited},

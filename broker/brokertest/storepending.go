@@ -3,6 +3,7 @@ package brokertest
 import (
 	"context"
 	"errors"
+	"slices"
 	"testing"
 	"time"
 
@@ -175,6 +176,44 @@ func aNewerWishIsNotPostponed(t *testing.T, s broker.Store) {
 	}
 	_, err := s.Operation(t.Context(), op.ID)
 	wantKind(t, err, backstay.NotFound)
+}
+
+func aWishIsRemarkedOn(t *testing.T, s broker.Store) {
+	in := mustServe(t, s)
+	p := mustWish(t, s, in.ID, "large")
+	before := int64(0)
+	for _, reason := range []string{"There is no room.", ""} {
+		must(t, s.RemarkOperation(t.Context(), p.ID, reason))
+		if now := mustRead(t, s, in.ID).Pending; now.Reason != reason || now.ID != p.ID || !now.NotBefore.IsZero() {
+			t.Errorf("with the reason %q it waits as %+v", reason, now)
+		}
+		changed, now, err := s.AwaitChanges(t.Context(), before)
+		if err != nil || !slices.Contains(changed, in.ID) {
+			t.Errorf("the changes of %v are told, %v", changed, err)
+		}
+		before = now
+	}
+	must(t, s.RemarkOperation(t.Context(), "unknown", "There is no room."))
+	started := mustStart(t, s, in.ID, p)
+	must(t, s.RemarkOperation(t.Context(), p.ID, "There is no room."))
+	if op, err := s.Operation(t.Context(), p.ID); err != nil || op.Failure != "" || op.State != started.State {
+		t.Errorf("in progress it is %+v, %v", op, err)
+	}
+}
+
+// whatWasPostponedFails, since it is not sold any more in the next window.
+func whatWasPostponedFails(t *testing.T, s broker.Store) {
+	in := mustServe(t, s)
+	op := mustStart(t, s, in.ID, mustWish(t, s, in.ID, "large"))
+	refusal := broker.Refusal{Reason: "The disk is full.", Again: time.Now()}
+	_, err := s.GiveUpOperation(t.Context(), op.ID, refusal)
+	must(t, err)
+	must(t, s.PostponeOperation(t.Context(), op.ID, refusal))
+	must(t, s.FailOperation(t.Context(), op.ID, "It is not sold any more."))
+	wantAccepted(t, s, in.ID, "small", 3)
+	if now := mustRead(t, s, in.ID); now.Pending.ID != "" || now.Operation.Description != "It is not sold any more." {
+		t.Errorf("after it could not be agreed on: %+v", now)
+	}
 }
 
 func windowsAreKept(t *testing.T, s broker.Store) {
