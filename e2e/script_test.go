@@ -45,7 +45,7 @@ func runScript(t *testing.T, script, cf string) {
 	}
 	p := start(t, "backstay", append([]string{"--postgres", installations}, serveFlags(t, script)...)...)
 	port, _ := testkit.Ports(t, 1)
-	testscript.Run(t, testscript.Params{
+	testscript.RunT(inTurn{t}, testscript.Params{
 		Files:               []string{script},
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
@@ -75,6 +75,19 @@ func runScript(t *testing.T, script, cf string) {
 		},
 	})
 }
+
+// inTurn runs a script within the test that has started its platform. By itself testscript would let the script wait in
+// line, and all platforms of all scripts would run until the last has had its turn.
+type inTurn struct{ *testing.T }
+
+// Parallel does nothing: the test itself is parallel.
+func (inTurn) Parallel() {}
+
+func (i inTurn) Run(name string, script func(testscript.T)) {
+	i.T.Run(name, func(t *testing.T) { script(inTurn{t}) })
+}
+
+func (inTurn) Verbose() bool { return testing.Verbose() }
 
 // serveFlags are what a script's line "# serve: FLAGS" says. ONE-PORT stands for a range of one.
 func serveFlags(t *testing.T, script string) []string {
