@@ -227,6 +227,17 @@ func at(t *testing.T, text string) time.Time {
 	return moment.AddDate(2026, 0, 0)
 }
 
+// TestRangeEndsWithTheArchive, which may not have reached the end of the last backup yet.
+func TestRangeEndsWithTheArchive(t *testing.T) {
+	t.Parallel()
+	list := nightly(3) // the last one from 01-03 02:00:00
+	for _, until := range []time.Time{at(t, "01-02 23:59:59"), at(t, "01-03 02:59:59"), at(t, "01-03 03:00:01")} {
+		if earliest, latest := backup.Range(list, until.Add(time.Second-1)); !latest.Equal(until) || !earliest.Equal(list[0].Ended) {
+			t.Errorf("from %s until %s can be restored, want until %s", earliest, latest, until)
+		}
+	}
+}
+
 func TestReach(t *testing.T) {
 	t.Parallel()
 	kept := backend.Backups{Instance: "i", List: nightly(4),

@@ -34,7 +34,7 @@ func Keep(list []backend.Backup, days int, now time.Time) (ids []string) {
 
 // Range returns the moments between which any second can be restored with these backups and an archive that
 // reaches until the given one, in whole seconds. Both are zero where there is no archive, which the zero time
-// says, or no backup.
+// says, or no backup. That a backup has ended later says nothing: the archive may lack what was written meanwhile.
 func Range(list []backend.Backup, until time.Time) (earliest, latest time.Time) {
 	if until.IsZero() || len(list) == 0 {
 		return time.Time{}, time.Time{}
@@ -43,9 +43,6 @@ func Range(list []backend.Backup, until time.Time) (earliest, latest time.Time) 
 	for _, b := range list {
 		if b.Ended.Before(earliest) {
 			earliest = b.Ended
-		}
-		if b.Ended.After(until) {
-			until = b.Ended
 		}
 	}
 	earliest = wholeSecond(earliest)

@@ -53,7 +53,7 @@ func backedUp(t *testing.T) backend.Spec {
 func awaitBackups(ctx context.Context, b *local.Backend, id backstay.InstanceID, wanted func(backend.Backups) bool) (
 	kept backend.Backups, err error,
 ) {
-	ctx, cancel := context.WithTimeout(ctx, limit)
+	ctx, cancel := context.WithTimeout(ctx, longestWay)
 	defer cancel()
 	err = wait.Until(ctx, wait.Every(20*time.Millisecond), func() (again bool, err error) {
 		kept, err = b.Backups(ctx, id)

@@ -173,7 +173,7 @@ func (c *Custody) reachable(ctx context.Context, o backend.Origin) (backend.Back
 		return c.discover(ctx, o)
 	}
 	k.reads()
-	if o.Alone || !o.At.IsZero() && !o.At.After(kept.Latest) {
+	if o.Alone || !o.At.IsZero() && k.hasArchived(o.At) {
 		return kept, nil
 	}
 	if err := k.Flush(ctx, cmp.Or(o.At, c.Now())); err != nil {

@@ -232,6 +232,13 @@ func (k *Custodian) Flush(ctx context.Context, to time.Time) error {
 	return err
 }
 
+// hasArchived tells whether the archive reaches a moment.
+func (k *Custodian) hasArchived(moment time.Time) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return !k.record.Archived.Before(moment)
+}
+
 // How long the archive may take to come up to now, and how often it is tried: the server hands over what it has logged
 // a moment after it was asked to.
 const (

@@ -5,10 +5,12 @@ import (
 	"encoding/json"
 	"errors"
 	"log/slog"
+	"maps"
 	"os"
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -18,6 +20,7 @@ import (
 	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/backend/local"
 	"github.com/backstay/backstay/engine"
+	"github.com/backstay/backstay/engine/mysql"
 	"github.com/backstay/backstay/engine/postgres"
 	"github.com/backstay/backstay/engine/redis"
 	"github.com/backstay/backstay/internal/process"
@@ -34,7 +37,7 @@ type order struct {
 	Executable string
 	Told       string
 	Roots      []string      // of PostgreSQL's versions
-	Redis      bool          // whether it has that engine too
+	Engines    []string      // that it has
 	Repository string        // a directory; empty: there is none
 	Ahead      time.Duration // of its clock before the machine's
 	DieAfter   string        // the step behind which it kills itself
@@ -91,12 +94,12 @@ func (o order) run(log *slog.Logger) error {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
-	engines := map[string]engine.Engine{"postgres": postgres.Engine{Roots: o.Roots}}
-	if o.Redis {
-		engines["redis"] = redis.Engine{}
+	all := map[string]engine.Engine{
+		"postgres": postgres.Engine{Roots: o.Roots}, "mysql": mysql.Engine{}, "redis": redis.Engine{},
 	}
+	maps.DeleteFunc(all, func(name string, _ engine.Engine) bool { return !slices.Contains(o.Engines, name) })
 	return keeper.Run(ctx, keeper.Config{
-		DataDir: o.DataDir, Engines: engines, Repository: backstay.Repository{Dir: o.Repository},
+		DataDir: o.DataDir, Engines: all, Repository: backstay.Repository{Dir: o.Repository},
 		Host: "localhost", Listen: []string{"127.0.0.1"}, Ports: o.Ports,
 		Version: "test", Executable: o.Executable, Told: o.Told, Log: log,
 		Now: func() time.Time { return time.Now().Add(o.Ahead) },
@@ -140,8 +143,7 @@ func Command(t testing.TB, c keeper.Config, dieAfter string) []string {
 	if e, ok := c.Engines["postgres"].(postgres.Engine); ok {
 		o.Roots = e.Roots
 	}
-	_, o.Redis = c.Engines["redis"]
-	o.Repository = c.Repository.Dir
+	o.Engines, o.Repository = slices.Collect(maps.Keys(c.Engines)), c.Repository.Dir
 	if c.Now != nil {
 		o.Ahead = time.Until(c.Now())
 	}
