@@ -47,7 +47,7 @@ func TestRunGentlyGivesWay(t *testing.T) {
 	if err := process.RunGently(cmd); err != nil {
 		t.Fatal(err)
 	}
-	if text := said.String(); !strings.HasPrefix(text, "19\n") || !strings.HasSuffix(text, "nice 19\n") {
+	if text := said.String(); !strings.HasPrefix(text, "10\n") || !strings.HasSuffix(text, "nice 10\n") {
 		t.Errorf("it runs with %q", text)
 	}
 	if after, err := os.ReadFile("/proc/self/autogroup"); err != nil || string(after) != string(before) {
