@@ -35,6 +35,8 @@ func commands() []command {
 		{"verify", "restore the newest backup of an instance into a scratch place, and check it", verifyUsage, verify},
 		{"delete", "end an instance whose last backup cannot be taken, or remove what is kept of one", deleteUsage,
 			deleteForGood},
+		{"restore", "make a new instance from what is kept of one, also of a deleted one", restoreUsage, restore},
+		{"copy", "copy an instance into another space, or consent to that", copyUsage, copyInstance},
 		{"backup-platform", "back up the platform's own database now", backupPlatformUsage, backupPlatform},
 		{"usage", "show what was used, and what it costs", usageUsage, showUsage},
 		{"user", "list users, make them administrators, give them new passwords", userUsage, manageUsers},

@@ -113,27 +113,50 @@ func (c *cli) cfCLI(dir dataDir) cfCLI {
 
 // get reads path of the targeted API into v.
 func (cf cfCLI) get(ctx context.Context, path string, v any) error {
-	cmd := exec.CommandContext(ctx, cf.program, "curl", path)
+	body, err := cf.curl(ctx, path)
+	if err == nil && json.Unmarshal(body, v) != nil {
+		err = errNoAnswer()
+	}
+	return err
+}
+
+// send has the targeted API change something. What it answers to that is a refusal, or no matter.
+func (cf cfCLI) send(ctx context.Context, method, path string, body any) error {
+	encoded, err := json.Marshal(body)
+	if err != nil {
+		return err
+	}
+	_, err = cf.curl(ctx, path, "-X", method, "-d", string(encoded))
+	return err
+}
+
+func errNoAnswer() error {
+	return advise(errors.New("the API that cf targets did not answer"), "cf target")
+}
+
+// curl returns the answer of "cf curl" with these arguments. One that is a refusal is its error.
+func (cf cfCLI) curl(ctx context.Context, args ...string) ([]byte, error) {
+	cmd := exec.CommandContext(ctx, cf.program, append([]string{"curl"}, args...)...)
 	cmd.Env = append(os.Environ(), "CF_HOME="+cf.home, "CF_TRACE=false", "CF_COLOR=false")
 	var said bytes.Buffer
 	cmd.Stderr = &said
 	body, err := cmd.Output()
 	if errors.Is(err, exec.ErrNotFound) {
-		return advise(errors.New("the cf command is not installed"), "make bin/cf")
+		return nil, advise(errors.New("the cf command is not installed"), "make bin/cf")
 	}
 	if err != nil {
-		return advise(fmt.Errorf("cf curl: %w: %s", err, bytes.TrimSpace(said.Bytes())), "cf login")
+		return nil, advise(fmt.Errorf("cf curl: %w: %s", err, bytes.TrimSpace(said.Bytes())), "cf login")
 	}
 	var refusal struct {
 		Errors []struct{ Detail string } `json:"errors"`
 	}
-	if err := errors.Join(json.Unmarshal(body, &refusal), json.Unmarshal(body, v)); err != nil {
-		return advise(errors.New("the API that cf targets did not answer"), "cf target")
+	if len(bytes.TrimSpace(body)) > 0 && json.Unmarshal(body, &refusal) != nil {
+		return nil, errNoAnswer()
 	}
 	if len(refusal.Errors) > 0 {
-		return advise(errors.New(refusal.Errors[0].Detail), "cf target")
+		return nil, advise(errors.New(refusal.Errors[0].Detail), "cf target")
 	}
-	return nil
+	return body, nil
 }
 
 // space returns the id of the targeted space. The CLI has no command that prints it.
@@ -154,23 +177,25 @@ func (cf cfCLI) space() (string, error) {
 	return config.SpaceFields.GUID, nil
 }
 
+// escapedName is a name as a list's filter takes it. A comma separates names, so one in a name is encoded twice.
+func escapedName(name string) string { return url.QueryEscape(strings.ReplaceAll(name, ",", "%2C")) }
+
 // appVariables returns the environment of an app in the targeted space.
 func appVariables(ctx context.Context, cf cfCLI, app string) (map[string]string, error) {
 	space, err := cf.space()
 	if err != nil {
 		return nil, err
 	}
-	// A comma separates names, so one in a name is encoded twice.
-	name := url.QueryEscape(strings.ReplaceAll(app, ",", "%2C"))
-	var apps struct{ Resources []struct{ GUID string } }
-	if err := cf.get(ctx, "/v3/apps?names="+name+"&space_guids="+url.QueryEscape(space), &apps); err != nil {
+	found, err := firstOf[struct{ GUID string }](ctx, cf,
+		"/v3/apps?names="+escapedName(app)+"&space_guids="+url.QueryEscape(space))
+	if err != nil {
 		return nil, err
 	}
-	if len(apps.Resources) == 0 {
+	if found == nil {
 		return nil, advise(backstay.Errorf(backstay.NotFound, "App %q is not in the targeted space.", app), "cf apps")
 	}
 	var env appEnvironment
-	if err := cf.get(ctx, "/v3/apps/"+apps.Resources[0].GUID+"/env", &env); err != nil {
+	if err := cf.get(ctx, "/v3/apps/"+found.GUID+"/env", &env); err != nil {
 		return nil, err
 	}
 	return env.variables()

@@ -1,0 +1,237 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"flag"
+	"fmt"
+	"log/slog"
+	"strings"
+	"time"
+
+	"github.com/backstay/backstay"
+	"github.com/backstay/backstay/backend"
+	"github.com/backstay/backstay/backend/local"
+	"github.com/backstay/backstay/broker"
+	"github.com/backstay/backstay/internal/seal"
+	"github.com/backstay/backstay/market"
+	"github.com/backstay/backstay/state"
+)
+
+var restoreUsage = `Usage: backstay restore INSTANCE --as NAME [--to ORG/SPACE] [--plan PLAN] [FLAGS]
+
+Makes a new service instance, called NAME, from what is kept of INSTANCE, which stays as it is. INSTANCE is a guid, as
+"backstay backups" shows it with all that can be restored. It may have been deleted: its last backup is kept for 35
+days.
+
+The new one is made where INSTANCE is or was, or in the space that --to names: an operator needs nobody's consent, and
+both spaces have an audit event of it. It has the plan that INSTANCE has or had, unless --plan names another one of the
+same service. Its logins, its certificate and its windows are its own. It has the newest data, or
+
+` + originUsage + "\n" + stateUsage + new(cli).table().Help("catalog")
+
+func restore(ctx context.Context, c *cli, args []string) error {
+	fs := flag.NewFlagSet("restore", flag.ContinueOnError)
+	read := c.configFlags(fs, dataSetting, databaseSetting, "catalog")
+	origin := addOrigin(fs)
+	name, to, plan := fs.String("as", "", ""), fs.String("to", "", ""), fs.String("plan", "", "")
+	operands, err := parseOperands(fs, args, "the guid of a service instance")
+	if err != nil {
+		return err
+	}
+	if *name == "" {
+		return usagef("restore wants --as NAME, the name of the new service instance.")
+	}
+	cfg, err := read()
+	if err != nil {
+		return err
+	}
+	r, err := c.newRestorer(ctx, cfg)
+	if err != nil {
+		return err
+	}
+	defer r.store.Close()
+	return r.restore(ctx, backstay.InstanceID(operands[0]), origin, *name, *to, *plan)
+}
+
+// restorer makes instances beside the control plane that runs, which carries out what is accepted here.
+type restorer struct {
+	*cli
+	store   *state.Store
+	archive backend.Archive
+	market  *market.Market
+	actor   backstay.Actor
+}
+
+func (c *cli) newRestorer(ctx context.Context, cfg *config) (*restorer, error) {
+	catalog, err := cfg.loadCatalog()
+	if err != nil {
+		return nil, err
+	}
+	key, err := seal.Load(cfg.data.sealKey())
+	if err != nil {
+		return nil, err
+	}
+	store, err := c.openRunning(ctx, cfg)
+	if err != nil {
+		return nil, err
+	}
+	instances, log := local.New(cfg.data.keeperSocket()), slog.New(slog.NewTextHandler(c.stderr, nil))
+	own := &broker.Broker{Store: store.Broker(), Backends: map[string]backend.Backend{broker.Local: instances},
+		Offered: catalog, Key: key, Now: time.Now, Log: log, MayCopy: operatorConsents}
+	r := &restorer{cli: c, store: store, archive: instances, actor: operator(), market: &market.Market{
+		Store: store, Brokers: market.Brokers{ownBroker.ID: own}, Key: key, Log: log,
+	}}
+	r.actor.Role = backstay.Administrator
+	return r, nil
+}
+
+// operatorConsents to every copy: who has the machine has the data.
+func operatorConsents(context.Context, backstay.InstanceID, backstay.ProvisionRequest) (bool, error) {
+	return true, nil
+}
+
+func (r *restorer) restore(
+	ctx context.Context, id backstay.InstanceID, origin originFlags, name, to, plan string,
+) error {
+	kept, err := r.archive.Backups(ctx, id)
+	if err != nil {
+		return backupsAdvised(err)
+	}
+	newest := snapshotOf
+	if !kept.Latest.IsZero() {
+		newest = momentOf
+	}
+	parameters, err := origin.parameters(string(id), newest)
+	if err != nil {
+		return err
+	}
+	was, err := r.find(ctx, id)
+	if err != nil {
+		return err
+	}
+	wanted := market.NewInstance{Name: name, Parameters: parameters}
+	if wanted.SpaceID, err = r.space(ctx, was, to); err != nil {
+		return err
+	}
+	if wanted.PlanID, err = r.plan(ctx, was, plan); err != nil {
+		return err
+	}
+	job, err := r.market.CreateInstance(ctx, r.actor, wanted)
+	if err == nil {
+		err = r.await(ctx, job)
+	}
+	switch {
+	case backstay.KindOf(err) == backstay.NotFound:
+		return advise(err, "backstay restore, with the --catalog that serve was given")
+	case err != nil:
+		return advise(err, "backstay backups %s", id)
+	}
+	fmt.Fprintf(r.stdout, "Service instance %s is there, with the guid %s.\n", name, job.Resource)
+	return nil
+}
+
+// formerly is where an instance is, or was when it was deleted, and its plan as its broker knows it.
+type formerly struct {
+	id      backstay.InstanceID
+	space   backstay.SpaceID
+	service backstay.ServiceID
+	plan    backstay.ServicePlanID
+}
+
+func (r *restorer) find(ctx context.Context, id backstay.InstanceID) (formerly, error) {
+	in, err := r.store.Broker().Instance(ctx, id)
+	if err == nil {
+		return formerly{id, in.SpaceID, in.ServiceID, in.PlanID}, nil
+	}
+	if backstay.KindOf(err) != backstay.NotFound {
+		return formerly{}, err
+	}
+	deleted, err := r.store.Broker().Archive(ctx, id)
+	return formerly{id, deleted.SpaceID, deleted.ServiceID, deleted.PlanID}, backupsAdvised(err)
+}
+
+// space finds the space that is named as ORG/SPACE, or if none is named the one that the instance is or was in.
+func (r *restorer) space(ctx context.Context, was formerly, named string) (backstay.SpaceID, error) {
+	filter := market.SpaceFilter{IDs: []backstay.SpaceID{was.space}}
+	if named != "" {
+		organization, space, ok := strings.Cut(named, "/")
+		if !ok {
+			return "", usagef("--to %q is not ORG/SPACE.", named)
+		}
+		orgs, err := r.store.Organizations(ctx, market.OrganizationFilter{Names: []string{organization}})
+		if err != nil {
+			return "", err
+		}
+		filter = market.SpaceFilter{Names: []string{space}, OrganizationIDs: []backstay.OrganizationID{}}
+		for _, o := range orgs.Items {
+			filter.OrganizationIDs = append(filter.OrganizationIDs, o.ID)
+		}
+	}
+	spaces, err := r.store.Spaces(ctx, filter)
+	switch {
+	case err != nil:
+		return "", err
+	case len(spaces.Items) > 0:
+		return spaces.Items[0].ID, nil
+	case named != "":
+		return "", advise(backstay.Errorf(backstay.NotFound, "There is no space %s.", named), "cf spaces")
+	}
+	return "", advise(backstay.Errorf(backstay.NotFound, "The space that service instance %s was in is gone.", was.id),
+		"backstay restore %s --as NAME --to ORG/SPACE", was.id)
+}
+
+// plan finds the plan of that name of the instance's service, or if none is named the one that the instance has or had.
+func (r *restorer) plan(ctx context.Context, was formerly, name string) (backstay.PlanID, error) {
+	offerings, err := r.market.Offerings(ctx, r.actor,
+		market.OfferingFilter{BrokerIDs: []backstay.BrokerID{ownBroker.ID}})
+	if err != nil {
+		return "", err
+	}
+	filter := market.PlanFilter{OfferingIDs: []backstay.OfferingID{}}
+	for _, o := range offerings.Items {
+		if o.ServiceID == was.service {
+			filter.OfferingIDs = append(filter.OfferingIDs, o.ID)
+		}
+	}
+	if name != "" {
+		filter.Names = []string{name}
+	} else {
+		filter.ServicePlanIDs = []backstay.ServicePlanID{was.plan}
+	}
+	plans, err := r.market.Plans(ctx, r.actor, filter)
+	if err == nil && len(plans.Items) == 0 {
+		err = advise(backstay.Errorf(backstay.NotFound, "The service of service instance %s has no plan %s.", was.id,
+			cmp.Or(name, "such as it had; name one by --plan")), "cf marketplace")
+	}
+	if err != nil {
+		return "", err
+	}
+	return plans.Items[0].ID, nil
+}
+
+// await returns when the instance is there, and says meanwhile how it comes along. When we are told to end, it is made
+// all the same.
+func (r *restorer) await(ctx context.Context, job backstay.Job) error {
+	said := ""
+	for {
+		now, err := r.market.AwaitJob(ctx, job.ID, time.Second)
+		switch {
+		case err != nil:
+			return err
+		case now.State == backstay.JobComplete:
+			return nil
+		case now.State == backstay.JobFailed:
+			return backstay.Errorf(now.Kind, "%s", now.Sentence)
+		case ctx.Err() != nil:
+			return ctx.Err()
+		}
+		in, err := r.store.Instances(ctx, market.InstanceFilter{IDs: []backstay.InstanceID{
+			backstay.InstanceID(job.Resource),
+		}})
+		if err == nil && len(in.Items) > 0 && in.Items[0].LastOperation.Description != said {
+			said = in.Items[0].LastOperation.Description
+			fmt.Fprintln(r.stdout, said)
+		}
+	}
+}
