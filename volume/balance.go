@@ -1,0 +1,155 @@
+package volume
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"slices"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/backstay/backstay"
+)
+
+const ballastName = ".ballast"
+
+// Balance sets the ballast of all mounted volumes. One that is not mounted cannot grow.
+func (p *Images) Balance() (Room, error) {
+	p.balancing.Lock()
+	defer p.balancing.Unlock()
+	volumes, err := p.openAll()
+	defer func() {
+		for _, m := range volumes {
+			m.close()
+		}
+	}()
+	if err != nil {
+		return Room{}, err
+	}
+	room, err := roomOf(p.Root, p.Reserve)
+	if err != nil {
+		return Room{}, err
+	}
+	spare, wants := room.Free-room.Reserve, p.wants(volumes)
+	for id, m := range volumes {
+		spare -= m.owed()
+		room.Promised += m.owed() + wants[id].room
+	}
+	gifts := divide(spare, wants)
+	for id, m := range volumes {
+		room.Given += m.owed() + gifts[id]
+	}
+	return room, setBallasts(volumes, gifts)
+}
+
+// roomOf looks at the disk that root is on.
+func roomOf(root string, reserve backstay.Bytes) (Room, error) {
+	var disk unix.Statfs_t
+	if err := unix.Statfs(root, &disk); err != nil {
+		return Room{}, err
+	}
+	return Room{Free: backstay.Bytes(int64(disk.Bavail) * disk.Bsize), Reserve: reserve}, nil
+}
+
+// openAll holds open all volumes that are mounted, even if it fails.
+func (p *Images) openAll() (map[backstay.InstanceID]*mounted, error) {
+	volumes := map[backstay.InstanceID]*mounted{}
+	ids, err := p.Found()
+	for _, id := range ids {
+		m, failed := p.volume(id).open()
+		if failed == nil {
+			volumes[id] = m
+		} else if backstay.KindOf(failed) != backstay.NotFound {
+			err = errors.Join(err, fmt.Errorf("look at volume %s: %w", id, failed))
+		}
+	}
+	return volumes, err
+}
+
+// wants tells what each volume could take by its size, and remembers how quickly it grows.
+func (p *Images) wants(volumes map[backstay.InstanceID]*mounted) map[backstay.InstanceID]want {
+	seen, wants := map[backstay.InstanceID]grown{}, map[backstay.InstanceID]want{}
+	for id, m := range volumes {
+		now := grown{to: m.allocated}
+		if before, known := p.allocated[id]; known {
+			now.pace = before.pace/2 + max(0, m.allocated-before.to)
+		}
+		seen[id] = now
+		wants[id] = want{room: m.room(), pace: now.pace}
+	}
+	p.allocated = seen
+	return wants
+}
+
+// setBallasts first takes and then gives, so that at no time more is given than there is.
+func setBallasts(volumes map[backstay.InstanceID]*mounted, gifts map[backstay.InstanceID]backstay.Bytes) error {
+	byChange := func(a, b backstay.InstanceID) int {
+		return int(gifts[a]-volumes[a].free()) - int(gifts[b]-volumes[b].free())
+	}
+	var failed error
+	for _, id := range slices.SortedFunc(maps.Keys(volumes), byChange) {
+		m := volumes[id]
+		if more := gifts[id] - m.free(); more != 0 {
+			if err := m.setBallast(m.ballast - more); err != nil {
+				failed = errors.Join(failed, fmt.Errorf("set the ballast of volume %s: %w", id, err))
+			}
+		}
+	}
+	return failed
+}
+
+// weigh finds out what the ballast takes.
+func (m *mounted) weigh() error {
+	var file unix.Stat_t
+	err := unix.Fstatat(int(m.dir.Fd()), ballastName, &file, unix.AT_SYMLINK_NOFOLLOW)
+	m.ballast = backstay.Bytes(file.Blocks * 512)
+	return ignoreAbsent(err)
+}
+
+// setBallast makes the ballast take size, or all that there is. Its space is reserved and never written, so that the
+// image does not grow.
+func (m *mounted) setBallast(size backstay.Bytes) error {
+	const flags = unix.O_RDWR | unix.O_CREAT | unix.O_NOFOLLOW | unix.O_CLOEXEC
+	fd, err := unix.Openat(int(m.dir.Fd()), ballastName, flags, 0o600)
+	if err != nil {
+		return err
+	}
+	f := os.NewFile(uintptr(fd), ballastName)
+	defer f.Close()
+	if size = max(0, size+blockSize-1) / blockSize * blockSize; size <= m.ballast {
+		return f.Truncate(int64(size))
+	}
+	return lengthen(f, int64(size))
+}
+
+const (
+	blockSize = 4 * backstay.KB // of the file system
+	// crumb is what is not worth taking: XFS wants more free than it takes.
+	crumb = 64 * backstay.KB
+)
+
+// lengthen makes the file as long as size, or as there is room: a writer may be quicker. XFS refuses to reserve a range
+// that is larger than what is free, even if a part of it is reserved already; so only what is new is asked for.
+func lengthen(f *os.File, size int64) error {
+	info, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	end := info.Size()
+	for chunk := size - end; end < size && chunk >= int64(crumb); chunk = min(chunk, size-end) {
+		err := unix.Fallocate(int(f.Fd()), 0, end, chunk)
+		if err == nil {
+			end += chunk
+			continue
+		}
+		if !errors.Is(err, unix.ENOSPC) {
+			return err
+		}
+		if err := f.Truncate(end); err != nil { // what it had reserved behind the end before it failed
+			return err
+		}
+		chunk = chunk / 2 / int64(blockSize) * int64(blockSize)
+	}
+	return nil
+}

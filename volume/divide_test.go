@@ -1,0 +1,61 @@
+package volume
+
+import (
+	"math/rand/v2"
+	"testing"
+
+	"github.com/backstay/backstay"
+)
+
+// TestDivide sees for many pools that no more is given than there is, that nobody gets more than it wants, and that
+// one that wants more than another, and grows no slower, gets no less.
+func TestDivide(t *testing.T) {
+	t.Parallel()
+	for range 2000 {
+		seed := rand.Uint64()
+		r := rand.New(rand.NewPCG(seed, 0))
+		wants := map[int]want{}
+		for id := range r.IntN(30) {
+			wants[id] = want{room: anySize(r, 5*backstay.GB), pace: anySize(r, backstay.GB)}
+		}
+		checkDivided(t, seed, anySize(r, 20*backstay.GB), wants)
+	}
+}
+
+// anySize is any size below limit, and often none.
+func anySize(r *rand.Rand, limit backstay.Bytes) backstay.Bytes {
+	return max(0, backstay.Bytes(r.Int64N(int64(limit)*3/2))-limit/2)
+}
+
+func checkDivided(t *testing.T, seed uint64, spare backstay.Bytes, wants map[int]want) {
+	t.Helper()
+	var given, wanted backstay.Bytes
+	gifts := divide(spare, wants)
+	for id, w := range wants {
+		given, wanted = given+gifts[id], wanted+w.room
+		if gifts[id] < 0 || gifts[id] > w.room {
+			t.Errorf("seed %d: %v for one that wants %v", seed, gifts[id], w.room)
+		}
+		for other, o := range wants {
+			if w.room >= o.room && w.pace >= o.pace && gifts[id] < gifts[other]-portion {
+				t.Errorf("seed %d: %+v got %v, and %+v got %v", seed, w, gifts[id], o, gifts[other])
+			}
+		}
+	}
+	if given > spare {
+		t.Errorf("seed %d: %v given of %v", seed, given, spare)
+	}
+	if lost := min(spare, wanted) - given; lost > portion*backstay.Bytes(len(wants)) {
+		t.Errorf("seed %d: of %v, %v was wanted, and only %v given", seed, spare, wanted, given)
+	}
+}
+
+// TestDivideForOneThatGrows sees that in a narrow pool one that grows gets most of it, and a quiet one something.
+func TestDivideForOneThatGrows(t *testing.T) {
+	t.Parallel()
+	wants := map[string]want{"grows": {room: 5 * backstay.GB, pace: 100 * backstay.MB}, "quiet": {room: 5 * backstay.GB}}
+	gifts := divide(4*backstay.GB, wants)
+	if gifts["grows"] != 3*backstay.GB || gifts["quiet"] != backstay.GB {
+		t.Errorf("given %v", gifts)
+	}
+}

@@ -1,0 +1,34 @@
+// Package volume makes the places where data of instances lies, each with a size, by whatever the machine has: an
+// image with a file system of its own (Images), or a directory that is only watched (Directories). It knows no engine
+// and no record: whoever keeps instances tells it which volumes there are to be, and how large. No keeper uses it yet.
+//
+// # Images
+//
+//	ROOT/images/ID.img         the image: a thin file, with the volume's size in an attribute
+//	ROOT/images/prepared.img   an empty file system, made once; a new image is a copy of its few blocks
+//	ROOT/mounts/ID             where the volume is mounted, by a loop device with direct I/O
+//	ROOT/mounts/ID/.ballast    root's own; see below
+//
+// The file system is XFS, which clones files by reference. It is as large as the largest volume that can be had,
+// whatever the volume's size: of that, the ballast is all that the volume may not use. It is a file of space that is
+// reserved and never written, so it takes room within the volume and none on the disk. To grow a volume is to shorten
+// its ballast, which takes a moment, under use and without CAP_SYS_RESOURCE.
+//
+// The kernel frees a loop device by itself when its last user has gone, so that neither a process that dies between
+// attaching and mounting nor a test leaves one behind. All that a volume is can be seen on disk: after a reboot or a
+// crash, Ensure with the same identifier and size finishes whatever was begun, and Remove undoes it.
+//
+// # The pool, and why it never gets full
+//
+// Images are thin: together they may promise more than the disk below, the pool, can hold. A full pool would be an I/O
+// error in the middle of a database. A file system that is full, though, is something databases know. So the pool's
+// shortage is made the volumes' own: Balance makes ballasts so large that all the free room inside of all volumes
+// together is never more than what the pool has free beyond its reserve. When the pool gets narrow, free room goes to
+// those that grow (divide says how much), and some stays with each. When only the reserve is left, volumes are
+// full: writes end with "No space left on device", what is there can be read and changed, and deleting works, and gives
+// room back to the pool (discard). As every write was paid for beforehand, it does not matter how long it takes until
+// Balance is called again, nor whether the process that calls it lives.
+//
+// The reserve is for what is not counted so: the platform's own files, the few blocks by which the host's file
+// system describes images, and room that was seen free a moment ago.
+package volume

@@ -1,0 +1,192 @@
+package volume_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/backstay/backstay"
+	"github.com/backstay/backstay/volume"
+)
+
+// TestSizeCanBeWritten sees that a volume has the room that its plan promises and no more, made so or grown.
+func TestSizeCanBeWritten(t *testing.T) {
+	t.Parallel()
+	p := newImages(t)
+	for _, size := range []backstay.Bytes{backstay.MB, 2 * backstay.GB, 512 * backstay.GB, 2 * backstay.TB} {
+		mustEnsure(t, p, "made", size)
+		if u := mustUsage(t, p, "made"); u.Free+u.Held != size {
+			t.Errorf("a volume of %v has %v free and %v held", size, u.Free, u.Held)
+		}
+		if err := p.Remove(t.Context(), "made"); err != nil {
+			t.Fatal(err)
+		}
+		mustEnsure(t, p, "grown", size)
+		if u := mustUsage(t, p, "grown"); u.Free+u.Held != size {
+			t.Errorf("a volume grown to %v has %v free and %v held", size, u.Free, u.Held)
+		}
+	}
+}
+
+// TestFullVolume fills a volume to the last byte and inode. Its neighbour does not notice, and what is deleted is
+// room again.
+func TestFullVolume(t *testing.T) {
+	t.Parallel()
+	p := newImages(t)
+	full, neighbour := mustEnsure(t, p, "full", 64*backstay.MB), mustEnsure(t, p, "neighbour", 64*backstay.MB)
+	before := mustUsage(t, p, "neighbour")
+	large := filepath.Join(full, "large")
+	if _, err := fill(large); !errors.Is(err, syscall.ENOSPC) {
+		t.Fatalf("a volume that is filled says %v", err)
+	}
+	made := 0
+	for ; ; made++ {
+		if err := os.Mkdir(filepath.Join(full, fmt.Sprint("directory", made)), 0o700); err != nil {
+			if !errors.Is(err, syscall.ENOSPC) {
+				t.Errorf("a directory in a full volume: %v", err)
+			}
+			break
+		}
+	}
+	if after := mustUsage(t, p, "neighbour"); after != before {
+		t.Errorf("the neighbour had %+v and has %+v", before, after)
+	}
+	if err := os.WriteFile(filepath.Join(neighbour, "file"), make([]byte, 16*backstay.MB), 0o600); err != nil {
+		t.Error(err)
+	}
+	if err := os.Remove(large); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(large, make([]byte, 16*backstay.MB), 0o600); err != nil {
+		t.Errorf("behind deleting, with %d directories made: %v", made, err)
+	}
+}
+
+// fill writes to a new file until that fails, and returns how much it wrote.
+func fill(path string) (written int64, err error) {
+	f, err := os.Create(path)
+	if err != nil {
+		return 0, err
+	}
+	defer f.Close()
+	written, err = io.Copy(f, pattern{})
+	return written, errors.Join(err, f.Sync())
+}
+
+// pattern is endless, and no zeros.
+type pattern struct{}
+
+func (pattern) Read(b []byte) (int, error) {
+	for i := range b {
+		b[i] = byte(i%251) + 1
+	}
+	return len(b), nil
+}
+
+// TestGrowUnderAWriter grows a volume several times while it is written to.
+func TestGrowUnderAWriter(t *testing.T) {
+	t.Parallel()
+	p := newImages(t)
+	dir := mustEnsure(t, p, "grown", 300*backstay.MB)
+	stop, ended := make(chan struct{}), make(chan error, 1)
+	go func() { ended <- writeUntil(stop, filepath.Join(dir, "file")) }()
+	for size := 400 * backstay.MB; size <= 900*backstay.MB; size += 100 * backstay.MB {
+		mustEnsure(t, p, "grown", size)
+		if u := mustUsage(t, p, "grown"); u.Used+u.Free+u.Held != size {
+			t.Errorf("grown to %v, the volume has %+v", size, u)
+		}
+	}
+	close(stop)
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+}
+
+func writeUntil(stop <-chan struct{}, path string) error {
+	f, err := os.Create(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	block := make([]byte, backstay.MB)
+	for at := int64(0); ; at = (at + int64(len(block))) % int64(128*backstay.MB) {
+		select {
+		case <-stop:
+			return nil
+		default:
+		}
+		if _, err := f.WriteAt(block, at); err != nil {
+			return err
+		}
+		if err := f.Sync(); err != nil {
+			return err
+		}
+	}
+}
+
+// TestVolumeInUseIsNotRemoved sees that a process in a volume keeps it from going, and that the volume stays whole.
+func TestVolumeInUseIsNotRemoved(t *testing.T) {
+	t.Parallel()
+	p := newImages(t)
+	dir := mustEnsure(t, p, "used", backstay.GB)
+	f, err := os.Create(filepath.Join(dir, "file"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel() // so that it does not wait for the file to be closed
+	if err := p.Remove(ctx, "used"); backstay.KindOf(err) != backstay.Busy {
+		t.Errorf("remove a volume with an open file: %v, want Busy", err)
+	}
+	if err := errors.Join(f.Sync(), f.Close()); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestManyVolumes makes and removes as many volumes as one machine may have.
+func TestManyVolumes(t *testing.T) {
+	t.Parallel()
+	p := newImages(t)
+	many := 200
+	if testing.Short() {
+		many = 20
+	}
+	began := time.Now()
+	err := each(many, func(id backstay.InstanceID) error {
+		_, err := p.Ensure(t.Context(), id, 5*backstay.GB)
+		return err
+	})
+	t.Logf("%d volumes made in %v", many, time.Since(began))
+	if found, err := p.Found(); err != nil || len(found) != many {
+		t.Errorf("found %d volumes of %d: %v", len(found), many, err)
+	}
+	began = time.Now()
+	room, balanced := p.Balance()
+	t.Logf("balanced in %v: %+v", time.Since(began), room)
+	began = time.Now()
+	removed := each(many, func(id backstay.InstanceID) error { return p.Remove(t.Context(), id) })
+	t.Logf("removed in %v", time.Since(began))
+	if err := errors.Join(err, balanced, removed); err != nil {
+		t.Error(err)
+	}
+}
+
+// each does something to many volumes, some at the same time.
+func each(many int, do func(backstay.InstanceID) error) error {
+	var group errgroup.Group
+	group.SetLimit(8)
+	for i := range many {
+		group.Go(func() error { return do(backstay.InstanceID(fmt.Sprint("volume", i))) })
+	}
+	return group.Wait()
+}
+
+var _ = []volume.Pool{&volume.Images{}, &volume.Directories{}}

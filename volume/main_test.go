@@ -1,0 +1,122 @@
+package volume_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/backstay/backstay"
+	"github.com/backstay/backstay/internal/testkit"
+	"github.com/backstay/backstay/volume"
+)
+
+// walledVariable tells a process of the test binary that it has mounts of its own.
+const walledVariable = "BACKSTAY_TEST_WALLED"
+
+// TestMain runs the tests in a process that has mounts of its own, where that can be had: they go with it, and with them
+// their loop devices, however it ends.
+func TestMain(m *testing.M) {
+	if root := os.Getenv(lifeVariable); root != "" {
+		os.Exit(liveUntilDead(root, os.Getenv(stepVariable)))
+	}
+	if os.Geteuid() == 0 && os.Getenv(walledVariable) == "" {
+		if code, walled := runWalled(); walled {
+			os.Exit(code)
+		}
+	}
+	os.Exit(m.Run())
+}
+
+func runWalled() (code int, walled bool) {
+	runtime.LockOSThread() // whose end would be the process's
+	cmd := exec.Command(os.Args[0], os.Args[1:]...)
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
+	cmd.Env = append(os.Environ(), walledVariable+"=yes")
+	cmd.SysProcAttr = &syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNS, Pdeathsig: syscall.SIGKILL}
+	if err := cmd.Start(); err != nil {
+		fmt.Fprintln(os.Stderr, "No mounts of its own for the test:", err)
+		return 0, false
+	}
+	err := cmd.Wait()
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		return 1, true
+	}
+	return cmd.ProcessState.ExitCode(), true
+}
+
+// newImages returns an empty pool of images, or skips the test with the reason why there can be none. Behind the test,
+// nothing may be left of it.
+func newImages(t *testing.T) *volume.Images {
+	t.Helper()
+	p := &volume.Images{Root: testkit.Dir(t), Reserve: 64 * backstay.MB}
+	if os.Getenv(walledVariable) == "" {
+		t.Skip("Nothing is mounted by a test that has no mounts of its own: that takes root.")
+	}
+	if err := p.Try(t.Context()); err != nil {
+		t.Skipf("%v (%v)", err, errors.Unwrap(err))
+	}
+	t.Cleanup(func() { checkNothingLeft(t, p) })
+	return p
+}
+
+// checkNothingLeft removes what volumes there are, and looks for what they should have taken with them.
+func checkNothingLeft(t *testing.T, p *volume.Images) {
+	t.Helper()
+	found, err := p.Found()
+	if err != nil {
+		t.Error(err)
+	}
+	for _, id := range found {
+		if err := p.Remove(context.Background(), id); err != nil {
+			t.Error(err)
+		}
+	}
+	mounts, err := os.ReadFile("/proc/self/mounts")
+	if err != nil || strings.Contains(string(mounts), p.Root+"/") {
+		t.Errorf("mounts are left below %s: %s %v", p.Root, mounts, err)
+	}
+	backing, err := filepath.Glob("/sys/block/loop*/loop/backing_file")
+	if err != nil {
+		t.Error(err)
+	}
+	for _, path := range backing {
+		if name, err := os.ReadFile(path); err == nil && strings.HasPrefix(string(name), p.Root+"/") {
+			t.Errorf("a loop device is left on %s", name)
+		}
+	}
+	left, err := filepath.Glob(p.Root + "/[im]*/*")
+	for _, path := range left {
+		if !strings.HasPrefix(filepath.Base(path), "prepared") {
+			t.Errorf("%s is left", path)
+		}
+	}
+	if err != nil {
+		t.Error(err)
+	}
+}
+
+func mustEnsure(t *testing.T, p volume.Pool, id backstay.InstanceID, size backstay.Bytes) (dir string) {
+	t.Helper()
+	dir, err := p.Ensure(t.Context(), id, size)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+func mustUsage(t *testing.T, p volume.Pool, id backstay.InstanceID) volume.Usage {
+	t.Helper()
+	usage, err := p.Usage(id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return usage
+}

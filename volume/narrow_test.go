@@ -1,0 +1,181 @@
+package volume_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/backstay/backstay"
+	"github.com/backstay/backstay/volume"
+)
+
+// TestNarrowPool has three volumes fill a pool that holds a small part of what they were promised. They get full, and the
+// pool does not; what is there can be read and changed, and what one deletes is room for the others.
+func TestNarrowPool(t *testing.T) {
+	t.Parallel()
+	p := newNarrowPool(t)
+	writers, stop := startWriters(t, p)
+	balanceUntil(t, p, "all volumes are full", func() bool {
+		return writers[0].refused.Load() && writers[1].refused.Load() && writers[2].refused.Load() && freeIn(t, p) < backstay.MB
+	})
+	stop()
+	if room, err := p.Balance(); err != nil || room.Given > room.Free-room.Reserve+8*backstay.MB {
+		t.Errorf("behind all writes, volumes may take more than the pool has: %+v %v", room, err)
+	}
+	for _, w := range writers {
+		if w.failed != nil {
+			t.Errorf("a writer in a narrow pool: %v", w.failed)
+		}
+		if err := w.check(); err != nil {
+			t.Errorf("what was written to a volume that is full: %v", err)
+		}
+	}
+	if err := os.Remove(writers[0].path); err != nil {
+		t.Errorf("delete on a full volume: %v", err)
+	}
+	balanceUntil(t, p, "the others can write again", func() bool {
+		return mustUsage(t, p, "volume1").Free > 0 && mustUsage(t, p, "volume2").Free > 0
+	})
+}
+
+// newNarrowPool returns a pool of images on a disk of 640 MB, of which 128 MB are kept.
+func newNarrowPool(t *testing.T) *volume.Images {
+	t.Helper()
+	p := newImages(t)
+	disk, image := filepath.Join(p.Root, "small", "disk"), filepath.Join(p.Root, "disk.img")
+	for _, command := range [][]string{
+		{"truncate", "--size=640M", image}, {"mkfs.ext4", "-q", image},
+		{"mkdir", "-p", disk}, {"mount", "-o", "loop", image, disk},
+	} {
+		if output, err := exec.CommandContext(t.Context(), command[0], command[1:]...).CombinedOutput(); err != nil {
+			t.Skipf("There is no small disk: %v: %v %s", command, err, output)
+		}
+	}
+	t.Cleanup(func() {
+		if err := syscall.Unmount(disk, 0); err != nil {
+			t.Error(err)
+		}
+	})
+	narrow := &volume.Images{Root: filepath.Join(disk, "volumes"), Reserve: 128 * backstay.MB}
+	t.Cleanup(func() { checkNothingLeft(t, narrow) })
+	return narrow
+}
+
+// balanceUntil balances the pool until it has reached a state, and sees each time that the reserve is there.
+func balanceUntil(t *testing.T, p *volume.Images, what string, reached func() bool) {
+	t.Helper()
+	for began := time.Now(); time.Since(began) < 2*time.Minute; time.Sleep(10 * time.Millisecond) {
+		room, err := p.Balance()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if room.Free < room.Reserve {
+			t.Fatalf("the pool has %+v", room)
+		}
+		if reached() {
+			return
+		}
+	}
+	t.Fatalf("after two minutes, it is not so that %s", what)
+}
+
+func freeIn(t *testing.T, p volume.Pool) (free backstay.Bytes) {
+	t.Helper()
+	for _, id := range ids {
+		free += mustUsage(t, p, id).Free
+	}
+	return free
+}
+
+var ids = []backstay.InstanceID{"volume0", "volume1", "volume2"}
+
+// startWriters has each of three volumes of 5 GB written to until stop is called, which waits for the end.
+func startWriters(t *testing.T, p volume.Pool) (writers []*writer, stop func()) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	var group sync.WaitGroup
+	stop = func() { cancel(); group.Wait() }
+	t.Cleanup(stop)
+	for _, id := range ids {
+		w := &writer{path: filepath.Join(mustEnsure(t, p, id, 5*backstay.GB), "file")}
+		writers = append(writers, w)
+		group.Go(func() { w.failed = w.write(ctx) })
+	}
+	return writers, stop
+}
+
+// writer appends blocks to a file, each synced, and tries again while there is no room.
+type writer struct {
+	path    string
+	blocks  int
+	refused atomic.Bool
+	failed  error // read it behind the end
+}
+
+func (w *writer) write(ctx context.Context) error {
+	f, err := os.Create(w.path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	for {
+		err := w.writeBlock(f)
+		if errors.Is(err, syscall.ENOSPC) {
+			w.refused.Store(true)
+		} else if err != nil {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(time.Millisecond): // as a database that is used, and tries again
+		}
+	}
+}
+
+const writeSize = int(backstay.MB)
+
+func (w *writer) block() []byte {
+	block := make([]byte, writeSize)
+	pattern{}.Read(block)
+	return block
+}
+
+func (w *writer) writeBlock(f *os.File) error {
+	if _, err := f.WriteAt(w.block(), int64(w.blocks*writeSize)); err != nil {
+		return err
+	}
+	if err := f.Sync(); err != nil {
+		return err
+	}
+	w.blocks++
+	return nil
+}
+
+// check reads all blocks and writes one anew.
+func (w *writer) check() error {
+	f, err := os.OpenFile(w.path, os.O_RDWR, 0)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	read, want := make([]byte, writeSize), string(w.block())
+	for i := range w.blocks {
+		if _, err := f.ReadAt(read, int64(i*writeSize)); err != nil {
+			return err
+		}
+		if string(read) != want {
+			return fmt.Errorf("block %d of %d is not what was written", i, w.blocks)
+		}
+	}
+	_, err = f.WriteAt(read, 0)
+	return errors.Join(err, f.Sync())
+}
