@@ -2,6 +2,7 @@ package backend
 
 import (
 	"context"
+	"log/slog"
 	"time"
 
 	"github.com/backstay/backstay"
@@ -20,6 +21,9 @@ type Archive interface {
 	Prove(ctx context.Context, id backstay.InstanceID) (Proof, error)
 	// Discard is Remove without the last backup, also of an instance whose removal waits for one.
 	Discard(ctx context.Context, id backstay.InstanceID) error
+	// Learn has the backend keep backups of which it has no record, as on a new machine, where only the repository is
+	// left of an instance that was removed. What it knows already stays as it is. It is NotFound if there are none.
+	Learn(ctx context.Context, left Legacy) error
 	// Forget removes the backups of an instance that was removed. An absent one is success.
 	Forget(ctx context.Context, id backstay.InstanceID) error
 }
@@ -43,6 +47,20 @@ type Backups struct {
 	Removed  time.Time           `json:"removed,omitzero"`   // when the instance was removed
 	Until    time.Time           `json:"until,omitzero"`     // and until when its last backup is kept
 }
+
+// Legacy is what it takes to find the backups that an instance has left in a repository, and to keep them as long as
+// they were to be kept.
+type Legacy struct {
+	Instance backstay.InstanceID `json:"instance"`
+	Engine   string              `json:"engine"`
+	Version  string              `json:"version"` // as plans name it
+	Policy   BackupPolicy        `json:"policy"`
+	Removed  time.Time           `json:"removed,omitzero"` // when the instance was removed; zero: it was not
+	Until    time.Time           `json:"until,omitzero"`   // and until when its last backup is kept
+}
+
+// LogValue is the legacy without its key.
+func (l Legacy) LogValue() slog.Value { return backstay.RedactedValue(l) }
 
 // Backup is one whole backup.
 type Backup struct {

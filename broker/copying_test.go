@@ -159,6 +159,9 @@ func (c *copying) Discard(ctx context.Context, id backstay.InstanceID) error {
 	return c.Remove(ctx, id)
 }
 
+// Learn has nothing to do: its records are never lost.
+func (c *copying) Learn(context.Context, backend.Legacy) error { return nil }
+
 func (c *copying) Forget(_ context.Context, id backstay.InstanceID) error {
 	delete(c.records, id)
 	return nil

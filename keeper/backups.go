@@ -40,6 +40,9 @@ func (s source) Look() (custody.Sight, <-chan struct{}) {
 func (k *Keeper) attendOrphans() {
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	if k.stopping {
+		return
+	}
 	for _, id := range k.custody.Known() {
 		if k.instances[id] == nil && !k.machine.Records.Has(id) {
 			k.running.Go(func() { k.custody.Attend(k.life, id, nil) })
@@ -102,6 +105,22 @@ func (k *Keeper) answerBackups(r *http.Request) (any, error) {
 }
 
 func (k *Keeper) answerAllBackups(*http.Request) (any, error) { return k.custody.AllBackups(), nil }
+
+// answerLearn makes the record of backups that an instance has left, and keeps them.
+func (k *Keeper) answerLearn(r *http.Request) (any, error) {
+	var left backend.Legacy
+	if err := read(r, &left); err != nil {
+		return nil, err
+	}
+	if id := r.PathValue("id"); string(left.Instance) != id || !plainName(id) || left.Policy.Key == "" {
+		return nil, backstay.Errorf(backstay.Invalid, "The backups of %q are not those of %q, or have no key.", left.Instance, id)
+	}
+	if err := k.custody.Learn(r.Context(), left); err != nil {
+		return nil, err
+	}
+	k.attendOrphans()
+	return nil, nil
+}
 
 func (k *Keeper) answerForget(r *http.Request) (any, error) {
 	return nil, k.custody.Forget(r.Context(), backstay.InstanceID(r.PathValue("id")))

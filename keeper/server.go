@@ -81,6 +81,7 @@ func (k *Keeper) routes() http.Handler {
 	handle("DELETE "+wire.InstancePattern, k.answerRemove)
 	handle("GET "+wire.BackupsPath, k.answerAllBackups)
 	handle("GET "+wire.InstanceBackupsPattern, k.answerBackups)
+	handle("PUT "+wire.InstanceBackupsPattern, k.answerLearn)
 	handle("DELETE "+wire.InstanceBackupsPattern, k.answerForget)
 	mux.HandleFunc("POST "+wire.ProofPattern, func(w http.ResponseWriter, r *http.Request) {
 		// Its time to be read in would end a request that is answered later than that.

@@ -28,6 +28,10 @@ func (b *Backend) Discard(ctx context.Context, id backstay.InstanceID) error {
 	return b.call(ctx, "DELETE", wire.DiscardPath(id), nil, nil)
 }
 
+func (b *Backend) Learn(ctx context.Context, left backend.Legacy) error {
+	return b.call(ctx, "PUT", wire.InstanceBackupsPath(left.Instance), left, nil)
+}
+
 func (b *Backend) Forget(ctx context.Context, id backstay.InstanceID) error {
 	return b.call(ctx, "DELETE", wire.InstanceBackupsPath(id), nil, nil)
 }

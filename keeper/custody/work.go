@@ -311,21 +311,23 @@ func (k *Custodian) outlive(ctx context.Context) (done bool) {
 		k.log.Error("the record of backups cannot be written", "error", err)
 		return false
 	}
+	if !k.mayTry(toExpire) {
+		return false
+	}
+	if err := k.recall(ctx); err != nil {
+		k.note(ctx, toExpire, 0, err)
+		return false
+	}
 	kept := k.kept()
 	if len(kept.List) == 0 || !k.c.Now().Before(kept.Until) {
-		if !k.mayTry(toExpire) {
-			return false
-		}
 		err := k.forget(ctx)
 		k.note(ctx, toExpire, 0, err)
 		return err == nil
 	}
-	if k.mayTry(toExpire) {
-		n, leave, err := k.bare()
-		if err == nil {
-			defer leave()
-			k.expire(ctx, n)
-		}
+	n, leave, err := k.bare()
+	if err == nil {
+		defer leave()
+		k.expire(ctx, n)
 	}
 	return false
 }

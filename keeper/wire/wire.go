@@ -20,6 +20,7 @@
 //	DELETE /v2/instances/ID/users/NAME      204
 //	GET    /v2/backups                      []backend.Backups, of instances that were removed too
 //	GET    /v2/instances/ID/backups         backend.Backups
+//	PUT    /v2/instances/ID/backups         takes a backend.Legacy; 204 once its backups are known
 //	DELETE /v2/instances/ID/backups         204 once nothing is kept of an instance that was removed
 //	POST   /v2/instances/ID/proof           backend.Proof, once the restore that it asks for has ended
 //

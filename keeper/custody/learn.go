@@ -1,0 +1,93 @@
+package custody
+
+import (
+	"context"
+
+	"github.com/backstay/backstay"
+	"github.com/backstay/backstay/backend"
+	"github.com/backstay/backstay/engine"
+)
+
+// Learn makes the record of backups that lie in the repository and of which there is no record here, as on a new
+// machine. A record that is there stays as it is. The caller then has somebody attend to the instance.
+func (c *Custody) Learn(ctx context.Context, left backend.Legacy) error {
+	if _, known := c.find(left.Instance); known {
+		return nil
+	}
+	r := Record{Policy: left.Policy, Leaving: !left.Removed.IsZero(), Kept: backend.Backups{
+		Instance: left.Instance, Engine: left.Engine, Version: left.Version, Removed: left.Removed, Until: left.Until,
+	}}
+	if err := c.fillFromRepository(ctx, &r); err != nil {
+		return err
+	}
+	if err := c.save(r); err != nil {
+		return err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if _, known := c.all[left.Instance]; !known {
+		k := newCustodian(c, r)
+		k.read = c.Now() // somebody is about to
+		c.all[left.Instance] = k
+	}
+	return nil
+}
+
+// fillFromRepository adds to a record what the repository tells. It is NotFound if there is no backup.
+func (c *Custody) fillFromRepository(ctx context.Context, r *Record) error {
+	if c.Repository.IsZero() {
+		return errNoRepository
+	}
+	if err := c.Able(r.Kept.Engine); err != nil {
+		return err
+	}
+	installed, err := c.Newest(ctx, r.Kept.Engine)
+	if err != nil {
+		return err
+	}
+	if len(installed) == 0 {
+		return backstay.Errorf(backstay.Unavailable, "There is no %s on this machine.", r.Kept.Engine)
+	}
+	r.Installation = installed[0]
+	archiver := c.Engines[r.Kept.Engine].(engine.Archiver) // Able has made sure of it
+	found, err := c.list(ctx, archiver, backend.Origin{Instance: r.Kept.Instance, Key: r.Policy.Key}, r.Installation)
+	if err != nil {
+		return err
+	}
+	if len(found.List) == 0 {
+		return backstay.Errorf(backstay.NotFound, "No backups are kept of the instance %s.", r.Kept.Instance)
+	}
+	r.Kept.List = found.List
+	last := &r.Kept.List[len(r.Kept.List)-1]
+	last.Final = r.Leaving
+	if archiver.RestorePoints(r.Installation) == backstay.AnySecond {
+		r.Archived = last.Ended // what was archived since then is not known
+	}
+	return nil
+}
+
+// recall asks the repository for the backups of an instance that is gone, if its record knows of none: the record may
+// have been lost, or made anew since.
+func (k *Custodian) recall(ctx context.Context) error {
+	if k.c.Repository.IsZero() || len(k.kept().List) > 0 {
+		return nil
+	}
+	end, err := k.begin(ctx)
+	if err != nil {
+		return err
+	}
+	defer end()
+	n, leave, err := k.bare()
+	if err != nil {
+		return err
+	}
+	defer leave()
+	if n.Installation.Product == "" { // the instance was never started here
+		installed, err := k.c.Newest(ctx, k.kept().Engine)
+		if err != nil || len(installed) == 0 {
+			return err
+		}
+		n.Installation = installed[0]
+	}
+	return k.know(ctx, n)
+}
