@@ -88,8 +88,12 @@ func (b *Broker) keepArchive(ctx context.Context, in Instance) error {
 // nothing: longer than any delete takes until that has taken note of it.
 const forgetAfter = 24 * time.Hour
 
-// ForgetExpired removes from the ledger what it has of deleted instances of which nothing is kept any more.
+// ForgetExpired removes from the ledger what it has of deleted instances of which nothing is kept any more. Backends
+// that have lost their records do not know that.
 func (b *Broker) ForgetExpired(ctx context.Context) error {
+	if b.Restoration.lasts() {
+		return nil
+	}
 	archives, err := b.Store.Archives(ctx)
 	if err != nil {
 		return err

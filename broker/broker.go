@@ -25,10 +25,8 @@ type Broker struct {
 
 	// MayCopy tells whether it was consented to that a new instance begins with the data of one that is in another space.
 	// Nil: nobody has.
-	MayCopy func(ctx context.Context, of backstay.InstanceID, to backstay.ProvisionRequest) (bool, error)
-	// RestoreLost has what a backend has lost be restored from its backups. Only an operator can know that it is lost for
-	// good, as on a new machine: else the data would be there again when its disk is.
-	RestoreLost bool
+	MayCopy     func(ctx context.Context, of backstay.InstanceID, to backstay.ProvisionRequest) (bool, error)
+	Restoration *Restoration // nil, but where a whole platform is being restored
 
 	turns    turns
 	absences absences

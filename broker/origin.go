@@ -177,21 +177,3 @@ func (b *Broker) restores(in Instance, wanted backend.Spec) (bool, error) {
 	before, err := b.openSpec(in.ID, in.Spec)
 	return wanted.Origin.Return > returnsOf(before), err
 }
-
-// beginReturn begins to restore an instance that its backend has lost, with all of its data, from its backups.
-func (b *Broker) beginReturn(ctx context.Context, in Instance) error {
-	spec, err := b.acceptedSpec(in)
-	if err != nil {
-		return err
-	}
-	lost := nextReturn(spec)
-	spec.Origin = &lost
-	op := newOperation(in.ID, backstay.Update, "The service instance is about to be restored from its backups.")
-	op.Cause, op.Generation = ByRestore, in.Generation
-	op.Wanted.PlanID, op.Wanted.Parameters = in.PlanID, in.Parameters
-	if op.Wanted.Spec, err = b.sealSpec(in.ID, spec); err != nil {
-		return err
-	}
-	_, err = b.Store.BeginOperation(ctx, op)
-	return err
-}

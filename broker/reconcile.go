@@ -82,7 +82,7 @@ func (b *Broker) Reconcile(ctx context.Context) error {
 			}
 		}
 	}
-	return errors.Join(failures...)
+	return errors.Join(append(failures, b.bringBack(ctx, entries))...)
 }
 
 // agrees tells whether a backend that holds these generations has of the instance what the ledger says.
@@ -121,11 +121,9 @@ func (b *Broker) reconcileInstance(ctx context.Context, id backstay.InstanceID) 
 		return err
 	}
 	switch generation, known := held[id]; {
-	case !known && b.RestoreLost && b.isBackedUp(in):
-		b.Log.Warn("a backend has no record of an instance: it is restored from its backups", "instance", id)
-		return b.beginReturn(ctx, in)
 	case !known:
-		b.Log.Warn("a backend has no record of an instance: it is made anew", "instance", id, "backend", in.Backend)
+		b.Log.Warn("a backend has no record of an instance: it is made anew", "instance", id, "backend", in.Backend,
+			"from_its_backups", b.Restoration.lasts())
 		return b.applyAccepted(ctx, in)
 	case generation > in.Generation: // the ledger is of an earlier day, as after its restoration
 		b.Log.Warn("a backend is ahead of the ledger, which holds", "instance", id, "backend", in.Backend)
@@ -175,7 +173,8 @@ func (b *Broker) Unhealthy(ctx context.Context) (map[backstay.InstanceID]string,
 			failures = append(failures, fmt.Errorf("ask backend %s: %w", name, err))
 		}
 		for _, s := range unwell {
-			if s.Phase == backend.Failing { // else it serves, as it did before it was to change
+			if s.Phase == backend.Failing || b.Restoration.lasts() && s.Phase != backend.Running {
+				// else it serves, as it did before it was to change
 				reasons[s.Instance] = s.Message
 			}
 		}

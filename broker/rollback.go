@@ -16,6 +16,11 @@ func (b *Broker) restoreUsers(ctx context.Context, in Instance, op Operation) er
 	if restores, err := b.restores(in, spec); err != nil || !spec.RollBack && !restores {
 		return err
 	}
+	return b.remakeUsers(ctx, in)
+}
+
+// remakeUsers makes the users of all bindings of an instance again, each with the password that it has.
+func (b *Broker) remakeUsers(ctx context.Context, in Instance) error {
 	bindings, err := b.Store.Bindings(ctx, in.ID)
 	if err != nil {
 		return err

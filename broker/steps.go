@@ -176,12 +176,14 @@ func (b *Broker) applyWanted(ctx context.Context, in Instance, op Operation) err
 	if err != nil {
 		return err
 	}
-	if !restores {
-		spec.Origin = nil
-	}
 	its, err := b.backendOf(in)
 	if err != nil {
 		return err
+	}
+	if !restores {
+		if spec.Origin, err = b.lostOrigin(ctx, its, spec); err != nil {
+			return err
+		}
 	}
 	return its.Apply(ctx, spec)
 }
@@ -191,9 +193,11 @@ func (b *Broker) applyAccepted(ctx context.Context, in Instance) error {
 	if err != nil {
 		return err
 	}
-	spec.Origin = nil // the data is there
 	its, err := b.backendOf(in)
 	if err != nil {
+		return err
+	}
+	if spec.Origin, err = b.lostOrigin(ctx, its, spec); err != nil {
 		return err
 	}
 	return its.Apply(ctx, spec)

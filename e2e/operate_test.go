@@ -283,7 +283,7 @@ func TestMisusedServe(t *testing.T) {
 	}
 }
 
-func refused(t *testing.T, p *platform, code int, reason string, args ...string) {
+func refused(t testing.TB, p *platform, code int, reason string, args ...string) {
 	t.Helper()
 	out, err := exec.Command(p.binary, args...).CombinedOutput()
 	var exit *exec.ExitError

@@ -97,6 +97,19 @@ const tokenFor = uaa.DefaultAccessLifetime / 2
 // start brings up a Backstay from the named binary, with more flags for serve.
 func start(t testing.TB, binary string, flags ...string) *platform {
 	t.Helper()
+	p := prepare(t, binary, flags...)
+	p.mustServe()
+	password, err := os.ReadFile(filepath.Join(p.data, "admin-password"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.password = strings.TrimSpace(string(password))
+	return p
+}
+
+// prepare is start for a Backstay that does not serve yet.
+func prepare(t testing.TB, binary string, flags ...string) *platform {
+	t.Helper()
 	first, last := testkit.Ports(t, 60)
 	p := &platform{
 		t: t, binary: filepath.Join(built, binary), data: testkit.Dir(t),
@@ -111,12 +124,6 @@ func start(t testing.TB, binary string, flags ...string) *platform {
 	}
 	t.Cleanup(p.stop)
 	shareGolden(t, p.data)
-	p.mustServe()
-	password, err := os.ReadFile(filepath.Join(p.data, "admin-password"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	p.password = strings.TrimSpace(string(password))
 	return p
 }
 

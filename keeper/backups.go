@@ -113,7 +113,8 @@ func (k *Keeper) answerLearn(r *http.Request) (any, error) {
 		return nil, err
 	}
 	if id := r.PathValue("id"); string(left.Instance) != id || !plainName(id) || left.Policy.Key == "" {
-		return nil, backstay.Errorf(backstay.Invalid, "The backups of %q are not those of %q, or have no key.", left.Instance, id)
+		return nil, backstay.Errorf(backstay.Invalid, "The backups of %q are not those of %q, or have no key.",
+			left.Instance, id)
 	}
 	if err := k.custody.Learn(r.Context(), left); err != nil {
 		return nil, err

@@ -180,14 +180,14 @@ func (p Plan) policy(before *backend.BackupPolicy, w Windows, skipFinal *bool) *
 	if before == nil && p.Backups == 0 {
 		return nil
 	}
-	policy := backend.BackupPolicy{Final: finalDays}
+	policy := backend.BackupPolicy{Final: FinalDays}
 	if before != nil {
 		policy = *before
 	}
 	policy.Window = w.Backup.String()
 	policy.Days = cmp.Or(p.Backups, policy.Days)
 	if skipFinal != nil {
-		policy.Final = finalDays
+		policy.Final = FinalDays
 		if *skipFinal {
 			policy.Final = 0
 		}
@@ -195,5 +195,5 @@ func (p Plan) policy(before *backend.BackupPolicy, w Windows, skipFinal *bool) *
 	return &policy
 }
 
-// finalDays is how long the last backup of an instance that was deleted is kept.
-const finalDays = 35
+// FinalDays is how long the last backup of an instance that was deleted is kept.
+const FinalDays = 35

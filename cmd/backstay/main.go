@@ -38,6 +38,8 @@ func commands() []command {
 		{"restore", "make a new instance from what is kept of one, also of a deleted one", restoreUsage, restore},
 		{"copy", "copy an instance into another space, or consent to that", copyUsage, copyInstance},
 		{"backup-platform", "back up the platform's own database now", backupPlatformUsage, backupPlatform},
+		{"restore-platform", "restore a whole Backstay on a new machine, from its repository and its key file",
+			restorePlatformUsage, restorePlatform},
 		{"usage", "show what was used, and what it costs", usageUsage, showUsage},
 		{"user", "list users, make them administrators, give them new passwords", userUsage, manageUsers},
 		{"client", "make clients for programs that log in by themselves, and end them", clientUsage, manageClients},

@@ -47,6 +47,10 @@ func serveUntil(ctx context.Context, c *cli, args []string) error {
 	if err != nil {
 		return err
 	}
+	if cfg.data.restoration() == restoringState {
+		return advise(fmt.Errorf("the state database of %s is not restored yet", cfg.data),
+			"backstay restore-platform, as before")
+	}
 	files, wrong := readGiven(cfg, time.Now())
 	if wrong != nil && !cfg.data.hasServed() {
 		return wrong
@@ -164,6 +168,7 @@ func (p *platform) run(ctx context.Context, l net.Listener) error {
 	g.Go(func() error { return p.market.WatchCatalogs(ctx) })
 	g.Go(func() error { return p.tunnels.Run(ctx) })
 	g.Go(func() error { return p.protectState(ctx) })
+	g.Go(func() error { return p.keepNote(ctx) })
 	g.Go(func() error { return p.serveHTTP(ctx, l) })
 	return g.Wait()
 }

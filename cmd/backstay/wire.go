@@ -117,7 +117,8 @@ func (p *platform) build(ctx context.Context, instances *local.Backend) error {
 	}
 	p.users = &uaa.Server{Store: p.store, Key: key, Issuer: p.cfg.url, Log: p.log}
 	p.broker = &broker.Broker{Store: p.store.Broker(), Backends: map[string]backend.Backend{broker.Local: instances},
-		Certifier: p.given.certifier(authority), Offered: p.given.catalog, Key: key, Now: time.Now, Log: p.log}
+		Certifier: p.given.certifier(authority), Offered: p.given.catalog, Key: key, Now: time.Now, Log: p.log,
+		Restoration: p.restoration()}
 	p.market = &market.Market{Store: p.store, Brokers: market.Brokers{ownBroker.ID: p.broker}, Key: key, Log: p.log}
 	p.broker.MayCopy = p.market.MayCopy
 	p.api = &cfapi.Server{Market: p.market, Authenticator: p.users, URL: p.cfg.url, Version: buildVersion(), Log: p.log}
@@ -128,6 +129,14 @@ func (p *platform) build(ctx context.Context, instances *local.Backend) error {
 		return fmt.Errorf("put the catalog on sale: %w", err)
 	}
 	return nil
+}
+
+// restoration is that of a platform that has been restored, until all of its instances are back; nil: there is none.
+func (p *platform) restoration() *broker.Restoration {
+	if p.cfg.data.restoration() != restoringInstances {
+		return nil
+	}
+	return &broker.Restoration{End: func() error { return atomicfile.Remove(p.cfg.data.restorationFile()) }}
 }
 
 func (p *platform) runners() state.Runners {

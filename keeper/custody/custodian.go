@@ -311,11 +311,12 @@ func (k *Custodian) hasParted() bool {
 }
 
 // isOther tells whether the node has other data than those that the last backup is of, as after an upgrade or a return
-// to a restore point: what is archived since then can be restored only behind a backup of its own.
+// to a restore point, or may have them, because the record was lost: what is archived since then can be restored only
+// behind a backup of its own.
 func (k *Custodian) isOther(n engine.Node) bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	return k.record.Of != "" && k.record.Of != filepath.Base(n.DataDir)
+	return len(k.record.Kept.List) > 0 && k.record.Of != filepath.Base(n.DataDir)
 }
 
 // chance spreads what instances do over the time in which it may be done.

@@ -169,7 +169,7 @@ func (c *Custody) reachable(ctx context.Context, o backend.Origin) (backend.Back
 		return c.discover(ctx, o)
 	}
 	kept, any := k.Backups()
-	if !any || k.key() != o.Key {
+	if !any || k.key() != o.Key || len(kept.List) == 0 { // of one that is restored, the record has just been made anew
 		return c.discover(ctx, o)
 	}
 	k.reads()
