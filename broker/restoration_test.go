@@ -1,6 +1,7 @@
 package broker_test
 
 import (
+	"context"
 	"testing"
 	"time"
 
@@ -9,6 +10,7 @@ import (
 	"github.com/backstay/backstay/backend/local"
 	"github.com/backstay/backstay/broker"
 	"github.com/backstay/backstay/engine/redis"
+	"github.com/backstay/backstay/internal/wait"
 	"github.com/backstay/backstay/keeper/keepertest"
 )
 
@@ -26,8 +28,7 @@ func TestRestoration(t *testing.T) {
 	must(t, err)
 	h.mustEnd(t, deleted.InstanceID)
 	stop()
-	_, err = h.Backends[broker.Local].(*local.Backend).Stop(t.Context())
-	must(t, err)
+	endMachine(t, h.Backends[broker.Local].(*local.Backend))
 
 	ended := make(chan struct{})
 	h = h.movedTo(t, repository, &broker.Restoration{End: func() error { close(ended); return nil }})
@@ -52,6 +53,20 @@ func TestRestoration(t *testing.T) {
 	if op := h.updateMade(t, r, `{"backup": "now"}`); op.State != backstay.Succeeded {
 		t.Errorf("an update of the restored instance ended as %+v", op)
 	}
+}
+
+// endMachine ends a keeper of this process with all of its engines, whose ports are free then.
+func endMachine(t *testing.T, instances *local.Backend) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), limit)
+	defer cancel()
+	go instances.Stop(ctx) // which then waits for the end of this process
+	must(t, wait.Until(ctx, wait.Every(20*time.Millisecond), func() (again bool, err error) {
+		soon, cancel := context.WithTimeout(ctx, time.Second)
+		defer cancel()
+		_, err = instances.Held(soon)
+		return err == nil, nil
+	}))
 }
 
 // movedTo is a broker of the same ledger on another machine with the same repository.
