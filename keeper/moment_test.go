@@ -34,9 +34,11 @@ func TestEveryCommitIsRestored(t *testing.T) {
 	for _, p := range products {
 		t.Run(p.engine, func(t *testing.T) {
 			t.Parallel()
-			m := newMoments(t, p)
+			c := everything(t)
+			m := newMoments(t, p, c, backstay.Repository{Dir: filepath.Join(c.DataDir, "repository")})
 			for range *rounds {
-				m.restore(m.befall())
+				last := m.befall()
+				m.restore(last, m.random(last))
 			}
 		})
 	}
@@ -55,13 +57,13 @@ type moments struct {
 	access backstay.Credentials
 }
 
-// newMoments makes an instance that has a backup.
-func newMoments(t *testing.T, p product) *moments {
+// newMoments makes an instance that has a backup, with a keeper of its own.
+func newMoments(t *testing.T, p product, c keeper.Config, r backstay.Repository) *moments {
 	t.Helper()
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
-	m := &moments{T: t, p: p, chance: rand.New(rand.NewPCG(seed, 0)), c: everything(t)}
-	m.c.Repository = backstay.Repository{Dir: filepath.Join(m.c.DataDir, "repository")}
+	m := &moments{T: t, p: p, chance: rand.New(rand.NewPCG(seed, 0)), c: c}
+	m.c.Repository = r
 	maps.DeleteFunc(m.c.Engines, func(name string, _ engine.Engine) bool { return name != p.engine })
 	m.b, m.kill, _ = keepertest.Start(t, m.c, "")
 	m.spec = specOf(t, p)
@@ -83,21 +85,27 @@ func newMoments(t *testing.T, p product) *moments {
 // befall does everything once to the instance while an app writes, and returns the second in which it was backed up last.
 func (m *moments) befall() (last time.Time) {
 	m.Helper()
-	ctx, cancel := context.WithCancel(m.Context())
-	var app sync.WaitGroup
-	app.Go(func() { m.noted.keep(ctx, m.p, m.access) })
-	defer app.Wait()
-	defer cancel()
+	defer m.start()()
 	events := []func(){m.backUp, m.killEngine, m.killKeeper, m.killInBackup, m.restart}
 	m.chance.Shuffle(len(events), func(i, j int) { events[i], events[j] = events[j], events[i] })
 	for _, event := range append(events, m.backUp) {
 		m.write()
 		event()
 	}
-	kept := mustAwaitBackups(m.T, m.b, m.spec.Instance, atLeast(1))
-	last = kept.List[len(kept.List)-1].Ended.Add(time.Second - 1).Truncate(time.Second)
+	last = m.last().Ended.Add(time.Second - 1).Truncate(time.Second)
 	time.Sleep(time.Until(last.Add(50 * time.Millisecond)))
 	return last
+}
+
+// start starts an app that writes until stop is called.
+func (m *moments) start() (stop func()) {
+	ctx, cancel := context.WithCancel(m.Context())
+	var app sync.WaitGroup
+	app.Go(func() { m.noted.keep(ctx, m.p, m.access) })
+	return func() {
+		cancel()
+		app.Wait()
+	}
 }
 
 // write returns when something was written, some time later.
@@ -165,17 +173,17 @@ func (m *moments) killInBackup() {
 	mustAwaitBackups(m.T, m.b, m.spec.Instance, func(k backend.Backups) bool {
 		return k.Running || k.Asked == m.spec.Backups
 	})
-	time.Sleep(time.Duration(m.chance.Int64N(int64(m.tookLast()))))
+	last := m.last()
+	time.Sleep(time.Duration(m.chance.Int64N(int64(last.Ended.Sub(last.Began) + time.Millisecond))))
 	m.killKeeper()
 	m.awaitAsked()
 }
 
-// tookLast is how long the last backup took.
-func (m *moments) tookLast() time.Duration {
+// last is the last backup.
+func (m *moments) last() backend.Backup {
 	m.Helper()
 	kept := mustAwaitBackups(m.T, m.b, m.spec.Instance, atLeast(1))
-	last := kept.List[len(kept.List)-1]
-	return last.Ended.Sub(last.Began) + time.Millisecond
+	return kept.List[len(kept.List)-1]
 }
 
 func (m *moments) restart() {
@@ -184,18 +192,24 @@ func (m *moments) restart() {
 	mustReach(m.T, m.b, m.spec)
 }
 
-// restore restores the last second, and a random one before it.
-func (m *moments) restore(last time.Time) {
+// random is a second between the first backup and the last second.
+func (m *moments) random(last time.Time) time.Time {
+	m.Helper()
+	kept := mustAwaitBackups(m.T, m.b, m.spec.Instance, atLeast(1))
+	first := kept.List[0].Ended.Truncate(time.Second).Add(time.Second)
+	return first.Add(time.Duration(m.chance.IntN(int(last.Sub(first)/time.Second)+1)) * time.Second)
+}
+
+// restore restores seconds, and compares what was noted.
+func (m *moments) restore(seconds ...time.Time) {
 	m.Helper()
 	kept, err := m.b.Backups(m.Context(), m.spec.Instance)
 	if err != nil || len(kept.Gaps) > 0 || kept.Trouble != "" {
 		m.Fatalf("the backups are %+v, %v", kept, err)
 	}
-	first := kept.List[0].Ended.Truncate(time.Second).Add(time.Second)
-	random := first.Add(time.Duration(m.chance.IntN(int(last.Sub(first)/time.Second)+1)) * time.Second)
 	var copies sync.WaitGroup
 	defer copies.Wait()
-	for _, moment := range []time.Time{random, last} {
+	for _, moment := range seconds {
 		from, until := moment, moment
 		if kept.Earliest.IsZero() {
 			from, until = lastBefore(kept.List, moment)
