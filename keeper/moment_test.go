@@ -3,9 +3,10 @@ package keeper_test
 import (
 	"context"
 	"flag"
-	"maps"
 	"math/rand/v2"
 	"path/filepath"
+	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -15,13 +16,12 @@ import (
 	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/backend"
 	"github.com/backstay/backstay/backend/local"
-	"github.com/backstay/backstay/engine"
 	"github.com/backstay/backstay/internal/wait"
 	"github.com/backstay/backstay/keeper"
 	"github.com/backstay/backstay/keeper/keepertest"
 )
 
-var rounds = flag.Int("rounds", 1, "how often TestEveryCommitIsRestored goes through what befalls an instance")
+var rounds = flag.Int("rounds", 1, "how often tests of backups go through what befalls an instance")
 
 // TestEveryCommitIsRestored notes each commit and its time while an instance is backed up, killed, kept by keepers that
 // are killed, and restarted, in an order of chance. Copies of random seconds hold every commit up to that second, and none
@@ -62,9 +62,8 @@ func newMoments(t *testing.T, p product, c keeper.Config, r backstay.Repository)
 	t.Helper()
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
-	m := &moments{T: t, p: p, chance: rand.New(rand.NewPCG(seed, 0)), c: c}
+	m := &moments{T: t, p: p, chance: rand.New(rand.NewPCG(seed, 0)), c: only(p, c)}
 	m.c.Repository = r
-	maps.DeleteFunc(m.c.Engines, func(name string, _ engine.Engine) bool { return name != p.engine })
 	m.b, m.kill, _ = keepertest.Start(t, m.c, "")
 	m.spec = specOf(t, p)
 	m.spec.Backup = backedUp(t).Backup
@@ -166,7 +165,7 @@ func (m *moments) killKeeper() {
 	m.b, m.kill, _ = keepertest.Start(m.T, m.c, "")
 }
 
-// killInBackup kills the keeper in the middle of a backup: the next one makes it up.
+// killInBackup kills the keeper in the middle of a backup: the next one makes it up, and nothing is left that is half.
 func (m *moments) killInBackup() {
 	m.Helper()
 	m.ask()
@@ -177,6 +176,34 @@ func (m *moments) killInBackup() {
 	time.Sleep(time.Duration(m.chance.Int64N(int64(last.Ended.Sub(last.Began) + time.Millisecond))))
 	m.killKeeper()
 	m.awaitAsked()
+	mustAwaitBackups(m.T, m.b, m.spec.Instance, func(k backend.Backups) bool { return slices.Equal(m.stored(), ids(k)) })
+}
+
+// stored are the backups of which anything lies in the repository.
+func (m *moments) stored() (names []string) {
+	m.Helper()
+	part := filepath.Join(m.c.Repository.Dir, string(m.spec.Instance))
+	for _, pattern := range []string{"backup/main/*F/*", "backup/2*Z/*", "2*.rdb"} { // of each engine
+		found, err := filepath.Glob(filepath.Join(part, pattern))
+		if err != nil {
+			m.Fatal(err)
+		}
+		for _, path := range found {
+			of, isFile := strings.CutSuffix(path, ".rdb")
+			if !isFile {
+				of = filepath.Dir(path)
+			}
+			names = append(names, filepath.Base(of))
+		}
+	}
+	return slices.Compact(names)
+}
+
+func ids(kept backend.Backups) (ids []string) {
+	for _, b := range kept.List {
+		ids = append(ids, b.ID)
+	}
+	return ids
 }
 
 // last is the last backup.

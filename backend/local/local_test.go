@@ -14,6 +14,8 @@ import (
 	"github.com/backstay/backstay/backend/local"
 	"github.com/backstay/backstay/engine"
 	"github.com/backstay/backstay/engine/enginetest"
+	"github.com/backstay/backstay/engine/mysql"
+	"github.com/backstay/backstay/engine/postgres"
 	"github.com/backstay/backstay/engine/redis"
 	"github.com/backstay/backstay/keeper/keepertest"
 )
@@ -24,14 +26,23 @@ func TestBackend(t *testing.T) {
 	backendtest.Run(t, subject(b))
 }
 
-// TestArchive is with Redis, which is quick to restore.
 func TestArchive(t *testing.T) {
 	t.Parallel()
-	c := keepertest.Config(t, 10)
-	c.Engines = map[string]engine.Engine{"redis": redis.Engine{}}
-	c.Repository = backstay.Repository{Dir: filepath.Join(c.DataDir, "repository")}
-	b, _ := keepertest.Run(t, c)
-	backendtest.RunArchive(t, subject(b))
+	for name, its := range map[string]engine.Engine{
+		"postgres": postgres.Engine{}, "mysql": mysql.Engine{}, "redis": redis.Engine{},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			if testing.Short() && name != "redis" {
+				t.Skip("takes some seconds")
+			}
+			c := keepertest.Config(t, 10)
+			c.Engines = map[string]engine.Engine{name: its}
+			c.Repository = backstay.Repository{Dir: filepath.Join(c.DataDir, "repository")}
+			b, _ := keepertest.Run(t, c)
+			backendtest.RunArchive(t, subject(b))
+		})
+	}
 }
 
 // TestBackendWhoseKeeperIsKilled checks that changes come true whenever the keeper dies.
