@@ -56,6 +56,13 @@ type Accounts interface {
 	DropUser(ctx context.Context, id backstay.InstanceID, name string) error
 }
 
+// Gauge is what a backend does besides that sees how much its instances store.
+type Gauge interface {
+	// Used tells how much of a disk the data of an instance takes now, its logs of changes among it. What waits for the
+	// repository of the backups does not count. It is NotFound for an instance that the backend does not have.
+	Used(ctx context.Context, id backstay.InstanceID) (backstay.Bytes, error)
+}
+
 // User is one binding's account in an instance.
 type User struct {
 	Name     string          `json:"name"` // see engine.User

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/backstay/backstay"
+	"github.com/backstay/backstay/backend"
 	"github.com/backstay/backstay/broker/terms"
 )
 
@@ -75,6 +76,7 @@ func (b *Broker) toldParameters(
 	if p.engine.Settings != nil {
 		told["available_settings"] = p.engine.Settings
 	}
+	b.tellUsed(ctx, in, told)
 	b.tellBackups(ctx, in, a.Spec, told)
 	if in.Pending.ID != "" {
 		pending, err := b.toldPending(in)
@@ -84,6 +86,20 @@ func (b *Broker) toldParameters(
 		told["pending_change"] = pending
 	}
 	return json.Marshal(told)
+}
+
+// tellUsed adds how much the instance stores, where its backend sees that.
+func (b *Broker) tellUsed(ctx context.Context, in Instance, told map[string]any) {
+	gauge, ok := b.Backends[in.Backend].(backend.Gauge)
+	if !ok {
+		return
+	}
+	used, err := gauge.Used(ctx, in.ID)
+	if err != nil {
+		b.Log.Warn("it is not known how much an instance stores", "instance", in.ID, "error", err)
+		return
+	}
+	told["disk_used"] = (used / backstay.MB * backstay.MB).String()
 }
 
 // pendingChange is a change that waits, as users are told of it.

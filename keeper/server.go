@@ -89,6 +89,7 @@ func (k *Keeper) routes() http.Handler {
 		k.answer(w, r, k.answerProof)
 	})
 	handle("GET "+wire.AdminPattern, k.answerAdmin)
+	handle("GET "+wire.UsedPattern, k.answerUsed)
 	handle("POST "+wire.RotationPattern, k.answerRotate)
 	handle("PUT "+wire.UserPattern, k.answerCreateUser)
 	handle("DELETE "+wire.UserPattern, k.answerDropUser)
@@ -250,6 +251,14 @@ func (k *Keeper) answerAdmin(r *http.Request) (any, error) {
 	defer cancel()
 	pid, n, err := in.Process(ctx)
 	return wire.Admin{PID: pid, SocketDir: n.RunDir, Port: n.Endpoint.Port}, err
+}
+
+func (k *Keeper) answerUsed(r *http.Request) (any, error) {
+	in, err := k.asked(r)
+	if err != nil {
+		return nil, err
+	}
+	return in.Used(), nil
 }
 
 func (k *Keeper) answerRotate(r *http.Request) (any, error) {

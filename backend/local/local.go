@@ -30,6 +30,7 @@ type Backend struct {
 var (
 	_ backend.Backend = (*Backend)(nil)
 	_ backend.Archive = (*Backend)(nil)
+	_ backend.Gauge   = (*Backend)(nil)
 )
 
 // New returns the backend of the keeper that listens, or will, on the Unix socket at path.
@@ -70,6 +71,11 @@ func (b *Backend) Unwell(ctx context.Context) (list []backend.Status, err error)
 
 func (b *Backend) Held(ctx context.Context) (generations map[backstay.InstanceID]int64, err error) {
 	return generations, b.call(ctx, "GET", wire.HeldPath, nil, &generations)
+}
+
+// Used is backend.Gauge's.
+func (b *Backend) Used(ctx context.Context, id backstay.InstanceID) (used backstay.Bytes, err error) {
+	return used, b.call(ctx, "GET", wire.UsedPath(id), nil, &used)
 }
 
 func (b *Backend) Remove(ctx context.Context, id backstay.InstanceID) error {

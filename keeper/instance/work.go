@@ -7,6 +7,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/backend"
 	"github.com/backstay/backstay/internal/wait"
 )
@@ -36,10 +37,20 @@ func (in *Instance) attest(ctx context.Context, dirs ...string) (end func()) {
 	}
 }
 
+// sectorSize is the unit in which the system counts what files take, whatever the blocks of their disk are.
+const sectorSize = 512
+
+// Used is how much of the disk the data of the instance takes.
+func (in *Instance) Used() backstay.Bytes {
+	r := in.Record()
+	data := filepath.Join(in.m.Dir(in.ID), dataName(r.Data))
+	return backstay.Bytes(traceOf([]string{data}).blocks * sectorSize)
+}
+
 // trace is what work in files leaves: a program that writes changes at least one of it.
 type trace struct {
 	files  int
-	blocks int64
+	blocks int64 // of sectorSize
 	newest time.Time
 }
 

@@ -15,6 +15,7 @@
 //	GET    /v2/instances/ID?after=REVISION  backend.Status, as soon as it is newer, or after LongPoll
 //	DELETE /v2/instances/ID                 204 once the wish is durable; ?discard=true: without a last backup
 //	GET    /v2/instances/ID/admin           Admin
+//	GET    /v2/instances/ID/used            the bytes that its data takes, a number
 //	POST   /v2/instances/ID/rotation        Rotation, once the administrator has another password
 //	PUT    /v2/instances/ID/users/NAME      takes a backend.User; the credentials
 //	DELETE /v2/instances/ID/users/NAME      204
@@ -62,6 +63,7 @@ const (
 const (
 	InstancePattern = instancesPath + "{id}"
 	AdminPattern    = InstancePattern + "/admin"
+	UsedPattern     = InstancePattern + "/used"
 	RotationPattern = InstancePattern + "/rotation"
 	UserPattern     = InstancePattern + "/users/{name}"
 
@@ -74,6 +76,9 @@ func InstancePath(id backstay.InstanceID) string { return instancesPath + url.Pa
 
 // AdminPath is where an instance's Admin is.
 func AdminPath(id backstay.InstanceID) string { return InstancePath(id) + "/admin" }
+
+// UsedPath is where it is told how much an instance stores.
+func UsedPath(id backstay.InstanceID) string { return InstancePath(id) + "/used" }
 
 // RotationPath is where an instance's administrator gets another password.
 func RotationPath(id backstay.InstanceID) string { return InstancePath(id) + "/rotation" }
