@@ -108,12 +108,14 @@ func (c *config) readNote(ctx context.Context, key seal.Key) (note recoveryNote,
 			err = json.Unmarshal(text, &note)
 		}
 	}
-	switch backstay.KindOf(err) {
+	switch kind := backstay.KindOf(err); kind {
 	case backstay.NotFound:
-		return note, backstay.Wrapf(err, backstay.NotFound, "There is no backup of a platform in this repository.")
+		err = backstay.Errorf(kind, "There is no backup of a platform in this repository.")
 	case backstay.Invalid:
-		return note, backstay.Wrapf(err, backstay.Invalid, "The recovery note in this repository cannot be opened: "+
-			"the key file is that of another Backstay, or the note is damaged.")
+		err = backstay.Errorf(kind, "The recovery note in this repository cannot be opened: the key file is that of "+
+			"another Backstay, or the note is damaged.")
+	case backstay.Unavailable:
+		err = backstay.Errorf(kind, "%s", backstay.SentenceOf(err))
 	}
 	return note, err
 }
