@@ -217,7 +217,9 @@ func (c *Custody) list(
 	defer leave()
 	list, err := a.Backups(ctx, n, c.Repository.Of(o.Instance, o.Key))
 	kept = backend.Backups{Instance: o.Instance, List: merged(list, nil)}
-	kept.Earliest, kept.Latest = backup.Range(kept.List, c.Now())
+	if count := len(kept.List); count > 0 { // how far the archive goes beyond that, nobody knows
+		kept.Earliest, kept.Latest = backup.Range(kept.List, kept.List[count-1].Ended)
+	}
 	return kept, err
 }
 
