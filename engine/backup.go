@@ -2,6 +2,8 @@ package engine
 
 import (
 	"context"
+	"crypto/rand"
+	"strings"
 	"time"
 
 	"github.com/backstay/backstay"
@@ -55,6 +57,15 @@ type Backup struct {
 	Data    backstay.Bytes `json:"data"`    // of the node
 	Stored  backstay.Bytes `json:"stored"`  // that it takes in the repository, without what it shares with others
 	Version string         `json:"version"` // the full version that made it
+}
+
+// BackupIDLayout is that of the second in which a backup began, in a name that NewBackupID has made.
+const BackupIDLayout = "20060102T150405Z"
+
+// NewBackupID names a backup of a tool that gives no names, by when it began, and by chance, since two may begin in one
+// second: "20261127T210255Z-k3ja5x".
+func NewBackupID(began time.Time) string {
+	return began.UTC().Format(BackupIDLayout) + "-" + strings.ToLower(rand.Text()[:6])
 }
 
 // Archived is how far a repository follows a node.

@@ -37,11 +37,8 @@ type manifest struct {
 func streamOf(id string) string   { return backupsPrefix + id + "/stream" }
 func manifestOf(id string) string { return backupsPrefix + id + "/manifest" }
 
-// idLayout is that of the moments in the names of backups and series.
-const idLayout = "20060102T150405Z"
-
-// backupID matches the names of backups: the second, in UTC, in which they began.
-var backupID = regexp.MustCompile(`^\d{8}T\d{6}Z$`)
+// backupID matches the names of backups. Early ones are named by the second alone in which they began.
+var backupID = regexp.MustCompile(`^\d{8}T\d{6}Z(?:-[a-z2-7]{6})?$`)
 
 // archivable refuses products that have no program to be copied by while they serve.
 func archivable(i engine.Installation) error {
@@ -78,7 +75,7 @@ func (Engine) Backup(ctx context.Context, n engine.Node, r backstay.Repository, 
 		return engine.Backup{}, err
 	}
 	began := time.Now().UTC()
-	m := manifest{Backup: engine.Backup{ID: began.Format(idLayout), Began: began}}
+	m := manifest{Backup: engine.Backup{ID: engine.NewBackupID(began), Began: began}}
 	var copied ended
 	stored, err := store.Put(ctx, streamOf(m.ID), func(w io.Writer) (err error) {
 		copied, err = copyNode(ctx, n, w, "--stream=mbstream")
@@ -165,6 +162,7 @@ func readManifests(ctx context.Context, store *repository.Store) (all []engine.B
 		}
 		all = append(all, m.Backup)
 	}
+	slices.SortFunc(all, func(a, b engine.Backup) int { return a.Began.Compare(b.Began) })
 	return all, err
 }
 

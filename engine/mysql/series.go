@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/backstay/backstay"
+	"github.com/backstay/backstay/engine"
 	"github.com/backstay/backstay/repository"
 )
 
@@ -38,7 +39,9 @@ func headOf(series string) string       { return seriesPrefix(series) + "head" }
 func pieceOf(series string, number int) string {
 	return fmt.Sprintf("%s%09d", seriesPrefix(series), number)
 }
-func newSeries(now time.Time) string               { return now.UTC().Format(idLayout) + "-" + rand.Text()[:8] }
+func newSeries(now time.Time) string {
+	return now.UTC().Format(engine.BackupIDLayout) + "-" + rand.Text()[:8]
+}
 func seriesIn(name string) (series, object string) { return path.Base(path.Dir(name)), path.Base(name) }
 
 // readHead is NotFound for a series of which there is nothing.

@@ -3,7 +3,6 @@ package redis
 import (
 	"cmp"
 	"context"
-	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -41,7 +40,7 @@ func (Engine) Backup(ctx context.Context, n engine.Node, r backstay.Repository, 
 		return b, err
 	}
 	b = engine.Backup{Began: time.Now().UTC(), Version: n.Installation.FullVersion}
-	b.ID = b.Began.Format("20060102T150405Z") + "-" + strings.ToLower(rand.Text()[:6])
+	b.ID = engine.NewBackupID(b.Began)
 	d, err := newDump(ctx, n)
 	if err != nil {
 		return b, fmt.Errorf("take a snapshot: %w", err)
