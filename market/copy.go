@@ -11,6 +11,8 @@ type Copy struct {
 	Of    backstay.InstanceID // which may have been deleted
 	To    backstay.SpaceID
 	Event backstay.Event // for those who see the events of the space that the data comes from
+
+	NeedsConsent bool // which only one copy gets of several that are accepted at once
 }
 
 // MayCopy tells whether a new instance may begin with the data of one that is in another space. A developer of the one
@@ -45,5 +47,5 @@ func (m *Market) copyFor(
 	event := instanceEvent(actor, "copy", backstay.Instance{ID: source.InstanceID, Name: source.InstanceName},
 		place{source.OrganizationID, source.SpaceID},
 		request(details{"target_space_guid": in.SpaceID, "target_service_instance_guid": in.ID, "target_name": in.Name}))
-	return &Copy{Of: source.InstanceID, To: in.SpaceID, Event: event}, nil
+	return &Copy{Of: source.InstanceID, To: in.SpaceID, Event: event, NeedsConsent: !m.CopyFreely}, nil
 }

@@ -149,8 +149,8 @@ type InstanceStore interface {
 	AcceptInstance(
 		ctx context.Context, in backstay.Instance, parameters []byte, e backstay.Event, j backstay.Job,
 	) error
-	// AcceptCopy is AcceptInstance of one that begins with data from another space. The consent to that, if it was asked
-	// for, is used up by it.
+	// AcceptCopy is AcceptInstance of one that begins with data from another space. The consent to that is used up by
+	// it: a copy that needs one is Unsupported where there is none any more.
 	AcceptCopy(
 		ctx context.Context, in backstay.Instance, parameters []byte, c Copy, e backstay.Event, j backstay.Job,
 	) error

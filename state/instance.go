@@ -55,13 +55,23 @@ func (s *Store) AcceptInstance(ctx context.Context, i backstay.Instance, paramet
 func (s *Store) AcceptCopy(ctx context.Context, i backstay.Instance, parameters []byte, c market.Copy, e backstay.Event,
 	j backstay.Job) error {
 	return s.acceptInstance(ctx, i, parameters, e, j, func(tx pgx.Tx) error {
-		_, err := tx.Exec(ctx, `UPDATE market.instances SET labels = labels - $2 WHERE id = $1 AND labels ->> $2 = $3`,
-			c.Of, backstay.CopyLabel, string(c.To))
-		if err != nil {
+		if err := useConsent(ctx, tx, c); err != nil {
 			return err
 		}
 		return recordEvent(ctx, tx, c.Event)
 	})
+}
+
+// useConsent takes the label away that consents to a copy. Of copies that are accepted at once, it is there for one.
+func useConsent(ctx context.Context, tx pgx.Tx, c market.Copy) error {
+	tag, err := tx.Exec(ctx, `UPDATE market.instances SET labels = labels - $2 WHERE id = $1 AND labels ->> $2 = $3`,
+		c.Of, backstay.CopyLabel, string(c.To))
+	if err == nil && c.NeedsConsent && tag.RowsAffected() == 0 {
+		err = backstay.Errorf(backstay.Unsupported, "The consent to copy the service instance %s into this space has been "+
+			"used up by another copy, or taken back. A developer of its space consents to one more copy by \"backstay "+
+			"copy\", or by: cf set-label service-instance NAME %s=%s", c.Of, backstay.CopyLabel, c.To)
+	}
+	return err
 }
 
 // acceptInstance records with an instance what else is to be recorded.

@@ -81,6 +81,7 @@ func (c *cli) newRestorer(ctx context.Context, cfg *config) (*restorer, error) {
 		Offered: catalog, Key: key, Now: time.Now, Log: log, MayCopy: operatorConsents}
 	r := &restorer{cli: c, store: store, archive: instances, actor: operator(), market: &market.Market{
 		Store: store, Brokers: market.Brokers{ownBroker.ID: own}, Key: key, Log: log,
+		CopyFreely: true,
 	}}
 	r.actor.Role = backstay.Administrator
 	return r, nil

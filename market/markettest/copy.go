@@ -2,6 +2,8 @@ package markettest
 
 import (
 	"maps"
+	"strconv"
+	"sync"
 	"testing"
 
 	"github.com/backstay/backstay"
@@ -37,5 +39,36 @@ func aCopyUsesItsConsentUp(t *testing.T, f *fixture) {
 	wantLabels(map[string]string{"other": "stays"})
 	if types := f.types(t, market.EventFilter{}); len(types) != 3 {
 		t.Errorf("events %v; want one of each copy", types)
+	}
+}
+
+// oneConsentGivesOneCopy accepts many copies at once for which there is one consent.
+func oneConsentGivesOneCopy(t *testing.T, f *fixture) {
+	source := f.mustHave(t, "source")
+	consent := labels(backstay.CopyLabel, string(f.space.ID))
+	must(t, f.UpdateMetadata(t.Context(), market.OfInstance, string(source.ID), consent, none))
+	var refusals [8]error
+	var all sync.WaitGroup
+	for i := range refusals {
+		all.Go(func() {
+			in, j := f.newInstance("copy-" + strconv.Itoa(i))
+			c := market.Copy{Of: source.ID, To: f.space.ID, NeedsConsent: true,
+				Event: backstay.Event{ID: backstay.EventID(in.ID), Type: "audit.service_instance.copy"}}
+			refusals[i] = f.AcceptCopy(t.Context(), in, nil, c, none, j)
+		})
+	}
+	all.Wait()
+	accepted := 0
+	for _, err := range refusals {
+		if err == nil {
+			accepted++
+		} else if backstay.KindOf(err) != backstay.Unsupported {
+			t.Errorf("refused by: %v", err)
+		}
+	}
+	l, err := f.Instances(t.Context(), market.InstanceFilter{SpaceIDs: []backstay.SpaceID{f.space.ID}})
+	must(t, err)
+	if events := f.types(t, market.EventFilter{}); accepted != 1 || len(l.Items) != 2 || len(events) != 1 {
+		t.Errorf("one consent gave %d copies; there are the instances %v, and the events %v", accepted, l.Items, events)
 	}
 }
