@@ -30,5 +30,5 @@ func (m *Market) checkConsent(
 	}
 	return backstay.Errorf(backstay.Forbidden,
 		"Organization %s wants a manager's consent before earlier data takes the place of what %s holds. A manager of it "+
-			"consents by: cf set-label org %[1]s %s=%s", organization.Name, in.Name, ConsentLabel, in.ID)
+			"consents by: cf set-label org %[1]s %[3]s=%[4]s", organization.Name, in.Name, ConsentLabel, in.ID)
 }

@@ -2,6 +2,7 @@ package market_test
 
 import (
 	"encoding/json"
+	"strings"
 	"testing"
 
 	"github.com/backstay/backstay"
@@ -31,12 +32,21 @@ func TestReturnTakesConsent(t *testing.T) {
 		t.Errorf("where nobody minds: %v", kind)
 	}
 	f.label(t, "wanted")
-	if kind := asked(in); kind != backstay.Forbidden {
+	_, _, err := f.UpdateInstance(t.Context(), markettest.Admin, in, back)
+	if kind := backstay.KindOf(err); kind != backstay.Forbidden {
 		t.Errorf("without consent: %v", kind)
 	}
-	f.label(t, string(in))
-	if kind := asked(in); kind != passed {
-		t.Errorf("with consent: %v", kind)
+	_, command, _ := strings.Cut(backstay.SentenceOf(err), "consents by: cf set-label org ")
+	organization, label, _ := strings.Cut(command, " ")
+	key, value, _ := strings.Cut(label, "=")
+	if organization != "owner" || key != market.ConsentLabel {
+		t.Errorf("the refusal names the organization %q and the label %q: %v", organization, key, err)
+	}
+	f.label(t, value)
+	for range 2 { // it lasts
+		if kind := asked(in); kind != passed {
+			t.Errorf("with the consent that the refusal names: %v", kind)
+		}
 	}
 	if kind := asked(other); kind != backstay.Forbidden {
 		t.Errorf("with consent to another instance: %v", kind)
