@@ -113,8 +113,6 @@ func (w wishes) origin() (*Origin, error) {
 	case w.SnapshotBefore != nil && w.SnapshotOf == nil:
 		return nil, refuse(
 			"Parameter restore_from_latest_snapshot_before should be used with restore_from_latest_snapshot_of.")
-	case w.SnapshotBefore != nil && w.SnapshotBefore.IsZero():
-		return nil, refuse("Parameter restore_from_latest_snapshot_before must not be empty.")
 	case w.MomentBefore != nil && w.MomentOf == nil:
 		return nil, refuse("Parameter restore_from_point_in_time_before should be used with restore_from_point_in_time_of.")
 	case len(all) > 1:

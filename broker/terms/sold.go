@@ -14,9 +14,6 @@ func combination(c Change, w wishes, given object) error {
 	refuse := func(format string, args ...any) error { return backstay.Errorf(backstay.Invalid, format, args...) }
 	sets := given.sets()
 	switch {
-	case w.ReturnTo != nil && w.ReturnTo.IsZero():
-		return refuse("Parameter restore_to_point_in_time must not be empty: give a date and a time in UTC, such as " +
-			"2018-04-01 00:00:00.")
 	case (w.ReturnTo != nil || w.BackUp != "") && (c.Plan != nil || c.Upgrade || len(given) > 1):
 		return refuse("A backup, and a return to an earlier moment, go alone: ask for the rest when that has ended.")
 	case w.RollBack && c.Plan == nil:

@@ -109,10 +109,28 @@ func parseWishes(given json.RawMessage) (w wishes, err error) {
 		return w, nil
 	}
 	err = json.Unmarshal(given, &w)
-	if err == nil || backstay.KindOf(err) == backstay.Invalid {
+	switch {
+	case err == nil:
+		return w, w.noEmptyMoment()
+	case backstay.KindOf(err) == backstay.Invalid:
 		return w, err
 	}
 	return w, backstay.Wrapf(err, backstay.Invalid, "Parameters must be a JSON object")
+}
+
+// noEmptyMoment refuses an empty text for a time, as Invalid. Who wants the newest data leaves the parameter out.
+func (w wishes) noEmptyMoment() error {
+	for _, given := range []struct {
+		name string
+		at   *moment
+	}{{"restore_from_latest_snapshot_before", w.SnapshotBefore}, {"restore_from_point_in_time_before", w.MomentBefore},
+		{returnKey, w.ReturnTo}} {
+		if given.at != nil && given.at.IsZero() {
+			return backstay.Errorf(backstay.Invalid, "Parameter %s must not be empty: give a date and a time in UTC, such as "+
+				"2018-04-01 00:00:00.", given.name)
+		}
+	}
+	return nil
 }
 
 // windows are those that are asked for.

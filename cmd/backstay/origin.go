@@ -6,10 +6,11 @@ import (
 )
 
 // originFlags say with which data of an instance another one begins. Times are read by the broker, as it reads the
-// parameters of tenants.
+// parameters of tenants. Nil is a flag that is not given: an empty text, as of a variable of a script that is not set,
+// goes to the broker too, which refuses it, since who means a time does not want the newest data.
 type originFlags struct {
 	at, before *string
-	snapshot   *bool
+	snapshot   bool
 }
 
 const originUsage = `  --at TIME                    its data of that second, UTC, as in "2026-11-01 12:00:05"
@@ -17,22 +18,29 @@ const originUsage = `  --at TIME                    its data of that second, UTC
   --snapshot-before TIME       its newest backup that was ready before TIME
 `
 
-func addOrigin(fs *flag.FlagSet) originFlags {
-	return originFlags{fs.String("at", "", ""), fs.String("snapshot-before", "", ""), fs.Bool("snapshot", false, "")}
+func addOrigin(fs *flag.FlagSet) *originFlags {
+	f := new(originFlags)
+	given := func(to **string) func(string) error {
+		return func(text string) error { *to = &text; return nil }
+	}
+	fs.Func("at", "", given(&f.at))
+	fs.Func("snapshot-before", "", given(&f.before))
+	fs.BoolVar(&f.snapshot, "snapshot", false, "")
+	return f
 }
 
 // parameters are those by which the other instance is asked for. The parameter otherwise names the instance if no flag
 // is given.
-func (f originFlags) parameters(of, otherwise string) (json.RawMessage, error) {
+func (f *originFlags) parameters(of, otherwise string) (json.RawMessage, error) {
 	asked := map[string]string{}
 	switch {
-	case *f.at != "" && (*f.snapshot || *f.before != ""):
+	case f.at != nil && (f.snapshot || f.before != nil):
 		return nil, usagef("--at names a second, and --snapshot a backup: one of them.")
-	case *f.at != "":
+	case f.at != nil:
 		asked[momentOf], asked["restore_from_point_in_time_before"] = of, *f.at
-	case *f.before != "":
+	case f.before != nil:
 		asked[snapshotOf], asked["restore_from_latest_snapshot_before"] = of, *f.before
-	case *f.snapshot:
+	case f.snapshot:
 		asked[snapshotOf] = of
 	default:
 		asked[otherwise] = of

@@ -93,7 +93,7 @@ func operatorConsents(context.Context, backstay.InstanceID, backstay.ProvisionRe
 }
 
 func (r *restorer) restore(
-	ctx context.Context, id backstay.InstanceID, origin originFlags, name, to, plan string,
+	ctx context.Context, id backstay.InstanceID, origin *originFlags, name, to, plan string,
 ) error {
 	kept, err := r.archive.Backups(ctx, id)
 	if err != nil {
