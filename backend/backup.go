@@ -29,7 +29,7 @@ type Archive interface {
 }
 
 // Backups is what is kept of one instance in the repository. Earliest and Latest are the moments between which any
-// second can be restored, except in the Gaps; both are zero where there is no archive.
+// second can be restored, except in the Gaps and from there until the next backup; both are zero where there is none.
 type Backups struct {
 	Instance backstay.InstanceID `json:"instance"`
 	Engine   string              `json:"engine"`

@@ -110,7 +110,7 @@ func (l *life) check() {
 	at := oldest
 	for range 5 {
 		kept := backend.Backups{Instance: "i", List: l.list}
-		kept.Earliest, kept.Latest = backup.Range(l.list, l.now)
+		kept.Earliest, kept.Latest = backup.Range(l.list, nil, l.now)
 		wish := backend.Origin{At: at.Add(time.Second).Truncate(time.Second)}
 		if wish.At.After(kept.Latest) {
 			continue
@@ -232,7 +232,8 @@ func TestRangeEndsWithTheArchive(t *testing.T) {
 	t.Parallel()
 	list := nightly(3) // the last one from 01-03 02:00:00
 	for _, until := range []time.Time{at(t, "01-02 23:59:59"), at(t, "01-03 02:59:59"), at(t, "01-03 03:00:01")} {
-		if earliest, latest := backup.Range(list, until.Add(time.Second-1)); !latest.Equal(until) || !earliest.Equal(list[0].Ended) {
+		earliest, latest := backup.Range(list, nil, until.Add(time.Second-1))
+		if !latest.Equal(until) || !earliest.Equal(list[0].Ended) {
 			t.Errorf("from %s until %s can be restored, want until %s", earliest, latest, until)
 		}
 	}
@@ -242,7 +243,7 @@ func TestReach(t *testing.T) {
 	t.Parallel()
 	kept := backend.Backups{Instance: "i", List: nightly(4),
 		Gaps: []backend.Gap{{From: at(t, "01-02 10:00:00"), Until: at(t, "01-03 03:00:00")}}}
-	kept.Earliest, kept.Latest = backup.Range(kept.List, at(t, "01-04 12:00:00"))
+	kept.Earliest, kept.Latest = backup.Range(kept.List, kept.Gaps, at(t, "01-04 12:00:00"))
 	plain := kept
 	plain.Earliest, plain.Latest, plain.Gaps = time.Time{}, time.Time{}, nil
 	until := func(id, text string) engine.Point { return engine.Point{Backup: id, Until: at(t, text)} }

@@ -31,29 +31,3 @@ func Keep(list []backend.Backup, days int, now time.Time) (ids []string) {
 	slices.Reverse(ids)
 	return ids
 }
-
-// Range returns the moments between which any second can be restored with these backups and an archive that
-// reaches until the given one, in whole seconds. Both are zero where there is no archive, which the zero time
-// says, or no backup. That a backup has ended later says nothing: the archive may lack what was written meanwhile.
-func Range(list []backend.Backup, until time.Time) (earliest, latest time.Time) {
-	if until.IsZero() || len(list) == 0 {
-		return time.Time{}, time.Time{}
-	}
-	earliest = list[0].Ended
-	for _, b := range list {
-		if b.Ended.Before(earliest) {
-			earliest = b.Ended
-		}
-	}
-	earliest = wholeSecond(earliest)
-	latest = until.UTC().Truncate(time.Second)
-	if latest.Before(earliest) { // within one second
-		latest = earliest
-	}
-	return earliest, latest
-}
-
-// wholeSecond is the first whole second that is not before t.
-func wholeSecond(t time.Time) time.Time {
-	return t.UTC().Add(time.Second - time.Nanosecond).Truncate(time.Second)
-}

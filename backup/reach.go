@@ -134,19 +134,33 @@ func outside(kept backend.Backups, at time.Time) error {
 }
 
 func inGap(kept backend.Backups, g backend.Gap, at time.Time) error {
+	end := "there is another backup"
+	if b, ok := firstFrom(kept.List, g.Until); ok {
+		end = "the backup of " + moment(wholeSecond(b.Ended))
+	}
 	return backstay.Errorf(backstay.Invalid, "%s cannot be restored: %s, and %s lies in a gap of the archive "+
-		"that goes from %s until the backup of %s.", moment(at), reachable(kept), moment(at), moment(g.From),
-		moment(wholeSecond(g.Until)))
+		"that goes from %s until %s.", moment(at), reachable(kept), moment(at), moment(g.From), end)
+}
+
+// firstFrom returns the oldest backup that had not ended before the moment.
+func firstFrom(list []backend.Backup, at time.Time) (first backend.Backup, ok bool) {
+	for _, b := range list {
+		if !b.Ended.Before(at) && (!ok || b.Ended.Before(first.Ended)) {
+			first, ok = b, true
+		}
+	}
+	return first, ok
 }
 
 // reachable says what can be restored.
 func reachable(kept backend.Backups) string {
+	earliest, latest := Range(kept.List, kept.Gaps, kept.Latest)
 	but := ""
-	if len(kept.Gaps) > 0 {
+	if len(Gaps(kept)) > 0 {
 		but = ", except in gaps"
 	}
 	return fmt.Sprintf("the instance %s can be restored to any second from %s until %s, UTC%s",
-		kept.Instance, moment(kept.Earliest), moment(kept.Latest), but)
+		kept.Instance, moment(earliest), moment(latest), but)
 }
 
 // moment writes a time as parameters name it.

@@ -7,6 +7,7 @@ import (
 
 	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/backend"
+	"github.com/backstay/backstay/backup"
 	"github.com/backstay/backstay/broker/terms"
 	"github.com/backstay/backstay/internal/wait"
 )
@@ -19,7 +20,7 @@ type toldBackup struct {
 	Final bool   `json:"final,omitempty"` // it is the last one, of an instance that was deleted
 }
 
-// toldGap is a time that cannot be restored.
+// toldGap is a time that cannot be restored, between two seconds that can be.
 type toldGap struct {
 	From  string `json:"from"`
 	Until string `json:"until"`
@@ -48,11 +49,11 @@ func (b *Broker) tellBackups(ctx context.Context, in Instance, spec backend.Spec
 	if !kept.Latest.IsZero() {
 		told["earliest_restorable_time"], told["latest_restorable_time"] = toldTime(kept.Earliest), toldTime(kept.Latest)
 	}
-	if len(kept.Gaps) > 0 {
-		gaps := make([]toldGap, len(kept.Gaps))
-		for i, gap := range kept.Gaps {
-			gaps[i] = toldGap{toldTime(gap.From), toldTime(gap.Until)}
-		}
+	var gaps []toldGap
+	for _, gap := range backup.Gaps(kept) {
+		gaps = append(gaps, toldGap{toldTime(gap.From), toldTime(gap.Until)})
+	}
+	if gaps != nil {
 		told["gaps"] = gaps
 	}
 	if kept.Trouble != "" {

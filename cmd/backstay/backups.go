@@ -13,6 +13,7 @@ import (
 	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/backend"
 	"github.com/backstay/backstay/backend/local"
+	"github.com/backstay/backstay/backup"
 	"github.com/backstay/backstay/market"
 )
 
@@ -117,7 +118,7 @@ func writeBackups(to io.Writer, kept backend.Backups, name string) error {
 	w := tabwriter.NewWriter(to, 0, 0, 3, ' ', 0)
 	fmt.Fprintf(w, "instance:\t%s\nname:\t%s\nservice:\t%s %s\nrestorable:\t%s\n",
 		kept.Instance, backupsName(kept, name), kept.Engine, kept.Version, restorable(kept))
-	for _, gap := range kept.Gaps {
+	for _, gap := range backup.Gaps(kept) {
 		fmt.Fprintf(w, "not restorable:\t%s to %s\n", moment(gap.From), moment(gap.Until))
 	}
 	fmt.Fprintf(w, "proved restore:\t%s\n", proved(kept.Proof))

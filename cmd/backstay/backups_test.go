@@ -19,7 +19,7 @@ func TestBackupsTables(t *testing.T) {
 	}
 	archived := backend.Backups{Instance: "one", Engine: "postgres", Version: "15", List: list, Earliest: list[0].Ended,
 		Latest: noon.Add(2 * time.Hour), Proof: backend.Proof{At: noon, Took: 1499 * time.Millisecond},
-		Gaps: []backend.Gap{{From: noon.Add(90 * time.Minute), Until: noon.Add(91 * time.Minute)}}}
+		Gaps: []backend.Gap{{From: noon.Add(30 * time.Minute), Until: noon.Add(31 * time.Minute)}}}
 	deleted := backend.Backups{Instance: "two", Engine: "redis", Version: "7", List: list[1:], Removed: noon, Until: noon,
 		Proof: backend.Proof{At: noon, Reason: "It is damaged."}}
 	begun := backend.Backups{Instance: "three", Engine: "mysql", Version: "10.11", Running: true, Trouble: "The disk is full."}
@@ -42,7 +42,7 @@ three: The disk is full.
 name:             orders
 service:          postgres 15
 restorable:       2026-03-01 11:01:00 to 2026-03-01 13:00:00
-not restorable:   2026-03-01 12:30:00 to 2026-03-01 12:31:00
+not restorable:   2026-03-01 11:30:00 to 2026-03-01 12:00:01
 proved restore:   2026-03-01 11:00:00, took 1s
 
 backup   began                 took   data   stored   version

@@ -253,7 +253,7 @@ func (k *Custodian) Backups() (kept backend.Backups, any bool) {
 	defer k.mu.Unlock()
 	kept = k.record.Kept
 	kept.List, kept.Gaps = append([]backend.Backup{}, kept.List...), slices.Clone(kept.Gaps)
-	kept.Earliest, kept.Latest = backup.Range(kept.List, k.record.Archived)
+	kept.Earliest, kept.Latest = backup.Range(kept.List, kept.Gaps, k.record.Archived)
 	kept.Running, kept.Failed = k.running, k.trouble[toBackUp].sentence
 	kept.Troubles = k.troubles()
 	kept.Trouble = inOneText(kept.Troubles)

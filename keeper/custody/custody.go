@@ -218,7 +218,7 @@ func (c *Custody) list(
 	list, err := a.Backups(ctx, n, c.Repository.Of(o.Instance, o.Key))
 	kept = backend.Backups{Instance: o.Instance, List: merged(list, nil)}
 	if count := len(kept.List); count > 0 { // how far the archive goes beyond that, nobody knows
-		kept.Earliest, kept.Latest = backup.Range(kept.List, kept.List[count-1].Ended)
+		kept.Earliest, kept.Latest = backup.Range(kept.List, nil, kept.List[count-1].Ended)
 	}
 	return kept, err
 }

@@ -1,0 +1,79 @@
+package backup
+
+import (
+	"slices"
+	"time"
+
+	"github.com/backstay/backstay/backend"
+)
+
+// Range returns the first and the last moment that can be restored with these backups and an archive that has these
+// gaps and reaches until the given moment, in whole seconds. Between them every second can be, except in [Gaps]. Both
+// are zero where there is none: no archive, which the zero time says, no backup, or gaps behind each backup at once.
+// That a backup has ended later than the archive says nothing: the archive may lack what was written meanwhile.
+func Range(list []backend.Backup, gaps []backend.Gap, until time.Time) (earliest, latest time.Time) {
+	if until.IsZero() || len(list) == 0 {
+		return time.Time{}, time.Time{}
+	}
+	oldest, _ := bounds(list)
+	last := until.UTC().Truncate(time.Second)
+	if first := wholeSecond(oldest); last.Before(first) { // within one second
+		last = first
+	}
+	all := stretches(list, gaps, last)
+	if len(all) == 0 {
+		return time.Time{}, time.Time{}
+	}
+	return all[0].first, all[len(all)-1].last
+}
+
+// Gaps returns what between the earliest and the latest moment cannot be restored, the oldest first: the seconds
+// behind From and before Until, which both can be. A gap of the archive goes on until the next backup.
+func Gaps(kept backend.Backups) (told []backend.Gap) {
+	all := stretches(kept.List, kept.Gaps, kept.Latest)
+	for i := 1; i < len(all); i++ {
+		told = append(told, backend.Gap{From: all[i-1].last, Until: all[i].first})
+	}
+	return told
+}
+
+// stretch is a time of which each whole second can be restored, both ends included.
+type stretch struct{ first, last time.Time }
+
+// stretches returns what can be restored until the last second, the oldest first. Between two of them there is at least
+// one second that cannot be. It agrees with Reach: a second is reached from the last backup before it, unless a gap
+// lies between them.
+func stretches(list []backend.Backup, gaps []backend.Gap, last time.Time) (all []stretch) {
+	list = slices.SortedFunc(slices.Values(list), func(a, b backend.Backup) int { return a.Ended.Compare(b.Ended) })
+	for i, b := range list {
+		s := stretch{wholeSecond(b.Ended), last}
+		if i+1 < len(list) {
+			s.last = earlier(s.last, wholeSecond(list[i+1].Ended).Add(-time.Second))
+		}
+		for _, g := range gaps {
+			if g.Until.After(b.Ended) {
+				s.last = earlier(s.last, g.From.UTC().Truncate(time.Second))
+			}
+		}
+		switch before := len(all) - 1; {
+		case s.last.Before(s.first):
+		case before >= 0 && all[before].last.Add(time.Second).Equal(s.first):
+			all[before].last = s.last
+		default:
+			all = append(all, s)
+		}
+	}
+	return all
+}
+
+func earlier(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return a
+	}
+	return b
+}
+
+// wholeSecond is the first whole second that is not before t.
+func wholeSecond(t time.Time) time.Time {
+	return t.UTC().Add(time.Second - time.Nanosecond).Truncate(time.Second)
+}
