@@ -3,6 +3,7 @@ package repository
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"syscall"
 	"time"
@@ -19,9 +20,10 @@ func entryOf(name string, size int64, put time.Time) Entry {
 	return Entry{Name: name, Size: backstay.Bytes(size), Time: put.UTC()}
 }
 
-// unavailable is a sentence about a repository: what it is, and what is wrong with it.
+// unavailable is a sentence about a repository: what is wrong with it. Tenants read it, so where the repository lies
+// stands in the cause, which is for operators.
 func unavailable(cause error, name, sentence string) error {
-	return backstay.Wrapf(cause, backstay.Unavailable, "The repository %s %s", name, sentence)
+	return backstay.Wrapf(fmt.Errorf("%s: %w", name, cause), backstay.Unavailable, "The repository %s", sentence)
 }
 
 // trouble gives an error of the file system its sentence.

@@ -20,6 +20,13 @@ func wantsTrouble(t *testing.T, r backstay.Repository, words string) {
 	if backstay.KindOf(err) != backstay.Unavailable || !strings.Contains(backstay.SentenceOf(err), words) {
 		t.Errorf("got %v, want %q", err, words)
 	}
+	place := r.Dir
+	if r.Objects != nil {
+		place = r.Objects.Bucket
+	}
+	if strings.Contains(backstay.SentenceOf(err), place) || !strings.Contains(err.Error(), place) {
+		t.Errorf("%q tells tenants of %s, or %q does not tell operators", backstay.SentenceOf(err), place, err)
+	}
 }
 
 func TestTroubleOfADirectory(t *testing.T) {
@@ -36,7 +43,7 @@ func TestTroubleOfADirectory(t *testing.T) {
 		t.Fatal(err)
 	}
 	wantsTrouble(t, backstay.Repository{Dir: dir + "/file"}, "is not there")
-	wantsTrouble(t, backstay.Repository{Dir: "/proc/self"}, "The repository /proc/self")
+	wantsTrouble(t, backstay.Repository{Dir: "/proc/self"}, "The repository ")
 }
 
 // TestAFullDirectory is of a file system of its own.

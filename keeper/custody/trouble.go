@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/backstay/backstay"
+	"github.com/backstay/backstay/keeper/instance"
 )
 
 // task is what a custodian does for an instance. Its name is the kind of the trouble that there is with it.
@@ -132,7 +133,7 @@ func sentence(err error) string {
 	if backstay.KindOf(err) == backstay.Internal {
 		return "The reason is in the operator's log."
 	}
-	return backstay.SentenceOf(err)
+	return instance.WithoutPaths(backstay.SentenceOf(err))
 }
 
 func (k *Custodian) failures(t task) int {
