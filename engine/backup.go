@@ -59,6 +59,12 @@ type Backup struct {
 	Version string         `json:"version"` // the full version that made it
 }
 
+// WholeSecond is the first whole second that is not before t, in UTC: what is restored is of a whole second. An archive
+// that reaches the end of a node reaches the next one too, since nothing is committed in between.
+func WholeSecond(t time.Time) time.Time {
+	return t.UTC().Add(time.Second - time.Nanosecond).Truncate(time.Second)
+}
+
 // BackupIDLayout is that of the second in which a backup began, in a name that NewBackupID has made.
 const BackupIDLayout = "20060102T150405Z"
 

@@ -129,6 +129,18 @@ func (j *journal) doubt(since time.Time) {
 	}
 }
 
+// last is when the app was told of a commit last.
+func (j *journal) last() (at time.Time) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	for _, told := range j.told {
+		if told.After(at) {
+			at = told
+		}
+	}
+	return at
+}
+
 // length is how many numbers were begun.
 func (j *journal) length() int {
 	j.mu.Lock()

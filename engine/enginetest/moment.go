@@ -228,11 +228,15 @@ func (a archiver) awaitArchived(t *testing.T, n engine.Node, moment time.Time) {
 	}
 }
 
-// testEndIsArchived wants what was written until a node has ended to be in the archive after one more call.
+// testEndIsArchived wants what was written until a node has ended to be in the archive after one more call, which says
+// so where there is one.
 func testEndIsArchived(t *testing.T, s Subject) {
 	a, n, p, b := s.archived(t)
 	s.session(t, s.createUser(t, n, newUser()), func(c Session) { mustSet(t, c, "key", "last") })
+	written := time.Now()
 	p.Stop(t)
-	a.mustArchive(t, n)
+	if archived := a.mustArchive(t, n); !archived.Until.IsZero() && archived.Until.Before(written) {
+		t.Errorf("the archive reaches until %v, and the node was written to until %v", archived.Until, written)
+	}
 	a.wantRestored(t, engine.Point{Backup: b.ID}, "key", "last")
 }

@@ -196,6 +196,9 @@ func (f *follower) bring(ctx context.Context, numbers []int, age time.Duration) 
 	if err != nil {
 		return until, err
 	}
+	if !serves {
+		now = engine.WholeSecond(now)
+	}
 	active, until := last+1, now
 	if serves {
 		if active, until, err = f.active(ctx, last, now, age); err != nil {

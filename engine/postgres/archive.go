@@ -27,8 +27,12 @@ func (Engine) Archive(
 		return a, err
 	}
 	looked := s.look(ctx, n, age)
+	ended := handedOver(n) // before the last look at what waits
 	if err := cmp.Or(pushWaiting(ctx, n, r, s), looked); err != nil {
 		return a, err
+	}
+	if ended {
+		s.record.Until, s.record.Snapshot, s.record.Pending = engine.WholeSecond(time.Now()), "", nil
 	}
 	a = engine.Archived{Until: s.record.Until, Gaps: s.record.Gaps}
 	s.record.Gaps = nil

@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -185,6 +186,35 @@ func following(name string) string {
 		log, segment = log+1, 0
 	}
 	return fmt.Sprintf("%08X%08X%08X", timeline, log, segment)
+}
+
+// handedOver tells whether the server has ended in order and has handed over all that it has logged. At its end it
+// finishes the segment that it is writing. The directory is the server's: what lies there may be anything.
+func handedOver(n engine.Node) bool {
+	root, err := os.OpenRoot(n.DataDir)
+	if err != nil {
+		return false
+	}
+	defer root.Close()
+	if _, err := root.Lstat("postmaster.pid"); !errors.Is(err, fs.ErrNotExist) {
+		return false
+	}
+	control, err := root.OpenFile("global/pg_control", os.O_RDONLY|syscall.O_NONBLOCK|syscall.O_NOFOLLOW, 0)
+	if err != nil {
+		return false
+	}
+	defer control.Close()
+	var head struct { // of PostgreSQL's ControlFileData
+		Identifier       uint64
+		Version, Catalog uint32
+		State            uint32
+	}
+	const shutDown = 1 // DB_SHUTDOWNED
+	if err := binary.Read(control, binary.NativeEndian, &head); err != nil || head.State != shutDown {
+		return false
+	}
+	ready, err := fs.Glob(root.FS(), "pg_wal/archive_status/*.ready")
+	return err == nil && len(ready) == 0
 }
 
 // openTransactions is a text that changes whenever a transaction ends that has written something.

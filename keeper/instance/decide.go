@@ -100,7 +100,7 @@ func decide(v view, now time.Time) action {
 		return action{verb: toLook}
 	case v.hangs(now):
 		return action{verb: toKill}
-	case v.checkDue() && (v.serves || v.way != byUpgrade) && !pending: // an upgrade is checked with what serves
+	case v.checkDue() && v.checkable() && !pending:
 		return action{verb: toCheck, generation: v.generation}
 	case v.restoreDue() && !pending:
 		return action{verb: toRestore, generation: v.generation}
@@ -146,7 +146,23 @@ func (v view) beginning(target int64) verb {
 
 // restoreDue tells whether to restore data while that in use serves.
 func (v view) restoreDue() bool {
-	return v.before != 0 && v.way == byRestore && !v.restoring && !v.givenUp() && v.passed()
+	return v.before != 0 && v.way == byRestore && !v.restoring && !v.givenUp() && v.passed() && v.tried()
+}
+
+// tried tells whether the data in use is served, or was found not to be. Before, a keeper that has just begun would
+// restore without a backup of now, and from an archive that was not brought up to now.
+func (v view) tried() bool { return v.serves || v.awaited || !v.alive && !v.retry.IsZero() }
+
+// checkable tells whether it can be found out by now whether the wanted generation is possible. An upgrade is checked
+// with what serves.
+func (v view) checkable() bool {
+	switch v.way {
+	case byUpgrade:
+		return v.serves
+	case byRestore:
+		return v.tried()
+	}
+	return true
 }
 
 // untidy tells whether data is to be removed. Where another generation is wanted, the data that is kept may be needed.

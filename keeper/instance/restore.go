@@ -283,23 +283,45 @@ func (in *Instance) restorable(ctx context.Context, generation int64, n node.Nod
 
 // exchangeSteps take the data that was restored into use.
 func (in *Instance) exchangeSteps(generation int64) []step.Step {
-	return []step.Step{{Name: "keeper.exchanged", Do: func(ctx context.Context) error {
-		n, err := in.restoredNode(ctx, generation)
-		if err != nil {
-			return err
-		}
-		if _, err := os.Lstat(n.DataDir); err != nil {
-			return err
-		}
-		in.enter(backend.Starting, "The data that was restored is taken into use.")
-		name := filepath.Base(n.DataDir)
-		err = in.amendAlone(func(r *Record) { r.exchange(name, in.seen.laid, in.m.Now()) })
-		if err == nil {
-			in.log.Info("data that was restored is in use", "data", name, "kept", in.Record().Kept)
-			in.seen.laid = in.versionOfData(n)
-		}
+	return []step.Step{
+		{Name: "keeper.end-archived", Do: in.archiveUsed},
+		{Name: "keeper.exchanged", Do: func(ctx context.Context) error { return in.exchange(ctx, generation) }},
+	}
+}
+
+func (in *Instance) exchange(ctx context.Context, generation int64) error {
+	n, err := in.restoredNode(ctx, generation)
+	if err != nil {
 		return err
-	}}}
+	}
+	if _, err := os.Lstat(n.DataDir); err != nil {
+		return err
+	}
+	in.enter(backend.Starting, "The data that was restored is taken into use.")
+	name := filepath.Base(n.DataDir)
+	err = in.amendAlone(func(r *Record) { r.exchange(name, in.seen.laid, in.m.Now()) })
+	if err == nil {
+		in.log.Info("data that was restored is in use", "data", name, "kept", in.Record().Kept)
+		in.seen.laid = in.versionOfData(n)
+	}
+	return err
+}
+
+// archiveUsed brings what the node that has ended has logged until its end into the archive: a return is undone by
+// another one, to the moment before it. Where that fails, the archive has a gap from where it has come to.
+func (in *Instance) archiveUsed(ctx context.Context) error {
+	r := in.Record()
+	n, err := in.m.node(r, r.spec(r.Started))
+	if err != nil || in.m.Vault == nil {
+		return err
+	}
+	if _, err := os.Lstat(n.DataDir); err != nil {
+		return nil // there was none before
+	}
+	if err := in.m.Vault.Ended(ctx, in.ID, n); err != nil {
+		in.log.Warn("what was logged before a return is not in the archive", "error", err)
+	}
+	return nil
 }
 
 // tellProgress tells what is done for a restore, without a word about whether the instance serves meanwhile.

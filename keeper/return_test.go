@@ -1,0 +1,68 @@
+package keeper_test
+
+import (
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/backstay/backstay"
+	"github.com/backstay/backstay/backend"
+	"github.com/backstay/backstay/engine"
+)
+
+// TestReturnIsUndone has an instance return to an earlier second while an app writes, and kills the keeper while the
+// backup of now is taken. That backup is there in the end, and a copy of the second in which the app was told of its last
+// commit holds all of them.
+func TestReturnIsUndone(t *testing.T) {
+	t.Parallel()
+	if testing.Short() {
+		t.Skip("takes a quarter of a minute")
+	}
+	for _, p := range products {
+		if p.engine == "redis" {
+			continue // which has no archive
+		}
+		t.Run(p.engine, func(t *testing.T) {
+			t.Parallel()
+			c := everything(t)
+			m := newMoments(t, p, c, backstay.Repository{Dir: filepath.Join(c.DataDir, "repository")})
+			stop := m.start()
+			m.write()
+			asked := m.goBack(time.Now().Add(time.Second).Truncate(time.Second))
+			m.killKeeper()
+			if err := reach(t.Context(), m.b, m.spec); err != nil {
+				t.Fatal(err)
+			}
+			stop()
+			last := engine.WholeSecond(m.noted.last())
+			kept := mustAwaitBackups(t, m.b, m.spec.Instance, atLeast(2))
+			ofNow := slices.ContainsFunc(kept.List, func(b backend.Backup) bool {
+				return b.Began.After(asked.Add(-time.Second)) && b.Began.Before(last)
+			})
+			if !ofNow {
+				t.Errorf("asked at %s, and told of the last commit at %s; the backups are %+v", asked, last, kept.List)
+			}
+			m.noted.compare(t, m.copied(last, false), last, last)
+		})
+	}
+}
+
+// goBack asks for a return to a moment once that is past, and returns as soon as the backup of now is being taken.
+func (m *moments) goBack(moment time.Time) (asked time.Time) {
+	m.Helper()
+	time.Sleep(time.Until(moment.Add(50 * time.Millisecond)))
+	m.write()
+	asked = time.Now()
+	m.spec.Generation, m.spec.Origin = m.spec.Generation+1, &backend.Origin{
+		Instance: m.spec.Instance, Key: m.spec.Backup.Key, At: moment, Return: 1,
+	}
+	if err := m.b.Apply(m.Context(), m.spec); err != nil {
+		m.Fatal(err)
+	}
+	untilWithin(m.T, longestWay, m.b, m.spec.Instance, func(s backend.Status) bool {
+		return strings.HasPrefix(s.Message, "A backup of now is taken")
+	})
+	return asked
+}
