@@ -26,7 +26,7 @@ func (s source) Look() (custody.Sight, <-chan struct{}) {
 	_, changed := s.Instance.Look()
 	r := s.Record()
 	sight := custody.Sight{
-		Spec: r.Spec, UID: r.UID, Serves: s.Serves(), Removing: r.Removing, OwesLast: s.OwesCopy(),
+		Spec: r.Spec, UID: r.UID, Serves: s.Serves(), PID: s.PID(), Removing: r.Removing, OwesLast: s.OwesCopy(),
 	}
 	n, err := s.Node()
 	if err != nil { // its directories cannot be made now

@@ -10,6 +10,7 @@ import (
 	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/backend"
 	"github.com/backstay/backstay/engine"
+	"github.com/backstay/backstay/keeper/keepertest"
 )
 
 // TestReturnIsUndone has an instance return to an earlier second while an app writes, and kills the keeper while the
@@ -65,4 +66,28 @@ func (m *moments) goBack(moment time.Time) (asked time.Time) {
 		return strings.HasPrefix(s.Message, "A backup of now is taken")
 	})
 	return asked
+}
+
+// TestChangeInterruptsABackup: what a restart of the engine breaks off, for a change that was wished for, is taken again,
+// and nobody is told of trouble.
+func TestChangeInterruptsABackup(t *testing.T) {
+	t.Parallel()
+	c := everything(t)
+	c.Repository = backstay.Repository{Dir: filepath.Join(c.DataDir, "repository")}
+	p := products[0] // PostgreSQL, whose backup takes a while
+	b, _ := keepertest.Run(t, only(p, c))
+	spec := specOf(t, p)
+	spec.Backup = backedUp(t).Backup
+	mustReach(t, b, spec)
+	mustAwaitBackups(t, b, spec.Instance, func(k backend.Backups) bool { return k.Running || len(k.List) > 0 })
+	for range 3 {
+		spec.Generation, spec.Restarts = spec.Generation+1, spec.Restarts+1
+		mustReach(t, b, spec)
+	}
+	mustAwaitBackups(t, b, spec.Instance, func(k backend.Backups) bool {
+		if k.Trouble != "" {
+			t.Fatalf("the trouble is told: %s", k.Trouble)
+		}
+		return len(k.List) > 0
+	})
 }

@@ -226,7 +226,9 @@ func (t *pgBackRest) blame(ctx context.Context, err error) error {
 	return backstay.Wrapf(err, backstay.Unavailable, "pgBackRest says: %s.", firstComplaint(failure.said))
 }
 
-var complaintLine = regexp.MustCompile(`(?m)^ERROR: \[\d+\]: (.*?)[.:]?$`)
+// complaintLine matches an error without the words about which of the tool's processes has met it.
+var complaintLine = regexp.MustCompile(`(?m)^ERROR: \[\d+\]: ` +
+	`(?:raised from \S+ \S+ protocol(?: on '[^']*')?: )?(.*?)[.:]?$`)
 
 // firstComplaint returns the first error that the tool tells of, in one line.
 func firstComplaint(said string) string {

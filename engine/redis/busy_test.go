@@ -1,6 +1,7 @@
 package redis_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"net"
@@ -191,14 +192,38 @@ func TestUnbindOutlivesTheEnd(t *testing.T) {
 	t.Parallel()
 	n, p, writer, _ := busyServer(t)
 	leave(t, writer, "EVAL", "redis.call('SET', 'half', 'x') while true do end", 0)
+	found := make(chan struct{})
+	dial, isBusy := n.Admin.Dial, sync.OnceFunc(func() { close(found) })
+	n.Admin.Dial = func(ctx context.Context) (net.Conn, error) {
+		c, err := dial(ctx)
+		return heard{c, isBusy}, err
+	}
 	dropped := make(chan error, 1)
 	go func() { dropped <- tested.DropUser(t.Context(), n, "reader") }()
-	time.Sleep(100 * time.Millisecond) // so that it has found the server busy
+	select {
+	case <-found:
+	case err := <-dropped:
+		t.Fatalf("the server was not busy: %v", err)
+	}
 	p.Kill(t)
 	enginetest.Start(t, tested, n)
 	if err := <-dropped; err != nil {
 		t.Errorf("unbound while the server was started again: %v", err)
 	}
+}
+
+// heard is a connection that tells when the server says that it is busy.
+type heard struct {
+	net.Conn
+	isBusy func()
+}
+
+func (h heard) Read(b []byte) (int, error) {
+	n, err := h.Conn.Read(b)
+	if bytes.Contains(b[:n], []byte("-BUSY ")) {
+		h.isBusy()
+	}
+	return n, err
 }
 
 // TestUnbindAgainstAFlood: a binding whose clients run one endless script after the other, and come again at once when

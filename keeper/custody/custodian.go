@@ -42,6 +42,7 @@ type Sight struct {
 	Node     engine.Node  // that serves, or served last
 	UID      uint32       // of its operating-system user; 0: the keeper's own
 	Serves   bool
+	PID      int // of its process, if there is one
 	Removing bool
 	OwesLast bool // it is being removed, and waits for a last backup
 	Gone     bool // nothing of it is left; the rest says nothing

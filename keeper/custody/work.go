@@ -91,13 +91,28 @@ func (k *Custodian) backUp(ctx context.Context, n engine.Node, why occasion) (b 
 	defer k.c.backups.Release(1)
 	k.setRunning(true)
 	defer k.setRunning(false)
-	began := k.c.Now()
+	began, before := k.c.Now(), k.sight()
 	if err = k.know(ctx, n); err == nil {
 		err = step.Run(ctx, k.backUpSteps(n, why, &b)...)
+	}
+	if k.isInterrupted(before, err) {
+		return b, err
 	}
 	k.note(ctx, toBackUp, k.c.Now().Sub(began), err)
 	k.log.Info("a backup was taken", "backup", b.ID, "took", k.c.Now().Sub(began), "last", why == parting, "error", err)
 	return b, err
+}
+
+// isInterrupted tells whether the instance was ended or started since it was seen like that, or does not serve, which
+// may have broken off what has failed: that is no trouble of its backups, it is done again. Of one that is removed, it
+// is trouble.
+func (k *Custodian) isInterrupted(before Sight, err error) bool {
+	now := k.sight()
+	if err == nil || now.Removing || now.Serves && now.PID == before.PID {
+		return false
+	}
+	k.log.Info("the end of an engine has interrupted its backups; they are done again", "error", err)
+	return true
 }
 
 func (k *Custodian) backUpSteps(n engine.Node, why occasion, b *backend.Backup) []step.Step {
@@ -174,6 +189,7 @@ func (k *Custodian) list(ctx context.Context, n engine.Node) error {
 
 // archive brings the archive up to now.
 func (k *Custodian) archive(ctx context.Context, n engine.Node, age time.Duration) error {
+	before := k.sight()
 	end, err := k.begin(ctx)
 	if err == nil {
 		defer end()
@@ -182,7 +198,9 @@ func (k *Custodian) archive(ctx context.Context, n engine.Node, age time.Duratio
 	if err == nil {
 		err = step.Run(ctx, k.archiveSteps(n, age)...)
 	}
-	k.note(ctx, toArchive, 0, err)
+	if !k.isInterrupted(before, err) {
+		k.note(ctx, toArchive, 0, err)
+	}
 	return err
 }
 

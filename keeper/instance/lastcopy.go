@@ -106,6 +106,13 @@ func (in *Instance) Serves() bool {
 	return in.phase == backend.Running
 }
 
+// PID is that of the node's main process, if one is there.
+func (in *Instance) PID() int {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	return in.pid
+}
+
 // OwesCopy tells whether the instance is being removed and waits for its last backup.
 func (in *Instance) OwesCopy() bool { return in.Record().owesCopy() }
 
