@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -126,11 +127,49 @@ func wantArchive(ctx context.Context, n engine.Node) error {
 
 // ensureStanza makes the stanza, or has it follow the node to another major version.
 func (t *pgBackRest) ensureStanza(ctx context.Context, options []string) error {
-	_, err := t.run(ctx, false, slices.Concat([]string{"--no-online"}, options, []string{"stanza-create"})...)
-	if code := codeOf(err); code == codeMismatch {
-		_, err = t.run(ctx, false, slices.Concat([]string{"--no-online"}, options, []string{"stanza-upgrade"})...)
+	run := func(command string) error {
+		_, err := t.run(ctx, false, slices.Concat([]string{"--no-online"}, options, []string{command})...)
+		return err
+	}
+	err := run("stanza-create")
+	switch codeOf(err) {
+	case codeMismatch:
+		return run("stanza-upgrade")
+	case codeMissing:
+		if cleared, clearErr := t.clearHalfMade(ctx); clearErr != nil || !cleared {
+			return cmp.Or(clearErr, err)
+		}
+		return run("stanza-create")
 	}
 	return err
+}
+
+// begun are the files that a stanza begins with.
+var begun = []string{"archive.info", "archive.info.copy", "backup.info", "backup.info.copy"}
+
+// clearHalfMade removes what was made of a stanza by a run of the tool that was killed, if there is nothing else in it.
+// A stanza that has backups, or an archive, and lacks one of the files that it begins with is damaged: it stays as it
+// is.
+func (t *pgBackRest) clearHalfMade(ctx context.Context) (cleared bool, err error) {
+	var paths []string
+	for _, dir := range []string{"archive/" + stanza, "backup/" + stanza} {
+		out, err := t.run(ctx, false, "--recurse", "repo-ls", dir)
+		if err != nil {
+			return false, err
+		}
+		for name := range strings.FieldsSeq(string(out)) {
+			if !slices.Contains(begun, name) {
+				return false, nil
+			}
+			paths = append(paths, dir+"/"+name)
+		}
+	}
+	for _, path := range paths {
+		if _, err := t.run(ctx, false, "repo-rm", path); err != nil {
+			return false, err
+		}
+	}
+	return true, nil
 }
 
 // backupSet is a backup as pgBackRest tells of it.

@@ -184,6 +184,32 @@ func TestBackupIntoObjects(t *testing.T) {
 	}
 }
 
+// TestStanzaThatIsHalfMade: a tool that was killed while it made a repository leaves one that the next backup makes anew.
+// One that holds something, and lacks what it begins with, is damaged.
+func TestStanzaThatIsHalfMade(t *testing.T) {
+	t.Parallel()
+	n, r := enginetest.NewNode(t, archiving), enginetest.NewRepository(t)
+	enginetest.Serve(t, archiving, n)
+	mustBackUp(t, n, r)
+	backups := filepath.Join(r.Dir, r.Part, "backup", "main")
+	if err := os.RemoveAll(backups); err != nil {
+		t.Fatal(err)
+	}
+	if b, err := archiving.Backup(t.Context(), n, r, false); backstay.KindOf(err) != backstay.Invalid {
+		t.Errorf("a repository with an archive and without what it begins with takes a backup: %+v, %v", b, err)
+	}
+	archived, err := filepath.Glob(filepath.Join(r.Dir, r.Part, "archive", "main", "15-*"))
+	if err != nil || len(archived) == 0 {
+		t.Fatalf("the archive is %v, %v", archived, err)
+	}
+	for _, dir := range archived {
+		if err := os.RemoveAll(dir); err != nil {
+			t.Fatal(err)
+		}
+	}
+	mustBackUp(t, n, r)
+}
+
 func mustBackUp(t *testing.T, n engine.Node, r backstay.Repository) engine.Backup {
 	t.Helper()
 	b, err := archiving.Backup(t.Context(), n, r, false)

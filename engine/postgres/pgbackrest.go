@@ -140,6 +140,7 @@ const (
 	codeOther     = 44 // a segment of the log is of another server than the stanza
 	codeDuplicate = 45 // another segment of that name is there
 	codeLocked    = 50
+	codeMissing   = 55 // a file that belongs to what is there
 )
 
 // toolLockPatience is how long a lock is waited for: the processes of one that was killed take a moment to notice.

@@ -74,6 +74,8 @@ type Custodian struct {
 	proving  bool   // the proof that is due is under way, or waits for its turn
 	endProof func() // ends the proof that is under way, and waits for that; nil: there is none
 
+	lastAgain time.Time // when a last backup that has failed is tried again; Run's alone
+
 	beside sync.WaitGroup // what Run has begun and does not wait for
 }
 
@@ -150,7 +152,7 @@ func (k *Custodian) turn(ctx context.Context, source Source, s Sight) (pause tim
 }
 
 // lastPause is how long after a last backup that has failed the next one is tried, at the most: somebody waits for it.
-const lastPause = 15 * time.Second
+const lastPause = 5 * time.Second
 
 // partWith sees to the last backup of an instance that is being removed.
 func (k *Custodian) partWith(ctx context.Context, source Source, s Sight) (pause time.Duration) {
@@ -160,6 +162,9 @@ func (k *Custodian) partWith(ctx context.Context, source Source, s Sight) (pause
 	if !s.Serves && !k.hasParted() {
 		source.Tell("A last backup is taken as soon as the engine serves.")
 		return restEvery
+	}
+	if pause := k.lastAgain.Sub(k.c.Now()); pause > 0 { // what was told of the failure has woken us
+		return pause
 	}
 	source.Tell("A last backup is being taken.")
 	err := k.last(ctx, s.Node)
@@ -174,7 +179,8 @@ func (k *Custodian) partWith(ctx context.Context, source Source, s Sight) (pause
 			" It is tried again. The operator can remove the instance without it.")
 	}
 	if err != nil {
-		return min(pauseAfter(toBackUp, k.failures(toBackUp)+k.failures(toArchive)+1, 0), lastPause)
+		k.lastAgain = k.c.Now().Add(lastPause)
+		return lastPause
 	}
 	return restEvery
 }

@@ -49,3 +49,47 @@ func TestCustodiansRest(t *testing.T) {
 		t.Errorf("within moments the custodian of an instance that is gone asked %d times what the time is", n)
 	}
 }
+
+// TestLastBackupIsTriedAgainInTime: what an instance that is removed tells of a backup that has failed wakes its
+// custodian, who waits for the time to try again all the same.
+func TestLastBackupIsTriedAgainInTime(t *testing.T) {
+	t.Parallel()
+	c := custody.Custody{
+		Dir: t.TempDir(), Repository: backstay.Repository{Dir: filepath.Join(t.TempDir(), "away")},
+		Log: slog.New(slog.DiscardHandler), Engines: map[string]engine.Engine{"redis": redis.Engine{}}, Now: time.Now,
+	}
+	if err := c.Load(); err != nil {
+		t.Fatal(err)
+	}
+	p := &parting{changed: make(chan struct{})}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	c.Attend(ctx, "0e244c2f-35b6-4e59-b6c3-3590f7c7abf6", p)
+	if n := len(p.told); n != 2 || !strings.Contains(p.told[1], "could not be taken") {
+		t.Errorf("within a second it told %d times, as %.4q", n, p.told)
+	}
+}
+
+// parting is an instance that serves, is to be removed, and changes with each sentence that it is to tell.
+type parting struct {
+	changed chan struct{}
+	told    []string
+}
+
+func (p *parting) Look() (custody.Sight, <-chan struct{}) {
+	return custody.Sight{
+		Serves: true, Removing: true, OwesLast: true, PID: 1,
+		Spec: backend.Spec{Engine: "redis", Version: "7.0", Backup: &backend.BackupPolicy{
+			Window: "02:30-03:00", Days: 7, Final: 35, Key: backstay.Secret(strings.Repeat("5a", 32)),
+		}},
+	}, p.changed
+}
+
+func (p *parting) Tell(sentence string) {
+	p.told = append(p.told, sentence)
+	close(p.changed)
+	p.changed = make(chan struct{})
+}
+
+func (p *parting) Saved() error          { return nil }
+func (p *parting) KeepData(string) error { return nil }
