@@ -131,10 +131,8 @@ func (Engine) DropUser(ctx context.Context, n engine.Node, name string) error {
 	if err := checkUser(name); err != nil {
 		return err
 	}
-	limited, cancel := context.WithTimeout(ctx, dropLimit)
-	defer cancel()
-	err := drop(limited, n, name, removeUser)
-	if isBusy(err) && ctx.Err() == nil {
+	err := drop(ctx, n, name, removeUser)
+	for isBusy(err) && ctx.Err() == nil { // again, if the server was too busy to hear that it is to end
 		writeAndEnd(ctx, n)
 		err = wait.Until(ctx, wait.Every(time.Millisecond), func() (again bool, err error) {
 			err = drop(ctx, n, name, removeUserFirst)
@@ -147,8 +145,11 @@ func (Engine) DropUser(ctx context.Context, n engine.Node, name string) error {
 	return nil
 }
 
+// drop is bounded by dropLimit.
 func drop(ctx context.Context, n engine.Node, name string,
 	remove func(context.Context, *redis.Client, string) error) error {
+	ctx, cancel := context.WithTimeout(ctx, dropLimit)
+	defer cancel()
 	return withUsers(ctx, n, func(c *redis.Client) error {
 		if err := remove(ctx, c, name); err != nil {
 			return err
