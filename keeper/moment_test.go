@@ -183,7 +183,7 @@ func (m *moments) killInBackup() {
 func (m *moments) stored() (names []string) {
 	m.Helper()
 	part := filepath.Join(m.c.Repository.Dir, string(m.spec.Instance))
-	for _, pattern := range []string{"backup/main/*F/*", "backup/2*Z/*", "2*.rdb"} { // of each engine
+	for _, pattern := range []string{"backup/main/*F/*", "backup/2*Z*/*", "2*.rdb"} { // of each engine
 		found, err := filepath.Glob(filepath.Join(part, pattern))
 		if err != nil {
 			m.Fatal(err)
