@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/backstay/backstay/backend"
+	"github.com/backstay/backstay/engine"
 )
 
 // Range returns the first and the last moment that can be restored with these backups and an archive that has these
@@ -17,7 +18,7 @@ func Range(list []backend.Backup, gaps []backend.Gap, until time.Time) (earliest
 	}
 	oldest, _ := bounds(list)
 	last := until.UTC().Truncate(time.Second)
-	if first := wholeSecond(oldest); last.Before(first) { // within one second
+	if first := engine.WholeSecond(oldest); last.Before(first) { // within one second
 		last = first
 	}
 	all := stretches(list, gaps, last)
@@ -46,9 +47,9 @@ type stretch struct{ first, last time.Time }
 func stretches(list []backend.Backup, gaps []backend.Gap, last time.Time) (all []stretch) {
 	list = slices.SortedFunc(slices.Values(list), func(a, b backend.Backup) int { return a.Ended.Compare(b.Ended) })
 	for i, b := range list {
-		s := stretch{wholeSecond(b.Ended), last}
+		s := stretch{engine.WholeSecond(b.Ended), last}
 		if i+1 < len(list) {
-			s.last = earlier(s.last, wholeSecond(list[i+1].Ended).Add(-time.Second))
+			s.last = earlier(s.last, engine.WholeSecond(list[i+1].Ended).Add(-time.Second))
 		}
 		for _, g := range gaps {
 			if g.Until.After(b.Ended) {
@@ -71,9 +72,4 @@ func earlier(a, b time.Time) time.Time {
 		return a
 	}
 	return b
-}
-
-// wholeSecond is the first whole second that is not before t.
-func wholeSecond(t time.Time) time.Time {
-	return t.UTC().Add(time.Second - time.Nanosecond).Truncate(time.Second)
 }

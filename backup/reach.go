@@ -58,7 +58,7 @@ func alone(kept backend.Backups, wish backend.Origin) (backend.Backup, error) {
 		oldest, _ := bounds(kept.List)
 		return b, backstay.Errorf(backstay.Invalid,
 			"The oldest backup of the instance %s was ready at %s, UTC: no backup is older.",
-			kept.Instance, moment(wholeSecond(oldest)))
+			kept.Instance, moment(engine.WholeSecond(oldest)))
 	}
 	return b, nil
 }
@@ -75,7 +75,7 @@ func start(kept backend.Backups, wish backend.Origin) (backend.Backup, error) {
 	b, err := named(kept, wish.Backup)
 	if err == nil && !wish.At.IsZero() && wish.At.Before(b.Ended) {
 		err = backstay.Errorf(backstay.Invalid, "The backup %s was ready at %s, UTC, so %s cannot be reached from it.",
-			b.ID, moment(wholeSecond(b.Ended)), moment(wish.At))
+			b.ID, moment(engine.WholeSecond(b.Ended)), moment(wish.At))
 	}
 	return b, err
 }
@@ -121,7 +121,7 @@ func inRange(kept backend.Backups, at time.Time) error {
 		return backstay.Errorf(backstay.Invalid,
 			"The instance %s has backups and no archive, so it can be restored to one of its %d backups, of %s to %s, UTC, "+
 				"and not to a moment between them.",
-			kept.Instance, len(kept.List), moment(wholeSecond(oldest)), moment(wholeSecond(newest)))
+			kept.Instance, len(kept.List), moment(engine.WholeSecond(oldest)), moment(engine.WholeSecond(newest)))
 	}
 	if at.Before(kept.Earliest) || at.After(kept.Latest) {
 		return outside(kept, at)
@@ -136,7 +136,7 @@ func outside(kept backend.Backups, at time.Time) error {
 func inGap(kept backend.Backups, g backend.Gap, at time.Time) error {
 	end := "there is another backup"
 	if b, ok := firstFrom(kept.List, g.Until); ok {
-		end = "the backup of " + moment(wholeSecond(b.Ended))
+		end = "the backup of " + moment(engine.WholeSecond(b.Ended))
 	}
 	return backstay.Errorf(backstay.Invalid, "%s cannot be restored: %s, and %s lies in a gap of the archive "+
 		"that goes from %s until %s.", moment(at), reachable(kept), moment(at), moment(g.From), end)
