@@ -258,7 +258,7 @@ func (k *Keeper) answerUsed(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return in.Used(), nil
+	return in.Used()
 }
 
 func (k *Keeper) answerRotate(r *http.Request) (any, error) {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/backend"
+	"github.com/backstay/backstay/internal/clone"
 	"github.com/backstay/backstay/internal/wait"
 )
 
@@ -37,20 +38,16 @@ func (in *Instance) attest(ctx context.Context, dirs ...string) (end func()) {
 	}
 }
 
-// sectorSize is the unit in which the system counts what files take, whatever the blocks of their disk are.
-const sectorSize = 512
-
 // Used is how much of the disk the data of the instance takes.
-func (in *Instance) Used() backstay.Bytes {
-	r := in.Record()
-	data := filepath.Join(in.m.Dir(in.ID), dataName(r.Data))
-	return backstay.Bytes(traceOf([]string{data}).blocks * sectorSize)
+func (in *Instance) Used() (backstay.Bytes, error) {
+	size, err := clone.Size(filepath.Join(in.m.Dir(in.ID), dataName(in.Record().Data)))
+	return backstay.Bytes(size), err
 }
 
 // trace is what work in files leaves: a program that writes changes at least one of it.
 type trace struct {
 	files  int
-	blocks int64 // of sectorSize
+	blocks int64
 	newest time.Time
 }
 
