@@ -50,7 +50,7 @@ func TestPairIsChecked(t *testing.T) {
 			(backstay.KindOf(err) != backstay.Invalid || !strings.Contains(err.Error(), tc.want)) {
 			t.Errorf("%s: %v, want %q", name, err, tc.want)
 		}
-		if c, _ := p.Issue(nil, now); err == nil && strings.Contains(c.Leaf, "KEY") {
+		if c, _ := p.Issue(nil, now); err == nil && strings.Contains(c.Leaf, "PRIVATE KEY-----") {
 			t.Errorf("%s: a key is in the certificate", name)
 		}
 	}
