@@ -34,10 +34,10 @@ type Backups struct {
 	Instance backstay.InstanceID `json:"instance"`
 	Engine   string              `json:"engine"`
 	Version  string              `json:"version"` // as plans name it
-	List     []Backup            `json:"list"`    // the oldest first
+	List     []backstay.Backup   `json:"list"`    // the oldest first
 	Earliest time.Time           `json:"earliest,omitzero"`
 	Latest   time.Time           `json:"latest,omitzero"`
-	Gaps     []Gap               `json:"gaps,omitempty"`
+	Gaps     []backstay.Gap      `json:"gaps,omitempty"`
 	Proof    Proof               `json:"proof,omitzero"`     // the last one
 	Asked    int64               `json:"asked,omitempty"`    // the last Spec.Backups answered, if by a failure
 	Running  bool                `json:"running,omitempty"`  // a backup is being taken
@@ -61,23 +61,6 @@ type Legacy struct {
 
 // LogValue is the legacy without its key.
 func (l Legacy) LogValue() slog.Value { return backstay.RedactedValue(l) }
-
-// Backup is one whole backup.
-type Backup struct {
-	ID      string         `json:"id"`
-	Began   time.Time      `json:"began"`
-	Ended   time.Time      `json:"ended"`
-	Data    backstay.Bytes `json:"data"`    // of the instance
-	Stored  backstay.Bytes `json:"stored"`  // in the repository
-	Version string         `json:"version"` // the full version
-	Final   bool           `json:"final,omitempty"`
-}
-
-// Gap is a time that cannot be restored.
-type Gap struct {
-	From  time.Time `json:"from"`
-	Until time.Time `json:"until"`
-}
 
 // Proof is a restore that was tried.
 type Proof struct {

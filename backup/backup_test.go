@@ -77,7 +77,7 @@ type life struct {
 	days   int
 	window window.Daily
 	now    time.Time
-	list   []backend.Backup
+	list   []backstay.Backup
 	first  time.Time // from when on any second can be restored
 	taken  int
 }
@@ -86,7 +86,7 @@ func (l *life) backUp() {
 	l.taken++
 	began := l.now
 	l.now = l.now.Add(time.Duration(l.chance.Int64N(int64(2 * time.Hour))))
-	l.list = append(l.list, backend.Backup{ID: fmt.Sprint(l.taken), Began: began, Ended: l.now})
+	l.list = append(l.list, backstay.Backup{ID: fmt.Sprint(l.taken), Began: began, Ended: l.now})
 	if l.first.IsZero() {
 		l.first = l.now
 	}
@@ -94,7 +94,7 @@ func (l *life) backUp() {
 
 func (l *life) expire() {
 	keep := backup.Keep(l.list, l.days, l.now)
-	l.list = slices.DeleteFunc(l.list, func(b backend.Backup) bool { return !slices.Contains(keep, b.ID) })
+	l.list = slices.DeleteFunc(l.list, func(b backstay.Backup) bool { return !slices.Contains(keep, b.ID) })
 }
 
 // check tries moments of the days that are promised: each has a backup to begin from.
@@ -210,10 +210,10 @@ func TestTheLastBackupStays(t *testing.T) {
 }
 
 // nightly are backups "1", "2" and so on, each taken from 02:00 to 03:00.
-func nightly(count int) (list []backend.Backup) {
+func nightly(count int) (list []backstay.Backup) {
 	for i := range count {
 		at := start.Add(time.Duration(i) * day)
-		list = append(list, backend.Backup{ID: fmt.Sprint(i + 1), Began: at.Add(2 * time.Hour), Ended: at.Add(3 * time.Hour)})
+		list = append(list, backstay.Backup{ID: fmt.Sprint(i + 1), Began: at.Add(2 * time.Hour), Ended: at.Add(3 * time.Hour)})
 	}
 	return list
 }
@@ -242,7 +242,7 @@ func TestRangeEndsWithTheArchive(t *testing.T) {
 func TestReach(t *testing.T) {
 	t.Parallel()
 	kept := backend.Backups{Instance: "i", List: nightly(4),
-		Gaps: []backend.Gap{{From: at(t, "01-02 10:00:00"), Until: at(t, "01-03 03:00:00")}}}
+		Gaps: []backstay.Gap{{From: at(t, "01-02 10:00:00"), Until: at(t, "01-03 03:00:00")}}}
 	kept.Earliest, kept.Latest = backup.Range(kept.List, kept.Gaps, at(t, "01-04 12:00:00"))
 	plain := kept
 	plain.Earliest, plain.Latest, plain.Gaps = time.Time{}, time.Time{}, nil

@@ -4,7 +4,7 @@ import (
 	"math/rand/v2"
 	"time"
 
-	"github.com/backstay/backstay/backend"
+	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/window"
 )
 
@@ -24,7 +24,7 @@ func Due(last time.Time, w window.Daily, chance uint64, now time.Time) (due bool
 
 // Last returns when the last backup was begun, the zero time if there is none. A backup that lies in the future,
 // because the clock was wrong once, keeps nobody from taking others, so it does not count.
-func Last(list []backend.Backup, now time.Time) (last time.Time) {
+func Last(list []backstay.Backup, now time.Time) (last time.Time) {
 	for _, b := range list {
 		if b.Began.After(last) && !b.Began.After(now) {
 			last = b.Began

@@ -4,7 +4,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/backstay/backstay/backend"
+	"github.com/backstay/backstay"
 )
 
 // Keep returns the IDs of the backups that are kept so that, with the archive after them, every second of so many
@@ -14,8 +14,8 @@ import (
 // There are always at least as many as days, if there are that many, so that a clock which is wrong for once takes
 // only what would have gone soon. This does not hold behind a last backup (Final): nothing comes after it, and it
 // stays.
-func Keep(list []backend.Backup, days int, now time.Time) (ids []string) {
-	newest := slices.SortedFunc(slices.Values(list), func(a, b backend.Backup) int { return b.Ended.Compare(a.Ended) })
+func Keep(list []backstay.Backup, days int, now time.Time) (ids []string) {
+	newest := slices.SortedFunc(slices.Values(list), func(a, b backstay.Backup) int { return b.Ended.Compare(a.Ended) })
 	least := days
 	if len(newest) > 0 && newest[0].Final {
 		least = 1

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/backend"
 	"github.com/backstay/backstay/engine"
 )
@@ -12,7 +13,7 @@ import (
 // gaps and reaches until the given moment, in whole seconds. Between them every second can be, except in [Gaps]. Both
 // are zero where there is none: no archive, which the zero time says, no backup, or gaps behind each backup at once.
 // That a backup has ended later than the archive says nothing: the archive may lack what was written meanwhile.
-func Range(list []backend.Backup, gaps []backend.Gap, until time.Time) (earliest, latest time.Time) {
+func Range(list []backstay.Backup, gaps []backstay.Gap, until time.Time) (earliest, latest time.Time) {
 	if until.IsZero() || len(list) == 0 {
 		return time.Time{}, time.Time{}
 	}
@@ -30,10 +31,10 @@ func Range(list []backend.Backup, gaps []backend.Gap, until time.Time) (earliest
 
 // Gaps returns what between the earliest and the latest moment cannot be restored, the oldest first: the seconds
 // behind From and before Until, which both can be. A gap of the archive goes on until the next backup.
-func Gaps(kept backend.Backups) (told []backend.Gap) {
+func Gaps(kept backend.Backups) (told []backstay.Gap) {
 	all := stretches(kept.List, kept.Gaps, kept.Latest)
 	for i := 1; i < len(all); i++ {
-		told = append(told, backend.Gap{From: all[i-1].last, Until: all[i].first})
+		told = append(told, backstay.Gap{From: all[i-1].last, Until: all[i].first})
 	}
 	return told
 }
@@ -44,8 +45,8 @@ type stretch struct{ first, last time.Time }
 // stretches returns what can be restored until the last second, the oldest first. Between two of them there is at least
 // one second that cannot be. It agrees with Reach: a second is reached from the last backup before it, unless a gap
 // lies between them.
-func stretches(list []backend.Backup, gaps []backend.Gap, last time.Time) (all []stretch) {
-	list = slices.SortedFunc(slices.Values(list), func(a, b backend.Backup) int { return a.Ended.Compare(b.Ended) })
+func stretches(list []backstay.Backup, gaps []backstay.Gap, last time.Time) (all []stretch) {
+	list = slices.SortedFunc(slices.Values(list), func(a, b backstay.Backup) int { return a.Ended.Compare(b.Ended) })
 	for i, b := range list {
 		s := stretch{engine.WholeSecond(b.Ended), last}
 		if i+1 < len(list) {

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/backend"
 	"github.com/backstay/backstay/backup"
 )
@@ -43,11 +44,11 @@ func madeUp(chance *rand.Rand) (kept backend.Backups, archived time.Time) {
 	}
 	kept.Instance = "i"
 	for i := range 1 + chance.IntN(5) {
-		kept.List = append(kept.List, backend.Backup{ID: fmt.Sprint(i), Ended: after(start, 2*time.Minute)})
+		kept.List = append(kept.List, backstay.Backup{ID: fmt.Sprint(i), Ended: after(start, 2*time.Minute)})
 	}
 	for range chance.IntN(4) {
 		from := after(start, 2*time.Minute)
-		kept.Gaps = append(kept.Gaps, backend.Gap{From: from, Until: after(from, 30*time.Second)})
+		kept.Gaps = append(kept.Gaps, backstay.Gap{From: from, Until: after(from, 30*time.Second)})
 		if chance.IntN(4) == 0 { // a backup has closed it in the same moment
 			kept.List[chance.IntN(len(kept.List))].Ended = kept.Gaps[len(kept.Gaps)-1].Until
 		}

@@ -49,7 +49,7 @@ func Reach(kept backend.Backups, wish backend.Origin) (engine.Point, error) {
 }
 
 // alone returns the backup that is restored without the archive.
-func alone(kept backend.Backups, wish backend.Origin) (backend.Backup, error) {
+func alone(kept backend.Backups, wish backend.Origin) (backstay.Backup, error) {
 	if wish.Backup != "" {
 		return named(kept, wish.Backup)
 	}
@@ -64,7 +64,7 @@ func alone(kept backend.Backups, wish backend.Origin) (backend.Backup, error) {
 }
 
 // start returns the backup after which the archive is restored.
-func start(kept backend.Backups, wish backend.Origin) (backend.Backup, error) {
+func start(kept backend.Backups, wish backend.Origin) (backstay.Backup, error) {
 	if wish.Backup == "" {
 		b, ok := lastBy(kept.List, wish.At)
 		if !ok {
@@ -80,7 +80,7 @@ func start(kept backend.Backups, wish backend.Origin) (backend.Backup, error) {
 	return b, err
 }
 
-func named(kept backend.Backups, id string) (backend.Backup, error) {
+func named(kept backend.Backups, id string) (backstay.Backup, error) {
 	ids := make([]string, len(kept.List))
 	for i, b := range kept.List {
 		if b.ID == id {
@@ -88,12 +88,12 @@ func named(kept backend.Backups, id string) (backend.Backup, error) {
 		}
 		ids[i] = b.ID
 	}
-	return backend.Backup{}, backstay.Errorf(backstay.Invalid,
+	return backstay.Backup{}, backstay.Errorf(backstay.Invalid,
 		"There is no backup %s of the instance %s: there are %s.", id, kept.Instance, strings.Join(ids, ", "))
 }
 
 // lastBy returns the newest backup that had ended by the moment, or the newest of all if that is zero.
-func lastBy(list []backend.Backup, at time.Time) (last backend.Backup, ok bool) {
+func lastBy(list []backstay.Backup, at time.Time) (last backstay.Backup, ok bool) {
 	for _, b := range list {
 		if (at.IsZero() || !b.Ended.After(at)) && (!ok || b.Ended.After(last.Ended)) {
 			last, ok = b, true
@@ -102,7 +102,7 @@ func lastBy(list []backend.Backup, at time.Time) (last backend.Backup, ok bool) 
 	return last, ok
 }
 
-func bounds(list []backend.Backup) (oldest, newest time.Time) {
+func bounds(list []backstay.Backup) (oldest, newest time.Time) {
 	oldest, newest = list[0].Ended, list[0].Ended
 	for _, b := range list {
 		if b.Ended.Before(oldest) {
@@ -133,7 +133,7 @@ func outside(kept backend.Backups, at time.Time) error {
 	return backstay.Errorf(backstay.Invalid, "%s cannot be restored: %s.", moment(at), reachable(kept))
 }
 
-func inGap(kept backend.Backups, g backend.Gap, at time.Time) error {
+func inGap(kept backend.Backups, g backstay.Gap, at time.Time) error {
 	end := "there is another backup"
 	if b, ok := firstFrom(kept.List, g.Until); ok {
 		end = "the backup of " + moment(engine.WholeSecond(b.Ended))
@@ -143,7 +143,7 @@ func inGap(kept backend.Backups, g backend.Gap, at time.Time) error {
 }
 
 // firstFrom returns the oldest backup that had not ended before the moment.
-func firstFrom(list []backend.Backup, at time.Time) (first backend.Backup, ok bool) {
+func firstFrom(list []backstay.Backup, at time.Time) (first backstay.Backup, ok bool) {
 	for _, b := range list {
 		if !b.Ended.Before(at) && (!ok || b.Ended.Before(first.Ended)) {
 			first, ok = b, true

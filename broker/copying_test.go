@@ -112,7 +112,7 @@ func (c *copying) restore(to *backedUp, o backend.Origin) {
 func (c *copying) backUp(its *backedUp, final bool) {
 	id := fmt.Sprint(its.Instance, "-", len(its.List))
 	its.values[id] = valueAt(its.history, c.now())
-	its.List = append(its.List, backend.Backup{ID: id, Began: c.now(), Ended: c.now(), Version: "15.1", Final: final})
+	its.List = append(its.List, backstay.Backup{ID: id, Began: c.now(), Ended: c.now(), Version: "15.1", Final: final})
 }
 
 // Remove takes the last backup, and ends the instance at once.

@@ -109,7 +109,7 @@ func (b *Broker) origin(
 
 // reach returns the backup that what is wished for begins with, or refuses what cannot be restored as Invalid, with
 // what can be.
-func (b *Broker) reach(ctx context.Context, at string, wish backend.Origin) (from backend.Backup, err error) {
+func (b *Broker) reach(ctx context.Context, at string, wish backend.Origin) (from backstay.Backup, err error) {
 	kept, err := b.backupsOf(ctx, at, wish.Instance)
 	if backstay.KindOf(err) == backstay.NotFound {
 		return from, backstay.Errorf(backstay.Invalid, "There is no backup of service instance %s yet, or none is kept any "+

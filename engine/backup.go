@@ -21,7 +21,7 @@ type Archiver interface {
 	// Backup copies a serving node into the repository without keeping anybody from writing. Once it has returned,
 	// the backup is whole, and its checksums were compared. Gently is for one that nobody waits for: where that does
 	// no harm, it gives way to all other processes of the machine, and may take many times as long on a busy one.
-	Backup(ctx context.Context, n Node, r backstay.Repository, gently bool) (Backup, error)
+	Backup(ctx context.Context, n Node, r backstay.Repository, gently bool) (backstay.Backup, error)
 	// Archive brings into the repository what the node has logged since the last call. It is called every few seconds
 	// while the node serves, and once after it has ended. A piece of the log that is still being written is ended for it
 	// when it is of that age, or nearly so. It removes what waits on the node's volume for a repository that is away
@@ -29,9 +29,9 @@ type Archiver interface {
 	Archive(ctx context.Context, n Node, r backstay.Repository, age time.Duration) (Archived, error)
 	// Backups lists the whole backups in the repository, the oldest first. Of n there need be no more than the
 	// Installation, a RunDir and the Account.
-	Backups(ctx context.Context, n Node, r backstay.Repository) ([]Backup, error)
+	Backups(ctx context.Context, n Node, r backstay.Repository) ([]backstay.Backup, error)
 	// Verify reads a backup whole, and the archive that belongs to it, and compares the checksums.
-	Verify(ctx context.Context, n Node, r backstay.Repository, b Backup) error
+	Verify(ctx context.Context, n Node, r backstay.Repository, b backstay.Backup) error
 	// Expire removes all backups but those that are named and those that these need, and the archive that none of
 	// them needs.
 	Expire(ctx context.Context, n Node, r backstay.Repository, keep []string) error
@@ -47,16 +47,6 @@ type Cloner interface {
 	// Clone makes to's data directory as Restore does, from the node from, which serves and goes on serving. Where the
 	// file system can, the two share their blocks. Progress is told what is done, as what comes behind a colon.
 	Clone(ctx context.Context, from, to Node, progress func(string)) error
-}
-
-// Backup is a whole copy of a node in a repository.
-type Backup struct {
-	ID      string         `json:"id"`      // the engine's name for it
-	Began   time.Time      `json:"began"`   // UTC
-	Ended   time.Time      `json:"ended"`   // from then on, any second can be restored where there is an archive
-	Data    backstay.Bytes `json:"data"`    // of the node
-	Stored  backstay.Bytes `json:"stored"`  // that it takes in the repository, without what it shares with others
-	Version string         `json:"version"` // the full version that made it
 }
 
 // WholeSecond is the first whole second that is not before t, in UTC: what is restored is of a whole second. An archive
@@ -76,14 +66,8 @@ func NewBackupID(began time.Time) string {
 
 // Archived is how far a repository follows a node.
 type Archived struct {
-	Until time.Time // the last moment that can be restored; zero: the engine has no archive
-	Gaps  []Gap     // that were found since the last call
-}
-
-// Gap is a time that cannot be restored.
-type Gap struct {
-	From  time.Time `json:"from"`
-	Until time.Time `json:"until"`
+	Until time.Time      // the last moment that can be restored; zero: the engine has no archive
+	Gaps  []backstay.Gap // that were found since the last call
 }
 
 // Point is what a node is restored to.

@@ -146,7 +146,7 @@ func (k *Keeper) answerProof(r *http.Request) (any, error) {
 
 // prove is custody's Prove. It leaves room on the disk for what the instances write meanwhile.
 func (k *Keeper) prove(
-	ctx context.Context, id backstay.InstanceID, r backstay.Repository, b backend.Backup,
+	ctx context.Context, id backstay.InstanceID, r backstay.Repository, b backstay.Backup,
 ) error {
 	in, err := k.instance(id)
 	if err != nil {

@@ -45,7 +45,7 @@ func TestBackupsAreLearned(t *testing.T) {
 	stop()
 	b, _ = keepertest.Run(t, c)
 	now := mustAwaitBackups(t, b, spec.Instance, atLeast(1))
-	same := func(x, y backend.Backup) bool { return x.ID == y.ID && x.Final == y.Final }
+	same := func(x, y backstay.Backup) bool { return x.ID == y.ID && x.Final == y.Final }
 	if !slices.EqualFunc(was.List, now.List, same) || !now.Until.Equal(was.Until) || !now.Removed.Equal(was.Removed) {
 		t.Errorf("what is learned is\n%+v, and was\n%+v", now, was)
 	}

@@ -207,7 +207,7 @@ func ids(kept backend.Backups) (ids []string) {
 }
 
 // last is the last backup.
-func (m *moments) last() backend.Backup {
+func (m *moments) last() backstay.Backup {
 	m.Helper()
 	kept := mustAwaitBackups(m.T, m.b, m.spec.Instance, atLeast(1))
 	return kept.List[len(kept.List)-1]
@@ -246,7 +246,7 @@ func (m *moments) restore(seconds ...time.Time) {
 }
 
 // lastBefore returns when the last backup was taken that had ended by then.
-func lastBefore(list []backend.Backup, moment time.Time) (began, ended time.Time) {
+func lastBefore(list []backstay.Backup, moment time.Time) (began, ended time.Time) {
 	for _, b := range list {
 		if !b.Ended.After(moment) {
 			began, ended = b.Began, b.Ended

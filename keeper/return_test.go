@@ -39,7 +39,7 @@ func TestReturnIsUndone(t *testing.T) {
 			stop()
 			last := engine.WholeSecond(m.noted.last())
 			kept := mustAwaitBackups(t, m.b, m.spec.Instance, atLeast(2))
-			ofNow := slices.ContainsFunc(kept.List, func(b backend.Backup) bool {
+			ofNow := slices.ContainsFunc(kept.List, func(b backstay.Backup) bool {
 				return b.Began.After(asked.Add(-time.Second)) && b.Began.Before(last)
 			})
 			if !ofNow {

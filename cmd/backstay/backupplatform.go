@@ -53,7 +53,7 @@ func backupPlatform(ctx context.Context, c *cli, args []string) error {
 // backUpState has the keeper take a backup of our own database, and returns that.
 func backUpState(
 	ctx context.Context, dir dataDir, instances *local.Backend, key seal.Key,
-) (taken backend.Backup, err error) {
+) (taken backstay.Backup, err error) {
 	if err := stateCanBeBackedUp(ctx, instances); err != nil {
 		return taken, err
 	}

@@ -153,7 +153,7 @@ func backupsName(kept backend.Backups, name string) string {
 	return cmp.Or(name, "(deleted)")
 }
 
-func storedBytes(list []backend.Backup) (sum backstay.Bytes) {
+func storedBytes(list []backstay.Backup) (sum backstay.Bytes) {
 	for _, backup := range list {
 		sum += backup.Stored
 	}

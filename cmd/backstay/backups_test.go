@@ -12,14 +12,14 @@ import (
 func TestBackupsTables(t *testing.T) {
 	t.Parallel()
 	noon := time.Date(2026, 3, 1, 12, 0, 0, 0, time.FixedZone("", 3600))
-	list := []backend.Backup{
+	list := []backstay.Backup{
 		{ID: "a", Began: noon, Ended: noon.Add(time.Minute), Data: 3*backstay.GB + 1, Stored: backstay.MB, Version: "15.18"},
 		{ID: "b", Began: noon.Add(time.Hour), Ended: noon.Add(time.Hour + time.Second), Stored: 2 * backstay.MB,
 			Version: "15.18", Final: true},
 	}
 	archived := backend.Backups{Instance: "one", Engine: "postgres", Version: "15", List: list, Earliest: list[0].Ended,
 		Latest: noon.Add(2 * time.Hour), Proof: backend.Proof{At: noon, Took: 1499 * time.Millisecond},
-		Gaps: []backend.Gap{{From: noon.Add(30 * time.Minute), Until: noon.Add(31 * time.Minute)}}}
+		Gaps: []backstay.Gap{{From: noon.Add(30 * time.Minute), Until: noon.Add(31 * time.Minute)}}}
 	deleted := backend.Backups{Instance: "two", Engine: "redis", Version: "7", List: list[1:], Removed: noon, Until: noon,
 		Proof: backend.Proof{At: noon, Reason: "It is damaged."}}
 	begun := backend.Backups{Instance: "three", Engine: "mysql", Version: "10.11", Running: true, Trouble: "The disk is full."}

@@ -51,7 +51,7 @@ func (s Subject) archiver(t *testing.T) archiver {
 	return archiver{a, s, NewRepository(t)}
 }
 
-func (a archiver) mustBackup(t *testing.T, n engine.Node) engine.Backup {
+func (a archiver) mustBackup(t *testing.T, n engine.Node) backstay.Backup {
 	t.Helper()
 	b, err := a.Backup(t.Context(), n, a.repository, false)
 	if err != nil {
@@ -69,7 +69,7 @@ func (a archiver) mustArchive(t *testing.T, n engine.Node) engine.Archived {
 	return archived
 }
 
-func (a archiver) mustList(t *testing.T, n engine.Node) []engine.Backup {
+func (a archiver) mustList(t *testing.T, n engine.Node) []backstay.Backup {
 	t.Helper()
 	found, err := a.Backups(t.Context(), bare(n), a.repository)
 	if err != nil {
@@ -83,7 +83,7 @@ func bare(n engine.Node) engine.Node {
 	return engine.Node{Installation: n.Installation, RunDir: n.RunDir, Account: n.Account}
 }
 
-func (a archiver) mustVerify(t *testing.T, n engine.Node, b engine.Backup) {
+func (a archiver) mustVerify(t *testing.T, n engine.Node, b backstay.Backup) {
 	t.Helper()
 	if err := a.Verify(t.Context(), n, a.repository, b); err != nil {
 		t.Fatalf("Verify: %v", err)
@@ -182,7 +182,7 @@ func testExpire(t *testing.T, s Subject) {
 	n := s.newNode(t)
 	Serve(t, s.Engine, n)
 	credentials := s.createUser(t, n, newUser())
-	var all []engine.Backup
+	var all []backstay.Backup
 	for _, value := range []string{"first", "second", "third"} {
 		s.session(t, credentials, func(c Session) { mustSet(t, c, "key", value) })
 		all = append(all, a.mustBackup(t, n))
@@ -214,7 +214,7 @@ func (a archiver) mustExpire(t *testing.T, n engine.Node, keep ...string) {
 	}
 }
 
-func (a archiver) wantList(t *testing.T, n engine.Node, want ...engine.Backup) {
+func (a archiver) wantList(t *testing.T, n engine.Node, want ...backstay.Backup) {
 	t.Helper()
 	found := a.mustList(t, n)
 	same := len(found) == len(want)
@@ -253,7 +253,7 @@ func testSecretsOfBackups(t *testing.T, s Subject) {
 	}
 }
 
-func (a archiver) wantRestoredAlone(t *testing.T, b engine.Backup) {
+func (a archiver) wantRestoredAlone(t *testing.T, b backstay.Backup) {
 	t.Helper()
 	n := a.newNode(t)
 	if err := a.Restore(t.Context(), n, a.repository, engine.Point{Backup: b.ID, Alone: true}); err != nil {

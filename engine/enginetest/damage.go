@@ -49,7 +49,7 @@ func testDamage(t *testing.T, s Subject) {
 }
 
 // wantInvalid wants a backup that is damaged to be found to be so, and nothing to be made of it.
-func (a archiver) wantInvalid(t *testing.T, n engine.Node, b engine.Backup, why string) {
+func (a archiver) wantInvalid(t *testing.T, n engine.Node, b backstay.Backup, why string) {
 	t.Helper()
 	err := a.Verify(t.Context(), n, a.repository, b)
 	if backstay.KindOf(err) != backstay.Invalid || backstay.SentenceOf(err) == "" {

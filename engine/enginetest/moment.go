@@ -178,7 +178,7 @@ func testMoments(t *testing.T, s Subject) {
 }
 
 // archived serves a node that has been backed up, of an engine that has an archive.
-func (s Subject) archived(t *testing.T) (a archiver, n engine.Node, p *Process, b engine.Backup) {
+func (s Subject) archived(t *testing.T) (a archiver, n engine.Node, p *Process, b backstay.Backup) {
 	t.Helper()
 	a, n = s.archiver(t), s.newNode(t)
 	p = Serve(t, s.Engine, n)

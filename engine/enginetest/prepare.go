@@ -115,7 +115,7 @@ type order struct {
 	Node       engine.Node
 	From       *engine.Node // for "upgrade" and "clone"
 	Repository *backstay.Repository
-	Backup     engine.Backup
+	Backup     backstay.Backup
 }
 
 // beVictim does what it reads from standard input, and is killed meanwhile.

@@ -23,10 +23,10 @@ const followedFile = "archive.json"
 
 // followed is what followedFile holds.
 type followed struct {
-	Series string      `json:"series"`        // empty: the next file begins one
-	Next   int         `json:"next"`          // the number of the first file that is not in the archive
-	Gap    *engine.Gap `json:"gap,omitempty"` // before the series, until somebody was told
-	Boot   string      `json:"boot"`          // of the machine, by the kernel's name for it
+	Series string        `json:"series"`        // empty: the next file begins one
+	Next   int           `json:"next"`          // the number of the first file that is not in the archive
+	Gap    *backstay.Gap `json:"gap,omitempty"` // before the series, until somebody was told
+	Boot   string        `json:"boot"`          // of the machine, by the kernel's name for it
 }
 
 // follower brings the binary log of a node into the archive.
@@ -134,7 +134,7 @@ func (Engine) Archive(
 	if f.Gap == nil {
 		return a, nil
 	}
-	a.Gaps, f.Gap = []engine.Gap{*f.Gap}, nil
+	a.Gaps, f.Gap = []backstay.Gap{*f.Gap}, nil
 	return a, f.save()
 }
 
@@ -161,7 +161,7 @@ func (f *follower) begin(ctx context.Context, numbers []int) error {
 	}
 	f.followed = followed{Series: newSeries(time.Now()), Next: first, Boot: f.Boot}
 	if !until.IsZero() {
-		f.Gap = &engine.Gap{From: until, Until: began}
+		f.Gap = &backstay.Gap{From: until, Until: began}
 	}
 	if err := putHead(ctx, f.store, f.Series, head{Last: first - 1, Until: began}); err != nil {
 		return err

@@ -18,14 +18,14 @@ type archived struct {
 	server
 	process    *enginetest.Process
 	repository backstay.Repository
-	backup     engine.Backup
+	backup     backstay.Backup
 }
 
 // backUp makes a server that is archived, with what the statements make before the backup.
 func backUp(t *testing.T, statements ...string) (archived, client) {
 	t.Helper()
 	n := enginetest.NewNode(t, tested)
-	a := archived{server{n}, enginetest.Serve(t, tested, n), enginetest.NewRepository(t), engine.Backup{}}
+	a := archived{server{n}, enginetest.Serve(t, tested, n), enginetest.NewRepository(t), backstay.Backup{}}
 	if !a.mariadb() {
 		t.Skip("this product has no archive")
 	}
@@ -200,7 +200,7 @@ func TestArchiveEndsWhereTheMachineDied(t *testing.T) {
 	for _, relaxed := range []string{"1", "2"} {
 		n := enginetest.NewNode(t, tested)
 		n.Settings = []byte(`{"settings": {"innodb_flush_log_at_trx_commit": ` + relaxed + `}}`)
-		a := archived{server{n}, enginetest.Serve(t, tested, n), enginetest.NewRepository(t), engine.Backup{}}
+		a := archived{server{n}, enginetest.Serve(t, tested, n), enginetest.NewRepository(t), backstay.Backup{}}
 		if !a.mariadb() {
 			t.Skip("this product has no archive")
 		}
@@ -227,7 +227,7 @@ func TestArchiveFollowsThePolicy(t *testing.T) {
 	t.Parallel()
 	n := enginetest.NewNode(t, tested)
 	n.Archive = false
-	a := archived{server{n}, enginetest.Serve(t, tested, n), enginetest.NewRepository(t), engine.Backup{}}
+	a := archived{server{n}, enginetest.Serve(t, tested, n), enginetest.NewRepository(t), backstay.Backup{}}
 	if !a.mariadb() {
 		t.Skip("this product has no archive")
 	}

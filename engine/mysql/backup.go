@@ -29,7 +29,7 @@ const backupsPrefix = "backup/"
 
 // manifest is what the repository knows of a backup.
 type manifest struct {
-	engine.Backup
+	backstay.Backup
 	SHA256 string `json:"sha256"`        // of the stream
 	Log    *place `json:"log,omitempty"` // where the archive continues it; nil: nowhere
 }
@@ -69,32 +69,32 @@ func (Engine) RestorePoints(i engine.Installation) backstay.RestorePoints {
 
 // Backup streams a copy by mariadb-backup into the repository, and reads it back. InnoDB's tables are written to
 // meanwhile; commits wait while tables of other engines are copied, at the end.
-func (Engine) Backup(ctx context.Context, n engine.Node, r backstay.Repository, _ bool) (engine.Backup, error) {
+func (Engine) Backup(ctx context.Context, n engine.Node, r backstay.Repository, _ bool) (backstay.Backup, error) {
 	store, err := openStore(n.Installation, r)
 	if err != nil {
-		return engine.Backup{}, err
+		return backstay.Backup{}, err
 	}
 	began := time.Now().UTC()
-	m := manifest{Backup: engine.Backup{ID: engine.NewBackupID(began), Began: began}}
+	m := manifest{Backup: backstay.Backup{ID: engine.NewBackupID(began), Began: began}}
 	var copied ended
 	stored, err := store.Put(ctx, streamOf(m.ID), func(w io.Writer) (err error) {
 		copied, err = copyNode(ctx, n, w, "--stream=mbstream")
 		return err
 	})
 	if err != nil {
-		return engine.Backup{}, err
+		return backstay.Backup{}, err
 	}
 	if m.Log, err = placeOf(ctx, n, store, copied); err != nil {
-		return engine.Backup{}, err
+		return backstay.Backup{}, err
 	}
 	m.Ended, m.Stored, m.SHA256, m.Version = time.Now().UTC(), stored.Size, stored.SHA256, n.Installation.FullVersion
 	size, err := clone.Size(n.DataDir)
 	if err != nil {
-		return engine.Backup{}, err
+		return backstay.Backup{}, err
 	}
 	m.Data = backstay.Bytes(size)
 	if err := readBack(ctx, store, streamOf(m.ID)); err != nil {
-		return engine.Backup{}, err
+		return backstay.Backup{}, err
 	}
 	_, err = store.Put(ctx, manifestOf(m.ID), func(w io.Writer) error { return json.NewEncoder(w).Encode(m) })
 	return m.Backup, err
@@ -140,7 +140,7 @@ func damaged(err error) error {
 }
 
 // Backups lists the manifests.
-func (Engine) Backups(ctx context.Context, n engine.Node, r backstay.Repository) ([]engine.Backup, error) {
+func (Engine) Backups(ctx context.Context, n engine.Node, r backstay.Repository) ([]backstay.Backup, error) {
 	store, err := openStore(n.Installation, r)
 	if err != nil {
 		return nil, err
@@ -149,7 +149,7 @@ func (Engine) Backups(ctx context.Context, n engine.Node, r backstay.Repository)
 }
 
 // readManifests returns the backups in the repository, the oldest first.
-func readManifests(ctx context.Context, store *repository.Store) (all []engine.Backup, err error) {
+func readManifests(ctx context.Context, store *repository.Store) (all []backstay.Backup, err error) {
 	entries, err := store.List(ctx, backupsPrefix)
 	for _, e := range entries {
 		id := filepath.Base(filepath.Dir(e.Name))
@@ -162,7 +162,7 @@ func readManifests(ctx context.Context, store *repository.Store) (all []engine.B
 		}
 		all = append(all, m.Backup)
 	}
-	slices.SortFunc(all, func(a, b engine.Backup) int { return a.Began.Compare(b.Began) })
+	slices.SortFunc(all, func(a, b backstay.Backup) int { return a.Began.Compare(b.Began) })
 	return all, err
 }
 
@@ -178,7 +178,7 @@ func readManifest(ctx context.Context, store *repository.Store, id string) (m ma
 }
 
 // Verify reads a backup whole, and the pieces of the archive that continue it.
-func (Engine) Verify(ctx context.Context, n engine.Node, r backstay.Repository, b engine.Backup) error {
+func (Engine) Verify(ctx context.Context, n engine.Node, r backstay.Repository, b backstay.Backup) error {
 	store, err := openStore(n.Installation, r)
 	if err != nil {
 		return err

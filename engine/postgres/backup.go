@@ -42,7 +42,7 @@ func (Engine) RestorePoints(engine.Installation) backstay.RestorePoints {
 // are read, and those of the repository's files when they are read again.
 func (Engine) Backup(
 	ctx context.Context, n engine.Node, r backstay.Repository, gently bool,
-) (b engine.Backup, err error) {
+) (b backstay.Backup, err error) {
 	t, err := openTool(ctx, n, r)
 	if err != nil {
 		return b, err
@@ -200,8 +200,8 @@ type backupSet struct {
 
 // backup is the set in the words of the engines. PgBackRest leaves out parts of seconds: its last one has ended when
 // the next begins.
-func (s backupSet) backup() engine.Backup {
-	return engine.Backup{
+func (s backupSet) backup() backstay.Backup {
+	return backstay.Backup{
 		ID: s.Label, Began: time.Unix(s.Timestamp.Start, 0).UTC(), Ended: time.Unix(s.Timestamp.Stop+1, 0).UTC(),
 		Data: backstay.Bytes(s.Info.Size), Stored: backstay.Bytes(s.Info.Repository.Delta),
 		Version: s.Annotation["version"],
@@ -261,7 +261,7 @@ func (t *pgBackRest) sets(ctx context.Context) ([]backupSet, error) {
 }
 
 // Backups lists the backups without such that have damaged pages.
-func (Engine) Backups(ctx context.Context, n engine.Node, r backstay.Repository) (all []engine.Backup, err error) {
+func (Engine) Backups(ctx context.Context, n engine.Node, r backstay.Repository) (all []backstay.Backup, err error) {
 	t, err := openTool(ctx, n, r)
 	if err != nil {
 		return nil, err
@@ -271,7 +271,7 @@ func (Engine) Backups(ctx context.Context, n engine.Node, r backstay.Repository)
 	if err != nil {
 		return nil, t.blame(ctx, err)
 	}
-	all = []engine.Backup{}
+	all = []backstay.Backup{}
 	for _, s := range sets {
 		if !s.Error {
 			all = append(all, s.backup())
@@ -281,7 +281,7 @@ func (Engine) Backups(ctx context.Context, n engine.Node, r backstay.Repository)
 }
 
 // Verify has pgBackRest read the whole repository and compare the checksums: it can do no less.
-func (Engine) Verify(ctx context.Context, n engine.Node, r backstay.Repository, b engine.Backup) (err error) {
+func (Engine) Verify(ctx context.Context, n engine.Node, r backstay.Repository, b backstay.Backup) (err error) {
 	t, err := openTool(ctx, n, r)
 	if err != nil {
 		return err

@@ -27,7 +27,7 @@ func BenchmarkBackup(b *testing.B) {
 	enginetest.Serve(b, archiving, n)
 	pgbench(b, n, "--initialize", "--scale=70", "--quiet")
 	r, bare := enginetest.NewRepository(b), newBare(b, n)
-	var made engine.Backup
+	var made backstay.Backup
 	for b.Loop() {
 		byHand := bare.took(b, "--type=full", "--no-archive-check", "--start-fast", "backup")
 		ours := took(b, func() (err error) { made, err = archiving.Backup(b.Context(), n, r, false); return err })

@@ -144,7 +144,7 @@ func TestBackupsFollowAnUpgrade(t *testing.T) {
 	if err != nil || len(all) != 2 || all[0].ID != first.ID || all[1].ID != second.ID {
 		t.Errorf("there are %v, %v", all, err)
 	}
-	for _, b := range []engine.Backup{first, second} {
+	for _, b := range []backstay.Backup{first, second} {
 		if err := archiving.Verify(t.Context(), after, r, b); err != nil {
 			t.Errorf("%s: %v", b.ID, err)
 		}
@@ -210,7 +210,7 @@ func TestStanzaThatIsHalfMade(t *testing.T) {
 	mustBackUp(t, n, r)
 }
 
-func mustBackUp(t *testing.T, n engine.Node, r backstay.Repository) engine.Backup {
+func mustBackUp(t *testing.T, n engine.Node, r backstay.Repository) backstay.Backup {
 	t.Helper()
 	b, err := archiving.Backup(t.Context(), n, r, false)
 	if err != nil {

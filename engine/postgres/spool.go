@@ -50,12 +50,12 @@ type spool struct {
 
 // archiveRecord is kept beside what waits.
 type archiveRecord struct {
-	Last     string       `json:"last"`     // the newest segment in the repository
-	Until    time.Time    `json:"until"`    // what had ended by then is in the repository
-	Snapshot string       `json:"snapshot"` // of the transactions that had not, as the server writes it
-	Switched time.Time    `json:"switched"` // when a segment was last finished because of its age
-	Pending  *finished    `json:"pending,omitempty"`
-	Gaps     []engine.Gap `json:"gaps,omitempty"` // that nobody was told of yet
+	Last     string         `json:"last"`     // the newest segment in the repository
+	Until    time.Time      `json:"until"`    // what had ended by then is in the repository
+	Snapshot string         `json:"snapshot"` // of the transactions that had not, as the server writes it
+	Switched time.Time      `json:"switched"` // when a segment was last finished because of its age
+	Pending  *finished      `json:"pending,omitempty"`
+	Gaps     []backstay.Gap `json:"gaps,omitempty"` // that nobody was told of yet
 }
 
 // finished is a segment that was finished because of its age.
@@ -172,7 +172,7 @@ func (s *spool) note(name string, now time.Time) {
 
 // gap notes that what was logged between the end of the archive and now is lost for it.
 func (s *spool) gap(now time.Time) {
-	s.record.Gaps = append(s.record.Gaps, engine.Gap{From: s.record.Until, Until: now})
+	s.record.Gaps = append(s.record.Gaps, backstay.Gap{From: s.record.Until, Until: now})
 }
 
 // following returns the name of the segment that comes after the named one.

@@ -25,7 +25,7 @@ const (
 
 // note is what is kept of a backup beside its snapshot.
 type note struct {
-	engine.Backup
+	backstay.Backup
 	By     writer `json:"by"`
 	SHA256 string `json:"sha256"` // of the snapshot, as Put returned it
 }
@@ -34,12 +34,12 @@ type note struct {
 func (Engine) RestorePoints(engine.Installation) backstay.RestorePoints { return backstay.Backups }
 
 // Backup has the server send a snapshot, and puts that into the repository once it has been checked.
-func (Engine) Backup(ctx context.Context, n engine.Node, r backstay.Repository, _ bool) (b engine.Backup, err error) {
+func (Engine) Backup(ctx context.Context, n engine.Node, r backstay.Repository, _ bool) (b backstay.Backup, err error) {
 	store, err := repository.Open(r)
 	if err != nil {
 		return b, err
 	}
-	b = engine.Backup{Began: time.Now().UTC(), Version: n.Installation.FullVersion}
+	b = backstay.Backup{Began: time.Now().UTC(), Version: n.Installation.FullVersion}
 	b.ID = engine.NewBackupID(b.Began)
 	d, err := newDump(ctx, n)
 	if err != nil {
@@ -67,7 +67,7 @@ func (Engine) Archive(
 }
 
 // Backups returns what the notes say that have a snapshot. One that is damaged is left out where another is not.
-func (Engine) Backups(ctx context.Context, _ engine.Node, r backstay.Repository) ([]engine.Backup, error) {
+func (Engine) Backups(ctx context.Context, _ engine.Node, r backstay.Repository) ([]backstay.Backup, error) {
 	store, err := repository.Open(r)
 	if err != nil {
 		return nil, err
@@ -77,7 +77,7 @@ func (Engine) Backups(ctx context.Context, _ engine.Node, r backstay.Repository)
 		return nil, err
 	}
 	snapshots := idsOf(entries, snapshotSuffix)
-	found := []engine.Backup{}
+	found := []backstay.Backup{}
 	var damaged error
 	for _, id := range idsOf(entries, noteSuffix) {
 		if !slices.Contains(snapshots, id) {
@@ -96,7 +96,7 @@ func (Engine) Backups(ctx context.Context, _ engine.Node, r backstay.Repository)
 	if len(found) == 0 {
 		return found, damaged
 	}
-	slices.SortFunc(found, func(a, b engine.Backup) int { return a.Began.Compare(b.Began) })
+	slices.SortFunc(found, func(a, b backstay.Backup) int { return a.Began.Compare(b.Began) })
 	return found, nil
 }
 
@@ -139,7 +139,7 @@ func openSnapshot(ctx context.Context, store *repository.Store, id string) (io.R
 }
 
 // Verify has the server's own program read the snapshot.
-func (Engine) Verify(ctx context.Context, n engine.Node, r backstay.Repository, b engine.Backup) error {
+func (Engine) Verify(ctx context.Context, n engine.Node, r backstay.Repository, b backstay.Backup) error {
 	store, err := repository.Open(r)
 	if err != nil {
 		return err

@@ -259,7 +259,7 @@ func (k *Custodian) Backups() (kept backend.Backups, any bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	kept = k.record.Kept
-	kept.List, kept.Gaps = append([]backend.Backup{}, kept.List...), slices.Clone(kept.Gaps)
+	kept.List, kept.Gaps = append([]backstay.Backup{}, kept.List...), slices.Clone(kept.Gaps)
 	kept.Earliest, kept.Latest = backup.Range(kept.List, kept.Gaps, k.record.Archived)
 	kept.Running, kept.Failed = k.running, k.trouble[toBackUp].sentence
 	kept.Troubles = k.troubles()

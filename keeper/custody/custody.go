@@ -25,7 +25,7 @@ type Custody struct {
 	Engines    map[string]engine.Engine
 	Newest     func(ctx context.Context, engine string) ([]engine.Installation, error) // the usable ones
 	// Prove restores a backup of an instance into a scratch place, starts it there and throws it away. nil: it cannot.
-	Prove func(ctx context.Context, id backstay.InstanceID, r backstay.Repository, b backend.Backup) error
+	Prove func(ctx context.Context, id backstay.InstanceID, r backstay.Repository, b backstay.Backup) error
 	Now   func() time.Time
 	Log   *slog.Logger
 

@@ -108,7 +108,7 @@ func (k *Custodian) leaveProof() {
 }
 
 // newest is the newest backup, which nobody removes while endProof is set.
-func (k *Custodian) newest(ctx context.Context) (b backend.Backup, err error) {
+func (k *Custodian) newest(ctx context.Context) (b backstay.Backup, err error) {
 	if s := k.sight(); s.Gone || s.Removing {
 		return b, errLeaving
 	}
@@ -125,7 +125,7 @@ func (k *Custodian) newest(ctx context.Context) (b backend.Backup, err error) {
 }
 
 // proveSteps try a backup and record how that went. A backup that cannot be restored is a proof too.
-func (k *Custodian) proveSteps(b backend.Backup, p *backend.Proof) []step.Step {
+func (k *Custodian) proveSteps(b backstay.Backup, p *backend.Proof) []step.Step {
 	return []step.Step{
 		{Name: "custody.proved", Do: func(ctx context.Context) error {
 			*p = backend.Proof{Backup: b.ID, At: k.c.Now().UTC()}

@@ -22,7 +22,7 @@ func StepNames() (names []string) {
 	var k *Custodian
 	for _, steps := range [][]step.Step{
 		k.backUpSteps(engine.Node{}, waited, nil), k.archiveSteps(engine.Node{}, 0), k.expireSteps(engine.Node{}, nil),
-		k.forgetSteps(engine.Node{}, ""), k.proveSteps(backend.Backup{}, nil),
+		k.forgetSteps(engine.Node{}, ""), k.proveSteps(backstay.Backup{}, nil),
 	} {
 		names = append(names, step.Names(steps)...)
 	}
@@ -78,7 +78,7 @@ const (
 )
 
 // backUp takes a backup of a node that serves.
-func (k *Custodian) backUp(ctx context.Context, n engine.Node, why occasion) (b backend.Backup, err error) {
+func (k *Custodian) backUp(ctx context.Context, n engine.Node, why occasion) (b backstay.Backup, err error) {
 	end, err := k.begin(ctx)
 	if err != nil {
 		k.note(ctx, toBackUp, 0, err)
@@ -115,12 +115,12 @@ func (k *Custodian) isInterrupted(before Sight, err error) bool {
 	return true
 }
 
-func (k *Custodian) backUpSteps(n engine.Node, why occasion, b *backend.Backup) []step.Step {
+func (k *Custodian) backUpSteps(n engine.Node, why occasion, b *backstay.Backup) []step.Step {
 	return []step.Step{
 		{Name: "custody.backed-up", Do: func(ctx context.Context) error {
 			return quietly(func() error {
 				taken, err := k.archiver().Backup(ctx, n, k.repository(), why == nightly)
-				*b = ours(taken)
+				*b = taken
 				b.Final = why == parting
 				return err
 			})
@@ -128,7 +128,7 @@ func (k *Custodian) backUpSteps(n engine.Node, why occasion, b *backend.Backup) 
 		{Name: "custody.recorded", Do: func(context.Context) error {
 			k.setOwed()
 			return k.amend(func(r *Record) {
-				r.Kept.List = slices.DeleteFunc(r.Kept.List, func(other backend.Backup) bool { return other.ID == b.ID })
+				r.Kept.List = slices.DeleteFunc(r.Kept.List, func(other backstay.Backup) bool { return other.ID == b.ID })
 				r.Kept.List, r.Of = append(r.Kept.List, *b), filepath.Base(n.DataDir)
 				r.Parted = why == parting
 			})
@@ -136,22 +136,14 @@ func (k *Custodian) backUpSteps(n engine.Node, why occasion, b *backend.Backup) 
 	}
 }
 
-// ours is an engine's backup in the words of the backends.
-func ours(b engine.Backup) backend.Backup {
-	return backend.Backup{
-		ID: b.ID, Began: b.Began, Ended: b.Ended, Data: b.Data, Stored: b.Stored, Version: b.Version,
-	}
-}
-
 // merged is what an engine has found in a repository, with what was known of it besides.
-func merged(found []engine.Backup, known []backend.Backup) []backend.Backup {
-	list := make([]backend.Backup, 0, len(found))
-	for _, f := range found {
-		b := ours(f)
-		b.Final = slices.ContainsFunc(known, func(other backend.Backup) bool { return other.ID == b.ID && other.Final })
+func merged(found, known []backstay.Backup) []backstay.Backup {
+	list := make([]backstay.Backup, 0, len(found))
+	for _, b := range found {
+		b.Final = slices.ContainsFunc(known, func(other backstay.Backup) bool { return other.ID == b.ID && other.Final })
 		list = append(list, b)
 	}
-	slices.SortStableFunc(list, func(a, b backend.Backup) int { return a.Ended.Compare(b.Ended) })
+	slices.SortStableFunc(list, func(a, b backstay.Backup) int { return a.Ended.Compare(b.Ended) })
 	return list
 }
 
@@ -221,9 +213,7 @@ func (k *Custodian) archiveSteps(n engine.Node, age time.Duration) []step.Step {
 		}
 		return k.amend(func(r *Record) {
 			r.Archived = a.Until
-			for _, g := range a.Gaps {
-				r.Kept.Gaps = append(r.Kept.Gaps, backend.Gap(g))
-			}
+			r.Kept.Gaps = append(r.Kept.Gaps, a.Gaps...)
 		})
 	}}}
 }
@@ -300,7 +290,7 @@ func (k *Custodian) expireSteps(n engine.Node, keep []string) []step.Step {
 			k.owed = false
 			k.mu.Unlock()
 			return k.amend(func(r *Record) {
-				r.Kept.Gaps = slices.DeleteFunc(r.Kept.Gaps, func(g backend.Gap) bool {
+				r.Kept.Gaps = slices.DeleteFunc(r.Kept.Gaps, func(g backstay.Gap) bool {
 					return len(r.Kept.List) > 0 && g.Until.Before(r.Kept.List[0].Ended)
 				})
 			})

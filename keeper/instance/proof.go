@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/backstay/backstay"
-	"github.com/backstay/backstay/backend"
 	"github.com/backstay/backstay/engine"
 	"github.com/backstay/backstay/internal/process"
 	"github.com/backstay/backstay/keeper/node"
@@ -24,7 +23,7 @@ func (m *Machine) proofRunDir() string { return filepath.Join(m.DataDir, "run", 
 // Prove restores a backup of the instance, and what the archive has behind it, into a scratch place, starts a node
 // without ports there, and throws it away as soon as it has answered. It is Invalid if the backup is damaged, and
 // Unavailable if the restored node does not serve.
-func (in *Instance) Prove(ctx context.Context, r backstay.Repository, b backend.Backup) (err error) {
+func (in *Instance) Prove(ctx context.Context, r backstay.Repository, b backstay.Backup) (err error) {
 	in.m.proof.Lock()
 	defer in.m.proof.Unlock()
 	if err := in.m.clearProof(); err != nil {
@@ -64,7 +63,7 @@ func (in *Instance) proofNode() (node.Node, error) {
 
 // restoreProof makes the data of the node from the backup. A backup from before an upgrade is served by the version
 // that has made it.
-func (in *Instance) restoreProof(ctx context.Context, n *node.Node, r backstay.Repository, b backend.Backup) error {
+func (in *Instance) restoreProof(ctx context.Context, n *node.Node, r backstay.Repository, b backstay.Backup) error {
 	archiver, ok := n.Engine.(engine.Archiver)
 	if !ok {
 		return backstay.Errorf(backstay.Unsupported, "Backups of this engine cannot be restored here.")
