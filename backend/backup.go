@@ -3,6 +3,7 @@ package backend
 import (
 	"context"
 	"log/slog"
+	"strings"
 	"time"
 
 	"github.com/backstay/backstay"
@@ -42,10 +43,18 @@ type Backups struct {
 	Asked    int64               `json:"asked,omitempty"`    // the last Spec.Backups answered, if by a failure
 	Running  bool                `json:"running,omitempty"`  // a backup is being taken
 	Failed   string              `json:"failed,omitempty"`   // why the last backup could not be taken; empty: it was
-	Trouble  string              `json:"trouble,omitempty"`  // for the user: why backups or the archive are behind
-	Troubles []backstay.Trouble  `json:"troubles,omitempty"` // the same, each by itself
+	Troubles []backstay.Trouble  `json:"troubles,omitempty"` // for users: why backups or the archive are behind
 	Removed  time.Time           `json:"removed,omitzero"`   // when the instance was removed
 	Until    time.Time           `json:"until,omitzero"`     // and until when its last backup is kept
+}
+
+// Trouble is what users read of all troubles; empty: there is none.
+func (b Backups) Trouble() string {
+	var all []string
+	for _, t := range b.Troubles {
+		all = append(all, t.Sentence)
+	}
+	return strings.Join(all, " ")
 }
 
 // Legacy is what it takes to find the backups that an instance has left in a repository, and to keep them as long as

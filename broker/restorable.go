@@ -56,8 +56,8 @@ func (b *Broker) tellBackups(ctx context.Context, in Instance, spec backend.Spec
 	if gaps != nil {
 		told["gaps"] = gaps
 	}
-	if kept.Trouble != "" {
-		told["backup_trouble"] = kept.Trouble
+	if kept.Trouble() != "" {
+		told["backup_trouble"] = kept.Trouble()
 	}
 	if proof := kept.Proof; !proof.At.IsZero() && proof.Reason == "" {
 		told["last_proved_restore"] = toldSpan(b.Now().Sub(proof.At)) + " ago, took " + toldSpan(proof.Took)
@@ -95,7 +95,7 @@ func (b *Broker) awaitBackup(ctx context.Context, in Instance, op Operation) err
 	})
 	switch {
 	case errors.Is(context.Cause(ctx), errOutOfTime):
-		return hopeless("The backup has taken too long. %s", kept.Trouble)
+		return hopeless("The backup has taken too long. %s", kept.Trouble())
 	case err == nil && kept.Failed != "":
 		return hopeless("The backup could not be taken: %s It is tried again by itself.", kept.Failed)
 	}

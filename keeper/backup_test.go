@@ -103,7 +103,7 @@ func TestBackupsOutliveTheirInstance(t *testing.T) {
 	c, ahead := aheadConfig(t)
 	b, stop := keepertest.Run(t, c)
 	spec, first := mustBackUpFirst(t, b)
-	if first.Engine != "redis" || first.Version != "7.0" || first.Trouble != "" || first.List[0].Stored == 0 {
+	if first.Engine != "redis" || first.Version != "7.0" || first.Trouble() != "" || first.List[0].Stored == 0 {
 		t.Errorf("the first backup is kept as %+v", first)
 	}
 	spec.Generation, spec.Backups = 2, 1
@@ -275,7 +275,7 @@ func TestRepositoryThatIsAway(t *testing.T) {
 			spec.Generation, spec.Backups = 2, 1
 			mustReach(t, b, spec)
 			failed := func(k backend.Backups) bool {
-				return k.Asked == 1 && strings.Contains(k.Trouble, "The last backup has failed") && k.Troubles[0].Kind == "backup"
+				return k.Asked == 1 && strings.Contains(k.Trouble(), "The last backup has failed") && k.Troubles[0].Kind == "backup"
 			}
 			mustAwaitBackups(t, b, spec.Instance, failed)
 			stop()
@@ -428,7 +428,7 @@ func leadBackups(ctx context.Context, c keeper.Config, spec backend.Spec, discar
 	if err := applyAndReach(ctx, b, spec); err != nil {
 		return err
 	}
-	asked := func(k backend.Backups) bool { return k.Asked == 1 && len(k.List) >= 2 && k.Trouble == "" }
+	asked := func(k backend.Backups) bool { return k.Asked == 1 && len(k.List) >= 2 && k.Trouble() == "" }
 	if _, err := awaitBackups(ctx, b, spec.Instance, asked); err != nil {
 		return err
 	}
@@ -467,7 +467,7 @@ func TestAFailedBackupIsTriedAgain(t *testing.T) {
 	mustRename(t, c.Repository.Dir, c.Repository.Dir+".away")
 	spec.Generation, spec.Backups = 2, 1
 	mustReach(t, b, spec)
-	mustAwaitBackups(t, b, spec.Instance, func(k backend.Backups) bool { return k.Asked == 1 && k.Trouble != "" })
+	mustAwaitBackups(t, b, spec.Instance, func(k backend.Backups) bool { return k.Asked == 1 && k.Trouble() != "" })
 	mustRename(t, c.Repository.Dir+".away", c.Repository.Dir)
-	mustAwaitBackups(t, b, spec.Instance, func(k backend.Backups) bool { return len(k.List) > 1 && k.Trouble == "" })
+	mustAwaitBackups(t, b, spec.Instance, func(k backend.Backups) bool { return len(k.List) > 1 && k.Trouble() == "" })
 }

@@ -34,7 +34,7 @@ func TestRepositoryThatIsFull(t *testing.T) {
 			failed := mustAwaitBackups(t, m.b, m.spec.Instance, func(k backend.Backups) bool {
 				return k.Asked == m.spec.Backups && !k.Running
 			})
-			if !strings.Contains(failed.Failed, "full") || !strings.Contains(failed.Trouble, "full") {
+			if !strings.Contains(failed.Failed, "full") || !strings.Contains(failed.Trouble(), "full") {
 				t.Errorf("a repository that is full is told of as %+v", failed)
 			}
 			m.write()
@@ -46,7 +46,7 @@ func TestRepositoryThatIsFull(t *testing.T) {
 			m.write()
 			mustRemove(t, filler)
 			mustAwaitBackups(t, m.b, m.spec.Instance, func(k backend.Backups) bool {
-				return k.Trouble == "" && len(k.List) > len(failed.List)
+				return k.Trouble() == "" && len(k.List) > len(failed.List)
 			})
 			last := time.Now().Truncate(time.Second).Add(time.Second)
 			time.Sleep(time.Until(last.Add(50 * time.Millisecond)))

@@ -231,7 +231,7 @@ func (m *moments) random(last time.Time) time.Time {
 func (m *moments) restore(seconds ...time.Time) {
 	m.Helper()
 	kept, err := m.b.Backups(m.Context(), m.spec.Instance)
-	if err != nil || len(kept.Gaps) > 0 || kept.Trouble != "" {
+	if err != nil || len(kept.Gaps) > 0 || kept.Trouble() != "" {
 		m.Fatalf("the backups are %+v, %v", kept, err)
 	}
 	var copies sync.WaitGroup

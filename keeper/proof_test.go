@@ -48,7 +48,7 @@ func TestBackupsAreProved(t *testing.T) {
 				t.Errorf("damaged backups are proved as %+v, %v", p, err)
 			}
 			mustAwaitBackups(t, b, spec.Instance, func(k backend.Backups) bool {
-				return k.Proof.Reason != "" && strings.Contains(k.Trouble, "could not be restored for a proof")
+				return k.Proof.Reason != "" && strings.Contains(k.Trouble(), "could not be restored for a proof")
 			})
 			checkNoProof(t, c)
 			mustCredentials(t, b, spec.Instance)
@@ -69,7 +69,7 @@ func TestProofsAreDaily(t *testing.T) {
 		before := c.Now()
 		ahead.Add(int64(25 * time.Hour))
 		mustAwaitBackups(t, b, spec.Instance, func(k backend.Backups) bool {
-			return k.Proof.At.Sub(before) >= 25*time.Hour && k.Proof.Reason == "" && k.Trouble == ""
+			return k.Proof.At.Sub(before) >= 25*time.Hour && k.Proof.Reason == "" && k.Trouble() == ""
 		})
 		checkNoProof(t, c)
 	}
@@ -162,7 +162,7 @@ func TestRemovalEndsAProof(t *testing.T) {
 	}
 	awaitGone(t, b, spec.Instance)
 	left := mustAwaitBackups(t, b, spec.Instance, func(k backend.Backups) bool { return !k.Removed.IsZero() })
-	if last := left.List[len(left.List)-1]; !last.Final || left.Trouble != "" {
+	if last := left.List[len(left.List)-1]; !last.Final || left.Trouble() != "" {
 		t.Errorf("what is left is %+v", left)
 	}
 	checkNoProof(t, c)

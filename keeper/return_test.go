@@ -85,8 +85,8 @@ func TestChangeInterruptsABackup(t *testing.T) {
 		mustReach(t, b, spec)
 	}
 	mustAwaitBackups(t, b, spec.Instance, func(k backend.Backups) bool {
-		if k.Trouble != "" {
-			t.Fatalf("the trouble is told: %s", k.Trouble)
+		if k.Trouble() != "" {
+			t.Fatalf("the trouble is told: %s", k.Trouble())
 		}
 		return len(k.List) > 0
 	})

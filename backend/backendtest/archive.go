@@ -94,7 +94,7 @@ func (s archiveSubject) served(t *testing.T) (backend.Spec, backend.Backups) {
 func lifeOfBackups(t *testing.T, s archiveSubject) {
 	spec, first := s.served(t)
 	id := spec.Instance
-	if first.Instance != id || first.Engine != spec.Engine || first.Version != spec.Version || first.Trouble != "" {
+	if first.Instance != id || first.Engine != spec.Engine || first.Version != spec.Version || first.Trouble() != "" {
 		t.Errorf("of instance %s is kept %+v", id, first)
 	}
 	spec.Generation, spec.Backups = 2, 1

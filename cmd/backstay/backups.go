@@ -106,8 +106,8 @@ func writeBackupsTable(to io.Writer, all []backend.Backups, names map[backstay.I
 		return err
 	}
 	for _, kept := range all {
-		if kept.Trouble != "" {
-			fmt.Fprintf(to, "\n%s: %s\n", kept.Instance, kept.Trouble)
+		if kept.Trouble() != "" {
+			fmt.Fprintf(to, "\n%s: %s\n", kept.Instance, kept.Trouble())
 		}
 	}
 	return nil
@@ -128,8 +128,8 @@ func writeBackups(to io.Writer, kept backend.Backups, name string) error {
 	if kept.Running {
 		fmt.Fprintln(w, "now:\ta backup is being taken")
 	}
-	if kept.Trouble != "" {
-		fmt.Fprintf(w, "trouble:\t%s\n", kept.Trouble)
+	if kept.Trouble() != "" {
+		fmt.Fprintf(w, "trouble:\t%s\n", kept.Trouble())
 	}
 	if len(kept.List) > 0 {
 		fmt.Fprintln(w, "\nbackup\tbegan\ttook\tdata\tstored\tversion")

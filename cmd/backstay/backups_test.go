@@ -22,7 +22,8 @@ func TestBackupsTables(t *testing.T) {
 		Gaps: []backstay.Gap{{From: noon.Add(30 * time.Minute), Until: noon.Add(31 * time.Minute)}}}
 	deleted := backend.Backups{Instance: "two", Engine: "redis", Version: "7", List: list[1:], Removed: noon, Until: noon,
 		Proof: backend.Proof{At: noon, Reason: "It is damaged."}}
-	begun := backend.Backups{Instance: "three", Engine: "mysql", Version: "10.11", Running: true, Trouble: "The disk is full."}
+	begun := backend.Backups{Instance: "three", Engine: "mysql", Version: "10.11", Running: true,
+		Troubles: []backstay.Trouble{{Kind: "backup", Sentence: "The disk is full."}}}
 	var table, first bytes.Buffer
 	names := map[backstay.InstanceID]string{"one": "orders"}
 	if err := writeBackupsTable(&table, []backend.Backups{archived, deleted, begun}, names); err != nil {

@@ -263,7 +263,6 @@ func (k *Custodian) Backups() (kept backend.Backups, any bool) {
 	kept.Earliest, kept.Latest = backup.Range(kept.List, kept.Gaps, k.record.Archived)
 	kept.Running, kept.Failed = k.running, k.trouble[toBackUp].sentence
 	kept.Troubles = k.troubles()
-	kept.Trouble = inOneText(kept.Troubles)
 	return kept, k.record.Policy.Key != ""
 }
 

@@ -30,7 +30,9 @@ func TestCustodiansRest(t *testing.T) {
 	}
 	const id = "0e244c2f-35b6-4e59-b6c3-3590f7c7abf6"
 	record, err := json.Marshal(custody.Record{
-		Kept: backend.Backups{Instance: id, Engine: "redis", Version: "7.0", List: []backstay.Backup{{ID: "1", Ended: time.Now()}}},
+		Kept: backend.Backups{
+			Instance: id, Engine: "redis", Version: "7.0", List: []backstay.Backup{{ID: "1", Ended: time.Now()}},
+		},
 		Policy: backend.BackupPolicy{
 			Window: "02:30-03:00", Days: 7, Final: 35, Key: backstay.Secret(strings.Repeat("5a", 32)),
 		},

@@ -119,15 +119,6 @@ func recall(noted []backstay.Trouble) map[task]trouble {
 	return all
 }
 
-// inOneText is what users read of all troubles.
-func inOneText(troubles []backstay.Trouble) string {
-	var all []string
-	for _, t := range troubles {
-		all = append(all, t.Sentence)
-	}
-	return strings.Join(all, " ")
-}
-
 // sentence is what a user may read of err.
 func sentence(err error) string {
 	if backstay.KindOf(err) == backstay.Internal {
