@@ -18,10 +18,10 @@ const (
 	emptyAttribute = "user.backstay.empty" // what its file system has in use without files
 )
 
-// promise records the size of the volume, unless it has a larger one. It outlives a power failure then.
+// promise records the size of the volume, unless it is to keep the one that it has. It outlives a power failure then.
 func (v volume) promise(size backstay.Bytes) error {
 	had, err := number(v.image, sizeAttribute)
-	if err != nil || had >= size {
+	if err != nil || size == 0 || had == size {
 		return err
 	}
 	image, err := os.Open(v.image)

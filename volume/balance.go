@@ -14,22 +14,34 @@ import (
 
 const ballastName = ".ballast"
 
-// Balance sets the ballast of all mounted volumes. One that is not mounted cannot grow.
+// Balance sets the ballast of all mounted volumes. One that is not mounted cannot grow. Where it fails for some of
+// them, because their file systems are damaged, it does its work for the others.
 func (p *Images) Balance() (Room, error) {
+	room, failed, err := p.balance()
+	return room, errors.Join(append(slices.Collect(maps.Values(failed)), err)...)
+}
+
+// settle balances for one volume: that another one is damaged is not its failure.
+func (p *Images) settle(id backstay.InstanceID) error {
+	_, failed, err := p.balance()
+	return errors.Join(failed[id], err)
+}
+
+// balance does Balance's work, and returns for which volumes it failed.
+func (p *Images) balance() (room Room, failed map[backstay.InstanceID]error, err error) {
 	p.balancing.Lock()
 	defer p.balancing.Unlock()
-	volumes, err := p.openAll()
+	volumes, failed, err := p.openAll()
 	defer func() {
 		for _, m := range volumes {
 			m.close()
 		}
 	}()
 	if err != nil {
-		return Room{}, err
+		return Room{}, failed, err
 	}
-	room, err := roomOf(p.Root, p.Reserve)
-	if err != nil {
-		return Room{}, err
+	if room, err = roomOf(p.Root, p.Reserve); err != nil {
+		return Room{}, failed, err
 	}
 	spare, wants := room.Free-room.Reserve, p.wants(volumes)
 	for id, m := range volumes {
@@ -40,7 +52,8 @@ func (p *Images) Balance() (Room, error) {
 	for id, m := range volumes {
 		room.Given += m.owed() + gifts[id]
 	}
-	return room, setBallasts(volumes, gifts)
+	setBallasts(volumes, gifts, failed)
+	return room, failed, nil
 }
 
 // roomOf looks at the disk that root is on.
@@ -52,19 +65,19 @@ func roomOf(root string, reserve backstay.Bytes) (Room, error) {
 	return Room{Free: backstay.Bytes(int64(disk.Bavail) * disk.Bsize), Reserve: reserve}, nil
 }
 
-// openAll holds open all volumes that are mounted, even if it fails.
-func (p *Images) openAll() (map[backstay.InstanceID]*mounted, error) {
-	volumes := map[backstay.InstanceID]*mounted{}
+// openAll holds open all volumes that are mounted, and returns why some of them cannot be.
+func (p *Images) openAll() (volumes map[backstay.InstanceID]*mounted, failed map[backstay.InstanceID]error, err error) {
+	volumes, failed = map[backstay.InstanceID]*mounted{}, map[backstay.InstanceID]error{}
 	ids, err := p.Found()
 	for _, id := range ids {
-		m, failed := p.volume(id).open()
-		if failed == nil {
+		m, cannot := p.volume(id).open()
+		if cannot == nil {
 			volumes[id] = m
-		} else if backstay.KindOf(failed) != backstay.NotFound {
-			err = errors.Join(err, fmt.Errorf("look at volume %s: %w", id, failed))
+		} else if backstay.KindOf(cannot) != backstay.NotFound {
+			failed[id] = fmt.Errorf("look at volume %s: %w", id, cannot)
 		}
 	}
-	return volumes, err
+	return volumes, failed, err
 }
 
 // wants tells what each volume could take by its size, and remembers how quickly it grows.
@@ -82,21 +95,22 @@ func (p *Images) wants(volumes map[backstay.InstanceID]*mounted) map[backstay.In
 	return wants
 }
 
-// setBallasts first takes and then gives, so that at no time more is given than there is.
-func setBallasts(volumes map[backstay.InstanceID]*mounted, gifts map[backstay.InstanceID]backstay.Bytes) error {
+// setBallasts first takes and then gives, so that at no time more is given than there is. It notes where that failed.
+func setBallasts(
+	volumes map[backstay.InstanceID]*mounted, gifts map[backstay.InstanceID]backstay.Bytes,
+	failed map[backstay.InstanceID]error,
+) {
 	byChange := func(a, b backstay.InstanceID) int {
 		return int(gifts[a]-volumes[a].free()) - int(gifts[b]-volumes[b].free())
 	}
-	var failed error
 	for _, id := range slices.SortedFunc(maps.Keys(volumes), byChange) {
 		m := volumes[id]
 		if more := gifts[id] - m.free(); more != 0 {
 			if err := m.setBallast(m.ballast - more); err != nil {
-				failed = errors.Join(failed, fmt.Errorf("set the ballast of volume %s: %w", id, err))
+				failed[id] = fmt.Errorf("set the ballast of volume %s: %w", id, err)
 			}
 		}
 	}
-	return failed
 }
 
 // weigh finds out what the ballast takes.

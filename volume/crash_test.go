@@ -29,7 +29,7 @@ func liveUntilDead(root, last string) int {
 			syscall.Kill(os.Getpid(), syscall.SIGKILL)
 		}
 	}
-	p := &volume.Images{Root: root}
+	p := imagesIn(filepath.Dir(root), 0)
 	for ctx := context.Background(); ; {
 		if err := live(ctx, p); err != nil {
 			fmt.Fprintln(os.Stderr, err)
@@ -71,7 +71,7 @@ func startLife(t *testing.T, p *volume.Images, last string) *exec.Cmd {
 // unprepare has the next life prepare an image first.
 func unprepare(t *testing.T, p *volume.Images) {
 	t.Helper()
-	if err := os.RemoveAll(filepath.Join(p.Root, "images", "prepared.img")); err != nil {
+	if err := os.RemoveAll(filepath.Join(p.Root, "prepared.img")); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -86,7 +86,7 @@ func TestDeathBehindEveryStep(t *testing.T) {
 		if cmd.Wait(); cmd.ProcessState.Sys().(syscall.WaitStatus).Signal() != syscall.SIGKILL {
 			t.Fatalf("a process that was to die behind %s: %v", name, cmd.ProcessState)
 		}
-		if found, err := p.Found(); err != nil || name == "mount volume" && !slices.Contains(found, "lived") {
+		if found, err := p.Found(); err != nil || name == "volume.mounted" && !slices.Contains(found, "lived") {
 			t.Errorf("behind %s, found %v %v", name, found, err)
 		}
 		if err := live(t.Context(), p); err != nil {

@@ -15,21 +15,28 @@ import (
 // Directories is a pool of directories, for machines and users that can have nothing better. How much is in each is
 // looked at, and nothing keeps it from growing.
 type Directories struct {
-	Root    string         // a directory
+	Root    string         // a directory, in which each volume is one
 	Reserve backstay.Bytes // what Balance reports
 }
 
 // Enforced tells that volumes can grow beyond their size.
 func (p *Directories) Enforced() bool { return false }
 
-func (p *Directories) dir(id backstay.InstanceID) string {
-	return filepath.Join(p.Root, "directories", string(id))
-}
+func (p *Directories) dir(id backstay.InstanceID) string { return filepath.Join(p.Root, string(id)) }
 
 // Ensure makes the directory.
 func (p *Directories) Ensure(_ context.Context, id backstay.InstanceID, _ backstay.Bytes) (string, error) {
 	return p.dir(id), os.MkdirAll(p.dir(id), 0o711)
 }
+
+// Mount looks for the directory.
+func (p *Directories) Mount(_ context.Context, id backstay.InstanceID, _ backstay.Bytes) (string, error) {
+	_, err := os.Stat(p.dir(id))
+	return p.dir(id), absent(err)
+}
+
+// Unmount has nothing to do.
+func (p *Directories) Unmount(context.Context, backstay.InstanceID) error { return nil }
 
 // Remove removes the directory.
 func (p *Directories) Remove(_ context.Context, id backstay.InstanceID) error {
@@ -38,7 +45,7 @@ func (p *Directories) Remove(_ context.Context, id backstay.InstanceID) error {
 
 // Found lists the directories.
 func (p *Directories) Found() ([]backstay.InstanceID, error) {
-	entries, err := os.ReadDir(filepath.Join(p.Root, "directories"))
+	entries, err := os.ReadDir(p.Root)
 	found := make([]backstay.InstanceID, len(entries))
 	for i, e := range entries {
 		found[i] = backstay.InstanceID(e.Name())

@@ -4,10 +4,10 @@
 //
 // # Images
 //
-//	ROOT/images/ID.img         the image: a thin file, with the volume's size in an attribute
-//	ROOT/images/prepared.img   an empty file system, made once; a new image is a copy of its few blocks
-//	ROOT/mounts/ID             where the volume is mounted, by a loop device with direct I/O
-//	ROOT/mounts/ID/.ballast    root's own; see below
+//	ROOT/ID.img          the image: a thin file, with the volume's size in an attribute
+//	ROOT/prepared.img    an empty file system, made once; a new image is a copy of its few blocks
+//	MOUNTS/ID            where the volume is mounted, by a loop device with direct I/O
+//	MOUNTS/ID/.ballast   root's own; see below
 //
 // The file system is XFS, which clones files by reference. It is as large as the largest volume that can be had,
 // whatever the volume's size: of that, the ballast is all that the volume may not use. It is a file of space that is
@@ -16,7 +16,8 @@
 //
 // The kernel frees a loop device by itself when its last user has gone, so that neither a process that dies between
 // attaching and mounting nor a test leaves one behind. All that a volume is can be seen on disk: after a reboot or a
-// crash, Ensure with the same identifier and size finishes whatever was begun, and Remove undoes it.
+// crash, Ensure with the same identifier and size finishes whatever was begun, and Remove undoes it. A damaged volume
+// keeps none of the others from being balanced.
 //
 // # The pool, and why it never gets full
 //

@@ -36,12 +36,12 @@ type volume struct {
 
 func (p *Images) volume(id backstay.InstanceID) volume {
 	return volume{
-		image:      filepath.Join(p.Root, "images", string(id)+".img"),
-		mountPoint: filepath.Join(p.Root, "mounts", string(id)),
+		image:      filepath.Join(p.Root, string(id)+".img"),
+		mountPoint: filepath.Join(p.Mounts, string(id)),
 	}
 }
 
-func (p *Images) preparedImage() string { return filepath.Join(p.Root, "images", preparedName+".img") }
+func (p *Images) preparedImage() string { return filepath.Join(p.Root, preparedName+".img") }
 
 // prepare makes the empty file system that all images are copies of, unless it is there. All of it is ballast.
 func (p *Images) prepare(ctx context.Context) error {
@@ -51,9 +51,9 @@ func (p *Images) prepare(ctx context.Context) error {
 	if exists(prepared) {
 		return nil
 	}
-	scratch := volume{image: prepared + halfMade, mountPoint: filepath.Join(p.Root, "mounts", preparedName)}
+	scratch := volume{image: prepared + halfMade, mountPoint: filepath.Join(p.Root, preparedName)}
 	err := errors.Join(
-		os.MkdirAll(filepath.Dir(prepared), 0o700), os.MkdirAll(scratch.mountPoint, 0o711), scratch.unmount(ctx))
+		os.MkdirAll(p.Root, 0o700), os.MkdirAll(scratch.mountPoint, 0o711), scratch.unmount(ctx))
 	if err != nil {
 		return err
 	}

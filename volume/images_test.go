@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/backstay/backstay"
+	"github.com/backstay/backstay/internal/testkit"
 	"github.com/backstay/backstay/volume"
 )
 
@@ -33,6 +34,39 @@ func TestSizeCanBeWritten(t *testing.T) {
 		if u := mustUsage(t, p, "grown"); u.Free+u.Held != size {
 			t.Errorf("a volume grown to %v has %v free and %v held", size, u.Free, u.Held)
 		}
+	}
+}
+
+// TestShrunkVolume sees that a volume can get smaller than what is on it. Nothing is lost, and nothing can be added.
+func TestShrunkVolume(t *testing.T) {
+	t.Parallel()
+	p := newImages(t)
+	file := filepath.Join(mustEnsure(t, p, "shrunk", 64*backstay.MB), "file")
+	if err := os.WriteFile(file, make([]byte, 32*backstay.MB), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	mustEnsure(t, p, "shrunk", 16*backstay.MB)
+	if u := mustUsage(t, p, "shrunk"); u.Used < 32*backstay.MB || u.Free+u.Held > backstay.MB {
+		t.Errorf("a volume of 16MB with 32MB on it has %+v", u)
+	}
+	mustEnsure(t, p, "shrunk", 64*backstay.MB)
+	if u := mustUsage(t, p, "shrunk"); u.Used+u.Free+u.Held != 64*backstay.MB {
+		t.Errorf("a volume of 64MB again has %+v", u)
+	}
+}
+
+// TestDetachedVolume sees that a volume can be moved elsewhere as a file, and that nothing else is left of it.
+func TestDetachedVolume(t *testing.T) {
+	t.Parallel()
+	p, path := newImages(t), filepath.Join(testkit.Dir(t), "elsewhere.img")
+	mustEnsure(t, p, "gone", backstay.GB)
+	for range 2 {
+		if err := p.Detach(t.Context(), "gone", path); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if info, err := os.Stat(path); err != nil || info.Size() == 0 {
+		t.Errorf("the image elsewhere: %v %v", info, err)
 	}
 }
 

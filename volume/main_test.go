@@ -52,11 +52,16 @@ func runWalled() (code int, walled bool) {
 	return cmd.ProcessState.ExitCode(), true
 }
 
+// imagesIn is a pool of images in a directory.
+func imagesIn(dir string, reserve backstay.Bytes) *volume.Images {
+	return &volume.Images{Root: filepath.Join(dir, "images"), Mounts: filepath.Join(dir, "mounts"), Reserve: reserve}
+}
+
 // newImages returns an empty pool of images, or skips the test with the reason why there can be none. Behind the test,
 // nothing may be left of it.
 func newImages(t *testing.T) *volume.Images {
 	t.Helper()
-	p := &volume.Images{Root: testkit.Dir(t), Reserve: 64 * backstay.MB}
+	p := imagesIn(testkit.Dir(t), 64*backstay.MB)
 	if os.Getenv(walledVariable) == "" {
 		t.Skip("Nothing is mounted by a test that has no mounts of its own: that takes root.")
 	}
@@ -80,8 +85,8 @@ func checkNothingLeft(t *testing.T, p *volume.Images) {
 		}
 	}
 	mounts, err := os.ReadFile("/proc/self/mounts")
-	if err != nil || strings.Contains(string(mounts), p.Root+"/") {
-		t.Errorf("mounts are left below %s: %s %v", p.Root, mounts, err)
+	if err != nil || strings.Contains(string(mounts), filepath.Dir(p.Root)+"/") {
+		t.Errorf("mounts are left below %s: %s %v", filepath.Dir(p.Root), mounts, err)
 	}
 	backing, err := filepath.Glob("/sys/block/loop*/loop/backing_file")
 	if err != nil {
@@ -92,13 +97,14 @@ func checkNothingLeft(t *testing.T, p *volume.Images) {
 			t.Errorf("a loop device is left on %s", name)
 		}
 	}
-	left, err := filepath.Glob(p.Root + "/[im]*/*")
-	for _, path := range left {
+	left, err := filepath.Glob(p.Root + "/*")
+	points, globErr := filepath.Glob(p.Mounts + "/*")
+	for _, path := range append(left, points...) {
 		if !strings.HasPrefix(filepath.Base(path), "prepared") {
 			t.Errorf("%s is left", path)
 		}
 	}
-	if err != nil {
+	if err := errors.Join(err, globErr); err != nil {
 		t.Error(err)
 	}
 }

@@ -50,7 +50,7 @@ func TestNarrowPool(t *testing.T) {
 func newNarrowPool(t *testing.T) *volume.Images {
 	t.Helper()
 	p := newImages(t)
-	disk, image := filepath.Join(p.Root, "small", "disk"), filepath.Join(p.Root, "disk.img")
+	disk, image := filepath.Join(filepath.Dir(p.Root), "small"), filepath.Join(filepath.Dir(p.Root), "disk")
 	for _, command := range [][]string{
 		{"truncate", "--size=640M", image}, {"mkfs.ext4", "-q", image},
 		{"mkdir", "-p", disk}, {"mount", "-o", "loop", image, disk},
@@ -64,7 +64,7 @@ func newNarrowPool(t *testing.T) *volume.Images {
 			t.Error(err)
 		}
 	})
-	narrow := &volume.Images{Root: filepath.Join(disk, "volumes"), Reserve: 128 * backstay.MB}
+	narrow := imagesIn(disk, 128*backstay.MB)
 	t.Cleanup(func() { checkNothingLeft(t, narrow) })
 	return narrow
 }

@@ -2,18 +2,31 @@ package volume
 
 import (
 	"context"
-	"os"
 
 	"github.com/backstay/backstay"
 )
 
-// Pool is the disk that volumes lie on, and all that is done with them. Ensure and Remove of one volume are not called
-// at the same time; everything else is.
+// Kind says how a volume is made. It is recorded of each, so no value changes its meaning.
+type Kind string
+
+const (
+	Directory Kind = ""      // a directory of the disk, in a pool of Directories
+	Image     Kind = "image" // a file system of its own, in a pool of Images
+)
+
+// Pool is the disk that volumes lie on, and all that is done with them. Ensure, Mount, Unmount and Remove of one volume
+// are not called at the same time; everything else is.
 type Pool interface {
-	// Ensure makes the volume, or what is missing of it, mounts and grows it, and returns its directory, in which
-	// only the keeper's own user can make files. It never shrinks one. It may be called again after a crash or a
-	// reboot, and while the volume is in use.
+	// Ensure makes the volume, or what is missing of it, mounts it and gives it the size, which may be less than it
+	// had: what is on it stays. It returns its directory, in which only the keeper's own user can make files. It may
+	// be called again after a crash or a reboot, and while the volume is in use.
 	Ensure(ctx context.Context, id backstay.InstanceID, size backstay.Bytes) (dir string, err error)
+	// Mount is Ensure for a volume that must be there, with data on it. It is NotFound if it is not. Of size 0, the
+	// volume keeps the size that it has.
+	Mount(ctx context.Context, id backstay.InstanceID, size backstay.Bytes) (dir string, err error)
+	// Unmount is for a volume of which nothing is in use for a while; Mount brings it back. It is Busy while a process
+	// uses it, and success where it is not mounted.
+	Unmount(ctx context.Context, id backstay.InstanceID) error
 	// Remove ends the volume with all data on it; that there is none is success. It is Busy while a process uses it.
 	Remove(ctx context.Context, id backstay.InstanceID) error
 	// Found lists every volume of which anything is there, half-made ones too, in order.
@@ -40,17 +53,4 @@ type Room struct {
 	Reserve  backstay.Bytes // of it, what no volume gets
 	Promised backstay.Bytes // what volumes may still take by their size
 	Given    backstay.Bytes // of it, what they can take now
-}
-
-// Open returns the pool in the directory root, by the best way that this machine has, and why it is no better one.
-// Of what the disk has, volumes leave reserve.
-func Open(ctx context.Context, root string, reserve backstay.Bytes) (p Pool, why error, err error) {
-	if err := os.MkdirAll(root, 0o711); err != nil {
-		return nil, nil, err
-	}
-	images := &Images{Root: root, Reserve: reserve}
-	if why := images.Try(ctx); why != nil {
-		return &Directories{Root: root, Reserve: reserve}, why, nil
-	}
-	return images, nil, nil
 }

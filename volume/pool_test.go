@@ -58,12 +58,46 @@ func leadLife(t *testing.T, p volume.Pool) {
 	}
 }
 
-// TestOpenSaysWhyDirectories sees that a pool that cannot be of images says so and works.
-func TestOpenSaysWhyDirectories(t *testing.T) {
+// TestTrySaysWhy sees that a machine without mkfs.xfs is told so.
+func TestTrySaysWhy(t *testing.T) {
 	t.Setenv("PATH", t.TempDir())
-	p, why, err := volume.Open(t.Context(), filepath.Join(testkit.Dir(t), "volumes"), 0)
-	if err != nil || why == nil || p.Enforced() {
-		t.Fatalf("without mkfs.xfs: %v %v %v", p, why, err)
+	if why := imagesIn(testkit.Dir(t), 0).Try(t.Context()); backstay.KindOf(why) != backstay.Unsupported {
+		t.Errorf("images without mkfs.xfs: %v, want Unsupported", why)
 	}
-	mustEnsure(t, p, "8c8c", backstay.GB)
+}
+
+// TestMountTakesWhatIsThere sees that Mount brings back what was unmounted, with its size, and makes nothing.
+func TestMountTakesWhatIsThere(t *testing.T) {
+	t.Parallel()
+	t.Run("Images", func(t *testing.T) {
+		t.Parallel()
+		p := newImages(t)
+		comeAndGo(t, p)
+		if usage := mustUsage(t, p, "8c8c"); usage.Used+usage.Free+usage.Held != backstay.GB {
+			t.Errorf("a volume of 1GB that was mounted again has %+v", usage)
+		}
+	})
+	t.Run("Directories", func(t *testing.T) { t.Parallel(); comeAndGo(t, &volume.Directories{Root: testkit.Dir(t)}) })
+}
+
+func comeAndGo(t *testing.T, p volume.Pool) {
+	const id = backstay.InstanceID("8c8c")
+	if _, err := p.Mount(t.Context(), id, backstay.GB); backstay.KindOf(err) != backstay.NotFound {
+		t.Errorf("mount no volume: %v, want NotFound", err)
+	}
+	file := filepath.Join(mustEnsure(t, p, id, backstay.GB), "file")
+	if err := os.WriteFile(file, []byte("written"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if err := p.Unmount(t.Context(), id); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := p.Mount(t.Context(), id, 0); err != nil {
+		t.Fatal(err)
+	}
+	if text, err := os.ReadFile(file); string(text) != "written" {
+		t.Errorf("the file behind Unmount and Mount: %q %v", text, err)
+	}
 }
