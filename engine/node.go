@@ -24,6 +24,7 @@ type Node struct {
 	TLS          backstay.Certificate // what the ports prove; empty when there are none
 	Size         backstay.Size
 	Archive      bool            // an Archiver follows it: what Archive needs of it is in force from its next start on
+	Full         bool            // from its start on, a Refuser's node refuses what clients write
 	Settings     json.RawMessage // the engine's own, an object; nil is all defaults
 }
 

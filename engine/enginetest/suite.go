@@ -24,6 +24,8 @@ type Subject struct {
 	Versions func(testing.TB) engine.Engine
 	// Worst is what users may do to be in the way of the administrator.
 	Worst Worst
+	// Refusing is of an engine.Refuser.
+	Refusing Refusing
 
 	cache string
 }
@@ -77,6 +79,10 @@ func Run(t *testing.T, s Subject) {
 		{"Users", testUsers},
 		{"ReadOnlySeesWhatIsMadeAfterIt", testReadOnlyFirst},
 		{"AllAtOnce", testAllAtOnce},
+		{"RefusesWrites", testRefuse},
+		{"RefusesFromTheStart", testRefusedFromTheStart},
+		{"RefusesABulkWriter", testRefuseBulk},
+		{"RefusesAgainAndAgain", testRefuseAgainAndAgain},
 		{"Upgraded", testUpgraded},
 		{"UpgradeSurvivesKill", testUpgradeKilled},
 		{"UpgradeIsRefused", testUpgradeRefused},

@@ -59,6 +59,7 @@ func adminConfig(n engine.Node) (*pgx.ConnConfig, error) {
 // administrators are the settings of the administrator's sessions, in the place of those that users choose for all.
 var administrators = map[string]string{
 	"search_path": "pg_catalog", "statement_timeout": "0", "idle_in_transaction_session_timeout": "0",
+	"default_transaction_read_only": "off", "temp_file_limit": "-1",
 	"default_transaction_isolation": "read committed", "synchronous_commit": "on",
 	"timezone": "UTC", "datestyle": "ISO, MDY", "intervalstyle": "postgres", "bytea_output": "hex",
 }

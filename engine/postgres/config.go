@@ -51,7 +51,7 @@ func serverConfig(n engine.Node, chosen settings) (string, error) {
 	var b strings.Builder
 	b.WriteString("# Written at each start by Backstay: changes made here do not last.\n")
 	all := [][]setting{network(n), memory(n.Size), durability(n.Size), archiving(n), logging(),
-		extensions(n.Installation, chosen), tuningLines(n.Installation, chosen.chosen)} // a later line of a name counts
+		extensions(n.Installation, chosen), tuningLines(n.Installation, chosen.chosen), writing(n)} // a later line counts
 	for _, group := range all {
 		for _, s := range group {
 			value, err := quoteSetting(s.value)

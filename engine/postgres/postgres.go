@@ -34,6 +34,7 @@ var (
 	_ engine.Upgrader   = Engine{}
 	_ engine.Tunable    = Engine{}
 	_ engine.Keepable   = Engine{}
+	_ engine.Refuser    = Engine{}
 )
 
 // Describe returns the sentence that GOV.UK PaaS shows.

@@ -21,6 +21,7 @@ func TestContract(t *testing.T) {
 		Engine: postgres.Engine{}, Connect: connect, Versions: twoVersions,
 		ResizeRestarts: true, // shared memory
 		Worst:          enginetest.Worst{Make: makeWorst, Hold: holdWorst, Connections: 3*len(holds) + 10},
+		Refusing:       enginetest.Refusing{Delete: deleteAll, Bulk: writeInBulk},
 		BadSettings: []string{`{"enable_extensions": ["dblink"]}`, `{"enable_extensions": "postgis"}`,
 			`{"extensions": ["dblink"]}`, `{"extensions": ["hstore"], "enable_extensions": ["postgis"]}`},
 	})

@@ -32,13 +32,14 @@ const (
 const segmentSize = 16 * backstay.MB
 
 // archiveCommand is how the server hands over a finished segment. It never waits for the repository, so it cannot hold
-// a shutdown up. Where more waits than it may, all of that goes: Archive finds that segments are missing. Tenants can
-// read the command, so there is no path of ours in it: it begins in the data directory.
+// a shutdown up. Where more waits than it may, or what is left of the disk is needed for the log itself, all of that
+// goes: Archive finds that segments are missing. Tenants can read the command, so there is no path of ours in it: it
+// begins in the data directory.
 func archiveCommand(n engine.Node) string {
 	limit := max(backstay.GB, n.Size.Storage/10) / segmentSize
 	return fmt.Sprintf(`data=$PWD; cd ../%s 2>/dev/null || exit 0; case %%f in *.partial|*.backup) exit 0;; esac; `+
-		`set -- 0*; [ $# -le %d ] || rm -f "$@"; `+
-		`cp --sparse=always "$data/%%p" .part && sync .part && mv .part %%f && sync .`, spoolDir, limit)
+		`set -- 0*; [ $# -le %d ] && [ $(($(stat -fc '%%%%a*%%%%S' .))) -gt %d ] || rm -f "$@"; `+
+		`cp --sparse=always "$data/%%p" .part && sync .part && mv .part %%f && sync .`, spoolDir, limit, 3*segmentSize)
 }
 
 // spool is what waits to be archived of a node, with what we know of the node's archive.
