@@ -1,0 +1,105 @@
+package cgroup
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strconv"
+
+	"github.com/backstay/backstay"
+)
+
+// Usual is the weight of a group that has no right to more than others.
+const Usual = 100
+
+// Limits are what the processes of one group may have together.
+type Limits struct {
+	// Memory counts what they have taken, shared memory, and what the kernel keeps in memory of the files that they
+	// read and write. The last is given back first; if that is not enough, the kernel kills one of them. 0: no limit.
+	Memory backstay.Bytes
+	// Processes counts threads too. At the limit no more can be started. 0: no limit.
+	Processes int
+	// Weight, from 1 to 10000, is the part of processor and disk that they get of what is short, in proportion to
+	// others. What nobody else wants they have besides. 0: Usual.
+	Weight int
+}
+
+// file is one file of the kernel's, with what is to be written to it.
+type file struct {
+	controller string
+	names      []string // of which the first that is there is taken
+	value      string
+	need       need
+}
+
+// need is what it means that a file cannot be written.
+type need int
+
+const (
+	must       need = iota // a failure
+	whereFound             // a failure, unless the file is not there
+	ifPossible             // nothing
+)
+
+// processor is the file of a group's part of the processor.
+func (g *Groups) processor(weight int) file {
+	if g.unified {
+		return file{cpu, []string{"cpu.weight"}, strconv.Itoa(weight), must}
+	}
+	return file{cpu, []string{"cpu.shares"}, strconv.Itoa(max(2, weight*1024/Usual)), must}
+}
+
+// disk is the file of a group's part of the disk: only some of the schedulers that a disk can have know weights.
+func (g *Groups) disk(weight int) file {
+	few := min(weight, 1000)
+	if g.unified {
+		return file{disk, []string{"io.bfq.weight", "io.weight"}, "default " + strconv.Itoa(few), whereFound}
+	}
+	return file{disk, []string{"blkio.bfq.weight", "blkio.weight"}, strconv.Itoa(max(few, 10)), whereFound}
+}
+
+// memory are the files of a limit on memory, in order. Swap is no means to have more than the limit.
+func (g *Groups) memory(limit backstay.Bytes) []file {
+	bytes := strconv.FormatInt(int64(limit), 10)
+	if g.unified {
+		swap := "0"
+		if limit == 0 {
+			bytes, swap = "max", "max"
+		}
+		return []file{{memory, []string{"memory.max"}, bytes, must},
+			{memory, []string{"memory.swap.max"}, swap, whereFound}}
+	}
+	if limit == 0 {
+		bytes = "-1"
+	}
+	// The kernel refuses all by which the limit with swap would be below the one without, in between too.
+	withSwap := []string{"memory.memsw.limit_in_bytes"}
+	return []file{{memory, withSwap, bytes, ifPossible}, {memory, []string{"memory.limit_in_bytes"}, bytes, must},
+		{memory, withSwap, bytes, whereFound}}
+}
+
+// files are what limits are written to, in order.
+func (g *Groups) files(l Limits) []file {
+	weight, most := min(max(l.Weight, 1), 10000), "max"
+	if l.Weight == 0 {
+		weight = Usual
+	}
+	if l.Processes > 0 {
+		most = strconv.Itoa(l.Processes)
+	}
+	all := []file{g.processor(weight), g.disk(weight), {pids, []string{"pids.max"}, most, must}}
+	return append(all, g.memory(l.Memory)...)
+}
+
+func (f file) writeTo(dir string) error {
+	var err error
+	for _, name := range f.names {
+		if err = write(filepath.Join(dir, name), f.value); !errors.Is(err, os.ErrNotExist) {
+			break
+		}
+	}
+	if f.need == ifPossible || f.need == whereFound && errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	return err
+}
