@@ -305,7 +305,11 @@ func exists(path string) bool {
 	return err == nil
 }
 
+// bindable tells whether all addresses can be bound at the port. Nothing is forked meanwhile: the child would have the
+// port too until it is another program, and whoever tries next would find it taken.
 func (k *Keeper) bindable(port int) bool {
+	syscall.ForkLock.RLock()
+	defer syscall.ForkLock.RUnlock()
 	for _, address := range k.Listen {
 		l, err := net.Listen("tcp", net.JoinHostPort(address, strconv.Itoa(port)))
 		if err != nil {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net"
+	"syscall"
 	"testing"
 )
 
@@ -61,7 +62,11 @@ func reserve(block, count int) (release func(), ok bool) {
 	return release, true
 }
 
+// allFree tells whether all ports of a block can be bound. Nothing is forked meanwhile: the child would have them too
+// until it is another program, and whoever asked for them could not bind them.
 func allFree(first int) bool {
+	syscall.ForkLock.RLock()
+	defer syscall.ForkLock.RUnlock()
 	for port := first; port < first+blockSize; port++ {
 		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
 		if err != nil {
