@@ -99,8 +99,8 @@ func TestInUseCountsListeners(t *testing.T) {
 	}
 	defer l.Close()
 	port := l.Addr().(*net.TCPAddr).Port
-	if n := inUse("127.0.0.1", keeper.PortRange{First: port, Last: port}); n != 1 {
-		t.Errorf("%d in use, want 1", n)
+	if n, err := inUse(keeper.PortRange{First: port, Last: port}); n != 1 || err != nil {
+		t.Errorf("%d in use, want 1 (%v)", n, err)
 	}
 }
 

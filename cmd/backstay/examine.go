@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/prometheus/procfs"
 	"golang.org/x/sys/unix"
 
 	"github.com/backstay/backstay"
@@ -215,7 +216,11 @@ func examinePorts(host string, ports keeper.PortRange) finding {
 	if err := checkListen(host); err != nil {
 		return finding{lacking, what, err.Error(), "backstay doctor --endpoint-listen ADDR, with an address of this machine"}
 	}
-	state := fmt.Sprintf("%d to %d, %d in use", ports.First, ports.Last, inUse(host, ports))
+	held, err := inUse(ports)
+	if err != nil {
+		return unknown(what, err)
+	}
+	state := fmt.Sprintf("%d to %d, %d in use", ports.First, ports.Last, held)
 	text, err := os.ReadFile("/proc/sys/net/ipv4/ip_local_port_range")
 	if err != nil {
 		return unknown(what, err)
@@ -231,17 +236,28 @@ func examinePorts(host string, ports keeper.PortRange) finding {
 	return finding{good, what, state, ""}
 }
 
-func inUse(host string, ports keeper.PortRange) int {
-	count := 0
-	for port := ports.First; port <= ports.Last; port++ {
-		l, err := net.Listen("tcp", net.JoinHostPort(host, fmt.Sprint(port)))
-		if err != nil {
-			count++
-			continue
-		}
-		l.Close()
+// inUse counts the ports at which somebody listens. It binds none to find out: whoever starts a database at that moment
+// would find the port taken.
+func inUse(ports keeper.PortRange) (int, error) {
+	const listening = 10 // TCP_LISTEN of Linux' net/tcp_states.h
+	proc, err := procfs.NewDefaultFS()
+	if err != nil {
+		return 0, err
 	}
-	return count
+	sockets, err := proc.NetTCP()
+	if err != nil {
+		return 0, err
+	}
+	if six, err := proc.NetTCP6(); err == nil { // there is none where the system has no IPv6
+		sockets = append(sockets, six...)
+	}
+	held := map[uint64]bool{}
+	for _, s := range sockets {
+		if port := int(s.LocalPort); s.St == listening && port >= ports.First && port <= ports.Last {
+			held[s.LocalPort] = true
+		}
+	}
+	return len(held), nil
 }
 
 // examineUsers looks whether databases can run as users of their own, walled off from each other by
