@@ -33,6 +33,8 @@ type Status struct {
 	// Worked is when work on the wanted generation was last seen to go on that takes longer the more data there is, as a
 	// restore does; zero: there was none. Whoever waits is patient while it moves.
 	Worked time.Time `json:"worked,omitzero"`
+	// Troubles are what is wrong with the instance besides, each kind at most once. It serves nevertheless, or again.
+	Troubles []backstay.Trouble `json:"troubles,omitempty"`
 }
 
 // Role is a node's part in its instance.
@@ -64,5 +66,6 @@ type Obstacle struct {
 func (s Status) Same(other Status) bool {
 	return s.Instance == other.Instance && s.Generation == other.Generation && s.Wanted == other.Wanted &&
 		s.Phase == other.Phase && s.Message == other.Message && s.Endpoint == other.Endpoint && s.Build == other.Build &&
-		slices.Equal(s.Nodes, other.Nodes) && s.Obstacle == other.Obstacle && s.Worked.Equal(other.Worked)
+		slices.Equal(s.Nodes, other.Nodes) && s.Obstacle == other.Obstacle && s.Worked.Equal(other.Worked) &&
+		slices.Equal(s.Troubles, other.Troubles)
 }

@@ -254,7 +254,7 @@ func (k *Keeper) held() map[backstay.InstanceID]int64 {
 	return generations
 }
 
-// unwell lists the status of every instance that does not serve as wanted.
+// unwell lists the status of every instance that does not serve as wanted, or has troubles.
 func (k *Keeper) unwell() []backend.Status {
 	list := []backend.Status{}
 	for _, in := range k.all() {

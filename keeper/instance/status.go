@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"math"
 	"regexp"
+	"slices"
+	"strings"
 
 	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/backend"
@@ -49,10 +51,23 @@ func (in *Instance) Await(ctx context.Context, seen int64) backend.Status {
 	}
 }
 
-// Unwell tells whether the instance does not serve as it is wanted.
+// Unwell tells whether the instance does not serve as it is wanted, or has troubles.
 func (in *Instance) Unwell() bool {
 	status, _ := in.Look()
-	return status.Phase == backend.Failing || status.Obstacle != (backend.Obstacle{})
+	return status.Phase == backend.Failing || status.Obstacle != (backend.Obstacle{}) || len(status.Troubles) > 0
+}
+
+// complain tells of a trouble of the instance, in the place of one of that kind that was told before. With an empty
+// sentence it is over.
+func (in *Instance) complain(kind, sentence string) {
+	in.report(func(st *backend.Status) {
+		others := slices.DeleteFunc(slices.Clone(st.Troubles), func(t backstay.Trouble) bool { return t.Kind == kind })
+		if sentence != "" {
+			others = append(others, backstay.Trouble{Kind: kind, Sentence: sentence})
+		}
+		slices.SortFunc(others, func(a, b backstay.Trouble) int { return strings.Compare(a.Kind, b.Kind) })
+		st.Troubles = others
+	})
 }
 
 // report makes a change of the status known, unless it is none. The change may ask the instance what it likes, but

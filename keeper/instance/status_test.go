@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"path/filepath"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -170,5 +171,35 @@ func TestReportMayAsk(t *testing.T) {
 	}
 	if status, _ := in.Look(); status.Message != "Generation 1" {
 		t.Errorf("it says %q", status.Message)
+	}
+}
+
+// TestTroublesAreToldByKind: one of a kind takes the place of the one before, whoever waits for news hears of each
+// change, and an instance with a trouble is unwell until it is over.
+func TestTroublesAreToldByKind(t *testing.T) {
+	t.Parallel()
+	in := newIdle(t)
+	for _, step := range []struct {
+		kind, sentence string
+		news           bool
+		want           []backstay.Trouble
+	}{
+		{"storage", "It is nearly full.", true, []backstay.Trouble{{Kind: "storage", Sentence: "It is nearly full."}}},
+		{"storage", "It is nearly full.", false, []backstay.Trouble{{Kind: "storage", Sentence: "It is nearly full."}}},
+		{"memory", "It was killed.", true, []backstay.Trouble{
+			{Kind: "memory", Sentence: "It was killed."}, {Kind: "storage", Sentence: "It is nearly full."}}},
+		{"storage", "", true, []backstay.Trouble{{Kind: "memory", Sentence: "It was killed."}}},
+		{"storage", "", false, []backstay.Trouble{{Kind: "memory", Sentence: "It was killed."}}},
+		{"memory", "", true, nil},
+	} {
+		before, _ := in.Look()
+		in.complain(step.kind, step.sentence)
+		after, _ := in.Look()
+		if !slices.Equal(after.Troubles, step.want) || (after.Revision > before.Revision) != step.news {
+			t.Errorf("after %q about %s: %+v, want %+v", step.sentence, step.kind, after.Troubles, step.want)
+		}
+		if in.Unwell() != (len(step.want) > 0) {
+			t.Errorf("with %+v it is unwell: %t", step.want, in.Unwell())
+		}
 	}
 }
