@@ -16,6 +16,7 @@ import (
 const (
 	sizeAttribute  = "user.backstay.size"  // how large the volume is to be
 	emptyAttribute = "user.backstay.empty" // what its file system has in use without files
+	kindAttribute  = "user.backstay.kind"  // its file system, by name
 )
 
 // promise records the size of the volume, unless it is to keep the one that it has. It outlives a power failure then.

@@ -113,8 +113,15 @@ func setBallasts(
 	}
 }
 
-// weigh finds out what the ballast takes.
+// weigh looks at what the file system has, and finds out what of it the ballast takes.
 func (m *mounted) weigh() error {
+	if err := unix.Fstatfs(int(m.dir.Fd()), &m.fs); err != nil {
+		return err
+	}
+	if m.fs.Type == unix.EXT4_SUPER_MAGIC {
+		m.ballast = backstay.Bytes(int64(m.fs.Bfree-m.fs.Bavail) * m.fs.Bsize)
+		return nil
+	}
 	var file unix.Stat_t
 	err := unix.Fstatat(int(m.dir.Fd()), ballastName, &file, unix.AT_SYMLINK_NOFOLLOW)
 	m.ballast = backstay.Bytes(file.Blocks * 512)
@@ -124,6 +131,9 @@ func (m *mounted) weigh() error {
 // setBallast makes the ballast take size, or all that there is. Its space is reserved and never written, so that the
 // image does not grow.
 func (m *mounted) setBallast(size backstay.Bytes) error {
+	if m.fs.Type == unix.EXT4_SUPER_MAGIC {
+		return m.reserve(size)
+	}
 	const flags = unix.O_RDWR | unix.O_CREAT | unix.O_NOFOLLOW | unix.O_CLOEXEC
 	fd, err := unix.Openat(int(m.dir.Fd()), ballastName, flags, 0o600)
 	if err != nil {

@@ -20,6 +20,7 @@ import (
 const (
 	lifeVariable = "BACKSTAY_TEST_LIFE" // the root of the pool in which a process of the test binary is to lead volumes
 	stepVariable = "BACKSTAY_TEST_STEP" // behind which it kills itself
+	keyVariable  = "BACKSTAY_TEST_KEY"  // of the volumes; empty: they are plain
 )
 
 // liveUntilDead leads volumes through their lives, one after the other, until it is killed.
@@ -29,7 +30,7 @@ func liveUntilDead(root, last string) int {
 			syscall.Kill(os.Getpid(), syscall.SIGKILL)
 		}
 	}
-	p := imagesIn(filepath.Dir(root), 0)
+	p := images{imagesIn(filepath.Dir(root), 0), backstay.Secret(os.Getenv(keyVariable))}
 	for ctx := context.Background(); ; {
 		if err := live(ctx, p); err != nil {
 			fmt.Fprintln(os.Stderr, err)
@@ -40,9 +41,9 @@ func liveUntilDead(root, last string) int {
 
 // live leads a volume through its life: it is made, written to, grown and removed. Whatever was left of an earlier life
 // that ended anywhere is taken up.
-func live(ctx context.Context, p *volume.Images) error {
+func live(ctx context.Context, p images) error {
 	for _, size := range []backstay.Bytes{300 * backstay.MB, 400 * backstay.MB} {
-		dir, err := p.Ensure(ctx, "lived", size)
+		dir, err := p.Ensure(ctx, "lived", volume.Wanted{Size: size})
 		if err != nil {
 			return err
 		}
@@ -57,10 +58,10 @@ func live(ctx context.Context, p *volume.Images) error {
 }
 
 // startLife has another process lead volumes.
-func startLife(t *testing.T, p *volume.Images, last string) *exec.Cmd {
+func startLife(t *testing.T, p images, last string) *exec.Cmd {
 	t.Helper()
 	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), lifeVariable+"="+p.Root, stepVariable+"="+last)
+	cmd.Env = append(os.Environ(), lifeVariable+"="+p.Root, stepVariable+"="+last, keyVariable+"="+p.key.Reveal())
 	cmd.Stderr = os.Stderr
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -69,19 +70,23 @@ func startLife(t *testing.T, p *volume.Images, last string) *exec.Cmd {
 }
 
 // unprepare has the next life prepare an image first.
-func unprepare(t *testing.T, p *volume.Images) {
+func unprepare(t *testing.T, p images) {
 	t.Helper()
-	if err := os.RemoveAll(filepath.Join(p.Root, "prepared.img")); err != nil {
-		t.Fatal(err)
+	for _, name := range []string{"prepared.img", "prepared-encrypted.img"} {
+		if err := os.RemoveAll(filepath.Join(p.Root, name)); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 
 // TestDeathBehindEveryStep ends a process behind each step, and takes up what it left.
-func TestDeathBehindEveryStep(t *testing.T) {
-	t.Parallel()
-	p := newImages(t)
+func TestDeathBehindEveryStep(t *testing.T) { eachKind(t, testDeathBehindEveryStep) }
+
+func testDeathBehindEveryStep(t *testing.T, p images) {
 	for _, name := range volume.StepNames() {
-		unprepare(t, p)
+		if name == "volume.image-prepared" {
+			unprepare(t, p)
+		}
 		cmd := startLife(t, p, name)
 		if cmd.Wait(); cmd.ProcessState.Sys().(syscall.WaitStatus).Signal() != syscall.SIGKILL {
 			t.Fatalf("a process that was to die behind %s: %v", name, cmd.ProcessState)
@@ -92,14 +97,14 @@ func TestDeathBehindEveryStep(t *testing.T) {
 		if err := live(t.Context(), p); err != nil {
 			t.Errorf("behind %s: %v", name, err)
 		}
-		checkNothingLeft(t, p)
+		checkNothingLeft(t, p.Images)
 	}
 }
 
 // TestDeathAnywhere ends processes at instants that are no step's end.
-func TestDeathAnywhere(t *testing.T) {
-	t.Parallel()
-	p := newImages(t)
+func TestDeathAnywhere(t *testing.T) { eachKind(t, testDeathAnywhere) }
+
+func testDeathAnywhere(t *testing.T, p images) {
 	rounds := 20
 	if testing.Short() {
 		rounds = 5

@@ -24,13 +24,16 @@ func (p *Directories) Enforced() bool { return false }
 
 func (p *Directories) dir(id backstay.InstanceID) string { return filepath.Join(p.Root, string(id)) }
 
-// Ensure makes the directory.
-func (p *Directories) Ensure(_ context.Context, id backstay.InstanceID, _ backstay.Bytes) (string, error) {
+// Ensure makes the directory, in which nothing can be encrypted.
+func (p *Directories) Ensure(_ context.Context, id backstay.InstanceID, wanted Wanted) (string, error) {
+	if wanted.Key != "" {
+		return "", backstay.Errorf(backstay.Unsupported, "Volumes are directories on this machine: they are not encrypted.")
+	}
 	return p.dir(id), os.MkdirAll(p.dir(id), 0o711)
 }
 
 // Mount looks for the directory.
-func (p *Directories) Mount(_ context.Context, id backstay.InstanceID, _ backstay.Bytes) (string, error) {
+func (p *Directories) Mount(_ context.Context, id backstay.InstanceID, _ Wanted) (string, error) {
 	_, err := os.Stat(p.dir(id))
 	return p.dir(id), absent(err)
 }

@@ -32,4 +32,15 @@
 //
 // The reserve is for what is not counted so: the platform's own files, the few blocks by which the host's file
 // system describes images, and room that was seen free a moment ago.
+//
+// # Encrypted volumes
+//
+//	ROOT/prepared-encrypted.img   what their images are copies of
+//	MOUNTS/ID/encrypted           where their data lies
+//
+// A volume with a key is an image of the same kind with ext4 in it. All files, and their names, are encrypted by the
+// kernel (fscrypt, AES-256-XTS and AES-256-CTS) with a key of the volume's own, that lies nowhere on disk: Ensure gives
+// it to the kernel, which forgets it when the volume is unmounted. Its ballast is a number of the mounted file system
+// (/sys/fs/ext4/DEVICE/reserved_clusters): so many blocks are given to nobody. What XFS can do and ext4 cannot is to
+// clone files by reference.
 package volume

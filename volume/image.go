@@ -4,29 +4,14 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"path/filepath"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/internal/atomicfile"
-)
-
-const (
-	preparedName = "prepared"
-
-	// imageSize is how long each image is, and largest how large a volume can be within it. XFS takes the rest for notes
-	// about itself that are written as needed. The file system is that large from the beginning, as it has parts of one
-	// size for ever: one that grows from 2 GB to 2 TB would have thousands, and be slow.
-	imageSize = 8 * backstay.TB
-	largest   = 7 * backstay.TB
-
-	// logSize is the least that mkfs.xfs accepts. All of it is written to the pool in time.
-	logSize = 64 * backstay.MB
 )
 
 // volume is where the parts of one volume lie.
@@ -41,44 +26,40 @@ func (p *Images) volume(id backstay.InstanceID) volume {
 	}
 }
 
-func (p *Images) preparedImage() string { return filepath.Join(p.Root, preparedName+".img") }
+// dir is the directory in which all data of a volume lies.
+func (v volume) dir(kind *fileSystem) string { return filepath.Join(v.mountPoint, kind.dir) }
 
-// prepare makes the empty file system that all images are copies of, unless it is there. All of it is ballast.
-func (p *Images) prepare(ctx context.Context) error {
+func (p *Images) preparedImage(kind *fileSystem) string {
+	return filepath.Join(p.Root, kind.prepared+".img")
+}
+
+// prepare makes the empty file system that all images of a kind are copies of, unless it is there: full of ballast.
+func (p *Images) prepare(ctx context.Context, kind *fileSystem) error {
 	p.preparing.Lock()
 	defer p.preparing.Unlock()
-	prepared := p.preparedImage()
+	prepared := p.preparedImage(kind)
 	if exists(prepared) {
 		return nil
 	}
-	scratch := volume{image: prepared + halfMade, mountPoint: filepath.Join(p.Root, preparedName)}
+	scratch := volume{image: prepared + halfMade, mountPoint: filepath.Join(p.Root, kind.prepared)}
 	err := errors.Join(
 		os.MkdirAll(p.Root, 0o700), os.MkdirAll(scratch.mountPoint, 0o711), scratch.unmount(ctx))
 	if err != nil {
 		return err
 	}
 	err = makeWhole(prepared, func(f *os.File) error {
-		err := errors.Join(f.Truncate(int64(imageSize)), makeFileSystem(ctx, f.Name()))
+		err := errors.Join(f.Truncate(int64(kind.size)), kind.make(ctx, f.Name()))
 		if err != nil {
 			return err
 		}
-		return errors.Join(scratch.fillWithBallast(f), scratch.unmount(ctx), dig(f))
+		return errors.Join(scratch.fillWithBallast(f, kind), scratch.unmount(ctx), dig(f))
 	})
 	return errors.Join(err, unix.Rmdir(scratch.mountPoint))
 }
 
-func makeFileSystem(ctx context.Context, image string) error {
-	size := fmt.Sprintf("size=%d", logSize)
-	output, err := exec.CommandContext(ctx, "mkfs.xfs", "-q", "-f", "-K", "-l", size, image).CombinedOutput()
-	if err != nil {
-		return fmt.Errorf("mkfs.xfs: %w: %s", err, output)
-	}
-	return nil
-}
-
 // fillWithBallast makes a new file system full, and records what is in use besides.
-func (v volume) fillWithBallast(image *os.File) error {
-	if err := v.mount(); err != nil {
+func (v volume) fillWithBallast(image *os.File, kind *fileSystem) error {
+	if err := v.mount(kind); err != nil {
 		return err
 	}
 	m, err := v.look()
@@ -89,31 +70,32 @@ func (v volume) fillWithBallast(image *os.File) error {
 	if err := m.setBallast(m.free()); err != nil {
 		return err
 	}
-	if err := errors.Join(m.weigh(), unix.Fstatfs(int(m.dir.Fd()), &m.fs)); err != nil {
+	if err := m.weigh(); err != nil {
 		return err
 	}
-	return setNumber(image, emptyAttribute, m.inUse()-m.ballast)
+	return setNumber(image, emptyAttribute, m.inUse())
 }
 
-// clone makes the image as a copy of the prepared one, with its sizes recorded, unless it is there.
-func (p *Images) clone(v volume, size backstay.Bytes) error {
+// clone makes the image as a copy of the prepared one, with what is to be known of it, unless it is there.
+func (p *Images) clone(v volume, wanted Wanted) error {
+	kind := wanted.kind()
 	if exists(v.image) {
-		return nil
+		return v.check(kind)
 	}
-	empty, err := number(p.preparedImage(), emptyAttribute)
+	empty, err := number(p.preparedImage(kind), emptyAttribute)
 	if err != nil {
 		return err
 	}
-	prepared, err := os.Open(p.preparedImage())
+	prepared, err := os.Open(p.preparedImage(kind))
 	if err != nil {
 		return err
 	}
 	defer prepared.Close()
 	return makeWhole(v.image, func(f *os.File) error {
-		if err := copyThin(f, prepared, int64(imageSize)); err != nil {
+		if err := copyThin(f, prepared, int64(kind.size)); err != nil {
 			return err
 		}
-		return errors.Join(setNumber(f, emptyAttribute, empty), setNumber(f, sizeAttribute, size))
+		return errors.Join(setNumber(f, emptyAttribute, empty), setNumber(f, sizeAttribute, wanted.Size), kind.record(f))
 	})
 }
 

@@ -17,7 +17,8 @@ import (
 	"github.com/backstay/backstay/internal/step"
 )
 
-// Images is a pool of thin images with file systems of their own. It needs root, loop devices, XFS and mkfs.xfs.
+// Images is a pool of thin images with file systems of their own. It needs root, loop devices, XFS and mkfs.xfs, and
+// for encrypted ones ext4 and mkfs.ext4.
 type Images struct {
 	Root    string         // a directory, for images
 	Mounts  string         // a directory, in which each volume has its mount point
@@ -31,8 +32,14 @@ type Images struct {
 // grown is what an image had of the pool at the last balance, and how quickly it takes more.
 type grown struct{ to, pace backstay.Bytes }
 
-// probe is the volume that is made to see whether volumes can be made. No instance has an identifier like it.
-const probe backstay.InstanceID = ".probe"
+// The volumes that are made to see whether volumes can be made. No instance has identifiers like them.
+const (
+	probe          backstay.InstanceID = ".probe"
+	probeEncrypted backstay.InstanceID = ".probe-encrypted"
+)
+
+// noVolumes are the names of images that are no instance's.
+var noVolumes = []string{plain.prepared, encrypted.prepared, string(probe), string(probeEncrypted)}
 
 // Try tells why the machine cannot have such volumes, in a sentence, or nil.
 func (p *Images) Try(ctx context.Context) error {
@@ -44,44 +51,62 @@ func (p *Images) Try(ctx context.Context) error {
 		return backstay.Errorf(backstay.Unsupported,
 			"Storage is not enforced: there is no mkfs.xfs. Type: apt-get install xfsprogs")
 	}
-	_, err := p.Ensure(ctx, probe, portion)
-	if err := errors.Join(err, p.Remove(ctx, probe)); err != nil {
+	if err := p.tryVolume(ctx, probe, Wanted{Size: portion}); err != nil {
 		return backstay.Wrapf(err, backstay.Unsupported,
 			"Storage is not enforced: this machine cannot mount images. The log says why.")
 	}
 	return nil
 }
 
+// TryEncrypted tells why the machine cannot have encrypted volumes, in a sentence, or nil.
+func (p *Images) TryEncrypted(ctx context.Context) error {
+	if _, err := exec.LookPath("mkfs.ext4"); err != nil {
+		return backstay.Errorf(backstay.Unsupported,
+			"Nothing can be encrypted: there is no mkfs.ext4. Type: apt-get install e2fsprogs")
+	}
+	if err := p.tryVolume(ctx, probeEncrypted, Wanted{Size: portion, Key: "no secret"}); err != nil {
+		return backstay.Wrapf(err, backstay.Unsupported,
+			"Nothing can be encrypted: the kernel has no ext4 with fscrypt (CONFIG_FS_ENCRYPTION). The log says more.")
+	}
+	return nil
+}
+
+func (p *Images) tryVolume(ctx context.Context, id backstay.InstanceID, wanted Wanted) error {
+	_, err := p.Ensure(ctx, id, wanted)
+	return errors.Join(err, p.Remove(ctx, id))
+}
+
 // Enforced tells that volumes keep to their size.
 func (p *Images) Enforced() bool { return true }
 
 // Ensure makes and mounts the volume, and gives it its size.
-func (p *Images) Ensure(ctx context.Context, id backstay.InstanceID, size backstay.Bytes) (string, error) {
-	v := p.volume(id)
-	if err := CheckSize(size); err != nil {
+func (p *Images) Ensure(ctx context.Context, id backstay.InstanceID, wanted Wanted) (string, error) {
+	if err := CheckSize(wanted); err != nil {
 		return "", err
 	}
-	return v.mountPoint, step.Run(ctx, append(p.makeSteps(v, size), p.mountSteps(id, size)...)...)
+	steps := append(p.makeSteps(id, wanted), p.mountSteps(id, wanted)...)
+	return p.volume(id).dir(wanted.kind()), step.Run(ctx, steps...)
 }
 
 // CheckSize is Unsupported for more than a volume can have.
-func CheckSize(size backstay.Bytes) error {
-	if size > largest {
-		return backstay.Errorf(backstay.Unsupported, "A volume of %v cannot be had: the largest is %v.", size, largest)
+func CheckSize(wanted Wanted) error {
+	if largest := wanted.kind().largest; wanted.Size > largest {
+		return backstay.Errorf(backstay.Unsupported,
+			"A volume of %v cannot be had: the largest is %v.", wanted.Size, largest)
 	}
 	return nil
 }
 
 // Mount mounts a volume that is there, and gives it its size.
-func (p *Images) Mount(ctx context.Context, id backstay.InstanceID, size backstay.Bytes) (string, error) {
+func (p *Images) Mount(ctx context.Context, id backstay.InstanceID, wanted Wanted) (string, error) {
 	v := p.volume(id)
 	if !exists(v.image) {
 		return "", backstay.Errorf(backstay.NotFound, "The image %s is missing.", filepath.Base(v.image))
 	}
-	if err := CheckSize(size); err != nil {
+	if err := errors.Join(CheckSize(wanted), v.check(wanted.kind())); err != nil {
 		return "", err
 	}
-	return v.mountPoint, step.Run(ctx, p.mountSteps(id, size)...)
+	return v.dir(wanted.kind()), step.Run(ctx, p.mountSteps(id, wanted)...)
 }
 
 // Unmount takes a volume out of use.
@@ -89,26 +114,27 @@ func (p *Images) Unmount(ctx context.Context, id backstay.InstanceID) error {
 	return p.volume(id).unmount(ctx)
 }
 
-func (p *Images) makeSteps(v volume, size backstay.Bytes) []step.Step {
+func (p *Images) makeSteps(id backstay.InstanceID, wanted Wanted) []step.Step {
 	return []step.Step{
-		{Name: "volume.image-prepared", Do: p.prepare},
-		{Name: "volume.image-cloned", Do: func(context.Context) error { return p.clone(v, size) }},
+		{Name: "volume.image-prepared", Do: func(ctx context.Context) error { return p.prepare(ctx, wanted.kind()) }},
+		{Name: "volume.image-cloned", Do: func(context.Context) error { return p.clone(p.volume(id), wanted) }},
 	}
 }
 
-func (p *Images) mountSteps(id backstay.InstanceID, size backstay.Bytes) []step.Step {
+func (p *Images) mountSteps(id backstay.InstanceID, wanted Wanted) []step.Step {
 	v := p.volume(id)
 	return []step.Step{
-		{Name: "volume.size-recorded", Do: func(context.Context) error { return v.promise(size) }},
+		{Name: "volume.size-recorded", Do: func(context.Context) error { return v.promise(wanted.Size) }},
 		{Name: "volume.mount-point-made", Do: func(context.Context) error {
 			return os.MkdirAll(v.mountPoint, 0o711)
 		}},
-		{Name: "volume.mounted", Do: func(context.Context) error { return v.mount() }},
+		{Name: "volume.mounted", Do: func(context.Context) error { return v.mount(wanted.kind()) }},
+		{Name: "volume.unlocked", Do: func(context.Context) error { return v.unlock(wanted.Key) }},
 		{Name: "volume.balanced", Do: func(context.Context) error { return p.settle(id) }},
 	}
 }
 
-// Remove unmounts the volume and removes its image.
+// Remove unmounts the volume, with which the kernel forgets the key of an encrypted one, and removes its image.
 func (p *Images) Remove(ctx context.Context, id backstay.InstanceID) error {
 	return step.Run(ctx, removeSteps(p.volume(id))...)
 }
@@ -136,7 +162,7 @@ func ignoreAbsent(err error) error {
 // StepNames lists the steps by which volumes are made and removed.
 func StepNames() []string {
 	p := &Images{}
-	steps := append(p.makeSteps(volume{}, 0), p.mountSteps("", 0)...)
+	steps := append(p.makeSteps("", Wanted{}), p.mountSteps("", Wanted{})...)
 	return step.Names(append(steps, removeSteps(volume{})...))
 }
 
@@ -153,7 +179,7 @@ func (p *Images) Found() ([]backstay.InstanceID, error) {
 	}
 	for _, e := range entries {
 		name, isImage := strings.CutSuffix(strings.TrimSuffix(e.Name(), halfMade), ".img")
-		if isImage && name != preparedName && name != string(probe) {
+		if isImage && !slices.Contains(noVolumes, name) {
 			found = append(found, backstay.InstanceID(name))
 		}
 	}

@@ -2,6 +2,7 @@ package volume_test
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"os"
@@ -57,18 +58,52 @@ func imagesIn(dir string, reserve backstay.Bytes) *volume.Images {
 	return &volume.Images{Root: filepath.Join(dir, "images"), Mounts: filepath.Join(dir, "mounts"), Reserve: reserve}
 }
 
+// images is a pool whose volumes are all encrypted with one key, or are all plain.
+type images struct {
+	*volume.Images
+	key backstay.Secret
+}
+
+func (p images) Ensure(ctx context.Context, id backstay.InstanceID, wanted volume.Wanted) (string, error) {
+	wanted.Key = p.key
+	return p.Images.Ensure(ctx, id, wanted)
+}
+
+func (p images) Mount(ctx context.Context, id backstay.InstanceID, wanted volume.Wanted) (string, error) {
+	wanted.Key = p.key
+	return p.Images.Mount(ctx, id, wanted)
+}
+
+// eachKind runs a test with plain volumes and with encrypted ones.
+func eachKind(t *testing.T, test func(*testing.T, images)) {
+	t.Parallel()
+	t.Run("Plain", func(t *testing.T) { t.Parallel(); test(t, newImages(t)) })
+	t.Run("Encrypted", func(t *testing.T) { t.Parallel(); test(t, newEncrypted(t)) })
+}
+
+// newEncrypted returns an empty pool of encrypted images, or skips the test.
+func newEncrypted(t *testing.T) images {
+	t.Helper()
+	p := newImages(t)
+	if err := p.TryEncrypted(t.Context()); err != nil {
+		t.Skipf("%v (%v)", err, errors.Unwrap(err))
+	}
+	p.key = backstay.Secret(rand.Text())
+	return p
+}
+
 // newImages returns an empty pool of images, or skips the test with the reason why there can be none. Behind the test,
 // nothing may be left of it.
-func newImages(t *testing.T) *volume.Images {
+func newImages(t *testing.T) images {
 	t.Helper()
-	p := imagesIn(testkit.Dir(t), 64*backstay.MB)
+	p := images{Images: imagesIn(testkit.Dir(t), 64*backstay.MB)}
 	if os.Getenv(walledVariable) == "" {
 		t.Skip("Nothing is mounted by a test that has no mounts of its own: that takes root.")
 	}
 	if err := p.Try(t.Context()); err != nil {
 		t.Skipf("%v (%v)", err, errors.Unwrap(err))
 	}
-	t.Cleanup(func() { checkNothingLeft(t, p) })
+	t.Cleanup(func() { checkNothingLeft(t, p.Images) })
 	return p
 }
 
@@ -111,7 +146,7 @@ func checkNothingLeft(t *testing.T, p *volume.Images) {
 
 func mustEnsure(t *testing.T, p volume.Pool, id backstay.InstanceID, size backstay.Bytes) (dir string) {
 	t.Helper()
-	dir, err := p.Ensure(t.Context(), id, size)
+	dir, err := p.Ensure(t.Context(), id, volume.Wanted{Size: size})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -12,8 +12,8 @@ import (
 	"github.com/backstay/backstay"
 )
 
-// mount mounts the image, unless that is done. The file system in it is a copy, whose identifier others have too.
-func (v volume) mount() error {
+// mount mounts the image, unless that is done.
+func (v volume) mount(kind *fileSystem) error {
 	if mounted, err := isMounted(v.mountPoint); err != nil || mounted {
 		return err
 	}
@@ -23,7 +23,7 @@ func (v volume) mount() error {
 	}
 	defer device.Close()
 	const flags = unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOATIME
-	if err := unix.Mount(device.Name(), v.mountPoint, "xfs", flags, "nouuid,discard"); err != nil {
+	if err := unix.Mount(device.Name(), v.mountPoint, kind.name, flags, kind.options); err != nil {
 		return fmt.Errorf("mount %s: %w", v.image, err)
 	}
 	return nil

@@ -25,13 +25,13 @@ func (m *mounted) close() { m.dir.Close() }
 // free is what can be written.
 func (m *mounted) free() backstay.Bytes { return backstay.Bytes(int64(m.fs.Bavail) * m.fs.Bsize) }
 
-// inUse is what is not free, for whatever reason.
+// inUse is what is neither free nor ballast.
 func (m *mounted) inUse() backstay.Bytes {
-	return backstay.Bytes(int64(m.fs.Blocks-m.fs.Bfree) * m.fs.Bsize)
+	return backstay.Bytes(int64(m.fs.Blocks-m.fs.Bavail)*m.fs.Bsize) - m.ballast
 }
 
 // used is what files take.
-func (m *mounted) used() backstay.Bytes { return max(0, m.inUse()-m.ballast-m.empty) }
+func (m *mounted) used() backstay.Bytes { return max(0, m.inUse()-m.empty) }
 
 // room is what could be written by the volume's size.
 func (m *mounted) room() backstay.Bytes { return min(max(0, m.size-m.used()), m.free()+m.ballast) }
@@ -68,7 +68,7 @@ func (v volume) look() (*mounted, error) {
 	err = errors.Join(
 		unix.Stat(v.image, &image),
 		unix.Fstat(int(dir.Fd()), &here), unix.Stat(filepath.Dir(v.mountPoint), &above),
-		m.weigh(), unix.Fstatfs(int(dir.Fd()), &m.fs))
+		m.weigh())
 	if err == nil && here.Dev == above.Dev {
 		err = os.ErrNotExist
 	}

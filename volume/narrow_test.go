@@ -19,9 +19,13 @@ import (
 
 // TestNarrowPool has three volumes fill a pool that holds a small part of what they were promised. They get full, and the
 // pool does not; what is there can be read and changed, and what one deletes is room for the others.
-func TestNarrowPool(t *testing.T) {
-	t.Parallel()
-	p := newNarrowPool(t)
+func TestNarrowPool(t *testing.T) { eachKind(t, testNarrowPool) }
+
+func testNarrowPool(t *testing.T, p images) {
+	if testing.Short() && p.key != "" {
+		t.Skip("It takes long to fill a pool with what is encrypted.")
+	}
+	p = newNarrowPool(t, p)
 	writers, stop := startWriters(t, p)
 	balanceUntil(t, p, "all volumes are full", func() bool {
 		return writers[0].refused.Load() && writers[1].refused.Load() && writers[2].refused.Load() && freeIn(t, p) < backstay.MB
@@ -46,10 +50,9 @@ func TestNarrowPool(t *testing.T) {
 	})
 }
 
-// newNarrowPool returns a pool of images on a disk of 640 MB, of which 128 MB are kept.
-func newNarrowPool(t *testing.T) *volume.Images {
+// newNarrowPool returns a pool on a disk of 640 MB, of which 128 MB are kept, and which lies in another pool.
+func newNarrowPool(t *testing.T, p images) images {
 	t.Helper()
-	p := newImages(t)
 	disk, image := filepath.Join(filepath.Dir(p.Root), "small"), filepath.Join(filepath.Dir(p.Root), "disk")
 	for _, command := range [][]string{
 		{"truncate", "--size=640M", image}, {"mkfs.ext4", "-q", image},
@@ -64,13 +67,14 @@ func newNarrowPool(t *testing.T) *volume.Images {
 			t.Error(err)
 		}
 	})
-	narrow := imagesIn(disk, 128*backstay.MB)
+	p.Images = imagesIn(disk, 128*backstay.MB)
+	narrow := p.Images
 	t.Cleanup(func() { checkNothingLeft(t, narrow) })
-	return narrow
+	return p
 }
 
 // balanceUntil balances the pool until it has reached a state, and sees each time that the reserve is there.
-func balanceUntil(t *testing.T, p *volume.Images, what string, reached func() bool) {
+func balanceUntil(t *testing.T, p images, what string, reached func() bool) {
 	t.Helper()
 	for began := time.Now(); time.Since(began) < 2*time.Minute; time.Sleep(10 * time.Millisecond) {
 		room, err := p.Balance()

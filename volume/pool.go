@@ -2,6 +2,7 @@ package volume
 
 import (
 	"context"
+	"log/slog"
 
 	"github.com/backstay/backstay"
 )
@@ -10,8 +11,9 @@ import (
 type Kind string
 
 const (
-	Directory Kind = ""      // a directory of the disk, in a pool of Directories
-	Image     Kind = "image" // a file system of its own, in a pool of Images
+	Directory Kind = ""        // a directory of the disk, in a pool of Directories
+	Image     Kind = "image"   // a file system of its own, in a pool of Images
+	Fscrypt   Kind = "fscrypt" // the same, of which all files are encrypted by the kernel
 )
 
 // Pool is the disk that volumes lie on, and all that is done with them. Ensure, Mount, Unmount and Remove of one volume
@@ -19,11 +21,12 @@ const (
 type Pool interface {
 	// Ensure makes the volume, or what is missing of it, mounts it and gives it the size, which may be less than it
 	// had: what is on it stays. It returns its directory, in which only the keeper's own user can make files. It may
-	// be called again after a crash or a reboot, and while the volume is in use.
-	Ensure(ctx context.Context, id backstay.InstanceID, size backstay.Bytes) (dir string, err error)
+	// be called again after a crash or a reboot, and while the volume is in use. An encrypted volume stays encrypted, with
+	// the same key, and a plain one plain.
+	Ensure(ctx context.Context, id backstay.InstanceID, wanted Wanted) (dir string, err error)
 	// Mount is Ensure for a volume that must be there, with data on it. It is NotFound if it is not. Of size 0, the
 	// volume keeps the size that it has.
-	Mount(ctx context.Context, id backstay.InstanceID, size backstay.Bytes) (dir string, err error)
+	Mount(ctx context.Context, id backstay.InstanceID, wanted Wanted) (dir string, err error)
 	// Unmount is for a volume of which nothing is in use for a while; Mount brings it back. It is Busy while a process
 	// uses it, and success where it is not mounted.
 	Unmount(ctx context.Context, id backstay.InstanceID) error
@@ -39,6 +42,15 @@ type Pool interface {
 	// Enforced tells whether volumes keep to their size.
 	Enforced() bool
 }
+
+// Wanted is what a volume is to be.
+type Wanted struct {
+	Size backstay.Bytes
+	Key  backstay.Secret // that its data is encrypted with, of 32 random bytes or more in any writing; empty: it is not
+}
+
+// LogValue is what is wanted without the key.
+func (w Wanted) LogValue() slog.Value { return backstay.RedactedValue(w) }
 
 // Usage is how full a volume is.
 type Usage struct {

@@ -15,6 +15,7 @@ import (
 func TestPools(t *testing.T) {
 	t.Parallel()
 	t.Run("Images", func(t *testing.T) { t.Parallel(); leadLife(t, newImages(t)) })
+	t.Run("Encrypted", func(t *testing.T) { t.Parallel(); leadLife(t, newEncrypted(t)) })
 	t.Run("Directories", func(t *testing.T) { t.Parallel(); leadLife(t, &volume.Directories{Root: testkit.Dir(t)}) })
 }
 
@@ -70,19 +71,19 @@ func TestTrySaysWhy(t *testing.T) {
 func TestMountTakesWhatIsThere(t *testing.T) {
 	t.Parallel()
 	t.Run("Images", func(t *testing.T) {
-		t.Parallel()
-		p := newImages(t)
-		comeAndGo(t, p)
-		if usage := mustUsage(t, p, "8c8c"); usage.Used+usage.Free+usage.Held != backstay.GB {
-			t.Errorf("a volume of 1GB that was mounted again has %+v", usage)
-		}
+		eachKind(t, func(t *testing.T, p images) {
+			comeAndGo(t, p)
+			if usage := mustUsage(t, p, "8c8c"); usage.Used+usage.Free+usage.Held != backstay.GB {
+				t.Errorf("a volume of 1GB that was mounted again has %+v", usage)
+			}
+		})
 	})
 	t.Run("Directories", func(t *testing.T) { t.Parallel(); comeAndGo(t, &volume.Directories{Root: testkit.Dir(t)}) })
 }
 
 func comeAndGo(t *testing.T, p volume.Pool) {
 	const id = backstay.InstanceID("8c8c")
-	if _, err := p.Mount(t.Context(), id, backstay.GB); backstay.KindOf(err) != backstay.NotFound {
+	if _, err := p.Mount(t.Context(), id, volume.Wanted{Size: backstay.GB}); backstay.KindOf(err) != backstay.NotFound {
 		t.Errorf("mount no volume: %v, want NotFound", err)
 	}
 	file := filepath.Join(mustEnsure(t, p, id, backstay.GB), "file")
@@ -94,7 +95,7 @@ func comeAndGo(t *testing.T, p volume.Pool) {
 			t.Fatal(err)
 		}
 	}
-	if _, err := p.Mount(t.Context(), id, 0); err != nil {
+	if _, err := p.Mount(t.Context(), id, volume.Wanted{}); err != nil {
 		t.Fatal(err)
 	}
 	if text, err := os.ReadFile(file); string(text) != "written" {

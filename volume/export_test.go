@@ -1,0 +1,4 @@
+package volume
+
+// EachWritten is for tests that look into images.
+var EachWritten = eachWritten

@@ -1,0 +1,91 @@
+package volume
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/backstay/backstay"
+)
+
+// fileSystem is a kind of file system that an image can have in it.
+type fileSystem struct {
+	name     string         // as the kernel knows it
+	options  string         // to mount it with
+	prepared string         // the name of the image that others are copies of
+	dir      string         // below the mount point: where the data lies
+	size     backstay.Bytes // of each image
+	largest  backstay.Bytes // that a volume can be
+	make     func(ctx context.Context, image string) error
+}
+
+// logSize is the least that mkfs.xfs accepts. All of it is written to the pool in time.
+const logSize = 64 * backstay.MB
+
+// plain is XFS. It is that large from the beginning, as it has parts of one size for ever: one that grows from 2 GB to
+// 2 TB would have thousands, and be slow. It takes what is beyond the largest volume for notes about itself, that are
+// written as needed. All copies have one identifier, which XFS is told to overlook.
+var plain = &fileSystem{
+	name: "xfs", options: "nouuid,discard", prepared: "prepared",
+	size: 8 * backstay.TB, largest: 7 * backstay.TB, make: makeXFS,
+}
+
+// encrypted is ext4, whose files the kernel encrypts (fscrypt). ext4 cannot grow without CAP_SYS_RESOURCE; for each TB
+// it takes 2 MB of memory while it is mounted. Its tables of inodes are not to be written before they are used.
+var encrypted = &fileSystem{
+	name: "ext4", options: "discard,noinit_itable,errors=remount-ro", prepared: "prepared-encrypted", dir: "encrypted",
+	size: 4 * backstay.TB, largest: 7 * backstay.TB / 2, make: makeExt4,
+}
+
+// kind is the file system for what is wanted.
+func (w Wanted) kind() *fileSystem {
+	if w.Key != "" {
+		return encrypted
+	}
+	return plain
+}
+
+func makeXFS(ctx context.Context, image string) error {
+	return run(ctx, "mkfs.xfs", "-q", "-f", "-K", "-l", fmt.Sprintf("size=%d", logSize), image)
+}
+
+// makeExt4 makes the file system with an inode for each megabyte, no copies of its superblock, nothing for root alone,
+// and as little written as can be: where the notes of 1024 groups of blocks lie together, few groups have any.
+func makeExt4(ctx context.Context, image string) error {
+	return run(ctx, "mkfs.ext4", "-q", "-F", "-m", "0", "-b", fmt.Sprint(int64(blockSize)),
+		"-i", fmt.Sprint(int64(backstay.MB)), "-J", fmt.Sprintf("size=%d", logSize/backstay.MB), "-G", "1024",
+		"-E", "nodiscard,lazy_itable_init=1,lazy_journal_init=1,num_backup_sb=0",
+		"-O", "encrypt,sparse_super2,^resize_inode", image)
+}
+
+func run(ctx context.Context, name string, args ...string) error {
+	if output, err := exec.CommandContext(ctx, name, args...).CombinedOutput(); err != nil {
+		return fmt.Errorf("%s: %w: %s", name, err, output)
+	}
+	return nil
+}
+
+// record notes the kind on the image.
+func (kind *fileSystem) record(image *os.File) error {
+	if err := unix.Fsetxattr(int(image.Fd()), kindAttribute, []byte(kind.name), 0); err != nil {
+		return fmt.Errorf("record %s of %s: %w", kindAttribute, image.Name(), err)
+	}
+	return nil
+}
+
+// check refuses an image of another kind than is wanted: an encrypted volume stays so, and a plain one too.
+func (v volume) check(kind *fileSystem) error {
+	text := make([]byte, 32)
+	n, err := unix.Getxattr(v.image, kindAttribute, text)
+	switch {
+	case err != nil && !errors.Is(err, unix.ENODATA):
+		return fmt.Errorf("read %s of %s: %w", kindAttribute, v.image, err)
+	case err != nil || string(text[:n]) != kind.name:
+		return backstay.Errorf(backstay.Unsupported, "Encryption at rest is decided when a volume is made.")
+	}
+	return nil
+}
