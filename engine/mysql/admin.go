@@ -60,6 +60,9 @@ func withAdmin(ctx context.Context, n engine.Node, do func(*sql.Conn) error) (er
 		return inWords(err)
 	}
 	defer conn.Close()
+	if err := run(ctx, conn, mayWrite); err != nil {
+		return inWords(err)
+	}
 	return inWords(do(conn))
 }
 

@@ -72,7 +72,7 @@ func serverConfig(n engine.Node, chosen []engine.Chosen) (string, error) {
 
 // settings returns all lines of the node's my.cnf.
 func settings(n engine.Node, chosen []engine.Chosen) []setting {
-	return tuned(slices.Concat(files(n), network(n), memory(n.Size), durability(), logging(), defaults(),
+	return tuned(slices.Concat(files(n), network(n), memory(n.Size), durability(), logging(), defaults(), writing(n),
 		dialectOf(n.Installation).settings(n)), chosen)
 }
 

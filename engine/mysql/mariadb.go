@@ -142,7 +142,7 @@ func mariadbSettings(n engine.Node) []setting {
 // tells of a password only if that one has any.
 func mariadbStart(operator string) string {
 	account := quoteText(operator) + "@'localhost'"
-	return unlogged + ";\nDELETE FROM mysql.global_priv " +
+	return mayWrite + ";\n" + unlogged + ";\nDELETE FROM mysql.global_priv " +
 		"WHERE Host = 'localhost' AND User <> 'mariadb.sys' AND User <> " + quoteText(operator) + ";\n" +
 		"FLUSH PRIVILEGES;\n" +
 		"CREATE OR REPLACE USER " + account + " IDENTIFIED VIA unix_socket OR mysql_native_password USING 'invalid';\n" +

@@ -34,6 +34,7 @@ var (
 	_ engine.Tunable   = Engine{}
 	_ engine.Keepable  = Engine{}
 	_ engine.Returner  = Engine{}
+	_ engine.Refuser   = Engine{}
 )
 
 // environment is that of the servers and their programs. UMASK and UMASK_DIR are the modes with which the server

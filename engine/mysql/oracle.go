@@ -150,7 +150,7 @@ func oracleSettings(n engine.Node) []setting {
 // of other names are left from a keeper that ran as another user.
 func oracleStart(operator string) string {
 	account := quoteText(operator) + "@'localhost'"
-	return "DELETE FROM mysql.user " +
+	return mayWrite + ";\nDELETE FROM mysql.user " +
 		"WHERE Host = 'localhost' AND User NOT LIKE 'mysql.%' AND User <> " + quoteText(operator) + ";\n" +
 		"FLUSH PRIVILEGES;\n" +
 		"CREATE USER IF NOT EXISTS " + account + " IDENTIFIED WITH auth_socket AS " + quoteText(operator) + ";\n" +

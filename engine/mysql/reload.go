@@ -105,6 +105,8 @@ func (v variables) called(setting string) string {
 		return "time_zone"
 	case setting == "transaction_isolation" && !known:
 		return "tx_isolation" // of MariaDB before 11.1
+	case setting == readOnlySetting && !known:
+		return "tx_read_only"
 	}
 	return strings.ToLower(setting)
 }

@@ -3,6 +3,7 @@ package mysql
 import (
 	"context"
 	"database/sql"
+	"slices"
 	"strings"
 	"time"
 
@@ -11,14 +12,19 @@ import (
 
 // session is a connection of an account's. One that was killed is at its last statement at most.
 type session struct {
-	id     string
-	killed bool
+	id, user string
+	remote   bool   // it has an address: events show as sessions too, and ours comes by a socket
+	command  string // what it is at: "Sleep", "Query", "Killed" and others
+	state    string // of its statement, in words
+	info     string // the statement
 }
 
-// sessionsOf are an account's. Events that run with its rights show as sessions too, without an address: they go on.
-func sessionsOf(ctx context.Context, conn *sql.Conn, name string) (found []session, err error) {
+func (s session) killed() bool { return s.command == "Killed" }
+
+// allSessions are those of all accounts.
+func allSessions(ctx context.Context, conn *sql.Conn) (found []session, err error) {
 	// information_schema would take room on the disk, which may be full.
-	rows, err := conn.QueryContext(ctx, "SHOW PROCESSLIST")
+	rows, err := conn.QueryContext(ctx, "SHOW FULL PROCESSLIST")
 	if err != nil {
 		return nil, err
 	}
@@ -35,12 +41,17 @@ func sessionsOf(ctx context.Context, conn *sql.Conn, name string) (found []sessi
 		if err := rows.Scan(targets...); err != nil {
 			return nil, err
 		}
-		id, user, host, command := values[0].String, values[1].String, values[2].String, values[4].String
-		if user == name && strings.Contains(host, ":") {
-			found = append(found, session{id, command == "Killed"})
-		}
+		found = append(found, session{id: values[0].String, user: values[1].String,
+			remote: strings.Contains(values[2].String, ":"), command: values[4].String,
+			state: values[6].String, info: values[7].String})
 	}
 	return found, rows.Err()
+}
+
+// sessionsOf are an account's. Events that run with its rights go on.
+func sessionsOf(ctx context.Context, conn *sql.Conn, name string) (found []session, err error) {
+	all, err := allSessions(ctx, conn)
+	return slices.DeleteFunc(all, func(s session) bool { return s.user != name || !s.remote }), err
 }
 
 // endLimit is how long an unbinding waits for sessions that it has ended.
@@ -55,12 +66,20 @@ func endSessions(ctx context.Context, conn *sql.Conn, d dialect, name string) er
 		found, err := sessionsOf(ctx, conn, name)
 		late := time.Now().After(giveUp)
 		for _, s := range found {
-			again = again || !late || !s.killed
+			again = again || !late || !s.killed()
 			// One that is killed already may have been so by itself, and its statement alone.
-			if err := run(ctx, conn, d.kill+s.id); err != nil && !isNumber(err, noSuchThread) {
+			if err := kill(ctx, conn, d.kill, s); err != nil {
 				return false, err
 			}
 		}
 		return again, err
 	})
+}
+
+// kill ends a session, or its statement. One that has ended by itself is none.
+func kill(ctx context.Context, conn *sql.Conn, how string, s session) error {
+	if err := run(ctx, conn, how+s.id); err != nil && !isNumber(err, noSuchThread) {
+		return err
+	}
+	return nil
 }

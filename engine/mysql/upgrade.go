@@ -95,8 +95,9 @@ func (u upgrade) hidden(w *datadir.Workshop) engine.Node {
 	return n
 }
 
-// apart is what the configuration of such a server ends with: what tenants have scheduled is not run there.
-const apart = "event_scheduler = OFF\n"
+// apart is what the configuration of such a server ends with: what tenants have scheduled is not run there, and what is
+// done there may write.
+const apart = "event_scheduler = OFF\n" + readOnlySetting + " = OFF\n"
 
 func (u upgrade) build(ctx context.Context, w *datadir.Workshop, progress func(string)) error {
 	n := u.hidden(w)

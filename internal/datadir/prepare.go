@@ -59,6 +59,21 @@ func (p Plan) Reconfigure() error {
 	return p.blame(err)
 }
 
+// Written reports whether Reconfigure would write nothing.
+func (p Plan) Written() (bool, error) {
+	root, err := os.OpenRoot(p.Dir)
+	if err != nil {
+		return false, p.blame(err)
+	}
+	defer root.Close()
+	for name, want := range p.Files {
+		if content, err := root.ReadFile(name); err != nil || string(content) != want {
+			return false, nil
+		}
+	}
+	return true, nil
+}
+
 // examine reports whether the directory is there. It only looks for the program: running it would take longer than
 // everything else here.
 func (p Plan) examine() (there bool, err error) {

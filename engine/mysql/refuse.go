@@ -1,0 +1,129 @@
+package mysql
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/backstay/backstay/engine"
+)
+
+const (
+	readOnlySetting = "transaction_read_only"
+	mayWrite        = "SET SESSION TRANSACTION READ WRITE" // in a session of ours, whatever clients may
+)
+
+// writing refuses what clients write on a full node. Unlike read_only, it is a default of sessions, so that whoever
+// wants to delete can say so.
+func writing(n engine.Node) []setting {
+	return []setting{{readOnlySetting, map[bool]string{false: "OFF", true: "ON"}[n.Full]}}
+}
+
+// MakingRoom tells how a session may write. DELETE alone gives nothing back to the disk.
+func (Engine) MakingRoom(engine.Installation) string {
+	return "`SET SESSION TRANSACTION READ WRITE`, then TRUNCATE or DROP, or DELETE and OPTIMIZE TABLE"
+}
+
+// RefuseWrites sets the default of sessions. Those that are there keep the one that they began with, so they are ended,
+// also when clients may write again. The configuration is written last: as long as it differs, a call that was
+// interrupted is made up for.
+func (e Engine) RefuseWrites(ctx context.Context, n engine.Node, w engine.Writes) error {
+	n.Full = w != engine.AnyWrites
+	p, err := e.plan(ctx, n)
+	if err != nil {
+		return err
+	}
+	written, err := p.Written()
+	if err != nil {
+		return err
+	}
+	changed, err := setReadOnly(ctx, n)
+	if err != nil {
+		return fmt.Errorf("set the default of sessions: %w", err)
+	}
+	if changed || !written {
+		if err := endEarlier(ctx, n); err != nil {
+			return fmt.Errorf("end sessions with another default: %w", err)
+		}
+		if err := p.Reconfigure(); err != nil {
+			return err
+		}
+	}
+	if w != engine.NoWrites {
+		return nil
+	}
+	return withAdmin(ctx, n, func(conn *sql.Conn) error { return endWriters(ctx, conn) })
+}
+
+// setReadOnly sets the default of sessions that begin from now on, unless it is right.
+func setReadOnly(ctx context.Context, n engine.Node) (changed bool, err error) {
+	err = withAdmin(ctx, n, func(conn *sql.Conn) error {
+		has, err := readVariables(ctx, conn)
+		if err != nil {
+			return err
+		}
+		line := writing(n)[0]
+		if changed = means(has[has.called(line.name)]) != means(line.value); !changed {
+			return nil
+		}
+		access := map[bool]string{false: "READ WRITE", true: "READ ONLY"}[n.Full]
+		return run(ctx, conn, "SET GLOBAL TRANSACTION "+access)
+	})
+	return changed, err
+}
+
+// endEarlier ends the clients' sessions that began before one of ours that begins now: the server gives them ascending
+// numbers.
+func endEarlier(ctx context.Context, n engine.Node) error {
+	d := dialectOf(n.Installation)
+	return withAdmin(ctx, n, func(conn *sql.Conn) error {
+		ours, err := column(ctx, conn, "SELECT CONNECTION_ID()")
+		if err != nil {
+			return err
+		}
+		limit, err := strconv.ParseInt(strings.Join(ours, ""), 10, 64)
+		if err != nil {
+			return err
+		}
+		return endThose(ctx, conn, d.kill, func(s session) bool {
+			id, err := strconv.ParseInt(s.id, 10, 64)
+			return err == nil && id < limit
+		})
+	})
+}
+
+// endThose ends those of the clients' sessions that are meant, or what they are at.
+func endThose(ctx context.Context, conn *sql.Conn, how string, meant func(session) bool) error {
+	all, err := allSessions(ctx, conn)
+	for _, s := range all {
+		if s.remote && !s.killed() && meant(s) {
+			err = errors.Join(err, kill(ctx, conn, how, s))
+		}
+	}
+	return err
+}
+
+var (
+	reading = regexp.MustCompile(`(?is)^[\s(]*(?:SELECT|SHOW|DESC|DESCRIBE|EXPLAIN|SET|USE|BEGIN|KILL|ROLLBACK)\b`)
+	onDisk  = regexp.MustCompile(`(?i)\btmp|sort|HEAP`) // in the state of one whose temporary files may grow
+)
+
+// endWriters interrupts what clients write, what may be writing, and queries that make temporary tables or sort.
+func endWriters(ctx context.Context, conn *sql.Conn) error {
+	writers, err := column(ctx, conn,
+		"SELECT trx_mysql_thread_id FROM information_schema.INNODB_TRX WHERE trx_rows_modified > 0")
+	if err != nil {
+		return err
+	}
+	return endThose(ctx, conn, "KILL QUERY ", func(s session) bool {
+		if s.command != "Query" && s.command != "Execute" {
+			return false
+		}
+		return !reading.MatchString(s.info) || onDisk.MatchString(s.state) || slices.Contains(writers, s.id)
+	})
+}
