@@ -78,7 +78,7 @@ type life struct {
 	window window.Daily
 	now    time.Time
 	list   []backstay.Backup
-	first  time.Time // from when on any second can be restored
+	first  time.Time // from when on any second can be restored; zero: none can
 	taken  int
 }
 
@@ -95,6 +95,36 @@ func (l *life) backUp() {
 func (l *life) expire() {
 	keep := backup.Keep(l.list, l.days, l.now)
 	l.list = slices.DeleteFunc(l.list, func(b backstay.Backup) bool { return !slices.Contains(keep, b.ID) })
+}
+
+// damage spoils a backup, or mends one. What it was the only one to reach is lost then.
+func (l *life) damage() {
+	if len(l.list) == 0 {
+		return
+	}
+	harmed := &l.list[l.chance.IntN(len(l.list))]
+	if harmed.Damaged != "" {
+		harmed.Damaged = ""
+		return
+	}
+	harmed.Damaged = "A bit of it is flipped."
+	whole := backup.Whole(l.list)
+	switch {
+	case len(whole) == 0:
+		l.first = time.Time{}
+	case whole[0].Ended.After(l.first): // they are in their order
+		l.first = whole[0].Ended
+	}
+}
+
+// makeUp takes the backup that is due at once where there is damage, after which there is nothing to make up for.
+func (l *life) makeUp() {
+	if backup.Lacks(l.list, nil, l.now) {
+		l.backUp()
+	}
+	if backup.Lacks(l.list, nil, l.now) {
+		l.t.Errorf("behind another backup, one is due at once of %+v", l.list)
+	}
 }
 
 // check tries moments of the days that are promised: each has a backup to begin from.
@@ -123,11 +153,11 @@ func (l *life) check() {
 }
 
 // TestMonths lives through half a year of an instance, with nights that are missed, backups that fail or are asked for,
-// and windows that move. Every second of the days that are promised can be restored at any time, and no more is kept
-// than that takes.
+// windows that move, and backups that are damaged. Every second of the days that are promised can be restored at any
+// time, unless all that was kept to reach it is damaged, and no more is kept than that takes.
 func TestMonths(t *testing.T) {
 	t.Parallel()
-	for range 200 {
+	for range 100 {
 		seed := rand.Uint64()
 		l := &life{t: t, chance: rand.New(rand.NewPCG(seed, 0)), now: start, window: mustParse(t, "02:00-05:00")}
 		l.days = 1 + l.chance.IntN(10)
@@ -135,6 +165,11 @@ func TestMonths(t *testing.T) {
 		for l.now.Before(start.Add(180 * day)) {
 			l.now = l.now.Add(time.Duration(l.chance.Int64N(int64(6 * time.Hour))))
 			switch l.chance.IntN(40) {
+			case 3, 4:
+				l.damage()
+				l.check()
+				l.makeUp()
+				asked++
 			case 0: // the machine is off
 				l.now = l.now.Add(time.Duration(l.chance.Int64N(int64(5 * day))))
 			case 1:
@@ -246,6 +281,18 @@ func TestReach(t *testing.T) {
 	kept.Earliest, kept.Latest = backup.Range(kept.List, kept.Gaps, at(t, "01-04 12:00:00"))
 	plain := kept
 	plain.Earliest, plain.Latest, plain.Gaps = time.Time{}, time.Time{}, nil
+	harmed := func(of backend.Backups, ids ...string) backend.Backups {
+		of.List = slices.Clone(of.List)
+		for i, b := range of.List {
+			if slices.Contains(ids, b.ID) {
+				of.List[i].Damaged = "A part of it is gone."
+			}
+		}
+		of.Earliest, of.Latest = backup.Range(of.List, of.Gaps, of.Latest)
+		return of
+	}
+	broken := kept // behind the backup that is the newest, at once
+	broken.Gaps = []backstay.Gap{{From: at(t, "01-04 01:00:00"), Until: at(t, "01-04 12:00:00")}}
 	until := func(id, text string) engine.Point { return engine.Point{Backup: id, Until: at(t, text)} }
 	const whole = "can be restored to any second from 2026-01-01 03:00:00 until 2026-01-04 12:00:00, UTC"
 	for name, tc := range map[string]struct {
@@ -271,11 +318,28 @@ func TestReach(t *testing.T) {
 		"alone, the newest": {plain, backend.Origin{Alone: true}, engine.Point{Backup: "4", Alone: true}, ""},
 		"alone, before": {plain, backend.Origin{Alone: true, At: at(t, "01-03 02:59:59")},
 			engine.Point{Backup: "2", Alone: true}, ""},
-		"alone, by name":   {plain, backend.Origin{Alone: true, Backup: "1"}, engine.Point{Backup: "1", Alone: true}, ""},
-		"alone, too early": {plain, backend.Origin{Alone: true, At: start}, engine.Point{}, "was ready at 2026-01-01 03:00:00"},
-		"alone, unknown":   {plain, backend.Origin{Alone: true, Backup: "9"}, engine.Point{}, "there are 1, 2, 3, 4."},
-		"no archive":       {plain, backend.Origin{At: at(t, "01-02 09:00:00")}, engine.Point{}, "has backups and no archive"},
-		"no backup":        {backend.Backups{Instance: "i"}, backend.Origin{}, engine.Point{}, "There is no backup"},
+		"alone, by name":    {plain, backend.Origin{Alone: true, Backup: "1"}, engine.Point{Backup: "1", Alone: true}, ""},
+		"alone, too early":  {plain, backend.Origin{Alone: true, At: start}, engine.Point{}, "was ready at 2026-01-01 03:00:00"},
+		"alone, unknown":    {plain, backend.Origin{Alone: true, Backup: "9"}, engine.Point{}, "there are 1, 2, 3, 4."},
+		"nothing behind it": {broken, backend.Origin{}, engine.Point{Backup: "4", Alone: true}, ""},
+		"a moment, from the one before": {harmed(kept, "4"), backend.Origin{At: at(t, "01-04 11:00:00")},
+			until("3", "01-04 11:00:00"), ""},
+		"the end, from the one before": {harmed(kept, "4"), backend.Origin{}, engine.Point{Backup: "3"}, ""},
+		"alone, the newest that is whole": {harmed(plain, "3", "4"), backend.Origin{Alone: true},
+			engine.Point{Backup: "2", Alone: true}, ""},
+		"alone, by At, the one before": {harmed(plain, "2"), backend.Origin{Alone: true, At: at(t, "01-02 04:00:00")},
+			engine.Point{Backup: "1", Alone: true}, ""},
+		"damaged, by name": {harmed(kept, "2"), backend.Origin{Backup: "2"}, engine.Point{},
+			"there are 1, 3, 4. The backup of 2026-01-02 03:00:00 is damaged."},
+		"no whole one before it": {harmed(kept, "1"), backend.Origin{At: at(t, "01-01 09:00:00")}, engine.Point{},
+			"can be restored to any second from 2026-01-02 03:00:00 until 2026-01-04 12:00:00, UTC, except in gaps. " +
+				"The backup of 2026-01-01 03:00:00 is damaged."},
+		"no whole one behind the gap": {harmed(kept, "3"), backend.Origin{At: at(t, "01-03 09:00:00")}, engine.Point{},
+			"until the backup of 2026-01-04 03:00:00. The backup of 2026-01-03 03:00:00 is damaged."},
+		"none is whole": {harmed(plain, "1", "2", "3", "4"), backend.Origin{}, engine.Point{},
+			"Nothing can be restored of the instance i: 4 backups are damaged, of 2026-01-01 03:00:00 to 2026-01-04 03:00:00."},
+		"no archive": {plain, backend.Origin{At: at(t, "01-02 09:00:00")}, engine.Point{}, "has backups and no archive"},
+		"no backup":  {backend.Backups{Instance: "i"}, backend.Origin{}, engine.Point{}, "There is no backup"},
 	} {
 		got, err := backup.Reach(tc.of, tc.wish)
 		if tc.words == "" && (err != nil || got != tc.want) {
@@ -283,6 +347,55 @@ func TestReach(t *testing.T) {
 		}
 		if tc.words != "" && (backstay.KindOf(err) != backstay.Invalid || !strings.Contains(backstay.SentenceOf(err), tc.words)) {
 			t.Errorf("%s: %v, want %q", name, err, tc.words)
+		}
+	}
+}
+
+// TestPassedBackups are named to whoever gets an older one than they were to expect.
+func TestPassedBackups(t *testing.T) {
+	t.Parallel()
+	kept := backend.Backups{Instance: "i", List: nightly(5)}
+	for _, i := range []int{0, 2, 3} {
+		kept.List[i].Damaged = "A part of it is gone."
+	}
+	for _, tc := range []struct {
+		wish backend.Origin
+		from string
+		want string
+	}{
+		{backend.Origin{}, "5", ""},
+		{backend.Origin{At: at(t, "01-04 12:00:00")}, "2",
+			"The backups of 2026-01-03 03:00:00 and 2026-01-04 03:00:00 are damaged."},
+		{backend.Origin{At: at(t, "01-03 12:00:00")}, "2", "The backup of 2026-01-03 03:00:00 is damaged."},
+		{backend.Origin{Backup: "2"}, "2", ""},
+	} {
+		if got := backup.Passed(kept, tc.wish, tc.from); got != tc.want {
+			t.Errorf("%+v from %s: %q, want %q", tc.wish, tc.from, got, tc.want)
+		}
+	}
+}
+
+// TestDamageIsMadeUpFor at once where only another backup does.
+func TestDamageIsMadeUpFor(t *testing.T) {
+	t.Parallel()
+	now := at(t, "01-03 12:00:00")
+	lost := []backstay.Gap{{From: at(t, "01-03 04:00:00"), Until: at(t, "01-03 05:00:00")}}
+	before := []backstay.Gap{{From: at(t, "01-02 04:00:00"), Until: at(t, "01-02 05:00:00")}}
+	ahead := nightly(3)
+	ahead[2].Began, ahead[2].Damaged = now.Add(time.Hour), "A part of it is gone."
+	old, newest := nightly(3), nightly(3)
+	old[1].Damaged, newest[2].Damaged = "A part of it is gone.", "A part of it is gone."
+	for name, tc := range map[string]struct {
+		list []backstay.Backup
+		lost []backstay.Gap
+		want bool
+	}{
+		"none": {nil, nil, false}, "whole": {nightly(3), before, false}, "an older one is damaged": {old, nil, false},
+		"the newest one is damaged": {newest, nil, true}, "the log behind it is lost": {nightly(3), lost, true},
+		"of a clock that was wrong": {ahead, nil, false},
+	} {
+		if got := backup.Lacks(tc.list, tc.lost, now); got != tc.want {
+			t.Errorf("%s: another one is due at once: %v", name, got)
 		}
 	}
 }

@@ -2,6 +2,7 @@ package backup
 
 import (
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/backstay/backstay"
@@ -20,6 +21,24 @@ func Due(last time.Time, w window.Daily, chance uint64, now time.Time) (due bool
 	}
 	previous := next.Add(-24 * time.Hour)
 	return last.IsZero() || last.Before(previous), next
+}
+
+// Lacks tells whether damage was found that only another backup makes up for, which is due at once then: the newest one
+// is damaged, or the archive has lost something behind the newest one that is whole.
+func Lacks(list []backstay.Backup, lost []backstay.Gap, now time.Time) bool {
+	var newest, whole time.Time
+	for _, b := range list {
+		if b.Began.After(now) { // of a clock that was wrong
+			continue
+		}
+		if b.Ended.After(newest) {
+			newest = b.Ended
+		}
+		if b.Damaged == "" && b.Ended.After(whole) {
+			whole = b.Ended
+		}
+	}
+	return whole.Before(newest) || slices.ContainsFunc(lost, func(g backstay.Gap) bool { return g.Until.After(whole) })
 }
 
 // Last returns when the last backup was begun, the zero time if there is none. A backup that lies in the future,

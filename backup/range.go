@@ -9,12 +9,17 @@ import (
 	"github.com/backstay/backstay/engine"
 )
 
+// Whole returns the backups that are not damaged.
+func Whole(list []backstay.Backup) []backstay.Backup {
+	return slices.DeleteFunc(slices.Clone(list), func(b backstay.Backup) bool { return b.Damaged != "" })
+}
+
 // Range returns the first and the last moment that can be restored with these backups and an archive that has these
 // gaps and reaches until the given moment, in whole seconds. Between them every second can be, except in [Gaps]. Both
-// are zero where there is none: no archive, which the zero time says, no backup, or gaps behind each backup at once.
+// are zero where there is none: no archive, which the zero time says, no whole backup, or gaps behind each at once.
 // That a backup has ended later than the archive says nothing: the archive may lack what was written meanwhile.
 func Range(list []backstay.Backup, gaps []backstay.Gap, until time.Time) (earliest, latest time.Time) {
-	if until.IsZero() || len(list) == 0 {
+	if list = Whole(list); until.IsZero() || len(list) == 0 {
 		return time.Time{}, time.Time{}
 	}
 	oldest, _ := bounds(list)
@@ -46,7 +51,8 @@ type stretch struct{ first, last time.Time }
 // one second that cannot be. It agrees with Reach: a second is reached from the last backup before it, unless a gap
 // lies between them.
 func stretches(list []backstay.Backup, gaps []backstay.Gap, last time.Time) (all []stretch) {
-	list = slices.SortedFunc(slices.Values(list), func(a, b backstay.Backup) int { return a.Ended.Compare(b.Ended) })
+	list = Whole(list)
+	slices.SortFunc(list, func(a, b backstay.Backup) int { return a.Ended.Compare(b.Ended) })
 	for i, b := range list {
 		s := stretch{engine.WholeSecond(b.Ended), last}
 		if i+1 < len(list) {

@@ -44,7 +44,11 @@ func madeUp(chance *rand.Rand) (kept backend.Backups, archived time.Time) {
 	}
 	kept.Instance = "i"
 	for i := range 1 + chance.IntN(5) {
-		kept.List = append(kept.List, backstay.Backup{ID: fmt.Sprint(i), Ended: after(start, 2*time.Minute)})
+		b := backstay.Backup{ID: fmt.Sprint(i), Ended: after(start, 2*time.Minute)}
+		if chance.IntN(4) == 0 {
+			b.Damaged = "A part of it is gone."
+		}
+		kept.List = append(kept.List, b)
 	}
 	for range chance.IntN(4) {
 		from := after(start, 2*time.Minute)

@@ -2,6 +2,7 @@ package backup
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -16,12 +17,62 @@ import (
 //   - At: that moment, from the backup that is named, or else from the last one before it.
 //   - else: the end of the archive, from the backup that is named or the newest one. A gap is an end.
 //
-// What cannot be reached is Invalid, with a sentence that says what can.
+// A backup that is damaged is none: what is nearest before it is taken. What cannot be reached is Invalid, with a
+// sentence that says what can.
 func Reach(kept backend.Backups, wish backend.Origin) (engine.Point, error) {
 	if len(kept.List) == 0 {
 		return engine.Point{}, backstay.Errorf(backstay.Invalid,
 			"There is no backup of the instance %s: nothing can be restored.", kept.Instance)
 	}
+	whole := kept
+	whole.List = Whole(kept.List)
+	if len(whole.List) == 0 {
+		return engine.Point{}, backstay.Errorf(backstay.Invalid,
+			"Nothing can be restored of the instance %s: %s", kept.Instance, damage(kept.List))
+	}
+	to, err := reach(whole, wish)
+	if err != nil && len(whole.List) < len(kept.List) {
+		err = backstay.Errorf(backstay.Invalid, "%s %s", backstay.SentenceOf(err), damage(kept.List))
+	}
+	return to, err
+}
+
+// Passed is a sentence about the damaged backups which what is wished for would begin with if they were whole; empty:
+// there are none. From is the ID of the one that it begins with.
+func Passed(kept backend.Backups, wish backend.Origin, from string) string {
+	var begin time.Time
+	for _, b := range kept.List {
+		if b.ID == from {
+			begin = b.Ended
+		}
+	}
+	return damage(slices.DeleteFunc(slices.Clone(kept.List), func(b backstay.Backup) bool {
+		return wish.Backup != "" || !b.Ended.After(begin) || !wish.At.IsZero() && b.Ended.After(wish.At)
+	}))
+}
+
+// damage is a sentence that names the backups which are damaged; empty: none is.
+func damage(list []backstay.Backup) string {
+	var of []string
+	for _, b := range list {
+		if b.Damaged != "" {
+			of = append(of, moment(engine.WholeSecond(b.Ended)))
+		}
+	}
+	switch count := len(of); {
+	case count == 0:
+		return ""
+	case count == 1:
+		return "The backup of " + of[0] + " is damaged."
+	case count <= 3:
+		return "The backups of " + strings.Join(of[:count-1], ", ") + " and " + of[count-1] + " are damaged."
+	default:
+		return fmt.Sprintf("%d backups are damaged, of %s to %s.", count, of[0], of[count-1])
+	}
+}
+
+// reach is Reach for backups that are whole, and at least one.
+func reach(kept backend.Backups, wish backend.Origin) (engine.Point, error) {
 	if wish.Alone {
 		b, err := alone(kept, wish)
 		return engine.Point{Backup: b.ID, Alone: true}, err
@@ -44,6 +95,9 @@ func Reach(kept backend.Backups, wish backend.Origin) (engine.Point, error) {
 		case behind && g.From.Before(wish.At):
 			return engine.Point{}, inGap(kept, g, wish.At)
 		}
+	}
+	if wish.At.IsZero() && !to.Until.IsZero() && to.Until.Before(from.Ended) {
+		return engine.Point{Backup: from.ID, Alone: true}, nil // the archive has nothing behind it
 	}
 	return to, nil
 }

@@ -15,8 +15,8 @@ import (
 	"github.com/backstay/backstay/broker"
 )
 
-// TestModelOfBackups takes instances through sequences of writes, backups, restores, returns, clones, deletes and days
-// that a seed decides, with a broker that is killed behind any step, and holds what they contain against a simple model
+// TestModelOfBackups takes instances through sequences of writes, backups, damage of these, restores, returns, clones,
+// deletes and days that a seed decides, with a broker that is killed behind any step, and holds what they contain against a simple model
 // after each.
 func TestModelOfBackups(t *testing.T) {
 	t.Parallel()
@@ -46,6 +46,7 @@ type copied struct {
 	r       backstay.ProvisionRequest
 	history []written
 	saved   []written // its backups
+	damaged []bool    // which of these are damaged
 	skips   bool      // nobody wants a last one
 	ended   time.Time // zero: it lives
 }
@@ -78,7 +79,9 @@ func (m *backupModel) run(steps int) {
 // act does something with an instance, and tells what.
 func (m *backupModel) act() string {
 	c := m.all[m.chance.IntN(len(m.all))]
-	switch what := m.chance.IntN(10); {
+	switch what := m.chance.IntN(11); {
+	case what == 10:
+		return m.damage(c)
 	case what < 3:
 		return m.write(c)
 	case what == 3 && len(m.living()) < 6:
@@ -110,7 +113,28 @@ func (m *backupModel) living() (living []*copied) {
 }
 
 func (c *copied) save(at time.Time) {
-	c.saved = append(c.saved, written{at, valueAt(c.history, at)})
+	c.saved, c.damaged = append(c.saved, written{at, valueAt(c.history, at)}), append(c.damaged, false)
+}
+
+// whole are the backups that are not damaged.
+func (c *copied) whole() (whole []written) {
+	for i, w := range c.saved {
+		if !c.damaged[i] {
+			whole = append(whole, w)
+		}
+	}
+	return whole
+}
+
+// damage spoils a backup, or mends one.
+func (m *backupModel) damage(c *copied) string {
+	i := m.chance.IntN(len(c.saved))
+	its := &m.copies.records[c.r.InstanceID].List[i]
+	c.damaged[i], its.Damaged = !c.damaged[i], ""
+	if c.damaged[i] {
+		its.Damaged = "A part of it is gone."
+	}
+	return fmt.Sprintf("backup %d is damaged: %v", i, c.damaged[i])
 }
 
 func (m *backupModel) write(c *copied) string {
@@ -155,7 +179,7 @@ func (m *backupModel) begin(from *copied) string {
 			c.history = []written{{m.clock.Now(), value}}
 		}
 	}
-	oldest, newest := from.saved[0], from.saved[len(from.saved)-1]
+	whole := from.whole()
 	switch m.chance.IntN(4) {
 	case 0:
 		parameters := fmt.Sprintf(`{"clone_of": %q}`, id)
@@ -165,20 +189,20 @@ func (m *backupModel) begin(from *copied) string {
 		return m.make(parameters, into(valueAt(from.history, now)))
 	case 1:
 		parameters := fmt.Sprintf(`{"restore_from_latest_snapshot_of": %q}`, id)
-		if from.isForgotten(now) {
+		if from.isForgotten(now) || len(whole) == 0 {
 			return m.refuse(parameters)
 		}
-		return m.make(parameters, into(newest.value))
+		return m.make(parameters, into(whole[len(whole)-1].value))
 	case 2:
 		at := m.momentOf(from)
 		parameters := fmt.Sprintf(`{"restore_from_point_in_time_of": %q, "restore_from_point_in_time_before": %q}`, id,
 			at.Format(time.DateTime))
-		if from.isForgotten(now) {
+		if from.isForgotten(now) || len(whole) == 0 || at.Before(whole[0].at) {
 			return m.refuse(parameters)
 		}
 		return m.make(parameters, into(valueAt(from.history, at)))
 	}
-	before := oldest.at.Add(-time.Hour)
+	before := from.saved[0].at.Add(-time.Hour)
 	return m.refuse(fmt.Sprintf(
 		`{"restore_from_point_in_time_of": %q, "restore_from_point_in_time_before": %q}`, id, before.Format(time.DateTime)))
 }
@@ -188,7 +212,7 @@ func (c *copied) isForgotten(now time.Time) bool {
 	return !c.ended.IsZero() && (c.skips || !now.Before(c.ended.AddDate(0, 0, 35)))
 }
 
-// momentOf is any second that an instance can be restored to.
+// momentOf is any second that an instance can be restored to if its oldest backup is whole.
 func (m *backupModel) momentOf(c *copied) time.Time {
 	until := m.clock.Now()
 	if !c.ended.IsZero() {
@@ -228,8 +252,14 @@ func (m *backupModel) change(c *copied, parameters string) {
 
 // back returns an instance to an earlier moment of its own.
 func (m *backupModel) back(c *copied) string {
-	at := m.momentOf(c)
+	at, whole := m.momentOf(c), c.whole()
 	parameters := fmt.Sprintf(`{"restore_to_point_in_time": %q}`, at.Format(time.DateTime))
+	if len(whole) == 0 || at.Before(whole[0].at) {
+		r := backstay.UpdateRequest{InstanceID: c.r.InstanceID, Parameters: json.RawMessage(parameters)}
+		_, err := m.Update(m.t.Context(), r)
+		wantKind(m.t, err, backstay.Invalid)
+		return "refuse " + parameters
+	}
 	m.change(c, parameters)
 	m.restores++
 	now := m.clock.Now()
@@ -295,10 +325,14 @@ func (m *backupModel) checkLiving(c *copied) {
 	}
 	told, err := m.told(m.t.Context(), id)
 	must(m.t, err)
-	for name, want := range map[string]any{
-		"earliest_restorable_time": c.saved[0].at.Format(time.DateTime), "latest_restorable_time": now.Format(time.DateTime),
-		"last_backup": c.saved[len(c.saved)-1].at.Format(time.DateTime), "skip_final_snapshot": c.skips,
-	} {
+	wants := map[string]any{"skip_final_snapshot": c.skips, "earliest_restorable_time": nil, "last_backup": nil}
+	if whole := c.whole(); len(whole) > 0 {
+		wants = map[string]any{
+			"earliest_restorable_time": whole[0].at.Format(time.DateTime), "latest_restorable_time": now.Format(time.DateTime),
+			"last_backup": whole[len(whole)-1].at.Format(time.DateTime), "skip_final_snapshot": c.skips,
+		}
+	}
+	for name, want := range wants {
 		if told[name] != want {
 			m.t.Errorf("users are told that %s of %s is %v, want %v", name, id, told[name], want)
 		}

@@ -3,11 +3,13 @@ package broker_test
 import (
 	"context"
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
 	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/backend"
+	"github.com/backstay/backstay/backup"
 )
 
 // written is what an instance holds since a moment: one number stands for all of its data.
@@ -103,6 +105,10 @@ func (c *copying) restore(to *backedUp, o backend.Origin) {
 		c.t.Errorf("the backups of %s are to be opened with the key of another instance", o.Instance)
 	case o.Alone:
 		value = from.values[o.Backup]
+		if i := slices.IndexFunc(from.List, func(b backstay.Backup) bool { return b.ID == o.Backup }); i < 0 ||
+			from.List[i].Damaged != "" {
+			c.t.Errorf("%s is to be restored from the backup %s, which is damaged", o.Instance, o.Backup)
+		}
 	case !o.At.IsZero():
 		value = valueAt(from.history, o.At)
 	}
@@ -142,10 +148,12 @@ func (c *copying) Backups(_ context.Context, id backstay.InstanceID) (backend.Ba
 		return backend.Backups{}, backstay.Errorf(backstay.NotFound, "nothing is kept")
 	}
 	kept := its.Backups
-	kept.Earliest, kept.Latest = kept.List[0].Ended, c.now()
+	until := c.now()
 	if !kept.Removed.IsZero() {
-		kept.Latest = kept.Removed
+		until = kept.Removed
 	}
+	kept.List = slices.Clone(kept.List)
+	kept.Earliest, kept.Latest = backup.Range(kept.List, nil, until)
 	return kept, nil
 }
 

@@ -18,6 +18,8 @@ type toldBackup struct {
 	Size  string `json:"size"` // of the data
 	Took  string `json:"took"`
 	Final bool   `json:"final,omitempty"` // it is the last one, of an instance that was deleted
+	// Damaged says what is damaged of it: it is not restored.
+	Damaged string `json:"damaged,omitempty"`
 }
 
 // toldGap is a time that cannot be restored, between two seconds that can be.
@@ -42,8 +44,12 @@ func (b *Broker) tellBackups(ctx context.Context, in Instance, spec backend.Spec
 	}
 	backups := make([]toldBackup, len(kept.List))
 	for i, of := range kept.List {
-		backups[i] = toldBackup{toldTime(of.Ended), of.Data.Rounded().String(), toldSpan(of.Ended.Sub(of.Began)), of.Final}
-		told["last_backup"] = backups[i].Time
+		backups[i] = toldBackup{
+			toldTime(of.Ended), of.Data.Rounded().String(), toldSpan(of.Ended.Sub(of.Began)), of.Final, of.Damaged,
+		}
+		if of.Damaged == "" {
+			told["last_backup"] = backups[i].Time
+		}
 	}
 	told["backups"] = backups
 	if !kept.Latest.IsZero() {

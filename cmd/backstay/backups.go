@@ -6,6 +6,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -98,8 +99,8 @@ func writeBackupsTable(to io.Writer, all []backend.Backups, names map[backstay.I
 	w := tabwriter.NewWriter(to, 0, 0, 3, ' ', 0)
 	fmt.Fprintln(w, "instance\tname\tservice\tbackups\tstored\tlast backup\trestorable\tproved")
 	for _, kept := range all {
-		fmt.Fprintf(w, "%s\t%s\t%s %s\t%d\t%s\t%s\t%s\t%s\n", kept.Instance, backupsName(kept, names[kept.Instance]),
-			kept.Engine, kept.Version, len(kept.List), storedBytes(kept.List).Rounded(), lastBackup(kept), restorable(kept),
+		fmt.Fprintf(w, "%s\t%s\t%s %s\t%s\t%s\t%s\t%s\t%s\n", kept.Instance, backupsName(kept, names[kept.Instance]),
+			kept.Engine, kept.Version, counted(kept.List), storedBytes(kept.List).Rounded(), lastBackup(kept), restorable(kept),
 			proved(kept.Proof))
 	}
 	if err := w.Flush(); err != nil {
@@ -139,6 +140,9 @@ func writeBackups(to io.Writer, kept backend.Backups, name string) error {
 		if backup.Final {
 			version += " (the last one)"
 		}
+		if backup.Damaged != "" {
+			version += " DAMAGED: " + backup.Damaged
+		}
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", backup.ID, moment(backup.Began),
 			backup.Ended.Sub(backup.Began).Round(time.Second), backup.Data.Rounded(), backup.Stored.Rounded(), version)
 	}
@@ -153,6 +157,14 @@ func backupsName(kept backend.Backups, name string) string {
 	return cmp.Or(name, "(deleted)")
 }
 
+// counted says how many backups there are, and how many of these are of no use.
+func counted(list []backstay.Backup) string {
+	if damaged := len(list) - len(backup.Whole(list)); damaged > 0 {
+		return fmt.Sprintf("%d (%d damaged)", len(list), damaged)
+	}
+	return strconv.Itoa(len(list))
+}
+
 func storedBytes(list []backstay.Backup) (sum backstay.Bytes) {
 	for _, backup := range list {
 		sum += backup.Stored
@@ -160,11 +172,13 @@ func storedBytes(list []backstay.Backup) (sum backstay.Bytes) {
 	return sum
 }
 
+// lastBackup says when the newest backup ended that is whole.
 func lastBackup(kept backend.Backups) string {
-	if len(kept.List) == 0 {
+	whole := backup.Whole(kept.List)
+	if len(whole) == 0 {
 		return "none yet"
 	}
-	return moment(kept.List[len(kept.List)-1].Ended)
+	return moment(whole[len(whole)-1].Ended)
 }
 
 // restorable says which moments an instance can be returned to.
@@ -172,7 +186,7 @@ func restorable(kept backend.Backups) string {
 	switch {
 	case !kept.Earliest.IsZero():
 		return moment(kept.Earliest) + " to " + moment(kept.Latest)
-	case len(kept.List) > 0:
+	case len(backup.Whole(kept.List)) > 0:
 		return "each backup"
 	}
 	return "nothing"
