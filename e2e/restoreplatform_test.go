@@ -165,7 +165,7 @@ func refuseToRestore(t *testing.T, lost *platform, key string) {
 	repository := lost.args[len(lost.args)-1]
 	data := filepath.Join(dir, "data")
 	for reason, flags := range map[string][]string{
-		"the key file is that of another Backstay":            {"--data", data, "--repository", repository, "--key-file", other},
+		"wants another sealing key":                           {"--data", data, "--repository", repository, "--key-file", other},
 		"There is no backup of a platform in this repository": {"--data", data, "--repository", empty, "--key-file", key},
 		"is not there: is its disk mounted?": {
 			"--data", data, "--repository", filepath.Join(dir, "absent"), "--key-file", key},

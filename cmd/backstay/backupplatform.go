@@ -14,39 +14,40 @@ import (
 	"github.com/backstay/backstay/internal/wait"
 )
 
-var backupPlatformUsage = `Usage: backstay backup-platform [--data DIR]
+var backupPlatformUsage = `Usage: backstay backup-platform [FLAGS]
 
 Backs up the platform's own database into the repository now, and returns when that is whole: all users,
 organizations, instances and bindings, with their secrets sealed. It is done each night without being asked, and what
 happens in between is archived.
 
-The key file, DATA/seal.key, is not in the repository, and must be kept apart from it: whoever has both has
-everything, and without it nothing in the repository can be read. So must the file that --config names, and the files
-that it names.
+The sealing key, DATA/seal.key or what --seal-key names, is not in the repository, and must be kept apart from it:
+whoever has both has everything, and without it nothing in the repository can be read. So must the file that --config
+names, and the files that it names.
 
-` + dataUsage
+` + configFlagUsage + new(cli).table().Help(dataSetting, sealKeySetting)
 
 func backupPlatform(ctx context.Context, c *cli, args []string) error {
 	fs := flag.NewFlagSet("backup-platform", flag.ContinueOnError)
-	data := c.dataFlags(fs)
+	read := c.configFlags(fs, dataSetting, sealKeySetting)
 	if err := parseAll(fs, args); err != nil {
 		return err
 	}
-	dir, err := data()
+	cfg, err := read()
 	if err != nil {
 		return err
 	}
-	key, err := seal.Load(dir.sealKey())
+	dir := cfg.data
+	_, keys, err := cfg.openKeys(ctx)
 	if err != nil {
 		return err
 	}
-	taken, err := backUpState(ctx, dir, local.New(dir.keeperSocket()), key)
+	taken, err := backUpState(ctx, dir, local.New(dir.keeperSocket()), keys.State)
 	if err != nil {
 		return advise(fmt.Errorf("back up the platform: %w", err), "backstay backups %s", stateInstance)
 	}
 	fmt.Fprintf(c.stdout, "Backup %s of the platform is whole: %s, of which %s are stored; it took %s.\n"+
-		"The key file %s is not in it: keep a copy apart from the repository.\n", taken.ID, taken.Data.Rounded(),
-		taken.Stored.Rounded(), taken.Ended.Sub(taken.Began).Round(time.Millisecond), dir.sealKey())
+		"The sealing key %s is not in it: keep a copy apart from the repository.\n", taken.ID, taken.Data.Rounded(),
+		taken.Stored.Rounded(), taken.Ended.Sub(taken.Began).Round(time.Millisecond), cfg.SealKey)
 	return nil
 }
 

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/backstay/backstay"
+	"github.com/backstay/backstay/internal/seal"
 	"github.com/backstay/backstay/internal/settings"
 	"github.com/backstay/backstay/keeper"
 	"github.com/backstay/backstay/market"
@@ -36,6 +37,7 @@ type config struct {
 	minFree          backstay.Bytes
 	Repository       backstay.Repository // without the secret key, which is in secretKeyFile; exported as Database is
 	secretKeyFile    string
+	SealKey          seal.Source // where the sealing key comes from
 	postgresDirs     []string
 	mysqlDirs        []string
 	redisDirs        []string
@@ -111,6 +113,7 @@ func (c *config) complete() (mistakes settings.Mistakes) {
 		c.url = c.ownURL()
 		c.InForce["url"] = settings.Given{Text: c.url, From: settings.FromDefault}
 	}
+	c.completeSealKey()
 	return append(mistakes, c.completeRepository()...)
 }
 

@@ -31,7 +31,7 @@ func doctor(ctx context.Context, c *cli, args []string) error {
 	found = append(found, examineFiles(cfg)...)
 	found = append(found, examineCertificates(cfg, time.Now())...)
 	found = append(found, examineData(cfg.data, cfg.minFree, c.root)...)
-	found = append(found, examineState(cfg)...)
+	found = append(found, examineState(ctx, cfg)...)
 	found = append(found, examineRepository(ctx, cfg, time.Now()))
 	found = append(found, examineUsers(c.root))
 	found = append(found, examineAPI(cfg.listen, cfg.data), examinePorts(cfg.endpointListen, cfg.ports))

@@ -129,34 +129,35 @@ func TestPackagesAreThoseOfSetup(t *testing.T) {
 func TestExamineState(t *testing.T) {
 	t.Parallel()
 	cfg := &config{data: dataDir(t.TempDir())}
-	if found := examineState(cfg); found != nil {
+	cfg.SealKey = seal.Source{File: cfg.data.sealKey()}
+	if found := examineState(t.Context(), cfg); found != nil {
 		t.Errorf("before the first start: %v", found)
 	}
 	mustWrite(t, filepath.Join(cfg.data.stateData(), "PG_VERSION"))
-	if found := examineState(cfg); len(found) != 1 || found[0].level != lacking ||
+	if found := examineState(t.Context(), cfg); len(found) != 1 || found[0].level != lacking ||
 		!strings.Contains(found[0].state, "seal.key is missing") {
 		t.Errorf("without the key: %v", found)
 	}
-	if _, err := seal.LoadOrCreate(cfg.data.sealKey()); err != nil {
+	if err := seal.New().Create(cfg.data.sealKey()); err != nil {
 		t.Fatal(err)
 	}
-	if found := examineState(cfg); len(found) != 1 || found[0].level != good {
+	if found := examineState(t.Context(), cfg); len(found) != 1 || found[0].level != good {
 		t.Errorf("all there: %v", found)
 	}
 	if err := os.Chmod(cfg.data.sealKey(), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if found := examineState(cfg); len(found) != 1 || !strings.HasPrefix(found[0].remedy, "chmod 600 ") {
+	if found := examineState(t.Context(), cfg); len(found) != 1 || !strings.HasPrefix(found[0].remedy, "chmod 600 ") {
 		t.Errorf("with a key that others read: %v", found)
 	}
 	if err := os.RemoveAll(filepath.Dir(cfg.data.stateData())); err != nil {
 		t.Fatal(err)
 	}
-	if found := examineState(cfg); len(found) != 1 || !strings.Contains(found[0].state, "The state database is missing") {
+	if found := examineState(t.Context(), cfg); len(found) != 1 || !strings.Contains(found[0].state, "The state database is missing") {
 		t.Errorf("without the state: %v", found)
 	}
 	cfg.Database = "postgres://elsewhere"
-	if found := examineState(cfg); strings.Contains(found[0].state, "state database") {
+	if found := examineState(t.Context(), cfg); strings.Contains(found[0].state, "state database") {
 		t.Errorf("with the state elsewhere: %v", found)
 	}
 }

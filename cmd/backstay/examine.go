@@ -16,7 +16,6 @@ import (
 
 	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/engine"
-	"github.com/backstay/backstay/internal/seal"
 	"github.com/backstay/backstay/keeper"
 )
 
@@ -105,22 +104,42 @@ func examineFiles(cfg *config) (found []finding) {
 }
 
 // examineState looks whether what an earlier start made is still there: our own database and the key to it.
-func examineState(cfg *config) []finding {
+func examineState(ctx context.Context, cfg *config) []finding {
 	const what, remedy = "state", "backstay doctor --data DIR, with the directory that has it"
 	dir := cfg.data
 	if err := dir.stateMissing(); cfg.Database == "" && err != nil {
 		return []finding{{lacking, what, err.Error(), remedy}}
 	}
-	_, err := seal.Load(dir.sealKey())
-	switch {
-	case err == nil:
-		return []finding{{good, what, "sealed with " + dir.sealKey() + ": keep a copy of that apart from the rest", ""}}
-	case !errors.Is(err, fs.ErrNotExist):
-		return []finding{{lacking, what, err.Error(), "chmod 600 " + shellQuote(dir.sealKey())}}
-	case dir.hasServed() || exists(dir.stateData()):
-		return []finding{{lacking, what, "the sealing key " + dir.sealKey() + " is missing", remedy}}
+	if _, sealed, err := cfg.outside(ctx); err == nil && !sealed && !dir.hasServed() {
+		return nil // the first start makes both
 	}
-	return nil // the first start makes both
+	key, _, err := cfg.openKeys(ctx)
+	if err == nil {
+		return []finding{{good, what, "sealed with key " + key.Fingerprint() + ", " + cfg.keyPlace(), ""}}
+	}
+	return []finding{{lacking, what, err.Error(), cfg.keyRemedy()}}
+}
+
+// keyPlace is where the sealing key comes from, and what that means for who gets the disk.
+func (c *config) keyPlace() string {
+	within, err := filepath.Rel(string(c.data), c.SealKey.File)
+	switch {
+	case c.SealKey.File == "":
+		return "from " + c.SealKey.String() + ", apart from the data"
+	case err == nil && filepath.IsLocal(within):
+		return "in " + c.SealKey.File + ", beside the data: who gets the disk has both; keep a copy elsewhere"
+	case sameDisk(string(c.data), c.SealKey.File):
+		return "in " + c.SealKey.File + ", on the disk of the data: who gets that has both; keep a copy elsewhere"
+	}
+	return "in " + c.SealKey.File + ", apart from the data: keep a copy"
+}
+
+// keyRemedy is what helps where the sealing key cannot be had, or does not fit.
+func (c *config) keyRemedy() string {
+	if info, err := os.Stat(c.SealKey.File); err == nil && info.Mode().Perm()&0o077 != 0 {
+		return "chmod 600 " + shellQuote(c.SealKey.File)
+	}
+	return "backstay doctor --data DIR --seal-key SOURCE, with the directory and the key that belong together"
 }
 
 // nearestExisting returns dir, or the nearest directory above it that exists.

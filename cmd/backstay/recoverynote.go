@@ -5,8 +5,10 @@ import (
 	"context"
 	"encoding/json"
 	"io"
+	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/backstay/backstay"
@@ -25,14 +27,24 @@ type recoveryNote struct {
 	State    string    `json:"state"`    // the version of our own database, as plans name it
 	Settings string    `json:"settings"` // in force, as "backstay config" prints them: without passwords
 	Catalog  string    `json:"catalog"`  // of an operator's own; empty: there was none
+
+	// Key is what the state database is sealed with, and its backups are encrypted with what is made of it. Empty: it is
+	// the sealing key itself.
+	Key backstay.Secret `json:"key,omitempty"`
 }
 
 const (
-	notePart = "platform" // of the repository
-	noteName = "recovery.json"
+	notePart   = "platform" // of the repository
+	notePrefix = "recovery"
+	noteSuffix = ".json"
+	// unnamedNote is what the note was called when it did not say by its name which sealing key opens it.
+	unnamedNote = notePrefix + noteSuffix
 )
 
-// noteStore is the part of the repository that the recovery note lies in.
+// noteName is what the note is called that a sealing key opens.
+func noteName(sealing seal.Key) string { return notePrefix + "-" + sealing.Fingerprint() + noteSuffix }
+
+// noteStore is the part of the repository that the recovery note lies in, as the sealing key opens it.
 func (c *config) noteStore(key seal.Key) (*repository.Store, error) {
 	r, err := c.openRepository()
 	if err != nil {
@@ -66,11 +78,15 @@ func (p *platform) writeNote(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	store, err := p.cfg.noteStore(p.users.Key)
+	return p.cfg.putNote(ctx, p.SealingKey, note)
+}
+
+func (c *config) putNote(ctx context.Context, sealing seal.Key, note recoveryNote) error {
+	store, err := c.noteStore(sealing)
 	if err != nil {
 		return err
 	}
-	_, err = store.Put(ctx, noteName, func(w io.Writer) error { return json.NewEncoder(w).Encode(note) })
+	_, err = store.Put(ctx, noteName(sealing), func(w io.Writer) error { return json.NewEncoder(w).Encode(note) })
 	return err
 }
 
@@ -85,6 +101,7 @@ func (p *platform) newNote() (note recoveryNote, err error) {
 	}
 	note = recoveryNote{
 		Backstay: buildVersion(), Written: time.Now().UTC(), State: spec.Version, Settings: settings.String(),
+		Key: p.Keys.State.Text(),
 	}
 	if p.cfg.catalog == "" {
 		return note, nil
@@ -94,30 +111,68 @@ func (p *platform) newNote() (note recoveryNote, err error) {
 	return note, err
 }
 
-// readNote reads the recovery note of the platform whose key that is.
-func (c *config) readNote(ctx context.Context, key seal.Key) (note recoveryNote, err error) {
-	store, err := c.noteStore(key)
+// readNote reads the recovery note of the platform whose sealing key that is.
+func (c *config) readNote(ctx context.Context, sealing seal.Key) (note recoveryNote, err error) {
+	store, err := c.noteStore(sealing)
 	if err != nil {
 		return note, err
 	}
-	r, err := store.Get(ctx, noteName)
-	if err == nil {
-		defer r.Close()
-		var text []byte
-		if text, err = io.ReadAll(r); err == nil {
-			err = json.Unmarshal(text, &note)
-		}
+	err = getNote(ctx, store, noteName(sealing), &note)
+	if backstay.KindOf(err) == backstay.NotFound {
+		err = getNote(ctx, store, unnamedNote, &note)
 	}
 	switch kind := backstay.KindOf(err); kind {
 	case backstay.NotFound:
-		err = backstay.Errorf(kind, "There is no backup of a platform in this repository.")
+		err = noNote(ctx, store, sealing)
 	case backstay.Invalid:
-		err = backstay.Errorf(kind, "The recovery note in this repository cannot be opened: the key file is that of "+
+		err = backstay.Errorf(kind, "The recovery note in this repository cannot be opened: the sealing key is that of "+
 			"another Backstay, or the note is damaged.")
 	case backstay.Unavailable:
 		err = backstay.Errorf(kind, "%s", backstay.SentenceOf(err))
 	}
 	return note, err
+}
+
+func getNote(ctx context.Context, store *repository.Store, name string, note *recoveryNote) error {
+	r, err := store.Get(ctx, name)
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	text, err := io.ReadAll(r)
+	if err != nil {
+		return err
+	}
+	return json.Unmarshal(text, note)
+}
+
+// noNote tells which sealing key opens what is in the repository, where another one was given.
+func noNote(ctx context.Context, store *repository.Store, sealing seal.Key) error {
+	entries, err := store.List(ctx, notePrefix+"-")
+	if err != nil {
+		return err
+	}
+	var wanted []string
+	for _, e := range entries {
+		wanted = append(wanted, strings.TrimSuffix(strings.TrimPrefix(e.Name, notePrefix+"-"), noteSuffix))
+	}
+	if len(wanted) == 0 {
+		return backstay.Errorf(backstay.NotFound, "There is no backup of a platform in this repository.")
+	}
+	return backstay.Errorf(backstay.Invalid, "The backup of the platform in this repository wants another sealing key: "+
+		"key %s, and this is key %s.", strings.Join(wanted, " or "), sealing.Fingerprint())
+}
+
+// LogValue is the note without its key.
+func (n recoveryNote) LogValue() slog.Value { return backstay.RedactedValue(n) }
+
+// ring is the keys that a platform which is restored seals with. Its keeper gets another one for its records.
+func (n recoveryNote) ring(sealing seal.Key) (r seal.Ring, err error) {
+	r = seal.Ring{State: sealing, Records: seal.New()}
+	if n.Key != "" {
+		r.State, err = seal.ParseKey(n.Key)
+	}
+	return r, err
 }
 
 func (d dataDir) lostSettings() string { return filepath.Join(string(d), "lost-settings.yaml") }

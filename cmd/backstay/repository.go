@@ -219,9 +219,14 @@ func (c *config) makeRepository(log *slog.Logger) error {
 
 // sharesDisk tells whether the backups go with the disk that the databases are on.
 func (c *config) sharesDisk() bool {
-	var data, repository unix.Stat_t
-	return c.Repository.Dir != "" && unix.Stat(nearestExisting(string(c.data)), &data) == nil &&
-		unix.Stat(nearestExisting(c.Repository.Dir), &repository) == nil && data.Dev == repository.Dev
+	return c.Repository.Dir != "" && sameDisk(string(c.data), c.Repository.Dir)
+}
+
+// sameDisk tells whether two paths are on one file system, be they there or only directories above them.
+func sameDisk(a, b string) bool {
+	var first, second unix.Stat_t
+	return unix.Stat(nearestExisting(a), &first) == nil && unix.Stat(nearestExisting(b), &second) == nil &&
+		first.Dev == second.Dev
 }
 
 // probePatience is how long doctor waits for a repository.

@@ -13,7 +13,6 @@ import (
 	"github.com/backstay/backstay/backend"
 	"github.com/backstay/backstay/backend/local"
 	"github.com/backstay/backstay/broker"
-	"github.com/backstay/backstay/internal/seal"
 	"github.com/backstay/backstay/market"
 	"github.com/backstay/backstay/state"
 )
@@ -32,7 +31,7 @@ same service. Its logins, its certificate and its windows are its own. It has th
 
 func restore(ctx context.Context, c *cli, args []string) error {
 	fs := flag.NewFlagSet("restore", flag.ContinueOnError)
-	read := c.configFlags(fs, dataSetting, databaseSetting, "catalog")
+	read := c.configFlags(fs, append(stateNames, "catalog")...)
 	origin := addOrigin(fs)
 	name, to, plan := fs.String("as", "", ""), fs.String("to", "", ""), fs.String("plan", "", "")
 	operands, err := parseOperands(fs, args, "the guid of a service instance")
@@ -68,7 +67,7 @@ func (c *cli) newRestorer(ctx context.Context, cfg *config) (*restorer, error) {
 	if err != nil {
 		return nil, err
 	}
-	key, err := seal.Load(cfg.data.sealKey())
+	_, keys, err := cfg.openKeys(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -78,9 +77,9 @@ func (c *cli) newRestorer(ctx context.Context, cfg *config) (*restorer, error) {
 	}
 	instances, log := local.New(cfg.data.keeperSocket()), slog.New(slog.NewTextHandler(c.stderr, nil))
 	own := &broker.Broker{Store: store.Broker(), Backends: map[string]backend.Backend{broker.Local: instances},
-		Offered: catalog, Key: key, Now: time.Now, Log: log, MayCopy: operatorConsents}
+		Offered: catalog, Key: keys.State, Now: time.Now, Log: log, MayCopy: operatorConsents}
 	r := &restorer{cli: c, store: store, archive: instances, actor: operator(), market: &market.Market{
-		Store: store, Brokers: market.Brokers{ownBroker.ID: own}, Key: key, Log: log,
+		Store: store, Brokers: market.Brokers{ownBroker.ID: own}, Key: keys.State, Log: log,
 		CopyFreely: true,
 	}}
 	r.actor.Role = backstay.Administrator

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -19,17 +20,18 @@ import (
 	"github.com/backstay/backstay/keeper"
 )
 
-var restorePlatformUsage = `Usage: backstay restore-platform --key-file FILE [--backup ID] [FLAGS]
+var restorePlatformUsage = `Usage: backstay restore-platform [--key-file FILE] [--backup ID] [FLAGS]
 
 Restores a whole Backstay on a machine on which there is nothing of it: from the repository that its backups are in,
-and its key file, which was DATA/seal.key. Give it the flags, or the --config, that serve is to be given; --data must
-name a new directory, and --repository (or --repository-endpoint) where the backups are. The platform's own database
+and its sealing key. Give it the flags, or the --config, that serve is to be given; --data must name a new directory,
+--repository (or --repository-endpoint) where the backups are, and --seal-key where the key is. A copy of the key file,
+which was DATA/seal.key, is put where --seal-key says by --key-file. The platform's own database
 is restored as far as its archive goes. "backstay serve" then brings every service instance back that has backups,
 with the same guid, port, bindings and credentials, and "cf service NAME" says how far each is.
 
 The Backstay that is restored must not run anywhere any more. What was interrupted can be typed again.
 
-  --key-file FILE              the key file of the Backstay that is restored
+  --key-file FILE              a copy of the key file of the Backstay that is restored
   --backup ID                  begin with this backup of the platform, where the newest one is damaged
 ` + configFlagUsage + new(cli).table().Help()
 
@@ -40,19 +42,15 @@ func restorePlatform(ctx context.Context, c *cli, args []string) error {
 	if err := parseAll(fs, args); err != nil {
 		return err
 	}
-	if *keyFile == "" {
-		return usagef("restore-platform wants --key-file: without that, nothing in the repository can be read.")
-	}
 	cfg, err := read()
 	if err != nil {
 		return err
 	}
-	key, err := seal.Load(*keyFile)
-	if err != nil {
+	r := &platformRestorer{platform: &platform{cfg: cfg, log: slog.New(slog.NewTextHandler(c.stderr, nil))},
+		keyFile: *keyFile, backup: *backup, instances: local.New(cfg.data.keeperSocket())}
+	if r.SealingKey, err = r.givenKey(ctx); err != nil {
 		return err
 	}
-	r := &platformRestorer{platform: &platform{cfg: cfg, log: slog.New(slog.NewTextHandler(c.stderr, nil))}, Key: key,
-		backup: *backup, instances: local.New(cfg.data.keeperSocket())}
 	if err := r.refuse(ctx); err != nil {
 		return err
 	}
@@ -64,7 +62,7 @@ func restorePlatform(ctx context.Context, c *cli, args []string) error {
 		return err
 	}
 	defer release()
-	if err := step.Run(ctx, r.steps(*keyFile)...); err != nil {
+	if err := step.Run(ctx, r.steps()...); err != nil {
 		return r.advised(ctx, c, err)
 	}
 	r.tell(c)
@@ -93,9 +91,26 @@ func (d dataDir) setRestoration(stage string) error {
 type platformRestorer struct {
 	*platform
 	instances *local.Backend
-	Key       seal.Key
+	keyFile   string // a copy of the key file; empty: the sealing key is where it is
 	backup    string // the ID of the backup of our own database to begin with; empty: the newest
 	note      recoveryNote
+}
+
+// givenKey is the sealing key of the Backstay that is restored.
+func (r *platformRestorer) givenKey(ctx context.Context) (key seal.Key, err error) {
+	place := r.cfg.SealKey
+	if r.keyFile != "" && place.File == "" {
+		return key, usagef("--key-file cannot be put where --seal-key says, %s: leave it out.", place)
+	}
+	if r.keyFile != "" {
+		return seal.Load(r.keyFile)
+	}
+	key, err = place.Load(ctx)
+	if errors.Is(err, fs.ErrNotExist) {
+		err = usagef("restore-platform wants the sealing key, without which nothing in the repository can be read: "+
+			"there is none in %s, where --seal-key says, and no copy of it is named by --key-file.", place)
+	}
+	return key, err
 }
 
 // refuse reads the recovery note, and refuses what cannot be before anything is made: another Backstay in the data
@@ -109,23 +124,19 @@ func (r *platformRestorer) refuse(ctx context.Context) (err error) {
 	if dir.restoration() == restoringInstances {
 		return advise(fmt.Errorf("the state database of %s is restored already", dir), "backstay serve --data %s", dir)
 	}
-	if r.note, err = r.cfg.readNote(ctx, r.Key); err != nil {
+	if r.note, err = r.cfg.readNote(ctx, r.SealingKey); err != nil {
 		return advise(err, "backstay help restore-platform")
 	}
-	return nil
+	r.Keys, err = r.note.ring(r.SealingKey)
+	return err
 }
 
-func (r *platformRestorer) steps(keyFile string) []step.Step {
+func (r *platformRestorer) steps() []step.Step {
 	dir := r.cfg.data
 	return []step.Step{
 		{Name: "restore-platform.begun", Do: func(context.Context) error { return dir.setRestoration(restoringState) }},
-		{Name: "restore-platform.key-copied", Do: func(context.Context) error {
-			text, err := os.ReadFile(keyFile)
-			if err != nil {
-				return err
-			}
-			return atomicfile.Write(dir.sealKey(), text, 0o600)
-		}},
+		{Name: "restore-platform.key-copied", Do: func(context.Context) error { return r.copyKey() }},
+		{Name: "restore-platform.keys-kept", Do: r.keepRing},
 		{Name: "restore-platform.note-kept", Do: func(context.Context) error { return dir.keepLost(r.note) }},
 		{Name: "restore-platform.learned", Do: r.learn},
 		{Name: "restore-platform.applied", Do: r.apply},
@@ -134,6 +145,25 @@ func (r *platformRestorer) steps(keyFile string) []step.Step {
 			return dir.setRestoration(restoringInstances)
 		}},
 	}
+}
+
+// copyKey puts the key file where serve looks for it.
+func (r *platformRestorer) copyKey() error {
+	if r.keyFile == "" {
+		return nil
+	}
+	return atomicfile.Write(r.cfg.SealKey.File, []byte(r.SealingKey.Text().Reveal()+"\n"), 0o600)
+}
+
+// keepRing writes down what all is sealed with. What an earlier try has made stays: its keeper seals with it.
+func (r *platformRestorer) keepRing(ctx context.Context) (err error) {
+	if exists(r.cfg.data.envelopeFile()) {
+		r.Keys, err = r.cfg.openEnvelope(ctx, r.SealingKey)
+		return err
+	}
+	envelope := seal.Envelope{}
+	envelope.Add(r.SealingKey, r.Keys)
+	return atomicfile.Write(r.cfg.data.envelopeFile(), envelope.Text(), 0o600)
 }
 
 // learn has a keeper find the backups of our own database.
@@ -153,14 +183,14 @@ func (r *platformRestorer) learn(ctx context.Context) error {
 			"apt-get install postgresql-%s", r.note.State)
 	}
 	return r.instances.Learn(ctx, backend.Legacy{
-		Instance: stateInstance, Engine: stateEngine, Version: r.note.State, Policy: *statePolicy(r.Key),
+		Instance: stateInstance, Engine: stateEngine, Version: r.note.State, Policy: *statePolicy(r.Keys.State),
 	})
 }
 
 // apply asks for our own database, from its backup and what was archived since. What has failed before is tried anew.
 func (r *platformRestorer) apply(ctx context.Context) error {
 	spec := newStateSpec(r.note.State)
-	spec.Backup = statePolicy(r.Key)
+	spec.Backup = statePolicy(r.Keys.State)
 	spec.Origin = &backend.Origin{Instance: stateInstance, Key: spec.Backup.Key, Backup: r.backup}
 	s, err := r.instances.Await(ctx, stateInstance, 0)
 	if backstay.KindOf(err) == backstay.NotFound {

@@ -13,7 +13,6 @@ import (
 	"github.com/backstay/backstay/backend"
 	"github.com/backstay/backstay/backend/local"
 	"github.com/backstay/backstay/broker"
-	"github.com/backstay/backstay/internal/seal"
 	"github.com/backstay/backstay/pki"
 	"github.com/backstay/backstay/uaa"
 )
@@ -32,7 +31,7 @@ new-password" and "backstay client rotate-secret". The sealing key and the autho
 
 func rotateCredentials(ctx context.Context, c *cli, args []string) error {
 	fs := flag.NewFlagSet("rotate-credentials", flag.ContinueOnError)
-	read := c.configFlags(fs, dataSetting, databaseSetting)
+	read := c.configFlags(fs, stateNames...)
 	id, err := parseOptional(fs, args, "the guid of a service instance")
 	if err != nil {
 		return err
@@ -75,21 +74,21 @@ func (c *cli) newRotator(ctx context.Context, cfg *config) (*rotator, error) {
 	if err != nil {
 		return nil, err
 	}
-	key, err := seal.Load(cfg.data.sealKey())
+	_, keys, err := cfg.openKeys(ctx)
 	if err != nil {
 		store.Close()
 		return nil, err
 	}
-	authority, err := pki.LoadOrCreate(ctx, store, key)
+	authority, err := pki.LoadOrCreate(ctx, store, keys.State)
 	if err != nil {
 		store.Close()
 		return nil, err
 	}
 	log := slog.New(slog.NewTextHandler(c.stderr, nil))
 	r := &rotator{cli: c, instances: local.New(cfg.data.keeperSocket()), close: store.Close}
-	r.users = &uaa.Server{Store: store, Key: key, Log: log}
+	r.users = &uaa.Server{Store: store, Key: keys.State, Log: log}
 	r.broker = &broker.Broker{Store: store.Broker(), Backends: map[string]backend.Backend{broker.Local: r.instances},
-		Certifier: authority, Key: key, Now: time.Now, Log: log}
+		Certifier: authority, Key: keys.State, Now: time.Now, Log: log}
 	return r, nil
 }
 

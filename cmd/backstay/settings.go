@@ -29,7 +29,7 @@ import (
 // docs/configuration.md are made from it.
 func (c *cli) table() settings.Table[config] {
 	return settings.Table[config]{
-		{Title: "Place", Settings: c.placeSettings()},
+		{Title: "Place", Settings: append(c.placeSettings(), sealKeySettings()...)},
 		{Title: "The API", Settings: apiSettings()},
 		{Title: "The certificate of databases", Settings: endpointSettings()},
 		{Title: "What is offered", Settings: offerSettings()},

@@ -71,8 +71,8 @@ func (p *platform) awaitUpgrade(ctx context.Context, instances *local.Backend, g
 	}
 }
 
-// statePolicy is when our own database is backed up, and with which key: one that is made of the sealing key, so that
-// a new machine needs no more than the key file.
+// statePolicy is when our own database is backed up, and with which key: one that is made of what it is sealed with,
+// which the recovery note in the repository tells to whoever has the sealing key.
 func statePolicy(key seal.Key) *backend.BackupPolicy {
 	return &backend.BackupPolicy{
 		Window: "02:00-02:30", Days: 7, Final: 35, Key: key.Derive("repository of the platform"),

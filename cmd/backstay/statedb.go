@@ -162,9 +162,14 @@ func awaitState(ctx context.Context, instances *local.Backend) (dsn string, err 
 	return postgres.AdminDSN(admin.SocketDir, admin.Port), err
 }
 
-// hasServed reports whether a Backstay served on this data directory before: the key is made after the first
-// state database, and before anything that is sealed with it.
-func (d dataDir) hasServed() bool { return exists(d.sealKey()) || len(d.instances()) > 0 }
+// hasServed reports whether a Backstay served on this data directory before. While its first start goes on, the
+// envelope of its keys has another name.
+func (d dataDir) hasServed() bool {
+	if exists(d.envelopeFile()) || len(d.instances()) > 0 {
+		return true
+	}
+	return !exists(d.newEnvelopeFile()) && (exists(d.sealKey()) || exists(filepath.Join(d.stateData(), versionFile)))
+}
 
 // instances are the users' instances of which anything lies in this data directory.
 func (d dataDir) instances() []string {
@@ -192,15 +197,9 @@ func (d dataDir) stateMissing() error {
 			"to begin anew, name another data directory.", d.stateData(), d.trace(), d.count())
 }
 
-// checkSealed is nil if the sealing key and what is sealed in the state database belong together: both are
-// there, or neither is.
+// checkSealed is nil if the state database has what is sealed in it, or need not have anything.
 func (d dataDir) checkSealed(sealed bool) error {
-	switch {
-	case sealed && !exists(d.sealKey()):
-		return backstay.Errorf(backstay.Unavailable,
-			"The sealing key %s is missing: without it no secret in the state database can be read, and a new one would "+
-				"not fit. Nothing was changed. Restore the file, with mode 0600, or give the --data that has it.", d.sealKey())
-	case !sealed && len(d.instances()) > 0:
+	if !sealed && len(d.instances()) > 0 {
 		return backstay.Errorf(backstay.Unavailable,
 			"The state database is empty, though %s served before: it has %s. Nothing was changed. Restore the state, "+
 				"or name the database that it is in by --database-url.", d, d.count())
@@ -210,8 +209,10 @@ func (d dataDir) checkSealed(sealed bool) error {
 
 // trace is what shows that a Backstay served before.
 func (d dataDir) trace() string {
-	if exists(d.sealKey()) {
-		return "the sealing key " + d.sealKey() + " is there"
+	for _, key := range []string{d.envelopeFile(), d.sealKey()} {
+		if exists(key) {
+			return key + " is there"
+		}
 	}
 	return d.count() + " are there"
 }

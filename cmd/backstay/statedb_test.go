@@ -16,20 +16,21 @@ func TestWhatIsMissingIsSaid(t *testing.T) {
 	t.Parallel()
 	state, data := "instances/state/data/PG_VERSION", "instances/"+instanceID+"/data/x"
 	record := "keeper/instances/" + instanceID + ".json"
-	const noKey = "seal.key is missing"
 	for name, tc := range map[string]struct {
-		there            []string
-		missing          bool   // the private state database is
-		sealed, unsealed string // what is said of a state with secrets, and of one without
+		there    []string
+		missing  bool   // the private state database is
+		unsealed string // what is said of a state without secrets
 	}{
-		"first start":            {sealed: noKey},
-		"first start, on volume": {there: []string{"instances/lost+found/x", "keeper/instances/.tmp"}, sealed: noKey},
-		"first start, killed":    {there: []string{state}, sealed: noKey},
-		"all there":              {there: []string{state, "seal.key"}},
-		"all there, in use":      {there: []string{state, "seal.key", data}, unsealed: "it has 1 service instance"},
-		"no state":               {there: []string{"seal.key"}, missing: true},
-		"no state and no key":    {there: []string{record}, missing: true, sealed: noKey, unsealed: "1 service instance"},
-		"no key":                 {there: []string{state, data}, sealed: noKey, unsealed: "is empty"},
+		"first start":            {},
+		"first start, on volume": {there: []string{"instances/lost+found/x", "keeper/instances/.tmp"}},
+		"first start, killed":    {there: []string{"keys.sealed.new", "seal.key"}},
+		"killed later":           {there: []string{"keys.sealed.new", "seal.key", state}},
+		"all there":              {there: []string{state, "seal.key", "keys.sealed"}},
+		"all there, in use":      {there: []string{state, "keys.sealed", data}, unsealed: "it has 1 service instance"},
+		"no state":               {there: []string{"keys.sealed"}, missing: true},
+		"no state, before keys":  {there: []string{"seal.key"}, missing: true},
+		"no state and no key":    {there: []string{record}, missing: true, unsealed: "1 service instance"},
+		"no key":                 {there: []string{state, data}, unsealed: "is empty"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -40,7 +41,7 @@ func TestWhatIsMissingIsSaid(t *testing.T) {
 			if err := dir.stateMissing(); (err != nil) != tc.missing {
 				t.Errorf("the state is missing: %v", err)
 			}
-			wantRefusal(t, dir.checkSealed(true), tc.sealed)
+			wantRefusal(t, dir.checkSealed(true), "")
 			wantRefusal(t, dir.checkSealed(false), tc.unsealed)
 		})
 	}

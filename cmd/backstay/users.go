@@ -14,7 +14,6 @@ import (
 	"text/tabwriter"
 
 	"github.com/backstay/backstay"
-	"github.com/backstay/backstay/internal/seal"
 	"github.com/backstay/backstay/uaa"
 )
 
@@ -22,11 +21,14 @@ import (
 type usersFlags struct{ read func() (*config, error) }
 
 func (f *usersFlags) add(c *cli, fs *flag.FlagSet) {
-	f.read = c.configFlags(fs, dataSetting, databaseSetting)
+	f.read = c.configFlags(fs, stateNames...)
 }
 
+// stateNames are the settings of commands that look into the state of a Backstay that runs.
+var stateNames = []string{dataSetting, databaseSetting, sealKeySetting}
+
 // stateUsage is for commands that look into the state of a Backstay that runs.
-var stateUsage = configFlagUsage + new(cli).table().Help(dataSetting, databaseSetting)
+var stateUsage = configFlagUsage + new(cli).table().Help(stateNames...)
 
 // withUsers lends do the login server's users.
 func (f *usersFlags) withUsers(ctx context.Context, c *cli, do func(*uaa.Server) error) error {
@@ -39,11 +41,11 @@ func (f *usersFlags) withUsers(ctx context.Context, c *cli, do func(*uaa.Server)
 		return err
 	}
 	defer store.Close()
-	key, err := seal.Load(cfg.data.sealKey())
+	_, keys, err := cfg.openKeys(ctx)
 	if err != nil {
 		return err
 	}
-	return do(&uaa.Server{Store: store, Key: key, Log: slog.New(slog.NewTextHandler(c.stderr, nil))})
+	return do(&uaa.Server{Store: store, Key: keys.State, Log: slog.New(slog.NewTextHandler(c.stderr, nil))})
 }
 
 // operator is who uses this machine, as events name them.

@@ -57,6 +57,9 @@ type platform struct {
 	tunnels  *tunnel.Server
 	plugins  *plugins.Repository
 	tls      *tls.Config // nil: plain HTTP
+
+	SealingKey seal.Key  // that opens Keys; exported so that fmt finds the methods that redact it
+	Keys       seal.Ring // that all is sealed with
 }
 
 // wire puts the control plane together from the keeper upwards. What it starts by the way (the
@@ -64,6 +67,12 @@ type platform struct {
 func wire(ctx context.Context, cfg *config, files given, log *slog.Logger) (*platform, error) {
 	p := &platform{cfg: cfg, given: files, log: log}
 	instances := local.New(cfg.data.keeperSocket())
+	if err := p.awaitBack(ctx, func() (err error) {
+		p.SealingKey, p.Keys, err = cfg.ensureKeys(ctx)
+		return err
+	}); err != nil {
+		return nil, err
+	}
 	if err := p.startKeeper(ctx, instances); err != nil {
 		return nil, err
 	}
@@ -100,13 +109,13 @@ func (p *platform) startKeeper(ctx context.Context, instances *local.Backend) er
 }
 
 func (p *platform) build(ctx context.Context, instances *local.Backend) error {
-	key, err := seal.LoadOrCreate(p.cfg.data.sealKey())
-	if err != nil {
-		return err
-	}
+	key := p.Keys.State
 	authority, err := pki.LoadOrCreate(ctx, p.store, key)
 	if err != nil {
-		return err
+		return fmt.Errorf("open what is sealed in the state database with the sealing key %s: %w", p.cfg.SealKey, err)
+	}
+	if err := p.keepKeys(ctx); err != nil {
+		return fmt.Errorf("keep the keys of this Backstay: %w", err)
 	}
 	// For "backstay trust", and for users of an API that has a certificate of ours: nothing in it is secret.
 	if err := atomicfile.Write(p.cfg.data.authority(), []byte(authority.PEM()), 0o644); err != nil {

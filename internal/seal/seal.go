@@ -11,15 +11,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
-	"strings"
 
 	"golang.org/x/crypto/chacha20poly1305"
 
 	"github.com/backstay/backstay"
+	"github.com/backstay/backstay/internal/atomicfile"
 )
 
 // Key seals and opens. It is 256 random bits, and no verb, handler or encoding prints it. The zero Key
@@ -91,43 +90,36 @@ func (k Key) aead() cipher.AEAD {
 	return aead
 }
 
-// LoadOrCreate reads the key kept in the file at path, or makes one there. The file is hexadecimal,
-// with a newline, and for its owner alone.
-func LoadOrCreate(path string) (Key, error) {
-	k, err := Load(path)
-	if !errors.Is(err, fs.ErrNotExist) {
-		return k, err
-	}
-	if err := create(path); err != nil {
-		return k, fmt.Errorf("make sealing key: %w", err)
-	}
-	return Load(path)
+// Text is the key as files have it, 64 hexadecimal digits.
+func (k Key) Text() backstay.Secret { return backstay.Secret(hex.EncodeToString(k[:])) }
+
+// ParseKey is the inverse of Text.
+func ParseKey(text backstay.Secret) (Key, error) {
+	return parse([]byte(text.Reveal()), "what was kept")
 }
 
-// create makes the file whole or not at all, and leaves one that another process made meanwhile.
-func create(path string) error {
+// Fingerprint tells one key from another for people, by eight hexadecimal digits, and tells nothing else of it.
+func (k Key) Fingerprint() string { return k.Derive("fingerprint").Reveal()[:8] }
+
+// Create keeps the key in a file at path: hexadecimal, with a newline, and for its owner alone. The file is made whole
+// or not at all; one that is there already is left as it is, and is fs.ErrExist.
+func (k Key) Create(path string) error {
 	f, err := os.CreateTemp(filepath.Dir(path), ".seal-") // for its owner alone
 	if err != nil {
-		return err
+		return fmt.Errorf("make sealing key: %w", err)
 	}
 	defer os.Remove(f.Name())
-	var k Key
-	rand.Read(k[:]) // never fails
-	_, err = fmt.Fprintln(f, hex.EncodeToString(k[:]))
+	_, err = fmt.Fprintln(f, k.Text().Reveal())
 	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return err
+		return fmt.Errorf("make sealing key: %w", err)
 	}
-	if err := os.Link(f.Name(), path); err != nil && !errors.Is(err, fs.ErrExist) {
-		return err
+	if err := os.Link(f.Name(), path); err != nil {
+		return fmt.Errorf("make sealing key: %w", err)
 	}
-	dir, err := os.Open(filepath.Dir(path))
-	if err != nil {
-		return err
-	}
-	return errors.Join(dir.Sync(), dir.Close())
+	return atomicfile.SyncDir(filepath.Dir(path))
 }
 
-// Load reads the key kept in the file at path, as LoadOrCreate does; it wraps fs.ErrNotExist if there is none.
+// Load reads the key kept in the file at path, as Create makes it; it wraps fs.ErrNotExist if there is none.
 func Load(path string) (k Key, err error) {
 	info, err := os.Stat(path)
 	if err != nil {
@@ -144,10 +136,5 @@ func Load(path string) (k Key, err error) {
 	if err != nil {
 		return k, err
 	}
-	raw, err := hex.DecodeString(strings.TrimSpace(string(text)))
-	if err != nil || len(raw) != len(k) {
-		return k, fmt.Errorf("the sealing key %s is damaged: it must be %d hexadecimal digits; "+
-			"without it no secret in the state database can be read", path, 2*len(k))
-	}
-	return Key(raw), nil
+	return parse(text, path)
 }

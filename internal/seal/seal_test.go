@@ -2,6 +2,7 @@ package seal_test
 
 import (
 	"bytes"
+	"errors"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -62,24 +63,25 @@ func TestZeroKeyPanics(t *testing.T) {
 	seal.Key{}.Seal([]byte("hunter2"), "binding/1")
 }
 
-func TestLoadOrCreate(t *testing.T) {
+func TestCreate(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "seal.key")
-	keys := make([]seal.Key, 8)
+	made := make([]error, 8)
 	var all sync.WaitGroup
-	for i := range keys {
-		all.Go(func() {
-			var err error
-			if keys[i], err = seal.LoadOrCreate(path); err != nil {
-				t.Error(err)
-			}
-		})
+	for i := range made {
+		all.Go(func() { made[i] = seal.New().Create(path) })
 	}
 	all.Wait()
-	for i, k := range keys {
-		if k != keys[0] || k == (seal.Key{}) {
-			t.Errorf("starter %d has another key than the first, or none", i)
+	count := 0
+	for _, err := range made {
+		if err == nil {
+			count++
+		} else if !errors.Is(err, fs.ErrExist) {
+			t.Error(err)
 		}
+	}
+	if k, err := seal.Load(path); err != nil || k == (seal.Key{}) || count != 1 {
+		t.Errorf("%d keys were made, and %v", count, err)
 	}
 	info, err := os.Stat(path)
 	if err != nil || info.Mode() != 0o600 {
@@ -114,7 +116,7 @@ func TestLoadRefuses(t *testing.T) {
 			if err := os.Chmod(path, tc.mode); err != nil {
 				t.Fatal(err)
 			}
-			_, err := seal.LoadOrCreate(path)
+			_, err := seal.Load(path)
 			if err == nil || !strings.Contains(err.Error(), tc.want) || !strings.Contains(err.Error(), path) {
 				t.Errorf("error %v, want %q and the path", err, tc.want)
 			}
@@ -126,10 +128,13 @@ func TestLoadRefuses(t *testing.T) {
 			}
 		})
 	}
-	if _, err := seal.LoadOrCreate(t.TempDir()); err == nil {
+	if _, err := seal.Load(t.TempDir()); err == nil {
 		t.Error("a directory was taken for a key")
 	}
-	if _, err := seal.LoadOrCreate(filepath.Join(t.TempDir(), "missing", "seal.key")); err == nil {
+	if _, err := seal.Load(filepath.Join(t.TempDir(), "seal.key")); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("a key that is not there: %v", err)
+	}
+	if err := seal.New().Create(filepath.Join(t.TempDir(), "missing", "seal.key")); err == nil {
 		t.Error("a directory was made up")
 	}
 }
