@@ -3,6 +3,7 @@ package broker_test
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -10,8 +11,8 @@ import (
 	"github.com/backstay/backstay/broker/brokertest"
 )
 
-// TestCopyElsewhere: data goes into another space with consent only, and without it the refusal says whose is needed;
-// also of a deleted instance, which only an operator brings elsewhere.
+// TestCopyElsewhere: data goes into another space with consent only. Without it the refusal says whose is needed, and
+// is the one for what never was, also of a deleted instance.
 func TestCopyElsewhere(t *testing.T) {
 	t.Parallel()
 	h, _ := backedUpHouse(t)
@@ -23,30 +24,43 @@ func TestCopyElsewhere(t *testing.T) {
 	}
 	h.run(t)
 	source := h.mustMake(t)
-	elsewhere := func(parameter string) backstay.ProvisionRequest {
+	elsewhere := func(parameter string, of backstay.InstanceID) backstay.ProvisionRequest {
 		r := brokertest.NewRequest(t, h)
 		r.Context.SpaceID = "elsewhere"
-		r.Parameters = fmt.Appendf(nil, `{%q: %q}`, parameter, source.InstanceID)
+		r.Parameters = fmt.Appendf(nil, `{%q: %q}`, parameter, of)
 		return r
 	}
-	refused := func(parameter, wayOut string) {
+	refused := func(parameter string, of backstay.InstanceID) string {
 		t.Helper()
-		err := h.AdmitProvision(t.Context(), elsewhere(parameter))
-		wantKind(t, err, backstay.Unsupported)
-		if said := backstay.SentenceOf(err); !strings.Contains(said, wayOut) {
-			t.Errorf("it is refused with %q, which does not say %q", said, wayOut)
+		err := h.AdmitProvision(t.Context(), elsewhere(parameter, of))
+		wantKind(t, err, backstay.Invalid)
+		return strings.ReplaceAll(backstay.SentenceOf(err), string(of), "GUID")
+	}
+	refusedAsIfNone := func() {
+		t.Helper()
+		for _, parameter := range []string{"clone_of", "restore_from_latest_snapshot_of"} {
+			const never = "7f0c5e43-0000-4000-8000-000000000000"
+			asked = nil
+			said, saidOfNone := refused(parameter, source.InstanceID), refused(parameter, never)
+			if said != saidOfNone {
+				t.Errorf("%s of what is elsewhere is refused with %q, and of what never was with %q", parameter, said, saidOfNone)
+			}
+			for _, wayOut := range []string{
+				"cf set-label service-instance NAME copy-to=elsewhere", "backstay restore GUID --to ORG/SPACE",
+			} {
+				if !strings.Contains(said, wayOut) {
+					t.Errorf("it is refused with %q, which does not say %q", said, wayOut)
+				}
+			}
+			if want := []string{fmt.Sprint(source.InstanceID, " to elsewhere"), never + " to elsewhere"}; !slices.Equal(asked, want) {
+				t.Errorf("consent was asked for %q, want %q", asked, want)
+			}
 		}
 	}
-	const consent = "cf set-label service-instance NAME copy-to=elsewhere"
-	refused("clone_of", consent)
-	refused("restore_from_latest_snapshot_of", consent)
-	want := fmt.Sprint(source.InstanceID, " to elsewhere")
-	if len(asked) != 2 || asked[0] != want || asked[1] != want {
-		t.Errorf("consent was asked for %q, want %q twice", asked, want)
-	}
+	refusedAsIfNone()
 
 	consented = true
-	r := elsewhere("clone_of")
+	r := elsewhere("clone_of", source.InstanceID)
 	_, err := h.Provision(t.Context(), r)
 	must(t, err)
 	if op := h.outcome(t, r.InstanceID, ""); op.State != backstay.Succeeded {
@@ -68,6 +82,6 @@ func TestCopyElsewhere(t *testing.T) {
 	_, err = h.Deprovision(t.Context(), backstay.DeprovisionRequest{InstanceID: source.InstanceID})
 	must(t, err)
 	h.gone(t, source.InstanceID)
-	refused("restore_from_latest_snapshot_of", fmt.Sprintf("backstay restore %s --to ORG/SPACE", source.InstanceID))
+	refusedAsIfNone()
 	wantSource(r, source)
 }

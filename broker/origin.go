@@ -17,54 +17,49 @@ type source struct {
 	terms.Source
 	name    string // the users' for it when it was made
 	backend string
+	sealed  []byte // its Spec, or, of one that was deleted, the key of its backups
 	Key     backstay.Secret
 }
 
-// findSource finds an instance that has served, or what is kept of one that was deleted.
+// findSource finds an instance that has served, or what is kept of one that was deleted. Of an instance, only what
+// openSource reads tells more than where it is.
 func (b *Broker) findSource(ctx context.Context, id backstay.InstanceID) (s source, err error) {
 	in, err := b.Store.Instance(ctx, id)
 	if backstay.KindOf(err) == backstay.NotFound || err == nil && in.Spec == nil {
 		return b.findDeleted(ctx, id)
 	}
-	if err != nil {
-		return s, err
-	}
-	spec, err := b.openSpec(id, in.Spec)
-	if err != nil {
-		return s, err
-	}
-	s.Source = terms.Source{
-		ID: id, Engine: spec.Engine, Build: cmp.Or(in.Build, spec.Build, spec.Version), Storage: spec.Size.Storage,
-		Place: terms.Place{Organization: in.OrganizationID, Space: in.SpaceID}, BackedUp: spec.Backup != nil,
-	}
-	s.backend, s.name = in.Backend, in.Name
-	if spec.Backup != nil {
-		s.Key = spec.Backup.Key
-	}
-	return s, nil
+	return source{name: in.Name, backend: in.Backend, sealed: in.Spec, Source: terms.Source{
+		ID: id, Build: in.Build, Place: terms.Place{Organization: in.OrganizationID, Space: in.SpaceID},
+	}}, err
 }
 
 func (b *Broker) findDeleted(ctx context.Context, id backstay.InstanceID) (s source, err error) {
 	a, err := b.Store.Archive(ctx, id)
-	if backstay.KindOf(err) == backstay.NotFound {
-		return s, nothingKept(id)
-	}
-	if err != nil {
-		return s, err
-	}
-	key, err := b.open(a.Key, archiveKeyContext(id))
-	return source{name: a.Name, backend: a.Backend, Key: backstay.Secret(key), Source: terms.Source{
+	return source{name: a.Name, backend: a.Backend, sealed: a.Key, Source: terms.Source{
 		ID: id, Engine: a.Engine, Build: a.Version, Storage: a.Storage, BackedUp: true, Deleted: true,
 		Place: terms.Place{Organization: a.OrganizationID, Space: a.SpaceID},
 	}}, err
 }
 
-func nothingKept(id backstay.InstanceID) error {
-	return backstay.Errorf(backstay.Invalid, "There is no service instance %s here, and no backup of one is kept. "+
-		"\"cf service NAME --guid\" tells the GUID of a service instance.", id)
+// openSource opens what is sealed of a source.
+func (b *Broker) openSource(s source) (source, error) {
+	if s.Deleted {
+		key, err := b.open(s.sealed, archiveKeyContext(s.ID))
+		s.Key = backstay.Secret(key)
+		return s, err
+	}
+	spec, err := b.openSpec(s.ID, s.sealed)
+	if err != nil {
+		return s, err
+	}
+	s.Engine, s.Build, s.Storage = spec.Engine, cmp.Or(s.Build, spec.Build, spec.Version), spec.Size.Storage
+	if spec.Backup != nil {
+		s.BackedUp, s.Key = true, spec.Backup.Key
+	}
+	return s, nil
 }
 
-// Source tells whose data a new instance is to begin with by its parameters.
+// Source tells whose data a new instance is to begin with by its parameters. NotFound is that there are none any more.
 func (b *Broker) Source(ctx context.Context, parameters json.RawMessage) (backstay.Source, error) {
 	id, err := terms.SourceOf(parameters)
 	if err != nil || id == "" {
@@ -76,24 +71,48 @@ func (b *Broker) Source(ctx context.Context, parameters json.RawMessage) (backst
 	}}, err
 }
 
+// sourceFor returns the source that a new instance may begin from: one of its own space, or one for which somebody has
+// consented. What is elsewhere is refused like what never was, and looked for as long, so that who guesses a GUID
+// learns nothing.
+func (b *Broker) sourceFor(ctx context.Context, id backstay.InstanceID, r backstay.ProvisionRequest) (source, error) {
+	at := terms.Place{Organization: r.Context.OrganizationID, Space: r.Context.SpaceID}
+	s, err := b.findSource(ctx, id)
+	absent := backstay.KindOf(err) == backstay.NotFound
+	if err != nil && !absent {
+		return s, err
+	}
+	may := s.Place == at
+	if !may && b.MayCopy != nil {
+		if may, err = b.MayCopy(ctx, id, r); err != nil {
+			return s, err
+		}
+	}
+	if absent || !may {
+		return s, notHere(id, at.Space)
+	}
+	return b.openSource(s)
+}
+
+// notHere refuses a source with all that could be meant, and all ways out.
+func notHere(id backstay.InstanceID, space backstay.SpaceID) error {
+	return backstay.Errorf(backstay.Invalid, "There is no service instance %s in this space, and no backup is kept of "+
+		"one that was deleted from it: \"cf service NAME --guid\" tells the GUID of a service instance. Data comes from "+
+		"another space with the consent of a developer of that one to one copy, by \"backstay copy\" or by: cf set-label "+
+		"service-instance NAME %s=%s. What was deleted there, an operator brings here: backstay restore %[1]s "+
+		"--to ORG/SPACE --as NAME", id, backstay.CopyLabel, space)
+}
+
 // origin finds out what a new instance of the plan begins from, or refuses it.
 func (b *Broker) origin(
 	ctx context.Context, p terms.Plan, o terms.Origin, r backstay.ProvisionRequest,
 ) (*backend.Origin, error) {
-	s, err := b.findSource(ctx, o.Of)
+	s, err := b.sourceFor(ctx, o.Of, r)
 	if err != nil {
 		return nil, err
 	}
-	at := terms.Place{Organization: r.Context.OrganizationID, Space: r.Context.SpaceID}
-	consented := s.Place == at
-	if !consented && b.MayCopy != nil {
-		if consented, err = b.MayCopy(ctx, s.ID, r); err != nil {
-			return nil, err
-		}
-	}
 	found := backend.Origin{Instance: s.ID, Key: s.Key, Clone: o.Kind == terms.Clone}
-	if o.Kind == terms.Clone || !s.BackedUp || s.Place != at && !consented || s.Engine != p.Engine {
-		return &found, p.BeginFrom(o, s.Source, at, consented) // what is kept of it does not count, or is none of theirs
+	if o.Kind == terms.Clone || !s.BackedUp || s.Engine != p.Engine {
+		return &found, p.BeginFrom(o, s.Source) // what is kept of it does not count
 	}
 	found.At, found.Alone = o.At, o.Kind == terms.Snapshot
 	from, err := b.reach(ctx, s.backend, found)
@@ -104,7 +123,7 @@ func (b *Broker) origin(
 	if found.Alone { // it is the backup that was found, whatever comes meanwhile
 		found.Backup, found.At = from.ID, time.Time{}
 	}
-	return &found, p.BeginFrom(o, s.Source, at, consented)
+	return &found, p.BeginFrom(o, s.Source)
 }
 
 // reach returns the backup that what is wished for begins with, or refuses what cannot be restored as Invalid, with

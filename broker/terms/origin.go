@@ -49,18 +49,10 @@ type Place struct {
 	Space        backstay.SpaceID
 }
 
-// BeginFrom refuses, as Unsupported, a new instance of the plan in a place, whose data is to come from the source.
-// A copy that was consented to may be in another place.
-func (p Plan) BeginFrom(o Origin, s Source, at Place, consented bool) error {
+// BeginFrom refuses, as Unsupported, a new instance of the plan whose data is to come from the source.
+func (p Plan) BeginFrom(o Origin, s Source) error {
 	refuse := func(format string, args ...any) error { return backstay.Errorf(backstay.Unsupported, format, args...) }
 	switch {
-	case s.Place != at && !consented && s.Deleted:
-		return refuse("The service instance %s is not in the same organization and space: what was deleted is restored "+
-			"where it was. An operator brings it elsewhere: backstay restore %s --to ORG/SPACE --as NAME", s.ID, s.ID)
-	case s.Place != at && !consented:
-		return refuse("The service instance %s is not in the same organization and space: data is restored where it comes "+
-			"from. A developer of its space consents to one copy in this space by \"backstay copy\", or by: "+
-			"cf set-label service-instance NAME %s=%s", s.ID, backstay.CopyLabel, at.Space)
 	case s.Engine != p.Engine:
 		return refuse("The service instance %s is of %s, and plan %s is of %s: data is restored by the engine that wrote "+
 			"it. Choose a plan of %s.", s.ID, s.Engine, p.Name, p.Engine, s.Engine)
