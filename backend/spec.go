@@ -48,6 +48,10 @@ type BackupPolicy struct {
 	Key    backstay.Secret `json:"key"`    // that all of it is encrypted with; it never changes
 }
 
+// DaysAfter is for how many days the backups of an instance outlive it. Who wants no last one has not said that what
+// there is should go earlier than it would have.
+func (p BackupPolicy) DaysAfter() int { return max(p.Final, p.Days) }
+
 // LogValue is the policy without its key.
 func (p BackupPolicy) LogValue() slog.Value { return backstay.RedactedValue(p) }
 

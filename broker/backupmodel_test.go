@@ -209,7 +209,11 @@ func (m *backupModel) begin(from *copied) string {
 
 // isForgotten tells that nothing is kept of it any more.
 func (c *copied) isForgotten(now time.Time) bool {
-	return !c.ended.IsZero() && (c.skips || !now.Before(c.ended.AddDate(0, 0, 35)))
+	days := 35
+	if c.skips {
+		days = 7
+	}
+	return !c.ended.IsZero() && !now.Before(c.ended.AddDate(0, 0, days))
 }
 
 // momentOf is any second that an instance can be restored to if its oldest backup is whole.

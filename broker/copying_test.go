@@ -132,7 +132,7 @@ func (c *copying) Remove(ctx context.Context, id backstay.InstanceID) error {
 		c.backUp(its, true)
 	}
 	its.parted = true
-	its.Removed, its.Until = c.now(), c.now().AddDate(0, 0, its.policy.Final)
+	its.Removed, its.Until = c.now(), c.now().AddDate(0, 0, its.policy.DaysAfter())
 	c.alter(func(s *simulated) {
 		delete(s.instances, id)
 		delete(s.specs, id)

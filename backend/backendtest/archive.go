@@ -25,6 +25,7 @@ func RunArchive(t *testing.T, s Subject) {
 		"LifeOfBackups":           lifeOfBackups,
 		"BackupIsRestored":        backupIsRestored,
 		"DiscardTakesNoLastOne":   discardTakesNoLastOne,
+		"SkippingLeavesTheOthers": skippingLeavesTheOthers,
 		"NothingIsKeptOfUnknown":  nothingIsKeptOfUnknown,
 		"BadPolicyIsRefused":      badPolicyIsRefused,
 		"NotBackedUpHasNoBackups": notBackedUpHasNoBackups,
@@ -173,6 +174,23 @@ func discardTakesNoLastOne(t *testing.T, s archiveSubject) {
 	left := s.kept(t, spec.Instance, "its end", func(k backend.Backups) bool { return !k.Removed.IsZero() })
 	if len(left.List) != len(first.List) || left.List[0].ID != first.List[0].ID || left.List[0].Final {
 		t.Errorf("after Discard is kept %+v, want %+v", left, first)
+	}
+	s.forget(t, spec.Instance)
+}
+
+// skippingLeavesTheOthers for their days: who wants no last backup has not said that what there is should go.
+func skippingLeavesTheOthers(t *testing.T, s archiveSubject) {
+	spec, first := s.served(t)
+	policy := *spec.Backup
+	policy.Final = 0
+	spec.Generation, spec.Backup = 2, &policy
+	s.mustApply(t, spec)
+	s.running(t, spec.Instance, 2)
+	s.remove(t, spec.Instance)
+	left := s.kept(t, spec.Instance, "its end", func(k backend.Backups) bool { return !k.Removed.IsZero() })
+	if len(left.List) != len(first.List) || left.List[0].ID != first.List[0].ID ||
+		!left.Until.Equal(left.Removed.AddDate(0, 0, policy.Days)) {
+		t.Errorf("without a last backup is kept %+v, want %+v for %d days", left, first, policy.Days)
 	}
 	s.forget(t, spec.Instance)
 }

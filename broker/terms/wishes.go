@@ -28,8 +28,8 @@ var platforms = map[string]platformParameter{
 		"description": "The half hour or more of " +
 			"each day, in UTC, in which the service instance is backed up if its plan has backups, such as 02:00-02:30."}},
 	"skip_final_snapshot": {create: true, schema: Rules{"type": "boolean",
-		"description": "Whether no last backup is " +
-			"taken and kept when the service instance is deleted."}},
+		"description": "Whether no last backup is taken and kept when the service instance is deleted. Those that there " +
+			"are then stay for as long as backups are kept."}},
 	"restore_from_latest_snapshot_of": {create: true, only: true, needs: backstay.Backups, schema: Rules{
 		"type": "string", "description": "The GUID of the service instance, also of one that " +
 			"was deleted, whose newest backup the new one begins from."}},

@@ -332,8 +332,8 @@ func chance(id backstay.InstanceID) uint64 {
 	return h.Sum64()
 }
 
-// Removed notes that nothing is left of the instance. Its backups are kept for the days of its last one; of an instance
-// whose removal nobody has asked for, at least as long as they would have been.
+// Removed notes that nothing is left of the instance, also of one whose removal nobody has asked for. Its backups are
+// kept for a while.
 func (k *Custodian) Removed() error {
 	if !k.hasPolicy() {
 		return nil
@@ -343,11 +343,7 @@ func (k *Custodian) Removed() error {
 		if !r.Kept.Removed.IsZero() {
 			return
 		}
-		days := r.Policy.Final
-		if !r.Leaving {
-			days = max(days, r.Policy.Days)
-		}
-		r.Kept.Removed, r.Kept.Until = now, now.AddDate(0, 0, days)
+		r.Kept.Removed, r.Kept.Until = now, now.AddDate(0, 0, r.Policy.DaysAfter())
 	})
 }
 
