@@ -1,6 +1,7 @@
 package market_test
 
 import (
+	"context"
 	"encoding/json"
 	"strings"
 	"testing"
@@ -10,47 +11,57 @@ import (
 	"github.com/backstay/backstay/market/markettest"
 )
 
-// Overwrites has the broker of these tests know the parameter, which it then refuses to carry out.
-func (l *listener) Overwrites(parameters json.RawMessage) bool {
-	var given map[string]any
-	return json.Unmarshal(parameters, &given) == nil && given["restore_to_point_in_time"] != nil
+// returner is a broker whose instances return to an earlier moment, of which it keeps nothing.
+type returner struct{ *listener }
+
+func (returner) Overwrites(parameters json.RawMessage) bool {
+	return strings.Contains(string(parameters), "restore_to_point_in_time")
+}
+
+func (returner) AdmitUpdate(context.Context, backstay.UpdateRequest) error { return nil }
+
+func (r returner) Update(ctx context.Context, u backstay.UpdateRequest) (backstay.Updated, error) {
+	u.Parameters = nil
+	return r.listener.Update(ctx, u)
 }
 
 // TestReturnTakesConsent asks for a return to an earlier moment where nobody minds, where managers want to be asked,
-// and where one of them has consented.
+// and where one of them has consented, which is for one return.
 func TestReturnTakesConsent(t *testing.T) {
 	t.Parallel()
-	f := newUpdateableFloor(t)
+	b := returner{newListener()}
+	b.Updateable = true
+	f := newFloorOf(t, markettest.NewWith(t, b), b.listener)
 	in, other := f.create(t, "db"), f.create(t, "other")
 	back := market.InstanceUpdate{Parameters: json.RawMessage(`{"restore_to_point_in_time": "2026-11-01 00:00:00"}`)}
-	asked := func(id backstay.InstanceID) backstay.Kind {
+	returns := func(id backstay.InstanceID) {
+		t.Helper()
+		if j := f.update(t, id, back); j.State != backstay.JobComplete {
+			t.Errorf("the return ended as %+v", j)
+		}
+	}
+	refused := func(id backstay.InstanceID) error {
+		t.Helper()
 		_, _, err := f.UpdateInstance(t.Context(), markettest.Admin, id, back)
-		return backstay.KindOf(err)
+		if kind := backstay.KindOf(err); kind != backstay.Forbidden {
+			t.Errorf("without consent: %v", err)
+		}
+		return err
 	}
-	const passed = backstay.Invalid // the broker of this test does not know the parameter
-	if kind := asked(in); kind != passed {
-		t.Errorf("where nobody minds: %v", kind)
-	}
+	returns(in)
 	f.label(t, "wanted")
-	_, _, err := f.UpdateInstance(t.Context(), markettest.Admin, in, back)
-	if kind := backstay.KindOf(err); kind != backstay.Forbidden {
-		t.Errorf("without consent: %v", kind)
-	}
-	_, command, _ := strings.Cut(backstay.SentenceOf(err), "consents by: cf set-label org ")
+	_, command, _ := strings.Cut(backstay.SentenceOf(refused(in)), "consents to one return by: cf set-label org ")
 	organization, label, _ := strings.Cut(command, " ")
 	key, value, _ := strings.Cut(label, "=")
 	if organization != "owner" || key != market.ConsentLabel {
-		t.Errorf("the refusal names the organization %q and the label %q: %v", organization, key, err)
+		t.Errorf("the refusal names the organization %q and the label %q", organization, key)
 	}
 	f.label(t, value)
-	for range 2 { // it lasts
-		if kind := asked(in); kind != passed {
-			t.Errorf("with the consent that the refusal names: %v", kind)
-		}
-	}
-	if kind := asked(other); kind != backstay.Forbidden {
-		t.Errorf("with consent to another instance: %v", kind)
-	}
+	refused(other)
+	returns(in)
+	refused(in)
+	f.label(t, value)
+	returns(in)
 }
 
 // label gives the organization of the first space the label by which its managers consent.

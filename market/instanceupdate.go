@@ -14,7 +14,8 @@ type InstanceChange struct {
 	Tags            []string // nil: unchanged
 	PlanID          backstay.PlanID
 	MaintenanceInfo *backstay.MaintenanceInfo
-	Parameters      []byte // sealed; nil: unchanged
+	Parameters      []byte                  // sealed; nil: unchanged
+	ConsentOf       backstay.OrganizationID // whose managers' consent it uses up; empty: it needs none
 }
 
 // UpdateInstance changes the name, tags, metadata, plan, parameters and maintenance info of an instance. If its
@@ -165,7 +166,8 @@ func (m *Market) acceptInstanceUpdate(
 	ctx context.Context, actor backstay.Actor, in backstay.Instance, at place, from supply, to target,
 	u InstanceUpdate,
 ) (backstay.Job, error) {
-	if err := m.checkConsent(ctx, in, at, from, u.Parameters); err != nil {
+	consentOf, err := m.consentFor(ctx, in, at, from, u.Parameters)
+	if err != nil {
 		return backstay.Job{}, err
 	}
 	j := m.newJob(actor, updateInstance, string(in.ID), backstay.JobPolling)
@@ -185,7 +187,7 @@ func (m *Market) acceptInstanceUpdate(
 	j.Completed = instanceEvent(actor, "update", in, at, request(u.asked()))
 	change := InstanceChange{
 		Update: u.Update, Tags: u.Tags, PlanID: to.plan.ID, MaintenanceInfo: to.maintenanceInfo,
-		Parameters: m.sealParameters(changeContext(in.ID), u.Parameters),
+		Parameters: m.sealParameters(changeContext(in.ID), u.Parameters), ConsentOf: consentOf,
 	}
 	start := instanceEvent(actor, "start_update", in, at, request(u.asked()))
 	return j, m.Store.AcceptInstanceUpdate(ctx, in.ID, change, m.inProgress(backstay.Update), start, j)

@@ -167,7 +167,8 @@ type InstanceStore interface {
 	) (backstay.Instance, error)
 	// AcceptInstanceUpdate records that we owe someone a change of an instance. It is Busy while an operation runs,
 	// and Invalid if the instance could not be created, for another name while there are shares, or for another plan
-	// that a quota does not allow.
+	// that a quota does not allow. A consent that it needs is used up by it, and it is Forbidden where there is none any
+	// more.
 	AcceptInstanceUpdate(
 		ctx context.Context, id backstay.InstanceID, c InstanceChange, op backstay.Operation, e backstay.Event,
 		j backstay.Job,

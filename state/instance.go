@@ -55,15 +55,15 @@ func (s *Store) AcceptInstance(ctx context.Context, i backstay.Instance, paramet
 func (s *Store) AcceptCopy(ctx context.Context, i backstay.Instance, parameters []byte, c market.Copy, e backstay.Event,
 	j backstay.Job) error {
 	return s.acceptInstance(ctx, i, parameters, e, j, func(tx pgx.Tx) error {
-		if err := useConsent(ctx, tx, c); err != nil {
+		if err := useConsentToCopy(ctx, tx, c); err != nil {
 			return err
 		}
 		return recordEvent(ctx, tx, c.Event)
 	})
 }
 
-// useConsent takes the label away that consents to a copy. Of copies that are accepted at once, it is there for one.
-func useConsent(ctx context.Context, tx pgx.Tx, c market.Copy) error {
+// useConsentToCopy takes the label away that consents to a copy. Of copies that are accepted at once, it is there for one.
+func useConsentToCopy(ctx context.Context, tx pgx.Tx, c market.Copy) error {
 	tag, err := tx.Exec(ctx, `UPDATE market.instances SET labels = labels - $2 WHERE id = $1 AND labels ->> $2 = $3`,
 		c.Of, backstay.CopyLabel, string(c.To))
 	if err == nil && c.NeedsConsent && tag.RowsAffected() == 0 {

@@ -21,6 +21,9 @@ func (s *Store) AcceptInstanceUpdate(
 		if err := checkChange(ctx, tx, was, c); err != nil {
 			return err
 		}
+		if err := useConsentToReturn(ctx, tx, was, c.ConsentOf); err != nil {
+			return err
+		}
 		if err := updateMetadata(ctx, tx, "market.instances", id, c.Metadata); err != nil {
 			return err
 		}
@@ -39,6 +42,23 @@ func (s *Store) AcceptInstanceUpdate(
 		return recordUsage(ctx, tx, backstay.UsageUpdated, &id) // of another name
 	})
 	return instanceTaken(err, wanted(c.Name))
+}
+
+// useConsentToReturn takes back what an organization's label says of an instance. Of returns that are accepted at once,
+// it is there for one.
+func useConsentToReturn(ctx context.Context, tx pgx.Tx, in backstay.Instance, of backstay.OrganizationID) error {
+	if of == "" {
+		return nil
+	}
+	tag, err := tx.Exec(ctx, `UPDATE market.organizations SET updated_at = now(),
+			labels = labels || jsonb_build_object($2::text, $4::text)
+		WHERE id = $1 AND labels ->> $2 = $3`, of, market.ConsentLabel, string(in.ID), market.ConsentWanted)
+	if err == nil && tag.RowsAffected() == 0 {
+		err = backstay.Errorf(backstay.Forbidden, "The consent that earlier data takes the place of what %s holds has been "+
+			"used up by another return, or taken back. A manager of the organization consents to one more by: cf set-label "+
+			"org NAME %s=%s", in.Name, market.ConsentLabel, in.ID)
+	}
+	return err
 }
 
 // checkChange refuses what an instance cannot become.

@@ -72,3 +72,28 @@ func oneConsentGivesOneCopy(t *testing.T, f *fixture) {
 		t.Errorf("one consent gave %d copies; there are the instances %v, and the events %v", accepted, l.Items, events)
 	}
 }
+
+// aReturnUsesItsConsentUp accepts a return to which the organization's managers have consented, once.
+func aReturnUsesItsConsentUp(t *testing.T, f *fixture) {
+	in := f.mustHave(t, "db")
+	_, err := f.UpdateOrganization(t.Context(), f.org.ID,
+		market.OrganizationUpdate{Update: market.Update{Metadata: labels(market.ConsentLabel, string(in.ID))}}, none)
+	must(t, err)
+	accept := func() error {
+		return f.AcceptInstanceUpdate(t.Context(), in.ID, market.InstanceChange{PlanID: f.plan, ConsentOf: f.org.ID},
+			operation(backstay.Update, backstay.InProgress), none, newJob(string(in.ID)))
+	}
+	must(t, accept())
+	wantError(t, accept(), backstay.Busy, "An operation for service instance db is in progress.")
+	l, err := f.Organizations(t.Context(), market.OrganizationFilter{IDs: []backstay.OrganizationID{f.org.ID}})
+	must(t, err)
+	if got := l.Items[0].Metadata.Labels; !maps.Equal(got, map[string]string{market.ConsentLabel: market.ConsentWanted}) {
+		t.Errorf("after the return the organization has the labels %v", got)
+	}
+	must(t, f.FinishInstance(t.Context(), in.ID, operation(backstay.Update, backstay.Failed), inForce,
+		backstay.Job{ID: "none", State: backstay.JobFailed, Sentence: "No."}))
+	if err := accept(); backstay.KindOf(err) != backstay.Forbidden {
+		t.Errorf("with the consent used up: %v", err)
+	}
+	f.wantPlan(t, in.ID, "plan", "", backstay.Failed) // nothing of it was accepted
+}

@@ -22,6 +22,7 @@ func RunStore(t *testing.T, open func(t testing.TB) market.Store) {
 		{"ListsHavePagesAndTotals", listsHavePagesAndTotals},
 		{"AnInstanceIsAcceptedWithItsJob", anInstanceIsAcceptedWithItsJob},
 		{"ACopyUsesItsConsentUp", aCopyUsesItsConsentUp},
+		{"AReturnUsesItsConsentUp", aReturnUsesItsConsentUp},
 		{"OneConsentGivesOneCopy", oneConsentGivesOneCopy},
 		{"ATakenNameLeavesNoJob", aTakenNameLeavesNoJob},
 		{"OneOperationAtATime", oneOperationAtATime},
