@@ -62,7 +62,8 @@ func (s *Store) AcceptCopy(ctx context.Context, i backstay.Instance, parameters 
 	})
 }
 
-// useConsentToCopy takes the label away that consents to a copy. Of copies that are accepted at once, it is there for one.
+// useConsentToCopy takes the label away that consents to a copy. Of copies that are accepted at once, it is there for
+// one.
 func useConsentToCopy(ctx context.Context, tx pgx.Tx, c market.Copy) error {
 	tag, err := tx.Exec(ctx, `UPDATE market.instances SET labels = labels - $2 WHERE id = $1 AND labels ->> $2 = $3`,
 		c.Of, backstay.CopyLabel, string(c.To))
