@@ -46,7 +46,7 @@ func settingsOf(n engine.Node) ([]setting, error) {
 	if err != nil {
 		return nil, err
 	}
-	return slices.Concat(network(n), keeping(n, s), sending(), tuningLines(n, s.chosen)), nil
+	return slices.Concat(network(n), keeping(n), growing(n, s), sending(), tuningLines(n, s.chosen)), nil
 }
 
 func config(n engine.Node) (string, error) {
@@ -105,17 +105,14 @@ func sending() []setting {
 }
 
 // keeping says how data is kept. The server writes a change to the append-only file before it answers, and the file
-// is synced within a second, unless users choose otherwise. All of the plan's memory is for keys: the copy that a
-// rewrite of the file takes comes on top.
-func keeping(n engine.Node, s settings) []setting {
+// is synced within a second, unless users choose otherwise.
+func keeping(n engine.Node) []setting {
 	return []setting{
 		{"daemonize", []string{"no"}},
 		{"logfile", []string{""}}, // standard output
 		{"loglevel", []string{"notice"}},
 		{"dir", []string{n.DataDir}},
 		{"aclfile", []string{filepath.Join(n.DataDir, usersFile)}},
-		{"maxmemory", []string{strconv.FormatInt(int64(n.Size.Memory), 10)}},
-		{"maxmemory-policy", []string{s.MaxmemoryPolicy}},
 		{"appendonly", []string{"yes"}},
 		{"save", []string{""}},
 		{"busy-reply-threshold", []string{strconv.FormatInt(scriptLimit.Milliseconds(), 10)}},

@@ -37,6 +37,7 @@ var (
 	_ engine.Tunable    = Engine{}
 	_ engine.Upgrader   = Engine{}
 	_ engine.Keepable   = Engine{}
+	_ engine.Refuser    = Engine{}
 )
 
 // product is one of the servers that speak Redis, with all that differs between them here.

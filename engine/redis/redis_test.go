@@ -27,6 +27,7 @@ func TestContract(t *testing.T) {
 	enginetest.Run(t, enginetest.Subject{
 		Engine: tested, Connect: connect, Versions: twoVersions,
 		Worst:       enginetest.Worst{Make: makeWorst, Hold: holdWorst, Connections: 3*len(worstSessions) + 10},
+		Refusing:    enginetest.Refusing{Delete: deleteAll},
 		BadSettings: []string{`{"maxmemory_policy": "lru"}`, `{"maxmemory_policy": 7}`},
 	})
 }
