@@ -26,6 +26,7 @@ import (
 	"time"
 
 	"github.com/backstay/backstay/internal/testkit"
+	"github.com/backstay/backstay/keeper"
 	"github.com/backstay/backstay/uaa"
 )
 
@@ -48,6 +49,9 @@ var testdata = filepath.Join(repository, "e2e", "testdata")
 var built string
 
 func TestMain(m *testing.M) {
+	if code, walled := testkit.RunWalled(); walled {
+		os.Exit(code)
+	}
 	os.Exit(func() int {
 		dir, err := os.MkdirTemp("", "bs-bin-")
 		if err != nil {
@@ -107,6 +111,10 @@ func start(t testing.TB, binary string, flags ...string) *platform {
 	return p
 }
 
+// volumesVariable is how volumes are made where a test does not say so. By itself they are directories, so that not each
+// of many instances has the log of a file system written for it.
+const volumesVariable = "BACKSTAY_TEST_VOLUMES"
+
 // prepare is start for a Backstay that does not serve yet.
 func prepare(t testing.TB, binary string, flags ...string) *platform {
 	t.Helper()
@@ -116,7 +124,7 @@ func prepare(t testing.TB, binary string, flags ...string) *platform {
 		url: fmt.Sprintf("http://127.0.0.1:%d", first),
 	}
 	p.args = append([]string{
-		"serve", "--data", p.data, "--listen", fmt.Sprintf("127.0.0.1:%d", first), "--ports",
+		"serve", "--data", p.data, "--volumes", cmp.Or(os.Getenv(volumesVariable), string(keeper.DirectoryVolumes)), "--listen", fmt.Sprintf("127.0.0.1:%d", first), "--ports",
 		fmt.Sprintf("%d-%d", first+1, last), "--admin-password-file", filepath.Join(p.data, "admin-password"),
 	}, flags...)
 	if slices.Contains(flags, "--tls") || slices.Contains(flags, "--tls-certificate") {

@@ -42,10 +42,11 @@ func (k *Keeper) apply(ctx context.Context, spec backend.Spec) error {
 // begin writes the first record of an instance. One that has served, and whose record is lost, gets another
 // one that is made of what is there.
 func (k *Keeper) begin(ctx context.Context, spec backend.Spec, begun admission) error {
-	r, err := begun.record, error(nil)
-	if spec.Served != nil {
-		err = k.machine.Records.MoveAside(spec.Instance, k.Now())
-		r = r.Adopted(ctx, k.machine)
+	r, err := k.settleVolume(begun.record)
+	if err == nil && spec.Served != nil {
+		if r, err = r.Adopted(ctx, k.machine); err == nil {
+			err = k.machine.Records.MoveAside(spec.Instance, k.Now())
+		}
 		k.Log.Warn("the record of an instance is made anew around its data", "instance", r.Spec.Instance, "port", r.Port)
 	}
 	if err == nil {

@@ -27,6 +27,8 @@ type Config struct {
 	Listen     []string // addresses that engines bind
 	Ports      PortRange
 	MinFree    backstay.Bytes      // disk space that a new instance must leave free
+	Reserve    backstay.Bytes      // disk space that no volume gets
+	Volumes    Volumes             // of new instances; empty: directories
 	Version    string              // of the build, for people
 	Executable string              // which program this is (see process.Executable): a keeper of another one is replaced
 	Repository backstay.Repository // where backups lie, without a part and a key; zero: there is none
@@ -67,6 +69,7 @@ func (c Config) dir(parts ...string) string {
 func (c Config) recordsDir() string { return c.dir("keeper", "instances") }
 func (c Config) backupsDir() string { return c.dir("keeper", "backups") }
 func (c Config) buildsDir() string  { return c.dir("builds") }
+func (c Config) volumesDir() string { return c.dir("volumes") } // of images
 func (c Config) socket() string     { return c.dir("keeper", "keeper.sock") }
 
 // copies is how many nodes are restored or cloned at once: each of them reads and writes as fast as the disk can.
@@ -78,6 +81,7 @@ func (c Config) machine() *instance.Machine {
 	return &instance.Machine{
 		DataDir: c.DataDir, Host: c.Host, Listen: c.Listen, Engines: c.Engines,
 		Installed: &build.Store{Engines: c.Engines, Dir: c.buildsDir(), Now: c.Now, Log: c.Log},
+		Pools:     c.pools(),
 		Records:   instance.Records{Dir: c.recordsDir(), Reserve: reserve, Log: c.Log},
 		Slots:     semaphore.NewWeighted(int64(2 * runtime.NumCPU())), Copies: semaphore.NewWeighted(copies),
 		Now: c.Now, Log: c.Log,
@@ -111,7 +115,7 @@ func (c Config) prepare() error {
 // ownDirs are the directories that no instance may look into. A repository elsewhere is not made here: where its
 // disk is not mounted, that would be a directory on another one.
 func (c Config) ownDirs() []string {
-	own := []string{c.dir("keeper"), c.recordsDir(), c.backupsDir()}
+	own := []string{c.dir("keeper"), c.recordsDir(), c.backupsDir(), c.volumesDir()}
 	if strings.HasPrefix(c.Repository.Dir, c.dir()+"/") {
 		own = append(own, c.Repository.Dir)
 	}

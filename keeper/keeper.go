@@ -17,6 +17,7 @@ import (
 	"github.com/backstay/backstay/keeper/custody"
 	"github.com/backstay/backstay/keeper/instance"
 	"github.com/backstay/backstay/keeper/node"
+	"github.com/backstay/backstay/volume"
 )
 
 // Keeper keeps the instances of one data directory.
@@ -29,6 +30,9 @@ type Keeper struct {
 	endLife context.CancelFunc
 	stop    context.CancelCauseFunc
 	starts  *starts
+
+	kindOfNew func() (volume.Kind, error) // of volumes of new instances
+	complaint string                      // why volumes were not balanced at the last time; tendImages alone has it
 
 	mu        sync.Mutex // never held over anything that waits
 	instances map[backstay.InstanceID]*instance.Instance
@@ -55,7 +59,7 @@ func newKeeper(c Config) *Keeper {
 		c.Now = time.Now
 	}
 	k := &Keeper{
-		Config: c, machine: c.machine(), starts: newStarts(), stray: map[uint32]bool{},
+		Config: c, machine: c.machine(), starts: newStarts(), kindOfNew: c.newKind(), stray: map[uint32]bool{},
 		instances: map[backstay.InstanceID]*instance.Instance{}, admitted: map[backstay.InstanceID]admission{},
 	}
 	k.machine.AskEvery, k.machine.Source = k.askEvery, k.serving
@@ -97,6 +101,8 @@ func Run(ctx context.Context, c Config) error {
 	g.Go(func() error { k.awaitOurs(ctx); k.tendBuilds(ctx); return nil })
 	g.Go(func() error { k.starts.bound(ctx); return nil })
 	g.Go(func() error { k.boundLogs(ctx); return nil })
+	g.Go(func() error { _, _ = k.kindOfNew(); k.tendImages(ctx); return nil }) // before somebody waits for it
+	g.Go(func() error { k.tendDirectories(ctx); return nil })
 	g.Go(func() error { k.sweepKept(ctx); return nil })
 	err = g.Wait()
 	k.refuseMore()
@@ -145,6 +151,7 @@ func (k *Keeper) superviseAll(records []instance.Record) {
 	for _, r := range records {
 		k.supervise(r)
 	}
+	k.mountStrays()
 	k.findStrays()
 }
 
@@ -264,6 +271,9 @@ func (k *Keeper) unwell() []backend.Status {
 	}
 	return list
 }
+
+// VolumeStepNames lists the steps that it takes besides where volumes are images.
+func VolumeStepNames() []string { return volume.StepNames() }
 
 // StepNames lists every step that the keeper takes for an instance: where it may die in the middle.
 func StepNames() []string { return instance.StepNames() }

@@ -1,6 +1,7 @@
 package keeper
 
 import (
+	"context"
 	"errors"
 	"io/fs"
 	"log/slog"
@@ -11,6 +12,7 @@ import (
 	"github.com/backstay/backstay/engine"
 	"github.com/backstay/backstay/internal/datadir"
 	"github.com/backstay/backstay/keeper/instance"
+	"github.com/backstay/backstay/volume"
 )
 
 // stopAll ends all engines in an orderly way, and then the keeper.
@@ -26,7 +28,17 @@ func (k *Keeper) stopAll() error {
 			return err
 		})
 	}
-	return all.Wait()
+	return errors.Join(all.Wait(), k.unmountAll())
+}
+
+// unmountAll unmounts all volumes, whose engines have ended.
+func (k *Keeper) unmountAll() error {
+	pool := k.machine.Pools[volume.Image]
+	found, err := pool.Found()
+	for _, id := range found {
+		err = errors.Join(err, pool.Unmount(context.Background(), id))
+	}
+	return err
 }
 
 // StopEngines ends the engines of a data directory that have lost their keeper, and returns how many
@@ -55,7 +67,7 @@ func StopEngines(dataDir string, engines map[string]engine.Engine) (count int, e
 			return count, err
 		}
 	}
-	return count, errors.Join(k.machine.SweepProof(), k.awaitMakers())
+	return count, errors.Join(k.machine.SweepProof(), k.awaitMakers(), k.unmountAll())
 }
 
 // awaitMakers waits for what still makes a golden directory for a keeper that is gone.

@@ -51,6 +51,7 @@ func (p *Images) balance() (room Room, failed map[backstay.InstanceID]error, err
 	gifts := divide(spare, wants)
 	for id, m := range volumes {
 		room.Given += m.owed() + gifts[id]
+		room.Narrow = room.Narrow || wants[id].isShort(gifts[id])
 	}
 	setBallasts(volumes, gifts, failed)
 	return room, failed, nil

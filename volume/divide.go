@@ -9,6 +9,14 @@ const portion = 4 * backstay.MB
 // want is what a volume could take, and how much it took lately.
 type want struct{ room, pace backstay.Bytes }
 
+// paces are how many times what a volume took since the last balance it should have, until the next one.
+const paces = 16
+
+// isShort tells whether a volume that got so much may have used it up before it is looked at again.
+func (w want) isShort(gift backstay.Bytes) bool {
+	return w.pace > 0 && gift < min(w.room, paces*w.pace)
+}
+
 // divide shares spare among volumes, none of which gets more than it wants. If there is not enough, half of it is for
 // all alike, so that one that begins to write has room, and half for those that grow, as quickly as each does.
 func divide[ID comparable](spare backstay.Bytes, wants map[ID]want) map[ID]backstay.Bytes {

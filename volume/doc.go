@@ -1,6 +1,6 @@
 // Package volume makes the places where data of instances lies, each with a size, by whatever the machine has: an
 // image with a file system of its own (Images), or a directory that is only watched (Directories). It knows no engine
-// and no record: whoever keeps instances tells it which volumes there are to be, and how large. No keeper uses it yet.
+// and no record: whoever keeps instances tells it which volumes there are to be, and how large.
 //
 // # Images
 //

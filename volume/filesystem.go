@@ -49,6 +49,9 @@ func (w Wanted) kind() *fileSystem {
 	return plain
 }
 
+// Largest is how large a volume of that kind can be.
+func (w Wanted) Largest() backstay.Bytes { return w.kind().largest }
+
 func makeXFS(ctx context.Context, image string) error {
 	return run(ctx, "mkfs.xfs", "-q", "-f", "-K", "-l", fmt.Sprintf("size=%d", logSize), image)
 }

@@ -3,6 +3,7 @@ package volume
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -52,8 +53,7 @@ func (p *Images) Try(ctx context.Context) error {
 			"Storage is not enforced: there is no mkfs.xfs. Type: apt-get install xfsprogs")
 	}
 	if err := p.tryVolume(ctx, probe, Wanted{Size: portion}); err != nil {
-		return backstay.Wrapf(err, backstay.Unsupported,
-			"Storage is not enforced: this machine cannot mount images. The log says why.")
+		return backstay.Wrapf(err, backstay.Unsupported, "Storage is not enforced: this machine cannot mount images.")
 	}
 	return nil
 }
@@ -71,9 +71,19 @@ func (p *Images) TryEncrypted(ctx context.Context) error {
 	return nil
 }
 
+// tryVolume makes and removes a volume, by the steps that are taken for others. No crash test is to meet them here.
 func (p *Images) tryVolume(ctx context.Context, id backstay.InstanceID, wanted Wanted) error {
-	_, err := p.Ensure(ctx, id, wanted)
-	return errors.Join(err, p.Remove(ctx, id))
+	return errors.Join(
+		try(ctx, append(p.makeSteps(id, wanted), p.mountSteps(id, wanted)...)), try(ctx, removeSteps(p.volume(id))))
+}
+
+func try(ctx context.Context, steps []step.Step) error {
+	for _, s := range steps {
+		if err := s.Do(ctx); err != nil {
+			return fmt.Errorf("%s: %w", s.Name, err)
+		}
+	}
+	return nil
 }
 
 // Enforced tells that volumes keep to their size.
@@ -90,7 +100,7 @@ func (p *Images) Ensure(ctx context.Context, id backstay.InstanceID, wanted Want
 
 // CheckSize is Unsupported for more than a volume can have.
 func CheckSize(wanted Wanted) error {
-	if largest := wanted.kind().largest; wanted.Size > largest {
+	if largest := wanted.Largest(); wanted.Size > largest {
 		return backstay.Errorf(backstay.Unsupported,
 			"A volume of %v cannot be had: the largest is %v.", wanted.Size, largest)
 	}

@@ -4,13 +4,9 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
-	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strings"
-	"syscall"
 	"testing"
 
 	"github.com/backstay/backstay"
@@ -18,39 +14,16 @@ import (
 	"github.com/backstay/backstay/volume"
 )
 
-// walledVariable tells a process of the test binary that it has mounts of its own.
-const walledVariable = "BACKSTAY_TEST_WALLED"
-
 // TestMain runs the tests in a process that has mounts of its own, where that can be had: they go with it, and with them
 // their loop devices, however it ends.
 func TestMain(m *testing.M) {
 	if root := os.Getenv(lifeVariable); root != "" {
 		os.Exit(liveUntilDead(root, os.Getenv(stepVariable)))
 	}
-	if os.Geteuid() == 0 && os.Getenv(walledVariable) == "" {
-		if code, walled := runWalled(); walled {
-			os.Exit(code)
-		}
+	if code, walled := testkit.RunWalled(); walled {
+		os.Exit(code)
 	}
 	os.Exit(m.Run())
-}
-
-func runWalled() (code int, walled bool) {
-	runtime.LockOSThread() // whose end would be the process's
-	cmd := exec.Command(os.Args[0], os.Args[1:]...)
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
-	cmd.Env = append(os.Environ(), walledVariable+"=yes")
-	cmd.SysProcAttr = &syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNS, Pdeathsig: syscall.SIGKILL}
-	if err := cmd.Start(); err != nil {
-		fmt.Fprintln(os.Stderr, "No mounts of its own for the test:", err)
-		return 0, false
-	}
-	err := cmd.Wait()
-	var exit *exec.ExitError
-	if err != nil && !errors.As(err, &exit) {
-		return 1, true
-	}
-	return cmd.ProcessState.ExitCode(), true
 }
 
 // imagesIn is a pool of images in a directory.
@@ -97,7 +70,7 @@ func newEncrypted(t *testing.T) images {
 func newImages(t *testing.T) images {
 	t.Helper()
 	p := images{Images: imagesIn(testkit.Dir(t), 64*backstay.MB)}
-	if os.Getenv(walledVariable) == "" {
+	if !testkit.Walled() {
 		t.Skip("Nothing is mounted by a test that has no mounts of its own: that takes root.")
 	}
 	if err := p.Try(t.Context()); err != nil {

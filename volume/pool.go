@@ -65,4 +65,5 @@ type Room struct {
 	Reserve  backstay.Bytes // of it, what no volume gets
 	Promised backstay.Bytes // what volumes may still take by their size
 	Given    backstay.Bytes // of it, what they can take now
+	Narrow   bool           // a volume that grows may use up what it can take now long before its size
 }

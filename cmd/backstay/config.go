@@ -35,6 +35,8 @@ type config struct {
 	endpointListen   string
 	ports            keeper.PortRange
 	minFree          backstay.Bytes
+	volumes          keeper.Volumes
+	volumeReserve    backstay.Bytes
 	Repository       backstay.Repository // without the secret key, which is in secretKeyFile; exported as Database is
 	secretKeyFile    string
 	SealKey          seal.Source // where the sealing key comes from

@@ -7,6 +7,8 @@ import (
 	"maps"
 	"slices"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 const doctorUsage = `Usage: backstay doctor [FLAGS]
@@ -31,6 +33,9 @@ func doctor(ctx context.Context, c *cli, args []string) error {
 	found = append(found, examineFiles(cfg)...)
 	found = append(found, examineCertificates(cfg, time.Now())...)
 	found = append(found, examineData(cfg.data, cfg.minFree, c.root)...)
+	if place := nearestExisting(string(cfg.data)); unix.Access(place, unix.W_OK|unix.X_OK) == nil {
+		found = append(found, examineVolumes(ctx, place, cfg.volumes))
+	}
 	found = append(found, examineState(ctx, cfg)...)
 	found = append(found, examineRepository(ctx, cfg, time.Now()))
 	found = append(found, examineUsers(c.root))

@@ -216,14 +216,25 @@ func dataPlaneSettings() []settings.Setting[config] {
 			return nil
 		},
 	}, {
-		Name: "min-free", Value: "SIZE", Unit: "a size in B, KB, MB, GB or TB, of which 1 KB is 1024 B", Default: "1GB",
+		Name: "min-free", Value: "SIZE", Unit: sizeUnit, Default: "1GB",
 		Help: "disk space that a new database must leave free",
+		Read: size(func(c *config) *backstay.Bytes { return &c.minFree }),
+	}, {
+		Name: "volumes", Value: "HOW", Unit: "`auto`, `images` or `directories`", Default: string(keeper.AutoVolumes),
+		Help: "how the storage of new databases is made",
+		More: "An image is a file system of its own that keeps to the plan's storage; it takes root and `mkfs.xfs`. A " +
+			"directory is watched, and nothing keeps it from growing. `auto` is images where this machine can have them, " +
+			"as `backstay doctor` says. Databases that there are stay as they are.",
 		Read: func(c *config, text string) (err error) {
-			if c.minFree, err = backstay.ParseBytes(text); err != nil {
-				return errors.New("is not a size with its unit, as in 5GB or 568MB")
-			}
-			return nil
+			c.volumes, err = keeper.ParseVolumes(text)
+			return err
 		},
+	}, {
+		Name: "volume-reserve", Value: "SIZE", Unit: sizeUnit, Default: "1GB",
+		Help: "disk space that no database gets",
+		More: "When no more than this is free, databases on images are full: what the platform itself needs is left. " +
+			"Other programs that fill the same disk within a second should find it too.",
+		Read: size(func(c *config) *backstay.Bytes { return &c.volumeReserve }),
 	},
 		installed("postgres", "/usr/lib/postgresql", "where PostgreSQL versions are installed",
 			"Each directory in such a one that has a `bin` with PostgreSQL's programs in it is a version.",
@@ -233,6 +244,18 @@ func dataPlaneSettings() []settings.Setting[config] {
 			func(c *config) *[]string { return &c.mysqlDirs }),
 		installed("redis", "/usr/bin", "where the programs of Redis or Valkey are installed", "",
 			func(c *config) *[]string { return &c.redisDirs }),
+	}
+}
+
+const sizeUnit = "a size in B, KB, MB, GB or TB, of which 1 KB is 1024 B"
+
+// size reads an amount of storage.
+func size(field func(*config) *backstay.Bytes) func(*config, string) error {
+	return func(c *config, text string) (err error) {
+		if *field(c), err = backstay.ParseBytes(text); err != nil {
+			return errors.New("is not a size with its unit, as in 5GB or 568MB")
+		}
+		return nil
 	}
 }
 

@@ -8,9 +8,11 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/engine"
 	"github.com/backstay/backstay/internal/step"
 	"github.com/backstay/backstay/keeper/node"
+	"github.com/backstay/backstay/volume"
 )
 
 // FirstSteps make the record of a new instance durable.
@@ -21,28 +23,33 @@ func FirstSteps(m *Machine, r Record) []step.Step {
 // Adopted is the record of an instance that has served as r wants it, and whose own record is lost. What can be
 // is taken from what is there: who owns the data, and what runs in its directory. Where there is no data at all, and
 // the Spec says that it begins from its own newest backup, it is the record of an instance that is to be restored. Any
-// other origin is where its data came from long ago, and must not take the place of data that is missing.
-func (r Record) Adopted(ctx context.Context, m *Machine) Record {
+// other origin is where its data came from long ago, and must not take the place of data that is missing. It fails
+// where it cannot be seen what there is.
+func (r Record) Adopted(ctx context.Context, m *Machine) (Record, error) {
+	_, err := m.pool(r).Mount(ctx, r.Spec.Instance, volume.Wanted{})
+	if err != nil && backstay.KindOf(err) != backstay.NotFound {
+		return r, volumeTrouble(err)
+	}
 	if found, err := m.Installed.Find(ctx, r.Spec.Engine, r.Spec.Version, r.Spec.Build); err == nil {
 		r.Installation = found
 	}
 	r.Data = r.findData(m)
 	if beginsFromItself(r.Spec) && !r.anyData(m) {
-		return r // it is restored, as a new one is
+		return r, nil // it is restored, as a new one is
 	}
 	r.Restores = restoresOf(r.Spec)
 	r.begin(r.Spec.Generation)
 	r.Reached = r.Spec.Generation
 	n, err := m.node(r, r.Spec)
 	if err != nil {
-		return r // it is found out again by whoever keeps the instance
+		return r, nil // it is found out again by whoever keeps the instance
 	}
 	var data syscall.Stat_t
 	if err := syscall.Lstat(n.DataDir, &data); err == nil && isOurUID(data.Uid) {
 		r.UID = data.Uid
 	}
 	if n, err = m.node(r, r.Spec); err != nil {
-		return r
+		return r, nil
 	}
 	if p, err := n.Find(); err == nil && p != nil {
 		r.Program = node.ProgramOf(p.PID)
@@ -51,7 +58,7 @@ func (r Record) Adopted(ctx context.Context, m *Machine) Record {
 	if found, ok := m.Installed.Running(r.Spec.Engine, r.Program); ok {
 		r.Installation = found
 	}
-	return r
+	return r, nil
 }
 
 // findData names the data directory that servers of the Spec's version serve: of several, the one that was made last.

@@ -41,7 +41,9 @@ func (in *Instance) do(ctx, during context.Context, a action) error {
 	case toAsk:
 		return in.ask(during)
 	case toLook:
-		return in.look()
+		return in.look(ctx)
+	case toSize:
+		return in.mountVolume(ctx)
 	case toKill:
 		return in.kill(ctx)
 	case toStart:
@@ -95,8 +97,11 @@ func (in *Instance) rest(ctx context.Context, until time.Time) error {
 	}
 }
 
-// look finds the process that an earlier keeper, or a start that failed, has left.
-func (in *Instance) look() error {
+// look mounts the volume, and finds the process that an earlier keeper, or a start that failed, has left.
+func (in *Instance) look(ctx context.Context) error {
+	if err := in.mountVolume(ctx); err != nil {
+		return err
+	}
 	r := in.Record()
 	n, err := in.m.node(r, r.spec(r.Started))
 	if err != nil {

@@ -96,14 +96,14 @@ func (in *Instance) removeSteps() []step.Step {
 			if err != nil {
 				return err
 			}
-			return errors.Join(in.archiveEnd(ctx, n), in.keepData(n))
+			return errors.Join(in.archiveEnd(ctx, n), in.keepData(ctx, n))
 		}},
-		{Name: "keeper.files-removed", Do: func(context.Context) error {
+		{Name: "keeper.files-removed", Do: func(ctx context.Context) error {
 			n, err := n()
 			if err != nil {
 				return err
 			}
-			return n.Remove()
+			return in.removeFiles(ctx, n)
 		}},
 		{Name: "keeper.record-removed", Do: func(context.Context) error { return in.m.Records.Remove(in.ID) }},
 	}

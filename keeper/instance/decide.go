@@ -10,7 +10,8 @@ import (
 type verb string
 
 const (
-	toLook   verb = "look"   // for the process that an earlier keeper has left
+	toLook   verb = "look"   // for the process that an earlier keeper has left, when the volume is mounted
+	toSize   verb = "size"   // give the volume another size
 	toStart  verb = "start"  // prepare the node and start its process
 	toAwait  verb = "await"  // wait until the process serves
 	toDrop   verb = "drop"   // the users that are owed to be dropped
@@ -60,6 +61,7 @@ type view struct {
 	restoring bool // data is being restored, aside from that in use
 
 	looked  bool      // the process was looked for
+	sized   bool      // the volume is as large as it is to be
 	alive   bool      // there is one
 	lived   bool      // it was found, or has served: it may have clients, which are not cut off without need
 	awaited bool      // it was waited for, and did not come up
@@ -100,6 +102,8 @@ func decide(v view, now time.Time) action {
 		return action{verb: toLook}
 	case v.hangs(now):
 		return action{verb: toKill}
+	case !v.sized && !pending:
+		return action{verb: toSize, generation: v.generation}
 	case v.checkDue() && v.checkable() && !pending:
 		return action{verb: toCheck, generation: v.generation}
 	case v.restoreDue() && !pending:

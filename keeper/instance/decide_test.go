@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/backend"
 )
 
@@ -34,10 +35,11 @@ type world struct {
 	hung    bool  // it does not answer
 	gone    bool
 
-	record Record        // keeps what is asked for, and what was done, of restarts and of data
-	laid   string        // the version of the data in use
-	had    int64         // restarts that the process was started with
-	ended  map[int64]int // how often what served was ended for a generation
+	record Record         // keeps what is asked for, and what was done, of restarts and of data
+	laid   string         // the version of the data in use
+	volume backstay.Bytes // the size that it has
+	had    int64          // restarts that the process was started with
+	ended  map[int64]int  // how often what served was ended for a generation
 
 	restores simulatedRestores
 
@@ -89,6 +91,9 @@ func (w *world) step() (rested bool) {
 		return true
 	case toLook:
 		w.v.looked, w.v.alive, w.v.lived = true, w.running, w.running && w.v.reached > 0
+		w.volume = w.record.volumeSize()
+	case toSize:
+		w.volume = w.record.volumeSize()
 	case toStart:
 		w.start(a)
 	case toAwait:
@@ -174,6 +179,9 @@ func (w *world) start(a action) {
 		w.v.looked = false
 		w.fail(a)
 		return
+	}
+	if storage := w.record.spec(a.generation).Size.Storage; w.volume < VolumeSize(storage) {
+		w.fatalf("generation %d is started on a volume of %v, and is to have %v", a.generation, w.volume, storage)
 	}
 	if way := w.record.way(a.generation, w.laid); way != asItIs {
 		w.fatalf("generation %d is started with data that is not its own: %d", a.generation, way)
@@ -320,7 +328,8 @@ func (w *world) want(n nature, restarts int64, version string, origin *backend.O
 	}
 	v.generation++
 	v.obstacle = backend.Obstacle{}
-	s := backend.Spec{Generation: v.generation, Restarts: w.record.Spec.Restarts + restarts, Version: version, Origin: origin}
+	s := backend.Spec{Generation: v.generation, Size: backstay.Size{Storage: backstay.Bytes(v.generation%3) * backstay.GB},
+		Restarts: w.record.Spec.Restarts + restarts, Version: version, Origin: origin}
 	s.RollBack = w.record.Kept != nil && w.record.Kept.Version == version
 	w.natures[v.generation] = n
 	w.record.want(s)
@@ -376,6 +385,8 @@ func (w *world) checkSettled() {
 		w.fatalf("generation %d is impossible, and %d, which served before, does not", w.v.generation, w.v.before)
 	case !possible && w.v.before == 0 && w.v.serves:
 		w.fatalf("generation %d is impossible, and is served", w.v.generation)
+	case w.v.serves && w.volume != w.record.volumeSize():
+		w.fatalf("the volume has %v and is to have %v", w.volume, w.record.volumeSize())
 	case w.v.serves && w.owed > 0:
 		w.fatalf("%d users are still to be dropped", w.owed)
 	}

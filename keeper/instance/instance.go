@@ -15,6 +15,7 @@ import (
 	"github.com/backstay/backstay/internal/process"
 	"github.com/backstay/backstay/internal/step"
 	"github.com/backstay/backstay/keeper/node"
+	"github.com/backstay/backstay/volume"
 )
 
 // Instance keeps one instance as its record says. Its goroutine, Run, is the only one that starts and ends
@@ -34,6 +35,7 @@ type Instance struct {
 	phase   backend.Phase // that it would tell if it were not being removed
 	parting string        // what is told of one that is being removed
 	pid     int           // of the process, if one is there
+	usage   volume.Usage  // how full its volume was when that was last seen
 	changed chan struct{} // closed and replaced when the status changes
 	wished  chan struct{} // closed and replaced when the wish changes
 
@@ -55,6 +57,8 @@ type sight struct {
 	stuck   <-chan error     // tells why the process must be killed, while it serves
 
 	restoring *restoring // data that is being restored; nil: none is
+
+	volume backstay.Bytes // the size that the volume was given; 0: it is not known to be mounted
 
 	laid string // the version of the data in use; empty: there is none, or the engine does not tell
 
@@ -224,6 +228,7 @@ func (in *Instance) view() view {
 	v := view{
 		wish: r.wish(), started: r.Started, reached: r.Reached, obstacle: r.Obstacle,
 		owed: len(r.Drops) > 0, gone: len(r.Gone) > 0,
+		sized:  s.volume == r.volumeSize(),
 		looked: s.looked, alive: s.process != nil, lived: s.lived, awaited: s.awaited, answers: s.answers,
 		serves: s.serves, asked: s.asked, silent: s.silent, mute: s.mute, stopped: s.stopped, busy: s.busy,
 		checked: s.checked, retry: s.retry,

@@ -136,14 +136,19 @@ func (in *Instance) archiveEnd(ctx context.Context, n node.Node) error {
 	if in.m.Vault == nil || in.Record().LastCopy != inBackup {
 		return nil
 	}
-	if err := in.m.Vault.Ended(ctx, in.ID, n); err != nil {
+	err := in.mountVolume(ctx) // which a reboot may have left unmounted
+	if err == nil {
+		err = in.m.Vault.Ended(ctx, in.ID, n)
+	}
+	if err != nil {
 		in.log.Warn("what was logged after the last backup is not in the archive", "error", err)
 	}
 	return nil
 }
 
-// keepData moves the data of a node, which has ended, to where it is kept, if there is no last backup in its place.
-func (in *Instance) keepData(n node.Node) error {
+// keepData moves the data of a node, which has ended, to where it is kept, if there is no last backup in its place: the
+// data directory, or all of its volume.
+func (in *Instance) keepData(ctx context.Context, n node.Node) error {
 	r := in.Record()
 	if r.LastCopy != inData {
 		return nil
@@ -160,6 +165,9 @@ func (in *Instance) keepData(n node.Node) error {
 		return err
 	}
 	if err := atomicfile.Write(filepath.Join(dir, noteFile), note, 0o600); err != nil {
+		return err
+	}
+	if detached, err := in.detachVolume(ctx, dir); detached || err != nil {
 		return err
 	}
 	err = os.Rename(n.DataDir, filepath.Join(dir, firstData))

@@ -19,6 +19,7 @@ import (
 	"github.com/backstay/backstay/engine"
 	"github.com/backstay/backstay/keeper/build"
 	"github.com/backstay/backstay/keeper/node"
+	"github.com/backstay/backstay/volume"
 )
 
 // Machine is what the instances of one keeper share. It is not changed once the first of them runs.
@@ -29,6 +30,7 @@ type Machine struct {
 	Engines   map[string]engine.Engine
 	Installed *build.Store
 	Records   Records
+	Pools     map[volume.Kind]volume.Pool
 	Slots     *semaphore.Weighted  // bounds how many data directories are made at once: it is mostly copying
 	AskEvery  func() time.Duration // how often an engine is asked, at most, whether it still serves
 	Copies    *semaphore.Weighted  // bounds how many nodes are restored or cloned at once
@@ -42,7 +44,7 @@ type Machine struct {
 	proof  sync.Mutex // held by whoever uses the place of proofs
 }
 
-// Dir is the directory of an instance.
+// Dir is the directory of an instance: where its volume is mounted, if it has one.
 func (m *Machine) Dir(id backstay.InstanceID) string {
 	return filepath.Join(m.DataDir, "instances", string(id))
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/backstay/backstay/backend"
 	"github.com/backstay/backstay/engine"
 	"github.com/backstay/backstay/internal/atomicfile"
+	"github.com/backstay/backstay/volume"
 )
 
 // Record is what lies on disk of an instance: its Spec, and what the keeper has decided about it. Fields
@@ -29,6 +30,8 @@ type Record struct {
 	Restarts int64         `json:"restarts"`         // that this generation asked for: a Spec with more asks for another
 	Reached  int64         `json:"reached"`          // the newest generation that served
 	Removing bool          `json:"removing"`         // everything of it is to go, this record last
+
+	Volume volume.Kind `json:"volume,omitempty"` // of what its directory is; settled when the record is first written
 
 	LastCopy LastCopy `json:"last_copy,omitempty"` // of an instance that is being removed; empty: it may be owed
 

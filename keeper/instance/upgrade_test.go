@@ -14,6 +14,7 @@ func (w *world) seeData() {
 	if w.record.Before != nil {
 		w.v.wayBack = w.record.way(w.record.Before.Generation, w.laid)
 	}
+	w.v.sized = w.volume == w.record.volumeSize()
 	w.v.gone, w.v.kept = len(w.record.Gone) > 0, time.Time{}
 	if w.record.Kept != nil {
 		w.v.kept = w.record.Kept.Since

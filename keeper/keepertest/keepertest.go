@@ -15,12 +15,14 @@ import (
 	"testing"
 	"time"
 
+	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/backend/local"
 	"github.com/backstay/backstay/engine"
 	"github.com/backstay/backstay/engine/postgres"
 	"github.com/backstay/backstay/internal/process"
 	"github.com/backstay/backstay/internal/testkit"
 	"github.com/backstay/backstay/keeper"
+	"github.com/backstay/backstay/volume"
 )
 
 // Config is that of a keeper with room for a number of instances. Engines that it leaves running end
@@ -110,8 +112,25 @@ func shareGolden(t testing.TB, dataDir string) {
 	}
 }
 
+// WithImages is Config for a keeper whose instances lie on images. The test is skipped where there can be none. It
+// takes a TestMain that calls [Main].
+func WithImages(t testing.TB, room int) keeper.Config {
+	t.Helper()
+	if !testkit.Walled() {
+		t.Skip("Nothing is mounted by a test that has no mounts of its own: that takes root.")
+	}
+	c := Config(t, room)
+	c.Volumes, c.Reserve = keeper.ImageVolumes, 64*backstay.MB
+	images := volume.Images{Root: filepath.Join(c.DataDir, "volumes"), Mounts: filepath.Join(c.DataDir, "instances")}
+	if err := images.Try(t.Context()); err != nil {
+		t.Skipf("%v (%v)", err, errors.Unwrap(err))
+	}
+	return c
+}
+
 // sweep ends the engines of the data directory "$0", and removes it, if nobody says that all is well.
-const sweep = `read -r _ && exit; for f in "$0"/run/*/node.pid; do kill -QUIT "$(cat "$f")"; done; rm -rf "$0" "$1"`
+const sweep = `read -r _ && exit; for f in "$0"/run/*/node.pid; do kill -QUIT "$(cat "$f")"; done
+umount -l "$0"/instances/* "$0"/volumes/prepared; rm -rf "$0" "$1"`
 
 // leash has a process look after the data directory if this one is killed.
 func leash(t testing.TB, dataDir string) {

@@ -25,6 +25,7 @@ import (
 	"github.com/backstay/backstay/engine/redis"
 	"github.com/backstay/backstay/internal/process"
 	"github.com/backstay/backstay/internal/step"
+	"github.com/backstay/backstay/internal/testkit"
 	"github.com/backstay/backstay/keeper"
 )
 
@@ -36,20 +37,25 @@ type order struct {
 	Ports      keeper.PortRange
 	Executable string
 	Told       string
-	Roots      []string      // of PostgreSQL's versions
-	Engines    []string      // that it has
-	Repository string        // a directory; empty: there is none
-	Ahead      time.Duration // of its clock before the machine's
-	DieAfter   string        // the step behind which it kills itself
-	Test       int           // the process whose end is its own
+	Roots      []string // of PostgreSQL's versions
+	Engines    []string // that it has
+	Repository string   // a directory; empty: there is none
+	Volumes    keeper.Volumes
+	Reserve    backstay.Bytes // that no volume gets
+	Ahead      time.Duration  // of its clock before the machine's
+	DieAfter   string         // the step behind which it kills itself
+	Test       int            // the process whose end is its own
 }
 
-// Main runs a package's tests, or the keeper that [Command] asks for. Call it as
+// Main runs a package's tests, in a process with mounts of its own, or the keeper that [Command] asks for. Call it as
 //
 //	func TestMain(m *testing.M) { os.Exit(keepertest.Main(m)) }
 func Main(m *testing.M) int {
 	text := os.Getenv(orderVariable)
 	if text == "" {
+		if code, walled := testkit.RunWalled(); walled {
+			return code
+		}
 		return m.Run()
 	}
 	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
@@ -101,7 +107,7 @@ func (o order) run(log *slog.Logger) error {
 	return keeper.Run(ctx, keeper.Config{
 		DataDir: o.DataDir, Engines: all, Repository: backstay.Repository{Dir: o.Repository},
 		Host: "localhost", Listen: []string{"127.0.0.1"}, Ports: o.Ports,
-		Version: "test", Executable: o.Executable, Told: o.Told, Log: log,
+		Volumes: o.Volumes, Reserve: o.Reserve, Version: "test", Executable: o.Executable, Told: o.Told, Log: log,
 		Now: func() time.Time { return time.Now().Add(o.Ahead) },
 	})
 }
@@ -143,6 +149,7 @@ func Command(t testing.TB, c keeper.Config, dieAfter string) []string {
 	if e, ok := c.Engines["postgres"].(postgres.Engine); ok {
 		o.Roots = e.Roots
 	}
+	o.Volumes, o.Reserve = c.Volumes, c.Reserve
 	o.Engines, o.Repository = slices.Collect(maps.Keys(c.Engines)), c.Repository.Dir
 	if c.Now != nil {
 		o.Ahead = time.Until(c.Now())

@@ -1,0 +1,134 @@
+package instance
+
+import (
+	"context"
+	"errors"
+	"path/filepath"
+
+	"github.com/backstay/backstay"
+	"github.com/backstay/backstay/backend"
+	"github.com/backstay/backstay/keeper/node"
+	"github.com/backstay/backstay/volume"
+)
+
+// pool is where the volume of an instance lies. Each kind of volume has one.
+func (m *Machine) pool(r Record) volume.Pool { return m.Pools[r.Volume] }
+
+// Kept within a volume beside what its plan promises: room for an engine to end in an orderly way, to delete and to
+// vacuum when it is full.
+const (
+	marginPart  = 20 // of the storage
+	leastMargin = 128 * backstay.MB
+)
+
+// VolumeSize is how large the volume of an instance with that storage is.
+func VolumeSize(storage backstay.Bytes) backstay.Bytes {
+	return storage + max(leastMargin, storage/marginPart)
+}
+
+// volumeSize is how large the volume is to be now. Data that lies aside is not the tenant's to pay for, and where the
+// wanted plan is smaller than the one that serves, nothing is taken away before it is reached. Where no plan promises
+// anything, there is nothing to keep to.
+func (r Record) volumeSize() backstay.Bytes {
+	storage := r.Spec.Size.Storage
+	if r.Before != nil {
+		storage = max(storage, r.Before.Size.Storage)
+	}
+	size := VolumeSize(storage)
+	if r.liesAside() {
+		size += storage
+	}
+	return min(size, volume.Wanted{}.Largest())
+}
+
+// liesAside tells whether there is, or is about to be, data of the instance beside that in use.
+func (r Record) liesAside() bool {
+	if r.Kept != nil || r.Aside != "" || len(r.Gone) > 0 || restoresOf(r.Spec) > r.Restores {
+		return true
+	}
+	return r.Before != nil && r.Before.Version != r.Spec.Version
+}
+
+// mountVolume has the instance's volume be there, as large as it is to be. One that held data is not made anew.
+func (in *Instance) mountVolume(ctx context.Context) error {
+	r := in.Record()
+	size, pool := r.volumeSize(), in.m.pool(r)
+	if r.Volume == volume.Directory { // whoever prepares the node makes it, or tells that it is missing
+		in.seen.volume = size
+		return nil
+	}
+	mount := pool.Ensure
+	if r.hasData() {
+		mount = pool.Mount
+	}
+	if _, err := mount(ctx, in.ID, volume.Wanted{Size: size}); err != nil {
+		return volumeTrouble(err)
+	}
+	if before := in.seen.volume; before != 0 && before != size {
+		in.log.Info("a volume has another size", "size", size, "before", before)
+	}
+	in.seen.volume = size
+	return nil
+}
+
+// volumeTrouble is a sentence for users where a volume cannot be had.
+func volumeTrouble(err error) error {
+	switch kind := backstay.KindOf(err); kind {
+	case backstay.NotFound:
+		return backstay.Wrapf(errors.Join(errMissing, err), backstay.Unavailable, "The volume of the service instance is "+
+			"missing. Nothing is made in its place: the service instance serves again when it is back.")
+	case backstay.Internal:
+		return backstay.Wrapf(err, backstay.Unavailable, "The volume of the service instance cannot be mounted. "+
+			"The operator finds the reason in the keeper's log.")
+	}
+	return err
+}
+
+// removeFiles removes the instance's volume, and what lies elsewhere of its node, which has ended.
+func (in *Instance) removeFiles(ctx context.Context, n node.Node) error {
+	if err := in.m.pool(in.Record()).Remove(ctx, in.ID); err != nil {
+		return err
+	}
+	return n.Remove()
+}
+
+// detachVolume moves the volume to a directory as a file, if it is one that can be moved.
+func (in *Instance) detachVolume(ctx context.Context, dir string) (detached bool, err error) {
+	images, ok := in.m.pool(in.Record()).(*volume.Images)
+	if !ok {
+		return false, nil
+	}
+	return true, images.Detach(ctx, in.ID, filepath.Join(dir, "volume.img"))
+}
+
+// Filled tells the instance how full its volume was a moment ago.
+func (in *Instance) Filled(u volume.Usage) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	in.usage = u
+}
+
+// volumeKind is how the volume of an instance is made, of which there is none yet: kind, unless there is nothing that
+// it could be kept to, or nothing of the reserve is to be kept from it.
+func volumeKind(s backend.Spec, kind volume.Kind) volume.Kind {
+	if s.Private || s.Size.Storage == 0 {
+		return volume.Directory
+	}
+	return kind
+}
+
+// FoundVolume is the kind of an instance's volume: of the one that is there, else kind.
+func (m *Machine) FoundVolume(s backend.Spec, kind volume.Kind) (volume.Kind, error) {
+	for _, known := range []volume.Kind{volume.Image, volume.Directory} {
+		found, err := m.Pools[known].Found()
+		if err != nil {
+			return kind, err
+		}
+		for _, id := range found {
+			if id == s.Instance {
+				return known, nil
+			}
+		}
+	}
+	return volumeKind(s, kind), nil
+}
