@@ -77,6 +77,8 @@ func (u User) LogValue() slog.Value { return backstay.RedactedValue(u) }
 type Inventory struct {
 	Engines []EngineVersion `json:"engines"`
 	Room    backstay.Size   `json:"room,omitzero"` // the most that one instance can ever have; 0 where that is not known
+	// Encryption is how data of new instances is encrypted at rest, such as "fscrypt"; empty: it cannot be.
+	Encryption string `json:"encryption,omitempty"`
 }
 
 // EngineVersion is one version of one engine.

@@ -37,8 +37,12 @@ func (s Spec) LogValue() slog.Value { return backstay.RedactedValue(s) }
 
 // Volume is what is asked of the places where the nodes' data lies. Their size is Size.Storage.
 type Volume struct {
-	Encrypted bool `json:"encrypted,omitempty"` // at rest, with a key of its own
+	Encrypted bool            `json:"encrypted,omitempty"` // at rest, with the key
+	Key       backstay.Secret `json:"key,omitempty"`       // no other instance's; it never changes
 }
+
+// LogValue is the volume without its key.
+func (v Volume) LogValue() slog.Value { return backstay.RedactedValue(v) }
 
 // BackupPolicy is when an instance is backed up, and how long that is kept.
 type BackupPolicy struct {

@@ -25,6 +25,7 @@ type Archive struct {
 	Engine         string
 	Version        string // as plans name it
 	Storage        backstay.Bytes
+	Encrypted      bool   // at rest
 	Key            []byte // of its backups, sealed
 	DeletedAt      time.Time
 }
@@ -49,6 +50,14 @@ func newKey() backstay.Secret {
 	key := make([]byte, 32)
 	rand.Read(key) // never fails
 	return backstay.Secret(hex.EncodeToString(key))
+}
+
+// withVolumeKey gives the volume of a new instance a key, if it is to be encrypted.
+func withVolumeKey(v backend.Volume) backend.Volume {
+	if v.Encrypted {
+		v.Key = newKey()
+	}
+	return v
 }
 
 // withKey gives the policy of an instance a key, if it has none yet.
@@ -80,7 +89,7 @@ func (b *Broker) keepArchive(ctx context.Context, in Instance) error {
 	return b.Store.KeepArchive(ctx, Archive{
 		ID: in.ID, ServiceID: in.ServiceID, PlanID: in.PlanID, OrganizationID: in.OrganizationID, SpaceID: in.SpaceID,
 		Name: in.Name, Backend: in.Backend, Engine: spec.Engine, Version: spec.Version, Storage: spec.Size.Storage,
-		Key: b.seal([]byte(spec.Backup.Key), archiveKeyContext(in.ID)),
+		Encrypted: spec.Volume.Encrypted, Key: b.seal([]byte(spec.Backup.Key), archiveKeyContext(in.ID)),
 	})
 }
 

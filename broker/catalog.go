@@ -54,8 +54,8 @@ type Offering struct {
 }
 
 // PlanGrammar is how plans are named and described. In it {size}, {version}, {product}, {storage},
-// {memory} and {connections} stand for the plan's own, and {backups} for "NOT BACKED UP, " where it is not. Plans
-// whose names tell no version are of the newest.
+// {memory} and {connections} stand for the plan's own, {backups} for "NOT BACKED UP, " where it is not, and {encrypted}
+// for "Encrypted, " where it is. Plans whose names tell no version are of the newest.
 type PlanGrammar struct {
 	Name        string `yaml:"name"`
 	Description string `yaml:"description"`
@@ -64,8 +64,8 @@ type PlanGrammar struct {
 // The guide's grammar for databases.
 const (
 	planName        = "{size}-dedicated-{version}"
-	planDescription = "{storage} Storage, {backups}Dedicated Instance, Max {connections} Concurrent Connections. " +
-		"{product} Version {version}. DB Instance Class: {size} ({memory} memory)."
+	planDescription = "{storage} Storage, {encrypted}{backups}Dedicated Instance, " +
+		"Max {connections} Concurrent Connections. {product} Version {version}. DB Instance Class: {size} ({memory} memory)."
 )
 
 // Size is what one plan size gives and costs.
@@ -74,8 +74,9 @@ type Size struct {
 	Storage     backstay.Bytes `yaml:"storage"`
 	Memory      backstay.Bytes `yaml:"memory"`
 	Connections int            `yaml:"connections"`
-	Monthly     float64        `yaml:"monthly"` // price, in the catalog's currency
-	Backups     *int           `yaml:"backups"` // days that backups are kept; absent: as the offering says
+	Monthly     float64        `yaml:"monthly"`   // price, in the catalog's currency
+	Backups     *int           `yaml:"backups"`   // days that backups are kept; absent: as the offering says
+	Encrypted   bool           `yaml:"encrypted"` // at rest, with a key of each instance's own
 }
 
 // Windows are when instances may be worked on, in UTC. One that is absent is a random one of each instance.
@@ -123,11 +124,12 @@ type plan struct {
 	engine   backend.EngineVersion
 	builds   map[string]string // the newest full version of each version of the engine
 	size     Size
+	// encryption is how data is encrypted at rest in the backend of new instances.
+	encryption string
 }
 
 // plans lists the plans that the inventory can serve: every size of every version found, newest
-// version first. Plans that promise high availability or encryption are not made until a backend
-// can keep that promise.
+// version first. Plans that promise encryption are made where the backend can keep that promise.
 func (c Catalog) plans(o *Offering, inventory backend.Inventory) []plan {
 	versions, builds := versionsOf(o.Engine, inventory)
 	named := cmp.Or(o.Plans.Name, planName)
@@ -138,6 +140,9 @@ func (c Catalog) plans(o *Offering, inventory backend.Inventory) []plan {
 	var plans []plan
 	for _, v := range sold {
 		for _, size := range o.Sizes {
+			if size.Encrypted && inventory.Encryption == "" {
+				continue
+			}
 			size.Backups = backupDays(v, cmp.Or(size.Backups, o.Backups, &defaultDays))
 			plans = append(plans, c.plan(o, fill(named, o, v, size), v, builds, size))
 		}
@@ -150,6 +155,7 @@ func (c Catalog) plans(o *Offering, inventory backend.Inventory) []plan {
 	}
 	for i := range plans {
 		plans[i].Description += shortage(plans[i].size, inventory.Room)
+		plans[i].encryption = inventory.Encryption
 	}
 	return plans
 }
@@ -221,8 +227,9 @@ func (p plan) terms() terms.Plan {
 	rules := p.offering.Parameters
 	return terms.Plan{
 		Name: p.Name, Engine: p.engine.Engine, Version: p.engine.Version, Builds: p.builds,
-		Size:     backstay.Size{Storage: p.size.Storage, Memory: p.size.Memory, Connections: p.size.Connections},
-		Settings: p.offering.Settings, Tunable: p.engine.Settings,
+		Size:      backstay.Size{Storage: p.size.Storage, Memory: p.size.Memory, Connections: p.size.Connections},
+		Encrypted: p.size.Encrypted,
+		Settings:  p.offering.Settings, Tunable: p.engine.Settings,
 		Create: rules.Create, Update: rules.Update, Changeable: !p.offering.Fixed,
 		Windows: terms.Windows(p.offering.Windows), Backups: *p.size.Backups, RestorePoints: p.engine.RestorePoints,
 	}
@@ -239,12 +246,15 @@ func (p plan) schemas() backstay.Schemas {
 
 // fill puts the plan's own in the place of each name in braces.
 func fill(template string, o *Offering, v backend.EngineVersion, s Size) string {
-	backups := ""
+	backups, encrypted := "", ""
 	if *s.Backups == 0 {
 		backups = "NOT BACKED UP, "
 	}
+	if s.Encrypted {
+		encrypted = "Encrypted, "
+	}
 	return strings.NewReplacer(
-		"{backups}", backups,
+		"{backups}", backups, "{encrypted}", encrypted,
 		"{size}", s.Name, "{version}", v.Version, "{product}", cmp.Or(o.Product, v.Product), "{storage}", s.Storage.String(),
 		"{memory}", s.Memory.String(), "{connections}", strconv.Itoa(s.Connections),
 	).Replace(template)

@@ -74,6 +74,30 @@ func TestPlanIsDescribedAsInTheGuide(t *testing.T) {
 	}
 }
 
+// TestEncryptedPlans: they are there for each size where the machine can encrypt, and say so by name and description.
+func TestEncryptedPlans(t *testing.T) {
+	t.Parallel()
+	c, err := ParseCatalog(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	encrypting := inventory("15")
+	encrypting.Encryption = "fscrypt"
+	there := map[string]bool{}
+	for _, p := range c.plans(&c.Offerings[0], encrypting) {
+		named := strings.HasSuffix(p.Name, "-ENC-dedicated-15")
+		there[p.Name] = named
+		if p.terms().Encrypted != named || strings.Contains(p.Description, "Storage, Encrypted, Dedicated") != named {
+			t.Errorf("%s, encrypted %t: %s", p.Name, p.terms().Encrypted, p.Description)
+		}
+	}
+	for _, size := range []string{"S", "M", "L", "XL"} {
+		if !there[size+"-ENC-dedicated-15"] {
+			t.Errorf("there is no encrypted plan of size %s among %v", size, there)
+		}
+	}
+}
+
 // A plan is backed up as its size says, else as its offering does, else for a week; the free one only if it says so.
 func TestPlansSayWhetherTheyAreBackedUp(t *testing.T) {
 	t.Parallel()
@@ -157,7 +181,7 @@ func TestParseCatalogTellsMistakes(t *testing.T) {
 			{name: M, storage: 1GB, memory: 1GB, connections: 1}, `, `two plans have the name "x": plans.name must have {size}`},
 		{"a plan with the free one's name", "sizes: [{name: S", `plans: {name: "{size}"},
 			free: {storage: 1GB, memory: 1GB, connections: 1}, sizes: [{name: Free`, `two plans have the name "Free"`},
-		{"braces that stand for nothing", "product: P", `product: P, plans: {name: "{size}-{disk}"}`, "{backups} and {connections} do"},
+		{"braces that stand for nothing", "product: P", `product: P, plans: {name: "{size}-{disk}"}`, "{encrypted} and {connections} do"},
 		{"windows that overlap", "product: P", `product: P, windows: {maintenance: "sun:23:00-mon:01:30", backup: "01:00-02:00"}`,
 			"windows: The maintenance window sun:23:00-mon:01:30 overlaps"},
 		{"a window that is none", "product: P", `product: P, windows: {backup: "at night"}`, "is written HH:MM-HH:MM"},

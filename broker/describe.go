@@ -76,6 +76,9 @@ func (b *Broker) toldParameters(
 	if p.engine.Settings != nil {
 		told["available_settings"] = p.engine.Settings
 	}
+	if a.Spec.Volume.Encrypted {
+		told["encryption_at_rest"] = cmp.Or(p.encryption, "yes")
+	}
 	b.tellUsed(ctx, in, told)
 	b.tellBackups(ctx, in, a.Spec, told)
 	if in.Pending.ID != "" {

@@ -33,7 +33,7 @@ func (b *Broker) agree(ctx context.Context, r backstay.ProvisionRequest) (terms.
 	if err != nil {
 		return agreed, err
 	}
-	agreed.Spec.Backup = withKey(agreed.Spec.Backup)
+	agreed.Spec.Backup, agreed.Spec.Volume = withKey(agreed.Spec.Backup), withVolumeKey(agreed.Spec.Volume)
 	if agreed.Origin != nil {
 		agreed.Spec.Origin, err = b.origin(ctx, sold, *agreed.Origin, r)
 	}

@@ -94,7 +94,7 @@ func (o Offering) checkSizes(complain complain) {
 // checkPlanNames looks at the plans that the offering would have with two versions of its engine.
 func (c Catalog) checkPlanNames(o Offering, complain complain) {
 	seen := map[string]bool{}
-	for _, p := range c.plans(&o, backend.Inventory{Engines: []backend.EngineVersion{
+	for _, p := range c.plans(&o, backend.Inventory{Encryption: "some", Engines: []backend.EngineVersion{
 		{Engine: o.Engine, Product: "P", Version: "1"}, {Engine: o.Engine, Product: "P", Version: "2"},
 	}}) {
 		switch {
@@ -104,7 +104,7 @@ func (c Catalog) checkPlanNames(o Offering, complain complain) {
 			complain("a plan has no name")
 		case strings.ContainsAny(p.Name+p.Description, "{}"):
 			complain("name or description of the plan %q has something in braces that stands for nothing: {size}, {version}, "+
-				"{product}, {storage}, {memory}, {backups} and {connections} do", p.Name)
+				"{product}, {storage}, {memory}, {backups}, {encrypted} and {connections} do", p.Name)
 		case printable(p.Name) != p.Name || printable(p.Description) != p.Description:
 			complain("name or description of the plan %q has a line break or another control character in it, "+
 				"which a line of text cannot have", p.Name)

@@ -37,7 +37,8 @@ func (b *Broker) findDeleted(ctx context.Context, id backstay.InstanceID) (s sou
 	a, err := b.Store.Archive(ctx, id)
 	return source{name: a.Name, backend: a.Backend, sealed: a.Key, Source: terms.Source{
 		ID: id, Engine: a.Engine, Build: a.Version, Storage: a.Storage, BackedUp: true, Deleted: true,
-		Place: terms.Place{Organization: a.OrganizationID, Space: a.SpaceID},
+		Encrypted: a.Encrypted,
+		Place:     terms.Place{Organization: a.OrganizationID, Space: a.SpaceID},
 	}}, err
 }
 
@@ -53,6 +54,7 @@ func (b *Broker) openSource(s source) (source, error) {
 		return s, err
 	}
 	s.Engine, s.Build, s.Storage = spec.Engine, cmp.Or(s.Build, spec.Build, spec.Version), spec.Size.Storage
+	s.Encrypted = spec.Volume.Encrypted
 	if spec.Backup != nil {
 		s.BackedUp, s.Key = true, spec.Backup.Key
 	}

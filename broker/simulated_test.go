@@ -15,14 +15,18 @@ import (
 type simulated struct {
 	backend.Backend // nil: nothing else is asked for
 
-	mu        sync.Mutex
-	changed   chan struct{} // closed and replaced at every change
-	build     string        // of PostgreSQL 15, that is installed
-	most      int           // connections that it can ever serve
-	full      bool          // there is no room for anything that is new
-	away      bool          // it does not answer
-	crowded   bool          // it would refuse whatever is new
-	message   string        // of an instance that serves
+	mu      sync.Mutex
+	changed chan struct{} // closed and replaced at every change
+	build   string        // of PostgreSQL 15, that is installed
+	most    int           // connections that it can ever serve
+	full    bool          // there is no room for anything that is new
+	away    bool          // it does not answer
+	crowded bool          // it would refuse whatever is new
+	message string        // of an instance that serves
+
+	encryption    string                 // of what lies on its disks
+	restorePoints backstay.RestorePoints // that it can have
+
 	instances map[backstay.InstanceID]*backend.Status
 	specs     map[backstay.InstanceID]backend.Spec // that serve
 	wanted    map[backstay.InstanceID]backend.Spec
@@ -75,8 +79,8 @@ func (s *simulated) Inventory(context.Context) (backend.Inventory, error) {
 	if s.away {
 		return backend.Inventory{}, backstay.Errorf(backstay.Unavailable, "The machine does not answer.")
 	}
-	return backend.Inventory{Engines: []backend.EngineVersion{{
-		Engine: "postgres", Product: "PostgreSQL", Version: "15", FullVersion: s.build,
+	return backend.Inventory{Encryption: s.encryption, Engines: []backend.EngineVersion{{
+		Engine: "postgres", Product: "PostgreSQL", Version: "15", FullVersion: s.build, RestorePoints: s.restorePoints,
 	}}}, nil
 }
 

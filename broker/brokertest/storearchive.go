@@ -16,6 +16,7 @@ func archivesOutliveTheirInstance(t *testing.T, s broker.Store) {
 	a := broker.Archive{
 		ID: backstay.InstanceID(uuid.NewString()), ServiceID: "service", PlanID: "plan", OrganizationID: "organization",
 		SpaceID: "space", Name: "my-redis", Backend: "local", Engine: "redis", Version: "7.0", Storage: backstay.GB,
+		Encrypted: true,
 	}
 	if _, err := s.Archive(t.Context(), a.ID); backstay.KindOf(err) != backstay.NotFound {
 		t.Errorf("before: %v", err)

@@ -30,7 +30,7 @@ var (
 	})
 	older   = other("S-9.6", func(p *terms.Plan) { p.Version = "9.6" })
 	foreign = other("R", func(p *terms.Plan) { p.Engine = "redis" })
-	sealed  = other("E", func(p *terms.Plan) { p.Volume.Encrypted = true })
+	sealed  = other("E", func(p *terms.Plan) { p.Encrypted = true })
 	fixed   = other("F", func(p *terms.Plan) { p.Changeable = false })
 )
 
@@ -89,8 +89,8 @@ func TestPlanChange(t *testing.T) {
 		{name: "less storage, from one that is no longer sold", from: terms.Plan{}, to: short, kind: backstay.Unsupported,
 			words: "Storage never shrinks"},
 		{name: "encryption", from: small, to: sealed, kind: backstay.Unsupported,
-			words: "Encryption at rest is decided when a service instance is created"},
-		{name: "no encryption", from: *sealed, to: ptr(small), kind: backstay.Unsupported, words: "Encryption at rest is decided"},
+			words: "encryption at rest cannot be enabled or disabled"},
+		{name: "no encryption", from: *sealed, to: ptr(small), kind: backstay.Unsupported, words: "encryption at rest cannot be"},
 		{name: "and reboot", from: small, to: large, given: `{"reboot": true}`, kind: backstay.Invalid,
 			words: "A new plan and reboot do not go together"},
 		{name: "and the newest minor version", from: small, to: large, given: `{"update_minor_version_to_latest": true}`,

@@ -34,13 +34,14 @@ const (
 
 // Source is an instance, or what is kept of one that was deleted, that a new instance is to begin from.
 type Source struct {
-	ID       backstay.InstanceID
-	Engine   string
-	Build    string // the full version of the data
-	Storage  backstay.Bytes
-	Place    Place
-	BackedUp bool // there is a key of backups
-	Deleted  bool
+	ID        backstay.InstanceID
+	Engine    string
+	Build     string // the full version of the data
+	Storage   backstay.Bytes
+	Place     Place
+	BackedUp  bool // there is a key of backups
+	Encrypted bool // at rest
+	Deleted   bool
 }
 
 // Place is where users have an instance.
@@ -66,6 +67,9 @@ func (p Plan) BeginFrom(o Origin, s Source) error {
 	case p.Size.Storage < s.Storage:
 		return refuse("The service instance %s has %s storage, and plan %s has %s: choose a plan with %s or more.",
 			s.ID, s.Storage, p.Name, p.Size.Storage, s.Storage)
+	case s.Encrypted && !p.Encrypted:
+		return refuse("The service instance %s is encrypted at rest, and plan %s is not: its data stays encrypted. Choose a "+
+			"plan with ENC in its name.", s.ID, p.Name)
 	case o.Kind == Clone && s.Deleted:
 		return refuse("The service instance %s was deleted, and only one that serves can be cloned. Its last backup can be "+
 			"restored with restore_from_latest_snapshot_of.", s.ID)

@@ -71,9 +71,9 @@ func (p Plan) leave(before Accepted, to Plan, w wishes) error {
 	case to.Size.Storage < storage:
 		return refuse("Storage never shrinks: this service instance has %s, and plan %s has %s. Choose a plan with %s or "+
 			"more, or %s", storage, to.Name, to.Size.Storage, storage, copyInstead)
-	case to.Volume.Encrypted != was.Volume.Encrypted:
-		return refuse("Encryption at rest is decided when a service instance is created: plan %s has another one than "+
-			"this service instance. Instead, %s", to.Name, copyInstead)
+	case to.Encrypted != was.Volume.Encrypted:
+		return refuse("Once a service instance is created, encryption at rest cannot be enabled or disabled, which plan %s "+
+			"would do. Instead, %s", to.Name, copyInstead)
 	}
 	return nil
 }
