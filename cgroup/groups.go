@@ -267,9 +267,13 @@ func (g *Groups) Found() ([]string, error) {
 // Seen is what the kernel tells of a group.
 type Seen struct {
 	Memory backstay.Bytes // in use, with what of files is kept in memory
+	Limit  backstay.Bytes // of Memory; 0: there is none
 	Killed int64          // processes that were killed because the group needed more memory than its limit, so far
 	Denied int64          // times that a process could not be started, as there were as many as the limit allows, so far
 }
+
+// unlimited is less than what version 1 tells of a group without a limit, and more than any machine has.
+const unlimited = 1 << 60
 
 // Look returns what the kernel tells of a group. What it does not tell, or of a group that is not there, is 0.
 func (g *Groups) Look(id string) Seen {
@@ -277,12 +281,15 @@ func (g *Groups) Look(id string) Seen {
 		return Seen{}
 	}
 	var s Seen
-	used, kills := "memory.usage_in_bytes", "memory.oom_control"
+	used, most, kills := "memory.usage_in_bytes", "memory.limit_in_bytes", "memory.oom_control"
 	if g.unified {
-		used, kills = "memory.current", "memory.events"
+		used, most, kills = "memory.current", "memory.max", "memory.events"
 	}
 	if dir := g.dirOf(id, memory); dir != "" {
 		s.Memory = backstay.Bytes(number(filepath.Join(dir, used), ""))
+		if s.Limit = backstay.Bytes(number(filepath.Join(dir, most), "")); s.Limit >= unlimited {
+			s.Limit = 0
+		}
 		s.Killed = number(filepath.Join(dir, kills), "oom_kill")
 	}
 	if dir := g.dirOf(id, pids); dir != "" {

@@ -33,6 +33,7 @@ type Config struct {
 	Executable string              // which program this is (see process.Executable): a keeper of another one is replaced
 	Repository backstay.Repository // where backups lie, without a part and a key; zero: there is none
 	Told       string              // which Repository that is: a keeper that was told of another one is replaced
+	NoLimits   bool                // leave instances unlimited where the machine could limit them
 	Now        func() time.Time    // nil: the machine's clock
 	Log        *slog.Logger
 }

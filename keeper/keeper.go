@@ -62,7 +62,7 @@ func newKeeper(c Config) *Keeper {
 		Config: c, machine: c.machine(), starts: newStarts(), kindOfNew: c.newKind(), stray: map[uint32]bool{},
 		instances: map[backstay.InstanceID]*instance.Instance{}, admitted: map[backstay.InstanceID]admission{},
 	}
-	k.machine.AskEvery, k.machine.Source = k.askEvery, k.serving
+	k.machine.AskEvery, k.machine.Source, k.machine.Groups = k.askEvery, k.serving, c.groups()
 	k.custody = k.newCustody()
 	k.machine.Vault = k.custody
 	return k
@@ -96,6 +96,7 @@ func Run(ctx context.Context, c Config) error {
 	k.life, k.endLife = context.WithCancel(ctx)
 	defer k.endLife()
 	k.superviseAll(records)
+	k.sweepGroups()
 	k.attendOrphans()
 	g.Go(func() error { return k.serve(ctx) })
 	g.Go(func() error { k.awaitOurs(ctx); k.tendBuilds(ctx); return nil })

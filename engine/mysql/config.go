@@ -177,3 +177,9 @@ func quoteSetting(value string) (string, error) {
 func clamp(b, low, high backstay.Bytes) backstay.Bytes { return min(max(b, low), high) / mb * mb }
 
 func inBytes(b backstay.Bytes) string { return strconv.FormatInt(int64(b), 10) }
+
+// Bounds adds to the plan's memory a quarter, and what the server takes besides for itself. Each session is a thread.
+func (Engine) Bounds(n engine.Node) engine.Bounds {
+	return engine.Bounds{Memory: n.Size.Memory + n.Size.Memory/4 + 128*backstay.MB,
+		Processes: n.Size.Connections + 200}
+}

@@ -27,6 +27,7 @@ var (
 	_ engine.Reloader  = Engine{}
 	_ engine.Settler   = Engine{}
 	_ engine.Packaged  = Engine{}
+	_ engine.Bounded   = Engine{}
 	_ engine.Explainer = Engine{}
 	_ engine.Describer = Engine{}
 	_ engine.Tender    = Engine{}

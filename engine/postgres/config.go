@@ -218,3 +218,11 @@ func quoteList(items []string) string {
 func clamp(b, low, high backstay.Bytes) backstay.Bytes { return min(max(b, low), high) }
 
 func kilobytes(b backstay.Bytes) string { return strconv.FormatInt(int64(b/backstay.KB), 10) + "kB" }
+
+// Bounds adds to the plan's memory a quarter, and what the processes of the server have for themselves: its sessions
+// keep to work_mem in each step of a query only, and remember what they have seen of the catalog. A connection is a
+// process before it is known who asks for it, so there are more of them than sessions.
+func (Engine) Bounds(n engine.Node) engine.Bounds {
+	return engine.Bounds{Memory: n.Size.Memory + n.Size.Memory/4 + 128*backstay.MB,
+		Processes: n.Size.Connections + reserve + 100}
+}

@@ -28,6 +28,7 @@ var (
 	_ engine.Packaged   = Engine{}
 	_ engine.Inspector  = Engine{}
 	_ engine.Warmer     = Engine{}
+	_ engine.Bounded    = Engine{}
 	_ engine.Explainer  = Engine{}
 	_ engine.Describer  = Engine{}
 	_ engine.Tender     = Engine{}

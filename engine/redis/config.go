@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/engine"
 )
 
@@ -129,4 +130,10 @@ func quote(value string) (string, error) {
 		return "", errors.New("control character in value")
 	}
 	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(value) + `"`, nil
+}
+
+// Bounds is more than twice the plan's memory: all of that is for keys, a rewrite of the file may copy each of them,
+// and clients have buffers besides.
+func (Engine) Bounds(n engine.Node) engine.Bounds {
+	return engine.Bounds{Memory: 2*n.Size.Memory + n.Size.Memory/2 + 128*backstay.MB, Processes: 100}
 }

@@ -29,6 +29,7 @@ var (
 	_ engine.Engine     = Engine{}
 	_ engine.Beginner   = Engine{}
 	_ engine.Configurer = Engine{}
+	_ engine.Bounded    = Engine{}
 	_ engine.Explainer  = Engine{}
 	_ engine.Reloader   = Engine{}
 	_ engine.Packaged   = Engine{}

@@ -89,7 +89,7 @@ func (in *Instance) rest(ctx context.Context, until time.Time) error {
 	case <-in.seen.restoring.ended():
 		return nil
 	case <-ended:
-		return in.seen.node.Explain()
+		return in.explain()
 	case err := <-in.seen.stuck:
 		return errors.Join(err, in.seen.node.Kill(in.seen.process))
 	case <-ctx.Done():
@@ -112,8 +112,10 @@ func (in *Instance) look(ctx context.Context) error {
 		return err
 	}
 	in.seen.looked, in.seen.laid = true, in.versionOfData(n)
+	in.countKills()
 	if p != nil {
 		n.Found = true
+		n.Gather(p.PID, in.log)
 		in.take(n, p)
 		in.seen.lived = r.Reached > 0
 	}
@@ -219,7 +221,7 @@ func (in *Instance) startSteps(generation int64) []step.Step {
 				in.log.Warn("a build that is gone is replaced by a newer one", "wanted", r.spec(generation).Build,
 					"instead", n.Installation.FullVersion)
 			}
-			p, err := n.Start()
+			p, err := n.Start(in.log)
 			if err == nil {
 				in.take(n, p)
 			}
@@ -278,6 +280,7 @@ func (in *Instance) awaitSteps() []step.Step {
 			in.seen.laid = in.versionOfData(in.seen.node) // which an earlier build may not have noted
 		}
 		in.notice(err)
+		in.countKills()
 		in.seen.answers, in.seen.awaited = err == nil, err != nil && ctx.Err() == nil // another wish says nothing of it
 		return err
 	}}}
@@ -386,9 +389,10 @@ func (in *Instance) ask(ctx context.Context) error {
 	}
 	select {
 	case <-s.process.Done():
-		return s.node.Explain()
+		return in.explain()
 	default:
 	}
+	in.countKills()
 	first := s.silent.IsZero()
 	in.notice(err)
 	switch {

@@ -105,7 +105,9 @@ func (in *Instance) removeSteps() []step.Step {
 			}
 			return in.removeFiles(ctx, n)
 		}},
-		{Name: "keeper.record-removed", Do: func(context.Context) error { return in.m.Records.Remove(in.ID) }},
+		{Name: "keeper.record-removed", Do: func(context.Context) error {
+			return errors.Join(in.m.Groups.Remove(string(in.ID)), in.m.Records.Remove(in.ID))
+		}},
 	}
 }
 

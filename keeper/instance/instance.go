@@ -60,6 +60,10 @@ type sight struct {
 
 	volume backstay.Bytes // the size that the volume was given; 0: it is not known to be mounted
 
+	gauged  bool      // killed was read
+	killed  int64     // processes for want of memory, that the kernel has told of so far
+	starved time.Time // when it was seen last that there are more of these; zero: that is told no more
+
 	laid string // the version of the data in use; empty: there is none, or the engine does not tell
 
 	wanted        int64 // the generation that all below is about
@@ -255,6 +259,9 @@ func (in *Instance) Stop() (stopped bool, err error) {
 	stopped, err = n.Stop()
 	if err = errors.Join(err, n.Abandon()); err != nil {
 		return stopped, fmt.Errorf("stop instance %s: %w", in.ID, err)
+	}
+	if err := in.m.Groups.Remove(string(in.ID)); err != nil {
+		in.log.Warn("the group of an engine that has ended is left", "error", err)
 	}
 	return stopped, nil
 }

@@ -16,6 +16,7 @@ import (
 
 	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/backend"
+	"github.com/backstay/backstay/cgroup"
 	"github.com/backstay/backstay/engine"
 	"github.com/backstay/backstay/keeper/build"
 	"github.com/backstay/backstay/keeper/node"
@@ -35,6 +36,7 @@ type Machine struct {
 	AskEvery  func() time.Duration // how often an engine is asked, at most, whether it still serves
 	Copies    *semaphore.Weighted  // bounds how many nodes are restored or cloned at once
 	Vault     Vault                // nil: nothing is backed up here, and nothing restored
+	Groups    *cgroup.Groups       // of processes, one for each instance; nil: nothing is limited
 	Now       func() time.Time
 	Log       *slog.Logger
 	// Source is the node of an instance of this machine while it serves, of which a clone is to be made.
@@ -90,6 +92,7 @@ func (m *Machine) node(r Record, s backend.Spec) (node.Node, error) {
 	if n.Engine != nil {
 		n.Admin = n.Engine.LocalAdmin(n.Node)
 	}
+	n.Groups, n.Limits = m.Groups, limitsOf(n, s)
 	return n, nil
 }
 

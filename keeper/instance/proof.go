@@ -3,6 +3,7 @@ package instance
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"time"
@@ -37,7 +38,7 @@ func (in *Instance) Prove(ctx context.Context, r backstay.Repository, b backstay
 	if err := in.restoreProof(ctx, &n, r, b); err != nil {
 		return err
 	}
-	return tryOut(ctx, n)
+	return tryOut(ctx, n, in.log)
 }
 
 // proofNode is the instance's node in the scratch place, where nobody but us can reach it.
@@ -52,7 +53,7 @@ func (in *Instance) proofNode() (node.Node, error) {
 	}
 	n.Dir = filepath.Join(in.m.proofDir(), string(in.ID))
 	n.DataDir, n.LogFile = filepath.Join(n.Dir, firstData), filepath.Join(n.Dir, "log", "engine.log")
-	n.RunDir, n.Program, n.Scratch = in.m.proofRunDir(), "", true
+	n.RunDir, n.Program, n.Scratch, n.Groups = in.m.proofRunDir(), "", true, nil
 	n.Ports, n.Endpoint, n.TLS = nil, backstay.Endpoint{}, backstay.Certificate{}
 	n.Admin = n.Engine.LocalAdmin(n.Node)
 	if err := node.MakeDir(in.m.proofDir(), node.ThroughMode()); err != nil {
@@ -89,11 +90,11 @@ func (in *Instance) restoreProof(ctx context.Context, n *node.Node, r backstay.R
 const proofPatience = time.Hour
 
 // tryOut starts a node that was restored, and ends it when it serves.
-func tryOut(ctx context.Context, n node.Node) (err error) {
+func tryOut(ctx context.Context, n node.Node, log *slog.Logger) (err error) {
 	if n.Program, err = n.Prepare(ctx); err != nil {
 		return err
 	}
-	p, err := n.Start()
+	p, err := n.Start(log)
 	if err != nil {
 		return err
 	}

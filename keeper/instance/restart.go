@@ -45,6 +45,7 @@ func (in *Instance) changeSteps(during context.Context, generation int64) []step
 				return err
 			}
 			in.seen.node = t.node
+			in.seen.node.Limit(in.log)
 			in.seen.awaited, in.seen.answers, in.seen.serves = false, false, false // it is asked once more
 			return nil
 		}},
@@ -76,6 +77,7 @@ func (in *Instance) reload(ctx context.Context, generation int64) (t transition,
 	}
 	ctx, cancel := context.WithTimeout(ctx, awaitPatience)
 	defer cancel()
+	in.seen.node.Widen(t.node.Limits, in.log)
 	t.restart, err = reloader.Reload(ctx, t.node.Node)
 	t.restart = t.restart || in.Record().asksForRestart(generation)
 	in.log.Info("settings were put in force", "generation", generation, "restart", t.restart, "error", err)

@@ -41,7 +41,7 @@ func (n Node) Accompany(ctx context.Context, log *slog.Logger) (end func(), err 
 	var following sync.WaitGroup
 	end = func() { cancel(); following.Wait() }
 	for i := range companions {
-		p, err := n.companion(i)
+		p, err := n.companion(i, log)
 		if err != nil {
 			end()
 			return nil, fmt.Errorf("start companion %s: %w", companions[i].Name, err)
@@ -52,7 +52,7 @@ func (n Node) Accompany(ctx context.Context, log *slog.Logger) (end func(), err 
 }
 
 // companion returns the process of the companion of that number, which it starts if it does not run.
-func (n Node) companion(i int) (*process.Process, error) {
+func (n Node) companion(i int, log *slog.Logger) (*process.Process, error) {
 	companions, err := n.Engine.(engine.Accompanied).Companions(n.Node) // anew: a command starts once
 	if err != nil {
 		return nil, err
@@ -61,7 +61,7 @@ func (n Node) companion(i int) (*process.Process, error) {
 	if p, err := n.find(pidFile); p != nil || err != nil {
 		return p, err
 	}
-	return n.start(companions[i].Process, pidFile)
+	return n.start(companions[i].Process, pidFile, log)
 }
 
 // follow starts a companion again whenever it ends, until ctx does.
@@ -77,7 +77,7 @@ func (n Node) follow(ctx context.Context, i int, p *process.Process, log *slog.L
 				return
 			}
 			var err error
-			if p, err = n.companion(i); err != nil {
+			if p, err = n.companion(i, log); err != nil {
 				log.Warn("a companion of an engine has ended and does not start again", "error", err)
 			}
 		}

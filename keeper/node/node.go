@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 
 	"github.com/backstay/backstay"
+	"github.com/backstay/backstay/cgroup"
 	"github.com/backstay/backstay/engine"
 )
 
@@ -19,6 +20,9 @@ type Node struct {
 	Program string        // that the process runs, without symbolic links; empty: it was never started
 	Found   bool          // the process was not started by this keeper: another build may have configured it
 	Scratch bool          // it serves nobody, and is thrown away
+
+	Groups *cgroup.Groups // in which its processes are, in that of its instance; nil: nothing is limited
+	Limits cgroup.Limits  // of that group
 }
 
 // LogValue is the node without the certificate's key.

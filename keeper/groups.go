@@ -1,0 +1,42 @@
+package keeper
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+
+	"github.com/backstay/backstay"
+	"github.com/backstay/backstay/cgroup"
+)
+
+// GroupsName is the name of the groups of a data directory's instances, each of which has its instance's id.
+func GroupsName(dataDir string) string {
+	sum := sha256.Sum256([]byte(dataDir))
+	return hex.EncodeToString(sum[:6])
+}
+
+// groups are those of this data directory, or nil where nothing can be limited, which the log then says.
+func (c Config) groups() *cgroup.Groups {
+	if c.NoLimits {
+		return nil
+	}
+	g, err := cgroup.Open(GroupsName(c.DataDir))
+	if err != nil {
+		c.Log.Warn("no instance is kept to its plan's memory and processor", "error", err)
+	}
+	return g
+}
+
+// sweepGroups removes the groups of instances of which nothing is left.
+func (k *Keeper) sweepGroups() {
+	found, err := k.machine.Groups.Found()
+	for _, id := range found {
+		if !k.machine.Records.Has(backstay.InstanceID(id)) {
+			if err = k.machine.Groups.Remove(id); err != nil {
+				break
+			}
+		}
+	}
+	if err != nil {
+		k.Log.Warn("groups of instances that are gone are left", "error", err)
+	}
+}
