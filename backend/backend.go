@@ -58,9 +58,16 @@ type Accounts interface {
 
 // Gauge is what a backend does besides that sees how much its instances store.
 type Gauge interface {
-	// Used tells how much of a disk the data of an instance takes now, its logs of changes among it. What waits for the
-	// repository of the backups does not count. It is NotFound for an instance that the backend does not have.
-	Used(ctx context.Context, id backstay.InstanceID) (backstay.Bytes, error)
+	// Storage tells how much an instance stores now. It is NotFound if there is no such instance.
+	Storage(ctx context.Context, id backstay.InstanceID) (Storage, error)
+}
+
+// Storage is how much an instance stores, and may.
+type Storage struct {
+	// Used is how much of a disk the data takes, its logs of changes among it. What waits for the repository of the
+	// backups does not count.
+	Used     backstay.Bytes `json:"used"`
+	Enforced bool           `json:"enforced"` // it cannot store more than its plan says
 }
 
 // User is one binding's account in an instance.

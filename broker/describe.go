@@ -79,7 +79,7 @@ func (b *Broker) toldParameters(
 	if a.Spec.Volume.Encrypted {
 		told["encryption_at_rest"] = cmp.Or(p.encryption, "yes")
 	}
-	b.tellUsed(ctx, in, told)
+	b.tellStorage(ctx, in, told)
 	b.tellBackups(ctx, in, a.Spec, told)
 	if in.Pending.ID != "" {
 		pending, err := b.toldPending(in)
@@ -91,18 +91,20 @@ func (b *Broker) toldParameters(
 	return json.Marshal(told)
 }
 
-// tellUsed adds how much the instance stores, where its backend sees that.
-func (b *Broker) tellUsed(ctx context.Context, in Instance, told map[string]any) {
+// tellStorage adds how much the instance stores, and whether its plan's storage is more than a word, where its backend
+// sees that.
+func (b *Broker) tellStorage(ctx context.Context, in Instance, told map[string]any) {
 	gauge, ok := b.Backends[in.Backend].(backend.Gauge)
 	if !ok {
 		return
 	}
-	used, err := gauge.Used(ctx, in.ID)
+	storage, err := gauge.Storage(ctx, in.ID)
 	if err != nil {
 		b.Log.Warn("it is not known how much an instance stores", "instance", in.ID, "error", err)
 		return
 	}
-	told["disk_used"] = (used / backstay.MB * backstay.MB).String()
+	told["disk_used"] = (storage.Used / backstay.MB * backstay.MB).String()
+	told["storage_enforced"] = storage.Enforced
 }
 
 // pendingChange is a change that waits, as users are told of it.

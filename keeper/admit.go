@@ -143,7 +143,10 @@ func (k *Keeper) admit(spec backend.Spec) (in *instance.Instance, begun admissio
 // which is nil if there is enough. k.mu is held.
 func (k *Keeper) admissible(spec backend.Spec, room error) (*instance.Instance, error) {
 	if in, ok := k.instances[spec.Instance]; ok {
-		return in, in.Admit(spec)
+		if err := in.Admit(spec); err != nil {
+			return in, err
+		}
+		return in, k.checkPromises(spec)
 	}
 	switch {
 	case k.stopping:
@@ -158,7 +161,10 @@ func (k *Keeper) admissible(spec backend.Spec, room error) (*instance.Instance, 
 	if _, err := k.freePort(); err != nil {
 		return nil, err
 	}
-	return nil, room
+	if room != nil {
+		return nil, room
+	}
+	return nil, k.checkPromises(spec)
 }
 
 // checkAdmission refuses a Spec that Apply would refuse, and one that the engine says can never be: whoever asks for

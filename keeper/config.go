@@ -28,6 +28,7 @@ type Config struct {
 	Ports      PortRange
 	MinFree    backstay.Bytes      // disk space that a new instance must leave free
 	Reserve    backstay.Bytes      // disk space that no volume gets
+	Overcommit float64             // how many times the disk may be promised; 0: as often as is asked for
 	Volumes    Volumes             // of new instances; empty: directories
 	Version    string              // of the build, for people
 	Executable string              // which program this is (see process.Executable): a keeper of another one is replaced

@@ -89,7 +89,7 @@ func (k *Keeper) routes() http.Handler {
 		k.answer(w, r, k.answerProof)
 	})
 	handle("GET "+wire.AdminPattern, k.answerAdmin)
-	handle("GET "+wire.UsedPattern, k.answerUsed)
+	handle("GET "+wire.StoragePattern, k.answerStorage)
 	handle("POST "+wire.RotationPattern, k.answerRotate)
 	handle("PUT "+wire.UserPattern, k.answerCreateUser)
 	handle("DELETE "+wire.UserPattern, k.answerDropUser)
@@ -253,12 +253,12 @@ func (k *Keeper) answerAdmin(r *http.Request) (any, error) {
 	return wire.Admin{PID: pid, SocketDir: n.RunDir, Port: n.Endpoint.Port}, err
 }
 
-func (k *Keeper) answerUsed(r *http.Request) (any, error) {
+func (k *Keeper) answerStorage(r *http.Request) (any, error) {
 	in, err := k.asked(r)
 	if err != nil {
 		return nil, err
 	}
-	return in.Used()
+	return in.Storage()
 }
 
 func (k *Keeper) answerRotate(r *http.Request) (any, error) {

@@ -15,11 +15,14 @@ func TestUsedFollowsTheData(t *testing.T) {
 	session := mustUser(t, b, spec.Instance)
 	used := func() backstay.Bytes {
 		t.Helper()
-		size, err := b.Used(t.Context(), spec.Instance)
+		storage, err := b.Storage(t.Context(), spec.Instance)
 		if err != nil {
 			t.Fatal(err)
 		}
-		return size
+		if storage.Enforced {
+			t.Error("storage is said to be enforced, in a directory")
+		}
+		return storage.Used
 	}
 	before := used()
 	const fill = "CREATE TABLE filled AS SELECT repeat(md5(n::text), 30) FROM generate_series(1, 20000) n"
@@ -29,7 +32,7 @@ func TestUsedFollowsTheData(t *testing.T) {
 	if grown := used() - before; grown < 19*backstay.MB || grown > 150*backstay.MB {
 		t.Errorf("it has grown by %s to %s", grown, used())
 	}
-	if _, err := b.Used(t.Context(), "absent"); backstay.KindOf(err) != backstay.NotFound {
+	if _, err := b.Storage(t.Context(), "absent"); backstay.KindOf(err) != backstay.NotFound {
 		t.Errorf("of an absent instance: %v", err)
 	}
 }

@@ -68,6 +68,9 @@ func TestVolumeOfAnInstance(t *testing.T) {
 	until(t, b, spec.Instance, running)
 	pid, conn := mustPID(t, b, spec.Instance), mustUser(t, b, spec.Instance)
 	awaitSize(t, c, spec.Instance, instance.VolumeSize(backstay.GB))
+	if told, err := b.Storage(t.Context(), spec.Instance); err != nil || !told.Enforced {
+		t.Errorf("of an instance with an image, it is told %+v %v", told, err)
+	}
 
 	spec.Generation, spec.Size.Storage = 2, 4*backstay.GB
 	mustReach(t, b, spec)

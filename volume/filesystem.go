@@ -23,8 +23,9 @@ type fileSystem struct {
 	make     func(ctx context.Context, image string) error
 }
 
-// logSize is the least that mkfs.xfs accepts. All of it is written to the pool in time.
-const logSize = 64 * backstay.MB
+// Log is what the log of a volume takes, besides its size. It is the least that mkfs.xfs accepts, and all of it is
+// written to the pool in time.
+const Log = 64 * backstay.MB
 
 // plain is XFS. It is that large from the beginning, as it has parts of one size for ever: one that grows from 2 GB to
 // 2 TB would have thousands, and be slow. It takes what is beyond the largest volume for notes about itself, that are
@@ -53,14 +54,14 @@ func (w Wanted) kind() *fileSystem {
 func (w Wanted) Largest() backstay.Bytes { return w.kind().largest }
 
 func makeXFS(ctx context.Context, image string) error {
-	return run(ctx, "mkfs.xfs", "-q", "-f", "-K", "-l", fmt.Sprintf("size=%d", logSize), image)
+	return run(ctx, "mkfs.xfs", "-q", "-f", "-K", "-l", fmt.Sprintf("size=%d", Log), image)
 }
 
 // makeExt4 makes the file system with an inode for each megabyte, no copies of its superblock, nothing for root alone,
 // and as little written as can be: where the notes of 1024 groups of blocks lie together, few groups have any.
 func makeExt4(ctx context.Context, image string) error {
 	return run(ctx, "mkfs.ext4", "-q", "-F", "-m", "0", "-b", fmt.Sprint(int64(blockSize)),
-		"-i", fmt.Sprint(int64(backstay.MB)), "-J", fmt.Sprintf("size=%d", logSize/backstay.MB), "-G", "1024",
+		"-i", fmt.Sprint(int64(backstay.MB)), "-J", fmt.Sprintf("size=%d", Log/backstay.MB), "-G", "1024",
 		"-E", "nodiscard,lazy_itable_init=1,lazy_journal_init=1,num_backup_sb=0",
 		"-O", "encrypt,sparse_super2,^resize_inode", image)
 }

@@ -38,7 +38,7 @@ func (m *mounted) room() backstay.Bytes { return min(max(0, m.size-m.used()), m.
 
 // owed is what the volume may take of the pool besides its free room, because the file system has set it aside
 // already: its log, and files whose space was reserved and not yet written.
-func (m *mounted) owed() backstay.Bytes { return max(0, m.used()+logSize-m.allocated) }
+func (m *mounted) owed() backstay.Bytes { return max(0, m.used()+Log-m.allocated) }
 
 // open holds a mounted volume open, which keeps it from being unmounted. It is NotFound if it is not mounted.
 func (v volume) open() (*mounted, error) {

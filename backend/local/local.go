@@ -73,9 +73,9 @@ func (b *Backend) Held(ctx context.Context) (generations map[backstay.InstanceID
 	return generations, b.call(ctx, "GET", wire.HeldPath, nil, &generations)
 }
 
-// Used is backend.Gauge's.
-func (b *Backend) Used(ctx context.Context, id backstay.InstanceID) (used backstay.Bytes, err error) {
-	return used, b.call(ctx, "GET", wire.UsedPath(id), nil, &used)
+// Storage is backend.Gauge's.
+func (b *Backend) Storage(ctx context.Context, id backstay.InstanceID) (s backend.Storage, err error) {
+	return s, b.call(ctx, "GET", wire.StoragePath(id), nil, &s)
 }
 
 func (b *Backend) Remove(ctx context.Context, id backstay.InstanceID) error {

@@ -36,6 +36,7 @@ type config struct {
 	ports            keeper.PortRange
 	minFree          backstay.Bytes
 	volumes          keeper.Volumes
+	overcommit       float64
 	volumeReserve    backstay.Bytes
 	Repository       backstay.Repository // without the secret key, which is in secretKeyFile; exported as Database is
 	secretKeyFile    string

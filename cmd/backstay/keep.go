@@ -40,7 +40,7 @@ func keep(ctx context.Context, c *cli, args []string) error {
 	return keeper.Run(ctx, keeper.Config{
 		DataDir: string(cfg.data), Engines: cfg.engines(), Host: cfg.endpointHost,
 		Listen: []string{cfg.endpointListen}, Ports: cfg.ports, MinFree: cfg.minFree,
-		Volumes: cfg.volumes, Reserve: cfg.volumeReserve, Version: buildVersion(),
+		Volumes: cfg.volumes, Overcommit: cfg.overcommit, Reserve: cfg.volumeReserve, Version: buildVersion(),
 		Executable: executable, Repository: repository, Told: told, Log: log,
 	})
 }

@@ -230,6 +230,18 @@ func dataPlaneSettings() []settings.Setting[config] {
 			return err
 		},
 	}, {
+		Name: "overcommit", Value: "FACTOR", Unit: "a number from 1 to 1000", Default: "4",
+		Help: "how many times the disk may be promised to databases",
+		More: "Most of them use a small part of their plan's storage. A new one, or a larger plan, is refused where all " +
+			"plans together would promise more, counting a margin and a log for each.",
+		Read: func(c *config, text string) (err error) {
+			c.overcommit, err = strconv.ParseFloat(text, 64)
+			if err != nil || !(c.overcommit >= 1 && c.overcommit <= 1000) { // which is no number either
+				return errors.New("is not a number from 1 to 1000, as in 2.5")
+			}
+			return nil
+		},
+	}, {
 		Name: "volume-reserve", Value: "SIZE", Unit: sizeUnit, Default: "1GB",
 		Help: "disk space that no database gets",
 		More: "When no more than this is free, databases on images are full: what the platform itself needs is left. " +

@@ -38,10 +38,12 @@ func (in *Instance) attest(ctx context.Context, dirs ...string) (end func()) {
 	}
 }
 
-// Used is how much of the disk the data of the instance takes.
-func (in *Instance) Used() (backstay.Bytes, error) {
-	size, err := clone.Size(filepath.Join(in.m.Dir(in.ID), dataName(in.Record().Data)))
-	return backstay.Bytes(size), err
+// Storage is how much of the disk the data of the instance takes, and whether it is kept from taking more than its plan
+// says.
+func (in *Instance) Storage() (backend.Storage, error) {
+	r := in.Record()
+	size, err := clone.Size(filepath.Join(in.m.Dir(in.ID), dataName(r.Data)))
+	return backend.Storage{Used: backstay.Bytes(size), Enforced: in.m.pool(r).Enforced()}, err
 }
 
 // trace is what work in files leaves: a program that writes changes at least one of it.

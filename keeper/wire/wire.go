@@ -63,7 +63,7 @@ const (
 const (
 	InstancePattern = instancesPath + "{id}"
 	AdminPattern    = InstancePattern + "/admin"
-	UsedPattern     = InstancePattern + "/used"
+	StoragePattern  = InstancePattern + "/storage"
 	RotationPattern = InstancePattern + "/rotation"
 	UserPattern     = InstancePattern + "/users/{name}"
 
@@ -77,8 +77,8 @@ func InstancePath(id backstay.InstanceID) string { return instancesPath + url.Pa
 // AdminPath is where an instance's Admin is.
 func AdminPath(id backstay.InstanceID) string { return InstancePath(id) + "/admin" }
 
-// UsedPath is where it is told how much an instance stores.
-func UsedPath(id backstay.InstanceID) string { return InstancePath(id) + "/used" }
+// StoragePath is where it is told how much an instance stores.
+func StoragePath(id backstay.InstanceID) string { return InstancePath(id) + "/storage" }
 
 // RotationPath is where an instance's administrator gets another password.
 func RotationPath(id backstay.InstanceID) string { return InstancePath(id) + "/rotation" }

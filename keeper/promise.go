@@ -1,0 +1,51 @@
+package keeper
+
+import (
+	"github.com/backstay/backstay"
+	"github.com/backstay/backstay/backend"
+	"github.com/backstay/backstay/keeper/instance"
+	"github.com/backstay/backstay/volume"
+)
+
+// promise is how much of the disk is promised by a plan, with what its volume takes besides. Nothing is promised of our
+// own databases.
+func promise(s backend.Spec) backstay.Bytes {
+	if s.Private || s.Size.Storage == 0 {
+		return 0
+	}
+	return instance.VolumeSize(s.Size.Storage) + volume.Log
+}
+
+// checkPromises is Unavailable if the Spec would have more promised than the operator allows. What asks for no more
+// than it has is never refused. k.mu is held.
+func (k *Keeper) checkPromises(spec backend.Spec) error {
+	limit := k.promisable()
+	if limit == 0 {
+		return nil
+	}
+	promised, had := backstay.Bytes(0), backstay.Bytes(0)
+	k.each(func(r instance.Record) {
+		if r.Spec.Instance == spec.Instance {
+			had = promise(r.Spec)
+			return
+		}
+		promised += promise(r.Spec)
+	})
+	asked := promise(spec)
+	if asked <= had || promised+asked <= limit {
+		return nil
+	}
+	k.Log.Warn("more storage is asked for than may be promised", "instance", spec.Instance, "asked", asked,
+		"promised", promised+had, "limit", limit, "overcommit", k.Overcommit)
+	return backstay.Errorf(backstay.Unavailable, "No %v of storage can be promised here any more. "+
+		"Choose a smaller plan, delete services, or ask the operator for more room.", spec.Size.Storage)
+}
+
+// promisable is how much of the disk may be promised; 0: as much as is asked for.
+func (k *Keeper) promisable() backstay.Bytes {
+	disk := k.room().Storage
+	if disk == 0 {
+		return 0
+	}
+	return backstay.Bytes(float64(max(0, disk-k.Reserve)) * k.Overcommit)
+}
