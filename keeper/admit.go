@@ -1,6 +1,7 @@
 package keeper
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net"
@@ -82,10 +83,8 @@ func (k *Keeper) checkAbilities(ctx context.Context, s backend.Spec) error {
 		return refuse("There is no engine %q here.", s.Engine)
 	case s.Nodes > 1:
 		return refuse("An instance has one node here, not %d.", s.Nodes)
-	case s.Volume.Encrypted:
-		return refuse("There are no encrypted volumes here.")
 	}
-	if err := k.checkBackup(s); err != nil {
+	if err := cmp.Or(k.checkEncryption(s), k.checkBackup(s)); err != nil {
 		return err
 	}
 	if err := k.machine.Restorable(s); err != nil || s.Build == "" || k.hasBuild(s) {

@@ -32,7 +32,9 @@ type Keeper struct {
 	starts  *starts
 
 	kindOfNew func() (volume.Kind, error) // of volumes of new instances
-	complaint string                      // why volumes were not balanced at the last time; tendImages alone has it
+	// encryption is by which way they can be encrypted, or why they cannot be.
+	encryption func() (way string, why error)
+	complaint  string // why volumes were not balanced at the last time; tendImages alone has it
 
 	mu        sync.Mutex // never held over anything that waits
 	instances map[backstay.InstanceID]*instance.Instance
@@ -62,6 +64,7 @@ func newKeeper(c Config) *Keeper {
 		Config: c, machine: c.machine(), starts: newStarts(), kindOfNew: c.newKind(), stray: map[uint32]bool{},
 		instances: map[backstay.InstanceID]*instance.Instance{}, admitted: map[backstay.InstanceID]admission{},
 	}
+	k.encryption = k.newEncryption()
 	k.machine.AskEvery, k.machine.Source, k.machine.Groups = k.askEvery, k.serving, c.groups()
 	k.custody = k.newCustody()
 	k.machine.Vault = k.custody
@@ -102,7 +105,7 @@ func Run(ctx context.Context, c Config) error {
 	g.Go(func() error { k.awaitOurs(ctx); k.tendBuilds(ctx); return nil })
 	g.Go(func() error { k.starts.bound(ctx); return nil })
 	g.Go(func() error { k.boundLogs(ctx); return nil })
-	g.Go(func() error { _, _ = k.kindOfNew(); k.tendImages(ctx); return nil }) // before somebody waits for it
+	g.Go(func() error { _, _ = k.encryption(); k.tendImages(ctx); return nil }) // before somebody waits for it
 	g.Go(func() error { k.tendDirectories(ctx); return nil })
 	g.Go(func() error { k.sweepKept(ctx); return nil })
 	err = g.Wait()

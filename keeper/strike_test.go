@@ -21,7 +21,7 @@ import (
 var notOfAChange = []string{
 	"keeper.prepared",
 	"keeper.users-dropped", "keeper.drop-owed", "keeper.given-up", "keeper.removal-written", "keeper.stopped",
-	"keeper.last-copy-made", "keeper.files-removed", "keeper.record-removed",
+	"keeper.last-copy-made", "keeper.key-forgotten", "keeper.files-removed", "keeper.record-removed",
 }
 
 // TestEngineDiesBehindEveryStep changes an instance in each way, with keepers of which each sees the engine die behind

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/backstay/backstay"
+	"github.com/backstay/backstay/backend"
 	"github.com/backstay/backstay/internal/wait"
 	"github.com/backstay/backstay/keeper/instance"
 	"github.com/backstay/backstay/volume"
@@ -68,6 +69,42 @@ func (c Config) newKind() func() (volume.Kind, error) {
 	})
 }
 
+// newEncryption finds out, once, by which way the volumes of new instances can be encrypted, or why they cannot be.
+func (k *Keeper) newEncryption() func() (way string, why error) {
+	return sync.OnceValues(func() (way string, why error) {
+		if kind, err := k.kindOfNew(); err != nil || kind != volume.Image {
+			return "", backstay.Wrapf(err, backstay.Unsupported, "Only volumes that are images can be encrypted, and there "+
+				"can be no new ones on this machine.")
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), tryPatience)
+		defer cancel()
+		if why := k.images().TryEncrypted(ctx); why != nil {
+			k.Log.Warn("there are no encrypted plans", "why", why, "cause", errors.Unwrap(why))
+			return "", why
+		}
+		return volume.Fscrypt, nil
+	})
+}
+
+// checkEncryption refuses to change whether an instance is encrypted, and with which key, and what cannot be encrypted.
+func (k *Keeper) checkEncryption(s backend.Spec) error {
+	k.mu.Lock()
+	in, known := k.instances[s.Instance]
+	k.mu.Unlock()
+	switch {
+	case known && in.Record().Spec.Volume != s.Volume && !in.Record().Removing:
+		return backstay.Errorf(backstay.Unsupported, "Encryption at rest is decided when an instance is made.")
+	case s.Volume.Encrypted != (s.Volume.Key != ""):
+		return backstay.Errorf(backstay.Invalid, "What is encrypted has a key, and nothing else has.")
+	case known || !s.Volume.Encrypted:
+		return nil
+	case s.Private || s.Size.Storage == 0:
+		return backstay.Errorf(backstay.Unsupported, "Only an instance with a volume of its own can be encrypted.")
+	}
+	_, why := k.encryption()
+	return why
+}
+
 // settleVolume settles how the volume of a new instance is made, or finds the one that an instance has whose record is
 // lost. Our own databases need none.
 func (k *Keeper) settleVolume(r instance.Record) (instance.Record, error) {
@@ -78,11 +115,15 @@ func (k *Keeper) settleVolume(r instance.Record) (instance.Record, error) {
 		}
 	}
 	r.Volume, err = k.machine.FoundVolume(r.Spec, kind)
+	if err == nil && r.Spec.Volume.Encrypted && r.Volume != volume.Image {
+		err = backstay.Errorf(backstay.Unavailable, "The data of the service instance is not on an encrypted volume.")
+	}
 	return r, err
 }
 
 // mountStrays mounts volumes of instances of which no record could be read, so that it can be seen whose data they
-// hold. None of them is removed: their records may be known again.
+// hold. None of them is removed: their records may be known again. Of one whose key was in its record, the user is the
+// one that instances of its name get.
 func (k *Keeper) mountStrays() {
 	pool := k.machine.Pools[volume.Image]
 	found, err := pool.Found()
@@ -95,6 +136,7 @@ func (k *Keeper) mountStrays() {
 		}
 		if _, err := pool.Mount(k.life, id, volume.Wanted{}); err != nil {
 			k.Log.Warn("a volume of which there is no record cannot be mounted", "instance", id, "error", err)
+			k.stray[instance.NewUID(id, nil)] = true
 		}
 	}
 }

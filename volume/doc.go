@@ -36,11 +36,10 @@
 // # Encrypted volumes
 //
 //	ROOT/prepared-encrypted.img   what their images are copies of
-//	MOUNTS/ID/encrypted           where their data lies
 //
-// A volume with a key is an image of the same kind with ext4 in it. All files, and their names, are encrypted by the
-// kernel (fscrypt, AES-256-XTS and AES-256-CTS) with a key of the volume's own, that lies nowhere on disk: Ensure gives
-// it to the kernel, which forgets it when the volume is unmounted. Its ballast is a number of the mounted file system
-// (/sys/fs/ext4/DEVICE/reserved_clusters): so many blocks are given to nobody. What XFS can do and ext4 cannot is to
-// clone files by reference.
+// A volume with a key is an image with ext4 in it, of which only one directory is to be seen. All files in that, and
+// their names, are encrypted by the kernel (fscrypt, AES-256-XTS and AES-256-CTS) with a key of the volume's own, that
+// lies nowhere on disk: Ensure gives it to the kernel, which forgets it when the volume is unmounted. Its ballast is a
+// number of the mounted file system (/sys/fs/ext4/DEVICE/reserved_clusters): so many blocks are given to nobody. What
+// XFS can do and ext4 cannot is to clone files by reference.
 package volume

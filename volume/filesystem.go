@@ -17,7 +17,6 @@ type fileSystem struct {
 	name     string         // as the kernel knows it
 	options  string         // to mount it with
 	prepared string         // the name of the image that others are copies of
-	dir      string         // below the mount point: where the data lies
 	size     backstay.Bytes // of each image
 	largest  backstay.Bytes // that a volume can be
 	make     func(ctx context.Context, image string) error
@@ -38,7 +37,7 @@ var plain = &fileSystem{
 // encrypted is ext4, whose files the kernel encrypts (fscrypt). ext4 cannot grow without CAP_SYS_RESOURCE; for each TB
 // it takes 2 MB of memory while it is mounted. Its tables of inodes are not to be written before they are used.
 var encrypted = &fileSystem{
-	name: "ext4", options: "discard,noinit_itable,errors=remount-ro", prepared: "prepared-encrypted", dir: "encrypted",
+	name: "ext4", options: "discard,noinit_itable,errors=remount-ro", prepared: "prepared-encrypted",
 	size: 4 * backstay.TB, largest: 7 * backstay.TB / 2, make: makeExt4,
 }
 

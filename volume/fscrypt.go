@@ -15,16 +15,42 @@ import (
 	"github.com/backstay/backstay"
 )
 
-// unlock gives the key of an encrypted volume to the kernel, which keeps it until the volume is unmounted, and makes
-// the directory in which everything is encrypted, since the root of ext4 cannot be. Nothing is locked in a plain one.
+// Fscrypt is by which way volumes are encrypted, where [Images.TryEncrypted] finds that they can be.
+const Fscrypt = "fscrypt"
+
+// The root of ext4 is never encrypted. In it is a directory that is, which is mounted in the root's place.
+const (
+	ext4Root     = 2 // its inode
+	encryptedDir = "encrypted"
+)
+
+// unlock gives the key of an encrypted volume to the kernel, which keeps it until the volume is unmounted, and has the
+// mount point be the directory in which everything is encrypted. Nothing is locked in a plain volume.
 func (v volume) unlock(key backstay.Secret) error {
 	if key == "" {
 		return nil
 	}
-	if err := os.MkdirAll(v.dir(encrypted), 0o711); err != nil {
+	path := v.mountPoint
+	var top unix.Stat_t
+	if err := unix.Stat(path, &top); err != nil {
 		return err
 	}
-	dir, err := os.Open(v.dir(encrypted))
+	atRoot := top.Ino == ext4Root
+	if atRoot {
+		path = filepath.Join(path, encryptedDir)
+	}
+	if err := errors.Join(os.MkdirAll(path, 0o711), encrypt(path, key)); err != nil || !atRoot {
+		return err
+	}
+	if err := unix.Mount(path, v.mountPoint, "", unix.MS_BIND, ""); err != nil {
+		return fmt.Errorf("mount %s in the place of the root: %w", path, err)
+	}
+	return nil
+}
+
+// encrypt has everything in a directory be encrypted with the key. It is Invalid if it is with another one.
+func encrypt(path string, key backstay.Secret) error {
+	dir, err := os.Open(path)
 	if err != nil {
 		return err
 	}
@@ -40,7 +66,7 @@ func (v volume) unlock(key backstay.Secret) error {
 	}
 	err = control(dir, unix.FS_IOC_SET_ENCRYPTION_POLICY, unsafe.Pointer(&policy))
 	if errors.Is(err, unix.EEXIST) {
-		return backstay.Wrapf(err, backstay.Invalid, "The key is not that of the volume at %s.", v.mountPoint)
+		return backstay.Wrapf(err, backstay.Invalid, "The key is not that of the volume.")
 	}
 	if err != nil {
 		return fmt.Errorf("encrypt %s: %w", dir.Name(), err)

@@ -26,9 +26,6 @@ func (p *Images) volume(id backstay.InstanceID) volume {
 	}
 }
 
-// dir is the directory in which all data of a volume lies.
-func (v volume) dir(kind *fileSystem) string { return filepath.Join(v.mountPoint, kind.dir) }
-
 func (p *Images) preparedImage(kind *fileSystem) string {
 	return filepath.Join(p.Root, kind.prepared+".img")
 }

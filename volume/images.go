@@ -95,7 +95,7 @@ func (p *Images) Ensure(ctx context.Context, id backstay.InstanceID, wanted Want
 		return "", err
 	}
 	steps := append(p.makeSteps(id, wanted), p.mountSteps(id, wanted)...)
-	return p.volume(id).dir(wanted.kind()), step.Run(ctx, steps...)
+	return p.volume(id).mountPoint, step.Run(ctx, steps...)
 }
 
 // CheckSize is Unsupported for more than a volume can have.
@@ -116,7 +116,7 @@ func (p *Images) Mount(ctx context.Context, id backstay.InstanceID, wanted Wante
 	if err := errors.Join(CheckSize(wanted), v.check(wanted.kind())); err != nil {
 		return "", err
 	}
-	return v.dir(wanted.kind()), step.Run(ctx, p.mountSteps(id, wanted)...)
+	return v.mountPoint, step.Run(ctx, p.mountSteps(id, wanted)...)
 }
 
 // Unmount takes a volume out of use.

@@ -11,9 +11,8 @@ import (
 type Kind string
 
 const (
-	Directory Kind = ""        // a directory of the disk, in a pool of Directories
-	Image     Kind = "image"   // a file system of its own, in a pool of Images
-	Fscrypt   Kind = "fscrypt" // the same, of which all files are encrypted by the kernel
+	Directory Kind = ""      // a directory of the disk, in a pool of Directories
+	Image     Kind = "image" // a file system of its own, in a pool of Images
 )
 
 // Pool is the disk that volumes lie on, and all that is done with them. Ensure, Mount, Unmount and Remove of one volume

@@ -35,7 +35,7 @@ func unknownEngineIsRefused(t *testing.T, s Subject) {
 func whatItCannotDoIsRefused(t *testing.T, s Subject) {
 	for what, change := range map[string]func(*backend.Spec){
 		"several nodes":    func(sp *backend.Spec) { sp.Nodes = 2 },
-		"encrypted volume": func(sp *backend.Spec) { sp.Volume.Encrypted = true },
+		"encrypted volume": func(sp *backend.Spec) { sp.Volume = backend.Volume{Encrypted: true, Key: "a key"} },
 		"backups":          func(sp *backend.Spec) { sp.Backup = &backend.BackupPolicy{Window: "02:30-03:00", Days: 7} },
 		"an origin":        func(sp *backend.Spec) { sp.Origin = &backend.Origin{Instance: "none"} },
 		"unknown build":    func(sp *backend.Spec) { sp.Build = "0.0" },

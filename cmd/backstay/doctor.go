@@ -34,7 +34,7 @@ func doctor(ctx context.Context, c *cli, args []string) error {
 	found = append(found, examineCertificates(cfg, time.Now())...)
 	found = append(found, examineData(cfg.data, cfg.minFree, c.root)...)
 	if place := nearestExisting(string(cfg.data)); unix.Access(place, unix.W_OK|unix.X_OK) == nil {
-		found = append(found, examineVolumes(ctx, place, cfg.volumes))
+		found = append(found, examineVolumes(ctx, place, cfg.volumes)...)
 	}
 	found = append(found, examineState(ctx, cfg)...)
 	found = append(found, examineRepository(ctx, cfg, time.Now()))

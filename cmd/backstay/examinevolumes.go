@@ -11,29 +11,50 @@ import (
 	"github.com/backstay/backstay/volume"
 )
 
-// examineVolumes makes a volume below an existing directory, and says whether new databases keep to their storage.
-func examineVolumes(ctx context.Context, place string, wanted keeper.Volumes) finding {
+// examineVolumes makes volumes below an existing directory, and says whether new databases keep to their storage and
+// can be encrypted.
+func examineVolumes(ctx context.Context, place string, wanted keeper.Volumes) []finding {
 	const what = "volumes"
 	if wanted == keeper.DirectoryVolumes {
-		return finding{fair, what, "directories, as --volumes says: nothing keeps a database to its plan's storage", ""}
+		return []finding{
+			{fair, what, "directories, as --volumes says: nothing keeps a database to its plan's storage", ""},
+			noEncryption("directories cannot be encrypted"),
+		}
 	}
-	why := tryImages(ctx, place)
+	images, encrypted := tryImages(ctx, place)
 	switch {
-	case why == nil:
-		return finding{good, what, "images: new databases keep to their plan's storage", ""}
+	case images == nil && encrypted == nil:
+		return []finding{
+			{good, what, "images: new databases keep to their plan's storage", ""},
+			{good, "encryption", "by " + volume.Fscrypt + ": plans with ENC in their names are sold", ""},
+		}
+	case images == nil:
+		return []finding{
+			{good, what, "images: new databases keep to their plan's storage", ""}, noEncryption(explain(encrypted)),
+		}
 	case wanted == keeper.ImageVolumes:
-		return finding{lacking, what, explain(why), "backstay doctor --volumes auto"}
+		return []finding{{lacking, what, explain(images), "backstay doctor --volumes auto"}}
 	}
-	return finding{fair, what, "directories. " + explain(why), ""}
+	return []finding{
+		{fair, what, "directories. " + explain(images), ""}, noEncryption("directories cannot be encrypted"),
+	}
 }
 
-func tryImages(ctx context.Context, place string) error {
+func noEncryption(why string) finding {
+	return finding{fair, "encryption", "no plans with ENC in their names are sold: " + why, ""}
+}
+
+// tryImages tells why there can be no images below a directory, and why no encrypted ones.
+func tryImages(ctx context.Context, place string) (images, encrypted error) {
 	dir, err := os.MkdirTemp(place, ".volumes-")
 	if err != nil {
-		return err
+		return err, err
 	}
-	images := volume.Images{Root: filepath.Join(dir, "images"), Mounts: filepath.Join(dir, "mounts")}
-	return errors.Join(images.Try(ctx), os.RemoveAll(dir))
+	pool := volume.Images{Root: filepath.Join(dir, "images"), Mounts: filepath.Join(dir, "mounts")}
+	if images = pool.Try(ctx); images == nil {
+		encrypted = pool.TryEncrypted(ctx)
+	}
+	return errors.Join(images, os.RemoveAll(dir)), encrypted
 }
 
 // explain is a sentence, and what is behind it.

@@ -26,7 +26,7 @@ func FirstSteps(m *Machine, r Record) []step.Step {
 // other origin is where its data came from long ago, and must not take the place of data that is missing. It fails
 // where it cannot be seen what there is.
 func (r Record) Adopted(ctx context.Context, m *Machine) (Record, error) {
-	_, err := m.pool(r).Mount(ctx, r.Spec.Instance, volume.Wanted{})
+	_, err := m.pool(r).Mount(ctx, r.Spec.Instance, volume.Wanted{Key: r.Spec.Volume.Key})
 	if err != nil && backstay.KindOf(err) != backstay.NotFound {
 		return r, volumeTrouble(err)
 	}

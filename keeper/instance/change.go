@@ -93,11 +93,12 @@ func (in *Instance) removeSteps() []step.Step {
 		}},
 		{Name: "keeper.last-copy-made", Do: func(ctx context.Context) error {
 			n, err := n()
-			if err != nil {
+			if err != nil || in.Record().isShredded() { // it was made before that
 				return err
 			}
 			return errors.Join(in.archiveEnd(ctx, n), in.keepData(ctx, n))
 		}},
+		{Name: "keeper.key-forgotten", Do: func(context.Context) error { return in.forgetKey() }},
 		{Name: "keeper.files-removed", Do: func(ctx context.Context) error {
 			n, err := n()
 			if err != nil {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"time"
@@ -123,9 +124,13 @@ func (m *Machine) keptDir() string { return filepath.Join(m.DataDir, "kept") }
 type keptNote struct {
 	Instance backstay.InstanceID `json:"instance"`
 	Engine   string              `json:"engine"`
-	Version  string              `json:"version"` // the full one that has served it last
-	Until    time.Time           `json:"until"`   // it is removed then
+	Version  string              `json:"version"`       // the full one that has served it last
+	Until    time.Time           `json:"until"`         // it is removed then
+	Key      backstay.Secret     `json:"key,omitempty"` // of the volume, if it is encrypted
 }
+
+// LogValue is the note without the key.
+func (n keptNote) LogValue() slog.Value { return backstay.RedactedValue(n) }
 
 // noteFile is the name of the note in a directory of kept data.
 const noteFile = "note.json"
@@ -159,7 +164,7 @@ func (in *Instance) keepData(ctx context.Context, n node.Node) error {
 	}
 	note, err := json.Marshal(keptNote{
 		Instance: in.ID, Engine: r.Spec.Engine, Version: r.Installation.FullVersion,
-		Until: in.m.Now().UTC().AddDate(0, 0, r.Spec.Backup.Final),
+		Until: in.m.Now().UTC().AddDate(0, 0, r.Spec.Backup.Final), Key: r.Spec.Volume.Key,
 	})
 	if err != nil {
 		return err

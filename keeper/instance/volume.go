@@ -38,7 +38,7 @@ func (r Record) volumeSize() backstay.Bytes {
 	if r.liesAside() {
 		size += storage
 	}
-	return min(size, volume.Wanted{}.Largest())
+	return min(size, volume.Wanted{Key: r.Spec.Volume.Key}.Largest())
 }
 
 // liesAside tells whether there is, or is about to be, data of the instance beside that in use.
@@ -61,7 +61,7 @@ func (in *Instance) mountVolume(ctx context.Context) error {
 	if r.hasData() {
 		mount = pool.Mount
 	}
-	if _, err := mount(ctx, in.ID, volume.Wanted{Size: size}); err != nil {
+	if _, err := mount(ctx, in.ID, volume.Wanted{Size: size, Key: r.Spec.Volume.Key}); err != nil {
 		return volumeTrouble(err)
 	}
 	if before := in.seen.volume; before != 0 && before != size {
@@ -83,6 +83,25 @@ func volumeTrouble(err error) error {
 	}
 	return err
 }
+
+// forgetKey destroys the key of an encrypted volume, of which no more than a last copy is wanted. What is left of the
+// data is worth nothing from then on.
+func (in *Instance) forgetKey() error {
+	if in.Record().Spec.Volume.Key == "" {
+		return nil
+	}
+	return in.amendAlone(func(r *Record) {
+		r.Spec.Volume.Key = ""
+		if r.Before != nil {
+			before := *r.Before
+			before.Volume.Key = ""
+			r.Before = &before
+		}
+	})
+}
+
+// isShredded tells whether the key of an encrypted volume was destroyed.
+func (r Record) isShredded() bool { return r.Spec.Volume.Encrypted && r.Spec.Volume.Key == "" }
 
 // removeFiles removes the instance's volume, and what lies elsewhere of its node, which has ended.
 func (in *Instance) removeFiles(ctx context.Context, n node.Node) error {

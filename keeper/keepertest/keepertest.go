@@ -131,7 +131,7 @@ func WithImages(t testing.TB, room int) keeper.Config {
 // sweep ends the engines of the data directory "$0", and removes it, if nobody says that all is well. With them go
 // their groups, of the name "$2".
 const sweep = `read -r _ && exit; for f in "$0"/run/*/node.pid; do kill -QUIT "$(cat "$f")"; done
-umount -l "$0"/instances/* "$0"/volumes/prepared; rm -rf "$0" "$1"
+umount -l "$0"/instances/* "$0"/instances/* "$0"/volumes/prepared*; rm -rf "$0" "$1"
 cd /sys/fs/cgroup; for i in 1 2 3 4 5 6 7 8 9 10; do
 	for of in backstay */backstay; do rmdir $of/"$2"/* $of/"$2" $of; done; sleep 1
 done 2>/dev/null`

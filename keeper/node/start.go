@@ -16,9 +16,9 @@ import (
 // launch becomes the program in "$@", once its pid is in the file "$0". It does nothing until it reads a line: then it
 // is in its group. If the keeper dies before that, it ends. Of two at once, which a crash of the keeper can bring
 // about, the one that makes the file goes on. Before that, it takes the place in the out-of-memory killer's order that
-// "$1" says, if it says one and may.
+// "$1" says, if it says one and may. It leaves no core, in which data would be.
 const launch = `read -r go || exit 1
-umask 077; { test -z "$1" || echo "$1" >/proc/self/oom_score_adj; } 2>/dev/null; shift
+umask 077; ulimit -c 0; { test -z "$1" || echo "$1" >/proc/self/oom_score_adj; } 2>/dev/null; shift
 set -C; echo $$ >"$0" && exec "$@" </dev/null`
 
 // outOfMemory is the node's place in that order: tenants' nodes go first, and what serves nobody does
