@@ -36,6 +36,7 @@ type Instance struct {
 	parting string        // what is told of one that is being removed
 	pid     int           // of the process, if one is there
 	usage   volume.Usage  // how full its volume was when that was last seen
+	lent    time.Time     // until when its volume has more than it is to have
 	changed chan struct{} // closed and replaced when the status changes
 	wished  chan struct{} // closed and replaced when the wish changes
 
@@ -232,7 +233,7 @@ func (in *Instance) view() view {
 	v := view{
 		wish: r.wish(), started: r.Started, reached: r.Reached, obstacle: r.Obstacle,
 		owed: len(r.Drops) > 0, gone: len(r.Gone) > 0,
-		sized:  s.volume == r.volumeSize(),
+		sized:  s.volume == in.volumeSize(),
 		looked: s.looked, alive: s.process != nil, lived: s.lived, awaited: s.awaited, answers: s.answers,
 		serves: s.serves, asked: s.asked, silent: s.silent, mute: s.mute, stopped: s.stopped, busy: s.busy,
 		checked: s.checked, retry: s.retry,

@@ -100,7 +100,7 @@ func (in *Instance) DropUser(ctx context.Context, name string) error {
 		switch {
 		case owed || oweErr != nil:
 			return oweErr
-		case ctx.Err() != nil || n.Engine != nil: // it serves, and refuses
+		case ctx.Err() != nil || n.Engine != nil && !in.lend(ctx): // it serves, and refuses
 			return err
 		}
 	}

@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"path/filepath"
+	"time"
 
 	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/backend"
+	"github.com/backstay/backstay/internal/wait"
 	"github.com/backstay/backstay/keeper/node"
 	"github.com/backstay/backstay/volume"
 )
@@ -41,6 +43,40 @@ func (r Record) volumeSize() backstay.Bytes {
 	return min(size, volume.Wanted{Key: r.Spec.Volume.Key}.Largest())
 }
 
+// volumeSize is the record's, with what is lent.
+func (in *Instance) volumeSize() backstay.Bytes {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	size := in.record.volumeSize()
+	if in.m.Now().Before(in.lent) {
+		size += loan
+	}
+	return size
+}
+
+const (
+	loan      = 16 * backstay.MB // what a full volume gets more for a while, so that a user can be dropped
+	loanLasts = time.Minute
+	loanPause = 100 * time.Millisecond // between tries to use it
+	nearlyOut = backstay.MB            // with less than that, it is not clear what still can be written
+)
+
+// lend has Run make a volume larger for a while that is full by its own size, and tells whether it does: what was to be
+// written is to be tried again then.
+func (in *Instance) lend(ctx context.Context) bool {
+	r := in.Record()
+	usage, err := in.m.pool(r).Usage(in.ID)
+	if r.Volume == volume.Directory || err != nil || usage.Free > nearlyOut || usage.Held > nearlyOut {
+		return false
+	}
+	in.mu.Lock()
+	if now := in.m.Now(); !now.Before(in.lent) {
+		in.lent = now.Add(loanLasts)
+	}
+	in.mu.Unlock()
+	return wait.Pause(ctx, loanPause) == nil
+}
+
 // liesAside tells whether there is, or is about to be, data of the instance beside that in use.
 func (r Record) liesAside() bool {
 	if r.Kept != nil || r.Aside != "" || len(r.Gone) > 0 || restoresOf(r.Spec) > r.Restores {
@@ -51,8 +87,8 @@ func (r Record) liesAside() bool {
 
 // mountVolume has the instance's volume be there, as large as it is to be. One that held data is not made anew.
 func (in *Instance) mountVolume(ctx context.Context) error {
-	r := in.Record()
-	size, pool := r.volumeSize(), in.m.pool(r)
+	r, size := in.Record(), in.volumeSize()
+	pool := in.m.pool(r)
 	if r.Volume == volume.Directory { // whoever prepares the node makes it, or tells that it is missing
 		in.seen.volume = size
 		return nil
