@@ -95,7 +95,7 @@ func (m *Market) checkNewBinding(
 		return in, at, checkUserProvidedBinding(n)
 	}
 	if in.LastOperation.State == backstay.InProgress {
-		err = errBusy(in)
+		err = ErrBusy(in)
 	}
 	return in, at, err
 }

@@ -3,6 +3,7 @@ package market
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"maps"
 	"time"
 
@@ -175,7 +176,7 @@ func (m *Market) failedOfName(
 	in := l.Items[0]
 	switch op := in.LastOperation; {
 	case op.Type == backstay.Delete && op.State == backstay.InProgress:
-		return nil, errBusy(in)
+		return nil, ErrBusy(in)
 	case op.Type == backstay.Create && op.State == backstay.Failed && in.SpaceID == space:
 		return &in, nil
 	}
@@ -333,7 +334,7 @@ func (m *Market) InstanceParameters(
 	}
 	switch op := in.LastOperation; {
 	case op.State == backstay.InProgress:
-		return nil, errBusy(in)
+		return nil, ErrBusy(in)
 	case op.Type == backstay.Create && op.State == backstay.Failed:
 		return nil, backstay.Errorf(backstay.NotFound, "Service instance not found")
 	}
@@ -354,8 +355,14 @@ func NotCreated(in backstay.Instance, done string) error {
 		"The service instance %s cannot be %s: its creation failed. Delete it and create it again.", in.Name, done)
 }
 
-func errBusy(in backstay.Instance) error {
-	return backstay.Errorf(backstay.Busy, "An operation for service instance %s is in progress.", in.Name)
+// ErrBusy refuses what has to wait for the operation of an instance. What a deletion waits for is told with it: it may
+// wait for days, as for a repository that is away, and whoever wants the name again asks for the instance no more.
+func ErrBusy(in backstay.Instance) error {
+	sentence := fmt.Sprintf("An operation for service instance %s is in progress.", in.Name)
+	if op := in.LastOperation; op.Type == backstay.Delete && op.Description != begun(op.Type) {
+		sentence = withSentence(sentence, op.Description)
+	}
+	return backstay.Errorf(backstay.Busy, "%s", sentence)
 }
 
 var errParametersNotFetched = backstay.Errorf(backstay.Unsupported,

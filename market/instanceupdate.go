@@ -40,7 +40,7 @@ func (m *Market) UpdateInstance(
 		return in, backstay.Job{}, err
 	}
 	if in.LastOperation.State == backstay.InProgress && !u.onlyMetadata() {
-		return in, backstay.Job{}, errBusy(in)
+		return in, backstay.Job{}, ErrBusy(in)
 	}
 	to, asks, err := m.checkChange(ctx, actor, in, at, from, u)
 	if err != nil {

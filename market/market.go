@@ -114,11 +114,14 @@ func single[T any](l List[T], err error, noun string) (T, error) {
 // newID returns a fresh identifier. Identifiers begin with the time, so that indexes stay dense.
 func newID() string { return uuid.Must(uuid.NewV7()).String() }
 
+// begun describes an operation of that type of which nobody has told anything yet.
+func begun(t backstay.OperationType) string { return string(t) + " in progress" }
+
 // inProgress returns a new operation of that type.
 func (m *Market) inProgress(t backstay.OperationType) backstay.Operation {
 	now := m.now()
 	return backstay.Operation{
-		Type: t, State: backstay.InProgress, Description: string(t) + " in progress", CreatedAt: now, UpdatedAt: now,
+		Type: t, State: backstay.InProgress, Description: begun(t), CreatedAt: now, UpdatedAt: now,
 	}
 }
 

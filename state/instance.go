@@ -139,13 +139,9 @@ func lockInstance(ctx context.Context, tx pgx.Tx, id backstay.InstanceID) (backs
 func lockIdleInstance(ctx context.Context, tx pgx.Tx, id backstay.InstanceID) (backstay.Instance, error) {
 	i, err := lockInstance(ctx, tx, id)
 	if err == nil && i.LastOperation.State == backstay.InProgress {
-		return i, busy(i.Name)
+		return i, market.ErrBusy(i)
 	}
 	return i, err
-}
-
-func busy(instance string) error {
-	return backstay.Errorf(backstay.Busy, "An operation for service instance %s is in progress.", instance)
 }
 
 func (s *Store) AcceptInstanceDeletion(ctx context.Context, id backstay.InstanceID, op backstay.Operation,
