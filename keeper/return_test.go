@@ -69,7 +69,7 @@ func (m *moments) goBack(moment time.Time) (asked time.Time) {
 }
 
 // TestChangeInterruptsABackup: what a restart of the engine breaks off, for a change that was wished for, is taken again,
-// and nobody is told of trouble.
+// and nobody is told of trouble, nor that it was taken before it was.
 func TestChangeInterruptsABackup(t *testing.T) {
 	t.Parallel()
 	c := everything(t)
@@ -80,14 +80,26 @@ func TestChangeInterruptsABackup(t *testing.T) {
 	spec.Backup = backedUp(t).Backup
 	mustReach(t, b, spec)
 	mustAwaitBackups(t, b, spec.Instance, func(k backend.Backups) bool { return k.Running || len(k.List) > 0 })
-	for range 3 {
+	interrupt := func() {
 		spec.Generation, spec.Restarts = spec.Generation+1, spec.Restarts+1
 		mustReach(t, b, spec)
 	}
-	mustAwaitBackups(t, b, spec.Instance, func(k backend.Backups) bool {
+	for range 3 {
+		interrupt()
+	}
+	untroubled := func(k backend.Backups) bool {
 		if k.Trouble() != "" {
 			t.Fatalf("the trouble is told: %s", k.Trouble())
 		}
 		return len(k.List) > 0
-	})
+	}
+	first := len(mustAwaitBackups(t, b, spec.Instance, untroubled).List)
+	spec.Generation, spec.Backups = spec.Generation+1, 1
+	mustReach(t, b, spec)
+	mustAwaitBackups(t, b, spec.Instance, func(k backend.Backups) bool { return k.Running || k.Asked == 1 })
+	interrupt()
+	asked := mustAwaitBackups(t, b, spec.Instance, func(k backend.Backups) bool { return untroubled(k) && k.Asked == 1 })
+	if len(asked.List) <= first {
+		t.Errorf("who asked for a backup is answered, and there is none: %+v", asked)
+	}
 }

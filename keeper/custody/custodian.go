@@ -60,6 +60,8 @@ type Custodian struct {
 	work chan struct{} // holds a token while one of Backup, Archive and Expire is under way
 	wake chan struct{} // told when there is something to do before its time
 
+	interrupted int // how often in a row a backup was; of whoever holds the token of work
+
 	mu       sync.Mutex // held for moments, and while the record is written
 	record   Record
 	stored   bool // the record lies on disk
@@ -196,7 +198,7 @@ func (k *Custodian) serve(ctx context.Context, s Sight) {
 			why = waited
 		}
 		_, err := k.backUp(ctx, s.Node, why)
-		if err == nil || ctx.Err() == nil {
+		if err == nil || ctx.Err() == nil && !errors.Is(err, errInterrupted) {
 			k.answer(s.Spec.Backups)
 		}
 	}

@@ -2,6 +2,8 @@ package custody
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -95,13 +97,21 @@ func (k *Custodian) backUp(ctx context.Context, n engine.Node, why occasion) (b 
 	if err = k.know(ctx, n); err == nil {
 		err = step.Run(ctx, k.backUpSteps(n, why, &b)...)
 	}
-	if k.isInterrupted(before, err) {
-		return b, err
+	if k.isInterrupted(before, err) && k.interrupted < mostInterrupted {
+		k.interrupted++
+		return b, fmt.Errorf("%w: %w", errInterrupted, err)
 	}
+	k.interrupted = 0
 	k.note(ctx, toBackUp, k.c.Now().Sub(began), err)
 	k.log.Info("a backup was taken", "backup", b.ID, "took", k.c.Now().Sub(began), "last", why == parting, "error", err)
 	return b, err
 }
+
+// errInterrupted is that a backup was broken off that is taken again at once: whoever has asked for it is not answered.
+var errInterrupted = errors.New("the end of the engine has interrupted the backup")
+
+// mostInterrupted is how often in a row that is no failure: it may be the backups that end the engine.
+const mostInterrupted = 5
 
 // isInterrupted tells whether the instance was ended or started since it was seen like that, or does not serve, which
 // may have broken off what has failed: that is no trouble of its backups, it is done again. Of one that is removed, it
