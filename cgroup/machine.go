@@ -19,6 +19,9 @@ const (
 
 var controllers = []string{cpu, memory, disk, pids}
 
+// Controllers lists all that Groups use where the machine has it, as [Groups.Controls] does what it has.
+func Controllers() []string { return slices.Clone(controllers) }
+
 // place is a directory in which groups can be made, and what is controlled there.
 type place struct {
 	dir      string

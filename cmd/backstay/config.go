@@ -41,6 +41,7 @@ type config struct {
 	Repository       backstay.Repository // without the secret key, which is in secretKeyFile; exported as Database is
 	secretKeyFile    string
 	SealKey          seal.Source // where the sealing key comes from
+	noLimits         bool
 	postgresDirs     []string
 	mysqlDirs        []string
 	redisDirs        []string

@@ -36,6 +36,7 @@ func doctor(ctx context.Context, c *cli, args []string) error {
 	if place := nearestExisting(string(cfg.data)); unix.Access(place, unix.W_OK|unix.X_OK) == nil {
 		found = append(found, examineVolumes(ctx, place, cfg.volumes)...)
 	}
+	found = append(found, examineLimits(cfg.noLimits, nearestExisting(string(cfg.data)))...)
 	found = append(found, examineState(ctx, cfg)...)
 	found = append(found, examineRepository(ctx, cfg, time.Now()))
 	found = append(found, examineUsers(c.root))

@@ -41,6 +41,6 @@ func keep(ctx context.Context, c *cli, args []string) error {
 		DataDir: string(cfg.data), Engines: cfg.engines(), Host: cfg.endpointHost,
 		Listen: []string{cfg.endpointListen}, Ports: cfg.ports, MinFree: cfg.minFree,
 		Volumes: cfg.volumes, Overcommit: cfg.overcommit, Reserve: cfg.volumeReserve, Version: buildVersion(),
-		Executable: executable, Repository: repository, Told: told, Log: log,
+		NoLimits: cfg.noLimits, Executable: executable, Repository: repository, Told: told, Log: log,
 	})
 }

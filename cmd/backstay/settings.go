@@ -247,6 +247,18 @@ func dataPlaneSettings() []settings.Setting[config] {
 		More: "When no more than this is free, databases on images are full: what the platform itself needs is left. " +
 			"Other programs that fill the same disk within a second should find it too.",
 		Read: size(func(c *config) *backstay.Bytes { return &c.volumeReserve }),
+	}, {
+		Name: "limits", Value: "HOW", Unit: "`auto` or `off`", Default: "auto",
+		Help: "whether databases are kept to the memory and the processor of their plans",
+		More: "`auto` limits what this machine can limit, as `backstay doctor` says. With `off`, a database that is " +
+			"started from then on has no limit.",
+		Read: func(c *config, text string) error {
+			c.noLimits = text == "off"
+			if text != "auto" && text != "off" {
+				return errors.New("is neither auto nor off")
+			}
+			return nil
+		},
 	},
 		installed("postgres", "/usr/lib/postgresql", "where PostgreSQL versions are installed",
 			"Each directory in such a one that has a `bin` with PostgreSQL's programs in it is a version.",
