@@ -15,6 +15,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/backstay/backstay/internal/testkit"
+	"github.com/backstay/backstay/volume"
 )
 
 // TestScripts runs the guide's journeys, each on a Backstay of its own, with the genuine cf.
@@ -52,6 +53,13 @@ func runScript(t *testing.T, script, cf string) {
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
 			"await": await,
 			"gone":  gone,
+		},
+		Condition: func(name string) (bool, error) {
+			if name != "encrypts" {
+				return false, fmt.Errorf("there is no condition %q", name)
+			}
+			images := volume.Images{Root: filepath.Join(p.data, "try"), Mounts: filepath.Join(p.data, "try", "mounts")}
+			return testkit.Walled() && images.TryEncrypted(t.Context()) == nil, nil
 		},
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("PATH", built+":"+cf+":"+filepath.Join(repository, "scripts")+":"+os.Getenv("PATH"))
