@@ -90,3 +90,47 @@ func (p *platform) operateFailing(args ...string) string {
 	}
 	return string(out)
 }
+
+// TestKeeperIsHandedItsKey has serve alone get the sealing key: a keeper that dies has it from serve again, one that
+// nobody hands it to refuses to keep anything, and no record says a secret.
+func TestKeeperIsHandedItsKey(t *testing.T) {
+	t.Parallel()
+	command, key := sealingCommand(t)
+	p := start(t, "backstay", "--keeper-unseals", "false", "--seal-key", command)
+	own := p.newLife(t, redisBreed, "sealed")
+	own.create()
+	own.bind()
+	own.keep()
+	kept := filepath.Join(p.data, "keeper")
+	eventually(t, "the record of the backups is there", func() bool {
+		_, err := os.Stat(filepath.Join(kept, "backups", own.instance+".json"))
+		return err == nil
+	})
+	records, err := exec.Command("grep", "-rl", `"key":"sealed:`, kept).Output()
+	if err != nil || strings.Count(string(records), own.instance) != 2 {
+		t.Errorf("these records have sealed keys (%v):\n%s", err, records)
+	}
+	if clear, err := exec.Command("grep", "-rlE", `PRIVATE KEY|"key":"[^s"]`, kept).Output(); err == nil {
+		t.Errorf("these records have keys in clear:\n%s", clear)
+	}
+	p.mustRename(key, key+".away") // the server of keys is down, and serve has what it needs
+	before := p.keeperPID()
+	killPID(before)
+	eventually(t, "another keeper runs", func() bool { now := p.keeperPID(); return now != 0 && now != before })
+	eventually(t, "the instance serves", own.serves)
+	p.mustRename(key+".away", key)
+	p.stop()
+	refused(t, p, 1, "serve starts it and hands that over", append([]string{"keep"}, p.keepFlags()...)...)
+	p.mustServe()
+	eventually(t, "the instance serves again", own.serves)
+}
+
+// keepFlags are the flags of serve that the keeper takes too.
+func (p *platform) keepFlags() (flags []string) {
+	for i := 1; i+1 < len(p.args); i += 2 {
+		if name := p.args[i]; name != "--listen" && name != "--admin-password-file" {
+			flags = append(flags, name, p.args[i+1])
+		}
+	}
+	return flags
+}

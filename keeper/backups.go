@@ -14,7 +14,7 @@ import (
 
 func (k *Keeper) newCustody() *custody.Custody {
 	return &custody.Custody{
-		Dir: k.backupsDir(), Repository: k.Repository, Engines: k.Engines, Newest: k.machine.Installed.Newest,
+		Dir: k.backupsDir(), Key: k.Seal, Repository: k.Repository, Engines: k.Engines, Newest: k.machine.Installed.Newest,
 		Prove: k.prove, Now: k.Now, Log: k.Log,
 	}
 }

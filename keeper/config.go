@@ -14,6 +14,7 @@ import (
 
 	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/engine"
+	"github.com/backstay/backstay/internal/seal"
 	"github.com/backstay/backstay/keeper/build"
 	"github.com/backstay/backstay/keeper/instance"
 	"github.com/backstay/backstay/keeper/node"
@@ -32,6 +33,7 @@ type Config struct {
 	Volumes    Volumes             // of new instances; empty: directories
 	Version    string              // of the build, for people
 	Executable string              // which program this is (see process.Executable): a keeper of another one is replaced
+	Seal       seal.Key            // that secrets in the records are sealed with; the zero Key: they are in clear
 	Repository backstay.Repository // where backups lie, without a part and a key; zero: there is none
 	Told       string              // which Repository that is: a keeper that was told of another one is replaced
 	NoLimits   bool                // leave instances unlimited where the machine could limit them
@@ -84,7 +86,7 @@ func (c Config) machine() *instance.Machine {
 		DataDir: c.DataDir, Host: c.Host, Listen: c.Listen, Engines: c.Engines,
 		Installed: &build.Store{Engines: c.Engines, Dir: c.buildsDir(), Now: c.Now, Log: c.Log},
 		Pools:     c.pools(),
-		Records:   instance.Records{Dir: c.recordsDir(), Reserve: reserve, Log: c.Log},
+		Records:   instance.Records{Dir: c.recordsDir(), Key: c.Seal, Reserve: reserve, Log: c.Log},
 		Slots:     semaphore.NewWeighted(int64(2 * runtime.NumCPU())), Copies: semaphore.NewWeighted(copies),
 		Now: c.Now, Log: c.Log,
 	}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/backend"
+	"github.com/backstay/backstay/internal/seal"
 	"github.com/backstay/backstay/internal/wait"
 	"github.com/backstay/backstay/keeper/custody"
 	"github.com/backstay/backstay/keeper/instance"
@@ -89,6 +90,9 @@ func Run(ctx context.Context, c Config) error {
 	defer stop(nil)
 	k.stop = stop
 	records, err := k.machine.Records.Load()
+	if err == nil {
+		err = k.wantOpen()
+	}
 	if err != nil {
 		return fmt.Errorf("read records: %w", err)
 	}
@@ -114,6 +118,18 @@ func Run(ctx context.Context, c Config) error {
 	cause := context.Cause(ctx)
 	if errors.Is(cause, errExit) || errors.Is(cause, errStop) || errors.Is(err, context.Canceled) {
 		return nil
+	}
+	return err
+}
+
+// wantOpen refuses to keep instances whose secrets are sealed without the key: what is sealed would be taken for them.
+func (k *Keeper) wantOpen() error {
+	if k.Seal != (seal.Key{}) {
+		return nil
+	}
+	sealed, err := k.machine.Records.Sealed()
+	if sealed {
+		err = errors.New("their secrets are sealed, and this keeper was told no key to open them")
 	}
 	return err
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/backend"
+	"github.com/backstay/backstay/internal/seal"
 	"github.com/backstay/backstay/keeper"
 	"github.com/backstay/backstay/keeper/keepertest"
 )
@@ -179,4 +180,25 @@ func TestOneKeeperPerDirectory(t *testing.T) {
 	stop()
 	mustWrite(t, keepertest.Socket(c), "") // what a killed keeper leaves where the next one listens
 	keepertest.Run(t, c)
+}
+
+// TestSealedRecordsWantTheirKey starts a keeper without the key of what lies there: it changes nothing, and ends.
+func TestSealedRecordsWantTheirKey(t *testing.T) {
+	t.Parallel()
+	c := keepertest.Config(t, 1)
+	_, stop := keepertest.Run(t, c)
+	stop()
+	const sealed = `{"spec": {"instance": "i", "generation": 1, "tls": {"key": "sealed:AAAA"}}}`
+	mustWrite(t, recordPath(c, "i"), sealed)
+	without := c
+	without.Seal = seal.Key{}
+	if err := keeper.Run(t.Context(), without); err == nil || !strings.Contains(err.Error(), "told no key to open them") {
+		t.Errorf("without the key: %v", err)
+	}
+	if now, err := os.ReadFile(recordPath(c, "i")); err != nil || string(now) != sealed {
+		t.Errorf("the record is now %s (%v)", now, err)
+	}
+	if err := os.Remove(recordPath(c, "i")); err != nil {
+		t.Fatal(err)
+	}
 }

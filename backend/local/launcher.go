@@ -10,9 +10,11 @@ import (
 	"log/slog"
 	"os"
 	"os/exec"
+	"strings"
 	"syscall"
 	"time"
 
+	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/internal/process"
 	"github.com/backstay/backstay/internal/wait"
 	"github.com/backstay/backstay/keeper/wire"
@@ -27,8 +29,10 @@ type Launcher struct {
 	LogPath    string
 	Executable string        // which program that is (see process.Executable): a keeper of another one is replaced
 	Told       func() string // which settings it is to go by: a keeper of others is replaced; nil: it was told of none
-	Patience   time.Duration // that a keeper may take until it answers, or until it makes room; 0: startPatience
-	Log        *slog.Logger
+	// HandOver is what the keeper reads from its standard input when it starts; nil: nothing.
+	HandOver func(context.Context) (backstay.Secret, error)
+	Patience time.Duration // that a keeper may take until it answers, or until it makes room; 0: startPatience
+	Log      *slog.Logger
 }
 
 const startPatience = 20 * time.Second
@@ -98,7 +102,7 @@ func (l *Launcher) ensure(ctx context.Context) (k wire.Keeper, err error) {
 		case ctx.Err() != nil:
 			return wire.Keeper{}, l.failure(ours, ctx.Err())
 		case ours == nil:
-			if ours, err = l.launch(); err != nil {
+			if ours, err = l.launch(ctx); err != nil {
 				return wire.Keeper{}, err
 			}
 		case ours.hasEnded():
@@ -150,7 +154,14 @@ type candidate struct {
 	logFrom int64 // where what it says begins
 }
 
-func (l *Launcher) launch() (*candidate, error) {
+func (l *Launcher) launch(ctx context.Context) (*candidate, error) {
+	var handed backstay.Secret
+	if l.HandOver != nil {
+		var err error
+		if handed, err = l.HandOver(ctx); err != nil {
+			return nil, err
+		}
+	}
 	log, err := os.OpenFile(l.LogPath, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
 	if err != nil {
 		return nil, err
@@ -164,6 +175,9 @@ func (l *Launcher) launch() (*candidate, error) {
 	cmd.Args = l.Command
 	cmd.Dir = "/"
 	cmd.Stdout, cmd.Stderr = log, log
+	if handed != "" {
+		cmd.Stdin = strings.NewReader(handed.Reveal())
+	}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	if err := cmd.Start(); err != nil {
 		return nil, err

@@ -41,7 +41,7 @@ func backupPlatform(ctx context.Context, c *cli, args []string) error {
 	if err != nil {
 		return err
 	}
-	taken, err := backUpState(ctx, dir, local.New(dir.keeperSocket()), keys.State)
+	taken, err := backUpState(ctx, dir, local.New(dir.keeperSocket()), keys)
 	if err != nil {
 		return advise(fmt.Errorf("back up the platform: %w", err), "backstay backups %s", stateInstance)
 	}
@@ -53,13 +53,13 @@ func backupPlatform(ctx context.Context, c *cli, args []string) error {
 
 // backUpState has the keeper take a backup of our own database, and returns that.
 func backUpState(
-	ctx context.Context, dir dataDir, instances *local.Backend, key seal.Key,
+	ctx context.Context, dir dataDir, instances *local.Backend, keys seal.Ring,
 ) (taken backstay.Backup, err error) {
 	if err := stateCanBeBackedUp(ctx, instances); err != nil {
 		return taken, err
 	}
-	wanted, err := changeState(ctx, dir, instances, func(s *backend.Spec) {
-		s.Backup, s.Backups = statePolicy(key), s.Backups+1
+	wanted, err := changeState(ctx, dir, keys, instances, func(s *backend.Spec) {
+		s.Backup, s.Backups = statePolicy(keys.State), s.Backups+1
 	})
 	if err != nil {
 		return taken, err

@@ -42,6 +42,7 @@ type config struct {
 	secretKeyFile    string
 	SealKey          seal.Source // where the sealing key comes from
 	noLimits         bool
+	keeperUnseals    bool // the keeper gets that by itself
 	postgresDirs     []string
 	mysqlDirs        []string
 	redisDirs        []string

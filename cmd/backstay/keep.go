@@ -33,6 +33,10 @@ func keep(ctx context.Context, c *cli, args []string) error {
 	}
 	log := slog.New(slog.NewTextHandler(c.stderr, nil))
 	told := cfg.told() // before what it is made from is read: if that changes in between, another keeper is started
+	key, err := cfg.recordsKey(ctx, c.stdin)
+	if err != nil {
+		return err
+	}
 	repository, err := cfg.openRepository()
 	if err != nil { // which keeps no database from running
 		log.Error("no backup can be taken", "error", err)
@@ -41,6 +45,6 @@ func keep(ctx context.Context, c *cli, args []string) error {
 		DataDir: string(cfg.data), Engines: cfg.engines(), Host: cfg.endpointHost,
 		Listen: []string{cfg.endpointListen}, Ports: cfg.ports, MinFree: cfg.minFree,
 		Volumes: cfg.volumes, Overcommit: cfg.overcommit, Reserve: cfg.volumeReserve, Version: buildVersion(),
-		NoLimits: cfg.noLimits, Executable: executable, Repository: repository, Told: told, Log: log,
+		NoLimits: cfg.noLimits, Executable: executable, Seal: key, Repository: repository, Told: told, Log: log,
 	})
 }

@@ -91,7 +91,7 @@ func (c *config) putNote(ctx context.Context, sealing seal.Key, note recoveryNot
 }
 
 func (p *platform) newNote() (note recoveryNote, err error) {
-	spec, err := keeper.Wanted(string(p.cfg.data), stateInstance)
+	spec, err := keeper.Wanted(string(p.cfg.data), p.Keys.Records, stateInstance)
 	if err != nil {
 		return note, err
 	}

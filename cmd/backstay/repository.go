@@ -187,14 +187,14 @@ func (c *config) openRepository() (backstay.Repository, error) {
 	return r, nil
 }
 
-// told tells one choice of a repository from another, without a secret: a keeper that was told of another one is
-// replaced.
+// told tells what the keeper reads when it starts, without a secret: a keeper that was told something else is replaced.
 func (c *config) told() string {
 	r, err := c.openRepository()
 	text, _ := json.Marshal(struct { // which can be encoded
 		Repository backstay.Repository
 		Unreadable bool
-	}{r, err != nil})
+		Sealing    bool // its records: one that has begun before there were keys for that is replaced
+	}{r, err != nil, c.data.sealsRecords()})
 	sum := sha256.Sum256(text)
 	return hex.EncodeToString(sum[:])
 }

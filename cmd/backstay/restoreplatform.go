@@ -199,7 +199,7 @@ func (r *platformRestorer) apply(ctx context.Context) error {
 	if err != nil || s.Phase == backend.Running {
 		return err
 	}
-	before, err := keeper.Wanted(string(r.cfg.data), stateInstance)
+	before, err := keeper.Wanted(string(r.cfg.data), r.Keys.Records, stateInstance)
 	if err != nil || before.Origin != nil && before.Origin.Backup == r.backup && !s.Obstacle.Final {
 		return err // an earlier try goes on
 	}
@@ -209,7 +209,7 @@ func (r *platformRestorer) apply(ctx context.Context) error {
 
 // await returns when our own database serves, and tells how far it is.
 func (r *platformRestorer) await(ctx context.Context) error {
-	wanted, err := keeper.Wanted(string(r.cfg.data), stateInstance)
+	wanted, err := keeper.Wanted(string(r.cfg.data), r.Keys.Records, stateInstance)
 	if err != nil {
 		return err
 	}

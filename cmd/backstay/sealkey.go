@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"maps"
 	"os"
@@ -13,11 +14,15 @@ import (
 	"github.com/backstay/backstay/internal/atomicfile"
 	"github.com/backstay/backstay/internal/seal"
 	"github.com/backstay/backstay/internal/settings"
+	"github.com/backstay/backstay/keeper"
 	"github.com/backstay/backstay/state"
 )
 
 // sealKeySetting says where the sealing key comes from: the key that opens the keys which everything is sealed with.
 const sealKeySetting = "seal-key"
+
+// keeperUnsealsSetting says whether the keeper gets the sealing key by itself.
+const keeperUnsealsSetting = "keeper-unseals"
 
 func sealKeySettings() []settings.Setting[config] {
 	return []settings.Setting[config]{{
@@ -117,8 +122,8 @@ func (c *config) openEnvelope(ctx context.Context, sealing seal.Key) (ring seal.
 		if err != nil {
 			return ring, err
 		}
-		if envelope == nil && copied == nil { // whoever sealed here first did so with the sealing key itself
-			return seal.Ring{State: sealing}, nil
+		if envelope == nil && copied == nil {
+			return c.firstRing(sealing)
 		}
 		envelope = merged(envelope, copied)
 	}
@@ -126,6 +131,15 @@ func (c *config) openEnvelope(ctx context.Context, sealing seal.Key) (ring seal.
 		err = backstay.Errorf(backstay.Invalid, "The sealing key %s is not that of %s: %v.", c.SealKey, c.data, err)
 	}
 	return ring, err
+}
+
+// firstRing is the keys of a Backstay of before there was an envelope, which sealed with the sealing key itself.
+func (c *config) firstRing(sealing seal.Key) (ring seal.Ring, err error) {
+	if keeper.Sealed(string(c.data)) {
+		return ring, backstay.Errorf(backstay.Unavailable, "The file %s is missing: without it the sealing key opens "+
+			"nothing, and a new one would not fit. Nothing was changed. Restore it.", c.data.envelopeFile())
+	}
+	return seal.Ring{State: sealing}, nil
 }
 
 func merged(a, b seal.Envelope) seal.Envelope {
@@ -166,6 +180,44 @@ func (c *config) ensureKeys(ctx context.Context) (sealing seal.Key, ring seal.Ri
 		err = sealing.Create(c.SealKey.File)
 	}
 	return sealing, ring, err
+}
+
+// sealsRecords tells whether there are keys that a keeper seals its records with.
+func (d dataDir) sealsRecords() bool { return exists(d.envelopeFile()) || exists(d.newEnvelopeFile()) }
+
+// recordsKey is what the keeper seals its records with: from the envelope, or as serve has handed it over. It is the
+// zero Key where there is none yet.
+func (c *config) recordsKey(ctx context.Context, handed io.Reader) (seal.Key, error) {
+	if !c.data.sealsRecords() {
+		return seal.Key{}, nil
+	}
+	if c.keeperUnseals {
+		_, ring, err := c.openKeys(ctx)
+		return ring.Records, err
+	}
+	text, err := io.ReadAll(io.LimitReader(handed, 2*int64(len(seal.Key{}))))
+	if err == nil && len(text) == 0 {
+		err = advise(fmt.Errorf("the secrets in the records are sealed, and --%s keeps this keeper from getting the key: "+
+			"serve starts it and hands that over", keeperUnsealsSetting), "backstay serve")
+	}
+	if err != nil {
+		return seal.Key{}, err
+	}
+	return seal.ParseKey(backstay.Secret(text))
+}
+
+// handOver is what the keeper is handed at its start, which is nothing where it gets the key by itself.
+func (p *platform) handOver(ctx context.Context) (handed backstay.Secret, err error) {
+	if p.cfg.keeperUnseals || !p.cfg.data.sealsRecords() {
+		return "", nil
+	}
+	keys := p.Keys
+	if keys.Records == (seal.Key{}) { // serve does not come up, and has a keeper started alone
+		if _, keys, err = p.cfg.openKeys(ctx); err != nil {
+			return "", err
+		}
+	}
+	return keys.Records.Text(), nil
 }
 
 // keepKeys writes down which keys open the state database, once it is known that they do.

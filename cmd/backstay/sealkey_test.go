@@ -65,6 +65,39 @@ func TestNoKeyIsMadeWhereOneWas(t *testing.T) {
 	}
 }
 
+// TestKeysOfBeforeThereWereAny are the sealing key itself. What is sealed with it opens, and records get a key.
+func TestKeysOfBeforeThereWereAny(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	c := keyed(t, dir, filepath.Join(dir, "seal.key"))
+	before := seal.New()
+	if err := before.Create(c.SealKey.File); err != nil {
+		t.Fatal(err)
+	}
+	sealing, ring, err := c.ensureKeys(t.Context())
+	if err != nil || sealing != before || ring.State != before || c.data.sealsRecords() {
+		t.Fatalf("the keys are others (%v)", err)
+	}
+	p := &platform{cfg: c, SealingKey: sealing, Keys: ring}
+	if err := p.keepKeys(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	_, again, err := c.openKeys(t.Context())
+	if err != nil || again.State != before || again != p.Keys || again.Records == (seal.Key{}) || !c.data.sealsRecords() {
+		t.Errorf("the next start has other keys (%v)", err)
+	}
+	if err := os.Remove(c.data.envelopeFile()); err != nil {
+		t.Fatal(err)
+	}
+	sealed := `{"spec": {"instance": "` + instanceID + `", "generation": 1, "tls": {"key": "sealed:AAAA"}}}`
+	record := filepath.Join(dir, "keeper", "instances", instanceID+".json")
+	mustWrite(t, record)
+	if err := os.WriteFile(record, []byte(sealed), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	wantRefusal(t, second(c.ensureKeys(t.Context())), "keys.sealed is missing")
+}
+
 func second(_ seal.Key, _ seal.Ring, err error) error { return err }
 
 // TestAnotherSealingKeyIsSaid starts with one that does not open the keys: nothing is changed.

@@ -49,7 +49,7 @@ const (
 
 // dataPlaneNames are the settings that serve hands on to the keeper.
 func dataPlaneNames() []string {
-	names := []string{dataSetting}
+	names := []string{dataSetting, sealKeySetting}
 	for _, s := range append(repositorySettings(), dataPlaneSettings()...) {
 		names = append(names, s.Name)
 	}
@@ -196,6 +196,18 @@ func keepingSettings() []settings.Setting[config] {
 
 func dataPlaneSettings() []settings.Setting[config] {
 	return []settings.Setting[config]{{
+		Name: keeperUnsealsSetting, Value: "true|false", Unit: "`true` or `false`",
+		Help: "let the keeper get the sealing key by itself, and not only serve", Default: "true",
+		More: "The keeper's records have secrets, such as the keys of certificates, of backups and of encrypted volumes, " +
+			"which are sealed. With `true`, databases start after a reboot though the control plane does not; with `false`, " +
+			"`backstay serve` gets the key, and hands the keeper what opens its records: no database starts before that.",
+		Read: func(c *config, text string) (err error) {
+			if c.keeperUnseals, err = strconv.ParseBool(text); err != nil {
+				return errors.New("is neither true nor false")
+			}
+			return nil
+		},
+	}, {
 		Name: "endpoint-host", Value: "HOST", Unit: "a host or an address", Default: "127.0.0.1",
 		Help: "the name or address of this machine that credentials give to apps",
 		More: "All certificates are renewed when it changes; bindings that were made before keep the old one.",

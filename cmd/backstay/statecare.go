@@ -20,7 +20,7 @@ const upgradePatience = 10 * time.Minute
 // upgradeState brings our own database to the newest version that is installed, in the way in which any instance is
 // upgraded: on a copy, with the data before kept for a week. Where that cannot be, it goes on as it is, and says why.
 func (p *platform) upgradeState(ctx context.Context, instances *local.Backend) error {
-	spec, err := keeper.Wanted(string(p.cfg.data), stateInstance)
+	spec, err := keeper.Wanted(string(p.cfg.data), p.Keys.Records, stateInstance)
 	if err != nil {
 		return err
 	}
@@ -90,7 +90,7 @@ func (p *platform) protectState(ctx context.Context) error {
 		return nil
 	}
 	instances := p.launcher.Backend
-	spec, err := keeper.Wanted(string(p.cfg.data), stateInstance)
+	spec, err := keeper.Wanted(string(p.cfg.data), p.Keys.Records, stateInstance)
 	if err == nil && spec.Backup == nil && wait.Pause(ctx, firstBackup) != nil {
 		return nil // serve ends
 	}
@@ -98,7 +98,9 @@ func (p *platform) protectState(ctx context.Context) error {
 		err = stateCanBeBackedUp(ctx, instances)
 	}
 	if err == nil {
-		_, err = changeState(ctx, p.cfg.data, instances, func(s *backend.Spec) { s.Backup = statePolicy(p.users.Key) })
+		_, err = changeState(ctx, p.cfg.data, p.Keys, instances, func(s *backend.Spec) {
+			s.Backup = statePolicy(p.Keys.State)
+		})
 	}
 	if err != nil && ctx.Err() == nil {
 		p.log.Error("the state database is not backed up", "error", err)
@@ -122,9 +124,9 @@ func stateCanBeBackedUp(ctx context.Context, instances *local.Backend) error {
 // changeState changes what is wanted of our own database, where that makes a difference.
 // It returns what is wanted then.
 func changeState(
-	ctx context.Context, dir dataDir, instances *local.Backend, change func(*backend.Spec),
+	ctx context.Context, dir dataDir, keys seal.Ring, instances *local.Backend, change func(*backend.Spec),
 ) (backend.Spec, error) {
-	spec, err := keeper.Wanted(string(dir), stateInstance)
+	spec, err := keeper.Wanted(string(dir), keys.Records, stateInstance)
 	if err != nil {
 		return spec, fmt.Errorf("read what is wanted of the state database: %w", err)
 	}

@@ -101,6 +101,7 @@ func (p *platform) startKeeper(ctx context.Context, instances *local.Backend) er
 		Backend: instances, Program: process.Self(), Command: append([]string{self}, p.cfg.keepArgs...),
 		LogPath: filepath.Join(string(p.cfg.data), "keeper.log"), Executable: executable,
 		Told: p.cfg.told, Log: p.log,
+		HandOver: p.handOver,
 	}
 	if err := p.launcher.Ensure(ctx); err != nil {
 		return fmt.Errorf("start keeper: %w", err)

@@ -15,12 +15,14 @@ import (
 	"github.com/backstay/backstay/backend"
 	"github.com/backstay/backstay/backup"
 	"github.com/backstay/backstay/engine"
+	"github.com/backstay/backstay/internal/seal"
 	"github.com/backstay/backstay/keeper/node"
 )
 
 // Custody keeps the backups of all instances of one machine.
 type Custody struct {
 	Dir        string              // of the records, absolute
+	Key        seal.Key            // that the keys in the records are sealed with; the zero Key: they are in clear
 	Repository backstay.Repository // without a part and a key; zero: there is none, and nothing is backed up
 	Engines    map[string]engine.Engine
 	Newest     func(ctx context.Context, engine string) ([]engine.Installation, error) // the usable ones

@@ -1,7 +1,6 @@
 package custody
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -16,6 +15,7 @@ import (
 	"github.com/backstay/backstay/backend"
 	"github.com/backstay/backstay/engine"
 	"github.com/backstay/backstay/internal/atomicfile"
+	"github.com/backstay/backstay/internal/seal"
 )
 
 // Record is what lies on disk of an instance's backups. It outlives the instance until none of them is kept. Fields are
@@ -36,12 +36,15 @@ type Record struct {
 // LogValue is the record without its keys.
 func (r Record) LogValue() slog.Value { return backstay.RedactedValue(r) }
 
+// recordContext is what the keys of an instance's record are sealed for.
+func recordContext(id backstay.InstanceID) string { return "keeper/backups/" + string(id) }
+
 func (c *Custody) path(id backstay.InstanceID) string {
 	return filepath.Join(c.Dir, string(id)+".json")
 }
 
 func (c *Custody) save(r Record) error {
-	encoded, err := json.Marshal(r)
+	encoded, err := c.Key.Encode(&r, recordContext(r.Kept.Instance))
 	if err != nil {
 		return fmt.Errorf("encode record of the backups of %s: %w", r.Kept.Instance, err)
 	}
@@ -57,7 +60,8 @@ func (c *Custody) sweep() error {
 	return err
 }
 
-// read reads all records. One that cannot be read is left out, and told of: the repository knows most of it.
+// read reads all records, and seals the keys that an earlier keeper has left in clear. One that cannot be read is left
+// out, and told of: the repository knows most of it.
 func (c *Custody) read() ([]Record, error) {
 	entries, err := os.ReadDir(c.Dir)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -72,28 +76,33 @@ func (c *Custody) read() ([]Record, error) {
 		if !ok || strings.HasPrefix(id, ".") {
 			continue
 		}
-		r, err := c.readOne(backstay.InstanceID(id))
+		r, found, err := c.readOne(backstay.InstanceID(id))
 		if err != nil {
 			c.Log.Error("a record of backups cannot be read", "instance", id, "error", err)
 			continue
+		}
+		if found.Clear > 0 && c.Key != (seal.Key{}) {
+			if err := c.save(r); err != nil { // it is sealed when it is saved next
+				c.Log.Error("the keys of a record of backups stay in clear", "instance", id, "error", err)
+			}
 		}
 		records = append(records, r)
 	}
 	return records, nil
 }
 
-func (c *Custody) readOne(id backstay.InstanceID) (r Record, err error) {
+func (c *Custody) readOne(id backstay.InstanceID) (r Record, found seal.Found, err error) {
 	text, err := os.ReadFile(c.path(id))
 	if err != nil {
-		return r, err
+		return r, found, err
 	}
-	if err := json.Unmarshal(text, &r); err != nil {
-		return r, err
+	if found, err = c.Key.Decode(text, &r, recordContext(id)); err != nil {
+		return r, found, err
 	}
 	if r.Kept.Instance != id {
-		return r, fmt.Errorf("it is of instance %q", r.Kept.Instance)
+		return r, found, fmt.Errorf("it is of instance %q", r.Kept.Instance)
 	}
-	return r, nil
+	return r, found, nil
 }
 
 // same tells whether two records say the same.

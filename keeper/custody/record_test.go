@@ -6,11 +6,14 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
 	"github.com/backstay/backstay/backend"
+	"github.com/backstay/backstay/internal/seal"
 	"github.com/backstay/backstay/internal/strict"
+	"github.com/backstay/backstay/internal/testkit"
 	"github.com/backstay/backstay/keeper/custody"
 )
 
@@ -84,4 +87,34 @@ func asText(t *testing.T, kept backend.Backups) string {
 		t.Fatal(err)
 	}
 	return string(text)
+}
+
+// TestARecordsKeysAreSealed plants a marker in every secret that a record can hold, and looks for it on the disk, where
+// an earlier keeper has left it in clear.
+func TestARecordsKeysAreSealed(t *testing.T) {
+	t.Parallel()
+	const marker = "a key that nobody is to read"
+	_, r := readGolden(t)
+	testkit.PlantSecrets(t, &r, marker)
+	text, err := json.Marshal(r)
+	if err != nil || !bytes.Contains(text, []byte(marker)) {
+		t.Fatal(err, string(text))
+	}
+	log := slog.New(slog.NewTextHandler(t.Output(), nil))
+	c := &custody.Custody{Dir: t.TempDir(), Key: seal.New(), Now: time.Now, Log: log}
+	path := filepath.Join(c.Dir, string(r.Kept.Instance)+".json")
+	if err := os.WriteFile(path, text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if err := c.Load(); err != nil {
+			t.Fatal(err)
+		}
+		if !slices.Contains(c.Known(), r.Kept.Instance) {
+			t.Error("the record is not read")
+		}
+		if text, err := os.ReadFile(path); err != nil || bytes.Contains(text, []byte(marker)) {
+			t.Errorf("on the disk lies %s (%v)", text, err)
+		}
+	}
 }

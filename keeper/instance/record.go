@@ -2,7 +2,6 @@ package instance
 
 import (
 	"cmp"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -16,6 +15,7 @@ import (
 	"github.com/backstay/backstay/backend"
 	"github.com/backstay/backstay/engine"
 	"github.com/backstay/backstay/internal/atomicfile"
+	"github.com/backstay/backstay/internal/seal"
 	"github.com/backstay/backstay/volume"
 )
 
@@ -89,9 +89,13 @@ func (r Record) asksForRestart(generation int64) bool {
 // Records are the records of all instances of a data directory.
 type Records struct {
 	Dir     string
+	Key     seal.Key // that their secrets are sealed with; the zero Key: they are in clear
 	Reserve *Reserve // spent where the disk has no room for a record
 	Log     *slog.Logger
 }
+
+// recordContext is what the secrets of an instance's record are sealed for.
+func recordContext(id backstay.InstanceID) string { return "keeper/instance/" + string(id) }
 
 func (rs Records) path(id backstay.InstanceID) string {
 	return filepath.Join(rs.Dir, string(id)+".json")
@@ -105,7 +109,7 @@ func (rs Records) Has(id backstay.InstanceID) bool {
 
 // Save makes the record durable. It is Unavailable if the disk is full.
 func (rs Records) Save(r Record) error {
-	encoded, err := json.Marshal(r)
+	encoded, err := rs.Key.Encode(&r, recordContext(r.Spec.Instance))
 	if err != nil {
 		return fmt.Errorf("encode record of %s: %w", r.Spec.Instance, err)
 	}
@@ -140,7 +144,8 @@ func (rs Records) MoveAside(id backstay.InstanceID, now time.Time) error {
 	return atomicfile.SyncDir(rs.Dir)
 }
 
-// Load reads all records as [Records.Read] does. What a keeper left that was killed while it wrote one is removed.
+// Load reads all records as [Records.Read] does. What a keeper left that was killed while it wrote one is removed, and
+// secrets that an earlier one has left in clear are sealed.
 func (rs Records) Load() ([]Record, error) {
 	entries, err := os.ReadDir(rs.Dir)
 	if err != nil {
@@ -153,12 +158,29 @@ func (rs Records) Load() ([]Record, error) {
 			}
 		}
 	}
-	return rs.Read()
+	return rs.read(func(r Record, found seal.Found) {
+		if found.Clear == 0 || rs.Key == (seal.Key{}) {
+			return
+		}
+		if err := rs.Save(r); err != nil { // it is sealed when it is saved next
+			rs.Log.Error("the secrets of a record stay in clear", "instance", r.Spec.Instance, "error", err)
+		}
+	})
 }
 
 // Read reads all records, those of private instances first, and changes nothing. One that cannot be read is left out,
-// and told of: the others must live.
+// and told of: the others must live. Without a key, what is sealed stays that.
 func (rs Records) Read() ([]Record, error) {
+	return rs.read(func(Record, seal.Found) {})
+}
+
+// Sealed tells whether there is a record with secrets that the key does not open because there is none.
+func (rs Records) Sealed() (sealed bool, err error) {
+	_, err = rs.read(func(_ Record, found seal.Found) { sealed = sealed || found.Sealed > 0 })
+	return sealed, err
+}
+
+func (rs Records) read(see func(Record, seal.Found)) ([]Record, error) {
 	entries, err := os.ReadDir(rs.Dir)
 	if err != nil {
 		return nil, err
@@ -169,11 +191,12 @@ func (rs Records) Read() ([]Record, error) {
 		if !ok || strings.HasPrefix(e.Name(), ".") {
 			continue
 		}
-		r, err := rs.Of(backstay.InstanceID(id))
+		r, found, err := rs.open(backstay.InstanceID(id))
 		if err != nil {
 			rs.Log.Error("an instance is left as it is, because its record cannot be read", "instance", id, "error", err)
 			continue
 		}
+		see(r, found)
 		records = append(records, r)
 	}
 	slices.SortStableFunc(records, func(a, b Record) int { return rank(a) - rank(b) })
@@ -188,17 +211,26 @@ func rank(r Record) int {
 	return 1
 }
 
-// Of reads the record of one instance, and changes nothing. It is fs.ErrNotExist if there is none.
-func (rs Records) Of(id backstay.InstanceID) (r Record, err error) {
+// Of reads the record of one instance, and changes nothing. It is fs.ErrNotExist if there is none, and fails if its
+// secrets are sealed and there is no key.
+func (rs Records) Of(id backstay.InstanceID) (Record, error) {
+	r, found, err := rs.open(id)
+	if err == nil && found.Sealed > 0 {
+		err = errors.New("its secrets are sealed, and there is no key to open them")
+	}
+	return r, err
+}
+
+func (rs Records) open(id backstay.InstanceID) (r Record, found seal.Found, err error) {
 	text, err := os.ReadFile(rs.path(id))
 	if err != nil {
-		return r, err
+		return r, found, err
 	}
-	if err := json.Unmarshal(text, &r); err != nil {
-		return r, err
+	if found, err = rs.Key.Decode(text, &r, recordContext(id)); err != nil {
+		return r, found, err
 	}
 	if r.Spec.Instance != id || r.Spec.Generation < 1 {
-		return r, errors.New("it is of another instance, or has no generation")
+		return r, found, errors.New("it is of another instance, or has no generation")
 	}
-	return r, nil
+	return r, found, nil
 }

@@ -20,6 +20,7 @@ import (
 	"github.com/backstay/backstay/engine"
 	"github.com/backstay/backstay/engine/postgres"
 	"github.com/backstay/backstay/internal/process"
+	"github.com/backstay/backstay/internal/seal"
 	"github.com/backstay/backstay/internal/testkit"
 	"github.com/backstay/backstay/keeper"
 	"github.com/backstay/backstay/volume"
@@ -33,7 +34,7 @@ func Config(t testing.TB, room int) keeper.Config {
 	c := keeper.Config{
 		DataDir: testkit.Dir(t), Engines: map[string]engine.Engine{"postgres": postgres.Engine{}},
 		Host: "localhost", Listen: []string{"127.0.0.1"}, Ports: keeper.PortRange{First: first, Last: last},
-		Version: "test", Executable: "test", Log: slog.New(slog.NewTextHandler(t.Output(), nil)),
+		Version: "test", Executable: "test", Seal: seal.New(), Log: slog.New(slog.NewTextHandler(t.Output(), nil)),
 	}
 	shareGolden(t, c.DataDir)
 	leash(t, c.DataDir)

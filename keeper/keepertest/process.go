@@ -24,6 +24,7 @@ import (
 	"github.com/backstay/backstay/engine/postgres"
 	"github.com/backstay/backstay/engine/redis"
 	"github.com/backstay/backstay/internal/process"
+	"github.com/backstay/backstay/internal/seal"
 	"github.com/backstay/backstay/internal/step"
 	"github.com/backstay/backstay/internal/testkit"
 	"github.com/backstay/backstay/keeper"
@@ -37,9 +38,10 @@ type order struct {
 	Ports      keeper.PortRange
 	Executable string
 	Told       string
-	Roots      []string // of PostgreSQL's versions
-	Engines    []string // that it has
-	Repository string   // a directory; empty: there is none
+	Seal       backstay.Secret // its key, as text
+	Roots      []string        // of PostgreSQL's versions
+	Engines    []string        // that it has
+	Repository string          // a directory; empty: there is none
 	Volumes    keeper.Volumes
 	Reserve    backstay.Bytes // that no volume gets
 	Ahead      time.Duration  // of its clock before the machine's
@@ -98,6 +100,10 @@ func (o order) run(log *slog.Logger) error {
 			}
 		}
 	}
+	key, err := seal.ParseKey(o.Seal)
+	if err != nil {
+		return err
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
 	all := map[string]engine.Engine{
@@ -107,7 +113,7 @@ func (o order) run(log *slog.Logger) error {
 	return keeper.Run(ctx, keeper.Config{
 		DataDir: o.DataDir, Engines: all, Repository: backstay.Repository{Dir: o.Repository},
 		Host: "localhost", Listen: []string{"127.0.0.1"}, Ports: o.Ports,
-		Volumes: o.Volumes, Reserve: o.Reserve, Version: "test", Executable: o.Executable, Told: o.Told, Log: log,
+		Volumes: o.Volumes, Reserve: o.Reserve, Version: "test", Executable: o.Executable, Seal: key, Told: o.Told, Log: log,
 		Now: func() time.Time { return time.Now().Add(o.Ahead) },
 	})
 }
@@ -144,7 +150,7 @@ func Command(t testing.TB, c keeper.Config, dieAfter string) []string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	o := order{DataDir: c.DataDir, Ports: c.Ports, Executable: c.Executable, Told: c.Told,
+	o := order{DataDir: c.DataDir, Seal: c.Seal.Text(), Ports: c.Ports, Executable: c.Executable, Told: c.Told,
 		DieAfter: dieAfter, Test: os.Getpid()}
 	if e, ok := c.Engines["postgres"].(postgres.Engine); ok {
 		o.Roots = e.Roots
