@@ -15,6 +15,7 @@ require (
 	github.com/klauspost/compress v1.20.4
 	github.com/minio/minio-go/v7 v7.4.1
 	github.com/minio/sio v0.4.1
+	github.com/pierrec/lz4/v4 v4.1.29
 	github.com/prometheus/procfs v0.17.0
 	github.com/redis/go-redis/v9 v9.7.0
 	github.com/riverqueue/river v0.51.1

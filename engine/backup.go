@@ -27,11 +27,12 @@ type Archiver interface {
 	// when it is of that age, or nearly so. It removes what waits on the node's volume for a repository that is away
 	// once that takes too much room, and tells of the gap.
 	Archive(ctx context.Context, n Node, r backstay.Repository, age time.Duration) (Archived, error)
-	// Backups lists the whole backups in the repository, the oldest first. Of n there need be no more than the
-	// Installation, a RunDir and the Account.
+	// Backups lists the whole backups in the repository, the oldest first. One of which it cannot be read what it is, is
+	// left out where another can. Of n there need be no more than the Installation, a RunDir and the Account.
 	Backups(ctx context.Context, n Node, r backstay.Repository) ([]backstay.Backup, error)
-	// Verify reads a backup whole, and the archive that belongs to it, and compares the checksums.
-	Verify(ctx context.Context, n Node, r backstay.Repository, b backstay.Backup) error
+	// Verify reads all backups that there are whole, and the archive behind them, and compares the checksums. What it
+	// finds damaged is no error. Of n it needs what Backups does.
+	Verify(ctx context.Context, n Node, r backstay.Repository) (Findings, error)
 	// Expire removes all backups but those that are named and those that these need, and the archive that none of
 	// them needs.
 	Expire(ctx context.Context, n Node, r backstay.Repository, keep []string) error
@@ -68,6 +69,32 @@ func NewBackupID(began time.Time) string {
 type Archived struct {
 	Until time.Time      // the last moment that can be restored; zero: the engine has no archive
 	Gaps  []backstay.Gap // that were found since the last call
+}
+
+// Findings is what Verify has found.
+type Findings struct {
+	Backups map[string]string // by the ID of each backup that there is: what is damaged, as a sentence; empty: nothing
+	Lost    []backstay.Gap    // what the archive has lost, or was never given, behind backups that are to go on with it
+}
+
+// Loss is the Gap that a part of an archive leaves which cannot be read. From is the last moment that can be restored
+// with what comes before that part, zero if there is none; until is one behind it. Broken are the backups, the oldest
+// first, behind which the part is needed, and spared those behind which it is not. Without the former there is no gap.
+func Loss(from, until time.Time, broken, spared []backstay.Backup) (g backstay.Gap, any bool) {
+	for _, b := range spared {
+		if b.Ended.Before(until) {
+			until = b.Ended
+		}
+	}
+	for _, b := range broken {
+		if from.IsZero() {
+			from = b.Ended.Add(-time.Nanosecond)
+		}
+		if !until.After(b.Ended) {
+			until = b.Ended.Add(time.Nanosecond)
+		}
+	}
+	return backstay.Gap{From: from, Until: until}, len(broken) > 0
 }
 
 // Point is what a node is restored to.

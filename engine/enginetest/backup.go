@@ -85,8 +85,9 @@ func bare(n engine.Node) engine.Node {
 
 func (a archiver) mustVerify(t *testing.T, n engine.Node, b backstay.Backup) {
 	t.Helper()
-	if err := a.Verify(t.Context(), n, a.repository, b); err != nil {
-		t.Fatalf("Verify: %v", err)
+	f, err := a.Verify(t.Context(), bare(n), a.repository)
+	if damage, found := f.Backups[b.ID]; err != nil || !found || damage != "" || len(f.Lost) > 0 {
+		t.Fatalf("Verify: %+v, %v; want %s to be whole", f, err, b.ID)
 	}
 }
 

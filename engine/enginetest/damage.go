@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -28,14 +29,7 @@ func testDamage(t *testing.T, s Subject) {
 	a.mustArchive(t, n)
 	a.mustVerify(t, n, b)
 	whole := a.repository
-	for what, harm := range map[string]func(*testing.T, string){
-		"bits of it are flipped": flipBits, "its end is missing": cutOff,
-		"it is gone": func(t *testing.T, path string) {
-			if err := os.Remove(path); err != nil {
-				t.Fatal(err)
-			}
-		},
-	} {
+	for what, harm := range harms {
 		a.repository.Dir = copyDir(t, whole.Dir)
 		harm(t, largest(t, a.repository.Dir))
 		a.wantInvalid(t, n, b, what)
@@ -51,16 +45,99 @@ func testDamage(t *testing.T, s Subject) {
 // wantInvalid wants a backup that is damaged to be found to be so, and nothing to be made of it.
 func (a archiver) wantInvalid(t *testing.T, n engine.Node, b backstay.Backup, why string) {
 	t.Helper()
-	err := a.Verify(t.Context(), n, a.repository, b)
-	if backstay.KindOf(err) != backstay.Invalid || backstay.SentenceOf(err) == "" {
-		t.Errorf("where %s, Verify: %v, want it to be invalid", why, err)
+	f, err := a.Verify(t.Context(), bare(n), a.repository)
+	if damage, found := f.Backups[b.ID]; err == nil && found && damage == "" || err != nil &&
+		backstay.KindOf(err) != backstay.Invalid {
+		t.Errorf("where %s, Verify: %+v, %v, want it to be invalid", why, f, err)
 	}
+	a.wantNoRestore(t, engine.Point{Backup: b.ID, Alone: true}, why)
+}
+
+// wantNoRestore wants what is damaged not to be restored, and a sentence that says so.
+func (a archiver) wantNoRestore(t *testing.T, to engine.Point, why string) {
+	t.Helper()
 	copied := a.newNode(t)
-	err = a.Restore(t.Context(), copied, a.repository, engine.Point{Backup: b.ID, Alone: true})
-	if backstay.KindOf(err) != backstay.Invalid || backstay.SentenceOf(err) == "" {
+	err := a.Restore(t.Context(), copied, a.repository, to)
+	if sentence := backstay.SentenceOf(err); backstay.KindOf(err) != backstay.Invalid ||
+		!strings.Contains(sentence, "damaged") {
 		t.Errorf("where %s, Restore: %v, want it to be invalid", why, err)
 	}
 	wantNothingMade(t, copied)
+}
+
+// harms are ways to damage a file.
+var harms = map[string]func(*testing.T, string){
+	"bits are flipped": flipBits, "the end is missing": cutOff, "it is gone": remove, "it is empty": empty,
+}
+
+func remove(t *testing.T, path string) {
+	t.Helper()
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func empty(t *testing.T, path string) {
+	t.Helper()
+	if err := os.Truncate(path, 0); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// testLoss damages a part of the archive between two backups. What can be restored before it is, nothing is restored
+// across it, and what is behind the next backup is as it was.
+func testLoss(t *testing.T, s Subject) {
+	a, n, _, first := s.archived(t)
+	w, stop := a.archivedWriter(t, n)
+	time.Sleep(2 * time.Second)
+	a.awaitArchived(t, n, time.Now())
+	before := files(t, a.repository.Dir)
+	time.Sleep(2 * time.Second)
+	a.awaitArchived(t, n, time.Now())
+	added := slices.DeleteFunc(files(t, a.repository.Dir), func(path string) bool { return slices.Contains(before, path) })
+	if len(added) == 0 {
+		t.Fatal("nothing was archived")
+	}
+	harmed := strings.TrimPrefix(slices.Min(added), a.repository.Dir)
+	time.Sleep(time.Second)
+	stop()
+	late := time.Now()
+	a.awaitArchived(t, n, late)
+	second := a.mustBackup(t, n)
+	s.session(t, s.createUser(t, n, newUser()), func(c Session) { mustSet(t, c, "key", "behind it") })
+	a.awaitArchived(t, n, time.Now())
+	a.mustVerify(t, n, first)
+
+	whole := a.repository
+	a.repository.Dir = copyDir(t, whole.Dir)
+	remove(t, a.repository.Dir+harmed)
+	reached := a.wantLost(t, n, first, second).From.Truncate(time.Second)
+	copied := a.restored(t, engine.Point{Backup: first.ID, Until: reached})
+	s.session(t, s.createUser(t, copied, newUser()), func(c Session) { w.want(t, c, reached, reached) })
+	a.wantRestored(t, engine.Point{Backup: second.ID}, "key", "behind it")
+	a.wantNoRestore(t, engine.Point{Backup: first.ID}, "a part of the archive is gone")
+
+	a.repository.Dir = copyDir(t, whole.Dir)
+	for what, harm := range harms { // one of them, whichever comes
+		harm(t, a.repository.Dir+harmed)
+		a.wantLost(t, n, first, second)
+		a.wantNoRestore(t, engine.Point{Backup: first.ID, Until: late}, "of a part of the archive "+what)
+		break
+	}
+}
+
+// wantLost wants one gap to be found between two backups that are whole.
+func (a archiver) wantLost(t *testing.T, n engine.Node, first, second backstay.Backup) backstay.Gap {
+	t.Helper()
+	f, err := a.Verify(t.Context(), bare(n), a.repository)
+	if err != nil || f.Backups[first.ID] != "" || f.Backups[second.ID] != "" || len(f.Lost) != 1 {
+		t.Fatalf("Verify: %+v, %v; want one gap, between %v and %v", f, err, first.Ended, second.Ended)
+	}
+	g := f.Lost[0]
+	if g.From.Before(first.Ended) || !g.Until.After(g.From) || g.Until.After(second.Ended) {
+		t.Errorf("the gap is %v, want it between %v and %v", g, first.Ended, second.Ended)
+	}
+	return g
 }
 
 func copyDir(t *testing.T, dir string) string {
@@ -132,7 +209,8 @@ func testRepositoryAway(t *testing.T, s Subject) {
 	})
 	_, err := a.Backup(t.Context(), n, a.repository, false)
 	wantUnavailable(t, "where the repository is away, Backup", err)
-	wantUnavailable(t, "where the repository is away, Verify", a.Verify(t.Context(), n, a.repository, b))
+	_, err = a.Verify(t.Context(), bare(n), a.repository)
+	wantUnavailable(t, "where the repository is away, Verify", err)
 	wantUnavailable(t, "where the repository is away, Expire", a.Expire(t.Context(), n, a.repository, []string{b.ID}))
 	copied := s.newNode(t)
 	wantUnavailable(t, "where the repository is away, Restore",

@@ -151,7 +151,8 @@ func (s Subject) obey(o order) error {
 		_, err := s.Engine.(engine.Archiver).Archive(ctx, o.Node, *o.Repository, 0)
 		return err
 	case "verify":
-		return s.Engine.(engine.Archiver).Verify(ctx, o.Node, *o.Repository, o.Backup)
+		_, err := s.Engine.(engine.Archiver).Verify(ctx, bare(o.Node), *o.Repository)
+		return err
 	case "expire":
 		return s.Engine.(engine.Archiver).Expire(ctx, o.Node, *o.Repository, []string{o.Backup.ID})
 	case "restore":

@@ -93,6 +93,7 @@ func Run(t *testing.T, s Subject) {
 		{"MomentsAreRestored", testMoments},
 		{"EndIsArchived", testEndIsArchived},
 		{"DamageIsFound", testDamage},
+		{"LossIsFound", testLoss},
 		{"RepositoryAway", testRepositoryAway},
 		{"BackupSurvivesKill", testBackupKilled},
 		{"CloneIsACopy", testClone},

@@ -183,8 +183,11 @@ func (f *follower) continued(ctx context.Context, numbers []int) (bool, error) {
 		}
 	}
 	h, err := readHead(ctx, f.store, f.Series)
-	if backstay.KindOf(err) == backstay.NotFound { // the repository is another one, or nothing of it was needed
+	switch backstay.KindOf(err) {
+	case backstay.NotFound: // the repository is another one, or nothing of it was needed
 		return true, nil
+	case backstay.Invalid: // whether somebody has ended it, nobody knows
+		return false, nil
 	}
 	return !h.Ended, err
 }

@@ -290,15 +290,14 @@ func TestArchiveMissesPieces(t *testing.T) {
 		content[len(content)/2] ^= 1
 		must(t, os.WriteFile(piece, content, 0o600))
 	}
-	must(t, tested.Verify(t.Context(), a.Node, a.repository, a.backup))
+	wantWhole(t, a.Node, a.repository, a.backup)
 	a.restore(t, time.Time{}).want(t, "SELECT COUNT(*) FROM t", "2")
 }
 
 func (a *archived) wantDamaged(t *testing.T, why string) {
 	t.Helper()
-	err := tested.Verify(t.Context(), a.Node, a.repository, a.backup)
-	if backstay.KindOf(err) != backstay.Invalid {
-		t.Errorf("where %s, Verify: %v", why, err)
+	if f, err := tested.Verify(t.Context(), a.Node, a.repository); err != nil || len(f.Lost) != 1 {
+		t.Errorf("where %s, Verify: %+v, %v", why, f, err)
 	}
 	a.wantLost(t, why, time.Time{})
 }

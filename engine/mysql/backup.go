@@ -148,22 +148,42 @@ func (Engine) Backups(ctx context.Context, n engine.Node, r backstay.Repository)
 	return readManifests(ctx, store)
 }
 
-// readManifests returns the backups in the repository, the oldest first.
+// readManifests returns the backups in the repository, the oldest first. Manifests that cannot be read are left out
+// where another one can.
 func readManifests(ctx context.Context, store *repository.Store) (all []backstay.Backup, err error) {
-	entries, err := store.List(ctx, backupsPrefix)
-	for _, e := range entries {
-		id := filepath.Base(filepath.Dir(e.Name))
-		if e.Name != manifestOf(id) {
-			continue
-		}
+	ids, err := listManifests(ctx, store)
+	if err != nil {
+		return nil, err
+	}
+	var spoiled error
+	for _, id := range ids {
 		m, err := readManifest(ctx, store, id)
-		if err != nil {
+		switch {
+		case err == nil:
+			all = append(all, m.Backup)
+		case backstay.KindOf(err) == backstay.Invalid:
+			spoiled = err
+		case backstay.KindOf(err) == backstay.NotFound: // it is being removed
+		default:
 			return nil, err
 		}
-		all = append(all, m.Backup)
+	}
+	if len(all) == 0 {
+		return nil, spoiled
 	}
 	slices.SortFunc(all, func(a, b backstay.Backup) int { return a.Began.Compare(b.Began) })
-	return all, err
+	return all, nil
+}
+
+// listManifests returns the IDs of the backups that have a manifest.
+func listManifests(ctx context.Context, store *repository.Store) (ids []string, err error) {
+	entries, err := store.List(ctx, backupsPrefix)
+	for _, e := range entries {
+		if id := filepath.Base(filepath.Dir(e.Name)); e.Name == manifestOf(id) {
+			ids = append(ids, id)
+		}
+	}
+	return ids, err
 }
 
 func readManifest(ctx context.Context, store *repository.Store, id string) (m manifest, err error) {
@@ -177,32 +197,8 @@ func readManifest(ctx context.Context, store *repository.Store, id string) (m ma
 	return m, err
 }
 
-// Verify reads a backup whole, and the pieces of the archive that continue it.
-func (Engine) Verify(ctx context.Context, n engine.Node, r backstay.Repository, b backstay.Backup) error {
-	store, err := openStore(n.Installation, r)
-	if err != nil {
-		return err
-	}
-	m, err := readManifest(ctx, store, b.ID)
-	if err != nil {
-		return err
-	}
-	if err := readBack(ctx, store, streamOf(b.ID)); err != nil || m.Log == nil {
-		return err
-	}
-	numbers, err := continuation(ctx, store, *m.Log, time.Time{})
-	if err != nil {
-		return err
-	}
-	for _, number := range numbers {
-		if err := readBack(ctx, store, pieceOf(m.Log.Series, number)); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// Expire removes the manifests first, so that what is left of a backup is none.
+// Expire removes the manifests first, so that what is left of a backup is none. Of the archive, nothing is removed as
+// long as one is kept whose manifest cannot be read now: what that needs is not known.
 func (Engine) Expire(ctx context.Context, n engine.Node, r backstay.Repository, keep []string) error {
 	store, err := openStore(n.Installation, r)
 	if err != nil {
@@ -214,13 +210,20 @@ func (Engine) Expire(ctx context.Context, n engine.Node, r backstay.Repository, 
 	}
 	kept := map[string]bool{}
 	var whole []manifest
+	known := true
 	for _, id := range keep {
 		kept[manifestOf(id)], kept[streamOf(id)] = true, true
 		m, err := readManifest(ctx, store, id)
-		if err != nil && backstay.KindOf(err) != backstay.NotFound {
-			return err
+		switch backstay.KindOf(err) {
+		case backstay.Invalid:
+			known = false
+		case backstay.NotFound:
+		default:
+			if err != nil {
+				return err
+			}
+			whole = append(whole, m)
 		}
-		whole = append(whole, m)
 	}
 	var manifests, rest []string
 	for _, e := range entries {
@@ -232,9 +235,11 @@ func (Engine) Expire(ctx context.Context, n engine.Node, r backstay.Repository, 
 			rest = append(rest, e.Name)
 		}
 	}
-	logged, err := store.List(ctx, archivePrefix)
-	if err != nil {
-		return err
+	var logged []repository.Entry
+	if known {
+		if logged, err = store.List(ctx, archivePrefix); err != nil {
+			return err
+		}
 	}
 	return store.Delete(ctx, time.Now(), slices.Concat(manifests, rest, needless(logged, whole))...)
 }

@@ -29,9 +29,7 @@ func TestBackupIsRestored(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := tested.Verify(t.Context(), s.Node, r, made); err != nil {
-		t.Error(err)
-	}
+	wantWhole(t, s.Node, r, made)
 	copies := map[string]func(engine.Node) error{
 		"restore": func(n engine.Node) error {
 			return tested.Restore(t.Context(), n, r, engine.Point{Backup: made.ID})
@@ -60,16 +58,26 @@ func TestBackupIsRestored(t *testing.T) {
 		t.Fatal(err)
 	}
 	n := enginetest.NewNode(t, tested)
-	for _, err := range []error{tested.Verify(t.Context(), s.Node, r, made), copies["restore"](n)} {
-		if backstay.KindOf(err) != backstay.Invalid {
-			t.Errorf("a damaged backup: got %v", err)
-		}
+	if f, err := tested.Verify(t.Context(), s.Node, r); err != nil || f.Backups[made.ID] == "" {
+		t.Errorf("a damaged backup: Verify: %+v, %v", f, err)
+	}
+	if err := copies["restore"](n); backstay.KindOf(err) != backstay.Invalid {
+		t.Errorf("a damaged backup: got %v", err)
 	}
 	if err := tested.Expire(t.Context(), s.Node, r, nil); err != nil {
 		t.Error(err)
 	}
 	if left, err := tested.Backups(t.Context(), s.Node, r); err != nil || len(left) > 0 {
 		t.Errorf("after expiry there are %v (%v)", left, err)
+	}
+}
+
+// wantWhole wants nothing to be damaged in a repository with that backup.
+func wantWhole(t *testing.T, n engine.Node, r backstay.Repository, made backstay.Backup) {
+	t.Helper()
+	f, err := tested.Verify(t.Context(), n, r)
+	if damage, found := f.Backups[made.ID]; err != nil || !found || damage != "" || len(f.Lost) > 0 {
+		t.Errorf("Verify: %+v, %v", f, err)
 	}
 }
 

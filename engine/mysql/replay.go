@@ -29,6 +29,7 @@ type replay struct {
 	store   *repository.Store
 	from    place
 	numbers []int     // of the pieces
+	lost    int       // the piece behind these, which is gone; 0: there is none
 	until   time.Time // what was committed in this second or later is left out; zero: nothing is
 
 	relay    string // the piece that is being run
@@ -50,12 +51,12 @@ func replayOf(ctx context.Context, store *repository.Store, m manifest, to engin
 		return nil, backstay.Errorf(backstay.Invalid, "The backup %s was ready at %s, UTC: it reaches no earlier moment.",
 			m.ID, m.Ended.UTC().Format(time.DateTime))
 	}
-	numbers, err := continuation(ctx, store, *m.Log, to.Until)
+	numbers, lost, err := continuation(ctx, store, *m.Log, to.Until)
 	until := to.Until.Truncate(time.Second)
 	if until.Before(to.Until) { // the log has whole seconds
 		until = until.Add(time.Second)
 	}
-	return &replay{store: store, from: *m.Log, numbers: numbers, until: until}, err
+	return &replay{store: store, from: *m.Log, numbers: numbers, lost: lost, until: until}, err
 }
 
 // relayLog is the name of the file that pieces are run from, and of the list of such files.
@@ -92,23 +93,8 @@ func (r *replay) run(ctx context.Context, n engine.Node) error {
 		if r.schedule, err = readSchedule(ctx, conn); err != nil {
 			return err
 		}
-		for i, number := range r.numbers {
-			begin := int64(len(binlogMagic))
-			if i == 0 && number == r.from.Number {
-				begin = r.from.Position
-			}
-			end, done, err := r.fetch(ctx, number, begin)
-			if err != nil {
-				return err
-			}
-			if end > begin {
-				if err := r.runPiece(ctx, conn, begin, end); err != nil {
-					return fmt.Errorf("run piece %d of %s: %w", number, r.from.Series, err)
-				}
-			}
-			if done {
-				break
-			}
+		if err := r.runPieces(ctx, conn); err != nil {
+			return err
 		}
 		if err := r.schedule.restore(ctx, conn); err != nil {
 			return err
@@ -117,12 +103,44 @@ func (r *replay) run(ctx context.Context, n engine.Node) error {
 	})
 }
 
+// runPieces runs the pieces up to the moment. It is Invalid if that needs one that is damaged or gone.
+func (r *replay) runPieces(ctx context.Context, conn *sql.Conn) error {
+	for i, number := range r.numbers {
+		begin := int64(len(binlogMagic))
+		if i == 0 && number == r.from.Number {
+			begin = r.from.Position
+		}
+		end, done, err := r.fetch(ctx, number, begin)
+		if errors.Is(err, errTorn) {
+			err = backstay.Wrapf(err, backstay.Invalid, "The archive is damaged: its piece %d does not go on as a log.", number)
+		}
+		if err != nil {
+			return err
+		}
+		if end > begin {
+			if err := r.runPiece(ctx, conn, begin, end); err != nil {
+				return fmt.Errorf("run piece %d of %s: %w", number, r.from.Series, err)
+			}
+		}
+		if done {
+			return nil
+		}
+	}
+	if r.lost > 0 {
+		return pieceGone(r.lost)
+	}
+	return nil
+}
+
 // fetch lays a piece where the server runs it from. It returns the position up to which that is to be run, and whether
 // what follows came after the moment. The log is in the order of commits, so the first that is too late ends it.
 func (r *replay) fetch(ctx context.Context, number int, begin int64) (end int64, done bool, err error) {
 	content, err := r.store.Get(ctx, pieceOf(r.from.Series, number))
+	if backstay.KindOf(err) == backstay.NotFound {
+		err = pieceGone(number)
+	}
 	if err != nil {
-		return 0, false, damaged(err)
+		return 0, false, err
 	}
 	defer content.Close()
 	to, err := os.OpenFile(r.relay, os.O_RDWR|os.O_TRUNC, 0)

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"path"
+	"strconv"
 	"strings"
 	"time"
 
@@ -61,8 +62,8 @@ func putHead(ctx context.Context, store *repository.Store, series string, h head
 	return err
 }
 
-// endAll ends the series in the repository. It returns until when the last of them reaches, or the last backup where
-// there is none; zero: there is nothing.
+// endAll ends the series in the repository, those whose head cannot be read with what there is of them. It returns
+// until when the last of them reaches, or the last backup where there is none; zero: there is nothing.
 func endAll(ctx context.Context, store *repository.Store) (until time.Time, err error) {
 	entries, err := store.List(ctx, archivePrefix)
 	for _, e := range entries {
@@ -71,6 +72,9 @@ func endAll(ctx context.Context, store *repository.Store) (until time.Time, err 
 			continue
 		}
 		h, err := readHead(ctx, store, series)
+		if backstay.KindOf(err) == backstay.Invalid {
+			h, err = guessHead(ctx, store, series, entries)
+		}
 		if err != nil {
 			return until, err
 		}
@@ -92,28 +96,50 @@ func endAll(ctx context.Context, store *repository.Store) (until time.Time, err 
 	if len(backups) > 0 {
 		until = backups[len(backups)-1].Ended
 	}
+	if backstay.KindOf(err) == backstay.Invalid { // none of them can be restored
+		err = nil
+	}
 	return until, err
 }
 
+// guessHead returns the head of a series whose own cannot be read: it reaches as far as its newest piece does.
+func guessHead(
+	ctx context.Context, store *repository.Store, series string, entries []repository.Entry,
+) (h head, err error) {
+	for _, e := range entries {
+		in, object := seriesIn(e.Name)
+		if number, err := strconv.Atoi(object); err == nil && in == series && number > h.Last {
+			h.Last = number
+		}
+	}
+	if h.Last == 0 {
+		return h, nil
+	}
+	p, err := readPiece(ctx, store, pieceOf(series, h.Last))
+	h.Until = p.last
+	return h, err
+}
+
 // continuation returns the numbers of the pieces that continue from a place, the first of which it is in. It is Invalid
-// if the archive lacks one of them, or ends before the moment; a moment that is zero is its end.
+// if the archive ends before the moment; a moment that is zero is its end. Lost is the first piece that is gone, where
+// they end then, and which may not be needed for the moment; 0: none is.
 func continuation(
 	ctx context.Context, store *repository.Store, from place, until time.Time,
-) (numbers []int, err error) {
+) (numbers []int, lost int, err error) {
 	h, err := readHead(ctx, store, from.Series)
 	if backstay.KindOf(err) == backstay.NotFound {
-		return nil, backstay.Wrapf(err, backstay.Invalid, "The archive is damaged: its head is gone.")
+		return nil, 0, backstay.Wrapf(err, backstay.Invalid, "The archive is damaged: its head is gone.")
 	}
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	if h.Ended && until.After(h.Until) {
-		return nil, backstay.Errorf(backstay.Invalid, "The archive behind this backup ends at %s, UTC.",
+		return nil, 0, backstay.Errorf(backstay.Invalid, "The archive behind this backup ends at %s, UTC.",
 			h.Until.UTC().Format(time.DateTime))
 	}
 	entries, err := store.List(ctx, seriesPrefix(from.Series))
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	there := map[string]bool{}
 	for _, e := range entries {
@@ -121,12 +147,18 @@ func continuation(
 	}
 	for number := from.Number; number <= h.Last; number++ {
 		if !there[pieceOf(from.Series, number)] {
-			return nil, backstay.Errorf(backstay.Invalid,
-				"The archive is damaged: its piece %d of %d is gone.", number, h.Last)
+			if until.IsZero() {
+				return nil, number, pieceGone(number)
+			}
+			return numbers, number, nil
 		}
 		numbers = append(numbers, number)
 	}
-	return numbers, nil
+	return numbers, 0, nil
+}
+
+func pieceGone(number int) error {
+	return backstay.Errorf(backstay.Invalid, "The archive is damaged: its piece %d is gone.", number)
 }
 
 // needless returns the objects of the archive that no backup of those kept needs: what comes before all of them, and a

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -278,45 +277,6 @@ func (Engine) Backups(ctx context.Context, n engine.Node, r backstay.Repository)
 		}
 	}
 	return all, nil
-}
-
-// Verify has pgBackRest read the whole repository and compare the checksums: it can do no less.
-func (Engine) Verify(ctx context.Context, n engine.Node, r backstay.Repository, b backstay.Backup) (err error) {
-	t, err := openTool(ctx, n, r)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, t.close()) }()
-	if _, err := t.set(ctx, b.ID); err != nil {
-		return t.blame(ctx, err)
-	}
-	out, err := t.run(ctx, true, "--output=text", "--verbose", "verify")
-	if err != nil {
-		return t.blame(ctx, err)
-	}
-	return judge(string(out), b.ID)
-}
-
-var (
-	verifiedBackup  = regexp.MustCompile(`(?m)^\s*backup: (\S+), status: (\w+)`)
-	verifiedArchive = regexp.MustCompile(`(?m)^\s*archiveId: .*\n` +
-		`\s*missing: (\d+), checksum invalid: (\d+), size invalid: (\d+)`)
-)
-
-// judge is Invalid unless the report of a verification says that the backup and the archive are whole.
-func judge(report, id string) error {
-	whole := false
-	for _, match := range verifiedBackup.FindAllStringSubmatch(report, -1) {
-		whole = whole || match[1] == id && match[2] == "valid"
-	}
-	for _, match := range verifiedArchive.FindAllStringSubmatch(report, -1) {
-		whole = whole && match[2] == "0" && match[3] == "0"
-	}
-	if !whole {
-		err := fmt.Errorf("pgbackrest verify: %s", strings.TrimSpace(report))
-		return backstay.Wrapf(err, backstay.Invalid, "The backup %s is damaged, or the archive that belongs to it.", id)
-	}
-	return nil
 }
 
 // set returns one backup with all that is told of it. It is NotFound if there is none of that name.

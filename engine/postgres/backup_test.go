@@ -145,9 +145,7 @@ func TestBackupsFollowAnUpgrade(t *testing.T) {
 		t.Errorf("there are %v, %v", all, err)
 	}
 	for _, b := range []backstay.Backup{first, second} {
-		if err := archiving.Verify(t.Context(), after, r, b); err != nil {
-			t.Errorf("%s: %v", b.ID, err)
-		}
+		wantWhole(t, after, r, b)
 		n := enginetest.NewNode(t, archiving)
 		if err := archiving.Restore(t.Context(), n, r, engine.Point{Backup: b.ID}); err != nil {
 			t.Errorf("%s: %v", b.ID, err)
@@ -169,9 +167,7 @@ func TestBackupIntoObjects(t *testing.T) {
 	b.connect(t).do(t, "INSERT INTO precious VALUES (43)")
 	now := time.Now()
 	await(t, "the archive's end", func() bool { return mustArchive(t, n, r).Until.After(now) })
-	if err := archiving.Verify(t.Context(), n, r, made); err != nil {
-		t.Error(err)
-	}
+	wantWhole(t, n, r, made)
 	to := enginetest.NewNode(t, archiving)
 	if err := archiving.Restore(t.Context(), to, r, engine.Point{Backup: made.ID}); err != nil {
 		t.Fatal(err)
@@ -217,6 +213,15 @@ func mustBackUp(t *testing.T, n engine.Node, r backstay.Repository) backstay.Bac
 		t.Fatal(err)
 	}
 	return b
+}
+
+// wantWhole wants nothing to be damaged in a repository with that backup.
+func wantWhole(t *testing.T, n engine.Node, r backstay.Repository, made backstay.Backup) {
+	t.Helper()
+	f, err := archiving.Verify(t.Context(), n, r)
+	if damage, found := f.Backups[made.ID]; err != nil || !found || damage != "" || len(f.Lost) > 0 {
+		t.Errorf("Verify: %+v, %v", f, err)
+	}
 }
 
 func mustArchive(t *testing.T, n engine.Node, r backstay.Repository) engine.Archived {

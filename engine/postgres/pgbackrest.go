@@ -143,6 +143,10 @@ const (
 	codeMissing   = 55 // a file that belongs to what is there
 )
 
+// spoiledCodes are the tool's numbers for what it has read of a file and cannot be what was written there: a checksum,
+// a format, or an encryption that is another one.
+var spoiledCodes = []int{26, codeFormat, 95}
+
 // toolLockPatience is how long a lock is waited for: the processes of one that was killed take a moment to notice.
 const toolLockPatience = 10 * time.Second
 
@@ -210,7 +214,7 @@ var spoiled = regexp.MustCompile(`CryptoError|ChecksumError|FormatError|FileMiss
 // blame gives an error of the tool's its kind and its sentence.
 func (t *pgBackRest) blame(ctx context.Context, err error) error {
 	var failure *toolFailure
-	if !errors.As(err, &failure) {
+	if !errors.As(err, &failure) || backstay.KindOf(err) != backstay.Internal { // who has met it has said what it is
 		return err
 	}
 	if away := repository.Reachable(ctx, t.repository); away != nil {

@@ -138,16 +138,36 @@ func openSnapshot(ctx context.Context, store *repository.Store, id string) (io.R
 	return content, err
 }
 
-// Verify has the server's own program read the snapshot.
-func (Engine) Verify(ctx context.Context, n engine.Node, r backstay.Repository, b backstay.Backup) error {
+// Verify has the server's own program read the snapshots.
+func (Engine) Verify(ctx context.Context, n engine.Node, r backstay.Repository) (f engine.Findings, err error) {
 	store, err := repository.Open(r)
 	if err != nil {
+		return f, err
+	}
+	entries, err := store.List(ctx, "")
+	if err != nil {
+		return f, err
+	}
+	f.Backups = map[string]string{}
+	for _, id := range idsOf(entries, noteSuffix) {
+		err := verifyOne(ctx, n, store, id)
+		switch kind := backstay.KindOf(err); {
+		case err == nil:
+			f.Backups[id] = ""
+		case kind == backstay.Invalid:
+			f.Backups[id] = backstay.SentenceOf(err)
+		case kind != backstay.NotFound: // which is that it is being removed
+			return f, err
+		}
+	}
+	return f, nil
+}
+
+func verifyOne(ctx context.Context, n engine.Node, store *repository.Store, id string) error {
+	if _, err := readNote(ctx, store, id); err != nil {
 		return err
 	}
-	if _, err := readNote(ctx, store, b.ID); err != nil {
-		return err
-	}
-	content, err := openSnapshot(ctx, store, b.ID)
+	content, err := openSnapshot(ctx, store, id)
 	if err != nil {
 		return err
 	}
