@@ -1,15 +1,19 @@
 package keeper_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
+	"github.com/jackc/pgx/v5"
 	"golang.org/x/sys/unix"
 
 	"github.com/backstay/backstay"
@@ -17,6 +21,7 @@ import (
 	"github.com/backstay/backstay/backend/local"
 	"github.com/backstay/backstay/engine/mysql"
 	"github.com/backstay/backstay/engine/redis"
+	"github.com/backstay/backstay/internal/testkit"
 	"github.com/backstay/backstay/keeper"
 	"github.com/backstay/backstay/keeper/keepertest"
 )
@@ -147,4 +152,124 @@ func usedIn(t *testing.T, c keeper.Config, id backstay.InstanceID) backstay.Byte
 		t.Fatal(err)
 	}
 	return u.Used
+}
+
+// TestFullPoolWedgesNothing has one instance write until the disk gives nothing more. What is kept for the platform is
+// still there, so its own database and the keeper's records go on, the neighbour can be used, and when the greedy one is
+// deleted there is room for all again.
+func TestFullPoolWedgesNothing(t *testing.T) {
+	t.Parallel()
+	if testing.Short() {
+		t.Skip("takes some seconds, and most of a gigabyte")
+	}
+	c := everythingOnImages(t, 3)
+	onSmallPool(t, c)
+	c.Reserve = 192 * backstay.MB
+	b, _ := keepertest.Run(t, c)
+	ours, greedy, neighbour := newSpec(t), newSpec(t), newSpec(t)
+	ours.Private, ours.TLS = true, backstay.Certificate{}
+	greedy.Size.Storage = 5 * backstay.GB
+	for _, spec := range []backend.Spec{ours, greedy, neighbour} {
+		mustReach(t, b, spec)
+	}
+	p := products[0]
+	w, err := p.open(t.Context(), mustCredentials(t, b, neighbour.Instance))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.close()
+	credentials := mustCredentials(t, b, greedy.Instance)
+	if err := errors.Join(w.write(t.Context(), 0), writeOnce(t.Context(), p, credentials)); err != nil {
+		t.Fatal(err)
+	}
+	writeUntilPoolIsFull(t, c, greedy.Instance)
+	var disk unix.Statfs_t
+	if err := unix.Statfs(c.DataDir, &disk); err != nil {
+		t.Fatal(err)
+	}
+	if free := backstay.Bytes(int64(disk.Bavail) * disk.Bsize); free < c.Reserve/2 {
+		t.Errorf("of %v that are kept for the platform, %v are left", c.Reserve, free)
+	}
+	mustWriteOurs(t, b, ours.Instance)
+	if err := w.write(t.Context(), 1); err != nil {
+		t.Errorf("the neighbour in a full pool: %v", err)
+	}
+	mustDrop(t, b, greedy.Instance)
+	if err := b.Remove(t.Context(), greedy.Instance); err != nil {
+		t.Fatal(err)
+	}
+	awaitGone(t, b, greedy.Instance)
+	mustWriteAgain(t, p, mustCredentials(t, b, neighbour.Instance))
+	mustReach(t, b, newSpec(t))
+}
+
+// writeUntilPoolIsFull writes to a volume until it gets nothing more though it has not reached its size.
+func writeUntilPoolIsFull(t *testing.T, c keeper.Config, id backstay.InstanceID) {
+	t.Helper()
+	f, err := os.Create(filepath.Join(c.DataDir, "instances", string(id), "filler"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	block := bytes.Repeat([]byte{'x'}, int(backstay.MB))
+	refused := 0
+	for began := time.Now(); refused < 30; { // the pool is balanced ten times a second while it is narrow
+		if time.Since(began) > 2*time.Minute {
+			t.Fatal("the pool does not get full")
+		}
+		if _, err = f.Write(block); err == nil {
+			refused = 0
+			continue
+		}
+		if !errors.Is(err, syscall.ENOSPC) {
+			t.Fatal(err)
+		}
+		if u, err := imagesOf(c).Usage(id); err == nil && u.Held > backstay.GB && u.Free < backstay.MB {
+			refused++
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+}
+
+// onSmallPool gives the keeper a disk of 1200 MB of its own.
+func onSmallPool(t *testing.T, c keeper.Config) {
+	t.Helper()
+	image := filepath.Join(testkit.Dir(t), "disk")
+	golden, err := os.Readlink(filepath.Join(c.DataDir, "cache", "postgres"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, command := range [][]string{
+		{"truncate", "--size=1200M", image}, {"mkfs.ext4", "-q", image}, {"mount", "-o", "loop", image, c.DataDir},
+		{"chmod", "711", c.DataDir}, {"mkdir", "-m", "711", filepath.Join(c.DataDir, "cache")},
+		{"ln", "-s", golden, filepath.Join(c.DataDir, "cache", "postgres")},
+	} {
+		if output, err := exec.CommandContext(t.Context(), command[0], command[1:]...).CombinedOutput(); err != nil {
+			t.Skipf("There is no small disk: %v: %v %s", command, err, output)
+		}
+	}
+	t.Cleanup(func() {
+		stopEngines(t, c)
+		if err := unix.Unmount(c.DataDir, 0); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// mustWriteOurs writes to an instance that has no port.
+func mustWriteOurs(t *testing.T, b *local.Backend, id backstay.InstanceID) {
+	t.Helper()
+	a, err := b.Admin(t.Context(), id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn, err := pgx.Connect(t.Context(), fmt.Sprintf("host=%s port=5432 user=backstay dbname=main", a.SocketDir))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(t.Context())
+	const fill = "CREATE TABLE filled AS SELECT repeat(md5(n::text), 30) FROM generate_series(1, 20000) n"
+	if _, err := conn.Exec(t.Context(), fill); err != nil { // 19 MB
+		t.Errorf("the platform's own database in a full pool: %v", err)
+	}
 }
