@@ -17,7 +17,7 @@ import (
 )
 
 // withEncryption is the configuration of a keeper whose instances can be encrypted. The test is skipped where they cannot.
-func withEncryption(t *testing.T, room int) keeper.Config {
+func withEncryption(t testing.TB, room int) keeper.Config {
 	t.Helper()
 	c := keepertest.WithImages(t, room)
 	if err := imagesOf(c).TryEncrypted(t.Context()); err != nil {
