@@ -2,16 +2,20 @@ package keeper_test
 
 import (
 	"bytes"
+	"errors"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/backend"
+	"github.com/backstay/backstay/engine/mysql"
+	"github.com/backstay/backstay/engine/redis"
 	"github.com/backstay/backstay/keeper"
 	"github.com/backstay/backstay/keeper/keepertest"
 )
@@ -131,6 +135,76 @@ func holds(t *testing.T, path, text string) bool {
 		if _, err := f.ReadAt(written, at); err == nil && bytes.Contains(written, []byte(text)) {
 			return true
 		}
+	}
+}
+
+// TestEnginesOnEncryptedVolumes: what each engine has acknowledged is there when it was killed, and when its volume was
+// mounted anew.
+func TestEnginesOnEncryptedVolumes(t *testing.T) {
+	t.Parallel()
+	if testing.Short() {
+		t.Skip("three engines are started three times each")
+	}
+	c := withEncryption(t, len(products))
+	c.Engines["mysql"], c.Engines["redis"] = mysql.Engine{}, redis.Engine{}
+	b, stopKeeping := keepertest.Run(t, c)
+	var specs []backend.Spec
+	for _, p := range products {
+		spec := specOf(t, p)
+		spec.Volume = backend.Volume{Encrypted: true, Key: backstay.Secret(p.engine)}
+		mustApplySpec(t, b, spec)
+		specs = append(specs, spec)
+	}
+	credentials := make([]backstay.Credentials, len(products))
+	for i, p := range products {
+		until(t, b, specs[i].Instance, running)
+		credentials[i] = mustCredentials(t, b, specs[i].Instance)
+		w, err := p.open(t.Context(), credentials[i])
+		if err == nil {
+			err = errors.Join(w.write(t.Context(), 0), w.write(t.Context(), 42))
+			w.close()
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if p.engine != "redis" { // which may lose its last two seconds
+			mustKill(t, mustPID(t, b, specs[i].Instance))
+		}
+	}
+	for i, p := range products {
+		mustHold42(t, p, credentials[i])
+	}
+	stopKeeping()
+	stopEngines(t, c)
+	keepertest.Run(t, c)
+	for i, p := range products {
+		mustHold42(t, p, credentials[i])
+	}
+}
+
+// mustHold42 waits until the instance answers, and reads what was written to it.
+func mustHold42(t *testing.T, p product, c backstay.Credentials) {
+	t.Helper()
+	var value int
+	var w writer
+	err := errors.New("it was not asked")
+	for began := time.Now(); err != nil && time.Since(began) < limit; time.Sleep(20 * time.Millisecond) {
+		if w, err = p.open(t.Context(), c); err != nil {
+			continue
+		}
+		const query = "SELECT n FROM probe"
+		switch w := w.(type) {
+		case postgresWriter:
+			err = w.QueryRow(t.Context(), query).Scan(&value)
+		case mysqlWriter:
+			err = w.QueryRowContext(t.Context(), query).Scan(&value)
+		case redisWriter:
+			value, err = w.Get(t.Context(), "probe").Int()
+		}
+		w.close()
+	}
+	if err != nil || value != 42 {
+		t.Errorf("%s holds %d, want 42: %v", p.engine, value, err)
 	}
 }
 

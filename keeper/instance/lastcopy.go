@@ -162,10 +162,10 @@ func (in *Instance) keepData(ctx context.Context, n node.Node) error {
 	if err := node.MakeDir(dir, 0o700); err != nil {
 		return err
 	}
-	note, err := json.Marshal(keptNote{
+	note, err := in.m.Records.Key.Encode(&keptNote{
 		Instance: in.ID, Engine: r.Spec.Engine, Version: r.Installation.FullVersion,
 		Until: in.m.Now().UTC().AddDate(0, 0, r.Spec.Backup.Final), Key: r.Spec.Volume.Key,
-	})
+	}, recordContext(in.ID))
 	if err != nil {
 		return err
 	}
