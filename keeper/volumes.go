@@ -141,27 +141,22 @@ func (k *Keeper) mountStrays() {
 	}
 }
 
-// How often the pool is balanced, and it is told how full volumes are. A volume that nothing keeps to its size is
-// counted file by file, which takes longer.
+// How often the pool is balanced, and how often the files of a volume are counted that nothing keeps to its size.
 const (
 	balanceEvery = time.Second
 	narrowEvery  = 100 * time.Millisecond
 	countEvery   = time.Minute
 )
 
-// tendImages shares out what the pool can give, and tells instances how full their volumes are, until ctx ends.
+// tendImages shares out what the pool can give, until ctx ends.
 func (k *Keeper) tendImages(ctx context.Context) {
-	pool, told := k.machine.Pools[volume.Image], time.Time{}
+	pool := k.machine.Pools[volume.Image]
 	pause := balanceEvery
 	for wait.Pause(ctx, pause) == nil {
 		room, err := pool.Balance()
 		k.complain(err)
 		if pause = balanceEvery; room.Narrow {
 			pause = narrowEvery
-		}
-		if now := k.Now(); now.Sub(told) >= balanceEvery {
-			told = now
-			k.tellFullness(ctx, volume.Image, 0)
 		}
 	}
 }
@@ -178,25 +173,21 @@ func (k *Keeper) complain(err error) {
 	k.complaint = text
 }
 
-// tendDirectories tells instances how full their directories are, until ctx ends.
+// tendDirectories tells instances how full their directories are, with a pause behind each, until ctx ends.
 func (k *Keeper) tendDirectories(ctx context.Context) {
-	for wait.Pause(ctx, countEvery/10) == nil {
-		k.tellFullness(ctx, volume.Directory, countEvery/10)
-	}
-}
-
-// tellFullness tells instances whose volume is of that kind how full it is, with a pause behind each.
-func (k *Keeper) tellFullness(ctx context.Context, kind volume.Kind, pause time.Duration) {
-	for _, in := range k.all() {
-		r := in.Record()
-		if r.Volume != kind || r.Spec.Private || r.Removing {
-			continue
-		}
-		if usage, err := k.machine.Pools[kind].Usage(in.ID); err == nil { // else it is about to be mounted, or gone
-			in.Filled(usage)
-		}
-		if pause > 0 && wait.Pause(ctx, pause) != nil {
-			return
+	const pause = countEvery / 10
+	for wait.Pause(ctx, pause) == nil {
+		for _, in := range k.all() {
+			r := in.Record()
+			if r.Volume != volume.Directory || r.Spec.Private || r.Removing {
+				continue
+			}
+			if usage, err := k.machine.Pools[volume.Directory].Usage(in.ID); err == nil { // else it is about to go
+				in.Filled(usage)
+			}
+			if wait.Pause(ctx, pause) != nil {
+				return
+			}
 		}
 	}
 }

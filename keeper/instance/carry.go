@@ -189,7 +189,9 @@ func (in *Instance) nodeOf(ctx context.Context, generation int64) (n node.Node, 
 		return n, err
 	}
 	r.Data = r.dataFor(generation, in.seen.laid)
-	return in.m.node(r, spec)
+	n, err = in.m.node(r, spec)
+	n.Full = in.guarded.isFull()
+	return n, err
 }
 
 // errMissing is that of an instance that has served and has no data.
@@ -200,6 +202,9 @@ func (in *Instance) startSteps(generation int64) []step.Step {
 	var n node.Node
 	return []step.Step{
 		{Name: "keeper.prepared", Do: func(ctx context.Context) (err error) {
+			if err := in.makeRoom(ctx); err != nil {
+				return err
+			}
 			if n, err = in.nodeOf(ctx, generation); err != nil {
 				return err
 			}
@@ -294,7 +299,14 @@ func (in *Instance) renew(ctx context.Context) {
 	if !ok || !n.Found {
 		return
 	}
-	if _, err := reloader.Reload(ctx, n.Node); err != nil {
+	if r, known := in.room(); known {
+		in.judge(r)
+	}
+	err := in.guarded.configure(n, func(n engine.Node) error {
+		_, err := reloader.Reload(ctx, n)
+		return err
+	})
+	if err != nil {
 		in.log.Warn("an engine that was found running keeps the configuration that it has", "error", err)
 	}
 }
@@ -356,8 +368,8 @@ func (in *Instance) serve(life context.Context) error {
 	}
 	stuck, endTending := s.node.Tend(life, in.userMade, in.log)
 	s.stuck = stuck
-	endRefresh := in.refresh(life)
-	s.leave = func() { endRefresh(); endTending(); dismiss() }
+	endRefresh, endGuard := in.refresh(life), in.guard(life)
+	s.leave = func() { endGuard(); endRefresh(); endTending(); dismiss() }
 	s.serves, s.lived, s.up, s.logged = true, true, in.m.Now(), ""
 	r := in.Record()
 	description := s.node.Describe(r.Spec.Engine)

@@ -36,12 +36,12 @@ type Instance struct {
 	parting string        // what is told of one that is being removed
 	pid     int           // of the process, if one is there
 	usage   volume.Usage  // how full its volume was when that was last seen
-	lent    time.Time     // until when its volume has more than it is to have
 	changed chan struct{} // closed and replaced when the status changes
 	wished  chan struct{} // closed and replaced when the wish changes
 
 	userMade chan struct{} // told when a user was created
-	backedUp atomic.Int64  // the generation for which a backup was taken before the instance returns to an earlier moment
+	guarded  guard
+	backedUp atomic.Int64 // the generation for which a backup was taken before the instance returns to an earlier moment
 
 	seen sight // Run's alone
 }

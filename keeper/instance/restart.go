@@ -78,7 +78,10 @@ func (in *Instance) reload(ctx context.Context, generation int64) (t transition,
 	ctx, cancel := context.WithTimeout(ctx, awaitPatience)
 	defer cancel()
 	in.seen.node.Widen(t.node.Limits, in.log)
-	t.restart, err = reloader.Reload(ctx, t.node.Node)
+	err = in.guarded.configure(t.node, func(n engine.Node) (err error) {
+		t.restart, err = reloader.Reload(ctx, n)
+		return err
+	})
 	t.restart = t.restart || in.Record().asksForRestart(generation)
 	in.log.Info("settings were put in force", "generation", generation, "restart", t.restart, "error", err)
 	return t, err

@@ -32,49 +32,53 @@ func VolumeSize(storage backstay.Bytes) backstay.Bytes {
 // wanted plan is smaller than the one that serves, nothing is taken away before it is reached. Where no plan promises
 // anything, there is nothing to keep to.
 func (r Record) volumeSize() backstay.Bytes {
+	size := VolumeSize(r.storage())
+	if r.liesAside() {
+		size += r.storage()
+	}
+	return min(size, volume.Wanted{Key: r.Spec.Volume.Key}.Largest()-recoveryMost)
+}
+
+// storage is what the instance may use now.
+func (r Record) storage() backstay.Bytes {
 	storage := r.Spec.Size.Storage
 	if r.Before != nil {
 		storage = max(storage, r.Before.Size.Storage)
 	}
-	size := VolumeSize(storage)
-	if r.liesAside() {
-		size += storage
-	}
-	return min(size, volume.Wanted{Key: r.Spec.Volume.Key}.Largest())
+	return storage
 }
 
-// volumeSize is the record's, with what is lent.
+// volumeSize is the record's, with what the engine gets for its recovery.
 func (in *Instance) volumeSize() backstay.Bytes {
-	in.mu.Lock()
-	defer in.mu.Unlock()
-	size := in.record.volumeSize()
-	if in.m.Now().Before(in.lent) {
-		size += loan
-	}
-	return size
+	return in.Record().volumeSize() + in.guarded.refuge()
 }
 
-const (
-	loan      = 16 * backstay.MB // what a full volume gets more for a while, so that a user can be dropped
-	loanLasts = time.Minute
-	loanPause = 100 * time.Millisecond // between tries to use it
-	nearlyOut = backstay.MB            // with less than that, it is not clear what still can be written
-)
+// room is what is known of the room that the instance has.
+func (in *Instance) room() (now room, known bool) {
+	r := in.Record()
+	storage := r.storage()
+	switch {
+	case r.Spec.Private || storage == 0:
+		return now, false
+	case r.Volume == volume.Directory:
+		in.mu.Lock()
+		used := in.usage.Used
+		in.mu.Unlock()
+		return room{storage: storage, free: storage - used, watched: true}, used > 0 && !r.liesAside()
+	}
+	usage, err := in.m.pool(r).Usage(in.ID)
+	kept := VolumeSize(storage) - storage + in.guarded.taken()
+	return room{storage: storage, kept: kept, free: usage.Free, held: usage.Held}, err == nil
+}
+
+// lendPause is between tries to use room that a volume gets.
+const lendPause = 100 * time.Millisecond
 
 // lend has Run make a volume larger for a while that is full by its own size, and tells whether it does: what was to be
 // written is to be tried again then.
 func (in *Instance) lend(ctx context.Context) bool {
-	r := in.Record()
-	usage, err := in.m.pool(r).Usage(in.ID)
-	if r.Volume == volume.Directory || err != nil || usage.Free > nearlyOut || usage.Held > nearlyOut {
-		return false
-	}
-	in.mu.Lock()
-	if now := in.m.Now(); !now.Before(in.lent) {
-		in.lent = now.Add(loanLasts)
-	}
-	in.mu.Unlock()
-	return wait.Pause(ctx, loanPause) == nil
+	r, known := in.room()
+	return known && in.guarded.lend(r) && wait.Pause(ctx, lendPause) == nil
 }
 
 // liesAside tells whether there is, or is about to be, data of the instance beside that in use.
@@ -87,8 +91,8 @@ func (r Record) liesAside() bool {
 
 // mountVolume has the instance's volume be there, as large as it is to be. One that held data is not made anew.
 func (in *Instance) mountVolume(ctx context.Context) error {
-	r, size := in.Record(), in.volumeSize()
-	pool := in.m.pool(r)
+	r, extra := in.Record(), in.guarded.refuge()
+	pool, size := in.m.pool(r), r.volumeSize()+extra
 	if r.Volume == volume.Directory { // whoever prepares the node makes it, or tells that it is missing
 		in.seen.volume = size
 		return nil
@@ -104,6 +108,7 @@ func (in *Instance) mountVolume(ctx context.Context) error {
 		in.log.Info("a volume has another size", "size", size, "before", before)
 	}
 	in.seen.volume = size
+	in.guarded.took(extra)
 	return nil
 }
 
@@ -156,7 +161,7 @@ func (in *Instance) detachVolume(ctx context.Context, dir string) (detached bool
 	return true, images.Detach(ctx, in.ID, filepath.Join(dir, "volume.img"))
 }
 
-// Filled tells the instance how full its volume was a moment ago.
+// Filled tells an instance whose volume is only watched how full that was a moment ago.
 func (in *Instance) Filled(u volume.Usage) {
 	in.mu.Lock()
 	defer in.mu.Unlock()

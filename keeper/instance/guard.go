@@ -1,0 +1,219 @@
+package instance
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/backstay/backstay"
+	"github.com/backstay/backstay/engine"
+	"github.com/backstay/backstay/internal/wait"
+	"github.com/backstay/backstay/keeper/node"
+)
+
+// guard is what is known of how full the instance is, and of the node that refuses what clients write for that.
+// Nothing of it outlives the keeper: it is seen anew.
+type guard struct {
+	configuring sync.Mutex // held while the node's configuration is written
+	node        node.Node  // as it is configured
+
+	mu    sync.Mutex
+	fill  fill           // as it was found last
+	extra backstay.Bytes // that the volume is to be larger by, for the recovery of an engine
+	given backstay.Bytes // and is
+}
+
+// isFull tells whether what clients write is to be refused.
+func (g *guard) isFull() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.fill >= full
+}
+
+// look says how full the instance is with that room.
+func (g *guard) look(r room) (before, now fill) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	before, g.fill = g.fill, r.next(g.fill)
+	if g.fill < full {
+		g.extra = 0
+	}
+	return before, g.fill
+}
+
+// configure has a configuration of the node written, which refuses what clients write if the instance is full. Nobody
+// else writes one meanwhile, and what is refused later is so with this one.
+func (g *guard) configure(n node.Node, write func(engine.Node) error) error {
+	g.configuring.Lock()
+	defer g.configuring.Unlock()
+	n.Full = g.isFull()
+	g.node = n
+	return write(n.Node)
+}
+
+// refusalPatience is how long an engine may take to refuse, or not to refuse any more.
+const refusalPatience = 20 * time.Second
+
+// How often the engine is asked again to refuse: what has begun before may still go on.
+const (
+	refuseEvery    = time.Second
+	interruptEvery = 100 * time.Millisecond
+)
+
+// refusal is what an engine was last asked to refuse.
+type refusal struct {
+	writes engine.Writes
+	done   bool // and does
+	at     time.Time
+}
+
+// due tells whether the engine is to be asked.
+func (f refusal) due(w engine.Writes, now time.Time) bool {
+	switch since := now.Sub(f.at); {
+	case w != f.writes:
+		return true
+	case w == engine.NoWrites:
+		return since >= interruptEvery
+	case !f.done || w == engine.FewWrites:
+		return since >= refuseEvery
+	}
+	return false
+}
+
+// writes says what clients of an instance that is so full may write.
+func (f fill) writes() engine.Writes {
+	switch f {
+	case full:
+		return engine.FewWrites
+	case spent:
+		return engine.NoWrites
+	}
+	return engine.AnyWrites
+}
+
+// guard keeps clients from using up the volume of a node that serves, until end is called or ctx ends.
+func (in *Instance) guard(ctx context.Context) (end func()) {
+	n := in.seen.node
+	in.guarded.configuring.Lock()
+	in.guarded.node = n
+	in.guarded.configuring.Unlock()
+	ctx, cancel := context.WithCancel(ctx)
+	var watching sync.WaitGroup
+	watching.Go(func() {
+		last := refusal{writes: engine.AnyWrites, done: !n.Found && !n.Full}
+		if n.Full {
+			last.writes = engine.FewWrites
+		}
+		pause := time.Duration(0)
+		for wait.Pause(ctx, pause) == nil {
+			pause = in.watchRoom(ctx, &last)
+		}
+	})
+	return func() { cancel(); watching.Wait() }
+}
+
+// watchRoom looks how full the instance is, does what is to be done about it, and returns when to look again.
+func (in *Instance) watchRoom(ctx context.Context, last *refusal) (pause time.Duration) {
+	r, known := in.room()
+	if !known {
+		return mostPause
+	}
+	now := in.judge(r)
+	in.guarded.lend(r) // Run gives it
+	if w := now.writes(); last.due(w, in.m.Now()) {
+		*last = in.refuse(ctx, w, *last)
+	}
+	return r.pause(now)
+}
+
+// judge says how full the instance is, and tells it.
+func (in *Instance) judge(r room) fill {
+	before, now := in.guarded.look(r)
+	if before != now && max(before, now) >= full {
+		in.log.Warn("how full a volume is says what its clients may write", "writes", now.writes(), "left", r.left(),
+			"free", r.free, "held", r.held)
+	}
+	making := ""
+	if refuser, ok := in.m.Engines[in.Record().Spec.Engine].(engine.Refuser); ok {
+		making = refuser.MakingRoom(in.Record().Installation)
+	}
+	storage, readOnly := r.told(now, making)
+	in.complain(storageTrouble, storage)
+	in.complain(readOnlyTrouble, readOnly)
+	return now
+}
+
+// refuse asks the engine to let clients write no more than that.
+func (in *Instance) refuse(ctx context.Context, w engine.Writes, last refusal) refusal {
+	g := &in.guarded
+	g.configuring.Lock()
+	defer g.configuring.Unlock()
+	refuser, ok := g.node.Engine.(engine.Refuser)
+	if !ok {
+		return refusal{writes: w, done: true, at: in.m.Now()}
+	}
+	ctx, cancel := context.WithTimeout(ctx, refusalPatience)
+	defer cancel()
+	err := refuser.RefuseWrites(ctx, g.node.Node, w)
+	if err != nil && last.done && ctx.Err() == nil {
+		in.log.Warn("an engine does not refuse, or allow, what clients write; it is asked again", "writes", w, "error", err)
+	}
+	return refusal{writes: w, done: err == nil, at: in.m.Now()}
+}
+
+// An engine that has filled its volume all the same cannot write what it takes to refuse, and one that ended for that
+// cannot start. Of the room that was kept, and is used up, a part is made good, and another one where that was used up
+// too. All of it goes when the volume has room again.
+const (
+	recoveryRoom = 32 * backstay.MB // that is enough for a start
+	recoveryPart = 64 * backstay.MB
+	recoveryMost = 4 * recoveryPart
+)
+
+// refuge is how much larger the volume is to be than its plan has it.
+func (g *guard) refuge() backstay.Bytes {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.extra
+}
+
+// taken is how much larger the volume is.
+func (g *guard) taken() backstay.Bytes {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.given
+}
+
+// took notes that the volume is that much larger.
+func (g *guard) took(extra backstay.Bytes) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.given = extra
+}
+
+// lend has the volume be larger, for an engine that is in that room, and reports whether it is to be. Where it is the
+// disk below that has no room, that would help nothing.
+func (g *guard) lend(r room) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	switch {
+	case r.watched || r.isShort() || r.free >= recoveryRoom:
+		return false
+	case g.extra == g.given && g.extra < recoveryMost:
+		g.extra += recoveryPart
+	}
+	return g.extra != g.given
+}
+
+// makeRoom looks how full the instance is before its engine is started, and gives it room for that.
+func (in *Instance) makeRoom(ctx context.Context) error {
+	r, known := in.room()
+	if !known {
+		return nil
+	}
+	in.judge(r)
+	if !in.guarded.lend(r) {
+		return nil
+	}
+	return in.mountVolume(ctx)
+}
