@@ -183,7 +183,7 @@ func refuseToRestore(t *testing.T, lost *platform, key string) {
 func (p *platform) mustRestore(key, earlier string) {
 	p.t.Helper()
 	args := append([]string{"restore-platform", "--key-file", key}, p.args[1:]...)
-	steps := restoreSteps(p.t)
+	steps := commandSteps(p.t, "restore-platform")
 	for _, step := range steps[:len(steps)-2] {
 		p.killBehind(step, args...)
 	}
@@ -197,18 +197,19 @@ func (p *platform) mustRestore(key, earlier string) {
 	refused(p.t, p, 1, "is restored already", args...)
 }
 
-// restoreSteps are the steps of restore-platform, as its source names them.
-func restoreSteps(t testing.TB) (names []string) {
+// commandSteps are the steps of a command, as its source names them.
+func commandSteps(t testing.TB, command string) (names []string) {
 	t.Helper()
-	source, err := os.ReadFile(filepath.Join(repository, "cmd", "backstay", "restoreplatform.go"))
+	file := strings.ReplaceAll(command, "-", "") + ".go"
+	source, err := os.ReadFile(filepath.Join(repository, "cmd", "backstay", file))
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, found := range regexp.MustCompile(`Name: "(restore-platform\.[^"]+)"`).FindAllSubmatch(source, -1) {
+	for _, found := range regexp.MustCompile(`Name: "(`+command+`\.[^"]+)"`).FindAllSubmatch(source, -1) {
 		names = append(names, string(found[1]))
 	}
 	if len(names) < 3 {
-		t.Fatalf("the steps of restore-platform are %q", names)
+		t.Fatalf("the steps of %s are %q", command, names)
 	}
 	return names
 }

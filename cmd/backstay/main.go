@@ -31,6 +31,8 @@ func commands() []command {
 		{"doctor", "say what is found on this machine and what is missing", doctorUsage, doctor},
 		{"admin-password", "make a new password for the user admin", adminPasswordUsage, adminPassword},
 		{"rotate-credentials", "give the platform's own passwords and keys other values", rotateUsage, rotateCredentials},
+		{"rotate-seal-key", "have another key open all secrets, in the place of the one before", rotateSealKeyUsage,
+			rotateSealKey},
 		{"backups", "list what is kept of service instances, and what can be restored", backupsUsage, showBackups},
 		{"verify", "restore the newest backup of an instance into a scratch place, and check it", verifyUsage, verify},
 		{"delete", "end an instance whose last backup cannot be taken, or remove what is kept of one", deleteUsage,
