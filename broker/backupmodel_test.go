@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
-	"math/rand/v2"
 	"slices"
 	"strings"
 	"testing"
@@ -19,17 +18,7 @@ import (
 // deletes and days that a seed decides, with a broker that is killed behind any step, and holds what they contain against a simple model
 // after each.
 func TestModelOfBackups(t *testing.T) {
-	t.Parallel()
-	rounds := 4
-	if testing.Short() {
-		rounds = 2
-	}
-	for range rounds {
-		seed := rand.Uint64()
-		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
-			newBackupModel(t, seed).run(40)
-		})
-	}
+	onSeeds(t, 4, 2, func(t *testing.T, seed uint64) { newBackupModel(t, seed).run(40) })
 }
 
 // backupModel is what instances should contain, those that live and those that were deleted.

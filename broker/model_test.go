@@ -18,16 +18,18 @@ import (
 // TestModel takes instances through sequences of updates, wishes, windows, builds, kills, restarts and jumps of the
 // clock that a seed decides, and holds what users are told, and what serves, against a simple model after each.
 func TestModel(t *testing.T) {
+	onSeeds(t, 8, 3, func(t *testing.T, seed uint64) { newModel(t, seed).run(40) })
+}
+
+// onSeeds runs a test on seeds of chance, fewer of them where time is short.
+func onSeeds(t *testing.T, rounds, short int, run func(t *testing.T, seed uint64)) {
 	t.Parallel()
-	rounds := 8
 	if testing.Short() {
-		rounds = 3
+		rounds = short
 	}
 	for range rounds {
 		seed := rand.Uint64()
-		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
-			newModel(t, seed).run(40)
-		})
+		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) { run(t, seed) })
 	}
 }
 

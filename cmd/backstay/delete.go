@@ -24,20 +24,14 @@ INSTANCE is a guid, as "backstay backups" shows it.
 
 func deleteForGood(ctx context.Context, c *cli, args []string) error {
 	fs := flag.NewFlagSet("delete", flag.ContinueOnError)
-	data := c.dataFlags(fs)
 	withoutBackup, backups := fs.Bool("without-backup", false, ""), fs.Bool("backups", false, "")
-	operands, err := parseOperands(fs, args, "the guid of a service instance")
+	id, instances, err := c.parseInstance(fs, args)
 	if err != nil {
 		return err
 	}
 	if *withoutBackup == *backups {
 		return usagef("delete wants either --without-backup or --backups.")
 	}
-	dir, err := data()
-	if err != nil {
-		return err
-	}
-	id, instances := backstay.InstanceID(operands[0]), local.New(dir.keeperSocket())
 	if *backups {
 		return c.forgetBackups(ctx, instances, id)
 	}

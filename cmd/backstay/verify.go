@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/backstay/backstay"
-	"github.com/backstay/backstay/backend/local"
 )
 
 var verifyUsage = `Usage: backstay verify INSTANCE [FLAGS]
@@ -20,17 +19,11 @@ not touched. INSTANCE is a guid, as "backstay backups" shows it; "state" is the 
 
 func verify(ctx context.Context, c *cli, args []string) error {
 	fs := flag.NewFlagSet("verify", flag.ContinueOnError)
-	data := c.dataFlags(fs)
-	operands, err := parseOperands(fs, args, "the guid of a service instance")
+	id, instances, err := c.parseInstance(fs, args)
 	if err != nil {
 		return err
 	}
-	dir, err := data()
-	if err != nil {
-		return err
-	}
-	id := backstay.InstanceID(operands[0])
-	proof, err := local.New(dir.keeperSocket()).Prove(ctx, id)
+	proof, err := instances.Prove(ctx, id)
 	if err == nil && proof.Reason != "" {
 		err = backstay.Errorf(backstay.Invalid, "%s", proof.Reason)
 	}
