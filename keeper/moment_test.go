@@ -2,12 +2,15 @@ package keeper_test
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"math/rand/v2"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -16,6 +19,7 @@ import (
 	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/backend"
 	"github.com/backstay/backstay/backend/local"
+	"github.com/backstay/backstay/internal/testkit"
 	"github.com/backstay/backstay/internal/wait"
 	"github.com/backstay/backstay/keeper"
 	"github.com/backstay/backstay/keeper/keepertest"
@@ -40,6 +44,48 @@ func TestEveryCommitIsRestored(t *testing.T) {
 				last := m.befall()
 				m.restore(last, m.random(last))
 			}
+		})
+	}
+}
+
+// TestEveryCommitIsRestoredAfterAFullDisk has the disk of the data full in the middle, and the engine killed on it.
+func TestEveryCommitIsRestoredAfterAFullDisk(t *testing.T) {
+	t.Parallel()
+	if testing.Short() {
+		t.Skip("takes some seconds")
+	}
+	if os.Geteuid() != 0 {
+		t.Skip("only root can give a keeper a small disk")
+	}
+	for _, p := range products {
+		t.Run(p.engine, func(t *testing.T) {
+			t.Parallel()
+			c := only(p, everything(t))
+			onSmallDisk(t, c)
+			m := newMoments(t, p, c, backstay.Repository{Dir: testkit.Dir(t)})
+			stop := m.start()
+			m.write()
+			filler, full := filepath.Join(c.DataDir, "filler"), time.Now()
+			fill(t, filler)
+			time.Sleep(time.Duration(m.chance.IntN(int(2 * time.Second)))) // whatever the app and the engine make of it
+			if admin, err := m.b.Admin(t.Context(), m.spec.Instance); err == nil {
+				if err := syscall.Kill(admin.PID, syscall.SIGKILL); err != nil && !errors.Is(err, syscall.ESRCH) {
+					t.Fatal(err)
+				}
+			}
+			mustRemove(t, filler)
+			if p.engine == "redis" { // what it could not write since then it had in memory only
+				m.noted.doubt(full.Add(-redisSyncs))
+			}
+			m.killKeeper() // who begins anew tries at once what has failed
+			m.write()
+			m.backUp()
+			m.write()
+			last := time.Now().Truncate(time.Second).Add(time.Second)
+			time.Sleep(time.Until(last.Add(50 * time.Millisecond)))
+			stop()
+			mustAwaitBackups(t, m.b, m.spec.Instance, func(k backend.Backups) bool { return k.Trouble() == "" })
+			m.restore(last)
 		})
 	}
 }
