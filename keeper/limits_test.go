@@ -47,7 +47,7 @@ func greedy(ctx context.Context, p product, c backstay.Credentials) error {
 			}
 		}
 	case redisWriter:
-		err = w.Eval(ctx, "local t = {} for i = 1, 1e9 do t[i] = string.rep('x', 100000) .. i end", nil).Err()
+		err = w.Eval(ctx, "local t = {} for i = 1, 1e9 do t[i] = string.rep('x', 5e6) .. i end", nil).Err()
 	}
 	return err
 }
@@ -159,6 +159,9 @@ func TestFloodOfConnectionsIsBounded(t *testing.T) {
 		t.Errorf("there are %d processes, of %d (%v)", len(inside), most, err)
 	}
 	mustExec(t, mustUser(t, b, quiet.Instance), "SELECT 1")
+	bounded(t, "it is told", func() bool {
+		return strings.Contains(hasTrouble(t, b, spec.Instance, "processes"), "more connections than the plan's 20.")
+	})
 	for _, conn := range flood {
 		conn.Close()
 	}

@@ -150,8 +150,8 @@ func TestBusyEngineIsNotKilled(t *testing.T) {
 	spec.Size = backstay.Size{Storage: 5 * backstay.GB, Memory: 512 * backstay.MB, Connections: 50}
 	mustReach(t, b, spec)
 	credentials := mustCredentials(t, b, spec.Instance)
-	mustPgbench(t, credentials, "-i", "-q", "-s", "20")
-	mustPgbench(t, credentials, "-n", "-c", "49", "-t", "40")
+	mustPgbench(t, credentials, "-i", "-q", "-s", "10")
+	mustPgbench(t, credentials, "-n", "-c", "49", "-t", "20")
 	seen := groups.Look(string(spec.Instance))
 	t.Logf("of %v it uses %v, with the files in memory", seen.Limit, seen.Memory)
 	if seen.Killed > 0 || hasTrouble(t, b, spec.Instance, "memory") != "" {

@@ -112,7 +112,7 @@ func (in *Instance) look(ctx context.Context) error {
 		return err
 	}
 	in.seen.looked, in.seen.laid = true, in.versionOfData(n)
-	in.countKills()
+	in.gauge()
 	if p != nil {
 		n.Found = true
 		n.Gather(p.PID, in.log)
@@ -285,7 +285,7 @@ func (in *Instance) awaitSteps() []step.Step {
 			in.seen.laid = in.versionOfData(in.seen.node) // which an earlier build may not have noted
 		}
 		in.notice(err)
-		in.countKills()
+		in.gauge()
 		in.seen.answers, in.seen.awaited = err == nil, err != nil && ctx.Err() == nil // another wish says nothing of it
 		return err
 	}}}
@@ -404,7 +404,7 @@ func (in *Instance) ask(ctx context.Context) error {
 		return in.explain()
 	default:
 	}
-	in.countKills()
+	in.gauge()
 	first := s.silent.IsZero()
 	in.notice(err)
 	switch {

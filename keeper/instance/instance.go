@@ -61,9 +61,7 @@ type sight struct {
 
 	volume backstay.Bytes // the size that the volume was given; 0: it is not known to be mounted
 
-	gauged  bool      // killed was read
-	killed  int64     // processes for want of memory, that the kernel has told of so far
-	starved time.Time // when it was seen last that there are more of these; zero: that is told no more
+	killed, denied toll // of processes for want of memory; of starts of processes, as there were too many
 
 	laid string // the version of the data in use; empty: there is none, or the engine does not tell
 

@@ -41,41 +41,69 @@ func weightOf(memory backstay.Bytes) int {
 	return min(max(int(part*cgroup.Usual), cgroup.Usual), 8*cgroup.Usual)
 }
 
-// starvedTold is how long users read that a process was killed for want of memory: whoever comes in the morning still
-// finds the reason for the errors of the evening before.
-const starvedTold = 12 * time.Hour
-
-// countKills notices processes of the instance that the kernel has killed because they needed more memory than the plan
-// has, tells of the last of them for a time, and reports whether there is a new one.
-func (in *Instance) countKills() (found bool) {
-	s, now := &in.seen, in.m.Now()
-	killed := in.m.Groups.Look(string(in.ID)).Killed
-	found = s.gauged && killed > s.killed
-	s.gauged, s.killed = true, killed
-	switch {
-	case found:
-		in.log.Warn("the kernel has killed a process for want of memory", "killed", killed, "limit", s.node.Limits.Memory)
-		s.starved = now
-		in.complain("memory", fmt.Sprintf("At %s UTC a process of the database was ended: it needed more than the plan's %s "+
-			"of memory. Queries that take less of it help, or a plan with more.", now.UTC().Format("15:04"), in.memory()))
-	case !s.starved.IsZero() && now.Sub(s.starved) >= starvedTold:
-		s.starved = time.Time{}
-		in.complain("memory", "")
-	}
-	return found
+// toll is how often the kernel has refused something to the processes of an instance.
+type toll struct {
+	known bool // count was read
+	count int64
+	last  time.Time // when it was seen last that there are more; zero: that is told no more
 }
 
-// memory is that of the plan that the process was started with.
-func (in *Instance) memory() backstay.Bytes {
+// tollTold is how long users read of what was refused: whoever comes in the morning still finds the reason for the
+// errors of the evening before.
+const tollTold = 12 * time.Hour
+
+// add takes the count that the kernel tells now. It reports whether there are more than before, and whether the last
+// ones are not to be told any more. What there was before the first call is an earlier keeper's to tell.
+func (t *toll) add(count int64, now time.Time) (more, over bool) {
+	more = t.known && count > t.count
+	t.known, t.count = true, count
+	if more {
+		t.last = now
+	}
+	if over = !t.last.IsZero() && now.Sub(t.last) >= tollTold; over {
+		t.last = time.Time{}
+	}
+	return more, over
+}
+
+// gauge notices what the kernel has refused to the instance's processes since the last call, and tells of it for a time.
+// It reports whether one was killed for want of memory.
+func (in *Instance) gauge() (killed bool) {
+	now, told := in.m.Now(), in.m.Groups.Look(string(in.ID))
+	at := now.UTC().Format("15:04")
+	killed = in.meter("memory", &in.seen.killed, told.Killed, now, fmt.Sprintf("At %s UTC a process of the database was "+
+		"ended: it needed more than the plan's %s of memory. Queries that take less of it help, or a plan with more.",
+		at, in.plan().Memory))
+	in.meter("processes", &in.seen.denied, told.Denied, now, fmt.Sprintf("At %s UTC the database could not start another "+
+		"process: clients held more connections than the plan's %d. A plan with more of them helps, or a pool in the app.",
+		at, in.plan().Connections))
+	return killed
+}
+
+// meter adds to a toll, and tells of what there is more of as a trouble.
+func (in *Instance) meter(kind string, t *toll, count int64, now time.Time, sentence string) (more bool) {
+	more, over := t.add(count, now)
+	switch {
+	case more:
+		in.log.Warn("an instance has met a limit of its plan", "limit", kind, "times", count)
+		in.complain(kind, sentence)
+	case over:
+		in.complain(kind, "")
+	}
+	return more
+}
+
+// plan is the size that the process was started with.
+func (in *Instance) plan() backstay.Size {
 	r := in.Record()
-	return r.spec(r.Started).Size.Memory
+	return r.spec(r.Started).Size
 }
 
 // explain is why the process has ended.
 func (in *Instance) explain() error {
-	if in.countKills() {
+	if in.gauge() {
 		const because = "The engine ended: it needed more than the plan's %s of memory."
-		return backstay.Errorf(backstay.Unavailable, because, in.memory())
+		return backstay.Errorf(backstay.Unavailable, because, in.plan().Memory)
 	}
 	return in.seen.node.Explain()
 }
