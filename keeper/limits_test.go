@@ -79,7 +79,7 @@ func TestGreedyInstanceIsStoppedAtItsLimit(t *testing.T) {
 	c.Engines = all.Engines
 	b, _ := keepertest.Run(t, c)
 	quiet := mustApply(t, b)
-	until(t, b, quiet.Instance, running)
+	awaitStatus(t, b, quiet.Instance, running)
 	session, pid := mustUser(t, b, quiet.Instance), mustPID(t, b, quiet.Instance)
 	t.Run("greedy", func(t *testing.T) {
 		for _, p := range products {
@@ -100,7 +100,7 @@ func TestGreedyInstanceIsStoppedAtItsLimit(t *testing.T) {
 				if !strings.Contains(told, "the plan's 64MB of memory") {
 					t.Errorf("it tells %q", told)
 				}
-				until(t, b, spec.Instance, running)
+				awaitStatus(t, b, spec.Instance, running)
 				bounded(t, "clients are served", func() bool {
 					w, err := p.open(t.Context(), credentials)
 					if err == nil {
@@ -120,10 +120,19 @@ func TestGreedyInstanceIsStoppedAtItsLimit(t *testing.T) {
 	}
 }
 
-// bounded waits until something is so, for as long as it may take on a busy machine.
+// patience is how long anything may take on a busy machine.
+const patience = 2 * time.Minute
+
+// awaitStatus is until for a machine that is kept busy.
+func awaitStatus(t *testing.T, b *local.Backend, id backstay.InstanceID, wanted func(backend.Status) bool) {
+	t.Helper()
+	untilWithin(t, patience, b, id, wanted)
+}
+
+// bounded waits until something is so.
 func bounded(t *testing.T, what string, is func() bool) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	err := wait.Until(ctx, wait.Every(20*time.Millisecond), func() (again bool, err error) { return !is(), nil })
 	if err != nil {
@@ -142,8 +151,8 @@ func TestFloodOfConnectionsIsBounded(t *testing.T) {
 	}
 	b, _ := keepertest.Run(t, c)
 	spec, quiet := mustApply(t, b), mustApply(t, b)
-	until(t, b, spec.Instance, running)
-	until(t, b, quiet.Instance, running)
+	awaitStatus(t, b, spec.Instance, running)
+	awaitStatus(t, b, quiet.Instance, running)
 	credentials := mustCredentials(t, b, spec.Instance)
 	most := c.Engines["postgres"].(engine.Bounded).Bounds(engine.Node{Size: spec.Size}).Processes
 	var flood []net.Conn
@@ -217,7 +226,7 @@ func TestEngineIsFoundInItsGroup(t *testing.T) {
 	spec := mustApply(t, b)
 	<-ended
 	b, stop := keepertest.Run(t, c)
-	until(t, b, spec.Instance, running)
+	awaitStatus(t, b, spec.Instance, running)
 	mustHold(t, groups, spec.Instance, mustPID(t, b, spec.Instance))
 	if found, err := groups.Found(); err != nil || !slices.Equal(found, []string{string(spec.Instance)}) {
 		t.Errorf("the groups are %v (%v)", found, err)
@@ -229,14 +238,14 @@ func TestEngineIsFoundInItsGroup(t *testing.T) {
 	free := c
 	free.NoLimits = true
 	b, stop = keepertest.Run(t, free)
-	until(t, b, spec.Instance, running)
+	awaitStatus(t, b, spec.Instance, running)
 	pid := mustPID(t, b, spec.Instance)
 	if inside, err := groups.Processes(string(spec.Instance)); err != nil || len(inside) > 0 {
 		t.Errorf("without limits, %v are in the group (%v)", inside, err)
 	}
 	stop()
 	b, _ = keepertest.Run(t, c)
-	until(t, b, spec.Instance, running)
+	awaitStatus(t, b, spec.Instance, running)
 	mustHold(t, groups, spec.Instance, pid)
 }
 
@@ -263,7 +272,7 @@ func TestOurOwnDatabaseIsProtected(t *testing.T) {
 	if err := b.Apply(t.Context(), ours); err != nil {
 		t.Fatal(err)
 	}
-	until(t, b, ours.Instance, func(s backend.Status) bool { return s.Phase == backend.Running })
+	awaitStatus(t, b, ours.Instance, func(s backend.Status) bool { return s.Phase == backend.Running })
 	if seen := groups.Look(string(ours.Instance)); seen.Limit != 0 || seen.Memory == 0 {
 		t.Errorf("of its group is told %+v", seen)
 	}

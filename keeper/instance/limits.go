@@ -66,8 +66,8 @@ func (t *toll) add(count int64, now time.Time) (more, over bool) {
 	return more, over
 }
 
-// gauge notices what the kernel has refused to the instance's processes since the last call, and tells of it for a time.
-// It reports whether one was killed for want of memory.
+// gauge notices what the kernel has refused to the instance's processes since the last call, and tells of it for a
+// time. It reports whether one was killed for want of memory.
 func (in *Instance) gauge() (killed bool) {
 	now, told := in.m.Now(), in.m.Groups.Look(string(in.ID))
 	at := now.UTC().Format("15:04")
