@@ -121,6 +121,7 @@ func (m *mounted) weigh() error {
 	}
 	if m.fs.Type == unix.EXT4_SUPER_MAGIC {
 		m.ballast = backstay.Bytes(int64(m.fs.Bfree-m.fs.Bavail) * m.fs.Bsize)
+		m.inodes = (backstay.Bytes(m.fs.Files-m.fs.Ffree)*inodeSize + blockSize - 1) / blockSize * blockSize
 		return nil
 	}
 	var file unix.Stat_t

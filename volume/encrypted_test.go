@@ -5,6 +5,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strconv"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -99,6 +100,29 @@ func TestKeyIsTheVolumes(t *testing.T) {
 	_, err := p.Ensure(t.Context(), "open", volume.Wanted{Size: backstay.GB})
 	if backstay.KindOf(err) != backstay.Unsupported {
 		t.Errorf("a plain volume with a key: %v, want Unsupported", err)
+	}
+}
+
+// TestInodesAreCounted makes many files with nothing in them: what they take of the pool is counted as the volume's.
+func TestInodesAreCounted(t *testing.T) {
+	t.Parallel()
+	p := newEncrypted(t)
+	dir := mustEnsure(t, p, "many", backstay.GB)
+	before := mustUsage(t, p, "many")
+	const files = 4000
+	for i := range files {
+		f, err := os.Create(filepath.Join(dir, strconv.Itoa(i)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		f.Close()
+	}
+	if _, err := p.Balance(); err != nil {
+		t.Fatal(err)
+	}
+	after := mustUsage(t, p, "many")
+	if used := after.Used - before.Used; used < files*256 || after.Used+after.Free+after.Held != backstay.GB {
+		t.Errorf("%d files are counted as %v, of %+v", files, used, after)
 	}
 }
 

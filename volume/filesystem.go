@@ -56,11 +56,15 @@ func makeXFS(ctx context.Context, image string) error {
 	return run(ctx, "mkfs.xfs", "-q", "-f", "-K", "-l", fmt.Sprintf("size=%d", Log), image)
 }
 
-// makeExt4 makes the file system with an inode for each megabyte, no copies of its superblock, nothing for root alone,
-// and as little written as can be: where the notes of 1024 groups of blocks lie together, few groups have any.
+// inodeSize is that of ext4.
+const inodeSize = 256
+
+// makeExt4 makes the file system with a million inodes, no copies of its superblock, nothing for root alone, and as
+// little written as can be: where the notes of 1024 groups of blocks lie together, few groups have any.
 func makeExt4(ctx context.Context, image string) error {
 	return run(ctx, "mkfs.ext4", "-q", "-F", "-m", "0", "-b", fmt.Sprint(int64(blockSize)),
-		"-i", fmt.Sprint(int64(backstay.MB)), "-J", fmt.Sprintf("size=%d", Log/backstay.MB), "-G", "1024",
+		"-i", fmt.Sprint(int64(4*backstay.MB)), "-I", fmt.Sprint(inodeSize),
+		"-J", fmt.Sprintf("size=%d", Log/backstay.MB), "-G", "1024",
 		"-E", "nodiscard,lazy_itable_init=1,lazy_journal_init=1,num_backup_sb=0",
 		"-O", "encrypt,sparse_super2,^resize_inode", image)
 }

@@ -71,7 +71,7 @@ func TestDetachedVolume(t *testing.T) {
 }
 
 // directory is what an encrypted volume has in it from the beginning.
-const directory = 4 * backstay.KB
+const directory = 8 * backstay.KB
 
 // TestFullVolume fills a volume to the last byte and inode. Its neighbour does not notice, and what is deleted is
 // room again.

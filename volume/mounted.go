@@ -17,6 +17,7 @@ type mounted struct {
 	size      backstay.Bytes // promised
 	empty     backstay.Bytes // what is in use without files
 	ballast   backstay.Bytes // what the ballast takes
+	inodes    backstay.Bytes // of ext4
 	allocated backstay.Bytes // what the image takes of the pool
 }
 
@@ -25,9 +26,9 @@ func (m *mounted) close() { m.dir.Close() }
 // free is what can be written.
 func (m *mounted) free() backstay.Bytes { return backstay.Bytes(int64(m.fs.Bavail) * m.fs.Bsize) }
 
-// inUse is what is neither free nor ballast.
+// inUse is what is neither free nor ballast, with the tables of inodes that ext4 has written and does not count.
 func (m *mounted) inUse() backstay.Bytes {
-	return backstay.Bytes(int64(m.fs.Blocks-m.fs.Bavail)*m.fs.Bsize) - m.ballast
+	return backstay.Bytes(int64(m.fs.Blocks-m.fs.Bavail)*m.fs.Bsize) - m.ballast + m.inodes
 }
 
 // used is what files take.
