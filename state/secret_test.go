@@ -2,12 +2,15 @@ package state_test
 
 import (
 	"bytes"
+	"log/slog"
 	"sync"
 	"testing"
 
 	"github.com/backstay/backstay"
+	"github.com/backstay/backstay/internal/testkit"
 	"github.com/backstay/backstay/market/markettest"
 	"github.com/backstay/backstay/pki"
+	"github.com/backstay/backstay/state"
 )
 
 func TestSecretIsKeptOnce(t *testing.T) {
@@ -38,5 +41,35 @@ func TestSecretIsKeptOnce(t *testing.T) {
 	}
 	if other, err := store.KeepSecret(t.Context(), "b", []byte("other")); err != nil || string(other) != "other" {
 		t.Errorf("another name's secret is %q (%v)", other, err)
+	}
+}
+
+// TestASecretIsPeekedAt in a database that nobody has opened, before and after there is one.
+func TestASecretIsPeekedAt(t *testing.T) {
+	t.Parallel()
+	dsn := testkit.Postgres(t)
+	want := func(some bool, sealed string) {
+		t.Helper()
+		got, found, err := state.PeekSecret(t.Context(), dsn, "keys")
+		if err != nil || found != some || string(got) != sealed {
+			t.Errorf("peeked at %q, some %t (%v); want %q, %t", got, found, err, sealed, some)
+		}
+	}
+	want(false, "")
+	store, err := state.Open(t.Context(), dsn, slog.New(slog.NewTextHandler(t.Output(), nil)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer store.Close()
+	want(false, "")
+	if _, err := store.KeepSecret(t.Context(), "another", []byte("a")); err != nil {
+		t.Fatal(err)
+	}
+	want(true, "")
+	for _, sealed := range []string{"first", "second"} {
+		if err := store.SetSecret(t.Context(), "keys", []byte(sealed)); err != nil {
+			t.Fatal(err)
+		}
+		want(true, sealed)
 	}
 }

@@ -114,6 +114,10 @@ func examineState(ctx context.Context, cfg *config) []finding {
 		return nil // the first start makes both
 	}
 	key, _, err := cfg.openKeys(ctx)
+	if envelope, _ := dir.envelope(); err == nil && len(envelope) > 1 {
+		return []finding{{fair, what, "sealed with keys " + envelope.Fingerprints() + ": a change of the key was interrupted",
+			"backstay rotate-seal-key, as before"}}
+	}
 	if err == nil {
 		return []finding{{good, what, "sealed with key " + key.Fingerprint() + ", " + cfg.keyPlace(), ""}}
 	}

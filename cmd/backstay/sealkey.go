@@ -185,33 +185,44 @@ func (c *config) ensureKeys(ctx context.Context) (sealing seal.Key, ring seal.Ri
 // sealsRecords tells whether there are keys that a keeper seals its records with.
 func (d dataDir) sealsRecords() bool { return exists(d.envelopeFile()) || exists(d.newEnvelopeFile()) }
 
-// recordsKey is what the keeper seals its records with: from the envelope, or as serve has handed it over. It is the
+// recordsKey is what the keeper seals its records with: as serve has handed it over, or from the envelope. It is the
 // zero Key where there is none yet.
-func (c *config) recordsKey(ctx context.Context, handed io.Reader) (seal.Key, error) {
+func (c *config) recordsKey(ctx context.Context, input io.Reader) (seal.Key, error) {
 	if !c.data.sealsRecords() {
 		return seal.Key{}, nil
 	}
-	if c.keeperUnseals {
+	handed, err := readHanded(input)
+	switch {
+	case err != nil:
+		return seal.Key{}, err
+	case handed != "":
+		return seal.ParseKey(handed)
+	case c.keeperUnseals:
 		_, ring, err := c.openKeys(ctx)
 		return ring.Records, err
 	}
-	text, err := io.ReadAll(io.LimitReader(handed, 2*int64(len(seal.Key{}))))
-	if err == nil && len(text) == 0 {
-		err = advise(fmt.Errorf("the secrets in the records are sealed, and --%s keeps this keeper from getting the key: "+
-			"serve starts it and hands that over", keeperUnsealsSetting), "backstay serve")
-	}
-	if err != nil {
-		return seal.Key{}, err
-	}
-	return seal.ParseKey(backstay.Secret(text))
+	return seal.Key{}, advise(fmt.Errorf("the secrets in the records are sealed, and --%s keeps this keeper from getting "+
+		"the key: serve starts it and hands that over", keeperUnsealsSetting), "backstay serve")
 }
 
-// handOver is what the keeper is handed at its start, which is nothing where it gets the key by itself.
+// readHanded reads what serve has handed over, which is nothing where somebody has typed the command.
+func readHanded(input io.Reader) (backstay.Secret, error) {
+	if f, ok := input.(*os.File); ok {
+		if info, err := f.Stat(); err != nil || info.Mode()&fs.ModeNamedPipe == 0 {
+			return "", err
+		}
+	}
+	text, err := io.ReadAll(io.LimitReader(input, 2*int64(len(seal.Key{}))))
+	return backstay.Secret(text), err
+}
+
+// handOver is what the keeper is handed at its start: what opens its records. So it need not get the sealing key anew
+// when it is started again, which may not be to be had then.
 func (p *platform) handOver(ctx context.Context) (handed backstay.Secret, err error) {
-	if p.cfg.keeperUnseals || !p.cfg.data.sealsRecords() {
+	keys := p.Keys
+	if !p.cfg.data.sealsRecords() || keys.Records == (seal.Key{}) && p.cfg.keeperUnseals {
 		return "", nil
 	}
-	keys := p.Keys
 	if keys.Records == (seal.Key{}) { // serve does not come up, and has a keeper started alone
 		if _, keys, err = p.cfg.openKeys(ctx); err != nil {
 			return "", err
