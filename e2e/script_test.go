@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"context"
 	"crypto/rand"
 	"fmt"
 	"os"
@@ -55,11 +56,12 @@ func runScript(t *testing.T, script, cf string) {
 			"gone":  gone,
 		},
 		Condition: func(name string) (bool, error) {
-			if name != "encrypts" {
+			images := volume.Images{Root: filepath.Join(p.data, "try"), Mounts: filepath.Join(p.data, "try", "mounts")}
+			can := map[string]func(context.Context) error{"volumes": images.Try, "encrypts": images.TryEncrypted}[name]
+			if can == nil {
 				return false, fmt.Errorf("there is no condition %q", name)
 			}
-			images := volume.Images{Root: filepath.Join(p.data, "try"), Mounts: filepath.Join(p.data, "try", "mounts")}
-			return testkit.Walled() && images.TryEncrypted(t.Context()) == nil, nil
+			return testkit.Walled() && can(t.Context()) == nil, nil
 		},
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("PATH", built+":"+cf+":"+filepath.Join(repository, "scripts")+":"+os.Getenv("PATH"))
