@@ -1,7 +1,8 @@
 # make up        install what is missing, start Backstay, show a PostgreSQL service from marketplace to query
 # make down      stop it; all data stays
 # make test      everything that must hold
-# make test-other  what takes what Debian 12 does not have: the engines' tests with MySQL and Valkey, Terraform's provider
+# make test-other  what takes what this machine does not have: the engines' tests with MySQL and Valkey, Terraform's provider,
+#                  control groups by another kernel
 # make race      the rooms in which goroutines meet, with the race detector; part of make test
 # make check     format, vet, staticcheck and the import picture; part of make test
 # make bench     the benchmark table
@@ -41,6 +42,7 @@ test-other: setup
 	BACKSTAY_TEST_MYSQL='$(CURDIR)/bin/other/mysql/usr' go test -count=1 ./engine/mysql
 	BACKSTAY_TEST_REDIS='$(CURDIR)/bin/other/valkey/usr/bin' go test -count=1 ./engine/redis
 	scripts/other-clients bin/other/terraform
+	scripts/other-kernel bin/other/kernel
 	BACKSTAY_TEST_TERRAFORM='$(CURDIR)/bin/other/terraform' go test -count=1 -run TestTerraformProvider ./e2e
 
 check:
