@@ -310,11 +310,17 @@ func TestRepositoryThatIsAway(t *testing.T) {
 // repository.
 func TestDataIsKeptOfWhatCannotBeBackedUp(t *testing.T) {
 	t.Parallel()
-	for _, name := range []string{"engine does not come up", "no repository"} {
+	for _, name := range []string{"engine does not come up", "no repository", "image"} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			var needs atomic.Int64
 			c, ahead := aheadConfig(t)
+			data := "data"
+			if name == "image" {
+				data, c = "volume.img", keepertest.WithImages(t, 1)
+				c.Now = func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }
+				c.Repository = backstay.Repository{Dir: filepath.Join(c.DataDir, "repository")}
+			}
 			c.Engines["redis"] = starving{needs: &needs}
 			if name == "no repository" {
 				c.Repository = backstay.Repository{}
@@ -336,7 +342,7 @@ func TestDataIsKeptOfWhatCannotBeBackedUp(t *testing.T) {
 			}
 			awaitGone(t, b, spec.Instance)
 			kept := filepath.Join(c.DataDir, "kept", string(spec.Instance))
-			for _, file := range []string{"note.json", "data"} {
+			for _, file := range []string{"note.json", data} {
 				if _, err := os.Stat(filepath.Join(kept, file)); err != nil {
 					t.Error(err)
 				}

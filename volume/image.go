@@ -49,14 +49,14 @@ func (p *Images) prepare(ctx context.Context, kind *fileSystem) error {
 		if err != nil {
 			return err
 		}
-		return errors.Join(scratch.fillWithBallast(f, kind), scratch.unmount(ctx), dig(f))
+		return errors.Join(scratch.fillWithBallast(ctx, f, kind), scratch.unmount(ctx), dig(f))
 	})
 	return errors.Join(err, unix.Rmdir(scratch.mountPoint))
 }
 
 // fillWithBallast makes a new file system full, and records what is in use besides.
-func (v volume) fillWithBallast(image *os.File, kind *fileSystem) error {
-	if err := v.mount(kind); err != nil {
+func (v volume) fillWithBallast(ctx context.Context, image *os.File, kind *fileSystem) error {
+	if err := v.mount(ctx, kind); err != nil {
 		return err
 	}
 	m, err := v.look()

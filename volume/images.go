@@ -135,10 +135,8 @@ func (p *Images) mountSteps(id backstay.InstanceID, wanted Wanted) []step.Step {
 	v := p.volume(id)
 	return []step.Step{
 		{Name: "volume.size-recorded", Do: func(context.Context) error { return v.promise(wanted.Size) }},
-		{Name: "volume.mount-point-made", Do: func(context.Context) error {
-			return os.MkdirAll(v.mountPoint, 0o711)
-		}},
-		{Name: "volume.mounted", Do: func(context.Context) error { return v.mount(wanted.kind()) }},
+		{Name: "volume.mount-point-made", Do: func(context.Context) error { return v.makeMountPoint() }},
+		{Name: "volume.mounted", Do: func(ctx context.Context) error { return v.mount(ctx, wanted.kind()) }},
 		{Name: "volume.unlocked", Do: func(context.Context) error { return v.unlock(wanted.Key) }},
 		{Name: "volume.balanced", Do: func(context.Context) error { return p.settle(id) }},
 	}

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+	"golang.org/x/sys/unix"
 
 	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/internal/testkit"
@@ -230,3 +231,42 @@ func each(many int, do func(backstay.InstanceID) error) error {
 }
 
 var _ = []volume.Pool{&volume.Images{}, &volume.Directories{}}
+
+// endFileSystem has a file system end itself, as it does behind an error of the disk that it cannot write around.
+func endFileSystem(t *testing.T, dir string) {
+	t.Helper()
+	const goingDown, keepNothing = 0x8004587d, 2 // XFS_IOC_GOINGDOWN, XFS_FSOP_GOING_FLAGS_NOLOGFLUSH
+	f, err := os.Open(dir)
+	if err == nil {
+		err = errors.Join(unix.IoctlSetPointerInt(int(f.Fd()), goingDown, keepNothing), f.Close())
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestDeadVolume sees that a volume whose file system has ended itself keeps no other one from being made, is mended by
+// being mounted again, and can be removed.
+func TestDeadVolume(t *testing.T) {
+	t.Parallel()
+	p := newImages(t)
+	dir := mustEnsure(t, p, "dead", backstay.GB)
+	file := filepath.Join(dir, "file")
+	if err := os.WriteFile(file, []byte("written"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	unix.Sync()
+	endFileSystem(t, dir)
+	if _, err := p.Balance(); err == nil {
+		t.Error("nothing is said of a volume that is dead")
+	}
+	mustEnsure(t, p, "other", backstay.GB)
+	mustEnsure(t, p, "dead", backstay.GB)
+	if text, err := os.ReadFile(file); string(text) != "written" {
+		t.Errorf("what was written before: %q %v", text, err)
+	}
+	endFileSystem(t, dir)
+	if err := p.Remove(t.Context(), "dead"); err != nil {
+		t.Errorf("remove a dead volume: %v", err)
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"time"
 
@@ -12,8 +13,14 @@ import (
 	"github.com/backstay/backstay"
 )
 
-// mount mounts the image, unless that is done.
-func (v volume) mount(kind *fileSystem) error {
+// mount mounts the image, unless that is done. A file system that has ended itself behind an error of the disk is
+// mounted anew: it is mended by its log, if the disk works again.
+func (v volume) mount(ctx context.Context, kind *fileSystem) error {
+	if v.isDead() {
+		if err := v.unmount(ctx); err != nil {
+			return err
+		}
+	}
 	if mounted, err := isMounted(v.mountPoint); err != nil || mounted {
 		return err
 	}
@@ -29,10 +36,34 @@ func (v volume) mount(kind *fileSystem) error {
 	return nil
 }
 
-// isMounted tells whether a file system is mounted at dir, which it shows by another device than its parent's.
+// makeMountPoint makes a directory for the volume, unless it is there: it cannot be looked at while the volume is dead.
+func (v volume) makeMountPoint() error {
+	if err := os.MkdirAll(filepath.Dir(v.mountPoint), 0o711); err != nil {
+		return err
+	}
+	if err := os.Mkdir(v.mountPoint, 0o711); !errors.Is(err, os.ErrExist) {
+		return err
+	}
+	return nil
+}
+
+// isDead tells whether the file system at the mount point answers nothing but errors.
+func (v volume) isDead() bool {
+	dir, err := os.Open(v.mountPoint)
+	if err == nil {
+		dir.Close()
+	}
+	return errors.Is(err, unix.EIO)
+}
+
+// isMounted tells whether a file system is mounted at dir, which it shows by another device than its parent's, or by
+// being dead.
 func isMounted(dir string) (bool, error) {
 	var here, above unix.Stat_t
 	if err := unix.Stat(dir, &here); err != nil {
+		if errors.Is(err, unix.EIO) {
+			return true, nil
+		}
 		return false, err
 	}
 	if err := unix.Stat(filepath.Dir(dir), &above); err != nil {
