@@ -176,6 +176,9 @@ func (s secrets) checkFiles(t testing.TB, data string) {
 			var text []byte
 			text, err = os.ReadFile(path)
 			s.look(t, path, text, meant[strings.TrimPrefix(path, data+"/")])
+			if strings.HasPrefix(path, data+"/keeper/") && bytes.Contains(text, []byte("PRIVATE KEY")) {
+				t.Errorf("%s has a private key in clear", path)
+			}
 		}
 		if strings.HasSuffix(path, ".log") {
 			logs++
