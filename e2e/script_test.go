@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -15,6 +16,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"github.com/backstay/backstay/cgroup"
 	"github.com/backstay/backstay/internal/testkit"
 	"github.com/backstay/backstay/volume"
 )
@@ -56,6 +58,10 @@ func runScript(t *testing.T, script, cf string) {
 			"gone":  gone,
 		},
 		Condition: func(name string) (bool, error) {
+			if name == "limits" {
+				groups, err := cgroup.Open(fmt.Sprintf("e2e-%d", os.Getpid()))
+				return err == nil && slices.Contains(groups.Controls(), "memory"), nil
+			}
 			images := volume.Images{Root: filepath.Join(p.data, "try"), Mounts: filepath.Join(p.data, "try", "mounts")}
 			can := map[string]func(context.Context) error{"volumes": images.Try, "encrypts": images.TryEncrypted}[name]
 			if can == nil {
