@@ -47,13 +47,14 @@ func (v volume) makeMountPoint() error {
 	return nil
 }
 
-// isDead tells whether the file system at the mount point answers nothing but errors.
+// isDead tells whether the file system at the mount point answers nothing but errors, or, as ext4, can be read but not
+// written to behind one. To touch it tells that, and takes no room.
 func (v volume) isDead() bool {
 	dir, err := os.Open(v.mountPoint)
 	if err == nil {
-		dir.Close()
+		err = errors.Join(unix.Futimes(int(dir.Fd()), nil), dir.Close())
 	}
-	return errors.Is(err, unix.EIO)
+	return errors.Is(err, unix.EIO) || errors.Is(err, unix.EROFS)
 }
 
 // isMounted tells whether a file system is mounted at dir, which it shows by another device than its parent's, or by
