@@ -19,7 +19,7 @@ type fileSystem struct {
 	prepared string         // the name of the image that others are copies of
 	size     backstay.Bytes // of each image
 	largest  backstay.Bytes // that a volume can be
-	make     func(ctx context.Context, image string) error
+	make     func(image string) (command []string)
 }
 
 // Log is what the log of a volume takes, besides its size. It is the least that mkfs.xfs accepts, and all of it is
@@ -52,8 +52,8 @@ func (w Wanted) kind() *fileSystem {
 // Largest is how large a volume of that kind can be.
 func (w Wanted) Largest() backstay.Bytes { return w.kind().largest }
 
-func makeXFS(ctx context.Context, image string) error {
-	return run(ctx, "mkfs.xfs", "-q", "-f", "-K", "-l", fmt.Sprintf("size=%d", Log), image)
+func makeXFS(image string) []string {
+	return []string{"mkfs.xfs", "-q", "-f", "-K", "-l", fmt.Sprintf("size=%d", Log), image}
 }
 
 // inodeSize is that of ext4.
@@ -61,17 +61,22 @@ const inodeSize = 256
 
 // makeExt4 makes the file system with a million inodes, no copies of its superblock, nothing for root alone, and as
 // little written as can be: where the notes of 1024 groups of blocks lie together, few groups have any.
-func makeExt4(ctx context.Context, image string) error {
-	return run(ctx, "mkfs.ext4", "-q", "-F", "-m", "0", "-b", fmt.Sprint(int64(blockSize)),
-		"-i", fmt.Sprint(int64(4*backstay.MB)), "-I", fmt.Sprint(inodeSize),
+func makeExt4(image string) []string {
+	return []string{"mkfs.ext4", "-q", "-F", "-m", "0", "-b", fmt.Sprint(int64(blockSize)),
+		"-i", fmt.Sprint(int64(4 * backstay.MB)), "-I", fmt.Sprint(inodeSize),
 		"-J", fmt.Sprintf("size=%d", Log/backstay.MB), "-G", "1024",
 		"-E", "nodiscard,lazy_itable_init=1,lazy_journal_init=1,num_backup_sb=0",
-		"-O", "encrypt,sparse_super2,^resize_inode", image)
+		"-O", "encrypt,sparse_super2,^resize_inode", image}
 }
 
-func run(ctx context.Context, name string, args ...string) error {
-	if output, err := exec.CommandContext(ctx, name, args...).CombinedOutput(); err != nil {
-		return fmt.Errorf("%s: %w: %s", name, err, output)
+// makeIn makes the file system in an image. The program that does so outlives us if we are killed, and has the lock
+// until it ends.
+func (kind *fileSystem) makeIn(ctx context.Context, image string, lock *os.File) error {
+	command := kind.make(image)
+	cmd := exec.CommandContext(ctx, command[0], command[1:]...)
+	cmd.ExtraFiles = []*os.File{lock}
+	if output, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("%s: %w: %s", command[0], err, output)
 	}
 	return nil
 }

@@ -38,20 +38,42 @@ func (p *Images) prepare(ctx context.Context, kind *fileSystem) error {
 	if exists(prepared) {
 		return nil
 	}
-	scratch := volume{image: prepared + halfMade, mountPoint: filepath.Join(p.Root, kind.prepared)}
-	err := errors.Join(
-		os.MkdirAll(p.Root, 0o700), os.MkdirAll(scratch.mountPoint, 0o711), scratch.unmount(ctx))
+	lock, err := lockDir(p.Root)
 	if err != nil {
 		return err
 	}
+	defer lock.Close()
+	scratch := volume{image: prepared + halfMade, mountPoint: filepath.Join(p.Root, kind.prepared)}
+	if err := errors.Join(os.MkdirAll(scratch.mountPoint, 0o711), scratch.unmount(ctx)); err != nil {
+		return err
+	}
 	err = makeWhole(prepared, func(f *os.File) error {
-		err := errors.Join(f.Truncate(int64(kind.size)), kind.make(ctx, f.Name()))
+		err := errors.Join(f.Truncate(int64(kind.size)), kind.makeIn(ctx, f.Name(), lock))
 		if err != nil {
 			return err
 		}
 		return errors.Join(scratch.fillWithBallast(ctx, f, kind), scratch.unmount(ctx), dig(f))
 	})
 	return errors.Join(err, unix.Rmdir(scratch.mountPoint))
+}
+
+// lockDir makes a directory, and waits until nobody else has the lock of it: the program that makes a file system may
+// have outlived its caller, and still write to the image that is to be made again.
+func lockDir(path string) (*os.File, error) {
+	if err := os.MkdirAll(path, 0o700); err != nil {
+		return nil, err
+	}
+	dir, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	for err = unix.EINTR; errors.Is(err, unix.EINTR); {
+		err = unix.Flock(int(dir.Fd()), unix.LOCK_EX)
+	}
+	if err != nil {
+		return nil, errors.Join(err, dir.Close())
+	}
+	return dir, nil
 }
 
 // fillWithBallast makes a new file system full, and records what is in use besides.
