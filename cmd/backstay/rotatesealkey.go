@@ -49,6 +49,9 @@ func rotateSealKey(ctx context.Context, c *cli, args []string) error {
 			return usagef("--new-seal-key %q %v.", *to, err)
 		}
 	}
+	if r.inPlace() && r.to.File == "" {
+		return usagef("rotate-seal-key wants --new-seal-key: the key of %s is not in a file that could be changed.", r.to)
+	}
 	if !exists(cfg.data.envelopeFile()) {
 		return advise(fmt.Errorf("there is nothing in %s that this Backstay has sealed", cfg.data),
 			"backstay serve --data %s, once", cfg.data)
@@ -102,21 +105,37 @@ func (r *sealRotator) open(ctx context.Context) (err error) {
 	if r.SealingKey, err = r.cfg.loadSealKey(ctx); err != nil {
 		return err
 	}
-	if r.New, err = r.newKey(ctx); err != nil {
-		return err
-	}
-	r.Keys, err = r.cfg.openEnvelope(ctx, r.SealingKey)
-	if err != nil {
-		keys, newErr := r.cfg.openEnvelope(ctx, r.New)
-		if newErr != nil {
-			return err
-		}
-		r.Keys, r.SealingKey = keys, r.New
+	if r.Keys, err = r.cfg.openEnvelope(ctx, r.SealingKey); err != nil {
+		return r.openByNew(ctx, err)
 	}
 	if r.Keys.State == r.SealingKey {
 		return errors.New("what is in the state database was sealed by a Backstay of before, with the sealing key itself, " +
 			"which therefore goes on opening it: another one would change nothing")
 	}
+	if r.New, err = r.newKey(ctx); err != nil {
+		return err
+	}
+	return r.openStore(ctx)
+}
+
+// openByNew opens the keys where an earlier call has got so far that only the new key does. It fails with the reason
+// why the key before does not.
+func (r *sealRotator) openByNew(ctx context.Context, reason error) (err error) {
+	if r.inPlace() {
+		return reason
+	}
+	if r.New, err = r.to.Load(ctx); err != nil {
+		return reason
+	}
+	if r.Keys, err = r.cfg.openEnvelope(ctx, r.New); err != nil {
+		return reason
+	}
+	r.SealingKey = r.New
+	return r.openStore(ctx)
+}
+
+// openStore claims the database of an operator's own, which has a copy of the keys.
+func (r *sealRotator) openStore(ctx context.Context) (err error) {
 	if r.cfg.Database == "" {
 		return nil
 	}
@@ -134,10 +153,6 @@ func (r *sealRotator) newKey(ctx context.Context) (seal.Key, error) {
 			err = key.Create(r.to.File)
 		}
 		return key, err
-	}
-	if r.to.File == "" {
-		return seal.Key{}, usagef(
-			"rotate-seal-key wants --new-seal-key: the key of %s is not in a file that could be changed.", r.to)
 	}
 	envelope, err := r.cfg.data.envelope()
 	if err != nil {

@@ -2,9 +2,12 @@ package main
 
 import (
 	"context"
+	"errors"
 	"io"
 	"log/slog"
+	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/backstay/backstay"
@@ -69,6 +72,32 @@ func TestTheKeyOfADatabaseOfOnesOwnIsRotated(t *testing.T) {
 		}
 		if _, err := now.openEnvelope(t.Context(), before); err == nil {
 			t.Errorf("on %s, the key of before opens what is sealed", name)
+		}
+	}
+}
+
+// TestWhatCannotBeRotatedIsLeftAlone refuses a Backstay that has sealed with the sealing key itself, and another key
+// than its own.
+func TestWhatCannotBeRotatedIsLeftAlone(t *testing.T) {
+	t.Parallel()
+	for reason, envelope := range map[string]func(seal.Envelope, seal.Key){
+		"with the sealing key itself": func(e seal.Envelope, k seal.Key) { e.Add(k, seal.Ring{State: k, Records: seal.New()}) },
+		"is not that of":              func(e seal.Envelope, _ seal.Key) { e.Add(seal.New(), seal.NewRing()) },
+	} {
+		dir := t.TempDir()
+		c, key, e := keyed(t, dir, filepath.Join(dir, "seal.key")), seal.New(), seal.Envelope{}
+		envelope(e, key)
+		if err := errors.Join(key.Create(c.SealKey.File), os.WriteFile(c.data.envelopeFile(), e.Text(), 0o600)); err != nil {
+			t.Fatal(err)
+		}
+		r := &sealRotator{platform: &platform{cfg: c}, to: c.SealKey}
+		if err := r.rotate(t.Context(), &cli{stdout: io.Discard}); err == nil || !strings.Contains(err.Error(), reason) {
+			t.Errorf("refused with %v, want %q", err, reason)
+		}
+		left, err := os.ReadDir(dir)
+		now, readErr := c.data.envelope()
+		if err != nil || readErr != nil || len(left) != 2 || string(now.Text()) != string(e.Text()) {
+			t.Errorf("something was changed: %v (%v, %v)", left, err, readErr)
 		}
 	}
 }
