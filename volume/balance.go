@@ -90,7 +90,7 @@ func (p *Images) wants(volumes map[backstay.InstanceID]*mounted) map[backstay.In
 			now.pace = before.pace/2 + max(0, m.allocated-before.to)
 		}
 		seen[id] = now
-		wants[id] = want{room: m.room(), pace: now.pace}
+		wants[id] = want{room: m.room(), pace: now.pace, used: m.used()}
 	}
 	p.allocated = seen
 	return wants

@@ -1,13 +1,26 @@
 package volume
 
-import "github.com/backstay/backstay"
+import (
+	"cmp"
+	"maps"
+	"slices"
+
+	"github.com/backstay/backstay"
+)
 
 // portion is what less than everything is given in whole numbers of, so that the ballast of a volume that does not grow
 // is not changed for every block that another one takes.
 const portion = 4 * backstay.MB
 
-// want is what a volume could take, and how much it took lately.
-type want struct{ room, pace backstay.Bytes }
+// least is what a volume gets before any gets more: with less, whoever uses it would have to stop writing. Where that
+// is much of what there is for each of them, it is less.
+const (
+	least     = 80 * backstay.MB
+	leastPart = 4 // of what a volume has and can take, on average
+)
+
+// want is what a volume could take, how much it took lately, and how much it has.
+type want struct{ room, pace, used backstay.Bytes }
 
 // paces are how many times what a volume took since the last balance it should have, until the next one.
 const paces = 16
@@ -18,13 +31,16 @@ func (w want) isShort(gift backstay.Bytes) bool {
 }
 
 // divide shares spare among volumes, none of which gets more than it wants. If there is not enough, half of it is for
-// all alike, so that one that begins to write has room, and half for those that grow, as quickly as each does.
-func divide[ID comparable](spare backstay.Bytes, wants map[ID]want) map[ID]backstay.Bytes {
+// all alike, so that one that begins to write has room, and half for those that grow, as quickly as each does. If there
+// is not even the least for all, those that have less come first: whoever has used up the pool stops before others do.
+func divide[ID cmp.Ordered](spare backstay.Bytes, wants map[ID]want) map[ID]backstay.Bytes {
 	gifts := make(map[ID]backstay.Bytes, len(wants))
 	alike := func(want) float64 { return 1 }
 	growing := func(w want) float64 { return float64(w.pace) }
 	rest := max(0, spare)
-	rest -= pour(rest/2, wants, gifts, alike)
+	first := giveLeast(rest, wants, gifts)
+	first += pour(max(0, rest/2-first), wants, gifts, alike)
+	rest -= first
 	rest -= pour(rest, wants, gifts, growing)
 	pour(rest, wants, gifts, alike)
 	for id, gift := range gifts {
@@ -33,6 +49,23 @@ func divide[ID comparable](spare backstay.Bytes, wants map[ID]want) map[ID]backs
 		}
 	}
 	return gifts
+}
+
+// giveLeast gives each volume the least, as long as amount lasts, and returns what it gave.
+func giveLeast[ID cmp.Ordered](
+	amount backstay.Bytes, wants map[ID]want, gifts map[ID]backstay.Bytes,
+) (given backstay.Bytes) {
+	all := amount
+	for _, w := range wants {
+		all += w.used
+	}
+	first := min(least, all/leastPart/backstay.Bytes(max(len(wants), 1)))
+	byUse := func(a, b ID) int { return cmp.Or(cmp.Compare(wants[a].used, wants[b].used), cmp.Compare(a, b)) }
+	for _, id := range slices.SortedFunc(maps.Keys(wants), byUse) {
+		gifts[id] = max(0, min(first, wants[id].room, amount-given))
+		given += gifts[id]
+	}
+	return given
 }
 
 // pour adds to gifts, in proportion to weights, until amount is used up or no volume of any weight wants more, and

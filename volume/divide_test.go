@@ -8,7 +8,7 @@ import (
 )
 
 // TestDivide sees for many pools that no more is given than there is, that nobody gets more than it wants, and that
-// one that wants more than another, and grows no slower, gets no less.
+// one that wants more than another, grows no slower and has no more, gets no less.
 func TestDivide(t *testing.T) {
 	t.Parallel()
 	for range 2000 {
@@ -16,7 +16,9 @@ func TestDivide(t *testing.T) {
 		r := rand.New(rand.NewPCG(seed, 0))
 		wants := map[int]want{}
 		for id := range r.IntN(30) {
-			wants[id] = want{room: anySize(r, 5*backstay.GB), pace: anySize(r, backstay.GB)}
+			wants[id] = want{
+				room: anySize(r, 5*backstay.GB), pace: anySize(r, backstay.GB), used: anySize(r, 5*backstay.GB),
+			}
 		}
 		checkDivided(t, seed, anySize(r, 20*backstay.GB), wants)
 	}
@@ -37,7 +39,7 @@ func checkDivided(t *testing.T, seed uint64, spare backstay.Bytes, wants map[int
 			t.Errorf("seed %d: %v for one that wants %v", seed, gifts[id], w.room)
 		}
 		for other, o := range wants {
-			if w.room >= o.room && w.pace >= o.pace && gifts[id] < gifts[other]-portion {
+			if w.room >= o.room && w.pace >= o.pace && w.used < o.used && gifts[id] < gifts[other]-portion {
 				t.Errorf("seed %d: %+v got %v, and %+v got %v", seed, w, gifts[id], o, gifts[other])
 			}
 		}
@@ -57,5 +59,27 @@ func TestDivideForOneThatGrows(t *testing.T) {
 	gifts := divide(4*backstay.GB, wants)
 	if gifts["grows"] != 3*backstay.GB || gifts["quiet"] != backstay.GB {
 		t.Errorf("given %v", gifts)
+	}
+}
+
+// TestDivideWhatIsNotEnough sees that those that have used the pool up stop first.
+func TestDivideWhatIsNotEnough(t *testing.T) {
+	t.Parallel()
+	const mb = backstay.MB
+	wants := map[string]want{
+		"greedy": {room: 5 * backstay.GB, pace: 50 * mb, used: 9 * backstay.GB}, "small": {room: backstay.GB, used: 60 * mb},
+		"middling": {room: backstay.GB, pace: 10 * mb, used: 100 * mb}, "full": {used: 10 * mb},
+	}
+	for spare, want := range map[backstay.Bytes]map[string]backstay.Bytes{
+		240 * mb: {"greedy": 80 * mb, "small": 80 * mb, "middling": 80 * mb}, 0: {}, -mb: {},
+		200 * mb: {"greedy": 40 * mb, "small": 80 * mb, "middling": 80 * mb},
+		100 * mb: {"small": 80 * mb, "middling": 20 * mb},
+	} {
+		gifts := divide(spare, wants)
+		for name := range wants {
+			if gifts[name] != want[name] {
+				t.Errorf("of %v, %s gets %v, want %v", spare, name, gifts[name], want[name])
+			}
+		}
 	}
 }

@@ -40,10 +40,11 @@ func (r room) isShort() bool { return r.held > rounding && r.left() > 0 && r.fre
 const rounding = 4 * backstay.MB
 
 // Where the disk below is short, a volume may have little room for a while and then get more, so what counts as none is
-// less than what is kept: enough for an engine to end in an orderly way, and for a session to delete.
+// less than what is kept, and than the pool's least: enough for an engine to end in an orderly way, and for a session
+// to delete.
 const (
-	shortRoom  = 32 * backstay.MB
-	shortSpent = 16 * backstay.MB
+	shortRoom  = 24 * backstay.MB
+	shortSpent = 12 * backstay.MB
 )
 
 // next says how full the volume is, which was found to be before the last time. What has begun goes on until there is
@@ -76,7 +77,7 @@ func (r room) isFull(already bool) bool {
 	if !already {
 		return r.left() <= 0 || r.isShort() && r.free <= shortRoom
 	}
-	return r.left() <= r.storage/10 || r.isShort() && r.free <= 2*shortRoom
+	return r.left() <= r.storage/10 || r.isShort() && r.free <= shortRoom*3/2
 }
 
 func (r room) isNearlyFull(already bool) bool {
