@@ -336,6 +336,8 @@ func TestReach(t *testing.T) {
 				"The backup of 2026-01-01 03:00:00 is damaged."},
 		"no whole one behind the gap": {harmed(kept, "3"), backend.Origin{At: at(t, "01-03 09:00:00")}, engine.Point{},
 			"until the backup of 2026-01-04 03:00:00. The backup of 2026-01-03 03:00:00 is damaged."},
+		"nothing but gaps": {backend.Backups{Instance: "i", List: nightly(1), Gaps: broken.Gaps},
+			backend.Origin{At: at(t, "01-02 09:00:00")}, engine.Point{}, "an archive with gaps behind them"},
 		"none is whole": {harmed(plain, "1", "2", "3", "4"), backend.Origin{}, engine.Point{},
 			"Nothing can be restored of the instance i: 4 backups are damaged, of 2026-01-01 03:00:00 to 2026-01-04 03:00:00."},
 		"no archive": {plain, backend.Origin{At: at(t, "01-02 09:00:00")}, engine.Point{}, "has backups and no archive"},

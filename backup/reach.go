@@ -28,11 +28,11 @@ func Reach(kept backend.Backups, wish backend.Origin) (engine.Point, error) {
 	whole.List = Whole(kept.List)
 	if len(whole.List) == 0 {
 		return engine.Point{}, backstay.Errorf(backstay.Invalid,
-			"Nothing can be restored of the instance %s: %s", kept.Instance, damage(kept.List))
+			"Nothing can be restored of the instance %s: %s", kept.Instance, Damage(kept.List))
 	}
 	to, err := reach(whole, wish)
 	if err != nil && len(whole.List) < len(kept.List) {
-		err = backstay.Errorf(backstay.Invalid, "%s %s", backstay.SentenceOf(err), damage(kept.List))
+		err = backstay.Errorf(backstay.Invalid, "%s %s", backstay.SentenceOf(err), Damage(kept.List))
 	}
 	return to, err
 }
@@ -46,13 +46,13 @@ func Passed(kept backend.Backups, wish backend.Origin, from string) string {
 			begin = b.Ended
 		}
 	}
-	return damage(slices.DeleteFunc(slices.Clone(kept.List), func(b backstay.Backup) bool {
+	return Damage(slices.DeleteFunc(slices.Clone(kept.List), func(b backstay.Backup) bool {
 		return wish.Backup != "" || !b.Ended.After(begin) || !wish.At.IsZero() && b.Ended.After(wish.At)
 	}))
 }
 
-// damage is a sentence that names the backups which are damaged; empty: none is.
-func damage(list []backstay.Backup) string {
+// Damage is a sentence that names the backups which are damaged; empty: none is.
+func Damage(list []backstay.Backup) string {
 	var of []string
 	for _, b := range list {
 		if b.Damaged != "" {
@@ -172,10 +172,14 @@ func bounds(list []backstay.Backup) (oldest, newest time.Time) {
 func inRange(kept backend.Backups, at time.Time) error {
 	if kept.Earliest.IsZero() {
 		oldest, newest := bounds(kept.List)
+		has := "no archive"
+		if len(kept.Gaps) > 0 {
+			has = "an archive with gaps behind them"
+		}
 		return backstay.Errorf(backstay.Invalid,
-			"The instance %s has backups and no archive, so it can be restored to one of its %d backups, of %s to %s, UTC, "+
+			"The instance %s has backups and %s, so it can be restored to one of its %d backups, of %s to %s, UTC, "+
 				"and not to a moment between them.",
-			kept.Instance, len(kept.List), moment(engine.WholeSecond(oldest)), moment(engine.WholeSecond(newest)))
+			kept.Instance, has, len(kept.List), moment(engine.WholeSecond(oldest)), moment(engine.WholeSecond(newest)))
 	}
 	if at.Before(kept.Earliest) || at.After(kept.Latest) {
 		return outside(kept, at)

@@ -104,11 +104,11 @@ func (c *copying) restore(to *backedUp, o backend.Origin) {
 	case o.Key != from.policy.Key:
 		c.t.Errorf("the backups of %s are to be opened with the key of another instance", o.Instance)
 	case o.Alone:
-		value = from.values[o.Backup]
-		if i := slices.IndexFunc(from.List, func(b backstay.Backup) bool { return b.ID == o.Backup }); i < 0 ||
-			from.List[i].Damaged != "" {
-			c.t.Errorf("%s is to be restored from the backup %s, which is damaged", o.Instance, o.Backup)
+		point, err := backup.Reach(from.Backups, o)
+		if err != nil {
+			c.t.Errorf("%s is to be restored as nothing can be: %v", o.Instance, err)
 		}
+		value = from.values[point.Backup]
 	case !o.At.IsZero():
 		value = valueAt(from.history, o.At)
 	}

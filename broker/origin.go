@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
-	"time"
 
 	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/backend"
@@ -122,8 +121,8 @@ func (b *Broker) origin(
 		return nil, err
 	}
 	s.Build = from.Version
-	if found.Alone { // it is the backup that was found, whatever comes meanwhile
-		found.Backup, found.At = from.ID, time.Time{}
+	if found.Alone { // it is the backup that was found, whatever comes meanwhile, unless that turns out to be damaged
+		found.At = from.Ended
 	}
 	return &found, p.BeginFrom(o, s.Source)
 }

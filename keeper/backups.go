@@ -7,6 +7,7 @@ import (
 
 	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/backend"
+	"github.com/backstay/backstay/engine"
 	"github.com/backstay/backstay/keeper/custody"
 	"github.com/backstay/backstay/keeper/instance"
 	"github.com/backstay/backstay/window"
@@ -146,7 +147,7 @@ func (k *Keeper) answerProof(r *http.Request) (any, error) {
 
 // prove is custody's Prove. It leaves room on the disk for what the instances write meanwhile.
 func (k *Keeper) prove(
-	ctx context.Context, id backstay.InstanceID, r backstay.Repository, b backstay.Backup,
+	ctx context.Context, id backstay.InstanceID, r backstay.Repository, b backstay.Backup, to engine.Point,
 ) error {
 	in, err := k.instance(id)
 	if err != nil {
@@ -160,5 +161,5 @@ func (k *Keeper) prove(
 		return backstay.Errorf(backstay.Unavailable, "The disk has %d MB free, and a proof is begun with %d MB.",
 			free/backstay.MB, needed/backstay.MB)
 	}
-	return in.Prove(ctx, r, b)
+	return in.Prove(ctx, r, to)
 }

@@ -11,9 +11,11 @@ import (
 
 var verifyUsage = `Usage: backstay verify INSTANCE [FLAGS]
 
-Restores the newest backup of a service instance into a scratch place now, starts it there, checks it, throws it
-away, and says how long that took. It is done for each instance once a day without being asked. The instance itself is
-not touched. INSTANCE is a guid, as "backstay backups" shows it; "state" is the platform's own database.
+Reads all backups of a service instance and the archive between them now, and compares the checksums. Then it restores
+the newest one into a scratch place, starts it there, checks it, throws it away, and says how long that took. What it
+finds damaged is not restored any more, and told: by "backstay backups", and to users. It is done for each instance
+once a day without being asked. The instance itself is not touched. INSTANCE is a guid, as "backstay backups" shows it;
+"state" is the platform's own database.
 
 ` + dataUsage
 
@@ -32,5 +34,9 @@ func verify(ctx context.Context, c *cli, args []string) error {
 	}
 	fmt.Fprintf(c.stdout, "Backup %s was restored, started and checked; it took %s.\n", proof.Backup,
 		proof.Took.Round(time.Millisecond))
-	return nil
+	kept, err := instances.Backups(ctx, id)
+	for _, trouble := range kept.Troubles {
+		fmt.Fprintln(c.stdout, trouble.Sentence)
+	}
+	return err
 }

@@ -149,6 +149,9 @@ func (c recovery) replay(ctx context.Context, w *datadir.Workshop, f *feeder, to
 		return err
 	}
 	err = c.start(ctx, w, target)
+	if damage := f.damage(); damage != nil && (err != nil || !to.Alone && to.Until.IsZero()) { // it was needed
+		return damage
+	}
 	if err != nil && c.said(w, unreachable) { // nothing was committed after the moment
 		delete(target, "recovery_target_time")
 		f.closed.Store(true)
@@ -169,6 +172,15 @@ type feeder struct {
 	closed atomic.Bool // no segment is given any more that was not given before
 	given  map[string]bool
 	fail   context.CancelCauseFunc
+	lost   atomic.Pointer[error] // why a segment was not given that there was; nil: there is none
+}
+
+// damage is why a segment could not be given. The server reads ahead, so it may have reached what is wanted without.
+func (f *feeder) damage() error {
+	if why := f.lost.Load(); why != nil {
+		return *why
+	}
+	return nil
 }
 
 // serve answers the server until end is called.
@@ -210,7 +222,7 @@ func (f *feeder) serve(ctx context.Context, w *datadir.Workshop) (end func(), er
 // asks matches what a server asks its archive for.
 var asks = regexp.MustCompile(`^[0-9A-F]{8}(?:[0-9A-F]{16})?(?:\.[0-9A-F]{8}\.backup|\.history)?$`)
 
-// give fetches what the server asks for. What is missing though there is something later is damage.
+// give fetches what the server asks for. What is damaged, or missing though there is something later, it does not get.
 func (f *feeder) give(ctx context.Context, w *datadir.Workshop, name string) (answer string, err error) {
 	if !asks.MatchString(name) || f.closed.Load() && logName.MatchString(name) && !f.given[name] {
 		return answerNo, nil
@@ -218,10 +230,18 @@ func (f *feeder) give(ctx context.Context, w *datadir.Workshop, name string) (an
 	path := filepath.Join(f.dir, name)
 	_, err = f.tool.run(ctx, false, "--pg1-path="+f.data, "archive-get", name, path)
 	if codeOf(err) == codeNotFound {
-		return answerNo, f.missing(ctx, name)
+		if err = f.missing(ctx, name); err == nil {
+			return answerNo, nil
+		}
 	}
-	if err != nil {
-		return "", f.tool.blame(ctx, err)
+	why := f.tool.blame(ctx, err)
+	switch {
+	case why == nil:
+	case backstay.KindOf(why) == backstay.Invalid:
+		f.lost.CompareAndSwap(nil, &why)
+		return answerNo, nil
+	default:
+		return "", why
 	}
 	f.given[name] = true
 	uid, gid := w.IDs()

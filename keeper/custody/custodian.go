@@ -67,6 +67,7 @@ type Custodian struct {
 	stored   bool // the record lies on disk
 	looked   bool // the repository was asked for its backups
 	running  bool
+	taken    int  // how many backups were begun
 	owed     bool // there is a new backup, and nothing has been removed since
 	source   Source
 	attended bool      // Run runs
@@ -210,9 +211,16 @@ func (k *Custodian) serve(ctx context.Context, s Sight) {
 	}
 }
 
-// backUpDue tells whether a backup is to be taken that nobody has asked for: it is time, or the last one has failed.
+// backUpDue tells whether a backup is to be taken that nobody has asked for: it is time, the last one has failed, or
+// only another one makes up for damage.
 func (k *Custodian) backUpDue(s Sight) bool {
-	return k.due() || k.isOther(s.Node) || k.failures(toBackUp) > 0
+	return k.due() || k.isOther(s.Node) || k.failures(toBackUp) > 0 || k.lacks()
+}
+
+func (k *Custodian) lacks() bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return backup.Lacks(k.record.Kept.List, k.record.Lost, k.c.Now())
 }
 
 // follow makes the record what the instance is by now.
@@ -244,7 +252,7 @@ func (k *Custodian) amend(change func(*Record)) error {
 // amendLocked is amend where k.mu is held.
 func (k *Custodian) amendLocked(change func(*Record)) error {
 	r := k.record
-	r.Kept.List, r.Kept.Gaps = slices.Clone(r.Kept.List), slices.Clone(r.Kept.Gaps)
+	r.Kept.List, r.Kept.Gaps, r.Lost = slices.Clone(r.Kept.List), slices.Clone(r.Kept.Gaps), slices.Clone(r.Lost)
 	change(&r)
 	if k.stored && same(r, k.record) {
 		return nil
@@ -261,7 +269,7 @@ func (k *Custodian) Backups() (kept backend.Backups, any bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	kept = k.record.Kept
-	kept.List, kept.Gaps = append([]backstay.Backup{}, kept.List...), slices.Clone(kept.Gaps)
+	kept.List, kept.Gaps = append([]backstay.Backup{}, kept.List...), slices.Concat(kept.Gaps, k.record.Lost)
 	kept.Earliest, kept.Latest = backup.Range(kept.List, kept.Gaps, k.record.Archived)
 	kept.Running, kept.Failed = k.running, k.trouble[toBackUp].sentence
 	kept.Troubles = k.troubles()

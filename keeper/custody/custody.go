@@ -16,6 +16,7 @@ import (
 	"github.com/backstay/backstay/backup"
 	"github.com/backstay/backstay/engine"
 	"github.com/backstay/backstay/internal/seal"
+	"github.com/backstay/backstay/keeper/instance"
 	"github.com/backstay/backstay/keeper/node"
 )
 
@@ -27,15 +28,19 @@ type Custody struct {
 	Engines    map[string]engine.Engine
 	Newest     func(ctx context.Context, engine string) ([]engine.Installation, error) // the usable ones
 	// Prove restores a backup of an instance into a scratch place, starts it there and throws it away. nil: it cannot.
-	Prove func(ctx context.Context, id backstay.InstanceID, r backstay.Repository, b backstay.Backup) error
-	Now   func() time.Time
-	Log   *slog.Logger
+	Prove func(
+		ctx context.Context, id backstay.InstanceID, r backstay.Repository, b backstay.Backup, to engine.Point,
+	) error
+	Now func() time.Time
+	Log *slog.Logger
 
 	backups *semaphore.Weighted // bounds how many are taken at once
 	proofs  *semaphore.Weighted
 
 	mu  sync.Mutex // never held over anything that waits
 	all map[backstay.InstanceID]*Custodian
+	// found is what was found damaged of instances of which there is no record.
+	found map[backstay.InstanceID]engine.Findings
 }
 
 // LogValue is no more than the place of the records: the repository has a secret key.
@@ -50,7 +55,7 @@ const (
 // Load reads the records. It comes before all else.
 func (c *Custody) Load() error {
 	c.backups, c.proofs = semaphore.NewWeighted(backupsAtOnce), semaphore.NewWeighted(proofsAtOnce)
-	c.all = map[backstay.InstanceID]*Custodian{}
+	c.all, c.found = map[backstay.InstanceID]*Custodian{}, map[backstay.InstanceID]engine.Findings{}
 	if err := c.sweep(); err != nil {
 		return err
 	}
@@ -151,29 +156,27 @@ func (c *Custody) AllBackups() []backend.Backups {
 }
 
 // Reach is instance.Vault's.
-func (c *Custody) Reach(ctx context.Context, o backend.Origin) (backstay.Repository, engine.Point, error) {
-	r := c.Repository.Of(o.Instance, o.Key)
+func (c *Custody) Reach(ctx context.Context, o backend.Origin) (p instance.RestorePoint, err error) {
+	p.Repository = c.Repository.Of(o.Instance, o.Key)
 	if c.Repository.IsZero() {
-		return r, engine.Point{}, errNoRepository
+		return p, errNoRepository
 	}
 	kept, err := c.reachable(ctx, o)
 	if err != nil {
-		return r, engine.Point{}, err
+		return p, err
 	}
-	to, err := backup.Reach(kept, o)
-	return r, to, err
+	p.Point, err = backup.Reach(kept, o)
+	p.Passed = backup.Passed(kept, o, p.Point.Backup)
+	return p, err
 }
 
 // reachable is what is kept of the origin's instance, brought up to the moment that the origin means.
 func (c *Custody) reachable(ctx context.Context, o backend.Origin) (backend.Backups, error) {
-	k, ok := c.find(o.Instance)
+	k, ok := c.recorded(o)
 	if !ok {
 		return c.discover(ctx, o)
 	}
-	kept, any := k.Backups()
-	if !any || k.key() != o.Key || len(kept.List) == 0 { // of one that is restored, the record has just been made anew
-		return c.discover(ctx, o)
-	}
+	kept, _ := k.Backups()
 	k.reads()
 	if o.Alone || !o.At.IsZero() && k.hasArchived(o.At) {
 		return kept, nil
@@ -183,6 +186,17 @@ func (c *Custody) reachable(ctx context.Context, o backend.Origin) (backend.Back
 	}
 	kept, _ = k.Backups()
 	return kept, nil
+}
+
+// recorded returns the custodian of the origin's instance, if it knows of backups. Of an instance that is restored, the
+// record has just been made anew.
+func (c *Custody) recorded(o backend.Origin) (*Custodian, bool) {
+	k, ok := c.find(o.Instance)
+	if !ok {
+		return nil, false
+	}
+	kept, any := k.Backups()
+	return k, any && k.key() == o.Key && len(kept.List) > 0
 }
 
 // discover looks for backups of which there is no record in the repository: of an instance of another machine, or of
@@ -219,8 +233,14 @@ func (c *Custody) list(
 	defer leave()
 	list, err := a.Backups(ctx, n, c.Repository.Of(o.Instance, o.Key))
 	kept = backend.Backups{Instance: o.Instance, List: merged(list, nil)}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if before, ok := c.found[o.Instance]; ok {
+		judge(kept.List, before)
+		kept.Gaps = before.Lost
+	}
 	if count := len(kept.List); count > 0 { // how far the archive goes beyond that, nobody knows
-		kept.Earliest, kept.Latest = backup.Range(kept.List, nil, kept.List[count-1].Ended)
+		kept.Earliest, kept.Latest = backup.Range(kept.List, kept.Gaps, kept.List[count-1].Ended)
 	}
 	return kept, err
 }

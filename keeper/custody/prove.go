@@ -124,12 +124,26 @@ func (k *Custodian) newest(ctx context.Context) (b backstay.Backup, err error) {
 	return list[len(list)-1], nil
 }
 
-// proveSteps try a backup and record how that went. A backup that cannot be restored is a proof too.
+// tryOut restores a backup and what the archive has behind it, unless it is damaged.
+func (k *Custodian) tryOut(ctx context.Context, b backstay.Backup) error {
+	kept, _ := k.Backups()
+	to, err := backup.Reach(kept, backend.Origin{Instance: k.id, Backup: b.ID})
+	if err != nil {
+		return err
+	}
+	return k.c.Prove(ctx, k.id, k.repository(), b, to)
+}
+
+// proveSteps read all that is kept, try a backup and record how that went. A backup that cannot be restored is a proof
+// too.
 func (k *Custodian) proveSteps(b backstay.Backup, p *backend.Proof) []step.Step {
 	return []step.Step{
 		{Name: "custody.proved", Do: func(ctx context.Context) error {
+			_, err := k.examine(ctx)
 			*p = backend.Proof{Backup: b.ID, At: k.c.Now().UTC()}
-			err := quietly(func() error { return k.c.Prove(ctx, k.id, k.repository(), b) })
+			if err == nil {
+				err = quietly(func() error { return k.tryOut(ctx, b) })
+			}
 			if ctx.Err() != nil {
 				return ctx.Err()
 			}

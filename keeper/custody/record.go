@@ -29,6 +29,8 @@ type Record struct {
 	Leaving      bool                 `json:"leaving,omitempty"` // its removal was asked for: it is not only missing
 	Parted       bool                 `json:"parted,omitempty"`  // it has its last backup, and has not served since
 	Of           string               `json:"of,omitempty"`      // the data directory that the last backup is of
+	// Lost is what the archive was found to have lost, besides the gaps that were told of when they came to be.
+	Lost []backstay.Gap `json:"lost,omitempty"`
 	// Replaced is the key of backups of an earlier instance of the id. They go before there are others.
 	Replaced backstay.Secret `json:"replaced,omitempty"`
 }

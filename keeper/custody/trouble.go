@@ -95,8 +95,14 @@ func (k *Custodian) noteEnd(ctx context.Context, t task, took time.Duration, err
 	}
 }
 
+// toMend is the kind of the trouble that there is damage.
+const toMend = "damage"
+
 // troubles is all that users are to know. k.mu is held.
 func (k *Custodian) troubles() (all []backstay.Trouble) {
+	if damage := damageOf(k.record); damage != "" {
+		all = append(all, backstay.Trouble{Kind: toMend, Sentence: "Damage was found in the repository. " + damage})
+	}
 	for _, t := range tasks {
 		if of, ok := k.trouble[t.task]; ok {
 			all = append(all, backstay.Trouble{Kind: string(t.task), Sentence: t.words + of.sentence})

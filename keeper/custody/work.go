@@ -1,6 +1,7 @@
 package custody
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -24,7 +25,7 @@ func StepNames() (names []string) {
 	var k *Custodian
 	for _, steps := range [][]step.Step{
 		k.backUpSteps(engine.Node{}, waited, nil), k.archiveSteps(engine.Node{}, 0), k.expireSteps(engine.Node{}, nil),
-		k.forgetSteps(engine.Node{}, ""), k.proveSteps(backstay.Backup{}, nil),
+		k.forgetSteps(engine.Node{}, ""), k.examineSteps(nil), k.proveSteps(backstay.Backup{}, nil),
 	} {
 		names = append(names, step.Names(steps)...)
 	}
@@ -136,7 +137,7 @@ func (k *Custodian) backUpSteps(n engine.Node, why occasion, b *backstay.Backup)
 			})
 		}},
 		{Name: "custody.recorded", Do: func(context.Context) error {
-			k.setOwed()
+			k.setOwed(true)
 			return k.amend(func(r *Record) {
 				r.Kept.List = slices.DeleteFunc(r.Kept.List, func(other backstay.Backup) bool { return other.ID == b.ID })
 				r.Kept.List, r.Of = append(r.Kept.List, *b), filepath.Base(n.DataDir)
@@ -146,12 +147,21 @@ func (k *Custodian) backUpSteps(n engine.Node, why occasion, b *backstay.Backup)
 	}
 }
 
-// merged is what an engine has found in a repository, with what was known of it besides.
+// merged is what an engine has found in a repository, with what was known of it besides. What was known and is not
+// found is damaged: what is to go is forgotten before it goes.
 func merged(found, known []backstay.Backup) []backstay.Backup {
 	list := make([]backstay.Backup, 0, len(found))
 	for _, b := range found {
-		b.Final = slices.ContainsFunc(known, func(other backstay.Backup) bool { return other.ID == b.ID && other.Final })
+		if i := indexOf(known, b.ID); i >= 0 {
+			b.Final, b.Damaged = known[i].Final, known[i].Damaged
+		}
 		list = append(list, b)
+	}
+	for _, b := range known {
+		if indexOf(found, b.ID) < 0 {
+			b.Damaged = cmp.Or(b.Damaged, isGone)
+			list = append(list, b)
+		}
 	}
 	slices.SortStableFunc(list, func(a, b backstay.Backup) int { return a.Ended.Compare(b.Ended) })
 	return list
@@ -179,7 +189,7 @@ func (k *Custodian) know(ctx context.Context, n engine.Node) error {
 
 func (k *Custodian) list(ctx context.Context, n engine.Node) error {
 	found, err := k.archiver().Backups(ctx, n, k.repository())
-	if err != nil {
+	if err != nil && backstay.KindOf(err) != backstay.Invalid { // where all are damaged, there are to be others
 		return err
 	}
 	err = k.amend(func(r *Record) { r.Kept.List = merged(found, r.Kept.List) })
@@ -289,21 +299,25 @@ const readPatience = 2 * time.Hour
 
 func (k *Custodian) expireSteps(n engine.Node, keep []string) []step.Step {
 	return []step.Step{
-		{Name: "custody.expired", Do: func(ctx context.Context) error {
-			return k.archiver().Expire(ctx, n, k.repository(), keep)
-		}},
-		{Name: "custody.expiry-recorded", Do: func(ctx context.Context) error {
-			if err := k.list(ctx, n); err != nil {
-				return err
-			}
-			k.mu.Lock()
-			k.owed = false
-			k.mu.Unlock()
+		{Name: "custody.expiry-recorded", Do: func(context.Context) error {
+			k.setOwed(true)
 			return k.amend(func(r *Record) {
-				r.Kept.Gaps = slices.DeleteFunc(r.Kept.Gaps, func(g backstay.Gap) bool {
+				r.Kept.List = slices.DeleteFunc(r.Kept.List, func(b backstay.Backup) bool { return !slices.Contains(keep, b.ID) })
+				isOver := func(g backstay.Gap) bool {
 					return len(r.Kept.List) > 0 && g.Until.Before(r.Kept.List[0].Ended)
-				})
+				}
+				r.Kept.Gaps, r.Lost = slices.DeleteFunc(r.Kept.Gaps, isOver), slices.DeleteFunc(r.Lost, isOver)
 			})
+		}},
+		{Name: "custody.expired", Do: func(ctx context.Context) error {
+			err := k.archiver().Expire(ctx, n, k.repository(), keep)
+			if err == nil {
+				err = k.list(ctx, n)
+			}
+			if err == nil {
+				k.setOwed(false)
+			}
+			return err
 		}},
 	}
 }
@@ -431,13 +445,15 @@ func (c *Custody) bare(r Record) (n engine.Node, leave func(), err error) {
 func (k *Custodian) setRunning(is bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.running = is
+	if k.running = is; is {
+		k.taken++
+	}
 }
 
-func (k *Custodian) setOwed() {
+func (k *Custodian) setOwed(is bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.owed = true
+	k.owed = is
 }
 
 // Ended is instance.Vault's.

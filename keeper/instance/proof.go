@@ -24,7 +24,7 @@ func (m *Machine) proofRunDir() string { return filepath.Join(m.DataDir, "run", 
 // Prove restores a backup of the instance, and what the archive has behind it, into a scratch place, starts a node
 // without ports there, and throws it away as soon as it has answered. It is Invalid if the backup is damaged, and
 // Unavailable if the restored node does not serve.
-func (in *Instance) Prove(ctx context.Context, r backstay.Repository, b backstay.Backup) (err error) {
+func (in *Instance) Prove(ctx context.Context, r backstay.Repository, to engine.Point) (err error) {
 	in.m.proof.Lock()
 	defer in.m.proof.Unlock()
 	if err := in.m.clearProof(); err != nil {
@@ -35,7 +35,7 @@ func (in *Instance) Prove(ctx context.Context, r backstay.Repository, b backstay
 	if err != nil {
 		return err
 	}
-	if err := in.restoreProof(ctx, &n, r, b); err != nil {
+	if err := in.restoreProof(ctx, &n, r, to); err != nil {
 		return err
 	}
 	return tryOut(ctx, n, in.log)
@@ -64,14 +64,14 @@ func (in *Instance) proofNode() (node.Node, error) {
 
 // restoreProof makes the data of the node from the backup. A backup from before an upgrade is served by the version
 // that has made it.
-func (in *Instance) restoreProof(ctx context.Context, n *node.Node, r backstay.Repository, b backstay.Backup) error {
+func (in *Instance) restoreProof(ctx context.Context, n *node.Node, r backstay.Repository, to engine.Point) error {
 	archiver, ok := n.Engine.(engine.Archiver)
 	if !ok {
 		return backstay.Errorf(backstay.Unsupported, "Backups of this engine cannot be restored here.")
 	}
 	scratch := *n
 	scratch.DataDir = scratchOf(*n)
-	if err := archiver.Restore(ctx, scratch.Node, r, engine.Point{Backup: b.ID}); err != nil {
+	if err := archiver.Restore(ctx, scratch.Node, r, to); err != nil {
 		return err
 	}
 	if err := os.Rename(scratch.DataDir, n.DataDir); err != nil {

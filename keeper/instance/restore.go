@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/backstay/backstay"
@@ -192,22 +193,42 @@ func (in *Instance) fill(ctx context.Context, o backend.Origin, scratch node.Nod
 	if o.Clone {
 		return in.cloneFrom(ctx, o, scratch)
 	}
-	in.tellProgress("Looking for the backup to restore.")
-	repository, point, err := in.reach(ctx, o)
-	if err != nil {
-		return err
+	var damage error
+	for {
+		in.tellProgress("Looking for the backup to restore.")
+		from, err := in.reach(ctx, o)
+		if err != nil && damage != nil {
+			err = backstay.Wrapf(err, backstay.KindOf(err), "%s %s", backstay.SentenceOf(damage), backstay.SentenceOf(err))
+		}
+		if err != nil {
+			return err
+		}
+		damage = in.restoreFrom(ctx, o, from, scratch)
+		if backstay.KindOf(damage) != backstay.Invalid {
+			return damage
+		}
+		in.log.Warn("a restore has found damage", "origin", o.Instance, "backup", from.Point.Backup, "error", damage)
+		in.tellProgress("What is kept is looked through, for a restore has found damage in it.")
+		found, err := in.m.Vault.Examine(ctx, o)
+		if err != nil || !found {
+			return errors.Join(damage, err)
+		}
 	}
+}
+
+// restoreFrom makes the scratch node's data from a restore point.
+func (in *Instance) restoreFrom(ctx context.Context, o backend.Origin, from RestorePoint, scratch node.Node) error {
 	what := "The newest backup"
 	switch {
+	case from.Point.Alone:
+		what = "Backup " + from.Point.Backup
 	case !o.At.IsZero():
 		what = "The data of " + o.At.UTC().Format(time.DateTime) + " UTC"
-	case point.Alone:
-		what = "Backup " + point.Backup
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	go in.tellSize(ctx, what, scratch.DataDir)
-	return scratch.Engine.(engine.Archiver).Restore(ctx, scratch.Node, repository, point)
+	go in.tellSize(ctx, what, from.Passed, scratch.DataDir)
+	return scratch.Engine.(engine.Archiver).Restore(ctx, scratch.Node, from.Repository, from.Point)
 }
 
 // cloneFrom copies another instance of this machine, which serves.
@@ -225,12 +246,12 @@ func (in *Instance) cloneFrom(ctx context.Context, o backend.Origin, scratch nod
 }
 
 // reach finds the origin's restore point. That nothing is kept of it is final.
-func (in *Instance) reach(ctx context.Context, o backend.Origin) (backstay.Repository, engine.Point, error) {
-	repository, point, err := in.m.Vault.Reach(ctx, o)
+func (in *Instance) reach(ctx context.Context, o backend.Origin) (RestorePoint, error) {
+	from, err := in.m.Vault.Reach(ctx, o)
 	if backstay.KindOf(err) == backstay.NotFound {
 		err = backstay.Wrapf(err, backstay.Invalid, "%s", backstay.SentenceOf(err))
 	}
-	return repository, point, err
+	return from, err
 }
 
 // checkRestored refuses data that the version which is wanted does not serve.
@@ -275,7 +296,7 @@ func (in *Instance) restorable(ctx context.Context, generation int64, n node.Nod
 	if err := in.m.Restorable(s); err != nil || s.Origin.Clone {
 		return err
 	}
-	if _, _, err := in.reach(ctx, *s.Origin); err != nil {
+	if _, err := in.reach(ctx, *s.Origin); err != nil {
 		return errors.Join(errRestore, err)
 	}
 	return nil
@@ -332,8 +353,8 @@ func (in *Instance) tellProgress(sentence string) {
 // partSuffix is behind the name of a data directory where engines make it until it is whole.
 const partSuffix = ".part"
 
-// tellSize tells how much of the data there is, again and again until ctx ends.
-func (in *Instance) tellSize(ctx context.Context, what, dir string) {
+// tellSize tells how much of the data there is, and a sentence besides, again and again until ctx ends.
+func (in *Instance) tellSize(ctx context.Context, what, besides, dir string) {
 	for {
 		size, _ := clone.Size(dir)
 		unfinished, _ := clone.Size(dir + partSuffix)
@@ -345,7 +366,7 @@ func (in *Instance) tellSize(ctx context.Context, what, dir string) {
 		if ctx.Err() != nil {
 			return
 		}
-		in.tellProgress(text + ".")
+		in.tellProgress(strings.TrimSuffix(text+". "+besides, " "))
 		select {
 		case <-ctx.Done():
 			return
