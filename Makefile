@@ -2,7 +2,7 @@
 # make down      stop it; all data stays
 # make test      everything that must hold
 # make test-other  what takes what this machine does not have: the engines' tests with MySQL and Valkey, Terraform's provider,
-#                  control groups by another kernel
+#                  control groups and encrypted volumes by another kernel
 # make race      the rooms in which goroutines meet, with the race detector; part of make test
 # make check     format, vet, staticcheck and the import picture; part of make test
 # make bench     the benchmark table

@@ -59,7 +59,7 @@ func newNarrowPool(t *testing.T, p images) images {
 		size = "448M"
 	}
 	for _, command := range [][]string{
-		{"truncate", "--size=" + size, image}, {"mkfs.ext4", "-q", "-b", "4096", image},
+		{"truncate", "-s", size, image}, {"mkfs.ext4", "-q", "-b", "4096", image},
 		{"mkdir", "-p", disk}, {"mount", "-o", "loop", image, disk},
 	} {
 		if output, err := exec.CommandContext(t.Context(), command[0], command[1:]...).CombinedOutput(); err != nil {
