@@ -126,7 +126,7 @@ func (c *config) readNote(ctx context.Context, sealing seal.Key) (note recoveryN
 		err = noNote(ctx, store, sealing)
 	case backstay.Invalid:
 		err = backstay.Errorf(kind, "The recovery note in this repository cannot be opened: the sealing key is that of "+
-			"another Backstay, or the note is damaged.")
+			"another Backstay, or the note is damaged. With --state-version, it is not needed.")
 	case backstay.Unavailable:
 		err = backstay.Errorf(kind, "%s", backstay.SentenceOf(err))
 	}
@@ -180,6 +180,9 @@ func (d dataDir) lostCatalog() string  { return filepath.Join(string(d), "lost-c
 
 // keepLost writes down which settings and which catalog the platform had that is restored.
 func (d dataDir) keepLost(note recoveryNote) error {
+	if note.Settings == "" { // they are lost
+		return nil
+	}
 	if err := atomicfile.Write(d.lostSettings(), []byte(note.Settings), 0o600); err != nil || note.Catalog == "" {
 		return err
 	}

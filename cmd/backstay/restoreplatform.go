@@ -14,6 +14,7 @@ import (
 	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/backend"
 	"github.com/backstay/backstay/backend/local"
+	"github.com/backstay/backstay/backup"
 	"github.com/backstay/backstay/internal/atomicfile"
 	"github.com/backstay/backstay/internal/seal"
 	"github.com/backstay/backstay/internal/step"
@@ -32,13 +33,16 @@ with the same guid, port, bindings and credentials, and "cf service NAME" says h
 The Backstay that is restored must not run anywhere any more. What was interrupted can be typed again.
 
   --key-file FILE              a copy of the key file of the Backstay that is restored
-  --backup ID                  begin with this backup of the platform, where the newest one is damaged
+  --backup ID                  begin with this backup of the platform, and not with the newest one that is whole
+  --state-version VERSION      the PostgreSQL of the platform's own database, as 15, where the recovery note cannot be
+                               read; the settings that were in force are lost then
 ` + configFlagUsage + new(cli).table().Help()
 
 func restorePlatform(ctx context.Context, c *cli, args []string) error {
 	fs := flag.NewFlagSet("restore-platform", flag.ContinueOnError)
 	read := c.configFlags(fs)
-	keyFile, backup := fs.String("key-file", "", ""), fs.String("backup", "", "")
+	keyFile, id := fs.String("key-file", "", ""), fs.String("backup", "", "")
+	version := fs.String("state-version", "", "")
 	if err := parseAll(fs, args); err != nil {
 		return err
 	}
@@ -47,7 +51,7 @@ func restorePlatform(ctx context.Context, c *cli, args []string) error {
 		return err
 	}
 	r := &platformRestorer{platform: &platform{cfg: cfg, log: slog.New(slog.NewTextHandler(c.stderr, nil))},
-		keyFile: *keyFile, backup: *backup, instances: local.New(cfg.data.keeperSocket())}
+		keyFile: *keyFile, backup: *id, version: *version, instances: local.New(cfg.data.keeperSocket())}
 	if r.SealingKey, err = r.givenKey(ctx); err != nil {
 		return err
 	}
@@ -93,6 +97,7 @@ type platformRestorer struct {
 	instances *local.Backend
 	keyFile   string // a copy of the key file; empty: the sealing key is where it is
 	backup    string // the ID of the backup of our own database to begin with; empty: the newest
+	version   string // of our own database, in the place of the recovery note; empty: the note says it
 	note      recoveryNote
 }
 
@@ -124,7 +129,9 @@ func (r *platformRestorer) refuse(ctx context.Context) (err error) {
 	if dir.restoration() == restoringInstances {
 		return advise(fmt.Errorf("the state database of %s is restored already", dir), "backstay serve --data %s", dir)
 	}
-	if r.note, err = r.cfg.readNote(ctx, r.SealingKey); err != nil {
+	if r.version != "" {
+		r.note = recoveryNote{State: r.version}
+	} else if r.note, err = r.cfg.readNote(ctx, r.SealingKey); err != nil {
 		return advise(err, "backstay help restore-platform")
 	}
 	r.Keys, err = r.note.ring(r.SealingKey)
@@ -189,7 +196,7 @@ func (r *platformRestorer) learn(ctx context.Context) error {
 
 // apply asks for our own database, from its backup and what was archived since. What has failed before is tried anew.
 func (r *platformRestorer) apply(ctx context.Context) error {
-	spec := newStateSpec(r.note.State)
+	spec := newStateSpec(r.madeBy(ctx))
 	spec.Backup = statePolicy(r.Keys.State)
 	spec.Origin = &backend.Origin{Instance: stateInstance, Key: spec.Backup.Key, Backup: r.backup}
 	s, err := r.instances.Await(ctx, stateInstance, 0)
@@ -205,6 +212,22 @@ func (r *platformRestorer) apply(ctx context.Context) error {
 	}
 	spec.Generation = before.Generation + 1
 	return r.instances.Apply(ctx, spec)
+}
+
+// madeBy returns the version of the backup that our own database begins with, which may be older than what it ran at
+// last. The next start of serve upgrades it.
+func (r *platformRestorer) madeBy(ctx context.Context) string {
+	kept, err := r.instances.Backups(ctx, stateInstance)
+	if err != nil {
+		return r.note.State
+	}
+	from, err := backup.Reach(kept, backend.Origin{Instance: stateInstance, Backup: r.backup})
+	for _, b := range kept.List {
+		if major, _, _ := strings.Cut(b.Version, "."); err == nil && b.ID == from.Backup && major != "" {
+			return major
+		}
+	}
+	return r.note.State
 }
 
 // await returns when our own database serves, and tells how far it is.
@@ -248,11 +271,19 @@ func (r *platformRestorer) advised(ctx context.Context, c *cli, err error) error
 }
 
 func (r *platformRestorer) tell(c *cli) {
+	if r.version != "" {
+		fmt.Fprintln(c.stdout, "The state database is restored.")
+	} else {
+		r.tellLost(c)
+	}
+	fmt.Fprintf(c.stdout,
+		"\"backstay serve\", with the same --data and --repository, brings the service instances back.\n")
+}
+
+func (r *platformRestorer) tellLost(c *cli) {
 	fmt.Fprintf(c.stdout, "The state database is restored. The settings of the Backstay that was lost are in\n  %s\n",
 		r.cfg.data.lostSettings())
 	if r.note.Catalog != "" {
 		fmt.Fprintf(c.stdout, "and its catalog is in\n  %s\n", r.cfg.data.lostCatalog())
 	}
-	fmt.Fprintf(c.stdout,
-		"\"backstay serve\", with the same --data and --repository, brings the service instances back.\n")
 }
