@@ -128,7 +128,8 @@ func (c *changing) queue() string {
 		return c.set()
 	}
 	c.pending = c.plan + 1 + c.chance.IntN(len(c.plans)-1-c.plan)
-	parameters := object{"apply_at_maintenance_window": true, "preferred_maintenance_window": windowIn(72 * time.Hour)}
+	parameters := windowsIn(72 * time.Hour)
+	parameters["apply_at_maintenance_window"] = true
 	c.insistOn(c.withPlan(c.pending, parameters), func(is told) bool { return is.Pending.Plan == c.plans[c.pending] })
 	return "queue " + c.plans[c.pending]
 }
@@ -136,7 +137,7 @@ func (c *changing) queue() string {
 // open moves the window to now, and waits until what waited for it is done.
 func (c *changing) open() string {
 	plan := c.pending
-	c.insistOn(object{"parameters": object{"preferred_maintenance_window": windowIn(-time.Minute)}},
+	c.insistOn(object{"parameters": windowsIn(-time.Minute)},
 		func(is told) bool { return is.Pending.Plan == "" })
 	c.insist(func() error {
 		if !c.has(c.planOf(c.plans[plan])) {
@@ -156,11 +157,17 @@ func (c *changing) withdraw() string {
 	return "withdraw what waits"
 }
 
-// windowIn is a maintenance window of an hour that opens that far from now.
-func windowIn(ahead time.Duration) string {
+// windowsIn are a maintenance window of an hour that opens that far from now, and a backup window that is never open at
+// the same time, as that of the plan may be.
+func windowsIn(ahead time.Duration) object {
 	opens := time.Now().UTC().Add(ahead)
-	moment := func(at time.Time) string { return strings.ToLower(at.Format("Mon:15:04")) }
-	return moment(opens) + "-" + moment(opens.Add(time.Hour))
+	window := func(layout string, opens time.Time) string {
+		return strings.ToLower(opens.Format(layout) + "-" + opens.Add(time.Hour).Format(layout))
+	}
+	return object{
+		"preferred_maintenance_window": window("Mon:15:04", opens),
+		"preferred_backup_window":      window("15:04", opens.Add(6*time.Hour)),
+	}
 }
 
 func (c *changing) path() string { return "/v3/service_instances/" + c.instance }

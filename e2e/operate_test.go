@@ -191,7 +191,8 @@ func TestTwoControlPlanes(t *testing.T) {
 	t.Cleanup(func() { exec.Command(p.binary, "stop", "--data", beside).Run() })
 	served := postgres.AdminDSN(filepath.Join(p.data, "run", "state"), 0)
 	refused(t, p, 1, "The state database is served already, by backstay serve, process",
-		"serve", "--data", beside, "--listen", "127.0.0.1:0", "--database-url", served)
+		"serve", "--data", beside, "--listen", "127.0.0.1:0", "--database-url", served,
+		"--seal-key", filepath.Join(p.data, "seal.key"))
 	if _, _, err := p.call("GET", "/v3/organizations", nil, nil); err != nil {
 		t.Errorf("the first one suffered: %v", err)
 	}

@@ -124,8 +124,10 @@ func prepare(t testing.TB, binary string, flags ...string) *platform {
 		url: fmt.Sprintf("http://127.0.0.1:%d", first),
 	}
 	p.args = append([]string{
-		"serve", "--data", p.data, "--volumes", cmp.Or(os.Getenv(volumesVariable), string(keeper.DirectoryVolumes)), "--listen", fmt.Sprintf("127.0.0.1:%d", first), "--ports",
-		fmt.Sprintf("%d-%d", first+1, last), "--admin-password-file", filepath.Join(p.data, "admin-password"),
+		"serve", "--data", p.data, "--listen", fmt.Sprintf("127.0.0.1:%d", first),
+		"--ports", fmt.Sprintf("%d-%d", first+1, last),
+		"--volumes", cmp.Or(os.Getenv(volumesVariable), string(keeper.DirectoryVolumes)),
+		"--admin-password-file", filepath.Join(p.data, "admin-password"),
 	}, flags...)
 	if slices.Contains(flags, "--tls") || slices.Contains(flags, "--tls-certificate") {
 		p.url = strings.Replace(p.url, "http:", "https:", 1)

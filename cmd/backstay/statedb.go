@@ -27,9 +27,12 @@ const stateInstance backstay.InstanceID = "state"
 // stateEngine is what it is an instance of.
 const stateEngine = "postgres"
 
-// statePatience is how long our own database may take to come up, or to come back where it is missing. Whoever
-// starts this program again then begins anew.
-const statePatience = 30 * time.Second
+// How long our own database may take to come up, for a busy machine may have to make it or to recover it, and how long
+// to come back where it is missing. Whoever starts this program again then begins anew.
+const (
+	statePatience = 2 * time.Minute
+	backPatience  = 30 * time.Second
+)
 
 // openStore opens the state for serving, as long as nothing of it is missing.
 func (p *platform) openStore(ctx context.Context, instances *local.Backend) error {
@@ -52,7 +55,7 @@ func (p *platform) openStore(ctx context.Context, instances *local.Backend) erro
 // awaitBack calls look until nothing is missing any more, which is what Unavailable says. It tells what is
 // missing, once, and has patience before it fails with it.
 func (p *platform) awaitBack(ctx context.Context, look func() error) error {
-	limited, cancel := context.WithTimeout(ctx, statePatience)
+	limited, cancel := context.WithTimeout(ctx, backPatience)
 	defer cancel()
 	told := false
 	err := wait.Until(limited, wait.Every(time.Second), func() (again bool, err error) {

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
@@ -20,6 +21,7 @@ import (
 	"github.com/backstay/backstay/engine"
 	"github.com/backstay/backstay/engine/enginetest"
 	"github.com/backstay/backstay/engine/postgres"
+	"github.com/backstay/backstay/internal/wait"
 )
 
 // server is a node that serves until the test ends.
@@ -80,6 +82,20 @@ type client struct{ *pgx.Conn }
 func (b binding) connect(t *testing.T) client {
 	t.Helper()
 	conn, err := dial(t.Context(), b.credentials)
+	return opened(t, conn, err)
+}
+
+// squeezeIn is connect where the last connections are asked for: a session of our own that was closed holds its one for
+// a moment more.
+func (b binding) squeezeIn(t *testing.T) (c client) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	var conn *pgx.Conn
+	err := wait.Until(ctx, wait.Every(10*time.Millisecond), func() (again bool, err error) {
+		conn, err = dial(ctx, b.credentials)
+		return stateOf(err) == "53300", err
+	})
 	return opened(t, conn, err)
 }
 

@@ -46,7 +46,7 @@ func TestWholeDatabase(t *testing.T) {
 func testConnections(t *testing.T, s server) {
 	b := s.bind(t)
 	for range s.Size.Connections {
-		b.connect(t)
+		b.squeezeIn(t)
 	}
 	if conn, err := dial(t.Context(), b.credentials); stateOf(err) != "53300" {
 		t.Errorf("one more: got %v, %v, want too_many_connections", conn, err)
