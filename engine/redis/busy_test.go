@@ -259,14 +259,19 @@ func unbindAgainstAFlood(t *testing.T, n engine.Node, p *enginetest.Process, wri
 	}
 	time.Sleep(300 * time.Millisecond) // so that they are at it
 	flood.Go(func() {                  // as the keeper does
-		select {
-		case <-p.Done():
-			enginetest.Start(t, tested, n)
-		case <-ctx.Done(): // the sessions could be ended without the server
+		for {
+			select {
+			case <-p.Done(): // again, where it did not hear in time that it is to end
+				p = enginetest.Start(t, tested, n)
+			case <-ctx.Done(): // the sessions could be ended without the server
+				return
+			}
 		}
 	})
 	began := time.Now()
-	if err := tested.DropUser(t.Context(), n, name); err != nil {
+	dropping, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer cancel()
+	if err := tested.DropUser(dropping, n, name); err != nil {
 		t.Errorf("after %v: %v", time.Since(began), err)
 	}
 	t.Logf("it took %v", time.Since(began))

@@ -58,22 +58,28 @@ func (w writer) readableFor(i engine.Installation) error {
 // fitUsers refuses a file of users without those that each server has. The server would accept it, if only it can be
 // read, and let everybody in who names no user, without a password.
 func fitUsers(dataDir string) error {
-	root, err := os.OpenRoot(dataDir)
-	if err != nil {
-		return err
-	}
-	defer root.Close()
-	text, err := readStart(root, usersFile, 16<<20)
+	users, err := readUsers(dataDir)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
 	for _, name := range []string{"default", operator} {
-		if !strings.Contains("\n"+string(text), "\nuser "+name+" ") {
+		if !strings.Contains("\n"+users, "\nuser "+name+" ") {
 			return backstay.Errorf(backstay.Unavailable,
 				"The file with the database's users, %s, is missing or damaged.", usersFile)
 		}
 	}
 	return nil
+}
+
+// readUsers returns the server's file of users. Links out of the directory are not followed.
+func readUsers(dataDir string) (string, error) {
+	root, err := os.OpenRoot(dataDir)
+	if err != nil {
+		return "", err
+	}
+	defer root.Close()
+	text, err := readStart(root, usersFile, 16<<20)
+	return string(text), err
 }
 
 // inBase matches the line of the manifest that names the base file: the one with all data of a moment.

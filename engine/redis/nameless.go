@@ -99,22 +99,3 @@ func listUsers(ctx context.Context, c *redis.Client) (users []aclUser, err error
 	}
 	return users, err
 }
-
-func removeUser(ctx context.Context, c *redis.Client, name string) error {
-	return c.Do(ctx, "ACL", "DELUSER", name).Err()
-}
-
-// removeUserFirst removes a user in a server that has just been started, before any client can keep it from that. The
-// server handles what it reads at once in one go. So nothing is asked first: the nameless users lose all their
-// passwords, and have those of the other bindings again when they are admitted.
-func removeUserFirst(ctx context.Context, c *redis.Client, name string) error {
-	_, err := c.Pipelined(ctx, func(p redis.Pipeliner) error {
-		p.Do(ctx, "ACL", "DELUSER", name)
-		for _, shared := range nameless {
-			p.Do(ctx, setUser(shared, "resetpass")...)
-			p.Do(ctx, "CLIENT", "KILL", "USER", shared)
-		}
-		return nil
-	})
-	return err
-}

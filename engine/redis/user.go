@@ -17,15 +17,19 @@ import (
 
 	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/engine"
+	"github.com/backstay/backstay/internal/datadir"
 	"github.com/backstay/backstay/internal/process"
 	"github.com/backstay/backstay/internal/wait"
 )
 
 const operator = "operator"
 
+// noDefault is the line of users.acl that lets nobody in who names no user.
+const noDefault = "user default reset off"
+
 // firstUsers returns the users.acl with which a new node starts.
 func firstUsers(secret string) string {
-	return "user default reset off\n" +
+	return noDefault + "\n" +
 		"user " + operator + " reset on " + hashed(secret) + " ~* &* +@all\n"
 }
 
@@ -125,17 +129,20 @@ func (Engine) CreateUser(ctx context.Context, n engine.Node, u engine.User) (bac
 
 // DropUser removes an ACL user; the server ends its sessions by itself. It ends those that named no user, too, if they
 // may have used this one's password. A user that keeps the server busy with one script after the other does not keep
-// its place by that: the server is ended, which the keeper starts again, and the user is removed before it can come
-// back.
+// its place by that: it is struck from the file of users and the server is ended, which the keeper starts again and
+// which does not know the user then.
 func (Engine) DropUser(ctx context.Context, n engine.Node, name string) error {
 	if err := checkUser(name); err != nil {
 		return err
 	}
-	err := drop(ctx, n, name, removeUser)
+	err := drop(ctx, n, name)
 	for isBusy(err) && ctx.Err() == nil { // again, if the server was too busy to hear that it is to end
+		if err = strike(ctx, n, name); err != nil {
+			break
+		}
 		writeAndEnd(ctx, n)
 		err = wait.Until(ctx, wait.Every(time.Millisecond), func() (again bool, err error) {
-			err = drop(ctx, n, name, removeUserFirst)
+			err = drop(ctx, n, name)
 			return isNoServer(err), err
 		})
 	}
@@ -146,16 +153,37 @@ func (Engine) DropUser(ctx context.Context, n engine.Node, name string) error {
 }
 
 // drop is bounded by dropLimit.
-func drop(ctx context.Context, n engine.Node, name string,
-	remove func(context.Context, *redis.Client, string) error) error {
+func drop(ctx context.Context, n engine.Node, name string) error {
 	ctx, cancel := context.WithTimeout(ctx, dropLimit)
 	defer cancel()
 	return withUsers(ctx, n, func(c *redis.Client) error {
-		if err := remove(ctx, c, name); err != nil {
+		if err := c.Do(ctx, "ACL", "DELUSER", name).Err(); err != nil {
 			return err
 		}
 		return admitAndSave(ctx, c)
 	})
+}
+
+// strike removes a user from the file that the server reads when it starts, and the nameless users with it: they have
+// the passwords of the other bindings again when they are admitted.
+func strike(ctx context.Context, n engine.Node, name string) (err error) {
+	unlock, err := n.Admin.Lock(ctx)
+	if err != nil {
+		return inWords(err)
+	}
+	defer func() { err = errors.Join(err, unlock()) }()
+	users, err := readUsers(n.DataDir)
+	if err != nil {
+		return err
+	}
+	left := []string{noDefault}
+	for line := range strings.Lines(users) {
+		if fields := strings.Fields(line); len(fields) < 2 || fields[1] != name && !slices.Contains(nameless, fields[1]) {
+			left = append(left, strings.TrimRight(line, "\n"))
+		}
+	}
+	uid, gid := n.Account.IDs()
+	return datadir.WriteFiles(n.DataDir, uid, gid, map[string]string{usersFile: strings.Join(left, "\n") + "\n"})
 }
 
 // credentials are what an app needs, with the keys of GOV.UK PaaS and the user's own name.
