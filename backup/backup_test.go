@@ -293,6 +293,9 @@ func TestReach(t *testing.T) {
 	}
 	broken := kept // behind the backup that is the newest, at once
 	broken.Gaps = []backstay.Gap{{From: at(t, "01-04 01:00:00"), Until: at(t, "01-04 12:00:00")}}
+	torn := kept // some time after it
+	torn.Gaps = append(slices.Clone(kept.Gaps), backstay.Gap{From: at(t, "01-04 11:00:00"), Until: at(t, "01-04 11:30:00")})
+	torn = harmed(torn)
 	until := func(id, text string) engine.Point { return engine.Point{Backup: id, Until: at(t, text)} }
 	const whole = "can be restored to any second from 2026-01-01 03:00:00 until 2026-01-04 12:00:00, UTC"
 	for name, tc := range map[string]struct {
@@ -340,6 +343,9 @@ func TestReach(t *testing.T) {
 			backend.Origin{At: at(t, "01-02 09:00:00")}, engine.Point{}, "an archive with gaps behind them"},
 		"none is whole": {harmed(plain, "1", "2", "3", "4"), backend.Origin{}, engine.Point{},
 			"Nothing can be restored of the instance i: 4 backups are damaged, of 2026-01-01 03:00:00 to 2026-01-04 03:00:00."},
+		"behind a loss": {torn, backend.Origin{At: at(t, "01-04 12:00:00")}, engine.Point{},
+			"until 2026-01-04 11:00:00, UTC, except in gaps; the archive has lost what was written between " +
+				"2026-01-04 11:00:00 and 2026-01-04 11:30:00, so that nothing behind it"},
 		"no archive": {plain, backend.Origin{At: at(t, "01-02 09:00:00")}, engine.Point{}, "has backups and no archive"},
 		"no backup":  {backend.Backups{Instance: "i"}, backend.Origin{}, engine.Point{}, "There is no backup"},
 	} {

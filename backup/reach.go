@@ -188,7 +188,25 @@ func inRange(kept backend.Backups, at time.Time) error {
 }
 
 func outside(kept backend.Backups, at time.Time) error {
-	return backstay.Errorf(backstay.Invalid, "%s cannot be restored: %s.", moment(at), reachable(kept))
+	why := ""
+	if g, ok := lastLoss(kept, at); ok {
+		why = fmt.Sprintf("; the archive has lost what was written between %s and %s, so that nothing behind it can be "+
+			"restored until the next backup has been taken", moment(g.From), moment(g.Until))
+	}
+	return backstay.Errorf(backstay.Invalid, "%s cannot be restored: %s%s.", moment(at), reachable(kept), why)
+}
+
+// lastLoss returns the gap of the archive with which all ends that can be restored, if the moment lies behind that.
+func lastLoss(kept backend.Backups, at time.Time) (loss backstay.Gap, ok bool) {
+	_, latest := Range(kept.List, kept.Gaps, kept.Latest)
+	if !at.After(latest) {
+		return loss, false
+	}
+	i := slices.IndexFunc(kept.Gaps, func(g backstay.Gap) bool { return !g.From.Before(latest) && !g.From.After(at) })
+	if i < 0 {
+		return loss, false
+	}
+	return kept.Gaps[i], true
 }
 
 func inGap(kept backend.Backups, g backstay.Gap, at time.Time) error {

@@ -225,7 +225,7 @@ func (m *moments) killInBackup() {
 	mustAwaitBackups(m.T, m.b, m.spec.Instance, func(k backend.Backups) bool { return slices.Equal(m.stored(), ids(k)) })
 }
 
-// stored are the backups of which anything lies in the repository.
+// stored are the names of the backups of which anything lies in the repository, sorted.
 func (m *moments) stored() (names []string) {
 	m.Helper()
 	part := filepath.Join(m.c.Repository.Dir, string(m.spec.Instance))
@@ -242,13 +242,16 @@ func (m *moments) stored() (names []string) {
 			names = append(names, filepath.Base(of))
 		}
 	}
+	slices.Sort(names)
 	return slices.Compact(names)
 }
 
+// ids are the names of backups, sorted: two of the same second are in no order of theirs.
 func ids(kept backend.Backups) (ids []string) {
 	for _, b := range kept.List {
 		ids = append(ids, b.ID)
 	}
+	slices.Sort(ids)
 	return ids
 }
 

@@ -169,7 +169,9 @@ func (k *Custodian) partWith(ctx context.Context, source Source, s Sight) (pause
 	if pause := k.lastAgain.Sub(k.c.Now()); pause > 0 { // what was told of the failure has woken us
 		return pause
 	}
-	source.Tell("A last backup is being taken.")
+	if k.lastAgain.IsZero() { // what has failed is told until it is mended, also while it is tried again
+		source.Tell("A last backup is being taken.")
+	}
 	err := k.last(ctx, s.Node)
 	switch {
 	case ctx.Err() != nil:
