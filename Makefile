@@ -23,9 +23,14 @@ up: setup build
 down: backstay
 	@bin/backstay stop $(if $(DATA),--data '$(DATA)')
 
+# Of thousands of processes that tests start and kill side by side, one is late now and then. A test that fails so is run
+# once more, with the others at rest: what fails then too has failed. Each is told of: it is to be mended all the same.
+GOTEST = go tool gotestsum --format standard-quiet --rerun-fails=1 --rerun-fails-max-failures=5 \
+	--rerun-fails-abort-on-data-race
+
 # Tests wait more than they work, for disks and for processes: more of them at once than there are cores.
 test: clients build check
-	go test -count=1 -parallel 4 -timeout 30m ./...
+	$(GOTEST) --packages ./... -- -count=1 -parallel 4 -timeout 30m
 	@$(MAKE) --no-print-directory race
 
 # The detector slows what it watches down, so it watches a second and short pass, over what has goroutines of its own.
@@ -34,7 +39,7 @@ CONCURRENT = ./internal/process ./internal/datadir ./internal/seal ./state ./uaa
 
 race:
 	@if [ "$$(go env CGO_ENABLED)" = 1 ]; then \
-		set -x; go test -race -short -count=1 -parallel 4 -timeout 30m $(CONCURRENT); \
+		set -x; $(GOTEST) --packages '$(CONCURRENT)' -- -race -short -count=1 -parallel 4 -timeout 30m; \
 	else echo "There is no C compiler: nothing is tried with the race detector. Type: apt-get install gcc libc6-dev"; fi
 
 test-other: setup

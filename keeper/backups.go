@@ -46,7 +46,8 @@ func (k *Keeper) attendOrphans() {
 	}
 	for _, id := range k.custody.Known() {
 		if k.instances[id] == nil && !k.machine.Records.Has(id) {
-			k.running.Go(func() { k.custody.Attend(k.life, id, nil) })
+			keep := k.custody.Attend(id, nil)
+			k.running.Go(func() { keep(k.life) })
 		}
 	}
 }
@@ -56,7 +57,7 @@ func (k *Keeper) inherit(id backstay.InstanceID) {
 	if err := k.custody.Removed(id); err != nil {
 		k.Log.Error("the record of backups cannot be written", "instance", id, "error", err)
 	}
-	k.custody.Attend(k.life, id, nil) // its custodian runs already
+	k.custody.Attend(id, nil) // its custodian runs already
 }
 
 // sweepInterval is how often it is looked for data that is kept no longer.

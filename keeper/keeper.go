@@ -191,7 +191,8 @@ func (k *Keeper) awaitOurs(ctx context.Context) {
 func (k *Keeper) supervise(r instance.Record) {
 	in := instance.New(k.machine, r)
 	k.instances[in.ID] = in
-	k.running.Go(func() { k.custody.Attend(k.life, in.ID, source{in}) })
+	keep := k.custody.Attend(in.ID, source{in})
+	k.running.Go(func() { keep(k.life) })
 	k.running.Go(func() {
 		if !r.Spec.Private {
 			k.starts.take(k.life, func(ctx context.Context) { awaitUp(ctx, in) })

@@ -5,6 +5,7 @@ package outage
 
 import (
 	"errors"
+	"io"
 	"net"
 	"strings"
 
@@ -28,7 +29,8 @@ func Explain(err error) error {
 var refusals = []string{"08", "53", "57P01", "57P02", "57P03"}
 
 func isOutage(err error) bool {
-	if broken := new(net.OpError); errors.As(err, &broken) {
+	// A server that dies in the middle of a statement ends the connection without a word.
+	if broken := new(net.OpError); errors.As(err, &broken) || errors.Is(err, io.ErrUnexpectedEOF) {
 		return true
 	}
 	var refusal interface{ SQLState() string }

@@ -3,6 +3,7 @@ package outage_test
 import (
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"testing"
 
@@ -22,6 +23,7 @@ func TestExplain(t *testing.T) {
 	}{
 		"nobody listens":     {fmt.Errorf("authenticate: %w", refused), backstay.Unavailable},
 		"a broken pipe":      {&net.OpError{Op: "write", Err: errors.New("broken pipe")}, backstay.Unavailable},
+		"dead half-way":      {fmt.Errorf("delete: %w", io.ErrUnexpectedEOF), backstay.Unavailable},
 		"starting up":        {&pgconn.PgError{Code: "57P03"}, backstay.Unavailable},
 		"a full disk":        {&pgconn.PgError{Code: "53100"}, backstay.Unavailable},
 		"a cancelled query":  {&pgconn.PgError{Code: "57014"}, backstay.Internal},

@@ -46,7 +46,7 @@ func TestCustodiansRest(t *testing.T) {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 	defer cancel()
-	c.Attend(ctx, id, nil)
+	c.Attend(id, nil)(ctx)
 	if n := asked.Load(); n > 20 {
 		t.Errorf("within moments the custodian of an instance that is gone asked %d times what the time is", n)
 	}
@@ -66,7 +66,7 @@ func TestLastBackupIsTriedAgainInTime(t *testing.T) {
 	p := &parting{changed: make(chan struct{})}
 	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 	defer cancel()
-	c.Attend(ctx, "0e244c2f-35b6-4e59-b6c3-3590f7c7abf6", p)
+	c.Attend("0e244c2f-35b6-4e59-b6c3-3590f7c7abf6", p)(ctx)
 	if n := len(p.told); n != 2 || !strings.Contains(p.told[1], "could not be taken") {
 		t.Errorf("within a second it told %d times, as %.4q", n, p.told)
 	}

@@ -77,12 +77,14 @@ func (c *Custody) Able(name string) error {
 	return nil
 }
 
-// Attend keeps the backups of an instance, nil if it is gone, until ctx ends or there is nothing to keep any more. It
-// returns at once if somebody does that already, who goes on with the source.
-func (c *Custody) Attend(ctx context.Context, id backstay.InstanceID, s Source) {
+// Attend begins to look after the backups of an instance, nil if it is gone: who asks for them from now on is answered
+// as for such a one. What it returns keeps the backups, until its context ends or there is nothing to keep any more. It
+// does nothing if somebody does that already, who goes on with the source.
+func (c *Custody) Attend(id backstay.InstanceID, s Source) (keep func(context.Context)) {
 	if k := c.assign(id, s); k != nil {
-		k.run(ctx)
+		return k.run
 	}
+	return func(context.Context) {}
 }
 
 // assign gives the custodian of an instance its source, and returns it if nobody runs it.
