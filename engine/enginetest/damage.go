@@ -126,6 +126,36 @@ func testLoss(t *testing.T, s Subject) {
 	}
 }
 
+// testLostEnd wants the end of an archive to be missed: it is not taken for a shorter archive.
+func testLostEnd(t *testing.T, s Subject) {
+	a, n, _, b := s.archived(t)
+	set := func(value string) time.Time {
+		s.session(t, s.createUser(t, n, newUser()), func(c Session) { mustSet(t, c, "key", value) })
+		now := time.Now()
+		a.awaitArchived(t, n, now)
+		return now
+	}
+	reached := engine.WholeSecond(set("kept"))
+	time.Sleep(time.Until(reached.Add(time.Second)))
+	set("later")
+	before := files(t, a.repository.Dir)
+	late := set("lost")
+	whole := a.repository
+	a.repository.Dir = copyDir(t, whole.Dir)
+	for _, path := range files(t, whole.Dir) {
+		if !slices.Contains(before, path) {
+			remove(t, a.repository.Dir+strings.TrimPrefix(path, whole.Dir))
+		}
+	}
+	f, err := a.Verify(t.Context(), bare(n), a.repository)
+	if err != nil || f.Backups[b.ID] != "" || len(f.Lost) != 1 || f.Lost[0].From.After(late) {
+		t.Errorf("Verify: %+v, %v; want one gap, before %v", f, err, late)
+	}
+	a.wantNoRestore(t, engine.Point{Backup: b.ID, Until: late}, "the end of the archive is gone")
+	a.wantNoRestore(t, engine.Point{Backup: b.ID}, "the end of the archive is gone")
+	a.wantRestored(t, engine.Point{Backup: b.ID, Until: reached}, "key", "kept")
+}
+
 // wantLost wants one gap to be found between two backups that are whole.
 func (a archiver) wantLost(t *testing.T, n engine.Node, first, second backstay.Backup) backstay.Gap {
 	t.Helper()

@@ -94,6 +94,7 @@ func Run(t *testing.T, s Subject) {
 		{"EndIsArchived", testEndIsArchived},
 		{"DamageIsFound", testDamage},
 		{"LossIsFound", testLoss},
+		{"LostEndIsFound", testLostEnd},
 		{"RepositoryAway", testRepositoryAway},
 		{"BackupSurvivesKill", testBackupKilled},
 		{"CloneIsACopy", testClone},

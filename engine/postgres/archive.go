@@ -42,7 +42,7 @@ func (Engine) Archive(
 // pushWaiting pushes all that waits. Most often nothing does, and no tool is needed.
 func pushWaiting(ctx context.Context, n engine.Node, r backstay.Repository, s *spool) (err error) {
 	names, err := s.waiting()
-	if err != nil || len(names) == 0 {
+	if err != nil || len(names) == 0 && !s.owesHead() {
 		return err
 	}
 	t, err := openTool(ctx, n, r)
@@ -50,7 +50,10 @@ func pushWaiting(ctx context.Context, n engine.Node, r backstay.Repository, s *s
 		return err
 	}
 	defer func() { err = errors.Join(err, t.close()) }()
-	return t.blame(ctx, t.push(ctx, s))
+	if err := t.push(ctx, s); err != nil {
+		return t.blame(ctx, err)
+	}
+	return t.tellHead(ctx, s)
 }
 
 // push pushes all that waits, the oldest first.

@@ -70,10 +70,12 @@ func (t *pgBackRest) backUp(ctx context.Context, s *spool, gently bool) (set bac
 	if err := t.ensureStanza(ctx, options); err != nil {
 		return set, err
 	}
-	before, err := t.sets(ctx)
+	found, err := t.info(ctx)
 	if err != nil {
 		return set, err
 	}
+	before := found.Backups
+	s.record.Server = found.server()
 	err = t.whilePushing(ctx, s, func() error {
 		_, err := t.run(ctx, gently, slices.Concat(backupOptions, options,
 			[]string{"--annotation=version=" + t.node.Installation.FullVersion, "backup"})...)
@@ -85,7 +87,10 @@ func (t *pgBackRest) backUp(ctx context.Context, s *spool, gently bool) (set bac
 	if set, err = t.newest(ctx, before); err != nil {
 		return set, err
 	}
-	return set, t.pushUntil(ctx, s, set.Archive.Stop)
+	if err := t.pushUntil(ctx, s, set.Archive.Stop); err != nil {
+		return set, err
+	}
+	return set, t.tellHead(ctx, s)
 }
 
 // newest returns the backup that was not there before. It fails if that one must not be restored.
@@ -210,6 +215,9 @@ func (s backupSet) backup() backstay.Backup {
 // stanzaInfo is what pgBackRest tells of the stanza.
 type stanzaInfo struct {
 	Backups []backupSet `json:"backup"`
+	Servers []struct {
+		ID int `json:"id"`
+	} `json:"db"`
 	Archive []struct {
 		Database struct {
 			ID int `json:"id"`
@@ -232,6 +240,14 @@ const (
 	statusNoStanza = 1
 	statusNoData   = 3
 )
+
+// server is the number of the server that the stanza follows now: the last that it has met.
+func (i stanzaInfo) server() (last int) {
+	for _, s := range i.Servers {
+		last = max(last, s.ID)
+	}
+	return last
+}
 
 func (t *pgBackRest) info(ctx context.Context, options ...string) (found stanzaInfo, err error) {
 	out, err := t.run(ctx, false, append(options, "--output=json", "info")...)
@@ -330,5 +346,8 @@ func (t *pgBackRest) removeStanza(ctx context.Context) error {
 		return err
 	}
 	_, err := t.run(ctx, false, "--pg1-path="+filepath.Join(t.dir, "none"), "--force", "stanza-delete")
-	return err
+	if err != nil {
+		return err
+	}
+	return t.removeHead(ctx)
 }

@@ -29,6 +29,10 @@ func (e Engine) Restore(ctx context.Context, n engine.Node, r backstay.Repositor
 	if err != nil {
 		return t.blame(ctx, err)
 	}
+	head, err := t.readHead(ctx)
+	if err != nil {
+		return t.blame(ctx, err)
+	}
 	ctx, fail := context.WithCancelCause(ctx)
 	defer fail(nil)
 	err = e.takeOver(ctx, n, func(w *datadir.Workshop, c recovery) error {
@@ -36,7 +40,7 @@ func (e Engine) Restore(ctx context.Context, n engine.Node, r backstay.Repositor
 		if err := t.layOut(ctx, w, set.Label); err != nil {
 			return err
 		}
-		f := &feeder{tool: t, data: w.Data, dir: w.Dir, set: set, fail: fail}
+		f := &feeder{tool: t, data: w.Data, dir: w.Dir, set: set, head: head, fail: fail}
 		return c.replay(ctx, w, f, to)
 	})
 	if err != nil && context.Cause(ctx) != nil {
@@ -153,6 +157,9 @@ func (c recovery) replay(ctx context.Context, w *datadir.Workshop, f *feeder, to
 		return damage
 	}
 	if err != nil && c.said(w, unreachable) { // nothing was committed after the moment
+		if err := f.reaches(ctx, to.Until); err != nil {
+			return err
+		}
 		delete(target, "recovery_target_time")
 		f.closed.Store(true)
 		err = c.start(ctx, w, target)
@@ -169,6 +176,7 @@ type feeder struct {
 	data   string // of the server
 	dir    string // that the server may use
 	set    backupSet
+	head   head
 	closed atomic.Bool // no segment is given any more that was not given before
 	given  map[string]bool
 	fail   context.CancelCauseFunc
@@ -256,7 +264,8 @@ func (f *feeder) missing(ctx context.Context, name string) error {
 	if err != nil {
 		return f.tool.blame(ctx, err)
 	}
-	later := name <= f.set.Archive.Stop
+	own := line{f.set.Database.ID, name[:8]}
+	later := name <= f.set.Archive.Stop || name <= f.head[own.String()].Last
 	for _, a := range found.Archive {
 		sameLine := a.Database.ID == f.set.Database.ID && strings.HasPrefix(a.Max, name[:8])
 		later = later || sameLine && a.Max > name

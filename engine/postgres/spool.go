@@ -51,7 +51,9 @@ type spool struct {
 
 // archiveRecord is kept beside what waits.
 type archiveRecord struct {
+	Server   int            `json:"server"`   // the node's, as the repository counts them; 0: no backup has told yet
 	Last     string         `json:"last"`     // the newest segment in the repository
+	Told     string         `json:"told"`     // the newest that the head of the archive knows
 	Until    time.Time      `json:"until"`    // what had ended by then is in the repository
 	Snapshot string         `json:"snapshot"` // of the transactions that had not, as the server writes it
 	Switched time.Time      `json:"switched"` // when a segment was last finished because of its age

@@ -98,12 +98,6 @@ type segment struct {
 	sound bool
 }
 
-// line is one timeline of one server, whose segments follow each other.
-type line struct {
-	server   int // as the repository counts them
-	timeline string
-}
-
 var archived = regexp.MustCompile(`^[\d.]+-(\d+)/[0-9A-F]{16}/([0-9A-F]{24})-[0-9a-f]{40}\S*$`)
 
 // segments lists what there is of the log, in its order.
@@ -169,15 +163,19 @@ func holes(first, last string, all []segment) (found []hole) {
 func (t *pgBackRest) addLost(
 	ctx context.Context, f *engine.Findings, sets []backupSet, segments map[line][]segment,
 ) error {
+	head, err := t.readHead(ctx)
+	if err != nil {
+		return err
+	}
 	of := map[line][]backupSet{}
 	for _, s := range sets {
-		if len(s.Archive.Start) == len("000000010000000000000001") {
-			l := line{s.Database.ID, s.Archive.Start[:8]}
+		if l, ok := lineOf(s); ok {
 			of[l] = append(of[l], s)
 		}
 	}
 	for l, sets := range of {
-		for _, h := range holes(sets[0].Archive.Start, sets[len(sets)-1].Archive.Stop, segments[l]) {
+		last := max(sets[len(sets)-1].Archive.Stop, head[l.String()].Last)
+		for _, h := range holes(sets[0].Archive.Start, last, segments[l]) {
 			var broken, spared []backstay.Backup
 			for _, s := range sets {
 				switch {
