@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -82,6 +83,35 @@ func TestOnlyOwnSegmentsAreArchived(t *testing.T) {
 	}
 	if a := mustArchive(t, n, r); len(a.Gaps) != 0 {
 		t.Errorf("the link is a segment: %+v", a)
+	}
+}
+
+// A head that was not told of what was archived, as by a keeper that was killed between the two, is told of it by the next
+// call, though nothing waits any more.
+func TestHeadIsMadeUpFor(t *testing.T) {
+	t.Parallel()
+	n := enginetest.NewNode(t, archiving)
+	p := enginetest.Serve(t, archiving, n)
+	r := enginetest.NewRepository(t)
+	mustBackUp(t, n, r)
+	p.Stop(t)
+	mustArchive(t, n, r)
+	head := filepath.Join(r.Dir, r.Part, "archive-head")
+	record := filepath.Join(filepath.Dir(n.DataDir), "archive.out", "record.json")
+	text, err := os.ReadFile(record)
+	if err != nil {
+		t.Fatal(err)
+	}
+	untold := regexp.MustCompile(`"told":"[0-9A-F]{24}"`).ReplaceAll(text, []byte(`"told":""`))
+	if bytes.Equal(untold, text) {
+		t.Fatalf("the record does not say what the head was told: %s", text)
+	}
+	if err := errors.Join(os.Remove(head), os.WriteFile(record, untold, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	mustArchive(t, n, r)
+	if _, err := os.Stat(head); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -3,7 +3,6 @@ package postgres
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"time"
 
@@ -41,11 +40,7 @@ func lineOf(s backupSet) (l line, ok bool) {
 
 // readHead returns the head. It says nothing where there is none, as of an archive of an earlier version of ours, or
 // where it is damaged: it is written anew soon.
-func (t *pgBackRest) readHead(ctx context.Context) (h head, err error) {
-	store, err := repository.Open(t.repository)
-	if err != nil {
-		return nil, err
-	}
+func readHead(ctx context.Context, store *repository.Store) (h head, err error) {
 	text, err := store.Text(ctx, headName)
 	if kind := backstay.KindOf(err); kind == backstay.NotFound || kind == backstay.Invalid {
 		return head{}, nil
@@ -56,22 +51,31 @@ func (t *pgBackRest) readHead(ctx context.Context) (h head, err error) {
 	return h, json.Unmarshal(text, &h)
 }
 
+// head returns the head of the tool's repository.
+func (t *pgBackRest) head(ctx context.Context) (head, error) {
+	store, err := repository.Open(t.repository)
+	if err != nil {
+		return nil, err
+	}
+	return readHead(ctx, store)
+}
+
 // tellHead brings the head up to the segment that was archived last.
 func (t *pgBackRest) tellHead(ctx context.Context, s *spool) error {
 	if !s.owesHead() {
 		return nil
 	}
-	h, err := t.readHead(ctx)
+	store, err := repository.Open(t.repository)
+	if err != nil {
+		return err
+	}
+	h, err := readHead(ctx, store)
 	if err != nil {
 		return err
 	}
 	last := s.record.Last
 	h[line{s.record.Server, last[:8]}.String()] = reach{Last: last, Until: s.record.Until}
 	text, err := json.Marshal(h)
-	if err != nil {
-		return err
-	}
-	store, err := repository.Open(t.repository)
 	if err != nil {
 		return err
 	}
@@ -120,7 +124,7 @@ func (f *feeder) reaches(ctx context.Context, moment time.Time) error {
 	if !isLeft || !until.Before(moment) {
 		return nil
 	}
-	return backstay.Wrapf(errors.New("the timeline was left"), backstay.Invalid,
+	return backstay.Errorf(backstay.Invalid,
 		"What the backup %s goes on with ends at %s, UTC: %s cannot be restored from it.",
 		f.set.Label, until.UTC().Format(time.DateTime), moment.UTC().Format(time.DateTime))
 }

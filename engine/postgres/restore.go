@@ -29,7 +29,7 @@ func (e Engine) Restore(ctx context.Context, n engine.Node, r backstay.Repositor
 	if err != nil {
 		return t.blame(ctx, err)
 	}
-	head, err := t.readHead(ctx)
+	head, err := t.head(ctx)
 	if err != nil {
 		return t.blame(ctx, err)
 	}
