@@ -9,6 +9,8 @@ type Repository struct {
 	Objects *ObjectStore `json:"objects,omitempty"`
 	Part    string       `json:"part,omitempty"` // the instance's own: its id
 	Key     Secret       `json:"key,omitempty"`  // 64 hexadecimal digits
+	// Identity is which repository it must be: any other, in the same place, is away. Empty: whichever it is.
+	Identity string `json:"identity,omitempty"`
 }
 
 // LogValue is the repository without its secrets.

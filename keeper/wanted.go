@@ -1,11 +1,13 @@
 package keeper
 
 import (
+	"context"
 	"log/slog"
 
 	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/backend"
 	"github.com/backstay/backstay/internal/seal"
+	"github.com/backstay/backstay/keeper/custody"
 	"github.com/backstay/backstay/keeper/instance"
 )
 
@@ -25,4 +27,19 @@ func Sealed(dataDir string) bool {
 	records := instance.Records{Dir: Config{DataDir: dataDir}.recordsDir(), Log: slog.New(slog.DiscardHandler)}
 	sealed, _ := records.Sealed() // what cannot be read is not there
 	return sealed
+}
+
+// RepositoryIdentity tells which repository the backups of a data directory are in; empty: none has been begun.
+func RepositoryIdentity(dataDir string) (string, error) {
+	m, err := custody.MarkIn(Config{DataDir: dataDir}.backupsDir())
+	if !m.Begun {
+		return "", err
+	}
+	return m.Identity, err
+}
+
+// BeginRepository has the backups of a data directory kept in that repository from now on, whichever they have been in.
+// New tells that nobody had begun it. The keeper may run meanwhile.
+func BeginRepository(ctx context.Context, dataDir string, r backstay.Repository) (isNew bool, err error) {
+	return custody.Begin(ctx, Config{DataDir: dataDir}.backupsDir(), r)
 }

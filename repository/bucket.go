@@ -20,7 +20,7 @@ import (
 type bucket struct {
 	client *minio.Core
 	store  backstay.ObjectStore
-	prefix string // of the names of the part's objects, with a slash at its end
+	prefix string // of the names of the part's objects, with a slash at its end; empty: the whole bucket
 }
 
 const (
@@ -45,7 +45,11 @@ func openBucket(o backstay.ObjectStore, part string) (place, error) {
 		return nil, backstay.Wrapf(err, backstay.Invalid, "%q is not the endpoint of an object store, as in "+
 			"s3.example.org or s3.example.org:9000.", o.Endpoint)
 	}
-	return bucket{client, o, path.Join(o.Prefix, part) + "/"}, nil
+	prefix := path.Join(o.Prefix, part)
+	if prefix != "" {
+		prefix += "/"
+	}
+	return bucket{client, o, prefix}, nil
 }
 
 // put sends small content at once, which can be tried again, and larger in parts, of which nothing is seen before all
@@ -89,6 +93,16 @@ func (b bucket) list(ctx context.Context, prefix string) ([]Entry, error) {
 		}
 	}
 	return entries, ctx.Err()
+}
+
+func (b bucket) any(ctx context.Context) (bool, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	for o := range b.client.Client.ListObjects(ctx, b.store.Bucket,
+		minio.ListObjectsOptions{Prefix: b.prefix, Recursive: true, MaxKeys: 1}) {
+		return o.Err == nil, b.trouble(ctx, o.Err)
+	}
+	return false, ctx.Err()
 }
 
 // remove asks for each object by itself: not all stores know how to remove many at once.

@@ -137,6 +137,14 @@ func (d directory) remove(ctx context.Context, names []string) error {
 	return nil
 }
 
+// any takes what a put has left that died for no object.
+func (d directory) any(ctx context.Context) (bool, error) {
+	entries, err := d.list(ctx, "")
+	return len(entries) > 0, err
+}
+
+func (d directory) name() string { return d.root }
+
 func (d directory) sweep(_ context.Context, before time.Time) error {
 	halves, err := os.ReadDir(d.path(halfDir))
 	if errors.Is(err, fs.ErrNotExist) {

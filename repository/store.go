@@ -48,6 +48,10 @@ type place interface {
 	remove(ctx context.Context, names []string) error
 	// sweep removes what a put that died before the given moment left.
 	sweep(ctx context.Context, before time.Time) error
+	// any tells whether there is any object.
+	any(ctx context.Context) (bool, error)
+	// name is what operators call it.
+	name() string
 }
 
 // wordy is what a part and each word of a name look like.
@@ -71,7 +75,18 @@ func Open(r backstay.Repository) (*Store, error) {
 	return &Store{place: p, key: key}, nil
 }
 
+// placeOf is the part that r names, of the repository that r names if it says which.
 func placeOf(r backstay.Repository) (place, error) {
+	p, err := placeIn(r)
+	if err != nil || r.Identity == "" {
+		return p, err
+	}
+	root, err := rootOf(r)
+	return &identified{place: p, root: root, wanted: r.Identity, steady: r.Objects != nil}, err
+}
+
+// placeIn is the part that r names, whichever repository that is in.
+func placeIn(r backstay.Repository) (place, error) {
 	switch {
 	case r.Objects != nil:
 		return openBucket(*r.Objects, r.Part)

@@ -34,6 +34,7 @@ func commands() []command {
 		{"rotate-seal-key", "have another key open all secrets, in the place of the one before", rotateSealKeyUsage,
 			rotateSealKey},
 		{"backups", "list what is kept of service instances, and what can be restored", backupsUsage, showBackups},
+		{"begin-repository", "keep backups in another repository from now on", beginRepositoryUsage, beginRepository},
 		{"verify", "restore the newest backup of an instance into a scratch place, and check it", verifyUsage, verify},
 		{"delete", "end an instance whose last backup cannot be taken, or remove what is kept of one", deleteUsage,
 			deleteForGood},

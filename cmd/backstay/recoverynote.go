@@ -46,7 +46,7 @@ func noteName(sealing seal.Key) string { return notePrefix + "-" + sealing.Finge
 
 // noteStore is the part of the repository that the recovery note lies in, as the sealing key opens it.
 func (c *config) noteStore(key seal.Key) (*repository.Store, error) {
-	r, err := c.openRepository()
+	r, err := c.ownRepository()
 	if err != nil {
 		return nil, err
 	}

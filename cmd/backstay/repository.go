@@ -20,6 +20,7 @@ import (
 
 	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/internal/settings"
+	"github.com/backstay/backstay/keeper"
 	"github.com/backstay/backstay/repository"
 )
 
@@ -33,7 +34,7 @@ func repositorySettings() []settings.Setting[config] {
 		Name: repositorySetting, Value: "DIR", Unit: "the path of a directory",
 		Help: "keep the backups of databases in this directory", Otherwise: "the directory repository in that of data",
 		More: "It should lie on another disk than the databases, or on another machine. The first start makes it; later it " +
-			"must be there.",
+			"must be there, and be the same one: \"backstay begin-repository\" says that it is to be another.",
 		Read: absolute(func(c *config) *string { return &c.Repository.Dir }),
 	}, {
 		Name: "repository-endpoint", Value: "HOST", Unit: "a host, or HOST:PORT",
@@ -187,6 +188,16 @@ func (c *config) openRepository() (backstay.Repository, error) {
 	return r, nil
 }
 
+// ownRepository is openRepository as the one that the backups of this Backstay are in, if there are any.
+func (c *config) ownRepository() (backstay.Repository, error) {
+	r, err := c.openRepository()
+	if err != nil {
+		return r, err
+	}
+	r.Identity, err = keeper.RepositoryIdentity(string(c.data))
+	return r, err
+}
+
 // told tells what the keeper reads when it starts, without a secret: a keeper that was told something else is replaced.
 func (c *config) told() string {
 	r, err := c.openRepository()
@@ -235,7 +246,7 @@ const probePatience = time.Minute
 // examineRepository tries whether backups can be written, read and removed.
 func examineRepository(ctx context.Context, cfg *config, now time.Time) finding {
 	const what = "repository"
-	r, err := cfg.openRepository()
+	r, err := cfg.ownRepository()
 	if err != nil {
 		return finding{lacking, what, err.Error(), "backstay doctor --repository-secret-key-file FILE, with one of mode 0600"}
 	}

@@ -64,8 +64,8 @@ type Custodian struct {
 
 	mu       sync.Mutex // held for moments, and while the record is written
 	record   Record
-	stored   bool // the record lies on disk
-	looked   bool // the repository was asked for its backups
+	stored   bool   // the record lies on disk
+	lookedIn string // the identity of the repository that was asked for its backups; empty: none was
 	running  bool
 	taken    int  // how many backups were begun
 	owed     bool // there is a new backup, and nothing has been removed since
@@ -233,7 +233,7 @@ func (k *Custodian) follow(s Sight) error {
 	return k.amend(func(r *Record) {
 		if r.Policy.Key != "" && r.Policy.Key != s.Spec.Backup.Key { // the id was given to another instance
 			*r = Record{Kept: backend.Backups{Instance: k.id}, Replaced: r.Policy.Key}
-			k.looked = false
+			k.lookedIn = ""
 		}
 		r.Kept.Engine, r.Kept.Version, r.Policy, r.UID = s.Spec.Engine, s.Spec.Version, *s.Spec.Backup, s.UID
 		if s.Node.Installation.Product != "" {

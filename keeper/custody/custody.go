@@ -36,6 +36,7 @@ type Custody struct {
 
 	backups *semaphore.Weighted // bounds how many are taken at once
 	proofs  *semaphore.Weighted
+	naming  *semaphore.Weighted // held by who decides which repository it is
 
 	mu  sync.Mutex // never held over anything that waits
 	all map[backstay.InstanceID]*Custodian
@@ -55,6 +56,7 @@ const (
 // Load reads the records. It comes before all else.
 func (c *Custody) Load() error {
 	c.backups, c.proofs = semaphore.NewWeighted(backupsAtOnce), semaphore.NewWeighted(proofsAtOnce)
+	c.naming = semaphore.NewWeighted(1)
 	c.all, c.found = map[backstay.InstanceID]*Custodian{}, map[backstay.InstanceID]engine.Findings{}
 	if err := c.sweep(); err != nil {
 		return err
@@ -159,7 +161,7 @@ func (c *Custody) AllBackups() []backend.Backups {
 
 // Reach is instance.Vault's.
 func (c *Custody) Reach(ctx context.Context, o backend.Origin) (p instance.RestorePoint, err error) {
-	p.Repository = c.Repository.Of(o.Instance, o.Key)
+	p.Repository = c.own().Of(o.Instance, o.Key)
 	if c.Repository.IsZero() {
 		return p, errNoRepository
 	}
@@ -217,6 +219,9 @@ func (c *Custody) discover(ctx context.Context, o backend.Origin) (kept backend.
 			continue
 		}
 		kept, err = c.list(ctx, archiver, o, installed[0])
+		if err == nil && len(kept.List) > 0 {
+			err = c.adopt(ctx)
+		}
 		if backstay.KindOf(err) == backstay.Unavailable || len(kept.List) > 0 {
 			kept.Engine = name
 			return kept, err
@@ -233,7 +238,7 @@ func (c *Custody) list(
 		return kept, err
 	}
 	defer leave()
-	list, err := a.Backups(ctx, n, c.Repository.Of(o.Instance, o.Key))
+	list, err := a.Backups(ctx, n, c.own().Of(o.Instance, o.Key))
 	kept = backend.Backups{Instance: o.Instance, List: merged(list, nil)}
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -35,7 +35,7 @@ func (c *Custody) Examine(ctx context.Context, o backend.Origin) (found bool, er
 	}
 	defer leave()
 	archiver := c.Engines[before.Engine].(engine.Archiver) // which has listed the backups
-	f, err := archiver.Verify(ctx, n, c.Repository.Of(o.Instance, o.Key))
+	f, err := archiver.Verify(ctx, n, c.own().Of(o.Instance, o.Key))
 	if err != nil {
 		return false, err
 	}

@@ -57,6 +57,9 @@ func (c *Custody) fillFromRepository(ctx context.Context, r *Record) error {
 	if len(found.List) == 0 {
 		return backstay.Errorf(backstay.NotFound, "No backups are kept of the instance %s.", r.Kept.Instance)
 	}
+	if err := c.adopt(ctx); err != nil {
+		return err
+	}
 	r.Kept.List = found.List
 	last := &r.Kept.List[len(r.Kept.List)-1]
 	last.Final = r.Leaving

@@ -48,8 +48,8 @@ func (k *Custodian) begin(ctx context.Context) (end func(), err error) {
 	end = func() { <-k.work }
 	if !k.hasPolicy() { // everything was forgotten meanwhile
 		err = backstay.Errorf(backstay.NotFound, "No backups are kept of the instance %s.", k.id)
-	} else {
-		err = k.c.Able(k.kept().Engine)
+	} else if err = k.c.Able(k.kept().Engine); err == nil {
+		err = k.c.identify(ctx)
 	}
 	if err != nil {
 		end()
@@ -69,7 +69,7 @@ func (k *Custodian) archiver() engine.Archiver {
 	return a
 }
 
-func (k *Custodian) repository() backstay.Repository { return k.c.Repository.Of(k.id, k.key()) }
+func (k *Custodian) repository() backstay.Repository { return k.c.own().Of(k.id, k.key()) }
 
 // occasion is why a backup is taken.
 type occasion int
@@ -167,13 +167,14 @@ func merged(found, known []backstay.Backup) []backstay.Backup {
 	return list
 }
 
-// know asks the repository which backups there are, once in the life of a keeper: the record may be lost, or older than
-// a backup that was taken as a keeper died. The backups of an earlier instance of the id go first.
+// know asks the repository which backups there are, once in the life of a keeper and when it is another one: the record
+// may be lost, or older than a backup that was taken as a keeper died. The backups of an earlier instance of the id go
+// first.
 func (k *Custodian) know(ctx context.Context, n engine.Node) error {
 	k.mu.Lock()
-	looked, replaced := k.looked, k.record.Replaced
+	lookedIn, replaced := k.lookedIn, k.record.Replaced
 	k.mu.Unlock()
-	if looked {
+	if lookedIn != "" && lookedIn == k.repository().Identity {
 		return nil
 	}
 	if replaced != "" {
@@ -188,14 +189,17 @@ func (k *Custodian) know(ctx context.Context, n engine.Node) error {
 }
 
 func (k *Custodian) list(ctx context.Context, n engine.Node) error {
-	found, err := k.archiver().Backups(ctx, n, k.repository())
+	r := k.repository()
+	found, err := k.archiver().Backups(ctx, n, r)
 	if err != nil && backstay.KindOf(err) != backstay.Invalid { // where all are damaged, there are to be others
 		return err
 	}
 	err = k.amend(func(r *Record) { r.Kept.List = merged(found, r.Kept.List) })
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.looked = err == nil
+	if err == nil {
+		k.lookedIn = r.Identity
+	}
 	return err
 }
 
@@ -287,11 +291,26 @@ func (k *Custodian) expire(ctx context.Context, n engine.Node) {
 	end, err := k.begin(ctx)
 	if err == nil {
 		defer end()
-		if err = k.know(ctx, n); err == nil {
-			err = step.Run(ctx, k.expireSteps(n, keep)...)
-		}
+		err = k.expireAlone(ctx, n, now)
 	}
 	k.note(ctx, toExpire, k.c.Now().Sub(now), err)
+}
+
+// expireAlone is expire where nobody else changes the repository. What that has and the record does not know is learnt
+// first: a record, or a database of which it is made anew, may come from before it, and what is not in keep is removed.
+func (k *Custodian) expireAlone(ctx context.Context, n engine.Node, now time.Time) error {
+	if err := k.know(ctx, n); err != nil {
+		return err
+	}
+	if err := k.list(ctx, n); err != nil {
+		return err
+	}
+	r := k.snapshot()
+	keep := backup.Keep(r.Kept.List, r.Policy.Days, now)
+	if len(keep) == 0 {
+		return nil
+	}
+	return step.Run(ctx, k.expireSteps(n, keep)...)
 }
 
 // readPatience is how long after somebody began to read from the repository nothing is removed from it.
@@ -401,8 +420,11 @@ func (k *Custodian) forget(ctx context.Context) error {
 // forgetSteps remove all that lies in the repository of the instance with that key.
 func (k *Custodian) forgetSteps(n engine.Node, key backstay.Secret) []step.Step {
 	return []step.Step{{Name: "custody.forgotten", Do: func(ctx context.Context) error {
-		r := k.c.Repository.Of(k.id, key)
+		r := k.c.own().Of(k.id, key)
 		if r.Objects == nil {
+			if err := repository.Reachable(ctx, r); err != nil { // what is not there is not gone
+				return err
+			}
 			return os.RemoveAll(filepath.Join(r.Dir, r.Part))
 		}
 		s, err := repository.Open(r)

@@ -1,0 +1,134 @@
+package repository
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"sync/atomic"
+
+	"github.com/backstay/backstay"
+)
+
+// identityName is the object that says which repository this is. It lies beside the parts, and is no secret. A
+// directory whose disk is not mounted does not have it, and another Backstay's repository has another one.
+const identityName = "backstay-repository"
+
+// Identity tells which repository that is; empty: it was begun by nobody.
+func Identity(ctx context.Context, r backstay.Repository) (string, error) {
+	root, err := rootOf(r)
+	if err != nil {
+		return "", err
+	}
+	return identityAt(ctx, root)
+}
+
+// Begin makes the repository, which carries no identity, the one that r names. It may be called again.
+func Begin(ctx context.Context, r backstay.Repository) error {
+	root, err := rootOf(r)
+	if err != nil {
+		return err
+	}
+	found, err := identityAt(ctx, root)
+	switch {
+	case err != nil || found == r.Identity:
+		return err
+	case found != "":
+		return notThatOne(root, found, r.Identity)
+	}
+	return root.put(ctx, identityName, strings.NewReader(r.Identity+"\n"))
+}
+
+// HasPart tells whether anything lies in the part of the repository that r names.
+func HasPart(ctx context.Context, r backstay.Repository) (bool, error) {
+	p, err := placeIn(r)
+	if err != nil {
+		return false, err
+	}
+	return p.any(ctx)
+}
+
+func rootOf(r backstay.Repository) (place, error) {
+	r.Part = ""
+	return placeIn(r)
+}
+
+func identityAt(ctx context.Context, root place) (_ string, err error) {
+	content, err := root.get(ctx, identityName)
+	if backstay.KindOf(err) == backstay.NotFound {
+		return "", nil
+	}
+	if err != nil {
+		return "", err
+	}
+	defer func() { err = errors.Join(err, content.Close()) }()
+	text, err := io.ReadAll(io.LimitReader(content, longestIdentity))
+	return strings.TrimSpace(string(text)), err
+}
+
+const longestIdentity = 256 // bytes
+
+// notThatOne is that a repository carries another identity than it is to.
+func notThatOne(root place, found, wanted string) error {
+	cause := fmt.Errorf("it carries the identity %q, and %q is wanted", found, wanted)
+	if found == "" {
+		return unavailable(cause, root.name(), "is not the one that the backups are in: nothing was ever kept in it. "+
+			"Is its disk mounted?")
+	}
+	return unavailable(cause, root.name(), "is not the one that the backups are in: it belongs to another Backstay, or "+
+		"was begun anew.")
+}
+
+// identified is a place in a repository that must be a certain one: nothing is written to another, removed from it, or
+// taken for gone because another does not have it.
+type identified struct {
+	place
+	root   place
+	wanted string
+	steady bool        // it is the same one for as long as anybody has it open: no disk goes away from under its name
+	seen   atomic.Bool // it was that one
+}
+
+func (i *identified) check(ctx context.Context) error {
+	if i.steady && i.seen.Load() {
+		return nil
+	}
+	found, err := identityAt(ctx, i.root)
+	if err == nil && found != i.wanted {
+		err = notThatOne(i.root, found, i.wanted)
+	}
+	i.seen.Store(err == nil)
+	return err
+}
+
+func (i *identified) put(ctx context.Context, name string, r io.Reader) error {
+	if err := i.check(ctx); err != nil {
+		return err
+	}
+	return i.place.put(ctx, name, r)
+}
+
+func (i *identified) get(ctx context.Context, name string) (io.ReadCloser, error) {
+	content, err := i.place.get(ctx, name)
+	if backstay.KindOf(err) == backstay.NotFound {
+		if other := i.check(ctx); other != nil {
+			return nil, other
+		}
+	}
+	return content, err
+}
+
+func (i *identified) list(ctx context.Context, prefix string) ([]Entry, error) {
+	if err := i.check(ctx); err != nil {
+		return nil, err
+	}
+	return i.place.list(ctx, prefix)
+}
+
+func (i *identified) remove(ctx context.Context, names []string) error {
+	if err := i.check(ctx); err != nil {
+		return err
+	}
+	return i.place.remove(ctx, names)
+}
