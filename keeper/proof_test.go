@@ -43,7 +43,7 @@ func TestBackupsAreProved(t *testing.T) {
 				t.Fatalf("backup %s is proved as %+v, %v", first.ID, asked, err)
 			}
 			checkNoProof(t, c)
-			mustDamage(t, c.Repository.Dir)
+			mustDamage(t, filepath.Join(c.Repository.Dir, string(spec.Instance)))
 			if p, err := b.Prove(t.Context(), spec.Instance); backstay.KindOf(err) != backstay.Invalid {
 				t.Errorf("damaged backups are proved as %+v, %v", p, err)
 			}
