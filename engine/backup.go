@@ -39,7 +39,7 @@ type Archiver interface {
 	// Restore makes n's data directory, which is not there or was left by a Restore that was interrupted, so that
 	// Prepare and a start follow; before these, the directory gets another name beside the one that it has. The
 	// users that CreateUser has made do not exist any more once the node serves, and the administrator's password is
-	// another one; the rest is as it was at the point.
+	// another one; the rest is as it was at the point. A backup that is not in the repository is NotFound.
 	Restore(ctx context.Context, n Node, r backstay.Repository, to Point) error
 }
 

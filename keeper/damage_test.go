@@ -129,6 +129,86 @@ func TestRestoreMeetsALoss(t *testing.T) {
 	}
 }
 
+// TestRestoreMeetsWhatIsGone from the repository behind our back: who wishes for a second gets it from the backup before,
+// and who wishes for more than there is, is refused at once, with what there is.
+func TestRestoreMeetsWhatIsGone(t *testing.T) {
+	t.Parallel()
+	if testing.Short() {
+		t.Skip("takes half a minute")
+	}
+	for _, p := range products {
+		t.Run(p.engine, func(t *testing.T) {
+			t.Parallel()
+			c := everything(t)
+			m := newMoments(t, p, c, backstay.Repository{Dir: filepath.Join(c.DataDir, "repository")})
+			part := filepath.Join(m.c.Repository.Dir, string(m.spec.Instance))
+			stop := m.start()
+			m.write()
+			m.backUp()
+			m.write()
+			last := time.Now().Add(time.Second).Truncate(time.Second)
+			time.Sleep(time.Until(last.Add(50 * time.Millisecond)))
+			stop()
+			kept := mustAwaitBackups(t, m.b, m.spec.Instance, atLeast(2))
+			newest := kept.List[len(kept.List)-1]
+			removeNamed(t, part, newest.ID)
+			wish := backend.Origin{Instance: m.spec.Instance, Key: m.spec.Backup.Key, Backup: newest.ID, Alone: true}
+			m.refused(wish, "The backup of .* is damaged")
+
+			alone, from, until := kept.Latest.IsZero(), last, last
+			if alone {
+				from, until = lastBefore(kept.List[:len(kept.List)-1], last)
+			}
+			m.noted.compare(t, m.copied(last, alone), from, until)
+			mustAwaitBackups(t, m.b, m.spec.Instance, func(k backend.Backups) bool {
+				return k.List[len(k.List)-1].Damaged == "" && strings.Contains(k.Trouble(), "The backup of ")
+			})
+
+			if err := os.RemoveAll(part); err != nil {
+				t.Fatal(err)
+			}
+			wish.Backup = ""
+			m.refused(wish, "Nothing can be restored of the instance .*damaged")
+		})
+	}
+}
+
+// removeNamed removes all below a directory that has a name in its own.
+func removeNamed(t *testing.T, dir, name string) {
+	t.Helper()
+	var found []string
+	err := filepath.WalkDir(dir, func(at string, e fs.DirEntry, err error) error {
+		if err == nil && strings.Contains(filepath.Base(at), name) {
+			found = append(found, at)
+		}
+		return err
+	})
+	for _, path := range found {
+		err = cmp.Or(err, os.RemoveAll(path))
+	}
+	if err != nil || len(found) == 0 {
+		t.Fatalf("of %s there is %v: %v", name, found, err)
+	}
+}
+
+// refused wants a wish to be refused for good, soon, with words that match.
+func (m *moments) refused(wish backend.Origin, words string) {
+	m.Helper()
+	const soon = 30 * time.Second
+	spec := specOf(m.T, m.p)
+	spec.Instance, spec.Origin = backstay.InstanceID(uuid.NewString()), &wish
+	if err := m.b.Apply(m.Context(), spec); err != nil {
+		m.Fatal(err)
+	}
+	s := untilWithin(m.T, soon, m.b, spec.Instance, func(s backend.Status) bool { return s.Obstacle.Final })
+	if !regexp.MustCompile(words).MatchString(s.Obstacle.Sentence) {
+		m.Errorf("it is refused with %q, which does not say %q", s.Obstacle.Sentence, words)
+	}
+	if err := end(m.Context(), m.b, spec.Instance); err != nil {
+		m.Error(err)
+	}
+}
+
 // archived are the pieces of the archive, the oldest first.
 func (m *moments) archived(part string) (all []string) {
 	m.Helper()

@@ -239,6 +239,7 @@ type stanzaInfo struct {
 const (
 	statusNoStanza = 1
 	statusNoData   = 3
+	statusNoBackup = 6 // of the name that was asked for, though it may be in the list still
 )
 
 // server is the number of the server that the stanza follows now: the last that it has met.
@@ -307,6 +308,9 @@ func (t *pgBackRest) set(ctx context.Context, id string) (backupSet, error) {
 	found, err := t.info(ctx, "--set="+id)
 	if err == nil && len(found.Backups) != 1 {
 		err = fmt.Errorf("backup %s is told of %d times", id, len(found.Backups))
+	}
+	if codeOf(err) == statusNoBackup {
+		err = backstay.Wrapf(err, backstay.NotFound, "There is no backup %s.", id)
 	}
 	if err != nil {
 		return backupSet{}, err

@@ -228,7 +228,11 @@ func (in *Instance) restoreFrom(ctx context.Context, o backend.Origin, from Rest
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	go in.tellSize(ctx, what, from.Passed, scratch.DataDir)
-	return scratch.Engine.(engine.Archiver).Restore(ctx, scratch.Node, from.Repository, from.Point)
+	err := scratch.Engine.(engine.Archiver).Restore(ctx, scratch.Node, from.Repository, from.Point)
+	if backstay.KindOf(err) == backstay.NotFound { // it was there when somebody looked
+		err = backstay.Wrapf(err, backstay.Invalid, "The backup %s is not in the repository any more.", from.Point.Backup)
+	}
+	return err
 }
 
 // cloneFrom copies another instance of this machine, which serves.
