@@ -262,14 +262,27 @@ func examineRepository(ctx context.Context, cfg *config, now time.Time) finding 
 	}
 	ctx, cancel := context.WithTimeout(ctx, probePatience)
 	defer cancel()
-	if err := repository.Probe(ctx, r, now); err != nil {
+	err = repository.Probe(ctx, r, now)
+	if err == nil && r.Identity == "" && cfg.data.hasServed() {
+		err = isNobodys(ctx, r)
+	}
+	if err != nil {
 		return finding{lacking, what, err.Error(), "backstay doctor with flags of a repository that can be used; " +
-			"see backstay help serve"}
+			"see backstay help serve, and help begin-repository for one that is to be used from now on"}
 	}
 	if cfg.sharesDisk() {
 		return finding{fair, what, place + disk(cfg), "backstay serve --repository DIR, with a directory on another disk"}
 	}
 	return finding{good, what, place + ": written, read and removed", ""}
+}
+
+// isNobodys fails where another Backstay has begun the repository: one that is in none yet does not take it by itself.
+func isNobodys(ctx context.Context, r backstay.Repository) error {
+	found, err := repository.Identity(ctx, r)
+	if err == nil && found != "" {
+		err = errors.New("the repository belongs to another Backstay")
+	}
+	return err
 }
 
 // disk says of a directory of backups that it shares the disk of the databases.

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/backstay/backstay/repository"
 )
 
 func readSettings(t *testing.T, args ...string) (*config, error) {
@@ -84,6 +86,14 @@ func TestExamineRepository(t *testing.T) {
 	}
 	if err := os.WriteFile(filepath.Join(data, "seal.key"), nil, 0o600); err != nil { // it has served
 		t.Fatal(err)
+	}
+	others := cfg.Repository
+	others.Identity = "another"
+	if err := repository.Begin(t.Context(), others); err != nil {
+		t.Fatal(err)
+	}
+	if f := examineRepository(t.Context(), cfg, time.Now()); f.level != lacking || !strings.Contains(f.state, "another Backstay") {
+		t.Errorf("begun by another: %v", f)
 	}
 	if err := os.RemoveAll(cfg.Repository.Dir); err != nil {
 		t.Fatal(err)
