@@ -120,7 +120,7 @@ type Describer interface {
 	Describe(n Node) string
 }
 
-// ErrStuck says that a client keeps the node from serving the others, and that only ending the node's process helps.
+// ErrStuck says that clients keep the node from serving the others, and that only ending the node's process helps.
 // The caller kills the process and starts it again. Nothing is lost that a client was told is kept.
 var ErrStuck = errors.New("the node can only be ended")
 

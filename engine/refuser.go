@@ -22,6 +22,9 @@ type Refuser interface {
 	// the engine's own error, in sessions that were there before too: these may be ended for it. Statements that began
 	// before are interrupted. Users can be made and dropped all the same, and backups taken.
 	//
+	// Where temporary data has taken the room, the engine may end what has made it, and refuse nothing under FewWrites
+	// before it is called again. The error is ErrStuck, with a sentence, if the node's process must be ended for that.
+	//
 	// It is called when w changes, again and again while it is not AnyWrites, and once after a node has come up.
 	RefuseWrites(ctx context.Context, n Node, w Writes) error
 	// MakingRoom tells users how they delete under FewWrites, so that the disk has more room afterwards: what comes behind

@@ -32,8 +32,23 @@ func (Engine) MakingRoom(engine.Installation) string {
 // RefuseWrites sets the default of sessions. Those that are there keep the one that they began with, so they are ended,
 // also when clients may write again. The configuration is written last: as long as it differs, a call that was
 // interrupted is made up for.
+//
+// Where temporary data has taken the room, and some is left, that data goes first, and nothing is refused before the
+// next call.
 func (e Engine) RefuseWrites(ctx context.Context, n engine.Node, w engine.Writes) error {
 	n.Full = w != engine.AnyWrites
+	var failed error
+	if n.Full {
+		var enough bool
+		enough, failed = freeTemporary(ctx, n, w)
+		if enough && w == engine.FewWrites || errors.Is(failed, engine.ErrStuck) {
+			return failed
+		}
+	}
+	return errors.Join(failed, e.refuse(ctx, n, w))
+}
+
+func (e Engine) refuse(ctx context.Context, n engine.Node, w engine.Writes) error {
 	p, err := e.plan(ctx, n)
 	if err != nil {
 		return err
@@ -90,19 +105,26 @@ func endEarlier(ctx context.Context, n engine.Node) error {
 		if err != nil {
 			return err
 		}
-		return endThose(ctx, conn, d.kill, func(s session) bool {
-			id, err := strconv.ParseInt(s.id, 10, 64)
-			return err == nil && id < limit
+		return endThose(ctx, conn, func(s session) (how string) {
+			if id, err := strconv.ParseInt(s.id, 10, 64); err == nil && id < limit {
+				how = d.kill
+			}
+			return how
 		})
 	})
 }
 
-// endThose ends those of the clients' sessions that are meant, or what they are at.
-func endThose(ctx context.Context, conn *sql.Conn, how string, meant func(session) bool) error {
+const endStatement = "KILL QUERY " // and leaves the session alone
+
+// endThose ends clients' sessions, or what they are at, by the statement that it is told how; empty: not at all.
+func endThose(ctx context.Context, conn *sql.Conn, how func(session) string) error {
 	all, err := allSessions(ctx, conn)
 	for _, s := range all {
-		if s.remote && !s.killed() && meant(s) {
-			err = errors.Join(err, kill(ctx, conn, how, s))
+		if !s.remote || s.killed() {
+			continue
+		}
+		if statement := how(s); statement != "" {
+			err = errors.Join(err, kill(ctx, conn, statement, s))
 		}
 	}
 	return err
@@ -120,10 +142,10 @@ func endWriters(ctx context.Context, conn *sql.Conn) error {
 	if err != nil {
 		return err
 	}
-	return endThose(ctx, conn, "KILL QUERY ", func(s session) bool {
-		if s.command != "Query" && s.command != "Execute" {
-			return false
+	return endThose(ctx, conn, func(s session) (how string) {
+		if s.runs() && (!reading.MatchString(s.info) || onDisk.MatchString(s.state) || slices.Contains(writers, s.id)) {
+			how = endStatement
 		}
-		return !reading.MatchString(s.info) || onDisk.MatchString(s.state) || slices.Contains(writers, s.id)
+		return how
 	})
 }

@@ -21,6 +21,9 @@ type session struct {
 
 func (s session) killed() bool { return s.command == "Killed" }
 
+// runs tells whether it is at a statement.
+func (s session) runs() bool { return s.command == "Query" || s.command == "Execute" }
+
 // allSessions are those of all accounts.
 func allSessions(ctx context.Context, conn *sql.Conn) (found []session, err error) {
 	// information_schema would take room on the disk, which may be full.

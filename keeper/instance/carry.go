@@ -92,6 +92,8 @@ func (in *Instance) rest(ctx context.Context, until time.Time) error {
 		return in.explain()
 	case err := <-in.seen.stuck:
 		return errors.Join(err, in.seen.node.Kill(in.seen.process))
+	case err := <-in.seen.filled:
+		return errors.Join(err, in.seen.node.Kill(in.seen.process))
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
@@ -140,7 +142,8 @@ func (in *Instance) lose() {
 	if s.process != nil {
 		s.process.Close()
 	}
-	s.process, s.stuck, s.looked, s.lived, s.awaited, s.answers, s.serves = nil, nil, false, false, false, false, false
+	s.process, s.stuck, s.filled = nil, nil, nil
+	s.looked, s.lived, s.awaited, s.answers, s.serves = false, false, false, false, false
 	s.silent, s.mute, s.stopped, s.busy = time.Time{}, time.Time{}, false, false
 	in.mu.Lock()
 	defer in.mu.Unlock()
@@ -368,7 +371,9 @@ func (in *Instance) serve(life context.Context) error {
 	}
 	stuck, endTending := s.node.Tend(life, in.userMade, in.log)
 	s.stuck = stuck
-	endRefresh, endGuard := in.refresh(life), in.guard(life)
+	endRefresh := in.refresh(life)
+	filled, endGuard := in.guard(life)
+	s.filled = filled
 	s.leave = func() { endGuard(); endRefresh(); endTending(); dismiss() }
 	s.serves, s.lived, s.up, s.logged = true, true, in.m.Now(), ""
 	r := in.Record()

@@ -2,6 +2,7 @@ package instance
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"time"
 
@@ -91,13 +92,15 @@ func (f fill) writes() engine.Writes {
 	return engine.AnyWrites
 }
 
-// guard keeps clients from using up the volume of a node that serves, until end is called or ctx ends.
-func (in *Instance) guard(ctx context.Context) (end func()) {
+// guard keeps clients from using up the volume of a node that serves, until end is called or ctx ends. Why the node
+// must be killed, if it must, comes by stuck.
+func (in *Instance) guard(ctx context.Context) (stuck <-chan error, end func()) {
 	n := in.seen.node
 	in.guarded.configuring.Lock()
 	in.guarded.node = n
 	in.guarded.configuring.Unlock()
 	ctx, cancel := context.WithCancel(ctx)
+	reasons := make(chan error, 1)
 	var watching sync.WaitGroup
 	watching.Go(func() {
 		last := refusal{writes: engine.AnyWrites, done: !n.Found && !n.Full}
@@ -106,24 +109,28 @@ func (in *Instance) guard(ctx context.Context) (end func()) {
 		}
 		pause := time.Duration(0)
 		for wait.Pause(ctx, pause) == nil {
-			pause = in.watchRoom(ctx, &last)
+			var err error
+			if pause, err = in.watchRoom(ctx, &last); errors.Is(err, engine.ErrStuck) {
+				reasons <- err
+				return
+			}
 		}
 	})
-	return func() { cancel(); watching.Wait() }
+	return reasons, func() { cancel(); watching.Wait() }
 }
 
 // watchRoom looks how full the instance is, does what is to be done about it, and returns when to look again.
-func (in *Instance) watchRoom(ctx context.Context, last *refusal) (pause time.Duration) {
+func (in *Instance) watchRoom(ctx context.Context, last *refusal) (pause time.Duration, err error) {
 	r, known := in.room()
 	if !known {
-		return mostPause
+		return mostPause, nil
 	}
 	now := in.judge(r)
 	in.guarded.lend(r) // Run gives it
 	if w := now.writes(); last.due(w, in.m.Now()) {
-		*last = in.refuse(ctx, w, *last)
+		*last, err = in.refuse(ctx, w, *last)
 	}
-	return r.pause(now)
+	return r.pause(now), err
 }
 
 // judge says how full the instance is, and tells it.
@@ -144,21 +151,21 @@ func (in *Instance) judge(r room) fill {
 }
 
 // refuse asks the engine to let clients write no more than that.
-func (in *Instance) refuse(ctx context.Context, w engine.Writes, last refusal) refusal {
+func (in *Instance) refuse(ctx context.Context, w engine.Writes, last refusal) (refusal, error) {
 	g := &in.guarded
 	g.configuring.Lock()
 	defer g.configuring.Unlock()
 	refuser, ok := g.node.Engine.(engine.Refuser)
 	if !ok {
-		return refusal{writes: w, done: true, at: in.m.Now()}
+		return refusal{writes: w, done: true, at: in.m.Now()}, nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, refusalPatience)
 	defer cancel()
 	err := refuser.RefuseWrites(ctx, g.node.Node, w)
-	if err != nil && last.done && ctx.Err() == nil {
+	if err != nil && last.done && ctx.Err() == nil && !errors.Is(err, engine.ErrStuck) {
 		in.log.Warn("an engine does not refuse, or allow, what clients write; it is asked again", "writes", w, "error", err)
 	}
-	return refusal{writes: w, done: err == nil, at: in.m.Now()}
+	return refusal{writes: w, done: err == nil, at: in.m.Now()}, err
 }
 
 // An engine that has filled its volume all the same cannot write what it takes to refuse, and one that ended for that

@@ -56,6 +56,7 @@ type sight struct {
 	node    node.Node        // that the process is
 	leave   func()           // ends what is done for a node that serves
 	stuck   <-chan error     // tells why the process must be killed, while it serves
+	filled  <-chan error     // and why it must for its volume
 
 	restoring *restoring // data that is being restored; nil: none is
 
