@@ -25,11 +25,15 @@ type Archiver interface {
 	// Archive brings into the repository what the node has logged since the last call. It is called every few seconds
 	// while the node serves, and once after it has ended. A piece of the log that is still being written is ended for it
 	// when it is of that age, or nearly so. It removes what waits on the node's volume for a repository that is away
-	// once that takes too much room, and tells of the gap.
+	// once that takes too much room, and tells of the gap, which stays in the repository.
 	Archive(ctx context.Context, n Node, r backstay.Repository, age time.Duration) (Archived, error)
 	// Backups lists the whole backups in the repository, the oldest first. One of which it cannot be read what it is, is
 	// left out where another can. Of n there need be no more than the Installation, a RunDir and the Account.
 	Backups(ctx context.Context, n Node, r backstay.Repository) ([]backstay.Backup, error)
+	// Reached tells what the repository itself says of its archive, whatever records are left: until when it reaches at
+	// least, which is zero where it does not say, and all of its gaps that are behind a backup which is kept. Of n it
+	// needs what Backups does.
+	Reached(ctx context.Context, n Node, r backstay.Repository) (Archived, error)
 	// Verify reads all backups that there are whole, and the archive behind them, and compares the checksums. What it
 	// finds damaged is no error. Of n it needs what Backups does.
 	Verify(ctx context.Context, n Node, r backstay.Repository) (Findings, error)
@@ -68,7 +72,7 @@ func NewBackupID(began time.Time) string {
 // Archived is how far a repository follows a node.
 type Archived struct {
 	Until time.Time      // the last moment that can be restored; zero: the engine has no archive
-	Gaps  []backstay.Gap // that were found since the last call
+	Gaps  []backstay.Gap // of Archive: those that were found since the last call
 }
 
 // Findings is what Verify has found.

@@ -138,6 +138,31 @@ func (Engine) Archive(
 	return a, f.save()
 }
 
+// Reached returns what the heads of the series say.
+func (Engine) Reached(ctx context.Context, n engine.Node, r backstay.Repository) (a engine.Archived, err error) {
+	store, err := openStore(n.Installation, r)
+	if err != nil {
+		return a, err
+	}
+	entries, err := store.List(ctx, archivePrefix)
+	if err != nil {
+		return a, err
+	}
+	for _, e := range entries {
+		series, object := seriesIn(e.Name)
+		if object != "head" {
+			continue
+		}
+		h, err := readHead(ctx, store, series)
+		if kind := backstay.KindOf(err); err != nil && kind != backstay.Invalid && kind != backstay.NotFound {
+			return a, err
+		}
+		a.Until = later(a.Until, h.Until)
+	}
+	a.Gaps, err = store.Gaps(ctx)
+	return a, err
+}
+
 // begin begins a series unless the files continue the one that the calls before have begun. All others are ended.
 func (f *follower) begin(ctx context.Context, numbers []int) error {
 	continued, err := f.continued(ctx, numbers)
@@ -162,6 +187,9 @@ func (f *follower) begin(ctx context.Context, numbers []int) error {
 	f.followed = followed{Series: newSeries(time.Now()), Next: first, Boot: f.Boot}
 	if !until.IsZero() {
 		f.Gap = &backstay.Gap{From: until, Until: began}
+		if err := f.store.AddGaps(ctx, []backstay.Gap{*f.Gap}); err != nil { // before a head reaches beyond it
+			return err
+		}
 	}
 	if err := putHead(ctx, f.store, f.Series, head{Last: first - 1, Until: began}); err != nil {
 		return err

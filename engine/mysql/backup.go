@@ -241,5 +241,15 @@ func (Engine) Expire(ctx context.Context, n engine.Node, r backstay.Repository, 
 			return err
 		}
 	}
-	return store.Delete(ctx, time.Now(), slices.Concat(manifests, rest, needless(logged, whole))...)
+	err = store.Delete(ctx, time.Now(), slices.Concat(manifests, rest, needless(logged, whole))...)
+	if err != nil || !known {
+		return err
+	}
+	oldest := time.Now()
+	for _, m := range whole {
+		if m.Ended.Before(oldest) {
+			oldest = m.Ended
+		}
+	}
+	return store.DropGaps(ctx, oldest)
 }

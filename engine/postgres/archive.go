@@ -42,7 +42,7 @@ func (Engine) Archive(
 // pushWaiting pushes all that waits. Most often nothing does, and no tool is needed.
 func pushWaiting(ctx context.Context, n engine.Node, r backstay.Repository, s *spool) (err error) {
 	names, err := s.waiting()
-	if err != nil || len(names) == 0 && !s.owesHead() {
+	if err != nil || len(names) == 0 && !s.owes() {
 		return err
 	}
 	t, err := openTool(ctx, n, r)
@@ -53,7 +53,7 @@ func pushWaiting(ctx context.Context, n engine.Node, r backstay.Repository, s *s
 	if err := t.push(ctx, s); err != nil {
 		return t.blame(ctx, err)
 	}
-	return t.tellHead(ctx, s)
+	return t.tell(ctx, s)
 }
 
 // push pushes all that waits, the oldest first.
@@ -81,6 +81,9 @@ func (t *pgBackRest) push(ctx context.Context, s *spool) error {
 // version, or of another history of the same one, is of no use, nor is one that no backup comes before: there is a gap
 // until the next backup.
 func (t *pgBackRest) pushOne(ctx context.Context, s *spool, name, path string) error {
+	if err := t.takeUp(ctx, s); err != nil {
+		return err
+	}
 	_, err := t.run(ctx, false, "archive-push", path)
 	code := codeOf(err)
 	switch {

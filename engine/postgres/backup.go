@@ -75,7 +75,13 @@ func (t *pgBackRest) backUp(ctx context.Context, s *spool, gently bool) (set bac
 		return set, err
 	}
 	before := found.Backups
+	if err := t.takeUp(ctx, s); err != nil {
+		return set, err
+	}
 	s.record.Server = found.server()
+	if err := s.save(); err != nil {
+		return set, err
+	}
 	err = t.whilePushing(ctx, s, func() error {
 		_, err := t.run(ctx, gently, slices.Concat(backupOptions, options,
 			[]string{"--annotation=version=" + t.node.Installation.FullVersion, "backup"})...)
@@ -90,7 +96,7 @@ func (t *pgBackRest) backUp(ctx context.Context, s *spool, gently bool) (set bac
 	if err := t.pushUntil(ctx, s, set.Archive.Stop); err != nil {
 		return set, err
 	}
-	return set, t.tellHead(ctx, s)
+	return set, t.tell(ctx, s)
 }
 
 // newest returns the backup that was not there before. It fails if that one must not be restored.
@@ -342,7 +348,8 @@ func (Engine) Expire(ctx context.Context, n engine.Node, r backstay.Repository, 
 			return t.blame(ctx, err)
 		}
 	}
-	return nil
+	oldest := sets[slices.IndexFunc(sets, isKept)].backup()
+	return t.blame(ctx, t.store.DropGaps(ctx, oldest.Ended))
 }
 
 func (t *pgBackRest) removeStanza(ctx context.Context) error {
@@ -353,5 +360,5 @@ func (t *pgBackRest) removeStanza(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return t.removeHead(ctx)
+	return t.forgetAll(ctx)
 }

@@ -3,10 +3,12 @@ package postgres
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"time"
 
 	"github.com/backstay/backstay"
+	"github.com/backstay/backstay/engine"
 	"github.com/backstay/backstay/repository"
 )
 
@@ -51,25 +53,36 @@ func readHead(ctx context.Context, store *repository.Store) (h head, err error) 
 	return h, json.Unmarshal(text, &h)
 }
 
-// head returns the head of the tool's repository.
-func (t *pgBackRest) head(ctx context.Context) (head, error) {
-	store, err := repository.Open(t.repository)
+// Reached returns what the head and the gaps beside it say.
+func (Engine) Reached(ctx context.Context, _ engine.Node, r backstay.Repository) (a engine.Archived, err error) {
+	store, err := repository.Open(r)
 	if err != nil {
-		return nil, err
+		return a, err
 	}
-	return readHead(ctx, store)
+	return reached(ctx, store)
 }
 
-// tellHead brings the head up to the segment that was archived last.
-func (t *pgBackRest) tellHead(ctx context.Context, s *spool) error {
-	if !s.owesHead() {
-		return nil
-	}
-	store, err := repository.Open(t.repository)
+func reached(ctx context.Context, store *repository.Store) (a engine.Archived, err error) {
+	h, err := readHead(ctx, store)
 	if err != nil {
+		return a, err
+	}
+	for _, of := range h {
+		if of.Until.After(a.Until) {
+			a.Until = of.Until
+		}
+	}
+	a.Gaps, err = store.Gaps(ctx)
+	return a, err
+}
+
+// tell notes in the repository what it has to say of its archive. The head comes last: it never reaches beyond a gap
+// that is not known.
+func (t *pgBackRest) tell(ctx context.Context, s *spool) error {
+	if err := t.store.AddGaps(ctx, s.record.Gaps); err != nil || !s.owesHead() {
 		return err
 	}
-	h, err := readHead(ctx, store)
+	h, err := readHead(ctx, t.store)
 	if err != nil {
 		return err
 	}
@@ -79,21 +92,61 @@ func (t *pgBackRest) tellHead(ctx context.Context, s *spool) error {
 	if err != nil {
 		return err
 	}
-	if _, err := store.PutText(ctx, headName, text); err != nil {
+	if _, err := t.store.PutText(ctx, headName, text); err != nil {
 		return err
 	}
 	s.record.Told = last
 	return s.save()
 }
 
-// removeHead removes the head of an archive that is gone.
-func (t *pgBackRest) removeHead(ctx context.Context) error {
-	store, err := repository.Open(t.repository)
+// forgetAll removes what was said of an archive that is gone.
+func (t *pgBackRest) forgetAll(ctx context.Context) error {
+	now := time.Now()
+	return errors.Join(t.store.DropGaps(ctx, now), t.store.Delete(ctx, now, headName))
+}
+
+// takeUp notes the gap between an archive and a node that goes on with it and has not archived anything yet: another
+// node has made it, or this one on another machine.
+func (t *pgBackRest) takeUp(ctx context.Context, s *spool) error {
+	if s.record.Server != 0 || s.record.Last != "" {
+		return nil
+	}
+	sets, err := t.sets(ctx)
+	if err != nil || len(sets) == 0 {
+		return err
+	}
+	a, err := reached(ctx, t.store)
 	if err != nil {
 		return err
 	}
-	return store.Delete(ctx, time.Now(), headName)
+	s.record.Until = a.Until
+	if end := time.Unix(sets[len(sets)-1].Timestamp.Stop, 0).UTC(); a.Until.Before(end) {
+		s.record.Until = end
+	}
+	s.gap(time.Now().UTC())
+	return nil
 }
+
+// passes fails if a gap of the archive lies between a backup and a moment.
+func (t *pgBackRest) passes(ctx context.Context, set backupSet, moment time.Time) error {
+	gaps, err := t.store.Gaps(ctx)
+	if err != nil {
+		return err
+	}
+	for _, g := range gaps {
+		if g.Until.After(set.backup().Ended) && g.From.Before(moment) {
+			return backstay.Errorf(backstay.Invalid,
+				"The archive has a gap behind the backup %s, from %s until %s, UTC: %s cannot be restored from it.",
+				set.Label, utc(g.From), utc(g.Until), utc(moment))
+		}
+	}
+	return nil
+}
+
+func utc(t time.Time) string { return t.UTC().Format(time.DateTime) }
+
+// owes tells whether the repository does not know yet what it is to say of its archive.
+func (s *spool) owes() bool { return len(s.record.Gaps) > 0 || s.owesHead() }
 
 // owesHead tells whether the repository holds a segment of which its head does not know. Which server's it is, the
 // first backup tells.
@@ -126,5 +179,5 @@ func (f *feeder) reaches(ctx context.Context, moment time.Time) error {
 	}
 	return backstay.Errorf(backstay.Invalid,
 		"What the backup %s goes on with ends at %s, UTC: %s cannot be restored from it.",
-		f.set.Label, until.UTC().Format(time.DateTime), moment.UTC().Format(time.DateTime))
+		f.set.Label, utc(until), utc(moment))
 }

@@ -33,14 +33,19 @@ const stanza = "main"
 type pgBackRest struct {
 	node       engine.Node
 	repository backstay.Repository
-	dir        string   // for its locks, which need not outlive the call
-	worksIn    string   // where its processes are found that outlive us for a moment
-	held       *os.File // keeps dir from being swept
+	store      *repository.Store // of what lies beside its own objects
+	dir        string            // for its locks, which need not outlive the call
+	worksIn    string            // where its processes are found that outlive us for a moment
+	held       *os.File          // keeps dir from being swept
 }
 
 // openTool fails if the repository is away.
 func openTool(ctx context.Context, n engine.Node, r backstay.Repository) (t *pgBackRest, err error) {
 	if err := repository.Reachable(ctx, r); err != nil {
+		return nil, err
+	}
+	store, err := repository.Open(r)
+	if err != nil {
 		return nil, err
 	}
 	dir, err := os.MkdirTemp("", toolPrefix)
@@ -55,7 +60,7 @@ func openTool(ctx context.Context, n engine.Node, r backstay.Repository) (t *pgB
 		return nil, errors.Join(err, os.RemoveAll(dir))
 	}
 	sweepTools()
-	return &pgBackRest{node: n, repository: r, dir: dir, worksIn: dir, held: held}, nil
+	return &pgBackRest{node: n, repository: r, store: store, dir: dir, worksIn: dir, held: held}, nil
 }
 
 const toolPrefix = "backstay-pgbackrest-"

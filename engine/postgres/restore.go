@@ -29,7 +29,10 @@ func (e Engine) Restore(ctx context.Context, n engine.Node, r backstay.Repositor
 	if err != nil {
 		return t.blame(ctx, err)
 	}
-	head, err := t.head(ctx)
+	head, err := readHead(ctx, t.store)
+	if err == nil {
+		err = t.passes(ctx, set, to.Until)
+	}
 	if err != nil {
 		return t.blame(ctx, err)
 	}

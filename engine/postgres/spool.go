@@ -175,6 +175,10 @@ func (s *spool) note(name string, now time.Time) {
 
 // gap notes that what was logged between the end of the archive and now is lost for it.
 func (s *spool) gap(now time.Time) {
+	if last := len(s.record.Gaps) - 1; last >= 0 && s.record.Gaps[last].From.Equal(s.record.Until) {
+		s.record.Gaps[last].Until = now
+		return
+	}
 	s.record.Gaps = append(s.record.Gaps, backstay.Gap{From: s.record.Until, Until: now})
 }
 

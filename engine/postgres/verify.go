@@ -163,7 +163,7 @@ func holes(first, last string, all []segment) (found []hole) {
 func (t *pgBackRest) addLost(
 	ctx context.Context, f *engine.Findings, sets []backupSet, segments map[line][]segment,
 ) error {
-	head, err := t.head(ctx)
+	head, err := readHead(ctx, t.store)
 	if err != nil {
 		return err
 	}

@@ -66,6 +66,11 @@ func (Engine) Archive(
 	return engine.Archived{}, nil
 }
 
+// Reached says nothing: there is no archive.
+func (Engine) Reached(context.Context, engine.Node, backstay.Repository) (engine.Archived, error) {
+	return engine.Archived{}, nil
+}
+
 // Backups returns what the notes say that have a snapshot. One that is damaged is left out where another is not.
 func (Engine) Backups(ctx context.Context, _ engine.Node, r backstay.Repository) ([]backstay.Backup, error) {
 	store, err := repository.Open(r)
