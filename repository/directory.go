@@ -95,7 +95,8 @@ func (d directory) list(ctx context.Context, prefix string) ([]Entry, error) {
 		return nil, err
 	}
 	var entries []Entry
-	err := filepath.WalkDir(d.path(), func(path string, e fs.DirEntry, err error) error {
+	above := prefix[:strings.LastIndex(prefix, "/")+1] // tools with a repository of their own have many files beside it
+	err := filepath.WalkDir(d.path(above), func(path string, e fs.DirEntry, err error) error {
 		switch {
 		case ctx.Err() != nil:
 			return ctx.Err()

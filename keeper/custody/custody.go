@@ -218,38 +218,45 @@ func (c *Custody) discover(ctx context.Context, o backend.Origin) (kept backend.
 		if len(installed) == 0 {
 			continue
 		}
-		kept, err = c.list(ctx, archiver, o, installed[0])
-		if err == nil && len(kept.List) > 0 {
+		list, reached, err := c.list(ctx, archiver, o, installed[0])
+		if err == nil && len(list) > 0 {
 			err = c.adopt(ctx)
 		}
-		if backstay.KindOf(err) == backstay.Unavailable || len(kept.List) > 0 {
-			kept.Engine = name
-			return kept, err
+		if backstay.KindOf(err) == backstay.Unavailable || len(list) > 0 {
+			kept := backend.Backups{Instance: o.Instance, Engine: name, List: list, Gaps: reached.Gaps}
+			return c.judged(kept, reached.Until), err
 		}
 	}
 	return kept, backstay.Errorf(backstay.NotFound, "No backups are kept of the instance %s.", o.Instance)
 }
 
+// list asks the repository what is there of an instance.
 func (c *Custody) list(
 	ctx context.Context, a engine.Archiver, o backend.Origin, i engine.Installation,
-) (kept backend.Backups, err error) {
+) (list []backstay.Backup, reached engine.Archived, err error) {
 	n, leave, err := c.bare(Record{Kept: backend.Backups{Instance: o.Instance}, Installation: i})
 	if err != nil {
-		return kept, err
+		return nil, reached, err
 	}
 	defer leave()
-	list, err := a.Backups(ctx, n, c.own().Of(o.Instance, o.Key))
-	kept = backend.Backups{Instance: o.Instance, List: merged(list, nil)}
+	r := c.own().Of(o.Instance, o.Key)
+	found, err := a.Backups(ctx, n, r)
+	if err == nil {
+		reached, err = reachedBy(ctx, a, n, r, found)
+	}
+	return merged(found, nil), reached, err
+}
+
+// judged adds to what is kept, without a record, what was found damaged of it.
+func (c *Custody) judged(kept backend.Backups, archived time.Time) backend.Backups {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if before, ok := c.found[o.Instance]; ok {
+	if before, ok := c.found[kept.Instance]; ok {
 		judge(kept.List, before)
-		kept.Gaps = before.Lost
+		kept.Gaps = slices.Concat(kept.Gaps, before.Lost)
 	}
-	if count := len(kept.List); count > 0 { // how far the archive goes beyond that, nobody knows
-		kept.Earliest, kept.Latest = backup.Range(kept.List, kept.Gaps, kept.List[count-1].Ended)
-	}
-	return kept, err
+	kept.Earliest, kept.Latest = backup.Range(kept.List, kept.Gaps, archived)
+	return kept
 }
 
 // BackUp is instance.Vault's.

@@ -2,6 +2,7 @@ package custody
 
 import (
 	"context"
+	"slices"
 
 	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/backend"
@@ -50,23 +51,48 @@ func (c *Custody) fillFromRepository(ctx context.Context, r *Record) error {
 	}
 	r.Installation = installed[0]
 	archiver := c.Engines[r.Kept.Engine].(engine.Archiver) // Able has made sure of it
-	found, err := c.list(ctx, archiver, backend.Origin{Instance: r.Kept.Instance, Key: r.Policy.Key}, r.Installation)
+	o := backend.Origin{Instance: r.Kept.Instance, Key: r.Policy.Key}
+	list, reached, err := c.list(ctx, archiver, o, r.Installation)
 	if err != nil {
 		return err
 	}
-	if len(found.List) == 0 {
+	if len(list) == 0 {
 		return backstay.Errorf(backstay.NotFound, "No backups are kept of the instance %s.", r.Kept.Instance)
 	}
 	if err := c.adopt(ctx); err != nil {
 		return err
 	}
-	r.Kept.List = found.List
-	last := &r.Kept.List[len(r.Kept.List)-1]
-	last.Final = r.Leaving
-	if archiver.RestorePoints(r.Installation) == backstay.AnySecond {
-		r.Archived = last.Ended // what was archived since then is not known
-	}
+	r.Kept.List, r.Kept.Gaps, r.Archived = list, reached.Gaps, reached.Until
+	r.Kept.List[len(list)-1].Final = r.Leaving
 	return nil
+}
+
+// reachedBy is what the repository says of the archive behind the backups that were found there. It reaches the end of
+// the last one at least. Until is zero where there is no archive.
+func reachedBy(
+	ctx context.Context, a engine.Archiver, n engine.Node, r backstay.Repository, found []backstay.Backup,
+) (reached engine.Archived, err error) {
+	if len(found) == 0 || a.RestorePoints(n.Installation) != backstay.AnySecond {
+		return reached, nil
+	}
+	if reached, err = a.Reached(ctx, n, r); err != nil {
+		return reached, err
+	}
+	if last := found[len(found)-1].Ended; reached.Until.Before(last) {
+		reached.Until = last
+	}
+	return reached, nil
+}
+
+// joined are the gaps that are known with those that are told of, each once.
+func joined(known, told []backstay.Gap) []backstay.Gap {
+	for _, g := range told {
+		is := func(k backstay.Gap) bool { return k.From.Equal(g.From) && !k.Until.Before(g.Until) }
+		if !slices.ContainsFunc(known, is) {
+			known = append(known, g)
+		}
+	}
+	return known
 }
 
 // recall asks the repository for the backups of an instance that is gone, if its record knows of none: the record may

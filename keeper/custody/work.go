@@ -194,7 +194,14 @@ func (k *Custodian) list(ctx context.Context, n engine.Node) error {
 	if err != nil && backstay.KindOf(err) != backstay.Invalid { // where all are damaged, there are to be others
 		return err
 	}
-	err = k.amend(func(r *Record) { r.Kept.List = merged(found, r.Kept.List) })
+	reached, err := reachedBy(ctx, k.archiver(), n, k.repository(), found)
+	if err != nil {
+		return err
+	}
+	err = k.amend(func(r *Record) {
+		r.Kept.List, r.Kept.Gaps = merged(found, r.Kept.List), joined(r.Kept.Gaps, reached.Gaps)
+		r.Archived = cmp.Or(r.Archived, reached.Until)
+	})
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if err == nil {
@@ -227,6 +234,7 @@ func (k *Custodian) archiveSteps(n engine.Node, age time.Duration) []step.Step {
 			return err
 		}
 		k.mu.Lock()
+		a.Until = cmp.Or(a.Until, k.record.Archived) // who goes on with another's archive says nothing at first
 		idle := len(a.Gaps) == 0 && k.stored && k.c.Now().Sub(k.saved) < saveEvery
 		if idle {
 			k.record.Archived = a.Until
@@ -237,7 +245,7 @@ func (k *Custodian) archiveSteps(n engine.Node, age time.Duration) []step.Step {
 		}
 		return k.amend(func(r *Record) {
 			r.Archived = a.Until
-			r.Kept.Gaps = append(r.Kept.Gaps, a.Gaps...)
+			r.Kept.Gaps = joined(r.Kept.Gaps, a.Gaps)
 		})
 	}}}
 }
