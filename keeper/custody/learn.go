@@ -84,12 +84,15 @@ func reachedBy(
 	return reached, nil
 }
 
-// joined are the gaps that are known with those that are told of, each once.
+// joined are the gaps that are known with those that are told of. Of such that begin at one moment, the longest stays.
 func joined(known, told []backstay.Gap) []backstay.Gap {
 	for _, g := range told {
-		is := func(k backstay.Gap) bool { return k.From.Equal(g.From) && !k.Until.Before(g.Until) }
-		if !slices.ContainsFunc(known, is) {
+		i := slices.IndexFunc(known, func(k backstay.Gap) bool { return k.From.Equal(g.From) })
+		switch {
+		case i < 0:
 			known = append(known, g)
+		case known[i].Until.Before(g.Until):
+			known[i] = g
 		}
 	}
 	return known
