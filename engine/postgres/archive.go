@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"io/fs"
-	"os"
 	"time"
 
 	"github.com/backstay/backstay"
@@ -79,25 +78,28 @@ func (t *pgBackRest) push(ctx context.Context, s *spool) error {
 
 // pushOne pushes a segment. One that is of another server than the repository's, as after a change of the major
 // version, or of another history of the same one, is of no use, nor is one that no backup comes before: there is a gap
-// until the next backup.
+// until the next backup. The first of a node also sees that the stanza is whole: into half of one, nothing may go.
 func (t *pgBackRest) pushOne(ctx context.Context, s *spool, name, path string) error {
-	if err := t.takeUp(ctx, s); err != nil {
-		return err
+	if s.isNew() {
+		if err := t.takeUp(ctx, s); err != nil {
+			return err
+		}
+		if err := repository.Reachable(ctx, t.repository); err != nil { // it was all the time
+			return err
+		}
+		return s.leaveOut(path)
 	}
 	_, err := t.run(ctx, false, "archive-push", path)
 	code := codeOf(err)
 	switch {
 	case err == nil:
 		s.note(name, time.Now().UTC())
+		return s.done(path)
 	case code == codeOther, code == codeDuplicate, code != 0 && t.hasNoStanza(ctx):
-		s.gap(time.Now().UTC())
+		return s.leaveOut(path)
 	default:
 		return err
 	}
-	if err := s.save(); err != nil {
-		return err
-	}
-	return os.Remove(path)
 }
 
 // hasNoStanza tells whether the repository is there and holds nothing: no backup that a segment could follow. What has

@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"encoding/json"
@@ -8,6 +9,7 @@ import (
 	"fmt"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -16,6 +18,7 @@ import (
 
 	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/engine"
+	"github.com/backstay/backstay/repository"
 )
 
 var _ engine.Archiver = Engine{}
@@ -67,7 +70,7 @@ func (t *pgBackRest) backUp(ctx context.Context, s *spool, gently bool) (set bac
 	if err := wantArchive(ctx, t.node); err != nil {
 		return set, err
 	}
-	if err := t.ensureStanza(ctx, options); err != nil {
+	if err := t.ensureStanza(ctx, s, options); err != nil {
 		return set, err
 	}
 	found, err := t.info(ctx)
@@ -136,7 +139,10 @@ func wantArchive(ctx context.Context, n engine.Node) error {
 }
 
 // ensureStanza makes the stanza, or has it follow the node to another major version.
-func (t *pgBackRest) ensureStanza(ctx context.Context, options []string) error {
+func (t *pgBackRest) ensureStanza(ctx context.Context, s *spool, options []string) error {
+	if err := t.meet(ctx, s); err != nil {
+		return err
+	}
 	run := func(command string) error {
 		_, err := t.run(ctx, false, slices.Concat([]string{"--no-online"}, options, []string{command})...)
 		return err
@@ -145,7 +151,7 @@ func (t *pgBackRest) ensureStanza(ctx context.Context, options []string) error {
 	switch codeOf(err) {
 	case codeMismatch:
 		return run("stanza-upgrade")
-	case codeMissing:
+	case codeMissing, codeNotEmpty:
 		if cleared, clearErr := t.clearHalfMade(ctx); clearErr != nil || !cleared {
 			return cmp.Or(clearErr, err)
 		}
@@ -154,8 +160,25 @@ func (t *pgBackRest) ensureStanza(ctx context.Context, options []string) error {
 	return err
 }
 
-// begun are the files that a stanza begins with.
-var begun = []string{"archive.info", "archive.info.copy", "backup.info", "backup.info.copy"}
+// meet forgets, where the repository has no archive, as another one than before, what the record says of one: until the
+// stanza is whole, the node is new to it.
+func (t *pgBackRest) meet(ctx context.Context, s *spool) error {
+	if s.isNew() {
+		return nil
+	}
+	out, err := t.run(ctx, false, "repo-ls", "archive/"+stanza)
+	if err != nil || len(bytes.TrimSpace(out)) > 0 {
+		return err
+	}
+	if err := repository.Reachable(ctx, t.repository); err != nil { // one that has gone meanwhile has none either
+		return err
+	}
+	s.record.Server, s.record.Last, s.record.Told = 0, "", ""
+	return s.save()
+}
+
+// begun matches the files that a stanza begins with, also while they are written.
+var begun = regexp.MustCompile(`^(?:archive|backup)\.info(?:\.copy)?(?:\.pgbackrest\.tmp)?$`)
 
 // clearHalfMade removes what was made of a stanza by a run of the tool that was killed, if there is nothing else in it.
 // A stanza that has backups, or an archive, and lacks one of the files that it begins with is damaged: it stays as it
@@ -168,7 +191,7 @@ func (t *pgBackRest) clearHalfMade(ctx context.Context) (cleared bool, err error
 			return false, err
 		}
 		for name := range strings.FieldsSeq(string(out)) {
-			if !slices.Contains(begun, name) {
+			if !begun.MatchString(name) {
 				return false, nil
 			}
 			paths = append(paths, dir+"/"+name)

@@ -216,6 +216,15 @@ func TestStanzaThatIsHalfMade(t *testing.T) {
 	t.Parallel()
 	n, r := enginetest.NewNode(t, archiving), enginetest.NewRepository(t)
 	enginetest.Serve(t, archiving, n)
+	writes := func(dir, name string) { // it is killed while it does
+		t.Helper()
+		dir = filepath.Join(r.Dir, r.Part, dir, "main")
+		path := filepath.Join(dir, name+".pgbackrest.tmp")
+		if err := errors.Join(os.MkdirAll(dir, 0o700), os.WriteFile(path, nil, 0o600)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	writes("archive", "archive.info")
 	mustBackUp(t, n, r)
 	backups := filepath.Join(r.Dir, r.Part, "backup", "main")
 	if err := os.RemoveAll(backups); err != nil {
@@ -233,7 +242,45 @@ func TestStanzaThatIsHalfMade(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	writes("backup", "backup.info")
 	mustBackUp(t, n, r)
+}
+
+// TestNothingGoesIntoHalfAStanza: what a server logs after the tool was killed between the stanza's two files is not
+// pushed there, whatever the node has archived elsewhere: nobody may clear a half with an archive in it, and no backup
+// could be taken any more.
+func TestNothingGoesIntoHalfAStanza(t *testing.T) {
+	t.Parallel()
+	n := enginetest.NewNode(t, archiving)
+	enginetest.Serve(t, archiving, n)
+	spool, a := filepath.Join(filepath.Dir(n.DataDir), "archive"), server{n}.admin(t)
+	for _, name := range []string{"the first repository", "another repository"} {
+		r := enginetest.NewRepository(t)
+		second := filepath.Join(r.Dir, r.Part, "backup")
+		if err := errors.Join(os.MkdirAll(filepath.Dir(second), 0o700), os.Symlink("nowhere", second)); err != nil {
+			t.Fatal(err)
+		}
+		if b, err := archiving.Backup(t.Context(), n, r, false); err == nil { // the tool dies of the link
+			t.Fatalf("%s: half a stanza has the backup %+v", name, b)
+		}
+		if err := os.Remove(second); err != nil {
+			t.Fatal(err)
+		}
+		if made := names(t, filepath.Join(r.Dir, r.Part, "archive", "main")); !slices.Contains(made, "archive.info") {
+			t.Fatalf("%s: the stanza's first file is not among %v", name, made)
+		}
+		was := names(t, spool)
+		a.do(t, "SELECT pg_current_xact_id()", "SELECT pg_switch_wal()")
+		await(t, "the segment", func() bool { return !slices.Equal(names(t, spool), was) })
+		mustArchive(t, n, r)
+		b, err := archiving.Backup(t.Context(), n, r, false)
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		wantWhole(t, n, r, b)
+		now := time.Now()
+		await(t, "the archive's end", func() bool { return mustArchive(t, n, r).Until.After(now) })
+	}
 }
 
 func mustBackUp(t *testing.T, n engine.Node, r backstay.Repository) backstay.Backup {

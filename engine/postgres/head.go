@@ -108,7 +108,7 @@ func (t *pgBackRest) forgetAll(ctx context.Context) error {
 // takeUp notes the gap between an archive and a node that goes on with it and has not archived anything yet: another
 // node has made it, or this one on another machine.
 func (t *pgBackRest) takeUp(ctx context.Context, s *spool) error {
-	if s.record.Server != 0 || s.record.Last != "" {
+	if !s.isNew() {
 		return nil
 	}
 	sets, err := t.sets(ctx)

@@ -142,6 +142,7 @@ const (
 	codeNotFound  = 1  // the archive does not have what was asked for
 	codeMismatch  = 28 // the repository's stanza is that of another server
 	codeFormat    = 29 // what is in the repository is not what belongs there
+	codeNotEmpty  = 40 // there is something where a stanza is to be made
 	codeOther     = 44 // a segment of the log is of another server than the stanza
 	codeDuplicate = 45 // another segment of that name is there
 	codeLocked    = 50

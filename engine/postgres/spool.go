@@ -173,8 +173,30 @@ func (s *spool) note(name string, now time.Time) {
 	}
 }
 
-// gap notes that what was logged between the end of the archive and now is lost for it.
+// done removes a segment, of which the record says what became.
+func (s *spool) done(path string) error {
+	if err := s.save(); err != nil {
+		return err
+	}
+	return os.Remove(path)
+}
+
+// leaveOut removes a segment that does not go into the repository.
+func (s *spool) leaveOut(path string) error {
+	s.gap(time.Now().UTC())
+	return s.done(path)
+}
+
+// isNew tells whether no backup of the node has seen the repository's stanza. The record of an earlier version of ours
+// does not know the server's number.
+func (s *spool) isNew() bool { return s.record.Server == 0 && s.record.Last == "" }
+
+// gap notes that what was logged between the end of the archive and now is lost for it. Before there is a backup, there
+// is nothing for it to be lost for.
 func (s *spool) gap(now time.Time) {
+	if s.record.Until.IsZero() {
+		return
+	}
 	if last := len(s.record.Gaps) - 1; last >= 0 && s.record.Gaps[last].From.Equal(s.record.Until) {
 		s.record.Gaps[last].Until = now
 		return
