@@ -26,22 +26,20 @@ func (Engine) Archive(
 		return a, err
 	}
 	looked := s.look(ctx, n, age)
-	ended := handedOver(n) // before the last look at what waits
-	if err := cmp.Or(pushWaiting(ctx, n, r, s), looked); err != nil {
+	ended := handedOver(n) && !s.isNew() // before the last look at what waits
+	if err := cmp.Or(pushWaiting(ctx, n, r, s, ended), looked); err != nil {
 		return a, err
-	}
-	if ended {
-		s.record.Until, s.record.Snapshot, s.record.Pending = engine.WholeSecond(time.Now()), "", nil
 	}
 	a = engine.Archived{Until: s.record.Until, Gaps: s.record.Gaps}
 	s.record.Gaps = nil
 	return a, s.save()
 }
 
-// pushWaiting pushes all that waits. Most often nothing does, and no tool is needed.
-func pushWaiting(ctx context.Context, n engine.Node, r backstay.Repository, s *spool) (err error) {
+// pushWaiting pushes all that waits. Most often nothing does, and no tool is needed. Where the server has ended, that
+// is all that there is of it.
+func pushWaiting(ctx context.Context, n engine.Node, r backstay.Repository, s *spool, ended bool) (err error) {
 	names, err := s.waiting()
-	if err != nil || len(names) == 0 && !s.owes() {
+	if err != nil || len(names) == 0 && !s.owes() && !ended {
 		return err
 	}
 	t, err := openTool(ctx, n, r)
@@ -51,6 +49,9 @@ func pushWaiting(ctx context.Context, n engine.Node, r backstay.Repository, s *s
 	defer func() { err = errors.Join(err, t.close()) }()
 	if err := t.push(ctx, s); err != nil {
 		return t.blame(ctx, err)
+	}
+	if ended {
+		s.record.Until, s.record.Snapshot, s.record.Pending = engine.WholeSecond(time.Now()), "", nil
 	}
 	return t.tell(ctx, s)
 }

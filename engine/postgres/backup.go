@@ -58,7 +58,7 @@ func (Engine) Backup(
 	if err != nil {
 		return b, t.blame(ctx, err)
 	}
-	return taken.backup(), s.backedUp(taken)
+	return taken.backup(), nil
 }
 
 func (t *pgBackRest) backUp(ctx context.Context, s *spool, gently bool) (set backupSet, err error) {
@@ -97,6 +97,9 @@ func (t *pgBackRest) backUp(ctx context.Context, s *spool, gently bool) (set bac
 		return set, err
 	}
 	if err := t.pushUntil(ctx, s, set.Archive.Stop); err != nil {
+		return set, err
+	}
+	if err := s.backedUp(set); err != nil {
 		return set, err
 	}
 	return set, t.tell(ctx, s)

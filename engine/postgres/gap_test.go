@@ -1,6 +1,8 @@
 package postgres_test
 
 import (
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -43,8 +45,12 @@ func TestArchiveIsTakenUp(t *testing.T) {
 				a, err := archiving.Reached(t.Context(), before, r)
 				return err == nil && a.Until.After(reached)
 			})
+			ended := engine.WholeSecond(time.Now())
 			p.Stop(t)
 			mustArchive(t, before, r)
+			if a, err := archiving.Reached(t.Context(), before, r); err != nil || a.Until.Before(ended) {
+				t.Errorf("at its end the repository says %+v, %v, want it to reach %v", a, err, ended)
+			}
 
 			n := next(t, r, b)
 			enginetest.Serve(t, archiving, n)
@@ -80,6 +86,38 @@ func TestArchiveIsTakenUp(t *testing.T) {
 				t.Errorf("behind the backup that is left the repository tells of %+v, %v", a.Gaps, err)
 			}
 		})
+	}
+}
+
+// TestHeadReachesTheGap: what an idle server's archive reaches without a segment more is known when another server takes
+// its place, as by an upgrade.
+func TestHeadReachesTheGap(t *testing.T) {
+	t.Parallel()
+	before, after := enginetest.NewNode(t, archiving), enginetest.NewNode(t, archiving)
+	enginetest.Serve(t, archiving, before)
+	r := enginetest.NewRepository(t)
+	mustBackUp(t, before, r)
+	reached := func() engine.Archived {
+		a, err := archiving.Reached(t.Context(), before, r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return a
+	}
+	var idle time.Time
+	await(t, "a time without a segment", func() bool {
+		idle = mustArchive(t, before, r).Until
+		return idle.After(reached().Until.Add(time.Second))
+	})
+	spool := func(n engine.Node) string { return filepath.Join(filepath.Dir(n.DataDir), "archive.out") }
+	if err := os.CopyFS(spool(after), os.DirFS(spool(before))); err != nil {
+		t.Fatal(err)
+	}
+	enginetest.Serve(t, archiving, after)
+	server{after}.admin(t).do(t, "CREATE TABLE other (n int)", "SELECT pg_switch_wal()")
+	await(t, "the gap", func() bool { return len(mustArchive(t, after, r).Gaps) > 0 })
+	if a := reached(); a.Until.Before(idle) || len(a.Gaps) != 1 || !a.Gaps[0].From.Equal(a.Until) {
+		t.Errorf("the repository says %+v, want a gap from its end on, which is not before %v", a, idle)
 	}
 }
 

@@ -77,9 +77,10 @@ func reached(ctx context.Context, store *repository.Store) (a engine.Archived, e
 }
 
 // tell notes in the repository what it has to say of its archive. The head comes last: it never reaches beyond a gap
-// that is not known.
+// that is not known. Where nobody may go on from it, as before a gap or at the server's end, it tells of the time since
+// its last segment too.
 func (t *pgBackRest) tell(ctx context.Context, s *spool) error {
-	if err := t.store.AddGaps(ctx, s.record.Gaps); err != nil || !s.owesHead() {
+	if err := t.store.AddGaps(ctx, s.record.Gaps); err != nil {
 		return err
 	}
 	h, err := readHead(ctx, t.store)
@@ -87,7 +88,10 @@ func (t *pgBackRest) tell(ctx context.Context, s *spool) error {
 		return err
 	}
 	last := s.record.Last
-	h[line{s.record.Server, last[:8]}.String()] = reach{Last: last, Until: s.record.Until}
+	if last == "" || !s.owesHead() && h[s.line()].Last != last { // it was told of another server's
+		return nil
+	}
+	h[s.line()] = reach{Last: last, Until: s.record.Until}
 	text, err := json.Marshal(h)
 	if err != nil {
 		return err
@@ -98,6 +102,9 @@ func (t *pgBackRest) tell(ctx context.Context, s *spool) error {
 	s.record.Told = last
 	return s.save()
 }
+
+// line is that of the segment that was archived last.
+func (s *spool) line() string { return line{s.record.Server, s.record.Last[:8]}.String() }
 
 // forgetAll removes what was said of an archive that is gone.
 func (t *pgBackRest) forgetAll(ctx context.Context) error {
