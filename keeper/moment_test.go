@@ -115,16 +115,26 @@ func newMoments(t *testing.T, p product, c keeper.Config, r backstay.Repository)
 	m.spec.Backup = backedUp(t).Backup
 	mustReach(t, m.b, m.spec)
 	m.access = mustCredentials(t, m.b, m.spec.Instance)
-	w, err := p.open(t.Context(), m.access)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer w.close()
-	if err := w.(noter).note(t.Context(), m.noted.begin()); err != nil {
-		t.Fatal(err)
-	}
+	m.note()
 	mustAwaitBackups(t, m.b, m.spec.Instance, atLeast(1))
 	return m
+}
+
+// note notes one commit.
+func (m *moments) note() {
+	m.Helper()
+	w, err := m.p.open(m.Context(), m.access)
+	if err != nil {
+		m.Fatal(err)
+	}
+	defer w.close()
+	n := m.noted.begin()
+	if err := w.(noter).note(m.Context(), n); err != nil {
+		m.Fatal(err)
+	}
+	if n > 0 {
+		m.noted.tell(n)
+	}
 }
 
 // befall does everything once to the instance while an app writes, and returns the second in which it was backed up last.

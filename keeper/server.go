@@ -65,12 +65,19 @@ func (k *Keeper) routes() http.Handler {
 	handle := func(pattern string, answer func(r *http.Request) (any, error)) {
 		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) { k.answer(w, r, answer) })
 	}
+	handleLong := func(pattern string, answer func(r *http.Request) (any, error)) {
+		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
+			// Its time to be read in would end a request that is answered later than that.
+			_ = http.NewResponseController(w).SetReadDeadline(time.Time{})
+			k.answer(w, r, answer)
+		})
+	}
 	handle("GET "+wire.KeeperPath, func(*http.Request) (any, error) {
 		return wire.Keeper{Protocol: wire.Protocol, Version: k.Version, Executable: k.Executable, Told: k.Told,
 			PID: os.Getpid()}, nil
 	})
 	handle("POST "+wire.ExitPath, func(*http.Request) (any, error) { k.stop(errExit); return nil, nil })
-	handle("POST "+wire.StopPath, func(*http.Request) (any, error) { return nil, k.stopAll() })
+	handleLong("POST "+wire.StopPath, func(*http.Request) (any, error) { return nil, k.stopAll() })
 	handle("GET "+wire.InventoryPath, k.answerInventory)
 	handle("POST "+wire.AdmissionPath, k.answerAdmission)
 	handle("POST "+wire.NamesPath, k.answerNames)
@@ -83,11 +90,7 @@ func (k *Keeper) routes() http.Handler {
 	handle("GET "+wire.InstanceBackupsPattern, k.answerBackups)
 	handle("PUT "+wire.InstanceBackupsPattern, k.answerLearn)
 	handle("DELETE "+wire.InstanceBackupsPattern, k.answerForget)
-	mux.HandleFunc("POST "+wire.ProofPattern, func(w http.ResponseWriter, r *http.Request) {
-		// Its time to be read in would end a request that is answered later than that.
-		_ = http.NewResponseController(w).SetReadDeadline(time.Time{})
-		k.answer(w, r, k.answerProof)
-	})
+	handleLong("POST "+wire.ProofPattern, k.answerProof)
 	handle("GET "+wire.AdminPattern, k.answerAdmin)
 	handle("GET "+wire.StoragePattern, k.answerStorage)
 	handle("POST "+wire.RotationPattern, k.answerRotate)

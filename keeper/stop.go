@@ -6,8 +6,10 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
+	"time"
 
 	"golang.org/x/sync/errgroup"
+	"golang.org/x/sync/semaphore"
 
 	"github.com/backstay/backstay/engine"
 	"github.com/backstay/backstay/internal/datadir"
@@ -15,20 +17,50 @@ import (
 	"github.com/backstay/backstay/volume"
 )
 
-// stopAll ends all engines in an orderly way, and then the keeper.
+// stopAll ends all engines in an orderly way, and then the keeper. What they have logged goes into their archives: who
+// stops a machine may not start it again.
 func (k *Keeper) stopAll() error {
 	k.refuseMore()
 	defer k.stop(errStop) // last, so that who asked is answered
 	k.endLife()
 	k.running.Wait()
 	var all errgroup.Group
+	archiving := semaphore.NewWeighted(archiveAtOnce)
 	for _, in := range k.all() {
 		all.Go(func() error {
-			_, err := in.Stop()
+			stopped, err := in.Stop()
+			if stopped && err == nil {
+				k.archiveEnd(in, archiving)
+			}
 			return err
 		})
 	}
 	return errors.Join(all.Wait(), k.unmountAll())
+}
+
+// How long the archive of an engine that has ended may keep us, with the wait for its turn, and how many are written at
+// once.
+const (
+	stopPatience  = 10 * time.Second
+	archiveAtOnce = 8
+)
+
+// archiveEnd brings what an engine has logged until its end into the archive. What does not get there in time, as where
+// the repository is away, waits on the volume for the next keeper.
+func (k *Keeper) archiveEnd(in *instance.Instance, turns *semaphore.Weighted) {
+	ctx, cancel := context.WithTimeout(context.Background(), stopPatience)
+	defer cancel()
+	n, err := in.Node()
+	if err == nil {
+		err = turns.Acquire(ctx, 1)
+	}
+	if err == nil {
+		defer turns.Release(1)
+		err = k.custody.Ended(ctx, in.ID, n)
+	}
+	if err != nil {
+		k.Log.Warn("what was logged last is not in the archive", "instance", in.ID, "error", err)
+	}
 }
 
 // unmountAll unmounts all volumes, whose engines have ended.

@@ -16,7 +16,8 @@ import (
 var stopUsage = `Usage: backstay stop [--data DIR]
 
 Ends the control plane and then every database of this machine's data plane, and waits until all
-are down. No data is touched: "backstay serve" starts everything again.
+are down. What they have logged last goes into their backups' repository, if that takes it within ten
+seconds. No data is touched: "backstay serve" starts everything again.
 
 ` + dataUsage
 
@@ -73,10 +74,14 @@ func stopServe(ctx context.Context, dir dataDir) (bool, error) {
 	return true, awaitEnd(ctx, pidfd)
 }
 
+// stopPatience is how long the data plane may take to stop: engines write what they have changed, and their archives
+// what was logged last.
+const stopPatience = 2 * time.Minute
+
 // stopKeeper ends the data plane of dir and reports whether it ran. If its keeper has died, and nobody
 // was there to start another, the databases run all the same: then we are the one to end them.
 func stopKeeper(ctx context.Context, dir dataDir) (bool, error) {
-	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	ctx, cancel := context.WithTimeout(ctx, stopPatience)
 	defer cancel()
 	for {
 		asked, err := local.New(dir.keeperSocket()).Stop(ctx)
