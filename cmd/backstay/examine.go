@@ -16,6 +16,7 @@ import (
 
 	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/engine"
+	"github.com/backstay/backstay/internal/process"
 	"github.com/backstay/backstay/keeper"
 )
 
@@ -225,7 +226,7 @@ func examineAPI(listen string, dir dataDir) finding {
 		l.Close()
 		return finding{good, "API", listen + " is free", ""}
 	}
-	if pid, _ := pidFileHolder(dir.servePID()); pid != 0 {
+	if pid, _ := process.PIDFileHolder(dir.servePID()); pid != 0 {
 		return finding{good, "API", fmt.Sprintf("%s is in use; backstay serve runs here as process %d", listen, pid), ""}
 	}
 	return finding{lacking, "API", fmt.Sprintf("%s cannot be had: %v", listen, err),

@@ -9,11 +9,13 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/backstay/backstay/internal/process"
 )
 
 // holdPIDForever is a process that holds the pid file it is given, until it is ended.
 func holdPIDForever() {
-	if _, err := holdPIDFile(os.Args[1]); err != nil {
+	if _, err := process.HoldPIDFile(os.Args[1]); err != nil {
 		fmt.Println(err)
 		os.Exit(1)
 	}
@@ -60,7 +62,7 @@ func TestPIDFileNamesOnlyALivingHolder(t *testing.T) {
 
 func wantHolder(t *testing.T, path string, want int) {
 	t.Helper()
-	if got, err := pidFileHolder(path); got != want || err != nil {
+	if got, err := process.PIDFileHolder(path); got != want || err != nil {
 		t.Errorf("held by %d (%v), want %d", got, err, want)
 	}
 }

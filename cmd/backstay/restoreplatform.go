@@ -16,6 +16,7 @@ import (
 	"github.com/backstay/backstay/backend/local"
 	"github.com/backstay/backstay/backup"
 	"github.com/backstay/backstay/internal/atomicfile"
+	"github.com/backstay/backstay/internal/process"
 	"github.com/backstay/backstay/internal/seal"
 	"github.com/backstay/backstay/internal/step"
 	"github.com/backstay/backstay/keeper"
@@ -61,7 +62,7 @@ func restorePlatform(ctx context.Context, c *cli, args []string) error {
 	if err := c.makeDataDir(cfg.data); err != nil {
 		return err
 	}
-	release, err := holdPIDFile(cfg.data.servePID())
+	release, err := process.HoldPIDFile(cfg.data.servePID())
 	if err != nil {
 		return err
 	}

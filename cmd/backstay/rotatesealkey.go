@@ -13,6 +13,7 @@ import (
 
 	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/internal/atomicfile"
+	"github.com/backstay/backstay/internal/process"
 	"github.com/backstay/backstay/internal/seal"
 	"github.com/backstay/backstay/internal/step"
 	"github.com/backstay/backstay/state"
@@ -56,7 +57,7 @@ func rotateSealKey(ctx context.Context, c *cli, args []string) error {
 		return advise(fmt.Errorf("there is nothing in %s that this Backstay has sealed", cfg.data),
 			"backstay serve --data %s, once", cfg.data)
 	}
-	release, err := holdPIDFile(cfg.data.servePID())
+	release, err := process.HoldPIDFile(cfg.data.servePID())
 	if err != nil {
 		return advise(fmt.Errorf("serve must be ended before its key is changed; the databases run on: %w", err),
 			"systemctl stop backstay, or what else ends \"backstay serve\"")

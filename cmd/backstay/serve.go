@@ -58,7 +58,7 @@ func serveUntil(ctx context.Context, c *cli, args []string) error {
 	if err := c.makeDataDir(cfg.data); err != nil {
 		return err
 	}
-	release, err := holdPIDFile(cfg.data.servePID())
+	release, err := process.HoldPIDFile(cfg.data.servePID())
 	if err != nil {
 		return advise(fmt.Errorf("a Backstay is running on %s already: %w", cfg.data, err),
 			"backstay stop --data %s", cfg.data)

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/backstay/backstay/backend/local"
+	"github.com/backstay/backstay/internal/process"
 	"github.com/backstay/backstay/keeper"
 )
 
@@ -52,7 +53,7 @@ func stop(ctx context.Context, c *cli, args []string) error {
 
 // stopServe ends the control plane of dir and reports whether it ran.
 func stopServe(ctx context.Context, dir dataDir) (bool, error) {
-	pid, err := pidFileHolder(dir.servePID())
+	pid, err := process.PIDFileHolder(dir.servePID())
 	if err != nil || pid == 0 {
 		return false, err
 	}
@@ -65,7 +66,7 @@ func stopServe(ctx context.Context, dir dataDir) (bool, error) {
 	}
 	defer unix.Close(pidfd)
 	// The pid may have changed hands before the pidfd tied it down; who still holds the file has not.
-	if again, err := pidFileHolder(dir.servePID()); err != nil || again != pid {
+	if again, err := process.PIDFileHolder(dir.servePID()); err != nil || again != pid {
 		return true, err
 	}
 	if err := unix.PidfdSendSignal(pidfd, unix.SIGTERM, nil, 0); err != nil {

@@ -18,6 +18,7 @@ import (
 
 	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/backend/local"
+	"github.com/backstay/backstay/internal/process"
 	"github.com/backstay/backstay/market"
 	"github.com/backstay/backstay/state"
 )
@@ -75,7 +76,7 @@ func showUsage(ctx context.Context, c *cli, args []string) error {
 
 // openRunning opens the state of the Backstay that runs by cfg.
 func (c *cli) openRunning(ctx context.Context, cfg *config) (*state.Store, error) {
-	if pid, err := pidFileHolder(cfg.data.servePID()); err != nil || pid == 0 {
+	if pid, err := process.PIDFileHolder(cfg.data.servePID()); err != nil || pid == 0 {
 		return nil, advise(fmt.Errorf("no Backstay is running on %s", cfg.data), "backstay serve --data %s", cfg.data)
 	}
 	database := cfg.Database.Reveal()

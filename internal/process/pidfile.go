@@ -1,4 +1,4 @@
-package main
+package process
 
 import (
 	"errors"
@@ -9,14 +9,17 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// holdPIDFile makes path name this process until release, or until the process ends. It fails if
-// another process holds it.
+// ErrHeld is that of a pid file that another process holds.
+var ErrHeld = errors.New("held by another process")
+
+// HoldPIDFile makes path name this process until release, or until the process ends. It is ErrHeld
+// if another process holds it.
 //
 // Holding is a record lock: the kernel knows the holder's pid and lets go with the process, so a file
 // left by a crash, or a pid that is somebody else's by now, deceives nobody. The text in the file is
 // for people.
-func holdPIDFile(path string) (release func() error, err error) {
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+func HoldPIDFile(path string) (release func() error, err error) {
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0o600)
 	if err != nil {
 		return nil, err
 	}
@@ -30,7 +33,7 @@ func hold(f *os.File) error {
 	lock := unix.Flock_t{Type: unix.F_WRLCK}
 	err := unix.FcntlFlock(f.Fd(), unix.F_SETLK, &lock)
 	if errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.EACCES) {
-		return fmt.Errorf("%s is held by another process", f.Name())
+		return fmt.Errorf("%s is %w", f.Name(), ErrHeld)
 	}
 	if err != nil {
 		return fmt.Errorf("lock %s: %w", f.Name(), err)
@@ -42,9 +45,10 @@ func hold(f *os.File) error {
 	return err
 }
 
-// pidFileHolder returns the process that holds path, or 0.
-func pidFileHolder(path string) (int, error) {
-	f, err := os.Open(path)
+// PIDFileHolder returns the process that holds path, or 0. The directory may be another user's: what that has put in
+// the file's place neither leads us elsewhere nor holds us up.
+func PIDFileHolder(path string) (int, error) {
+	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
 	if errors.Is(err, fs.ErrNotExist) {
 		return 0, nil
 	}
