@@ -23,7 +23,7 @@ type cli struct {
 // command is one word after "backstay".
 type command struct {
 	name    string
-	summary string // a line of "backstay help"
+	summary string // a line of "backstay help"; empty: it has none there
 	usage   string // all of "backstay help NAME"
 	run     func(ctx context.Context, c *cli, args []string) error
 }
@@ -154,7 +154,9 @@ func overview() string {
 	var b strings.Builder
 	b.WriteString("Backstay gives a team its backing services through the cf command.\n\nUsage: backstay COMMAND\n\n")
 	for _, cmd := range commands() {
-		fmt.Fprintf(&b, "  %-19s %s\n", cmd.name, cmd.summary)
+		if cmd.summary != "" {
+			fmt.Fprintf(&b, "  %-19s %s\n", cmd.name, cmd.summary)
+		}
 	}
 	b.WriteString("\n\"backstay help COMMAND\" says more.\n")
 	return b.String()

@@ -23,6 +23,7 @@ func commands() []command {
 	return []command{
 		{"serve", "run the control plane: the Cloud Foundry API and the broker behind it", serveUsage, serve},
 		{"keep", "run the data plane of this machine (serve starts it by itself)", keepUsage, keep},
+		{"front", "", frontUsage, runFront}, // no summary: the keeper starts it, and nobody types it
 		{"stop", "end the control plane and every database, keeping all data", stopUsage, stop},
 		{"env", "print what a shell needs to use this Backstay with cf", envUsage, printEnv},
 		{"run", "run a local command with the environment of an app", runUsage, runApp},
