@@ -26,6 +26,7 @@ type Node struct {
 	Archive      bool            // an Archiver follows it: what Archive needs of it is in force from its next start on
 	Full         bool            // from its start on, a Refuser's node refuses what clients write
 	Settings     json.RawMessage // the engine's own, an object; nil is all defaults
+	Replication  *Replication    // of a Replicator: nil of the only node of its instance
 }
 
 // LogValue is the node without the certificate's key.
