@@ -13,7 +13,7 @@ import (
 	"github.com/backstay/backstay/repository"
 )
 
-// Archive pushes what waits into the repository. Where there is no backup yet that could be restored with it, nothing
+// Archive pushes what waits into the repository, also that of a node that is fenced. Where there is no backup yet that could be restored with it, nothing
 // is kept.
 func (Engine) Archive(
 	ctx context.Context, n engine.Node, r backstay.Repository, age time.Duration,
@@ -23,6 +23,9 @@ func (Engine) Archive(
 	}
 	s, err := openSpool(n)
 	if err != nil {
+		return a, err
+	}
+	if err := salvage(n); err != nil {
 		return a, err
 	}
 	looked := s.look(ctx, n, age)

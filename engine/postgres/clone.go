@@ -8,6 +8,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -17,6 +18,7 @@ import (
 	"github.com/backstay/backstay/engine"
 	"github.com/backstay/backstay/internal/clone"
 	"github.com/backstay/backstay/internal/datadir"
+	"github.com/backstay/backstay/internal/process"
 )
 
 var _ engine.Cloner = Engine{}
@@ -29,7 +31,7 @@ func (e Engine) Clone(ctx context.Context, from, to engine.Node, progress func(s
 	}
 	err := e.takeOver(ctx, to, func(w *datadir.Workshop, c recovery) error {
 		progress("the data is copied.")
-		if err := copyServing(ctx, from, w); err != nil {
+		if err := copyServing(ctx, from, w, copying{}); err != nil {
 			return err
 		}
 		progress("the copy is made ready.")
@@ -51,7 +53,7 @@ func (c recovery) begin(w *datadir.Workshop) error {
 
 // copyServing copies what pg_basebackup would. The server keeps its log from the moment on at which the copy begins for
 // as long as the session with it lasts.
-func copyServing(ctx context.Context, n engine.Node, w *datadir.Workshop) error {
+func copyServing(ctx context.Context, n engine.Node, w *datadir.Workshop, c copying) error {
 	return withAdmin(ctx, n, func(conn *pgx.Conn) error {
 		var from, to, label string
 		const keep = "SELECT pg_create_physical_replication_slot('backstay_clone_' || pg_backend_pid(), true, true)"
@@ -67,14 +69,15 @@ func copyServing(ctx context.Context, n engine.Node, w *datadir.Workshop) error 
 			return err
 		}
 		defer root.Close()
-		if err := copyFiles(w.Data, root, ".", isCopied); err != nil {
+		c.ctx, c.root = ctx, root
+		if err := c.files(w.Data, ".", isCopied); err != nil {
 			return err
 		}
 		const stop = "SELECT pg_walfile_name(lsn), labelfile FROM pg_backup_stop(false)"
 		if err := conn.QueryRow(ctx, stop).Scan(&to, &label); err != nil {
 			return err
 		}
-		err = copyFiles(filepath.Join(w.Data, "pg_wal"), root, "pg_wal", func(name string) bool {
+		err = c.files(filepath.Join(w.Data, "pg_wal"), "pg_wal", func(name string) bool {
 			base := path.Base(name)
 			return logName.MatchString(base) && base >= from && base <= to || strings.HasSuffix(base, ".history")
 		})
@@ -98,18 +101,29 @@ func isCopied(name string) bool {
 		}
 	}
 	base := path.Base(name)
-	return base != "postmaster.pid" && base != "postmaster.opts" && base != "pg_internal.init" &&
+	return !slices.Contains(linkFiles, name) && base != "postmaster.pid" && base != "postmaster.opts" && base != "pg_internal.init" &&
 		!strings.HasPrefix(base, "pgsql_tmp") && !strings.HasSuffix(base, ".part")
 }
 
-// copyFiles copies the directory of that name, with those of its files that belong to the copy. They are opened below
-// root alone: the server may have been broken into, and may put links there while we read. Files that go meanwhile are
+// copying is how files are copied. They are opened below root alone: the server may have been broken into, and may put
+// links there while we read.
+type copying struct {
+	ctx    context.Context
+	root   *os.Root
+	gently bool             // it gives way to all that the machine does besides
+	copied func(size int64) // is told of each file; nil: nobody asks
+}
+
+// files copies the directory of that name, with those of its files that belong to the copy. Files that go meanwhile are
 // in the log, and the control file is the last one, since it says from where on the log is read.
-func copyFiles(to string, root *os.Root, name string, belongs func(string) bool) error {
+func (c copying) files(to, name string, belongs func(string) bool) error {
 	var files errgroup.Group
 	files.SetLimit(4)
+	if c.gently {
+		files.SetLimit(1)
+	}
 	const control = "global/pg_control"
-	err := fs.WalkDir(root.FS(), name, func(at string, d fs.DirEntry, err error) error {
+	err := fs.WalkDir(c.root.FS(), name, func(at string, d fs.DirEntry, err error) error {
 		below := strings.TrimPrefix(strings.TrimPrefix(at, name), "/")
 		copied := filepath.Join(to, below)
 		switch {
@@ -117,19 +131,22 @@ func copyFiles(to string, root *os.Root, name string, belongs func(string) bool)
 			return nil
 		case err != nil:
 			return err
+		case c.ctx.Err() != nil:
+			return c.ctx.Err()
 		case d.IsDir() && (at == name || belongs(at) || path.Dir(at) == "."):
 			return ignoreExisting(os.Mkdir(copied, 0o700))
 		case d.IsDir():
 			return nil
 		case at != control && belongs(at):
-			files.Go(func() error { return copyFile(copied, root, at) })
+			files.Go(func() error { return c.file(copied, at) })
 		}
 		return nil
 	})
 	if err := errors.Join(err, files.Wait()); err != nil || name != "." {
 		return err
 	}
-	return copyFile(filepath.Join(to, control), root, control)
+	files.Go(func() error { return c.file(filepath.Join(to, control), control) })
+	return files.Wait()
 }
 
 func ignoreExisting(err error) error {
@@ -139,9 +156,9 @@ func ignoreExisting(err error) error {
 	return err
 }
 
-// copyFile copies a file, unless it is gone.
-func copyFile(to string, root *os.Root, name string) error {
-	file, err := root.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK|syscall.O_NOFOLLOW, 0)
+// file copies a file, unless it is gone.
+func (c copying) file(to, name string) error {
+	file, err := c.root.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK|syscall.O_NOFOLLOW, 0)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
@@ -149,8 +166,16 @@ func copyFile(to string, root *os.Root, name string) error {
 		return err
 	}
 	defer file.Close()
-	if info, err := file.Stat(); err != nil || !info.Mode().IsRegular() {
+	info, err := file.Stat()
+	if err != nil || !info.Mode().IsRegular() {
 		return errors.Join(err, fmt.Errorf("%s is not a file", name))
 	}
-	return clone.File(to, file)
+	if c.gently {
+		process.GiveWay()
+	}
+	if err := clone.File(to, file); err != nil || c.copied == nil {
+		return err
+	}
+	c.copied(info.Size())
+	return nil
 }

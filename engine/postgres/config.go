@@ -41,7 +41,7 @@ func configFiles(n engine.Node, chosen settings) (map[string]string, error) {
 		files[certificateFile] = n.TLS.Leaf
 		files[keyFile] = n.TLS.Key.Reveal()
 	}
-	return files, nil
+	return files, addLink(files, n)
 }
 
 // setting is one line of postgresql.conf.
@@ -51,7 +51,8 @@ func serverConfig(n engine.Node, chosen settings) (string, error) {
 	var b strings.Builder
 	b.WriteString("# Written at each start by Backstay: changes made here do not last.\n")
 	all := [][]setting{network(n), memory(n.Size), durability(n.Size), archiving(n), logging(),
-		extensions(n.Installation, chosen), tuningLines(n.Installation, chosen.chosen), writing(n)} // a later line counts
+		extensions(n.Installation, chosen), tuningLines(n.Installation, chosen.chosen), replicating(n),
+		writing(n)} // a later line counts
 	for _, group := range all {
 		for _, s := range group {
 			value, err := quoteSetting(s.value)
@@ -182,6 +183,9 @@ func accessRules(n engine.Node) string {
 		rules += "hostnossl all all all reject\n" +
 			"hostssl all " + admin + " all reject\n" +
 			"hostssl " + database + " all all scram-sha-256\n"
+	}
+	if n.Replication != nil {
+		rules += linkRule
 	}
 	return rules
 }

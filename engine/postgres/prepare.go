@@ -72,12 +72,18 @@ func plan(ctx context.Context, n engine.Node) (datadir.Plan, error) {
 	if err != nil {
 		return datadir.Plan{}, datadir.Blame(product(n.Installation), err)
 	}
+	if files[serverFile], err = withLeast(ctx, n, files[serverFile]); err != nil {
+		return datadir.Plan{}, datadir.Blame(product(n.Installation), err)
+	}
 	uid, gid := n.Account.IDs()
 	return datadir.Plan{
 		Product: product(n.Installation), Program: filepath.Join(n.Installation.Dir, "postgres"),
 		Dir: n.DataDir, UID: uid, GID: gid, Files: files,
 		Fits: func() error { return fits(n) },
 		Make: func(part string) error {
+			if follows(n) {
+				return backstay.Errorf(backstay.Unavailable, "The data of a node that follows is missing: it is a copy.")
+			}
 			if err := golden(n.Installation, n.CacheDir, chosen.locale).Clone(ctx, part, uid, gid); err != nil {
 				return err
 			}

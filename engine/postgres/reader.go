@@ -82,6 +82,9 @@ func findReaders(ctx context.Context, conn *pgx.Conn) ([]readerState, error) {
 // Tend restores the passwords and settings of read-only users. It asks the server only if Mark says that something has
 // changed.
 func (Engine) Tend(ctx context.Context, n engine.Node, last string) (now string, mended []string, err error) {
+	if follows(n) { // it has what its primary has
+		return "", nil, nil
+	}
 	now = "unknown"
 	if n.Admin.Mark != nil {
 		if now, err = n.Admin.Mark(); err != nil || now == last {

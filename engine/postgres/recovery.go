@@ -37,17 +37,19 @@ func (Engine) takeOver(ctx context.Context, n engine.Node, make func(*datadir.Wo
 	if err != nil {
 		return err
 	}
-	c := recovery{
-		Conversion: datadir.Conversion{
-			Dir: n.DataDir, Sockets: n.RunDir + ".up", UID: p.UID, GID: p.GID, User: "postgres", Env: environment,
-			Verdict: refusal,
-		},
-		node: n, files: p.Files,
-	}
+	c := recovery{conversionTo(n, p), n, p.Files}
 	if err := os.RemoveAll(n.DataDir); err != nil {
 		return err
 	}
 	return c.Make(ctx, func(w *datadir.Workshop) error { return make(w, c) })
+}
+
+// conversionTo makes the node's data directory.
+func conversionTo(n engine.Node, p datadir.Plan) datadir.Conversion {
+	return datadir.Conversion{
+		Dir: n.DataDir, Sockets: n.RunDir + ".up", UID: p.UID, GID: p.GID, User: "postgres", Env: environment,
+		Verdict: refusal,
+	}
 }
 
 // recovering configures the server of a copy: like one that converts data, but it leaves what it says of its new

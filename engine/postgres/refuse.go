@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -20,12 +21,16 @@ func writing(n engine.Node) []setting {
 	if !n.Full {
 		return []setting{{fullSetting, "off"}}
 	}
-	return []setting{
+	group := []setting{
 		{fullSetting, "on"},
 		{"default_transaction_read_only", "on"},
 		{"temp_file_limit", kilobytes(temporary(n.Size))},
 		{"max_wal_size", kilobytes(4 * segmentSize)},
 	}
+	if n.Replication != nil { // a node that follows and is away is copied anew then
+		group = append(group, setting{"wal_keep_size", "0"}, setting{"max_slot_wal_keep_size", kilobytes(4 * segmentSize)})
+	}
+	return group
 }
 
 // temporary is what the temporary files of one query may take on a full node.
@@ -62,7 +67,11 @@ func (Engine) RefuseWrites(ctx context.Context, n engine.Node, w engine.Writes) 
 		return nil
 	}
 	return withAdmin(ctx, n, func(conn *pgx.Conn) error {
-		_, err := conn.Exec(ctx, interruptSQL, w == engine.NoWrites, int64(temporary(n.Size)))
+		sql := interruptSQL
+		if n.Replication != nil {
+			sql = strings.ReplaceAll(sql, "pg_cancel_backend", "pg_terminate_backend")
+		}
+		_, err := conn.Exec(ctx, sql, w == engine.NoWrites, int64(temporary(n.Size)))
 		return err
 	})
 }
@@ -90,6 +99,9 @@ func readFull(ctx context.Context, n engine.Node) (asked time.Time, err error) {
 // moment later: a session takes the configuration over between two statements. $1 says that all others that write are
 // cancelled too. Statements with temporary files of more than $2 bytes are cancelled in any case, for a session's limit
 // holds from its next statement on.
+//
+// Where a standby is awaited, sessions are ended instead: a commit that waits and is cancelled is told to its client as
+// one that was acknowledged.
 const interruptSQL = `SELECT pg_cancel_backend(pid) FROM pg_stat_activity
 WHERE usesysid <> 10 AND state IN ('active', 'fastpath function call') AND backend_xid IS NOT NULL
     AND ($1 OR least(xact_start, query_start) < pg_conf_load_time() + interval '1 s')

@@ -19,6 +19,14 @@ const reloadPatience = 10 * time.Second
 // Reload writes the configuration and has the server read it again, with the certificate. The server itself tells
 // which settings it could not change while it runs, such as the size of its shared memory.
 func (e Engine) Reload(ctx context.Context, n engine.Node) (restart bool, err error) {
+	if restart, err = reconfigure(ctx, n); err != nil {
+		return false, err
+	}
+	return restart, e.Configure(ctx, n)
+}
+
+// reconfigure writes the configuration, and returns once the server has read it.
+func reconfigure(ctx context.Context, n engine.Node) (restart bool, err error) {
 	p, err := plan(ctx, n)
 	if err != nil {
 		return false, err
@@ -40,7 +48,7 @@ func (e Engine) Reload(ctx context.Context, n engine.Node) (restart bool, err er
 	if restart, err = awaitReload(ctx, n, asked); err != nil {
 		return false, backstay.Wrapf(err, backstay.Unavailable, "The database does not take its new configuration.")
 	}
-	return restart, e.Configure(ctx, n)
+	return restart, nil
 }
 
 // reloaded asks when the server last read its configuration, and whether some of it waits for a restart. It is for a

@@ -228,9 +228,24 @@ func handedOver(n engine.Node) bool {
 	if _, err := root.Lstat("postmaster.pid"); !errors.Is(err, fs.ErrNotExist) {
 		return false
 	}
+	if state, err := stateIn(root); err != nil || state != shutDown {
+		return false
+	}
+	ready, err := fs.Glob(root.FS(), "pg_wal/archive_status/*.ready")
+	return err == nil && len(ready) == 0
+}
+
+// States of a server as its control file has them.
+const (
+	shutDown           = 1 // DB_SHUTDOWNED
+	shutDownInRecovery = 2 // DB_SHUTDOWNED_IN_RECOVERY: it followed
+)
+
+// stateIn reads from the data directory what its server has been doing last.
+func stateIn(root *os.Root) (state uint32, err error) {
 	control, err := root.OpenFile("global/pg_control", os.O_RDONLY|syscall.O_NONBLOCK|syscall.O_NOFOLLOW, 0)
 	if err != nil {
-		return false
+		return 0, err
 	}
 	defer control.Close()
 	var head struct { // of PostgreSQL's ControlFileData
@@ -238,12 +253,8 @@ func handedOver(n engine.Node) bool {
 		Version, Catalog uint32
 		State            uint32
 	}
-	const shutDown = 1 // DB_SHUTDOWNED
-	if err := binary.Read(control, binary.NativeEndian, &head); err != nil || head.State != shutDown {
-		return false
-	}
-	ready, err := fs.Glob(root.FS(), "pg_wal/archive_status/*.ready")
-	return err == nil && len(ready) == 0
+	err = binary.Read(control, binary.NativeEndian, &head)
+	return head.State, err
 }
 
 // openTransactions is a text that changes whenever a transaction ends that has written something.

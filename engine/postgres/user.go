@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net"
@@ -40,7 +41,8 @@ func (Engine) CreateUser(ctx context.Context, n engine.Node, u engine.User) (bac
 		return nil, err
 	}
 	err = withPriority(ctx, n, func(conn *pgx.Conn) error {
-		return changeRoles(ctx, conn, func(tx pgx.Tx) error { return createRole(ctx, tx, u, verifier) })
+		err := changeRoles(ctx, conn, func(tx pgx.Tx) error { return createRole(ctx, tx, u, verifier) })
+		return cmp.Or(err, inStep(ctx, conn, n))
 	})
 	if err != nil {
 		return nil, fmt.Errorf("create role %s: %w", u.Name, err)
@@ -103,7 +105,7 @@ func (Engine) DropUser(ctx context.Context, n engine.Node, name string) error {
 	err := withPriority(ctx, n, func(conn *pgx.Conn) error {
 		id, err := closeRole(ctx, conn, name)
 		if err != nil || id == 0 {
-			return err
+			return cmp.Or(err, inStep(ctx, conn, n)) // an earlier call may have dropped it a moment ago
 		}
 		if err := endSessions(ctx, conn, id); err != nil {
 			return err
@@ -115,7 +117,8 @@ func (Engine) DropUser(ctx context.Context, n engine.Node, name string) error {
 		if err != nil {
 			return err
 		}
-		return endSessions(ctx, conn, id) // those that were just beginning when we looked before
+		err = endSessions(ctx, conn, id) // those that were just beginning when we looked before
+		return cmp.Or(err, inStep(ctx, conn, n))
 	})
 	if err != nil {
 		return fmt.Errorf("drop role %s: %w", name, err)

@@ -1,0 +1,193 @@
+package postgres
+
+import (
+	"context"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"github.com/backstay/backstay"
+	"github.com/backstay/backstay/engine"
+)
+
+// Nodes that follow connect to their primary as its bootstrap superuser, by the certificate that the nodes of an instance
+// share, and for replication alone. A role of its own would be one that tenants could end the sessions of, since owner
+// may end those of all roles but superusers'; and it would be part of the data, of copies and of backups.
+
+// Files of a node that is one of several. The server works in its data directory, so that the paths that tenants could
+// read in its settings are names alone.
+const (
+	linkCertificate = "link.crt"
+	linkKey         = "link.key"
+	linkAuthority   = "link-authority.crt"
+	serverAuthority = "server-authority.crt"
+	standbySignal   = "standby.signal" // a server that finds it follows, and takes no writes
+)
+
+// linkFiles belong to the nodes of one instance, and into no copy that becomes another's.
+var linkFiles = []string{linkCertificate, linkKey, linkAuthority, serverAuthority, standbySignal}
+
+// systemAuthorities is where Debian has those that the machine trusts.
+const systemAuthorities = "/etc/ssl/certs/ca-certificates.crt"
+
+// linkRule lets whoever has the link's key in, from this machine.
+const linkRule = "hostssl replication " + admin + " samehost cert map=link\n"
+
+func follows(n engine.Node) bool { return n.Replication != nil && n.Replication.Follows != nil }
+
+// addLink adds what a node needs that is one of several.
+func addLink(files map[string]string, n engine.Node) error {
+	r := n.Replication
+	if r == nil {
+		return nil
+	}
+	name, err := linkName(r.Link)
+	if err != nil {
+		return err
+	}
+	files["pg_ident.conf"] += `link "` + name + `" ` + admin + "\n"
+	files[linkCertificate], files[linkKey], files[linkAuthority] = r.Link.Leaf, r.Link.Key.Reveal(), r.Link.Authority
+	if n.TLS.Authority != "" {
+		files[serverAuthority] = n.TLS.Authority
+	}
+	if follows(n) {
+		files[standbySignal] = ""
+	}
+	return nil
+}
+
+// linkName returns the name that the link's certificate proves.
+func linkName(link backstay.Certificate) (string, error) {
+	block, _ := pem.Decode([]byte(link.Leaf))
+	if block == nil {
+		return "", errors.New("the link's certificate is none")
+	}
+	c, err := x509.ParseCertificate(block.Bytes)
+	if err != nil {
+		return "", err
+	}
+	if name := c.Subject.CommonName; accountName.MatchString(name) {
+		return name, nil
+	}
+	return "", fmt.Errorf("the link's certificate is for %q, which is no name", c.Subject.CommonName)
+}
+
+// replicating has a node of several send its log, keep what a node needs that was away for a while, and follow. Whoever
+// is away for longer is copied anew: a node that is lost must not fill the others' disks.
+func replicating(n engine.Node) []setting {
+	r := n.Replication
+	if r == nil {
+		return nil
+	}
+	group := []setting{
+		{"wal_keep_size", kilobytes(4 * segmentSize)},
+		{"max_slot_wal_keep_size", kilobytes(clamp(n.Size.Storage/10, 8*segmentSize, 32*backstay.GB))},
+		{"wal_sender_timeout", "5s"},
+		{"wal_receiver_timeout", "5s"},
+		{"wal_receiver_status_interval", "1s"},
+		{"wal_retrieve_retry_interval", "100ms"},
+		{"hot_standby", "on"},
+		// Those who read from a node that follows keep what they read from being cleaned up: otherwise they would be
+		// ended again and again. What else is in the way of following, such as a table that was dropped, waits for
+		// them a moment only, for a node that is behind takes longer to take over.
+		{"hot_standby_feedback", "on"},
+		{"max_standby_streaming_delay", "5s"},
+		{"synchronous_standby_names", awaited(r.Awaits)},
+	}
+	if len(n.Port(engine.ClientPort).Listen) > 0 {
+		group = append(group, setting{"ssl_ca_file", linkAuthority})
+	}
+	if r.Follows != nil {
+		group = append(group, setting{"primary_conninfo", conninfo(n)}, setting{"primary_slot_name", slotName(r.Name)})
+	}
+	return group
+}
+
+// awaited is the setting that has commits wait until the node of that name has them on its disk.
+func awaited(name string) string {
+	if name == "" {
+		return ""
+	}
+	return "FIRST 1 (" + quoteList([]string{name}) + ")"
+}
+
+// conninfo tells a node where its primary is and what both prove. The primary's certificate is the one that clients
+// see, so it is for the endpoint's name.
+func conninfo(n engine.Node) string {
+	r := n.Replication
+	authority := serverAuthority
+	if n.TLS.Authority == "" {
+		authority = systemAuthorities
+	}
+	var b strings.Builder
+	for _, s := range []setting{
+		{"host", n.Endpoint.Host}, {"hostaddr", r.Follows.Address}, {"port", strconv.Itoa(r.Follows.Port)},
+		{"user", admin}, {"application_name", r.Name}, {"connect_timeout", "2"}, {"gssencmode", "disable"},
+		{"sslmode", "verify-full"}, {"sslrootcert", authority}, {"sslcert", linkCertificate}, {"sslkey", linkKey},
+	} {
+		fmt.Fprintf(&b, " %s='%s'", s.name, strings.NewReplacer(`\`, `\\`, `'`, `\'`).Replace(s.value))
+	}
+	return b.String()[1:]
+}
+
+// slotName is that of the slot in which the primary notes how far the node of that name has come.
+func slotName(node string) string { return "node_" + node }
+
+// leastOf maps what the control file says that the log was written with to the settings of which a server that follows
+// needs as much, or it would not start.
+var leastOf = map[string]string{
+	"max_connections setting": "max_connections", "max_worker_processes setting": "max_worker_processes",
+	"max_wal_senders setting": "max_wal_senders", "max_prepared_xacts setting": "max_prepared_transactions",
+	"max_locks_per_xact setting": "max_locks_per_transaction",
+}
+
+// withLeast adds to the configuration of a node that follows that it has as much room for sessions and locks as its
+// primary had, also where its plan is smaller by now.
+func withLeast(ctx context.Context, n engine.Node, config string) (string, error) {
+	if !follows(n) {
+		return config, nil
+	}
+	if _, err := os.Lstat(filepath.Join(n.DataDir, "PG_VERSION")); errors.Is(err, fs.ErrNotExist) {
+		return config, nil // it is to be copied
+	}
+	said, err := controlData(ctx, n)
+	if ctx.Err() != nil {
+		return "", ctx.Err()
+	}
+	if err != nil { // it is damaged: its server says so
+		return config, nil
+	}
+	wanted := map[string]int{"max_connections": n.Size.Connections + reserve,
+		"max_locks_per_transaction": locksPerTransaction(n.Size)}
+	for line := range strings.Lines(said) {
+		key, value, _ := strings.Cut(line, ":")
+		name := leastOf[key]
+		number, err := strconv.Atoi(strings.TrimSpace(value))
+		if name != "" && err == nil {
+			config += fmt.Sprintf("%s = '%d'\n", name, max(number, wanted[name]))
+		}
+	}
+	return config, nil
+}
+
+// controlData returns what pg_controldata says, which runs with the rights of the node: the file is the server's.
+func controlData(ctx context.Context, n engine.Node) (string, error) {
+	cmd := exec.CommandContext(ctx, filepath.Join(n.Installation.Dir, "pg_controldata"), "-D", n.DataDir)
+	cmd.Env, cmd.Dir = environment, "/"
+	if n.Account != nil {
+		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: n.Account.UID, Gid: n.Account.GID}}
+	}
+	said, err := cmd.Output()
+	if err != nil {
+		return "", fmt.Errorf("pg_controldata: %w", err)
+	}
+	return string(said), nil
+}

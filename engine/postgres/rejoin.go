@@ -1,0 +1,178 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/backstay/backstay/engine"
+	"github.com/backstay/backstay/internal/atomicfile"
+	"github.com/backstay/backstay/internal/datadir"
+	"github.com/backstay/backstay/internal/process"
+)
+
+// Rejoin has pg_rewind exchange what the node has and the primary has not. Pg_rewind can do nothing with data that is
+// fenced. Meanwhile the data therefore lies where no server is started with it: in a workshop.
+func (Engine) Rejoin(ctx context.Context, primary, n engine.Node) error {
+	p, err := plan(ctx, n)
+	if err != nil {
+		return err
+	}
+	r := rewind{conversionTo(n, p), n, p.Files, primary}
+	if err := errors.Join(r.putBack(), salvage(n)); err != nil {
+		return err
+	}
+	if _, err := os.Lstat(n.DataDir); err != nil {
+		return fmt.Errorf("%w: %w", engine.ErrCopy, err)
+	}
+	if err := reserveSlot(ctx, primary, n.Replication.Name); err != nil {
+		return err
+	}
+	// Pg_rewind goes by the file in which the primary notes its timeline, at each checkpoint.
+	err = withAdmin(ctx, primary, func(conn *pgx.Conn) error { return checkpoint(ctx, conn, 1) })
+	if err != nil {
+		return err
+	}
+	return r.do(ctx)
+}
+
+// rewind is one rejoining of a node.
+type rewind struct {
+	datadir.Conversion
+	node    engine.Node
+	files   map[string]string // its configuration
+	primary engine.Node
+}
+
+// whole is a file in the workshop. While it is there, the data is what the node left, and can be put back.
+const whole = "whole"
+
+func (r rewind) do(ctx context.Context) error {
+	spoilt := false
+	err := r.Make(ctx, func(w *datadir.Workshop) error {
+		err := r.bring(w)
+		if err == nil {
+			err = r.recover(w)
+		}
+		if err != nil {
+			return errors.Join(err, r.putBack())
+		}
+		spoilt = true
+		return r.exchange(ctx, w)
+	})
+	if err != nil && (spoilt || ctx.Err() == nil) {
+		return fmt.Errorf("%w: %w", engine.ErrCopy, err)
+	}
+	return err
+}
+
+// bring moves the data into the workshop.
+func (r rewind) bring(w *datadir.Workshop) error {
+	if err := errors.Join(atomicfile.Write(filepath.Join(w.Dir, whole), nil, 0o600), os.Remove(w.Data)); err != nil {
+		return err
+	}
+	if err := os.Rename(r.Dir, w.Data); err != nil {
+		return err
+	}
+	uid, gid := w.IDs()
+	return errors.Join(datadir.Give(w.Data, uid, gid), atomicfile.SyncDir(w.Dir), atomicfile.SyncDir(filepath.Dir(r.Dir)))
+}
+
+// putBack puts the data, fenced, where it was before a call that has not come as far as to change it.
+func (r rewind) putBack() error {
+	part := r.Dir + ".part"
+	data := filepath.Join(part, "data")
+	if err := process.KillIn(part); err != nil {
+		return err
+	}
+	_, marked := os.Lstat(filepath.Join(part, whole))
+	_, brought := os.Lstat(filepath.Join(data, "PG_VERSION"))
+	_, there := os.Lstat(r.Dir)
+	if marked == nil && brought == nil && errors.Is(there, fs.ErrNotExist) {
+		moved := r.node
+		moved.DataDir = data
+		err := errors.Join(Engine{}.Fence(moved), datadir.Give(data, r.UID, r.GID), os.Rename(data, r.Dir))
+		if err = errors.Join(err, atomicfile.SyncDir(filepath.Dir(r.Dir))); err != nil {
+			return err
+		}
+	}
+	return datadir.Abandon(r.Dir)
+}
+
+// recover has a server without clients replay what the node had logged, as after a crash, and end in an orderly way, if
+// it has not ended so. Nothing of its log goes: pg_rewind looks there for what the node and the primary have in common.
+func (r rewind) recover(w *datadir.Workshop) error {
+	root, err := os.OpenRoot(w.Data)
+	if err != nil {
+		return err
+	}
+	defer root.Close()
+	for _, name := range []string{standbySignal, "recovery.signal", "postmaster.pid"} {
+		if err := gone(root.Remove(name)); err != nil {
+			return err
+		}
+	}
+	if state, err := stateIn(root); err != nil || state == shutDown || state == shutDownInRecovery {
+		return err
+	}
+	arguments := append([]string{"--single", "-c", "wal_keep_size=1TB"}, singleUser(w.Data, database)[1:]...)
+	return w.Run("", filepath.Join(r.node.Installation.Dir, "postgres"), arguments...)
+}
+
+// exchange makes the data that of a node that follows.
+func (r rewind) exchange(ctx context.Context, w *datadir.Workshop) (err error) {
+	if err := errors.Join(os.Remove(filepath.Join(w.Dir, whole)), atomicfile.SyncDir(w.Dir)); err != nil {
+		return err
+	}
+	uid, gid := w.IDs()
+	socket := filepath.Join(r.Sockets, ".s.PGSQL."+strconv.Itoa(defaultPort))
+	end, err := forward(ctx, socket, uid, gid, func(ctx context.Context, client net.Conn) {
+		if server, err := r.primary.Admin.Dial(ctx); err == nil {
+			join(ctx, client, server)
+		}
+	})
+	if err != nil {
+		return err
+	}
+	source := fmt.Sprintf("host=%s port=%d user=%s dbname=%s sslmode=disable", r.Sockets, defaultPort,
+		r.primary.Admin.User, database)
+	err = w.Run("", filepath.Join(r.node.Installation.Dir, "pg_rewind"), "--target-pgdata="+w.Data,
+		"--source-server="+source, "--no-ensure-shutdown", "--no-sync")
+	if err := errors.Join(err, end()); err != nil {
+		return err
+	}
+	return r.finish(w)
+}
+
+// finish takes from the data what is the primary's own, and configures it. Links, which a primary that was broken into
+// may have had in its data directory, would lead whoever works there now out of it.
+func (r rewind) finish(w *datadir.Workshop) error {
+	err := filepath.WalkDir(w.Data, func(path string, d fs.DirEntry, err error) error {
+		if err == nil && d.Type() == fs.ModeSymlink {
+			err = fmt.Errorf("%s is a symbolic link", path)
+		}
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	slots, err := filepath.Glob(filepath.Join(w.Data, "pg_replslot", "*"))
+	if err != nil {
+		return err
+	}
+	for _, path := range slices.Concat(slots, []string{filepath.Join(w.Data, "postgresql.auto.conf")}) {
+		if err := os.RemoveAll(path); err != nil {
+			return err
+		}
+	}
+	uid, gid := w.IDs()
+	return datadir.WriteFiles(w.Data, uid, gid, r.files)
+}
