@@ -113,7 +113,7 @@ const victim = "ENGINETEST_VICTIM"
 type order struct {
 	Act        string
 	Node       engine.Node
-	From       *engine.Node // for "upgrade" and "clone"
+	From       *engine.Node // for "upgrade", "clone", "copy" and "rejoin"
 	Repository *backstay.Repository
 	Backup     backstay.Backup
 }
@@ -144,6 +144,10 @@ func (s Subject) obey(o order) error {
 		return s.Engine.(engine.Upgrader).Upgrade(ctx, *o.From, o.Node, func(string) {})
 	case "clone":
 		return s.Engine.(engine.Cloner).Clone(ctx, *o.From, o.Node, func(string) {})
+	case "copy":
+		return s.Engine.(engine.Replicator).Copy(ctx, *o.From, o.Node, func(string) {})
+	case "rejoin":
+		return s.Engine.(engine.Replicator).Rejoin(ctx, *o.From, o.Node)
 	case "backup":
 		_, err := s.Engine.(engine.Archiver).Backup(ctx, o.Node, *o.Repository, false)
 		return err

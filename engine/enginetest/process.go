@@ -214,9 +214,14 @@ func session(id int) []int {
 		// The name, in parentheses, may hold anything; then: state, parent, group, session.
 		fields := strings.Fields(string(text[strings.LastIndexByte(string(text), ')')+1:]))
 		if len(fields) > 3 && fields[3] == strconv.Itoa(id) && fields[0] != "Z" {
-			pid, _ := strconv.Atoi(filepath.Base(filepath.Dir(path)))
-			members = append(members, pid)
+			members = append(members, pidOf(filepath.Dir(path)))
 		}
 	}
 	return members
+}
+
+// pidOf returns the pid of a process's directory below /proc.
+func pidOf(path string) int {
+	pid, _ := strconv.Atoi(filepath.Base(path)) // it is a number
+	return pid
 }

@@ -18,7 +18,6 @@ import (
 	"github.com/backstay/backstay/engine"
 	"github.com/backstay/backstay/internal/clone"
 	"github.com/backstay/backstay/internal/datadir"
-	"github.com/backstay/backstay/internal/process"
 )
 
 var _ engine.Cloner = Engine{}
@@ -110,7 +109,7 @@ func isCopied(name string) bool {
 type copying struct {
 	ctx    context.Context
 	root   *os.Root
-	gently bool             // it gives way to all that the machine does besides
+	gently bool             // it leaves half of the disk's time to others
 	copied func(size int64) // is told of each file; nil: nobody asks
 }
 
@@ -145,8 +144,7 @@ func (c copying) files(to, name string, belongs func(string) bool) error {
 	if err := errors.Join(err, files.Wait()); err != nil || name != "." {
 		return err
 	}
-	files.Go(func() error { return c.file(filepath.Join(to, control), control) })
-	return files.Wait()
+	return c.file(filepath.Join(to, control), control)
 }
 
 func ignoreExisting(err error) error {
@@ -170,10 +168,11 @@ func (c copying) file(to, name string) error {
 	if err != nil || !info.Mode().IsRegular() {
 		return errors.Join(err, fmt.Errorf("%s is not a file", name))
 	}
+	copyFile := clone.File
 	if c.gently {
-		process.GiveWay()
+		copyFile = clone.FileSlowly
 	}
-	if err := clone.File(to, file); err != nil || c.copied == nil {
+	if err := copyFile(to, file); err != nil || c.copied == nil {
 		return err
 	}
 	c.copied(info.Size())

@@ -21,6 +21,7 @@ func TestContract(t *testing.T) {
 		Engine: postgres.Engine{}, Connect: connect, Versions: twoVersions,
 		ResizeRestarts: true, // shared memory
 		Worst:          enginetest.Worst{Make: makeWorst, Hold: holdWorst, Connections: 3*len(holds) + 10},
+		Spin:           spin,
 		Refusing:       enginetest.Refusing{Delete: deleteAll, Bulk: writeInBulk},
 		BadSettings: []string{`{"enable_extensions": ["dblink"]}`, `{"enable_extensions": "postgis"}`,
 			`{"extensions": ["dblink"]}`, `{"extensions": ["hstore"], "enable_extensions": ["postgis"]}`},
@@ -66,6 +67,24 @@ func (s session) Set(ctx context.Context, key, value string) error {
 func (s session) Get(ctx context.Context, key string) (value string, err error) {
 	err = s.QueryRow(ctx, `SELECT value FROM keys WHERE key = $1`, key).Scan(&value)
 	return value, err
+}
+
+// spin computes, and commits now and then.
+func spin(ctx context.Context, s enginetest.Session) error {
+	_, err := s.(session).Exec(ctx, `DO $$
+DECLARE
+    n int := 0;
+BEGIN
+    FOR i IN 1..2000000000 LOOP
+        n := n + i % 3;
+        IF i % 100000 = 0 THEN
+            INSERT INTO keys VALUES ('spun', i::text) ON CONFLICT (key) DO UPDATE SET value = excluded.value;
+            COMMIT;
+        END IF;
+    END LOOP;
+END
+$$`)
+	return err
 }
 
 func (s session) Close() error { return s.Conn.Close(context.Background()) }

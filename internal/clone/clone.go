@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
@@ -111,7 +112,7 @@ func (c *copier) copyFile(to, from string, info fs.FileInfo) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, out.Close()) }()
-	if err := copyData(out, in, info.Size()); err != nil {
+	if err := copyData(out, in, info.Size(), copyRange); err != nil {
 		return fmt.Errorf("copy %s: %w", from, err)
 	}
 	if info.Mode().Perm() != 0o600 {
@@ -126,7 +127,15 @@ func (c *copier) copyFile(to, from string, info fs.FileInfo) (err error) {
 }
 
 // File makes a file, which must not exist, a copy of an open one as it is now. It can be read by us alone.
-func File(to string, from *os.File) (err error) {
+func File(to string, from *os.File) error { return file(to, from, copyRange) }
+
+// FileSlowly is File for a copy that nobody waits for: it works half of the time, so that others get to the disk.
+func FileSlowly(to string, from *os.File) error { return file(to, from, copyRangeSlowly) }
+
+// ranger copies a part of a file.
+type ranger func(out, in *os.File, at, length int64) error
+
+func file(to string, from *os.File, data ranger) error {
 	info, err := from.Stat()
 	if err != nil {
 		return err
@@ -135,10 +144,10 @@ func File(to string, from *os.File) (err error) {
 	if err != nil {
 		return err
 	}
-	return errors.Join(copyData(out, from, info.Size()), out.Close())
+	return errors.Join(copyData(out, from, info.Size(), data), out.Close())
 }
 
-func copyData(out, in *os.File, size int64) error {
+func copyData(out, in *os.File, size int64, part ranger) error {
 	if size == 0 || unix.IoctlFileClone(int(out.Fd()), int(in.Fd())) == nil {
 		return nil
 	}
@@ -156,7 +165,7 @@ func copyData(out, in *os.File, size int64) error {
 		if err != nil {
 			return err
 		}
-		if err := copyRange(out, in, data, hole-data); err != nil {
+		if err := part(out, in, data, hole-data); err != nil {
 			return err
 		}
 		at = hole
@@ -194,6 +203,19 @@ func copyRange(out, in *os.File, at, length int64) error {
 	}
 	_, err := io.CopyN(out, in, length)
 	return err
+}
+
+// copyRangeSlowly pauses after each piece for as long as the piece took.
+func copyRangeSlowly(out, in *os.File, at, length int64) error {
+	const piece = 4 << 20
+	for end := at + length; at < end; at += piece {
+		began := time.Now()
+		if err := copyRange(out, in, at, min(piece, end-at)); err != nil {
+			return err
+		}
+		time.Sleep(time.Since(began))
+	}
+	return nil
 }
 
 // Sync makes the tree below dir safe from a power failure, but for dir's own name: that is its

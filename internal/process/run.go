@@ -6,8 +6,6 @@ import (
 	"slices"
 	"syscall"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
 
 // gently runs a command with less right to the processor and the disk than everybody else. Where the system shares the
@@ -37,14 +35,4 @@ func RunBound(cmd *exec.Cmd) error {
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	cmd.WaitDelay = time.Second
 	return cmd.Run()
-}
-
-// GiveWay has the rest of the goroutine that calls it give way to all other processes of the machine, as commands of
-// RunGently do, as far as the system lets it. The goroutine's thread ends with it, so it must be one of its own.
-func GiveWay() {
-	runtime.LockOSThread() // for good: one that has given way cannot come back
-	self := unix.Gettid()
-	_ = unix.Setpriority(unix.PRIO_PROCESS, self, 10)
-	const process, idle = 1, 3 << 13
-	_, _, _ = unix.Syscall(unix.SYS_IOPRIO_SET, process, uintptr(self), idle)
 }

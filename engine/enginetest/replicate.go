@@ -1,0 +1,326 @@
+package enginetest
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/backstay/backstay"
+	"github.com/backstay/backstay/engine"
+	"github.com/backstay/backstay/internal/process"
+)
+
+func (s Subject) pair(t *testing.T) *Pair {
+	t.Helper()
+	replicator(t, s.Engine)
+	return NewPair(t, s.Engine, s.cache)
+}
+
+// testFailover kills the primary under writers, promotes the standby, starts the old primary by hand, and has it follow:
+// then the other way round.
+func testFailover(t *testing.T, s Subject) {
+	p := s.pair(t)
+	p.Protect(t)
+	for range 2 {
+		_, c := p.user(t)
+		l := s.startLoad(t, c[p.leads], 4)
+		l.awaitMore(t, 200)
+		began := time.Now()
+		p.KillPrimary(t)
+		written := s.firstWrite(t.Context(), c[1-p.leads], "first", began)
+		p.FailOver(t)
+		promoted := time.Since(began)
+		t.Logf("promoted %v after the kill, the first write after %v", promoted, <-written)
+		if s.Asynchronous {
+			count, missing := l.compare(t, s, c[p.leads])
+			t.Logf("of %d values, %d are lost", count, missing)
+		} else {
+			l.want(t, s, c[p.leads])
+		}
+		s.wantFenced(t, p, c[1-p.leads])
+		p.Rejoin(t)
+		p.Protect(t)
+		s.session(t, c[p.leads], func(c Session) { mustSet(t, c, "after", "rejoined") })
+	}
+	t.Logf("%d of 2 rejoined by a copy", p.recopied)
+}
+
+// wantFenced starts the node that was fenced, by hand: it may serve, but not write, and can be fenced again.
+func (s Subject) wantFenced(t *testing.T, p *Pair, c backstay.Credentials) {
+	t.Helper()
+	n := p.nodes[1-p.leads]
+	if err := p.Fence(n); err != nil {
+		t.Errorf("Fence again: %v", err)
+	}
+	by := launch(t, s.Engine, n)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+	defer cancel()
+	for ctx.Err() == nil {
+		session, err := s.Connect(ctx, c)
+		if err == nil {
+			err = session.Set(ctx, "fenced", "written")
+			session.Close()
+		}
+		if err == nil {
+			t.Fatal("a node that is fenced takes what a client writes")
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	by.Kill(t)
+	if err := process.KillIn(filepath.Dir(n.DataDir)); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Fence(n); err != nil {
+		t.Errorf("Fence again: %v", err)
+	}
+}
+
+// testHandOver changes the parts of the two nodes under writers, there and back: nothing may be lost by it.
+func testHandOver(t *testing.T, s Subject) {
+	p := s.pair(t)
+	for i := range 2 {
+		if i == 1 && !s.Asynchronous {
+			p.Protect(t)
+		}
+		_, c := p.user(t)
+		l := s.startLoad(t, c[p.leads], 4)
+		l.awaitMore(t, 200)
+		if err := p.HandOver(t.Context(), p.Primary(), p.Standby()); err != nil {
+			t.Fatalf("HandOver: %v", err)
+		}
+		began := time.Now()
+		p.running[p.leads].Stop(t)
+		ended := time.Since(began)
+		written := s.firstWrite(t.Context(), c[1-p.leads], "first", began)
+		p.FailOver(t)
+		t.Logf("the primary took %v to end, the first write came after %v", ended, <-written)
+		l.want(t, s, c[p.leads])
+		p.Rejoin(t)
+		if p.recopied > 0 {
+			t.Error("a node that has handed over cannot rejoin without a copy")
+		}
+	}
+}
+
+// testHandOverKilled kills the primary once it has handed over.
+func testHandOverKilled(t *testing.T, s Subject) {
+	p := s.pair(t)
+	_, c := p.user(t)
+	l := s.startLoad(t, c[p.leads], 4)
+	l.awaitMore(t, 200)
+	if err := p.HandOver(t.Context(), p.Primary(), p.Standby()); err != nil {
+		t.Fatalf("HandOver: %v", err)
+	}
+	p.KillPrimary(t)
+	p.FailOver(t)
+	l.want(t, s, c[p.leads])
+	p.Rejoin(t)
+	p.Protect(t)
+}
+
+// testStandbyGone kills the standby under writers: they wait, go on when nobody awaits it any more, and it comes back.
+func testStandbyGone(t *testing.T, s Subject) {
+	p := s.pair(t)
+	p.Protect(t)
+	_, c := p.user(t)
+	l := s.startLoad(t, c[p.leads], 4)
+	l.awaitMore(t, 100)
+	standby := p.running[1-p.leads]
+	standby.Kill(t)
+	if err := process.KillIn(filepath.Dir(p.Standby().DataDir)); err != nil {
+		t.Fatal(err)
+	}
+	s.wantReleased(t, p, l)
+	s.wantNotAwaited(t, p, l)
+	p.StartStandby(t)
+	p.Protect(t)
+	l.awaitMore(t, 100)
+	p.KillPrimary(t)
+	p.FailOver(t)
+	if !s.Asynchronous {
+		l.want(t, s, c[p.leads])
+	}
+}
+
+// testStandbyHangs stops all processes of the standby under writers, and lets them go on.
+func testStandbyHangs(t *testing.T, s Subject) {
+	p := s.pair(t)
+	p.Protect(t)
+	_, c := p.user(t)
+	l := s.startLoad(t, c[p.leads], 4)
+	l.awaitMore(t, 100)
+	goOn := p.hang(t)
+	if !s.Asynchronous {
+		l.wantWaiting(t)
+		s.wantAdministeredWaiting(t, p)
+	}
+	s.wantReleased(t, p, l)
+	s.wantNotAwaited(t, p, l)
+	goOn()
+	p.awaitFollowing(t)
+	p.Protect(t)
+	l.awaitMore(t, 100)
+}
+
+// wantReleased wants writers to wait for a standby that is away, and to go on a moment after nobody awaits it.
+func (s Subject) wantReleased(t *testing.T, p *Pair, l *load) {
+	t.Helper()
+	if !s.Asynchronous {
+		l.wantWaiting(t)
+	}
+	began := time.Now()
+	p.Release(t)
+	took := time.Since(began)
+	l.awaitMore(t, 20)
+	t.Logf("released within %v", took)
+	if took > 5*time.Second {
+		t.Errorf("it took %v until nobody waited for the standby any more", took)
+	}
+}
+
+// wantNotAwaited wants a standby that does not follow not to be awaited, and nobody to wait for it afterwards.
+func (s Subject) wantNotAwaited(t *testing.T, p *Pair, l *load) {
+	t.Helper()
+	err := p.await(t.Context(), p.Standby().Replication.Name, time.Second)
+	if err == nil {
+		t.Error("a standby is awaited that does not follow")
+	}
+	l.awaitMore(t, 20)
+}
+
+// wantAdministeredWaiting administers a primary whose clients wait for the standby. What a user may rely on is not told
+// before the standby has it, but nothing hangs, and nothing is left in the way.
+func (s Subject) wantAdministeredWaiting(t *testing.T, p *Pair) {
+	t.Helper()
+	n, u := p.Primary(), newUser()
+	for what, err := range s.administer(t, n, u, time.Second) {
+		if err != nil && (what == "Probe" || what == "Settle") {
+			t.Errorf("while clients wait for the standby, %s: %v", what, err)
+		} else if err != nil {
+			wantUnavailable(t, "while clients wait for the standby, "+what, err)
+		}
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), administrationPatience)
+	defer cancel()
+	for what, do := range map[string]func(context.Context) error{
+		"Configure": func(ctx context.Context) error { return configure(ctx, s.Engine, n) },
+		"Tend":      func(ctx context.Context) error { return tend(ctx, s.Engine, n) },
+		"Reload":    func(ctx context.Context) error { return reload(ctx, s.Engine, n) },
+	} {
+		if err := do(ctx); err != nil {
+			t.Errorf("while clients wait for the standby, %s: %v", what, err)
+		}
+	}
+}
+
+// testUsersFollow makes and drops users once the standby is there: they are there and gone after it was promoted.
+func testUsersFollow(t *testing.T, s Subject) {
+	p := s.pair(t)
+	p.Protect(t)
+	gone, dropped := p.user(t)
+	_, stays := p.user(t)
+	mustDrop(t, s, p.Primary(), gone)
+	if s.Asynchronous {
+		p.awaitFollowing(t)
+	}
+	p.KillPrimary(t)
+	p.FailOver(t)
+	s.session(t, stays[p.leads], func(c Session) { mustSet(t, c, "key", "value") })
+	wantRefused(t, s, dropped[p.leads])
+	_, later := p.user(t)
+	s.session(t, later[p.leads], func(c Session) { wantValue(t, c, "key", "value") })
+}
+
+// testOrphan kills the primary while a client has it compute, and write: what works on without the first process ends
+// with the fence, and nothing that it has told its client is missing.
+func testOrphan(t *testing.T, s Subject) {
+	if s.Spin == nil {
+		t.Skip("nothing of this engine outlives its first process")
+	}
+	p := s.pair(t)
+	p.Protect(t)
+	_, c := p.user(t)
+	session, err := s.Connect(t.Context(), c[p.leads])
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer session.Close()
+	ended := make(chan error, 1)
+	go func() { ended <- s.Spin(t.Context(), session) }()
+	time.Sleep(200 * time.Millisecond) // it is under way
+	p.KillPrimary(t)
+	p.FailOver(t)
+	select {
+	case err := <-ended:
+		if err == nil {
+			t.Error("what a client had begun came to its end")
+		}
+	case <-time.After(patience):
+		t.Error("a session of the primary that was fenced goes on")
+	}
+	p.Rejoin(t)
+	p.Protect(t)
+	s.session(t, c[p.leads], func(c Session) { mustSet(t, c, "key", "value") })
+}
+
+// testCopyKilled kills the copying at several moments, under writers: the next one is whole.
+func testCopyKilled(t *testing.T, s Subject) {
+	replicator(t, s.Engine)
+	p := newPair(t, s.Engine, s.cache)
+	p.serve(t, 0)
+	_, c := p.user(t)
+	l := s.startLoad(t, c[p.leads], 2)
+	l.awaitMore(t, 100)
+	for range 4 {
+		from := p.Primary()
+		s.killDoing(t, order{Act: "copy", From: &from, Node: p.Standby()}, rand.N(700*time.Millisecond))
+	}
+	p.Copy(t)
+	p.Protect(t)
+	p.KillPrimary(t)
+	p.FailOver(t)
+	if !s.Asynchronous {
+		l.want(t, s, c[p.leads])
+	}
+}
+
+// testRejoinKilled kills the rejoining at several moments. All the while the node is fenced, and it rejoins in the end.
+func testRejoinKilled(t *testing.T, s Subject) {
+	p := s.pair(t)
+	p.Protect(t)
+	for range 3 {
+		_, c := p.user(t)
+		l := s.startLoad(t, c[p.leads], 2)
+		l.awaitMore(t, 50)
+		p.KillPrimary(t)
+		p.FailOver(t)
+		from := p.Primary()
+		for range 2 {
+			s.killDoing(t, order{Act: "rejoin", From: &from, Node: p.Standby()}, rand.N(time.Second))
+		}
+		p.Rejoin(t)
+		p.Protect(t)
+		if !s.Asynchronous {
+			l.want(t, s, c[p.leads])
+		}
+	}
+	t.Logf("%d of 3 rejoined by a copy", p.recopied)
+}
+
+// testNeverCopied wants a node that follows to be no empty one in the place of a copy.
+func testNeverCopied(t *testing.T, s Subject) {
+	replicator(t, s.Engine)
+	p := newPair(t, s.Engine, s.cache)
+	if err := s.Engine.Prepare(t.Context(), p.Standby()); err == nil {
+		t.Error("a node that follows is made of nothing")
+	}
+	wantNothingMade(t, p.Standby())
+	p.serve(t, 0)
+	if err := p.Replicator.Rejoin(t.Context(), p.Primary(), p.Standby()); !errors.Is(err, engine.ErrCopy) {
+		t.Errorf("a node without data rejoins: %v, want that it takes a copy", err)
+	}
+	p.Copy(t)
+}
