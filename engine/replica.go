@@ -13,8 +13,8 @@ import (
 // and standbys and replicas, which follow it. It is part of the configuration that Prepare and Reload write.
 type Replication struct {
 	Name string // of the node among those of its instance: lower-case letters and digits, at most 16; it never changes
-	// Link is what the nodes of an instance prove to each other, with an authority of its own: the same for all of them,
-	// and no client's. An engine whose nodes know each other by a password derives it from the key.
+	// Link is what the nodes of an instance prove to each other, with an authority of its own: the same for all of
+	// them, and no client's. An engine whose nodes know each other by a password derives it from the key.
 	Link    backstay.Certificate
 	Follows *Source // the node that it follows; nil: it is the primary
 	// Awaits is the node that has what was committed before a client of the primary is told of it; empty: none. Of a
@@ -40,29 +40,30 @@ type Source struct {
 // node's directories only.
 type Replicator interface {
 	// Copy makes to's data directory, which is not there or was left by a Copy that was interrupted, from the running
-	// primary, so that Prepare and a start follow and to.Replication.Follows is followed. Progress is told what is done,
-	// as what comes behind a colon.
+	// primary, so that Prepare and a start follow and to.Replication.Follows is followed. Progress is told what is
+	// done, as what comes behind a colon.
 	Copy(ctx context.Context, primary, to Node, progress func(string)) error
 	// Fence makes the data of n, whose processes have ended, that of a node that follows. It is durable: from then on,
-	// whoever starts a server with that data gets one that takes no writes, until Promote. It may have been done before.
+	// whoever starts a server with that data gets one that takes no writes, until Promote. It may have been done
+	// before.
 	Fence(n Node) error
-	// Rejoin makes the data of n, which was the primary and is fenced, and whose processes have ended, follow the running
-	// primary: what n alone has committed is gone from it. It stays fenced all the while. The error is ErrCopy if only a
-	// copy of the primary's data can follow.
+	// Rejoin makes the data of n, which was the primary and is fenced, and whose processes have ended, follow the
+	// running primary: what n alone has committed is gone from it. It stays fenced all the while. The error is ErrCopy
+	// if only a copy of the primary's data can follow.
 	Rejoin(ctx context.Context, primary, n Node) error
 	// Follows tells how a running node follows the running primary.
 	Follows(ctx context.Context, primary, n Node) (Following, error)
 	// Await puts primary.Replication.Awaits in force in the running primary, and returns once it is: nothing has been
-	// acknowledged since that the node does not have, or nobody waits any more. Commits that wait are released by an empty
-	// one, and acknowledged: the caller notes before that the standby may lack them. With a node that does not follow, it
-	// does not return before ctx ends, and then has put nothing in force.
+	// acknowledged since that the node does not have, or nobody waits any more. Commits that wait are released by an
+	// empty one, and acknowledged: the caller notes before that the standby may lack them. With a node that does not
+	// follow, it does not return before ctx ends, and then has put nothing in force.
 	Await(ctx context.Context, primary Node) error
 	// HandOver prepares the end of the running primary for the standby, which follows: it returns once nothing that was
-	// acknowledged would be missing in the standby if the primary ended now, and both would take a moment only to end and
-	// to be promoted. Clients may be kept from writing from then on.
+	// acknowledged would be missing in the standby if the primary ended now, and both would take a moment only to end
+	// and to be promoted. Clients may be kept from writing from then on.
 	HandOver(ctx context.Context, primary, standby Node) error
-	// Promote makes a running node that follows the primary. It returns once n takes what clients write. All that it was
-	// sent is in it. n.Replication is that of a primary.
+	// Promote makes a running node that follows the primary. It returns once n takes what clients write. All that it
+	// was sent is in it. n.Replication is that of a primary.
 	Promote(ctx context.Context, n Node) error
 }
 

@@ -11,9 +11,9 @@ import (
 	"github.com/backstay/backstay"
 )
 
-// NewLink makes what the nodes of one instance prove to each other, as servers and as clients: a certificate of that name,
-// by an authority of its own that signs nothing else, since nobody keeps its key. It is valid for as long as authorities
-// are: nodes that could not follow any more would be found out when one is needed.
+// NewLink makes what the nodes of one instance prove to each other, as servers and as clients: a certificate of that
+// name, by an authority of its own that signs nothing else, since nobody keeps its key. It is valid for as long as
+// authorities are: nodes that could not follow any more would be found out when one is needed.
 func NewLink(name string, now time.Time) (backstay.Certificate, error) {
 	authority, err := New(now)
 	if err != nil {

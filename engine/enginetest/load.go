@@ -111,7 +111,9 @@ func (l *load) wantWaiting(t *testing.T) {
 }
 
 // firstWrite returns how long it takes from began until a client that tries again and again has written.
-func (s Subject) firstWrite(ctx context.Context, c backstay.Credentials, key string, began time.Time) <-chan time.Duration {
+func (s Subject) firstWrite(
+	ctx context.Context, c backstay.Credentials, key string, began time.Time,
+) <-chan time.Duration {
 	written := make(chan time.Duration, 1)
 	go func() {
 		for ctx.Err() == nil {

@@ -19,8 +19,8 @@ func (s Subject) pair(t *testing.T) *Pair {
 	return NewPair(t, s.Engine, s.cache)
 }
 
-// testFailover kills the primary under writers, promotes the standby, starts the old primary by hand, and has it follow:
-// then the other way round.
+// testFailover kills the primary under writers, promotes the standby, starts the old primary by hand, and has it
+// follow: then the other way round.
 func testFailover(t *testing.T, s Subject) {
 	p := s.pair(t)
 	p.Protect(t)

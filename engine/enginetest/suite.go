@@ -26,11 +26,12 @@ type Subject struct {
 	Worst Worst
 	// Refusing is of an engine.Refuser.
 	Refusing Refusing
-	// Asynchronous says of an engine.Replicator that a client may be told that a value is kept before the node has it that
-	// is awaited, and nobody waits for that. What was told a moment before the primary was killed may be lost then.
+	// Asynchronous says of an engine.Replicator that a client may be told that a value is kept before the node has it
+	// that is awaited, and nobody waits for that. What was told a moment before the primary was killed may be lost
+	// then.
 	Asynchronous bool
-	// Spin has the server compute and write for many seconds for one session, so that a process of the server outlives the
-	// first one. It is nil where nothing does.
+	// Spin has the server compute and write for many seconds for one session, so that a process of the server outlives
+	// the first one. It is nil where nothing does.
 	Spin func(context.Context, Session) error
 
 	cache string

@@ -56,9 +56,9 @@ func adminConfig(n engine.Node) (*pgx.ConnConfig, error) {
 	return cfg, nil
 }
 
-// administrators are the settings of the administrator's sessions, in the place of those that users choose for all. What
-// the administrator commits waits for this node's disk alone: a session that waits for a standby holds its locks, and
-// does so for ever if the standby hangs. Where it matters, what has committed waits afterwards: see inStep.
+// administrators are the settings of the administrator's sessions, in the place of those that users choose for all.
+// What the administrator commits waits for this node's disk alone: a session that waits for a standby holds its locks,
+// and does so for ever if the standby hangs. Where it matters, what has committed waits afterwards: see inStep.
 var administrators = map[string]string{
 	"search_path": "pg_catalog", "statement_timeout": "0", "idle_in_transaction_session_timeout": "0",
 	"default_transaction_read_only": "off", "temp_file_limit": "-1",

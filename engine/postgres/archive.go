@@ -13,8 +13,8 @@ import (
 	"github.com/backstay/backstay/repository"
 )
 
-// Archive pushes what waits into the repository, also that of a node that is fenced. Where there is no backup yet that could be restored with it, nothing
-// is kept.
+// Archive pushes what waits into the repository, also that of a node that is fenced. Where there is no backup yet that
+// could be restored with it, nothing is kept.
 func (Engine) Archive(
 	ctx context.Context, n engine.Node, r backstay.Repository, age time.Duration,
 ) (a engine.Archived, err error) {

@@ -100,8 +100,8 @@ func isCopied(name string) bool {
 		}
 	}
 	base := path.Base(name)
-	return !slices.Contains(linkFiles, name) && base != "postmaster.pid" && base != "postmaster.opts" && base != "pg_internal.init" &&
-		!strings.HasPrefix(base, "pgsql_tmp") && !strings.HasSuffix(base, ".part")
+	return !slices.Contains(linkFiles, name) && base != "postmaster.pid" && base != "postmaster.opts" &&
+		base != "pg_internal.init" && !strings.HasPrefix(base, "pgsql_tmp") && !strings.HasSuffix(base, ".part")
 }
 
 // copying is how files are copied. They are opened below root alone: the server may have been broken into, and may put

@@ -15,8 +15,8 @@ import (
 )
 
 // Configure brings walls.sql up to date in an instance that an earlier version made, notes which extensions may be
-// created, drops those that the settings disable, and creates those that they ask for and that are not there. A node that
-// follows has of all this what its primary has.
+// created, drops those that the settings disable, and creates those that they ask for and that are not there. A node
+// that follows has of all this what its primary has.
 func (Engine) Configure(ctx context.Context, n engine.Node) error {
 	if follows(n) {
 		return nil

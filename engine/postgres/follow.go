@@ -11,8 +11,8 @@ import (
 	"github.com/backstay/backstay/engine"
 )
 
-// Follows asks the primary how far it has come and what it knows of the node, and the node what it has. A node whose slot
-// was lost needs log that is no more.
+// Follows asks the primary how far it has come and what it knows of the node, and the node what it has. A node whose
+// slot was lost needs log that is no more.
 func (Engine) Follows(ctx context.Context, primary, n engine.Node) (f engine.Following, err error) {
 	var end, timeline string
 	err = withAdmin(ctx, primary, func(conn *pgx.Conn) error {
@@ -39,7 +39,8 @@ func (Engine) Follows(ctx context.Context, primary, n engine.Node) (f engine.Fol
 // askFollower compares what a node has with the end of its primary's log. One that has left that log asks for another
 // timeline than the primary's, in vain, and seems to stream while it does.
 func askFollower(ctx context.Context, conn *pgx.Conn, end, timeline string, f *engine.Following) error {
-	const asked = `SELECT coalesce((SELECT lpad(to_hex(receive_start_tli), 8, '0') = lower($2) FROM pg_stat_wal_receiver), false),
+	const asked = `SELECT
+    EXISTS (SELECT FROM pg_stat_wal_receiver WHERE lpad(to_hex(receive_start_tli), 8, '0') = lower($2)),
     greatest(pg_wal_lsn_diff($1::pg_lsn, greatest(pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn())), 0)::bigint,
     CASE WHEN pg_last_wal_replay_lsn() >= $1::pg_lsn THEN 0
         ELSE coalesce(extract(epoch FROM clock_timestamp() - pg_last_xact_replay_timestamp()), 0) END::float8`

@@ -18,9 +18,9 @@ import (
 	"github.com/backstay/backstay/engine"
 )
 
-// Nodes that follow connect to their primary as its bootstrap superuser, by the certificate that the nodes of an instance
-// share, and for replication alone. A role of its own would be one that tenants could end the sessions of, since owner
-// may end those of all roles but superusers'; and it would be part of the data, of copies and of backups.
+// Nodes that follow connect to their primary as its bootstrap superuser, by the certificate that the nodes of an
+// instance share, and for replication alone. A role of its own would be one that tenants could end the sessions of,
+// since owner may end those of all roles but superusers'; and it would be part of the data, of copies and of backups.
 
 // Files of a node that is one of several. The server works in its data directory, so that the paths that tenants could
 // read in its settings are names alone.

@@ -20,8 +20,8 @@ import (
 	"github.com/backstay/backstay/internal/wait"
 )
 
-// Fence lays the file by which a server follows, wherever its log ends. Where there is no data, nobody can start a server
-// with it.
+// Fence lays the file by which a server follows, wherever its log ends. Where there is no data, nobody can start a
+// server with it.
 func (Engine) Fence(n engine.Node) error {
 	root, err := os.OpenRoot(n.DataDir)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -53,8 +53,8 @@ func gone(err error) error {
 // may hold up what it replays.
 const promotionPatience = 100 * time.Millisecond
 
-// Promote configures the node as a primary first: commits wait for whom it awaits from its first one on. Then the server
-// replays what it has been sent, and takes what clients write.
+// Promote configures the node as a primary first: commits wait for whom it awaits from its first one on. Then the
+// server replays what it has been sent, and takes what clients write.
 func (Engine) Promote(ctx context.Context, n engine.Node) error {
 	return withAdmin(ctx, n, func(conn *pgx.Conn) error {
 		follows, err := isFollowing(ctx, conn)

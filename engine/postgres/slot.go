@@ -16,7 +16,8 @@ import (
 // reserveSlot has the running primary keep its log from now on for a node that does not run. A slot of the node's that
 // is there already keeps more than that, unless it has kept too much and was lost.
 func reserveSlot(ctx context.Context, primary engine.Node, node string) error {
-	const there = "SELECT coalesce(wal_status <> 'lost', false), coalesce(active_pid, 0) FROM pg_replication_slots WHERE slot_name = $1"
+	const there = "SELECT coalesce(wal_status <> 'lost', false), coalesce(active_pid, 0) " +
+		"FROM pg_replication_slots WHERE slot_name = $1"
 	return withAdmin(ctx, primary, func(conn *pgx.Conn) error {
 		return wait.Until(ctx, wait.Every(20*time.Millisecond), func() (again bool, err error) {
 			var keeps bool
