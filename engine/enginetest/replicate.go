@@ -324,3 +324,59 @@ func testNeverCopied(t *testing.T, s Subject) {
 	}
 	p.Copy(t)
 }
+
+// testRefuseWaiting has a primary refuse what clients write, while they wait for a standby that hangs: nobody is told
+// that it is written what the standby does not have.
+func testRefuseWaiting(t *testing.T, s Subject) {
+	r := s.refuser(t)
+	if s.Asynchronous {
+		t.Skip("nobody waits for a standby of this engine")
+	}
+	p := s.pair(t)
+	p.Protect(t)
+	_, c := p.user(t)
+	l := s.startLoad(t, c[p.leads], 4)
+	l.awaitMore(t, 100)
+	goOn := p.hang(t)
+	l.wantWaiting(t)
+	before, _ := l.told()
+	full := p.Primary()
+	full.Full = true
+	mustRefuse(t, r, full, engine.NoWrites)
+	time.Sleep(500 * time.Millisecond) // what is to be seen is that nothing happens
+	if after, _ := l.told(); after != before {
+		t.Errorf("of %d values, clients are told that they are written though the standby does not have them", after-before)
+	}
+	p.KillPrimary(t)
+	goOn()
+	p.FailOver(t)
+	l.want(t, s, c[p.leads])
+}
+
+// testArchiveGoesOn archives a primary, what is left of it when it was killed, and the one after it. What both have
+// written can be restored, of a backup of the first one.
+func testArchiveGoesOn(t *testing.T, s Subject) {
+	a := s.archiver(t)
+	p := s.pair(t)
+	b := a.mustBackup(t, p.Primary())
+	if a.mustArchive(t, p.Primary()).Until.IsZero() {
+		t.Skip("this engine has no archive")
+	}
+	p.Protect(t)
+	_, c := p.user(t)
+	l := s.startLoad(t, c[p.leads], 2)
+	l.awaitMore(t, 50)
+	a.mustArchive(t, p.Primary())
+	l.awaitMore(t, 50)
+	p.KillPrimary(t)
+	p.FailOver(t)
+	if archived := a.mustArchive(t, p.nodes[1-p.leads]); len(archived.Gaps) != 0 {
+		t.Errorf("what is left of the primary has gaps: %v", archived.Gaps)
+	}
+	s.session(t, c[p.leads], func(c Session) { mustSet(t, c, "key", "later") })
+	a.awaitArchived(t, p.Primary(), time.Now())
+	n := a.restored(t, engine.Point{Backup: b.ID})
+	restored := s.createUser(t, n, newUser())
+	l.want(t, s, restored)
+	s.session(t, restored, func(c Session) { wantValue(t, c, "key", "later") })
+}

@@ -116,6 +116,8 @@ func Run(t *testing.T, s Subject) {
 		{"CopyOfThePrimarySurvivesKill", testCopyKilled},
 		{"RejoinSurvivesKill", testRejoinKilled},
 		{"FollowsNothing", testNeverCopied},
+		{"RefusesWhileClientsWait", testRefuseWaiting},
+		{"ArchiveGoesOnAfterFailover", testArchiveGoesOn},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()

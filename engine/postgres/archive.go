@@ -50,6 +50,9 @@ func pushWaiting(ctx context.Context, n engine.Node, r backstay.Repository, s *s
 		return err
 	}
 	defer func() { err = errors.Join(err, t.close()) }()
+	if err := t.succeed(ctx, s); err != nil {
+		return t.blame(ctx, err)
+	}
 	if err := t.push(ctx, s); err != nil {
 		return t.blame(ctx, err)
 	}

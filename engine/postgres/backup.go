@@ -248,7 +248,8 @@ func (s backupSet) backup() backstay.Backup {
 type stanzaInfo struct {
 	Backups []backupSet `json:"backup"`
 	Servers []struct {
-		ID int `json:"id"`
+		ID         int    `json:"id"`
+		Identifier uint64 `json:"system-id"`
 	} `json:"db"`
 	Archive []struct {
 		Database struct {

@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
+	"strings"
 	"time"
 
 	"github.com/backstay/backstay"
@@ -161,19 +163,65 @@ func (s *spool) owesHead() bool {
 	return s.record.Server != 0 && s.record.Last != "" && s.record.Told != s.record.Last
 }
 
-// reaches fails if the line of a backup was left, for another timeline or another server, before the moment. Where the
-// server goes on with it, the end of the archive is the end of what was committed.
+// succeed has a node go on with what another one has archived, whose primary it was before this one took over: that is
+// noted in the repository alone, which outlives both. What the other one has left behind must be there by then.
+func (t *pgBackRest) succeed(ctx context.Context, s *spool) error {
+	if s.record.Server != 0 || t.node.Replication == nil {
+		return nil
+	}
+	root, err := os.OpenRoot(t.node.DataDir)
+	if err != nil {
+		return err
+	}
+	defer root.Close()
+	own, err := controlIn(root)
+	if err != nil {
+		return err
+	}
+	found, err := t.info(ctx)
+	if err != nil {
+		return err
+	}
+	for _, server := range found.Servers {
+		if server.Identifier == own.Identifier {
+			s.record.Server = server.ID
+		}
+	}
+	if s.record.Server == 0 {
+		return nil
+	}
+	h, err := t.head(ctx)
+	if err != nil {
+		return err
+	}
+	r := h.of(s.record.Server)
+	s.record.Last, s.record.Told, s.record.Until = r.Last, r.Last, r.Until
+	return s.save()
+}
+
+// of returns how far a server's newest line goes.
+func (h head) of(server int) (newest reach) {
+	for name, r := range h {
+		if strings.HasPrefix(name, fmt.Sprintf("%d-", server)) && r.Last > newest.Last {
+			newest = r
+		}
+	}
+	return newest
+}
+
+// reaches fails if the server of a backup was left, for another one, before the moment. Where the server goes on, if on
+// another timeline, the end of the archive is the end of what was committed.
 func (f *feeder) reaches(ctx context.Context, moment time.Time) error {
 	sets, err := f.tool.sets(ctx)
 	if err != nil {
 		return err
 	}
 	own, _ := lineOf(f.set)
-	until, isLeft := f.head[own.String()].Until, false
+	until, isLeft := f.head.of(own.server).Until, false
 	for _, s := range sets {
 		l, ok := lineOf(s)
 		switch {
-		case ok && l == own:
+		case ok && l.server == own.server:
 			if ended := s.backup().Ended; until.Before(ended) {
 				until = ended
 			}

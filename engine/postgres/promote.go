@@ -71,6 +71,11 @@ func (Engine) Promote(ctx context.Context, n engine.Node) error {
 		if err := p.Reconfigure(); err != nil {
 			return err
 		}
+		if n.Archive { // what it says of its new timeline is not to be lost
+			if _, err := openSpool(n); err != nil {
+				return err
+			}
+		}
 		if !follows {
 			_, err := reconfigure(ctx, n)
 			return err

@@ -120,7 +120,7 @@ func (r rewind) recover(w *datadir.Workshop) error {
 			return err
 		}
 	}
-	if state, err := stateIn(root); err != nil || state == shutDown || state == shutDownInRecovery {
+	if c, err := controlIn(root); err != nil || c.State == shutDown || c.State == shutDownInRecovery {
 		return err
 	}
 	arguments := append([]string{"--single", "-c", "wal_keep_size=1TB"}, singleUser(w.Data, database)[1:]...)

@@ -144,11 +144,12 @@ func (c recovery) replay(ctx context.Context, w *datadir.Workshop, f *feeder, to
 		return err
 	}
 	defer end()
-	target := map[string]string{"restore_command": askCommand, "recovery_target_timeline": "current",
+	// A standby that has taken over goes on with the log on a timeline of its own.
+	target := map[string]string{"restore_command": askCommand, "recovery_target_timeline": "latest",
 		"recovery_target_action": "promote"}
 	switch {
 	case to.Alone:
-		target["recovery_target"] = "immediate"
+		target["recovery_target"], target["recovery_target_timeline"] = "immediate", "current"
 	case !to.Until.IsZero():
 		target["recovery_target_time"] = to.Until.UTC().Format("2006-01-02 15:04:05.999999-07")
 	}

@@ -164,7 +164,7 @@ func (s *spool) note(name string, now time.Time) {
 	if !logName.MatchString(name) || name <= s.record.Last {
 		return
 	}
-	if last := s.record.Last; last != "" && name != following(last) {
+	if last := s.record.Last; last != "" && !goesOn(last, name) {
 		s.gap(now)
 	}
 	s.record.Last = name
@@ -204,6 +204,13 @@ func (s *spool) gap(now time.Time) {
 	s.record.Gaps = append(s.record.Gaps, backstay.Gap{From: s.record.Until, Until: now})
 }
 
+// goesOn tells whether there is nothing between two segments: they follow each other, or the later one is of the timeline
+// that a standby has begun where the earlier one ends or before. It begins with a copy of what it goes on from.
+func goesOn(last, name string) bool {
+	next := following(last)
+	return name == next || name[:8] > next[:8] && name[8:] <= next[8:]
+}
+
 // following returns the name of the segment that comes after the named one.
 func following(name string) string {
 	var timeline, log, segment uint32
@@ -225,10 +232,10 @@ func handedOver(n engine.Node) bool {
 		return false
 	}
 	defer root.Close()
-	if _, err := root.Lstat("postmaster.pid"); !errors.Is(err, fs.ErrNotExist) {
-		return false
+	if _, err := root.Lstat("postmaster.pid"); !errors.Is(err, fs.ErrNotExist) || isFenced(root) {
+		return false // it runs, or another node has gone on since
 	}
-	if state, err := stateIn(root); err != nil || state != shutDown {
+	if c, err := controlIn(root); err != nil || c.State != shutDown {
 		return false
 	}
 	ready, err := fs.Glob(root.FS(), "pg_wal/archive_status/*.ready")
@@ -241,20 +248,22 @@ const (
 	shutDownInRecovery = 2 // DB_SHUTDOWNED_IN_RECOVERY: it followed
 )
 
-// stateIn reads from the data directory what its server has been doing last.
-func stateIn(root *os.Root) (state uint32, err error) {
-	control, err := root.OpenFile("global/pg_control", os.O_RDONLY|syscall.O_NONBLOCK|syscall.O_NOFOLLOW, 0)
+// control is the head of PostgreSQL's ControlFileData.
+type control struct {
+	Identifier       uint64 // of the server, with all its copies that follow
+	Version, Catalog uint32
+	State            uint32 // what the server has been doing last
+}
+
+// controlIn reads the control file of a data directory.
+func controlIn(root *os.Root) (c control, err error) {
+	file, err := root.OpenFile("global/pg_control", os.O_RDONLY|syscall.O_NONBLOCK|syscall.O_NOFOLLOW, 0)
 	if err != nil {
-		return 0, err
+		return c, err
 	}
-	defer control.Close()
-	var head struct { // of PostgreSQL's ControlFileData
-		Identifier       uint64
-		Version, Catalog uint32
-		State            uint32
-	}
-	err = binary.Read(control, binary.NativeEndian, &head)
-	return head.State, err
+	defer file.Close()
+	err = binary.Read(file, binary.NativeEndian, &c)
+	return c, err
 }
 
 // openTransactions is a text that changes whenever a transaction ends that has written something.
@@ -264,6 +273,9 @@ const openTransactions = "(SELECT timeline_id FROM pg_control_checkpoint()) || '
 // one before is that old. A server that does not answer has nothing to say.
 func (s *spool) look(ctx context.Context, n engine.Node, age time.Duration) error {
 	err := withAdmin(ctx, n, func(conn *pgx.Conn) error {
+		if follows, err := isFollowing(ctx, conn); err != nil || follows { // it ends nothing by itself
+			return err
+		}
 		var now time.Time
 		var snapshot string
 		if err := conn.QueryRow(ctx, "SELECT clock_timestamp(), "+openTransactions).Scan(&now, &snapshot); err != nil {
