@@ -47,11 +47,12 @@ type Replicator interface {
 	// whoever starts a server with that data gets one that takes no writes, until Promote. It may have been done
 	// before.
 	Fence(n Node) error
-	// Rejoin makes the data of n, which was the primary and is fenced, and whose processes have ended, follow the
-	// running primary: what n alone has committed is gone from it. It stays fenced all the while. The error is ErrCopy
-	// if only a copy of the primary's data can follow.
+	// Rejoin makes the data of n, which was the primary and is fenced, or has followed another one, and whose
+	// processes have ended, follow the running primary: what n alone has committed is gone from it. It stays fenced all
+	// the while. The error is ErrCopy if only a copy of the primary's data can follow, as where n has none.
 	Rejoin(ctx context.Context, primary, n Node) error
-	// Follows tells how a running node follows the running primary.
+	// Follows tells how a running node follows the running primary. The error is ErrCopy if it cannot any more, since
+	// the primary has not kept what it lacks.
 	Follows(ctx context.Context, primary, n Node) (Following, error)
 	// Await puts primary.Replication.Awaits in force in the running primary, and returns once it is: nothing has been
 	// acknowledged since that the node does not have, or nobody waits any more. Commits that wait are released by an
@@ -63,7 +64,7 @@ type Replicator interface {
 	// and to be promoted. Clients may be kept from writing from then on.
 	HandOver(ctx context.Context, primary, standby Node) error
 	// Promote makes a running node that follows the primary. It returns once n takes what clients write. All that it
-	// was sent is in it. n.Replication is that of a primary.
+	// was sent is in it. n.Replication is that of a primary. Configure is called after it.
 	Promote(ctx context.Context, n Node) error
 }
 

@@ -157,6 +157,18 @@ func (p *Pair) KillPrimary(t testing.TB) {
 	p.running[p.leads].Kill(t)
 }
 
+// EndPrimary ends the primary in an orderly way.
+func (p *Pair) EndPrimary(t testing.TB) time.Duration {
+	t.Helper()
+	return p.running[p.leads].Stop(t)
+}
+
+// EndStandby ends the standby in an orderly way.
+func (p *Pair) EndStandby(t testing.TB) {
+	t.Helper()
+	p.running[1-p.leads].Stop(t)
+}
+
 // FailOver fences the primary, which was killed or has ended, as the keeper does it, and promotes the standby.
 func (p *Pair) FailOver(t testing.TB) {
 	t.Helper()

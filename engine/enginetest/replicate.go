@@ -92,8 +92,7 @@ func testHandOver(t *testing.T, s Subject) {
 			t.Fatalf("HandOver: %v", err)
 		}
 		began := time.Now()
-		p.running[p.leads].Stop(t)
-		ended := time.Since(began)
+		ended := p.EndPrimary(t)
 		written := s.firstWrite(t.Context(), c[1-p.leads], "first", began)
 		p.FailOver(t)
 		t.Logf("the primary took %v to end, the first write came after %v", ended, <-written)

@@ -94,7 +94,6 @@ func replicating(n engine.Node) []setting {
 		{"wal_receiver_timeout", "5s"},
 		{"wal_receiver_status_interval", "1s"},
 		{"wal_retrieve_retry_interval", "100ms"},
-		{"hot_standby", "on"},
 		// Those who read from a node that follows keep what they read from being cleaned up: otherwise they would be
 		// ended again and again. What else is in the way of following, such as a table that was dropped, waits for
 		// them a moment only, for a node that is behind takes longer to take over.
@@ -144,9 +143,7 @@ func slotName(node string) string { return "node_" + node }
 // leastOf maps what the control file says that the log was written with to the settings of which a server that follows
 // needs as much, or it would not start.
 var leastOf = map[string]string{
-	"max_connections setting": "max_connections", "max_worker_processes setting": "max_worker_processes",
-	"max_wal_senders setting": "max_wal_senders", "max_prepared_xacts setting": "max_prepared_transactions",
-	"max_locks_per_xact setting": "max_locks_per_transaction",
+	"max_connections setting": "max_connections", "max_locks_per_xact setting": "max_locks_per_transaction",
 }
 
 // withLeast adds to the configuration of a node that follows that it has as much room for sessions and locks as its

@@ -204,8 +204,8 @@ func (s *spool) gap(now time.Time) {
 	s.record.Gaps = append(s.record.Gaps, backstay.Gap{From: s.record.Until, Until: now})
 }
 
-// goesOn tells whether there is nothing between two segments: they follow each other, or the later one is of the timeline
-// that a standby has begun where the earlier one ends or before. It begins with a copy of what it goes on from.
+// goesOn tells whether there is nothing between two segments: they follow each other, or the later one is of a timeline
+// that a standby has begun where the earlier one ends, or before. It begins with a copy of what it goes on from.
 func goesOn(last, name string) bool {
 	next := following(last)
 	return name == next || name[:8] > next[:8] && name[8:] <= next[8:]

@@ -1,0 +1,63 @@
+package postgres_test
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/backstay/backstay/engine"
+	"github.com/backstay/backstay/engine/enginetest"
+	"github.com/backstay/backstay/engine/postgres"
+)
+
+// TestFollowsWithASmallerPlan starts a node that follows with less room for sessions and locks than its primary has: it
+// has as much all the same, or it would not start.
+func TestFollowsWithASmallerPlan(t *testing.T) {
+	t.Parallel()
+	p := enginetest.NewPair(t, postgres.Engine{}, "")
+	p.EndStandby(t)
+	n := p.Standby()
+	n.Size.Connections, n.Size.Memory = n.Size.Connections/2, n.Size.Memory/4
+	enginetest.Serve(t, postgres.Engine{}, n)
+	awaitStreaming(t, p)
+	p.KillPrimary(t)
+	p.FailOver(t)
+	if restart, err := (postgres.Engine{}).Reload(t.Context(), p.Primary()); err != nil || restart {
+		t.Errorf("once it is the primary: %v, restart: %t", err, restart)
+	}
+}
+
+func awaitStreaming(t *testing.T, p *enginetest.Pair) {
+	t.Helper()
+	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		f, err := p.Follows(t.Context(), p.Primary(), p.Standby())
+		if err == nil && f.Streams {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("it does not follow: %+v, %v", f, err)
+		}
+	}
+}
+
+// TestSlots: a node for which nothing is kept any more needs a copy, and an instance of one node keeps nothing.
+func TestSlots(t *testing.T) {
+	t.Parallel()
+	p := enginetest.NewPair(t, postgres.Engine{}, "")
+	s := server{p.Primary()}
+	s.admin(t).want(t, `SELECT count(*) FROM pg_replication_slots WHERE wal_status = 'reserved'`, "1")
+	p.EndStandby(t)
+	single := p.Primary()
+	single.Replication = nil
+	if restart, err := (postgres.Engine{}).Reload(t.Context(), single); err != nil || restart {
+		t.Errorf("a primary without a standby: %v, restart: %t", err, restart)
+	}
+	s.admin(t).want(t, `SELECT count(*) FROM pg_replication_slots`, "0")
+	if _, err := (postgres.Engine{}).Reload(t.Context(), p.Primary()); err != nil {
+		t.Fatal(err)
+	}
+	enginetest.Serve(t, postgres.Engine{}, p.Standby())
+	if _, err := p.Follows(t.Context(), p.Primary(), p.Standby()); !errors.Is(err, engine.ErrCopy) {
+		t.Errorf("a node for which nothing is kept: %v, want that it takes a copy", err)
+	}
+}
