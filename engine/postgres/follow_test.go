@@ -2,6 +2,8 @@ package postgres_test
 
 import (
 	"errors"
+	"os"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -20,11 +22,6 @@ func TestFollowsWithASmallerPlan(t *testing.T) {
 	n.Size.Connections, n.Size.Memory = n.Size.Connections/2, n.Size.Memory/4
 	enginetest.Serve(t, postgres.Engine{}, n)
 	awaitStreaming(t, p)
-	p.KillPrimary(t)
-	p.FailOver(t)
-	if restart, err := (postgres.Engine{}).Reload(t.Context(), p.Primary()); err != nil || restart {
-		t.Errorf("once it is the primary: %v, restart: %t", err, restart)
-	}
 }
 
 func awaitStreaming(t *testing.T, p *enginetest.Pair) {
@@ -59,5 +56,42 @@ func TestSlots(t *testing.T) {
 	enginetest.Serve(t, postgres.Engine{}, p.Standby())
 	if _, err := p.Follows(t.Context(), p.Primary(), p.Standby()); !errors.Is(err, engine.ErrCopy) {
 		t.Errorf("a node for which nothing is kept: %v, want that it takes a copy", err)
+	}
+}
+
+// TestRejoinInterrupted finds what a rejoining has left that was killed: before it began to change the data, that is put
+// back; afterwards, the node takes a copy.
+func TestRejoinInterrupted(t *testing.T) {
+	t.Parallel()
+	p := enginetest.NewPair(t, postgres.Engine{}, "")
+	p.KillPrimary(t)
+	p.FailOver(t)
+	if restart, err := (postgres.Engine{}).Reload(t.Context(), p.Primary()); err != nil || restart {
+		t.Errorf("a node that has become the primary: %v, restart: %t", err, restart)
+	}
+	n := p.Standby()
+	leave := func(isWhole bool) {
+		t.Helper()
+		part := n.DataDir + ".part"
+		err := errors.Join(os.Mkdir(part, 0o700), os.Rename(n.DataDir, filepath.Join(part, "data")),
+			os.Remove(filepath.Join(part, "data", "standby.signal")))
+		if err == nil && isWhole {
+			err = os.WriteFile(filepath.Join(part, "whole"), nil, 0o600)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	leave(true)
+	if err := p.Replicator.Rejoin(t.Context(), p.Primary(), n); err != nil {
+		t.Fatalf("Rejoin: %v", err)
+	}
+	leave(false)
+	if err := p.Replicator.Rejoin(t.Context(), p.Primary(), n); !errors.Is(err, engine.ErrCopy) {
+		t.Fatalf("Rejoin of data that was being changed: %v, want that it takes a copy", err)
+	}
+	p.Copy(t)
+	if left, err := filepath.Glob(n.DataDir + "*"); err != nil || len(left) != 1 {
+		t.Errorf("beside the data lie %v, %v", left, err)
 	}
 }

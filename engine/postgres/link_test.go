@@ -4,7 +4,10 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -50,6 +53,7 @@ func TestLink(t *testing.T) {
 		{"PrimaryIsWalled", testPrimaryWalled},
 		{"StandbyIsWalled", testStandbyWalled},
 		{"LetsNobodyElseIn", testLinkRefusals},
+		{"AsksClientsForNone", testClientCertificates},
 		{"ProvesBoth", testLinkProves},
 	} {
 		t.Run(tc.name, func(t *testing.T) { tc.test(t, p, b) })
@@ -165,4 +169,28 @@ func testLinkProves(t *testing.T, p *enginetest.Pair, b binding) {
 		t.Errorf("it follows a primary that proves another name: %+v, %v", f, err)
 	}
 	p.Release(t)
+}
+
+// testClientCertificates wants clients without a certificate to be let in, and shows what becomes of those with one.
+func testClientCertificates(t *testing.T, _ *enginetest.Pair, b binding) {
+	own, err := pki.NewLink("me", time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	certificate, key := filepath.Join(dir, "postgresql.crt"), filepath.Join(dir, "postgresql.key")
+	err = errors.Join(os.WriteFile(certificate, []byte(own.Leaf), 0o600), os.WriteFile(key, []byte(own.Key.Reveal()), 0o600))
+	if err != nil {
+		t.Fatal(err)
+	}
+	authority := fmt.Sprint(b.credentials["ca_certificate"])
+	for address, isLetIn := range map[string]bool{
+		"dbname=main sslcert=/none":                             true,
+		"dbname=main sslcert=" + certificate + " sslkey=" + key: false,
+	} {
+		said, err := b.run(t, "verify-full", authority, "psql", "-XAtc", "SELECT 1", address)
+		if (err == nil) != isLetIn {
+			t.Errorf("%s: %v, %s; want it to be let in: %t", address, err, said, isLetIn)
+		}
+	}
 }
