@@ -196,9 +196,12 @@ func (s Subject) wantAdministeredWaiting(t *testing.T, p *Pair) {
 	t.Helper()
 	n, u := p.Primary(), newUser()
 	for what, err := range s.administer(t, n, u, time.Second) {
-		if err != nil && (what == "Probe" || what == "Settle") {
+		switch {
+		case err == nil && what == "CreateUser":
+			t.Error("while clients wait for the standby, a user is told of that it does not have")
+		case err != nil && (what == "Probe" || what == "Settle"):
 			t.Errorf("while clients wait for the standby, %s: %v", what, err)
-		} else if err != nil {
+		case err != nil:
 			wantUnavailable(t, "while clients wait for the standby, "+what, err)
 		}
 	}

@@ -26,9 +26,9 @@
 // handed the log by way of a spool beside the data directory (spool.go). Copies are made ready by a server that nobody
 // reaches (recovery.go).
 //
-// Nodes of one instance follow each other by streaming (link.go, copy.go, follow.go). A fence is the file by which a server
-// follows (promote.go); pg_rewind brings the old primary back (rejoin.go). Commits wait for a standby only once it was
-// seen to get what is logged (await.go). What the administrator commits never waits with a lock in its hands.
+// Nodes of one instance follow each other by streaming (link.go, copy.go, follow.go). A fence is the file by which a
+// server follows (promote.go); pg_rewind brings the old primary back (rejoin.go). Commits wait for a standby only once
+// it was seen to get what is logged (await.go). What the administrator commits never waits with a lock in its hands.
 //
 // What tenants do within their rights may hold nothing up that we do: see priority.go.
 package postgres

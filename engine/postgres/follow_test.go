@@ -50,8 +50,8 @@ func TestSlots(t *testing.T) {
 		t.Errorf("a primary without a standby: %v, restart: %t", err, restart)
 	}
 	s.admin(t).want(t, `SELECT count(*) FROM pg_replication_slots`, "0")
-	if _, err := (postgres.Engine{}).Reload(t.Context(), p.Primary()); err != nil {
-		t.Fatal(err)
+	if restart, err := (postgres.Engine{}).Reload(t.Context(), p.Primary()); err != nil || restart {
+		t.Errorf("a single node that is to be followed: %v, restart: %t", err, restart)
 	}
 	enginetest.Serve(t, postgres.Engine{}, p.Standby())
 	if _, err := p.Follows(t.Context(), p.Primary(), p.Standby()); !errors.Is(err, engine.ErrCopy) {

@@ -156,6 +156,11 @@ func (c recovery) finish(ctx context.Context, w *datadir.Workshop) error {
 	if err != nil {
 		return err
 	}
+	for _, name := range linkFiles { // of the node that was backed up
+		if err := os.RemoveAll(filepath.Join(w.Data, name)); err != nil {
+			return err
+		}
+	}
 	uid, gid := w.IDs()
 	return datadir.Fill(w.Data, uid, gid, c.files)
 }
