@@ -196,6 +196,11 @@ func (t *pgBackRest) succeed(ctx context.Context, s *spool) error {
 	}
 	r := h.of(s.record.Server)
 	s.record.Last, s.record.Told, s.record.Until = r.Last, r.Last, r.Until
+	for _, b := range found.Backups {
+		if end := time.Unix(b.Timestamp.Stop, 0).UTC(); b.Database.ID == s.record.Server && s.record.Until.Before(end) {
+			s.record.Until = end
+		}
+	}
 	return s.save()
 }
 
