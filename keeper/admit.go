@@ -28,7 +28,7 @@ func (k *Keeper) apply(ctx context.Context, spec backend.Spec) error {
 	case err != nil:
 		return err
 	case in != nil:
-		return in.Apply(ctx, spec)
+		return k.change(ctx, in, spec)
 	case begun.record.Spec.Instance != "":
 		return k.begin(ctx, spec, begun)
 	}
@@ -81,8 +81,10 @@ func (k *Keeper) checkAbilities(ctx context.Context, s backend.Spec) error {
 	switch {
 	case k.Engines[s.Engine] == nil:
 		return refuse("There is no engine %q here.", s.Engine)
-	case s.Nodes > 1:
-		return refuse("An instance has one node here, not %d.", s.Nodes)
+	case s.Nodes > 2:
+		return refuse("An instance has one node or two here, not %d.", s.Nodes)
+	case s.Nodes == 2 && (s.Private || !k.replicates(s.Engine)):
+		return refuse("An instance of engine %q has one node here, not %d.", s.Engine, s.Nodes)
 	}
 	if err := cmp.Or(k.checkEncryption(s), k.checkBackup(s)); err != nil {
 		return err
@@ -237,6 +239,13 @@ func (k *Keeper) newRecord(spec backend.Spec) (r instance.Record, err error) {
 			return r, err
 		}
 	}
+	if r.LacksSecond(spec) {
+		a, err := k.allot(r.Port)
+		if err != nil {
+			return r, err
+		}
+		r.Allot(a)
+	}
 	if isRoot() {
 		r.UID = instance.NewUID(spec.Instance, k.takenUIDs())
 	}
@@ -255,7 +264,14 @@ func (k *Keeper) each(do func(instance.Record)) {
 
 func (k *Keeper) heldPorts() map[int]bool {
 	held := map[int]bool{}
-	k.each(func(r instance.Record) { held[r.Port] = true })
+	k.each(func(r instance.Record) {
+		for _, port := range r.Ports() {
+			held[port] = true
+		}
+	})
+	for _, a := range k.allotting {
+		held[a.NodePort], held[a.SecondPort] = true, true
+	}
 	return held
 }
 
@@ -276,7 +292,7 @@ func (k *Keeper) findStrays() {
 		return
 	}
 	for _, path := range paths {
-		id := backstay.InstanceID(filepath.Base(filepath.Dir(path)))
+		id := instance.OfHome(backstay.InstanceID(filepath.Base(filepath.Dir(path))))
 		if k.instances[id] != nil {
 			continue
 		}
@@ -293,10 +309,13 @@ func ownerOf(path string) (uid uint32, ok bool) {
 	return stat.Uid, err == nil
 }
 
-// freePort is the lowest that no instance holds and that can be bound now. One that has a directory
+// freePort is the lowest that no instance holds, that is not taken, and that can be bound now. One that has a directory
 // belongs to an instance whose record cannot be read. k.mu is held.
-func (k *Keeper) freePort() (int, error) {
+func (k *Keeper) freePort(taken ...int) (int, error) {
 	held := k.heldPorts()
+	for _, port := range taken {
+		held[port] = true
+	}
 	for port := k.Ports.First; port <= k.Ports.Last; port++ {
 		if !held[port] && !exists(k.machine.RunDir("", port)) && k.bindable(port) {
 			return port, nil

@@ -6,6 +6,7 @@ import (
 
 	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/cgroup"
+	"github.com/backstay/backstay/keeper/instance"
 )
 
 // GroupsName is the name of the groups of a data directory's instances, each of which has its instance's id.
@@ -30,7 +31,7 @@ func (c Config) groups() *cgroup.Groups {
 func (k *Keeper) sweepGroups() {
 	found, err := k.machine.Groups.Found()
 	for _, id := range found {
-		if !k.machine.Records.Has(backstay.InstanceID(id)) {
+		if !k.machine.Records.Has(instance.OfHome(backstay.InstanceID(id))) {
 			if err = k.machine.Groups.Remove(id); err != nil {
 				break
 			}

@@ -40,7 +40,8 @@ type Keeper struct {
 	mu        sync.Mutex // never held over anything that waits
 	instances map[backstay.InstanceID]*instance.Instance
 	admitted  map[backstay.InstanceID]admission
-	stray     map[uint32]bool // users that own data of which no record can be read
+	allotting map[backstay.InstanceID]*instance.Allotment // to instances whose record does not tell yet
+	stray     map[uint32]bool                             // users that own data of which no record can be read
 	stopping  bool
 	running   sync.WaitGroup // instances
 }
@@ -64,6 +65,7 @@ func newKeeper(c Config) *Keeper {
 	k := &Keeper{
 		Config: c, machine: c.machine(), starts: newStarts(), kindOfNew: c.newKind(), stray: map[uint32]bool{},
 		instances: map[backstay.InstanceID]*instance.Instance{}, admitted: map[backstay.InstanceID]admission{},
+		allotting: map[backstay.InstanceID]*instance.Allotment{},
 	}
 	k.encryption = k.newEncryption()
 	k.machine.AskEvery, k.machine.Source, k.machine.Groups = k.askEvery, k.serving, c.groups()

@@ -8,6 +8,8 @@ import (
 	"io/fs"
 	"os"
 	"time"
+
+	"github.com/backstay/backstay/keeper/instance"
 )
 
 // An engine's log is begun anew when it is this long, and the one before it is kept.
@@ -30,9 +32,11 @@ func (k *Keeper) boundLogs(ctx context.Context) {
 		case <-tick.C:
 		}
 		for _, in := range k.all() {
-			path := k.machine.LogFile(in.ID)
-			if err := boundLog(path, maxLog); err != nil {
-				k.Log.Warn("a log could not be begun anew", "path", path, "error", err)
+			for _, home := range instance.Homes(in.ID) {
+				path := k.machine.LogFile(home)
+				if err := boundLog(path, maxLog); err != nil {
+					k.Log.Warn("a log could not be begun anew", "path", path, "error", err)
+				}
 			}
 		}
 	}

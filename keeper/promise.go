@@ -13,7 +13,7 @@ func promise(s backend.Spec) backstay.Bytes {
 	if s.Private || s.Size.Storage == 0 {
 		return 0
 	}
-	return instance.VolumeSize(s.Size.Storage) + volume.Log
+	return (instance.VolumeSize(s.Size.Storage) + volume.Log) * backstay.Bytes(max(1, s.Nodes))
 }
 
 // checkPromises is Unavailable if the Spec would have more promised than the operator allows. What asks for no more

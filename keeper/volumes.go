@@ -131,7 +131,7 @@ func (k *Keeper) mountStrays() {
 		k.Log.Warn("volumes cannot be listed", "error", err)
 	}
 	for _, id := range found {
-		if k.instances[id] != nil {
+		if k.instances[instance.OfHome(id)] != nil {
 			continue
 		}
 		if _, err := pool.Mount(k.life, id, volume.Wanted{}); err != nil {
@@ -182,7 +182,7 @@ func (k *Keeper) tendDirectories(ctx context.Context) {
 			if r.Volume != volume.Directory || r.Spec.Private || r.Removing {
 				continue
 			}
-			if usage, err := k.machine.Pools[volume.Directory].Usage(in.ID); err == nil { // else it is about to go
+			if usage, err := k.machine.Pools[volume.Directory].Usage(in.Record().Home()); err == nil { // else it is about to go
 				in.Filled(usage)
 			}
 			if wait.Pause(ctx, pause) != nil {

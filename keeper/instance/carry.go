@@ -69,10 +69,37 @@ func (in *Instance) do(ctx, during context.Context, a action) error {
 		return step.Run(ctx, in.exchangeSteps(a.generation)...)
 	case toTidy:
 		return step.Run(ctx, in.tidySteps()...)
+	case toCopy:
+		in.makeSecond(ctx)
+		return nil
+	case toFollow, toSee, toProtect, toExpose, toLeave, toDisband:
+		if err := in.attendSecond(ctx, a); err != nil && ctx.Err() == nil {
+			in.failSecond(a.verb, err)
+		}
+		return nil
+	case toPromote:
+		return step.Run(ctx, in.promoteSteps()...)
 	case toRemove:
 		return step.Run(ctx, in.removeSteps()...)
 	}
 	return fmt.Errorf("nobody knows how to %s", a.verb)
+}
+
+// attendSecond does what decide has said for the second. That it fails is no failure of the primary.
+func (in *Instance) attendSecond(ctx context.Context, a action) error {
+	switch a.verb {
+	case toFollow:
+		return step.Run(ctx, in.followSteps(a.generation)...)
+	case toProtect:
+		return step.Run(ctx, in.protectSteps()...)
+	case toExpose:
+		return step.Run(ctx, in.exposeSteps()...)
+	case toLeave:
+		return step.Run(ctx, in.leaveSteps()...)
+	case toDisband:
+		return step.Run(ctx, in.disbandSteps()...)
+	}
+	return in.see(ctx)
 }
 
 // rest waits until something happens.
@@ -87,6 +114,11 @@ func (in *Instance) rest(ctx context.Context, until time.Time) error {
 	case <-timer.C:
 		return nil
 	case <-in.seen.restoring.ended():
+		return nil
+	case <-in.seen.second.making.ended():
+		return nil
+	case <-in.seen.second.gone():
+		in.failSecond(toRest, in.explainSecond())
 		return nil
 	case <-ended:
 		return in.explain()
@@ -111,6 +143,9 @@ func (in *Instance) look(ctx context.Context) error {
 	}
 	p, err := n.Find()
 	if err != nil {
+		return err
+	}
+	if err := in.findSecond(); err != nil {
 		return err
 	}
 	in.seen.looked, in.seen.laid = true, in.versionOfData(n)
@@ -191,7 +226,7 @@ func (in *Instance) nodeOf(ctx context.Context, generation int64) (n node.Node, 
 	if r.Installation, err = in.installation(ctx, spec); err != nil {
 		return n, err
 	}
-	r.Data = r.dataFor(generation, in.seen.laid)
+	r.Place, r.Data = r.placeFor(generation, in.seen.laid), r.dataFor(generation, in.seen.laid)
 	n, err = in.m.node(r, spec)
 	n.Full = in.guarded.isFull()
 	return n, err
@@ -232,6 +267,7 @@ func (in *Instance) startSteps(generation int64) []step.Step {
 			p, err := n.Start(in.log)
 			if err == nil {
 				in.take(n, p)
+				in.seen.second.released = r.InStep.IsZero()
 			}
 			return err
 		}},
@@ -248,7 +284,7 @@ func (in *Instance) wantData(n node.Node) error {
 	if missing == n.DataDir {
 		what = "data directory"
 	}
-	below := filepath.Join(string(in.ID), strings.TrimPrefix(missing, n.Dir))
+	below := filepath.Join(string(in.Record().Home()), strings.TrimPrefix(missing, n.Dir))
 	return backstay.Wrapf(errMissing, backstay.Unavailable, "The %s instances/%s is missing. "+
 		"Nothing is made in its place: the service instance serves again when it is back.", what, below)
 }
@@ -282,6 +318,9 @@ func (in *Instance) awaitSteps() []step.Step {
 		}
 		limited, cancel := context.WithTimeout(ctx, awaitPatience)
 		defer cancel()
+		if err := in.promote(limited); err != nil {
+			return err
+		}
 		err := in.seen.node.Await(limited, in.seen.process)
 		if err == nil {
 			in.renew(limited)

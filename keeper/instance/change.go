@@ -81,6 +81,9 @@ func (in *Instance) removeSteps() []step.Step {
 			in.Tell("The service instance is being removed.")
 			in.seen.restoring.end()
 			in.seen.restoring = nil
+			if err := in.endSecond(); err != nil {
+				return err
+			}
 			in.lose()
 			n, err := n()
 			if err != nil {
@@ -89,7 +92,8 @@ func (in *Instance) removeSteps() []step.Step {
 			if _, err := n.Stop(); err != nil {
 				return err
 			}
-			return errors.Join(n.EndRemnants(), n.Abandon())
+			_, err = in.stopSecond()
+			return errors.Join(err, n.EndRemnants(), n.Abandon())
 		}},
 		{Name: "keeper.last-copy-made", Do: func(ctx context.Context) error {
 			n, err := n()
@@ -107,7 +111,7 @@ func (in *Instance) removeSteps() []step.Step {
 			return in.removeFiles(ctx, n)
 		}},
 		{Name: "keeper.record-removed", Do: func(context.Context) error {
-			return errors.Join(in.m.Groups.Remove(string(in.ID)), in.m.Records.Remove(in.ID))
+			return errors.Join(in.m.Groups.Remove(string(in.Record().Home())), in.m.Records.Remove(in.ID))
 		}},
 	}
 }

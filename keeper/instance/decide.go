@@ -29,6 +29,15 @@ const (
 	toExchange verb = "exchange" // take data that was restored into use
 
 	toTidy verb = "tidy" // remove data that is not kept any more
+
+	toCopy    verb = "copy"    // begin to make data for the second that follows the primary's
+	toFollow  verb = "follow"  // start the second's process
+	toSee     verb = "see"     // how the second follows
+	toProtect verb = "protect" // have the primary wait for the second with what it acknowledges
+	toExpose  verb = "expose"  // and not any more
+	toLeave   verb = "leave"   // end the second's process
+	toDisband verb = "disband" // remove all of the second
+	toPromote verb = "promote" // make the second the primary
 )
 
 // action is what is to be done next.
@@ -73,6 +82,8 @@ type view struct {
 	stopped bool      // its process stands still: it cannot answer
 	busy    bool      // all that it answers is that clients occupy it
 
+	failed  bool // it has failed since it served
+	second  secondView
 	checked int64     // the generation that was last found possible
 	retry   time.Time // what has failed is not tried again before
 }
@@ -102,6 +113,8 @@ func decide(v view, now time.Time) action {
 		return action{verb: toLook}
 	case v.hangs(now):
 		return action{verb: toKill}
+	case v.overtakes(now):
+		return action{verb: toPromote}
 	case !v.sized && !pending:
 		return action{verb: toSize, generation: v.generation}
 	case v.checkDue() && v.checkable() && !pending:
@@ -114,7 +127,9 @@ func decide(v view, now time.Time) action {
 		}
 		return action{verb: toChange, generation: target}
 	case v.alive && v.serves:
-		return v.watch(now)
+		return v.attend(now)
+	case !v.alive && v.second.inStep && !v.second.alive && v.failed && !now.Before(v.second.retry):
+		return action{verb: toFollow, generation: v.started} // so that it takes over
 	case pending:
 		return action{verb: toRest, until: v.retry}
 	case !v.alive && v.restoring && target == v.generation:
@@ -201,7 +216,23 @@ func (v view) hangs(now time.Time) bool {
 		return false
 	}
 	quiet := now.Sub(v.mute)
+	if v.standsBy() && !v.busy {
+		return quiet >= overtakeAfter
+	}
 	return v.stopped && quiet >= stoppedPatience || (v.serves || v.busy) && quiet >= mutePatience
+}
+
+// attend is for a primary that serves: what is due is done for the second first.
+func (v view) attend(now time.Time) action {
+	next, until := v.tendSecond(now)
+	if next != "" {
+		return action{verb: next, generation: v.started}
+	}
+	a := v.watch(now)
+	if a.verb == toRest && !until.IsZero() && until.Before(a.until) {
+		a.until = until
+	}
+	return a
 }
 
 // watch is for a process that serves as it is to, or that cannot be changed yet.
@@ -210,7 +241,7 @@ func (v view) watch(now time.Time) action {
 		return action{verb: toTidy}
 	}
 	next := v.asked.Add(askEvery)
-	if !v.silent.IsZero() {
+	if !v.silent.IsZero() || v.standsBy() {
 		next = v.asked.Add(askAgain)
 	}
 	if !now.Before(next) {

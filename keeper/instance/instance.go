@@ -32,12 +32,13 @@ type Instance struct {
 	mu      sync.Mutex // held for moments only: what asks for the status must not wait for the disk
 	record  Record
 	status  backend.Status
-	phase   backend.Phase // that it would tell if it were not being removed
-	parting string        // what is told of one that is being removed
-	pid     int           // of the process, if one is there
-	usage   volume.Usage  // how full its volume was when that was last seen
-	changed chan struct{} // closed and replaced when the status changes
-	wished  chan struct{} // closed and replaced when the wish changes
+	phase   backend.Phase      // that it would tell if it were not being removed
+	parting string             // what is told of one that is being removed
+	pid     int                // of the process, if one is there
+	second  backend.NodeStatus // nameless: there is none
+	usage   volume.Usage       // how full its volume was when that was last seen
+	changed chan struct{}      // closed and replaced when the status changes
+	wished  chan struct{}      // closed and replaced when the wish changes
 
 	userMade chan struct{} // told when a user was created
 	guarded  guard
@@ -59,6 +60,7 @@ type sight struct {
 	filled  <-chan error     // and why it must for its volume
 
 	restoring *restoring // data that is being restored; nil: none is
+	second    secondSight
 
 	volume backstay.Bytes // the size that the volume was given; 0: it is not known to be mounted
 
@@ -161,8 +163,9 @@ func (in *Instance) Admit(spec backend.Spec) error {
 	return nil
 }
 
-// Apply makes a newer Spec what is wanted. The one that is held is accepted again.
-func (in *Instance) Apply(ctx context.Context, spec backend.Spec) error {
+// Apply makes a newer Spec what is wanted. The one that is held is accepted again. Allotted is what an instance that is
+// to have a second gets for that; nil: it has what it needs.
+func (in *Instance) Apply(ctx context.Context, spec backend.Spec, allotted *Allotment) error {
 	in.write.Lock()
 	defer in.write.Unlock()
 	if err := in.Admit(spec); err != nil || spec.Generation == in.Record().Spec.Generation {
@@ -170,7 +173,10 @@ func (in *Instance) Apply(ctx context.Context, spec backend.Spec) error {
 	}
 	spec.Served = nil
 	err := step.Run(ctx, step.Step{Name: specWritten, Do: func(context.Context) error {
-		return in.amend(func(r *Record) { r.want(spec) })
+		return in.amend(func(r *Record) {
+			r.want(spec)
+			r.Allot(allotted)
+		})
 	}})
 	if err == nil {
 		in.report(func(st *backend.Status) { st.Wanted, st.Obstacle = spec.Generation, backend.Obstacle{} })
@@ -199,13 +205,19 @@ func (in *Instance) Run(ctx context.Context) (gone bool) {
 	defer func() {
 		in.seen.leave()
 		in.seen.restoring.end()
+		in.seen.second.making.end()
+		if p := in.seen.second.process; p != nil {
+			p.Close()
+		}
 		if in.seen.process != nil {
 			in.seen.process.Close()
 		}
 	}()
 	for ctx.Err() == nil {
 		in.endRestore()
+		in.endMaking()
 		v := in.view()
+		in.noteSecond(v.second)
 		next := decide(v, in.m.Now())
 		err := in.carryOut(ctx, v.wish, next)
 		switch {
@@ -237,7 +249,7 @@ func (in *Instance) view() view {
 		serves: s.serves, asked: s.asked, silent: s.silent, mute: s.mute, stopped: s.stopped, busy: s.busy,
 		checked: s.checked, retry: s.retry,
 	}
-	v.restoring = s.restoring.isUnderWay()
+	v.restoring, v.failed, v.second = s.restoring.isUnderWay(), s.failures > 1, in.viewSecond(r)
 	v.way = r.way(r.Spec.Generation, s.laid)
 	if r.Before != nil {
 		v.before = r.Before.Generation
@@ -257,10 +269,11 @@ func (in *Instance) Stop() (stopped bool, err error) {
 		return false, err
 	}
 	stopped, err = n.Stop()
-	if err = errors.Join(err, n.Abandon()); err != nil {
+	_, errSecond := in.stopSecond() // last: what the primary does at its end reaches it
+	if err = errors.Join(err, n.Abandon(), errSecond); err != nil {
 		return stopped, fmt.Errorf("stop instance %s: %w", in.ID, err)
 	}
-	if err := in.m.Groups.Remove(string(in.ID)); err != nil {
+	if err := in.m.Groups.Remove(string(r.Home())); err != nil {
 		in.log.Warn("the group of an engine that has ended is left", "error", err)
 	}
 	return stopped, nil

@@ -69,7 +69,7 @@ func (t *toll) add(count int64, now time.Time) (more, over bool) {
 // gauge notices what the kernel has refused to the instance's processes since the last call, and tells of it for a
 // time. It reports whether one was killed for want of memory.
 func (in *Instance) gauge() (killed bool) {
-	now, told := in.m.Now(), in.m.Groups.Look(string(in.ID))
+	now, told := in.m.Now(), in.m.Groups.Look(string(in.Record().Home()))
 	at := now.UTC().Format("15:04")
 	killed = in.meter("memory", &in.seen.killed, told.Killed, now, fmt.Sprintf("At %s UTC a process of the database was "+
 		"ended: it needed more than the plan's %s of memory. Queries that take less of it help, or a plan with more.",

@@ -15,7 +15,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/backstay/backstay"
-	"github.com/backstay/backstay/backend"
 	"github.com/backstay/backstay/cgroup"
 	"github.com/backstay/backstay/engine"
 	"github.com/backstay/backstay/keeper/build"
@@ -46,14 +45,14 @@ type Machine struct {
 	proof  sync.Mutex // held by whoever uses the place of proofs
 }
 
-// Dir is the directory of an instance: where its volume is mounted, if it has one.
-func (m *Machine) Dir(id backstay.InstanceID) string {
-	return filepath.Join(m.DataDir, "instances", string(id))
+// Dir is the directory of a place of an instance: where its volume is mounted, if it has one.
+func (m *Machine) Dir(home backstay.InstanceID) string {
+	return filepath.Join(m.DataDir, "instances", string(home))
 }
 
 // LogFile is where an engine's standard error goes.
-func (m *Machine) LogFile(id backstay.InstanceID) string {
-	return filepath.Join(m.Dir(id), "log", "engine.log")
+func (m *Machine) LogFile(home backstay.InstanceID) string {
+	return filepath.Join(m.Dir(home), "log", "engine.log")
 }
 
 // RunDir is for the Unix sockets of the instance that has the port, or of a private one: its path is short.
@@ -68,32 +67,6 @@ func (m *Machine) RunDir(id backstay.InstanceID, port int) string {
 func (m *Machine) CacheDir(name string) (string, error) {
 	dir := filepath.Join(m.DataDir, "cache", name)
 	return dir, node.MakeDir(dir, node.ThroughMode())
-}
-
-// node is the instance's one node as a Spec wants it.
-func (m *Machine) node(r Record, s backend.Spec) (node.Node, error) {
-	cache, err := m.CacheDir(s.Engine)
-	if err != nil {
-		return node.Node{}, err
-	}
-	dir := m.Dir(s.Instance)
-	n := node.Node{Engine: m.Engines[s.Engine], Dir: dir, Program: r.Program, Node: engine.Node{
-		Instance: s.Instance, Installation: r.Installation, DataDir: filepath.Join(dir, dataName(r.Data)),
-		LogFile: m.LogFile(s.Instance), RunDir: m.RunDir(s.Instance, r.Port), CacheDir: cache, Operator: operator(),
-		Size: sizeHere(s.Size), TLS: s.TLS, Settings: s.Settings, Archive: s.Backup != nil,
-	}}
-	if r.UID != 0 {
-		n.Account = &engine.Account{UID: r.UID, GID: r.UID}
-	}
-	if r.Port != 0 {
-		n.Endpoint = backstay.Endpoint{Host: m.Host, Port: r.Port}
-		n.Ports = []engine.Port{{Name: engine.ClientPort, Number: r.Port, Listen: m.Listen}}
-	}
-	if n.Engine != nil {
-		n.Admin = n.Engine.LocalAdmin(n.Node)
-	}
-	n.Groups, n.Limits = m.Groups, limitsOf(n, s)
-	return n, nil
 }
 
 // firstData is the name of the data directory that an instance begins with.

@@ -56,12 +56,17 @@ func (r Record) wantsDataBefore(s backend.Spec) bool {
 
 // replaceUntried takes other data into use in the place of data that has never served.
 func (r *Record) replaceUntried(data string) {
-	r.Gone = append(r.Gone, dataName(r.Data))
+	untried, at := dataName(r.Data), r.Place
 	r.Data = data
+	r.leaveSecond()
 	if r.Kept != nil && r.Kept.Data == data {
+		r.moveTo(r.Kept.Place)
 		drops := slices.Concat(r.Drops, r.Kept.Drops)
 		slices.Sort(drops)
 		r.Drops, r.Restores, r.Kept = slices.Compact(drops), r.Kept.Restores, nil
+	}
+	if at == r.Place {
+		r.Gone = append(r.Gone, untried)
 	}
 }
 

@@ -47,12 +47,29 @@ type Record struct {
 	Aside      string `json:"aside,omitempty"`       // data that was restored and is whole, but is not in use yet
 	Restores   int64  `json:"restores,omitempty"`    // that the data in use came from: see restoresOf
 
+	Place     Place                `json:"place,omitempty"`     // where the node that serves lies
+	NodePort  int                  `json:"node_port,omitempty"` // that it listens at behind a front; 0: there is none
+	Second    *Second              `json:"second,omitempty"`    // nil: there is no other node
+	Link      backstay.Certificate `json:"link,omitzero"`       // by which the two know each other
+	InStep    time.Time            `json:"in_step,omitzero"`    // since when the second lacks nothing; zero: it may
+	Promoting bool                 `json:"promoting,omitempty"` // what serves was the second, and is to be the primary
+	Failover  *Failover            `json:"failover,omitempty"`  // the last one; nil: there was none
+
 	Obstacle backend.Obstacle `json:"obstacle,omitzero"` // why the wanted generation is given up, if it is
 	Drops    []string         `json:"drops,omitempty"`   // users that are to be dropped before the instance serves
 }
 
 // LogValue is the record without the secrets of its Specs.
 func (r Record) LogValue() slog.Value { return backstay.RedactedValue(r) }
+
+// Ports are all that the instance holds; those of its nodes too, if a front is before them.
+func (r Record) Ports() (held []int) {
+	ports := []int{r.Port, r.NodePort}
+	if r.Second != nil {
+		ports = append(ports, r.Second.Port)
+	}
+	return slices.DeleteFunc(ports, func(port int) bool { return port == 0 })
+}
 
 // spec is what the generation wanted; the wanted Spec if no other is known.
 func (r Record) spec(generation int64) backend.Spec {

@@ -323,6 +323,9 @@ func (in *Instance) exchange(ctx context.Context, generation int64) error {
 		return err
 	}
 	in.enter(backend.Starting, "The data that was restored is taken into use.")
+	if err := in.endSecond(); err != nil {
+		return err
+	}
 	name := filepath.Base(n.DataDir)
 	err = in.amendAlone(func(r *Record) { r.exchange(name, in.seen.laid, in.m.Now()) })
 	if err == nil {

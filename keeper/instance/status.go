@@ -80,12 +80,55 @@ func (in *Instance) report(change func(*backend.Status)) {
 	change(&after)
 	unseen := in.veil(&after)
 	if p := after.Phase; p != backend.Removing {
-		after.Nodes = []backend.NodeStatus{{Name: "1", Role: backend.Primary, Phase: p}}
+		after.Nodes = in.nodes(p)
 	}
 	if unseen || !after.Same(before) {
 		after.Revision = max(before.Revision+1, in.m.Now().UnixNano())
 		in.publish(after)
 	}
+}
+
+// noteSecond tells what was seen of the second.
+func (in *Instance) noteSecond(v secondView) {
+	r := in.Record()
+	now := backend.NodeStatus{}
+	if v.there && v.wanted {
+		now = backend.NodeStatus{Name: r.Place.other().name(), Role: backend.Standby, Phase: v.phase()}
+		if behind := in.seen.second.behind.Behind; v.follows && behind >= backstay.MB {
+			now.Lag = behind
+		}
+	}
+	in.mu.Lock()
+	before := in.second
+	in.second = now
+	in.mu.Unlock()
+	if now != before {
+		in.report(func(*backend.Status) {})
+	}
+}
+
+// phase is where the second is on its way.
+func (v secondView) phase() backend.Phase {
+	switch {
+	case v.alive && v.follows && v.inStep:
+		return backend.Running
+	case v.alive:
+		return backend.Starting
+	case v.making || !v.data:
+		return backend.Preparing
+	}
+	return backend.Failing
+}
+
+// nodes are those of the instance, whose primary is in that phase.
+func (in *Instance) nodes(primary backend.Phase) []backend.NodeStatus {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	nodes := []backend.NodeStatus{{Name: in.record.Place.name(), Role: backend.Primary, Phase: primary}}
+	if in.second.Name != "" {
+		nodes = append(nodes, in.second)
+	}
+	return nodes
 }
 
 // asKept is the status with the phase that it would have if the instance were not being removed.

@@ -120,7 +120,7 @@ func TestAnotherWishEndsARest(t *testing.T) {
 		spec.Generation = 2
 		go func() {
 			time.Sleep(time.Second)
-			if err := in.Apply(t.Context(), spec); err != nil {
+			if err := in.Apply(t.Context(), spec, nil); err != nil {
 				t.Error(err)
 			}
 		}()

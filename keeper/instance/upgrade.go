@@ -35,6 +35,7 @@ type Kept struct {
 	Version string    `json:"version"` // of the servers that serve it
 	Since   time.Time `json:"since"`
 	Drops   []string  `json:"drops,omitempty"` // users that were dropped since: they are in it
+	Place   Place     `json:"place,omitempty"` // where it lies
 	// Restores is the record's, of this data.
 	Restores int64 `json:"restores,omitempty"`
 }
@@ -89,6 +90,14 @@ func (r Record) dataFor(generation int64, laid string) string {
 	return r.Data
 }
 
+// placeFor is where the data directory lies that the generation is to use.
+func (r Record) placeFor(generation int64, laid string) Place {
+	if r.way(generation, laid) == byReturn {
+		return r.Kept.Place
+	}
+	return r.Place
+}
+
 // take takes the data directory of that name into use. The one before, of that version, is kept, and what was kept
 // before that goes; but data that has never served goes at once, and what served last is kept. Users that were dropped
 // while data was kept are not to come back with it.
@@ -98,18 +107,22 @@ func (r *Record) take(data, version string, now time.Time) {
 		return
 	}
 	before := r.Kept
-	r.Kept = &Kept{Data: dataName(r.Data), Version: version, Since: now, Drops: r.Drops, Restores: r.Restores}
+	r.Kept = &Kept{
+		Data: dataName(r.Data), Place: r.Place, Version: version, Since: now, Drops: r.Drops, Restores: r.Restores,
+	}
 	r.Data = data
+	r.leaveSecond()
 	switch {
 	case before == nil:
 	case before.Data == data:
 		r.Restores = before.Restores
+		r.moveTo(before.Place)
 		drops := slices.Concat(r.Drops, before.Drops)
 		slices.Sort(drops)
 		r.Drops = slices.Compact(drops)
-	default:
+	case before.Place == r.Place:
 		r.Gone = append(r.Gone, before.Data)
-	}
+	} // what lies in the other place goes when that is made anew
 }
 
 // noteUser notes in the data that is kept, if there is any, that a user is dropped, or is there again.
@@ -132,9 +145,10 @@ func (in *Instance) noteUser(name string, dropped bool) error {
 
 // letGo has the data that was kept be removed.
 func (r *Record) letGo() {
-	if r.Kept != nil {
-		r.Gone, r.Kept = append(r.Gone, r.Kept.Data), nil
+	if r.Kept != nil && r.Kept.Place == r.Place {
+		r.Gone = append(r.Gone, r.Kept.Data)
 	}
+	r.Kept = nil
 }
 
 // versionOfData is the version of the data in use, where the engine can tell.
@@ -246,6 +260,9 @@ func (in *Instance) returnSteps(generation int64) []step.Step {
 }
 
 func (in *Instance) takeData(generation int64, data, version string, stale bool) error {
+	if err := in.endSecond(); err != nil {
+		return err
+	}
 	err := in.amendAlone(func(r *Record) {
 		r.takeFor(generation, data, in.seen.laid, in.m.Now())
 		r.Stale = stale
@@ -271,11 +288,11 @@ func (in *Instance) tidySteps() []step.Step {
 			gone := in.Record().Gone
 			for _, name := range gone {
 				in.log.Info("data that was kept is removed", "data", name)
-				if err := os.RemoveAll(filepath.Join(in.m.Dir(in.ID), name)); err != nil {
+				if err := os.RemoveAll(filepath.Join(in.m.Dir(in.Record().Home()), name)); err != nil {
 					return err
 				}
 			}
-			if err := atomicfile.SyncDir(in.m.Dir(in.ID)); err != nil {
+			if err := atomicfile.SyncDir(in.m.Dir(in.Record().Home())); err != nil {
 				return err
 			}
 			return in.amendAlone(func(r *Record) { r.Gone = r.Gone[len(gone):] })

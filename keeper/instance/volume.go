@@ -13,9 +13,6 @@ import (
 	"github.com/backstay/backstay/volume"
 )
 
-// pool is where the volume of an instance lies. Each kind of volume has one.
-func (m *Machine) pool(r Record) volume.Pool { return m.Pools[r.Volume] }
-
 // Kept within a volume beside what its plan promises: room for an engine to end in an orderly way, to delete and to
 // vacuum when it is full.
 const (
@@ -66,7 +63,7 @@ func (in *Instance) room() (now room, known bool) {
 		in.mu.Unlock()
 		return room{storage: storage, free: storage - used, watched: true}, used > 0 && !r.liesAside()
 	}
-	usage, err := in.m.pool(r).Usage(in.ID)
+	usage, err := in.m.pool(r).Usage(r.Home())
 	kept := VolumeSize(storage) - storage + in.guarded.taken()
 	return room{storage: storage, kept: kept, free: usage.Free, held: usage.Held}, err == nil
 }
@@ -101,7 +98,7 @@ func (in *Instance) mountVolume(ctx context.Context) error {
 	if r.hasData() {
 		mount = pool.Mount
 	}
-	if _, err := mount(ctx, in.ID, volume.Wanted{Size: size, Key: r.Spec.Volume.Key}); err != nil {
+	if _, err := mount(ctx, r.Home(), volume.Wanted{Size: size, Key: r.Spec.Volume.Key}); err != nil {
 		return volumeTrouble(err)
 	}
 	if before := in.seen.volume; before != 0 && before != size {
@@ -146,8 +143,16 @@ func (r Record) isShredded() bool { return r.Spec.Volume.Encrypted && r.Spec.Vol
 
 // removeFiles removes the instance's volume, and what lies elsewhere of its node, which has ended.
 func (in *Instance) removeFiles(ctx context.Context, n node.Node) error {
-	if err := in.m.pool(in.Record()).Remove(ctx, in.ID); err != nil {
-		return err
+	r := in.Record()
+	for _, home := range Homes(in.ID) {
+		if err := in.m.pool(r).Remove(ctx, home); err != nil {
+			return err
+		}
+	}
+	if second, err := in.secondNode(r.Started); err == nil {
+		if err := second.Remove(); err != nil {
+			return err
+		}
 	}
 	return n.Remove()
 }
@@ -158,7 +163,7 @@ func (in *Instance) detachVolume(ctx context.Context, dir string) (detached bool
 	if !ok {
 		return false, nil
 	}
-	return true, images.Detach(ctx, in.ID, filepath.Join(dir, "volume.img"))
+	return true, images.Detach(ctx, in.Record().Home(), filepath.Join(dir, "volume.img"))
 }
 
 // Filled tells an instance whose volume is only watched how full that was a moment ago.
@@ -185,7 +190,7 @@ func (m *Machine) FoundVolume(s backend.Spec, kind volume.Kind) (volume.Kind, er
 			return kind, err
 		}
 		for _, id := range found {
-			if id == s.Instance {
+			if OfHome(id) == s.Instance {
 				return known, nil
 			}
 		}

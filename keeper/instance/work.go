@@ -42,7 +42,7 @@ func (in *Instance) attest(ctx context.Context, dirs ...string) (end func()) {
 // says.
 func (in *Instance) Storage() (backend.Storage, error) {
 	r := in.Record()
-	size, err := clone.Size(filepath.Join(in.m.Dir(in.ID), dataName(r.Data)))
+	size, err := clone.Size(filepath.Join(in.m.Dir(r.Home()), dataName(r.Data)))
 	return backend.Storage{Used: backstay.Bytes(size), Enforced: in.m.pool(r).Enforced()}, err
 }
 

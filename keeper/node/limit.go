@@ -12,7 +12,7 @@ import (
 )
 
 // group is the name of the group that the node's processes are in.
-func (n Node) group() string { return string(n.Instance) }
+func (n Node) group() string { return filepath.Base(n.Dir) }
 
 // Limit puts the node's limits in force for what is in its group. A node that cannot be limited serves all the same,
 // which is better than none, and the log says why.

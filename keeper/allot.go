@@ -1,0 +1,64 @@
+package keeper
+
+import (
+	"context"
+
+	"github.com/backstay/backstay/backend"
+	"github.com/backstay/backstay/engine"
+	"github.com/backstay/backstay/keeper/instance"
+	"github.com/backstay/backstay/pki"
+)
+
+// change makes a Spec what is wanted of an instance that there is. Ports that it gets for that are held meanwhile.
+func (k *Keeper) change(ctx context.Context, in *instance.Instance, spec backend.Spec) error {
+	allotted, release, err := k.allotted(in, spec)
+	if err != nil {
+		return err
+	}
+	defer release()
+	return in.Apply(ctx, spec, allotted)
+}
+
+// allotted is what the instance lacks for the Spec, held until release is called.
+func (k *Keeper) allotted(in *instance.Instance, spec backend.Spec) (a *instance.Allotment, release func(), err error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if !in.Record().LacksSecond(spec) {
+		return nil, func() {}, nil
+	}
+	if a, err = k.allot(); err != nil {
+		return nil, nil, err
+	}
+	k.allotting[in.ID] = a
+	return a, func() {
+		k.mu.Lock()
+		defer k.mu.Unlock()
+		delete(k.allotting, in.ID)
+	}, nil
+}
+
+// allot finds what an instance of two takes besides. k.mu is held.
+func (k *Keeper) allot(held ...int) (*instance.Allotment, error) {
+	authority, err := pki.New(k.Now())
+	if err != nil {
+		return nil, err
+	}
+	var a instance.Allotment
+	if a.Link, err = authority.Issue([]string{linkName}, k.Now()); err != nil {
+		return nil, err
+	}
+	if a.NodePort, err = k.freePort(held...); err != nil {
+		return nil, err
+	}
+	a.SecondPort, err = k.freePort(append(held, a.NodePort)...)
+	return &a, err
+}
+
+// linkName is what the nodes of an instance prove to each other that they are.
+const linkName = "node.backstay.internal"
+
+// replicates tells whether nodes of the engine can follow each other.
+func (k *Keeper) replicates(name string) bool {
+	_, ok := k.Engines[name].(engine.Replicator)
+	return ok
+}

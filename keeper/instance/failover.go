@@ -1,0 +1,104 @@
+package instance
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+
+	"github.com/backstay/backstay/backend"
+	"github.com/backstay/backstay/internal/step"
+)
+
+// promoteSteps make the second, which lacks nothing that was acknowledged, the primary. Before the record says so, all
+// processes of the one before have ended, and its data is fenced: whoever starts a server with that gets one that takes
+// no writes. From then on, a keeper that comes by goes on from awaitSteps.
+func (in *Instance) promoteSteps() []step.Step {
+	why := "The primary had ended."
+	if l := in.seen.logged; l != "" {
+		why = l
+	}
+	return []step.Step{
+		{Name: "keeper.fenced", Do: func(context.Context) error {
+			in.enter(backend.Starting, "The primary has ended. Its standby takes over.")
+			return in.fence()
+		}},
+		{Name: "keeper.failed-over", Do: func(context.Context) error {
+			err := in.amendAlone(func(r *Record) { r.failOver(why, in.m.Now()) })
+			if err == nil {
+				in.takeOver()
+			}
+			return err
+		}},
+		{Name: "keeper.promoted", Do: in.promote},
+	}
+}
+
+// fence ends what the primary has left, and fences its data. Where its disk is gone, so is the data.
+func (in *Instance) fence() error {
+	r := in.Record()
+	n, err := in.m.node(r, r.spec(r.Started))
+	if err != nil {
+		return err
+	}
+	if err := n.EndRemnants(); err != nil {
+		return err
+	}
+	if _, err := os.Lstat(n.DataDir); errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	e, err := in.replicator()
+	if err != nil {
+		return err
+	}
+	if err := e.Fence(n.Node); err != nil {
+		return fmt.Errorf("fence the data of a primary that has ended: %w", err)
+	}
+	return nil
+}
+
+// takeOver makes the second's process that of the node which serves, as the record says it.
+func (in *Instance) takeOver() {
+	s := &in.seen
+	r := in.Record()
+	n, err := in.m.node(r, r.spec(r.Started))
+	if err != nil {
+		in.log.Error("a standby that takes over is looked for again", "error", err)
+		in.lose()
+		return
+	}
+	n.Program, n.Found = s.second.node.Program, s.second.node.Found
+	p := s.second.process
+	s.second = secondSight{released: true}
+	in.take(n, p)
+	s.looked, s.failures = true, 0
+}
+
+// promote makes the node that serves the primary, if it was the second, and notes it then.
+func (in *Instance) promote(ctx context.Context) error {
+	r := in.Record()
+	if !r.Promoting {
+		return nil
+	}
+	e, err := in.replicator()
+	if err != nil {
+		return err
+	}
+	limited, cancel := context.WithTimeout(ctx, awaitPatience)
+	defer cancel()
+	if err := e.Promote(limited, in.seen.node.Node); err != nil {
+		return err
+	}
+	err = in.amendAlone(func(r *Record) {
+		if r.Promoting = false; r.Failover != nil {
+			done := *r.Failover
+			done.Took = in.m.Now().Sub(done.At)
+			r.Failover = &done
+		}
+	})
+	if f := in.Record().Failover; err == nil && f != nil {
+		in.log.Warn("a standby has taken over", "node", r.Place.name(), "why", f.Why, "took", f.Took)
+	}
+	return err
+}

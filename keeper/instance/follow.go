@@ -1,0 +1,331 @@
+package instance
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/backstay/backstay"
+	"github.com/backstay/backstay/backend"
+	"github.com/backstay/backstay/engine"
+	"github.com/backstay/backstay/internal/step"
+	"github.com/backstay/backstay/keeper/node"
+	"github.com/backstay/backstay/volume"
+)
+
+// viewSecond is what decide may know of the second at this moment.
+func (in *Instance) viewSecond(r Record) secondView {
+	s := &in.seen.second
+	v := secondView{
+		inStep: !r.InStep.IsZero(), released: s.released, making: s.making.isUnderWay(), alive: s.process != nil,
+		follows: s.follows, asked: s.asked, away: s.away, retry: s.retry,
+	}
+	if s.process != nil {
+		v.stopped = node.IsStopped(s.process.PID)
+	}
+	if r.Failover != nil {
+		v.changed = r.Failover.At
+	}
+	if r.Second == nil {
+		return v
+	}
+	v.wanted = hasSeveral(r.spec(r.Started))
+	v.there = v.wanted || r.Second.Data != "" || !r.keepsElsewhere()
+	v.data, v.started = r.Second.Data != "" && !r.Second.Fenced && r.Second.Data == dataName(r.Data), r.Second.Started
+	return v
+}
+
+// keepsElsewhere tells whether data that the instance can return to lies in the second's place.
+func (r Record) keepsElsewhere() bool { return r.Kept != nil && r.Kept.Place != r.Place }
+
+// replicator is the engine of an instance of two.
+func (in *Instance) replicator() (engine.Replicator, error) {
+	e, ok := in.m.Engines[in.Record().Spec.Engine].(engine.Replicator)
+	if !ok {
+		return nil, backstay.Errorf(backstay.Unavailable, "This build of Backstay knows of no standby for its engine.")
+	}
+	return e, nil
+}
+
+// secondNode is the second as the generation wants it, which runs from what the primary runs from.
+func (in *Instance) secondNode(generation int64) (node.Node, error) {
+	r := in.Record()
+	if r.Second == nil {
+		return node.Node{}, errors.New("the instance has one node")
+	}
+	return in.m.second(r, r.spec(generation))
+}
+
+// findSecond finds the process of the second that an earlier keeper has left.
+func (in *Instance) findSecond() error {
+	r, s := in.Record(), &in.seen.second
+	if s.process != nil || r.Second == nil || r.Second.Data == "" {
+		return nil
+	}
+	n, err := in.secondNode(r.Second.Started)
+	if err != nil {
+		return err
+	}
+	p, err := n.Find()
+	if p == nil || err != nil {
+		return err
+	}
+	n.Found = true
+	n.Gather(p.PID, in.log)
+	s.node, s.process, s.away = n, p, in.m.Now()
+	return nil
+}
+
+// loseSecond forgets the second's process, which has ended.
+func (in *Instance) loseSecond() {
+	s := &in.seen.second
+	if s.process != nil {
+		s.process.Close()
+	}
+	s.process, s.follows, s.away = nil, false, in.m.Now()
+}
+
+// endSecond ends the second's process, and what makes its data.
+func (in *Instance) endSecond() error {
+	s := &in.seen.second
+	s.making.end()
+	s.making = nil
+	if s.process == nil {
+		return nil
+	}
+	if err := s.node.EndWithin(endPatience, s.process); err != nil {
+		return err
+	}
+	in.loseSecond()
+	return nil
+}
+
+// stopSecond ends what the record says runs of the second, whoever has started it.
+func (in *Instance) stopSecond() (stopped bool, err error) {
+	r := in.Record()
+	if r.Second == nil {
+		return false, nil
+	}
+	n, err := in.secondNode(r.Second.Started)
+	if err != nil {
+		return false, err
+	}
+	stopped, err = n.Stop()
+	return stopped, errors.Join(err, n.EndRemnants(), n.Abandon(), in.m.Groups.Remove(string(r.SecondHome())))
+}
+
+// failSecond tells of what could not be done for the second, which is tried again.
+func (in *Instance) failSecond(v verb, err error) {
+	s := &in.seen.second
+	s.failures++
+	delay := max(backoff(s.failures), seeAgain)
+	s.retry = in.m.Now().Add(delay)
+	in.log.Warn("a standby is not as it is wanted", "at", v, "error", err, "again_in", delay)
+	if in.Record().InStep.IsZero() && s.failures > 1 {
+		in.tellExposed(sentence(err))
+	}
+}
+
+// secondTrouble is the kind of trouble of an instance whose standby does not stand by.
+const secondTrouble = "standby"
+
+// tellExposed tells that the instance is not protected, and why.
+func (in *Instance) tellExposed(why string) {
+	in.complain(secondTrouble, "The instance is not protected against the loss of its primary: "+why)
+}
+
+// amendSecond changes what the record says of the second.
+func (in *Instance) amendSecond(change func(*Second)) error {
+	return in.amendAlone(func(r *Record) {
+		if r.Second != nil {
+			second := *r.Second
+			change(&second)
+			r.Second = &second
+		}
+	})
+}
+
+// followSteps end with a process of the second.
+func (in *Instance) followSteps(generation int64) []step.Step {
+	var n node.Node
+	return []step.Step{
+		{Name: "keeper.second-prepared", Do: func(ctx context.Context) (err error) {
+			r := in.Record()
+			wanted := volume.Wanted{Size: r.volumeSize(), Key: r.Spec.Volume.Key}
+			if _, err := in.m.pool(r).Mount(ctx, r.SecondHome(), wanted); err != nil && r.Volume != volume.Directory {
+				return volumeTrouble(err)
+			}
+			if n, err = in.secondNode(generation); err != nil {
+				return err
+			}
+			ctx, cancel := context.WithTimeout(ctx, preparePatience)
+			defer cancel()
+			n.Program, err = n.Prepare(ctx)
+			return err
+		}},
+		{Name: "keeper.second-started", Do: func(context.Context) error {
+			if err := in.amendSecond(func(s *Second) { s.Started = generation }); err != nil {
+				return err
+			}
+			p, err := n.Start(in.log)
+			if err == nil {
+				s := &in.seen.second
+				s.node, s.process, s.follows, s.away, s.asked = n, p, false, in.m.Now(), time.Time{}
+			}
+			return err
+		}},
+	}
+}
+
+// seePatience is how long it may take to find out how the second follows.
+const seePatience = 2 * time.Second
+
+// see finds out how the second follows the primary.
+func (in *Instance) see(ctx context.Context) error {
+	s := &in.seen.second
+	e, err := in.replicator()
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, seePatience)
+	defer cancel()
+	f, err := e.Follows(ctx, in.seen.node.Node, s.node.Node)
+	s.asked = in.m.Now()
+	select {
+	case <-s.process.Done():
+		return in.explainSecond()
+	default:
+	}
+	switch s.follows = err == nil && f.Streams; {
+	case s.follows:
+		s.away = time.Time{}
+	case s.away.IsZero(), err == nil && f.Behind < s.behind.Behind: // it catches up
+		s.away = s.asked
+	}
+	s.behind = f
+	in.report(func(*backend.Status) {})
+	return nil
+}
+
+// explainSecond is why the second's process has ended.
+func (in *Instance) explainSecond() error {
+	err := in.seen.second.node.Explain()
+	in.loseSecond()
+	return fmt.Errorf("the standby: %w", err)
+}
+
+// await has the primary wait for the second with what it acknowledges, or not.
+func (in *Instance) await(ctx context.Context, name string) error {
+	e, err := in.replicator()
+	if err != nil {
+		return err
+	}
+	n := in.seen.node
+	if n.Replication == nil { // it was started as the only one
+		return nil
+	}
+	part := *n.Replication
+	part.Awaits = name
+	n.Replication = &part
+	ctx, cancel := context.WithTimeout(ctx, seePatience)
+	defer cancel()
+	err = in.guarded.configure(n, func(n engine.Node) error { return e.Await(ctx, n) })
+	if err == nil {
+		in.seen.node = n
+	}
+	return err
+}
+
+// protectSteps have the primary wait for the second, which follows, and note it then.
+func (in *Instance) protectSteps() []step.Step {
+	return []step.Step{
+		{Name: "keeper.awaited", Do: func(ctx context.Context) error {
+			in.seen.second.released = false
+			return in.await(ctx, in.Record().Place.other().name())
+		}},
+		{Name: "keeper.protected", Do: func(context.Context) error {
+			err := in.amendAlone(func(r *Record) { r.InStep = in.m.Now().UTC() })
+			if err == nil {
+				in.seen.second.failures = 0
+				in.complain(secondTrouble, "")
+				in.log.Info("an instance is protected by its standby", "standby", in.Record().Place.other().name())
+			}
+			return err
+		}},
+	}
+}
+
+// exposeSteps note that the second may lack something from now on, and let the primary go on without it then.
+func (in *Instance) exposeSteps() []step.Step {
+	return []step.Step{
+		{Name: "keeper.exposed", Do: func(context.Context) error {
+			if in.Record().InStep.IsZero() {
+				return nil
+			}
+			in.log.Warn("an instance is not protected any more: its standby does not follow")
+			return in.amendAlone(func(r *Record) { r.InStep = time.Time{} })
+		}},
+		{Name: "keeper.released", Do: func(ctx context.Context) error {
+			if hasSeveral(in.Record().spec(in.Record().Started)) {
+				in.tellExposed("its standby does not follow. It is started again, or made anew, by itself.")
+			}
+			err := in.await(ctx, "")
+			in.seen.second.released = err == nil
+			return err
+		}},
+	}
+}
+
+// leaveSteps end the second's process. What has not followed for long is made anew.
+func (in *Instance) leaveSteps() []step.Step {
+	return []step.Step{{Name: "keeper.second-left", Do: func(context.Context) error {
+		anew := in.viewSecond(in.Record()).awayFor(in.m.Now()) >= anewPatience
+		if err := in.endSecond(); err != nil {
+			return err
+		}
+		return in.amendSecond(func(s *Second) {
+			if s.Started = 0; anew {
+				s.Data = ""
+			}
+		})
+	}}}
+}
+
+// disbandSteps remove all of the second, but data that is kept in its place.
+func (in *Instance) disbandSteps() []step.Step {
+	return []step.Step{{Name: "keeper.second-disbanded", Do: func(ctx context.Context) error {
+		r := in.Record()
+		n, err := in.secondNode(r.Started)
+		if err == nil {
+			_, err = n.Stop()
+		}
+		if err := errors.Join(err, n.EndRemnants(), os.RemoveAll(n.RunDir)); err != nil {
+			return err
+		}
+		if r.keepsElsewhere() {
+			err = in.sweepSecond(r, n, "")
+		} else {
+			err = errors.Join(in.m.pool(r).Remove(ctx, r.SecondHome()), os.RemoveAll(n.Dir),
+				in.m.Groups.Remove(string(r.SecondHome())))
+		}
+		if err != nil {
+			return err
+		}
+		in.complain(secondTrouble, "")
+		return in.amendAlone(func(r *Record) {
+			if r.leaveSecond(); !r.keepsElsewhere() {
+				r.Second, r.NodePort, r.Failover = nil, 0, nil
+			}
+		})
+	}}}
+}
+
+// gone is closed when the second's process has ended.
+func (s *secondSight) gone() <-chan struct{} {
+	if s.process == nil {
+		return nil
+	}
+	return s.process.Done()
+}

@@ -1,0 +1,139 @@
+package instance
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+
+	"github.com/backstay/backstay/engine"
+	"github.com/backstay/backstay/internal/atomicfile"
+	"github.com/backstay/backstay/internal/step"
+	"github.com/backstay/backstay/keeper/node"
+	"github.com/backstay/backstay/volume"
+)
+
+// makeSecond begins to make data for the second that follows the primary's. endMaking sees how that ends.
+func (in *Instance) makeSecond(life context.Context) {
+	ctx, cancel := context.WithCancel(life)
+	under := &restoring{cancel: cancel, done: make(chan struct{})}
+	in.seen.second.making = under
+	primary := in.seen.node
+	go func() {
+		defer close(under.done)
+		defer cancel()
+		under.err = step.Run(ctx, in.makingSteps(primary)...)
+	}()
+}
+
+// endMaking forgets the making of the second's data that has ended, and tells of its failure.
+func (in *Instance) endMaking() {
+	under := in.seen.second.making
+	if under == nil || under.isUnderWay() {
+		return
+	}
+	in.seen.second.making = nil
+	if under.err != nil && !errors.Is(under.err, context.Canceled) {
+		in.failSecond(toCopy, under.err)
+	}
+}
+
+// makingSteps end with data of the second that follows the primary's. Until the record says so, nobody takes it for
+// that.
+func (in *Instance) makingSteps(primary node.Node) []step.Step {
+	var second node.Node
+	return []step.Step{
+		{Name: "keeper.second-cleared", Do: func(ctx context.Context) (err error) {
+			second, err = in.clearSecond(ctx, filepath.Base(primary.DataDir))
+			return err
+		}},
+		{Name: "keeper.second-made", Do: func(ctx context.Context) error {
+			e, err := in.replicator()
+			if err != nil {
+				return err
+			}
+			if in.Record().Second.Fenced {
+				err = e.Rejoin(ctx, primary.Node, second.Node)
+				if err == nil || ctx.Err() != nil {
+					return err
+				}
+				in.log.Info("what was the primary follows with a copy only", "why", err)
+			}
+			return in.copySecond(ctx, e, primary, second)
+		}},
+		{Name: "keeper.second-recorded", Do: func(ctx context.Context) error {
+			in.write.Lock()
+			defer in.write.Unlock()
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
+			return in.amend(func(r *Record) {
+				made := *r.Second
+				made.Data, made.Fenced, made.Started = filepath.Base(second.DataDir), false, 0
+				r.Second = &made
+			})
+		}},
+	}
+}
+
+// clearSecond makes the second's place as it is to be before its data of that name is made: with its volume, and with
+// nothing of before, but what was the primary's or is kept. What the former had logged when it ended is archived.
+func (in *Instance) clearSecond(ctx context.Context, data string) (n node.Node, err error) {
+	r := in.Record()
+	wanted := volume.Wanted{Size: r.volumeSize(), Key: r.Spec.Volume.Key}
+	if _, err := in.m.pool(r).Ensure(ctx, r.SecondHome(), wanted); err != nil {
+		return n, volumeTrouble(err)
+	}
+	if !r.Second.Fenced {
+		in.amendSecond(func(s *Second) { s.Data = data })
+	}
+	if n, err = in.secondNode(r.Started); err != nil {
+		return n, err
+	}
+	err = errors.Join(node.MakeDir(n.Dir, node.ThroughMode()), n.MakeDirs(), n.EndRemnants(), n.Abandon())
+	if err != nil {
+		return n, err
+	}
+	if r.Second.Fenced && in.m.Vault != nil {
+		if err := in.m.Vault.Ended(ctx, in.ID, n); err != nil {
+			in.log.Warn("what a primary had logged at its end is not in the archive", "error", err)
+		}
+	}
+	return n, in.sweepSecond(r, n, data)
+}
+
+// sweepSecond removes data that nobody needs from the second's place.
+func (in *Instance) sweepSecond(r Record, n node.Node, data string) error {
+	found, err := filepath.Glob(filepath.Join(n.Dir, firstData+"*"))
+	for _, path := range found {
+		name := filepath.Base(path)
+		kept := r.keepsElsewhere() && name == r.Kept.Data
+		if kept || r.Second.Fenced && name == data {
+			continue
+		}
+		err = errors.Join(err, os.RemoveAll(path))
+	}
+	return errors.Join(err, atomicfile.SyncDir(n.Dir))
+}
+
+// copySecond copies the primary's data.
+func (in *Instance) copySecond(ctx context.Context, e engine.Replicator, primary, second node.Node) error {
+	if err := in.m.Copies.Acquire(ctx, 1); err != nil {
+		return err
+	}
+	defer in.m.Copies.Release(1)
+	if in.Record().Second.Fenced {
+		if err := in.amendSecond(func(s *Second) { s.Fenced = false }); err != nil { // it is no data any more
+			return err
+		}
+	}
+	if err := os.RemoveAll(second.DataDir); err != nil {
+		return err
+	}
+	began := in.m.Now()
+	err := e.Copy(ctx, primary.Node, second.Node, func(what string) {
+		in.tellExposed("its standby is being made: " + what)
+	})
+	in.log.Info("a standby was copied", "took", in.m.Now().Sub(began), "error", err)
+	return err
+}

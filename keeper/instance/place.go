@@ -1,0 +1,161 @@
+package instance
+
+import (
+	"log/slog"
+	"path/filepath"
+	"strings"
+
+	"github.com/backstay/backstay"
+	"github.com/backstay/backstay/backend"
+	"github.com/backstay/backstay/engine"
+	"github.com/backstay/backstay/keeper/node"
+	"github.com/backstay/backstay/volume"
+)
+
+// Place is one of the two where nodes of an instance lie, each with a volume, a directory and a group of its own. They
+// are alike: which of them is the primary's changes.
+type Place string
+
+const (
+	firstPlace  Place = "" // of the only node of an instance of one
+	secondPlace Place = "2"
+)
+
+func (p Place) other() Place {
+	if p == firstPlace {
+		return secondPlace
+	}
+	return firstPlace
+}
+
+// name is what the node at that place is called by its engine, and in the status.
+func (p Place) name() string {
+	if p == firstPlace {
+		return "1"
+	}
+	return string(p)
+}
+
+// homeMark is between the id of an instance and its second place: no id has it.
+const homeMark = "+"
+
+// Home is the name of a place of an instance: of its volume, its directory and its group.
+func Home(id backstay.InstanceID, p Place) backstay.InstanceID {
+	if p == firstPlace {
+		return id
+	}
+	return id + homeMark + backstay.InstanceID(p)
+}
+
+// OfHome is the instance that the place of that name is one of.
+func OfHome(name backstay.InstanceID) backstay.InstanceID {
+	id, _, _ := strings.Cut(string(name), homeMark)
+	return backstay.InstanceID(id)
+}
+
+// Homes are the names of all places that the instance may have.
+func Homes(id backstay.InstanceID) []backstay.InstanceID {
+	return []backstay.InstanceID{Home(id, firstPlace), Home(id, secondPlace)}
+}
+
+// Home is the place of the node that serves.
+func (r Record) Home() backstay.InstanceID { return Home(r.Spec.Instance, r.Place) }
+
+// SecondHome is the other place.
+func (r Record) SecondHome() backstay.InstanceID { return Home(r.Spec.Instance, r.Place.other()) }
+
+// Second is the other node of an instance of two: it follows the one that serves.
+type Second struct {
+	Port    int    `json:"port"`           // that it listens at, on this machine alone
+	Data    string `json:"data,omitempty"` // the name of its data directory; empty: there is none that is of use
+	Fenced  bool   `json:"fenced"`         // the data was a primary's, and has not been made to follow yet
+	Started int64  `json:"started"`        // the generation that its process was started with, if it runs
+}
+
+// Allotment is what an instance of two takes besides.
+type Allotment struct {
+	NodePort, SecondPort int // of its nodes, behind a front
+	Link                 backstay.Certificate
+}
+
+// LogValue is the allotment without the link's key.
+func (a Allotment) LogValue() slog.Value { return backstay.RedactedValue(a) }
+
+// Allot gives a record that has no second what it takes to have one; nil: nothing.
+func (r *Record) Allot(a *Allotment) {
+	if a != nil && r.Second == nil {
+		r.NodePort, r.Second, r.Link = a.NodePort, &Second{Port: a.SecondPort}, a.Link
+	}
+}
+
+// LacksSecond tells whether the record lacks what a Spec takes.
+func (r Record) LacksSecond(s backend.Spec) bool { return hasSeveral(s) && r.Second == nil }
+
+// loopback is where nodes listen behind a front.
+const loopback = "127.0.0.1"
+
+// hasSeveral tells whether a Spec asks for more than one node.
+func hasSeveral(s backend.Spec) bool { return s.Nodes > 1 }
+
+// nodeAt is the node of a Spec at a place, with data of that name. It has no port yet.
+func (m *Machine) nodeAt(r Record, s backend.Spec, p Place, data string) (node.Node, error) {
+	cache, err := m.CacheDir(s.Engine)
+	if err != nil {
+		return node.Node{}, err
+	}
+	dir := m.Dir(Home(s.Instance, p))
+	n := node.Node{Engine: m.Engines[s.Engine], Dir: dir, Program: r.Program, Node: engine.Node{
+		Instance: s.Instance, Installation: r.Installation, DataDir: filepath.Join(dir, dataName(data)),
+		LogFile: m.LogFile(Home(s.Instance, p)), CacheDir: cache, Operator: operator(),
+		Size: sizeHere(s.Size), TLS: s.TLS, Settings: s.Settings, Archive: s.Backup != nil,
+	}}
+	if r.UID != 0 {
+		n.Account = &engine.Account{UID: r.UID, GID: r.UID}
+	}
+	if r.Port != 0 {
+		n.Endpoint = backstay.Endpoint{Host: m.Host, Port: r.Port}
+	}
+	return n, nil
+}
+
+// listen has a node listen at a port of these addresses.
+func (m *Machine) listen(n node.Node, s backend.Spec, port int, addresses []string) node.Node {
+	n.RunDir = m.RunDir(s.Instance, port)
+	if port != 0 {
+		n.Ports = []engine.Port{{Name: engine.ClientPort, Number: port, Listen: addresses}}
+	}
+	if n.Engine != nil {
+		n.Admin = n.Engine.LocalAdmin(n.Node)
+	}
+	n.Groups, n.Limits = m.Groups, limitsOf(n, s)
+	return n
+}
+
+// node is the node that serves, as a Spec wants it: with a front before it, if the Spec is of several.
+func (m *Machine) node(r Record, s backend.Spec) (node.Node, error) {
+	n, err := m.nodeAt(r, s, r.Place, r.Data)
+	if err != nil || !hasSeveral(s) || r.Second == nil {
+		return m.listen(n, s, r.Port, m.Listen), err
+	}
+	part := &engine.Replication{Name: r.Place.name(), Link: r.Link}
+	if !r.InStep.IsZero() {
+		part.Awaits = r.Place.other().name()
+	}
+	n.Replication = part
+	return m.listen(n, s, r.NodePort, []string{loopback}), nil
+}
+
+// second is the node that follows the one that serves, as a Spec wants it. The record has one.
+func (m *Machine) second(r Record, s backend.Spec) (node.Node, error) {
+	p := r.Place.other()
+	n, err := m.nodeAt(r, s, p, r.Second.Data)
+	if err != nil {
+		return n, err
+	}
+	n.Replication = &engine.Replication{Name: p.name(), Link: r.Link,
+		Follows: &engine.Source{Name: r.Place.name(), Address: loopback, Port: r.NodePort}}
+	return m.listen(n, s, r.Second.Port, []string{loopback}), nil
+}
+
+// pool is where the volumes of an instance lie. Each kind of volume has one.
+func (m *Machine) pool(r Record) volume.Pool { return m.Pools[r.Volume] }

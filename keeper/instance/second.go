@@ -1,0 +1,167 @@
+package instance
+
+import (
+	"time"
+
+	"github.com/backstay/backstay/engine"
+	"github.com/backstay/backstay/internal/process"
+	"github.com/backstay/backstay/keeper/node"
+)
+
+// Failover is a change of the primary.
+type Failover struct {
+	At      time.Time     `json:"at"`
+	Why     string        `json:"why"`     // a sentence
+	Took    time.Duration `json:"took"`    // until the new primary took writes; 0: it does not yet
+	Planned bool          `json:"planned"` // the one before was ended for it
+}
+
+// leaveSecond has the second's data be made anew: that in use is another one. Nobody waits for it any more.
+func (r *Record) leaveSecond() {
+	r.InStep = time.Time{}
+	if r.Second != nil {
+		second := *r.Second
+		second.Data, second.Fenced, second.Started = "", false, 0
+		r.Second = &second
+	}
+}
+
+// moveTo has the node serve that lies at that place.
+func (r *Record) moveTo(p Place) {
+	if p == r.Place {
+		return
+	}
+	r.Place = p
+	if r.Second != nil {
+		second := *r.Second
+		second.Port, r.NodePort = r.NodePort, second.Port
+		r.Second = &second
+	}
+}
+
+// failOver makes the second the node that serves, and what served the second. Its data is fenced, and has to follow
+// first.
+func (r *Record) failOver(why string, now time.Time) {
+	if r.BeforeData == dataName(r.Data) {
+		r.BeforeData = dataName(r.Second.Data)
+	}
+	before, started := r.Data, r.Second.Started
+	r.Data = r.Second.Data
+	r.moveTo(r.Place.other())
+	r.Second.Data, r.Second.Fenced, r.Second.Started = dataName(before), true, 0 // it is another one than before
+	r.Started, r.InStep, r.Promoting, r.Aside = started, time.Time{}, true, ""
+	r.Gone = nil // what is in the other place goes when that follows
+	r.Failover = &Failover{At: now.UTC(), Why: why}
+}
+
+// secondSight is what Run has seen of the second.
+type secondSight struct {
+	node    node.Node
+	process *process.Process // nil: there is none
+
+	making *restoring // its data, aside; nil: it is not made
+
+	released bool // the primary was told that it need not wait, by this keeper
+	follows  bool
+	behind   engine.Following
+	asked    time.Time // when it was seen last
+	away     time.Time // since when it does not follow; zero: it does
+	failures int
+	retry    time.Time
+}
+
+// secondView is what decide may know of the second.
+type secondView struct {
+	wanted   bool // by the generation that was started
+	there    bool // the record has one
+	data     bool // there is data that the primary's can be followed with
+	inStep   bool // it lacks nothing that was acknowledged, or will be
+	released bool
+	making   bool // its data is being made, aside
+	alive    bool
+	stopped  bool  // its process stands still
+	started  int64 // the generation that it was started with
+	follows  bool  // when it was seen last
+	asked    time.Time
+	away     time.Time
+	retry    time.Time
+	changed  time.Time // when the primary was changed last
+}
+
+// How long the second may be away before the primary's clients do not wait for it any more, and before its data is made
+// anew.
+const (
+	awayPatience  = 3 * time.Second
+	anewPatience  = time.Minute
+	seeEvery      = time.Second
+	seeAgain      = 100 * time.Millisecond // while it is to follow
+	calmAfter     = 30 * time.Second       // between two changes of the primary: before, what has ended is started again
+	overtakeAfter = time.Second            // that an engine has not answered
+)
+
+// overtakes tells whether the second takes the place of the primary, which is not there.
+func (v view) overtakes(now time.Time) bool {
+	s := v.second
+	if v.alive || !v.looked || !s.inStep || !s.alive || s.stopped || s.started != v.started {
+		return false
+	}
+	if v.failed { // it was tried to start it again
+		return true
+	}
+	return v.started == v.target() && now.Sub(s.changed) >= calmAfter
+}
+
+// standsBy tells whether the second can take the primary's place.
+func (v view) standsBy() bool { return v.second.inStep && v.second.alive && !v.second.stopped }
+
+// awayFor is how long the second does not follow.
+func (s secondView) awayFor(now time.Time) time.Duration {
+	if s.away.IsZero() {
+		return 0
+	}
+	return now.Sub(s.away)
+}
+
+// isLost tells whether those who wait for the second wait in vain.
+func (s secondView) isLost(now time.Time) bool {
+	return !s.alive || s.stopped || s.awayFor(now) >= awayPatience
+}
+
+// tendSecond says what is to be done about the second, while the primary serves; until is when to look again where
+// there is nothing.
+func (v view) tendSecond(now time.Time) (next verb, until time.Time) {
+	s := v.second
+	switch {
+	case !s.there && !s.inStep:
+		return "", until
+	case s.inStep && s.wanted && !s.alive && s.away.IsZero(): // both have ended, or nobody has looked for it yet
+		return toFollow, until
+	case s.inStep && (s.isLost(now) || !s.wanted || s.started != v.started):
+		return toExpose, until
+	case !s.inStep && !s.released && (s.isLost(now) || !s.wanted):
+		return toExpose, until
+	case s.there && now.Before(s.retry):
+		return "", s.retry
+	case s.making || !s.there:
+		return "", until
+	case s.alive && (!s.wanted || !s.data || s.started != v.started || s.awayFor(now) >= anewPatience):
+		return toLeave, until
+	case !s.wanted:
+		return toDisband, until
+	case !s.data:
+		return toCopy, until
+	case !s.alive:
+		return toFollow, until
+	}
+	every := seeEvery
+	if !s.follows {
+		every = seeAgain
+	}
+	switch {
+	case now.Sub(s.asked) >= every:
+		return toSee, until
+	case s.follows && !s.inStep:
+		return toProtect, until
+	}
+	return "", s.asked.Add(every)
+}
