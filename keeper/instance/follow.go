@@ -20,7 +20,7 @@ func (in *Instance) viewSecond(r Record) secondView {
 	s := &in.seen.second
 	v := secondView{
 		inStep: !r.InStep.IsZero(), released: s.released, making: s.making.isUnderWay(), alive: s.process != nil,
-		follows: s.follows, asked: s.asked, away: s.away, retry: s.retry,
+		follows: s.follows, asked: s.asked, away: s.away, failures: s.failures, retry: s.retry,
 	}
 	if s.process != nil {
 		v.stopped = node.IsStopped(s.process.PID)

@@ -33,7 +33,10 @@ func (in *Instance) endMaking() {
 		return
 	}
 	in.seen.second.making = nil
-	if under.err != nil && !errors.Is(under.err, context.Canceled) {
+	switch {
+	case under.err == nil:
+		in.seen.second.failures = 0
+	case !errors.Is(under.err, context.Canceled):
 		in.failSecond(toCopy, under.err)
 	}
 }

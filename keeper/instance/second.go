@@ -84,6 +84,7 @@ type secondView struct {
 	follows  bool  // when it was seen last
 	asked    time.Time
 	away     time.Time
+	failures int // in a row
 	retry    time.Time
 	changed  time.Time // when the primary was changed last
 }
@@ -97,6 +98,8 @@ const (
 	seeAgain      = 100 * time.Millisecond // while it is to follow
 	calmAfter     = 30 * time.Second       // between two changes of the primary: before, what has ended is started again
 	overtakeAfter = time.Second            // that an engine has not answered
+
+	wornAfter = 3 // failures to follow the second's data is made anew
 )
 
 // overtakes tells whether the second takes the place of the primary, which is not there.
@@ -138,17 +141,17 @@ func (v view) tendSecond(now time.Time) (next verb, until time.Time) {
 		return toFollow, until
 	case s.inStep && (s.isLost(now) || !s.wanted || s.started != v.started):
 		return toExpose, until
+	case now.Before(s.retry):
+		return "", s.retry
 	case !s.inStep && !s.released && (s.isLost(now) || !s.wanted):
 		return toExpose, until
-	case s.there && now.Before(s.retry):
-		return "", s.retry
 	case s.making || !s.there:
 		return "", until
 	case s.alive && (!s.wanted || !s.data || s.started != v.started || s.awayFor(now) >= anewPatience):
 		return toLeave, until
 	case !s.wanted:
 		return toDisband, until
-	case !s.data:
+	case !s.data || !s.inStep && !s.alive && s.failures >= wornAfter:
 		return toCopy, until
 	case !s.alive:
 		return toFollow, until
