@@ -99,4 +99,6 @@ type EngineVersion struct {
 	Settings json.RawMessage `json:"settings,omitempty"`
 	// RestorePoints tells to what its instances can be restored. Where there are any, the backend is an Archive.
 	RestorePoints backstay.RestorePoints `json:"restore_points,omitempty"`
+	// Nodes is how many nodes an instance of it can have; 0 and 1 are one.
+	Nodes int `json:"nodes,omitempty"`
 }

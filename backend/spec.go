@@ -26,7 +26,9 @@ type Spec struct {
 	Settings   json.RawMessage      `json:"settings,omitempty"` // the engine's own, an object
 	Private    bool                 `json:"private,omitempty"`  // no endpoint: only for who runs the backend
 	Restarts   int64                `json:"restarts,omitempty"` // asked for so far: one more asks for another restart
-	Served     *Served              `json:"served,omitempty"`
+	// Failovers are asked for so far: one more asks that the standby takes over from the primary, which must be protected.
+	Failovers int64   `json:"failovers,omitempty"`
+	Served    *Served `json:"served,omitempty"`
 	// RollBack asks for the data that was kept when the instance left Version by an upgrade, or by the return from one.
 	// What was written since is not in it; the data in use is kept in its turn. It is Unsupported if there is none.
 	RollBack bool `json:"roll_back,omitempty"`

@@ -54,8 +54,9 @@ type Offering struct {
 }
 
 // PlanGrammar is how plans are named and described. In it {size}, {version}, {product}, {storage},
-// {memory} and {connections} stand for the plan's own, {backups} for "NOT BACKED UP, " where it is not, and {encrypted}
-// for "Encrypted, " where it is. Plans whose names tell no version are of the newest.
+// {memory} and {connections} stand for the plan's own, {backups} for "NOT BACKED UP, " where it is not, {encrypted}
+// for "Encrypted, " where it is, and {available} for "Highly Available, " where there is a standby. Plans whose names
+// tell no version are of the newest.
 type PlanGrammar struct {
 	Name        string `yaml:"name"`
 	Description string `yaml:"description"`
@@ -64,7 +65,7 @@ type PlanGrammar struct {
 // The guide's grammar for databases.
 const (
 	planName        = "{size}-dedicated-{version}"
-	planDescription = "{storage} Storage, {encrypted}{backups}Dedicated Instance, " +
+	planDescription = "{storage} Storage, {encrypted}{backups}Dedicated Instance, {available}" +
 		"Max {connections} Concurrent Connections. {product} Version {version}. DB Instance Class: {size} ({memory} memory)."
 )
 
@@ -77,6 +78,7 @@ type Size struct {
 	Monthly     float64        `yaml:"monthly"`   // price, in the catalog's currency
 	Backups     *int           `yaml:"backups"`   // days that backups are kept; absent: as the offering says
 	Encrypted   bool           `yaml:"encrypted"` // at rest, with a key of each instance's own
+	Nodes       int            `yaml:"nodes"`     // 2: a primary and a standby; absent: one node
 }
 
 // Windows are when instances may be worked on, in UTC. One that is absent is a random one of each instance.
@@ -140,7 +142,7 @@ func (c Catalog) plans(o *Offering, inventory backend.Inventory) []plan {
 	var plans []plan
 	for _, v := range sold {
 		for _, size := range o.Sizes {
-			if size.Encrypted && inventory.Encryption == "" {
+			if size.Encrypted && inventory.Encryption == "" || size.Nodes > max(1, v.Nodes) {
 				continue
 			}
 			size.Backups = backupDays(v, cmp.Or(size.Backups, o.Backups, &defaultDays))
@@ -174,10 +176,11 @@ func backupDays(v backend.EngineVersion, wanted *int) *int {
 // shortage is what a plan's description says where the plan is larger than what there is room for.
 func shortage(s Size, room backstay.Size) string {
 	var less []string
-	if room.Memory > 0 && s.Memory > room.Memory {
+	nodes := backstay.Bytes(max(1, s.Nodes))
+	if room.Memory > 0 && nodes*s.Memory > room.Memory {
 		less = append(less, room.Memory.Rounded().String()+" memory")
 	}
-	if room.Storage > 0 && s.Storage > room.Storage {
+	if room.Storage > 0 && nodes*s.Storage > room.Storage {
 		less = append(less, room.Storage.Rounded().String()+" storage")
 	}
 	if len(less) == 0 {
@@ -228,8 +231,8 @@ func (p plan) terms() terms.Plan {
 	return terms.Plan{
 		Name: p.Name, Engine: p.engine.Engine, Version: p.engine.Version, Builds: p.builds,
 		Size:      backstay.Size{Storage: p.size.Storage, Memory: p.size.Memory, Connections: p.size.Connections},
-		Encrypted: p.size.Encrypted,
-		Settings:  p.offering.Settings, Tunable: p.engine.Settings,
+		Encrypted: p.size.Encrypted, Nodes: p.size.Nodes,
+		Settings: p.offering.Settings, Tunable: p.engine.Settings,
 		Create: rules.Create, Update: rules.Update, Changeable: !p.offering.Fixed,
 		Windows: terms.Windows(p.offering.Windows), Backups: *p.size.Backups, RestorePoints: p.engine.RestorePoints,
 	}
@@ -246,15 +249,18 @@ func (p plan) schemas() backstay.Schemas {
 
 // fill puts the plan's own in the place of each name in braces.
 func fill(template string, o *Offering, v backend.EngineVersion, s Size) string {
-	backups, encrypted := "", ""
+	backups, encrypted, available := "", "", ""
 	if *s.Backups == 0 {
 		backups = "NOT BACKED UP, "
 	}
 	if s.Encrypted {
 		encrypted = "Encrypted, "
 	}
+	if s.Nodes > 1 {
+		available = "Highly Available, "
+	}
 	return strings.NewReplacer(
-		"{backups}", backups, "{encrypted}", encrypted,
+		"{backups}", backups, "{encrypted}", encrypted, "{available}", available,
 		"{size}", s.Name, "{version}", v.Version, "{product}", cmp.Or(o.Product, v.Product), "{storage}", s.Storage.String(),
 		"{memory}", s.Memory.String(), "{connections}", strconv.Itoa(s.Connections),
 	).Replace(template)

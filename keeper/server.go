@@ -192,6 +192,9 @@ func (k *Keeper) answerInventory(r *http.Request) (any, error) {
 			if archiver, ok := k.Engines[name].(engine.Archiver); ok {
 				v.RestorePoints = archiver.RestorePoints(i)
 			}
+			if k.replicates(name) {
+				v.Nodes = 2
+			}
 			inventory.Engines = append(inventory.Engines, v)
 		}
 	}

@@ -146,7 +146,7 @@ func (p Plan) read(parameters json.RawMessage) (given object, w wishes, err erro
 	if given, err = parse(parameters); err != nil {
 		return nil, w, err
 	}
-	if given["force_failover"] != nil {
+	if given["force_failover"] != nil && p.Nodes < 2 && p.Engine != "" {
 		return nil, w, backstay.Errorf(backstay.Invalid, "The plan has one node, and no other one to fail over to: leave "+
 			"force_failover out. {\"reboot\": true} restarts the service instance.")
 	}
@@ -222,14 +222,17 @@ func (p Plan) change(before Accepted, c Change, w wishes, given object) (t Terms
 			return t, err
 		}
 		storage := max(p.Size.Storage, before.Spec.Size.Storage) // what the catalog says now may be less
-		t.Spec.Size = p.Size
+		t.Spec.Size, t.Spec.Nodes = p.Size, p.Nodes
 		t.Spec.Size.Storage = storage
 	}
 	t.Spec.Version, t.Spec.Build = p.build(before, c, w)
 	if t.Spec.Version != before.Spec.Version {
 		t.Spec.RollBack = w.RollBack
 	}
-	if w.Reboot {
+	switch {
+	case w.FailOver:
+		t.Spec.Failovers++
+	case w.Reboot:
 		t.Spec.Restarts++
 	}
 	return t, nil

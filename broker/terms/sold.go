@@ -19,6 +19,8 @@ func combination(c Change, w wishes, given object) error {
 	case w.RollBack && c.Plan == nil:
 		return refuse("roll_back_upgrade needs the plan to return to: give one of the version before the upgrade, with -p. " +
 			"What was written since the upgrade is lost.")
+	case w.FailOver && !w.Reboot:
+		return refuse("force_failover goes with reboot: give {\"reboot\": true, \"force_failover\": true}.")
 	case w.Reboot && c.Plan != nil:
 		return refuse("A new plan and reboot do not go together: a plan change restarts the service instance where it " +
 			"must. Leave reboot out, or ask for it when the plan has changed.")

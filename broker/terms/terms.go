@@ -19,6 +19,7 @@ type Plan struct {
 	Builds     map[string]string // the newest full version that can be had of each version of the engine
 	Size       backstay.Size
 	Encrypted  bool            // at rest
+	Nodes      int             // 2: a primary and a standby; 0 and 1: one node
 	Settings   map[string]any  // of the engine, that users cannot choose; they go over parameters of the same names
 	Tunable    json.RawMessage // what the parameter "settings" takes, as backend.EngineVersion says it; nil: there is none
 	Create     Rules           // for the engine's parameters of a new instance
@@ -85,7 +86,7 @@ func (p Plan) New(given json.RawMessage, seed uint64) (Agreed, error) {
 	settings, err := p.engineSettings(parameters)
 	return Agreed{Windows: windows, Chosen: wished.windows(), Origin: origin, Terms: Terms{
 		Parameters: given, Spec: backend.Spec{
-			Engine: p.Engine, Version: p.Version, Build: p.Builds[p.Version], Size: p.Size,
+			Engine: p.Engine, Version: p.Version, Build: p.Builds[p.Version], Size: p.Size, Nodes: p.Nodes,
 			Volume: backend.Volume{Encrypted: p.Encrypted}, Settings: settings, Backup: p.policy(nil, windows, wished.SkipFinal),
 		},
 	}}, err

@@ -12,12 +12,13 @@ type platformParameter struct {
 	create bool                   // of a new instance too
 	only   bool                   // of a new instance, and no other
 	needs  backstay.RestorePoints // that instances have
+	nodes  int                    // that they have at least
 	schema Rules
 }
 
 // taken tells whether a new instance of the plan, or one that is there, takes the parameter.
 func (p Plan) taken(parameter platformParameter, isNew bool) bool {
-	return (parameter.create && isNew || !parameter.only && !isNew) && p.restores(parameter.needs)
+	return (parameter.create && isNew || !parameter.only && !isNew) && p.restores(parameter.needs) && p.Nodes >= parameter.nodes
 }
 
 // platforms are the platform's parameters. Their names are those that users of the guide's system know.
@@ -60,6 +61,8 @@ var platforms = map[string]platformParameter{
 			"the service instance returns to the data from before its last upgrade, for as long as that is kept. What was " +
 			"written since the upgrade is lost."}},
 	"reboot": {schema: Rules{"type": "boolean", "description": "Whether the service instance is restarted."}},
+	"force_failover": {nodes: 2, schema: Rules{"type": "boolean", "description": "With reboot: whether its standby takes " +
+		"over instead."}},
 }
 
 // wishes are what users ask of the platform.
@@ -78,6 +81,7 @@ type wishes struct {
 	Minor          bool           `json:"update_minor_version_to_latest"`
 	RollBack       bool           `json:"roll_back_upgrade"`
 	Reboot         bool           `json:"reboot"`
+	FailOver       bool           `json:"force_failover"`
 }
 
 // returnKey is the parameter that puts the data of an earlier moment in the place of what an instance holds.

@@ -78,7 +78,9 @@ func (in *Instance) do(ctx, during context.Context, a action) error {
 		}
 		return nil
 	case toPromote:
-		return step.Run(ctx, in.promoteSteps()...)
+		return step.Run(ctx, in.promoteSteps(in.whyEnded(), false)...)
+	case toHandOver:
+		return step.Run(ctx, in.handOverSteps()...)
 	case toRemove:
 		return step.Run(ctx, in.removeSteps()...)
 	}

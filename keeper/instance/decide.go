@@ -38,6 +38,8 @@ const (
 	toLeave   verb = "leave"   // end the second's process
 	toDisband verb = "disband" // remove all of the second
 	toPromote verb = "promote" // make the second the primary
+
+	toHandOver verb = "hand over" // end the primary, and make the second the primary
 )
 
 // action is what is to be done next.
@@ -140,6 +142,8 @@ func decide(v view, now time.Time) action {
 		return action{verb: toAwait, generation: target}
 	case v.owed:
 		return action{verb: toDrop}
+	case v.second.due && v.second.wanted:
+		return v.handOver(now)
 	}
 	return action{verb: toReach, generation: target}
 }
@@ -220,6 +224,22 @@ func (v view) hangs(now time.Time) bool {
 		return quiet >= overtakeAfter
 	}
 	return v.stopped && quiet >= stoppedPatience || (v.serves || v.busy) && quiet >= mutePatience
+}
+
+// handOver is for a primary whose generation asks that the second takes over. It waits until that can.
+func (v view) handOver(now time.Time) action {
+	next, until := v.tendSecond(now)
+	switch {
+	case next != "" && next != toSee:
+		return action{verb: next, generation: v.started}
+	case v.standsBy() && v.second.follows:
+		return action{verb: toHandOver}
+	case next != "":
+		return action{verb: next, generation: v.started}
+	case until.IsZero():
+		until = now.Add(seeEvery)
+	}
+	return action{verb: toRest, until: until}
 }
 
 // attend is for a primary that serves: what is due is done for the second first.

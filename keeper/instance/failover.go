@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"time"
 
 	"github.com/backstay/backstay/backend"
 	"github.com/backstay/backstay/internal/step"
@@ -14,18 +15,14 @@ import (
 // promoteSteps make the second, which lacks nothing that was acknowledged, the primary. Before the record says so, all
 // processes of the one before have ended, and its data is fenced: whoever starts a server with that gets one that takes
 // no writes. From then on, a keeper that comes by goes on from awaitSteps.
-func (in *Instance) promoteSteps() []step.Step {
-	why := "The primary had ended."
-	if l := in.seen.logged; l != "" {
-		why = l
-	}
+func (in *Instance) promoteSteps(why string, planned bool) []step.Step {
 	return []step.Step{
 		{Name: "keeper.fenced", Do: func(context.Context) error {
 			in.enter(backend.Starting, "The primary has ended. Its standby takes over.")
 			return in.fence()
 		}},
 		{Name: "keeper.failed-over", Do: func(context.Context) error {
-			err := in.amendAlone(func(r *Record) { r.failOver(why, in.m.Now()) })
+			err := in.amendAlone(func(r *Record) { r.failOver(why, planned, in.m.Now()) })
 			if err == nil {
 				in.takeOver()
 			}
@@ -34,6 +31,29 @@ func (in *Instance) promoteSteps() []step.Step {
 		{Name: "keeper.promoted", Do: in.promote},
 	}
 }
+
+// handOverSteps end the primary once the second lacks nothing, and make that the primary.
+func (in *Instance) handOverSteps() []step.Step {
+	return append([]step.Step{
+		{Name: "keeper.handed-over", Do: func(ctx context.Context) error {
+			e, err := in.replicator()
+			if err != nil {
+				return err
+			}
+			ctx, cancel := context.WithTimeout(ctx, handOverPatience)
+			defer cancel()
+			return e.HandOver(ctx, in.seen.node.Node, in.seen.second.node.Node)
+		}},
+		{Name: "keeper.primary-ended", Do: func(context.Context) error {
+			in.seen.leave()
+			in.seen.leave = func() {}
+			return in.seen.node.EndWithin(endPatience, in.seen.process)
+		}},
+	}, in.promoteSteps("It was asked for.", true)...)
+}
+
+// handOverPatience is how long the primary may take to be ready for its end.
+const handOverPatience = 10 * time.Second
 
 // fence ends what the primary has left, and fences its data. Where its disk is gone, so is the data.
 func (in *Instance) fence() error {

@@ -32,6 +32,7 @@ func (in *Instance) viewSecond(r Record) secondView {
 		return v
 	}
 	v.wanted = hasSeveral(r.spec(r.Started))
+	v.due = r.spec(r.Started).Failovers > r.Failovers
 	v.there = v.wanted || r.Second.Data != "" || !r.keepsElsewhere()
 	v.data, v.started = r.Second.Data != "" && !r.Second.Fenced && r.Second.Data == dataName(r.Data), r.Second.Started
 	return v

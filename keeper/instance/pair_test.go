@@ -118,6 +118,7 @@ func (p *pair) look() {
 	}
 	if r.Second != nil {
 		s.wanted, s.started = hasSeveral(r.spec(r.Started)), r.Second.Started
+		s.due = r.spec(r.Started).Failovers > r.Failovers
 		s.there, s.data = true, r.Second.Data != "" && !r.Second.Fenced
 	}
 	v.second = s
@@ -230,6 +231,16 @@ func (p *pair) do(a action) {
 		p.lose()
 	case toPromote:
 		p.promote()
+	case toHandOver:
+		if !p.serving().takesWrites() || !p.streams() {
+			p.fail()
+			return
+		}
+		p.serving().alive = false
+		if p.dies() {
+			return
+		}
+		p.promote()
 	default:
 		p.doSecond(a)
 	}
@@ -287,12 +298,12 @@ func (p *pair) ask() {
 
 func (p *pair) promote() {
 	old := p.serving()
-	old.alive = false
+	old.alive, p.waiting = false, nil // whose clients were not answered
 	old.fenced = old.data
 	if p.dies() {
 		return
 	}
-	p.record.failOver("it ended", p.now)
+	p.record.failOver("it ended", false, p.now)
 	p.failovers++
 	if p.making = (time.Time{}); p.dies() {
 		return
@@ -436,7 +447,7 @@ func (p *pair) disturb() {
 	case 6:
 		if p.record.Reached == p.record.Spec.Generation {
 			s := p.record.Spec
-			s.Generation, s.Nodes = s.Generation+1, 1+p.rand.IntN(2)
+			s.Generation, s.Nodes, s.Failovers = s.Generation+1, 1+p.rand.IntN(2), s.Failovers+p.rand.Int64N(2)
 			p.note("generation %d is wanted, of %d", s.Generation, s.Nodes)
 			p.record.want(s)
 			p.record.Allot(&Allotment{NodePort: 1, SecondPort: 2})

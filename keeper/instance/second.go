@@ -1,6 +1,8 @@
 package instance
 
 import (
+	"cmp"
+	"strings"
 	"time"
 
 	"github.com/backstay/backstay/engine"
@@ -14,6 +16,12 @@ type Failover struct {
 	Why     string        `json:"why"`     // a sentence
 	Took    time.Duration `json:"took"`    // until the new primary took writes; 0: it does not yet
 	Planned bool          `json:"planned"` // the one before was ended for it
+}
+
+// whyEnded says why the primary has ended, for users.
+func (in *Instance) whyEnded() string {
+	status, _ := in.Look()
+	return cmp.Or(strings.TrimSuffix(status.Message, " It is started again."), "The primary had ended.")
 }
 
 // leaveSecond has the second's data be made anew: that in use is another one. Nobody waits for it any more.
@@ -41,7 +49,7 @@ func (r *Record) moveTo(p Place) {
 
 // failOver makes the second the node that serves, and what served the second. Its data is fenced, and has to follow
 // first.
-func (r *Record) failOver(why string, now time.Time) {
+func (r *Record) failOver(why string, planned bool, now time.Time) {
 	if r.BeforeData == dataName(r.Data) {
 		r.BeforeData = dataName(r.Second.Data)
 	}
@@ -50,8 +58,9 @@ func (r *Record) failOver(why string, now time.Time) {
 	r.moveTo(r.Place.other())
 	r.Second.Data, r.Second.Fenced, r.Second.Started = dataName(before), true, 0 // it is another one than before
 	r.Started, r.InStep, r.Promoting, r.Aside = started, time.Time{}, true, ""
+	r.Failovers = r.spec(started).Failovers
 	r.Gone = nil // what is in the other place goes when that follows
-	r.Failover = &Failover{At: now.UTC(), Why: why}
+	r.Failover = &Failover{At: now.UTC(), Why: why, Planned: planned}
 }
 
 // secondSight is what Run has seen of the second.
@@ -86,6 +95,7 @@ type secondView struct {
 	away     time.Time
 	failures int // in a row
 	retry    time.Time
+	due      bool      // the generation that was started asks that it takes over
 	changed  time.Time // when the primary was changed last
 }
 
