@@ -18,7 +18,8 @@ type platformParameter struct {
 
 // taken tells whether a new instance of the plan, or one that is there, takes the parameter.
 func (p Plan) taken(parameter platformParameter, isNew bool) bool {
-	return (parameter.create && isNew || !parameter.only && !isNew) && p.restores(parameter.needs) && p.Nodes >= parameter.nodes
+	fits := parameter.create && isNew || !parameter.only && !isNew
+	return fits && p.restores(parameter.needs) && p.Nodes >= parameter.nodes
 }
 
 // platforms are the platform's parameters. Their names are those that users of the guide's system know.
@@ -61,8 +62,8 @@ var platforms = map[string]platformParameter{
 			"the service instance returns to the data from before its last upgrade, for as long as that is kept. What was " +
 			"written since the upgrade is lost."}},
 	"reboot": {schema: Rules{"type": "boolean", "description": "Whether the service instance is restarted."}},
-	"force_failover": {nodes: 2, schema: Rules{"type": "boolean", "description": "With reboot: whether its standby takes " +
-		"over instead."}},
+	"force_failover": {nodes: 2, schema: Rules{"type": "boolean", "description": "With reboot: whether the " +
+		"standby takes over instead."}},
 }
 
 // wishes are what users ask of the platform.

@@ -95,10 +95,11 @@ func (in *Instance) takeOver() {
 	s.looked, s.failures = true, 0
 }
 
-// promote makes the node that serves the primary, if it was the second, and notes it then.
+// promote makes the node that serves the primary, if it is not: it was the second, or was fenced by a keeper that died
+// before it noted that the second takes over.
 func (in *Instance) promote(ctx context.Context) error {
 	r := in.Record()
-	if !r.Promoting {
+	if r.Second == nil && !r.Promoting {
 		return nil
 	}
 	e, err := in.replicator()
@@ -109,6 +110,9 @@ func (in *Instance) promote(ctx context.Context) error {
 	defer cancel()
 	if err := e.Promote(limited, in.seen.node.Node); err != nil {
 		return err
+	}
+	if !r.Promoting {
+		return nil
 	}
 	err = in.amendAlone(func(r *Record) {
 		if r.Promoting = false; r.Failover != nil {

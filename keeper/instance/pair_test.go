@@ -271,7 +271,7 @@ func (p *pair) await() {
 		p.fail()
 		p.v.awaited = true
 		return
-	case p.record.Promoting:
+	case p.record.Promoting || p.record.Second != nil:
 		n.primary, n.fenced = true, false
 		if p.dies() {
 			return
@@ -440,8 +440,9 @@ func (p *pair) disturb() {
 		p.note("the keeper dies")
 		p.forget()
 	case 5:
-		if n == p.second() || !p.record.InStep.IsZero() && !p.second().broken {
-			p.note("the data of a node is damaged")
+		if n == p.second() && !p.serving().broken ||
+			n == p.serving() && !p.record.InStep.IsZero() && !p.second().broken {
+			p.note("the data of a node is damaged, the second's: %t", n == p.second())
 			n.alive, n.broken = false, true
 		}
 	case 6:
