@@ -240,7 +240,7 @@ func (k *Keeper) newRecord(spec backend.Spec) (r instance.Record, err error) {
 		}
 	}
 	if r.LacksSecond(spec) {
-		a, err := k.allot(r.Port)
+		a, err := k.allot(spec.Instance, r.Port)
 		if err != nil {
 			return r, err
 		}

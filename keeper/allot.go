@@ -3,6 +3,7 @@ package keeper
 import (
 	"context"
 
+	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/backend"
 	"github.com/backstay/backstay/engine"
 	"github.com/backstay/backstay/keeper/instance"
@@ -26,7 +27,7 @@ func (k *Keeper) allotted(in *instance.Instance, spec backend.Spec) (a *instance
 	if !in.Record().LacksSecond(spec) {
 		return nil, func() {}, nil
 	}
-	if a, err = k.allot(); err != nil {
+	if a, err = k.allot(in.ID); err != nil {
 		return nil, nil, err
 	}
 	k.allotting[in.ID] = a
@@ -38,24 +39,19 @@ func (k *Keeper) allotted(in *instance.Instance, spec backend.Spec) (a *instance
 }
 
 // allot finds what an instance of two takes besides. k.mu is held.
-func (k *Keeper) allot(held ...int) (*instance.Allotment, error) {
-	authority, err := pki.New(k.Now())
+func (k *Keeper) allot(id backstay.InstanceID, held ...int) (*instance.Allotment, error) {
+	var a instance.Allotment
+	link, err := pki.NewLink(string(id), k.Now())
 	if err != nil {
 		return nil, err
 	}
-	var a instance.Allotment
-	if a.Link, err = authority.Issue([]string{linkName}, k.Now()); err != nil {
-		return nil, err
-	}
+	a.Link = link
 	if a.NodePort, err = k.freePort(held...); err != nil {
 		return nil, err
 	}
 	a.SecondPort, err = k.freePort(append(held, a.NodePort)...)
 	return &a, err
 }
-
-// linkName is what the nodes of an instance prove to each other that they are.
-const linkName = "node.backstay.internal"
 
 // replicates tells whether nodes of the engine can follow each other.
 func (k *Keeper) replicates(name string) bool {

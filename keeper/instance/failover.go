@@ -8,8 +8,12 @@ import (
 	"os"
 	"time"
 
+	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/backend"
+	"github.com/backstay/backstay/engine"
 	"github.com/backstay/backstay/internal/step"
+	"github.com/backstay/backstay/internal/wait"
+	"github.com/backstay/backstay/keeper/node"
 )
 
 // promoteSteps make the second, which lacks nothing that was acknowledged, the primary. Before the record says so, all
@@ -95,6 +99,20 @@ func (in *Instance) takeOver() {
 	s.looked, s.failures = true, 0
 }
 
+// promoteWhenUp has the engine promote the node that serves, as soon as that answers.
+func (in *Instance) promoteWhenUp(ctx context.Context, e engine.Replicator) error {
+	ended := in.seen.process.Done()
+	return wait.Until(ctx, wait.Growing(2*time.Millisecond, 50*time.Millisecond), func() (again bool, err error) {
+		err = e.Promote(ctx, in.seen.node.Node)
+		select {
+		case <-ended:
+			return false, in.explain()
+		default:
+		}
+		return backstay.KindOf(err) == backstay.Unavailable && !node.IsStopped(in.seen.process.PID), err
+	})
+}
+
 // promote makes the node that serves the primary, if it is not: it was the second, or was fenced by a keeper that died
 // before it noted that the second takes over.
 func (in *Instance) promote(ctx context.Context) error {
@@ -108,7 +126,7 @@ func (in *Instance) promote(ctx context.Context) error {
 	}
 	limited, cancel := context.WithTimeout(ctx, awaitPatience)
 	defer cancel()
-	if err := e.Promote(limited, in.seen.node.Node); err != nil {
+	if err := in.promoteWhenUp(limited, e); err != nil {
 		return err
 	}
 	if !r.Promoting {

@@ -202,6 +202,8 @@ func (in *Instance) see(ctx context.Context) error {
 	switch s.follows = err == nil && f.Streams; {
 	case s.follows:
 		s.away = time.Time{}
+	case errors.Is(err, engine.ErrCopy):
+		s.away = s.asked.Add(-anewPatience)
 	case s.away.IsZero(), err == nil && f.Behind < s.behind.Behind: // it catches up
 		s.away = s.asked
 	}
