@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sync/semaphore"
 
 	"github.com/backstay/backstay"
+	"github.com/backstay/backstay/endpoint"
 	"github.com/backstay/backstay/engine"
 	"github.com/backstay/backstay/internal/seal"
 	"github.com/backstay/backstay/keeper/build"
@@ -36,6 +37,7 @@ type Config struct {
 	Seal       seal.Key            // that secrets in the records are sealed with; the zero Key: they are in clear
 	Repository backstay.Repository // where backups lie, without a part and a key; zero: there is none
 	Told       string              // which Repository that is: a keeper that was told of another one is replaced
+	Front      endpoint.Front      // its program and its build, of instances of several nodes
 	NoLimits   bool                // leave instances unlimited where the machine could limit them
 	Now        func() time.Time    // nil: the machine's clock
 	Log        *slog.Logger
@@ -88,7 +90,7 @@ func (c Config) machine() *instance.Machine {
 		Pools:     c.pools(),
 		Records:   instance.Records{Dir: c.recordsDir(), Key: c.Seal, Reserve: reserve, Log: c.Log},
 		Slots:     semaphore.NewWeighted(int64(2 * runtime.NumCPU())), Copies: semaphore.NewWeighted(copies),
-		Now: c.Now, Log: c.Log,
+		Front: c.Front, Now: c.Now, Log: c.Log,
 	}
 }
 

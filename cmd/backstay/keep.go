@@ -5,6 +5,7 @@ import (
 	"flag"
 	"log/slog"
 
+	"github.com/backstay/backstay/endpoint"
 	"github.com/backstay/backstay/internal/process"
 	"github.com/backstay/backstay/keeper"
 )
@@ -46,5 +47,6 @@ func keep(ctx context.Context, c *cli, args []string) error {
 		Listen: []string{cfg.endpointListen}, Ports: cfg.ports, MinFree: cfg.minFree,
 		Volumes: cfg.volumes, Overcommit: cfg.overcommit, Reserve: cfg.volumeReserve, Version: buildVersion(),
 		NoLimits: cfg.noLimits, Executable: executable, Seal: key, Repository: repository, Told: told, Log: log,
+		Front: endpoint.Front{Command: []string{"backstay", "front"}, Settings: endpoint.Settings{Build: executable}},
 	})
 }

@@ -69,6 +69,8 @@ func (in *Instance) do(ctx, during context.Context, a action) error {
 		return step.Run(ctx, in.exchangeSteps(a.generation)...)
 	case toTidy:
 		return step.Run(ctx, in.tidySteps()...)
+	case toFront:
+		return in.openFront(ctx)
 	case toCopy:
 		in.makeSecond(ctx)
 		return nil
@@ -121,6 +123,10 @@ func (in *Instance) rest(ctx context.Context, until time.Time) error {
 		return nil
 	case <-in.seen.second.gone():
 		in.failSecond(toRest, in.explainSecond())
+		return nil
+	case <-frontGone(in.seen.front):
+		in.log.Warn("a front has ended, and its sessions with it; another one is started")
+		in.loseFront()
 		return nil
 	case <-ended:
 		return in.explain()
@@ -176,6 +182,7 @@ func (in *Instance) lose() {
 	s := &in.seen
 	s.leave()
 	s.leave = func() {}
+	in.holdFront(context.Background())
 	if s.process != nil {
 		s.process.Close()
 	}
@@ -261,6 +268,11 @@ func (in *Instance) startSteps(generation int64) []step.Step {
 				return err
 			}
 			r := in.Record()
+			if !hasSeveral(r.spec(generation)) {
+				if err := in.closeFront(); err != nil {
+					return err
+				}
+			}
 			in.enter(backend.Starting, "%s %s is starting.", r.Spec.Engine, n.Installation.FullVersion)
 			if another := standIn(r.spec(generation), n.Installation); another != "" {
 				in.log.Warn("a build that is gone is replaced by a newer one", "wanted", r.spec(generation).Build,
@@ -406,6 +418,11 @@ func (in *Instance) serve(life context.Context) error {
 	s := &in.seen
 	s.leave()
 	s.leave = func() {}
+	if r := in.Record(); hasSeveral(r.spec(r.Started)) && r.Second != nil {
+		if err := in.openFront(life); err != nil {
+			return err
+		}
+	}
 	dismiss, err := s.node.Accompany(life, in.log)
 	if err != nil {
 		return err

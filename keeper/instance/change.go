@@ -85,6 +85,9 @@ func (in *Instance) removeSteps() []step.Step {
 				return err
 			}
 			in.lose()
+			if err := in.closeFront(); err != nil {
+				return err
+			}
 			n, err := n()
 			if err != nil {
 				return err

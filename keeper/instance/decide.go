@@ -39,6 +39,7 @@ const (
 	toDisband verb = "disband" // remove all of the second
 	toPromote verb = "promote" // make the second the primary
 
+	toFront    verb = "front"     // have a front stand before the primary
 	toHandOver verb = "hand over" // end the primary, and make the second the primary
 )
 
@@ -84,6 +85,7 @@ type view struct {
 	stopped bool      // its process stands still: it cannot answer
 	busy    bool      // all that it answers is that clients occupy it
 
+	fronted bool // there is a front, where one is to be
 	failed  bool // it has failed since it served
 	second  secondView
 	checked int64     // the generation that was last found possible
@@ -244,6 +246,9 @@ func (v view) handOver(now time.Time) action {
 
 // attend is for a primary that serves: what is due is done for the second first.
 func (v view) attend(now time.Time) action {
+	if v.second.wanted && !v.fronted && !now.Before(v.retry) {
+		return action{verb: toFront}
+	}
 	next, until := v.tendSecond(now)
 	if next != "" {
 		return action{verb: next, generation: v.started}

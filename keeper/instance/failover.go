@@ -21,8 +21,9 @@ import (
 // no writes. From then on, a keeper that comes by goes on from awaitSteps.
 func (in *Instance) promoteSteps(why string, planned bool) []step.Step {
 	return []step.Step{
-		{Name: "keeper.fenced", Do: func(context.Context) error {
+		{Name: "keeper.fenced", Do: func(ctx context.Context) error {
 			in.enter(backend.Starting, "The primary has ended. Its standby takes over.")
+			in.holdFront(ctx)
 			return in.fence()
 		}},
 		{Name: "keeper.failed-over", Do: func(context.Context) error {

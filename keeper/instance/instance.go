@@ -61,6 +61,7 @@ type sight struct {
 
 	restoring *restoring // data that is being restored; nil: none is
 	second    secondSight
+	front     *process.Process // nil: it was not looked for, or has ended
 
 	volume backstay.Bytes // the size that the volume was given; 0: it is not known to be mounted
 
@@ -206,6 +207,7 @@ func (in *Instance) Run(ctx context.Context) (gone bool) {
 		in.seen.leave()
 		in.seen.restoring.end()
 		in.seen.second.making.end()
+		in.loseFront()
 		if p := in.seen.second.process; p != nil {
 			p.Close()
 		}
@@ -249,6 +251,7 @@ func (in *Instance) view() view {
 		serves: s.serves, asked: s.asked, silent: s.silent, mute: s.mute, stopped: s.stopped, busy: s.busy,
 		checked: s.checked, retry: s.retry,
 	}
+	v.fronted = s.front != nil
 	v.restoring, v.failed, v.second = s.restoring.isUnderWay(), s.failures > 1, in.viewSecond(r)
 	v.way = r.way(r.Spec.Generation, s.laid)
 	if r.Before != nil {
@@ -270,7 +273,7 @@ func (in *Instance) Stop() (stopped bool, err error) {
 	}
 	stopped, err = n.Stop()
 	_, errSecond := in.stopSecond() // last: what the primary does at its end reaches it
-	if err = errors.Join(err, n.Abandon(), errSecond); err != nil {
+	if err = errors.Join(err, n.Abandon(), errSecond, in.closeFront()); err != nil {
 		return stopped, fmt.Errorf("stop instance %s: %w", in.ID, err)
 	}
 	if err := in.m.Groups.Remove(string(r.Home())); err != nil {

@@ -16,6 +16,7 @@ import (
 
 	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/cgroup"
+	"github.com/backstay/backstay/endpoint"
 	"github.com/backstay/backstay/engine"
 	"github.com/backstay/backstay/keeper/build"
 	"github.com/backstay/backstay/keeper/node"
@@ -35,6 +36,7 @@ type Machine struct {
 	AskEvery  func() time.Duration // how often an engine is asked, at most, whether it still serves
 	Copies    *semaphore.Weighted  // bounds how many nodes are restored or cloned at once
 	Vault     Vault                // nil: nothing is backed up here, and nothing restored
+	Front     endpoint.Front       // that stands before the nodes of an instance of two: its program and its build
 	Groups    *cgroup.Groups       // of processes, one for each instance; nil: nothing is limited
 	Now       func() time.Time
 	Log       *slog.Logger

@@ -109,7 +109,7 @@ func (p *pair) look() {
 	if r.Before != nil {
 		v.before = r.Before.Generation
 	}
-	v.checked, v.failed, v.sized = v.generation, p.failures > 1, true
+	v.checked, v.failed, v.sized, v.fronted = v.generation, p.failures > 1, true, true
 	s := p.sight
 	s.inStep, s.alive, s.stopped = !r.InStep.IsZero(), s.alive && p.second().alive, p.second().stopped
 	s.making = !p.making.IsZero()

@@ -34,7 +34,8 @@ func Config(t testing.TB, room int) keeper.Config {
 	c := keeper.Config{
 		DataDir: testkit.Dir(t), Engines: map[string]engine.Engine{"postgres": postgres.Engine{}},
 		Host: "localhost", Listen: []string{"127.0.0.1"}, Ports: keeper.PortRange{First: first, Last: last},
-		Version: "test", Executable: "test", Seal: seal.New(), Log: slog.New(slog.NewTextHandler(t.Output(), nil)),
+		Version: "test", Executable: "test", Seal: seal.New(),
+		Front: fronts("test"), Log: slog.New(slog.NewTextHandler(t.Output(), nil)),
 	}
 	shareGolden(t, c.DataDir)
 	leash(t, c.DataDir)

@@ -19,6 +19,8 @@ import (
 
 	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/backend/local"
+	"github.com/backstay/backstay/endpoint"
+	"github.com/backstay/backstay/endpoint/front"
 	"github.com/backstay/backstay/engine"
 	"github.com/backstay/backstay/engine/mysql"
 	"github.com/backstay/backstay/engine/postgres"
@@ -53,6 +55,9 @@ type order struct {
 //
 //	func TestMain(m *testing.M) { os.Exit(keepertest.Main(m)) }
 func Main(m *testing.M) int {
+	if len(os.Args) > 1 && os.Args[1] == beFront {
+		return runFront(os.Args[2:])
+	}
 	text := os.Getenv(orderVariable)
 	if text == "" {
 		if code, walled := testkit.RunWalled(); walled {
@@ -68,6 +73,23 @@ func Main(m *testing.M) int {
 	}
 	if err != nil {
 		log.Error(err.Error())
+		return 1
+	}
+	return 0
+}
+
+// beFront is the first argument of a test binary that is to be the front of an instance.
+const beFront = "front"
+
+// fronts are processes of this binary.
+func fronts(build string) endpoint.Front {
+	return endpoint.Front{Command: []string{os.Args[0], beFront}, Settings: endpoint.Settings{Build: build}}
+}
+
+func runFront(args []string) (code int) {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+	defer stop()
+	if err := front.Main(ctx, args, os.Stdout, os.Stderr); err != nil {
 		return 1
 	}
 	return 0
@@ -114,7 +136,7 @@ func (o order) run(log *slog.Logger) error {
 		DataDir: o.DataDir, Engines: all, Repository: backstay.Repository{Dir: o.Repository},
 		Host: "localhost", Listen: []string{"127.0.0.1"}, Ports: o.Ports,
 		Volumes: o.Volumes, Reserve: o.Reserve, Version: "test", Executable: o.Executable, Seal: key, Told: o.Told, Log: log,
-		Now: func() time.Time { return time.Now().Add(o.Ahead) },
+		Front: fronts(o.Executable), Now: func() time.Time { return time.Now().Add(o.Ahead) },
 	})
 }
 

@@ -1,0 +1,109 @@
+package instance
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/backstay/backstay/backend"
+	"github.com/backstay/backstay/endpoint"
+	"github.com/backstay/backstay/internal/process"
+)
+
+const (
+	frontPatience = 30 * time.Second // that new connections wait for a primary
+	frontLimit    = 5 * time.Second  // that a front may take to do what it is told
+	holdLimit     = time.Second      // the same where somebody waits for more than that
+	frontSpare    = 100              // connections beside those of the plan: who is one too many reads that from the engine
+)
+
+// frontDir is where the front of an instance works.
+func (m *Machine) frontDir(port int) string { return m.RunDir("", port) + ".front" }
+
+// front is the front of the instance, as a Spec wants it.
+func (m *Machine) front(r Record, s backend.Spec) (endpoint.Front, error) {
+	f := m.Front
+	f.Dir = m.frontDir(r.Port)
+	f.LogFile = filepath.Join(m.Dir(r.Home()), "log", "front.log")
+	f.Connections, f.Patience = s.Size.Connections+frontSpare, frontPatience
+	for _, address := range m.Listen {
+		at, err := netip.ParseAddr(address)
+		if err != nil {
+			return f, err
+		}
+		f.Listen = append(f.Listen, netip.AddrPortFrom(at, uint16(r.Port)))
+	}
+	return f, nil
+}
+
+// nodeAddress is where a node behind a front listens.
+func nodeAddress(port int) netip.AddrPort {
+	return netip.AddrPortFrom(netip.MustParseAddr(loopback), uint16(port))
+}
+
+// openFront has a front stand before the primary, which serves: one that waits is served from now on.
+func (in *Instance) openFront(ctx context.Context) error {
+	r := in.Record()
+	f, err := in.m.front(r, r.spec(r.Started))
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, frontLimit)
+	defer cancel()
+	p, err := f.Ensure(ctx)
+	if err != nil {
+		return err
+	}
+	in.loseFront()
+	in.seen.front = p
+	c := f.Client()
+	return errors.Join(c.Switch(ctx, nodeAddress(r.NodePort)), c.Release(ctx))
+}
+
+// loseFront forgets the front's process.
+func (in *Instance) loseFront() {
+	if in.seen.front != nil {
+		in.seen.front.Close()
+	}
+	in.seen.front = nil
+}
+
+// holdFront has clients wait for the next primary, and ends what sessions are left to the one before.
+func (in *Instance) holdFront(ctx context.Context) {
+	r := in.Record()
+	f, err := in.m.front(r, r.spec(r.Started))
+	if err != nil || in.seen.front == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), holdLimit)
+	defer cancel()
+	c := f.Client()
+	if err := errors.Join(c.Hold(ctx), c.Cut(ctx, nodeAddress(r.NodePort))); err != nil {
+		in.log.Warn("a front does not have clients wait", "error", err)
+	}
+}
+
+// closeFront ends the front, if there is one: the port is a node's from now on, or nobody's.
+func (in *Instance) closeFront() error {
+	in.loseFront()
+	r := in.Record()
+	if _, err := os.Lstat(in.m.frontDir(r.Port)); r.Port == 0 || errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	f, err := in.m.front(r, r.spec(r.Started))
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.End(), os.RemoveAll(f.Dir))
+}
+
+// frontGone is closed when the front has ended.
+func frontGone(p *process.Process) <-chan struct{} {
+	if p == nil {
+		return nil
+	}
+	return p.Done()
+}
