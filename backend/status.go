@@ -29,7 +29,11 @@ type Status struct {
 	Endpoint   backstay.Endpoint   `json:"endpoint"`
 	Build      string              `json:"build,omitempty"` // the full version that serves, or served last
 	Nodes      []NodeStatus        `json:"nodes,omitempty"`
-	Obstacle   Obstacle            `json:"obstacle,omitzero"` // why the wanted generation is not reached
+	// Protected is since when the standby lacks nothing that a client was told is committed, so that it takes over when
+	// the primary is lost; zero: there is none, or it may lack something.
+	Protected time.Time `json:"protected,omitzero"`
+	Failover  *Failover `json:"failover,omitempty"` // the last change of the primary; nil: there was none
+	Obstacle  Obstacle  `json:"obstacle,omitzero"`  // why the wanted generation is not reached
 	// Worked is when work on the wanted generation was last seen to go on that takes longer the more data there is, as a
 	// restore does; zero: there was none. Whoever waits is patient while it moves.
 	Worked time.Time `json:"worked,omitzero"`
@@ -54,6 +58,14 @@ type NodeStatus struct {
 	Lag   backstay.Bytes `json:"lag,omitempty"` // of the log that it has not applied yet; 0 of a primary
 }
 
+// Failover is a change of the primary.
+type Failover struct {
+	At      time.Time     `json:"at"`      // when the one before had ended
+	Why     string        `json:"why"`     // a sentence
+	Took    time.Duration `json:"took"`    // until the new one took writes; 0: it does not yet
+	Planned bool          `json:"planned"` // the one before was ended for it
+}
+
 // Obstacle is why a generation is not reached. The zero Obstacle is none. With one, an instance may
 // well be Running: it serves as the last generation that was reached.
 type Obstacle struct {
@@ -66,6 +78,9 @@ type Obstacle struct {
 func (s Status) Same(other Status) bool {
 	return s.Instance == other.Instance && s.Generation == other.Generation && s.Wanted == other.Wanted &&
 		s.Phase == other.Phase && s.Message == other.Message && s.Endpoint == other.Endpoint && s.Build == other.Build &&
-		slices.Equal(s.Nodes, other.Nodes) && s.Obstacle == other.Obstacle && s.Worked.Equal(other.Worked) &&
+		slices.Equal(s.Nodes, other.Nodes) && s.Protected.Equal(other.Protected) && sameFailover(s.Failover, other.Failover) &&
+		s.Obstacle == other.Obstacle && s.Worked.Equal(other.Worked) &&
 		slices.Equal(s.Troubles, other.Troubles)
 }
+
+func sameFailover(a, b *Failover) bool { return a == b || a != nil && b != nil && *a == *b }

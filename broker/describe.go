@@ -81,6 +81,9 @@ func (b *Broker) toldParameters(
 	}
 	b.tellStorage(ctx, in, told)
 	b.tellBackups(ctx, in, a.Spec, told)
+	if a.Spec.Nodes > 1 {
+		b.tellNodes(ctx, in, told)
+	}
 	if in.Pending.ID != "" {
 		pending, err := b.toldPending(in)
 		if err != nil {
@@ -105,6 +108,34 @@ func (b *Broker) tellStorage(ctx context.Context, in Instance, told map[string]a
 	}
 	told["disk_used"] = (storage.Used / backstay.MB * backstay.MB).String()
 	told["storage_enforced"] = storage.Enforced
+}
+
+// toldFailover is the last change of the primary, as users are told of it.
+type toldFailover struct {
+	At  time.Time `json:"at"`
+	Why string    `json:"why"`
+	// Took is until the new primary took writes.
+	Took string `json:"took,omitempty"`
+}
+
+// tellNodes adds what the backend sees of the nodes: which of them takes writes, and whether another one can take over.
+func (b *Broker) tellNodes(ctx context.Context, in Instance, told map[string]any) {
+	status, err := b.Backends[in.Backend].Await(ctx, in.ID, 0)
+	if err != nil {
+		b.Log.Warn("it is not known what nodes an instance has", "instance", in.ID, "error", err)
+		return
+	}
+	told["nodes"], told["protected"] = status.Nodes, !status.Protected.IsZero()
+	if !status.Protected.IsZero() {
+		told["protected_since"] = status.Protected.UTC().Truncate(time.Second)
+	}
+	if f := status.Failover; f != nil {
+		last := toldFailover{At: f.At.UTC().Truncate(time.Second), Why: f.Why}
+		if f.Took > 0 {
+			last.Took = f.Took.Round(time.Millisecond).String()
+		}
+		told["last_failover"] = last
+	}
 }
 
 // pendingChange is a change that waits, as users are told of it.

@@ -89,23 +89,6 @@ func (in *Instance) do(ctx, during context.Context, a action) error {
 	return fmt.Errorf("nobody knows how to %s", a.verb)
 }
 
-// attendSecond does what decide has said for the second. That it fails is no failure of the primary.
-func (in *Instance) attendSecond(ctx context.Context, a action) error {
-	switch a.verb {
-	case toFollow:
-		return step.Run(ctx, in.followSteps(a.generation)...)
-	case toProtect:
-		return step.Run(ctx, in.protectSteps()...)
-	case toExpose:
-		return step.Run(ctx, in.exposeSteps()...)
-	case toLeave:
-		return step.Run(ctx, in.leaveSteps()...)
-	case toDisband:
-		return step.Run(ctx, in.disbandSteps()...)
-	}
-	return in.see(ctx)
-}
-
 // rest waits until something happens.
 func (in *Instance) rest(ctx context.Context, until time.Time) error {
 	timer := time.NewTimer(until.Sub(in.m.Now()))

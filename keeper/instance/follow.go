@@ -148,6 +148,23 @@ func (in *Instance) amendSecond(change func(*Second)) error {
 	})
 }
 
+// attendSecond does what decide has said for the second. That it fails is no failure of the primary.
+func (in *Instance) attendSecond(ctx context.Context, a action) error {
+	switch a.verb {
+	case toFollow:
+		return step.Run(ctx, in.followSteps(a.generation)...)
+	case toProtect:
+		return step.Run(ctx, in.protectSteps()...)
+	case toExpose:
+		return step.Run(ctx, in.exposeSteps()...)
+	case toLeave:
+		return step.Run(ctx, in.leaveSteps()...)
+	case toDisband:
+		return step.Run(ctx, in.disbandSteps()...)
+	}
+	return in.see(ctx)
+}
+
 // followSteps end with a process of the second.
 func (in *Instance) followSteps(generation int64) []step.Step {
 	var n node.Node

@@ -53,7 +53,7 @@ type Record struct {
 	Link      backstay.Certificate `json:"link,omitzero"`       // by which the two know each other
 	InStep    time.Time            `json:"in_step,omitzero"`    // since when the second lacks nothing; zero: it may
 	Promoting bool                 `json:"promoting,omitempty"` // what serves was the second, and is to be the primary
-	Failover  *Failover            `json:"failover,omitempty"`  // the last one; nil: there was none
+	Failover  *backend.Failover    `json:"failover,omitempty"`  // the last one; nil: there was none
 	Failovers int64                `json:"failovers,omitempty"` // that were asked for and made
 
 	Obstacle backend.Obstacle `json:"obstacle,omitzero"` // why the wanted generation is given up, if it is

@@ -5,18 +5,11 @@ import (
 	"strings"
 	"time"
 
+	"github.com/backstay/backstay/backend"
 	"github.com/backstay/backstay/engine"
 	"github.com/backstay/backstay/internal/process"
 	"github.com/backstay/backstay/keeper/node"
 )
-
-// Failover is a change of the primary.
-type Failover struct {
-	At      time.Time     `json:"at"`
-	Why     string        `json:"why"`     // a sentence
-	Took    time.Duration `json:"took"`    // until the new primary took writes; 0: it does not yet
-	Planned bool          `json:"planned"` // the one before was ended for it
-}
 
 // whyEnded says why the primary has ended, for users.
 func (in *Instance) whyEnded() string {
@@ -60,7 +53,7 @@ func (r *Record) failOver(why string, planned bool, now time.Time) {
 	r.Started, r.InStep, r.Promoting, r.Aside = started, time.Time{}, true, ""
 	r.Failovers = r.spec(started).Failovers
 	r.Gone = nil // what is in the other place goes when that follows
-	r.Failover = &Failover{At: now.UTC(), Why: why, Planned: planned}
+	r.Failover = &backend.Failover{At: now.UTC(), Why: why, Planned: planned}
 }
 
 // secondSight is what Run has seen of the second.

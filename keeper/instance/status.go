@@ -81,6 +81,8 @@ func (in *Instance) report(change func(*backend.Status)) {
 	unseen := in.veil(&after)
 	if p := after.Phase; p != backend.Removing {
 		after.Nodes = in.nodes(p)
+		r := in.Record()
+		after.Protected, after.Failover = r.InStep, r.Failover
 	}
 	if unseen || !after.Same(before) {
 		after.Revision = max(before.Revision+1, in.m.Now().UnixNano())
