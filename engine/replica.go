@@ -47,6 +47,8 @@ type Replicator interface {
 	// whoever starts a server with that data gets one that takes no writes, until Promote. It may have been done
 	// before.
 	Fence(n Node) error
+	// IsFenced tells whether the data of n is that of a node that follows, so that no server takes writes with it.
+	IsFenced(n Node) (bool, error)
 	// Rejoin makes the data of n, which was the primary and is fenced, or has followed another one, and whose
 	// processes have ended, follow the running primary: what n alone has committed is gone from it. It stays fenced all
 	// the while. The error is ErrCopy if only a copy of the primary's data can follow, as where n has none.

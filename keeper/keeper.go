@@ -304,6 +304,9 @@ func StepNames() []string { return instance.StepNames() }
 // RestoreStepNames lists the steps that it takes besides where data is restored.
 func RestoreStepNames() []string { return instance.RestoreStepNames() }
 
+// PairStepNames lists the steps that it takes besides for instances of two nodes.
+func PairStepNames() []string { return instance.PairStepNames() }
+
 // BackupStepNames lists the steps that it takes besides for the backups of an instance.
 func BackupStepNames() []string { return append(custody.StepNames(), instance.LastCopyStepNames()...) }
 

@@ -2,6 +2,11 @@ package keeper_test
 
 import (
 	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -12,6 +17,9 @@ import (
 
 	"github.com/backstay/backstay/backend"
 	"github.com/backstay/backstay/backend/local"
+	"github.com/backstay/backstay/internal/process"
+	"github.com/backstay/backstay/internal/wait"
+	"github.com/backstay/backstay/keeper"
 	"github.com/backstay/backstay/keeper/keepertest"
 )
 
@@ -165,4 +173,114 @@ func checkNoted(t *testing.T, uri string, acked []int64) {
 		}
 	}
 	t.Logf("%d commits were acknowledged", len(acked))
+}
+
+// TestKeeperDiesBehindEveryPairStep leads instances of two through whole lives, with keepers of which each dies behind
+// another step. What was committed before is there at each turn, and nothing is left in the end.
+func TestKeeperDiesBehindEveryPairStep(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it takes minutes")
+	}
+	t.Parallel()
+	c := keepertest.Config(t, 3)
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
+	defer cancel()
+	lead := func(enough <-chan struct{}) error {
+		for {
+			if err := leadPair(ctx, c, newSpec(t)); err != nil {
+				return err
+			}
+			select {
+			case <-enough:
+				return nil
+			default:
+			}
+		}
+	}
+	dieBehindEach(t, c, keeper.PairStepNames(), lead, func(*keeper.Config, string) {})
+}
+
+// leadPair takes an instance of two through its life: it becomes protected, fails over, loses its standby, and becomes an
+// instance of one.
+func leadPair(ctx context.Context, c keeper.Config, spec backend.Spec) error {
+	b := local.New(keepertest.Socket(c))
+	spec.Nodes = 2
+	if err := applyAndReach(ctx, b, spec); err != nil {
+		return err
+	}
+	credentials, err := user(ctx, b, spec.Instance)
+	if err != nil {
+		return err
+	}
+	uri := credentials["uri"].(string) + "?sslmode=require"
+	if err := follow(ctx, b, spec.Instance, isProtected); err != nil {
+		return err
+	}
+	if err := add(ctx, uri, 1); err != nil {
+		return err
+	}
+	spec.Generation, spec.Failovers = 2, 1
+	if err := applyAndReach(ctx, b, spec); err != nil {
+		return err
+	}
+	if err := add(ctx, uri, 2); err != nil {
+		return err
+	}
+	if err := follow(ctx, b, spec.Instance, isProtected); err != nil {
+		return err
+	}
+	killIn(filepath.Join(c.DataDir, "instances", string(spec.Instance), "data")) // the primary before, now the standby
+	if err := add(ctx, uri, 3); err != nil {
+		return err
+	}
+	if err := follow(ctx, b, spec.Instance, isProtected); err != nil {
+		return err
+	}
+	spec.Generation, spec.Nodes = 3, 1
+	if err := applyAndReach(ctx, b, spec); err != nil {
+		return err
+	}
+	if err := follow(ctx, b, spec.Instance, func(s backend.Status) bool { return len(s.Nodes) == 1 }); err != nil {
+		return err
+	}
+	if err := add(ctx, uri, 4); err != nil {
+		return err
+	}
+	return end(ctx, b, spec.Instance)
+}
+
+// killIn kills the PostgreSQL with that data directory, if it runs.
+func killIn(dataDir string) {
+	text, err := os.ReadFile(filepath.Join(dataDir, "postmaster.pid"))
+	if err != nil {
+		return
+	}
+	line, _, _ := strings.Cut(string(text), "\n")
+	if pid, err := strconv.Atoi(line); err == nil && process.WorksIn(pid, filepath.Dir(dataDir)) {
+		syscall.Kill(pid, syscall.SIGKILL)
+	}
+}
+
+// add commits the row that has the number, as soon as the instance takes that, and looks for those before.
+func add(ctx context.Context, uri string, number int) error {
+	var found int
+	err := wait.Until(ctx, wait.Every(50*time.Millisecond), func() (again bool, err error) {
+		conn, err := pgx.Connect(ctx, uri)
+		if err != nil {
+			return true, err
+		}
+		defer conn.Close(context.Background())
+		if _, err := conn.Exec(ctx, "CREATE TABLE IF NOT EXISTS added (i int PRIMARY KEY)"); err != nil {
+			return true, err
+		}
+		if _, err := conn.Exec(ctx, "INSERT INTO added VALUES ($1) ON CONFLICT DO NOTHING", number); err != nil {
+			return true, err
+		}
+		err = conn.QueryRow(ctx, "SELECT count(*) FROM added").Scan(&found)
+		return err != nil, err
+	})
+	if err == nil && found != number {
+		err = fmt.Errorf("%d rows were committed, and %d are there", number, found)
+	}
+	return err
 }

@@ -41,6 +41,17 @@ func (Engine) Fence(n engine.Node) error {
 	return errors.Join(gone(root.Remove("postmaster.pid")), gone(os.Remove(socket+".lock")), gone(os.Remove(socket)))
 }
 
+// IsFenced looks for the file by which a server follows.
+func (Engine) IsFenced(n engine.Node) (bool, error) {
+	root, err := os.OpenRoot(n.DataDir)
+	if err != nil {
+		return false, err
+	}
+	defer root.Close()
+	_, err = root.Lstat(standbySignal)
+	return err == nil, gone(err)
+}
+
 // gone is the error of a removal, unless there was nothing to remove.
 func gone(err error) error {
 	if errors.Is(err, fs.ErrNotExist) {

@@ -26,14 +26,23 @@ func FirstSteps(m *Machine, r Record) []step.Step {
 // other origin is where its data came from long ago, and must not take the place of data that is missing. It fails
 // where it cannot be seen what there is.
 func (r Record) Adopted(ctx context.Context, m *Machine) (Record, error) {
-	_, err := m.pool(r).Mount(ctx, r.Spec.Instance, volume.Wanted{Key: r.Spec.Volume.Key})
-	if err != nil && backstay.KindOf(err) != backstay.NotFound {
-		return r, volumeTrouble(err)
+	for _, home := range Homes(r.Spec.Instance) {
+		_, err := m.pool(r).Mount(ctx, home, volume.Wanted{Key: r.Spec.Volume.Key})
+		if err != nil && backstay.KindOf(err) != backstay.NotFound {
+			return r, volumeTrouble(err)
+		}
 	}
 	if found, err := m.Installed.Find(ctx, r.Spec.Engine, r.Spec.Version, r.Spec.Build); err == nil {
 		r.Installation = found
 	}
+	if err := r.findPlace(m); err != nil {
+		return r, err
+	}
+	r.findPorts(m)
 	r.Data = r.findData(m)
+	if r.Second != nil && r.secondHasData(m) {
+		r.Second.Data, r.Second.Fenced = dataName(r.Data), true
+	}
 	if beginsFromItself(r.Spec) && !r.anyData(m) {
 		return r, nil // it is restored, as a new one is
 	}
@@ -66,7 +75,7 @@ func (r Record) Adopted(ctx context.Context, m *Machine) (Record, error) {
 func (r Record) findData(m *Machine) (name string) {
 	u, tells := m.Engines[r.Spec.Engine].(engine.Upgrader)
 	newest := int64(-1)
-	paths, _ := filepath.Glob(filepath.Join(m.Dir(r.Spec.Instance), firstData+"-*"))
+	paths, _ := filepath.Glob(filepath.Join(m.Dir(r.Home()), firstData+"-*"))
 	for _, path := range paths {
 		_, number, _ := strings.Cut(filepath.Base(path), "-")
 		generation, err := strconv.ParseInt(number, 10, 64)
@@ -84,7 +93,7 @@ func (r Record) findData(m *Machine) (name string) {
 
 // anyData tells whether there is data of the instance, whatever its name is.
 func (r Record) anyData(m *Machine) bool {
-	if _, err := os.Lstat(filepath.Join(m.Dir(r.Spec.Instance), dataName(r.Data))); err == nil {
+	if _, err := os.Lstat(filepath.Join(m.Dir(r.Home()), dataName(r.Data))); err == nil {
 		return true
 	}
 	return r.Data != ""

@@ -50,6 +50,18 @@ func RestoreStepNames() []string {
 	return append(step.Names(in.restoreSteps(0, nil)), step.Names(in.exchangeSteps(0))...)
 }
 
+// PairStepNames lists the steps that are taken besides for an instance of two nodes.
+func PairStepNames() (names []string) {
+	var in *Instance
+	for _, steps := range [][]step.Step{
+		in.makingSteps(node.Node{}), in.followSteps(0), in.protectSteps(), in.handOverSteps(), in.leaveSteps(),
+		in.exposeSteps(), in.disbandSteps(),
+	} {
+		names = append(names, step.Names(steps)...)
+	}
+	return names
+}
+
 // LastCopyStepNames lists the steps that are taken besides where a last copy is owed.
 func LastCopyStepNames() []string { return []string{copySettled, discardWritten} }
 

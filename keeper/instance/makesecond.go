@@ -93,8 +93,11 @@ func (in *Instance) clearSecond(ctx context.Context, data string) (n node.Node, 
 	if n, err = in.secondNode(r.Started); err != nil {
 		return n, err
 	}
-	err = errors.Join(node.MakeDir(n.Dir, node.ThroughMode()), n.MakeDirs(), n.EndRemnants(), n.Abandon())
-	if err != nil {
+	err = errors.Join(node.MakeDir(n.Dir, node.ThroughMode()), n.MakeDirs())
+	if err == nil {
+		_, err = n.Stop() // whoever has started it
+	}
+	if err = errors.Join(err, n.EndRemnants(), n.Abandon()); err != nil {
 		return n, err
 	}
 	if r.Second.Fenced && in.m.Vault != nil {
