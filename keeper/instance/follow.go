@@ -321,7 +321,10 @@ func (in *Instance) disbandSteps() []step.Step {
 		if err == nil {
 			_, err = n.Stop()
 		}
-		if err := errors.Join(err, n.EndRemnants(), os.RemoveAll(n.RunDir)); err != nil {
+		for _, port := range []int{r.Second.Port, r.NodePort} { // what serves has another one by now
+			err = errors.Join(err, os.RemoveAll(in.m.RunDir(in.ID, port)))
+		}
+		if err := errors.Join(err, n.EndRemnants()); err != nil {
 			return err
 		}
 		if r.keepsElsewhere() {

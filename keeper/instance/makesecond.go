@@ -88,9 +88,9 @@ func (in *Instance) clearSecond(ctx context.Context, data string) (n node.Node, 
 		return n, volumeTrouble(err)
 	}
 	if !r.Second.Fenced {
-		in.amendSecond(func(s *Second) { s.Data = data })
+		r.Second = &Second{Port: r.Second.Port, Data: data}
 	}
-	if n, err = in.secondNode(r.Started); err != nil {
+	if n, err = in.m.second(r, r.spec(r.Started)); err != nil {
 		return n, err
 	}
 	err = errors.Join(node.MakeDir(n.Dir, node.ThroughMode()), n.MakeDirs())

@@ -72,8 +72,8 @@ func (in *Instance) reload(ctx context.Context, generation int64) (t transition,
 	if t.node, err = in.nodeOf(ctx, generation); err != nil {
 		return t, err
 	}
-	if t.node.Installation != in.seen.node.Installation {
-		return transition{restart: true}, nil
+	if t.node.Installation != in.seen.node.Installation || t.node.RunDir != in.seen.node.RunDir {
+		return transition{restart: true}, nil // it is to listen elsewhere too: a front comes before it, or goes
 	}
 	ctx, cancel := context.WithTimeout(ctx, awaitPatience)
 	defer cancel()

@@ -3,6 +3,7 @@ package instance
 import (
 	"context"
 	"errors"
+	"os"
 	"path/filepath"
 	"time"
 
@@ -149,8 +150,13 @@ func (in *Instance) removeFiles(ctx context.Context, n node.Node) error {
 			return err
 		}
 	}
-	if second, err := in.secondNode(r.Started); err == nil {
-		if err := second.Remove(); err != nil {
+	for _, home := range Homes(in.ID) {
+		if err := os.RemoveAll(in.m.Dir(home)); err != nil {
+			return err
+		}
+	}
+	for _, port := range r.Ports() { // it may have been of two nodes, or of one
+		if err := os.RemoveAll(in.m.RunDir(in.ID, port)); err != nil {
 			return err
 		}
 	}
