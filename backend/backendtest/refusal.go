@@ -34,7 +34,7 @@ func unknownEngineIsRefused(t *testing.T, s Subject) {
 // whatItCannotDoIsRefused: a backend either does what a Spec asks for, or says that it does not.
 func whatItCannotDoIsRefused(t *testing.T, s Subject) {
 	for what, change := range map[string]func(*backend.Spec){
-		"several nodes":    func(sp *backend.Spec) { sp.Nodes = 2 },
+		"too many nodes":   func(sp *backend.Spec) { sp.Nodes = 100 },
 		"encrypted volume": func(sp *backend.Spec) { sp.Volume = backend.Volume{Encrypted: true, Key: "a key"} },
 		"backups":          func(sp *backend.Spec) { sp.Backup = &backend.BackupPolicy{Window: "02:30-03:00", Days: 7} },
 		"an origin":        func(sp *backend.Spec) { sp.Origin = &backend.Origin{Instance: "none"} },
