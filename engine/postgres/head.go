@@ -190,7 +190,7 @@ func (t *pgBackRest) succeed(ctx context.Context, s *spool) error {
 	if s.record.Server == 0 {
 		return nil
 	}
-	h, err := t.head(ctx)
+	h, err := readHead(ctx, t.store)
 	if err != nil {
 		return err
 	}

@@ -100,11 +100,13 @@ func (in *Instance) Node() (node.Node, error) {
 	return in.m.node(r, r.spec(r.Started))
 }
 
-// Serves tells whether the node serves, though users may not be told so, because the instance is being removed.
+// Serves tells whether the node serves, though users may not be told so, because the instance is being removed. One that
+// has taken over does not, for whoever archives it, until what the one before had logged is archived: that comes first.
 func (in *Instance) Serves() bool {
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	return in.phase == backend.Running
+	second := in.record.Second
+	return in.phase == backend.Running && (second == nil || !second.Fenced)
 }
 
 // PID is that of the node's main process, if one is there.
