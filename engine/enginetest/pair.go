@@ -109,6 +109,18 @@ func (p *Pair) StartStandby(t testing.TB) {
 	p.awaitFollowing(t)
 }
 
+// RestartStandby starts the standby, whose primary may be gone.
+func (p *Pair) RestartStandby(t testing.TB) {
+	t.Helper()
+	p.serve(t, 1-p.leads)
+}
+
+// AwaitFollowing waits until the standby follows.
+func (p *Pair) AwaitFollowing(t testing.TB) {
+	t.Helper()
+	p.awaitFollowing(t)
+}
+
 func (p *Pair) awaitFollowing(t testing.TB) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
@@ -167,6 +179,15 @@ func (p *Pair) EndPrimary(t testing.TB) time.Duration {
 func (p *Pair) EndStandby(t testing.TB) {
 	t.Helper()
 	p.running[1-p.leads].Stop(t)
+}
+
+// KillStandby kills all processes of the standby.
+func (p *Pair) KillStandby(t testing.TB) {
+	t.Helper()
+	p.running[1-p.leads].Kill(t)
+	if err := process.KillIn(filepath.Dir(p.Standby().DataDir)); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // FailOver fences the primary, which was killed or has ended, as the keeper does it, and promotes the standby.

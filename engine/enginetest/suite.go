@@ -109,6 +109,7 @@ func Run(t *testing.T, s Subject) {
 		{"FailoverLosesNothing", testFailover},
 		{"HandOverLosesNothing", testHandOver},
 		{"HandOverThenKilled", testHandOverKilled},
+		{"BothKilled", testBothKilled},
 		{"StandbyGone", testStandbyGone},
 		{"StandbyHangs", testStandbyHangs},
 		{"UsersFollow", testUsersFollow},

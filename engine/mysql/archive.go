@@ -27,6 +27,8 @@ type followed struct {
 	Next   int           `json:"next"`          // the number of the first file that is not in the archive
 	Gap    *backstay.Gap `json:"gap,omitempty"` // before the series, until somebody was told
 	Boot   string        `json:"boot"`          // of the machine, by the kernel's name for it
+	// After is the series that this one continues, until the repository says so too.
+	After *succession `json:"after,omitempty"`
 }
 
 // follower brings the binary log of a node into the archive.
@@ -102,7 +104,8 @@ func (f *follower) save() error {
 }
 
 // Archive puts the files of the binary log that are ended into the repository, and has the server remove them. The one
-// that it writes to is ended if there is something in it and it is old enough.
+// that it writes to is ended if there is something in it and it is old enough. Of a node that follows, or is fenced,
+// there is nothing to be archived: its primary has logged the same, or it is to be taken back.
 func (Engine) Archive(
 	ctx context.Context, n engine.Node, r backstay.Repository, age time.Duration,
 ) (a engine.Archived, err error) {
@@ -111,6 +114,14 @@ func (Engine) Archive(
 	}
 	store, err := openStore(n.Installation, r)
 	if err != nil {
+		return a, err
+	}
+	fenced, err := isFenced(n.DataDir)
+	if err != nil {
+		return a, err
+	}
+	if fenced || follows(n) {
+		a.Until, err = reached(ctx, store)
 		return a, err
 	}
 	f, err := follow(n, store)
@@ -165,8 +176,14 @@ func (Engine) Reached(ctx context.Context, n engine.Node, r backstay.Repository)
 
 // begin begins a series unless the files continue the one that the calls before have begun. All others are ended.
 func (f *follower) begin(ctx context.Context, numbers []int) error {
+	if err := f.link(ctx); err != nil {
+		return err
+	}
 	continued, err := f.continued(ctx, numbers)
 	if err != nil || continued {
+		return err
+	}
+	if succeeds, err := f.succeed(ctx, numbers); err != nil || succeeds {
 		return err
 	}
 	first, began := numbers[0], time.Now().UTC()
@@ -185,6 +202,9 @@ func (f *follower) begin(ctx context.Context, numbers []int) error {
 		return err
 	}
 	f.followed = followed{Series: newSeries(time.Now()), Next: first, Boot: f.Boot}
+	if f.node.Replication != nil && !until.Before(began) { // its log is older than its being the primary
+		began = time.Now().UTC()
+	}
 	if !until.IsZero() {
 		f.Gap = &backstay.Gap{From: until, Until: began}
 		if err := f.store.AddGaps(ctx, []backstay.Gap{*f.Gap}); err != nil { // before a head reaches beyond it
@@ -253,8 +273,17 @@ func (f *follower) tidy(ctx context.Context, numbers []int) error {
 	if serves, err := runs(f.dir); err != nil || !serves {
 		return err
 	}
-	return purge(ctx, f.node, f.Next)
+	before := f.Next
+	for kept := len(numbers) - 1; f.node.Replication != nil && kept >= 0; kept-- {
+		if before = min(before, numbers[kept]); binlogSize(f.node, numbers[kept:]) > keptForNodes {
+			break
+		}
+	}
+	return purge(ctx, f.node, before)
 }
+
+// keptForNodes is how much of the log a node keeps for one that was away for a while and would need a copy without.
+const keptForNodes = 64 * mb
 
 // active returns the number of the file that a server writes to, and until when those before it reach. The last file
 // is ended if it is of the age.

@@ -235,8 +235,12 @@ func (Engine) Expire(ctx context.Context, n engine.Node, r backstay.Repository, 
 			rest = append(rest, e.Name)
 		}
 	}
+	whole, all, err := withSuccessors(ctx, store, whole)
+	if err != nil {
+		return err
+	}
 	var logged []repository.Entry
-	if known {
+	if known && all {
 		if logged, err = store.List(ctx, archivePrefix); err != nil {
 			return err
 		}

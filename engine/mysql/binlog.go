@@ -47,7 +47,7 @@ func binaryLog(n engine.Node) []setting {
 
 // logs tells whether a node is to have a binary log: also one that needs none any more, if its server was killed while
 // it had one. Such a server finds there what of its transactions is committed, and does not start without.
-func logs(n engine.Node) bool { return n.Archive || isOpen(n.DataDir) }
+func logs(n engine.Node) bool { return n.Archive || n.Replication != nil || isOpen(n.DataDir) }
 
 // isOpen tells whether the server of a data directory has left its binary log without an orderly end.
 func isOpen(dataDir string) bool {

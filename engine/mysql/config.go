@@ -41,10 +41,13 @@ func configFiles(n engine.Node, chosen []engine.Chosen) (map[string]string, erro
 	if err := checkOperator(n.Operator); err != nil {
 		return nil, err
 	}
-	files := map[string]string{configFile: server, startFile: dialectOf(n.Installation).start(n.Operator)}
+	files := map[string]string{configFile: server, startFile: dialectOf(n.Installation).start(n.Operator) + letFollow(n)}
 	if len(n.Port(engine.ClientPort).Listen) > 0 {
 		files[certificateFile] = n.TLS.Leaf
 		files[keyFile] = n.TLS.Key.Reveal()
+	}
+	if follows(n) && n.TLS.Authority != "" {
+		files[serverAuthority] = n.TLS.Authority
 	}
 	return files, nil
 }
@@ -67,12 +70,15 @@ func serverConfig(n engine.Node, chosen []engine.Chosen) (string, error) {
 			fmt.Fprintf(&b, "%s = %s\n", s.name, value)
 		}
 	}
+	if n.Replication != nil { // the last word is the fence's, if there is one
+		b.WriteString("!include " + filepath.Join(n.DataDir, fenceFile) + "\n")
+	}
 	return b.String(), nil
 }
 
 // settings returns all lines of the node's my.cnf.
 func settings(n engine.Node, chosen []engine.Chosen) []setting {
-	return tuned(slices.Concat(files(n), network(n), memory(n.Size), durability(), logging(), defaults(), writing(n),
+	return tuned(slices.Concat(files(n), network(n), memory(n.Size), durability(), logging(), defaults(n), writing(n),
 		dialectOf(n.Installation).settings(n)), chosen)
 }
 
@@ -145,11 +151,11 @@ func logging() []setting {
 	}
 }
 
-func defaults() []setting {
+func defaults(n engine.Node) []setting {
 	return []setting{
 		{"character_set_server", charset},
 		{"default_time_zone", "+00:00"},
-		{"event_scheduler", "ON"},
+		{"event_scheduler", onOff(!follows(n))},
 	}
 }
 

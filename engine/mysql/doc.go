@@ -14,6 +14,8 @@
 // The golden directory has the machine's time zones by their names. A node that lacks them, or has older ones, gets
 // them while it serves.
 //
+// Nodes of MariaDB's can follow each other: see docs/decisions/mariadb-nodes-share-one-history.md.
+//
 // Views, routines, triggers and events run with the rights of whoever defined them, and break when
 // that account goes. So an account whose binding ends is locked, its sessions are ended, and it stays,
 // unable to log in, until nothing is left that it defined. Everybody can use, replace and drop what it

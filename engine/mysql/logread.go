@@ -16,6 +16,7 @@ type group struct {
 	text     string // of the last statement in it; a transaction's is COMMIT, or none
 	// began is the second in which the statement began that commits it, or the file if that was later.
 	began time.Time
+	gtid  gtid
 }
 
 // errTorn says that a binary log does not go on as one: its server was killed while it wrote, or it was damaged.
@@ -73,7 +74,8 @@ func readLog(r io.Reader, each func(group) bool) (f logFile, err error) {
 		case e.kind() == gtidEvent && begun != nil:
 			return f, errTorn
 		case e.kind() == gtidEvent:
-			begun = &opened{group{from: from, began: later(e.when(), f.created)}, e[gtidFlags]&gtidStandalone != 0}
+			begun = &opened{group{from: from, began: later(e.when(), f.created), gtid: e.gtid()},
+				e[gtidFlags]&gtidStandalone != 0}
 		case begun != nil && begun.endsWith(e):
 			begun.to, begun.text = at, e.text()
 			if !each(begun.group) {
@@ -149,6 +151,12 @@ func readEvent(in io.Reader) (event, error) {
 
 func (e event) kind() byte      { return e[4] }
 func (e event) when() time.Time { return time.Unix(int64(binary.LittleEndian.Uint32(e)), 0).UTC() }
+
+// gtid is that of an event which begins a group.
+func (e event) gtid() gtid {
+	return gtid{domain: binary.LittleEndian.Uint32(e[eventHeader+8:]), server: binary.LittleEndian.Uint32(e[5:]),
+		sequence: binary.LittleEndian.Uint64(e[eventHeader:])}
+}
 
 // sound compares the checksum.
 func (e event) sound() bool {

@@ -42,7 +42,7 @@ var mariadb = dialect{
 	// The standard's views have no packages; mysql.proc has.
 	definers:   definedIn("mysql.proc WHERE db", "mysql.event WHERE db"),
 	kill:       "KILL HARD CONNECTION ",
-	renewTLS:   "FLUSH SSL",
+	renewTLS:   "FLUSH NO_WRITE_TO_BINLOG SSL",
 	checkpoint: "SET GLOBAL innodb_log_checkpoint_now = ON",
 	zones:      []string{"bin/mariadb-tzinfo-to-sql", "--no-defaults"}, replaceZones: mariadbReplaceZones,
 	logged: regexp.MustCompile(`^\d{4}-\d\d-\d\d +\d+:\d\d:\d\d (\d+) \[([A-Za-z]+)\] (.*)$`),
@@ -122,7 +122,7 @@ func mariadbReplaceZones(rows []string) []string {
 // mariadbSettings are the settings that MariaDB alone has. stack_trace is off because a server that crashes would
 // log the statement that it was at.
 func mariadbSettings(n engine.Node) []setting {
-	return append(binaryLog(n), []setting{
+	return slices.Concat(binaryLog(n), replicating(n), []setting{
 		{"basedir", filepath.Dir(n.Installation.Dir)},
 		{"ignore_db_dirs", tmpDir},
 		{"innodb_log_file_size", inBytes(logSize(n))},
@@ -134,7 +134,7 @@ func mariadbSettings(n engine.Node) []setting {
 		{"stack_trace", "OFF"},
 		{"symbolic_links", "OFF"},
 		{"collation_server", "utf8mb4_general_ci"},
-	}...)
+	})
 }
 
 // mariadbStart returns the SQL that makes the operator the only account that can log in by the Unix socket. A password

@@ -68,6 +68,10 @@ func (e Engine) plan(ctx context.Context, n engine.Node) (datadir.Plan, error) {
 	if err := n.CheckPorts(); err != nil {
 		return datadir.Plan{}, err
 	}
+	if n.Replication != nil && dialectOf(n.Installation).product != mariadb.product {
+		return datadir.Plan{}, backstay.Errorf(backstay.Unsupported,
+			"%s is offered with a single node only: it cannot be copied while it serves.", called(n.Installation))
+	}
 	files, err := configFiles(n, chosen)
 	if err != nil {
 		return datadir.Plan{}, datadir.Blame(called(n.Installation), err)
@@ -78,6 +82,9 @@ func (e Engine) plan(ctx context.Context, n engine.Node) (datadir.Plan, error) {
 		Dir: n.DataDir, UID: uid, GID: gid, Files: files,
 		Fits: func() error { return fits(n) },
 		Make: func(part string) error {
+			if follows(n) {
+				return backstay.Errorf(backstay.Unavailable, "The data of a node that follows is missing: it is a copy.")
+			}
 			g, err := e.golden(ctx, n.Installation, n.CacheDir)
 			if err != nil {
 				return err

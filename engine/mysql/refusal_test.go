@@ -62,6 +62,10 @@ var (
 		`INSTALL SONAME 'ha_archive'`, `RESET MASTER`, `SET GLOBAL secure_auth = 0`,
 		`SET STATEMENT sql_log_bin = 0 FOR SELECT 1`,
 		`CHANGE MASTER TO MASTER_HOST = 'localhost'`, `START SLAVE`, `SHOW SLAVE STATUS`, `BACKUP STAGE START`,
+		`STOP SLAVE`, `RESET SLAVE ALL`, `SHOW SLAVE HOSTS`, `SHOW BINLOG EVENTS`, `SET GLOBAL read_only = OFF`,
+		`SET GLOBAL rpl_semi_sync_master_enabled = OFF`, `SET GLOBAL rpl_semi_sync_master_timeout = 1`,
+		`SET GLOBAL gtid_slave_pos = ''`, `SET GLOBAL server_id = 7`, `SET SESSION gtid_domain_id = 7`,
+		`SET SESSION gtid_seq_no = 7`, `SET SESSION server_id = 7`,
 	}
 	oracleRefusals = []string{
 		`SET PASSWORD FOR 'mysql.sys'@localhost = ''`, `GRANT SHOW_ROUTINE ON *.* TO $other`,

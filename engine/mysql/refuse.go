@@ -19,9 +19,9 @@ const (
 )
 
 // writing refuses what clients write on a full node. Unlike read_only, it is a default of sessions, so that whoever
-// wants to delete can say so.
+// wants to delete can say so. One that follows writes what its primary does, and nothing else.
 func writing(n engine.Node) []setting {
-	return []setting{{readOnlySetting, map[bool]string{false: "OFF", true: "ON"}[n.Full]}}
+	return []setting{{readOnlySetting, onOff(n.Full && !follows(n))}}
 }
 
 // MakingRoom tells how a session may write. DELETE alone gives nothing back to the disk.
@@ -65,7 +65,14 @@ func (e Engine) refuse(ctx context.Context, n engine.Node, w engine.Writes) erro
 		if err := endEarlier(ctx, n); err != nil {
 			return fmt.Errorf("end sessions with another default: %w", err)
 		}
-		if err := p.Reconfigure(); err != nil {
+		waits, err := someWait(ctx, n)
+		if err != nil {
+			return err
+		}
+		if !waits { // for another node: what waits is left alone, until the next call
+			err = p.Reconfigure()
+		}
+		if err != nil {
 			return err
 		}
 	}
@@ -86,7 +93,7 @@ func setReadOnly(ctx context.Context, n engine.Node) (changed bool, err error) {
 		if changed = means(has[has.called(line.name)]) != means(line.value); !changed {
 			return nil
 		}
-		access := map[bool]string{false: "READ WRITE", true: "READ ONLY"}[n.Full]
+		access := map[string]string{"OFF": "READ WRITE", "ON": "READ ONLY"}[line.value]
 		return run(ctx, conn, "SET GLOBAL TRANSACTION "+access)
 	})
 	return changed, err

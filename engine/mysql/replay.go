@@ -1,6 +1,7 @@
 package mysql
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
@@ -26,16 +27,14 @@ import (
 
 // replay runs the pieces of an archive on a server that nobody else reaches.
 type replay struct {
-	store   *repository.Store
-	from    place
-	numbers []int     // of the pieces
-	lost    int       // the piece behind these, which is gone; 0: there is none
-	until   time.Time // what was committed in this second or later is left out; zero: nothing is
+	store  *repository.Store
+	pieces []place   // each from a position on
+	lost   int       // the piece behind these, which is gone; 0: there is none
+	until  time.Time // what was committed in this second or later is left out; zero: nothing is
 
 	relay    string // the piece that is being run
 	uid, gid int
 	latest   time.Time // what comes next was committed in this second or later
-	tolerant bool
 	schedule schedule
 }
 
@@ -51,12 +50,12 @@ func replayOf(ctx context.Context, store *repository.Store, m manifest, to engin
 		return nil, backstay.Errorf(backstay.Invalid, "The backup %s was ready at %s, UTC: it reaches no earlier moment.",
 			m.ID, m.Ended.UTC().Format(time.DateTime))
 	}
-	numbers, lost, err := continuation(ctx, store, *m.Log, to.Until)
+	pieces, lost, err := continuation(ctx, store, *m.Log, to.Until)
 	until := to.Until.Truncate(time.Second)
 	if until.Before(to.Until) { // the log has whole seconds
 		until = until.Add(time.Second)
 	}
-	return &replay{store: store, from: *m.Log, numbers: numbers, lost: lost, until: until}, err
+	return &replay{store: store, pieces: pieces, lost: lost, until: until}, err
 }
 
 // relayLog is the name of the file that pieces are run from, and of the list of such files.
@@ -105,21 +104,19 @@ func (r *replay) run(ctx context.Context, n engine.Node) error {
 
 // runPieces runs the pieces up to the moment. It is Invalid if that needs one that is damaged or gone.
 func (r *replay) runPieces(ctx context.Context, conn *sql.Conn) error {
-	for i, number := range r.numbers {
-		begin := int64(len(binlogMagic))
-		if i == 0 && number == r.from.Number {
-			begin = r.from.Position
-		}
-		end, done, err := r.fetch(ctx, number, begin)
+	for _, p := range r.pieces {
+		begin := max(p.Position, int64(len(binlogMagic)))
+		end, done, err := r.fetch(ctx, p, begin)
 		if errors.Is(err, errTorn) {
-			err = backstay.Wrapf(err, backstay.Invalid, "The archive is damaged: its piece %d does not go on as a log.", number)
+			err = backstay.Wrapf(err, backstay.Invalid, "The archive is damaged: its piece %d does not go on as a log.",
+				p.Number)
 		}
 		if err != nil {
 			return err
 		}
 		if end > begin {
 			if err := r.runPiece(ctx, conn, begin, end); err != nil {
-				return fmt.Errorf("run piece %d of %s: %w", number, r.from.Series, err)
+				return fmt.Errorf("run piece %d of %s: %w", p.Number, p.Series, err)
 			}
 		}
 		if done {
@@ -134,10 +131,10 @@ func (r *replay) runPieces(ctx context.Context, conn *sql.Conn) error {
 
 // fetch lays a piece where the server runs it from. It returns the position up to which that is to be run, and whether
 // what follows came after the moment. The log is in the order of commits, so the first that is too late ends it.
-func (r *replay) fetch(ctx context.Context, number int, begin int64) (end int64, done bool, err error) {
-	content, err := r.store.Get(ctx, pieceOf(r.from.Series, number))
+func (r *replay) fetch(ctx context.Context, p place, begin int64) (end int64, done bool, err error) {
+	content, err := r.store.Get(ctx, pieceOf(p.Series, p.Number))
 	if backstay.KindOf(err) == backstay.NotFound {
-		err = pieceGone(number)
+		err = pieceGone(p.Number)
 	}
 	if err != nil {
 		return 0, false, err
@@ -197,28 +194,32 @@ func (r *replay) runPiece(ctx context.Context, conn *sql.Conn, begin, end int64)
 		case failed == "":
 			return fmt.Errorf("the server has stopped at %d, before %d", at, end)
 		}
-		if err := r.tolerate(ctx, conn, failed); err != nil {
+		if err := tolerate(ctx, conn, failed); err != nil {
 			return err
 		}
 	}
 }
 
 // tolerate has the server go on after it has not found a row in a table that it has in memory alone. Such tables are
-// empty in a backup, as they are after each start, and will be empty when the copy is started. All other tables have
-// the rows that the log changes.
-func (r *replay) tolerate(ctx context.Context, conn *sql.Conn, failed string) error {
+// empty in a copy, as they are after each start. All other tables have the rows that the log changes.
+func tolerate(ctx context.Context, conn *sql.Conn, failed string) error {
+	mode, err := column(ctx, conn, "SELECT @@GLOBAL.slave_exec_mode")
+	if err != nil {
+		return err
+	}
 	fleeting, err := column(ctx, conn, "SELECT CONCAT(TABLE_SCHEMA, '.', TABLE_NAME) FROM information_schema.TABLES "+
 		"WHERE ENGINE = 'MEMORY' AND TABLE_SCHEMA <> 'information_schema'")
 	if err != nil {
 		return err
 	}
 	missed := func(table string) bool { return strings.Contains(failed, "table "+table+";") }
-	if r.tolerant || !slices.ContainsFunc(fleeting, missed) {
+	if slices.Contains(mode, tolerant) || !slices.ContainsFunc(fleeting, missed) {
 		return errors.New(failed)
 	}
-	r.tolerant = true
-	return run(ctx, conn, "SET GLOBAL slave_exec_mode = 'IDEMPOTENT'")
+	return run(ctx, conn, "SET GLOBAL slave_exec_mode = '"+tolerant+"'")
 }
+
+const tolerant = "IDEMPOTENT"
 
 // awaitStop waits until the server's thread has stopped, and returns where, and why if that was an error.
 func awaitStop(ctx context.Context, conn *sql.Conn) (at int64, failed string, err error) {
@@ -233,6 +234,8 @@ func awaitStop(ctx context.Context, conn *sql.Conn) (at int64, failed string, er
 	})
 	return at, failed, err
 }
+
+var errNoRow = errors.New("no row")
 
 // row returns the one row of a query, by the names of the columns.
 func row(ctx context.Context, conn *sql.Conn, query string) (map[string]string, error) {
@@ -250,7 +253,7 @@ func row(ctx context.Context, conn *sql.Conn, query string) (map[string]string, 
 		targets[i] = &values[i]
 	}
 	if !rows.Next() {
-		return nil, errors.Join(rows.Err(), fmt.Errorf("%s: no row", query))
+		return nil, cmp.Or(rows.Err(), fmt.Errorf("%s: %w", query, errNoRow))
 	}
 	if err := rows.Scan(targets...); err != nil {
 		return nil, err

@@ -84,13 +84,7 @@ func (e Engine) takeOver(
 	if err != nil {
 		return err
 	}
-	u := upgrade{
-		Conversion: datadir.Conversion{
-			Dir: n.DataDir, Sockets: n.RunDir + ".up", UID: p.UID, GID: p.GID, User: "mysql", Env: environment,
-			Verdict: copierComplaint,
-		},
-		engine: e, to: n, files: p.Files,
-	}
+	u := upgrade{Conversion: conversionTo(n, p), engine: e, to: n, files: p.Files}
 	if err := os.RemoveAll(n.DataDir); err != nil { // of a restore that was interrupted
 		return err
 	}
@@ -120,11 +114,7 @@ func (u upgrade) makeOwn(ctx context.Context, w *datadir.Workshop, made string, 
 	if err != nil {
 		return err
 	}
-	note := mariadbOldNote
-	if engine.CompareVersions(made, "11") >= 0 {
-		note = mariadbNote
-	}
-	p.Files[note] = made + "-MariaDB"
+	p.Files[madeNote(made)] = made + "-MariaDB"
 	lines, err := then.prepare(w, u.UID, u.GID)
 	if err != nil {
 		return err
@@ -180,6 +170,9 @@ func dropAll(ctx context.Context, n engine.Node) error {
 			if err := run(ctx, conn, locked); err != nil {
 				return err
 			}
+		}
+		if err := run(ctx, conn, "DROP USER IF EXISTS "+linkAccount); err != nil {
+			return err
 		}
 		if err := endPrepared(ctx, conn, d, nil); err != nil {
 			return err

@@ -26,6 +26,8 @@ type head struct {
 	Last  int       `json:"last"`  // the number of its last piece
 	Until time.Time `json:"until"` // what was committed before is in it
 	Ended bool      `json:"ended"` // what follows is in no series, or in another one
+	// Next is where in that other one: nil if there is a gap between the two.
+	Next *place `json:"next,omitempty"`
 }
 
 // place is a position in the archive.
@@ -120,23 +122,40 @@ func guessHead(
 	return h, err
 }
 
-// continuation returns the numbers of the pieces that continue from a place, the first of which it is in. It is Invalid
-// if the archive ends before the moment; a moment that is zero is its end. Lost is the first piece that is gone, where
-// they end then, and which may not be needed for the moment; 0: none is.
+// continuation returns the pieces that continue from a place, the first of which it is in. It is Invalid if the archive
+// ends before the moment; a moment that is zero is its end. Lost is the first piece that is gone, where they end then,
+// and which may not be needed for the moment; 0: none is.
 func continuation(
 	ctx context.Context, store *repository.Store, from place, until time.Time,
-) (numbers []int, lost int, err error) {
-	h, err := readHead(ctx, store, from.Series)
-	if backstay.KindOf(err) == backstay.NotFound {
-		return nil, 0, backstay.Wrapf(err, backstay.Invalid, "The archive is damaged: its head is gone.")
+) (pieces []place, lost int, err error) {
+	for {
+		h, err := readHead(ctx, store, from.Series)
+		if backstay.KindOf(err) == backstay.NotFound {
+			return nil, 0, backstay.Wrapf(err, backstay.Invalid, "The archive is damaged: its head is gone.")
+		}
+		if err != nil {
+			return nil, 0, err
+		}
+		if h.Ended && h.Next == nil && until.After(h.Until) {
+			return nil, 0, backstay.Errorf(backstay.Invalid, "The archive behind this backup ends at %s, UTC.",
+				h.Until.UTC().Format(time.DateTime))
+		}
+		more, lost, err := piecesOf(ctx, store, from, h.Last)
+		pieces = append(pieces, more...)
+		if lost > 0 && until.IsZero() {
+			return nil, lost, pieceGone(lost)
+		}
+		if err != nil || lost > 0 || h.Next == nil || !until.IsZero() && !until.After(h.Until) {
+			return pieces, lost, err
+		}
+		from = *h.Next
 	}
-	if err != nil {
-		return nil, 0, err
-	}
-	if h.Ended && until.After(h.Until) {
-		return nil, 0, backstay.Errorf(backstay.Invalid, "The archive behind this backup ends at %s, UTC.",
-			h.Until.UTC().Format(time.DateTime))
-	}
+}
+
+// piecesOf returns the pieces of a series from a place to the last, as far as they are there.
+func piecesOf(
+	ctx context.Context, store *repository.Store, from place, last int,
+) (pieces []place, lost int, err error) {
 	entries, err := store.List(ctx, seriesPrefix(from.Series))
 	if err != nil {
 		return nil, 0, err
@@ -145,16 +164,13 @@ func continuation(
 	for _, e := range entries {
 		there[e.Name] = true
 	}
-	for number := from.Number; number <= h.Last; number++ {
-		if !there[pieceOf(from.Series, number)] {
-			if until.IsZero() {
-				return nil, number, pieceGone(number)
-			}
-			return numbers, number, nil
+	for ; from.Number <= last; from = (place{Series: from.Series, Number: from.Number + 1}) {
+		if !there[pieceOf(from.Series, from.Number)] {
+			return pieces, from.Number, nil
 		}
-		numbers = append(numbers, number)
+		pieces = append(pieces, from)
 	}
-	return numbers, 0, nil
+	return pieces, 0, nil
 }
 
 func pieceGone(number int) error {

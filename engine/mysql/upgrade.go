@@ -91,6 +91,7 @@ func (u upgrade) blame(err error) error {
 func (u upgrade) hidden(w *datadir.Workshop) engine.Node {
 	n := u.to
 	n.DataDir, n.RunDir, n.Ports, n.TLS, n.Archive = w.Data, u.Sockets, nil, backstay.Certificate{}, false
+	n.Replication = nil
 	n.Admin = u.engine.LocalAdmin(n)
 	return n
 }

@@ -25,13 +25,11 @@ func (Engine) Verify(ctx context.Context, n engine.Node, r backstay.Repository) 
 		return f, err
 	}
 	f.Backups = map[string]string{}
-	continued := map[string][]manifest{} // by the series
+	var backups []manifest
 	for _, id := range ids {
 		m, err := readManifest(ctx, store, id)
-		if err == nil && m.Log != nil {
-			continued[m.Log.Series] = append(continued[m.Log.Series], m)
-		}
 		if err == nil {
+			backups = append(backups, m)
 			err = readBack(ctx, store, streamOf(id))
 		}
 		switch kind := backstay.KindOf(err); {
@@ -41,6 +39,15 @@ func (Engine) Verify(ctx context.Context, n engine.Node, r backstay.Repository) 
 			f.Backups[id] = backstay.SentenceOf(err)
 		case kind != backstay.NotFound: // which is that it is being removed
 			return f, err
+		}
+	}
+	if backups, _, err = withSuccessors(ctx, store, backups); err != nil {
+		return f, err
+	}
+	continued := map[string][]manifest{} // by the series
+	for _, m := range backups {
+		if m.Log != nil {
+			continued[m.Log.Series] = append(continued[m.Log.Series], m)
 		}
 	}
 	for _, series := range slices.Sorted(maps.Keys(continued)) {
