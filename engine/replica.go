@@ -66,12 +66,25 @@ type Replicator interface {
 	// and to be promoted. Clients may be kept from writing from then on.
 	HandOver(ctx context.Context, primary, standby Node) error
 	// Promote makes a running node that follows the primary. It returns once n takes what clients write. All that it
-	// was sent is in it. n.Replication is that of a primary. Configure is called after it.
+	// was sent is in it. n.Replication is that of a primary. Configure is called after it. The error is ErrBehind where
+	// n can tell that far more than a moment would be missing; what it cannot tell is the caller's to know.
 	Promote(ctx context.Context, n Node) error
 }
 
 // ErrCopy says that a node cannot follow with the data that it has.
 var ErrCopy = errors.New("the node can only follow with a copy of the primary's data")
+
+// ErrBehind says that a node must not be promoted, because of how much it would lack.
+var ErrBehind = errors.New("the node has no whole copy of what the primary had")
+
+// Mirrorer is a Replicator whose nodes know users of their own, which do not come along with what a node is sent.
+type Mirrorer interface {
+	// Mirror makes the users of a running node that follows those of the running primary, and ends sessions of users that
+	// are no longer there. It may be called at any time, and takes a moment where there is nothing to do. The caller
+	// does so once it has made or dropped a user of the primary, before anybody is told, and before it asks how a node
+	// follows: one whose users are not the primary's does not stream.
+	Mirror(ctx context.Context, primary, n Node) error
+}
 
 // Following is how a node follows the primary.
 type Following struct {

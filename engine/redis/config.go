@@ -26,6 +26,8 @@ const (
 
 	certificateSetting = "tls-cert-file"
 	keySetting         = "tls-key-file"
+	trustSetting       = "tls-ca-cert-file"
+	endingSetting      = "shutdown-timeout"
 
 	// reserve is how many more connections the server takes than the plan says, so that the operator gets in.
 	// Redis keeps places free for nobody: clients may take these too until the operator comes, see makeRoom.
@@ -41,32 +43,41 @@ type setting struct {
 // value is the setting as CONFIG GET returns it.
 func (s setting) value() string { return strings.Join(s.values, " ") }
 
-// settingsOf returns all lines of the node's redis.conf.
+// line is the setting as redis.conf takes it.
+func (s setting) line() (string, error) {
+	line := s.name
+	for _, value := range s.values {
+		quoted, err := quote(value)
+		if err != nil {
+			return "", fmt.Errorf("setting %s: %w", s.name, err)
+		}
+		line += " " + quoted
+	}
+	return line, nil
+}
+
+// settingsOf returns all lines of the node's redis.conf but that of whom it follows.
 func settingsOf(n engine.Node) ([]setting, error) {
 	s, err := parseSettings(n)
 	if err != nil {
 		return nil, err
 	}
-	return slices.Concat(network(n), keeping(n), growing(n, s), sending(), tuningLines(n, s.chosen)), nil
+	return slices.Concat(network(n), keeping(n), growing(n, s), sending(n), linking(n), tuningLines(n, s.chosen)), nil
 }
 
-func config(n engine.Node) (string, error) {
+func config(n engine.Node, fenced bool) (string, error) {
 	lines, err := settingsOf(n)
 	if err != nil {
 		return "", err
 	}
 	var b strings.Builder
 	b.WriteString("# Written at each start by Backstay: changes made here do not last.\n")
-	for _, line := range lines {
-		b.WriteString(line.name)
-		for _, value := range line.values {
-			quoted, err := quote(value)
-			if err != nil {
-				return "", fmt.Errorf("setting %s: %w", line.name, err)
-			}
-			b.WriteString(" " + quoted)
+	for _, s := range slices.Concat(lines, following(n, fenced)) {
+		line, err := s.line()
+		if err != nil {
+			return "", err
 		}
-		b.WriteString("\n")
+		b.WriteString(line + "\n")
 	}
 	return b.String(), nil
 }
@@ -94,15 +105,28 @@ func network(n engine.Node) []setting {
 }
 
 // sending says how the server sends a snapshot, which it does as to a replica: at once, without a file of its own, and
-// without keeping changes afterwards. Its end does not wait for who reads it.
-func sending() []setting {
+// without keeping changes afterwards. Its end does not wait for who reads it. One of several keeps changes, and its end
+// waits a moment for those that follow it.
+func sending(n engine.Node) []setting {
+	kept, keptFor := "16384", "1"
+	if n.Replication != nil {
+		kept, keptFor = inBytes(backlog(n)), "3600"
+	}
 	return []setting{
 		{"repl-diskless-sync", []string{"yes"}},
 		{"repl-diskless-sync-delay", []string{"0"}},
-		{"repl-backlog-size", []string{"16384"}},
-		{"repl-backlog-ttl", []string{"1"}},
-		{"shutdown-timeout", []string{"0"}},
+		{"repl-backlog-size", []string{kept}},
+		{"repl-backlog-ttl", []string{keptFor}},
+		{endingSetting, []string{endingTime(n)}},
 	}
+}
+
+// endingTime is for how many seconds an end waits for those that follow.
+func endingTime(n engine.Node) string {
+	if n.Replication != nil {
+		return "2"
+	}
+	return "0"
 }
 
 // keeping says how data is kept. The server writes a change to the append-only file before it answers, and the file
@@ -133,7 +157,8 @@ func quote(value string) (string, error) {
 }
 
 // Bounds is more than twice the plan's memory: all of that is for keys, a rewrite of the file may copy each of them,
-// and clients have buffers besides.
+// and clients have buffers besides, as have nodes that follow.
 func (Engine) Bounds(n engine.Node) engine.Bounds {
-	return engine.Bounds{Memory: 2*n.Size.Memory + n.Size.Memory/2 + 128*backstay.MB, Processes: 100}
+	memory := 2*n.Size.Memory + n.Size.Memory/2 + 128*backstay.MB + backlog(n) + outputLimit(n)
+	return engine.Bounds{Memory: memory, Processes: 100}
 }

@@ -9,7 +9,8 @@ import (
 	"github.com/backstay/backstay/engine"
 )
 
-// Configure gives the users that an earlier version made the rights that users have today. Their sessions go on.
+// Configure gives the users that an earlier version made the rights that users have today, and has the nodes that follow
+// log in. Sessions go on.
 func (Engine) Configure(ctx context.Context, n engine.Node) error {
 	return withUsers(ctx, n, func(c *redis.Client) error {
 		before, err := c.Do(ctx, "ACL", "LIST").StringSlice()
@@ -22,6 +23,7 @@ func (Engine) Configure(ctx context.Context, n engine.Node) error {
 					p.Do(ctx, setUser(u.name, rights(!u.writes)...)...)
 				}
 			}
+			p.Do(ctx, admitNodes(n)...)
 			return nil
 		})
 		if err == nil {

@@ -38,10 +38,14 @@ func (Engine) Prepare(_ context.Context, n engine.Node) error {
 func plan(n engine.Node) (datadir.Plan, error) {
 	product := productOf(n.Installation)
 	called := called(n.Installation)
-	if err := n.CheckPorts(); err != nil {
+	if err := cmp.Or(n.CheckPorts(), checkLink(n.Replication)); err != nil {
 		return datadir.Plan{}, err
 	}
-	text, err := config(n)
+	fenced, err := isFenced(n.DataDir)
+	if err != nil {
+		return datadir.Plan{}, datadir.Blame(called, err)
+	}
+	text, err := config(n, fenced)
 	if err != nil {
 		return datadir.Plan{}, datadir.Blame(called, err)
 	}
@@ -49,6 +53,7 @@ func plan(n engine.Node) (datadir.Plan, error) {
 	if len(n.Port(engine.ClientPort).Listen) > 0 {
 		files[certificateFile], files[keyFile] = n.TLS.Leaf, n.TLS.Key.Reveal()
 	}
+	addLink(files, n)
 	uid, gid := n.Account.IDs()
 	return datadir.Plan{
 		Product: called, Program: filepath.Join(n.Installation.Dir, product.program),

@@ -39,6 +39,8 @@ var (
 	_ engine.Upgrader   = Engine{}
 	_ engine.Keepable   = Engine{}
 	_ engine.Refuser    = Engine{}
+	_ engine.Replicator = Engine{}
+	_ engine.Mirrorer   = Engine{}
 )
 
 // product is one of the servers that speak Redis, with all that differs between them here.

@@ -18,7 +18,7 @@ import (
 // in whatever session, and runs those that read and delete. The line that comes first keeps it from evicting keys, as
 // it would with the other alone.
 func growing(n engine.Node, s settings) []setting {
-	memory, policy := n.Size.Memory, s.MaxmemoryPolicy
+	memory, policy := counted(n), s.MaxmemoryPolicy
 	if n.Full {
 		return []setting{{"maxmemory-policy", []string{"noeviction"}}, {"maxmemory", []string{"1"}}}
 	}
@@ -26,6 +26,9 @@ func growing(n engine.Node, s settings) []setting {
 		{"maxmemory", []string{strconv.FormatInt(int64(memory), 10)}}, {"maxmemory-policy", []string{policy}},
 	}
 }
+
+// counted is the plan's memory, and what the server counts with it that is not for keys.
+func counted(n engine.Node) backstay.Bytes { return n.Size.Memory + backlog(n) }
 
 // MakingRoom says that deleting works as ever.
 func (Engine) MakingRoom(engine.Installation) string { return "by DEL, UNLINK or FLUSHALL" }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/redis/go-redis/v9"
@@ -11,8 +12,9 @@ import (
 	"github.com/backstay/backstay/engine"
 )
 
-// Reload writes the configuration and sets what can be set while the server runs, the certificate first.
-func (Engine) Reload(ctx context.Context, n engine.Node) (restart bool, err error) {
+// Reload writes the configuration and sets what can be set while the server runs, the certificate first. A server that
+// follows follows another one then, if it is to; whether it follows at all is not changed while it runs.
+func (e Engine) Reload(ctx context.Context, n engine.Node) (restart bool, err error) {
 	p, err := plan(n)
 	if err != nil {
 		return false, err
@@ -21,12 +23,21 @@ func (Engine) Reload(ctx context.Context, n engine.Node) (restart bool, err erro
 	if err != nil {
 		return false, err
 	}
+	linked := n.Replication != nil
 	err = withOperator(ctx, n, func(c *redis.Client) error {
 		if err := refuseToShrink(ctx, c, n); err != nil { // since Check there may have come more
 			return err
 		}
 		if err := p.Reconfigure(); err != nil {
 			return err
+		}
+		if !linked {
+			if linked, err = isLinked(ctx, c); err != nil {
+				return err
+			}
+			if linked {
+				wanted = append(wanted, unlinked()...)
+			}
 		}
 		if err := renewCertificate(ctx, c, wanted); err != nil {
 			return err
@@ -38,20 +49,28 @@ func (Engine) Reload(ctx context.Context, n engine.Node) (restart bool, err erro
 			}
 			restart = restart || immutable
 		}
-		return nil
+		another, err := followAnother(ctx, c, n)
+		restart = restart || another
+		return err
 	})
+	if err == nil && linked {
+		err = e.Configure(ctx, n)
+	}
 	if err != nil {
 		return false, fmt.Errorf("put the configuration in force: %w", err)
 	}
 	return restart, nil
 }
 
-// renewCertificate sets certificate and key in one command, because the server refuses one without the other. It
-// reads the files again even if their names are the same.
+// certified are the settings that go with each other.
+var certified = []string{certificateSetting, keySetting, trustSetting, "tls-ca-cert-dir", "tls-replication"}
+
+// renewCertificate sets certificate and key, and the authority of other nodes, in one command, because the server
+// refuses one without the other. It reads the files again even if their names are the same.
 func renewCertificate(ctx context.Context, c *redis.Client, wanted []setting) error {
 	command := []any{"CONFIG", "SET"}
 	for _, s := range wanted {
-		if s.name == certificateSetting || s.name == keySetting {
+		if slices.Contains(certified, s.name) {
 			command = append(command, s.name, s.value())
 		}
 	}

@@ -69,7 +69,12 @@ func parseUser(line string) aclUser {
 }
 
 // isBinding tells whether the user is a binding's own.
-func (u aclUser) isBinding() bool { return u.name != operator && !slices.Contains(nameless, u.name) }
+func (u aclUser) isBinding() bool { return isFree(u.name) }
+
+// isFree tells whether a name means no user of ours.
+func isFree(name string) bool {
+	return name != operator && name != replicator && !slices.Contains(nameless, name)
+}
 
 // setUser returns the command that applies rules to a user.
 func setUser(name string, rules ...string) []any {

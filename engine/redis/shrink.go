@@ -47,7 +47,7 @@ func refuseToShrink(ctx context.Context, c *redis.Client, n engine.Node) error {
 	if err != nil {
 		return err
 	}
-	if now, err := strconv.ParseInt(has["maxmemory"], 10, 64); err != nil || now <= int64(n.Size.Memory) {
+	if now, err := strconv.ParseInt(has["maxmemory"], 10, 64); err != nil || now <= int64(counted(n)) {
 		return err
 	}
 	info, err := c.Do(ctx, "INFO", "memory", "keyspace").Text()
@@ -55,7 +55,7 @@ func refuseToShrink(ctx context.Context, c *redis.Client, n engine.Node) error {
 		return err
 	}
 	stays := readHolding(info).stays(s.MaxmemoryPolicy)
-	if stays <= n.Size.Memory {
+	if stays <= counted(n) {
 		return nil
 	}
 	which := "The data takes"

@@ -37,7 +37,7 @@ func firstUsers(secret string) string {
 var userName = regexp.MustCompile(`^[a-z][a-z0-9_]{0,31}$`)
 
 func checkUser(name string) error {
-	if !userName.MatchString(name) || name == operator || slices.Contains(nameless, name) {
+	if !userName.MatchString(name) || !isFree(name) {
 		return backstay.Errorf(backstay.Invalid, "%q cannot be the name of a user.", name)
 	}
 	return nil

@@ -1,0 +1,241 @@
+package redis
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/backstay/backstay"
+	"github.com/backstay/backstay/engine"
+	"github.com/backstay/backstay/internal/datadir"
+	"github.com/backstay/backstay/internal/wait"
+)
+
+// Copy makes a data directory with nothing in it: the primary sends all it has to a node that starts with that.
+func (Engine) Copy(_ context.Context, primary, to engine.Node, progress func(string)) error {
+	if err := readsFrom(primary, to); err != nil {
+		return err
+	}
+	progress("the data is copied as the node starts.")
+	uid, gid := to.Account.IDs()
+	return makeDataOf(to, func(dir string) error { return datadir.Fill(dir, uid, gid, emptyFiles()) })
+}
+
+// readsFrom refuses a node whose server does not read what the primary's sends.
+func readsFrom(primary, n engine.Node) error {
+	sender := writer{productOf(primary.Installation).name, primary.Installation.Version}
+	return sender.readableFor(n.Installation)
+}
+
+// Follows asks the node before the primary, which is further then. A node streams only once it has in its files what it
+// was sent as a whole, and knows the primary's users: otherwise it would lose the one in a restart, and the other when
+// it is promoted.
+func (Engine) Follows(ctx context.Context, primary, n engine.Node) (engine.Following, error) {
+	began := time.Now()
+	has, err := linkOf(ctx, n)
+	if err != nil {
+		return engine.Following{}, fmt.Errorf("ask the node: %w", err)
+	}
+	sends, err := linkOf(ctx, primary)
+	if err != nil {
+		return engine.Following{}, fmt.Errorf("ask the primary: %w", err)
+	}
+	f := engine.Following{Behind: backstay.Bytes(max(sends.offset, 0)), Lag: has.silent}
+	seen, listed := sends.nodes[n.Replication.Name]
+	if has.primary || !sends.primary || has.history != sends.history {
+		return f, nil
+	}
+	f.Behind = backstay.Bytes(max(sends.offset-has.received, 0))
+	if !has.up || !listed || !seen.online {
+		return f, nil
+	}
+	if f.Lag = 0; f.Behind > 0 {
+		f.Lag = max(seen.silent, time.Since(began))
+	}
+	f.Streams, err = isWhole(ctx, primary, n, has)
+	return f, err
+}
+
+// isWhole reports whether a node that is connected has what it takes to be promoted.
+func isWhole(ctx context.Context, primary, n engine.Node, has linkState) (bool, error) {
+	if !has.hasCopy() || !has.logs {
+		return false, nil
+	}
+	if settled, err := isSettled(n); err != nil || !settled {
+		return false, err
+	}
+	return haveSameUsers(ctx, primary, n)
+}
+
+// Await has the server refuse writes while the node does not follow. It cannot have it wait for each: a write is
+// acknowledged before the node has it, so that the last moment's may be missing there.
+func (Engine) Await(ctx context.Context, primary engine.Node) error {
+	p, err := plan(primary)
+	if err != nil {
+		return err
+	}
+	name := primary.Replication.Awaits
+	err = withOperator(ctx, primary, func(c *redis.Client) error {
+		if name != "" {
+			if err := awaitNode(ctx, c, name); err != nil {
+				return err
+			}
+		}
+		if err := c.ConfigSet(ctx, awaitSetting, awaited(primary)).Err(); err != nil {
+			return err
+		}
+		err := p.Reconfigure()
+		if err != nil && name != "" { // nothing is in force that a restart would not know of
+			err = errors.Join(err, c.ConfigSet(ctx, awaitSetting, "0").Err())
+		}
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("await node %q: %w", name, err)
+	}
+	return nil
+}
+
+// awaitNode returns once the node has said that it has all there was when this began.
+func awaitNode(ctx context.Context, c *redis.Client, name string) error {
+	began, err := askLink(ctx, c)
+	if err != nil {
+		return err
+	}
+	return wait.Until(ctx, wait.Every(10*time.Millisecond), func() (again bool, err error) {
+		now, err := askLink(ctx, c)
+		if err != nil {
+			return false, err
+		}
+		if node := now.nodes[name]; node.online && node.received >= began.offset {
+			return false, nil
+		}
+		return true, errNotFollowing
+	})
+}
+
+var errNotFollowing error = backstay.Errorf(backstay.Unavailable, "The standby does not follow.")
+
+// handOverLimit is how long clients are kept from writing by HandOver, for which the caller ends the primary. If it does
+// not, they go on afterwards.
+const handOverLimit = 10 * time.Second
+
+// HandOver keeps clients from writing until the standby has what they have written. The server waits for nobody when it
+// ends then.
+func (e Engine) HandOver(ctx context.Context, primary, standby engine.Node) (err error) {
+	f, err := e.Follows(ctx, primary, standby)
+	if err == nil && !f.Streams {
+		err = errNotFollowing
+	}
+	if err != nil {
+		return fmt.Errorf("hand over: %w", err)
+	}
+	var end linkState
+	err = withOperator(ctx, primary, func(c *redis.Client) (err error) {
+		if err := c.Do(ctx, "CLIENT", "PAUSE", handOverLimit.Milliseconds(), "WRITE").Err(); err != nil {
+			return err
+		}
+		if err := c.ConfigSet(ctx, endingSetting, "0").Err(); err != nil {
+			return err
+		}
+		end, err = askLink(ctx, c)
+		return err
+	})
+	if err == nil {
+		err = reach(ctx, standby, end)
+	}
+	if err != nil {
+		return errors.Join(fmt.Errorf("hand over: %w", err), goOn(ctx, primary))
+	}
+	return nil
+}
+
+// reach returns once the node has all that the primary has.
+func reach(ctx context.Context, n engine.Node, end linkState) error {
+	return withOperator(ctx, n, func(c *redis.Client) error {
+		return wait.Until(ctx, wait.Every(time.Millisecond), func() (again bool, err error) {
+			now, err := askLink(ctx, c)
+			if err != nil || !now.up || now.history != end.history {
+				return false, errors.Join(err, errNotFollowing)
+			}
+			if now.received < end.offset {
+				return true, errNotFollowing
+			}
+			return false, nil
+		})
+	})
+}
+
+// goOn undoes what HandOver has done to the primary, though the context of that may have ended.
+func goOn(ctx context.Context, primary engine.Node) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
+	defer cancel()
+	return withOperator(ctx, primary, func(c *redis.Client) error {
+		return errors.Join(c.Do(ctx, "CLIENT", "UNPAUSE").Err(), c.ConfigSet(ctx, endingSetting, endingTime(primary)).Err())
+	})
+}
+
+// Promote makes the node a primary on its disk first: one that is ended in between is started as what it is to be. The
+// node lacks what clients were told is written, all of it, where it has had no whole copy since it was started.
+func (e Engine) Promote(ctx context.Context, n engine.Node) error {
+	if err := awaitEnd(ctx, n); err != nil {
+		return fmt.Errorf("promote: %w", err)
+	}
+	if err := unfence(n); err != nil {
+		return fmt.Errorf("promote: %w", err)
+	}
+	err := withOperator(ctx, n, func(c *redis.Client) error {
+		return c.Do(ctx, "REPLICAOF", "NO", "ONE").Err()
+	})
+	if err != nil {
+		return fmt.Errorf("promote: %w", err)
+	}
+	_, err = e.Reload(ctx, n)
+	return err
+}
+
+// awaitEnd returns once the node has executed all that the primary has sent until its end, and has it on its disk, as
+// has one that is promoted already.
+func awaitEnd(ctx context.Context, n engine.Node) error {
+	return withOperator(ctx, n, func(c *redis.Client) error {
+		return wait.Until(ctx, wait.Every(time.Millisecond), func() (again bool, err error) {
+			now, err := askLink(ctx, c)
+			switch {
+			case err != nil || now.primary:
+				return false, err
+			case now.up:
+				return true, backstay.Errorf(backstay.Unavailable, "The node still follows a primary.")
+			case !now.hasCopy():
+				return false, engine.ErrBehind
+			}
+			settled, err := isSettled(n)
+			if err != nil || settled && now.logs {
+				return false, err
+			}
+			return true, backstay.Errorf(backstay.Unavailable, "The node is still writing what it was sent.")
+		})
+	})
+}
+
+// followAnother has a running node that follows follow whom its configuration names, if that is another one.
+func followAnother(ctx context.Context, c *redis.Client, n engine.Node) (restart bool, err error) {
+	if n.Replication == nil || n.Replication.Follows == nil {
+		return false, nil
+	}
+	now, err := askLink(ctx, c)
+	if err != nil {
+		return false, err
+	}
+	to := *n.Replication.Follows
+	switch {
+	case now.primary: // it has data that nobody else may have
+		return true, nil
+	case now.host == to.Address && now.port == strconv.Itoa(to.Port):
+		return false, nil
+	}
+	return false, c.Do(ctx, "REPLICAOF", to.Address, to.Port).Err()
+}
