@@ -127,11 +127,37 @@ func (p *Pair) awaitFollowing(t testing.TB) {
 	defer cancel()
 	var last engine.Following
 	err := wait.Until(ctx, wait.Every(10*time.Millisecond), func() (again bool, err error) {
+		if err = p.mirror(ctx); err != nil {
+			return true, err
+		}
 		last, err = p.Follows(ctx, p.Primary(), p.Standby())
 		return err != nil && !errors.Is(err, engine.ErrCopy) || !last.Streams, err
 	})
 	if err != nil {
 		t.Fatalf("the standby does not follow: %+v, %v; it says %q", last, err, p.running[1-p.leads].explain())
+	}
+}
+
+// mirror has the standby know the primary's users, where these do not come along with the data.
+func (p *Pair) mirror(ctx context.Context) error {
+	m, ok := p.engine.(engine.Mirrorer)
+	if !ok {
+		return nil
+	}
+	return m.Mirror(ctx, p.Primary(), p.Standby())
+}
+
+// standbyRuns reports whether the standby has been started and has not ended.
+func (p *Pair) standbyRuns() bool {
+	standby := p.running[1-p.leads]
+	if standby == nil {
+		return false
+	}
+	select {
+	case <-standby.Done():
+		return false
+	default:
+		return true
 	}
 }
 
@@ -256,6 +282,11 @@ func (p *Pair) user(t testing.TB) (u engine.User, of [2]backstay.Credentials) {
 	c, err := p.engine.CreateUser(t.Context(), p.Primary(), u)
 	if err != nil {
 		t.Fatalf("CreateUser: %v", err)
+	}
+	if p.standbyRuns() {
+		if err := p.mirror(t.Context()); err != nil {
+			t.Fatalf("Mirror: %v", err)
+		}
 	}
 	of[p.leads], of[1-p.leads] = c, elsewhere(c, p.Primary(), p.Standby())
 	return u, of

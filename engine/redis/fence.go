@@ -93,6 +93,9 @@ func (Engine) Rejoin(_ context.Context, primary, n engine.Node) error {
 	if err := readsFrom(primary, n); err != nil {
 		return err
 	}
+	if _, err := os.Lstat(n.DataDir); errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("%w: %w", engine.ErrCopy, err)
+	}
 	fenced, err := isFenced(n.DataDir)
 	if err != nil || !fenced {
 		return errors.Join(err, errors.New("rejoin: the data is not fenced"))

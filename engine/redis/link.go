@@ -27,10 +27,6 @@ const trustFile = "trusted.crt"
 // systemTrust is the directory with the authorities that this machine trusts.
 const systemTrust = "/etc/ssl/certs"
 
-// lagLimit is how many seconds a server that awaits a node goes on taking writes when that is still connected and says
-// nothing: a machine that is busy is silent for a few. Where the connection ends, writes are refused at once.
-const lagLimit = 5
-
 const replicaofSetting = "replicaof"
 
 // nowhere is what a fenced node follows that is told of nobody to follow: nobody listens there.
@@ -53,8 +49,6 @@ func linking(n engine.Node) []setting {
 		{"repl-timeout", []string{"10"}},
 		{"repl-ping-replica-period", []string{"1"}},
 		{"client-output-buffer-limit", []string{"replica", inBytes(outputLimit(n)), "0", "0"}},
-		{"min-replicas-max-lag", []string{strconv.Itoa(lagLimit)}},
-		{awaitSetting, []string{awaited(n)}},
 	}
 	if len(n.Ports) == 0 {
 		return lines
@@ -68,24 +62,11 @@ func linking(n engine.Node) []setting {
 // unlinked is what a server that was one of several takes to be the only one, while it runs.
 func unlinked() []setting {
 	return []setting{
-		{awaitSetting, []string{"0"}},
 		{"tls-replication", []string{"no"}},
 		{"masteruser", []string{""}},
 		{"masterauth", []string{""}},
 		{"replica-announce-ip", []string{""}},
 	}
-}
-
-// awaitSetting is how many nodes must follow for the server to take writes.
-const awaitSetting = "min-replicas-to-write"
-
-// awaited is that number. The server counts nodes and knows no names, so the caller has one follow at most, the one
-// that it awaits, and others follow that.
-func awaited(n engine.Node) string {
-	if r := n.Replication; r != nil && r.Follows == nil && r.Awaits != "" {
-		return "1"
-	}
-	return "0"
 }
 
 // following is the line that has the server begin as one that follows: another node, or, where the data is fenced and

@@ -117,7 +117,7 @@ func TestReplicatorOnlyFollows(t *testing.T) {
 	for _, n := range []engine.Node{s.primary, s.standby} {
 		c := client(t, n, "u1")
 		for _, command := range []string{"REPLICAOF NO ONE", "SLAVEOF 127.0.0.1 1", "PSYNC ? -1", "SYNC", "FAILOVER",
-			"FAILOVER ABORT", "REPLCONF listening-port 1", "CONFIG GET masterauth", "CONFIG SET min-replicas-to-write 0",
+			"FAILOVER ABORT", "REPLCONF listening-port 1", "CONFIG GET masterauth",
 			"CLIENT UNPAUSE", "ACL GETUSER replicator", "ACL LIST"} {
 			wantDenied(t, c, command)
 		}

@@ -98,3 +98,10 @@ func readNode(text string) (name string, node linkedNode) {
 // hasCopy reports whether the node has had a whole copy of what it follows since it was started. One that has not says
 // that it has received 1 byte; the first thing that it is sent behind a copy is longer.
 func (s linkState) hasCopy() bool { return s.received > 1 }
+
+// silenceLimit is how long ago a node that is to be promoted may have lost its primary. One that lost it before may have
+// done so while the primary went on, and the longer ago it is, the more it would lack.
+const silenceLimit = time.Minute
+
+// mayLead reports whether a node that has lost its primary lacks the last moment at most, as far as it can tell.
+func (s linkState) mayLead() bool { return s.hasCopy() && s.silent <= silenceLimit }

@@ -59,9 +59,17 @@ func plan(n engine.Node) (datadir.Plan, error) {
 		Product: called, Program: filepath.Join(n.Installation.Dir, product.program),
 		Dir: n.DataDir, UID: uid, GID: gid, Files: files,
 		Fits: func() error { return fits(n) },
-		Make: func(part string) error { return makeData(part, uid, gid) },
+		Make: func(part string) error {
+			if n.Replication != nil && n.Replication.Follows != nil {
+				return errNotCopied
+			}
+			return makeData(part, uid, gid)
+		},
 	}, nil
 }
+
+// errNotCopied says that a node that follows has no data. It is for Copy to make.
+var errNotCopied error = backstay.Errorf(backstay.Unavailable, "The data of the node that follows is missing.")
 
 // called returns the name by which users know an installation: "Redis 7.0".
 func called(i engine.Installation) string { return productOf(i).name + " " + i.Version }

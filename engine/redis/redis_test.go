@@ -26,8 +26,8 @@ func TestContract(t *testing.T) {
 	t.Parallel()
 	enginetest.Run(t, enginetest.Subject{
 		Engine: tested, Connect: connect, Versions: twoVersions,
-		Worst:       enginetest.Worst{Make: makeWorst, Hold: holdWorst, Connections: 3*len(worstSessions) + 10},
-		Refusing:    enginetest.Refusing{Delete: deleteAll},
+		Worst:    enginetest.Worst{Make: makeWorst, Hold: holdWorst, Connections: 3*len(worstSessions) + 10},
+		Refusing: enginetest.Refusing{Delete: deleteAll}, Asynchronous: true,
 		BadSettings: []string{`{"maxmemory_policy": "lru"}`, `{"maxmemory_policy": 7}`},
 	})
 }

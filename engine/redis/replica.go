@@ -71,28 +71,21 @@ func isWhole(ctx context.Context, primary, n engine.Node, has linkState) (bool, 
 	return haveSameUsers(ctx, primary, n)
 }
 
-// Await has the server refuse writes while the node does not follow. It cannot have it wait for each: a write is
-// acknowledged before the node has it, so that the last moment's may be missing there.
+// Await returns once the node has said that it has more than there was when this began, be it only that the primary has
+// asked whether it is there. Nothing is put in force: the server acknowledges a write before the node has it. It could
+// refuse writes while no node follows (min-replicas-to-write), which would spare clients no loss of the last moment, and
+// would have them suffer whenever the standby is away.
 func (Engine) Await(ctx context.Context, primary engine.Node) error {
-	p, err := plan(primary)
-	if err != nil {
-		return err
-	}
 	name := primary.Replication.Awaits
-	err = withOperator(ctx, primary, func(c *redis.Client) error {
-		if name != "" {
-			if err := awaitNode(ctx, c, name); err != nil {
-				return err
-			}
-		}
-		if err := c.ConfigSet(ctx, awaitSetting, awaited(primary)).Err(); err != nil {
+	if name == "" {
+		return nil
+	}
+	err := withOperator(ctx, primary, func(c *redis.Client) error {
+		began, err := askLink(ctx, c)
+		if err != nil {
 			return err
 		}
-		err := p.Reconfigure()
-		if err != nil && name != "" { // nothing is in force that a restart would not know of
-			err = errors.Join(err, c.ConfigSet(ctx, awaitSetting, "0").Err())
-		}
-		return err
+		return awaitMore(ctx, c, name, began.offset)
 	})
 	if err != nil {
 		return fmt.Errorf("await node %q: %w", name, err)
@@ -100,18 +93,14 @@ func (Engine) Await(ctx context.Context, primary engine.Node) error {
 	return nil
 }
 
-// awaitNode returns once the node has said that it has all there was when this began.
-func awaitNode(ctx context.Context, c *redis.Client, name string) error {
-	began, err := askLink(ctx, c)
-	if err != nil {
-		return err
-	}
+// awaitMore returns once the node has said that it has more of the log than that.
+func awaitMore(ctx context.Context, c *redis.Client, name string, than int64) error {
 	return wait.Until(ctx, wait.Every(10*time.Millisecond), func() (again bool, err error) {
 		now, err := askLink(ctx, c)
 		if err != nil {
 			return false, err
 		}
-		if node := now.nodes[name]; node.online && node.received >= began.offset {
+		if node := now.nodes[name]; node.online && node.received > than {
 			return false, nil
 		}
 		return true, errNotFollowing
@@ -209,7 +198,7 @@ func awaitEnd(ctx context.Context, n engine.Node) error {
 				return false, err
 			case now.up:
 				return true, backstay.Errorf(backstay.Unavailable, "The node still follows a primary.")
-			case !now.hasCopy():
+			case !now.mayLead():
 				return false, engine.ErrBehind
 			}
 			settled, err := isSettled(n)
