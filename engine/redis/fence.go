@@ -23,8 +23,11 @@ const (
 )
 
 // Fence marks the data, and has the configuration that is there follow. It needs neither what the node is to be nor a
-// server that could be started.
+// server that could be started. Where there is no data, none can be served.
 func (Engine) Fence(n engine.Node) error {
+	if _, err := os.Lstat(n.DataDir); errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
 	files := map[string]string{fenceFile: fenceNote}
 	text, err := readConfig(n.DataDir)
 	switch {

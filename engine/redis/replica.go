@@ -168,9 +168,9 @@ func goOn(ctx context.Context, primary engine.Node) error {
 	})
 }
 
-// Promote makes the node a primary on its disk first: one that is ended in between is started as what it is to be. The
-// node lacks what clients were told is written, all of it, where it has had no whole copy since it was started.
-func (e Engine) Promote(ctx context.Context, n engine.Node) error {
+// Promote makes the node a primary on its disk first: one that is ended in between is started as what it is to be. But
+// for whom it follows, its configuration is that of a primary already.
+func (Engine) Promote(ctx context.Context, n engine.Node) error {
 	if err := awaitEnd(ctx, n); err != nil {
 		return fmt.Errorf("promote: %w", err)
 	}
@@ -183,8 +183,7 @@ func (e Engine) Promote(ctx context.Context, n engine.Node) error {
 	if err != nil {
 		return fmt.Errorf("promote: %w", err)
 	}
-	_, err = e.Reload(ctx, n)
-	return err
+	return nil
 }
 
 // awaitEnd returns once the node has executed all that the primary has sent until its end, and has it on its disk, as
