@@ -9,8 +9,8 @@ import (
 	"github.com/backstay/backstay/engine"
 )
 
-// Configure gives the users that an earlier version made the rights that users have today, and has the nodes that follow
-// log in. Sessions go on.
+// Configure gives the users that an earlier version made the rights that users have today, and lets in nodes that
+// follow. Sessions go on.
 func (Engine) Configure(ctx context.Context, n engine.Node) error {
 	return withUsers(ctx, n, func(c *redis.Client) error {
 		before, err := c.Do(ctx, "ACL", "LIST").StringSlice()

@@ -99,8 +99,8 @@ func readNode(text string) (name string, node linkedNode) {
 // that it has received 1 byte; the first thing that it is sent behind a copy is longer.
 func (s linkState) hasCopy() bool { return s.received > 1 }
 
-// silenceLimit is how long ago a node that is to be promoted may have lost its primary. One that lost it before may have
-// done so while the primary went on, and the longer ago it is, the more it would lack.
+// silenceLimit is how long ago a node that is to be promoted may have lost its primary. One that lost it before may
+// have done so while the primary went on, and the longer ago that is, the more it would lack.
 const silenceLimit = time.Minute
 
 // mayLead reports whether a node that has lost its primary lacks the last moment at most, as far as it can tell.

@@ -71,10 +71,10 @@ func isWhole(ctx context.Context, primary, n engine.Node, has linkState) (bool, 
 	return haveSameUsers(ctx, primary, n)
 }
 
-// Await returns once the node has said that it has more than there was when this began, be it only that the primary has
-// asked whether it is there. Nothing is put in force: the server acknowledges a write before the node has it. It could
-// refuse writes while no node follows (min-replicas-to-write), which would spare clients no loss of the last moment, and
-// would have them suffer whenever the standby is away.
+// Await returns once the node has said that it has more than there was when this began, be it only that the primary
+// has asked whether it is there. Nothing is put in force: the server acknowledges a write before the node has it. It
+// could refuse writes while no node follows (min-replicas-to-write), which would spare clients no loss of the last
+// moment, and would have them suffer whenever the standby is away.
 func (Engine) Await(ctx context.Context, primary engine.Node) error {
 	name := primary.Replication.Awaits
 	if name == "" {
@@ -109,7 +109,7 @@ func awaitMore(ctx context.Context, c *redis.Client, name string, than int64) er
 
 var errNotFollowing error = backstay.Errorf(backstay.Unavailable, "The standby does not follow.")
 
-// handOverLimit is how long clients are kept from writing by HandOver, for which the caller ends the primary. If it does
+// handOverLimit is how long HandOver keeps clients from writing, within which the caller ends the primary. If it does
 // not, they go on afterwards.
 const handOverLimit = 10 * time.Second
 
