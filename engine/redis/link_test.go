@@ -291,3 +291,35 @@ func TestSystemTrustIsThere(t *testing.T) {
 	}
 	enginetest.Start(t, tested, s.primary)
 }
+
+// TestHowFarBehind a node is that has lost its primary, and that one has nothing to catch up with that follows.
+func TestHowFarBehind(t *testing.T) {
+	t.Parallel()
+	s := following(t)
+	createUser(t, s.primary, "u1")
+	s.awaitStream(t)
+	await := func(what string, is func(engine.Following) bool) {
+		t.Helper()
+		var f engine.Following
+		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+		defer cancel()
+		for ctx.Err() == nil {
+			if f = follows(t, s); is(f) {
+				return
+			}
+			time.Sleep(20 * time.Millisecond)
+		}
+		t.Errorf("%s: %+v", what, f)
+	}
+	await("in step", func(f engine.Following) bool { return f == engine.Following{Streams: true} })
+	lost := s.standby
+	lost.Replication = &engine.Replication{Name: "b", Link: s.standby.Replication.Link,
+		Follows: &engine.Source{Name: "a", Address: "127.0.0.1", Port: 1}}
+	reload(t, lost)
+	set(t, client(t, s.primary, "u1"), "k", strings.Repeat("v", 1000))
+	await("without its primary", func(f engine.Following) bool {
+		return !f.Streams && f.Behind >= 1000 && f.Behind < 5000 && f.Lag >= time.Second && f.Lag < time.Minute
+	})
+	reload(t, s.standby)
+	await("in step again", func(f engine.Following) bool { return f.Streams && f.Behind == 0 && f.Lag == 0 })
+}

@@ -35,7 +35,6 @@ func readsFrom(primary, n engine.Node) error {
 // was sent as a whole, and knows the primary's users: otherwise it would lose the one in a restart, and the other when
 // it is promoted.
 func (Engine) Follows(ctx context.Context, primary, n engine.Node) (engine.Following, error) {
-	began := time.Now()
 	has, err := linkOf(ctx, n)
 	if err != nil {
 		return engine.Following{}, fmt.Errorf("ask the node: %w", err)
@@ -54,10 +53,27 @@ func (Engine) Follows(ctx context.Context, primary, n engine.Node) (engine.Follo
 		return f, nil
 	}
 	if f.Lag = 0; f.Behind > 0 {
-		f.Lag = max(seen.silent, time.Since(began))
+		if f.Lag, err = lagOf(ctx, n, sends, seen); err != nil {
+			return f, err
+		}
 	}
 	f.Streams, err = isWhole(ctx, primary, n, has)
 	return f, err
+}
+
+// lagOf is how long a node takes to have what the primary had just now. The log has no times; where that takes longer
+// than a glance, it is since the node has last said how far it is, which it does each second.
+func lagOf(ctx context.Context, n engine.Node, end linkState, seen linkedNode) (time.Duration, error) {
+	const glance = 50 * time.Millisecond
+	began := time.Now()
+	short, cancel := context.WithTimeout(ctx, glance)
+	defer cancel()
+	err := reach(short, n, end)
+	took := time.Since(began)
+	if err != nil && ctx.Err() == nil {
+		return max(took, seen.silent), nil
+	}
+	return took, err
 }
 
 // isWhole reports whether a node that is connected has what it takes to be promoted.
