@@ -77,6 +77,14 @@ var ErrCopy = errors.New("the node can only follow with a copy of the primary's 
 // ErrBehind says that a node must not be promoted, because of how much it would lack.
 var ErrBehind = errors.New("the node has no whole copy of what the primary had")
 
+// Asynchronous is a Replicator whose primary tells clients that something is kept before any other node has it. Its Await
+// puts nothing in force: it returns once the node has all that was acknowledged when it was called.
+type Asynchronous interface {
+	// Ready is the part of Promote that may refuse, and changes nothing: the caller asks before it fences the primary that
+	// has ended, and has that one go on where the error is ErrBehind.
+	Ready(ctx context.Context, n Node) error
+}
+
 // Mirrorer is a Replicator whose nodes know users of their own, which do not come along with what a node is sent.
 type Mirrorer interface {
 	// Mirror makes the users of a running node that follows those of the running primary, and ends sessions of users that

@@ -1,6 +1,7 @@
 package redis
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -15,20 +16,27 @@ import (
 	"github.com/backstay/backstay/internal/datadir"
 )
 
-// fenceFile marks data that follows another node's. As long as it is there, whatever is written into the
-// configuration has the server begin as one that follows.
+// fenceFile marks data that follows another node's, or was a primary's and is fenced. As long as it is there, whatever
+// is written into the configuration has the server begin as one that follows. What it says tells the two apart: the
+// one may be promoted once it has had a copy, the other as it is.
 const (
-	fenceFile = "follows"
-	fenceNote = "This data follows that of another node, until the node is promoted.\n"
+	fenceFile   = "follows"
+	followsNote = "This data follows that of another node, until the node is promoted.\n"
+	fencedNote  = "This data was a primary's. It is fenced until the node is promoted.\n"
 )
 
 // Fence marks the data, and has the configuration that is there follow. It needs neither what the node is to be nor a
-// server that could be started. Where there is no data, none can be served.
+// server that could be started. Where there is no data, none can be served. Data that has begun to follow another
+// node's stays such.
 func (Engine) Fence(n engine.Node) error {
 	if _, err := os.Lstat(n.DataDir); errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
-	files := map[string]string{fenceFile: fenceNote}
+	mark, err := readMark(n.DataDir)
+	if err != nil {
+		return fmt.Errorf("fence: %w", err)
+	}
+	files := map[string]string{fenceFile: cmp.Or(mark, fencedNote)}
 	text, err := readConfig(n.DataDir)
 	switch {
 	case err == nil:
@@ -54,23 +62,28 @@ func fencedConfig(text string) (string, error) {
 	return strings.TrimSuffix(text, "\n") + "\n" + line + "\n", err
 }
 
-func readConfig(dataDir string) (string, error) {
+func readConfig(dataDir string) (string, error) { return readText(dataDir, configFile) }
+
+// readMark returns what marks the data; it is empty where nothing does, or where there is no data.
+func readMark(dataDir string) (string, error) {
+	text, err := readText(dataDir, fenceFile)
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", nil
+	}
+	if err == nil && text != fencedNote { // whatever else it says
+		text = followsNote
+	}
+	return text, err
+}
+
+func readText(dataDir, name string) (string, error) {
 	root, err := os.OpenRoot(dataDir)
 	if err != nil {
 		return "", err
 	}
 	defer root.Close()
-	text, err := readStart(root, configFile, 1<<20)
+	text, err := readStart(root, name, 1<<20)
 	return string(text), err
-}
-
-// isFenced reports whether the data is marked. Where there is no data, there is none to be fenced.
-func isFenced(dataDir string) (bool, error) {
-	_, err := os.Lstat(filepath.Join(dataDir, fenceFile))
-	if errors.Is(err, fs.ErrNotExist) {
-		return false, nil
-	}
-	return err == nil, err
 }
 
 // unfence removes the mark for good, and then has the configuration be that of the node.
@@ -99,8 +112,8 @@ func (Engine) Rejoin(_ context.Context, primary, n engine.Node) error {
 	if _, err := os.Lstat(n.DataDir); errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("%w: %w", engine.ErrCopy, err)
 	}
-	fenced, err := isFenced(n.DataDir)
-	if err != nil || !fenced {
+	mark, err := readMark(n.DataDir)
+	if err != nil || mark == "" {
 		return errors.Join(err, errors.New("rejoin: the data is not fenced"))
 	}
 	if err := fitUsers(n.DataDir); err != nil {
@@ -109,7 +122,12 @@ func (Engine) Rejoin(_ context.Context, primary, n engine.Node) error {
 	if _, err := readSecret(n.DataDir); err != nil {
 		return fmt.Errorf("%w: %w", engine.ErrCopy, err)
 	}
-	if err := emptyData(n); err != nil {
+	uid, gid := n.Account.IDs()
+	err = datadir.WriteFiles(n.DataDir, uid, gid, map[string]string{fenceFile: followsNote}) // before there is no more
+	if err == nil {
+		err = emptyData(n)
+	}
+	if err != nil {
 		return fmt.Errorf("rejoin: %w", err)
 	}
 	return nil

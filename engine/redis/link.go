@@ -129,7 +129,7 @@ func addLink(files map[string]string, n engine.Node) {
 	}
 	files[trustFile] = trusted(n)
 	if n.Replication.Follows != nil {
-		files[fenceFile] = fenceNote
+		files[fenceFile] = followsNote
 	}
 }
 

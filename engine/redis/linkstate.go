@@ -8,6 +8,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/engine"
 )
 
@@ -23,6 +24,10 @@ type linkState struct {
 	received   int64         // of the log of the one that it follows, to the end of what it has executed
 	silent     time.Duration // since it was connected last; 0 if it is
 	logs       bool          // its append-only file is on, as it is not while it loads
+
+	memory backstay.Bytes // that it uses
+	loaded backstay.Bytes // of what it is sent as a whole
+	saved  float64        // part of it that is in the append-only file which is written anew
 }
 
 // linkedNode is a node that follows, as the primary sees it.
@@ -33,7 +38,7 @@ type linkedNode struct {
 }
 
 func askLink(ctx context.Context, c *redis.Client) (linkState, error) {
-	info, err := c.Do(ctx, "INFO", "replication", "persistence", "server").Text()
+	info, err := c.Do(ctx, "INFO", "replication", "persistence", "memory", "server").Text()
 	return readLink(info), err
 }
 
@@ -46,7 +51,7 @@ func linkOf(ctx context.Context, n engine.Node) (s linkState, err error) {
 	return s, err
 }
 
-// readLink reads the sections "replication", "persistence" and "server" of INFO.
+// readLink reads the sections "replication", "persistence", "memory" and "server" of INFO.
 func readLink(info string) linkState {
 	lines := map[string]string{}
 	s := linkState{nodes: map[string]linkedNode{}}
@@ -66,6 +71,8 @@ func readLink(info string) linkState {
 	s.host, s.port, s.received = lines["master_host"], lines["master_port"], number("slave_repl_offset")
 	s.up = lines["master_link_status"] == "up" && lines["master_sync_in_progress"] == "0"
 	s.logs = lines["aof_enabled"] == "1" && lines["loading"] == "0"
+	s.memory, s.loaded = backstay.Bytes(number("used_memory")), backstay.Bytes(number("loading_loaded_bytes"))
+	s.saved = float64(number("current_save_keys_processed")) / float64(max(number("current_save_keys_total"), 1))
 	if !s.up {
 		seconds := number("master_link_down_since_seconds")
 		if seconds < 0 { // it has not been connected yet
@@ -98,6 +105,14 @@ func readNode(text string) (name string, node linkedNode) {
 // hasCopy reports whether the node has had a whole copy of what it follows since it was started. One that has not says
 // that it has received 1 byte; the first thing that it is sent behind a copy is longer.
 func (s linkState) hasCopy() bool { return s.received > 1 }
+
+// toLoad is how much is before a node that is sent a copy of all that the primary has, and writes it to its files then.
+func (s linkState) toLoad(all backstay.Bytes) backstay.Bytes { return 2*all - min(s.loaded, all) }
+
+// toSave is how much of what a node has had a copy of is not in its files yet, while these are written.
+func (s linkState) toSave() backstay.Bytes {
+	return backstay.Bytes(float64(s.memory) * (1 - min(s.saved, 1)))
+}
 
 // silenceLimit is how long ago a node that is to be promoted may have lost its primary. One that lost it before may
 // have done so while the primary went on, and the longer ago that is, the more it would lack.

@@ -43,4 +43,25 @@ func TestReadLink(t *testing.T) {
 	}
 }
 
+// TestCopyComesNearer: what is left falls from the first byte that is read to the last one that is written.
+func TestCopyComesNearer(t *testing.T) {
+	t.Parallel()
+	const all = 1000
+	last := readLink("").toLoad(all) + 1
+	for _, said := range []string{"loading_loaded_bytes:0", "loading_loaded_bytes:400", "loading_loaded_bytes:1200"} {
+		if now := readLink(said + "\r\n").toLoad(all); now >= last || now < all {
+			t.Errorf("%s: %d are left, and before %d", said, now, last)
+		} else {
+			last = now
+		}
+	}
+	for _, said := range []string{"0", "1", "200", "400"} {
+		now := readLink(lines("used_memory:999", "current_save_keys_total:400", "current_save_keys_processed:"+said)).toSave()
+		if now >= last || now < 0 {
+			t.Errorf("%s of 400 keys are written: %d are left, and before %d", said, now, last)
+		}
+		last = now
+	}
+}
+
 func lines(all ...string) string { return strings.Join(all, "\r\n") + "\r\n" }

@@ -41,11 +41,11 @@ func plan(n engine.Node) (datadir.Plan, error) {
 	if err := cmp.Or(n.CheckPorts(), checkLink(n.Replication)); err != nil {
 		return datadir.Plan{}, err
 	}
-	fenced, err := isFenced(n.DataDir)
+	mark, err := readMark(n.DataDir)
 	if err != nil {
 		return datadir.Plan{}, datadir.Blame(called, err)
 	}
-	text, err := config(n, fenced)
+	text, err := config(n, mark != "")
 	if err != nil {
 		return datadir.Plan{}, datadir.Blame(called, err)
 	}

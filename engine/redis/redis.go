@@ -24,23 +24,24 @@ type Engine struct {
 }
 
 var (
-	_ engine.Archiver   = Engine{}
-	_ engine.Cloner     = Engine{}
-	_ engine.Engine     = Engine{}
-	_ engine.Beginner   = Engine{}
-	_ engine.Configurer = Engine{}
-	_ engine.Bounded    = Engine{}
-	_ engine.Explainer  = Engine{}
-	_ engine.Reloader   = Engine{}
-	_ engine.Packaged   = Engine{}
-	_ engine.Describer  = Engine{}
-	_ engine.Tender     = Engine{}
-	_ engine.Tunable    = Engine{}
-	_ engine.Upgrader   = Engine{}
-	_ engine.Keepable   = Engine{}
-	_ engine.Refuser    = Engine{}
-	_ engine.Replicator = Engine{}
-	_ engine.Mirrorer   = Engine{}
+	_ engine.Archiver     = Engine{}
+	_ engine.Cloner       = Engine{}
+	_ engine.Engine       = Engine{}
+	_ engine.Beginner     = Engine{}
+	_ engine.Configurer   = Engine{}
+	_ engine.Bounded      = Engine{}
+	_ engine.Explainer    = Engine{}
+	_ engine.Reloader     = Engine{}
+	_ engine.Packaged     = Engine{}
+	_ engine.Describer    = Engine{}
+	_ engine.Tender       = Engine{}
+	_ engine.Tunable      = Engine{}
+	_ engine.Upgrader     = Engine{}
+	_ engine.Keepable     = Engine{}
+	_ engine.Refuser      = Engine{}
+	_ engine.Replicator   = Engine{}
+	_ engine.Asynchronous = Engine{}
+	_ engine.Mirrorer     = Engine{}
 )
 
 // product is one of the servers that speak Redis, with all that differs between them here.

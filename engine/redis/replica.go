@@ -33,23 +33,24 @@ func readsFrom(primary, n engine.Node) error {
 
 // Follows asks the node before the primary, which is further then. A node streams only once it has in its files what it
 // was sent as a whole, and knows the primary's users: otherwise it would lose the one in a restart, and the other when
-// it is promoted.
-func (Engine) Follows(ctx context.Context, primary, n engine.Node) (engine.Following, error) {
+// it is promoted. Until then it is behind by what is left to do of that.
+func (Engine) Follows(ctx context.Context, primary, n engine.Node) (f engine.Following, err error) {
 	has, err := linkOf(ctx, n)
 	if err != nil {
-		return engine.Following{}, fmt.Errorf("ask the node: %w", err)
+		return f, fmt.Errorf("ask the node: %w", err)
 	}
 	sends, err := linkOf(ctx, primary)
 	if err != nil {
-		return engine.Following{}, fmt.Errorf("ask the primary: %w", err)
+		return f, fmt.Errorf("ask the primary: %w", err)
 	}
-	f := engine.Following{Behind: backstay.Bytes(max(sends.offset, 0)), Lag: has.silent}
-	seen, listed := sends.nodes[n.Replication.Name]
-	if has.primary || !sends.primary || has.history != sends.history {
+	f.Lag = has.silent
+	if !has.hasCopy() || has.history != sends.history {
+		f.Behind = has.toLoad(sends.memory)
 		return f, nil
 	}
 	f.Behind = backstay.Bytes(max(sends.offset-has.received, 0))
-	if !has.up || !listed || !seen.online {
+	seen, listed := sends.nodes[n.Replication.Name]
+	if has.primary || !sends.primary || !has.up || !listed || !seen.online {
 		return f, nil
 	}
 	if f.Lag = 0; f.Behind > 0 {
@@ -57,7 +58,12 @@ func (Engine) Follows(ctx context.Context, primary, n engine.Node) (engine.Follo
 			return f, err
 		}
 	}
-	f.Streams, err = isWhole(ctx, primary, n, has)
+	settled, err := isSettled(n)
+	if err != nil || !settled || !has.logs {
+		f.Behind += has.toSave()
+		return f, err
+	}
+	f.Streams, err = haveSameUsers(ctx, primary, n)
 	return f, err
 }
 
@@ -76,21 +82,9 @@ func lagOf(ctx context.Context, n engine.Node, end linkState, seen linkedNode) (
 	return took, err
 }
 
-// isWhole reports whether a node that is connected has what it takes to be promoted.
-func isWhole(ctx context.Context, primary, n engine.Node, has linkState) (bool, error) {
-	if !has.hasCopy() || !has.logs {
-		return false, nil
-	}
-	if settled, err := isSettled(n); err != nil || !settled {
-		return false, err
-	}
-	return haveSameUsers(ctx, primary, n)
-}
-
-// Await returns once the node has said that it has more than there was when this began, be it only that the primary
-// has asked whether it is there. Nothing is put in force: the server acknowledges a write before the node has it. It
-// could refuse writes while no node follows (min-replicas-to-write), which would spare clients no loss of the last
-// moment, and would have them suffer whenever the standby is away.
+// Await returns once the node has said that it has what there was when this began. Nothing is put in force: the server
+// acknowledges a write before the node has it. It could refuse writes while no node follows (min-replicas-to-write),
+// which would spare clients no loss of the last moment, and would have them suffer whenever the standby is away.
 func (Engine) Await(ctx context.Context, primary engine.Node) error {
 	name := primary.Replication.Awaits
 	if name == "" {
@@ -109,7 +103,8 @@ func (Engine) Await(ctx context.Context, primary engine.Node) error {
 	return nil
 }
 
-// awaitMore returns once the node has said that it has more of the log than that.
+// awaitMore returns once the node has said that it has more of the log than that: it says so each second, and at once
+// when it is asked, which is part of the log.
 func awaitMore(ctx context.Context, c *redis.Client, name string, than int64) error {
 	return wait.Until(ctx, wait.Every(10*time.Millisecond), func() (again bool, err error) {
 		now, err := askLink(ctx, c)
@@ -118,6 +113,10 @@ func awaitMore(ctx context.Context, c *redis.Client, name string, than int64) er
 		}
 		if node := now.nodes[name]; node.online && node.received > than {
 			return false, nil
+		}
+		const ask = 100 // milliseconds in which all are to answer
+		if err := c.Do(ctx, "WAIT", max(len(now.nodes), 1), ask).Err(); err != nil {
+			return false, err
 		}
 		return true, errNotFollowing
 	})
@@ -186,8 +185,8 @@ func goOn(ctx context.Context, primary engine.Node) error {
 
 // Promote makes the node a primary on its disk first: one that is ended in between is started as what it is to be. But
 // for whom it follows, its configuration is that of a primary already.
-func (Engine) Promote(ctx context.Context, n engine.Node) error {
-	if err := awaitEnd(ctx, n); err != nil {
+func (e Engine) Promote(ctx context.Context, n engine.Node) error {
+	if err := e.Ready(ctx, n); err != nil {
 		return fmt.Errorf("promote: %w", err)
 	}
 	if err := unfence(n); err != nil {
@@ -202,28 +201,38 @@ func (Engine) Promote(ctx context.Context, n engine.Node) error {
 	return nil
 }
 
-// awaitEnd returns once the node has executed all that the primary has sent until its end, and has it on its disk, as
-// has one that is promoted already.
-func awaitEnd(ctx context.Context, n engine.Node) error {
+// Ready returns once the node has executed all that the primary has sent until its end, and has it on its disk; or, of
+// one that was a primary itself and is fenced, once it has read its own data.
+func (Engine) Ready(ctx context.Context, n engine.Node) error {
+	mark, err := readMark(n.DataDir)
+	if err != nil {
+		return err
+	}
 	return withOperator(ctx, n, func(c *redis.Client) error {
 		return wait.Until(ctx, wait.Every(time.Millisecond), func() (again bool, err error) {
 			now, err := askLink(ctx, c)
 			switch {
-			case err != nil || now.primary:
+			case err != nil:
 				return false, err
+			case now.primary && now.logs:
+				return false, nil
+			case now.primary:
+				return true, errNotReady
 			case now.up:
 				return true, backstay.Errorf(backstay.Unavailable, "The node still follows a primary.")
-			case !now.mayLead():
+			case mark != fencedNote && !now.mayLead():
 				return false, engine.ErrBehind
 			}
 			settled, err := isSettled(n)
 			if err != nil || settled && now.logs {
 				return false, err
 			}
-			return true, backstay.Errorf(backstay.Unavailable, "The node is still writing what it was sent.")
+			return true, errNotReady
 		})
 	})
 }
+
+var errNotReady error = backstay.Errorf(backstay.Unavailable, "The node is still reading its data, or writing it.")
 
 // followAnother has a running node that follows follow whom its configuration names, if that is another one.
 func followAnother(ctx context.Context, c *redis.Client, n engine.Node) (restart bool, err error) {

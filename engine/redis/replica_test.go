@@ -223,6 +223,12 @@ func TestNothingBehindIsPromoted(t *testing.T) {
 	s.second = enginetest.Serve(t, tested, s.standby)
 	promoted := s.standby
 	promoted.Replication = &engine.Replication{Name: "b", Link: s.standby.Replication.Link}
+	if err := tested.Fence(s.standby); err != nil { // that follows all the same
+		t.Fatal(err)
+	}
+	if err := tested.Ready(t.Context(), s.standby); !errors.Is(err, engine.ErrBehind) {
+		t.Errorf("Ready: %v, want ErrBehind", err)
+	}
 	if err := tested.Promote(t.Context(), promoted); !errors.Is(err, engine.ErrBehind) {
 		t.Errorf("Promote: %v, want ErrBehind", err)
 	}
@@ -246,6 +252,7 @@ func TestFenceHolds(t *testing.T) {
 	}
 	p := enginetest.Serve(t, tested, n)
 	createUser(t, n, "u1")
+	set(t, client(t, n, "u1"), "before", "fence")
 	p.Kill(t)
 	for range 2 {
 		if err := tested.Fence(n); err != nil {
@@ -264,10 +271,19 @@ func TestFenceHolds(t *testing.T) {
 	}
 	alone := n
 	alone.Replication = nil
-	enginetest.Serve(t, tested, alone)
+	p = enginetest.Serve(t, tested, alone)
 	if err := client(t, n, "u1").Set(t.Context(), "k", "v", 0).Err(); err == nil {
 		t.Error("as the only node it is written to")
 	}
+	p.Kill(t)
+	enginetest.Serve(t, tested, n)
+	for range 2 { // its data is its own: it may go on
+		if err := tested.Promote(t.Context(), n); err != nil {
+			t.Fatal(err)
+		}
+	}
+	wantKey(t, client(t, n, "u1"), "before", "fence")
+	set(t, client(t, n, "u1"), "k", "v")
 }
 
 // TestDamagedDataRejoins, and what only a copy replaces is told.
