@@ -80,17 +80,17 @@ var ErrBehind = errors.New("the node has no whole copy of what the primary had")
 // Asynchronous is a Replicator whose primary tells clients that something is kept before any other node has it. Its Await
 // puts nothing in force: it returns once the node has all that was acknowledged when it was called.
 type Asynchronous interface {
-	// Ready is the part of Promote that may refuse, and changes nothing: the caller asks before it fences the primary that
-	// has ended, and has that one go on where the error is ErrBehind.
+	// Ready is the part of Promote that may refuse, and changes nothing. The primary has ended. The caller asks before it
+	// fences that one, and has it go on where the error is ErrBehind.
 	Ready(ctx context.Context, n Node) error
 }
 
 // Mirrorer is a Replicator whose nodes know users of their own, which do not come along with what a node is sent.
 type Mirrorer interface {
-	// Mirror makes the users of a running node that follows those of the running primary, and ends sessions of users that
-	// are no longer there. It may be called at any time, and takes a moment where there is nothing to do. The caller
-	// does so once it has made or dropped a user of the primary, before anybody is told, and before it asks how a node
-	// follows: one whose users are not the primary's does not stream.
+	// Mirror makes the users of a running node that follows those of the running primary, and ends sessions of users
+	// that are no longer there. It may be called at any time, and takes a moment where there is nothing to do. The
+	// caller does so once it has made or dropped a user of the primary, before anybody is told, and before it asks how
+	// a node follows: one whose users are not the primary's does not stream.
 	Mirror(ctx context.Context, primary, n Node) error
 }
 
