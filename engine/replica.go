@@ -77,11 +77,11 @@ var ErrCopy = errors.New("the node can only follow with a copy of the primary's 
 // ErrBehind says that a node must not be promoted, because of how much it would lack.
 var ErrBehind = errors.New("the node has no whole copy of what the primary had")
 
-// Asynchronous is a Replicator whose primary tells clients that something is kept before any other node has it. Its Await
-// puts nothing in force: it returns once the node has all that was acknowledged when it was called.
+// Asynchronous is a Replicator whose primary tells clients that something is kept before any other node has it. Its
+// Await puts nothing in force: it returns once the node has all that was acknowledged when it was called.
 type Asynchronous interface {
-	// Ready is the part of Promote that may refuse, and changes nothing. The primary has ended. The caller asks before it
-	// fences that one, and has it go on where the error is ErrBehind.
+	// Ready is the part of Promote that may refuse, and changes nothing. The primary has ended. The caller asks before
+	// it fences that one, and has it go on where the error is ErrBehind.
 	Ready(ctx context.Context, n Node) error
 }
 

@@ -15,6 +15,8 @@ var (
 	// ends matches the text of a line that says why the server cannot go on.
 	ends = regexp.MustCompile(`^(Failed|Fatal|FATAL|Can't|Cannot|Bad|Error|Unrecoverable|Aborting|Could not create|` +
 		`Warning: Could not create|Redis \S+ crashed|Short read)`)
+	// passes matches those that begin like one of these, and are of a node that does not reach the one it follows.
+	passes = regexp.MustCompile(`^Error (condition on socket for SYNC|reply to PING)`)
 )
 
 // Explain returns the last line that says why the server could not go on. It is empty if the server has served since.
@@ -46,5 +48,5 @@ func verdict(line string) (said string, ok bool) {
 	if strings.HasPrefix(text, "Ready to accept connections") || strings.HasSuffix(text, "bye bye...") {
 		return "", true
 	}
-	return strings.TrimSuffix(text, "."), ends.MatchString(text)
+	return strings.TrimSuffix(text, "."), ends.MatchString(text) && !passes.MatchString(text)
 }

@@ -29,6 +29,7 @@ func TestVerdict(t *testing.T) {
 			"Bad directive or wrong number of arguments", true},
 		{"serves", "4711:M 23 Nov 2026 17:00:00.123 * Ready to accept connections", "", true},
 		{"told to stop", "4711:M 23 Nov 2026 17:00:00.123 # Redis is now ready to exit, bye bye...", "", true},
+		{"primary away", "4711:S 28 Nov 2026 08:36:00.123 # Error condition on socket for SYNC: Connection refused", "", false},
 		{"greeting", "4711:C 23 Nov 2026 17:00:00.123 # oO0OoO0OoO0Oo Redis is starting oO0OoO0OoO0Oo", "", false},
 		{"advice", "4711:M 23 Nov 2026 17:00:00.123 # WARNING Memory overcommit must be enabled!", "", false},
 		{"nothing", "", "", false},
