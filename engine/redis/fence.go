@@ -86,20 +86,17 @@ func readText(dataDir, name string) (string, error) {
 	return string(text), err
 }
 
-// unfence removes the mark for good, and then has the configuration be that of the node.
+// unfence removes the mark, and has the configuration be that of the node. Once it returns, both are for good.
 func unfence(n engine.Node) error {
 	err := os.Remove(filepath.Join(n.DataDir, fenceFile))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	if err := atomicfile.SyncDir(n.DataDir); err != nil {
 		return err
 	}
 	p, err := plan(n)
 	if err != nil {
 		return err
 	}
-	return p.Reconfigure()
+	return cmp.Or(p.Reconfigure(), atomicfile.SyncDir(n.DataDir))
 }
 
 // Rejoin empties the data. The server would read all of it only to have the primary send everything anew, which it
