@@ -53,6 +53,15 @@ func (Engine) Fence(n engine.Node) error {
 	return nil
 }
 
+// IsFenced looks for the mark. Where there is no data, that is an error.
+func (Engine) IsFenced(n engine.Node) (bool, error) {
+	if _, err := os.Lstat(n.DataDir); err != nil {
+		return false, err
+	}
+	mark, err := readMark(n.DataDir)
+	return mark != "", err
+}
+
 // fencedConfig is a redis.conf that follows: whoever it follows already, or nobody.
 func fencedConfig(text string) (string, error) {
 	if strings.Contains("\n"+text, "\n"+replicaofSetting+" ") {

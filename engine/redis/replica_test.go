@@ -226,6 +226,8 @@ func TestNothingBehindIsPromoted(t *testing.T) {
 	if err := tested.Fence(s.standby); err != nil { // that follows all the same
 		t.Fatal(err)
 	}
+	wantFenced(t, s.standby, true)
+	wantFenced(t, s.primary, false)
 	if err := tested.Ready(t.Context(), s.standby); !errors.Is(err, engine.ErrBehind) {
 		t.Errorf("Ready: %v, want ErrBehind", err)
 	}
@@ -277,13 +279,22 @@ func TestFenceHolds(t *testing.T) {
 	}
 	p.Kill(t)
 	enginetest.Serve(t, tested, n)
+	wantFenced(t, n, true)
 	for range 2 { // its data is its own: it may go on
 		if err := tested.Promote(t.Context(), n); err != nil {
 			t.Fatal(err)
 		}
 	}
+	wantFenced(t, n, false)
 	wantKey(t, client(t, n, "u1"), "before", "fence")
 	set(t, client(t, n, "u1"), "k", "v")
+}
+
+func wantFenced(t *testing.T, n engine.Node, want bool) {
+	t.Helper()
+	if is, err := tested.IsFenced(n); is != want || err != nil {
+		t.Errorf("its data is fenced: %v, %v", is, err)
+	}
 }
 
 // TestDamagedDataRejoins, and what only a copy replaces is told.
