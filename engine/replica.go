@@ -83,6 +83,9 @@ type Asynchronous interface {
 	// Ready is the part of Promote that may refuse, and changes nothing. The primary has ended. The caller asks before
 	// it fences that one, and has it go on where the error is ErrBehind.
 	Ready(ctx context.Context, n Node) error
+	// Concede has the data of n, which follows, be promoted as it is: the primary's is gone, and what n lacks is lost.
+	// The caller tells of that.
+	Concede(n Node) error
 }
 
 // Mirrorer is a Replicator whose nodes know users of their own, which do not come along with what a node is sent.

@@ -53,6 +53,16 @@ func (Engine) Fence(n engine.Node) error {
 	return nil
 }
 
+// Concede marks the data as what it would be if it had been a primary's.
+func (Engine) Concede(n engine.Node) error {
+	uid, gid := n.Account.IDs()
+	err := datadir.WriteFiles(n.DataDir, uid, gid, map[string]string{fenceFile: fencedNote})
+	if err != nil {
+		return fmt.Errorf("concede: %w", err)
+	}
+	return nil
+}
+
 // IsFenced looks for the mark. Where there is no data, that is an error.
 func (Engine) IsFenced(n engine.Node) (bool, error) {
 	if _, err := os.Lstat(n.DataDir); err != nil {

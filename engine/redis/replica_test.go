@@ -244,6 +244,31 @@ func TestNothingBehindIsPromoted(t *testing.T) {
 	s.awaitStream(t)
 }
 
+// TestAllThatIsLeftIsPromoted, once that is conceded: the primary's data is gone.
+func TestAllThatIsLeftIsPromoted(t *testing.T) {
+	t.Parallel()
+	s := following(t)
+	createUser(t, s.primary, "u1")
+	set(t, client(t, s.primary, "u1"), "k", "v")
+	s.awaitStream(t)
+	s.first.Kill(t)
+	s.second.Kill(t)
+	s.second = enginetest.Serve(t, tested, s.standby)
+	s.standby.Replication = &engine.Replication{Name: "b", Link: s.standby.Replication.Link}
+	if err := tested.Promote(t.Context(), s.standby); !errors.Is(err, engine.ErrBehind) {
+		t.Errorf("Promote: %v, want ErrBehind", err)
+	}
+	if err := tested.Concede(s.standby); err != nil {
+		t.Fatal(err)
+	}
+	wantFenced(t, s.standby, true)
+	if err := tested.Promote(t.Context(), s.standby); err != nil {
+		t.Fatal(err)
+	}
+	wantKey(t, client(t, s.standby, "u1"), "k", "v")
+	set(t, client(t, s.standby, "u1"), "k", "w")
+}
+
 // TestFenceHolds whoever prepares the data, until it is promoted.
 func TestFenceHolds(t *testing.T) {
 	t.Parallel()
