@@ -78,8 +78,8 @@ type Obstacle struct {
 func (s Status) Same(other Status) bool {
 	return s.Instance == other.Instance && s.Generation == other.Generation && s.Wanted == other.Wanted &&
 		s.Phase == other.Phase && s.Message == other.Message && s.Endpoint == other.Endpoint && s.Build == other.Build &&
-		slices.Equal(s.Nodes, other.Nodes) && s.Protected.Equal(other.Protected) && sameFailover(s.Failover, other.Failover) &&
-		s.Obstacle == other.Obstacle && s.Worked.Equal(other.Worked) &&
+		slices.Equal(s.Nodes, other.Nodes) && s.Protected.Equal(other.Protected) &&
+		sameFailover(s.Failover, other.Failover) && s.Obstacle == other.Obstacle && s.Worked.Equal(other.Worked) &&
 		slices.Equal(s.Troubles, other.Troubles)
 }
 

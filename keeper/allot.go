@@ -53,8 +53,11 @@ func (k *Keeper) allot(id backstay.InstanceID, held ...int) (*instance.Allotment
 	return &a, err
 }
 
-// replicates tells whether nodes of the engine can follow each other.
+// replicates tells whether an instance of the engine can have a standby here. Those of engines whose standbys are not
+// waited for, or do not get the users by what they are sent, are not kept yet.
 func (k *Keeper) replicates(name string) bool {
-	_, ok := k.Engines[name].(engine.Replicator)
-	return ok
+	_, follows := k.Engines[name].(engine.Replicator)
+	_, mirrors := k.Engines[name].(engine.Mirrorer)
+	_, late := k.Engines[name].(engine.Asynchronous)
+	return follows && !mirrors && !late
 }

@@ -25,6 +25,9 @@ func (Engine) Fence(n engine.Node) error {
 	return atomicfile.SyncDir(n.DataDir)
 }
 
+// IsFenced looks for the fence.
+func (Engine) IsFenced(n engine.Node) (bool, error) { return isFenced(n.DataDir) }
+
 // isFenced tells whether a server with that data would take no writes.
 func isFenced(dataDir string) (bool, error) {
 	_, err := os.Lstat(filepath.Join(dataDir, fenceFile))

@@ -17,7 +17,7 @@ const (
 	frontPatience = 30 * time.Second // that new connections wait for a primary
 	frontLimit    = 5 * time.Second  // that a front may take to do what it is told
 	holdLimit     = time.Second      // the same where somebody waits for more than that
-	frontSpare    = 100              // connections beside those of the plan: who is one too many reads that from the engine
+	frontSpare    = 100              // connections beside the plan's: who is one too many reads that from the engine
 )
 
 // frontDir is where the front of an instance works.

@@ -100,8 +100,8 @@ func (in *Instance) Node() (node.Node, error) {
 	return in.m.node(r, r.spec(r.Started))
 }
 
-// Serves tells whether the node serves, though users may not be told so, because the instance is being removed. One that
-// has taken over does not, for whoever archives it, until what the one before had logged is archived: that comes first.
+// Serves tells whether the node serves, though users may not be told so, because the instance is being removed. One
+// that has taken over does not, for whoever archives it, until what the one before had logged is archived.
 func (in *Instance) Serves() bool {
 	in.mu.Lock()
 	defer in.mu.Unlock()
