@@ -230,4 +230,48 @@ func TestFilledWhileNobodyKeeps(t *testing.T) {
 	awaitSize(t, c, spec.Instance, instance.VolumeSize(spec.Size.Storage))
 }
 
+// TestReadOnlyIsRemembered has an instance that is full, and has a little room again, not enough to be written to. Its
+// engine and its keeper are killed: the next one refuses from the start on what clients write.
+func TestReadOnlyIsRemembered(t *testing.T) {
+	t.Parallel()
+	if testing.Short() {
+		t.Skip("it fills a volume")
+	}
+	c := keepertest.WithImages(t, 1)
+	b, stop := keepertest.Run(t, c)
+	p, spec := products[0], newSpec(t)
+	spec.Size.Storage = 900 * backstay.MB
+	mustReach(t, b, spec)
+	credentials := mustCredentials(t, b, spec.Instance)
+	w := mustHog(t, p, credentials)
+	if err := w.write(t.Context(), 0); err != nil {
+		t.Fatal(err)
+	}
+	mustMake(t, w, makeHog[p.engine]...)
+	fillUp(t, p, credentials)
+	until(t, b, spec.Instance, refuses)
+	for n := 0; usedIn(t, c, spec.Instance) > spec.Size.Storage*97/100; n++ { // as much as the log took may be room too
+		mustMake(t, w, `SET default_transaction_read_only = off`,
+			`DELETE FROM hog WHERE ctid IN (SELECT ctid FROM hog ORDER BY ctid DESC LIMIT 8)`, `VACUUM hog`)
+		if n > 50 {
+			t.Fatal("nothing gets less by deleting")
+		}
+	}
+	pid := mustPID(t, b, spec.Instance)
+	stop()
+	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	b, _ = keepertest.Run(t, c)
+	until(t, b, spec.Instance, running)
+	for range 100 {
+		if err := writeOnce(t.Context(), p, credentials); err == nil || !strings.Contains(err.Error(), "read-only") {
+			t.Fatalf("an instance that was read-only says %v to who writes", err)
+		}
+	}
+	if s := until(t, b, spec.Instance, refuses); !strings.Contains(troubleOf(s, "storage"), "9") {
+		t.Errorf("it says %+v", s.Troubles)
+	}
+}
+
 func isGone(pid int) bool { return syscall.Kill(pid, 0) != nil }
