@@ -12,9 +12,9 @@ import (
 	"github.com/backstay/backstay/keeper/node"
 )
 
-// guard is what is known of how full the instance is, and of the node that refuses what clients write for that.
-// Of it, the record remembers that it is full: another keeper refuses what clients write before it has looked, and until
-// there is as much room again as this one would wait for. All else is seen anew.
+// guard is what is known of how full the instance is, and of the node that refuses what clients write for that. Of it,
+// the record remembers that it is full: another keeper refuses what clients write before it has looked, and until there
+// is as much room again as this one would wait for. All else is seen anew.
 type guard struct {
 	configuring sync.Mutex // held while the node's configuration is written
 	node        node.Node  // as it is configured
