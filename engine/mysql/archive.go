@@ -273,11 +273,12 @@ func (f *follower) active(
 	return last + 1, now, rotate(ctx, f.node)
 }
 
-// put puts the next file into the archive. A file that is torn, though the server has ended it, was damaged on the
-// node's disk: the series ends before it.
+// put puts the next file into the archive. A file that is torn, though the server has ended it or has written on, was
+// damaged on the node's disk: the series ends before it. A server writes on behind an event of which a full disk took a
+// part, if whoever waited for room was killed.
 func (f *follower) put(ctx context.Context, now time.Time) error {
 	file, err := readBinlog(f.dir, f.Next, func(group) bool { return true })
-	if errors.Is(err, errTorn) && !file.open {
+	if errors.Is(err, errTorn) && !file.isCut() {
 		f.followed = followed{Next: f.Next + 1, Boot: f.Boot}
 		return errors.Join(f.save(), backstay.Wrapf(err, backstay.Unavailable,
 			"The binary log %s is damaged: the archive ends before it, and begins again behind it.", binlogFile(f.Next-1)))

@@ -163,7 +163,7 @@ func (r *replay) fetch(ctx context.Context, number int, begin int64) (end int64,
 		}
 		return !done
 	})
-	if errors.Is(err, errTorn) && file.open { // the server was killed in the middle of the rest
+	if errors.Is(err, errTorn) && file.isCut() { // the server was killed in the middle of the rest
 		err = nil
 	}
 	return file.whole, done, err

@@ -222,7 +222,7 @@ func (k *Custodian) backUpDue(s Sight) bool {
 func (k *Custodian) lacks() bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	return backup.Lacks(k.record.Kept.List, k.record.Lost, k.c.Now())
+	return backup.Lacks(k.record.Kept.List, slices.Concat(k.record.Lost, k.record.Kept.Gaps), k.c.Now())
 }
 
 // follow makes the record what the instance is by now.
