@@ -51,8 +51,8 @@ type logFile struct {
 	goesOn  bool      // something was written behind the place where it is torn
 }
 
-// isCut tells of a file that is torn whether its server was killed while it wrote the rest, and nothing is missing: what
-// it does not hold was never committed.
+// isCut tells of a file that is torn whether its server was killed while it wrote the rest, and nothing is missing:
+// what it does not hold was never committed.
 func (f logFile) isCut() bool { return f.open && !f.goesOn }
 
 // readLog reads a file of the binary log and calls each for the groups in it, until that returns false. The error is
@@ -158,8 +158,8 @@ func readEvent(in io.Reader) (event, error) {
 // shortEvent is as long as no event is that begins a group, or ends one.
 const shortEvent = 512
 
-// anyEvent tells whether there is an event somewhere that begins a group, or ends one. A server writes on behind an event
-// of which it could write a part only, as when its disk was full: the length of that one does not tell where.
+// anyEvent tells whether there is an event somewhere that begins a group, or ends one. A server writes on behind an
+// event of which it could write a part only, as when its disk was full: the length of that one does not tell where.
 func anyEvent(r io.Reader) bool {
 	in := bufio.NewReaderSize(r, 1<<16)
 	for {
