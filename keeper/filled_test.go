@@ -11,7 +11,6 @@ import (
 	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/backend"
 	"github.com/backstay/backstay/backend/local"
-	"github.com/backstay/backstay/engine/mysql"
 	"github.com/backstay/backstay/keeper/instance"
 	"github.com/backstay/backstay/keeper/keepertest"
 )
@@ -37,7 +36,8 @@ func (w postgresWriter) clear(ctx context.Context) error {
 }
 
 func (w mysqlWriter) more(ctx context.Context) error {
-	_, err := w.ExecContext(ctx, `INSERT INTO hog SELECT REPEAT('x', 1000000) FROM seq_1_to_16`)
+	_, err := w.ExecContext(ctx, `INSERT INTO hog WITH RECURSIVE s AS (SELECT 1 AS n UNION ALL SELECT n + 1 FROM s WHERE n < 16)
+		SELECT REPEAT('x', 1000000) FROM s`)
 	return err
 }
 
@@ -91,7 +91,7 @@ func TestFullInstance(t *testing.T) {
 		t.Skip("it fills two volumes, twice")
 	}
 	c := keepertest.WithImages(t, 2)
-	c.Engines["mysql"] = mysql.Engine{}
+	c.Engines["mysql"] = testedMySQL
 	databases := products[:2]
 	b, stop := keepertest.Run(t, c)
 	specs, pids, credentials := map[string]backend.Spec{}, map[string]int{}, map[string]backstay.Credentials{}
