@@ -34,15 +34,22 @@ type follower struct {
 	node  engine.Node
 	store *repository.Store
 	dir   *os.Root
+	end   func() error
 	followed
 }
 
-func follow(n engine.Node, store *repository.Store) (*follower, error) {
-	dir, err := os.OpenRoot(n.DataDir)
+// follow returns who follows a node. Until end, it is the only one: Archive goes on while Backup does.
+func follow(ctx context.Context, n engine.Node, store *repository.Store) (*follower, error) {
+	unlock, err := engine.LockDir(ctx, n.DataDir)
 	if err != nil {
 		return nil, err
 	}
+	dir, err := os.OpenRoot(n.DataDir)
+	if err != nil {
+		return nil, errors.Join(err, unlock())
+	}
 	f := &follower{node: n, store: store, dir: dir}
+	f.end = func() error { return errors.Join(dir.Close(), unlock()) }
 	text, err := dir.ReadFile(followedFile)
 	if err == nil {
 		err = json.Unmarshal(text, &f.followed)
@@ -51,7 +58,7 @@ func follow(n engine.Node, store *repository.Store) (*follower, error) {
 		err = nil
 	}
 	if err = cmp.Or(err, f.afterBoot()); err != nil {
-		return nil, errors.Join(err, dir.Close())
+		return nil, errors.Join(err, f.end())
 	}
 	return f, nil
 }
@@ -113,11 +120,11 @@ func (Engine) Archive(
 	if err != nil {
 		return a, err
 	}
-	f, err := follow(n, store)
+	f, err := follow(ctx, n, store)
 	if err != nil {
 		return a, err
 	}
-	defer f.dir.Close()
+	defer f.end()
 	numbers, err := binlogFiles(f.dir)
 	if err != nil || len(numbers) == 0 {
 		return a, err
@@ -313,6 +320,16 @@ func (f *follower) bound(ctx context.Context, numbers []int, why error) error {
 		why = cmp.Or(f.save(), why)
 	}
 	return cmp.Or(f.tidy(ctx, numbers), why)
+}
+
+// holds tells whether a file of the binary log is in the series, or will be.
+func (f *follower) holds(ctx context.Context, number int) (bool, error) {
+	if number >= f.Next {
+		return true, nil
+	}
+	piece := pieceOf(f.Series, number)
+	entries, err := f.store.List(ctx, piece)
+	return slices.ContainsFunc(entries, func(e repository.Entry) bool { return e.Name == piece }), err
 }
 
 // place is where the series is that continues a backup which ends at a position of the binary log.
