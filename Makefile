@@ -45,6 +45,7 @@ race:
 test-other: setup
 	scripts/other-servers bin/other
 	BACKSTAY_TEST_MYSQL='$(CURDIR)/bin/other/mysql/usr' go test -count=1 ./engine/mysql
+	BACKSTAY_TEST_MYSQL='$(CURDIR)/bin/other/mysql/usr' go test -count=1 -run 'TestFullInstance$$' ./keeper
 	BACKSTAY_TEST_REDIS='$(CURDIR)/bin/other/valkey/usr/bin' go test -count=1 ./engine/redis
 	scripts/other-clients bin/other/terraform
 	scripts/other-kernel bin/other/kernel

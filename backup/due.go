@@ -24,7 +24,7 @@ func Due(last time.Time, w window.Daily, chance uint64, now time.Time) (due bool
 }
 
 // Lacks tells whether damage was found that only another backup makes up for, which is due at once then: the newest one
-// is damaged, or the archive has lost something behind the newest one that is whole.
+// is damaged, or the archive has lost something behind the newest one that is whole, or was never given it.
 func Lacks(list []backstay.Backup, lost []backstay.Gap, now time.Time) bool {
 	var newest, whole time.Time
 	for _, b := range list {

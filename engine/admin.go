@@ -48,13 +48,13 @@ func SocketAdmin(n Node, socket, user string) Admin {
 		},
 		// A node that has a user of its own cannot open the directory that holds its data directory.
 		Lock: func(ctx context.Context) (unlock func() error, err error) {
-			return lockDir(ctx, filepath.Dir(n.DataDir))
+			return LockDir(ctx, filepath.Dir(n.DataDir))
 		},
 	}
 }
 
-// lockDir takes the operating system's exclusive lock on a directory. The lock ends with our process at the latest.
-func lockDir(ctx context.Context, path string) (unlock func() error, err error) {
+// LockDir takes the operating system's exclusive lock on a directory. The lock ends with our process at the latest.
+func LockDir(ctx context.Context, path string) (unlock func() error, err error) {
 	dir, err := os.Open(path)
 	if err != nil {
 		return nil, err

@@ -10,8 +10,9 @@ import (
 )
 
 // Archiver is an Engine whose nodes can be backed up, and made anew from a backup. For one repository only one of
-// Backup, Archive and Expire is called at a time. The others, which only read, may be called meanwhile, except that
-// nothing is read while Expire removes. Each may be interrupted at any instruction, and is called again.
+// Backup, Archive and Expire is called at a time, except that Archive goes on while Backup takes its time. The others,
+// which only read, may be called meanwhile, except that nothing is read while Expire removes. Each may be interrupted
+// at any instruction, and is called again.
 //
 // A repository that is away, slow or full is Unavailable, with a sentence that says which. What is damaged, or was
 // written with another key, is Invalid: it is never restored.

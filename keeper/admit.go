@@ -3,14 +3,11 @@ package keeper
 import (
 	"cmp"
 	"context"
-	"fmt"
 	"net"
 	"os"
 	"path/filepath"
 	"strconv"
 	"syscall"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/backend"
@@ -122,13 +119,16 @@ func plainName(s string) bool {
 // admit returns the instance that there is, or for a new one the admission that the caller is to see through.
 // An admission without a record is somebody else's.
 func (k *Keeper) admit(spec backend.Spec) (in *instance.Instance, begun admission, err error) {
-	room := k.checkRoom()
+	seen, err := k.look(spec)
+	if err != nil {
+		return nil, begun, err
+	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if other, ok := k.admitted[spec.Instance]; ok {
 		return nil, admission{done: other.done}, nil
 	}
-	if in, err = k.admissible(spec, room); err != nil || in != nil {
+	if in, err = k.admissible(spec, seen); err != nil || in != nil {
 		return in, begun, err
 	}
 	r, err := k.newRecord(spec)
@@ -140,9 +140,9 @@ func (k *Keeper) admit(spec backend.Spec) (in *instance.Instance, begun admissio
 	return nil, begun, nil
 }
 
-// admissible refuses a Spec that Apply would refuse, or returns the instance that it is of. A new one takes room,
-// which is nil if there is enough. k.mu is held.
-func (k *Keeper) admissible(spec backend.Spec, room error) (*instance.Instance, error) {
+// admissible refuses a Spec that Apply would refuse, or returns the instance that it is of. A new one takes room of
+// what was seen of the disk. k.mu is held.
+func (k *Keeper) admissible(spec backend.Spec, seen disk) (*instance.Instance, error) {
 	if in, ok := k.instances[spec.Instance]; ok {
 		if err := in.Admit(spec); err != nil {
 			return in, err
@@ -162,18 +162,18 @@ func (k *Keeper) admissible(spec backend.Spec, room error) (*instance.Instance, 
 	if _, err := k.freePort(); err != nil {
 		return nil, err
 	}
-	if room != nil {
-		return nil, room
-	}
-	return nil, k.checkPromises(spec)
+	return nil, cmp.Or(k.checkRoom(spec, seen), k.checkPromises(spec))
 }
 
 // checkAdmission refuses a Spec that Apply would refuse, and one that the engine says can never be: whoever asks for
 // it is told at once, and nothing is written down.
 func (k *Keeper) checkAdmission(ctx context.Context, spec backend.Spec) error {
-	room := k.checkRoom()
+	seen, err := k.look(spec)
+	if err != nil {
+		return err
+	}
 	k.mu.Lock()
-	in, err := k.admissible(spec, room)
+	in, err := k.admissible(spec, seen)
 	r := instance.Record{Spec: spec}
 	if isRoot() {
 		r.UID = instance.NewUID(spec.Instance, k.takenUIDs())
@@ -201,29 +201,6 @@ func (k *Keeper) checkPlace(spec backend.Spec) error {
 			port, spec.Instance)
 	}
 	return nil
-}
-
-// checkRoom is Unavailable if a new instance would leave too little free. It asks the disk, so k.mu is not held.
-func (k *Keeper) checkRoom() error {
-	free, err := k.free()
-	if err != nil {
-		return err
-	}
-	if free < k.MinFree {
-		return backstay.Errorf(backstay.Unavailable, "The disk is nearly full: %d MB are free, "+
-			"and a new service must leave %d MB. Delete services, or ask the operator for more room.",
-			free/backstay.MB, k.MinFree/backstay.MB)
-	}
-	return nil
-}
-
-// free is what the disk has left for us.
-func (k *Keeper) free() (backstay.Bytes, error) {
-	var fs unix.Statfs_t
-	if err := unix.Statfs(k.DataDir, &fs); err != nil {
-		return 0, fmt.Errorf("measure free space: %w", err)
-	}
-	return backstay.Bytes(int64(fs.Bavail) * fs.Bsize), nil
 }
 
 // newRecord gives an instance its port and its user. k.mu is held.
@@ -343,14 +320,4 @@ func (k *Keeper) bindable(port int) bool {
 		l.Close()
 	}
 	return true
-}
-
-// room is the most that one instance can ever have here: what the machine has, and what the disk holds.
-func (k *Keeper) room() backstay.Size {
-	size := backstay.Size{Memory: instance.Memory()}
-	var fs unix.Statfs_t
-	if err := unix.Statfs(k.DataDir, &fs); err == nil {
-		size.Storage = backstay.Bytes(fs.Blocks) * backstay.Bytes(fs.Bsize)
-	}
-	return size
 }

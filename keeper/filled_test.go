@@ -11,7 +11,6 @@ import (
 	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/backend"
 	"github.com/backstay/backstay/backend/local"
-	"github.com/backstay/backstay/engine/mysql"
 	"github.com/backstay/backstay/keeper/instance"
 	"github.com/backstay/backstay/keeper/keepertest"
 )
@@ -37,7 +36,8 @@ func (w postgresWriter) clear(ctx context.Context) error {
 }
 
 func (w mysqlWriter) more(ctx context.Context) error {
-	_, err := w.ExecContext(ctx, `INSERT INTO hog SELECT REPEAT('x', 1000000) FROM seq_1_to_16`)
+	_, err := w.ExecContext(ctx, `INSERT INTO hog WITH RECURSIVE s AS (SELECT 1 AS n UNION ALL SELECT n + 1 FROM s WHERE n < 16)
+		SELECT REPEAT('x', 1000000) FROM s`)
 	return err
 }
 
@@ -91,7 +91,7 @@ func TestFullInstance(t *testing.T) {
 		t.Skip("it fills two volumes, twice")
 	}
 	c := keepertest.WithImages(t, 2)
-	c.Engines["mysql"] = mysql.Engine{}
+	c.Engines["mysql"] = testedMySQL
 	databases := products[:2]
 	b, stop := keepertest.Run(t, c)
 	specs, pids, credentials := map[string]backend.Spec{}, map[string]int{}, map[string]backstay.Credentials{}
@@ -228,6 +228,50 @@ func TestFilledWhileNobodyKeeps(t *testing.T) {
 	until(t, b, spec.Instance, allows)
 	mustWriteAgain(t, p, credentials)
 	awaitSize(t, c, spec.Instance, instance.VolumeSize(spec.Size.Storage))
+}
+
+// TestReadOnlyIsRemembered has an instance that is full, and has a little room again, not enough to be written to. Its
+// engine and its keeper are killed: the next one refuses from the start on what clients write.
+func TestReadOnlyIsRemembered(t *testing.T) {
+	t.Parallel()
+	if testing.Short() {
+		t.Skip("it fills a volume")
+	}
+	c := keepertest.WithImages(t, 1)
+	b, stop := keepertest.Run(t, c)
+	p, spec := products[0], newSpec(t)
+	spec.Size.Storage = 900 * backstay.MB
+	mustReach(t, b, spec)
+	credentials := mustCredentials(t, b, spec.Instance)
+	w := mustHog(t, p, credentials)
+	if err := w.write(t.Context(), 0); err != nil {
+		t.Fatal(err)
+	}
+	mustMake(t, w, makeHog[p.engine]...)
+	fillUp(t, p, credentials)
+	until(t, b, spec.Instance, refuses)
+	for n := 0; usedIn(t, c, spec.Instance) > spec.Size.Storage*97/100; n++ { // as much as the log took may be room too
+		mustMake(t, w, `SET default_transaction_read_only = off`,
+			`DELETE FROM hog WHERE ctid IN (SELECT ctid FROM hog ORDER BY ctid DESC LIMIT 8)`, `VACUUM hog`)
+		if n > 50 {
+			t.Fatal("nothing gets less by deleting")
+		}
+	}
+	pid := mustPID(t, b, spec.Instance)
+	stop()
+	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	b, _ = keepertest.Run(t, c)
+	until(t, b, spec.Instance, running)
+	for range 100 {
+		if err := writeOnce(t.Context(), p, credentials); err == nil || !strings.Contains(err.Error(), "read-only") {
+			t.Fatalf("an instance that was read-only says %v to who writes", err)
+		}
+	}
+	if s := until(t, b, spec.Instance, refuses); !strings.Contains(troubleOf(s, "storage"), "9") {
+		t.Errorf("it says %+v", s.Troubles)
+	}
 }
 
 func isGone(pid int) bool { return syscall.Kill(pid, 0) != nil }

@@ -19,6 +19,7 @@ import (
 	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/backend"
 	"github.com/backstay/backstay/backend/local"
+	"github.com/backstay/backstay/engine"
 	"github.com/backstay/backstay/engine/mysql"
 	"github.com/backstay/backstay/engine/redis"
 	"github.com/backstay/backstay/internal/testkit"
@@ -26,11 +27,27 @@ import (
 	"github.com/backstay/backstay/keeper/keepertest"
 )
 
+// testedMySQL is the machine's server, or that below the directory that the environment names: full volumes are met by
+// both products.
+var (
+	testedMySQL  = mysql.Engine{Roots: filepath.SplitList(os.Getenv("BACKSTAY_TEST_MYSQL"))}
+	mysqlVersion = versionOf(testedMySQL, "10.11")
+)
+
+// versionOf is the version of an engine's first installation, or the one that is said where there is none.
+func versionOf(e engine.Engine, or string) string {
+	found, err := e.Installations(context.Background())
+	if err != nil || len(found) == 0 {
+		return or
+	}
+	return found[0].Version
+}
+
 // everythingOnImages is a keeper's configuration with all engines, a repository, and room for some instances on images.
 func everythingOnImages(t *testing.T, room int) keeper.Config {
 	t.Helper()
 	c := keepertest.WithImages(t, room)
-	c.Engines["mysql"], c.Engines["redis"] = mysql.Engine{}, redis.Engine{}
+	c.Engines["mysql"], c.Engines["redis"] = testedMySQL, redis.Engine{}
 	c.Repository = backstay.Repository{Dir: filepath.Join(c.DataDir, "repository")}
 	return c
 }

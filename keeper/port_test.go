@@ -11,7 +11,7 @@ import (
 func TestPortIsFreeWhileOthersAreStarted(t *testing.T) {
 	t.Parallel()
 	first, _ := testkit.Ports(t, 1)
-	k := newKeeper(Config{Listen: []string{"127.0.0.1"}})
+	k := newKeeper(Config{Listen: []string{"127.0.0.1"}, NoLimits: true})
 	ended := make(chan struct{})
 	defer func() { <-ended }()
 	done := make(chan struct{})

@@ -29,7 +29,7 @@ type product struct {
 }
 
 var products = []product{
-	{"postgres", "15", openPostgres}, {"mysql", "10.11", openMySQL}, {"redis", "7.0", openRedis},
+	{"postgres", "15", openPostgres}, {"mysql", mysqlVersion, openMySQL}, {"redis", "7.0", openRedis},
 }
 
 const (

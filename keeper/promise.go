@@ -23,22 +23,28 @@ func (k *Keeper) checkPromises(spec backend.Spec) error {
 	if limit == 0 {
 		return nil
 	}
-	promised, had := backstay.Bytes(0), backstay.Bytes(0)
-	k.each(func(r instance.Record) {
-		if r.Spec.Instance == spec.Instance {
-			had = promise(r.Spec)
-			return
-		}
-		promised += promise(r.Spec)
-	})
+	promised, had := k.promised(spec.Instance)
 	asked := promise(spec)
 	if asked <= had || promised+asked <= limit {
 		return nil
 	}
 	k.Log.Warn("more storage is asked for than may be promised", "instance", spec.Instance, "asked", asked,
 		"promised", promised+had, "limit", limit, "overcommit", k.Overcommit)
-	return backstay.Errorf(backstay.Unavailable, "No %v of storage can be promised here any more. "+
-		"Choose a smaller plan, delete services, or ask the operator for more room.", spec.Size.Storage)
+	return backstay.Errorf(backstay.Unavailable, "No %v of storage can be promised here any more: of %d GB that the "+
+		"operator allows, %d GB are. Choose a smaller plan, delete services, or ask the operator for a larger disk, or more "+
+		"`overcommit`.", spec.Size.Storage, limit/backstay.GB, (promised+had)/backstay.GB)
+}
+
+// promised is how much of the disk is promised to all instances but one, and to that. k.mu is held.
+func (k *Keeper) promised(but backstay.InstanceID) (others, had backstay.Bytes) {
+	k.each(func(r instance.Record) {
+		if r.Spec.Instance == but {
+			had = promise(r.Spec)
+			return
+		}
+		others += promise(r.Spec)
+	})
+	return others, had
 }
 
 // promisable is how much of the disk may be promised; 0: as much as is asked for.

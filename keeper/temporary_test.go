@@ -11,7 +11,6 @@ import (
 	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/backend"
 	"github.com/backstay/backstay/backend/local"
-	"github.com/backstay/backstay/engine/mysql"
 	"github.com/backstay/backstay/keeper/keepertest"
 )
 
@@ -24,7 +23,7 @@ func TestTemporaryDataGoesFirst(t *testing.T) {
 		t.Skip("it fills a volume, again and again")
 	}
 	c := keepertest.WithImages(t, 1)
-	c.Engines["mysql"] = mysql.Engine{}
+	c.Engines["mysql"] = testedMySQL
 	b, _ := keepertest.Run(t, c)
 	p := products[1]
 	spec := specOf(t, p)

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"slices"
 	"time"
 
 	"github.com/backstay/backstay"
@@ -34,6 +35,7 @@ func (m *Market) tellHealth(ctx context.Context, instances []backstay.Instance) 
 	ctx, cancel := context.WithTimeout(ctx, healthPatience)
 	defer cancel()
 	reasons := m.unhealthy(ctx)
+	m.renewTroubles(ctx, instances)
 	for i := range instances {
 		op := &instances[i].LastOperation
 		if reason := reasons[instances[i].ID]; reason != "" && op.State == backstay.Succeeded {
@@ -41,6 +43,32 @@ func (m *Market) tellHealth(ctx context.Context, instances []backstay.Instance) 
 		}
 		if instances[i].Trouble != "" && op.State != backstay.InProgress {
 			op.Description = withSentence(op.Description, instances[i].Trouble)
+		}
+	}
+}
+
+// renewTroubles has the instances whose troubles are recorded tell them as they are now: how full a volume is changes
+// from moment to moment. Where that is not known, what is recorded has to do.
+func (m *Market) renewTroubles(ctx context.Context, instances []backstay.Instance) {
+	if !slices.ContainsFunc(instances, func(i backstay.Instance) bool { return i.Trouble != "" }) {
+		return
+	}
+	now, asked := map[backstay.InstanceID][]backstay.Trouble{}, false
+	for _, b := range m.Brokers {
+		teller, ok := b.(backstay.TroubleTeller)
+		if !ok {
+			continue
+		}
+		told, err := teller.Troubles(ctx)
+		if err != nil {
+			return
+		}
+		maps.Copy(now, told)
+		asked = true
+	}
+	for i := range instances {
+		if asked && instances[i].Trouble != "" {
+			instances[i].Trouble = sentences(now[instances[i].ID])
 		}
 	}
 }

@@ -120,6 +120,15 @@ func (m *Market) recordTrouble(ctx context.Context, of backstay.BrokerID, n news
 	return m.Store.KeepTrouble(ctx, n.Trouble, instanceEvent(brokerActor(known), "trouble_begin", in, at, d))
 }
 
+// sentences is what users read of all troubles of an instance.
+func sentences(troubles []backstay.Trouble) string {
+	all := make([]string, len(troubles))
+	for i, t := range troubles {
+		all[i] = t.Sentence
+	}
+	return strings.Join(all, " ")
+}
+
 // withSentence adds a sentence to a description. Behind one of several lines it is a line of its own.
 func withSentence(description, sentence string) string {
 	switch {

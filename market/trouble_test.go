@@ -138,3 +138,40 @@ func TestASickEngineIsToldFirst(t *testing.T) {
 		t.Errorf("users are told that it has %s: %q; want %q", got.State, got.Description, want)
 	}
 }
+
+// troubled is a broker that tells of troubles.
+type troubled struct {
+	backstay.Broker
+	told
+}
+
+// TestTroublesAreToldAsTheyAreNow: a sentence has changed since it was recorded, or nothing is wrong any more. Where the
+// broker does not answer, users read what it has told last.
+func TestTroublesAreToldAsTheyAreNow(t *testing.T) {
+	t.Parallel()
+	f := newFloor(t)
+	id := f.create(t, "db")
+	full := func(sentence string) map[backstay.InstanceID][]backstay.Trouble {
+		return map[backstay.InstanceID][]backstay.Trouble{id: {{Kind: "storage", Sentence: sentence}}}
+	}
+	must(t, f.NoteTroubles(t.Context(), markettest.Broker.ID, told{troubles: full("92% are used.")}))
+	for _, tc := range []struct {
+		what   string
+		told   told
+		want   string
+		absent string
+	}{
+		{"more is used", told{troubles: full("97% are used.")}, "97% are used.", "92%"},
+		{"room was made", told{}, "", "%"},
+		{"nobody answers", told{err: errors.New("the keeper is away")}, "92% are used.", "97%"},
+	} {
+		m := &market.Market{
+			Store: f.Store, Log: f.Log, Brokers: market.Brokers{markettest.Broker.ID: troubled{f.broker, tc.told}},
+		}
+		in, err := m.Instance(t.Context(), markettest.Admin, id)
+		must(t, err)
+		if got := in.LastOperation.Description; !strings.HasSuffix(got, tc.want) || strings.Contains(got, tc.absent) {
+			t.Errorf("%s: users are told %q", tc.what, got)
+		}
+	}
+}

@@ -31,31 +31,32 @@ func (p *Images) settle(id backstay.InstanceID) error {
 func (p *Images) balance() (room Room, failed map[backstay.InstanceID]error, err error) {
 	p.balancing.Lock()
 	defer p.balancing.Unlock()
-	volumes, failed, err := p.openAll()
-	defer func() {
-		for _, m := range volumes {
-			m.close()
-		}
-	}()
+	all, err := p.openAll()
+	defer all.close()
 	if err != nil {
-		return Room{}, failed, err
+		return Room{}, all.failed, err
 	}
 	if room, err = roomOf(p.Root, p.Reserve); err != nil {
-		return Room{}, failed, err
+		return Room{}, all.failed, err
 	}
-	spare, wants := room.Free-room.Reserve, p.wants(volumes)
-	for id, m := range volumes {
+	wants := p.wants(all.mounted)
+	spare := room.Free - room.Reserve - Last*backstay.Bytes(len(all.others))
+	for id, m := range all.mounted {
 		spare -= m.owed()
 		room.Promised += m.owed() + wants[id].room
 	}
-	gifts := divide(spare, wants)
-	for id, m := range volumes {
+	gifts := divide(spare, spare+room.Reserve/lastOfReserve, wants)
+	for id, m := range all.mounted {
 		room.Given += m.owed() + gifts[id]
 		room.Narrow = room.Narrow || wants[id].isShort(gifts[id])
 	}
-	setBallasts(volumes, gifts, failed)
-	return room, failed, nil
+	setBallasts(all.mounted, gifts, all.failed)
+	return room, all.failed, nil
 }
+
+// lastOfReserve is which part of the reserve volumes may have their last room of, where the platform has used up what
+// else there was.
+const lastOfReserve = 2
 
 // roomOf looks at the disk that root is on.
 func roomOf(root string, reserve backstay.Bytes) (Room, error) {
@@ -66,19 +67,38 @@ func roomOf(root string, reserve backstay.Bytes) (Room, error) {
 	return Room{Free: backstay.Bytes(int64(disk.Bavail) * disk.Bsize), Reserve: reserve}, nil
 }
 
-// openAll holds open all volumes that are mounted, and returns why some of them cannot be.
-func (p *Images) openAll() (volumes map[backstay.InstanceID]*mounted, failed map[backstay.InstanceID]error, err error) {
-	volumes, failed = map[backstay.InstanceID]*mounted{}, map[backstay.InstanceID]error{}
-	ids, err := p.Found()
-	for _, id := range ids {
-		m, cannot := p.volume(id).open()
+// opened are all volumes of a pool.
+type opened struct {
+	ids     []backstay.InstanceID
+	mounted map[backstay.InstanceID]*mounted // which are held open
+	others  []volume
+	failed  map[backstay.InstanceID]error // why some of the others cannot be held open
+}
+
+func (o opened) close() {
+	for _, m := range o.mounted {
+		m.close()
+	}
+}
+
+// openAll holds open all volumes that are mounted.
+func (p *Images) openAll() (opened, error) {
+	all := opened{mounted: map[backstay.InstanceID]*mounted{}, failed: map[backstay.InstanceID]error{}}
+	var err error
+	all.ids, err = p.Found()
+	for _, id := range all.ids {
+		v := p.volume(id)
+		m, cannot := v.open()
 		if cannot == nil {
-			volumes[id] = m
-		} else if backstay.KindOf(cannot) != backstay.NotFound {
-			failed[id] = fmt.Errorf("look at volume %s: %w", id, cannot)
+			all.mounted[id] = m
+			continue
+		}
+		all.others = append(all.others, v)
+		if backstay.KindOf(cannot) != backstay.NotFound {
+			all.failed[id] = fmt.Errorf("look at volume %s: %w", id, cannot)
 		}
 	}
-	return volumes, failed, err
+	return all, err
 }
 
 // wants tells what each volume could take by its size, and remembers how quickly it grows.
@@ -90,7 +110,7 @@ func (p *Images) wants(volumes map[backstay.InstanceID]*mounted) map[backstay.In
 			now.pace = before.pace/2 + max(0, m.allocated-before.to)
 		}
 		seen[id] = now
-		wants[id] = want{room: m.room(), pace: now.pace, used: m.used()}
+		wants[id] = want{room: m.room(), free: m.free(), pace: now.pace, used: m.used()}
 	}
 	p.allocated = seen
 	return wants

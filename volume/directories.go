@@ -77,4 +77,7 @@ func (p *Directories) Usage(id backstay.InstanceID) (Usage, error) {
 }
 
 // Balance has nothing to share out.
-func (p *Directories) Balance() (Room, error) { return roomOf(p.Root, p.Reserve) }
+func (p *Directories) Balance() (Room, error) { return p.Room() }
+
+// Room looks at the disk, of which nothing is kept for anybody.
+func (p *Directories) Room() (Room, error) { return roomOf(p.Root, p.Reserve) }

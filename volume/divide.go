@@ -12,15 +12,23 @@ import (
 // is not changed for every block that another one takes.
 const portion = 4 * backstay.MB
 
-// least is what a volume gets before any gets more: with less, whoever uses it would have to stop writing. Where that
-// is much of what there is for each of them, it is less.
+// Last is the room that each volume has for deleting, and for whoever uses it to end in an orderly way. What a volume
+// has of it is never given to another one, whoever has used up the pool.
+const Last = 64 * backstay.MB
+
+// least is what a volume gets before any gets more: with less, whoever uses it would have to stop writing. Where either
+// is much of what a volume has and can take, on average, it is less.
 const (
 	least     = 80 * backstay.MB
-	leastPart = 4 // of what a volume has and can take, on average
+	leastPart = 4 // of the average
+	lastPart  = 2
 )
 
-// want is what a volume could take, how much it took lately, and how much it has.
-type want struct{ room, pace, used backstay.Bytes }
+// want is what a volume could take, how much of it is free now, how much it took lately, and how much it has.
+type want struct{ room, free, pace, used backstay.Bytes }
+
+// keeps is what a volume has of its last room. One that is new has nothing to delete.
+func (w want) keeps() backstay.Bytes { return max(0, min(Last, w.room, w.free, w.used)) }
 
 // paces are how many times what a volume took since the last balance it should have, until the next one.
 const paces = 16
@@ -30,40 +38,53 @@ func (w want) isShort(gift backstay.Bytes) bool {
 	return w.pace > 0 && gift < min(w.room, paces*w.pace)
 }
 
-// divide shares spare among volumes, none of which gets more than it wants. If there is not enough, half of it is for
-// all alike, so that one that begins to write has room, and half for those that grow, as quickly as each does. If there
-// is not even the least for all, those that have less come first: whoever has used up the pool stops before others do.
-func divide[ID cmp.Ordered](spare backstay.Bytes, wants map[ID]want) map[ID]backstay.Bytes {
+// divide shares spare among volumes, none of which gets more than it wants. First each keeps what it has of its last
+// room, for which there is the reserve too, as much as kept. If there is not enough, half of it is for all alike, so
+// that one that begins to write has room, and half for those that grow, as quickly as each does. If there is not even
+// the least for all, those that have less come first: whoever has used up the pool stops before others do.
+func divide[ID cmp.Ordered](spare, kept backstay.Bytes, wants map[ID]want) map[ID]backstay.Bytes {
 	gifts := make(map[ID]backstay.Bytes, len(wants))
 	alike := func(want) float64 { return 1 }
 	growing := func(w want) float64 { return float64(w.pace) }
 	rest := max(0, spare)
-	first := giveLeast(rest, wants, gifts)
+	first := raise(max(rest, kept), wants, gifts, want.keeps)
+	keeping := maps.Clone(gifts)
+	average := averageOf(rest, wants)
+	for _, floor := range []backstay.Bytes{min(Last, average/lastPart), min(least, average/leastPart)} {
+		first += raise(rest-first, wants, gifts, func(want) backstay.Bytes { return floor })
+	}
 	first += pour(max(0, rest/2-first), wants, gifts, alike)
-	rest -= first
+	rest = max(0, rest-first)
 	rest -= pour(rest, wants, gifts, growing)
 	pour(rest, wants, gifts, alike)
 	for id, gift := range gifts {
 		if gift < wants[id].room {
-			gifts[id] = gift / portion * portion
+			gifts[id] = max(keeping[id], gift/portion*portion)
 		}
 	}
 	return gifts
 }
 
-// giveLeast gives each volume the least, as long as amount lasts, and returns what it gave.
-func giveLeast[ID cmp.Ordered](
-	amount backstay.Bytes, wants map[ID]want, gifts map[ID]backstay.Bytes,
-) (given backstay.Bytes) {
-	all := amount
+// averageOf is what a volume has and can take, on average.
+func averageOf[ID cmp.Ordered](spare backstay.Bytes, wants map[ID]want) backstay.Bytes {
+	all := spare
 	for _, w := range wants {
 		all += w.used
 	}
-	first := min(least, all/leastPart/backstay.Bytes(max(len(wants), 1)))
+	return all / backstay.Bytes(max(len(wants), 1))
+}
+
+// raise gives each volume as much as floor says of it, as long as amount lasts, and returns what it gave. Those that
+// use little come first.
+func raise[ID cmp.Ordered](
+	amount backstay.Bytes, wants map[ID]want, gifts map[ID]backstay.Bytes, floor func(want) backstay.Bytes,
+) (given backstay.Bytes) {
 	byUse := func(a, b ID) int { return cmp.Or(cmp.Compare(wants[a].used, wants[b].used), cmp.Compare(a, b)) }
 	for _, id := range slices.SortedFunc(maps.Keys(wants), byUse) {
-		gifts[id] = max(0, min(first, wants[id].room, amount-given))
-		given += gifts[id]
+		more := min(floor(wants[id]), wants[id].room) - gifts[id]
+		more = max(0, min(more, amount-given))
+		gifts[id] += more
+		given += more
 	}
 	return given
 }

@@ -18,9 +18,11 @@ func TestDivide(t *testing.T) {
 		for id := range r.IntN(30) {
 			wants[id] = want{
 				room: anySize(r, 5*backstay.GB), pace: anySize(r, backstay.GB), used: anySize(r, 5*backstay.GB),
+				free: anySize(r, 2*Last),
 			}
 		}
-		checkDivided(t, seed, anySize(r, 20*backstay.GB), wants)
+		spare := anySize(r, 20*backstay.GB)
+		checkDivided(t, seed, spare, max(spare, anySize(r, backstay.GB)), wants)
 	}
 }
 
@@ -29,23 +31,28 @@ func anySize(r *rand.Rand, limit backstay.Bytes) backstay.Bytes {
 	return max(0, backstay.Bytes(r.Int64N(int64(limit)*3/2))-limit/2)
 }
 
-func checkDivided(t *testing.T, seed uint64, spare backstay.Bytes, wants map[int]want) {
+func checkDivided(t *testing.T, seed uint64, spare, most backstay.Bytes, wants map[int]want) {
 	t.Helper()
-	var given, wanted backstay.Bytes
-	gifts := divide(spare, wants)
+	var given, wanted, kept backstay.Bytes
+	gifts := divide(spare, most, wants)
 	for id, w := range wants {
-		given, wanted = given+gifts[id], wanted+w.room
+		given, wanted, kept = given+gifts[id], wanted+w.room, kept+w.keeps()
 		if gifts[id] < 0 || gifts[id] > w.room {
 			t.Errorf("seed %d: %v for one that wants %v", seed, gifts[id], w.room)
 		}
 		for other, o := range wants {
-			if w.room >= o.room && w.pace >= o.pace && w.used < o.used && gifts[id] < gifts[other]-portion {
+			if w.room >= o.room && w.pace >= o.pace && w.used < o.used && w.keeps() >= o.keeps() && gifts[id] < gifts[other]-portion {
 				t.Errorf("seed %d: %+v got %v, and %+v got %v", seed, w, gifts[id], o, gifts[other])
 			}
 		}
 	}
-	if given > spare {
-		t.Errorf("seed %d: %v given of %v", seed, given, spare)
+	if given > max(spare, min(kept, most)) {
+		t.Errorf("seed %d: %v given of %v, and of %v to keep %v", seed, given, spare, most, kept)
+	}
+	for id, w := range wants {
+		if kept <= max(spare, most) && gifts[id] < w.keeps() {
+			t.Errorf("seed %d: %+v keeps %v", seed, w, gifts[id])
+		}
 	}
 	if lost := min(spare, wanted) - given; lost > portion*backstay.Bytes(len(wants)) {
 		t.Errorf("seed %d: of %v, %v was wanted, and only %v given", seed, spare, wanted, given)
@@ -56,7 +63,7 @@ func checkDivided(t *testing.T, seed uint64, spare backstay.Bytes, wants map[int
 func TestDivideForOneThatGrows(t *testing.T) {
 	t.Parallel()
 	wants := map[string]want{"grows": {room: 5 * backstay.GB, pace: 100 * backstay.MB}, "quiet": {room: 5 * backstay.GB}}
-	gifts := divide(4*backstay.GB, wants)
+	gifts := divide(4*backstay.GB, 0, wants)
 	if gifts["grows"] != 3*backstay.GB || gifts["quiet"] != backstay.GB {
 		t.Errorf("given %v", gifts)
 	}
@@ -72,14 +79,54 @@ func TestDivideWhatIsNotEnough(t *testing.T) {
 	}
 	for spare, want := range map[backstay.Bytes]map[string]backstay.Bytes{
 		240 * mb: {"greedy": 80 * mb, "small": 80 * mb, "middling": 80 * mb}, 0: {}, -mb: {},
-		200 * mb: {"greedy": 40 * mb, "small": 80 * mb, "middling": 80 * mb},
-		100 * mb: {"small": 80 * mb, "middling": 20 * mb},
+		200 * mb: {"greedy": 64 * mb, "small": 72 * mb, "middling": 64 * mb},
+		100 * mb: {"small": 64 * mb, "middling": 36 * mb},
 	} {
-		gifts := divide(spare, wants)
+		gifts := divide(spare, spare, wants)
 		for name := range wants {
 			if gifts[name] != want[name] {
 				t.Errorf("of %v, %s gets %v, want %v", spare, name, gifts[name], want[name])
 			}
 		}
 	}
+}
+
+// TestLastRoomIsKept has some of many volumes write as fast as they get room, small ones too, until the pool has nothing
+// left, and beyond that into what is theirs. None of the others loses anything of its last room for that, nor while the
+// platform uses up half of the reserve.
+func TestLastRoomIsKept(t *testing.T) {
+	t.Parallel()
+	const reserve = backstay.GB
+	for range 200 {
+		seed := rand.Uint64()
+		r := rand.New(rand.NewPCG(seed, 16))
+		wants, writes := map[int]want{}, map[int]bool{}
+		for id := range r.IntN(20) + 2 {
+			wants[id] = want{room: 5 * backstay.GB, used: Last + anySize(r, 5*backstay.GB)}
+			writes[id] = id > 0 && r.IntN(2) == 0
+		}
+		free := reserve + backstay.Bytes(len(wants))*(Last+anySize(r, 2*Last))
+		for range 50 {
+			for id, gift := range divide(free-reserve, free-reserve/2, wants) {
+				w := wants[id]
+				if w.free = gift; !writes[id] && gift < Last {
+					t.Fatalf("seed %d: one of %v that does not write has %v of its last room", seed, w.used, gift)
+				}
+				if writes[id] {
+					took := backstay.Bytes(r.Int64N(int64(gift) + 1))
+					w.free, w.room, w.used, w.pace = gift-took, w.room-took, w.used+took, took
+					free -= took
+				}
+				wants[id] = w
+			}
+			free -= max(0, min(free-reserve/2-lasts(wants), anySize(r, 32*backstay.MB))) // the platform writes too
+		}
+	}
+}
+
+func lasts(wants map[int]want) (all backstay.Bytes) {
+	for _, w := range wants {
+		all += w.keeps()
+	}
+	return all
 }

@@ -25,13 +25,15 @@
 // error in the middle of a database. A file system that is full, though, is something databases know. So the pool's
 // shortage is made the volumes' own: Balance makes ballasts so large that all the free room inside of all volumes
 // together is never more than what the pool has free beyond its reserve. When the pool gets narrow, free room goes to
-// those that grow (divide says how much), and some stays with each, first with those that use least. When only the
-// reserve is left, volumes are full: writes end with "No space left on device", what is there can be read and changed,
-// and deleting works, and gives room back to the pool (discard). As every write was paid for beforehand, it does not
-// matter how long it takes until Balance is called again, nor whether the process that calls it lives.
+// those that grow (divide says how much), and the last room of each (Last) stays with it: whoever uses up the pool
+// never takes it. When only the reserve is left, volumes are full: writes end with "No space left on device", what is
+// there can be read and changed, and deleting works, and gives room back to the pool (discard). As every write was paid
+// for beforehand, it does not matter how long it takes until Balance is called again, nor whether the process that
+// calls it lives. Whoever makes a volume looks first whether there is room for one more (Room, Newcomer).
 //
 // The reserve is for what is not counted so: the platform's own files, the few blocks by which the host's file
-// system describes images, and room that was seen free a moment ago.
+// system describes images, and room that was seen free a moment ago. When the platform has used up half of it, volumes
+// still have their last room.
 //
 // # Encrypted volumes
 //

@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -25,10 +27,14 @@ func testNarrowPool(t *testing.T, p images) {
 	if testing.Short() && p.key != "" {
 		t.Skip("It takes long to fill a pool with what is encrypted.")
 	}
-	p = newNarrowPool(t, p)
+	size := "640M"
+	if p.key != "" {
+		size = "448M" // what is encrypted takes longer
+	}
+	p = newNarrowPool(t, p, size)
 	writers, stop := startWriters(t, p)
 	balanceUntil(t, p, "all volumes are full", func() bool {
-		return writers[0].refused.Load() && writers[1].refused.Load() && writers[2].refused.Load() && freeIn(t, p) < backstay.MB
+		return writers[0].refused.Load() && writers[1].refused.Load() && writers[2].refused.Load() && haveNone(t, p)
 	})
 	stop()
 	if room, err := p.Balance(); err != nil || room.Given > room.Free-room.Reserve+8*backstay.MB {
@@ -45,19 +51,15 @@ func testNarrowPool(t *testing.T, p images) {
 	if err := os.Remove(writers[0].path); err != nil {
 		t.Errorf("delete on a full volume: %v", err)
 	}
-	balanceUntil(t, p, "the others can write again", func() bool {
-		return mustUsage(t, p, "volume1").Free > 0 && mustUsage(t, p, "volume2").Free > 0
+	balanceUntil(t, p, "others can write again", func() bool { // those that use little first
+		return mustUsage(t, p, "volume1").Free > 0 || mustUsage(t, p, "volume2").Free > 0
 	})
 }
 
-// newNarrowPool returns a pool on a disk of 640 MB, or of less for what is encrypted, which takes longer. 128 MB are kept.
-func newNarrowPool(t *testing.T, p images) images {
+// newNarrowPool returns a pool on a disk of that size, of which 128 MB are kept.
+func newNarrowPool(t *testing.T, p images, size string) images {
 	t.Helper()
 	disk, image := filepath.Join(filepath.Dir(p.Root), "small"), filepath.Join(filepath.Dir(p.Root), "disk")
-	size := "640M"
-	if p.key != "" {
-		size = "448M"
-	}
 	for _, command := range [][]string{
 		{"truncate", "-s", size, image}, {"mkfs.ext4", "-q", "-b", "4096", image},
 		{"mkdir", "-p", disk}, {"mount", "-o", "loop", image, disk},
@@ -95,12 +97,10 @@ func balanceUntil(t *testing.T, p images, what string, reached func() bool) {
 	t.Fatalf("after two minutes, it is not so that %s", what)
 }
 
-func freeIn(t *testing.T, p volume.Pool) (free backstay.Bytes) {
+// haveNone tells whether no volume has room for another block.
+func haveNone(t *testing.T, p volume.Pool) bool {
 	t.Helper()
-	for _, id := range ids {
-		free += mustUsage(t, p, id).Free
-	}
-	return free
+	return !slices.ContainsFunc(ids, func(id backstay.InstanceID) bool { return mustUsage(t, p, id).Free >= backstay.MB })
 }
 
 var ids = []backstay.InstanceID{"volume0", "volume1", "volume2"}
@@ -186,4 +186,48 @@ func (w *writer) check() error {
 	}
 	_, err = f.WriteAt(read, 0)
 	return errors.Join(err, f.Sync())
+}
+
+// TestQuietVolumeKeepsItsLastRoom has a new volume use up a narrow pool, by writing whatever it gets. One that has more on
+// it, and does not write, keeps its last room: all of that can be written, though nobody looks after the pool any more.
+func TestQuietVolumeKeepsItsLastRoom(t *testing.T) { eachKind(t, testQuietVolumeKeepsItsLastRoom) }
+
+func testQuietVolumeKeepsItsLastRoom(t *testing.T, p images) {
+	p = newNarrowPool(t, p, "640M")
+	quiet := mustEnsure(t, p, "quiet", 5*backstay.GB)
+	room, err := p.Balance()
+	if err != nil {
+		t.Fatal(err)
+	}
+	mustWrite(t, filepath.Join(quiet, "much"), (room.Free-room.Reserve-2*volume.Log)/2)
+	greedy := mustEnsure(t, p, "greedy", 5*backstay.GB)
+	for i, full := 0, 0; full < 10; i++ {
+		if written, err := fill(filepath.Join(greedy, fmt.Sprint("file", i))); !errors.Is(err, syscall.ENOSPC) {
+			t.Fatal(err)
+		} else if written < nothing {
+			full++
+		}
+		if _, err := p.Balance(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	mustWrite(t, filepath.Join(quiet, "last"), volume.Last-4*backstay.MB)
+}
+
+// nothing is what is written at most to a volume that has nothing left.
+const nothing = int64(backstay.MB)
+
+func mustWrite(t *testing.T, path string, size backstay.Bytes) {
+	t.Helper()
+	f, err := os.Create(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if _, err := io.CopyN(f, pattern{}, int64(size)); err != nil {
+		t.Errorf("write %v: %v", size, err)
+	}
+	if err := f.Sync(); err != nil {
+		t.Errorf("write %v: %v", size, err)
+	}
 }

@@ -38,6 +38,8 @@ type Pool interface {
 	// Balance shares out what the pool can still give, and returns what it saw. Whoever has a pool calls it again and
 	// again: a volume that grows in a narrow pool gets no more room than the last call gave it.
 	Balance() (Room, error)
+	// Room looks at what the pool has, and changes nothing.
+	Room() (Room, error)
 	// Enforced tells whether volumes keep to their size.
 	Enforced() bool
 }
@@ -58,11 +60,14 @@ type Usage struct {
 	Held backstay.Bytes // what the volume's size allows beyond that, and the pool cannot give now
 }
 
-// Room is what a pool has.
+// Room is what a pool has. Balance tells what was given, and Room what is kept.
 type Room struct {
 	Free     backstay.Bytes // on the disk
 	Reserve  backstay.Bytes // of it, what no volume gets
 	Promised backstay.Bytes // what volumes may still take by their size
 	Given    backstay.Bytes // of it, what they can take now
 	Narrow   bool           // a volume that grows may use up what it can take now long before its size
+
+	Kept    backstay.Bytes        // of what is free, the last room of all volumes, and what new ones begin with
+	Volumes []backstay.InstanceID // all that there are
 }

@@ -146,7 +146,7 @@ func testMoments(t *testing.T, s Subject) {
 	chance := rand.New(rand.NewPCG(seed, 0))
 	w, stop := a.archivedWriter(t, n)
 	time.Sleep(3 * time.Second)
-	second := a.mustBackup(t, n)
+	second := a.mustBackupAmidArchive(t, n)
 	stop()
 	p.Kill(t)
 	Serve(t, s.Engine, n)
@@ -187,6 +187,28 @@ func (s Subject) archived(t *testing.T) (a archiver, n engine.Node, p *Process, 
 		t.Skip("this engine has no archive")
 	}
 	return a, n, p, b
+}
+
+// mustBackupAmidArchive backs up while the keeper goes on archiving.
+func (a archiver) mustBackupAmidArchive(t *testing.T, n engine.Node) backstay.Backup {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for ctx.Err() == nil {
+			archived, err := a.Archive(ctx, n, a.repository, 0)
+			if ctx.Err() == nil && (err != nil || len(archived.Gaps) > 0) {
+				t.Errorf("Archive, while a backup is taken: %+v, %v", archived, err)
+			}
+			time.Sleep(20 * time.Millisecond)
+		}
+	}()
+	defer func() {
+		cancel()
+		<-done
+	}()
+	return a.mustBackup(t, n)
 }
 
 var writerNumber atomic.Int64

@@ -36,15 +36,22 @@ type follower struct {
 	node  engine.Node
 	store *repository.Store
 	dir   *os.Root
+	end   func() error
 	followed
 }
 
-func follow(n engine.Node, store *repository.Store) (*follower, error) {
-	dir, err := os.OpenRoot(n.DataDir)
+// follow returns who follows a node. Until end, it is the only one: Archive goes on while Backup does.
+func follow(ctx context.Context, n engine.Node, store *repository.Store) (*follower, error) {
+	unlock, err := engine.LockDir(ctx, n.DataDir)
 	if err != nil {
 		return nil, err
 	}
+	dir, err := os.OpenRoot(n.DataDir)
+	if err != nil {
+		return nil, errors.Join(err, unlock())
+	}
 	f := &follower{node: n, store: store, dir: dir}
+	f.end = func() error { return errors.Join(dir.Close(), unlock()) }
 	text, err := dir.ReadFile(followedFile)
 	if err == nil {
 		err = json.Unmarshal(text, &f.followed)
@@ -53,7 +60,7 @@ func follow(n engine.Node, store *repository.Store) (*follower, error) {
 		err = nil
 	}
 	if err = cmp.Or(err, f.afterBoot()); err != nil {
-		return nil, errors.Join(err, dir.Close())
+		return nil, errors.Join(err, f.end())
 	}
 	return f, nil
 }
@@ -124,11 +131,11 @@ func (Engine) Archive(
 		a.Until, err = reached(ctx, store)
 		return a, err
 	}
-	f, err := follow(n, store)
+	f, err := follow(ctx, n, store)
 	if err != nil {
 		return a, err
 	}
-	defer f.dir.Close()
+	defer f.end()
 	numbers, err := binlogFiles(f.dir)
 	if err != nil || len(numbers) == 0 {
 		return a, err
@@ -302,11 +309,12 @@ func (f *follower) active(
 	return last + 1, now, rotate(ctx, f.node)
 }
 
-// put puts the next file into the archive. A file that is torn, though the server has ended it, was damaged on the
-// node's disk: the series ends before it.
+// put puts the next file into the archive. A file that is torn, though the server has ended it or has written on, was
+// damaged on the node's disk: the series ends before it. A server writes on behind an event of which a full disk took a
+// part, if whoever waited for room was killed.
 func (f *follower) put(ctx context.Context, now time.Time) error {
 	file, err := readBinlog(f.dir, f.Next, func(group) bool { return true })
-	if errors.Is(err, errTorn) && !file.open {
+	if errors.Is(err, errTorn) && !file.isCut() {
 		f.followed = followed{Next: f.Next + 1, Boot: f.Boot}
 		return errors.Join(f.save(), backstay.Wrapf(err, backstay.Unavailable,
 			"The binary log %s is damaged: the archive ends before it, and begins again behind it.", binlogFile(f.Next-1)))
@@ -341,6 +349,16 @@ func (f *follower) bound(ctx context.Context, numbers []int, why error) error {
 		why = cmp.Or(f.save(), why)
 	}
 	return cmp.Or(f.tidy(ctx, numbers), why)
+}
+
+// holds tells whether a file of the binary log is in the series, or will be.
+func (f *follower) holds(ctx context.Context, number int) (bool, error) {
+	if number >= f.Next {
+		return true, nil
+	}
+	piece := pieceOf(f.Series, number)
+	entries, err := f.store.List(ctx, piece)
+	return slices.ContainsFunc(entries, func(e repository.Entry) bool { return e.Name == piece }), err
 }
 
 // place is where the series is that continues a backup which ends at a position of the binary log.

@@ -1,6 +1,7 @@
 package mysql_test
 
 import (
+	"bytes"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -217,6 +218,41 @@ func TestArchiveEndsWhereTheMachineDied(t *testing.T) {
 		enginetest.Serve(t, tested, n)
 		if gaps := a.archive(t).Gaps; len(gaps) == 1 != (relaxed == "2") {
 			t.Errorf("with %s: told of the gaps %v", relaxed, gaps)
+		}
+	}
+}
+
+// A log that its server was killed on ends where it is torn. One on which the server has written on, as it does behind an
+// event for which a full disk had no room, does not: what is behind the tear is a gap, though nobody has ended the file.
+func TestArchiveEndsBeforeATear(t *testing.T) {
+	t.Parallel()
+	for what, goesOn := range map[string]bool{"killed": false, "written on": true} {
+		a, c := backUp(t, "CREATE TABLE t (n int)")
+		c.do(t, "INSERT INTO t VALUES (1)")
+		files, err := filepath.Glob(filepath.Join(a.DataDir, "binlog.0*"))
+		must(t, err)
+		last := files[len(files)-1]
+		before, err := os.ReadFile(last)
+		must(t, err)
+		c.do(t, "INSERT INTO t VALUES (2)")
+		a.process.Kill(t)
+		content, err := os.ReadFile(last)
+		must(t, err)
+		text := content[:len(content)-40]
+		if goesOn {
+			text = append(bytes.Clone(text), content[len(before):]...)
+		}
+		must(t, os.WriteFile(last, text, 0o600))
+		gaps := 0
+		for range 3 { // the first call says that it is damaged
+			reached, err := tested.Archive(t.Context(), a.Node, a.repository, 0)
+			if err != nil && backstay.KindOf(err) != backstay.Unavailable {
+				t.Fatal(err)
+			}
+			gaps += len(reached.Gaps)
+		}
+		if gaps == 1 != goesOn {
+			t.Errorf("of a log that is %s, told of %d gaps", what, gaps)
 		}
 	}
 }

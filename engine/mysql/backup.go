@@ -105,16 +105,19 @@ func placeOf(ctx context.Context, n engine.Node, store *repository.Store, copied
 	if copied.number == 0 {
 		return nil, nil
 	}
-	f, err := follow(n, store)
+	f, err := follow(ctx, n, store)
 	if err != nil {
 		return nil, err
 	}
-	defer f.dir.Close()
+	defer f.end()
 	numbers, err := binlogFiles(f.dir)
 	if err != nil || len(numbers) == 0 {
 		return nil, err
 	}
-	if err := f.begin(ctx, numbers); err != nil || copied.number < f.Next {
+	if err := f.begin(ctx, numbers); err != nil {
+		return nil, err
+	}
+	if held, err := f.holds(ctx, copied.number); err != nil || !held {
 		return nil, err
 	}
 	return f.place(ctx, copied.number, copied.position)

@@ -19,6 +19,7 @@ const (
 	startFile       = "start.sql"
 	certificateFile = "server.crt"
 	keyFile         = "server.key"
+	authorityFile   = "authority.crt"
 )
 
 const (
@@ -45,6 +46,9 @@ func configFiles(n engine.Node, chosen []engine.Chosen) (map[string]string, erro
 	if len(n.Port(engine.ClientPort).Listen) > 0 {
 		files[certificateFile] = n.TLS.Leaf
 		files[keyFile] = n.TLS.Key.Reveal()
+		if dialectOf(n.Installation).proves(n) {
+			files[authorityFile] = n.TLS.Authority
+		}
 	}
 	if follows(n) && n.TLS.Authority != "" {
 		files[serverAuthority] = n.TLS.Authority

@@ -39,6 +39,7 @@ type dialect struct {
 	definers string                    // query for the accounts that define something in the database
 	kill     string                    // statement that ends a session, without the session's number
 	renewTLS string                    // statement that has the server read its certificate again
+	issued   bool                      // which it does only where it knows who has issued it
 	// checkpoint is a statement that writes all changed pages and returns when they are written; "": there is none.
 	checkpoint string
 
@@ -47,6 +48,11 @@ type dialect struct {
 
 	logged *regexp.Regexp // a line of its log: thread, level, text
 	begins string         // text of the line with which it begins
+}
+
+// proves tells whether a node's server is told who has issued its certificate.
+func (d dialect) proves(n engine.Node) bool {
+	return d.issued && n.TLS.Authority != "" && len(n.Port(engine.ClientPort).Listen) > 0
 }
 
 var dialects = []dialect{mariadb, oracle}

@@ -49,7 +49,12 @@ type logFile struct {
 	open    bool      // the server has not ended it in an orderly way, or writes to it
 	groups  int       // that were read
 	whole   int64     // where the last of these ends; 0 if there is none
+	goesOn  bool      // something was written behind the place where it is torn
 }
+
+// isCut tells of a file that is torn whether its server was killed while it wrote the rest, and nothing is missing:
+// what it does not hold was never committed.
+func (f logFile) isCut() bool { return f.open && !f.goesOn }
 
 // readLog reads a file of the binary log and calls each for the groups in it, until that returns false. The error is
 // errTorn if the file holds something else than events, and that of the reader if it fails.
@@ -64,7 +69,9 @@ func readLog(r io.Reader, each func(group) bool) (f logFile, err error) {
 	for {
 		e, err := readEvent(in)
 		if err != nil {
-			return f, torn(err, e == nil && begun == nil)
+			err = torn(err, e == nil && begun == nil)
+			f.goesOn = errors.Is(err, errTorn) && anyEvent(io.MultiReader(bytes.NewReader(e), in))
+			return f, err
 		}
 		from := at
 		at += int64(len(e))
@@ -72,6 +79,7 @@ func readLog(r io.Reader, each func(group) bool) (f logFile, err error) {
 		case e.kind() == formatEvent && f.created.IsZero():
 			f.created, f.open = e.when(), e[headerFlags]&inUse != 0
 		case e.kind() == gtidEvent && begun != nil:
+			f.goesOn = true
 			return f, errTorn
 		case e.kind() == gtidEvent:
 			begun = &opened{group{from: from, began: later(e.when(), f.created), gtid: e.gtid()},
@@ -141,12 +149,36 @@ func readEvent(in io.Reader) (event, error) {
 	}
 	whole := bytes.NewBuffer(e) // grows with what there is: the size may be nonsense
 	if _, err := io.CopyN(whole, in, size-eventHeader); err != nil {
-		return e, err
+		return whole.Bytes(), err
 	}
 	if e = whole.Bytes(); !e.sound() {
 		return e, errTorn
 	}
 	return e, nil
+}
+
+// shortEvent is as long as no event is that begins a group, or ends one.
+const shortEvent = 512
+
+// anyEvent tells whether there is an event somewhere that begins a group, or ends one. A server writes on behind an
+// event of which it could write a part only, as when its disk was full: the length of that one does not tell where.
+func anyEvent(r io.Reader) bool {
+	in := bufio.NewReaderSize(r, 1<<16)
+	for {
+		next, _ := in.Peek(shortEvent)
+		if len(next) < eventHeader+eventChecksum {
+			return false
+		}
+		e := event(next)
+		size := binary.LittleEndian.Uint32(e[9:])
+		switch e.kind() {
+		case gtidEvent, xidEvent, xaPrepareEvent, queryEvent:
+			if size >= eventHeader+eventChecksum && int(size) <= len(e) && e[:size].sound() {
+				return true
+			}
+		}
+		in.Discard(1)
+	}
 }
 
 func (e event) kind() byte      { return e[4] }

@@ -27,7 +27,8 @@ var mariadb = dialect{
 	product: "MariaDB", program: mariadbServer, companion: mariadbInstaller,
 	// "mariadbd  Ver 10.11.19-MariaDB-0+deb12u1 for debian-linux-gnu …"
 	reported: regexp.MustCompile(`  Ver ([0-9]+\.[0-9]+(?:\.[0-9]+)*)-MariaDB\b`),
-	files: []string{mariadbInstaller, "bin/my_print_defaults", "bin/resolveip", "lib/mysql/plugin", "share/mysql",
+	// Beside plugins lies a directory of PAM's, which root alone can read and no node uses.
+	files: []string{mariadbInstaller, "bin/my_print_defaults", "bin/resolveip", "lib/mysql/plugin/*.so", "share/mysql",
 		backupProgram, streamProgram},
 	section: "mariadbd", settings: mariadbSettings, start: mariadbStart,
 	validate: []string{"--help", "--verbose"},

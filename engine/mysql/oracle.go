@@ -43,8 +43,8 @@ var oracle = dialect{
 	definers: definedIn("information_schema.ROUTINES WHERE ROUTINE_SCHEMA",
 		"information_schema.EVENTS WHERE EVENT_SCHEMA"),
 	kill:     "KILL CONNECTION ",
-	renewTLS: "ALTER INSTANCE RELOAD TLS",
-	zones:    []string{"bin/mysql_tzinfo_to_sql"}, replaceZones: oracleReplaceZones,
+	renewTLS: "ALTER INSTANCE RELOAD TLS", issued: true,
+	zones: []string{"bin/mysql_tzinfo_to_sql"}, replaceZones: oracleReplaceZones,
 	logged: regexp.MustCompile(`^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+(?:Z|[+-]\d\d:\d\d) ` +
 		`(\d+) \[([A-Za-z]+)\] \[MY-\d+\] \[\w+\] (.*)$`),
 	begins: "MySQL Server - start.",
@@ -129,7 +129,11 @@ func oracleReplaceZones(rows []string) []string {
 // oracleSettings are the settings that MySQL alone has. skip_stack_trace is set because a server that crashes would
 // log the statement that it was at.
 func oracleSettings(n engine.Node) []setting {
-	return []setting{
+	var issuer []setting
+	if (dialect{issued: true}).proves(n) {
+		issuer = []setting{{"ssl_ca", filepath.Join(n.DataDir, authorityFile)}}
+	}
+	return append(issuer, []setting{
 		{"basedir", filepath.Dir(n.Installation.Dir)},
 		{"skip_log_bin", "ON"}, // nobody would archive it
 		{"innodb_redo_log_capacity", inBytes(logSize(n))},
@@ -143,7 +147,7 @@ func oracleSettings(n engine.Node) []setting {
 		{"loose_sha256_password_auto_generate_rsa_keys", "OFF"},
 		{"log_error_verbosity", "2"},
 		{"skip_stack_trace", ""},
-	}
+	}...)
 }
 
 // oracleStart returns the SQL that makes the operator the only account that can log in by the Unix socket. Accounts

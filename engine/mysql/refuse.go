@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/engine"
 )
 
@@ -79,7 +80,7 @@ func (e Engine) refuse(ctx context.Context, n engine.Node, w engine.Writes) erro
 	if w != engine.NoWrites {
 		return nil
 	}
-	return withAdmin(ctx, n, func(conn *sql.Conn) error { return endWriters(ctx, conn) })
+	return withAdmin(ctx, n, func(conn *sql.Conn) error { return endWriters(ctx, conn, n) })
 }
 
 // setReadOnly sets the default of sessions that begin from now on, unless it is right.
@@ -112,7 +113,7 @@ func endEarlier(ctx context.Context, n engine.Node) error {
 		if err != nil {
 			return err
 		}
-		return endThose(ctx, conn, func(s session) (how string) {
+		return endThose(ctx, conn, n, func(s session) (how string) {
 			if id, err := strconv.ParseInt(s.id, 10, 64); err == nil && id < limit {
 				how = d.kill
 			}
@@ -123,14 +124,19 @@ func endEarlier(ctx context.Context, n engine.Node) error {
 
 const endStatement = "KILL QUERY " // and leaves the session alone
 
-// endThose ends clients' sessions, or what they are at, by the statement that it is told how; empty: not at all.
-func endThose(ctx context.Context, conn *sql.Conn, how func(session) string) error {
+// endThose ends clients' sessions, or what they are at, by the statement that it is told how; empty: not at all. Those
+// that commit and wait for room are let be until there is some, and then woken by it: see [session.commits].
+func endThose(ctx context.Context, conn *sql.Conn, n engine.Node, how func(session) string) error {
 	all, err := allSessions(ctx, conn)
 	for _, s := range all {
 		if !s.remote || s.killed() {
 			continue
 		}
-		if statement := how(s); statement != "" {
+		switch statement := how(s); {
+		case statement == "":
+		case s.commits() && !engine.HasRoom(n.DataDir, commitRoom):
+			err = errors.Join(err, backstay.Errorf(backstay.Unavailable, "Session %s waits for room to commit.", s.id))
+		default:
 			err = errors.Join(err, kill(ctx, conn, statement, s))
 		}
 	}
@@ -143,13 +149,13 @@ var (
 )
 
 // endWriters interrupts what clients write, what may be writing, and queries that make temporary tables or sort.
-func endWriters(ctx context.Context, conn *sql.Conn) error {
+func endWriters(ctx context.Context, conn *sql.Conn, n engine.Node) error {
 	writers, err := column(ctx, conn,
 		"SELECT trx_mysql_thread_id FROM information_schema.INNODB_TRX WHERE trx_rows_modified > 0")
 	if err != nil {
 		return err
 	}
-	return endThose(ctx, conn, func(s session) (how string) {
+	return endThose(ctx, conn, n, func(s session) (how string) {
 		if s.runs() && (!reading.MatchString(s.info) || onDisk.MatchString(s.state) || slices.Contains(writers, s.id)) {
 			how = endStatement
 		}

@@ -160,7 +160,7 @@ func (r *replay) fetch(ctx context.Context, p place, begin int64) (end int64, do
 		}
 		return !done
 	})
-	if errors.Is(err, errTorn) && file.open { // the server was killed in the middle of the rest
+	if errors.Is(err, errTorn) && file.isCut() { // the server was killed in the middle of the rest
 		err = nil
 	}
 	return file.whole, done, err

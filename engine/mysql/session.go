@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/backstay/backstay/engine"
 	"github.com/backstay/backstay/internal/wait"
 )
 
@@ -23,6 +24,14 @@ func (s session) killed() bool { return s.command == "Killed" }
 
 // runs tells whether it is at a statement.
 func (s session) runs() bool { return s.command == "Query" || s.command == "Execute" }
+
+// commits tells whether it waits in the middle of a commit for room on the disk. It looks whether there is some once in
+// a minute, and when it is killed. If there is none then, it gives up and leaves the binary log torn, on which the
+// server goes on writing.
+func (s session) commits() bool { return s.state == "Waiting for someone to free space" }
+
+// commitRoom is what a commit most often finds enough.
+const commitRoom = 8 * mb
 
 // allSessions are those of all accounts.
 func allSessions(ctx context.Context, conn *sql.Conn) (found []session, err error) {
@@ -63,13 +72,17 @@ const endLimit = 3 * time.Second
 // endSessions ends the sessions of a locked account, and waits until they have ended. One at a statement that does not
 // look up, or that takes long to undo, is not waited for beyond endLimit: the server has closed its connection, and it
 // can begin nothing any more.
-func endSessions(ctx context.Context, conn *sql.Conn, d dialect, name string) error {
+func endSessions(ctx context.Context, conn *sql.Conn, n engine.Node, name string) error {
+	d := dialectOf(n.Installation)
 	giveUp := time.Now().Add(endLimit)
 	return wait.Until(ctx, wait.Growing(2*time.Millisecond, 50*time.Millisecond), func() (again bool, err error) {
 		found, err := sessionsOf(ctx, conn, name)
 		late := time.Now().After(giveUp)
 		for _, s := range found {
 			again = again || !late || !s.killed()
+			if s.commits() && !late && !engine.HasRoom(n.DataDir, commitRoom) {
+				continue
+			}
 			// One that is killed already may have been so by itself, and its statement alone.
 			if err := kill(ctx, conn, d.kill, s); err != nil {
 				return false, err

@@ -56,7 +56,7 @@ func freeTemporary(ctx context.Context, n engine.Node, w engine.Writes) (enough 
 		return false, nil
 	}
 	err = withAdmin(ctx, n, func(conn *sql.Conn) error {
-		return endThose(ctx, conn, func(s session) (how string) {
+		return endThose(ctx, conn, n, func(s session) (how string) {
 			id, _ := strconv.ParseUint(s.id, 10, 64)
 			switch {
 			case named[id] >= large && !s.runs(): // the tables are the session's

@@ -83,7 +83,7 @@ func (Engine) DropUser(ctx context.Context, n engine.Node, name string) error {
 			return err
 		}
 		own := ownTransactions(ctx, conn, name)
-		if err := endSessions(ctx, conn, d, name); err != nil {
+		if err := endSessions(ctx, conn, n, name); err != nil {
 			return err
 		}
 		clearAway(ctx, conn, d, own)

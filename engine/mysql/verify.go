@@ -152,7 +152,7 @@ func readPiece(ctx context.Context, store *repository.Store, name string) (p pie
 		p.last = later(p.last, g.began)
 		return true
 	})
-	if errors.Is(err, errTorn) && file.open { // its server was killed in the middle of the rest
+	if errors.Is(err, errTorn) && file.isCut() { // its server was killed in the middle of the rest
 		err = nil
 	}
 	if err == nil {

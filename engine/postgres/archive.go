@@ -21,13 +21,14 @@ func (Engine) Archive(
 	if err := repository.Reachable(ctx, r); err != nil {
 		return a, err
 	}
-	s, err := openSpool(n)
+	if err := salvage(ctx, n); err != nil {
+		return a, err
+	}
+	s, err := openSpool(ctx, n)
 	if err != nil {
 		return a, err
 	}
-	if err := salvage(n); err != nil {
-		return a, err
-	}
+	defer func() { err = errors.Join(err, s.unlock()) }()
 	looked := s.look(ctx, n, age)
 	ended := handedOver(n) && !s.isNew() // before the last look at what waits
 	if err := cmp.Or(pushWaiting(ctx, n, r, s, ended), looked); err != nil {
@@ -117,7 +118,7 @@ func (t *pgBackRest) hasNoStanza(ctx context.Context) bool {
 }
 
 // whilePushing pushes what waits again and again while do is done.
-func (t *pgBackRest) whilePushing(ctx context.Context, s *spool, do func() error) error {
+func (t *pgBackRest) whilePushing(ctx context.Context, do func() error) error {
 	done := make(chan error, 1)
 	go func() { done <- do() }()
 	for {
@@ -126,7 +127,7 @@ func (t *pgBackRest) whilePushing(ctx context.Context, s *spool, do func() error
 			return err
 		case <-time.After(time.Second):
 		}
-		if err := t.push(ctx, s); err != nil {
+		if err := t.pushNow(ctx); err != nil {
 			return errors.Join(err, <-done)
 		}
 	}
@@ -135,15 +136,23 @@ func (t *pgBackRest) whilePushing(ctx context.Context, s *spool, do func() error
 // pushPatience is how long the server may take to hand over a segment that is finished.
 const pushPatience = time.Minute
 
+func (t *pgBackRest) pushNow(ctx context.Context) error {
+	return t.withSpool(ctx, func(s *spool) error { return t.push(ctx, s) })
+}
+
 // pushUntil pushes until the segment of that name is in the repository.
-func (t *pgBackRest) pushUntil(ctx context.Context, s *spool, name string) error {
-	ctx, cancel := context.WithTimeout(ctx, pushPatience)
+func (t *pgBackRest) pushUntil(ctx context.Context, name string) error {
+	patient, cancel := context.WithTimeout(ctx, pushPatience)
 	defer cancel()
-	err := wait.Until(ctx, wait.Growing(10*time.Millisecond, 200*time.Millisecond), func() (again bool, err error) {
-		err = t.push(ctx, s)
-		return err == nil && s.record.Last < name, err
+	last := ""
+	err := wait.Until(patient, wait.Growing(10*time.Millisecond, 200*time.Millisecond), func() (again bool, err error) {
+		err = t.withSpool(ctx, func(s *spool) error { // Archive may have it for longer than that
+			defer func() { last = s.record.Last }()
+			return t.push(ctx, s)
+		})
+		return err == nil && last < name, err
 	})
-	if err == nil && s.record.Last < name {
+	if err == nil && last < name {
 		err = backstay.Errorf(backstay.Unavailable, "The database does not hand over what it has logged.")
 	}
 	return err

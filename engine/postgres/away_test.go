@@ -24,10 +24,11 @@ func TestARepositoryThatGoesIsNoGap(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer tool.close()
-	s, err := openSpool(n)
+	s, err := openSpool(t.Context(), n)
 	if err != nil {
 		t.Fatal(err)
 	}
+	defer s.unlock()
 	const segment = "000000010000000000000001"
 	if err := os.WriteFile(filepath.Join(s.in, segment), make([]byte, segmentSize), 0o600); err != nil {
 		t.Fatal(err)

@@ -50,18 +50,14 @@ func (Engine) Backup(
 		return b, err
 	}
 	defer func() { err = errors.Join(err, t.close()) }()
-	s, err := openSpool(n)
-	if err != nil {
-		return b, err
-	}
-	taken, err := t.backUp(ctx, s, gently)
+	taken, err := t.backUp(ctx, gently)
 	if err != nil {
 		return b, t.blame(ctx, err)
 	}
 	return taken.backup(), nil
 }
 
-func (t *pgBackRest) backUp(ctx context.Context, s *spool, gently bool) (set backupSet, err error) {
+func (t *pgBackRest) backUp(ctx context.Context, gently bool) (set backupSet, err error) {
 	options, end, err := t.nodeOptions(ctx)
 	if err != nil {
 		return set, err
@@ -70,22 +66,15 @@ func (t *pgBackRest) backUp(ctx context.Context, s *spool, gently bool) (set bac
 	if err := wantArchive(ctx, t.node); err != nil {
 		return set, err
 	}
-	if err := t.ensureStanza(ctx, s, options); err != nil {
-		return set, err
-	}
-	found, err := t.info(ctx)
+	var before []backupSet
+	err = t.withSpool(ctx, func(s *spool) error {
+		before, err = t.enter(ctx, s, options)
+		return err
+	})
 	if err != nil {
 		return set, err
 	}
-	before := found.Backups
-	if err := t.takeUp(ctx, s); err != nil {
-		return set, err
-	}
-	s.record.Server = found.server()
-	if err := s.save(); err != nil {
-		return set, err
-	}
-	err = t.whilePushing(ctx, s, func() error {
+	err = t.whilePushing(ctx, func() error {
 		_, err := t.run(ctx, gently, slices.Concat(backupOptions, options,
 			[]string{"--annotation=version=" + t.node.Installation.FullVersion, "backup"})...)
 		return err
@@ -96,13 +85,31 @@ func (t *pgBackRest) backUp(ctx context.Context, s *spool, gently bool) (set bac
 	if set, err = t.newest(ctx, before); err != nil {
 		return set, err
 	}
-	if err := t.pushUntil(ctx, s, set.Archive.Stop); err != nil {
+	if err := t.pushUntil(ctx, set.Archive.Stop); err != nil {
 		return set, err
 	}
-	if err := s.backedUp(set); err != nil {
-		return set, err
+	return set, t.withSpool(ctx, func(s *spool) error {
+		if err := s.backedUp(set); err != nil {
+			return err
+		}
+		return t.tell(ctx, s)
+	})
+}
+
+// enter makes the stanza the node's own, and returns the backups that it has.
+func (t *pgBackRest) enter(ctx context.Context, s *spool, options []string) ([]backupSet, error) {
+	if err := t.ensureStanza(ctx, s, options); err != nil {
+		return nil, err
 	}
-	return set, t.tell(ctx, s)
+	found, err := t.info(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if err := t.takeUp(ctx, s); err != nil {
+		return nil, err
+	}
+	s.record.Server = found.server()
+	return found.Backups, s.save()
 }
 
 // newest returns the backup that was not there before. It fails if that one must not be restored.

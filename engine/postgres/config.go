@@ -22,6 +22,7 @@ const (
 	reserve = 5
 
 	serverFile      = "postgresql.conf"
+	rulesFile       = "pg_hba.conf"
 	certificateFile = "server.crt"
 	keyFile         = "server.key"
 )
@@ -36,7 +37,7 @@ func configFiles(n engine.Node, chosen settings) (map[string]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	files := map[string]string{serverFile: server, "pg_ident.conf": ident, "pg_hba.conf": accessRules(n)}
+	files := map[string]string{serverFile: server, "pg_ident.conf": ident, rulesFile: accessRules(n, insistent(n))}
 	if len(n.Port(engine.ClientPort).Listen) > 0 {
 		files[certificateFile] = n.TLS.Leaf
 		files[keyFile] = n.TLS.Key.Reveal()
@@ -176,13 +177,16 @@ func hasLibrary(i engine.Installation, name string) bool {
 // accessRules returns pg_hba.conf. The first rule that fits a connection decides about it; a connection that no rule
 // fits is refused. Whoever there is no role of any more is asked for a password as all others are, so that they read
 // of a failed login and not of this file. Of the roles that there are, only those of bindings have a password and may
-// log in.
-func accessRules(n engine.Node) string {
+// log in, unless they are shut out.
+func accessRules(n engine.Node, shutOut []string) string {
 	rules := "local all " + admin + " peer map=operator\n"
 	if len(n.Port(engine.ClientPort).Listen) > 0 {
 		rules += "hostnossl all all all reject\n" +
-			"hostssl all " + admin + " all reject\n" +
-			"hostssl " + database + " all all scram-sha-256\n"
+			"hostssl all " + admin + " all reject\n"
+		for _, role := range shutOut {
+			rules += refusing(role)
+		}
+		rules += "hostssl " + database + " all all scram-sha-256\n"
 	}
 	if n.Replication != nil {
 		rules += linkRule

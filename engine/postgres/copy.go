@@ -18,7 +18,7 @@ func (e Engine) Copy(ctx context.Context, primary, to engine.Node, progress func
 	if err := sameMajor(primary.Installation.Version, to); err != nil {
 		return err
 	}
-	if err := salvage(to); err != nil {
+	if err := salvage(ctx, to); err != nil {
 		return err
 	}
 	err := e.takeOver(ctx, to, func(w *datadir.Workshop, c recovery) error {

@@ -91,7 +91,7 @@ func (t *pgBackRest) configuration() (string, error) {
 		"repo1-bundle=y", "repo1-symlink=n", "compress-type=lz4", "io-timeout=10", "process-max=2", "neutral-umask=n",
 		"job-retry=2", "job-retry-interval=1",
 		"log-level-file=off", "log-level-console=off", "log-level-stderr=warn", "log-timestamp=n",
-		"lock-path=" + filepath.Join(t.dir, "lock")}
+		"lock-path=" + filepath.Join(t.dir, "lock"), "spool-path=" + filepath.Join(t.dir, "spool")}
 	if o := t.repository.Objects; o != nil {
 		lines = append(lines, t.objects(*o)...)
 	} else {

@@ -1,6 +1,9 @@
 package postgres
 
-import "testing"
+import (
+	"strings"
+	"testing"
+)
 
 func TestFirstComplaint(t *testing.T) {
 	t.Parallel()
@@ -14,6 +17,22 @@ func TestFirstComplaint(t *testing.T) {
 	} {
 		if got := firstComplaint(said); got != want {
 			t.Errorf("of %q it is %q, want %q", said, got, want)
+		}
+	}
+}
+
+// TestToolHasPlacesOfItsOwn: by default the tool has its locks in a directory that all users of the machine share, and
+// empties the spool of the distribution's own, at which nobody but its owner may look, whenever it restores.
+func TestToolHasPlacesOfItsOwn(t *testing.T) {
+	t.Parallel()
+	tool := pgBackRest{dir: "/of/its/own"}
+	text, err := tool.configuration()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"\nlock-path=/of/its/own/lock\n", "\nspool-path=/of/its/own/spool\n"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("it is told no%sbut%s", want, text)
 		}
 	}
 }

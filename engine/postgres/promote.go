@@ -83,7 +83,11 @@ func (Engine) Promote(ctx context.Context, n engine.Node) error {
 			return err
 		}
 		if n.Archive { // what it says of its new timeline is not to be lost
-			if _, err := openSpool(n); err != nil {
+			s, err := openSpool(ctx, n)
+			if err == nil {
+				err = s.unlock()
+			}
+			if err != nil {
 				return err
 			}
 		}

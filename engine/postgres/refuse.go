@@ -40,7 +40,8 @@ func temporary(s backstay.Size) backstay.Bytes {
 
 // MakingRoom tells how a session may write. DELETE alone gives nothing back to the disk.
 func (Engine) MakingRoom(engine.Installation) string {
-	return "`SET default_transaction_read_only = off`, then TRUNCATE or DROP, or DELETE and VACUUM FULL"
+	return "`SET default_transaction_read_only = off`, then TRUNCATE or DROP, or DELETE and VACUUM FULL; a binding that " +
+		"fills it further so is shut out until there is room"
 }
 
 // RefuseWrites writes the configuration, has the server read it again if it has not, and cancels statements that are
@@ -67,11 +68,16 @@ func (Engine) RefuseWrites(ctx context.Context, n engine.Node, w engine.Writes) 
 		return nil
 	}
 	return withAdmin(ctx, n, func(conn *pgx.Conn) error {
+		if w == engine.NoWrites {
+			if err := shutOut(ctx, conn, n); err != nil {
+				return err
+			}
+		}
 		sql := interruptSQL
 		if n.Replication != nil {
 			sql = strings.ReplaceAll(sql, "pg_cancel_backend", "pg_terminate_backend")
 		}
-		_, err := conn.Exec(ctx, sql, w == engine.NoWrites, int64(temporary(n.Size)))
+		_, err := conn.Exec(ctx, sql, w == engine.NoWrites, int64(temporary(n.Size)), spares(n))
 		return err
 	})
 }
@@ -97,14 +103,15 @@ func readFull(ctx context.Context, n engine.Node) (asked time.Time, err error) {
 
 // interruptSQL cancels the statements of clients that write and began before the server was told to refuse that, or a
 // moment later: a session takes the configuration over between two statements. $1 says that all others that write are
-// cancelled too. Statements with temporary files of more than $2 bytes are cancelled in any case, for a session's limit
-// holds from its next statement on.
+// cancelled too. If $3 is true, those that delete go on. Statements with temporary files of more than $2 bytes are
+// cancelled in any case, for a session's limit holds from its next statement on.
 //
 // Where a standby is awaited, sessions are ended instead: a commit that waits and is cancelled is told to its client as
 // one that was acknowledged.
 const interruptSQL = `SELECT pg_cancel_backend(pid) FROM pg_stat_activity
 WHERE usesysid <> 10 AND state IN ('active', 'fastpath function call') AND backend_xid IS NOT NULL
     AND ($1 OR least(xact_start, query_start) < pg_conf_load_time() + interval '1 s')
+    AND NOT ($3 AND query ~* ` + deleting + `)
 UNION ALL SELECT pg_cancel_backend(pid) FROM pg_stat_activity JOIN
     (SELECT substring(name FROM '^pgsql_tmp([0-9]+)')::int AS pid FROM pg_ls_tmpdir() GROUP BY 1 HAVING sum(size) > $2)
     AS large USING (pid) WHERE usesysid <> 10`

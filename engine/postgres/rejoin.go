@@ -27,7 +27,7 @@ func (Engine) Rejoin(ctx context.Context, primary, n engine.Node) error {
 		return err
 	}
 	r := rewind{conversionTo(n, p), n, p.Files, primary}
-	if err := errors.Join(r.putBack(), salvage(n)); err != nil {
+	if err := errors.Join(r.putBack(), salvage(ctx, n)); err != nil {
 		return err
 	}
 	if _, err := os.Lstat(n.DataDir); err != nil {

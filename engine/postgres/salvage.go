@@ -14,7 +14,7 @@ import (
 
 // salvage does for a node that was fenced what its server has not come to: it hands over what is finished of the log. A
 // standby takes it for archived, since it was there before, so nobody else has it.
-func salvage(n engine.Node) error {
+func salvage(ctx context.Context, n engine.Node) (err error) {
 	root, err := os.OpenRoot(n.DataDir)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
@@ -27,10 +27,11 @@ func salvage(n engine.Node) error {
 	if _, err := os.Lstat(in); err != nil || !isFenced(root) { // else nobody archives, or the server does
 		return nil
 	}
-	s, err := openSpool(n)
+	s, err := openSpool(ctx, n)
 	if err != nil {
 		return err
 	}
+	defer func() { err = errors.Join(err, s.unlock()) }()
 	ready, err := fs.Glob(root.FS(), "pg_wal/archive_status/*.ready")
 	if err != nil {
 		return err

@@ -47,6 +47,7 @@ type spool struct {
 	in, out string
 	account *engine.Account
 	record  archiveRecord
+	unlock  func() error
 }
 
 // archiveRecord is kept beside what waits.
@@ -70,7 +71,8 @@ type finished struct {
 
 const recordName = "record.json"
 
-func openSpool(n engine.Node) (*spool, error) {
+// openSpool returns the spool of a node. Until close, it is nobody else's: Archive goes on while Backup does.
+func openSpool(ctx context.Context, n engine.Node) (*spool, error) {
 	dir := filepath.Dir(n.DataDir)
 	s := &spool{in: filepath.Join(dir, spoolDir), out: filepath.Join(dir, outDir), account: n.Account}
 	for path, owner := range map[string]*engine.Account{s.in: n.Account, s.out: nil} {
@@ -78,14 +80,27 @@ func openSpool(n engine.Node) (*spool, error) {
 			return nil, err
 		}
 	}
+	var err error
+	if s.unlock, err = engine.LockDir(ctx, s.out); err != nil {
+		return nil, err
+	}
 	text, err := os.ReadFile(filepath.Join(s.out, recordName))
 	if err == nil {
 		err = json.Unmarshal(text, &s.record)
 	}
-	if errors.Is(err, fs.ErrNotExist) {
-		err = nil
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, errors.Join(err, s.unlock())
 	}
-	return s, err
+	return s, nil
+}
+
+// withSpool does something with the spool of the tool's node.
+func (t *pgBackRest) withSpool(ctx context.Context, do func(*spool) error) error {
+	s, err := openSpool(ctx, t.node)
+	if err != nil {
+		return err
+	}
+	return errors.Join(do(s), s.unlock())
 }
 
 // makeOwned makes a directory that nobody but its owner can use.

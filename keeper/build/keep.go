@@ -18,6 +18,7 @@ import (
 	"github.com/backstay/backstay/engine"
 	"github.com/backstay/backstay/internal/atomicfile"
 	"github.com/backstay/backstay/internal/clone"
+	"github.com/backstay/backstay/keeper/node"
 )
 
 // manifest is the file in a copy that says what it is: an installation, with its directory as a path below the copy.
@@ -74,10 +75,7 @@ func realDir(dir string) string {
 // makes room once the new one has run: on a machine under load it may be well, and nodes live in it.
 func (s *Store) create(dir string, fill func(part string) error) (err error) {
 	above, part := filepath.Dir(dir), dir+partSuffix
-	if err := os.MkdirAll(above, 0o711); err != nil {
-		return err
-	}
-	if err := errors.Join(os.Chmod(above, 0o711), os.RemoveAll(part)); err != nil {
+	if err := errors.Join(node.MakeDir(above, node.ThroughMode()), os.RemoveAll(part)); err != nil {
 		return err
 	}
 	defer func() {

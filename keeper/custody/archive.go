@@ -29,6 +29,29 @@ func (k *Custodian) archive(ctx context.Context, n engine.Node, age time.Duratio
 	return err
 }
 
+// whileArchiving does what may take hours, and goes on archiving meanwhile. The caller is the one who changes the
+// repository.
+func (k *Custodian) whileArchiving(ctx context.Context, n engine.Node, do func() error) error {
+	done := make(chan error, 1)
+	go func() { done <- do() }()
+	tick := time.NewTicker(archiveEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case err := <-done:
+			return err
+		case <-tick.C:
+		}
+		if !k.mayTry(toArchive) {
+			continue
+		}
+		before := k.sight()
+		if err := step.Run(ctx, k.archiveSteps(n, archiveAge)...); !k.isInterrupted(before, err) {
+			k.note(ctx, toArchive, 0, err)
+		}
+	}
+}
+
 func (k *Custodian) archiveSteps(n engine.Node, age time.Duration) []step.Step {
 	return []step.Step{{Name: "custody.archived", Do: func(ctx context.Context) error {
 		a, err := k.archiver().Archive(ctx, n, k.repository(), age)

@@ -57,7 +57,7 @@ type Custodian struct {
 	c   *Custody
 	log *slog.Logger
 
-	work chan struct{} // holds a token while one of Backup, Archive and Expire is under way
+	work chan struct{} // holds a token while one of Backup, Archive and Expire is under way; Archive is beside Backup
 	wake chan struct{} // told when there is something to do before its time
 
 	interrupted int // how often in a row a backup was; of whoever holds the token of work
@@ -67,6 +67,7 @@ type Custodian struct {
 	stored   bool   // the record lies on disk
 	lookedIn string // the identity of the repository that was asked for its backups; empty: none was
 	running  bool
+	waits    bool // for its turn to take a backup
 	taken    int  // how many backups were begun
 	owed     bool // there is a new backup, and nothing has been removed since
 	source   Source
@@ -195,12 +196,13 @@ func (k *Custodian) serve(ctx context.Context, s Sight) {
 	if k.mayTry(toArchive) {
 		k.archive(ctx, s.Node, archiveAge) // the failure is told as trouble
 	}
-	if asked := k.asked(s.Spec.Backups); asked || k.backUpDue(s) && k.mayTry(toBackUp) {
+	if asked := k.asked(s.Spec.Backups); (asked || k.backUpDue(s) && k.mayTry(toBackUp)) && k.hasTurn() {
 		why := nightly
 		if asked {
 			why = waited
 		}
-		_, err := k.backUp(ctx, s.Node, why)
+		_, err := k.backUpNow(ctx, s.Node, why)
+		k.c.endTurn()
 		if err == nil || ctx.Err() == nil && !errors.Is(err, errInterrupted) {
 			k.answer(s.Spec.Backups)
 		}
@@ -222,7 +224,7 @@ func (k *Custodian) backUpDue(s Sight) bool {
 func (k *Custodian) lacks() bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	return backup.Lacks(k.record.Kept.List, k.record.Lost, k.c.Now())
+	return backup.Lacks(k.record.Kept.List, slices.Concat(k.record.Lost, k.record.Kept.Gaps), k.c.Now())
 }
 
 // follow makes the record what the instance is by now.

@@ -78,23 +78,52 @@ const (
 	parting                 // its instance is removed
 )
 
-// backUp takes a backup of a node that serves.
+// backUp takes a backup of a node that serves, when it is its turn.
 func (k *Custodian) backUp(ctx context.Context, n engine.Node, why occasion) (b backstay.Backup, err error) {
+	if err := k.c.backups.Acquire(ctx, 1); err != nil {
+		return b, err
+	}
+	defer k.c.endTurn()
+	return k.backUpNow(ctx, n, why)
+}
+
+// hasTurn tells whether a backup may be taken now, which endTurn ends. Who waits goes on archiving, and is told.
+func (k *Custodian) hasTurn() bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.waits = !k.c.backups.TryAcquire(1)
+	return !k.waits
+}
+
+// endTurn ends a turn, and has somebody who waits look whether it is theirs.
+func (c *Custody) endTurn() {
+	c.backups.Release(1)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, k := range c.all { // in an order of chance
+		k.mu.Lock()
+		waits := k.waits
+		k.mu.Unlock()
+		if waits {
+			k.poke()
+			return
+		}
+	}
+}
+
+// backUpNow is backUp for whoever has the turn.
+func (k *Custodian) backUpNow(ctx context.Context, n engine.Node, why occasion) (b backstay.Backup, err error) {
 	end, err := k.begin(ctx)
 	if err != nil {
 		k.note(ctx, toBackUp, 0, err)
 		return b, err
 	}
 	defer end()
-	if err := k.c.backups.Acquire(ctx, 1); err != nil {
-		return b, err
-	}
-	defer k.c.backups.Release(1)
 	k.setRunning(true)
 	defer k.setRunning(false)
 	began, before := k.c.Now(), k.sight()
 	if err = k.know(ctx, n); err == nil {
-		err = step.Run(ctx, k.backUpSteps(n, why, &b)...)
+		err = k.whileArchiving(ctx, n, func() error { return step.Run(ctx, k.backUpSteps(n, why, &b)...) })
 	}
 	if k.isInterrupted(before, err) && k.interrupted < mostInterrupted {
 		k.interrupted++

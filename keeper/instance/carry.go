@@ -142,7 +142,7 @@ func (in *Instance) look(ctx context.Context) error {
 	in.seen.looked, in.seen.laid = true, in.versionOfData(n)
 	in.gauge()
 	if p != nil {
-		n.Found = true
+		n.Found, n.Full = true, in.guarded.isFull()
 		n.Gather(p.PID, in.log)
 		in.take(n, p)
 		in.seen.lived = r.Reached > 0

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/backstay/backstay"
+	"github.com/backstay/backstay/volume"
 )
 
 // fill is how full an instance's volume is, as far as something is done about it.
@@ -40,11 +41,11 @@ func (r room) isShort() bool { return r.held > rounding && r.left() > 0 && r.fre
 const rounding = 4 * backstay.MB
 
 // Where the disk below is short, a volume may have little room for a while and then get more, so what counts as none is
-// less than what is kept, and than the pool's least: enough for an engine to end in an orderly way, and for a session
-// to delete.
+// less than what is kept, and than the last room that the pool leaves each: with that one, it writes again. It is
+// enough for an engine to end in an orderly way, and for a session to delete.
 const (
-	shortRoom  = 24 * backstay.MB
-	shortSpent = 12 * backstay.MB
+	shortRoom  = volume.Last * 5 / 8
+	shortSpent = volume.Last * 3 / 8
 )
 
 // next says how full the volume is, which was found to be before the last time. What has begun goes on until there is

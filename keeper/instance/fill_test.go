@@ -33,10 +33,10 @@ func TestFill(t *testing.T) {
 		{"it is there again, nearly", plan(150 * mb), spent, spent},
 		{"it is there again", plan(200 * mb), spent, full},
 		{"the disk below has something", room{5 * gb, 256 * mb, 100 * mb, 4 * gb, false}, roomy, roomy},
-		{"the disk below has nothing", room{5 * gb, 256 * mb, 20 * mb, 4 * gb, false}, roomy, full},
+		{"the disk below has nothing", room{5 * gb, 256 * mb, 30 * mb, 4 * gb, false}, roomy, full},
 		{"the disk below has less than nothing", room{5 * gb, 256 * mb, 10 * mb, 4 * gb, false}, full, spent},
 		{"the disk below has a little again", room{5 * gb, 256 * mb, 35 * mb, 4 * gb, false}, full, full},
-		{"the disk below has room again", room{5 * gb, 256 * mb, 60 * mb, 4 * gb, false}, full, roomy},
+		{"the disk below has room again", room{5 * gb, 256 * mb, 63 * mb, 4 * gb, false}, full, roomy},
 		{"it took a larger plan", room{10 * gb, 512 * mb, 5*gb + 512*mb, 0, false}, spent, roomy},
 		{"nothing keeps it to its plan", watched, roomy, nearlyFull},
 	} {

@@ -12,8 +12,9 @@ import (
 	"github.com/backstay/backstay/keeper/node"
 )
 
-// guard is what is known of how full the instance is, and of the node that refuses what clients write for that.
-// Nothing of it outlives the keeper: it is seen anew.
+// guard is what is known of how full the instance is, and of the node that refuses what clients write for that. Of it,
+// the record remembers that it is full: another keeper refuses what clients write before it has looked, and until there
+// is as much room again as this one would wait for. All else is seen anew.
 type guard struct {
 	configuring sync.Mutex // held while the node's configuration is written
 	node        node.Node  // as it is configured
@@ -122,20 +123,28 @@ func (in *Instance) guard(ctx context.Context) (stuck <-chan error, end func()) 
 // watchRoom looks how full the instance is, does what is to be done about it, and returns when to look again.
 func (in *Instance) watchRoom(ctx context.Context, last *refusal) (pause time.Duration, err error) {
 	r, known := in.room()
-	if !known {
+	now := roomy
+	pause = mostPause
+	switch {
+	case known:
+		now = in.judge(r)
+		in.guarded.lend(r) // Run gives it
+		pause = r.pause(now)
+	case in.Record().storage() == 0:
+		now = in.forget()
+	default:
 		return mostPause, nil
 	}
-	now := in.judge(r)
-	in.guarded.lend(r) // Run gives it
 	if w := now.writes(); last.due(w, in.m.Now()) {
 		*last, err = in.refuse(ctx, w, *last)
 	}
-	return r.pause(now), err
+	return pause, err
 }
 
 // judge says how full the instance is, and tells it.
 func (in *Instance) judge(r room) fill {
 	before, now := in.guarded.look(r)
+	in.remember(now >= full)
 	if before != now && max(before, now) >= full {
 		in.log.Warn("how full a volume is says what its clients may write", "writes", now.writes(), "left", r.left(),
 			"free", r.free, "held", r.held)
@@ -148,6 +157,32 @@ func (in *Instance) judge(r room) fill {
 	in.complain(storageTrouble, storage)
 	in.complain(readOnlyTrouble, readOnly)
 	return now
+}
+
+// remember has the record say whether the instance is full. Where it cannot be written, that is tried at the next look:
+// whoever writes another one may wait for the end of the guard.
+func (in *Instance) remember(isFull bool) {
+	if in.Record().Full == isFull || !in.write.TryLock() {
+		return
+	}
+	defer in.write.Unlock()
+	if in.Record().Removing {
+		return
+	}
+	if err := in.amend(func(r *Record) { r.Full = isFull }); err != nil {
+		in.log.Warn("it cannot be written down whether an instance is full", "full", isFull, "error", err)
+	}
+}
+
+// forget is for an instance of which nothing bounds any more how much it may write.
+func (in *Instance) forget() fill {
+	in.guarded.mu.Lock()
+	in.guarded.fill, in.guarded.extra = roomy, 0
+	in.guarded.mu.Unlock()
+	in.remember(false)
+	in.complain(storageTrouble, "")
+	in.complain(readOnlyTrouble, "")
+	return roomy
 }
 
 // refuse asks the engine to let clients write no more than that.

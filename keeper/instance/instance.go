@@ -84,6 +84,9 @@ func New(m *Machine, r Record) *Instance {
 		seen: sight{leave: func() {}}, parting: "The service instance is being removed.",
 	}
 	in.phase = in.status.Phase
+	if r.Full {
+		in.guarded.fill = full
+	}
 	if r.Removing {
 		in.status.Phase, in.status.Message = backend.Removing, in.parting
 	}

@@ -58,6 +58,7 @@ type Record struct {
 
 	Obstacle backend.Obstacle `json:"obstacle,omitzero"` // why the wanted generation is given up, if it is
 	Drops    []string         `json:"drops,omitempty"`   // users that are to be dropped before the instance serves
+	Full     bool             `json:"full,omitempty"`    // what clients write is refused, until there is clearly room
 }
 
 // LogValue is the record without the secrets of its Specs.
