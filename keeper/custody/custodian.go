@@ -224,7 +224,8 @@ func (k *Custodian) backUpDue(s Sight) bool {
 func (k *Custodian) lacks() bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	return backup.Lacks(k.record.Kept.List, slices.Concat(k.record.Lost, k.record.Kept.Gaps), k.c.Now())
+	lost := slices.Concat(k.record.Lost, k.record.Kept.Gaps)
+	return k.record.isDisproved() || backup.Lacks(k.record.Kept.List, lost, k.c.Now())
 }
 
 // follow makes the record what the instance is by now.
