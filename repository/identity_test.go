@@ -32,7 +32,10 @@ func TestAnotherRepositoryIsAway(t *testing.T) {
 		if err := os.Remove(mark); err != nil {
 			t.Fatal(err)
 		}
-		wantAway(t, meant, "Is its disk mounted?")
+		wantAway(t, meant, repository.Doubt(meant))
+		if asked := repository.Doubt(meant); strings.Contains(asked, "bucket") != (meant.Objects != nil) {
+			t.Errorf("what is asked for is: %s", asked)
+		}
 		if found := names(t, mustOpen(t, k.Repository), ""); found != "kept" {
 			t.Errorf("in the other one there is %q now", found)
 		}
