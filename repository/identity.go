@@ -128,10 +128,11 @@ func (i *identified) get(ctx context.Context, name string) (io.ReadCloser, error
 }
 
 func (i *identified) list(ctx context.Context, prefix string) ([]Entry, error) {
-	if err := i.check(ctx); err != nil {
-		return nil, err
+	entries, err := i.place.list(ctx, prefix)
+	if err == nil {
+		err = i.check(ctx) // afterwards: it may have gone in the middle
 	}
-	return i.place.list(ctx, prefix)
+	return entries, err
 }
 
 func (i *identified) remove(ctx context.Context, names []string) error {
