@@ -77,4 +77,6 @@ type Proof struct {
 	At     time.Time     `json:"at"`
 	Took   time.Duration `json:"took"`
 	Reason string        `json:"reason,omitempty"` // why it failed; empty: it did not
+	// Disproved is that the backup cannot be restored; else a proof that has failed could not be tried.
+	Disproved bool `json:"disproved,omitempty"`
 }

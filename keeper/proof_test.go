@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -184,4 +185,47 @@ func (s *slowRestores) Restore(ctx context.Context, n engine.Node, _ backstay.Re
 	s.begun <- struct{}{}
 	<-ctx.Done()
 	return ctx.Err()
+}
+
+// TestADisprovedBackupIsReplaced at once, though nothing is damaged of what was written: what cannot be restored is no
+// backup. Where the one that stands in cannot be restored either, that is told, and no third one is taken.
+func TestADisprovedBackupIsReplaced(t *testing.T) {
+	t.Parallel()
+	for _, spoiled := range []int64{1, 100} {
+		t.Run(fmt.Sprint(spoiled), func(t *testing.T) {
+			t.Parallel()
+			c := backupConfig(t, 1)
+			server := &spoiledRestores{}
+			server.left.Store(spoiled)
+			c.Engines["redis"] = server
+			b, _ := keepertest.Run(t, c)
+			spec, first := mustBackUpFirst(t, b)
+			if p, err := b.Prove(t.Context(), spec.Instance); backstay.KindOf(err) != backstay.Invalid {
+				t.Errorf("what cannot be restored is proved as %+v, %v", p, err)
+			}
+			mustAwaitBackups(t, b, spec.Instance, atLeast(2))
+			kept := mustAwaitBackups(t, b, spec.Instance, func(k backend.Backups) bool {
+				return k.Proof.Backup != first.List[0].ID && k.Proof.Disproved == (spoiled > 1)
+			})
+			if spoiled == 1 && kept.Trouble() != "" {
+				t.Errorf("what is made up for is told as %q", kept.Trouble())
+			}
+			if len(kept.List) != 2 {
+				t.Errorf("there are %+v", kept.List)
+			}
+		})
+	}
+}
+
+// spoiledRestores is Redis, of which some restores find that the backup is none.
+type spoiledRestores struct {
+	redis.Engine
+	left atomic.Int64 // of them
+}
+
+func (s *spoiledRestores) Restore(ctx context.Context, n engine.Node, r backstay.Repository, to engine.Point) error {
+	if s.left.Add(-1) >= 0 {
+		return backstay.Errorf(backstay.Invalid, "The server does not start from this backup.")
+	}
+	return s.Engine.Restore(ctx, n, r, to)
 }

@@ -120,6 +120,9 @@ func (d directory) list(ctx context.Context, prefix string) ([]Entry, error) {
 		}
 		return nil
 	})
+	if err == nil {
+		err = d.there() // what goes away in the middle looks as if nothing were in it
+	}
 	return entries, d.trouble(err)
 }
 

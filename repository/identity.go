@@ -35,7 +35,7 @@ func Begin(ctx context.Context, r backstay.Repository) error {
 	case err != nil || found == r.Identity:
 		return err
 	case found != "":
-		return notThatOne(root, found, r.Identity)
+		return notThatOne(root, found, r)
 	}
 	return root.put(ctx, identityName, strings.NewReader(r.Identity+"\n"))
 }
@@ -70,33 +70,41 @@ func identityAt(ctx context.Context, root place) (_ string, err error) {
 const longestIdentity = 256 // bytes
 
 // notThatOne is that a repository carries another identity than it is to.
-func notThatOne(root place, found, wanted string) error {
-	cause := fmt.Errorf("it carries the identity %q, and %q is wanted", found, wanted)
+func notThatOne(root place, found string, r backstay.Repository) error {
+	cause := fmt.Errorf("it carries the identity %q, and %q is wanted", found, r.Identity)
 	if found == "" {
 		return unavailable(cause, root.name(), "is not the one that the backups are in: nothing was ever kept in it. "+
-			"Is its disk mounted?")
+			Doubt(r))
 	}
 	return unavailable(cause, root.name(), "is not the one that the backups are in: it belongs to another Backstay, or "+
 		"was begun anew.")
+}
+
+// Doubt asks what is most likely wrong where a repository has nothing of what was kept in it.
+func Doubt(r backstay.Repository) string {
+	if r.Objects != nil {
+		return "Is it the right bucket, with the right prefix?"
+	}
+	return "Is its disk mounted?"
 }
 
 // identified is a place in a repository that must be a certain one: nothing is written to another, removed from it, or
 // taken for gone because another does not have it.
 type identified struct {
 	place
-	root   place
-	wanted string
-	steady bool        // it is the same one for as long as anybody has it open: no disk goes away from under its name
-	seen   atomic.Bool // it was that one
+	root place
+	is   backstay.Repository
+	seen atomic.Bool // it was that one
 }
 
+// check asks a bucket once: no disk goes away from under its name.
 func (i *identified) check(ctx context.Context) error {
-	if i.steady && i.seen.Load() {
+	if i.is.Objects != nil && i.seen.Load() {
 		return nil
 	}
 	found, err := identityAt(ctx, i.root)
-	if err == nil && found != i.wanted {
-		err = notThatOne(i.root, found, i.wanted)
+	if err == nil && found != i.is.Identity {
+		err = notThatOne(i.root, found, i.is)
 	}
 	i.seen.Store(err == nil)
 	return err
@@ -120,10 +128,11 @@ func (i *identified) get(ctx context.Context, name string) (io.ReadCloser, error
 }
 
 func (i *identified) list(ctx context.Context, prefix string) ([]Entry, error) {
-	if err := i.check(ctx); err != nil {
-		return nil, err
+	entries, err := i.place.list(ctx, prefix)
+	if err == nil {
+		err = i.check(ctx) // afterwards: it may have gone in the middle
 	}
-	return i.place.list(ctx, prefix)
+	return entries, err
 }
 
 func (i *identified) remove(ctx context.Context, names []string) error {

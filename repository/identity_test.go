@@ -1,6 +1,7 @@
 package repository_test
 
 import (
+	"context"
 	"errors"
 	"io"
 	"os"
@@ -32,7 +33,10 @@ func TestAnotherRepositoryIsAway(t *testing.T) {
 		if err := os.Remove(mark); err != nil {
 			t.Fatal(err)
 		}
-		wantAway(t, meant, "Is its disk mounted?")
+		wantAway(t, meant, repository.Doubt(meant))
+		if asked := repository.Doubt(meant); strings.Contains(asked, "bucket") != (meant.Objects != nil) {
+			t.Errorf("what is asked for is: %s", asked)
+		}
 		if found := names(t, mustOpen(t, k.Repository), ""); found != "kept" {
 			t.Errorf("in the other one there is %q now", found)
 		}
@@ -117,4 +121,46 @@ func TestADiskThatGoesMeanwhile(t *testing.T) {
 	if left, err := os.ReadDir(k.Dir); len(left) > 0 || err != nil {
 		t.Errorf("in the empty directory there is %v, %v", left, err)
 	}
+}
+
+// TestADiskThatGoesWhileItIsListed: what is not listed then is not gone.
+func TestADiskThatGoesWhileItIsListed(t *testing.T) {
+	t.Parallel()
+	for _, identity := range []string{"", "the-one"} {
+		k := inDirectory(t)
+		if k.Identity = identity; identity != "" {
+			if err := repository.Begin(t.Context(), k.Repository); err != nil {
+				t.Fatal(err)
+			}
+		}
+		s := mustOpen(t, k.Repository)
+		mustPut(t, s, "kept", []byte("x"))
+		going := &asked{Context: t.Context(), of: func() error {
+			err := os.Rename(k.Dir, k.Dir+".disk")
+			if err == nil && identity != "" {
+				err = os.Mkdir(k.Dir, 0o700)
+			}
+			return err
+		}}
+		if found, err := s.List(going, ""); backstay.KindOf(err) != backstay.Unavailable {
+			t.Errorf("a repository that goes, with the identity %q, has %v, %v", identity, found, err)
+		}
+		if going.of != nil {
+			t.Error("it was listed before it went")
+		}
+	}
+}
+
+// asked is a context that does something when somebody first asks whether it has ended.
+type asked struct {
+	context.Context
+	of func() error
+}
+
+func (a *asked) Err() error {
+	if of := a.of; of != nil {
+		a.of = nil
+		return of()
+	}
+	return a.Context.Err()
 }

@@ -82,7 +82,7 @@ func placeOf(r backstay.Repository) (place, error) {
 		return p, err
 	}
 	root, err := rootOf(r)
-	return &identified{place: p, root: root, wanted: r.Identity, steady: r.Objects != nil}, err
+	return &identified{place: p, root: root, is: r}, err
 }
 
 // placeIn is the part that r names, whichever repository that is in.

@@ -110,11 +110,10 @@ func (t *pgBackRest) pushOne(ctx context.Context, s *spool, name, path string) e
 	}
 }
 
-// hasNoStanza tells whether the repository is there and holds nothing: no backup that a segment could follow. What has
-// gone away meanwhile holds nothing either, and is asked for last.
+// hasNoStanza tells whether the repository is there and holds nothing: no backup that a segment could follow.
 func (t *pgBackRest) hasNoStanza(ctx context.Context) bool {
 	found, err := t.info(ctx)
-	return err == nil && found.Status.Code == statusNoStanza && repository.Reachable(ctx, t.repository) == nil
+	return err == nil && found.Status.Code == statusNoStanza
 }
 
 // whilePushing pushes what waits again and again while do is done.

@@ -44,6 +44,9 @@ func TestARepositoryThatGoesIsNoGap(t *testing.T) {
 	if err := os.Mkdir(r.Dir, 0o700); err != nil {
 		t.Fatal(err)
 	}
+	if sets, err := tool.sets(t.Context()); backstay.KindOf(err) != backstay.Unavailable {
+		t.Errorf("an empty directory has the backups %v, %v", sets, err)
+	}
 	if err := tool.blame(t.Context(), tool.push(t.Context(), s)); backstay.KindOf(err) != backstay.Unavailable {
 		t.Errorf("a segment is pushed into an empty directory: %v", err)
 	}

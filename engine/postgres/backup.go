@@ -290,6 +290,7 @@ func (i stanzaInfo) server() (last int) {
 	return last
 }
 
+// info tells what the repository holds. One that has gone since somebody looked holds nothing, which is no answer.
 func (t *pgBackRest) info(ctx context.Context, options ...string) (found stanzaInfo, err error) {
 	out, err := t.run(ctx, false, append(options, "--output=json", "info")...)
 	if err != nil {
@@ -300,6 +301,11 @@ func (t *pgBackRest) info(ctx context.Context, options ...string) (found stanzaI
 		return found, &toolFailure{codeFormat, fmt.Sprintf("FormatError: %v", err)} // it quotes what it cannot read
 	}
 	found = all[0]
+	if found.Status.Code != 0 {
+		if err := repository.Reachable(ctx, t.repository); err != nil {
+			return found, err
+		}
+	}
 	if code := found.Status.Code; code > statusNoData {
 		said := ""
 		for _, r := range found.Repo {

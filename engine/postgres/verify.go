@@ -17,6 +17,7 @@ import (
 
 	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/engine"
+	"github.com/backstay/backstay/repository"
 )
 
 // Verify has pgBackRest read the whole repository and compare the checksums: it can do no less. That segments of the
@@ -27,7 +28,9 @@ func (Engine) Verify(ctx context.Context, n engine.Node, r backstay.Repository) 
 		return f, err
 	}
 	defer func() { err = errors.Join(err, t.close()) }()
-	f, err = t.verify(ctx)
+	if f, err = t.verify(ctx); err == nil {
+		err = repository.Reachable(ctx, r) // of what has gone in the middle, files are missing
+	}
 	return f, t.blame(ctx, err)
 }
 

@@ -6,6 +6,7 @@ import (
 	"hash/fnv"
 	"io/fs"
 	"log/slog"
+	"maps"
 	"path/filepath"
 	"slices"
 	"sync"
@@ -224,7 +225,8 @@ func (k *Custodian) backUpDue(s Sight) bool {
 func (k *Custodian) lacks() bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	return backup.Lacks(k.record.Kept.List, slices.Concat(k.record.Lost, k.record.Kept.Gaps), k.c.Now())
+	lost := slices.Concat(k.record.Lost, k.record.Kept.Gaps)
+	return k.record.isDisproved() || backup.Lacks(k.record.Kept.List, lost, k.c.Now())
 }
 
 // follow makes the record what the instance is by now.
@@ -347,13 +349,15 @@ func chance(id backstay.InstanceID) uint64 {
 }
 
 // Removed notes that nothing is left of the instance, also of one whose removal nobody has asked for. Its backups are
-// kept for a while.
+// kept for a while. Of what is not done any more no trouble is left: nobody would ever see its end.
 func (k *Custodian) Removed() error {
 	if !k.hasPolicy() {
 		return nil
 	}
 	now := k.c.Now().UTC()
 	return k.amend(func(r *Record) {
+		maps.DeleteFunc(k.trouble, func(t task, _ trouble) bool { return t != toExpire })
+		r.Kept.Troubles = k.troubles()
 		if !r.Kept.Removed.IsZero() {
 			return
 		}

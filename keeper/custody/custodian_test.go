@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -16,6 +17,7 @@ import (
 	"github.com/backstay/backstay/backend"
 	"github.com/backstay/backstay/engine"
 	"github.com/backstay/backstay/engine/redis"
+	"github.com/backstay/backstay/internal/wait"
 	"github.com/backstay/backstay/keeper/custody"
 )
 
@@ -70,6 +72,42 @@ func TestLastBackupIsTriedAgainInTime(t *testing.T) {
 	if n := len(p.told); n != 2 || !strings.Contains(p.told[1], "could not be taken") {
 		t.Errorf("within a second it told %d times, as %.4q", n, p.told)
 	}
+}
+
+// TestNoTroubleIsLeftOfWhatIsNotDoneAnyMore: the archive of an instance that is removed while the repository is away stays
+// behind for good, and that is told no longer than somebody can mend it.
+func TestNoTroubleIsLeftOfWhatIsNotDoneAnyMore(t *testing.T) {
+	t.Parallel()
+	const id = "0e244c2f-35b6-4e59-b6c3-3590f7c7abf6"
+	c := custody.Custody{
+		Dir: t.TempDir(), Repository: backstay.Repository{Dir: filepath.Join(t.TempDir(), "away")},
+		Log: slog.New(slog.DiscardHandler), Engines: map[string]engine.Engine{"redis": redis.Engine{}}, Now: time.Now,
+	}
+	if err := c.Load(); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	var custodian sync.WaitGroup
+	defer custodian.Wait()
+	defer cancel()
+	keep := c.Attend(id, &parting{changed: make(chan struct{})})
+	custodian.Go(func() { keep(ctx) })
+	await := func(what string, as func(trouble string) bool) {
+		t.Helper()
+		err := wait.Until(ctx, wait.Every(10*time.Millisecond), func() (again bool, err error) {
+			kept, err := c.Backups(id)
+			return !as(kept.Trouble()), err
+		})
+		if err != nil {
+			t.Fatalf("%s: %v", what, err)
+		}
+	}
+	deadline := time.AfterFunc(10*time.Second, cancel)
+	defer deadline.Stop()
+	isBehind := func(trouble string) bool { return strings.Contains(trouble, "The archive is behind") }
+	await("while it is removed", isBehind)
+	c.Attend(id, nil)
+	await("when it is gone", func(trouble string) bool { return !isBehind(trouble) })
 }
 
 // parting is an instance that serves, is to be removed, and changes with each sentence that it is to tell.

@@ -149,13 +149,14 @@ func (k *Custodian) proveSteps(b backstay.Backup, p *backend.Proof) []step.Step 
 			}
 			p.Took = k.c.Now().Sub(p.At)
 			if err != nil {
-				p.Reason = sentence(err)
+				p.Reason, p.Disproved = sentence(err), backstay.KindOf(err) == backstay.Invalid
 			}
 			k.note(ctx, toProve, p.Took, err)
 			k.log.Info("a backup was proved", "backup", b.ID, "took", p.Took, "error", err)
 			return nil
 		}},
 		{Name: "custody.proof-recorded", Do: func(context.Context) error {
+			defer k.poke() // another backup may be due
 			return k.amend(func(r *Record) { r.Kept.Proof = *p })
 		}},
 	}

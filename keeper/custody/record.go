@@ -31,12 +31,24 @@ type Record struct {
 	Of           string               `json:"of,omitempty"`      // the data directory that the last backup is of
 	// Lost is what the archive was found to have lost, besides the gaps that were told of when they came to be.
 	Lost []backstay.Gap `json:"lost,omitempty"`
+	// StandIn is the backup that was taken in the place of one that a proof could not restore.
+	StandIn string `json:"stand_in,omitempty"`
 	// Replaced is the key of backups of an earlier instance of the id. They go before there are others.
 	Replaced backstay.Secret `json:"replaced,omitempty"`
 }
 
 // LogValue is the record without its keys.
 func (r Record) LogValue() slog.Value { return backstay.RedactedValue(r) }
+
+// isDisproved tells whether the newest backup is one that a proof could not restore. One that stands in for such a one
+// already is left for the next night: whatever spoils them spoils each.
+func (r Record) isDisproved() bool {
+	if len(r.Kept.List) == 0 || !r.Kept.Proof.Disproved {
+		return false
+	}
+	newest := r.Kept.List[len(r.Kept.List)-1].ID
+	return newest == r.Kept.Proof.Backup && newest != r.StandIn
+}
 
 // recordContext is what the keys of an instance's record are sealed for.
 func recordContext(id backstay.InstanceID) string { return "keeper/backups/" + string(id) }

@@ -117,7 +117,7 @@ func (c *Custody) identify(ctx context.Context) error {
 		return Mark{Identity: found, Begun: true}.save(c.Dir)
 	case known && !ours:
 		return backstay.Errorf(backstay.Unavailable, "The repository is not the one that the backups are in: there is "+
-			"nothing of them. Is its disk mounted?")
+			"nothing of them. %s", repository.Doubt(c.Repository))
 	}
 	return beginAs(ctx, c.Dir, c.Repository, uuid.NewString())
 }

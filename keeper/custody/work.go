@@ -166,6 +166,9 @@ func (k *Custodian) backUpSteps(n engine.Node, why occasion, b *backstay.Backup)
 		{Name: "custody.recorded", Do: func(context.Context) error {
 			k.setOwed(true)
 			return k.amend(func(r *Record) {
+				if r.isDisproved() {
+					r.StandIn = b.ID
+				}
 				r.Kept.List = slices.DeleteFunc(r.Kept.List, func(other backstay.Backup) bool { return other.ID == b.ID })
 				r.Kept.List, r.Of = append(r.Kept.List, *b), filepath.Base(n.DataDir)
 				r.Parted = why == parting
