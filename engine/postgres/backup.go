@@ -75,6 +75,9 @@ func (t *pgBackRest) backUp(ctx context.Context, gently bool) (set backupSet, er
 		return set, err
 	}
 	err = t.whilePushing(ctx, func() error {
+		if gently { // one processor of those that the database's clients need is enough
+			options = append(options, "--process-max=1")
+		}
 		_, err := t.run(ctx, gently, slices.Concat(backupOptions, options,
 			[]string{"--annotation=version=" + t.node.Installation.FullVersion, "backup"})...)
 		return err

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -112,19 +113,25 @@ func (c recovery) await(ctx context.Context, w *datadir.Workshop) error {
 	})
 }
 
-// runs tells whether the process runs that has written the data directory's postmaster.pid.
-func runs(data string) bool {
+// serverIn returns the process that runs and has written the data directory's postmaster.pid; 0: there is none.
+func serverIn(data string) (pid int) {
 	text, err := os.ReadFile(filepath.Join(data, "postmaster.pid"))
 	if err != nil {
-		return false
+		return 0
 	}
 	first, _, _ := strings.Cut(string(text), "\n")
-	pid, err := strconv.Atoi(first)
+	pid, err = strconv.Atoi(first)
 	if real, err := filepath.EvalSymlinks(data); err == nil {
 		data = real // as the operating system calls it
 	}
-	return err == nil && pid > 0 && process.WorksIn(pid, data)
+	if err != nil || pid <= 0 || !process.WorksIn(pid, data) {
+		return 0
+	}
+	return pid
 }
+
+// runs tells whether a server with that data directory runs.
+func runs(data string) bool { return serverIn(data) != 0 }
 
 // hidden is the node while its data is made: only we reach it.
 func (c recovery) hidden(w *datadir.Workshop) engine.Node {
@@ -151,9 +158,7 @@ func (c recovery) finish(ctx context.Context, w *datadir.Workshop) error {
 	if err := dropUsers(ctx, c.hidden(w)); err != nil {
 		return err
 	}
-	err := w.Run("", filepath.Join(c.node.Installation.Dir, "pg_ctl"), "stop", "--wait", "--silent", "--mode=fast",
-		"--pgdata="+w.Data, "--timeout="+strconv.Itoa(int(stopPatience.Seconds())))
-	if err != nil {
+	if err := stop(ctx, w.Data); err != nil {
 		return err
 	}
 	for _, name := range linkFiles { // of the node that was backed up
@@ -163,6 +168,31 @@ func (c recovery) finish(ctx context.Context, w *datadir.Workshop) error {
 	}
 	uid, gid := w.IDs()
 	return datadir.Fill(w.Data, uid, gid, c.files)
+}
+
+// stop ends the server with that data directory. Whoever waits for a restore waits for this: pg_ctl looks ten times a
+// second only whether it has ended.
+func stop(ctx context.Context, data string) error {
+	pid := serverIn(data)
+	if pid == 0 {
+		return errServerEnded
+	}
+	p, err := process.Open(pid)
+	if err != nil {
+		return err
+	}
+	defer p.Close()
+	if err := p.Signal(syscall.SIGINT); err != nil {
+		return err
+	}
+	select {
+	case <-p.Done():
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(stopPatience):
+		return backstay.Errorf(backstay.Unavailable, "The server of the copy does not end.")
+	}
 }
 
 // dropUsers drops all roles that CreateUser has made.

@@ -3,6 +3,7 @@ package postgres
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -62,19 +63,22 @@ func blameCopy(what string, err error) error {
 }
 
 // restorable returns a backup that the node can serve, and of which nothing leads out of the data directory.
-func (t *pgBackRest) restorable(ctx context.Context, id string) (backupSet, error) {
-	set, err := t.set(ctx, id)
-	if err != nil {
+func (t *pgBackRest) restorable(ctx context.Context, id string) (set backupSet, err error) {
+	var manifest []byte
+	got := make(chan error, 1)
+	go func() { // meanwhile: each call of the tool takes its time, and somebody waits for the restore
+		var err error
+		manifest, err = t.run(ctx, false, "repo-get", "backup/"+stanza+"/"+id+"/backup.manifest")
+		got <- err
+	}()
+	set, err = t.set(ctx, id)
+	if err == nil {
+		err = sameMajor(major(set.Annotation["version"]), t.node)
+	}
+	if err = cmp.Or(err, <-got); err != nil { // which waits in any case
 		return set, err
 	}
-	if err := sameMajor(major(set.Annotation["version"]), t.node); err != nil {
-		return set, err
-	}
-	text, err := t.run(ctx, false, "repo-get", "backup/"+stanza+"/"+id+"/backup.manifest")
-	if err != nil {
-		return set, err
-	}
-	if leaves(text) || len(set.Links) > 0 || len(set.Tablespaces) > 0 {
+	if leaves(manifest) || len(set.Links) > 0 || len(set.Tablespaces) > 0 {
 		return set, backstay.Errorf(backstay.Invalid,
 			"The backup %s has files outside of the data directory: it is not restored.", id)
 	}

@@ -18,6 +18,19 @@
 // Where the wanted generation begins from a restore point, or from another instance, "restore" makes its data aside, in
 // a goroutine of its own, so that what serves is served and watched meanwhile; "exchange" then takes it into use.
 //
+// An instance of two nodes has a second beside the one that serves, in a place of its own:
+//
+//	copy ─► follow ─► see ─► protect ─► see, see …            the primary ended, or hangs: kill
+//	 ▲        ▲        │        │  it does not follow            │ in step            │ not
+//	 │        │        ◄────────┴─► expose                       ▼                    ▼
+//	 └────────┴── leave ◄───────────┘   for long: its data       promote ─► reach    start
+//	                                    is made anew
+//
+// "protect" has the primary acknowledge nothing that the second lacks, and notes that it is in step; "expose" notes that
+// it is not, and then lets the primary go on alone. Only what is in step is promoted, once all processes of the primary
+// have ended and its data is fenced; then the two have changed their parts. "hand over" does that on request, "front"
+// has a front hold the endpoint, and "disband" removes the second.
+//
 // The process that serves is ended for three reasons only: the instance is removed, a wanted Spec that
 // passed the engine's check needs a restart or asks for one, or the engine has not answered for long. Before such a
 // restart it writes what it has changed, while it serves. Data is made for an instance that never served; where one
