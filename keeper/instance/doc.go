@@ -26,10 +26,10 @@
 //	 └────────┴── leave ◄───────────┘   for long: its data       promote ─► reach    start
 //	                                    is made anew
 //
-// "protect" has the primary acknowledge nothing that the second lacks, and notes that it is in step; "expose" notes that
-// it is not, and then lets the primary go on alone. Only what is in step is promoted, once all processes of the primary
-// have ended and its data is fenced; then the two have changed their parts. "hand over" does that on request, "front"
-// has a front hold the endpoint, and "disband" removes the second.
+// "protect" has the primary acknowledge nothing that the second lacks, and notes that it is in step; "expose" notes
+// that it is not, and then lets the primary go on alone. Only what is in step is promoted, once all processes of the
+// primary have ended and its data is fenced; then the two have changed their parts. "hand over" does that on request,
+// "front" has a front hold the endpoint, and "disband" removes the second.
 //
 // The process that serves is ended for three reasons only: the instance is removed, a wanted Spec that
 // passed the engine's check needs a restart or asks for one, or the engine has not answered for long. Before such a
