@@ -130,6 +130,14 @@ func testBothKilled(t *testing.T, s Subject) {
 	p.KillPrimary(t)
 	p.KillStandby(t)
 	p.RestartStandby(t)
+	if a, ok := s.Engine.(engine.Asynchronous); ok { // which cannot know any more what it lacks
+		if err := a.Ready(t.Context(), p.Standby()); !errors.Is(err, engine.ErrBehind) {
+			t.Errorf("Ready after both were killed: %v", err)
+		}
+		if err := a.Concede(p.Standby()); err != nil {
+			t.Fatal(err)
+		}
+	}
 	p.FailOver(t)
 	if !s.Asynchronous {
 		l.want(t, s, c[p.leads])
