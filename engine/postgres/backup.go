@@ -230,6 +230,9 @@ type backupSet struct {
 	Database struct {
 		ID int `json:"id"`
 	} `json:"database"`
+	LSN struct {
+		Stop position `json:"stop"`
+	} `json:"lsn"`
 	Info struct {
 		Size       int64 `json:"size"`
 		Repository struct {

@@ -44,7 +44,11 @@ func (e Engine) Restore(ctx context.Context, n engine.Node, r backstay.Repositor
 		if err := t.layOut(ctx, w, set.Label); err != nil {
 			return err
 		}
-		f := &feeder{tool: t, data: w.Data, dir: w.Dir, set: set, head: head, fail: fail}
+		timeline, err := t.timelineFor(ctx, w, set, head)
+		if err != nil {
+			return err
+		}
+		f := &feeder{tool: t, data: w.Data, dir: w.Dir, set: set, head: head, timeline: timeline, fail: fail}
 		return c.replay(ctx, w, f, to)
 	})
 	if err != nil && context.Cause(ctx) != nil {
@@ -148,12 +152,11 @@ func (c recovery) replay(ctx context.Context, w *datadir.Workshop, f *feeder, to
 		return err
 	}
 	defer end()
-	// A standby that has taken over goes on with the log on a timeline of its own.
-	target := map[string]string{"restore_command": askCommand, "recovery_target_timeline": "latest",
+	target := map[string]string{"restore_command": askCommand, "recovery_target_timeline": f.timeline,
 		"recovery_target_action": "promote"}
 	switch {
 	case to.Alone:
-		target["recovery_target"], target["recovery_target_timeline"] = "immediate", "current"
+		target["recovery_target"], target["recovery_target_timeline"] = "immediate", backupsTimeline
 	case !to.Until.IsZero():
 		target["recovery_target_time"] = to.Until.UTC().Format("2006-01-02 15:04:05.999999-07")
 	}
@@ -180,15 +183,17 @@ func (c recovery) replay(ctx context.Context, w *datadir.Workshop, f *feeder, to
 
 // feeder gives a server segments of the archive.
 type feeder struct {
-	tool   *pgBackRest
-	data   string // of the server
-	dir    string // that the server may use
-	set    backupSet
-	head   head
-	closed atomic.Bool // no segment is given any more that was not given before
-	given  map[string]bool
-	fail   context.CancelCauseFunc
-	lost   atomic.Pointer[error] // why a segment was not given that there was; nil: there is none
+	tool *pgBackRest
+	data string // of the server
+	dir  string // that the server may use
+	set  backupSet
+	head head
+	// timeline is that which the server is to follow to its end.
+	timeline string
+	closed   atomic.Bool // no segment is given any more that was not given before
+	given    map[string]bool
+	fail     context.CancelCauseFunc
+	lost     atomic.Pointer[error] // why a segment was not given that there was; nil: there is none
 }
 
 // damage is why a segment could not be given. The server reads ahead, so it may have reached what is wanted without.

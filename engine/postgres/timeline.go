@@ -1,0 +1,96 @@
+package postgres
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"github.com/backstay/backstay/internal/datadir"
+)
+
+// backupsTimeline is the timeline of the backup, as recovery_target_timeline names it.
+const backupsTimeline = "current"
+
+// position is a place in the log: "0/3000148".
+type position uint64
+
+func parsePosition(text string) (position, error) {
+	high, low, ok := strings.Cut(text, "/")
+	h, errHigh := strconv.ParseUint(high, 16, 32)
+	l, errLow := strconv.ParseUint(low, 16, 32)
+	if err := errors.Join(errHigh, errLow); !ok || err != nil {
+		return 0, fmt.Errorf("%q is no place in the log", text)
+	}
+	return position(h<<32 | l), nil
+}
+
+// UnmarshalJSON reads it from a string.
+func (p *position) UnmarshalJSON(text []byte) error {
+	var s string
+	if err := json.Unmarshal(text, &s); err != nil {
+		return err
+	}
+	read, err := parsePosition(s)
+	*p = read
+	return err
+}
+
+// timelineFor says which timeline a server is to follow that begins with a backup: the newest of the archive, if the
+// backup's was left for it behind the backup, as where a standby has taken over. An instance that returned to an
+// earlier moment has left it before: then the backup's own goes on to what was written until then.
+func (t *pgBackRest) timelineFor(ctx context.Context, w *datadir.Workshop, set backupSet, h head) (string, error) {
+	own, ok := lineOf(set)
+	newest := own.timeline
+	for text := range h {
+		server, timeline, _ := strings.Cut(text, "-")
+		if server == strconv.Itoa(own.server) && timeline > newest {
+			newest = timeline
+		}
+	}
+	if !ok || newest == own.timeline {
+		return backupsTimeline, nil
+	}
+	path := filepath.Join(w.Dir, "newest.history")
+	_, err := t.run(ctx, false, "--pg1-path="+w.Data, "archive-get", newest+".history", path)
+	if codeOf(err) == codeNotFound {
+		return backupsTimeline, nil
+	}
+	if err != nil {
+		return "", err
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return "", errors.Join(err, os.Remove(path))
+	}
+	number, err := strconv.ParseUint(newest, 16, 32)
+	if err != nil || !descends(text, own.timeline, set.LSN.Stop) {
+		return backupsTimeline, os.Remove(path)
+	}
+	return strconv.FormatUint(number, 10), os.Remove(path)
+}
+
+// descends tells whether a timeline, whose history that is, goes on from another one that was left at that place or
+// behind it.
+func descends(history []byte, from string, place position) bool {
+	number, err := strconv.ParseUint(from, 16, 32)
+	if err != nil {
+		return false
+	}
+	lines := bufio.NewScanner(bytes.NewReader(history))
+	for lines.Scan() {
+		fields := strings.Fields(lines.Text())
+		if len(fields) < 2 || fields[0] != strconv.FormatUint(number, 10) {
+			continue
+		}
+		left, err := parsePosition(fields[1])
+		return err == nil && left >= place
+	}
+	return false
+}
