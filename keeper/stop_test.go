@@ -2,6 +2,8 @@ package keeper_test
 
 import (
 	"context"
+	"net"
+	"net/http"
 	"testing"
 	"time"
 
@@ -10,6 +12,7 @@ import (
 	"github.com/backstay/backstay/engine"
 	"github.com/backstay/backstay/internal/testkit"
 	"github.com/backstay/backstay/keeper/keepertest"
+	"github.com/backstay/backstay/keeper/wire"
 )
 
 // TestStopArchives: what was committed until a machine is stopped is in its repository, to the last second, though the
@@ -53,7 +56,7 @@ func TestStopWithoutRepository(t *testing.T) {
 			slow := testkit.ObjectStore(t).Slow(t)
 			c := only(p, everything(t))
 			c.Repository = backstay.Repository{Objects: &slow.ObjectStore}
-			b, _ := keepertest.Run(t, c)
+			b, ended := keepertest.Run(t, c)
 			m := &moments{T: t, p: p, c: c, b: b, spec: specOf(t, p)}
 			m.spec.Backup = backedUp(t).Backup
 			mustReach(t, b, m.spec)
@@ -63,7 +66,7 @@ func TestStopWithoutRepository(t *testing.T) {
 			m.note()
 			last := engine.WholeSecond(m.noted.last())
 			slow.Delay(time.Minute)
-			m.stop()
+			m.askToStop(ended)
 			slow.Delay(0)
 			m.b, _ = keepertest.Run(t, c)
 			mustReach(t, m.b, m.spec)
@@ -86,5 +89,26 @@ func (m *moments) stop() {
 	}
 	if took := time.Since(began); took > slowest {
 		m.Errorf("a stop took %v", took)
+	}
+}
+
+// askToStop has a keeper of this process end its engines, and returns when it has ended.
+func (m *moments) askToStop(ended func()) {
+	m.Helper()
+	began := time.Now()
+	client := http.Client{Timeout: 3 * slowest, Transport: &http.Transport{
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, "unix", keepertest.Socket(m.c))
+		},
+	}}
+	defer client.CloseIdleConnections()
+	answer, err := client.Post("http://keeper"+wire.StopPath, "", nil)
+	if err != nil {
+		m.Fatal(err)
+	}
+	answer.Body.Close()
+	ended()
+	if took := time.Since(began); answer.StatusCode >= 300 || took > slowest {
+		m.Errorf("a stop took %v, and was answered %s", took, answer.Status)
 	}
 }
