@@ -473,8 +473,11 @@ func (p *pair) settle(d time.Duration) {
 // any more, each serves, protected if it is to be.
 func TestPairsThroughManySchedules(t *testing.T) {
 	t.Parallel()
-	failovers := 0
-	for seed := range uint64(3_000) {
+	failovers, seeds := 0, uint64(3_000)
+	if testing.Short() {
+		seeds = 200
+	}
+	for seed := range seeds {
 		p := newPair(t, rand.New(rand.NewPCG(seed, 2)))
 		p.note("seed %d", seed)
 		for range p.rand.IntN(30) {
