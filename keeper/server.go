@@ -257,7 +257,7 @@ func (k *Keeper) answerAdmin(r *http.Request) (any, error) {
 	ctx, cancel := context.WithTimeout(r.Context(), userPatience)
 	defer cancel()
 	pid, n, err := in.Process(ctx)
-	return wire.Admin{PID: pid, SocketDir: n.RunDir, Port: n.Endpoint.Port}, err
+	return wire.Admin{PID: pid, SocketDir: n.RunDir, Port: n.Port(engine.ClientPort).Number}, err
 }
 
 func (k *Keeper) answerStorage(r *http.Request) (any, error) {

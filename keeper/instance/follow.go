@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/backstay/backstay"
-	"github.com/backstay/backstay/backend"
 	"github.com/backstay/backstay/engine"
 	"github.com/backstay/backstay/internal/step"
 	"github.com/backstay/backstay/keeper/node"
@@ -225,7 +224,6 @@ func (in *Instance) see(ctx context.Context) error {
 		s.away = s.asked
 	}
 	s.behind = f
-	in.report(func(*backend.Status) {})
 	return nil
 }
 

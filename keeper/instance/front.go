@@ -73,9 +73,12 @@ func (in *Instance) loseFront() {
 
 // holdFront has clients wait for the next primary, and ends what sessions are left to the one before.
 func (in *Instance) holdFront(ctx context.Context) {
+	if in.seen.front == nil {
+		return
+	}
 	r := in.Record()
 	f, err := in.m.front(r, r.spec(r.Started))
-	if err != nil || in.seen.front == nil {
+	if err != nil {
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), holdLimit)
