@@ -93,10 +93,6 @@ func (in *Instance) do(ctx, during context.Context, a action) error {
 func (in *Instance) rest(ctx context.Context, until time.Time) error {
 	timer := time.NewTimer(until.Sub(in.m.Now()))
 	defer timer.Stop()
-	var ended <-chan struct{}
-	if p := in.seen.process; p != nil {
-		ended = p.Done()
-	}
 	select {
 	case <-timer.C:
 		return nil
@@ -104,14 +100,14 @@ func (in *Instance) rest(ctx context.Context, until time.Time) error {
 		return nil
 	case <-in.seen.second.making.ended():
 		return nil
-	case <-in.seen.second.gone():
+	case <-endOf(in.seen.second.process):
 		in.failSecond(toRest, in.explainSecond())
 		return nil
-	case <-frontGone(in.seen.front):
+	case <-endOf(in.seen.front):
 		in.log.Warn("a front has ended, and its sessions with it; another one is started")
 		in.loseFront()
 		return nil
-	case <-ended:
+	case <-endOf(in.seen.process):
 		return in.explain()
 	case err := <-in.seen.stuck:
 		return errors.Join(err, in.seen.node.Kill(in.seen.process))

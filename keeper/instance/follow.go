@@ -342,11 +342,3 @@ func (in *Instance) disbandSteps() []step.Step {
 		})
 	}}}
 }
-
-// gone is closed when the second's process has ended.
-func (s *secondSight) gone() <-chan struct{} {
-	if s.process == nil {
-		return nil
-	}
-	return s.process.Done()
-}

@@ -103,8 +103,8 @@ func (in *Instance) closeFront() error {
 	return errors.Join(f.End(), os.RemoveAll(f.Dir))
 }
 
-// frontGone is closed when the front has ended.
-func frontGone(p *process.Process) <-chan struct{} {
+// endOf is closed when the process has ended, and blocks for ever where there is none.
+func endOf(p *process.Process) <-chan struct{} {
 	if p == nil {
 		return nil
 	}
