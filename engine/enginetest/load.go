@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/backstay/backstay"
+	"github.com/backstay/backstay/internal/wait"
 )
 
 // load is clients that write one key after the other, and note of which they were told that it is written.
@@ -110,24 +111,30 @@ func (l *load) wantWaiting(t *testing.T) {
 	}
 }
 
-// firstWrite returns how long it takes from began until a client that tries again and again has written.
-func (s Subject) firstWrite(
-	ctx context.Context, c backstay.Credentials, key string, began time.Time,
-) <-chan time.Duration {
-	written := make(chan time.Duration, 1)
+// firstWrite has a client try again and again to write. The function that it returns waits until it has, and tells how
+// long that was from began.
+func (s Subject) firstWrite(t *testing.T, c backstay.Credentials, key string, began time.Time) func() time.Duration {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	written := make(chan error, 1)
+	var took time.Duration
 	go func() {
-		for ctx.Err() == nil {
+		written <- wait.Until(ctx, wait.Every(2*time.Millisecond), func() (again bool, err error) {
 			session, err := s.Connect(ctx, c)
 			if err == nil {
 				err = session.Set(ctx, key, "written")
 				session.Close()
 			}
-			if err == nil {
-				written <- time.Since(began)
-				return
-			}
-			time.Sleep(2 * time.Millisecond)
-		}
+			took = time.Since(began)
+			return err != nil, err
+		})
 	}()
-	return written
+	return func() time.Duration {
+		t.Helper()
+		defer cancel()
+		if err := <-written; err != nil {
+			t.Fatalf("nobody can write: %v", err)
+		}
+		return took
+	}
 }

@@ -30,10 +30,10 @@ func testFailover(t *testing.T, s Subject) {
 		l.awaitMore(t, 200)
 		began := time.Now()
 		p.KillPrimary(t)
-		written := s.firstWrite(t.Context(), c[1-p.leads], "first", began)
+		written := s.firstWrite(t, c[1-p.leads], "first", began)
 		p.FailOver(t)
 		promoted := time.Since(began)
-		t.Logf("promoted %v after the kill, the first write after %v", promoted, <-written)
+		t.Logf("promoted %v after the kill, the first write after %v", promoted, written())
 		if s.Asynchronous {
 			count, missing := l.compare(t, s, c[p.leads])
 			t.Logf("of %d values, %d are lost", count, missing)
@@ -93,9 +93,9 @@ func testHandOver(t *testing.T, s Subject) {
 		}
 		began := time.Now()
 		ended := p.EndPrimary(t)
-		written := s.firstWrite(t.Context(), c[1-p.leads], "first", began)
+		written := s.firstWrite(t, c[1-p.leads], "first", began)
 		p.FailOver(t)
-		t.Logf("the primary took %v to end, the first write came after %v", ended, <-written)
+		t.Logf("the primary took %v to end, the first write came after %v", ended, written())
 		l.want(t, s, c[p.leads])
 		p.Rejoin(t)
 		if p.recopied > 0 {

@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/go-sql-driver/mysql"
+
 	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/engine"
 	"github.com/backstay/backstay/internal/wait"
@@ -199,7 +201,9 @@ func awaiting(primary engine.Node, name string) engine.Node {
 }
 
 // HandOver has the primary wait for the standby, unless it does already. Then both write to their disks what they have
-// changed, and the standby runs what it has got.
+// changed, and the standby runs what it has got. At last the primary is told to end in the one way by which it sends
+// all that it commits until its end. Ended by a signal, it cuts the standby off from what is being committed, of which
+// nobody is told, but with which it could not follow that standby any more.
 func (e Engine) HandOver(ctx context.Context, primary, standby engine.Node) error {
 	if err := errors.Join(e.Settle(ctx, primary), e.Settle(ctx, standby)); err != nil {
 		return err
@@ -215,10 +219,23 @@ func (e Engine) HandOver(ctx context.Context, primary, standby engine.Node) erro
 	if err == nil {
 		err = withAdmin(ctx, standby, func(conn *sql.Conn) error { return hasRun(ctx, conn, ends) })
 	}
+	if err == nil {
+		err = endBehindStandby(ctx, primary)
+	}
 	if err != nil && primary.Replication.Awaits == "" {
 		return errors.Join(err, undo(ctx, primary), e.reconfigure(context.WithoutCancel(ctx), primary))
 	}
 	return err
+}
+
+// endBehindStandby has the primary end once the standby has got all. Only a refusal is an error: the connection is
+// among what the server ends, and a server that has not heard it is ended by whoever hands over.
+func endBehindStandby(ctx context.Context, primary engine.Node) error {
+	err := withAdmin(ctx, primary, func(conn *sql.Conn) error { return run(ctx, conn, "SHUTDOWN WAIT FOR ALL SLAVES") })
+	if refusal := new(mysql.MySQLError); errors.As(err, &refusal) {
+		return err
+	}
+	return nil
 }
 
 // hasRun returns when a node has run what was sent until then.

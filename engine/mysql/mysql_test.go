@@ -46,16 +46,15 @@ func connect(ctx context.Context, c backstay.Credentials) (enginetest.Session, e
 		return nil, err
 	}
 	conn, err := db.Conn(ctx)
-	if err == nil {
-		_, err = conn.ExecContext(ctx, "CREATE TABLE IF NOT EXISTS `keys` (`key` varchar(255) PRIMARY KEY, value text)")
-		if isDenied(err) || isNumber(err, readOnlyTransaction) { // whoever may only read finds it, or nothing
-			err = nil
-		}
-	}
 	if err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
-	return session{db, conn}, nil
+	s := session{db, conn}
+	_, err = conn.ExecContext(ctx, "CREATE TABLE IF NOT EXISTS `keys` (`key` varchar(255) PRIMARY KEY, value text)")
+	if err != nil && !isDenied(err) && !isNumber(err, readOnlyTransaction) { // whoever may only read finds it, or nothing
+		return nil, errors.Join(err, s.Close())
+	}
+	return s, nil
 }
 
 func (s session) Set(ctx context.Context, key, value string) error {
@@ -68,4 +67,5 @@ func (s session) Get(ctx context.Context, key string) (value string, err error) 
 	return value, err
 }
 
-func (s session) Close() error { return s.db.Close() }
+// Close ends the connection too, which a pool that is closed leaves to whoever has it.
+func (s session) Close() error { return errors.Join(s.conn.Close(), s.db.Close()) }

@@ -19,8 +19,13 @@ import (
 
 var _ engine.Replicator = Engine{}
 
-// gently bounds how much of the disk's time a copy takes that nobody waits for: so many pieces of 10 MB a second.
-const gently = "--throttle=20"
+// gently bounds how much of the disk's time a copy takes that nobody waits for: so many pieces of 10 MB a second. Each
+// of the server's own hundreds of files counts as one or more, so that data that is copied in a moment would take a
+// minute: that is copied as it is.
+const (
+	gently      = "--throttle=20"
+	gentlyAbove = 1 << 30 // bytes
+)
 
 // Copy copies the serving primary by mariadb-backup, and notes in the copy which transaction is its last.
 func (e Engine) Copy(ctx context.Context, primary, to engine.Node, progress func(string)) error {
@@ -64,13 +69,21 @@ func copyPrimary(
 	if err := errors.Join(datadir.Give(w.Data, uid, gid), os.Chmod(w.Dir, 0o711)); err != nil {
 		return last, err
 	}
+	whole, err := clone.Size(primary.DataDir)
+	if err != nil {
+		return last, err
+	}
+	how := []string{"--target-dir=" + w.Data}
+	if whole > gentlyAbove {
+		how = append(how, gently)
+	}
 	telling, end := context.WithCancel(ctx)
 	told := make(chan struct{})
 	go func() {
 		defer close(told)
-		tellCopied(telling, primary.DataDir, w.Data, progress)
+		tellCopied(telling, whole, w.Data, progress)
 	}()
-	at, err := copyNode(ctx, primary, io.Discard, "--target-dir="+w.Data, gently)
+	at, err := copyNode(ctx, primary, io.Discard, how...)
 	end()
 	<-told
 	if err != nil {
@@ -85,11 +98,7 @@ func copyPrimary(
 }
 
 // tellCopied tells of each further hundredth that is copied.
-func tellCopied(ctx context.Context, from, to string, progress func(string)) {
-	whole, err := clone.Size(from)
-	if err != nil {
-		return
-	}
+func tellCopied(ctx context.Context, whole int64, to string, progress func(string)) {
 	told := int64(0)
 	for wait.Pause(ctx, time.Second) == nil {
 		done, err := clone.Size(to)
