@@ -59,15 +59,16 @@ func openTool(ctx context.Context, n engine.Node, r backstay.Repository) (t *pgB
 	if err != nil {
 		return nil, errors.Join(err, os.RemoveAll(dir))
 	}
-	sweepTools()
+	SweepTools()
 	return &pgBackRest{node: n, repository: r, store: store, dir: dir, worksIn: dir, held: held}, nil
 }
 
 const toolPrefix = "backstay-pgbackrest-"
 
-// sweepTools removes what those have left who were killed: what nobody holds, and was not made just now. What cannot be
-// removed is left to whoever can.
-func sweepTools() {
+// SweepTools ends and removes what those have left who were killed: the tool's helpers, which write to the repository
+// until they see that they are alone, and directories that nobody holds and that were not made just now. What cannot
+// be removed is left to whoever can.
+func SweepTools() {
 	left, _ := filepath.Glob(filepath.Join(os.TempDir(), toolPrefix+"*"))
 	for _, path := range left {
 		dir, err := os.Open(path)
@@ -75,9 +76,11 @@ func sweepTools() {
 			continue
 		}
 		info, err := dir.Stat()
-		isOld := err == nil && time.Since(info.ModTime()) > time.Minute
-		if isOld && unix.Flock(int(dir.Fd()), unix.LOCK_EX|unix.LOCK_NB) == nil {
-			_ = os.RemoveAll(path)
+		if err == nil && unix.Flock(int(dir.Fd()), unix.LOCK_EX|unix.LOCK_NB) == nil {
+			err = process.KillIn(path)
+			if err == nil && time.Since(info.ModTime()) > time.Minute {
+				_ = os.RemoveAll(path)
+			}
 		}
 		dir.Close()
 	}
