@@ -142,7 +142,7 @@ func (c Catalog) plans(o *Offering, inventory backend.Inventory) []plan {
 	var plans []plan
 	for _, v := range sold {
 		for _, size := range o.Sizes {
-			if size.Encrypted && inventory.Encryption == "" || size.Nodes > max(1, v.Nodes) {
+			if size.Encrypted && inventory.Encryption == "" || !holdsNodes(size, v, inventory.Room) {
 				continue
 			}
 			size.Backups = backupDays(v, cmp.Or(size.Backups, o.Backups, &defaultDays))
@@ -171,6 +171,15 @@ func backupDays(v backend.EngineVersion, wanted *int) *int {
 		return new(int)
 	}
 	return wanted
+}
+
+// holdsNodes tells whether the backend can have as many nodes of an instance as the size has. Several of them are of
+// use only where each of them has the memory that it is promised.
+func holdsNodes(s Size, v backend.EngineVersion, room backstay.Size) bool {
+	if s.Nodes < 2 {
+		return true
+	}
+	return s.Nodes <= v.Nodes && (room.Memory == 0 || backstay.Bytes(s.Nodes)*s.Memory <= room.Memory)
 }
 
 // shortage is what a plan's description says where the plan is larger than what there is room for.

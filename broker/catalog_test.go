@@ -227,6 +227,27 @@ func TestPlanSaysThatItIsLargerThanTheMachine(t *testing.T) {
 	}
 }
 
+// TestNodesHaveTheirMemory sells an instance of two only where the machine has the memory of both.
+func TestNodesHaveTheirMemory(t *testing.T) {
+	t.Parallel()
+	c, err := ParseCatalog(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	there := inventory("15")
+	there.Engines[0].Nodes = 2
+	there.Room.Memory = 16 << 30
+	var sold []string
+	for _, p := range c.plans(&c.Offerings[0], there) {
+		if strings.Contains(p.Name, "-HA-") {
+			sold = append(sold, p.Name)
+		}
+	}
+	if want := []string{"S-HA-dedicated-15", "M-HA-dedicated-15"}; !slices.Equal(sold, want) {
+		t.Errorf("sold: %v, want %v", sold, want)
+	}
+}
+
 // Descriptions may be written over several lines, as YAML folds them.
 func TestFoldedDescription(t *testing.T) {
 	t.Parallel()

@@ -1,6 +1,8 @@
 package keeper
 
 import (
+	"cmp"
+
 	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/backend"
 	"github.com/backstay/backstay/keeper/instance"
@@ -16,14 +18,27 @@ func promise(s backend.Spec) backstay.Bytes {
 	return (instance.VolumeSize(s.Size.Storage) + volume.Log) * backstay.Bytes(max(1, s.Nodes))
 }
 
-// checkPromises is Unavailable if the Spec would have more promised than the operator allows. What asks for no more
-// than it has is never refused. k.mu is held.
+// memoryPromise is how much of the machine's memory is promised by a plan: that of an instance of several nodes, of
+// which each must be able to do alone what the other did. Others share what is left.
+func memoryPromise(s backend.Spec) backstay.Bytes {
+	if s.Nodes < 2 {
+		return 0
+	}
+	return s.Size.Memory * backstay.Bytes(s.Nodes)
+}
+
+// checkPromises is Unavailable if the Spec would have more promised than the operator allows, or the machine has. What
+// asks for no more than it has is never refused. k.mu is held.
 func (k *Keeper) checkPromises(spec backend.Spec) error {
+	return cmp.Or(k.checkStorage(spec), k.checkMemory(spec))
+}
+
+func (k *Keeper) checkStorage(spec backend.Spec) error {
 	limit := k.promisable()
 	if limit == 0 {
 		return nil
 	}
-	promised, had := k.promised(spec.Instance)
+	promised, had := k.promised(spec.Instance, promise)
 	asked := promise(spec)
 	if asked <= had || promised+asked <= limit {
 		return nil
@@ -35,8 +50,24 @@ func (k *Keeper) checkPromises(spec backend.Spec) error {
 		"`overcommit`.", spec.Size.Storage, limit/backstay.GB, (promised+had)/backstay.GB)
 }
 
-// promised is how much of the disk is promised to all instances but one, and to that. k.mu is held.
-func (k *Keeper) promised(but backstay.InstanceID) (others, had backstay.Bytes) {
+func (k *Keeper) checkMemory(spec backend.Spec) error {
+	has := k.room().Memory
+	promised, had := k.promised(spec.Instance, memoryPromise)
+	asked := memoryPromise(spec)
+	if has == 0 || asked <= had || promised+asked <= has {
+		return nil
+	}
+	k.Log.Warn("more memory is asked for than can be promised", "instance", spec.Instance, "asked", asked,
+		"promised", promised+had, "machine", has)
+	return backstay.Errorf(backstay.Unavailable, "No %v of memory for each of %d nodes can be promised here any more: of "+
+		"%d GB that the machine has, %d GB are. Choose a smaller plan or one of a single node, delete services, or ask the "+
+		"operator for more memory.", spec.Size.Memory, spec.Nodes, has/backstay.GB, (promised+had)/backstay.GB)
+}
+
+// promised is how much is promised to all instances but one, and to that. k.mu is held.
+func (k *Keeper) promised(
+	but backstay.InstanceID, promise func(backend.Spec) backstay.Bytes,
+) (others, had backstay.Bytes) {
 	k.each(func(r instance.Record) {
 		if r.Spec.Instance == but {
 			had = promise(r.Spec)

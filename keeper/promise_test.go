@@ -7,6 +7,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/backstay/backstay"
+	"github.com/backstay/backstay/keeper/instance"
 	"github.com/backstay/backstay/keeper/keepertest"
 )
 
@@ -45,5 +46,31 @@ func refusedPromise(t *testing.T, err error) {
 	t.Helper()
 	if backstay.KindOf(err) != backstay.Unavailable || !strings.Contains(backstay.SentenceOf(err), "2GB of storage") {
 		t.Errorf("what promises too much: %v", err)
+	}
+}
+
+// TestMemoryOfNodesIsPromised asks for more memory for the nodes of instances of two than the machine has. Who has one
+// node shares what there is.
+func TestMemoryOfNodesIsPromised(t *testing.T) {
+	t.Parallel()
+	c := keepertest.Config(t, 6)
+	b, _ := keepertest.Run(t, c)
+	spec := newSpec(t)
+	spec.Nodes = 2
+	mustReach(t, b, spec)
+
+	other := newSpec(t)
+	other.Nodes, other.Size.Memory = 2, instance.Memory()/2
+	err := b.Admit(t.Context(), other)
+	if backstay.KindOf(err) != backstay.Unavailable || !strings.Contains(backstay.SentenceOf(err), "for each of 2 nodes") {
+		t.Errorf("memory is promised that there is not: %v", err)
+	}
+	other.Size.Memory -= spec.Size.Memory
+	if err := b.Admit(t.Context(), other); err != nil {
+		t.Errorf("memory that there is: %v", err)
+	}
+	other.Nodes, other.Size.Memory = 1, instance.Memory()
+	if err := b.Admit(t.Context(), other); err != nil {
+		t.Errorf("one node: %v", err)
 	}
 }

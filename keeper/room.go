@@ -72,7 +72,7 @@ func (k *Keeper) checkRoom(spec backend.Spec, seen disk) error {
 	if seen.Reserve+kept+takes <= seen.Free {
 		return nil
 	}
-	promised, _ := k.promised(spec.Instance)
+	promised, _ := k.promised(spec.Instance, promise)
 	return backstay.Errorf(backstay.Unavailable, "The disk is nearly full: of %d MB that are free, %d MB are kept for "+
 		"the platform and %d MB for the services that there are, to which %d GB are promised. A new service takes %d MB of "+
 		"them. Delete services or data, or ask the operator for a larger disk, or a smaller `volume-reserve`.",
