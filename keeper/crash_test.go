@@ -45,6 +45,7 @@ func dieBehindEach(
 		_, _, died := keepertest.Start(t, c, step)
 		select {
 		case <-died:
+			t.Logf("a keeper has died behind %s", step)
 		case err := <-ended:
 			t.Fatalf("before a keeper came past %s: %v", step, err)
 		}

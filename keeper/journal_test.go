@@ -3,6 +3,7 @@ package keeper_test
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 	"sync"
 	"testing"
@@ -139,6 +140,19 @@ func (j *journal) last() (at time.Time) {
 		}
 	}
 	return at
+}
+
+// longest is the longest time since a moment in which the app was told of no commit.
+func (j *journal) longest(since time.Time) (gap time.Duration) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	told := slices.SortedFunc(slices.Values(j.told), time.Time.Compare)
+	for _, at := range told {
+		if at.After(since) {
+			gap, since = max(gap, at.Sub(since)), at
+		}
+	}
+	return gap
 }
 
 // length is how many numbers were begun.

@@ -5,204 +5,171 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
 
-	"github.com/jackc/pgx/v5"
-
+	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/backend"
 	"github.com/backstay/backstay/backend/local"
+	"github.com/backstay/backstay/engine/mysql"
 	"github.com/backstay/backstay/internal/process"
 	"github.com/backstay/backstay/internal/wait"
 	"github.com/backstay/backstay/keeper"
+	"github.com/backstay/backstay/keeper/instance"
 	"github.com/backstay/backstay/keeper/keepertest"
 )
+
+// paired are the products whose instances can have a standby.
+var paired = products[:2]
+
+// onEachPair runs a test with each of them, and with the configuration of a keeper that has room for an instance of two.
+func onEachPair(t *testing.T, test func(t *testing.T, p product, c keeper.Config)) {
+	if testing.Short() {
+		t.Skip("it takes a minute")
+	}
+	t.Parallel()
+	for _, p := range paired {
+		t.Run(p.engine, func(t *testing.T) {
+			t.Parallel()
+			c := keepertest.Config(t, 3)
+			c.Engines["mysql"] = mysql.Engine{}
+			test(t, p, c)
+		})
+	}
+}
 
 // isProtected tells whether an instance of two serves, and its standby lacks nothing.
 func isProtected(s backend.Status) bool {
 	return s.Phase == backend.Running && len(s.Nodes) == 2 && s.Nodes[1].Phase == backend.Running
 }
 
-// mustPair makes an instance of two, and returns how an app reaches it.
-func mustPair(t *testing.T, b *local.Backend) (spec backend.Spec, uri string) {
-	t.Helper()
-	spec = newSpec(t)
-	spec.Nodes = 2
-	if err := b.Apply(t.Context(), spec); err != nil {
-		t.Fatal(err)
-	}
-	until(t, b, spec.Instance, isProtected)
-	u := backend.User{Name: "writer1", Password: "correcthorsebatterystaple"}
-	c, err := b.CreateUser(t.Context(), spec.Instance, u)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return spec, c["uri"].(string) + "?sslmode=require"
-}
-
-// pairWriters are clients that note what they were told is committed.
-type pairWriters struct {
-	uri   string
-	next  atomic.Int64
-	mu    sync.Mutex
-	acked []int64
-	last  time.Time
-	gap   time.Duration // the longest between two acknowledgements
-}
-
-// run writes with several connections until ctx ends.
-func (w *pairWriters) run(ctx context.Context, connections int) (wait func()) {
-	var all sync.WaitGroup
-	for range connections {
-		all.Go(func() {
-			for ctx.Err() == nil {
-				w.connect(ctx)
-			}
-		})
-	}
-	return all.Wait
-}
-
-func (w *pairWriters) connect(ctx context.Context) {
-	conn, err := pgx.Connect(ctx, w.uri)
-	if err != nil {
-		return
-	}
-	defer conn.Close(context.Background())
-	for ctx.Err() == nil {
-		i := w.next.Add(1)
-		if _, err := conn.Exec(ctx, "INSERT INTO noted VALUES ($1)", i); err != nil {
-			return
-		}
-		w.note(i)
-	}
-}
-
-func (w *pairWriters) note(i int64) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	now := time.Now()
-	if !w.last.IsZero() {
-		w.gap = max(w.gap, now.Sub(w.last))
-	}
-	w.acked, w.last = append(w.acked, i), now
-}
-
-// longest returns the longest gap since the last call.
-func (w *pairWriters) longest() time.Duration {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	gap := w.gap
-	w.gap = 0
-	return gap
-}
-
 // TestPairLosesNothing: the primary of an instance of two is killed, or hangs, again and again, under clients that
 // write. The standby takes over, what was acknowledged is all there, and the instance heals by itself.
 func TestPairLosesNothing(t *testing.T) {
-	if testing.Short() {
-		t.Skip("it takes a while")
-	}
-	t.Parallel()
-	c := keepertest.Config(t, 4)
-	b, _ := keepertest.Run(t, c)
-	spec, uri := mustPair(t, b)
-	conn, err := pgx.Connect(t.Context(), uri)
+	onEachPair(t, func(t *testing.T, p product, c keeper.Config) {
+		b, _ := keepertest.Run(t, c)
+		spec := specOf(t, p)
+		spec.Nodes = 2
+		if err := b.Apply(t.Context(), spec); err != nil {
+			t.Fatal(err)
+		}
+		until(t, b, spec.Instance, isProtected)
+		credentials := mustCredentials(t, b, spec.Instance)
+		if err := add(t.Context(), p, credentials, 0); err != nil {
+			t.Fatal(err)
+		}
+		ctx, stop := context.WithCancel(t.Context())
+		var noted journal
+		var clients sync.WaitGroup
+		for range 4 {
+			clients.Go(func() { noted.keep(ctx, p, credentials) })
+		}
+		for i, s := range []syscall.Signal{syscall.SIGKILL, syscall.SIGSTOP} {
+			if i > 0 { // a primary that ends sooner is started again
+				time.Sleep(31 * time.Second)
+			}
+			strikePrimary(t, b, spec, s, &noted)
+		}
+		checkStandbyReturns(t, b, c, spec)
+		stop()
+		clients.Wait()
+		checkNoted(t, p, credentials, &noted)
+		if err := end(t.Context(), b, spec.Instance); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
+// strikePrimary sends the primary a signal that ends or stops it, and returns when what was its standby is protected.
+func strikePrimary(t *testing.T, b *local.Backend, spec backend.Spec, s syscall.Signal, noted *journal) {
+	t.Helper()
+	primary := until(t, b, spec.Instance, isProtected).Nodes[0].Name
+	time.Sleep(time.Second) // in which clients write
+	struck := time.Now()
+	mustSignal(t, mustPID(t, b, spec.Instance), s)
+	until(t, b, spec.Instance, func(s backend.Status) bool { return isProtected(s) && s.Nodes[0].Name != primary })
+	t.Logf("%v: %v without an acknowledgement, protected after %v", s, noted.longest(struck), time.Since(struck))
+}
+
+// checkStandbyReturns kills the standby, which goes on with the data that it has, and follows again.
+func checkStandbyReturns(t *testing.T, b *local.Backend, c keeper.Config, spec backend.Spec) {
+	t.Helper()
+	status := until(t, b, spec.Instance, isProtected)
+	home := string(instance.Home(spec.Instance, instance.Place(strings.TrimPrefix(status.Nodes[1].Name, "1"))))
+	data := filepath.Join(c.DataDir, "instances", home, "data")
+	before, err := os.Stat(data)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := conn.Exec(t.Context(), "CREATE TABLE noted (i bigint)"); err != nil {
-		t.Fatal(err)
+	killed := time.Now()
+	killIn(c, home)
+	until(t, b, spec.Instance, func(s backend.Status) bool { return isProtected(s) && s.Protected.After(status.Protected) })
+	if after, err := os.Stat(data); err != nil || !os.SameFile(before, after) {
+		t.Errorf("a standby that was killed has other data than before (%v)", err)
 	}
-	conn.Close(t.Context())
-	ctx, stop := context.WithCancel(t.Context())
-	w := &pairWriters{uri: uri}
-	wait := w.run(ctx, 4)
-	for _, s := range []syscall.Signal{syscall.SIGKILL, syscall.SIGSTOP} {
-		time.Sleep(time.Second)
-		w.longest()
-		primary := until(t, b, spec.Instance, isProtected).Nodes[0].Name
-		admin, err := b.Admin(t.Context(), spec.Instance)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := syscall.Kill(admin.PID, s); err != nil {
-			t.Fatal(err)
-		}
-		until(t, b, spec.Instance, func(s backend.Status) bool { return isProtected(s) && s.Nodes[0].Name != primary })
-		t.Logf("%v: %v without an acknowledgement", s, w.longest())
-		time.Sleep(31 * time.Second)
-	}
-	stop()
-	wait()
-	checkNoted(t, uri, w.acked)
-	if err := b.Remove(t.Context(), spec.Instance); err != nil {
-		t.Fatal(err)
-	}
-	awaitGone(t, b, spec.Instance)
+	t.Logf("a standby that was killed follows again after %v", time.Since(killed))
 }
 
 // checkNoted looks for each commit that was acknowledged.
-func checkNoted(t *testing.T, uri string, acked []int64) {
+func checkNoted(t *testing.T, p product, c backstay.Credentials, j *journal) {
 	t.Helper()
-	conn, err := pgx.Connect(t.Context(), uri)
+	w, err := openNoter(t.Context(), p, c)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer conn.Close(context.Background())
-	rows, err := conn.Query(t.Context(), "SELECT i FROM noted")
+	defer w.(writer).close()
+	found, err := w.noted(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	found, err := pgx.CollectRows(rows, pgx.RowTo[int64])
+	now := time.Now()
+	j.compare(t, found, now, now)
+}
+
+// openNoter connects an app, which has a place for its numbers then.
+func openNoter(ctx context.Context, p product, c backstay.Credentials) (noter, error) {
+	w, err := p.open(ctx, c)
 	if err != nil {
-		t.Fatal(err)
+		return nil, err
 	}
-	has := map[int64]bool{}
-	for _, i := range found {
-		has[i] = true
+	n := w.(noter)
+	if err := n.note(ctx, 0); err != nil {
+		w.close()
+		return nil, err
 	}
-	for _, i := range acked {
-		if !has[i] {
-			t.Errorf("commit %d was acknowledged and is lost", i)
-		}
-	}
-	t.Logf("%d commits were acknowledged", len(acked))
+	return n, nil
 }
 
 // TestKeeperDiesBehindEveryPairStep leads instances of two through whole lives, with keepers of which each dies behind
 // another step. What was committed before is there at each turn, and nothing is left in the end.
 func TestKeeperDiesBehindEveryPairStep(t *testing.T) {
-	if testing.Short() {
-		t.Skip("it takes minutes")
-	}
-	t.Parallel()
-	c := keepertest.Config(t, 3)
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
-	defer cancel()
-	lead := func(enough <-chan struct{}) error {
-		for {
-			if err := leadPair(ctx, c, newSpec(t)); err != nil {
-				return err
-			}
-			select {
-			case <-enough:
-				return nil
-			default:
+	onEachPair(t, func(t *testing.T, p product, c keeper.Config) {
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
+		defer cancel()
+		lead := func(enough <-chan struct{}) error {
+			for {
+				if err := leadPair(ctx, c, p, specOf(t, p)); err != nil {
+					return err
+				}
+				select {
+				case <-enough:
+					return nil
+				default:
+				}
 			}
 		}
-	}
-	dieBehindEach(t, c, keeper.PairStepNames(), lead, func(*keeper.Config, string) {})
+		dieBehindEach(t, c, keeper.PairStepNames(), lead, func(*keeper.Config, string) {})
+	})
 }
 
 // leadPair takes an instance of two through its life: it becomes protected, fails over, loses its standby, and becomes an
 // instance of one.
-func leadPair(ctx context.Context, c keeper.Config, spec backend.Spec) error {
+func leadPair(ctx context.Context, c keeper.Config, p product, spec backend.Spec) error {
 	b := local.New(keepertest.Socket(c))
 	spec.Nodes = 2
 	if err := applyAndReach(ctx, b, spec); err != nil {
@@ -212,25 +179,24 @@ func leadPair(ctx context.Context, c keeper.Config, spec backend.Spec) error {
 	if err != nil {
 		return err
 	}
-	uri := credentials["uri"].(string) + "?sslmode=require"
 	if err := follow(ctx, b, spec.Instance, isProtected); err != nil {
 		return err
 	}
-	if err := add(ctx, uri, 1); err != nil {
+	if err := add(ctx, p, credentials, 1); err != nil {
 		return err
 	}
 	spec.Generation, spec.Failovers = 2, 1
 	if err := applyAndReach(ctx, b, spec); err != nil {
 		return err
 	}
-	if err := add(ctx, uri, 2); err != nil {
+	if err := add(ctx, p, credentials, 2); err != nil {
 		return err
 	}
 	if err := follow(ctx, b, spec.Instance, isProtected); err != nil {
 		return err
 	}
-	killIn(filepath.Join(c.DataDir, "instances", string(spec.Instance), "data")) // the primary before, now the standby
-	if err := add(ctx, uri, 3); err != nil {
+	killIn(c, string(spec.Instance)) // what was the primary before, and is the standby now
+	if err := add(ctx, p, credentials, 3); err != nil {
 		return err
 	}
 	if err := follow(ctx, b, spec.Instance, isProtected); err != nil {
@@ -243,44 +209,53 @@ func leadPair(ctx context.Context, c keeper.Config, spec backend.Spec) error {
 	if err := follow(ctx, b, spec.Instance, func(s backend.Status) bool { return len(s.Nodes) == 1 }); err != nil {
 		return err
 	}
-	if err := add(ctx, uri, 4); err != nil {
+	if err := add(ctx, p, credentials, 4); err != nil {
+		return err
+	}
+	if err := awaitDisbanded(ctx, c, spec); err != nil {
 		return err
 	}
 	return end(ctx, b, spec.Instance)
 }
 
-// killIn kills the PostgreSQL with that data directory, if it runs.
-func killIn(dataDir string) {
-	text, err := os.ReadFile(filepath.Join(dataDir, "postmaster.pid"))
-	if err != nil {
-		return
-	}
-	line, _, _ := strings.Cut(string(text), "\n")
-	if pid, err := strconv.Atoi(line); err == nil && process.WorksIn(pid, filepath.Dir(dataDir)) {
-		syscall.Kill(pid, syscall.SIGKILL)
+// awaitDisbanded returns when one of the two places of an instance is gone, which takes until its node has ended.
+func awaitDisbanded(ctx context.Context, c keeper.Config, spec backend.Spec) error {
+	return wait.Until(ctx, wait.Every(20*time.Millisecond), func() (again bool, err error) {
+		homes, err := filepath.Glob(filepath.Join(c.DataDir, "instances", string(spec.Instance)+"*"))
+		return len(homes) > 1, err
+	})
+}
+
+// killIn kills the node that lies at a place, if it runs.
+func killIn(c keeper.Config, home string) {
+	files, _ := filepath.Glob(filepath.Join(c.DataDir, "run", "*", "node.pid")) // the pattern is sound
+	for _, path := range files {
+		text, _ := os.ReadFile(path)
+		pid, err := strconv.Atoi(strings.TrimSpace(string(text)))
+		if err == nil && process.WorksIn(pid, filepath.Join(c.DataDir, "instances", home)) {
+			syscall.Kill(pid, syscall.SIGKILL)
+		}
 	}
 }
 
-// add commits the row that has the number, as soon as the instance takes that, and looks for those before.
-func add(ctx context.Context, uri string, number int) error {
-	var found int
+// add notes the number as soon as the instance takes that, and looks for those before. 0 is the place for them.
+func add(ctx context.Context, p product, c backstay.Credentials, number int) error {
+	var found []int
 	err := wait.Until(ctx, wait.Every(50*time.Millisecond), func() (again bool, err error) {
-		conn, err := pgx.Connect(ctx, uri)
+		w, err := openNoter(ctx, p, c)
 		if err != nil {
 			return true, err
 		}
-		defer conn.Close(context.Background())
-		if _, err := conn.Exec(ctx, "CREATE TABLE IF NOT EXISTS added (i int PRIMARY KEY)"); err != nil {
-			return true, err
+		defer w.(writer).close()
+		if found, err = w.noted(ctx); number > 0 && err == nil && !slices.Contains(found, number) {
+			if err = w.note(ctx, number); err == nil {
+				found, err = w.noted(ctx)
+			}
 		}
-		if _, err := conn.Exec(ctx, "INSERT INTO added VALUES ($1) ON CONFLICT DO NOTHING", number); err != nil {
-			return true, err
-		}
-		err = conn.QueryRow(ctx, "SELECT count(*) FROM added").Scan(&found)
 		return err != nil, err
 	})
-	if err == nil && found != number {
-		err = fmt.Errorf("%d rows were committed, and %d are there", number, found)
+	if err == nil && len(found) != number {
+		err = fmt.Errorf("%d numbers were committed, and %d are there", number, found)
 	}
 	return err
 }

@@ -177,6 +177,9 @@ func (in *Instance) followSteps(generation int64) []step.Step {
 			if n, err = in.secondNode(generation); err != nil {
 				return err
 			}
+			if _, err := n.Stop(); err != nil { // it has ended, as far as is known: its file is left, and says that it runs
+				return err
+			}
 			ctx, cancel := context.WithTimeout(ctx, preparePatience)
 			defer cancel()
 			n.Program, err = n.Prepare(ctx)
@@ -199,9 +202,14 @@ func (in *Instance) followSteps(generation int64) []step.Step {
 // seePatience is how long it may take to find out how the second follows.
 const seePatience = 2 * time.Second
 
-// see finds out how the second follows the primary.
+// see finds out how the second follows the primary. A primary that stands still is not asked about that: whether it is
+// to be replaced is seen sooner.
 func (in *Instance) see(ctx context.Context) error {
 	s := &in.seen.second
+	if node.IsStopped(in.seen.process.PID) {
+		s.asked = in.m.Now()
+		return in.ask(ctx)
+	}
 	e, err := in.replicator()
 	if err != nil {
 		return err
@@ -214,6 +222,9 @@ func (in *Instance) see(ctx context.Context) error {
 	case <-s.process.Done():
 		return in.explainSecond()
 	default:
+	}
+	if err != nil {
+		in.seen.probed = time.Time{} // the reason may be the primary: it is asked itself next
 	}
 	switch s.follows = err == nil && f.Streams; {
 	case s.follows:

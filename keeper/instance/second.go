@@ -128,10 +128,15 @@ func (s secondView) awayFor(now time.Time) time.Duration {
 	return now.Sub(s.away)
 }
 
-// isLost tells whether those who wait for the second wait in vain.
-func (s secondView) isLost(now time.Time) bool {
-	return !s.alive || s.stopped || s.awayFor(now) >= awayPatience
+// loses tells whether those who wait for the second wait in vain. Where the primary does not answer, that is no sign of
+// the second's being away: it is about to take over.
+func (v view) loses(now time.Time) bool {
+	s := v.second
+	return !s.alive || s.stopped || v.speaks() && s.awayFor(now) >= awayPatience
 }
+
+// speaks tells whether the primary has answered when it was asked last.
+func (v view) speaks() bool { return v.mute.IsZero() || v.busy }
 
 // tendSecond says what is to be done about the second, while the primary serves; until is when to look again where
 // there is nothing.
@@ -142,11 +147,11 @@ func (v view) tendSecond(now time.Time) (next verb, until time.Time) {
 		return "", until
 	case s.inStep && s.wanted && !s.alive && s.away.IsZero(): // both have ended, or nobody has looked for it yet
 		return toFollow, until
-	case s.inStep && (s.isLost(now) || !s.wanted || s.started != v.started):
+	case s.inStep && (v.loses(now) || !s.wanted || s.started != v.started):
 		return toExpose, until
 	case now.Before(s.retry):
 		return "", s.retry
-	case !s.inStep && !s.released && (s.isLost(now) || !s.wanted):
+	case !s.inStep && !s.released && (v.loses(now) || !s.wanted):
 		return toExpose, until
 	case s.making || !s.there:
 		return "", until
@@ -158,6 +163,9 @@ func (v view) tendSecond(now time.Time) (next verb, until time.Time) {
 		return toCopy, until
 	case !s.alive:
 		return toFollow, until
+	}
+	if !v.speaks() { // nobody can tell how the second follows
+		return "", until
 	}
 	every := seeEvery
 	if !s.follows {

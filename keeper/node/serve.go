@@ -25,23 +25,8 @@ var (
 // error is of kind Unavailable where the engine ended or does not answer, Busy where all it answers is that clients
 // occupy it, and ctx's cause where that ended.
 func (n Node) Await(ctx context.Context, p *process.Process) error {
-	ctx, interrupt := context.WithCancelCause(ctx)
-	defer interrupt(nil)
-	go func() { // an engine that hangs holds up whoever asks it
-		for {
-			select {
-			case <-p.Done():
-				interrupt(ErrEnded)
-				return
-			case <-ctx.Done():
-				return
-			case <-time.After(time.Second):
-				if IsStopped(p.PID) {
-					interrupt(ErrStopped)
-				}
-			}
-		}
-	}()
+	ctx, end := whileItGoes(ctx, p)
+	defer end()
 	err := n.comeUp(ctx)
 	switch cause := context.Cause(ctx); {
 	case err == nil:
@@ -58,6 +43,28 @@ func (n Node) Await(ctx context.Context, p *process.Process) error {
 		return cause
 	}
 	return err
+}
+
+// whileItGoes returns a context that ends with ctx, or when the process has ended or stands still: it would hold up
+// whoever asks it.
+func whileItGoes(ctx context.Context, p *process.Process) (during context.Context, end func()) {
+	ctx, interrupt := context.WithCancelCause(ctx)
+	go func() {
+		for {
+			select {
+			case <-p.Done():
+				interrupt(ErrEnded)
+				return
+			case <-ctx.Done():
+				return
+			case <-time.After(time.Second):
+				if IsStopped(p.PID) {
+					interrupt(ErrStopped)
+				}
+			}
+		}
+	}()
+	return ctx, func() { interrupt(nil) }
 }
 
 // comeUp asks the engine again and again until it serves, and then puts its settings in force.
@@ -85,7 +92,13 @@ func (n Node) Ask(ctx context.Context, p *process.Process) error {
 	if IsStopped(p.PID) {
 		return ErrStopped
 	}
-	return n.askWithin(ctx, answerPatience())
+	during, end := whileItGoes(ctx, p)
+	defer end()
+	err := n.askWithin(during, answerPatience())
+	if cause := context.Cause(during); err != nil && errors.Is(cause, ErrStopped) {
+		return cause
+	}
+	return err
 }
 
 func (n Node) askWithin(ctx context.Context, patience time.Duration) error {

@@ -15,6 +15,7 @@ import (
 	"github.com/backstay/backstay/engine/mysql"
 	"github.com/backstay/backstay/engine/postgres"
 	"github.com/backstay/backstay/engine/redis"
+	"github.com/backstay/backstay/internal/process"
 	"github.com/backstay/backstay/internal/testkit"
 )
 
@@ -48,6 +49,40 @@ func TestSilenceIsNoAnswer(t *testing.T) {
 				t.Errorf("silence where nobody waits: %v", err)
 			}
 		})
+	}
+}
+
+// TestAskOfWhatIsStopped: that a process was stopped is told while it is asked, however long it may take to answer.
+func TestAskOfWhatIsStopped(t *testing.T) {
+	t.Parallel()
+	dir := testkit.Dir(t)
+	l, err := net.Listen("unix", filepath.Join(dir, "silent"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	n := Node{Dir: dir, Engine: redis.Engine{}, Node: engine.Node{DataDir: filepath.Join(dir, "data"), RunDir: dir}}
+	n.Admin = engine.SocketAdmin(n.Node, l.Addr().String(), "root")
+	n.Admin.Secret = func() (backstay.Secret, error) { return "secret", nil }
+	cmd := exec.Command("sleep", "60")
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { cmd.Process.Kill(); cmd.Wait() })
+	p, err := process.Open(cmd.Process.Pid)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { p.Close() })
+	go func() {
+		if conn, err := l.Accept(); err == nil { // it is being asked
+			cmd.Process.Signal(syscall.SIGSTOP)
+			<-t.Context().Done()
+			conn.Close()
+		}
+	}()
+	if err := n.Ask(t.Context(), p); !errors.Is(err, ErrStopped) {
+		t.Errorf("%v, want %v", err, ErrStopped)
 	}
 }
 
