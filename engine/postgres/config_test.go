@@ -47,6 +47,22 @@ func TestMemory(t *testing.T) {
 	}
 }
 
+// TestCompressionIsKnown asks for what a server knows of, and no other: it would not start.
+func TestCompressionIsKnown(t *testing.T) {
+	t.Parallel()
+	found, err := Engine{}.Installations(t.Context())
+	if err != nil || len(found) == 0 {
+		t.Fatalf("no PostgreSQL: %v", err)
+	}
+	old, other := found[0], found[0]
+	old.Version, other.Dir = "14", t.TempDir()
+	for _, i := range []engine.Installation{old, other} {
+		if got := compression(i); got != nil {
+			t.Errorf("%+v: got %v", i, got)
+		}
+	}
+}
+
 func listening(addresses ...string) []engine.Port {
 	return []engine.Port{{Name: engine.ClientPort, Number: 20000, Listen: addresses}}
 }

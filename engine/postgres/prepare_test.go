@@ -30,6 +30,9 @@ func TestClonesDiffer(t *testing.T) {
 		c.do(t, `CHECKPOINT`, `SELECT pg_switch_wal()`)
 		c.want(t,
 			`current_setting('data_checksums') || current_setting('fsync') || current_setting('full_page_writes')`, "ononon")
+		if engine.CompareVersions(n.Installation.Version, "15") >= 0 { // as Debian and the PostgreSQL project build it
+			c.want(t, `current_setting('wal_compression')`, "lz4")
+		}
 		identifiers = append(identifiers, id)
 	}
 	if identifiers[0] == identifiers[1] || strings.HasPrefix(identifiers[0], "-") {
