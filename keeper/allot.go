@@ -53,11 +53,8 @@ func (k *Keeper) allot(id backstay.InstanceID, held ...int) (*instance.Allotment
 	return &a, err
 }
 
-// replicates tells whether an instance of the engine can have a standby here. Those of engines whose standbys are not
-// waited for, or do not get the users by what they are sent, are not kept yet.
+// replicates tells whether an instance of the engine can have a standby here.
 func (k *Keeper) replicates(name string) bool {
 	_, follows := k.Engines[name].(engine.Replicator)
-	_, mirrors := k.Engines[name].(engine.Mirrorer)
-	_, late := k.Engines[name].(engine.Asynchronous)
-	return follows && !mirrors && !late
+	return follows
 }

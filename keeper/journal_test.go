@@ -67,7 +67,12 @@ func (w mysqlWriter) noted(ctx context.Context) (all []int, err error) {
 	return all, rows.Err()
 }
 
-func (w redisWriter) note(ctx context.Context, n int) error { return w.SAdd(ctx, "noted", n).Err() }
+func (w redisWriter) note(ctx context.Context, n int) error {
+	if n == 0 { // a set needs no place
+		return nil
+	}
+	return w.SAdd(ctx, "noted", n).Err()
+}
 
 func (w redisWriter) noted(ctx context.Context) (all []int, err error) {
 	members, err := w.SMembers(ctx, "noted").Result()
@@ -119,12 +124,12 @@ func (j *journal) tell(n int) {
 	j.told[n] = time.Now()
 }
 
-// doubt forgets what the app was told since a moment.
-func (j *journal) doubt(since time.Time) {
+// doubt forgets what the app was told between two moments.
+func (j *journal) doubt(since, until time.Time) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	for n, at := range j.told {
-		if at.After(since) {
+		if at.After(since) && at.Before(until) {
 			j.told[n] = time.Time{}
 		}
 	}

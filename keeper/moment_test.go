@@ -75,7 +75,7 @@ func TestEveryCommitIsRestoredAfterAFullDisk(t *testing.T) {
 			}
 			mustRemove(t, filler)
 			if p.engine == "redis" { // what it could not write since then it had in memory only
-				m.noted.doubt(full.Add(-redisSyncs))
+				m.noted.doubt(full.Add(-redisSyncs), time.Now())
 			}
 			m.killKeeper() // who begins anew tries at once what has failed
 			m.write()
@@ -203,7 +203,7 @@ func (m *moments) killEngine() {
 	pid := mustPID(m.T, m.b, m.spec.Instance)
 	mustKill(m.T, pid)
 	if m.p.engine == "redis" {
-		m.noted.doubt(time.Now().Add(-redisSyncs))
+		m.noted.doubt(time.Now().Add(-redisSyncs), time.Now())
 	}
 	ctx, cancel := context.WithTimeout(m.Context(), longestWay)
 	defer cancel()

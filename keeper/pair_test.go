@@ -17,6 +17,7 @@ import (
 	"github.com/backstay/backstay/backend"
 	"github.com/backstay/backstay/backend/local"
 	"github.com/backstay/backstay/engine/mysql"
+	"github.com/backstay/backstay/engine/redis"
 	"github.com/backstay/backstay/internal/process"
 	"github.com/backstay/backstay/internal/wait"
 	"github.com/backstay/backstay/keeper"
@@ -25,7 +26,7 @@ import (
 )
 
 // paired are the products whose instances can have a standby.
-var paired = products[:2]
+var paired = products
 
 // onEachPair runs a test with each of them, and with the configuration of a keeper that has room for an instance of two.
 func onEachPair(t *testing.T, test func(t *testing.T, p product, c keeper.Config)) {
@@ -37,7 +38,7 @@ func onEachPair(t *testing.T, test func(t *testing.T, p product, c keeper.Config
 		t.Run(p.engine, func(t *testing.T) {
 			t.Parallel()
 			c := keepertest.Config(t, 3)
-			c.Engines["mysql"] = mysql.Engine{}
+			c.Engines["mysql"], c.Engines["redis"] = mysql.Engine{}, redis.Engine{}
 			test(t, p, c)
 		})
 	}
@@ -49,7 +50,8 @@ func isProtected(s backend.Status) bool {
 }
 
 // TestPairLosesNothing: the primary of an instance of two is killed, or hangs, again and again, under clients that
-// write. The standby takes over, what was acknowledged is all there, and the instance heals by itself.
+// write. The standby takes over, what was acknowledged is all there, but for the last moment in Redis, and the instance
+// heals by itself.
 func TestPairLosesNothing(t *testing.T) {
 	onEachPair(t, func(t *testing.T, p product, c keeper.Config) {
 		b, _ := keepertest.Run(t, c)
@@ -73,7 +75,7 @@ func TestPairLosesNothing(t *testing.T) {
 			if i > 0 { // a primary that ends sooner is started again
 				time.Sleep(31 * time.Second)
 			}
-			strikePrimary(t, b, spec, s, &noted)
+			strikePrimary(t, b, p, spec, s, &noted)
 		}
 		checkStandbyReturns(t, b, c, spec)
 		stop()
@@ -85,8 +87,13 @@ func TestPairLosesNothing(t *testing.T) {
 	})
 }
 
+// lastMoment is as much of what Redis has acknowledged before a strike as may be lost, on a machine that is busy.
+const lastMoment = 200 * time.Millisecond
+
 // strikePrimary sends the primary a signal that ends or stops it, and returns when what was its standby is protected.
-func strikePrimary(t *testing.T, b *local.Backend, spec backend.Spec, s syscall.Signal, noted *journal) {
+func strikePrimary(
+	t *testing.T, b *local.Backend, p product, spec backend.Spec, s syscall.Signal, noted *journal,
+) {
 	t.Helper()
 	primary := until(t, b, spec.Instance, isProtected).Nodes[0].Name
 	time.Sleep(time.Second) // in which clients write
@@ -94,6 +101,9 @@ func strikePrimary(t *testing.T, b *local.Backend, spec backend.Spec, s syscall.
 	mustSignal(t, mustPID(t, b, spec.Instance), s)
 	until(t, b, spec.Instance, func(s backend.Status) bool { return isProtected(s) && s.Nodes[0].Name != primary })
 	t.Logf("%v: %v without an acknowledgement, protected after %v", s, noted.longest(struck), time.Since(struck))
+	if p.engine == "redis" { // whose primary tells clients before the standby has it
+		noted.doubt(struck.Add(-lastMoment), struck.Add(lastMoment))
+	}
 }
 
 // checkStandbyReturns kills the standby, which goes on with the data that it has, and follows again.

@@ -32,7 +32,19 @@ const (
 	// reserve is how many more connections the server takes than the plan says, so that the operator gets in.
 	// Redis keeps places free for nobody: clients may take these too until the operator comes, see makeRoom.
 	reserve = 16
+
+	// behindFront is how many more a server of several takes: a front before them lets in more clients than the plan
+	// says, by less than that. Those that hold all that they get leave the places for the nodes that follow.
+	behindFront = 112
 )
+
+// spare is how many more connections than the plan says the node takes.
+func spare(n engine.Node) int {
+	if n.Replication != nil {
+		return reserve + behindFront
+	}
+	return reserve
+}
 
 // setting is one line of redis.conf.
 type setting struct {
@@ -89,7 +101,7 @@ func network(n engine.Node) []setting {
 		{"port", []string{"0"}},
 		{"unixsocket", []string{filepath.Join(n.RunDir, socketName)}},
 		{"unixsocketperm", []string{"700"}},
-		{"maxclients", []string{strconv.Itoa(n.Size.Connections + reserve)}},
+		{"maxclients", []string{strconv.Itoa(n.Size.Connections + spare(n))}},
 		{"protected-mode", []string{"no"}}, // nobody gets in without a user anyway
 	}
 	if len(clients.Listen) == 0 {

@@ -131,7 +131,7 @@ func places(p *process.Process, n engine.Node) (int, error) {
 		return n.Size.Connections, nil
 	}
 	files, err := strconv.Atoi(string(match[1]))
-	return max(min(n.Size.Connections, files-ownFiles-reserve), 0), err
+	return max(min(n.Size.Connections, files-ownFiles-spare(n)), 0), err
 }
 
 // openLimit matches the line of a process's limits that says how many files it may open now.

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/backstay/backstay"
+	"github.com/backstay/backstay/backend"
 	"github.com/backstay/backstay/engine"
 	"github.com/backstay/backstay/internal/process"
 )
@@ -37,6 +38,9 @@ func (r *Record) findPlace(m *Machine) error {
 		r.moveTo(primaries[0])
 	case len(primaries) == 0 && len(others) == 1:
 		r.moveTo(others[0])
+		r.Promoting = true
+		r.Failover = &backend.Failover{At: m.Now().UTC(), Why: "The data of a standby is all that was left. What was " +
+			"written last may be lost."}
 	case len(primaries)+len(others) > 0:
 		return backstay.Errorf(backstay.Unavailable, "It is not clear which node of the instance served last: both look "+
 			"alike. The operator moves the directory of the other one, instances/%s or instances/%s, aside.",

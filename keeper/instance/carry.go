@@ -80,7 +80,9 @@ func (in *Instance) do(ctx, during context.Context, a action) error {
 		}
 		return nil
 	case toPromote:
-		return step.Run(ctx, in.promoteSteps(in.whyEnded(), false)...)
+		return in.replace(ctx)
+	case toConcede:
+		return step.Run(ctx, in.concedeSteps()...)
 	case toHandOver:
 		return step.Run(ctx, in.handOverSteps()...)
 	case toRemove:
@@ -151,6 +153,7 @@ func (in *Instance) take(n node.Node, p *process.Process) {
 	s := &in.seen
 	s.node, s.process, s.lived, s.awaited, s.answers, s.serves = n, p, false, false, false, false
 	s.silent, s.mute, s.stopped, s.busy = time.Time{}, time.Time{}, false, false
+	s.missing = time.Time{}
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	in.pid = p.PID

@@ -172,6 +172,9 @@ func (in *Instance) fail(a action, err error) {
 	if s.failures++; s.failures == 1 {
 		s.failed = now
 	}
+	if isMissing(err) && s.missing.IsZero() {
+		s.missing = now
+	}
 	delay := in.delay(err)
 	if isFull(err) && in.m.Records.Reserve.Spend() {
 		in.log.Warn("the disk is full; the room that was kept for changes is used up")

@@ -38,6 +38,7 @@ const (
 	toLeave   verb = "leave"   // end the second's process
 	toDisband verb = "disband" // remove all of the second
 	toPromote verb = "promote" // make the second the primary
+	toConcede verb = "concede" // and that what it lacks is lost: nothing else is left
 
 	toFront    verb = "front"     // have a front stand before the primary
 	toHandOver verb = "hand over" // end the primary, and make the second the primary
@@ -85,8 +86,9 @@ type view struct {
 	stopped bool      // its process stands still: it cannot answer
 	busy    bool      // all that it answers is that clients occupy it
 
-	fronted bool // there is a front, where one is to be
-	failed  bool // it has failed since it served
+	fronted bool      // there is a front, where one is to be
+	failed  bool      // it has failed since it served
+	missing time.Time // since when its data is missing; zero: it is not known to be
 	second  secondView
 	checked int64     // the generation that was last found possible
 	retry   time.Time // what has failed is not tried again before
@@ -119,6 +121,10 @@ func decide(v view, now time.Time) action {
 		return action{verb: toKill}
 	case v.overtakes(now):
 		return action{verb: toPromote}
+	case v.succeeds(now) && !v.second.alive:
+		return action{verb: toFollow, generation: v.started}
+	case v.succeeds(now):
+		return action{verb: toConcede}
 	case !v.sized && !pending:
 		return action{verb: toSize, generation: v.generation}
 	case v.checkDue() && v.checkable() && !pending:

@@ -31,6 +31,9 @@
 // primary have ended and its data is fenced; then the two have changed their parts. "hand over" does that on request,
 // "front" has a front hold the endpoint, and "disband" removes the second.
 //
+// Where an engine's primary waits for nobody, "promote" asks the second first whether it is ready, and the primary is
+// started again if not. "concede" promotes what was in step once, where the primary's data is gone.
+//
 // The process that serves is ended for three reasons only: the instance is removed, a wanted Spec that
 // passed the engine's check needs a restart or asks for one, or the engine has not answered for long. Before such a
 // restart it writes what it has changed, while it serves. Data is made for an instance that never served; where one

@@ -16,10 +16,17 @@ import (
 	"github.com/backstay/backstay/keeper/node"
 )
 
+// takeover is why and how the second becomes the primary.
+type takeover struct {
+	why      string
+	planned  bool
+	conceded bool // that it lacks something
+}
+
 // promoteSteps make the second, which lacks nothing that was acknowledged, the primary. Before the record says so, all
 // processes of the one before have ended, and its data is fenced: whoever starts a server with that gets one that takes
 // no writes. From then on, a keeper that comes by goes on from awaitSteps.
-func (in *Instance) promoteSteps(why string, planned bool) []step.Step {
+func (in *Instance) promoteSteps(t takeover) []step.Step {
 	return []step.Step{
 		{Name: "keeper.fenced", Do: func(ctx context.Context) error {
 			in.enter(backend.Starting, "The primary has ended. Its standby takes over.")
@@ -27,7 +34,7 @@ func (in *Instance) promoteSteps(why string, planned bool) []step.Step {
 			return in.fence()
 		}},
 		{Name: "keeper.failed-over", Do: func(context.Context) error {
-			err := in.amendAlone(func(r *Record) { r.failOver(why, planned, in.m.Now()) })
+			err := in.noteTakeover(t)
 			if err == nil {
 				in.takeOver()
 			}
@@ -35,6 +42,17 @@ func (in *Instance) promoteSteps(why string, planned bool) []step.Step {
 		}},
 		{Name: "keeper.promoted", Do: in.promote},
 	}
+}
+
+// noteTakeover has the record say that the second serves, unless it was noted meanwhile that it lacks something. What
+// was the primary goes on then, though it is fenced.
+func (in *Instance) noteTakeover(t takeover) error {
+	in.write.Lock()
+	defer in.write.Unlock()
+	if in.Record().InStep.IsZero() && !t.conceded {
+		return backstay.Errorf(backstay.Unavailable, "The standby is not in step any more.")
+	}
+	return in.amend(func(r *Record) { r.failOver(t.why, t.planned, in.m.Now()) })
 }
 
 // handOverSteps end the primary once the second lacks nothing, and make that the primary.
@@ -54,7 +72,7 @@ func (in *Instance) handOverSteps() []step.Step {
 			in.seen.leave = func() {}
 			return in.seen.node.EndWithin(endPatience, in.seen.process)
 		}},
-	}, in.promoteSteps("It was asked for.", true)...)
+	}, in.promoteSteps(takeover{why: "It was asked for.", planned: true})...)
 }
 
 // handOverPatience is how long the primary may take to be ready for its end.
@@ -105,6 +123,12 @@ func (in *Instance) promoteWhenUp(ctx context.Context, e engine.Replicator) erro
 	ended := in.seen.process.Done()
 	return wait.Until(ctx, wait.Growing(2*time.Millisecond, 50*time.Millisecond), func() (again bool, err error) {
 		err = e.Promote(ctx, in.seen.node.Node)
+		if late, ok := e.(engine.Asynchronous); ok && errors.Is(err, engine.ErrBehind) {
+			in.log.Warn("what is to serve may lack what was written last: it was started anew before it was promoted")
+			if err = late.Concede(in.seen.node.Node); err == nil {
+				return true, engine.ErrBehind
+			}
+		}
 		select {
 		case <-ended:
 			return false, in.explain()

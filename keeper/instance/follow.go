@@ -19,7 +19,8 @@ func (in *Instance) viewSecond(r Record) secondView {
 	s := &in.seen.second
 	v := secondView{
 		inStep: !r.InStep.IsZero(), released: s.released, making: s.making.isUnderWay(), alive: s.process != nil,
-		follows: s.follows, asked: s.asked, away: s.away, failures: s.failures, retry: s.retry,
+		follows: s.follows && s.mirrored == in.unmirrored.Load(), followed: s.followed,
+		asked: s.asked, away: s.away, failures: s.failures, retry: s.retry,
 	}
 	if s.process != nil {
 		v.stopped = node.IsStopped(s.process.PID)
@@ -30,6 +31,7 @@ func (in *Instance) viewSecond(r Record) secondView {
 	if r.Second == nil {
 		return v
 	}
+	v.late, v.whole = in.isLate(), r.Second.Whole
 	v.wanted = hasSeveral(r.spec(r.Started))
 	v.due = r.spec(r.Started).Failovers > r.Failovers
 	v.there = v.wanted || r.Second.Data != "" || !r.keepsElsewhere()
@@ -84,7 +86,7 @@ func (in *Instance) loseSecond() {
 	if s.process != nil {
 		s.process.Close()
 	}
-	s.process, s.follows, s.away = nil, false, in.m.Now()
+	s.process, s.follows, s.followed, s.away = nil, false, false, in.m.Now()
 }
 
 // endSecond ends the second's process, and what makes its data.
@@ -186,7 +188,7 @@ func (in *Instance) followSteps(generation int64) []step.Step {
 			return err
 		}},
 		{Name: "keeper.second-started", Do: func(context.Context) error {
-			if err := in.amendSecond(func(s *Second) { s.Started = generation }); err != nil {
+			if err := in.noteFollower(generation); err != nil {
 				return err
 			}
 			p, err := n.Start(in.log)
@@ -197,6 +199,19 @@ func (in *Instance) followSteps(generation int64) []step.Step {
 			return err
 		}},
 	}
+}
+
+// noteFollower notes that the second is started. Where nobody waits for it, it lacks from now on what has not come to
+// its files yet, until it has been sent everything anew.
+func (in *Instance) noteFollower(generation int64) error {
+	late := in.isLate()
+	return in.amendAlone(func(r *Record) {
+		second := *r.Second
+		if second.Started = generation; late {
+			r.InStep = time.Time{}
+		}
+		r.Second = &second
+	})
 }
 
 // seePatience is how long it may take to find out how the second follows.
@@ -216,6 +231,10 @@ func (in *Instance) see(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, seePatience)
 	defer cancel()
+	unmirrored := in.unmirrored.Load()
+	if m, ok := e.(engine.Mirrorer); ok { // where that fails, the users differ, or it does not follow: that is seen next
+		_ = m.Mirror(ctx, in.seen.node.Node, s.node.Node)
+	}
 	f, err := e.Follows(ctx, in.seen.node.Node, s.node.Node)
 	s.asked = in.m.Now()
 	select {
@@ -226,7 +245,10 @@ func (in *Instance) see(ctx context.Context) error {
 	if err != nil {
 		in.seen.probed = time.Time{} // the reason may be the primary: it is asked itself next
 	}
-	switch s.follows = err == nil && f.Streams; {
+	if s.follows = err == nil && f.Streams; err == nil || errors.Is(err, engine.ErrCopy) {
+		s.followed = s.follows
+	}
+	switch {
 	case s.follows:
 		s.away = time.Time{}
 	case errors.Is(err, engine.ErrCopy):
@@ -234,7 +256,7 @@ func (in *Instance) see(ctx context.Context) error {
 	case s.away.IsZero(), err == nil && f.Behind < s.behind.Behind: // it catches up
 		s.away = s.asked
 	}
-	s.behind = f
+	s.behind, s.mirrored = f, unmirrored
 	return nil
 }
 
@@ -275,7 +297,7 @@ func (in *Instance) protectSteps() []step.Step {
 			return in.await(ctx, in.Record().Place.other().name())
 		}},
 		{Name: "keeper.protected", Do: func(context.Context) error {
-			err := in.amendAlone(func(r *Record) { r.InStep = in.m.Now().UTC() })
+			err := in.noteInStep()
 			if err == nil {
 				in.seen.second.failures = 0
 				in.complain(secondTrouble, "")
@@ -284,6 +306,20 @@ func (in *Instance) protectSteps() []step.Step {
 			return err
 		}},
 	}
+}
+
+// noteInStep notes that the second is in step, as it was seen last.
+func (in *Instance) noteInStep() error {
+	in.write.Lock()
+	defer in.write.Unlock()
+	if in.seen.second.mirrored != in.unmirrored.Load() {
+		return errors.New("a user was made or dropped meanwhile")
+	}
+	return in.amend(func(r *Record) {
+		second := *r.Second
+		second.Whole = true
+		r.InStep, r.Second = in.m.Now().UTC(), &second
+	})
 }
 
 // exposeSteps note that the second may lack something from now on, and let the primary go on without it then.
@@ -316,7 +352,7 @@ func (in *Instance) leaveSteps() []step.Step {
 		}
 		return in.amendSecond(func(s *Second) {
 			if s.Started = 0; anew {
-				s.Data = ""
+				s.Data, s.Whole = "", false
 			}
 		})
 	}}}

@@ -17,7 +17,9 @@ const (
 	frontPatience = 30 * time.Second // that new connections wait for a primary
 	frontLimit    = 5 * time.Second  // that a front may take to do what it is told
 	holdLimit     = time.Second      // the same where somebody waits for more than that
-	frontSpare    = 100              // connections beside the plan's: who is one too many reads that from the engine
+	// frontSpare is for connections beside the plan's: who is one too many reads that from the engine. Redis, which counts
+	// its other nodes among its clients, takes a few more than these behind a front.
+	frontSpare = 100
 )
 
 // frontDir is where the front of an instance works.

@@ -42,7 +42,9 @@ type Instance struct {
 
 	userMade chan struct{} // told when a user was created
 	guarded  guard
-	backedUp atomic.Int64 // the generation for which a backup was taken before the instance returns to an earlier moment
+	// unmirrored is how often users were made or dropped that the second could not be told of.
+	unmirrored atomic.Int64
+	backedUp   atomic.Int64 // the generation for which a backup was taken before the instance returns to an earlier moment
 
 	seen sight // Run's alone
 }
@@ -73,6 +75,7 @@ type sight struct {
 	checked       int64
 	failures      int
 	failed, retry time.Time // when it failed first, and when it is tried again
+	missing       time.Time // since when its data is missing
 	logged        string    // the failure that the log tells of
 }
 
@@ -254,7 +257,7 @@ func (in *Instance) view() view {
 		serves: s.serves, asked: s.asked, silent: s.silent, mute: s.mute, stopped: s.stopped, busy: s.busy,
 		checked: s.checked, retry: s.retry,
 	}
-	v.fronted = s.front != nil
+	v.fronted, v.missing = s.front != nil, s.missing
 	v.restoring, v.failed, v.second = s.restoring.isUnderWay(), s.failures > 1, in.viewSecond(r)
 	v.way = r.way(r.Spec.Generation, s.laid)
 	if r.Before != nil {

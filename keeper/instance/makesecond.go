@@ -71,9 +71,7 @@ func (in *Instance) makingSteps(primary node.Node) []step.Step {
 				return ctx.Err()
 			}
 			return in.amend(func(r *Record) {
-				made := *r.Second
-				made.Data, made.Fenced, made.Started = filepath.Base(second.DataDir), false, 0
-				r.Second = &made
+				r.Second = &Second{Port: r.Second.Port, Data: filepath.Base(second.DataDir)}
 			})
 		}},
 	}

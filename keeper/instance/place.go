@@ -70,6 +70,7 @@ type Second struct {
 	Data    string `json:"data,omitempty"` // the name of its data directory; empty: there is none that is of use
 	Fenced  bool   `json:"fenced"`         // the data was a primary's, and has not been made to follow yet
 	Started int64  `json:"started"`        // the generation that its process was started with, if it runs
+	Whole   bool   `json:"whole"`          // the data was in step once: it holds what there was then, at least
 }
 
 // Allotment is what an instance of two takes besides.

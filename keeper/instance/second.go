@@ -22,7 +22,7 @@ func (r *Record) leaveSecond() {
 	r.InStep = time.Time{}
 	if r.Second != nil {
 		second := *r.Second
-		second.Data, second.Fenced, second.Started = "", false, 0
+		second.Data, second.Fenced, second.Started, second.Whole = "", false, 0, false
 		r.Second = &second
 	}
 }
@@ -49,7 +49,7 @@ func (r *Record) failOver(why string, planned bool, now time.Time) {
 	before, started := r.Data, r.Second.Started
 	r.Data = r.Second.Data
 	r.moveTo(r.Place.other())
-	r.Second.Data, r.Second.Fenced, r.Second.Started = dataName(before), true, 0 // it is another one than before
+	r.Second = &Second{Port: r.Second.Port, Data: dataName(before), Fenced: true} // it is another one than before
 	r.Started, r.InStep, r.Promoting, r.Aside = started, time.Time{}, true, ""
 	r.Failovers = r.spec(started).Failovers
 	r.Gone = nil // what is in the other place goes when that follows
@@ -65,7 +65,9 @@ type secondSight struct {
 
 	released bool // the primary was told that it need not wait, by this keeper
 	follows  bool
+	followed bool // when both could be asked last
 	behind   engine.Following
+	mirrored int64     // how often users were made or dropped that it lacked when it was seen last
 	asked    time.Time // when it was seen last
 	away     time.Time // since when it does not follow; zero: it does
 	failures int
@@ -77,6 +79,8 @@ type secondView struct {
 	wanted   bool // by the generation that was started
 	there    bool // the record has one
 	data     bool // there is data that the primary's can be followed with
+	late     bool // nobody waits for it: what was acknowledged in the last moment may not have come to it yet
+	whole    bool // it was in step once
 	inStep   bool // it lacks nothing that was acknowledged, or will be
 	released bool
 	making   bool // its data is being made, aside
@@ -84,6 +88,7 @@ type secondView struct {
 	stopped  bool  // its process stands still
 	started  int64 // the generation that it was started with
 	follows  bool  // when it was seen last
+	followed bool  // when both could be asked last
 	asked    time.Time
 	away     time.Time
 	failures int // in a row
@@ -96,11 +101,14 @@ type secondView struct {
 // anew.
 const (
 	awayPatience  = 3 * time.Second
+	latePatience  = time.Second // the first, where nobody waits: it is told sooner that it is not to take over
 	anewPatience  = time.Minute
 	seeEvery      = time.Second
 	seeAgain      = 100 * time.Millisecond // while it is to follow
 	calmAfter     = 30 * time.Second       // between two changes of the primary: before, what has ended is started again
 	overtakeAfter = time.Second            // that an engine has not answered
+
+	gonePatience = time.Minute // that the primary's data may be missing: its disk may be about to be mounted
 
 	wornAfter = 3 // failures to follow the second's data is made anew
 )
@@ -111,10 +119,23 @@ func (v view) overtakes(now time.Time) bool {
 	if v.alive || !v.looked || !s.inStep || !s.alive || s.stopped || s.started != v.started {
 		return false
 	}
+	if s.late && (now.Before(s.retry) || !s.followed && !v.failed) {
+		return false // it was not ready, or this keeper has not seen it follow: what has ended lacks less, and is started
+	}
 	if v.failed { // it was tried to start it again
 		return true
 	}
 	return v.started == v.target() && now.Sub(s.changed) >= calmAfter
+}
+
+// succeeds tells whether what the second has is all that is left: the primary's data has been missing for long. Where
+// nobody waits for the second, it may lack the more the longer it was away.
+func (v view) succeeds(now time.Time) bool {
+	s := v.second
+	if v.alive || !v.looked || !s.late || !s.whole || !s.data || s.inStep || now.Before(v.retry) || now.Before(s.retry) {
+		return false
+	}
+	return !v.missing.IsZero() && now.Sub(v.missing) >= gonePatience && !s.stopped
 }
 
 // standsBy tells whether the second can take the primary's place.
@@ -128,11 +149,14 @@ func (s secondView) awayFor(now time.Time) time.Duration {
 	return now.Sub(s.away)
 }
 
-// loses tells whether those who wait for the second wait in vain. Where the primary does not answer, that is no sign of
-// the second's being away: it is about to take over.
+// loses tells whether those who wait for the second wait in vain. Where nobody does, that is told sooner. That the
+// primary does not answer is no sign of the second's being away: it is about to take over.
 func (v view) loses(now time.Time) bool {
-	s := v.second
-	return !s.alive || s.stopped || v.speaks() && s.awayFor(now) >= awayPatience
+	s, patience := v.second, awayPatience
+	if s.late {
+		patience = latePatience
+	}
+	return !s.alive || s.stopped || v.speaks() && s.awayFor(now) >= patience
 }
 
 // speaks tells whether the primary has answered when it was asked last.

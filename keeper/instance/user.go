@@ -64,7 +64,11 @@ func (in *Instance) CreateUser(ctx context.Context, u backend.User) (backstay.Cr
 	if err := in.noteUser(u.Name, false); err != nil {
 		return nil, err
 	}
-	return n.Engine.CreateUser(ctx, n.Node, engine.User{Name: u.Name, Password: u.Password, ReadOnly: u.ReadOnly})
+	c, err := n.Engine.CreateUser(ctx, n.Node, engine.User{Name: u.Name, Password: u.Password, ReadOnly: u.ReadOnly})
+	if err == nil {
+		err = in.mirror(ctx, n)
+	}
+	return c, err
 }
 
 // Rotate gives the administrator of the instance's node another password, if that has one.
@@ -90,6 +94,9 @@ func (in *Instance) DropUser(ctx context.Context, name string) error {
 		n, err := in.Serving(ctx)
 		if err == nil {
 			if err = n.Engine.DropUser(ctx, n.Node, name); err == nil {
+				err = in.mirror(ctx, n)
+			}
+			if err == nil {
 				return nil
 			}
 		}
@@ -139,6 +146,9 @@ func (in *Instance) dropSteps() []step.Step {
 			if err := n.Engine.DropUser(ctx, n.Node, name); err != nil {
 				return err
 			}
+		}
+		if err := in.mirror(ctx, n); err != nil {
+			return err
 		}
 		return in.amendAlone(func(r *Record) {
 			r.Drops = slices.DeleteFunc(r.Drops, func(name string) bool { return slices.Contains(owed, name) })
