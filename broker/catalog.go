@@ -75,10 +75,11 @@ type Size struct {
 	Storage     backstay.Bytes `yaml:"storage"`
 	Memory      backstay.Bytes `yaml:"memory"`
 	Connections int            `yaml:"connections"`
-	Monthly     float64        `yaml:"monthly"`   // price, in the catalog's currency
-	Backups     *int           `yaml:"backups"`   // days that backups are kept; absent: as the offering says
-	Encrypted   bool           `yaml:"encrypted"` // at rest, with a key of each instance's own
-	Nodes       int            `yaml:"nodes"`     // 2: a primary and a standby; absent: one node
+	Monthly     float64        `yaml:"monthly"`     // price, in the catalog's currency
+	Backups     *int           `yaml:"backups"`     // days that backups are kept; absent: as the offering says
+	Encrypted   bool           `yaml:"encrypted"`   // at rest, with a key of each instance's own
+	Nodes       int            `yaml:"nodes"`       // 2: a primary and a standby; absent: one node
+	Description string         `yaml:"description"` // of its plan; absent: as the offering says
 }
 
 // Windows are when instances may be worked on, in UTC. One that is absent is a random one of each instance.
@@ -156,7 +157,9 @@ func (c Catalog) plans(o *Offering, inventory backend.Inventory) []plan {
 		plans = append(plans, c.plan(o, free.Name, versions[0], builds, free))
 	}
 	for i := range plans {
-		plans[i].Description += shortage(plans[i].size, inventory.Room)
+		if less := shortage(plans[i].size, inventory.Room); less != "" {
+			plans[i].Description = strings.TrimSuffix(plans[i].Description, ".") + "." + less
+		}
 		plans[i].encryption = inventory.Encryption
 	}
 	return plans
@@ -223,7 +226,7 @@ func (c Catalog) plan(
 	p.CatalogPlan = backstay.CatalogPlan{
 		ID:          backstay.ServicePlanID(uuid.NewSHA1(uuid.MustParse(o.ID), []byte(name)).String()),
 		Name:        name,
-		Description: fill(cmp.Or(o.Plans.Description, planDescription), o, v, s),
+		Description: fill(cmp.Or(s.Description, o.Plans.Description, planDescription), o, v, s),
 		Free:        s.Monthly == 0,
 		Costs:       []backstay.Cost{{Amount: s.Monthly, Currency: c.Currency, Unit: "MONTHLY"}},
 	}

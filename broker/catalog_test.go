@@ -248,6 +248,34 @@ func TestNodesHaveTheirMemory(t *testing.T) {
 	}
 }
 
+// TestRedisPlans are sold with a standby where there is memory for both nodes, and say what that may lose. Those that
+// have none say so, even where they are larger than the machine.
+func TestRedisPlans(t *testing.T) {
+	t.Parallel()
+	c, err := ParseCatalog(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	there := backend.Inventory{
+		Engines: []backend.EngineVersion{{Engine: "redis", Version: "7.0", Nodes: 2}},
+		Room:    backstay.Size{Memory: 8 * backstay.GB, Storage: 600 * backstay.GB},
+	}
+	wanted := map[string]string{
+		"tiny": " no failover", "small": " no failover", "medium": " no failover",
+		"large":   " no failover. More than there is here, which is 8GB memory.",
+		"tiny-ha": " may be lost", "small-ha": " may be lost",
+	}
+	plans := c.plans(&c.Offerings[2], there)
+	for _, p := range plans {
+		if want, ok := wanted[p.Name]; !ok || !strings.HasSuffix(p.Description, want) {
+			t.Errorf("%s: %s", p.Name, p.Description)
+		}
+	}
+	if len(plans) != len(wanted) {
+		t.Errorf("%d plans, want %d", len(plans), len(wanted))
+	}
+}
+
 // Descriptions may be written over several lines, as YAML folds them.
 func TestFoldedDescription(t *testing.T) {
 	t.Parallel()

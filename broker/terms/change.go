@@ -146,9 +146,11 @@ func (p Plan) read(parameters json.RawMessage) (given object, w wishes, err erro
 	if given, err = parse(parameters); err != nil {
 		return nil, w, err
 	}
-	if given["force_failover"] != nil && p.Nodes < 2 && p.Engine != "" {
-		return nil, w, backstay.Errorf(backstay.Invalid, "The plan has one node, and no other one to fail over to: leave "+
-			"force_failover out. {\"reboot\": true} restarts the service instance.")
+	for _, name := range []string{"force_failover", "test_failover"} {
+		if given[name] != nil && p.Nodes < 2 && p.Engine != "" {
+			return nil, w, backstay.Errorf(backstay.Invalid, "The plan has one node, and no other one to fail over to: leave "+
+				"%s out. {\"reboot\": true} restarts the service instance.", name)
+		}
 	}
 	if err := cmp.Or(p.unrestorable(given), p.mayChange(given)); err != nil {
 		return nil, w, err
@@ -230,7 +232,7 @@ func (p Plan) change(before Accepted, c Change, w wishes, given object) (t Terms
 		t.Spec.RollBack = w.RollBack
 	}
 	switch {
-	case w.FailOver:
+	case w.FailOver || w.TestFailOver:
 		t.Spec.Failovers++
 	case w.Reboot:
 		t.Spec.Restarts++

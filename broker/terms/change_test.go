@@ -173,6 +173,7 @@ func TestParameterChange(t *testing.T) {
 		{name: "an upgrade with settings", given: `{"update_minor_version_to_latest":true,"settings":{"jit":"on"}}`,
 			want: `{"settings":{"jit":"on"}}`},
 		{name: "failover", given: `{"force_failover":true}`, words: "The plan has one node"},
+		{name: "test of a failover", given: `{"test_failover":true}`, words: "leave test_failover out"},
 		{name: "failover with reboot", given: `{"reboot":true,"force_failover":true}`, words: `leave force_failover out. {"reboot": true}`},
 
 		{name: "unknown", given: `{"b":1}`, words: "Unknown parameter: b. Supported are: a, apply_at_maintenance_window, " +

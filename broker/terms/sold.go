@@ -21,6 +21,8 @@ func combination(c Change, w wishes, given object) error {
 			"What was written since the upgrade is lost.")
 	case w.FailOver && !w.Reboot:
 		return refuse("force_failover goes with reboot: give {\"reboot\": true, \"force_failover\": true}.")
+	case w.TestFailOver && (c.Plan != nil || c.Upgrade || len(given) > 1):
+		return refuse("test_failover goes alone: ask for the rest when that has ended.")
 	case w.Reboot && c.Plan != nil:
 		return refuse("A new plan and reboot do not go together: a plan change restarts the service instance where it " +
 			"must. Leave reboot out, or ask for it when the plan has changed.")

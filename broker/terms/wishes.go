@@ -64,6 +64,8 @@ var platforms = map[string]platformParameter{
 	"reboot": {schema: Rules{"type": "boolean", "description": "Whether the service instance is restarted."}},
 	"force_failover": {nodes: 2, schema: Rules{"type": "boolean", "description": "With reboot: whether the " +
 		"standby takes over instead."}},
+	"test_failover": {nodes: 2, schema: Rules{"type": "boolean", "description": "Alone: whether the standby takes over, " +
+		"to see how an app deals with that."}},
 }
 
 // wishes are what users ask of the platform.
@@ -83,6 +85,7 @@ type wishes struct {
 	RollBack       bool           `json:"roll_back_upgrade"`
 	Reboot         bool           `json:"reboot"`
 	FailOver       bool           `json:"force_failover"`
+	TestFailOver   bool           `json:"test_failover"`
 }
 
 // returnKey is the parameter that puts the data of an earlier moment in the place of what an instance holds.
