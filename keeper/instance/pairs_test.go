@@ -99,7 +99,7 @@ func (p *pair) settle(d time.Duration) {
 // any more, each serves, protected if it is to be.
 func TestPairsThroughManySchedules(t *testing.T) {
 	t.Parallel()
-	failovers, _ := livePairs(t, false)
+	failovers, _ := livePairs(t, false, 3_000)
 	if t.Logf("%d failovers", failovers); failovers == 0 {
 		t.Error("there was no failover")
 	}
@@ -110,14 +110,13 @@ func TestPairsThroughManySchedules(t *testing.T) {
 // moment is there.
 func TestLatePairsThroughManySchedules(t *testing.T) {
 	t.Parallel()
-	failovers, concessions := livePairs(t, true)
+	failovers, concessions := livePairs(t, true, 1_500)
 	if t.Logf("%d failovers, %d concessions", failovers, concessions); failovers == 0 || concessions == 0 {
 		t.Error("there was no failover, or none with what was left")
 	}
 }
 
-func livePairs(t *testing.T, late bool) (failovers, concessions int) {
-	seeds := uint64(3_000)
+func livePairs(t *testing.T, late bool, seeds uint64) (failovers, concessions int) {
 	if testing.Short() {
 		seeds = 200
 	}
