@@ -68,6 +68,8 @@ type Storage struct {
 	// backups does not count.
 	Used     backstay.Bytes `json:"used"`
 	Enforced bool           `json:"enforced"` // it cannot store more than its plan says
+	// Encryption is how it is encrypted at rest, as in Inventory; empty: it is not, or that is not known.
+	Encryption string `json:"encryption,omitempty"`
 }
 
 // User is one binding's account in an instance.
@@ -84,7 +86,7 @@ func (u User) LogValue() slog.Value { return backstay.RedactedValue(u) }
 type Inventory struct {
 	Engines []EngineVersion `json:"engines"`
 	Room    backstay.Size   `json:"room,omitzero"` // the most that one instance can ever have; 0 where that is not known
-	// Encryption is how data of new instances is encrypted at rest, such as "fscrypt"; empty: it cannot be.
+	// Encryption is how data of new instances is encrypted at rest, such as "dm-crypt"; empty: it cannot be.
 	Encryption string `json:"encryption,omitempty"`
 }
 

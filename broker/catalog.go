@@ -127,8 +127,6 @@ type plan struct {
 	engine   backend.EngineVersion
 	builds   map[string]string // the newest full version of each version of the engine
 	size     Size
-	// encryption is how data is encrypted at rest in the backend of new instances.
-	encryption string
 }
 
 // plans lists the plans that the inventory can serve: every size of every version found, newest
@@ -160,7 +158,6 @@ func (c Catalog) plans(o *Offering, inventory backend.Inventory) []plan {
 		if less := shortage(plans[i].size, inventory.Room); less != "" {
 			plans[i].Description = strings.TrimSuffix(plans[i].Description, ".") + "." + less
 		}
-		plans[i].encryption = inventory.Encryption
 	}
 	return plans
 }

@@ -76,10 +76,7 @@ func (b *Broker) toldParameters(
 	if p.engine.Settings != nil {
 		told["available_settings"] = p.engine.Settings
 	}
-	if a.Spec.Volume.Encrypted {
-		told["encryption_at_rest"] = cmp.Or(p.encryption, "yes")
-	}
-	b.tellStorage(ctx, in, told)
+	b.tellStorage(ctx, in, a.Spec.Volume, told)
 	b.tellBackups(ctx, in, a.Spec, told)
 	if a.Spec.Nodes > 1 {
 		b.tellNodes(ctx, in, told)
@@ -94,9 +91,12 @@ func (b *Broker) toldParameters(
 	return json.Marshal(told)
 }
 
-// tellStorage adds how much the instance stores, and whether its plan's storage is more than a word, where its backend
-// sees that.
-func (b *Broker) tellStorage(ctx context.Context, in Instance, told map[string]any) {
+// tellStorage adds how much the instance stores, whether its plan's storage is more than a word, and how its data is
+// encrypted, where its backend sees that.
+func (b *Broker) tellStorage(ctx context.Context, in Instance, v backend.Volume, told map[string]any) {
+	if v.Encrypted {
+		told["encryption_at_rest"] = "yes"
+	}
 	gauge, ok := b.Backends[in.Backend].(backend.Gauge)
 	if !ok {
 		return
@@ -108,6 +108,9 @@ func (b *Broker) tellStorage(ctx context.Context, in Instance, told map[string]a
 	}
 	told["disk_used"] = (storage.Used / backstay.MB * backstay.MB).String()
 	told["storage_enforced"] = storage.Enforced
+	if v.Encrypted && storage.Encryption != "" {
+		told["encryption_at_rest"] = storage.Encryption
+	}
 }
 
 // toldFailover is the last change of the primary, as users are told of it.

@@ -2,6 +2,7 @@ package broker_test
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"strings"
 	"testing"
@@ -16,8 +17,8 @@ import (
 func TestEncryptedInstance(t *testing.T) {
 	t.Parallel()
 	machine := newSimulated()
-	machine.encryption, machine.restorePoints = "fscrypt", backstay.AnySecond
-	h := newHouse(t, machine)
+	machine.encryption, machine.restorePoints = "dm-crypt", backstay.AnySecond
+	h := newHouse(t, encrypting{machine})
 	catalog, err := broker.ParseCatalog([]byte(strings.Replace(sizes, "sizes:\n", `sizes:
       - {name: S-ENC, storage: 1GB, memory: 256MB, connections: 20, backups: 0, encrypted: true}
       - {name: M-ENC, storage: 1GB, memory: 256MB, connections: 30, backups: 0, encrypted: true}
@@ -70,6 +71,14 @@ func (h *house) makeOf(t *testing.T, size string) backstay.ProvisionRequest {
 		t.Fatalf("the create ended as %+v", op)
 	}
 	return r
+}
+
+// encrypting is a machine on which new instances are encrypted by another way than those that there are.
+type encrypting struct{ *simulated }
+
+// Storage is backend.Gauge's.
+func (encrypting) Storage(context.Context, backstay.InstanceID) (backend.Storage, error) {
+	return backend.Storage{Encryption: "fscrypt"}, nil
 }
 
 func (s *simulated) volumeOf(id backstay.InstanceID) backend.Volume {

@@ -63,7 +63,8 @@ func runScript(t *testing.T, script, cf string) {
 				return err == nil && slices.Contains(groups.Controls(), "memory"), nil
 			}
 			images := volume.Images{Root: filepath.Join(p.data, "try"), Mounts: filepath.Join(p.data, "try", "mounts")}
-			can := map[string]func(context.Context) error{"volumes": images.Try, "encrypts": images.TryEncrypted}[name]
+			encrypts := func(ctx context.Context) error { _, why := images.Encryption(ctx); return why }
+			can := map[string]func(context.Context) error{"volumes": images.Try, "encrypts": encrypts}[name]
 			if can == nil {
 				return false, fmt.Errorf("there is no condition %q", name)
 			}

@@ -30,10 +30,13 @@ func BenchmarkVolume(b *testing.B) {
 		encrypted bool
 	}{
 		{"directory", keepertest.Config, false}, {"image", keepertest.WithImages, false},
-		{"fscrypt", withEncryption, true},
+		{"encrypted", withEncryption, true},
 	} {
 		b.Run(kind.name, func(b *testing.B) {
 			c := kind.config(b, 8)
+			if way, err := imagesOf(c).Encryption(b.Context()); kind.encrypted && err == nil {
+				b.Logf("encrypted by %s", way)
+			}
 			c.Log = slog.New(slog.DiscardHandler)
 			its, _ := keepertest.Run(b, c)
 			spec := func() backend.Spec {

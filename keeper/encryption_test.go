@@ -24,7 +24,7 @@ import (
 func withEncryption(t testing.TB, room int) keeper.Config {
 	t.Helper()
 	c := keepertest.WithImages(t, room)
-	if err := imagesOf(c).TryEncrypted(t.Context()); err != nil {
+	if _, err := imagesOf(c).Encryption(t.Context()); err != nil {
 		t.Skip(err)
 	}
 	return c
@@ -38,13 +38,17 @@ func TestEncryptedInstance(t *testing.T) {
 	const marker = "marker-that-is-looked-for"
 	c := withEncryption(t, 2)
 	b, stopKeeping := keepertest.Run(t, c)
-	if i, err := b.Inventory(t.Context()); err != nil || i.Encryption != "fscrypt" {
-		t.Errorf("the inventory tells %q, %v", i.Encryption, err)
+	way, err := imagesOf(c).Encryption(t.Context())
+	if i, invErr := b.Inventory(t.Context()); errors.Join(err, invErr) != nil || i.Encryption != way {
+		t.Errorf("the inventory tells %q, want %q: %v %v", i.Encryption, way, err, invErr)
 	}
 	spec := newSpec(t)
 	spec.Volume = backend.Volume{Encrypted: true, Key: backstay.Secret(strings.Repeat("0123456789abcdef", 4))}
 	mustApplySpec(t, b, spec)
 	until(t, b, spec.Instance, running)
+	if s, err := b.Storage(t.Context(), spec.Instance); err != nil || s.Encryption != way {
+		t.Errorf("the instance is encrypted by %q, want %q: %v", s.Encryption, way, err)
+	}
 	conn := mustUser(t, b, spec.Instance)
 	for _, sql := range []string{
 		"CREATE TABLE kept AS SELECT '" + marker + "' AS n FROM generate_series(1, 10000)", "CREATE INDEX ON kept (n)",

@@ -78,11 +78,10 @@ func (k *Keeper) newEncryption() func() (way string, why error) {
 		}
 		ctx, cancel := context.WithTimeout(context.Background(), tryPatience)
 		defer cancel()
-		if why := k.images().TryEncrypted(ctx); why != nil {
+		if way, why = k.machine.Pools[volume.Image].(*volume.Images).Encryption(ctx); why != nil {
 			k.Log.Warn("there are no encrypted plans", "why", why, "cause", errors.Unwrap(why))
-			return "", why
 		}
-		return volume.Fscrypt, nil
+		return way, why
 	})
 }
 

@@ -21,6 +21,7 @@ const (
 	lifeVariable = "BACKSTAY_TEST_LIFE" // the root of the pool in which a process of the test binary is to lead volumes
 	stepVariable = "BACKSTAY_TEST_STEP" // behind which it kills itself
 	keyVariable  = "BACKSTAY_TEST_KEY"  // of the volumes; empty: they are plain
+	wayVariable  = "BACKSTAY_TEST_WAY"  // by which they are encrypted
 )
 
 // liveUntilDead leads volumes through their lives, one after the other, until it is killed.
@@ -30,7 +31,8 @@ func liveUntilDead(root, last string) int {
 			syscall.Kill(os.Getpid(), syscall.SIGKILL)
 		}
 	}
-	p := images{imagesIn(filepath.Dir(root), 0), backstay.Secret(os.Getenv(keyVariable))}
+	p := images{imagesIn(filepath.Dir(root), 0), os.Getenv(wayVariable), backstay.Secret(os.Getenv(keyVariable))}
+	p.EncryptBy(p.way)
 	for ctx := context.Background(); ; {
 		if err := live(ctx, p); err != nil {
 			fmt.Fprintln(os.Stderr, err)
@@ -61,7 +63,8 @@ func live(ctx context.Context, p images) error {
 func startLife(t *testing.T, p images, last string) *exec.Cmd {
 	t.Helper()
 	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), lifeVariable+"="+p.Root, stepVariable+"="+last, keyVariable+"="+p.key.Reveal())
+	cmd.Env = append(os.Environ(), lifeVariable+"="+p.Root, stepVariable+"="+last,
+		keyVariable+"="+p.key.Reveal(), wayVariable+"="+p.way)
 	cmd.Stderr = os.Stderr
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -105,6 +108,11 @@ func testDeathBehindEveryStep(t *testing.T, p images) {
 func TestDeathAnywhere(t *testing.T) { eachKind(t, testDeathAnywhere) }
 
 func testDeathAnywhere(t *testing.T, p images) {
+	began := time.Now()
+	if err := live(t.Context(), p); err != nil {
+		t.Fatal(err)
+	}
+	whole := max(200*time.Millisecond, time.Since(began))
 	rounds := 20
 	if testing.Short() {
 		rounds = 5
@@ -114,7 +122,7 @@ func testDeathAnywhere(t *testing.T, p images) {
 			unprepare(t, p)
 		}
 		cmd := startLife(t, p, "")
-		time.Sleep(rand.N(200 * time.Millisecond)) // the instant of its death; nothing is waited for
+		time.Sleep(rand.N(whole)) // the instant of its death; nothing is waited for
 		if err := cmd.Process.Kill(); err != nil {
 			t.Fatal(err)
 		}

@@ -76,6 +76,12 @@ func (p *Directories) Usage(id backstay.InstanceID) (Usage, error) {
 	})
 }
 
+// EncryptedBy tells that nothing is.
+func (p *Directories) EncryptedBy(id backstay.InstanceID) (string, error) {
+	_, err := os.Stat(p.dir(id))
+	return "", absent(err)
+}
+
 // Balance has nothing to share out.
 func (p *Directories) Balance() (Room, error) { return p.Room() }
 

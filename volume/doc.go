@@ -37,11 +37,19 @@
 //
 // # Encrypted volumes
 //
-//	ROOT/prepared-encrypted.img   what their images are copies of
+//	ROOT/prepared-encrypted.img   what images by fscrypt are copies of
+//	/dev/mapper/backstay-DISK-INODE   what decrypts an image by dm-crypt
 //
-// A volume with a key is an image with ext4 in it, of which only one directory is to be seen. All files in that, and
-// their names, are encrypted by the kernel (fscrypt, AES-256-XTS and AES-256-CTS) with a key of the volume's own, that
-// lies nowhere on disk: Ensure gives it to the kernel, which forgets it when the volume is unmounted. Its ballast is a
-// number of the mounted file system (/sys/fs/ext4/DEVICE/reserved_clusters): so many blocks are given to nobody. What
-// XFS can do and ext4 cannot is to clone files by reference.
+// A volume with a key is encrypted by the kernel, with a key of the volume's own that lies nowhere on disk: Ensure
+// gives it to the kernel, which forgets it when the volume is unmounted. There are two ways (kind). New volumes are
+// made by the first that the machine can, and each keeps its own, which is noted on its image.
+//
+// By dm-crypt, the image is a LUKS2 device, with the XFS of plain volumes in it. A process that dies between opening
+// that device and mounting it leaves it behind, as the kernel is only then told to remove it with its last user;
+// whatever is done next with the volume removes it.
+//
+// By fscrypt, the image has ext4 in it, of which only one directory is to be seen. All files in that, and their names,
+// are encrypted (AES-256-XTS and AES-256-CTS). Its ballast is a number of the mounted file system
+// (/sys/fs/ext4/DEVICE/reserved_clusters): so many blocks are given to nobody. What XFS can do and ext4 cannot is to
+// clone files by reference.
 package volume

@@ -73,9 +73,9 @@ func holds(t *testing.T, path, text string) bool {
 }
 
 // TestKeyIsTheVolumes sees that a volume opens with its own key only, and that a plain and an encrypted one stay so.
-func TestKeyIsTheVolumes(t *testing.T) {
-	t.Parallel()
-	p := newEncrypted(t)
+func TestKeyIsTheVolumes(t *testing.T) { t.Parallel(); eachWay(t, testKeyIsTheVolumes) }
+
+func testKeyIsTheVolumes(t *testing.T, p images) {
 	file := filepath.Join(mustEnsure(t, p, "locked", backstay.GB), "file")
 	if err := os.WriteFile(file, []byte("written"), 0o600); err != nil {
 		t.Fatal(err)
@@ -106,7 +106,7 @@ func TestKeyIsTheVolumes(t *testing.T) {
 // TestInodesAreCounted makes many files with nothing in them: what they take of the pool is counted as the volume's.
 func TestInodesAreCounted(t *testing.T) {
 	t.Parallel()
-	p := newEncrypted(t)
+	p := newEncrypted(t, "fscrypt")
 	dir := mustEnsure(t, p, "many", backstay.GB)
 	before := mustUsage(t, p, "many")
 	const files = 4000

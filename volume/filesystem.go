@@ -2,22 +2,19 @@ package volume
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/backstay/backstay"
 )
 
-// fileSystem is a kind of file system that an image can have in it.
+// fileSystem is what an image has in it.
 type fileSystem struct {
 	name     string         // as the kernel knows it
 	options  string         // to mount it with
 	prepared string         // the name of the image that others are copies of
-	size     backstay.Bytes // of each image
+	size     backstay.Bytes // of that image
 	largest  backstay.Bytes // that a volume can be
 	make     func(image string) (command []string)
 }
@@ -26,31 +23,20 @@ type fileSystem struct {
 // written to the pool in time.
 const Log = 64 * backstay.MB
 
-// plain is XFS. It is that large from the beginning, as it has parts of one size for ever: one that grows from 2 GB to
-// 2 TB would have thousands, and be slow. It takes what is beyond the largest volume for notes about itself, that are
-// written as needed. All copies have one identifier, which XFS is told to overlook.
-var plain = &fileSystem{
+// xfs is that large from the beginning, as it has parts of one size for ever: one that grows from 2 GB to 2 TB would
+// have thousands, and be slow. It takes what is beyond the largest volume for notes about itself, that are written as
+// needed. All copies have one identifier, which XFS is told to overlook.
+var xfs = &fileSystem{
 	name: "xfs", options: "nouuid,discard", prepared: "prepared",
 	size: 8 * backstay.TB, largest: 7 * backstay.TB, make: makeXFS,
 }
 
-// encrypted is ext4, whose files the kernel encrypts (fscrypt). ext4 cannot grow without CAP_SYS_RESOURCE; for each TB
-// it takes 2 MB of memory while it is mounted. Its tables of inodes are not to be written before they are used.
-var encrypted = &fileSystem{
+// ext4 has files that the kernel encrypts (fscrypt). It cannot grow without CAP_SYS_RESOURCE; for each TB it takes 2 MB
+// of memory while it is mounted. Its tables of inodes are not to be written before they are used.
+var ext4 = &fileSystem{
 	name: "ext4", options: "discard,noinit_itable,errors=remount-ro", prepared: "prepared-encrypted",
 	size: 4 * backstay.TB, largest: 7 * backstay.TB / 2, make: makeExt4,
 }
-
-// kind is the file system for what is wanted.
-func (w Wanted) kind() *fileSystem {
-	if w.Key != "" {
-		return encrypted
-	}
-	return plain
-}
-
-// Largest is how large a volume of that kind can be.
-func (w Wanted) Largest() backstay.Bytes { return w.kind().largest }
 
 func makeXFS(image string) []string {
 	return []string{"mkfs.xfs", "-q", "-f", "-K", "-l", fmt.Sprintf("size=%d", Log), image}
@@ -71,33 +57,12 @@ func makeExt4(image string) []string {
 
 // makeIn makes the file system in an image. The program that does so outlives us if we are killed, and has the lock
 // until it ends.
-func (kind *fileSystem) makeIn(ctx context.Context, image string, lock *os.File) error {
-	command := kind.make(image)
+func (fs *fileSystem) makeIn(ctx context.Context, image string, lock *os.File) error {
+	command := fs.make(image)
 	cmd := exec.CommandContext(ctx, command[0], command[1:]...)
 	cmd.ExtraFiles = []*os.File{lock}
 	if output, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("%s: %w: %s", command[0], err, output)
-	}
-	return nil
-}
-
-// record notes the kind on the image.
-func (kind *fileSystem) record(image *os.File) error {
-	if err := unix.Fsetxattr(int(image.Fd()), kindAttribute, []byte(kind.name), 0); err != nil {
-		return fmt.Errorf("record %s of %s: %w", kindAttribute, image.Name(), err)
-	}
-	return nil
-}
-
-// check refuses an image of another kind than is wanted: an encrypted volume stays so, and a plain one too.
-func (v volume) check(kind *fileSystem) error {
-	text := make([]byte, 32)
-	n, err := unix.Getxattr(v.image, kindAttribute, text)
-	switch {
-	case err != nil && !errors.Is(err, unix.ENODATA):
-		return fmt.Errorf("read %s of %s: %w", kindAttribute, v.image, err)
-	case err != nil || string(text[:n]) != kind.name:
-		return backstay.Errorf(backstay.Unsupported, "Encryption at rest is decided when a volume is made.")
 	}
 	return nil
 }

@@ -1,6 +1,7 @@
 package volume
 
 import (
+	"context"
 	"crypto/hkdf"
 	"crypto/sha512"
 	"errors"
@@ -15,21 +16,15 @@ import (
 	"github.com/backstay/backstay"
 )
 
-// Fscrypt is by which way volumes are encrypted, where [Images.TryEncrypted] finds that they can be.
-const Fscrypt = "fscrypt"
-
 // The root of ext4 is never encrypted. In it is a directory that is, which is mounted in the root's place.
 const (
 	ext4Root     = 2 // its inode
 	encryptedDir = "encrypted"
 )
 
-// unlock gives the key of an encrypted volume to the kernel, which keeps it until the volume is unmounted, and has the
-// mount point be the directory in which everything is encrypted. Nothing is locked in a plain volume.
-func (v volume) unlock(key backstay.Secret) error {
-	if key == "" {
-		return nil
-	}
+// unlockFiles gives the key of an encrypted volume to the kernel, which keeps it until the volume is unmounted, and has
+// the mount point be the directory in which everything is encrypted.
+func unlockFiles(_ context.Context, v volume, key backstay.Secret) error {
 	path := v.mountPoint
 	var top unix.Stat_t
 	if err := unix.Stat(path, &top); err != nil {

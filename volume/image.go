@@ -26,15 +26,15 @@ func (p *Images) volume(id backstay.InstanceID) volume {
 	}
 }
 
-func (p *Images) preparedImage(kind *fileSystem) string {
-	return filepath.Join(p.Root, kind.prepared+".img")
+func (p *Images) preparedImage(fs *fileSystem) string {
+	return filepath.Join(p.Root, fs.prepared+".img")
 }
 
-// prepare makes the empty file system that all images of a kind are copies of, unless it is there: full of ballast.
-func (p *Images) prepare(ctx context.Context, kind *fileSystem) error {
+// prepare makes the empty file system that other images are copies of, unless it is there: full of ballast.
+func (p *Images) prepare(ctx context.Context, fs *fileSystem) error {
 	p.preparing.Lock()
 	defer p.preparing.Unlock()
-	prepared := p.preparedImage(kind)
+	prepared := p.preparedImage(fs)
 	if exists(prepared) {
 		return nil
 	}
@@ -43,16 +43,16 @@ func (p *Images) prepare(ctx context.Context, kind *fileSystem) error {
 		return err
 	}
 	defer lock.Close()
-	scratch := volume{image: prepared + halfMade, mountPoint: filepath.Join(p.Root, kind.prepared)}
+	scratch := volume{image: prepared + halfMade, mountPoint: filepath.Join(p.Root, fs.prepared)}
 	if err := errors.Join(os.MkdirAll(scratch.mountPoint, 0o711), scratch.unmount(ctx)); err != nil {
 		return err
 	}
 	err = makeWhole(prepared, func(f *os.File) error {
-		err := errors.Join(f.Truncate(int64(kind.size)), kind.makeIn(ctx, f.Name(), lock))
+		err := errors.Join(f.Truncate(int64(fs.size)), fs.makeIn(ctx, f.Name(), lock))
 		if err != nil {
 			return err
 		}
-		return errors.Join(scratch.fillWithBallast(ctx, f, kind), scratch.unmount(ctx), dig(f))
+		return errors.Join(scratch.fillWithBallast(ctx, f, fs), scratch.unmount(ctx), dig(f))
 	})
 	return errors.Join(err, unix.Rmdir(scratch.mountPoint))
 }
@@ -63,22 +63,26 @@ func lockDir(path string) (*os.File, error) {
 	if err := os.MkdirAll(path, 0o700); err != nil {
 		return nil, err
 	}
-	dir, err := os.Open(path)
+	return lock(os.Open(path))
+}
+
+// lock waits until nobody else has the lock of what was opened.
+func lock(file *os.File, err error) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
 	for err = unix.EINTR; errors.Is(err, unix.EINTR); {
-		err = unix.Flock(int(dir.Fd()), unix.LOCK_EX)
+		err = unix.Flock(int(file.Fd()), unix.LOCK_EX)
 	}
 	if err != nil {
-		return nil, errors.Join(err, dir.Close())
+		return nil, errors.Join(err, file.Close())
 	}
-	return dir, nil
+	return file, nil
 }
 
 // fillWithBallast makes a new file system full, and records what is in use besides.
-func (v volume) fillWithBallast(ctx context.Context, image *os.File, kind *fileSystem) error {
-	if err := v.mount(ctx, kind); err != nil {
+func (v volume) fillWithBallast(ctx context.Context, image *os.File, fs *fileSystem) error {
+	if err := v.mount(ctx, &kind{fileSystem: fs, device: openLoop}, ""); err != nil {
 		return err
 	}
 	m, err := v.look()
@@ -95,26 +99,32 @@ func (v volume) fillWithBallast(ctx context.Context, image *os.File, kind *fileS
 	return setNumber(image, emptyAttribute, m.inUse())
 }
 
-// clone makes the image as a copy of the prepared one, with what is to be known of it, unless it is there.
-func (p *Images) clone(v volume, wanted Wanted) error {
-	kind := wanted.kind()
+// clone makes the image as a copy of the prepared one, with what is to be known of it, unless it is there. What kind it
+// is to be is known first: more than a file may be left of what is half-made.
+func (p *Images) clone(ctx context.Context, v volume, k *kind, wanted Wanted) error {
 	if exists(v.image) {
-		return v.check(kind)
+		return nil
 	}
-	empty, err := number(p.preparedImage(kind), emptyAttribute)
+	empty, err := number(p.preparedImage(k.fileSystem), emptyAttribute)
 	if err != nil {
 		return err
 	}
-	prepared, err := os.Open(p.preparedImage(kind))
+	prepared, err := os.Open(p.preparedImage(k.fileSystem))
 	if err != nil {
 		return err
 	}
 	defer prepared.Close()
+	if err := unmap(ctx, v.image+halfMade); err != nil {
+		return err
+	}
 	return makeWhole(v.image, func(f *os.File) error {
-		if err := copyThin(f, prepared, int64(kind.size)); err != nil {
+		if err := k.record(f); err != nil {
 			return err
 		}
-		return errors.Join(setNumber(f, emptyAttribute, empty), setNumber(f, sizeAttribute, wanted.Size), kind.record(f))
+		if err := k.copy(ctx, f, prepared, wanted.Key); err != nil {
+			return err
+		}
+		return errors.Join(setNumber(f, emptyAttribute, empty), setNumber(f, sizeAttribute, wanted.Size))
 	})
 }
 
@@ -133,14 +143,20 @@ func makeWhole(path string, fill func(*os.File) error) error {
 	return atomicfile.SyncDir(filepath.Dir(path))
 }
 
-// copyThin makes to a copy of from, by reference where the disk can, else of what was written.
-func copyThin(to, from *os.File, size int64) error {
-	if unix.IoctlFileClone(int(to.Fd()), int(from.Fd())) == nil {
+// copyPlain makes an image as a copy of the prepared one, by reference where the disk can, else of what was written.
+func copyPlain(_ context.Context, image, prepared *os.File, _ backstay.Secret) error {
+	if unix.IoctlFileClone(int(image.Fd()), int(prepared.Fd())) == nil {
 		return nil
 	}
-	if err := to.Truncate(size); err != nil {
+	info, err := prepared.Stat()
+	if err != nil {
 		return err
 	}
+	return errors.Join(image.Truncate(info.Size()), copyWritten(image, prepared))
+}
+
+// copyWritten copies what was written of a file, to the same places of another one.
+func copyWritten(to io.WriterAt, from *os.File) error {
 	return eachWritten(from, func(at, length int64) error {
 		_, err := io.Copy(io.NewOffsetWriter(to, at), io.NewSectionReader(from, at, length))
 		return err

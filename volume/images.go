@@ -19,12 +19,14 @@ import (
 )
 
 // Images is a pool of thin images with file systems of their own. It needs root, loop devices, XFS and mkfs.xfs, and
-// for encrypted ones ext4 and mkfs.ext4.
+// for encrypted ones dm-crypt and cryptsetup, or ext4 and mkfs.ext4.
 type Images struct {
 	Root    string         // a directory, for images
 	Mounts  string         // a directory, in which each volume has its mount point
 	Reserve backstay.Bytes // of what its disk has free, what volumes leave
 
+	choosing  sync.Mutex // of encrypted
+	encrypted *kind      // of new encrypted volumes, where that is known
 	preparing sync.Mutex // of prepared images
 	balancing sync.Mutex // of allocated, and of all ballasts
 	allocated map[backstay.InstanceID]grown
@@ -40,7 +42,7 @@ const (
 )
 
 // noVolumes are the names of images that are no instance's.
-var noVolumes = []string{plain.prepared, encrypted.prepared, string(probe), string(probeEncrypted)}
+var noVolumes = []string{xfs.prepared, ext4.prepared, string(probe), string(probeEncrypted)}
 
 // Try tells why the machine cannot have such volumes, in a sentence, or nil.
 func (p *Images) Try(ctx context.Context) error {
@@ -52,29 +54,38 @@ func (p *Images) Try(ctx context.Context) error {
 		return backstay.Errorf(backstay.Unsupported,
 			"Storage is not enforced: there is no mkfs.xfs. Type: apt-get install xfsprogs")
 	}
-	if err := p.tryVolume(ctx, probe, Wanted{Size: portion}); err != nil {
+	if err := p.tryVolume(ctx, probe, plain, Wanted{Size: portion}); err != nil {
 		return backstay.Wrapf(err, backstay.Unsupported, "Storage is not enforced: this machine cannot mount images.")
 	}
 	return nil
 }
 
-// TryEncrypted tells why the machine cannot have encrypted volumes, in a sentence, or nil.
-func (p *Images) TryEncrypted(ctx context.Context) error {
-	if _, err := exec.LookPath("mkfs.ext4"); err != nil {
-		return backstay.Errorf(backstay.Unsupported,
-			"Nothing can be encrypted: there is no mkfs.ext4. Type: apt-get install e2fsprogs")
+// Encryption tells by which way new volumes are encrypted, "dm-crypt" or "fscrypt", or why the machine can neither, in
+// a sentence.
+func (p *Images) Encryption(ctx context.Context) (way string, why error) {
+	k, why := p.kindOfEncrypted(ctx)
+	if why != nil {
+		return "", why
 	}
-	if err := p.tryVolume(ctx, probeEncrypted, Wanted{Size: portion, Key: "no secret"}); err != nil {
+	return k.way, nil
+}
+
+// tryKind tells why the machine cannot have encrypted volumes of that kind, or nil.
+func (p *Images) tryKind(ctx context.Context, k *kind) error {
+	if _, err := exec.LookPath(k.program); err != nil {
 		return backstay.Wrapf(err, backstay.Unsupported,
-			"Nothing can be encrypted: the kernel has no ext4 with fscrypt (CONFIG_FS_ENCRYPTION). The log says more.")
+			"there is no %s for %s (apt-get install %s)", k.program, k.way, k.debian)
+	}
+	if err := p.tryVolume(ctx, probeEncrypted, k, Wanted{Size: portion, Key: "no secret"}); err != nil {
+		return backstay.Wrapf(err, backstay.Unsupported, "the kernel has no %s", k.kernel)
 	}
 	return nil
 }
 
 // tryVolume makes and removes a volume, by the steps that are taken for others. No crash test is to meet them here.
-func (p *Images) tryVolume(ctx context.Context, id backstay.InstanceID, wanted Wanted) error {
+func (p *Images) tryVolume(ctx context.Context, id backstay.InstanceID, k *kind, wanted Wanted) error {
 	return errors.Join(
-		try(ctx, append(p.makeSteps(id, wanted), p.mountSteps(id, wanted)...)), try(ctx, removeSteps(p.volume(id))))
+		try(ctx, append(p.makeSteps(id, k, wanted), p.mountSteps(id, k, wanted)...)), try(ctx, removeSteps(p.volume(id))))
 }
 
 func try(ctx context.Context, steps []step.Step) error {
@@ -94,8 +105,12 @@ func (p *Images) Ensure(ctx context.Context, id backstay.InstanceID, wanted Want
 	if err := CheckSize(wanted); err != nil {
 		return "", err
 	}
-	steps := append(p.makeSteps(id, wanted), p.mountSteps(id, wanted)...)
-	return p.volume(id).mountPoint, step.Run(ctx, steps...)
+	v := p.volume(id)
+	k, err := p.kindFor(ctx, v, wanted)
+	if err != nil {
+		return "", err
+	}
+	return v.mountPoint, step.Run(ctx, append(p.makeSteps(id, k, wanted), p.mountSteps(id, k, wanted)...)...)
 }
 
 // CheckSize is Unsupported for more than a volume can have.
@@ -113,10 +128,11 @@ func (p *Images) Mount(ctx context.Context, id backstay.InstanceID, wanted Wante
 	if !exists(v.image) {
 		return "", backstay.Errorf(backstay.NotFound, "The image %s is missing.", filepath.Base(v.image))
 	}
-	if err := errors.Join(CheckSize(wanted), v.check(wanted.kind())); err != nil {
+	k, err := p.kindFor(ctx, v, wanted)
+	if err := errors.Join(CheckSize(wanted), err); err != nil {
 		return "", err
 	}
-	return v.mountPoint, step.Run(ctx, p.mountSteps(id, wanted)...)
+	return v.mountPoint, step.Run(ctx, p.mountSteps(id, k, wanted)...)
 }
 
 // Unmount takes a volume out of use.
@@ -124,20 +140,20 @@ func (p *Images) Unmount(ctx context.Context, id backstay.InstanceID) error {
 	return p.volume(id).unmount(ctx)
 }
 
-func (p *Images) makeSteps(id backstay.InstanceID, wanted Wanted) []step.Step {
+func (p *Images) makeSteps(id backstay.InstanceID, k *kind, wanted Wanted) []step.Step {
 	return []step.Step{
-		{Name: "volume.image-prepared", Do: func(ctx context.Context) error { return p.prepare(ctx, wanted.kind()) }},
-		{Name: "volume.image-cloned", Do: func(context.Context) error { return p.clone(p.volume(id), wanted) }},
+		{Name: "volume.image-prepared", Do: func(ctx context.Context) error { return p.prepare(ctx, k.fileSystem) }},
+		{Name: "volume.image-cloned", Do: func(ctx context.Context) error { return p.clone(ctx, p.volume(id), k, wanted) }},
 	}
 }
 
-func (p *Images) mountSteps(id backstay.InstanceID, wanted Wanted) []step.Step {
+func (p *Images) mountSteps(id backstay.InstanceID, k *kind, wanted Wanted) []step.Step {
 	v := p.volume(id)
 	return []step.Step{
 		{Name: "volume.size-recorded", Do: func(context.Context) error { return v.promise(wanted.Size) }},
 		{Name: "volume.mount-point-made", Do: func(context.Context) error { return v.makeMountPoint() }},
-		{Name: "volume.mounted", Do: func(ctx context.Context) error { return v.mount(ctx, wanted.kind()) }},
-		{Name: "volume.unlocked", Do: func(context.Context) error { return v.unlock(wanted.Key) }},
+		{Name: "volume.mounted", Do: func(ctx context.Context) error { return v.mount(ctx, k, wanted.Key) }},
+		{Name: "volume.unlocked", Do: func(ctx context.Context) error { return k.unlock(ctx, v, wanted.Key) }},
 		{Name: "volume.balanced", Do: func(context.Context) error { return p.settle(id) }},
 	}
 }
@@ -150,13 +166,22 @@ func (p *Images) Remove(ctx context.Context, id backstay.InstanceID) error {
 func removeSteps(v volume) []step.Step {
 	return []step.Step{
 		{Name: "volume.unmounted", Do: v.unmount},
-		{Name: "volume.half-made-removed", Do: func(context.Context) error {
-			return atomicfile.Remove(v.image + halfMade)
+		{Name: "volume.half-made-removed", Do: func(ctx context.Context) error {
+			if err := unmap(ctx, v.image+halfMade); err != nil {
+				return err
+			}
+			return discard(v.image + halfMade)
 		}},
 		{Name: "volume.mount-point-removed", Do: func(context.Context) error {
 			return ignoreAbsent(unix.Rmdir(v.mountPoint))
 		}},
-		{Name: "volume.image-removed", Do: func(context.Context) error { return atomicfile.Remove(v.image) }},
+		{Name: "volume.image-removed", Do: func(context.Context) error {
+			// What is being removed is not taken for a volume again, as its key is destroyed first.
+			if err := ignoreAbsent(os.Rename(v.image, v.image+halfMade)); err != nil {
+				return err
+			}
+			return discard(v.image + halfMade)
+		}},
 	}
 }
 
@@ -170,7 +195,7 @@ func ignoreAbsent(err error) error {
 // StepNames lists the steps by which volumes are made and removed.
 func StepNames() []string {
 	p := &Images{}
-	steps := append(p.makeSteps("", Wanted{}), p.mountSteps("", Wanted{})...)
+	steps := append(p.makeSteps("", plain, Wanted{}), p.mountSteps("", plain, Wanted{})...)
 	return step.Names(append(steps, removeSteps(volume{})...))
 }
 
@@ -216,4 +241,13 @@ func (p *Images) Usage(id backstay.InstanceID) (Usage, error) {
 	}
 	defer m.close()
 	return Usage{Used: m.used(), Free: m.free(), Held: max(0, m.room()-m.free())}, nil
+}
+
+// EncryptedBy reads what is noted on the image.
+func (p *Images) EncryptedBy(id backstay.InstanceID) (way string, err error) {
+	k, err := kindOf(p.volume(id).image)
+	if err != nil {
+		return "", err
+	}
+	return k.way, nil
 }

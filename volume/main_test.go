@@ -7,7 +7,9 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
+	"time"
 
 	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/internal/testkit"
@@ -31,9 +33,10 @@ func imagesIn(dir string, reserve backstay.Bytes) *volume.Images {
 	return &volume.Images{Root: filepath.Join(dir, "images"), Mounts: filepath.Join(dir, "mounts"), Reserve: reserve}
 }
 
-// images is a pool whose volumes are all encrypted with one key, or are all plain.
+// images is a pool whose volumes are all encrypted by one way with one key, or are all plain.
 type images struct {
 	*volume.Images
+	way string
 	key backstay.Secret
 }
 
@@ -51,17 +54,36 @@ func (p images) Mount(ctx context.Context, id backstay.InstanceID, wanted volume
 func eachKind(t *testing.T, test func(*testing.T, images)) {
 	t.Parallel()
 	t.Run("Plain", func(t *testing.T) { t.Parallel(); test(t, newImages(t)) })
-	t.Run("Encrypted", func(t *testing.T) { t.Parallel(); test(t, newEncrypted(t)) })
+	eachWay(t, test)
 }
 
+// eachWay runs a test with volumes that are encrypted, by each way.
+func eachWay(t *testing.T, test func(*testing.T, images)) {
+	for _, way := range volume.Ways() {
+		t.Run(way, func(t *testing.T) { t.Parallel(); test(t, newEncrypted(t, way)) })
+	}
+}
+
+// tried is why this machine cannot encrypt volumes, by ways: it takes long to find out in an emulated one.
+var tried = struct {
+	sync.Mutex
+	why map[string]error
+}{why: map[string]error{}}
+
 // newEncrypted returns an empty pool of encrypted images, or skips the test.
-func newEncrypted(t *testing.T) images {
+func newEncrypted(t *testing.T, way string) images {
 	t.Helper()
 	p := newImages(t)
-	if err := p.TryEncrypted(t.Context()); err != nil {
-		t.Skipf("%v (%v)", err, errors.Unwrap(err))
+	p.EncryptBy(way)
+	tried.Lock()
+	defer tried.Unlock()
+	if _, known := tried.why[way]; !known {
+		tried.why[way] = p.TryEncrypted(t.Context())
 	}
-	p.key = backstay.Secret(rand.Text())
+	if why := tried.why[way]; why != nil {
+		t.Skipf("%v (%v)", why, errors.Unwrap(why))
+	}
+	p.way, p.key = way, backstay.Secret(rand.Text())
 	return p
 }
 
@@ -96,13 +118,14 @@ func checkNothingLeft(t *testing.T, p *volume.Images) {
 	if err != nil || strings.Contains(string(mounts), filepath.Dir(p.Root)+"/") {
 		t.Errorf("mounts are left below %s: %s %v", filepath.Dir(p.Root), mounts, err)
 	}
-	backing, err := filepath.Glob("/sys/block/loop*/loop/backing_file")
-	if err != nil {
-		t.Error(err)
-	}
-	for _, path := range backing {
-		if name, err := os.ReadFile(path); err == nil && strings.HasPrefix(string(name), p.Root+"/") {
-			t.Errorf("a loop device is left on %s", name)
+	for began := time.Now(); ; time.Sleep(time.Millisecond) { // the kernel may still remove an encrypted device over it
+		left := loopsBelow(t, p.Root)
+		if len(left) == 0 {
+			break
+		}
+		if time.Since(began) > time.Second {
+			t.Errorf("loop devices are left on %q", left)
+			break
 		}
 	}
 	left, err := filepath.Glob(p.Root + "/*")
@@ -115,6 +138,21 @@ func checkNothingLeft(t *testing.T, p *volume.Images) {
 	if err := errors.Join(err, globErr); err != nil {
 		t.Error(err)
 	}
+}
+
+// loopsBelow lists the images below a directory that are attached.
+func loopsBelow(t *testing.T, dir string) (images []string) {
+	t.Helper()
+	backing, err := filepath.Glob("/sys/block/loop*/loop/backing_file")
+	if err != nil {
+		t.Error(err)
+	}
+	for _, path := range backing {
+		if name, err := os.ReadFile(path); err == nil && strings.HasPrefix(string(name), dir+"/") {
+			images = append(images, string(name))
+		}
+	}
+	return images
 }
 
 func mustEnsure(t *testing.T, p volume.Pool, id backstay.InstanceID, size backstay.Bytes) (dir string) {

@@ -15,7 +15,7 @@ import (
 
 // mount mounts the image, unless that is done. A file system that has ended itself behind an error of the disk is
 // mounted anew: it is mended by its log, if the disk works again.
-func (v volume) mount(ctx context.Context, kind *fileSystem) error {
+func (v volume) mount(ctx context.Context, k *kind, key backstay.Secret) error {
 	if v.isDead() {
 		if err := v.unmount(ctx); err != nil {
 			return err
@@ -24,13 +24,13 @@ func (v volume) mount(ctx context.Context, kind *fileSystem) error {
 	if mounted, err := isMounted(v.mountPoint); err != nil || mounted {
 		return err
 	}
-	device, err := attach(v.image)
+	device, err := k.device(ctx, v.image, key)
 	if err != nil {
-		return fmt.Errorf("attach %s: %w", v.image, err)
+		return err
 	}
 	defer device.Close()
 	const flags = unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOATIME
-	if err := unix.Mount(device.Name(), v.mountPoint, kind.name, flags, kind.options); err != nil {
+	if err := unix.Mount(device.Name(), v.mountPoint, k.name, flags, k.options); err != nil {
 		return fmt.Errorf("mount %s: %w", v.image, err)
 	}
 	return nil
@@ -76,8 +76,17 @@ func isMounted(dir string) (bool, error) {
 // unmountPatience is for processes that are about to end, and for Balance, which looks into volumes for an instant.
 const unmountPatience = 2 * time.Second
 
-// unmount unmounts the volume, unless it is not mounted. The kernel then frees its loop device.
+// unmount unmounts the volume, unless it is not mounted. The kernel then frees its devices; behind a crash, one may be
+// left that never was mounted.
 func (v volume) unmount(ctx context.Context) error {
+	if err := v.leave(ctx); err != nil {
+		return err
+	}
+	return unmap(ctx, v.image)
+}
+
+// leave unmounts what is mounted at the mount point.
+func (v volume) leave(ctx context.Context) error {
 	for began := time.Now(); ; {
 		mounted, err := isMounted(v.mountPoint)
 		if err != nil || !mounted {

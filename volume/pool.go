@@ -35,6 +35,9 @@ type Pool interface {
 	Found() ([]backstay.InstanceID, error)
 	// Usage tells how full a volume is. It is NotFound where the volume is not there, or not mounted.
 	Usage(id backstay.InstanceID) (Usage, error)
+	// EncryptedBy tells by which way a volume is encrypted: "dm-crypt", "fscrypt", or empty where it is not. It is
+	// NotFound where the volume is not there.
+	EncryptedBy(id backstay.InstanceID) (way string, err error)
 	// Balance shares out what the pool can still give, and returns what it saw. Whoever has a pool calls it again and
 	// again: a volume that grows in a narrow pool gets no more room than the last call gave it.
 	Balance() (Room, error)

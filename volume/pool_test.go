@@ -15,7 +15,7 @@ import (
 func TestPools(t *testing.T) {
 	t.Parallel()
 	t.Run("Images", func(t *testing.T) { t.Parallel(); leadLife(t, newImages(t)) })
-	t.Run("Encrypted", func(t *testing.T) { t.Parallel(); leadLife(t, newEncrypted(t)) })
+	eachWay(t, func(t *testing.T, p images) { leadLife(t, p) })
 	t.Run("Directories", func(t *testing.T) { t.Parallel(); leadLife(t, &volume.Directories{Root: testkit.Dir(t)}) })
 }
 

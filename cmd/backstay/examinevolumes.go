@@ -21,12 +21,12 @@ func examineVolumes(ctx context.Context, place string, wanted keeper.Volumes) []
 			noEncryption("directories cannot be encrypted"),
 		}
 	}
-	images, encrypted := tryImages(ctx, place)
+	way, images, encrypted := tryImages(ctx, place)
 	switch {
 	case images == nil && encrypted == nil:
 		return []finding{
 			{good, what, "images: new databases keep to their plan's storage", ""},
-			{good, "encryption", "by " + volume.Fscrypt + ": plans with ENC in their names are sold", ""},
+			{good, "encryption", "by " + way + ": plans with ENC in their names are sold", ""},
 		}
 	case images == nil:
 		return []finding{
@@ -44,17 +44,17 @@ func noEncryption(why string) finding {
 	return finding{fair, "encryption", "no plans with ENC in their names are sold: " + why, ""}
 }
 
-// tryImages tells why there can be no images below a directory, and why no encrypted ones.
-func tryImages(ctx context.Context, place string) (images, encrypted error) {
+// tryImages tells why there can be no images below a directory, and by which way they can be encrypted or why not.
+func tryImages(ctx context.Context, place string) (way string, images, encrypted error) {
 	dir, err := os.MkdirTemp(place, ".volumes-")
 	if err != nil {
-		return err, err
+		return "", err, err
 	}
 	pool := volume.Images{Root: filepath.Join(dir, "images"), Mounts: filepath.Join(dir, "mounts")}
 	if images = pool.Try(ctx); images == nil {
-		encrypted = pool.TryEncrypted(ctx)
+		way, encrypted = pool.Encryption(ctx)
 	}
-	return errors.Join(images, os.RemoveAll(dir)), encrypted
+	return way, errors.Join(images, os.RemoveAll(dir)), encrypted
 }
 
 // explain is a sentence, and what is behind it.

@@ -39,11 +39,12 @@ func (in *Instance) attest(ctx context.Context, dirs ...string) (end func()) {
 }
 
 // Storage is how much of the disk the data of the instance takes, and whether it is kept from taking more than its plan
-// says.
+// says, and how it is encrypted.
 func (in *Instance) Storage() (backend.Storage, error) {
 	r := in.Record()
 	size, err := clone.Size(filepath.Join(in.m.Dir(r.Home()), dataName(r.Data)))
-	return backend.Storage{Used: backstay.Bytes(size), Enforced: in.m.pool(r).Enforced()}, err
+	way, _ := in.m.pool(r).EncryptedBy(r.Home()) // it is about to go
+	return backend.Storage{Used: backstay.Bytes(size), Enforced: in.m.pool(r).Enforced(), Encryption: way}, err
 }
 
 // trace is what work in files leaves: a program that writes changes at least one of it.
