@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 
 	"github.com/backstay/backstay"
@@ -18,6 +19,9 @@ import (
 // luksHeader is what lies before the data in an image: two descriptions, and one slot, in which the key that everything
 // is encrypted with is sealed by that of the volume.
 const luksHeader = backstay.MB
+
+// luks is recorded on images with such a header.
+const luks = "luks2"
 
 // luksFormat makes the header. The key of a volume is random, so nothing is won by making it slow to guess. Sectors are
 // those of the prepared image.
@@ -54,7 +58,26 @@ func formatEncrypted(ctx context.Context, image *os.File, key backstay.Secret) e
 		return fmt.Errorf("attach %s: %w", image.Name(), err)
 	}
 	defer loop.Close()
-	return cryptsetup(ctx, key, []*os.File{lock, loop}, append(luksFormat, "--key-file", "-", loop.Name())...)
+	return cryptsetup(ctx, key, []*os.File{lock, loop}, append(slices.Clip(luksFormat), "--key-file", "-", loop.Name())...)
+}
+
+// tryMapping makes an image that nothing is copied to, as that takes long. Where it can be opened, XFS can be mounted
+// as on plain volumes.
+func tryMapping(ctx context.Context, p *Images, k *kind, id backstay.InstanceID) error {
+	const key = "no secret"
+	image, err := os.OpenFile(p.volume(id).image+halfMade, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return err
+	}
+	defer image.Close()
+	if err := errors.Join(k.record(image), formatEncrypted(ctx, image, key)); err != nil {
+		return err
+	}
+	device, err := openMapping(ctx, image.Name(), key)
+	if err != nil {
+		return err
+	}
+	return device.Close()
 }
 
 // openMapping opens a device of the device mapper that decrypts the image. The kernel removes it, and forgets the key,
@@ -105,7 +128,7 @@ func lockImage(ctx context.Context, image string) (*os.File, error) {
 
 // unmap removes the mapping that an encrypted image has, if it has one.
 func unmap(ctx context.Context, image string) error {
-	if k, err := kindOf(image); err != nil || k != byDMCrypt {
+	if recorded, err := recordedOn(image); err != nil || recorded != luks {
 		return nil // there is no image, or nothing was begun with it
 	}
 	lock, err := lockImage(ctx, image)
@@ -118,7 +141,7 @@ func unmap(ctx context.Context, image string) error {
 // discard removes an image that is not mounted, without which nothing of what was encrypted can be read: its header is
 // overwritten first.
 func discard(image string) error {
-	if k, err := kindOf(image); err != nil || k != byDMCrypt {
+	if recorded, err := recordedOn(image); err != nil || recorded != luks {
 		return atomicfile.Remove(image)
 	}
 	file, err := os.OpenFile(image, os.O_WRONLY, 0)

@@ -43,6 +43,12 @@ func unlockFiles(_ context.Context, v volume, key backstay.Secret) error {
 	return nil
 }
 
+// tryFiles makes a whole volume.
+func tryFiles(ctx context.Context, p *Images, k *kind, id backstay.InstanceID) error {
+	wanted := Wanted{Size: portion, Key: "no secret"}
+	return try(ctx, append(p.makeSteps(id, k, wanted), p.mountSteps(id, k, wanted)...))
+}
+
 // encrypt has everything in a directory be encrypted with the key. It is Invalid if it is with another one.
 func encrypt(path string, key backstay.Secret) error {
 	dir, err := os.Open(path)

@@ -54,7 +54,8 @@ func (p *Images) Try(ctx context.Context) error {
 		return backstay.Errorf(backstay.Unsupported,
 			"Storage is not enforced: there is no mkfs.xfs. Type: apt-get install xfsprogs")
 	}
-	if err := p.tryVolume(ctx, probe, plain, Wanted{Size: portion}); err != nil {
+	steps := append(p.makeSteps(probe, plain, Wanted{Size: portion}), p.mountSteps(probe, plain, Wanted{})...)
+	if err := errors.Join(try(ctx, steps), try(ctx, removeSteps(p.volume(probe)))); err != nil {
 		return backstay.Wrapf(err, backstay.Unsupported, "Storage is not enforced: this machine cannot mount images.")
 	}
 	return nil
@@ -76,18 +77,14 @@ func (p *Images) tryKind(ctx context.Context, k *kind) error {
 		return backstay.Wrapf(err, backstay.Unsupported,
 			"there is no %s for %s (apt-get install %s)", k.program, k.way, k.debian)
 	}
-	if err := p.tryVolume(ctx, probeEncrypted, k, Wanted{Size: portion, Key: "no secret"}); err != nil {
+	err := k.try(ctx, p, k, probeEncrypted)
+	if err = errors.Join(err, try(ctx, removeSteps(p.volume(probeEncrypted)))); err != nil {
 		return backstay.Wrapf(err, backstay.Unsupported, "the kernel has no %s", k.kernel)
 	}
 	return nil
 }
 
-// tryVolume makes and removes a volume, by the steps that are taken for others. No crash test is to meet them here.
-func (p *Images) tryVolume(ctx context.Context, id backstay.InstanceID, k *kind, wanted Wanted) error {
-	return errors.Join(
-		try(ctx, append(p.makeSteps(id, k, wanted), p.mountSteps(id, k, wanted)...)), try(ctx, removeSteps(p.volume(id))))
-}
-
+// try takes the steps that are taken for other volumes. No crash test is to meet them here.
 func try(ctx context.Context, steps []step.Step) error {
 	for _, s := range steps {
 		if err := s.Do(ctx); err != nil {

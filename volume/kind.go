@@ -24,6 +24,8 @@ type kind struct {
 	device func(ctx context.Context, image string, key backstay.Secret) (*os.File, error)
 	// unlock has everything in a volume that is mounted be encrypted with the key. It is Invalid if it is with another.
 	unlock func(ctx context.Context, v volume, key backstay.Secret) error
+	// try sees whether the machine can have such volumes, by beginning with one that is removed then.
+	try func(ctx context.Context, p *Images, k *kind, id backstay.InstanceID) error
 	// What it takes: a program, the package that has it, and of the kernel.
 	program, debian, kernel string
 }
@@ -36,13 +38,15 @@ var plain = &kind{
 
 // byDMCrypt has an XFS below which the kernel encrypts each block of the image (LUKS2).
 var byDMCrypt = &kind{
-	fileSystem: xfs, recorded: "luks2", way: "dm-crypt", copy: copyEncrypted, device: openMapping, unlock: tryKey,
+	fileSystem: xfs, recorded: luks, way: "dm-crypt",
+	copy: copyEncrypted, device: openMapping, unlock: tryKey, try: tryMapping,
 	program: "cryptsetup", debian: "cryptsetup-bin", kernel: "dm-crypt (CONFIG_DM_CRYPT)",
 }
 
 // byFscrypt has an ext4 in which the kernel encrypts each file.
 var byFscrypt = &kind{
-	fileSystem: ext4, recorded: "ext4", way: "fscrypt", copy: copyPlain, device: openLoop, unlock: unlockFiles,
+	fileSystem: ext4, recorded: "ext4", way: "fscrypt",
+	copy: copyPlain, device: openLoop, unlock: unlockFiles, try: tryFiles,
 	program: "mkfs.ext4", debian: "e2fsprogs", kernel: "ext4 with fscrypt (CONFIG_FS_ENCRYPTION)",
 }
 
@@ -65,19 +69,28 @@ func (k *kind) record(image *os.File) error {
 	return nil
 }
 
-// kindOf reads what is noted on an image.
-func kindOf(image string) (*kind, error) {
+// recordedOn reads what is noted on an image.
+func recordedOn(image string) (string, error) {
 	text := make([]byte, 32)
 	n, err := unix.Getxattr(image, kindAttribute, text)
 	if err != nil {
-		return nil, absent(fmt.Errorf("read %s of %s: %w", kindAttribute, image, err))
+		return "", absent(fmt.Errorf("read %s of %s: %w", kindAttribute, image, err))
+	}
+	return string(text[:n]), nil
+}
+
+// kindOf is the kind of an image.
+func kindOf(image string) (*kind, error) {
+	recorded, err := recordedOn(image)
+	if err != nil {
+		return nil, err
 	}
 	for _, k := range append(slices.Clone(encryptedKinds), plain) {
-		if k.recorded == string(text[:n]) {
+		if k.recorded == recorded {
 			return k, nil
 		}
 	}
-	return nil, fmt.Errorf("%s is %q, which is no kind of volume", image, text[:n])
+	return nil, fmt.Errorf("%s is %q, which is no kind of volume", image, recorded)
 }
 
 // kindFor is the kind of the volume, or the one that it is to be made of. An encrypted volume stays so, by the way that
