@@ -100,11 +100,11 @@ func openMapping(ctx context.Context, image string, key backstay.Secret) (*os.Fi
 	err = cryptsetup(ctx, key, []*os.File{lock, loop}, "open", "--type", "luks2", "--allow-discards",
 		"--key-file", "-", loop.Name(), string(m))
 	if err != nil {
-		return nil, errors.Join(err, m.remove(ctx))
+		return nil, errors.Join(err, m.release())
 	}
 	device, err := m.open()
-	if err != nil {
-		return nil, errors.Join(err, m.remove(ctx))
+	if err := errors.Join(err, m.release()); err != nil {
+		return nil, errors.Join(err, device.Close())
 	}
 	return device, nil
 }

@@ -174,7 +174,8 @@ func removeSteps(v volume) []step.Step {
 		}},
 		{Name: "volume.image-removed", Do: func(context.Context) error {
 			// What is being removed is not taken for a volume again, as its key is destroyed first.
-			if err := ignoreAbsent(os.Rename(v.image, v.image+halfMade)); err != nil {
+			err := ignoreAbsent(os.Rename(v.image, v.image+halfMade))
+			if err = errors.Join(err, ignoreAbsent(atomicfile.SyncDir(filepath.Dir(v.image)))); err != nil {
 				return err
 			}
 			return discard(v.image + halfMade)

@@ -26,20 +26,22 @@ func mappingOf(image *os.File) (mapping, error) {
 	return mapping(fmt.Sprintf("backstay-%x-%x", file.Dev, file.Ino)), nil
 }
 
-// open opens the device, and has the kernel remove it when it has no user any more.
+// open opens the device.
 func (m mapping) open() (*os.File, error) {
 	dev, err := m.control(unix.DM_DEV_STATUS, 0)
 	if err != nil {
 		return nil, fmt.Errorf("look at %s: %w", m, err)
 	}
-	device, err := os.OpenFile(fmt.Sprintf("/dev/dm-%d", unix.Minor(dev)), os.O_RDWR, 0)
-	if err != nil {
-		return nil, err
+	return os.OpenFile(fmt.Sprintf("/dev/dm-%d", unix.Minor(dev)), os.O_RDWR, 0)
+}
+
+// release has the kernel remove the mapping as soon as it has no user, which may be at once.
+func (m mapping) release() error {
+	_, err := m.control(unix.DM_DEV_REMOVE, unix.DM_DEFERRED_REMOVE)
+	if err != nil && !errors.Is(err, unix.ENXIO) {
+		return fmt.Errorf("have %s removed: %w", m, err)
 	}
-	if _, err := m.control(unix.DM_DEV_REMOVE, unix.DM_DEFERRED_REMOVE); err != nil {
-		return nil, errors.Join(fmt.Errorf("have %s removed: %w", m, err), device.Close())
-	}
-	return device, nil
+	return nil
 }
 
 // remove removes the mapping, if there is one. It is Busy while somebody uses it: the kernel itself, which may still
