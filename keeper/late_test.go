@@ -26,7 +26,7 @@ func latePair(t *testing.T) (c keeper.Config, spec backend.Spec, run func() (*lo
 		t.Skip("it takes some seconds")
 	}
 	t.Parallel()
-	c = keepertest.Config(t, 3)
+	c = keepertest.Config(t, 5)
 	c.Engines["redis"] = redis.Engine{}
 	spec = specOf(t, products[2])
 	spec.Nodes = 2
@@ -131,7 +131,8 @@ func onlyPID(t *testing.T, dir string) int {
 	return 0
 }
 
-// TestWhatIsLeftTakesOver once the data of the primary has been missing for long, and users are told.
+// TestWhatIsLeftTakesOver once the data of the primary has been missing for long, and users are told. The first keeper
+// that concedes it dies at that.
 func TestWhatIsLeftTakesOver(t *testing.T) {
 	c, spec, run := latePair(t)
 	b, stop := run()
@@ -144,9 +145,9 @@ func TestWhatIsLeftTakesOver(t *testing.T) {
 	mustKillIn(t, second)
 	mustNote(t, credentials, 2)
 	mustKillIn(t, first)
-	if err := os.Rename(filepath.Join(first, "data"), filepath.Join(c.DataDir, "away")); err != nil {
-		t.Fatal(err)
-	}
+	mustRename(t, filepath.Join(first, "data"), filepath.Join(c.DataDir, "away"))
+	_, _, died := keepertest.Start(t, c, "keeper.conceded")
+	<-died
 	b, _ = run()
 	began := time.Now()
 	s := untilWithin(t, 3*time.Minute, b, spec.Instance, isProtected)
@@ -200,4 +201,58 @@ func TestUsersOutliveThePrimary(t *testing.T) {
 	}
 	mustNote(t, late, 2)
 	mustHave(t, kept, 2)
+}
+
+// TestStandbyAloneIsAdopted: of an instance whose record is lost, and the primary's data with it, the standby's serves.
+func TestStandbyAloneIsAdopted(t *testing.T) {
+	c, spec, run := latePair(t)
+	b, stop := run()
+	until(t, b, spec.Instance, isProtected)
+	credentials := mustCredentials(t, b, spec.Instance)
+	mustNote(t, credentials, 1)
+	before := until(t, b, spec.Instance, isProtected)
+	stop()
+	stopEngines(t, c)
+	first, _ := places(c, spec)
+	mustRename(t, filepath.Join(first, "data"), filepath.Join(c.DataDir, "away"))
+	if err := os.Remove(recordPath(c, spec.Instance)); err != nil {
+		t.Fatal(err)
+	}
+	b, _ = keepertest.Run(t, c)
+	spec.Served = &backend.Served{Endpoint: before.Endpoint}
+	if err := b.Apply(t.Context(), spec); err != nil {
+		t.Fatal(err)
+	}
+	s := until(t, b, spec.Instance, isProtected)
+	if s.Nodes[0].Name != "2" || s.Endpoint != before.Endpoint {
+		t.Errorf("it is now %+v", s)
+	}
+	if s.Failover == nil || !strings.Contains(s.Failover.Why, "may be lost") {
+		t.Errorf("users are told %+v", s.Failover)
+	}
+	mustHave(t, credentials, 1)
+}
+
+// TestLatePairBecomesLarger while a client writes, to whom that is next to nothing, and fails over as before then.
+func TestLatePairBecomesLarger(t *testing.T) {
+	c, spec, run := latePair(t)
+	b, _ := run()
+	before := until(t, b, spec.Instance, isProtected)
+	credentials := mustCredentials(t, b, spec.Instance)
+	mustNote(t, credentials, 1)
+	stop := probe(t, products[2], credentials)
+	spec.Generation, spec.Size = 2, larger(products[2], spec.Size)
+	if err := b.Apply(t.Context(), spec); err != nil {
+		t.Fatal(err)
+	}
+	until(t, b, spec.Instance, func(s backend.Status) bool {
+		return isProtected(s) && s.Generation == 2 && s.Protected.After(before.Protected)
+	})
+	if seen := stop(); seen.failed > 0 {
+		t.Errorf("a client saw %+v", seen)
+	}
+	first, _ := places(c, spec)
+	mustKillIn(t, first)
+	until(t, b, spec.Instance, func(s backend.Status) bool { return running(s) && s.Nodes[0].Name == "2" })
+	mustHave(t, credentials, 1)
 }
