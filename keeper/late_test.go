@@ -1,7 +1,6 @@
 package keeper_test
 
 import (
-	"context"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -160,47 +159,87 @@ func TestWhatIsLeftTakesOver(t *testing.T) {
 	mustHave(t, credentials, 1)
 }
 
-// TestUsersOutliveThePrimary: whoever was told of a user finds it in the standby that has taken over, and who was dropped
-// is out. A standby that stands still keeps nobody waiting for long.
+// TestUsersOutliveThePrimary, which is killed as soon as somebody is told of one.
 func TestUsersOutliveThePrimary(t *testing.T) {
+	makeUser := func(t *testing.T, b *local.Backend, spec backend.Spec) backstay.Credentials {
+		t.Helper()
+		c, err := b.CreateUser(t.Context(), spec.Instance, backend.User{Name: "u2", Password: "correcthorsebatterystaple"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	t.Run("made", func(t *testing.T) {
+		b, spec, first, _ := protectedLatePair(t)
+		made := makeUser(t, b, spec)
+		mustKillIn(t, first)
+		s := until(t, b, spec.Instance, func(s backend.Status) bool { return running(s) && s.Nodes[0].Name == "2" })
+		mustNote(t, made, 1)
+		if s.Failover == nil || !strings.Contains(s.Failover.Why, "may be lost") {
+			t.Errorf("users are told %+v", s.Failover)
+		}
+	})
+	t.Run("dropped", func(t *testing.T) {
+		b, spec, first, _ := protectedLatePair(t)
+		dropped := makeUser(t, b, spec)
+		if err := b.DropUser(t.Context(), spec.Instance, "u2"); err != nil {
+			t.Fatal(err)
+		}
+		mustKillIn(t, first)
+		until(t, b, spec.Instance, func(s backend.Status) bool { return running(s) && s.Nodes[0].Name == "2" })
+		if w, err := openRedis(t.Context(), dropped); err == nil {
+			w.close()
+			t.Error("a user that was dropped is let in by the standby that took over")
+		}
+	})
+	t.Run("made without the standby's being told", func(t *testing.T) {
+		b, spec, first, second := protectedLatePair(t)
+		socket := socketOf(t, first, second)
+		mustRename(t, socket, socket+".away")
+		made := makeUser(t, b, spec)
+		mustRename(t, socket+".away", socket)
+		mustKillIn(t, first)
+		until(t, b, spec.Instance, isProtected)
+		mustNote(t, made, 1)
+	})
+	t.Run("made while the standby stands still", func(t *testing.T) {
+		b, spec, _, second := protectedLatePair(t)
+		pid := onlyPID(t, second)
+		mustSignal(t, pid, syscall.SIGSTOP)
+		defer mustSignal(t, pid, syscall.SIGCONT)
+		began := time.Now()
+		mustNote(t, makeUser(t, b, spec), 1)
+		if took := time.Since(began); took > 5*time.Second {
+			t.Errorf("a user takes %v", took)
+		}
+	})
+}
+
+// protectedLatePair is one that has just been protected.
+func protectedLatePair(t *testing.T) (b *local.Backend, spec backend.Spec, first, second string) {
+	t.Helper()
 	c, spec, run := latePair(t)
-	b, _ := run()
+	b, _ = run()
 	until(t, b, spec.Instance, isProtected)
-	dropped := mustCredentials(t, b, spec.Instance)
-	kept, err := b.CreateUser(t.Context(), spec.Instance, backend.User{Name: "u2", Password: "correcthorsebatterystaple"})
+	first, second = places(c, spec)
+	return b, spec, first, second
+}
+
+// socketOf is where the node at the second place is administered.
+func socketOf(t *testing.T, first, second string) string {
+	t.Helper()
+	pid := onlyPID(t, second)
+	files, err := filepath.Glob(filepath.Join(first, "..", "..", "run", "*", "node.pid"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := b.DropUser(t.Context(), spec.Instance, "u1"); err != nil {
-		t.Fatal(err)
+	for _, path := range files {
+		if text, err := os.ReadFile(path); err == nil && strings.TrimSpace(string(text)) == strconv.Itoa(pid) {
+			return filepath.Join(filepath.Dir(path), "redis.sock")
+		}
 	}
-	first, second := places(c, spec)
-	mustKillIn(t, first)
-	until(t, b, spec.Instance, func(s backend.Status) bool { return running(s) && s.Nodes[0].Name == "2" })
-	mustNote(t, kept, 1)
-	if w, err := openRedis(t.Context(), dropped); err == nil {
-		w.close()
-		t.Error("a user that was dropped is let in by the standby that took over")
-	}
-	s := until(t, b, spec.Instance, isProtected)
-	if s.Failover == nil || !strings.Contains(s.Failover.Why, "may be lost") {
-		t.Errorf("users are told %+v", s.Failover)
-	}
-	mustSignal(t, onlyPID(t, first), syscall.SIGSTOP)
-	began := time.Now()
-	late, err := b.CreateUser(t.Context(), spec.Instance, backend.User{Name: "u3", Password: "correcthorsebatterystaple"})
-	if took := time.Since(began); err != nil || took > 5*time.Second {
-		t.Fatalf("with a standby that stands still a user takes %v, %v", took, err)
-	}
-	mustKillIn(t, second)
-	mustSignal(t, onlyPID(t, first), syscall.SIGCONT)
-	ctx, cancel := context.WithTimeout(t.Context(), limit)
-	defer cancel()
-	if err := follow(ctx, b, spec.Instance, isProtected); err != nil {
-		t.Fatal(err)
-	}
-	mustNote(t, late, 2)
-	mustHave(t, kept, 2)
+	t.Fatalf("process %d is in none of %q", pid, files)
+	return ""
 }
 
 // TestStandbyAloneIsAdopted: of an instance whose record is lost, and the primary's data with it, the standby's serves.
