@@ -261,7 +261,7 @@ func isOfFailure(step string) bool {
 // isOfChange tells whether a step belongs to an update of an instance.
 func isOfChange(step string) bool {
 	switch step {
-	case "keeper.checked", "keeper.settled", "keeper.reloaded", "keeper.changed":
+	case "keeper.checked", "keeper.settled", "keeper.reloaded", "keeper.changed", "keeper.process-ended":
 		return true
 	}
 	return strings.HasPrefix(step, "market.update.") || strings.HasPrefix(step, "broker.update.")

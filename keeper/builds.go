@@ -139,6 +139,12 @@ func usesOf(r instance.Record) (uses []build.Use) {
 	if r.Kept != nil { // data that it can return to
 		uses = append(uses, build.Use{Engine: r.Spec.Engine, Version: r.Kept.Version})
 	}
-	i := r.Installation
-	return append(uses, build.Use{Engine: r.Spec.Engine, Version: i.Version, Build: i.FullVersion, Dir: i.Dir})
+	runs := []engine.Installation{r.Installation}
+	if r.Second != nil {
+		runs = append(runs, r.Second.Installation)
+	}
+	for _, i := range runs {
+		uses = append(uses, build.Use{Engine: r.Spec.Engine, Version: i.Version, Build: i.FullVersion, Dir: i.Dir})
+	}
+	return uses
 }

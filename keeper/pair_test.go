@@ -156,30 +156,43 @@ func openNoter(ctx context.Context, p product, c backstay.Credentials) (noter, e
 }
 
 // TestKeeperDiesBehindEveryPairStep leads instances of two through whole lives, with keepers of which each dies behind
-// another step. What was committed before is there at each turn, and nothing is left in the end.
+// another step: the standby takes over on request, or for a restart. What was committed before is there at each turn, and
+// nothing is left in the end.
 func TestKeeperDiesBehindEveryPairStep(t *testing.T) {
-	onEachPair(t, func(t *testing.T, p product, c keeper.Config) {
-		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
-		defer cancel()
-		lead := func(enough <-chan struct{}) error {
-			for {
-				if err := leadPair(ctx, c, p, specOf(t, p)); err != nil {
-					return err
-				}
-				select {
-				case <-enough:
-					return nil
-				default:
-				}
-			}
-		}
-		dieBehindEach(t, c, keeper.PairStepNames(), lead, func(*keeper.Config, string) {})
-	})
+	for name, next := range map[string]func(*backend.Spec){
+		"failover": func(s *backend.Spec) { s.Failovers++ },
+		"restart":  func(s *backend.Spec) { s.Restarts++ },
+	} {
+		t.Run(name, func(t *testing.T) {
+			onEachPair(t, func(t *testing.T, p product, c keeper.Config) { dieBehindEachPairStep(t, p, c, next) })
+		})
+	}
 }
 
-// leadPair takes an instance of two through its life: it becomes protected, fails over, loses its standby, and becomes an
-// instance of one.
-func leadPair(ctx context.Context, c keeper.Config, p product, spec backend.Spec) error {
+func dieBehindEachPairStep(t *testing.T, p product, c keeper.Config, next func(*backend.Spec)) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
+	defer cancel()
+	lead := func(enough <-chan struct{}) error {
+		for {
+			if err := leadPair(ctx, c, p, specOf(t, p), next); err != nil {
+				return err
+			}
+			select {
+			case <-enough:
+				return nil
+			default:
+			}
+		}
+	}
+	dieBehindEach(t, c, keeper.PairStepNames(), lead, func(*keeper.Config, string) {})
+}
+
+// leadPair takes an instance of two through its life: it becomes protected, its standby takes over for what is next, it
+// loses the standby that it has then, and becomes an instance of one.
+func leadPair(
+	ctx context.Context, c keeper.Config, p product, spec backend.Spec, next func(*backend.Spec),
+) error {
 	b := local.New(keepertest.Socket(c))
 	spec.Nodes = 2
 	if err := applyAndReach(ctx, b, spec); err != nil {
@@ -195,7 +208,8 @@ func leadPair(ctx context.Context, c keeper.Config, p product, spec backend.Spec
 	if err := add(ctx, p, credentials, 1); err != nil {
 		return err
 	}
-	spec.Generation, spec.Failovers = 2, 1
+	spec.Generation = 2
+	next(&spec)
 	if err := applyAndReach(ctx, b, spec); err != nil {
 		return err
 	}

@@ -57,7 +57,9 @@ func (in *Instance) do(ctx, during context.Context, a action) error {
 	case toCheck:
 		return step.Run(during, in.checkSteps(a.generation)...)
 	case toChange:
-		return step.Run(ctx, in.changeSteps(during, a.generation)...)
+		return step.Run(ctx, in.changeSteps(a.generation)...)
+	case toRestart:
+		return step.Run(ctx, in.restartSteps(during, a.generation)...)
 	case toUpgrade:
 		return step.Run(during, in.upgradeSteps(a.generation)...)
 	case toReturn:
@@ -70,7 +72,7 @@ func (in *Instance) do(ctx, during context.Context, a action) error {
 	case toTidy:
 		return step.Run(ctx, in.tidySteps()...)
 	case toFront:
-		return in.openFront(ctx)
+		return in.openFront(ctx, in.Record().Started)
 	case toCopy:
 		in.makeSecond(ctx)
 		return nil
@@ -84,7 +86,7 @@ func (in *Instance) do(ctx, during context.Context, a action) error {
 	case toConcede:
 		return step.Run(ctx, in.concedeSteps()...)
 	case toHandOver:
-		return step.Run(ctx, in.handOverSteps()...)
+		return step.Run(ctx, in.handOverSteps(during, in.whyHandedOver())...)
 	case toRemove:
 		return step.Run(ctx, in.removeSteps()...)
 	}
@@ -152,6 +154,7 @@ func (in *Instance) look(ctx context.Context) error {
 func (in *Instance) take(n node.Node, p *process.Process) {
 	s := &in.seen
 	s.node, s.process, s.lived, s.awaited, s.answers, s.serves = n, p, false, false, false, false
+	s.restart = 0
 	s.silent, s.mute, s.stopped, s.busy = time.Time{}, time.Time{}, false, false
 	s.missing = time.Time{}
 	in.mu.Lock()
@@ -164,11 +167,11 @@ func (in *Instance) lose() {
 	s := &in.seen
 	s.leave()
 	s.leave = func() {}
-	in.holdFront(context.Background())
+	in.cutFront(context.Background())
 	if s.process != nil {
 		s.process.Close()
 	}
-	s.process, s.stuck, s.filled = nil, nil, nil
+	s.process, s.stuck, s.filled, s.restart = nil, nil, nil, 0
 	s.looked, s.lived, s.awaited, s.answers, s.serves = false, false, false, false, false
 	s.silent, s.mute, s.stopped, s.busy = time.Time{}, time.Time{}, false, false
 	in.mu.Lock()
@@ -401,7 +404,7 @@ func (in *Instance) serve(life context.Context) error {
 	s.leave()
 	s.leave = func() {}
 	if r := in.Record(); hasSeveral(r.spec(r.Started)) && r.Second != nil {
-		if err := in.openFront(life); err != nil {
+		if err := in.openFront(life, r.Started); err != nil {
 			return err
 		}
 	}

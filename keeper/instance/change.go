@@ -27,7 +27,7 @@ func StepNames() []string {
 	names := []string{specWritten}
 	for _, steps := range [][]step.Step{
 		in.startSteps(0), in.awaitSteps(), in.dropSteps(), in.reachSteps(context.Background()), in.checkSteps(0),
-		in.changeSteps(context.Background(), 0), in.giveUpSteps(backend.Obstacle{}), in.oweSteps(""),
+		in.changeSteps(0), in.restartSteps(context.Background(), 0), in.giveUpSteps(backend.Obstacle{}), in.oweSteps(""),
 	} {
 		names = append(names, step.Names(steps)...)
 	}
@@ -54,8 +54,8 @@ func RestoreStepNames() []string {
 func PairStepNames() (names []string) {
 	var in *Instance
 	for _, steps := range [][]step.Step{
-		in.makingSteps(node.Node{}), in.followSteps(0), in.protectSteps(), in.handOverSteps(), in.leaveSteps(),
-		in.exposeSteps(), in.disbandSteps(),
+		in.makingSteps(node.Node{}), in.followSteps(0), in.protectSteps(),
+		in.handOverSteps(context.Background(), ""), in.leaveSteps(), in.exposeSteps(), in.disbandSteps(),
 	} {
 		names = append(names, step.Names(steps)...)
 	}

@@ -10,18 +10,19 @@ import (
 type verb string
 
 const (
-	toLook   verb = "look"   // for the process that an earlier keeper has left, when the volume is mounted
-	toSize   verb = "size"   // give the volume another size
-	toStart  verb = "start"  // prepare the node and start its process
-	toAwait  verb = "await"  // wait until the process serves
-	toDrop   verb = "drop"   // the users that are owed to be dropped
-	toReach  verb = "reach"  // record and tell that the generation serves
-	toAsk    verb = "ask"    // whether the process still serves
-	toCheck  verb = "check"  // whether the wanted generation is possible
-	toChange verb = "change" // bring the process to another generation: by a reload, or by its end
-	toKill   verb = "kill"   // the process, which hangs
-	toRemove verb = "remove" // everything
-	toRest   verb = "rest"   // until an instant, or until something happens
+	toLook    verb = "look"    // for the process that an earlier keeper has left, when the volume is mounted
+	toSize    verb = "size"    // give the volume another size
+	toStart   verb = "start"   // prepare the node and start its process
+	toAwait   verb = "await"   // wait until the process serves
+	toDrop    verb = "drop"    // the users that are owed to be dropped
+	toReach   verb = "reach"   // record and tell that the generation serves
+	toAsk     verb = "ask"     // whether the process still serves
+	toCheck   verb = "check"   // whether the wanted generation is possible
+	toChange  verb = "change"  // bring the process to another generation, or find that this takes a restart
+	toRestart verb = "restart" // end the process, so that another one is started with the generation
+	toKill    verb = "kill"    // the process, which hangs
+	toRemove  verb = "remove"  // everything
+	toRest    verb = "rest"    // until an instant, or until something happens
 
 	toUpgrade  verb = "upgrade"  // make data that the generation's version serves
 	toReturn   verb = "return"   // take data into use again that was kept and that the generation's version serves
@@ -91,6 +92,8 @@ type view struct {
 	missing time.Time // since when its data is missing; zero: it is not known to be
 	second  secondView
 	checked int64     // the generation that was last found possible
+	restart int64     // the generation that was found to take a restart of the process; 0: none
+	found   time.Time // when that was found
 	retry   time.Time // what has failed is not tried again before
 }
 
@@ -131,11 +134,8 @@ func decide(v view, now time.Time) action {
 		return action{verb: toCheck, generation: v.generation}
 	case v.restoreDue() && !pending:
 		return action{verb: toRestore, generation: v.generation}
-	case v.alive && v.started != target && !pending:
-		if v.lived && !v.answers && !v.awaited { // one that answers may take the change over without a restart
-			return action{verb: toAwait, generation: v.started}
-		}
-		return action{verb: toChange, generation: target}
+	case v.alive && v.started != target && !v.goesAhead(now) && !pending:
+		return v.change(target)
 	case v.alive && v.serves:
 		return v.attend(now)
 	case !v.alive && v.second.inStep && !v.second.alive && v.failed && !now.Before(v.second.retry):
@@ -145,15 +145,37 @@ func decide(v view, now time.Time) action {
 	case !v.alive && v.restoring && target == v.generation:
 		return action{verb: toRest, until: now.Add(askEvery)}
 	case !v.alive:
-		return action{verb: v.beginning(target), generation: target}
+		return action{verb: v.beginning(v.toBegin()), generation: v.toBegin()}
 	case !v.answers:
-		return action{verb: toAwait, generation: target}
+		return action{verb: toAwait, generation: v.started}
 	case v.owed:
 		return action{verb: toDrop}
 	case v.second.due && v.second.wanted:
 		return v.handOver(now)
 	}
-	return action{verb: toReach, generation: target}
+	return action{verb: toReach, generation: v.started}
+}
+
+// change brings the process to another generation.
+func (v view) change(target int64) action {
+	switch {
+	case v.lived && !v.answers && !v.awaited: // one that answers may take the change over without a restart
+		return action{verb: toAwait, generation: v.started}
+	case v.restart == target && v.second.inStep && !v.second.later:
+		return action{verb: toExpose, generation: target}
+	case v.restart == target:
+		return action{verb: toRestart, generation: target}
+	}
+	return action{verb: toChange, generation: target}
+}
+
+// toBegin is the generation that is started where there is no process: the target, unless that has one node and the
+// primary has ended without need before the second was left. The second is to take over then where the primary cannot.
+func (v view) toBegin() int64 {
+	if v.second.inStep && !v.second.later {
+		return v.started
+	}
+	return v.target()
 }
 
 // beginning is what comes first where there is no process.
@@ -216,8 +238,8 @@ func (v view) givenUp() bool { return v.obstacle.Final && v.obstacle.Generation 
 // passed tells whether the wanted generation was found possible, by this keeper or by the one that started it or made
 // the data for it.
 func (v view) passed() bool {
-	return v.checked == v.generation || v.started == v.generation || v.way == byExchange ||
-		v.way == asItIs && v.wayBack == byReturn
+	return v.checked == v.generation || v.started == v.generation || v.second.started == v.generation ||
+		v.way == byExchange || v.way == asItIs && v.wayBack == byReturn
 }
 
 func (v view) checkDue() bool { return v.before != 0 && !v.givenUp() && !v.passed() }
@@ -238,12 +260,10 @@ func (v view) hangs(now time.Time) bool {
 func (v view) handOver(now time.Time) action {
 	next, until := v.tendSecond(now)
 	switch {
-	case next != "" && next != toSee:
-		return action{verb: next, generation: v.started}
-	case v.standsBy() && v.second.follows:
+	case v.takesOver(next, now):
 		return action{verb: toHandOver}
 	case next != "":
-		return action{verb: next, generation: v.started}
+		return action{verb: next, generation: v.ofSecond(now)}
 	case until.IsZero():
 		until = now.Add(seeEvery)
 	}
@@ -256,8 +276,11 @@ func (v view) attend(now time.Time) action {
 		return action{verb: toFront}
 	}
 	next, until := v.tendSecond(now)
-	if next != "" {
-		return action{verb: next, generation: v.started}
+	switch {
+	case v.goesAhead(now) && v.takesOver(next, now) && !now.Before(v.retry):
+		return action{verb: toHandOver}
+	case next != "":
+		return action{verb: next, generation: v.ofSecond(now)}
 	}
 	a := v.watch(now)
 	if a.verb == toRest && !until.IsZero() && until.Before(a.until) {

@@ -115,6 +115,8 @@ func (w *world) step() (rested bool) {
 			w.fatalf("what serves is ended for generation %d, which was not checked", a.generation)
 		}
 		w.change(a)
+	case toRestart:
+		w.restart(a)
 	case toKill:
 		if !w.hung { // as kill finds when it asks once more
 			w.v.silent, w.v.mute, w.v.stopped, w.v.serves = time.Time{}, time.Time{}, false, false
@@ -143,7 +145,7 @@ func (w *world) step() (rested bool) {
 
 func (w *world) lose() {
 	w.hung = w.hung && w.running
-	w.v.lived, w.v.awaited = false, false
+	w.v.lived, w.v.awaited, w.v.restart = false, false, 0
 	w.v.alive, w.v.looked, w.v.answers, w.v.serves, w.v.stopped = false, false, false, false, false
 	w.v.silent, w.v.mute = time.Time{}, time.Time{}
 }
@@ -216,6 +218,11 @@ func (w *world) change(a action) {
 		w.v.awaited, w.v.answers, w.v.serves = false, false, false
 		return
 	}
+	w.v.restart, w.v.found = a.generation, w.now
+}
+
+// restart ends the process for a generation that takes it.
+func (w *world) restart(a action) {
 	if w.v.serves && w.running && !w.hung && w.v.way == asItIs { // an upgrade may be begun again
 		if w.ended[a.generation]++; w.ended[a.generation] > 1 && a.generation == w.v.generation {
 			w.fatalf("what serves is ended for generation %d once more", a.generation)

@@ -30,7 +30,7 @@ func (in *Instance) promoteSteps(t takeover) []step.Step {
 	return []step.Step{
 		{Name: "keeper.fenced", Do: func(ctx context.Context) error {
 			in.enter(backend.Starting, "The primary has ended. Its standby takes over.")
-			in.holdFront(ctx)
+			in.cutFront(ctx)
 			return in.fence()
 		}},
 		{Name: "keeper.failed-over", Do: func(context.Context) error {
@@ -55,24 +55,33 @@ func (in *Instance) noteTakeover(t takeover) error {
 	return in.amend(func(r *Record) { r.failOver(t.why, t.planned, in.m.Now()) })
 }
 
-// handOverSteps end the primary once the second lacks nothing, and make that the primary.
-func (in *Instance) handOverSteps() []step.Step {
+// handOverSteps end the primary once the second lacks nothing, and make that the primary. Clients that come meanwhile
+// are held before the end: none is refused. Nothing has happened before that.
+func (in *Instance) handOverSteps(during context.Context, why string) []step.Step {
 	return append([]step.Step{
 		{Name: "keeper.handed-over", Do: func(ctx context.Context) error {
 			e, err := in.replicator()
 			if err != nil {
 				return err
 			}
+			if _, err := in.settle(during, "before the standby takes over"); err != nil {
+				return err
+			}
+			if err := in.openFront(ctx, in.Record().Second.Started); err != nil { // another one, if the plan is larger
+				return err
+			}
 			ctx, cancel := context.WithTimeout(ctx, handOverPatience)
 			defer cancel()
 			return e.HandOver(ctx, in.seen.node.Node, in.seen.second.node.Node)
 		}},
-		{Name: "keeper.primary-ended", Do: func(context.Context) error {
+		{Name: "keeper.primary-ended", Do: func(ctx context.Context) error {
+			in.holdFront(ctx)
 			in.seen.leave()
 			in.seen.leave = func() {}
+			in.seen.serves = false // should it not end, it is served once more
 			return in.seen.node.EndWithin(endPatience, in.seen.process)
 		}},
-	}, in.promoteSteps(takeover{why: "It was asked for.", planned: true})...)
+	}, in.promoteSteps(takeover{why: why, planned: true})...)
 }
 
 // handOverPatience is how long the primary may take to be ready for its end.

@@ -34,13 +34,18 @@ func (in *Instance) viewSecond(r Record) secondView {
 	v.late, v.whole = in.isLate(), r.Second.Whole
 	v.wanted = hasSeveral(r.spec(r.Started))
 	v.due = r.spec(r.Started).Failovers > r.Failovers
-	v.there = v.wanted || r.Second.Data != "" || !r.keepsElsewhere()
-	v.data, v.started = r.Second.Data != "" && !r.Second.Fenced && r.Second.Data == dataName(r.Data), r.Second.Started
+	v.there = v.wanted || r.Second.Data != "" || !r.keepsSecond()
+	v.fenced, v.started = r.Second.Fenced, r.Second.Started
+	v.data = r.Second.Data != "" && !r.Second.Fenced && r.Second.Data == dataName(r.Data)
 	return v
 }
 
 // keepsElsewhere tells whether data that the instance can return to lies in the second's place.
 func (r Record) keepsElsewhere() bool { return r.Kept != nil && r.Kept.Place != r.Place }
+
+// keepsSecond tells whether the record keeps the second that the process's generation has no use for: there is data in
+// its place that the instance can return to, or the wanted Spec is of two, and was given no other one.
+func (r Record) keepsSecond() bool { return r.keepsElsewhere() || hasSeveral(r.Spec) }
 
 // replicator is the engine of an instance of two.
 func (in *Instance) replicator() (engine.Replicator, error) {
@@ -51,7 +56,7 @@ func (in *Instance) replicator() (engine.Replicator, error) {
 	return e, nil
 }
 
-// secondNode is the second as the generation wants it, which runs from what the primary runs from.
+// secondNode is the second as the generation wants it, from what its process was started from.
 func (in *Instance) secondNode(generation int64) (node.Node, error) {
 	r := in.Record()
 	if r.Second == nil {
@@ -176,7 +181,7 @@ func (in *Instance) followSteps(generation int64) []step.Step {
 			if _, err := in.m.pool(r).Mount(ctx, r.SecondHome(), wanted); err != nil && r.Volume != volume.Directory {
 				return volumeTrouble(err)
 			}
-			if n, err = in.secondNode(generation); err != nil {
+			if n, err = in.nextSecond(ctx, generation); err != nil {
 				return err
 			}
 			if _, err := n.Stop(); err != nil { // it has ended, as far as is known: its file is left, and says that it runs
@@ -188,7 +193,8 @@ func (in *Instance) followSteps(generation int64) []step.Step {
 			return err
 		}},
 		{Name: "keeper.second-started", Do: func(context.Context) error {
-			if err := in.noteFollower(generation); err != nil {
+			in.tellAhead(generation)
+			if err := in.noteFollower(generation, n); err != nil {
 				return err
 			}
 			p, err := n.Start(in.log)
@@ -203,11 +209,12 @@ func (in *Instance) followSteps(generation int64) []step.Step {
 
 // noteFollower notes that the second is started. Where nobody waits for it, it lacks from now on what has not come to
 // its files yet, until it has been sent everything anew.
-func (in *Instance) noteFollower(generation int64) error {
+func (in *Instance) noteFollower(generation int64, n node.Node) error {
 	late := in.isLate()
 	return in.amendAlone(func(r *Record) {
 		second := *r.Second
-		if second.Started = generation; late {
+		second.Started, second.Installation, second.Program = generation, n.Installation, n.Program
+		if late {
 			r.InStep = time.Time{}
 		}
 		r.Second = &second
@@ -329,12 +336,12 @@ func (in *Instance) exposeSteps() []step.Step {
 			if in.Record().InStep.IsZero() {
 				return nil
 			}
-			in.log.Warn("an instance is not protected any more: its standby does not follow")
+			in.log.Warn("an instance is not protected any more", "why", in.whyExposed())
 			return in.amendAlone(func(r *Record) { r.InStep = time.Time{} })
 		}},
 		{Name: "keeper.released", Do: func(ctx context.Context) error {
 			if hasSeveral(in.Record().spec(in.Record().Started)) {
-				in.tellExposed("its standby does not follow. It is started again, or made anew, by itself.")
+				in.tellExposed(in.whyExposed())
 			}
 			err := in.await(ctx, "")
 			in.seen.second.released = err == nil
@@ -346,7 +353,8 @@ func (in *Instance) exposeSteps() []step.Step {
 // leaveSteps end the second's process. What has not followed for long is made anew.
 func (in *Instance) leaveSteps() []step.Step {
 	return []step.Step{{Name: "keeper.second-left", Do: func(context.Context) error {
-		anew := in.viewSecond(in.Record()).awayFor(in.m.Now()) >= anewPatience
+		r := in.Record()
+		anew := r.InStep.IsZero() && in.viewSecond(r).awayFor(in.m.Now()) >= anewPatience
 		if err := in.endSecond(); err != nil {
 			return err
 		}
@@ -383,7 +391,7 @@ func (in *Instance) disbandSteps() []step.Step {
 		}
 		in.complain(secondTrouble, "")
 		return in.amendAlone(func(r *Record) {
-			if r.leaveSecond(); !r.keepsElsewhere() {
+			if r.leaveSecond(); !r.keepsSecond() {
 				r.Second, r.NodePort, r.Failover = nil, 0, nil
 			}
 		})

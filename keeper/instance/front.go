@@ -46,10 +46,11 @@ func nodeAddress(port int) netip.AddrPort {
 	return netip.AddrPortFrom(netip.MustParseAddr(loopback), uint16(port))
 }
 
-// openFront has a front stand before the primary, which serves: one that waits is served from now on.
-func (in *Instance) openFront(ctx context.Context) error {
+// openFront has a front, as the generation wants it, stand before the primary, which serves: one that waits is served
+// from now on.
+func (in *Instance) openFront(ctx context.Context, generation int64) error {
 	r := in.Record()
-	f, err := in.m.front(r, r.spec(r.Started))
+	f, err := in.m.front(r, r.spec(generation))
 	if err != nil {
 		return err
 	}
@@ -73,8 +74,20 @@ func (in *Instance) loseFront() {
 	in.seen.front = nil
 }
 
-// holdFront has clients wait for the next primary, and ends what sessions are left to the one before.
+// holdFront has new connections wait for the next primary. Those that there are go on while the one before does.
 func (in *Instance) holdFront(ctx context.Context) {
+	in.tellFront(ctx, func(ctx context.Context, c *endpoint.Client) error { return c.Hold(ctx) })
+}
+
+// cutFront is holdFront where the primary has ended: what sessions are left to it end too.
+func (in *Instance) cutFront(ctx context.Context) {
+	port := in.Record().NodePort
+	in.tellFront(ctx, func(ctx context.Context, c *endpoint.Client) error {
+		return errors.Join(c.Hold(ctx), c.Cut(ctx, nodeAddress(port)))
+	})
+}
+
+func (in *Instance) tellFront(ctx context.Context, tell func(context.Context, *endpoint.Client) error) {
 	if in.seen.front == nil {
 		return
 	}
@@ -85,8 +98,7 @@ func (in *Instance) holdFront(ctx context.Context) {
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), holdLimit)
 	defer cancel()
-	c := f.Client()
-	if err := errors.Join(c.Hold(ctx), c.Cut(ctx, nodeAddress(r.NodePort))); err != nil {
+	if err := tell(ctx, f.Client()); err != nil {
 		in.log.Warn("a front does not have clients wait", "error", err)
 	}
 }

@@ -65,6 +65,9 @@ type sight struct {
 	second    secondSight
 	front     *process.Process // nil: it was not looked for, or has ended
 
+	restart int64     // the generation that was found to take a restart of the process; 0: none
+	found   time.Time // when that was found
+
 	volume backstay.Bytes // the size that the volume was given; 0: it is not known to be mounted
 
 	killed, denied toll // of processes for want of memory; of starts of processes, as there were too many
@@ -178,6 +181,9 @@ func (in *Instance) Apply(ctx context.Context, spec backend.Spec, allotted *Allo
 	if err := in.Admit(spec); err != nil || spec.Generation == in.Record().Spec.Generation {
 		return err
 	}
+	if allotted == nil && in.Record().LacksSecond(spec) { // it has gone since the caller looked
+		return backstay.Errorf(backstay.Unavailable, "The standby of before has just been removed. Try again.")
+	}
 	spec.Served = nil
 	err := step.Run(ctx, step.Step{Name: specWritten, Do: func(context.Context) error {
 		return in.amend(func(r *Record) {
@@ -255,7 +261,7 @@ func (in *Instance) view() view {
 		sized:  s.volume == in.volumeSize(),
 		looked: s.looked, alive: s.process != nil, lived: s.lived, awaited: s.awaited, answers: s.answers,
 		serves: s.serves, asked: s.asked, silent: s.silent, mute: s.mute, stopped: s.stopped, busy: s.busy,
-		checked: s.checked, retry: s.retry,
+		checked: s.checked, restart: s.restart, found: s.found, retry: s.retry,
 	}
 	v.fronted, v.missing = s.front != nil, s.missing
 	v.restoring, v.failed, v.second = s.restoring.isUnderWay(), s.failures > 1, in.viewSecond(r)
@@ -267,6 +273,7 @@ func (in *Instance) view() view {
 	if r.Kept != nil {
 		v.kept = r.Kept.Since
 	}
+	v.second.later, v.second.stays = hasSeveral(r.spec(v.target())), r.keepsPair(v.target(), s.laid)
 	return v
 }
 

@@ -86,7 +86,9 @@ func (in *Instance) clearSecond(ctx context.Context, data string) (n node.Node, 
 		return n, volumeTrouble(err)
 	}
 	if !r.Second.Fenced {
-		r.Second = &Second{Port: r.Second.Port, Data: data}
+		before := *r.Second
+		before.Data, before.Started = data, 0
+		r.Second = &before
 	}
 	if n, err = in.m.second(r, r.spec(r.Started)); err != nil {
 		return n, err
@@ -103,7 +105,13 @@ func (in *Instance) clearSecond(ctx context.Context, data string) (n node.Node, 
 			in.log.Warn("what a primary had logged at its end is not in the archive", "error", err)
 		}
 	}
-	return n, in.sweepSecond(r, n, data)
+	if err := in.sweepSecond(r, n, data); err != nil {
+		return n, err
+	}
+	made := *r.Second
+	made.Installation = engine.Installation{}
+	r.Second = &made
+	return in.m.second(r, r.spec(r.Started)) // the primary's programs make it
 }
 
 // sweepSecond removes data that nobody needs from the second's place.

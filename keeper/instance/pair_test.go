@@ -59,11 +59,17 @@ type pair struct {
 	crashed bool // the keeper died in the middle of what it did
 
 	failovers, concessions int
+
+	reloads map[int64]bool // generations that take no restart
+	odd     map[int64]bool // and those that a node which follows cannot start with before the primary has
+	stood   time.Time      // since when the second could take over; zero: it could not
+	changes int            // with a restart that clients felt as a switchover
 }
 
 func newPair(t *testing.T, r *rand.Rand, late bool) *pair {
 	p := &pair{t: t, rand: r, late: late, now: time.Unix(1e9, 0), ackedAt: map[int]time.Time{},
-		places: map[Place]*simulated{firstPlace: {}, secondPlace: {}}}
+		places:  map[Place]*simulated{firstPlace: {}, secondPlace: {}},
+		reloads: map[int64]bool{}, odd: map[int64]bool{}}
 	p.record.Spec = backend.Spec{Generation: 1, Nodes: 2, Version: versions[0]}
 	p.record.Second = &Second{Port: 2}
 	p.record.Port, p.record.NodePort = 3, 1
@@ -129,10 +135,18 @@ func (p *pair) look() {
 	if r.Second != nil {
 		s.wanted, s.started = hasSeveral(r.spec(r.Started)), r.Second.Started
 		s.due = r.spec(r.Started).Failovers > r.Failovers
-		s.there, s.data = true, r.Second.Data != "" && !r.Second.Fenced
+		s.there = s.wanted || r.Second.Data != "" || !r.keepsSecond()
+		s.data, s.fenced = r.Second.Data != "" && !r.Second.Fenced, r.Second.Fenced
 		s.late, s.whole = p.late, r.Second.Whole
 	}
 	v.second = s
+	v.second.later, v.second.stays = hasSeveral(r.spec(v.target())), r.keepsPair(v.target(), versions[0])
+	switch could := v.standsBy() && p.streams() && !p.second().broken; {
+	case !could:
+		p.stood = time.Time{}
+	case p.stood.IsZero():
+		p.stood = p.now
+	}
 }
 
 // write lets clients write, and what is written reach the second.
@@ -226,6 +240,10 @@ func (p *pair) do(a action) {
 			p.sight.alive, p.sight.away = true, p.now
 		}
 	case toStart:
+		ahead := p.v.started != a.generation && p.v.second.started == a.generation
+		if ahead && p.v.standsBy() && !other.broken && (!p.late || p.v.second.followed) {
+			p.fatalf("the primary is started again, and the second is of generation %d already", a.generation)
+		}
 		p.start(a.generation)
 	case toAwait:
 		p.await()
@@ -237,7 +255,13 @@ func (p *pair) do(a action) {
 	case toCheck:
 		p.v.checked = a.generation
 	case toChange:
+		p.change(a.generation)
+	case toRestart:
+		if p.v.second.stays && !p.stood.IsZero() && p.now.Sub(p.stood) >= 2*seeEvery {
+			p.fatalf("the primary is ended for generation %d, and the second stood by", a.generation)
+		}
 		n.alive = false
+		p.sight.failures = 0
 		p.lose()
 	case toKill:
 		n.alive = false
@@ -259,6 +283,22 @@ func (p *pair) do(a action) {
 	default:
 		p.doSecond(a)
 	}
+}
+
+// change puts a generation in force without a restart, or finds that it takes one.
+func (p *pair) change(generation int64) {
+	n := p.serving()
+	if n.stopped {
+		p.mute()
+		p.fail()
+		return
+	}
+	if p.reloads[generation] && n.part == hasSeveral(p.record.spec(generation)) && !p.record.asksForRestart(generation) {
+		p.record.begin(generation)
+		p.v.answers, p.v.serves = false, false
+		return
+	}
+	p.v.restart, p.v.found = generation, p.now
 }
 
 func (p *pair) start(generation int64) {
@@ -375,7 +415,11 @@ func (p *pair) promote() {
 		return
 	}
 	p.record.failOver("it ended", false, p.now)
-	if p.failovers++; p.late {
+	p.failovers++
+	if p.record.Reached != p.record.Started {
+		p.changes++
+	}
+	if p.late {
 		p.checkMoment(p.serving())
 	}
 	if p.making = (time.Time{}); p.dies() {
@@ -405,7 +449,7 @@ func (p *pair) doSecond(a action) {
 		if p.dies() {
 			return
 		}
-		if other.broken || !other.data {
+		if other.broken || !other.data || p.odd[a.generation] && a.generation != p.record.Started {
 			p.failSecond()
 			p.sight.away = p.now
 			return
@@ -439,7 +483,7 @@ func (p *pair) doSecond(a action) {
 		}
 		n.awaits, p.sight.released = false, true
 	case toLeave:
-		anew := p.v.second.awayFor(p.now) >= anewPatience
+		anew := p.record.InStep.IsZero() && p.v.second.awayFor(p.now) >= anewPatience
 		other.alive, p.sight.alive, p.sight.follows, p.sight.away = false, false, false, p.now
 		if p.dies() {
 			return
@@ -452,8 +496,9 @@ func (p *pair) doSecond(a action) {
 		if p.dies() {
 			return
 		}
-		p.record.leaveSecond()
-		p.record.Second, p.record.NodePort = nil, 0
+		if p.record.leaveSecond(); !p.record.keepsSecond() {
+			p.record.Second, p.record.NodePort = nil, 0
+		}
 	default:
 		p.fatalf("nobody does %s", a.verb)
 	}

@@ -41,10 +41,12 @@ func (p *pair) disturb() {
 			n.alive, n.broken = false, true
 		}
 	case 6:
-		if p.record.Reached == p.record.Spec.Generation {
+		if p.record.Reached > 0 {
 			s := p.record.Spec
-			s.Generation, s.Nodes, s.Failovers = s.Generation+1, 1+p.rand.IntN(2), s.Failovers+p.rand.Int64N(2)
-			p.note("generation %d is wanted, of %d", s.Generation, s.Nodes)
+			s.Generation, s.Nodes, s.Failovers = s.Generation+1, 1+min(p.rand.IntN(4), 1), s.Failovers+p.rand.Int64N(2)
+			s.Restarts += p.rand.Int64N(2)
+			p.reloads[s.Generation], p.odd[s.Generation] = p.rand.IntN(2) == 0, p.rand.IntN(4) == 0
+			p.note("generation %d is wanted, of %d, with %d restarts", s.Generation, s.Nodes, s.Restarts)
 			p.record.want(s)
 			p.record.Allot(&Allotment{NodePort: 1, SecondPort: 2})
 		}
@@ -99,9 +101,9 @@ func (p *pair) settle(d time.Duration) {
 // any more, each serves, protected if it is to be.
 func TestPairsThroughManySchedules(t *testing.T) {
 	t.Parallel()
-	failovers, _ := livePairs(t, false, 3_000)
-	if t.Logf("%d failovers", failovers); failovers == 0 {
-		t.Error("there was no failover")
+	failovers, _, changes := livePairs(t, false, 3_000)
+	if t.Logf("%d failovers, %d of them for a change", failovers, changes); failovers == 0 || changes == 0 {
+		t.Error("there was no failover, or none for a change")
 	}
 }
 
@@ -110,13 +112,13 @@ func TestPairsThroughManySchedules(t *testing.T) {
 // moment is there.
 func TestLatePairsThroughManySchedules(t *testing.T) {
 	t.Parallel()
-	failovers, concessions := livePairs(t, true, 1_500)
+	failovers, concessions, _ := livePairs(t, true, 1_500)
 	if t.Logf("%d failovers, %d concessions", failovers, concessions); failovers == 0 || concessions == 0 {
 		t.Error("there was no failover, or none with what was left")
 	}
 }
 
-func livePairs(t *testing.T, late bool, seeds uint64) (failovers, concessions int) {
+func livePairs(t *testing.T, late bool, seeds uint64) (failovers, concessions, changes int) {
 	if testing.Short() {
 		seeds = 200
 	}
@@ -124,13 +126,20 @@ func livePairs(t *testing.T, late bool, seeds uint64) (failovers, concessions in
 		p := newPair(t, rand.New(rand.NewPCG(seed, 2)), late)
 		p.note("seed %d", seed)
 		for range p.rand.IntN(30) {
-			p.settle(time.Duration(p.rand.Int64N(int64(10 * time.Second))))
+			if p.rand.IntN(4) == 0 { // much comes at once
+				for range p.rand.IntN(8) {
+					p.step()
+					p.write()
+				}
+			} else {
+				p.settle(time.Duration(p.rand.Int64N(int64(10 * time.Second))))
+			}
 			p.disturb()
 		}
 		p.calm()
-		failovers, concessions = failovers+p.failovers, concessions+p.concessions
+		failovers, concessions, changes = failovers+p.failovers, concessions+p.concessions, changes+p.changes
 	}
-	return failovers, concessions
+	return failovers, concessions, changes
 }
 
 // calm lets nothing come any more, and looks how the instance is then.

@@ -71,6 +71,9 @@ type Second struct {
 	Fenced  bool   `json:"fenced"`         // the data was a primary's, and has not been made to follow yet
 	Started int64  `json:"started"`        // the generation that its process was started with, if it runs
 	Whole   bool   `json:"whole"`          // the data was in step once: it holds what there was then, at least
+
+	Installation engine.Installation `json:"installation,omitzero"` // that its process was started from; zero: the primary's
+	Program      string              `json:"program,omitempty"`     // that it runs, without symbolic links
 }
 
 // Allotment is what an instance of two takes besides.
@@ -149,6 +152,9 @@ func (m *Machine) node(r Record, s backend.Spec) (node.Node, error) {
 // second is the node that follows the one that serves, as a Spec wants it. The record has one.
 func (m *Machine) second(r Record, s backend.Spec) (node.Node, error) {
 	p := r.Place.other()
+	if i := r.Second.Installation; i.Dir != "" {
+		r.Installation, r.Program = i, r.Second.Program
+	}
 	n, err := m.nodeAt(r, s, p, r.Second.Data)
 	if err != nil {
 		return n, err

@@ -94,9 +94,13 @@ func (r *Record) want(s backend.Spec) {
 	r.Spec, r.Obstacle = s, backend.Obstacle{}
 }
 
-// begin notes that the generation is the one that the process is started with, or takes over while it runs.
+// begin notes that the generation is the one that the process is started with, or takes over while it runs. The only
+// node of an instance waits for no other one.
 func (r *Record) begin(generation int64) {
-	r.Started, r.Restarts = generation, r.spec(generation).Restarts
+	s := r.spec(generation)
+	if r.Started, r.Restarts = generation, s.Restarts; !hasSeveral(s) {
+		r.InStep = time.Time{}
+	}
 }
 
 // asksForRestart tells whether the generation asks for a restart that the process has not had. A Spec that asks for

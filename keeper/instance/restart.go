@@ -18,28 +18,24 @@ const endPatience = 10 * time.Second
 type transition struct {
 	node    node.Node // as the generation wants it, where that takes no restart
 	restart bool
-	settled bool // there is next to nothing to write at the end of the process
+	missed  bool // it answers nobody: there is no reason to wait with the restart
 }
 
 // changeSteps bring the process to another generation. What can be put in force while it runs is. If the rest takes a
-// restart, or one is wanted, the process first writes what it has changed, while it serves, and is ended then. The wait
-// for that ends when another wish comes, which during tells; nothing has happened until then.
-func (in *Instance) changeSteps(during context.Context, generation int64) []step.Step {
+// restart, or one is wanted, that is noted: see restartSteps, and where a second stands by, goesAhead.
+func (in *Instance) changeSteps(generation int64) []step.Step {
 	var t transition
 	return []step.Step{
 		{Name: "keeper.reloaded", Do: func(ctx context.Context) (err error) {
 			t, err = in.reload(ctx, generation)
 			return err
 		}},
-		{Name: "keeper.settled", Do: func(context.Context) (err error) {
-			if t.restart && !t.settled {
-				t.settled, err = in.settle(during)
-			}
-			return err
-		}},
 		{Name: "keeper.changed", Do: func(context.Context) error {
 			if t.restart {
-				return in.endForChange(generation, t.settled)
+				if in.seen.restart, in.seen.found = generation, in.m.Now(); t.missed {
+					in.seen.found = time.Time{}
+				}
+				return nil
 			}
 			if err := in.amendAlone(func(r *Record) { r.begin(generation) }); err != nil {
 				return err
@@ -52,20 +48,35 @@ func (in *Instance) changeSteps(during context.Context, generation int64) []step
 	}
 }
 
+// restartSteps end the process, so that another one is started with the generation. It first writes what it has changed,
+// while it serves. The wait for that ends when another wish comes, which during tells; nothing has happened until then.
+func (in *Instance) restartSteps(during context.Context, generation int64) []step.Step {
+	var settled bool // there is next to nothing to write at the end of the process
+	return []step.Step{
+		{Name: "keeper.settled", Do: func(context.Context) (err error) {
+			if settled = !in.seen.answers || !in.seen.silent.IsZero(); !settled {
+				settled, err = in.settle(during, "before the restart")
+			}
+			return err
+		}},
+		{Name: "keeper.process-ended", Do: func(context.Context) error { return in.endForChange(generation, settled) }},
+	}
+}
+
 // reload puts the generation in force without a restart, as far as that is possible. A process that answers nobody, or
 // has not come up, is restarted: nobody misses it.
 func (in *Instance) reload(ctx context.Context, generation int64) (t transition, err error) {
 	reloader, ok := in.seen.node.Engine.(engine.Reloader)
 	switch {
 	case !in.seen.answers:
-		return transition{restart: true, settled: true}, nil
+		return transition{restart: true, missed: true}, nil
 	case !ok || in.Record().way(generation, in.seen.laid) != asItIs:
 		return transition{restart: true}, nil
 	}
 	silent := !in.seen.silent.IsZero()
 	if err := in.askNow(ctx); err != nil {
 		if silent { // twice
-			return transition{restart: true, settled: true}, nil
+			return transition{restart: true, missed: true}, nil
 		}
 		return t, err
 	}
@@ -97,13 +108,13 @@ func (in *Instance) askNow(ctx context.Context) error {
 // settle has the engine write what it has changed while clients are served, for as long as its end may take at the
 // most. It reports whether that is done; if not, the restart takes longer, and goes on all the same. The error is that
 // another wish has come.
-func (in *Instance) settle(during context.Context) (done bool, err error) {
+func (in *Instance) settle(during context.Context, before string) (done bool, err error) {
 	n := in.seen.node
 	settler, ok := n.Engine.(engine.Settler)
 	if !ok {
 		return true, nil
 	}
-	in.report(func(st *backend.Status) { st.Message = "Waiting for a checkpoint before the restart." })
+	in.report(func(st *backend.Status) { st.Message = "Waiting for a checkpoint " + before + "." })
 	ctx, cancel := context.WithTimeout(during, n.Engine.Ending(n.Node).Grace)
 	defer cancel()
 	began := in.m.Now()
@@ -120,16 +131,10 @@ func (in *Instance) settle(during context.Context) (done bool, err error) {
 func (in *Instance) endForChange(generation int64, settled bool) error {
 	in.seen.leave()
 	in.seen.leave = func() {}
-	why := "because its settings have changed"
-	switch r := in.Record(); {
-	case r.way(generation, in.seen.laid) == byExchange:
-		why = "with the data that was restored"
-	case r.way(generation, in.seen.laid) != asItIs:
-		why = "with another version"
-	case r.asksForRestart(generation):
-		why = "as it was asked for"
+	in.enter(backend.Starting, "The engine is started again, %s.", in.whyRestart(generation))
+	if s := &in.seen.second; s.process == nil { // with which the generation may not have started before the primary had
+		s.failures, s.retry = 0, time.Time{}
 	}
-	in.enter(backend.Starting, "The engine is started again, %s.", why)
 	patience := in.seen.node.Patience()
 	if settled {
 		patience = min(patience, endPatience)
@@ -139,4 +144,20 @@ func (in *Instance) endForChange(generation int64, settled bool) error {
 	}
 	in.lose()
 	return nil
+}
+
+// whyRestart says why the generation takes a restart, as what comes behind a comma.
+func (in *Instance) whyRestart(generation int64) string {
+	r := in.Record()
+	switch build := r.spec(generation).Build; {
+	case r.way(generation, in.seen.laid) == byExchange:
+		return "with the data that was restored"
+	case r.way(generation, in.seen.laid) != asItIs:
+		return "with another version"
+	case r.asksForRestart(generation):
+		return "as it was asked for"
+	case build != "" && build != r.Installation.FullVersion:
+		return "with version " + build
+	}
+	return "because its settings have changed"
 }

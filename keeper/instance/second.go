@@ -47,10 +47,19 @@ func (r *Record) failOver(why string, planned bool, now time.Time) {
 		r.BeforeData = dataName(r.Second.Data)
 	}
 	before, started := r.Data, r.Second.Started
+	if r.spec(started).Generation != started { // a generation that was overtaken on its way
+		started = r.Started
+	}
 	r.Data = r.Second.Data
 	r.moveTo(r.Place.other())
-	r.Second = &Second{Port: r.Second.Port, Data: dataName(before), Fenced: true} // it is another one than before
-	r.Started, r.InStep, r.Promoting, r.Aside = started, time.Time{}, true, ""
+	former := *r.Second
+	r.Second = &Second{Port: former.Port, Data: dataName(before), Fenced: true, // it is another one than before
+		Installation: r.Installation, Program: r.Program}
+	if former.Installation.Dir != "" {
+		r.Installation, r.Program = former.Installation, former.Program
+	}
+	r.InStep, r.Promoting, r.Aside = time.Time{}, true, ""
+	r.begin(started)
 	r.Failovers = r.spec(started).Failovers
 	r.Gone = nil // what is in the other place goes when that follows
 	r.Failover = &backend.Failover{At: now.UTC(), Why: why, Planned: planned}
@@ -78,9 +87,12 @@ type secondSight struct {
 type secondView struct {
 	wanted   bool // by the generation that was started
 	there    bool // the record has one
+	later    bool // by the generation that is to run too
+	stays    bool // as it is: see keepsPair
 	data     bool // there is data that the primary's can be followed with
 	late     bool // nobody waits for it: what was acknowledged in the last moment may not have come to it yet
 	whole    bool // it was in step once
+	fenced   bool // there is data that was the primary's, which is made to follow
 	inStep   bool // it lacks nothing that was acknowledged, or will be
 	released bool
 	making   bool // its data is being made, aside
@@ -116,7 +128,7 @@ const (
 // overtakes tells whether the second takes the place of the primary, which is not there.
 func (v view) overtakes(now time.Time) bool {
 	s := v.second
-	if v.alive || !v.looked || !s.inStep || !s.alive || s.stopped || s.started != v.started {
+	if v.alive || !v.looked || !s.inStep || !s.alive || s.stopped {
 		return false
 	}
 	if s.late && (now.Before(s.retry) || !s.followed && !v.failed) {
@@ -125,7 +137,10 @@ func (v view) overtakes(now time.Time) bool {
 	if v.failed { // it was tried to start it again
 		return true
 	}
-	return v.started == v.target() && now.Sub(s.changed) >= calmAfter
+	if next := v.toBegin(); v.started != next { // the primary has ended for that, or would have: see goesAhead
+		return s.started == next
+	}
+	return s.started == v.started && now.Sub(s.changed) >= calmAfter
 }
 
 // succeeds tells whether what the second has is all that is left: the primary's data has been missing for long. Where
@@ -165,13 +180,13 @@ func (v view) speaks() bool { return v.mute.IsZero() || v.busy }
 // tendSecond says what is to be done about the second, while the primary serves; until is when to look again where
 // there is nothing.
 func (v view) tendSecond(now time.Time) (next verb, until time.Time) {
-	s := v.second
+	s, wanted := v.second, v.ofSecond(now)
 	switch {
 	case !s.there && !s.inStep:
 		return "", until
 	case s.inStep && s.wanted && !s.alive && s.away.IsZero(): // both have ended, or nobody has looked for it yet
 		return toFollow, until
-	case s.inStep && (v.loses(now) || !s.wanted || s.started != v.started):
+	case s.inStep && (v.loses(now) || !s.wanted || s.started != wanted):
 		return toExpose, until
 	case now.Before(s.retry):
 		return "", s.retry
@@ -179,7 +194,7 @@ func (v view) tendSecond(now time.Time) (next verb, until time.Time) {
 		return toExpose, until
 	case s.making || !s.there:
 		return "", until
-	case s.alive && (!s.wanted || !s.data || s.started != v.started || s.awayFor(now) >= anewPatience):
+	case s.alive && (!s.wanted || !s.data || s.started != wanted || s.awayFor(now) >= anewPatience):
 		return toLeave, until
 	case !s.wanted:
 		return toDisband, until
