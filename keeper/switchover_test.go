@@ -3,6 +3,8 @@ package keeper_test
 import (
 	"context"
 	"encoding/json"
+	"os"
+	"path/filepath"
 	"sync"
 	"testing"
 	"time"
@@ -11,6 +13,7 @@ import (
 	"github.com/backstay/backstay/backend/local"
 	"github.com/backstay/backstay/internal/testkit"
 	"github.com/backstay/backstay/keeper"
+	"github.com/backstay/backstay/keeper/instance"
 	"github.com/backstay/backstay/keeper/keepertest"
 )
 
@@ -101,6 +104,31 @@ func TestPairRestartsByASwitchover(t *testing.T) {
 			t.Fatal(err)
 		}
 	})
+}
+
+// TestPairRestartsWithoutItsStandby: one that does not come up with what is wanted is not waited for.
+func TestPairRestartsWithoutItsStandby(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it takes a while")
+	}
+	t.Parallel()
+	c := keepertest.Config(t, 3)
+	b, _ := keepertest.Run(t, c)
+	spec, _, stop := mustNote(t, b, products[0])
+	home := string(instance.Homes(spec.Instance)[1])
+	if err := os.Remove(filepath.Join(c.DataDir, "instances", home, "data", "global", "pg_control")); err != nil {
+		t.Fatal(err)
+	}
+	began := time.Now()
+	spec.Generation, spec.Restarts = 2, 1
+	mustApplySpec(t, b, spec)
+	until(t, b, spec.Instance, func(s backend.Status) bool { return running(s) && s.Generation == 2 })
+	t.Logf("the primary was started again after %v", time.Since(began))
+	s := untilWithin(t, 4*limit, b, spec.Instance, isProtected)
+	if s.Failover != nil || s.Nodes[0].Name != "1" {
+		t.Errorf("a standby without data has taken over: %+v, %+v", s.Nodes, s.Failover)
+	}
+	stop()
 }
 
 // TestPairTakesABuildByASwitchover: the standby runs from the newer build first.

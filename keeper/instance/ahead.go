@@ -18,8 +18,8 @@ const (
 )
 
 // goesAhead tells whether the second comes to the target first and takes over then, so that clients feel no more of a
-// restart than of a switchover. They go on with the primary meanwhile. A second that is still to be copied is not waited
-// for, nor one that has failed again and again: it may be the generation that does not start.
+// restart than of a switchover. They go on with the primary meanwhile. A second that is still to be copied is not
+// waited for, nor one that has failed again and again: it may be the generation that does not start.
 func (v view) goesAhead(now time.Time) bool {
 	s, target := v.second, v.target()
 	switch {
@@ -103,5 +103,5 @@ func (in *Instance) whyHandedOver() string {
 	if r.Second == nil || r.Second.Started == r.Started {
 		return "It was asked for."
 	}
-	return "The standby was started again first, " + in.whyRestart(r.Second.Started) + "."
+	return "It was restarted, " + in.whyRestart(r.Second.Started) + ": the standby first, which took over then."
 }

@@ -7,7 +7,7 @@
 //
 //	                                                  a newer generation is wanted
 //	                                                 ┌────────────────────────────┐
-//	look ─► start ─► await ─► drop ─► reach ─► rest, ask ─► check ─► change ─► start or reach …
+//	look ─► start ─► await ─► drop ─► reach ─► rest, ask ─► check ─► change ─► restart, start, or reach …
 //	          ▲        │                           │          │ impossible
 //	          └─ rest ◄┴───────────────────────────┘          └─► the old one serves on,
 //	          (back-off)    it ends, or hangs for long             with an Obstacle
@@ -29,7 +29,8 @@
 // "protect" has the primary acknowledge nothing that the second lacks, and notes that it is in step; "expose" notes
 // that it is not, and then lets the primary go on alone. Only what is in step is promoted, once all processes of the
 // primary have ended and its data is fenced; then the two have changed their parts. "hand over" does that on request,
-// "front" has a front hold the endpoint, and "disband" removes the second.
+// "front" has a front hold the endpoint, and "disband" removes the second. Where a change is found to take a restart,
+// the second is left and follows with the wanted generation first, and "hand over" comes in the place of "restart".
 //
 // Where an engine's primary waits for nobody, "promote" asks the second first whether it is ready, and the primary is
 // started again if not. "concede" promotes what was in step once, where the primary's data is gone.

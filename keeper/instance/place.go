@@ -72,7 +72,7 @@ type Second struct {
 	Started int64  `json:"started"`        // the generation that its process was started with, if it runs
 	Whole   bool   `json:"whole"`          // the data was in step once: it holds what there was then, at least
 
-	Installation engine.Installation `json:"installation,omitzero"` // that its process was started from; zero: the primary's
+	Installation engine.Installation `json:"installation,omitzero"` // what its process runs from; zero: as the primary
 	Program      string              `json:"program,omitempty"`     // that it runs, without symbolic links
 }
 

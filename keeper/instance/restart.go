@@ -48,8 +48,9 @@ func (in *Instance) changeSteps(generation int64) []step.Step {
 	}
 }
 
-// restartSteps end the process, so that another one is started with the generation. It first writes what it has changed,
-// while it serves. The wait for that ends when another wish comes, which during tells; nothing has happened until then.
+// restartSteps end the process, so that another one is started with the generation. It first writes what it has
+// changed, while it serves. The wait for that ends when another wish comes, which during tells; nothing has happened
+// until then.
 func (in *Instance) restartSteps(during context.Context, generation int64) []step.Step {
 	var settled bool // there is next to nothing to write at the end of the process
 	return []step.Step{
@@ -59,7 +60,9 @@ func (in *Instance) restartSteps(during context.Context, generation int64) []ste
 			}
 			return err
 		}},
-		{Name: "keeper.process-ended", Do: func(context.Context) error { return in.endForChange(generation, settled) }},
+		{Name: "keeper.process-ended", Do: func(context.Context) error {
+			return in.endForChange(generation, settled)
+		}},
 	}
 }
 
