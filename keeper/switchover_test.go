@@ -106,6 +106,46 @@ func TestPairRestartsByASwitchover(t *testing.T) {
 	})
 }
 
+// TestSwitchoverRefusesNobody: clients that come while a primary ends wait for the next one. Of one that comes again and
+// again, a connection at most was made already when the others are held.
+func TestSwitchoverRefusesNobody(t *testing.T) {
+	onEachPair(t, func(t *testing.T, p product, c keeper.Config) {
+		b, _ := keepertest.Run(t, c)
+		spec := specOf(t, p)
+		spec.Nodes = 2
+		mustApplySpec(t, b, spec)
+		until(t, b, spec.Instance, isProtected)
+		credentials := mustCredentials(t, b, spec.Instance)
+		ctx, stop := context.WithCancel(t.Context())
+		var client sync.WaitGroup
+		var refused []error
+		client.Go(func() {
+			for ctx.Err() == nil {
+				w, err := p.open(ctx, credentials)
+				switch {
+				case err == nil:
+					w.close()
+				case ctx.Err() == nil:
+					refused = append(refused, err)
+				}
+			}
+		})
+		spec.Generation, spec.Restarts = 2, 1
+		mustApplySpec(t, b, spec)
+		s := untilWithin(t, 4*limit, b, spec.Instance, func(s backend.Status) bool {
+			return running(s) && s.Generation == spec.Generation
+		})
+		stop()
+		client.Wait()
+		if s.Failover == nil {
+			t.Error("there was no switchover")
+		}
+		if t.Logf("refused: %v", refused); len(refused) > 1 {
+			t.Errorf("%d connections were refused", len(refused))
+		}
+	})
+}
+
 // TestPairRestartsWithoutItsStandby: one that does not come up with what is wanted is not waited for.
 func TestPairRestartsWithoutItsStandby(t *testing.T) {
 	if testing.Short() {
