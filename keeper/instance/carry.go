@@ -352,25 +352,6 @@ func (in *Instance) renew(ctx context.Context) {
 	}
 }
 
-// notice remembers since when the process does not serve, and how it does not.
-func (in *Instance) notice(err error) {
-	s := &in.seen
-	s.asked = in.m.Now()
-	s.stopped, s.busy = errors.Is(err, node.ErrStopped), err != nil && backstay.KindOf(err) == backstay.Busy
-	switch mute := s.stopped || s.busy || errors.Is(err, node.ErrSilent); {
-	case !mute:
-		s.mute = time.Time{}
-	case s.mute.IsZero():
-		s.mute = s.asked
-	}
-	switch {
-	case err == nil:
-		s.silent = time.Time{}
-	case s.silent.IsZero() && (s.answers || s.stopped):
-		s.silent = s.asked
-	}
-}
-
 // reachSteps record that the process's generation serves, and tell it.
 func (in *Instance) reachSteps(life context.Context) []step.Step {
 	return []step.Step{{Name: "keeper.reached", Do: func(context.Context) error {
@@ -431,72 +412,5 @@ func (in *Instance) serve(life context.Context) error {
 			st.Obstacle = backend.Obstacle{}
 		}
 	})
-	return nil
-}
-
-// ask asks a process that serves whether it still does.
-func (in *Instance) ask(ctx context.Context) error {
-	s := &in.seen
-	began := in.m.Now()
-	if s.silent.IsZero() && !node.IsStopped(s.process.PID) && began.Sub(s.probed) < in.m.AskEvery() {
-		s.asked = began // it is not asked itself each time: with many of them that costs too much
-		return nil
-	}
-	s.probed = began
-	err := s.node.Ask(ctx, s.process)
-	if ctx.Err() != nil {
-		return context.Cause(ctx)
-	}
-	select {
-	case <-s.process.Done():
-		return in.explain()
-	default:
-	}
-	in.gauge()
-	first := s.silent.IsZero()
-	in.notice(err)
-	switch {
-	case err == nil && !first:
-		in.log.Info("an engine answers again")
-		s.serves = false // what is owed is done before it is told
-	case err != nil && first:
-		s.silent = began
-		in.log.Warn("an engine does not answer", "error", err)
-	}
-	// One that is about to end, or to start anew by itself, refuses for a moment.
-	if err != nil && (!s.mute.IsZero() || !first) {
-		in.enter(backend.Failing, "%s", silence(err))
-	}
-	return nil
-}
-
-// silence is what users read of an engine that does not serve any more.
-func silence(err error) string {
-	switch {
-	case errors.Is(err, node.ErrStopped):
-		return "The engine stands still: something has stopped its process. It is started again if that lasts."
-	case errors.Is(err, node.ErrSilent) || backstay.KindOf(err) == backstay.Internal:
-		return "The engine does not answer. It is started again if that lasts."
-	}
-	return backstay.SentenceOf(err)
-}
-
-// kill ends a process that hangs, if it still does.
-func (in *Instance) kill(ctx context.Context) error {
-	s := &in.seen
-	err := s.node.Ask(ctx, s.process)
-	if in.notice(err); s.mute.IsZero() {
-		s.answers, s.serves = err == nil, false // it is seen whether it serves, and then told
-		return nil
-	}
-	in.log.Warn("an engine has not answered for long; it is killed and started again",
-		"pid", s.process.PID, "since", s.silent)
-	s.leave()
-	s.leave = func() {}
-	if err := s.node.Kill(s.process); err != nil {
-		return err
-	}
-	in.lose()
-	in.enter(backend.Starting, "The engine did not answer any more. It is started again.")
 	return nil
 }

@@ -101,13 +101,6 @@ func (in *Instance) reload(ctx context.Context, generation int64) (t transition,
 	return t, err
 }
 
-// askNow asks a process that serves whether it still does, and remembers the answer.
-func (in *Instance) askNow(ctx context.Context) error {
-	err := in.seen.node.Ask(ctx, in.seen.process)
-	in.notice(err)
-	return err
-}
-
 // settle has the engine write what it has changed while clients are served, for as long as its end may take at the
 // most. It reports whether that is done; if not, the restart takes longer, and goes on all the same. The error is that
 // another wish has come.
