@@ -19,7 +19,7 @@ import (
 
 // notOfAChange are steps that no change of an instance which serves takes, or that it takes while no engine runs.
 var notOfAChange = []string{
-	"keeper.prepared",
+	"keeper.prepared", "keeper.process-ended",
 	"keeper.users-dropped", "keeper.drop-owed", "keeper.given-up", "keeper.removal-written", "keeper.stopped",
 	"keeper.last-copy-made", "keeper.key-forgotten", "keeper.files-removed", "keeper.record-removed",
 }
