@@ -137,9 +137,14 @@ func TestPlansNameTheTrueProduct(t *testing.T) {
 			continue
 		}
 		for _, v := range []backend.EngineVersion{
-			{Engine: "mysql", Product: "MariaDB", Version: "10.11"}, {Engine: "mysql", Product: "MySQL", Version: "9.7"},
+			{Engine: "mysql", Product: "MariaDB", Version: "10.11", Nodes: 2},
+			{Engine: "mysql", Product: "MySQL", Version: "9.7"},
 		} {
 			plans := c.plans(&o, backend.Inventory{Engines: []backend.EngineVersion{v}})
+			pair := slices.ContainsFunc(plans, func(p plan) bool { return p.Name == "XL-HA-dedicated-"+v.Version })
+			if pair != (v.Nodes == 2) {
+				t.Errorf("%s: whether it is sold with a standby: %t", v.Product, pair)
+			}
 			want := " " + v.Product + " Version " + v.Version + "."
 			if len(plans) == 0 || !strings.Contains(plans[0].Description, want) {
 				t.Errorf("%+v, want one with %q", plans, want)

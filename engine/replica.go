@@ -39,6 +39,8 @@ type Source struct {
 // Every method may be interrupted at any instruction and called again. What it needs of a node that does not run is the
 // node's directories only.
 type Replicator interface {
+	// Replicates tells whether nodes of an installation can follow each other.
+	Replicates(i Installation) bool
 	// Copy makes to's data directory, which is not there or was left by a Copy that was interrupted, from the running
 	// primary, so that Prepare and a start follow and to.Replication.Follows is followed. Progress is told what is
 	// done, as what comes behind a colon.

@@ -192,7 +192,7 @@ func (k *Keeper) answerInventory(r *http.Request) (any, error) {
 			if archiver, ok := k.Engines[name].(engine.Archiver); ok {
 				v.RestorePoints = archiver.RestorePoints(i)
 			}
-			if k.replicates(name) {
+			if r, ok := k.Engines[name].(engine.Replicator); ok && r.Replicates(i) {
 				v.Nodes = 2
 			}
 			inventory.Engines = append(inventory.Engines, v)

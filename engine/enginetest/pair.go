@@ -61,8 +61,8 @@ func newPair(t testing.TB, e engine.Engine, cacheDir string) *Pair {
 func replicator(t testing.TB, e engine.Engine) engine.Replicator {
 	t.Helper()
 	r, ok := e.(engine.Replicator)
-	if !ok {
-		t.Skip("this engine's nodes do not follow each other")
+	if !ok || !r.Replicates(NewNode(t, e).Installation) {
+		t.Skip("this product's nodes do not follow each other")
 	}
 	return r
 }

@@ -13,9 +13,6 @@ import (
 // newPair serves an instance of two nodes, of MariaDB, and protects it.
 func newPair(t *testing.T) *enginetest.Pair {
 	t.Helper()
-	if !(server{enginetest.NewNode(t, tested)}).mariadb() {
-		t.Skip("this product's nodes do not follow each other")
-	}
 	p := enginetest.NewPair(t, tested, "")
 	p.Protect(t)
 	return p
@@ -31,6 +28,20 @@ func (b binding) at(n engine.Node) binding {
 	c["host"], c["port"] = n.Endpoint.Host, n.Endpoint.Port
 	b.credentials = c
 	return b
+}
+
+// Oracle's server has no standby, and says so where one is wanted all the same.
+func TestReplicates(t *testing.T) {
+	t.Parallel()
+	n := enginetest.NewNode(t, tested)
+	can := tested.Replicates(n.Installation)
+	if can != (server{n}).mariadb() {
+		t.Errorf("whether nodes of %s follow each other: %t", n.Installation.Product, can)
+	}
+	n.Replication = &engine.Replication{Name: "1"}
+	if err := tested.Check(t.Context(), n); !can && backstay.KindOf(err) != backstay.Unsupported {
+		t.Errorf("a node of two: %v, want it refused", err)
+	}
 }
 
 // What a standby was sent, and has acknowledged, it has when it takes over, though it was killed before it could run

@@ -19,6 +19,11 @@ import (
 
 var _ engine.Replicator = Engine{}
 
+// Replicates is true of MariaDB where the program is installed by which a node is copied while it serves.
+func (e Engine) Replicates(i engine.Installation) bool {
+	return e.RestorePoints(i) != backstay.NoRestorePoints
+}
+
 // gently bounds how much of the disk's time a copy takes that nobody waits for: so many pieces of 10 MB a second. Each
 // of the server's own hundreds of files counts as one or more, so that data that is copied in a moment would take a
 // minute: that is copied as it is.

@@ -12,6 +12,9 @@ import (
 
 var _ engine.Replicator = Engine{}
 
+// Replicates is true of each version.
+func (Engine) Replicates(engine.Installation) bool { return true }
+
 // Copy copies the files of the primary as Clone does, and leaves to the server that follows what was logged meanwhile:
 // the primary keeps it from before on.
 func (e Engine) Copy(ctx context.Context, primary, to engine.Node, progress func(string)) error {

@@ -25,6 +25,9 @@ const (
 	fencedNote  = "This data was a primary's. It is fenced until the node is promoted.\n"
 )
 
+// Replicates is true of each version, of Redis and of Valkey.
+func (Engine) Replicates(engine.Installation) bool { return true }
+
 // Fence marks the data, and has the configuration that is there follow. It needs neither what the node is to be nor a
 // server that could be started. Where there is no data, none can be served. Data that has begun to follow another
 // node's stays such.
