@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io/fs"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -16,6 +17,7 @@ import (
 	"github.com/backstay/backstay/backend"
 	"github.com/backstay/backstay/engine/mysql"
 	"github.com/backstay/backstay/engine/redis"
+	"github.com/backstay/backstay/internal/testkit"
 	"github.com/backstay/backstay/keeper"
 	"github.com/backstay/backstay/keeper/keepertest"
 )
@@ -237,4 +239,63 @@ func TestEncryptionNeverChanges(t *testing.T) {
 			t.Errorf("%s: %v, want %v", what, err, tc.kind)
 		}
 	}
+}
+
+// TestProofOfAnEncryptedInstance looks at the raw disk behind a proof: what was restored for it never lay there in clear.
+func TestProofOfAnEncryptedInstance(t *testing.T) {
+	t.Parallel()
+	const marker = "marker-that-no-proof-shows"
+	c := withEncryption(t, 1)
+	image := onDiskImage(t, c)
+	c.Repository = backstay.Repository{Dir: filepath.Join(c.DataDir, "repository")}
+	b, _ := keepertest.Run(t, c)
+	spec := newSpec(t)
+	spec.Volume = backend.Volume{Encrypted: true, Key: backstay.Secret(strings.Repeat("0123456789abcdef", 4))}
+	mustReach(t, b, spec)
+	conn := mustUser(t, b, spec.Instance)
+	_, err := conn.Exec(t.Context(), "CREATE TABLE kept AS SELECT '"+marker+"' AS n FROM generate_series(1, 10000)")
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn.Close(t.Context())
+	spec.Generation++
+	spec.Backup = backedUp(t).Backup
+	mustReach(t, b, spec)
+	mustAwaitBackups(t, b, spec.Instance, atLeast(1))
+	if p, err := b.Prove(t.Context(), spec.Instance); err != nil || p.Reason != "" {
+		t.Fatalf("the backup is proved as %+v, %v", p, err)
+	}
+	checkNoProof(t, c)
+	unix.Sync()
+	if holds(t, image, marker) {
+		t.Error("the marker is on the disk")
+	}
+	found, err := imagesOf(c).Found()
+	if err != nil || len(found) != 1 {
+		t.Errorf("behind a proof there are the volumes %v, %v", found, err)
+	}
+}
+
+// onDiskImage gives the keeper a disk of its own, whose blocks are those of the file that it returns.
+func onDiskImage(t *testing.T, c keeper.Config) (image string) {
+	t.Helper()
+	image = filepath.Join(testkit.Dir(t), "disk")
+	if err := errors.Join(os.WriteFile(image, nil, 0o600), os.Truncate(image, 8<<30)); err != nil {
+		t.Fatal(err)
+	}
+	for _, command := range [][]string{{"mkfs.ext4", "-q", image}, {"mount", "-o", "loop", image, c.DataDir}} {
+		if out, err := exec.CommandContext(t.Context(), command[0], command[1:]...).CombinedOutput(); err != nil {
+			t.Skipf("%v: %v: %s", command, err, out)
+		}
+	}
+	t.Cleanup(func() {
+		stopEngines(t, c)
+		if err := unix.Unmount(c.DataDir, unix.MNT_DETACH); err != nil {
+			t.Error(err)
+		}
+	})
+	if err := os.Chmod(c.DataDir, 0o711); err != nil {
+		t.Fatal(err)
+	}
+	return image
 }

@@ -2,6 +2,7 @@ package instance
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"log/slog"
 	"os"
@@ -12,6 +13,7 @@ import (
 	"github.com/backstay/backstay/engine"
 	"github.com/backstay/backstay/internal/process"
 	"github.com/backstay/backstay/keeper/node"
+	"github.com/backstay/backstay/volume"
 )
 
 // proofDir is where backups are restored for a proof, apart from all instances: what ends or removes these is not to
@@ -21,18 +23,29 @@ func (m *Machine) proofDir() string { return filepath.Join(m.DataDir, "proof") }
 // proofRunDir is for the sockets of the node that is tried: only one is at a time.
 func (m *Machine) proofRunDir() string { return filepath.Join(m.DataDir, "run", ".proof") }
 
+// proofPlace is where the backups of an encrypted instance are restored for a proof: on an encrypted volume of their
+// own, whose key nobody keeps.
+const proofPlace Place = "proof"
+
 // Prove restores a backup of the instance, and what the archive has behind it, into a scratch place, starts a node
 // without ports there, and throws it away as soon as it has answered. It is Invalid if the backup is damaged, and
 // Unavailable if the restored node does not serve.
 func (in *Instance) Prove(ctx context.Context, r backstay.Repository, to engine.Point) (err error) {
 	in.m.proof.Lock()
 	defer in.m.proof.Unlock()
-	if err := in.m.clearProof(); err != nil {
+	if err := in.m.clearProof(ctx); err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, in.m.clearProof()) }()
+	defer func() { err = errors.Join(err, in.m.clearProof(context.WithoutCancel(ctx))) }()
 	n, err := in.proofNode()
 	if err != nil {
+		return err
+	}
+	if n.Dir, err = in.makeProofDir(ctx); err != nil {
+		return err
+	}
+	n.DataDir, n.LogFile = filepath.Join(n.Dir, firstData), filepath.Join(n.Dir, "log", "engine.log")
+	if err := n.MakeDirs(); err != nil {
 		return err
 	}
 	if err := in.restoreProof(ctx, &n, r, to); err != nil {
@@ -51,15 +64,24 @@ func (in *Instance) proofNode() (node.Node, error) {
 	if err != nil {
 		return n, err
 	}
-	n.Dir = filepath.Join(in.m.proofDir(), string(in.ID))
-	n.DataDir, n.LogFile = filepath.Join(n.Dir, firstData), filepath.Join(n.Dir, "log", "engine.log")
 	n.RunDir, n.Program, n.Scratch, n.Groups = in.m.proofRunDir(), "", true, nil
 	n.Ports, n.Endpoint, n.TLS = nil, backstay.Endpoint{}, backstay.Certificate{}
 	n.Admin = n.Engine.LocalAdmin(n.Node)
-	if err := node.MakeDir(in.m.proofDir(), node.ThroughMode()); err != nil {
-		return n, err
+	return n, nil
+}
+
+// makeProofDir makes the directory of the node that is tried. What is encrypted lies nowhere in clear for that.
+func (in *Instance) makeProofDir(ctx context.Context) (dir string, err error) {
+	r := in.Record()
+	if !r.Spec.Volume.Encrypted {
+		return filepath.Join(in.m.proofDir(), string(in.ID)), node.MakeDir(in.m.proofDir(), node.ThroughMode())
 	}
-	return n, n.MakeDirs()
+	key := backstay.Secret(rand.Text() + rand.Text())
+	wanted := volume.Wanted{Size: r.volumeSize(), Key: key}
+	if dir, err = in.m.pool(r).Ensure(ctx, Home(in.ID, proofPlace), wanted); err != nil {
+		return dir, volumeTrouble(err)
+	}
+	return dir, nil
 }
 
 // restoreProof makes the data of the node from the backup. A backup from before an upgrade is served by the version
@@ -108,14 +130,27 @@ func tryOut(ctx context.Context, n node.Node, log *slog.Logger) (err error) {
 func (m *Machine) SweepProof() error {
 	m.proof.Lock()
 	defer m.proof.Unlock()
-	return m.clearProof()
+	return m.clearProof(context.Background())
 }
 
-// clearProof empties the place of proofs. Nothing in it is worth an orderly end.
-func (m *Machine) clearProof() error {
-	dir := m.proofDir()
-	if _, err := os.Lstat(dir); os.IsNotExist(err) {
-		return nil
+// clearProof empties the places of proofs. Nothing in them is worth an orderly end.
+func (m *Machine) clearProof(ctx context.Context) error {
+	dir, err := m.proofDir(), m.removeProofVolumes(ctx)
+	if _, none := os.Lstat(dir); os.IsNotExist(none) {
+		return errors.Join(err, os.RemoveAll(m.proofRunDir()))
 	}
-	return errors.Join(process.KillIn(dir), os.RemoveAll(dir), os.RemoveAll(m.proofRunDir()))
+	return errors.Join(err, process.KillIn(dir), os.RemoveAll(dir), os.RemoveAll(m.proofRunDir()))
+}
+
+func (m *Machine) removeProofVolumes(ctx context.Context) error {
+	pool := m.Pools[volume.Image]
+	found, err := pool.Found()
+	for _, home := range found {
+		if home != Home(OfHome(home), proofPlace) {
+			continue
+		}
+		dir := m.Dir(home)
+		err = errors.Join(err, process.KillIn(dir), pool.Remove(ctx, home), os.RemoveAll(dir))
+	}
+	return err
 }
