@@ -20,6 +20,7 @@ import (
 	"github.com/backstay/backstay/internal/testkit"
 	"github.com/backstay/backstay/keeper"
 	"github.com/backstay/backstay/keeper/keepertest"
+	"github.com/backstay/backstay/volume"
 )
 
 // withEncryption is the configuration of a keeper whose instances can be encrypted. The test is skipped where they cannot.
@@ -248,10 +249,17 @@ func TestProofOfAnEncryptedInstance(t *testing.T) {
 	c := withEncryption(t, 1)
 	image := onDiskImage(t, c)
 	c.Repository = backstay.Repository{Dir: filepath.Join(c.DataDir, "repository")}
-	b, _ := keepertest.Run(t, c)
+	b, stopKeeping := keepertest.Run(t, c)
 	spec := newSpec(t)
 	spec.Volume = backend.Volume{Encrypted: true, Key: backstay.Secret(strings.Repeat("0123456789abcdef", 4))}
 	mustReach(t, b, spec)
+	stopKeeping()
+	left := volume.Wanted{Size: backstay.GB, Key: "of a keeper that was killed in a proof"}
+	if _, err := imagesOf(c).Ensure(t.Context(), spec.Instance+"+proof", left); err != nil {
+		t.Fatal(err)
+	}
+	b, _ = keepertest.Run(t, c)
+	until(t, b, spec.Instance, running)
 	conn := mustUser(t, b, spec.Instance)
 	_, err := conn.Exec(t.Context(), "CREATE TABLE kept AS SELECT '"+marker+"' AS n FROM generate_series(1, 10000)")
 	if err != nil {
