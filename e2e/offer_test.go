@@ -26,6 +26,8 @@ func TestEveryPlanIsServed(t *testing.T) {
 				if !l.serves() {
 					t.Error("what was kept is not found")
 				}
+				l.unbind() // the memory of instances of two is promised: not all of them have room at once
+				l.remove("/v3/service_instances/"+l.instance, "/v3/service_instances?guids="+l.instance)
 			})
 		}
 	}

@@ -50,6 +50,49 @@ func TestReturnIsUndone(t *testing.T) {
 	}
 }
 
+// TestLeftHistoryIsRestored has an instance return to an earlier second, and restores a second between that one and the
+// return, for which only a backup of before both is there: what was committed by then is in it, though it is not in what
+// the instance goes on with.
+func TestLeftHistoryIsRestored(t *testing.T) {
+	t.Parallel()
+	if testing.Short() {
+		t.Skip("takes a quarter of a minute")
+	}
+	for _, p := range products {
+		if p.engine == "redis" {
+			continue // which has no archive
+		}
+		t.Run(p.engine, func(t *testing.T) {
+			t.Parallel()
+			c := everything(t)
+			m := newMoments(t, p, c, backstay.Repository{Dir: filepath.Join(c.DataDir, "repository")})
+			stop := m.start()
+			m.write()
+			back := time.Now().Add(time.Second).Truncate(time.Second)
+			left := back.Add(2 * time.Second)
+			time.Sleep(time.Until(left.Add(time.Second)))
+			m.goBack(back)
+			if err := reach(t.Context(), m.b, m.spec); err != nil {
+				t.Fatal(err)
+			}
+			stop()
+			returned := time.Now()
+			m.backUp() // so that the archive has what it goes on with
+			m.noted.compare(t, m.copied(left, false), left, left)
+			m.noted.compare(t, m.copied(back, false), back, back)
+
+			kept := mustAwaitBackups(t, m.b, m.spec.Instance, func(k backend.Backups) bool { return !k.Running })
+			for _, b := range kept.List {
+				if b.Ended.After(returned) {
+					flipBit(t, largestOf(t, filepath.Join(m.c.Repository.Dir, string(m.spec.Instance)), b.ID))
+				}
+			}
+			later := backend.Origin{Instance: m.spec.Instance, Key: m.spec.Backup.Key, At: engine.WholeSecond(m.last().Ended)}
+			m.refused(later, "cannot be restored|can be restored") // and not without what the instance has gone on with
+		})
+	}
+}
+
 // goBack asks for a return to a moment once that is past, and returns as soon as the backup of now is being taken.
 func (m *moments) goBack(moment time.Time) (asked time.Time) {
 	m.Helper()

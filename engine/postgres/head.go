@@ -237,7 +237,5 @@ func (f *feeder) reaches(ctx context.Context, moment time.Time) error {
 	if !isLeft || !until.Before(moment) {
 		return nil
 	}
-	return backstay.Errorf(backstay.Invalid,
-		"What the backup %s goes on with ends at %s, UTC: %s cannot be restored from it.",
-		f.set.Label, utc(until), utc(moment))
+	return endsBefore(f.set, until, moment)
 }

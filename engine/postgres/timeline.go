@@ -11,7 +11,10 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
 
+	"github.com/backstay/backstay"
+	"github.com/backstay/backstay/engine"
 	"github.com/backstay/backstay/internal/datadir"
 )
 
@@ -42,11 +45,24 @@ func (p *position) UnmarshalJSON(text []byte) error {
 	return err
 }
 
-// timelineFor says which timeline a server is to follow that begins with a backup: the newest of the archive, if the
-// backup's was left for it behind the backup, as where a standby has taken over. An instance that returned to an
-// earlier moment has left it before: then the backup's own goes on to what was written until then.
-func (t *pgBackRest) timelineFor(ctx context.Context, w *datadir.Workshop, set backupSet, h head) (string, error) {
+// timelineFor says which timeline a server is to follow that begins with a backup, until a moment; zero: to the end. It
+// is the backup's own, as far as that has all that was committed by then. Behind its end, it is the newest of the
+// archive, if the backup's was left for it behind the backup, as where a standby has taken over.
+//
+//	the backup's own  ---backup----+--------- what was committed until a return ----| its end, as the head has it
+//	the newest                      \ from the moment that was returned to ----------------------------------------
+//
+// An instance that returned to an earlier moment has left its timeline there, and has committed on it until it
+// returned. So the newest one lacks what was committed between the two, and the backup's own lacks nothing. From a
+// backup of between the two, nothing can be restored of what was committed after the return.
+func (t *pgBackRest) timelineFor(
+	ctx context.Context, w *datadir.Workshop, set backupSet, h head, to engine.Point,
+) (string, error) {
 	own, ok := lineOf(set)
+	until := h[own.String()].Until
+	if to.Alone || !to.Until.IsZero() && !until.Before(to.Until) {
+		return backupsTimeline, nil
+	}
 	newest := own.timeline
 	for text := range h {
 		server, timeline, _ := strings.Cut(text, "-")
@@ -70,10 +86,20 @@ func (t *pgBackRest) timelineFor(ctx context.Context, w *datadir.Workshop, set b
 		return "", errors.Join(err, os.Remove(path))
 	}
 	number, err := strconv.ParseUint(newest, 16, 32)
-	if err != nil || !descends(text, own.timeline, set.LSN.Stop) {
-		return backupsTimeline, os.Remove(path)
+	if err == nil && !descends(text, own.timeline, set.LSN.Stop) {
+		err = endsBefore(set, until, to.Until)
 	}
-	return strconv.FormatUint(number, 10), os.Remove(path)
+	return strconv.FormatUint(number, 10), errors.Join(err, os.Remove(path))
+}
+
+// endsBefore is the refusal of a moment, or of the latest, where a backup goes on only until an earlier one.
+func endsBefore(set backupSet, until, moment time.Time) error {
+	wanted := "what was committed later"
+	if !moment.IsZero() {
+		wanted = utc(moment)
+	}
+	return backstay.Errorf(backstay.Invalid, "What the backup %s goes on with ends at %s, UTC: %s cannot be restored from it.",
+		set.Label, utc(until), wanted)
 }
 
 // descends tells whether a timeline, whose history that is, goes on from another one that was left at that place or
