@@ -98,8 +98,8 @@ func endsBefore(set backupSet, until, moment time.Time) error {
 	if !moment.IsZero() {
 		wanted = utc(moment)
 	}
-	return backstay.Errorf(backstay.Invalid, "What the backup %s goes on with ends at %s, UTC: %s cannot be restored from it.",
-		set.Label, utc(until), wanted)
+	return backstay.Errorf(backstay.Invalid,
+		"What the backup %s goes on with ends at %s, UTC: %s cannot be restored from it.", set.Label, utc(until), wanted)
 }
 
 // descends tells whether a timeline, whose history that is, goes on from another one that was left at that place or
