@@ -45,6 +45,7 @@ func (in *Instance) Prove(ctx context.Context, r backstay.Repository, to engine.
 		return err
 	}
 	n.DataDir, n.LogFile = filepath.Join(n.Dir, firstData), filepath.Join(n.Dir, "log", "engine.log")
+	n.Admin = n.Engine.LocalAdmin(n.Node) // of Redis, the way in lies in the data
 	if err := n.MakeDirs(); err != nil {
 		return err
 	}
@@ -66,7 +67,6 @@ func (in *Instance) proofNode() (node.Node, error) {
 	}
 	n.RunDir, n.Program, n.Scratch, n.Groups = in.m.proofRunDir(), "", true, nil
 	n.Ports, n.Endpoint, n.TLS = nil, backstay.Endpoint{}, backstay.Certificate{}
-	n.Admin = n.Engine.LocalAdmin(n.Node)
 	return n, nil
 }
 
