@@ -37,16 +37,12 @@ func (in *Instance) Prove(ctx context.Context, r backstay.Repository, to engine.
 		return err
 	}
 	defer func() { err = errors.Join(err, in.m.clearProof(context.WithoutCancel(ctx))) }()
-	n, err := in.proofNode()
+	dir, err := in.makeProofDir(ctx)
 	if err != nil {
 		return err
 	}
-	if n.Dir, err = in.makeProofDir(ctx); err != nil {
-		return err
-	}
-	n.DataDir, n.LogFile = filepath.Join(n.Dir, firstData), filepath.Join(n.Dir, "log", "engine.log")
-	n.Admin = n.Engine.LocalAdmin(n.Node) // of Redis, the way in lies in the data
-	if err := n.MakeDirs(); err != nil {
+	n, err := in.proofNode(dir)
+	if err != nil {
 		return err
 	}
 	if err := in.restoreProof(ctx, &n, r, to); err != nil {
@@ -56,7 +52,7 @@ func (in *Instance) Prove(ctx context.Context, r backstay.Repository, to engine.
 }
 
 // proofNode is the instance's node in the scratch place, where nobody but us can reach it.
-func (in *Instance) proofNode() (node.Node, error) {
+func (in *Instance) proofNode(dir string) (node.Node, error) {
 	r := in.Record()
 	if in.m.Engines[r.Spec.Engine] == nil {
 		return node.Node{}, in.noEngine()
@@ -65,9 +61,12 @@ func (in *Instance) proofNode() (node.Node, error) {
 	if err != nil {
 		return n, err
 	}
+	n.Dir = dir
+	n.DataDir, n.LogFile = filepath.Join(dir, firstData), filepath.Join(dir, "log", "engine.log")
 	n.RunDir, n.Program, n.Scratch, n.Groups = in.m.proofRunDir(), "", true, nil
 	n.Ports, n.Endpoint, n.TLS = nil, backstay.Endpoint{}, backstay.Certificate{}
-	return n, nil
+	n.Admin = n.Engine.LocalAdmin(n.Node) // of where its data lies
+	return n, n.MakeDirs()
 }
 
 // makeProofDir makes the directory of the node that is tried. What is encrypted lies nowhere in clear for that.
@@ -135,11 +134,11 @@ func (m *Machine) SweepProof() error {
 
 // clearProof empties the places of proofs. Nothing in them is worth an orderly end.
 func (m *Machine) clearProof(ctx context.Context) error {
-	dir, err := m.proofDir(), m.removeProofVolumes(ctx)
-	if _, none := os.Lstat(dir); os.IsNotExist(none) {
-		return errors.Join(err, os.RemoveAll(m.proofRunDir()))
+	err, dir := m.removeProofVolumes(ctx), m.proofDir()
+	if _, none := os.Lstat(dir); !os.IsNotExist(none) {
+		err = errors.Join(err, process.KillIn(dir), os.RemoveAll(dir))
 	}
-	return errors.Join(err, process.KillIn(dir), os.RemoveAll(dir), os.RemoveAll(m.proofRunDir()))
+	return errors.Join(err, os.RemoveAll(m.proofRunDir()))
 }
 
 func (m *Machine) removeProofVolumes(ctx context.Context) error {
