@@ -72,61 +72,50 @@ func isDamaged(b backstay.Backup) bool { return b.Damaged != "" }
 // on. The time behind it can be restored again at once.
 func TestRestoreMeetsALoss(t *testing.T) {
 	t.Parallel()
-	if testing.Short() {
-		t.Skip("takes half a minute")
-	}
-	for _, p := range products {
-		if p.engine == "redis" {
-			continue // which has no archive
+	eachArchived(t, func(t *testing.T, p product, m *moments) {
+		part := filepath.Join(m.c.Repository.Dir, string(m.spec.Instance))
+		stop := m.start()
+		var last time.Time
+		var before []string
+		for round := range 3 {
+			if round == 1 {
+				before = m.archived(part)
+			}
+			m.write()
+			last = time.Now().Add(time.Second).Truncate(time.Second)
+			time.Sleep(time.Until(last.Add(50 * time.Millisecond)))
+			m.noted.compare(t, m.copied(last, false), last, last)
 		}
-		t.Run(p.engine, func(t *testing.T) {
-			t.Parallel()
-			c := everything(t)
-			m := newMoments(t, p, c, backstay.Repository{Dir: filepath.Join(c.DataDir, "repository")})
-			part := filepath.Join(m.c.Repository.Dir, string(m.spec.Instance))
-			stop := m.start()
-			var last time.Time
-			var before []string
-			for round := range 3 {
-				if round == 1 {
-					before = m.archived(part)
-				}
-				m.write()
-				last = time.Now().Add(time.Second).Truncate(time.Second)
-				time.Sleep(time.Until(last.Add(50 * time.Millisecond)))
-				m.noted.compare(t, m.copied(last, false), last, last)
-			}
-			stop()
-			added := slices.DeleteFunc(m.archived(part), func(path string) bool { return slices.Contains(before, path) })
-			if len(added) < 2 {
-				t.Fatalf("the archive has got %v", added)
-			}
-			mustRemove(t, added[0])
+		stop()
+		added := slices.DeleteFunc(m.archived(part), func(path string) bool { return slices.Contains(before, path) })
+		if len(added) < 2 {
+			t.Fatalf("the archive has got %v", added)
+		}
+		mustRemove(t, added[0])
 
-			spec := specOf(t, p)
-			spec.Instance = backstay.InstanceID(uuid.NewString())
-			spec.Origin = &backend.Origin{Instance: m.spec.Instance, Key: m.spec.Backup.Key, At: last}
-			if err := m.b.Apply(t.Context(), spec); err != nil {
-				t.Fatal(err)
+		spec := specOf(t, p)
+		spec.Instance = backstay.InstanceID(uuid.NewString())
+		spec.Origin = &backend.Origin{Instance: m.spec.Instance, Key: m.spec.Backup.Key, At: last}
+		if err := m.b.Apply(t.Context(), spec); err != nil {
+			t.Fatal(err)
+		}
+		s := untilWithin(t, longestWay, m.b, spec.Instance, func(s backend.Status) bool { return s.Obstacle.Final })
+		// It is found when the data is restored, and known when that is tried again.
+		found, known := "The archive is damaged", "the archive has lost what was written"
+		for _, words := range []string{found + "|" + known, "can be restored to any second from"} {
+			if !regexp.MustCompile(words).MatchString(s.Obstacle.Sentence) {
+				t.Errorf("it is refused with %q, which does not say %q", s.Obstacle.Sentence, words)
 			}
-			s := untilWithin(t, longestWay, m.b, spec.Instance, func(s backend.Status) bool { return s.Obstacle.Final })
-			// It is found when the data is restored, and known when that is tried again.
-			found, known := "The archive is damaged", "the archive has lost what was written"
-			for _, words := range []string{found + "|" + known, "can be restored to any second from"} {
-				if !regexp.MustCompile(words).MatchString(s.Obstacle.Sentence) {
-					t.Errorf("it is refused with %q, which does not say %q", s.Obstacle.Sentence, words)
-				}
-			}
-			kept := mustAwaitBackups(t, m.b, m.spec.Instance, func(k backend.Backups) bool {
-				return len(k.Gaps) == 1 && len(k.List) >= 2 && strings.Contains(k.Trouble(), "The archive has lost what")
-			})
-			if g := kept.Gaps[0]; !g.From.Before(last) || !kept.List[1].Ended.After(g.From) {
-				t.Errorf("the gap is told as %+v, of %v and backups %+v", g, last, kept.List)
-			}
-			reached := kept.Gaps[0].From.Truncate(time.Second)
-			m.noted.compare(t, m.copied(reached, false), reached, reached)
+		}
+		kept := mustAwaitBackups(t, m.b, m.spec.Instance, func(k backend.Backups) bool {
+			return len(k.Gaps) == 1 && len(k.List) >= 2 && strings.Contains(k.Trouble(), "The archive has lost what")
 		})
-	}
+		if g := kept.Gaps[0]; !g.From.Before(last) || !kept.List[1].Ended.After(g.From) {
+			t.Errorf("the gap is told as %+v, of %v and backups %+v", g, last, kept.List)
+		}
+		reached := kept.Gaps[0].From.Truncate(time.Second)
+		m.noted.compare(t, m.copied(reached, false), reached, reached)
+	})
 }
 
 // TestRestoreMeetsWhatIsGone from the repository behind our back: who wishes for a second gets it from the backup before,

@@ -18,36 +18,25 @@ import (
 // commit holds all of them.
 func TestReturnIsUndone(t *testing.T) {
 	t.Parallel()
-	if testing.Short() {
-		t.Skip("takes a quarter of a minute")
-	}
-	for _, p := range products {
-		if p.engine == "redis" {
-			continue // which has no archive
+	eachArchived(t, func(t *testing.T, _ product, m *moments) {
+		stop := m.start()
+		m.write()
+		asked := m.goBack(time.Now().Add(time.Second).Truncate(time.Second))
+		m.killKeeper()
+		if err := reach(t.Context(), m.b, m.spec); err != nil {
+			t.Fatal(err)
 		}
-		t.Run(p.engine, func(t *testing.T) {
-			t.Parallel()
-			c := everything(t)
-			m := newMoments(t, p, c, backstay.Repository{Dir: filepath.Join(c.DataDir, "repository")})
-			stop := m.start()
-			m.write()
-			asked := m.goBack(time.Now().Add(time.Second).Truncate(time.Second))
-			m.killKeeper()
-			if err := reach(t.Context(), m.b, m.spec); err != nil {
-				t.Fatal(err)
-			}
-			stop()
-			last := engine.WholeSecond(m.noted.last())
-			kept := mustAwaitBackups(t, m.b, m.spec.Instance, atLeast(2))
-			ofNow := slices.ContainsFunc(kept.List, func(b backstay.Backup) bool {
-				return b.Began.After(asked.Add(-time.Second)) && b.Began.Before(last)
-			})
-			if !ofNow {
-				t.Errorf("asked at %s, and told of the last commit at %s; the backups are %+v", asked, last, kept.List)
-			}
-			m.noted.compare(t, m.copied(last, false), last, last)
+		stop()
+		last := engine.WholeSecond(m.noted.last())
+		kept := mustAwaitBackups(t, m.b, m.spec.Instance, atLeast(2))
+		ofNow := slices.ContainsFunc(kept.List, func(b backstay.Backup) bool {
+			return b.Began.After(asked.Add(-time.Second)) && b.Began.Before(last)
 		})
-	}
+		if !ofNow {
+			t.Errorf("asked at %s, and told of the last commit at %s; the backups are %+v", asked, last, kept.List)
+		}
+		m.noted.compare(t, m.copied(last, false), last, last)
+	})
 }
 
 // TestLeftHistoryIsRestored has an instance return to an earlier second, and restores a second between that one and the
@@ -55,8 +44,38 @@ func TestReturnIsUndone(t *testing.T) {
 // the instance goes on with.
 func TestLeftHistoryIsRestored(t *testing.T) {
 	t.Parallel()
+	eachArchived(t, func(t *testing.T, _ product, m *moments) {
+		stop := m.start()
+		m.write()
+		back := time.Now().Add(time.Second).Truncate(time.Second)
+		left := back.Add(2 * time.Second)
+		time.Sleep(time.Until(left.Add(time.Second)))
+		m.goBack(back)
+		if err := reach(t.Context(), m.b, m.spec); err != nil {
+			t.Fatal(err)
+		}
+		stop()
+		returned := time.Now()
+		m.backUp() // so that the archive has what it goes on with
+		m.noted.compare(t, m.copied(left, false), left, left)
+		m.noted.compare(t, m.copied(back, false), back, back)
+
+		kept := mustAwaitBackups(t, m.b, m.spec.Instance, func(k backend.Backups) bool { return !k.Running })
+		for _, b := range kept.List {
+			if b.Ended.After(returned) {
+				flipBit(t, largestOf(t, filepath.Join(m.c.Repository.Dir, string(m.spec.Instance)), b.ID))
+			}
+		}
+		later := backend.Origin{Instance: m.spec.Instance, Key: m.spec.Backup.Key, At: engine.WholeSecond(m.last().Ended)}
+		m.refused(later, "cannot be restored|can be restored") // and not without what the instance has gone on with
+	})
+}
+
+// eachArchived tries something with an instance of each product that has an archive, and of which there is a backup.
+func eachArchived(t *testing.T, try func(*testing.T, product, *moments)) {
+	t.Helper()
 	if testing.Short() {
-		t.Skip("takes a quarter of a minute")
+		t.Skip("takes up to half a minute")
 	}
 	for _, p := range products {
 		if p.engine == "redis" {
@@ -65,30 +84,7 @@ func TestLeftHistoryIsRestored(t *testing.T) {
 		t.Run(p.engine, func(t *testing.T) {
 			t.Parallel()
 			c := everything(t)
-			m := newMoments(t, p, c, backstay.Repository{Dir: filepath.Join(c.DataDir, "repository")})
-			stop := m.start()
-			m.write()
-			back := time.Now().Add(time.Second).Truncate(time.Second)
-			left := back.Add(2 * time.Second)
-			time.Sleep(time.Until(left.Add(time.Second)))
-			m.goBack(back)
-			if err := reach(t.Context(), m.b, m.spec); err != nil {
-				t.Fatal(err)
-			}
-			stop()
-			returned := time.Now()
-			m.backUp() // so that the archive has what it goes on with
-			m.noted.compare(t, m.copied(left, false), left, left)
-			m.noted.compare(t, m.copied(back, false), back, back)
-
-			kept := mustAwaitBackups(t, m.b, m.spec.Instance, func(k backend.Backups) bool { return !k.Running })
-			for _, b := range kept.List {
-				if b.Ended.After(returned) {
-					flipBit(t, largestOf(t, filepath.Join(m.c.Repository.Dir, string(m.spec.Instance)), b.ID))
-				}
-			}
-			later := backend.Origin{Instance: m.spec.Instance, Key: m.spec.Backup.Key, At: engine.WholeSecond(m.last().Ended)}
-			m.refused(later, "cannot be restored|can be restored") // and not without what the instance has gone on with
+			try(t, p, newMoments(t, p, c, backstay.Repository{Dir: filepath.Join(c.DataDir, "repository")}))
 		})
 	}
 }
