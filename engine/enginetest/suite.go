@@ -119,6 +119,7 @@ func Run(t *testing.T, s Subject) {
 		{"FollowsNothing", testNeverCopied},
 		{"RefusesWhileClientsWait", testRefuseWaiting},
 		{"ArchiveGoesOnAfterFailover", testArchiveGoesOn},
+		{"LossBehindFailoverIsFound", testLossBehindFailover},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()

@@ -1,11 +1,14 @@
 package postgres
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
+	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -33,6 +36,23 @@ type line struct {
 }
 
 func (l line) String() string { return fmt.Sprintf("%d-%s", l.server, l.timeline) }
+
+// compare orders the lines of a server as they came to be, behind those of the servers before it.
+func (l line) compare(other line) int {
+	return cmp.Or(cmp.Compare(l.server, other.server), cmp.Compare(l.timeline, other.timeline))
+}
+
+// lines are those of which the head tells, in their order.
+func (h head) lines() (all []line) {
+	for text := range h {
+		server, timeline, _ := strings.Cut(text, "-")
+		if number, err := strconv.Atoi(server); err == nil {
+			all = append(all, line{number, timeline})
+		}
+	}
+	slices.SortFunc(all, line.compare)
+	return all
+}
 
 // lineOf returns the line to which a backup belongs.
 func lineOf(s backupSet) (l line, ok bool) {

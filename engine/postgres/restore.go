@@ -44,7 +44,7 @@ func (e Engine) Restore(ctx context.Context, n engine.Node, r backstay.Repositor
 		if err := t.layOut(ctx, w, set.Label); err != nil {
 			return err
 		}
-		timeline, err := t.timelineFor(ctx, w, set, head, to)
+		timeline, err := t.timelineFor(ctx, set, head, to)
 		if err != nil {
 			return err
 		}

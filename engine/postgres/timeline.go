@@ -7,15 +7,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/engine"
-	"github.com/backstay/backstay/internal/datadir"
 )
 
 // backupsTimeline is the timeline of the backup, as recovery_target_timeline names it.
@@ -45,51 +43,68 @@ func (p *position) UnmarshalJSON(text []byte) error {
 	return err
 }
 
+// segment is the number of the segment that holds the position, as the segment's name ends with it.
+func (p position) segment() string {
+	const perLog = uint64(4 * backstay.GB / segmentSize)
+	n := uint64(p) / uint64(segmentSize)
+	return fmt.Sprintf("%08X%08X", n/perLog, n%perLog)
+}
+
 // timelineFor says which timeline a server is to follow that begins with a backup, until a moment; zero: to the end. It
-// is the backup's own, as far as that has all that was committed by then. Behind its end, it is the newest of the
-// archive, if the backup's was left for it behind the backup, as where a standby has taken over.
+// is the one on which the instance was at the moment, which is the backup's own one until its end. Behind that, it goes
+// on from the backup's own one if that was left for it behind the backup, as where a standby has taken over.
 //
 //	the backup's own  ---backup----+--------- what was committed until a return ----| its end, as the head has it
-//	the newest                      \ from the moment that was returned to ----------------------------------------
+//	the next one                    \ from the moment that was returned to -----------------------------------|
 //
 // An instance that returned to an earlier moment has left its timeline there, and has committed on it until it
-// returned. So the newest one lacks what was committed between the two, and the backup's own lacks nothing. From a
+// returned. So a later one lacks what was committed between the two, and the backup's own lacks nothing. From a
 // backup of between the two, nothing can be restored of what was committed after the return.
-func (t *pgBackRest) timelineFor(
-	ctx context.Context, w *datadir.Workshop, set backupSet, h head, to engine.Point,
-) (string, error) {
+func (t *pgBackRest) timelineFor(ctx context.Context, set backupSet, h head, to engine.Point) (string, error) {
 	own, ok := lineOf(set)
-	until := h[own.String()].Until
-	if to.Alone || !to.Until.IsZero() && !until.Before(to.Until) {
+	if !ok || to.Alone {
 		return backupsTimeline, nil
 	}
-	newest := own.timeline
-	for text := range h {
-		server, timeline, _ := strings.Cut(text, "-")
-		if server == strconv.Itoa(own.server) && timeline > newest {
-			newest = timeline
+	then := h.lineAt(own, to.Until)
+	if then == own {
+		return backupsTimeline, nil
+	}
+	forks, err := t.history(ctx, fmt.Sprintf("%s-%d/%s.history", t.node.Installation.Version, own.server, then.timeline))
+	if backstay.KindOf(err) == backstay.Invalid {
+		ends, gapErr := t.endsInGap(ctx, set)
+		if gapErr != nil || ends {
+			return backupsTimeline, gapErr
 		}
-	}
-	if !ok || newest == own.timeline {
-		return backupsTimeline, nil
-	}
-	path := filepath.Join(w.Dir, "newest.history")
-	_, err := t.run(ctx, false, "--pg1-path="+w.Data, "archive-get", newest+".history", path)
-	if codeOf(err) == codeNotFound {
-		return backupsTimeline, nil
 	}
 	if err != nil {
 		return "", err
 	}
-	text, err := os.ReadFile(path)
-	if err != nil {
-		return "", errors.Join(err, os.Remove(path))
+	if !courseTo(then, forks).leads(set) {
+		return "", endsBefore(set, h[own.String()].Until, to.Until)
 	}
-	number, err := strconv.ParseUint(newest, 16, 32)
-	if err == nil && !descends(text, own.timeline, set.LSN.Stop) {
-		err = endsBefore(set, until, to.Until)
+	number, err := strconv.ParseUint(then.timeline, 16, 32)
+	return strconv.FormatUint(number, 10), err
+}
+
+// lineAt is the timeline on which a server was at a moment, zero: on which it is, of that line and those behind it.
+func (h head) lineAt(own line, moment time.Time) (at line) {
+	at = own
+	for _, l := range h.lines() {
+		if l.server != own.server || l.timeline < own.timeline {
+			continue
+		}
+		if at = l; !moment.IsZero() && !h[l.String()].Until.Before(moment) {
+			break
+		}
 	}
-	return strconv.FormatUint(number, 10), errors.Join(err, os.Remove(path))
+	return at
+}
+
+// endsInGap tells whether the archive was never given what comes behind a backup, such as how a timeline began.
+func (t *pgBackRest) endsInGap(ctx context.Context, set backupSet) (bool, error) {
+	gaps, err := t.store.Gaps(ctx)
+	ended := set.backup().Ended
+	return slices.ContainsFunc(gaps, func(g backstay.Gap) bool { return g.Until.After(ended) }), err
 }
 
 // endsBefore is the refusal of a moment, or of the latest, where a backup goes on only until an earlier one.
@@ -102,21 +117,46 @@ func endsBefore(set backupSet, until, moment time.Time) error {
 		"What the backup %s goes on with ends at %s, UTC: %s cannot be restored from it.", set.Label, utc(until), wanted)
 }
 
-// descends tells whether a timeline, whose history that is, goes on from another one that was left at that place or
-// behind it.
-func descends(history []byte, from string, place position) bool {
-	number, err := strconv.ParseUint(from, 16, 32)
-	if err != nil {
-		return false
+// fork is where a timeline was left for the next one.
+type fork struct {
+	timeline string
+	at       position
+}
+
+// history reads from the archive how a timeline began, by the path of that. What is missing or damaged is Invalid.
+func (t *pgBackRest) history(ctx context.Context, path string) ([]fork, error) {
+	text, err := t.run(ctx, false, "repo-get", archiveDir+"/"+path)
+	if codeOf(err) != 0 {
+		err = t.blame(ctx, err)
 	}
-	lines := bufio.NewScanner(bytes.NewReader(history))
-	for lines.Scan() {
+	if err != nil && backstay.KindOf(err) != backstay.Invalid {
+		return nil, err
+	}
+	forks := readHistory(text)
+	if err != nil || len(forks) == 0 {
+		return nil, backstay.Wrapf(errors.Join(fmt.Errorf("read %s", path), err), backstay.Invalid,
+			"The archive is damaged: it does not tell any more how one of its timelines began.")
+	}
+	return forks, nil
+}
+
+// readHistory returns where each of the timelines was left that one goes on from, the oldest first; none: the text is
+// no history.
+func readHistory(text []byte) (forks []fork) {
+	for lines := bufio.NewScanner(bytes.NewReader(text)); lines.Scan(); {
 		fields := strings.Fields(lines.Text())
-		if len(fields) < 2 || fields[0] != strconv.FormatUint(number, 10) {
+		if len(fields) == 0 {
 			continue
 		}
-		left, err := parsePosition(fields[1])
-		return err == nil && left >= place
+		if len(fields) < 2 {
+			return nil
+		}
+		number, err := strconv.ParseUint(fields[0], 10, 32)
+		at, errAt := parsePosition(fields[1])
+		if errors.Join(err, errAt) != nil {
+			return nil
+		}
+		forks = append(forks, fork{fmt.Sprintf("%08X", number), at})
 	}
-	return false
+	return forks
 }

@@ -151,11 +151,11 @@ func indexOf(list []backstay.Backup, id string) int {
 	return slices.IndexFunc(list, func(b backstay.Backup) bool { return b.ID == id })
 }
 
-// untold are the gaps that are no part of those which were told of when they came to be.
+// untold are the gaps that have no time in common with those which were told of when they came to be.
 func untold(lost, told []backstay.Gap) []backstay.Gap {
 	return slices.DeleteFunc(slices.Clone(lost), func(g backstay.Gap) bool {
 		return slices.ContainsFunc(told, func(t backstay.Gap) bool {
-			return !t.Until.Before(g.From) && !g.Until.Before(t.From)
+			return t.Until.After(g.From) && g.Until.After(t.From)
 		})
 	})
 }
