@@ -49,9 +49,10 @@ type Backend interface {
 // Accounts are the users of instances.
 type Accounts interface {
 	// CreateUser gives a binding its credentials, naming the instance's endpoint; if the user
-	// exists, its password and its rights become these. Unavailable when the instance does not serve.
+	// exists, its password and its rights become these. Unavailable when the instance does not serve. Unsupported of one
+	// that is to read from a replica where there is none.
 	CreateUser(ctx context.Context, id backstay.InstanceID, u User) (backstay.Credentials, error)
-	// DropUser removes a user and ends its sessions. An absent user, and an absent instance, is success.
+	// DropUser removes a user and ends its sessions, on all nodes. An absent user, and an absent instance, is success.
 	// So is an instance that is Failing: the wish is durable then, and comes true before it serves again.
 	DropUser(ctx context.Context, id backstay.InstanceID, name string) error
 }
@@ -77,6 +78,7 @@ type User struct {
 	Name     string          `json:"name"` // see engine.User
 	Password backstay.Secret `json:"password"`
 	ReadOnly bool            `json:"read_only,omitempty"`
+	Replica  bool            `json:"replica,omitempty"` // its credentials name where replicas are read from
 }
 
 // LogValue is the user without the password.

@@ -28,6 +28,7 @@ type Spec struct {
 	Restarts   int64                `json:"restarts,omitempty"` // asked for so far: one more asks for another restart
 	// Failovers are asked for so far: one more asks that the standby takes over from the primary, which must be protected.
 	Failovers int64   `json:"failovers,omitempty"`
+	Reading   Reading `json:"reading,omitzero"` // of an instance of several nodes
 	Served    *Served `json:"served,omitempty"`
 	// RollBack asks for the data that was kept when the instance left Version by an upgrade, or by the return from one.
 	// What was written since is not in it; the data in use is kept in its turn. It is Unsupported if there is none.
@@ -76,6 +77,26 @@ type Origin struct {
 
 // LogValue is the origin without its key.
 func (o Origin) LogValue() slog.Value { return backstay.RedactedValue(o) }
+
+// Reading is how an instance is read from that has more nodes than its primary. The zero Reading is as nobody has said.
+type Reading struct {
+	Replicas *int `json:"replicas,omitempty"` // nodes besides the primary that serve reads; nil: the standby
+	MaxLag   int  `json:"max_lag,omitempty"`  // seconds that what is read may be old; 0: DefaultMaxLag
+}
+
+// DefaultMaxLag is for how long a replica may be behind, and be read from, where nobody has said.
+const DefaultMaxLag = 30 * time.Second
+
+// Standby tells whether the standby serves reads.
+func (r Reading) Standby() bool { return r.Replicas == nil || *r.Replicas > 0 }
+
+// Limit is how old what is read from a replica may be.
+func (r Reading) Limit() time.Duration {
+	if r.MaxLag == 0 {
+		return DefaultMaxLag
+	}
+	return time.Duration(r.MaxLag) * time.Second
+}
 
 // Served says that the instance has served before, at this endpoint. A backend that has lost its record
 // makes it anew around the data that is there, and never makes new data.

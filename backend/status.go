@@ -56,6 +56,10 @@ type NodeStatus struct {
 	Role  Role           `json:"role"`
 	Phase Phase          `json:"phase"`
 	Lag   backstay.Bytes `json:"lag,omitempty"` // of the log that it has not applied yet; 0 of a primary
+	// LagSeconds is how old what its clients read may be; 0 of a primary.
+	LagSeconds int64 `json:"lag_seconds,omitempty"`
+	// Reads says that it serves who was given the address for reads.
+	Reads bool `json:"serves_replica_bindings,omitempty"`
 }
 
 // Failover is a change of the primary.

@@ -2,6 +2,7 @@ package broker
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
@@ -20,6 +21,7 @@ import (
 // schema says; an engine is only told of them as [backend.User] has them.
 type bindParameters struct {
 	ReadOnly bool `json:"read_only"`
+	Replica  bool `json:"replica"`
 }
 
 // AdmitBind refuses parameters that Bind would refuse.
@@ -30,10 +32,45 @@ func (b *Broker) AdmitBind(ctx context.Context, r backstay.BindRequest) error {
 	}
 	for i := range b.Offered.Offerings {
 		if o := &b.Offered.Offerings[i]; o.ID == string(in.ServiceID) {
-			return o.Parameters.Bind.Check(r.Parameters)
+			return cmp.Or(o.Parameters.Bind.Check(r.Parameters), b.mayRead(in, r.Parameters))
 		}
 	}
 	return terms.Rules(nil).Check(r.Parameters)
+}
+
+// mayRead refuses a binding that is to read from a replica and may write, or whose instance has no replica.
+func (b *Broker) mayRead(in Instance, given json.RawMessage) error {
+	p, err := parseBind(given)
+	if err != nil || !p.Replica {
+		return err
+	}
+	if !p.ReadOnly {
+		return backstay.Errorf(backstay.Invalid, "replica goes with read_only, since a replica takes no writes: give "+
+			"{\"read_only\": true, \"replica\": true}.")
+	}
+	if in.Spec == nil {
+		return nil // it is refused for that
+	}
+	accepted, err := b.accepted(in)
+	switch {
+	case err != nil:
+		return err
+	case accepted.Spec.Nodes < 2:
+		return backstay.Errorf(backstay.Unsupported, "The plan has one node, and no replica to read from: leave replica "+
+			"out, or change to a plan with a standby, with -p.")
+	case !accepted.Spec.Reading.Standby():
+		return backstay.Errorf(backstay.Unsupported, "This service instance has no replica to read from: leave replica out, "+
+			"or ask for one, with -c '{\"read_replicas\": 1}'.")
+	}
+	return nil
+}
+
+// parseBind reads parameters that were checked.
+func parseBind(given json.RawMessage) (p bindParameters, err error) {
+	if given == nil {
+		return p, nil
+	}
+	return p, json.Unmarshal(given, &p)
 }
 
 // Bind gives the binding a user of its own in the instance.
@@ -139,13 +176,13 @@ func (b *Broker) userOf(kept Binding) (backend.User, error) {
 	if err != nil {
 		return backend.User{}, err
 	}
-	var p bindParameters
-	if given != nil {
-		if err := json.Unmarshal(given, &p); err != nil {
-			return backend.User{}, fmt.Errorf("decode parameters of binding %s: %w", kept.ID, err)
-		}
+	p, err := parseBind(given)
+	if err != nil {
+		return backend.User{}, fmt.Errorf("decode parameters of binding %s: %w", kept.ID, err)
 	}
-	return backend.User{Name: kept.Username, Password: backstay.Secret(password), ReadOnly: p.ReadOnly}, nil
+	return backend.User{
+		Name: kept.Username, Password: backstay.Secret(password), ReadOnly: p.ReadOnly, Replica: p.Replica,
+	}, nil
 }
 
 // usable refuses an instance that has not come up, or is on its way out.

@@ -79,6 +79,7 @@ func (b *Broker) toldParameters(
 	b.tellStorage(ctx, in, a.Spec.Volume, told)
 	b.tellBackups(ctx, in, a.Spec, told)
 	if a.Spec.Nodes > 1 {
+		tellReading(a.Spec.Reading, told)
 		b.tellNodes(ctx, in, told)
 	}
 	if in.Pending.ID != "" {
@@ -138,6 +139,14 @@ func (b *Broker) tellNodes(ctx context.Context, in Instance, told map[string]any
 			last.Took = f.Took.Round(time.Millisecond).String()
 		}
 		told["last_failover"] = last
+	}
+}
+
+// tellReading adds who serves reads, as it is where users have not said.
+func tellReading(r backend.Reading, told map[string]any) {
+	told["read_replicas"], told["max_replica_lag"] = 0, int(r.Limit()/time.Second)
+	if r.Standby() {
+		told["read_replicas"] = 1
 	}
 }
 

@@ -99,9 +99,23 @@ type Mirrorer interface {
 	Mirror(ctx context.Context, primary, n Node) error
 }
 
+// Reader is a Replicator whose nodes that follow serve reads: the primary's users log in there too.
+type Reader interface {
+	// CatchUp returns once a running node that follows knows the users that the running primary had when this was called:
+	// who was made can log in, who was dropped cannot, and has no session any more. It waits for as long as readers of n
+	// hold up what it is sent.
+	CatchUp(ctx context.Context, primary, n Node) error
+	// EndReaders ends the sessions of all users on a running node that follows, whatever they are at.
+	EndReaders(ctx context.Context, n Node) error
+}
+
 // Following is how a node follows the primary.
 type Following struct {
 	Streams bool           // it is connected, and has caught up with what there was when it began to follow
 	Behind  backstay.Bytes // of the primary's log, that it does not have yet
-	Lag     time.Duration  // since the moment that its clients read; 0 where it has all there is
+	Lag     time.Duration  // since the moment that its clients read, at most; 0 where they read all there is
+	// End is where the primary's log ended, and Read what clients of the node read of it, in a unit of the engine's. How
+	// long ago the log ended at Read, who has asked before knows better than the engine, to whom what was written last may
+	// be long ago.
+	End, Read int64
 }

@@ -3,6 +3,7 @@ package keeper
 import (
 	"cmp"
 	"context"
+	"maps"
 	"net"
 	"os"
 	"path/filepath"
@@ -249,6 +250,7 @@ func (k *Keeper) heldPorts() map[int]bool {
 	for _, a := range k.allotting {
 		held[a.NodePort], held[a.SecondPort] = true, true
 	}
+	maps.Copy(held, k.giving)
 	return held
 }
 
@@ -294,12 +296,18 @@ func (k *Keeper) freePort(taken ...int) (int, error) {
 		held[port] = true
 	}
 	for port := k.Ports.First; port <= k.Ports.Last; port++ {
-		if !held[port] && !exists(k.machine.RunDir("", port)) && k.bindable(port) {
+		if !held[port] && !exists(k.machine.RunDir("", port)) && !k.isLeft(port) && k.bindable(port) {
 			return port, nil
 		}
 	}
 	return 0, backstay.Errorf(backstay.Unavailable,
 		"No free port is left in the range %s. Delete services, or ask the operator for a larger range.", k.Ports)
+}
+
+// isLeft tells whether a front for reads was at the port.
+func (k *Keeper) isLeft(port int) bool {
+	found, _ := filepath.Glob(k.machine.ReadsDirs(port)) // the pattern is sound
+	return len(found) > 0
 }
 
 func exists(path string) bool {

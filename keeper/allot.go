@@ -53,6 +53,27 @@ func (k *Keeper) allot(id backstay.InstanceID, held ...int) (*instance.Allotment
 	return &a, err
 }
 
+// giveReadPort has an instance have an address for reads, from the first one on who is to read from a replica.
+func (k *Keeper) giveReadPort(ctx context.Context, in *instance.Instance) error {
+	if err := in.MayRead(); err != nil || in.Record().ReadPort != 0 {
+		return err
+	}
+	k.mu.Lock()
+	port, err := k.freePort()
+	if err != nil {
+		k.mu.Unlock()
+		return err
+	}
+	k.giving[port] = true
+	k.mu.Unlock()
+	defer func() {
+		k.mu.Lock()
+		defer k.mu.Unlock()
+		delete(k.giving, port)
+	}()
+	return in.GiveReadPort(ctx, port)
+}
+
 // replicates tells whether an instance of the engine can have a standby here.
 func (k *Keeper) replicates(name string) bool {
 	_, follows := k.Engines[name].(engine.Replicator)

@@ -41,6 +41,7 @@ type Keeper struct {
 	instances map[backstay.InstanceID]*instance.Instance
 	admitted  map[backstay.InstanceID]admission
 	allotting map[backstay.InstanceID]*instance.Allotment // to instances whose record does not tell yet
+	giving    map[int]bool                                // ports of fronts for reads, the same
 	stray     map[uint32]bool                             // users that own data of which no record can be read
 	stopping  bool
 	running   sync.WaitGroup // instances
@@ -65,7 +66,7 @@ func newKeeper(c Config) *Keeper {
 	k := &Keeper{
 		Config: c, machine: c.machine(), starts: newStarts(), kindOfNew: c.newKind(), stray: map[uint32]bool{},
 		instances: map[backstay.InstanceID]*instance.Instance{}, admitted: map[backstay.InstanceID]admission{},
-		allotting: map[backstay.InstanceID]*instance.Allotment{},
+		allotting: map[backstay.InstanceID]*instance.Allotment{}, giving: map[int]bool{},
 	}
 	k.encryption = k.newEncryption()
 	k.machine.AskEvery, k.machine.Source, k.machine.Groups = k.askEvery, k.serving, c.groups()

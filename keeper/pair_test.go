@@ -37,7 +37,7 @@ func onEachPair(t *testing.T, test func(t *testing.T, p product, c keeper.Config
 	for _, p := range paired {
 		t.Run(p.engine, func(t *testing.T) {
 			t.Parallel()
-			c := keepertest.Config(t, 3)
+			c := keepertest.Config(t, 4)
 			c.Engines["mysql"], c.Engines["redis"] = mysql.Engine{}, redis.Engine{}
 			test(t, p, c)
 		})
@@ -188,7 +188,8 @@ func dieBehindEachPairStep(t *testing.T, p product, c keeper.Config, next func(*
 	dieBehindEach(t, c, keeper.PairStepNames(), lead, func(*keeper.Config, string) {})
 }
 
-// leadPair takes an instance of two through its life: it becomes protected, its standby takes over for what is next, it
+// leadPair takes an instance of two through its life: it becomes protected, is read from, its standby takes over for what
+// is next, it
 // loses the standby that it has then, and becomes an instance of one.
 func leadPair(
 	ctx context.Context, c keeper.Config, p product, spec backend.Spec, next func(*backend.Spec),
@@ -206,6 +207,9 @@ func leadPair(
 		return err
 	}
 	if err := add(ctx, p, credentials, 1); err != nil {
+		return err
+	}
+	if err := readReplica(ctx, b, p, spec.Instance, 1); err != nil {
 		return err
 	}
 	spec.Generation = 2
@@ -252,14 +256,22 @@ func awaitDisbanded(ctx context.Context, c keeper.Config, spec backend.Spec) err
 
 // killIn kills the node that lies at a place, if it runs.
 func killIn(c keeper.Config, home string) {
+	for _, pid := range pidsIn(c, home) {
+		syscall.Kill(pid, syscall.SIGKILL)
+	}
+}
+
+// pidsIn are the main processes of nodes that lie at a place.
+func pidsIn(c keeper.Config, home string) (pids []int) {
 	files, _ := filepath.Glob(filepath.Join(c.DataDir, "run", "*", "node.pid")) // the pattern is sound
 	for _, path := range files {
 		text, _ := os.ReadFile(path)
 		pid, err := strconv.Atoi(strings.TrimSpace(string(text)))
 		if err == nil && process.WorksIn(pid, filepath.Join(c.DataDir, "instances", home)) {
-			syscall.Kill(pid, syscall.SIGKILL)
+			pids = append(pids, pid)
 		}
 	}
+	return pids
 }
 
 // add notes the number as soon as the instance takes that, and looks for those before. 0 is the place for them.

@@ -293,6 +293,11 @@ func (k *Keeper) answerCreateUser(r *http.Request) (any, error) {
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), userPatience)
 	defer cancel()
+	if u.Replica {
+		if err := k.giveReadPort(ctx, in); err != nil {
+			return nil, err
+		}
+	}
 	return in.CreateUser(ctx, u)
 }
 

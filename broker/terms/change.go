@@ -146,13 +146,7 @@ func (p Plan) read(parameters json.RawMessage) (given object, w wishes, err erro
 	if given, err = parse(parameters); err != nil {
 		return nil, w, err
 	}
-	for _, name := range []string{"force_failover", "test_failover"} {
-		if given[name] != nil && p.Nodes < 2 && p.Engine != "" {
-			return nil, w, backstay.Errorf(backstay.Invalid, "The plan has one node, and no other one to fail over to: leave "+
-				"%s out. {\"reboot\": true} restarts the service instance.", name)
-		}
-	}
-	if err := cmp.Or(p.unrestorable(given), p.mayChange(given)); err != nil {
+	if err := cmp.Or(p.alone(given), p.unrestorable(given), p.mayChange(given)); err != nil {
 		return nil, w, err
 	}
 	if err := p.UpdateRules().Check(parameters); err != nil {
@@ -226,6 +220,9 @@ func (p Plan) change(before Accepted, c Change, w wishes, given object) (t Terms
 		storage := max(p.Size.Storage, before.Spec.Size.Storage) // what the catalog says now may be less
 		t.Spec.Size, t.Spec.Nodes = p.Size, p.Nodes
 		t.Spec.Size.Storage = storage
+	}
+	if t.Spec.Reading, err = merged.reading(); err != nil {
+		return t, err
 	}
 	t.Spec.Version, t.Spec.Build = p.build(before, c, w)
 	if t.Spec.Version != before.Spec.Version {

@@ -46,9 +46,19 @@ func (o object) without(keys ...string) object {
 	return rest
 }
 
-// lasting returns the object without the platform's parameters: windows are kept beside the others, and whatever else
-// the platform fulfils is done once.
+// lasting returns what an instance keeps of the object: windows are kept beside the others, and most of what the
+// platform fulfils is done once.
 func (o object) lasting() object {
+	lasting := maps.Clone(o)
+	maps.DeleteFunc(lasting, func(name string, _ json.RawMessage) bool {
+		parameter, ours := platforms[name]
+		return ours && !parameter.lasts
+	})
+	return lasting
+}
+
+// engines returns the object without the platform's parameters.
+func (o object) engines() object {
 	return o.without(slices.Collect(maps.Keys(platforms))...)
 }
 

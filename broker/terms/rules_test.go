@@ -43,7 +43,7 @@ func TestCheck(t *testing.T) {
 		{"read-only as a word", binding, `{"read_only": "true"}`,
 			"Parameter read_only is of the wrong type: it is string and must be boolean."},
 		{"of an instance", binding, `{"enable_extensions": []}`,
-			"Unknown parameter: enable_extensions. Supported are: read_only."},
+			"Unknown parameter: enable_extensions. Supported are: read_only, replica."},
 		{"no rules", nil, `{"a": 1}`, "Unknown parameter: a. No parameters are supported here."},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

@@ -83,11 +83,16 @@ func (p Plan) New(given json.RawMessage, seed uint64) (Agreed, error) {
 	if err != nil {
 		return Agreed{}, err
 	}
+	reading, err := parameters.reading()
+	if err != nil {
+		return Agreed{}, err
+	}
 	settings, err := p.engineSettings(parameters)
 	return Agreed{Windows: windows, Chosen: wished.windows(), Origin: origin, Terms: Terms{
 		Parameters: given, Spec: backend.Spec{
 			Engine: p.Engine, Version: p.Version, Build: p.Builds[p.Version], Size: p.Size, Nodes: p.Nodes,
 			Volume: backend.Volume{Encrypted: p.Encrypted}, Settings: settings, Backup: p.policy(nil, windows, wished.SkipFinal),
+			Reading: reading,
 		},
 	}}, err
 }
@@ -97,7 +102,7 @@ func (p Plan) readNew(given json.RawMessage) (parameters object, w wishes, err e
 	if parameters, err = parse(given); err != nil {
 		return nil, w, err
 	}
-	if err := cmp.Or(p.unrestorable(parameters), p.CreateRules().Check(given)); err != nil {
+	if err := cmp.Or(p.alone(parameters.lasting()), p.unrestorable(parameters), p.CreateRules().Check(given)); err != nil {
 		return nil, w, err
 	}
 	if w, err = parseWishes(given); err != nil {
@@ -108,7 +113,7 @@ func (p Plan) readNew(given json.RawMessage) (parameters object, w wishes, err e
 
 // engineSettings are what the engine is told: the parameters that are not the platform's, and what the plan adds.
 func (p Plan) engineSettings(parameters object) (json.RawMessage, error) {
-	settings := parameters.lasting()
+	settings := parameters.engines()
 	added := p.Create.defaults(parameters)
 	maps.Copy(added, p.Settings)
 	for name, value := range added {

@@ -2,8 +2,12 @@ package terms
 
 import (
 	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
 
 	"github.com/backstay/backstay"
+	"github.com/backstay/backstay/backend"
 	"github.com/backstay/backstay/window"
 )
 
@@ -13,6 +17,7 @@ type platformParameter struct {
 	only   bool                   // of a new instance, and no other
 	needs  backstay.RestorePoints // that instances have
 	nodes  int                    // that they have at least
+	lasts  bool                   // it is one of what the instance is, and not done once
 	schema Rules
 }
 
@@ -64,6 +69,12 @@ var platforms = map[string]platformParameter{
 	"reboot": {schema: Rules{"type": "boolean", "description": "Whether the service instance is restarted."}},
 	"force_failover": {nodes: 2, schema: Rules{"type": "boolean", "description": "With reboot: whether the " +
 		"standby takes over instead."}},
+	replicasKey: {create: true, nodes: 2, lasts: true, schema: Rules{"type": "integer", "minimum": 0, "maximum": 1,
+		"description": "How many nodes besides the primary serve bindings with {\"read_only\": true, \"replica\": true}: " +
+			"1, which is the standby, if nobody says otherwise."}},
+	maxLagKey: {create: true, nodes: 2, lasts: true, schema: Rules{"type": "integer", "minimum": 1, "maximum": 3600,
+		"description": "How many seconds what is read from a replica may be old, 30 if nobody says otherwise. While it is " +
+			"older, the primary is read from."}},
 	"test_failover": {nodes: 2, schema: Rules{"type": "boolean", "description": "Alone: whether the standby takes over, " +
 		"to see how an app deals with that."}},
 }
@@ -86,6 +97,47 @@ type wishes struct {
 	Reboot         bool           `json:"reboot"`
 	FailOver       bool           `json:"force_failover"`
 	TestFailOver   bool           `json:"test_failover"`
+}
+
+// Parameters of how an instance of several nodes is read from, which it keeps.
+const (
+	replicasKey = "read_replicas"
+	maxLagKey   = "max_replica_lag"
+)
+
+// reading is how the parameters of an instance have it be read from.
+func (o object) reading() (r backend.Reading, err error) {
+	for key, put := range map[string]func(int){
+		replicasKey: func(n int) { r.Replicas = &n }, maxLagKey: func(n int) { r.MaxLag = n },
+	} {
+		if o[key] == nil {
+			continue
+		}
+		var n float64 // 1.0 is whole, too
+		if err := json.Unmarshal(o[key], &n); err != nil {
+			return r, fmt.Errorf("decode parameter %s: %w", key, err)
+		}
+		put(int(n))
+	}
+	return r, nil
+}
+
+// alone refuses parameters of an instance of several nodes, as Invalid, where the plan has one.
+func (p Plan) alone(given object) error {
+	if p.Nodes > 1 || p.Engine == "" {
+		return nil
+	}
+	for _, name := range slices.Sorted(maps.Keys(given)) {
+		switch {
+		case platforms[name].nodes < 2:
+		case platforms[name].lasts:
+			return backstay.Errorf(backstay.Invalid, "The plan has one node, and no replica to read from: leave %s out.", name)
+		default:
+			return backstay.Errorf(backstay.Invalid, "The plan has one node, and no other one to fail over to: leave "+
+				"%s out. {\"reboot\": true} restarts the service instance.", name)
+		}
+	}
+	return nil
 }
 
 // returnKey is the parameter that puts the data of an earlier moment in the place of what an instance holds.

@@ -113,6 +113,8 @@ func Run(t *testing.T, s Subject) {
 		{"StandbyGone", testStandbyGone},
 		{"StandbyHangs", testStandbyHangs},
 		{"UsersFollow", testUsersFollow},
+		{"UsersOfAStandby", testUsersOfAStandby},
+		{"CatchUpWaits", testCatchUpWaits},
 		{"OrphansEnd", testOrphan},
 		{"CopyOfThePrimarySurvivesKill", testCopyKilled},
 		{"RejoinSurvivesKill", testRejoinKilled},

@@ -42,7 +42,8 @@ func (Engine) Follows(ctx context.Context, primary, n engine.Node) (f engine.Fol
 	}
 	behind, caughtUp, err := s.behind(primary)
 	f.Behind, f.Streams = behind, s.streams() && caughtUp
-	if s.applied.sequence < ends.sequence {
+	f.End, f.Read = int64(ends.sequence), int64(s.applied.sequence)
+	if f.Read < f.End {
 		f.Lag = s.lag
 	}
 	return f, err

@@ -46,6 +46,10 @@ func (e Engine) Promote(ctx context.Context, n engine.Node) error {
 	})
 }
 
+// readersPatience is how long a server may take to run what it was sent before those who read from it are ended. They
+// may hold locks that it waits for.
+const readersPatience = 100 * time.Millisecond
+
 // drain has a node that follows read what its primary has sent before it ended, and run it. A connection that nobody
 // has closed is waited for a moment only: nothing that was acknowledged comes by it any more.
 func (Engine) drain(ctx context.Context, conn *sql.Conn, n engine.Node) error {
@@ -68,6 +72,7 @@ func (Engine) drain(ctx context.Context, conn *sql.Conn, n engine.Node) error {
 	if err := run(ctx, conn, "STOP SLAVE IO_THREAD"); err != nil {
 		return err
 	}
+	patience = time.Now().Add(readersPatience)
 	return wait.Until(ctx, wait.Growing(time.Millisecond, 20*time.Millisecond), func() (again bool, err error) {
 		if s, err = standingOf(ctx, conn); err != nil {
 			return false, err
@@ -77,6 +82,9 @@ func (Engine) drain(ctx context.Context, conn *sql.Conn, n engine.Node) error {
 			return err == nil, err
 		}
 		received, err := parseGTID(s.received)
-		return s.applied.sequence < received.sequence, err
+		if again = s.applied.sequence < received.sequence; err == nil && again && time.Now().After(patience) {
+			err = endReaders(ctx, conn, dialectOf(n.Installation))
+		}
+		return err == nil && again, err
 	})
 }

@@ -16,6 +16,9 @@ import (
 // readOnlyTransaction is the server's number for what it refuses on a full node.
 const readOnlyTransaction = 1792
 
+// readOnlyServer is that for what a node refuses that follows.
+const readOnlyServer = 1290
+
 func isNumber(err error, number uint16) bool {
 	var refusal *driver.MySQLError
 	return errors.As(err, &refusal) && refusal.Number == number

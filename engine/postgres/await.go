@@ -149,21 +149,21 @@ func (e Engine) HandOver(ctx context.Context, primary, standby engine.Node) erro
 	if err := e.Await(ctx, awaiting(primary, standby.Replication.Name)); err != nil {
 		return err
 	}
-	var end string
-	err := withAdmin(ctx, primary, func(conn *pgx.Conn) error {
-		return conn.QueryRow(ctx, "SELECT pg_current_wal_flush_lsn()::text").Scan(&end)
-	})
-	if err == nil {
-		err = replayed(ctx, standby, end)
-	}
-	if err != nil {
+	if err := replayed(ctx, primary, standby); err != nil {
 		return errors.Join(err, awaitAgain(ctx, primary, awaited(primary.Replication.Awaits)))
 	}
 	return nil
 }
 
-// replayed returns when a node that follows shows its clients what was logged until end.
-func replayed(ctx context.Context, standby engine.Node, end string) error {
+// replayed returns when a node that follows shows its clients all that its primary had logged when this was called.
+func replayed(ctx context.Context, primary, standby engine.Node) error {
+	var end string
+	err := withAdmin(ctx, primary, func(conn *pgx.Conn) error {
+		return conn.QueryRow(ctx, "SELECT pg_current_wal_flush_lsn()::text").Scan(&end)
+	})
+	if err != nil {
+		return err
+	}
 	return withAdmin(ctx, standby, func(conn *pgx.Conn) error {
 		return wait.Until(ctx, wait.Growing(time.Millisecond, 20*time.Millisecond), func() (again bool, err error) {
 			var there bool

@@ -42,12 +42,13 @@ func askFollower(ctx context.Context, conn *pgx.Conn, end, timeline string, f *e
 	const asked = `SELECT
     EXISTS (SELECT FROM pg_stat_wal_receiver WHERE lpad(to_hex(receive_start_tli), 8, '0') = lower($2)),
     greatest(pg_wal_lsn_diff($1::pg_lsn, greatest(pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn())), 0)::bigint,
+    pg_wal_lsn_diff($1::pg_lsn, '0/0')::bigint, coalesce(pg_wal_lsn_diff(pg_last_wal_replay_lsn(), '0/0'), 0)::bigint,
     CASE WHEN pg_last_wal_replay_lsn() >= $1::pg_lsn THEN 0
         ELSE coalesce(extract(epoch FROM clock_timestamp() - pg_last_xact_replay_timestamp()), 0) END::float8`
 	var same bool
 	var behind int64
 	var lag float64
-	if err := conn.QueryRow(ctx, asked, end, timeline).Scan(&same, &behind, &lag); err != nil {
+	if err := conn.QueryRow(ctx, asked, end, timeline).Scan(&same, &behind, &f.End, &f.Read, &lag); err != nil {
 		return err
 	}
 	f.Streams = f.Streams && same

@@ -132,7 +132,7 @@ func promote(ctx context.Context, conn *pgx.Conn) error {
 	err := wait.Until(ctx, wait.Every(2*time.Millisecond), func() (again bool, err error) {
 		again, err = isFollowing(ctx, conn)
 		if err == nil && again && time.Now().After(patience) {
-			_, err = conn.Exec(ctx, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usesysid <> 10")
+			_, err = conn.Exec(ctx, endClients+" AND state <> 'idle'") // who is at nothing holds nothing up
 		}
 		return err == nil && again, err
 	})

@@ -14,6 +14,8 @@ import (
 // it came by.
 var nameless = []string{"default", "x"}
 
+func isNameless(user string) bool { return slices.Contains(nameless, user) }
+
 // admitNameless gives the nameless users the passwords of today's bindings. If one of their passwords has lost its
 // binding, all their sessions are ended: by which password a session came in, the server does not know. Those of other
 // bindings come back at once. Whoever is about to log in is no session yet, and has to show a password of today's.
@@ -52,23 +54,7 @@ func admitNameless(ctx context.Context, c *redis.Client) error {
 	if err != nil {
 		return err
 	}
-	return endSessions(ctx, c, namelessSessions(list))
-}
-
-// namelessSessions finds in the server's list of clients the numbers of those that came in as nameless users. The
-// server calls everybody default who has not logged in yet: those have not given any command.
-func namelessSessions(list string) (ids []string) {
-	for line := range strings.Lines(list) {
-		client := map[string]string{}
-		for _, field := range strings.Fields(line) {
-			name, value, _ := strings.Cut(field, "=")
-			client[name] = value
-		}
-		if slices.Contains(nameless, client["user"]) && client["cmd"] != "NULL" {
-			ids = append(ids, client["id"])
-		}
-	}
-	return ids
+	return endSessions(ctx, c, clientsOf(list, isNameless))
 }
 
 // endSessions ends clients by their numbers. One that has left is no error to the server.

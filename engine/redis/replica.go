@@ -49,6 +49,7 @@ func (Engine) Follows(ctx context.Context, primary, n engine.Node) (f engine.Fol
 		return f, nil
 	}
 	f.Behind = backstay.Bytes(max(sends.offset-has.received, 0))
+	f.End, f.Read = sends.offset, has.received
 	seen, listed := sends.nodes[n.Replication.Name]
 	if has.primary || !sends.primary || !has.up || !listed || !seen.online {
 		return f, nil

@@ -73,6 +73,8 @@ func (in *Instance) do(ctx, during context.Context, a action) error {
 		return step.Run(ctx, in.tidySteps()...)
 	case toFront:
 		return in.openFront(ctx, in.Record().Started)
+	case toRoute:
+		return step.Run(ctx, in.routeSteps()...)
 	case toCopy:
 		in.makeSecond(ctx)
 		return nil
@@ -110,6 +112,12 @@ func (in *Instance) rest(ctx context.Context, until time.Time) error {
 	case <-endOf(in.seen.front):
 		in.log.Warn("a front has ended, and its sessions with it; another one is started")
 		in.loseFront()
+		return nil
+	case <-endOf(in.seen.reading.front):
+		in.log.Warn("a front for reads has ended, and its sessions with it; another one is started")
+		in.loseReadFront()
+		return nil
+	case <-in.woken:
 		return nil
 	case <-endOf(in.seen.process):
 		return in.explain()

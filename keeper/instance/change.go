@@ -55,11 +55,11 @@ func PairStepNames() (names []string) {
 	var in *Instance
 	for _, steps := range [][]step.Step{
 		in.makingSteps(node.Node{}), in.followSteps(0), in.protectSteps(),
-		in.handOverSteps(context.Background(), ""), in.leaveSteps(), in.exposeSteps(), in.disbandSteps(),
+		in.handOverSteps(context.Background(), ""), in.leaveSteps(), in.exposeSteps(), in.disbandSteps(), in.routeSteps(),
 	} {
 		names = append(names, step.Names(steps)...)
 	}
-	return names
+	return append(names, readWritten)
 }
 
 // LastCopyStepNames lists the steps that are taken besides where a last copy is owed.
@@ -97,7 +97,7 @@ func (in *Instance) removeSteps() []step.Step {
 				return err
 			}
 			in.lose()
-			if err := in.closeFront(); err != nil {
+			if err := errors.Join(in.closeFront(), in.closeReadFront()); err != nil {
 				return err
 			}
 			n, err := n()

@@ -42,6 +42,7 @@ const (
 	toConcede verb = "concede" // and that what it lacks is lost: nothing else is left
 
 	toFront    verb = "front"     // have a front stand before the primary
+	toRoute    verb = "route"     // have a front send reads to who serves them
 	toHandOver verb = "hand over" // end the primary, and make the second the primary
 )
 
@@ -88,6 +89,7 @@ type view struct {
 	busy    bool      // all that it answers is that clients occupy it
 
 	fronted bool      // there is a front, where one is to be
+	misled  bool      // reads are to go elsewhere than their front was told
 	failed  bool      // it has failed since it served
 	missing time.Time // since when its data is missing; zero: it is not known to be
 	second  secondView
@@ -274,6 +276,9 @@ func (v view) handOver(now time.Time) action {
 func (v view) attend(now time.Time) action {
 	if v.second.wanted && !v.fronted && !now.Before(v.retry) {
 		return action{verb: toFront}
+	}
+	if v.misled {
+		return action{verb: toRoute}
 	}
 	next, until := v.tendSecond(now)
 	switch {

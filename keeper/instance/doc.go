@@ -32,6 +32,9 @@
 // "front" has a front hold the endpoint, and "disband" removes the second. Where a change is found to take a restart,
 // the second is left and follows with the wanted generation first, and "hand over" comes in the place of "restart".
 //
+// Where somebody reads from the second, "route" has a front of its own send reads there while that is fit to be read
+// from, and to the primary otherwise: see routeOf.
+//
 // Where an engine's primary waits for nobody, "promote" asks the second first whether it is ready, and the primary is
 // started again if not. "concede" promotes what was in step once, where the primary's data is gone.
 //

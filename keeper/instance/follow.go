@@ -3,7 +3,6 @@ package instance
 import (
 	"context"
 	"errors"
-	"fmt"
 	"os"
 	"time"
 
@@ -92,6 +91,7 @@ func (in *Instance) loseSecond() {
 		s.process.Close()
 	}
 	s.process, s.follows, s.followed, s.away = nil, false, false, in.m.Now()
+	s.forgetReads()
 }
 
 // endSecond ends the second's process, and what makes its data.
@@ -201,6 +201,7 @@ func (in *Instance) followSteps(generation int64) []step.Step {
 			if err == nil {
 				s := &in.seen.second
 				s.node, s.process, s.follows, s.away, s.asked = n, p, false, in.m.Now(), time.Time{}
+				s.forgetReads()
 			}
 			return err
 		}},
@@ -238,7 +239,7 @@ func (in *Instance) see(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, seePatience)
 	defer cancel()
-	unmirrored := in.unmirrored.Load()
+	unmirrored, strangers := in.unmirrored.Load(), in.strangers.Load()
 	if m, ok := e.(engine.Mirrorer); ok { // where that fails, the users differ, or it does not follow: that is seen next
 		_ = m.Mirror(ctx, in.seen.node.Node, s.node.Node)
 	}
@@ -264,14 +265,12 @@ func (in *Instance) see(ctx context.Context) error {
 		s.away = s.asked
 	}
 	s.behind, s.mirrored = f, unmirrored
+	if err == nil {
+		s.measure(f, s.asked)
+		in.judgeLag()
+		in.catchUp(ctx, e, strangers)
+	}
 	return nil
-}
-
-// explainSecond is why the second's process has ended.
-func (in *Instance) explainSecond() error {
-	err := in.seen.second.node.Explain()
-	in.loseSecond()
-	return fmt.Errorf("the standby: %w", err)
 }
 
 // await has the primary wait for the second with what it acknowledges, or not.

@@ -27,8 +27,13 @@ func (m *Machine) frontDir(port int) string { return m.RunDir("", port) + ".fron
 
 // front is the front of the instance, as a Spec wants it.
 func (m *Machine) front(r Record, s backend.Spec) (endpoint.Front, error) {
+	return m.frontAt(r, s, m.frontDir(r.Port), r.Port)
+}
+
+// frontAt is a front of the instance that works in a directory and holds a port.
+func (m *Machine) frontAt(r Record, s backend.Spec, dir string, port int) (endpoint.Front, error) {
 	f := m.Front
-	f.Dir = m.frontDir(r.Port)
+	f.Dir = dir
 	f.LogFile = filepath.Join(m.Dir(r.Home()), "log", "front.log")
 	f.Connections, f.Patience = s.Size.Connections+frontSpare, frontPatience
 	for _, address := range m.Listen {
@@ -36,7 +41,7 @@ func (m *Machine) front(r Record, s backend.Spec) (endpoint.Front, error) {
 		if err != nil {
 			return f, err
 		}
-		f.Listen = append(f.Listen, netip.AddrPortFrom(at, uint16(r.Port)))
+		f.Listen = append(f.Listen, netip.AddrPortFrom(at, uint16(port)))
 	}
 	return f, nil
 }

@@ -36,6 +36,7 @@ type Instance struct {
 	parting string             // what is told of one that is being removed
 	pid     int                // of the process, if one is there
 	second  backend.NodeStatus // nameless: there is none
+	reader  string             // the node that serves reads at the address for them; empty: none, or it is not known
 	usage   volume.Usage       // how full its volume was when that was last seen
 	changed chan struct{}      // closed and replaced when the status changes
 	wished  chan struct{}      // closed and replaced when the wish changes
@@ -44,7 +45,13 @@ type Instance struct {
 	guarded  guard
 	// unmirrored is how often users were made or dropped that the second could not be told of.
 	unmirrored atomic.Int64
-	backedUp   atomic.Int64 // the generation for which a backup was taken before the instance returns to an earlier moment
+	// strangers is how often users were dropped who may have a session on the second.
+	strangers atomic.Int64
+	routing   sync.Mutex            // whoever tells the reading front where reads go holds it
+	told      atomic.Pointer[route] // what it was told last, by this keeper
+	woken     chan struct{}         // told when Run is to look what is to be done
+
+	backedUp atomic.Int64 // the generation for which a backup was taken before the instance returns to an earlier moment
 
 	seen sight // Run's alone
 }
@@ -64,6 +71,7 @@ type sight struct {
 	restoring *restoring // data that is being restored; nil: none is
 	second    secondSight
 	front     *process.Process // nil: it was not looked for, or has ended
+	reading   readingSight
 
 	restart int64     // the generation that was found to take a restart of the process; 0: none
 	found   time.Time // when that was found
@@ -87,9 +95,10 @@ func New(m *Machine, r Record) *Instance {
 	in := &Instance{
 		ID: r.Spec.Instance, m: m, log: m.Log.With("instance", r.Spec.Instance), record: r, status: newStatus(m, r),
 		changed: make(chan struct{}), wished: make(chan struct{}), userMade: make(chan struct{}, 1),
-		seen: sight{leave: func() {}}, parting: "The service instance is being removed.",
+		woken: make(chan struct{}, 1), seen: sight{leave: func() {}}, parting: "The service instance is being removed.",
 	}
 	in.phase = in.status.Phase
+	in.strangers.Store(1) // of whom this keeper does not know
 	if r.Full {
 		in.guarded.fill = full
 	}
@@ -220,6 +229,7 @@ func (in *Instance) Run(ctx context.Context) (gone bool) {
 		in.seen.restoring.end()
 		in.seen.second.making.end()
 		in.loseFront()
+		in.loseReadFront()
 		if p := in.seen.second.process; p != nil {
 			p.Close()
 		}
@@ -263,7 +273,7 @@ func (in *Instance) view() view {
 		serves: s.serves, asked: s.asked, silent: s.silent, mute: s.mute, stopped: s.stopped, busy: s.busy,
 		checked: s.checked, restart: s.restart, found: s.found, retry: s.retry,
 	}
-	v.fronted, v.missing = s.front != nil, s.missing
+	v.fronted, v.misled, v.missing = s.front != nil, in.isMisled(r), s.missing
 	v.restoring, v.failed, v.second = s.restoring.isUnderWay(), s.failures > 1, in.viewSecond(r)
 	v.way = r.way(r.Spec.Generation, s.laid)
 	if r.Before != nil {
@@ -286,7 +296,7 @@ func (in *Instance) Stop() (stopped bool, err error) {
 	}
 	stopped, err = n.Stop()
 	_, errSecond := in.stopSecond() // last: what the primary does at its end reaches it
-	if err = errors.Join(err, n.Abandon(), errSecond, in.closeFront()); err != nil {
+	if err = errors.Join(err, n.Abandon(), errSecond, in.closeFront(), in.endReadFront()); err != nil {
 		return stopped, fmt.Errorf("stop instance %s: %w", in.ID, err)
 	}
 	if err := in.m.Groups.Remove(string(r.Home())); err != nil {

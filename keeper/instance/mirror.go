@@ -12,13 +12,15 @@ import (
 // mirrorPatience is how long the second may take to be told of a user, while somebody waits for that.
 const mirrorPatience = time.Second
 
-// mirror tells the second of a user that was made or dropped in the primary, where users do not come to it by what it
-// is sent. A second that cannot be told is in step no more until it is: nobody waits for it. The error is Unavailable
-// where what was the primary may not be that any more.
-func (in *Instance) mirror(ctx context.Context, primary node.Node) error {
-	m, ok := primary.Engine.(engine.Mirrorer)
+// mirror returns once the second knows a user that was made in the primary, or has no session any more of one that was
+// dropped. One that does not come to that in time is not read from until it does; and where users do not come to it by
+// what it is sent, it is in step no more until then: nobody waits for it. The error is Unavailable where what was the
+// primary may not be that any more.
+func (in *Instance) mirror(ctx context.Context, primary node.Node, dropped bool) error {
+	e, ok := primary.Engine.(engine.Reader)
+	_, own := primary.Engine.(engine.Mirrorer)
 	r := in.Record()
-	if !ok || r.Second == nil {
+	if !ok || r.Second == nil || !own && !dropped && r.ReadPort == 0 {
 		return nil
 	}
 	if r.Second.Started != 0 {
@@ -28,13 +30,20 @@ func (in *Instance) mirror(ctx context.Context, primary node.Node) error {
 		}
 		limited, cancel := context.WithTimeout(ctx, mirrorPatience)
 		defer cancel()
-		if err = m.Mirror(limited, primary.Node, second.Node); err == nil {
+		if err = e.CatchUp(limited, primary.Node, second.Node); err == nil {
 			return nil
 		}
 		in.log.Info("a standby was not told of a user", "error", err)
 	}
-	return in.noteUnmirrored(primary)
+	if own {
+		if err := in.noteUnmirrored(primary); err != nil {
+			return err
+		}
+	}
+	return in.shutReaders(ctx, primary)
 }
+
+var errTakenOver error = backstay.Errorf(backstay.Unavailable, "The standby has taken over in the meantime.")
 
 // noteUnmirrored notes that the second lacks a user of the primary, or has one too many: what was seen of it before
 // does not count.
@@ -43,11 +52,29 @@ func (in *Instance) noteUnmirrored(primary node.Node) error {
 	defer in.write.Unlock()
 	r := in.Record()
 	if primary.Dir != in.m.Dir(r.Home()) {
-		return backstay.Errorf(backstay.Unavailable, "The standby has taken over in the meantime.")
+		return errTakenOver
 	}
 	in.unmirrored.Add(1)
 	if r.InStep.IsZero() {
 		return nil
 	}
 	return in.amend(func(r *Record) { r.InStep = time.Time{} })
+}
+
+// catchUpPatience is how long it may take, while nobody waits for that, until no user has a session on the second that
+// the primary does not have.
+const catchUpPatience = 200 * time.Millisecond
+
+// catchUp sees to it that no user has a session on the second who was dropped by now.
+func (in *Instance) catchUp(ctx context.Context, e engine.Replicator, strangers int64) {
+	s := &in.seen.second
+	reader, ok := e.(engine.Reader)
+	if !ok || !s.follows || s.caught == strangers {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, catchUpPatience)
+	defer cancel()
+	if err := reader.CatchUp(ctx, in.seen.node.Node, s.node.Node); err == nil {
+		s.caught = strangers
+	}
 }

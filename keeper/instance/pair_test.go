@@ -59,6 +59,7 @@ type pair struct {
 	crashed bool // the keeper died in the middle of what it did
 
 	failovers, concessions int
+	misled                 bool // reads are to go elsewhere
 
 	reloads map[int64]bool // generations that take no restart
 	odd     map[int64]bool // and those that a node which follows cannot start with before the primary has
@@ -125,7 +126,7 @@ func (p *pair) look() {
 	if r.Before != nil {
 		v.before = r.Before.Generation
 	}
-	v.checked, v.failed, v.sized, v.fronted = v.generation, p.failures > 1, true, true
+	v.checked, v.failed, v.sized, v.fronted, v.misled = v.generation, p.failures > 1, true, true, p.misled
 	s := p.sight
 	s.inStep, s.alive, s.stopped = !r.InStep.IsZero(), s.alive && p.second().alive, p.second().stopped
 	s.making = !p.making.IsZero()
@@ -270,6 +271,11 @@ func (p *pair) do(a action) {
 		p.replace()
 	case toConcede:
 		p.concede()
+	case toRoute:
+		if !p.serving().takesWrites() && !n.stopped {
+			p.fatalf("reads are sent to nobody")
+		}
+		p.misled = false
 	case toHandOver:
 		if !p.serving().takesWrites() || !p.streams() {
 			p.fail()
@@ -416,6 +422,7 @@ func (p *pair) promote() {
 	}
 	p.record.failOver("it ended", false, p.now)
 	p.failovers++
+	p.misled = true
 	if p.record.Reached != p.record.Started {
 		p.changes++
 	}
@@ -456,6 +463,7 @@ func (p *pair) doSecond(a action) {
 		}
 		other.alive, other.stopped, other.primary, other.part, other.copied, other.cut = true, false, false, true, false, false
 		p.sight.alive, p.sight.follows, p.sight.followed, p.sight.away, p.sight.asked = true, false, false, p.now, time.Time{}
+		p.misled = true
 		if p.late {
 			other.loads = p.now.Add(time.Duration(p.rand.Int64N(int64(3 * time.Second))))
 		}

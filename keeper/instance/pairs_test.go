@@ -160,6 +160,8 @@ func (p *pair) calm() {
 	p.checkAcked()
 	wanted := hasSeveral(p.record.Spec)
 	switch {
+	case p.misled:
+		p.fatalf("reads go where they are not to")
 	case !p.v.serves || !p.serving().takesWrites() || p.record.Reached != p.record.Spec.Generation:
 		p.fatalf("it does not serve")
 	case wanted && (p.record.InStep.IsZero() || !p.serving().awaits):

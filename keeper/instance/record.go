@@ -49,6 +49,7 @@ type Record struct {
 
 	Place     Place                `json:"place,omitempty"`     // where the node that serves lies
 	NodePort  int                  `json:"node_port,omitempty"` // that it listens at behind a front; 0: there is none
+	ReadPort  int                  `json:"read_port,omitempty"` // of the front for reads, held for life; 0: there is none
 	Second    *Second              `json:"second,omitempty"`    // nil: there is no other node
 	Link      backstay.Certificate `json:"link,omitzero"`       // by which the two know each other
 	InStep    time.Time            `json:"in_step,omitzero"`    // since when the second lacks nothing; zero: it may
@@ -66,7 +67,7 @@ func (r Record) LogValue() slog.Value { return backstay.RedactedValue(r) }
 
 // Ports are all that the instance holds; those of its nodes too, if a front is before them.
 func (r Record) Ports() (held []int) {
-	ports := []int{r.Port, r.NodePort}
+	ports := []int{r.Port, r.NodePort, r.ReadPort}
 	if r.Second != nil {
 		ports = append(ports, r.Second.Port)
 	}

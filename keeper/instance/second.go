@@ -2,6 +2,7 @@ package instance
 
 import (
 	"cmp"
+	"fmt"
 	"strings"
 	"time"
 
@@ -15,6 +16,13 @@ import (
 func (in *Instance) whyEnded() string {
 	status, _ := in.Look()
 	return cmp.Or(strings.TrimSuffix(status.Message, " It is started again."), "The primary had ended.")
+}
+
+// explainSecond is why the second's process has ended.
+func (in *Instance) explainSecond() error {
+	err := in.seen.second.node.Explain()
+	in.loseSecond()
+	return fmt.Errorf("the standby: %w", err)
 }
 
 // leaveSecond has the second's data be made anew: that in use is another one. Nobody waits for it any more.
@@ -71,6 +79,11 @@ type secondSight struct {
 	process *process.Process // nil: there is none
 
 	making *restoring // its data, aside; nil: it is not made
+
+	fresh   time.Time // as of when its clients read everything, when it was seen last; zero: it has not followed yet
+	marks   []mark    // of the primary's log, that they do not read yet
+	lagging bool      // what they read is too old
+	caught  int64     // up to which of those who were dropped it has no sessions; 0: that is not known
 
 	released bool // the primary was told that it need not wait, by this keeper
 	follows  bool

@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/backend"
@@ -99,6 +100,7 @@ func (in *Instance) noteSecond(v secondView) {
 		if behind := in.seen.second.behind.Behind; v.follows && behind >= backstay.MB {
 			now.Lag = behind
 		}
+		now.LagSeconds = int64(in.seen.second.lag() / time.Second)
 	}
 	in.mu.Lock()
 	before := in.second
@@ -129,6 +131,9 @@ func (in *Instance) nodes(primary backend.Phase) []backend.NodeStatus {
 	nodes := []backend.NodeStatus{{Name: in.record.Place.name(), Role: backend.Primary, Phase: primary}}
 	if in.second.Name != "" {
 		nodes = append(nodes, in.second)
+	}
+	for i := range nodes {
+		nodes[i].Reads = nodes[i].Name == in.reader
 	}
 	return nodes
 }

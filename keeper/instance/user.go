@@ -55,6 +55,11 @@ func (in *Instance) CreateUser(ctx context.Context, u backend.User) (backstay.Cr
 	if err != nil {
 		return nil, err
 	}
+	if u.Replica {
+		if n.Endpoint.Port = in.Record().ReadPort; n.Endpoint.Port == 0 {
+			return nil, backstay.Errorf(backstay.Unavailable, "The service instance has no address for reads yet.")
+		}
+	}
 	defer func() {
 		select {
 		case in.userMade <- struct{}{}:
@@ -66,7 +71,10 @@ func (in *Instance) CreateUser(ctx context.Context, u backend.User) (backstay.Cr
 	}
 	c, err := n.Engine.CreateUser(ctx, n.Node, engine.User{Name: u.Name, Password: u.Password, ReadOnly: u.ReadOnly})
 	if err == nil {
-		err = in.mirror(ctx, n)
+		err = in.mirror(ctx, n, false)
+	}
+	if err == nil && u.Replica {
+		err = in.awaitRoute(ctx)
 	}
 	return c, err
 }
@@ -94,7 +102,7 @@ func (in *Instance) DropUser(ctx context.Context, name string) error {
 		n, err := in.Serving(ctx)
 		if err == nil {
 			if err = n.Engine.DropUser(ctx, n.Node, name); err == nil {
-				err = in.mirror(ctx, n)
+				err = in.mirror(ctx, n, true)
 			}
 			if err == nil {
 				return nil
@@ -123,10 +131,16 @@ func (in *Instance) owe(ctx context.Context, name string) (owed bool, err error)
 	if status, _ := in.Look(); status.Phase == backend.Running {
 		return false, nil
 	}
-	if r := in.Record(); r.Removing || slices.Contains(r.Drops, name) || !userName.MatchString(name) {
+	r := in.Record()
+	if r.Removing || !userName.MatchString(name) {
 		return true, nil
 	}
-	return true, step.Run(ctx, in.oweSteps(name)...)
+	if !slices.Contains(r.Drops, name) {
+		if err := step.Run(ctx, in.oweSteps(name)...); err != nil {
+			return true, err
+		}
+	}
+	return true, in.holdReaders(ctx)
 }
 
 func (in *Instance) oweSteps(name string) []step.Step {
@@ -147,7 +161,7 @@ func (in *Instance) dropSteps() []step.Step {
 				return err
 			}
 		}
-		if err := in.mirror(ctx, n); err != nil {
+		if err := in.mirror(ctx, n, true); err != nil {
 			return err
 		}
 		return in.amendAlone(func(r *Record) {
