@@ -249,13 +249,12 @@ func mustStop(t *testing.T, c keeper.Config, home string) (goOn func()) {
 
 // holdUp has a reader hold up what its node is sent, and a writer send it that.
 func holdUp(ctx context.Context, r, w writer) error {
-	const alter = "ALTER TABLE noted ADD COLUMN later integer"
 	switch r := r.(type) {
 	case postgresWriter:
 		if _, err := r.Exec(ctx, "BEGIN; "+readNotes); err != nil {
 			return err
 		}
-		_, err := w.(postgresWriter).Exec(ctx, alter)
+		_, err := w.(postgresWriter).Exec(ctx, "ALTER TABLE noted ADD COLUMN later integer")
 		return err
 	case mysqlWriter:
 		for _, statement := range []string{"BEGIN", readNotes} {
@@ -263,7 +262,7 @@ func holdUp(ctx context.Context, r, w writer) error {
 				return err
 			}
 		}
-		_, err := w.(mysqlWriter).ExecContext(ctx, alter)
+		_, err := w.(mysqlWriter).ExecContext(ctx, "ALTER TABLE noted ADD INDEX later (n)")
 		return err
 	}
 	return errors.ErrUnsupported
@@ -341,7 +340,9 @@ func TestReadersDoNotHoldUpAFailover(t *testing.T) {
 		}
 		mustSignal(t, mustPID(t, b, spec.Instance), syscall.SIGKILL)
 		began := time.Now()
-		if err := add(t.Context(), p, writes, 2); err != nil {
+		ctx, cancel := context.WithTimeout(t.Context(), limit)
+		defer cancel()
+		if err := add(ctx, p, writes, 2); err != nil {
 			t.Fatal(err)
 		}
 		took := time.Since(began)

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -93,5 +95,33 @@ func TestRejoinInterrupted(t *testing.T) {
 	p.Copy(t)
 	if left, err := filepath.Glob(n.DataDir + "*"); err != nil || len(left) != 1 {
 		t.Errorf("beside the data lie %v, %v", left, err)
+	}
+}
+
+// TestSessionsOfADroppedRoleEnd on a node that follows, once it has caught up: that the role may read nothing any more
+// does not end them.
+func TestSessionsOfADroppedRoleEnd(t *testing.T) {
+	t.Parallel()
+	p := enginetest.NewPair(t, postgres.Engine{}, "")
+	e, u := postgres.Engine{}, engine.User{Name: "u1", Password: "correcthorsebatterystaple", ReadOnly: true}
+	c, err := e.CreateUser(t.Context(), p.Primary(), u)
+	if err == nil {
+		err = e.CatchUp(t.Context(), p.Primary(), p.Standby())
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	c["uri"] = strings.Replace(c["uri"].(string), strconv.Itoa(p.Primary().Endpoint.Port),
+		strconv.Itoa(p.Standby().Endpoint.Port), 1)
+	reader := binding{server: server{p.Standby()}, credentials: c}.connect(t)
+	reader.want(t, "SELECT 1", "1")
+	if err := e.DropUser(t.Context(), p.Primary(), u.Name); err != nil {
+		t.Fatal(err)
+	}
+	if err := e.CatchUp(t.Context(), p.Primary(), p.Standby()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := reader.Exec(t.Context(), "SELECT 1"); err == nil {
+		t.Error("the session of a role that was dropped goes on")
 	}
 }
