@@ -2,6 +2,8 @@ package mysql_test
 
 import (
 	"fmt"
+	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -192,4 +194,35 @@ func TestArchiveGoesOnBehindAFailover(t *testing.T) {
 		t.Fatal(err)
 	}
 	a.restore(t, moments[3]).want(t, "SELECT GROUP_CONCAT(n ORDER BY n) FROM t", "1,2,3,4")
+}
+
+// TestReadersEndNoPreparedTransaction on a node that follows: it could not follow any more.
+func TestReadersEndNoPreparedTransaction(t *testing.T) {
+	t.Parallel()
+	p := enginetest.NewPair(t, tested, "")
+	writer := server{p.Primary()}.bind(t)
+	w := writer.connect(t)
+	w.do(t, "CREATE TABLE prepared (n integer)", "XA START 'a'", "INSERT INTO prepared VALUES (1)", "XA END 'a'",
+		"XA PREPARE 'a'")
+	u := engine.User{Name: "u9", Password: "correcthorsebatterystaple", ReadOnly: true}
+	c, err := tested.CreateUser(t.Context(), p.Primary(), u)
+	if err == nil {
+		err = tested.CatchUp(t.Context(), p.Primary(), p.Standby())
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	was, is := strconv.Itoa(p.Primary().Endpoint.Port), strconv.Itoa(p.Standby().Endpoint.Port)
+	c["uri"], c["port"] = strings.Replace(c["uri"].(string), was, is, 1), p.Standby().Endpoint.Port
+	r := binding{server: server{p.Standby()}, credentials: c}.connect(t)
+	for _, end := range []string{"XA COMMIT 'a'", "XA ROLLBACK 'a'"} {
+		if _, err := r.ExecContext(t.Context(), end); err == nil {
+			t.Errorf("a reader of a standby ends what another has prepared: %s", end)
+		}
+	}
+	w.do(t, "XA COMMIT 'a'")
+	if err := tested.CatchUp(t.Context(), p.Primary(), p.Standby()); err != nil {
+		t.Errorf("the standby does not follow any more: %v", err)
+	}
+	r.want(t, "SELECT count(*) FROM prepared", "1")
 }

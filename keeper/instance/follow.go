@@ -265,7 +265,7 @@ func (in *Instance) see(ctx context.Context) error {
 		s.away = s.asked
 	}
 	s.behind, s.mirrored = f, unmirrored
-	if err == nil {
+	if s.hear(err, s.asked); err == nil {
 		s.measure(f, s.asked)
 		in.judgeLag()
 		in.catchUp(ctx, e, strangers)

@@ -1,6 +1,7 @@
 package instance
 
 import (
+	"errors"
 	"slices"
 	"time"
 
@@ -44,7 +45,7 @@ func (s *secondSight) measure(f engine.Following, now time.Time) {
 
 // forgetReads forgets what was seen of who reads from the second: its process is another one.
 func (s *secondSight) forgetReads() {
-	s.fresh, s.marks, s.lagging, s.caught = time.Time{}, nil, false, 0
+	s.fresh, s.marks, s.lagging, s.caught, s.unheard = time.Time{}, nil, false, 0, time.Time{}
 }
 
 // lag is how old what clients of the second read may have been when it was looked for last; 0 where that is not known.
@@ -87,4 +88,23 @@ func (in *Instance) tellLag(way route) {
 			". Until it has caught up, the primary serves who reads from replicas."
 	}
 	in.complain(lagTrouble, sentence)
+}
+
+// unheardPatience is for how long the second need not say how it follows, and is read from.
+const unheardPatience = time.Second
+
+// hear notes whether the second could say how it follows.
+func (s *secondSight) hear(err error, now time.Time) {
+	switch {
+	case err == nil || errors.Is(err, engine.ErrCopy):
+		s.unheard = time.Time{}
+	case s.unheard.IsZero():
+		s.unheard = now
+	}
+}
+
+// isHeard tells whether the second answers, as far as is known. While the primary does not, nobody can tell.
+func (in *Instance) isHeard() bool {
+	s := &in.seen.second
+	return s.unheard.IsZero() || s.asked.Sub(s.unheard) < unheardPatience || !in.seen.mute.IsZero() && !in.seen.busy
 }

@@ -63,9 +63,9 @@ type route struct {
 	shut       netip.AddrPort // where nobody reads any more: sessions there are ended; the zero one: nowhere
 }
 
-// routeOf is where reads are to go now. A standby is read from once it has followed, as long as it knows whose sessions
-// are to be there, and its clients do not read what was true too long ago. Whether it follows at this moment does not
-// count: while nobody knows of anything that it lacks, it lacks nothing.
+// routeOf is where reads are to go now. A standby is read from once it has followed, as long as it answers, it knows
+// whose sessions are to be there, and its clients do not read what was true too long ago. Whether it follows at this
+// moment does not count: while nobody knows of anything that it lacks, it lacks nothing.
 func (in *Instance) routeOf(r Record) route {
 	s, spec := &in.seen.second, r.spec(r.Started)
 	way := route{known: true, generation: r.Started}
@@ -80,7 +80,8 @@ func (in *Instance) routeOf(r Record) route {
 			return route{generation: r.Started}
 		}
 		second := nodeAddress(r.Second.Port)
-		if spec.Reading.Standby() && !s.fresh.IsZero() && s.caught == in.strangers.Load() && !s.lagging {
+		knows := s.caught == in.strangers.Load() // whose sessions are to be there
+		if spec.Reading.Standby() && !s.fresh.IsZero() && knows && !s.lagging && in.isHeard() {
 			way.node, way.to = r.Place.other().name(), second
 			return way
 		}

@@ -83,6 +83,7 @@ type secondSight struct {
 	fresh   time.Time // as of when its clients read everything, when it was seen last; zero: it has not followed yet
 	marks   []mark    // of the primary's log, that they do not read yet
 	lagging bool      // what they read is too old
+	unheard time.Time // since when it could not be found out how it follows; zero: it could
 	caught  int64     // up to which of those who were dropped it has no sessions; 0: that is not known
 
 	released bool // the primary was told that it need not wait, by this keeper
