@@ -189,6 +189,19 @@ func (g *Groups) Enter(id string, pid int) error {
 	return nil
 }
 
+// Doors are files by which a process that can write them enters a group that Set has made: it writes its own number to
+// each, "0" for itself. There are none of nil Groups.
+func (g *Groups) Doors(id string) []string {
+	if g == nil {
+		return nil
+	}
+	var doors []string
+	for _, p := range g.places {
+		doors = append(doors, filepath.Join(g.above(p), id, procs))
+	}
+	return doors
+}
+
 // Processes lists the processes of a group; none if there is no such group. One that is in it by one controller and not
 // by another, as it is half way through Enter, is left out.
 func (g *Groups) Processes(id string) ([]int, error) {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -210,6 +211,32 @@ func TestWeights(t *testing.T) {
 		t.Logf("%d and %d hundredths of a second", l, h)
 		return h > 2*l && h < 5*l
 	})
+}
+
+// TestProcessorIsLimited: a process that goes in by the group's doors, and would keep a processor busy, is held up though
+// nobody else is in the way.
+func TestProcessorIsLimited(t *testing.T) {
+	t.Parallel()
+	g := newGroups(t)
+	control(t, g, cpu)
+	mustSet(t, g, "background", Limits{Millicores: 100})
+	mustSet(t, g, "elsewhere", Limits{})
+	doors := strings.Join(g.Doors("background"), " ")
+	cmd, _ := run(t, g, "elsewhere", "for door in "+doors+"; do echo 0 >$door; done; while :; do :; done")
+	until(t, "it is held up", func() bool {
+		return number(filepath.Join(g.dirOf("background", cpu), "cpu.stat"), "nr_throttled") > 3
+	})
+	if inside, err := g.Processes("background"); err != nil || !slices.Contains(inside, cmd.Process.Pid) {
+		t.Errorf("in the group are %v (%v), and not %d", inside, err, cmd.Process.Pid)
+	}
+	mustSet(t, g, "background", Limits{})
+	began := ticks(t, cmd.Process.Pid)
+	until(t, "it is let go", func() bool { return ticks(t, cmd.Process.Pid)-began > 20 })
+	syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
+	cmd.Wait()
+	if err := g.Remove("background"); err != nil {
+		t.Error(err)
+	}
 }
 
 // ticks is the processor time that a process has had in user mode, as proc(5) counts it.

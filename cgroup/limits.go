@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strconv"
 
 	"github.com/backstay/backstay"
@@ -19,9 +20,23 @@ type Limits struct {
 	Memory backstay.Bytes
 	// Processes counts threads too. At the limit no more can be started. 0: no limit.
 	Processes int
+	// Millicores are thousandths of one processor: they have no more, even while nobody else wants it. 0: no limit.
+	Millicores int
 	// Weight, from 1 to 10000, is the part of processor and disk that they get of what is short, in proportion to
 	// others. What nobody else wants they have besides. 0: Usual.
 	Weight int
+}
+
+// An eighth of the machine is for what nobody waits for, and a quarter of a processor at least: a database that is busy
+// loses about as much of its throughput to it, and with a quarter a gigabyte is backed up in a quarter of a minute.
+const (
+	backgroundPart  = 8
+	leastBackground = 250 // thousandths of a processor
+)
+
+// Background are the limits of what nobody waits for, all together.
+func Background() Limits {
+	return Limits{Millicores: max(leastBackground, 1000*runtime.NumCPU()/backgroundPart)}
 }
 
 // file is one file of the kernel's, with what is to be written to it.
@@ -47,6 +62,24 @@ func (g *Groups) processor(weight int) file {
 		return file{cpu, []string{"cpu.weight"}, strconv.Itoa(weight), must}
 	}
 	return file{cpu, []string{"cpu.shares"}, strconv.Itoa(max(2, weight*1024/Usual)), must}
+}
+
+// quotaPeriod is how often a group may use its part of a processor up, in microseconds. It is the kernel's own default.
+const quotaPeriod = 100_000
+
+// quota is the file of a limit on the processor. A kernel need not have been built with it.
+func (g *Groups) quota(millicores int) file {
+	part := strconv.Itoa(millicores * quotaPeriod / 1000)
+	if g.unified {
+		if millicores == 0 {
+			part = "max"
+		}
+		return file{cpu, []string{"cpu.max"}, part + " " + strconv.Itoa(quotaPeriod), whereFound}
+	}
+	if millicores == 0 {
+		part = "-1"
+	}
+	return file{cpu, []string{"cpu.cfs_quota_us"}, part, whereFound}
 }
 
 // disk is the file of a group's part of the disk: only some of the schedulers that a disk can have know weights.
@@ -87,7 +120,7 @@ func (g *Groups) files(l Limits) []file {
 	if l.Processes > 0 {
 		most = strconv.Itoa(l.Processes)
 	}
-	all := []file{g.processor(weight), g.disk(weight), {pids, []string{"pids.max"}, most, must}}
+	all := []file{g.processor(weight), g.quota(l.Millicores), g.disk(weight), {pids, []string{"pids.max"}, most, must}}
 	return append(all, g.memory(l.Memory)...)
 }
 

@@ -27,6 +27,9 @@ type Node struct {
 	Full         bool            // from its start on, a Refuser's node refuses what clients write
 	Settings     json.RawMessage // the engine's own, an object; nil is all defaults
 	Replication  *Replication    // of a Replicator: nil of the only node of its instance
+	// Background are files that a tool which works for the node and for which nobody waits opens and writes "0" to first:
+	// so it enters a control group, in which it is bounded.
+	Background []string `json:"-"`
 }
 
 // LogValue is the node without the certificate's key.

@@ -27,11 +27,21 @@ func (c Config) groups() *cgroup.Groups {
 	return g
 }
 
+// boundBackground makes the group of what nobody waits for.
+func (k *Keeper) boundBackground() {
+	if err := k.machine.Groups.Set(instance.BackgroundGroup, cgroup.Background()); err != nil {
+		k.Log.Warn("what is done in the background takes what it can get of the processor", "error", err)
+	}
+}
+
+// leaveBackground removes that group, unless something in it has not ended yet: the next keeper finds it then.
+func (k *Keeper) leaveBackground() { _ = k.machine.Groups.Remove(instance.BackgroundGroup) }
+
 // sweepGroups removes the groups of instances of which nothing is left.
 func (k *Keeper) sweepGroups() {
 	found, err := k.machine.Groups.Found()
 	for _, id := range found {
-		if !k.machine.Records.Has(instance.OfHome(backstay.InstanceID(id))) {
+		if id != instance.BackgroundGroup && !k.machine.Records.Has(instance.OfHome(backstay.InstanceID(id))) {
 			if err = k.machine.Groups.Remove(id); err != nil {
 				break
 			}

@@ -107,6 +107,8 @@ func Run(ctx context.Context, c Config) error {
 	defer k.endLife()
 	k.superviseAll(records)
 	k.sweepGroups()
+	k.boundBackground()
+	defer k.leaveBackground()
 	k.attendOrphans()
 	g.Go(func() error { return k.serve(ctx) })
 	g.Go(func() error { k.awaitOurs(ctx); k.tendBuilds(ctx); return nil })

@@ -190,7 +190,7 @@ func (t *pgBackRest) runOnce(ctx context.Context, gentle bool, args []string) (o
 	cmd.Stdout, cmd.Stderr = &told, &said
 	run := process.RunBound // the tool's own processes end with it
 	if gentle {
-		run = process.RunGently
+		run = func(cmd *exec.Cmd) error { return process.RunGently(cmd, t.node.Background...) }
 	}
 	if err := run(cmd); err != nil {
 		var ended *exec.ExitError

@@ -12,13 +12,18 @@ import (
 // processor between sessions first ("autogroup"), niceness counts within one alone: the session's own is lowered too.
 // Who has niceness 10 gets a tenth of another's share. With 19, the last, it is a seventieth: on a machine that is
 // never idle, no backup came to its end.
-var gently = []string{"/bin/sh", "-c", `echo 10 2>/dev/null >/proc/$$/autogroup; renice 10 $$ >/dev/null; ` +
-	`exec ionice -t -c 3 "$0" "$@"`}
+const gently = `while [ "$1" != -- ]; do { echo 0 >"$1"; } 2>/dev/null; shift; done
+shift
+echo 10 2>/dev/null >/proc/$$/autogroup; renice 10 $$ >/dev/null
+exec ionice -t -c 3 "$@"`
 
-// RunGently is RunBound for a command that gives way to all other processes of the machine.
-func RunGently(cmd *exec.Cmd) error {
-	cmd.Args = slices.Concat(gently, []string{cmd.Path}, cmd.Args[1:])
-	cmd.Path = gently[0]
+// RunGently is RunBound for a command that gives way to all other processes of the machine. Doors are files by which it
+// enters a control group, if it can: to give way is not enough beside a database that waits for its disk at each
+// commit, for it finds the caches and the other half of its core taken when it goes on.
+func RunGently(cmd *exec.Cmd, doors ...string) error {
+	const shell = "/bin/sh"
+	cmd.Args = slices.Concat([]string{shell, "-c", gently, shell}, doors, []string{"--", cmd.Path}, cmd.Args[1:])
+	cmd.Path = shell
 	return RunBound(cmd)
 }
 

@@ -122,6 +122,10 @@ func (m *Machine) nodeAt(r Record, s backend.Spec, p Place, data string) (node.N
 	return n, nil
 }
 
+// BackgroundGroup is the group of the tools that work for instances while nobody waits for them. No instance is called
+// so.
+const BackgroundGroup = "background"
+
 // listen has a node listen at a port of these addresses.
 func (m *Machine) listen(n node.Node, s backend.Spec, port int, addresses []string) node.Node {
 	n.RunDir = m.RunDir(s.Instance, port)
@@ -132,6 +136,7 @@ func (m *Machine) listen(n node.Node, s backend.Spec, port int, addresses []stri
 		n.Admin = n.Engine.LocalAdmin(n.Node)
 	}
 	n.Groups, n.Limits = m.Groups, limitsOf(n, s)
+	n.Background = m.Groups.Doors(BackgroundGroup)
 	return n
 }
 
