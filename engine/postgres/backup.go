@@ -124,7 +124,7 @@ func (t *pgBackRest) newest(ctx context.Context, before []backupSet) (set backup
 	if len(after) == 0 || len(before) > 0 && after[len(after)-1].Label == before[len(before)-1].Label {
 		return set, errors.New("pgbackrest has made no backup")
 	}
-	if set, err = t.set(ctx, after[len(after)-1].Label); err != nil {
+	if set, err = t.all(ctx, after[len(after)-1].Label); err != nil {
 		return set, err
 	}
 	switch {
@@ -357,6 +357,11 @@ func (t *pgBackRest) set(ctx context.Context, id string) (backupSet, error) {
 	if !slices.ContainsFunc(sets, func(s backupSet) bool { return s.Label == id }) {
 		return backupSet{}, backstay.Errorf(backstay.NotFound, "There is no backup %s.", id)
 	}
+	return t.all(ctx, id)
+}
+
+// all returns one of the whole backups with all that is told of it.
+func (t *pgBackRest) all(ctx context.Context, id string) (backupSet, error) {
 	found, err := t.info(ctx, "--set="+id)
 	if err == nil && len(found.Backups) != 1 {
 		err = fmt.Errorf("backup %s is told of %d times", id, len(found.Backups))
