@@ -25,6 +25,7 @@ type Node struct {
 	Size         backstay.Size
 	Archive      bool            // an Archiver follows it: what Archive needs of it is in force from its next start on
 	Full         bool            // from its start on, a Refuser's node refuses what clients write
+	Closed       bool            // it is Full, and begins without clients: they have filled it until it ended
 	Settings     json.RawMessage // the engine's own, an object; nil is all defaults
 	Replication  *Replication    // of a Replicator: nil of the only node of its instance
 	// Background are files that a tool which works for the node and for which nobody waits opens and writes "0" to first:

@@ -16,7 +16,8 @@ const (
 func (w Writes) String() string { return [...]string{"any", "few", "no"}[w] }
 
 // Refuser is an Engine whose nodes can refuse what clients write, while these read: its disk is nearly full, and what
-// room is left is for deleting, and for the node itself. A node with Node.Full begins so.
+// room is left is for deleting, and for the node itself. A node with Node.Full begins so. One with Node.Closed lets
+// nobody in who could fill it again until RefuseWrites is called; then it shuts out who may have, until AnyWrites.
 type Refuser interface {
 	// RefuseWrites puts w in force in a running node. Under FewWrites and NoWrites statements that write are refused, by
 	// the engine's own error, in sessions that were there before too: these may be ended for it. Statements that began

@@ -2,14 +2,22 @@ package keeper_test
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/backend"
 	"github.com/backstay/backstay/backend/local"
+	"github.com/backstay/backstay/keeper"
 	"github.com/backstay/backstay/keeper/keepertest"
 )
 
@@ -133,4 +141,82 @@ func watchNeighbour(t *testing.T, b *local.Backend, spec backend.Spec) (slowest 
 		}
 	})
 	return func() time.Duration { cancel(); watching.Wait(); return most }
+}
+
+// TestClientsAreQuickerThanTheKeeper takes all the room that a server has in the moment in which its clients are let in,
+// and ends it, as clients do that insist on writing while the keeper gets no turn. At last the server begins without
+// them, with room that was kept for that: it serves, who is bound anew is let in, and the others when there is room.
+func TestClientsAreQuickerThanTheKeeper(t *testing.T) {
+	t.Parallel()
+	if testing.Short() {
+		t.Skip("it fills a volume again and again")
+	}
+	c := keepertest.WithImages(t, 2)
+	b, _ := keepertest.Run(t, c)
+	spec := newSpec(t)
+	spec.Size.Storage = 200 * backstay.MB
+	mustReach(t, b, spec)
+	p, quick := products[0], mustCredentials(t, b, spec.Instance)
+	reading, err := b.CreateUser(t.Context(), spec.Instance,
+		backend.User{Name: "u3", Password: "correcthorsebatterystaple", ReadOnly: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	fillers := takeRoomUntilShutOut(t, b, c, spec.Instance, quick)
+	mustQuery(t, reading, `SELECT 1`)
+	mustQuery(t, mustCreate(t, b, spec.Instance, "u2"), `SELECT 1`)
+	if w, err := p.open(t.Context(), quick); err == nil {
+		w.close()
+		t.Error("who may have filled the volume is let in while there is no room")
+	}
+	for _, filler := range fillers {
+		if err := os.Remove(filler); err != nil {
+			t.Error(err)
+		}
+	}
+	until(t, b, spec.Instance, allows)
+	mustQuery(t, quick, `CREATE TABLE room (n int)`)
+}
+
+// takeRoomUntilShutOut returns the files with which it has filled the volume, each when the binding was let in.
+func takeRoomUntilShutOut(
+	t *testing.T, b *local.Backend, c keeper.Config, id backstay.InstanceID, quick backstay.Credentials,
+) (fillers []string) {
+	t.Helper()
+	for deadline := time.Now().Add(limit); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+		w, err := products[0].open(t.Context(), quick)
+		if err != nil {
+			if strings.Contains(err.Error(), "rejects connection") {
+				return fillers
+			}
+			continue
+		}
+		filler := filepath.Join(c.DataDir, "instances", string(id), fmt.Sprint("filler", len(fillers)))
+		fillers = append(fillers, filler)
+		mustTakeRoom(t, filler)
+		if admin, err := b.Admin(t.Context(), id); err == nil {
+			if err := syscall.Kill(admin.PID, syscall.SIGKILL); err != nil && !errors.Is(err, syscall.ESRCH) {
+				t.Error(err)
+			}
+		}
+		w.close()
+	}
+	t.Fatal("clients are let in again and again, and use up what the server needs")
+	return fillers
+}
+
+// mustTakeRoom has a file take all the room that is left beside it.
+func mustTakeRoom(t *testing.T, path string) {
+	t.Helper()
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE, 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	end := int64(0)
+	for chunk := int64(16 * backstay.MB); chunk >= 4096; chunk /= 4 {
+		for unix.Fallocate(int(f.Fd()), 0, end, chunk) == nil {
+			end += chunk
+		}
+	}
 }

@@ -38,7 +38,7 @@ func configFiles(n engine.Node, chosen settings) (map[string]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	files := map[string]string{serverFile: server, "pg_ident.conf": ident, rulesFile: accessRules(n, insistent(n))}
+	files := map[string]string{serverFile: server, "pg_ident.conf": ident, rulesFile: accessRules(n, shutOutOf(n))}
 	if len(n.Port(engine.ClientPort).Listen) > 0 {
 		files[certificateFile] = n.TLS.Leaf
 		files[keyFile] = n.TLS.Key.Reveal()
@@ -201,13 +201,16 @@ func hasLibrary(i engine.Installation, name string) bool {
 // fits is refused. Whoever there is no role of any more is asked for a password as all others are, so that they read
 // of a failed login and not of this file. Of the roles that there are, only those of bindings have a password and may
 // log in, unless they are shut out.
-func accessRules(n engine.Node, shutOut []string) string {
+func accessRules(n engine.Node, out shutOut) string {
 	rules := "local all " + admin + " peer map=operator\n"
 	if len(n.Port(engine.ClientPort).Listen) > 0 {
 		rules += "hostnossl all all all reject\n" +
 			"hostssl all " + admin + " all reject\n"
-		for _, role := range shutOut {
+		for _, role := range out.roles {
 			rules += refusing(role)
+		}
+		if out.everybody {
+			rules += refusingAll
 		}
 		rules += "hostssl " + database + " all all scram-sha-256\n"
 	}

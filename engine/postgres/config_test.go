@@ -20,7 +20,7 @@ func TestAccessRules(t *testing.T) {
 		{"served", []string{"127.0.0.1"},
 			local + "hostnossl all all all reject\nhostssl all backstay all reject\nhostssl main all all scram-sha-256\n"},
 	} {
-		if got := accessRules(engine.Node{Ports: listening(tc.listen...)}, nil); got != tc.want {
+		if got := accessRules(engine.Node{Ports: listening(tc.listen...)}, shutOut{}); got != tc.want {
 			t.Errorf("%s: got\n%swant\n%s", tc.name, got, tc.want)
 		}
 	}

@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"bytes"
 	"context"
 	"io"
 	"os"
@@ -20,27 +21,38 @@ func refusing(role string) string { return "hostssl all \"" + role + "\" all rej
 
 var refusingRule = regexp.MustCompile(`(?m)^hostssl all "([a-zA-Z0-9_-]+)" all reject$`)
 
-// insistent are the roles of a full node that are shut out: they went on writing when there was no room for it.
-func insistent(n engine.Node) (roles []string) {
+// refusingAll is the rule by which a closed node lets no client in.
+const refusingAll = "hostssl all all all reject\n"
+
+// shutOut says who is not let in to a full node.
+type shutOut struct {
+	roles     []string // that went on writing when there was no room for it, or may have
+	everybody bool     // until it is known who could fill it again
+}
+
+// shutOutOf reads it from the rules. Where there are none, nobody is.
+func shutOutOf(n engine.Node) (out shutOut) {
 	if !n.Full {
-		return nil
+		return out
 	}
+	out.everybody = n.Closed
 	root, err := os.OpenRoot(n.DataDir)
 	if err != nil {
-		return nil // there is no data yet
+		return out // there is no data yet
 	}
 	defer root.Close()
 	f, err := root.Open(rulesFile)
 	if err != nil {
-		return nil
+		return out
 	}
 	defer f.Close()
 	const most = backstay.MB
 	rules, _ := io.ReadAll(io.LimitReader(f, int64(most)))
 	for _, found := range refusingRule.FindAllSubmatch(rules, -1) {
-		roles = append(roles, string(found[1]))
+		out.roles = append(out.roles, string(found[1]))
 	}
-	return roles
+	out.everybody = out.everybody || bytes.Contains(rules, []byte("\n"+refusingAll))
+	return out
 }
 
 // lastSegments is room that not even deleting may take: the server ends if there is none for the next file of its log.
@@ -61,22 +73,23 @@ WHERE usesysid <> 10 AND state IN ('active', 'fastpath function call') AND backe
 // else such a statement may do ends where no room is left for it either.
 const deleting = `'^\s*(delete|truncate|drop|vacuum|commit|end)\M'`
 
-// shutOut refuses the roles that go on writing on a node that has no room for it, and ends their sessions, again and
-// again: one may have begun before the server had read that.
-func shutOut(ctx context.Context, conn *pgx.Conn, n engine.Node) error {
-	before := insistent(n)
-	rows, err := conn.Query(ctx, insistingSQL, spares(n), len(before) > 0)
+// writersSQL finds the roles that could have filled a node, and left no trace of it when it ended.
+const writersSQL = `SELECT rolname::text FROM pg_roles r WHERE rolcanlogin AND NOT rolsuper AND NOT rolreplication
+    AND NOT EXISTS (SELECT FROM pg_roles kept WHERE kept.rolname = r.rolname || '-kept')`
+
+// refuseInsistent shuts out the roles that go on writing on a node that has no room for it, and ends their sessions,
+// again and again: one may have begun before the server had read that. Of a closed node, it shuts out whoever may
+// write, and lets in the others, and those who are bound later.
+func refuseInsistent(ctx context.Context, conn *pgx.Conn, n engine.Node) error {
+	before := shutOutOf(n)
+	found, err := findInsistent(ctx, conn, n, before)
 	if err != nil {
 		return err
 	}
-	found, err := pgx.CollectRows(rows, pgx.RowTo[string])
-	if err != nil {
-		return err
-	}
-	roles := sorted(slices.Concat(before, found))
-	if len(roles) > len(before) {
+	roles := sorted(slices.Concat(before.roles, found))
+	if before.everybody || len(roles) > len(before.roles) {
 		uid, gid := n.Account.IDs()
-		rules := map[string]string{rulesFile: accessRules(n, roles)}
+		rules := map[string]string{rulesFile: accessRules(n, shutOut{roles: roles})}
 		if err := datadir.WriteFiles(n.DataDir, uid, gid, rules); err != nil {
 			return err
 		}
@@ -86,4 +99,16 @@ func shutOut(ctx context.Context, conn *pgx.Conn, n engine.Node) error {
 	}
 	_, err = conn.Exec(ctx, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = ANY($1)", roles)
 	return err
+}
+
+func findInsistent(ctx context.Context, conn *pgx.Conn, n engine.Node, before shutOut) ([]string, error) {
+	sql, args := insistingSQL, []any{spares(n), len(before.roles) > 0}
+	if before.everybody {
+		sql, args = writersSQL, nil
+	}
+	rows, err := conn.Query(ctx, sql, args...)
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, pgx.RowTo[string])
 }

@@ -78,6 +78,37 @@ func TestWhoInsistsIsShutOut(t *testing.T) {
 	insisting.unbind(t)
 }
 
+// TestClosedNodeBegins has a full node begin without clients. Once it refuses what they write, those are let in who
+// read and who are bound from then on, and the others when there is room.
+func TestClosedNodeBegins(t *testing.T) {
+	t.Parallel()
+	for _, w := range []engine.Writes{engine.FewWrites, engine.NoWrites} {
+		t.Run(w.String(), func(t *testing.T) {
+			t.Parallel()
+			s := server{enginetest.NewNode(t, postgres.Engine{})}
+			process := enginetest.Serve(t, postgres.Engine{}, s.Node)
+			writing, reading := s.bind(t), s.bindReadOnly(t)
+			process.Stop(t)
+			closed := s.Node
+			closed.Full, closed.Closed = true, true
+			enginetest.Serve(t, postgres.Engine{}, closed)
+			for _, b := range []binding{writing, reading} {
+				if _, err := dial(t.Context(), b.credentials); stateOf(err) != "28000" {
+					t.Errorf("a closed node tells a client %v", err)
+				}
+			}
+			s.refuse(t, w)
+			reading.awaitEntry(t).do(t, `SELECT 1`)
+			s.bind(t).awaitEntry(t).do(t, `SELECT 1`)
+			if _, err := dial(t.Context(), writing.credentials); stateOf(err) != "28000" {
+				t.Errorf("who may have filled it is told %v", err)
+			}
+			s.refuse(t, engine.AnyWrites)
+			writing.awaitEntry(t).do(t, `CREATE TABLE t (i int)`)
+		})
+	}
+}
+
 // insist writes in sessions that ask for it, until one is refused at the door.
 func (b binding) insist(ctx context.Context) error {
 	for {

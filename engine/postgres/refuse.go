@@ -41,13 +41,14 @@ func temporary(s backstay.Size) backstay.Bytes {
 // MakingRoom tells how a session may write. DELETE alone gives nothing back to the disk.
 func (Engine) MakingRoom(engine.Installation) string {
 	return "`SET default_transaction_read_only = off`, then TRUNCATE or DROP, or DELETE and VACUUM FULL; a binding that " +
-		"fills it further so is shut out until there is room"
+		"fills it further so is shut out until there is room, and so are all that may write where the server has ended of " +
+		"that: delete by a new one then"
 }
 
 // RefuseWrites writes the configuration, has the server read it again if it has not, and cancels statements that are
 // not to go on.
 func (Engine) RefuseWrites(ctx context.Context, n engine.Node, w engine.Writes) error {
-	n.Full = w != engine.AnyWrites
+	n.Full, n.Closed = w != engine.AnyWrites, false
 	p, err := plan(ctx, n)
 	if err != nil {
 		return err
@@ -68,8 +69,8 @@ func (Engine) RefuseWrites(ctx context.Context, n engine.Node, w engine.Writes) 
 		return nil
 	}
 	return withAdmin(ctx, n, func(conn *pgx.Conn) error {
-		if w == engine.NoWrites {
-			if err := shutOut(ctx, conn, n); err != nil {
+		if w == engine.NoWrites || shutOutOf(n).everybody {
+			if err := refuseInsistent(ctx, conn, n); err != nil {
 				return err
 			}
 		}

@@ -242,12 +242,14 @@ func (in *Instance) startSteps(generation int64) []step.Step {
 	var n node.Node
 	return []step.Step{
 		{Name: "keeper.prepared", Do: func(ctx context.Context) (err error) {
-			if err := in.makeRoom(ctx); err != nil {
+			closed, err := in.makeRoom(ctx)
+			if err != nil {
 				return err
 			}
 			if n, err = in.nodeOf(ctx, generation); err != nil {
 				return err
 			}
+			n.Closed = n.Full && closed
 			n.Program, err = in.prepare(ctx, n)
 			in.seen.laid = in.versionOfData(n)
 			return err

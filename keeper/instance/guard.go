@@ -128,7 +128,7 @@ func (in *Instance) watchRoom(ctx context.Context, last *refusal) (pause time.Du
 	switch {
 	case known:
 		now = in.judge(r)
-		in.guarded.lend(r) // Run gives it
+		in.guarded.lend(r, recoveryServes) // Run gives it
 		pause = r.pause(now)
 	case in.Record().storage() == 0:
 		now = in.forget()
@@ -205,11 +205,13 @@ func (in *Instance) refuse(ctx context.Context, w engine.Writes, last refusal) (
 
 // An engine that has filled its volume all the same cannot write what it takes to refuse, and one that ended for that
 // cannot start. Of the room that was kept, and is used up, a part is made good, and another one where that was used up
-// too. All of it goes when the volume has room again.
+// too. All of it goes when the volume has room again. What an engine that serves may get leaves as much for its starts:
+// clients that are quicker than the keeper use up all that it gets. Behind that it starts without them.
 const (
-	recoveryRoom = 32 * backstay.MB // that is enough for a start
-	recoveryPart = 64 * backstay.MB
-	recoveryMost = 4 * recoveryPart
+	recoveryRoom   = 32 * backstay.MB // that is enough for a start
+	recoveryPart   = 64 * backstay.MB
+	recoveryServes = 2 * recoveryPart
+	recoveryMost   = 4 * recoveryPart
 )
 
 // refuge is how much larger the volume is to be than its plan has it.
@@ -233,29 +235,37 @@ func (g *guard) took(extra backstay.Bytes) {
 	g.given = extra
 }
 
-// lend has the volume be larger, for an engine that is in that room, and reports whether it is to be. Where it is the
-// disk below that has no room, that would help nothing.
-func (g *guard) lend(r room) bool {
+// isOverrun tells whether clients have used up all that the engine got for its recovery while it served.
+func (g *guard) isOverrun() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.extra > recoveryServes
+}
+
+// lend has the volume be larger by up to most, for an engine that is in that room, and reports whether it is to be.
+// Where it is the disk below that has no room, that would help nothing.
+func (g *guard) lend(r room, most backstay.Bytes) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	switch {
 	case r.watched || r.isShort() || r.free >= recoveryRoom:
 		return false
-	case g.extra == g.given && g.extra < recoveryMost:
+	case g.extra == g.given && g.extra < most:
 		g.extra += recoveryPart
 	}
 	return g.extra != g.given
 }
 
-// makeRoom looks how full the instance is before its engine is started, and gives it room for that.
-func (in *Instance) makeRoom(ctx context.Context) error {
+// makeRoom looks how full the instance is before its engine is started, and gives it room for that. Closed tells that
+// no client may come and use that up.
+func (in *Instance) makeRoom(ctx context.Context) (closed bool, err error) {
 	r, known := in.room()
 	if !known {
-		return nil
+		return false, nil
 	}
 	in.judge(r)
-	if !in.guarded.lend(r) {
-		return nil
+	if !in.guarded.lend(r, recoveryMost) {
+		return false, nil
 	}
-	return in.mountVolume(ctx)
+	return in.guarded.isOverrun(), in.mountVolume(ctx)
 }

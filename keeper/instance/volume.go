@@ -76,7 +76,7 @@ const lendPause = 100 * time.Millisecond
 // written is to be tried again then.
 func (in *Instance) lend(ctx context.Context) bool {
 	r, known := in.room()
-	return known && in.guarded.lend(r) && wait.Pause(ctx, lendPause) == nil
+	return known && in.guarded.lend(r, recoveryServes) && wait.Pause(ctx, lendPause) == nil
 }
 
 // liesAside tells whether there is, or is about to be, data of the instance beside that in use.
