@@ -79,6 +79,27 @@ func (k *kept) maintain() int {
 	return len(begun)
 }
 
+// TestMaintenanceIsDoneInItsWindow: what is begun in a window is worked on while that is open, by those who run the jobs.
+func TestMaintenanceIsDoneInItsWindow(t *testing.T) {
+	t.Parallel()
+	k := onTuesdays(t)
+	k.machine.alter(func(s *simulated) { s.build = "15.2" })
+	opens := time.Now().UTC().Truncate(24*time.Hour).AddDate(0, 0, 2) // the queue of jobs has a clock of its own
+	for opens.Weekday() != time.Tuesday {
+		opens = opens.AddDate(0, 0, 1)
+	}
+	k.at(opens.Add(4*time.Hour + time.Minute))
+	must(t, k.Maintain(t.Context()))
+	begun := k.ledger.take()
+	if len(begun) != 1 {
+		t.Fatalf("begun is %+v, want an upgrade", begun)
+	}
+	k.runJobs(t)
+	if op := k.outcome(t, begun[0].InstanceID, begun[0].ID); op.State != backstay.Succeeded {
+		t.Errorf("an upgrade ended as %+v", op)
+	}
+}
+
 // told is what users see with "cf service --params".
 type told struct {
 	Maintenance string   `json:"preferred_maintenance_window"`

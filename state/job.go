@@ -209,6 +209,6 @@ func (s *Store) insertMarketJob(ctx context.Context, tx pgx.Tx, j backstay.Job) 
 
 func (s *Store) insertBrokerJob(ctx context.Context, tx pgx.Tx, o broker.Operation) error {
 	_, err := s.inserts.InsertTx(ctx, tx, brokerJob{Instance: o.InstanceID, Operation: o.ID},
-		&river.InsertOpts{Queue: brokerQueue, MaxAttempts: MaxAttempts, ScheduledAt: o.NotBefore})
+		&river.InsertOpts{Queue: brokerQueue, MaxAttempts: MaxAttempts})
 	return err
 }
