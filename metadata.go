@@ -11,6 +11,13 @@ type Metadata struct {
 // space. Its value is the id of that space.
 const CopyLabel = "copy-to"
 
+// DrillLabel is the label of an instance by which its developers allow the operator to hold drills, where its value is
+// DrillWanted.
+const (
+	DrillLabel  = "drill"
+	DrillWanted = "wanted"
+)
+
 // MetadataUpdate is a change of Metadata: a key gets its value, or goes if that is nil. Other keys stay.
 type MetadataUpdate struct {
 	Labels      map[string]*string

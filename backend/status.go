@@ -33,6 +33,7 @@ type Status struct {
 	// the primary is lost; zero: there is none, or it may lack something.
 	Protected time.Time `json:"protected,omitzero"`
 	Failover  *Failover `json:"failover,omitempty"` // the last change of the primary; nil: there was none
+	Drill     *Drill    `json:"drill,omitempty"`    // the one that goes on, or ended last; nil: there was none
 	Obstacle  Obstacle  `json:"obstacle,omitzero"`  // why the wanted generation is not reached
 	// Worked is when work on the wanted generation was last seen to go on that takes longer the more data there is, as a
 	// restore does; zero: there was none. Whoever waits is patient while it moves.
@@ -70,6 +71,22 @@ type Failover struct {
 	Planned bool          `json:"planned"` // the one before was ended for it
 }
 
+// Drill is what was seen of a restart, or of a change of the primary, that a Spec has asked for, by somebody who wrote
+// to the instance all the while as its clients do.
+type Drill struct {
+	Generation int64     `json:"generation"` // that asked for it
+	Began      time.Time `json:"began"`
+	Ended      time.Time `json:"ended,omitzero"` // zero: it goes on, and what follows is not known yet
+	// Failed is the longest time in which no write was acknowledged.
+	Failed  time.Duration `json:"failed"`
+	Written int64         `json:"written"` // acknowledged writes; 0: nothing was seen, and Trouble says why
+	Lost    int64         `json:"lost"`    // of them, that were not there afterwards
+	Node    string        `json:"node"`    // that serves then
+	Changed bool          `json:"changed"` // it is another one than before
+	// Trouble is a sentence that says how far the rest can be relied on; empty: it can.
+	Trouble string `json:"trouble,omitempty"`
+}
+
 // Obstacle is why a generation is not reached. The zero Obstacle is none. With one, an instance may
 // well be Running: it serves as the last generation that was reached.
 type Obstacle struct {
@@ -83,8 +100,8 @@ func (s Status) Same(other Status) bool {
 	return s.Instance == other.Instance && s.Generation == other.Generation && s.Wanted == other.Wanted &&
 		s.Phase == other.Phase && s.Message == other.Message && s.Endpoint == other.Endpoint && s.Build == other.Build &&
 		slices.Equal(s.Nodes, other.Nodes) && s.Protected.Equal(other.Protected) &&
-		sameFailover(s.Failover, other.Failover) && s.Obstacle == other.Obstacle && s.Worked.Equal(other.Worked) &&
-		slices.Equal(s.Troubles, other.Troubles)
+		same(s.Failover, other.Failover) && same(s.Drill, other.Drill) && s.Obstacle == other.Obstacle &&
+		s.Worked.Equal(other.Worked) && slices.Equal(s.Troubles, other.Troubles)
 }
 
-func sameFailover(a, b *Failover) bool { return a == b || a != nil && b != nil && *a == *b }
+func same[T comparable](a, b *T) bool { return a == b || a != nil && b != nil && *a == *b }

@@ -25,7 +25,9 @@ type Broker struct {
 
 	// MayCopy tells whether it was consented to that a new instance begins with the data of one that is in another space.
 	// Nil: nobody has.
-	MayCopy     func(ctx context.Context, of backstay.InstanceID, to backstay.ProvisionRequest) (bool, error)
+	MayCopy func(ctx context.Context, of backstay.InstanceID, to backstay.ProvisionRequest) (bool, error)
+	// MayDrill tells of which instances drills are to be held, one in each maintenance window. Nil: of none.
+	MayDrill    func(context.Context) (map[backstay.InstanceID]bool, error)
 	Restoration *Restoration // nil, but where a whole platform is being restored
 
 	turns    turns

@@ -80,8 +80,8 @@ func (b *Broker) toldParameters(
 	b.tellBackups(ctx, in, a.Spec, told)
 	if a.Spec.Nodes > 1 {
 		tellReading(a.Spec.Reading, told)
-		b.tellNodes(ctx, in, told)
 	}
+	b.tellNodes(ctx, in, a.Spec, told)
 	if in.Pending.ID != "" {
 		pending, err := b.toldPending(in)
 		if err != nil {
@@ -111,34 +111,6 @@ func (b *Broker) tellStorage(ctx context.Context, in Instance, v backend.Volume,
 	told["storage_enforced"] = storage.Enforced
 	if v.Encrypted && storage.Encryption != "" {
 		told["encryption_at_rest"] = storage.Encryption
-	}
-}
-
-// toldFailover is the last change of the primary, as users are told of it.
-type toldFailover struct {
-	At  time.Time `json:"at"`
-	Why string    `json:"why"`
-	// Took is until the new primary took writes.
-	Took string `json:"took,omitempty"`
-}
-
-// tellNodes adds what the backend sees of the nodes: which of them takes writes, and whether another one can take over.
-func (b *Broker) tellNodes(ctx context.Context, in Instance, told map[string]any) {
-	status, err := b.Backends[in.Backend].Await(ctx, in.ID, 0)
-	if err != nil {
-		b.Log.Warn("it is not known what nodes an instance has", "instance", in.ID, "error", err)
-		return
-	}
-	told["nodes"], told["protected"] = status.Nodes, !status.Protected.IsZero()
-	if !status.Protected.IsZero() {
-		told["protected_since"] = status.Protected.UTC().Truncate(time.Second)
-	}
-	if f := status.Failover; f != nil {
-		last := toldFailover{At: f.At.UTC().Truncate(time.Second), Why: f.Why}
-		if f.Took > 0 {
-			last.Took = f.Took.Round(time.Millisecond).String()
-		}
-		told["last_failover"] = last
 	}
 }
 
@@ -264,10 +236,15 @@ func (b *Broker) describe(in Instance, said string) (string, error) {
 // isRows tells whether an engine describes itself in rows, one line each, after a line of dashes.
 func isRows(said string) bool { return strings.HasPrefix(said, "---\n") }
 
-// describeInRows adds rows to rows, indented as those are.
-func (b *Broker) describeInRows(in Instance, said string, pending pendingChange) string {
+// addRow adds a row to rows, indented as those are.
+func addRow(said, name, value string) string {
 	first := strings.TrimPrefix(said, "---\n")
 	indent := first[:len(first)-len(strings.TrimLeft(first, " "))]
+	return said + fmt.Sprintf("\n%s%-20s : %s", indent, name, value)
+}
+
+// describeInRows adds what the platform knows to rows.
+func (b *Broker) describeInRows(in Instance, said string, pending pendingChange) string {
 	windows := b.windowsOf(in.ID, in.ServiceID, in.Windows)
 	rows := [][2]string{
 		{"maintenance window", windows.Maintenance.String()}, {"daily backup window", windows.Backup.String()},
@@ -279,7 +256,7 @@ func (b *Broker) describeInRows(in Instance, said string, pending pendingChange)
 		rows = append(rows, [2]string{"not possible so far", pending.Reason})
 	}
 	for _, row := range rows {
-		said += fmt.Sprintf("\n%s%-20s : %s", indent, row[0], row[1])
+		said = addRow(said, row[0], row[1])
 	}
 	return said
 }
@@ -289,13 +266,23 @@ func newWindows(w terms.Windows) string {
 	return fmt.Sprintf("The maintenance window is %s, and the backup window is %s.", w.Maintenance, w.Backup)
 }
 
-// updated describes an update that the backend has made. The windows are told where the engine says nothing in rows, to
-// which they are added anyhow.
-func (b *Broker) updated(in Instance, op Operation, said string) string {
-	if op.Windows == (terms.Windows{}) || isRows(said) {
-		return said
+// updated describes an update that the backend has made. What it has seen of a restart that was asked for is told, and
+// the windows are told where the engine says nothing in rows, to which they are added anyhow.
+func (b *Broker) updated(in Instance, op Operation, serves backend.Status) string {
+	said := serves.Message
+	if op.Windows != (terms.Windows{}) && !isRows(said) {
+		said = newWindows(b.windowsOf(in.ID, in.ServiceID, op.Windows))
 	}
-	return newWindows(b.windowsOf(in.ID, in.ServiceID, op.Windows))
+	d := serves.Drill
+	switch {
+	case d == nil || d.Generation != op.Generation || d.Ended.IsZero():
+		return said
+	case isRows(said):
+		return addRow(said, "last drill", DrillSentence(*d))
+	case op.Windows == (terms.Windows{}):
+		return DrillSentence(*d)
+	}
+	return said + " " + DrillSentence(*d)
 }
 
 // arranged describes an update that the backend has nothing to do for, or not now. Rows stay; what else an engine said

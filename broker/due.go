@@ -16,12 +16,14 @@ const (
 	nothing task = iota
 	pendingTask
 	upgradeTask
+	drillTask
 )
 
 // view is what decides about an instance, with its windows complete.
 type view struct {
 	Scheduled
 	upgradable bool // there is a newer build than the one that serves
+	undrilled  bool // a drill is to be held in each window, could be now, and was not yet in this one
 }
 
 // due says what is to be done to an instance now.
@@ -33,6 +35,8 @@ func due(v view, now time.Time) task {
 		return pendingTask
 	case v.upgradable && !now.Before(v.Rests):
 		return upgradeTask
+	case v.undrilled && !now.Before(v.Rests):
+		return drillTask
 	}
 	return nothing
 }

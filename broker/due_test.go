@@ -47,6 +47,13 @@ func TestDue(t *testing.T) {
 		{"an upgrade that has failed in this window", time.Minute, func(v *view) {
 			v.upgradable, v.Rests = true, tuesday.Add(30*time.Minute)
 		}, nothing},
+		{"a drill", time.Minute, func(v *view) { v.undrilled = true }, drillTask},
+		{"a drill before the window", -time.Minute, func(v *view) { v.undrilled = true }, nothing},
+		{"a drill and an upgrade", time.Minute, func(v *view) { v.undrilled, v.upgradable = true, true }, upgradeTask},
+		{"a drill and a wish", time.Minute, func(v *view) { v.undrilled, v.Pending.ID = true, "wish" }, pendingTask},
+		{"a drill that has failed in this window", time.Minute, func(v *view) {
+			v.undrilled, v.Rests = true, tuesday.Add(30*time.Minute)
+		}, nothing},
 		{"a wish beside an upgrade that has failed", time.Minute, func(v *view) {
 			v.Pending.ID, v.upgradable, v.Rests = "wish", true, tuesday.Add(30*time.Minute)
 		}, pendingTask},

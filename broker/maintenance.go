@@ -20,8 +20,8 @@ const maintenancePause = 5 * time.Second
 var newestMinor = json.RawMessage(`{"update_minor_version_to_latest":true}`)
 
 // Maintain begins what is due in the maintenance windows that are open now: of each instance the change that waits for
-// it, and then a minor upgrade if there is one. What it begins is an operation like any other. What could not be begun
-// is due again at the next look.
+// it, then a minor upgrade if there is one, and then a drill if that is to be held. What it begins is an operation like
+// any other. What could not be begun is due again at the next look.
 func (b *Broker) Maintain(ctx context.Context) error {
 	scheduled, err := b.Store.Schedule(ctx)
 	if err != nil || len(scheduled) == 0 {
@@ -34,10 +34,10 @@ func (b *Broker) Maintain(ctx context.Context) error {
 	views := make([]view, len(scheduled))
 	for i, s := range scheduled {
 		s.Windows = b.windowsOf(s.ID, s.ServiceID, s.Windows)
-		views[i] = view{s, plans[s.PlanID].upgrades(s.Build)}
+		views[i] = view{Scheduled: s, upgradable: plans[s.PlanID].upgrades(s.Build)}
 	}
 	now := b.Now()
-	var failures []error
+	failures := []error{b.lookForDrills(ctx, views, now)}
 	for _, v := range allDue(views, now) {
 		if err := b.carryOut(ctx, v, now); err != nil && backstay.KindOf(err) != backstay.Busy {
 			failures = append(failures, fmt.Errorf("instance %s: %w", v.ID, err))
@@ -77,9 +77,12 @@ func (b *Broker) carryOut(ctx context.Context, v view, now time.Time) error {
 	if err != nil {
 		return absentIsFine(err)
 	}
-	if due(v, now) == upgradeTask {
-		_, closes := v.Windows.Maintenance.Next(now)
+	_, closes := v.Windows.Maintenance.Next(now)
+	switch due(v, now) {
+	case upgradeTask:
 		return b.beginUpgrade(ctx, in, closes)
+	case drillTask:
+		return b.beginDrill(ctx, in, closes)
 	}
 	if in.Pending.ID != v.Pending.ID {
 		return errBusy(in.ID)

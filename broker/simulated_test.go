@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/backend"
@@ -23,6 +24,7 @@ type simulated struct {
 	away    bool          // it does not answer
 	crowded bool          // it would refuse whatever is new
 	message string        // of an instance that serves
+	seen    backend.Drill // what is seen of each restart; the zero Drill: none is a drill
 
 	encryption    string                 // of what lies on its disks
 	restorePoints backstay.RestorePoints // that it can have
@@ -63,12 +65,29 @@ func (s *simulated) settle(id backstay.InstanceID) {
 	case status.Generation < spec.Generation:
 		if before, served := s.specs[id]; served && (before.Restarts != spec.Restarts || before.Build != spec.Build) {
 			s.restarts[id]++
+			if before.Restarts != spec.Restarts && s.seen != (backend.Drill{}) {
+				status.Drill = &backend.Drill{Generation: spec.Generation, Began: s.seen.Began}
+				go s.endDrill(id, spec.Generation)
+			}
 		}
 		s.specs[id], status.Generation, status.Build = spec, spec.Generation, spec.Build
 		status.Phase, status.Message = backend.Running, s.message
 		status.Endpoint = backstay.Endpoint{Host: "simulated", Port: 5432}
 	}
 	status.Revision++
+	close(s.changed)
+	s.changed = make(chan struct{})
+}
+
+// endDrill tells what was seen of a restart, a moment later than that the instance serves.
+func (s *simulated) endDrill(id backstay.InstanceID, generation int64) {
+	time.Sleep(20 * time.Millisecond)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	d := s.seen
+	d.Generation = generation
+	s.instances[id].Drill = &d
+	s.instances[id].Revision++
 	close(s.changed)
 	s.changed = make(chan struct{})
 }

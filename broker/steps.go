@@ -75,8 +75,12 @@ func (b *Broker) updateSteps(in Instance, op Operation) []step.Step {
 		}},
 		{Name: "broker.update.backed-up", Do: func(ctx context.Context) error { return b.awaitBackup(ctx, in, op) }},
 		{Name: "broker.update.users-restored", Do: func(ctx context.Context) error { return b.restoreUsers(ctx, in, op) }},
+		{Name: "broker.update.drilled", Do: func(ctx context.Context) (err error) {
+			serves, err = b.awaitDrill(ctx, in, op, serves)
+			return err
+		}},
 		{Name: "broker.update.recorded", Do: func(ctx context.Context) error {
-			return b.Store.SucceedOperation(ctx, op.ID, b.updated(in, op, serves.Message), servingAs(serves))
+			return b.Store.SucceedOperation(ctx, op.ID, b.updated(in, op, serves), servingAs(serves))
 		}},
 	}
 }

@@ -215,10 +215,10 @@ type Operation struct {
 }
 
 // inWindow tells that an operation is for the instance's maintenance window only.
-func (op Operation) inWindow() bool { return op.Asked.isSomething() || op.isUpgrade() }
+func (op Operation) inWindow() bool { return op.Asked.isSomething() || op.isOurs() }
 
-// isUpgrade tells that it is an upgrade of the platform's own accord, which is tried once in each window.
-func (op Operation) isUpgrade() bool {
+// isOurs tells that it is an upgrade or a drill of the platform's own accord, which is tried once in each window.
+func (op Operation) isOurs() bool {
 	return op.Cause == ByMaintenance && !op.Asked.isSomething() && !op.NotBefore.IsZero()
 }
 

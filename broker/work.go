@@ -120,7 +120,7 @@ func (b *Broker) perform(ctx context.Context, op Operation, last bool) error {
 // window may be tried in the next one, unless the error says that it can never be.
 func (b *Broker) refusal(in Instance, op Operation, err error) Refusal {
 	r := Refusal{Reason: backstay.SentenceOf(err)}
-	if op.isUpgrade() || op.inWindow() && (!isHopeless(err) || errors.Is(err, errOutOfTime)) {
+	if op.isOurs() || op.inWindow() && (!isHopeless(err) || errors.Is(err, errOutOfTime)) {
 		r.Again = b.endOfWindow(in)
 	}
 	return r

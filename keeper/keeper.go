@@ -298,6 +298,17 @@ func (k *Keeper) unwell() []backend.Status {
 	return list
 }
 
+// drills are those that have ended last, of each instance that had one.
+func (k *Keeper) drills() map[backstay.InstanceID][]backend.Drill {
+	held := map[backstay.InstanceID][]backend.Drill{}
+	for _, in := range k.all() {
+		if r := in.Record(); len(r.Drills) > 0 {
+			held[in.ID] = r.Drills
+		}
+	}
+	return held
+}
+
 // VolumeStepNames lists the steps that it takes besides where volumes are images.
 func VolumeStepNames() []string { return volume.StepNames() }
 

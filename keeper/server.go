@@ -83,6 +83,7 @@ func (k *Keeper) routes() http.Handler {
 	handle("POST "+wire.NamesPath, k.answerNames)
 	handle("GET "+wire.UnwellPath, func(r *http.Request) (any, error) { return k.unwell(), nil })
 	handle("GET "+wire.HeldPath, k.answerHeld)
+	handle("GET "+wire.DrillsPath, func(*http.Request) (any, error) { return k.drills(), nil })
 	handle("PUT "+wire.InstancePattern, k.answerApply)
 	handle("GET "+wire.InstancePattern, k.answerStatus)
 	handle("DELETE "+wire.InstancePattern, k.answerRemove)

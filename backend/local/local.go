@@ -97,6 +97,11 @@ func (b *Backend) Admin(ctx context.Context, id backstay.InstanceID) (a wire.Adm
 	return a, b.call(ctx, "GET", wire.AdminPath(id), nil, &a)
 }
 
+// Drills are those that have ended last, of each instance that had one.
+func (b *Backend) Drills(ctx context.Context) (held map[backstay.InstanceID][]backend.Drill, err error) {
+	return held, b.call(ctx, "GET", wire.DrillsPath, nil, &held)
+}
+
 // Rotate gives an instance's administrator another password. It reports whether that has one.
 func (b *Backend) Rotate(ctx context.Context, id backstay.InstanceID) (password bool, err error) {
 	var r wire.Rotation

@@ -35,6 +35,7 @@ type config struct {
 	endpointListen   string
 	ports            keeper.PortRange
 	minFree          backstay.Bytes
+	drills           bool // are held in maintenance windows
 	volumes          keeper.Volumes
 	overcommit       float64
 	volumeReserve    backstay.Bytes

@@ -41,6 +41,7 @@ func commands() []command {
 			deleteForGood},
 		{"restore", "make a new instance from what is kept of one, also of a deleted one", restoreUsage, restore},
 		{"copy", "copy an instance into another space, or consent to that", copyUsage, copyInstance},
+		{"drill", "have standbys take over, and show what that cost their clients", drillUsage, drill},
 		{"backup-platform", "back up the platform's own database now", backupPlatformUsage, backupPlatform},
 		{"restore-platform", "restore a whole Backstay on a new machine, from its repository and its key file",
 			restorePlatformUsage, restorePlatform},

@@ -5,16 +5,10 @@ import (
 	"context"
 	"flag"
 	"fmt"
-	"log/slog"
 	"strings"
-	"time"
 
 	"github.com/backstay/backstay"
-	"github.com/backstay/backstay/backend"
-	"github.com/backstay/backstay/backend/local"
-	"github.com/backstay/backstay/broker"
 	"github.com/backstay/backstay/market"
-	"github.com/backstay/backstay/state"
 )
 
 var restoreUsage = `Usage: backstay restore INSTANCE --as NAME [--to ORG/SPACE] [--plan PLAN] [FLAGS]
@@ -45,56 +39,21 @@ func restore(ctx context.Context, c *cli, args []string) error {
 	if err != nil {
 		return err
 	}
-	r, err := c.newRestorer(ctx, cfg)
+	b, err := c.openBeside(ctx, cfg)
 	if err != nil {
 		return err
 	}
-	defer r.store.Close()
-	return r.restore(ctx, backstay.InstanceID(operands[0]), origin, *name, *to, *plan)
+	defer b.store.Close()
+	return restorer{b}.restore(ctx, backstay.InstanceID(operands[0]), origin, *name, *to, *plan)
 }
 
-// restorer makes instances beside the control plane that runs, which carries out what is accepted here.
-type restorer struct {
-	*cli
-	store   *state.Store
-	archive backend.Archive
-	market  *market.Market
-	actor   backstay.Actor
-}
+// restorer makes instances out of backups.
+type restorer struct{ *beside }
 
-func (c *cli) newRestorer(ctx context.Context, cfg *config) (*restorer, error) {
-	catalog, err := cfg.loadCatalog()
-	if err != nil {
-		return nil, err
-	}
-	_, keys, err := cfg.openKeys(ctx)
-	if err != nil {
-		return nil, err
-	}
-	store, err := c.openRunning(ctx, cfg)
-	if err != nil {
-		return nil, err
-	}
-	instances, log := local.New(cfg.data.keeperSocket()), slog.New(slog.NewTextHandler(c.stderr, nil))
-	own := &broker.Broker{Store: store.Broker(), Backends: map[string]backend.Backend{broker.Local: instances},
-		Offered: catalog, Key: keys.State, Now: time.Now, Log: log, MayCopy: operatorConsents}
-	r := &restorer{cli: c, store: store, archive: instances, actor: operator(), market: &market.Market{
-		Store: store, Brokers: market.Brokers{ownBroker.ID: own}, Key: keys.State, Log: log,
-		CopyFreely: true,
-	}}
-	r.actor.Role = backstay.Administrator
-	return r, nil
-}
-
-// operatorConsents to every copy: who has the machine has the data.
-func operatorConsents(context.Context, backstay.InstanceID, backstay.ProvisionRequest) (bool, error) {
-	return true, nil
-}
-
-func (r *restorer) restore(
+func (r restorer) restore(
 	ctx context.Context, id backstay.InstanceID, origin *originFlags, name, to, plan string,
 ) error {
-	kept, err := r.archive.Backups(ctx, id)
+	kept, err := r.instances.Backups(ctx, id)
 	if err != nil {
 		return backupsAdvised(err)
 	}
@@ -119,7 +78,7 @@ func (r *restorer) restore(
 	}
 	job, err := r.market.CreateInstance(ctx, r.actor, wanted)
 	if err == nil {
-		err = r.await(ctx, job)
+		err = r.await(ctx, job, func(said string) { fmt.Fprintln(r.stdout, said) })
 	}
 	switch {
 	case backstay.KindOf(err) == backstay.NotFound:
@@ -139,7 +98,7 @@ type formerly struct {
 	plan    backstay.ServicePlanID
 }
 
-func (r *restorer) find(ctx context.Context, id backstay.InstanceID) (formerly, error) {
+func (r restorer) find(ctx context.Context, id backstay.InstanceID) (formerly, error) {
 	in, err := r.store.Broker().Instance(ctx, id)
 	if err == nil {
 		return formerly{id, in.SpaceID, in.ServiceID, in.PlanID}, nil
@@ -152,7 +111,7 @@ func (r *restorer) find(ctx context.Context, id backstay.InstanceID) (formerly, 
 }
 
 // space finds the space that is named as ORG/SPACE, or if none is named the one that the instance is or was in.
-func (r *restorer) space(ctx context.Context, was formerly, named string) (backstay.SpaceID, error) {
+func (r restorer) space(ctx context.Context, was formerly, named string) (backstay.SpaceID, error) {
 	filter := market.SpaceFilter{IDs: []backstay.SpaceID{was.space}}
 	if named != "" {
 		organization, space, ok := strings.Cut(named, "/")
@@ -182,7 +141,7 @@ func (r *restorer) space(ctx context.Context, was formerly, named string) (backs
 }
 
 // plan finds the plan of that name of the instance's service, or if none is named the one that the instance has or had.
-func (r *restorer) plan(ctx context.Context, was formerly, name string) (backstay.PlanID, error) {
+func (r restorer) plan(ctx context.Context, was formerly, name string) (backstay.PlanID, error) {
 	offerings, err := r.market.Offerings(ctx, r.actor,
 		market.OfferingFilter{BrokerIDs: []backstay.BrokerID{ownBroker.ID}})
 	if err != nil {
@@ -208,30 +167,4 @@ func (r *restorer) plan(ctx context.Context, was formerly, name string) (backsta
 		return "", err
 	}
 	return plans.Items[0].ID, nil
-}
-
-// await returns when the instance is there, and says meanwhile how it comes along. When we are told to end, it is made
-// all the same.
-func (r *restorer) await(ctx context.Context, job backstay.Job) error {
-	said := ""
-	for {
-		now, err := r.market.AwaitJob(ctx, job.ID, time.Second)
-		switch {
-		case err != nil:
-			return err
-		case now.State == backstay.JobComplete:
-			return nil
-		case now.State == backstay.JobFailed:
-			return backstay.Errorf(now.Kind, "%s", now.Sentence)
-		case ctx.Err() != nil:
-			return ctx.Err()
-		}
-		in, err := r.store.Instances(ctx, market.InstanceFilter{IDs: []backstay.InstanceID{
-			backstay.InstanceID(job.Resource),
-		}})
-		if err == nil && len(in.Items) > 0 && in.Items[0].LastOperation.Description != said {
-			said = in.Items[0].LastOperation.Description
-			fmt.Fprintln(r.stdout, said)
-		}
-	}
 }

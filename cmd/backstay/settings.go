@@ -180,8 +180,25 @@ func offerSettings() []settings.Setting[config] {
 			}
 			return nil
 		},
+	}, {
+		Name: "drills", Value: "WHEN", Unit: "`off` or `weekly`", Default: drillsOff,
+		Help: "hold drills of instances that allow it, in each maintenance window",
+		More: "The standby takes over, and an instance of one node is restarted. Developers allow it by `cf set-label " +
+			"service-instance NAME drill=wanted`. `backstay drill --results` shows what was seen.",
+		Read: func(c *config, text string) error {
+			if c.drills = text == drillsWeekly; !c.drills && text != drillsOff {
+				return errors.New("is neither off nor weekly")
+			}
+			return nil
+		},
 	}}
 }
+
+// When drills are held without being asked for.
+const (
+	drillsOff    = "off"
+	drillsWeekly = "weekly"
+)
 
 func keepingSettings() []settings.Setting[config] {
 	const unit = "a number of days, from 1 to 36500"

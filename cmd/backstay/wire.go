@@ -131,6 +131,9 @@ func (p *platform) build(ctx context.Context, instances *local.Backend) error {
 		Restoration: p.restoration()}
 	p.market = &market.Market{Store: p.store, Brokers: market.Brokers{ownBroker.ID: p.broker}, Key: key, Log: p.log}
 	p.broker.MayCopy = p.market.MayCopy
+	if p.cfg.drills {
+		p.broker.MayDrill = p.market.MayDrill
+	}
 	p.api = &cfapi.Server{Market: p.market, Authenticator: p.users, URL: p.cfg.url, Version: buildVersion(), Log: p.log}
 	p.tunnels = &tunnel.Server{Authenticator: p.users, Gate: p.market, Lease: p.cfg.grace, Log: p.log}
 	p.plugins = &plugins.Repository{Dir: p.cfg.plugins, URL: p.cfg.url + plugins.Path, Version: buildVersion(),

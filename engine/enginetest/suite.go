@@ -122,6 +122,9 @@ func Run(t *testing.T, s Subject) {
 		{"RefusesWhileClientsWait", testRefuseWaiting},
 		{"ArchiveGoesOnAfterFailover", testArchiveGoesOn},
 		{"LossBehindFailoverIsFound", testLossBehindFailover},
+		{"DrillWritesApart", testDrill},
+		{"DrillFollows", testDrillFollows},
+		{"DrillIsNotRestored", testDrillIsNotRestored},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()

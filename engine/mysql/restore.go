@@ -157,10 +157,13 @@ func removeNotes(data string) error {
 }
 
 // dropAll removes all users as DropUser does: who has defined something stays, locked and without a password, and what
-// they had prepared in transactions is rolled back.
+// they had prepared in transactions is rolled back. What a drill has left goes too.
 func dropAll(ctx context.Context, n engine.Node) error {
 	d := dialectOf(n.Installation)
 	return withAdmin(ctx, n, func(conn *sql.Conn) error {
+		if err := run(ctx, conn, dismissal()...); err != nil {
+			return err
+		}
 		names, err := column(ctx, conn, "SELECT User FROM mysql.user WHERE Host = '%'")
 		if err != nil {
 			return err

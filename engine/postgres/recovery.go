@@ -195,8 +195,11 @@ func stop(ctx context.Context, data string) error {
 	}
 }
 
-// dropUsers drops all roles that CreateUser has made.
+// dropUsers drops all roles that CreateUser has made, and that of a drill.
 func dropUsers(ctx context.Context, n engine.Node) error {
+	if err := (Engine{}).DismissDriller(ctx, n); err != nil {
+		return err
+	}
 	var names []string
 	err := withAdmin(ctx, n, func(conn *pgx.Conn) error {
 		rows, err := conn.Query(ctx, "SELECT rolname::text FROM pg_roles WHERE rolcanlogin AND oid <> 10")

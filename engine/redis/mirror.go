@@ -11,11 +11,11 @@ import (
 	"github.com/backstay/backstay/engine"
 )
 
-// Mirror has the node that follows know the primary's bindings, and no others. The primary is asked while the users of
-// the node are locked: of two calls, the one that changes them later has asked later.
+// Mirror has the node that follows know the primary's bindings, the user of a drill, and no others. The primary is
+// asked while the users of the node are locked: of two calls, the one that changes them later has asked later.
 func (Engine) Mirror(ctx context.Context, primary, n engine.Node) error {
 	err := withUsers(ctx, n, func(c *redis.Client) error {
-		wanted, err := bindingsOf(ctx, primary)
+		wanted, err := mirroredOf(ctx, primary)
 		if err != nil {
 			return err
 		}
@@ -23,7 +23,7 @@ func (Engine) Mirror(ctx context.Context, primary, n engine.Node) error {
 		if err != nil {
 			return err
 		}
-		has := bindings(users)
+		has := mirrored(users)
 		if slices.EqualFunc(wanted, has, aclUser.equal) {
 			return nil
 		}
@@ -38,7 +38,7 @@ func (Engine) Mirror(ctx context.Context, primary, n engine.Node) error {
 	return nil
 }
 
-// change makes the server's bindings those that are wanted. Each is sorted by name.
+// change makes the server's users those that are wanted. Each is sorted by name.
 func change(ctx context.Context, c *redis.Client, has, wanted []aclUser) error {
 	_, err := c.Pipelined(ctx, func(p redis.Pipeliner) error {
 		for _, u := range has {
@@ -49,7 +49,7 @@ func change(ctx context.Context, c *redis.Client, has, wanted []aclUser) error {
 		for _, u := range wanted {
 			i := slices.IndexFunc(has, u.isNamed)
 			if i < 0 || !has[i].equal(u) {
-				p.Do(ctx, setUser(u.name, slices.Concat([]string{"reset", "on"}, u.hashes, rights(!u.writes))...)...)
+				p.Do(ctx, setUser(u.name, slices.Concat([]string{"reset", "on"}, u.hashes, u.rights())...)...)
 			}
 		}
 		return nil
@@ -57,19 +57,19 @@ func change(ctx context.Context, c *redis.Client, has, wanted []aclUser) error {
 	return err
 }
 
-// bindingsOf asks a running node for the users of its bindings.
-func bindingsOf(ctx context.Context, n engine.Node) (found []aclUser, err error) {
+// mirroredOf asks a running node for the users that its others are to know.
+func mirroredOf(ctx context.Context, n engine.Node) (found []aclUser, err error) {
 	err = withOperator(ctx, n, func(c *redis.Client) error {
 		users, err := listUsers(ctx, c)
-		found = bindings(users)
+		found = mirrored(users)
 		return err
 	})
 	return found, err
 }
 
-// bindings are the bindings' own users, sorted, in the form in which they are compared.
-func bindings(users []aclUser) []aclUser {
-	found := slices.DeleteFunc(slices.Clone(users), func(u aclUser) bool { return !u.isBinding() })
+// mirrored are those of the users, sorted, in the form in which they are compared.
+func mirrored(users []aclUser) []aclUser {
+	found := slices.DeleteFunc(slices.Clone(users), func(u aclUser) bool { return !u.isMirrored() })
 	for i := range found {
 		slices.Sort(found[i].hashes)
 	}
@@ -79,16 +79,16 @@ func bindings(users []aclUser) []aclUser {
 
 func (u aclUser) isNamed(other aclUser) bool { return u.name == other.name }
 
-// equal compares what makes a binding's user: its rights follow from its kind.
+// equal compares what makes a user: its rights follow from its kind.
 func (u aclUser) equal(other aclUser) bool {
 	return u.name == other.name && u.writes == other.writes && slices.Equal(u.hashes, other.hashes)
 }
 
 func haveSameUsers(ctx context.Context, primary, n engine.Node) (bool, error) {
-	wanted, err := bindingsOf(ctx, primary)
+	wanted, err := mirroredOf(ctx, primary)
 	if err != nil {
 		return false, err
 	}
-	has, err := bindingsOf(ctx, n)
+	has, err := mirroredOf(ctx, n)
 	return slices.EqualFunc(wanted, has, aclUser.equal), err
 }

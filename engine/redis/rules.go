@@ -71,9 +71,20 @@ func parseUser(line string) aclUser {
 // isBinding tells whether the user is a binding's own.
 func (u aclUser) isBinding() bool { return isFree(u.name) }
 
+// isMirrored tells whether nodes that follow are to know the user too.
+func (u aclUser) isMirrored() bool { return u.isBinding() || u.name == driller }
+
+// rights are the user's by its kind.
+func (u aclUser) rights() []string {
+	if u.name == driller {
+		return mayDrill
+	}
+	return rights(!u.writes)
+}
+
 // isFree tells whether a name means no user of ours.
 func isFree(name string) bool {
-	return name != operator && name != replicator && !slices.Contains(nameless, name)
+	return name != operator && name != replicator && name != driller && !slices.Contains(nameless, name)
 }
 
 // setUser returns the command that applies rules to a user.

@@ -97,6 +97,15 @@ func (in *Instance) whyExposed() string {
 	return "its standby does not follow. It is started again, or made anew, by itself."
 }
 
+// handsOverTo is the generation that the second runs, which takes over.
+func (in *Instance) handsOverTo() int64 {
+	r := in.Record()
+	if r.Second == nil || r.Second.Started == 0 {
+		return r.Started
+	}
+	return r.Second.Started
+}
+
 // whyHandedOver says why the second takes over from a primary that serves.
 func (in *Instance) whyHandedOver() string {
 	r := in.Record()

@@ -422,5 +422,6 @@ func (in *Instance) serve(life context.Context) error {
 			st.Obstacle = backend.Obstacle{}
 		}
 	})
+	in.concludeDrill(life)
 	return nil
 }

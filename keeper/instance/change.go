@@ -28,6 +28,7 @@ func StepNames() []string {
 	for _, steps := range [][]step.Step{
 		in.startSteps(0), in.awaitSteps(), in.dropSteps(), in.reachSteps(context.Background()), in.checkSteps(0),
 		in.changeSteps(0), in.restartSteps(context.Background(), 0), in.giveUpSteps(backend.Obstacle{}), in.oweSteps(""),
+		in.drillEndSteps(Drill{}, nil),
 	} {
 		names = append(names, step.Names(steps)...)
 	}
@@ -93,6 +94,7 @@ func (in *Instance) removeSteps() []step.Step {
 			in.Tell("The service instance is being removed.")
 			in.seen.restoring.end()
 			in.seen.restoring = nil
+			in.seen.drill.end()
 			if err := in.endSecond(); err != nil {
 				return err
 			}

@@ -44,13 +44,15 @@ func (in *Instance) promoteSteps(t takeover) []step.Step {
 	}
 }
 
+var errNotInStep error = backstay.Errorf(backstay.Unavailable, "The standby is not in step any more.")
+
 // noteTakeover has the record say that the second serves, unless it was noted meanwhile that it lacks something. What
 // was the primary goes on then, though it is fenced.
 func (in *Instance) noteTakeover(t takeover) error {
 	in.write.Lock()
 	defer in.write.Unlock()
 	if in.Record().InStep.IsZero() && !t.conceded {
-		return backstay.Errorf(backstay.Unavailable, "The standby is not in step any more.")
+		return errNotInStep
 	}
 	return in.amend(func(r *Record) { r.failOver(t.why, t.planned, in.m.Now()) })
 }
@@ -58,11 +60,14 @@ func (in *Instance) noteTakeover(t takeover) error {
 // handOverSteps end the primary once the second lacks nothing, and make that the primary. Clients that come meanwhile
 // are held before the end: none is refused. Nothing has happened before that.
 func (in *Instance) handOverSteps(during context.Context, why string) []step.Step {
-	return append([]step.Step{
+	steps := append(in.drillSteps(in.handsOverTo), []step.Step{
 		{Name: "keeper.handed-over", Do: func(ctx context.Context) error {
 			e, err := in.replicator()
 			if err != nil {
 				return err
+			}
+			if in.Record().InStep.IsZero() { // who writes in a drill could not be made known to it
+				return errNotInStep
 			}
 			if _, err := in.settle(during, "before the standby takes over"); err != nil {
 				return err
@@ -81,7 +86,8 @@ func (in *Instance) handOverSteps(during context.Context, why string) []step.Ste
 			in.seen.serves = false // should it not end, it is served once more
 			return in.seen.node.EndWithin(endPatience, in.seen.process)
 		}},
-	}, in.promoteSteps(takeover{why: why, planned: true})...)
+	}...)
+	return append(steps, in.promoteSteps(takeover{why: why, planned: true})...)
 }
 
 // handOverPatience is how long the primary may take to be ready for its end.

@@ -69,6 +69,7 @@ type sight struct {
 	filled  <-chan error     // and why it must for its volume
 
 	restoring *restoring // data that is being restored; nil: none is
+	drill     *drilling  // who writes in a drill; nil: nobody does
 	second    secondSight
 	front     *process.Process // nil: it was not looked for, or has ended
 	reading   readingSight
@@ -228,6 +229,7 @@ func (in *Instance) Run(ctx context.Context) (gone bool) {
 		in.seen.leave()
 		in.seen.restoring.end()
 		in.seen.second.making.end()
+		in.seen.drill.end()
 		in.loseFront()
 		in.loseReadFront()
 		if p := in.seen.second.process; p != nil {
@@ -237,6 +239,7 @@ func (in *Instance) Run(ctx context.Context) (gone bool) {
 			in.seen.process.Close()
 		}
 	}()
+	in.resumeDrill(ctx)
 	for ctx.Err() == nil {
 		in.endRestore()
 		in.endMaking()

@@ -57,6 +57,9 @@ type Record struct {
 	Failover  *backend.Failover    `json:"failover,omitempty"`  // the last one; nil: there was none
 	Failovers int64                `json:"failovers,omitempty"` // that were asked for and made
 
+	Drill  *Drill          `json:"drill,omitempty"`  // under way, or not cleared away yet; nil: none is
+	Drills []backend.Drill `json:"drills,omitempty"` // the last that ended, the newest last
+
 	Obstacle backend.Obstacle `json:"obstacle,omitzero"` // why the wanted generation is given up, if it is
 	Drops    []string         `json:"drops,omitempty"`   // users that are to be dropped before the instance serves
 	Full     bool             `json:"full,omitempty"`    // what clients write is refused, until there is clearly room
@@ -148,8 +151,15 @@ func (rs Records) Save(r Record) error {
 	return err
 }
 
+// drillPath is where it is noted what a drill has seen so far.
+func (rs Records) drillPath(id backstay.InstanceID) string {
+	return filepath.Join(rs.Dir, string(id)+".drill")
+}
+
 // Remove removes the record. An absent one is success.
-func (rs Records) Remove(id backstay.InstanceID) error { return atomicfile.Remove(rs.path(id)) }
+func (rs Records) Remove(id backstay.InstanceID) error {
+	return errors.Join(atomicfile.Remove(rs.drillPath(id)), atomicfile.Remove(rs.path(id)))
+}
 
 // damagedSuffix is behind the names of records that were moved aside.
 const damagedSuffix = ".damaged"

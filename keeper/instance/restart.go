@@ -53,7 +53,7 @@ func (in *Instance) changeSteps(generation int64) []step.Step {
 // until then.
 func (in *Instance) restartSteps(during context.Context, generation int64) []step.Step {
 	var settled bool // there is next to nothing to write at the end of the process
-	return []step.Step{
+	return append(in.drillSteps(func() int64 { return generation }), []step.Step{
 		{Name: "keeper.settled", Do: func(context.Context) (err error) {
 			if settled = !in.seen.answers || !in.seen.silent.IsZero(); !settled {
 				settled, err = in.settle(during, "before the restart")
@@ -63,7 +63,7 @@ func (in *Instance) restartSteps(during context.Context, generation int64) []ste
 		{Name: "keeper.process-ended", Do: func(context.Context) error {
 			return in.endForChange(generation, settled)
 		}},
-	}
+	}...)
 }
 
 // reload puts the generation in force without a restart, as far as that is possible. A process that answers nobody, or

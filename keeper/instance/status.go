@@ -83,7 +83,7 @@ func (in *Instance) report(change func(*backend.Status)) {
 	if p := after.Phase; p != backend.Removing {
 		after.Nodes = in.nodes(p)
 		r := in.Record()
-		after.Protected, after.Failover = r.InStep, r.Failover
+		after.Protected, after.Failover, after.Drill = r.InStep, r.Failover, r.lastDrill()
 	}
 	if unseen || !after.Same(before) {
 		after.Revision = max(before.Revision+1, in.m.Now().UnixNano())

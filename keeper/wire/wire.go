@@ -11,6 +11,8 @@
 //	GET    /v2/unwell                       []backend.Status
 //	GET    /v2/held                         the generation wanted of each instance, by id: a control plane
 //	                                        that has come up asks for it first
+//	GET    /v2/drills                       the []backend.Drill that have ended last, of each instance that had one,
+//	                                        by id; the newest last
 //	PUT    /v2/instances/ID                 takes a backend.Spec; 204 once it is durable
 //	GET    /v2/instances/ID?after=REVISION  backend.Status, as soon as it is newer, or after LongPoll
 //	DELETE /v2/instances/ID                 204 once the wish is durable; ?discard=true: without a last backup
@@ -56,6 +58,7 @@ const (
 	UnwellPath    = "/v2/unwell"
 	HeldPath      = "/v2/held"
 	BackupsPath   = "/v2/backups"
+	DrillsPath    = "/v2/drills"
 	instancesPath = "/v2/instances/"
 )
 

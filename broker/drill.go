@@ -1,0 +1,66 @@
+package broker
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"time"
+
+	"github.com/backstay/backstay"
+	"github.com/backstay/backstay/backend"
+	"github.com/backstay/backstay/broker/terms"
+)
+
+// lookForDrills finds out of which instances a drill is to be held now: those whose window is open, and which have had
+// none in it, whoever has asked for that.
+func (b *Broker) lookForDrills(ctx context.Context, views []view, now time.Time) error {
+	if b.MayDrill == nil {
+		return nil
+	}
+	may, err := b.MayDrill(ctx)
+	if err != nil {
+		return err
+	}
+	var failures []error
+	for i, v := range views {
+		opens, _ := v.Windows.Maintenance.Next(now)
+		its, reached := b.Backends[v.Backend]
+		if !may[v.ID] || v.Busy || now.Before(opens) || !reached {
+			continue
+		}
+		s, err := its.Await(ctx, v.ID, 0)
+		failures = append(failures, err)
+		views[i].undrilled = err == nil && canDrill(s) && (s.Drill == nil || s.Drill.Began.Before(opens))
+	}
+	return errors.Join(failures...)
+}
+
+// canDrill tells whether a drill could be held now. A standby that could not take over would keep the operation, and
+// all who wait to change the instance, for as long as the window is open.
+func canDrill(s backend.Status) bool {
+	return s.Phase == backend.Running && (len(s.Nodes) < 2 || !s.Protected.IsZero())
+}
+
+// beginDrill has the standby of an instance take over, or restarts one that has none, as its developers could. It is
+// not tried again before the window closes. It is Busy while the instance does not serve.
+func (b *Broker) beginDrill(ctx context.Context, in Instance, closes time.Time) error {
+	if err := b.ready(ctx, in); err != nil {
+		return err
+	}
+	before, err := b.accepted(in)
+	if err != nil {
+		return err
+	}
+	asked, what := `{"reboot": true}`, "The service instance is about to be restarted, as a drill."
+	if before.Spec.Nodes > 1 {
+		asked, what = `{"reboot": true, "force_failover": true}`, "The standby is about to take over, as a drill."
+	}
+	c, err := b.agreeOnChange(ctx, in, in.PlanID, terms.Change{Parameters: json.RawMessage(asked)})
+	if err != nil {
+		return err
+	}
+	op := newOperation(in.ID, backstay.Update, what)
+	op.Cause, op.NotBefore = ByMaintenance, closes
+	_, err = b.beginChange(ctx, in, c, op)
+	return err
+}

@@ -1,0 +1,206 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"text/tabwriter"
+	"time"
+
+	"github.com/backstay/backstay"
+	"github.com/backstay/backstay/backend"
+	"github.com/backstay/backstay/backend/local"
+	"github.com/backstay/backstay/broker"
+	"github.com/backstay/backstay/market"
+)
+
+var drillUsage = `Usage: backstay drill INSTANCE... [FLAGS]
+       backstay drill --all [FLAGS]
+       backstay drill --results [INSTANCE...] [FLAGS]
+
+Holds drills, one after the other: the standby of each INSTANCE takes over, and one that has no standby is restarted.
+Somebody writes to it all the while as its clients do, and it is shown for how long that failed, and how much of what
+was acknowledged was lost. INSTANCE is a guid, as "cf service NAME --guid" shows it.
+
+It is for instances alone whose developers allow it, as they do by
+
+  cf set-label service-instance NAME drill=wanted
+
+  --all                        hold one for each instance that allows it
+  --results                    hold none, and show the last twenty of each, also those that developers have asked for
+` + stateUsage + new(cli).table().Help("catalog")
+
+func drill(ctx context.Context, c *cli, args []string) error {
+	fs := flag.NewFlagSet("drill", flag.ContinueOnError)
+	read := c.configFlags(fs, append(stateNames, "catalog")...)
+	all, results := fs.Bool("all", false, ""), fs.Bool("results", false, "")
+	operands, err := parseAnywhere(fs, args)
+	if err != nil {
+		return err
+	}
+	if *all && (*results || len(operands) > 0) || !*all && !*results && len(operands) == 0 {
+		return usagef("drill takes the guids of service instances, or --all, or --results.")
+	}
+	cfg, err := read()
+	if err != nil {
+		return err
+	}
+	if *results {
+		return c.showDrills(ctx, cfg, operands)
+	}
+	b, err := c.openBeside(ctx, cfg)
+	if err != nil {
+		return err
+	}
+	defer b.store.Close()
+	return driller{b}.hold(ctx, operands)
+}
+
+// driller holds drills.
+type driller struct{ *beside }
+
+// hold holds a drill of each of these instances, or where none is named, of all that allow it. It goes on behind one
+// that fails, and fails in the end.
+func (d driller) hold(ctx context.Context, named []string) error {
+	instances, err := d.willing(ctx, named)
+	if err != nil {
+		return err
+	}
+	if len(instances) == 0 {
+		fmt.Fprintf(d.stdout, "No service instance allows drills. Its developers allow them by: cf set-label "+
+			"service-instance NAME %s=%s\n", backstay.DrillLabel, backstay.DrillWanted)
+	}
+	var failed error
+	for _, in := range instances {
+		err := d.drill(ctx, in)
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if err != nil {
+			fmt.Fprintf(d.stdout, "%s (%s): FAILED: %s\n", in.Name, in.ID, backstay.SentenceOf(err))
+			failed = errors.Join(failed, fmt.Errorf("drill of %s: %w", in.ID, err))
+		}
+	}
+	if failed != nil {
+		return advise(failed, "backstay drill --results")
+	}
+	return nil
+}
+
+// willing returns the instances of these guids, or all, that allow drills. One that is named and does not is an error.
+func (d driller) willing(ctx context.Context, named []string) ([]backstay.Instance, error) {
+	if len(named) == 0 {
+		return d.market.AllowingDrills(ctx)
+	}
+	filter := market.InstanceFilter{Types: []backstay.InstanceType{backstay.Managed}}
+	for _, id := range named {
+		filter.IDs = append(filter.IDs, backstay.InstanceID(id))
+	}
+	found, err := d.store.Instances(ctx, filter)
+	if err != nil {
+		return nil, err
+	}
+	for _, id := range named {
+		i := slices.IndexFunc(found.Items, func(in backstay.Instance) bool { return string(in.ID) == id })
+		if i < 0 {
+			return nil, advise(backstay.Errorf(backstay.NotFound, "There is no service instance %s.", id),
+				"backstay drill --results")
+		}
+		if in := found.Items[i]; in.Metadata.Labels[backstay.DrillLabel] != backstay.DrillWanted {
+			return nil, advise(backstay.Errorf(backstay.Forbidden, "The developers of %s do not allow drills.", in.Name),
+				"cf set-label service-instance %s %s=%s", in.Name, backstay.DrillLabel, backstay.DrillWanted)
+		}
+	}
+	return found.Items, nil
+}
+
+// drill holds a drill of one instance, as its developers could.
+func (d driller) drill(ctx context.Context, in backstay.Instance) error {
+	status, err := d.instances.Await(ctx, in.ID, 0)
+	if err != nil {
+		return err
+	}
+	asked := `{"reboot": true}`
+	if len(status.Nodes) > 1 {
+		if asked = `{"reboot": true, "force_failover": true}`; status.Protected.IsZero() {
+			return backstay.Errorf(backstay.Unavailable, "Its standby cannot take over now: it is not protected.")
+		}
+	}
+	_, job, err := d.market.UpdateInstance(ctx, d.actor, in.ID, market.InstanceUpdate{Parameters: json.RawMessage(asked)})
+	if err != nil {
+		return err
+	}
+	if err := d.await(ctx, job, func(string) {}); err != nil {
+		return err
+	}
+	after, err := d.instances.Await(ctx, in.ID, 0)
+	switch {
+	case err != nil:
+		return err
+	case after.Drill == nil || after.Drill.Ended.IsZero():
+		return backstay.Errorf(backstay.Unavailable, "It is done, and it is not known yet what it cost.")
+	}
+	fmt.Fprintf(d.stdout, "%s (%s): %s\n", in.Name, in.ID, broker.DrillSentence(*after.Drill))
+	return nil
+}
+
+// showDrills shows what the last drills of these instances have seen, or of all.
+func (c *cli) showDrills(ctx context.Context, cfg *config, named []string) error {
+	held, err := local.New(cfg.data.keeperSocket()).Drills(ctx)
+	if err != nil {
+		return err
+	}
+	for _, id := range named {
+		if _, ok := held[backstay.InstanceID(id)]; !ok {
+			return advise(backstay.Errorf(backstay.NotFound, "No drill of %s is known.", id), "backstay drill --results")
+		}
+	}
+	if len(named) > 0 {
+		maps.DeleteFunc(held, func(id backstay.InstanceID, _ []backend.Drill) bool {
+			return !slices.Contains(named, string(id))
+		})
+	}
+	return writeDrills(c.stdout, held, c.instanceNames(ctx, cfg))
+}
+
+// writeDrills writes a line for each drill, and below them how far some can be relied on.
+func writeDrills(
+	to io.Writer, held map[backstay.InstanceID][]backend.Drill, names map[backstay.InstanceID]string,
+) error {
+	if len(held) == 0 {
+		fmt.Fprintln(to, "No drill was held yet.")
+		return nil
+	}
+	w := tabwriter.NewWriter(to, 0, 0, 3, ' ', 0)
+	fmt.Fprintln(w, "instance\tname\tbegan\twhat\twrites failed for\tacknowledged\tlost\tserves")
+	var troubles []string
+	for _, id := range slices.Sorted(maps.Keys(held)) {
+		for _, d := range held[id] {
+			what, failed := "restart", d.Failed.Round(time.Millisecond).String()
+			if d.Changed {
+				what = "failover"
+			}
+			if d.Written == 0 {
+				failed = "not seen"
+			}
+			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%d\t%d\tnode %s\n", id, cmp.Or(names[id], "-"), moment(d.Began), what, failed,
+				d.Written, d.Lost, d.Node)
+			if d.Trouble != "" {
+				troubles = append(troubles, fmt.Sprintf("%s, %s: %s", id, moment(d.Began), d.Trouble))
+			}
+		}
+	}
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	for _, trouble := range troubles {
+		fmt.Fprintf(to, "\n%s\n", trouble)
+	}
+	return nil
+}
