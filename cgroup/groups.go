@@ -281,7 +281,8 @@ func (g *Groups) Found() ([]string, error) {
 type Seen struct {
 	Memory backstay.Bytes // in use, with what of files is kept in memory
 	Limit  backstay.Bytes // of Memory; 0: there is none
-	Killed int64          // processes that were killed because the group needed more memory than its limit, so far
+	Killed int64          // processes that were killed for want of memory, the group's or the machine's, so far
+	Met    int64          // times that the group's own limit was met, so far
 	Denied int64          // times that a process could not be started, as there were as many as the limit allows, so far
 }
 
@@ -304,6 +305,9 @@ func (g *Groups) Look(id string) Seen {
 			s.Limit = 0
 		}
 		s.Killed = number(filepath.Join(dir, kills), "oom_kill")
+		if s.Met = number(filepath.Join(dir, kills), "oom"); !g.unified {
+			s.Met = number(filepath.Join(dir, "memory.failcnt"), "")
+		}
 	}
 	if dir := g.dirOf(id, pids); dir != "" {
 		s.Denied = number(filepath.Join(dir, "pids.events"), "max")

@@ -119,7 +119,10 @@ func TestMemoryIsLimited(t *testing.T) {
 	if line, err := neighbour.ReadString('\n'); line != "3000000\n" {
 		t.Errorf("the neighbour says %q, %v", line, err)
 	}
-	if seen := g.Look("neighbour"); seen.Killed != 0 || seen.Memory == 0 {
+	if seen := g.Look("greedy"); seen.Met == 0 {
+		t.Errorf("of what has met its limit is told %+v", seen)
+	}
+	if seen := g.Look("neighbour"); seen.Killed != 0 || seen.Met != 0 || seen.Memory == 0 {
 		t.Errorf("of the neighbour is told %+v", seen)
 	}
 }

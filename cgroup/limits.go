@@ -105,10 +105,14 @@ func (g *Groups) memory(limit backstay.Bytes) []file {
 	if limit == 0 {
 		bytes = "-1"
 	}
-	// The kernel refuses all by which the limit with swap would be below the one without, in between too.
-	withSwap := []string{"memory.memsw.limit_in_bytes"}
-	return []file{{memory, withSwap, bytes, ifPossible}, {memory, []string{"memory.limit_in_bytes"}, bytes, must},
-		{memory, withSwap, bytes, whereFound}}
+	// The kernel refuses all by which the limit with swap would be below the one without, in between too. It is a little
+	// higher: the kernel counts how often the one without is met, and not the other.
+	withSwap, swapped := []string{"memory.memsw.limit_in_bytes"}, bytes
+	if limit > 0 {
+		swapped = strconv.FormatInt(int64(limit+backstay.MB), 10)
+	}
+	return []file{{memory, withSwap, swapped, ifPossible}, {memory, []string{"memory.limit_in_bytes"}, bytes, must},
+		{memory, withSwap, swapped, whereFound}}
 }
 
 // files are what limits are written to, in order.

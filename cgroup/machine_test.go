@@ -96,7 +96,7 @@ func TestFilesOfVersion2(t *testing.T) {
 			t.Errorf("%s is %q, want %q (%v)", name, text, want, err)
 		}
 	}
-	if seen := g.Look("one"); seen != (Seen{Memory: 4096, Limit: backstay.MB, Killed: 2, Denied: 7}) {
+	if seen := g.Look("one"); seen != (Seen{Memory: 4096, Limit: backstay.MB, Killed: 2, Met: 3, Denied: 7}) {
 		t.Errorf("it tells %+v", seen)
 	}
 	text, err := os.ReadFile(filepath.Join(root, top, "name", "cgroup.subtree_control"))

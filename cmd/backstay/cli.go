@@ -17,7 +17,8 @@ type cli struct {
 	stdin          io.Reader
 	stdout, stderr io.Writer
 	env            func(string) string
-	root           bool // whether we are the superuser
+	root           bool   // whether we are the superuser
+	doctor         string // the command that examines what this one was given; empty: it was given nothing
 }
 
 // command is one word after "backstay".
@@ -63,7 +64,7 @@ func (c *cli) report(err error, helpful string) int {
 	case errors.As(err, &advised):
 		fmt.Fprintf(c.stderr, "backstay: %v\nType: %s\n", err, advised.command)
 	default:
-		fmt.Fprintf(c.stderr, "backstay: %v\nType: backstay doctor\n", err)
+		fmt.Fprintf(c.stderr, "backstay: %v\nType: %s\n", err, cmp.Or(c.doctor, "backstay doctor"))
 	}
 	return 1
 }

@@ -20,6 +20,7 @@ import (
 
 // config is what a Backstay goes by.
 type config struct {
+	doctor           string // the command that examines what was given
 	data             dataDir
 	Database         backstay.Secret // exported so that fmt finds the methods that redact it; empty: a private one
 	listen, url      string
@@ -78,7 +79,8 @@ func (c *cli) configFlags(fs *flag.FlagSet, names ...string) func() (*config, er
 		if *path != "" {
 			file, mistakes = table.ReadFile(*path)
 		}
-		cfg := &config{}
+		c.doctor = examining(*path, flags)
+		cfg := &config{doctor: c.doctor}
 		inForce, more := table.Read(cfg, flags, file)
 		cfg.InForce = inForce
 		mistakes = append(append(mistakes, more...), cfg.complete()...)
@@ -88,6 +90,20 @@ func (c *cli) configFlags(fs *flag.FlagSet, names ...string) func() (*config, er
 		cfg.keepArgs = append([]string{"keep"}, table.Args(inForce, dataPlaneNames()...)...)
 		return cfg, nil
 	}
+}
+
+// examining is the command that examines what the command line has named.
+func examining(file string, flags settings.Values) string {
+	command := "backstay doctor"
+	if file != "" {
+		command += " --config " + shellQuote(file)
+	}
+	for _, name := range []string{dataSetting, sealKeySetting} {
+		if given, ok := flags[name]; ok {
+			command += " --" + name + " " + shellQuote(given.Text)
+		}
+	}
+	return command
 }
 
 // serveConfig reads all settings, for the command that the arguments were given to.

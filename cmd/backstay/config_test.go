@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/backstay/backstay/internal/seal"
 	"github.com/backstay/backstay/internal/settings"
 )
 
@@ -86,6 +87,7 @@ func TestWhatIsInForceCanBeReadAgain(t *testing.T) {
 		t.Fatalf("%v\n%s", err, text.String())
 	}
 	first.InForce, second.InForce = settings.Values{}, settings.Values{}
+	first.doctor, second.doctor = "", ""
 	if !reflect.DeepEqual(first, second) {
 		t.Errorf("read again, it is\n%+v, not\n%+v\n%s", second, first, text.String())
 	}
@@ -104,5 +106,39 @@ func TestHost(t *testing.T) {
 				t.Errorf("%s %q: got %v", name, text, err)
 			}
 		}
+	}
+}
+
+// TestWhatFailedIsExaminedAsItWasGiven: who types what the message says examines the same Backstay.
+func TestWhatFailedIsExaminedAsItWasGiven(t *testing.T) {
+	t.Parallel()
+	c := &cli{env: func(string) string { return "" }}
+	dir := t.TempDir()
+	file := filepath.Join(dir, "its.yaml")
+	if err := os.WriteFile(file, []byte("data: "+dir+"/data\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cfg, err := c.serveConfig("serve", []string{"--config", file, "--seal-key", "command:/bin/unseal a"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := "backstay doctor --config '" + file + "' --seal-key 'command:/bin/unseal a'"
+	if cfg.doctor != want || c.doctor != want {
+		t.Errorf("examined by %q and %q, want %q", cfg.doctor, c.doctor, want)
+	}
+}
+
+// TestSealKeyThatIsNoFile is not to be shut for all others, and a credential is not a file.
+func TestSealKeyThatIsNoFile(t *testing.T) {
+	t.Parallel()
+	cfg := &config{data: dataDir(t.TempDir())}
+	cfg.SealKey.File = t.TempDir()
+	if remedy := cfg.keyRemedy(); strings.Contains(remedy, "chmod") {
+		t.Errorf("the remedy for a directory is %q", remedy)
+	}
+	cfg.SealKey = seal.Source{Credential: "absent"}
+	if _, err := cfg.loadSealKey(t.Context()); err == nil || strings.Contains(err.Error(), "mode 0600") ||
+		strings.Contains(err.Error(), ".:") {
+		t.Errorf("of a credential that is missing is said: %v", err)
 	}
 }

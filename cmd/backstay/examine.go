@@ -141,7 +141,7 @@ func (c *config) keyPlace() string {
 
 // keyRemedy is what helps where the sealing key cannot be had, or does not fit.
 func (c *config) keyRemedy() string {
-	if info, err := os.Stat(c.SealKey.File); err == nil && info.Mode().Perm()&0o077 != 0 {
+	if info, err := os.Stat(c.SealKey.File); err == nil && info.Mode().IsRegular() && info.Mode().Perm()&0o077 != 0 {
 		return "chmod 600 " + shellQuote(c.SealKey.File)
 	}
 	return "backstay doctor --data DIR --seal-key SOURCE, with the directory and the key that belong together"

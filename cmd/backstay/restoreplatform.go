@@ -263,7 +263,7 @@ func (r *platformRestorer) advised(ctx context.Context, c *cli, err error) error
 	}
 	kept, listErr := r.instances.Backups(ctx, stateInstance)
 	if listErr != nil || len(kept.List) == 0 {
-		return advise(err, "backstay doctor --data %s", r.cfg.data)
+		return advise(err, "%s", r.cfg.doctor)
 	}
 	if writeErr := writeBackups(c.stdout, kept, "(the platform itself)"); writeErr != nil {
 		return errors.Join(err, writeErr)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"flag"
@@ -83,6 +84,7 @@ func (r *sealRotator) rotate(ctx context.Context, c *cli) error {
 		}
 	}()
 	if err := step.Run(ctx, r.steps()...); err != nil {
+		err = cmp.Or(errors.Unwrap(err), err) // without the step's name, which says nothing to whoever typed it
 		return advise(fmt.Errorf("change the sealing key: %w", err), "backstay rotate-seal-key, as before")
 	}
 	fmt.Fprintf(c.stdout, "All secrets are opened by key %s now, and by no other: it is %s.\n", r.New.Fingerprint(), r.to)

@@ -95,11 +95,19 @@ func (c *config) outside(ctx context.Context) (e seal.Envelope, sealed bool, err
 func (c *config) loadSealKey(ctx context.Context) (seal.Key, error) {
 	key, err := c.SealKey.Load(ctx)
 	if errors.Is(err, fs.ErrNotExist) {
-		err = backstay.Wrapf(err, backstay.Unavailable,
+		err = backstay.Errorf(backstay.Unavailable,
 			"The sealing key %s is missing: without it no secret of this Backstay can be read, and a new one would not fit. "+
-				"Nothing was changed. Restore it, a file with mode 0600, or say by --%s where it is.", c.SealKey, sealKeySetting)
+				"Nothing was changed. %s, or say by --%s where it is.", c.SealKey, restoring(c.SealKey), sealKeySetting)
 	}
 	return key, err
+}
+
+// restoring says how a sealing key that is missing comes back.
+func restoring(s seal.Source) string {
+	if s.Credential != "" {
+		return "Have systemd give this process that credential (LoadCredentialEncrypted= of its unit)"
+	}
+	return "Restore it, a file with mode 0600"
 }
 
 // openKeys opens the keys that an earlier start has sealed, and makes nothing.

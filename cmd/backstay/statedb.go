@@ -69,7 +69,7 @@ func (p *platform) awaitBack(ctx context.Context, look func() error) error {
 		return true, err
 	})
 	if backstay.KindOf(err) == backstay.Unavailable {
-		return advise(err, "backstay doctor --data %s", p.cfg.data)
+		return advise(err, "%s", p.cfg.doctor)
 	}
 	return err
 }
@@ -154,7 +154,7 @@ func awaitState(ctx context.Context, instances *local.Backend) (dsn string, err 
 	for last.Phase != backend.Running {
 		s, err := instances.Await(limited, stateInstance, last.Revision)
 		if limited.Err() != nil && ctx.Err() == nil {
-			return "", advise(fmt.Errorf("it does not come up: %s", last.Message), "backstay doctor")
+			return "", fmt.Errorf("it does not come up: %s", last.Message)
 		}
 		if err != nil {
 			return "", err

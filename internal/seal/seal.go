@@ -126,7 +126,7 @@ func Load(path string) (k Key, err error) {
 		return k, err
 	}
 	if !info.Mode().IsRegular() {
-		return k, fmt.Errorf("the sealing key %s must be a file", path)
+		return k, fmt.Errorf("the sealing key %s is no file", path)
 	}
 	if info.Mode().Perm()&0o077 != 0 {
 		return k, fmt.Errorf("the sealing key %s is open to others than its owner: "+

@@ -80,6 +80,7 @@ type sight struct {
 	volume backstay.Bytes // the size that the volume was given; 0: it is not known to be mounted
 
 	killed, denied toll // of processes for want of memory; of starts of processes, as there were too many
+	met            toll // of its own limit on memory
 
 	laid string // the version of the data in use; empty: there is none, or the engine does not tell
 

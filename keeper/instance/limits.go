@@ -66,18 +66,34 @@ func (t *toll) add(count int64, now time.Time) (more, over bool) {
 	return more, over
 }
 
+// isRecent tells whether there were more a moment ago.
+func (t *toll) isRecent(now time.Time) bool { return !t.last.IsZero() && now.Sub(t.last) < time.Minute }
+
 // gauge notices what the kernel has refused to the instance's processes since the last call, and tells of it for a
-// time. It reports whether one was killed for want of memory.
-func (in *Instance) gauge() (killed bool) {
+// time. Why one was killed for want of memory, if one was, goes on with a sentence that has begun.
+func (in *Instance) gauge() (killed string) {
 	now, told := in.m.Now(), in.m.Groups.Look(string(in.Record().Home()))
 	at := now.UTC().Format("15:04")
-	killed = in.meter("memory", &in.seen.killed, told.Killed, now, fmt.Sprintf("At %s UTC a process of the database was "+
-		"ended: it needed more than the plan's %s of memory. Queries that take less of it help, or a plan with more.",
-		at, in.plan().Memory))
+	in.seen.met.add(told.Met, now)
+	because, help := outOfMemory(in.seen.met.isRecent(now), in.plan().Memory)
+	if in.meter("memory", &in.seen.killed, told.Killed, now, fmt.Sprintf("At %s UTC a process of the database was ended: "+
+		"%s. %s", at, because, help)) {
+		killed = because
+	}
 	in.meter("processes", &in.seen.denied, told.Denied, now, fmt.Sprintf("At %s UTC the database could not start another "+
 		"process: clients held more connections than the plan's %d. A plan with more of them helps, or a pool in the app.",
 		at, in.plan().Connections))
 	return killed
+}
+
+// outOfMemory says why a process was killed for want of memory, and what helps. Who has not met the limit of its own
+// plan of late was in the way when the machine itself had none left.
+func outOfMemory(own bool, plan backstay.Bytes) (because, help string) {
+	if own {
+		return fmt.Sprintf("it needed more than the plan's %s of memory", plan),
+			"Queries that take less of it help, or a plan with more."
+	}
+	return "the machine had no memory left", "It has not used up that of its plan: the operator can help."
 }
 
 // meter adds to a toll, and tells of what there is more of as a trouble.
@@ -85,7 +101,7 @@ func (in *Instance) meter(kind string, t *toll, count int64, now time.Time, sent
 	more, over := t.add(count, now)
 	switch {
 	case more:
-		in.log.Warn("an instance has met a limit of its plan", "limit", kind, "times", count)
+		in.log.Warn("the kernel has refused something to an instance", "what", kind, "times", count)
 		in.complain(kind, sentence)
 	case over:
 		in.complain(kind, "")
@@ -101,9 +117,8 @@ func (in *Instance) plan() backstay.Size {
 
 // explain is why the process has ended.
 func (in *Instance) explain() error {
-	if in.gauge() {
-		const because = "The engine ended: it needed more than the plan's %s of memory."
-		return backstay.Errorf(backstay.Unavailable, because, in.plan().Memory)
+	if because := in.gauge(); because != "" {
+		return backstay.Errorf(backstay.Unavailable, "The engine ended: %s.", because)
 	}
 	return in.seen.node.Explain()
 }

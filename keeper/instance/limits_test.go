@@ -36,6 +36,29 @@ func TestTollIsToldForATime(t *testing.T) {
 	}
 }
 
+// TestWhoseMemoryWasShort: an instance has used up its own only if it met its limit a moment before.
+func TestWhoseMemoryWasShort(t *testing.T) {
+	t.Parallel()
+	begun := time.Date(2026, 11, 27, 9, 0, 0, 0, time.UTC)
+	var met toll
+	for _, step := range []struct {
+		after time.Duration
+		count int64
+		want  string
+	}{
+		{0, 3, "the machine had no memory left"},
+		{time.Second, 4, "it needed more than the plan's 512MB of memory"},
+		{30 * time.Second, 4, "it needed more than the plan's 512MB of memory"},
+		{time.Hour, 4, "the machine had no memory left"},
+	} {
+		now := begun.Add(step.after)
+		met.add(step.count, now)
+		if because, _ := outOfMemory(met.isRecent(now), 512*backstay.MB); because != step.want {
+			t.Errorf("after %s: %q, want %q", step.after, because, step.want)
+		}
+	}
+}
+
 // TestWeightsGrowWithPlans, and no plan is nothing beside another.
 func TestWeightsGrowWithPlans(t *testing.T) {
 	t.Parallel()
