@@ -261,22 +261,28 @@ func isOfFailure(step string) bool {
 // isOfChange tells whether a step belongs to an update of an instance.
 func isOfChange(step string) bool {
 	switch step {
-	case "keeper.checked", "keeper.settled", "keeper.reloaded", "keeper.changed", "keeper.process-ended":
+	case "keeper.checked", "keeper.reloaded", "keeper.changed":
 		return true
 	}
-	return strings.HasPrefix(step, "market.update.") || strings.HasPrefix(step, "broker.update.")
+	return isOfRestart(step) || strings.HasPrefix(step, "market.update.") || strings.HasPrefix(step, "broker.update.")
 }
 
 // isOfRestart tells whether only a change that takes a restart of the engine comes past a step.
-func isOfRestart(step string) bool { return step == "keeper.settled" || step == "keeper.process-ended" }
+func isOfRestart(step string) bool {
+	switch step {
+	case "keeper.drill-noted", "keeper.drill-begun", "keeper.settled", "keeper.process-ended":
+		return true
+	}
+	return false
+}
 
 // isOfNoUser tells whether no user comes past a step: a delete that fails has nobody left to fail for, nothing is broken
-// here, and no upgrade or window is due. The crash tests of market, broker and keeper do.
+// here, no restart is asked for, and no upgrade or window is due. The crash tests of market, broker and keeper do.
 func isOfNoUser(step string) bool {
 	switch step {
 	case "broker.delete.refused", "keeper.drop-owed", "keeper.users-dropped",
 		"broker.update.given-up", "broker.update.returned", "broker.update.restored", "broker.update.refused",
-		"keeper.given-up":
+		"keeper.given-up", "keeper.drill-told", "keeper.drill-cleared":
 		return true
 	}
 	return strings.HasPrefix(step, "market.follow.")
