@@ -273,6 +273,73 @@ func onSmallPool(t *testing.T, c keeper.Config) {
 	})
 }
 
+// TestRestartAwaitsRoom: an engine that serves on a disk that somebody else has filled is not ended for a change, which
+// it would not survive there. It serves, says what it waits for, and the change is made when there is room.
+func TestRestartAwaitsRoom(t *testing.T) {
+	t.Parallel()
+	if testing.Short() {
+		t.Skip("takes some seconds, and most of a gigabyte")
+	}
+	c := everythingOnImages(t, 2)
+	onSmallPool(t, c)
+	c.Reserve = 192 * backstay.MB
+	b, _ := keepertest.Run(t, c)
+	spec := newSpec(t)
+	spec.Size.Storage = 5 * backstay.GB
+	mustReach(t, b, spec)
+	pid, credentials := mustPID(t, b, spec.Instance), mustCredentials(t, b, spec.Instance)
+	filler := filepath.Join(c.DataDir, "somebody-elses")
+	fillDisk(t, filler, 16*backstay.MB)
+	awaitNoRoom(t, c, spec.Instance)
+	spec.Generation, spec.Restarts = 2, 1
+	if err := b.Apply(t.Context(), spec); err != nil {
+		t.Fatal(err)
+	}
+	s := until(t, b, spec.Instance, func(s backend.Status) bool { return s.Obstacle.Generation == 2 })
+	if s.Obstacle.Final || !strings.Contains(s.Obstacle.Sentence, "until there is room") || mustPID(t, b, spec.Instance) != pid {
+		t.Errorf("on a disk that is full: %+v", s)
+	}
+	mustQuery(t, credentials, `SELECT 1`)
+	if err := os.Remove(filler); err != nil {
+		t.Fatal(err)
+	}
+	until(t, b, spec.Instance, func(s backend.Status) bool { return running(s) && s.Generation == 2 })
+	if mustPID(t, b, spec.Instance) == pid {
+		t.Error("it was not started again")
+	}
+}
+
+// fillDisk leaves so much of a disk.
+func fillDisk(t *testing.T, path string, leave backstay.Bytes) {
+	t.Helper()
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE, 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	var disk unix.Statfs_t
+	if err := unix.Statfs(path, &disk); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Fallocate(int(f.Fd()), 0, 0, int64(disk.Bavail)*disk.Bsize-int64(leave)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// awaitNoRoom returns when the pool gives a volume next to nothing.
+func awaitNoRoom(t *testing.T, c keeper.Config, id backstay.InstanceID) {
+	t.Helper()
+	for began := time.Now(); ; time.Sleep(50 * time.Millisecond) {
+		u, err := imagesOf(c).Usage(id)
+		if err == nil && u.Free < backstay.MB {
+			return
+		}
+		if time.Since(began) > limit {
+			t.Fatalf("the volume has room: %+v (%v)", u, err)
+		}
+	}
+}
+
 // mustWriteOurs writes to an instance that has no port.
 func mustWriteOurs(t *testing.T, b *local.Backend, id backstay.InstanceID) {
 	t.Helper()

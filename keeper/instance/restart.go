@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/backend"
 	"github.com/backstay/backstay/engine"
 	"github.com/backstay/backstay/internal/step"
@@ -54,6 +55,7 @@ func (in *Instance) changeSteps(generation int64) []step.Step {
 func (in *Instance) restartSteps(during context.Context, generation int64) []step.Step {
 	var settled bool // there is next to nothing to write at the end of the process
 	return append(in.drillSteps(func() int64 { return generation }), []step.Step{
+		{Name: "keeper.room-to-start", Do: func(context.Context) error { return in.wantRoomToStart() }},
 		{Name: "keeper.settled", Do: func(context.Context) (err error) {
 			if settled = !in.seen.answers || !in.seen.silent.IsZero(); !settled {
 				settled, err = in.settle(during, "before the restart")
@@ -121,6 +123,17 @@ func (in *Instance) settle(during context.Context, before string) (done bool, er
 	}
 	in.log.Info("an engine was settled before its restart", "took", in.m.Now().Sub(began), "error", err)
 	return err == nil, nil
+}
+
+// wantRoomToStart refuses to end an engine that serves while the disk below its volume does not give what it writes at
+// a start: it would not come up until there is room. Where it is the volume that is full, room is made at the start.
+func (in *Instance) wantRoomToStart() error {
+	r, known := in.room()
+	if !in.seen.answers || !known || r.watched || !r.isShort() || r.free >= shortSpent {
+		return nil
+	}
+	return backstay.Errorf(backstay.Unavailable, "The operator's disk is full: the database is not started again, which "+
+		"this change takes, until there is room. It serves as before.")
 }
 
 // endForChange ends the process, so that another one is started with the generation.
