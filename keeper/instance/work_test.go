@@ -21,12 +21,18 @@ func TestAttest(t *testing.T) {
 		in := newIdle(t)
 		defer in.attest(t.Context(), dir, filepath.Join(dir, "not there"))()
 		synctest.Wait()
-		at := time.Now() // of the file system, which knows nothing of the bubble
 		for n, work := range []func() error{
 			func() error { return os.WriteFile(file, nil, 0o600) },
 			func() error { return nil },
 			func() error { return os.WriteFile(file, []byte("something"), 0o600) },
-			func() error { at = at.Add(time.Hour); return os.Chtimes(file, at, at) }, // it wrote what was there already
+			func() error { // it wrote what was there already, later by the clock of the file system
+				info, err := os.Stat(file)
+				if err != nil {
+					return err
+				}
+				at := info.ModTime().Add(time.Hour)
+				return os.Chtimes(file, at, at)
+			},
 			func() error { return nil },
 			func() error { return os.Remove(file) },
 		} {
