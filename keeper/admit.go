@@ -21,7 +21,7 @@ func (k *Keeper) apply(ctx context.Context, spec backend.Spec) error {
 	if err := k.check(ctx, spec); err != nil {
 		return err
 	}
-	in, begun, err := k.admit(spec)
+	in, begun, err := k.admit(ctx, spec)
 	switch {
 	case err != nil:
 		return err
@@ -119,8 +119,10 @@ func plainName(s string) bool {
 
 // admit returns the instance that there is, or for a new one the admission that the caller is to see through.
 // An admission without a record is somebody else's.
-func (k *Keeper) admit(spec backend.Spec) (in *instance.Instance, begun admission, err error) {
-	seen, err := k.look(spec)
+func (k *Keeper) admit(
+	ctx context.Context, spec backend.Spec,
+) (in *instance.Instance, begun admission, err error) {
+	seen, err := k.look(ctx, spec)
 	if err != nil {
 		return nil, begun, err
 	}
@@ -142,13 +144,13 @@ func (k *Keeper) admit(spec backend.Spec) (in *instance.Instance, begun admissio
 }
 
 // admissible refuses a Spec that Apply would refuse, or returns the instance that it is of. A new one takes room of
-// what was seen of the disk. k.mu is held.
-func (k *Keeper) admissible(spec backend.Spec, seen disk) (*instance.Instance, error) {
+// what was seen of the disks. k.mu is held.
+func (k *Keeper) admissible(spec backend.Spec, seen []disk) (*instance.Instance, error) {
 	if in, ok := k.instances[spec.Instance]; ok {
 		if err := in.Admit(spec); err != nil {
 			return in, err
 		}
-		return in, k.checkPromises(spec)
+		return in, cmp.Or(k.checkRoom(spec, seen), k.checkPromises(spec))
 	}
 	switch {
 	case k.stopping:
@@ -169,7 +171,7 @@ func (k *Keeper) admissible(spec backend.Spec, seen disk) (*instance.Instance, e
 // checkAdmission refuses a Spec that Apply would refuse, and one that the engine says can never be: whoever asks for
 // it is told at once, and nothing is written down.
 func (k *Keeper) checkAdmission(ctx context.Context, spec backend.Spec) error {
-	seen, err := k.look(spec)
+	seen, err := k.look(ctx, spec)
 	if err != nil {
 		return err
 	}
@@ -266,9 +268,10 @@ func (k *Keeper) takenUIDs() map[uint32]bool {
 // findStrays looks for data of instances of which no record could be read: its owners are nobody else's.
 // k.mu is held.
 func (k *Keeper) findStrays() {
-	paths, err := filepath.Glob(k.dir("instances", "*", "data*"))
-	if err != nil {
-		return
+	var paths []string
+	for _, d := range k.machine.Disks.All() {
+		found, _ := filepath.Glob(filepath.Join(d.Instances(), "*", "data*")) // of what cannot be read there is none
+		paths = append(paths, found...)
 	}
 	for _, path := range paths {
 		id := instance.OfHome(backstay.InstanceID(filepath.Base(filepath.Dir(path))))

@@ -80,7 +80,7 @@ func (k *Keeper) sweepBuilds(ctx context.Context) error {
 	}
 	uses, known := k.uses()
 	for _, e := range entries {
-		if !known[backstay.InstanceID(e.Name())] {
+		if !known[instance.OfHome(backstay.InstanceID(e.Name()))] {
 			return nil
 		}
 	}

@@ -24,6 +24,7 @@ import (
 // Config is what a keeper is told. It is not changed once Run has it.
 type Config struct {
 	DataDir    string // absolute; everything is kept below it
+	StandbyDir string // absolute; what lies there are second nodes. Empty: they lie below DataDir too
 	Engines    map[string]engine.Engine
 	Host       string   // the name or address that credentials give to apps
 	Listen     []string // addresses that engines bind
@@ -75,7 +76,7 @@ func (c Config) dir(parts ...string) string {
 func (c Config) recordsDir() string { return c.dir("keeper", "instances") }
 func (c Config) backupsDir() string { return c.dir("keeper", "backups") }
 func (c Config) buildsDir() string  { return c.dir("builds") }
-func (c Config) volumesDir() string { return c.dir("volumes") } // of images
+func (c Config) volumesDir() string { return c.dir("volumes") }
 func (c Config) socket() string     { return c.dir("keeper", "keeper.sock") }
 
 // copies is how many nodes are restored or cloned at once: each of them reads and writes as fast as the disk can.
@@ -87,7 +88,7 @@ func (c Config) machine() *instance.Machine {
 	return &instance.Machine{
 		DataDir: c.DataDir, Host: c.Host, Listen: c.Listen, Engines: c.Engines,
 		Installed: &build.Store{Engines: c.Engines, Dir: c.buildsDir(), Now: c.Now, Log: c.Log},
-		Pools:     c.pools(),
+		Disks:     c.disks(),
 		Records:   instance.Records{Dir: c.recordsDir(), Key: c.Seal, Reserve: reserve, Log: c.Log},
 		Slots:     semaphore.NewWeighted(int64(2 * runtime.NumCPU())), Copies: semaphore.NewWeighted(copies),
 		Front: c.Front, Now: c.Now, Log: c.Log,

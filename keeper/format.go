@@ -12,7 +12,7 @@ import (
 
 // dataFormat is the number of what lies in a data directory. It is raised with whatever a keeper of the version before
 // would read wrongly, or leave out in silence, such as a field of a record that says how an instance is to run.
-const dataFormat = 4
+const dataFormat = 5
 
 func (c Config) formatFile() string { return c.dir("keeper", "format") }
 

@@ -35,7 +35,8 @@ type Keeper struct {
 	kindOfNew func() (volume.Kind, error) // of volumes of new instances
 	// encryption is by which way they can be encrypted, or why they cannot be.
 	encryption func() (way string, why error)
-	complaint  string // why volumes were not balanced at the last time; tendImages alone has it
+	trying     sync.Mutex                     // of kinds
+	kinds      map[*instance.Disk]volume.Kind // of new volumes on other disks than the data directory's
 
 	mu        sync.Mutex // never held over anything that waits
 	instances map[backstay.InstanceID]*instance.Instance
@@ -64,10 +65,12 @@ func newKeeper(c Config) *Keeper {
 		c.Now = time.Now
 	}
 	k := &Keeper{
-		Config: c, machine: c.machine(), starts: newStarts(), kindOfNew: c.newKind(), stray: map[uint32]bool{},
+		Config: c, machine: c.machine(), starts: newStarts(), stray: map[uint32]bool{},
 		instances: map[backstay.InstanceID]*instance.Instance{}, admitted: map[backstay.InstanceID]admission{},
 		allotting: map[backstay.InstanceID]*instance.Allotment{}, giving: map[int]bool{},
+		kinds: map[*instance.Disk]volume.Kind{},
 	}
+	k.kindOfNew, k.machine.KindOn = k.newKind(), k.kindOn
 	k.encryption = k.newEncryption()
 	k.machine.AskEvery, k.machine.Source, k.machine.Groups = k.askEvery, k.serving, c.groups()
 	k.custody = k.newCustody()
@@ -102,6 +105,7 @@ func Run(ctx context.Context, c Config) error {
 	if err := k.custody.Load(); err != nil {
 		return fmt.Errorf("read records of backups: %w", err)
 	}
+	k.lookForOneDisk()
 	g, ctx := errgroup.WithContext(ctx)
 	k.life, k.endLife = context.WithCancel(ctx)
 	defer k.endLife()

@@ -8,8 +8,6 @@ import (
 	"io/fs"
 	"os"
 	"time"
-
-	"github.com/backstay/backstay/keeper/instance"
 )
 
 // An engine's log is begun anew when it is this long, and the one before it is kept.
@@ -22,6 +20,7 @@ const (
 func (k *Keeper) boundLogs(ctx context.Context) {
 	tick := time.NewTicker(logInterval)
 	defer tick.Stop()
+	told := map[string]string{} // by path, what was said of it last: a disk that is lost fails each time
 	for {
 		if err := k.machine.Records.Reserve.Keep(); err != nil {
 			k.Log.Warn("no room on the disk could be set aside", "error", err)
@@ -32,10 +31,13 @@ func (k *Keeper) boundLogs(ctx context.Context) {
 		case <-tick.C:
 		}
 		for _, in := range k.all() {
-			for _, home := range instance.Homes(in.ID) {
-				path := k.machine.LogFile(home)
-				if err := boundLog(path, maxLog); err != nil {
+			for _, path := range k.machine.LogFiles(in.Record()) {
+				err := boundLog(path, maxLog)
+				if err == nil {
+					delete(told, path)
+				} else if told[path] != err.Error() {
 					k.Log.Warn("a log could not be begun anew", "path", path, "error", err)
+					told[path] = err.Error()
 				}
 			}
 		}

@@ -250,6 +250,10 @@ func leadPair(
 func awaitDisbanded(ctx context.Context, c keeper.Config, spec backend.Spec) error {
 	return wait.Until(ctx, wait.Every(20*time.Millisecond), func() (again bool, err error) {
 		homes, err := filepath.Glob(filepath.Join(c.DataDir, "instances", string(spec.Instance)+"*"))
+		if c.StandbyDir != "" {
+			apart, _ := filepath.Glob(filepath.Join(c.StandbyDir, "instances", string(spec.Instance)+"*"))
+			homes = append(homes, apart...)
+		}
 		return len(homes) > 1, err
 	})
 }

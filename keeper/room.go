@@ -1,10 +1,9 @@
 package keeper
 
 import (
+	"context"
 	"fmt"
 	"slices"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/backend"
@@ -12,22 +11,58 @@ import (
 	"github.com/backstay/backstay/volume"
 )
 
-// disk is what was seen of the disk before a new instance is admitted.
+// disk is what was seen of a disk before an instance gets a node there.
 type disk struct {
 	volume.Room
-	pooled bool           // new instances get volumes of its pool
-	data   backstay.Bytes // that a new instance begins with
+	on     *instance.Disk
+	pooled bool           // new nodes get volumes of its pool
+	data   backstay.Bytes // that a new node begins with
 }
 
-// look looks at the disk, which k.mu is not held over.
-func (k *Keeper) look(spec backend.Spec) (seen disk, err error) {
-	kind, err := k.kindOfNew()
-	seen.pooled = err == nil && kind == volume.Image // else there is an error when the volume is made
+// look looks at the disks that a Spec wants new nodes on, which k.mu is not held over.
+func (k *Keeper) look(ctx context.Context, spec backend.Spec) (seen []disk, err error) {
+	k.mu.Lock()
+	in, known := k.instances[spec.Instance]
+	k.mu.Unlock()
+	if spec.Private || spec.Served != nil { // what has served is there already
+		return nil, nil
+	}
+	r := instance.Record{Spec: spec}
+	if known {
+		r = in.Record()
+	}
+	disks := k.machine.DisksOf(r, spec)
+	switch {
+	case known && len(disks) > 1 && disks[1] != disks[0] && r.LacksSecond(spec):
+		disks = disks[1:]
+	case known:
+		return nil, nil
+	}
+	for _, d := range slices.Compact(disks) { // of two nodes on one disk, the second has what the first leaves
+		one, err := k.lookAt(ctx, d, spec)
+		if err != nil {
+			return nil, err
+		}
+		seen = append(seen, one)
+	}
+	return seen, nil
+}
+
+func (k *Keeper) lookAt(ctx context.Context, d *instance.Disk, spec backend.Spec) (seen disk, err error) {
+	seen.on = d
+	if err := d.Ready(); err != nil {
+		return seen, err
+	}
+	kind, err := k.kindOn(ctx, d)
+	if err != nil && d != k.machine.Disks.Data() { // on which there is an error when the volume is made
+		return seen, err
+	}
+	seen.pooled = err == nil && kind == volume.Image
 	if seen.pooled {
-		seen.Room, err = k.machine.Pools[volume.Image].Room()
+		seen.Room, err = d.Images().Room()
 		seen.data = k.beginning(spec)
 	} else {
-		seen.Free, err = k.free()
+		seen.Free, err = d.Free()
 	}
 	if err != nil {
 		return seen, fmt.Errorf("measure free space: %w", err)
@@ -44,7 +79,7 @@ func (k *Keeper) beginning(spec backend.Spec) (data backstay.Bytes) {
 		if err != nil {
 			return 0 // there is a better error when it is made
 		}
-		usage, _ := k.machine.Pools[in.Record().Volume].Usage(from.Instance)
+		usage, _ := k.machine.Usage(in.Record())
 		return usage.Used
 	default:
 		kept, _ := k.custody.Backups(from.Instance)
@@ -57,35 +92,58 @@ func (k *Keeper) beginning(spec backend.Spec) (data backstay.Bytes) {
 	return data
 }
 
-// checkRoom is Unavailable if a new instance would leave too little of the disk free, or of its pool too little for all
+// checkRoom is Unavailable if a new node would leave too little of its disk free, or of its pool too little for all
 // instances to have their last room. k.mu is held.
-func (k *Keeper) checkRoom(spec backend.Spec, seen disk) error {
+func (k *Keeper) checkRoom(spec backend.Spec, seen []disk) error {
+	for _, d := range seen {
+		if err := k.checkRoomOn(d, spec); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (k *Keeper) checkRoomOn(seen disk, spec backend.Spec) error {
+	name := k.nameOf(seen.on)
 	if seen.Free < k.MinFree {
-		return backstay.Errorf(backstay.Unavailable, "The disk is nearly full: %d MB are free, "+
+		return backstay.Errorf(backstay.Unavailable, "%s is nearly full: %d MB are free, "+
 			"and a new service must leave %d MB. Delete services, or ask the operator for more room.",
-			seen.Free/backstay.MB, k.MinFree/backstay.MB)
+			name, seen.Free/backstay.MB, k.MinFree/backstay.MB)
 	}
 	if !seen.pooled || promise(spec) == 0 {
 		return nil
 	}
-	kept, takes := seen.Kept+k.begun(spec.Instance, seen.Volumes), volume.Newcomer+seen.data
+	kept, takes := seen.Kept+k.begun(spec.Instance, seen), volume.Newcomer+seen.data
 	if seen.Reserve+kept+takes <= seen.Free {
 		return nil
 	}
-	promised, _ := k.promised(spec.Instance, promise)
-	return backstay.Errorf(backstay.Unavailable, "The disk is nearly full: of %d MB that are free, %d MB are kept for "+
+	promised, _ := k.promised(spec.Instance, k.promiseOn(seen.on))
+	return backstay.Errorf(backstay.Unavailable, "%s is nearly full: of %d MB that are free, %d MB are kept for "+
 		"the platform and %d MB for the services that there are, to which %d GB are promised. A new service takes %d MB of "+
-		"them. Delete services or data, or ask the operator for a larger disk, or a smaller `volume-reserve`.",
+		"them. Delete services or data, or ask the operator for a larger disk, or a smaller `volume-reserve`.", name,
 		seen.Free/backstay.MB, seen.Reserve/backstay.MB, kept/backstay.MB, promised/backstay.GB, takes/backstay.MB)
 }
 
-// begun is what instances take of the pool that are admitted, and of which there was no volume yet when the pool was
+// nameOf is what a disk is called in a sentence for users.
+func (k *Keeper) nameOf(d *instance.Disk) string {
+	if d == k.machine.Disks.Data() {
+		return "The disk"
+	}
+	return "The disk for standbys"
+}
+
+// begun is what instances take of a pool that are admitted, and of which there was no volume yet when the pool was
 // looked at. k.mu is held.
-func (k *Keeper) begun(but backstay.InstanceID, volumes []backstay.InstanceID) (taken backstay.Bytes) {
+func (k *Keeper) begun(but backstay.InstanceID, seen disk) (taken backstay.Bytes) {
 	k.each(func(r instance.Record) {
-		id := r.Spec.Instance
-		if id != but && promise(r.Spec) > 0 && !r.Removing && !slices.Contains(volumes, id) && k.begins(r) {
-			taken += volume.Newcomer
+		if r.Spec.Instance == but || promise(r.Spec) == 0 || r.Removing || !k.begins(r) {
+			return
+		}
+		homes := []backstay.InstanceID{r.Home(), r.SecondHome()}
+		for i, d := range slices.Compact(k.machine.DisksOf(r, r.Spec)) {
+			if d == seen.on && !slices.Contains(seen.Volumes, homes[i]) {
+				taken += volume.Newcomer
+			}
 		}
 	})
 	return taken
@@ -98,20 +156,9 @@ func (k *Keeper) begins(r instance.Record) bool {
 }
 
 // free is what the disk has left for us.
-func (k *Keeper) free() (backstay.Bytes, error) {
-	var fs unix.Statfs_t
-	if err := unix.Statfs(k.DataDir, &fs); err != nil {
-		return 0, fmt.Errorf("measure free space: %w", err)
-	}
-	return backstay.Bytes(int64(fs.Bavail) * fs.Bsize), nil
-}
+func (k *Keeper) free() (backstay.Bytes, error) { return k.machine.Disks.Data().Free() }
 
 // room is the most that one instance can ever have here: what the machine has, and what the disk holds.
 func (k *Keeper) room() backstay.Size {
-	size := backstay.Size{Memory: instance.Memory()}
-	var fs unix.Statfs_t
-	if err := unix.Statfs(k.DataDir, &fs); err == nil {
-		size.Storage = backstay.Bytes(fs.Blocks) * backstay.Bytes(fs.Bsize)
-	}
-	return size
+	return backstay.Size{Memory: instance.Memory(), Storage: k.machine.Disks.Data().Size()}
 }

@@ -14,7 +14,6 @@ import (
 	"github.com/backstay/backstay/engine"
 	"github.com/backstay/backstay/internal/datadir"
 	"github.com/backstay/backstay/keeper/instance"
-	"github.com/backstay/backstay/volume"
 )
 
 // stopAll ends all engines in an orderly way, and then the keeper. What they have logged goes into their archives: who
@@ -65,12 +64,15 @@ func (k *Keeper) archiveEnd(in *instance.Instance, turns *semaphore.Weighted) {
 
 // unmountAll unmounts all volumes, whose engines have ended.
 func (k *Keeper) unmountAll() error {
-	pool := k.machine.Pools[volume.Image]
-	found, err := pool.Found()
-	for _, id := range found {
-		err = errors.Join(err, pool.Unmount(context.Background(), id))
+	var failed error
+	for _, d := range k.machine.Disks.All() {
+		found, err := d.Images().Found()
+		for _, id := range found {
+			err = errors.Join(err, d.Images().Unmount(context.Background(), id))
+		}
+		failed = errors.Join(failed, err)
 	}
-	return err
+	return failed
 }
 
 // StopEngines ends the engines of a data directory that have lost their keeper, and returns how many

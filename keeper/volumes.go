@@ -6,6 +6,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/backend"
 	"github.com/backstay/backstay/internal/wait"
@@ -31,42 +33,62 @@ func ParseVolumes(text string) (Volumes, error) {
 	return "", errors.New("is none of auto, images and directories")
 }
 
-// images is the pool of volumes that keep to their size. Each is mounted where a directory would be.
-func (c Config) images() *volume.Images {
-	return &volume.Images{Root: c.volumesDir(), Mounts: c.dir("instances"), Reserve: c.Reserve}
-}
-
-// pools are where volumes lie, by their kind.
-func (c Config) pools() map[volume.Kind]volume.Pool {
-	return map[volume.Kind]volume.Pool{
-		volume.Image:     c.images(),
-		volume.Directory: &volume.Directories{Root: c.dir("instances"), Reserve: c.Reserve},
-	}
+// disks are those that volumes lie on.
+func (c Config) disks() *instance.Disks {
+	return instance.NewDisks(c.DataDir, c.StandbyDir, c.dir("keeper", "mounts.json"), c.Reserve)
 }
 
 // tryPatience is for a machine that is so busy that it can hardly make a volume.
 const tryPatience = time.Minute
 
 // newKind finds out, once, of which kind the volumes of new instances are.
-func (c Config) newKind() func() (volume.Kind, error) {
+func (k *Keeper) newKind() func() (volume.Kind, error) {
 	return sync.OnceValues(func() (volume.Kind, error) {
-		if c.Volumes == "" || c.Volumes == DirectoryVolumes {
-			return volume.Directory, nil
+		kind, why := k.tryKind(context.Background(), k.machine.Disks.Data())
+		if why != nil {
+			k.Log.Error("there can be no new instances", "why", why)
+			why = backstay.Wrapf(why, backstay.Unavailable,
+				"New services cannot have the storage that they promise. The operator finds the reason in the keeper's log.")
 		}
-		ctx, cancel := context.WithTimeout(context.Background(), tryPatience)
-		defer cancel()
-		why := c.images().Try(ctx)
-		switch {
-		case why == nil:
-			return volume.Image, nil
-		case c.Volumes == AutoVolumes:
-			c.Log.Warn("the storage of new instances is not enforced", "why", why)
-			return volume.Directory, nil
-		}
-		c.Log.Error("there can be no new instances", "why", why)
-		return volume.Image, backstay.Wrapf(why, backstay.Unavailable,
-			"New services cannot have the storage that they promise. The operator finds the reason in the keeper's log.")
+		return kind, why
 	})
+}
+
+// kindOn finds out, once for each disk, of which kind new volumes on it are: of one for standbys, when it is there.
+func (k *Keeper) kindOn(ctx context.Context, d *instance.Disk) (volume.Kind, error) {
+	if d == k.machine.Disks.Data() {
+		return k.kindOfNew()
+	}
+	k.trying.Lock()
+	defer k.trying.Unlock()
+	if kind, known := k.kinds[d]; known {
+		return kind, nil
+	}
+	kind, why := k.tryKind(ctx, d)
+	if why != nil {
+		k.Log.Error("there can be no new standbys", "dir", d.Dir, "why", why)
+		return kind, backstay.Wrapf(why, backstay.Unavailable, "There can be no volumes on the disk for standbys. "+
+			"The operator finds the reason in the keeper's log.")
+	}
+	if ctx.Err() == nil {
+		k.kinds[d] = kind
+	}
+	return kind, ctx.Err()
+}
+
+// tryKind finds out of which kind new volumes on a disk are, or why there can be none.
+func (k *Keeper) tryKind(ctx context.Context, d *instance.Disk) (volume.Kind, error) {
+	if k.Volumes == "" || k.Volumes == DirectoryVolumes {
+		return volume.Directory, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, tryPatience)
+	defer cancel()
+	why := d.Images().Try(ctx)
+	if why == nil || k.Volumes == ImageVolumes {
+		return volume.Image, why
+	}
+	k.Log.Warn("the storage of new instances is not enforced", "dir", d.Dir, "why", why)
+	return volume.Directory, nil
 }
 
 // newEncryption finds out, once, by which way the volumes of new instances can be encrypted, or why they cannot be.
@@ -78,7 +100,7 @@ func (k *Keeper) newEncryption() func() (way string, why error) {
 		}
 		ctx, cancel := context.WithTimeout(context.Background(), tryPatience)
 		defer cancel()
-		if way, why = k.machine.Pools[volume.Image].(*volume.Images).Encryption(ctx); why != nil {
+		if way, why = k.machine.Disks.Data().Images().Encryption(ctx); why != nil {
 			k.Log.Warn("there are no encrypted plans", "why", why, "cause", errors.Unwrap(why))
 		}
 		return way, why
@@ -120,22 +142,34 @@ func (k *Keeper) settleVolume(r instance.Record) (instance.Record, error) {
 	return r, err
 }
 
+// lookForOneDisk warns of a directory for standbys that is on the disk of their primaries.
+func (k *Keeper) lookForOneDisk() {
+	var data, standbys unix.Stat_t
+	if k.StandbyDir == "" || unix.Stat(k.DataDir, &data) != nil || unix.Stat(k.StandbyDir, &standbys) != nil {
+		return
+	}
+	if data.Dev == standbys.Dev {
+		k.Log.Warn("standbys lie on the disk of their primaries", "dir", k.StandbyDir)
+	}
+}
+
 // mountStrays mounts volumes of instances of which no record could be read, so that it can be seen whose data they
 // hold. None of them is removed: their records may be known again. Of one whose key was in its record, the user is the
 // one that instances of its name get.
 func (k *Keeper) mountStrays() {
-	pool := k.machine.Pools[volume.Image]
-	found, err := pool.Found()
-	if err != nil {
-		k.Log.Warn("volumes cannot be listed", "error", err)
-	}
-	for _, id := range found {
-		if k.instances[instance.OfHome(id)] != nil {
-			continue
+	for _, d := range k.machine.Disks.All() {
+		found, err := d.Images().Found()
+		if err != nil {
+			k.Log.Warn("volumes cannot be listed", "dir", d.Dir, "error", err)
 		}
-		if _, err := pool.Mount(k.life, id, volume.Wanted{}); err != nil {
-			k.Log.Warn("a volume of which there is no record cannot be mounted", "instance", id, "error", err)
-			k.stray[instance.NewUID(id, nil)] = true
+		for _, id := range found {
+			if k.instances[instance.OfHome(id)] != nil {
+				continue
+			}
+			if _, err := d.Images().Mount(k.life, id, volume.Wanted{}); err != nil {
+				k.Log.Warn("a volume of which there is no record cannot be mounted", "instance", id, "error", err)
+				k.stray[instance.NewUID(id, nil)] = true
+			}
 		}
 	}
 }
@@ -147,29 +181,31 @@ const (
 	countEvery   = time.Minute
 )
 
-// tendImages shares out what the pool can give, until ctx ends.
+// tendImages shares out what each disk can give, until ctx ends. No disk waits for another one, which may hang.
 func (k *Keeper) tendImages(ctx context.Context) {
-	pool := k.machine.Pools[volume.Image]
-	pause := balanceEvery
+	var tending sync.WaitGroup
+	for _, d := range k.machine.Disks.All() {
+		tending.Go(func() { k.tendImagesOn(ctx, d) })
+	}
+	tending.Wait()
+}
+
+// tendImagesOn logs what keeps volumes from being balanced, once as long as it stays the same.
+func (k *Keeper) tendImagesOn(ctx context.Context, d *instance.Disk) {
+	pause, complaint := balanceEvery, ""
 	for wait.Pause(ctx, pause) == nil {
-		room, err := pool.Balance()
-		k.complain(err)
-		if pause = balanceEvery; room.Narrow {
+		room, err := d.Images().Balance()
+		text := ""
+		if err != nil {
+			text = err.Error()
+		}
+		if text != complaint && err != nil {
+			k.Log.Error("volumes cannot be balanced", "dir", d.Dir, "error", err)
+		}
+		if pause, complaint = balanceEvery, text; room.Narrow {
 			pause = narrowEvery
 		}
 	}
-}
-
-// complain logs what keeps volumes from being balanced, once as long as it stays the same.
-func (k *Keeper) complain(err error) {
-	text := ""
-	if err != nil {
-		text = err.Error()
-	}
-	if text != k.complaint && err != nil {
-		k.Log.Error("volumes cannot be balanced", "error", err)
-	}
-	k.complaint = text
 }
 
 // tendDirectories tells instances how full their directories are, with a pause behind each, until ctx ends.
@@ -178,10 +214,10 @@ func (k *Keeper) tendDirectories(ctx context.Context) {
 	for wait.Pause(ctx, pause) == nil {
 		for _, in := range k.all() {
 			r := in.Record()
-			if r.Volume != volume.Directory || r.Spec.Private || r.Removing {
+			if r.VolumeKind() != volume.Directory || r.Spec.Private || r.Removing {
 				continue
 			}
-			if usage, err := k.machine.Pools[volume.Directory].Usage(in.Record().Home()); err == nil { // else it is about to go
+			if usage, err := k.machine.Usage(r); err == nil { // else it is about to go
 				in.Filled(usage)
 			}
 			if wait.Pause(ctx, pause) != nil {

@@ -40,6 +40,7 @@ type config struct {
 	volumes          keeper.Volumes
 	overcommit       float64
 	volumeReserve    backstay.Bytes
+	standbyData      string              // empty: standbys lie in data
 	Repository       backstay.Repository // without the secret key, which is in secretKeyFile; exported as Database is
 	secretKeyFile    string
 	SealKey          seal.Source // where the sealing key comes from
@@ -130,6 +131,10 @@ func (c *config) complete() (mistakes settings.Mistakes) {
 	if c.api.certificate != "" && !c.tls {
 		c.tls = true
 		c.InForce["tls"] = settings.Given{Text: "true", From: "follows from tls-certificate"}
+	}
+	c.sayAgain(standbySetting, c.standbyData)
+	if c.standbyData != "" && c.standbyData == string(c.data) {
+		mistakes = append(mistakes, "--standby-data is that of --data: want a directory on another disk.")
 	}
 	if c.url == "" {
 		c.url = c.ownURL()

@@ -36,6 +36,9 @@ func doctor(ctx context.Context, c *cli, args []string) error {
 	if place := nearestExisting(string(cfg.data)); unix.Access(place, unix.W_OK|unix.X_OK) == nil {
 		found = append(found, examineVolumes(ctx, place, cfg.volumes)...)
 	}
+	if cfg.standbyData != "" {
+		found = append(found, examineStandbys(ctx, cfg, c.root)...)
+	}
 	found = append(found, examineLimits(cfg.noLimits, nearestExisting(string(cfg.data)))...)
 	found = append(found, examineState(ctx, cfg)...)
 	found = append(found, examineRepository(ctx, cfg, time.Now()))

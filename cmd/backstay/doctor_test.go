@@ -161,3 +161,23 @@ func TestExamineState(t *testing.T) {
 		t.Errorf("with the state elsewhere: %v", found)
 	}
 }
+
+func TestExamineStandbys(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	cfg := &config{data: dataDir(filepath.Join(dir, "data")), volumes: keeper.DirectoryVolumes}
+	cfg.standbyData = filepath.Join(dir, "standbys")
+	if f := examineStandbys(t.Context(), cfg, false)[0]; f.level != lacking || !strings.Contains(f.state, "is not there") {
+		t.Errorf("a disk that is not mounted: %v", f)
+	}
+	if err := os.Mkdir(cfg.standbyData, 0o711); err != nil {
+		t.Fatal(err)
+	}
+	if f := examineStandbys(t.Context(), cfg, false)[0]; f.level != fair || !strings.Contains(f.state, "the disk of the data") {
+		t.Errorf("the disk of the data: %v", f)
+	}
+	cfg.standbyData = "/dev/shm"
+	if f := examineStandbys(t.Context(), cfg, false)[0]; sameDisk(dir, cfg.standbyData) != (f.level == fair) {
+		t.Errorf("another disk: %v", f)
+	}
+}

@@ -43,7 +43,7 @@ func keep(ctx context.Context, c *cli, args []string) error {
 		log.Error("no backup can be taken", "error", err)
 	}
 	return keeper.Run(ctx, keeper.Config{
-		DataDir: string(cfg.data), Engines: cfg.engines(), Host: cfg.endpointHost,
+		DataDir: string(cfg.data), StandbyDir: cfg.standbyData, Engines: cfg.engines(), Host: cfg.endpointHost,
 		Listen: []string{cfg.endpointListen}, Ports: cfg.ports, MinFree: cfg.minFree,
 		Volumes: cfg.volumes, Overcommit: cfg.overcommit, Reserve: cfg.volumeReserve, Version: buildVersion(),
 		NoLimits: cfg.noLimits, Executable: executable, Seal: key, Repository: repository, Told: told, Log: log,

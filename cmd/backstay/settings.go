@@ -41,10 +41,12 @@ func (c *cli) table() settings.Table[config] {
 	}
 }
 
-// dataSetting and databaseSetting are what every command that looks for a Backstay must know.
+// dataSetting and databaseSetting are what every command that looks for a Backstay must know; standbySetting is another
+// place where it keeps something.
 const (
 	dataSetting     = "data"
 	databaseSetting = "database-url"
+	standbySetting  = "standby-data"
 )
 
 // dataPlaneNames are the settings that serve hands on to the keeper.
@@ -276,6 +278,14 @@ func dataPlaneSettings() []settings.Setting[config] {
 		More: "When no more than this is free, databases on images are full: what the platform itself needs is left. " +
 			"Other programs that fill the same disk within a second should find it too.",
 		Read: size(func(c *config) *backstay.Bytes { return &c.volumeReserve }),
+	}, {
+		Name: standbySetting, Value: "DIR", Unit: "the path of a directory, which must be there",
+		Help:      "keep the standbys of databases of two nodes in this directory, on another disk",
+		Otherwise: "the directory of data, where a lost disk is the loss of both nodes",
+		More: "It is this Backstay's alone, and made by nobody: where its disk is not mounted, standbys wait for that. " +
+			"Those that there are stay where they lie until they are made anew, as after a change to a plan of one node " +
+			"and back.",
+		Read: absolute(func(c *config) *string { return &c.standbyData }),
 	}, {
 		Name: "limits", Value: "HOW", Unit: "`auto` or `off`", Default: "auto",
 		Help: "whether databases are kept to the memory and the processor of their plans",

@@ -112,3 +112,19 @@ func WorksIn(pid int, dir string) bool {
 	rel, err := filepath.Rel(dir, strings.TrimSuffix(cwd, " (deleted)")) // so the kernel names what is gone
 	return err == nil && rel != ".." && !strings.HasPrefix(rel, "../")
 }
+
+// IsAdrift tells whether a process works in a directory that nobody can find any more by the name that it had: what was
+// mounted there was taken out of the way while it was in use, or it was removed.
+func IsAdrift(pid int) bool {
+	link := fmt.Sprintf("/proc/%d/cwd", pid)
+	path, err := os.Readlink(link)
+	if err != nil {
+		return false
+	}
+	named, err := os.Stat(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return true
+	}
+	works, errWorks := os.Stat(link)
+	return err == nil && errWorks == nil && !os.SameFile(named, works)
+}

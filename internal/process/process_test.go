@@ -169,3 +169,29 @@ func TestWorksIn(t *testing.T) {
 		t.Error("no process works somewhere")
 	}
 }
+
+// TestIsAdrift: a process whose directory was removed works in none that can be found, even if there is another of its
+// name by now.
+func TestIsAdrift(t *testing.T) {
+	t.Parallel()
+	dir := filepath.Join(t.TempDir(), "works")
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	pid := start(t, dir).Process.Pid
+	if process.IsAdrift(pid) {
+		t.Error("a process is adrift whose directory is there")
+	}
+	if err := os.Remove(dir); err != nil {
+		t.Fatal(err)
+	}
+	if !process.IsAdrift(pid) {
+		t.Error("a process is not adrift whose directory is gone")
+	}
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if !process.IsAdrift(pid) {
+		t.Error("a process is not adrift whose directory is another one by now")
+	}
+}

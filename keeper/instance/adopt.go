@@ -26,8 +26,11 @@ func FirstSteps(m *Machine, r Record) []step.Step {
 // other origin is where its data came from long ago, and must not take the place of data that is missing. It fails
 // where it cannot be seen what there is.
 func (r Record) Adopted(ctx context.Context, m *Machine) (Record, error) {
-	for _, home := range Homes(r.Spec.Instance) {
-		_, err := m.pool(r).Mount(ctx, home, volume.Wanted{Key: r.Spec.Volume.Key})
+	if err := r.findSite(m); err != nil {
+		return r, err
+	}
+	for _, p := range []Place{firstPlace, secondPlace} {
+		_, err := m.pool(r, p).Mount(ctx, Home(r.Spec.Instance, p), volume.Wanted{Key: r.Spec.Volume.Key})
 		if err != nil && backstay.KindOf(err) != backstay.NotFound {
 			return r, volumeTrouble(err)
 		}
@@ -76,7 +79,7 @@ func (r Record) Adopted(ctx context.Context, m *Machine) (Record, error) {
 func (r Record) findData(m *Machine) (name string) {
 	u, tells := m.Engines[r.Spec.Engine].(engine.Upgrader)
 	newest := int64(-1)
-	paths, _ := filepath.Glob(filepath.Join(m.Dir(r.Home()), firstData+"-*"))
+	paths, _ := filepath.Glob(filepath.Join(m.dir(r, r.Place), firstData+"-*"))
 	for _, path := range paths {
 		_, number, _ := strings.Cut(filepath.Base(path), "-")
 		generation, err := strconv.ParseInt(number, 10, 64)
@@ -94,7 +97,7 @@ func (r Record) findData(m *Machine) (name string) {
 
 // anyData tells whether there is data of the instance, whatever its name is.
 func (r Record) anyData(m *Machine) bool {
-	if _, err := os.Lstat(filepath.Join(m.Dir(r.Home()), dataName(r.Data))); err == nil {
+	if _, err := os.Lstat(filepath.Join(m.dir(r, r.Place), dataName(r.Data))); err == nil {
 		return true
 	}
 	return r.Data != ""

@@ -64,7 +64,7 @@ func (r Record) isFenced(m *Machine) (bool, error) {
 
 // secondHasData tells whether there is data in the other place that may follow that of the node that served.
 func (r Record) secondHasData(m *Machine) bool {
-	_, err := os.Lstat(filepath.Join(m.Dir(r.SecondHome()), dataName(r.Data)))
+	_, err := os.Lstat(filepath.Join(m.dir(r, r.Place.other()), dataName(r.Data)))
 	return err == nil
 }
 
@@ -80,9 +80,9 @@ func (r *Record) findPorts(m *Machine) {
 		pid, pidErr := strconv.Atoi(strings.TrimSpace(string(text)))
 		switch {
 		case err != nil || readErr != nil || pidErr != nil:
-		case process.WorksIn(pid, m.Dir(r.Home())):
+		case process.WorksIn(pid, m.dir(*r, r.Place)):
 			r.NodePort = port
-		case process.WorksIn(pid, m.Dir(r.SecondHome())):
+		case process.WorksIn(pid, m.dir(*r, r.Place.other())):
 			r.Second.Port = port
 		}
 	}

@@ -19,7 +19,7 @@ func (in *Instance) ask(ctx context.Context) error {
 		return nil
 	}
 	s.probed = began
-	err := s.node.Ask(ctx, s.process)
+	err := in.askNode(ctx)
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
@@ -46,9 +46,24 @@ func (in *Instance) ask(ctx context.Context) error {
 	return nil
 }
 
+// errDisk is that of a primary whose disk does not work, while another node can take over.
+var errDisk error = backstay.Errorf(backstay.Unavailable, "The disk of the primary does not work.")
+
+// askNode asks the process. A process whose disk does not work any more may answer for long from what it has in memory.
+// If there is a second that lacks nothing, that is no answer.
+func (in *Instance) askNode(ctx context.Context) error {
+	err := in.seen.node.Ask(ctx, in.seen.process)
+	if in.seen.second.process != nil && !in.Record().InStep.IsZero() {
+		if lost := in.m.lookForDisk(in.Record(), in.Record().Place); lost != nil {
+			return errors.Join(errDisk, lost, err)
+		}
+	}
+	return err
+}
+
 // askNow asks a process that serves whether it still does, and remembers the answer.
 func (in *Instance) askNow(ctx context.Context) error {
-	err := in.seen.node.Ask(ctx, in.seen.process)
+	err := in.askNode(ctx)
 	in.notice(err)
 	return err
 }
@@ -58,7 +73,7 @@ func (in *Instance) notice(err error) {
 	s := &in.seen
 	s.asked = in.m.Now()
 	s.stopped, s.busy = errors.Is(err, node.ErrStopped), err != nil && backstay.KindOf(err) == backstay.Busy
-	switch mute := s.stopped || s.busy || errors.Is(err, node.ErrSilent); {
+	switch mute := s.stopped || s.busy || errors.Is(err, node.ErrSilent) || errors.Is(err, errDisk); {
 	case !mute:
 		s.mute = time.Time{}
 	case s.mute.IsZero():
@@ -86,7 +101,7 @@ func silence(err error) string {
 // kill ends a process that hangs, if it still does.
 func (in *Instance) kill(ctx context.Context) error {
 	s := &in.seen
-	err := s.node.Ask(ctx, s.process)
+	err := in.askNode(ctx)
 	if in.notice(err); s.mute.IsZero() {
 		s.answers, s.serves = err == nil, false // it is seen whether it serves, and then told
 		return nil

@@ -43,7 +43,7 @@ func (in *Instance) do(ctx, during context.Context, a action) error {
 	case toLook:
 		return in.look(ctx)
 	case toSize:
-		return in.mountVolume(ctx)
+		return in.resize(ctx)
 	case toKill:
 		return in.kill(ctx)
 	case toStart:
@@ -130,24 +130,29 @@ func (in *Instance) rest(ctx context.Context, until time.Time) error {
 	}
 }
 
-// look mounts the volume, and finds the process that an earlier keeper, or a start that failed, has left.
+// look mounts the volume, and finds the process that an earlier keeper, or a start that failed, has left. Where the
+// volume cannot be mounted, processes are looked for all the same if the second may take over: whether the primary has
+// ended is known then, and nothing is started before the volume is there.
 func (in *Instance) look(ctx context.Context) error {
-	if err := in.mountVolume(ctx); err != nil {
-		return err
-	}
+	unmounted := in.mountVolume(ctx)
 	r := in.Record()
+	if unmounted != nil && !r.hasSpare() {
+		return unmounted
+	}
 	n, err := in.m.node(r, r.spec(r.Started))
 	if err != nil {
-		return err
+		return errors.Join(unmounted, err)
 	}
 	p, err := n.Find()
 	if err != nil {
-		return err
+		return errors.Join(unmounted, err)
 	}
 	if err := in.findSecond(); err != nil {
-		return err
+		return errors.Join(unmounted, err)
 	}
-	in.seen.looked, in.seen.laid = true, in.versionOfData(n)
+	if in.seen.looked = true; unmounted == nil {
+		in.seen.laid = in.versionOfData(n)
+	}
 	in.gauge()
 	if p != nil {
 		n.Found, n.Full = true, in.guarded.isFull()
@@ -155,7 +160,7 @@ func (in *Instance) look(ctx context.Context) error {
 		in.take(n, p)
 		in.seen.lived = r.Reached > 0
 	}
-	return nil
+	return unmounted
 }
 
 // take makes a process the instance's.

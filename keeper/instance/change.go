@@ -55,7 +55,7 @@ func RestoreStepNames() []string {
 func PairStepNames() (names []string) {
 	var in *Instance
 	for _, steps := range [][]step.Step{
-		in.makingSteps(node.Node{}), in.followSteps(0), in.protectSteps(),
+		in.makingSteps(node.Node{}, false), in.followSteps(0), in.protectSteps(),
 		in.handOverSteps(context.Background(), ""), in.leaveSteps(), in.exposeSteps(), in.disbandSteps(), in.routeSteps(),
 	} {
 		names = append(names, step.Names(steps)...)

@@ -8,6 +8,8 @@ import (
 	"os"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/backend"
 	"github.com/backstay/backstay/engine"
@@ -93,7 +95,9 @@ func (in *Instance) handOverSteps(during context.Context, why string) []step.Ste
 // handOverPatience is how long the primary may take to be ready for its end.
 const handOverPatience = 10 * time.Second
 
-// fence ends what the primary has left, and fences its data. Where its disk is gone, so is the data.
+// fence ends what the primary has left, and fences its data. Where its disk is gone, or answers nothing but errors,
+// there is nothing to fence: no server comes up there. If the disk works again one day, the record says that the data
+// is not the primary's.
 func (in *Instance) fence() error {
 	r := in.Record()
 	n, err := in.m.node(r, r.spec(r.Started))
@@ -110,10 +114,25 @@ func (in *Instance) fence() error {
 	if err != nil {
 		return err
 	}
-	if err := e.Fence(n.Node); err != nil {
+	switch err := e.Fence(n.Node); {
+	case isLost(err):
+		in.log.Warn("the data of a primary that has ended is not fenced, because its disk does not work", "error", err)
+	case err != nil:
 		return fmt.Errorf("fence the data of a primary that has ended: %w", err)
 	}
 	return nil
+}
+
+// isLost tells whether an error is that of a disk, or of a file system, that does not work any more.
+func isLost(err error) bool {
+	for _, lost := range []error{
+		unix.EIO, unix.EROFS, unix.ENODEV, unix.ENXIO, unix.ESTALE, unix.EUCLEAN, unix.EBADMSG, unix.ESHUTDOWN,
+	} {
+		if errors.Is(err, lost) {
+			return true
+		}
+	}
+	return false
 }
 
 // takeOver makes the second's process that of the node which serves, as the record says it.
@@ -130,7 +149,7 @@ func (in *Instance) takeOver() {
 	p := s.second.process
 	s.second = secondSight{released: true}
 	in.take(n, p)
-	s.looked, s.failures = true, 0
+	s.looked, s.failures, s.laid = true, 0, in.versionOfData(n)
 }
 
 // promoteWhenUp has the engine promote the node that serves, as soon as that answers.

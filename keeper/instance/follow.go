@@ -3,14 +3,12 @@ package instance
 import (
 	"context"
 	"errors"
-	"os"
 	"time"
 
 	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/engine"
 	"github.com/backstay/backstay/internal/step"
 	"github.com/backstay/backstay/keeper/node"
-	"github.com/backstay/backstay/volume"
 )
 
 // viewSecond is what decide may know of the second at this moment.
@@ -29,6 +27,9 @@ func (in *Instance) viewSecond(r Record) secondView {
 	}
 	if r.Second == nil {
 		return v
+	}
+	if s.absent { // its data may be whole: it comes back with its disk
+		v.failures = 0
 	}
 	v.late, v.whole = in.isLate(), r.Second.Whole
 	v.wanted = hasSeveral(r.spec(r.Started))
@@ -127,6 +128,7 @@ func (in *Instance) stopSecond() (stopped bool, err error) {
 func (in *Instance) failSecond(v verb, err error) {
 	s := &in.seen.second
 	s.failures++
+	s.absent = errors.Is(err, errAway)
 	delay := max(backoff(s.failures), seeAgain)
 	s.retry = in.m.Now().Add(delay)
 	in.log.Warn("a standby is not as it is wanted", "at", v, "error", err, "again_in", delay)
@@ -176,12 +178,13 @@ func (in *Instance) followSteps(generation int64) []step.Step {
 	var n node.Node
 	return []step.Step{
 		{Name: "keeper.second-prepared", Do: func(ctx context.Context) (err error) {
-			r := in.Record()
-			wanted := volume.Wanted{Size: r.volumeSize(), Key: r.Spec.Volume.Key}
-			if _, err := in.m.pool(r).Mount(ctx, r.SecondHome(), wanted); err != nil && r.Volume != volume.Directory {
-				return volumeTrouble(err)
+			if err := in.mountSecond(ctx); err != nil {
+				return err
 			}
 			if n, err = in.nextSecond(ctx, generation); err != nil {
+				return err
+			}
+			if err := in.wantSecondData(n); err != nil {
 				return err
 			}
 			if _, err := n.Stop(); err != nil { // it has ended, as far as is known: its file is left, and says that it runs
@@ -239,6 +242,11 @@ func (in *Instance) see(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, seePatience)
 	defer cancel()
+	if err := in.wantSecondData(s.node); err != nil { // it could follow for long, and not be started again
+		s.asked = in.m.Now()
+		s.follows, s.followed, s.away = false, false, s.asked.Add(-anewPatience)
+		return err
+	}
 	unmirrored, strangers := in.unmirrored.Load(), in.strangers.Load()
 	if m, ok := e.(engine.Mirrorer); ok { // where that fails, the users differ, or it does not follow: that is seen next
 		_ = m.Mirror(ctx, in.seen.node.Node, s.node.Node)
@@ -252,6 +260,9 @@ func (in *Instance) see(ctx context.Context) error {
 	}
 	if err != nil {
 		in.seen.probed = time.Time{} // the reason may be the primary: it is asked itself next
+	}
+	if isLost(err) {
+		return in.ask(ctx)
 	}
 	if s.follows = err == nil && f.Streams; err == nil || errors.Is(err, engine.ErrCopy) {
 		s.followed = s.follows
@@ -360,38 +371,6 @@ func (in *Instance) leaveSteps() []step.Step {
 		return in.amendSecond(func(s *Second) {
 			if s.Started = 0; anew {
 				s.Data, s.Whole = "", false
-			}
-		})
-	}}}
-}
-
-// disbandSteps remove all of the second, but data that is kept in its place.
-func (in *Instance) disbandSteps() []step.Step {
-	return []step.Step{{Name: "keeper.second-disbanded", Do: func(ctx context.Context) error {
-		r := in.Record()
-		n, err := in.secondNode(r.Started)
-		if err == nil {
-			_, err = n.Stop()
-		}
-		for _, port := range []int{r.Second.Port, r.NodePort} { // what serves has another one by now
-			err = errors.Join(err, os.RemoveAll(in.m.RunDir(in.ID, port)))
-		}
-		if err := errors.Join(err, n.EndRemnants()); err != nil {
-			return err
-		}
-		if r.keepsElsewhere() {
-			err = in.sweepSecond(r, n, "")
-		} else {
-			err = errors.Join(in.m.pool(r).Remove(ctx, r.SecondHome()), os.RemoveAll(n.Dir),
-				in.m.Groups.Remove(string(r.SecondHome())))
-		}
-		if err != nil {
-			return err
-		}
-		in.complain(secondTrouble, "")
-		return in.amendAlone(func(r *Record) {
-			if r.leaveSecond(); !r.keepsSecond() {
-				r.Second, r.NodePort, r.Failover = nil, 0, nil
 			}
 		})
 	}}}

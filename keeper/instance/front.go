@@ -5,7 +5,6 @@ import (
 	"errors"
 	"net/netip"
 	"os"
-	"path/filepath"
 	"time"
 
 	"github.com/backstay/backstay/backend"
@@ -25,6 +24,10 @@ const (
 // frontDir is where the front of an instance works.
 func (m *Machine) frontDir(port int) string { return m.RunDir("", port) + ".front" }
 
+// logOfFront is where a front that works in a directory says what goes wrong: on no node's volume, which would be in
+// use while the front lives, and in no directory that is the front's.
+func logOfFront(dir string) string { return dir + ".log" }
+
 // front is the front of the instance, as a Spec wants it.
 func (m *Machine) front(r Record, s backend.Spec) (endpoint.Front, error) {
 	return m.frontAt(r, s, m.frontDir(r.Port), r.Port)
@@ -33,8 +36,7 @@ func (m *Machine) front(r Record, s backend.Spec) (endpoint.Front, error) {
 // frontAt is a front of the instance that works in a directory and holds a port.
 func (m *Machine) frontAt(r Record, s backend.Spec, dir string, port int) (endpoint.Front, error) {
 	f := m.Front
-	f.Dir = dir
-	f.LogFile = filepath.Join(m.Dir(r.Home()), "log", "front.log")
+	f.Dir, f.LogFile = dir, logOfFront(dir)
 	f.Connections, f.Patience = s.Size.Connections+frontSpare, frontPatience
 	for _, address := range m.Listen {
 		at, err := netip.ParseAddr(address)
@@ -119,7 +121,7 @@ func (in *Instance) closeFront() error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(f.End(), os.RemoveAll(f.Dir))
+	return errors.Join(f.End(), os.RemoveAll(f.LogFile), os.RemoveAll(f.Dir))
 }
 
 // endOf is closed when the process has ended, and blocks for ever where there is none.

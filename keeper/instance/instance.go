@@ -99,6 +99,9 @@ func New(m *Machine, r Record) *Instance {
 		changed: make(chan struct{}), wished: make(chan struct{}), userMade: make(chan struct{}, 1),
 		woken: make(chan struct{}, 1), seen: sight{leave: func() {}}, parting: "The service instance is being removed.",
 	}
+	if r.Apart != nil {
+		m.Disks.At(r.Apart.Dir) // is known from now on
+	}
 	in.phase = in.status.Phase
 	in.strangers.Store(1) // of whom this keeper does not know
 	if r.Full {

@@ -119,8 +119,14 @@ func (in *Instance) PID() int {
 // OwesCopy tells whether the instance is being removed and waits for its last backup.
 func (in *Instance) OwesCopy() bool { return in.Record().owesCopy() }
 
-// keptDir is where data is kept of instances that were removed.
-func (m *Machine) keptDir() string { return filepath.Join(m.DataDir, "kept") }
+// keptDir is where the data of an instance is kept when that is removed: on the disk that it lies on, if that is there.
+func (m *Machine) keptDir(r Record) string {
+	d := m.disk(r, r.Place)
+	if d.Ready() != nil {
+		d = m.Disks.Data()
+	}
+	return filepath.Join(d.kept(), string(r.Spec.Instance))
+}
 
 // keptNote says what the data beside it is.
 type keptNote struct {
@@ -160,7 +166,7 @@ func (in *Instance) keepData(ctx context.Context, n node.Node) error {
 	if r.LastCopy != inData {
 		return nil
 	}
-	dir := filepath.Join(in.m.keptDir(), string(in.ID))
+	dir := in.m.keptDir(r)
 	if err := node.MakeDir(dir, 0o700); err != nil {
 		return err
 	}
@@ -186,7 +192,12 @@ func (in *Instance) keepData(ctx context.Context, n node.Node) error {
 
 // SweepKept removes data of removed instances that was kept long enough.
 func (m *Machine) SweepKept() error {
-	notes, err := filepath.Glob(filepath.Join(m.keptDir(), "*", noteFile))
+	var notes []string
+	for _, d := range m.Disks.All() {
+		found, _ := filepath.Glob(filepath.Join(d.kept(), "*", noteFile)) // the pattern is sound
+		notes = append(notes, found...)
+	}
+	var err error
 	for _, path := range notes {
 		text, readErr := os.ReadFile(path)
 		var note keptNote

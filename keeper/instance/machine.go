@@ -31,7 +31,7 @@ type Machine struct {
 	Engines   map[string]engine.Engine
 	Installed *build.Store
 	Records   Records
-	Pools     map[volume.Kind]volume.Pool
+	Disks     *Disks
 	Slots     *semaphore.Weighted  // bounds how many data directories are made at once: it is mostly copying
 	AskEvery  func() time.Duration // how often an engine is asked, at most, whether it still serves
 	Copies    *semaphore.Weighted  // bounds how many nodes are restored or cloned at once
@@ -40,21 +40,13 @@ type Machine struct {
 	Groups    *cgroup.Groups       // of processes, one for each instance; nil: nothing is limited
 	Now       func() time.Time
 	Log       *slog.Logger
+	// KindOn is how volumes are made on a disk, where instances have volumes.
+	KindOn func(context.Context, *Disk) (volume.Kind, error)
 	// Source is the node of an instance of this machine while it serves, of which a clone is to be made.
 	Source func(context.Context, backstay.InstanceID) (node.Node, error)
 
 	passed passes
 	proof  sync.Mutex // held by whoever uses the place of proofs
-}
-
-// Dir is the directory of a place of an instance: where its volume is mounted, if it has one.
-func (m *Machine) Dir(home backstay.InstanceID) string {
-	return filepath.Join(m.DataDir, "instances", string(home))
-}
-
-// LogFile is where an engine's standard error goes.
-func (m *Machine) LogFile(home backstay.InstanceID) string {
-	return filepath.Join(m.Dir(home), "log", "engine.log")
 }
 
 // RunDir is for the Unix sockets of the instance that has the port, or of a private one: its path is short.

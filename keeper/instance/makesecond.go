@@ -10,7 +10,6 @@ import (
 	"github.com/backstay/backstay/internal/atomicfile"
 	"github.com/backstay/backstay/internal/step"
 	"github.com/backstay/backstay/keeper/node"
-	"github.com/backstay/backstay/volume"
 )
 
 // makeSecond begins to make data for the second that follows the primary's. endMaking sees how that ends.
@@ -18,11 +17,11 @@ func (in *Instance) makeSecond(life context.Context) {
 	ctx, cancel := context.WithCancel(life)
 	under := &restoring{cancel: cancel, done: make(chan struct{})}
 	in.seen.second.making = under
-	primary := in.seen.node
+	primary, worn := in.seen.node, in.seen.second.failures >= wornAfter && !in.seen.second.absent
 	go func() {
 		defer close(under.done)
 		defer cancel()
-		under.err = step.Run(ctx, in.makingSteps(primary)...)
+		under.err = step.Run(ctx, in.makingSteps(primary, worn)...)
 	}()
 }
 
@@ -42,12 +41,12 @@ func (in *Instance) endMaking() {
 }
 
 // makingSteps end with data of the second that follows the primary's. Until the record says so, nobody takes it for
-// that.
-func (in *Instance) makingSteps(primary node.Node) []step.Step {
+// that. What is worn has failed again and again.
+func (in *Instance) makingSteps(primary node.Node, worn bool) []step.Step {
 	var second node.Node
 	return []step.Step{
 		{Name: "keeper.second-cleared", Do: func(ctx context.Context) (err error) {
-			second, err = in.clearSecond(ctx, filepath.Base(primary.DataDir))
+			second, err = in.clearSecond(ctx, filepath.Base(primary.DataDir), worn)
 			return err
 		}},
 		{Name: "keeper.second-made", Do: func(ctx context.Context) error {
@@ -79,12 +78,11 @@ func (in *Instance) makingSteps(primary node.Node) []step.Step {
 
 // clearSecond makes the second's place as it is to be before its data of that name is made: with its volume, and with
 // nothing of before, but what was the primary's or is kept. What the former had logged when it ended is archived.
-func (in *Instance) clearSecond(ctx context.Context, data string) (n node.Node, err error) {
-	r := in.Record()
-	wanted := volume.Wanted{Size: r.volumeSize(), Key: r.Spec.Volume.Key}
-	if _, err := in.m.pool(r).Ensure(ctx, r.SecondHome(), wanted); err != nil {
-		return n, volumeTrouble(err)
+func (in *Instance) clearSecond(ctx context.Context, data string, worn bool) (n node.Node, err error) {
+	if err := in.makeSecondPlace(ctx, worn); err != nil {
+		return n, err
 	}
+	r := in.Record()
 	if !r.Second.Fenced {
 		before := *r.Second
 		before.Data, before.Started = data, 0
@@ -148,4 +146,38 @@ func (in *Instance) copySecond(ctx context.Context, e engine.Replicator, primary
 	})
 	in.log.Info("a standby was copied", "took", in.m.Now().Sub(began), "error", err)
 	return err
+}
+
+// disbandSteps remove all of the second, but data that is kept in its place.
+func (in *Instance) disbandSteps() []step.Step {
+	return []step.Step{{Name: "keeper.second-disbanded", Do: func(ctx context.Context) error {
+		r := in.Record()
+		n, err := in.secondNode(r.Started)
+		if err == nil {
+			_, err = n.Stop()
+		}
+		for _, port := range []int{r.Second.Port, r.NodePort} { // what serves has another one by now
+			err = errors.Join(err, os.RemoveAll(in.m.RunDir(in.ID, port)))
+		}
+		if err := errors.Join(err, n.EndRemnants()); err != nil {
+			return err
+		}
+		if r.keepsElsewhere() {
+			err = in.sweepSecond(r, n, "")
+		} else {
+			err = errors.Join(in.clearPlace(ctx, r.Place.other()), in.m.Groups.Remove(string(r.SecondHome())))
+		}
+		if err != nil {
+			return err
+		}
+		in.complain(secondTrouble, "")
+		return in.amendAlone(func(r *Record) {
+			if r.leaveSecond(); !r.keepsSecond() {
+				r.Second, r.NodePort, r.Failover = nil, 0, nil
+			}
+			if r.Place == firstPlace && !r.keepsElsewhere() {
+				r.Apart = nil
+			}
+		})
+	}}}
 }

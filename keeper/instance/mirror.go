@@ -51,7 +51,7 @@ func (in *Instance) noteUnmirrored(primary node.Node) error {
 	in.write.Lock()
 	defer in.write.Unlock()
 	r := in.Record()
-	if primary.Dir != in.m.Dir(r.Home()) {
+	if primary.Dir != in.m.dir(r, r.Place) {
 		return errTakenOver
 	}
 	in.unmirrored.Add(1)

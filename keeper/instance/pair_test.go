@@ -112,6 +112,15 @@ func (p *pair) lose() {
 	p.v = view{sized: sized, retry: p.v.retry, missing: p.v.missing}
 }
 
+// failMissing is what comes where the primary's disk is away.
+func (p *pair) failMissing() {
+	if p.v.missing.IsZero() {
+		p.v.missing = p.now
+	}
+	p.failures++
+	p.v.retry = p.now.Add(min(backoff(p.failures), missingPause))
+}
+
 func (p *pair) fail() {
 	p.failures++
 	p.v.retry = p.now.Add(backoff(p.failures))
@@ -126,7 +135,7 @@ func (p *pair) look() {
 	if r.Before != nil {
 		v.before = r.Before.Generation
 	}
-	v.checked, v.failed, v.sized, v.fronted, v.misled = v.generation, p.failures > 1, true, true, p.misled
+	v.checked, v.failed, v.fronted, v.misled = v.generation, p.failures > 1, true, p.misled
 	s := p.sight
 	s.inStep, s.alive, s.stopped = !r.InStep.IsZero(), s.alive && p.second().alive, p.second().stopped
 	s.making = !p.making.IsZero()
@@ -236,9 +245,21 @@ func (p *pair) do(a action) {
 	n, other := p.serving(), p.second()
 	switch a.verb {
 	case toLook:
+		if p.v.sized = !n.gone; n.gone {
+			p.failMissing()
+			if !p.record.hasSpare() {
+				return
+			}
+		}
 		p.v.looked, p.v.alive, p.v.lived = true, n.alive, n.alive && p.record.Reached > 0
 		if !p.sight.alive && other.alive && p.record.Second != nil && p.record.Second.Data != "" {
 			p.sight.alive, p.sight.away = true, p.now
+		}
+	case toSize:
+		if p.v.sized = !n.gone; n.gone {
+			p.failMissing()
+		} else if !p.v.alive {
+			p.v.looked = false
 		}
 	case toStart:
 		ahead := p.v.started != a.generation && p.v.second.started == a.generation
@@ -310,10 +331,8 @@ func (p *pair) change(generation int64) {
 func (p *pair) start(generation int64) {
 	n := p.serving()
 	if n.gone {
-		if p.lose(); p.v.missing.IsZero() {
-			p.v.missing = p.now
-		}
-		p.fail()
+		p.lose()
+		p.failMissing()
 		return
 	}
 	p.record.begin(generation)

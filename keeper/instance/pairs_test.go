@@ -10,7 +10,7 @@ import (
 // only copy is not damaged: that nobody can make good.
 func (p *pair) disturb() {
 	n := p.places[[]Place{firstPlace, secondPlace}[p.rand.IntN(2)]]
-	events := 7
+	events := 8
 	if p.late {
 		events = 9
 	}
@@ -51,10 +51,10 @@ func (p *pair) disturb() {
 			p.record.Allot(&Allotment{NodePort: 1, SecondPort: 2})
 		}
 	case 7:
+		p.moveDisk()
+	case 8:
 		n.cut = !n.cut
 		p.note("a node is cut off: %t", n.cut)
-	case 8:
-		p.moveDisk()
 	}
 }
 
@@ -148,7 +148,7 @@ func (p *pair) calm() {
 	for _, n := range p.places {
 		n.stopped, n.cut = false, false
 	}
-	if s := p.record.Second; p.serving().gone && (s == nil || !s.Whole) {
+	if s := p.record.Second; p.serving().gone && (s == nil || !s.Whole || !p.late && p.record.InStep.IsZero()) {
 		p.moveDisk() // there is nothing else left
 	}
 	p.settle(3 * time.Minute)

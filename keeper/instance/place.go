@@ -9,7 +9,6 @@ import (
 	"github.com/backstay/backstay/backend"
 	"github.com/backstay/backstay/engine"
 	"github.com/backstay/backstay/keeper/node"
-	"github.com/backstay/backstay/volume"
 )
 
 // Place is one of the two where nodes of an instance lie, each with a volume, a directory and a group of its own. They
@@ -107,10 +106,10 @@ func (m *Machine) nodeAt(r Record, s backend.Spec, p Place, data string) (node.N
 	if err != nil {
 		return node.Node{}, err
 	}
-	dir := m.Dir(Home(s.Instance, p))
+	dir := m.dir(r, p)
 	n := node.Node{Engine: m.Engines[s.Engine], Dir: dir, Program: r.Program, Node: engine.Node{
 		Instance: s.Instance, Installation: r.Installation, DataDir: filepath.Join(dir, dataName(data)),
-		LogFile: m.LogFile(Home(s.Instance, p)), CacheDir: cache, Operator: operator(),
+		LogFile: m.logFile(r, p), CacheDir: cache, Operator: operator(),
 		Size: sizeHere(s.Size), TLS: s.TLS, Settings: s.Settings, Archive: s.Backup != nil,
 	}}
 	if r.UID != 0 {
@@ -168,6 +167,3 @@ func (m *Machine) second(r Record, s backend.Spec) (node.Node, error) {
 		Follows: &engine.Source{Name: r.Place.name(), Address: loopback, Port: r.NodePort}}
 	return m.listen(n, s, r.Second.Port, []string{loopback}), nil
 }
-
-// pool is where the volumes of an instance lie. Each kind of volume has one.
-func (m *Machine) pool(r Record) volume.Pool { return m.Pools[r.Volume] }

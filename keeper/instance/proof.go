@@ -77,7 +77,7 @@ func (in *Instance) makeProofDir(ctx context.Context) (dir string, err error) {
 	}
 	key := backstay.Secret(rand.Text() + rand.Text())
 	wanted := volume.Wanted{Size: r.volumeSize(), Key: key}
-	if dir, err = in.m.pool(r).Ensure(ctx, Home(in.ID, proofPlace), wanted); err != nil {
+	if dir, err = in.m.Disks.Data().Images().Ensure(ctx, Home(in.ID, proofPlace), wanted); err != nil {
 		return dir, volumeTrouble(err)
 	}
 	return dir, nil
@@ -142,13 +142,14 @@ func (m *Machine) clearProof(ctx context.Context) error {
 }
 
 func (m *Machine) removeProofVolumes(ctx context.Context) error {
-	pool := m.Pools[volume.Image]
+	disk := m.Disks.Data()
+	pool := disk.Images()
 	found, err := pool.Found()
 	for _, home := range found {
 		if home != Home(OfHome(home), proofPlace) {
 			continue
 		}
-		dir := m.Dir(home)
+		dir := filepath.Join(disk.Instances(), string(home))
 		err = errors.Join(err, process.KillIn(dir), pool.Remove(ctx, home), os.RemoveAll(dir))
 	}
 	return err

@@ -226,7 +226,8 @@ func (in *Instance) endReadFront() error {
 func (in *Instance) closeReadFront() error {
 	err := in.endReadFront()
 	if r := in.Record(); err == nil && r.ReadPort != 0 {
-		err = os.RemoveAll(in.m.readsDir(r.Port, r.ReadPort))
+		dir := in.m.readsDir(r.Port, r.ReadPort)
+		err = errors.Join(os.RemoveAll(logOfFront(dir)), os.RemoveAll(dir))
 	}
 	return err
 }
@@ -301,7 +302,7 @@ func (in *Instance) shutReaders(ctx context.Context, primary node.Node) error {
 	if r.ReadPort == 0 || r.Second == nil {
 		return nil
 	}
-	if primary.Dir != in.m.Dir(r.Home()) {
+	if primary.Dir != in.m.dir(r, r.Place) {
 		return errTakenOver
 	}
 	return in.sendAway(ctx, r, route{to: nodeAddress(r.NodePort), shut: nodeAddress(r.Second.Port)})

@@ -51,6 +51,7 @@ type Record struct {
 	NodePort  int                  `json:"node_port,omitempty"` // that it listens at behind a front; 0: there is none
 	ReadPort  int                  `json:"read_port,omitempty"` // of the front for reads, held for life; 0: there is none
 	Second    *Second              `json:"second,omitempty"`    // nil: there is no other node
+	Apart     *Site                `json:"apart,omitempty"`     // where the second place lies; nil: as the first
 	Link      backstay.Certificate `json:"link,omitzero"`       // by which the two know each other
 	InStep    time.Time            `json:"in_step,omitzero"`    // since when the second lacks nothing; zero: it may
 	Promoting bool                 `json:"promoting,omitempty"` // what serves was the second, and is to be the primary

@@ -12,9 +12,17 @@ import (
 	"github.com/backstay/backstay/keeper/node"
 )
 
+// hasSpare tells whether the second may take over: it lacks nothing, or once lacked nothing and is to be all that is
+// left if the primary's data stays away.
+func (r Record) hasSpare() bool { return !r.InStep.IsZero() || r.Second != nil && r.Second.Whole }
+
 // whyEnded says why the primary has ended, for users.
 func (in *Instance) whyEnded() string {
 	status, _ := in.Look()
+	if in.seen.volume == 0 { // what follows is that nothing is made in its place
+		what, _, _ := strings.Cut(status.Message, ". ")
+		return strings.TrimSuffix(what, ".") + "."
+	}
 	return cmp.Or(strings.TrimSuffix(status.Message, " It is started again."), "The primary had ended.")
 }
 
@@ -94,6 +102,7 @@ type secondSight struct {
 	asked    time.Time // when it was seen last
 	away     time.Time // since when it does not follow; zero: it does
 	failures int
+	absent   bool // what failed last did so for want of its disk
 	retry    time.Time
 }
 
@@ -188,8 +197,9 @@ func (v view) loses(now time.Time) bool {
 	return !s.alive || s.stopped || v.speaks() && s.awayFor(now) >= patience
 }
 
-// speaks tells whether the primary has answered when it was asked last.
-func (v view) speaks() bool { return v.mute.IsZero() || v.busy }
+// speaks tells whether the primary has served when it was asked last. One that does not serve, as it mends its data
+// behind a crash, acknowledges nothing.
+func (v view) speaks() bool { return v.mute.IsZero() && v.silent.IsZero() || v.busy }
 
 // tendSecond says what is to be done about the second, while the primary serves; until is when to look again where
 // there is nothing.

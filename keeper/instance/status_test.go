@@ -21,7 +21,7 @@ func newIdle(t *testing.T) *Instance {
 	dir := t.TempDir()
 	m := &Machine{
 		Records: Records{Dir: dir, Reserve: &Reserve{Path: filepath.Join(dir, "reserve")}, Log: log},
-		DataDir: t.TempDir(), Host: "localhost", Now: time.Now, Log: log,
+		DataDir: dir, Disks: NewDisks(dir, "", filepath.Join(dir, "mounts.json"), 0), Host: "localhost", Now: time.Now, Log: log,
 		AskEvery: func() time.Duration { return time.Second },
 	}
 	return New(m, Record{Spec: backend.Spec{Instance: "i", Generation: 1}, Port: 20000})

@@ -285,14 +285,15 @@ func (in *Instance) tidySteps() []step.Step {
 			})
 		}},
 		{Name: "keeper.data-removed", Do: func(context.Context) error {
-			gone := in.Record().Gone
+			r := in.Record()
+			gone, dir := r.Gone, in.m.dir(r, r.Place)
 			for _, name := range gone {
 				in.log.Info("data that was kept is removed", "data", name)
-				if err := os.RemoveAll(filepath.Join(in.m.Dir(in.Record().Home()), name)); err != nil {
+				if err := os.RemoveAll(filepath.Join(dir, name)); err != nil {
 					return err
 				}
 			}
-			if err := atomicfile.SyncDir(in.m.Dir(in.Record().Home())); err != nil {
+			if err := atomicfile.SyncDir(dir); err != nil {
 				return err
 			}
 			return in.amendAlone(func(r *Record) { r.Gone = r.Gone[len(gone):] })

@@ -58,13 +58,13 @@ func (in *Instance) room() (now room, known bool) {
 	switch {
 	case r.Spec.Private || storage == 0:
 		return now, false
-	case r.Volume == volume.Directory:
+	case r.VolumeKind() == volume.Directory:
 		in.mu.Lock()
 		used := in.usage.Used
 		in.mu.Unlock()
 		return room{storage: storage, free: storage - used, watched: true}, used > 0 && !r.liesAside()
 	}
-	usage, err := in.m.pool(r).Usage(r.Home())
+	usage, err := in.m.Usage(r)
 	kept := VolumeSize(storage) - storage + in.guarded.taken()
 	return room{storage: storage, kept: kept, free: usage.Free, held: usage.Held}, err == nil
 }
@@ -90,8 +90,8 @@ func (r Record) liesAside() bool {
 // mountVolume has the instance's volume be there, as large as it is to be. One that held data is not made anew.
 func (in *Instance) mountVolume(ctx context.Context) error {
 	r, extra := in.Record(), in.guarded.refuge()
-	pool, size := in.m.pool(r), r.volumeSize()+extra
-	if r.Volume == volume.Directory { // whoever prepares the node makes it, or tells that it is missing
+	pool, size := in.m.pool(r, r.Place), r.volumeSize()+extra
+	if r.VolumeKind() == volume.Directory { // whoever prepares the node makes it, or tells that it is missing
 		in.seen.volume = size
 		return nil
 	}
@@ -100,6 +100,7 @@ func (in *Instance) mountVolume(ctx context.Context) error {
 		mount = pool.Mount
 	}
 	if _, err := mount(ctx, r.Home(), volume.Wanted{Size: size, Key: r.Spec.Volume.Key}); err != nil {
+		in.seen.volume = 0
 		return volumeTrouble(err)
 	}
 	if before := in.seen.volume; before != 0 && before != size {
@@ -108,6 +109,17 @@ func (in *Instance) mountVolume(ctx context.Context) error {
 	in.seen.volume = size
 	in.guarded.took(extra)
 	return nil
+}
+
+// resize gives the volume its size. If it was not there when processes were looked for, what is on it is looked at
+// before one is started with that.
+func (in *Instance) resize(ctx context.Context) error {
+	wasThere := in.seen.volume != 0
+	err := in.mountVolume(ctx)
+	if err == nil && !wasThere && in.seen.process == nil {
+		in.seen.looked = false
+	}
+	return err
 }
 
 // volumeTrouble is a sentence for users where a volume cannot be had.
@@ -145,13 +157,8 @@ func (r Record) isShredded() bool { return r.Spec.Volume.Encrypted && r.Spec.Vol
 // removeFiles removes the instance's volume, and what lies elsewhere of its node, which has ended.
 func (in *Instance) removeFiles(ctx context.Context, n node.Node) error {
 	r := in.Record()
-	for _, home := range Homes(in.ID) {
-		if err := in.m.pool(r).Remove(ctx, home); err != nil {
-			return err
-		}
-	}
-	for _, home := range Homes(in.ID) {
-		if err := os.RemoveAll(in.m.Dir(home)); err != nil {
+	for _, p := range []Place{firstPlace, secondPlace} {
+		if err := in.clearPlace(ctx, p); err != nil {
 			return err
 		}
 	}
@@ -160,16 +167,17 @@ func (in *Instance) removeFiles(ctx context.Context, n node.Node) error {
 			return err
 		}
 	}
-	return n.Remove()
+	return os.RemoveAll(n.RunDir)
 }
 
 // detachVolume moves the volume to a directory as a file, if it is one that can be moved.
 func (in *Instance) detachVolume(ctx context.Context, dir string) (detached bool, err error) {
-	images, ok := in.m.pool(in.Record()).(*volume.Images)
+	r := in.Record()
+	images, ok := in.m.pool(r, r.Place).(*volume.Images)
 	if !ok {
 		return false, nil
 	}
-	return true, images.Detach(ctx, in.Record().Home(), filepath.Join(dir, "volume.img"))
+	return true, images.Detach(ctx, r.Home(), filepath.Join(dir, "volume.img"))
 }
 
 // Filled tells an instance whose volume is only watched how full that was a moment ago.
@@ -191,7 +199,7 @@ func volumeKind(s backend.Spec, kind volume.Kind) volume.Kind {
 // FoundVolume is the kind of an instance's volume: of the one that is there, else kind.
 func (m *Machine) FoundVolume(s backend.Spec, kind volume.Kind) (volume.Kind, error) {
 	for _, known := range []volume.Kind{volume.Image, volume.Directory} {
-		found, err := m.Pools[known].Found()
+		found, err := m.Disks.Data().Pool(known).Found()
 		if err != nil {
 			return kind, err
 		}

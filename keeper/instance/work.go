@@ -42,9 +42,10 @@ func (in *Instance) attest(ctx context.Context, dirs ...string) (end func()) {
 // says, and how it is encrypted.
 func (in *Instance) Storage() (backend.Storage, error) {
 	r := in.Record()
-	size, err := clone.Size(filepath.Join(in.m.Dir(r.Home()), dataName(r.Data)))
-	way, _ := in.m.pool(r).EncryptedBy(r.Home()) // it is about to go
-	return backend.Storage{Used: backstay.Bytes(size), Enforced: in.m.pool(r).Enforced(), Encryption: way}, err
+	size, err := clone.Size(filepath.Join(in.m.dir(r, r.Place), dataName(r.Data)))
+	pool := in.m.pool(r, r.Place)
+	way, _ := pool.EncryptedBy(r.Home()) // it is about to go
+	return backend.Storage{Used: backstay.Bytes(size), Enforced: pool.Enforced(), Encryption: way}, err
 }
 
 // trace is what work in files leaves: a program that writes changes at least one of it.

@@ -37,6 +37,7 @@ const orderVariable = "BACKSTAY_TEST_KEEPER"
 
 type order struct {
 	DataDir    string
+	StandbyDir string
 	Ports      keeper.PortRange
 	Executable string
 	Told       string
@@ -133,7 +134,7 @@ func (o order) run(log *slog.Logger) error {
 	}
 	maps.DeleteFunc(all, func(name string, _ engine.Engine) bool { return !slices.Contains(o.Engines, name) })
 	return keeper.Run(ctx, keeper.Config{
-		DataDir: o.DataDir, Engines: all, Repository: backstay.Repository{Dir: o.Repository},
+		DataDir: o.DataDir, StandbyDir: o.StandbyDir, Engines: all, Repository: backstay.Repository{Dir: o.Repository},
 		Host: "localhost", Listen: []string{"127.0.0.1"}, Ports: o.Ports,
 		Volumes: o.Volumes, Reserve: o.Reserve, Version: "test", Executable: o.Executable, Seal: key, Told: o.Told, Log: log,
 		Front: fronts(o.Executable), Now: func() time.Time { return time.Now().Add(o.Ahead) },
@@ -172,8 +173,8 @@ func Command(t testing.TB, c keeper.Config, dieAfter string) []string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	o := order{DataDir: c.DataDir, Seal: c.Seal.Text(), Ports: c.Ports, Executable: c.Executable, Told: c.Told,
-		DieAfter: dieAfter, Test: os.Getpid()}
+	o := order{DataDir: c.DataDir, StandbyDir: c.StandbyDir, Seal: c.Seal.Text(), Ports: c.Ports,
+		Executable: c.Executable, Told: c.Told, DieAfter: dieAfter, Test: os.Getpid()}
 	if e, ok := c.Engines["postgres"].(postgres.Engine); ok {
 		o.Roots = e.Roots
 	}

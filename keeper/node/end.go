@@ -146,9 +146,6 @@ func (n Node) Abandon() error {
 	return errors.Join(err, globErr, os.RemoveAll(n.RunDir+".up"))
 }
 
-// Remove removes all that lies on the disk of the node, whose processes have ended.
-func (n Node) Remove() error { return errors.Join(os.RemoveAll(n.Dir), os.RemoveAll(n.RunDir)) }
-
 // IsStopped tells whether a process stands still because a signal stopped it, or somebody traces it.
 func IsStopped(pid int) bool {
 	state, err := stateOf(pid)

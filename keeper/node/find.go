@@ -24,7 +24,7 @@ func (n Node) find(pidFile string) (*process.Process, error) {
 		return nil, err
 	}
 	p, err := process.Open(pid)
-	if err == nil && n.owns(pid) {
+	if err == nil && (n.owns(pid) || n.isAdrift(pid)) {
 		n.rank(pid)
 		return p, nil
 	}
@@ -52,6 +52,14 @@ func (n Node) owns(pid int) bool {
 	var stat syscall.Stat_t
 	err := syscall.Stat(filepath.Join("/proc", strconv.Itoa(pid)), &stat)
 	return err == nil && stat.Uid == n.owner() && process.WorksIn(pid, n.Dir)
+}
+
+// isAdrift tells whether a process that a pid file of the node names is the node's, though its directory was taken away
+// below it: with the disk that it lies on.
+func (n Node) isAdrift(pid int) bool {
+	var stat syscall.Stat_t
+	err := syscall.Stat(filepath.Join("/proc", strconv.Itoa(pid)), &stat)
+	return err == nil && stat.Uid == n.owner() && n.Program != "" && ProgramOf(pid) == n.Program && process.IsAdrift(pid)
 }
 
 // ProgramOf is the program that a process runs, without symbolic links; empty if it has ended.
