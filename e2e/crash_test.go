@@ -270,7 +270,7 @@ func isOfChange(step string) bool {
 // isOfRestart tells whether only a change that takes a restart of the engine comes past a step.
 func isOfRestart(step string) bool {
 	switch step {
-	case "keeper.drill-noted", "keeper.drill-begun", "keeper.settled", "keeper.process-ended":
+	case "keeper.drill-noted", "keeper.drill-begun", "keeper.room-to-start", "keeper.settled", "keeper.process-ended":
 		return true
 	}
 	return false

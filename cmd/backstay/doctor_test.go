@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/engine"
 	"github.com/backstay/backstay/internal/seal"
@@ -56,6 +58,20 @@ func TestExamineData(t *testing.T) {
 	}
 	if f := examineSpace(dir, 1<<62); f.level != lacking {
 		t.Errorf("a disk without room: %v", f)
+	}
+}
+
+// TestJudgeSpace: a file system has room if it has some for bytes and for files, or tells nothing of files.
+func TestJudgeSpace(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		files, free uint64
+		want        level
+	}{{1 << 20, 1 << 19, good}, {1 << 20, 0, lacking}, {0, 0, good}} {
+		s := unix.Statfs_t{Bavail: 1 << 20, Bsize: 4096, Files: tc.files, Ffree: tc.free}
+		if f := judgeSpace(s, backstay.GB); f.level != tc.want {
+			t.Errorf("%d of %d inodes: %v", tc.free, tc.files, f)
+		}
 	}
 }
 

@@ -163,10 +163,24 @@ func examineSpace(dir string, minFree backstay.Bytes) finding {
 	if err := unix.Statfs(dir, &s); err != nil {
 		return unknown(what, err)
 	}
+	return judgeSpace(s, minFree)
+}
+
+// fewFiles is fewer than a database makes in a day without a volume of its own: as many inodes are to be left.
+const fewFiles = 5000
+
+// judgeSpace says whether a file system has room, for bytes and for files. One that makes inodes as it goes tells of
+// none at all.
+func judgeSpace(s unix.Statfs_t, minFree backstay.Bytes) finding {
+	const what = "  free space"
 	free := backstay.Bytes(s.Bavail) * backstay.Bytes(s.Bsize)
 	state := fmt.Sprintf("%.1fGB; a new database must leave %s", float64(free)/float64(backstay.GB), minFree)
 	if free < minFree {
 		return finding{lacking, what, state, "backstay doctor --data DIR, with a directory that has room"}
+	}
+	if s.Files > 0 && s.Ffree < fewFiles {
+		return finding{lacking, what, fmt.Sprintf("%s; it has inodes for %d more files only", state, s.Ffree),
+			"backstay doctor --data DIR, with a directory on a file system that has more inodes"}
 	}
 	return finding{good, what, state, ""}
 }
