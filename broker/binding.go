@@ -120,10 +120,25 @@ func (b *Broker) bindSteps(in Instance, r backstay.BindRequest, bound *backstay.
 			return b.sameBinding(kept, r)
 		}},
 		{Name: "broker.bind.created", Do: func(ctx context.Context) (err error) {
-			bound.Credentials, err = b.createUser(ctx, in, kept)
-			return err
+			if bound.Credentials, err = b.createUser(ctx, in, kept); err != nil {
+				return err
+			}
+			return b.noteReading(ctx, in, r.Parameters)
 		}},
 	}
+}
+
+// noteReading notes where the instance is read from, if the binding is the first that was told.
+func (b *Broker) noteReading(ctx context.Context, in Instance, given json.RawMessage) error {
+	p, err := parseBind(given)
+	if err != nil || !p.Replica || in.ReadPort != 0 {
+		return err
+	}
+	its, err := b.backendOf(in)
+	if err != nil {
+		return err
+	}
+	return b.noteServing(ctx, its, in)
 }
 
 // createUser makes a binding's user. A backend that has lost its record of the instance is told of it first.

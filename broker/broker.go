@@ -110,7 +110,7 @@ func (b *Broker) backendOf(in Instance) (backend.Backend, error) {
 // acceptedSpec returns what an instance is to be while no operation changes it. It has served before.
 func (b *Broker) acceptedSpec(in Instance) (backend.Spec, error) {
 	spec, err := b.openSpec(in.ID, in.Spec)
-	spec.Generation, spec.Served = in.Generation, &backend.Served{Endpoint: in.Endpoint}
+	spec.Generation, spec.Served = in.Generation, &backend.Served{Endpoint: in.Endpoint, ReadPort: in.ReadPort}
 	return spec, err
 }
 
@@ -119,7 +119,7 @@ func (b *Broker) wantedSpec(in Instance, op Operation) (backend.Spec, error) {
 	spec, err := b.openSpec(in.ID, op.Spec)
 	spec.Generation = op.Generation
 	if in.Spec != nil {
-		spec.Served = &backend.Served{Endpoint: in.Endpoint}
+		spec.Served = &backend.Served{Endpoint: in.Endpoint, ReadPort: in.ReadPort}
 	}
 	return spec, err
 }

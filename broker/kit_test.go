@@ -26,6 +26,9 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	if code, front := keepertest.Front(); front {
+		os.Exit(code)
+	}
 	step.After = crashes.pass
 	os.Exit(testkit.Main(m))
 }

@@ -51,7 +51,7 @@ func (b *Broker) createSteps(in Instance, op Operation) []step.Step {
 	}
 }
 
-func servingAs(s backend.Status) Serving { return Serving{s.Endpoint, s.Build} }
+func servingAs(s backend.Status) Serving { return Serving{s.Endpoint, s.ReadPort, s.Build} }
 
 // withdrawSteps end an instance that could not be created, and leave nothing of it in its backend.
 func (b *Broker) withdrawSteps(in Instance, op Operation, r Refusal) []step.Step {

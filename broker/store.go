@@ -149,6 +149,7 @@ type Instance struct {
 // Serving is how an instance was seen to serve; zero until then.
 type Serving struct {
 	Endpoint backstay.Endpoint
+	ReadPort int    // where its replicas are read from, at the same host; 0: nobody was given that yet
 	Build    string // the full version
 }
 

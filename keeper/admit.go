@@ -214,13 +214,16 @@ func (k *Keeper) newRecord(spec backend.Spec) (r instance.Record, err error) {
 	switch {
 	case served != nil:
 		r.Port = served.Endpoint.Port
+		if !k.heldPorts()[served.ReadPort] { // else reads have no address until somebody is given another one
+			r.ReadPort = served.ReadPort
+		}
 	case !spec.Private:
 		if r.Port, err = k.freePort(); err != nil {
 			return r, err
 		}
 	}
 	if r.LacksSecond(spec) {
-		a, err := k.allot(spec.Instance, r.Port)
+		a, err := k.allot(spec.Instance, r.Port, r.ReadPort)
 		if err != nil {
 			return r, err
 		}

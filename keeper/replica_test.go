@@ -230,6 +230,20 @@ func TestUnbindingReachesAStandbyThatHangs(t *testing.T) {
 
 // TestReadAddressOutlivesTheRecord: a keeper that has lost the record of an instance has it be read from where it was.
 func TestReadAddressOutlivesTheRecord(t *testing.T) {
+	for name, forget := range map[string]func(*testing.T, keeper.Config, *backend.Served){
+		"told by its directory": func(_ *testing.T, _ keeper.Config, s *backend.Served) { s.ReadPort = 0 },
+		"told by the ledger": func(t *testing.T, c keeper.Config, _ *backend.Served) {
+			if err := os.RemoveAll(filepath.Join(c.DataDir, "run")); err != nil {
+				t.Fatal(err)
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) { loseRecordOfRead(t, forget) })
+	}
+}
+
+func loseRecordOfRead(t *testing.T, forget func(*testing.T, keeper.Config, *backend.Served)) {
+	t.Helper()
 	if testing.Short() {
 		t.Skip("it takes a while")
 	}
@@ -245,14 +259,15 @@ func TestReadAddressOutlivesTheRecord(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	until(t, b, spec.Instance, isRead)
+	served := &backend.Served{Endpoint: before.Endpoint, ReadPort: until(t, b, spec.Instance, isRead).ReadPort}
 	stop()
 	stopEngines(t, c)
+	forget(t, c, served)
 	if err := os.Remove(recordPath(c, spec.Instance)); err != nil {
 		t.Fatal(err)
 	}
 	b, _ = keepertest.Run(t, c)
-	spec.Served = &backend.Served{Endpoint: before.Endpoint}
+	spec.Served = served
 	mustApplySpec(t, b, spec)
 	until(t, b, spec.Instance, isRead)
 	wantRead(t, mustRead(t, p, reads), true, 1)

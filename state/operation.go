@@ -285,9 +285,10 @@ func (b Broker) SucceedOperation(
 	return b.endOperation(ctx, id, func(tx pgx.Tx, o broker.Operation) error {
 		if o.Spec != nil {
 			if _, err := tx.Exec(ctx, `UPDATE broker.instances SET plan_id = $2, parameters = $3, spec = $4, generation = $5,
-				endpoint_host = $6, endpoint_port = $7, build = $8 WHERE id = $1`,
+				endpoint_host = $6, endpoint_port = $7, build = $8,
+				read_port = CASE WHEN read_port = 0 THEN $9 ELSE read_port END WHERE id = $1`,
 				o.InstanceID, o.PlanID, o.Parameters, o.Spec, o.Generation, s.Endpoint.Host, s.Endpoint.Port,
-				s.Build); err != nil {
+				s.Build, s.ReadPort); err != nil {
 				return err
 			}
 			if err := setWindows(ctx, tx, o.InstanceID, o.Windows); err != nil {

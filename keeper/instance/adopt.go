@@ -1,6 +1,7 @@
 package instance
 
 import (
+	"cmp"
 	"context"
 	"os"
 	"path/filepath"
@@ -42,7 +43,7 @@ func (r Record) Adopted(ctx context.Context, m *Machine) (Record, error) {
 		return r, err
 	}
 	r.findPorts(m)
-	r.ReadPort = r.findReadPort(m)
+	r.ReadPort = cmp.Or(r.ReadPort, r.findReadPort(m))
 	r.Data = r.findData(m)
 	if r.Second != nil && r.secondHasData(m) {
 		r.Second.Data, r.Second.Fenced = dataName(r.Data), true

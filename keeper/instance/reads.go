@@ -256,9 +256,13 @@ func (in *Instance) GiveReadPort(ctx context.Context, port int) error {
 	if r := in.Record(); r.ReadPort != 0 || r.Removing {
 		return nil
 	}
-	return step.Run(ctx, step.Step{Name: readWritten, Do: func(context.Context) error {
+	err := step.Run(ctx, step.Step{Name: readWritten, Do: func(context.Context) error {
 		return in.amend(func(r *Record) { r.ReadPort = port })
 	}})
+	if err == nil {
+		in.report(func(*backend.Status) {})
+	}
+	return err
 }
 
 // MayRead is Unsupported if the instance has nobody to read from but its primary, and had nobody before. What it had

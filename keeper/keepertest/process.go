@@ -56,8 +56,8 @@ type order struct {
 //
 //	func TestMain(m *testing.M) { os.Exit(keepertest.Main(m)) }
 func Main(m *testing.M) int {
-	if len(os.Args) > 1 && os.Args[1] == beFront {
-		return runFront(os.Args[2:])
+	if code, front := Front(); front {
+		return code
 	}
 	text := os.Getenv(orderVariable)
 	if text == "" {
@@ -85,6 +85,14 @@ const beFront = "front"
 // fronts are processes of this binary.
 func fronts(build string) endpoint.Front {
 	return endpoint.Front{Command: []string{os.Args[0], beFront}, Settings: endpoint.Settings{Build: build}}
+}
+
+// Front serves as a front if this process is to be one. A package whose tests do not begin with Main calls it first.
+func Front() (code int, front bool) {
+	if len(os.Args) < 2 || os.Args[1] != beFront {
+		return 0, false
+	}
+	return runFront(os.Args[2:]), true
 }
 
 func runFront(args []string) (code int) {

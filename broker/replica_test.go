@@ -1,0 +1,59 @@
+package broker_test
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+
+	"github.com/google/uuid"
+
+	"github.com/backstay/backstay"
+	"github.com/backstay/backstay/broker"
+	"github.com/backstay/backstay/keeper/keepertest"
+)
+
+// TestReplicaBinding is told where its instance's standby is read from, which the ledger knows from then on. Where there
+// is none, and of one that may write, it is refused.
+func TestReplicaBinding(t *testing.T) {
+	t.Parallel()
+	instances, _ := keepertest.Run(t, keepertest.Config(t, 8))
+	h := newHouse(t, instances)
+	pairs := strings.Replace(sizes, "    parameters:", "      - {name: P, storage: 1GB, memory: 256MB, connections: 20, nodes: 2}\n"+
+		"    parameters:", 1)
+	var err error
+	h.Offered, err = broker.ParseCatalog([]byte(strings.Replace(pairs, "read_only: {type: boolean}",
+		"read_only: {type: boolean}, replica: {type: boolean}", 1)))
+	must(t, err)
+	h.run(t)
+	single, pair := h.serve(t), h.newRequest(t, "P")
+	made, err := h.Provision(t.Context(), pair)
+	must(t, err)
+	if op := h.outcome(t, pair.InstanceID, made.Operation); op.State != backstay.Succeeded {
+		t.Fatalf("the create ended as %+v", op)
+	}
+	bind := func(id backstay.InstanceID, given string) (backstay.Credentials, error) {
+		bound, err := h.Bind(t.Context(), backstay.BindRequest{
+			InstanceID: id, BindingID: backstay.BindingID(uuid.NewString()), Parameters: json.RawMessage(given),
+		})
+		return bound.Credentials, err
+	}
+	_, err = bind(pair.InstanceID, `{"replica": true}`)
+	wantKind(t, err, backstay.Invalid)
+	_, err = bind(single.InstanceID, `{"read_only": true, "replica": true}`)
+	wantKind(t, err, backstay.Unsupported)
+	if in, err := h.Store.Instance(t.Context(), pair.InstanceID); err != nil || in.ReadPort != 0 {
+		t.Errorf("before anybody reads, the ledger knows %d as where (%v)", in.ReadPort, err)
+	}
+	for range 2 {
+		c, err := bind(pair.InstanceID, `{"read_only": true, "replica": true}`)
+		must(t, err)
+		in, err := h.Store.Instance(t.Context(), pair.InstanceID)
+		must(t, err)
+		if port, _ := c["port"].(float64); int(port) != in.ReadPort || in.ReadPort == in.Endpoint.Port {
+			t.Errorf("credentials name port %v, and the ledger %d, beside %d", c["port"], in.ReadPort, in.Endpoint.Port)
+		}
+		if got := ask(t, c, "SELECT 'read'"); got != "read" {
+			t.Errorf("it says %q", got)
+		}
+	}
+}
