@@ -54,8 +54,11 @@ func (in *Instance) changeSteps(generation int64) []step.Step {
 // until then.
 func (in *Instance) restartSteps(during context.Context, generation int64) []step.Step {
 	var settled bool // there is next to nothing to write at the end of the process
-	return append(in.drillSteps(func() int64 { return generation }), []step.Step{
+	steps := []step.Step{
 		{Name: "keeper.room-to-start", Do: func(context.Context) error { return in.wantRoomToStart() }},
+	}
+	steps = append(steps, in.drillSteps(func() int64 { return generation })...) // it does not wait for room
+	return append(steps, []step.Step{
 		{Name: "keeper.settled", Do: func(context.Context) (err error) {
 			if settled = !in.seen.answers || !in.seen.silent.IsZero(); !settled {
 				settled, err = in.settle(during, "before the restart")
