@@ -3,6 +3,7 @@ package backend
 import (
 	"context"
 	"log/slog"
+	"slices"
 	"strings"
 	"time"
 
@@ -46,6 +47,14 @@ type Backups struct {
 	Troubles []backstay.Trouble  `json:"troubles,omitempty"` // for users: why backups or the archive are behind
 	Removed  time.Time           `json:"removed,omitzero"`   // when the instance was removed
 	Until    time.Time           `json:"until,omitzero"`     // and until when its last backup is kept
+}
+
+// DamageTrouble is the kind of the trouble that some of what is kept is damaged or lost.
+const DamageTrouble = "damage"
+
+// Has tells whether there is a trouble of that kind.
+func (b Backups) Has(kind string) bool {
+	return slices.ContainsFunc(b.Troubles, func(t backstay.Trouble) bool { return t.Kind == kind })
 }
 
 // Trouble is what users read of all troubles; empty: there is none.

@@ -145,26 +145,34 @@ func (p Plan) unrestorable(given object) error {
 // moment is a time that users name, to the second. The zero moment was named as an empty text.
 type moment struct{ time.Time }
 
-// UnmarshalJSON reads "2018-04-01 00:00:00", which is in UTC, or RFC 3339. The error is Invalid.
+// UnmarshalJSON reads what ParseMoment does, or an empty text.
 func (m *moment) UnmarshalJSON(encoded []byte) error {
 	var text string
 	if err := json.Unmarshal(encoded, &text); err != nil {
 		return err
 	}
-	if text = strings.TrimSpace(text); text == "" {
+	if strings.TrimSpace(text) == "" {
 		*m = moment{}
 		return nil
 	}
+	at, err := ParseMoment(text)
+	*m = moment{at}
+	return err
+}
+
+// ParseMoment reads "2018-04-01 00:00:00", which is in UTC, or RFC 3339, without a part of a second: nobody restores
+// that. The error is Invalid.
+func ParseMoment(text string) (time.Time, error) {
+	text = strings.TrimSpace(text)
 	at, err := time.Parse(time.DateTime, text)
 	if err != nil {
 		at, err = time.Parse(time.RFC3339, text)
 	}
-	if err != nil {
-		return backstay.Errorf(backstay.Invalid,
-			"%q should be a date and a time in UTC, such as 2018-04-01 00:00:00.", text)
+	if err != nil || strings.ContainsAny(text, ".,") { // which Parse takes for a part of a second
+		return time.Time{}, backstay.Errorf(backstay.Invalid,
+			"%q should be a date and a time in UTC, to the second, such as 2018-04-01 00:00:00.", text)
 	}
-	m.Time = at.UTC()
-	return nil
+	return at.UTC(), nil
 }
 
 // policy is how an instance of the plan is backed up, which has no key yet if it is the first policy that it has. One

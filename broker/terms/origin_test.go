@@ -1,6 +1,7 @@
 package terms_test
 
 import (
+	"fmt"
 	"testing"
 
 	"github.com/backstay/backstay"
@@ -24,6 +25,33 @@ func TestEncryptedDataStaysEncrypted(t *testing.T) {
 		} {
 			from.Encrypted = tc.encrypted
 			refused(t, tc.to.BeginFrom(terms.Origin{Kind: kind}, from), backstay.Unsupported, tc.words)
+		}
+	}
+}
+
+// TestTimesAreToTheSecond: a part of a second is refused, with what a time looks like.
+func TestTimesAreToTheSecond(t *testing.T) {
+	t.Parallel()
+	sold := small
+	sold.RestorePoints = backstay.AnySecond
+	for text, want := range map[string]bool{
+		"2018-04-01 00:00:05": true, " 2018-04-01 00:00:05 ": true, "2018-04-01T02:00:05+02:00": true,
+		"2018-04-01T00:00:05Z": true, "2018-04-01 00:00:05.5": false, "2018-04-01 00:00:05.0": false,
+		"2018-04-01 00:00:05,5": false, "2018-04-01T00:00:05.5Z": false, "yesterday": false, "2018-04-01": false,
+	} {
+		words := ""
+		if !want {
+			words = "should be a date and a time in UTC, to the second, such as 2018-04-01 00:00:00."
+		}
+		if at, err := terms.ParseMoment(text); err == nil && at.Unix() != 1522540805 {
+			t.Errorf("%q is read as %v", text, at)
+		} else {
+			refused(t, err, backstay.Invalid, words)
+		}
+		for _, of := range []string{"restore_from_point_in_time", "restore_from_latest_snapshot"} {
+			_, err := sold.New(fmt.Appendf(nil, `{"%s_of": "7f0c5e43-0000-4000-8000-000000000000", "%[1]s_before": %q}`, of, text),
+				1)
+			refused(t, err, backstay.Invalid, words)
 		}
 	}
 }

@@ -233,7 +233,10 @@ func (k copier) copy(ctx context.Context, source copySource, w wantedCopy) error
 		defer cancel()
 		return errors.Join(err, k.mark(undo, source, nil))
 	}
-	return k.await(ctx, w)
+	if err = k.await(ctx, w); err != nil && ctx.Err() != nil {
+		return standing(w.name)
+	}
+	return err
 }
 
 // await returns when the copy is there, and says meanwhile how it comes along.

@@ -3,11 +3,13 @@ package main
 import (
 	"encoding/json"
 	"flag"
+
+	"github.com/backstay/backstay/broker/terms"
 )
 
-// originFlags say with which data of an instance another one begins. Times are read by the broker, as it reads the
-// parameters of tenants. Nil is a flag that is not given: an empty text, as of a variable of a script that is not set,
-// goes to the broker too, which refuses it, since who means a time does not want the newest data.
+// originFlags say with which data of an instance another one begins. Times are such as the parameters of tenants. Nil
+// is a flag that is not given: an empty text, as of a variable of a script that is not set, goes to the broker, which
+// refuses it, since who means a time does not want the newest data.
 type originFlags struct {
 	at, before *string
 	snapshot   bool
@@ -21,7 +23,12 @@ const originUsage = `  --at TIME                    its data of that second, UTC
 func addOrigin(fs *flag.FlagSet) *originFlags {
 	f := new(originFlags)
 	given := func(to **string) func(string) error {
-		return func(text string) error { *to = &text; return nil }
+		return func(text string) (err error) {
+			if *to = &text; text != "" {
+				_, err = terms.ParseMoment(text)
+			}
+			return err
+		}
 	}
 	fs.Func("at", "", given(&f.at))
 	fs.Func("snapshot-before", "", given(&f.before))

@@ -81,6 +81,8 @@ func (r restorer) restore(
 		err = r.await(ctx, job, func(said string) { fmt.Fprintln(r.stdout, said) })
 	}
 	switch {
+	case err != nil && ctx.Err() != nil && job.ID != "":
+		return standing(name)
 	case backstay.KindOf(err) == backstay.NotFound:
 		return advise(err, "backstay restore, with the --catalog that serve was given")
 	case err != nil:
@@ -88,6 +90,12 @@ func (r restorer) restore(
 	}
 	fmt.Fprintf(r.stdout, "Service instance %s is there, with the guid %s.\n", name, job.Resource)
 	return nil
+}
+
+// standing is for whoever does not wait any longer for an instance that was accepted.
+func standing(name string) error {
+	return advise(fmt.Errorf("%[1]s is not there yet, and is made all the same: \"cf service %[1]s\" in its space shows "+
+		"how it comes along, and \"cf delete-service %[1]s\" there withdraws it", name), "cf service %s", name)
 }
 
 // formerly is where an instance is, or was when it was deleted, and its plan as its broker knows it.

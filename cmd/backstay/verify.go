@@ -7,15 +7,16 @@ import (
 	"time"
 
 	"github.com/backstay/backstay"
+	"github.com/backstay/backstay/backend"
 )
 
 var verifyUsage = `Usage: backstay verify INSTANCE [FLAGS]
 
 Reads all backups of a service instance and the archive between them now, and compares the checksums. Then it restores
 the newest one into a scratch place, starts it there, checks it, throws it away, and says how long that took. What it
-finds damaged is not restored any more, and told: by "backstay backups", and to users. It is done for each instance
-once a day without being asked. The instance itself is not touched. INSTANCE is a guid, as "backstay backups" shows it;
-"state" is the platform's own database.
+finds damaged is not restored any more, and told: by "backstay backups", and to users; then it fails, though the newest
+backup may be whole. It is done for each instance once a day without being asked. The instance itself is not touched.
+INSTANCE is a guid, as "backstay backups" shows it; "state" is the platform's own database.
 
 ` + dataUsage
 
@@ -26,6 +27,9 @@ func verify(ctx context.Context, c *cli, args []string) error {
 		return err
 	}
 	proof, err := instances.Prove(ctx, id)
+	if backstay.KindOf(err) == backstay.NotFound {
+		return backupsAdvised(err)
+	}
 	if err == nil && proof.Reason != "" {
 		err = backstay.Errorf(backstay.Invalid, "%s", proof.Reason)
 	}
@@ -35,8 +39,14 @@ func verify(ctx context.Context, c *cli, args []string) error {
 	fmt.Fprintf(c.stdout, "Backup %s was restored, started and checked; it took %s.\n", proof.Backup,
 		proof.Took.Round(time.Millisecond))
 	kept, err := instances.Backups(ctx, id)
+	if err != nil {
+		return err
+	}
 	for _, trouble := range kept.Troubles {
 		fmt.Fprintln(c.stdout, trouble.Sentence)
 	}
-	return err
+	if kept.Has(backend.DamageTrouble) {
+		return advise(backstay.Errorf(backstay.Invalid, "What is kept of %s is damaged.", id), "backstay backups %s", id)
+	}
+	return nil
 }

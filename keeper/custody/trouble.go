@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/backstay/backstay"
+	"github.com/backstay/backstay/backend"
 	"github.com/backstay/backstay/keeper/instance"
 )
 
@@ -95,13 +96,11 @@ func (k *Custodian) noteEnd(ctx context.Context, t task, took time.Duration, err
 	}
 }
 
-// toMend is the kind of the trouble that there is damage.
-const toMend = "damage"
-
 // troubles is all that users are to know. k.mu is held.
 func (k *Custodian) troubles() (all []backstay.Trouble) {
 	if damage := damageOf(k.record); damage != "" {
-		all = append(all, backstay.Trouble{Kind: toMend, Sentence: "Damage was found in the repository. " + damage})
+		said := "Damage was found in the repository. " + damage
+		all = append(all, backstay.Trouble{Kind: backend.DamageTrouble, Sentence: said})
 	}
 	for _, t := range tasks {
 		if of, ok := k.trouble[t.task]; ok {
