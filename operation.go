@@ -33,6 +33,10 @@ type Operation struct {
 	CreatedAt   time.Time
 	UpdatedAt   time.Time
 
+	// Notice is what a broker says of an operation that has succeeded, but not quite as it was asked for: a sentence,
+	// which the Description has too. The market makes an event of it, and does not keep it.
+	Notice string
+
 	// A broker says the following of a failed operation; nobody keeps it.
 	Unusable     bool // the instance serves no more ("instance_usable": false)
 	Unrepeatable bool // asking for the same update again cannot help ("update_repeatable": false)

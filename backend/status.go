@@ -41,6 +41,14 @@ type Status struct {
 	Worked time.Time `json:"worked,omitzero"`
 	// Troubles are what is wrong with the instance besides, each kind at most once. It serves nevertheless, or again.
 	Troubles []backstay.Trouble `json:"troubles,omitempty"`
+	// Restored is what the data came from that is served, where that was a restore point.
+	Restored Restored `json:"restored,omitzero"`
+}
+
+// Restored is a restore that has brought an instance its data.
+type Restored struct {
+	Generation int64  `json:"generation"`       // that asked for it
+	Passed     string `json:"passed,omitempty"` // why it is not quite what was asked for; empty: it is
 }
 
 // Role is a node's part in its instance.
@@ -103,7 +111,7 @@ func (s Status) Same(other Status) bool {
 		s.ReadPort == other.ReadPort && s.Build == other.Build &&
 		slices.Equal(s.Nodes, other.Nodes) && s.Protected.Equal(other.Protected) &&
 		same(s.Failover, other.Failover) && same(s.Drill, other.Drill) && s.Obstacle == other.Obstacle &&
-		s.Worked.Equal(other.Worked) && slices.Equal(s.Troubles, other.Troubles)
+		s.Worked.Equal(other.Worked) && s.Restored == other.Restored && slices.Equal(s.Troubles, other.Troubles)
 }
 
 func same[T comparable](a, b *T) bool { return a == b || a != nil && b != nil && *a == *b }

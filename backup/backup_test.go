@@ -368,17 +368,21 @@ func TestPassedBackups(t *testing.T) {
 	}
 	for _, tc := range []struct {
 		wish backend.Origin
-		from string
+		to   engine.Point
 		want string
 	}{
-		{backend.Origin{}, "5", ""},
-		{backend.Origin{At: at(t, "01-04 12:00:00")}, "2",
-			"The backups of 2026-01-03 03:00:00 and 2026-01-04 03:00:00 are damaged."},
-		{backend.Origin{At: at(t, "01-03 12:00:00")}, "2", "The backup of 2026-01-03 03:00:00 is damaged."},
-		{backend.Origin{Backup: "2"}, "2", ""},
+		{backend.Origin{}, engine.Point{Backup: "5"}, ""},
+		{backend.Origin{At: at(t, "01-04 12:00:00")}, engine.Point{Backup: "2"}, "The backups of 2026-01-03 03:00:00 and " +
+			"2026-01-04 03:00:00 are damaged. That of 2026-01-02 03:00:00 is restored instead, with the archive behind it."},
+		{backend.Origin{At: at(t, "01-03 12:00:00"), Alone: true}, engine.Point{Backup: "2", Alone: true},
+			"The backup of 2026-01-03 03:00:00 is damaged. That of 2026-01-02 03:00:00 is restored instead."},
+		{backend.Origin{Backup: "2"}, engine.Point{Backup: "2"}, ""},
+		{backend.Origin{}, engine.Point{Backup: "5", Until: at(t, "01-05 12:00:00")},
+			"The archive has lost what was written since 2026-01-05 12:00:00."},
+		{backend.Origin{}, engine.Point{Backup: "5", Alone: true}, "The archive has lost what was written since."},
 	} {
-		if got := backup.Passed(kept, tc.wish, tc.from); got != tc.want {
-			t.Errorf("%+v from %s: %q, want %q", tc.wish, tc.from, got, tc.want)
+		if got := backup.Passed(kept, tc.wish, tc.to); got != tc.want {
+			t.Errorf("%+v by %+v: %q, want %q", tc.wish, tc.to, got, tc.want)
 		}
 	}
 }

@@ -37,18 +37,32 @@ func Reach(kept backend.Backups, wish backend.Origin) (engine.Point, error) {
 	return to, err
 }
 
-// Passed is a sentence about the damaged backups which what is wished for would begin with if they were whole; empty:
-// there are none. From is the ID of the one that it begins with.
-func Passed(kept backend.Backups, wish backend.Origin, from string) string {
+// Passed says what is taken instead of the damaged backups with which what is wished for would begin if they were
+// whole, and where a gap of the archive ends what was to be all of it; empty: it is what was wished for. To is what
+// Reach says.
+func Passed(kept backend.Backups, wish backend.Origin, to engine.Point) string {
 	var begin time.Time
 	for _, b := range kept.List {
-		if b.ID == from {
+		if b.ID == to.Backup {
 			begin = b.Ended
 		}
 	}
-	return Damage(slices.DeleteFunc(slices.Clone(kept.List), func(b backstay.Backup) bool {
+	damage := Damage(slices.DeleteFunc(slices.Clone(kept.List), func(b backstay.Backup) bool {
 		return wish.Backup != "" || !b.Ended.After(begin) || !wish.At.IsZero() && b.Ended.After(wish.At)
 	}))
+	var said []string
+	if from := moment(engine.WholeSecond(begin)); damage != "" && to.Alone {
+		said = append(said, damage, "That of "+from+" is restored instead.")
+	} else if damage != "" {
+		said = append(said, damage, "That of "+from+" is restored instead, with the archive behind it.")
+	}
+	switch all := !wish.Alone && wish.At.IsZero(); {
+	case all && to.Alone:
+		said = append(said, "The archive has lost what was written since.")
+	case all && !to.Until.IsZero():
+		said = append(said, "The archive has lost what was written since "+moment(to.Until)+".")
+	}
+	return strings.Join(said, " ")
 }
 
 // Damage is a sentence that names the backups which are damaged; empty: none is.

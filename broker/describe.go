@@ -183,7 +183,7 @@ func (b *Broker) lastOperation(
 		return op.Operation, op.Operation, err
 	}
 	told = op.Operation
-	told.Description, err = b.describe(in, op.Description)
+	told.Description, err = b.describe(in, op.Description, op.Notice)
 	return op.Operation, told, err
 }
 
@@ -202,9 +202,9 @@ func (b *Broker) AwaitOperation(
 	}
 }
 
-// describe adds what the platform knows of an instance to what its engine says: what waits for the maintenance window,
-// and the windows if the engine describes itself in rows.
-func (b *Broker) describe(in Instance, said string) (string, error) {
+// describe adds what the platform knows of an instance to what its engine says: what is to be told of the operation,
+// what waits for the maintenance window, and the windows if the engine describes itself in rows.
+func (b *Broker) describe(in Instance, said, notice string) (string, error) {
 	var pending pendingChange
 	var err error
 	if in.Pending.ID != "" {
@@ -213,13 +213,14 @@ func (b *Broker) describe(in Instance, said string) (string, error) {
 		}
 	}
 	if isRows(said) {
-		return b.describeInRows(in, said, pending), nil
+		return b.describeInRows(in, said, notice, pending), nil
 	}
+	if (notice != "" || in.Pending.ID != "") && said != "" && !strings.HasSuffix(said, ".") {
+		said += "."
+	}
+	said = strings.TrimSpace(said + " " + notice)
 	if in.Pending.ID == "" {
 		return said, nil
-	}
-	if said != "" && !strings.HasSuffix(said, ".") {
-		said += "."
 	}
 	sentence := fmt.Sprintf("Pending until the maintenance window %s: %s, from %s.",
 		pending.Window, pending.what(), pending.when())
@@ -244,10 +245,13 @@ func addRow(said, name, value string) string {
 }
 
 // describeInRows adds what the platform knows to rows.
-func (b *Broker) describeInRows(in Instance, said string, pending pendingChange) string {
+func (b *Broker) describeInRows(in Instance, said, notice string, pending pendingChange) string {
 	windows := b.windowsOf(in.ID, in.ServiceID, in.Windows)
 	rows := [][2]string{
 		{"maintenance window", windows.Maintenance.String()}, {"daily backup window", windows.Backup.String()},
+	}
+	if notice != "" {
+		rows = append(rows, [2]string{"restored", notice})
 	}
 	if in.Pending.ID != "" {
 		rows = append(rows, [2]string{"pending change", pending.what() + ", from " + pending.when()})

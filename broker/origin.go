@@ -116,27 +116,29 @@ func (b *Broker) origin(
 		return &found, p.BeginFrom(o, s.Source) // what is kept of it does not count
 	}
 	found.At, found.Alone = o.At, o.Kind == terms.Snapshot
-	from, err := b.reach(ctx, s.backend, found)
+	from, newest, err := b.reach(ctx, s.backend, found)
 	if err != nil {
 		return nil, err
 	}
 	s.Build = from.Version
-	if found.Alone { // it is the backup that was found, whatever comes meanwhile, unless that turns out to be damaged
-		found.At = from.Ended
+	if found.Alone { // it is the newest one of now, whatever comes meanwhile, or what is nearest before that
+		found.At = newest.Ended
 	}
 	return &found, p.BeginFrom(o, s.Source)
 }
 
-// reach returns the backup that what is wished for begins with, or refuses what cannot be restored as Invalid, with
-// what can be.
-func (b *Broker) reach(ctx context.Context, at string, wish backend.Origin) (from backstay.Backup, err error) {
+// reach returns the backup that what is wished for begins with, and the one that it would begin with if none were
+// damaged, or refuses what cannot be restored as Invalid, with what can be.
+func (b *Broker) reach(
+	ctx context.Context, at string, wish backend.Origin,
+) (from, newest backstay.Backup, err error) {
 	kept, err := b.backupsOf(ctx, at, wish.Instance)
 	if backstay.KindOf(err) == backstay.NotFound {
-		return from, backstay.Errorf(backstay.Invalid, "There is no backup of service instance %s yet, or none is kept any "+
-			"more. \"cf service NAME --params\" tells what can be restored.", wish.Instance)
+		return from, newest, backstay.Errorf(backstay.Invalid, "There is no backup of service instance %s yet, or none is "+
+			"kept any more. \"cf service NAME --params\" tells what can be restored.", wish.Instance)
 	}
 	if err != nil {
-		return from, err
+		return from, newest, err
 	}
 	if wish.Alone && !wish.At.IsZero() {
 		wish.At = wish.At.Add(-1) // before it, and not at it
@@ -150,8 +152,11 @@ func (b *Broker) reach(ctx context.Context, at string, wish backend.Origin) (fro
 		if one.ID == point.Backup {
 			from = one
 		}
+		if (wish.At.IsZero() || !one.Ended.After(wish.At)) && !one.Ended.Before(newest.Ended) {
+			newest = one
+		}
 	}
-	return from, err
+	return from, newest, err
 }
 
 // returnTo finds out how an instance returns to an earlier moment of its own, or refuses it.
@@ -160,7 +165,7 @@ func (b *Broker) returnTo(
 ) (*backend.Origin, error) {
 	found := nextReturn(spec)
 	found.At = o.At
-	from, err := b.reach(ctx, in.Backend, found)
+	from, _, err := b.reach(ctx, in.Backend, found)
 	switch {
 	case err != nil:
 		return nil, err

@@ -46,12 +46,21 @@ func (b *Broker) createSteps(in Instance, op Operation) []step.Step {
 			return err
 		}},
 		{Name: "broker.create.recorded", Do: func(ctx context.Context) error {
-			return b.Store.SucceedOperation(ctx, op.ID, serves.Message, servingAs(serves))
+			return b.Store.SucceedOperation(ctx, op.ID, serves.Message, servingAfter(op, serves))
 		}},
 	}
 }
 
-func servingAs(s backend.Status) Serving { return Serving{s.Endpoint, s.ReadPort, s.Build} }
+func servingAs(s backend.Status) Serving { return Serving{Endpoint: s.Endpoint, ReadPort: s.ReadPort, Build: s.Build} }
+
+// servingAfter is servingAs with what is to be told of the restore that the operation has asked for.
+func servingAfter(op Operation, s backend.Status) Serving {
+	serving := servingAs(s)
+	if s.Restored.Generation == op.Generation {
+		serving.Notice = s.Restored.Passed
+	}
+	return serving
+}
 
 // withdrawSteps end an instance that could not be created, and leave nothing of it in its backend.
 func (b *Broker) withdrawSteps(in Instance, op Operation, r Refusal) []step.Step {
@@ -80,7 +89,7 @@ func (b *Broker) updateSteps(in Instance, op Operation) []step.Step {
 			return err
 		}},
 		{Name: "broker.update.recorded", Do: func(ctx context.Context) error {
-			return b.Store.SucceedOperation(ctx, op.ID, b.updated(in, op, serves), servingAs(serves))
+			return b.Store.SucceedOperation(ctx, op.ID, b.updated(in, op, serves), servingAfter(op, serves))
 		}},
 	}
 }

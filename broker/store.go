@@ -151,6 +151,8 @@ type Serving struct {
 	Endpoint backstay.Endpoint
 	ReadPort int    // where its replicas are read from, at the same host; 0: nobody was given that yet
 	Build    string // the full version
+	// Notice is that of the operation by which it serves so; nobody keeps it with the instance.
+	Notice string
 }
 
 // Pending is a change that waits for its instance's maintenance window. The zero Pending is none.

@@ -46,6 +46,7 @@ func TestRestoreTakesTheBackupBefore(t *testing.T) {
 				from, until = lastBefore(kept.List[:len(kept.List)-1], last)
 			}
 			m.noted.compare(t, m.copied(last, alone), from, until)
+			m.wantPassed(last, alone)
 			mustAwaitBackups(t, m.b, m.spec.Instance, func(k backend.Backups) bool {
 				i := slices.IndexFunc(k.List, func(b backstay.Backup) bool { return b.ID == newest.ID })
 				return i >= 0 && k.List[i].Damaged != "" && k.List[len(k.List)-1].Damaged == "" &&
@@ -63,6 +64,26 @@ func TestRestoreTakesTheBackupBefore(t *testing.T) {
 				t.Errorf("what is mended is told as %+v, %v", kept, err)
 			}
 		})
+	}
+}
+
+// wantPassed wants it to be told of a copy, also by another keeper, that it is not of the newest backup.
+func (m *moments) wantPassed(moment time.Time, alone bool) {
+	m.Helper()
+	spec := specOf(m.T, m.p)
+	spec.Instance = backstay.InstanceID(uuid.NewString())
+	spec.Origin = &backend.Origin{Instance: m.spec.Instance, Key: m.spec.Backup.Key, At: moment, Alone: alone}
+	mustReach(m.T, m.b, spec)
+	words := regexp.MustCompile(`^The backup of .* is damaged\. That of .* is restored instead`)
+	for range 2 {
+		s, err := m.b.Await(m.Context(), spec.Instance, 0)
+		if err != nil || s.Restored.Generation != spec.Generation || !words.MatchString(s.Restored.Passed) {
+			m.Errorf("of a copy of an older backup is told %+v, %v", s.Restored, err)
+		}
+		m.killKeeper()
+	}
+	if err := end(m.Context(), m.b, spec.Instance); err != nil {
+		m.Error(err)
 	}
 }
 

@@ -114,6 +114,21 @@ var parametersOfRestores = []string{
 	"restore_from_point_in_time_before", "restore_to_point_in_time", "clone_of", "backup",
 }
 
+// noticed are the events of what a broker tells of an operation that was not done quite as it was asked for.
+func (m *Market) noticed(ctx context.Context, j backstay.Job, op backstay.Operation) ([]backstay.Event, error) {
+	if op.Notice == "" {
+		return nil, nil
+	}
+	in, at, from, err := m.jobInstance(ctx, j)
+	if err != nil {
+		return nil, err
+	}
+	l, err := m.Store.ServiceBrokers(ctx, BrokerFilter{IDs: []backstay.BrokerID{from.offering.BrokerID}})
+	by, err := single(l, err, "Service broker")
+	d := details{"operation": op.Type, "reason": op.Notice}
+	return []backstay.Event{instanceEvent(brokerActor(by), "notice", in, at, d)}, err
+}
+
 // readMoment is how long a reader of a secret is not recorded again: whoever polls says nothing new.
 const readMoment = time.Minute
 

@@ -77,8 +77,12 @@ func (m *Market) ending(j backstay.Job, a *asking, operation string) []step.Step
 			return err
 		}},
 		{Name: operation + ".recorded", Do: func(ctx context.Context) error {
+			events, err := m.noticed(ctx, j, a.outcome)
+			if err != nil {
+				return err
+			}
 			done := backstay.Job{ID: j.ID, State: backstay.JobComplete}
-			return m.Store.FinishInstance(ctx, backstay.InstanceID(j.Resource), a.outcome, a.found, done)
+			return m.Store.FinishInstance(ctx, backstay.InstanceID(j.Resource), a.outcome, a.found, done, events...)
 		}},
 	}
 }

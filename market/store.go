@@ -184,6 +184,7 @@ type InstanceStore interface {
 	// nothing. It is NotFound, and the job has no end, if the instance was purged.
 	FinishInstance(
 		ctx context.Context, id backstay.InstanceID, op backstay.Operation, found InForce, j backstay.Job,
+		events ...backstay.Event,
 	) error
 	FollowStore
 	TroubleStore

@@ -225,12 +225,16 @@ func reportInstance(ctx context.Context, x executor, id backstay.InstanceID, op 
 
 func (s *Store) FinishInstance(
 	ctx context.Context, id backstay.InstanceID, op backstay.Operation, found market.InForce, j backstay.Job,
+	events ...backstay.Event,
 ) error {
 	return s.tx(ctx, func(tx pgx.Tx) error {
 		if err := reportInstance(ctx, tx, id, op); err != nil {
 			return err
 		}
 		if err := finishJob(ctx, tx, j); err != nil {
+			return err
+		}
+		if err := recordEvents(ctx, tx, events); err != nil {
 			return err
 		}
 		switch {

@@ -12,13 +12,13 @@ import (
 )
 
 const owedOperationColumns = `o.id, o.instance_id, o.type, o.cause, o.request_id, o.not_before, o.state, o.description,
-	o.failure, o.asked_plan_id, o.asked_plan_name, o.asked_parameters, o.plan_id, o.parameters,
+	o.notice, o.failure, o.asked_plan_id, o.asked_plan_name, o.asked_parameters, o.plan_id, o.parameters,
 	o.maintenance_window, o.backup_window,
 	o.spec, o.generation, o.created_at, o.updated_at`
 
 func owedOperationFields(o *broker.Operation) []any {
 	return []any{&o.ID, &o.InstanceID, &o.Type, &o.Cause, &o.RequestID, (*zeronull.Timestamptz)(&o.NotBefore), &o.State,
-		&o.Description, &o.Failure, &o.Asked.PlanID, &o.Asked.PlanName, &o.Asked.Parameters,
+		&o.Description, &o.Notice, &o.Failure, &o.Asked.PlanID, &o.Asked.PlanName, &o.Asked.Parameters,
 		&o.PlanID, &o.Parameters, weekly{&o.Windows.Maintenance}, daily{&o.Windows.Backup},
 		&o.Spec, &o.Generation, &o.CreatedAt, &o.UpdatedAt}
 }
@@ -294,6 +294,9 @@ func (b Broker) SucceedOperation(
 			if err := setWindows(ctx, tx, o.InstanceID, o.Windows); err != nil {
 				return err
 			}
+		}
+		if _, err := tx.Exec(ctx, `UPDATE broker.operations SET notice = $2 WHERE id = $1`, id, s.Notice); err != nil {
+			return err
 		}
 		_, err := tx.Exec(ctx, endOwedOperation, id, backstay.Succeeded, description)
 		return err

@@ -20,9 +20,14 @@ func aCreateIsAcceptedWhenItServes(t *testing.T, s broker.Store) {
 	if op := mustRead(t, s, in.ID).Operation; op.Description != "It comes up." || op.State != backstay.InProgress {
 		t.Errorf("reported: %+v", op)
 	}
-	must(t, s.SucceedOperation(t.Context(), in.Operation.ID, "It serves.", served))
+	noticed := served
+	noticed.Notice = "It is older than asked."
+	must(t, s.SucceedOperation(t.Context(), in.Operation.ID, "It serves.", noticed))
 	wantAccepted(t, s, in.ID, "small", 1)
 	kept := mustRead(t, s, in.ID)
+	if op, err := s.LastOperation(t.Context(), in.ID, in.Operation.ID); err != nil || op.Notice != noticed.Notice {
+		t.Errorf("the notice is %q, %v", op.Notice, err)
+	}
 	if op := kept.Operation; op.State != backstay.Succeeded || op.Description != "It serves." || op.Spec != nil ||
 		kept.Busy || kept.Serving != served || op.UpdatedAt.Before(op.CreatedAt) {
 		t.Errorf("ended as %+v", kept)

@@ -170,7 +170,7 @@ func (c *Custody) Reach(ctx context.Context, o backend.Origin) (p instance.Resto
 		return p, err
 	}
 	p.Point, err = backup.Reach(kept, o)
-	p.Passed = backup.Passed(kept, o, p.Point.Backup)
+	p.Passed = backup.Passed(kept, o, p.Point)
 	return p, err
 }
 

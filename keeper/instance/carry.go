@@ -422,7 +422,7 @@ func (in *Instance) serve(life context.Context) error {
 	}
 	in.report(func(st *backend.Status) {
 		st.Generation, st.Phase, st.Message = r.Reached, backend.Running, description
-		st.Build = s.node.Installation.FullVersion
+		st.Build, st.Restored = s.node.Installation.FullVersion, r.Restored
 		if r.Started == r.Spec.Generation {
 			st.Obstacle = backend.Obstacle{}
 		}

@@ -47,6 +47,8 @@ type Record struct {
 	Aside      string `json:"aside,omitempty"`       // data that was restored and is whole, but is not in use yet
 	Restores   int64  `json:"restores,omitempty"`    // that the data in use came from: see restoresOf
 
+	Restored backend.Restored `json:"restored,omitzero"` // how the data was restored that was restored last
+
 	Place     Place                `json:"place,omitempty"`     // where the node that serves lies
 	NodePort  int                  `json:"node_port,omitempty"` // that it listens at behind a front; 0: there is none
 	ReadPort  int                  `json:"read_port,omitempty"` // of the front for reads, held for life; 0: there is none

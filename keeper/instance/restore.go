@@ -3,10 +3,8 @@ package instance
 import (
 	"context"
 	"errors"
-	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"github.com/backstay/backstay"
@@ -174,12 +172,15 @@ func (in *Instance) makeRestored(ctx context.Context, s backend.Spec, n node.Nod
 	scratch.DataDir = scratchOf(n)
 	began := in.m.Now()
 	defer in.attest(ctx, scratch.DataDir, scratch.DataDir+partSuffix)()
-	err = in.fill(ctx, *s.Origin, scratch)
+	passed, err := in.fill(ctx, *s.Origin, scratch)
 	if err == nil {
 		err = in.checkRestored(scratch)
 	}
 	if err == nil {
 		err = clone.Sync(scratch.DataDir)
+	}
+	if err == nil { // before it has its name: who finds that does not restore it again
+		err = in.amendAlone(func(r *Record) { r.Restored = backend.Restored{Generation: s.Generation, Passed: passed} })
 	}
 	in.log.Info("a restore has ended", "origin", s.Origin.Instance, "took", in.m.Now().Sub(began), "error", err)
 	if err != nil && ctx.Err() == nil {
@@ -188,10 +189,10 @@ func (in *Instance) makeRestored(ctx context.Context, s backend.Spec, n node.Nod
 	return err
 }
 
-// fill makes the scratch node's data from the origin.
-func (in *Instance) fill(ctx context.Context, o backend.Origin, scratch node.Node) error {
+// fill makes the scratch node's data from the origin, and returns what is to be told of backups that were passed.
+func (in *Instance) fill(ctx context.Context, o backend.Origin, scratch node.Node) (passed string, err error) {
 	if o.Clone {
-		return in.cloneFrom(ctx, o, scratch)
+		return "", in.cloneFrom(ctx, o, scratch)
 	}
 	var damage error
 	for {
@@ -201,17 +202,17 @@ func (in *Instance) fill(ctx context.Context, o backend.Origin, scratch node.Nod
 			err = backstay.Wrapf(err, backstay.KindOf(err), "%s %s", backstay.SentenceOf(damage), backstay.SentenceOf(err))
 		}
 		if err != nil {
-			return err
+			return "", err
 		}
 		damage = in.restoreFrom(ctx, o, from, scratch)
 		if backstay.KindOf(damage) != backstay.Invalid {
-			return damage
+			return from.Passed, damage
 		}
 		in.log.Warn("a restore has found damage", "origin", o.Instance, "backup", from.Point.Backup, "error", damage)
 		in.tellProgress("What is kept is looked through, for a restore has found damage in it.")
 		found, err := in.m.Vault.Examine(ctx, o)
 		if err != nil || !found {
-			return errors.Join(damage, err)
+			return "", errors.Join(damage, err)
 		}
 	}
 }
@@ -232,7 +233,7 @@ func (in *Instance) restoreFrom(ctx context.Context, o backend.Origin, from Rest
 	if backstay.KindOf(err) == backstay.NotFound { // it was there when somebody looked
 		err = backstay.Wrapf(err, backstay.Invalid, "The backup %s is not in the repository any more.", from.Point.Backup)
 	}
-	return err
+	return blameRepository(ctx, from.Repository, err)
 }
 
 // cloneFrom copies another instance of this machine, which serves.
@@ -255,7 +256,7 @@ func (in *Instance) reach(ctx context.Context, o backend.Origin) (RestorePoint, 
 	if backstay.KindOf(err) == backstay.NotFound {
 		err = backstay.Wrapf(err, backstay.Invalid, "%s", backstay.SentenceOf(err))
 	}
-	return from, err
+	return from, blameRepository(ctx, from.Repository, err)
 }
 
 // checkRestored refuses data that the version which is wanted does not serve.
@@ -350,49 +351,4 @@ func (in *Instance) archiveUsed(ctx context.Context) error {
 		in.log.Warn("what was logged before a return is not in the archive", "error", err)
 	}
 	return nil
-}
-
-// tellProgress tells what is done for a restore, without a word about whether the instance serves meanwhile.
-func (in *Instance) tellProgress(sentence string) {
-	in.report(func(st *backend.Status) { st.Message = sentence })
-}
-
-// partSuffix is behind the name of a data directory where engines make it until it is whole.
-const partSuffix = ".part"
-
-// tellSize tells how much of the data there is, and a sentence besides, again and again until ctx ends.
-func (in *Instance) tellSize(ctx context.Context, what, besides, dir string) {
-	for {
-		size, _ := clone.Size(dir)
-		unfinished, _ := clone.Size(dir + partSuffix)
-		size += unfinished
-		text := what + " is being restored"
-		if size > 0 {
-			text += fmt.Sprintf(": %d MB are there", max(1, size/int64(backstay.MB)))
-		}
-		if ctx.Err() != nil {
-			return
-		}
-		in.tellProgress(strings.TrimSuffix(text+". "+besides, " "))
-		select {
-		case <-ctx.Done():
-			return
-		case <-time.After(progressEvery):
-		}
-	}
-}
-
-// progressEvery is how often it is looked how far a restore has come.
-const progressEvery = 3 * time.Second
-
-// endProgress has the message say again what it says of an instance that serves.
-func (in *Instance) endProgress(serving *node.Node) {
-	if serving == nil {
-		return
-	}
-	in.report(func(st *backend.Status) {
-		if st.Phase == backend.Running {
-			st.Message = serving.Describe(in.Record().Spec.Engine)
-		}
-	})
 }

@@ -20,7 +20,7 @@ func newStatus(m *Machine, r Record) backend.Status {
 		Phase: backend.Preparing, Message: "The data directory is being prepared.", Obstacle: r.Obstacle,
 	}
 	if r.Reached > 0 { // most often it runs, and no user has noticed anything
-		st.Build = r.Installation.FullVersion
+		st.Build, st.Restored = r.Installation.FullVersion, r.Restored
 		st.Phase, st.Message = backend.Starting, "The keeper has been started, and looks for the engine."
 	}
 	if r.Port != 0 {

@@ -14,7 +14,7 @@ import (
 type RestorePoint struct {
 	Repository backstay.Repository // where the backups lie
 	Point      engine.Point
-	Passed     string // a sentence about newer backups, which are damaged; empty: there are none
+	Passed     string // what is to be told where it is not quite what was wished for, as backup.Passed says
 }
 
 // LogValue is the point without the key of the repository.
