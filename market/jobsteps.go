@@ -113,6 +113,9 @@ func (m *Market) createInstanceSteps(j backstay.Job) []step.Step {
 
 func (m *Market) provision(ctx context.Context, j backstay.Job) (asking, error) {
 	in, at, from, err := m.jobInstance(ctx, j)
+	if err == nil && in.LastOperation.Type == backstay.Delete {
+		err = backstay.Errorf(backstay.NotFound, "The service instance was deleted while it was being created.")
+	}
 	if err != nil {
 		return asking{}, err
 	}

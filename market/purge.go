@@ -109,8 +109,9 @@ func (m *Market) endPurged(ctx context.Context, id backstay.InstanceID) error {
 	return nil
 }
 
-// failPurged ends a job whose instance was purged meanwhile. The job may have told the broker of the instance
-// after the purge had, so the broker is told of the purge again: if it cannot be now, by a job of its own.
+// failPurged ends a job whose instance was purged meanwhile, or deleted while the job created it. The job may have told
+// the broker of the instance after the purge had, so the broker is told of the purge again: if it cannot be now, by a
+// job of its own.
 func (m *Market) failPurged(ctx context.Context, j backstay.Job) error {
 	id := backstay.InstanceID(j.Resource)
 	if err := m.endPurged(ctx, id); err != nil {

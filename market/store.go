@@ -156,7 +156,8 @@ type InstanceStore interface {
 	) error
 	// InstanceParameters are nil if none were given.
 	InstanceParameters(ctx context.Context, id backstay.InstanceID) (sealed []byte, err error)
-	// AcceptInstanceDeletion is Busy while an operation runs, and InUse while there are bindings or shares.
+	// AcceptInstanceDeletion is Busy while an operation runs that is no creation, and InUse while there are bindings or
+	// shares. To a creation that runs, the instance is gone then.
 	AcceptInstanceDeletion(
 		ctx context.Context, id backstay.InstanceID, op backstay.Operation, e backstay.Event, j backstay.Job,
 	) error
@@ -177,7 +178,8 @@ type InstanceStore interface {
 	InstanceChange(ctx context.Context, id backstay.InstanceID) (InstanceChange, error)
 	// KeepDashboard records where an instance's broker has a dashboard for it.
 	KeepDashboard(ctx context.Context, id backstay.InstanceID, url string) error
-	// ReportInstance records how the operation comes along. It is NotFound if the instance was purged.
+	// ReportInstance records how the operation comes along. It is NotFound if the instance was purged, or is deleted while
+	// it was being created.
 	ReportInstance(ctx context.Context, id backstay.InstanceID, op backstay.Operation) error
 	// FinishInstance records the end of an operation and of its job. One that succeeded has made the instance what is
 	// found in force, and what the broker did not tell has become what was asked for; an update that failed has changed

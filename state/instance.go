@@ -147,7 +147,10 @@ func lockIdleInstance(ctx context.Context, tx pgx.Tx, id backstay.InstanceID) (b
 func (s *Store) AcceptInstanceDeletion(ctx context.Context, id backstay.InstanceID, op backstay.Operation,
 	e backstay.Event, j backstay.Job) error {
 	return s.tx(ctx, func(tx pgx.Tx) error {
-		i, err := lockIdleInstance(ctx, tx, id)
+		i, err := lockInstance(ctx, tx, id)
+		if op := i.LastOperation; err == nil && op.State == backstay.InProgress && op.Type != backstay.Create {
+			err = market.ErrBusy(i)
+		}
 		if err != nil {
 			return err
 		}
@@ -215,8 +218,9 @@ func (s *Store) ReportInstance(ctx context.Context, id backstay.InstanceID, op b
 
 func reportInstance(ctx context.Context, x executor, id backstay.InstanceID, op backstay.Operation) error {
 	tag, err := x.Exec(ctx, `UPDATE market.instances
-		SET op_type = $2, op_state = $3, op_description = $4, op_updated_at = now() WHERE id = $1`,
-		id, op.Type, op.State, op.Description)
+		SET op_type = $2, op_state = $3, op_description = $4, op_updated_at = now()
+		WHERE id = $1 AND (op_type <> $5 OR $2 <> $6)`,
+		id, op.Type, op.State, op.Description, backstay.Delete, backstay.Create)
 	if err == nil && tag.RowsAffected() == 0 {
 		err = backstay.Errorf(backstay.NotFound, "Service instance not found")
 	}

@@ -283,17 +283,25 @@ func oneOperationAtATime(t *testing.T, f *fixture) {
 	const sentence = "An operation for service instance db is in progress."
 	in, j := f.newInstance("db")
 	must(t, f.AcceptInstance(t.Context(), in, nil, none, j))
-	wantError(
-		t,
-		f.AcceptInstanceDeletion(t.Context(), in.ID, operation(backstay.Delete, backstay.InProgress), none, newJob("x")),
-		backstay.Busy,
-		sentence,
-	)
 	name := "other"
 	_, err := f.UpdateInstance(t.Context(), in.ID, market.Update{Name: &name}, nil, none)
 	wantError(t, err, backstay.Busy, sentence)
 	b, bj := f.newBinding(in.ID, backstay.AppBinding, "")
 	wantError(t, f.AcceptBinding(t.Context(), b, 1, nil, none, bj), backstay.Busy, sentence)
+
+	// A creation is ended by a deletion, and says nothing of the instance any more.
+	end := func() error {
+		op := operation(backstay.Delete, backstay.InProgress)
+		return f.AcceptInstanceDeletion(t.Context(), in.ID, op, none, newJob("x"))
+	}
+	must(t, end())
+	wantError(t, f.ReportInstance(t.Context(), in.ID, operation(backstay.Create, backstay.InProgress)), backstay.NotFound,
+		"Service instance not found")
+	j.State = backstay.JobComplete
+	wantError(t, f.FinishInstance(t.Context(), in.ID, operation(backstay.Create, backstay.Succeeded), inForce, j),
+		backstay.NotFound, "Service instance not found")
+	must(t, f.ReportInstance(t.Context(), in.ID, operation(backstay.Delete, backstay.InProgress)))
+	wantError(t, end(), backstay.Busy, sentence)
 }
 
 func aNewNameHidesNothing(t *testing.T, f *fixture) {
