@@ -149,7 +149,7 @@ func (in *Instance) giveUpSteps(o backend.Obstacle) []step.Step {
 const hopeless = 3 * time.Second
 
 // hopelessMissing is the same where data is missing, which may be on a volume that is about to be mounted, or where a
-// restore fails: the repository may be away for a moment.
+// restore fails, while its repository is not away: what is in the way may be gone in a moment.
 const hopelessMissing = time.Minute
 
 // missingPause is how long after a look for missing data the next one comes.
@@ -171,7 +171,7 @@ func (in *Instance) fail(a action, err error) {
 	if a.verb == toStart {
 		s.looked = false
 	}
-	if s.failures++; s.failures == 1 {
+	if s.failures++; s.failures == 1 || errors.Is(err, errAway) { // the time in which it is away does not count
 		s.failed = now
 	}
 	if isMissing(err) && s.missing.IsZero() {
