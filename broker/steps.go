@@ -51,7 +51,9 @@ func (b *Broker) createSteps(in Instance, op Operation) []step.Step {
 	}
 }
 
-func servingAs(s backend.Status) Serving { return Serving{Endpoint: s.Endpoint, ReadPort: s.ReadPort, Build: s.Build} }
+func servingAs(s backend.Status) Serving {
+	return Serving{Endpoint: s.Endpoint, ReadPort: s.ReadPort, Build: s.Build}
+}
 
 // servingAfter is servingAs with what is to be told of the restore that the operation has asked for.
 func servingAfter(op Operation, s backend.Status) Serving {

@@ -8,8 +8,8 @@ import (
 	"github.com/backstay/backstay/repository"
 )
 
-// errRepositoryAway is that of a restore whose repository is away. It is tried again for as long as somebody wants it: nothing is
-// wrong with the wish.
+// errRepositoryAway is that of a restore whose repository is away. It is tried again for as long as somebody wants it:
+// nothing is wrong with the wish.
 var errRepositoryAway = errors.New("the repository is away")
 
 // blameRepository gives what has failed for a repository that is away that reason.

@@ -171,7 +171,7 @@ func (in *Instance) fail(a action, err error) {
 	if a.verb == toStart {
 		s.looked = false
 	}
-	if s.failures++; s.failures == 1 || errors.Is(err, errAway) { // the time in which it is away does not count
+	if s.failures++; s.failures == 1 || errors.Is(err, errRepositoryAway) { // the time in which it is away does not count
 		s.failed = now
 	}
 	if isMissing(err) && s.missing.IsZero() {
