@@ -208,9 +208,9 @@ func TestFullPoolWedgesNothing(t *testing.T) {
 		t.Errorf("of %v that are kept for the platform, %v are left", c.Reserve, free)
 	}
 	mustWriteOurs(t, b, ours.Instance)
-	if _, err := w.(postgresWriter).Exec(t.Context(), "SELECT n FROM probe"); err != nil {
-		t.Errorf("the neighbour in a full pool: %v", err)
-	}
+	neighbour.Generation, neighbour.Size.Memory = 2, 2*neighbour.Size.Memory // which takes a restart
+	mustReach(t, b, neighbour)
+	mustQuery(t, mustCredentials(t, b, neighbour.Instance), `SELECT n FROM probe`)
 	mustDrop(t, b, greedy.Instance)
 	if err := b.Remove(t.Context(), greedy.Instance); err != nil {
 		t.Fatal(err)
