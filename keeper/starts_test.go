@@ -73,7 +73,7 @@ func tryStarts(t *testing.T, chance *rand.Rand) {
 func TestControlPlaneEndsTheTurns(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		k := newKeeper(Config{})
+		k := newKeeper(Config{NoLimits: true})
 		close(k.starts.ours)
 		var begun atomic.Int64
 		for range 10 * cap(k.starts.turns) {
