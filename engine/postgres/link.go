@@ -131,6 +131,7 @@ func conninfo(n engine.Node) string {
 		{"host", n.Endpoint.Host}, {"hostaddr", r.Follows.Address}, {"port", strconv.Itoa(r.Follows.Port)},
 		{"user", admin}, {"application_name", r.Name}, {"connect_timeout", "2"}, {"gssencmode", "disable"},
 		{"sslmode", "verify-full"}, {"sslrootcert", authority}, {"sslcert", linkCertificate}, {"sslkey", linkKey},
+		{"passfile", "none"}, // there is none; else clients of the standby would read the path of our own user's home
 	} {
 		fmt.Fprintf(&b, " %s='%s'", s.name, strings.NewReplacer(`\`, `\\`, `'`, `\'`).Replace(s.value))
 	}
