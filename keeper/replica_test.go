@@ -198,17 +198,7 @@ func TestStandbyIsReadFrom(t *testing.T) {
 // end there, until it was told.
 func TestUnbindingReachesAStandbyThatHangs(t *testing.T) {
 	onEachPair(t, func(t *testing.T, p product, c keeper.Config) {
-		b, _ := keepertest.Run(t, c)
-		spec := specOf(t, p)
-		spec.Nodes = 2
-		mustApplySpec(t, b, spec)
-		until(t, b, spec.Instance, isProtected)
-		mustNoteAs(t, p, mustCredentials(t, b, spec.Instance), 1)
-		gone, err := b.CreateUser(t.Context(), spec.Instance, replicaUser("u2"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		until(t, b, spec.Instance, isRead)
+		b, spec, _, gone := readPair(t, p, c, backend.Reading{})
 		session := mustRead(t, p, gone)
 		wantRead(t, session, true, 1)
 		goOn := mustStop(t, c, string(instance.Homes(spec.Instance)[1]))

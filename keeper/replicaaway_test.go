@@ -10,25 +10,37 @@ import (
 
 	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/backend"
+	"github.com/backstay/backstay/backend/local"
 	"github.com/backstay/backstay/keeper"
 	"github.com/backstay/backstay/keeper/instance"
 	"github.com/backstay/backstay/keeper/keepertest"
 )
 
+// readPair makes an instance of two in which a number is noted, and returns who writes to it and who reads from its
+// standby.
+func readPair(t *testing.T, p product, c keeper.Config, how backend.Reading) (
+	b *local.Backend, spec backend.Spec, writes, reads backstay.Credentials,
+) {
+	t.Helper()
+	b, _ = keepertest.Run(t, c)
+	spec = specOf(t, p)
+	spec.Nodes, spec.Reading = 2, how
+	mustApplySpec(t, b, spec)
+	until(t, b, spec.Instance, isProtected)
+	writes = mustCredentials(t, b, spec.Instance)
+	mustNoteAs(t, p, writes, 1)
+	reads, err := b.CreateUser(t.Context(), spec.Instance, replicaUser("u2"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	until(t, b, spec.Instance, isRead)
+	return b, spec, writes, reads
+}
+
 // TestStandbyThatHangsIsNotReadFrom: who reads would hang, too.
 func TestStandbyThatHangsIsNotReadFrom(t *testing.T) {
 	onEachPair(t, func(t *testing.T, p product, c keeper.Config) {
-		b, _ := keepertest.Run(t, c)
-		spec := specOf(t, p)
-		spec.Nodes = 2
-		mustApplySpec(t, b, spec)
-		until(t, b, spec.Instance, isProtected)
-		mustNoteAs(t, p, mustCredentials(t, b, spec.Instance), 1)
-		reads, err := b.CreateUser(t.Context(), spec.Instance, replicaUser("u2"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		until(t, b, spec.Instance, isRead)
+		b, spec, _, reads := readPair(t, p, c, backend.Reading{})
 		r := mustRead(t, p, reads)
 		wantRead(t, r, true, 1)
 		began := time.Now()
@@ -71,18 +83,7 @@ func TestStandbyThatIsBehindIsNotReadFrom(t *testing.T) {
 		if p.engine == "redis" {
 			t.Skip("nobody who reads can hold up what a standby of Redis is sent")
 		}
-		b, _ := keepertest.Run(t, c)
-		spec := specOf(t, p)
-		spec.Nodes, spec.Reading.MaxLag = 2, 2
-		mustApplySpec(t, b, spec)
-		until(t, b, spec.Instance, isProtected)
-		writes := mustCredentials(t, b, spec.Instance)
-		mustNoteAs(t, p, writes, 1)
-		reads, err := b.CreateUser(t.Context(), spec.Instance, replicaUser("u2"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		until(t, b, spec.Instance, isRead)
+		b, spec, writes, reads := readPair(t, p, c, backend.Reading{MaxLag: 2})
 		r := mustRead(t, p, reads)
 		wantRead(t, r, true, 1)
 		w, err := p.open(t.Context(), writes)
@@ -113,18 +114,7 @@ func TestReadersDoNotHoldUpAFailover(t *testing.T) {
 		if p.engine == "redis" {
 			t.Skip("nobody who reads can hold up what a standby of Redis is sent")
 		}
-		b, _ := keepertest.Run(t, c)
-		spec := specOf(t, p)
-		spec.Nodes = 2
-		mustApplySpec(t, b, spec)
-		until(t, b, spec.Instance, isProtected)
-		writes := mustCredentials(t, b, spec.Instance)
-		mustNoteAs(t, p, writes, 1)
-		reads, err := b.CreateUser(t.Context(), spec.Instance, replicaUser("u2"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		until(t, b, spec.Instance, isRead)
+		b, spec, writes, reads := readPair(t, p, c, backend.Reading{})
 		r := mustRead(t, p, reads)
 		w, err := p.open(t.Context(), writes)
 		if err != nil {
