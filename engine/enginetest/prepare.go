@@ -1,12 +1,10 @@
 package enginetest
 
 import (
-	"context"
 	"encoding/json"
 	"io/fs"
 	"math/rand/v2"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -106,65 +104,6 @@ func testWarm(t *testing.T, s Subject) {
 	Serve(t, s.Engine, n)
 }
 
-// victim is an environment variable. It is set for a process that is to be killed while it works on a node.
-const victim = "ENGINETEST_VICTIM"
-
-// order is what a victim is to do: to prepare the node, unless Act names something else.
-type order struct {
-	Act        string
-	Node       engine.Node
-	From       *engine.Node // for "upgrade", "clone", "copy" and "rejoin"
-	Repository *backstay.Repository
-	Backup     backstay.Backup
-}
-
-// beVictim does what it reads from standard input, and is killed meanwhile.
-func (s Subject) beVictim() {
-	var o order
-	err := json.NewDecoder(os.Stdin).Decode(&o)
-	if err == nil {
-		os.Stdout.WriteString("begun\n")
-		err = s.obey(o)
-	}
-	if err != nil {
-		os.Stderr.WriteString(err.Error() + "\n")
-		os.Exit(1)
-	}
-	os.Exit(0)
-}
-
-func (s Subject) obey(o order) error {
-	ctx := context.Background()
-	o.Node.Admin = s.Engine.LocalAdmin(o.Node)
-	if o.From != nil {
-		o.From.Admin = s.Engine.LocalAdmin(*o.From)
-	}
-	switch o.Act {
-	case "upgrade":
-		return s.Engine.(engine.Upgrader).Upgrade(ctx, *o.From, o.Node, func(string) {})
-	case "clone":
-		return s.Engine.(engine.Cloner).Clone(ctx, *o.From, o.Node, func(string) {})
-	case "copy":
-		return s.Engine.(engine.Replicator).Copy(ctx, *o.From, o.Node, func(string) {})
-	case "rejoin":
-		return s.Engine.(engine.Replicator).Rejoin(ctx, *o.From, o.Node)
-	case "backup":
-		_, err := s.Engine.(engine.Archiver).Backup(ctx, o.Node, *o.Repository, false)
-		return err
-	case "archive":
-		_, err := s.Engine.(engine.Archiver).Archive(ctx, o.Node, *o.Repository, 0)
-		return err
-	case "verify":
-		_, err := s.Engine.(engine.Archiver).Verify(ctx, bare(o.Node), *o.Repository)
-		return err
-	case "expire":
-		return s.Engine.(engine.Archiver).Expire(ctx, o.Node, *o.Repository, []string{o.Backup.ID})
-	case "restore":
-		return s.Engine.(engine.Archiver).Restore(ctx, o.Node, *o.Repository, engine.Point{Backup: o.Backup.ID})
-	}
-	return s.Engine.Prepare(ctx, o.Node)
-}
-
 // testPrepareKilled kills Prepare at several moments. The next Prepare must make a node that serves, and leave no more
 // files behind than one that was not killed.
 func testPrepareKilled(t *testing.T, s Subject) {
@@ -202,34 +141,6 @@ func testFirstPrepareKilled(t *testing.T, s Subject) {
 func (s Subject) killPreparing(t *testing.T, n engine.Node, after time.Duration) {
 	t.Helper()
 	s.killDoing(t, order{Node: n}, after)
-}
-
-// killDoing kills a process that does what is ordered, after a time.
-func (s Subject) killDoing(t *testing.T, o order, after time.Duration) {
-	t.Helper()
-	top, _, _ := strings.Cut(t.Name(), "/")
-	cmd := exec.Command(os.Args[0], "-test.run=^"+top+"$")
-	cmd.Env = append(os.Environ(), victim+"=1")
-	in, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	defer cmd.Wait() // it was killed, or came to its end before
-	defer cmd.Process.Kill()
-	if err := json.NewEncoder(in).Encode(o); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := out.Read(make([]byte, 1)); err != nil {
-		t.Fatalf("the victim did not begin: %v", err)
-	}
-	time.Sleep(after) // the point of the test is that any moment will do
 }
 
 func entries(t *testing.T, dir string) []string {

@@ -311,29 +311,6 @@ func testCopyKilled(t *testing.T, s Subject) {
 	}
 }
 
-// testRejoinKilled kills the rejoining at several moments. All the while the node is fenced, and it rejoins in the end.
-func testRejoinKilled(t *testing.T, s Subject) {
-	p := s.pair(t)
-	p.Protect(t)
-	for range 3 {
-		_, c := p.user(t)
-		l := s.startLoad(t, c[p.leads], 2)
-		l.awaitMore(t, 50)
-		p.KillPrimary(t)
-		p.FailOver(t)
-		from := p.Primary()
-		for range 2 {
-			s.killDoing(t, order{Act: "rejoin", From: &from, Node: p.Standby()}, rand.N(time.Second))
-		}
-		p.Rejoin(t)
-		p.Protect(t)
-		if !s.Asynchronous {
-			l.want(t, s, c[p.leads])
-		}
-	}
-	t.Logf("%d of 3 rejoined by a copy", p.recopied)
-}
-
 // testNeverCopied wants a node that follows to be no empty one in the place of a copy.
 func testNeverCopied(t *testing.T, s Subject) {
 	replicator(t, s.Engine)

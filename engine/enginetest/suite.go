@@ -118,6 +118,7 @@ func Run(t *testing.T, s Subject) {
 		{"OrphansEnd", testOrphan},
 		{"CopyOfThePrimarySurvivesKill", testCopyKilled},
 		{"RejoinSurvivesKill", testRejoinKilled},
+		{"RejoinSurvivesKillAtEachStep", testRejoinKilledAtSteps},
 		{"FollowsNothing", testNeverCopied},
 		{"RefusesWhileClientsWait", testRefuseWaiting},
 		{"ArchiveGoesOnAfterFailover", testArchiveGoesOn},

@@ -17,6 +17,7 @@ import (
 	"github.com/backstay/backstay/internal/atomicfile"
 	"github.com/backstay/backstay/internal/datadir"
 	"github.com/backstay/backstay/internal/process"
+	"github.com/backstay/backstay/internal/step"
 )
 
 // Rejoin has pg_rewind exchange what the node has and the primary has not. Pg_rewind can do nothing with data that is
@@ -26,22 +27,13 @@ func (Engine) Rejoin(ctx context.Context, primary, n engine.Node) error {
 	if err != nil {
 		return err
 	}
-	r := rewind{conversionTo(n, p), n, p.Files, primary}
-	if err := errors.Join(r.putBack(), salvage(ctx, n)); err != nil {
-		return err
-	}
-	if _, err := os.Lstat(n.DataDir); err != nil {
-		return fmt.Errorf("%w: %w", engine.ErrCopy, err)
-	}
-	if err := reserveSlot(ctx, primary, n.Replication.Name); err != nil {
-		return err
-	}
-	// Pg_rewind goes by the file in which the primary notes its timeline, at each checkpoint.
-	err = withAdmin(ctx, primary, func(conn *pgx.Conn) error { return checkpoint(ctx, conn, 1) })
-	if err != nil {
-		return err
-	}
-	return r.do(ctx)
+	r := &rewind{Conversion: conversionTo(n, p), node: n, files: p.Files, primary: primary}
+	return step.Run(ctx,
+		step.Step{Name: "postgres.rejoin-put-back", Do: func(context.Context) error { return r.putBack() }},
+		step.Step{Name: "postgres.rejoin-salvaged", Do: func(ctx context.Context) error { return salvage(ctx, n) }},
+		step.Step{Name: "postgres.rejoin-kept", Do: r.keep},
+		step.Step{Name: "postgres.rejoin-made", Do: r.do},
+	)
 }
 
 // rewind is one rejoining of a node.
@@ -50,23 +42,52 @@ type rewind struct {
 	node    engine.Node
 	files   map[string]string // its configuration
 	primary engine.Node
+	leads   standing // of the primary
+	own     standing // of the data
 }
 
 // whole is a file in the workshop. While it is there, the data is what the node left, and can be put back.
 const whole = "whole"
 
-func (r rewind) do(ctx context.Context) error {
+// keep has the primary keep its log for the node. Pg_rewind goes by the file in which the primary notes its timeline,
+// at each checkpoint.
+func (r *rewind) keep(ctx context.Context) (err error) {
+	if _, err := os.Lstat(r.Dir); err != nil {
+		return fmt.Errorf("%w: %w", engine.ErrCopy, err)
+	}
+	if err := reserveSlot(ctx, r.primary, r.node.Replication.Name); err != nil {
+		return err
+	}
+	if err := withAdmin(ctx, r.primary, func(conn *pgx.Conn) error { return checkpoint(ctx, conn, 1) }); err != nil {
+		return err
+	}
+	r.leads, err = standingOf(ctx, r.primary)
+	return err
+}
+
+func (r *rewind) do(ctx context.Context) error {
 	spoilt := false
 	err := r.Make(ctx, func(w *datadir.Workshop) error {
-		err := r.bring(w)
-		if err == nil {
-			err = r.recover(w)
+		err := step.Run(ctx,
+			step.Step{Name: "postgres.rejoin-brought", Do: func(context.Context) error { return r.bring(w) }},
+			step.Step{Name: "postgres.rejoin-recovered", Do: func(context.Context) error { return r.recover(w) }},
+		)
+		follows := err == nil && r.own.follows(r.leads)
+		if follows {
+			err = r.finish(w)
 		}
 		if err != nil {
-			return errors.Join(err, r.putBack())
+			err = errors.Join(err, r.putBack())
+		}
+		if err != nil || follows {
+			return err
 		}
 		spoilt = true
-		return r.exchange(ctx, w)
+		return step.Run(ctx,
+			step.Step{Name: "postgres.rejoin-begun", Do: func(context.Context) error { return r.begin(w) }},
+			step.Step{Name: "postgres.rejoin-exchanged", Do: func(ctx context.Context) error { return r.exchange(ctx, w) }},
+			step.Step{Name: "postgres.rejoin-finished", Do: func(context.Context) error { return r.finish(w) }},
+		)
 	})
 	if err != nil && (spoilt || ctx.Err() == nil) {
 		return fmt.Errorf("%w: %w", engine.ErrCopy, err)
@@ -75,7 +96,7 @@ func (r rewind) do(ctx context.Context) error {
 }
 
 // bring moves the data into the workshop.
-func (r rewind) bring(w *datadir.Workshop) error {
+func (r *rewind) bring(w *datadir.Workshop) error {
 	if err := errors.Join(atomicfile.Write(filepath.Join(w.Dir, whole), nil, 0o600), os.Remove(w.Data)); err != nil {
 		return err
 	}
@@ -87,7 +108,7 @@ func (r rewind) bring(w *datadir.Workshop) error {
 }
 
 // putBack puts the data, fenced, where it was before a call that has not come as far as to change it.
-func (r rewind) putBack() error {
+func (r *rewind) putBack() error {
 	part := r.Dir + ".part"
 	data := filepath.Join(part, "data")
 	if err := process.KillIn(part); err != nil {
@@ -109,7 +130,9 @@ func (r rewind) putBack() error {
 
 // recover has a server without clients replay what the node had logged, as after a crash, and end in an orderly way, if
 // it has not ended so. Nothing of its log goes: pg_rewind looks there for what the node and the primary have in common.
-func (r rewind) recover(w *datadir.Workshop) error {
+// What the server logs at its end lies behind where the primary has left the timeline. Data that has only followed on
+// the primary's own timeline, as after a call of which nobody has heard that it was done, is left as it is.
+func (r *rewind) recover(w *datadir.Workshop) error {
 	root, err := os.OpenRoot(w.Data)
 	if err != nil {
 		return err
@@ -120,18 +143,25 @@ func (r rewind) recover(w *datadir.Workshop) error {
 			return err
 		}
 	}
-	if c, err := controlIn(root); err != nil || c.State == shutDown || c.State == shutDownInRecovery {
+	if r.own, err = r.standing(w, root); err != nil || r.own.follows(r.leads) {
 		return err
 	}
+	if err := r.isLogged(w); err != nil || r.own.state == shutDown {
+		return err
+	}
+	// What it replays is on the disk when it says that it has ended: pg_rewind takes that for whole.
 	arguments := append([]string{"--single", "-c", "wal_keep_size=1TB"}, singleUser(w.Data, database)[1:]...)
+	arguments = slices.Insert(arguments, len(arguments)-1, "-c", "fsync=on")
 	return w.Run("", filepath.Join(r.node.Installation.Dir, "postgres"), arguments...)
 }
 
+// begin notes that the data is changed from now on.
+func (r *rewind) begin(w *datadir.Workshop) error {
+	return errors.Join(os.Remove(filepath.Join(w.Dir, whole)), atomicfile.SyncDir(w.Dir))
+}
+
 // exchange makes the data that of a node that follows.
-func (r rewind) exchange(ctx context.Context, w *datadir.Workshop) (err error) {
-	if err := errors.Join(os.Remove(filepath.Join(w.Dir, whole)), atomicfile.SyncDir(w.Dir)); err != nil {
-		return err
-	}
+func (r *rewind) exchange(ctx context.Context, w *datadir.Workshop) (err error) {
 	uid, gid := w.IDs()
 	socket := filepath.Join(r.Sockets, ".s.PGSQL."+strconv.Itoa(defaultPort))
 	end, err := forward(ctx, socket, uid, gid, func(ctx context.Context, client net.Conn) {
@@ -146,15 +176,12 @@ func (r rewind) exchange(ctx context.Context, w *datadir.Workshop) (err error) {
 		r.primary.Admin.User, database)
 	err = w.Run("", filepath.Join(r.node.Installation.Dir, "pg_rewind"), "--target-pgdata="+w.Data,
 		"--source-server="+source, "--no-ensure-shutdown", "--no-sync")
-	if err := errors.Join(err, end()); err != nil {
-		return err
-	}
-	return r.finish(w)
+	return errors.Join(err, end())
 }
 
 // finish takes from the data what is the primary's own, and configures it. Links, which a primary that was broken into
 // may have had in its data directory, would lead whoever works there now out of it.
-func (r rewind) finish(w *datadir.Workshop) error {
+func (r *rewind) finish(w *datadir.Workshop) error {
 	err := filepath.WalkDir(w.Data, func(path string, d fs.DirEntry, err error) error {
 		if err == nil && d.Type() == fs.ModeSymlink {
 			err = fmt.Errorf("%s is a symbolic link", path)

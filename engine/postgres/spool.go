@@ -261,6 +261,7 @@ func handedOver(n engine.Node) bool {
 const (
 	shutDown           = 1 // DB_SHUTDOWNED
 	shutDownInRecovery = 2 // DB_SHUTDOWNED_IN_RECOVERY: it followed
+	inArchiveRecovery  = 5 // DB_IN_ARCHIVE_RECOVERY: it follows, or was killed meanwhile, or was made to follow
 )
 
 // control is the head of PostgreSQL's ControlFileData.

@@ -32,6 +32,8 @@ func parsePosition(text string) (position, error) {
 	return position(h<<32 | l), nil
 }
 
+func (p position) String() string { return fmt.Sprintf("%X/%X", uint64(p)>>32, uint32(p)) }
+
 // UnmarshalJSON reads it from a string.
 func (p *position) UnmarshalJSON(text []byte) error {
 	var s string
