@@ -2,10 +2,12 @@ package e2e
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"syscall"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -26,39 +28,61 @@ func TestServeUnconfigured(t *testing.T) {
 }
 
 // alone runs a program in a network of its own, where the ports that every Backstay has by default are
-// free, whatever else this machine does.
+// free, whatever else this machine does. Without root it takes a namespace of users, in which we are who we are.
 func alone(t *testing.T, name string, args ...string) {
 	t.Helper()
-	if os.Geteuid() != 0 {
-		t.Skip("only root can make a network")
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
 	}
-	cmd := exec.CommandContext(t.Context(), name, args...)
+	program, err := exec.LookPath(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.CommandContext(t.Context(), self, append([]string{program}, args...)...)
 	cmd.Dir = repository
-	cmd.Env = append(os.Environ(), "PATH="+built+":"+filepath.Join(repository, "bin")+":"+os.Getenv("PATH"))
-	ended := make(chan error)
-	var said []byte
-	go func() {
-		runtime.LockOSThread() // for good: the thread ends with the network
-		err := leaveNetwork()
-		if err == nil {
-			said, err = cmd.CombinedOutput()
-		}
-		ended <- err
-	}()
-	err := <-ended
-	if errors.Is(err, unix.EPERM) {
-		t.Skipf("this root cannot make a network: %v", err)
+	cmd.Env = append(os.Environ(), aloneVariable+"=yes",
+		"PATH="+built+":"+filepath.Join(repository, "bin")+":"+os.Getenv("PATH"))
+	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET}
+	if uid, gid := os.Geteuid(), os.Getegid(); uid != 0 {
+		cmd.SysProcAttr.Cloneflags |= syscall.CLONE_NEWUSER
+		cmd.SysProcAttr.UidMappings = []syscall.SysProcIDMap{{ContainerID: uid, HostID: uid, Size: 1}}
+		cmd.SysProcAttr.GidMappings = []syscall.SysProcIDMap{{ContainerID: gid, HostID: gid, Size: 1}}
+		cmd.SysProcAttr.AmbientCaps = []uintptr{unix.CAP_NET_ADMIN}
+	}
+	said, err := cmd.CombinedOutput()
+	var exit *exec.ExitError
+	if errors.Is(err, unix.EPERM) || errors.As(err, &exit) && exit.ExitCode() == noNetwork {
+		t.Skipf("this machine lets us make no network: %v %s", err, said)
 	}
 	if err != nil {
 		t.Errorf("%s: %v\n%s", cmd, err, said)
 	}
 }
 
-// leaveNetwork gives the calling thread a network with nothing but loopback.
-func leaveNetwork() error {
-	if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
-		return err
+// aloneVariable tells a process of the test binary that it is in a network of its own, for the program in its arguments.
+const aloneVariable = "BACKSTAY_TEST_ALONE"
+
+// noNetwork is its exit code when it has no network after all, as where namespaces of users come without rights.
+const noNetwork = 125
+
+// becomeAlone brings the network's loopback up, gives away the right to do so, and becomes the program.
+func becomeAlone() int {
+	runtime.LockOSThread() // rights are a thread's
+	os.Unsetenv(aloneVariable)
+	if err := raiseLoopback(); err != nil {
+		fmt.Fprintln(os.Stderr, "bring up loopback:", err)
+		return noNetwork
 	}
+	err := unix.Prctl(unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0)
+	if err == nil {
+		err = syscall.Exec(os.Args[1], os.Args[1:], os.Environ())
+	}
+	fmt.Fprintln(os.Stderr, "become "+os.Args[1]+":", err)
+	return 1
+}
+
+func raiseLoopback() error {
 	s, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return err

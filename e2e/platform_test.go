@@ -49,6 +49,9 @@ var testdata = filepath.Join(repository, "e2e", "testdata")
 var built string
 
 func TestMain(m *testing.M) {
+	if os.Getenv(aloneVariable) != "" {
+		os.Exit(becomeAlone())
+	}
 	if code, walled := testkit.RunWalled(); walled {
 		os.Exit(code)
 	}

@@ -3,8 +3,12 @@ set -eu
 cd "$1"
 export CF_HOME="$1/cf"
 mkdir home cf
-chown nobody home
-mine() { env -u XDG_DATA_HOME HOME="$PWD/home" setpriv --reuid nobody --regid nogroup --clear-groups "$@"; }
+user=$(id -u) become=
+if [ "$user" = 0 ]; then
+	user=nobody become='setpriv --reuid nobody --regid nogroup --clear-groups'
+	chown nobody home
+fi
+mine() { env -u XDG_DATA_HOME HOME="$PWD/home" $become "$@"; }
 refused() { if "$@"; then exit 1; fi; }
 serve() {
 	mine backstay serve >"$1" 2>>log &
@@ -37,7 +41,7 @@ cf create-service postgres Free my-pg --wait
 # All is on loopback, and below a directory of the user's.
 cat /proc/net/tcp /proc/net/tcp6 | awk '$4 == "0A" && ++n && $2 !~ /^0100007F:/ { print; far = 1 } END { exit far || n < 2 }'
 [ -d home/.local/share/backstay/instances/"$(cf service my-pg --guid)" ]
-[ -z "$(find home -mindepth 1 ! -user nobody)" ]
+[ -z "$(find home -mindepth 1 ! -user "$user")" ]
 
 # After that it does not say the password, and keeps it nowhere.
 kill "$(cat home/.local/share/backstay/serve.pid)"
