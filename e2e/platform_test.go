@@ -55,6 +55,9 @@ func TestMain(m *testing.M) {
 	if code, walled := testkit.RunWalled(); walled {
 		os.Exit(code)
 	}
+	if built = os.Getenv(builtVariable); built != "" {
+		os.Exit(m.Run())
+	}
 	os.Exit(func() int {
 		dir, err := os.MkdirTemp("", "bs-bin-")
 		if err != nil {
