@@ -3,6 +3,7 @@ package keeper
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -208,21 +209,36 @@ func (k *Keeper) tendImagesOn(ctx context.Context, d *instance.Disk) {
 	}
 }
 
-// tendDirectories tells instances how full their directories are, with a pause behind each, until ctx ends.
+// tendDirectories tells instances how full their directories are, one after the other, until ctx ends.
 func (k *Keeper) tendDirectories(ctx context.Context) {
-	const pause = countEvery / 10
-	for wait.Pause(ctx, pause) == nil {
-		for _, in := range k.all() {
-			r := in.Record()
-			if r.VolumeKind() != volume.Directory || r.Spec.Private || r.Removing {
-				continue
-			}
-			if usage, err := k.machine.Usage(r); err == nil { // else it is about to go
+	for took := time.Duration(0); ; {
+		watched := k.watched()
+		if wait.Pause(ctx, countPause(len(watched), took)) != nil {
+			return
+		}
+		for _, in := range watched {
+			begun := time.Now()
+			if usage, err := k.machine.Usage(in.Record()); err == nil { // else it is about to go
 				in.Filled(usage)
 			}
-			if wait.Pause(ctx, pause) != nil {
+			took = time.Since(begun)
+			if wait.Pause(ctx, countPause(len(watched), took)) != nil {
 				return
 			}
 		}
 	}
+}
+
+// watched returns the instances whose volumes are directories.
+func (k *Keeper) watched() []*instance.Instance {
+	return slices.DeleteFunc(k.all(), func(in *instance.Instance) bool {
+		r := in.Record()
+		return r.VolumeKind() != volume.Directory || r.Spec.Private || r.Removing
+	})
+}
+
+// countPause is between two directories, of which the last one took so long to count: all of them are looked at within
+// countEvery, oftener if they are few, and a tenth of one processor's time is spent at the most.
+func countPause(directories int, took time.Duration) time.Duration {
+	return max(countEvery/time.Duration(max(10, directories+1)), 9*took)
 }

@@ -30,8 +30,14 @@ type room struct {
 // left is what is left of the storage; negative: it writes into what is kept.
 func (r room) left() backstay.Bytes { return r.free + r.held - r.kept }
 
-// used is how much of the storage is used, in percent.
-func (r room) used() int { return int(min(100, 100*(r.storage-r.left())/r.storage)) }
+// used is how much of the storage is used, in percent. More than all of it is what nothing has kept to it.
+func (r room) used() int {
+	used := int(100 * (r.storage - r.left()) / r.storage)
+	if r.watched {
+		return used
+	}
+	return min(100, used)
+}
 
 // isShort tells whether the disk below cannot give what the plan promises, and what is kept. What can be written is
 // then what the volume has until the next look at the disk, if there is any more to be had.

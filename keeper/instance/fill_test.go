@@ -116,6 +116,8 @@ func TestFullnessIsTold(t *testing.T) {
 				"(`cf update-service NAME -p PLAN`), or delete data (so)."},
 		{room{5 * gb, 256 * mb, 20 * mb, 3 * gb, false}, full, "", "", "The operator's disk is full: it is read-only until " +
 			"there is more room, or data is deleted."},
+		{room{storage: 5 * gb, free: -gb, watched: true}, nearlyFull, "so", "120% of the plan's 5GB of storage are used. There " +
+			"is room in a plan with more storage (`cf update-service NAME -p PLAN`).", ""},
 	} {
 		storage, readOnly := tc.room.told(tc.fill, tc.how)
 		if tc.storage == "" && tc.fill >= full {
