@@ -1,6 +1,7 @@
 package enginetest
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"math/rand/v2"
@@ -169,8 +170,26 @@ func testUpgradeKilled(t *testing.T, s Subject) {
 	if got := entries(t, filepath.Dir(n.DataDir)); len(got) != want {
 		t.Errorf("beside the data lie %v, want %d", got, want)
 	}
+	wantNothingElsewhere(t, to)
 	Serve(t, v.engine, to)
 	s.session(t, credentials, func(c Session) { wantValue(t, c, "kept", "yes") })
+}
+
+// wantNothingElsewhere wants no file among the machine's temporary ones to speak of a node: nobody would remove it.
+func wantNothingElsewhere(t *testing.T, n engine.Node) {
+	t.Helper()
+	files, err := filepath.Glob("/tmp/*")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range files {
+		if info, err := os.Lstat(file); err != nil || !info.Mode().IsRegular() || info.Size() > 10_000 {
+			continue
+		}
+		if text, err := os.ReadFile(file); err == nil && bytes.Contains(text, []byte(n.RunDir)) {
+			t.Errorf("%s was left behind:\n%s", file, text)
+		}
+	}
 }
 
 // testUpgradeRefused wants no way back to an older version, and a wish for one to change nothing.

@@ -150,7 +150,7 @@ func (u upgrade) modernize(ctx context.Context, w *datadir.Workshop, n engine.No
 	d := dialectOf(n.Installation)
 	if d.upgrade != "" { // it does all it can where nothing says that it has done so before
 		cmd := exec.CommandContext(ctx, beside(n.Installation, d.upgrade), "--no-defaults", "--protocol=socket",
-			"--socket="+filepath.Join(n.RunDir, socketName), "--user="+n.Operator)
+			"--socket="+filepath.Join(n.RunDir, socketName), "--user="+n.Operator, "--tmpdir="+w.Dir)
 		cmd.Dir, cmd.Env = w.Dir, environment
 		if out, err := cmd.CombinedOutput(); err != nil {
 			return fmt.Errorf("%s: %w: %s", d.upgrade, err, out)
