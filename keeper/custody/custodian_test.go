@@ -110,6 +110,56 @@ func TestNoTroubleIsLeftOfWhatIsNotDoneAnyMore(t *testing.T) {
 	await("when it is gone", func(trouble string) bool { return !isBehind(trouble) })
 }
 
+// TestExpiryThatFailedIsTriedThoughSomebodyReads: while backups are read from a repository that was away, nothing is
+// removed from it, for hours, but that nothing could be is told no longer than the repository is away.
+func TestExpiryThatFailedIsTriedThoughSomebodyReads(t *testing.T) {
+	t.Parallel()
+	const id, away = "0e244c2f-35b6-4e59-b6c3-3590f7c7abf6", "Old backups could not be removed: The repository is away."
+	key := backstay.Secret(strings.Repeat("5a", 32))
+	c := custody.Custody{
+		Dir: t.TempDir(), Repository: backstay.Repository{Dir: t.TempDir()}, Log: slog.New(slog.DiscardHandler),
+		Engines: map[string]engine.Engine{"redis": redis.Engine{}}, Now: time.Now,
+		Newest: func(ctx context.Context, _ string) ([]engine.Installation, error) {
+			return redis.Engine{}.Installations(ctx)
+		},
+	}
+	record, err := json.Marshal(custody.Record{
+		Kept: backend.Backups{
+			Instance: id, Engine: "redis", Version: "7.0", Troubles: []backstay.Trouble{{Kind: "expiry", Sentence: away}},
+			List: []backstay.Backup{{ID: "1", Ended: time.Now().Add(-999 * time.Hour)}, {ID: "2", Ended: time.Now()}},
+		},
+		Policy:  backend.BackupPolicy{Window: "02:30-03:00", Days: 7, Final: 35, Key: key},
+		Leaving: true,
+	})
+	if err == nil {
+		err = os.WriteFile(filepath.Join(c.Dir, id+".json"), record, 0o600)
+	}
+	part := filepath.Join(c.Repository.Dir, id) // by which the repository is known
+	err = errors.Join(err, os.Mkdir(part, 0o700), os.WriteFile(filepath.Join(part, "1.rdb"), nil, 0o600), c.Load())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Reach(t.Context(), backend.Origin{Instance: id, Key: key, Alone: true}); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	var custodian sync.WaitGroup
+	defer custodian.Wait()
+	defer cancel()
+	custodian.Go(func() { c.Attend(id, nil)(ctx) })
+	err = wait.Until(ctx, wait.Every(10*time.Millisecond), func() (again bool, err error) {
+		kept, err := c.Backups(id)
+		if len(kept.List) != 2 {
+			t.Errorf("while they are read there are %+v", kept.List)
+		}
+		return strings.Contains(kept.Trouble(), "could not be removed"), err
+	})
+	if err != nil {
+		kept, _ := c.Backups(id)
+		t.Errorf("%v: it says %s", err, kept.Trouble())
+	}
+}
+
 // parting is an instance that serves, is to be removed, and changes with each sentence that it is to tell.
 type parting struct {
 	changed chan struct{}

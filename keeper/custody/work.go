@@ -240,27 +240,29 @@ func (k *Custodian) list(ctx context.Context, n engine.Node) error {
 	return err
 }
 
-// expire removes what the policy does not keep any more.
+// expire removes what the policy does not keep any more. What has failed is tried again also where nothing is to be
+// removed by now, or nothing may be: else the trouble would be told for as long as that.
 func (k *Custodian) expire(ctx context.Context, n engine.Node) {
 	now := k.c.Now()
 	k.mu.Lock()
 	r, owed, busy := k.record, k.owed, k.endProof != nil || now.Sub(k.read) < readPatience
 	k.mu.Unlock()
 	keep := backup.Keep(r.Kept.List, r.Policy.Days, now)
-	if busy || !owed && len(keep) == len(r.Kept.List) || len(keep) == 0 {
+	idle := busy || !owed && len(keep) == len(r.Kept.List) || len(keep) == 0
+	if idle && k.failures(toExpire) == 0 {
 		return
 	}
 	end, err := k.begin(ctx)
 	if err == nil {
 		defer end()
-		err = k.expireAlone(ctx, n, now)
+		err = k.expireAlone(ctx, n, now, idle)
 	}
 	k.note(ctx, toExpire, k.c.Now().Sub(now), err)
 }
 
 // expireAlone is expire where nobody else changes the repository. What that has and the record does not know is learnt
 // first: a record, or a database of which it is made anew, may come from before it, and what is not in keep is removed.
-func (k *Custodian) expireAlone(ctx context.Context, n engine.Node, now time.Time) error {
+func (k *Custodian) expireAlone(ctx context.Context, n engine.Node, now time.Time, idle bool) error {
 	if err := k.know(ctx, n); err != nil {
 		return err
 	}
@@ -269,7 +271,7 @@ func (k *Custodian) expireAlone(ctx context.Context, n engine.Node, now time.Tim
 	}
 	r := k.snapshot()
 	keep := backup.Keep(r.Kept.List, r.Policy.Days, now)
-	if len(keep) == 0 {
+	if idle || len(keep) == 0 {
 		return nil
 	}
 	return step.Run(ctx, k.expireSteps(n, keep)...)
