@@ -14,7 +14,9 @@ import (
 func (in *Instance) ask(ctx context.Context) error {
 	s := &in.seen
 	began := in.m.Now()
-	if s.silent.IsZero() && !node.IsStopped(s.process.PID) && began.Sub(s.probed) < in.m.AskEvery() {
+	in.beat()
+	well := s.silent.IsZero() && !node.IsStopped(s.process.PID) && !in.isHung(in.Record().Place)
+	if well && began.Sub(s.probed) < in.m.AskEvery() {
 		s.asked = began // it is not asked itself each time: with many of them that costs too much
 		return nil
 	}
@@ -50,10 +52,15 @@ func (in *Instance) ask(ctx context.Context) error {
 var errDisk error = backstay.Errorf(backstay.Unavailable, "The disk of the primary does not work.")
 
 // askNode asks the process. A process whose disk does not work any more may answer for long from what it has in memory.
-// If there is a second that lacks nothing, that is no answer.
+// If there is a second that lacks nothing, that is no answer. One whose disk hangs is not even asked: it might be what
+// hangs next.
 func (in *Instance) askNode(ctx context.Context) error {
+	spared := in.seen.second.process != nil && !in.Record().InStep.IsZero()
+	if spared && in.isHung(in.Record().Place) {
+		return errors.Join(errHung, errDisk)
+	}
 	err := in.seen.node.Ask(ctx, in.seen.process)
-	if in.seen.second.process != nil && !in.Record().InStep.IsZero() {
+	if spared {
 		if lost := in.m.lookForDisk(in.Record(), in.Record().Place); lost != nil {
 			return errors.Join(errDisk, lost, err)
 		}
@@ -108,6 +115,9 @@ func (in *Instance) kill(ctx context.Context) error {
 	}
 	in.log.Warn("an engine has not answered for long; it is killed and started again",
 		"pid", s.process.PID, "since", s.silent)
+	if errors.Is(err, errHung) {
+		return in.strike()
+	}
 	s.leave()
 	s.leave = func() {}
 	if err := s.node.Kill(s.process); err != nil {

@@ -150,6 +150,11 @@ func (in *Instance) look(ctx context.Context) error {
 	if err := in.findSecond(); err != nil {
 		return errors.Join(unmounted, err)
 	}
+	if errors.Is(unmounted, errHung) {
+		if p, err = in.strikeFound(ctx, n, p); err != nil {
+			return err
+		}
+	}
 	if in.seen.looked = true; unmounted == nil {
 		in.seen.laid = in.versionOfData(n)
 	}
@@ -306,6 +311,9 @@ func (in *Instance) wantData(n node.Node) error {
 // prepare prepares a node, as one of few at a time: our own databases do not wait for others.
 func (in *Instance) prepare(ctx context.Context, n node.Node) (program string, err error) {
 	r := in.Record()
+	if in.isHung(r.Place) {
+		return "", errHung
+	}
 	if r.hasData() {
 		if err := in.wantData(n); err != nil {
 			return "", err

@@ -97,25 +97,32 @@ const handOverPatience = 10 * time.Second
 
 // fence ends what the primary has left, and fences its data. Where its disk is gone, or answers nothing but errors,
 // there is nothing to fence: no server comes up there. If the disk works again one day, the record says that the data
-// is not the primary's.
+// is not the primary's. Where its disk hangs, what was begun there comes to its end when the disk answers again.
 func (in *Instance) fence() error {
 	r := in.Record()
 	n, err := in.m.node(r, r.spec(r.Started))
 	if err != nil {
 		return err
 	}
-	if err := n.EndRemnants(); err != nil {
+	if err := n.StrikeRemnants(); err != nil {
 		return err
-	}
-	if _, err := os.Lstat(n.DataDir); errors.Is(err, fs.ErrNotExist) {
-		return nil
 	}
 	e, err := in.replicator()
 	if err != nil {
 		return err
 	}
-	switch err := e.Fence(n.Node); {
-	case isLost(err):
+	patience := node.AnswerPatience()
+	if in.isHung(r.Place) {
+		patience = hungFencePatience
+	}
+	err = in.onDisk(r.Place, patience, func() error {
+		if _, err := os.Lstat(n.DataDir); errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		return e.Fence(n.Node)
+	})
+	switch {
+	case isLost(err), errors.Is(err, errHung):
 		in.log.Warn("the data of a primary that has ended is not fenced, because its disk does not work", "error", err)
 	case err != nil:
 		return fmt.Errorf("fence the data of a primary that has ended: %w", err)
@@ -134,6 +141,9 @@ func isLost(err error) bool {
 	}
 	return false
 }
+
+// hungFencePatience is how long the data may take to be fenced that lies on a disk which does not answer.
+const hungFencePatience = 100 * time.Millisecond
 
 // takeOver makes the second's process that of the node which serves, as the record says it.
 func (in *Instance) takeOver() {

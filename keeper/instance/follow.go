@@ -103,7 +103,11 @@ func (in *Instance) endSecond() error {
 	if s.process == nil {
 		return nil
 	}
-	if err := s.node.EndWithin(endPatience, s.process); err != nil {
+	end := func() error { return s.node.EndWithin(endPatience, s.process) }
+	if in.isHung(in.Record().Place.other()) {
+		end = func() error { return s.node.Strike(s.process) }
+	}
+	if err := end(); err != nil {
 		return err
 	}
 	in.loseSecond()
@@ -178,6 +182,9 @@ func (in *Instance) followSteps(generation int64) []step.Step {
 	var n node.Node
 	return []step.Step{
 		{Name: "keeper.second-prepared", Do: func(ctx context.Context) (err error) {
+			if err := in.wantSecondDisk(); err != nil {
+				return err
+			}
 			if err := in.mountSecond(ctx); err != nil {
 				return err
 			}
@@ -242,7 +249,11 @@ func (in *Instance) see(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, seePatience)
 	defer cancel()
-	if err := in.wantSecondData(s.node); err != nil { // it could follow for long, and not be started again
+	err = in.wantSecondData(s.node)
+	if in.isHung(in.Record().Place.other()) {
+		err = errSecondHung
+	}
+	if err != nil { // it could follow for long, and not be started again
 		s.asked = in.m.Now()
 		s.follows, s.followed, s.away = false, false, s.asked.Add(-anewPatience)
 		return err

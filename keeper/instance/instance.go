@@ -53,6 +53,8 @@ type Instance struct {
 
 	backedUp atomic.Int64 // the generation for which a backup was taken before the instance returns to an earlier moment
 
+	access map[Place]*access // to the disks that its nodes lie on
+
 	seen sight // Run's alone
 }
 
@@ -97,7 +99,8 @@ func New(m *Machine, r Record) *Instance {
 	in := &Instance{
 		ID: r.Spec.Instance, m: m, log: m.Log.With("instance", r.Spec.Instance), record: r, status: newStatus(m, r),
 		changed: make(chan struct{}), wished: make(chan struct{}), userMade: make(chan struct{}, 1),
-		woken: make(chan struct{}, 1), seen: sight{leave: func() {}}, parting: "The service instance is being removed.",
+		woken: make(chan struct{}, 1), access: newAccess(), seen: sight{leave: func() {}},
+		parting: "The service instance is being removed.",
 	}
 	if r.Apart != nil {
 		m.Disks.At(r.Apart.Dir) // is known from now on

@@ -79,6 +79,9 @@ func (in *Instance) makingSteps(primary node.Node, worn bool) []step.Step {
 // clearSecond makes the second's place as it is to be before its data of that name is made: with its volume, and with
 // nothing of before, but what was the primary's or is kept. What the former had logged when it ended is archived.
 func (in *Instance) clearSecond(ctx context.Context, data string, worn bool) (n node.Node, err error) {
+	if err := in.wantSecondDisk(); err != nil {
+		return n, err
+	}
 	if err := in.makeSecondPlace(ctx, worn); err != nil {
 		return n, err
 	}
@@ -97,6 +100,15 @@ func (in *Instance) clearSecond(ctx context.Context, data string, worn bool) (n 
 	}
 	if err = errors.Join(err, n.EndRemnants(), n.Abandon()); err != nil {
 		return n, err
+	}
+	if r.Second.Fenced { // unless its disk did not work when it ended, it is by now
+		e, err := in.replicator()
+		if err == nil {
+			err = e.Fence(n.Node)
+		}
+		if err != nil {
+			return n, err
+		}
 	}
 	if r.Second.Fenced && in.m.Vault != nil {
 		if err := in.m.Vault.Ended(ctx, in.ID, n); err != nil {

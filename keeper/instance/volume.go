@@ -87,6 +87,9 @@ func (r Record) liesAside() bool {
 	return r.Before != nil && r.Before.Version != r.Spec.Version
 }
 
+// mountPatience is how long it may take to mount a volume, or to give it a size, where another node may take over.
+const mountPatience = 10 * time.Second
+
 // mountVolume has the instance's volume be there, as large as it is to be. One that held data is not made anew.
 func (in *Instance) mountVolume(ctx context.Context) error {
 	r, extra := in.Record(), in.guarded.refuge()
@@ -99,7 +102,11 @@ func (in *Instance) mountVolume(ctx context.Context) error {
 	if r.hasData() {
 		mount = pool.Mount
 	}
-	if _, err := mount(ctx, r.Home(), volume.Wanted{Size: size, Key: r.Spec.Volume.Key}); err != nil {
+	err := in.onDisk(r.Place, mountPatience, func() error {
+		_, err := mount(ctx, r.Home(), volume.Wanted{Size: size, Key: r.Spec.Volume.Key})
+		return err
+	})
+	if err != nil {
 		in.seen.volume = 0
 		return volumeTrouble(err)
 	}

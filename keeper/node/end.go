@@ -101,7 +101,9 @@ func kill(p *process.Process) error {
 // EndRemnants kills what a main process that was killed has left behind: a PostgreSQL backend in the
 // middle of a query does not look up, and no other server can start until it has ended. A remnant works
 // in the instance's directory, runs the engine's very program, and is of the instance's user.
-func (n Node) EndRemnants() error {
+func (n Node) EndRemnants() error { return n.remnants(kill) }
+
+func (n Node) remnants(end func(*process.Process) error) error {
 	if n.Program == "" {
 		return nil
 	}
@@ -122,7 +124,7 @@ func (n Node) EndRemnants() error {
 			return err
 		}
 		if n.isRemnant(pid) { // still: now the pid cannot change hands
-			err = kill(p)
+			err = end(p)
 		}
 		if err := errors.Join(err, p.Close()); err != nil {
 			return err

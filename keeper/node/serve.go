@@ -94,7 +94,7 @@ func (n Node) Ask(ctx context.Context, p *process.Process) error {
 	}
 	during, end := whileItGoes(ctx, p)
 	defer end()
-	err := n.askWithin(during, answerPatience())
+	err := n.askWithin(during, AnswerPatience())
 	if cause := context.Cause(during); err != nil && errors.Is(cause, ErrStopped) {
 		return cause
 	}
@@ -120,9 +120,9 @@ func isTimeout(err error) bool {
 // quietPatience is how long an engine may take to answer on a machine that is not busy.
 const quietPatience = 2 * time.Second
 
-// answerPatience is longer where more wants to run than the machine has processors: an engine that waits
-// for its turn does not hang.
-func answerPatience() time.Duration {
+// AnswerPatience is how long an engine, or a disk, may take to answer. It is longer where more wants to run than the
+// machine has processors: what waits for its turn does not hang.
+func AnswerPatience() time.Duration {
 	text, err := os.ReadFile("/proc/loadavg")
 	if err != nil {
 		return quietPatience
@@ -130,7 +130,7 @@ func answerPatience() time.Duration {
 	return patienceAt(string(text), runtime.NumCPU())
 }
 
-// patienceAt is answerPatience for what /proc/loadavg says: "0.52 0.58 0.59 3/467 11206", of which the
+// patienceAt is AnswerPatience for what /proc/loadavg says: "0.52 0.58 0.59 3/467 11206", of which the
 // first is the average of a minute, and the fourth how many want to run now, of how many.
 func patienceAt(loadavg string, processors int) time.Duration {
 	fields := strings.Fields(loadavg)

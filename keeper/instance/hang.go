@@ -1,0 +1,195 @@
+package instance
+
+import (
+	"context"
+	"errors"
+	"math"
+	"os"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/backstay/backstay"
+	"github.com/backstay/backstay/backend"
+	"github.com/backstay/backstay/internal/process"
+	"github.com/backstay/backstay/internal/wait"
+	"github.com/backstay/backstay/keeper/node"
+)
+
+// A disk may neither do what it is asked for nor say that it does not: whoever asks waits in the kernel, where nothing
+// interrupts it. Where an instance has nodes on two disks, one that hangs is therefore told by a write that somebody
+// else waits for, and what is done on it so that the other node can serve is waited for by a bounded time only.
+
+// errHung is that of a disk that does not answer.
+var errHung error = backstay.Errorf(backstay.Unavailable, "The disk of the primary does not answer.")
+
+// pulse is the write by which it is seen whether a disk answers.
+type pulse struct {
+	mu    sync.Mutex
+	began time.Time // the write that has not been answered; zero: there is none
+	tried time.Time // when the last one began
+}
+
+// beat writes to dir, unless another write is under way, or began less than every ago.
+func (p *pulse) beat(dir string, now time.Time, every time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.began.IsZero() || now.Sub(p.tried) < every {
+		return
+	}
+	p.began, p.tried = now, now
+	go func() {
+		_ = touch(dir) // what fails is seen by who looks for that: an error is an answer
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.began = time.Time{}
+	}()
+}
+
+// silent is for how long the write under way has not been answered.
+func (p *pulse) silent(now time.Time) time.Duration {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.began.IsZero() {
+		return 0
+	}
+	return now.Sub(p.began)
+}
+
+// touch returns once the disk has what it takes to know when a directory was read last. That takes no room, and nobody
+// is misled by it who looks when something was changed.
+func touch(dir string) error {
+	f, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	now := []unix.Timespec{{Nsec: unix.UTIME_NOW}, {Nsec: unix.UTIME_OMIT}}
+	err = unix.UtimesNanoAt(unix.AT_FDCWD, dir, now, unix.AT_SYMLINK_NOFOLLOW)
+	return errors.Join(err, f.Sync(), f.Close())
+}
+
+// access is how an instance comes to the disk of one of its places.
+type access struct {
+	pulse
+	busy chan struct{} // holds one while something is done there
+}
+
+func newAccess() map[Place]*access {
+	return map[Place]*access{
+		firstPlace: {busy: make(chan struct{}, 1)}, secondPlace: {busy: make(chan struct{}, 1)},
+	}
+}
+
+// do does one thing after the other. It is errHung where the work, and what was begun before it, has not ended after
+// patience. It goes on then.
+func (a *access) do(patience time.Duration, work func() error) error {
+	late := time.NewTimer(patience)
+	defer late.Stop()
+	select {
+	case a.busy <- struct{}{}:
+	case <-late.C:
+		return errHung
+	}
+	done := make(chan error, 1)
+	go func() {
+		defer func() { <-a.busy }()
+		done <- work()
+	}()
+	select {
+	case err := <-done:
+		return err
+	case <-late.C:
+		return errHung
+	}
+}
+
+// onDisk does work on the disk of a place. It waits for that by a bounded time if a node on another disk may take over.
+func (in *Instance) onDisk(p Place, patience time.Duration, work func() error) error {
+	if r := in.Record(); !r.liesApart() || !r.hasSpare() {
+		patience = math.MaxInt64
+	}
+	return in.access[p].do(patience, work)
+}
+
+// isBusy tells whether something is done that was begun.
+func (a *access) isBusy() bool { return len(a.busy) > 0 }
+
+// liesApart tells whether the places of the instance are on two disks.
+func (r Record) liesApart() bool { return r.site(firstPlace).Dir != r.site(secondPlace).Dir }
+
+// beat has the disks of an instance that may fail over to another one write.
+func (in *Instance) beat() {
+	r := in.Record()
+	if !r.liesApart() || in.seen.second.process == nil {
+		return
+	}
+	for _, p := range []Place{firstPlace, secondPlace} {
+		in.access[p].beat(in.m.dir(r, p), in.m.Now(), in.m.AskEvery()/2)
+	}
+}
+
+// hungPatience bounds how long a disk may take to answer. On a machine where more wants to run than it has processors,
+// it has more time, but never that much more than the other disk takes.
+const hungPatience = 10 * time.Second
+
+func diskPatience() time.Duration { return min(node.AnswerPatience(), hungPatience) }
+
+// isHung tells whether the disk of a place does not answer though the other one does.
+func (in *Instance) isHung(p Place) bool {
+	if !in.Record().liesApart() {
+		return false
+	}
+	now, patience := in.m.Now(), diskPatience()
+	return in.access[p].silent(now) >= patience && in.access[p.other()].silent(now) < patience/2
+}
+
+// strike has a primary whose disk hangs do nothing any more, so that its standby takes over. What is done for it may
+// hang as well, and is not waited for.
+func (in *Instance) strike() error {
+	s := &in.seen
+	in.log.Warn("the disk of a primary does not answer; its processes are killed", "pid", s.process.PID)
+	go s.leave()
+	s.leave = func() {}
+	if err := s.node.Strike(s.process); err != nil {
+		return err
+	}
+	in.lose()
+	s.looked = true // what still hangs in the kernel is no process that could serve
+	in.enter(backend.Starting, "The disk of the primary did not answer any more.")
+	return nil
+}
+
+// strikeFound does what strike does to a primary that an earlier keeper has left, where it took too long to come to its
+// disk. It returns that primary, if it is there, and is none that was struck.
+func (in *Instance) strikeFound(ctx context.Context, n node.Node, p *process.Process) (*process.Process, error) {
+	r := in.Record()
+	if p == nil || in.seen.second.process == nil || r.InStep.IsZero() {
+		return p, nil
+	}
+	in.beat()
+	if err := wait.Pause(ctx, diskPatience()+time.Second); err != nil || !in.isHung(r.Place) {
+		return p, err
+	}
+	in.log.Warn("the disk of a primary does not answer; its processes are killed", "pid", p.PID)
+	if err := errors.Join(n.Strike(p), p.Close()); err != nil {
+		return nil, err
+	}
+	if err := in.openFront(ctx, r.Started); err != nil { // to find the one whose sessions hang with the primary
+		in.log.Warn("the front of a primary that hangs is not told", "error", err)
+	}
+	in.cutFront(ctx)
+	return nil, nil
+}
+
+// errSecondHung is that of the second's disk.
+var errSecondHung error = backstay.Errorf(backstay.Unavailable, "The disk of the standby does not answer.")
+
+// wantSecondDisk refuses to go to the disk of the second while that hangs, or while something is done there that was
+// begun before it did.
+func (in *Instance) wantSecondDisk() error {
+	if p := in.Record().Place.other(); in.isHung(p) || in.access[p].isBusy() {
+		return errSecondHung
+	}
+	return nil
+}
