@@ -38,7 +38,12 @@ func (in *Instance) changeSteps(generation int64) []step.Step {
 				}
 				return nil
 			}
-			if err := in.amendAlone(func(r *Record) { r.begin(generation) }); err != nil {
+			err := in.amendAlone(func(r *Record) {
+				before := r.spec(r.Started)
+				r.begin(generation)
+				r.keepSecond(before)
+			})
+			if err != nil {
 				return err
 			}
 			in.seen.node = t.node

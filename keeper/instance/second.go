@@ -3,6 +3,7 @@ package instance
 import (
 	"cmp"
 	"fmt"
+	"reflect"
 	"strings"
 	"time"
 
@@ -39,6 +40,24 @@ func (r *Record) leaveSecond() {
 	if r.Second != nil {
 		second := *r.Second
 		second.Data, second.Fenced, second.Started, second.Whole = "", false, 0, false
+		r.Second = &second
+	}
+}
+
+// keepSecond has the second be of the generation that the primary was brought to, where that asks nothing of a node
+// that the one before did not: how far a node may be behind and be read from, the keeper alone heeds.
+func (r *Record) keepSecond(before backend.Spec) {
+	if r.Second == nil || r.Second.Started != before.Generation {
+		return
+	}
+	now := r.spec(r.Started)
+	before.Generation, before.Reading.MaxLag = now.Generation, now.Reading.MaxLag
+	if now.Build == "" { // which leaves it at the one that is noted of the other
+		before.Build = ""
+	}
+	if reflect.DeepEqual(before, now) {
+		second := *r.Second
+		second.Started = now.Generation
 		r.Second = &second
 	}
 }
