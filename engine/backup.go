@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"strings"
 	"time"
 
@@ -27,7 +28,10 @@ type Archiver interface {
 	// while the node serves, and once after it has ended. A piece of the log that is still being written is ended for it
 	// when it is of that age, or nearly so. It removes what waits on the node's volume for a repository that is away
 	// once that takes too much room, and tells of the gap, which stays in the repository.
-	Archive(ctx context.Context, n Node, r backstay.Repository, age time.Duration) (Archived, error)
+	//
+	// Over is for a node that has ended and is not started again: until then, which may be in the future, nothing else
+	// serves the instance, so the archive reaches it. It is zero where the node goes on, or another one of its instance.
+	Archive(ctx context.Context, n Node, r backstay.Repository, age time.Duration, over time.Time) (Archived, error)
 	// Backups lists the whole backups in the repository, the oldest first. One of which it cannot be read what it is, is
 	// left out where another can. Of n there need be no more than the Installation, a RunDir and the Account.
 	Backups(ctx context.Context, n Node, r backstay.Repository) ([]backstay.Backup, error)
@@ -44,9 +48,14 @@ type Archiver interface {
 	// Restore makes n's data directory, which is not there or was left by a Restore that was interrupted, so that
 	// Prepare and a start follow; before these, the directory gets another name beside the one that it has. The
 	// users that CreateUser has made do not exist any more once the node serves, and the administrator's password is
-	// another one; the rest is as it was at the point. A backup that is not in the repository is NotFound.
+	// another one; the rest is as it was at the point. A backup that is not in the repository is NotFound. The error is
+	// ErrLeft and Invalid if what the backup goes on with was left before the point, as by a return to an earlier moment:
+	// an older backup may lead there.
 	Restore(ctx context.Context, n Node, r backstay.Repository, to Point) error
 }
+
+// ErrLeft is that of a restore from a backup that does not lead to the point.
+var ErrLeft = errors.New("what the backup goes on with was left before")
 
 // Cloner is an Archiver that copies a node without a repository.
 type Cloner interface {

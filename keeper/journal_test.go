@@ -135,6 +135,38 @@ func (j *journal) doubt(since, until time.Time) {
 	}
 }
 
+// goBack has the journal go on as of an instance that has returned to a moment, so that no copy of a later one may hold
+// what was begun between the two. It returns the journal of what was left.
+func (j *journal) goBack(to time.Time) (left *journal) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	left = &journal{begun: slices.Clone(j.begun), told: slices.Clone(j.told)}
+	for n := range j.begun {
+		if j.told[n].After(to) {
+			j.told[n] = time.Time{}
+		}
+		if j.begun[n].After(to) {
+			j.begun[n] = never
+		}
+	}
+	return left
+}
+
+// never is later than all moments that are restored.
+var never = time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC)
+
+// next is when the app was told of a commit first behind a moment.
+func (j *journal) next(behind time.Time) (at time.Time) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	for _, told := range j.told {
+		if told.After(behind) && (at.IsZero() || told.Before(at)) {
+			at = told
+		}
+	}
+	return at
+}
+
 // last is when the app was told of a commit last.
 func (j *journal) last() (at time.Time) {
 	j.mu.Lock()

@@ -9,6 +9,7 @@ import (
 
 	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/backend"
+	"github.com/backstay/backstay/backup"
 	"github.com/backstay/backstay/engine"
 	"github.com/backstay/backstay/keeper/keepertest"
 )
@@ -41,10 +42,11 @@ func TestReturnIsUndone(t *testing.T) {
 
 // TestLeftHistoryIsRestored has an instance return to an earlier second, and restores a second between that one and the
 // return, for which only a backup of before both is there: what was committed by then is in it, though it is not in what
-// the instance goes on with.
+// the instance goes on with. Where no backup of what it goes on with is whole, that begins with one of before too, and
+// holds nothing that was left.
 func TestLeftHistoryIsRestored(t *testing.T) {
 	t.Parallel()
-	eachArchived(t, func(t *testing.T, _ product, m *moments) {
+	eachArchived(t, func(t *testing.T, p product, m *moments) {
 		stop := m.start()
 		m.write()
 		back := time.Now().Add(time.Second).Truncate(time.Second)
@@ -67,8 +69,63 @@ func TestLeftHistoryIsRestored(t *testing.T) {
 			}
 		}
 		later := backend.Origin{Instance: m.spec.Instance, Key: m.spec.Backup.Key, At: engine.WholeSecond(m.last().Ended)}
-		m.refused(later, "cannot be restored|can be restored") // and not without what the instance has gone on with
+		if p.engine != "postgres" { // there is a gap between the log that was left and the next backup
+			m.refused(later, "cannot be restored|can be restored")
+			return
+		}
+		m.noted.compare(t, m.copied(later.At, false), back, back)
 	})
+}
+
+// TestCommitsBehindAReturnAreRestored has an app write as soon as the instance has returned to an earlier second. A copy
+// of any second around the return holds what the instance served in it, or is refused where there is a gap: the backup
+// that is taken at once behind a return is not ready yet.
+func TestCommitsBehindAReturnAreRestored(t *testing.T) {
+	t.Parallel()
+	eachArchived(t, func(t *testing.T, _ product, m *moments) {
+		stop := m.start()
+		m.write()
+		back := time.Now().Add(time.Second).Truncate(time.Second)
+		m.goBack(back)
+		if err := reach(t.Context(), m.b, m.spec); err != nil {
+			t.Fatal(err)
+		}
+		stop()
+		taken := len(mustAwaitBackups(t, m.b, m.spec.Instance, atLeast(2)).List)
+		left, ofLeft := engine.WholeSecond(m.noted.last()), m.noted.goBack(back)
+		m.access = mustCredentials(t, m.b, m.spec.Instance)
+		began := time.Now()
+		stop = m.start()
+		ended := mustAwaitBackups(t, m.b, m.spec.Instance, atLeast(taken+1)).List[taken].Ended
+		end := engine.WholeSecond(ended).Add(time.Second)
+		time.Sleep(time.Until(end.Add(50 * time.Millisecond)))
+		stop()
+		first := engine.WholeSecond(m.noted.next(began))
+		if !left.Before(first) {
+			t.Errorf("the second until %s has commits of before and of behind the return", left.Format(clock))
+		}
+		mustAwaitBackups(t, m.b, m.spec.Instance, func(k backend.Backups) bool { return !k.Latest.Before(end) })
+		ofLeft.compare(t, m.copied(left, false), left, left)
+		for _, moment := range []time.Time{first, first.Add(time.Second), end.Add(-2 * time.Second), end} {
+			m.restoredOrInGap(moment)
+		}
+	})
+}
+
+// restoredOrInGap restores a second, unless it lies in a gap that is told: then it is refused.
+func (m *moments) restoredOrInGap(moment time.Time) {
+	m.Helper()
+	kept, err := m.b.Backups(m.Context(), m.spec.Instance)
+	if err != nil {
+		m.Fatal(err)
+	}
+	for _, g := range backup.Gaps(kept) {
+		if m.p.engine != "postgres" && moment.After(g.From) && moment.Before(g.Until) {
+			m.refused(backend.Origin{Instance: m.spec.Instance, Key: m.spec.Backup.Key, At: moment}, "in a gap")
+			return
+		}
+	}
+	m.noted.compare(m.T, m.copied(moment, false), moment, moment)
 }
 
 // eachArchived tries something with an instance of each product that has an archive, and of which there is a backup.

@@ -55,7 +55,7 @@ func (k *Keeper) archiveEnd(in *instance.Instance, turns *semaphore.Weighted) {
 	}
 	if err == nil {
 		defer turns.Release(1)
-		err = k.custody.Ended(ctx, in.ID, n)
+		err = k.custody.Ended(ctx, in.ID, n, time.Time{})
 	}
 	if err != nil {
 		k.Log.Warn("what was logged last is not in the archive", "instance", in.ID, "error", err)

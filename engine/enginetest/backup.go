@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -62,7 +63,7 @@ func (a archiver) mustBackup(t *testing.T, n engine.Node) backstay.Backup {
 
 func (a archiver) mustArchive(t *testing.T, n engine.Node) engine.Archived {
 	t.Helper()
-	archived, err := a.Archive(t.Context(), n, a.repository, 0)
+	archived, err := a.Archive(t.Context(), n, a.repository, 0, time.Time{})
 	if err != nil {
 		t.Fatalf("Archive: %v", err)
 	}

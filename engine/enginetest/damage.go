@@ -231,7 +231,7 @@ func testRepositoryAway(t *testing.T, s Subject) {
 	s.session(t, credentials, func(c Session) {
 		for range 3 {
 			mustSet(t, c, "key", "while it is away")
-			_, err := a.Archive(t.Context(), n, a.repository, 0)
+			_, err := a.Archive(t.Context(), n, a.repository, 0, time.Time{})
 			if archive {
 				wantUnavailable(t, "where the repository is away, Archive", err)
 			}

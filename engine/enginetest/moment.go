@@ -197,7 +197,7 @@ func (a archiver) mustBackupAmidArchive(t *testing.T, n engine.Node) backstay.Ba
 	go func() {
 		defer close(done)
 		for ctx.Err() == nil {
-			archived, err := a.Archive(ctx, n, a.repository, 0)
+			archived, err := a.Archive(ctx, n, a.repository, 0, time.Time{})
 			if ctx.Err() == nil && (err != nil || len(archived.Gaps) > 0) {
 				t.Errorf("Archive, while a backup is taken: %+v, %v", archived, err)
 			}

@@ -73,7 +73,7 @@ func (s Subject) obey(o order) error {
 		_, err := s.Engine.(engine.Archiver).Backup(ctx, o.Node, *o.Repository, false)
 		return err
 	case "archive":
-		_, err := s.Engine.(engine.Archiver).Archive(ctx, o.Node, *o.Repository, 0)
+		_, err := s.Engine.(engine.Archiver).Archive(ctx, o.Node, *o.Repository, 0, time.Time{})
 		return err
 	case "verify":
 		_, err := s.Engine.(engine.Archiver).Verify(ctx, bare(o.Node), *o.Repository)

@@ -114,7 +114,7 @@ func (f *follower) save() error {
 // that it writes to is ended if there is something in it and it is old enough. Of a node that follows, or is fenced,
 // there is nothing to be archived: its primary has logged the same, or it is to be taken back.
 func (Engine) Archive(
-	ctx context.Context, n engine.Node, r backstay.Repository, age time.Duration,
+	ctx context.Context, n engine.Node, r backstay.Repository, age time.Duration, over time.Time,
 ) (a engine.Archived, err error) {
 	if archivable(n.Installation) != nil {
 		return a, nil
@@ -141,7 +141,7 @@ func (Engine) Archive(
 		return a, err
 	}
 	if err = f.begin(ctx, numbers); err == nil {
-		a.Until, err = f.bring(ctx, numbers, age)
+		a.Until, err = f.bring(ctx, numbers, age, over)
 	}
 	if err == nil {
 		err = f.tidy(ctx, numbers)
@@ -247,15 +247,18 @@ func (f *follower) continued(ctx context.Context, numbers []int) (bool, error) {
 	return !h.Ended, err
 }
 
-// bring puts all files but the one that is written to into the archive, and returns until when it reaches.
-func (f *follower) bring(ctx context.Context, numbers []int, age time.Duration) (until time.Time, err error) {
+// bring puts all files but the one that is written to into the archive, and returns until when it reaches. Over is
+// Archive's.
+func (f *follower) bring(
+	ctx context.Context, numbers []int, age time.Duration, over time.Time,
+) (until time.Time, err error) {
 	now, last := time.Now().UTC(), numbers[len(numbers)-1]
 	serves, err := runs(f.dir)
 	if err != nil {
 		return until, err
 	}
 	if !serves {
-		now = engine.WholeSecond(now)
+		now = later(now, over)
 	}
 	active, until := last+1, now
 	if serves {

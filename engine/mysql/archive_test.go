@@ -46,7 +46,7 @@ func (a *archived) backUp(t *testing.T) {
 
 func (a *archived) archive(t *testing.T) engine.Archived {
 	t.Helper()
-	reached, err := tested.Archive(t.Context(), a.Node, a.repository, 0)
+	reached, err := tested.Archive(t.Context(), a.Node, a.repository, 0, time.Time{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -158,17 +158,17 @@ func TestArchiveTellsOfGaps(t *testing.T) {
 	away := a.repository.Dir + ".away"
 	must(t, os.Rename(a.repository.Dir, away))
 	c.do(t, "INSERT INTO t VALUES (2)")
-	if _, err := tested.Archive(t.Context(), a.Node, a.repository, 0); backstay.KindOf(err) != backstay.Unavailable {
+	if _, err := tested.Archive(t.Context(), a.Node, a.repository, 0, time.Time{}); backstay.KindOf(err) != backstay.Unavailable {
 		t.Errorf("where the repository is away: %v", err)
 	}
 	files, err := filepath.Glob(filepath.Join(a.DataDir, "binlog.0*"))
 	must(t, err)
 	must(t, os.Truncate(files[len(files)-1], 2<<30)) // with a hole
-	if _, err := tested.Archive(t.Context(), a.Node, a.repository, 0); backstay.KindOf(err) != backstay.Unavailable {
+	if _, err := tested.Archive(t.Context(), a.Node, a.repository, 0, time.Time{}); backstay.KindOf(err) != backstay.Unavailable {
 		t.Errorf("where the repository is away: %v", err)
 	}
 	for deadline := time.Now().Add(2 * time.Minute); ; time.Sleep(50 * time.Millisecond) {
-		tested.Archive(t.Context(), a.Node, a.repository, 0) // the server may still need it
+		tested.Archive(t.Context(), a.Node, a.repository, 0, time.Time{}) // the server may still need it
 		if _, err := os.Lstat(files[len(files)-1]); err != nil {
 			break
 		}
@@ -245,7 +245,7 @@ func TestArchiveEndsBeforeATear(t *testing.T) {
 		must(t, os.WriteFile(last, text, 0o600))
 		gaps := 0
 		for range 3 { // the first call says that it is damaged
-			reached, err := tested.Archive(t.Context(), a.Node, a.repository, 0)
+			reached, err := tested.Archive(t.Context(), a.Node, a.repository, 0, time.Time{})
 			if err != nil && backstay.KindOf(err) != backstay.Unavailable {
 				t.Fatal(err)
 			}

@@ -171,7 +171,7 @@ func TestArchiveGoesOnBehindAFailover(t *testing.T) {
 	for n := range 2 {
 		p.KillPrimary(t)
 		p.FailOver(t)
-		if got, err := tested.Archive(t.Context(), p.Standby(), a.repository, 0); err != nil || len(got.Gaps) > 0 {
+		if got, err := tested.Archive(t.Context(), p.Standby(), a.repository, 0, time.Time{}); err != nil || len(got.Gaps) > 0 {
 			t.Errorf("of a node that is fenced, something is archived: %+v, %v", got, err)
 		}
 		insert(3 + n)

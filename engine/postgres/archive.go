@@ -16,11 +16,8 @@ import (
 // Archive pushes what waits into the repository, also that of a node that is fenced. Where there is no backup yet that
 // could be restored with it, nothing is kept.
 func (Engine) Archive(
-	ctx context.Context, n engine.Node, r backstay.Repository, age time.Duration,
+	ctx context.Context, n engine.Node, r backstay.Repository, age time.Duration, over time.Time,
 ) (a engine.Archived, err error) {
-	if err := repository.Reachable(ctx, r); err != nil {
-		return a, err
-	}
 	if err := salvage(ctx, n); err != nil {
 		return a, err
 	}
@@ -29,8 +26,14 @@ func (Engine) Archive(
 		return a, err
 	}
 	defer func() { err = errors.Join(err, s.unlock()) }()
+	ended, err := s.conclude(n, over) // also where the repository is away: another node may go on with the spool
+	if err == nil {
+		err = repository.Reachable(ctx, r)
+	}
+	if err != nil {
+		return a, err
+	}
 	looked := s.look(ctx, n, age)
-	ended := handedOver(n) && !s.isNew() // before the last look at what waits
 	if err := cmp.Or(pushWaiting(ctx, n, r, s, ended), looked); err != nil {
 		return a, err
 	}
@@ -57,8 +60,8 @@ func pushWaiting(ctx context.Context, n engine.Node, r backstay.Repository, s *s
 	if err := t.push(ctx, s); err != nil {
 		return t.blame(ctx, err)
 	}
-	if ended {
-		s.record.Until, s.record.Snapshot, s.record.Pending = engine.WholeSecond(time.Now()), "", nil
+	if ended && s.record.Pending != nil {
+		s.reach(s.record.Pending.Segment) // where it is nothing of its own that waits, but its end
 	}
 	return t.tell(ctx, s)
 }
@@ -96,6 +99,9 @@ func (t *pgBackRest) pushOne(ctx context.Context, s *spool, name, path string) e
 			return err
 		}
 		return s.leaveOut(path)
+	}
+	if err := t.leaveLine(ctx, s, name); err != nil {
+		return err
 	}
 	_, err := t.run(ctx, false, "archive-push", path)
 	code := codeOf(err)

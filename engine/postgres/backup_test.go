@@ -78,7 +78,7 @@ func TestOnlyOwnSegmentsAreArchived(t *testing.T) {
 	if err := os.Symlink("/etc/passwd", segment); err != nil {
 		t.Fatal(err)
 	}
-	if a, err := archiving.Archive(t.Context(), n, r, 0); err == nil {
+	if a, err := archiving.Archive(t.Context(), n, r, 0, time.Time{}); err == nil {
 		t.Errorf("a link is archived: %+v", a)
 	}
 	if a := mustArchive(t, n, r); len(a.Gaps) != 0 {
@@ -303,7 +303,7 @@ func wantWhole(t *testing.T, n engine.Node, r backstay.Repository, made backstay
 
 func mustArchive(t *testing.T, n engine.Node, r backstay.Repository) engine.Archived {
 	t.Helper()
-	a, err := archiving.Archive(t.Context(), n, r, 0)
+	a, err := archiving.Archive(t.Context(), n, r, 0, time.Time{})
 	if err != nil {
 		t.Fatal(err)
 	}

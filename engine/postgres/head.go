@@ -125,6 +125,17 @@ func (t *pgBackRest) tell(ctx context.Context, s *spool) error {
 	return s.save()
 }
 
+// leaveLine tells of the line of the segment that was archived last, before the first one of another line is: where
+// both have waited for a repository that was away, nobody else would say until when the former was the instance's.
+func (t *pgBackRest) leaveLine(ctx context.Context, s *spool, name string) error {
+	last := s.record.Last
+	if last == "" || !logName.MatchString(name) || name[:8] <= last[:8] {
+		return nil
+	}
+	s.reach(last)
+	return t.tell(ctx, s)
+}
+
 // line is that of the segment that was archived last.
 func (s *spool) line() string { return line{s.record.Server, s.record.Last[:8]}.String() }
 

@@ -34,6 +34,10 @@ func (e Engine) Restore(ctx context.Context, n engine.Node, r backstay.Repositor
 	if err == nil {
 		err = t.passes(ctx, set, to.Until)
 	}
+	timeline := ""
+	if err == nil {
+		timeline, err = t.timelineFor(ctx, set, head, to)
+	}
 	if err != nil {
 		return t.blame(ctx, err)
 	}
@@ -42,10 +46,6 @@ func (e Engine) Restore(ctx context.Context, n engine.Node, r backstay.Repositor
 	err = e.takeOver(ctx, n, func(w *datadir.Workshop, c recovery) error {
 		t.worksIn = w.Dir
 		if err := t.layOut(ctx, w, set.Label); err != nil {
-			return err
-		}
-		timeline, err := t.timelineFor(ctx, set, head, to)
-		if err != nil {
 			return err
 		}
 		f := &feeder{tool: t, data: w.Data, dir: w.Dir, set: set, head: head, timeline: timeline, fail: fail}

@@ -38,14 +38,14 @@ func TestWhatWasNotHandedOver(t *testing.T) {
 	p.KillPrimary(t)
 	p.FailOver(t)
 	p.Rejoin(t)
-	archived, err := e.Archive(t.Context(), old, r, 0)
+	archived, err := e.Archive(t.Context(), old, r, 0, time.Time{})
 	if err != nil || len(archived.Gaps) > 0 {
 		t.Errorf("what is left is archived with %v, %v", archived.Gaps, err)
 	}
 	server{p.Primary()}.bind(t).connect(t).do(t, `INSERT INTO logged VALUES (1)`)
 	moment := time.Now()
 	for archived = (engine.Archived{}); archived.Until.Before(moment); time.Sleep(100 * time.Millisecond) {
-		if archived, err = e.Archive(t.Context(), p.Primary(), r, 0); err != nil || len(archived.Gaps) > 0 {
+		if archived, err = e.Archive(t.Context(), p.Primary(), r, 0, time.Time{}); err != nil || len(archived.Gaps) > 0 {
 			t.Fatalf("what the standby goes on with is archived with %v, %v", archived.Gaps, err)
 		}
 	}

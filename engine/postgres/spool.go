@@ -183,9 +183,47 @@ func (s *spool) note(name string, now time.Time) {
 		s.gap(now)
 	}
 	s.record.Last = name
+	s.reach(name)
+}
+
+// reach notes that all up to the segment is in the repository.
+func (s *spool) reach(name string) {
 	if p := s.record.Pending; p != nil && name >= p.Segment {
 		s.record.Until, s.record.Snapshot, s.record.Pending = p.Until, p.Snapshot, nil
 	}
+}
+
+// conclude notes until when the archive reaches with what waits, of a server that has ended and has handed over all
+// that it has logged: until now, or until it is over. If one has not that is over, the rest is lost for the archive. It
+// does nothing for data that others have gone on from in this spool.
+func (s *spool) conclude(n engine.Node, over time.Time) (ended bool, err error) {
+	p := &finished{Until: time.Now().UTC(), Segment: s.record.Last}
+	c, ended := handedOver(n)
+	names, err := s.waiting()
+	switch {
+	case err != nil || s.isNew():
+		return false, err
+	case !ended && !over.IsZero():
+		s.gap(over)
+		return false, s.save()
+	case !ended:
+		return false, nil
+	}
+	for _, name := range names {
+		if logName.MatchString(name) {
+			p.Segment = max(p.Segment, name)
+		}
+	}
+	if p.Segment != "" && p.Segment[:8] > fmt.Sprintf("%08X", c.Timeline) {
+		return false, nil
+	}
+	for _, known := range []time.Time{over, s.record.Until} {
+		if p.Until.Before(known) {
+			p.Until = known
+		}
+	}
+	s.record.Pending = p
+	return true, s.save()
 }
 
 // done removes a segment, of which the record says what became.
@@ -241,20 +279,20 @@ func following(name string) string {
 
 // handedOver tells whether the server has ended in order and has handed over all that it has logged. At its end it
 // finishes the segment that it is writing. The directory is the server's: what lies there may be anything.
-func handedOver(n engine.Node) bool {
+func handedOver(n engine.Node) (c control, ended bool) {
 	root, err := os.OpenRoot(n.DataDir)
 	if err != nil {
-		return false
+		return c, false
 	}
 	defer root.Close()
 	if _, err := root.Lstat("postmaster.pid"); !errors.Is(err, fs.ErrNotExist) || isFenced(root) {
-		return false // it runs, or another node has gone on since
+		return c, false // it runs, or another node has gone on since
 	}
-	if c, err := controlIn(root); err != nil || c.State != shutDown {
-		return false
+	if c, err = controlIn(root); err != nil || c.State != shutDown {
+		return c, false
 	}
 	ready, err := fs.Glob(root.FS(), "pg_wal/archive_status/*.ready")
-	return err == nil && len(ready) == 0
+	return c, err == nil && len(ready) == 0
 }
 
 // States of a server as its control file has them.
@@ -269,6 +307,8 @@ type control struct {
 	Identifier       uint64 // of the server, with all its copies that follow
 	Version, Catalog uint32
 	State            uint32 // what the server has been doing last
+	_                [7]uint32
+	Timeline         uint32 // of the last checkpoint
 }
 
 // controlIn reads the control file of a data directory.

@@ -82,7 +82,7 @@ func (t *pgBackRest) timelineFor(ctx context.Context, set backupSet, h head, to 
 		return "", err
 	}
 	if !courseTo(then, forks).leads(set) {
-		return "", endsBefore(set, h[own.String()].Until, to.Until)
+		return "", errors.Join(engine.ErrLeft, endsBefore(set, h[own.String()].Until, to.Until))
 	}
 	number, err := strconv.ParseUint(then.timeline, 16, 32)
 	return strconv.FormatUint(number, 10), err

@@ -61,7 +61,7 @@ func (Engine) Backup(ctx context.Context, n engine.Node, r backstay.Repository, 
 
 // Archive has nothing to do: what is between two backups cannot be restored.
 func (Engine) Archive(
-	context.Context, engine.Node, backstay.Repository, time.Duration,
+	context.Context, engine.Node, backstay.Repository, time.Duration, time.Time,
 ) (engine.Archived, error) {
 	return engine.Archived{}, nil
 }

@@ -12,21 +12,47 @@ import (
 	"github.com/backstay/backstay/keeper/node"
 )
 
-// archive brings the archive up to now.
-func (k *Custodian) archive(ctx context.Context, n engine.Node, age time.Duration) error {
+// archive brings the archive of an instance that serves up to now.
+func (k *Custodian) archive(ctx context.Context, age time.Duration) error {
 	before := k.sight()
 	end, err := k.begin(ctx)
 	if err == nil {
 		defer end()
-		err = k.know(ctx, n)
+		s := k.sight() // by now: what it served from may have been left meanwhile
+		if !s.Serves {
+			return nil
+		}
+		err = k.archiveOf(ctx, s.Node, age, time.Time{})
 	}
+	k.noteArchive(ctx, before, err)
+	return err
+}
+
+// archiveEnd brings what a node has logged that has ended into the archive. Over is engine.Archiver's.
+func (k *Custodian) archiveEnd(ctx context.Context, n engine.Node, over time.Time) error {
+	before := k.sight()
+	end, err := k.begin(ctx)
 	if err == nil {
-		err = step.Run(ctx, k.archiveSteps(n, age)...)
+		defer end()
+		err = k.archiveOf(ctx, n, 0, over)
 	}
+	k.noteArchive(ctx, before, err)
+	return err
+}
+
+// archiveOf archives a node. The caller is the one who changes the repository.
+func (k *Custodian) archiveOf(ctx context.Context, n engine.Node, age time.Duration, over time.Time) error {
+	err := k.know(ctx, n)
+	if err == nil {
+		err = step.Run(ctx, k.archiveSteps(n, age, over)...)
+	}
+	return err
+}
+
+func (k *Custodian) noteArchive(ctx context.Context, before Sight, err error) {
 	if !k.isInterrupted(before, err) {
 		k.note(ctx, toArchive, 0, err)
 	}
-	return err
 }
 
 // whileArchiving does what may take hours, and goes on archiving meanwhile. The caller is the one who changes the
@@ -46,15 +72,15 @@ func (k *Custodian) whileArchiving(ctx context.Context, n engine.Node, do func()
 			continue
 		}
 		before := k.sight()
-		if err := step.Run(ctx, k.archiveSteps(n, archiveAge)...); !k.isInterrupted(before, err) {
+		if err := step.Run(ctx, k.archiveSteps(n, archiveAge, time.Time{})...); !k.isInterrupted(before, err) {
 			k.note(ctx, toArchive, 0, err)
 		}
 	}
 }
 
-func (k *Custodian) archiveSteps(n engine.Node, age time.Duration) []step.Step {
+func (k *Custodian) archiveSteps(n engine.Node, age time.Duration, over time.Time) []step.Step {
 	return []step.Step{{Name: "custody.archived", Do: func(ctx context.Context) error {
-		a, err := k.archiver().Archive(ctx, n, k.repository(), age)
+		a, err := k.archiver().Archive(ctx, n, k.repository(), age, over)
 		if err != nil {
 			return err
 		}
@@ -84,7 +110,7 @@ func (k *Custodian) Flush(ctx context.Context, to time.Time) error {
 	limited, cancel := context.WithTimeout(ctx, flushPatience)
 	defer cancel()
 	err := wait.Until(limited, wait.Every(flushPause), func() (again bool, err error) {
-		if err := k.archive(limited, s.Node, 0); err != nil {
+		if err := k.archive(limited, 0); err != nil {
 			return false, err
 		}
 		k.mu.Lock()
@@ -112,14 +138,14 @@ const (
 )
 
 // Ended is instance.Vault's.
-func (c *Custody) Ended(ctx context.Context, id backstay.InstanceID, n node.Node) error {
+func (c *Custody) Ended(ctx context.Context, id backstay.InstanceID, n node.Node, over time.Time) error {
 	k, ok := c.find(id)
 	if !ok || !k.hasPolicy() {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, endPatience)
 	defer cancel()
-	return k.archive(ctx, n.Node, 0)
+	return k.archiveEnd(ctx, n.Node, over)
 }
 
 // endPatience is how long the archive of an instance that is going may keep it from that.

@@ -195,7 +195,7 @@ func (k *Custodian) partWith(ctx context.Context, source Source, s Sight) (pause
 // serve does what is due for an instance that serves.
 func (k *Custodian) serve(ctx context.Context, s Sight) {
 	if k.mayTry(toArchive) {
-		k.archive(ctx, s.Node, archiveAge) // the failure is told as trouble
+		k.archive(ctx, archiveAge) // the failure is told as trouble
 	}
 	if asked := k.asked(s.Spec.Backups); (asked || k.backUpDue(s) && k.mayTry(toBackUp)) && k.hasTurn() {
 		why := nightly

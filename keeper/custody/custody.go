@@ -160,7 +160,9 @@ func (c *Custody) AllBackups() []backend.Backups {
 }
 
 // Reach is instance.Vault's.
-func (c *Custody) Reach(ctx context.Context, o backend.Origin) (p instance.RestorePoint, err error) {
+func (c *Custody) Reach(
+	ctx context.Context, o backend.Origin, without ...string,
+) (p instance.RestorePoint, err error) {
 	p.Repository = c.own().Of(o.Instance, o.Key)
 	if c.Repository.IsZero() {
 		return p, errNoRepository
@@ -169,6 +171,7 @@ func (c *Custody) Reach(ctx context.Context, o backend.Origin) (p instance.Resto
 	if err != nil {
 		return p, err
 	}
+	kept.List = slices.DeleteFunc(kept.List, func(b backstay.Backup) bool { return slices.Contains(without, b.ID) })
 	p.Point, err = backup.Reach(kept, o)
 	p.Passed = backup.Passed(kept, o, p.Point)
 	return p, err

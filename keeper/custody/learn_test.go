@@ -118,7 +118,7 @@ func (l lostRecords) write(e engine.Engine, n engine.Node) {
 func (l lostRecords) archive(n engine.Node, done func(engine.Archived) bool) {
 	l.Helper()
 	for deadline := time.Now().Add(time.Minute); ; time.Sleep(100 * time.Millisecond) {
-		a, err := l.archiver.Archive(l.Context(), n, l.repository, 0)
+		a, err := l.archiver.Archive(l.Context(), n, l.repository, 0, time.Time{})
 		if err != nil || time.Now().After(deadline) {
 			l.Fatalf("after a minute: %+v, %v", a, err)
 		}

@@ -22,8 +22,9 @@ import (
 func StepNames() (names []string) {
 	var k *Custodian
 	for _, steps := range [][]step.Step{
-		k.backUpSteps(engine.Node{}, waited, nil), k.archiveSteps(engine.Node{}, 0), k.expireSteps(engine.Node{}, nil),
-		k.forgetSteps(engine.Node{}, ""), k.examineSteps(nil), k.proveSteps(backstay.Backup{}, nil),
+		k.backUpSteps(engine.Node{}, waited, nil), k.archiveSteps(engine.Node{}, 0, time.Time{}),
+		k.expireSteps(engine.Node{}, nil), k.forgetSteps(engine.Node{}, ""), k.examineSteps(nil),
+		k.proveSteps(backstay.Backup{}, nil),
 	} {
 		names = append(names, step.Names(steps)...)
 	}
@@ -310,7 +311,7 @@ func (k *Custodian) last(ctx context.Context, n engine.Node) error {
 	if k.hasParted() {
 		return nil
 	}
-	if err := k.archive(ctx, n, 0); err != nil {
+	if err := k.archive(ctx, 0); err != nil {
 		return err
 	}
 	_, err := k.backUp(ctx, n, parting)

@@ -13,6 +13,7 @@ import (
 
 	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/backend"
+	"github.com/backstay/backstay/engine"
 	"github.com/backstay/backstay/internal/atomicfile"
 	"github.com/backstay/backstay/internal/step"
 	"github.com/backstay/backstay/keeper/node"
@@ -151,7 +152,7 @@ func (in *Instance) archiveEnd(ctx context.Context, n node.Node) error {
 	}
 	err := in.mountVolume(ctx) // which a reboot may have left unmounted
 	if err == nil {
-		err = in.m.Vault.Ended(ctx, in.ID, n)
+		err = in.m.Vault.Ended(ctx, in.ID, n, engine.WholeSecond(in.m.Now()))
 	}
 	if err != nil {
 		in.log.Warn("what was logged after the last backup is not in the archive", "error", err)

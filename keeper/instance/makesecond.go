@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/backstay/backstay/engine"
 	"github.com/backstay/backstay/internal/atomicfile"
@@ -111,7 +112,7 @@ func (in *Instance) clearSecond(ctx context.Context, data string, worn bool) (n 
 		}
 	}
 	if r.Second.Fenced && in.m.Vault != nil {
-		if err := in.m.Vault.Ended(ctx, in.ID, n); err != nil {
+		if err := in.m.Vault.Ended(ctx, in.ID, n, time.Time{}); err != nil {
 			in.log.Warn("what a primary had logged at its end is not in the archive", "error", err)
 		}
 	}

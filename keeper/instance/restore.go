@@ -195,9 +195,13 @@ func (in *Instance) fill(ctx context.Context, o backend.Origin, scratch node.Nod
 		return "", in.cloneFrom(ctx, o, scratch)
 	}
 	var damage error
+	var left []string
 	for {
 		in.tellProgress("Looking for the backup to restore.")
-		from, err := in.reach(ctx, o)
+		from, err := in.reach(ctx, o, left...)
+		if len(left) > 0 && backstay.KindOf(err) == backstay.Invalid {
+			return "", damage
+		}
 		if err != nil && damage != nil {
 			err = backstay.Wrapf(err, backstay.KindOf(err), "%s %s", backstay.SentenceOf(damage), backstay.SentenceOf(err))
 		}
@@ -205,7 +209,11 @@ func (in *Instance) fill(ctx context.Context, o backend.Origin, scratch node.Nod
 			return "", err
 		}
 		damage = in.restoreFrom(ctx, o, from, scratch)
-		if backstay.KindOf(damage) != backstay.Invalid {
+		switch isLeft := errors.Is(damage, engine.ErrLeft); {
+		case isLeft && o.Backup == "":
+			left = append(left, from.Point.Backup)
+			continue
+		case isLeft, backstay.KindOf(damage) != backstay.Invalid:
 			return from.Passed, damage
 		}
 		in.log.Warn("a restore has found damage", "origin", o.Instance, "backup", from.Point.Backup, "error", damage)
@@ -251,8 +259,8 @@ func (in *Instance) cloneFrom(ctx context.Context, o backend.Origin, scratch nod
 }
 
 // reach finds the origin's restore point. That nothing is kept of it is final.
-func (in *Instance) reach(ctx context.Context, o backend.Origin) (RestorePoint, error) {
-	from, err := in.m.Vault.Reach(ctx, o)
+func (in *Instance) reach(ctx context.Context, o backend.Origin, left ...string) (RestorePoint, error) {
+	from, err := in.m.Vault.Reach(ctx, o, left...)
 	if backstay.KindOf(err) == backstay.NotFound {
 		err = backstay.Wrapf(err, backstay.Invalid, "%s", backstay.SentenceOf(err))
 	}
@@ -337,7 +345,12 @@ func (in *Instance) exchange(ctx context.Context, generation int64) error {
 }
 
 // archiveUsed brings what the node that has ended has logged until its end into the archive: a return is undone by
-// another one, to the moment before it. Where that fails, the archive has a gap from where it has come to.
+// another one, to a moment before it. All moments that can be named are whole seconds, so what is restored is not
+// served before the next one: else the second would be one of both.
+//
+//	what is left     commits -- end       over
+//	the archive      ---------------------|
+//	what is restored                      |--- serves, commits
 func (in *Instance) archiveUsed(ctx context.Context) error {
 	r := in.Record()
 	n, err := in.m.node(r, r.spec(r.Started))
@@ -347,8 +360,14 @@ func (in *Instance) archiveUsed(ctx context.Context) error {
 	if _, err := os.Lstat(n.DataDir); err != nil {
 		return nil // there was none before
 	}
-	if err := in.m.Vault.Ended(ctx, in.ID, n); err != nil {
-		in.log.Warn("what was logged before a return is not in the archive", "error", err)
+	over := engine.WholeSecond(in.m.Now())
+	if err := in.m.Vault.Ended(ctx, in.ID, n, over); err != nil {
+		in.log.Warn("what was logged before a return is not in the archive yet", "error", err)
 	}
-	return nil
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(over.Sub(in.m.Now())):
+		return nil
+	}
 }
