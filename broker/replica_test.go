@@ -12,18 +12,29 @@ import (
 	"github.com/backstay/backstay/keeper/keepertest"
 )
 
+// sellsPairs has the house sell P too, whose instances have a standby that may serve reads.
+func (h *house) sellsPairs(t *testing.T) {
+	t.Helper()
+	text := sizes
+	for _, more := range [][2]string{
+		{"    parameters:", "      - {name: P, storage: 1GB, memory: 256MB, connections: 20, nodes: 2}\n    parameters:"},
+		{"read_only: {type: boolean}", "read_only: {type: boolean}, replica: {type: boolean}"},
+		{"update: {type: object, additionalProperties: false, properties: {", "update: {type: object, properties: {"},
+	} {
+		text = strings.Replace(text, more[0], more[1], 1)
+	}
+	var err error
+	h.Offered, err = broker.ParseCatalog([]byte(text))
+	must(t, err)
+}
+
 // TestReplicaBinding is told where its instance's standby is read from, which the ledger knows from then on. Where there
 // is none, and of one that may write, it is refused.
 func TestReplicaBinding(t *testing.T) {
 	t.Parallel()
 	instances, _ := keepertest.Run(t, keepertest.Config(t, 8))
 	h := newHouse(t, instances)
-	pairs := strings.Replace(sizes, "    parameters:", "      - {name: P, storage: 1GB, memory: 256MB, connections: 20, nodes: 2}\n"+
-		"    parameters:", 1)
-	var err error
-	h.Offered, err = broker.ParseCatalog([]byte(strings.Replace(pairs, "read_only: {type: boolean}",
-		"read_only: {type: boolean}, replica: {type: boolean}", 1)))
-	must(t, err)
+	h.sellsPairs(t)
 	h.run(t)
 	single, pair := h.serve(t), h.newRequest(t, "P")
 	made, err := h.Provision(t.Context(), pair)

@@ -205,8 +205,9 @@ func (b *Broker) sameUpdate(in Instance, c change) (backstay.Updated, error) {
 	if err != nil {
 		return backstay.Updated{}, err
 	}
-	if spec.Restarts != c.Spec.Restarts || spec.Build != c.Spec.Build || spec.Backups != c.Spec.Backups ||
-		!reflect.DeepEqual(spec.Origin, c.Spec.Origin) || !sameJSON(wanted, c.Parameters) {
+	if spec.Restarts != c.Spec.Restarts || spec.Failovers != c.Spec.Failovers || spec.Build != c.Spec.Build ||
+		spec.Backups != c.Spec.Backups || !reflect.DeepEqual(spec.Origin, c.Spec.Origin) ||
+		!sameJSON(wanted, c.Parameters) {
 		return backstay.Updated{}, errBusy(in.ID)
 	}
 	return backstay.Updated{Async: true, Operation: op.ID}, nil

@@ -200,3 +200,41 @@ func TestNoChangeIsSold(t *testing.T) {
 		t.Errorf("an update to the same plan is %+v", updated)
 	}
 }
+
+// TestUpdateDuringAFailover is told that it is under way if it asks for it too, and is refused if it asks for anything
+// else, also for nothing.
+func TestUpdateDuringAFailover(t *testing.T) {
+	t.Parallel()
+	instances, _ := keepertest.Run(t, keepertest.Config(t, 4))
+	gate := make(chan struct{})
+	h := newHouse(t, held{instances, gate})
+	h.sellsPairs(t)
+	h.run(t)
+	r := h.newRequest(t, "P")
+	made, err := h.Provision(t.Context(), r)
+	must(t, err)
+	if op := h.outcome(t, r.InstanceID, made.Operation); op.State != backstay.Succeeded {
+		t.Fatalf("the create ended as %+v", op)
+	}
+	asks := func(parameters string) backstay.UpdateRequest {
+		u := update(r, r.PlanID)
+		u.Parameters = json.RawMessage(parameters)
+		return u
+	}
+	const failover = `{"reboot": true, "force_failover": true}`
+	first, err := h.Update(t.Context(), asks(failover))
+	must(t, err)
+	again, err := h.Update(t.Context(), asks(failover))
+	must(t, err)
+	if !again.Async || again.Operation != first.Operation {
+		t.Errorf("the same failover again is %+v, want %+v", again, first)
+	}
+	for _, other := range []string{`{}`, `{"reboot": true}`, `{"enable_extensions": ["citext"]}`} {
+		_, err := h.Update(t.Context(), asks(other))
+		wantKind(t, err, backstay.Busy)
+	}
+	close(gate)
+	if op := h.outcome(t, r.InstanceID, first.Operation); op.State != backstay.Succeeded {
+		t.Errorf("the failover ended as %+v", op)
+	}
+}
