@@ -47,7 +47,8 @@ func runScript(t *testing.T, script, cf string) {
 	if upgrade.machine != "" {
 		installations = filepath.Join(upgrade.machine, "usr", "lib", "postgresql")
 	}
-	p := start(t, "backstay", append([]string{"--postgres", installations}, serveFlags(t, script)...)...)
+	standbys := testkit.Dir(t)
+	p := start(t, "backstay", append([]string{"--postgres", installations}, serveFlags(t, script, standbys)...)...)
 	port, _ := testkit.Ports(t, 1)
 	testscript.RunT(inTurn{t}, testscript.Params{
 		Files:               []string{script},
@@ -76,6 +77,7 @@ func runScript(t *testing.T, script, cf string) {
 			env.Setenv("CF_PLUGIN_HOME", env.WorkDir)
 			env.Setenv("API", p.url)
 			env.Setenv("DATA", p.data)
+			env.Setenv("STANDBYS", standbys)
 			env.Setenv("CF_USERNAME", "admin")
 			env.Setenv("CF_PASSWORD", p.password)
 			env.Setenv("POSTGRES", installations)
@@ -106,8 +108,9 @@ func (i inTurn) Run(name string, script func(testscript.T)) {
 
 func (inTurn) Verbose() bool { return testing.Verbose() }
 
-// serveFlags are what a script's line "# serve: FLAGS" says. ONE-PORT stands for a range of one.
-func serveFlags(t *testing.T, script string) []string {
+// serveFlags are what a script's line "# serve: FLAGS" says. ONE-PORT stands for a range of one, and ANOTHER-DISK for the
+// directory of standbys.
+func serveFlags(t *testing.T, script, standbys string) []string {
 	t.Helper()
 	text, err := os.ReadFile(script)
 	if err != nil {
@@ -122,7 +125,7 @@ func serveFlags(t *testing.T, script string) []string {
 		port, _ := testkit.Ports(t, 1)
 		line = strings.ReplaceAll(line, "ONE-PORT", fmt.Sprintf("%d-%d", port, port))
 	}
-	return strings.Fields(line)
+	return strings.Fields(strings.ReplaceAll(line, "ANOTHER-DISK", standbys))
 }
 
 // await waits until "cf service NAME" says what a regular expression matches, or fails in the way it
