@@ -3,6 +3,7 @@ package keeper
 import (
 	"context"
 	"errors"
+	"io/fs"
 	"slices"
 	"sync"
 	"time"
@@ -191,16 +192,17 @@ func (k *Keeper) tendImages(ctx context.Context) {
 	tending.Wait()
 }
 
-// tendImagesOn logs what keeps volumes from being balanced, once as long as it stays the same.
+// tendImagesOn logs what keeps volumes from being balanced, once as long as it stays the same. Where nothing of ours is
+// yet, or is mounted any more, there is nothing to balance: whoever wants a volume there is told.
 func (k *Keeper) tendImagesOn(ctx context.Context, d *instance.Disk) {
 	pause, complaint := balanceEvery, ""
 	for wait.Pause(ctx, pause) == nil {
 		room, err := d.Images().Balance()
 		text := ""
-		if err != nil {
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			text = err.Error()
 		}
-		if text != complaint && err != nil {
+		if text != complaint && text != "" {
 			k.Log.Error("volumes cannot be balanced", "dir", d.Dir, "error", err)
 		}
 		if pause, complaint = balanceEvery, text; room.Narrow {
