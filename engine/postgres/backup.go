@@ -108,6 +108,9 @@ func (t *pgBackRest) enter(ctx context.Context, s *spool, options []string) ([]b
 	if err != nil {
 		return nil, err
 	}
+	if err := t.succeed(ctx, s); err != nil {
+		return nil, err
+	}
 	if err := t.takeUp(ctx, s); err != nil {
 		return nil, err
 	}
@@ -256,6 +259,10 @@ func (s backupSet) backup() backstay.Backup {
 		Version: s.Annotation["version"],
 	}
 }
+
+// hasAllOf is a moment until which the backup holds all that was committed. Its end is none: the clock is read when the
+// server has ended the backup, and what is committed meanwhile lies behind that in the log.
+func (s backupSet) hasAllOf() time.Time { return time.Unix(s.Timestamp.Start, 0).UTC() }
 
 // stanzaInfo is what pgBackRest tells of the stanza.
 type stanzaInfo struct {

@@ -115,6 +115,20 @@ func TestHeadIsMadeUpFor(t *testing.T) {
 	}
 }
 
+// A backup says until when the archive reaches as far as it can know: what was committed while the server ended the backup
+// is not in it, and would be missing in a copy of that second.
+func TestBackupSaysNothingOfItsEnd(t *testing.T) {
+	t.Parallel()
+	n := enginetest.NewNode(t, archiving)
+	enginetest.Serve(t, archiving, n)
+	r := enginetest.NewRepository(t)
+	b := mustBackUp(t, n, r)
+	a, err := archiving.Reached(t.Context(), n, r)
+	if err != nil || a.Until.IsZero() || a.Until.After(b.Began) {
+		t.Errorf("behind a backup of %v to %v, the archive is said to reach until %v, %v", b.Began, b.Ended, a.Until, err)
+	}
+}
+
 // Where more waits than the plan has room for, all of it goes, and the gap is told of once.
 func TestSpoolIsBounded(t *testing.T) {
 	t.Parallel()

@@ -160,8 +160,8 @@ func (t *pgBackRest) takeUp(ctx context.Context, s *spool) error {
 		return err
 	}
 	s.record.Until = a.Until
-	if end := time.Unix(sets[len(sets)-1].Timestamp.Stop, 0).UTC(); a.Until.Before(end) {
-		s.record.Until = end
+	if has := sets[len(sets)-1].hasAllOf(); a.Until.Before(has) {
+		s.record.Until = has
 	}
 	s.gap(time.Now().UTC())
 	return nil
@@ -197,8 +197,11 @@ func (s *spool) owesHead() bool {
 // succeed has a node go on with what another one has archived, whose primary it was before this one took over: that is
 // noted in the repository alone, which outlives both. What the other one has left behind must be there by then.
 func (t *pgBackRest) succeed(ctx context.Context, s *spool) error {
-	if s.record.Server != 0 || t.node.Replication == nil {
+	switch {
+	case t.node.Replication == nil:
 		return nil
+	case s.record.Server != 0:
+		return t.goOn(ctx, s)
 	}
 	root, err := os.OpenRoot(t.node.DataDir)
 	if err != nil {
@@ -228,10 +231,25 @@ func (t *pgBackRest) succeed(ctx context.Context, s *spool) error {
 	r := h.of(s.record.Server)
 	s.record.Last, s.record.Told, s.record.Until = r.Last, r.Last, r.Until
 	for _, b := range found.Backups {
-		if end := time.Unix(b.Timestamp.Stop, 0).UTC(); b.Database.ID == s.record.Server && s.record.Until.Before(end) {
-			s.record.Until = end
+		if b.Database.ID == s.record.Server && s.record.Until.Before(b.hasAllOf()) {
+			s.record.Until = b.hasAllOf()
 		}
 	}
+	return s.save()
+}
+
+// goOn is succeed for a node that has archived before, as a primary: the other one may have gone on since.
+func (t *pgBackRest) goOn(ctx context.Context, s *spool) error {
+	h, err := readHead(ctx, t.store)
+	if err != nil {
+		return err
+	}
+	r := h.of(s.record.Server)
+	if r.Last <= s.record.Last {
+		return nil
+	}
+	s.record.Last, s.record.Told, s.record.Until = r.Last, r.Last, r.Until
+	s.record.Snapshot, s.record.Pending = "", nil
 	return s.save()
 }
 

@@ -57,6 +57,47 @@ func TestWhatWasNotHandedOver(t *testing.T) {
 	server{n}.bind(t).connect(t).want(t, `SELECT count(*) FROM logged`, "4")
 }
 
+// TestPrimaryAgain: a node that takes over a second time goes on with what the other one has archived meanwhile, not with
+// what it had archived itself. There is no gap between the two.
+func TestPrimaryAgain(t *testing.T) {
+	t.Parallel()
+	e, r := postgres.Engine{}, enginetest.NewRepository(t)
+	p := enginetest.NewPair(t, e, "")
+	first, err := e.Backup(t.Context(), p.Primary(), r, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const terms = 4
+	for term := range terms {
+		p.Protect(t)
+		s := server{p.Primary()}
+		if term%2 == 1 { // before anything else is archived
+			if _, err := e.Backup(t.Context(), p.Primary(), r, false); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for range 3 {
+			s.bind(t).connect(t).do(t, `CREATE TABLE IF NOT EXISTS logged (n int)`, `INSERT INTO logged VALUES (1)`)
+			s.admin(t).do(t, `SELECT pg_switch_wal()`)
+		}
+		for moment, until := time.Now(), (time.Time{}); until.Before(moment); time.Sleep(100 * time.Millisecond) {
+			a, err := e.Archive(t.Context(), p.Primary(), r, 0, time.Time{})
+			if until = a.Until; err != nil || len(a.Gaps) > 0 {
+				t.Fatalf("archived with %v, %v", a.Gaps, err)
+			}
+		}
+		p.KillPrimary(t)
+		p.FailOver(t)
+		p.Rejoin(t)
+	}
+	n := enginetest.NewNode(t, e)
+	if err := e.Restore(t.Context(), n, r, engine.Point{Backup: first.ID}); err != nil {
+		t.Fatal(err)
+	}
+	enginetest.Serve(t, e, n)
+	server{n}.bind(t).connect(t).want(t, `SELECT count(*) FROM logged`, strconv.Itoa(3*terms))
+}
+
 // stopArchiver stops the process of a node that hands over what it has logged.
 func stopArchiver(t *testing.T, n engine.Node) {
 	t.Helper()

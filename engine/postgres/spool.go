@@ -124,11 +124,10 @@ func (s *spool) save() error {
 	return atomicfile.Write(filepath.Join(s.out, recordName), text, 0o600)
 }
 
-// backedUp notes that there is a backup, and that the archive reaches until its end at least. In the second that is the
-// last one of the backup, something may have been written after it.
+// backedUp notes that there is a backup, and that the archive reaches its beginning at least.
 func (s *spool) backedUp(set backupSet) error {
-	if end := time.Unix(set.Timestamp.Stop, 0).UTC(); s.record.Until.Before(end) {
-		s.record.Until = end
+	if has := set.hasAllOf(); s.record.Until.Before(has) {
+		s.record.Until = has
 	}
 	return s.save()
 }
