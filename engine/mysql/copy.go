@@ -31,6 +31,10 @@ import (
 // come in by the Unix socket.
 const copier = "backstay_copier"
 
+// lookAtLog is how often mariadb-backup looks at the redo log, in milliseconds. At its end, when nobody may commit, it
+// waits for its next look, which by itself is up to a second away.
+const lookAtLog = "20"
+
 // ended is where in the binary log a copy has ended. The number is 0 if there is no binary log.
 type ended struct {
 	number   int
@@ -60,7 +64,7 @@ func copyNode(ctx context.Context, n engine.Node, stdout io.Writer, how ...strin
 	defer func() { err = errors.Join(err, shutOut(context.WithoutCancel(ctx), n)) }()
 	args := append([]string{"--defaults-file=" + dir + "/way.cnf", "--backup", "--datadir=" + n.DataDir,
 		"--databases-exclude=" + tmpDir, "--tmpdir=" + dir, "--extra-lsndir=" + dir + "/ended",
-		"--target-dir=" + dir + "/target"}, how...)
+		"--target-dir=" + dir + "/target", "--log-copy-interval=" + lookAtLog}, how...)
 	if err := runCopier(ctx, n, dir, stdout, args); err != nil {
 		return at, err
 	}
