@@ -13,7 +13,9 @@ import (
 
 	"github.com/backstay/backstay/engine"
 	"github.com/backstay/backstay/internal/datadir"
+	"github.com/backstay/backstay/internal/wait"
 	"github.com/backstay/backstay/keeper/instance"
+	"github.com/backstay/backstay/keeper/node"
 )
 
 // stopAll ends all engines in an orderly way, and then the keeper. What they have logged goes into their archives: who
@@ -45,11 +47,19 @@ const (
 )
 
 // archiveEnd brings what an engine has logged until its end into the archive. What does not get there in time, as where
-// the repository is away, waits on the volume for the next keeper.
+// the repository is away, waits on the volume for the next keeper. It begins with the next whole second: only those can
+// be restored, and before, nobody may say that nothing is committed in that one any more.
 func (k *Keeper) archiveEnd(in *instance.Instance, turns *semaphore.Weighted) {
 	ctx, cancel := context.WithTimeout(context.Background(), stopPatience)
 	defer cancel()
-	n, err := in.Node()
+	if in.Record().Spec.Backup == nil {
+		return
+	}
+	err := wait.Pause(ctx, time.Until(engine.WholeSecond(time.Now())))
+	var n node.Node
+	if err == nil {
+		n, err = in.Node()
+	}
 	if err == nil {
 		err = turns.Acquire(ctx, 1)
 	}
