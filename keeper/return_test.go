@@ -107,7 +107,9 @@ func TestCommitsBehindAReturnAreRestored(t *testing.T) {
 		mustAwaitBackups(t, m.b, m.spec.Instance, func(k backend.Backups) bool { return !k.Latest.Before(end) })
 		ofLeft.compare(t, m.copied(left, false), left, left)
 		for _, moment := range []time.Time{first, first.Add(time.Second), end.Add(-2 * time.Second), end} {
-			m.restoredOrInGap(moment)
+			if !moment.Before(first) && !moment.After(end) { // a backup may be ready within a second
+				m.restoredOrInGap(moment)
+			}
 		}
 	})
 }
