@@ -228,8 +228,7 @@ func (t *pgBackRest) succeed(ctx context.Context, s *spool) error {
 	if err != nil {
 		return err
 	}
-	r := h.of(s.record.Server)
-	s.record.Last, s.record.Told, s.record.Until = r.Last, r.Last, r.Until
+	s.continueFrom(h.of(s.record.Server))
 	for _, b := range found.Backups {
 		if b.Database.ID == s.record.Server && s.record.Until.Before(b.hasAllOf()) {
 			s.record.Until = b.hasAllOf()
@@ -244,13 +243,18 @@ func (t *pgBackRest) goOn(ctx context.Context, s *spool) error {
 	if err != nil {
 		return err
 	}
-	r := h.of(s.record.Server)
-	if r.Last <= s.record.Last {
+	newest := h.of(s.record.Server)
+	if newest.Last <= s.record.Last {
 		return nil
 	}
+	s.continueFrom(newest)
+	return s.save()
+}
+
+// continueFrom has the record say what the head does, and nothing of what the node has logged itself.
+func (s *spool) continueFrom(r reach) {
 	s.record.Last, s.record.Told, s.record.Until = r.Last, r.Last, r.Until
 	s.record.Snapshot, s.record.Pending = "", nil
-	return s.save()
 }
 
 // of returns how far a server's newest line goes.
