@@ -46,7 +46,8 @@ func testLossBehindFailover(t *testing.T, s Subject) {
 	a.mustVerify(t, p.Primary(), b)
 	whole := a.repository
 	a.repository.Dir = copyDir(t, whole.Dir)
-	remove(t, a.repository.Dir+strings.TrimPrefix(slices.Min(lost), whole.Dir))
+	// A new primary may hand over, late, what was logged before the first backup: that is not missed by anybody.
+	remove(t, a.repository.Dir+strings.TrimPrefix(slices.Max(lost), whole.Dir))
 	f, err := a.Verify(t.Context(), bare(p.Primary()), a.repository)
 	if err != nil || f.Backups[b.ID] != "" || len(f.Lost) != 1 || !f.Lost[0].From.After(b.Ended) {
 		t.Fatalf("Verify: %+v, %v; want one gap, behind %v", f, err, b.Ended)
