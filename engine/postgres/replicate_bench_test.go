@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"os/user"
@@ -175,6 +176,11 @@ func (h *handPair) copy(b *testing.B) {
 	b.Helper()
 	other := 1 - h.leads
 	if err := os.RemoveAll(h.data(other)); err != nil {
+		b.Fatal(err)
+	}
+	// Whoever was killed there has left it, and its process may not be reaped yet.
+	lock := filepath.Join(h.dir, fmt.Sprintf(".s.PGSQL.%d.lock", h.ports[other]))
+	if err := os.Remove(lock); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		b.Fatal(err)
 	}
 	h.run(b, "pg_basebackup", "--pgdata="+h.data(other), "--write-recovery-conf", "--checkpoint=fast", "--host=127.0.0.1",
