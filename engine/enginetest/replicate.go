@@ -5,6 +5,7 @@ import (
 	"errors"
 	"math/rand/v2"
 	"path/filepath"
+	"syscall"
 	"testing"
 	"time"
 
@@ -47,6 +48,35 @@ func testFailover(t *testing.T, s Subject) {
 	}
 	t.Logf("%d of 2 rejoined by a copy", p.recopied)
 }
+
+// testPromotedBesideTheSilent promotes the standby of a primary that does nothing any more, and whose connections
+// nobody closes: one that was killed, and whose disk does not answer, looks like that to its standby. That is to have
+// what came by them, and not to wait for more.
+func testPromotedBesideTheSilent(t *testing.T, s Subject) {
+	p := s.pair(t)
+	p.Protect(t)
+	_, c := p.user(t)
+	s.session(t, c[p.leads], func(c Session) { mustSet(t, c, "key", "acknowledged") })
+	silent := p.Primary()
+	p.signal(t, silent, syscall.SIGSTOP)
+	p.leads, p.awaits = 1-p.leads, ""
+	limited, cancel := context.WithTimeout(t.Context(), silentPatience)
+	defer cancel()
+	if err := p.Promote(limited, p.Primary()); err != nil {
+		t.Fatalf("Promote: %v", err)
+	}
+	if err := process.KillIn(filepath.Dir(silent.DataDir)); err != nil {
+		t.Fatal(err)
+	}
+	s.session(t, c[p.leads], func(c Session) {
+		wantValue(t, c, "key", "acknowledged")
+		mustSet(t, c, "key", "later")
+	})
+}
+
+// silentPatience is how long a promotion may take on a loaded machine. Servers wait for what their primary may still
+// send for 5 to 60 seconds.
+const silentPatience = 4 * time.Second
 
 // wantFenced starts the node that was fenced, by hand: it may serve, but not write, and can be fenced again.
 func (s Subject) wantFenced(t *testing.T, p *Pair, c backstay.Credentials) {

@@ -107,6 +107,7 @@ func Run(t *testing.T, s Subject) {
 		{"CloneIsACopy", testClone},
 		{"CloneSurvivesKill", testCloneKilled},
 		{"FailoverLosesNothing", testFailover},
+		{"PromotedBesideTheSilent", testPromotedBesideTheSilent},
 		{"HandOverLosesNothing", testHandOver},
 		{"HandOverThenKilled", testHandOverKilled},
 		{"BothKilled", testBothKilled},

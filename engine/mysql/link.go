@@ -86,6 +86,8 @@ func replicating(n engine.Node) []setting {
 		{"skip-slave-start", "ON"}, // see begin: at its start, a server would forget what it was sent before
 		{"relay_log", relayName},
 		{"slave_net_timeout", "5"},
+		// One that stops asks its primary to end the connection there, which may stand still.
+		{"rpl_semi_sync_slave_kill_conn_timeout", "1"},
 		{"slave_parallel_mode", "conservative"},
 		{"slave_parallel_threads", parallel}, // one alone would be behind clients that commit at once
 		{"slave_max_allowed_packet", "1G"},

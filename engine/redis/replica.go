@@ -210,6 +210,9 @@ func (Engine) Ready(ctx context.Context, n engine.Node) error {
 		return err
 	}
 	return withOperator(ctx, n, func(c *redis.Client) error {
+		if err := sever(ctx, c); err != nil {
+			return err
+		}
 		return wait.Until(ctx, wait.Every(time.Millisecond), func() (again bool, err error) {
 			now, err := askLink(ctx, c)
 			switch {
@@ -232,6 +235,33 @@ func (Engine) Ready(ctx context.Context, n engine.Node) error {
 		})
 	})
 }
+
+// sever ends the connection to a primary that has ended, where nobody has closed it: a process that was killed keeps it
+// for as long as its disk does not answer. The node has read it to its end if it has come no further for a moment.
+func sever(ctx context.Context, c *redis.Client) error {
+	const closing = 100 * time.Millisecond
+	var read int64 = -1
+	var since time.Time
+	err := wait.Until(ctx, wait.Every(time.Millisecond), func() (again bool, err error) {
+		now, err := askLink(ctx, c)
+		if err != nil || now.primary || !now.up {
+			return false, err
+		}
+		if now.received != read {
+			read, since = now.received, time.Now()
+		}
+		if time.Since(since) < closing {
+			return true, errNotReady
+		}
+		return false, errNeverClosed
+	})
+	if errors.Is(err, errNeverClosed) {
+		err = c.Do(ctx, "CLIENT", "KILL", "TYPE", "master").Err()
+	}
+	return err
+}
+
+var errNeverClosed = errors.New("nobody has closed the connection to the primary")
 
 var errNotReady error = backstay.Errorf(backstay.Unavailable, "The node is still reading its data, or writing it.")
 

@@ -60,6 +60,9 @@ func (in *Instance) askNode(ctx context.Context) error {
 		return errors.Join(errHung, errDisk)
 	}
 	err := in.seen.node.Ask(ctx, in.seen.process)
+	if spared && err != nil && in.isHung(in.Record().Place) { // meanwhile
+		return errors.Join(errHung, errDisk, err)
+	}
 	if spared {
 		if lost := in.m.lookForDisk(in.Record(), in.Record().Place); lost != nil {
 			return errors.Join(errDisk, lost, err)
@@ -85,6 +88,9 @@ func (in *Instance) notice(err error) {
 		s.mute = time.Time{}
 	case s.mute.IsZero():
 		s.mute = s.asked
+	}
+	if errors.Is(err, errHung) { // for as long as its disk has not answered, it has not either
+		s.mute = s.asked.Add(-in.access[in.Record().Place].silent(s.asked))
 	}
 	switch {
 	case err == nil:

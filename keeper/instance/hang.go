@@ -29,6 +29,7 @@ type pulse struct {
 	mu    sync.Mutex
 	began time.Time // the write that has not been answered; zero: there is none
 	tried time.Time // when the last one began
+	hung  bool      // it was waited for in vain
 }
 
 // beat writes to dir, unless another write is under way, or began less than every ago.
@@ -43,8 +44,22 @@ func (p *pulse) beat(dir string, now time.Time, every time.Duration) {
 		_ = touch(dir) // what fails is seen by who looks for that: an error is an answer
 		p.mu.Lock()
 		defer p.mu.Unlock()
-		p.began = time.Time{}
+		p.began, p.hung = time.Time{}, false
 	}()
+}
+
+// giveUp has the write under way count as waited for in vain, until it is answered.
+func (p *pulse) giveUp() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.hung = !p.began.IsZero()
+}
+
+// isGivenUp tells whether the write under way was waited for in vain.
+func (p *pulse) isGivenUp() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.hung
 }
 
 // silent is for how long the write under way has not been answered.
@@ -135,13 +150,20 @@ const hungPatience = 10 * time.Second
 
 func diskPatience() time.Duration { return min(node.AnswerPatience(), hungPatience) }
 
-// isHung tells whether the disk of a place does not answer though the other one does.
+// isHung tells whether the disk of a place does not answer though the other one does. One that was found to hang does
+// so until it answers, whatever else wants to run by then.
 func (in *Instance) isHung(p Place) bool {
 	if !in.Record().liesApart() {
 		return false
 	}
 	now, patience := in.m.Now(), diskPatience()
-	return in.access[p].silent(now) >= patience && in.access[p.other()].silent(now) < patience/2
+	switch {
+	case in.access[p.other()].silent(now) >= patience/2:
+		return false
+	case in.access[p].silent(now) >= patience:
+		in.access[p].giveUp()
+	}
+	return in.access[p].isGivenUp()
 }
 
 // strike has a primary whose disk hangs do nothing any more, so that its standby takes over. What is done for it may
