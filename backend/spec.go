@@ -87,6 +87,21 @@ type Reading struct {
 // DefaultMaxLag is for how long a replica may be behind, and be read from, where nobody has said.
 const DefaultMaxLag = 30 * time.Second
 
+// MaxReplicas is how many nodes besides the primary an instance may be read from.
+const MaxReplicas = 3
+
+// FurtherReplicas is how many nodes the Spec asks for that only serve reads: beside the primary and the standby, which
+// is the first of those to read from.
+func (s Spec) FurtherReplicas() int {
+	if s.Nodes < 2 || s.Reading.Replicas == nil {
+		return 0
+	}
+	return max(0, *s.Reading.Replicas-1)
+}
+
+// AllNodes is how many nodes the Spec asks for.
+func (s Spec) AllNodes() int { return max(1, s.Nodes) + s.FurtherReplicas() }
+
 // Standby tells whether the standby serves reads.
 func (r Reading) Standby() bool { return r.Replicas == nil || *r.Replicas > 0 }
 

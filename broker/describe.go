@@ -120,6 +120,9 @@ func tellReading(r backend.Reading, told map[string]any) {
 	if r.Standby() {
 		told["read_replicas"] = 1
 	}
+	if r.Replicas != nil {
+		told["read_replicas"] = *r.Replicas
+	}
 }
 
 // pendingChange is a change that waits, as users are told of it.

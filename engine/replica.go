@@ -20,6 +20,7 @@ type Replication struct {
 	// Awaits is the node that has what was committed before a client of the primary is told of it; empty: none. Of a
 	// standby it says nothing.
 	Awaits string
+	Spare  bool // it follows, and is neither awaited nor promoted, whatever happens
 }
 
 // LogValue is the part without the link's key.
@@ -107,6 +108,13 @@ type Reader interface {
 	CatchUp(ctx context.Context, primary, n Node) error
 	// EndReaders ends the sessions of all users on a running node that follows, whatever they are at.
 	EndReaders(ctx context.Context, n Node) error
+}
+
+// Forgetter is a Replicator whose primary keeps something for each node that follows, also while that is away.
+type Forgetter interface {
+	// Forget has the running primary keep nothing any more for a node of that name, whose processes have ended for ever.
+	// That there is nothing is success.
+	Forget(ctx context.Context, primary Node, name string) error
 }
 
 // Following is how a node follows the primary.

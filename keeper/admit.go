@@ -83,6 +83,8 @@ func (k *Keeper) checkAbilities(ctx context.Context, s backend.Spec) error {
 		return refuse("An instance has one node or two here, not %d.", s.Nodes)
 	case s.Nodes == 2 && (s.Private || !k.replicates(s.Engine)):
 		return refuse("An instance of engine %q has one node here, not %d.", s.Engine, s.Nodes)
+	case s.Reading.Replicas != nil && *s.Reading.Replicas > backend.MaxReplicas:
+		return refuse("An instance is read from %d replicas here at most, not %d.", backend.MaxReplicas, *s.Reading.Replicas)
 	}
 	if err := cmp.Or(k.checkEncryption(s), k.checkBackup(s)); err != nil {
 		return err
@@ -222,8 +224,8 @@ func (k *Keeper) newRecord(spec backend.Spec) (r instance.Record, err error) {
 			return r, err
 		}
 	}
-	if r.LacksSecond(spec) {
-		a, err := k.allot(spec.Instance, r.Port, r.ReadPort)
+	if r.Lacks(spec) {
+		a, err := k.allot(r, spec)
 		if err != nil {
 			return r, err
 		}
@@ -254,6 +256,9 @@ func (k *Keeper) heldPorts() map[int]bool {
 	})
 	for _, a := range k.allotting {
 		held[a.NodePort], held[a.SecondPort] = true, true
+		for _, port := range a.ReplicaPorts {
+			held[port] = true
+		}
 	}
 	maps.Copy(held, k.giving)
 	return held

@@ -1,9 +1,10 @@
 package keeper
 
 import (
+	"cmp"
 	"context"
+	"errors"
 
-	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/backend"
 	"github.com/backstay/backstay/engine"
 	"github.com/backstay/backstay/keeper/instance"
@@ -12,22 +13,27 @@ import (
 
 // change makes a Spec what is wanted of an instance that there is. Ports that it gets for that are held meanwhile.
 func (k *Keeper) change(ctx context.Context, in *instance.Instance, spec backend.Spec) error {
-	allotted, release, err := k.allotted(in, spec)
-	if err != nil {
-		return err
+	for {
+		allotted, release, err := k.allotted(in, spec)
+		if err != nil {
+			return err
+		}
+		err = in.Apply(ctx, spec, allotted)
+		if release(); !errors.Is(err, instance.ErrNodeGone) || ctx.Err() != nil {
+			return err
+		}
 	}
-	defer release()
-	return in.Apply(ctx, spec, allotted)
 }
 
 // allotted is what the instance lacks for the Spec, held until release is called.
 func (k *Keeper) allotted(in *instance.Instance, spec backend.Spec) (a *instance.Allotment, release func(), err error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if !in.Record().LacksSecond(spec) {
+	r := in.Record()
+	if !r.Lacks(spec) {
 		return nil, func() {}, nil
 	}
-	if a, err = k.allot(in.ID); err != nil {
+	if a, err = k.allot(r, spec); err != nil {
 		return nil, nil, err
 	}
 	k.allotting[in.ID] = a
@@ -38,19 +44,33 @@ func (k *Keeper) allotted(in *instance.Instance, spec backend.Spec) (a *instance
 	}, nil
 }
 
-// allot finds what an instance of two takes besides. k.mu is held.
-func (k *Keeper) allot(id backstay.InstanceID, held ...int) (*instance.Allotment, error) {
+// allot finds what the instance of a record takes besides for a Spec. k.mu is held.
+func (k *Keeper) allot(r instance.Record, spec backend.Spec) (*instance.Allotment, error) {
 	var a instance.Allotment
-	link, err := pki.NewLink(string(id), k.Now())
-	if err != nil {
-		return nil, err
+	held := r.Ports()
+	next := func(port *int) (err error) {
+		if *port, err = k.freePort(held...); err == nil {
+			held = append(held, *port)
+		}
+		return err
 	}
-	a.Link = link
-	if a.NodePort, err = k.freePort(held...); err != nil {
-		return nil, err
+	if r.LacksSecond(spec) {
+		link, err := pki.NewLink(string(spec.Instance), k.Now())
+		if err != nil {
+			return nil, err
+		}
+		a.Link = link
+		if err := cmp.Or(next(&a.NodePort), next(&a.SecondPort)); err != nil {
+			return nil, err
+		}
 	}
-	a.SecondPort, err = k.freePort(append(held, a.NodePort)...)
-	return &a, err
+	a.ReplicaPorts = make([]int, r.LacksReplicas(spec))
+	for i := range a.ReplicaPorts {
+		if err := next(&a.ReplicaPorts[i]); err != nil {
+			return nil, err
+		}
+	}
+	return &a, nil
 }
 
 // giveReadPort has an instance have an address for reads, from the first one on who is to read from a replica.

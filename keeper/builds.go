@@ -143,6 +143,9 @@ func usesOf(r instance.Record) (uses []build.Use) {
 	if r.Second != nil {
 		runs = append(runs, r.Second.Installation)
 	}
+	for _, rep := range r.Replicas {
+		runs = append(runs, rep.Installation)
+	}
 	for _, i := range runs {
 		uses = append(uses, build.Use{Engine: r.Spec.Engine, Version: i.Version, Build: i.FullVersion, Dir: i.Dir})
 	}

@@ -27,18 +27,21 @@ func (k *Keeper) promiseOn(d *instance.Disk) func(instance.Record) backstay.Byte
 				promised += promise(r.Spec)
 			}
 		}
+		if d == k.machine.Disks.Data() {
+			promised += promise(r.Spec) * backstay.Bytes(r.Spec.FurtherReplicas())
+		}
 		return promised
 	}
 }
 
 // memoryPromise is how much of the machine's memory is promised by a plan: that of an instance of several nodes, of
-// which each must be able to do alone what the other did. Others share what is left.
+// which each must be able to do alone what the other did, and further replicas are to keep up. Others share what is left.
 func memoryPromise(r instance.Record) backstay.Bytes {
 	s := r.Spec
 	if s.Nodes < 2 {
 		return 0
 	}
-	return s.Size.Memory * backstay.Bytes(s.Nodes)
+	return s.Size.Memory * backstay.Bytes(s.AllNodes())
 }
 
 // checkPromises is Unavailable if the Spec would have more promised than the operator allows, or the machine has. What
@@ -99,7 +102,7 @@ func (k *Keeper) checkMemory(spec backend.Spec) error {
 		"promised", promised+had, "machine", has)
 	return backstay.Errorf(backstay.Unavailable, "No %v of memory for each of %d nodes can be promised here any more: of "+
 		"%d GB that the machine has, %d GB are. Choose a smaller plan or one of a single node, delete services, or ask the "+
-		"operator for more memory.", spec.Size.Memory, spec.Nodes, has/backstay.GB, (promised+had)/backstay.GB)
+		"operator for more memory.", spec.Size.Memory, spec.AllNodes(), has/backstay.GB, (promised+had)/backstay.GB)
 }
 
 // promised is how much is promised to all instances but one, and to that. k.mu is held.

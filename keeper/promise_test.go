@@ -69,7 +69,15 @@ func TestMemoryOfNodesIsPromised(t *testing.T) {
 	if err := b.Admit(t.Context(), other); err != nil {
 		t.Errorf("memory that there is: %v", err)
 	}
-	other.Nodes, other.Size.Memory = 1, instance.Memory()
+	other.Reading = readFrom(2)
+	err = b.Admit(t.Context(), other)
+	if backstay.KindOf(err) != backstay.Unavailable || !strings.Contains(backstay.SentenceOf(err), "for each of 3 nodes") {
+		t.Errorf("memory of a replica is promised that there is not: %v", err)
+	}
+	if other.Reading = readFrom(4); backstay.KindOf(b.Admit(t.Context(), other)) != backstay.Unsupported {
+		t.Error("an instance may be read from four replicas")
+	}
+	other.Nodes, other.Size.Memory, other.Reading = 1, instance.Memory(), readFrom(3)
 	if err := b.Admit(t.Context(), other); err != nil {
 		t.Errorf("one node: %v", err)
 	}

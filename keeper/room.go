@@ -145,6 +145,11 @@ func (k *Keeper) begun(but backstay.InstanceID, seen disk) (taken backstay.Bytes
 				taken += volume.Newcomer
 			}
 		}
+		for _, rep := range r.Replicas {
+			if seen.on == k.machine.Disks.Data() && !slices.Contains(seen.Volumes, instance.Home(r.Spec.Instance, rep.Place)) {
+				taken += volume.Newcomer
+			}
+		}
 	})
 	return taken
 }

@@ -69,12 +69,13 @@ var platforms = map[string]platformParameter{
 	"reboot": {schema: Rules{"type": "boolean", "description": "Whether the service instance is restarted."}},
 	"force_failover": {nodes: 2, schema: Rules{"type": "boolean", "description": "With reboot: whether the " +
 		"standby takes over instead."}},
-	replicasKey: {create: true, nodes: 2, lasts: true, schema: Rules{"type": "integer", "minimum": 0, "maximum": 1,
+	replicasKey: {create: true, nodes: 2, lasts: true, schema: Rules{"type": "integer", "minimum": 0,
+		"maximum": backend.MaxReplicas,
 		"description": "How many nodes besides the primary serve bindings with {\"read_only\": true, \"replica\": true}: " +
-			"1, which is the standby, if nobody says otherwise."}},
+			"1, which is the standby, if nobody says otherwise. Further ones follow the primary, too, and never take over."}},
 	maxLagKey: {create: true, nodes: 2, lasts: true, schema: Rules{"type": "integer", "minimum": 1, "maximum": 3600,
-		"description": "How many seconds what is read from a replica may be old, 30 if nobody says otherwise. While it is " +
-			"older, the primary is read from."}},
+		"description": "How many seconds what is read from a replica may be old, 30 if nobody says otherwise. One that is " +
+			"further behind is not read from until it has caught up."}},
 	"test_failover": {nodes: 2, schema: Rules{"type": "boolean", "description": "Alone: whether the standby takes over, " +
 		"to see how an app deals with that."}},
 }

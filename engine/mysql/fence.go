@@ -18,7 +18,7 @@ func (Engine) Fence(n engine.Node) error {
 		return nil
 	}
 	uid, gid := n.Account.IDs()
-	err := datadir.WriteFiles(n.DataDir, uid, gid, map[string]string{fenceFile: fence})
+	err := datadir.WriteFiles(n.DataDir, uid, gid, map[string]string{fenceFile: fenceOf(n)})
 	if err != nil {
 		return fmt.Errorf("fence: %w", err)
 	}

@@ -72,6 +72,14 @@ const fence = "# A server that reads this takes no writes.\n[mariadbd]\nread-onl
 	"rpl_semi_sync_slave_enabled = ON\nrpl_semi_sync_master_enabled = OFF\nevent_scheduler = OFF\n" +
 	readOnlySetting + " = OFF\n"
 
+// fenceOf is that of a node. What a spare one has got, no commit waits for: its primary cannot tell which node says so.
+func fenceOf(n engine.Node) string {
+	if n.Replication != nil && n.Replication.Spare {
+		return fence + "rpl_semi_sync_slave_enabled = OFF\n"
+	}
+	return fence
+}
+
 // replicating has a node of several send its log and follow. Names with a dash are those of no variable, so that a
 // server which runs fenced stays so: see Promote.
 func replicating(n engine.Node) []setting {
@@ -95,7 +103,7 @@ func replicating(n engine.Node) []setting {
 		{"rpl_semi_sync_master_timeout", strconv.Itoa(forEver)},
 		{"rpl_semi_sync_master_wait_no_slave", "ON"},
 		{"rpl_semi_sync_master_enabled", onOff(r.Follows == nil && r.Awaits != "")},
-		{"rpl_semi_sync_slave_enabled", onOff(r.Follows != nil)},
+		{"rpl_semi_sync_slave_enabled", onOff(r.Follows != nil && !r.Spare)},
 	}
 	if r.Follows != nil {
 		group = append(group, setting{"read-only", "ON"})

@@ -127,7 +127,7 @@ func makeStandby(n engine.Node, p datadir.Plan, last gtid, w *datadir.Workshop) 
 	if err := removeNotes(w.Data); err != nil {
 		return err
 	}
-	p.Files[fenceFile] = fence
+	p.Files[fenceFile] = fenceOf(n)
 	if last.sequence != 0 {
 		p.Files[stateFile] = last.String() + "\n"
 	}

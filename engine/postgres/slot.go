@@ -48,3 +48,19 @@ func dropSlots(ctx context.Context, conn *pgx.Conn, n engine.Node) error {
 WHERE slot_name LIKE 'node\_%' AND NOT active`)
 	return err
 }
+
+var _ engine.Forgetter = Engine{}
+
+// Forget drops the slot of the node, once the primary has noticed that nobody is connected by it any more.
+func (Engine) Forget(ctx context.Context, primary engine.Node, name string) error {
+	const drop = `SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name = $1 AND NOT active`
+	const there = "SELECT EXISTS (SELECT FROM pg_replication_slots WHERE slot_name = $1)"
+	return withAdmin(ctx, primary, func(conn *pgx.Conn) error {
+		return wait.Until(ctx, wait.Every(20*time.Millisecond), func() (again bool, err error) {
+			if _, err = conn.Exec(ctx, drop, slotName(name)); err == nil {
+				err = conn.QueryRow(ctx, there, slotName(name)).Scan(&again)
+			}
+			return err == nil && again, err
+		})
+	})
+}

@@ -30,7 +30,11 @@ func (r Record) Adopted(ctx context.Context, m *Machine) (Record, error) {
 	if err := r.findSite(m); err != nil {
 		return r, err
 	}
-	for _, p := range []Place{firstPlace, secondPlace} {
+	places := []Place{firstPlace, secondPlace}
+	for _, rep := range r.Replicas {
+		places = append(places, rep.Place)
+	}
+	for _, p := range places {
 		_, err := m.pool(r, p).Mount(ctx, Home(r.Spec.Instance, p), volume.Wanted{Key: r.Spec.Volume.Key})
 		if err != nil && backstay.KindOf(err) != backstay.NotFound {
 			return r, volumeTrouble(err)
@@ -48,6 +52,7 @@ func (r Record) Adopted(ctx context.Context, m *Machine) (Record, error) {
 	if r.Second != nil && r.secondHasData(m) {
 		r.Second.Data, r.Second.Fenced = dataName(r.Data), true
 	}
+	r.findReplicas(m)
 	if beginsFromItself(r.Spec) && !r.anyData(m) {
 		return r, nil // it is restored, as a new one is
 	}

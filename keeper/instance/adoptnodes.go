@@ -84,6 +84,12 @@ func (r *Record) findPorts(m *Machine) {
 			r.NodePort = port
 		case process.WorksIn(pid, m.dir(*r, r.Place.other())):
 			r.Second.Port = port
+		default:
+			for i := range r.Replicas {
+				if process.WorksIn(pid, m.dir(*r, r.Replicas[i].Place)) {
+					r.Replicas[i].Port = port
+				}
+			}
 		}
 	}
 }

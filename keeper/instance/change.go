@@ -63,6 +63,17 @@ func PairStepNames() (names []string) {
 	return append(names, readWritten)
 }
 
+// ReplicaStepNames lists the steps that are taken besides for an instance with further replicas.
+func ReplicaStepNames() (names []string) {
+	f := new(follower)
+	for _, steps := range [][]step.Step{
+		f.makingSteps(node.Node{}, Record{}, false, false), f.followSteps(), f.leaveSteps(), f.disbandSteps(),
+	} {
+		names = append(names, step.Names(steps)...)
+	}
+	return names
+}
+
 // LastCopyStepNames lists the steps that are taken besides where a last copy is owed.
 func LastCopyStepNames() []string { return []string{copySettled, discardWritten} }
 
@@ -95,6 +106,7 @@ func (in *Instance) removeSteps() []step.Step {
 			in.seen.restoring.end()
 			in.seen.restoring = nil
 			in.seen.drill.end()
+			in.dismissReplicas()
 			if err := in.endSecond(); err != nil {
 				return err
 			}
@@ -110,7 +122,7 @@ func (in *Instance) removeSteps() []step.Step {
 				return err
 			}
 			_, err = in.stopSecond()
-			return errors.Join(err, n.EndRemnants(), n.Abandon())
+			return errors.Join(err, in.stopReplicas(), n.EndRemnants(), n.Abandon())
 		}},
 		{Name: "keeper.last-copy-made", Do: func(ctx context.Context) error {
 			n, err := n()

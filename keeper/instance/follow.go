@@ -275,6 +275,20 @@ func (in *Instance) see(ctx context.Context) error {
 	if isLost(err) {
 		return in.ask(ctx)
 	}
+	s.noteFollowing(f, err)
+	s.mirrored = unmirrored
+	if s.hear(err, s.asked); err == nil {
+		s.measure(f, s.asked)
+		s.judgeLag(in.maxLag(), in.log)
+		if reader, ok := e.(engine.Reader); ok {
+			s.catchUp(ctx, reader, in.seen.node, strangers)
+		}
+	}
+	return nil
+}
+
+// noteFollowing notes how a node follows, which was just asked, or why that could not be found out.
+func (s *secondSight) noteFollowing(f engine.Following, err error) {
 	if s.follows = err == nil && f.Streams; err == nil || errors.Is(err, engine.ErrCopy) {
 		s.followed = s.follows
 	}
@@ -286,13 +300,7 @@ func (in *Instance) see(ctx context.Context) error {
 	case s.away.IsZero(), err == nil && f.Behind < s.behind.Behind: // it catches up
 		s.away = s.asked
 	}
-	s.behind, s.mirrored = f, unmirrored
-	if s.hear(err, s.asked); err == nil {
-		s.measure(f, s.asked)
-		in.judgeLag()
-		in.catchUp(ctx, e, strangers)
-	}
-	return nil
+	s.behind = f
 }
 
 // await has the primary wait for the second with what it acknowledges, or not.

@@ -91,9 +91,11 @@ type access struct {
 }
 
 func newAccess() map[Place]*access {
-	return map[Place]*access{
-		firstPlace: {busy: make(chan struct{}, 1)}, secondPlace: {busy: make(chan struct{}, 1)},
+	all := map[Place]*access{}
+	for _, p := range allPlaces() {
+		all[p] = &access{busy: make(chan struct{}, 1)}
 	}
+	return all
 }
 
 // do does one thing after the other. It is errHung where the work, and what was begun before it, has not ended after

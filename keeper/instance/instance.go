@@ -10,6 +10,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/sync/semaphore"
+
 	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/backend"
 	"github.com/backstay/backstay/internal/process"
@@ -36,7 +38,7 @@ type Instance struct {
 	parting string             // what is told of one that is being removed
 	pid     int                // of the process, if one is there
 	second  backend.NodeStatus // nameless: there is none
-	reader  string             // the node that serves reads at the address for them; empty: none, or it is not known
+	readers []string           // the nodes that serve reads at the address for them; empty: none, or it is not known
 	usage   volume.Usage       // how full its volume was when that was last seen
 	changed chan struct{}      // closed and replaced when the status changes
 	wished  chan struct{}      // closed and replaced when the wish changes
@@ -50,6 +52,9 @@ type Instance struct {
 	routing   sync.Mutex            // whoever tells the reading front where reads go holds it
 	told      atomic.Pointer[route] // what it was told last, by this keeper
 	woken     chan struct{}         // told when Run is to look what is to be done
+
+	followers []*follower         // one for each replica that there may be
+	copying   *semaphore.Weighted // whoever copies the primary's data has it
 
 	backedUp atomic.Int64 // the generation for which a backup was taken before the instance returns to an earlier moment
 
@@ -99,14 +104,15 @@ func New(m *Machine, r Record) *Instance {
 	in := &Instance{
 		ID: r.Spec.Instance, m: m, log: m.Log.With("instance", r.Spec.Instance), record: r, status: newStatus(m, r),
 		changed: make(chan struct{}), wished: make(chan struct{}), userMade: make(chan struct{}, 1),
-		woken: make(chan struct{}, 1), access: newAccess(), seen: sight{leave: func() {}},
-		parting: "The service instance is being removed.",
+		copying: semaphore.NewWeighted(1), woken: make(chan struct{}, 1), access: newAccess(),
+		seen: sight{leave: func() {}}, parting: "The service instance is being removed.",
 	}
 	if r.Apart != nil {
 		m.Disks.At(r.Apart.Dir) // is known from now on
 	}
 	in.phase = in.status.Phase
 	in.strangers.Store(1) // of whom this keeper does not know
+	in.followers = newFollowers(in)
 	if r.Full {
 		in.guarded.fill = full
 	}
@@ -126,7 +132,7 @@ func (in *Instance) Record() Record {
 // amend changes the record on disk, then in memory. in.write is held.
 func (in *Instance) amend(change func(*Record)) error {
 	r := in.Record()
-	r.Drops, r.Gone = slices.Clone(r.Drops), slices.Clone(r.Gone)
+	r.Drops, r.Gone, r.Replicas = slices.Clone(r.Drops), slices.Clone(r.Gone), slices.Clone(r.Replicas)
 	change(&r)
 	if err := in.m.Records.Save(r); err != nil {
 		return err
@@ -190,6 +196,9 @@ func (in *Instance) Admit(spec backend.Spec) error {
 	return nil
 }
 
+// ErrNodeGone is that of a Spec for which an instance had all nodes when the caller has looked, and has not any more.
+var ErrNodeGone error = backstay.Errorf(backstay.Unavailable, "A node of before has just been removed. Try again.")
+
 // Apply makes a newer Spec what is wanted. The one that is held is accepted again. Allotted is what an instance that is
 // to have a second gets for that; nil: it has what it needs.
 func (in *Instance) Apply(ctx context.Context, spec backend.Spec, allotted *Allotment) error {
@@ -198,8 +207,8 @@ func (in *Instance) Apply(ctx context.Context, spec backend.Spec, allotted *Allo
 	if err := in.Admit(spec); err != nil || spec.Generation == in.Record().Spec.Generation {
 		return err
 	}
-	if allotted == nil && in.Record().LacksSecond(spec) { // it has gone since the caller looked
-		return backstay.Errorf(backstay.Unavailable, "The standby of before has just been removed. Try again.")
+	if allotted == nil && in.Record().Lacks(spec) {
+		return ErrNodeGone
 	}
 	spec.Served = nil
 	err := step.Run(ctx, step.Step{Name: specWritten, Do: func(context.Context) error {
@@ -233,6 +242,7 @@ func (in *Instance) Remove(ctx context.Context) error {
 // Run keeps the instance until ctx ends, which leaves the engine running, or until nothing is left of it.
 func (in *Instance) Run(ctx context.Context) (gone bool) {
 	defer func() {
+		in.dismissReplicas()
 		in.seen.leave()
 		in.seen.restoring.end()
 		in.seen.second.making.end()
@@ -250,6 +260,7 @@ func (in *Instance) Run(ctx context.Context) (gone bool) {
 	for ctx.Err() == nil {
 		in.endRestore()
 		in.endMaking()
+		in.keepReplicas(ctx)
 		v := in.view()
 		in.noteSecond(v.second)
 		next := decide(v, in.m.Now())
@@ -306,7 +317,8 @@ func (in *Instance) Stop() (stopped bool, err error) {
 	}
 	stopped, err = n.Stop()
 	_, errSecond := in.stopSecond() // last: what the primary does at its end reaches it
-	if err = errors.Join(err, n.Abandon(), errSecond, in.closeFront(), in.endReadFront()); err != nil {
+	err = errors.Join(err, n.Abandon(), errSecond, in.stopReplicas(), in.closeFront(), in.endReadFront())
+	if err != nil {
 		return stopped, fmt.Errorf("stop instance %s: %w", in.ID, err)
 	}
 	if err := in.m.Groups.Remove(string(r.Home())); err != nil {

@@ -2,7 +2,9 @@ package instance
 
 import (
 	"errors"
+	"log/slog"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/backstay/backstay/engine"
@@ -56,10 +58,9 @@ func (s *secondSight) lag() time.Duration {
 	return max(s.asked.Sub(s.fresh), 0)
 }
 
-// judgeLag has nobody read from the second while it is too far behind, until it clearly is not any more.
-func (in *Instance) judgeLag() {
-	s := &in.seen.second
-	limit, before := in.maxLag(), s.lagging
+// judgeLag has nobody read from a node while it is further behind than the limit, until it clearly is not any more.
+func (s *secondSight) judgeLag(limit time.Duration, log *slog.Logger) {
+	before := s.lagging
 	switch lag := s.lag(); {
 	case lag > limit:
 		s.lagging = true
@@ -67,7 +68,7 @@ func (in *Instance) judgeLag() {
 		s.lagging = false
 	}
 	if s.lagging != before {
-		in.log.Info("how far a standby is behind says whether it is read from", "read", !s.lagging, "lag", s.lag(),
+		log.Info("how far a node is behind says whether it is read from", "read", !s.lagging, "lag", s.lag(),
 			"limit", limit)
 	}
 }
@@ -77,15 +78,25 @@ func (in *Instance) maxLag() time.Duration {
 	return r.spec(r.Started).Reading.Limit()
 }
 
-// lagTrouble is the kind of trouble of an instance whose standby is too far behind to be read from.
+// lagTrouble is the kind of trouble of an instance of which a node is too far behind to be read from.
 const lagTrouble = "replica"
 
-// tellLag tells why reads go to the primary, where that is for the standby's lag.
+// tellLag tells which nodes are not read from for their lag.
 func (in *Instance) tellLag(way route) {
 	sentence := ""
-	if in.seen.second.lagging && way.shut.IsValid() {
-		sentence = "The standby is behind by more than max_replica_lag, " + in.maxLag().String() +
-			". Until it has caught up, the primary serves who reads from replicas."
+	if late := way.late; late != "" {
+		name, others := "The standby is", "other nodes serve"
+		switch {
+		case strings.Contains(late, " "):
+			name = "Nodes " + strings.ReplaceAll(late, " ", " and ") + " are"
+		case late != in.Record().Place.other().name():
+			name = "Replica " + late + " is"
+		}
+		if way.isPrimarys {
+			others = "the primary serves"
+		}
+		sentence = name + " behind by more than max_replica_lag, " + in.maxLag().String() +
+			". Until that is no longer so, " + others + " who reads from replicas."
 	}
 	in.complain(lagTrouble, sentence)
 }

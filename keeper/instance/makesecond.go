@@ -139,12 +139,28 @@ func (in *Instance) sweepSecond(r Record, n node.Node, data string) error {
 	return errors.Join(err, atomicfile.SyncDir(n.Dir))
 }
 
+// beginCopy returns when nobody else copies the primary, and few do others, until end is called.
+func (in *Instance) beginCopy(ctx context.Context) (end func(), err error) {
+	if err := in.copying.Acquire(ctx, 1); err != nil {
+		return nil, err
+	}
+	if err := in.m.Copies.Acquire(ctx, 1); err != nil {
+		in.copying.Release(1)
+		return nil, err
+	}
+	return func() {
+		in.m.Copies.Release(1)
+		in.copying.Release(1)
+	}, nil
+}
+
 // copySecond copies the primary's data.
 func (in *Instance) copySecond(ctx context.Context, e engine.Replicator, primary, second node.Node) error {
-	if err := in.m.Copies.Acquire(ctx, 1); err != nil {
+	end, err := in.beginCopy(ctx)
+	if err != nil {
 		return err
 	}
-	defer in.m.Copies.Release(1)
+	defer end()
 	if in.Record().Second.Fenced {
 		if err := in.amendSecond(func(s *Second) { s.Fenced = false }); err != nil { // it is no data any more
 			return err
@@ -154,7 +170,7 @@ func (in *Instance) copySecond(ctx context.Context, e engine.Replicator, primary
 		return err
 	}
 	began := in.m.Now()
-	err := e.Copy(ctx, primary.Node, second.Node, func(what string) {
+	err = e.Copy(ctx, primary.Node, second.Node, func(what string) {
 		in.tellExposed("its standby is being made: " + what)
 	})
 	in.log.Info("a standby was copied", "took", in.m.Now().Sub(began), "error", err)

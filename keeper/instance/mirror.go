@@ -2,6 +2,8 @@ package instance
 
 import (
 	"context"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/backstay/backstay"
@@ -12,10 +14,10 @@ import (
 // mirrorPatience is how long the second may take to be told of a user, while somebody waits for that.
 const mirrorPatience = time.Second
 
-// mirror returns once the second knows a user that was made in the primary, or has no session any more of one that was
-// dropped. One that does not come to that in time is not read from until it does; and where users do not come to it by
-// what it is sent, it is in step no more until then: nobody waits for it. The error is Unavailable where what was the
-// primary may not be that any more.
+// mirror returns once the nodes that follow know a user that was made in the primary, or have no session any more of one
+// that was dropped. One that does not come to that in time is not read from until it does; and where users do not come to
+// the second by what it is sent, that is in step no more until then: nobody waits for it. The error is Unavailable where
+// what was the primary may not be that any more.
 func (in *Instance) mirror(ctx context.Context, primary node.Node, dropped bool) error {
 	e, ok := primary.Engine.(engine.Reader)
 	_, own := primary.Engine.(engine.Mirrorer)
@@ -23,24 +25,72 @@ func (in *Instance) mirror(ctx context.Context, primary node.Node, dropped bool)
 	if !ok || r.Second == nil || !own && !dropped && r.ReadPort == 0 {
 		return nil
 	}
-	if r.Second.Started != 0 {
-		second, err := in.m.second(r, r.spec(r.Second.Started))
-		if err != nil {
-			return err
-		}
-		limited, cancel := context.WithTimeout(ctx, mirrorPatience)
-		defer cancel()
-		if err = e.CatchUp(limited, primary.Node, second.Node); err == nil {
-			return nil
-		}
-		in.log.Info("a standby was not told of a user", "error", err)
+	behind, err := in.catchUpAll(ctx, e, r, primary)
+	if err != nil || len(behind) == 0 {
+		return err
 	}
-	if own {
+	var ports []int
+	for _, n := range behind {
+		ports = append(ports, n.port)
+		n.strangers.Add(1)
+		if n.port != r.Second.Port || !own {
+			continue
+		}
 		if err := in.noteUnmirrored(primary); err != nil {
 			return err
 		}
 	}
-	return in.shutReaders(ctx, primary)
+	return in.shutReaders(ctx, primary, ports)
+}
+
+// told is a node that is told of the primary's users.
+type told struct {
+	port      int
+	strangers *atomic.Int64
+}
+
+// catchUpAll has all nodes that follow know the primary's users, and returns those that do not in time. A replica that
+// does not run, or follows another primary, comes to them before it is read from.
+func (in *Instance) catchUpAll(ctx context.Context, e engine.Reader, r Record, primary node.Node) ([]told, error) {
+	var mu sync.Mutex
+	var behind []told
+	var asked sync.WaitGroup
+	limited, cancel := context.WithTimeout(ctx, mirrorPatience)
+	defer cancel()
+	ask := func(t told, n node.Node) {
+		asked.Go(func() {
+			if err := e.CatchUp(limited, primary.Node, n.Node); err != nil {
+				in.log.Info("a node that follows was not told of a user", "node", n.Replication.Name, "error", err)
+				mu.Lock()
+				defer mu.Unlock()
+				behind = append(behind, t)
+			}
+		})
+	}
+	defer asked.Wait()
+	second := told{r.Second.Port, &in.strangers}
+	if r.Second.Started == 0 {
+		behind = append(behind, second)
+	} else {
+		n, err := in.m.second(r, r.spec(r.Second.Started))
+		if err != nil {
+			return nil, err
+		}
+		ask(second, n)
+	}
+	for _, f := range in.followers {
+		rep, i := r.replica(f.place)
+		if i < 0 || rep.Started == 0 {
+			continue
+		}
+		n, err := in.m.replicaNode(r, r.spec(rep.Started), rep)
+		if err != nil {
+			return nil, err
+		}
+		ask(told{rep.Port, &f.strangers}, n)
+	}
+	asked.Wait()
+	return behind, nil
 }
 
 var errTakenOver error = backstay.Errorf(backstay.Unavailable, "The standby has taken over in the meantime.")
@@ -61,20 +111,18 @@ func (in *Instance) noteUnmirrored(primary node.Node) error {
 	return in.amend(func(r *Record) { r.InStep = time.Time{} })
 }
 
-// catchUpPatience is how long it may take, while nobody waits for that, until no user has a session on the second that
+// catchUpPatience is how long it may take, while nobody waits for that, until no user has a session on a node that
 // the primary does not have.
 const catchUpPatience = 200 * time.Millisecond
 
-// catchUp sees to it that no user has a session on the second who was dropped by now.
-func (in *Instance) catchUp(ctx context.Context, e engine.Replicator, strangers int64) {
-	s := &in.seen.second
-	reader, ok := e.(engine.Reader)
-	if !ok || !s.follows || s.caught == strangers {
+// catchUp sees to it that no user has a session on a node that follows who was dropped by now.
+func (s *secondSight) catchUp(ctx context.Context, reader engine.Reader, primary node.Node, strangers int64) {
+	if !s.follows || s.caught == strangers {
 		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, catchUpPatience)
 	defer cancel()
-	if err := reader.CatchUp(ctx, in.seen.node.Node, s.node.Node); err == nil {
+	if err := reader.CatchUp(ctx, primary.Node, s.node.Node); err == nil {
 		s.caught = strangers
 	}
 }

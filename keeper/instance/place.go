@@ -11,8 +11,8 @@ import (
 	"github.com/backstay/backstay/keeper/node"
 )
 
-// Place is one of the two where nodes of an instance lie, each with a volume, a directory and a group of its own. They
-// are alike: which of them is the primary's changes.
+// Place is one of those where nodes of an instance lie, each with a volume, a directory and a group of its own. The
+// first two are alike: which of them is the primary's changes. Further ones are those of replicas.
 type Place string
 
 const (
@@ -53,8 +53,11 @@ func OfHome(name backstay.InstanceID) backstay.InstanceID {
 }
 
 // Homes are the names of all places that the instance may have.
-func Homes(id backstay.InstanceID) []backstay.InstanceID {
-	return []backstay.InstanceID{Home(id, firstPlace), Home(id, secondPlace)}
+func Homes(id backstay.InstanceID) (homes []backstay.InstanceID) {
+	for _, p := range allPlaces() {
+		homes = append(homes, Home(id, p))
+	}
+	return homes
 }
 
 // Home is the place of the node that serves.
@@ -77,22 +80,33 @@ type Second struct {
 
 // Allotment is what an instance of two takes besides.
 type Allotment struct {
-	NodePort, SecondPort int // of its nodes, behind a front
+	NodePort, SecondPort int // of its nodes, behind a front; 0: it has a second
 	Link                 backstay.Certificate
+	ReplicaPorts         []int // of replicas that it has not
 }
 
 // LogValue is the allotment without the link's key.
 func (a Allotment) LogValue() slog.Value { return backstay.RedactedValue(a) }
 
-// Allot gives a record that has no second what it takes to have one; nil: nothing.
+// Allot gives a record that has no second, or too few replicas, what it takes to have them; nil: nothing.
 func (r *Record) Allot(a *Allotment) {
-	if a != nil && r.Second == nil {
+	if a == nil {
+		return
+	}
+	if r.Second == nil && a.SecondPort != 0 {
 		r.NodePort, r.Second, r.Link = a.NodePort, &Second{Port: a.SecondPort}, a.Link
 	}
+	r.addReplicas(a.ReplicaPorts)
 }
 
-// LacksSecond tells whether the record lacks what a Spec takes.
+// LacksSecond tells whether the record lacks the second that a Spec takes.
 func (r Record) LacksSecond(s backend.Spec) bool { return hasSeveral(s) && r.Second == nil }
+
+// LacksReplicas is how many replicas the record lacks of those that a Spec takes.
+func (r Record) LacksReplicas(s backend.Spec) int { return max(0, s.FurtherReplicas()-len(r.Replicas)) }
+
+// Lacks tells whether the record lacks a node that a Spec takes.
+func (r Record) Lacks(s backend.Spec) bool { return r.LacksSecond(s) || r.LacksReplicas(s) > 0 }
 
 // loopback is where nodes listen behind a front.
 const loopback = "127.0.0.1"

@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -54,60 +55,6 @@ func (m *Machine) readFront(r Record, s backend.Spec) (endpoint.Front, error) {
 	return m.frontAt(r, s, m.readsDir(r.Port, r.ReadPort), r.ReadPort)
 }
 
-// route is where reads go.
-type route struct {
-	known      bool  // this keeper has seen who serves reads; otherwise the front goes on as it was told before
-	generation int64 // that the front's settings are of
-	node       string
-	to         netip.AddrPort // of the node; the zero one: nobody serves, and they wait
-	shut       netip.AddrPort // where nobody reads any more: sessions there are ended; the zero one: nowhere
-}
-
-// routeOf is where reads are to go now. A standby is read from once it has followed, as long as it answers, it knows
-// whose sessions are to be there, and its clients do not read what was true too long ago. Whether it follows at this
-// moment does not count: while nobody knows of anything that it lacks, it lacks nothing.
-func (in *Instance) routeOf(r Record) route {
-	s, spec := &in.seen.second, r.spec(r.Started)
-	way := route{known: true, generation: r.Started}
-	if !hasSeveral(spec) || r.Second == nil {
-		if in.seen.serves {
-			way.node, way.to = r.Place.name(), in.m.reachable(r.Port)
-		}
-		return way
-	}
-	if s.process != nil {
-		if s.asked.IsZero() {
-			return route{generation: r.Started}
-		}
-		second := nodeAddress(r.Second.Port)
-		knows := s.caught == in.strangers.Load() // whose sessions are to be there
-		if spec.Reading.Standby() && !s.fresh.IsZero() && knows && !s.lagging && in.isHeard() {
-			way.node, way.to = r.Place.other().name(), second
-			return way
-		}
-		way.shut = second
-	}
-	if in.seen.serves {
-		way.node, way.to = r.Place.name(), nodeAddress(r.NodePort)
-	}
-	return way
-}
-
-// reachable is how a node is reached that listens at the machine's addresses.
-func (m *Machine) reachable(port int) netip.AddrPort {
-	for _, address := range m.Listen {
-		at, err := netip.ParseAddr(address)
-		switch {
-		case err != nil:
-		case at == netip.IPv6Unspecified():
-			return netip.AddrPortFrom(netip.IPv6Loopback(), uint16(port))
-		case !at.IsUnspecified():
-			return netip.AddrPortFrom(at, uint16(port))
-		}
-	}
-	return nodeAddress(port)
-}
-
 // readingSight is what Run has seen of the reading front.
 type readingSight struct {
 	front    *process.Process // nil: it was not looked for, or has ended
@@ -122,7 +69,7 @@ func (in *Instance) isMisled(r Record) bool {
 		return false
 	}
 	told, way := in.told.Load(), in.routeOf(r)
-	return s.front == nil || told == nil || *told != way && way.known
+	return s.front == nil || told == nil || !told.equals(way) && way.known
 }
 
 // routeSteps have a reading front send reads where they are to go now. That it fails is no failure of the primary.
@@ -162,24 +109,24 @@ func (in *Instance) tellRoute(ctx context.Context, r Record, way route) error {
 	if in.seen.reading.front = p; !way.known {
 		return nil
 	}
-	if err := sendReads(ctx, f.Client(), way); err != nil || !in.seen.second.lagging || !way.shut.IsValid() {
-		return err
+	err = sendReads(ctx, f.Client(), way)
+	if s := &in.seen.second; err == nil && s.lagging && slices.Contains(way.shut, nodeAddress(r.Second.Port)) {
+		return in.endReaders(ctx)
 	}
-	return in.endReaders(ctx)
+	return err
 }
 
 // sendReads tells a front where reads go. Sessions go on but those where nobody reads any more: these are ended, since
 // what they read next would be older than they may read, or they may read nothing any more. And what they are at may be
 // what holds the standby up.
 func sendReads(ctx context.Context, c *endpoint.Client, way route) error {
-	var to []netip.AddrPort
-	if way.to.IsValid() {
-		to = append(to, way.to)
+	err := c.Switch(ctx, way.to...)
+	for _, at := range way.shut {
+		if err == nil {
+			err = c.Cut(ctx, at)
+		}
 	}
-	if err := c.Switch(ctx, to...); err != nil || !way.shut.IsValid() {
-		return err
-	}
-	return c.Cut(ctx, way.shut)
+	return err
 }
 
 // endReaders ends what those were at who have read from a standby that is too far behind. A server need not notice that
@@ -232,14 +179,15 @@ func (in *Instance) closeReadFront() error {
 	return err
 }
 
-// noteRoute tells which node serves reads.
+// noteRoute tells which nodes serve reads.
 func (in *Instance) noteRoute(way route) {
 	if !way.known {
 		return
 	}
 	in.mu.Lock()
-	same := in.reader == way.node
-	in.reader = way.node
+	readers := strings.Fields(way.nodes)
+	same := slices.Equal(in.readers, readers)
+	in.readers = readers
 	in.mu.Unlock()
 	if !same {
 		in.report(func(*backend.Status) {})
@@ -280,7 +228,7 @@ func (in *Instance) MayRead() error {
 func (in *Instance) awaitRoute(ctx context.Context) error {
 	in.wake()
 	return wait.Until(ctx, wait.Every(5*time.Millisecond), func() (again bool, err error) {
-		if told := in.told.Load(); told == nil || !told.to.IsValid() {
+		if told := in.told.Load(); told == nil || len(told.to) == 0 {
 			return true, backstay.Errorf(backstay.Unavailable, "The address for reads does not answer yet.")
 		}
 		return false, nil
@@ -295,10 +243,9 @@ func (in *Instance) wake() {
 	}
 }
 
-// shutReaders has nobody read from the second until it is known that no session is left there of a user that was
-// dropped. It returns once those are ended that came by the reading front.
-func (in *Instance) shutReaders(ctx context.Context, primary node.Node) error {
-	in.strangers.Add(1)
+// shutReaders has nobody read from the nodes at these ports, until it is known that no session is left there of a user
+// that was dropped. It returns once those are ended that came by the reading front.
+func (in *Instance) shutReaders(ctx context.Context, primary node.Node, ports []int) error {
 	in.wake()
 	in.routing.Lock()
 	defer in.routing.Unlock()
@@ -309,19 +256,37 @@ func (in *Instance) shutReaders(ctx context.Context, primary node.Node) error {
 	if primary.Dir != in.m.dir(r, r.Place) {
 		return errTakenOver
 	}
-	return in.sendAway(ctx, r, route{to: nodeAddress(r.NodePort), shut: nodeAddress(r.Second.Port)})
+	var way route
+	for _, port := range ports {
+		way.shut = append(way.shut, nodeAddress(port))
+	}
+	if told := in.told.Load(); told != nil { // where others may read from goes on
+		way.to = slices.DeleteFunc(slices.Clone(told.to), func(at netip.AddrPort) bool { return slices.Contains(way.shut, at) })
+	}
+	if len(way.to) == 0 {
+		way.to = []netip.AddrPort{nodeAddress(r.NodePort)}
+	}
+	return in.sendAway(ctx, r, way)
 }
 
-// holdReaders is shutReaders while the primary does not serve: who reads waits until it does.
+// holdReaders has nobody read from any node that follows while the primary does not serve, until it is known that no
+// session is left of a user that was dropped: who reads waits.
 func (in *Instance) holdReaders(ctx context.Context) error {
 	in.strangers.Add(1)
+	for _, f := range in.followers {
+		f.strangers.Add(1)
+	}
 	in.routing.Lock()
 	defer in.routing.Unlock()
 	r := in.Record()
 	if r.ReadPort == 0 || r.Second == nil {
 		return nil
 	}
-	return in.sendAway(ctx, r, route{shut: nodeAddress(r.Second.Port)})
+	way := route{shut: []netip.AddrPort{nodeAddress(r.Second.Port)}}
+	for _, rep := range r.Replicas {
+		way.shut = append(way.shut, nodeAddress(rep.Port))
+	}
+	return in.sendAway(ctx, r, way)
 }
 
 // sendAway tells the reading front, if it runs, where reads go, until Run tells it anew. in.routing is held.

@@ -53,6 +53,8 @@ type Record struct {
 	NodePort  int                  `json:"node_port,omitempty"` // that it listens at behind a front; 0: there is none
 	ReadPort  int                  `json:"read_port,omitempty"` // of the front for reads, held for life; 0: there is none
 	Second    *Second              `json:"second,omitempty"`    // nil: there is no other node
+	Replicas  []Replica            `json:"replicas,omitempty"`  // further nodes, which are never chosen to serve
+	Term      int64                `json:"term,omitempty"`      // another one with each primary, and with other data
 	Apart     *Site                `json:"apart,omitempty"`     // where the second place lies; nil: as the first
 	Link      backstay.Certificate `json:"link,omitzero"`       // by which the two know each other
 	InStep    time.Time            `json:"in_step,omitzero"`    // since when the second lacks nothing; zero: it may
@@ -76,6 +78,9 @@ func (r Record) Ports() (held []int) {
 	ports := []int{r.Port, r.NodePort, r.ReadPort}
 	if r.Second != nil {
 		ports = append(ports, r.Second.Port)
+	}
+	for _, rep := range r.Replicas {
+		ports = append(ports, rep.Port)
 	}
 	return slices.DeleteFunc(ports, func(port int) bool { return port == 0 })
 }

@@ -37,6 +37,7 @@ func (in *Instance) explainSecond() error {
 // leaveSecond has the second's data be made anew: that in use is another one. Nobody waits for it any more.
 func (r *Record) leaveSecond() {
 	r.InStep = time.Time{}
+	r.leaveReplicas()
 	if r.Second != nil {
 		second := *r.Second
 		second.Data, second.Fenced, second.Started, second.Whole = "", false, 0, false
@@ -94,6 +95,7 @@ func (r *Record) failOver(why string, planned bool, now time.Time) {
 		r.Installation, r.Program = former.Installation, former.Program
 	}
 	r.InStep, r.Promoting, r.Aside = time.Time{}, true, ""
+	r.Term++ // what follows is to follow another one
 	r.begin(started)
 	r.Failovers = r.spec(started).Failovers
 	r.Gone = nil // what is in the other place goes when that follows

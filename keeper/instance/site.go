@@ -203,8 +203,11 @@ func (r *Record) findSite(m *Machine) error {
 
 // LogFiles are those of the instance: what its nodes and its fronts say.
 func (m *Machine) LogFiles(r Record) []string {
-	return []string{m.logFile(r, firstPlace), m.logFile(r, secondPlace), logOfFront(m.frontDir(r.Port)),
-		logOfFront(m.readsDir(r.Port, r.ReadPort))}
+	files := []string{logOfFront(m.frontDir(r.Port)), logOfFront(m.readsDir(r.Port, r.ReadPort))}
+	for _, p := range allPlaces() {
+		files = append(files, m.logFile(r, p))
+	}
+	return files
 }
 
 // logFile is where an engine's standard error goes.

@@ -132,8 +132,13 @@ func (in *Instance) nodes(primary backend.Phase) []backend.NodeStatus {
 	if in.second.Name != "" {
 		nodes = append(nodes, in.second)
 	}
+	for _, f := range in.followers {
+		if s := f.published().status; s.Name != "" {
+			nodes = append(nodes, s)
+		}
+	}
 	for i := range nodes {
-		nodes[i].Reads = nodes[i].Name == in.reader
+		nodes[i].Reads = slices.Contains(in.readers, nodes[i].Name)
 	}
 	return nodes
 }

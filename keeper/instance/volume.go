@@ -164,7 +164,7 @@ func (r Record) isShredded() bool { return r.Spec.Volume.Encrypted && r.Spec.Vol
 // removeFiles removes the instance's volume, and what lies elsewhere of its node, which has ended.
 func (in *Instance) removeFiles(ctx context.Context, n node.Node) error {
 	r := in.Record()
-	for _, p := range []Place{firstPlace, secondPlace} {
+	for _, p := range allPlaces() {
 		if err := in.clearPlace(ctx, p); err != nil {
 			return err
 		}
