@@ -35,7 +35,8 @@ func (k *Keeper) promiseOn(d *instance.Disk) func(instance.Record) backstay.Byte
 }
 
 // memoryPromise is how much of the machine's memory is promised by a plan: that of an instance of several nodes, of
-// which each must be able to do alone what the other did, and further replicas are to keep up. Others share what is left.
+// which each must be able to do alone what the other did, and further replicas are to keep up. Others share what is
+// left.
 func memoryPromise(r instance.Record) backstay.Bytes {
 	s := r.Spec
 	if s.Nodes < 2 {

@@ -58,7 +58,7 @@ func TestReadingIsRefused(t *testing.T) {
 		{pair, `{"max_replica_lag":0}`, "Parameter max_replica_lag: 0 is too little; it takes 1 or more."},
 		{pair, `{"max_replica_lag":3601}`, "3601 is too much; it takes 3600 or less."},
 		{pair, `{"max_replica_lag":"1m"}`, "is of the wrong type"},
-		{pair, `{"read_replicas":2}`, "2 is too much; it takes 1 or less."},
+		{pair, `{"read_replicas":4}`, "4 is too much; it takes 3 or less."},
 		{small, `{"read_replicas":1}`, "The plan has one node, and no replica to read from: leave read_replicas out."},
 		{small, `{"max_replica_lag":60}`, "leave max_replica_lag out."},
 	} {

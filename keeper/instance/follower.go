@@ -16,9 +16,9 @@ import (
 	"github.com/backstay/backstay/keeper/node"
 )
 
-// follower keeps the replica at one place, in a goroutine of its own: whatever a replica is at, or hangs in, the primary
-// and its standby are looked after meanwhile. It reads the record, changes what that says of its replica alone, and
-// tells Run what reads may rely on.
+// follower keeps the replica at one place, in a goroutine of its own: whatever a replica is at, or hangs in, the
+// primary and its standby are looked after meanwhile. It reads the record, changes what that says of its replica
+// alone, and tells Run what reads may rely on.
 type follower struct {
 	in    *Instance
 	place Place
@@ -133,7 +133,8 @@ func (f *follower) view() replicaView {
 	s, r := &f.seen, f.in.Record()
 	rep, _ := r.replica(f.place)
 	v := replicaView{
-		wanted: r.wantsReplica(f.place), kept: r.keepsReplica(f.place), serves: f.in.isServing(), looked: f.looked, alive: s.process != nil,
+		wanted: r.wantsReplica(f.place), kept: r.keepsReplica(f.place), serves: f.in.isServing(),
+		looked: f.looked, alive: s.process != nil,
 		data: rep.Data != "" && rep.Data == dataName(r.Data), current: rep.Term == r.Term,
 		started: rep.Started, generation: r.Started,
 		follows: s.follows, asked: s.asked, away: s.away, failures: s.failures, retry: s.retry,
@@ -278,8 +279,8 @@ func (f *follower) see(ctx context.Context) error {
 	return nil
 }
 
-// judge says whether the replica may be read from. Where it is too far behind, what its readers are at is ended once the
-// front lets nobody in any more: a server need not notice that they are gone, and they may be what holds it up.
+// judge says whether the replica may be read from. Where it is too far behind, what its readers are at is ended once
+// the front lets nobody in any more: a server need not notice that they are gone, and they may be what holds it up.
 func (f *follower) judge(
 	ctx context.Context, e engine.Replicator, following engine.Following, primary node.Node, strangers int64,
 ) {

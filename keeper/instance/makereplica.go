@@ -93,8 +93,8 @@ func (f *follower) makingSteps(primary node.Node, r Record, rejoins, worn bool) 
 	}
 }
 
-// clear makes the replica's place as it is to be before its data is made: with its volume, and with nothing of before but
-// the data that rejoins.
+// clear makes the replica's place as it is to be before its data is made: with its volume, and with nothing of before
+// but the data that rejoins.
 func (f *follower) clear(ctx context.Context, r Record, rejoins, worn bool) (n node.Node, err error) {
 	if err := f.makePlace(ctx, worn); err != nil {
 		return n, err

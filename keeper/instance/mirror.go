@@ -14,10 +14,10 @@ import (
 // mirrorPatience is how long the second may take to be told of a user, while somebody waits for that.
 const mirrorPatience = time.Second
 
-// mirror returns once the nodes that follow know a user that was made in the primary, or have no session any more of one
-// that was dropped. One that does not come to that in time is not read from until it does; and where users do not come to
-// the second by what it is sent, that is in step no more until then: nobody waits for it. The error is Unavailable where
-// what was the primary may not be that any more.
+// mirror returns once the nodes that follow know a user that was made in the primary, or have no session any more of
+// one that was dropped. One that does not come to that in time is not read from until it does; and where users do not
+// come to the second by what it is sent, that is in step no more until then: nobody waits for it. The error is
+// Unavailable where what was the primary may not be that any more.
 func (in *Instance) mirror(ctx context.Context, primary node.Node, dropped bool) error {
 	e, ok := primary.Engine.(engine.Reader)
 	_, own := primary.Engine.(engine.Mirrorer)

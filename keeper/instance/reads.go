@@ -261,7 +261,8 @@ func (in *Instance) shutReaders(ctx context.Context, primary node.Node, ports []
 		way.shut = append(way.shut, nodeAddress(port))
 	}
 	if told := in.told.Load(); told != nil { // where others may read from goes on
-		way.to = slices.DeleteFunc(slices.Clone(told.to), func(at netip.AddrPort) bool { return slices.Contains(way.shut, at) })
+		shut := func(at netip.AddrPort) bool { return slices.Contains(way.shut, at) }
+		way.to = slices.DeleteFunc(slices.Clone(told.to), shut)
 	}
 	if len(way.to) == 0 {
 		way.to = []netip.AddrPort{nodeAddress(r.NodePort)}

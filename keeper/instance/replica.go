@@ -39,8 +39,8 @@ func (r Record) replica(p Place) (found Replica, i int) {
 	return found, i
 }
 
-// wantsReplica tells whether there is to be a replica at a place: the process's generation is of several nodes, and that
-// or the wanted one asks for so many. Of those that there are, the first ones are kept.
+// wantsReplica tells whether there is to be a replica at a place: the process's generation is of several nodes, and
+// that or the wanted one asks for so many. Of those that there are, the first ones are kept.
 func (r Record) wantsReplica(p Place) bool {
 	_, i := r.replica(p)
 	now := r.spec(r.Started)

@@ -34,10 +34,10 @@ func (w *route) add(name string, at netip.AddrPort, fit bool) {
 // addLate notes that a node is not read from for its lag.
 func (w *route) addLate(name string) { w.late = strings.TrimSpace(w.late + " " + name) }
 
-// routeOf is where reads are to go now. A node that follows is read from once it has followed, as long as it answers, it
-// knows whose sessions are to be there, and its clients do not read what was true too long ago. Whether it follows at
-// this moment does not count: while nobody knows of anything that it lacks, it lacks nothing. New sessions go to the one
-// of them that has the fewest.
+// routeOf is where reads are to go now. A node that follows is read from once it has followed, as long as it answers,
+// it knows whose sessions are to be there, and its clients do not read what was true too long ago. Whether it follows
+// at this moment does not count: while nobody knows of anything that it lacks, it lacks nothing. New sessions go to
+// the one of them that has the fewest.
 func (in *Instance) routeOf(r Record) route {
 	s, spec := &in.seen.second, r.spec(r.Started)
 	way := route{known: true, generation: r.Started}
