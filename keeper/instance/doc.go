@@ -35,6 +35,9 @@
 // Where somebody reads from the second, "route" has a front of its own send reads there while that is fit to be read
 // from, and to the primary otherwise: see routeOf.
 //
+// Replicas beside the two, which only serve reads, are none of decide's: each is kept by a follower, in a goroutine of
+// its own, with a pure function of its own (see replicaView).
+//
 // Where an engine's primary waits for nobody, "promote" asks the second first whether it is ready, and the primary is
 // started again if not. "concede" promotes what was in step once, where the primary's data is gone.
 //
