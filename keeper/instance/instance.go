@@ -199,15 +199,16 @@ func (in *Instance) Admit(spec backend.Spec) error {
 // ErrNodeGone is that of a Spec for which an instance had all nodes when the caller has looked, and has not any more.
 var ErrNodeGone error = backstay.Errorf(backstay.Unavailable, "A node of before has just been removed. Try again.")
 
-// Apply makes a newer Spec what is wanted. The one that is held is accepted again. Allotted is what an instance that is
-// to have a second gets for that; nil: it has what it needs.
+// Apply makes a newer Spec what is wanted. The one that is held is accepted again. Allotted is what the instance lacks
+// for that; nil: nothing.
 func (in *Instance) Apply(ctx context.Context, spec backend.Spec, allotted *Allotment) error {
 	in.write.Lock()
 	defer in.write.Unlock()
 	if err := in.Admit(spec); err != nil || spec.Generation == in.Record().Spec.Generation {
 		return err
 	}
-	if allotted == nil && in.Record().Lacks(spec) {
+	after := in.Record()
+	if after.Allot(allotted); after.Lacks(spec) {
 		return ErrNodeGone
 	}
 	spec.Served = nil
