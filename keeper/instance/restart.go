@@ -41,7 +41,7 @@ func (in *Instance) changeSteps(generation int64) []step.Step {
 			err := in.amendAlone(func(r *Record) {
 				before := r.spec(r.Started)
 				r.begin(generation)
-				r.keepSecond(before)
+				r.keepFollowers(before)
 			})
 			if err != nil {
 				return err

@@ -45,21 +45,26 @@ func (r *Record) leaveSecond() {
 	}
 }
 
-// keepSecond has the second be of the generation that the primary was brought to, where that asks nothing of a node
-// that the one before did not: how far a node may be behind and be read from, the keeper alone heeds.
-func (r *Record) keepSecond(before backend.Spec) {
-	if r.Second == nil || r.Second.Started != before.Generation {
-		return
-	}
-	now := r.spec(r.Started)
-	before.Generation, before.Reading.MaxLag = now.Generation, now.Reading.MaxLag
+// keepFollowers has the nodes that follow be of the generation that the primary was brought to, where that asks nothing
+// of a node that the one before did not: who is read from, and how far behind, the keeper alone heeds.
+func (r *Record) keepFollowers(before backend.Spec) {
+	now, was := r.spec(r.Started), before.Generation
+	before.Generation, before.Reading = now.Generation, now.Reading
 	if now.Build == "" { // which leaves it at the one that is noted of the other
 		before.Build = ""
 	}
-	if reflect.DeepEqual(before, now) {
+	if !reflect.DeepEqual(before, now) {
+		return
+	}
+	if r.Second != nil && r.Second.Started == was {
 		second := *r.Second
 		second.Started = now.Generation
 		r.Second = &second
+	}
+	for i := range r.Replicas {
+		if r.Replicas[i].Started == was {
+			r.Replicas[i].Started = now.Generation
+		}
 	}
 }
 
