@@ -116,6 +116,7 @@ func Run(t *testing.T, s Subject) {
 		{"UsersFollow", testUsersFollow},
 		{"UsersOfAStandby", testUsersOfAStandby},
 		{"CatchUpWaits", testCatchUpWaits},
+		{"SpareCountsForNothing", testSpare},
 		{"OrphansEnd", testOrphan},
 		{"CopyOfThePrimarySurvivesKill", testCopyKilled},
 		{"RejoinSurvivesKill", testRejoinKilled},

@@ -125,3 +125,18 @@ func TestSessionsOfADroppedRoleEnd(t *testing.T) {
 		t.Error("the session of a role that was dropped goes on")
 	}
 }
+
+// TestForget: nothing is kept any more for a node that was told to be gone, though its instance has others; also where the
+// primary has not noticed yet that it is.
+func TestForget(t *testing.T) {
+	t.Parallel()
+	p := enginetest.NewPair(t, postgres.Engine{}, "")
+	p.KillStandby(t)
+	standby := p.Standby().Replication.Name
+	for _, tc := range []struct{ name, left string }{{"never", "1"}, {standby, "0"}, {standby, "0"}} {
+		if err := (postgres.Engine{}).Forget(t.Context(), p.Primary(), tc.name); err != nil {
+			t.Errorf("Forget %q: %v", tc.name, err)
+		}
+		server{p.Primary()}.admin(t).want(t, `SELECT count(*) FROM pg_replication_slots`, tc.left)
+	}
+}
