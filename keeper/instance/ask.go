@@ -59,9 +59,15 @@ func (in *Instance) askNode(ctx context.Context) error {
 	if spared && in.isHung(in.Record().Place) {
 		return errors.Join(errHung, errDisk)
 	}
-	err := in.seen.node.Ask(ctx, in.seen.process)
-	if spared && err != nil && in.isHung(in.Record().Place) { // meanwhile
+	doubted, cancel := in.whileDoubted(ctx)
+	defer cancel()
+	err := in.seen.node.Ask(doubted, in.seen.process)
+	switch {
+	case err == nil:
+	case spared && in.isHung(in.Record().Place): // meanwhile
 		return errors.Join(errHung, errDisk, err)
+	case doubted.Err() != nil: // its disk was found to answer after all
+		err = in.seen.node.Ask(ctx, in.seen.process)
 	}
 	if spared {
 		if lost := in.m.lookForDisk(in.Record(), in.Record().Place); lost != nil {

@@ -87,6 +87,7 @@ type view struct {
 	mute    time.Time // since when it does not even answer that; zero: it answers
 	stopped bool      // its process stands still: it cannot answer
 	busy    bool      // all that it answers is that clients occupy it
+	doubted time.Time // when its disk is found to hang if it does not answer before; zero: it has answered
 
 	fronted bool      // there is a front, where one is to be
 	misled  bool      // reads are to go elsewhere than their front was told
@@ -303,6 +304,9 @@ func (v view) watch(now time.Time) action {
 	if !v.silent.IsZero() || v.standsBy() {
 		next = v.asked.Add(askAgain)
 	}
+	if soon := v.asked.Add(askAgain / 10); v.standsBy() && !v.doubted.IsZero() && v.doubted.Before(next) {
+		next = later(v.doubted, soon)
+	}
 	if !now.Before(next) {
 		return action{verb: toAsk}
 	}
@@ -310,4 +314,11 @@ func (v view) watch(now time.Time) action {
 		next = v.retry
 	}
 	return action{verb: toRest, until: next}
+}
+
+func later(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return b
+	}
+	return a
 }

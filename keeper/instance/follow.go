@@ -247,6 +247,9 @@ func (in *Instance) see(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	in.beat()
+	ctx, end := in.whileDoubted(ctx)
+	defer end()
 	ctx, cancel := context.WithTimeout(ctx, seePatience)
 	defer cancel()
 	err = in.wantSecondData(s.node)

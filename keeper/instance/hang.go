@@ -62,14 +62,19 @@ func (p *pulse) isGivenUp() bool {
 	return p.hung
 }
 
-// silent is for how long the write under way has not been answered.
-func (p *pulse) silent(now time.Time) time.Duration {
+// pending is when the write under way began; zero: there is none.
+func (p *pulse) pending() time.Time {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.began.IsZero() {
-		return 0
+	return p.began
+}
+
+// silent is for how long the write under way has not been answered.
+func (p *pulse) silent(now time.Time) time.Duration {
+	if began := p.pending(); !began.IsZero() {
+		return now.Sub(began)
 	}
-	return now.Sub(p.began)
+	return 0
 }
 
 // touch returns once the disk has what it takes to know when a directory was read last. That takes no room, and nobody
@@ -166,6 +171,25 @@ func (in *Instance) isHung(p Place) bool {
 		in.access[p].giveUp()
 	}
 	return in.access[p].isGivenUp()
+}
+
+// doubtedUntil is when the disk of a place is found to hang if it does not answer before; zero: it has answered.
+func (in *Instance) doubtedUntil(p Place) time.Time {
+	began := in.access[p].pending()
+	if began.IsZero() || !in.Record().liesApart() {
+		return time.Time{}
+	}
+	return began.Add(diskPatience())
+}
+
+// whileDoubted returns a context that ends when the primary's disk is found to hang if it does not answer before: who
+// waits for that primary need not wait any longer.
+func (in *Instance) whileDoubted(ctx context.Context) (context.Context, context.CancelFunc) {
+	until := in.doubtedUntil(in.Record().Place)
+	if until.IsZero() {
+		return context.WithCancel(ctx)
+	}
+	return context.WithTimeout(ctx, until.Sub(in.m.Now()))
 }
 
 // strike has a primary whose disk hangs do nothing any more, so that its standby takes over. What is done for it may

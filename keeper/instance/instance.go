@@ -296,6 +296,7 @@ func (in *Instance) view() view {
 		checked: s.checked, restart: s.restart, found: s.found, retry: s.retry,
 	}
 	v.fronted, v.misled, v.missing = s.front != nil, in.isMisled(r), s.missing
+	v.doubted = in.doubtedUntil(r.Place)
 	v.restoring, v.failed, v.second = s.restoring.isUnderWay(), s.failures > 1, in.viewSecond(r)
 	v.way = r.way(r.Spec.Generation, s.laid)
 	if r.Before != nil {
