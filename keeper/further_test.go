@@ -62,18 +62,28 @@ func withReplicas(
 ) (spec backend.Spec, writes, reads backstay.Credentials) {
 	t.Helper()
 	spec = specOf(t, p)
-	spec.Nodes, spec.Reading = 2, readFrom(3)
+	spec.Reading = readFrom(3)
 	spec.Reading.MaxLag = maxLag
-	mustApplySpec(t, b, spec)
-	until(t, b, spec.Instance, isProtected4)
+	writes, reads = mustBeRead(t, p, b, &spec)
+	return spec, writes, reads
+}
+
+// mustBeRead makes an instance of two that is read from as many nodes as its Spec says, and in which a number is noted.
+func mustBeRead(
+	t *testing.T, p product, b *local.Backend, spec *backend.Spec,
+) (writes, reads backstay.Credentials) {
+	t.Helper()
+	spec.Nodes = 2
+	mustApplySpec(t, b, *spec)
+	until(t, b, spec.Instance, func(s backend.Status) bool { return running(s) && !s.Protected.IsZero() })
 	writes = mustCredentials(t, b, spec.Instance)
 	mustNoteAs(t, p, writes, 1)
 	reads, err := b.CreateUser(t.Context(), spec.Instance, replicaUser("u2"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	until(t, b, spec.Instance, isReadFrom(3))
-	return spec, writes, reads
+	until(t, b, spec.Instance, isReadFrom(*spec.Reading.Replicas))
+	return writes, reads
 }
 
 func isProtected4(s backend.Status) bool {

@@ -31,7 +31,7 @@ type upgrade struct {
 func newUpgrade(t *testing.T) *upgrade {
 	t.Helper()
 	roots := testkit.Builds(t, "postgres")
-	u := &upgrade{Config: keepertest.Config(t, 4), usr: filepath.Join(testkit.Dir(t), "usr"), newerRoot: roots[len(roots)-1]}
+	u := &upgrade{Config: keepertest.Config(t, 6), usr: filepath.Join(testkit.Dir(t), "usr"), newerRoot: roots[len(roots)-1]}
 	u.older, u.newer = fullVersion(roots[0]), fullVersion(u.newerRoot)
 	u.Engines = map[string]engine.Engine{
 		"postgres": postgres.Engine{Roots: []string{filepath.Join(u.usr, "lib", "postgresql")}},
