@@ -4,14 +4,18 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/backend"
 	"github.com/backstay/backstay/internal/testkit"
 	"github.com/backstay/backstay/keeper"
+	"github.com/backstay/backstay/keeper/instance"
 	"github.com/backstay/backstay/keeper/keepertest"
 )
 
@@ -89,4 +93,44 @@ func wantBuild(t *testing.T, c keeper.Config, home, full string) {
 	if err != nil || !strings.Contains(program, "/"+full+"-") {
 		t.Errorf("%s runs from %s (%v), want %s", home, program, err, full)
 	}
+}
+
+// TestFollowersThatStandStill are ended and started again with the data that they have.
+func TestFollowersThatStandStill(t *testing.T) {
+	onEachWithReplicas(t, func(t *testing.T, p product, c keeper.Config) {
+		b, _ := keepertest.Run(t, c)
+		spec := specOf(t, p)
+		spec.Reading = readFrom(2)
+		mustBeRead(t, p, b, &spec)
+		data := func() (all []uint64) {
+			for _, home := range instance.Homes(spec.Instance)[1:3] {
+				dirs, _ := filepath.Glob(filepath.Join(c.DataDir, "instances", string(home), "data*"))
+				if len(dirs) != 1 {
+					t.Fatalf("%s has the data %v", home, dirs)
+				}
+				all = append(all, inode(t, dirs[0]))
+			}
+			return all
+		}
+		before := data()
+		for _, home := range instance.Homes(spec.Instance)[1:3] {
+			mustStop(t, c, string(home))
+		}
+		began := time.Now()
+		until(t, b, spec.Instance, func(s backend.Status) bool { return !isReadFrom(2)(s) })
+		untilWithin(t, 50*time.Second, b, spec.Instance, isReadFrom(2))
+		t.Logf("they follow again after %v", time.Since(began))
+		if after := data(); !slices.Equal(before, after) {
+			t.Errorf("the data is %v, and was %v: it was copied", after, before)
+		}
+	})
+}
+
+func inode(t *testing.T, path string) uint64 {
+	t.Helper()
+	var s unix.Stat_t
+	if err := unix.Stat(path, &s); err != nil {
+		t.Fatal(err)
+	}
+	return s.Ino
 }

@@ -99,6 +99,11 @@ func (k *Keeper) checkMemory(spec backend.Spec) error {
 	if has == 0 || asked <= had || promised+asked <= has {
 		return nil
 	}
+	if asked > has {
+		return backstay.Errorf(backstay.Unavailable, "%d nodes with %v of memory each are more than this machine of %d GB "+
+			"can have. Choose a smaller plan, one of a single node, or fewer `read_replicas`.",
+			spec.AllNodes(), spec.Size.Memory, has/backstay.GB)
+	}
 	k.Log.Warn("more memory is asked for than can be promised", "instance", spec.Instance, "asked", asked,
 		"promised", promised+had, "machine", has)
 	return backstay.Errorf(backstay.Unavailable, "No %v of memory for each of %d nodes can be promised here any more: of "+

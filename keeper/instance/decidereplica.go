@@ -19,6 +19,7 @@ type replicaView struct {
 	// current tells that the data was made to follow the primary that there is now, and no other one.
 	current    bool
 	alive      bool
+	stopped    bool  // its process stands still
 	started    int64 // the generation that its process was started with
 	generation int64 // and that of the primary's
 	follows    bool  // when it was seen last
@@ -67,6 +68,8 @@ func (v replicaView) next(now time.Time) (next verb, until time.Time) {
 func (v replicaView) isToLeave(now time.Time) bool {
 	switch {
 	case !v.wanted || !v.data || !v.current || v.awayFor(now) >= anewPatience:
+		return true
+	case v.stopped && v.awayFor(now) >= stoppedPatience:
 		return true
 	case v.started != v.generation:
 		return v.serves && (v.follows || v.awayFor(now) >= awayPatience)

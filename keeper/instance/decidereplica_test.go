@@ -56,6 +56,7 @@ func (l *lone) look() {
 	}
 	v.data, v.current = rep.Data != "" && rep.Data == dataName(r.Data), rep.Term == r.Term
 	v.started, v.generation = rep.Started, r.Started
+	v.stopped = v.alive && l.stopped
 	if !v.serves && !v.away.IsZero() {
 		v.away = l.now
 	}

@@ -104,8 +104,11 @@ func (in *Instance) endSecond() error {
 		return nil
 	}
 	end := func() error { return s.node.EndWithin(endPatience, s.process) }
-	if in.isHung(in.Record().Place.other()) {
+	switch {
+	case in.isHung(in.Record().Place.other()):
 		end = func() error { return s.node.Strike(s.process) }
+	case node.IsStopped(s.process.PID): // it does not hear
+		end = func() error { return s.node.Kill(s.process) }
 	}
 	if err := end(); err != nil {
 		return err

@@ -139,6 +139,7 @@ func (f *follower) view() replicaView {
 		started: rep.Started, generation: r.Started,
 		follows: s.follows, asked: s.asked, away: s.away, failures: s.failures, retry: s.retry,
 	}
+	v.stopped = v.alive && node.IsStopped(s.process.PID)
 	if !v.serves && !s.away.IsZero() { // nobody can follow: that does not count
 		s.away = f.in.m.Now()
 		v.away = s.away

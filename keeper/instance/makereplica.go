@@ -255,7 +255,11 @@ func (f *follower) leaveSteps() []step.Step {
 	return []step.Step{{Name: "keeper.replica-left", Do: func(context.Context) error {
 		s := &f.seen
 		anew := f.view().awayFor(f.in.m.Now()) >= anewPatience
-		if err := s.node.EndWithin(endPatience, s.process); err != nil {
+		end := func() error { return s.node.EndWithin(endPatience, s.process) }
+		if node.IsStopped(s.process.PID) { // it does not hear
+			end = func() error { return s.node.Kill(s.process) }
+		}
+		if err := end(); err != nil {
 			return err
 		}
 		f.lose()

@@ -205,6 +205,15 @@ func (v view) succeeds(now time.Time) bool {
 // standsBy tells whether the second can take the primary's place.
 func (v view) standsBy() bool { return v.second.inStep && v.second.alive && !v.second.stopped }
 
+// patience is how long the second may not follow before its process is ended. One that stands still does nothing about
+// it, and has all its data.
+func (s secondView) patience() time.Duration {
+	if s.stopped {
+		return stoppedPatience
+	}
+	return anewPatience
+}
+
 // awayFor is how long the second does not follow.
 func (s secondView) awayFor(now time.Time) time.Duration {
 	if s.away.IsZero() {
@@ -244,7 +253,7 @@ func (v view) tendSecond(now time.Time) (next verb, until time.Time) {
 		return toExpose, until
 	case s.making || !s.there:
 		return "", until
-	case s.alive && (!s.wanted || !s.data || s.started != wanted || s.awayFor(now) >= anewPatience):
+	case s.alive && (!s.wanted || !s.data || s.started != wanted || s.awayFor(now) >= s.patience()):
 		return toLeave, until
 	case !s.wanted:
 		return toDisband, until
