@@ -71,7 +71,7 @@ func TestMemoryOfNodesIsPromised(t *testing.T) {
 	}
 	other.Reading = readFrom(2)
 	err = b.Admit(t.Context(), other)
-	if backstay.KindOf(err) != backstay.Unavailable || !strings.Contains(backstay.SentenceOf(err), "for each of 3 nodes") {
+	if backstay.KindOf(err) != backstay.Unavailable || !strings.Contains(backstay.SentenceOf(err), "3 nodes with") {
 		t.Errorf("memory of a replica is promised that there is not: %v", err)
 	}
 	if other.Reading = readFrom(4); backstay.KindOf(b.Admit(t.Context(), other)) != backstay.Unsupported {
