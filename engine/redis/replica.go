@@ -255,10 +255,22 @@ func sever(ctx context.Context, c *redis.Client) error {
 		}
 		return false, errNeverClosed
 	})
-	if errors.Is(err, errNeverClosed) {
-		err = c.Do(ctx, "CLIENT", "KILL", "TYPE", "master").Err()
+	if !errors.Is(err, errNeverClosed) {
+		return err
 	}
-	return err
+	if err := c.Do(ctx, "CLIENT", "KILL", "TYPE", "master").Err(); err != nil {
+		return err
+	}
+	return awaitReturn(ctx, c)
+}
+
+// awaitReturn returns once the node follows again, or would if its primary had not ended: it tries that each second.
+func awaitReturn(ctx context.Context, c *redis.Client) error {
+	patience := time.Now().Add(1500 * time.Millisecond)
+	return wait.Until(ctx, wait.Every(10*time.Millisecond), func() (again bool, err error) {
+		now, err := askLink(ctx, c)
+		return err == nil && !now.up && time.Now().Before(patience), err
+	})
 }
 
 var errNeverClosed = errors.New("nobody has closed the connection to the primary")
