@@ -59,8 +59,7 @@ func (p *Public) Issue(t testing.TB, until time.Time, names ...string) Pair {
 		t.Fatal(err)
 	}
 	template := &x509.Certificate{
-		// Of a test that asks for one of three months, it is valid today, also where February ends before such a day.
-		Subject: pkix.Name{CommonName: names[0]}, NotBefore: until.AddDate(0, -4, 0), NotAfter: until,
+		Subject: pkix.Name{CommonName: names[0]}, NotBefore: until.AddDate(0, -3, 0), NotAfter: until,
 		KeyUsage:    x509.KeyUsageDigitalSignature | x509.KeyUsageKeyEncipherment,
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
 	}
