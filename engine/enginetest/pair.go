@@ -123,28 +123,36 @@ func (p *Pair) AwaitFollowing(t testing.TB) {
 
 func (p *Pair) awaitFollowing(t testing.TB) {
 	t.Helper()
+	p.awaitThatFollows(t, p.Standby(), p.running[1-p.leads])
+}
+
+// awaitThatFollows waits until a node follows the primary.
+func (p *Pair) awaitThatFollows(t testing.TB, n engine.Node, running *Process) {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	var last engine.Following
 	err := wait.Until(ctx, wait.Every(10*time.Millisecond), func() (again bool, err error) {
-		if err = p.mirror(ctx); err != nil {
+		if err = p.mirrorTo(ctx, n); err != nil {
 			return true, err
 		}
-		last, err = p.Follows(ctx, p.Primary(), p.Standby())
+		last, err = p.Follows(ctx, p.Primary(), n)
 		return err != nil && !errors.Is(err, engine.ErrCopy) || !last.Streams, err
 	})
 	if err != nil {
-		t.Fatalf("the standby does not follow: %+v, %v; it says %q", last, err, p.running[1-p.leads].explain())
+		t.Fatalf("node %q does not follow: %+v, %v; it says %q", n.Replication.Name, last, err, running.explain())
 	}
 }
 
 // mirror has the standby know the primary's users, where these do not come along with the data.
-func (p *Pair) mirror(ctx context.Context) error {
+func (p *Pair) mirror(ctx context.Context) error { return p.mirrorTo(ctx, p.Standby()) }
+
+func (p *Pair) mirrorTo(ctx context.Context, n engine.Node) error {
 	m, ok := p.engine.(engine.Mirrorer)
 	if !ok {
 		return nil
 	}
-	return m.Mirror(ctx, p.Primary(), p.Standby())
+	return m.Mirror(ctx, p.Primary(), n)
 }
 
 // standbyRuns reports whether the standby has been started and has not ended.

@@ -6,12 +6,10 @@ import (
 	"path/filepath"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/engine"
 	"github.com/backstay/backstay/internal/process"
-	"github.com/backstay/backstay/internal/wait"
 )
 
 // spare is a node beside a pair that only follows.
@@ -58,21 +56,7 @@ func (sp *spare) start(t *testing.T) {
 
 func (sp *spare) awaitFollowing(t *testing.T) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
-	defer cancel()
-	var last engine.Following
-	err := wait.Until(ctx, wait.Every(10*time.Millisecond), func() (again bool, err error) {
-		if m, ok := sp.pair.engine.(engine.Mirrorer); ok {
-			if err := m.Mirror(ctx, sp.pair.Primary(), sp.node()); err != nil {
-				return true, err
-			}
-		}
-		last, err = sp.pair.Follows(ctx, sp.pair.Primary(), sp.node())
-		return err != nil && !errors.Is(err, engine.ErrCopy) || !last.Streams, err
-	})
-	if err != nil {
-		t.Fatalf("a spare node does not follow: %+v, %v; it says %q", last, err, sp.running.explain())
-	}
+	sp.pair.awaitThatFollows(t, sp.node(), sp.running)
 }
 
 // end ends it, and what is left of it.

@@ -103,18 +103,23 @@ func (in *Instance) endSecond() error {
 	if s.process == nil {
 		return nil
 	}
-	end := func() error { return s.node.EndWithin(endPatience, s.process) }
-	switch {
-	case in.isHung(in.Record().Place.other()):
+	end := s.endProcess
+	if in.isHung(in.Record().Place.other()) {
 		end = func() error { return s.node.Strike(s.process) }
-	case node.IsStopped(s.process.PID): // it does not hear
-		end = func() error { return s.node.Kill(s.process) }
 	}
 	if err := end(); err != nil {
 		return err
 	}
 	in.loseSecond()
 	return nil
+}
+
+// endProcess ends the process of a node that follows. One that stands still does not hear that it is to end.
+func (s *secondSight) endProcess() error {
+	if node.IsStopped(s.process.PID) {
+		return s.node.Kill(s.process)
+	}
+	return s.node.EndWithin(endPatience, s.process)
 }
 
 // stopSecond ends what the record says runs of the second, whoever has started it.

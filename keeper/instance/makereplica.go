@@ -253,13 +253,8 @@ func (f *follower) leave(ctx context.Context) error { return step.Run(ctx, f.lea
 
 func (f *follower) leaveSteps() []step.Step {
 	return []step.Step{{Name: "keeper.replica-left", Do: func(context.Context) error {
-		s := &f.seen
 		anew := f.view().awayFor(f.in.m.Now()) >= anewPatience
-		end := func() error { return s.node.EndWithin(endPatience, s.process) }
-		if node.IsStopped(s.process.PID) { // it does not hear
-			end = func() error { return s.node.Kill(s.process) }
-		}
-		if err := end(); err != nil {
+		if err := f.seen.endProcess(); err != nil {
 			return err
 		}
 		f.lose()
