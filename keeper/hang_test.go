@@ -1,50 +1,16 @@
 package keeper_test
 
 import (
-	"os"
-	"os/exec"
 	"path/filepath"
-	"sync"
-	"syscall"
 	"testing"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/backstay/backstay/backend"
+	"github.com/backstay/backstay/internal/testkit"
 	"github.com/backstay/backstay/keeper"
 	"github.com/backstay/backstay/keeper/instance"
 	"github.com/backstay/backstay/keeper/keepertest"
 )
-
-// hang has the file system at dir answer nothing that is written, until goOn is called, or the test ends. Should the
-// test's process not come to that, it answers again after some minutes.
-func hang(t *testing.T, dir string) (goOn func()) {
-	t.Helper()
-	const freeze, thaw = 0xc0045877, 0xc0045878 // FIFREEZE, FITHAW
-	f, err := os.Open(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	last := exec.Command("/bin/sh", "-c", `sleep 300; exec fsfreeze --unfreeze "$0"`, dir)
-	last.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
-	if err := last.Start(); err != nil {
-		t.Fatal(err)
-	}
-	goOn = sync.OnceFunc(func() {
-		if err := unix.IoctlSetInt(int(f.Fd()), thaw, 0); err != nil {
-			t.Errorf("thaw %s: %v", dir, err)
-		}
-		f.Close()
-		syscall.Kill(-last.Process.Pid, syscall.SIGKILL)
-		last.Wait() // it was killed
-	})
-	t.Cleanup(goOn)
-	if err := unix.IoctlSetInt(int(f.Fd()), freeze, 0); err != nil {
-		t.Fatal(err)
-	}
-	return goOn
-}
 
 // TestPrimarysDiskHangs under clients that write: nothing that is written there is answered, and no process there can be
 // killed. The standby takes over with all that was acknowledged, and when the disk answers again, the former primary
@@ -55,7 +21,7 @@ func TestPrimarysDiskHangs(t *testing.T) {
 		spec, noted, stop := newPair(t, b, p)
 		mustBeWritten(t, noted)
 		struck := time.Now()
-		goOn := hang(t, filepath.Join(c.DataDir, "instances", string(spec.Instance)))
+		goOn := testkit.Freeze(t, filepath.Join(c.DataDir, "instances", string(spec.Instance)))
 		s := untilWithin(t, 2*time.Minute, b, spec.Instance, func(s backend.Status) bool {
 			return running(s) && s.Nodes[0].Name == "2"
 		})
@@ -84,7 +50,7 @@ func TestPrimarysDiskHangsWithoutAKeeper(t *testing.T) {
 			return isProtected(s) && s.Nodes[0].Name == "2"
 		})
 		stopKeeping()
-		goOn := hang(t, filepath.Join(c.StandbyDir, "instances", string(instance.Homes(spec.Instance)[1])))
+		goOn := testkit.Freeze(t, filepath.Join(c.StandbyDir, "instances", string(instance.Homes(spec.Instance)[1])))
 		defer goOn() // before the keeper ends
 		b, _ = keepertest.Run(t, c)
 		untilWithin(t, 3*time.Minute, b, spec.Instance, func(s backend.Status) bool {
@@ -105,7 +71,7 @@ func TestStandbysDiskHangs(t *testing.T) {
 		spec, noted, stop := newPair(t, b, p)
 		mustBeWritten(t, noted)
 		struck := time.Now()
-		goOn := hang(t, filepath.Join(c.StandbyDir, "instances", string(instance.Homes(spec.Instance)[1])))
+		goOn := testkit.Freeze(t, filepath.Join(c.StandbyDir, "instances", string(instance.Homes(spec.Instance)[1])))
 		untilWithin(t, 2*time.Minute, b, spec.Instance, isExposed)
 		mustBeWritten(t, noted)
 		t.Logf("%v without an acknowledgement", noted.longest(struck))

@@ -50,7 +50,7 @@ func (p *Images) balance() (room Room, failed map[backstay.InstanceID]error, err
 		room.Given += m.owed() + gifts[id]
 		room.Narrow = room.Narrow || wants[id].isShort(gifts[id])
 	}
-	setBallasts(all.mounted, gifts, all.failed)
+	p.setBallasts(all.mounted, gifts, all.failed)
 	return room, all.failed, nil
 }
 
@@ -117,7 +117,7 @@ func (p *Images) wants(volumes map[backstay.InstanceID]*mounted) map[backstay.In
 }
 
 // setBallasts first takes and then gives, so that at no time more is given than there is. It notes where that failed.
-func setBallasts(
+func (p *Images) setBallasts(
 	volumes map[backstay.InstanceID]*mounted, gifts map[backstay.InstanceID]backstay.Bytes,
 	failed map[backstay.InstanceID]error,
 ) {
@@ -127,7 +127,7 @@ func setBallasts(
 	for _, id := range slices.SortedFunc(maps.Keys(volumes), byChange) {
 		m := volumes[id]
 		if more := gifts[id] - m.free(); more != 0 {
-			if err := m.setBallast(m.ballast - more); err != nil {
+			if err := p.slow.do(id, m, func(m *mounted) error { return m.setBallast(m.ballast - more) }); err != nil {
 				failed[id] = fmt.Errorf("set the ballast of volume %s: %w", id, err)
 			}
 		}

@@ -30,6 +30,7 @@ type Images struct {
 	preparing sync.Mutex // of prepared images
 	balancing sync.Mutex // of allocated, and of all ballasts
 	allocated map[backstay.InstanceID]grown
+	slow      slow
 }
 
 // grown is what an image had of the pool at the last balance, and how quickly it takes more.
