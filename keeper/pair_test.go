@@ -28,8 +28,8 @@ import (
 // paired are the products whose instances can have a standby.
 var paired = products
 
-// onEachPair runs a test with each of them, and with the configuration of a keeper that has room for an instance of two.
-func onEachPair(t *testing.T, test func(t *testing.T, p product, c keeper.Config)) {
+// onEachPaired runs a test with each of them, and with a configuration of a keeper that knows all engines.
+func onEachPaired(t *testing.T, config func(*testing.T) keeper.Config, test func(*testing.T, product, keeper.Config)) {
 	if testing.Short() {
 		t.Skip("it takes a minute")
 	}
@@ -37,11 +37,16 @@ func onEachPair(t *testing.T, test func(t *testing.T, p product, c keeper.Config
 	for _, p := range paired {
 		t.Run(p.engine, func(t *testing.T) {
 			t.Parallel()
-			c := keepertest.Config(t, 4)
+			c := config(t)
 			c.Engines["mysql"], c.Engines["redis"] = mysql.Engine{}, redis.Engine{}
 			test(t, p, c)
 		})
 	}
+}
+
+// onEachPair runs a test with each product, and a keeper that has room for an instance of two.
+func onEachPair(t *testing.T, test func(t *testing.T, p product, c keeper.Config)) {
+	onEachPaired(t, func(t *testing.T) keeper.Config { return keepertest.Config(t, 4) }, test)
 }
 
 // isProtected tells whether an instance of two serves, and its standby lacks nothing.

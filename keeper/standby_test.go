@@ -17,8 +17,6 @@ import (
 	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/backend"
 	"github.com/backstay/backstay/backend/local"
-	"github.com/backstay/backstay/engine/mysql"
-	"github.com/backstay/backstay/engine/redis"
 	"github.com/backstay/backstay/internal/testkit"
 	"github.com/backstay/backstay/keeper"
 	"github.com/backstay/backstay/keeper/instance"
@@ -79,22 +77,14 @@ func (d testDisk) lose(t *testing.T) {
 // onEachPairOnTwoDisks runs a test with each product, and with the configuration of a keeper whose standbys lie on a disk
 // of their own.
 func onEachPairOnTwoDisks(t *testing.T, test func(t *testing.T, p product, c keeper.Config, standbys testDisk)) {
-	if testing.Short() {
-		t.Skip("it takes a minute")
-	}
-	t.Parallel()
-	for _, p := range paired {
-		t.Run(p.engine, func(t *testing.T) {
-			t.Parallel()
-			c := keepertest.WithImages(t, 5)
-			c.Engines["mysql"], c.Engines["redis"] = mysql.Engine{}, redis.Engine{}
-			standbys := newTestDisk(t, filepath.Join(testkit.Dir(t), "standbys"), "4G")
-			c.StandbyDir = filepath.Join(standbys.dir, "backstay")
-			mustMkdir(t, c.StandbyDir)
-			t.Cleanup(func() { stopEngines(t, c) })
-			test(t, p, c, standbys)
-		})
-	}
+	images := func(t *testing.T) keeper.Config { return keepertest.WithImages(t, 5) }
+	onEachPaired(t, images, func(t *testing.T, p product, c keeper.Config) {
+		standbys := newTestDisk(t, filepath.Join(testkit.Dir(t), "standbys"), "4G")
+		c.StandbyDir = filepath.Join(standbys.dir, "backstay")
+		mustMkdir(t, c.StandbyDir)
+		t.Cleanup(func() { stopEngines(t, c) })
+		test(t, p, c, standbys)
+	})
 }
 
 func mustMkdir(t *testing.T, dir string) {

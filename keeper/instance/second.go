@@ -46,10 +46,15 @@ func (r *Record) leaveSecond() {
 }
 
 // keepFollowers has the nodes that follow be of the generation that the primary was brought to, where that asks nothing
-// of a node that the one before did not: who is read from, and how far behind, the keeper alone heeds.
+// of a node that the one before did not: who is read from, how far behind, when backups are taken and whether another
+// one is, and that the second is to take over, the keeper alone heeds.
 func (r *Record) keepFollowers(before backend.Spec) {
 	now, was := r.spec(r.Started), before.Generation
 	before.Generation, before.Reading = now.Generation, now.Reading
+	before.Backups, before.Failovers, before.Served = now.Backups, now.Failovers, now.Served
+	if before.Backup != nil && now.Backup != nil { // there is an archive, as before
+		before.Backup = now.Backup
+	}
 	if now.Build == "" { // which leaves it at the one that is noted of the other
 		before.Build = ""
 	}
