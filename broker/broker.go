@@ -34,9 +34,6 @@ type Broker struct {
 	absences absences
 }
 
-// Local is the name of the backend that new instances go to: the machine that the broker runs on.
-const Local = "local"
-
 var (
 	_ backstay.Broker           = (*Broker)(nil)
 	_ backstay.Admitter         = (*Broker)(nil)
@@ -48,64 +45,6 @@ var (
 	_ backstay.Overwriter       = (*Broker)(nil)
 	_ backstay.Copier           = (*Broker)(nil)
 )
-
-// Catalog lists the offerings whose engines the backend of new instances has, with the plans it can serve.
-func (b *Broker) Catalog(ctx context.Context) ([]backstay.CatalogOffering, error) {
-	inventory, err := b.Backends[Local].Inventory(ctx)
-	if err != nil {
-		return nil, err
-	}
-	var offerings []backstay.CatalogOffering
-	for i := range b.Offered.Offerings {
-		o := &b.Offered.Offerings[i]
-		plans := b.Offered.plans(o, inventory)
-		if len(plans) == 0 {
-			continue
-		}
-		offering := backstay.CatalogOffering{
-			ID: backstay.ServiceID(o.ID), Name: o.Name, Description: o.Description, DocumentationURL: o.Documentation,
-			Tags: o.Tags, Bindable: true, InstancesRetrievable: true, PlanUpdateable: !o.Fixed,
-			Shareable: o.Shareable, Private: o.Private,
-		}
-		for _, p := range plans {
-			p.Schemas = p.schemas()
-			offering.Plans = append(offering.Plans, p.CatalogPlan)
-		}
-		offerings = append(offerings, offering)
-	}
-	return offerings, nil
-}
-
-// findPlan returns the plan of that id of that offering: a plan of another one is not it.
-func (b *Broker) findPlan(ctx context.Context, offering backstay.ServiceID, id backstay.ServicePlanID) (plan, error) {
-	inventory, err := b.Backends[Local].Inventory(ctx)
-	if err != nil {
-		return plan{}, err
-	}
-	for i := range b.Offered.Offerings {
-		o := &b.Offered.Offerings[i]
-		if o.ID != string(offering) {
-			continue
-		}
-		for _, p := range b.Offered.plans(o, inventory) {
-			if p.ID == id {
-				return p, nil
-			}
-		}
-	}
-	return plan{}, backstay.Errorf(backstay.NotFound,
-		"Service plan '%s' of service offering '%s' is not offered here.", id, offering)
-}
-
-// backendOf returns the backend that an instance lives in.
-func (b *Broker) backendOf(in Instance) (backend.Backend, error) {
-	its, ok := b.Backends[in.Backend]
-	if !ok {
-		return nil, backstay.Errorf(backstay.Unavailable,
-			"Service instance %s lives in %q, which this Backstay does not reach.", in.ID, in.Backend)
-	}
-	return its, nil
-}
 
 // acceptedSpec returns what an instance is to be while no operation changes it. It has served before.
 func (b *Broker) acceptedSpec(in Instance) (backend.Spec, error) {

@@ -35,6 +35,7 @@ type Offering struct {
 	ID            string         `yaml:"id"` // a UUID that never changes: plan ids derive from it
 	Name          string         `yaml:"name"`
 	Engine        string         `yaml:"engine"`
+	Backend       string         `yaml:"backend"` // where its instances live; empty: on this machine
 	Product       string         `yaml:"product"` // as descriptions name it, before "Version"; empty: by its true name
 	Description   string         `yaml:"description"`
 	Documentation string         `yaml:"documentation"`
@@ -80,6 +81,7 @@ type Size struct {
 	Encrypted   bool           `yaml:"encrypted"`   // at rest, with a key of each instance's own
 	Nodes       int            `yaml:"nodes"`       // 2: a primary and a standby; absent: one node
 	Description string         `yaml:"description"` // of its plan; absent: as the offering says
+	Backend     string         `yaml:"backend"`     // where instances of its plans live; empty: as the offering says
 }
 
 // Windows are when instances may be worked on, in UTC. One that is absent is a random one of each instance.
@@ -124,14 +126,28 @@ func ParseCatalog(document []byte, known ...string) (Catalog, error) {
 type plan struct {
 	backstay.CatalogPlan
 	offering *Offering
+	backend  string // in which its instances live
 	engine   backend.EngineVersion
 	builds   map[string]string // the newest full version of each version of the engine
 	size     Size
 }
 
-// plans lists the plans that the inventory can serve: every size of every version found, newest
-// version first. Plans that promise encryption are made where the backend can keep that promise.
-func (c Catalog) plans(o *Offering, inventory backend.Inventory) []plan {
+// inventories are what backends can serve, by their names. One that is not known is not among them.
+type inventories map[string]backend.Inventory
+
+// plans lists the plans that the backends can serve: of each, every size of every version found, newest version first.
+// Plans that promise encryption are made where the backend can keep that promise.
+func (c Catalog) plans(o *Offering, can inventories) (plans []plan) {
+	for _, name := range o.backends() {
+		if inventory, known := can[name]; known {
+			plans = append(plans, c.plansIn(o, name, inventory)...)
+		}
+	}
+	return plans
+}
+
+// plansIn lists the plans that live in one backend.
+func (c Catalog) plansIn(o *Offering, in string, inventory backend.Inventory) []plan {
 	versions, builds := versionsOf(o.Engine, inventory)
 	named := cmp.Or(o.Plans.Name, planName)
 	sold := versions
@@ -141,14 +157,14 @@ func (c Catalog) plans(o *Offering, inventory backend.Inventory) []plan {
 	var plans []plan
 	for _, v := range sold {
 		for _, size := range o.Sizes {
-			if size.Encrypted && inventory.Encryption == "" || !holdsNodes(size, v, inventory.Room) {
+			if o.backendOf(size) != in || size.Encrypted && inventory.Encryption == "" || !holdsNodes(size, v, inventory.Room) {
 				continue
 			}
 			size.Backups = backupDays(v, cmp.Or(size.Backups, o.Backups, &defaultDays))
 			plans = append(plans, c.plan(o, fill(named, o, v, size), v, builds, size))
 		}
 	}
-	if o.Free != nil && len(versions) > 0 {
+	if o.Free != nil && o.backendOf(*o.Free) == in && len(versions) > 0 {
 		free := *o.Free
 		free.Name = "Free"
 		free.Backups = backupDays(versions[0], cmp.Or(free.Backups, new(int)))
@@ -219,7 +235,7 @@ func versionsOf(name string, inventory backend.Inventory) (versions []backend.En
 func (c Catalog) plan(
 	o *Offering, name string, v backend.EngineVersion, builds map[string]string, s Size,
 ) plan {
-	p := plan{offering: o, engine: v, builds: builds, size: s}
+	p := plan{offering: o, backend: o.backendOf(s), engine: v, builds: builds, size: s}
 	p.CatalogPlan = backstay.CatalogPlan{
 		ID:          backstay.ServicePlanID(uuid.NewSHA1(uuid.MustParse(o.ID), []byte(name)).String()),
 		Name:        name,

@@ -21,6 +21,9 @@ func inventory(versions ...string) backend.Inventory {
 	return i
 }
 
+// here is what this machine can serve.
+func here(i backend.Inventory) inventories { return inventories{Local: i} }
+
 func TestPlans(t *testing.T) {
 	t.Parallel()
 	c, err := ParseCatalog(nil)
@@ -45,7 +48,7 @@ func TestPlans(t *testing.T) {
 			t.Parallel()
 			var names []string
 			ids := map[backstay.ServicePlanID]bool{}
-			for _, p := range c.plans(&c.Offerings[0], tc.inventory) {
+			for _, p := range c.plans(&c.Offerings[0], here(tc.inventory)) {
 				names = append(names, p.Name)
 				ids[p.ID] = true
 			}
@@ -62,7 +65,7 @@ func TestPlanIsDescribedAsInTheGuide(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, p := range c.plans(&c.Offerings[0], inventory("15")) {
+	for _, p := range c.plans(&c.Offerings[0], here(inventory("15"))) {
 		if p.Name != "M-dedicated-15" {
 			continue
 		}
@@ -84,7 +87,7 @@ func TestEncryptedPlans(t *testing.T) {
 	encrypting := inventory("15")
 	encrypting.Encryption = "fscrypt"
 	there := map[string]bool{}
-	for _, p := range c.plans(&c.Offerings[0], encrypting) {
+	for _, p := range c.plans(&c.Offerings[0], here(encrypting)) {
 		named := strings.HasSuffix(p.Name, "-ENC-dedicated-15")
 		there[p.Name] = named
 		if p.terms().Encrypted != named || strings.Contains(p.Description, "Storage, Encrypted, Dedicated") != named {
@@ -115,7 +118,7 @@ func TestPlansSayWhetherTheyAreBackedUp(t *testing.T) {
 		{"Free": 0, "S-dedicated-15": 7}, {"Free": 1, "S-dedicated-15": 0, "M-dedicated-15": 14},
 	}
 	for i := range c.Offerings {
-		for _, p := range c.plans(&c.Offerings[i], inventory("15")) {
+		for _, p := range c.plans(&c.Offerings[i], here(inventory("15"))) {
 			days := want[i][p.Name]
 			if got := p.terms(); got.Backups != days ||
 				strings.Contains(p.Description, "1GB Storage, NOT BACKED UP, Dedicated") != (days == 0) {
@@ -140,7 +143,7 @@ func TestPlansNameTheTrueProduct(t *testing.T) {
 			{Engine: "mysql", Product: "MariaDB", Version: "10.11", Nodes: 2},
 			{Engine: "mysql", Product: "MySQL", Version: "9.7"},
 		} {
-			plans := c.plans(&o, backend.Inventory{Engines: []backend.EngineVersion{v}})
+			plans := c.plans(&o, here(backend.Inventory{Engines: []backend.EngineVersion{v}}))
 			pair := slices.ContainsFunc(plans, func(p plan) bool { return p.Name == "XL-HA-dedicated-"+v.Version })
 			if pair != (v.Nodes == 2) {
 				t.Errorf("%s: whether it is sold with a standby: %t", v.Product, pair)
@@ -221,7 +224,7 @@ func TestPlanSaysThatItIsLargerThanTheMachine(t *testing.T) {
 	}
 	there := inventory("15")
 	there.Room = backstay.Size{Memory: 24<<30 - 1, Storage: 600 << 30}
-	for _, p := range c.plans(&c.Offerings[0], there) {
+	for _, p := range c.plans(&c.Offerings[0], here(there)) {
 		want := map[string]string{
 			"L-dedicated-15":  " More than there is here, which is 23GB memory.",
 			"XL-dedicated-15": " More than there is here, which is 23GB memory and 600GB storage.",
@@ -243,7 +246,7 @@ func TestNodesHaveTheirMemory(t *testing.T) {
 	there.Engines[0].Nodes = 2
 	there.Room.Memory = 16 << 30
 	var sold []string
-	for _, p := range c.plans(&c.Offerings[0], there) {
+	for _, p := range c.plans(&c.Offerings[0], here(there)) {
 		if strings.Contains(p.Name, "-HA-") {
 			sold = append(sold, p.Name)
 		}
@@ -270,7 +273,7 @@ func TestRedisPlans(t *testing.T) {
 		"large":   " no failover. More than there is here, which is 8GB memory.",
 		"tiny-ha": " may be lost", "small-ha": " may be lost",
 	}
-	plans := c.plans(&c.Offerings[2], there)
+	plans := c.plans(&c.Offerings[2], here(there))
 	for _, p := range plans {
 		if want, ok := wanted[p.Name]; !ok || !strings.HasSuffix(p.Description, want) {
 			t.Errorf("%s: %s", p.Name, p.Description)
@@ -300,7 +303,7 @@ func FuzzParseCatalog(f *testing.F) {
 			return
 		}
 		for i := range c.Offerings { // a checked catalog can be sold
-			c.plans(&c.Offerings[i], inventory("15"))
+			c.plans(&c.Offerings[i], here(inventory("15")))
 		}
 	})
 }
@@ -335,7 +338,7 @@ func TestParametersAreDocumented(t *testing.T) {
 		engines := backend.Inventory{Engines: []backend.EngineVersion{
 			{Engine: o.Engine, Version: "1", FullVersion: "1.1", Settings: json.RawMessage(`{"a": {}}`)},
 		}}
-		schemas := c.plans(o, engines)[0].schemas()
+		schemas := c.plans(o, here(engines))[0].schemas()
 		for _, schema := range []json.RawMessage{schemas.CreateInstance, schemas.UpdateInstance, schemas.CreateBinding} {
 			var takes struct{ Properties map[string]any }
 			if err := json.Unmarshal(schema, &takes); err != nil {

@@ -30,7 +30,7 @@ func (b *Broker) FetchInstance(
 	if err != nil {
 		return backstay.FetchedInstance{}, err
 	}
-	p, err := b.findPlan(ctx, in.ServiceID, in.PlanID)
+	p, err := b.planOf(ctx, in)
 	if err != nil {
 		p = plan{} // what is in force is told though the backend is not there, or does not sell it any more
 	}

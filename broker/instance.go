@@ -12,32 +12,31 @@ import (
 
 // AdmitProvision refuses what Provision or the backend would refuse.
 func (b *Broker) AdmitProvision(ctx context.Context, r backstay.ProvisionRequest) error {
-	agreed, err := b.agree(ctx, r)
+	agreed, in, err := b.agree(ctx, r)
 	if err != nil {
 		return err
 	}
 	agreed.Spec.Instance, agreed.Spec.Generation = r.InstanceID, 1
-	return b.Backends[Local].Admit(ctx, agreed.Spec)
+	return b.Backends[in].Admit(ctx, agreed.Spec)
 }
 
-func (b *Broker) agree(ctx context.Context, r backstay.ProvisionRequest) (terms.Agreed, error) {
+// agree agrees on a new instance, and tells the backend that it is to live in.
+func (b *Broker) agree(ctx context.Context, r backstay.ProvisionRequest) (agreed terms.Agreed, in string, err error) {
 	p, err := b.findPlan(ctx, r.ServiceID, r.PlanID)
 	if err == nil {
 		err = p.CheckMaintenanceInfo(r.MaintenanceInfo)
 	}
-	if err != nil {
-		return terms.Agreed{}, err
+	if err == nil {
+		agreed, err = p.terms().New(r.Parameters, chanceOf(r.InstanceID))
 	}
-	sold := p.terms()
-	agreed, err := sold.New(r.Parameters, chanceOf(r.InstanceID))
 	if err != nil {
-		return agreed, err
+		return agreed, "", err
 	}
 	agreed.Spec.Backup, agreed.Spec.Volume = withKey(agreed.Spec.Backup), withVolumeKey(agreed.Spec.Volume)
 	if agreed.Origin != nil {
-		agreed.Spec.Origin, err = b.origin(ctx, sold, *agreed.Origin, r)
+		agreed.Spec.Origin, err = b.origin(ctx, p, *agreed.Origin, r)
 	}
-	return agreed, err
+	return agreed, p.backend, err
 }
 
 // Provision accepts an instance and records the job that will bring it up.
@@ -57,7 +56,7 @@ func (b *Broker) Provision(ctx context.Context, r backstay.ProvisionRequest) (ba
 }
 
 func (b *Broker) acceptInstance(ctx context.Context, r backstay.ProvisionRequest) (Instance, error) {
-	agreed, err := b.agree(ctx, r)
+	agreed, in, err := b.agree(ctx, r)
 	if err != nil {
 		return Instance{}, err
 	}
@@ -68,7 +67,7 @@ func (b *Broker) acceptInstance(ctx context.Context, r backstay.ProvisionRequest
 		return Instance{}, err
 	}
 	return b.Store.AddInstance(ctx, Instance{
-		ID: r.InstanceID, ServiceID: r.ServiceID, PlanID: r.PlanID, Parameters: create.Parameters, Backend: Local,
+		ID: r.InstanceID, ServiceID: r.ServiceID, PlanID: r.PlanID, Parameters: create.Parameters, Backend: in,
 		OrganizationID: r.Context.OrganizationID, SpaceID: r.Context.SpaceID, Name: r.Context.InstanceName,
 		Windows: agreed.Chosen,
 	}, create)

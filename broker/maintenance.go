@@ -28,37 +28,21 @@ func (b *Broker) Maintain(ctx context.Context) error {
 		return err
 	}
 	plans, err := b.allPlans(ctx)
-	if err != nil {
-		return err
-	}
+	failures := []error{err}
 	views := make([]view, len(scheduled))
 	for i, s := range scheduled {
 		s.Windows = b.windowsOf(s.ID, s.ServiceID, s.Windows)
-		views[i] = view{Scheduled: s, upgradable: plans[s.PlanID].upgrades(s.Build)}
+		p := plans[s.PlanID]
+		views[i] = view{Scheduled: s, upgradable: p.backend == s.Backend && p.upgrades(s.Build)}
 	}
 	now := b.Now()
-	failures := []error{b.lookForDrills(ctx, views, now)}
+	failures = append(failures, b.lookForDrills(ctx, views, now))
 	for _, v := range allDue(views, now) {
 		if err := b.carryOut(ctx, v, now); err != nil && backstay.KindOf(err) != backstay.Busy {
 			failures = append(failures, fmt.Errorf("instance %s: %w", v.ID, err))
 		}
 	}
 	return errors.Join(failures...)
-}
-
-// allPlans returns the plans that are sold now, by their ids.
-func (b *Broker) allPlans(ctx context.Context) (map[backstay.ServicePlanID]plan, error) {
-	inventory, err := b.Backends[Local].Inventory(ctx)
-	if err != nil {
-		return nil, err
-	}
-	all := map[backstay.ServicePlanID]plan{}
-	for i := range b.Offered.Offerings {
-		for _, p := range b.Offered.plans(&b.Offered.Offerings[i], inventory) {
-			all[p.ID] = p
-		}
-	}
-	return all, nil
 }
 
 // upgrades tells whether there is a newer build than the given one, of the same version.

@@ -94,9 +94,13 @@ func (o Offering) checkSizes(complain complain) {
 // checkPlanNames looks at the plans that the offering would have with two versions of its engine.
 func (c Catalog) checkPlanNames(o Offering, complain complain) {
 	seen := map[string]bool{}
-	for _, p := range c.plans(&o, backend.Inventory{Encryption: "some", Engines: []backend.EngineVersion{
-		{Engine: o.Engine, Product: "P", Version: "1"}, {Engine: o.Engine, Product: "P", Version: "2"},
-	}}) {
+	can := inventories{}
+	for _, name := range o.backends() {
+		can[name] = backend.Inventory{Encryption: "some", Engines: []backend.EngineVersion{
+			{Engine: o.Engine, Product: "P", Version: "1"}, {Engine: o.Engine, Product: "P", Version: "2"},
+		}}
+	}
+	for _, p := range c.plans(&o, can) {
 		switch {
 		case seen[p.Name]:
 			complain("two plans have the name %q: plans.name must have {size} in it, and sizes must have other names", p.Name)

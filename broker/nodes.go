@@ -21,7 +21,11 @@ type toldFailover struct {
 // tellNodes adds what the last drill has seen, and where there are several nodes, what the backend sees of them: which
 // takes writes, and whether another one can take over.
 func (b *Broker) tellNodes(ctx context.Context, in Instance, s backend.Spec, told map[string]any) {
-	status, err := b.Backends[in.Backend].Await(ctx, in.ID, 0)
+	its, err := b.backendOf(in)
+	var status backend.Status
+	if err == nil {
+		status, err = its.Await(ctx, in.ID, 0)
+	}
 	if err != nil {
 		b.Log.Warn("it is not known what nodes an instance has", "instance", in.ID, "error", err)
 		return

@@ -105,12 +105,17 @@ func notHere(id backstay.InstanceID, space backstay.SpaceID) error {
 
 // origin finds out what a new instance of the plan begins from, or refuses it.
 func (b *Broker) origin(
-	ctx context.Context, p terms.Plan, o terms.Origin, r backstay.ProvisionRequest,
+	ctx context.Context, bought plan, o terms.Origin, r backstay.ProvisionRequest,
 ) (*backend.Origin, error) {
 	s, err := b.sourceFor(ctx, o.Of, r)
 	if err != nil {
 		return nil, err
 	}
+	if s.backend != bought.backend {
+		return nil, backstay.Errorf(backstay.Unsupported, "What is kept of service instance %s is in %q, and can be "+
+			"restored and cloned only there: service plan '%s' is of %q.", s.ID, s.backend, bought.Name, bought.backend)
+	}
+	p := bought.terms()
 	found := backend.Origin{Instance: s.ID, Key: s.Key, Clone: o.Kind == terms.Clone}
 	if o.Kind == terms.Clone || !s.BackedUp || s.Engine != p.Engine {
 		return &found, p.BeginFrom(o, s.Source) // what is kept of it does not count

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/backstay/backstay"
+	"github.com/backstay/backstay/backend"
 	"github.com/backstay/backstay/broker/terms"
 )
 
@@ -15,6 +16,7 @@ type Store interface {
 	OperationStore
 	BindingStore
 	ArchiveStore
+	InventoryStore
 }
 
 // InstanceStore keeps the instances that we owe, each as it was accepted.
@@ -120,6 +122,13 @@ type ArchiveStore interface {
 	Archives(ctx context.Context) ([]Archive, error)
 	// ForgetArchive removes one. An absent one is success.
 	ForgetArchive(ctx context.Context, id backstay.InstanceID) error
+}
+
+// InventoryStore keeps what backends could serve when they last told it.
+type InventoryStore interface {
+	// KeepInventory records what a backend can serve, in the place of what it told before.
+	KeepInventory(ctx context.Context, name string, i backend.Inventory) error
+	Inventory(ctx context.Context, name string) (backend.Inventory, error)
 }
 
 // Instance is what we owe: what was accepted of it, where it lives, and its last operation.

@@ -114,13 +114,18 @@ func (b *Broker) agreeOnChange(
 	c.from, c.to = in.PlanID, to
 	if c.to != c.from {
 		goal, err := b.findPlan(ctx, in.ServiceID, c.to)
+		if err == nil && goal.backend != in.Backend {
+			err = backstay.Errorf(backstay.Unsupported, "The service instance lives in %q, and service plan '%s' is of %q: a "+
+				"service instance stays where it was made. Create a new one of that plan, and copy the data with the "+
+				"database's own tools.", in.Backend, goal.Name, goal.backend)
+		}
 		if err != nil {
 			return c, err
 		}
 		bought := goal.terms()
 		asked.Plan, c.toName = &bought, goal.Name
 	}
-	from, unknown := b.findPlan(ctx, in.ServiceID, c.from)
+	from, unknown := b.planOf(ctx, in)
 	c.Agreed, err = from.terms().Change(c.before, asked) // terms know of plans that are gone
 	c.Spec.Backup = withKey(c.Spec.Backup)
 	if unknown != nil && backstay.KindOf(unknown) != backstay.NotFound && (err != nil || !c.isNone()) {

@@ -44,6 +44,7 @@ func RunStore(t *testing.T, open func(t testing.TB) broker.Store) {
 		{"EntriesAreOfIdleInstances", entriesAreOfIdleInstances},
 		{"ARemovedInstanceTakesItsBindings", aRemovedInstanceTakesItsBindings},
 		{"ArchivesOutliveTheirInstance", archivesOutliveTheirInstance},
+		{"TheLastInventoryIsKept", theLastInventoryIsKept},
 		{"ABindingIsAddedOnce", aBindingIsAddedOnce},
 		{"ManyAddOneInstance", manyAddOneInstance},
 		{"ManyBeginOneOperation", manyBeginOneOperation},

@@ -50,6 +50,9 @@ func (c *config) loadCatalog() (broker.Catalog, error) {
 		return broker.Catalog{}, fmt.Errorf("read catalog: %w", err)
 	}
 	catalog, err := broker.ParseCatalog(document, slices.Sorted(maps.Keys(c.engines()))...)
+	if err == nil {
+		err = catalog.CheckBackends(broker.Local)
+	}
 	if err != nil {
 		return catalog, fmt.Errorf("%s: %w", c.catalog, err)
 	}
