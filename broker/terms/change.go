@@ -85,6 +85,9 @@ func sameObject(a, b json.RawMessage) bool {
 // Change agrees on what an instance of the plan becomes, or refuses the change: as Unsupported if its rules do not sell
 // it, as Invalid if its parameters are wrong. All of it is checked here, before any of it is done.
 func (p Plan) Change(before Accepted, c Change) (Agreed, error) {
+	if p.Engine == "" { // the plan is not sold any more
+		p.Nodes = before.Spec.Nodes
+	}
 	to := p
 	if c.Plan != nil {
 		to = *c.Plan

@@ -319,6 +319,11 @@ func TestPlanNoLongerSold(t *testing.T) {
 	if err != nil || agreed.Spec.Restarts != 1 || agreed.Spec.Size != small.Size || string(agreed.Spec.Settings) != `{"a":1}` {
 		t.Errorf("agreed on %+v, %v", agreed, err)
 	}
+	before.Spec.Nodes = 2
+	failover := terms.Change{Parameters: raw(`{"reboot":true,"force_failover":true}`)}
+	if agreed, err = gone.Change(before, failover); err != nil || agreed.Spec.Failovers != before.Spec.Failovers+1 {
+		t.Errorf("a failover: %+v, %v", agreed.Spec, err)
+	}
 	_, err = gone.Change(before, terms.Change{Parameters: raw(`{"a":2}`)})
 	refused(t, err, backstay.Unsupported, "is not offered any more, and only apply_at_maintenance_window, ")
 }

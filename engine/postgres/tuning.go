@@ -98,8 +98,8 @@ var sessionTuning = engine.Tuning{
 		Values:  []string{"read committed", "repeatable read", "serializable"},
 		Meaning: "How much transactions see of each other."},
 	{Name: "synchronous_commit", Of: engine.Switch, Default: "on",
-		Meaning: "Whether a commit waits for the disk. With off, what was committed in the last second may be lost in a " +
-			"crash; nothing is damaged."},
+		Meaning: "Whether a commit waits for the disk, and for the standby if there is one. With off, what was " +
+			"committed in the last second may be lost in a crash or a failover; nothing is damaged."},
 	{Name: "track_io_timing", Of: engine.Switch, Default: "off",
 		Meaning: "Whether EXPLAIN (ANALYZE, BUFFERS) and statistics tell how long reading took."},
 	{Name: "track_functions", Of: engine.Choice, Values: []string{"none", "pl", "all"}, Default: "none",

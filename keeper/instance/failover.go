@@ -39,6 +39,7 @@ func (in *Instance) promoteSteps(t takeover) []step.Step {
 			err := in.noteTakeover(t)
 			if err == nil {
 				in.takeOver()
+				in.tellFlapping()
 			}
 			return err
 		}},

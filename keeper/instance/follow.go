@@ -291,6 +291,7 @@ func (in *Instance) see(ctx context.Context) error {
 	if s.hear(err, s.asked); err == nil {
 		s.measure(f, s.asked)
 		s.judgeLag(in.maxLag(), in.log)
+		in.tellFlapping()
 		if reader, ok := e.(engine.Reader); ok {
 			s.catchUp(ctx, reader, in.seen.node, strangers)
 		}

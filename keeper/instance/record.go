@@ -61,6 +61,7 @@ type Record struct {
 	Promoting bool                 `json:"promoting,omitempty"` // what serves was the second, and is to be the primary
 	Failover  *backend.Failover    `json:"failover,omitempty"`  // the last one; nil: there was none
 	Failovers int64                `json:"failovers,omitempty"` // that were asked for and made
+	Replaced  []time.Time          `json:"replaced,omitempty"`  // when the primary was that nobody asked for, lately
 
 	Drill  *Drill          `json:"drill,omitempty"`  // under way, or not cleared away yet; nil: none is
 	Drills []backend.Drill `json:"drills,omitempty"` // the last that ended, the newest last

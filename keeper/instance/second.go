@@ -110,6 +110,9 @@ func (r *Record) failOver(why string, planned bool, now time.Time) {
 	r.Failovers = r.spec(started).Failovers
 	r.Gone = nil // what is in the other place goes when that follows
 	r.Failover = &backend.Failover{At: now.UTC(), Why: why, Planned: planned}
+	if !planned {
+		r.noteReplaced(now)
+	}
 }
 
 // secondSight is what Run has seen of the second.
