@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
@@ -57,7 +58,13 @@ func untilWithin(t testing.TB, patience time.Duration, b *local.Backend, id back
 		if err != nil {
 			t.Fatalf("%v; the last status was %+v", err, s)
 		}
-		if s = next; wanted(s) {
+		s = next
+		for i, n := range s.Nodes {
+			if slices.ContainsFunc(s.Nodes[:i], func(other backend.NodeStatus) bool { return other.Name == n.Name }) {
+				t.Errorf("two nodes have one name: %+v", s.Nodes)
+			}
+		}
+		if wanted(s) {
 			return s
 		}
 	}

@@ -129,8 +129,13 @@ func (in *Instance) nodes(primary backend.Phase) []backend.NodeStatus {
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	nodes := []backend.NodeStatus{{Name: in.record.Place.name(), Role: backend.Primary, Phase: primary}}
-	if in.second.Name != "" {
-		nodes = append(nodes, in.second)
+	switch second := in.second; {
+	case second.Name == "":
+	case second.Name == in.record.Place.name(): // it takes over, and was not looked at since: what served is to follow
+		former := backend.NodeStatus{Name: in.record.Place.other().name(), Role: backend.Standby, Phase: backend.Preparing}
+		nodes = append(nodes, former)
+	default:
+		nodes = append(nodes, second)
 	}
 	for _, f := range in.followers {
 		if s := f.published().status; s.Name != "" {
