@@ -68,10 +68,16 @@ var administrators = map[string]string{
 
 // withAdmin calls do with an administrator's connection to the running node.
 func withAdmin(ctx context.Context, n engine.Node, do func(*pgx.Conn) error) error {
+	return withAdminIn(ctx, n, database, do)
+}
+
+// withAdminIn is withAdmin for a database.
+func withAdminIn(ctx context.Context, n engine.Node, name string, do func(*pgx.Conn) error) error {
 	cfg, err := adminConfig(n)
 	if err != nil {
 		return fmt.Errorf("find the way in to the node: %w", err)
 	}
+	cfg.Database = name
 	cfg.DefaultQueryExecMode = pgx.QueryExecModeSimpleProtocol // each statement is run once
 	cfg.RuntimeParams["lock_timeout"] = "10s"                  // clients may hold what we want for as long as they like
 	for name, value := range administrators {

@@ -128,7 +128,7 @@ func inStep(ctx context.Context, conn *pgx.Conn, n engine.Node) error {
 		return err
 	}
 	const has = `SELECT current_setting('synchronous_standby_names') = '' OR EXISTS (
-    SELECT FROM pg_stat_replication WHERE sync_state = 'sync' AND flush_lsn >= $1::pg_lsn)`
+    SELECT FROM pg_stat_replication WHERE sync_state IN ('sync', 'quorum') AND flush_lsn >= $1::pg_lsn)`
 	err := wait.Until(ctx, wait.Growing(time.Millisecond, 50*time.Millisecond), func() (again bool, err error) {
 		var there bool
 		err = conn.QueryRow(ctx, has, end).Scan(&there)

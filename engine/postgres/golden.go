@@ -21,8 +21,12 @@ const (
 )
 
 var (
+	//go:embed roles.sql
+	rolesSQL string
 	//go:embed golden.sql
 	goldenSQL string
+	//go:embed rights.sql
+	rightsSQL string
 	//go:embed main.sql
 	mainSQL string
 	//go:embed walls.sql
@@ -66,7 +70,7 @@ func product(i engine.Installation) string { return "PostgreSQL " + i.Version }
 func golden(i engine.Installation, cacheDir, locale string) datadir.Golden {
 	return datadir.Golden{
 		CacheDir: cacheDir, Name: "postgres-" + i.Version, Release: i.FullVersion, User: "postgres", Env: environment,
-		Recipe:  fmt.Sprintf("%q %q %q", initdbArguments(locale), goldenSQL, mainSQL+walls()),
+		Recipe:  fmt.Sprintf("%q %q %q", initdbArguments(locale), rolesSQL+goldenSQL, rightsSQL+mainSQL+walls()),
 		Build:   func(w *datadir.Workshop) error { return build(w, i, locale) },
 		Verdict: lastLine,
 	}
@@ -101,10 +105,10 @@ func build(w *datadir.Workshop, i engine.Installation, locale string) error {
 	if err := run("", "initdb", slices.Concat(initdbArguments(locale), []string{"--pgdata=" + w.Data})...); err != nil {
 		return err
 	}
-	if err := run(goldenSQL, "postgres", singleUser(w.Data, "template1")...); err != nil {
+	if err := run(rolesSQL+"\n"+goldenSQL, "postgres", singleUser(w.Data, "template1")...); err != nil {
 		return err
 	}
-	if err := run(mainSQL+"\n"+walls(), "postgres", singleUser(w.Data, database)...); err != nil {
+	if err := run(rightsSQL+"\n"+mainSQL+"\n"+walls(), "postgres", singleUser(w.Data, database)...); err != nil {
 		return err
 	}
 	if err := run("", "pg_resetwal", "-D", w.Data); err != nil { // refuses after a crash

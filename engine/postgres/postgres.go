@@ -36,6 +36,7 @@ var (
 	_ engine.Tunable    = Engine{}
 	_ engine.Keepable   = Engine{}
 	_ engine.Refuser    = Engine{}
+	_ engine.Hosted     = Engine{}
 )
 
 // Describe returns the sentence that GOV.UK PaaS shows.

@@ -20,8 +20,9 @@ import (
 // userName matches the names that engine.User allows.
 var userName = regexp.MustCompile(`^[a-z][a-z0-9_]{0,31}$`)
 
-// notUsers are names of roles that this package makes, or that mean something else to PostgreSQL.
-var notUsers = []string{admin, owner, reader, "public", "none"}
+// notUsers are names of roles that this package makes, that servers have which others run (see Establish), or that mean
+// something else to PostgreSQL.
+var notUsers = []string{admin, owner, reader, "postgres", "streaming_replica", "public", "none"}
 
 func checkUser(name string) error {
 	if !userName.MatchString(name) || strings.HasPrefix(name, "pg_") || slices.Contains(notUsers, name) {

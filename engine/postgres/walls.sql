@@ -98,7 +98,8 @@ WHEN TAG IN ('DROP OWNED') EXECUTE FUNCTION pg_catalog.backstay_public();
 CREATE FUNCTION pg_catalog.backstay_read_only() RETURNS event_trigger
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-    IF session_user <> 'backstay' AND pg_has_role(session_user, 'reader', 'MEMBER') THEN
+    IF (SELECT oid FROM pg_roles WHERE rolname = session_user) IS DISTINCT FROM 10
+        AND pg_has_role(session_user, 'reader', 'MEMBER') THEN
         RAISE EXCEPTION 'a read-only binding cannot execute %', TG_TAG USING ERRCODE = 'insufficient_privilege';
     END IF;
 END

@@ -1,0 +1,194 @@
+package postgres
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"crypto/tls"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/backstay/backstay"
+	"github.com/backstay/backstay/engine"
+)
+
+const (
+	// foreign is the database of a server that others run which they use themselves, and in which no binding may
+	// connect. So its advisory locks are the administrator's alone.
+	foreign = "postgres"
+	// edited is a parameter that says which of our configurations the server has read.
+	edited = "backstay.edition"
+	// guests is how many connections are kept free besides for whoever runs the server.
+	guests = 5
+)
+
+// Hosting leaves out what whoever runs a server decides: where it listens, what it archives and where it logs.
+func (Engine) Hosting(n engine.Node) (engine.Hosting, error) {
+	chosen, err := parseSettings(n)
+	if err != nil {
+		return engine.Hosting{}, err
+	}
+	h := engine.Hosting{Parameters: map[string]string{}, Libraries: []string{"pgextwlist"}, Rules: foreignRules(n)}
+	groups := [][]setting{hostedNetwork(n), memory(n.Size), durability(n.Size), hostedLog(), hostedLogging(),
+		{{"extwlist.extensions", quoteList(chosen.Extensions)}}, tuningLines(n.Installation, chosen.chosen)}
+	for _, s := range slices.Concat(groups...) {
+		h.Parameters[s.name] = s.value
+	}
+	if slices.Contains(chosen.offered, statistics) {
+		h.Libraries = append(h.Libraries, statistics)
+	}
+	all, err := json.Marshal(h)
+	if err != nil {
+		return engine.Hosting{}, err
+	}
+	h.Edition = fmt.Sprintf("%x", sha256.Sum256(all))[:16]
+	h.Parameters[edited] = h.Edition
+	return h, nil
+}
+
+func hostedNetwork(n engine.Node) []setting {
+	kept := reserve + guests
+	return []setting{
+		{"max_connections", strconv.Itoa(n.Size.Connections + kept)},
+		{"superuser_reserved_connections", strconv.Itoa(kept)},
+		{"max_locks_per_transaction", strconv.Itoa(locksPerTransaction(n.Size))},
+		{"password_encryption", "scram-sha-256"},
+		{"authentication_timeout", "20s"},
+		{"ssl_min_protocol_version", "TLSv1.2"},
+	}
+}
+
+// hostedLog keeps no more of the log than a small volume has room for. A node that has lost its primary looks for it
+// again soon: clients of an instance of two wait for that.
+func hostedLog() []setting {
+	return []setting{{"wal_keep_size", "64MB"}, {"wal_retrieve_retry_interval", "500ms"}}
+}
+
+// hostedLogging is what of logging does not say where the log goes.
+func hostedLogging() []setting {
+	return slices.DeleteFunc(logging(), func(s setting) bool {
+		return slices.Contains([]string{"logging_collector", "log_destination", "log_line_prefix"}, s.name)
+	})
+}
+
+// foreignRules let the administrator in by a password, since there is no other way, and nobody else into any other
+// database than that of bindings. The role admin is not the administrator's here, see engine.Hosting.
+func foreignRules(n engine.Node) []string {
+	rules := []string{
+		"hostnossl all all all reject",
+		"hostssl all " + admin + " all reject",
+		"hostssl " + database + "," + foreign + " " + foreign + " all scram-sha-256",
+	}
+	if len(n.Ports) > 0 {
+		rules = append(rules, "hostssl "+database+" all all scram-sha-256")
+	}
+	return append(rules, "host all all all reject")
+}
+
+// Secure asks the server for TLS, which answers with one letter.
+func (Engine) Secure(ctx context.Context, conn net.Conn, config *tls.Config) (*tls.Conn, error) {
+	stop := context.AfterFunc(ctx, func() { conn.SetDeadline(time.Now()) })
+	defer stop()
+	if _, err := conn.Write([]byte{0, 0, 0, 8, 4, 210, 22, 47}); err != nil {
+		return nil, err
+	}
+	answer := make([]byte, 1)
+	if _, err := io.ReadFull(conn, answer); err != nil {
+		return nil, err
+	}
+	if answer[0] != 'S' {
+		return nil, errors.New("the server does not speak TLS")
+	}
+	secured := tls.Client(conn, config)
+	return secured, secured.HandshakeContext(ctx)
+}
+
+// Establish makes database main as the last thing but the walls, whose edition is the last thing of all. Only one does
+// so at a time.
+func (Engine) Establish(ctx context.Context, n engine.Node) error {
+	s, err := parseSettings(n)
+	if err != nil {
+		return err
+	}
+	return withAdminIn(ctx, n, foreign, func(conn *pgx.Conn) error {
+		if _, err := conn.Exec(ctx, "SELECT pg_advisory_lock(hashtext('backstay'))"); err != nil {
+			return err
+		}
+		if err := makeMain(ctx, conn, s.locale); err != nil {
+			return fmt.Errorf("make the database: %w", err)
+		}
+		return withAdmin(ctx, n, func(conn *pgx.Conn) error { return buildWalls(ctx, conn) })
+	})
+}
+
+func makeMain(ctx context.Context, conn *pgx.Conn, locale string) error {
+	var hasMain, hasOwner bool
+	err := conn.QueryRow(ctx, "SELECT EXISTS (SELECT FROM pg_database WHERE datname = '"+database+"'), "+
+		"EXISTS (SELECT FROM pg_roles WHERE rolname = '"+owner+"')").Scan(&hasMain, &hasOwner)
+	if err != nil || hasMain {
+		return err
+	}
+	if !hasOwner {
+		if _, err := conn.Exec(ctx, rolesSQL); err != nil { // one transaction
+			return err
+		}
+	}
+	_, err = conn.Exec(ctx, "REVOKE ALL ON DATABASE "+foreign+", template1 FROM PUBLIC")
+	if err != nil {
+		return err
+	}
+	create := "CREATE DATABASE " + database + " TEMPLATE template0 STRATEGY file_copy ENCODING 'UTF8' LOCALE 'C.UTF-8'"
+	if locale != "" {
+		create += " LOCALE_PROVIDER icu ICU_LOCALE " + quoteText(locale)
+	}
+	_, err = conn.Exec(ctx, create)
+	return err
+}
+
+// buildWalls runs what Prepare's data directories have in them, unless it was run: Configure brings it up to date. Other
+// statements than queries are not counted, see extensions.
+func buildWalls(ctx context.Context, conn *pgx.Conn) error {
+	has, err := triggerComment(ctx, conn, "backstay_read_only")
+	if err != nil || has != "" {
+		return err
+	}
+	_, err = conn.Exec(ctx, rightsSQL+"\nALTER DATABASE "+database+" SET "+statistics+".track_utility = off;\n"+walls())
+	return err
+}
+
+// observation asks for all that Observe tells, as JSON: the server, and who follows it.
+const observation = `SELECT jsonb_build_object(
+    'Edition', coalesce(current_setting('` + edited + `', true), ''),
+    'Restart', EXISTS (SELECT FROM pg_settings WHERE pending_restart),
+    'Started', pg_postmaster_start_time(),
+    'Protected', current_setting('synchronous_standby_names') <> '' AND EXISTS (
+        SELECT FROM pg_stat_replication WHERE state = 'streaming' AND sync_state IN ('sync', 'quorum')),
+    'Followers', (SELECT coalesce(jsonb_agg(jsonb_build_object(
+            'Name', application_name,
+            'InStep', state = 'streaming',
+            'Lag', greatest(0, coalesce(pg_wal_lsn_diff(pg_current_wal_flush_lsn(), replay_lsn), 0))::bigint,
+            'Seconds', coalesce(extract(epoch FROM replay_lag), 0)::bigint) ORDER BY application_name), '[]')
+        FROM pg_stat_replication))`
+
+// Observe asks in a new session, which begins with what the server has read last.
+func (Engine) Observe(ctx context.Context, n engine.Node) (o engine.Observation, err error) {
+	err = withAdminIn(ctx, n, foreign, func(conn *pgx.Conn) error {
+		var all []byte
+		if err := conn.QueryRow(ctx, observation).Scan(&all); err != nil {
+			return err
+		}
+		return json.NewDecoder(bytes.NewReader(all)).Decode(&o)
+	})
+	if err != nil && backstay.KindOf(err) != backstay.Unavailable {
+		return o, backstay.Wrapf(err, backstay.Unavailable, "The database does not say how it is.")
+	}
+	return o, err
+}

@@ -1,0 +1,208 @@
+package postgres_test
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/backstay/backstay"
+	"github.com/backstay/backstay/engine"
+	"github.com/backstay/backstay/engine/enginetest"
+	"github.com/backstay/backstay/engine/postgres"
+	"github.com/backstay/backstay/internal/wait"
+)
+
+const superuserPassword = "of the server's first superuser"
+
+// hosted is a server that somebody else has made, as an operator does it: with another superuser, by plain initdb.
+func hosted(t *testing.T) server {
+	t.Helper()
+	n := enginetest.NewNode(t, postgres.Engine{})
+	if n.Account != nil { // initdb wants a user that has a name
+		n.Account = &engine.Account{UID: 65534, GID: 65534}
+		if err := os.Chown(n.RunDir, 65534, 65534); err != nil {
+			t.Fatal(err)
+		}
+	}
+	h, err := postgres.Engine{}.Hosting(abroad(n))
+	if err != nil {
+		t.Fatal(err)
+	}
+	run := func(program string, args ...string) *exec.Cmd {
+		cmd := exec.Command(filepath.Join(n.Installation.Dir, program), args...)
+		cmd.Dir, cmd.Env = "/", []string{"PATH=/usr/bin:/bin", "LC_ALL=C"}
+		if n.Account != nil {
+			cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: n.Account.UID, Gid: n.Account.GID}}
+		}
+		return cmd
+	}
+	n.DataDir = filepath.Join(n.RunDir, "data")
+	password := filepath.Join(n.RunDir, "password")
+	give := func(path, text string) {
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		uid, gid := n.Account.IDs()
+		if err := os.Chown(path, uid, gid); err != nil {
+			t.Fatal(err)
+		}
+	}
+	give(password, superuserPassword)
+	out, err := run("initdb", "-D", n.DataDir, "-U", "postgres", "--pwfile", password, "-N", "-E", "UTF8",
+		"--locale=C").CombinedOutput()
+	if err != nil {
+		t.Fatalf("initdb: %s", out)
+	}
+	var conf strings.Builder
+	for name, value := range h.Parameters {
+		conf.WriteString(name + " = '" + strings.ReplaceAll(value, "'", "''") + "'\n")
+	}
+	conf.WriteString("shared_preload_libraries = '" + strings.Join(h.Libraries, ", ") + "'\nssl = on\nfsync = off\n" +
+		"listen_addresses = '127.0.0.1'\nport = " + strconv.Itoa(n.Endpoint.Port) +
+		"\nunix_socket_directories = '" + n.RunDir + "'\n")
+	give(filepath.Join(n.DataDir, "postgresql.conf"), conf.String())
+	give(filepath.Join(n.DataDir, "pg_hba.conf"), strings.Join(h.Rules, "\n")+"\n")
+	give(filepath.Join(n.DataDir, "server.crt"), n.TLS.Leaf)
+	give(filepath.Join(n.DataDir, "server.key"), n.TLS.Key.Reveal())
+	cmd := run("postgres", "-D", n.DataDir)
+	cmd.Stderr = t.Output()
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		cmd.Process.Signal(syscall.SIGQUIT)
+		cmd.Wait()
+	})
+	far := abroad(n)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	err = wait.Until(ctx, wait.Every(10*time.Millisecond), func() (again bool, err error) {
+		_, err = postgres.Engine{}.Observe(ctx, far)
+		return err != nil, err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return server{far}
+}
+
+// abroad is the node as who administers it over the network knows it.
+func abroad(n engine.Node) engine.Node {
+	address := net.JoinHostPort("127.0.0.1", strconv.Itoa(n.Endpoint.Port))
+	trusted := x509.NewCertPool()
+	trusted.AppendCertsFromPEM([]byte(n.TLS.Authority))
+	return engine.Node{
+		Instance: n.Instance, Endpoint: n.Endpoint, TLS: n.TLS, Size: n.Size, Ports: n.Ports, Settings: n.Settings,
+		Installation: engine.Installation{
+			Product: "PostgreSQL", Version: n.Installation.Version, FullVersion: n.Installation.FullVersion,
+		},
+		Admin: engine.Admin{
+			User:   "postgres",
+			Secret: func() (backstay.Secret, error) { return superuserPassword, nil },
+			Dial: func(ctx context.Context) (net.Conn, error) {
+				conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", address)
+				if err != nil {
+					return nil, err
+				}
+				return postgres.Engine{}.Secure(ctx, conn, &tls.Config{RootCAs: trusted, ServerName: n.Endpoint.Host})
+			},
+		},
+	}
+}
+
+// TestHosted has a server that others run be what one of ours is.
+func TestHosted(t *testing.T) {
+	t.Parallel()
+	s := hosted(t)
+	var crowd sync.WaitGroup
+	for range 4 {
+		crowd.Go(func() {
+			if err := (postgres.Engine{}).Establish(t.Context(), s.Node); err != nil {
+				t.Errorf("Establish: %v", err)
+			}
+		})
+	}
+	crowd.Wait()
+	if err := (postgres.Engine{}).Configure(t.Context(), s.Node); err != nil {
+		t.Fatalf("Configure: %v", err)
+	}
+	h, err := postgres.Engine{}.Hosting(s.Node)
+	o, seen := postgres.Engine{}.Observe(t.Context(), s.Node)
+	if err != nil || seen != nil || o.Edition != h.Edition || o.Restart || o.Protected || len(o.Followers) > 0 {
+		t.Errorf("observed %+v (%v, %v), want edition %q", o, err, seen, h.Edition)
+	}
+	b, r := s.bind(t), s.bindReadOnly(t)
+	app, reader := b.connect(t), r.connect(t)
+	app.want(t, "SELECT current_user", "owner")
+	app.do(t, "CREATE EXTENSION hstore", "CREATE TABLE t (x hstore)", "INSERT INTO t VALUES ('a=>1')")
+	app.refused(t, "CREATE EXTENSION dblink", "42501")
+	app.refused(t, "CREATE ROLE another", "42501")
+	app.refused(t, "COPY t TO PROGRAM 'cat'", "42501")
+	reader.want(t, "SELECT count(*) FROM t", "1")
+	reader.do(t, "SET default_transaction_read_only = off")
+	reader.refused(t, "INSERT INTO t VALUES ('b=>1')", "42501")
+	reader.refused(t, "CREATE TEMPORARY TABLE mine ()", "42501")
+	app.want(t, "SELECT current_setting('pg_stat_statements.track_utility')", "off")
+	s.wantOnlyMain(t, b)
+	b.unbind(t)
+	app.refused(t, "SELECT", "57P01")
+	r.unbind(t)
+}
+
+// wantOnlyMain tries the credentials of a binding without TLS, and in the other databases that there are.
+func (s server) wantOnlyMain(t *testing.T, b binding) {
+	t.Helper()
+	plain, err := pgx.ParseConfig(b.credentials["uri"].(string) + "?sslmode=disable")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := pgx.ConnectConfig(t.Context(), plain); stateOf(err) != "28000" {
+		t.Errorf("without TLS: %v, want it to be refused", err)
+	}
+	for _, name := range []string{"postgres", "template1"} {
+		cfg, err := pgx.ParseConfig(b.credentials["uri"].(string) + "?sslmode=require")
+		if err != nil {
+			t.Fatal(err)
+		}
+		cfg.Database = name
+		if _, err := pgx.ConnectConfig(t.Context(), cfg); stateOf(err) != "28000" {
+			t.Errorf("database %s: %v, want it to be refused", name, err)
+		}
+	}
+}
+
+// TestHostedCollation makes the database with the order that was asked for, whatever the server was made with.
+func TestHostedCollation(t *testing.T) {
+	t.Parallel()
+	s := hosted(t)
+	s.Settings = []byte(`{"collation": "en-GB"}`)
+	if err := (postgres.Engine{}).Establish(t.Context(), s.Node); err != nil {
+		t.Fatalf("Establish: %v", err)
+	}
+	s.bind(t).connect(t).want(t, "SELECT string_agg(x, '' ORDER BY x) FROM unnest(ARRAY['B', 'a', 'C']) AS x", "aBC")
+}
+
+// TestHostedEndsBlockers has the administrator come by tenants that hold what is needed, here too.
+func TestHostedEndsBlockers(t *testing.T) {
+	t.Parallel()
+	s := hosted(t)
+	if err := (postgres.Engine{}).Establish(t.Context(), s.Node); err != nil {
+		t.Fatalf("Establish: %v", err)
+	}
+	b := s.bind(t)
+	app := b.connect(t)
+	app.do(t, "BEGIN", "ALTER ROLE CURRENT_USER SET work_mem = '1MB'")
+	b.unbind(t)
+}
