@@ -1,0 +1,48 @@
+package kubernetes
+
+import (
+	"context"
+	"log/slog"
+	"net"
+	"time"
+
+	"k8s.io/client-go/dynamic"
+
+	"github.com/backstay/backstay/engine"
+)
+
+// Operator is the version of CloudNativePG that this package was tried with, up to the last number.
+const Operator = "1.28"
+
+// Config is what a Backend needs to know.
+type Config struct {
+	Client            dynamic.Interface
+	Namespace         string // of all instances
+	OperatorNamespace string // where CloudNativePG runs; empty: cnpg-system
+	Engines           map[string]engine.Engine
+	Images            []Image // the newest first
+	StorageClass      string
+	Exposure          Exposure
+	// Dial opens a connection from here to an instance's endpoint, or to a service inside the cluster where it has
+	// none; nil: as the operating system does.
+	Dial func(ctx context.Context, network, address string) (net.Conn, error)
+	Now  func() time.Time
+	Log  *slog.Logger
+}
+
+// Image is a version of an engine that instances can have.
+type Image struct {
+	Engine      string `json:"engine"`
+	Version     string `json:"version"`      // as plans name it: "15"
+	FullVersion string `json:"full_version"` // "15.18"
+	Name        string `json:"image"`        // that the cluster pulls, or has
+}
+
+// Exposure is how credentials name an instance. The zero Exposure is the service's name inside the cluster.
+type Exposure struct {
+	// Host has each instance be reached at a port of the nodes, by this name or address.
+	Host        string
+	First, Last int // of the ports
+}
+
+func (e Exposure) byNode() bool { return e.Host != "" }

@@ -1,0 +1,351 @@
+package kubernetes
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/backstay/backstay"
+	"github.com/backstay/backstay/backend"
+	"github.com/backstay/backstay/engine"
+)
+
+// Inventory has no versions where the operator is missing, or is another one than this package was tried with.
+func (b *Backend) Inventory(ctx context.Context) (backend.Inventory, error) {
+	i := backend.Inventory{Engines: []backend.EngineVersion{}}
+	if err := b.ready(ctx); err != nil {
+		return i, err
+	}
+	if err := b.operated(ctx); err != nil {
+		b.Log.Warn("no service instances can be made on Kubernetes", "error", err)
+		return i, nil
+	}
+	for _, image := range b.Images {
+		v := backend.EngineVersion{
+			Engine: image.Engine, Product: product, Version: image.Version, FullVersion: image.FullVersion, Nodes: mostNodes,
+		}
+		if t, ok := b.Engines[image.Engine].(engine.Tunable); ok {
+			installation := engine.Installation{Product: product, Version: image.Version, FullVersion: image.FullVersion}
+			v.Settings = t.Tuning(installation).Schema()
+		}
+		i.Engines = append(i.Engines, v)
+	}
+	i.Room.Memory = b.room(ctx)
+	return i, nil
+}
+
+// operated refuses where CloudNativePG is missing, or another one than this package was tried with. Whoever may not
+// read what version it has gets no refusal: the cluster may be another's.
+func (b *Backend) operated(ctx context.Context) error {
+	if _, err := b.list(ctx, clusters, recordLabel); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, answerLimit)
+	defer cancel()
+	o, err := b.Client.Resource(deployments).Namespace(b.OperatorNamespace).Get(ctx, "cnpg-controller-manager",
+		metav1.GetOptions{})
+	if err != nil {
+		return nil
+	}
+	for _, c := range mapsOf(o, "spec", "template", "spec", "containers") {
+		image := fmt.Sprint(c["image"])
+		tag := image[strings.LastIndexByte(image, ':')+1:]
+		if c["name"] == "manager" && !strings.HasPrefix(tag, Operator+".") {
+			return backstay.Errorf(backstay.Unavailable, "The Kubernetes cluster has CloudNativePG %s. It takes %s.",
+				tag, Operator)
+		}
+	}
+	return nil
+}
+
+// room is the memory of the largest machine that takes instances; 0: that may not be read.
+func (b *Backend) room(ctx context.Context) (most backstay.Bytes) {
+	ctx, cancel := context.WithTimeout(ctx, answerLimit)
+	defer cancel()
+	all, err := b.Client.Resource(nodes).List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return 0
+	}
+	for _, o := range all.Items {
+		if closed, _, _ := unstructured.NestedBool(o.Object, "spec", "unschedulable"); closed {
+			continue
+		}
+		if q, err := resource.ParseQuantity(text(&o, "status", "allocatable", "memory")); err == nil {
+			most = max(most, backstay.Bytes(q.Value()))
+		}
+	}
+	return most
+}
+
+// machines is how many of them take instances; 0: that may not be read.
+func (b *Backend) machines(ctx context.Context) (count int) {
+	ctx, cancel := context.WithTimeout(ctx, answerLimit)
+	defer cancel()
+	all, err := b.Client.Resource(nodes).List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return 0
+	}
+	return len(all.Items)
+}
+
+// grows tells whether volumes of the storage class can become larger.
+func (b *Backend) grows(ctx context.Context) bool {
+	ctx, cancel := context.WithTimeout(ctx, answerLimit)
+	defer cancel()
+	o, err := b.Client.Resource(classes).Get(ctx, b.StorageClass, metav1.GetOptions{})
+	if err != nil {
+		return false
+	}
+	allowed, _, _ := unstructured.NestedBool(o.Object, "allowVolumeExpansion")
+	return allowed
+}
+
+// acceptable refuses what Apply refuses.
+func (b *Backend) acceptable(ctx context.Context, r record, s backend.Spec) error {
+	if err := b.refusal(s); err != nil {
+		return err
+	}
+	grows := r.Reached != nil && s.Size.Storage > r.Reached.Size.Storage && b.grows(ctx)
+	return b.changeable(r, s, grows)
+}
+
+// Admit also has the cluster try the Cluster, without making it.
+func (b *Backend) Admit(ctx context.Context, s backend.Spec) error {
+	_, r, err := b.find(ctx, s.Instance)
+	if err != nil && backstay.KindOf(err) != backstay.NotFound {
+		return err
+	}
+	fresh := err != nil
+	if err := b.acceptable(ctx, r, s); err != nil {
+		return err
+	}
+	if err := b.operated(ctx); err != nil {
+		return err
+	}
+	w, err := b.wishFor(r.next(s), s)
+	if err != nil {
+		return err
+	}
+	if most := b.room(ctx); most > 0 && w.memory > most {
+		return backstay.Errorf(backstay.Unsupported,
+			"No machine of the Kubernetes cluster has the memory for it: it takes %s, and the largest has %s.", w.memory, most)
+	}
+	if fresh && b.Exposure.byNode() && !s.Private {
+		if _, err := b.freePort(); err != nil {
+			return err
+		}
+	}
+	return b.apply(ctx, w.cluster(), true)
+}
+
+// Names are those that clients may use, besides the one that credentials name.
+func (b *Backend) Names(_ context.Context, s backend.Spec) ([]string, error) {
+	if err := b.refusal(s); err != nil {
+		return nil, err
+	}
+	inside := b.service(s.Instance)
+	names := []string{inside, inside + ".cluster.local", nameOf(s.Instance) + "-rw"}
+	if b.Exposure.byNode() {
+		return append([]string{b.Exposure.Host}, names...), nil
+	}
+	return names, nil
+}
+
+func (b *Backend) Apply(ctx context.Context, s backend.Spec) error {
+	if err := b.ready(ctx); err != nil {
+		return err
+	}
+	if err := b.refusal(s); err != nil {
+		return err
+	}
+	if !s.Private && (s.TLS.Leaf == "" || s.TLS.Authority == "") {
+		return backstay.Errorf(backstay.Unsupported,
+			"Service instances on Kubernetes need a certificate, with the authority that has issued it.")
+	}
+	for {
+		in := b.instance(s.Instance)
+		gone, err := in.accept(ctx, s)
+		if !gone {
+			return err
+		}
+	}
+}
+
+// accept makes a Spec the wanted one. It does not where the instance has just gone: another one has its id then.
+func (in *instance) accept(ctx context.Context, s backend.Spec) (gone bool, err error) {
+	in.write.Lock()
+	defer in.write.Unlock()
+	in.mu.Lock()
+	gone = in.gone
+	in.mu.Unlock()
+	if gone {
+		return true, nil
+	}
+	r, known := in.known()
+	switch {
+	case known && r.Removing:
+		return false, backstay.Errorf(backstay.Busy, "The service instance is being deleted.")
+	case known && s.Generation < r.Spec.Generation:
+		return false, backstay.Errorf(backstay.Busy, "Generation %d of the service instance is wanted already.",
+			r.Spec.Generation)
+	case known && s.Generation == r.Spec.Generation:
+		return false, nil
+	}
+	if err := in.b.acceptable(ctx, r, s); err != nil {
+		return false, err
+	}
+	next := r.next(s)
+	if !known {
+		in.b.ports.Lock()
+		defer in.b.ports.Unlock()
+		next = record{Spec: s, Served: s.Served != nil, Spread: in.b.machines(ctx) >= s.AllNodes()}
+		if next.Port, err = in.b.portFor(s); err != nil {
+			return false, err
+		}
+	}
+	if err := in.save(ctx, next); err != nil {
+		return false, err
+	}
+	if !known {
+		in.start(next)
+		return false, nil
+	}
+	st, _, _ := in.look()
+	st.Wanted, st.Obstacle = s.Generation, backend.Obstacle{}
+	if st.Phase == backend.Failing {
+		st.Phase, st.Message = backend.Starting, "The service instance is looked at with what is wanted now."
+	}
+	in.tell(st)
+	in.wake()
+	return false, nil
+}
+
+// portFor gives an instance a port of the machines, where it is to have one: the one that it had, or a free one.
+func (b *Backend) portFor(s backend.Spec) (int, error) {
+	switch {
+	case !b.Exposure.byNode() || s.Private:
+		return 0, nil
+	case s.Served != nil && s.Served.Endpoint.Port > 0:
+		return s.Served.Endpoint.Port, nil
+	}
+	return b.freePort()
+}
+
+// freePort is a port that no instance has. Whoever is to have it holds ports until that is in its record.
+func (b *Backend) freePort() (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	taken := map[int]bool{}
+	for _, in := range b.instances {
+		if r, known := in.known(); known {
+			taken[r.Port] = true
+		}
+	}
+	for n := b.Exposure.First; n <= b.Exposure.Last; n++ {
+		if !taken[n] {
+			return n, nil
+		}
+	}
+	return 0, backstay.Errorf(backstay.Unavailable, "All ports of the Kubernetes cluster that are for service instances "+
+		"are in use, from %s to %s.", strconv.Itoa(b.Exposure.First), strconv.Itoa(b.Exposure.Last))
+}
+
+func (b *Backend) Await(ctx context.Context, id backstay.InstanceID, revision int64) (backend.Status, error) {
+	in, _, err := b.find(ctx, id)
+	if err != nil {
+		return backend.Status{}, err
+	}
+	for {
+		st, gone, changed := in.look()
+		switch {
+		case gone:
+			return backend.Status{}, backstay.Errorf(backstay.NotFound, "There is no service instance %q on Kubernetes.", id)
+		case st.Revision > revision:
+			return st, nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return backend.Status{}, ctx.Err()
+		case <-b.ctx.Done():
+			return backend.Status{}, backstay.Errorf(backstay.Unavailable, "Backstay is about to end.")
+		}
+	}
+}
+
+func (b *Backend) Unwell(ctx context.Context) (all []backend.Status, err error) {
+	if err := b.ready(ctx); err != nil {
+		return nil, err
+	}
+	for _, in := range b.known() {
+		st, gone, _ := in.look()
+		if !gone && (st.Phase == backend.Failing || st.Obstacle.Sentence != "" || len(st.Troubles) > 0) {
+			all = append(all, st)
+		}
+	}
+	slices.SortFunc(all, func(x, y backend.Status) int { return cmp.Compare(x.Instance, y.Instance) })
+	return all, nil
+}
+
+func (b *Backend) known() []*instance {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return slices.Collect(maps.Values(b.instances))
+}
+
+func (b *Backend) Held(ctx context.Context) (map[backstay.InstanceID]int64, error) {
+	if err := b.ready(ctx); err != nil {
+		return nil, err
+	}
+	held := map[backstay.InstanceID]int64{}
+	for _, in := range b.known() {
+		if r, known := in.known(); known {
+			held[in.id] = r.Spec.Generation
+		}
+	}
+	return held, nil
+}
+
+func (b *Backend) Remove(ctx context.Context, id backstay.InstanceID) error {
+	in, _, err := b.find(ctx, id)
+	if err != nil {
+		return err
+	}
+	in.write.Lock()
+	defer in.write.Unlock()
+	r, known := in.known()
+	if !known {
+		return backstay.Errorf(backstay.NotFound, "There is no service instance %q on Kubernetes.", id)
+	}
+	if r.Removing {
+		return nil
+	}
+	r.Removing = true
+	if err := in.save(ctx, r); err != nil {
+		return err
+	}
+	in.tell(situation{record: r, endpoint: b.endpoint(r)}.status())
+	in.wake()
+	return nil
+}
+
+// handOver asks the operator to make another node the primary.
+func (b *Backend) handOver(ctx context.Context, id backstay.InstanceID, heir string, now time.Time) error {
+	ctx, cancel := context.WithTimeout(ctx, answerLimit)
+	defer cancel()
+	patch := fmt.Sprintf(`{"status": {"targetPrimary": %q, "targetPrimaryTimestamp": %q, "phase": "Switchover in progress"}}`,
+		heir, now.UTC().Format("2006-01-02T15:04:05.000000Z"))
+	_, err := b.in(clusters).Patch(ctx, nameOf(id), types.MergePatchType, []byte(patch),
+		metav1.PatchOptions{FieldManager: manager}, "status")
+	return classified(err)
+}

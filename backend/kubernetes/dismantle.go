@@ -1,0 +1,80 @@
+package kubernetes
+
+import (
+	"context"
+	"time"
+
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"github.com/backstay/backstay/backend"
+)
+
+// dismantle ends what an instance consists of, step by step: the Cluster first, with which the operator's objects and
+// the data go, then ours, and the record when nothing else is left. Each step may have been done before.
+func (in *instance) dismantle(ctx context.Context, r record) time.Duration {
+	in.tell(situation{record: r, view: in.b.view(in.id), endpoint: in.b.endpoint(r)}.status())
+	left, err := in.b.takeDown(ctx, r)
+	if err == nil && left == 0 {
+		err = in.forget(ctx)
+	}
+	switch {
+	case err != nil:
+		in.b.Log.Warn("an instance cannot be removed yet", "instance", in.id, "error", err)
+		return remote
+	case left > 0:
+		return tight
+	}
+	return 0
+}
+
+// takeDown removes what there is but the record, and tells how much of it is still there.
+func (b *Backend) takeDown(ctx context.Context, r record) (left int, err error) {
+	name := nameOf(r.Spec.Instance)
+	if err := b.remove(ctx, clusters, name); err != nil {
+		return 0, err
+	}
+	cluster, err := b.get(ctx, clusters, name)
+	if err != nil || cluster != nil {
+		return 1, err
+	}
+	for _, resource := range []schema.GroupVersionResource{pods, claims, services, secrets} {
+		its, err := b.list(ctx, resource, clusterLabel+"="+name)
+		if err != nil {
+			return 0, err
+		}
+		left += len(its)
+	}
+	if left > 0 {
+		return left, nil
+	}
+	for _, resource := range []schema.GroupVersionResource{services, secrets, policies} {
+		ours, err := b.list(ctx, resource, instanceLabel+"="+string(r.Spec.Instance))
+		if err != nil {
+			return 0, err
+		}
+		for _, o := range ours {
+			if err := b.remove(ctx, resource, o.GetName()); err != nil {
+				return 0, err
+			}
+		}
+		left += len(ours)
+	}
+	return left, nil
+}
+
+// forget removes the record: the instance is gone.
+func (in *instance) forget(ctx context.Context) error {
+	in.write.Lock()
+	defer in.write.Unlock()
+	if err := in.b.remove(ctx, secrets, recordName(in.id)); err != nil {
+		return err
+	}
+	in.b.drop(in)
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	in.gone, in.held = true, nil
+	in.status = backend.Status{}
+	close(in.changed)
+	in.changed = make(chan struct{})
+	return nil
+}

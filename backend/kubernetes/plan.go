@@ -1,0 +1,155 @@
+package kubernetes
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+
+	"github.com/backstay/backstay"
+	"github.com/backstay/backstay/backend"
+	"github.com/backstay/backstay/engine"
+)
+
+const (
+	mostNodes = 3
+	// managing is what the operator's program takes in each node, besides the server.
+	managing = 64 * backstay.MB
+)
+
+// refusal is Unsupported for what this backend cannot do, whatever the cluster has, and Invalid for what nobody can.
+func (c *Config) refusal(s backend.Spec) error {
+	refuse := func(what string) error {
+		return backstay.Errorf(backstay.Unsupported, "Service instances on Kubernetes %s.", what)
+	}
+	if err := checkID(s.Instance); err != nil {
+		return err
+	}
+	e, known := c.Engines[s.Engine]
+	_, hosted := e.(engine.Hosted)
+	has := slices.ContainsFunc(c.Images, func(i Image) bool { return i.Engine == s.Engine })
+	switch {
+	case s.Generation < 1:
+		return backstay.Errorf(backstay.Invalid, "Generation %d of a service instance cannot be.", s.Generation)
+	case !known || !hosted || !has:
+		return refuse(fmt.Sprintf("are none of %s", cmp.Or(s.Engine, "no product")))
+	case s.Nodes > mostNodes:
+		return refuse(fmt.Sprintf("have %d nodes at most", mostNodes))
+	case s.FurtherReplicas() > 0 || s.Reading != (backend.Reading{}):
+		return refuse("have no replicas to read from yet")
+	case s.Volume.Encrypted:
+		return refuse("are not encrypted by Backstay: a storage class can do it")
+	case s.Backup != nil || s.Backups != 0:
+		return refuse("are not backed up yet")
+	case s.Origin != nil:
+		return refuse("cannot begin from a backup or from another one yet")
+	case s.RollBack:
+		return refuse("cannot return from an upgrade")
+	case s.Build != "" && c.image(s, "") == (Image{}):
+		return refuse(fmt.Sprintf("cannot have the build %s: there is no image of it", s.Build))
+	}
+	return nil
+}
+
+// changeable is Unsupported for what an instance that is there cannot become.
+func (c *Config) changeable(r record, s backend.Spec, grows bool) error {
+	if r.Reached == nil {
+		return nil
+	}
+	has := r.Reached.Size.Storage
+	switch {
+	case s.Engine != r.Reached.Engine:
+		return backstay.Errorf(backstay.Unsupported, "A service instance stays what it is.")
+	case s.Version != r.Reached.Version && c.image(s, "") != (Image{}):
+		return backstay.Errorf(backstay.Unsupported,
+			"Service instances on Kubernetes are not upgraded to another major version yet.")
+	case s.Private != r.Reached.Private:
+		return backstay.Errorf(backstay.Unsupported, "A service instance on Kubernetes keeps its endpoint, or has none.")
+	case s.Size.Storage < has:
+		return backstay.Errorf(backstay.Unsupported,
+			"Storage on Kubernetes cannot become less: the service instance has %s, and %s was asked for.",
+			has, s.Size.Storage)
+	case s.Size.Storage > has && !grows:
+		return backstay.Errorf(backstay.Unsupported,
+			"The storage class %q of the Kubernetes cluster lets no volume grow: the service instance keeps its %s.",
+			c.StorageClass, has)
+	}
+	return nil
+}
+
+// image is the one that a Spec asks for, or the zero Image. An instance that has a build keeps it, while there is an image.
+func (c *Config) image(s backend.Spec, build string) Image {
+	find := func(full string) Image {
+		for _, i := range c.Images {
+			if i.Engine == s.Engine && i.Version == s.Version && (full == "" || i.FullVersion == full) {
+				return i
+			}
+		}
+		return Image{}
+	}
+	if s.Build != "" {
+		return find(s.Build)
+	}
+	if i := find(build); i != (Image{}) {
+		return i
+	}
+	return find("")
+}
+
+// wishFor is what an instance is to consist of, or why it can never be.
+func (c *Config) wishFor(r record, s backend.Spec) (wish, error) {
+	image := c.image(s, r.Build)
+	if image == (Image{}) {
+		return wish{}, backstay.Errorf(backstay.Unsupported,
+			"There is no image of %s %s for the Kubernetes cluster.", s.Engine, cmp.Or(s.Build, s.Version))
+	}
+	n := c.node(r, s, image)
+	hosting, err := c.Engines[s.Engine].(engine.Hosted).Hosting(n)
+	if err != nil {
+		return wish{}, err
+	}
+	memory := s.Size.Memory
+	if b, ok := c.Engines[s.Engine].(engine.Bounded); ok {
+		memory = b.Bounds(n).Memory
+	}
+	return wish{
+		namespace: c.Namespace, operator: c.OperatorNamespace, spec: s, image: image, storageClass: c.StorageClass,
+		hosting: hosting, memory: memory + managing, spread: r.Spread, restarts: r.restarts(), port: r.Port,
+	}, nil
+}
+
+// restarts is how many restarts the operator is to know of: the last one only when it is known what it is to end.
+func (r record) restarts() int64 {
+	if r.Restarts.Owed && !r.Restarts.Noted {
+		return r.Restarts.Count - 1
+	}
+	return r.Restarts.Count
+}
+
+// node is an instance as its engine knows it, but for the way in.
+func (c *Config) node(r record, s backend.Spec, image Image) engine.Node {
+	n := engine.Node{
+		Instance: s.Instance, TLS: s.TLS, Size: s.Size, Settings: s.Settings, Endpoint: c.endpoint(r),
+		Installation: engine.Installation{Product: product, Version: image.Version, FullVersion: image.FullVersion},
+	}
+	if !s.Private {
+		n.Ports = []engine.Port{{Name: engine.ClientPort, Number: serverPort}}
+	}
+	if s.AllNodes() > 1 {
+		n.Replication = &engine.Replication{Name: "node"} // whatever its name: it has company
+	}
+	return n
+}
+
+// product is what users know the one engine as that there is here.
+const product = "PostgreSQL"
+
+// endpoint is what credentials name.
+func (c *Config) endpoint(r record) backstay.Endpoint {
+	switch {
+	case r.Spec.Private:
+		return backstay.Endpoint{}
+	case c.Exposure.byNode():
+		return backstay.Endpoint{Host: c.Exposure.Host, Port: r.Port}
+	}
+	return backstay.Endpoint{Host: c.service(r.Spec.Instance), Port: serverPort}
+}

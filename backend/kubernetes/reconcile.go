@@ -1,0 +1,304 @@
+package kubernetes
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"github.com/backstay/backstay"
+	"github.com/backstay/backstay/backend"
+	"github.com/backstay/backstay/engine"
+)
+
+// How long a reconciler pauses, unless something that is watched wakes it.
+const (
+	calm   = 5 * time.Second        // of an instance that is as wanted
+	tight  = 250 * time.Millisecond // while only the server itself can tell how far it is
+	remote = 2 * time.Second        // while Kubernetes is to tell
+)
+
+// run makes true what the record says until the instance is gone, or ctx ends.
+func (in *instance) run(ctx context.Context) {
+	for ctx.Err() == nil {
+		pause := in.pass(ctx)
+		if _, known := in.known(); !known {
+			return
+		}
+		timer := time.NewTimer(pause)
+		select {
+		case <-ctx.Done():
+		case <-in.awake:
+		case <-timer.C:
+		}
+		timer.Stop()
+	}
+}
+
+// pass looks at everything once, does what is to be done next, and says how it stands.
+func (in *instance) pass(ctx context.Context) (pause time.Duration) {
+	r, known := in.known()
+	switch {
+	case !known:
+		return 0
+	case r.Removing:
+		return in.dismantle(ctx, r)
+	}
+	s := situation{record: r, endpoint: in.b.endpoint(r)}
+	w, err := in.b.wishFor(r, r.Spec)
+	if err == nil && r.Reached != nil {
+		err = in.b.changeable(r, r.Spec, true) // whether it may grow was asked before
+	}
+	if isFinal(err) {
+		s.obstacle = obstacle(r.Spec, err)
+		if r.Reached != nil {
+			w, err = in.b.wishFor(r, *r.Reached)
+		}
+	}
+	if err != nil {
+		s.obstacle = obstacle(r.Spec, err)
+		in.tell(s.status())
+		return calm
+	}
+	s.wish = w
+	return in.pursue(ctx, s)
+}
+
+func obstacle(s backend.Spec, err error) backend.Obstacle {
+	return backend.Obstacle{Generation: s.Generation, Sentence: backstay.SentenceOf(err), Final: isFinal(err)}
+}
+
+// pursue brings an instance closer to its wish.
+func (in *instance) pursue(ctx context.Context, s situation) time.Duration {
+	s.view = in.b.view(in.id)
+	if s.view.Exists && !s.view.Gone { // before anything is changed: what is to end has to be known
+		s.seen = in.see(ctx, s)
+	} else {
+		s.seen = sight{err: backstay.Errorf(backstay.Unavailable, "The service instance is being prepared.")}
+	}
+	if saved, err := in.prepare(ctx, s); saved || err != nil {
+		return in.waiting(s, err)
+	}
+	if err := in.put(ctx, s); err != nil {
+		if s.obstacle.Sentence == "" {
+			s.obstacle = obstacle(s.record.Spec, err)
+		}
+		in.tell(s.status())
+		return remote
+	}
+	return in.conclude(ctx, s)
+}
+
+// waiting is the pause before what was noted is acted on, or before it is tried again to note it.
+func (in *instance) waiting(s situation, err error) time.Duration {
+	if err == nil {
+		return 0
+	}
+	in.b.Log.Warn("what an instance is to become cannot be noted", "instance", in.id, "error", err)
+	in.tell(s.status())
+	return remote
+}
+
+// prepare notes, before a restart or a failover that is owed, what will have ended when it has come true.
+func (in *instance) prepare(ctx context.Context, s situation) (saved bool, err error) {
+	r := s.record
+	if !s.holds() {
+		return false, nil
+	}
+	if r.Restarts.Owed && !r.Restarts.Noted {
+		return in.change(ctx, r, func(r record) record {
+			r.Restarts.Noted, r.Restarts.Since = true, s.seen.observation.Started
+			return r
+		})
+	}
+	if r.Handed.Owed && r.Handed.From == "" && s.heir() != "" {
+		return in.change(ctx, r, func(r record) record {
+			r.Handed.From, r.Handed.Since = s.view.Primary, in.b.Now().UTC()
+			return r
+		})
+	}
+	return false, nil
+}
+
+// heir is a node that lacks nothing of what the primary has; empty: there is none.
+func (s situation) heir() string {
+	if s.seen.err != nil || !s.seen.observation.Protected {
+		return ""
+	}
+	for _, p := range s.view.Nodes {
+		if p.Ready && p.Name != s.view.Primary && s.seen.observation.HasInStep(p.Name) {
+			return p.Name
+		}
+	}
+	return ""
+}
+
+// put applies what differs from the wish, and has another node take over where that is owed.
+func (in *instance) put(ctx context.Context, s situation) error {
+	if err := in.b.synced(); err != nil {
+		return err
+	}
+	if s.record.Served && !s.view.Exists {
+		cluster, err := in.b.get(ctx, clusters, nameOf(in.id))
+		if err == nil && cluster == nil {
+			err = backstay.Errorf(backstay.Unavailable, "The Cluster of the service instance has been deleted from "+
+				"Kubernetes, and its data with it. Nothing is made in its place: delete the service instance, or restore it.")
+		}
+		if err != nil {
+			return err
+		}
+	}
+	for _, o := range s.wish.objects() {
+		there := named(in.b.views[kinds[o.GetKind()]].of(nameOf(in.id)), o.GetName())
+		if !drifted(there, o) {
+			continue
+		}
+		if !in.may(o, there) {
+			continue
+		}
+		if err := in.b.apply(ctx, o, false); err != nil {
+			return fmt.Errorf("apply %s %s: %w", o.GetKind(), o.GetName(), err)
+		}
+	}
+	r := s.record
+	if heir := s.heir(); r.Handed.Owed && r.Handed.From == s.view.Primary && s.view.Target == s.view.Primary && heir != "" {
+		return in.b.handOver(ctx, in.id, heir, in.b.Now())
+	}
+	return nil
+}
+
+// fight is how often, and when last, an object was applied that differed nevertheless.
+type fight struct {
+	wanted string // which edition of it
+	again  time.Time
+	pause  time.Duration
+}
+
+// may tells whether an object that differs is applied now. Whoever undoes what we apply is not fought in a loop: each
+// time it takes twice as long until it is done again, and the log tells.
+func (in *instance) may(o, there *unstructured.Unstructured) bool {
+	if in.fights == nil {
+		in.fights = map[string]*fight{}
+	}
+	key, wanted := o.GetKind()+" "+o.GetName(), fmt.Sprint(o.Object)
+	f := in.fights[key]
+	now := in.b.Now()
+	if f == nil || f.wanted != wanted || now.Sub(f.again) > 10*time.Minute {
+		in.fights[key] = &fight{wanted, now.Add(tight), tight}
+		return true
+	}
+	if now.Before(f.again) {
+		return false
+	}
+	f.pause = min(2*f.pause, 5*time.Minute)
+	f.again = now.Add(f.pause)
+	if there != nil && f.pause > time.Second {
+		in.b.Log.Warn("somebody changes what belongs to an instance: it is put back",
+			"instance", in.id, "object", key, "again", f.pause)
+	}
+	return true
+}
+
+// conclude notes what was reached, and tells how it stands.
+func (in *instance) conclude(ctx context.Context, s situation) time.Duration {
+	lacking := s.lacks()
+	fresh := s.record.Reached == nil || s.record.Reached.Generation < s.record.Spec.Generation
+	moved := s.seen.err == nil && s.view.Ready && s.view.Primary != s.record.Primary && s.record.Primary != ""
+	var err error
+	switch {
+	case s.holds() && fresh && lacking == "":
+		_, err = in.change(ctx, s.record, func(r record) record {
+			s.record = r
+			s.record = s.reached(in.b.Now().UTC())
+			return s.record
+		})
+	case moved:
+		_, err = in.change(ctx, s.record, func(r record) record {
+			s.record = s.noted(r, in.b.Now().UTC())
+			return s.record
+		})
+	}
+	if err != nil {
+		in.b.Log.Warn("what an instance has reached cannot be noted", "instance", in.id, "error", err)
+		return remote
+	}
+	if current, known := in.known(); !known || current.Removing || current.Spec.Generation != s.record.Spec.Generation {
+		return 0
+	}
+	if s.seen.unfit != nil && s.obstacle.Sentence == "" {
+		s.obstacle = obstacle(s.record.Spec, s.seen.unfit)
+		s.obstacle.Final = false
+	}
+	in.tell(s.status())
+	switch {
+	case s.record.Reached != nil && lacking == "":
+		return calm
+	case s.seen.err == nil || s.view.Ready || s.view.Primary != "":
+		return tight
+	}
+	return remote
+}
+
+// see connects as the administrator, and does what comes before an instance serves, once for each server and each wish.
+func (in *instance) see(ctx context.Context, s situation) (seen sight) {
+	if s.view.Primary == "" {
+		return sight{err: backstay.Errorf(backstay.Unavailable, "The service instance is being prepared.")}
+	}
+	ctx, cancel := context.WithTimeout(ctx, 2*answerLimit)
+	defer cancel()
+	n, way := in.b.into(s.record, s.wish, &in.users)
+	e := in.b.Engines[s.wish.spec.Engine]
+	if seen.observation, seen.err = way.engine.Observe(ctx, n); seen.err != nil {
+		return seen
+	}
+	seen.proved = way.proved(s.wish.spec.TLS)
+	key := fmt.Sprint(seen.observation.Started, s.view.Primary, s.wish.spec.Generation, s.record.Drops)
+	if in.configured != key {
+		switch err := in.furnish(ctx, s, n, way.engine); {
+		case err == nil:
+			in.configured = key
+		case s.record.Reached == nil || len(s.record.Drops) > 0:
+			seen.err = err
+			return seen
+		default:
+			seen.unfit = err
+		}
+	}
+	if tender, ok := e.(engine.Tender); ok {
+		now, mended, err := tender.Tend(ctx, n, in.tended)
+		if in.tended = now; len(mended) > 0 {
+			in.b.Log.Warn("users have changed what they must not: it is as before", "instance", in.id, "users", mended)
+		}
+		if err != nil {
+			seen.err = err
+			return seen
+		}
+	}
+	seen.err = e.Probe(ctx, n)
+	return seen
+}
+
+// furnish makes what bindings find in a server, and drops the users that are owed that.
+func (in *instance) furnish(ctx context.Context, s situation, n engine.Node, hosted engine.Hosted) error {
+	e := in.b.Engines[s.wish.spec.Engine]
+	if err := hosted.Establish(ctx, n); err != nil {
+		return err
+	}
+	if c, ok := e.(engine.Configurer); ok {
+		if err := c.Configure(ctx, n); err != nil {
+			return err
+		}
+	}
+	dropped := s.record.Drops
+	for _, name := range dropped {
+		if err := e.DropUser(ctx, n, name); err != nil {
+			return err
+		}
+	}
+	if len(dropped) == 0 {
+		return nil
+	}
+	_, err := in.change(ctx, s.record, func(r record) record { return r.without(dropped) })
+	return err
+}

@@ -1,0 +1,110 @@
+package kubernetes
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"github.com/backstay/backstay"
+	"github.com/backstay/backstay/backend"
+)
+
+// record is what is kept of an instance in a Secret of its own, made before anything else is and removed after
+// everything else: whatever crashes, it says what is wanted and how far that has come.
+type record struct {
+	Spec    backend.Spec  `json:"spec"`
+	Reached *backend.Spec `json:"reached,omitempty"` // that was reached last
+	// Served says that there was data once. A Cluster that is gone is then not made anew: it would be empty.
+	Served bool `json:"served,omitempty"`
+	// Spread has nodes of one instance never share a machine. It is decided once, since a change would end them all.
+	Spread   bool              `json:"spread,omitempty"`
+	Port     int               `json:"port,omitempty"`  // of the machines, where Exposure is by these
+	Build    string            `json:"build,omitempty"` // that serves: no other is chosen unless that is asked for
+	Restarts asked             `json:"restarts,omitzero"`
+	Handed   asked             `json:"handed,omitzero"` // of failovers
+	Primary  string            `json:"primary,omitempty"`
+	Failover *backend.Failover `json:"failover,omitempty"`
+	Drops    []string          `json:"drops,omitempty"` // users to be dropped before it serves again
+	Removing bool              `json:"removing,omitempty"`
+}
+
+// asked is how often something was asked for that is done once each time.
+type asked struct {
+	Count int64     `json:"count"`           // so far
+	Owed  bool      `json:"owed,omitempty"`  // the last one has not come true
+	Noted bool      `json:"noted,omitempty"` // Since is that of the last one
+	Since time.Time `json:"since,omitzero"`  // when the server that is to end had started; zero: none served
+	From  string    `json:"from,omitempty"`  // the node that is to be the primary no longer
+}
+
+// LogValue is the record without what is secret.
+func (r record) LogValue() slog.Value { return backstay.RedactedValue(r) }
+
+// next is the record with another Spec wanted. A Spec that asks for more restarts or failovers than the one before asks
+// for another one.
+func (r record) next(s backend.Spec) record {
+	if s.Restarts > r.Spec.Restarts {
+		r.Restarts = asked{Count: r.Restarts.Count + 1, Owed: true}
+	}
+	if s.Failovers > r.Spec.Failovers {
+		r.Handed = asked{Count: r.Handed.Count + 1, Owed: true}
+	}
+	r.Spec = s
+	r.Served = r.Served || s.Served != nil
+	return r
+}
+
+// standing is the Spec that the instance is held to where the wanted one cannot be.
+func (r record) standing() backend.Spec {
+	if r.Reached != nil {
+		return *r.Reached
+	}
+	return r.Spec
+}
+
+// object is the Secret that keeps the record.
+func (r record) object(namespace string) (*unstructured.Unstructured, error) {
+	text, err := json.Marshal(r)
+	if err != nil {
+		return nil, err
+	}
+	o := newObject("v1", "Secret", namespace, recordName(r.Spec.Instance), r.Spec.Instance)
+	o.SetLabels(map[string]string{managedBy: manager, recordLabel: string(r.Spec.Instance)})
+	o.Object["type"] = "backstay/record"
+	o.Object["data"] = map[string]any{"record": base64.StdEncoding.EncodeToString(text)}
+	return o, nil
+}
+
+// readRecord reads what object has written.
+func readRecord(o *unstructured.Unstructured) (r record, err error) {
+	text, _, err := unstructured.NestedString(o.Object, "data", "record")
+	if err != nil {
+		return r, fmt.Errorf("read %s: %w", o.GetName(), err)
+	}
+	raw, err := base64.StdEncoding.DecodeString(text)
+	if err == nil {
+		err = json.Unmarshal(raw, &r)
+	}
+	if err == nil && recordName(r.Spec.Instance) != o.GetName() {
+		err = fmt.Errorf("it is that of instance %q", r.Spec.Instance)
+	}
+	if err != nil {
+		return r, fmt.Errorf("read %s: %w", o.GetName(), err)
+	}
+	return r, nil
+}
+
+// newObject is an object of an instance, with our labels.
+func newObject(version, kind, namespace, name string, id backstay.InstanceID) *unstructured.Unstructured {
+	o := &unstructured.Unstructured{Object: map[string]any{}}
+	o.SetAPIVersion(version)
+	o.SetKind(kind)
+	o.SetNamespace(namespace)
+	o.SetName(name)
+	o.SetLabels(map[string]string{managedBy: manager, instanceLabel: string(id)})
+	return o
+}

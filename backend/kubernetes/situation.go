@@ -1,0 +1,171 @@
+package kubernetes
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/backstay/backstay"
+	"github.com/backstay/backstay/backend"
+	"github.com/backstay/backstay/engine"
+)
+
+// situation is all that a status is told from. Nothing that follows asks anybody else.
+type situation struct {
+	record    record
+	wish      wish // that the instance is held to
+	view      view
+	seen      sight
+	endpoint  backstay.Endpoint
+	described string           // what the engine says of an instance that serves
+	obstacle  backend.Obstacle // why the wanted generation is not even begun
+}
+
+// sight is what a connection of our own to the address in the credentials has found.
+type sight struct {
+	observation engine.Observation
+	proved      bool  // it has proved itself by the certificate that is wanted
+	err         error // nil: the instance serves, and all that it owes before that is done
+	unfit       error // why it serves, and not as the wish has it
+}
+
+// holds tells whether the instance is held to the Spec that is wanted.
+func (s situation) holds() bool { return s.wish.spec.Generation == s.record.Spec.Generation }
+
+// lacks says what is still to come until the instance is as the wish has it; empty: it is.
+func (s situation) lacks() string {
+	o := s.seen.observation
+	switch {
+	case !s.view.Exists:
+		return "The service instance is being prepared."
+	case s.seen.err != nil:
+		return s.awaited()
+	case s.seen.unfit != nil:
+		return backstay.SentenceOf(s.seen.unfit)
+	case o.Edition != s.wish.hosting.Edition:
+		return "The server has not read its configuration yet."
+	case o.Restart:
+		return "The server is about to start again with its configuration."
+	case !s.wish.spec.Private && !s.seen.proved:
+		return "The server does not prove itself by the new certificate yet."
+	case !s.complete():
+		return "Nodes are being made or replaced."
+	case s.record.Restarts.Owed && !(s.record.Restarts.Noted && o.Started.After(s.record.Restarts.Since)):
+		return "The server is about to start again."
+	case s.record.Handed.Owed && (s.record.Handed.From == "" || s.view.Primary == s.record.Handed.From):
+		return "Another node is about to take over."
+	case !s.view.Ready:
+		return s.awaited()
+	case s.wish.spec.AllNodes() > 1 && !o.Protected:
+		return "The standby does not follow yet."
+	}
+	return ""
+}
+
+// awaited says what a server that does not serve, or not all of, is waited for.
+func (s situation) awaited() string {
+	if t := s.view.trouble(); t != "" {
+		return t
+	}
+	if s.view.Reason != "" && !s.view.Ready {
+		return fmt.Sprintf("Kubernetes is not done: %s.", trimmed(s.view.Reason))
+	}
+	if s.seen.err != nil {
+		return backstay.SentenceOf(s.seen.err)
+	}
+	return "Kubernetes is not done."
+}
+
+// complete tells whether the nodes are those that are wanted, all of them and no others.
+func (s situation) complete() bool {
+	if len(s.view.Nodes) != s.wish.spec.AllNodes() {
+		return false
+	}
+	for _, p := range s.view.Nodes {
+		if !p.Ready || p.Memory != quantity(s.wish.memory) || p.Image != s.wish.image.Name {
+			return false
+		}
+	}
+	return true
+}
+
+// status is what is told of the instance. Its generation is that of the record: who has reached one, notes that first.
+func (s situation) status() backend.Status {
+	r := s.record
+	st := backend.Status{Instance: r.Spec.Instance, Wanted: r.Spec.Generation, Failover: r.Failover, Build: r.Build,
+		Obstacle: s.obstacle}
+	if r.Reached != nil {
+		st.Generation = r.Reached.Generation
+		st.Endpoint = s.endpoint
+	}
+	st.Nodes = s.nodes()
+	lacking := s.lacks()
+	if trouble := s.view.trouble(); trouble != "" && st.Obstacle.Sentence == "" && s.holds() && st.Generation < st.Wanted {
+		st.Obstacle = backend.Obstacle{Generation: st.Wanted, Sentence: trouble}
+	}
+	switch {
+	case r.Removing:
+		st.Phase, st.Message, st.Obstacle = backend.Removing, "The service instance is being deleted.", backend.Obstacle{}
+	case r.Reached != nil && s.seen.err == nil:
+		st.Phase, st.Message = backend.Running, s.described
+	case r.Reached == nil && s.obstacle.Sentence != "":
+		st.Phase, st.Message = backend.Failing, s.obstacle.Sentence
+	case r.Reached == nil && s.view.Primary == "":
+		st.Phase, st.Message = backend.Preparing, lacking
+	case r.Reached == nil || st.Generation < st.Wanted && s.obstacle.Sentence == "":
+		st.Phase, st.Message = backend.Starting, lacking
+	default:
+		st.Phase, st.Message = backend.Failing, s.awaited()
+	}
+	if st.Message == "" {
+		st.Message = "The service instance is coming up."
+	}
+	return st
+}
+
+func (s situation) nodes() (all []backend.NodeStatus) {
+	for _, p := range s.view.Nodes {
+		n := backend.NodeStatus{Name: p.Name, Role: backend.Standby, Phase: backend.Starting}
+		if p.Name == s.view.Primary {
+			n.Role = backend.Primary
+			if s.seen.err == nil {
+				n.Phase = backend.Running
+			}
+		}
+		for _, f := range s.seen.observation.Followers {
+			if f.Name == p.Name && f.InStep && n.Role == backend.Standby {
+				n.Phase, n.LagSeconds = backend.Running, f.Seconds
+				n.Lag = f.Lag / backstay.MB * backstay.MB // it changes with every commit
+			}
+		}
+		all = append(all, n)
+	}
+	return all
+}
+
+// reached is the record of an instance that is as the Spec wants it.
+func (s situation) reached(now time.Time) record {
+	r := s.record
+	spec := r.Spec
+	r.Reached, r.Served, r.Build = &spec, true, s.wish.image.FullVersion
+	r.Restarts.Owed, r.Handed.Owed = false, false
+	return s.noted(r, now)
+}
+
+// noted is the record with another primary, if it is another one than before.
+func (s situation) noted(r record, now time.Time) record {
+	if s.view.Primary == "" || s.view.Primary == r.Primary {
+		return r
+	}
+	if r.Primary != "" {
+		f := backend.Failover{At: now, Why: fmt.Sprintf("The node %s was lost.", r.Primary)}
+		if r.Handed.From == r.Primary {
+			f.Why, f.Planned = "It was asked for.", true
+		}
+		if began := r.Handed.Since; f.Planned && !began.IsZero() {
+			f.At, f.Took = began, now.Sub(began)
+		}
+		r.Failover = &f
+	}
+	r.Primary = s.view.Primary
+	return r
+}

@@ -1,0 +1,188 @@
+package kubernetes
+
+import (
+	"fmt"
+	"reflect"
+	"slices"
+	"strings"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+)
+
+// view is what the cluster shows of an instance.
+type view struct {
+	Exists  bool
+	Gone    bool // it is being deleted
+	Ready   bool
+	Reason  string // what the operator says that it does, where it is not ready
+	Primary string
+	Target  string // that is to be the primary
+	Nodes   []pod
+}
+
+// pod is one node of an instance.
+type pod struct {
+	Name    string
+	Ready   bool
+	Memory  string
+	Image   string
+	Trouble string // why it does not start, a sentence
+}
+
+// look reads the Cluster, nil where there is none, and its pods.
+func look(cluster *unstructured.Unstructured, podList []*unstructured.Unstructured) (v view) {
+	if cluster != nil {
+		v.Exists, v.Gone = true, cluster.GetDeletionTimestamp() != nil
+		v.Primary = text(cluster, "status", "currentPrimary")
+		v.Target = text(cluster, "status", "targetPrimary")
+		v.Ready = hasCondition(cluster, "Ready")
+		v.Reason = text(cluster, "status", "phase")
+		if reason := text(cluster, "status", "phaseReason"); reason != "" {
+			v.Reason += ": " + reason
+		}
+	}
+	for _, p := range podList {
+		if _, isNode := p.GetLabels()["cnpg.io/instanceName"]; isNode && p.GetLabels()["cnpg.io/podRole"] != "job" {
+			v.Nodes = append(v.Nodes, lookPod(p))
+		} else if t := troubleOf(p); t != "" { // a job that is to make one
+			v.Nodes = append(v.Nodes, pod{Name: p.GetName(), Trouble: t})
+		}
+	}
+	slices.SortFunc(v.Nodes, func(a, b pod) int { return strings.Compare(a.Name, b.Name) })
+	return v
+}
+
+func lookPod(o *unstructured.Unstructured) pod {
+	p := pod{Name: o.GetName(), Ready: hasCondition(o, "Ready") && o.GetDeletionTimestamp() == nil, Trouble: troubleOf(o)}
+	for _, c := range mapsOf(o, "spec", "containers") {
+		if c["name"] == "postgres" {
+			p.Image, _ = c["image"].(string)
+			p.Memory, _, _ = unstructured.NestedString(c, "resources", "limits", "memory")
+		}
+	}
+	return p
+}
+
+// troubleOf says why a pod does not start, as far as users and operators can do something about it.
+func troubleOf(o *unstructured.Unstructured) string {
+	for _, c := range mapsOf(o, "status", "conditions") {
+		if c["type"] == "PodScheduled" && c["reason"] == "Unschedulable" {
+			return fmt.Sprintf("Kubernetes has no room for the node %s now: %s.", o.GetName(), trimmed(c["message"]))
+		}
+	}
+	for _, field := range []string{"initContainerStatuses", "containerStatuses"} {
+		for _, c := range mapsOf(o, "status", field) {
+			reason, _, _ := unstructured.NestedString(c, "state", "waiting", "reason")
+			switch reason {
+			case "ImagePullBackOff", "ErrImagePull", "ErrImageNeverPull", "InvalidImageName":
+				return fmt.Sprintf("Kubernetes has not got the image %v of the node %s.", c["image"], o.GetName())
+			case "CreateContainerConfigError", "CreateContainerError":
+				message, _, _ := unstructured.NestedString(c, "state", "waiting", "message")
+				return fmt.Sprintf("The node %s does not start: %s.", o.GetName(), trimmed(message))
+			}
+		}
+	}
+	return ""
+}
+
+func trimmed(message any) string { return strings.TrimRight(fmt.Sprint(message), ". ") }
+
+func hasCondition(o *unstructured.Unstructured, kind string) bool {
+	return slices.ContainsFunc(mapsOf(o, "status", "conditions"), func(c map[string]any) bool {
+		return c["type"] == kind && c["status"] == "True"
+	})
+}
+
+func text(o *unstructured.Unstructured, path ...string) string {
+	s, _, _ := unstructured.NestedString(o.Object, path...)
+	return s
+}
+
+func mapsOf(o *unstructured.Unstructured, path ...string) (all []map[string]any) {
+	list, _, _ := unstructured.NestedSlice(o.Object, path...)
+	for _, item := range list {
+		if m, ok := item.(map[string]any); ok {
+			all = append(all, m)
+		}
+	}
+	return all
+}
+
+// trouble is the first one of the nodes.
+func (v view) trouble() string {
+	for _, p := range v.Nodes {
+		if p.Trouble != "" {
+			return p.Trouble
+		}
+	}
+	return ""
+}
+
+// includes tells whether what there is has all that is wanted, whatever it has besides.
+func includes(there, wanted any) bool {
+	switch w := wanted.(type) {
+	case map[string]any:
+		h, ok := there.(map[string]any)
+		if !ok {
+			return false
+		}
+		for name, value := range w {
+			if !includes(h[name], value) {
+				return false
+			}
+		}
+		return true
+	case []any:
+		h, ok := there.([]any)
+		if !ok || len(h) != len(w) {
+			return false
+		}
+		for i := range w {
+			if !includes(h[i], w[i]) {
+				return false
+			}
+		}
+		return true
+	}
+	return reflect.DeepEqual(there, wanted)
+}
+
+// drifted tells whether an object that is there differs in something that is wanted of it.
+func drifted(there, wanted *unstructured.Unstructured) bool {
+	if there == nil {
+		return true
+	}
+	for name, value := range wanted.Object {
+		switch name {
+		case "apiVersion", "kind":
+		case "metadata":
+			if !includes(labelsOf(there.GetLabels()), labelsOf(wanted.GetLabels())) ||
+				!includes(labelsOf(there.GetAnnotations()), labelsOf(wanted.GetAnnotations())) {
+				return true
+			}
+		default:
+			if !includes(there.Object[name], value) {
+				return true
+			}
+		}
+	}
+	// What is wanted no longer, and is still there, server-side apply takes away: of these parts we own all.
+	if wanted.GetKind() == "Cluster" {
+		return !sameKeys(there, wanted, "spec", "postgresql", "synchronous")
+	}
+	return false
+}
+
+func sameKeys(a, b *unstructured.Unstructured, path ...string) bool {
+	_, there, _ := unstructured.NestedMap(a.Object, path...)
+	_, wanted, _ := unstructured.NestedMap(b.Object, path...)
+	return there == wanted
+}
+
+func labelsOf(m map[string]string) map[string]any {
+	all := map[string]any{}
+	for name, value := range m {
+		all[name] = value
+	}
+	return all
+}
