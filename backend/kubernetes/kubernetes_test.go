@@ -1,0 +1,150 @@
+package kubernetes_test
+
+import (
+	"context"
+	"log/slog"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/tools/clientcmd"
+
+	"github.com/backstay/backstay"
+	"github.com/backstay/backstay/backend"
+	"github.com/backstay/backstay/backend/backendtest"
+	"github.com/backstay/backstay/backend/kubernetes"
+	"github.com/backstay/backstay/engine"
+	"github.com/backstay/backstay/engine/enginetest"
+	"github.com/backstay/backstay/engine/postgres"
+)
+
+// variable names the kubeconfig of a cluster that tests may use: one with CloudNativePG and images of PostgreSQL, to
+// whose nodes and services there is a way from here.
+const variable = "BACKSTAY_TEST_KUBECONFIG"
+
+// lab is a namespace of the cluster for one test.
+type lab struct {
+	client    dynamic.Interface
+	namespace string
+	host      string // of the ports of its nodes
+}
+
+func newLab(t *testing.T) lab {
+	t.Helper()
+	path := os.Getenv(variable)
+	if path == "" {
+		t.Skipf("there is no cluster to try: %s says where the kubeconfig of one is", variable)
+	}
+	cfg, err := clientcmd.BuildConfigFromFlags("", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg.QPS, cfg.Burst = 200, 400
+	client, err := dynamic.NewForConfig(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := lab{client: client, namespace: "bs-test-" + uuid.NewString()[:8]}
+	namespaces := client.Resource(schema.GroupVersionResource{Version: "v1", Resource: "namespaces"})
+	o := &unstructured.Unstructured{Object: map[string]any{
+		"apiVersion": "v1", "kind": "Namespace", "metadata": map[string]any{"name": l.namespace},
+	}}
+	if _, err := namespaces.Create(t.Context(), o, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := namespaces.Delete(context.Background(), l.namespace, metav1.DeleteOptions{}); err != nil {
+			t.Error(err)
+		}
+	})
+	nodes, err := client.Resource(schema.GroupVersionResource{Version: "v1", Resource: "nodes"}).
+		List(t.Context(), metav1.ListOptions{})
+	if err != nil || len(nodes.Items) == 0 {
+		t.Fatalf("nodes: %v", err)
+	}
+	addresses, _, _ := unstructured.NestedSlice(nodes.Items[0].Object, "status", "addresses")
+	for _, a := range addresses {
+		if a, ok := a.(map[string]any); ok && a["type"] == "InternalIP" {
+			l.host, _ = a["address"].(string)
+		}
+	}
+	return l
+}
+
+// images are those that the test cluster has.
+var images = []kubernetes.Image{
+	{Engine: "postgres", Version: "15", FullVersion: "15.20", Name: "backstay.test/postgresql:15.20"},
+	{Engine: "postgres", Version: "15", FullVersion: "15.18", Name: "backstay.test/postgresql:15.18"},
+}
+
+func (l lab) config(t *testing.T, first, last int) kubernetes.Config {
+	return kubernetes.Config{
+		Client: l.client, Namespace: l.namespace, Engines: map[string]engine.Engine{"postgres": postgres.Engine{}},
+		Images: images, StorageClass: "local-path",
+		Exposure: kubernetes.Exposure{Host: l.host, First: first, Last: last},
+		Log:      slog.New(slog.NewTextHandler(t.Output(), nil)),
+	}
+}
+
+// run has a backend reconcile until stop is called, or the test ends.
+func run(t *testing.T, c kubernetes.Config) (b *kubernetes.Backend, stop func()) {
+	t.Helper()
+	b = kubernetes.New(c)
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- b.Run(ctx) }()
+	stop = sync.OnceFunc(func() {
+		cancel()
+		if err := <-ended; err != nil {
+			t.Errorf("Run: %v", err)
+		}
+	})
+	t.Cleanup(stop)
+	return b, stop
+}
+
+func (l lab) subject(b backend.Backend) backendtest.Subject {
+	certificate := func(t testing.TB) backstay.Certificate { return enginetest.Certificate(t, l.host) }
+	return backendtest.Subject{Backend: b, Can: []string{}, Connect: connect, Certificate: certificate}
+}
+
+func connect(ctx context.Context, c backstay.Credentials) (backendtest.Session, error) {
+	return pgx.Connect(ctx, c["uri"].(string)+"?sslmode=require")
+}
+
+func TestBackend(t *testing.T) {
+	l := newLab(t)
+	b, _ := run(t, l.config(t, 30100, 30139))
+	backendtest.Run(t, l.subject(b))
+	t.Cleanup(func() { l.wantNothing(t) })
+}
+
+// wantNothing wants no trace of any instance to be left.
+func (l lab) wantNothing(t *testing.T) {
+	t.Helper()
+	for _, r := range []schema.GroupVersionResource{
+		{Group: "postgresql.cnpg.io", Version: "v1", Resource: "clusters"}, {Version: "v1", Resource: "secrets"},
+		{Version: "v1", Resource: "services"}, {Version: "v1", Resource: "pods"},
+		{Version: "v1", Resource: "persistentvolumeclaims"},
+		{Group: "networking.k8s.io", Version: "v1", Resource: "networkpolicies"},
+		{Group: "policy", Version: "v1", Resource: "poddisruptionbudgets"},
+	} {
+		all, err := l.client.Resource(r).Namespace(l.namespace).List(context.Background(), metav1.ListOptions{})
+		if err != nil {
+			t.Errorf("%s: %v", r.Resource, err)
+			continue
+		}
+		for _, o := range all.Items {
+			if strings.HasPrefix(o.GetName(), "bs-") {
+				t.Errorf("%s %s is left", r.Resource, o.GetName())
+			}
+		}
+	}
+}
