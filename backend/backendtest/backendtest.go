@@ -23,7 +23,8 @@ const limit = 3 * time.Minute
 // Subject is a backend under test, and how its instances are used.
 type Subject struct {
 	Backend backend.Backend
-	// Can lists what this backend can do of what a backend may refuse: see whatItCannotDoIsRefused.
+	// Can lists what this backend can do of what a backend may refuse: see whatItCannotDoIsRefused and
+	// storageThatCannotChange.
 	Can []string
 	// Certificate is one that endpoints of the backend can prove themselves with.
 	Certificate func(t testing.TB) backstay.Certificate

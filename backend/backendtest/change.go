@@ -19,6 +19,7 @@ var changes = []testCase{
 	{"DropUserOfWhatFails", dropUserOfWhatFails},
 	{"LargerAndSmaller", largerAndSmaller},
 	{"MoreStorageEndsNoSession", moreStorageEndsNoSession},
+	{"StorageThatCannotChange", storageThatCannotChange},
 	{"RestartOnce", restartOnce},
 	{"RestartThatIsOvertaken", restartThatIsOvertaken},
 }

@@ -1,6 +1,7 @@
 package backendtest
 
 import (
+	"slices"
 	"testing"
 
 	"github.com/backstay/backstay"
@@ -34,6 +35,12 @@ func largerAndSmaller(t *testing.T, s Subject) {
 	spec, c := s.bound(t)
 	small := spec.Size
 	large := backstay.Size{Storage: 4 * small.Storage, Memory: 4 * small.Memory, Connections: 4 * small.Connections}
+	if !slices.Contains(s.Can, moreStorage) {
+		large.Storage = small.Storage
+	}
+	if !slices.Contains(s.Can, lessStorage) {
+		small.Storage = large.Storage
+	}
 	for _, size := range []backstay.Size{large, small, large} {
 		spec.Generation, spec.Size = spec.Generation+1, size
 		s.reach(t, spec)
@@ -41,8 +48,17 @@ func largerAndSmaller(t *testing.T, s Subject) {
 	}
 }
 
+// What a backend may not be able to do to an instance that has data; see Subject.Can.
+const (
+	moreStorage = "more storage"
+	lessStorage = "less storage"
+)
+
 // moreStorageEndsNoSession: no engine needs a restart for it.
 func moreStorageEndsNoSession(t *testing.T, s Subject) {
+	if !slices.Contains(s.Can, moreStorage) {
+		t.Skip("the backend cannot give an instance more storage")
+	}
 	spec, c := s.bound(t)
 	session := s.mustOpen(t, c)
 	spec.Generation++
@@ -51,6 +67,25 @@ func moreStorageEndsNoSession(t *testing.T, s Subject) {
 	if err := session.Ping(t.Context()); err != nil {
 		t.Errorf("more storage has ended a session: %v", err)
 	}
+}
+
+// storageThatCannotChange is refused before anything is changed: there may be no way back from a change that was begun.
+func storageThatCannotChange(t *testing.T, s Subject) {
+	spec, c := s.bound(t)
+	for what, storage := range map[string]backstay.Bytes{
+		moreStorage: 4 * spec.Size.Storage, lessStorage: spec.Size.Storage / 2,
+	} {
+		if slices.Contains(s.Can, what) {
+			continue
+		}
+		other := spec
+		other.Generation, other.Size.Storage = spec.Generation+1, storage
+		wantKind(t, "Admit of "+what, s.Backend.Admit(t.Context(), other), backstay.Unsupported)
+		wantKind(t, "Apply of "+what, s.Backend.Apply(t.Context(), other), backstay.Unsupported)
+	}
+	s.wantHeld(t, spec.Instance, spec.Generation)
+	s.reach(t, spec)
+	s.mustConnect(t, c)
 }
 
 // restartOnce: a wish for a restart ends the sessions that there are, and no later ones.

@@ -62,7 +62,7 @@ func TestBackendWhoseKeeperIsKilled(t *testing.T) {
 func subject(b *local.Backend) backendtest.Subject {
 	certificate := func(t testing.TB) backstay.Certificate { return enginetest.Certificate(t, "localhost", "127.0.0.1") }
 	return backendtest.Subject{
-		Backend: b, Can: []string{"backups", "an origin"}, Connect: connect, Certificate: certificate,
+		Backend: b, Can: []string{"backups", "an origin", "more storage", "less storage"}, Connect: connect, Certificate: certificate,
 	}
 }
 
