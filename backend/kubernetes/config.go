@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"net"
+	"slices"
 	"time"
 
 	"k8s.io/client-go/dynamic"
@@ -36,6 +37,11 @@ type Image struct {
 	Version     string `json:"version"`      // as plans name it: "15"
 	FullVersion string `json:"full_version"` // "15.18"
 	Name        string `json:"image"`        // that the cluster pulls, or has
+}
+
+// SortImages has the newest versions come first.
+func SortImages(all []Image) {
+	slices.SortStableFunc(all, func(a, b Image) int { return engine.CompareVersions(b.FullVersion, a.FullVersion) })
 }
 
 // Exposure is how credentials name an instance. The zero Exposure is the service's name inside the cluster.

@@ -3,6 +3,7 @@ package kubernetes_test
 import (
 	"context"
 	"log/slog"
+	"net"
 	"os"
 	"strings"
 	"sync"
@@ -89,8 +90,26 @@ func (l lab) config(t *testing.T, first, last int) kubernetes.Config {
 		Client: l.client, Namespace: l.namespace, Engines: map[string]engine.Engine{"postgres": postgres.Engine{}},
 		Images: images, StorageClass: "local-path",
 		Exposure: kubernetes.Exposure{Host: l.host, First: first, Last: last},
-		Log:      slog.New(slog.NewTextHandler(t.Output(), nil)),
+		Dial:     l.dial, Log: slog.New(slog.NewTextHandler(t.Output(), nil)),
 	}
+}
+
+// dial knows the names of services, which machines outside of pods do not.
+func (l lab) dial(ctx context.Context, network, address string) (net.Conn, error) {
+	host, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return nil, err
+	}
+	if name, inside := strings.CutSuffix(host, "."+l.namespace+".svc"); inside {
+		services := l.client.Resource(schema.GroupVersionResource{Version: "v1", Resource: "services"})
+		o, err := services.Namespace(l.namespace).Get(ctx, name, metav1.GetOptions{})
+		if err != nil {
+			return nil, err
+		}
+		ip, _, _ := unstructured.NestedString(o.Object, "spec", "clusterIP")
+		address = net.JoinHostPort(ip, port)
+	}
+	return (&net.Dialer{}).DialContext(ctx, network, address)
 }
 
 // run has a backend reconcile until stop is called, or the test ends.

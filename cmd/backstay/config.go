@@ -49,6 +49,7 @@ type config struct {
 	postgresDirs     []string
 	mysqlDirs        []string
 	redisDirs        []string
+	kubernetes       cluster
 	keepArgs         []string // the command line of a keeper that goes by the same
 
 	InForce settings.Values // what all of it was read from; exported as Database is

@@ -51,7 +51,7 @@ func (c *config) loadCatalog() (broker.Catalog, error) {
 	}
 	catalog, err := broker.ParseCatalog(document, slices.Sorted(maps.Keys(c.engines()))...)
 	if err == nil {
-		err = catalog.CheckBackends(broker.Local)
+		err = catalog.CheckBackends(c.backends()...)
 	}
 	if err != nil {
 		return catalog, fmt.Errorf("%s: %w", c.catalog, err)

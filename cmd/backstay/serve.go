@@ -157,6 +157,9 @@ func (p *platform) run(ctx context.Context, l net.Listener) error {
 	if p.launcher != nil {
 		g.Go(func() error { return p.launcher.Watch(ctx) })
 	}
+	if p.cluster != nil {
+		g.Go(func() error { return p.cluster.Run(ctx) })
+	}
 	g.Go(func() error { return p.store.RunJobs(ctx, p.runners()) })
 	g.Go(func() error { return p.broker.Run(ctx) })
 	another := make(chan struct{}, 1)

@@ -38,6 +38,8 @@ func (c *cli) table() settings.Table[config] {
 			Intro: "A change takes effect when `backstay serve` starts again. The databases run on."},
 		{Title: "The data plane", Settings: dataPlaneSettings(),
 			Intro: "These take effect when the keeper starts: after a change, `backstay stop` once."},
+		{Title: "Kubernetes", Settings: kubernetesSettings(),
+			Intro: "A change takes effect when `backstay serve` starts again. The databases run on."},
 	}
 }
 

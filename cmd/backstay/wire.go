@@ -12,6 +12,7 @@ import (
 
 	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/backend"
+	"github.com/backstay/backstay/backend/kubernetes"
 	"github.com/backstay/backstay/backend/local"
 	"github.com/backstay/backstay/broker"
 	"github.com/backstay/backstay/cfapi"
@@ -49,6 +50,7 @@ type platform struct {
 	given    given
 	log      *slog.Logger
 	launcher *local.Launcher
+	cluster  *kubernetes.Backend // nil: there is none
 	store    *state.Store
 	broker   *broker.Broker
 	market   *market.Market
@@ -126,7 +128,11 @@ func (p *platform) build(ctx context.Context, instances *local.Backend) error {
 		return err
 	}
 	p.users = &uaa.Server{Store: p.store, Key: key, Issuer: p.cfg.url, Log: p.log}
-	p.broker = &broker.Broker{Store: p.store.Broker(), Backends: map[string]backend.Backend{broker.Local: instances},
+	if p.cluster, err = p.cfg.kubernetes.open(p.cfg, p.log); err != nil {
+		return err
+	}
+	backends := withCluster(map[string]backend.Backend{broker.Local: instances}, p.cluster)
+	p.broker = &broker.Broker{Store: p.store.Broker(), Backends: backends,
 		Certifier: p.given.certifier(authority), Offered: p.given.catalog, Key: key, Now: time.Now, Log: p.log,
 		Restoration: p.restoration()}
 	p.market = &market.Market{Store: p.store, Brokers: market.Brokers{ownBroker.ID: p.broker}, Key: key, Log: p.log}
