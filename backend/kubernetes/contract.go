@@ -3,6 +3,7 @@ package kubernetes
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -172,13 +173,14 @@ func (b *Backend) Apply(ctx context.Context, s backend.Spec) error {
 		return backstay.Errorf(backstay.Unsupported,
 			"Service instances on Kubernetes need a certificate, with the authority that has issued it.")
 	}
-	for {
-		in := b.instance(s.Instance)
-		gone, err := in.accept(ctx, s)
-		if !gone {
-			return err
+	var err error
+	for range 5 {
+		var gone bool
+		if gone, err = b.instance(s.Instance).accept(ctx, s); !gone && !errors.Is(err, errOvertaken) {
+			break
 		}
 	}
+	return err
 }
 
 // accept makes a Spec the wanted one. It does not where the instance has just gone: another one has its id then.
@@ -189,7 +191,7 @@ func (in *instance) accept(ctx context.Context, s backend.Spec) (gone bool, err 
 	gone = in.gone
 	in.mu.Unlock()
 	if gone {
-		return true, nil
+		return true, errOvertaken
 	}
 	r, known := in.known()
 	switch {

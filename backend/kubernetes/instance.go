@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"sync"
+	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -30,8 +31,9 @@ type instance struct {
 	changed chan struct{} // closed when the status is another one
 
 	// Of the reconciler alone:
-	configured string // what Configure has been called for
-	tended     string // see engine.Tender
+	configured string    // what Configure has been called for
+	tended     string    // see engine.Tender
+	protected  time.Time // since when it is, as far as was seen
 	fights     map[string]*fight
 }
 
@@ -99,6 +101,7 @@ func (in *instance) save(ctx context.Context, r record) error {
 	}
 	if apierrors.IsConflict(err) || apierrors.IsAlreadyExists(err) {
 		in.reread(ctx)
+		return errOvertaken
 	}
 	if err != nil {
 		return classified(err)
@@ -109,17 +112,27 @@ func (in *instance) save(ctx context.Context, r record) error {
 	return nil
 }
 
-// reread takes up the record that the cluster has.
+// errOvertaken is of a record that somebody else has changed: it has been read anew.
+var errOvertaken = backstay.Errorf(backstay.Busy, "Somebody else has just changed the service instance.")
+
+// reread takes up the record that the cluster has, such as one that arrived there when who had sent it was dead already.
 func (in *instance) reread(ctx context.Context) {
 	o, err := in.b.get(ctx, secrets, recordName(in.id))
 	if err != nil || o == nil {
 		return
 	}
-	if r, err := readRecord(o); err == nil {
-		in.mu.Lock()
-		defer in.mu.Unlock()
-		in.held, in.record = o, r
+	r, err := readRecord(o)
+	if err != nil {
+		in.b.Log.Error("a record of an instance cannot be read", "error", err)
+		return
 	}
+	if _, known := in.known(); !known {
+		in.adopt(o, r)
+		return
+	}
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	in.held, in.record = o, r
 }
 
 // change saves what the record becomes. It is that of a moment ago which was looked at; change does nothing where

@@ -45,7 +45,7 @@ func (in *instance) pass(ctx context.Context) (pause time.Duration) {
 	case r.Removing:
 		return in.dismantle(ctx, r)
 	}
-	s := situation{record: r, endpoint: in.b.endpoint(r)}
+	s := situation{record: r, endpoint: in.b.endpoint(r), described: in.b.described(r)}
 	w, err := in.b.wishFor(r, r.Spec)
 	if err == nil && r.Reached != nil {
 		err = in.b.changeable(r, r.Spec, true) // whether it may grow was asked before
@@ -63,6 +63,14 @@ func (in *instance) pass(ctx context.Context) (pause time.Duration) {
 	}
 	s.wish = w
 	return in.pursue(ctx, s)
+}
+
+// described is what users read of an instance that serves.
+func (c *Config) described(r record) string {
+	if d, ok := c.Engines[r.Spec.Engine].(engine.Describer); ok {
+		return d.Describe(engine.Node{Instance: r.Spec.Instance})
+	}
+	return "The service instance is available."
 }
 
 func obstacle(s backend.Spec, err error) backend.Obstacle {
@@ -202,6 +210,7 @@ func (in *instance) may(o, there *unstructured.Unstructured) bool {
 
 // conclude notes what was reached, and tells how it stands.
 func (in *instance) conclude(ctx context.Context, s situation) time.Duration {
+	s.protected = in.guarded(s)
 	lacking := s.lacks()
 	fresh := s.record.Reached == nil || s.record.Reached.Generation < s.record.Spec.Generation
 	moved := s.seen.err == nil && s.view.Ready && s.view.Primary != s.record.Primary && s.record.Primary != ""
@@ -238,6 +247,17 @@ func (in *instance) conclude(ctx context.Context, s situation) time.Duration {
 		return tight
 	}
 	return remote
+}
+
+// guarded is since when the standby is known to lack nothing.
+func (in *instance) guarded(s situation) time.Time {
+	switch {
+	case s.seen.err != nil || !s.seen.observation.Protected:
+		in.protected = time.Time{}
+	case in.protected.IsZero():
+		in.protected = in.b.Now().UTC()
+	}
+	return in.protected
 }
 
 // see connects as the administrator, and does what comes before an instance serves, once for each server and each wish.

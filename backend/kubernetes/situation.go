@@ -17,6 +17,7 @@ type situation struct {
 	seen      sight
 	endpoint  backstay.Endpoint
 	described string           // what the engine says of an instance that serves
+	protected time.Time        // since when a standby lacks nothing; zero: there is none
 	obstacle  backend.Obstacle // why the wanted generation is not even begun
 }
 
@@ -98,6 +99,9 @@ func (s situation) status() backend.Status {
 		st.Endpoint = s.endpoint
 	}
 	st.Nodes = s.nodes()
+	if s.seen.err == nil && r.Reached != nil {
+		st.Protected = s.protected
+	}
 	lacking := s.lacks()
 	if trouble := s.view.trouble(); trouble != "" && st.Obstacle.Sentence == "" && s.holds() && st.Generation < st.Wanted {
 		st.Obstacle = backend.Obstacle{Generation: st.Wanted, Sentence: trouble}

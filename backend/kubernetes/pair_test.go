@@ -1,0 +1,191 @@
+package kubernetes_test
+
+import (
+	"context"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"github.com/backstay/backstay"
+	"github.com/backstay/backstay/backend"
+	"github.com/backstay/backstay/backend/kubernetes"
+	"github.com/backstay/backstay/engine/enginetest"
+)
+
+// until follows an instance until it is as wanted.
+func until(
+	t *testing.T, b *kubernetes.Backend, id backstay.InstanceID, what string, wanted func(backend.Status) bool,
+) (st backend.Status) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+	defer cancel()
+	for {
+		next, err := b.Await(ctx, id, st.Revision)
+		if err != nil {
+			t.Fatalf("wait for %s: %v; it was %+v", what, err, st)
+		}
+		if st = next; wanted(st) {
+			return st
+		}
+	}
+}
+
+// writer commits one row after the other, each in a connection as its clients have it, and counts what was acknowledged.
+type writer struct {
+	uri     string
+	last    atomic.Int64 // that was acknowledged
+	gap     time.Duration
+	failing chan struct{}
+	ended   chan struct{}
+}
+
+func write(t *testing.T, uri string) *writer {
+	w := &writer{uri: uri + "?sslmode=require&connect_timeout=2", ended: make(chan struct{})}
+	ctx, cancel := context.WithCancel(context.Background())
+	go func() {
+		defer close(w.ended)
+		before := time.Now()
+		for next := int64(1); ctx.Err() == nil; {
+			within, done := context.WithTimeout(ctx, 3*time.Second)
+			conn, err := pgx.Connect(within, w.uri)
+			for err == nil && ctx.Err() == nil {
+				within, done := context.WithTimeout(ctx, 3*time.Second)
+				if _, err = conn.Exec(within, "INSERT INTO acknowledged VALUES ($1)", next); err == nil {
+					w.last.Store(next)
+					w.gap = max(w.gap, time.Since(before))
+					before = time.Now()
+				}
+				next++ // what failed may be there nevertheless
+				done()
+			}
+			if conn != nil {
+				conn.Close(within)
+			}
+			done()
+			time.Sleep(20 * time.Millisecond)
+		}
+	}()
+	t.Cleanup(func() { cancel(); <-w.ended })
+	return w
+}
+
+// TestPair has a primary of several be replaced, on request and because it is lost, under somebody who writes.
+func TestPair(t *testing.T) {
+	for name, nodes := range map[string]int{"two": 2, "three": 3} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			l := newLab(t)
+			first := 30160 + 4*nodes
+			b, _ := run(t, l.config(t, first, first+3))
+			t.Cleanup(func() { l.wantNothing(t) })
+			tryPair(t, l, b, nodes)
+		})
+	}
+}
+
+func tryPair(t *testing.T, l lab, b *kubernetes.Backend, nodes int) {
+	spec := backend.Spec{
+		Instance: backstay.InstanceID(uuid.NewString()), Generation: 1, Engine: "postgres", Version: "15", Nodes: nodes,
+		Size: backstay.Size{Storage: backstay.GB, Memory: 256 * backstay.MB, Connections: 20},
+		TLS:  enginetest.Certificate(t, l.host),
+	}
+	began := time.Now()
+	if err := b.Apply(t.Context(), spec); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { removed(t, b, spec.Instance) })
+	st := until(t, b, spec.Instance, "a protected pair", func(st backend.Status) bool {
+		return st.Phase == backend.Running && !st.Protected.IsZero()
+	})
+	t.Logf("%d nodes serve after %s: %+v", nodes, time.Since(began).Round(100*time.Millisecond), st.Nodes)
+	if len(st.Nodes) != nodes {
+		t.Errorf("of %d nodes there are %+v", nodes, st.Nodes)
+	}
+	c, err := b.CreateUser(t.Context(), spec.Instance, backend.User{Name: "u1", Password: "p1"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	uri := c["uri"].(string)
+	conn, err := pgx.Connect(t.Context(), uri+"?sslmode=require")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := conn.Exec(t.Context(), "CREATE TABLE acknowledged (n bigint PRIMARY KEY)"); err != nil {
+		t.Fatal(err)
+	}
+	conn.Close(t.Context())
+	w := write(t, uri)
+	before := primaryOf(st)
+	spec.Generation, spec.Failovers = 2, 1
+	if err := b.Apply(t.Context(), spec); err != nil {
+		t.Fatal(err)
+	}
+	st = until(t, b, spec.Instance, "a failover on request", func(st backend.Status) bool {
+		return st.Phase == backend.Running && st.Generation == 2 && !st.Protected.IsZero()
+	})
+	if now := primaryOf(st); now == before || st.Failover == nil || !st.Failover.Planned {
+		t.Errorf("after %s serves %s, with %+v", before, now, st.Failover)
+	}
+	before = primaryOf(st)
+	zero := int64(0)
+	err = l.client.Resource(schema.GroupVersionResource{Version: "v1", Resource: "pods"}).Namespace(l.namespace).
+		Delete(t.Context(), before, metav1.DeleteOptions{GracePeriodSeconds: &zero})
+	if err != nil {
+		t.Fatal(err)
+	}
+	st = until(t, b, spec.Instance, "another primary", func(st backend.Status) bool {
+		return st.Phase == backend.Running && primaryOf(st) != before && !st.Protected.IsZero() && len(st.Nodes) == nodes
+	})
+	if st.Failover == nil || st.Failover.Planned {
+		t.Errorf("a lost primary is told of as %+v", st.Failover)
+	}
+	w.wantAll(t)
+}
+
+func primaryOf(st backend.Status) string {
+	for _, n := range st.Nodes {
+		if n.Role == backend.Primary {
+			return n.Name
+		}
+	}
+	return ""
+}
+
+// wantAll wants whatever was acknowledged to be there.
+func (w *writer) wantAll(t *testing.T) {
+	t.Helper()
+	last := w.last.Load()
+	conn, err := pgx.Connect(t.Context(), w.uri)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(t.Context())
+	var count, top int64
+	if err := conn.QueryRow(t.Context(), "SELECT count(*), max(n) FROM acknowledged").Scan(&count, &top); err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("%d rows up to %d; %d was acknowledged last; the longest gap was %s", count, top, last, w.gap)
+	if top < last {
+		t.Errorf("row %d was acknowledged, and the last one is %d", last, top)
+	}
+}
+
+func removed(t *testing.T, b *kubernetes.Backend, id backstay.InstanceID) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	defer cancel()
+	err := b.Remove(ctx, id)
+	for revision := int64(0); err == nil; {
+		var st backend.Status
+		st, err = b.Await(ctx, id, revision)
+		revision = st.Revision
+	}
+	if backstay.KindOf(err) != backstay.NotFound {
+		t.Errorf("remove: %v", err)
+	}
+}
