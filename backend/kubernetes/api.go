@@ -76,6 +76,8 @@ func classified(err error) error {
 	switch {
 	case err == nil:
 		return nil
+	case isTaken(err):
+		return errTaken
 	case apierrors.IsInvalid(err) || apierrors.IsBadRequest(err) || isDenied(err):
 		return backstay.Wrapf(err, backstay.Unsupported, "Kubernetes refuses it: %s.", trimmed(err))
 	case apierrors.IsForbidden(err):
@@ -87,6 +89,14 @@ func classified(err error) error {
 			"The Kubernetes cluster has no CloudNativePG, or not the namespace for service instances.")
 	}
 	return backstay.Wrapf(err, backstay.Unavailable, "The Kubernetes cluster does not answer.")
+}
+
+// errTaken is of a port that something else in the cluster has.
+var errTaken = backstay.Errorf(backstay.Unavailable,
+	"Something else in the Kubernetes cluster has the port of the service instance.")
+
+func isTaken(err error) bool {
+	return apierrors.IsInvalid(err) && strings.Contains(err.Error(), "port is already allocated")
 }
 
 // isDenied tells whether an admission webhook has refused an object.

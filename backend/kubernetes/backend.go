@@ -30,7 +30,8 @@ type Backend struct {
 	count  atomic.Int64    // of changes since
 	all    sync.WaitGroup
 
-	ports     sync.Mutex // held by whoever gives an instance a port
+	ports     sync.Mutex   // held by whoever gives an instance a port
+	avoided   map[int]bool // that others in the cluster have, as was seen
 	mu        sync.Mutex
 	instances map[backstay.InstanceID]*instance
 }
@@ -44,7 +45,7 @@ func New(c Config) *Backend {
 		c.Now = time.Now
 	}
 	b := &Backend{Config: c, ctx: context.Background(), loaded: make(chan struct{}),
-		instances: map[backstay.InstanceID]*instance{}}
+		avoided: map[int]bool{}, instances: map[backstay.InstanceID]*instance{}}
 	b.views = map[schema.GroupVersionResource]watched{
 		clusters: b.watch(clusters, managedBy+"="+manager), secrets: b.watch(secrets, instanceLabel),
 		services: b.watch(services, instanceLabel), policies: b.watch(policies, instanceLabel),

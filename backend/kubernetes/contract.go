@@ -247,7 +247,7 @@ func (b *Backend) portFor(s backend.Spec) (int, error) {
 func (b *Backend) freePort() (int, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	taken := map[int]bool{}
+	taken := maps.Clone(b.avoided)
 	for _, in := range b.instances {
 		if r, known := in.known(); known {
 			taken[r.Port] = true

@@ -2,6 +2,7 @@ package kubernetes
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -165,7 +166,11 @@ func (in *instance) put(ctx context.Context, s situation) error {
 		if !in.may(o, there) {
 			continue
 		}
-		if err := in.b.apply(ctx, o, false); err != nil {
+		err := in.b.apply(ctx, o, false)
+		if errors.Is(err, errTaken) && s.record.Reached == nil && !s.record.Served {
+			err = in.move(ctx, s.record)
+		}
+		if err != nil {
 			return fmt.Errorf("apply %s %s: %w", o.GetKind(), o.GetName(), err)
 		}
 	}
@@ -174,6 +179,23 @@ func (in *instance) put(ctx context.Context, s situation) error {
 		return in.b.handOver(ctx, in.id, heir, in.b.Now())
 	}
 	return nil
+}
+
+// move gives an instance another port, as long as nobody was told of the one that it has.
+func (in *instance) move(ctx context.Context, r record) error {
+	in.b.ports.Lock()
+	defer in.b.ports.Unlock()
+	in.b.avoided[r.Port] = true
+	free, err := in.b.freePort()
+	if err != nil {
+		return err
+	}
+	_, err = in.change(ctx, r, func(r record) record {
+		r.Port = free
+		return r
+	})
+	in.wake()
+	return err
 }
 
 // fight is how often, and when last, an object was applied that differed nevertheless.
