@@ -142,7 +142,10 @@ func (b *Backend) Admit(ctx context.Context, s backend.Spec) error {
 			"No machine of the Kubernetes cluster has the memory for it: it takes %s, and the largest has %s.", w.memory, most)
 	}
 	if fresh && b.Exposure.byNode() && !s.Private {
-		if _, err := b.freePort(); err != nil {
+		b.ports.Lock()
+		_, err := b.freePort()
+		b.ports.Unlock()
+		if err != nil {
 			return err
 		}
 	}

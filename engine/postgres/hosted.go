@@ -1,7 +1,6 @@
 package postgres
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"crypto/tls"
@@ -178,17 +177,35 @@ const observation = `SELECT jsonb_build_object(
             'Seconds', coalesce(extract(epoch FROM replay_lag), 0)::bigint) ORDER BY application_name), '[]')
         FROM pg_stat_replication))`
 
+// observed is that JSON.
+type observed struct {
+	Edition            string
+	Restart, Protected bool
+	Started            time.Time
+	Followers          []struct {
+		Name         string
+		InStep       bool
+		Lag, Seconds int64
+	}
+}
+
 // Observe asks in a new session, which begins with what the server has read last.
-func (Engine) Observe(ctx context.Context, n engine.Node) (o engine.Observation, err error) {
-	err = withAdminIn(ctx, n, foreign, func(conn *pgx.Conn) error {
-		var all []byte
-		if err := conn.QueryRow(ctx, observation).Scan(&all); err != nil {
+func (Engine) Observe(ctx context.Context, n engine.Node) (engine.Observation, error) {
+	var o observed
+	err := withAdminIn(ctx, n, foreign, func(conn *pgx.Conn) error {
+		var text []byte
+		if err := conn.QueryRow(ctx, observation).Scan(&text); err != nil {
 			return err
 		}
-		return json.NewDecoder(bytes.NewReader(all)).Decode(&o)
+		return json.Unmarshal(text, &o)
 	})
 	if err != nil && backstay.KindOf(err) != backstay.Unavailable {
-		return o, backstay.Wrapf(err, backstay.Unavailable, "The database does not say how it is.")
+		return engine.Observation{}, backstay.Wrapf(err, backstay.Unavailable, "The database does not say how it is.")
 	}
-	return o, err
+	seen := engine.Observation{Edition: o.Edition, Restart: o.Restart, Started: o.Started, Protected: o.Protected}
+	for _, f := range o.Followers {
+		seen.Followers = append(seen.Followers,
+			engine.Follower{Name: f.Name, InStep: f.InStep, Lag: backstay.Bytes(f.Lag), Seconds: f.Seconds})
+	}
+	return seen, err
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"fmt"
 	"net"
 	"os"
 	"os/exec"
@@ -73,7 +74,7 @@ func hosted(t *testing.T) server {
 		"listen_addresses = '127.0.0.1'\nport = " + strconv.Itoa(n.Endpoint.Port) +
 		"\nunix_socket_directories = '" + n.RunDir + "'\n")
 	give(filepath.Join(n.DataDir, "postgresql.conf"), conf.String())
-	give(filepath.Join(n.DataDir, "pg_hba.conf"), strings.Join(h.Rules, "\n")+"\n")
+	give(filepath.Join(n.DataDir, "pg_hba.conf"), strings.Join(h.Rules, "\n")+"\nlocal replication postgres trust\n")
 	give(filepath.Join(n.DataDir, "server.crt"), n.TLS.Leaf)
 	give(filepath.Join(n.DataDir, "server.key"), n.TLS.Key.Reveal())
 	cmd := run("postgres", "-D", n.DataDir)
@@ -104,7 +105,7 @@ func abroad(n engine.Node) engine.Node {
 	trusted := x509.NewCertPool()
 	trusted.AppendCertsFromPEM([]byte(n.TLS.Authority))
 	return engine.Node{
-		Instance: n.Instance, Endpoint: n.Endpoint, TLS: n.TLS, Size: n.Size, Ports: n.Ports, Settings: n.Settings,
+		Instance: n.Instance, RunDir: n.RunDir, Endpoint: n.Endpoint, TLS: n.TLS, Size: n.Size, Ports: n.Ports, Settings: n.Settings,
 		Installation: engine.Installation{
 			Product: "PostgreSQL", Version: n.Installation.Version, FullVersion: n.Installation.FullVersion,
 		},
@@ -205,4 +206,45 @@ func TestHostedEndsBlockers(t *testing.T) {
 	app := b.connect(t)
 	app.do(t, "BEGIN", "ALTER ROLE CURRENT_USER SET work_mem = '1MB'")
 	b.unbind(t)
+}
+
+// TestHostedFollower observes who follows the server.
+func TestHostedFollower(t *testing.T) {
+	t.Parallel()
+	s := hosted(t)
+	cmd := exec.Command(program(t, "pg_receivewal"), "-D", t.TempDir(), "-h", s.RunDir, "-U", "postgres",
+		"-p", strconv.Itoa(s.Endpoint.Port), "--no-password")
+	cmd.Stderr = t.Output()
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		cmd.Process.Kill()
+		cmd.Wait()
+	})
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	err := wait.Until(ctx, wait.Every(10*time.Millisecond), func() (again bool, err error) {
+		o, err := postgres.Engine{}.Observe(ctx, s.Node)
+		if err != nil {
+			return false, err
+		}
+		if len(o.Followers) != 1 || o.Followers[0].Name != "pg_receivewal" || !o.Followers[0].InStep || o.Protected {
+			return true, fmt.Errorf("observed %+v", o)
+		}
+		return false, nil
+	})
+	if err != nil {
+		t.Error(err)
+	}
+}
+
+// program is one of PostgreSQL's.
+func program(t *testing.T, name string) string {
+	t.Helper()
+	found, err := postgres.Engine{}.Installations(t.Context())
+	if err != nil || len(found) == 0 {
+		t.Fatalf("no installation: %v", err)
+	}
+	return filepath.Join(found[0].Dir, name)
 }
