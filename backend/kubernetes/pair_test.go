@@ -37,11 +37,10 @@ func until(
 
 // writer commits one row after the other, each in a connection as its clients have it, and counts what was acknowledged.
 type writer struct {
-	uri     string
-	last    atomic.Int64 // that was acknowledged
-	gap     time.Duration
-	failing chan struct{}
-	ended   chan struct{}
+	uri   string
+	last  atomic.Int64 // that was acknowledged
+	gap   time.Duration
+	ended chan struct{}
 }
 
 func write(t *testing.T, uri string) *writer {

@@ -140,8 +140,8 @@ func makeMain(ctx context.Context, conn *pgx.Conn, locale string) error {
 			return err
 		}
 	}
-	_, err = conn.Exec(ctx, "REVOKE ALL ON DATABASE "+foreign+", template1 FROM PUBLIC")
-	if err != nil {
+	// Not from foreign: an operator's own roles connect there, as for pg_rewind, by rules before ours.
+	if _, err = conn.Exec(ctx, "REVOKE ALL ON DATABASE template1 FROM PUBLIC"); err != nil {
 		return err
 	}
 	create := "CREATE DATABASE " + database + " TEMPLATE template0 STRATEGY file_copy ENCODING 'UTF8' LOCALE 'C.UTF-8'"
