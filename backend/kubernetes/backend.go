@@ -192,7 +192,11 @@ func (b *Backend) find(ctx context.Context, id backstay.InstanceID) (*instance, 
 			return in, r, nil
 		}
 	}
-	return nil, record{}, backstay.Errorf(backstay.NotFound, "There is no service instance %q on Kubernetes.", id)
+	return nil, record{}, unknown(id)
+}
+
+func unknown(id backstay.InstanceID) error {
+	return backstay.Errorf(backstay.NotFound, "There is no service instance %q on Kubernetes.", id)
 }
 
 // patience is how long a call waits for a cluster that does not answer.

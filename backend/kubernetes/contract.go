@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -32,12 +31,12 @@ func (b *Backend) Inventory(ctx context.Context) (backend.Inventory, error) {
 		return i, nil
 	}
 	for _, image := range b.Images {
+		its := image.installation()
 		v := backend.EngineVersion{
-			Engine: image.Engine, Product: product, Version: image.Version, FullVersion: image.FullVersion, Nodes: mostNodes,
+			Engine: image.Engine, Product: its.Product, Version: its.Version, FullVersion: its.FullVersion, Nodes: mostNodes,
 		}
 		if t, ok := b.Engines[image.Engine].(engine.Tunable); ok {
-			installation := engine.Installation{Product: product, Version: image.Version, FullVersion: image.FullVersion}
-			v.Settings = t.Tuning(installation).Schema()
+			v.Settings = t.Tuning(its).Schema()
 		}
 		i.Engines = append(i.Engines, v)
 	}
@@ -139,7 +138,8 @@ func (b *Backend) Admit(ctx context.Context, s backend.Spec) error {
 	}
 	if most := b.room(ctx); most > 0 && w.memory > most {
 		return backstay.Errorf(backstay.Unsupported,
-			"No machine of the Kubernetes cluster has the memory for it: it takes %s, and the largest has %s.", w.memory, most)
+			"No machine of the Kubernetes cluster has the memory for it: it takes %s, and the largest has %s.",
+			w.memory, most)
 	}
 	if fresh && b.Exposure.byNode() && !s.Private {
 		b.ports.Lock()
@@ -261,8 +261,9 @@ func (b *Backend) freePort() (int, error) {
 			return n, nil
 		}
 	}
-	return 0, backstay.Errorf(backstay.Unavailable, "All ports of the Kubernetes cluster that are for service instances "+
-		"are in use, from %s to %s.", strconv.Itoa(b.Exposure.First), strconv.Itoa(b.Exposure.Last))
+	return 0, backstay.Errorf(backstay.Unavailable,
+		"All ports of the Kubernetes cluster that are for service instances are in use, from %d to %d.",
+		b.Exposure.First, b.Exposure.Last)
 }
 
 func (b *Backend) Await(ctx context.Context, id backstay.InstanceID, revision int64) (backend.Status, error) {
@@ -274,7 +275,7 @@ func (b *Backend) Await(ctx context.Context, id backstay.InstanceID, revision in
 		st, gone, changed := in.look()
 		switch {
 		case gone:
-			return backend.Status{}, backstay.Errorf(backstay.NotFound, "There is no service instance %q on Kubernetes.", id)
+			return backend.Status{}, unknown(id)
 		case st.Revision > revision:
 			return st, nil
 		}
@@ -330,7 +331,7 @@ func (b *Backend) Remove(ctx context.Context, id backstay.InstanceID) error {
 	defer in.write.Unlock()
 	r, known := in.known()
 	if !known {
-		return backstay.Errorf(backstay.NotFound, "There is no service instance %q on Kubernetes.", id)
+		return unknown(id)
 	}
 	if r.Removing {
 		return nil
@@ -348,8 +349,8 @@ func (b *Backend) Remove(ctx context.Context, id backstay.InstanceID) error {
 func (b *Backend) handOver(ctx context.Context, id backstay.InstanceID, heir string, now time.Time) error {
 	ctx, cancel := context.WithTimeout(ctx, answerLimit)
 	defer cancel()
-	patch := fmt.Sprintf(`{"status": {"targetPrimary": %q, "targetPrimaryTimestamp": %q, "phase": "Switchover in progress"}}`,
-		heir, now.UTC().Format("2006-01-02T15:04:05.000000Z"))
+	patch := fmt.Sprintf(`{"status": {"targetPrimary": %q, "targetPrimaryTimestamp": %q, "phase": %q}}`,
+		heir, now.UTC().Format("2006-01-02T15:04:05.000000Z"), "Switchover in progress")
 	_, err := b.in(clusters).Patch(ctx, nameOf(id), types.MergePatchType, []byte(patch),
 		metav1.PatchOptions{FieldManager: manager}, "status")
 	return classified(err)

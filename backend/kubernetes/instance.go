@@ -34,6 +34,7 @@ type instance struct {
 	configured string    // what Configure has been called for
 	tended     string    // see engine.Tender
 	protected  time.Time // since when it is, as far as was seen
+	silent     time.Time // since when it does not answer
 	fights     map[string]*fight
 }
 
@@ -62,11 +63,12 @@ func (in *instance) look() (st backend.Status, gone bool, changed chan struct{})
 	return in.status, in.gone || in.held == nil, in.changed
 }
 
-// tell has another status be known, unless it says the same.
+// tell has another status be known, unless it says the same, or is that of a record which is another one meanwhile.
 func (in *instance) tell(st backend.Status) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	if in.status.Revision > 0 && in.status.Same(st) {
+	if in.gone || in.held == nil || in.status.Revision > 0 && in.status.Same(st) ||
+		st.Wanted != in.record.Spec.Generation || in.record.Removing != (st.Phase == backend.Removing) {
 		return
 	}
 	st.Revision = in.b.revision()
@@ -115,7 +117,7 @@ func (in *instance) save(ctx context.Context, r record) error {
 // errOvertaken is of a record that somebody else has changed: it has been read anew.
 var errOvertaken = backstay.Errorf(backstay.Busy, "Somebody else has just changed the service instance.")
 
-// reread takes up the record that the cluster has, such as one that arrived there when who had sent it was dead already.
+// reread takes up the record that the cluster has, such as one that arrived there when its sender was dead already.
 func (in *instance) reread(ctx context.Context) {
 	o, err := in.b.get(ctx, secrets, recordName(in.id))
 	if err != nil || o == nil {

@@ -114,7 +114,9 @@ func (w wish) cluster() *unstructured.Unstructured {
 		"smartShutdownTimeout": int64(1), "stopDelay": int64(30), "switchoverDelay": int64(30),
 		"primaryUpdateMethod": "restart", "primaryUpdateStrategy": "unsupervised",
 		"probes": map[string]any{
-			"startup":   map[string]any{"periodSeconds": int64(1), "timeoutSeconds": int64(5), "failureThreshold": int64(3600)},
+			"startup": map[string]any{
+				"periodSeconds": int64(1), "timeoutSeconds": int64(5), "failureThreshold": int64(3600),
+			},
 			"readiness": map[string]any{"periodSeconds": int64(1)},
 		},
 		"bootstrap": map[string]any{"initdb": map[string]any{
@@ -165,15 +167,16 @@ func (w wish) affinity() map[string]any {
 }
 
 // postgresql has a commit wait for a second node wherever there is one, and never go on without: the operator makes any
-// node the primary that is left, also one that lacks what was acknowledged meanwhile. It counts those that it would have
-// to ask before it does.
+// node the primary that is left, also one that lacks what was acknowledged meanwhile. See
+// docs/decisions/commits-on-kubernetes-wait.md.
 func (w wish) postgresql() map[string]any {
 	parameters := map[string]any{}
 	for name, value := range w.hosting.Parameters {
 		parameters[name] = value
 	}
 	p := map[string]any{
-		"parameters": parameters, "shared_preload_libraries": list(w.hosting.Libraries), "pg_hba": list(w.hosting.Rules),
+		"parameters": parameters, "pg_hba": list(w.hosting.Rules),
+		"shared_preload_libraries": list(w.hosting.Libraries),
 	}
 	if w.spec.AllNodes() > 1 {
 		p["synchronous"] = map[string]any{

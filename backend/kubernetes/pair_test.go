@@ -138,7 +138,8 @@ func tryPair(t *testing.T, l lab, b *kubernetes.Backend, nodes int) {
 		t.Fatal(err)
 	}
 	st = until(t, b, spec.Instance, "another primary", func(st backend.Status) bool {
-		return st.Phase == backend.Running && primaryOf(st) != before && !st.Protected.IsZero() && len(st.Nodes) == nodes
+		return st.Phase == backend.Running && primaryOf(st) != before && !st.Protected.IsZero() &&
+			len(st.Nodes) == nodes
 	})
 	if st.Failover == nil || st.Failover.Planned {
 		t.Errorf("a lost primary is told of as %+v", st.Failover)

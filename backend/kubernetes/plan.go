@@ -63,7 +63,8 @@ func (c *Config) changeable(r record, s backend.Spec, grows bool) error {
 		return backstay.Errorf(backstay.Unsupported,
 			"Service instances on Kubernetes are not upgraded to another major version yet.")
 	case s.Private != r.Reached.Private:
-		return backstay.Errorf(backstay.Unsupported, "A service instance on Kubernetes keeps its endpoint, or has none.")
+		return backstay.Errorf(backstay.Unsupported,
+			"A service instance on Kubernetes keeps its endpoint, or has none.")
 	case s.Size.Storage < has:
 		return backstay.Errorf(backstay.Unsupported,
 			"Storage on Kubernetes cannot become less: the service instance has %s, and %s was asked for.",
@@ -76,7 +77,7 @@ func (c *Config) changeable(r record, s backend.Spec, grows bool) error {
 	return nil
 }
 
-// image is the one that a Spec asks for, or the zero Image. An instance that has a build keeps it, while there is an image.
+// image is the one that a Spec asks for, or the zero Image. An instance that has a build keeps it while there is one.
 func (c *Config) image(s backend.Spec, build string) Image {
 	find := func(full string) Image {
 		for _, i := range c.Images {
@@ -129,7 +130,7 @@ func (r record) restarts() int64 {
 func (c *Config) node(r record, s backend.Spec, image Image) engine.Node {
 	n := engine.Node{
 		Instance: s.Instance, TLS: s.TLS, Size: s.Size, Settings: s.Settings, Endpoint: c.endpoint(r),
-		Installation: engine.Installation{Product: product, Version: image.Version, FullVersion: image.FullVersion},
+		Installation: image.installation(),
 	}
 	if !s.Private {
 		n.Ports = []engine.Port{{Name: engine.ClientPort, Number: serverPort}}
@@ -142,6 +143,11 @@ func (c *Config) node(r record, s backend.Spec, image Image) engine.Node {
 
 // product is what users know the one engine as that there is here.
 const product = "PostgreSQL"
+
+// installation is an image as engines know what a node runs. It is in no directory of this machine.
+func (i Image) installation() engine.Installation {
+	return engine.Installation{Product: product, Version: i.Version, FullVersion: i.FullVersion}
+}
 
 // endpoint is what credentials name.
 func (c *Config) endpoint(r record) backstay.Endpoint {

@@ -152,7 +152,7 @@ func (in *instance) put(ctx context.Context, s situation) error {
 		cluster, err := in.b.get(ctx, clusters, nameOf(in.id))
 		if err == nil && cluster == nil {
 			err = backstay.Errorf(backstay.Unavailable, "The Cluster of the service instance has been deleted from "+
-				"Kubernetes, and its data with it. Nothing is made in its place: delete the service instance, or restore it.")
+				"Kubernetes, and its data with it. Nothing is made in its place: delete the service instance.")
 		}
 		if err != nil {
 			return err
@@ -174,8 +174,8 @@ func (in *instance) put(ctx context.Context, s situation) error {
 			return fmt.Errorf("apply %s %s: %w", o.GetKind(), o.GetName(), err)
 		}
 	}
-	r := s.record
-	if heir := s.heir(); r.Handed.Owed && r.Handed.From == s.view.Primary && s.view.Target == s.view.Primary && heir != "" {
+	asked := s.record.Handed.Owed && s.record.Handed.From == s.view.Primary && s.view.Target == s.view.Primary
+	if heir := s.heir(); asked && heir != "" {
 		return in.b.handOver(ctx, in.id, heir, in.b.Now())
 	}
 	return nil
@@ -232,10 +232,10 @@ func (in *instance) may(o, there *unstructured.Unstructured) bool {
 
 // conclude notes what was reached, and tells how it stands.
 func (in *instance) conclude(ctx context.Context, s situation) time.Duration {
-	s.protected = in.guarded(s)
+	s.protected, s.silent = in.guarded(s), in.quiet(s)
 	lacking := s.lacks()
 	fresh := s.record.Reached == nil || s.record.Reached.Generation < s.record.Spec.Generation
-	moved := s.seen.err == nil && s.view.Ready && s.view.Primary != s.record.Primary && s.record.Primary != ""
+	moved := s.seen.err == nil && s.view.Primary != s.record.Primary && s.record.Primary != ""
 	var err error
 	switch {
 	case s.holds() && fresh && lacking == "":
@@ -280,6 +280,19 @@ func (in *instance) guarded(s situation) time.Time {
 		in.protected = in.b.Now().UTC()
 	}
 	return in.protected
+}
+
+// quiet is since when the instance had not answered when it was last asked; zero: it had.
+func (in *instance) quiet(s situation) time.Time {
+	since := in.silent
+	switch {
+	case s.seen.err == nil:
+		in.silent = time.Time{}
+	case since.IsZero():
+		in.silent = in.b.Now().UTC()
+		since = in.silent
+	}
+	return since
 }
 
 // see connects as the administrator, and does what comes before an instance serves, once for each server and each wish.

@@ -18,6 +18,7 @@ type situation struct {
 	endpoint  backstay.Endpoint
 	described string           // what the engine says of an instance that serves
 	protected time.Time        // since when a standby lacks nothing; zero: there is none
+	silent    time.Time        // since when it had not answered when it was last asked; zero: it had
 	obstacle  backend.Obstacle // why the wanted generation is not even begun
 }
 
@@ -103,12 +104,14 @@ func (s situation) status() backend.Status {
 		st.Protected = s.protected
 	}
 	lacking := s.lacks()
-	if trouble := s.view.trouble(); trouble != "" && st.Obstacle.Sentence == "" && s.holds() && st.Generation < st.Wanted {
+	comes := s.holds() && st.Generation < st.Wanted
+	if trouble := s.view.trouble(); trouble != "" && st.Obstacle.Sentence == "" && comes {
 		st.Obstacle = backend.Obstacle{Generation: st.Wanted, Sentence: trouble}
 	}
 	switch {
 	case r.Removing:
-		st.Phase, st.Message, st.Obstacle = backend.Removing, "The service instance is being deleted.", backend.Obstacle{}
+		st.Phase, st.Message = backend.Removing, "The service instance is being deleted."
+		st.Obstacle = backend.Obstacle{}
 	case r.Reached != nil && s.seen.err == nil:
 		st.Phase, st.Message = backend.Running, s.described
 	case r.Reached == nil && s.obstacle.Sentence != "":
@@ -165,9 +168,14 @@ func (s situation) noted(r record, now time.Time) record {
 		if r.Handed.From == r.Primary {
 			f.Why, f.Planned = "It was asked for.", true
 		}
-		if began := r.Handed.Since; f.Planned && !began.IsZero() {
-			f.At, f.Took = began, now.Sub(began)
+		began := s.silent
+		if f.Planned {
+			began = r.Handed.Since
 		}
+		if !began.IsZero() {
+			f.At = began
+		}
+		f.Took = max(now.Sub(f.At), time.Millisecond) // 0 would say that it goes on
 		r.Failover = &f
 	}
 	r.Primary = s.view.Primary

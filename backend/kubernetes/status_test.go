@@ -215,8 +215,9 @@ func TestFailoverIsNoted(t *testing.T) {
 	t.Parallel()
 	s := serving(2)
 	s.view.Primary = "a-2"
+	s.silent = epoch.Add(-2 * time.Second)
 	f := s.noted(s.record, epoch).Failover
-	if f == nil || f.Planned || !f.At.Equal(epoch) || !strings.HasSuffix(f.Why, ".") {
+	if f == nil || f.Planned || !f.At.Equal(s.silent) || f.Took != 2*time.Second || !strings.HasSuffix(f.Why, ".") {
 		t.Errorf("a lost primary is noted as %+v", f)
 	}
 	s.record.Handed = asked{Count: 1, Owed: true, From: "a-1", Since: epoch}

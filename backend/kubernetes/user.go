@@ -22,7 +22,7 @@ func (b *Backend) serving(ctx context.Context, in *instance) (engine.Node, engin
 		st, gone, changed := in.look()
 		switch {
 		case gone || st.Phase == backend.Removing:
-			return engine.Node{}, nil, backstay.Errorf(backstay.NotFound, "There is no service instance %q any more.", in.id)
+			return engine.Node{}, nil, unknown(in.id)
 		case st.Phase == backend.Failing:
 			return engine.Node{}, nil, backstay.Errorf(backstay.Unavailable, "%s", st.Message)
 		case st.Phase == backend.Running:
@@ -50,7 +50,8 @@ func (b *Backend) CreateUser(
 	}
 	switch {
 	case u.Replica:
-		return nil, backstay.Errorf(backstay.Unsupported, "Service instances on Kubernetes have no replicas to read from yet.")
+		return nil, backstay.Errorf(backstay.Unsupported,
+			"Service instances on Kubernetes have no replicas to read from yet.")
 	case r.Spec.Private:
 		return nil, backstay.Errorf(backstay.Unsupported, "A service instance without an endpoint has no users.")
 	}

@@ -53,7 +53,8 @@ func look(cluster *unstructured.Unstructured, podList []*unstructured.Unstructur
 }
 
 func lookPod(o *unstructured.Unstructured) pod {
-	p := pod{Name: o.GetName(), Ready: hasCondition(o, "Ready") && o.GetDeletionTimestamp() == nil, Trouble: troubleOf(o)}
+	p := pod{Name: o.GetName(), Trouble: troubleOf(o)}
+	p.Ready = hasCondition(o, "Ready") && o.GetDeletionTimestamp() == nil
 	for _, c := range mapsOf(o, "spec", "containers") {
 		if c["name"] == "postgres" {
 			p.Image, _ = c["image"].(string)

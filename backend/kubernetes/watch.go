@@ -13,8 +13,8 @@ import (
 	"github.com/backstay/backstay"
 )
 
-// watched is what the cluster shows of one resource, kept up to date by a watch. Whoever reads it may read what was true
-// a moment ago: nothing may be decided by it that this could spoil.
+// watched is what the cluster shows of one resource, kept up to date by a watch. Whoever reads it may read what was
+// true a moment ago: nothing may be decided by it that this could spoil.
 type watched struct {
 	informer cache.SharedIndexInformer
 }

@@ -152,8 +152,8 @@ func makeMain(ctx context.Context, conn *pgx.Conn, locale string) error {
 	return err
 }
 
-// buildWalls runs what Prepare's data directories have in them, unless it was run: Configure brings it up to date. Other
-// statements than queries are not counted, see extensions.
+// buildWalls runs what Prepare's data directories have in them, unless it was run: Configure brings it up to date.
+// Other statements than queries are not counted, see extensions.
 func buildWalls(ctx context.Context, conn *pgx.Conn) error {
 	has, err := triggerComment(ctx, conn, "backstay_read_only")
 	if err != nil || has != "" {
