@@ -20,15 +20,12 @@ import (
 	"github.com/backstay/backstay/engine"
 )
 
-// Inventory has no versions where the operator is missing, or is another one than this package was tried with.
+// Inventory asks the cluster, also before Run. It fails where the operator is missing, or is another one than this
+// package was tried with: that is to be mended, and no reason to take plans off sale.
 func (b *Backend) Inventory(ctx context.Context) (backend.Inventory, error) {
 	i := backend.Inventory{Engines: []backend.EngineVersion{}}
-	if err := b.ready(ctx); err != nil {
-		return i, err
-	}
 	if err := b.operated(ctx); err != nil {
-		b.Log.Warn("no service instances can be made on Kubernetes", "error", err)
-		return i, nil
+		return i, err
 	}
 	for _, image := range b.Images {
 		its := image.installation()
