@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"testing"
@@ -24,6 +25,12 @@ func TestARepositoryThatGoesIsNoGap(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer tool.close()
+	if s, err := openSpool(t.Context(), n); !errors.Is(err, os.ErrNotExist) {
+		t.Fatalf("of a node whose data is missing, there is a spool, %v, %v", s, err)
+	}
+	if err := os.MkdirAll(n.DataDir, 0o700); err != nil {
+		t.Fatal(err)
+	}
 	s, err := openSpool(t.Context(), n)
 	if err != nil {
 		t.Fatal(err)

@@ -76,7 +76,7 @@ func openSpool(ctx context.Context, n engine.Node) (*spool, error) {
 	dir := filepath.Dir(n.DataDir)
 	s := &spool{in: filepath.Join(dir, spoolDir), out: filepath.Join(dir, outDir), account: n.Account}
 	for path, owner := range map[string]*engine.Account{s.in: n.Account, s.out: nil} {
-		if err := makeOwned(path, owner); err != nil {
+		if err := makeOwned(path, owner, n.DataDir); err != nil {
 			return nil, err
 		}
 	}
@@ -103,10 +103,14 @@ func (t *pgBackRest) withSpool(ctx context.Context, do func(*spool) error) error
 	return errors.Join(do(s), s.unlock())
 }
 
-// makeOwned makes a directory that nobody but its owner can use.
-func makeOwned(path string, owner *engine.Account) error {
+// makeOwned makes a directory that nobody but its owner can use, unless the one beside that it is for is missing: the
+// disk of both may have been taken away, and this be where it was.
+func makeOwned(path string, owner *engine.Account, beside string) error {
 	if _, err := os.Lstat(path); err == nil {
 		return nil
+	}
+	if _, err := os.Lstat(beside); err != nil {
+		return err
 	}
 	made := path + ".part"
 	if err := os.RemoveAll(made); err != nil {

@@ -15,7 +15,7 @@ func (in *Instance) ask(ctx context.Context) error {
 	s := &in.seen
 	began := in.m.Now()
 	in.beat()
-	well := s.silent.IsZero() && !node.IsStopped(s.process.PID) && !in.isHung(in.Record().Place)
+	well := s.silent.IsZero() && !node.IsStopped(s.process.PID) && !in.isHung(in.Record().Place) && !in.isAdrift()
 	if well && began.Sub(s.probed) < in.m.AskEvery() {
 		s.asked = began // it is not asked itself each time: with many of them that costs too much
 		return nil
@@ -53,9 +53,12 @@ var errDisk error = backstay.Errorf(backstay.Unavailable, "The disk of the prima
 
 // askNode asks the process. A process whose disk does not work any more may answer for long from what it has in memory.
 // If there is a second that lacks nothing, that is no answer. One whose disk hangs is not even asked: it might be what
-// hangs next.
+// hangs next. One that serves from a disk which was taken out of the way can only be replaced.
 func (in *Instance) askNode(ctx context.Context) error {
 	spared := in.seen.second.process != nil && !in.Record().InStep.IsZero()
+	if spared && in.isAdrift() {
+		return errors.Join(errAdrift, errDisk)
+	}
 	if spared && in.isHung(in.Record().Place) {
 		return errors.Join(errHung, errDisk)
 	}
@@ -125,17 +128,25 @@ func (in *Instance) kill(ctx context.Context) error {
 		s.answers, s.serves = err == nil, false // it is seen whether it serves, and then told
 		return nil
 	}
-	in.log.Warn("an engine has not answered for long; it is killed and started again",
-		"pid", s.process.PID, "since", s.silent)
+	if errors.Is(err, errAdrift) {
+		in.log.Warn("the disk of a primary was taken away below it; it is killed", "pid", s.process.PID, "since", s.silent)
+	} else {
+		in.log.Warn("an engine has not answered for long; it is killed and started again",
+			"pid", s.process.PID, "since", s.silent)
+	}
 	if errors.Is(err, errHung) {
 		return in.strike()
 	}
 	s.leave()
 	s.leave = func() {}
-	if err := s.node.Kill(s.process); err != nil {
+	end, why := s.node.Kill, "The engine did not answer any more. It is started again."
+	if errors.Is(err, errAdrift) {
+		end, why = s.node.KillAdrift, "The disk of the primary was taken away while it served."
+	}
+	if err := end(s.process); err != nil {
 		return err
 	}
 	in.lose()
-	in.enter(backend.Starting, "The engine did not answer any more. It is started again.")
+	in.enter(backend.Starting, "%s", why)
 	return nil
 }

@@ -92,6 +92,7 @@ func touch(dir string) error {
 // access is how an instance comes to the disk of one of its places.
 type access struct {
 	pulse
+	footing
 	busy chan struct{} // holds one while something is done there
 }
 
@@ -140,8 +141,9 @@ func (a *access) isBusy() bool { return len(a.busy) > 0 }
 // liesApart tells whether the places of the instance are on two disks.
 func (r Record) liesApart() bool { return r.site(firstPlace).Dir != r.site(secondPlace).Dir }
 
-// beat has the disks of an instance that may fail over to another one write.
+// beat has the disks of an instance that may fail over to another one write, and looks where its processes work.
 func (in *Instance) beat() {
+	in.lookAtFootings()
 	r := in.Record()
 	if !r.liesApart() || in.seen.second.process == nil {
 		return

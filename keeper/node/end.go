@@ -55,6 +55,28 @@ func (n Node) Kill(p *process.Process) error {
 	return errors.Join(n.stopCompanions(), n.EndRemnants(), removeFile(n.pidFile()))
 }
 
+// KillAdrift is Kill for a node whose disk was taken out of the way below it: what it leaves has no name to be found
+// by.
+func (n Node) KillAdrift(p *process.Process) error {
+	besides := n.besides(p)
+	return errors.Join(n.Kill(p), n.remnants(besides, kill))
+}
+
+// besides tells of a process whether it is a remnant by where it works: in the very directory that a main process works
+// in, whose disk may have been taken out of the way, so that it has no name any more.
+func (n Node) besides(main *process.Process) func(pid int) bool {
+	where, err := os.Stat(cwdOf(main.PID))
+	return func(pid int) bool {
+		if err != nil || pid == main.PID || ProgramOf(pid) != n.Program || !n.isOwners(pid) {
+			return false
+		}
+		works, err := os.Stat(cwdOf(pid))
+		return err == nil && os.SameFile(works, where)
+	}
+}
+
+func cwdOf(pid int) string { return filepath.Join("/proc", strconv.Itoa(pid), "cwd") }
+
 func removeFile(path string) error {
 	if err := os.Remove(path); err != nil && !os.IsNotExist(err) {
 		return err
@@ -101,9 +123,9 @@ func kill(p *process.Process) error {
 // EndRemnants kills what a main process that was killed has left behind: a PostgreSQL backend in the
 // middle of a query does not look up, and no other server can start until it has ended. A remnant works
 // in the instance's directory, runs the engine's very program, and is of the instance's user.
-func (n Node) EndRemnants() error { return n.remnants(kill) }
+func (n Node) EndRemnants() error { return n.remnants(n.isRemnant, kill) }
 
-func (n Node) remnants(end func(*process.Process) error) error {
+func (n Node) remnants(isOne func(pid int) bool, end func(*process.Process) error) error {
 	if n.Program == "" {
 		return nil
 	}
@@ -113,7 +135,7 @@ func (n Node) remnants(end func(*process.Process) error) error {
 	}
 	for _, e := range entries {
 		pid, err := strconv.Atoi(e.Name())
-		if err != nil || !n.isRemnant(pid) {
+		if err != nil || !isOne(pid) {
 			continue
 		}
 		p, err := process.Open(pid)
@@ -123,7 +145,7 @@ func (n Node) remnants(end func(*process.Process) error) error {
 		if err != nil {
 			return err
 		}
-		if n.isRemnant(pid) { // still: now the pid cannot change hands
+		if isOne(pid) { // still: now the pid cannot change hands
 			err = end(p)
 		}
 		if err := errors.Join(err, p.Close()); err != nil {

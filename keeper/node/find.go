@@ -48,18 +48,19 @@ func (n Node) rank(pid int) {
 }
 
 // owns tells whether a process is of the node's user and works in its directory.
-func (n Node) owns(pid int) bool {
+func (n Node) owns(pid int) bool { return n.isOwners(pid) && process.WorksIn(pid, n.Dir) }
+
+// isOwners tells whether a process is of the node's user.
+func (n Node) isOwners(pid int) bool {
 	var stat syscall.Stat_t
 	err := syscall.Stat(filepath.Join("/proc", strconv.Itoa(pid)), &stat)
-	return err == nil && stat.Uid == n.owner() && process.WorksIn(pid, n.Dir)
+	return err == nil && stat.Uid == n.owner()
 }
 
 // isAdrift tells whether a process that a pid file of the node names is the node's, though its directory was taken away
 // below it: with the disk that it lies on.
 func (n Node) isAdrift(pid int) bool {
-	var stat syscall.Stat_t
-	err := syscall.Stat(filepath.Join("/proc", strconv.Itoa(pid)), &stat)
-	return err == nil && stat.Uid == n.owner() && n.Program != "" && ProgramOf(pid) == n.Program && process.IsAdrift(pid)
+	return n.isOwners(pid) && n.Program != "" && ProgramOf(pid) == n.Program && process.IsAdrift(pid)
 }
 
 // ProgramOf is the program that a process runs, without symbolic links; empty if it has ended.

@@ -28,7 +28,7 @@ func (n Node) Strike(p *process.Process) error {
 }
 
 // StrikeRemnants does to what a main process has left behind what Strike does.
-func (n Node) StrikeRemnants() error { return n.remnants(strike) }
+func (n Node) StrikeRemnants() error { return n.remnants(n.isRemnant, strike) }
 
 func strike(p *process.Process) error {
 	if err := p.Signal(syscall.SIGKILL); err != nil {
