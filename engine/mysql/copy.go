@@ -27,8 +27,8 @@ import (
 // user: what the node's server could not read by itself, no copy holds. It comes in by an account that lasts for as
 // long as it runs, since the administrator's is for the keeper's user alone.
 
-// copier is the account of mariadb-backup. Each start of the server removes it, too, as it does with all others that
-// come in by the Unix socket.
+// copier begins the names of accounts of mariadb-backup. Each start of the server removes them, too, as it does with
+// all others that come in by the Unix socket.
 const copier = "backstay_copier"
 
 // lookAtLog is how often mariadb-backup looks at the redo log, in milliseconds. At its end, when nobody may commit, it
@@ -45,23 +45,23 @@ type ended struct {
 // right to the processor as everybody else: at its end it holds writers up, for as long as it takes to write the rest
 // down, and it has to keep up with the redo log, which the server overwrites behind it.
 func copyNode(ctx context.Context, n engine.Node, stdout io.Writer, how ...string) (at ended, err error) {
-	dir := n.DataDir + ".backup"
-	if err := errors.Join(os.RemoveAll(dir), os.Mkdir(dir, 0o700)); err != nil {
+	bench, err := newBench(ctx, n)
+	if err != nil {
 		return at, err
 	}
-	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	password := backstay.Secret(rand.Text())
+	defer func() { err = errors.Join(err, bench.leave()) }()
+	dir, password := bench.dir, backstay.Secret(rand.Text())
 	way := fmt.Sprintf("[mariabackup]\nuser = %s\npassword = %s\nsocket = %s\n",
-		copier, password.Reveal(), filepath.Join(n.RunDir, socketName))
+		bench.account, password.Reveal(), filepath.Join(n.RunDir, socketName))
 	uid, gid := n.Account.IDs()
 	err = errors.Join(datadir.Fill(dir, uid, gid, map[string]string{"way.cnf": way}), datadir.Give(dir, uid, gid))
 	if err != nil {
 		return at, err
 	}
-	if err := letIn(ctx, n, password); err != nil {
+	if err := letIn(ctx, n, bench, password); err != nil {
 		return at, err
 	}
-	defer func() { err = errors.Join(err, shutOut(context.WithoutCancel(ctx), n)) }()
+	defer func() { err = errors.Join(err, shutOut(context.WithoutCancel(ctx), n, bench.account)) }()
 	args := append([]string{"--defaults-file=" + dir + "/way.cnf", "--backup", "--datadir=" + n.DataDir,
 		"--databases-exclude=" + tmpDir, "--tmpdir=" + dir, "--extra-lsndir=" + dir + "/ended",
 		"--target-dir=" + dir + "/target", "--log-copy-interval=" + lookAtLog}, how...)
@@ -72,21 +72,26 @@ func copyNode(ctx context.Context, n engine.Node, stdout io.Writer, how ...strin
 }
 
 // letIn makes the copier's account, with the rights that mariadb-backup needs, and that of a connection where all are
-// taken. The binary log is not told.
-func letIn(ctx context.Context, n engine.Node, password backstay.Secret) error {
-	account := quoteText(copier) + "@'localhost'"
+// taken, and removes those of copies that have ended without doing so. The binary log is not told.
+func letIn(ctx context.Context, n engine.Node, b *bench, password backstay.Secret) error {
+	account := quoteText(b.account) + "@'localhost'"
 	return withAccounts(ctx, n, func(conn *sql.Conn) error {
+		for _, ended := range b.ended {
+			if err := run(ctx, conn, unlogged, "DROP USER IF EXISTS "+quoteText(ended)+"@'localhost'"); err != nil {
+				return err
+			}
+		}
 		return run(ctx, conn, unlogged,
 			"CREATE OR REPLACE USER "+account+" IDENTIFIED VIA mysql_native_password USING "+quoteText(hashed(password)),
 			"GRANT RELOAD, PROCESS, LOCK TABLES, BINLOG MONITOR, CONNECTION ADMIN ON *.* TO "+account)
 	})
 }
 
-func shutOut(ctx context.Context, n engine.Node) error {
+func shutOut(ctx context.Context, n engine.Node, account string) error {
 	ctx, cancel := context.WithTimeout(ctx, clearLimit)
 	defer cancel()
 	err := withAccounts(ctx, n, func(conn *sql.Conn) error {
-		return run(ctx, conn, unlogged, "DROP USER IF EXISTS "+quoteText(copier)+"@'localhost'")
+		return run(ctx, conn, unlogged, "DROP USER IF EXISTS "+quoteText(account)+"@'localhost'")
 	})
 	if backstay.KindOf(err) == backstay.Unavailable { // its next start does it
 		return nil
@@ -141,7 +146,7 @@ func readEnded(dir string) (at ended, err error) {
 
 // Where mariadb-backup says why it ends, and what such lines begin with.
 var (
-	complaintLine = regexp.MustCompile(`(?m)^.*(?:FATAL ERROR: |\[ERROR\] |Error: ).*$`)
+	complaintLine = regexp.MustCompile(`(?m)^.*(?:FATAL ERROR: |\[ERROR\] |Error: |\((?:errno|Errcode): ).*$`)
 	stamp         = regexp.MustCompile(`^(?:\[\d+\] )?(?:FATAL ERROR: )?(?:\d{4}-\d\d-\d\d +\d+:\d\d:\d\d )?(?:\d+ )?` +
 		`(?:\[ERROR\] )?(?:mariabackup: |mariadb-backup: )?(?:Error: )?`)
 )

@@ -17,6 +17,9 @@ func TestCopierComplaint(t *testing.T) {
 			"InnoDB: Unable to lock ./ibdata1"},
 		{"an error and what follows of it", "[01] mariabackup: Error: cannot read t.ibd\n" +
 			"[00] FATAL ERROR: 2026-11-27 19:58:27 Aborting\n", "cannot read t.ibd"},
+		{"a full disk", copying + "mariadb-backup: Error writing file '/t/mysql/help_topic.MAD' " +
+			"(errno: 28 \"No space left on device\")\n[00] 2026-11-29 03:36:38 Aria data files backup process is finished with error\n" + shutdown,
+			`Error writing file '/t/mysql/help_topic.MAD' (errno: 28 "No space left on device")`},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
