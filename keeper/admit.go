@@ -41,7 +41,7 @@ func (k *Keeper) apply(ctx context.Context, spec backend.Spec) error {
 // begin writes the first record of an instance. One that has served, and whose record is lost, gets another
 // one that is made of what is there.
 func (k *Keeper) begin(ctx context.Context, spec backend.Spec, begun admission) error {
-	r, err := k.settleVolume(begun.record)
+	r, err := k.settleVolume(ctx, begun.record)
 	if err == nil && spec.Served != nil {
 		if r, err = r.Adopted(ctx, k.machine); err == nil {
 			err = k.machine.Records.MoveAside(spec.Instance, k.Now())
@@ -86,7 +86,7 @@ func (k *Keeper) checkAbilities(ctx context.Context, s backend.Spec) error {
 	case s.Reading.Replicas != nil && *s.Reading.Replicas > backend.MaxReplicas:
 		return refuse("An instance is read from %d replicas here at most, not %d.", backend.MaxReplicas, *s.Reading.Replicas)
 	}
-	if err := cmp.Or(k.checkEncryption(s), k.checkBackup(s)); err != nil {
+	if err := cmp.Or(k.checkEncryption(ctx, s), k.checkBackup(s)); err != nil {
 		return err
 	}
 	if err := k.machine.Restorable(s); err != nil || s.Build == "" || k.hasBuild(s) {

@@ -32,11 +32,10 @@ type Keeper struct {
 	stop    context.CancelCauseFunc
 	starts  *starts
 
-	kindOfNew func() (volume.Kind, error) // of volumes of new instances
-	// encryption is by which way they can be encrypted, or why they cannot be.
-	encryption func() (way string, why error)
-	trying     sync.Mutex                     // of kinds
-	kinds      map[*instance.Disk]volume.Kind // of new volumes on other disks than the data directory's
+	kindOfNew  *settled[volume.Kind] // of volumes of new instances
+	encryption *settled[string]      // by which way they can be encrypted
+	trying     sync.Mutex            // of images
+	images     map[*instance.Disk]*settled[volume.Kind]
 
 	mu        sync.Mutex // never held over anything that waits
 	instances map[backstay.InstanceID]*instance.Instance
@@ -68,10 +67,10 @@ func newKeeper(c Config) *Keeper {
 		Config: c, machine: c.machine(), starts: newStarts(), stray: map[uint32]bool{},
 		instances: map[backstay.InstanceID]*instance.Instance{}, admitted: map[backstay.InstanceID]admission{},
 		allotting: map[backstay.InstanceID]*instance.Allotment{}, giving: map[int]bool{},
-		kinds: map[*instance.Disk]volume.Kind{},
+		images: map[*instance.Disk]*settled[volume.Kind]{},
 	}
-	k.kindOfNew, k.machine.KindOn = k.newKind(), k.kindOn
-	k.encryption = k.newEncryption()
+	k.kindOfNew, k.encryption = k.newKind(), k.newEncryption()
+	k.machine.ImagesOn = k.imagesOn
 	k.machine.AskEvery, k.machine.Source, k.machine.Groups = k.askEvery, k.serving, c.groups()
 	k.custody = k.newCustody()
 	k.machine.Vault = k.custody
@@ -118,7 +117,7 @@ func Run(ctx context.Context, c Config) error {
 	g.Go(func() error { k.awaitOurs(ctx); k.tendBuilds(ctx); return nil })
 	g.Go(func() error { k.starts.bound(ctx); return nil })
 	g.Go(func() error { k.boundLogs(ctx); return nil })
-	g.Go(func() error { _, _ = k.encryption(); k.tendImages(ctx); return nil }) // before somebody waits for it
+	g.Go(func() error { _, _ = k.encryption.get(ctx); k.tendImages(ctx); return nil }) // before somebody waits for it
 	g.Go(func() error { k.tendDirectories(ctx); return nil })
 	g.Go(func() error { k.sweepKept(ctx); return nil })
 	err = g.Wait()

@@ -54,7 +54,7 @@ func (k *Keeper) lookAt(ctx context.Context, d *instance.Disk, spec backend.Spec
 		return seen, err
 	}
 	kind, err := k.kindOn(ctx, d)
-	if err != nil && d != k.machine.Disks.Data() { // on which there is an error when the volume is made
+	if err != nil && d != k.machine.Disks.Data() && promise(spec) > 0 { // there, it is told when it is made
 		return seen, err
 	}
 	seen.pooled = err == nil && kind == volume.Image

@@ -179,7 +179,7 @@ func (k *Keeper) answerHeld(*http.Request) (any, error) {
 
 func (k *Keeper) answerInventory(r *http.Request) (any, error) {
 	inventory := backend.Inventory{Engines: []backend.EngineVersion{}, Room: k.room()}
-	inventory.Encryption, _ = k.encryption() // the log says why there is none
+	inventory.Encryption, _ = k.encryption.get(r.Context()) // the log says why there is none
 	for _, name := range slices.Sorted(maps.Keys(k.Engines)) {
 		installed, err := k.machine.Installed.Newest(r.Context(), name)
 		if err != nil {

@@ -43,74 +43,135 @@ func (c Config) disks() *instance.Disks {
 // tryPatience is for a machine that is so busy that it can hardly make a volume.
 const tryPatience = time.Minute
 
-// newKind finds out, once, of which kind the volumes of new instances are.
-func (k *Keeper) newKind() func() (volume.Kind, error) {
-	return sync.OnceValues(func() (volume.Kind, error) {
-		kind, why := k.tryKind(context.Background(), k.machine.Disks.Data())
-		if why != nil {
-			k.Log.Error("there can be no new instances", "why", why)
-			why = backstay.Wrapf(why, backstay.Unavailable,
-				"New services cannot have the storage that they promise. The operator finds the reason in the keeper's log.")
-		}
-		return kind, why
-	})
+// lookAgain is between two looks for what could not be found out.
+const lookAgain = time.Second
+
+// settled is something that is found out once. What cannot be found out now, because a disk is full or away for a
+// while, is looked for again when it is asked for again.
+type settled[T any] struct {
+	find func(context.Context) (T, error)
+
+	mu     sync.Mutex
+	known  bool
+	value  T
+	why    error
+	looked time.Time
 }
 
-// kindOn finds out, once for each disk, of which kind new volumes on it are: of one for standbys, when it is there.
-func (k *Keeper) kindOn(ctx context.Context, d *instance.Disk) (volume.Kind, error) {
-	if d == k.machine.Disks.Data() {
-		return k.kindOfNew()
+// get is what was found, and why it is what it is.
+func (s *settled[T]) get(ctx context.Context) (T, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.known || !s.looked.IsZero() && time.Since(s.looked) < lookAgain {
+		return s.value, s.why
+	}
+	limited, cancel := context.WithTimeout(ctx, tryPatience)
+	defer cancel()
+	value, why := s.find(limited)
+	if ctx.Err() != nil { // which says nothing of the machine
+		return value, ctx.Err()
+	}
+	s.value, s.why, s.looked = value, why, time.Now()
+	s.known = why == nil || backstay.KindOf(why) == backstay.Unsupported
+	return value, why
+}
+
+// newKind finds out of which kind the volumes of new instances are.
+func (k *Keeper) newKind() *settled[volume.Kind] {
+	said := ""
+	return &settled[volume.Kind]{find: func(ctx context.Context) (volume.Kind, error) {
+		if k.Volumes == "" || k.Volumes == DirectoryVolumes {
+			return volume.Directory, nil
+		}
+		d := k.machine.Disks.Data()
+		why := d.Images().Try(ctx)
+		if why == nil {
+			return volume.Image, nil
+		}
+		if k.Volumes == AutoVolumes && backstay.KindOf(why) == backstay.Unsupported {
+			k.Log.Warn("the storage of new instances is not enforced", "dir", d.Dir, "why", why)
+			return volume.Directory, nil
+		}
+		if said != why.Error() {
+			k.Log.Error("there can be no new instances", "why", why)
+		}
+		said = why.Error()
+		return volume.Image, backstay.Wrapf(why, backstay.Unavailable,
+			"New services cannot have the storage that they promise. The operator finds the reason in the keeper's log.")
+	}}
+}
+
+// newImages finds out, for each other disk, whether there can be images on it.
+func (k *Keeper) newImages(d *instance.Disk) *settled[volume.Kind] {
+	said := ""
+	return &settled[volume.Kind]{find: func(ctx context.Context) (volume.Kind, error) {
+		why := d.Images().Try(ctx)
+		if why == nil {
+			if said != "" {
+				k.Log.Info("there can be standbys on their disk again", "dir", d.Dir)
+			}
+			return volume.Image, nil
+		}
+		if said != why.Error() {
+			k.Log.Error("there can be no new standbys", "dir", d.Dir, "why", why)
+		}
+		said = why.Error()
+		if backstay.KindOf(why) == backstay.Unavailable {
+			return volume.Image, backstay.Wrapf(why, backstay.Unavailable, "There can be no new standbys on their disk. %s",
+				backstay.SentenceOf(why))
+		}
+		return volume.Image, backstay.Wrapf(why, backstay.Unavailable, "There can be no volumes on the disk for standbys. "+
+			"The operator finds the reason in the keeper's log.")
+	}}
+}
+
+// imagesOn tells why there can be no images on a disk now, or nil: a node of an instance that has volumes is on no
+// other one, whatever new instances get.
+func (k *Keeper) imagesOn(ctx context.Context, d *instance.Disk) error {
+	if err := d.Ready(); err != nil {
+		return err
 	}
 	k.trying.Lock()
-	defer k.trying.Unlock()
-	if kind, known := k.kinds[d]; known {
-		return kind, nil
+	if k.images[d] == nil {
+		k.images[d] = k.newImages(d)
 	}
-	kind, why := k.tryKind(ctx, d)
-	if why != nil {
-		k.Log.Error("there can be no new standbys", "dir", d.Dir, "why", why)
-		return kind, backstay.Wrapf(why, backstay.Unavailable, "There can be no volumes on the disk for standbys. "+
-			"The operator finds the reason in the keeper's log.")
-	}
-	if ctx.Err() == nil {
-		k.kinds[d] = kind
-	}
-	return kind, ctx.Err()
+	on := k.images[d]
+	k.trying.Unlock()
+	_, why := on.get(ctx)
+	return why
 }
 
-// tryKind finds out of which kind new volumes on a disk are, or why there can be none.
-func (k *Keeper) tryKind(ctx context.Context, d *instance.Disk) (volume.Kind, error) {
-	if k.Volumes == "" || k.Volumes == DirectoryVolumes {
-		return volume.Directory, nil
+// kindOn finds out of which kind the volumes of new instances on a disk are: of one for standbys, when it is there.
+func (k *Keeper) kindOn(ctx context.Context, d *instance.Disk) (volume.Kind, error) {
+	kind, err := k.kindOfNew.get(ctx)
+	if err != nil || d == k.machine.Disks.Data() || kind != volume.Image {
+		return kind, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, tryPatience)
-	defer cancel()
-	why := d.Images().Try(ctx)
-	if why == nil || k.Volumes == ImageVolumes {
-		return volume.Image, why
-	}
-	k.Log.Warn("the storage of new instances is not enforced", "dir", d.Dir, "why", why)
-	return volume.Directory, nil
+	return kind, k.imagesOn(ctx, d)
 }
 
-// newEncryption finds out, once, by which way the volumes of new instances can be encrypted, or why they cannot be.
-func (k *Keeper) newEncryption() func() (way string, why error) {
-	return sync.OnceValues(func() (way string, why error) {
-		if kind, err := k.kindOfNew(); err != nil || kind != volume.Image {
+// newEncryption finds out by which way the volumes of new instances can be encrypted, or why they cannot be.
+func (k *Keeper) newEncryption() *settled[string] {
+	said := ""
+	return &settled[string]{find: func(ctx context.Context) (way string, why error) {
+		kind, err := k.kindOfNew.get(ctx)
+		if backstay.KindOf(err) == backstay.Unavailable {
+			return "", err
+		}
+		if err != nil || kind != volume.Image {
 			return "", backstay.Wrapf(err, backstay.Unsupported, "Only volumes that are images can be encrypted, and there "+
 				"can be no new ones on this machine.")
 		}
-		ctx, cancel := context.WithTimeout(context.Background(), tryPatience)
-		defer cancel()
-		if way, why = k.machine.Disks.Data().Images().Encryption(ctx); why != nil {
+		if way, why = k.machine.Disks.Data().Images().Encryption(ctx); why != nil && said != why.Error() {
+			said = why.Error()
 			k.Log.Warn("there are no encrypted plans", "why", why, "cause", errors.Unwrap(why))
 		}
 		return way, why
-	})
+	}}
 }
 
 // checkEncryption refuses to change whether an instance is encrypted, and with which key, and what cannot be encrypted.
-func (k *Keeper) checkEncryption(s backend.Spec) error {
+func (k *Keeper) checkEncryption(ctx context.Context, s backend.Spec) error {
 	k.mu.Lock()
 	in, known := k.instances[s.Instance]
 	k.mu.Unlock()
@@ -124,16 +185,16 @@ func (k *Keeper) checkEncryption(s backend.Spec) error {
 	case s.Private || s.Size.Storage == 0:
 		return backstay.Errorf(backstay.Unsupported, "Only an instance with a volume of its own can be encrypted.")
 	}
-	_, why := k.encryption()
+	_, why := k.encryption.get(ctx)
 	return why
 }
 
 // settleVolume settles how the volume of a new instance is made, or finds the one that an instance has whose record is
 // lost. Our own databases need none.
-func (k *Keeper) settleVolume(r instance.Record) (instance.Record, error) {
+func (k *Keeper) settleVolume(ctx context.Context, r instance.Record) (instance.Record, error) {
 	kind, err := volume.Directory, error(nil)
 	if !r.Spec.Private {
-		if kind, err = k.kindOfNew(); err != nil {
+		if kind, err = k.kindOfNew.get(ctx); err != nil {
 			return r, err
 		}
 	}

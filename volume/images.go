@@ -3,9 +3,7 @@ package volume
 import (
 	"context"
 	"errors"
-	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -44,56 +42,6 @@ const (
 
 // noVolumes are the names of images that are no instance's.
 var noVolumes = []string{xfs.prepared, ext4.prepared, string(probe), string(probeEncrypted)}
-
-// Try tells why the machine cannot have such volumes, in a sentence, or nil.
-func (p *Images) Try(ctx context.Context) error {
-	if os.Geteuid() != 0 {
-		return backstay.Errorf(backstay.Unsupported,
-			"Storage is not enforced: volumes with a file system of their own take root.")
-	}
-	if _, err := exec.LookPath("mkfs.xfs"); err != nil {
-		return backstay.Errorf(backstay.Unsupported,
-			"Storage is not enforced: there is no mkfs.xfs. Type: apt-get install xfsprogs")
-	}
-	steps := append(p.makeSteps(probe, plain, Wanted{Size: portion}), p.mountSteps(probe, plain, Wanted{})...)
-	if err := errors.Join(try(ctx, steps), try(ctx, removeSteps(p.volume(probe)))); err != nil {
-		return backstay.Wrapf(err, backstay.Unsupported, "Storage is not enforced: this machine cannot mount images.")
-	}
-	return nil
-}
-
-// Encryption tells by which way new volumes are encrypted, "dm-crypt" or "fscrypt", or why the machine can neither, in
-// a sentence.
-func (p *Images) Encryption(ctx context.Context) (way string, why error) {
-	k, why := p.kindOfEncrypted(ctx)
-	if why != nil {
-		return "", why
-	}
-	return k.way, nil
-}
-
-// tryKind tells why the machine cannot have encrypted volumes of that kind, or nil.
-func (p *Images) tryKind(ctx context.Context, k *kind) error {
-	if _, err := exec.LookPath(k.program); err != nil {
-		return backstay.Wrapf(err, backstay.Unsupported,
-			"there is no %s for %s (apt-get install %s)", k.program, k.way, k.debian)
-	}
-	err := k.try(ctx, p, k, probeEncrypted)
-	if err = errors.Join(err, try(ctx, removeSteps(p.volume(probeEncrypted)))); err != nil {
-		return backstay.Wrapf(err, backstay.Unsupported, "the kernel has no %s", k.kernel)
-	}
-	return nil
-}
-
-// try takes the steps that are taken for other volumes. No crash test is to meet them here.
-func try(ctx context.Context, steps []step.Step) error {
-	for _, s := range steps {
-		if err := s.Do(ctx); err != nil {
-			return fmt.Errorf("%s: %w", s.Name, err)
-		}
-	}
-	return nil
-}
 
 // Enforced tells that volumes keep to their size.
 func (p *Images) Enforced() bool { return true }

@@ -110,7 +110,7 @@ func (p *Images) kindFor(ctx context.Context, v volume, wanted Wanted) (*kind, e
 }
 
 // kindOfEncrypted is the kind of new encrypted volumes: the first that this machine can make. It is Unsupported if
-// there is none.
+// there is none, and Unavailable where that cannot be found out now: the next one would do, and be taken for ever.
 func (p *Images) kindOfEncrypted(ctx context.Context) (*kind, error) {
 	p.choosing.Lock()
 	defer p.choosing.Unlock()
@@ -124,6 +124,9 @@ func (p *Images) kindOfEncrypted(ctx context.Context) (*kind, error) {
 		if why == nil {
 			p.encrypted = k
 			return k, nil
+		}
+		if backstay.KindOf(why) == backstay.Unavailable {
+			return nil, why
 		}
 		sentences, causes = append(sentences, backstay.SentenceOf(why)), append(causes, errors.Unwrap(why))
 	}

@@ -47,7 +47,7 @@ func examineImages(ctx context.Context, dir string, wanted keeper.Volumes) []fin
 	case images != nil && wanted == keeper.ImageVolumes:
 		return []finding{{lacking, what, explain(images), "backstay doctor --volumes auto"}}
 	case images != nil:
-		return []finding{{fair, what, "directories. " + explain(images), ""}}
+		return []finding{{fair, what, "no standbys of databases that have images: " + explain(images), ""}}
 	case encrypted != nil:
 		return []finding{{fair, what, "images, and none that are encrypted: " + explain(encrypted), ""}}
 	}

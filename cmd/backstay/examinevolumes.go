@@ -32,6 +32,8 @@ func examineVolumes(ctx context.Context, place string, wanted keeper.Volumes) []
 		return []finding{
 			{good, what, "images: new databases keep to their plan's storage", ""}, noEncryption(explain(encrypted)),
 		}
+	case backstay.KindOf(images) == backstay.Unavailable:
+		return []finding{{fair, what, "no new databases before that has passed: " + explain(images), ""}}
 	case wanted == keeper.ImageVolumes:
 		return []finding{{lacking, what, explain(images), "backstay doctor --volumes auto"}}
 	}

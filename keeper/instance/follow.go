@@ -37,6 +37,7 @@ func (in *Instance) viewSecond(r Record) secondView {
 	v.there = v.wanted || r.Second.Data != "" || !r.keepsSecond()
 	v.fenced, v.started = r.Second.Fenced, r.Second.Started
 	v.data = r.Second.Data != "" && !r.Second.Fenced && r.Second.Data == dataName(r.Data)
+	v.data = v.data && !(s.placed && r.isMisplaced())
 	return v
 }
 
@@ -141,6 +142,9 @@ func (in *Instance) failSecond(v verb, err error) {
 	s := &in.seen.second
 	s.failures++
 	s.absent = errors.Is(err, errAway)
+	if s.process == nil && s.away.IsZero() { // it was looked for, and cannot be started
+		s.away = in.m.Now()
+	}
 	delay := max(backoff(s.failures), seeAgain)
 	s.retry = in.m.Now().Add(delay)
 	in.log.Warn("a standby is not as it is wanted", "at", v, "error", err, "again_in", delay)
@@ -260,7 +264,7 @@ func (in *Instance) see(ctx context.Context) error {
 	defer end()
 	ctx, cancel := context.WithTimeout(ctx, seePatience)
 	defer cancel()
-	err = in.wantSecondData(s.node)
+	err = errors.Join(in.wantSecondData(s.node), in.wantFooting())
 	if in.isHung(in.Record().Place.other()) {
 		err = errSecondHung
 	}
@@ -286,7 +290,9 @@ func (in *Instance) see(ctx context.Context) error {
 	if isLost(err) {
 		return in.ask(ctx)
 	}
-	s.noteFollowing(f, err)
+	if s.noteFollowing(f, err); s.follows {
+		in.placeAnew(ctx)
+	}
 	s.mirrored = unmirrored
 	if s.hear(err, s.asked); err == nil {
 		s.measure(f, s.asked)

@@ -20,7 +20,6 @@ import (
 	"github.com/backstay/backstay/engine"
 	"github.com/backstay/backstay/keeper/build"
 	"github.com/backstay/backstay/keeper/node"
-	"github.com/backstay/backstay/volume"
 )
 
 // Machine is what the instances of one keeper share. It is not changed once the first of them runs.
@@ -40,8 +39,8 @@ type Machine struct {
 	Groups    *cgroup.Groups       // of processes, one for each instance; nil: nothing is limited
 	Now       func() time.Time
 	Log       *slog.Logger
-	// KindOn is how volumes are made on a disk, where instances have volumes.
-	KindOn func(context.Context, *Disk) (volume.Kind, error)
+	// ImagesOn tells why there can be no volumes with a file system of their own on a disk now, or nil.
+	ImagesOn func(context.Context, *Disk) error
 	// Source is the node of an instance of this machine while it serves, of which a clone is to be made.
 	Source func(context.Context, backstay.InstanceID) (node.Node, error)
 

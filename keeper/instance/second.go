@@ -136,7 +136,9 @@ type secondSight struct {
 	asked    time.Time // when it was seen last
 	away     time.Time // since when it does not follow; zero: it does
 	failures int
-	absent   bool // what failed last did so for want of its disk
+	absent   bool      // what failed last did so for want of its disk
+	placed   bool      // it is misplaced, and there can be a volume for it
+	place    time.Time // when that is looked for again
 	retry    time.Time
 }
 
@@ -253,7 +255,7 @@ func (v view) tendSecond(now time.Time) (next verb, until time.Time) {
 		return "", until
 	case s.inStep && s.wanted && !s.alive && s.away.IsZero(): // both have ended, or nobody has looked for it yet
 		return toFollow, until
-	case s.inStep && (v.loses(now) || !s.wanted || s.started != wanted):
+	case s.inStep && (v.loses(now) || !s.wanted || !s.data || s.started != wanted):
 		return toExpose, until
 	case now.Before(s.retry):
 		return "", s.retry

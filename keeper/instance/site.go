@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/backend"
@@ -61,19 +62,39 @@ func (r Record) needsSecondPlace() bool {
 	return r.Place == secondPlace || r.keepsElsewhere() || r.Second != nil && r.Second.Fenced
 }
 
-// newSite is where the second place of an instance is made if it is made now.
+// newSite is where the second place of an instance is made if it is made now. Where the first has a volume that keeps
+// to its size, so does the second, or it waits: what only one of them can hold is lost with that.
 func (m *Machine) newSite(ctx context.Context, r Record) (s Site, err error) {
 	if s.Volume = r.Volume; m.Disks.Standby == "" {
 		return s, nil
 	}
 	d := m.Disks.At(m.Disks.Standby)
 	if s.Dir = d.Dir; s.Volume == volume.Image {
-		s.Volume, err = m.KindOn(ctx, d)
-	}
-	if err == nil && r.Spec.Volume.Encrypted && s.Volume != volume.Image {
-		err = backstay.Errorf(backstay.Unavailable, "There can be no encrypted volumes on the disk for standbys.")
+		err = m.ImagesOn(ctx, d)
 	}
 	return s, err
+}
+
+// isMisplaced tells whether the second lies in a directory though the instance has a volume, as earlier keepers made it
+// where the disk for standbys was full for a moment: what it takes there is kept to nothing.
+func (r Record) isMisplaced() bool {
+	return r.Apart != nil && r.Volume == volume.Image && r.Apart.Volume != volume.Image && !r.needsSecondPlace()
+}
+
+// placePause is between two looks whether there can be a volume for a second that has none.
+const placePause = time.Minute
+
+// placeAnew has a second that is misplaced be made anew, once there can be a volume for it.
+func (in *Instance) placeAnew(ctx context.Context) {
+	r, s := in.Record(), &in.seen.second
+	if !r.isMisplaced() || s.placed || in.m.Now().Before(s.place) {
+		return
+	}
+	s.place = in.m.Now().Add(placePause)
+	site, err := in.m.newSite(ctx, r)
+	if s.placed = err == nil && site != *r.Apart; s.placed {
+		in.log.Warn("a standby without a volume is made anew, with one", "dir", site.Dir)
+	}
 }
 
 // settleSite settles where the second is made that is to follow: the second place changes disks when nothing on the one

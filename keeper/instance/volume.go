@@ -131,11 +131,13 @@ func (in *Instance) resize(ctx context.Context) error {
 
 // volumeTrouble is a sentence for users where a volume cannot be had.
 func volumeTrouble(err error) error {
-	switch kind := backstay.KindOf(err); kind {
-	case backstay.NotFound:
+	switch kind := backstay.KindOf(err); {
+	case isFull(err):
+		return backstay.Wrapf(err, backstay.Unavailable, "The disk of the service instance's volume is full.")
+	case kind == backstay.NotFound:
 		return backstay.Wrapf(errors.Join(errMissing, err), backstay.Unavailable, "The volume of the service instance is "+
 			"missing. Nothing is made in its place: the service instance serves again when it is back.")
-	case backstay.Internal:
+	case kind == backstay.Internal:
 		return backstay.Wrapf(err, backstay.Unavailable, "The volume of the service instance cannot be mounted. "+
 			"The operator finds the reason in the keeper's log.")
 	}

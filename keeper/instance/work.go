@@ -39,13 +39,14 @@ func (in *Instance) attest(ctx context.Context, dirs ...string) (end func()) {
 }
 
 // Storage is how much of the disk the data of the instance takes, and whether it is kept from taking more than its plan
-// says, and how it is encrypted.
+// says, on whichever of the two nodes, and how it is encrypted.
 func (in *Instance) Storage() (backend.Storage, error) {
 	r := in.Record()
 	size, err := clone.Size(filepath.Join(in.m.dir(r, r.Place), dataName(r.Data)))
 	pool := in.m.pool(r, r.Place)
 	way, _ := pool.EncryptedBy(r.Home()) // it is about to go
-	return backend.Storage{Used: backstay.Bytes(size), Enforced: pool.Enforced(), Encryption: way}, err
+	enforced := pool.Enforced() && (r.Second == nil || in.m.pool(r, r.Place.other()).Enforced())
+	return backend.Storage{Used: backstay.Bytes(size), Enforced: enforced, Encryption: way}, err
 }
 
 // trace is what work in files leaves: a program that writes changes at least one of it.
