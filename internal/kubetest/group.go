@@ -161,15 +161,15 @@ func groupsBelow(top string) (dirs []string) {
 
 // killAll kills every process of the cluster, or of one of its nodes, and waits until there is none.
 func killAll(ctx context.Context, node string) error {
-	return wait.For(ctx, 20*time.Millisecond, func() error {
+	return wait.Until(ctx, wait.Every(20*time.Millisecond), func() (again bool, err error) {
 		pids, err := members(node)
 		if err != nil || len(pids) == 0 {
-			return err
+			return false, err
 		}
 		for _, pid := range pids {
 			unix.Kill(pid, unix.SIGKILL)
 		}
-		return fmt.Errorf("%d processes of the cluster live", len(pids))
+		return true, fmt.Errorf("%d processes of the cluster live", len(pids))
 	})
 }
 
@@ -179,7 +179,7 @@ func removeGroups(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return wait.For(ctx, 20*time.Millisecond, func() (last error) {
+	return wait.Until(ctx, wait.Every(20*time.Millisecond), func() (again bool, last error) {
 		for _, mount := range mounts {
 			dirs := groupsBelow(filepath.Join(mount, group))
 			for i := len(dirs) - 1; i >= 0; i-- {
@@ -188,6 +188,6 @@ func removeGroups(ctx context.Context) error {
 				}
 			}
 		}
-		return last
+		return last != nil, last
 	})
 }

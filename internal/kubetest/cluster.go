@@ -1,0 +1,263 @@
+package kubetest
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"embed"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sync"
+	"syscall"
+	"text/template"
+	"time"
+
+	"k8s.io/client-go/rest"
+
+	"github.com/backstay/backstay/internal/wait"
+)
+
+// control is the address of what is there once: the API server and DNS.
+const control = "10.88.0.254"
+
+// server is where the API is.
+const server = control + ":6443"
+
+// lockFile is held by whoever runs a cluster, or makes what one consists of.
+const lockFile = "/run/lock/backstay-kubernetes"
+
+//go:embed files
+var files embed.FS
+
+// Cluster is one that runs.
+type Cluster struct {
+	made  string // what scripts/kubernetes has made
+	run   string // the directory that goes with the cluster
+	nodes []string
+	lock  *os.File
+	pki   *authority
+	in    *namespaces
+
+	mu       sync.Mutex
+	programs map[string]*program
+}
+
+// program is one that runs, or ran.
+type program struct {
+	cmd  *exec.Cmd
+	dead chan struct{} // closed when it has been waited for
+}
+
+// start starts a cluster of so many nodes, after it has removed what is left of another, and waits until it takes
+// databases. It waits as long as another one runs. The directory is what scripts/kubernetes has made.
+func start(ctx context.Context, made string, nodes int) (c *Cluster, err error) {
+	c = &Cluster{made: made, run: filepath.Join(filepath.Dir(made), "run"), programs: map[string]*program{}}
+	for i := range nodes {
+		c.nodes = append(c.nodes, fmt.Sprintf("node%d", i+1))
+	}
+	if c.lock, err = takeLock(ctx); err != nil {
+		return nil, err
+	}
+	steps := []func(context.Context) error{c.clear, c.makeFiles, c.makeNamespaces, c.startControl, c.startNodes, c.furnish}
+	for _, step := range steps {
+		if err := step(ctx); err != nil {
+			return nil, errors.Join(err, c.complaints(), c.stop())
+		}
+	}
+	return c, nil
+}
+
+// takeLock waits until no other cluster runs on this machine.
+func takeLock(ctx context.Context) (*os.File, error) {
+	file, err := os.OpenFile(lockFile, os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	err = wait.Until(ctx, wait.Every(200*time.Millisecond), func() (bool, error) {
+		err := syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+		return err != nil, err
+	})
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("wait until no other cluster runs: %w", err), file.Close())
+	}
+	return file, nil
+}
+
+// clear removes what is left of a cluster whose test was killed.
+func (c *Cluster) clear(ctx context.Context) error {
+	if err := killAll(ctx, ""); err != nil {
+		return err
+	}
+	return errors.Join(removeGroups(ctx), os.RemoveAll(c.run))
+}
+
+// stop ends the cluster and removes all of it.
+func (c *Cluster) stop() error {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	var err error
+	if c.in != nil {
+		err = c.in.end()
+	}
+	return errors.Join(err, c.clear(ctx), c.lock.Close())
+}
+
+// makeFiles makes the directory of the cluster, with certificates and configuration.
+func (c *Cluster) makeFiles(context.Context) (err error) {
+	for _, dir := range []string{"etcd", "log", "network", "volumes"} {
+		if err := os.MkdirAll(filepath.Join(c.run, dir), 0o711); err != nil {
+			return err
+		}
+	}
+	if c.pki, err = newAuthority(filepath.Join(c.run, "pki")); err != nil {
+		return err
+	}
+	names := []string{"kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local"}
+	subjects := []subject{
+		{file: "server", name: "kube-apiserver", names: names, addresses: []string{control, "10.96.0.1", "127.0.0.1"}},
+		{file: "admin", name: "admin", organization: "system:masters"},
+	}
+	for i, node := range c.nodes {
+		subjects = append(subjects, subject{file: node, name: "system:node:" + node, organization: "system:nodes",
+			names: []string{node}, addresses: []string{address(i)}})
+	}
+	for _, s := range subjects {
+		if err := c.pki.issue(s); err != nil {
+			return err
+		}
+	}
+	for _, name := range []string{"proxy.yaml", "network/network.conflist", "Corefile"} {
+		if err := c.render(filepath.Base(name), name, fields{}); err != nil {
+			return err
+		}
+	}
+	for i, node := range c.nodes {
+		own := fields{Node: node, Address: address(i)}
+		if err := errors.Join(c.render("kubelet.yaml", node+".yaml", own), c.render("containerd.toml", node+".toml", own),
+			c.kubeconfig(node)); err != nil {
+			return err
+		}
+	}
+	return c.kubeconfig("admin")
+}
+
+// address returns that of a node.
+func address(i int) string { return fmt.Sprintf("10.88.0.%d", i+1) }
+
+// fields are what the files of configuration can name.
+type fields struct {
+	Made, Run, Group, Server, Node, Address string
+	Authority, Certificate, Key             string
+}
+
+// render writes a file of configuration into the cluster's directory.
+func (c *Cluster) render(name, to string, f fields) error {
+	f.Made, f.Run, f.Group, f.Server = c.made, c.run, group, server
+	parsed, err := template.ParseFS(files, "files/"+name)
+	if err != nil {
+		return err
+	}
+	var text bytes.Buffer
+	if err := parsed.Execute(&text, f); err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(c.run, to), text.Bytes(), 0o600)
+}
+
+// kubeconfig writes the one of a program or a person whose certificate there is.
+func (c *Cluster) kubeconfig(name string) error {
+	authority, err := c.pki.inline("ca.pem")
+	certificate, err2 := c.pki.inline(name + ".pem")
+	key, err3 := c.pki.inline(name + ".key")
+	if err := cmp.Or(err, err2, err3); err != nil {
+		return err
+	}
+	return c.render("kubeconfig.yaml", name+".conf", fields{Authority: authority, Certificate: certificate, Key: key})
+}
+
+// makeNamespaces begins the cluster's namespaces and prepares them.
+func (c *Cluster) makeNamespaces(ctx context.Context) (err error) {
+	if err := makeGroups(c.nodes); err != nil {
+		return fmt.Errorf("make control groups: %w", err)
+	}
+	if c.in, err = newNamespaces(filepath.Join(c.made, "bin", "pause")); err != nil {
+		return err
+	}
+	if err := join(c.in.first.Pid, ""); err != nil {
+		return err
+	}
+	script, err := files.ReadFile("files/prepare.sh")
+	if err != nil {
+		return err
+	}
+	cmd := exec.CommandContext(ctx, "/bin/sh", "-s", c.made, c.run, fmt.Sprint(len(c.nodes)))
+	cmd.Stdin = bytes.NewReader(script)
+	if out, err := c.output(cmd); err != nil {
+		return fmt.Errorf("prepare namespaces: %w: %s", err, out)
+	}
+	return nil
+}
+
+// output runs a command in the namespaces and returns all that it says.
+func (c *Cluster) output(cmd *exec.Cmd) ([]byte, error) {
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &out
+	if err := c.in.start(cmd); err != nil {
+		return nil, err
+	}
+	err := cmd.Wait()
+	return out.Bytes(), err
+}
+
+// Config is for clients of the cluster's API in this process, as its administrator.
+func (c *Cluster) Config() *rest.Config {
+	pki := filepath.Join(c.run, "pki")
+	return &rest.Config{
+		Host: "https://" + server, Dial: c.Dial, Timeout: time.Minute, QPS: 100, Burst: 200,
+		TLSClientConfig: rest.TLSClientConfig{CAFile: filepath.Join(pki, "ca.pem"),
+			CertFile: filepath.Join(pki, "admin.pem"), KeyFile: filepath.Join(pki, "admin.key")},
+	}
+}
+
+// Kubeconfig is the administrator's file for programs that [Cluster.Enter] starts.
+func (c *Cluster) Kubeconfig() string { return filepath.Join(c.run, "admin.conf") }
+
+// Nodes are the names of the nodes.
+func (c *Cluster) Nodes() []string { return c.nodes }
+
+// Dial connects to what is in the cluster: a node, a pod, or a service by its address or its name, SERVICE.NAMESPACE.
+func (c *Cluster) Dial(ctx context.Context, network, address string) (net.Conn, error) {
+	return c.in.dial(ctx, network, address)
+}
+
+// Enter calls f on a thread that is in the cluster's network. What f starts or listens to is there as well.
+func (c *Cluster) Enter(f func() error) error { return c.in.enter(f) }
+
+// ready asks the API server whether it is.
+func (c *Cluster) ready(ctx context.Context) error {
+	client, err := rest.HTTPClientFor(c.Config())
+	if err != nil {
+		return err
+	}
+	defer client.CloseIdleConnections()
+	return wait.Until(ctx, wait.Every(50*time.Millisecond), func() (bool, error) {
+		request, err := http.NewRequestWithContext(ctx, http.MethodGet, "https://"+server+"/readyz", nil)
+		if err != nil {
+			return false, err
+		}
+		answer, err := client.Do(request)
+		if err != nil {
+			return true, err
+		}
+		answer.Body.Close()
+		if answer.StatusCode != http.StatusOK {
+			return true, fmt.Errorf("the API server says %s", answer.Status)
+		}
+		return false, nil
+	})
+}
