@@ -246,6 +246,9 @@ func (c *Cluster) ready(ctx context.Context) error {
 	}
 	defer client.CloseIdleConnections()
 	return wait.Until(ctx, wait.Every(50*time.Millisecond), func() (bool, error) {
+		if c.dead("api") || c.dead("etcd") {
+			return false, errors.New("the API server has ended")
+		}
 		request, err := http.NewRequestWithContext(ctx, http.MethodGet, "https://"+server+"/readyz", nil)
 		if err != nil {
 			return false, err

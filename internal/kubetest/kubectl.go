@@ -55,6 +55,9 @@ func (c *Cluster) furnish(ctx context.Context) error {
 // nodesReady waits until every node has said of itself that it is.
 func (c *Cluster) nodesReady(ctx context.Context) error {
 	return wait.Until(ctx, wait.Every(200*time.Millisecond), func() (bool, error) {
+		if err := c.lives(); err != nil {
+			return false, err
+		}
 		out, err := c.kubectl(ctx, "", "get", "nodes", "-o",
 			`jsonpath={range .items[*]}{.status.conditions[?(@.type=="Ready")].status} {end}`)
 		if err != nil {

@@ -193,7 +193,7 @@ func (c *Cluster) StartNode(t testing.TB, node string) {
 	t.Helper()
 	i, err := c.index(node)
 	if err == nil {
-		err = c.startNode(i, node)
+		err = c.startNode(bounded(t), i, node)
 	}
 	if err == nil {
 		err = c.nodesReady(bounded(t))

@@ -5,10 +5,15 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"syscall"
+	"time"
+
+	"github.com/backstay/backstay/internal/wait"
 )
 
 // launch starts a program in the namespaces, whose log is of that name, and puts it into the group of a node, or of the
@@ -60,6 +65,20 @@ func (c *Cluster) dead(name string) bool {
 	default:
 		return false
 	}
+}
+
+// lives fails once a program has ended: nothing starts it again, and there is no use in waiting for it.
+func (c *Cluster) lives() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for name, p := range c.programs {
+		select {
+		case <-p.dead:
+			return fmt.Errorf("%s has ended", name)
+		default:
+		}
+	}
+	return nil
 }
 
 func (c *Cluster) log(name string) string { return filepath.Join(c.run, "log", name) }
@@ -132,10 +151,11 @@ func (c *Cluster) startAPI(ctx context.Context) error {
 	pki := filepath.Join(c.run, "pki")
 	err = c.launch("api", "", "kubernetes", "kube-apiserver", "--etcd-servers=http://127.0.0.1:2379",
 		"--bind-address=0.0.0.0", "--advertise-address="+control, "--service-cluster-ip-range=10.96.0.0/16",
-		"--client-ca-file="+pki+"/ca.pem", "--tls-cert-file="+pki+"/server.pem", "--tls-private-key-file="+pki+"/server.key",
+		"--client-ca-file="+pki+"/ca.pem", "--requestheader-client-ca-file="+pki+"/ca.pem", "--requestheader-allowed-names=nobody",
+		"--tls-cert-file="+pki+"/server.pem", "--tls-private-key-file="+pki+"/server.key",
 		"--kubelet-certificate-authority="+pki+"/ca.pem", "--kubelet-client-certificate="+pki+"/admin.pem",
 		"--kubelet-client-key="+pki+"/admin.key", "--kubelet-preferred-address-types=InternalIP",
-		"--service-account-issuer=https://kubernetes.default.svc", "--service-account-key-file="+pki+"/accounts.key",
+		"--service-account-issuer=https://kubernetes.default.svc", "--service-account-key-file="+pki+"/accounts.pem",
 		"--service-account-signing-key-file="+pki+"/accounts.key", "--authorization-mode=Node,RBAC", "--allow-privileged",
 		"--default-not-ready-toleration-seconds=5", "--default-unreachable-toleration-seconds=5")
 	if err != nil {
@@ -145,20 +165,33 @@ func (c *Cluster) startAPI(ctx context.Context) error {
 }
 
 // startNodes starts all nodes.
-func (c *Cluster) startNodes(context.Context) error {
+func (c *Cluster) startNodes(ctx context.Context) error {
 	for i, node := range c.nodes {
-		if err := c.startNode(i, node); err != nil {
+		if err := c.startNode(ctx, i, node); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (c *Cluster) startNode(i int, node string) error {
-	return errors.Join(
-		c.launch("containerd-"+node, node, "containerd", "--config="+filepath.Join(c.run, node+".toml")),
-		c.launch("kubelet-"+node, node, "kubernetes", "kubelet", "--config="+filepath.Join(c.run, node+".yaml"),
-			"--kubeconfig="+filepath.Join(c.run, node+".conf"), "--root-dir="+filepath.Join(c.run, node, "kubelet"),
-			"--hostname-override="+node, "--node-ip="+address(i)),
-	)
+// startNode starts what runs containers, and when that listens what has it run them.
+func (c *Cluster) startNode(ctx context.Context, i int, node string) error {
+	err := c.launch("containerd-"+node, node, "containerd", "--config="+filepath.Join(c.run, node+".toml"))
+	if err != nil {
+		return err
+	}
+	socket := filepath.Join("/proc", strconv.Itoa(c.in.first.Pid), "root/run", node, "containerd.sock")
+	err = wait.Until(ctx, wait.Every(20*time.Millisecond), func() (bool, error) {
+		connection, err := net.Dial("unix", socket)
+		if err != nil {
+			return !c.dead("containerd-" + node), err
+		}
+		return false, connection.Close()
+	})
+	if err != nil {
+		return fmt.Errorf("start containerd: %w", err)
+	}
+	return c.launch("kubelet-"+node, node, "kubernetes", "kubelet", "--config="+filepath.Join(c.run, node+".yaml"),
+		"--kubeconfig="+filepath.Join(c.run, node+".conf"), "--root-dir="+filepath.Join(c.run, node, "kubelet"),
+		"--hostname-override="+node, "--node-ip="+address(i))
 }

@@ -1,7 +1,7 @@
 // Program image makes a container image of one layer, which is a tar archive that is there: a tar archive again, laid
 // out as OCI's image-spec has it (image-layout.md), which "ctr images import" takes. The same layer gives the same image.
 //
-//	image LAYER NAME:TAG OUT
+//	image LAYER NAME:TAG OUT [PROGRAM]
 package main
 
 import (
@@ -21,17 +21,18 @@ const kind = "application/vnd.oci.image."
 type object map[string]any
 
 func main() {
-	if len(os.Args) != 4 {
-		fmt.Fprintln(os.Stderr, "usage: image LAYER NAME:TAG OUT")
+	if len(os.Args) < 4 {
+		fmt.Fprintln(os.Stderr, "usage: image LAYER NAME:TAG OUT [PROGRAM]")
 		os.Exit(2)
 	}
-	if err := write(os.Args[1], os.Args[2], os.Args[3]); err != nil {
+	if err := write(os.Args[1], os.Args[2], os.Args[3], os.Args[4:]); err != nil {
 		fmt.Fprintln(os.Stderr, "image:", err)
 		os.Exit(1)
 	}
 }
 
-func write(from, name, to string) error {
+// write makes the image, which runs the program if nobody says what else.
+func write(from, name, to string, program []string) error {
 	layer, err := os.ReadFile(from)
 	if err != nil {
 		return err
@@ -43,7 +44,7 @@ func write(from, name, to string) error {
 	archive := &archive{Writer: tar.NewWriter(out)}
 	config := archive.object("config.v1+json", object{
 		"architecture": runtime.GOARCH, "os": runtime.GOOS,
-		"config": object{"Env": []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin"}},
+		"config": object{"Env": []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin"}, "Entrypoint": program},
 		"rootfs": object{"type": "layers", "diff_ids": []string{digest(layer)}},
 	})
 	manifest := archive.object("manifest.v1+json", object{
