@@ -3,6 +3,8 @@
 # make test      everything that must hold
 # make test-other  what takes what this machine does not have: the engines' tests with MySQL and Valkey, Terraform's provider,
 #                  control groups and encrypted volumes by another kernel
+# make test-kubernetes  what runs on Kubernetes, on a cluster that it makes itself
+# make kubernetes-up    such a cluster to try things on, until ^C
 # make race      the rooms in which goroutines meet, with the race detector; part of make test
 # make check     format, vet, staticcheck and the import picture; part of make test
 # make bench     the benchmark table
@@ -15,7 +17,7 @@ export DATA PORT
 
 CF_VERSION = 8.18.0
 
-.PHONY: up down test race test-other check bench clean-data setup clients build backstay plugins
+.PHONY: up down test race test-other test-kubernetes kubernetes-up check bench clean-data setup clients build backstay plugins
 
 up: setup build
 	@scripts/up
@@ -50,6 +52,16 @@ test-other: setup
 	scripts/other-clients bin/other/terraform
 	scripts/other-kernel bin/other/kernel
 	BACKSTAY_TEST_TERRAFORM='$(CURDIR)/bin/other/terraform' go test -count=1 -run TestTerraformProvider ./e2e
+
+# What a cluster consists of is made once, in the user's cache; nothing of it is in the tree.
+test-kubernetes: clients
+	made=$$(scripts/kubernetes | tail -n 1) && \
+		BACKSTAY_TEST_KUBERNETES=$$made go test -count=1 -timeout 30m -v ./internal/kubetest
+
+kubernetes-up: clients
+	made=$$(scripts/kubernetes | tail -n 1) && go test -c -o bin/kubetest.test ./internal/kubetest && \
+		BACKSTAY_TEST_KUBERNETES=$$made BACKSTAY_TEST_KUBERNETES_BY_HAND=yes \
+		exec bin/kubetest.test -test.run 'TestByHand$$' -test.timeout 0
 
 check:
 	@unformatted=$$(gofmt -l .); if [ -n "$$unformatted" ]; then echo "gofmt -w $$unformatted"; exit 1; fi
