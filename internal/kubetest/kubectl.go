@@ -43,7 +43,8 @@ func (c *Cluster) furnish(ctx context.Context) error {
 		return err
 	}
 	for _, deployment := range [][]string{
-		{"-n", "local-path-storage", "deployment/local-path-provisioner"}, {"-n", "cnpg-system", "deployment/cnpg-controller-manager"},
+		{"-n", "local-path-storage", "deployment/local-path-provisioner"},
+		{"-n", "cnpg-system", "deployment/cnpg-controller-manager"},
 	} {
 		if _, err := c.kubectl(ctx, "", append([]string{"rollout", "status", "--timeout=5m"}, deployment...)...); err != nil {
 			return err

@@ -61,7 +61,9 @@ func Shared(t testing.TB) *Cluster {
 	once.Do(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), startLimit)
 		defer cancel()
+		begun := time.Now()
 		shared, failure = start(ctx, made, nodes)
+		t.Logf("The cluster has taken %v to start.", time.Since(begun).Round(time.Millisecond))
 	})
 	if failure != nil {
 		t.Fatalf("start a cluster: %v", failure)
@@ -139,8 +141,8 @@ func (c *Cluster) Listen(t testing.TB, to string) (address string) {
 	return listener.Addr().String()
 }
 
-// KillAPI kills the API server and its database. What runs on the nodes runs on, but nobody sees to it. They are started
-// again by [Cluster.StartAPI], or when the test ends.
+// KillAPI kills the API server and its database. What runs on the nodes runs on, but nobody sees to it. They are
+// started again by [Cluster.StartAPI], or when the test ends.
 func (c *Cluster) KillAPI(t testing.TB) {
 	t.Helper()
 	c.killAPI()

@@ -117,13 +117,15 @@ func TestThreeInstances(t *testing.T) {
 	before := d.primary(t)
 	c.Kubectl(t, "delete", "pod", before, "-n", d.namespace, "--grace-period=0", "--force")
 	begun := time.Now()
+	after := d.successor(t, before)
 	d.must(t, "insert into things values (1)")
 	t.Logf("A write is accepted %v after the pod of the primary was deleted.", time.Since(begun))
 	d.settle(t)
 
-	node := d.fields(t, "pod/"+d.primary(t), "{.spec.nodeName}")[0]
-	c.KillNode(t, node)
+	node := d.fields(t, "pod/"+after, "{.spec.nodeName}")[0]
 	begun = time.Now()
+	c.KillNode(t, node)
+	d.successor(t, after)
 	d.must(t, "insert into things values (2)")
 	t.Logf("A write is accepted %v after the node of the primary was killed.", time.Since(begun))
 	c.StartNode(t, node)
@@ -209,6 +211,23 @@ func (d *database) settle(t *testing.T) {
 func (d *database) primary(t *testing.T) string {
 	t.Helper()
 	return d.fields(t, "cluster/"+d.name, "{.status.currentPrimary}")[0]
+}
+
+// successor waits until another than this one is the primary.
+func (d *database) successor(t *testing.T, of string) (name string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), limit)
+	defer cancel()
+	err := wait.Until(ctx, wait.Every(100*time.Millisecond), func() (bool, error) {
+		if name = d.primary(t); name == of {
+			return true, errors.New(of + " still is the primary")
+		}
+		return false, nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return name
 }
 
 // fields returns what an expression picks out of an object.

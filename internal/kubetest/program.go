@@ -151,7 +151,8 @@ func (c *Cluster) startAPI(ctx context.Context) error {
 	pki := filepath.Join(c.run, "pki")
 	err = c.launch("api", "", "kubernetes", "kube-apiserver", "--etcd-servers=http://127.0.0.1:2379",
 		"--bind-address=0.0.0.0", "--advertise-address="+control, "--service-cluster-ip-range=10.96.0.0/16",
-		"--client-ca-file="+pki+"/ca.pem", "--requestheader-client-ca-file="+pki+"/ca.pem", "--requestheader-allowed-names=nobody",
+		"--client-ca-file="+pki+"/ca.pem", "--requestheader-client-ca-file="+pki+"/ca.pem",
+		"--requestheader-allowed-names=nobody",
 		"--tls-cert-file="+pki+"/server.pem", "--tls-private-key-file="+pki+"/server.key",
 		"--kubelet-certificate-authority="+pki+"/ca.pem", "--kubelet-client-certificate="+pki+"/admin.pem",
 		"--kubelet-client-key="+pki+"/admin.key", "--kubelet-preferred-address-types=InternalIP",
