@@ -19,8 +19,8 @@ import (
 )
 
 // group is the control group of the cluster, in every hierarchy that the machine has. Below it each node has one of its
-// name, which its kubelet puts pods into. Those of our own programs are called programs, since in version 2 a group that
-// others are in can have no processes.
+// name, which its kubelet puts pods into. Those of our own programs are called programs, since in version 2 a group
+// that others are in can have no processes.
 const (
 	group    = "backstay-kubernetes"
 	programs = "programs"
