@@ -97,12 +97,13 @@ func (c *Cluster) Apply(t testing.TB, namespace, manifest string) {
 	}
 }
 
-// Namespace makes a namespace for one test, and returns its name. It goes with the test, and all that is in it.
+// Namespace makes a namespace for one test, and returns its name. When the test ends it begins to go, and all that is in
+// it: nobody waits for that.
 func (c *Cluster) Namespace(t testing.TB) string {
 	t.Helper()
 	name := fmt.Sprintf("test-%d", counted.Add(1))
 	c.Kubectl(t, "create", "namespace", name)
-	t.Cleanup(func() { c.Kubectl(t, "delete", "namespace", name) })
+	t.Cleanup(func() { c.Kubectl(t, "delete", "namespace", name, "--wait=false") })
 	return name
 }
 
