@@ -55,11 +55,11 @@ test-other: setup
 
 # What a cluster consists of is made once, in the user's cache; nothing of it is in the tree.
 test-kubernetes: clients
-	made=$$(scripts/kubernetes | tail -n 1) && \
+	made=$$(scripts/kubernetes) && \
 		BACKSTAY_TEST_KUBERNETES=$$made go test -count=1 -timeout 30m -v ./internal/kubetest
 
 kubernetes-up: clients
-	made=$$(scripts/kubernetes | tail -n 1) && go test -c -o bin/kubetest.test ./internal/kubetest && \
+	made=$$(scripts/kubernetes) && go test -c -o bin/kubetest.test ./internal/kubetest && \
 		BACKSTAY_TEST_KUBERNETES=$$made BACKSTAY_TEST_KUBERNETES_BY_HAND=yes \
 		exec bin/kubetest.test -test.run 'TestByHand$$' -test.timeout 0
 

@@ -26,30 +26,39 @@ const (
 	programs = "programs"
 )
 
-// hierarchies returns where the trees of control groups are mounted: of version 1, or the one of version 2.
+// hierarchies returns where the trees of control groups are mounted that processes are put into: of version 1, or the
+// one of version 2.
 func hierarchies() (mounts []string, unified bool, err error) {
-	text, err := os.ReadFile("/proc/self/mountinfo")
+	first, second, err := mounted()
 	if err != nil {
 		return nil, false, err
 	}
-	var second string
+	if len(first) == 0 && len(second) == 0 {
+		return nil, false, errors.New("the machine has no control groups")
+	}
+	if len(first) == 0 {
+		return second[:1], true, nil
+	}
+	return first, false, nil
+}
+
+// mounted returns where trees of each version are mounted. A machine can have both, of which runc uses both.
+func mounted() (first, second []string, err error) {
+	text, err := os.ReadFile("/proc/self/mountinfo")
+	if err != nil {
+		return nil, nil, err
+	}
 	for lines := bufio.NewScanner(bytes.NewReader(text)); lines.Scan(); {
 		before, after, _ := strings.Cut(lines.Text(), " - ")
 		place := strings.Fields(before)[4]
 		switch kind, _, _ := strings.Cut(after, " "); kind {
 		case "cgroup":
-			mounts = append(mounts, place)
+			first = append(first, place)
 		case "cgroup2":
-			second = place
+			second = append(second, place)
 		}
 	}
-	if len(mounts) == 0 && second != "" {
-		return []string{second}, true, nil
-	}
-	if len(mounts) == 0 {
-		return nil, false, errors.New("the machine has no control groups")
-	}
-	return mounts, false, nil
+	return first, second, nil
 }
 
 // makeGroups makes the cluster's groups, which are not there.
@@ -175,12 +184,12 @@ func killAll(ctx context.Context, node string) error {
 
 // removeGroups removes the cluster's groups, in which no process is any more.
 func removeGroups(ctx context.Context) error {
-	mounts, _, err := hierarchies()
+	first, second, err := mounted()
 	if err != nil {
 		return err
 	}
 	return wait.Until(ctx, wait.Every(20*time.Millisecond), func() (again bool, last error) {
-		for _, mount := range mounts {
+		for _, mount := range append(first, second...) {
 			dirs := groupsBelow(filepath.Join(mount, group))
 			for i := len(dirs) - 1; i >= 0; i-- {
 				if err := unix.Rmdir(dirs[i]); err != nil && err != unix.ENOENT {

@@ -162,9 +162,15 @@ func (c *Cluster) StartAPI(t testing.TB) {
 	}
 }
 
-// KillOperator kills the operator of databases. Its deployment starts another one.
+// KillOperator kills the operator of databases. Its deployment starts another one, which is waited for when the test
+// ends.
 func (c *Cluster) KillOperator(t testing.TB) {
 	t.Helper()
+	t.Cleanup(func() {
+		if err := c.operatorReady(bounded(t)); err != nil {
+			t.Error(err)
+		}
+	})
 	if err := c.killOperator(bounded(t)); err != nil {
 		t.Fatal(err)
 	}
