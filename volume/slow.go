@@ -10,8 +10,9 @@ import (
 	"github.com/backstay/backstay"
 )
 
-// ballastPatience is for a file system that has to set its ballast, until no other volume waits for it any longer.
-const ballastPatience = time.Second
+// ballastPatience is for a file system that has to set its ballast, until no other volume waits for it any longer. On a
+// busy machine one that works takes more than a second.
+const ballastPatience = 5 * time.Second
 
 // slow are the volumes whose file systems were asked for something that they have not done yet. One that is frozen, or
 // whose disk does not answer, keeps whoever asks in the kernel, and nothing there can be given up: so it is not asked

@@ -97,8 +97,8 @@ func (c *Cluster) Apply(t testing.TB, namespace, manifest string) {
 	}
 }
 
-// Namespace makes a namespace for one test, and returns its name. When the test ends it begins to go, and all that is in
-// it: nobody waits for that.
+// Namespace makes a namespace for one test, and returns its name. When the test ends it begins to go, with all that is
+// in it: nobody waits for that.
 func (c *Cluster) Namespace(t testing.TB) string {
 	t.Helper()
 	name := fmt.Sprintf("test-%d", counted.Add(1))
