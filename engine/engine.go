@@ -48,7 +48,7 @@ type Engine interface {
 	LocalAdmin(n Node) Admin
 	// Probe returns nil if the running node serves clients. Otherwise the error is Busy if the node answers that
 	// it is occupied with something that a client has asked of it, possibly for ever; and Unavailable if it does
-	// not answer, or does not serve yet.
+	// not answer, or does not serve yet. It is ErrDamaged too if the node answers that it cannot serve with its data.
 	Probe(ctx context.Context, n Node) error
 	// CreateUser makes the user u in the running node and returns its credentials. The password and the rights of
 	// a user that exists become those of u.
@@ -57,6 +57,10 @@ type Engine interface {
 	// if there is no such user.
 	DropUser(ctx context.Context, n Node, name string) error
 }
+
+// ErrDamaged says that a node answers, and refuses whoever comes, as its data is damaged, missing, or on a disk that
+// fails. It does not heal by being waited for. That a node starts, is full or has too many clients is no such thing.
+var ErrDamaged = errors.New("the node's data is damaged")
 
 // Configurer is an Engine with settings that can be put in force on a running node only. Configure is called each
 // time a node has come up, when Probe first succeeds and before anybody is told that the node serves.

@@ -88,6 +88,9 @@ func withAdminIn(ctx context.Context, n engine.Node, name string, do func(*pgx.C
 	case isOutOfLocks(err):
 		return backstay.Wrapf(err, backstay.Unavailable,
 			"Clients hold all the locks that the server has room for: nobody can log in.")
+	case isDamage(err):
+		return backstay.Wrapf(errors.Join(engine.ErrDamaged, err), backstay.Unavailable,
+			"The database lets nobody in, as its data is damaged or cannot be read: %s.", refusalOf(err).Message)
 	case err != nil:
 		return backstay.Wrapf(err, backstay.Unavailable, "The database does not answer.")
 	}
@@ -123,6 +126,24 @@ func isTooManyConnections(err error) bool {
 func isOutOfLocks(err error) bool {
 	var refusal *pgconn.PgError
 	return errors.As(err, &refusal) && refusal.Code == pgerrcode.OutOfMemory && refusal.Message == "out of shared memory"
+}
+
+// isDamage tells whether the server refuses a login because it cannot read its data: for an internal error, as of data
+// that is corrupt, or an error of the system, as of a file that is missing. What there is too little of, such as room,
+// has codes of its own.
+func isDamage(err error) bool {
+	refusal := refusalOf(err)
+	if refusal == nil || refusal.SeverityUnlocalized != "FATAL" && refusal.SeverityUnlocalized != "PANIC" {
+		return false
+	}
+	return pgerrcode.IsInternalError(refusal.Code) || pgerrcode.IsSystemError(refusal.Code) ||
+		refusal.Code == pgerrcode.InvalidCatalogName && strings.HasPrefix(refusal.Detail, "The database subdirectory ")
+}
+
+// refusalOf is what the server has answered; nil: it has not.
+func refusalOf(err error) (refusal *pgconn.PgError) {
+	errors.As(err, &refusal)
+	return refusal
 }
 
 // Probe connects as the administrator. The server lets clients in whenever it lets the administrator in. It is Busy

@@ -7,6 +7,7 @@ import (
 
 	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/backend"
+	"github.com/backstay/backstay/engine"
 	"github.com/backstay/backstay/keeper/node"
 )
 
@@ -76,9 +77,16 @@ func (in *Instance) askNode(ctx context.Context) error {
 		if lost := in.m.lookForDisk(in.Record(), in.Record().Place); lost != nil {
 			return errors.Join(errDisk, lost, err)
 		}
+		if errors.Is(in.wantData(in.seen.node), errMissing) {
+			return errors.Join(errDataGone, err)
+		}
 	}
 	return err
 }
+
+// errDataGone is that of a primary that runs on without its data, from what it has in memory and from files that have
+// no name any more, while another node can take over: nothing of what it goes on to write is kept.
+var errDataGone error = backstay.Wrapf(engine.ErrDamaged, backstay.Unavailable, "The data of the primary is missing.")
 
 // askNow asks a process that serves whether it still does, and remembers the answer.
 func (in *Instance) askNow(ctx context.Context) error {
@@ -87,10 +95,21 @@ func (in *Instance) askNow(ctx context.Context) error {
 	return err
 }
 
+// noteDamage remembers since when the process answers that its data is damaged.
+func (in *Instance) noteDamage(err error) {
+	switch s := &in.seen; {
+	case !errors.Is(err, engine.ErrDamaged):
+		s.damaged = time.Time{}
+	case s.damaged.IsZero():
+		s.damaged = in.m.Now()
+	}
+}
+
 // notice remembers since when the process does not serve, and how it does not.
 func (in *Instance) notice(err error) {
 	s := &in.seen
 	s.asked = in.m.Now()
+	in.noteDamage(err)
 	s.stopped, s.busy = errors.Is(err, node.ErrStopped), err != nil && backstay.KindOf(err) == backstay.Busy
 	switch mute := s.stopped || s.busy || errors.Is(err, node.ErrSilent) || errors.Is(err, errDisk); {
 	case !mute:
@@ -120,17 +139,23 @@ func silence(err error) string {
 	return backstay.SentenceOf(err)
 }
 
-// kill ends a process that hangs, if it still does.
+// kill ends a process that hangs, or whose data is damaged, if that still is so.
 func (in *Instance) kill(ctx context.Context) error {
 	s := &in.seen
 	err := in.askNode(ctx)
-	if in.notice(err); s.mute.IsZero() {
+	in.notice(err)
+	damaged := errors.Is(err, engine.ErrDamaged) && !in.Record().InStep.IsZero()
+	if s.mute.IsZero() && !damaged {
 		s.answers, s.serves = err == nil, false // it is seen whether it serves, and then told
 		return nil
 	}
-	if errors.Is(err, errAdrift) {
+	switch {
+	case errors.Is(err, errAdrift):
 		in.log.Warn("the disk of a primary was taken away below it; it is killed", "pid", s.process.PID, "since", s.silent)
-	} else {
+	case damaged:
+		in.log.Warn("the data of a primary is damaged; it is killed, and its standby is to take over", "pid", s.process.PID,
+			"error", err)
+	default:
 		in.log.Warn("an engine has not answered for long; it is killed and started again",
 			"pid", s.process.PID, "since", s.silent)
 	}
@@ -140,6 +165,9 @@ func (in *Instance) kill(ctx context.Context) error {
 	s.leave()
 	s.leave = func() {}
 	end, why := s.node.Kill, "The engine did not answer any more. It is started again."
+	if damaged {
+		why = WithoutPaths(backstay.SentenceOf(err))
+	}
 	if errors.Is(err, errAdrift) {
 		end, why = s.node.KillAdrift, "The disk of the primary was taken away while it served."
 	}
@@ -147,6 +175,7 @@ func (in *Instance) kill(ctx context.Context) error {
 		return err
 	}
 	in.lose()
+	s.ruined = damaged
 	in.enter(backend.Starting, "%s", why)
 	return nil
 }

@@ -174,7 +174,7 @@ func (in *Instance) take(n node.Node, p *process.Process) {
 	s.node, s.process, s.lived, s.awaited, s.answers, s.serves = n, p, false, false, false, false
 	s.restart = 0
 	s.silent, s.mute, s.stopped, s.busy = time.Time{}, time.Time{}, false, false
-	s.missing = time.Time{}
+	s.missing, s.damaged, s.ruined = time.Time{}, time.Time{}, false
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	in.pid = p.PID
@@ -191,7 +191,7 @@ func (in *Instance) lose() {
 	}
 	s.process, s.stuck, s.filled, s.restart = nil, nil, nil, 0
 	s.looked, s.lived, s.awaited, s.answers, s.serves = false, false, false, false, false
-	s.silent, s.mute, s.stopped, s.busy = time.Time{}, time.Time{}, false, false
+	s.silent, s.mute, s.damaged, s.stopped, s.busy = time.Time{}, time.Time{}, time.Time{}, false, false
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	in.pid = 0
@@ -341,6 +341,7 @@ func (in *Instance) awaitSteps() []step.Step {
 		limited, cancel := context.WithTimeout(ctx, awaitPatience)
 		defer cancel()
 		if err := in.promote(limited); err != nil {
+			in.noteDamage(err)
 			return err
 		}
 		err := in.seen.node.Await(limited, in.seen.process)

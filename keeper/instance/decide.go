@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/backstay/backstay/backend"
+	"github.com/backstay/backstay/keeper/node"
 )
 
 // verb is what can be done for an instance.
@@ -20,7 +21,7 @@ const (
 	toCheck   verb = "check"   // whether the wanted generation is possible
 	toChange  verb = "change"  // bring the process to another generation, or find that this takes a restart
 	toRestart verb = "restart" // end the process, so that another one is started with the generation
-	toKill    verb = "kill"    // the process, which hangs
+	toKill    verb = "kill"    // the process, which hangs, or has nothing to serve
 	toRemove  verb = "remove"  // everything
 	toRest    verb = "rest"    // until an instant, or until something happens
 
@@ -87,11 +88,12 @@ type view struct {
 	mute    time.Time // since when it does not even answer that; zero: it answers
 	stopped bool      // its process stands still: it cannot answer
 	busy    bool      // all that it answers is that clients occupy it
+	damaged time.Time // since when it answers that its data is damaged; zero: it does not
 	doubted time.Time // when its disk is found to hang if it does not answer before; zero: it has answered
 
 	fronted bool      // there is a front, where one is to be
 	misled  bool      // reads are to go elsewhere than their front was told
-	failed  bool      // it has failed since it served
+	failed  bool      // it has failed since it served, or its data was found damaged
 	missing time.Time // since when its data is missing; zero: it is not known to be
 	second  secondView
 	checked int64     // the generation that was last found possible
@@ -125,6 +127,8 @@ func decide(v view, now time.Time) action {
 		return action{verb: toLook}
 	case v.hangs(now):
 		return action{verb: toKill}
+	case v.isHeldUp(now):
+		return action{verb: toLeave}
 	case v.overtakes(now):
 		return action{verb: toPromote}
 	case v.succeeds(now) && !v.second.alive:
@@ -137,7 +141,7 @@ func decide(v view, now time.Time) action {
 		return action{verb: toCheck, generation: v.generation}
 	case v.restoreDue() && !pending:
 		return action{verb: toRestore, generation: v.generation}
-	case v.alive && v.started != target && !v.goesAhead(now) && !pending:
+	case v.alive && v.started != target && !v.goesAhead(now) && !v.isToYield() && !pending:
 		return v.change(target)
 	case v.alive && v.serves:
 		return v.attend(now)
@@ -247,8 +251,31 @@ func (v view) passed() bool {
 
 func (v view) checkDue() bool { return v.before != 0 && !v.givenUp() && !v.passed() }
 
-// hangs tells whether the process is to be ended because it does not answer.
+// yields tells whether the process is to be ended because its data is damaged, and the second has it whole. Where there
+// is none, ending it would mend nothing.
+func (v view) yields(now time.Time) bool {
+	s := v.second
+	return v.isToYield() && now.Sub(v.damaged) >= node.DamagePatience && !s.stopped && (s.alive || !now.Before(s.retry))
+}
+
+// isToYield tells whether the process is to be ended for its data, if it goes on to answer that this is damaged. Until
+// then nothing is begun by which the second would be in step no more.
+func (v view) isToYield() bool { return v.alive && v.isDamaged() && v.second.inStep }
+
+// isHeldUp tells whether the second, which is to take over from a primary whose data is damaged, is to be started again
+// for that: it stands still.
+func (v view) isHeldUp(now time.Time) bool {
+	s := v.second
+	return v.isToYield() && s.alive && s.stopped && now.Sub(v.damaged) >= stoppedPatience && !now.Before(s.retry)
+}
+
+func (v view) isDamaged() bool { return !v.damaged.IsZero() }
+
+// hangs tells whether the process is to be ended because it does not answer, or has nothing to serve.
 func (v view) hangs(now time.Time) bool {
+	if v.yields(now) {
+		return true
+	}
 	if !v.alive || v.mute.IsZero() {
 		return false
 	}
@@ -306,6 +333,9 @@ func (v view) watch(now time.Time) action {
 	}
 	if soon := v.asked.Add(askAgain / 10); v.standsBy() && !v.doubted.IsZero() && v.doubted.Before(next) {
 		next = later(v.doubted, soon)
+	}
+	if v.isDamaged() {
+		next = v.asked.Add(askAgain / 10)
 	}
 	if !now.Before(next) {
 		return action{verb: toAsk}

@@ -166,6 +166,7 @@ func (in *Instance) takeOver() {
 // promoteWhenUp has the engine promote the node that serves, as soon as that answers.
 func (in *Instance) promoteWhenUp(ctx context.Context, e engine.Replicator) error {
 	ended := in.seen.process.Done()
+	var d node.Diagnosis
 	return wait.Until(ctx, wait.Growing(2*time.Millisecond, 50*time.Millisecond), func() (again bool, err error) {
 		err = e.Promote(ctx, in.seen.node.Node)
 		if late, ok := e.(engine.Asynchronous); ok && errors.Is(err, engine.ErrBehind) {
@@ -179,7 +180,8 @@ func (in *Instance) promoteWhenUp(ctx context.Context, e engine.Replicator) erro
 			return false, in.explain()
 		default:
 		}
-		return backstay.KindOf(err) == backstay.Unavailable && !node.IsStopped(in.seen.process.PID), err
+		again = backstay.KindOf(err) == backstay.Unavailable && !node.IsStopped(in.seen.process.PID) && !d.IsFinal(err)
+		return again, err
 	})
 }
 

@@ -379,9 +379,13 @@ func (in *Instance) noteInStep() error {
 // exposeSteps note that the second may lack something from now on, and let the primary go on without it then.
 func (in *Instance) exposeSteps() []step.Step {
 	return []step.Step{
-		{Name: "keeper.exposed", Do: func(context.Context) error {
+		{Name: "keeper.exposed", Do: func(ctx context.Context) error {
 			if in.Record().InStep.IsZero() {
 				return nil
+			}
+			if err := in.askNode(ctx); errors.Is(err, engine.ErrDamaged) { // it has the only good data
+				in.notice(err)
+				return err
 			}
 			in.log.Warn("an instance is not protected any more", "why", in.whyExposed())
 			return in.amendAlone(func(r *Record) { r.InStep = time.Time{} })

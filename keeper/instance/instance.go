@@ -96,6 +96,8 @@ type sight struct {
 	failures      int
 	failed, retry time.Time // when it failed first, and when it is tried again
 	missing       time.Time // since when its data is missing
+	damaged       time.Time // since when the process answers that its data is damaged; zero: it does not
+	ruined        bool      // it was ended for that, and none was started since
 	logged        string    // the failure that the log tells of
 }
 
@@ -297,7 +299,8 @@ func (in *Instance) view() view {
 	}
 	v.fronted, v.misled, v.missing = s.front != nil, in.isMisled(r), s.missing
 	v.doubted = in.doubtedUntil(r.Place)
-	v.restoring, v.failed, v.second = s.restoring.isUnderWay(), s.failures > 1, in.viewSecond(r)
+	v.restoring, v.failed, v.second = s.restoring.isUnderWay(), s.failures > 1 || s.ruined, in.viewSecond(r)
+	v.damaged = s.damaged
 	v.way = r.way(r.Spec.Generation, s.laid)
 	if r.Before != nil {
 		v.before = r.Before.Generation

@@ -1,6 +1,7 @@
 package instance
 
 import (
+	"cmp"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -8,12 +9,14 @@ import (
 	"time"
 
 	"github.com/backstay/backstay/backend"
+	"github.com/backstay/backstay/keeper/node"
 )
 
 // simulated is a node of an instance of two in a simulation: what is on its disk, and its process.
 type simulated struct {
 	data   bool
 	broken bool  // no process starts with the data
+	sick   bool  // one does, and answers that it is damaged
 	fenced bool  // whoever starts with it takes no writes
 	log    []int // commits that it has, in order
 
@@ -30,8 +33,8 @@ type simulated struct {
 }
 
 func (n *simulated) String() string {
-	return fmt.Sprintf("data %t broken %t gone %t fenced %t, %d commits; alive %t stopped %t primary %t awaits %t part %t "+
-		"copied %t cut %t", n.data, n.broken, n.gone, n.fenced, len(n.log), n.alive, n.stopped, n.primary, n.awaits, n.part,
+	return fmt.Sprintf("data %t broken %t sick %t gone %t fenced %t, %d commits; alive %t stopped %t primary %t awaits %t part %t "+
+		"copied %t cut %t", n.data, n.broken, n.sick, n.gone, n.fenced, len(n.log), n.alive, n.stopped, n.primary, n.awaits, n.part,
 		n.copied, n.cut)
 }
 
@@ -61,6 +64,7 @@ type pair struct {
 	failovers, concessions int
 	misled                 bool // reads are to go elsewhere
 
+	ruined  bool           // what served was ended for its data
 	reloads map[int64]bool // generations that take no restart
 	odd     map[int64]bool // and those that a node which follows cannot start with before the primary has
 	stood   time.Time      // since when the second could take over; zero: it could not
@@ -104,12 +108,14 @@ func (p *pair) dies() bool {
 
 // forget is what a new keeper begins with.
 func (p *pair) forget() {
+	p.ruined = false
 	p.v, p.sight, p.failures, p.making, p.crashed = view{}, secondView{}, 0, time.Time{}, false
 }
 
 func (p *pair) lose() {
 	sized := p.v.sized
 	p.v = view{sized: sized, retry: p.v.retry, missing: p.v.missing}
+	p.ruined = false
 }
 
 // failMissing is what comes where the primary's disk is away.
@@ -135,7 +141,7 @@ func (p *pair) look() {
 	if r.Before != nil {
 		v.before = r.Before.Generation
 	}
-	v.checked, v.failed, v.fronted, v.misled = v.generation, p.failures > 1, true, p.misled
+	v.checked, v.failed, v.fronted, v.misled = v.generation, p.failures > 1 || p.ruined, true, p.misled
 	s := p.sight
 	s.inStep, s.alive, s.stopped = !r.InStep.IsZero(), s.alive && p.second().alive, p.second().stopped
 	s.making = !p.making.IsZero()
@@ -279,7 +285,7 @@ func (p *pair) do(a action) {
 	case toChange:
 		p.change(a.generation)
 	case toRestart:
-		if p.v.second.stays && !p.stood.IsZero() && p.now.Sub(p.stood) >= 2*seeEvery {
+		if !n.sick && p.v.second.stays && !p.stood.IsZero() && p.now.Sub(p.stood) >= 2*seeEvery {
 			p.fatalf("the primary is ended for generation %d, and the second stood by", a.generation)
 		}
 		n.alive = false
@@ -287,7 +293,12 @@ func (p *pair) do(a action) {
 		p.lose()
 	case toKill:
 		n.alive = false
+		ruined := p.v.isDamaged()
+		if ruined && (!n.sick || p.record.InStep.IsZero()) {
+			p.fatalf("what is the only node with all data is ended for its damage")
+		}
 		p.lose()
+		p.ruined = ruined
 	case toPromote:
 		p.replace()
 	case toConcede:
@@ -298,7 +309,7 @@ func (p *pair) do(a action) {
 		}
 		p.misled = false
 	case toHandOver:
-		if !p.serving().takesWrites() || !p.streams() {
+		if !p.serving().takesWrites() || !p.streams() || n.sick {
 			p.fail()
 			return
 		}
@@ -320,7 +331,12 @@ func (p *pair) change(generation int64) {
 		p.fail()
 		return
 	}
-	if p.reloads[generation] && n.part == hasSeveral(p.record.spec(generation)) && !p.record.asksForRestart(generation) {
+	if n.sick && p.v.answers && p.v.silent.IsZero() {
+		p.noteDamage()
+		p.fail()
+		return
+	}
+	if !n.sick && p.reloads[generation] && n.part == hasSeveral(p.record.spec(generation)) && !p.record.asksForRestart(generation) {
 		p.record.begin(generation)
 		p.v.answers, p.v.serves = false, false
 		return
@@ -347,7 +363,7 @@ func (p *pair) start(generation int64) {
 	n.data, n.alive, n.stopped, n.part = true, true, false, hasSeveral(p.record.spec(generation))
 	n.primary, n.awaits = !n.fenced, n.part && !p.record.InStep.IsZero()
 	p.v.alive, p.v.answers, p.v.serves, p.v.looked, p.v.missing = true, false, false, true, time.Time{}
-	p.sight.released = p.record.InStep.IsZero()
+	p.sight.released, p.ruined = p.record.InStep.IsZero(), false
 }
 
 func (p *pair) await() {
@@ -355,6 +371,12 @@ func (p *pair) await() {
 	switch {
 	case n.stopped:
 		p.mute()
+		p.fail()
+		p.v.awaited = true
+		return
+	case n.sick:
+		p.noteDamage()
+		p.now = p.now.Add(node.DamagePatience)
 		p.fail()
 		p.v.awaited = true
 		return
@@ -380,7 +402,17 @@ func (p *pair) ask() {
 		p.mute()
 		return
 	}
-	p.v.stopped, p.v.mute, p.v.silent = false, time.Time{}, time.Time{}
+	if p.v.stopped, p.v.mute = false, (time.Time{}); p.serving().sick {
+		p.noteDamage()
+		return
+	}
+	p.v.silent, p.v.damaged = time.Time{}, time.Time{}
+}
+
+// noteDamage is what comes where the primary answers that its data is damaged.
+func (p *pair) noteDamage() {
+	p.v.silent = cmp.Or(p.v.silent, p.now)
+	p.v.damaged = cmp.Or(p.v.damaged, p.now)
 }
 
 // replace promotes the second if it is ready for that.
@@ -500,6 +532,11 @@ func (p *pair) doSecond(a action) {
 	case toProtect:
 		p.protect()
 	case toExpose:
+		if n.sick && !n.stopped && !p.record.InStep.IsZero() {
+			p.noteDamage()
+			p.failSecond()
+			return
+		}
 		p.record.InStep = time.Time{}
 		if p.dies() {
 			return

@@ -10,12 +10,12 @@ import (
 // only copy is not damaged: that nobody can make good.
 func (p *pair) disturb() {
 	n := p.places[[]Place{firstPlace, secondPlace}[p.rand.IntN(2)]]
-	events := 8
+	events := 9
 	if p.late {
-		events = 9
+		events = 10
 	}
 	event := p.rand.IntN(events)
-	if p.late && p.serving().broken { // of two faults at once, that the other node stands still or dies is one too many
+	if p.late && p.serving().isHarmed() { // of two faults at once, that the other node stands still or dies is one too many
 		event = 4
 	}
 	switch event {
@@ -24,19 +24,19 @@ func (p *pair) disturb() {
 		n.alive = false
 	case 2:
 		p.note("a node stands still")
-		n.stopped = n.alive
+		n.stopped = n.alive && !n.sick // that would be two faults of it
 	case 3:
 		p.note("it goes on")
 		n.stopped = false
 	case 4:
 		p.note("the keeper dies")
 		p.forget()
-		if p.late && !p.serving().broken && p.rand.IntN(2) == 0 {
+		if p.late && !p.serving().isHarmed() && p.rand.IntN(2) == 0 {
 			p.stayAway()
 		}
 	case 5:
-		if n == p.second() && !p.serving().broken && !p.serving().gone ||
-			n == p.serving() && !p.record.InStep.IsZero() && !p.second().broken && (!p.late || p.streams()) {
+		if n == p.second() && !p.serving().isHarmed() && !p.serving().gone ||
+			n == p.serving() && p.canBeHarmed() {
 			p.note("the data of a node is damaged, the second's: %t", n == p.second())
 			n.alive, n.broken = false, true
 		}
@@ -53,9 +53,22 @@ func (p *pair) disturb() {
 	case 7:
 		p.moveDisk()
 	case 8:
+		if p.canBeHarmed() && !p.serving().stopped {
+			p.note("the primary answers that its data is damaged")
+			p.serving().sick = true
+		}
+	case 9:
 		n.cut = !n.cut
 		p.note("a node is cut off: %t", n.cut)
 	}
+}
+
+// isHarmed tells whether no process serves with the data.
+func (n *simulated) isHarmed() bool { return n.broken || n.sick }
+
+// canBeHarmed tells whether the second has all that the primary has.
+func (p *pair) canBeHarmed() bool {
+	return !p.record.InStep.IsZero() && !p.second().isHarmed() && (!p.late || p.streams())
 }
 
 // stayAway lets clients write while there is no keeper, until the second has died, or was cut off, and then the primary.
@@ -78,7 +91,7 @@ func (p *pair) moveDisk() {
 	case n.gone:
 		p.note("the disk of the primary is back")
 		n.gone = false
-	case n.data && !p.second().broken && !n.broken:
+	case n.data && !p.second().isHarmed() && !n.isHarmed():
 		p.note("the disk of the primary is gone")
 		n.gone, n.alive = true, false
 	}
@@ -162,6 +175,8 @@ func (p *pair) calm() {
 	switch {
 	case p.misled:
 		p.fatalf("reads go where they are not to")
+	case p.serving().sick:
+		p.fatalf("what is damaged serves")
 	case !p.v.serves || !p.serving().takesWrites() || p.record.Reached != p.record.Spec.Generation:
 		p.fatalf("it does not serve")
 	case wanted && (p.record.InStep.IsZero() || !p.serving().awaits):

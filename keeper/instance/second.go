@@ -253,6 +253,8 @@ func (v view) tendSecond(now time.Time) (next verb, until time.Time) {
 	switch {
 	case !s.there && !s.inStep:
 		return "", until
+	case v.isToYield():
+		return "", until
 	case s.inStep && s.wanted && !s.alive && s.away.IsZero(): // both have ended, or nobody has looked for it yet
 		return toFollow, until
 	case s.inStep && (v.loses(now) || !s.wanted || !s.data || s.started != wanted):

@@ -21,8 +21,8 @@ var (
 	ErrStopped = errors.New("the engine's process is stopped") // by a signal: it will not answer
 )
 
-// Await returns when the node, whose main process is p, serves clients and its settings are in force. The
-// error is of kind Unavailable where the engine ended or does not answer, Busy where all it answers is that clients
+// Await returns when the node, whose main process is p, serves clients and its settings are in force. The error is of
+// kind Unavailable where the engine ended, does not answer or is damaged, Busy where all it answers is that clients
 // occupy it, and ctx's cause where that ended.
 func (n Node) Await(ctx context.Context, p *process.Process) error {
 	ctx, end := whileItGoes(ctx, p)
@@ -67,12 +67,36 @@ func whileItGoes(ctx context.Context, p *process.Process) (during context.Contex
 	return ctx, func() { interrupt(nil) }
 }
 
-// comeUp asks the engine again and again until it serves, and then puts its settings in force.
+// DamagePatience is for how long a node is to answer that its data is damaged until that is believed.
+const DamagePatience = 500 * time.Millisecond
+
+// Diagnosis is what is known of a node that is asked again and again.
+type Diagnosis struct{ damaged time.Time }
+
+// IsFinal tells whether the node, whose latest answer is err, has said for long enough that its data is damaged.
+func (d *Diagnosis) IsFinal(err error) bool {
+	switch {
+	case !errors.Is(err, engine.ErrDamaged):
+		d.damaged = time.Time{}
+	case d.damaged.IsZero():
+		d.damaged = time.Now()
+	default:
+		return time.Since(d.damaged) >= DamagePatience
+	}
+	return false
+}
+
+// comeUp asks the engine again and again until it serves, or is found to be damaged, and then puts its settings in
+// force.
 func (n Node) comeUp(ctx context.Context) error {
+	var d Diagnosis
 	for delay := 2 * time.Millisecond; ; delay = min(delay*5/4, 50*time.Millisecond) {
 		err := n.Engine.Probe(ctx, n.Node)
 		if err == nil {
 			break
+		}
+		if d.IsFinal(err) {
+			return err
 		}
 		select {
 		case <-ctx.Done():
