@@ -3,7 +3,7 @@
 # make test      everything that must hold
 # make test-other  what takes what this machine does not have: the engines' tests with MySQL and Valkey, Terraform's provider,
 #                  control groups and encrypted volumes by another kernel
-# make test-kubernetes  what runs on Kubernetes, on a cluster that it makes itself
+# make test-kubernetes  what runs on Kubernetes, on a cluster that it makes itself: the first time takes a quarter of an hour more
 # make kubernetes-up    such a cluster to try things on, until ^C
 # make race      the rooms in which goroutines meet, with the race detector; part of make test
 # make check     format, vet, staticcheck and the import picture; part of make test
@@ -56,7 +56,7 @@ test-other: setup
 # What a cluster consists of is made once, in the user's cache; nothing of it is in the tree.
 test-kubernetes: clients
 	made=$$(scripts/kubernetes) && \
-		BACKSTAY_TEST_KUBERNETES=$$made go test -count=1 -timeout 30m -v ./internal/kubetest
+		BACKSTAY_TEST_KUBERNETES=$$made go test -count=1 -timeout 30m -parallel 5 -p 1 -v ./internal/kubetest ./backend/kubernetes
 
 kubernetes-up: clients
 	made=$$(scripts/kubernetes) && go test -c -o bin/kubetest.test ./internal/kubetest && \

@@ -9,13 +9,11 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/dynamic"
-	"k8s.io/client-go/tools/clientcmd"
 
 	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/backend"
@@ -24,14 +22,14 @@ import (
 	"github.com/backstay/backstay/engine"
 	"github.com/backstay/backstay/engine/enginetest"
 	"github.com/backstay/backstay/engine/postgres"
+	"github.com/backstay/backstay/internal/kubetest"
 )
 
-// variable names the kubeconfig of a cluster that tests may use: one with CloudNativePG and images of PostgreSQL, to
-// whose nodes and services there is a way from here.
-const variable = "BACKSTAY_TEST_KUBECONFIG"
+func TestMain(m *testing.M) { os.Exit(kubetest.Run(m)) }
 
 // lab is a namespace of the cluster for one test.
 type lab struct {
+	cluster   *kubetest.Cluster
 	client    dynamic.Interface
 	namespace string
 	host      string // of the ports of its nodes
@@ -39,32 +37,14 @@ type lab struct {
 
 func newLab(t *testing.T) lab {
 	t.Helper()
-	path := os.Getenv(variable)
-	if path == "" {
-		t.Skipf("there is no cluster to try: %s says where the kubeconfig of one is", variable)
-	}
-	cfg, err := clientcmd.BuildConfigFromFlags("", path)
-	if err != nil {
-		t.Fatal(err)
-	}
+	cluster := kubetest.Shared(t)
+	cfg := cluster.Config()
 	cfg.QPS, cfg.Burst = 200, 400
 	client, err := dynamic.NewForConfig(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
-	l := lab{client: client, namespace: "bs-test-" + uuid.NewString()[:8]}
-	namespaces := client.Resource(schema.GroupVersionResource{Version: "v1", Resource: "namespaces"})
-	o := &unstructured.Unstructured{Object: map[string]any{
-		"apiVersion": "v1", "kind": "Namespace", "metadata": map[string]any{"name": l.namespace},
-	}}
-	if _, err := namespaces.Create(t.Context(), o, metav1.CreateOptions{}); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := namespaces.Delete(context.Background(), l.namespace, metav1.DeleteOptions{}); err != nil {
-			t.Error(err)
-		}
-	})
+	l := lab{cluster: cluster, client: client, namespace: cluster.Namespace(t)}
 	nodes, err := client.Resource(schema.GroupVersionResource{Version: "v1", Resource: "nodes"}).
 		List(t.Context(), metav1.ListOptions{})
 	if err != nil || len(nodes.Items) == 0 {
@@ -109,7 +89,7 @@ func (l lab) dial(ctx context.Context, network, address string) (net.Conn, error
 		ip, _, _ := unstructured.NestedString(o.Object, "spec", "clusterIP")
 		address = net.JoinHostPort(ip, port)
 	}
-	return (&net.Dialer{}).DialContext(ctx, network, address)
+	return l.cluster.Dial(ctx, network, address)
 }
 
 // run has a backend reconcile until stop is called, or the test ends.
@@ -131,11 +111,22 @@ func run(t *testing.T, c kubernetes.Config) (b *kubernetes.Backend, stop func())
 
 func (l lab) subject(b backend.Backend) backendtest.Subject {
 	certificate := func(t testing.TB) backstay.Certificate { return enginetest.Certificate(t, l.host) }
-	return backendtest.Subject{Backend: b, Can: []string{}, Connect: connect, Certificate: certificate}
+	return backendtest.Subject{Backend: b, Can: []string{}, Connect: l.connect, Certificate: certificate}
 }
 
-func connect(ctx context.Context, c backstay.Credentials) (backendtest.Session, error) {
-	return pgx.Connect(ctx, c["uri"].(string)+"?sslmode=require")
+func (l lab) connect(ctx context.Context, c backstay.Credentials) (backendtest.Session, error) {
+	return l.open(ctx, c["uri"].(string)+"?sslmode=require")
+}
+
+// open connects as an app does in the cluster.
+func (l lab) open(ctx context.Context, uri string) (*pgx.Conn, error) {
+	cfg, err := pgx.ParseConfig(uri)
+	if err != nil {
+		return nil, err
+	}
+	cfg.DialFunc = l.dial
+	cfg.LookupFunc = func(_ context.Context, host string) ([]string, error) { return []string{host}, nil }
+	return pgx.ConnectConfig(ctx, cfg)
 }
 
 func TestBackend(t *testing.T) {

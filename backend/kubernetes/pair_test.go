@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-	"github.com/jackc/pgx/v5"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
@@ -38,6 +37,7 @@ func until(
 
 // writer commits one row after the other, as its clients do, and notes what was acknowledged.
 type writer struct {
+	lab
 	uri   string
 	ended chan struct{}
 
@@ -46,15 +46,15 @@ type writer struct {
 	gap   time.Duration // the longest without
 }
 
-func write(t *testing.T, uri string) *writer {
-	w := &writer{uri: uri + "?sslmode=require&connect_timeout=2", ended: make(chan struct{})}
+func write(t *testing.T, l lab, uri string) *writer {
+	w := &writer{lab: l, uri: uri + "?sslmode=require&connect_timeout=2", ended: make(chan struct{})}
 	ctx, cancel := context.WithCancel(context.Background())
 	go func() {
 		defer close(w.ended)
 		before := time.Now()
 		for next := int64(1); ctx.Err() == nil; {
 			within, done := context.WithTimeout(ctx, 3*time.Second)
-			conn, err := pgx.Connect(within, w.uri)
+			conn, err := w.open(within, w.uri)
 			for err == nil && ctx.Err() == nil {
 				within, done := context.WithTimeout(ctx, 3*time.Second)
 				if _, err = conn.Exec(within, "INSERT INTO acknowledged VALUES ($1)", next); err == nil {
@@ -115,7 +115,7 @@ func tryPair(t *testing.T, l lab, b *kubernetes.Backend, nodes int) {
 		t.Fatal(err)
 	}
 	uri := c["uri"].(string)
-	conn, err := pgx.Connect(t.Context(), uri+"?sslmode=require")
+	conn, err := l.open(t.Context(), uri+"?sslmode=require")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -123,7 +123,7 @@ func tryPair(t *testing.T, l lab, b *kubernetes.Backend, nodes int) {
 		t.Fatal(err)
 	}
 	conn.Close(t.Context())
-	w := write(t, uri)
+	w := write(t, l, uri)
 	before := primaryOf(st)
 	spec.Generation, spec.Failovers = 2, 1
 	if err := b.Apply(t.Context(), spec); err != nil {
@@ -181,7 +181,7 @@ func (w *writer) wantAll(t *testing.T) {
 	w.mu.Lock()
 	acked, gap := slices.Clone(w.acked), w.gap
 	w.mu.Unlock()
-	conn, err := pgx.Connect(t.Context(), w.uri)
+	conn, err := w.open(t.Context(), w.uri)
 	if err != nil {
 		t.Fatal(err)
 	}
