@@ -284,9 +284,9 @@ func dataPlaneSettings() []settings.Setting[config] {
 		Name: standbySetting, Value: "DIR", Unit: "the path of a directory, which must be there",
 		Help:      "keep the standbys of databases of two nodes in this directory, on another disk",
 		Otherwise: "the directory of data, where a lost disk is the loss of both nodes",
-		More: "It is this Backstay's alone, and made by nobody: where its disk is not mounted, standbys wait for that. " +
-			"Those that there are stay where they lie until they are made anew, as after a change to a plan of one node " +
-			"and back.",
+		More: "It is this Backstay's alone, and made by nobody: where its disk is not mounted, or has no room, standbys " +
+			"wait for that. So do those of databases that have images where there can be none. Those that there are stay " +
+			"where they lie until they are made anew, as after a change to a plan of one node and back.",
 		Read: absolute(func(c *config) *string { return &c.standbyData }),
 	}, {
 		Name: "limits", Value: "HOW", Unit: "`auto` or `off`", Default: "auto",
