@@ -28,8 +28,12 @@ const control = "10.88.0.254"
 // server is where the API is.
 const server = control + ":6443"
 
-// lockFile is held by whoever runs a cluster, or makes what one consists of.
+// lockFile is held by all who run a cluster together, or by who makes what they consist of. With a number behind it, it
+// is held by who runs the cluster of that number.
 const lockFile = "/run/lock/backstay-kubernetes"
+
+// most is how many clusters run on a machine at a time.
+const most = 4
 
 //go:embed files
 var files embed.FS
@@ -38,8 +42,9 @@ var files embed.FS
 type Cluster struct {
 	made  string // what scripts/kubernetes has made
 	run   string // the directory that goes with the cluster
+	group group
 	nodes []string
-	lock  *os.File
+	locks []*os.File
 	pki   *authority
 	in    *namespaces
 
@@ -53,15 +58,20 @@ type program struct {
 	dead chan struct{} // closed when it has been waited for
 }
 
-// start starts a cluster of so many nodes, after it has removed what is left of another, and waits until it takes
-// databases. It waits as long as another one runs. The directory is what scripts/kubernetes has made.
+// start starts a cluster of so many nodes, after it has removed what is left of another of its number, and waits until
+// it takes databases. It waits as long as there are as many others as there can be. The directory is what
+// scripts/kubernetes has made.
 func start(ctx context.Context, made string, nodes int) (c *Cluster, err error) {
-	c = &Cluster{made: made, run: filepath.Join(filepath.Dir(made), "run"), programs: map[string]*program{}}
+	number, locks, err := takeNumber(ctx)
+	if err != nil {
+		return nil, err
+	}
+	c = &Cluster{
+		made: made, run: filepath.Join(filepath.Dir(made), fmt.Sprintf("run-%d", number)), locks: locks,
+		group: group(fmt.Sprintf("backstay-kubernetes-%d", number)), programs: map[string]*program{},
+	}
 	for i := range nodes {
 		c.nodes = append(c.nodes, fmt.Sprintf("node%d", i+1))
-	}
-	if c.lock, err = takeLock(ctx); err != nil {
-		return nil, err
 	}
 	steps := []func(context.Context) error{c.clear, c.makeFiles, c.makeNamespaces, c.startControl, c.startNodes, c.furnish}
 	for _, step := range steps {
@@ -72,28 +82,46 @@ func start(ctx context.Context, made string, nodes int) (c *Cluster, err error) 
 	return c, nil
 }
 
-// takeLock waits until no other cluster runs on this machine.
-func takeLock(ctx context.Context) (*os.File, error) {
-	file, err := os.OpenFile(lockFile, os.O_CREATE|os.O_RDWR, 0o600)
+// takeNumber waits for a number that no other cluster of this machine has. It goes with the locks.
+func takeNumber(ctx context.Context) (number int, locks []*os.File, err error) {
+	err = wait.Until(ctx, wait.Every(200*time.Millisecond), func() (bool, error) {
+		together, err := lock(lockFile, syscall.LOCK_SH)
+		if err != nil {
+			return true, err
+		}
+		for number = range most {
+			own, err := lock(fmt.Sprintf("%s-%d", lockFile, number), syscall.LOCK_EX)
+			if err == nil {
+				locks = []*os.File{own, together}
+				return false, nil
+			}
+		}
+		return true, errors.Join(fmt.Errorf("%d clusters run", most), together.Close())
+	})
+	if err != nil {
+		return 0, nil, fmt.Errorf("wait until another cluster may run: %w", err)
+	}
+	return number, locks, nil
+}
+
+// lock takes the lock of a file, at once or not at all.
+func lock(name string, how int) (*os.File, error) {
+	file, err := os.OpenFile(name, os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return nil, err
 	}
-	err = wait.Until(ctx, wait.Every(200*time.Millisecond), func() (bool, error) {
-		err := syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
-		return err != nil, err
-	})
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("wait until no other cluster runs: %w", err), file.Close())
+	if err := syscall.Flock(int(file.Fd()), how|syscall.LOCK_NB); err != nil {
+		return nil, errors.Join(err, file.Close())
 	}
 	return file, nil
 }
 
 // clear removes what is left of a cluster whose test was killed.
 func (c *Cluster) clear(ctx context.Context) error {
-	if err := killAll(ctx, ""); err != nil {
+	if err := c.group.killAll(ctx, ""); err != nil {
 		return err
 	}
-	return errors.Join(removeGroups(ctx), os.RemoveAll(c.run))
+	return errors.Join(c.group.remove(ctx), os.RemoveAll(c.run))
 }
 
 // stop ends the cluster and removes all of it.
@@ -104,7 +132,11 @@ func (c *Cluster) stop() error {
 	if c.in != nil {
 		err = c.in.end()
 	}
-	return errors.Join(err, c.clear(ctx), c.lock.Close())
+	err = errors.Join(err, c.clear(ctx))
+	for _, held := range c.locks {
+		err = errors.Join(err, held.Close())
+	}
+	return err
 }
 
 // makeFiles makes the directory of the cluster, with certificates and configuration.
@@ -157,7 +189,7 @@ type fields struct {
 
 // render writes a file of configuration into the cluster's directory.
 func (c *Cluster) render(name, to string, f fields) error {
-	f.Made, f.Run, f.Group, f.Server = c.made, c.run, group, server
+	f.Made, f.Run, f.Group, f.Server = c.made, c.run, string(c.group), server
 	parsed, err := template.ParseFS(files, "files/"+name)
 	if err != nil {
 		return err
@@ -182,13 +214,13 @@ func (c *Cluster) kubeconfig(name string) error {
 
 // makeNamespaces begins the cluster's namespaces and prepares them.
 func (c *Cluster) makeNamespaces(ctx context.Context) (err error) {
-	if err := makeGroups(c.nodes); err != nil {
+	if err := c.group.make(c.nodes); err != nil {
 		return fmt.Errorf("make control groups: %w", err)
 	}
 	if c.in, err = newNamespaces(filepath.Join(c.made, "bin", "pause")); err != nil {
 		return err
 	}
-	if err := join(c.in.first.Pid, ""); err != nil {
+	if err := c.group.join(c.in.first.Pid, ""); err != nil {
 		return err
 	}
 	script, err := files.ReadFile("files/prepare.sh")

@@ -18,13 +18,13 @@ import (
 	"github.com/backstay/backstay/internal/wait"
 )
 
-// group is the control group of the cluster, in every hierarchy that the machine has. Below it each node has one of its
-// name, which its kubelet puts pods into. Those of our own programs are called programs, since in version 2 a group
-// that others are in can have no processes.
-const (
-	group    = "backstay-kubernetes"
-	programs = "programs"
-)
+// group is the name of a cluster's control group, in every hierarchy that the machine has. Below it each node has one
+// of its name, which its kubelet puts pods into.
+type group string
+
+// programs is what the groups of our own programs are called: in version 2 a group that others are in can have no
+// processes.
+const programs = "programs"
 
 // hierarchies returns where the trees of control groups are mounted that processes are put into: of version 1, or the
 // one of version 2.
@@ -61,23 +61,23 @@ func mounted() (first, second []string, err error) {
 	return first, second, nil
 }
 
-// makeGroups makes the cluster's groups, which are not there.
-func makeGroups(nodes []string) error {
+// make makes the cluster's groups, which are not there.
+func (g group) make(nodes []string) error {
 	mounts, unified, err := hierarchies()
 	if err != nil {
 		return err
 	}
 	for _, mount := range mounts {
 		for _, name := range append([]string{""}, nodes...) {
-			if err := makeGroup(filepath.Join(mount, group, name), unified); err != nil {
+			if err := makeGroup(filepath.Join(mount, string(g), name), unified); err != nil {
 				return err
 			}
 		}
 		for _, name := range append([]string{""}, nodes...) {
-			if err := os.Mkdir(filepath.Join(mount, group, name, programs), 0o755); err != nil {
+			if err := os.Mkdir(filepath.Join(mount, string(g), name, programs), 0o755); err != nil {
 				return err
 			}
-			if err := inheritSet(filepath.Join(mount, group, name, programs)); err != nil {
+			if err := inheritSet(filepath.Join(mount, string(g), name, programs)); err != nil {
 				return err
 			}
 		}
@@ -126,13 +126,13 @@ func inheritSet(dir string) error {
 }
 
 // join puts a process into the programs' group of a node, or of the cluster if there is no name.
-func join(pid int, node string) error {
+func (g group) join(pid int, node string) error {
 	mounts, _, err := hierarchies()
 	if err != nil {
 		return err
 	}
 	for _, mount := range mounts {
-		file := filepath.Join(mount, group, node, programs, "cgroup.procs")
+		file := filepath.Join(mount, string(g), node, programs, "cgroup.procs")
 		if err := os.WriteFile(file, []byte(strconv.Itoa(pid)), 0); err != nil {
 			return err
 		}
@@ -141,12 +141,12 @@ func join(pid int, node string) error {
 }
 
 // members returns the processes in the cluster's group, or in that of one node, and in all groups below.
-func members(node string) (pids []int, err error) {
+func (g group) members(node string) (pids []int, err error) {
 	mounts, _, err := hierarchies()
 	if err != nil {
 		return nil, err
 	}
-	for _, dir := range groupsBelow(filepath.Join(mounts[0], group, node)) {
+	for _, dir := range groupsBelow(filepath.Join(mounts[0], string(g), node)) {
 		text, _ := os.ReadFile(filepath.Join(dir, "cgroup.procs")) // or it is gone
 		for _, field := range strings.Fields(string(text)) {
 			if pid, err := strconv.Atoi(field); err == nil && pid > 0 {
@@ -169,9 +169,9 @@ func groupsBelow(top string) (dirs []string) {
 }
 
 // killAll kills every process of the cluster, or of one of its nodes, and waits until there is none.
-func killAll(ctx context.Context, node string) error {
+func (g group) killAll(ctx context.Context, node string) error {
 	return wait.Until(ctx, wait.Every(20*time.Millisecond), func() (again bool, err error) {
-		pids, err := members(node)
+		pids, err := g.members(node)
 		if err != nil || len(pids) == 0 {
 			return false, err
 		}
@@ -182,15 +182,15 @@ func killAll(ctx context.Context, node string) error {
 	})
 }
 
-// removeGroups removes the cluster's groups, in which no process is any more.
-func removeGroups(ctx context.Context) error {
+// remove removes the cluster's groups, in which no process is any more.
+func (g group) remove(ctx context.Context) error {
 	first, second, err := mounted()
 	if err != nil {
 		return err
 	}
 	return wait.Until(ctx, wait.Every(20*time.Millisecond), func() (again bool, last error) {
 		for _, mount := range append(first, second...) {
-			dirs := groupsBelow(filepath.Join(mount, group))
+			dirs := groupsBelow(filepath.Join(mount, string(g)))
 			for i := len(dirs) - 1; i >= 0; i-- {
 				if err := unix.Rmdir(dirs[i]); err != nil && err != unix.ENOENT {
 					last = fmt.Errorf("remove %s: %w", dirs[i], err)

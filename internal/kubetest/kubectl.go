@@ -89,7 +89,7 @@ func (c *Cluster) Images() ([]string, error) {
 
 // killNode kills all that runs on a node, as a power failure does.
 func (c *Cluster) killNode(ctx context.Context, node string) error {
-	if err := killAll(ctx, node); err != nil {
+	if err := c.group.killAll(ctx, node); err != nil {
 		return err
 	}
 	for _, name := range []string{"containerd-" + node, "kubelet-" + node} {

@@ -40,7 +40,7 @@ func (c *Cluster) launch(name, node string, words ...string) error {
 	c.mu.Lock()
 	c.programs[name] = p
 	c.mu.Unlock()
-	if err := join(cmd.Process.Pid, node); err != nil && !errors.Is(err, syscall.ESRCH) {
+	if err := c.group.join(cmd.Process.Pid, node); err != nil && !errors.Is(err, syscall.ESRCH) {
 		return err
 	}
 	return nil
