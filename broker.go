@@ -15,13 +15,16 @@ import (
 //
 // Errors have a Kind, in the place of the status codes and error codes of the specification:
 //
-//	Invalid      400: the request or its parameters are refused, a binding lacks the app that it needs
-//	             ("RequiresApp"), or the maintenance info is not the catalog's ("MaintenanceInfoConflict")
-//	NotFound     404 and 410: no such plan, instance or binding (any more)
+//	Invalid      400: the request or its parameters are refused, or there is no such plan; and 422 where a binding
+//	             lacks the app that it needs, or the maintenance info is not the catalog's
+//	NotFound     404 and 410: no such instance or binding (any more). A broker in process says so of a plan, too
 //	Taken        409: the id is in use with other attributes
 //	Busy         422 "ConcurrencyError": another operation on the instance or binding is in progress
 //	Unsupported  422: the plan or offering cannot do this, whatever the parameters
 //	Unavailable  503 and the like: retrying may help
+//
+// An error may have a [Failure] besides: the specification's word for it, and whether the broker may have made what
+// it did not say it made. Who asked ends that (docs/decisions/the-market-ends-orphans.md).
 type Broker interface {
 	// Catalog lists what can be had. Ids are stable for as long as the offering or plan exists.
 	Catalog(ctx context.Context) ([]CatalogOffering, error)

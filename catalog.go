@@ -43,7 +43,8 @@ func (p CatalogPlan) CheckMaintenanceInfo(given *MaintenanceInfo) error {
 	if given == nil || p.MaintenanceInfo != nil && p.MaintenanceInfo.Version == given.Version {
 		return nil
 	}
-	return Errorf(Invalid, "Maintenance version '%s' is not that of the plan %s.", given.Version, p.Name)
+	refusal := Errorf(Invalid, "Maintenance version '%s' is not that of the plan %s.", given.Version, p.Name)
+	return WithFailure(refusal, Failure{Code: MaintenanceInfoConflict})
 }
 
 // MaintenanceInfo is which version of a plan there is to have (OSB 2.17, "Maintenance Info Object").

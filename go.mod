@@ -3,6 +3,7 @@ module github.com/backstay/backstay
 go 1.26.0
 
 require (
+	code.cloudfoundry.org/brokerapi/v13 v13.0.0
 	code.cloudfoundry.org/cli/v8 v8.18.0
 	github.com/cloudfoundry-community/go-uaa v0.3.5
 	github.com/cloudfoundry/go-cfclient/v3 v3.0.0-alpha.9

@@ -37,6 +37,10 @@ type Operation struct {
 	// which the Description has too. The market makes an event of it, and does not keep it.
 	Notice string
 
+	// RetryAfter is how long a broker wants to be left alone before it is asked about this operation again; zero: it does
+	// not say. Nobody keeps it.
+	RetryAfter time.Duration
+
 	// A broker says the following of a failed operation; nobody keeps it.
 	Unusable     bool // the instance serves no more ("instance_usable": false)
 	Unrepeatable bool // asking for the same update again cannot help ("update_repeatable": false)

@@ -14,11 +14,18 @@ import (
 	"github.com/backstay/backstay/broker"
 	"github.com/backstay/backstay/broker/brokertest"
 	"github.com/backstay/backstay/keeper/keepertest"
+	"github.com/backstay/backstay/osb/osbtest"
 )
 
 func TestBroker(t *testing.T) {
 	t.Parallel()
 	brokertest.Run(t, open)
+}
+
+// TestBrokerOverHTTP runs the contract on our broker as another platform has it.
+func TestBrokerOverHTTP(t *testing.T) {
+	t.Parallel()
+	brokertest.Run(t, func(t testing.TB) backstay.Broker { return osbtest.Serve(t, open(t)) })
 }
 
 // lacking is a backend on which no instance comes up.

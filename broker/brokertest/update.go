@@ -28,7 +28,7 @@ func mustUpdate(t testing.TB, b backstay.Broker, r backstay.ProvisionRequest, u 
 	if !answer.Async {
 		return
 	}
-	if op := awaitEnd(t, b, r); op.State != backstay.Succeeded || op.Type != backstay.Update {
+	if op := awaitEnd(t, b, r); op.State != backstay.Succeeded || !is(op, backstay.Update) {
 		t.Fatalf("update of %s ended as %+v", r.InstanceID, op)
 	}
 }
@@ -146,7 +146,7 @@ func refusedUpdateChangesNothing(t *testing.T, b backstay.Broker) {
 			}
 		}
 	}
-	if op := awaitEnd(t, b, r); op.Type != backstay.Create || op.State != backstay.Succeeded {
+	if op := awaitEnd(t, b, r); !is(op, backstay.Create) || op.State != backstay.Succeeded {
 		t.Errorf("a refused update is an operation: %+v", op)
 	}
 	if got := mustFetch(t, b, r); !sameJSON(got, before) {

@@ -1,0 +1,115 @@
+package osb
+
+import (
+	"cmp"
+	"context"
+	"log/slog"
+	"net/http"
+
+	"code.cloudfoundry.org/brokerapi/v13"
+
+	"github.com/backstay/backstay"
+)
+
+// Handler serves a broker to other platforms. Its fields are set once, before use.
+//
+// The requests that change something, and the fetching of bindings, are the library's, brokerapi. It cannot say all of
+// 2.17, so these answers are ours: the catalog (three schemas of which each may be absent), an instance that is fetched
+// (its maintenance info) and how operations come along (Retry-After, "instance_usable", "update_repeatable"). So is
+// what the library leaves to whoever wraps it: who may ask, how much, for whom, and which ids there can be.
+type Handler struct {
+	// Open returns the broker as whoever has that name and password sees it. Anonymous is nobody.
+	Open func(ctx context.Context, username string, password backstay.Secret) (backstay.Broker, error)
+
+	// AsyncBindings says that the broker makes and ends bindings asynchronously, for which a platform must wait.
+	AsyncBindings bool
+
+	MaxBody backstay.Bytes // the largest request that is read; 1MB if 0
+	Log     *slog.Logger
+}
+
+func (h *Handler) maxBody() backstay.Bytes { return cmp.Or(h.MaxBody, backstay.MB) }
+
+const (
+	instanceRoute = "/v2/service_instances/{instance_id}"
+	bindingRoute  = instanceRoute + "/service_bindings/{binding_id}"
+)
+
+// Handler returns every route of the specification, below "/v2/".
+func (h *Handler) Handler() http.Handler {
+	library := brokerapi.NewWithOptions(adapter{h}, slog.New(slog.DiscardHandler)) // it would log parameters
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /v2/catalog", h.catalog)
+	mux.HandleFunc("PUT "+instanceRoute, h.withCatalog(library))
+	mux.Handle("PATCH "+instanceRoute, library)
+	mux.Handle("DELETE "+instanceRoute, library)
+	mux.HandleFunc("GET "+instanceRoute, since14(h.fetchInstance))
+	mux.HandleFunc("GET "+instanceRoute+"/last_operation", h.lastOperation)
+	mux.Handle("PUT "+bindingRoute, library)
+	mux.Handle("DELETE "+bindingRoute, library)
+	mux.Handle("GET "+bindingRoute, library)
+	mux.HandleFunc("GET "+bindingRoute+"/last_operation", since14(h.lastBindingOperation))
+	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
+		refuse(w, http.StatusNotFound, "The Open Service Broker API has no such request.")
+	})
+	return h.admit(mux)
+}
+
+// asking is what is known of a request before its route is.
+type asking struct {
+	broker  backstay.Broker
+	call    backstay.Call
+	catalog []backstay.CatalogOffering // of a request that the library checks against it
+}
+
+type askingKey struct{}
+
+func askingOf(ctx context.Context) *asking { return ctx.Value(askingKey{}).(*asking) }
+
+// admit refuses whoever may not ask, and what no route can understand.
+func (h *Handler) admit(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if id := r.Header.Get(requestIdentityHeader); id != "" && printable(id, maxRequestID) {
+			w.Header().Set(requestIdentityHeader, id)
+		}
+		username, password, _ := r.BasicAuth()
+		broker, err := h.Open(r.Context(), username, backstay.Secret(password))
+		if err != nil {
+			h.fail(w, r, err, http.StatusNotFound)
+			return
+		}
+		a := &asking{broker: broker}
+		for _, check := range []func(*http.Request, *asking) *refusal{checkVersion, readCall, checkPath, h.readBody} {
+			if wrong := check(r, a); wrong != nil {
+				refuse(w, wrong.status, wrong.sentence)
+				return
+			}
+		}
+		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), askingKey{}, a)))
+	})
+}
+
+// since14 is for what the specification has had since 2.14. The library refuses it to older platforms likewise.
+func since14(next http.HandlerFunc) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		if minor(r) < 14 {
+			refuse(w, http.StatusPreconditionFailed, "That can be asked for since version 2.14 of the Open Service Broker API.")
+			return
+		}
+		next(w, r)
+	}
+}
+
+// withCatalog has the library check a request against the catalog of the broker. It would take one that cannot be told
+// now for one that is empty.
+func (h *Handler) withCatalog(next http.Handler) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		a := askingOf(r.Context())
+		var err error
+		if a.catalog, err = a.broker.Catalog(r.Context()); err != nil {
+			h.fail(w, r, err, http.StatusNotFound)
+			return
+		}
+		next.ServeHTTP(w, r)
+	}
+}
