@@ -54,9 +54,10 @@ test-other: setup
 	BACKSTAY_TEST_TERRAFORM='$(CURDIR)/bin/other/terraform' go test -count=1 -run TestTerraformProvider ./e2e
 
 # What a cluster consists of is made once, in the user's cache; nothing of it is in the tree.
-test-kubernetes: clients
-	made=$$(scripts/kubernetes) && \
-		BACKSTAY_TEST_KUBERNETES=$$made go test -count=1 -timeout 30m -parallel 5 -p 1 -v ./internal/kubetest ./backend/kubernetes
+test-kubernetes: clients build
+	made=$$(scripts/kubernetes) && export BACKSTAY_TEST_KUBERNETES=$$made && \
+		go test -count=1 -timeout 30m -parallel 5 -p 1 -v ./internal/kubetest ./backend/kubernetes && \
+		go test -count=1 -timeout 30m -parallel 3 -run '^TestKubernetes' ./e2e
 
 kubernetes-up: clients
 	made=$$(scripts/kubernetes) && go test -c -o bin/kubetest.test ./internal/kubetest && \

@@ -109,7 +109,7 @@ func BenchmarkManyOrganizations(b *testing.B) {
 
 // as is the platform for somebody who has the administrator's password.
 func (l *life) as(username string) *platform {
-	return &platform{t: l.t, url: l.url, password: l.password, username: username}
+	return &platform{t: l.t, url: l.url, password: l.password, username: username, client: client}
 }
 
 // took is how long these requests take, one after the other.

@@ -25,6 +25,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/backstay/backstay/internal/kubetest"
 	"github.com/backstay/backstay/internal/testkit"
 	"github.com/backstay/backstay/keeper"
 	"github.com/backstay/backstay/uaa"
@@ -78,7 +79,7 @@ func TestMain(m *testing.M) {
 				return 1
 			}
 		}
-		return m.Run()
+		return kubetest.Run(m)
 	}())
 }
 
@@ -92,6 +93,7 @@ type platform struct {
 	password string
 	args     []string
 	env      []string
+	client   *http.Client // that reaches the API
 
 	mu    sync.Mutex
 	serve *exec.Cmd
@@ -108,13 +110,31 @@ const tokenFor = uaa.DefaultAccessLifetime / 2
 func start(t testing.TB, binary string, flags ...string) *platform {
 	t.Helper()
 	p := prepare(t, binary, flags...)
+	p.begin()
+	return p
+}
+
+// startAt is start for one whose API, or what it needs, is somewhere else.
+func startAt(t testing.TB, at place, flags ...string) *platform {
+	t.Helper()
+	p := prepare(t, "backstay", flags...)
+	if at.programs != "" {
+		p.binary, p.client = filepath.Join(at.programs, "backstay"), at.client
+	}
+	p.begin()
+	return p
+}
+
+// begin starts a Backstay for the first time, and reads the password that it has given itself.
+func (p *platform) begin() {
+	t := p.t
+	t.Helper()
 	p.mustServe()
 	password, err := os.ReadFile(filepath.Join(p.data, "admin-password"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	p.password = strings.TrimSpace(string(password))
-	return p
 }
 
 // volumesVariable is how volumes are made where a test does not say so. By itself they are directories, so that not each
@@ -127,7 +147,7 @@ func prepare(t testing.TB, binary string, flags ...string) *platform {
 	first, last := testkit.Ports(t, 60)
 	p := &platform{
 		t: t, binary: filepath.Join(built, binary), data: testkit.Dir(t),
-		url: fmt.Sprintf("http://127.0.0.1:%d", first),
+		url: fmt.Sprintf("http://127.0.0.1:%d", first), client: client,
 	}
 	p.args = append([]string{
 		"serve", "--data", p.data, "--listen", fmt.Sprintf("127.0.0.1:%d", first),
@@ -323,7 +343,7 @@ var client = &http.Client{Transport: &http.Transport{
 }}
 
 func (p *platform) do(r *http.Request, result any) (int, http.Header, error) {
-	response, err := client.Do(r)
+	response, err := p.client.Do(r)
 	if err != nil {
 		return 0, nil, fmt.Errorf("%w: %w", errGone, err)
 	}

@@ -1,9 +1,11 @@
 package e2e
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"fmt"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -35,12 +37,21 @@ func TestScripts(t *testing.T) {
 	for _, script := range scripts {
 		t.Run(strings.TrimSuffix(script, ".txtar"), func(t *testing.T) {
 			t.Parallel()
-			runScript(t, script, cf)
+			runScript(t, script, cf, place{})
 		})
 	}
 }
 
-func runScript(t *testing.T, script, cf string) {
+// place is where the instances of a script live, if not on this machine.
+type place struct {
+	programs string            // a directory of programs that come before those of this machine
+	client   *http.Client      // that reaches the API
+	flags    []string          // for serve
+	env      map[string]string // for the script
+	patience time.Duration
+}
+
+func runScript(t *testing.T, script, cf string, at place) {
 	installations := movablePostgres(t)
 	addPostgres(t, script, installations)
 	upgrade := twoBuilds(t, script)
@@ -48,7 +59,8 @@ func runScript(t *testing.T, script, cf string) {
 		installations = filepath.Join(upgrade.machine, "usr", "lib", "postgresql")
 	}
 	standbys := testkit.Dir(t)
-	p := start(t, "backstay", append([]string{"--postgres", installations}, serveFlags(t, script, standbys)...)...)
+	flags := slices.Concat([]string{"--postgres", installations}, at.flags, serveFlags(t, script, standbys))
+	p := startAt(t, at, flags...)
 	port, _ := testkit.Ports(t, 1)
 	testscript.RunT(inTurn{t}, testscript.Params{
 		Files:               []string{script},
@@ -59,7 +71,10 @@ func runScript(t *testing.T, script, cf string) {
 			"gone":  gone,
 		},
 		Condition: func(name string) (bool, error) {
-			if name == "limits" {
+			switch name {
+			case "kubernetes":
+				return at.programs != "", nil
+			case "limits":
 				groups, err := cgroup.Open(fmt.Sprintf("e2e-%d", os.Getpid()))
 				return err == nil && slices.Contains(groups.Controls(), "memory"), nil
 			}
@@ -72,11 +87,17 @@ func runScript(t *testing.T, script, cf string) {
 			return testkit.Walled() && can(t.Context()) == nil, nil
 		},
 		Setup: func(env *testscript.Env) error {
-			env.Setenv("PATH", built+":"+cf+":"+filepath.Join(repository, "scripts")+":"+os.Getenv("PATH"))
+			path := strings.Join([]string{built, cf, filepath.Join(repository, "scripts"), os.Getenv("PATH")}, ":")
+			if at.programs != "" {
+				path = at.programs + ":" + path
+			}
+			env.Setenv("PATH", path)
+			env.Setenv("PATIENCE", cmp.Or(at.patience, patience).String())
 			env.Setenv("CF_HOME", env.WorkDir)
 			env.Setenv("CF_PLUGIN_HOME", env.WorkDir)
 			env.Setenv("API", p.url)
 			env.Setenv("DATA", p.data)
+			env.Setenv("HOST", "127.0.0.1") // of the instances
 			env.Setenv("STANDBYS", standbys)
 			env.Setenv("CF_USERNAME", "admin")
 			env.Setenv("CF_PASSWORD", p.password)
@@ -90,6 +111,9 @@ func runScript(t *testing.T, script, cf string) {
 			env.Setenv("PASSWORD", rand.Text())    // for whom a script makes up
 			env.Setenv("TESTDATA", testdata)
 			env.Setenv("CLIENTS", filepath.Join(cf, "clients"))
+			for name, value := range at.env {
+				env.Setenv(name, value)
+			}
 			return nil
 		},
 	})
@@ -135,10 +159,12 @@ func await(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("usage: await NAME REGEXP")
 	}
 	wanted := regexp.MustCompile(args[1])
+	limit, err := time.ParseDuration(ts.Getenv("PATIENCE"))
+	ts.Check(err)
 	var said []byte
-	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
-		cmd := exec.Command(filepath.Join(repository, "bin", "cf"), "service", args[0])
-		cmd.Env = append(os.Environ(), "CF_HOME="+ts.Getenv("CF_HOME"))
+	for deadline := time.Now().Add(limit); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+		cmd := exec.Command("env", "cf", "service", args[0]) // which looks for it where the script does
+		cmd.Env = append(os.Environ(), "CF_HOME="+ts.Getenv("CF_HOME"), "PATH="+ts.Getenv("PATH"))
 		if said, _ = cmd.CombinedOutput(); wanted.Match(said) {
 			return
 		}
@@ -153,8 +179,8 @@ func gone(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	var said []byte
 	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
-		cmd := exec.Command(filepath.Join(repository, "bin", "cf"), "service-keys", args[0])
-		cmd.Env = append(os.Environ(), "CF_HOME="+ts.Getenv("CF_HOME"))
+		cmd := exec.Command("env", "cf", "service-keys", args[0])
+		cmd.Env = append(os.Environ(), "CF_HOME="+ts.Getenv("CF_HOME"), "PATH="+ts.Getenv("PATH"))
 		var err error
 		if said, err = cmd.CombinedOutput(); err == nil && !strings.Contains(string(said), args[1]) {
 			return

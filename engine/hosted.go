@@ -18,6 +18,8 @@ type Hosted interface {
 	// Hosting returns how the server has to be configured. Its errors are those of Check that are known without the
 	// server.
 	Hosting(n Node) (Hosting, error)
+	// CheckRunning returns those errors of Check that only the running server knows. One that does not answer has none.
+	CheckRunning(ctx context.Context, n Node) error
 	// Secure begins TLS on a connection to the server, as the product's protocol has it, and returns once the server
 	// has proved what config asks for.
 	Secure(ctx context.Context, conn net.Conn, config *tls.Config) (*tls.Conn, error)

@@ -108,22 +108,32 @@ func (b *Backend) grows(ctx context.Context) bool {
 }
 
 // acceptable refuses what Apply refuses.
-func (b *Backend) acceptable(ctx context.Context, r record, s backend.Spec) error {
+func (b *Backend) acceptable(ctx context.Context, in *instance, r record, s backend.Spec) error {
 	if err := b.refusal(s); err != nil {
 		return err
 	}
 	grows := r.Reached != nil && s.Size.Storage > r.Reached.Size.Storage && b.grows(ctx)
-	return b.changeable(r, s, grows)
+	if err := b.changeable(r, s, grows); err != nil || r.Reached == nil {
+		return err
+	}
+	w, err := b.wishFor(r.next(s), s)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, answerLimit)
+	defer cancel()
+	n, way := b.into(r, w, &in.users)
+	return way.engine.CheckRunning(ctx, n)
 }
 
 // Admit also has the cluster try the Cluster, without making it.
 func (b *Backend) Admit(ctx context.Context, s backend.Spec) error {
-	_, r, err := b.find(ctx, s.Instance)
+	in, r, err := b.find(ctx, s.Instance)
 	if err != nil && backstay.KindOf(err) != backstay.NotFound {
 		return err
 	}
 	fresh := err != nil
-	if err := b.acceptable(ctx, r, s); err != nil {
+	if err := b.acceptable(ctx, in, r, s); err != nil {
 		return err
 	}
 	if err := b.operated(ctx); err != nil {
@@ -149,13 +159,13 @@ func (b *Backend) Admit(ctx context.Context, s backend.Spec) error {
 	return b.apply(ctx, w.cluster(), true)
 }
 
-// Names are those that clients may use, besides the one that credentials name.
+// Names are those that clients may use, besides the one that credentials name. The last ones are for ends of tunnels.
 func (b *Backend) Names(_ context.Context, s backend.Spec) ([]string, error) {
 	if err := b.refusal(s); err != nil {
 		return nil, err
 	}
 	inside := b.service(s.Instance)
-	names := []string{inside, inside + ".cluster.local", nameOf(s.Instance) + "-rw"}
+	names := []string{inside, inside + ".cluster.local", nameOf(s.Instance) + "-rw", "localhost", "127.0.0.1"}
 	if b.Exposure.byNode() {
 		return append([]string{b.Exposure.Host}, names...), nil
 	}
@@ -203,7 +213,7 @@ func (in *instance) accept(ctx context.Context, s backend.Spec) (gone bool, err 
 	case known && s.Generation == r.Spec.Generation:
 		return false, nil
 	}
-	if err := in.b.acceptable(ctx, r, s); err != nil {
+	if err := in.b.acceptable(ctx, in, r, s); err != nil {
 		return false, err
 	}
 	next := r.next(s)

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strconv"
 	"time"
+	_ "time/tzdata" // which not every machine has
 
 	"github.com/jackc/pgx/v5"
 
@@ -35,6 +36,9 @@ func (Engine) Hosting(n engine.Node) (engine.Hosting, error) {
 	if err != nil {
 		return engine.Hosting{}, err
 	}
+	if err := checkZone(chosen.chosen); err != nil {
+		return engine.Hosting{}, err
+	}
 	h := engine.Hosting{Parameters: map[string]string{}, Libraries: []string{"pgextwlist"}, Rules: foreignRules(n)}
 	groups := [][]setting{hostedNetwork(n), memory(n.Size), durability(n.Size), hostedLog(), hostedLogging(),
 		{{"extwlist.extensions", quoteList(chosen.Extensions)}}, tuningLines(n.Installation, chosen.chosen)}
@@ -51,6 +55,29 @@ func (Engine) Hosting(n engine.Node) (engine.Hosting, error) {
 	h.Edition = fmt.Sprintf("%x", sha256.Sum256(all))[:16]
 	h.Parameters[edited] = h.Edition
 	return h, nil
+}
+
+// checkZone refuses a time zone that nobody knows. A server that is here is asked itself; elsewhere it would not start.
+func checkZone(all []engine.Chosen) error {
+	for _, c := range all {
+		if c.Name != "timezone" {
+			continue
+		}
+		if _, err := time.LoadLocation(c.Value); err != nil || c.Value == time.Local.String() {
+			return backstay.Errorf(backstay.Invalid, "Setting timezone cannot be %q: there is no time zone of that name.",
+				c.Value)
+		}
+	}
+	return nil
+}
+
+// CheckRunning asks what depends on extensions that are to go.
+func (Engine) CheckRunning(ctx context.Context, n engine.Node) error {
+	chosen, err := parseSettings(n)
+	if err != nil {
+		return err
+	}
+	return checkDisabled(ctx, n, chosen.DisableExtensions)
 }
 
 func hostedNetwork(n engine.Node) []setting {

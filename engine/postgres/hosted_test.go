@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/json"
 	"fmt"
 	"net"
 	"os"
@@ -247,4 +248,19 @@ func program(t *testing.T, name string) string {
 		t.Fatalf("no installation: %v", err)
 	}
 	return filepath.Join(found[0].Dir, name)
+}
+
+// TestHostedZone refuses, without a server, a time zone with which none would start.
+func TestHostedZone(t *testing.T) {
+	t.Parallel()
+	n := abroad(enginetest.NewNode(t, postgres.Engine{}))
+	for zone, known := range map[string]bool{
+		"Europe/London": true, "UTC": true, "EST5EDT": true, "Europe/Nowhere": false, "Local": false,
+	} {
+		n.Settings = json.RawMessage(`{"settings": {"timezone": "` + zone + `"}}`)
+		_, err := postgres.Engine{}.Hosting(n)
+		if known && err != nil || !known && backstay.KindOf(err) != backstay.Invalid {
+			t.Errorf("%s: %v", zone, err)
+		}
+	}
 }

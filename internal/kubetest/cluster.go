@@ -259,6 +259,9 @@ func (c *Cluster) Config() *rest.Config {
 // Kubeconfig is the administrator's file for programs that [Cluster.Enter] starts.
 func (c *Cluster) Kubeconfig() string { return filepath.Join(c.run, "admin.conf") }
 
+// Program is the path of a program that clusters consist of.
+func (c *Cluster) Program(name string) string { return filepath.Join(c.made, "bin", name) }
+
 // Nodes are the names of the nodes.
 func (c *Cluster) Nodes() []string { return c.nodes }
 
@@ -266,6 +269,9 @@ func (c *Cluster) Nodes() []string { return c.nodes }
 func (c *Cluster) Dial(ctx context.Context, network, address string) (net.Conn, error) {
 	return c.in.dial(ctx, network, address)
 }
+
+// Network is the cluster's network as a file, for programs that enter it by themselves: nsenter --net=FILE.
+func (c *Cluster) Network() string { return fmt.Sprintf("/proc/%d/ns/net", c.in.first.Pid) }
 
 // Enter calls f on a thread that is in the cluster's network. What f starts or listens to is there as well.
 func (c *Cluster) Enter(f func() error) error { return c.in.enter(f) }
