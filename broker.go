@@ -113,6 +113,13 @@ type Copier interface {
 	Source(ctx context.Context, parameters json.RawMessage) (Source, error)
 }
 
+// SourceRenamer is a Broker whose parameters may name instances whose data a new one is to begin with.
+type SourceRenamer interface {
+	// RenameSources returns parameters that name other instances in the place of those that they name. What is no such
+	// name stays as it is.
+	RenameSources(parameters json.RawMessage, rename func(InstanceID) InstanceID) json.RawMessage
+}
+
 // OperationAwaiter is a Broker that can say at once when an operation on an instance changes, so nobody
 // need poll.
 type OperationAwaiter interface {

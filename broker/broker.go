@@ -44,6 +44,7 @@ var (
 	_ backstay.Watcher          = (*Broker)(nil)
 	_ backstay.Overwriter       = (*Broker)(nil)
 	_ backstay.Copier           = (*Broker)(nil)
+	_ backstay.SourceRenamer    = (*Broker)(nil)
 )
 
 // acceptedSpec returns what an instance is to be while no operation changes it. It has served before.

@@ -29,6 +29,13 @@ func (b *Broker) AdmitUpdate(ctx context.Context, r backstay.UpdateRequest) erro
 // Overwrites tells whether parameters ask for a return to an earlier moment.
 func (b *Broker) Overwrites(parameters json.RawMessage) bool { return terms.Overwrites(parameters) }
 
+// RenameSources is for whoever divides us among platforms that have ids of their own.
+func (b *Broker) RenameSources(
+	parameters json.RawMessage, rename func(backstay.InstanceID) backstay.InstanceID,
+) json.RawMessage {
+	return terms.RenameSources(parameters, rename)
+}
+
 // Update accepts what is to change of an instance and records the job that will change it. Done at once is what
 // changes nothing that the backend knows: to ask for what there is already, to move windows, to ask for a change in
 // the next maintenance window, or to withdraw that.

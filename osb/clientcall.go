@@ -11,11 +11,19 @@ import (
 )
 
 func instancePath(id backstay.InstanceID) string {
-	return "service_instances/" + url.PathEscape(string(id))
+	return "service_instances/" + segment(string(id))
 }
 
 func bindingPath(in backstay.InstanceID, id backstay.BindingID) string {
-	return instancePath(in) + "/service_bindings/" + url.PathEscape(string(id))
+	return instancePath(in) + "/service_bindings/" + segment(string(id))
+}
+
+// segment is an id in a path. Dots alone would lead elsewhere.
+func segment(id string) string {
+	if id == "." || id == ".." {
+		return strings.ReplaceAll(id, ".", "%2E")
+	}
+	return url.PathEscape(id)
 }
 
 // about is the query that says what an instance is of. A platform that does not know leaves it out.

@@ -18,8 +18,8 @@ import (
 // (its maintenance info) and how operations come along (Retry-After, "instance_usable", "update_repeatable"). So is
 // what the library leaves to whoever wraps it: who may ask, how much, for whom, and which ids there can be.
 type Handler struct {
-	// Open returns the broker as whoever has that name and password sees it. Anonymous is nobody.
-	Open func(ctx context.Context, username string, password backstay.Secret) (backstay.Broker, error)
+	// Open returns the broker as whoever has that name and password, which are a request's, sees it. Anonymous is nobody.
+	Open func(r *http.Request, username string, password backstay.Secret) (backstay.Broker, error)
 
 	// AsyncBindings says that the broker makes and ends bindings asynchronously, for which a platform must wait.
 	AsyncBindings bool
@@ -73,7 +73,7 @@ func (h *Handler) admit(next http.Handler) http.Handler {
 			w.Header().Set(requestIdentityHeader, id)
 		}
 		username, password, _ := r.BasicAuth()
-		broker, err := h.Open(r.Context(), username, backstay.Secret(password))
+		broker, err := h.Open(r, username, backstay.Secret(password))
 		if err != nil {
 			h.fail(w, r, err, http.StatusNotFound)
 			return

@@ -73,7 +73,11 @@ func readCall(r *http.Request, a *asking) *refusal {
 	platform, encoded, _ := strings.Cut(given, " ")
 	value, err := base64.StdEncoding.DecodeString(strings.TrimSpace(encoded))
 	var object map[string]any
-	if err != nil || json.Unmarshal(value, &object) != nil || object == nil || platform == "" {
+	if err == nil && json.Unmarshal(value, &object) == nil && object != nil {
+		value, err = json.Marshal(object) // which has no half of a character
+	}
+	if err != nil || object == nil || platform == "" || !printable(platform, maxID) ||
+		bytes.Contains(value, []byte(`\u0000`)) { // which no database keeps
 		return refused(http.StatusBadRequest,
 			"The header %s is not a platform and an object, as in: cloudfoundry BASE64-OF-JSON.", originatingHeader)
 	}

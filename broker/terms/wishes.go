@@ -164,6 +164,35 @@ func SourceOf(given json.RawMessage) (backstay.InstanceID, error) {
 	return o.Of, nil
 }
 
+// RenameSources returns parameters that name other instances whose data a new one is to begin with. What is no name of
+// one stays, and is refused or not as it would have been.
+func RenameSources(given json.RawMessage, rename func(backstay.InstanceID) backstay.InstanceID) json.RawMessage {
+	var object map[string]json.RawMessage
+	if json.Unmarshal(given, &object) != nil {
+		return given
+	}
+	renamed := false
+	for _, name := range []string{"restore_from_latest_snapshot_of", "restore_from_point_in_time_of", "clone_of"} {
+		var id backstay.InstanceID
+		if json.Unmarshal(object[name], &id) != nil || id == "" {
+			continue
+		}
+		encoded, err := json.Marshal(rename(id))
+		if err != nil {
+			continue // no text fails to be one
+		}
+		object[name], renamed = encoded, true
+	}
+	if !renamed {
+		return given
+	}
+	encoded, err := json.Marshal(object)
+	if err != nil {
+		return given // it was decoded a moment ago
+	}
+	return encoded
+}
+
 // parseWishes reads the platform's parameters out of an object that the rules accept. The error is Invalid.
 func parseWishes(given json.RawMessage) (w wishes, err error) {
 	if given == nil {

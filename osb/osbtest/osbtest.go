@@ -2,8 +2,8 @@
 package osbtest
 
 import (
-	"context"
 	"log/slog"
+	"net/http"
 	"net/http/httptest"
 	"testing"
 
@@ -20,7 +20,7 @@ const (
 // Handler serves b to one platform.
 func Handler(t testing.TB, b backstay.Broker) *osb.Handler {
 	return &osb.Handler{
-		Open: func(_ context.Context, username string, password backstay.Secret) (backstay.Broker, error) {
+		Open: func(_ *http.Request, username string, password backstay.Secret) (backstay.Broker, error) {
 			if username != Username || password != Password {
 				return nil, backstay.Errorf(backstay.Anonymous, "The name or the password is wrong.")
 			}

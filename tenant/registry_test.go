@@ -1,0 +1,225 @@
+package tenant_test
+
+import (
+	"context"
+	"encoding/json"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/backstay/backstay"
+	"github.com/backstay/backstay/broker/brokertest"
+	"github.com/backstay/backstay/market"
+	"github.com/backstay/backstay/osb"
+)
+
+// TestClientKeepsTheContract runs the contract of brokers on the broker as one client among others has it.
+func TestClientKeepsTheContract(t *testing.T) {
+	t.Parallel()
+	brokertest.Run(t, func(t testing.TB) backstay.Broker { return newHouse(t).client(t, "platform", 1000) })
+}
+
+// TestWalls has two clients ask for the same: each has an instance of its own, and neither sees the other's.
+func TestWalls(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	a, b := h.client(t, "a", 10), h.client(t, "b", 10)
+	r := brokertest.MustProvision(t, a)
+	_, err := b.LastOperation(t.Context(), backstay.LastOperationRequest{InstanceID: r.InstanceID})
+	wantKind(t, err, backstay.NotFound)
+	_, err = b.FetchInstance(t.Context(), backstay.FetchInstanceRequest{InstanceID: r.InstanceID})
+	wantKind(t, err, backstay.NotFound)
+	_, err = b.Update(t.Context(), backstay.UpdateRequest{InstanceID: r.InstanceID, ServiceID: r.ServiceID})
+	wantKind(t, err, backstay.NotFound)
+	_, err = b.Deprovision(t.Context(), backstay.DeprovisionRequest{
+		InstanceID: r.InstanceID, ServiceID: r.ServiceID, PlanID: r.PlanID,
+	})
+	wantKind(t, err, backstay.NotFound)
+
+	binding := backstay.BindRequest{
+		InstanceID: r.InstanceID, BindingID: "one", ServiceID: r.ServiceID, PlanID: r.PlanID, AppID: "app",
+	}
+	_, err = a.Bind(t.Context(), binding)
+	must(t, err)
+	_, err = b.Bind(t.Context(), binding)
+	wantKind(t, err, backstay.NotFound)
+	_, err = b.Unbind(t.Context(), backstay.UnbindRequest{
+		InstanceID: r.InstanceID, BindingID: "one", ServiceID: r.ServiceID, PlanID: r.PlanID,
+	})
+	wantKind(t, err, backstay.NotFound)
+
+	own := r
+	own.PlanID = brokertest.MemoryFree
+	if own.PlanID == r.PlanID {
+		own.PlanID = brokertest.MemoryMedium
+	}
+	answer, err := b.Provision(t.Context(), own) // the same id, and another plan: no conflict
+	if err != nil || answer.Existed {
+		t.Errorf("the other client's own: %+v, %v", answer, err)
+	}
+	for name, c := range map[string]*osb.Client{"a": a, "b": b} {
+		if _, err := h.memory.LastOperation(t.Context(), backstay.LastOperationRequest{InstanceID: r.InstanceID}); err == nil {
+			t.Error("the broker knows an instance by the id of a client")
+		}
+		if got, err := c.LastOperation(t.Context(), backstay.LastOperationRequest{InstanceID: r.InstanceID}); err != nil {
+			t.Errorf("%s does not see its own: %+v, %v", name, got, err)
+		}
+	}
+}
+
+// TestSentencesHaveThePlatformsIDs whatever the broker calls an instance.
+func TestSentencesHaveThePlatformsIDs(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	c := h.client(t, "platform", 10)
+	_, err := c.FetchInstance(t.Context(), backstay.FetchInstanceRequest{InstanceID: "my-db"})
+	if got := backstay.SentenceOf(err); got != "Service broker error: Service instance my-db not found" {
+		t.Errorf("the sentence is %q", got)
+	}
+}
+
+// TestAnyTextIsAnID takes ids as platforms may give them, and refuses what is no text.
+func TestAnyTextIsAnID(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	c := h.client(t, "platform", 100)
+	r := brokertest.NewRequest(t, c)
+	for _, id := range []string{
+		"a/b", "../../etc/passwd", "..", ".", "%2e%2e", "a?b#c", "naïve ☃", " ", "'; DROP TABLE x; --", "-rf", "a\\b",
+		"last_operation", strings.Repeat("x", 1000), "a%2Fb", "a//b", "\"", "CON",
+	} {
+		r.InstanceID = backstay.InstanceID(id)
+		if _, err := c.Provision(t.Context(), r); err != nil {
+			t.Errorf("%.40q: %v", id, err)
+		}
+		again, err := c.Provision(t.Context(), r)
+		if err != nil || again.Async == again.Existed {
+			t.Errorf("%.40q again: %+v, %v", id, again, err)
+		}
+	}
+	for _, id := range []string{"\x00", "a\nb", "\xff\xfe", strings.Repeat("x", 10<<10), "\u0085"} {
+		r.InstanceID = backstay.InstanceID(id)
+		_, err := c.Provision(t.Context(), r)
+		wantKind(t, err, backstay.Invalid)
+	}
+	all, err := h.List(t.Context())
+	if err != nil || len(all) != 1 || all[0].Instances != 17 {
+		t.Errorf("%+v, %v; want 17 instances", all, err)
+	}
+}
+
+// TestPasswords follows a client's passwords from the first to none.
+func TestPasswords(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	first, err := h.Create(t.Context(), backstay.Actor{}, "platform", 1)
+	must(t, err)
+	good := func(p backstay.Secret) bool {
+		_, err := h.as(t, "platform", p).Catalog(t.Context())
+		return err == nil
+	}
+	second, err := h.Rotate(t.Context(), backstay.Actor{}, "platform", time.Hour)
+	must(t, err)
+	if first == second || !good(first) || !good(second) {
+		t.Error("of the two passwords one is not good")
+	}
+	third, err := h.Rotate(t.Context(), backstay.Actor{}, "platform", 0)
+	must(t, err)
+	if good(first) || good(second) || !good(third) {
+		t.Error("after a rotation without grace, another one than the newest password is good")
+	}
+	must(t, h.Revoke(t.Context(), backstay.Actor{}, "platform"))
+	if good(third) || good("") || good("wrong") {
+		t.Error("a client that was revoked is served")
+	}
+	for _, name := range []string{"", "nobody", "a\x00b", strings.Repeat("n", 100)} {
+		if _, err := h.as(t, name, third).Catalog(t.Context()); backstay.SentenceOf(err) != "Authentication with the service "+
+			"broker failed. Double-check that the username and password are correct." {
+			t.Errorf("%.20q: %v", name, err)
+		}
+	}
+	for _, name := range []string{"", "a b", "-x", strings.Repeat("n", 64), "a/b"} {
+		_, err := h.Create(t.Context(), backstay.Actor{}, name, 1)
+		wantKind(t, err, backstay.Invalid)
+	}
+}
+
+// TestLimit refuses an instance too many, and makes room by itself when one has ended.
+func TestLimit(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	now := time.Now()
+	h.Now = func() time.Time { return now }
+	c := h.client(t, "platform", 1)
+	r := brokertest.NewRequest(t, c)
+	_, err := c.Provision(t.Context(), r)
+	must(t, err)
+	other := r
+	other.InstanceID = backstay.InstanceID(uuid.NewString())
+	_, err = c.Provision(t.Context(), other)
+	wantKind(t, err, backstay.Unavailable)
+	if got := backstay.SentenceOf(err); !strings.Contains(got, "The client has 1 service instances, and may have no more.") {
+		t.Errorf("the sentence is %q", got)
+	}
+	_, err = c.Deprovision(t.Context(), backstay.DeprovisionRequest{
+		InstanceID: r.InstanceID, ServiceID: r.ServiceID, PlanID: r.PlanID,
+	})
+	must(t, err)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	for op := (backstay.Operation{}); err == nil; { // the memory ends it, and the platform never asks whether it has
+		op, err = h.memory.AwaitOperation(ctx, backstay.LastOperationRequest{InstanceID: h.only(t)}, op)
+	}
+	wantKind(t, err, backstay.NotFound)
+	_, err = c.Provision(t.Context(), other)
+	wantKind(t, err, backstay.Unavailable) // it may have been claimed a moment ago
+	now = now.Add(time.Hour)
+	_, err = c.Provision(t.Context(), other)
+	must(t, err)
+}
+
+// only is the broker's id of the one instance that there is.
+func (h *house) only(t testing.TB) backstay.InstanceID {
+	t.Helper()
+	all, err := h.List(t.Context())
+	must(t, err)
+	claims, err := h.Store.Claims(t.Context(), all[0].ID, time.Now().Add(time.Hour))
+	if err != nil || len(claims) != 1 {
+		t.Fatalf("%+v, %v", claims, err)
+	}
+	return claims[0].InstanceID
+}
+
+// TestTrail reads in the audit trail who asked for what, and for whom.
+func TestTrail(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	c := h.client(t, "korifi", 10)
+	r := brokertest.NewRequest(t, c)
+	r.RequestID = "request-1"
+	r.Identity = backstay.OriginatingIdentity{Platform: "kubernetes", Value: json.RawMessage(`{"username":"duke"}`)}
+	_, err := c.Provision(t.Context(), r)
+	must(t, err)
+	all, err := h.store.Events(t.Context(), market.EventFilter{})
+	must(t, err)
+	var types []string
+	for _, e := range all.Items {
+		types = append(types, e.Type)
+		if e.Type != "audit.service_instance.start_create" {
+			continue
+		}
+		for _, want := range []string{"duke", "kubernetes", "request-1", string(r.InstanceID), string(r.PlanID)} {
+			if !strings.Contains(string(e.Data), want) {
+				t.Errorf("%s has no %q", e.Data, want)
+			}
+		}
+		if e.Actor.Username != "osb-client korifi" || e.Actor.Address != "192.0.2.1" || e.Target.Name != "orders" {
+			t.Errorf("it is %+v", e)
+		}
+	}
+	if got := strings.Join(types, " "); got != "audit.osb_client.create audit.service_instance.start_create" {
+		t.Errorf("the trail has %s", got)
+	}
+}

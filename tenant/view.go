@@ -1,0 +1,284 @@
+package tenant
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/json"
+	"regexp"
+	"strings"
+
+	"github.com/google/uuid"
+
+	"github.com/backstay/backstay"
+)
+
+// view is a broker as one client sees it: with the ids that its platform gives.
+type view struct {
+	registry *Registry
+	tenant   Tenant
+	address  string // from which it asks
+}
+
+var (
+	_ backstay.Broker   = (*view)(nil)
+	_ backstay.Admitter = (*view)(nil)
+)
+
+func (v *view) broker() backstay.Broker { return v.registry.Broker }
+
+// id is the broker's for something that the platform calls so.
+func (v *view) id(noun, external string) string {
+	space := uuid.MustParse(v.tenant.ID)
+	return uuid.NewHash(sha256.New(), space, []byte(noun+"\x00"+external), 8).String()
+}
+
+func (v *view) instance(external backstay.InstanceID) backstay.InstanceID {
+	return backstay.InstanceID(v.id("instance", string(external)))
+}
+
+func (v *view) binding(external backstay.BindingID) backstay.BindingID {
+	return backstay.BindingID(v.id("binding", string(external)))
+}
+
+// place is where an instance is, in a space that no other client can name.
+func (v *view) place(c backstay.Context) backstay.Context {
+	c.OrganizationID = backstay.OrganizationID(v.id("organization", string(c.OrganizationID)))
+	c.SpaceID = backstay.SpaceID(v.id("space", string(c.SpaceID)))
+	return c
+}
+
+// parameters are those of a request, with the broker's ids for the instances that they name. Told by the platform's
+// words is what the broker says of them.
+func (v *view) parameters(given json.RawMessage, words *words) json.RawMessage {
+	r, ok := v.broker().(backstay.SourceRenamer)
+	if !ok {
+		return given
+	}
+	return r.RenameSources(given, func(external backstay.InstanceID) backstay.InstanceID {
+		id := v.instance(external)
+		words.add(string(id), string(external))
+		return id
+	})
+}
+
+// words are what a platform calls what the broker speaks of.
+type words struct{ pairs []string }
+
+func (v *view) words(in backstay.InstanceID) *words {
+	w := &words{}
+	w.add(string(v.instance(in)), string(in))
+	return w
+}
+
+// plain is an id that can stand in a sentence.
+var plain = regexp.MustCompile(`^[A-Za-z0-9._-]{1,100}$`)
+
+func (w *words) add(id, external string) {
+	if plain.MatchString(external) {
+		w.pairs = append(w.pairs, id, external)
+	}
+}
+
+func (w *words) in(sentence string) string { return strings.NewReplacer(w.pairs...).Replace(sentence) }
+
+// err is an error in the platform's words.
+func (w *words) err(err error) error {
+	if err == nil || backstay.KindOf(err) == backstay.Internal {
+		return err
+	}
+	told := backstay.Wrapf(err, backstay.KindOf(err), "%s", w.in(backstay.SentenceOf(err)))
+	return backstay.WithFailure(told, backstay.FailureOf(err))
+}
+
+func (w *words) operation(op backstay.Operation) backstay.Operation {
+	op.Description, op.Notice = w.in(op.Description), w.in(op.Notice)
+	return op
+}
+
+// Catalog is the broker's.
+func (v *view) Catalog(ctx context.Context) ([]backstay.CatalogOffering, error) {
+	return v.broker().Catalog(ctx)
+}
+
+// AdmitProvision refuses what the broker would.
+func (v *view) AdmitProvision(ctx context.Context, r backstay.ProvisionRequest) error {
+	a, ok := v.broker().(backstay.Admitter)
+	if !ok {
+		return nil
+	}
+	w := v.words(r.InstanceID)
+	return w.err(a.AdmitProvision(ctx, v.provision(r, w)))
+}
+
+func (v *view) provision(r backstay.ProvisionRequest, w *words) backstay.ProvisionRequest {
+	r.InstanceID, r.Context, r.Parameters = v.instance(r.InstanceID), v.place(r.Context), v.parameters(r.Parameters, w)
+	return r
+}
+
+// AdmitUpdate refuses what the broker would.
+func (v *view) AdmitUpdate(ctx context.Context, r backstay.UpdateRequest) error {
+	a, ok := v.broker().(backstay.Admitter)
+	if !ok {
+		return nil
+	}
+	w := v.words(r.InstanceID)
+	return w.err(a.AdmitUpdate(ctx, v.update(r, w)))
+}
+
+func (v *view) update(r backstay.UpdateRequest, w *words) backstay.UpdateRequest {
+	r.InstanceID, r.Context, r.Parameters = v.instance(r.InstanceID), v.place(r.Context), v.parameters(r.Parameters, w)
+	before := v.place(backstay.Context{OrganizationID: r.Previous.OrganizationID, SpaceID: r.Previous.SpaceID})
+	r.Previous.OrganizationID, r.Previous.SpaceID = before.OrganizationID, before.SpaceID
+	return r
+}
+
+// AdmitBind refuses what the broker would.
+func (v *view) AdmitBind(ctx context.Context, r backstay.BindRequest) error {
+	a, ok := v.broker().(backstay.Admitter)
+	if !ok {
+		return nil
+	}
+	return v.words(r.InstanceID).err(a.AdmitBind(ctx, v.bind(r)))
+}
+
+func (v *view) bind(r backstay.BindRequest) backstay.BindRequest {
+	r.InstanceID, r.BindingID, r.Context = v.instance(r.InstanceID), v.binding(r.BindingID), v.place(r.Context)
+	return r
+}
+
+// Provision notes whose the instance is to be before the broker is asked for it: killed in between, it is a note of what
+// never was, which is swept away.
+func (v *view) Provision(ctx context.Context, r backstay.ProvisionRequest) (backstay.Provisioned, error) {
+	w := v.words(r.InstanceID)
+	asked := v.provision(r, w)
+	if err := v.claim(ctx, r, asked); err != nil {
+		return backstay.Provisioned{}, err
+	}
+	answer, err := v.broker().Provision(ctx, asked)
+	return answer, w.err(err)
+}
+
+// claim records that the client asks for an instance. If it has too many, those that have ended are looked for first.
+func (v *view) claim(ctx context.Context, r, asked backstay.ProvisionRequest) error {
+	c := Claim{
+		Tenant: v.tenant.ID, InstanceID: asked.InstanceID, ExternalID: string(r.InstanceID), CreatedAt: v.registry.Now(),
+	}
+	e := v.instanceEvent("create", r.Call, r.InstanceID, r.Context, details{"service_plan": r.PlanID})
+	err := v.registry.Store.Claim(ctx, c, e)
+	if backstay.KindOf(err) != backstay.Unavailable {
+		return err
+	}
+	if err := v.registry.sweep(ctx, v.tenant); err != nil {
+		return err
+	}
+	return v.registry.Store.Claim(ctx, c, e)
+}
+
+// Update asks the broker for a change.
+func (v *view) Update(ctx context.Context, r backstay.UpdateRequest) (backstay.Updated, error) {
+	w := v.words(r.InstanceID)
+	d := details{}
+	if r.PlanID != "" {
+		d["service_plan"] = r.PlanID
+	}
+	if m := r.MaintenanceInfo; m != nil {
+		d["maintenance_info"] = details{"version": m.Version}
+	}
+	if err := v.record(ctx, v.instanceEvent("update", r.Call, r.InstanceID, r.Context, d)); err != nil {
+		return backstay.Updated{}, err
+	}
+	answer, err := v.broker().Update(ctx, v.update(r, w))
+	return answer, w.err(err)
+}
+
+// Deprovision asks the broker to end an instance.
+func (v *view) Deprovision(ctx context.Context, r backstay.DeprovisionRequest) (backstay.Deprovisioned, error) {
+	w := v.words(r.InstanceID)
+	e := v.instanceEvent("delete", r.Call, r.InstanceID, backstay.Context{}, details{})
+	if err := v.record(ctx, e); err != nil {
+		return backstay.Deprovisioned{}, err
+	}
+	r.InstanceID = v.instance(r.InstanceID)
+	answer, err := v.broker().Deprovision(ctx, r)
+	if err == nil && !answer.Async {
+		err = v.registry.Store.Release(ctx, r.InstanceID)
+	}
+	return answer, w.err(v.released(ctx, r.InstanceID, err))
+}
+
+// released is err, and forgets an instance that the broker does not know.
+func (v *view) released(ctx context.Context, id backstay.InstanceID, err error) error {
+	if backstay.KindOf(err) != backstay.NotFound {
+		return err
+	}
+	if wrong := v.registry.Store.Release(ctx, id); wrong != nil {
+		return wrong
+	}
+	return err
+}
+
+// LastOperation tells how an operation comes along.
+func (v *view) LastOperation(ctx context.Context, r backstay.LastOperationRequest) (backstay.Operation, error) {
+	w := v.words(r.InstanceID)
+	r.InstanceID = v.instance(r.InstanceID)
+	op, err := v.broker().LastOperation(ctx, r)
+	return w.operation(op), w.err(err)
+}
+
+// FetchInstance tells what an instance is.
+func (v *view) FetchInstance(
+	ctx context.Context, r backstay.FetchInstanceRequest,
+) (backstay.FetchedInstance, error) {
+	w := v.words(r.InstanceID)
+	r.InstanceID = v.instance(r.InstanceID)
+	f, err := v.broker().FetchInstance(ctx, r)
+	if f.Parameters != nil {
+		f.Parameters = json.RawMessage(w.in(string(f.Parameters)))
+	}
+	return f, w.err(err)
+}
+
+// Bind asks the broker for credentials.
+func (v *view) Bind(ctx context.Context, r backstay.BindRequest) (backstay.Bound, error) {
+	e := v.bindingEvent("create", r.Call, r.InstanceID, r.BindingID, details{"app_guid": r.AppID})
+	if err := v.record(ctx, e); err != nil {
+		return backstay.Bound{}, err
+	}
+	answer, err := v.broker().Bind(ctx, v.bind(r))
+	return answer, v.bindingWords(r.InstanceID, r.BindingID).err(err)
+}
+
+func (v *view) bindingWords(in backstay.InstanceID, id backstay.BindingID) *words {
+	w := v.words(in)
+	w.add(string(v.binding(id)), string(id))
+	return w
+}
+
+// Unbind asks the broker to end a binding.
+func (v *view) Unbind(ctx context.Context, r backstay.UnbindRequest) (backstay.Unbound, error) {
+	if err := v.record(ctx, v.bindingEvent("delete", r.Call, r.InstanceID, r.BindingID, details{})); err != nil {
+		return backstay.Unbound{}, err
+	}
+	w := v.bindingWords(r.InstanceID, r.BindingID)
+	r.InstanceID, r.BindingID = v.instance(r.InstanceID), v.binding(r.BindingID)
+	answer, err := v.broker().Unbind(ctx, r)
+	return answer, w.err(err)
+}
+
+// FetchBinding tells a binding.
+func (v *view) FetchBinding(ctx context.Context, r backstay.FetchBindingRequest) (backstay.FetchedBinding, error) {
+	w := v.bindingWords(r.InstanceID, r.BindingID)
+	r.InstanceID, r.BindingID = v.instance(r.InstanceID), v.binding(r.BindingID)
+	f, err := v.broker().FetchBinding(ctx, r)
+	return f, w.err(err)
+}
+
+// LastBindingOperation tells how an operation on a binding comes along.
+func (v *view) LastBindingOperation(
+	ctx context.Context, r backstay.LastBindingOperationRequest,
+) (backstay.Operation, error) {
+	w := v.bindingWords(r.InstanceID, r.BindingID)
+	r.InstanceID, r.BindingID = v.instance(r.InstanceID), v.binding(r.BindingID)
+	op, err := v.broker().LastBindingOperation(ctx, r)
+	return w.operation(op), w.err(err)
+}
