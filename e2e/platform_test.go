@@ -230,7 +230,7 @@ func (p *platform) awaitAnswer(ended <-chan struct{}) {
 		_, _, err = p.do(r, nil)
 		close(stop)
 		cancel()
-		if err == nil {
+		if !errors.Is(err, errGone) { // without a market there is nothing at that path, and it says so
 			return
 		}
 	}

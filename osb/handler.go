@@ -5,6 +5,7 @@ import (
 	"context"
 	"log/slog"
 	"net/http"
+	"sync"
 
 	"code.cloudfoundry.org/brokerapi/v13"
 
@@ -25,7 +26,33 @@ type Handler struct {
 	AsyncBindings bool
 
 	MaxBody backstay.Bytes // the largest request that is read; 1MB if 0
+	AtOnce  int            // how many requests of one name are answered at a time; 32 if 0
 	Log     *slog.Logger
+
+	mu   sync.Mutex
+	busy map[string]int // the requests that are being answered, by name
+}
+
+// enter tells whether another request of that name may be answered now. If so, leave is to be called in the end.
+func (h *Handler) enter(name string) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.busy[name] >= cmp.Or(h.AtOnce, 32) {
+		return false
+	}
+	if h.busy == nil {
+		h.busy = map[string]int{}
+	}
+	h.busy[name]++
+	return true
+}
+
+func (h *Handler) leave(name string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.busy[name]--; h.busy[name] == 0 {
+		delete(h.busy, name)
+	}
 }
 
 func (h *Handler) maxBody() backstay.Bytes { return cmp.Or(h.MaxBody, backstay.MB) }
@@ -78,6 +105,12 @@ func (h *Handler) admit(next http.Handler) http.Handler {
 			h.fail(w, r, err, http.StatusNotFound)
 			return
 		}
+		if !h.enter(username) {
+			w.Header().Set("Retry-After", "1")
+			refuse(w, http.StatusTooManyRequests, "Too many requests at once: ask again in a moment.")
+			return
+		}
+		defer h.leave(username)
 		a := &asking{broker: broker}
 		for _, check := range []func(*http.Request, *asking) *refusal{checkVersion, readCall, checkPath, h.readBody} {
 			if wrong := check(r, a); wrong != nil {

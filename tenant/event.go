@@ -14,8 +14,8 @@ func (v *view) record(ctx context.Context, e backstay.Event) error {
 	return v.registry.Store.RecordEvent(ctx, e)
 }
 
-// instanceEvent is that a client asks for something to be done to an instance, recorded before the broker is asked: what
-// is done was asked for, even if we die in between. It says for whom the platform asks.
+// instanceEvent is that a client asks for something to be done to an instance, recorded before the broker is asked:
+// what is done was asked for, even if we die in between. It says for whom the platform asks.
 func (v *view) instanceEvent(
 	verb string, c backstay.Call, id backstay.InstanceID, at backstay.Context, d details,
 ) backstay.Event {
@@ -26,7 +26,9 @@ func (v *view) instanceEvent(
 			"space": cmp.Or(at.SpaceName, string(at.SpaceID)),
 		}
 	}
-	target := backstay.Target{ID: string(v.instance(id)), Type: "service_instance", Name: cmp.Or(at.InstanceName, string(id))}
+	target := backstay.Target{
+		ID: string(v.instance(id)), Type: "service_instance", Name: cmp.Or(at.InstanceName, string(id)),
+	}
 	return v.event("service_instance.start_"+verb, c, target, d)
 }
 

@@ -66,8 +66,8 @@ func hash(s backstay.Secret) []byte {
 	return sum[:]
 }
 
-// Rotate gives a client another password. Those that it has are good for as long as grace, so that whoever uses them can
-// be told the new one first.
+// Rotate gives a client another password. Those that it has are good for as long as grace, so that whoever uses them
+// can be told the new one first.
 func (r *Registry) Rotate(
 	ctx context.Context, by backstay.Actor, name string, grace time.Duration,
 ) (backstay.Secret, error) {
@@ -113,8 +113,8 @@ func (r *Registry) find(ctx context.Context, name string) (Tenant, error) {
 	return t, err
 }
 
-// Open returns the broker as the client of that name, who asks from an address, sees it. Whoever has another password is
-// Anonymous, and is not told whether there is such a client.
+// Open returns the broker as the client of that name, who asks from an address, sees it. Whoever has another password
+// is Anonymous, and is not told whether there is such a client.
 func (r *Registry) Open(
 	ctx context.Context, name string, password backstay.Secret, address string,
 ) (backstay.Broker, error) {
@@ -144,8 +144,8 @@ const (
 	sweepAfter = 15 * time.Minute
 )
 
-// Run forgets, until ctx ends, which instances clients have had: of those that ended and were not asked about again, and
-// of those that never came to be.
+// Run forgets, until ctx ends, which instances clients have had: of those that ended and were not asked about again,
+// and of those that never came to be.
 func (r *Registry) Run(ctx context.Context) error {
 	return wait.Until(ctx, wait.Every(sweepEvery), func() (again bool, err error) {
 		if err := r.sweepAll(ctx); err != nil && ctx.Err() == nil {

@@ -10,6 +10,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/backstay/backstay"
+	"github.com/backstay/backstay/internal/step"
 )
 
 // view is a broker as one client sees it: with the ids that its platform gives.
@@ -126,7 +127,8 @@ func (v *view) AdmitUpdate(ctx context.Context, r backstay.UpdateRequest) error 
 }
 
 func (v *view) update(r backstay.UpdateRequest, w *words) backstay.UpdateRequest {
-	r.InstanceID, r.Context, r.Parameters = v.instance(r.InstanceID), v.place(r.Context), v.parameters(r.Parameters, w)
+	r.InstanceID, r.Context = v.instance(r.InstanceID), v.place(r.Context)
+	r.Parameters = v.parameters(r.Parameters, w)
 	before := v.place(backstay.Context{OrganizationID: r.Previous.OrganizationID, SpaceID: r.Previous.SpaceID})
 	r.Previous.OrganizationID, r.Previous.SpaceID = before.OrganizationID, before.SpaceID
 	return r
@@ -146,16 +148,23 @@ func (v *view) bind(r backstay.BindRequest) backstay.BindRequest {
 	return r
 }
 
-// Provision notes whose the instance is to be before the broker is asked for it: killed in between, it is a note of what
-// never was, which is swept away.
+// Provision notes whose the instance is to be before the broker is asked for it: killed in between, it is a note of
+// what never was, which is swept away.
 func (v *view) Provision(ctx context.Context, r backstay.ProvisionRequest) (backstay.Provisioned, error) {
 	w := v.words(r.InstanceID)
-	asked := v.provision(r, w)
-	if err := v.claim(ctx, r, asked); err != nil {
-		return backstay.Provisioned{}, err
-	}
-	answer, err := v.broker().Provision(ctx, asked)
+	var answer backstay.Provisioned
+	err := step.Run(ctx, v.provisionSteps(r, v.provision(r, w), &answer)...)
 	return answer, w.err(err)
+}
+
+func (v *view) provisionSteps(r, asked backstay.ProvisionRequest, answer *backstay.Provisioned) []step.Step {
+	return []step.Step{
+		{Name: "tenant.provision.claimed", Do: func(ctx context.Context) error { return v.claim(ctx, r, asked) }},
+		{Name: "tenant.provision.asked", Do: func(ctx context.Context) (err error) {
+			*answer, err = v.broker().Provision(ctx, asked)
+			return err
+		}},
+	}
 }
 
 // claim records that the client asks for an instance. If it has too many, those that have ended are looked for first.
@@ -194,16 +203,32 @@ func (v *view) Update(ctx context.Context, r backstay.UpdateRequest) (backstay.U
 // Deprovision asks the broker to end an instance.
 func (v *view) Deprovision(ctx context.Context, r backstay.DeprovisionRequest) (backstay.Deprovisioned, error) {
 	w := v.words(r.InstanceID)
-	e := v.instanceEvent("delete", r.Call, r.InstanceID, backstay.Context{}, details{})
-	if err := v.record(ctx, e); err != nil {
-		return backstay.Deprovisioned{}, err
-	}
-	r.InstanceID = v.instance(r.InstanceID)
-	answer, err := v.broker().Deprovision(ctx, r)
+	var answer backstay.Deprovisioned
+	err := step.Run(ctx, v.deprovisionSteps(r, &answer)...)
 	if err == nil && !answer.Async {
-		err = v.registry.Store.Release(ctx, r.InstanceID)
+		err = v.registry.Store.Release(ctx, v.instance(r.InstanceID))
 	}
-	return answer, w.err(v.released(ctx, r.InstanceID, err))
+	return answer, w.err(v.released(ctx, v.instance(r.InstanceID), err))
+}
+
+func (v *view) deprovisionSteps(r backstay.DeprovisionRequest, answer *backstay.Deprovisioned) []step.Step {
+	return []step.Step{
+		{Name: "tenant.deprovision.recorded", Do: func(ctx context.Context) error {
+			return v.record(ctx, v.instanceEvent("delete", r.Call, r.InstanceID, backstay.Context{}, details{}))
+		}},
+		{Name: "tenant.deprovision.asked", Do: func(ctx context.Context) (err error) {
+			r.InstanceID = v.instance(r.InstanceID)
+			*answer, err = v.broker().Deprovision(ctx, r)
+			return err
+		}},
+	}
+}
+
+// StepNames lists the steps of requests that are more than one: where a process may die in the middle.
+func StepNames() []string {
+	v := &view{}
+	return append(step.Names(v.provisionSteps(backstay.ProvisionRequest{}, backstay.ProvisionRequest{}, nil)),
+		step.Names(v.deprovisionSteps(backstay.DeprovisionRequest{}, nil))...)
 }
 
 // released is err, and forgets an instance that the broker does not know.
@@ -222,7 +247,7 @@ func (v *view) LastOperation(ctx context.Context, r backstay.LastOperationReques
 	w := v.words(r.InstanceID)
 	r.InstanceID = v.instance(r.InstanceID)
 	op, err := v.broker().LastOperation(ctx, r)
-	return w.operation(op), w.err(err)
+	return w.operation(op), w.err(v.released(ctx, r.InstanceID, err))
 }
 
 // FetchInstance tells what an instance is.

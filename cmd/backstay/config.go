@@ -27,6 +27,8 @@ type config struct {
 	tls              bool
 	api, endpoints   files // certificates that the operator brings
 	proxies          []netip.Prefix
+	osb              osbPlace // where other platforms find the broker
+	noMarket         bool     // the command broker
 	passwordFile     string
 	catalog, plugins string
 	grace            time.Duration
@@ -141,6 +143,7 @@ func (c *config) complete() (mistakes settings.Mistakes) {
 		c.url = c.ownURL()
 		c.InForce["url"] = settings.Given{Text: c.url, From: settings.FromDefault}
 	}
+	mistakes = append(mistakes, c.completeOSB()...)
 	c.completeSealKey()
 	return append(mistakes, c.completeRepository()...)
 }

@@ -22,6 +22,7 @@ func main() {
 func commands() []command {
 	return []command{
 		{"serve", "run the control plane: the Cloud Foundry API and the broker behind it", serveUsage, serve},
+		{brokerCommand, "run the control plane without the market, for other platforms alone", brokerUsage, serveBroker},
 		{"keep", "run the data plane of this machine (serve starts it by itself)", keepUsage, keep},
 		{"front", "", frontUsage, runFront}, // no summary: the keeper starts it, and nobody types it
 		{"stop", "end the control plane and every database, keeping all data", stopUsage, stop},
@@ -48,6 +49,7 @@ func commands() []command {
 		{"usage", "show what was used, and what it costs", usageUsage, showUsage},
 		{"user", "list users, make them administrators, give them new passwords", userUsage, manageUsers},
 		{"client", "make clients for programs that log in by themselves, and end them", clientUsage, manageClients},
+		{"osb-client", "let other platforms use the broker, and keep them out again", osbClientUsage, manageOSBClients},
 		{"version", "print the version", versionUsage, printVersion},
 		{"help", "print this, or the usage of a command", helpUsage, help},
 	}

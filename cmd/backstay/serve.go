@@ -16,6 +16,7 @@ import (
 
 	"github.com/backstay/backstay/internal/atomicfile"
 	"github.com/backstay/backstay/internal/process"
+	"github.com/backstay/backstay/internal/sender"
 )
 
 var serveUsage = `Usage: backstay serve [FLAGS]
@@ -30,22 +31,30 @@ Settings of the data plane take effect when the keeper starts: after a change, "
 // serve is serveUntil, for which it is no failure to be told to end: neither what that cuts off in the middle, nor a
 // client that keeps its connection until our patience has ended.
 func serve(ctx context.Context, c *cli, args []string) error {
-	err := serveUntil(ctx, c, args)
+	return serveAs(ctx, c, "serve", args)
+}
+
+// serveAs is serve, with the market or, as the command broker, without it.
+func serveAs(ctx context.Context, c *cli, command string, args []string) error {
+	err := serveUntil(ctx, c, command, args)
 	if err == nil || ctx.Err() == nil {
 		return err
 	}
 	if !errors.Is(err, context.Canceled) {
-		fmt.Fprintf(c.stderr, "backstay: serve was told to end, and left this: %v\n", err)
+		fmt.Fprintf(c.stderr, "backstay: %s was told to end, and left this: %v\n", command, err)
 	}
 	return nil
 }
 
 // serveUntil serves until ctx ends or it cannot go on.
-func serveUntil(ctx context.Context, c *cli, args []string) error {
+func serveUntil(ctx context.Context, c *cli, command string, args []string) error {
 	goLast()
-	cfg, err := c.serveConfig("serve", args)
+	cfg, err := c.serveConfig(command, args)
 	if err != nil {
 		return err
+	}
+	if command == brokerCommand {
+		cfg.withoutMarket()
 	}
 	if cfg.data.restoration() == restoringState {
 		return advise(fmt.Errorf("the state database of %s is not restored yet", cfg.data),
@@ -64,12 +73,11 @@ func serveUntil(ctx context.Context, c *cli, args []string) error {
 			"backstay stop --data %s", cfg.data)
 	}
 	defer release()
-	l, err := listen(ctx, cfg.listen)
+	doors, err := openDoors(ctx, cfg)
 	if err != nil {
-		return advise(fmt.Errorf("the API cannot listen: %w", err),
-			"backstay serve --listen 127.0.0.1:PORT, with a free port")
+		return err
 	}
-	defer l.Close()
+	defer doors.close()
 	log := slog.New(slog.NewTextHandler(c.stderr, nil))
 	if wrong != nil {
 		return errors.Join(wrong, keepAlone(ctx, cfg, log))
@@ -85,7 +93,7 @@ func serveUntil(ctx context.Context, c *cli, args []string) error {
 	if err := p.welcome(ctx, c); err != nil {
 		return err
 	}
-	return p.run(ctx, l)
+	return p.run(ctx, doors)
 }
 
 // goLast has the kernel's out-of-memory killer take us last, and the keeper that we start, as far as our rights go: who
@@ -125,11 +133,19 @@ func (c *cli) makeDataDir(d dataDir) error {
 
 // welcome says how to log in. The password exists in clear here and nowhere else.
 func (p *platform) welcome(ctx context.Context, c *cli) error {
+	if p.cfg.noMarket {
+		fmt.Fprintf(c.stdout, "Backstay serves the Open Service Broker API at %s\n"+
+			"  let a platform in: backstay osb-client create NAME\n", p.cfg.osbURL())
+		return nil
+	}
 	password, created, err := p.users.EnsureAdmin(ctx)
 	if err != nil {
 		return fmt.Errorf("make user admin: %w", err)
 	}
 	fmt.Fprintf(c.stdout, "Backstay serves %s\n  log in:   cf login -a %s -u admin\n", p.cfg.url, p.cfg.url)
+	if p.cfg.osb.is() {
+		fmt.Fprintf(c.stdout, "  to other platforms: %s\n", p.cfg.osbURL())
+	}
 	switch {
 	case !created:
 		fmt.Fprint(c.stdout, "  password: as shown at the first start (backstay admin-password makes another)\n")
@@ -152,7 +168,7 @@ func writeSecret(path, secret string) error {
 }
 
 // run serves until ctx ends or a part of the control plane cannot go on. Databases keep running.
-func (p *platform) run(ctx context.Context, l net.Listener) error {
+func (p *platform) run(ctx context.Context, d doors) error {
 	g, ctx := errgroup.WithContext(ctx)
 	if p.launcher != nil {
 		g.Go(func() error { return p.launcher.Watch(ctx) })
@@ -166,19 +182,25 @@ func (p *platform) run(ctx context.Context, l net.Listener) error {
 	g.Go(func() error { return p.broker.KeepCertified(ctx, another) })
 	g.Go(func() error { return p.given.watch(ctx, p.log, another) })
 	g.Go(func() error { return p.market.ForgetRegularly(ctx, p.cfg.retention()) })
-	g.Go(func() error { return p.market.EndExpired(ctx) })
-	g.Go(func() error { return p.market.Follow(ctx) })
-	g.Go(func() error { return p.market.WatchCatalogs(ctx) })
-	g.Go(func() error { return p.tunnels.Run(ctx) })
+	g.Go(func() error { return p.tenants.Run(ctx) })
+	if !p.cfg.noMarket {
+		g.Go(func() error { return p.market.EndExpired(ctx) })
+		g.Go(func() error { return p.market.Follow(ctx) })
+		g.Go(func() error { return p.market.WatchCatalogs(ctx) })
+		g.Go(func() error { return p.tunnels.Run(ctx) })
+	}
 	g.Go(func() error { return p.protectState(ctx) })
 	g.Go(func() error { return p.keepNote(ctx) })
-	g.Go(func() error { return p.serveHTTP(ctx, l) })
+	g.Go(func() error { return p.serveHTTP(ctx, d.api, p.handler()) })
+	if d.osb != nil {
+		g.Go(func() error { return p.serveHTTP(ctx, d.osb, p.osbHandler("")) })
+	}
 	return g.Wait()
 }
 
-func (p *platform) serveHTTP(ctx context.Context, l net.Listener) error {
+func (p *platform) serveHTTP(ctx context.Context, l net.Listener, h http.Handler) error {
 	s := &http.Server{
-		Handler: p.handler(), TLSConfig: p.tls, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: time.Minute,
+		Handler: sender.Behind(p.cfg.proxies, h), TLSConfig: p.tls, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: time.Minute,
 		WriteTimeout: time.Minute, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
 		ErrorLog: slog.NewLogLogger(p.log.Handler(), slog.LevelDebug),
 	}

@@ -133,6 +133,15 @@ func apiSettings() []settings.Setting[config] {
 		Name: "tls-key", Value: "FILE", Unit: "the path of a file, PEM",
 		Help: "the key of the certificate in tls-certificate", Read: text(func(c *config) *string { return &c.api.key }),
 	}, {
+		Name: osbSetting, Value: "PLACE", Unit: "a path, or a host or an address and a TCP port",
+		Help: "serve the broker to other platforms: at this path of the API, or HOST:PORT",
+		More: "It is the Open Service Broker API, over TLS where the API is. `backstay osb-client` says who may ask, and " +
+			"docs/osb.md how a platform is led here. `backstay broker` serves it without being told to.",
+		Read: func(c *config, text string) (err error) {
+			c.osb, err = parseOSBPlace(text)
+			return err
+		},
+	}, {
 		Name: "trusted-proxy", Value: "NET,…", Unit: "addresses or networks with commas between them, or a list of them",
 		List: true,
 		Help: "believe what these addresses or networks say in X-Forwarded-For",

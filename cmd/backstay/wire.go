@@ -23,11 +23,11 @@ import (
 	"github.com/backstay/backstay/internal/atomicfile"
 	"github.com/backstay/backstay/internal/process"
 	"github.com/backstay/backstay/internal/seal"
-	"github.com/backstay/backstay/internal/sender"
 	"github.com/backstay/backstay/market"
 	"github.com/backstay/backstay/pki"
 	"github.com/backstay/backstay/plugins"
 	"github.com/backstay/backstay/state"
+	"github.com/backstay/backstay/tenant"
 	"github.com/backstay/backstay/tunnel"
 	"github.com/backstay/backstay/uaa"
 )
@@ -54,6 +54,7 @@ type platform struct {
 	store    *state.Store
 	broker   *broker.Broker
 	market   *market.Market
+	tenants  *tenant.Registry // other platforms that the broker is served to
 	users    *uaa.Server
 	api      *cfapi.Server
 	tunnels  *tunnel.Server
@@ -136,6 +137,7 @@ func (p *platform) build(ctx context.Context, instances *local.Backend) error {
 		Certifier: p.given.certifier(authority), Offered: p.given.catalog, Key: key, Now: time.Now, Log: p.log,
 		Restoration: p.restoration()}
 	p.market = &market.Market{Store: p.store, Brokers: market.Brokers{ownBroker.ID: p.broker}, Key: key, Log: p.log}
+	p.tenants = &tenant.Registry{Store: p.store.Tenants(), Broker: p.broker, Now: time.Now, Log: p.log}
 	p.broker.MayCopy = p.market.MayCopy
 	if p.cfg.drills {
 		p.broker.MayDrill = p.market.MayDrill
@@ -144,6 +146,9 @@ func (p *platform) build(ctx context.Context, instances *local.Backend) error {
 	p.tunnels = &tunnel.Server{Authenticator: p.users, Gate: p.market, Lease: p.cfg.grace, Log: p.log}
 	p.plugins = &plugins.Repository{Dir: p.cfg.plugins, URL: p.cfg.url + plugins.Path, Version: buildVersion(),
 		Log: p.log}
+	if p.cfg.noMarket {
+		return nil
+	}
 	if err := p.market.KeepCatalog(ctx, ownBroker); err != nil {
 		return fmt.Errorf("put the catalog on sale: %w", err)
 	}
@@ -164,7 +169,13 @@ func (p *platform) runners() state.Runners {
 
 // handler is every door on the one address.
 func (p *platform) handler() http.Handler {
+	if p.cfg.noMarket {
+		return p.osbHandler(p.cfg.osb.path)
+	}
 	mux := http.NewServeMux()
+	if p.cfg.osb.path != "" {
+		mux.Handle(p.cfg.osb.path+"/v2/", p.osbHandler(p.cfg.osb.path))
+	}
 	mux.Handle("/", p.api.Handler())
 	users := p.users.Handler()
 	for _, path := range []string{
@@ -174,5 +185,5 @@ func (p *platform) handler() http.Handler {
 	}
 	mux.Handle("GET "+tunnel.Path, p.tunnels)
 	mux.Handle(plugins.Path+"/", http.StripPrefix(plugins.Path, p.plugins.Handler()))
-	return sender.Behind(p.cfg.proxies, mux)
+	return mux
 }
