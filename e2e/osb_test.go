@@ -51,6 +51,7 @@ func elsewhere(t *testing.T, p *platform, name, address string, of breed) *platf
 	e.insist("the catalog", func() error {
 		offerings, err := e.broker.Catalog(t.Context())
 		for _, o := range offerings {
+			wantAcceptable(t, o)
 			if o.Name == of.offering {
 				e.service = o.ID
 				for _, plan := range o.Plans {
@@ -61,6 +62,28 @@ func elsewhere(t *testing.T, p *platform, name, address string, of breed) *platf
 		return err
 	})
 	return e
+}
+
+// wantAcceptable holds an offering to what Cloud Controller takes of a catalog.
+func wantAcceptable(t *testing.T, o backstay.CatalogOffering) {
+	t.Helper()
+	tags := 0
+	for _, tag := range o.Tags {
+		tags += len(tag)
+	}
+	if o.ID == "" || o.Name == "" || o.Description == "" || len(o.Description) > 10_000 || tags > 2048 {
+		t.Errorf("%+v is not acceptable", o)
+	}
+	for _, p := range o.Plans {
+		for _, schema := range [][]byte{p.Schemas.CreateInstance, p.Schemas.UpdateInstance, p.Schemas.CreateBinding} {
+			if len(schema) > 64<<10 || schema != nil && !strings.Contains(string(schema), `"$schema"`) {
+				t.Errorf("a schema of %s %s has %d bytes: %.80s", o.Name, p.Name, len(schema), schema)
+			}
+		}
+		if p.ID == "" || p.Name == "" || p.Description == "" || len(p.Description) > 10_000 {
+			t.Errorf("%s: %+v is not acceptable", o.Name, p)
+		}
+	}
 }
 
 // insist repeats a request until it is answered, as a platform does whose broker is away or at work.

@@ -1,6 +1,7 @@
 package osb
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -189,7 +190,7 @@ func schemasOf(s backstay.Schemas) *schemasBody {
 		if parameters == nil {
 			return nil
 		}
-		return &schemaBody{Parameters: parameters}
+		return &schemaBody{Parameters: marked(parameters)}
 	}
 	b := &schemasBody{}
 	if s.CreateInstance != nil || s.UpdateInstance != nil {
@@ -202,4 +203,18 @@ func schemasOf(s backstay.Schemas) *schemasBody {
 		return nil
 	}
 	return b
+}
+
+// marked is a schema that says by which draft it is to be read, as platforms want of each (OSB 2.17, "Schema
+// Parameters"). One that does not say is read by the sixth: it has what ours are written with, and platforms know it.
+func marked(schema json.RawMessage) json.RawMessage {
+	var object map[string]json.RawMessage
+	if json.Unmarshal(schema, &object) != nil || object == nil || object["$schema"] != nil {
+		return schema
+	}
+	mark := `{"$schema":"http://json-schema.org/draft-06/schema#"`
+	if len(object) > 0 {
+		mark += ","
+	}
+	return append(json.RawMessage(mark), bytes.TrimSpace(schema)[1:]...)
 }

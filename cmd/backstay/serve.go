@@ -200,8 +200,9 @@ func (p *platform) run(ctx context.Context, d doors) error {
 
 func (p *platform) serveHTTP(ctx context.Context, l net.Listener, h http.Handler) error {
 	s := &http.Server{
-		Handler: sender.Behind(p.cfg.proxies, h), TLSConfig: p.tls, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: time.Minute,
-		WriteTimeout: time.Minute, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
+		Handler: sender.Behind(p.cfg.proxies, h), TLSConfig: p.tls,
+		ReadHeaderTimeout: 10 * time.Second, ReadTimeout: time.Minute, WriteTimeout: time.Minute,
+		IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
 		ErrorLog: slog.NewLogLogger(p.log.Handler(), slog.LevelDebug),
 	}
 	stopped := make(chan error, 1)
