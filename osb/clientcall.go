@@ -53,7 +53,7 @@ func (c *Client) Catalog(ctx context.Context) ([]backstay.CatalogOffering, error
 	}
 	all, err := parseCatalog(raw)
 	if err != nil {
-		return nil, backstay.Wrapf(err, backstay.Unavailable, "%s: %v", invalid, err)
+		return nil, request{}.malformed(answer{status: http.StatusOK, body: raw}, err)
 	}
 	return all, nil
 }

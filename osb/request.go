@@ -142,7 +142,8 @@ func checkBody(body []byte) *refusal {
 	var field *json.UnmarshalTypeError
 	switch {
 	case errors.As(err, &field) && field.Field != "":
-		return refused(http.StatusBadRequest, "The field %s is of another type than %s.", field.Field, field.Value)
+		return refused(http.StatusBadRequest, "The field %s is of another type than %s.",
+			strings.TrimPrefix(field.Field, "bindBody."), field.Value)
 	case err != nil || bytes.TrimSpace(body)[0] != '{':
 		return refused(http.StatusBadRequest, "The request is not a JSON object.")
 	case b.Parameters != nil && string(b.Parameters) != "null" && b.Parameters[0] != '{':
