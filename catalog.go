@@ -2,6 +2,7 @@ package backstay
 
 import (
 	"encoding/json"
+	"log/slog"
 	"time"
 )
 
@@ -76,14 +77,25 @@ type Offering struct {
 	UpdatedAt            time.Time
 }
 
-// ServiceBroker is a broker as the market knows it: whom offerings are from.
+// ServiceBroker is a broker as the market knows it: whom offerings are from, and where it answers.
 type ServiceBroker struct {
 	ID        BrokerID
 	Name      string
+	URL       string  // at which somebody has registered it; empty for one that is part of this program
+	SpaceID   SpaceID // for whose developers alone it sells; empty: it is the whole platform's
 	Metadata  Metadata
 	CreatedAt time.Time
 	UpdatedAt time.Time
 }
+
+// BrokerLogin is what the platform shows a broker that is asked over HTTP: basic authentication.
+type BrokerLogin struct {
+	Username string
+	Password Secret
+}
+
+// LogValue is the login, redacted.
+func (l BrokerLogin) LogValue() slog.Value { return RedactedValue(l) }
 
 // Plan is what can be bought of an offering, at what size, with which promises, as the market sells it.
 type Plan struct {
@@ -97,6 +109,7 @@ type Plan struct {
 	PlanUpdateable         bool // an instance that has it may change to another plan
 	Available              bool // false: withdrawn from sale; instances that have it live on
 	Visibility             Visibility
+	SpaceID                SpaceID // for whose developers alone it is; empty but for SpacePlan
 	Costs                  []Cost
 	Schemas                Schemas
 	MaintenanceInfo        *MaintenanceInfo
@@ -111,6 +124,7 @@ type Visibility string
 
 const (
 	PublicPlan       Visibility = "public"       // everybody
+	SpacePlan        Visibility = "space"        // those of the space that its broker is registered in, and there alone
 	OrganizationPlan Visibility = "organization" // the members of some organizations, there
 	AdminPlan        Visibility = "admin"        // nobody; administrators see it
 )

@@ -10,6 +10,12 @@ import (
 type visibilityResource struct {
 	Type          backstay.Visibility  `json:"type"`
 	Organizations *[]organizationNamed `json:"organizations,omitempty"`
+	Space         *spaceNamed          `json:"space,omitempty"`
+}
+
+type spaceNamed struct {
+	GUID backstay.SpaceID `json:"guid"`
+	Name string           `json:"name"`
 }
 
 type organizationNamed struct {
@@ -29,6 +35,15 @@ func (s *Server) showVisibility(w http.ResponseWriter, r *request) error {
 		named := convert(organizations,
 			func(o backstay.Organization) organizationNamed { return organizationNamed{o.ID, o.Name} })
 		res.Organizations = &named
+	}
+	if p.SpaceID != "" {
+		spaces, _, err := s.Market.Whereabouts(r.Context(), []backstay.SpaceID{p.SpaceID})
+		if err != nil {
+			return err
+		}
+		for _, sp := range spaces {
+			res.Space = &spaceNamed{sp.ID, sp.Name}
+		}
 	}
 	return writeJSON(w, http.StatusOK, res)
 }

@@ -8,65 +8,6 @@ import (
 	"github.com/backstay/backstay/market"
 )
 
-type brokerResource struct {
-	identity
-	Name     string   `json:"name"`
-	URL      string   `json:"url"`
-	Metadata metadata `json:"metadata"`
-	Links    links    `json:"links"`
-}
-
-func (s *Server) broker(b backstay.ServiceBroker) brokerResource {
-	return brokerResource{
-		identity: identify(b.ID, b.CreatedAt, b.UpdatedAt),
-		Name:     b.Name,
-		URL:      s.URL,
-		Metadata: metadataOf(b.Metadata),
-		Links: links{
-			"self":              s.at("/v3/service_brokers/%s", b.ID),
-			"service_offerings": s.at("/v3/service_offerings?service_broker_guids=%s", b.ID),
-		},
-	}
-}
-
-func (s *Server) listBrokers(w http.ResponseWriter, r *request) error {
-	l, err := s.Market.ServiceBrokers(r.Context(), r.by, market.BrokerFilter{
-		IDs: ids[backstay.BrokerID](r.query, "guids"), Names: r.list("names"), Match: r.match, Order: r.order, Page: r.page,
-	})
-	if err != nil {
-		return err
-	}
-	return writeList(s, w, r, l, s.broker, nil)
-}
-
-func brokerID(r *request) backstay.BrokerID { return backstay.BrokerID(r.PathValue("guid")) }
-
-func (s *Server) showBroker(w http.ResponseWriter, r *request) error {
-	b, err := s.Market.ServiceBroker(r.Context(), r.by, brokerID(r))
-	if err != nil {
-		return err
-	}
-	return writeJSON(w, http.StatusOK, s.broker(b))
-}
-
-func (s *Server) updateBroker(w http.ResponseWriter, r *request) error {
-	u, err := decodeMetadata(r)
-	if err != nil {
-		return err
-	}
-	b, err := s.Market.UpdateBrokerMetadata(r.Context(), r.by, brokerID(r), u)
-	if err != nil {
-		return err
-	}
-	return writeJSON(w, http.StatusOK, s.broker(b))
-}
-
-// brokersOf are the brokers of offerings, to be included.
-func (s *Server) brokersOf(r *request, offerings []backstay.Offering) ([]brokerResource, error) {
-	brokers, err := s.Market.BrokersOf(r.Context(), offerings)
-	return convert(brokers, s.broker), err
-}
-
 type offeringResource struct {
 	identity
 	Name             string          `json:"name"`
@@ -339,12 +280,22 @@ func (s *Server) includeInPlans(r *request, plans []backstay.Plan) (*included, e
 	offerings, brokers := r.includes("service_offering"), r.fields("service_offering.service_broker")
 	if !offerings && !brokers {
 		if r.includes("space.organization") {
-			return &included{}, nil // no broker is a space's own
+			return s.includeSpacesOfPlans(r, plans)
 		}
 		return nil, nil
 	}
 	with := &included{}
 	return with, s.includeSuppliers(r, plans, with, offerings, brokers)
+}
+
+// includeSpacesOfPlans includes whose own plans are.
+func (s *Server) includeSpacesOfPlans(r *request, plans []backstay.Plan) (*included, error) {
+	spaces, organizations, err := s.Market.Whereabouts(
+		r.Context(), distinct(plans, func(p backstay.Plan) backstay.SpaceID { return p.SpaceID }),
+	)
+	return &included{
+		Spaces: convert(spaces, mixed(s.space)), Organizations: convert(organizations, mixed(s.organization)),
+	}, err
 }
 
 // includeSuppliers includes whom plans are from: their offerings, the brokers of those, or both.

@@ -101,6 +101,8 @@ func translate(err error) *apiError {
 		said.Code, said.Title = 10017, "CF-OrgSuspended"
 	case errors.Is(err, market.ErrFeatureDisabled):
 		said.Code, said.Title = 330002, "CF-FeatureDisabled"
+	case errors.Is(err, market.ErrBrokerInUse):
+		said.status, said.Code, said.Title = http.StatusUnprocessableEntity, 270010, "CF-ServiceBrokerNotRemovable"
 	}
 	return &said
 }

@@ -126,7 +126,9 @@ func newServer(t testing.TB, b backstay.Broker) *Server {
 
 func newServerAt(t testing.TB, b backstay.Broker, dsn string) *Server {
 	return &Server{
-		Market: markettest.NewAt(t, b, dsn),
+		Market: markettest.NewAmong(t, dsn, markettest.Seller{ServiceBroker: markettest.Broker, Broker: b},
+			foreign("https://redis.example.org/broker", "redis"), foreign("https://empty.example.org", ""),
+			foreign("https://postgres.example.org", "postgres")),
 		Authenticator: people{
 			"bearer admin": markettest.Admin, "bearer bob": {UserID: "00000000-0000-4000-8000-0000000000bb", Username: "bob"},
 			"bearer ann": {UserID: "00000000-0000-4000-8000-0000000000ab", Username: "ann"},
@@ -136,6 +138,30 @@ func newServerAt(t testing.TB, b backstay.Broker, dsn string) *Server {
 		JobWait: time.Minute,
 		Log:     slog.New(slog.NewTextHandler(t.Output(), nil)),
 	}
+}
+
+// foreigner is a broker that anybody could have written: it does what every broker does, and no more.
+type foreigner struct {
+	backstay.Broker
+	offering string // its name; empty: none
+}
+
+// foreign is a broker that can be registered at that address.
+func foreign(url, offering string) markettest.Seller {
+	return markettest.Seller{
+		ServiceBroker: backstay.ServiceBroker{URL: url}, Broker: foreigner{brokertest.NewMemory(), offering},
+	}
+}
+
+func (f foreigner) Catalog(ctx context.Context) ([]backstay.CatalogOffering, error) {
+	offerings, err := f.Broker.Catalog(ctx)
+	if f.offering == "" {
+		offerings = nil
+	}
+	for i := range offerings {
+		offerings[i].Name, offerings[i].Description = f.offering, f.offering+" from elsewhere"
+	}
+	return offerings, err
 }
 
 // people are who has which token.

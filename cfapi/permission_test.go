@@ -161,11 +161,17 @@ var recipes = map[string]recipe{
 	"GET    /v3/apps/{guid}/processes":        {"<app>", "", market.SpaceReaders},
 	"GET    /v3/apps/{guid}/routes":           {"<app>", "", market.SpaceReaders},
 	"GET    /v3/apps/{guid}/droplets/current": {"<app>", "", market.SpaceReaders},
-	"GET    /v3/service_brokers":              {"", "names=backstay", market.GlobalReaders},
-	"GET    /v3/service_brokers/{guid}":       {"<broker>", "", market.GlobalReaders},
-	"PATCH  /v3/service_brokers/{guid}": {
-		"<broker>", `{"metadata": {"labels": {"a": "b"}}}`, market.GlobalReaders,
+	"GET    /v3/service_brokers":              {"", "guids=<space-broker>", market.BrokerReaders},
+	"POST   /v3/service_brokers": {
+		"", `{"name": "<new>", "url": "https://redis.example.org/broker", "authentication": {"type": "basic", "credentials":
+			{"username": "<new>", "password": "<secret>"}}, "relationships": {"space": {"data": {"guid": "<space>"}}}}`,
+		market.SpaceReaders,
 	},
+	"GET    /v3/service_brokers/{guid}": {"<space-broker>", "", market.BrokerReaders},
+	"PATCH  /v3/service_brokers/{guid}": {
+		"<space-broker>", `{"metadata": {"labels": {"a": "b"}}}`, market.BrokerReaders,
+	},
+	"DELETE /v3/service_brokers/{guid}": {"<space-broker>", "", market.BrokerReaders},
 	"PATCH  /v3/service_offerings/{guid}": {
 		"<offering>", `{"metadata": {"labels": {"a": "b"}}}`, ^market.Roles(0),
 	},
@@ -457,6 +463,12 @@ func (s *scene) make(ctx context.Context, m *market.Market, name string) (id str
 		return string(l.Items[0].ID), err
 	case "<usage>":
 		return s.thing("<instance>"), nil // the first event of an instance has its id
+	case "<space-broker>":
+		j, err := m.CreateBroker(ctx, markettest.Admin, market.NewBroker{
+			Name: fresh, URL: "https://redis.example.org/broker", SpaceID: backstay.SpaceID(s.thing("<space>")),
+			Login: backstay.BrokerLogin{Username: "user", Password: "password"},
+		})
+		return s.done(ctx, m, j, err)
 	case "<retired-offering>":
 		broker := backstay.ServiceBroker{ID: backstay.BrokerID(uuid.NewString()), Name: fresh}
 		retired := backstay.CatalogOffering{

@@ -188,11 +188,13 @@ func (s *Server) routes() []route {
 		{"GET    /v3/deployments", loggedIn, pages(byTime, "app_guids", "status_values"), s.empty},
 
 		{
-			"GET    /v3/service_brokers", needs(market.GlobalReaders), pages(byName, "guids", "names", "label_selector"),
-			s.listBrokers,
+			"GET    /v3/service_brokers", needs(market.BrokerReaders),
+			pages(byName, "guids", "names", "space_guids", "label_selector"), s.listBrokers,
 		},
-		{"GET    /v3/service_brokers/{guid}", needs(market.GlobalReaders), none, s.showBroker},
-		{"PATCH  /v3/service_brokers/{guid}", needs(market.Administrators), none, s.updateBroker},
+		{"POST   /v3/service_brokers", needs(market.SpaceDevelopers), none, s.createBroker},
+		{"GET    /v3/service_brokers/{guid}", needs(market.BrokerReaders), none, s.showBroker},
+		{"PATCH  /v3/service_brokers/{guid}", needs(market.SpaceDevelopers), none, s.updateBroker},
+		{"DELETE /v3/service_brokers/{guid}", needs(market.SpaceDevelopers), none, s.deleteBroker},
 		{
 			"GET    /v3/service_offerings",
 			shoppers,

@@ -25,6 +25,7 @@ import (
 var things = []string{
 	"<org>", "<space>", "<app>", "<instance>", "<binding>", "<role>", "<provided>", "<borrower>", "<lent>",
 	"<quota>", "<spare-quota>", "<space-quota>", "<spare-space-quota>", "<leaver>", "<event>",
+	"<space-broker>",
 }
 
 // TestWalls lets the users of one organization ask whatever comes to mind, with the ids and names of another

@@ -28,8 +28,12 @@ func (m *Market) Visibility(
 
 // SetVisibility changes who may see a plan and have new instances of it. Instances that exist stay.
 func (m *Market) SetVisibility(ctx context.Context, actor backstay.Actor, id backstay.PlanID, n NewVisibility) error {
-	if _, err := m.planFor(ctx, actor, id, Administrators); err != nil {
+	p, err := m.planFor(ctx, actor, id, Administrators)
+	if err != nil {
 		return err
+	}
+	if p.Visibility == backstay.SpacePlan {
+		return errSpacePlan
 	}
 	if err := n.check(); err != nil {
 		return err
@@ -41,6 +45,9 @@ func (m *Market) SetVisibility(ctx context.Context, actor backstay.Actor, id bac
 	e := visibilityEvent(actor, "update", id, place{}, request(asked))
 	return m.Store.SetPlanVisibility(ctx, id, n.Type, n.OrganizationIDs, n.More, e)
 }
+
+// errSpacePlan refuses to change for whom a plan is that is a space's own.
+var errSpacePlan = backstay.Errorf(backstay.Invalid, "cannot update plans with visibility type 'space'")
 
 func (n NewVisibility) check() error {
 	switch n.Type {
@@ -141,9 +148,14 @@ func (m *Market) buyablePlan(
 		ctx,
 		PlanFilter{
 			IDs:    []backstay.PlanID{id},
-			Access: Access{OrganizationIDs: []backstay.OrganizationID{at.organization}},
+			Access: Access{SpaceIDs: []backstay.SpaceID{at.space}},
 		},
 	)
+	if err == nil && len(l.Items) == 0 && p.Visibility == backstay.SpacePlan {
+		return p, backstay.Errorf(backstay.Invalid,
+			"Invalid service plan. The plan '%s' is another space's own. Ensure that the service plan is visible in your "+
+				"current space.", p.Name)
+	}
 	if err == nil && len(l.Items) == 0 {
 		err = backstay.Errorf(backstay.Invalid,
 			"Invalid service plan. The plan '%s' is not enabled in this organization. Ensure that the service plan "+

@@ -13,7 +13,7 @@ import (
 )
 
 // CatalogChange is one thing that a broker's catalog says in another way than before: an offering, or a plan. What it
-// was is nil for what is new.
+// was is nil for what is new, and what it is for what is not known any more.
 type CatalogChange struct {
 	OldOffering, Offering *backstay.Offering
 	OldPlan, Plan         *backstay.Plan
@@ -29,7 +29,7 @@ func (m *Market) KeepCatalog(ctx context.Context, from backstay.ServiceBroker) e
 }
 
 func (m *Market) readCatalog(ctx context.Context, of backstay.BrokerID) ([]backstay.CatalogOffering, error) {
-	b, err := m.Brokers.find(of)
+	b, err := m.broker(ctx, of)
 	if err != nil {
 		return nil, err
 	}
@@ -127,7 +127,14 @@ func findPlan(
 
 // event is the change as Cloud Foundry records it: by the broker, with what it says now in another way.
 func (c CatalogChange) event(by backstay.Actor) backstay.Event {
-	if c.Plan != nil {
+	switch {
+	case c.Plan == nil && c.OldPlan != nil:
+		about := backstay.Target{ID: string(c.OldPlan.ID), Type: "service_plan", Name: c.OldPlan.Name}
+		return newEvent(by, "service_plan.delete", about, place{}, details{})
+	case c.Offering == nil && c.OldOffering != nil:
+		about := backstay.Target{ID: string(c.OldOffering.ID), Type: "service", Name: c.OldOffering.Name}
+		return newEvent(by, "service.delete", about, place{}, details{})
+	case c.Plan != nil:
 		old := details{}
 		if c.OldPlan != nil {
 			old = planDetails(*c.OldPlan)

@@ -113,7 +113,7 @@ func (m *Market) emptySpace(ctx context.Context, j backstay.Job, id backstay.Spa
 			return err
 		}
 	}
-	return nil
+	return m.endSpaceBrokers(ctx, j, at)
 }
 
 // endInstance ends all bindings of an instance, and then the instance itself.

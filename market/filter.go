@@ -114,11 +114,13 @@ type (
 		Page            Page
 	}
 	BrokerFilter struct {
-		IDs   []backstay.BrokerID
-		Names []string
-		Match Match
-		Order Order
-		Page  Page
+		IDs      []backstay.BrokerID
+		Names    []string
+		SpaceIDs []backstay.SpaceID // whose own they are
+		Viewer   *backstay.UserID   // who develops in the space
+		Match    Match
+		Order    Order
+		Page     Page
 	}
 	OfferingFilter struct {
 		IDs         []backstay.OfferingID
@@ -205,8 +207,8 @@ type (
 )
 
 // Access narrows plans to those that are public, or enabled for an organization that is all of what is
-// named here: one that the viewer belongs to, one of these, one with one of these spaces. Where nothing is
-// named, it does not narrow.
+// named here: one that the viewer belongs to, one of these, one with one of these spaces. A plan that is a space's own
+// is visible to those who have a role in that space, and in that space. Where nothing is named, it does not narrow.
 type Access struct {
 	Viewer          *backstay.UserID
 	OrganizationIDs []backstay.OrganizationID

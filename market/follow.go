@@ -25,6 +25,7 @@ const (
 // instances for which it has something pending, and a [backstay.TroubleTeller] about what is wrong with any of them.
 func (m *Market) Follow(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return m.settleRegistered(ctx) })
 	for id, b := range m.Brokers {
 		g.Go(func() error { return m.settleRegularly(ctx, id) })
 		if w, ok := b.(backstay.Watcher); ok {
@@ -44,6 +45,32 @@ func (m *Market) settleRegularly(ctx context.Context, of backstay.BrokerID) erro
 		}
 		return true, nil
 	})
+}
+
+// settleRegistered settles regularly with the brokers that somebody has registered by then. One that is slow keeps none
+// of the others waiting for longer than it takes until they are asked again anyway.
+func (m *Market) settleRegistered(ctx context.Context) error {
+	return wait.Until(ctx, wait.Every(settleEvery), func() (again bool, err error) {
+		l, err := m.Store.ServiceBrokers(ctx, BrokerFilter{})
+		if err != nil && ctx.Err() == nil {
+			m.Log.Warn("the brokers were not listed; it is tried again", "error", err)
+		}
+		var g errgroup.Group
+		for _, b := range l.Items {
+			if b.URL != "" {
+				g.Go(func() error { m.settleInTime(ctx, b.ID); return nil })
+			}
+		}
+		return true, g.Wait()
+	})
+}
+
+func (m *Market) settleInTime(ctx context.Context, of backstay.BrokerID) {
+	limited, cancel := context.WithTimeout(ctx, settleEvery)
+	defer cancel()
+	if err := m.Settle(limited, of); err != nil && ctx.Err() == nil {
+		m.Log.Warn("a broker was not asked about its instances; it is tried again", "broker", of, "error", err)
+	}
 }
 
 // Settle asks a broker about all instances for which it has something pending.

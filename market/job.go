@@ -22,6 +22,9 @@ const (
 	unshareInstance    = "service_instance.unshare"
 	deleteQuota        = "quota.delete"
 	purgeInstance      = "service_instance.purge"
+	createBroker       = "service_broker.catalog.synchronize"
+	updateBroker       = "service_broker.update"
+	deleteBroker       = "service_broker.delete"
 )
 
 // operations says for each operation which steps a job takes, and how its failure is recorded.
@@ -41,6 +44,9 @@ var operations = map[string]struct {
 	unshareInstance:    {(*Market).unshareInstanceSteps, (*Market).failUnshare},
 	deleteQuota:        {(*Market).deleteQuotaSteps, (*Market).failJob},
 	purgeInstance:      {(*Market).purgeInstanceSteps, (*Market).failJob},
+	createBroker:       {brokerSteps("market.create-broker.recorded"), (*Market).failBroker},
+	updateBroker:       {brokerSteps("market.update-broker.recorded"), (*Market).failBroker},
+	deleteBroker:       {(*Market).deleteBrokerSteps, (*Market).failJob},
 }
 
 // StepNames lists every step of every job, and of the recording of what brokers have done: where a process may die in

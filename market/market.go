@@ -15,7 +15,8 @@ import (
 // use.
 type Market struct {
 	Store   Store
-	Brokers Brokers
+	Brokers Brokers  // those that are part of this program
+	Open    Opener   // the others, which somebody has registered; nil: there are none
 	Key     seal.Key // seals parameters, environments and credentials before they reach the Store
 	Log     *slog.Logger
 	Now     func() time.Time // time.Now if nil
@@ -31,34 +32,8 @@ func (m *Market) now() time.Time {
 	return m.Now()
 }
 
-// Brokers are those whose offerings the market sells, by the ids that it knows them by.
+// Brokers are brokers by the ids that the market knows them by.
 type Brokers map[backstay.BrokerID]backstay.Broker
-
-// find returns the broker of that id. One that the market knows and cannot ask now is Unavailable.
-func (b Brokers) find(id backstay.BrokerID) (backstay.Broker, error) {
-	if found, ok := b[id]; ok {
-		return found, nil
-	}
-	return nil, backstay.Errorf(backstay.Unavailable, "The service broker %s cannot be reached.", id)
-}
-
-// ServiceBrokers lists the brokers. They are the whole platform's, so only those who see everything see them.
-func (m *Market) ServiceBrokers(
-	ctx context.Context, actor backstay.Actor, f BrokerFilter,
-) (List[backstay.ServiceBroker], error) {
-	if viewer(actor) != nil {
-		return List[backstay.ServiceBroker]{}, nil
-	}
-	return m.Store.ServiceBrokers(ctx, f)
-}
-
-// ServiceBroker returns one broker.
-func (m *Market) ServiceBroker(
-	ctx context.Context, actor backstay.Actor, id backstay.BrokerID,
-) (backstay.ServiceBroker, error) {
-	l, err := m.ServiceBrokers(ctx, actor, BrokerFilter{IDs: []backstay.BrokerID{id}})
-	return single(l, err, "Service broker")
-}
 
 // BrokersOf returns the brokers of offerings that somebody sees, who may know whose those are.
 func (m *Market) BrokersOf(ctx context.Context, offerings []backstay.Offering) ([]backstay.ServiceBroker, error) {

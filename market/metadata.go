@@ -195,21 +195,6 @@ func (m *Market) UpdateBindingMetadata(
 	return m.Binding(ctx, actor, id)
 }
 
-// UpdateBrokerMetadata changes a service broker's metadata.
-func (m *Market) UpdateBrokerMetadata(
-	ctx context.Context, actor backstay.Actor, id backstay.BrokerID, u backstay.MetadataUpdate,
-) (backstay.ServiceBroker, error) {
-	b, err := m.ServiceBroker(ctx, actor, id)
-	if err != nil {
-		return b, err
-	}
-	about := backstay.Target{ID: string(id), Type: "service_broker", Name: b.Name}
-	if err := m.updateGlobalMetadata(ctx, actor, OfBroker, about, u); err != nil {
-		return b, err
-	}
-	return m.ServiceBroker(ctx, actor, id)
-}
-
 // UpdateOfferingMetadata changes an offering's metadata.
 func (m *Market) UpdateOfferingMetadata(
 	ctx context.Context, actor backstay.Actor, id backstay.OfferingID, u backstay.MetadataUpdate,

@@ -39,6 +39,7 @@ const (
 	EventReaders    = GlobalReaders | organizationAuditor | spaceDeveloper | spaceAuditor | spaceSupporter
 	SecretReaders   = admin | adminReadOnly | spaceDeveloper
 	VariableReaders = SecretReaders | spaceSupporter
+	BrokerReaders   = GlobalReaders | spaceDeveloper
 )
 
 // roleNames are the names of the roles in the Cloud Foundry API, in the order of the constants.

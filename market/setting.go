@@ -40,6 +40,7 @@ const (
 	developersVisibility = "space_developer_env_var_visibility"
 	hiddenMarketplace    = "hide_marketplace_from_unauthenticated_users"
 	organizationCreation = "user_org_creation"
+	spaceBrokers         = "space_scoped_private_broker_creation"
 )
 
 // flagDefaults are Cloud Foundry's feature flags as they are until somebody sets them. Sharing is enabled.
@@ -47,7 +48,7 @@ var flagDefaults = map[string]bool{
 	"app_bits_upload": true, "app_scaling": true, "diego_cnb": false, "diego_docker": false, variableVisibility: true,
 	hiddenMarketplace: false, "private_domain_creation": true, "resource_matching": true, "route_creation": true,
 	"route_sharing": false, instanceCreation: true, instanceSharing: true, rolesByUsername: true,
-	developersVisibility: true, "space_scoped_private_broker_creation": true, "task_creation": true,
+	developersVisibility: true, spaceBrokers: true, "task_creation": true,
 	"unset_roles_by_username": true, organizationCreation: false,
 }
 

@@ -16,6 +16,7 @@ type Store interface {
 	SpaceStore
 	RoleStore
 	AppStore
+	BrokerStore
 	CatalogStore
 	InstanceStore
 	UserProvidedStore
@@ -100,7 +101,6 @@ type CatalogStore interface {
 		ctx context.Context, from backstay.ServiceBroker, offerings []backstay.CatalogOffering,
 		record func(CatalogChange) backstay.Event,
 	) error
-	ServiceBrokers(ctx context.Context, f BrokerFilter) (List[backstay.ServiceBroker], error)
 	// Offerings come without their plans.
 	Offerings(ctx context.Context, f OfferingFilter) (List[backstay.Offering], error)
 	Plans(ctx context.Context, f PlanFilter) (List[backstay.Plan], error)

@@ -20,7 +20,7 @@ func (m *Market) supplyOf(ctx context.Context, in backstay.Instance) (s supply, 
 	if s.plan, s.offering, err = m.planOf(ctx, in); err != nil {
 		return s, err
 	}
-	s.broker, err = m.Brokers.find(s.offering.BrokerID)
+	s.broker, err = m.broker(ctx, s.offering.BrokerID)
 	return s, err
 }
 

@@ -12,12 +12,13 @@ import (
 
 // accessible is the condition on a plan p that a gives access to it; empty if that does not narrow.
 func accessible(q *query, a market.Access) string {
-	enabled := []string{"po.plan_id = p.id"}
+	enabled, own := []string{"po.plan_id = p.id"}, []string{"p.space_id IS NOT NULL"}
 	held, seenSpace := "", ""
 	if a.Viewer != nil {
 		viewer := q.arg(*a.Viewer)
 		enabled = append(enabled, `EXISTS (SELECT FROM market.roles r WHERE r.user_id = `+viewer+`
 			AND r.organization_id = po.organization_id)`)
+		own = append(own, `EXISTS (SELECT FROM market.roles r WHERE r.user_id = `+viewer+` AND r.space_id = p.space_id)`)
 		seenSpace = ` AND s.id IN (` + spacesSeenBy(viewer) + `)`
 		if a.Held {
 			held = ` OR EXISTS (SELECT FROM market.instances i WHERE i.plan_id = p.id
@@ -25,17 +26,22 @@ func accessible(q *query, a market.Access) string {
 		}
 	}
 	if a.OrganizationIDs != nil {
-		enabled = append(enabled, `po.organization_id = ANY(`+q.arg(a.OrganizationIDs)+`)`)
+		organizations := q.arg(a.OrganizationIDs)
+		enabled = append(enabled, `po.organization_id = ANY(`+organizations+`)`)
+		own = append(own, `EXISTS (SELECT FROM market.spaces s WHERE s.id = p.space_id
+			AND s.organization_id = ANY(`+organizations+`))`)
 	}
 	if a.SpaceIDs != nil {
-		enabled = append(enabled, `EXISTS (SELECT FROM market.spaces s WHERE s.id = ANY(`+q.arg(a.SpaceIDs)+`)
+		spaces := q.arg(a.SpaceIDs)
+		enabled = append(enabled, `EXISTS (SELECT FROM market.spaces s WHERE s.id = ANY(`+spaces+`)
 			AND s.organization_id = po.organization_id`+seenSpace+`)`)
+		own = append(own, `p.space_id = ANY(`+spaces+`)`)
 	}
 	if len(enabled) == 1 {
 		return ""
 	}
 	return `(p.public OR EXISTS (SELECT FROM market.plan_organizations po WHERE ` + strings.Join(enabled,
-		" AND ") + `)` + held + `)`
+		" AND ") + `) OR (` + strings.Join(own, " AND ") + `)` + held + `)`
 }
 
 func (s *Store) SetPlanVisibility(ctx context.Context, id backstay.PlanID, v backstay.Visibility,

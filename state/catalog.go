@@ -14,49 +14,110 @@ func (s *Store) KeepCatalog(
 	ctx context.Context, from backstay.ServiceBroker, offerings []backstay.CatalogOffering,
 	record func(market.CatalogChange) backstay.Event,
 ) error {
-	err := s.tx(ctx, func(tx pgx.Tx) error {
-		// Two at once would lock the same rows in different orders, and one of them fail. Readers go on.
-		if _, err := tx.Exec(ctx, `LOCK TABLE market.offerings IN SHARE ROW EXCLUSIVE MODE`); err != nil {
+	return s.tx(ctx, func(tx pgx.Tx) error {
+		if err := lockCatalogs(ctx, tx); err != nil {
 			return err
 		}
 		if err := keepBroker(ctx, tx, from); err != nil {
 			return err
 		}
-		k, err := newCatalogKeeper(ctx, tx, from.ID)
-		if err != nil {
-			return err
-		}
-		for _, o := range offerings {
-			if err := k.keepOffering(ctx, tx, o); err != nil {
-				return fmt.Errorf("keep offering %s: %w", o.Name, err)
-			}
-		}
-		if err := k.withdraw(ctx, tx); err != nil || len(k.changes) == 0 {
-			return err
-		}
-		for _, c := range k.changes {
-			if err := recordEvent(ctx, tx, record(c)); err != nil {
-				return err
-			}
-		}
-		return recordUsage(ctx, tx, backstay.UsageUpdated, nil)
+		return keepCatalog(ctx, tx, from, offerings, record)
 	})
-	if violates(err, "plan_name") {
-		return backstay.Errorf(backstay.Invalid, "The catalog of %s has two plans of one name in an offering.", from.Name)
-	}
+}
+
+// lockCatalogs keeps others from changing catalogs: two at once would lock the same rows in different orders, and one
+// of them fail. Readers go on.
+func lockCatalogs(ctx context.Context, tx pgx.Tx) error {
+	_, err := tx.Exec(ctx, `LOCK TABLE market.offerings IN SHARE ROW EXCLUSIVE MODE`)
 	return err
 }
 
+// keepBroker leaves a broker that somebody has registered as they did it.
 func keepBroker(ctx context.Context, tx pgx.Tx, b backstay.ServiceBroker) error {
 	_, err := tx.Exec(ctx, `INSERT INTO market.brokers (id, name) VALUES ($1, $2)
-		ON CONFLICT (id) DO UPDATE SET (name, updated_at) = ROW (excluded.name, now()) WHERE brokers.name <> excluded.name`,
-		b.ID, b.Name)
+		ON CONFLICT (id) DO UPDATE SET (name, updated_at) = ROW (excluded.name, now())
+		WHERE brokers.name <> excluded.name AND brokers.url = ''`, b.ID, b.Name)
+	return err
+}
+
+// keepCatalog puts on sale what a broker offers, while catalogs are locked.
+func keepCatalog(
+	ctx context.Context, tx pgx.Tx, from backstay.ServiceBroker, offerings []backstay.CatalogOffering,
+	record func(market.CatalogChange) backstay.Event,
+) error {
+	k, err := newCatalogKeeper(ctx, tx, from)
+	if err != nil {
+		return err
+	}
+	for _, o := range offerings {
+		if err := k.keepOffering(ctx, tx, o); violates(err, "plan_name") {
+			return backstay.Errorf(backstay.Invalid, "The catalog of %s has two plans of one name in an offering.", from.Name)
+		} else if err != nil {
+			return fmt.Errorf("keep offering %s: %w", o.Name, err)
+		}
+	}
+	if err := k.withdraw(ctx, tx); err != nil {
+		return err
+	}
+	if from.URL != "" {
+		if err := k.forget(ctx, tx); err != nil {
+			return err
+		}
+	}
+	if len(k.changes) == 0 {
+		return nil
+	}
+	if err := k.record(ctx, tx, record); err != nil {
+		return err
+	}
+	return recordUsage(ctx, tx, backstay.UsageUpdated, nil)
+}
+
+func (k *catalogKeeper) record(
+	ctx context.Context, tx pgx.Tx, record func(market.CatalogChange) backstay.Event,
+) error {
+	for _, c := range k.changes {
+		if err := recordEvent(ctx, tx, record(c)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// forget removes what the catalog does not list any more, and no instance has: of a broker that somebody has
+// registered nothing else stays, as in Cloud Foundry.
+func (k *catalogKeeper) forget(ctx context.Context, tx pgx.Tx) error {
+	rows, err := tx.Query(ctx, `DELETE FROM market.plans p USING market.offerings o
+		WHERE o.id = p.offering_id AND o.broker_id = $1 AND p.id <> ALL ($2)
+			AND NOT EXISTS (SELECT FROM market.instances i WHERE i.plan_id = p.id)
+			AND NOT EXISTS (SELECT FROM market.instance_changes c WHERE c.plan_id = p.id)
+		RETURNING `+planColumns, k.broker.ID, texts(k.listed.plans))
+	if err != nil {
+		return err
+	}
+	plans, err := pgx.CollectRows(rows, scanPlan)
+	if err != nil {
+		return err
+	}
+	for _, p := range plans {
+		k.changes = append(k.changes, market.CatalogChange{OldPlan: &p})
+	}
+	rows, err = tx.Query(ctx, `DELETE FROM market.offerings o WHERE o.broker_id = $1 AND o.id <> ALL ($2)
+			AND NOT EXISTS (SELECT FROM market.plans p WHERE p.offering_id = o.id)
+		RETURNING `+offeringColumns, k.broker.ID, texts(k.listed.offerings))
+	if err != nil {
+		return err
+	}
+	offerings, err := pgx.CollectRows(rows, scanOffering)
+	for _, o := range offerings {
+		k.changes = append(k.changes, market.CatalogChange{OldOffering: &o})
+	}
 	return err
 }
 
 // catalogKeeper keeps a broker's catalog in the place of what was known of it before, and notes what is new about it.
 type catalogKeeper struct {
-	broker    backstay.BrokerID
+	broker    backstay.ServiceBroker
 	offerings map[backstay.ServiceID]backstay.Offering
 	plans     map[backstay.OfferingID]map[backstay.ServicePlanID]backstay.Plan
 	listed    struct {
@@ -66,12 +127,12 @@ type catalogKeeper struct {
 	changes []market.CatalogChange
 }
 
-func newCatalogKeeper(ctx context.Context, tx pgx.Tx, of backstay.BrokerID) (*catalogKeeper, error) {
+func newCatalogKeeper(ctx context.Context, tx pgx.Tx, of backstay.ServiceBroker) (*catalogKeeper, error) {
 	k := &catalogKeeper{
 		broker: of, offerings: map[backstay.ServiceID]backstay.Offering{},
 		plans: map[backstay.OfferingID]map[backstay.ServicePlanID]backstay.Plan{},
 	}
-	rows, err := tx.Query(ctx, `SELECT `+offeringColumns+` FROM market.offerings o WHERE o.broker_id = $1`, of)
+	rows, err := tx.Query(ctx, `SELECT `+offeringColumns+` FROM market.offerings o WHERE o.broker_id = $1`, of.ID)
 	if err != nil {
 		return k, err
 	}
@@ -83,7 +144,7 @@ func newCatalogKeeper(ctx context.Context, tx pgx.Tx, of backstay.BrokerID) (*ca
 		k.offerings[o.ServiceID], k.plans[o.ID] = o, map[backstay.ServicePlanID]backstay.Plan{}
 	}
 	rows, err = tx.Query(ctx, `SELECT `+planColumns+` FROM market.plans p
-		WHERE p.offering_id IN (SELECT o.id FROM market.offerings o WHERE o.broker_id = $1)`, of)
+		WHERE p.offering_id IN (SELECT o.id FROM market.offerings o WHERE o.broker_id = $1)`, of.ID)
 	if err != nil {
 		return k, err
 	}
@@ -97,7 +158,7 @@ func newCatalogKeeper(ctx context.Context, tx pgx.Tx, of backstay.BrokerID) (*ca
 // withdraw takes off sale what the catalog does not list any more.
 func (k *catalogKeeper) withdraw(ctx context.Context, tx pgx.Tx) error {
 	rows, err := tx.Query(ctx, `UPDATE market.offerings o SET available = false, updated_at = now()
-		WHERE o.available AND o.broker_id = $1 AND o.id <> ALL ($2) RETURNING `+offeringColumns, k.broker,
+		WHERE o.available AND o.broker_id = $1 AND o.id <> ALL ($2) RETURNING `+offeringColumns, k.broker.ID,
 		texts(k.listed.offerings))
 	if err != nil {
 		return err
@@ -112,7 +173,7 @@ func (k *catalogKeeper) withdraw(ctx context.Context, tx pgx.Tx) error {
 	}
 	rows, err = tx.Query(ctx, `UPDATE market.plans p SET available = false, updated_at = now() WHERE p.available
 		AND p.offering_id IN (SELECT id FROM market.offerings WHERE broker_id = $1) AND p.id <> ALL ($2)
-		RETURNING `+planColumns, k.broker, texts(k.listed.plans))
+		RETURNING `+planColumns, k.broker.ID, texts(k.listed.plans))
 	if err != nil {
 		return err
 	}
@@ -153,7 +214,7 @@ func (k *catalogKeeper) keepOffering(ctx context.Context, tx pgx.Tx, o backstay.
 				excluded.requires, excluded.shareable, excluded.bindable, excluded.instances_retrievable,
 				excluded.bindings_retrievable, excluded.plan_updateable, excluded.allow_context_updates, true)
 		RETURNING `+offeringColumns,
-		o.ID, k.broker, o.Name, o.Description, o.DocumentationURL, o.Tags, o.Requires, o.Shareable, o.Bindable,
+		o.ID, k.broker.ID, o.Name, o.Description, o.DocumentationURL, o.Tags, o.Requires, o.Shareable, o.Bindable,
 		o.InstancesRetrievable, o.BindingsRetrievable, o.PlanUpdateable, o.AllowContextUpdates)
 	if err != nil {
 		return err
@@ -191,9 +252,10 @@ func (k *catalogKeeper) keepPlan(
 		updateable = *p.PlanUpdateable
 	}
 	rows, err := tx.Query(ctx, `INSERT INTO market.plans AS p (service_plan_id, id, offering_id, position, name,
-			description, free, costs, schemas, bindable, plan_updateable, maintenance_info, maximum_polling, available, public)
+			description, free, costs, schemas, bindable, plan_updateable, maintenance_info, maximum_polling, available, public,
+			space_id)
 		VALUES ($1, `+guid("market.plans")+`, $2, $3, $4, $5, $6, coalesce($7::jsonb, '[]'), $8, $9, $10, $11, $12, true,
-			$13)
+			$13, nullif($14, ''))
 		ON CONFLICT ON CONSTRAINT plan_in_catalog DO UPDATE SET (position, name, description, free, costs, schemas, bindable,
 			plan_updateable, maintenance_info, maximum_polling, available, updated_at) =
 			ROW (excluded.position, excluded.name, excluded.description, excluded.free, excluded.costs, excluded.schemas,
@@ -204,7 +266,7 @@ func (k *catalogKeeper) keepPlan(
 				excluded.plan_updateable, excluded.maintenance_info, excluded.maximum_polling, true)
 		RETURNING `+planColumns,
 		p.ID, of, position, p.Name, p.Description, p.Free, p.Costs, p.Schemas, bindable, updateable, p.MaintenanceInfo,
-		p.MaximumPollingDuration, !o.Private)
+		p.MaximumPollingDuration, !o.Private, k.broker.SpaceID)
 	if err != nil {
 		return err
 	}
@@ -224,19 +286,6 @@ func (k *catalogKeeper) keepPlan(
 	}
 	k.listed.plans = append(k.listed.plans, id)
 	return nil
-}
-
-func (s *Store) ServiceBrokers(ctx context.Context,
-	f market.BrokerFilter) (market.List[backstay.ServiceBroker], error) {
-	q := query{columns: `k.id, k.name, k.labels, k.annotations, k.created_at, k.updated_at`, from: "market.brokers k",
-		alias: "k"}
-	whereIn(&q, "k.id", f.IDs)
-	whereIn(&q, "k.name", f.Names)
-	q.match(f.Match)
-	return selectList(ctx, s, q, f.Order, f.Page, func(r pgx.CollectableRow) (b backstay.ServiceBroker, err error) {
-		err = r.Scan(&b.ID, &b.Name, &b.Metadata.Labels, &b.Metadata.Annotations, &b.CreatedAt, &b.UpdatedAt)
-		return b, err
-	})
 }
 
 const offeringColumns = `o.id, o.broker_id, o.service_id, o.name, o.description, o.documentation_url, o.tags,
@@ -273,13 +322,13 @@ func (s *Store) Offerings(
 const planColumns = `p.id, p.offering_id, p.service_plan_id, p.name, p.description, p.free, p.bindable,
 	p.plan_updateable,
 	p.costs, p.schemas, p.maintenance_info, p.maximum_polling, p.available, p.labels, p.annotations, p.created_at,
-	p.updated_at, CASE WHEN p.public THEN 'public'
+	p.updated_at, coalesce(p.space_id, ''), CASE WHEN p.public THEN 'public' WHEN p.space_id IS NOT NULL THEN 'space'
 		WHEN EXISTS (SELECT FROM market.plan_organizations po WHERE po.plan_id = p.id) THEN 'organization' ELSE 'admin' END`
 
 func scanPlan(r pgx.CollectableRow) (p backstay.Plan, err error) {
 	err = r.Scan(&p.ID, &p.OfferingID, &p.ServicePlanID, &p.Name, &p.Description, &p.Free, &p.Bindable, &p.PlanUpdateable,
 		&p.Costs, &p.Schemas, &p.MaintenanceInfo, &p.MaximumPollingDuration, &p.Available, &p.Metadata.Labels,
-		&p.Metadata.Annotations, &p.CreatedAt, &p.UpdatedAt, &p.Visibility)
+		&p.Metadata.Annotations, &p.CreatedAt, &p.UpdatedAt, &p.SpaceID, &p.Visibility)
 	return p, err
 }
 

@@ -31,7 +31,8 @@ var Robot = backstay.Actor{UserID: "robot", Username: "robot", Client: true}
 // Broker is what the one broker of most tests is called: the one that a new database knows already.
 var Broker = backstay.ServiceBroker{ID: "2f0b5b39-6a0e-4c3d-9f57-8c2c1f3b7a10", Name: "backstay"}
 
-// Seller is a broker under the name that the market knows it by.
+// Seller is a broker under the name that the market knows it by. One with a URL is not known to it until somebody
+// registers a broker there.
 type Seller struct {
 	backstay.ServiceBroker
 	Broker backstay.Broker
@@ -56,7 +57,18 @@ func NewAmong(t testing.TB, dsn string, sellers ...Seller) *market.Market {
 	log := slog.New(slog.NewTextHandler(t.Output(), nil))
 	store := openStore(t, dsn)
 	m := &market.Market{Store: store, Brokers: market.Brokers{}, Key: seal.Key{1}, Log: log}
+	registered := map[string]backstay.Broker{}
+	m.Open = func(b backstay.ServiceBroker, _ backstay.BrokerLogin) (backstay.Broker, error) {
+		if found, ok := registered[b.URL]; ok {
+			return found, nil
+		}
+		return nil, backstay.Errorf(backstay.Unavailable, "The service broker could not be reached: %s", b.URL)
+	}
 	for _, s := range sellers {
+		if s.URL != "" {
+			registered[s.URL] = s.Broker
+			continue
+		}
 		m.Brokers[s.ID] = s.Broker
 		must(t, m.KeepCatalog(t.Context(), s.ServiceBroker))
 	}

@@ -1,0 +1,292 @@
+package market
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/backstay/backstay"
+)
+
+// complaints are what is wrong with a catalog, one of its offerings, or one of its plans: in Cloud Controller's words,
+// and all of it at once.
+type complaints struct {
+	heading string // of what is within something else
+	own     []string
+	within  []*complaints
+}
+
+func (c *complaints) add(format string, args ...any) { c.own = append(c.own, fmt.Sprintf(format, args...)) }
+
+func (c *complaints) about(heading string) *complaints {
+	one := &complaints{heading: heading}
+	c.within = append(c.within, one)
+	return one
+}
+
+func (c *complaints) empty() bool {
+	return len(c.own) == 0 && !slices.ContainsFunc(c.within, func(w *complaints) bool { return !w.empty() })
+}
+
+// write writes them line by line, as Cloud Controller indents them.
+func (c *complaints) write(to *strings.Builder, indent string) {
+	for _, line := range c.own {
+		to.WriteString(indent + line + "\n")
+	}
+	for _, w := range c.within {
+		if w.empty() {
+			continue
+		}
+		to.WriteString(indent + w.heading + "\n")
+		w.write(to, indent+"  ")
+	}
+}
+
+// checkCatalog refuses a catalog that Cloud Controller would refuse.
+func (m *Market) checkCatalog(
+	ctx context.Context, of backstay.ServiceBroker, offerings []backstay.CatalogOffering,
+) error {
+	all := &complaints{}
+	for _, o := range offerings {
+		checkOffering(all.about("Service "+o.Name), o)
+	}
+	if len(offerings) == 0 {
+		all.add("Service broker must provide at least one service")
+	}
+	checkUnique(all, offerings)
+	if err := m.checkKnown(ctx, all, of, offerings); err != nil {
+		return err
+	}
+	if all.empty() {
+		return nil
+	}
+	var text strings.Builder
+	all.write(&text, "")
+	return backstay.Errorf(backstay.Invalid, "Service broker catalog is invalid: \n%s", text.String())
+}
+
+func checkUnique(all *complaints, offerings []backstay.CatalogOffering) {
+	if repeated(offerings, func(o backstay.CatalogOffering) string { return string(o.ID) }) {
+		all.add("Service ids must be unique")
+	}
+	if repeated(offerings, func(o backstay.CatalogOffering) string { return o.Name }) {
+		all.add("Service names must be unique within a broker")
+	}
+	type place struct{ plan, offering string }
+	seen := map[backstay.ServicePlanID]place{}
+	for _, o := range offerings {
+		for _, p := range o.Plans {
+			if first, ok := seen[p.ID]; ok {
+				all.add("Plan ids must be unique. Unable to register plan with id '%s' (plan name '%s', service name '%s') "+
+					"because it uses the same id as another plan in the catalog (plan name '%s', service name '%s')",
+					p.ID, p.Name, o.Name, first.plan, first.offering)
+			}
+			seen[p.ID] = place{p.Name, o.Name}
+		}
+	}
+}
+
+// repeated tells whether two of the items have the same key, which is not empty.
+func repeated[T any](items []T, key func(T) string) bool {
+	seen := map[string]bool{"": false}
+	for _, item := range items {
+		k := key(item)
+		if seen[k] {
+			return true
+		}
+		seen[k] = k != ""
+	}
+	return false
+}
+
+// checkKnown complains of a catalog that calls something by the name or the id of what the broker has offered before,
+// and what instances have.
+func (m *Market) checkKnown(
+	ctx context.Context, all *complaints, of backstay.ServiceBroker, offerings []backstay.CatalogOffering,
+) error {
+	known, err := m.Store.Offerings(ctx, OfferingFilter{BrokerIDs: []backstay.BrokerID{of.ID}})
+	if err != nil {
+		return err
+	}
+	plans, err := m.Store.Plans(ctx, PlanFilter{BrokerIDs: []backstay.BrokerID{of.ID}})
+	if err != nil {
+		return err
+	}
+	var taken []string
+	for _, old := range known.Items {
+		at := slices.IndexFunc(offerings, func(o backstay.CatalogOffering) bool { return o.Name == old.Name })
+		if at < 0 || offerings[at].ID == old.ServiceID {
+			continue
+		}
+		if held, err := m.held(ctx, plans.Items, old.ID); err != nil {
+			return err
+		} else if held {
+			taken = append(taken, old.Name)
+		}
+	}
+	if len(taken) > 0 {
+		all.add("Service names must be unique within a broker. Services with names [\"%s\"] already exist",
+			strings.Join(taken, `", "`))
+	}
+	checkMoved(all, of, offerings, known.Items, plans.Items)
+	return nil
+}
+
+// held tells whether there are instances of an offering, whose plans are among these.
+func (m *Market) held(ctx context.Context, plans []backstay.Plan, of backstay.OfferingID) (bool, error) {
+	ids := []backstay.PlanID{}
+	for _, p := range plans {
+		if p.OfferingID == of {
+			ids = append(ids, p.ID)
+		}
+	}
+	l, err := m.Store.Instances(ctx, InstanceFilter{PlanIDs: ids, Page: Page{Number: 1, Size: 1}})
+	return len(l.Items) > 0, err
+}
+
+// checkMoved complains of plans with the id of a plan that another offering of the broker has.
+func checkMoved(
+	all *complaints, of backstay.ServiceBroker, offerings []backstay.CatalogOffering, known []backstay.Offering,
+	plans []backstay.Plan,
+) {
+	for _, old := range plans {
+		at := slices.IndexFunc(known, func(o backstay.Offering) bool { return o.ID == old.OfferingID })
+		for _, o := range offerings {
+			for _, p := range o.Plans {
+				if at < 0 || p.ID != old.ServicePlanID || o.ID == known[at].ServiceID {
+					continue
+				}
+				all.add("Plan ids must be unique. Unable to register plan with id '%s' (plan name '%s', service name '%s') "+
+					"because it uses the same id as an existing plan (plan name '%s', service name '%s', broker name '%s')",
+					p.ID, p.Name, o.Name, old.Name, known[at].Name, of.Name)
+			}
+		}
+	}
+}
+
+// The permissions that Cloud Foundry knows of offerings, and what is the most that may be said of one.
+var knownRequires = []string{"syslog_drain", "route_forwarding", "volume_mount"}
+
+const (
+	maxDescription = 10_000
+	maxTags        = 2048
+	maxSchema      = 64 << 10
+)
+
+func checkOffering(c *complaints, o backstay.CatalogOffering) {
+	required(c, "Service id", string(o.ID))
+	required(c, "Service name", o.Name)
+	required(c, "Service description", o.Description)
+	if utf8.RuneCountInString(o.Description) > maxDescription {
+		c.add("Service description may not have more than 10000 characters")
+	}
+	if utf8.RuneCountInString(strings.Join(o.Tags, "")) > maxTags {
+		c.add("Tags for the service %s must be 2048 characters or less.", o.Name)
+	}
+	for _, r := range o.Requires {
+		if !slices.Contains(knownRequires, r) {
+			c.add(`Service "requires" field contains unsupported value "%s"`, r)
+		}
+	}
+	if len(o.Plans) == 0 {
+		c.add("At least one plan is required")
+	}
+	for _, p := range o.Plans {
+		checkPlan(c.about("Plan "+p.Name), p)
+	}
+	for _, id := range doubles(o.Plans, func(p backstay.CatalogPlan) string { return string(p.ID) }) {
+		c.add("Plan ids must be unique. Service %s already has a plan with id '%s'", o.Name, id)
+	}
+	for _, name := range doubles(o.Plans, func(p backstay.CatalogPlan) string { return p.Name }) {
+		c.add("Plan names must be unique within a service. Service %s already has a plan named %s", o.Name, name)
+	}
+}
+
+// doubles are the keys that more than one of the plans has, each once.
+func doubles(plans []backstay.CatalogPlan, key func(backstay.CatalogPlan) string) (all []string) {
+	seen := map[string]int{}
+	for _, p := range plans {
+		k := key(p)
+		if seen[k]++; seen[k] == 2 && k != "" {
+			all = append(all, k)
+		}
+	}
+	return all
+}
+
+func required(c *complaints, what, value string) {
+	if strings.TrimSpace(value) == "" {
+		c.add("%s is required", what)
+	}
+}
+
+// semantic is a version as semver.org has it.
+var semantic = regexp.MustCompile(`^(0|[1-9]\d*)(\.(0|[1-9]\d*)){2}(-[0-9A-Za-z-]+(\.[0-9A-Za-z-]+)*)?` +
+	`(\+[0-9A-Za-z-]+(\.[0-9A-Za-z-]+)*)?$`)
+
+func checkPlan(c *complaints, p backstay.CatalogPlan) {
+	required(c, "Plan id", string(p.ID))
+	required(c, "Plan name", p.Name)
+	required(c, "Plan description", p.Description)
+	if v := p.MaintenanceInfo; v != nil && !semantic.MatchString(v.Version) {
+		c.add("Maintenance info")
+		c.add(`  Maintenance info version must be a Semantic Version, but has value "%s"`, v.Version)
+	}
+	schemas := &complaints{heading: "Schemas"}
+	checkSchema(schemas, "service_instance.create.parameters", p.Schemas.CreateInstance)
+	checkSchema(schemas, "service_instance.update.parameters", p.Schemas.UpdateInstance)
+	checkSchema(schemas, "service_binding.create.parameters", p.Schemas.CreateBinding)
+	c.within = append(c.within, schemas)
+}
+
+// checkSchema complains of what is no schema of parameters: those are an object, and nobody goes and fetches what a
+// schema refers to.
+func checkSchema(c *complaints, where string, raw json.RawMessage) {
+	if len(raw) == 0 || string(raw) == "null" {
+		return
+	}
+	var schema map[string]any
+	if json.Unmarshal(raw, &schema) != nil || schema == nil {
+		c.add("Schemas %s must be a hash, but has value %s", where, clip(string(bytes.TrimSpace(raw))))
+		return
+	}
+	if len(schema) == 0 {
+		return
+	}
+	switch {
+	case len(raw) > maxSchema:
+		c.add("Schema %s is not valid. Must not be larger than 64KB", where)
+	case schema["type"] != "object":
+		c.add(`Schema %s is not valid. must have field "type", with value "object"`, where)
+	}
+	if address := outside(schema); address != "" {
+		c.add("Schema %s is not valid. No external references are allowed: %s", where, clip(address))
+	}
+}
+
+// outside is what a schema refers to that is not within itself; empty if there is nothing.
+func outside(value any) string {
+	switch value := value.(type) {
+	case map[string]any:
+		if ref, ok := value["$ref"].(string); ok && !strings.HasPrefix(ref, "#") {
+			return ref
+		}
+		for _, v := range value {
+			if found := outside(v); found != "" {
+				return found
+			}
+		}
+	case []any:
+		for _, v := range value {
+			if found := outside(v); found != "" {
+				return found
+			}
+		}
+	}
+	return ""
+}
