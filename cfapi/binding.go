@@ -224,17 +224,14 @@ func (s *Server) showBindingParameters(w http.ResponseWriter, r *request) error 
 }
 
 func (s *Server) showBindingDetails(w http.ResponseWriter, r *request) error {
-	c, err := s.Market.Credentials(r.Context(), r.by, bindingID(r))
-	if err != nil {
-		return err
-	}
-	b, err := s.Market.Binding(r.Context(), r.by, bindingID(r))
+	d, err := s.Market.BindingDetails(r.Context(), r.by, bindingID(r))
 	if err != nil {
 		return err
 	}
 	return writeJSON(w, http.StatusOK, struct {
-		Credentials    backstay.Credentials `json:"credentials"`
-		SyslogDrainURL *string              `json:"syslog_drain_url"`
-		VolumeMounts   []struct{}           `json:"volume_mounts"`
-	}{c, orNull(b.SyslogDrainURL), []struct{}{}})
+		Credentials     backstay.Credentials `json:"credentials"`
+		SyslogDrainURL  *string              `json:"syslog_drain_url"`
+		RouteServiceURL string               `json:"route_service_url,omitempty"`
+		VolumeMounts    json.RawMessage      `json:"volume_mounts"`
+	}{d.Credentials, orNull(d.SyslogDrainURL), d.RouteServiceURL, mounts(d.VolumeMounts)})
 }

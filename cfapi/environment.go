@@ -104,7 +104,7 @@ type vcapService struct {
 	Provider       json.RawMessage      `json:"provider,omitempty"`
 	SyslogDrainURL *string              `json:"syslog_drain_url"`
 	Tags           []string             `json:"tags"`
-	VolumeMounts   []struct{}           `json:"volume_mounts"`
+	VolumeMounts   json.RawMessage      `json:"volume_mounts"`
 }
 
 // vcapServices groups bindings by the name of their offering, which user-provided ones share.
@@ -122,7 +122,7 @@ func vcapServices(bound []market.BoundService) map[string][]vcapService {
 			Provider:       json.RawMessage("null"),
 			SyslogDrainURL: orNull(b.Binding.SyslogDrainURL),
 			Tags:           distinct(slices.Concat(b.Offering.Tags, b.Instance.Tags), func(tag string) string { return tag }),
-			VolumeMounts:   []struct{}{},
+			VolumeMounts:   mounts(b.VolumeMounts),
 		}
 		if b.Instance.Type == backstay.UserProvided {
 			v.Label, v.Provider = string(backstay.UserProvided), nil
@@ -133,6 +133,14 @@ func vcapServices(bound []market.BoundService) map[string][]vcapService {
 		services[v.Label] = append(services[v.Label], v)
 	}
 	return services
+}
+
+// mounts is an array also where there are none.
+func mounts(raw json.RawMessage) json.RawMessage {
+	if raw == nil {
+		return json.RawMessage("[]")
+	}
+	return raw
 }
 
 // databaseSchemes are the schemes of databases' addresses, each with the one that frameworks expect

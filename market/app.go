@@ -151,6 +151,11 @@ func (m *Market) boundServices(ctx context.Context, app backstay.AppID) (bound [
 		if err := m.openJSON(credentialsContext(s.Binding.ID), s.Sealed, &s.Credentials); err != nil {
 			return nil, err
 		}
+		var more extras
+		if err := m.openJSON(extrasContext(s.Binding.ID), s.Extras, &more); err != nil {
+			return nil, err
+		}
+		s.RouteServiceURL, s.VolumeMounts = more.RouteServiceURL, more.VolumeMounts
 		bound = append(bound, s.BoundService)
 	}
 	return bound, nil
@@ -230,6 +235,7 @@ func parametersContext(id backstay.InstanceID) string {
 func bindingParametersContext(id backstay.BindingID) string {
 	return "binding/" + string(id) + "/parameters"
 }
+func extrasContext(id backstay.BindingID) string { return "binding/" + string(id) + "/extras" }
 func credentialsContext(id backstay.BindingID) string {
 	return "binding/" + string(id) + "/credentials"
 }

@@ -42,6 +42,9 @@ func (m *Market) CreateBinding(
 	if err := m.admitBind(ctx, j, in, b, n.Parameters); err != nil {
 		return backstay.Binding{}, backstay.Job{}, err
 	}
+	if j.About, err = m.aboutBinding(ctx, b); err != nil {
+		return backstay.Binding{}, backstay.Job{}, err
+	}
 	told["parameters"] = shownParameters(n.Parameters)
 	asked := bindingDetails(b, told)
 	j.Completed = bindingEvent(actor, "create", b, at, asked)
@@ -62,7 +65,7 @@ func (m *Market) admitBind(
 		return backstay.Errorf(backstay.Invalid, "Service plan does not allow bindings.")
 	}
 	if a, ok := from.broker.(backstay.Admitter); ok {
-		return a.AdmitBind(ctx, from.bind(callOf(j), b, parameters))
+		return a.AdmitBind(ctx, from.bind(callOf(j), b, backstay.Context{}, parameters))
 	}
 	return nil
 }
@@ -181,6 +184,33 @@ func (m *Market) Credentials(
 		return nil, err
 	}
 	return c, m.recordRead(ctx, bindingEvent(actor, "show", b, at, bindingDetails(b, nil)))
+}
+
+// extras are what a binding gives besides its credentials and the address of its log drain, as they are sealed.
+type extras struct {
+	RouteServiceURL string
+	VolumeMounts    json.RawMessage
+}
+
+// BindingDetails returns all that a binding gives. It is NotFound until that has been made.
+func (m *Market) BindingDetails(
+	ctx context.Context, actor backstay.Actor, id backstay.BindingID,
+) (d backstay.BindingDetails, err error) {
+	if d.Credentials, err = m.Credentials(ctx, actor, id); err != nil {
+		return d, err
+	}
+	b, err := m.Binding(ctx, actor, id)
+	if err != nil {
+		return d, err
+	}
+	sealed, err := m.Store.BindingExtras(ctx, id)
+	if err != nil {
+		return d, err
+	}
+	var more extras
+	err = m.openJSON(extrasContext(id), sealed, &more)
+	d.SyslogDrainURL, d.RouteServiceURL, d.VolumeMounts = b.SyslogDrainURL, more.RouteServiceURL, more.VolumeMounts
+	return d, err
 }
 
 func (m *Market) credentials(ctx context.Context, id backstay.BindingID) (c backstay.Credentials, err error) {

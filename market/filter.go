@@ -1,6 +1,7 @@
 package market
 
 import (
+	"encoding/json"
 	"log/slog"
 	"time"
 
@@ -274,12 +275,16 @@ type BoundService struct {
 	Plan        backstay.Plan     // none of a user-provided instance
 	Offering    backstay.Offering // likewise
 	Credentials backstay.Credentials
+
+	RouteServiceURL string
+	VolumeMounts    json.RawMessage // an array, or nil
 }
 
-// SealedService is a BoundService whose credentials are sealed still.
+// SealedService is a BoundService whose credentials are sealed still, and what it gives besides them.
 type SealedService struct {
 	BoundService
 	Sealed []byte
+	Extras []byte // nil: nothing
 }
 
 // LogValue is the service without its credentials.
@@ -288,9 +293,10 @@ func (s SealedService) LogValue() slog.Value { return backstay.RedactedValue(s) 
 // BindingAccess is a binding, its sealed credentials (nil until they are made), and the types of the roles that a
 // user has in its space and in its organization.
 type BindingAccess struct {
-	Binding backstay.Binding
-	Sealed  []byte
-	Roles   []string
+	Binding  backstay.Binding
+	BrokerID backstay.BrokerID // whose the instance is; empty for a user-provided one
+	Sealed   []byte
+	Roles    []string
 }
 
 // AppEnvironment is what an app finds in its environment, and where it is.

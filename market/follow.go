@@ -175,9 +175,11 @@ func (m *Market) refreshOnce(ctx context.Context, by backstay.Actor, id backstay
 		return err
 	}
 	call := callFor(backstay.Actor{}, "")
-	last, err := from.broker.LastOperation(ctx, from.lastOperation(call, id, ""))
-	if err != nil {
-		return err
+	last := in.LastOperation
+	if _, ok := from.broker.(backstay.Watcher); ok { // others change nothing of their own accord
+		if last, err = from.broker.LastOperation(ctx, from.lastOperation(call, id, "")); err != nil {
+			return err
+		}
 	}
 	found, err := m.inForce(ctx, from, call, id)
 	if err != nil {

@@ -143,6 +143,7 @@ func (m *Market) acceptInstance(
 		return backstay.Job{}, err
 	}
 	j := m.newJob(actor, createInstance, string(in.ID), backstay.JobPolling)
+	j.About = aboutInstance(from, in.ID)
 	if in.MaintenanceInfo, err = m.admitProvision(ctx, j, in, at, from, n.Parameters); err != nil {
 		return backstay.Job{}, err
 	}

@@ -254,9 +254,13 @@ func (m *Market) askForUpdate(ctx context.Context, j backstay.Job) (asking, erro
 		return asking{}, err
 	}
 	to := target{plan, change.MaintenanceInfo}
-	answer, err := from.broker.Update(ctx, from.update(callOf(j), in, at, to, parameters))
+	r := from.update(callOf(j), in, at, to, parameters)
+	if err := m.named(ctx, &r.Context); err != nil {
+		return asking{}, err
+	}
+	answer, err := from.broker.Update(ctx, r)
 	if err != nil {
 		return asking{}, err
 	}
-	return m.newAsking(ctx, j, from, backstay.Update, answer.Operation, answer.DashboardURL)
+	return m.newAsking(ctx, j, from, backstay.Update, answer.Async, answer.Operation, answer.DashboardURL)
 }

@@ -22,6 +22,8 @@ const (
 	unshareInstance    = "service_instance.unshare"
 	deleteQuota        = "quota.delete"
 	purgeInstance      = "service_instance.purge"
+	endOrphanInstance  = "service_instance.end_orphan"
+	endOrphanBinding   = "service_binding.end_orphan"
 	createBroker       = "service_broker.catalog.synchronize"
 	updateBroker       = "service_broker.update"
 	deleteBroker       = "service_broker.delete"
@@ -30,7 +32,7 @@ const (
 // operations says for each operation which steps a job takes, and how its failure is recorded.
 var operations = map[string]struct {
 	steps func(m *Market, j backstay.Job) []step.Step
-	fail  func(m *Market, ctx context.Context, j backstay.Job) error
+	fail  func(m *Market, ctx context.Context, j backstay.Job, reason error) error
 }{
 	createInstance:     {(*Market).createInstanceSteps, failInstance(backstay.Create)},
 	updateInstance:     {(*Market).updateInstanceSteps, failInstance(backstay.Update)},
@@ -44,6 +46,8 @@ var operations = map[string]struct {
 	unshareInstance:    {(*Market).unshareInstanceSteps, (*Market).failUnshare},
 	deleteQuota:        {(*Market).deleteQuotaSteps, (*Market).failJob},
 	purgeInstance:      {(*Market).purgeInstanceSteps, (*Market).failJob},
+	endOrphanInstance:  {(*Market).orphanSteps, (*Market).failJob},
+	endOrphanBinding:   {(*Market).orphanSteps, (*Market).failJob},
 	createBroker:       {brokerSteps("market.create-broker.recorded"), (*Market).failBroker},
 	updateBroker:       {brokerSteps("market.update-broker.recorded"), (*Market).failBroker},
 	deleteBroker:       {(*Market).deleteBrokerSteps, (*Market).failJob},
@@ -84,7 +88,7 @@ func (m *Market) Work(ctx context.Context, id backstay.JobID, last bool) error {
 		return err
 	}
 	j.State, j.Kind, j.Sentence = backstay.JobFailed, backstay.KindOf(err), backstay.SentenceOf(err)
-	return o.fail(m, ctx, j)
+	return o.fail(m, ctx, j, err)
 }
 
 // retryable tells whether a job that failed with the error is tried again: if the error has no sentence for the
@@ -95,7 +99,7 @@ func retryable(err error) bool {
 }
 
 // failJob records the failure of a job that leaves everything else as it is.
-func (m *Market) failJob(ctx context.Context, j backstay.Job) error {
+func (m *Market) failJob(ctx context.Context, j backstay.Job, _ error) error {
 	return m.Store.FinishJob(ctx, j)
 }
 

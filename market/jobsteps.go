@@ -12,19 +12,20 @@ import (
 // asking is what a job has asked a broker to do with an instance, and what has become of it.
 type asking struct {
 	from    supply
-	last    backstay.LastOperationRequest // with the operation's key; empty: there is nothing to wait for
+	last    backstay.LastOperationRequest // with the operation's key, which may be empty
+	awaits  bool                          // there is an operation to wait for
 	outcome backstay.Operation
 	found   InForce // once the outcome is known to be a success
 }
 
 // newAsking notes what a broker has answered, and keeps the address of its dashboard if it has told one.
 func (m *Market) newAsking(
-	ctx context.Context, j backstay.Job, from supply, t backstay.OperationType, key backstay.OperationKey,
-	dashboard string,
+	ctx context.Context, j backstay.Job, from supply, t backstay.OperationType, async bool,
+	key backstay.OperationKey, dashboard string,
 ) (asking, error) {
 	id := backstay.InstanceID(j.Resource)
 	done := backstay.Operation{Type: t, State: backstay.Succeeded, Description: string(t) + " succeeded"}
-	asked := asking{from: from, last: from.lastOperation(callOf(j), id, key), outcome: done}
+	asked := asking{from: from, last: from.lastOperation(callOf(j), id, key), awaits: async || key != "", outcome: done}
 	if dashboard == "" {
 		return asked, nil
 	}
@@ -33,10 +34,10 @@ func (m *Market) newAsking(
 
 // awaitOutcome waits for the end of what was asked for.
 func (m *Market) awaitOutcome(ctx context.Context, j backstay.Job, a *asking) error {
-	if a.last.Operation == "" {
+	if !a.awaits {
 		return nil
 	}
-	return m.inTime(ctx, a.from, j, func(ctx context.Context) (err error) {
+	return m.inTime(ctx, a.from, j, verbs[a.outcome.Type], func(ctx context.Context) (err error) {
 		a.outcome, err = m.awaitOperation(ctx, a.from, a.last, a.outcome.Type)
 		return err
 	})
@@ -46,20 +47,29 @@ func (m *Market) awaitOutcome(ctx context.Context, j backstay.Job, a *asking) er
 // long.
 const maxPolling = 7 * Day
 
-var errTooLong = backstay.Errorf(backstay.Unavailable,
-	"The service broker has not finished in the time that it has for this.")
+// verbs are what a broker does to an instance, in the words of the specification.
+var verbs = map[backstay.OperationType]string{
+	backstay.Create: "provision", backstay.Update: "update", backstay.Delete: "deprovision",
+}
 
-// inTime waits for a broker, as long as the plan's operations may take (OSB 2.17, "maximum_polling_duration")
-// since the job was accepted. However late it is, the broker is asked once more.
+// errTooLong is why an operation has failed of which the broker has not told the end in time. Cloud Controller says so.
+func errTooLong(verb string) error {
+	return orphaned(backstay.Errorf(backstay.Unavailable,
+		"Service Broker failed to %s within the required time.", verb))
+}
+
+// inTime waits for a broker to do something, as long as the plan's operations may take (OSB 2.17,
+// "maximum_polling_duration") since the job was accepted. However late it is, the broker is asked once more.
 func (m *Market) inTime(
-	ctx context.Context, from supply, j backstay.Job, wait func(context.Context) error,
+	ctx context.Context, from supply, j backstay.Job, verb string, wait func(context.Context) error,
 ) error {
 	left := j.CreatedAt.Add(cmp.Or(from.plan.MaximumPollingDuration, maxPolling)).Sub(m.now())
-	limited, cancel := context.WithTimeoutCause(ctx, max(left, time.Second), errTooLong)
+	tooLong := errTooLong(verb)
+	limited, cancel := context.WithTimeoutCause(ctx, max(left, time.Second), tooLong)
 	defer cancel()
 	err := wait(limited)
-	if err != nil && context.Cause(limited) == errTooLong {
-		return errTooLong
+	if err != nil && context.Cause(limited) == tooLong {
+		return tooLong
 	}
 	return err
 }
@@ -71,7 +81,7 @@ func (m *Market) ending(j backstay.Job, a *asking, operation string) []step.Step
 		{Name: operation + ".awaited", Do: func(ctx context.Context) error { return m.awaitOutcome(ctx, j, a) }},
 		{Name: operation + ".fetched", Do: func(ctx context.Context) (err error) {
 			if a.outcome.State == backstay.Failed {
-				return backstay.Errorf(backstay.Unavailable, "%s", a.outcome.Description)
+				return orphaned(failedAs(a.outcome.Type, a.outcome))
 			}
 			a.found, err = m.inForceAfter(ctx, a.from, j)
 			return err
@@ -127,11 +137,18 @@ func (m *Market) provision(ctx context.Context, j backstay.Job) (asking, error) 
 	if err != nil {
 		return asking{}, err
 	}
-	answer, err := from.broker.Provision(ctx, from.provision(callOf(j), in, at, parameters))
+	r := from.provision(callOf(j), in, at, parameters)
+	if err := m.named(ctx, &r.Context); err != nil {
+		return asking{}, err
+	}
+	if err := m.noteAsked(ctx, j, from.broker); err != nil {
+		return asking{}, err
+	}
+	answer, err := from.broker.Provision(ctx, r)
 	if err != nil {
 		return asking{}, err
 	}
-	return m.newAsking(ctx, j, from, backstay.Create, answer.Operation, answer.DashboardURL)
+	return m.newAsking(ctx, j, from, backstay.Create, answer.Async, answer.Operation, answer.DashboardURL)
 }
 
 // awaitOperation waits until an operation of that type has ended at the broker. What the broker says meanwhile it
@@ -139,34 +156,77 @@ func (m *Market) provision(ctx context.Context, j backstay.Job) (asking, error) 
 func (m *Market) awaitOperation(
 	ctx context.Context, from supply, r backstay.LastOperationRequest, t backstay.OperationType,
 ) (backstay.Operation, error) {
-	op, err := from.broker.LastOperation(ctx, r)
-	for err == nil && op.State == backstay.InProgress {
-		op.Type = t
-		if err := m.Store.ReportInstance(ctx, r.InstanceID, op); err != nil {
-			return op, err
-		}
-		op, err = nextOperation(ctx, from.broker, r, op)
+	next := polling(ctx, func() (backstay.Operation, error) { return from.broker.LastOperation(ctx, r) })
+	if a, ok := from.broker.(backstay.OperationAwaiter); ok {
+		next = func(seen backstay.Operation) (backstay.Operation, error) { return a.AwaitOperation(ctx, r, seen) }
 	}
-	op.Type = t
-	return op, err
+	return follow(ctx, t, next, func(op backstay.Operation) error {
+		return m.Store.ReportInstance(ctx, r.InstanceID, op)
+	})
 }
 
-// pollInterval is how long the market waits before it asks again how an operation comes along, if the broker is no
-// OperationAwaiter.
-const pollInterval = time.Second
+// The pauses between two questions how an operation comes along double from the first to the longest, unless the broker
+// wants a longer one.
+const (
+	firstPause   = time.Second
+	longestPause = 15 * time.Second
+)
 
-func nextOperation(
-	ctx context.Context, b backstay.Broker, r backstay.LastOperationRequest, seen backstay.Operation,
-) (backstay.Operation, error) {
-	if a, ok := b.(backstay.OperationAwaiter); ok {
-		return a.AwaitOperation(ctx, r, seen)
+// asker tells how an operation comes along, when there may be something else to tell than was seen.
+type asker func(seen backstay.Operation) (backstay.Operation, error)
+
+// polling is how a broker is asked that does not tell of changes itself: at once, and then again and again.
+func polling(ctx context.Context, ask func() (backstay.Operation, error)) asker {
+	var pause time.Duration
+	return func(seen backstay.Operation) (backstay.Operation, error) {
+		if err := sleep(ctx, max(pause, seen.RetryAfter)); err != nil {
+			return seen, err
+		}
+		pause = min(max(2*pause, firstPause), longestPause)
+		return ask()
 	}
+}
+
+func sleep(ctx context.Context, d time.Duration) error {
 	select {
-	case <-time.After(pollInterval):
-		return b.LastOperation(ctx, r)
+	case <-time.After(d):
+		return nil
 	case <-ctx.Done():
-		return seen, ctx.Err()
+		return ctx.Err()
 	}
+}
+
+// follow waits until an operation of that type has ended, and reports it meanwhile. A broker that cannot be asked for a
+// while, or answers nonsense, is asked again: that says nothing of how the operation comes along.
+func follow(
+	ctx context.Context, t backstay.OperationType, next asker, report func(backstay.Operation) error,
+) (backstay.Operation, error) {
+	seen := backstay.Operation{Type: t, State: backstay.InProgress}
+	for {
+		op, err := next(seen)
+		op.Type = t
+		switch {
+		case err != nil && !passing(ctx, err):
+			return op, err
+		case err != nil:
+			if err := sleep(ctx, firstPause); err != nil {
+				return seen, err
+			}
+		case op.State != backstay.InProgress:
+			return op, nil
+		default:
+			if err := report(op); err != nil {
+				return op, err
+			}
+			seen = op
+		}
+	}
+}
+
+// passing tells whether what a broker answered when it was asked for an operation says nothing of the operation.
+func passing(ctx context.Context, err error) bool {
+	k := backstay.KindOf(err)
+	return ctx.Err() == nil && k != backstay.NotFound && k != backstay.Internal
 }
 
 func (m *Market) deleteInstanceSteps(j backstay.Job) []step.Step {
@@ -192,10 +252,10 @@ func (m *Market) deprovision(ctx context.Context, from supply, j backstay.Job, i
 		return absentIsFine(err)
 	}
 	last := from.lastOperation(callOf(j), id, answer.Operation)
-	return absentIsFine(m.inTime(ctx, from, j, func(ctx context.Context) error {
+	return absentIsFine(m.inTime(ctx, from, j, verbs[backstay.Delete], func(ctx context.Context) error {
 		op, err := m.awaitOperation(ctx, from, last, backstay.Delete)
 		if err == nil && op.State == backstay.Failed {
-			err = backstay.Errorf(backstay.Unavailable, "%s", op.Description)
+			err = failedAs(backstay.Delete, op)
 		}
 		return err
 	}))
@@ -209,8 +269,11 @@ func absentIsFine(err error) error {
 }
 
 // failInstance records that an operation on an instance failed, with the job's sentence.
-func failInstance(t backstay.OperationType) func(*Market, context.Context, backstay.Job) error {
-	return func(m *Market, ctx context.Context, j backstay.Job) error {
+func failInstance(t backstay.OperationType) func(*Market, context.Context, backstay.Job, error) error {
+	return func(m *Market, ctx context.Context, j backstay.Job, reason error) error {
+		if t == backstay.Create {
+			j.Next, _ = m.orphanOf(ctx, j, reason)
+		}
 		op := backstay.Operation{Type: t, State: backstay.Failed, Description: j.Sentence}
 		err := m.Store.FinishInstance(ctx, backstay.InstanceID(j.Resource), op, InForce{}, j)
 		if backstay.KindOf(err) == backstay.NotFound {

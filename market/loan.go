@@ -34,7 +34,34 @@ func (m *Market) Endpoint(
 	if !ok {
 		return e, backstay.Errorf(backstay.Unsupported, "The credentials name no host and port to connect to.")
 	}
-	return e, nil
+	if _, ours := m.Brokers[a.BrokerID]; ours {
+		return e, nil
+	}
+	return m.allowed(ctx, e)
+}
+
+// allowed returns the endpoint that the credentials of a broker elsewhere name, by its address: whoever runs that broker
+// could have a tunnel lead to any place that our machine reaches, so there is none but into networks that an operator
+// allows.
+func (m *Market) allowed(ctx context.Context, e backstay.Endpoint) (backstay.Endpoint, error) {
+	refused := backstay.Errorf(backstay.Unsupported, "There are no tunnels to where the credentials of this service "+
+		"instance lead: its service broker is not a part of Backstay. An operator allows networks with tunnel-networks.")
+	if len(m.TunnelNetworks) == 0 {
+		return e, refused
+	}
+	addresses, err := net.DefaultResolver.LookupNetIP(ctx, "ip", e.Host)
+	if err != nil {
+		return e, backstay.Wrapf(err, backstay.Unavailable, "The address of the service instance was not found.")
+	}
+	for _, found := range addresses {
+		address := found.Unmap()
+		for _, network := range m.TunnelNetworks {
+			if network.Contains(address) {
+				return backstay.Endpoint{Host: address.String(), Port: e.Port}, nil
+			}
+		}
+	}
+	return e, refused
 }
 
 // endpointIn finds an endpoint in credentials: in the entries that services use for host and port, or in their

@@ -3,6 +3,7 @@ package market
 import (
 	"context"
 	"log/slog"
+	"net/netip"
 	"time"
 
 	"github.com/google/uuid"
@@ -20,6 +21,9 @@ type Market struct {
 	Key     seal.Key // seals parameters, environments and credentials before they reach the Store
 	Log     *slog.Logger
 	Now     func() time.Time // time.Now if nil
+
+	// TunnelNetworks are those to whose addresses tunnels may lead besides instances of our own.
+	TunnelNetworks []netip.Prefix
 
 	// CopyFreely is for an operator, who copies into another space without the consent that everybody else needs.
 	CopyFreely bool

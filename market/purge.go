@@ -120,5 +120,6 @@ func (m *Market) failPurged(ctx context.Context, j backstay.Job) error {
 			return err
 		}
 	}
+	j.Next, _ = m.orphanOf(ctx, j, orphaned(errPurged))
 	return m.Store.FinishJob(ctx, j)
 }

@@ -368,7 +368,7 @@ func (m *Market) registeredCatalog(
 	return offerings, nil
 }
 
-func (m *Market) failBroker(ctx context.Context, j backstay.Job) error {
+func (m *Market) failBroker(ctx context.Context, j backstay.Job, _ error) error {
 	return m.Store.FailBroker(ctx, backstay.BrokerID(j.Resource), j)
 }
 

@@ -194,6 +194,6 @@ func (m *Market) unbindBorrowers(ctx context.Context, j backstay.Job, id backsta
 	})
 }
 
-func (m *Market) failUnshare(ctx context.Context, j backstay.Job) error {
+func (m *Market) failUnshare(ctx context.Context, j backstay.Job, _ error) error {
 	return m.Store.FinishUnshare(ctx, backstay.ShareID(j.Resource), j)
 }

@@ -258,6 +258,10 @@ type BindingStore interface {
 	AcceptBindingDeletion(
 		ctx context.Context, id backstay.BindingID, op backstay.Operation, e backstay.Event, j backstay.Job,
 	) error
+	// KeepBindingExtras keeps what a binding gives besides its credentials: where logs go, and the rest, sealed.
+	KeepBindingExtras(ctx context.Context, id backstay.BindingID, syslogDrainURL string, extras []byte) error
+	// BindingExtras is the sealed rest; nil for none.
+	BindingExtras(ctx context.Context, id backstay.BindingID) (extras []byte, err error)
 	// FinishBinding records the operation's end, with credentials if it succeeded, and the job's.
 	FinishBinding(
 		ctx context.Context, id backstay.BindingID, op backstay.Operation, credentials []byte, j backstay.Job,
@@ -308,8 +312,10 @@ type JobStore interface {
 	Job(ctx context.Context, id backstay.JobID) (backstay.Job, error)
 	// AcceptJob records a job that needs no other row.
 	AcceptJob(ctx context.Context, e backstay.Event, j backstay.Job) error
-	// FinishJob records a job's end and, if it is complete, what the job says is recorded then; so do all
-	// methods that finish a job.
+	// NoteAsked records that a broker is being asked for what a job is about.
+	NoteAsked(ctx context.Context, id backstay.JobID) error
+	// FinishJob records a job's end and, if it is complete, what the job says is recorded then, and accepts the job that
+	// is to follow it; so do all methods that finish a job.
 	FinishJob(ctx context.Context, j backstay.Job) error
 	// Pending tells whether a job of that operation on the resource has not ended yet.
 	Pending(ctx context.Context, operation, resource string) (bool, error)

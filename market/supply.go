@@ -52,10 +52,31 @@ func callFor(actor backstay.Actor, requestID string) backstay.Call {
 // callOf is how a job asks a broker: for whoever asked for the job.
 func callOf(j backstay.Job) backstay.Call { return callFor(j.By, string(j.ID)) }
 
+// contextOf is where an instance is. The names of that place are told to those who cannot look them up.
 func contextOf(in backstay.Instance, at place) backstay.Context {
 	return backstay.Context{
 		Platform: cloudFoundry, OrganizationID: at.organization, SpaceID: at.space, InstanceName: in.Name,
 	}
+}
+
+// contextIn is a space with its organization and the names of both.
+func (m *Market) contextIn(ctx context.Context, space backstay.SpaceID) (backstay.Context, error) {
+	c := backstay.Context{Platform: cloudFoundry, SpaceID: space}
+	spaces, organizations, err := m.Whereabouts(ctx, []backstay.SpaceID{space})
+	for _, s := range spaces {
+		c.SpaceName, c.OrganizationID = s.Name, s.OrganizationID
+	}
+	for _, o := range organizations {
+		c.OrganizationName = o.Name
+	}
+	return c, err
+}
+
+// named adds to a context the names of the place that it has.
+func (m *Market) named(ctx context.Context, c *backstay.Context) error {
+	in, err := m.contextIn(ctx, c.SpaceID)
+	c.SpaceName, c.OrganizationName = in.SpaceName, in.OrganizationName
+	return err
 }
 
 func (s supply) provision(
@@ -87,10 +108,12 @@ func (s supply) lastOperation(
 	}
 }
 
-func (s supply) bind(call backstay.Call, b backstay.Binding, parameters []byte) backstay.BindRequest {
+func (s supply) bind(
+	call backstay.Call, b backstay.Binding, at backstay.Context, parameters []byte,
+) backstay.BindRequest {
 	return backstay.BindRequest{
 		Call: call, InstanceID: b.InstanceID, BindingID: b.ID, ServiceID: s.offering.ServiceID,
-		PlanID: s.plan.ServicePlanID, AppID: b.AppID, Parameters: parameters,
+		PlanID: s.plan.ServicePlanID, AppID: b.AppID, Context: at, Parameters: parameters,
 	}
 }
 

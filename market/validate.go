@@ -21,7 +21,9 @@ type complaints struct {
 	within  []*complaints
 }
 
-func (c *complaints) add(format string, args ...any) { c.own = append(c.own, fmt.Sprintf(format, args...)) }
+func (c *complaints) add(format string, args ...any) {
+	c.own = append(c.own, fmt.Sprintf(format, args...))
+}
 
 func (c *complaints) about(heading string) *complaints {
 	one := &complaints{heading: heading}

@@ -35,7 +35,10 @@ const (
 // unanswered is the error of a request to which no whole answer came.
 func (r request) unanswered(cause error, connected, late bool) error {
 	sentence := brokenOff
+	var forbidden *backstay.Error
 	switch {
+	case errors.As(cause, &forbidden):
+		sentence = forbidden.Sentence
 	case errors.Is(cause, errTooLarge), errors.Is(cause, errEncoded):
 		sentence = invalid + ": " + cause.Error()
 	case late:

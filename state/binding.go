@@ -72,9 +72,22 @@ func (s *Store) BindingSecrets(ctx context.Context,
 	return parameters, credentials, orNotFound(err, "Service credential binding")
 }
 
+func (s *Store) KeepBindingExtras(
+	ctx context.Context, id backstay.BindingID, syslogDrainURL string, extras []byte,
+) error {
+	_, err := s.pool.Exec(ctx, `UPDATE market.bindings SET syslog_drain_url = $2, extras = $3 WHERE id = $1`, id,
+		syslogDrainURL, extras)
+	return err
+}
+
+func (s *Store) BindingExtras(ctx context.Context, id backstay.BindingID) (extras []byte, err error) {
+	err = s.pool.QueryRow(ctx, `SELECT extras FROM market.bindings WHERE id = $1`, id).Scan(&extras)
+	return extras, orNotFound(err, "Service credential binding")
+}
+
 func (s *Store) BoundServices(ctx context.Context, app backstay.AppID) ([]market.SealedService, error) {
-	rows, err := s.pool.Query(ctx, `SELECT b.id, b.type, b.name, b.syslog_drain_url, b.credentials, i.id, i.type, i.name,
-		i.tags,
+	rows, err := s.pool.Query(ctx, `SELECT b.id, b.type, b.name, b.syslog_drain_url, b.credentials, b.extras, i.id, i.type,
+			i.name, i.tags,
 			coalesce(p.id, ''), coalesce(p.name, ''), coalesce(o.id, ''), coalesce(o.name, ''), coalesce(o.tags, '{}')
 		FROM (SELECT DISTINCT ON (instance_id) * FROM market.bindings
 				WHERE app_id = $1 AND type = 'app' AND credentials IS NOT NULL
@@ -87,8 +100,8 @@ func (s *Store) BoundServices(ctx context.Context, app backstay.AppID) ([]market
 	}
 	return pgx.CollectRows(rows, func(r pgx.CollectableRow) (s market.SealedService, err error) {
 		b, i, p, o := &s.Binding, &s.Instance, &s.Plan, &s.Offering
-		err = r.Scan(&b.ID, &b.Type, &b.Name, &b.SyslogDrainURL, &s.Sealed, &i.ID, &i.Type, &i.Name, &i.Tags, &p.ID,
-			&p.Name, &o.ID, &o.Name, &o.Tags)
+		err = r.Scan(&b.ID, &b.Type, &b.Name, &b.SyslogDrainURL, &s.Sealed, &s.Extras, &i.ID, &i.Type, &i.Name,
+			&i.Tags, &p.ID, &p.Name, &o.ID, &o.Name, &o.Tags)
 		b.AppID, b.InstanceID, b.InstanceType = app, i.ID, i.Type
 		return s, err
 	})
@@ -98,9 +111,10 @@ func (s *Store) BindingAccess(
 	ctx context.Context, id backstay.BindingID, user backstay.UserID, viewer *backstay.UserID,
 ) (access market.BindingAccess, err error) {
 	q := query{alias: "b", from: `market.bindings b JOIN market.instances i ON i.id = b.instance_id
+		LEFT JOIN market.plans p ON p.id = i.plan_id LEFT JOIN market.offerings o ON o.id = p.offering_id
 		LEFT JOIN market.apps a ON a.id = b.app_id
 		JOIN market.spaces s ON s.id = coalesce(a.space_id, i.space_id)`}
-	q.columns = `b.id, b.type, b.instance_id, i.type, coalesce(b.app_id, ''), s.id, b.credentials,
+	q.columns = `b.id, b.type, b.instance_id, i.type, coalesce(b.app_id, ''), s.id, b.credentials, coalesce(o.broker_id, ''),
 		ARRAY(SELECT r.type FROM market.roles r WHERE r.user_id = ` + q.arg(user) + `
 			AND (r.space_id = s.id OR r.organization_id = s.organization_id))`
 	whereIn(&q, "b.id", []backstay.BindingID{id})
@@ -108,7 +122,8 @@ func (s *Store) BindingAccess(
 	l, err := selectList(ctx, s, q, market.Order{}, market.Page{},
 		func(r pgx.CollectableRow) (a market.BindingAccess, err error) {
 			b := &a.Binding
-			err = r.Scan(&b.ID, &b.Type, &b.InstanceID, &b.InstanceType, &b.AppID, &b.SpaceID, &a.Sealed, &a.Roles)
+			err = r.Scan(&b.ID, &b.Type, &b.InstanceID, &b.InstanceType, &b.AppID, &b.SpaceID, &a.Sealed, &a.BrokerID,
+				&a.Roles)
 			return a, err
 		})
 	if err == nil && len(l.Items) == 0 {
@@ -212,7 +227,7 @@ func (s *Store) FinishBinding(ctx context.Context, id backstay.BindingID, op bac
 			credentials); err != nil {
 			return err
 		}
-		return finishJob(ctx, tx, j)
+		return s.finishJob(ctx, tx, j)
 	})
 }
 
@@ -221,6 +236,6 @@ func (s *Store) RemoveBinding(ctx context.Context, id backstay.BindingID, e back
 		if err := remove(ctx, tx, e, `DELETE FROM market.bindings WHERE id = $1`, id); err != nil {
 			return err
 		}
-		return completeJob(ctx, tx, j)
+		return s.completeJob(ctx, tx, j)
 	})
 }

@@ -235,7 +235,7 @@ func (s *Store) FinishInstance(
 		if err := reportInstance(ctx, tx, id, op); err != nil {
 			return err
 		}
-		if err := finishJob(ctx, tx, j); err != nil {
+		if err := s.finishJob(ctx, tx, j); err != nil {
 			return err
 		}
 		if err := recordEvents(ctx, tx, events); err != nil {
@@ -254,7 +254,7 @@ func (s *Store) FinishInstance(
 func (s *Store) RemoveInstance(ctx context.Context, id backstay.InstanceID, e backstay.Event,
 	j *backstay.JobID) error {
 	err := s.tx(ctx, func(tx pgx.Tx) error {
-		if err := completeJob(ctx, tx, j); err != nil {
+		if err := s.completeJob(ctx, tx, j); err != nil {
 			return err
 		}
 		if err := recordInstanceEnd(ctx, tx, id); err != nil {

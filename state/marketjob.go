@@ -10,11 +10,13 @@ import (
 	"github.com/backstay/backstay"
 )
 
-const jobColumns = `j.id, j.operation, j.resource, j.actor, j.state, j.kind, j.sentence, j.created_at, j.updated_at`
+const jobColumns = `j.id, j.operation, j.resource, j.actor, j.state, j.kind, j.sentence, j.about,
+	j.asked, j.created_at, j.updated_at`
 
 func scanJob(r pgx.CollectableRow) (j backstay.Job, err error) {
 	var kind string
-	err = r.Scan(&j.ID, &j.Operation, &j.Resource, &j.By, &j.State, &kind, &j.Sentence, &j.CreatedAt, &j.UpdatedAt)
+	err = r.Scan(&j.ID, &j.Operation, &j.Resource, &j.By, &j.State, &kind, &j.Sentence, &j.About,
+		&j.Asked, &j.CreatedAt, &j.UpdatedAt)
 	j.Kind = backstay.KindFromString(kind)
 	return j, err
 }
@@ -40,17 +42,22 @@ func (s *Store) acceptJob(ctx context.Context, tx pgx.Tx, e backstay.Event, j ba
 }
 
 func insertJob(ctx context.Context, tx pgx.Tx, j backstay.Job) error {
-	_, err := tx.Exec(ctx, `INSERT INTO market.jobs (id, operation, resource, actor, state, completed)
-		VALUES ($1, $2, $3, $4, $5, $6)`,
-		j.ID, j.Operation, j.Resource, j.By, j.State, j.Completed)
+	_, err := tx.Exec(ctx, `INSERT INTO market.jobs (id, operation, resource, actor, state, completed, about)
+		VALUES ($1, $2, $3, $4, $5, $6, $7)`,
+		j.ID, j.Operation, j.Resource, j.By, j.State, j.Completed, j.About)
+	return err
+}
+
+func (s *Store) NoteAsked(ctx context.Context, id backstay.JobID) error {
+	_, err := s.pool.Exec(ctx, `UPDATE market.jobs SET asked = true WHERE id = $1`, id)
 	return err
 }
 
 func (s *Store) FinishJob(ctx context.Context, j backstay.Job) error {
-	return s.tx(ctx, func(tx pgx.Tx) error { return finishJob(ctx, tx, j) })
+	return s.tx(ctx, func(tx pgx.Tx) error { return s.finishJob(ctx, tx, j) })
 }
 
-func finishJob(ctx context.Context, tx pgx.Tx, j backstay.Job) error {
+func (s *Store) finishJob(ctx context.Context, tx pgx.Tx, j backstay.Job) error {
 	kind := ""
 	if j.State == backstay.JobFailed {
 		kind = j.Kind.String()
@@ -70,14 +77,19 @@ func finishJob(ctx context.Context, tx pgx.Tx, j backstay.Job) error {
 			return err
 		}
 	}
+	if j.Next != nil {
+		if err := s.acceptJob(ctx, tx, backstay.Event{}, *j.Next); err != nil {
+			return err
+		}
+	}
 	return announce(ctx, tx, jobTopic(j.ID))
 }
 
-func completeJob(ctx context.Context, tx pgx.Tx, id *backstay.JobID) error {
+func (s *Store) completeJob(ctx context.Context, tx pgx.Tx, id *backstay.JobID) error {
 	if id == nil {
 		return nil
 	}
-	return finishJob(ctx, tx, backstay.Job{ID: *id, State: backstay.JobComplete})
+	return s.finishJob(ctx, tx, backstay.Job{ID: *id, State: backstay.JobComplete})
 }
 
 func (s *Store) Pending(ctx context.Context, operation, resource string) (pending bool, err error) {

@@ -69,7 +69,7 @@ func (s *Store) FinishDeleteOrganization(ctx context.Context, id backstay.Organi
 		if err != nil {
 			return err
 		}
-		return completeJob(ctx, tx, &j)
+		return s.completeJob(ctx, tx, &j)
 	})
 }
 

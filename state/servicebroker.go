@@ -125,7 +125,7 @@ func (s *Store) FinishBroker(
 				return err
 			}
 		}
-		return completeJob(ctx, tx, &j)
+		return s.completeJob(ctx, tx, &j)
 	}))
 }
 
@@ -154,7 +154,7 @@ func (s *Store) FailBroker(ctx context.Context, id backstay.BrokerID, j backstay
 		if _, err := tx.Exec(ctx, `UPDATE market.brokers SET change = NULL WHERE id = $1`, id); err != nil {
 			return err
 		}
-		return finishJob(ctx, tx, j)
+		return s.finishJob(ctx, tx, j)
 	})
 }
 
@@ -198,7 +198,7 @@ func (s *Store) RemoveBroker(
 				return err
 			}
 		}
-		return completeJob(ctx, tx, j)
+		return s.completeJob(ctx, tx, j)
 	})
 }
 

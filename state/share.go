@@ -212,6 +212,6 @@ func (s *Store) FinishUnshare(ctx context.Context, id backstay.ShareID, j backst
 		if _, err := tx.Exec(ctx, change, id); err != nil {
 			return err
 		}
-		return finishJob(ctx, tx, j)
+		return s.finishJob(ctx, tx, j)
 	})
 }

@@ -40,7 +40,7 @@ func (c *cli) openBeside(ctx context.Context, cfg *config) (*beside, error) {
 		Offered: catalog, Key: keys.State, Now: time.Now, Log: log, MayCopy: operatorConsents}
 	b := &beside{cli: c, store: store, instances: instances, actor: operator(), market: &market.Market{
 		Store: store, Brokers: market.Brokers{ownBroker.ID: own}, Key: keys.State, Log: log,
-		CopyFreely: true,
+		Open: cfg.registered().Open, CopyFreely: true,
 	}}
 	b.actor.Role = backstay.Administrator
 	return b, nil

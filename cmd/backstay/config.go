@@ -54,6 +54,10 @@ type config struct {
 	kubernetes       cluster
 	keepArgs         []string // the command line of a keeper that goes by the same
 
+	// Where we go for users' sake.
+	tunnelNetworks      []netip.Prefix
+	spaceBrokerNetworks []netip.Prefix // nil: any but those that osb.Reserved tells of
+
 	InForce settings.Values // what all of it was read from; exported as Database is
 }
 

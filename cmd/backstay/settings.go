@@ -145,17 +145,29 @@ func apiSettings() []settings.Setting[config] {
 		Name: "trusted-proxy", Value: "NET,…", Unit: "addresses or networks with commas between them, or a list of them",
 		List: true,
 		Help: "believe what these addresses or networks say in X-Forwarded-For",
-		Read: func(c *config, text string) (err error) {
-			if c.proxies, err = sender.ParsePrefixes(text); err != nil {
-				return errors.New("is not a list of addresses or networks, as in 10.1.2.3,10.2.0.0/16")
-			}
-			return nil
-		},
+		Read: networks(func(c *config) *[]netip.Prefix { return &c.proxies }),
+	}, {
+		Name: "tunnel-networks", Value: "NET,…", Unit: "addresses or networks with commas between them, or a list of them",
+		List: true,
+		Help: "let tunnels of cf conduit lead to these addresses or networks, too",
+		More: "They lead to instances of this Backstay's own, and not to what the credentials of other service brokers " +
+			"name: whoever runs one of those could have them lead anywhere.",
+		Read: networks(func(c *config) *[]netip.Prefix { return &c.tunnelNetworks }),
 	}, {
 		Name: "admin-password-file", Value: "FILE", Unit: "the path of a file",
 		Help: "write the first password of admin to this file, instead of showing it",
 		Read: text(func(c *config) *string { return &c.passwordFile }),
 	}}
+}
+
+// networks reads a list of addresses and networks into a field.
+func networks(field func(*config) *[]netip.Prefix) func(*config, string) error {
+	return func(c *config, text string) (err error) {
+		if *field(c), err = sender.ParsePrefixes(text); err != nil {
+			return errors.New("is not a list of addresses or networks, as in 10.1.2.3,10.2.0.0/16")
+		}
+		return nil
+	}
 }
 
 func endpointSettings() []settings.Setting[config] {
@@ -177,6 +189,14 @@ func offerSettings() []settings.Setting[config] {
 		Name: "catalog", Value: "FILE", Unit: "the path of a file, YAML",
 		Help: "offer what this file says, instead of what is built in",
 		Read: text(func(c *config) *string { return &c.catalog }),
+	}, {
+		Name: "space-broker-networks", Value: "NET,…",
+		Unit:      "addresses or networks with commas between them, or a list of them",
+		List:      true,
+		Help:      "let service brokers that space developers register be in these networks only",
+		More:      "Administrators register those of the whole platform, which may be anywhere.",
+		Otherwise: "any but loopback, link-local and the like, where there are services that trust whoever reaches them",
+		Read:      networks(func(c *config) *[]netip.Prefix { return &c.spaceBrokerNetworks }),
 	}, {
 		Name: "plugins", Value: "DIR", Unit: "the path of a directory",
 		Help:      "where the plugins of cf lie that users can install",

@@ -24,6 +24,7 @@ import (
 	"github.com/backstay/backstay/internal/process"
 	"github.com/backstay/backstay/internal/seal"
 	"github.com/backstay/backstay/market"
+	"github.com/backstay/backstay/osb"
 	"github.com/backstay/backstay/pki"
 	"github.com/backstay/backstay/plugins"
 	"github.com/backstay/backstay/state"
@@ -136,7 +137,10 @@ func (p *platform) build(ctx context.Context, instances *local.Backend) error {
 	p.broker = &broker.Broker{Store: p.store.Broker(), Backends: backends,
 		Certifier: p.given.certifier(authority), Offered: p.given.catalog, Key: key, Now: time.Now, Log: p.log,
 		Restoration: p.restoration()}
-	p.market = &market.Market{Store: p.store, Brokers: market.Brokers{ownBroker.ID: p.broker}, Key: key, Log: p.log}
+	p.market = &market.Market{
+		Store: p.store, Brokers: market.Brokers{ownBroker.ID: p.broker}, Key: key, Log: p.log,
+		Open: p.cfg.registered().Open, TunnelNetworks: p.cfg.tunnelNetworks,
+	}
 	p.tenants = &tenant.Registry{Store: p.store.Tenants(), Broker: p.broker, Now: time.Now, Log: p.log}
 	p.broker.MayCopy = p.market.MayCopy
 	if p.cfg.drills {
@@ -154,6 +158,9 @@ func (p *platform) build(ctx context.Context, instances *local.Backend) error {
 	}
 	return nil
 }
+
+// registered are the brokers that users register.
+func (c *config) registered() *osb.Pool { return &osb.Pool{Networks: c.spaceBrokerNetworks} }
 
 // restoration is that of a platform that has been restored, until all of its instances are back; nil: there is none.
 func (p *platform) restoration() *broker.Restoration {

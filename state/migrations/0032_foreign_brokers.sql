@@ -13,3 +13,12 @@ ALTER TABLE market.plans
     ADD COLUMN space_id text,
     ADD CONSTRAINT plan_of_space CHECK (space_id IS NULL OR NOT public);
 CREATE INDEX ON market.plans (space_id) WHERE space_id IS NOT NULL;
+
+-- What a job is about that its resource does not tell, as which broker an instance was asked of: whoever ends an orphan
+-- finds no instance any more. A broker that was asked, and did not answer before we died, may have made something.
+ALTER TABLE market.jobs
+    ADD COLUMN about jsonb,
+    ADD COLUMN asked boolean NOT NULL DEFAULT false;
+
+-- What a binding gives besides its credentials, sealed: where logs go, where requests go through, which volumes there are.
+ALTER TABLE market.bindings ADD COLUMN extras bytea;
