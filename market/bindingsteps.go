@@ -153,7 +153,7 @@ func (b *binder) await(ctx context.Context) (backstay.Operation, error) {
 			return a.AwaitBindingOperation(ctx, b.last, seen)
 		}
 	}
-	return follow(ctx, b.operation, next, func(backstay.Operation) error { return nil })
+	return follow(ctx, b.operation, next, unreported)
 }
 
 // unbind ends a binding at its broker. When it returns, the broker does not know the binding any more.

@@ -27,11 +27,23 @@ func TestCrash(t *testing.T) {
 				Log: slog.New(slog.NewTextHandler(t.Output(), nil)),
 			}
 			must(t, m.KeepCatalog(t.Context(), markettest.Broker))
+			away := brokertest.NewMemory()
+			away.AsyncBindings = async
+			m.Open = func(backstay.ServiceBroker, backstay.BrokerLogin) (backstay.Broker, error) {
+				return elsewhere{away, away, away}, nil
+			}
 			for _, name := range market.StepNames() {
 				t.Run(name, func(t *testing.T) { (&mortal{Market: m, t: t, last: name}).live(b) })
 			}
 		})
 	}
+}
+
+// elsewhere is a broker that cannot be asked for more than any broker, though it answers at once.
+type elsewhere struct {
+	backstay.Broker
+	backstay.OperationAwaiter
+	backstay.BindingOperationAwaiter
 }
 
 // mortal lives in a market whose jobs nobody does but itself, and dies once.
@@ -80,6 +92,7 @@ func (l *mortal) live(b *brokertest.Memory) {
 	in = l.ofInstance(b, owner, app)
 	l.do(l.PurgeInstance(ctx, admin, in))
 	l.wantGone(b, in)
+	l.ofBroker(owner)
 	l.ofPlace(o, guest, app)
 	if !l.died {
 		l.t.Error("no job came past the step")
@@ -172,6 +185,58 @@ func (l *mortal) wantChangeOnce(in backstay.InstanceID) {
 		!events.Items[1].Actor.Broker || !slices.Equal(used, []string{"Free", "M-dedicated-15"}) {
 		l.t.Errorf("it has plan %s after %d updates, and was used as %q", got.PlanID, len(events.Items), used)
 	}
+}
+
+// ofBroker registers a broker, which is changed, leaves something that nobody knows of, and is deleted.
+func (l *mortal) ofBroker(space backstay.Space) {
+	ctx, admin := l.t.Context(), markettest.Admin
+	login := backstay.BrokerLogin{Username: "platform", Password: "secret"}
+	n := market.NewBroker{Name: l.last, URL: "https://broker.example.org", Login: login}
+	j, err := l.CreateBroker(ctx, admin, n)
+	id := backstay.BrokerID(l.do(j, err))
+	name := "renamed-" + l.last
+	_, j, err = l.UpdateBroker(ctx, admin, id, market.BrokerUpdate{
+		Update: market.Update{Name: &name}, URL: &n.URL, Login: &login,
+	})
+	l.do(j, err)
+	l.ofOrphan(id, space)
+	j, err = l.DeleteBroker(ctx, admin, id)
+	l.do(j, err)
+	if _, err := l.ServiceBroker(ctx, admin, id); backstay.KindOf(err) != backstay.NotFound {
+		l.t.Errorf("the broker is still known: %v", err)
+	}
+}
+
+// ofOrphan has a broker keep an instance and a binding that have failed here, until their jobs end them.
+func (l *mortal) ofOrphan(of backstay.BrokerID, space backstay.Space) {
+	ctx, admin := l.t.Context(), markettest.Admin
+	plans, err := l.Plans(ctx, admin, market.PlanFilter{
+		Names: []string{"Free"}, BrokerIDs: []backstay.BrokerID{of},
+	})
+	must(l.t, err)
+	plan := plans.Items[0]
+	must(l.t, l.SetVisibility(ctx, admin, plan.ID, market.NewVisibility{Type: backstay.PublicPlan}))
+	created, err := l.CreateInstance(ctx, admin, market.NewInstance{Name: "db", SpaceID: space.ID, PlanID: plan.ID})
+	in := backstay.InstanceID(l.do(created, err))
+	b, bound, err := l.CreateBinding(ctx, admin, market.NewBinding{
+		Type: backstay.KeyBinding, Name: "key", InstanceID: in,
+	})
+	l.do(bound, err)
+	for _, j := range []backstay.Job{bound, created} {
+		next := l.OrphanOf(ctx, j)
+		must(l.t, l.Store.AcceptJob(ctx, backstay.Event{}, *next))
+		l.do(*next, nil)
+	}
+	opened, err := l.Open(backstay.ServiceBroker{}, backstay.BrokerLogin{})
+	must(l.t, err)
+	_, err = opened.LastOperation(ctx, backstay.LastOperationRequest{InstanceID: in})
+	if backstay.KindOf(err) != backstay.NotFound {
+		l.t.Errorf("the broker still has the instance: %v", err)
+	}
+	j, err := l.DeleteBinding(ctx, admin, b.ID)
+	l.do(j, err)
+	j, err = l.DeleteInstance(ctx, admin, in)
+	l.do(j, err)
 }
 
 // ofPlace ends an app, a space, a role, a quota and an organization.

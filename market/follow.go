@@ -175,11 +175,9 @@ func (m *Market) refreshOnce(ctx context.Context, by backstay.Actor, id backstay
 		return err
 	}
 	call := callFor(backstay.Actor{}, "")
-	last := in.LastOperation
-	if _, ok := from.broker.(backstay.Watcher); ok { // others change nothing of their own accord
-		if last, err = from.broker.LastOperation(ctx, from.lastOperation(call, id, "")); err != nil {
-			return err
-		}
+	last, err := m.lastTold(ctx, from, call, in)
+	if err != nil {
+		return err
 	}
 	found, err := m.inForce(ctx, from, call, id)
 	if err != nil {
@@ -195,6 +193,18 @@ func (m *Market) refreshOnce(ctx context.Context, by backstay.Actor, id backstay
 		after := retold(now.LastOperation, last)
 		return found, after, changedBy(by, now, at, found, after), nil
 	})
+}
+
+// lastTold is the last operation of an instance as its broker tells it. A broker that does not tell of changes need not
+// know any more how an operation ended: what is recorded stays then.
+func (m *Market) lastTold(
+	ctx context.Context, from supply, call backstay.Call, in backstay.Instance,
+) (backstay.Operation, error) {
+	last, err := from.broker.LastOperation(ctx, from.lastOperation(call, in.ID, ""))
+	if _, ok := from.broker.(backstay.Watcher); err != nil && !ok && passing(ctx, err) {
+		return in.LastOperation, nil
+	}
+	return last, err
 }
 
 func sameOperation(a, b backstay.Operation) bool {

@@ -22,8 +22,7 @@ const (
 	unshareInstance    = "service_instance.unshare"
 	deleteQuota        = "quota.delete"
 	purgeInstance      = "service_instance.purge"
-	endOrphanInstance  = "service_instance.end_orphan"
-	endOrphanBinding   = "service_binding.end_orphan"
+	endOrphan          = "orphan.end"
 	createBroker       = "service_broker.catalog.synchronize"
 	updateBroker       = "service_broker.update"
 	deleteBroker       = "service_broker.delete"
@@ -46,8 +45,7 @@ var operations = map[string]struct {
 	unshareInstance:    {(*Market).unshareInstanceSteps, (*Market).failUnshare},
 	deleteQuota:        {(*Market).deleteQuotaSteps, (*Market).failJob},
 	purgeInstance:      {(*Market).purgeInstanceSteps, (*Market).failJob},
-	endOrphanInstance:  {(*Market).orphanSteps, (*Market).failJob},
-	endOrphanBinding:   {(*Market).orphanSteps, (*Market).failJob},
+	endOrphan:          {(*Market).orphanSteps, (*Market).failJob},
 	createBroker:       {brokerSteps("market.create-broker.recorded"), (*Market).failBroker},
 	updateBroker:       {brokerSteps("market.update-broker.recorded"), (*Market).failBroker},
 	deleteBroker:       {(*Market).deleteBrokerSteps, (*Market).failJob},

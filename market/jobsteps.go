@@ -38,7 +38,7 @@ func (m *Market) awaitOutcome(ctx context.Context, j backstay.Job, a *asking) er
 		return nil
 	}
 	return m.inTime(ctx, a.from, j, verbs[a.outcome.Type], func(ctx context.Context) (err error) {
-		a.outcome, err = m.awaitOperation(ctx, a.from, a.last, a.outcome.Type)
+		a.outcome, err = awaitOperation(ctx, a.from, a.last, a.outcome.Type, m.reported(a.last.InstanceID))
 		return err
 	})
 }
@@ -151,18 +151,26 @@ func (m *Market) provision(ctx context.Context, j backstay.Job) (asking, error) 
 	return m.newAsking(ctx, j, from, backstay.Create, answer.Async, answer.Operation, answer.DashboardURL)
 }
 
-// awaitOperation waits until an operation of that type has ended at the broker. What the broker says meanwhile it
-// records, so that users can follow.
-func (m *Market) awaitOperation(
-	ctx context.Context, from supply, r backstay.LastOperationRequest, t backstay.OperationType,
+// reporter is told what a broker says of an operation that is in progress.
+type reporter func(context.Context, backstay.Operation) error
+
+// reported records what a broker says of an instance, so that users can follow.
+func (m *Market) reported(id backstay.InstanceID) reporter {
+	return func(ctx context.Context, op backstay.Operation) error { return m.Store.ReportInstance(ctx, id, op) }
+}
+
+// unreported is of what users do not know of, or follow in another way.
+func unreported(context.Context, backstay.Operation) error { return nil }
+
+// awaitOperation waits until an operation of that type has ended at the broker.
+func awaitOperation(
+	ctx context.Context, from supply, r backstay.LastOperationRequest, t backstay.OperationType, report reporter,
 ) (backstay.Operation, error) {
 	next := polling(ctx, func() (backstay.Operation, error) { return from.broker.LastOperation(ctx, r) })
 	if a, ok := from.broker.(backstay.OperationAwaiter); ok {
 		next = func(seen backstay.Operation) (backstay.Operation, error) { return a.AwaitOperation(ctx, r, seen) }
 	}
-	return follow(ctx, t, next, func(op backstay.Operation) error {
-		return m.Store.ReportInstance(ctx, r.InstanceID, op)
-	})
+	return follow(ctx, t, next, report)
 }
 
 // The pauses between two questions how an operation comes along double from the first to the longest, unless the broker
@@ -199,7 +207,7 @@ func sleep(ctx context.Context, d time.Duration) error {
 // follow waits until an operation of that type has ended, and reports it meanwhile. A broker that cannot be asked for a
 // while, or answers nonsense, is asked again: that says nothing of how the operation comes along.
 func follow(
-	ctx context.Context, t backstay.OperationType, next asker, report func(backstay.Operation) error,
+	ctx context.Context, t backstay.OperationType, next asker, report reporter,
 ) (backstay.Operation, error) {
 	seen := backstay.Operation{Type: t, State: backstay.InProgress}
 	for {
@@ -215,7 +223,7 @@ func follow(
 		case op.State != backstay.InProgress:
 			return op, nil
 		default:
-			if err := report(op); err != nil {
+			if err := report(ctx, op); err != nil {
 				return op, err
 			}
 			seen = op
@@ -247,13 +255,19 @@ func (m *Market) deleteInstanceSteps(j backstay.Job) []step.Step {
 
 // deprovision ends an instance at its broker. When it returns, the broker does not know the instance any more.
 func (m *Market) deprovision(ctx context.Context, from supply, j backstay.Job, id backstay.InstanceID) error {
+	return m.deprovisionAt(ctx, from, j, id, m.reported(id))
+}
+
+func (m *Market) deprovisionAt(
+	ctx context.Context, from supply, j backstay.Job, id backstay.InstanceID, report reporter,
+) error {
 	answer, err := from.broker.Deprovision(ctx, from.deprovision(callOf(j), id))
 	if err != nil || !answer.Async {
 		return absentIsFine(err)
 	}
 	last := from.lastOperation(callOf(j), id, answer.Operation)
 	return absentIsFine(m.inTime(ctx, from, j, verbs[backstay.Delete], func(ctx context.Context) error {
-		op, err := m.awaitOperation(ctx, from, last, backstay.Delete)
+		op, err := awaitOperation(ctx, from, last, backstay.Delete, report)
 		if err == nil && op.State == backstay.Failed {
 			err = failedAs(backstay.Delete, op)
 		}

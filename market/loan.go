@@ -40,9 +40,9 @@ func (m *Market) Endpoint(
 	return m.allowed(ctx, e)
 }
 
-// allowed returns the endpoint that the credentials of a broker elsewhere name, by its address: whoever runs that broker
-// could have a tunnel lead to any place that our machine reaches, so there is none but into networks that an operator
-// allows.
+// allowed returns the endpoint that the credentials of a broker elsewhere name, by its address: whoever runs that
+// broker could have a tunnel lead to any place that our machine reaches, so there is none but into networks that an
+// operator allows.
 func (m *Market) allowed(ctx context.Context, e backstay.Endpoint) (backstay.Endpoint, error) {
 	refused := backstay.Errorf(backstay.Unsupported, "There are no tunnels to where the credentials of this service "+
 		"instance lead: its service broker is not a part of Backstay. An operator allows networks with tunnel-networks.")

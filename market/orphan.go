@@ -1,6 +1,7 @@
 package market
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -10,8 +11,8 @@ import (
 	"github.com/backstay/backstay/internal/step"
 )
 
-// orphan is what a broker may have made of a request that failed, as it is kept with the job that asks: when the job has
-// failed, there may be no instance any more by which to find the broker (OSB 2.17, "Orphan Mitigation").
+// orphan is what a broker may have made of a request that failed, as it is kept with the job that asks: when the job
+// has failed, there may be no instance any more by which to find the broker (OSB 2.17, "Orphan Mitigation").
 type orphan struct {
 	BrokerID   backstay.BrokerID      `json:"broker_id"`
 	ServiceID  backstay.ServiceID     `json:"service_id"`
@@ -88,11 +89,7 @@ func (m *Market) orphanOf(ctx context.Context, j backstay.Job, reason error) (ne
 	if !j.Asked && !backstay.FailureOf(reason).Orphan {
 		return nil, false
 	}
-	operation, resource := endOrphanInstance, string(o.InstanceID)
-	if o.BindingID != "" {
-		operation, resource = endOrphanBinding, string(o.BindingID)
-	}
-	job := m.newJob(j.By, operation, resource, backstay.JobPolling)
+	job := m.newJob(j.By, endOrphan, cmp.Or(string(o.BindingID), string(o.InstanceID)), backstay.JobPolling)
 	job.Tireless, job.About = true, j.About
 	return &job, false
 }
@@ -104,8 +101,8 @@ func (m *Market) orphanSteps(j backstay.Job) []step.Step {
 	}
 }
 
-// endOrphan ends what a broker may have made, and waits until the broker says that there is none. Whatever is in the way
-// is no reason to give up, but that nobody knows the broker any more.
+// endOrphan ends what a broker may have made, and waits until the broker says that there is none. Whatever is in the
+// way is no reason to give up, but that nobody knows the broker any more.
 func (m *Market) endOrphan(ctx context.Context, j backstay.Job) error {
 	var o orphan
 	if err := json.Unmarshal(j.About, &o); err != nil {
@@ -134,5 +131,5 @@ func (m *Market) endAt(ctx context.Context, b backstay.Broker, j backstay.Job, o
 	if o.BindingID != "" {
 		return m.unbindAt(ctx, from, j, backstay.Binding{ID: o.BindingID, InstanceID: o.InstanceID})
 	}
-	return m.deprovision(ctx, from, j, o.InstanceID)
+	return m.deprovisionAt(ctx, from, j, o.InstanceID, unreported)
 }

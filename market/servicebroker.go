@@ -328,7 +328,7 @@ func (m *Market) synchronize(ctx context.Context, j backstay.Job) error {
 		if err != nil {
 			return err
 		}
-		if offerings, err = m.registeredCatalog(ctx, b, opened); err != nil {
+		if offerings, err = m.registeredCatalog(ctx, b, opened, callOf(j)); err != nil {
 			return err
 		}
 	}
@@ -353,14 +353,11 @@ func (c BrokerChange) applied(b *backstay.ServiceBroker, login []byte) []byte {
 // registeredCatalog is what a broker that somebody has registered offers. It is refused if anything about it is wrong,
 // and nobody sees of it what is new until access is given.
 func (m *Market) registeredCatalog(
-	ctx context.Context, b backstay.ServiceBroker, opened backstay.Broker,
+	ctx context.Context, b backstay.ServiceBroker, opened backstay.Broker, call backstay.Call,
 ) ([]backstay.CatalogOffering, error) {
-	offerings, err := opened.Catalog(ctx)
+	offerings, err := m.soundCatalog(ctx, b, opened, call)
 	if err != nil {
 		return nil, fmt.Errorf("read catalog of broker %s: %w", b.ID, err)
-	}
-	if err := m.checkCatalog(ctx, b, offerings); err != nil {
-		return nil, err
 	}
 	for i := range offerings {
 		offerings[i].Private = true

@@ -49,13 +49,63 @@ func (c *complaints) write(to *strings.Builder, indent string) {
 	}
 }
 
-// checkCatalog refuses a catalog that Cloud Controller would refuse.
-func (m *Market) checkCatalog(
-	ctx context.Context, of backstay.ServiceBroker, offerings []backstay.CatalogOffering,
-) error {
+// complainsOf tells whether something is complained of already, so that it is not called missing besides.
+func (c *complaints) complainsOf(what string) bool {
+	return slices.ContainsFunc(c.own, func(said string) bool { return strings.HasPrefix(said, what+" must be ") })
+}
+
+// at is what is complained of within something, by its number; one that is new if nothing is yet.
+func (c *complaints) at(i int, heading string) *complaints {
+	if i < len(c.within) {
+		return c.within[i]
+	}
+	return c.about(heading)
+}
+
+// rawTeller is a broker that shows its catalog as it was written: only then can all be told that is wrong with it.
+type rawTeller interface {
+	RawCatalog(ctx context.Context, call backstay.Call) (json.RawMessage, error)
+	ParseCatalog(raw json.RawMessage) ([]backstay.CatalogOffering, error)
+}
+
+// soundCatalog is what a broker offers, or the refusal of what Cloud Controller would refuse.
+func (m *Market) soundCatalog(
+	ctx context.Context, of backstay.ServiceBroker, opened backstay.Broker, call backstay.Call,
+) ([]backstay.CatalogOffering, error) {
+	t, ok := opened.(rawTeller)
+	if !ok {
+		offerings, err := opened.Catalog(ctx)
+		if err != nil {
+			return nil, err
+		}
+		return offerings, m.checkCatalog(ctx, &complaints{}, of, offerings)
+	}
+	raw, err := t.RawCatalog(ctx, call)
+	if err != nil {
+		return nil, err
+	}
+	c, err := newRawCatalog(raw)
+	if err != nil {
+		return nil, err
+	}
 	all := &complaints{}
-	for _, o := range offerings {
-		checkOffering(all.about("Service "+o.Name), o)
+	c.complain(all)
+	if raw, err = json.Marshal(c.whole); err != nil {
+		return nil, fmt.Errorf("encode what is right of a catalog: %w", err)
+	}
+	offerings, err := t.ParseCatalog(raw)
+	if err != nil {
+		return nil, err
+	}
+	return offerings, m.checkCatalog(ctx, all, of, offerings)
+}
+
+// checkCatalog adds to what is complained of already, and refuses the catalog if that is anything.
+func (m *Market) checkCatalog(
+	ctx context.Context, all *complaints, of backstay.ServiceBroker, offerings []backstay.CatalogOffering,
+) error {
+	for i, o := range offerings {
+		checkOffering(all.at(i, "Service "+o.Name), o)
 	}
 	if len(offerings) == 0 {
 		all.add("Service broker must provide at least one service")
@@ -195,11 +245,11 @@ func checkOffering(c *complaints, o backstay.CatalogOffering) {
 			c.add(`Service "requires" field contains unsupported value "%s"`, r)
 		}
 	}
-	if len(o.Plans) == 0 {
+	if len(o.Plans) == 0 && !c.complainsOf("Service plans list") {
 		c.add("At least one plan is required")
 	}
-	for _, p := range o.Plans {
-		checkPlan(c.about("Plan "+p.Name), p)
+	for i, p := range o.Plans {
+		checkPlan(c.at(i, "Plan "+p.Name), p)
 	}
 	for _, id := range doubles(o.Plans, func(p backstay.CatalogPlan) string { return string(p.ID) }) {
 		c.add("Plan ids must be unique. Service %s already has a plan with id '%s'", o.Name, id)
@@ -222,7 +272,7 @@ func doubles(plans []backstay.CatalogPlan, key func(backstay.CatalogPlan) string
 }
 
 func required(c *complaints, what, value string) {
-	if strings.TrimSpace(value) == "" {
+	if strings.TrimSpace(value) == "" && !c.complainsOf(what) {
 		c.add("%s is required", what)
 	}
 }
@@ -239,11 +289,10 @@ func checkPlan(c *complaints, p backstay.CatalogPlan) {
 		c.add("Maintenance info")
 		c.add(`  Maintenance info version must be a Semantic Version, but has value "%s"`, v.Version)
 	}
-	schemas := &complaints{heading: "Schemas"}
+	schemas := c.at(0, "Schemas")
 	checkSchema(schemas, "service_instance.create.parameters", p.Schemas.CreateInstance)
 	checkSchema(schemas, "service_instance.update.parameters", p.Schemas.UpdateInstance)
 	checkSchema(schemas, "service_binding.create.parameters", p.Schemas.CreateBinding)
-	c.within = append(c.within, schemas)
 }
 
 // checkSchema complains of what is no schema of parameters: those are an object, and nobody goes and fetches what a

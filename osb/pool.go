@@ -12,8 +12,8 @@ import (
 	"github.com/backstay/backstay"
 )
 
-// Pool opens brokers as they were registered. One that is opened again in the same way keeps its connections. It is safe
-// for concurrent use; its field is set before use.
+// Pool opens brokers as they were registered. One that is opened again in the same way keeps its connections. It is
+// safe for concurrent use; its field is set before use.
 type Pool struct {
 	// Networks are those that a broker of a space may be in; nil: any but those in which this machine has what is not
 	// meant for others (see [Reserved]). The whole platform's brokers are registered by administrators, and may be

@@ -114,7 +114,8 @@ func (s *Store) BindingAccess(
 		LEFT JOIN market.plans p ON p.id = i.plan_id LEFT JOIN market.offerings o ON o.id = p.offering_id
 		LEFT JOIN market.apps a ON a.id = b.app_id
 		JOIN market.spaces s ON s.id = coalesce(a.space_id, i.space_id)`}
-	q.columns = `b.id, b.type, b.instance_id, i.type, coalesce(b.app_id, ''), s.id, b.credentials, coalesce(o.broker_id, ''),
+	q.columns = `b.id, b.type, b.instance_id, i.type, coalesce(b.app_id, ''), s.id, b.credentials,
+		coalesce(o.broker_id, ''),
 		ARRAY(SELECT r.type FROM market.roles r WHERE r.user_id = ` + q.arg(user) + `
 			AND (r.space_id = s.id OR r.organization_id = s.organization_id))`
 	whereIn(&q, "b.id", []backstay.BindingID{id})

@@ -14,7 +14,7 @@ func (s *Store) KeepCatalog(
 	ctx context.Context, from backstay.ServiceBroker, offerings []backstay.CatalogOffering,
 	record func(market.CatalogChange) backstay.Event,
 ) error {
-	return s.tx(ctx, func(tx pgx.Tx) error {
+	err := s.tx(ctx, func(tx pgx.Tx) error {
 		if err := lockCatalogs(ctx, tx); err != nil {
 			return err
 		}
@@ -23,6 +23,10 @@ func (s *Store) KeepCatalog(
 		}
 		return keepCatalog(ctx, tx, from, offerings, record)
 	})
+	if violates(err, "plan_name") {
+		return backstay.Errorf(backstay.Invalid, "The catalog of %s has two plans of one name in an offering.", from.Name)
+	}
+	return err
 }
 
 // lockCatalogs keeps others from changing catalogs: two at once would lock the same rows in different orders, and one
@@ -50,9 +54,7 @@ func keepCatalog(
 		return err
 	}
 	for _, o := range offerings {
-		if err := k.keepOffering(ctx, tx, o); violates(err, "plan_name") {
-			return backstay.Errorf(backstay.Invalid, "The catalog of %s has two plans of one name in an offering.", from.Name)
-		} else if err != nil {
+		if err := k.keepOffering(ctx, tx, o); err != nil {
 			return fmt.Errorf("keep offering %s: %w", o.Name, err)
 		}
 	}
