@@ -67,8 +67,9 @@ func runScript(t *testing.T, script, cf string, at place) {
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
-			"await": await,
-			"gone":  gone,
+			"await":  await,
+			"gone":   gone,
+			"broker": (&elsewhere{t, map[string]*renamed{}}).command,
 		},
 		Condition: func(name string) (bool, error) {
 			switch name {

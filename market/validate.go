@@ -210,7 +210,7 @@ func checkMoved(
 		at := slices.IndexFunc(known, func(o backstay.Offering) bool { return o.ID == old.OfferingID })
 		for _, o := range offerings {
 			for _, p := range o.Plans {
-				if at < 0 || p.ID != old.ServicePlanID || o.ID == known[at].ServiceID {
+				if at < 0 || p.ID != old.ServicePlanID || o.ID == known[at].ServiceID || o.ID == "" {
 					continue
 				}
 				all.add("Plan ids must be unique. Unable to register plan with id '%s' (plan name '%s', service name '%s') "+
