@@ -130,5 +130,8 @@ func (s *Store) RemoveSpace(ctx context.Context, id backstay.SpaceID, e backstay
 	if violates(err, "app_space") || violates(err, "instance_space") {
 		return backstay.Errorf(backstay.InUse, "The space still has apps or service instances.")
 	}
+	if violates(err, "broker_space") {
+		return backstay.Errorf(backstay.InUse, "The space still has service brokers of its own.")
+	}
 	return err
 }
