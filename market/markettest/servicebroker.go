@@ -72,7 +72,8 @@ func aBrokerGoesWithWhatItOffers(t *testing.T, f *fixture) {
 	}
 	for access, want := range map[string]int{"space": 2, "elsewhere": 0} {
 		l, err := f.Plans(ctx, market.PlanFilter{
-			BrokerIDs: []backstay.BrokerID{own.ID}, Access: market.Access{SpaceIDs: []backstay.SpaceID{backstay.SpaceID(access)}},
+			BrokerIDs: []backstay.BrokerID{own.ID},
+			Access:    market.Access{SpaceIDs: []backstay.SpaceID{backstay.SpaceID(access)}},
 		})
 		if err != nil || len(l.Items) != want {
 			t.Errorf("in %s there are %d plans, %v", access, len(l.Items), err)
