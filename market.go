@@ -180,8 +180,8 @@ type Job struct {
 	Tireless  bool   // it is tried for weeks, since nobody else would; not kept
 	Next      *Job   // what is accepted in the moment that this one ends; nil: nothing; not kept
 
-	About json.RawMessage // what else there is to know for it, an object; nil: nothing
-	Asked bool            // a broker has been asked, and may have done something even if it did not answer
+	About     json.RawMessage // what else there is to know for it, an object; nil: nothing
+	Asked     bool            // a broker has been asked, and may have done something even if it did not answer
 	CreatedAt time.Time
 	UpdatedAt time.Time
 }
