@@ -13,8 +13,8 @@ import (
 	"github.com/backstay/backstay/osb/osbtest"
 )
 
-// elsewhere are brokers of a script's own, over HTTP, by their names.
-type elsewhere struct {
+// brokersElsewhere are brokers of a script's own, over HTTP, by their names.
+type brokersElsewhere struct {
 	t       *testing.T
 	brokers map[string]*renamed
 }
@@ -37,7 +37,7 @@ func (b *renamed) Catalog(ctx context.Context) ([]backstay.CatalogOffering, erro
 //
 //	broker start NAME OFFERING   has $NAME be its address, $LOGIN and $SECRET who is served there
 //	broker release NAME VERSION
-func (e *elsewhere) command(ts *testscript.TestScript, neg bool, args []string) {
+func (e *brokersElsewhere) command(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 3 {
 		ts.Fatalf("usage: broker start NAME OFFERING, or broker release NAME VERSION")
 	}

@@ -69,7 +69,7 @@ func runScript(t *testing.T, script, cf string, at place) {
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
 			"await":  await,
 			"gone":   gone,
-			"broker": (&elsewhere{t, map[string]*renamed{}}).command,
+			"broker": (&brokersElsewhere{t, map[string]*renamed{}}).command,
 		},
 		Condition: func(name string) (bool, error) {
 			switch name {
