@@ -92,3 +92,22 @@ func TestPollingWaits(t *testing.T) {
 		t.Errorf("whoever waits no longer hears %v", err)
 	}
 }
+
+// TestTooManyRequests are asked again when the broker wants them.
+func TestTooManyRequests(t *testing.T) {
+	t.Parallel()
+	full := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Retry-After", "1")
+		says(429, "{}")(w, r)
+	})
+	client := osbtest.Ask(t, httptest.NewServer(inTurn(full, full, says(201, "{}"))))
+	if err := provision(t.Context(), client); err != nil {
+		t.Error(err)
+	}
+	client = osbtest.Ask(t, httptest.NewServer(full))
+	client.Timeout = 100 * time.Millisecond
+	if err := provision(t.Context(), client); backstay.KindOf(err) != backstay.Unavailable ||
+		backstay.FailureOf(err).Orphan {
+		t.Errorf("one that is never heard: %v", err)
+	}
+}

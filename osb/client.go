@@ -116,6 +116,9 @@ func (c *Client) ask(ctx context.Context, r request, v any) (answer, error) {
 		GotConn: func(httptrace.GotConnInfo) { connected = true },
 	})
 	a, err := c.send(limited, r)
+	for err == nil && a.status == http.StatusTooManyRequests && a.retryAfter > 0 && wait(limited, a.retryAfter) {
+		a, err = c.send(limited, r) // it was not heard before
+	}
 	switch {
 	case err == nil:
 		return a, r.judge(a, v)
@@ -123,6 +126,14 @@ func (c *Client) ask(ctx context.Context, r request, v any) (answer, error) {
 		return a, fmt.Errorf("ask the broker: %w", context.Cause(ctx))
 	}
 	return a, r.unanswered(err, connected, limited.Err() != nil)
+}
+
+// wait waits for d, if there is time for that, and tells whether there was.
+func wait(ctx context.Context, d time.Duration) bool {
+	if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) < d {
+		return false
+	}
+	return sleep(ctx, d) == nil
 }
 
 func (c *Client) send(ctx context.Context, r request) (a answer, err error) {

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net/http"
 	"sync"
+	"time"
 
 	"code.cloudfoundry.org/brokerapi/v13"
 
@@ -26,33 +27,41 @@ type Handler struct {
 	AsyncBindings bool
 
 	MaxBody backstay.Bytes // the largest request that is read; 1MB if 0
-	AtOnce  int            // how many requests of one name are answered at a time; 32 if 0
 	Log     *slog.Logger
 
-	mu   sync.Mutex
-	busy map[string]int // the requests that are being answered, by name
+	AtOnce   int           // how many requests of one name are answered at a time; 32 if 0
+	Patience time.Duration // how long a further one waits for its turn until it is refused; 10s if 0
+
+	mu    sync.Mutex
+	turns map[string]chan struct{} // that are taken, by name
 }
 
-// enter tells whether another request of that name may be answered now. If so, leave is to be called in the end.
-func (h *Handler) enter(name string) bool {
+// turnsOf is as long as the requests of that name that are being answered, and has room for as many as may be.
+func (h *Handler) turnsOf(name string) chan struct{} {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.busy[name] >= cmp.Or(h.AtOnce, 32) {
-		return false
+	if h.turns[name] == nil {
+		if h.turns == nil {
+			h.turns = map[string]chan struct{}{}
+		}
+		h.turns[name] = make(chan struct{}, cmp.Or(h.AtOnce, 32))
 	}
-	if h.busy == nil {
-		h.busy = map[string]int{}
-	}
-	h.busy[name]++
-	return true
+	return h.turns[name]
 }
 
-func (h *Handler) leave(name string) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.busy[name]--; h.busy[name] == 0 {
-		delete(h.busy, name)
+// takeTurn waits until a request of that name may be answered, and tells whether it may. Then leave is to be called in
+// the end.
+func (h *Handler) takeTurn(ctx context.Context, name string) (leave func(), ok bool) {
+	turns := h.turnsOf(name)
+	patience := time.NewTimer(cmp.Or(h.Patience, 10*time.Second))
+	defer patience.Stop()
+	select {
+	case turns <- struct{}{}:
+		return func() { <-turns }, true
+	case <-patience.C:
+	case <-ctx.Done():
 	}
+	return nil, false
 }
 
 func (h *Handler) maxBody() backstay.Bytes { return cmp.Or(h.MaxBody, backstay.MB) }
@@ -105,12 +114,13 @@ func (h *Handler) admit(next http.Handler) http.Handler {
 			h.fail(w, r, err, http.StatusNotFound)
 			return
 		}
-		if !h.enter(username) {
+		leave, ok := h.takeTurn(r.Context(), username)
+		if !ok {
 			w.Header().Set("Retry-After", "1")
 			refuse(w, http.StatusTooManyRequests, "Too many requests at once: ask again in a moment.")
 			return
 		}
-		defer h.leave(username)
+		defer leave()
 		a := &asking{broker: broker}
 		for _, check := range []func(*http.Request, *asking) *refusal{checkVersion, readCall, checkPath, h.readBody} {
 			if wrong := check(r, a); wrong != nil {

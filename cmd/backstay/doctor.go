@@ -43,7 +43,11 @@ func doctor(ctx context.Context, c *cli, args []string) error {
 	found = append(found, examineState(ctx, cfg)...)
 	found = append(found, examineRepository(ctx, cfg, time.Now()))
 	found = append(found, examineUsers(c.root))
-	found = append(found, examineAPI(cfg.listen, cfg.data), examinePorts(cfg.endpointListen, cfg.ports))
+	found = append(found, examineAddress("API", "listen", cfg.listen, cfg.data))
+	if cfg.osb.listen != "" {
+		found = append(found, examineAddress("API for platforms", osbSetting, cfg.osb.listen, cfg.data))
+	}
+	found = append(found, examinePorts(cfg.endpointListen, cfg.ports))
 	return diagnose(c.stdout, found)
 }
 

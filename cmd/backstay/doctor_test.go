@@ -98,11 +98,11 @@ func TestExamineAPI(t *testing.T) {
 	}
 	defer l.Close()
 	dir := dataDir(t.TempDir())
-	if f := examineAPI(l.Addr().String(), dir); f.level != lacking {
+	if f := examineAddress("API", "listen", l.Addr().String(), dir); f.level != lacking {
 		t.Errorf("a port of somebody else's: %v", f)
 	}
 	startHolder(t, dir.servePID())
-	if f := examineAPI(l.Addr().String(), dir); f.level != good {
+	if f := examineAddress("API", "listen", l.Addr().String(), dir); f.level != good {
 		t.Errorf("a port of ours: %v", f)
 	}
 }

@@ -234,17 +234,18 @@ func examineParents(dir string) finding {
 	}
 }
 
-func examineAPI(listen string, dir dataDir) finding {
+// examineAddress looks whether what a setting names can be listened on.
+func examineAddress(what, setting, listen string, dir dataDir) finding {
 	l, err := net.Listen("tcp", listen)
 	if err == nil {
 		l.Close()
-		return finding{good, "API", listen + " is free", ""}
+		return finding{good, what, listen + " is free", ""}
 	}
 	if pid, _ := process.PIDFileHolder(dir.servePID()); pid != 0 {
-		return finding{good, "API", fmt.Sprintf("%s is in use; backstay serve runs here as process %d", listen, pid), ""}
+		return finding{good, what, fmt.Sprintf("%s is in use; backstay serve runs here as process %d", listen, pid), ""}
 	}
-	return finding{lacking, "API", fmt.Sprintf("%s cannot be had: %v", listen, err),
-		"backstay doctor --listen 127.0.0.1:PORT, with another port"}
+	return finding{lacking, what, fmt.Sprintf("%s cannot be had: %v", listen, err),
+		"backstay doctor --" + setting + " 127.0.0.1:PORT, with another port"}
 }
 
 // examinePorts looks whether databases can have their ports: connections of any process to anywhere
