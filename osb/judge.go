@@ -207,5 +207,5 @@ func shown(words string) string {
 			return -1
 		}
 		return r
-	}, strings.ToValidUTF8(words, "")) + suffix
+	}, strings.TrimSpace(strings.ToValidUTF8(words, ""))) + suffix
 }
