@@ -49,6 +49,7 @@ type place struct {
 	flags    []string          // for serve
 	env      map[string]string // for the script
 	patience time.Duration
+	begin    func(t *testing.T, flags []string) *platform // starts it; nil: as one Backstay
 }
 
 func runScript(t *testing.T, script, cf string, at place) {
@@ -60,7 +61,10 @@ func runScript(t *testing.T, script, cf string, at place) {
 	}
 	standbys := testkit.Dir(t)
 	flags := slices.Concat([]string{"--postgres", installations}, at.flags, serveFlags(t, script, standbys))
-	p := startAt(t, at, flags...)
+	if at.begin == nil {
+		at.begin = func(t *testing.T, flags []string) *platform { return startAt(t, at, flags...) }
+	}
+	p := at.begin(t, flags)
 	port, _ := testkit.Ports(t, 1)
 	testscript.RunT(inTurn{t}, testscript.Params{
 		Files:               []string{script},

@@ -105,6 +105,9 @@ func (m *Market) Lend(
 		return "", nil, err
 	}
 	if err := m.awaitComplete(ctx, j); err != nil {
+		if _, failed := m.DeleteBinding(ctx, actor, b.ID); failed != nil { // nobody will ask for it
+			m.Log.Warn("a key that was not made stays until its time is over", "binding", b.ID, "error", failed)
+		}
 		return "", nil, err
 	}
 	c, err := m.Credentials(ctx, actor, b.ID)
