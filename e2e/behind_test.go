@@ -1,0 +1,83 @@
+package e2e
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/backstay/backstay/internal/testkit"
+)
+
+// backToBack are the journeys of developers with services, which do not care where those come from. Others tell the name
+// of our own broker, or want a refusal before anything is made, which needs a broker in process.
+var backToBack = []string{
+	"apps", "audit", "bindings", "conduit-postgres", "keys", "labels", "mysql", "postgres", "quotas", "redis", "rotate",
+	"settings", "sharing", "wordpress",
+}
+
+// TestJourneysBackToBack runs journeys on a marketplace that offers nothing of its own: what there is comes from another
+// Backstay, over HTTP.
+func TestJourneysBackToBack(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes minutes")
+	}
+	t.Parallel()
+	for _, name := range backToBack {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			runScript(t, name+".txtar", filepath.Join(repository, "bin"), place{begin: func(t *testing.T, flags []string) *platform {
+				return startInFront(t, startBroker(t, flags), flags)
+			}})
+		})
+	}
+}
+
+// startBroker starts the broker of a Backstay, without a marketplace.
+func startBroker(t *testing.T, flags []string) *platform {
+	t.Helper()
+	p := prepare(t, "backstay", flags...)
+	p.args[0] = "broker"
+	p.mustServe()
+	return p
+}
+
+// startInFront starts a marketplace that sells what the broker of another Backstay offers, to whom that does.
+func startInFront(t *testing.T, of *platform, flags []string) *platform {
+	t.Helper()
+	nothing := filepath.Join(testkit.Dir(t), "nothing.yaml")
+	if err := os.WriteFile(nothing, []byte("{currency: GBP, offerings: []}\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if i := slices.Index(flags, "--catalog"); i >= 0 {
+		flags = slices.Delete(slices.Clone(flags), i, i+2)
+	}
+	p := start(t, "backstay", append(slices.Clone(flags), "--catalog", nothing, "--tunnel-networks", "127.0.0.0/8")...)
+	password, err := exec.Command(of.binary, "osb-client", "create", "market", "--data", of.data).Output()
+	if err != nil {
+		t.Fatalf("%v\n%s", err, of.logs())
+	}
+	home := testkit.Dir(t)
+	run := func(args ...string) string {
+		t.Helper()
+		cmd := exec.Command(filepath.Join(repository, "bin", "cf"), args...)
+		cmd.Env = append(os.Environ(), "CF_HOME="+home, "CF_USERNAME=admin", "CF_PASSWORD="+p.password)
+		out, err := cmd.CombinedOutput()
+		if err != nil {
+			t.Fatalf("cf %s: %v\n%s", args[0], err, out)
+		}
+		return string(out)
+	}
+	run("api", p.url)
+	run("auth")
+	run("create-service-broker", "behind", "market", strings.TrimSpace(string(password)), of.url)
+	offered := run("service-access", "-b", "behind")
+	for _, offering := range []string{"postgres", "mysql"} { // which begin open to everybody
+		if strings.Contains(offered, offering+" ") {
+			run("enable-service-access", offering, "-b", "behind")
+		}
+	}
+	return p
+}
