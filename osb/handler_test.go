@@ -158,20 +158,23 @@ func TestCatalog(t *testing.T) {
 // TestRetryAfter is how long a platform is to leave an operation alone, and that the client hears of it.
 func TestRetryAfter(t *testing.T) {
 	t.Parallel()
-	now := time.Now()
 	for _, c := range []struct {
 		op   backstay.Operation
+		age  time.Duration // zero: it is not told
 		want time.Duration
 	}{
-		{backstay.Operation{State: backstay.Succeeded, CreatedAt: now.Add(-time.Hour)}, 0},
-		{backstay.Operation{State: backstay.InProgress}, time.Second},
-		{backstay.Operation{State: backstay.InProgress, CreatedAt: now}, time.Second},
-		{backstay.Operation{State: backstay.InProgress, CreatedAt: now.Add(-42 * time.Second)}, 10 * time.Second},
-		{backstay.Operation{State: backstay.InProgress, CreatedAt: now.Add(-time.Hour)}, 30 * time.Second},
-		{backstay.Operation{State: backstay.InProgress, RetryAfter: 5 * time.Minute}, 5 * time.Minute},
-		{backstay.Operation{State: backstay.InProgress, RetryAfter: 100 * time.Hour}, time.Hour},
-		{backstay.Operation{State: backstay.InProgress, RetryAfter: time.Millisecond}, time.Second},
+		{backstay.Operation{State: backstay.Succeeded}, time.Hour, 0},
+		{backstay.Operation{State: backstay.InProgress}, 0, time.Second},
+		{backstay.Operation{State: backstay.InProgress}, time.Millisecond, time.Second},
+		{backstay.Operation{State: backstay.InProgress}, 40 * time.Second, 10 * time.Second},
+		{backstay.Operation{State: backstay.InProgress}, time.Hour, 30 * time.Second},
+		{backstay.Operation{State: backstay.InProgress, RetryAfter: 5 * time.Minute}, 0, 5 * time.Minute},
+		{backstay.Operation{State: backstay.InProgress, RetryAfter: 100 * time.Hour}, 0, time.Hour},
+		{backstay.Operation{State: backstay.InProgress, RetryAfter: time.Millisecond}, 0, time.Second},
 	} {
+		if c.age != 0 {
+			c.op.CreatedAt = time.Now().Add(-c.age)
+		}
 		client := osbtest.Serve(t, &told{operation: c.op})
 		op, err := client.LastOperation(t.Context(), backstay.LastOperationRequest{InstanceID: "i"})
 		if err != nil || op.RetryAfter != c.want {

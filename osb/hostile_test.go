@@ -267,7 +267,7 @@ func TestHostileBroker(t *testing.T) {
 			client := osbtest.Ask(t, httptest.NewServer(mux))
 			client.MaxAnswer, client.Timeout = 64*backstay.KB, 30*time.Second
 			if strings.Contains(c.sentence, "timed out") {
-				client.Timeout = 100 * time.Millisecond
+				client.Timeout = 500 * time.Millisecond
 			}
 			err := c.call(t.Context(), client)
 			if err == nil || backstay.KindOf(err) != c.kind {
