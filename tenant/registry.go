@@ -130,6 +130,8 @@ func (r *Registry) Open(
 		good |= subtle.ConstantTimeCompare(given, p.Hash)
 	}
 	if err != nil || good == 0 {
+		r.Log.InfoContext(ctx, "a client of the broker was refused for its name or its password", "name", name,
+			"address", address)
 		return nil, errAnonymous
 	}
 	return &view{registry: r, tenant: t, address: address}, nil
