@@ -311,6 +311,33 @@ func (f *foreign) wantNoTunnel(t *testing.T, key backstay.BindingID) {
 	}
 }
 
+// TestASlowBrokerKeepsNobodyWaiting has more instances wait for a broker that never ends what it has begun than jobs can
+// be at work at once: ours are made meanwhile.
+func TestASlowBrokerKeepsNobodyWaiting(t *testing.T) {
+	t.Parallel()
+	f := newForeign(t)
+	_, err := f.UpdateQuota(t.Context(), markettest.Admin, false, backstay.DefaultQuota,
+		market.QuotaUpdate{Limits: map[backstay.Limit]*int64{backstay.ServiceInstances: nil}})
+	must(t, err)
+	f.broker.on("PUT instance", status(202, `{}`))
+	f.broker.on("GET instance/last_operation", func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Retry-After", "60")
+		status(200, `{"state": "in progress"}`)(w, r)
+	})
+	for i := range 210 {
+		_, err := f.CreateInstance(t.Context(), markettest.Admin, market.NewInstance{
+			Name: fmt.Sprint("queue-", i), SpaceID: f.spaces[0].ID, PlanID: f.plan,
+		})
+		must(t, err)
+	}
+	f.awaitCount(t, "PUT instance", 200)
+	begun := time.Now()
+	f.floor.create(t, "ours")
+	if took := time.Since(begun); took > 10*time.Second {
+		t.Errorf("ours took %s", took)
+	}
+}
+
 // TestAKilledRequestLeavesNothing has us die after a broker was asked and before it answered: whatever it answers when it
 // is asked again, it may have made something.
 func TestAKilledRequestLeavesNothing(t *testing.T) {
@@ -372,6 +399,11 @@ func TestWrongCatalogs(t *testing.T) {
 				"Service queue\n" +
 				"  Service \"requires\" field contains unsupported value \"the_moon\"\n" +
 				"  At least one plan is required\n"},
+		"escapes": {`{"services": [{"id": "s", "name": "q\u001b[2J", "description": "a\nb", "bindable": true, "tags": ["\u0000"],
+			"plans": [{"id": "p\u0000", "name": "small", "description": "d"}]}]}`,
+			"Service q[2J\n  Service name must not contain control characters\n" +
+				"  Service tags must not contain control characters\n" +
+				"  Plan small\n    Plan id must not contain control characters\n"},
 		"schemas": {`{"services": [{"id": "s", "name": "q", "description": "d", "bindable": true, "plans": [{"id": "p",
 			"name": "small", "description": "d", "maintenance_info": {"version": "1"}, "schemas": {"service_instance":
 			{"create": {"parameters": {"type": "array"}}, "update": {"parameters": {"type": "object", "properties":

@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 
 	"github.com/backstay/backstay"
@@ -119,7 +120,13 @@ func (m *Market) checkCatalog(
 	}
 	var text strings.Builder
 	all.write(&text, "")
-	return backstay.Errorf(backstay.Invalid, "Service broker catalog is invalid: \n%s", text.String())
+	said := strings.Map(func(r rune) rune { // which names in it are not to bring to anybody's terminal
+		if unicode.IsControl(r) && r != '\n' {
+			return -1
+		}
+		return r
+	}, strings.ToValidUTF8(text.String(), ""))
+	return backstay.Errorf(backstay.Invalid, "Service broker catalog is invalid: \n%s", said)
 }
 
 func checkUnique(all *complaints, offerings []backstay.CatalogOffering) {
@@ -240,6 +247,8 @@ func checkOffering(c *complaints, o backstay.CatalogOffering) {
 	if utf8.RuneCountInString(strings.Join(o.Tags, "")) > maxTags {
 		c.add("Tags for the service %s must be 2048 characters or less.", o.Name)
 	}
+	checkPrintable(c, "Service tags", strings.Join(o.Tags, ""))
+	checkPrintable(c, "Service metadata", o.DocumentationURL)
 	for _, r := range o.Requires {
 		if !slices.Contains(knownRequires, r) {
 			c.add(`Service "requires" field contains unsupported value "%s"`, r)
@@ -271,9 +280,19 @@ func doubles(plans []backstay.CatalogPlan, key func(backstay.CatalogPlan) string
 	return all
 }
 
+// required complains of a text that is missing, and of one that no terminal should be shown.
 func required(c *complaints, what, value string) {
+	checkPrintable(c, what, value)
 	if strings.TrimSpace(value) == "" && !c.complainsOf(what) {
 		c.add("%s is required", what)
+	}
+}
+
+func checkPrintable(c *complaints, what, value string) {
+	if !utf8.ValidString(value) || strings.ContainsFunc(value, func(r rune) bool {
+		return unicode.IsControl(r) && r != '\n' && r != '\t'
+	}) {
+		c.add("%s must not contain control characters", what)
 	}
 }
 

@@ -160,6 +160,7 @@ func (s *Store) jobClient(bookkeeping *pgxpool.Pool, r Runners) (*river.Client[p
 		Queues: map[string]river.QueueConfig{
 			marketQueue: {MaxWorkers: 200},
 			brokerQueue: {MaxWorkers: 200},
+			awayQueue:   {MaxWorkers: 200},
 		},
 	})
 }
@@ -195,6 +196,7 @@ func (w warnings) WithGroup(name string) slog.Handler { return warnings{w.Handle
 const (
 	marketQueue = "market"
 	brokerQueue = "broker"
+	awayQueue   = "away" // market jobs that wait for brokers elsewhere: those that do not answer keep nobody else waiting
 )
 
 func (s *Store) insertMarketJob(ctx context.Context, tx pgx.Tx, j backstay.Job) error {
@@ -202,9 +204,28 @@ func (s *Store) insertMarketJob(ctx context.Context, tx pgx.Tx, j backstay.Job) 
 	if j.Tireless {
 		attempts = math.MaxInt16 // the most that the queue can count: by the minute they last for three weeks
 	}
-	_, err := s.inserts.InsertTx(ctx, tx, marketJob{Job: j.ID},
-		&river.InsertOpts{Queue: marketQueue, MaxAttempts: attempts})
+	queue := marketQueue
+	away, err := waitsAway(ctx, tx, j)
+	if err != nil {
+		return err
+	}
+	if away {
+		queue = awayQueue
+	}
+	_, err = s.inserts.InsertTx(ctx, tx, marketJob{Job: j.ID}, &river.InsertOpts{Queue: queue, MaxAttempts: attempts})
 	return err
+}
+
+// waitsAway tells whether a job is about a broker that somebody has registered, an instance or a binding of one, or what
+// may be left there.
+func waitsAway(ctx context.Context, tx pgx.Tx, j backstay.Job) (away bool, err error) {
+	err = tx.QueryRow(ctx, `SELECT EXISTS (SELECT FROM market.brokers k WHERE k.url <> '' AND (k.id = $1
+			OR k.id = $2::jsonb ->> 'broker_id'
+			OR k.id = (SELECT o.broker_id FROM market.offerings o JOIN market.plans p ON p.offering_id = o.id
+				JOIN market.instances i ON i.plan_id = p.id
+				WHERE i.id = coalesce((SELECT b.instance_id FROM market.bindings b WHERE b.id = $1), $1))))`,
+		j.Resource, j.About).Scan(&away)
+	return away, err
 }
 
 func (s *Store) insertBrokerJob(ctx context.Context, tx pgx.Tx, o broker.Operation) error {
