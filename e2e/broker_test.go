@@ -43,9 +43,10 @@ func (b *renamed) Catalog(ctx context.Context) ([]backstay.CatalogOffering, erro
 //	broker start NAME OFFERING   has $NAME be its address, $LOGIN and $SECRET who is served there
 //	broker release NAME VERSION
 //	broker python NAME PORT      the same as start, with the broker of testdata/openbroker.py
+//	broker java NAME PORT        the same, with that of testdata/springbroker
 func (e *brokersElsewhere) command(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 3 {
-		ts.Fatalf("usage: broker start NAME OFFERING, broker release NAME VERSION, or broker python NAME PORT")
+		ts.Fatalf("usage: broker start NAME OFFERING, broker release NAME VERSION, or broker python|java NAME PORT")
 	}
 	name := args[1]
 	switch args[0] {
@@ -53,7 +54,12 @@ func (e *brokersElsewhere) command(ts *testscript.TestScript, neg bool, args []s
 		e.brokers[name].Release(args[2])
 		return
 	case "python":
-		startPython(ts, name, args[2])
+		startProgram(ts, name, args[2], filepath.Join(ts.Getenv("CLIENTS"), "openbroker", "bin", "python"), "-B",
+			filepath.Join(testdata, "openbroker.py"), args[2])
+		return
+	case "java":
+		startProgram(ts, name, args[2], "java", "-jar", filepath.Join(os.Getenv(springVariable), "queues.jar"),
+			"--server.address=127.0.0.1", "--server.port="+args[2])
 		return
 	}
 	b := &renamed{brokertest.NewMemory(), args[2]}
@@ -70,10 +76,24 @@ func tell(ts *testscript.TestScript, name, url, login, secret string) {
 	ts.Setenv("SECRET", secret)
 }
 
-// startPython starts a broker that is written with a library of PyPI, and waits until it answers.
-func startPython(ts *testscript.TestScript, name, port string) {
-	cmd := exec.Command(filepath.Join(ts.Getenv("CLIENTS"), "openbroker", "bin", "python"), "-B",
-		filepath.Join(testdata, "openbroker.py"), port)
+// springVariable names the directory with the broker that scripts/other-broker has built.
+const springVariable = "BACKSTAY_TEST_SPRING"
+
+// needsSpring skips a script that says so where that broker is not.
+func needsSpring(t *testing.T, script string) {
+	t.Helper()
+	text, err := os.ReadFile(script)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if strings.HasPrefix(string(text), "# needs spring\n") && os.Getenv(springVariable) == "" {
+		t.Skipf("%s names no directory with a broker of Spring: make test-other does", springVariable)
+	}
+}
+
+// startProgram starts a broker that is written with somebody else's library, and waits until it answers at that port.
+func startProgram(ts *testscript.TestScript, name, port, program string, args ...string) {
+	cmd := exec.Command(program, args...)
 	cmd.Stderr = os.Stderr
 	ts.Check(cmd.Start())
 	ts.Defer(func() {

@@ -53,6 +53,7 @@ type place struct {
 }
 
 func runScript(t *testing.T, script, cf string, at place) {
+	needsSpring(t, script)
 	installations := movablePostgres(t)
 	addPostgres(t, script, installations)
 	upgrade := twoBuilds(t, script)

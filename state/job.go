@@ -216,8 +216,8 @@ func (s *Store) insertMarketJob(ctx context.Context, tx pgx.Tx, j backstay.Job) 
 	return err
 }
 
-// waitsAway tells whether a job is about a broker that somebody has registered, an instance or a binding of one, or what
-// may be left there.
+// waitsAway tells whether a job is about a broker that somebody has registered, an instance or a binding of one, or
+// what may be left there.
 func waitsAway(ctx context.Context, tx pgx.Tx, j backstay.Job) (away bool, err error) {
 	err = tx.QueryRow(ctx, `SELECT EXISTS (SELECT FROM market.brokers k WHERE k.url <> '' AND (k.id = $1
 			OR k.id = $2::jsonb ->> 'broker_id'
