@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"code.cloudfoundry.org/brokerapi/v13"
+	"code.cloudfoundry.org/brokerapi/v13/domain"
+	"code.cloudfoundry.org/brokerapi/v13/domain/apiresponses"
 	"code.cloudfoundry.org/brokerapi/v13/fakes"
 
 	"github.com/backstay/backstay"
@@ -21,7 +23,7 @@ type cassandra struct {
 }
 
 // Services are the fake's, with a version of the plan, which the specification wants.
-func (c *cassandra) Services(ctx context.Context) ([]brokerapi.Service, error) {
+func (c *cassandra) Services(ctx context.Context) ([]domain.Service, error) {
 	all, err := c.FakeAsyncOnlyServiceBroker.Services(ctx)
 	all[0].Plans[0].MaintenanceInfo.Version = "1.2.3"
 	return all, err
@@ -31,8 +33,8 @@ func (c *cassandra) Services(ctx context.Context) ([]brokerapi.Service, error) {
 func TestBrokerOfBrokerAPI(t *testing.T) {
 	t.Parallel()
 	c := &cassandra{fakes.FakeAsyncOnlyServiceBroker{FakeServiceBroker: fakes.FakeServiceBroker{
-		ProvisionedInstances: map[string]brokerapi.ProvisionDetails{}, BoundBindings: map[string]brokerapi.BindDetails{},
-		InstanceLimit: 1, ServiceID: "service", PlanID: "plan", LastOperationState: brokerapi.Succeeded,
+		ProvisionedInstances: map[string]domain.ProvisionDetails{}, BoundBindings: map[string]domain.BindDetails{},
+		InstanceLimit: 1, ServiceID: "service", PlanID: "plan", LastOperationState: domain.Succeeded,
 		LastOperationDescription: "it is there", DashboardURL: "https://cassandra.example.org",
 	}}}
 	login := brokerapi.BrokerCredentials{Username: "platform", Password: "secret"}
@@ -72,7 +74,7 @@ func TestBrokerOfBrokerAPI(t *testing.T) {
 	j, err := f.DeleteBinding(ctx, admin, l.Items[0].ID)
 	must(t, err)
 	f.must(t, f.ended(t, j))
-	c.LastOperationError = brokerapi.ErrInstanceDoesNotExist // as it is of one that has been ended
+	c.LastOperationError = apiresponses.ErrInstanceDoesNotExist // as it is of one that has been ended
 	j, err = f.DeleteInstance(ctx, admin, in)
 	must(t, err)
 	f.must(t, f.ended(t, j))
