@@ -180,6 +180,33 @@ func TestLimit(t *testing.T) {
 	must(t, err)
 }
 
+// TestAnInstanceStaysItsClients although its client asks about it before the broker knows it, and is told that there is
+// none.
+func TestAnInstanceStaysItsClients(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	c := h.client(t, "platform", 10)
+	r := brokertest.NewRequest(t, c)
+	h.Broker = meanwhile{h.memory, func() {
+		_, err := c.LastOperation(t.Context(), backstay.LastOperationRequest{InstanceID: r.InstanceID})
+		wantKind(t, err, backstay.NotFound)
+	}}
+	_, err := c.Provision(t.Context(), r)
+	must(t, err)
+	h.only(t)
+}
+
+// meanwhile is a broker that something is asked before it takes an instance.
+type meanwhile struct {
+	*brokertest.Memory
+	ask func()
+}
+
+func (m meanwhile) Provision(ctx context.Context, r backstay.ProvisionRequest) (backstay.Provisioned, error) {
+	m.ask()
+	return m.Memory.Provision(ctx, r)
+}
+
 // only is the broker's id of the one instance that there is.
 func (h *house) only(t testing.TB) backstay.InstanceID {
 	t.Helper()

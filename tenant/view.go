@@ -164,14 +164,29 @@ func (v *view) provisionSteps(r, asked backstay.ProvisionRequest, answer *backst
 			*answer, err = v.broker().Provision(ctx, asked)
 			return err
 		}},
+		{Name: "tenant.provision.kept", Do: func(ctx context.Context) error { return v.keepClaim(ctx, r, asked) }},
+	}
+}
+
+// keepClaim records once more whose an instance is that the broker knows by now: whoever asked for it meanwhile was
+// told that there is none, and took the note away.
+func (v *view) keepClaim(ctx context.Context, r, asked backstay.ProvisionRequest) error {
+	err := v.registry.Store.Claim(ctx, v.newClaim(r, asked), backstay.Event{})
+	if backstay.KindOf(err) == backstay.Unavailable {
+		return nil // another one has its place meanwhile; it was granted, and is seen all the same
+	}
+	return err
+}
+
+func (v *view) newClaim(r, asked backstay.ProvisionRequest) Claim {
+	return Claim{
+		Tenant: v.tenant.ID, InstanceID: asked.InstanceID, ExternalID: string(r.InstanceID), CreatedAt: v.registry.Now(),
 	}
 }
 
 // claim records that the client asks for an instance. If it has too many, those that have ended are looked for first.
 func (v *view) claim(ctx context.Context, r, asked backstay.ProvisionRequest) error {
-	c := Claim{
-		Tenant: v.tenant.ID, InstanceID: asked.InstanceID, ExternalID: string(r.InstanceID), CreatedAt: v.registry.Now(),
-	}
+	c := v.newClaim(r, asked)
 	e := v.instanceEvent("create", r.Call, r.InstanceID, r.Context, details{"service_plan": r.PlanID})
 	err := v.registry.Store.Claim(ctx, c, e)
 	if backstay.KindOf(err) != backstay.Unavailable {
