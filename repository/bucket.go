@@ -105,6 +105,21 @@ func (b bucket) any(ctx context.Context) (bool, error) {
 	return false, ctx.Err()
 }
 
+func (b bucket) words(ctx context.Context) (words []string, err error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	for o := range b.client.Client.ListObjects(ctx, b.store.Bucket, minio.ListObjectsOptions{Prefix: b.prefix}) {
+		if o.Err != nil {
+			return nil, b.trouble(ctx, o.Err)
+		}
+		word, parted := strings.CutSuffix(strings.TrimPrefix(o.Key, b.prefix), "/")
+		if parted && wordy.MatchString(word) {
+			words = append(words, word)
+		}
+	}
+	return words, ctx.Err()
+}
+
 // remove asks for each object by itself: not all stores know how to remove many at once.
 func (b bucket) remove(ctx context.Context, names []string) error {
 	for _, name := range names {

@@ -203,3 +203,19 @@ func (r reads) Read(p []byte) (int, error) {
 }
 
 func (r reads) Close() error { return r.from.Close() }
+
+func (d directory) words(context.Context) (words []string, err error) {
+	if err := d.there(); err != nil {
+		return nil, err
+	}
+	entries, err := os.ReadDir(d.path())
+	for _, e := range entries {
+		if e.IsDir() && wordy.MatchString(e.Name()) {
+			words = append(words, e.Name())
+		}
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		err = nil
+	}
+	return words, d.trouble(err)
+}

@@ -50,6 +50,8 @@ type place interface {
 	sweep(ctx context.Context, before time.Time) error
 	// any tells whether there is any object.
 	any(ctx context.Context) (bool, error)
+	// words are the first ones of the names of objects that have more than one.
+	words(ctx context.Context) ([]string, error)
 	// name is what operators call it.
 	name() string
 }
