@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"log/slog"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -34,9 +35,13 @@ type Backend struct {
 	avoided   map[int]bool // that others in the cluster have, as was seen
 	mu        sync.Mutex
 	instances map[backstay.InstanceID]*instance
+	left      legacies
 }
 
 var _ backend.Backend = (*Backend)(nil)
+
+// LogValue is the Config's.
+func (b *Backend) LogValue() slog.Value { return b.Config.LogValue() }
 
 // New returns a Backend that does nothing before Run.
 func New(c Config) *Backend {
@@ -46,6 +51,7 @@ func New(c Config) *Backend {
 	}
 	b := &Backend{Config: c, ctx: context.Background(), loaded: make(chan struct{}),
 		avoided: map[int]bool{}, instances: map[backstay.InstanceID]*instance{}}
+	b.left.all, b.left.known = map[backstay.InstanceID]left{}, make(chan struct{})
 	b.views = map[schema.GroupVersionResource]watched{
 		clusters: b.watch(clusters, managedBy+"="+manager), secrets: b.watch(secrets, instanceLabel),
 		services: b.watch(services, instanceLabel), policies: b.watch(policies, instanceLabel),
@@ -72,6 +78,9 @@ func (b *Backend) Run(ctx context.Context) error {
 		return nil // ctx has ended
 	}
 	close(b.loaded)
+	if b.Repository != nil {
+		b.all.Go(func() { b.keepLeft(ctx) })
+	}
 	<-ctx.Done()
 	return nil
 }
@@ -115,6 +124,7 @@ func (in *instance) start(r record) {
 	}
 	in.tell(st)
 	in.b.all.Go(func() { in.run(in.b.ctx) })
+	in.b.all.Go(func() { in.attend(in.b.ctx) })
 }
 
 // begin counts another run in the cluster.

@@ -24,12 +24,16 @@ type Config struct {
 	Images            []Image // the newest first
 	StorageClass      string
 	Exposure          Exposure
+	Repository        *Repository // of backups; nil: none are taken
 	// Dial opens a connection from here to an instance's endpoint, or to a service inside the cluster where it has
 	// none; nil: as the operating system does.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 	Now  func() time.Time
 	Log  *slog.Logger
 }
+
+// LogValue is no more than where instances lie: the repository has a secret key.
+func (c Config) LogValue() slog.Value { return slog.StringValue(c.Namespace) }
 
 // Image is a version of an engine that instances can have.
 type Image struct {

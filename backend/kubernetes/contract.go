@@ -31,6 +31,7 @@ func (b *Backend) Inventory(ctx context.Context) (backend.Inventory, error) {
 		its := image.installation()
 		v := backend.EngineVersion{
 			Engine: image.Engine, Product: its.Product, Version: its.Version, FullVersion: its.FullVersion, Nodes: mostNodes,
+			RestorePoints: b.restorePoints(image),
 		}
 		if t, ok := b.Engines[image.Engine].(engine.Tunable); ok {
 			v.Settings = t.Tuning(its).Schema()
@@ -110,6 +111,9 @@ func (b *Backend) grows(ctx context.Context) bool {
 // acceptable refuses what Apply refuses.
 func (b *Backend) acceptable(ctx context.Context, in *instance, r record, s backend.Spec) error {
 	if err := b.refusal(s); err != nil {
+		return err
+	}
+	if err := b.checkOrigin(ctx, r, s); err != nil {
 		return err
 	}
 	grows := r.Reached != nil && s.Size.Storage > r.Reached.Size.Storage && b.grows(ctx)
@@ -239,6 +243,7 @@ func (in *instance) accept(ctx context.Context, s backend.Spec) (gone bool, err 
 	}
 	in.tell(st)
 	in.wake()
+	in.poke()
 	return false, nil
 }
 

@@ -12,7 +12,12 @@ import (
 // dismantle ends what an instance consists of, step by step: the Cluster first, with which the operator's objects and
 // the data go, then ours, and the record when nothing else is left. Each step may have been done before.
 func (in *instance) dismantle(ctx context.Context, r record) time.Duration {
-	in.tell(situation{record: r, view: in.b.view(in.id), endpoint: in.b.endpoint(r)}.status())
+	st := situation{record: r, view: in.b.view(in.id), endpoint: in.b.endpoint(r)}.status()
+	st.Message = in.parting(r, st.Message)
+	in.tell(st)
+	if done, err := in.part(ctx, r); !done {
+		return in.owesLast(r, err)
+	}
 	left, err := in.b.takeDown(ctx, r)
 	if err == nil && left == 0 {
 		err = in.forget(ctx)
@@ -29,25 +34,17 @@ func (in *instance) dismantle(ctx context.Context, r record) time.Duration {
 
 // takeDown removes what there is but the record, and tells how much of it is still there.
 func (b *Backend) takeDown(ctx context.Context, r record) (left int, err error) {
-	name := nameOf(r.Spec.Instance)
-	if err := b.remove(ctx, clusters, name); err != nil {
-		return 0, err
+	if left, err = b.emptyCluster(ctx, nameOf(r.Spec.Instance)); err != nil || left > 0 {
+		return left, err
 	}
-	cluster, err := b.get(ctx, clusters, name)
-	if err != nil || cluster != nil {
-		return 1, err
+	if left, err = b.takeProof(ctx, r.Spec.Instance); err != nil || left > 0 {
+		return left, err
 	}
-	for _, resource := range []schema.GroupVersionResource{pods, claims, services, secrets} {
-		its, err := b.list(ctx, resource, clusterLabel+"="+name)
-		if err != nil {
-			return 0, err
-		}
-		left += len(its)
+	resources := []schema.GroupVersionResource{services, secrets, policies}
+	if len(r.Keeping.Lines) > 0 { // else there may be no right to
+		resources = append(resources, backups)
 	}
-	if left > 0 {
-		return left, nil
-	}
-	for _, resource := range []schema.GroupVersionResource{services, secrets, policies} {
+	for _, resource := range resources {
 		ours, err := b.list(ctx, resource, instanceLabel+"="+string(r.Spec.Instance))
 		if err != nil {
 			return 0, err

@@ -19,9 +19,12 @@ type instance struct {
 	b     *Backend
 	id    backstay.InstanceID
 	awake chan struct{}
+	poked chan struct{} // wakes the custodian of the backups
 	users sync.Mutex
 
-	write sync.Mutex // held by whoever changes the record
+	custody custody
+	proving sync.Mutex // held by who tries a backup
+	write   sync.Mutex // held by whoever changes the record
 
 	mu      sync.Mutex // guards what follows
 	held    *unstructured.Unstructured
@@ -35,11 +38,13 @@ type instance struct {
 	tended     string    // see engine.Tender
 	protected  time.Time // since when it is, as far as was seen
 	silent     time.Time // since when it does not answer
+	last       string    // why there is no last backup yet, of an instance that is being removed
 	fights     map[string]*fight
 }
 
 func newInstance(b *Backend, id backstay.InstanceID) *instance {
-	return &instance{b: b, id: id, awake: make(chan struct{}, 1), changed: make(chan struct{})}
+	return &instance{b: b, id: id, awake: make(chan struct{}, 1), poked: make(chan struct{}, 1),
+		changed: make(chan struct{})}
 }
 
 func (in *instance) wake() {

@@ -14,6 +14,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/rest"
 
 	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/backend"
@@ -39,7 +40,7 @@ func newLab(t *testing.T) lab {
 	t.Helper()
 	cluster := kubetest.Shared(t)
 	cfg := cluster.Config()
-	cfg.QPS, cfg.Burst = 200, 400
+	cfg.QPS, cfg.Burst, cfg.WarningHandler = 200, 400, rest.NoWarnings{}
 	client, err := dynamic.NewForConfig(cfg)
 	if err != nil {
 		t.Fatal(err)

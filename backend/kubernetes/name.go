@@ -24,6 +24,7 @@ var (
 	services    = schema.GroupVersionResource{Version: "v1", Resource: "services"}
 	pods        = schema.GroupVersionResource{Version: "v1", Resource: "pods"}
 	claims      = schema.GroupVersionResource{Version: "v1", Resource: "persistentvolumeclaims"}
+	backups     = schema.GroupVersionResource{Group: "postgresql.cnpg.io", Version: "v1", Resource: "backups"}
 	configMaps  = schema.GroupVersionResource{Version: "v1", Resource: "configmaps"}
 	nodes       = schema.GroupVersionResource{Version: "v1", Resource: "nodes"}
 	policies    = schema.GroupVersionResource{Group: "networking.k8s.io", Version: "v1", Resource: "networkpolicies"}
@@ -33,7 +34,7 @@ var (
 
 // kinds are what an instance consists of that we apply, by their kind.
 var kinds = map[string]schema.GroupVersionResource{
-	"Cluster": clusters, "Secret": secrets, "Service": services, "NetworkPolicy": policies,
+	"Cluster": clusters, "Backup": backups, "Secret": secrets, "Service": services, "NetworkPolicy": policies,
 }
 
 // usable matches the ids from which names of Kubernetes can be made: a Cluster's is at most 50 long, and ours has a

@@ -23,6 +23,9 @@ type wish struct {
 	spread       bool           // see record
 	restarts     int64          // see record
 	port         int            // see record; 0: the service inside the cluster is all there is
+	repository   *Repository
+	line         string  // of the archive
+	bring        *origin // see record
 }
 
 // objects are what an instance consists of, in the order in which they are to be there. The record is not among them.
@@ -30,6 +33,9 @@ func (w wish) objects() []*unstructured.Unstructured {
 	all := []*unstructured.Unstructured{w.policy()}
 	if !w.spec.Private {
 		all = append(all, w.certificate(), w.authority())
+	}
+	if w.stores() {
+		all = append(all, w.opener())
 	}
 	all = append(all, w.cluster())
 	if w.port > 0 && !w.spec.Private {
@@ -119,11 +125,6 @@ func (w wish) cluster() *unstructured.Unstructured {
 			},
 			"readiness": map[string]any{"periodSeconds": int64(1)},
 		},
-		"bootstrap": map[string]any{"initdb": map[string]any{
-			// The operator insists on a database and an owner. Nobody uses them: see the engine's Establish.
-			"database": manager, "owner": manager, "encoding": "UTF8", "localeCollate": "C", "localeCType": "C",
-			"dataChecksums": true,
-		}},
 		"storage":    w.storage(),
 		"resources":  w.resources(),
 		"affinity":   w.affinity(),
@@ -136,6 +137,8 @@ func (w wish) cluster() *unstructured.Unstructured {
 			"serverTLSSecret": nameOf(s.Instance) + "-tls", "serverCASecret": nameOf(s.Instance) + "-authority",
 		}
 	}
+	w.begin(spec)
+	w.archive(spec)
 	o.Object["spec"] = spec
 	return o
 }

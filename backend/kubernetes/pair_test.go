@@ -199,7 +199,7 @@ func (w *writer) wantAll(t *testing.T) {
 
 func removed(t *testing.T, b *kubernetes.Backend, id backstay.InstanceID) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 4*time.Minute) // a last backup is taken
 	defer cancel()
 	err := b.Remove(ctx, id)
 	for revision := int64(0); err == nil; {

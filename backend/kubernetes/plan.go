@@ -38,16 +38,14 @@ func (c *Config) refusal(s backend.Spec) error {
 		return refuse("have no replicas to read from yet")
 	case s.Volume.Encrypted:
 		return refuse("are not encrypted by Backstay: a storage class can do it")
-	case s.Backup != nil || s.Backups != 0:
-		return refuse("are not backed up yet")
-	case s.Origin != nil:
-		return refuse("cannot begin from a backup or from another one yet")
+	case s.Origin != nil && !s.Origin.Clone && c.Repository == nil:
+		return refuse("cannot begin from a backup: Backstay was not told of an object store for these")
 	case s.RollBack:
 		return refuse("cannot return from an upgrade")
 	case s.Build != "" && c.image(s, "") == (Image{}):
 		return refuse(fmt.Sprintf("cannot have the build %s: there is no image of it", s.Build))
 	}
-	return nil
+	return c.checkBackup(s)
 }
 
 // changeable is Unsupported for what an instance that is there cannot become.
@@ -115,6 +113,7 @@ func (c *Config) wishFor(r record, s backend.Spec) (wish, error) {
 	return wish{
 		namespace: c.Namespace, operator: c.OperatorNamespace, spec: s, image: image, storageClass: c.StorageClass,
 		hosting: hosting, memory: memory + managing, spread: r.Spread, restarts: r.restarts(), port: r.Port,
+		repository: c.Repository, line: r.Keeping.current().Name, bring: r.Bring,
 	}, nil
 }
 
@@ -132,7 +131,7 @@ func (c *Config) node(r record, s backend.Spec, image Image) engine.Node {
 		Instance: s.Instance, TLS: s.TLS, Size: s.Size, Settings: s.Settings, Endpoint: c.endpoint(r),
 		Installation: image.installation(),
 	}
-	if !s.Private {
+	if !s.Private && r.settled() { // nobody is let in to data that was restored with the users of then
 		n.Ports = []engine.Port{{Name: engine.ClientPort, Number: serverPort}}
 	}
 	if s.AllNodes() > 1 {

@@ -18,6 +18,8 @@ const (
 	calm   = 5 * time.Second        // of an instance that is as wanted
 	tight  = 250 * time.Millisecond // while only the server itself can tell how far it is
 	remote = 2 * time.Second        // while Kubernetes is to tell
+	// workEvery is how often it is told that data is being brought.
+	workEvery = 30 * time.Second
 )
 
 // run makes true what the record says until the instance is gone, or ctx ends.
@@ -45,6 +47,9 @@ func (in *instance) pass(ctx context.Context) (pause time.Duration) {
 		return 0
 	case r.Removing:
 		return in.dismantle(ctx, r)
+	}
+	if pause, more := in.bring(ctx, r); more {
+		return pause
 	}
 	s := situation{record: r, endpoint: in.b.endpoint(r), described: in.b.described(r)}
 	w, err := in.b.wishFor(r, r.Spec)
@@ -81,6 +86,9 @@ func obstacle(s backend.Spec, err error) backend.Obstacle {
 // pursue brings an instance closer to its wish.
 func (in *instance) pursue(ctx context.Context, s situation) time.Duration {
 	s.view = in.b.view(in.id)
+	if s.record.brings() && s.view.Jobs.works {
+		s.worked = in.b.Now().UTC().Truncate(workEvery)
+	}
 	if s.view.Exists && !s.view.Gone { // before anything is changed: what is to end has to be known
 		s.seen = in.see(ctx, s)
 	} else {
@@ -148,7 +156,7 @@ func (in *instance) put(ctx context.Context, s situation) error {
 	if err := in.b.synced(); err != nil {
 		return err
 	}
-	if s.record.Served && !s.view.Exists {
+	if s.record.Served && !s.view.Exists && !s.record.brings() {
 		cluster, err := in.b.get(ctx, clusters, nameOf(in.id))
 		if err == nil && cluster == nil {
 			err = backstay.Errorf(backstay.Unavailable, "The Cluster of the service instance has been deleted from "+
@@ -313,12 +321,22 @@ func (in *instance) see(ctx context.Context, s situation) (seen sight) {
 		switch err := in.furnish(ctx, s, n, way.engine); {
 		case err == nil:
 			in.configured = key
-		case s.record.Reached == nil || len(s.record.Drops) > 0:
+		case s.record.Reached == nil || len(s.record.Drops) > 0 || s.record.brings():
 			seen.err = err
 			return seen
 		default:
 			seen.unfit = err
 		}
+	}
+	if s.record.brings() {
+		if seen.err = in.finish(ctx, s.record, n); seen.err == nil {
+			seen.err = errBringing
+		}
+		return seen
+	}
+	if s.seen = seen; s.opens() {
+		seen.err = errBringing
+		return seen
 	}
 	if tender, ok := e.(engine.Tender); ok {
 		now, mended, err := tender.Tend(ctx, n, in.tended)

@@ -30,6 +30,12 @@ type record struct {
 	Failover *backend.Failover `json:"failover,omitempty"`
 	Drops    []string          `json:"drops,omitempty"` // users to be dropped before it serves again
 	Removing bool              `json:"removing,omitempty"`
+	Keeping  keeping           `json:"keeping,omitzero"`
+	Restores int64             `json:"restores,omitempty"` // that the data has had, see restoresOf
+	Bring    *origin           `json:"bring,omitempty"`    // what the data comes from, or is to come from
+	// Discarded is that nobody wants a last backup, and Parted that what is to stay of the instance is settled.
+	Discarded bool `json:"discarded,omitempty"`
+	Parted    bool `json:"parted,omitempty"`
 }
 
 // asked is how often something was asked for that is done once each time.

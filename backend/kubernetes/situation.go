@@ -16,6 +16,7 @@ type situation struct {
 	view      view
 	seen      sight
 	endpoint  backstay.Endpoint
+	worked    time.Time        // see backend.Status
 	described string           // what the engine says of an instance that serves
 	protected time.Time        // since when a standby lacks nothing; zero: there is none
 	silent    time.Time        // since when it had not answered when it was last asked; zero: it had
@@ -99,6 +100,10 @@ func (s situation) status() backend.Status {
 		st.Generation = r.Reached.Generation
 		st.Endpoint = s.endpoint
 	}
+	if b := r.Bring; b != nil && b.Done && r.Reached != nil && r.Reached.Generation >= b.Generation {
+		st.Restored = backend.Restored{Generation: b.Generation, Passed: b.Passed}
+	}
+	st.Worked = s.worked
 	st.Nodes = s.nodes()
 	if s.seen.err == nil && r.Reached != nil {
 		st.Protected = s.protected
@@ -107,6 +112,10 @@ func (s situation) status() backend.Status {
 	comes := s.holds() && st.Generation < st.Wanted
 	if trouble := s.view.trouble(); trouble != "" && st.Obstacle.Sentence == "" && comes {
 		st.Obstacle = backend.Obstacle{Generation: st.Wanted, Sentence: trouble}
+	}
+	if r.brings() && s.view.Jobs.failed > 0 && st.Obstacle.Sentence == "" {
+		st.Obstacle = backend.Obstacle{Generation: st.Wanted, Sentence: "The data could not be restored: the server that " +
+			"was given it has ended. It is tried again."}
 	}
 	switch {
 	case r.Removing:

@@ -18,6 +18,7 @@ type view struct {
 	Primary string
 	Target  string // that is to be the primary
 	Nodes   []pod
+	Jobs    jobs
 }
 
 // pod is one node of an instance.
@@ -48,6 +49,7 @@ func look(cluster *unstructured.Unstructured, podList []*unstructured.Unstructur
 			v.Nodes = append(v.Nodes, pod{Name: p.GetName(), Trouble: t})
 		}
 	}
+	v.Jobs = jobsOf(podList)
 	slices.SortFunc(v.Nodes, func(a, b pod) int { return strings.Compare(a.Name, b.Name) })
 	return v
 }
@@ -169,7 +171,7 @@ func drifted(there, wanted *unstructured.Unstructured) bool {
 	}
 	// What is wanted no longer, and is still there, server-side apply takes away: of these parts we own all.
 	if wanted.GetKind() == "Cluster" {
-		return !sameKeys(there, wanted, "spec", "postgresql", "synchronous")
+		return !sameKeys(there, wanted, "spec", "postgresql", "synchronous") || !sameKeys(there, wanted, "spec", "backup")
 	}
 	return false
 }

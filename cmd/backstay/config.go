@@ -149,7 +149,7 @@ func (c *config) complete() (mistakes settings.Mistakes) {
 	}
 	mistakes = append(mistakes, c.completeOSB()...)
 	c.completeSealKey()
-	return append(mistakes, c.completeRepository()...)
+	return append(append(mistakes, c.completeRepository()...), c.kubernetes.mistakes()...)
 }
 
 // ownURL is the address that the API listens on. Where it listens on all, it is the one that instances have.

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 
 	"github.com/backstay/backstay/backend"
@@ -24,10 +25,12 @@ type cluster struct {
 	kubeconfig, namespace, storageClass, operator string
 	images                                        []kubernetes.Image
 	exposure                                      kubernetes.Exposure
+	repository                                    *kubernetes.Repository // without what is in files; nil: there is none
+	secretKeyFile                                 string
 }
 
 func kubernetesSettings() []settings.Setting[config] {
-	return []settings.Setting[config]{{
+	return append([]settings.Setting[config]{{
 		Name: "kubeconfig", Value: "FILE", Unit: "the path of a file",
 		Help: "also keep instances in the Kubernetes cluster that this file leads to: see docs/kubernetes.md",
 		Read: text(func(c *config) *string { return &c.kubernetes.kubeconfig }),
@@ -70,7 +73,7 @@ func kubernetesSettings() []settings.Setting[config] {
 			}
 			return nil
 		},
-	}}
+	}}, kubernetesRepositorySettings()...)
 }
 
 // parseImages reads names of images whose tags are full versions of PostgreSQL. The newest comes first.
@@ -100,13 +103,19 @@ func (k cluster) open(c *config, log *slog.Logger) (*kubernetes.Backend, error) 
 	if err != nil {
 		return nil, fmt.Errorf("read kubeconfig: %w", err)
 	}
-	way.QPS, way.Burst = 50, 100 // the client's own measure, of 5 a second, is for people
+	way.WarningHandler = rest.NoWarnings{} // of every apply that the operator's own Barman goes with its next version
+	way.QPS, way.Burst = 50, 100           // the client's own measure, of 5 a second, is for people
 	client, err := dynamic.NewForConfig(way)
 	if err != nil {
 		return nil, fmt.Errorf("read kubeconfig %s: %w", k.kubeconfig, err)
 	}
+	repository, err := k.openRepository()
+	if err != nil {
+		return nil, err
+	}
 	return kubernetes.New(kubernetes.Config{
-		Client: client, Namespace: k.namespace, OperatorNamespace: k.operator, Engines: c.engines(), Images: k.images,
+		Repository: repository,
+		Client:     client, Namespace: k.namespace, OperatorNamespace: k.operator, Engines: c.engines(), Images: k.images,
 		StorageClass: k.storageClass, Exposure: k.exposure, Log: log,
 	}), nil
 }

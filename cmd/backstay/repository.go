@@ -172,20 +172,26 @@ func (c *config) openRepository() (backstay.Repository, error) {
 	}
 	objects := *r.Objects
 	r.Objects = &objects
-	info, err := os.Stat(c.secretKeyFile)
+	var err error
+	objects.SecretKey, err = readSecretKey(c.secretKeyFile)
+	return r, err
+}
+
+// readSecretKey reads the file of a secret key, which nobody else may.
+func readSecretKey(file string) (backstay.Secret, error) {
+	info, err := os.Stat(file)
 	if err != nil {
-		return r, fmt.Errorf("the secret key of the repository: %w", err)
+		return "", fmt.Errorf("the secret key of the repository: %w", err)
 	}
 	if info.Mode().Perm()&0o077 != 0 {
-		return r, advise(fmt.Errorf("others than you can read the secret key of the repository, %s", c.secretKeyFile),
-			"chmod 600 %s", shellQuote(c.secretKeyFile))
+		return "", advise(fmt.Errorf("others than you can read the secret key of the repository, %s", file),
+			"chmod 600 %s", shellQuote(file))
 	}
-	secret, err := os.ReadFile(c.secretKeyFile)
+	secret, err := os.ReadFile(file)
 	if err != nil {
-		return r, fmt.Errorf("the secret key of the repository: %w", err)
+		return "", fmt.Errorf("the secret key of the repository: %w", err)
 	}
-	objects.SecretKey = backstay.Secret(strings.TrimSpace(string(secret)))
-	return r, nil
+	return backstay.Secret(strings.TrimSpace(string(secret))), nil
 }
 
 // ownRepository is openRepository as the one that the backups of this Backstay are in, if there are any.

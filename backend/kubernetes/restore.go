@@ -1,0 +1,345 @@
+package kubernetes
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"github.com/backstay/backstay"
+	"github.com/backstay/backstay/backend"
+	"github.com/backstay/backstay/backup"
+	"github.com/backstay/backstay/engine"
+)
+
+// origin is what the data of an instance begins from, as it was found when that was decided.
+type origin struct {
+	Generation int64               `json:"generation"` // that asks for it
+	Restores   int64               `json:"restores"`   // see restoresOf
+	Clone      bool                `json:"clone,omitempty"`
+	Of         backstay.InstanceID `json:"of"`
+	Private    bool                `json:"private,omitempty"` // the source of a clone
+	Line       string              `json:"line,omitempty"`
+	Backup     string              `json:"backup,omitempty"`
+	Until      time.Time           `json:"until,omitzero"`  // zero: as far as the archive goes
+	Alone      bool                `json:"alone,omitempty"` // without the archive
+	Passed     string              `json:"passed,omitempty"`
+	Emptied    bool                `json:"emptied,omitempty"` // nothing is left of the data before
+	Done       bool                `json:"done,omitempty"`    // the data is there, and has no users
+}
+
+// restoresOf counts the restores that a Spec asks for: an instance that begins from a restore point has one, and each
+// return to an earlier moment is one more.
+func restoresOf(s backend.Spec) int64 {
+	if s.Origin == nil {
+		return 0
+	}
+	return s.Origin.Return + 1
+}
+
+// settled tells whether no data is being brought.
+func (r record) settled() bool {
+	return restoresOf(r.Spec) <= r.Restores && (r.Bring == nil || r.Bring.Done)
+}
+
+// brings tells whether the Cluster is to be made from somewhere.
+func (r record) brings() bool { return r.Bring != nil && !r.Bring.Done }
+
+// bring does what comes before a Cluster can be made from another one's data. It tells whether there is more of it.
+func (in *instance) bring(ctx context.Context, r record) (pause time.Duration, more bool) {
+	asked := restoresOf(r.Spec) > r.Restores
+	archives, begun := keeps(r) && in.b.Repository != nil, len(r.Keeping.Lines) > 0
+	var err error
+	switch {
+	case r.settled() && begun && !archives && !r.Keeping.Cut:
+		_, err = in.amend(ctx, func(r record) record {
+			r.Keeping.Cut = true
+			return r
+		})
+	case r.settled() && archives && (!begun || r.Keeping.Cut):
+		_, err = in.amend(ctx, func(r record) record { return r.withOwnLine(in.b.Now()) })
+	case r.settled():
+		return 0, false
+	case !r.brings() || asked && r.Bring.Generation != r.Spec.Generation:
+		err = in.decide(ctx, r, r.Spec.Origin)
+	case !asked && r.Bring.Generation != r.Spec.Generation && !r.Bring.Emptied: // it is wanted no longer
+		_, err = in.amend(ctx, func(r record) record {
+			r.Bring = nil
+			return r
+		})
+	case !asked && r.Bring.Generation != r.Spec.Generation: // what was there before is in the archive alone
+		err = in.decide(ctx, r, &backend.Origin{Instance: in.id, Key: keyOf(r.Spec), Return: r.Bring.Restores - 1})
+	case !r.Bring.Emptied:
+		return in.empty(ctx, r)
+	default:
+		return 0, false
+	}
+	if err != nil && ctx.Err() == nil {
+		return in.tellUnbrought(ctx, r, err), true
+	}
+	return 0, true
+}
+
+func keyOf(s backend.Spec) backstay.Secret {
+	if s.Backup == nil {
+		return ""
+	}
+	return s.Backup.Key
+}
+
+// withOwnLine has a history begin, of an instance that is to be backed up.
+func (r record) withOwnLine(now time.Time) record {
+	if keeps(r) {
+		r.Keeping = r.Keeping.withLine(now)
+	}
+	return r
+}
+
+// tellUnbrought says why the data cannot be brought yet, of an instance that may serve as before.
+func (in *instance) tellUnbrought(ctx context.Context, r record, err error) time.Duration {
+	in.b.Log.Warn("an instance cannot be given its data yet", "instance", in.id, "error", err)
+	s := situation{record: r, endpoint: in.b.endpoint(r), described: in.b.described(r), obstacle: obstacle(r.Spec, err)}
+	s.view = in.b.view(in.id)
+	s.seen = sight{err: errBringing}
+	if r.Reached != nil && !r.brings() {
+		if w, err := in.b.wishFor(r, *r.Reached); err == nil {
+			s.wish = w
+			s.seen = in.see(ctx, s)
+		}
+	}
+	in.tell(s.status())
+	return calm
+}
+
+var errBringing = backstay.Errorf(backstay.Unavailable, "The data is being restored.")
+
+// decide finds out what the instance is to begin from, and notes it: from then on nothing else counts. Of an instance
+// that returns to an earlier moment, all that it has written is in the archive then.
+func (in *instance) decide(ctx context.Context, r record, o *backend.Origin) error {
+	found, k, err := in.b.resolve(ctx, r, *o)
+	if err != nil {
+		return err
+	}
+	found.Generation, found.Restores = r.Spec.Generation, o.Return+1
+	_, err = in.amend(ctx, func(r record) record {
+		r.Bring = &found
+		if k != nil {
+			r.Keeping = *k
+		}
+		return r.withOwnLine(in.b.Now())
+	})
+	return err
+}
+
+// resolve also returns what is to be known of the instance's own backups, where the record knows nothing of them.
+func (b *Backend) resolve(ctx context.Context, r record, o backend.Origin) (found origin, own *keeping, err error) {
+	if o.Clone {
+		found, err = b.cloneOf(ctx, o)
+		return found, nil, err
+	}
+	itself := o.Instance == r.Spec.Instance
+	if err := b.bringUp(ctx, o, itself && !r.Removing); err != nil {
+		return found, nil, err
+	}
+	kept, k, err := b.source(ctx, o)
+	if err != nil {
+		return found, nil, err
+	}
+	list := kept.list
+	told := k.tell(backend.Backups{Instance: o.Instance}, list)
+	to, err := backup.Reach(told, o)
+	if err != nil {
+		return found, nil, err
+	}
+	found = origin{Of: o.Instance, Backup: to.Backup, Until: to.Until, Alone: to.Alone,
+		Passed: backup.Passed(told, o, to)}
+	for _, s := range list {
+		if s.ID == to.Backup {
+			found.Line = s.Line
+		}
+	}
+	for _, l := range k.Lines { // behind the mark nothing was committed until then, and the server wants a commit
+		if end := l.Mark.Reaches(); l.Name == found.Line && !end.IsZero() && found.Until.After(end) {
+			found.Until = end
+		}
+	}
+	if itself {
+		own = &k
+	}
+	return found, own, nil
+}
+
+// bringUp has the archive of a living source reach the moment that is wished for. A source without its Cluster has no
+// more than it has.
+func (b *Backend) bringUp(ctx context.Context, o backend.Origin, itself bool) error {
+	in, r, err := b.find(ctx, o.Instance)
+	if err != nil || !keeps(r) || r.Removing || r.Reached == nil || !r.settled() && !itself {
+		return absentIsFine(err)
+	}
+	by := o.At
+	switch mark := r.Keeping.current().Mark.At; {
+	case itself: // all of it: its data is about to go
+		by = time.Time{}
+	case o.Alone || !o.At.IsZero() && mark.After(o.At):
+		return nil
+	}
+	cluster, err := b.get(ctx, clusters, nameOf(o.Instance))
+	if err != nil || cluster == nil {
+		return err
+	}
+	if err := in.flush(ctx, by); err != nil {
+		return backstay.Wrapf(err, backstay.Unavailable, "What the service instance %s has written last cannot be "+
+			"archived now: %s", o.Instance, sentenceFor(err))
+	}
+	return nil
+}
+
+// source is what is kept of an origin, for who has its key. What the cluster does not know, the object store may.
+func (b *Backend) source(ctx context.Context, o backend.Origin) (l left, k keeping, err error) {
+	in, r, err := b.find(ctx, o.Instance)
+	switch {
+	case err == nil && keeps(r) && len(r.Keeping.Lines) > 0:
+		if r.Spec.Backup.Key != o.Key {
+			return l, k, noBackups(o.Instance)
+		}
+		if err := in.relist(ctx, r); err != nil {
+			return l, k, err
+		}
+		l.list, _, _ = in.custody.look()
+		return l, r.Keeping, nil
+	case err != nil && backstay.KindOf(err) != backstay.NotFound:
+		return l, k, err
+	}
+	l.note, err = b.discover(ctx, o.Instance)
+	if err != nil {
+		return l, k, err
+	}
+	if l.note.Key != "" && l.note.Key != fingerprint(o.Key) {
+		return l, k, noBackups(o.Instance)
+	}
+	part, err := b.part(o.Instance)
+	if err == nil {
+		l.list, err = listBackups(ctx, part, l.note.Keeping.Lines)
+	}
+	return l, l.note.Keeping, err
+}
+
+func (b *Backend) cloneOf(ctx context.Context, o backend.Origin) (origin, error) {
+	in, r, err := b.find(ctx, o.Instance)
+	if err != nil {
+		return origin{}, err
+	}
+	if st, _, _ := in.look(); st.Phase != backend.Running || !r.settled() {
+		return origin{}, backstay.Errorf(backstay.Unavailable, "The service instance %s does not serve now.", o.Instance)
+	}
+	return origin{Of: o.Instance, Clone: true, Private: r.Spec.Private}, nil
+}
+
+// checkOrigin refuses what cannot be restored, whatever happens until it is.
+func (b *Backend) checkOrigin(ctx context.Context, r record, s backend.Spec) error {
+	o := s.Origin
+	if o == nil || restoresOf(s) <= r.Restores {
+		return nil
+	}
+	if r.Reached != nil && o.Instance != s.Instance {
+		return backstay.Errorf(backstay.Invalid, "A service instance returns to an earlier moment of its own.")
+	}
+	if o.Clone {
+		if _, _, err := b.find(ctx, o.Instance); err != nil {
+			return asInvalid(err)
+		}
+		return nil
+	}
+	l, k, err := b.source(ctx, *o)
+	if err != nil {
+		return asInvalid(err)
+	}
+	told := k.tell(backend.Backups{Instance: o.Instance}, l.list)
+	if o.At.After(told.Latest) && !told.Latest.IsZero() && !o.At.After(b.Now()) {
+		told.Latest = o.At // the archive is brought up to it
+	}
+	_, err = backup.Reach(told, *o)
+	return err
+}
+
+// asInvalid is of what nobody can restore.
+func asInvalid(err error) error {
+	if backstay.KindOf(err) == backstay.NotFound {
+		return backstay.Errorf(backstay.Invalid, "%s", backstay.SentenceOf(err))
+	}
+	return err
+}
+
+// empty removes the data before, and the Cluster with it. What it was lies in the archive.
+func (in *instance) empty(ctx context.Context, r record) (pause time.Duration, more bool) {
+	s := situation{record: r, endpoint: in.b.endpoint(r), seen: sight{err: errBringing}}
+	in.tell(s.status())
+	left, err := in.b.emptyCluster(ctx, nameOf(in.id))
+	if err == nil && left == 0 {
+		_, err = in.amend(ctx, func(r record) record {
+			if r.brings() {
+				now := *r.Bring
+				now.Emptied = true
+				r.Bring, r.Primary = &now, ""
+			}
+			return r
+		})
+		if err == nil {
+			return 0, true
+		}
+	}
+	if err != nil {
+		in.b.Log.Warn("the data before cannot be removed yet", "instance", in.id, "error", err)
+		return remote, true
+	}
+	return tight, true
+}
+
+// emptyCluster removes a Cluster and all that the operator has made for it, and tells how much of that is left.
+func (b *Backend) emptyCluster(ctx context.Context, name string) (left int, err error) {
+	if err := b.remove(ctx, clusters, name); err != nil {
+		return 0, err
+	}
+	cluster, err := b.get(ctx, clusters, name)
+	if err != nil || cluster != nil {
+		return 1, err
+	}
+	for _, resource := range []schema.GroupVersionResource{pods, claims, services, secrets} {
+		its, err := b.list(ctx, resource, clusterLabel+"="+name)
+		if err != nil {
+			return 0, err
+		}
+		left += len(its)
+	}
+	return left, nil
+}
+
+// finish takes the users away that came with the data, of whom nobody knows here, and notes that it is there.
+func (in *instance) finish(ctx context.Context, r record, n engine.Node) error {
+	archiver, ok := in.b.Engines[r.Spec.Engine].(engine.HostedArchiver)
+	if !ok {
+		return errors.New("the engine drops no users")
+	}
+	if err := archiver.DropUsers(ctx, n); err != nil {
+		return err
+	}
+	_, err := in.amend(ctx, func(r record) record {
+		if r.brings() {
+			now := *r.Bring
+			now.Done = true
+			r.Bring, r.Restores, r.Served = &now, now.Restores, true
+			r.Drops = nil
+		}
+		return r
+	})
+	in.poke()
+	return err
+}
+
+// opens tells whether data was brought, and nobody was let in to it yet.
+func (s situation) opens() bool {
+	b := s.record.Bring
+	return b != nil && b.Done && (s.record.Reached == nil || s.record.Reached.Generation < b.Generation) &&
+		s.seen.observation.Edition != s.wish.hosting.Edition
+}
