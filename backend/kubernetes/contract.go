@@ -117,12 +117,12 @@ func (b *Backend) acceptable(ctx context.Context, in *instance, r record, s back
 		return err
 	}
 	grows := r.Reached != nil && s.Size.Storage > r.Reached.Size.Storage && b.grows(ctx)
-	if err := b.changeable(r, s, grows); err != nil || r.Reached == nil {
-		return err
+	if err := b.changeable(r, s, grows); err != nil || r.Reached == nil || restoresOf(s) > r.Restores {
+		return err // of data that is about to come, the server that runs says nothing
 	}
 	w, err := b.wishFor(r.next(s), s)
-	if err != nil {
-		return err
+	if err != nil { // Admit refuses it; here it is an obstacle, which may go
+		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, answerLimit)
 	defer cancel()
