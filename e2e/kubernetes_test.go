@@ -1,7 +1,6 @@
 package e2e
 
 import (
-	"bytes"
 	"fmt"
 	"net/http"
 	"os"
@@ -15,8 +14,8 @@ import (
 	"github.com/backstay/backstay/internal/testkit"
 )
 
-// TestKubernetesScripts runs those journeys again that say "# also on kubernetes", with the PostgreSQL of the default
-// catalog in a cluster.
+// TestKubernetesScripts runs those journeys that say "# also on kubernetes", or "# only", with the PostgreSQL of the
+// default catalog in a cluster.
 func TestKubernetesScripts(t *testing.T) {
 	cluster := kubetest.Shared(t)
 	scripts, err := filepath.Glob("*.txtar")
@@ -29,7 +28,7 @@ func TestKubernetesScripts(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if !bytes.Contains(text, []byte("\n# also on kubernetes\n")) {
+		if !regexp.MustCompile("(?m)^# (also|only) on kubernetes$").Match(text) {
 			continue
 		}
 		ports := fmt.Sprintf("%d-%d", 30000+50*next, 30049+50*next)
@@ -59,22 +58,27 @@ func onKubernetes(t *testing.T, cluster *kubetest.Cluster, ports string) place {
 			t.Fatal(err)
 		}
 	}
-	namespace := cluster.Namespace(t)
+	namespace, images := cluster.Namespace(t), cluster.PostgreSQL(t, "15")
 	return place{
 		programs: dir,
 		client:   &http.Client{Transport: &http.Transport{DialContext: cluster.Dial}},
 		flags: []string{
 			"--catalog", kubernetesCatalog(t), "--kubeconfig", cluster.Kubeconfig(),
 			"--kubernetes-namespace", namespace, "--kubernetes-storage-class", "local-path",
-			"--kubernetes-images", strings.Join(cluster.PostgreSQL(t, "15"), ","),
+			"--kubernetes-images", strings.Join(images, ","),
 			"--kubernetes-node-host", "10.88.0.1", "--kubernetes-node-ports", ports,
 		},
 		env: map[string]string{
 			"NAMESPACE": namespace, "KUBECONFIG": cluster.Kubeconfig(), "HOST": "10.88.0.1",
+			"OLDER_IMAGE": images[0], "IMAGES": strings.Join(images, ","),
+			"OLDER": tag(images[0]), "NEW": tag(images[len(images)-1]),
 		},
-		patience: 5 * time.Minute,
+		patience: 2 * time.Minute,
 	}
 }
+
+// tag is the full version that an image is of.
+func tag(image string) string { return image[strings.LastIndexByte(image, ':')+1:] }
 
 // kubernetesCatalog is the default catalog, with PostgreSQL on Kubernetes. All of its plans have the same storage there:
 // the volumes of the test's cluster cannot grow.

@@ -30,6 +30,7 @@ func TestScripts(t *testing.T) {
 	if err != nil || len(scripts) == 0 {
 		t.Fatalf("no scripts: %v", err)
 	}
+	scripts = slices.DeleteFunc(scripts, func(name string) bool { return strings.HasPrefix(name, "kubernetes-") })
 	cf := filepath.Join(repository, "bin")
 	if _, err := exec.LookPath(filepath.Join(cf, "cf")); err != nil {
 		t.Fatalf("the genuine cf is not built: %v; type: make build", err)
@@ -75,6 +76,7 @@ func runScript(t *testing.T, script, cf string, at place) {
 			"await":  await,
 			"gone":   gone,
 			"broker": (&brokersElsewhere{t, map[string]*renamed{}}).command,
+			"serve":  func(ts *testscript.TestScript, neg bool, args []string) { p.serveWith(ts, neg, args) },
 		},
 		Condition: func(name string) (bool, error) {
 			switch name {
@@ -176,6 +178,16 @@ func await(ts *testscript.TestScript, neg bool, args []string) {
 		}
 	}
 	ts.Fatalf("cf service %s does not come to say %q:\n%s", args[0], args[1], said)
+}
+
+// serveWith kills the control plane and starts it again, with more flags: serve FLAG...
+func (p *platform) serveWith(ts *testscript.TestScript, neg bool, flags []string) {
+	if neg {
+		ts.Fatalf("usage: serve FLAG...")
+	}
+	p.kill()
+	p.args = append(p.args, flags...)
+	p.mustServe()
 }
 
 // gone waits until an instance has no more service key of a name: gone INSTANCE KEY.

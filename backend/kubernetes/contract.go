@@ -164,8 +164,12 @@ func (b *Backend) Admit(ctx context.Context, s backend.Spec) error {
 }
 
 // Names are those that clients may use, besides the one that credentials name. The last ones are for ends of tunnels.
-func (b *Backend) Names(_ context.Context, s backend.Spec) ([]string, error) {
-	if err := b.refusal(s); err != nil {
+func (b *Backend) Names(ctx context.Context, s backend.Spec) ([]string, error) {
+	_, r, err := b.find(ctx, s.Instance)
+	if err != nil && backstay.KindOf(err) != backstay.NotFound {
+		return nil, err
+	}
+	if err := cmp.Or(b.refusal(s), b.built(r, s)); err != nil {
 		return nil, err
 	}
 	inside := b.service(s.Instance)

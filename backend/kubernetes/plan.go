@@ -42,22 +42,20 @@ func (c *Config) refusal(s backend.Spec) error {
 		return refuse("cannot begin from a backup: Backstay was not told of an object store for these")
 	case s.RollBack:
 		return refuse("cannot return from an upgrade")
-	case s.Build != "" && c.image(s, "") == (Image{}):
-		return refuse(fmt.Sprintf("cannot have the build %s: there is no image of it", s.Build))
 	}
 	return c.checkBackup(s)
 }
 
-// changeable is Unsupported for what an instance that is there cannot become.
+// changeable is Unsupported for what an instance, which may be there, cannot become.
 func (c *Config) changeable(r record, s backend.Spec, grows bool) error {
-	if r.Reached == nil {
-		return nil
+	if err := c.built(r, s); err != nil || r.Reached == nil {
+		return err
 	}
 	has := r.Reached.Size.Storage
 	switch {
 	case s.Engine != r.Reached.Engine:
 		return backstay.Errorf(backstay.Unsupported, "A service instance stays what it is.")
-	case s.Version != r.Reached.Version && c.image(s, "") != (Image{}):
+	case s.Version != r.Reached.Version && c.image(r, s) != (Image{}):
 		return backstay.Errorf(backstay.Unsupported,
 			"Service instances on Kubernetes are not upgraded to another major version yet.")
 	case s.Private != r.Reached.Private:
@@ -75,8 +73,18 @@ func (c *Config) changeable(r record, s backend.Spec, grows bool) error {
 	return nil
 }
 
-// image is the one that a Spec asks for, or the zero Image. An instance that has a build keeps it while there is one.
-func (c *Config) image(s backend.Spec, build string) Image {
+// built is Unsupported for a build of which there is no image.
+func (c *Config) built(r record, s backend.Spec) error {
+	if s.Build != "" && c.image(r, s) == (Image{}) {
+		return backstay.Errorf(backstay.Unsupported,
+			"Service instances on Kubernetes cannot have the build %s: there is no image of it.", s.Build)
+	}
+	return nil
+}
+
+// image is the one that a Spec asks for, or the zero Image. An instance that has a build keeps it unless another one is
+// asked for, also when new ones are made of it no more.
+func (c *Config) image(r record, s backend.Spec) Image {
 	find := func(full string) Image {
 		for _, i := range c.Images {
 			if i.Engine == s.Engine && i.Version == s.Version && (full == "" || i.FullVersion == full) {
@@ -85,18 +93,21 @@ func (c *Config) image(s backend.Spec, build string) Image {
 		}
 		return Image{}
 	}
-	if s.Build != "" {
-		return find(s.Build)
+	keeps := r.Reached != nil && r.Reached.Engine == s.Engine && r.Reached.Version == s.Version && r.Build != ""
+	full := s.Build
+	if full == "" && keeps {
+		full = r.Build
 	}
-	if i := find(build); i != (Image{}) {
-		return i
+	i := find(full)
+	if i == (Image{}) && keeps && full == r.Build && r.Image != "" {
+		return Image{Engine: s.Engine, Version: s.Version, FullVersion: r.Build, Name: r.Image}
 	}
-	return find("")
+	return i
 }
 
 // wishFor is what an instance is to consist of, or why it can never be.
 func (c *Config) wishFor(r record, s backend.Spec) (wish, error) {
-	image := c.image(s, r.Build)
+	image := c.image(r, s)
 	if image == (Image{}) {
 		return wish{}, backstay.Errorf(backstay.Unsupported,
 			"There is no image of %s %s for the Kubernetes cluster.", s.Engine, cmp.Or(s.Build, s.Version))

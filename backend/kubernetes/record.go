@@ -24,6 +24,7 @@ type record struct {
 	Spread   bool              `json:"spread,omitempty"`
 	Port     int               `json:"port,omitempty"`  // of the machines, where Exposure is by these
 	Build    string            `json:"build,omitempty"` // that serves: no other is chosen unless that is asked for
+	Image    string            `json:"image,omitempty"` // that it is of
 	Restarts asked             `json:"restarts,omitzero"`
 	Handed   asked             `json:"handed,omitzero"` // of failovers
 	Primary  string            `json:"primary,omitempty"`

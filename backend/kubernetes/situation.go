@@ -162,7 +162,8 @@ func (s situation) nodes() (all []backend.NodeStatus) {
 func (s situation) reached(now time.Time) record {
 	r := s.record
 	spec := r.Spec
-	r.Reached, r.Served, r.Build = &spec, true, s.wish.image.FullVersion
+	r.Reached, r.Served = &spec, true
+	r.Build, r.Image = s.wish.image.FullVersion, s.wish.image.Name
 	r.Restarts.Owed, r.Handed.Owed = false, false
 	return s.noted(r, now)
 }

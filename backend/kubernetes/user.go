@@ -28,8 +28,11 @@ func (b *Backend) serving(ctx context.Context, in *instance) (engine.Node, engin
 		case st.Phase == backend.Running:
 			r, _ := in.known()
 			w, err := b.wishFor(r, r.standing())
+			if err != nil {
+				return engine.Node{}, nil, err
+			}
 			n, _ := b.into(r, w, &in.users)
-			return n, b.Engines[r.Spec.Engine], err
+			return n, b.Engines[r.Spec.Engine], nil
 		}
 		select {
 		case <-changed:
