@@ -38,7 +38,7 @@ func (b *Backend) Inventory(ctx context.Context) (backend.Inventory, error) {
 		}
 		i.Engines = append(i.Engines, v)
 	}
-	i.Room.Memory = b.room(ctx)
+	_, i.Room.Memory = b.machines(ctx)
 	return i, nil
 }
 
@@ -66,34 +66,33 @@ func (b *Backend) operated(ctx context.Context) error {
 	return nil
 }
 
-// room is the memory of the largest machine that takes instances; 0: that may not be read.
-func (b *Backend) room(ctx context.Context) (most backstay.Bytes) {
+// machines tells how many machines of the cluster take instances, and how much memory the largest of them has for all
+// that runs there. Both are 0 where that may not be read.
+func (b *Backend) machines(ctx context.Context) (count int, largest backstay.Bytes) {
 	ctx, cancel := context.WithTimeout(ctx, answerLimit)
 	defer cancel()
 	all, err := b.Client.Resource(nodes).List(ctx, metav1.ListOptions{})
 	if err != nil {
-		return 0
+		return 0, 0
 	}
 	for _, o := range all.Items {
-		if closed, _, _ := unstructured.NestedBool(o.Object, "spec", "unschedulable"); closed {
+		if isClosed(&o) {
 			continue
 		}
+		count++
 		if q, err := resource.ParseQuantity(text(&o, "status", "allocatable", "memory")); err == nil {
-			most = max(most, backstay.Bytes(q.Value()))
+			largest = max(largest, backstay.Bytes(q.Value()))
 		}
 	}
-	return most
+	return count, largest
 }
 
-// machines is how many of them take instances; 0: that may not be read.
-func (b *Backend) machines(ctx context.Context) (count int) {
-	ctx, cancel := context.WithTimeout(ctx, answerLimit)
-	defer cancel()
-	all, err := b.Client.Resource(nodes).List(ctx, metav1.ListOptions{})
-	if err != nil {
-		return 0
-	}
-	return len(all.Items)
+// isClosed tells whether a machine takes no instances: it is being emptied, is lost, or is for the cluster itself.
+func isClosed(node *unstructured.Unstructured) bool {
+	closed, _, _ := unstructured.NestedBool(node.Object, "spec", "unschedulable")
+	return closed || slices.ContainsFunc(mapsOf(node, "spec", "taints"), func(taint map[string]any) bool {
+		return taint["effect"] == "NoSchedule" || taint["effect"] == "NoExecute"
+	})
 }
 
 // grows tells whether volumes of the storage class can become larger.
@@ -147,7 +146,7 @@ func (b *Backend) Admit(ctx context.Context, s backend.Spec) error {
 	if err != nil {
 		return err
 	}
-	if most := b.room(ctx); most > 0 && w.memory > most {
+	if _, most := b.machines(ctx); most > 0 && w.memory > most {
 		return backstay.Errorf(backstay.Unsupported,
 			"No machine of the Kubernetes cluster has the memory for it: it takes %s, and the largest has %s.",
 			w.memory, most)
@@ -228,7 +227,8 @@ func (in *instance) accept(ctx context.Context, s backend.Spec) (gone bool, err 
 	if !known {
 		in.b.ports.Lock()
 		defer in.b.ports.Unlock()
-		next = record{Spec: s, Served: s.Served != nil, Spread: in.b.machines(ctx) >= s.AllNodes()}
+		count, _ := in.b.machines(ctx)
+		next = record{Spec: s, Served: s.Served != nil, Spread: count >= s.AllNodes()}
 		if next.Port, err = in.b.portFor(s); err != nil {
 			return false, err
 		}

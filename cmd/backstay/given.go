@@ -10,6 +10,8 @@ import (
 	"slices"
 	"time"
 
+	"k8s.io/client-go/rest"
+
 	"github.com/backstay/backstay/backend/local"
 	"github.com/backstay/backstay/broker"
 )
@@ -18,6 +20,7 @@ import (
 type given struct {
 	brought
 	catalog broker.Catalog
+	cluster *rest.Config // how that of Kubernetes is reached; nil: there is none
 }
 
 // readGiven reads the files and looks at the machine, before anything is made.
@@ -26,6 +29,9 @@ func readGiven(cfg *config, now time.Time) (g given, err error) {
 		return g, err
 	}
 	if g.brought, err = openBrought(cfg, now); err != nil {
+		return g, err
+	}
+	if g.cluster, err = cfg.kubernetes.read(); err != nil {
 		return g, err
 	}
 	return g, checkListen(cfg.endpointListen)

@@ -94,17 +94,29 @@ func parseImages(text string) (all []kubernetes.Image, err error) {
 	return all, nil
 }
 
-// open returns the backend of the cluster, or nil where there is none. It does not ask the cluster anything.
-func (k cluster) open(c *config, log *slog.Logger) (*kubernetes.Backend, error) {
+// read returns how the cluster is reached, or nil where there is none. It asks the cluster nothing.
+func (k cluster) read() (*rest.Config, error) {
 	if k.kubeconfig == "" {
 		return nil, nil
 	}
 	way, err := clientcmd.BuildConfigFromFlags("", k.kubeconfig)
+	if err == nil {
+		_, err = rest.HTTPClientFor(way) // which reads the files that it names
+	}
 	if err != nil {
-		return nil, fmt.Errorf("read kubeconfig: %w", err)
+		return nil, advise(fmt.Errorf("the kubeconfig %s cannot be used: %w", k.kubeconfig, err),
+			"kubectl --kubeconfig %s get namespaces", k.kubeconfig)
 	}
 	way.WarningHandler = rest.NoWarnings{} // of every apply that the operator's own Barman goes with its next version
 	way.QPS, way.Burst = 50, 100           // the client's own measure, of 5 a second, is for people
+	return way, nil
+}
+
+// open returns the backend of the cluster that is reached so, or nil where there is none.
+func (k cluster) open(c *config, way *rest.Config, log *slog.Logger) (*kubernetes.Backend, error) {
+	if way == nil {
+		return nil, nil
+	}
 	client, err := dynamic.NewForConfig(way)
 	if err != nil {
 		return nil, fmt.Errorf("read kubeconfig %s: %w", k.kubeconfig, err)

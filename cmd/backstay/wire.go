@@ -130,7 +130,7 @@ func (p *platform) build(ctx context.Context, instances *local.Backend) error {
 		return err
 	}
 	p.users = &uaa.Server{Store: p.store, Key: key, Issuer: p.cfg.url, Log: p.log}
-	if p.cluster, err = p.cfg.kubernetes.open(p.cfg, p.log); err != nil {
+	if p.cluster, err = p.cfg.kubernetes.open(p.cfg, p.given.cluster, p.log); err != nil {
 		return err
 	}
 	backends := withCluster(map[string]backend.Backend{broker.Local: instances}, p.cluster)
