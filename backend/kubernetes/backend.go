@@ -53,9 +53,9 @@ func New(c Config) *Backend {
 		avoided: map[int]bool{}, instances: map[backstay.InstanceID]*instance{}}
 	b.left.all, b.left.known = map[backstay.InstanceID]left{}, make(chan struct{})
 	b.views = map[schema.GroupVersionResource]watched{
-		clusters: b.watch(clusters, managedBy+"="+manager), secrets: b.watch(secrets, instanceLabel),
+		clusters: b.watch(clusters, managedBy+"="+manager), secrets: b.watch(secrets, managedBy+"="+manager),
 		services: b.watch(services, instanceLabel), policies: b.watch(policies, instanceLabel),
-		pods: b.watch(pods, clusterLabel),
+		pods: b.watch(pods, clusterLabel), claims: b.watch(claims, clusterLabel),
 	}
 	return b
 }
@@ -245,5 +245,5 @@ func (b *Backend) synced() error {
 // view is what is shown of an instance.
 func (b *Backend) view(id backstay.InstanceID) view {
 	name := nameOf(id)
-	return look(named(b.views[clusters].of(name), name), b.views[pods].of(name))
+	return look(named(b.views[clusters].of(name), name), b.views[pods].of(name), b.views[claims].of(name))
 }

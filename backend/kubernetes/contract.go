@@ -99,12 +99,24 @@ func isClosed(node *unstructured.Unstructured) bool {
 func (b *Backend) grows(ctx context.Context) bool {
 	ctx, cancel := context.WithTimeout(ctx, answerLimit)
 	defer cancel()
-	o, err := b.Client.Resource(classes).Get(ctx, b.StorageClass, metav1.GetOptions{})
+	all, err := b.Client.Resource(classes).List(ctx, metav1.ListOptions{})
 	if err != nil {
 		return false
 	}
-	allowed, _, _ := unstructured.NestedBool(o.Object, "allowVolumeExpansion")
+	i := slices.IndexFunc(all.Items, func(o unstructured.Unstructured) bool { return b.isClass(&o) })
+	if i < 0 {
+		return false
+	}
+	allowed, _, _ := unstructured.NestedBool(all.Items[i].Object, "allowVolumeExpansion")
 	return allowed
+}
+
+// isClass tells whether a storage class is the one that instances have: the default one where none is named.
+func (c *Config) isClass(o *unstructured.Unstructured) bool {
+	if c.StorageClass != "" {
+		return o.GetName() == c.StorageClass
+	}
+	return o.GetAnnotations()["storageclass.kubernetes.io/is-default-class"] == "true"
 }
 
 // acceptable refuses what Apply refuses.
@@ -125,7 +137,7 @@ func (b *Backend) acceptable(ctx context.Context, in *instance, r record, s back
 	}
 	ctx, cancel := context.WithTimeout(ctx, answerLimit)
 	defer cancel()
-	n, way := b.into(r, w, &in.users)
+	n, way := in.into(r, w)
 	return way.engine.CheckRunning(ctx, n)
 }
 
@@ -230,6 +242,9 @@ func (in *instance) accept(ctx context.Context, s backend.Spec) (gone bool, err 
 		count, _ := in.b.machines(ctx)
 		next = record{Spec: s, Served: s.Served != nil, Spread: count >= s.AllNodes()}
 		if next.Port, err = in.b.portFor(s); err != nil {
+			return false, err
+		}
+		if next, err = in.b.around(ctx, next); err != nil {
 			return false, err
 		}
 	}

@@ -5,92 +5,125 @@ import (
 	"testing"
 	"time"
 
-	"github.com/google/uuid"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 
-	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/backend"
-	"github.com/backstay/backstay/engine/enginetest"
 	"github.com/backstay/backstay/internal/wait"
 )
 
 // TestByHand has somebody change and delete what belongs to an instance: it is put back, but for the data.
 func TestByHand(t *testing.T) {
+	t.Parallel()
 	l := newLab(t)
 	b, _ := run(t, l.config(t, 30190, 30193))
 	t.Cleanup(func() { l.wantNothing(t) })
-	spec := backend.Spec{
-		Instance: backstay.InstanceID(uuid.NewString()), Generation: 1, Engine: "postgres", Version: "15",
-		Size: backstay.Size{Storage: backstay.GB, Memory: 256 * backstay.MB, Connections: 20},
-		TLS:  enginetest.Certificate(t, l.host),
-	}
+	spec := l.spec(t, 1)
 	began := time.Now()
-	if err := b.Apply(t.Context(), spec); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { removed(t, b, spec.Instance) })
-	serves := func(st backend.Status) bool { return st.Phase == backend.Running }
-	until(t, b, spec.Instance, "the instance", serves)
+	l.serve(t, b, spec)
 	t.Logf("it serves after %s", time.Since(began).Round(100*time.Millisecond))
 	began = time.Now()
-	if _, err := b.CreateUser(t.Context(), spec.Instance, backend.User{Name: "u1", Password: "p1"}); err != nil {
-		t.Fatal(err)
-	}
+	w := write(t, l, l.table(t, b, spec))
 	t.Logf("a user takes %s", time.Since(began).Round(time.Millisecond))
 	name := "bs-" + string(spec.Instance)
-	clusters := l.client.Resource(schema.GroupVersionResource{
-		Group: "postgresql.cnpg.io", Version: "v1", Resource: "clusters"}).Namespace(l.namespace)
-	services := l.client.Resource(schema.GroupVersionResource{Version: "v1", Resource: "services"}).Namespace(l.namespace)
 
-	patch := []byte(`{"spec": {"postgresql": {"pg_hba": ["host all all all trust"]}}}`)
-	if _, err := clusters.Patch(t.Context(), name, types.MergePatchType, patch, metav1.PatchOptions{}); err != nil {
-		t.Fatal(err)
-	}
-	await(t, "the rules of access", func(ctx context.Context) (bool, error) {
-		o, err := clusters.Get(ctx, name, metav1.GetOptions{})
-		if err != nil {
-			return false, err
-		}
+	l.patch(t, clusters, name, `{"spec": {"postgresql": {"pg_hba": ["host all all all trust"]}}}`)
+	l.awaitObject(t, clusters, name, "the rules of access", func(o *unstructured.Unstructured) bool {
 		rules, _, _ := unstructured.NestedStringSlice(o.Object, "spec", "postgresql", "pg_hba")
-		return len(rules) > 1, nil
+		return len(rules) > 1
 	})
-	if err := services.Delete(t.Context(), name+"-endpoint", metav1.DeleteOptions{}); err != nil {
-		t.Fatal(err)
+	for suffix, kind := range map[string]schema.GroupVersionResource{
+		"-endpoint": services, "": policies, "-tls": secrets, "-authority": secrets, "-record": secrets,
+	} {
+		before := l.delete(t, kind, name+suffix)
+		l.awaitObject(t, kind, name+suffix, kind.Resource+" that was deleted", func(o *unstructured.Unstructured) bool {
+			return o.GetUID() != before.GetUID()
+		})
 	}
-	await(t, "the service", func(ctx context.Context) (bool, error) {
-		_, err := services.Get(ctx, name+"-endpoint", metav1.GetOptions{})
-		return err == nil, nil
+	l.patch(t, policies, name, `{"spec": {"ingress": []}}`)
+	l.awaitObject(t, policies, name, "the policy", func(o *unstructured.Unstructured) bool {
+		rules, _, _ := unstructured.NestedSlice(o.Object, "spec", "ingress")
+		return len(rules) == 2
 	})
-	until(t, b, spec.Instance, "the instance behind another service", serves)
+	until(t, b, spec.Instance, "the instance with all that belongs to it", serves)
+	w.wantAll(t)
 
-	if err := clusters.Delete(t.Context(), name, metav1.DeleteOptions{}); err != nil {
-		t.Fatal(err)
-	}
+	// Of an instance that somebody has put to sleep the operator says that it is healthy.
+	l.patch(t, clusters, name, `{"metadata": {"annotations": {"cnpg.io/hibernation": "on"}}}`)
+	until(t, b, spec.Instance, "the failure of an instance that sleeps", func(st backend.Status) bool {
+		return st.Phase == backend.Failing
+	})
+	l.patch(t, clusters, name, `{"metadata": {"annotations": {"cnpg.io/hibernation": "off"}}}`)
+	until(t, b, spec.Instance, "the instance after its sleep", serves)
+	w.wantAll(t)
+	l.loseData(t, b, spec)
+}
+
+// loseData deletes the Cluster: an empty database never takes the place of one that served.
+func (l lab) loseData(t *testing.T, b backend.Backend, spec backend.Spec) {
+	t.Helper()
+	l.delete(t, clusters, "bs-"+string(spec.Instance))
 	st := until(t, b, spec.Instance, "the failure of an instance without data", func(st backend.Status) bool {
 		return st.Phase == backend.Failing && st.Obstacle.Sentence != ""
 	})
-	if st.Generation != 1 || st.Obstacle.Final {
+	if st.Generation != spec.Generation || st.Obstacle.Final {
 		t.Errorf("without its data it is %+v", st)
 	}
-	spec.Generation, spec.Size.Connections = 2, 30
-	if err := b.Apply(t.Context(), spec); err != nil {
-		t.Error(err)
-	}
+	spec.Generation, spec.Size.Connections = spec.Generation+1, 30
+	mustApply(t, b, spec)
 	until(t, b, spec.Instance, "the failure of a newer generation", func(st backend.Status) bool {
-		return st.Obstacle.Generation == 2
+		return st.Obstacle.Generation == spec.Generation
 	})
-	if all, err := clusters.List(t.Context(), metav1.ListOptions{}); err != nil || len(all.Items) > 0 {
+	all, err := l.client.Resource(clusters).Namespace(l.namespace).List(t.Context(), metav1.ListOptions{})
+	if err != nil || len(all.Items) > 0 {
 		t.Errorf("an empty database has taken the place of one that served: %v", err)
 	}
+}
+
+func (l lab) patch(t *testing.T, kind schema.GroupVersionResource, name, patch string, subresources ...string) {
+	t.Helper()
+	_, err := l.client.Resource(kind).Namespace(l.namespace).Patch(t.Context(), name, types.MergePatchType,
+		[]byte(patch), metav1.PatchOptions{}, subresources...)
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// delete returns the object as it was.
+func (l lab) delete(t *testing.T, kind schema.GroupVersionResource, name string) *unstructured.Unstructured {
+	t.Helper()
+	in := l.client.Resource(kind).Namespace(l.namespace)
+	o, err := in.Get(t.Context(), name, metav1.GetOptions{})
+	if err == nil {
+		err = in.Delete(t.Context(), name, metav1.DeleteOptions{})
+	}
+	if err != nil {
+		t.Fatalf("%s %s: %v", kind.Resource, name, err)
+	}
+	return o
+}
+
+// awaitObject waits until an object is there that is as wanted.
+func (l lab) awaitObject(
+	t *testing.T, kind schema.GroupVersionResource, name, what string, wanted func(*unstructured.Unstructured) bool,
+) {
+	t.Helper()
+	await(t, what, func(ctx context.Context) (bool, error) {
+		o, err := l.client.Resource(kind).Namespace(l.namespace).Get(ctx, name, metav1.GetOptions{})
+		if apierrors.IsNotFound(err) {
+			return false, nil
+		}
+		return err == nil && wanted(o), err
+	})
 }
 
 // await waits until something is there.
 func await(t *testing.T, what string, there func(context.Context) (bool, error)) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), 2*time.Minute)
 	defer cancel()
 	err := wait.Until(ctx, wait.Every(100*time.Millisecond), func() (again bool, err error) {
 		ok, err := there(ctx)

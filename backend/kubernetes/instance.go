@@ -21,6 +21,7 @@ type instance struct {
 	awake chan struct{}
 	poked chan struct{} // wakes the custodian of the backups
 	users sync.Mutex
+	kept  keptValues
 
 	custody custody
 	proving sync.Mutex // held by who tries a backup

@@ -112,6 +112,7 @@ func (m *mortal) DropUser(ctx context.Context, id backstay.InstanceID, name stri
 
 // TestBackendIsKilled checks that changes come true whenever the platform dies.
 func TestBackendIsKilled(t *testing.T) {
+	t.Parallel()
 	l := newLab(t)
 	m := &mortal{t: t, c: l.config(t, 30140, 30159)}
 	m.begin()

@@ -7,19 +7,16 @@ import (
 	"testing"
 	"time"
 
-	"github.com/google/uuid"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/backend"
 	"github.com/backstay/backstay/backend/kubernetes"
-	"github.com/backstay/backstay/engine/enginetest"
 )
 
 // until follows an instance until it is as wanted.
 func until(
-	t *testing.T, b *kubernetes.Backend, id backstay.InstanceID, what string, wanted func(backend.Status) bool,
+	t *testing.T, b backend.Backend, id backstay.InstanceID, what string, wanted func(backend.Status) bool,
 ) (st backend.Status) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
@@ -43,15 +40,15 @@ type writer struct {
 
 	mu    sync.Mutex
 	acked []int64       // what was acknowledged
+	last  time.Time     // when
 	gap   time.Duration // the longest without
 }
 
 func write(t *testing.T, l lab, uri string) *writer {
-	w := &writer{lab: l, uri: uri + "?sslmode=require&connect_timeout=2", ended: make(chan struct{})}
+	w := &writer{lab: l, uri: uri + "?sslmode=require&connect_timeout=2", ended: make(chan struct{}), last: time.Now()}
 	ctx, cancel := context.WithCancel(context.Background())
 	go func() {
 		defer close(w.ended)
-		before := time.Now()
 		for next := int64(1); ctx.Err() == nil; {
 			within, done := context.WithTimeout(ctx, 3*time.Second)
 			conn, err := w.open(within, w.uri)
@@ -60,12 +57,12 @@ func write(t *testing.T, l lab, uri string) *writer {
 				if _, err = conn.Exec(within, "INSERT INTO acknowledged VALUES ($1)", next); err == nil {
 					w.mu.Lock()
 					w.acked = append(w.acked, next)
-					w.gap = max(w.gap, time.Since(before))
+					w.gap, w.last = max(w.gap, time.Since(w.last)), time.Now()
 					w.mu.Unlock()
-					before = time.Now()
 				}
 				next++ // what failed may be there nevertheless
 				done()
+				time.Sleep(5 * time.Millisecond) // others want the machine as well
 			}
 			if conn != nil {
 				conn.Close(within)
@@ -80,6 +77,7 @@ func write(t *testing.T, l lab, uri string) *writer {
 
 // TestPair has a primary of several be replaced, on request and because it is lost, under somebody who writes.
 func TestPair(t *testing.T) {
+	t.Parallel()
 	for name, nodes := range map[string]int{"two": 2, "three": 3} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -93,37 +91,11 @@ func TestPair(t *testing.T) {
 }
 
 func tryPair(t *testing.T, l lab, b *kubernetes.Backend, nodes int) {
-	spec := backend.Spec{
-		Instance: backstay.InstanceID(uuid.NewString()), Generation: 1, Engine: "postgres", Version: "15", Nodes: nodes,
-		Size: backstay.Size{Storage: backstay.GB, Memory: 256 * backstay.MB, Connections: 20},
-		TLS:  enginetest.Certificate(t, l.host),
-	}
+	spec := l.spec(t, nodes)
 	began := time.Now()
-	if err := b.Apply(t.Context(), spec); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { removed(t, b, spec.Instance) })
-	st := until(t, b, spec.Instance, "a protected pair", func(st backend.Status) bool {
-		return st.Phase == backend.Running && !st.Protected.IsZero()
-	})
+	st := l.serve(t, b, spec)
 	t.Logf("%d nodes serve after %s: %+v", nodes, time.Since(began).Round(100*time.Millisecond), st.Nodes)
-	if len(st.Nodes) != nodes {
-		t.Errorf("of %d nodes there are %+v", nodes, st.Nodes)
-	}
-	c, err := b.CreateUser(t.Context(), spec.Instance, backend.User{Name: "u1", Password: "p1"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	uri := c["uri"].(string)
-	conn, err := l.open(t.Context(), uri+"?sslmode=require")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := conn.Exec(t.Context(), "CREATE TABLE acknowledged (n bigint PRIMARY KEY)"); err != nil {
-		t.Fatal(err)
-	}
-	conn.Close(t.Context())
-	w := write(t, l, uri)
+	w := write(t, l, l.table(t, b, spec))
 	before := primaryOf(st)
 	spec.Generation, spec.Failovers = 2, 1
 	if err := b.Apply(t.Context(), spec); err != nil {
@@ -137,7 +109,7 @@ func tryPair(t *testing.T, l lab, b *kubernetes.Backend, nodes int) {
 	}
 	before = primaryOf(st)
 	zero := int64(0)
-	nodesOf := l.client.Resource(schema.GroupVersionResource{Version: "v1", Resource: "pods"}).Namespace(l.namespace)
+	nodesOf := l.client.Resource(pods).Namespace(l.namespace)
 	ended, err := nodesOf.Get(t.Context(), before, metav1.GetOptions{})
 	if err != nil {
 		t.Fatal(err)
@@ -158,6 +130,14 @@ func tryPair(t *testing.T, l lab, b *kubernetes.Backend, nodes int) {
 		t.Errorf("after %s was lost serves %s, with %+v", before, primaryOf(st), st.Failover)
 	}
 	w.wantAll(t)
+}
+
+// lap returns the longest time without a commit since it was called before.
+func (w *writer) lap() (gap time.Duration) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	gap, w.gap = max(w.gap, time.Since(w.last)), 0
+	return gap
 }
 
 func (w *writer) count() int {
@@ -197,7 +177,7 @@ func (w *writer) wantAll(t *testing.T) {
 	}
 }
 
-func removed(t *testing.T, b *kubernetes.Backend, id backstay.InstanceID) {
+func removed(t *testing.T, b backend.Backend, id backstay.InstanceID) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 4*time.Minute) // a last backup is taken
 	defer cancel()

@@ -67,10 +67,16 @@ func (c *Config) changeable(r record, s backend.Spec, grows bool) error {
 			has, s.Size.Storage)
 	case s.Size.Storage > has && !grows:
 		return backstay.Errorf(backstay.Unsupported,
-			"The storage class %q of the Kubernetes cluster lets no volume grow: the service instance keeps its %s.",
-			c.StorageClass, has)
+			"%s of the Kubernetes cluster lets no volume grow: the service instance keeps its %s.", c.className(), has)
 	}
 	return nil
+}
+
+func (c *Config) className() string {
+	if c.StorageClass == "" {
+		return "The default storage class"
+	}
+	return fmt.Sprintf("The storage class %q", c.StorageClass)
 }
 
 // built is Unsupported for a build of which there is no image.

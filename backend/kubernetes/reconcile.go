@@ -104,6 +104,11 @@ func (in *instance) pursue(ctx context.Context, s situation) time.Duration {
 		in.tell(s.status())
 		return remote
 	}
+	if s.obstacle.Sentence == "" && s.lacks() != "" { // what is watched says nothing of its own silence
+		if _, err := in.b.get(ctx, clusters, nameOf(in.id)); err != nil {
+			s.obstacle = obstacle(s.record.Spec, err)
+		}
+	}
 	return in.conclude(ctx, s)
 }
 
@@ -155,6 +160,12 @@ func (s situation) heir() string {
 func (in *instance) put(ctx context.Context, s situation) error {
 	if err := in.b.synced(); err != nil {
 		return err
+	}
+	ours := in.b.views[secrets].of(nameOf(in.id))
+	if named(ours, recordName(in.id)) == nil { // somebody has deleted it, or it has just been made
+		if _, err := in.change(ctx, s.record, func(r record) record { return r }); err != nil {
+			return err
+		}
 	}
 	if s.record.Served && !s.view.Exists && !s.record.brings() {
 		cluster, err := in.b.get(ctx, clusters, nameOf(in.id))
@@ -310,9 +321,10 @@ func (in *instance) see(ctx context.Context, s situation) (seen sight) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, 2*answerLimit)
 	defer cancel()
-	n, way := in.b.into(s.record, s.wish, &in.users)
+	n, way := in.into(s.record, s.wish)
 	e := in.b.Engines[s.wish.spec.Engine]
 	if seen.observation, seen.err = way.engine.Observe(ctx, n); seen.err != nil {
+		in.kept.doubt()
 		return seen
 	}
 	seen.proved = way.proved(s.wish.spec.TLS)

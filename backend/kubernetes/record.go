@@ -1,10 +1,13 @@
 package kubernetes
 
 import (
+	"context"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"slices"
+	"strconv"
 	"time"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -101,6 +104,27 @@ func readRecord(o *unstructured.Unstructured) (r record, err error) {
 	}
 	if err != nil {
 		return r, fmt.Errorf("read %s: %w", o.GetName(), err)
+	}
+	return r, nil
+}
+
+// around is a new record of an instance that had another one, which is lost, with what of that can be seen: it would be
+// restarted, or have another build, for nothing.
+func (b *Backend) around(ctx context.Context, r record) (record, error) {
+	if !r.Served {
+		return r, nil
+	}
+	o, err := b.get(ctx, clusters, nameOf(r.Spec.Instance))
+	if err != nil || o == nil {
+		return r, err
+	}
+	r.Spread = text(o, "spec", "affinity", "podAntiAffinityType") == "required"
+	if count, err := strconv.ParseInt(o.GetAnnotations()[restartedAt], 10, 64); err == nil {
+		r.Restarts.Count = count
+	}
+	its := slices.IndexFunc(b.Images, func(i Image) bool { return i.Name == text(o, "spec", "imageName") })
+	if its >= 0 {
+		r.Build = b.Images[its].FullVersion
 	}
 	return r, nil
 }

@@ -1,6 +1,7 @@
 package kubernetes
 
 import (
+	"cmp"
 	"fmt"
 	"time"
 
@@ -52,6 +53,8 @@ func (s situation) lacks() string {
 		return "The server does not prove itself by the new certificate yet."
 	case !s.complete():
 		return "Nodes are being made or replaced."
+	case !s.view.hasRoom(s.wish.spec.Size.Storage):
+		return cmp.Or(s.view.trouble(), "The volumes are about to become larger.")
 	case s.record.Restarts.Owed && !(s.record.Restarts.Noted && o.Started.After(s.record.Restarts.Since)):
 		return "The server is about to start again."
 	case s.record.Handed.Owed && (s.record.Handed.From == "" || s.view.Primary == s.record.Handed.From):

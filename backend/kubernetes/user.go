@@ -31,7 +31,7 @@ func (b *Backend) serving(ctx context.Context, in *instance) (engine.Node, engin
 			if err != nil {
 				return engine.Node{}, nil, err
 			}
-			n, _ := b.into(r, w, &in.users)
+			n, _ := in.into(r, w)
 			return n, b.Engines[r.Spec.Engine], nil
 		}
 		select {

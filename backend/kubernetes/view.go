@@ -6,7 +6,10 @@ import (
 	"slices"
 	"strings"
 
+	"k8s.io/apimachinery/pkg/api/resource"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"github.com/backstay/backstay"
 )
 
 // view is what the cluster shows of an instance.
@@ -19,6 +22,14 @@ type view struct {
 	Target  string // that is to be the primary
 	Nodes   []pod
 	Jobs    jobs
+	Volumes []volume
+}
+
+// volume is one claim of an instance.
+type volume struct {
+	Name    string
+	Size    backstay.Bytes // that it has
+	Trouble string         // why it does not become larger, a sentence
 }
 
 // pod is one node of an instance.
@@ -30,8 +41,8 @@ type pod struct {
 	Trouble string // why it does not start, a sentence
 }
 
-// look reads the Cluster, nil where there is none, and its pods.
-func look(cluster *unstructured.Unstructured, podList []*unstructured.Unstructured) (v view) {
+// look reads the Cluster, nil where there is none, its pods and its claims.
+func look(cluster *unstructured.Unstructured, podList, claimList []*unstructured.Unstructured) (v view) {
 	if cluster != nil {
 		v.Exists, v.Gone = true, cluster.GetDeletionTimestamp() != nil
 		v.Primary = text(cluster, "status", "currentPrimary")
@@ -51,7 +62,29 @@ func look(cluster *unstructured.Unstructured, podList []*unstructured.Unstructur
 	}
 	v.Jobs = jobsOf(podList)
 	slices.SortFunc(v.Nodes, func(a, b pod) int { return strings.Compare(a.Name, b.Name) })
+	for _, c := range claimList {
+		v.Volumes = append(v.Volumes, lookVolume(c))
+	}
 	return v
+}
+
+func lookVolume(o *unstructured.Unstructured) volume {
+	v := volume{Name: o.GetName()}
+	if q, err := resource.ParseQuantity(text(o, "status", "capacity", "storage")); err == nil {
+		v.Size = backstay.Bytes(q.Value())
+	}
+	for _, c := range mapsOf(o, "status", "conditions") {
+		kind := fmt.Sprint(c["type"])
+		if strings.HasSuffix(kind, "ResizeError") && c["status"] == "True" {
+			v.Trouble = fmt.Sprintf("The volume %s does not become larger: %s.", o.GetName(), trimmed(c["message"]))
+		}
+	}
+	return v
+}
+
+// hasRoom tells whether every volume has at least that size. The operator says that all is well as soon as it has asked.
+func (v view) hasRoom(size backstay.Bytes) bool {
+	return !slices.ContainsFunc(v.Volumes, func(one volume) bool { return one.Size < size })
 }
 
 func lookPod(o *unstructured.Unstructured) pod {
@@ -111,11 +144,16 @@ func mapsOf(o *unstructured.Unstructured, path ...string) (all []map[string]any)
 	return all
 }
 
-// trouble is the first one of the nodes.
+// trouble is the first one of the nodes, or of the volumes.
 func (v view) trouble() string {
 	for _, p := range v.Nodes {
 		if p.Trouble != "" {
 			return p.Trouble
+		}
+	}
+	for _, one := range v.Volumes {
+		if one.Trouble != "" {
+			return one.Trouble
 		}
 	}
 	return ""

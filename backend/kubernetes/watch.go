@@ -1,6 +1,7 @@
 package kubernetes
 
 import (
+	"cmp"
 	"context"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -56,7 +57,8 @@ func owner(o any) string {
 	if name := u.GetLabels()[clusterLabel]; name != "" {
 		return name
 	}
-	return nameOf(backstay.InstanceID(u.GetLabels()[instanceLabel]))
+	id := cmp.Or(u.GetLabels()[instanceLabel], u.GetLabels()[recordLabel])
+	return nameOf(backstay.InstanceID(id))
 }
 
 // of is what is shown of an instance.

@@ -22,36 +22,73 @@ type way struct {
 	b      *Backend
 	engine engine.Hosted
 	record record
+	in     *instance
 
-	users *sync.Mutex // see engine.Admin.Lock: only one of us has a record
-	mu    sync.Mutex
-	leaf  string // the certificate that was proved last
+	mu   sync.Mutex
+	leaf string // the certificate that was proved last
 }
 
 // into is the node with that way in.
-func (b *Backend) into(r record, w wish, users *sync.Mutex) (engine.Node, *way) {
-	n := b.node(r, w.spec, w.image)
-	in := &way{b: b, engine: b.Engines[w.spec.Engine].(engine.Hosted), record: r, users: users}
-	n.Admin = engine.Admin{User: "postgres", Secret: in.secret, Dial: in.dial, Lock: in.lock}
-	return n, in
+func (in *instance) into(r record, w wish) (engine.Node, *way) {
+	n := in.b.node(r, w.spec, w.image)
+	way := &way{b: in.b, engine: in.b.Engines[w.spec.Engine].(engine.Hosted), record: r, in: in}
+	n.Admin = engine.Admin{User: "postgres", Secret: way.secret, Dial: way.dial, Lock: way.lock}
+	return n, way
 }
 
+// lock is all that engine.Admin.Lock takes: only one of us has a record.
 func (w *way) lock(context.Context) (unlock func() error, err error) {
-	w.users.Lock()
-	return func() error { w.users.Unlock(); return nil }, nil
+	w.in.users.Lock()
+	return func() error { w.in.users.Unlock(); return nil }, nil
 }
 
-// kept is a value of a Secret that the operator has made for the instance.
+// kept is a value of a Secret that the operator has made for the instance. It is asked for again when nobody gets in
+// with it, and holds on where the cluster does not answer then.
 func (w *way) kept(suffix, name string) ([]byte, error) {
-	o, err := w.b.get(w.b.ctx, secrets, nameOf(w.record.Spec.Instance)+suffix)
-	if err != nil {
-		return nil, err
+	k := &w.in.kept
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	key := suffix + "/" + name
+	known, isKnown := k.values[key]
+	if isKnown && !k.doubted {
+		return known, nil
 	}
-	if o == nil {
+	o, err := w.b.get(w.b.ctx, secrets, nameOf(w.record.Spec.Instance)+suffix)
+	switch {
+	case err != nil && isKnown:
+		return known, nil
+	case err != nil:
+		return nil, err
+	case o == nil:
 		return nil, backstay.Errorf(backstay.Unavailable, "The service instance is being prepared.")
 	}
 	encoded, _, _ := unstructured.NestedString(o.Object, "data", name)
-	return base64.StdEncoding.DecodeString(encoded)
+	value, err := base64.StdEncoding.DecodeString(encoded)
+	if err == nil {
+		k.put(key, value)
+	}
+	return value, err
+}
+
+// keptValues are values of Secrets that others have made, as they were when they were read last.
+type keptValues struct {
+	mu      sync.Mutex
+	values  map[string][]byte
+	doubted bool // each is to be read again
+}
+
+// put notes a value that was just read. With it the others are read again as well, if they are in doubt.
+func (k *keptValues) put(key string, value []byte) {
+	if k.doubted || k.values == nil {
+		k.values, k.doubted = map[string][]byte{}, false
+	}
+	k.values[key] = value
+}
+
+func (k *keptValues) doubt() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.doubted = true
 }
 
 func (w *way) secret() (backstay.Secret, error) {
