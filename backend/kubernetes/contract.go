@@ -48,22 +48,29 @@ func (b *Backend) operated(ctx context.Context) error {
 	if _, err := b.list(ctx, clusters, recordLabel); err != nil {
 		return err
 	}
+	tag, err := b.operator(ctx)
+	if err == nil && !strings.HasPrefix(tag, Operator+".") {
+		return backstay.Errorf(backstay.Unavailable, "The Kubernetes cluster has CloudNativePG %s. It takes %s.",
+			tag, Operator)
+	}
+	return nil
+}
+
+// operator is the version of CloudNativePG, as its image has it.
+func (b *Backend) operator(ctx context.Context) (tag string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, answerLimit)
 	defer cancel()
 	o, err := b.Client.Resource(deployments).Namespace(b.OperatorNamespace).Get(ctx, "cnpg-controller-manager",
 		metav1.GetOptions{})
 	if err != nil {
-		return nil
+		return "", err
 	}
 	for _, c := range mapsOf(o, "spec", "template", "spec", "containers") {
-		image := fmt.Sprint(c["image"])
-		tag := image[strings.LastIndexByte(image, ':')+1:]
-		if c["name"] == "manager" && !strings.HasPrefix(tag, Operator+".") {
-			return backstay.Errorf(backstay.Unavailable, "The Kubernetes cluster has CloudNativePG %s. It takes %s.",
-				tag, Operator)
+		if image := fmt.Sprint(c["image"]); c["name"] == "manager" {
+			tag = image[strings.LastIndexByte(image, ':')+1:]
 		}
 	}
-	return nil
+	return tag, nil
 }
 
 // machines tells how many machines of the cluster take instances, and how much memory the largest of them has for all

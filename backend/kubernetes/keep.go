@@ -223,7 +223,7 @@ func (in *instance) markLog(ctx context.Context, r record, last engine.LogMark) 
 	}
 	ctx, cancel := context.WithTimeout(ctx, 2*answerLimit)
 	defer cancel()
-	n, _ := in.b.into(r, w, &in.users)
+	n, _ := in.into(r, w)
 	return archiver.MarkLog(ctx, n, last)
 }
 

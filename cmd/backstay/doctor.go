@@ -42,6 +42,7 @@ func doctor(ctx context.Context, c *cli, args []string) error {
 	found = append(found, examineLimits(cfg.noLimits, nearestExisting(string(cfg.data)))...)
 	found = append(found, examineState(ctx, cfg)...)
 	found = append(found, examineRepository(ctx, cfg, time.Now()))
+	found = append(found, examineCluster(ctx, cfg)...)
 	found = append(found, examineUsers(c.root))
 	found = append(found, examineAddress("API", "listen", cfg.listen, cfg.data))
 	if cfg.osb.listen != "" {

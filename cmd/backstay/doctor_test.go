@@ -197,3 +197,25 @@ func TestExamineStandbys(t *testing.T) {
 		t.Errorf("another disk: %v", f)
 	}
 }
+
+// TestExamineCluster is of one that is not there: what one has, the tests of backend/kubernetes look at.
+func TestExamineCluster(t *testing.T) {
+	t.Parallel()
+	if found := examineCluster(t.Context(), &config{}); len(found) > 0 {
+		t.Errorf("without a kubeconfig it says %+v", found)
+	}
+	file := filepath.Join(t.TempDir(), "kubeconfig")
+	c := &config{kubernetes: cluster{kubeconfig: file}}
+	if found := examineCluster(t.Context(), c); len(found) != 1 || found[0].level != lacking {
+		t.Errorf("without the file it says %+v", found)
+	}
+	const text = `{apiVersion: v1, kind: Config, current-context: a, contexts: [{name: a, context: {cluster: a, user: a}}],
+clusters: [{name: a, cluster: {server: "https://127.0.0.1:1"}}], users: [{name: a, user: {token: t}}]}`
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	found := examineCluster(t.Context(), c)
+	if len(found) != 2 || found[1].level != lacking || !strings.Contains(found[1].state, "does not answer") {
+		t.Errorf("where nothing answers it says %+v", found)
+	}
+}
