@@ -58,8 +58,8 @@ test-other: setup
 # What a cluster consists of is made once, in the user's cache; nothing of it is in the tree.
 test-kubernetes: clients build
 	made=$$(scripts/kubernetes) && export BACKSTAY_TEST_KUBERNETES=$$made && \
-		go test -count=1 -timeout 30m -parallel 5 -p 1 -v ./internal/kubetest ./backend/kubernetes && \
-		go test -count=1 -timeout 30m -parallel 3 -run '^TestKubernetes' ./e2e
+		$(GOTEST) --packages './internal/kubetest ./backend/kubernetes' -- -count=1 -timeout 60m -parallel 5 -p 1 && \
+		$(GOTEST) --packages ./e2e -- -count=1 -timeout 30m -parallel 3 -run '^TestKubernetes'
 
 kubernetes-up: clients
 	made=$$(scripts/kubernetes) && go test -c -o bin/kubetest.test ./internal/kubetest && \
