@@ -53,6 +53,10 @@ func TestByHand(t *testing.T) {
 
 	// Of an instance that somebody has put to sleep the operator says that it is healthy.
 	l.patch(t, clusters, name, `{"metadata": {"annotations": {"cnpg.io/hibernation": "on"}}}`)
+	await(t, "the end of its pod", func(ctx context.Context) (bool, error) {
+		all, err := l.client.Resource(pods).Namespace(l.namespace).List(ctx, metav1.ListOptions{})
+		return err == nil && len(all.Items) == 0, err
+	})
 	until(t, b, spec.Instance, "the failure of an instance that sleeps", func(st backend.Status) bool {
 		return st.Phase == backend.Failing
 	})

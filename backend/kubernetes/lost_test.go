@@ -1,0 +1,100 @@
+package kubernetes_test
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/backstay/backstay/backend"
+)
+
+// TestRecordIsLost while Backstay is away: what its ledger has is enough to find the instance, as it was.
+func TestRecordIsLost(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	c := l.config(t, 30230, 30233)
+	b, stop := run(t, c)
+	spec := l.spec(t, 1)
+	spec.Build = "15.18"
+	mustApply(t, b, spec)
+	st := until(t, b, spec.Instance, "the instance", guarded(1, 1))
+	w := write(t, l, l.table(t, b, spec))
+	stop()
+	l.delete(t, secrets, "bs-"+string(spec.Instance)+"-record")
+
+	b, _ = run(t, c)
+	t.Cleanup(func() { l.wantNothing(t) })
+	t.Cleanup(func() { removed(t, b, spec.Instance) })
+	spec.Build, spec.Served = "", &backend.Served{Endpoint: st.Endpoint}
+	w.lap()
+	mustApply(t, b, spec)
+	again := until(t, b, spec.Instance, "the instance", guarded(1, 1))
+	if again.Endpoint != st.Endpoint || again.Build != st.Build {
+		t.Errorf("without its record %+v has become %+v", st, again)
+	}
+	if gap := w.lap(); gap > 3*time.Second {
+		t.Errorf("it was interrupted for %s", gap)
+	}
+	w.wantAll(t)
+}
+
+// growing is a class whose volumes may grow, and do not by themselves: the operator says that all is well nevertheless.
+const growing = `
+apiVersion: storage.k8s.io/v1
+kind: StorageClass
+metadata: {name: %s}
+provisioner: rancher.io/local-path
+volumeBindingMode: WaitForFirstConsumer
+reclaimPolicy: Delete
+allowVolumeExpansion: true
+`
+
+// TestVolumeGrows: more storage is not said to be there before the volume has it, and ends no session.
+func TestVolumeGrows(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	l.cluster.Apply(t, l.namespace, fmt.Sprintf(growing, l.namespace))
+	t.Cleanup(func() { l.cluster.Kubectl(t, "delete", "storageclass", l.namespace) })
+	c := l.config(t, 30234, 30237)
+	c.StorageClass = l.namespace
+	b, _ := run(t, c)
+	t.Cleanup(func() { l.wantNothing(t) })
+	spec := l.spec(t, 1)
+	l.serve(t, b, spec)
+	conn, err := l.open(t.Context(), l.table(t, b, spec)+"?sslmode=require")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(context.Background())
+
+	spec.Generation, spec.Size.Storage = 2, 2*spec.Size.Storage
+	mustApply(t, b, spec)
+	claim := "bs-" + string(spec.Instance) + "-1"
+	await(t, "the claim to ask for more", func(ctx context.Context) (bool, error) {
+		o, err := l.client.Resource(claims).Namespace(l.namespace).Get(ctx, claim, metav1.GetOptions{})
+		if err != nil {
+			return false, err
+		}
+		asked := o.Object["spec"].(map[string]any)["resources"].(map[string]any)["requests"].(map[string]any)["storage"]
+		return asked == "2048Mi" || asked == "2Gi", nil
+	})
+	ctx, cancel := context.WithTimeout(t.Context(), 7*time.Second)
+	defer cancel()
+	for revision := int64(0); ; {
+		st, err := b.Await(ctx, spec.Instance, revision)
+		if err != nil {
+			break
+		}
+		if revision = st.Revision; st.Generation == 2 || !serves(st) {
+			t.Fatalf("before the volume has grown it is %+v", st)
+		}
+	}
+	l.patch(t, claims, claim, `{"status": {"capacity": {"storage": "2Gi"}}}`, "status")
+	until(t, b, spec.Instance, "more storage", guarded(2, 1))
+	if err := conn.Ping(t.Context()); err != nil {
+		t.Errorf("more storage has ended a session: %v", err)
+	}
+}
