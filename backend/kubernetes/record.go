@@ -124,7 +124,7 @@ func (b *Backend) around(ctx context.Context, r record) (record, error) {
 	}
 	its := slices.IndexFunc(b.Images, func(i Image) bool { return i.Name == text(o, "spec", "imageName") })
 	if its >= 0 {
-		r.Build = b.Images[its].FullVersion
+		r.Build, r.Image = b.Images[its].FullVersion, b.Images[its].Name
 	}
 	return r, nil
 }
