@@ -157,7 +157,8 @@ func (b *Backend) examineClass(ctx context.Context) Fact {
 	if b.StorageClass != "" {
 		state = fmt.Sprintf("there is no %q", b.StorageClass)
 	}
-	return Fact{what, state, Lacking, "backstay serve --kubernetes-storage-class NAME, with one of: kubectl get storageclasses"}
+	return Fact{what, state, Lacking,
+		"backstay serve --kubernetes-storage-class NAME, with one of: kubectl get storageclasses"}
 }
 
 func (b *Backend) examineNodes(ctx context.Context) Fact {
@@ -185,5 +186,6 @@ func (b *Backend) examineExposure() Fact {
 	if !b.Exposure.byNode() {
 		return Fact{"addresses", "names of services, which apps outside of the cluster do not know", Good, ""}
 	}
-	return Fact{"addresses", fmt.Sprintf("%s, ports %d to %d", b.Exposure.Host, b.Exposure.First, b.Exposure.Last), Good, ""}
+	e := b.Exposure
+	return Fact{"addresses", fmt.Sprintf("%s, ports %d to %d", e.Host, e.First, e.Last), Good, ""}
 }

@@ -99,7 +99,7 @@ func (c *Config) image(r record, s backend.Spec) Image {
 		}
 		return Image{}
 	}
-	keeps := r.Reached != nil && r.Reached.Engine == s.Engine && r.Reached.Version == s.Version && r.Build != ""
+	keeps := r.Build != "" && (r.Reached == nil || r.Reached.Engine == s.Engine && r.Reached.Version == s.Version)
 	full := s.Build
 	if full == "" && keeps {
 		full = r.Build

@@ -122,7 +122,9 @@ func (b *Backend) around(ctx context.Context, r record) (record, error) {
 	if count, err := strconv.ParseInt(o.GetAnnotations()[restartedAt], 10, 64); err == nil {
 		r.Restarts.Count = count
 	}
-	its := slices.IndexFunc(b.Images, func(i Image) bool { return i.Name == text(o, "spec", "imageName") })
+	its := slices.IndexFunc(b.Images, func(i Image) bool {
+		return i.Name == text(o, "spec", "imageName") && i.Version == r.Spec.Version
+	})
 	if its >= 0 {
 		r.Build, r.Image = b.Images[its].FullVersion, b.Images[its].Name
 	}

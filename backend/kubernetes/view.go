@@ -82,7 +82,8 @@ func lookVolume(o *unstructured.Unstructured) volume {
 	return v
 }
 
-// hasRoom tells whether every volume has at least that size. The operator says that all is well as soon as it has asked.
+// hasRoom tells whether every volume has at least that size. The operator says that all is well as soon as it has asked
+// for it.
 func (v view) hasRoom(size backstay.Bytes) bool {
 	return !slices.ContainsFunc(v.Volumes, func(one volume) bool { return one.Size < size })
 }

@@ -13,7 +13,8 @@ func examineCluster(ctx context.Context, cfg *config) (found []finding) {
 	const what = "Kubernetes"
 	way, err := cfg.kubernetes.read()
 	if err != nil {
-		return []finding{{lacking, what, err.Error(), "kubectl --kubeconfig " + cfg.kubernetes.kubeconfig + " get namespaces"}}
+		remedy := "kubectl --kubeconfig " + cfg.kubernetes.kubeconfig + " get namespaces"
+		return []finding{{lacking, what, err.Error(), remedy}}
 	}
 	b, err := cfg.kubernetes.open(cfg, way, slog.New(slog.NewTextHandler(io.Discard, nil)))
 	if err != nil {
