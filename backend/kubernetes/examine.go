@@ -71,7 +71,9 @@ func (b *Backend) reached(ctx context.Context) error {
 	return err
 }
 
-var reviews = schema.GroupVersionResource{Group: "authorization.k8s.io", Version: "v1", Resource: "selfsubjectaccessreviews"}
+var reviews = schema.GroupVersionResource{
+	Group: "authorization.k8s.io", Version: "v1", Resource: "selfsubjectaccessreviews",
+}
 
 // allowed asks the cluster whether Backstay may do something in the namespace.
 func (b *Backend) allowed(ctx context.Context, r schema.GroupVersionResource, part, verb string) (bool, error) {
