@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/backstay/backstay"
@@ -161,10 +162,14 @@ func (w *writer) wantAll(t *testing.T) {
 	w.mu.Lock()
 	acked, gap := slices.Clone(w.acked), w.gap
 	w.mu.Unlock()
-	conn, err := w.open(t.Context(), w.uri)
-	if err != nil {
-		t.Fatal(err)
-	}
+	var conn *pgx.Conn
+	await(t, "a session", func(ctx context.Context) (bool, error) { // a busy machine may be late for one
+		within, done := context.WithTimeout(ctx, 20*time.Second)
+		defer done()
+		var err error
+		conn, err = w.open(within, w.uri)
+		return err == nil, nil
+	})
 	defer conn.Close(t.Context())
 	var lost int
 	const missing = "SELECT count(*) FROM unnest($1::bigint[]) AS acked WHERE acked NOT IN (SELECT n FROM acknowledged)"
