@@ -215,7 +215,7 @@ func usable(in Instance) error {
 
 // Unbind drops the binding's user and ends its sessions.
 func (b *Broker) Unbind(ctx context.Context, r backstay.UnbindRequest) (backstay.Unbound, error) {
-	kept, err := b.Store.Binding(ctx, r.BindingID)
+	kept, err := b.bindingOf(ctx, r.InstanceID, r.BindingID)
 	if err != nil {
 		return backstay.Unbound{}, err
 	}
@@ -224,6 +224,16 @@ func (b *Broker) Unbind(ctx context.Context, r backstay.UnbindRequest) (backstay
 		return backstay.Unbound{}, err
 	}
 	return backstay.Unbound{}, step.Run(ctx, b.unbindSteps(in, kept)...)
+}
+
+// bindingOf returns a binding of an instance. One of another instance is not there.
+func (b *Broker) bindingOf(
+	ctx context.Context, in backstay.InstanceID, id backstay.BindingID,
+) (kept Binding, err error) {
+	if kept, err = b.Store.Binding(ctx, id); err == nil && kept.InstanceID != in {
+		return Binding{}, backstay.Errorf(backstay.NotFound, "Service instance '%s' has no binding '%s'.", in, id)
+	}
+	return kept, err
 }
 
 // FetchBinding is not offered: credentials are told once, to whoever asked for them.
@@ -236,7 +246,7 @@ func (b *Broker) FetchBinding(context.Context, backstay.FetchBindingRequest) (ba
 func (b *Broker) LastBindingOperation(
 	ctx context.Context, r backstay.LastBindingOperationRequest,
 ) (backstay.Operation, error) {
-	if _, err := b.Store.Binding(ctx, r.BindingID); err != nil {
+	if _, err := b.bindingOf(ctx, r.InstanceID, r.BindingID); err != nil {
 		return backstay.Operation{}, err
 	}
 	return backstay.Operation{Type: backstay.Create, State: backstay.Succeeded}, nil

@@ -415,6 +415,10 @@ func TestWrongCatalogs(t *testing.T) {
 				"      Schema service_instance.create.parameters is not valid. must have field \"type\", with value \"object\"\n" +
 				"      Schema service_instance.update.parameters is not valid. No external references are allowed: " +
 				"https://elsewhere.example.org\n"},
+		"names": {`{"services": [{"id": "s", "name": "` + strings.Repeat("q", 256) + `", "description": "d", "bindable": true,
+			"plans": [{"id": "p", "name": "small", "description": "d"}]}]}`,
+			"Service " + strings.Repeat("q", 256) + "\n  Service name may not have more than 255 characters\n"},
+		"plans": {manyPlans(1001), "Service broker may have at most 1000 plans, and has 1001\n"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			f.broker.mu.Lock()
@@ -434,6 +438,15 @@ func TestWrongCatalogs(t *testing.T) {
 	if err != nil || b.Name == "queues" {
 		t.Errorf("it is %s after all: %v", b.Name, err)
 	}
+}
+
+func manyPlans(count int) string {
+	all := make([]string, count)
+	for i := range all {
+		all[i] = fmt.Sprintf(`{"id": "p%d", "name": "p%d", "description": "d"}`, i, i)
+	}
+	return `{"services": [{"id": "s", "name": "q", "description": "d", "bindable": true, "plans": [` +
+		strings.Join(all, ",") + `]}]}`
 }
 
 // TestCatalogsChange has a broker offer other plans: what instances have stays, what nobody has goes, and what is new is

@@ -111,6 +111,10 @@ func (m *Market) checkCatalog(
 	if len(offerings) == 0 {
 		all.add("Service broker must provide at least one service")
 	}
+	if count := countPlans(offerings); count > maxPlans {
+		return backstay.Errorf(backstay.Invalid,
+			"Service broker catalog is invalid: \nService broker may have at most %d plans, and has %d\n", maxPlans, count)
+	}
 	checkUnique(all, offerings)
 	if err := m.checkKnown(ctx, all, of, offerings); err != nil {
 		return err
@@ -127,6 +131,13 @@ func (m *Market) checkCatalog(
 		return r
 	}, strings.ToValidUTF8(text.String(), ""))
 	return backstay.Errorf(backstay.Invalid, "Service broker catalog is invalid: \n%s", said)
+}
+
+func countPlans(offerings []backstay.CatalogOffering) (count int) {
+	for _, o := range offerings {
+		count += max(1, len(o.Plans))
+	}
+	return count
 }
 
 func checkUnique(all *complaints, offerings []backstay.CatalogOffering) {
@@ -232,6 +243,7 @@ func checkMoved(
 var knownRequires = []string{"syslog_drain", "route_forwarding", "volume_mount"}
 
 const (
+	maxPlans       = 1000 // of a broker: they are put on sale in one transaction
 	maxDescription = 10_000
 	maxTags        = 2048
 	maxSchema      = 64 << 10
@@ -240,6 +252,7 @@ const (
 func checkOffering(c *complaints, o backstay.CatalogOffering) {
 	required(c, "Service id", string(o.ID))
 	required(c, "Service name", o.Name)
+	checkLength(c, "Service name", o.Name)
 	required(c, "Service description", o.Description)
 	if utf8.RuneCountInString(o.Description) > maxDescription {
 		c.add("Service description may not have more than 10000 characters")
@@ -288,6 +301,12 @@ func required(c *complaints, what, value string) {
 	}
 }
 
+func checkLength(c *complaints, what, name string) {
+	if utf8.RuneCountInString(name) > maxName {
+		c.add("%s may not have more than %d characters", what, maxName)
+	}
+}
+
 func checkPrintable(c *complaints, what, value string) {
 	if !utf8.ValidString(value) || strings.ContainsFunc(value, func(r rune) bool {
 		return unicode.IsControl(r) && r != '\n' && r != '\t'
@@ -303,6 +322,7 @@ var semantic = regexp.MustCompile(`^(0|[1-9]\d*)(\.(0|[1-9]\d*)){2}(-[0-9A-Za-z-
 func checkPlan(c *complaints, p backstay.CatalogPlan) {
 	required(c, "Plan id", string(p.ID))
 	required(c, "Plan name", p.Name)
+	checkLength(c, "Plan name", p.Name)
 	required(c, "Plan description", p.Description)
 	if v := p.MaintenanceInfo; v != nil && !semantic.MatchString(v.Version) {
 		c.add("Maintenance info")

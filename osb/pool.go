@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -15,9 +16,9 @@ import (
 // Pool opens brokers as they were registered. One that is opened again in the same way keeps its connections. It is
 // safe for concurrent use; its field is set before use.
 type Pool struct {
-	// Networks are those that a broker of a space may be in; nil: any but those in which this machine has what is not
-	// meant for others (see [Reserved]). The whole platform's brokers are registered by administrators, and may be
-	// anywhere.
+	// Networks are those that a broker of a space may be in; nil: any but this machine and what is not public (see
+	// [Reserved]), for whoever registers a broker reads what is answered there. The whole platform's brokers are
+	// registered by administrators, and may be anywhere.
 	Networks []netip.Prefix
 
 	mu      sync.Mutex
@@ -82,7 +83,7 @@ var errForbidden = backstay.Errorf(backstay.Unavailable,
 
 func (p *Pool) allows(address netip.Addr) bool {
 	if p.Networks == nil {
-		return !Reserved(address)
+		return !Reserved(address) && !isOwn(address)
 	}
 	for _, n := range p.Networks {
 		if n.Contains(address) {
@@ -92,10 +93,19 @@ func (p *Pool) allows(address netip.Addr) bool {
 	return false
 }
 
-// Reserved tells whether an address is of this machine itself, or of what is on its link alone: there are services that
-// trust whoever reaches them, as those of clouds that tell a machine its secrets.
+// isOwn tells whether an address is one of this machine's. Where that cannot be found out, it may be.
+func isOwn(a netip.Addr) bool {
+	own, err := net.InterfaceAddrs()
+	return err != nil || slices.ContainsFunc(own, func(of net.Addr) bool {
+		prefix, err := netip.ParsePrefix(of.String())
+		return err == nil && prefix.Addr().Unmap() == a.WithZone("")
+	})
+}
+
+// Reserved tells whether an address is in no public network: on loopback, on a machine's link, or private. There are
+// services that trust whoever reaches them, as those of clouds that tell a machine its secrets.
 func Reserved(a netip.Addr) bool {
-	if a.IsLoopback() || a.IsUnspecified() || a.IsLinkLocalUnicast() || a.IsMulticast() {
+	if a.IsLoopback() || a.IsUnspecified() || a.IsLinkLocalUnicast() || a.IsMulticast() || a.IsPrivate() {
 		return true
 	}
 	for _, n := range reserved {
@@ -106,11 +116,11 @@ func Reserved(a netip.Addr) bool {
 	return false
 }
 
-// reserved are this network, what is reached through a translator of addresses, and where clouds tell a machine its
-// secrets that do not do so on the link.
+// reserved are besides those: this network, what carriers and translators of addresses have between them and others,
+// and where a cloud tells a machine its secrets that does not do so on the link.
 var reserved = []netip.Prefix{
-	netip.MustParsePrefix("0.0.0.0/8"), netip.MustParsePrefix("64:ff9b::/96"), netip.MustParsePrefix("fd00:ec2::254/128"),
-	netip.MustParsePrefix("100.100.100.200/32"), netip.MustParsePrefix("192.0.0.192/32"),
+	netip.MustParsePrefix("0.0.0.0/8"), netip.MustParsePrefix("100.64.0.0/10"), netip.MustParsePrefix("64:ff9b::/96"),
+	netip.MustParsePrefix("64:ff9b:1::/48"), netip.MustParsePrefix("192.0.0.0/24"),
 }
 
 // LogValue is how many brokers there are: it shows nobody's login.

@@ -1,6 +1,7 @@
 package osb_test
 
 import (
+	"net"
 	"net/netip"
 	"strings"
 	"testing"
@@ -52,11 +53,39 @@ func TestReservedAddresses(t *testing.T) {
 	t.Parallel()
 	for address, want := range map[string]bool{
 		"127.0.0.1": true, "::1": true, "0.0.0.0": true, "::": true, "169.254.169.254": true, "fe80::1": true,
-		"fd00:ec2::254": true, "224.0.0.1": true, "64:ff9b::7f00:1": true, "10.1.2.3": false, "203.0.113.9": false,
-		"2001:db8::1": false,
+		"fd00:ec2::254": true, "224.0.0.1": true, "64:ff9b::7f00:1": true, "10.1.2.3": true, "192.168.0.9": true,
+		"100.100.100.200": true, "192.0.0.192": true, "203.0.113.9": false, "2001:db8::1": false,
 	} {
 		if got := osb.Reserved(netip.MustParseAddr(address)); got != want {
 			t.Errorf("%s is reserved: %v", address, got)
 		}
+	}
+}
+
+// TestOwnAddresses: what listens on all addresses of this machine is as little meant for others as on loopback.
+func TestOwnAddresses(t *testing.T) {
+	t.Parallel()
+	own, err := net.InterfaceAddrs()
+	if err != nil {
+		t.Fatal(err)
+	}
+	tried := 0
+	for _, of := range own {
+		at := netip.MustParsePrefix(of.String()).Addr()
+		if at.IsLoopback() || at.IsLinkLocalUnicast() {
+			continue
+		}
+		tried++
+		b, err := new(osb.Pool).Open(backstay.ServiceBroker{SpaceID: "space",
+			URL: "http://" + netip.AddrPortFrom(at, 9).String()}, backstay.BrokerLogin{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err = b.Catalog(t.Context()); !strings.Contains(backstay.SentenceOf(err), "space-broker-networks") {
+			t.Errorf("%s: %v", at, err)
+		}
+	}
+	if tried == 0 {
+		t.Skip("this machine has no other address than loopback's")
 	}
 }

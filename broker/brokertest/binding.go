@@ -2,6 +2,7 @@ package brokertest
 
 import (
 	"encoding/json"
+	"reflect"
 	"testing"
 
 	"github.com/backstay/backstay"
@@ -51,6 +52,19 @@ func unbindAgain(t *testing.T, b backstay.Broker) {
 	wantKind(t, err, backstay.NotFound)
 	_, err = b.FetchBinding(t.Context(), fetchBinding(r))
 	wantKind(t, err, backstay.NotFound, backstay.Unsupported)
+}
+
+// unbindThroughAnother: a binding is one of an instance, and whoever names another one ends nothing.
+func unbindThroughAnother(t *testing.T, b backstay.Broker) {
+	r := newBinding(MustProvision(t, b))
+	want := mustBind(t, b, r)
+	wrong := unbind(r)
+	wrong.InstanceID = MustProvision(t, b).InstanceID
+	_, err := b.Unbind(t.Context(), wrong)
+	wantKind(t, err, backstay.NotFound)
+	if got := mustBind(t, b, r); !reflect.DeepEqual(got, want) {
+		t.Error("the binding has other credentials than before")
+	}
 }
 
 func fetchTellsABinding(t *testing.T, b backstay.Broker) {

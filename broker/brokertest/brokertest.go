@@ -40,6 +40,7 @@ func Run(t *testing.T, open func(t testing.TB) backstay.Broker) {
 		{"BindingsHaveTheirOwnCredentials", bindingsHaveTheirOwnCredentials},
 		{"UnknownBindParameterIsInvalid", unknownBindParameterIsInvalid},
 		{"UnbindAgain", unbindAgain},
+		{"UnbindThroughAnother", unbindThroughAnother},
 		{"FetchTellsABinding", fetchTellsABinding},
 		{"DeprovisionAgain", deprovisionAgain},
 		{"DeprovisionEndsACreate", deprovisionEndsACreate},

@@ -195,7 +195,7 @@ func offerSettings() []settings.Setting[config] {
 		List:      true,
 		Help:      "let service brokers that space developers register be in these networks only",
 		More:      "Administrators register those of the whole platform, which may be anywhere.",
-		Otherwise: "any but loopback, link-local and the like, where there are services that trust whoever reaches them",
+		Otherwise: "public networks only, and not this machine: elsewhere are services that trust whoever reaches them",
 		Read:      networks(func(c *config) *[]netip.Prefix { return &c.spaceBrokerNetworks }),
 	}, {
 		Name: "plugins", Value: "DIR", Unit: "the path of a directory",
