@@ -12,10 +12,11 @@ import (
 )
 
 // backToBack are the journeys of developers with services, which do not care where those come from. Others tell the name
-// of our own broker, or want a refusal before anything is made, which needs a broker in process.
+// of our own broker, or what it says of a change that is done when it is answered, for which the specification has no
+// field.
 var backToBack = []string{
 	"apps", "audit", "bindings", "conduit-postgres", "keys", "labels", "mysql", "postgres", "quotas", "redis", "rotate",
-	"settings", "sharing", "wordpress",
+	"settings", "sharing", "wordpress", "wrong-ways",
 }
 
 // TestJourneysBackToBack runs journeys on a marketplace that offers nothing of its own: what there is comes from another

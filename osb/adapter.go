@@ -51,6 +51,9 @@ func (a adapter) Provision(
 	if err := admitNew(ctx, asked.broker, r); err != nil {
 		return domain.ProvisionedServiceSpec{}, a.failure(ctx, err)
 	}
+	if asked.admitter != nil {
+		return domain.ProvisionedServiceSpec{AlreadyExists: true}, nil
+	}
 	answer, err := asked.broker.Provision(ctx, r)
 	if err != nil {
 		return domain.ProvisionedServiceSpec{}, a.failure(ctx, err)
@@ -106,7 +109,7 @@ func (a adapter) Update(
 		return domain.UpdateServiceSpec{}, a.failure(ctx, err)
 	}
 	asked := askingOf(ctx)
-	answer, err := asked.broker.Update(ctx, backstay.UpdateRequest{
+	r := backstay.UpdateRequest{
 		Call: asked.call, InstanceID: backstay.InstanceID(id), ServiceID: backstay.ServiceID(d.ServiceID),
 		PlanID: backstay.ServicePlanID(d.PlanID), Context: where, Parameters: canonical(d.RawParameters),
 		MaintenanceInfo: infoFrom(d.MaintenanceInfo),
@@ -115,7 +118,8 @@ func (a adapter) Update(
 			OrganizationID: backstay.OrganizationID(d.PreviousValues.OrgID), SpaceID: backstay.SpaceID(d.PreviousValues.SpaceID),
 			MaintenanceInfo: infoFrom(d.PreviousValues.MaintenanceInfo),
 		},
-	})
+	}
+	answer, err := asked.update(ctx, r)
 	if err != nil {
 		return domain.UpdateServiceSpec{}, a.failure(ctx, unknownPlan(ctx, asked, id, err))
 	}
@@ -124,6 +128,14 @@ func (a adapter) Update(
 		spec.OperationData = string(answer.Operation)
 	}
 	return spec, nil
+}
+
+// update asks the broker for a change, or only whether it would refuse it.
+func (a *asking) update(ctx context.Context, r backstay.UpdateRequest) (backstay.Updated, error) {
+	if a.admitter != nil {
+		return backstay.Updated{}, a.admitter.AdmitUpdate(ctx, r)
+	}
+	return a.broker.Update(ctx, r)
 }
 
 // unknownPlan is the failure of an update, which is Invalid if what is not there is the plan and not the instance.
@@ -179,9 +191,12 @@ func (a adapter) Bind(
 			r.AppID = backstay.AppID(d.BindResource.AppGuid)
 		}
 	}
-	answer, err := asked.broker.Bind(ctx, r)
-	if err != nil {
+	answer, err := asked.bind(ctx, r)
+	switch {
+	case err != nil:
 		return domain.Binding{}, a.failure(ctx, err)
+	case asked.admitter != nil:
+		return domain.Binding{AlreadyExists: true}, nil
 	}
 	mounts, err := volumeMounts(answer.VolumeMounts)
 	return domain.Binding{
@@ -189,6 +204,14 @@ func (a adapter) Bind(
 		Credentials: answer.Credentials, SyslogDrainURL: answer.SyslogDrainURL, RouteServiceURL: answer.RouteServiceURL,
 		VolumeMounts: mounts,
 	}, err
+}
+
+// bind asks the broker for credentials, or only whether it would refuse them.
+func (a *asking) bind(ctx context.Context, r backstay.BindRequest) (backstay.Bound, error) {
+	if a.admitter != nil {
+		return backstay.Bound{}, a.admitter.AdmitBind(ctx, r)
+	}
+	return a.broker.Bind(ctx, r)
 }
 
 // volumeMounts are those of a binding, with the fields that the specification has for them.

@@ -47,10 +47,13 @@ type Client struct {
 
 	once sync.Once
 	http *http.Client
+
+	known extensions
 }
 
 var (
 	_ backstay.Broker                  = (*Client)(nil)
+	_ backstay.Admitter                = (*Client)(nil)
 	_ backstay.OperationAwaiter        = (*Client)(nil)
 	_ backstay.BindingOperationAwaiter = (*Client)(nil)
 )
@@ -105,6 +108,7 @@ type answer struct {
 	status     int
 	body       []byte
 	retryAfter time.Duration
+	extension  string // that has given it
 }
 
 // ask sends a request and decodes its answer into v, or returns what went wrong as an error of ours.
@@ -161,6 +165,7 @@ func (c *Client) send(ctx context.Context, r request) (a answer, err error) {
 	}
 	defer got.Body.Close()
 	a.status, a.retryAfter = got.StatusCode, retryAfter(got.Header.Get("Retry-After"), time.Now())
+	a.extension = got.Header.Get(extensionHeader)
 	if got.Header.Get("Content-Encoding") != "" {
 		return a, errEncoded
 	}

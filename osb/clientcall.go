@@ -64,6 +64,9 @@ func (c *Client) RawCatalog(ctx context.Context, call backstay.Call) (json.RawMe
 	a, err := c.ask(ctx, request{
 		method: http.MethodGet, path: "catalog", call: call, success: []int{http.StatusOK},
 	}, &object)
+	if err == nil {
+		c.known.note(a.body)
+	}
 	return a.body, err
 }
 
@@ -79,14 +82,7 @@ func checkOperation(key backstay.OperationKey) error {
 // Provision asks for an instance.
 func (c *Client) Provision(ctx context.Context, r backstay.ProvisionRequest) (backstay.Provisioned, error) {
 	var b answerBody
-	a, err := c.ask(ctx, request{
-		method: http.MethodPut, path: instancePath(r.InstanceID), query: incomplete(url.Values{}), call: r.Call,
-		body: provisionBody{
-			ServiceID: r.ServiceID, PlanID: r.PlanID, OrganizationID: r.Context.OrganizationID, SpaceID: r.Context.SpaceID,
-			Context: contextOf(r.Context), Parameters: r.Parameters, MaintenanceInfo: maintenanceOf(r.MaintenanceInfo),
-		},
-		success: []int{http.StatusOK, http.StatusCreated, http.StatusAccepted}, gone: []int{http.StatusGone}, creates: true,
-	}, &b)
+	a, err := c.ask(ctx, provisionRequest(r), &b)
 	if err != nil {
 		return backstay.Provisioned{}, err
 	}
@@ -116,14 +112,7 @@ func webAddress(address string) string {
 // Update asks for a change of an instance.
 func (c *Client) Update(ctx context.Context, r backstay.UpdateRequest) (backstay.Updated, error) {
 	var b answerBody
-	a, err := c.ask(ctx, request{
-		method: http.MethodPatch, path: instancePath(r.InstanceID), query: incomplete(url.Values{}), call: r.Call,
-		body: updateBody{
-			ServiceID: r.ServiceID, PlanID: r.PlanID, Context: contextOf(r.Context), Parameters: r.Parameters,
-			MaintenanceInfo: maintenanceOf(r.MaintenanceInfo), Previous: previousOf(r.Previous),
-		},
-		success: []int{http.StatusOK, http.StatusAccepted}, gone: []int{http.StatusNotFound, http.StatusGone},
-	}, &b)
+	a, err := c.ask(ctx, updateRequest(r), &b)
 	if err != nil {
 		return backstay.Updated{}, err
 	}
@@ -222,18 +211,8 @@ func (c *Client) poll(ctx context.Context, call backstay.Call, of string, q url.
 
 // Bind asks for credentials.
 func (c *Client) Bind(ctx context.Context, r backstay.BindRequest) (backstay.Bound, error) {
-	body := bindBody{
-		ServiceID: r.ServiceID, PlanID: r.PlanID, AppID: r.AppID, Context: contextOf(r.Context), Parameters: r.Parameters,
-	}
-	if r.AppID != "" || r.Route != "" {
-		body.Resource = &bindResource{AppID: r.AppID, Route: r.Route}
-	}
 	var b bindingBody
-	a, err := c.ask(ctx, request{
-		method: http.MethodPut, path: bindingPath(r.InstanceID, r.BindingID), query: incomplete(url.Values{}), call: r.Call,
-		body: body, success: []int{http.StatusOK, http.StatusCreated, http.StatusAccepted},
-		gone: []int{http.StatusNotFound, http.StatusGone}, creates: true, secret: true,
-	}, &b)
+	a, err := c.ask(ctx, bindRequest(r), &b)
 	if err != nil {
 		return backstay.Bound{}, err
 	}

@@ -2,6 +2,9 @@
 // another platform, and Client is a backstay.Broker that is somewhere else. Back to back they are one broker, and
 // brokertest runs on the two.
 //
+// What the specification has no words for, our two ends say by extensions, of which no other platform or broker notices
+// anything (extension.go).
+//
 // Neither end keeps anything. What must outlive a process is the business of whoever asks (the market, which ends the
 // orphans of its requests) and of whoever answers (the broker, whose requests have the effect of one). Whom a Handler
 // serves, and what of the broker each of them sees, is for whoever opens the broker to them.

@@ -71,7 +71,7 @@ const (
 	bindingRoute  = instanceRoute + "/service_bindings/{binding_id}"
 )
 
-// Handler returns every route of the specification, below "/v2/".
+// Handler returns every route of the specification, below "/v2/", and those of our extensions.
 func (h *Handler) Handler() http.Handler {
 	library := brokerapi.NewWithOptions(adapter{h}, slog.New(slog.DiscardHandler)) // it would log parameters
 	mux := http.NewServeMux()
@@ -85,10 +85,13 @@ func (h *Handler) Handler() http.Handler {
 	mux.Handle("DELETE "+bindingRoute, library)
 	mux.Handle("GET "+bindingRoute, library)
 	mux.HandleFunc("GET "+bindingRoute+"/last_operation", since14(h.lastBindingOperation))
-	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
-		refuse(w, http.StatusNotFound, "The Open Service Broker API has no such request.")
-	})
+	mux.Handle("/v2/"+admissionPath, h.admissions(library))
+	mux.HandleFunc("/", noSuchRequest)
 	return h.admit(mux)
+}
+
+func noSuchRequest(w http.ResponseWriter, _ *http.Request) {
+	refuse(w, http.StatusNotFound, "The Open Service Broker API has no such request.")
 }
 
 // asking is what is known of a request before its route is.
@@ -96,6 +99,8 @@ type asking struct {
 	broker  backstay.Broker
 	call    backstay.Call
 	catalog []backstay.CatalogOffering // of a request that the library checks against it
+
+	admitter backstay.Admitter // who tells whether the request would be refused, if that is all that is asked; else nil
 }
 
 type askingKey struct{}

@@ -94,12 +94,13 @@ func respond(w http.ResponseWriter, status int, body any) {
 }
 
 func (h *Handler) catalog(w http.ResponseWriter, r *http.Request) {
-	offerings, err := askingOf(r.Context()).broker.Catalog(r.Context())
+	b := askingOf(r.Context()).broker
+	offerings, err := b.Catalog(r.Context())
 	if err != nil {
 		h.fail(w, r, err, http.StatusNotFound)
 		return
 	}
-	respond(w, http.StatusOK, catalogOf(offerings))
+	respond(w, http.StatusOK, extendedCatalog{catalogOf(offerings), extensionsOf(b)})
 }
 
 func (h *Handler) fetchInstance(w http.ResponseWriter, r *http.Request) {

@@ -152,8 +152,7 @@ func (b Tenants) Claim(ctx context.Context, c tenant.Claim, e backstay.Event) er
 			return err
 		}
 		if !known && has >= most {
-			return backstay.Errorf(backstay.Unavailable,
-				"The client has %d service instances, and may have no more. An operator gives it more.", has)
+			return tenant.TooMany(has)
 		}
 		if _, err := tx.Exec(ctx, `INSERT INTO tenant.instances (instance_id, tenant, external_id, created_at)
 			VALUES ($1, $2, $3, $4) ON CONFLICT (instance_id) DO NOTHING`,

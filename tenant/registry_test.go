@@ -80,6 +80,41 @@ func TestSentencesHaveThePlatformsIDs(t *testing.T) {
 	}
 }
 
+// TestAdmission refuses a client beforehand what the broker would, in the platform's words, and knows nothing of the
+// instances of others. It leaves no trace.
+func TestAdmission(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	a, b := h.client(t, "a", 10), h.client(t, "b", 10)
+	r := brokertest.MustProvision(t, a)
+	update := backstay.UpdateRequest{InstanceID: r.InstanceID, ServiceID: r.ServiceID}
+	bind := backstay.BindRequest{InstanceID: r.InstanceID, BindingID: "b", ServiceID: r.ServiceID, PlanID: r.PlanID}
+	must(t, a.AdmitUpdate(t.Context(), update))
+	must(t, a.AdmitBind(t.Context(), bind))
+	err := b.AdmitUpdate(t.Context(), update)
+	wantKind(t, err, backstay.NotFound)
+	if got, want := backstay.SentenceOf(err), "Service instance "+string(r.InstanceID)+" not found"; !strings.Contains(
+		got, want) {
+		t.Errorf("the sentence is %q; want %q", got, want)
+	}
+	for _, c := range []*osb.Client{a, b} {
+		other := brokertest.NewRequest(t, c)
+		must(t, c.AdmitProvision(t.Context(), other))
+		other.Parameters = json.RawMessage(`{"no_such_parameter":1}`)
+		wantKind(t, c.AdmitProvision(t.Context(), other), backstay.Invalid)
+	}
+	update.Parameters = json.RawMessage(`{"no_such_parameter":1}`)
+	wantKind(t, a.AdmitUpdate(t.Context(), update), backstay.Invalid)
+	bind.Parameters = update.Parameters
+	wantKind(t, a.AdmitBind(t.Context(), bind), backstay.Invalid)
+	h.only(t)
+	events, err := h.store.Events(t.Context(), market.EventFilter{})
+	must(t, err)
+	if len(events.Items) != 3 { // two clients and an instance
+		t.Errorf("the trail is %+v", events.Items)
+	}
+}
+
 // TestAnyTextIsAnID takes ids as platforms may give them, and refuses what is no text.
 func TestAnyTextIsAnID(t *testing.T) {
 	t.Parallel()
@@ -163,6 +198,10 @@ func TestLimit(t *testing.T) {
 	if got := backstay.SentenceOf(err); !strings.Contains(got, "The client has 1 service instances, and may have no more.") {
 		t.Errorf("the sentence is %q", got)
 	}
+	if early := c.AdmitProvision(t.Context(), other); backstay.SentenceOf(early) != backstay.SentenceOf(err) {
+		t.Errorf("it is said before that %v", early)
+	}
+	must(t, c.AdmitProvision(t.Context(), r)) // which it has
 	_, err = c.Deprovision(t.Context(), backstay.DeprovisionRequest{
 		InstanceID: r.InstanceID, ServiceID: r.ServiceID, PlanID: r.PlanID,
 	})
@@ -176,6 +215,7 @@ func TestLimit(t *testing.T) {
 	_, err = c.Provision(t.Context(), other)
 	wantKind(t, err, backstay.Unavailable) // it may have been claimed a moment ago
 	now = now.Add(time.Hour)
+	must(t, c.AdmitProvision(t.Context(), other))
 	_, err = c.Provision(t.Context(), other)
 	must(t, err)
 }

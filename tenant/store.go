@@ -51,7 +51,7 @@ type Store interface {
 	LimitTenant(ctx context.Context, tenant string, instances int, e backstay.Event) error
 
 	// Claim records that a tenant asks for an instance, if it has not done so before; the event is recorded each time. It
-	// is Unavailable if the tenant has as many as it may.
+	// is [TooMany] if the tenant has as many as it may.
 	Claim(ctx context.Context, c Claim, e backstay.Event) error
 	// Claims lists the instances that a tenant had asked for before then, the oldest first.
 	Claims(ctx context.Context, tenant string, before time.Time) ([]Claim, error)
@@ -59,4 +59,10 @@ type Store interface {
 	Release(ctx context.Context, id backstay.InstanceID) error
 
 	RecordEvent(ctx context.Context, e backstay.Event) error
+}
+
+// TooMany refuses a tenant that has so many instances a further one.
+func TooMany(has int) error {
+	return backstay.Errorf(backstay.Unavailable,
+		"The client has %d service instances, and may have no more. An operator gives it more.", has)
 }

@@ -5,7 +5,9 @@ import (
 	"crypto/sha256"
 	"encoding/json"
 	"regexp"
+	"slices"
 	"strings"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -101,14 +103,34 @@ func (v *view) Catalog(ctx context.Context) ([]backstay.CatalogOffering, error) 
 	return v.broker().Catalog(ctx)
 }
 
-// AdmitProvision refuses what the broker would.
+// AdmitProvision refuses what the broker would, and an instance too many.
 func (v *view) AdmitProvision(ctx context.Context, r backstay.ProvisionRequest) error {
+	w := v.words(r.InstanceID)
+	asked := v.provision(r, w)
+	if err := v.hasRoom(ctx, asked.InstanceID); err != nil {
+		return err
+	}
 	a, ok := v.broker().(backstay.Admitter)
 	if !ok {
 		return nil
 	}
-	w := v.words(r.InstanceID)
-	return w.err(a.AdmitProvision(ctx, v.provision(r, w)))
+	return w.err(a.AdmitProvision(ctx, asked))
+}
+
+// hasRoom refuses an instance that Claim would refuse, likewise after looking for those that have ended.
+func (v *view) hasRoom(ctx context.Context, id backstay.InstanceID) error {
+	if v.tenant.Instances < v.tenant.MaxInstances {
+		return nil
+	}
+	if err := v.registry.sweep(ctx, v.tenant); err != nil {
+		return err
+	}
+	claims, err := v.registry.Store.Claims(ctx, v.tenant.ID, v.registry.Now().Add(time.Minute))
+	known := slices.ContainsFunc(claims, func(c Claim) bool { return c.InstanceID == id })
+	if err != nil || known || len(claims) < v.tenant.MaxInstances {
+		return err
+	}
+	return TooMany(len(claims))
 }
 
 func (v *view) provision(r backstay.ProvisionRequest, w *words) backstay.ProvisionRequest {
