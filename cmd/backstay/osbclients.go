@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/backstay/backstay"
+	"github.com/backstay/backstay/state"
 	"github.com/backstay/backstay/tenant"
 )
 
@@ -40,17 +41,10 @@ func manageOSBClients(ctx context.Context, c *cli, args []string) error {
 
 // withTenants lends do the clients of a Backstay that runs on this machine.
 func (f *usersFlags) withTenants(ctx context.Context, c *cli, do func(*tenant.Registry) error) error {
-	cfg, err := f.read()
-	if err != nil {
-		return err
-	}
-	store, err := c.openRunning(ctx, cfg)
-	if err != nil {
-		return err
-	}
-	defer store.Close()
-	r := &tenant.Registry{Store: store.Tenants(), Now: time.Now, Log: slog.New(slog.NewTextHandler(c.stderr, nil))}
-	return listAdvised(do(r), "osb-client")
+	return f.withStore(ctx, c, func(_ *config, store *state.Store) error {
+		r := &tenant.Registry{Store: store.Tenants(), Now: time.Now, Log: slog.New(slog.NewTextHandler(c.stderr, nil))}
+		return listAdvised(do(r), "osb-client")
+	})
 }
 
 func listOSBClients(ctx context.Context, c *cli, args []string) error {

@@ -14,6 +14,7 @@ import (
 	"text/tabwriter"
 
 	"github.com/backstay/backstay"
+	"github.com/backstay/backstay/state"
 	"github.com/backstay/backstay/uaa"
 )
 
@@ -30,8 +31,8 @@ var stateNames = []string{dataSetting, databaseSetting, sealKeySetting}
 // stateUsage is for commands that look into the state of a Backstay that runs.
 var stateUsage = configFlagUsage + new(cli).table().Help(stateNames...)
 
-// withUsers lends do the login server's users.
-func (f *usersFlags) withUsers(ctx context.Context, c *cli, do func(*uaa.Server) error) error {
+// withStore lends do the state of a Backstay that runs on this machine.
+func (f *usersFlags) withStore(ctx context.Context, c *cli, do func(*config, *state.Store) error) error {
 	cfg, err := f.read()
 	if err != nil {
 		return err
@@ -41,11 +42,18 @@ func (f *usersFlags) withUsers(ctx context.Context, c *cli, do func(*uaa.Server)
 		return err
 	}
 	defer store.Close()
-	_, keys, err := cfg.openKeys(ctx)
-	if err != nil {
-		return err
-	}
-	return do(&uaa.Server{Store: store, Key: keys.State, Log: slog.New(slog.NewTextHandler(c.stderr, nil))})
+	return do(cfg, store)
+}
+
+// withUsers lends do the login server's users.
+func (f *usersFlags) withUsers(ctx context.Context, c *cli, do func(*uaa.Server) error) error {
+	return f.withStore(ctx, c, func(cfg *config, store *state.Store) error {
+		_, keys, err := cfg.openKeys(ctx)
+		if err != nil {
+			return err
+		}
+		return do(&uaa.Server{Store: store, Key: keys.State, Log: slog.New(slog.NewTextHandler(c.stderr, nil))})
+	})
 }
 
 // operator is who uses this machine, as events name them.
