@@ -125,6 +125,9 @@ func (b *Broker) bindSteps(in Instance, r backstay.BindRequest, bound *backstay.
 			}
 			return b.noteReading(ctx, in, r.Parameters)
 		}},
+		{Name: "broker.bind.kept", Do: func(ctx context.Context) error {
+			return b.keepCredentials(ctx, r.BindingID, bound.Credentials)
+		}},
 	}
 }
 
@@ -236,10 +239,59 @@ func (b *Broker) bindingOf(
 	return kept, err
 }
 
-// FetchBinding is not offered: credentials are told once, to whoever asked for them.
-func (b *Broker) FetchBinding(context.Context, backstay.FetchBindingRequest) (backstay.FetchedBinding, error) {
-	return backstay.FetchedBinding{}, backstay.Errorf(backstay.Unsupported,
-		"This service does not support fetching service bindings.")
+// FetchBinding tells a binding as Bind did, whatever is being done to its instance. There is none until its user has
+// been made.
+func (b *Broker) FetchBinding(
+	ctx context.Context, r backstay.FetchBindingRequest,
+) (f backstay.FetchedBinding, err error) {
+	kept, err := b.bindingOf(ctx, r.InstanceID, r.BindingID)
+	if err == nil && kept.Credentials == nil {
+		err = backstay.Errorf(backstay.NotFound, "Service binding not found")
+	}
+	if err != nil {
+		return f, err
+	}
+	if f.Parameters, err = b.open(kept.Parameters, bindingParametersContext(kept.ID)); err != nil {
+		return f, err
+	}
+	if len(kept.Credentials) == 0 {
+		f.Credentials, err = b.remakeCredentials(ctx, kept)
+		return f, err
+	}
+	plain, err := b.open(kept.Credentials, credentialsContext(kept.ID))
+	if err != nil {
+		return f, err
+	}
+	if err := json.Unmarshal(plain, &f.Credentials); err != nil {
+		return f, fmt.Errorf("decode credentials of binding %s: %w", kept.ID, err)
+	}
+	return f, nil
+}
+
+// remakeCredentials has the backend tell once more what a binding was told that nobody kept: its user is made again, as
+// it is.
+func (b *Broker) remakeCredentials(ctx context.Context, kept Binding) (backstay.Credentials, error) {
+	in, err := b.Store.Instance(ctx, kept.InstanceID)
+	if err == nil {
+		err = usable(in)
+	}
+	if err != nil {
+		return nil, err
+	}
+	credentials, err := b.createUser(ctx, in, kept)
+	if err != nil {
+		return nil, err
+	}
+	return credentials, b.keepCredentials(ctx, kept.ID, credentials)
+}
+
+// keepCredentials keeps what a binding is told, for whoever fetches it.
+func (b *Broker) keepCredentials(ctx context.Context, id backstay.BindingID, told backstay.Credentials) error {
+	plain, err := json.Marshal(told)
+	if err != nil {
+		return fmt.Errorf("encode credentials of binding %s: %w", id, err)
+	}
+	return b.Store.KeepCredentials(ctx, id, b.seal(plain, credentialsContext(id)))
 }
 
 // LastBindingOperation tells that a binding has been made: making one is not left for later here.

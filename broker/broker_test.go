@@ -92,6 +92,57 @@ func TestNothingReadableIsStored(t *testing.T) {
 	}
 }
 
+// TestFetchBinding tells a binding to whoever may fetch it: while its instance is being changed, not before its user is
+// made, and also where an earlier version of this program has kept nothing of what it told. Nothing of it lies readable.
+func TestFetchBinding(t *testing.T) {
+	t.Parallel()
+	b := open(t).(*broker.Broker)
+	offerings, err := b.Catalog(t.Context())
+	must(t, err)
+	if !offerings[0].BindingsRetrievable {
+		t.Error("the catalog does not say that bindings can be fetched")
+	}
+	r := backstay.BindRequest{
+		InstanceID: brokertest.MustProvision(t, b).InstanceID, BindingID: backstay.BindingID(uuid.NewString()),
+		Parameters: json.RawMessage(`{"read_only":true}`),
+	}
+	bound, err := b.Bind(t.Context(), r)
+	must(t, err)
+	kept, err := b.Store.Binding(t.Context(), r.BindingID)
+	if err != nil || strings.Contains(string(kept.Credentials), "password") {
+		t.Errorf("credentials are stored as they are (%v)", err)
+	}
+	same := func(when string) {
+		t.Helper()
+		f, err := b.FetchBinding(t.Context(), backstay.FetchBindingRequest{InstanceID: r.InstanceID, BindingID: r.BindingID})
+		must(t, err)
+		if encoded(t, f.Credentials) != encoded(t, bound.Credentials) || string(f.Parameters) != string(r.Parameters) {
+			t.Errorf("%s: the binding is told with other credentials, or with the parameters %s", when, f.Parameters)
+		}
+	}
+	same("made")
+	must(t, b.Store.KeepCredentials(t.Context(), r.BindingID, []byte{}))
+	same("made by an earlier version")
+	if kept, err := b.Store.Binding(t.Context(), r.BindingID); err != nil || len(kept.Credentials) == 0 {
+		t.Errorf("what was told anew is not kept (%v)", err)
+	}
+	_, err = b.Update(t.Context(), backstay.UpdateRequest{
+		InstanceID: r.InstanceID, Parameters: json.RawMessage(`{"reboot":true}`),
+	})
+	must(t, err)
+	same("while the instance is changed")
+	must(t, b.Store.KeepCredentials(t.Context(), r.BindingID, nil))
+	_, err = b.FetchBinding(t.Context(), backstay.FetchBindingRequest{InstanceID: r.InstanceID, BindingID: r.BindingID})
+	wantKind(t, err, backstay.NotFound)
+}
+
+func encoded(t *testing.T, c backstay.Credentials) string {
+	t.Helper()
+	text, err := json.Marshal(c)
+	must(t, err)
+	return string(text)
+}
+
 // TestReadOnlyBinding follows the parameter to the database, and a binding that is asked for again.
 func TestReadOnlyBinding(t *testing.T) {
 	t.Parallel()

@@ -62,8 +62,8 @@ func (b *Broker) Catalog(ctx context.Context) ([]backstay.CatalogOffering, error
 		}
 		offering := backstay.CatalogOffering{
 			ID: backstay.ServiceID(o.ID), Name: o.Name, Description: o.Description, DocumentationURL: o.Documentation,
-			Tags: o.Tags, Bindable: true, InstancesRetrievable: true, PlanUpdateable: !o.Fixed,
-			Shareable: o.Shareable, Private: o.Private,
+			Tags: o.Tags, Bindable: true, InstancesRetrievable: true, BindingsRetrievable: true,
+			PlanUpdateable: !o.Fixed, Shareable: o.Shareable, Private: o.Private,
 		}
 		for _, p := range plans {
 			p.Schemas = p.schemas()

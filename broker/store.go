@@ -109,6 +109,9 @@ type BindingStore interface {
 	Binding(ctx context.Context, id backstay.BindingID) (Binding, error)
 	// Bindings lists all bindings of an instance.
 	Bindings(ctx context.Context, in backstay.InstanceID) ([]Binding, error)
+	// KeepCredentials records what a binding was told, sealed, in the place of what it was told before. It is NotFound if
+	// there is no such binding any more.
+	KeepCredentials(ctx context.Context, id backstay.BindingID, sealed []byte) error
 	// RemoveBinding removes a binding. An absent one is success.
 	RemoveBinding(ctx context.Context, id backstay.BindingID) error
 }
@@ -275,6 +278,10 @@ type Binding struct {
 	Username   string
 	Password   []byte // sealed
 	Parameters []byte // sealed; nil if none were given
+
+	// Credentials are what Bind has told, sealed. They are nil until the user is made, and empty of a binding that was
+	// made by a version of this program that did not keep them.
+	Credentials []byte
 }
 
 // specContext and the others name what is sealed, so that no value can be moved to another row of another
@@ -285,6 +292,9 @@ func parametersContext(id backstay.InstanceID) string {
 }
 func passwordContext(id backstay.BindingID) string {
 	return "broker/binding/" + string(id) + "/password"
+}
+func credentialsContext(id backstay.BindingID) string {
+	return "broker/binding/" + string(id) + "/credentials"
 }
 func archiveKeyContext(id backstay.InstanceID) string { return "broker/archive/" + string(id) + "/key" }
 func bindingParametersContext(id backstay.BindingID) string {

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -147,6 +148,16 @@ func (e *platformElsewhere) bind() session {
 	}
 	var bound backstay.Bound
 	e.insist("bind", func() (err error) { bound, err = e.broker.Bind(e.t.Context(), r); return err })
+	var fetched backstay.FetchedBinding
+	e.insist("fetch the binding", func() (err error) {
+		fetched, err = e.broker.FetchBinding(e.t.Context(), backstay.FetchBindingRequest{
+			InstanceID: e.instance, BindingID: e.binding, ServiceID: e.service, PlanID: e.plans[e.current],
+		})
+		return err
+	})
+	if !reflect.DeepEqual(map[string]any(fetched.Credentials), map[string]any(bound.Credentials)) {
+		e.t.Error("a binding is fetched with other credentials than it was made with")
+	}
 	s, err := e.open(e.t.Context(), bound.Credentials)
 	if err != nil {
 		e.t.Fatal(err)

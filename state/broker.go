@@ -141,8 +141,10 @@ func (b Broker) RemoveInstance(ctx context.Context, id backstay.InstanceID) erro
 // owedTopic is of an instance and of all its operations.
 func owedTopic(id backstay.InstanceID) string { return "broker/" + string(id) }
 
+const owedBindingColumns = `id, instance_id, username, password, parameters, credentials`
+
 func scanOwedBinding(r pgx.CollectableRow) (b broker.Binding, err error) {
-	err = r.Scan(&b.ID, &b.InstanceID, &b.Username, &b.Password, &b.Parameters)
+	err = r.Scan(&b.ID, &b.InstanceID, &b.Username, &b.Password, &b.Parameters, &b.Credentials)
 	return b, err
 }
 
@@ -177,7 +179,7 @@ func (b Broker) Binding(ctx context.Context, id backstay.BindingID) (broker.Bind
 }
 
 func (b Broker) Bindings(ctx context.Context, in backstay.InstanceID) ([]broker.Binding, error) {
-	rows, err := b.s.pool.Query(ctx, `SELECT id, instance_id, username, password, parameters
+	rows, err := b.s.pool.Query(ctx, `SELECT `+owedBindingColumns+`
 		FROM broker.bindings WHERE instance_id = $1 ORDER BY id`, in)
 	if err != nil {
 		return nil, err
@@ -187,8 +189,22 @@ func (b Broker) Bindings(ctx context.Context, in backstay.InstanceID) ([]broker.
 
 func owedBinding(ctx context.Context, q querier, id backstay.BindingID) (broker.Binding, error) {
 	kept, err := selectOne(ctx, q, scanOwedBinding,
-		`SELECT id, instance_id, username, password, parameters FROM broker.bindings WHERE id = $1`, id)
+		`SELECT `+owedBindingColumns+` FROM broker.bindings WHERE id = $1`, id)
 	return kept, orNotFound(err, "Service binding")
+}
+
+// KeepCredentials does not wait for the disk: whoever asked for the binding asks again for what the machine loses.
+func (b Broker) KeepCredentials(ctx context.Context, id backstay.BindingID, sealed []byte) error {
+	return b.s.tx(ctx, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, "SET LOCAL synchronous_commit = off"); err != nil {
+			return err
+		}
+		tag, err := tx.Exec(ctx, `UPDATE broker.bindings SET credentials = $2 WHERE id = $1`, id, sealed)
+		if err == nil && tag.RowsAffected() == 0 {
+			err = backstay.Errorf(backstay.NotFound, "Service binding not found")
+		}
+		return err
+	})
 }
 
 func (b Broker) RemoveBinding(ctx context.Context, id backstay.BindingID) error {

@@ -37,7 +37,7 @@ func (v *view) bindingEvent(
 ) backstay.Event {
 	d["instance_id"], d["binding_id"] = in, id
 	target := backstay.Target{ID: string(v.binding(id)), Type: "service_binding", Name: string(id)}
-	return v.event("service_binding.start_"+verb, c, target, d)
+	return v.event("service_binding."+verb, c, target, d)
 }
 
 func (v *view) event(kind string, c backstay.Call, t backstay.Target, d details) backstay.Event {

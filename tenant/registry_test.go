@@ -259,6 +259,30 @@ func (h *house) only(t testing.TB) backstay.InstanceID {
 	return claims[0].InstanceID
 }
 
+// TestFetchingABindingIsRecorded, since whoever fetches one is told its credentials; and nobody else can.
+func TestFetchingABindingIsRecorded(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	h.memory.AsyncBindings = false
+	a, b := h.client(t, "a", 10), h.client(t, "b", 10)
+	r := brokertest.MustProvision(t, a)
+	_, err := a.Bind(t.Context(), backstay.BindRequest{
+		InstanceID: r.InstanceID, BindingID: "my-binding", ServiceID: r.ServiceID, PlanID: r.PlanID,
+	})
+	must(t, err)
+	fetch := backstay.FetchBindingRequest{InstanceID: r.InstanceID, BindingID: "my-binding"}
+	_, err = b.FetchBinding(t.Context(), fetch)
+	wantKind(t, err, backstay.NotFound)
+	if _, err = a.FetchBinding(t.Context(), fetch); err != nil {
+		t.Fatal(err)
+	}
+	all, err := h.store.Events(t.Context(), market.EventFilter{Types: []string{"audit.service_binding.show"}})
+	must(t, err)
+	if len(all.Items) != 1 || all.Items[0].Actor.Username != "osb-client a" || all.Items[0].Target.Name != "my-binding" {
+		t.Errorf("the trail has %+v", all.Items)
+	}
+}
+
 // TestTrail reads in the audit trail who asked for what, and for whom.
 func TestTrail(t *testing.T) {
 	t.Parallel()

@@ -302,7 +302,7 @@ func (v *view) FetchInstance(
 
 // Bind asks the broker for credentials.
 func (v *view) Bind(ctx context.Context, r backstay.BindRequest) (backstay.Bound, error) {
-	e := v.bindingEvent("create", r.Call, r.InstanceID, r.BindingID, details{"app_guid": r.AppID})
+	e := v.bindingEvent("start_create", r.Call, r.InstanceID, r.BindingID, details{"app_guid": r.AppID})
 	if err := v.record(ctx, e); err != nil {
 		return backstay.Bound{}, err
 	}
@@ -318,7 +318,7 @@ func (v *view) bindingWords(in backstay.InstanceID, id backstay.BindingID) *word
 
 // Unbind asks the broker to end a binding.
 func (v *view) Unbind(ctx context.Context, r backstay.UnbindRequest) (backstay.Unbound, error) {
-	if err := v.record(ctx, v.bindingEvent("delete", r.Call, r.InstanceID, r.BindingID, details{})); err != nil {
+	if err := v.record(ctx, v.bindingEvent("start_delete", r.Call, r.InstanceID, r.BindingID, details{})); err != nil {
 		return backstay.Unbound{}, err
 	}
 	w := v.bindingWords(r.InstanceID, r.BindingID)
@@ -327,12 +327,19 @@ func (v *view) Unbind(ctx context.Context, r backstay.UnbindRequest) (backstay.U
 	return answer, w.err(err)
 }
 
-// FetchBinding tells a binding.
+// FetchBinding tells a binding, with its credentials: nobody is told them of whom that is not recorded.
 func (v *view) FetchBinding(ctx context.Context, r backstay.FetchBindingRequest) (backstay.FetchedBinding, error) {
 	w := v.bindingWords(r.InstanceID, r.BindingID)
+	e := v.bindingEvent("show", r.Call, r.InstanceID, r.BindingID, details{})
 	r.InstanceID, r.BindingID = v.instance(r.InstanceID), v.binding(r.BindingID)
 	f, err := v.broker().FetchBinding(ctx, r)
-	return f, w.err(err)
+	if err != nil {
+		return backstay.FetchedBinding{}, w.err(err)
+	}
+	if err := v.record(ctx, e); err != nil {
+		return backstay.FetchedBinding{}, err
+	}
+	return f, nil
 }
 
 // LastBindingOperation tells how an operation on a binding comes along.

@@ -79,4 +79,31 @@ func fetchTellsABinding(t *testing.T, b backstay.Broker) {
 	if !sameJSON(got.Credentials, c) {
 		t.Error("a binding that is fetched has other credentials")
 	}
+	if got.Parameters != nil {
+		t.Errorf("a binding that was given no parameters is fetched with %s", got.Parameters)
+	}
+	for name, change := range map[string]func(*backstay.FetchBindingRequest){
+		"one that never was": func(r *backstay.FetchBindingRequest) { r.BindingID += "0" },
+		"one of another instance": func(r *backstay.FetchBindingRequest) {
+			r.InstanceID = MustProvision(t, b).InstanceID
+		},
+		"one of no instance": func(r *backstay.FetchBindingRequest) { r.InstanceID += "0" },
+	} {
+		wrong := fetchBinding(r)
+		change(&wrong)
+		_, err := b.FetchBinding(t.Context(), wrong)
+		if backstay.KindOf(err) != backstay.NotFound {
+			t.Errorf("%s: %v; want NotFound", name, err)
+		}
+	}
+}
+
+// refusedBindingsAreNotFetched: what was asked for and never made is not there.
+func refusedBindingsAreNotFetched(t *testing.T, b backstay.Broker) {
+	r := newBinding(MustProvision(t, b))
+	r.Parameters = json.RawMessage(`{"no_such_parameter": 1}`)
+	_, err := b.Bind(t.Context(), r)
+	wantKind(t, err, backstay.Invalid)
+	_, err = b.FetchBinding(t.Context(), fetchBinding(r))
+	wantKind(t, err, backstay.NotFound, backstay.Unsupported)
 }

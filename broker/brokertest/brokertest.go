@@ -42,6 +42,7 @@ func Run(t *testing.T, open func(t testing.TB) backstay.Broker) {
 		{"UnbindAgain", unbindAgain},
 		{"UnbindThroughAnother", unbindThroughAnother},
 		{"FetchTellsABinding", fetchTellsABinding},
+		{"RefusedBindingsAreNotFetched", refusedBindingsAreNotFetched},
 		{"DeprovisionAgain", deprovisionAgain},
 		{"DeprovisionEndsACreate", deprovisionEndsACreate},
 		{"PurgeEndsWhateverThereIs", purgeEndsWhateverThereIs},

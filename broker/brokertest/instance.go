@@ -45,7 +45,8 @@ func sameJSON(a, b any) bool {
 
 func lifeOfAnInstance(t *testing.T, b backstay.Broker) {
 	r := MustProvision(t, b)
-	c := mustBind(t, b, newBinding(r))
+	binding := newBinding(r)
+	c := mustBind(t, b, binding)
 	if _, err := json.Marshal(c); err != nil || len(c) == 0 {
 		t.Errorf("credentials %d keys, as JSON: %v", len(c), err)
 	}
@@ -54,6 +55,8 @@ func lifeOfAnInstance(t *testing.T, b backstay.Broker) {
 	wantKind(t, err, backstay.NotFound)
 	_, err = b.FetchInstance(t.Context(), fetch(r))
 	wantKind(t, err, backstay.NotFound)
+	_, err = b.FetchBinding(t.Context(), fetchBinding(binding))
+	wantKind(t, err, backstay.NotFound, backstay.Unsupported)
 }
 
 // provisionAgain is the table of the specification for a second request of one id ("Provisioning", 200 to 409).

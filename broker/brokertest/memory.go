@@ -73,7 +73,7 @@ func (m *Memory) Catalog(context.Context) ([]backstay.CatalogOffering, error) {
 	return []backstay.CatalogOffering{{
 		ID: MemoryOffering, Name: "postgres", Description: "PostgreSQL in memory",
 		DocumentationURL: "https://www.postgresql.org/docs/", Tags: []string{"postgres", "relational"}, Shareable: true,
-		Bindable: true, InstancesRetrievable: true, BindingsRetrievable: m.AsyncBindings, PlanUpdateable: m.Updateable,
+		Bindable: true, InstancesRetrievable: true, BindingsRetrievable: true, PlanUpdateable: m.Updateable,
 		Plans: []backstay.CatalogPlan{plan(MemoryMedium, "M-dedicated-15", false, 120), plan(MemoryFree, "Free", true, 0)},
 	}}, nil
 }

@@ -123,12 +123,8 @@ func (m *Memory) binding(instance backstay.InstanceID, id backstay.BindingID) (*
 	return nil, backstay.Errorf(backstay.NotFound, "Service binding %s not found", id)
 }
 
-// FetchBinding tells a binding once more, where bindings are made a moment later.
+// FetchBinding tells a binding once more.
 func (m *Memory) FetchBinding(_ context.Context, r backstay.FetchBindingRequest) (backstay.FetchedBinding, error) {
-	if !m.AsyncBindings {
-		return backstay.FetchedBinding{}, backstay.Errorf(backstay.Unsupported,
-			"This service does not support fetching service bindings.")
-	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	b, err := m.binding(r.InstanceID, r.BindingID)

@@ -246,7 +246,21 @@ func aBindingIsAddedOnce(t *testing.T, s broker.Store) {
 		kept.Username != "u1" || kept.InstanceID != in.ID {
 		t.Errorf("a second AddBinding changed what is kept to %+v", kept)
 	}
+	if kept.Credentials != nil {
+		t.Error("a binding that nobody was told has credentials")
+	}
+	for _, told := range []string{"told", "told anew"} {
+		must(t, s.KeepCredentials(t.Context(), b.ID, []byte(told)))
+		kept, err = s.Binding(t.Context(), b.ID)
+		must(t, err)
+		all, err := s.Bindings(t.Context(), in.ID)
+		must(t, err)
+		if string(kept.Credentials) != told || len(all) != 1 || string(all[0].Credentials) != told {
+			t.Errorf("kept are the credentials %q, listed as %+v; want %q", kept.Credentials, all, told)
+		}
+	}
 	must(t, s.RemoveBinding(t.Context(), b.ID))
 	_, err = s.Binding(t.Context(), b.ID)
 	wantKind(t, err, backstay.NotFound)
+	wantKind(t, s.KeepCredentials(t.Context(), b.ID, []byte("told")), backstay.NotFound)
 }
