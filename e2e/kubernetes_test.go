@@ -17,6 +17,7 @@ import (
 // TestKubernetesScripts runs those journeys that say "# also on kubernetes", or "# only", with the PostgreSQL of the
 // default catalog in a cluster.
 func TestKubernetesScripts(t *testing.T) {
+	t.Parallel()
 	cluster := kubetest.Shared(t)
 	scripts, err := filepath.Glob("*.txtar")
 	if err != nil {
@@ -43,9 +44,8 @@ func TestKubernetesScripts(t *testing.T) {
 	}
 }
 
-// onKubernetes has a platform keep PostgreSQL in a namespace of the cluster. The programs of its users run in the
-// cluster's network, where the ports of nodes are.
-func onKubernetes(t *testing.T, cluster *kubetest.Cluster, ports string) place {
+// programsInside is a directory of programs that run in the cluster's network.
+func programsInside(t *testing.T, cluster *kubetest.Cluster) string {
 	dir := testkit.Dir(t)
 	inside := "exec nsenter --net=" + cluster.Network() + " "
 	programs := map[string]string{
@@ -58,9 +58,15 @@ func onKubernetes(t *testing.T, cluster *kubetest.Cluster, ports string) place {
 			t.Fatal(err)
 		}
 	}
+	return dir
+}
+
+// onKubernetes has a platform keep PostgreSQL in a namespace of the cluster. The programs of its users run in the
+// cluster's network, where the ports of nodes are.
+func onKubernetes(t *testing.T, cluster *kubetest.Cluster, ports string) place {
 	namespace, images := cluster.Namespace(t), cluster.PostgreSQL(t, "15")
 	return place{
-		programs: dir,
+		programs: programsInside(t, cluster),
 		client:   &http.Client{Transport: &http.Transport{DialContext: cluster.Dial}},
 		flags: []string{
 			"--catalog", kubernetesCatalog(t), "--kubeconfig", cluster.Kubeconfig(),
@@ -73,7 +79,7 @@ func onKubernetes(t *testing.T, cluster *kubetest.Cluster, ports string) place {
 			"OLDER_IMAGE": images[0], "IMAGES": strings.Join(images, ","),
 			"OLDER": tag(images[0]), "NEW": tag(images[len(images)-1]),
 		},
-		patience: 2 * time.Minute,
+		patience: 5 * time.Minute,
 	}
 }
 

@@ -18,7 +18,7 @@ import (
 )
 
 // limit is how long anything may take here, on a machine that is busy: backups of all the tests wait for each other.
-const limit = 3 * time.Minute
+const limit = 10 * time.Minute
 
 // Subject is a backend under test, and how its instances are used.
 type Subject struct {

@@ -127,7 +127,7 @@ func (l lab) awaitObject(
 // await waits until something is there.
 func await(t *testing.T, what string, there func(context.Context) (bool, error)) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), limit)
 	defer cancel()
 	err := wait.Until(ctx, wait.Every(100*time.Millisecond), func() (again bool, err error) {
 		ok, err := there(ctx)

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -27,6 +28,9 @@ import (
 )
 
 func TestMain(m *testing.M) { os.Exit(kubetest.Run(m)) }
+
+// limit is how long anything may take here: the machine may have the tests of other packages to do, and other clusters.
+const limit = 10 * time.Minute
 
 // lab is a namespace of the cluster for one test.
 type lab struct {

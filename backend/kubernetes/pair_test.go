@@ -20,7 +20,7 @@ func until(
 	t *testing.T, b backend.Backend, id backstay.InstanceID, what string, wanted func(backend.Status) bool,
 ) (st backend.Status) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), limit)
 	defer cancel()
 	for {
 		next, err := b.Await(ctx, id, st.Revision)
@@ -184,7 +184,7 @@ func (w *writer) wantAll(t *testing.T) {
 
 func removed(t *testing.T, b backend.Backend, id backstay.InstanceID) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 4*time.Minute) // a last backup is taken
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
 	err := b.Remove(ctx, id)
 	for revision := int64(0); err == nil; {

@@ -104,7 +104,7 @@ func (a archived) kept(
 	t.Helper()
 	began := time.Now()
 	defer func() { t.Logf("%s takes %s", what, time.Since(began).Round(time.Second)) }()
-	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), limit)
 	defer cancel()
 	err := wait.Until(ctx, wait.Every(200*time.Millisecond), func() (again bool, err error) {
 		kept, err = a.Backups(ctx, id)

@@ -32,8 +32,9 @@ const server = control + ":6443"
 // is held by who runs the cluster of that number.
 const lockFile = "/run/lock/backstay-kubernetes"
 
-// most is how many clusters run on a machine at a time.
-const most = 4
+// most is how many clusters run on a machine at a time. Each takes about 40 of the 128 places from which the programs
+// of a user may watch files.
+const most = 3
 
 //go:embed files
 var files embed.FS

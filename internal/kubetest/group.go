@@ -73,6 +73,9 @@ func (g group) make(nodes []string) error {
 				return err
 			}
 		}
+		if err := weigh(filepath.Join(mount, string(g)), unified); err != nil {
+			return err
+		}
 		for _, name := range append([]string{""}, nodes...) {
 			if err := os.Mkdir(filepath.Join(mount, string(g), name, programs), 0o755); err != nil {
 				return err
@@ -104,6 +107,23 @@ func makeGroup(dir string, unified bool) error {
 		}
 	}
 	return nil
+}
+
+// weight is for how many processes a cluster counts where several want the processors. By itself a group counts for
+// one, however many are in it, and beside the tests of another package a database would take minutes to begin.
+const weight = 20
+
+// weigh has a group have its share of the processors, if that is a hierarchy which divides these.
+func weigh(dir string, unified bool) error {
+	file, one := "cpu.shares", 1024
+	if unified {
+		file, one = "cpu.weight", 100
+	}
+	err := os.WriteFile(filepath.Join(dir, file), []byte(strconv.Itoa(weight*one)), 0)
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) {
+		return nil // the other hierarchies have no such file, and let nobody make one
+	}
+	return err
 }
 
 // inheritSet gives a new group of version 1 the processors and the memory of the one that it is in: it has none at

@@ -33,6 +33,13 @@ func (c *Cluster) kubectl(ctx context.Context, input string, words ...string) (s
 
 // furnish gives a cluster what databases take: nodes that are ready, volumes, and the operator.
 func (c *Cluster) furnish(ctx context.Context) error {
+	shares, err := files.ReadFile("files/shares.yaml")
+	if err != nil {
+		return err
+	}
+	if _, err := c.kubectl(ctx, string(shares), "apply", "--server-side", "-f", "-"); err != nil {
+		return err
+	}
 	for _, name := range []string{"local-path", "cnpg"} {
 		manifest := filepath.Join(c.made, "manifests", name+".yaml")
 		if _, err := c.kubectl(ctx, "", "apply", "--server-side", "--force-conflicts", "-f", manifest); err != nil {
@@ -46,7 +53,7 @@ func (c *Cluster) furnish(ctx context.Context) error {
 		{"-n", "local-path-storage", "deployment/local-path-provisioner"},
 		{"-n", "cnpg-system", "deployment/cnpg-controller-manager"},
 	} {
-		if _, err := c.kubectl(ctx, "", append([]string{"rollout", "status", "--timeout=5m"}, deployment...)...); err != nil {
+		if _, err := c.kubectl(ctx, "", append([]string{"rollout", "status"}, deployment...)...); err != nil {
 			return err
 		}
 	}

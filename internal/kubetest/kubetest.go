@@ -19,10 +19,10 @@ const madeVariable = "BACKSTAY_TEST_KUBERNETES"
 const nodes = 3
 
 // startLimit is how long a cluster may take to start, and to wait for another test's, on a busy machine.
-const startLimit = 15 * time.Minute
+const startLimit = 30 * time.Minute
 
 // limit is how long anything else may take.
-const limit = 3 * time.Minute
+const limit = 10 * time.Minute
 
 var (
 	shared  *Cluster

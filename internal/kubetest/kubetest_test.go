@@ -28,7 +28,7 @@ import (
 func TestMain(m *testing.M) { os.Exit(kubetest.Run(m)) }
 
 // limit is how long a database may take to do what is waited for, on a busy machine.
-const limit = 4 * time.Minute
+const limit = 10 * time.Minute
 
 const manifest = `
 apiVersion: postgresql.cnpg.io/v1
