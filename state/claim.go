@@ -42,7 +42,7 @@ func newClaim(ctx context.Context, database *pgx.ConnConfig) (*claim, error) {
 	}
 	conn, err := pgx.ConnectConfig(ctx, cfg)
 	if err != nil {
-		return nil, err
+		return nil, unanswered(err)
 	}
 	c := &claim{conn: conn}
 	if err := c.take(ctx); err != nil {
@@ -50,6 +50,17 @@ func newClaim(ctx context.Context, database *pgx.ConnConfig) (*claim, error) {
 		return nil, err
 	}
 	return c, nil
+}
+
+// unanswered tells a server that does not answer, which may end by itself, as where another one takes its place, from
+// one that refuses us.
+func unanswered(err error) error {
+	var failed *pgconn.ConnectError
+	var refusal *pgconn.PgError
+	if !errors.As(err, &failed) || errors.As(err, &refusal) && !pgerrcode.IsOperatorIntervention(refusal.Code) {
+		return err
+	}
+	return backstay.Wrapf(err, backstay.Unavailable, "The state database does not answer.")
 }
 
 // claimant is what others read of who has the claim.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"net/url"
 	"os"
 	"strings"
 	"sync"
@@ -46,6 +47,29 @@ func TestOneProcessServesADatabase(t *testing.T) {
 	beside.Close()
 	closeFirst()
 	mustOpenToServe(t, dsn).Close()
+}
+
+// TestADatabaseThatDoesNotAnswer: whoever serves waits for it, but not for one that refuses.
+func TestADatabaseThatDoesNotAnswer(t *testing.T) {
+	t.Parallel()
+	for name, change := range map[string]func(*url.URL){
+		"away":     func(u *url.URL) { u.Host = "127.0.0.1:1" },
+		"refusing": func(u *url.URL) { u.Path = "/absent" },
+	} {
+		address, err := url.Parse(testkit.Postgres(t))
+		if err != nil {
+			t.Fatal(err)
+		}
+		change(address)
+		dsn := address.String()
+		_, err = OpenToServe(t.Context(), dsn, anySecrets, slog.New(slog.DiscardHandler))
+		_, _, peeked := PeekSecret(t.Context(), dsn, "any")
+		for _, err := range []error{err, peeked} {
+			if away := backstay.KindOf(err) == backstay.Unavailable; err == nil || away != (name == "away") {
+				t.Errorf("one that is %s: %v", name, err)
+			}
+		}
+	}
 }
 
 // jobRuns runs a store's jobs. Each run of a market job arrives at begun, and lasts until its job is

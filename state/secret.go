@@ -47,7 +47,7 @@ func PeekSecret(ctx context.Context, dsn, name string) (sealed []byte, some bool
 	}
 	defer pool.Close()
 	if some, err = hasSecrets(ctx, pool); err != nil || !some {
-		return nil, some, err
+		return nil, some, unanswered(err)
 	}
 	sealed, err = (&Store{pool: pool}).Secret(ctx, name)
 	if backstay.KindOf(err) == backstay.NotFound {
