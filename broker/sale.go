@@ -33,6 +33,11 @@ func (o *Offering) backends() (names []string) {
 	return names
 }
 
+// LivesIn tells whether any offering is to live in the backend of that name.
+func (c Catalog) LivesIn(name string) bool {
+	return slices.ContainsFunc(c.Offerings, func(o Offering) bool { return slices.Contains(o.backends(), name) })
+}
+
 // CheckBackends complains of the first offering that is to live in a backend that is none of these.
 func (c Catalog) CheckBackends(there ...string) error {
 	for i := range c.Offerings {

@@ -19,6 +19,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/backstay/backstay"
+	"github.com/backstay/backstay/broker"
 	"github.com/backstay/backstay/internal/settings"
 	"github.com/backstay/backstay/keeper"
 	"github.com/backstay/backstay/repository"
@@ -216,8 +217,9 @@ func (c *config) told() string {
 	return hex.EncodeToString(sum[:])
 }
 
-// makeRepository makes the directory of backups at the first start, and says what is not well with it.
-func (c *config) makeRepository(log *slog.Logger) error {
+// makeRepository makes the directory of backups at the first start, and says what is not well with it. That it shares a
+// disk is no matter where nothing lies on it.
+func (c *config) makeRepository(catalog broker.Catalog, log *slog.Logger) error {
 	dir := c.Repository.Dir
 	if dir != "" && !c.data.hasServed() {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
@@ -227,7 +229,8 @@ func (c *config) makeRepository(log *slog.Logger) error {
 	if _, err := c.openRepository(); err != nil {
 		log.Error("no backup can be taken", "error", err)
 	}
-	if c.sharesDisk() {
+	used := c.Database == "" || catalog.LivesIn(broker.Local) || len(c.data.instances()) > 0
+	if used && c.sharesDisk() {
 		log.Warn("backups share the disk of the databases: name another one by --repository, or an object store",
 			"repository", dir)
 	}

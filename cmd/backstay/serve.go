@@ -82,7 +82,7 @@ func serveUntil(ctx context.Context, c *cli, command string, args []string) erro
 	if wrong != nil {
 		return errors.Join(wrong, keepAlone(ctx, cfg, log))
 	}
-	if err := cfg.makeRepository(log); err != nil {
+	if err := cfg.makeRepository(files.catalog, log); err != nil {
 		return err
 	}
 	p, err := wire(ctx, cfg, files, log)
