@@ -22,6 +22,7 @@ const (
 	late = 45 * time.Second
 	// The pause behind a backup that failed; it doubles with each.
 	firstPause, longestPause = 10 * time.Second, 30 * time.Minute
+	expiryPause              = time.Minute // behind one that could not be removed
 )
 
 // Kinds of troubles, as all backends have them.

@@ -167,13 +167,8 @@ func (in *instance) put(ctx context.Context, s situation) error {
 			return err
 		}
 	}
-	if s.record.Served && !s.view.Exists && !s.record.brings() {
-		cluster, err := in.b.get(ctx, clusters, nameOf(in.id))
-		if err == nil && cluster == nil {
-			err = backstay.Errorf(backstay.Unavailable, "The Cluster of the service instance has been deleted from "+
-				"Kubernetes, and its data with it. Nothing is made in its place: delete the service instance.")
-		}
-		if err != nil {
+	if s.mustExist() && !s.view.Exists {
+		if err := in.lost(ctx); err != nil {
 			return err
 		}
 	}
@@ -184,6 +179,12 @@ func (in *instance) put(ctx context.Context, s situation) error {
 		}
 		if !in.may(o, there) {
 			continue
+		}
+		if o.GetKind() == "Cluster" && s.mustExist() {
+			if there == nil {
+				return in.lost(ctx)
+			}
+			o = only(o, there)
 		}
 		err := in.b.apply(ctx, o, false)
 		if errors.Is(err, errTaken) && s.record.Reached == nil && !s.record.Served {

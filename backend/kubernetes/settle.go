@@ -79,7 +79,7 @@ func (in *instance) tidy(ctx context.Context, now time.Time) {
 	in.custody.tell(expiryTrouble, err)
 	if err != nil {
 		in.b.Log.Warn("old backups cannot be removed", "instance", in.id, "error", err)
-		in.custody.pruned = now.Add(longestPause - pruneEvery)
+		in.custody.pruned = now.Add(expiryPause - pruneEvery)
 		return
 	}
 	in.custody.pruned = now

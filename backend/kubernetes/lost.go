@@ -1,0 +1,30 @@
+package kubernetes
+
+import (
+	"context"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"github.com/backstay/backstay"
+)
+
+// mustExist tells whether a Cluster that is not there has been deleted by somebody, with its data.
+func (s situation) mustExist() bool { return s.record.Served && !s.record.brings() }
+
+// lost fails where the Cluster is not there. An empty database never takes the place of one that served.
+func (in *instance) lost(ctx context.Context) error {
+	cluster, err := in.b.get(ctx, clusters, nameOf(in.id))
+	if err == nil && cluster == nil {
+		err = backstay.Errorf(backstay.Unavailable, "The Cluster of the service instance has been deleted from "+
+			"Kubernetes, and its data with it. Nothing is made in its place: delete the service instance.")
+	}
+	return err
+}
+
+// only has an object be applied to the one that is there, and not be made where that has been deleted meanwhile.
+// Between a look at it and what follows the server is asked, which can take its time.
+func only(o, there *unstructured.Unstructured) *unstructured.Unstructured {
+	o = o.DeepCopy()
+	o.SetUID(there.GetUID())
+	return o
+}
