@@ -9,6 +9,10 @@ import (
 // reached over HTTP. A broker speaks of offerings and plans by the ids of its own catalog, [ServiceID] and
 // [ServicePlanID]; the market's guids for the same things are none of its business.
 //
+// A request may say of which offering and plan an instance is. Another offering than the instance's is Invalid to
+// Update, Deprovision, Bind and Unbind; a plan that its offering does not have is Invalid to Update and Bind. What ends
+// something is refused for no plan: a platform may not have heard of a change.
+//
 // Every method may be called again with the same ids after a crash on either side, and then has the effect
 // of one call; brokertest is this contract written as tests. Calls about one instance may arrive at the same
 // time.

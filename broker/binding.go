@@ -27,6 +27,12 @@ type bindParameters struct {
 // AdmitBind refuses parameters that Bind would refuse.
 func (b *Broker) AdmitBind(ctx context.Context, r backstay.BindRequest) error {
 	in, err := b.Store.Instance(ctx, r.InstanceID)
+	if err == nil {
+		err = checkOffering(in, r.ServiceID)
+	}
+	if err == nil {
+		err = b.checkPlan(ctx, in, r.PlanID)
+	}
 	if err != nil {
 		return err
 	}
@@ -223,6 +229,9 @@ func (b *Broker) Unbind(ctx context.Context, r backstay.UnbindRequest) (backstay
 		return backstay.Unbound{}, err
 	}
 	in, err := b.Store.Instance(ctx, kept.InstanceID)
+	if err == nil {
+		err = checkOffering(in, r.ServiceID)
+	}
 	if err != nil {
 		return backstay.Unbound{}, err
 	}

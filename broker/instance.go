@@ -2,6 +2,7 @@ package broker
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 
 	"github.com/google/uuid"
@@ -46,7 +47,7 @@ func (b *Broker) Provision(ctx context.Context, r backstay.ProvisionRequest) (ba
 		kept, err = b.acceptInstance(ctx, r)
 	}
 	if err == nil {
-		err = b.sameRequest(kept, r)
+		err = b.sameRequest(ctx, kept, r)
 	}
 	if err != nil {
 		return backstay.Provisioned{}, err
@@ -88,20 +89,82 @@ func (b *Broker) want(id backstay.InstanceID, p backstay.ServicePlanID, agreed t
 }
 
 // sameRequest refuses an id that is in use for something else (OSB 2.17, "Provisioning", 409).
-func (b *Broker) sameRequest(kept Instance, r backstay.ProvisionRequest) error {
+func (b *Broker) sameRequest(ctx context.Context, kept Instance, r backstay.ProvisionRequest) error {
 	parameters, err := b.open(kept.Parameters, parametersContext(kept.ID))
 	if err != nil {
 		return err
 	}
-	if kept.ServiceID != r.ServiceID || kept.PlanID != r.PlanID || kept.SpaceID != r.Context.SpaceID ||
-		!bytes.Equal(parameters, r.Parameters) {
-		return backstay.Errorf(backstay.Taken, "Service instance %s exists with other attributes.", r.InstanceID)
+	if kept.ServiceID != r.ServiceID || kept.PlanID != r.PlanID || kept.OrganizationID != r.Context.OrganizationID ||
+		kept.SpaceID != r.Context.SpaceID || !bytes.Equal(parameters, r.Parameters) {
+		return otherAttributes(r.InstanceID)
 	}
-	return nil
+	return b.sameVersion(ctx, kept, r)
 }
 
-// Deprovision accepts the end of an instance. Whatever else is in progress is ended by it.
+func otherAttributes(id backstay.InstanceID) error {
+	return backstay.Errorf(backstay.Taken, "Service instance %s exists with other attributes.", id)
+}
+
+// sameVersion refuses a version that is not the one that was accepted: that it is another one than the catalog's, if it
+// is, else that the instance is of another one.
+func (b *Broker) sameVersion(ctx context.Context, kept Instance, r backstay.ProvisionRequest) error {
+	sealed := kept.Spec
+	if sealed == nil {
+		sealed = kept.Operation.Spec
+	}
+	if r.MaintenanceInfo == nil || sealed == nil {
+		return nil
+	}
+	spec, err := b.openSpec(kept.ID, sealed)
+	if err != nil {
+		return err
+	}
+	has := maintenanceInfo("", cmp.Or(spec.Build, kept.Build))
+	if has == nil || has.Version == r.MaintenanceInfo.Version {
+		return nil
+	}
+	p, err := b.findPlan(ctx, kept.ServiceID, kept.PlanID)
+	if err == nil {
+		err = p.CheckMaintenanceInfo(r.MaintenanceInfo)
+	}
+	if err != nil {
+		return err
+	}
+	return otherAttributes(r.InstanceID)
+}
+
+// checkOffering refuses a request that says that an instance is of another offering than it is. Whoever does not say
+// is told nothing.
+func checkOffering(in Instance, said backstay.ServiceID) error {
+	if said == "" || said == in.ServiceID {
+		return nil
+	}
+	return backstay.Errorf(backstay.Invalid, "Service instance %s is not of the service offering '%s'.", in.ID, said)
+}
+
+// checkPlan refuses a plan that is neither the instance's nor sold with its offering. Which of these it is, a platform
+// may be mistaken about: it has not heard yet of a change, or one that it has asked for waits for a maintenance window.
+func (b *Broker) checkPlan(ctx context.Context, in Instance, said backstay.ServicePlanID) error {
+	if said == "" || said == in.PlanID {
+		return nil
+	}
+	_, err := b.findPlan(ctx, in.ServiceID, said)
+	if backstay.KindOf(err) == backstay.NotFound {
+		return backstay.Wrapf(err, backstay.Invalid, "%s", backstay.SentenceOf(err))
+	}
+	return nil // nor is anybody refused while it cannot be found out
+}
+
+// Deprovision accepts the end of an instance. Whatever else is in progress is ended by it. No plan is refused: whoever
+// remembers another one than the instance has must be able to end it.
 func (b *Broker) Deprovision(ctx context.Context, r backstay.DeprovisionRequest) (backstay.Deprovisioned, error) {
+	in, err := b.Store.Instance(ctx, r.InstanceID)
+	if err == nil {
+		err = checkOffering(in, r.ServiceID)
+	}
+	if err != nil {
+		return backstay.Deprovisioned{}, err
+	}
 	op := newOperation(r.InstanceID, backstay.Delete, "The service instance is about to be deleted.")
 	kept, err := b.Store.ReplaceOperation(ctx, op)
 	return backstay.Deprovisioned{Async: true, Operation: kept.ID}, err

@@ -16,6 +16,9 @@ import (
 // AdmitUpdate refuses what Update or the backend would refuse.
 func (b *Broker) AdmitUpdate(ctx context.Context, r backstay.UpdateRequest) error {
 	in, err := b.Store.Instance(ctx, r.InstanceID)
+	if err == nil {
+		err = checkOffering(in, r.ServiceID)
+	}
 	if err != nil {
 		return err
 	}
@@ -42,6 +45,9 @@ func (b *Broker) RenameSources(
 func (b *Broker) Update(ctx context.Context, r backstay.UpdateRequest) (backstay.Updated, error) {
 	in, err := b.Store.Instance(ctx, r.InstanceID)
 	if err != nil {
+		return backstay.Updated{}, err
+	}
+	if err := checkOffering(in, r.ServiceID); err != nil {
 		return backstay.Updated{}, err
 	}
 	if op := in.Operation; r.RequestID != "" && r.RequestID == op.RequestID && op.Type == backstay.Update {

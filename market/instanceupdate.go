@@ -260,7 +260,7 @@ func (m *Market) askForUpdate(ctx context.Context, j backstay.Job) (asking, erro
 	}
 	answer, err := from.broker.Update(ctx, r)
 	if err != nil {
-		return asking{}, err
+		return asking{}, withLeft(err)
 	}
 	return m.newAsking(ctx, j, from, backstay.Update, answer.Async, answer.Operation, answer.DashboardURL)
 }

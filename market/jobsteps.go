@@ -263,7 +263,7 @@ func (m *Market) deprovisionAt(
 ) error {
 	answer, err := from.broker.Deprovision(ctx, from.deprovision(callOf(j), id))
 	if err != nil || !answer.Async {
-		return absentIsFine(err)
+		return absentIsFine(withLeft(err))
 	}
 	last := from.lastOperation(callOf(j), id, answer.Operation)
 	return absentIsFine(m.inTime(ctx, from, j, verbs[backstay.Delete], func(ctx context.Context) error {

@@ -63,7 +63,32 @@ func failedAs(t backstay.OperationType, op backstay.Operation) error {
 	if said == "" {
 		said = "The service broker says that the " + string(t) + " has failed, and not why."
 	}
+	if t != backstay.Create { // of which nothing has been used
+		said += left(op.Unusable, op.Unrepeatable)
+	}
 	return backstay.Errorf(backstay.Unavailable, "%s", said)
+}
+
+// left is what a broker says that a failed update or delete has left, for users to know what to do.
+func left(unusable, unrepeatable bool) (said string) {
+	if unusable {
+		said = " The service broker says that the service instance cannot be used any more."
+	}
+	if unrepeatable {
+		said += " The service broker says that the same update would fail again."
+	}
+	return said
+}
+
+// withLeft is an error with what a broker says that the request has left.
+func withLeft(err error) error {
+	f := backstay.FailureOf(err)
+	said := left(f.Unusable, f.Unrepeatable)
+	if err == nil || said == "" {
+		return err
+	}
+	told := backstay.Wrapf(err, backstay.KindOf(err), "%s", backstay.SentenceOf(err)+said)
+	return backstay.WithFailure(told, f)
 }
 
 // noteAsked records, before a broker is asked to make something, that it has been: should we die before it answers,

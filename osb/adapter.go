@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"net/http"
 
 	"code.cloudfoundry.org/brokerapi/v13/domain"
 	"code.cloudfoundry.org/brokerapi/v13/domain/apiresponses"
@@ -38,7 +39,7 @@ func (a adapter) Provision(
 	if !asyncAllowed {
 		return domain.ProvisionedServiceSpec{}, a.failure(ctx, errAsyncRequired)
 	}
-	where, err := contextFrom(d.RawContext, d.OrganizationGUID, d.SpaceGUID)
+	where, err := placeOf(d)
 	if err != nil {
 		return domain.ProvisionedServiceSpec{}, a.failure(ctx, err)
 	}
@@ -49,14 +50,14 @@ func (a adapter) Provision(
 		MaintenanceInfo: infoFrom(d.MaintenanceInfo),
 	}
 	if err := admitNew(ctx, asked.broker, r); err != nil {
-		return domain.ProvisionedServiceSpec{}, a.failure(ctx, err)
+		return domain.ProvisionedServiceSpec{}, a.failureWhere(ctx, err, http.StatusBadRequest) // there is no such plan
 	}
 	if asked.admitter != nil {
 		return domain.ProvisionedServiceSpec{AlreadyExists: true}, nil
 	}
 	answer, err := asked.broker.Provision(ctx, r)
 	if err != nil {
-		return domain.ProvisionedServiceSpec{}, a.failure(ctx, err)
+		return domain.ProvisionedServiceSpec{}, a.failureWhere(ctx, err, http.StatusBadRequest)
 	}
 	return domain.ProvisionedServiceSpec{
 		IsAsync: answer.Async, AlreadyExists: answer.Existed && !answer.Async, DashboardURL: answer.DashboardURL,
@@ -78,6 +79,26 @@ func admitNew(ctx context.Context, b backstay.Broker, r backstay.ProvisionReques
 		return admitter.AdmitProvision(ctx, r)
 	}
 	return err
+}
+
+// placeOf is where a new instance is to be. The specification still wants the fields that were before the context; what
+// the context says decides, but not against them.
+func placeOf(d domain.ProvisionDetails) (backstay.Context, error) {
+	switch {
+	case d.OrganizationGUID == "":
+		return backstay.Context{}, backstay.Errorf(backstay.Invalid, "organization_guid missing")
+	case d.SpaceGUID == "":
+		return backstay.Context{}, backstay.Errorf(backstay.Invalid, "space_guid missing")
+	}
+	where, err := contextFrom(d.RawContext, d.OrganizationGUID, d.SpaceGUID)
+	if err != nil || where.Platform == kubernetes {
+		return where, err // whose clusters and namespaces have names besides
+	}
+	if string(where.OrganizationID) != d.OrganizationGUID || string(where.SpaceID) != d.SpaceGUID {
+		return where, backstay.Errorf(backstay.Invalid, "The context names another organization or another space than "+
+			"organization_guid and space_guid.")
+	}
+	return where, nil
 }
 
 // contextFrom is where an instance is. That the context is one was checked.

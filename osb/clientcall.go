@@ -194,7 +194,9 @@ func (c *Client) LastOperation(ctx context.Context, r backstay.LastOperationRequ
 func (c *Client) LastBindingOperation(
 	ctx context.Context, r backstay.LastBindingOperationRequest,
 ) (backstay.Operation, error) {
-	return c.poll(ctx, r.Call, bindingPath(r.InstanceID, r.BindingID), about(r.ServiceID, r.PlanID, r.Operation))
+	op, err := c.poll(ctx, r.Call, bindingPath(r.InstanceID, r.BindingID), about(r.ServiceID, r.PlanID, r.Operation))
+	op.Unusable, op.Unrepeatable = false, false // which are said of instances only
+	return op, err
 }
 
 func (c *Client) poll(ctx context.Context, call backstay.Call, of string, q url.Values) (backstay.Operation, error) {

@@ -77,8 +77,8 @@ func (h *Handler) Handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /v2/catalog", h.catalog)
 	mux.HandleFunc("PUT "+instanceRoute, h.withCatalog(library))
-	mux.Handle("PATCH "+instanceRoute, library)
-	mux.Handle("DELETE "+instanceRoute, library)
+	mux.HandleFunc("PATCH "+instanceRoute, withFailure(library))
+	mux.HandleFunc("DELETE "+instanceRoute, withFailure(library))
 	mux.HandleFunc("GET "+instanceRoute, since14(h.fetchInstance))
 	mux.HandleFunc("GET "+instanceRoute+"/last_operation", h.lastOperation)
 	mux.Handle("PUT "+bindingRoute, library)
@@ -99,6 +99,8 @@ type asking struct {
 	broker  backstay.Broker
 	call    backstay.Call
 	catalog []backstay.CatalogOffering // of a request that the library checks against it
+
+	failed *errorBody // what the library is to answer a failure with, that says more than it can; else nil
 
 	admitter backstay.Admitter // who tells whether the request would be refused, if that is all that is asked; else nil
 }

@@ -87,6 +87,15 @@ func readCall(r *http.Request, a *asking) *refusal {
 
 // checkPath refuses ids and keys that nobody could have given. The routes take them apart.
 func checkPath(r *http.Request, _ *asking) *refusal {
+	for _, part := range strings.Split(strings.Trim(r.URL.EscapedPath(), "/"), "/") {
+		switch part { // which a router would take for directions, and answer with another address
+		case ".", "..":
+			return refused(http.StatusBadRequest, "An id in a path that is %q is to be escaped, as %q.", part,
+				strings.ReplaceAll(part, ".", "%2E"))
+		case "":
+			return refused(http.StatusBadRequest, "An id is empty.")
+		}
+	}
 	query := r.URL.Query()
 	for _, id := range append(ids(r), query.Get("service_id"), query.Get("plan_id")) {
 		if !printable(id, maxID) {

@@ -51,6 +51,7 @@ func told(err error, absent int) (int, errorBody) {
 func (h *Handler) fail(w http.ResponseWriter, r *http.Request, err error, absent int) {
 	h.log(r.Context(), err)
 	status, body := told(err, absent)
+	body.InstanceUsable, body.UpdateRepeatable = nil, nil // nothing was changed
 	if status == http.StatusUnauthorized {
 		w.Header().Set("WWW-Authenticate", `Basic realm="Open Service Broker API", charset="UTF-8"`)
 	}
@@ -66,7 +67,8 @@ func (h *Handler) log(ctx context.Context, err error) {
 	}
 }
 
-// failure is an error as the library knows them. It has no fields for what a failed update has left.
+// failure is an error as the library knows them. It has no fields for what a failed update has left, which withFailure
+// adds.
 func (a adapter) failure(ctx context.Context, err error) error {
 	return a.failureWhere(ctx, err, http.StatusNotFound)
 }
@@ -79,8 +81,36 @@ func (a adapter) goneFailure(ctx context.Context, err error) error {
 func (a adapter) failureWhere(ctx context.Context, err error, absent int) error {
 	a.h.log(ctx, err)
 	status, body := told(err, absent)
+	if body.InstanceUsable != nil || body.UpdateRepeatable != nil {
+		askingOf(ctx).failed = &body
+	}
 	return apiresponses.NewFailureResponseBuilder(errors.New(body.Description), status, "refused").
 		WithErrorKey(string(body.Error)).Build()
+}
+
+// withFailure answers for the library what a request that changes or ends an instance has left where it has failed. Of
+// other requests the specification wants nothing said of that.
+func withFailure(next http.Handler) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		next.ServeHTTP(&failureWriter{w, askingOf(r.Context()), r.Method == http.MethodPatch}, r)
+	}
+}
+
+// failureWriter writes the body of a failure that the library cannot say, in the place of the one that it writes.
+type failureWriter struct {
+	http.ResponseWriter
+	asked  *asking
+	update bool // was asked for, of which there is more to say
+}
+
+func (w *failureWriter) Write(body []byte) (int, error) {
+	if w.asked.failed == nil {
+		return w.ResponseWriter.Write(body)
+	}
+	if !w.update {
+		w.asked.failed.UpdateRepeatable = nil
+	}
+	return len(body), json.NewEncoder(w.ResponseWriter).Encode(w.asked.failed)
 }
 
 func refuse(w http.ResponseWriter, status int, sentence string) {
@@ -149,9 +179,10 @@ func (h *Handler) tell(w http.ResponseWriter, r *http.Request, op backstay.Opera
 	if op.State == backstay.InProgress {
 		w.Header().Set("Retry-After", strconv.Itoa(int(pauseFor(op, time.Now()).Seconds())))
 	}
+	failed := op.State == backstay.Failed && op.Type != backstay.Create
 	respond(w, http.StatusOK, operationBody{
-		State: op.State, Description: op.Description,
-		InstanceUsable: unless(op.Unusable), UpdateRepeatable: unless(op.Unrepeatable),
+		State: op.State, Description: op.Description, InstanceUsable: unless(failed && op.Unusable),
+		UpdateRepeatable: unless(failed && op.Type != backstay.Delete && op.Unrepeatable),
 	})
 }
 

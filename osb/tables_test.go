@@ -33,6 +33,17 @@ func coded(kind backstay.Kind, code backstay.ErrorCode) *told {
 	return &told{err: backstay.WithFailure(backstay.Errorf(kind, "Because."), backstay.Failure{Code: code})}
 }
 
+// leaving is a broker that fails, and says of everything what an update may leave.
+func leaving(kind backstay.Kind) *told {
+	return &told{err: backstay.WithFailure(backstay.Errorf(kind, "Because."),
+		backstay.Failure{Unusable: true, Unrepeatable: true})}
+}
+
+// failed is a broker of which an operation has failed, and left the same.
+func failed(t backstay.OperationType) *told {
+	return &told{operation: backstay.Operation{Type: t, State: backstay.Failed, Unusable: true, Unrepeatable: true}}
+}
+
 const because = `{"description":"Because."}`
 
 // TestTables is every table of responses in the specification: which status there is for what, and with which body.
@@ -59,6 +70,19 @@ func TestTables(t *testing.T) {
 		{"waits for no", "PUT /v2/service_instances/i?accepts_incomplete=false", body, &told{}, 422, ""},
 		{"no service", putInstance, `{"plan_id":"p"}`, &told{}, 400, `{"description":"service_id missing"}`},
 		{"no plan", putInstance, `{"service_id":"s"}`, &told{}, 400, `{"description":"plan_id missing"}`},
+		{"no organization", putInstance, `{` + ids + `,"space_guid":"s"}`, &told{}, 400,
+			`{"description":"organization_guid missing"}`},
+		{"an empty organization", putInstance, `{` + ids + `,"organization_guid":"","space_guid":"s"}`, &told{}, 400,
+			`{"description":"organization_guid missing"}`},
+		{"no space", putInstance, `{` + ids + `,"organization_guid":"o","context":{"space_guid":"s"}}`, &told{}, 400,
+			`{"description":"space_guid missing"}`},
+		{"two spaces", putInstance, `{"context":{"platform":"cloudfoundry","space_guid":"t"},` + body[1:], &told{}, 400,
+			`{"description":"The context names another organization or another space than organization_guid and ` +
+				`space_guid."}`},
+		{"two organizations", putInstance, `{"context":{"organization_guid":"p"},` + body[1:], &told{}, 400, ""},
+		{"a cluster and a namespace", putInstance, `{"context":{"platform":"kubernetes","clusterid":"c","namespace":"n"},` +
+			body[1:], &told{}, 201, `{}`},
+		{"a plan of another service", putInstance, body, failing(backstay.NotFound), 400, because},
 		{"another service", putInstance, `{"service_id":"s","plan_id":"p"}`, &told{}, 400,
 			`{"description":"service-id not in the catalog"}`},
 		{"another plan", putInstance, strings.Replace(body, "00000000000b", "00000000000f", 1), &told{}, 400,
@@ -88,6 +112,9 @@ func TestTables(t *testing.T) {
 			`{"error":"MaintenanceInfoConflict","description":"Because."}`},
 		{"update of nothing", patch, body, failing(backstay.NotFound), 404, because},
 		{"update nobody waits for", "PATCH /v2/service_instances/i", body, &told{}, 422, ""},
+		{"update has left", patch, body, leaving(backstay.Unavailable), 503,
+			`{"description":"Because.","instance_usable":false,"update_repeatable":false}`},
+		{"update of another service", patch, body, failing(backstay.Invalid), 400, because},
 		{"update without service", patch, `{}`, &told{}, 400, `{"description":"service_id missing"}`},
 
 		// "Deprovisioning".
@@ -97,6 +124,12 @@ func TestTables(t *testing.T) {
 		{"delete of nothing", del, "", failing(backstay.NotFound), 410, because},
 		{"delete while another", del, "", failing(backstay.Busy), 422,
 			`{"error":"ConcurrencyError","description":"Because."}`},
+		{"delete has left", del, "", leaving(backstay.Unavailable), 503, `{"description":"Because.","instance_usable":false}`},
+		{"create has left", putInstance, body, leaving(backstay.Unavailable), 503, because},
+		{"bind has left", putBinding, body, leaving(backstay.Unavailable), 503, because},
+		{"fetch has left", getInstance, "", leaving(backstay.Unavailable), 503, because},
+		{"delete without plan", "DELETE /v2/service_instances/i?" + async + "&service_id=s", "", &told{}, 400,
+			`{"description":"plan_id missing"}`},
 		{"delete nobody waits for", "DELETE /v2/service_instances/i?" + of, "", &told{}, 422, ""},
 		{"delete without ids", "DELETE /v2/service_instances/i?" + async, "", &told{}, 400,
 			`{"description":"service_id missing"}`},
@@ -120,6 +153,10 @@ func TestTables(t *testing.T) {
 		{"failed", pollInstance, "", &told{operation: backstay.Operation{
 			State: backstay.Failed, Description: "d", Unusable: true, Unrepeatable: true,
 		}}, 200, `{"state":"failed","description":"d","instance_usable":false,"update_repeatable":false}`},
+		{"failed update", pollInstance, "", failed(backstay.Update), 200,
+			`{"state":"failed","instance_usable":false,"update_repeatable":false}`},
+		{"failed delete", pollInstance, "", failed(backstay.Delete), 200, `{"state":"failed","instance_usable":false}`},
+		{"failed create", pollInstance, "", failed(backstay.Create), 200, `{"state":"failed"}`},
 		{"gone", pollInstance, "", failing(backstay.NotFound), 410, because},
 		{"a key that is none", pollInstance + "?operation=%00", "", &told{}, 400, ""},
 		{"a binding in progress", pollBindings, "", &told{operation: backstay.Operation{State: backstay.InProgress}}, 200,
@@ -145,6 +182,8 @@ func TestTables(t *testing.T) {
 			`{"error":"RequiresApp","description":"Because."}`},
 		{"binding while another", putBinding, body, failing(backstay.Busy), 422,
 			`{"error":"ConcurrencyError","description":"Because."}`},
+		{"binding without service", putBinding, `{"plan_id":"p"}`, &told{}, 400, `{"description":"service_id missing"}`},
+		{"binding without plan", putBinding, `{"service_id":"s"}`, &told{}, 400, `{"description":"plan_id missing"}`},
 		{"binding nobody waits for", "PUT /v2/service_instances/i/service_bindings/b", body, &told{}, 422, ""},
 
 		// "Unbinding" and "Fetching a Service Binding".
@@ -165,6 +204,13 @@ func TestTables(t *testing.T) {
 		{"our bug", putInstance, body, failing(backstay.Internal), 500, `{"description":"An unknown error occurred."}`},
 		{"no room", putInstance, body, failing(backstay.Unavailable), 503, because},
 		{"no such request", "GET /v2/nothing", "", &told{}, 404, ""},
+		{"directions for an id", "PUT /v2/service_instances/..?" + async, body, &told{}, 400,
+			`{"description":"An id in a path that is \"..\" is to be escaped, as \"%2E%2E\"."}`},
+		{"directions to another instance", "GET /v2/service_instances/i/service_bindings/./last_operation", "", &told{}, 400,
+			`{"description":"An id in a path that is \".\" is to be escaped, as \"%2E\"."}`},
+		{"dots for an id", "PUT /v2/service_instances/%2E%2E?" + async, body, &told{}, 201, `{}`},
+		{"no id", "GET /v2/service_instances//last_operation", "", &told{}, 400, `{"description":"An id is empty."}`},
+		{"no id at the end", "GET /v2/service_instances/", "", &told{}, 404, ""},
 		{"no such method", "POST /v2/service_instances/i", body, &told{}, 404, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {

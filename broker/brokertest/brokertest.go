@@ -29,6 +29,7 @@ func Run(t *testing.T, open func(t testing.TB) backstay.Broker) {
 		{"EveryCallTwice", everyCallTwice},
 		{"ProvisionAgain", provisionAgain},
 		{"ProvisionOfWhatIsNotOffered", provisionOfWhatIsNotOffered},
+		{"AnotherOfferingIsRefused", anotherOfferingIsRefused},
 		{"UnknownInstanceIsNotFound", unknownInstanceIsNotFound},
 		{"FetchTellsWhatIsInForce", fetchTellsWhatIsInForce},
 		{"UpdateOfNothingIsDone", updateOfNothingIsDone},

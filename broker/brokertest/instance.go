@@ -77,6 +77,9 @@ func provisionAgain(t *testing.T, b backstay.Broker) {
 	for name, change := range map[string]func(*backstay.ProvisionRequest){
 		"another space": func(r *backstay.ProvisionRequest) { r.Context.SpaceID = "5f5b3d0e-0000-4000-8000-000000000003" },
 		"another plan":  func(r *backstay.ProvisionRequest) { r.PlanID = otherPlan(t, b, r.PlanID) },
+		"another organization": func(r *backstay.ProvisionRequest) {
+			r.Context.OrganizationID = "5f5b3d0e-0000-4000-8000-000000000003"
+		},
 	} {
 		other := r
 		change(&other)
@@ -84,9 +87,69 @@ func provisionAgain(t *testing.T, b backstay.Broker) {
 			t.Errorf("%s: %v; want Taken", name, err)
 		}
 	}
+	if v := mustCatalog(t, b)[0].Plans[0].MaintenanceInfo; v != nil {
+		same, other := r, r
+		same.MaintenanceInfo, other.MaintenanceInfo = v, &backstay.MaintenanceInfo{Version: "0.0.1"}
+		if again := mustProvision(t, b, same); again.Async || !again.Existed {
+			t.Errorf("with the version that it is of: %+v", again)
+		}
+		_, err := b.Provision(t.Context(), other)
+		if backstay.FailureOf(err).Code != backstay.MaintenanceInfoConflict {
+			t.Errorf("with another version than the catalog's: %v", err)
+		}
+	}
 	if op := awaitEnd(t, b, r); op.State != backstay.Succeeded || !is(op, backstay.Create) {
 		t.Errorf("after all of that: %+v", op)
 	}
+}
+
+// anotherOfferingIsRefused of whatever is asked for an instance, and so is a plan that its offering does not have where
+// that could be meant. A plan of the offering that is not the instance's, or one that nobody knows any more, keeps nobody
+// from ending anything.
+func anotherOfferingIsRefused(t *testing.T, b backstay.Broker) {
+	r := MustProvision(t, b)
+	binding := newBinding(r)
+	mustBind(t, b, binding)
+	for name, ask := range map[string]func(s backstay.ServiceID, p backstay.ServicePlanID) error{
+		"Update": func(s backstay.ServiceID, p backstay.ServicePlanID) error {
+			_, err := b.Update(t.Context(), backstay.UpdateRequest{InstanceID: r.InstanceID, ServiceID: s, PlanID: p})
+			return err
+		},
+		"Bind": func(s backstay.ServiceID, p backstay.ServicePlanID) error {
+			other := newBinding(r)
+			other.ServiceID, other.PlanID = s, p
+			_, err := b.Bind(t.Context(), other)
+			return err
+		},
+		"Unbind": func(s backstay.ServiceID, p backstay.ServicePlanID) error {
+			other := unbind(binding)
+			other.ServiceID, other.PlanID = s, p
+			_, err := b.Unbind(t.Context(), other)
+			return err
+		},
+		"Deprovision": func(s backstay.ServiceID, p backstay.ServicePlanID) error {
+			_, err := b.Deprovision(t.Context(), backstay.DeprovisionRequest{InstanceID: r.InstanceID, ServiceID: s, PlanID: p})
+			return err
+		},
+	} {
+		if err := ask("5f5b3d0e-0000-4000-8000-00000000000f", r.PlanID); backstay.KindOf(err) != backstay.Invalid {
+			t.Errorf("%s of another offering: %v; want Invalid", name, err)
+		}
+		if name == "Bind" {
+			wantKind(t, ask(r.ServiceID, "5f5b3d0e-0000-4000-8000-00000000000f"), backstay.Invalid)
+			must(t, ask(r.ServiceID, otherPlan(t, b, r.PlanID)))
+		}
+	}
+	_, err := b.FetchInstance(t.Context(), fetch(r)) // it is still there
+	must(t, err)
+	wrong := unbind(binding)
+	wrong.PlanID = "5f5b3d0e-0000-4000-8000-00000000000f"
+	_, err = b.Unbind(t.Context(), wrong)
+	must(t, err)
+	_, err = b.Deprovision(t.Context(), backstay.DeprovisionRequest{
+		InstanceID: r.InstanceID, ServiceID: r.ServiceID, PlanID: wrong.PlanID,
+	})
+	must(t, err)
 }
 
 // otherPlan is another plan of the first offering.

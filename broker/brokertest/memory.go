@@ -90,11 +90,16 @@ func (m *Memory) maintenanceInfo() *backstay.MaintenanceInfo {
 
 // AdmitProvision refuses unknown plans and parameters.
 func (m *Memory) AdmitProvision(_ context.Context, r backstay.ProvisionRequest) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.admitProvision(r)
+}
+
+// admitProvision is AdmitProvision of whoever holds the lock.
+func (m *Memory) admitProvision(r backstay.ProvisionRequest) error {
 	if err := checkPlan(r.ServiceID, r.PlanID); err != nil {
 		return err
 	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
 	if err := m.checkMaintenanceInfo(r.MaintenanceInfo); err != nil {
 		return err
 	}
@@ -106,6 +111,14 @@ func checkPlan(offering backstay.ServiceID, plan backstay.ServicePlanID) error {
 		return backstay.Errorf(backstay.NotFound, "Service plan '%s' is not offered here.", plan)
 	}
 	return nil
+}
+
+// checkOffering refuses what is said to be of another offering than the one that there is.
+func checkOffering(said backstay.ServiceID) error {
+	if said == "" || said == MemoryOffering {
+		return nil
+	}
+	return backstay.Errorf(backstay.Invalid, "The service instance is not of the service offering '%s'.", said)
 }
 
 func (m *Memory) checkMaintenanceInfo(given *backstay.MaintenanceInfo) error {
@@ -126,16 +139,16 @@ func knownParameters(given json.RawMessage, known ...string) error {
 }
 
 // Provision accepts an instance, which is there a moment later.
-func (m *Memory) Provision(ctx context.Context, r backstay.ProvisionRequest) (backstay.Provisioned, error) {
-	if err := m.AdmitProvision(ctx, r); err != nil {
-		return backstay.Provisioned{}, err
-	}
+func (m *Memory) Provision(_ context.Context, r backstay.ProvisionRequest) (backstay.Provisioned, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	in, known := m.instances[r.InstanceID]
 	if known && !sameInstance(in.accepted, r) {
 		return backstay.Provisioned{}, backstay.Errorf(backstay.Taken,
 			"Service instance %s exists with other attributes.", r.InstanceID)
+	}
+	if err := m.admitProvision(r); err != nil {
+		return backstay.Provisioned{}, err
 	}
 	if !known {
 		in = &memoryInstance{accepted: r, bindings: map[backstay.BindingID]*memoryBinding{}}
@@ -147,7 +160,7 @@ func (m *Memory) Provision(ctx context.Context, r backstay.ProvisionRequest) (ba
 
 func sameInstance(kept, r backstay.ProvisionRequest) bool {
 	return kept.ServiceID == r.ServiceID && kept.PlanID == r.PlanID && kept.Context.SpaceID == r.Context.SpaceID &&
-		bytes.Equal(kept.Parameters, r.Parameters)
+		kept.Context.OrganizationID == r.Context.OrganizationID && bytes.Equal(kept.Parameters, r.Parameters)
 }
 
 // made tells whether the instance has been there, whatever becomes of it.
@@ -167,6 +180,9 @@ func (m *Memory) AdmitUpdate(_ context.Context, r backstay.UpdateRequest) error 
 }
 
 func (m *Memory) checkUpdate(in *memoryInstance, r backstay.UpdateRequest) error {
+	if err := checkOffering(r.ServiceID); err != nil {
+		return err
+	}
 	if r.PlanID != "" {
 		if err := checkPlan(r.ServiceID, r.PlanID); err != nil {
 			return err
@@ -252,6 +268,9 @@ func (m *Memory) Deprovision(_ context.Context, r backstay.DeprovisionRequest) (
 	in, ok := m.instances[r.InstanceID]
 	if !ok {
 		return backstay.Deprovisioned{}, unknownInstance(r.InstanceID)
+	}
+	if err := checkOffering(r.ServiceID); err != nil {
+		return backstay.Deprovisioned{}, err
 	}
 	if in.op.Type != backstay.Delete {
 		m.begin(in, backstay.Delete, in.accepted)

@@ -33,6 +33,12 @@ func (m *Memory) Bind(ctx context.Context, r backstay.BindRequest) (backstay.Bou
 	case in.op.State == backstay.InProgress:
 		return backstay.Bound{}, busy(r.InstanceID)
 	}
+	if err := checkOffering(r.ServiceID); err != nil {
+		return backstay.Bound{}, err
+	}
+	if r.PlanID != "" && checkPlan(MemoryOffering, r.PlanID) != nil {
+		return backstay.Bound{}, backstay.Errorf(backstay.Invalid, "Service plan '%s' is not offered here.", r.PlanID)
+	}
 	b, known := m.findBinding(r.BindingID)
 	switch {
 	case known && !sameBinding(b.request, r):
@@ -106,6 +112,9 @@ func (m *Memory) Unbind(_ context.Context, r backstay.UnbindRequest) (backstay.U
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	b, err := m.binding(r.InstanceID, r.BindingID)
+	if err == nil {
+		err = checkOffering(r.ServiceID)
+	}
 	if err != nil {
 		return backstay.Unbound{}, err
 	}

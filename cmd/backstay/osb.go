@@ -92,6 +92,18 @@ func (p *platform) osbHandler(below string) http.Handler {
 	return http.StripPrefix(below, h.Handler())
 }
 
+// inFront has door answer what begins with the path, and rest everything else. A ServeMux would answer an id of dots with
+// another address.
+func inFront(path string, door, rest http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasPrefix(r.URL.Path, path) {
+			door.ServeHTTP(w, r)
+			return
+		}
+		rest.ServeHTTP(w, r)
+	})
+}
+
 // doors are the addresses that we listen on.
 type doors struct{ api, osb net.Listener } // osb may be nil
 

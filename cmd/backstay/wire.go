@@ -180,9 +180,6 @@ func (p *platform) handler() http.Handler {
 		return p.osbHandler(p.cfg.osb.path)
 	}
 	mux := http.NewServeMux()
-	if p.cfg.osb.path != "" {
-		mux.Handle(p.cfg.osb.path+"/v2/", p.osbHandler(p.cfg.osb.path))
-	}
 	mux.Handle("/", p.api.Handler())
 	users := p.users.Handler()
 	for _, path := range []string{
@@ -192,5 +189,8 @@ func (p *platform) handler() http.Handler {
 	}
 	mux.Handle("GET "+tunnel.Path, p.tunnels)
 	mux.Handle(plugins.Path+"/", http.StripPrefix(plugins.Path, p.plugins.Handler()))
-	return mux
+	if p.cfg.osb.path == "" {
+		return mux
+	}
+	return inFront(p.cfg.osb.path+"/v2/", p.osbHandler(p.cfg.osb.path), mux)
 }
