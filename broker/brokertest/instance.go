@@ -104,8 +104,8 @@ func provisionAgain(t *testing.T, b backstay.Broker) {
 }
 
 // anotherOfferingIsRefused of whatever is asked for an instance, and so is a plan that its offering does not have where
-// that could be meant. A plan of the offering that is not the instance's, or one that nobody knows any more, keeps nobody
-// from ending anything.
+// that could be meant. A plan of the offering that is not the instance's, or one that nobody knows any more, keeps
+// nobody from ending anything.
 func anotherOfferingIsRefused(t *testing.T, b backstay.Broker) {
 	r := MustProvision(t, b)
 	binding := newBinding(r)

@@ -92,8 +92,8 @@ func (p *platform) osbHandler(below string) http.Handler {
 	return http.StripPrefix(below, h.Handler())
 }
 
-// inFront has door answer what begins with the path, and rest everything else. A ServeMux would answer an id of dots with
-// another address.
+// inFront has door answer what begins with the path, and rest everything else. A ServeMux would answer an id of dots
+// with another address.
 func inFront(path string, door, rest http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if strings.HasPrefix(r.URL.Path, path) {
