@@ -1,6 +1,9 @@
 package backstay
 
-import "errors"
+import (
+	"errors"
+	"time"
+)
 
 // ErrorCode is the specification's own word for a refusal (OSB 2.17, "Service Broker Errors").
 type ErrorCode string
@@ -24,6 +27,8 @@ type Failure struct {
 	// The following are said of an update.
 	Unusable     bool // the instance serves no more ("instance_usable": false)
 	Unrepeatable bool // asking for the same again cannot help ("update_repeatable": false)
+
+	RetryAfter time.Duration // how long whoever asks is to wait before they ask again; zero: nothing is known of that
 }
 
 type failed struct {

@@ -52,6 +52,9 @@ func (h *Handler) fail(w http.ResponseWriter, r *http.Request, err error, absent
 	h.log(r.Context(), err)
 	status, body := told(err, absent)
 	body.InstanceUsable, body.UpdateRepeatable = nil, nil // nothing was changed
+	if wait := backstay.FailureOf(err).RetryAfter; wait > 0 {
+		w.Header().Set("Retry-After", strconv.Itoa(int((wait+time.Second-1)/time.Second)))
+	}
 	if status == http.StatusUnauthorized {
 		w.Header().Set("WWW-Authenticate", `Basic realm="Open Service Broker API", charset="UTF-8"`)
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/backstay/backstay"
+	"github.com/backstay/backstay/internal/guess"
 	"github.com/backstay/backstay/tenant"
 )
 
@@ -181,4 +182,19 @@ func (b Tenants) Release(ctx context.Context, id backstay.InstanceID) error {
 
 func (b Tenants) RecordEvent(ctx context.Context, e backstay.Event) error {
 	return b.s.RecordEvent(ctx, e)
+}
+
+func (b Tenants) Failures(ctx context.Context, keys []string) ([]guess.Failures, error) {
+	return b.s.Failures(ctx, keys)
+}
+
+func (b Tenants) AddFailure(
+	ctx context.Context, keys []string, at, forgotten time.Time, e backstay.Event,
+) error {
+	return b.s.AddFailure(ctx, keys, at, forgotten, e)
+}
+
+func (b Tenants) ForgetFailures(ctx context.Context, before time.Time) error {
+	_, err := b.s.pool.Exec(ctx, `DELETE FROM uaa.failures WHERE last_at < $1`, before)
+	return err
 }

@@ -51,8 +51,6 @@ func (v *view) event(kind string, c backstay.Call, t backstay.Target, d details)
 	}
 	return backstay.Event{
 		ID: newEventID(), Type: "audit." + kind, Target: t, Data: encode(details{"request": d}),
-		Actor: backstay.Actor{
-			UserID: backstay.UserID(v.tenant.ID), Username: "osb-client " + v.tenant.Name, Client: true, Address: v.address,
-		},
+		Actor: actorOf(v.tenant, v.address),
 	}
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
-	"crypto/subtle"
 	"encoding/json"
 	"fmt"
 	"log/slog"
@@ -14,6 +13,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/backstay/backstay"
+	"github.com/backstay/backstay/internal/guess"
 	"github.com/backstay/backstay/internal/wait"
 )
 
@@ -113,32 +113,6 @@ func (r *Registry) find(ctx context.Context, name string) (Tenant, error) {
 	return t, err
 }
 
-// Open returns the broker as the client of that name, who asks from an address, sees it. Whoever has another password
-// is Anonymous, and is not told whether there is such a client.
-func (r *Registry) Open(
-	ctx context.Context, name string, password backstay.Secret, address string,
-) (backstay.Broker, error) {
-	if !names.MatchString(name) { // nor can it be looked for
-		return nil, errAnonymous
-	}
-	t, err := r.Store.Tenant(ctx, name, r.Now())
-	if err != nil && backstay.KindOf(err) != backstay.NotFound {
-		return nil, err
-	}
-	given, good := hash(password), 0
-	for _, p := range t.Passwords {
-		good |= subtle.ConstantTimeCompare(given, p.Hash)
-	}
-	if err != nil || good == 0 {
-		r.Log.InfoContext(ctx, "a client of the broker was refused for its name or its password", "name", name,
-			"address", address)
-		return nil, errAnonymous
-	}
-	return &view{registry: r, tenant: t, address: address}, nil
-}
-
-var errAnonymous = backstay.Errorf(backstay.Anonymous, "The name or the password of the client is wrong.")
-
 // A client's instances are looked through so often, and not before they are so old: a request that has claimed one and
 // not yet asked the broker for it is over by then.
 const (
@@ -158,6 +132,9 @@ func (r *Registry) Run(ctx context.Context) error {
 }
 
 func (r *Registry) sweepAll(ctx context.Context) error {
+	if err := r.Store.ForgetFailures(ctx, r.Now().Add(-guess.ForgottenAfter)); err != nil {
+		return err
+	}
 	all, err := r.List(ctx)
 	if err != nil {
 		return err

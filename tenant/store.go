@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/backstay/backstay"
+	"github.com/backstay/backstay/internal/guess"
 )
 
 // Tenant is a client of the Open Service Broker API: another platform that a broker is served to.
@@ -57,6 +58,13 @@ type Store interface {
 	Claims(ctx context.Context, tenant string, before time.Time) ([]Claim, error)
 	// Release forgets an instance. An absent one is success.
 	Release(ctx context.Context, id backstay.InstanceID) error
+
+	// Failures of keys that have none are left out.
+	Failures(ctx context.Context, keys []string) ([]guess.Failures, error)
+	// AddFailure counts one more wrong password under each key; a count whose last is before forgotten starts anew.
+	AddFailure(ctx context.Context, keys []string, at, forgotten time.Time, e backstay.Event) error
+	// ForgetFailures forgets those whose last is before then.
+	ForgetFailures(ctx context.Context, before time.Time) error
 
 	RecordEvent(ctx context.Context, e backstay.Event) error
 }

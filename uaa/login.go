@@ -5,6 +5,7 @@ import (
 	"net/http"
 
 	"github.com/backstay/backstay"
+	"github.com/backstay/backstay/internal/guess"
 )
 
 var errBadCredentials = &uaaError{
@@ -49,7 +50,7 @@ func (s *Server) prove(ctx context.Context, user User, typed, password, address 
 			return err
 		}
 	}
-	guards := limits(account, address)
+	guards := guess.Limits(account, address)
 	done, err := awaitTurn(ctx)
 	if err != nil {
 		return err
@@ -66,10 +67,10 @@ func (s *Server) prove(ctx context.Context, user User, typed, password, address 
 
 // refuse counts a failure. It is logged and recorded with the user's name, not with what was typed: that may be a
 // password.
-func (s *Server) refuse(ctx context.Context, user User, guards []limit, address string) error {
+func (s *Server) refuse(ctx context.Context, user User, guards []guess.Limit, address string) error {
 	s.Log.Info("a login failed", "user", user.Username, "address", address)
 	now := s.now()
-	if err := s.Store.AddFailure(ctx, keysOf(guards), now, now.Add(-forgottenAfter),
+	if err := s.Store.AddFailure(ctx, guess.Keys(guards), now, now.Add(-guess.ForgottenAfter),
 		failedLogin(user, address)); err != nil {
 		return err
 	}
@@ -77,8 +78,8 @@ func (s *Server) refuse(ctx context.Context, user User, guards []limit, address 
 }
 
 // welcome forgives the user's own slips, and hashes the password anew if it costs too little by now.
-func (s *Server) welcome(ctx context.Context, user User, hash passwordHash, password string, guards []limit) error {
-	if err := s.Store.Forgive(ctx, guards[0].key); err != nil {
+func (s *Server) welcome(ctx context.Context, user User, hash passwordHash, password string, guards []guess.Limit) error {
+	if err := s.Store.Forgive(ctx, guards[0].Key); err != nil {
 		return err
 	}
 	if hash.cost != currentCost {

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/backstay/backstay"
+	"github.com/backstay/backstay/internal/guess"
 )
 
 // User is somebody with a password, or a client: a program that acts for itself, with a secret as its
@@ -35,11 +36,7 @@ type RefreshToken struct {
 }
 
 // Failures counts the wrong passwords that came in under one key.
-type Failures struct {
-	Key   string
-	Count int
-	Last  time.Time
-}
+type Failures = guess.Failures
 
 // SealedKey is a key that access tokens are signed with. The highest number is the newest.
 type SealedKey struct {

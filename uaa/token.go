@@ -15,6 +15,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/backstay/backstay"
+	"github.com/backstay/backstay/internal/guess"
 	"github.com/backstay/backstay/internal/sender"
 )
 
@@ -128,7 +129,7 @@ func (s *Server) grantForPassword(r *http.Request) (tokenAnswer, error) {
 
 func (s *Server) removeExpired(ctx context.Context) error {
 	now := s.now()
-	return s.Store.RemoveExpired(ctx, now, now.Add(-forgottenAfter))
+	return s.Store.RemoveExpired(ctx, now, now.Add(-guess.ForgottenAfter))
 }
 
 // checkLoginHint refuses an identity provider that is not here.
