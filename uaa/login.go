@@ -78,7 +78,9 @@ func (s *Server) refuse(ctx context.Context, user User, guards []guess.Limit, ad
 }
 
 // welcome forgives the user's own slips, and hashes the password anew if it costs too little by now.
-func (s *Server) welcome(ctx context.Context, user User, hash passwordHash, password string, guards []guess.Limit) error {
+func (s *Server) welcome(
+	ctx context.Context, user User, hash passwordHash, password string, guards []guess.Limit,
+) error {
 	if err := s.Store.Forgive(ctx, guards[0].Key); err != nil {
 		return err
 	}
