@@ -80,7 +80,8 @@ type Admitter interface {
 }
 
 // HealthTeller is a Broker that can tell at any time which of its instances do not serve, each with the
-// reason as a sentence for its users. Those that are on their way up or down are not among them.
+// reason as a sentence for its users. Those that are on their way up or down are not among them. It is Unsupported if
+// this one cannot tell, as one that is reached over HTTP may not.
 type HealthTeller interface {
 	Unhealthy(ctx context.Context) (map[InstanceID]string, error)
 }
@@ -92,7 +93,8 @@ type Trouble struct {
 }
 
 // TroubleTeller is a Broker that can tell at any time what is wrong with instances that serve nevertheless, as that
-// they cannot be backed up. With an error come those troubles that are known all the same.
+// they cannot be backed up. With an error come those troubles that are known all the same. It is Unsupported if this one
+// cannot tell.
 type TroubleTeller interface {
 	Troubles(ctx context.Context) (map[InstanceID][]Trouble, error)
 }
@@ -141,8 +143,11 @@ type BindingOperationAwaiter interface {
 // Watcher is a Broker that also changes instances of its own accord, as in their maintenance windows, and can say
 // at once which ones. What changed, FetchInstance and LastOperation tell.
 type Watcher interface {
+	// Watches tells whether this one can: one that is reached over HTTP may not. Whoever is not sure asks again.
+	Watches(ctx context.Context) bool
 	// AwaitChanges tells which instances have changed, or have begun or ended something, since the moment that an
-	// earlier call named as seen: as soon as there is one, or with ctx's error. Zero is before everything. An
-	// instance may be named more than once, and one that has been deleted may be.
+	// earlier call named as seen: as soon as there is one, after a while without one, or with ctx's error. Zero is before
+	// everything, and so is a moment that has not been: the broker was restored to an earlier one. An instance may be named
+	// more than once, and one that has been deleted may be.
 	AwaitChanges(ctx context.Context, after int64) (changed []InstanceID, seen int64, err error)
 }

@@ -133,6 +133,9 @@ func (b *Broker) agreeOnPending(ctx context.Context, in Instance) (change, error
 	return b.agreeOnChange(ctx, in, to, terms.Change{Parameters: parameters})
 }
 
+// Watches tells that whoever wants to know of changes is told.
+func (b *Broker) Watches(context.Context) bool { return true }
+
 // AwaitChanges tells of which instances maintenance has begun or ended something.
 func (b *Broker) AwaitChanges(
 	ctx context.Context, after int64,

@@ -1,12 +1,15 @@
 package e2e
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+
+	"gopkg.in/yaml.v3"
 
 	"github.com/backstay/backstay/internal/testkit"
 )
@@ -29,11 +32,16 @@ func TestJourneysBackToBack(t *testing.T) {
 	for _, name := range backToBack {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			runScript(t, name+".txtar", filepath.Join(repository, "bin"), place{begin: func(t *testing.T, flags []string) *platform {
-				return startInFront(t, startBroker(t, flags), flags)
-			}})
+			runScript(t, name+".txtar", filepath.Join(repository, "bin"), place{begin: startBackToBack})
 		})
 	}
+}
+
+// startBackToBack starts a broker, and a marketplace for it.
+func startBackToBack(t *testing.T, flags []string) sides {
+	broker := startBroker(t, flags)
+	return sides{market: startInFront(t, broker, flags), broker: broker, name: "behind", known: fmt.Sprintf(
+		`%s osb-client instances market --data %s | awk -v id="$1" '$1 == id {print $2}'`, broker.binary, broker.data)}
 }
 
 // startBroker starts the broker of a Backstay, without a marketplace.
@@ -52,10 +60,11 @@ func startInFront(t *testing.T, of *platform, flags []string) *platform {
 	if err := os.WriteFile(nothing, []byte("{currency: GBP, offerings: []}\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if i := slices.Index(flags, "--catalog"); i >= 0 {
-		flags = slices.Delete(slices.Clone(flags), i, i+2)
+	own := append(slices.Clone(flags), "--catalog", nothing, "--tunnel-networks", "127.0.0.0/8") // the last one counts
+	if i := slices.Index(own, "--ports"); i >= 0 {                                               // a script's are the broker's
+		own = slices.Delete(own, i, i+2)
 	}
-	p := start(t, "backstay", append(slices.Clone(flags), "--catalog", nothing, "--tunnel-networks", "127.0.0.0/8")...)
+	p := start(t, "backstay", own...)
 	password, err := exec.Command(of.binary, "osb-client", "create", "market", "--data", of.data).Output()
 	if err != nil {
 		t.Fatalf("%v\n%s", err, of.logs())
@@ -74,11 +83,36 @@ func startInFront(t *testing.T, of *platform, flags []string) *platform {
 	run("api", p.url)
 	run("auth")
 	run("create-service-broker", "behind", "market", strings.TrimSpace(string(password)), of.url)
-	offered := run("service-access", "-b", "behind")
-	for _, offering := range []string{"postgres", "mysql"} { // which begin open to everybody
-		if strings.Contains(offered, offering+" ") {
-			run("enable-service-access", offering, "-b", "behind")
-		}
+	for _, offering := range openToAll(t, flags) {
+		run("enable-service-access", offering, "-b", "behind")
 	}
 	return p
+}
+
+// openToAll are the offerings of a broker's catalog that everybody may use from the beginning.
+func openToAll(t *testing.T, flags []string) (names []string) {
+	t.Helper()
+	i := slices.Index(flags, "--catalog")
+	if i < 0 {
+		return []string{"postgres", "mysql"}
+	}
+	text, err := os.ReadFile(flags[i+1])
+	if err != nil {
+		t.Fatal(err)
+	}
+	var catalog struct {
+		Offerings []struct {
+			Name    string
+			Private bool
+		}
+	}
+	if err := yaml.Unmarshal(text, &catalog); err != nil {
+		t.Fatal(err)
+	}
+	for _, o := range catalog.Offerings {
+		if !o.Private {
+			names = append(names, o.Name)
+		}
+	}
+	return names
 }

@@ -50,7 +50,19 @@ type place struct {
 	flags    []string          // for serve
 	env      map[string]string // for the script
 	patience time.Duration
-	begin    func(t *testing.T, flags []string) *platform // starts it; nil: as one Backstay
+	begin    func(t *testing.T, flags []string) sides // starts it; nil: as one Backstay
+}
+
+// sides are where a script's services are asked for and where they come from: one Backstay, or two.
+type sides struct {
+	market, broker *platform
+	name           string // of the broker, as the market knows it
+	known          string // a shell script that tells by what id the broker knows what the market calls $1
+}
+
+// oneBackstay is both sides.
+func oneBackstay(p *platform) sides {
+	return sides{market: p, broker: p, name: "backstay", known: `echo "$1"`}
 }
 
 func runScript(t *testing.T, script, cf string, at place) {
@@ -64,9 +76,13 @@ func runScript(t *testing.T, script, cf string, at place) {
 	standbys := testkit.Dir(t)
 	flags := slices.Concat([]string{"--postgres", installations}, at.flags, serveFlags(t, script, standbys))
 	if at.begin == nil {
-		at.begin = func(t *testing.T, flags []string) *platform { return startAt(t, at, flags...) }
+		at.begin = func(t *testing.T, flags []string) sides { return oneBackstay(startAt(t, at, flags...)) }
 	}
-	p := at.begin(t, flags)
+	of := at.begin(t, flags)
+	p, tools := of.market, testkit.Dir(t)
+	if err := os.WriteFile(filepath.Join(tools, "known"), []byte("#!/bin/sh\n"+of.known+"\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
 	port, _ := testkit.Ports(t, 1)
 	testscript.RunT(inTurn{t}, testscript.Params{
 		Files:               []string{script},
@@ -76,17 +92,20 @@ func runScript(t *testing.T, script, cf string, at place) {
 			"await":  await,
 			"gone":   gone,
 			"broker": (&brokersElsewhere{t, map[string]*renamed{}}).command,
-			"serve":  func(ts *testscript.TestScript, neg bool, args []string) { p.serveWith(ts, neg, args) },
+			"serve":  func(ts *testscript.TestScript, neg bool, args []string) { of.serveWith(ts, neg, args) },
 		},
 		Condition: func(name string) (bool, error) {
 			switch name {
 			case "kubernetes":
 				return at.programs != "", nil
+			case "behind": // services come from another Backstay
+				return of.market != of.broker, nil
 			case "limits":
 				groups, err := cgroup.Open(fmt.Sprintf("e2e-%d", os.Getpid()))
 				return err == nil && slices.Contains(groups.Controls(), "memory"), nil
 			}
-			images := volume.Images{Root: filepath.Join(p.data, "try"), Mounts: filepath.Join(p.data, "try", "mounts")}
+			try := filepath.Join(of.broker.data, "try")
+			images := volume.Images{Root: try, Mounts: filepath.Join(try, "mounts")}
 			encrypts := func(ctx context.Context) error { _, why := images.Encryption(ctx); return why }
 			can := map[string]func(context.Context) error{"volumes": images.Try, "encrypts": encrypts}[name]
 			if can == nil {
@@ -95,7 +114,7 @@ func runScript(t *testing.T, script, cf string, at place) {
 			return testkit.Walled() && can(t.Context()) == nil, nil
 		},
 		Setup: func(env *testscript.Env) error {
-			path := strings.Join([]string{built, cf, filepath.Join(repository, "scripts"), os.Getenv("PATH")}, ":")
+			path := strings.Join([]string{built, tools, cf, filepath.Join(repository, "scripts"), os.Getenv("PATH")}, ":")
 			if at.programs != "" {
 				path = at.programs + ":" + path
 			}
@@ -104,7 +123,9 @@ func runScript(t *testing.T, script, cf string, at place) {
 			env.Setenv("CF_HOME", env.WorkDir)
 			env.Setenv("CF_PLUGIN_HOME", env.WorkDir)
 			env.Setenv("API", p.url)
-			env.Setenv("DATA", p.data)
+			env.Setenv("DATA", of.broker.data)
+			env.Setenv("MARKET_DATA", p.data)
+			env.Setenv("BROKER", of.name)
 			env.Setenv("HOST", "127.0.0.1") // of the instances
 			env.Setenv("STANDBYS", standbys)
 			env.Setenv("CF_USERNAME", "admin")
@@ -180,14 +201,16 @@ func await(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Fatalf("cf service %s does not come to say %q:\n%s", args[0], args[1], said)
 }
 
-// serveWith kills the control plane and starts it again, with more flags: serve FLAG...
-func (p *platform) serveWith(ts *testscript.TestScript, neg bool, flags []string) {
+// serveWith kills the control planes and starts them again, with more flags: serve FLAG...
+func (s sides) serveWith(ts *testscript.TestScript, neg bool, flags []string) {
 	if neg {
 		ts.Fatalf("usage: serve FLAG...")
 	}
-	p.kill()
-	p.args = append(p.args, flags...)
-	p.mustServe()
+	for _, p := range slices.Compact([]*platform{s.broker, s.market}) {
+		p.kill()
+		p.args = append(p.args, flags...)
+		p.mustServe()
+	}
 }
 
 // gone waits until an instance has no more service key of a name: gone INSTANCE KEY.

@@ -98,9 +98,9 @@ func (m *Market) checkNewBinding(
 		return in, at, checkUserProvidedBinding(n)
 	}
 	if in.LastOperation.State == backstay.InProgress {
-		err = ErrBusy(in)
+		return in, at, ErrBusy(in)
 	}
-	return in, at, err
+	return in, at, NotCreated(in, "bound")
 }
 
 // bindingsAtOnce is how many bindings an app may have to one instance, whose credentials are being changed. Cloud

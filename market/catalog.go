@@ -71,7 +71,7 @@ func (m *Market) WatchCatalogs(ctx context.Context) error {
 // KeepChangedCatalog puts on sale what a broker offers, unless that is what it offered when the answer of an earlier
 // call was returned. The database is asked only if it is not.
 func (m *Market) KeepChangedCatalog(ctx context.Context, of backstay.BrokerID, earlier []byte) ([]byte, error) {
-	offerings, err := m.readCatalog(ctx, of)
+	offerings, err := m.offeredBy(ctx, of)
 	if err != nil {
 		return earlier, err
 	}
@@ -85,6 +85,42 @@ func (m *Market) KeepChangedCatalog(ctx context.Context, of backstay.BrokerID, e
 		return earlier, err
 	}
 	return offered, m.keepCatalog(ctx, from, offerings)
+}
+
+// offeredBy is what a broker offers: of one that somebody has registered, as it was when they did.
+func (m *Market) offeredBy(ctx context.Context, of backstay.BrokerID) ([]backstay.CatalogOffering, error) {
+	if _, ok := m.Brokers[of]; ok {
+		return m.readCatalog(ctx, of)
+	}
+	l, err := m.Store.ServiceBrokers(ctx, BrokerFilter{IDs: []backstay.BrokerID{of}})
+	b, err := single(l, err, "Service broker")
+	if err != nil {
+		return nil, err
+	}
+	opened, err := m.broker(ctx, of)
+	if err != nil {
+		return nil, err
+	}
+	return m.registeredCatalog(ctx, b, opened, callFor(backstay.Actor{}, ""))
+}
+
+// watchCatalog puts on sale what a broker that somebody has registered offers whenever that has changed, until ctx
+// ends: what it sells in other versions by now can be upgraded. A broker that does not tell of its changes is asked when
+// somebody updates it, as Cloud Foundry does.
+func (m *Market) watchCatalog(ctx context.Context, of backstay.BrokerID) error {
+	var kept []byte
+	return m.hear(ctx, func() (time.Duration, error) {
+		b, err := m.broker(ctx, of)
+		if err == nil && !watches(ctx, b) {
+			err = errSilent
+		}
+		if err == nil {
+			kept, err = m.KeepChangedCatalog(ctx, of, kept)
+		}
+		return settleEvery, err
+	}, func(err error) {
+		m.Log.Warn("the catalog of a broker was not looked at; it is tried again", "broker", of, "error", err)
+	})
 }
 
 // newerVersion tells whether a request was refused, perhaps because it names the version of a plan that is on sale,

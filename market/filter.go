@@ -118,6 +118,7 @@ type (
 		IDs      []backstay.BrokerID
 		Names    []string
 		SpaceIDs []backstay.SpaceID // whose own they are
+		PlanIDs  []backstay.PlanID  // of which they have one
 		Viewer   *backstay.UserID   // who develops in the space
 		Match    Match
 		Order    Order
@@ -157,6 +158,7 @@ type (
 		OrganizationIDs []backstay.OrganizationID
 		PlanIDs         []backstay.PlanID
 		PlanNames       []string
+		BrokerIDs       []backstay.BrokerID // whose they are
 		Viewer          *backstay.UserID
 		Match           Match
 		Order           Order

@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"maps"
+	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -18,6 +20,9 @@ import (
 const (
 	settleEvery = 30 * time.Second
 	listenAgain = time.Second
+	silentAgain = time.Minute // one that does not tell of changes
+
+	registeredEvery = 5 * time.Second // between two looks at which brokers there are
 )
 
 // Follow keeps true what the market says of instances while brokers change them of their own accord, as in maintenance
@@ -25,15 +30,52 @@ const (
 // instances for which it has something pending, and a [backstay.TroubleTeller] about what is wrong with any of them.
 func (m *Market) Follow(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return m.settleRegistered(ctx) })
-	for id, b := range m.Brokers {
-		g.Go(func() error { return m.settleRegularly(ctx, id) })
-		if w, ok := b.(backstay.Watcher); ok {
-			g.Go(func() error { return m.listen(ctx, id, w) })
+	g.Go(func() error { return m.followRegistered(ctx) })
+	for id := range m.Brokers {
+		g.Go(func() error { return m.followBroker(ctx, id) })
+	}
+	return g.Wait()
+}
+
+// followRegistered follows the brokers that somebody has registered, as long as they are.
+func (m *Market) followRegistered(ctx context.Context) error {
+	var followers sync.WaitGroup
+	defer followers.Wait()
+	followed := map[backstay.BrokerID]context.CancelFunc{}
+	return wait.Until(ctx, wait.Every(registeredEvery), func() (again bool, err error) {
+		l, err := m.Store.ServiceBrokers(ctx, BrokerFilter{})
+		if err != nil {
+			if ctx.Err() == nil {
+				m.Log.Warn("the brokers were not listed; it is tried again", "error", err)
+			}
+			return true, nil
 		}
-		if t, ok := b.(backstay.TroubleTeller); ok {
-			g.Go(func() error { return m.watchTroubles(ctx, id, t) })
+		gone := maps.Clone(followed)
+		for _, b := range l.Items {
+			delete(gone, b.ID)
+			if b.URL == "" || followed[b.ID] != nil {
+				continue
+			}
+			following, stop := context.WithCancel(ctx)
+			followed[b.ID] = stop
+			followers.Go(func() { _ = m.followBroker(following, b.ID) }) // which ends when it is stopped
 		}
+		for id, stop := range gone {
+			stop()
+			delete(followed, id)
+		}
+		return true, nil
+	})
+}
+
+// followBroker follows one broker, until ctx ends.
+func (m *Market) followBroker(ctx context.Context, id backstay.BrokerID) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return m.settleRegularly(ctx, id) })
+	g.Go(func() error { return m.listen(ctx, id) })
+	g.Go(func() error { return m.watchTroubles(ctx, id) })
+	if _, ok := m.Brokers[id]; !ok {
+		g.Go(func() error { return m.watchCatalog(ctx, id) })
 	}
 	return g.Wait()
 }
@@ -47,32 +89,6 @@ func (m *Market) settleRegularly(ctx context.Context, of backstay.BrokerID) erro
 	})
 }
 
-// settleRegistered settles regularly with the brokers that somebody has registered by then. One that is slow keeps none
-// of the others waiting for longer than it takes until they are asked again anyway.
-func (m *Market) settleRegistered(ctx context.Context) error {
-	return wait.Until(ctx, wait.Every(settleEvery), func() (again bool, err error) {
-		l, err := m.Store.ServiceBrokers(ctx, BrokerFilter{})
-		if err != nil && ctx.Err() == nil {
-			m.Log.Warn("the brokers were not listed; it is tried again", "error", err)
-		}
-		var g errgroup.Group
-		for _, b := range l.Items {
-			if b.URL != "" {
-				g.Go(func() error { m.settleInTime(ctx, b.ID); return nil })
-			}
-		}
-		return true, g.Wait()
-	})
-}
-
-func (m *Market) settleInTime(ctx context.Context, of backstay.BrokerID) {
-	limited, cancel := context.WithTimeout(ctx, settleEvery)
-	defer cancel()
-	if err := m.Settle(limited, of); err != nil && ctx.Err() == nil {
-		m.Log.Warn("a broker was not asked about its instances; it is tried again", "broker", of, "error", err)
-	}
-}
-
 // Settle asks a broker about all instances for which it has something pending.
 func (m *Market) Settle(ctx context.Context, of backstay.BrokerID) error {
 	ids, err := m.Store.UnsettledInstances(ctx, of)
@@ -82,30 +98,80 @@ func (m *Market) Settle(ctx context.Context, of backstay.BrokerID) error {
 	return m.refreshAll(ctx, of, ids)
 }
 
-func (m *Market) listen(ctx context.Context, to backstay.BrokerID, w backstay.Watcher) error {
-	return wait.Until(ctx, wait.Every(listenAgain), func() (again bool, err error) {
-		for err == nil {
-			err = m.listenOnce(ctx, to, w)
-		}
-		if ctx.Err() == nil {
-			m.Log.Warn("the changes of a broker were not followed; it is tried again", "broker", to, "error", err)
-		}
-		return true, nil
+// listen records what a broker tells of its changes, until ctx ends.
+func (m *Market) listen(ctx context.Context, to backstay.BrokerID) error {
+	return m.hear(ctx, func() (time.Duration, error) { return 0, m.listenOnce(ctx, to) }, func(err error) {
+		m.Log.Warn("the changes of a broker were not followed; it is tried again", "broker", to, "error", err)
 	})
+}
+
+// hear has a broker tell something again and again, until ctx ends, each time after the pause that tell returns. One
+// that fails is left alone for longer and longer, and one that does not tell such a thing may do so later.
+func (m *Market) hear(ctx context.Context, tell func() (time.Duration, error), failed func(error)) error {
+	for failures := listenAgain; ; {
+		pause, err := tell()
+		switch {
+		case err == nil:
+			failures = listenAgain
+		case ctx.Err() != nil:
+		case backstay.KindOf(err) == backstay.Unsupported:
+			pause = silentAgain
+		default:
+			failed(err)
+			pause, failures = failures, min(2*failures, settleEvery)
+		}
+		if err := wait.Pause(ctx, pause); err != nil {
+			return err
+		}
+	}
+}
+
+// errSilent is the error of a broker that does not tell what it is asked for.
+var errSilent = backstay.Errorf(backstay.Unsupported, "The service broker does not tell that.")
+
+// watches tells whether a broker tells of its changes.
+func watches(ctx context.Context, b backstay.Broker) bool {
+	w, ok := b.(backstay.Watcher)
+	return ok && w.Watches(ctx)
 }
 
 // listenOnce waits for the next changes of a broker and records them. Where it was is kept when they are recorded, so
 // whoever takes its place records some of them again, which is no news then.
-func (m *Market) listenOnce(ctx context.Context, to backstay.BrokerID, w backstay.Watcher) error {
+func (m *Market) listenOnce(ctx context.Context, to backstay.BrokerID) error {
+	b, err := m.broker(ctx, to)
+	if err != nil {
+		return err
+	}
+	if !watches(ctx, b) {
+		return errSilent
+	}
 	after, err := m.Store.SeenChanges(ctx, to)
 	if err != nil {
 		return err
 	}
-	changed, seen, err := w.AwaitChanges(ctx, after)
+	changed, seen, err := b.(backstay.Watcher).AwaitChanges(ctx, after)
+	if err != nil || len(changed) == 0 && seen == after {
+		return err
+	}
+	own, err := m.ownOf(ctx, to, changed)
 	if err != nil {
 		return err
 	}
-	return step.Run(ctx, m.followSteps(to, changed, seen)...)
+	return step.Run(ctx, m.followSteps(to, own, seen)...)
+}
+
+// ownOf are those of the instances that are a broker's: it may speak of no other's.
+func (m *Market) ownOf(
+	ctx context.Context, of backstay.BrokerID, ids []backstay.InstanceID,
+) (own []backstay.InstanceID, err error) {
+	if len(ids) == 0 {
+		return nil, nil
+	}
+	l, err := m.Store.Instances(ctx, InstanceFilter{IDs: ids, BrokerIDs: []backstay.BrokerID{of}})
+	for _, in := range l.Items {
+		own = append(own, in.ID)
+	}
+	return own, err
 }
 
 func (m *Market) followSteps(of backstay.BrokerID, changed []backstay.InstanceID, seen int64) []step.Step {
@@ -201,7 +267,7 @@ func (m *Market) lastTold(
 	ctx context.Context, from supply, call backstay.Call, in backstay.Instance,
 ) (backstay.Operation, error) {
 	last, err := from.broker.LastOperation(ctx, from.lastOperation(call, in.ID, ""))
-	if _, ok := from.broker.(backstay.Watcher); err != nil && !ok && passing(ctx, err) {
+	if err != nil && passing(ctx, err) && !watches(ctx, from.broker) {
 		return in.LastOperation, nil
 	}
 	return last, err

@@ -4,9 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"maps"
-	"slices"
-	"time"
 
 	"github.com/backstay/backstay"
 )
@@ -21,73 +18,6 @@ func (m *Market) Instances(
 		m.tellHealth(ctx, l.Items)
 	}
 	return l, err
-}
-
-// healthPatience is how long a list of instances waits to hear which of them do not serve.
-const healthPatience = time.Second
-
-// tellHealth changes the descriptions of instances that were made and do not serve now, or serve and have a trouble.
-// Only what is answered changes: what is recorded says how the last operation ended, and stays.
-func (m *Market) tellHealth(ctx context.Context, instances []backstay.Instance) {
-	if len(instances) == 0 {
-		return
-	}
-	ctx, cancel := context.WithTimeout(ctx, healthPatience)
-	defer cancel()
-	reasons := m.unhealthy(ctx)
-	m.renewTroubles(ctx, instances)
-	for i := range instances {
-		op := &instances[i].LastOperation
-		if reason := reasons[instances[i].ID]; reason != "" && op.State == backstay.Succeeded {
-			op.Description = "The service instance does not serve now, and is started again and again. " + reason
-		}
-		if instances[i].Trouble != "" && op.State != backstay.InProgress {
-			op.Description = withSentence(op.Description, instances[i].Trouble)
-		}
-	}
-}
-
-// renewTroubles has the instances whose troubles are recorded tell them as they are now: how full a volume is changes
-// from moment to moment. Where that is not known, what is recorded has to do.
-func (m *Market) renewTroubles(ctx context.Context, instances []backstay.Instance) {
-	if !slices.ContainsFunc(instances, func(i backstay.Instance) bool { return i.Trouble != "" }) {
-		return
-	}
-	now, asked := map[backstay.InstanceID][]backstay.Trouble{}, false
-	for _, b := range m.Brokers {
-		teller, ok := b.(backstay.TroubleTeller)
-		if !ok {
-			continue
-		}
-		told, err := teller.Troubles(ctx)
-		if err != nil {
-			return
-		}
-		maps.Copy(now, told)
-		asked = true
-	}
-	for i := range instances {
-		if asked && instances[i].Trouble != "" {
-			instances[i].Trouble = sentences(now[instances[i].ID])
-		}
-	}
-}
-
-// unhealthy asks all brokers that can tell which instances do not serve, and why.
-func (m *Market) unhealthy(ctx context.Context) map[backstay.InstanceID]string {
-	all := map[backstay.InstanceID]string{}
-	for id, b := range m.Brokers {
-		teller, ok := b.(backstay.HealthTeller)
-		if !ok {
-			continue
-		}
-		reasons, err := teller.Unhealthy(ctx)
-		if err != nil {
-			m.Log.Warn("the health of instances is not known", "broker", id, "error", err)
-		}
-		maps.Copy(all, reasons)
-	}
-	return all
 }
 
 // Instance returns one service instance.

@@ -3,11 +3,12 @@ package market
 import (
 	"context"
 	"errors"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/backstay/backstay"
-	"github.com/backstay/backstay/internal/wait"
 )
 
 // Trouble is a trouble of an instance that its broker tells of, or has told of a moment ago.
@@ -24,25 +25,35 @@ const (
 )
 
 // watchTroubles keeps true what is said of the troubles of a broker's instances, until ctx ends.
-func (m *Market) watchTroubles(ctx context.Context, of backstay.BrokerID, t backstay.TroubleTeller) error {
-	return wait.Until(ctx, wait.Every(troubleEvery), func() (again bool, err error) {
-		if err := m.NoteTroubles(ctx, of, t); err != nil && ctx.Err() == nil {
-			m.Log.Warn("not all troubles of instances are known", "broker", of, "error", err)
+func (m *Market) watchTroubles(ctx context.Context, of backstay.BrokerID) error {
+	return m.hear(ctx, func() (time.Duration, error) {
+		b, err := m.broker(ctx, of)
+		if err != nil {
+			return 0, err
 		}
-		return true, nil
-	})
+		if t, ok := b.(backstay.TroubleTeller); ok {
+			return troubleEvery, m.NoteTroubles(ctx, of, t)
+		}
+		return 0, errSilent
+	}, func(err error) { m.Log.Warn("not all troubles of instances are known", "broker", of, "error", err) })
 }
 
 // NoteTroubles records what a broker tells now of the troubles of its instances. That one begins, and that it has
 // ended, is an event each.
 func (m *Market) NoteTroubles(ctx context.Context, of backstay.BrokerID, t backstay.TroubleTeller) error {
 	told, unknown := t.Troubles(ctx)
+	silent := backstay.KindOf(unknown) == backstay.Unsupported
+	own, err := m.ownOf(ctx, of, slices.Collect(maps.Keys(told)))
+	if err != nil {
+		return err
+	}
+	maps.DeleteFunc(told, func(id backstay.InstanceID, _ []backstay.Trouble) bool { return !slices.Contains(own, id) })
 	known, err := m.Store.Troubles(ctx, of)
 	if err != nil {
 		return err
 	}
 	failures := []error{unknown}
-	for _, n := range troubleNews(known, told, unknown == nil, m.now()) {
+	for _, n := range troubleNews(known, told, unknown == nil || silent, m.now()) {
 		failures = append(failures, m.recordTrouble(ctx, of, n))
 	}
 	return errors.Join(failures...)

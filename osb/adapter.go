@@ -59,6 +59,7 @@ func (a adapter) Provision(
 	if err != nil {
 		return domain.ProvisionedServiceSpec{}, a.failureWhere(ctx, err, http.StatusBadRequest)
 	}
+	asked.done(answer.Async, answer.Operation)
 	return domain.ProvisionedServiceSpec{
 		IsAsync: answer.Async, AlreadyExists: answer.Existed && !answer.Async, DashboardURL: answer.DashboardURL,
 		OperationData: string(answer.Operation),
@@ -144,11 +145,19 @@ func (a adapter) Update(
 	if err != nil {
 		return domain.UpdateServiceSpec{}, a.failure(ctx, unknownPlan(ctx, asked, id, err))
 	}
+	asked.done(answer.Async, answer.Operation)
 	spec := domain.UpdateServiceSpec{IsAsync: answer.Async, DashboardURL: answer.DashboardURL}
 	if answer.Async {
 		spec.OperationData = string(answer.Operation)
 	}
 	return spec, nil
+}
+
+// done tells a platform of ours what an operation is called that is over already.
+func (a *asking) done(async bool, key backstay.OperationKey) {
+	if !async && key != "" {
+		a.header.Set(doneHeader, string(key))
+	}
 }
 
 // update asks the broker for a change, or only whether it would refuse it.

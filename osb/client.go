@@ -56,6 +56,9 @@ var (
 	_ backstay.Admitter                = (*Client)(nil)
 	_ backstay.OperationAwaiter        = (*Client)(nil)
 	_ backstay.BindingOperationAwaiter = (*Client)(nil)
+	_ backstay.Watcher                 = (*Client)(nil)
+	_ backstay.HealthTeller            = (*Client)(nil)
+	_ backstay.TroubleTeller           = (*Client)(nil)
 )
 
 // LogValue is where the broker is.
@@ -109,6 +112,8 @@ type answer struct {
 	body       []byte
 	retryAfter time.Duration
 	extension  string // that has given it
+
+	done backstay.OperationKey // of what was done when it was answered
 }
 
 // ask sends a request and decodes its answer into v, or returns what went wrong as an error of ours.
@@ -166,6 +171,9 @@ func (c *Client) send(ctx context.Context, r request) (a answer, err error) {
 	defer got.Body.Close()
 	a.status, a.retryAfter = got.StatusCode, retryAfter(got.Header.Get("Retry-After"), time.Now())
 	a.extension = got.Header.Get(extensionHeader)
+	if done := got.Header.Get(doneHeader); printable(done, maxOperationKey) {
+		a.done = backstay.OperationKey(done)
+	}
 	if got.Header.Get("Content-Encoding") != "" {
 		return a, errEncoded
 	}

@@ -92,10 +92,11 @@ func (c *Client) Provision(ctx context.Context, r backstay.ProvisionRequest) (ba
 	}, nil
 }
 
-// key is the name of the operation that a broker has begun; of what is done there is nothing to ask.
+// key is the name of the operation that a broker has begun. Of what is done there is nothing to ask, but where a broker
+// of ours says so: LastOperation then tells what has become of it.
 func (b *answerBody) key(a answer) backstay.OperationKey {
 	if a.status != http.StatusAccepted {
-		return ""
+		return a.done
 	}
 	return b.Operation
 }
@@ -207,7 +208,7 @@ func (c *Client) poll(ctx context.Context, call backstay.Call, of string, q url.
 	}, &b)
 	return backstay.Operation{
 		State: b.State, Description: shown(b.Description), RetryAfter: a.retryAfter,
-		Unusable: no(b.InstanceUsable), Unrepeatable: no(b.UpdateRepeatable),
+		Unusable: no(b.InstanceUsable), Unrepeatable: no(b.UpdateRepeatable), Notice: shown(b.Notice),
 	}, err
 }
 

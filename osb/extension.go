@@ -28,6 +28,10 @@ const admissionPath = "backstay/admission/"
 // a proxy, or of a broker that has the extension no more.
 const extensionHeader = "X-Backstay-Extension"
 
+// doneHeader is the key of an operation that was over when it was answered. The specification has none for it: what is
+// done has no description there, as that a change waits for the maintenance window.
+const doneHeader = "X-Backstay-Operation"
+
 // extendedCatalog is a catalog with what there is besides the specification.
 type extendedCatalog struct {
 	catalogBody
@@ -35,9 +39,18 @@ type extendedCatalog struct {
 }
 
 // extensionsOf are those that a broker's catalog is told with.
-func extensionsOf(b backstay.Broker) (all []string) {
+func extensionsOf(ctx context.Context, b backstay.Broker) (all []string) {
 	if _, ok := b.(backstay.Admitter); ok {
 		all = append(all, admission)
+	}
+	if w, ok := b.(backstay.Watcher); ok && w.Watches(ctx) {
+		all = append(all, changes)
+	}
+	if _, ok := b.(backstay.HealthTeller); ok {
+		all = append(all, health)
+	}
+	if _, ok := b.(backstay.TroubleTeller); ok {
+		all = append(all, troubles)
 	}
 	return all
 }
@@ -124,7 +137,30 @@ type extensions struct {
 
 	mu     sync.Mutex
 	all    []string
-	readAt time.Time // when the catalog was read, or could not be
+	read   bool      // the catalog was
+	readAt time.Time // or when it could not be
+
+	watchedAt time.Time // when the broker was last asked for changes
+}
+
+// awaitTurn waits until the broker may be asked for changes again.
+func (e *extensions) awaitTurn(ctx context.Context) error {
+	e.mu.Lock()
+	now := time.Now()
+	at := now
+	if next := e.watchedAt.Add(watchAgain); next.After(now) {
+		at = next
+	}
+	e.watchedAt = at
+	e.mu.Unlock()
+	return sleep(ctx, at.Sub(now))
+}
+
+// forget notes that the broker has an extension no more.
+func (e *extensions) forget(name string) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.all = slices.DeleteFunc(slices.Clone(e.all), func(has string) bool { return has == name })
 }
 
 // readExtensionsAgain is how soon the catalog is read once more of a broker that had not the extension: it may be a
@@ -143,7 +179,7 @@ func (c *Client) extended(ctx context.Context, name string, call backstay.Call) 
 		return has
 	}
 	if _, err := c.RawCatalog(ctx, call); err != nil {
-		c.known.note(nil)
+		c.known.noteFailure()
 	}
 	has, _ = c.known.has(name)
 	return has
@@ -157,6 +193,20 @@ func (e *extensions) has(name string) (has, settled bool) {
 	return has, has || time.Since(e.readAt) < readExtensionsAgain
 }
 
+// hasRead tells whether the broker has an extension, and whether its catalog was ever read.
+func (e *extensions) hasRead(name string) (has, read bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return slices.Contains(e.all, name), e.read
+}
+
+// noteFailure notes that the catalog cannot be read now. What was known of it stays.
+func (e *extensions) noteFailure() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.readAt = time.Now()
+}
+
 // note keeps what a catalog says. One that says it in another way says nothing.
 func (e *extensions) note(catalog json.RawMessage) {
 	var told struct {
@@ -167,7 +217,7 @@ func (e *extensions) note(catalog json.RawMessage) {
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.all, e.readAt = told.Extensions, time.Now()
+	e.all, e.read, e.readAt = told.Extensions, true, time.Now()
 }
 
 // The requests that can be asked about before they are made.

@@ -32,6 +32,9 @@ type Handler struct {
 	AtOnce   int           // how many requests of one name are answered at a time; 32 if 0
 	Patience time.Duration // how long a further one waits for its turn until it is refused; 10s if 0
 
+	Linger time.Duration   // how long who asks for changes is kept waiting for one; 25s if 0
+	Ending <-chan struct{} // closed when nobody is to be kept waiting any more; may be nil
+
 	mu    sync.Mutex
 	turns map[string]chan struct{} // that are taken, by name
 }
@@ -86,6 +89,7 @@ func (h *Handler) Handler() http.Handler {
 	mux.Handle("GET "+bindingRoute, library)
 	mux.HandleFunc("GET "+bindingRoute+"/last_operation", since14(h.lastBindingOperation))
 	mux.Handle("/v2/"+admissionPath, h.admissions(library))
+	h.telling(mux)
 	mux.HandleFunc("/", noSuchRequest)
 	return h.admit(mux)
 }
@@ -97,6 +101,7 @@ func noSuchRequest(w http.ResponseWriter, _ *http.Request) {
 // asking is what is known of a request before its route is.
 type asking struct {
 	broker  backstay.Broker
+	header  http.Header // of the answer
 	call    backstay.Call
 	catalog []backstay.CatalogOffering // of a request that the library checks against it
 
@@ -128,7 +133,7 @@ func (h *Handler) admit(next http.Handler) http.Handler {
 			return
 		}
 		defer leave()
-		a := &asking{broker: broker}
+		a := &asking{broker: broker, header: w.Header()}
 		for _, check := range []func(*http.Request, *asking) *refusal{checkVersion, readCall, checkPath, h.readBody} {
 			if wrong := check(r, a); wrong != nil {
 				refuse(w, wrong.status, wrong.sentence)

@@ -133,7 +133,7 @@ func (h *Handler) catalog(w http.ResponseWriter, r *http.Request) {
 		h.fail(w, r, err, http.StatusNotFound)
 		return
 	}
-	respond(w, http.StatusOK, extendedCatalog{catalogOf(offerings), extensionsOf(b)})
+	respond(w, http.StatusOK, extendedCatalog{catalogOf(offerings), extensionsOf(r.Context(), b)})
 }
 
 func (h *Handler) fetchInstance(w http.ResponseWriter, r *http.Request) {
@@ -184,7 +184,7 @@ func (h *Handler) tell(w http.ResponseWriter, r *http.Request, op backstay.Opera
 	}
 	failed := op.State == backstay.Failed && op.Type != backstay.Create
 	respond(w, http.StatusOK, operationBody{
-		State: op.State, Description: op.Description, InstanceUsable: unless(failed && op.Unusable),
+		State: op.State, Description: op.Description, Notice: op.Notice, InstanceUsable: unless(failed && op.Unusable),
 		UpdateRepeatable: unless(failed && op.Type != backstay.Delete && op.Unrepeatable),
 	})
 }

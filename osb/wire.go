@@ -148,6 +148,7 @@ type operationBody struct {
 	Description      string                  `json:"description,omitempty"`
 	InstanceUsable   *bool                   `json:"instance_usable,omitempty"`
 	UpdateRepeatable *bool                   `json:"update_repeatable,omitempty"`
+	Notice           string                  `json:"backstay_notice,omitempty"`
 }
 
 type errorBody struct {

@@ -36,8 +36,13 @@ func lockCatalogs(ctx context.Context, tx pgx.Tx) error {
 	return err
 }
 
-// keepBroker leaves a broker that somebody has registered as they did it.
+// keepBroker leaves a broker that somebody has registered as they did it. It is NotFound if they have deleted it.
 func keepBroker(ctx context.Context, tx pgx.Tx, b backstay.ServiceBroker) error {
+	if b.URL != "" {
+		var known bool
+		err := tx.QueryRow(ctx, `SELECT true FROM market.brokers WHERE id = $1 FOR SHARE`, b.ID).Scan(&known)
+		return orNotFound(err, "Service broker")
+	}
 	_, err := tx.Exec(ctx, `INSERT INTO market.brokers (id, name) VALUES ($1, $2)
 		ON CONFLICT (id) DO UPDATE SET (name, updated_at) = ROW (excluded.name, now())
 		WHERE brokers.name <> excluded.name AND brokers.url = ''`, b.ID, b.Name)

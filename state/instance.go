@@ -41,6 +41,8 @@ func (s *Store) Instances(ctx context.Context, f market.InstanceFilter) (market.
 	whereIn(&q, "i.plan_id", f.PlanIDs)
 	whereIn(&q, "s.organization_id", f.OrganizationIDs)
 	whereIn(&q, "p.name", f.PlanNames)
+	whereAmong(&q, `i.plan_id IN (SELECT b.id FROM market.plans b JOIN market.offerings o ON o.id = b.offering_id
+		WHERE o.broker_id = ANY(%s))`, f.BrokerIDs)
 	knownIn(&q, f.KnownIn)
 	instanceSeenBy(&q, f.Viewer)
 	q.match(f.Match)

@@ -164,8 +164,8 @@ func (b Broker) AwaitChanges(
 	ctx context.Context, after int64,
 ) (changed []backstay.InstanceID, seen int64, err error) {
 	err = b.s.await(ctx, changesTopic, func() (bool, error) {
-		rows, err := b.s.pool.Query(ctx, `SELECT id, changed FROM broker.instances WHERE changed > $1 ORDER BY changed`,
-			after)
+		rows, err := b.s.pool.Query(ctx, `SELECT i.id, i.changed FROM broker.instances i, broker.changes c
+			WHERE i.changed > CASE WHEN $1 > c.last THEN 0 ELSE $1 END ORDER BY i.changed`, after)
 		if err != nil {
 			return false, err
 		}

@@ -24,6 +24,8 @@ func (s *Store) ServiceBrokers(ctx context.Context,
 	whereIn(&q, "k.id", f.IDs)
 	whereIn(&q, "k.name", f.Names)
 	whereIn(&q, "k.space_id", f.SpaceIDs)
+	whereAmong(&q, `k.id IN (SELECT o.broker_id FROM market.offerings o JOIN market.plans p ON p.offering_id = o.id
+		WHERE p.id = ANY(%s))`, f.PlanIDs)
 	seenBy(&q, `k.space_id IN (SELECT v.space_id FROM market.roles v WHERE v.user_id = %[1]s
 		AND v.type = 'space_developer')`, f.Viewer)
 	q.match(f.Match)

@@ -105,6 +105,18 @@ func (r *Registry) Limit(ctx context.Context, by backstay.Actor, name string, in
 // List lists all clients by name.
 func (r *Registry) List(ctx context.Context) ([]Tenant, error) { return r.Store.Tenants(ctx, r.Now()) }
 
+// Instances lists what a client has asked for and has not been seen to end, the oldest first.
+func (r *Registry) Instances(ctx context.Context, name string) ([]Claim, error) {
+	t, err := r.find(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	return r.Store.Claims(ctx, t.ID, r.Now().Add(claimSkew))
+}
+
+// claimSkew is how much later than now by our clock an instance may have been asked for.
+const claimSkew = time.Minute
+
 func (r *Registry) find(ctx context.Context, name string) (Tenant, error) {
 	t, err := r.Store.Tenant(ctx, name, r.Now())
 	if backstay.KindOf(err) == backstay.NotFound {

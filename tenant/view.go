@@ -7,7 +7,6 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/google/uuid"
 
@@ -23,8 +22,11 @@ type view struct {
 }
 
 var (
-	_ backstay.Broker   = (*view)(nil)
-	_ backstay.Admitter = (*view)(nil)
+	_ backstay.Broker        = (*view)(nil)
+	_ backstay.Admitter      = (*view)(nil)
+	_ backstay.Watcher       = (*view)(nil)
+	_ backstay.HealthTeller  = (*view)(nil)
+	_ backstay.TroubleTeller = (*view)(nil)
 )
 
 func (v *view) broker() backstay.Broker { return v.registry.Broker }
@@ -125,7 +127,7 @@ func (v *view) hasRoom(ctx context.Context, id backstay.InstanceID) error {
 	if err := v.registry.sweep(ctx, v.tenant); err != nil {
 		return err
 	}
-	claims, err := v.registry.Store.Claims(ctx, v.tenant.ID, v.registry.Now().Add(time.Minute))
+	claims, err := v.registry.Store.Claims(ctx, v.tenant.ID, v.registry.Now().Add(claimSkew))
 	known := slices.ContainsFunc(claims, func(c Claim) bool { return c.InstanceID == id })
 	if err != nil || known || len(claims) < v.tenant.MaxInstances {
 		return err

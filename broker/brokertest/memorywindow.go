@@ -93,12 +93,18 @@ func (m *Memory) Release(version string) {
 	m.version = version
 }
 
+// Watches tells that changes are told.
+func (m *Memory) Watches(context.Context) bool { return true }
+
 // AwaitChanges counts what was changed by [Memory.Change].
 func (m *Memory) AwaitChanges(ctx context.Context, after int64) ([]backstay.InstanceID, int64, error) {
 	for {
 		m.mu.Lock()
 		changed, changes := m.changed, m.changes
 		m.mu.Unlock()
+		if after > int64(len(changes)) {
+			after = 0
+		}
 		if int64(len(changes)) > after {
 			return changes[after:], int64(len(changes)), nil
 		}

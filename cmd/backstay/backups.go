@@ -16,6 +16,7 @@ import (
 	"github.com/backstay/backstay/backend/local"
 	"github.com/backstay/backstay/backup"
 	"github.com/backstay/backstay/market"
+	"github.com/backstay/backstay/state"
 )
 
 var backupsUsage = `Usage: backstay backups [INSTANCE] [FLAGS]
@@ -87,7 +88,27 @@ func (c *cli) instanceNames(ctx context.Context, cfg *config) map[backstay.Insta
 	for _, instance := range instances.Items {
 		names[instance.ID] = instance.Name
 	}
+	nameThoseOfClients(ctx, store, names)
 	return names
+}
+
+// nameThoseOfClients adds the names that the instances of other platforms had when they were made.
+func nameThoseOfClients(ctx context.Context, store *state.Store, names map[backstay.InstanceID]string) {
+	clients, err := store.Tenants().Tenants(ctx, time.Now())
+	if err != nil {
+		return
+	}
+	for _, client := range clients {
+		claims, err := store.Tenants().Claims(ctx, client.ID, time.Now())
+		if err != nil {
+			return
+		}
+		for _, claim := range claims {
+			if in, err := store.Broker().Instance(ctx, claim.InstanceID); err == nil && in.Name != "" {
+				names[in.ID] = in.Name
+			}
+		}
+	}
 }
 
 // writeBackupsTable writes a line for each instance, and below them what is in the way of backups.

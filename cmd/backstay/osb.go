@@ -82,9 +82,9 @@ func serveBroker(ctx context.Context, c *cli, args []string) error {
 	return serveAs(ctx, c, brokerCommand, args)
 }
 
-// osbHandler serves the broker below a path.
-func (p *platform) osbHandler(below string) http.Handler {
-	h := osb.Handler{Log: p.log, Open: func(
+// osbHandler serves the broker below a path. When ctx ends it keeps nobody waiting any more.
+func (p *platform) osbHandler(ctx context.Context, below string) http.Handler {
+	h := osb.Handler{Log: p.log, Ending: ctx.Done(), Open: func(
 		r *http.Request, name string, password backstay.Secret,
 	) (backstay.Broker, error) {
 		return p.tenants.Open(r.Context(), name, password, sender.Address(r))

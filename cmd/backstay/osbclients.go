@@ -19,6 +19,7 @@ var osbClientUsage = `Usage: backstay osb-client list [FLAGS]
        backstay osb-client rotate NAME [--grace DURATION] [FLAGS]
        backstay osb-client limit NAME N [FLAGS]
        backstay osb-client revoke NAME [FLAGS]
+       backstay osb-client instances NAME [FLAGS]
 
 A client of the Open Service Broker API is another platform that may use the broker, where "backstay serve --osb" or
 "backstay broker" serves it. Each sees the instances and bindings that it made, and no other's.
@@ -26,7 +27,8 @@ A client of the Open Service Broker API is another platform that may use the bro
 create and rotate make up a password and show it, this once; it is kept nowhere. After rotate, those before are good
 until the grace is over, so that the platform can be told the new one meanwhile. limit changes how many instances a
 client may have. revoke ends all its passwords at once: its instances stay, and rotate lets it in again. A client that
-was revoked and has no instances is gone when its name is given again.
+was revoked and has no instances is gone when its name is given again. instances lists what a client has: the id that
+its platform gave, and the id by which everything else here knows it, as "backstay backups" does.
 
   --max-instances N   how many instances it may have (` + strconv.Itoa(tenant.DefaultMaxInstances) + `)
   --grace DURATION    how long the passwords before are good (24h)
@@ -35,7 +37,7 @@ was revoked and has no instances is gone when its name is given again.
 func manageOSBClients(ctx context.Context, c *cli, args []string) error {
 	return dispatch(ctx, c, "osb-client", []verb{
 		{"list", listOSBClients}, {"create", createOSBClient}, {"rotate", rotateOSBClient}, {"limit", limitOSBClient},
-		{"revoke", revokeOSBClient},
+		{"revoke", revokeOSBClient}, {"instances", listOSBInstances},
 	}, args)
 }
 
@@ -152,4 +154,26 @@ func revokeOSBClient(ctx context.Context, c *cli, args []string) error {
 		return err
 	}
 	return f.withTenants(ctx, c, func(r *tenant.Registry) error { return r.Revoke(ctx, operator(), operands[0]) })
+}
+
+func listOSBInstances(ctx context.Context, c *cli, args []string) error {
+	var f usersFlags
+	fs := flag.NewFlagSet("osb-client instances", flag.ContinueOnError)
+	f.add(c, fs)
+	operands, err := parseOperands(fs, args, "a client's name")
+	if err != nil {
+		return err
+	}
+	return f.withTenants(ctx, c, func(r *tenant.Registry) error {
+		all, err := r.Instances(ctx, operands[0])
+		if err != nil {
+			return err
+		}
+		w := tabwriter.NewWriter(c.stdout, 0, 0, 3, ' ', 0)
+		fmt.Fprintln(w, "id at the platform\tid here\tsince")
+		for _, i := range all {
+			fmt.Fprintf(w, "%s\t%s\t%s\n", i.ExternalID, i.InstanceID, i.CreatedAt.UTC().Format(time.DateTime))
+		}
+		return w.Flush()
+	})
 }

@@ -191,9 +191,9 @@ func (p *platform) run(ctx context.Context, d doors) error {
 	}
 	g.Go(func() error { return p.protectState(ctx) })
 	g.Go(func() error { return p.keepNote(ctx) })
-	g.Go(func() error { return p.serveHTTP(ctx, d.api, p.handler()) })
+	g.Go(func() error { return p.serveHTTP(ctx, d.api, p.handler(ctx)) })
 	if d.osb != nil {
-		g.Go(func() error { return p.serveHTTP(ctx, d.osb, p.osbHandler("")) })
+		g.Go(func() error { return p.serveHTTP(ctx, d.osb, p.osbHandler(ctx, "")) })
 	}
 	return g.Wait()
 }

@@ -175,9 +175,9 @@ func (p *platform) runners() state.Runners {
 }
 
 // handler is every door on the one address.
-func (p *platform) handler() http.Handler {
+func (p *platform) handler(ctx context.Context) http.Handler {
 	if p.cfg.noMarket {
-		return p.osbHandler(p.cfg.osb.path)
+		return p.osbHandler(ctx, p.cfg.osb.path)
 	}
 	mux := http.NewServeMux()
 	mux.Handle("/", p.api.Handler())
@@ -192,5 +192,5 @@ func (p *platform) handler() http.Handler {
 	if p.cfg.osb.path == "" {
 		return mux
 	}
-	return inFront(p.cfg.osb.path+"/v2/", p.osbHandler(p.cfg.osb.path), mux)
+	return inFront(p.cfg.osb.path+"/v2/", p.osbHandler(ctx, p.cfg.osb.path), mux)
 }

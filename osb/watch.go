@@ -1,0 +1,201 @@
+package osb
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"net/http"
+	"net/url"
+	"strconv"
+	"time"
+
+	"github.com/backstay/backstay"
+)
+
+// What a broker of ours tells a platform without being asked about an instance: extensions that are each a request of
+// their own, "GET /v2/backstay/NAME" (docs/decisions/our-ends-tell-of-changes.md).
+const (
+	// changes is the extension by which a platform hears at once what the broker changes of its own accord.
+	changes = "changes"
+	// health is the one by which it hears which instances do not serve now.
+	health = "health"
+	// troubles is the one by which it hears what is wrong with those that serve.
+	troubles = "troubles"
+)
+
+type changesBody struct {
+	Changed []backstay.InstanceID `json:"changed"`
+	Seen    int64                 `json:"seen"`
+}
+
+type healthBody struct {
+	Unhealthy map[backstay.InstanceID]string `json:"unhealthy"`
+}
+
+type troublesBody struct {
+	Troubles   map[backstay.InstanceID][]backstay.Trouble `json:"troubles"`
+	Incomplete bool                                       `json:"incomplete,omitempty"` // there may be others
+}
+
+// telling serves the requests of these extensions.
+func (h *Handler) telling(mux *http.ServeMux) {
+	for name, tell := range map[string]func(http.ResponseWriter, *http.Request) (any, error){
+		changes: h.awaitChanges, health: tellHealth, troubles: tellTroubles,
+	} {
+		mux.HandleFunc("GET /v2/backstay/"+name, func(w http.ResponseWriter, r *http.Request) {
+			body, err := tell(w, r)
+			switch {
+			case backstay.KindOf(err) == backstay.Unsupported:
+				noSuchRequest(w, r)
+			case err != nil:
+				h.fail(w, r, err, http.StatusNotFound)
+			default:
+				w.Header().Set(extensionHeader, name)
+				respond(w, http.StatusOK, body)
+			}
+		})
+	}
+}
+
+// errSilent is the error of a broker that does not tell what it is asked for.
+var errSilent = backstay.Errorf(backstay.Unsupported, "The service broker does not tell that.")
+
+// errUnread is the error of a broker of which is not known yet what it tells.
+var errUnread = backstay.Errorf(backstay.Unavailable, "The service broker has not told yet what it offers.")
+
+// linger is how long a platform is kept waiting for changes: less than what stands between us and it lets a connection
+// be silent for.
+func (h *Handler) linger() time.Duration { return cmp.Or(h.Linger, 25*time.Second) }
+
+// awaitChanges answers as soon as there are changes since the moment that the platform names, or after a while without
+// any.
+func (h *Handler) awaitChanges(_ http.ResponseWriter, r *http.Request) (any, error) {
+	watcher, ok := askingOf(r.Context()).broker.(backstay.Watcher)
+	if !ok || !watcher.Watches(r.Context()) {
+		return nil, errSilent
+	}
+	after, err := strconv.ParseInt(r.URL.Query().Get("after"), 10, 64)
+	if err != nil || after < 0 {
+		return nil, backstay.Errorf(backstay.Invalid, "after is not a moment: begin with 0, and go on with what was seen.")
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), h.linger())
+	defer cancel()
+	go func() {
+		select {
+		case <-h.Ending:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	changed, seen, err := watcher.AwaitChanges(ctx, after)
+	if err != nil && ctx.Err() != nil {
+		changed, seen, err = nil, after, nil
+	}
+	if changed == nil {
+		changed = []backstay.InstanceID{}
+	}
+	return changesBody{changed, seen}, err
+}
+
+func tellHealth(_ http.ResponseWriter, r *http.Request) (any, error) {
+	teller, ok := askingOf(r.Context()).broker.(backstay.HealthTeller)
+	if !ok {
+		return nil, errSilent
+	}
+	unhealthy, err := teller.Unhealthy(r.Context())
+	return healthBody{unhealthy}, err
+}
+
+// tellTroubles tells those that are known also if not all of them are.
+func tellTroubles(_ http.ResponseWriter, r *http.Request) (any, error) {
+	a := askingOf(r.Context())
+	teller, ok := a.broker.(backstay.TroubleTeller)
+	if !ok {
+		return nil, errSilent
+	}
+	told, err := teller.Troubles(r.Context())
+	if backstay.KindOf(err) == backstay.Unsupported {
+		return nil, err
+	}
+	return troublesBody{told, err != nil}, nil
+}
+
+// Watches tells whether the broker is one of ours that tells of its changes. For this alone a catalog is read once.
+func (c *Client) Watches(ctx context.Context) bool {
+	if has, read := c.known.hasRead(changes); read {
+		return has
+	}
+	return c.extended(ctx, changes, backstay.Call{})
+}
+
+// watchAgain is how soon a broker is asked for changes again: one that answers at once each time is to keep nobody busy.
+const watchAgain = time.Second
+
+// AwaitChanges asks a broker of ours once for changes, which has it wait if there are none.
+func (c *Client) AwaitChanges(
+	ctx context.Context, after int64,
+) (changed []backstay.InstanceID, seen int64, err error) {
+	if err := c.known.awaitTurn(ctx); err != nil {
+		return nil, after, err
+	}
+	var b changesBody
+	if err := c.told(ctx, changes, url.Values{"after": {strconv.FormatInt(after, 10)}}, &b); err != nil {
+		return nil, after, err
+	}
+	return b.Changed, b.Seen, nil
+}
+
+// Unhealthy asks a broker of ours which instances do not serve.
+func (c *Client) Unhealthy(ctx context.Context) (map[backstay.InstanceID]string, error) {
+	var b healthBody
+	err := c.told(ctx, health, nil, &b)
+	for id, reason := range b.Unhealthy {
+		b.Unhealthy[id] = shown(reason)
+	}
+	return b.Unhealthy, err
+}
+
+// Troubles asks a broker of ours what is wrong with instances.
+func (c *Client) Troubles(ctx context.Context) (map[backstay.InstanceID][]backstay.Trouble, error) {
+	var b troublesBody
+	err := c.told(ctx, troubles, nil, &b)
+	for _, all := range b.Troubles {
+		for i := range all {
+			all[i].Kind, all[i].Sentence = shown(all[i].Kind), shown(all[i].Sentence)
+		}
+	}
+	if err == nil && b.Incomplete {
+		err = backstay.Errorf(backstay.Unavailable, "The service broker does not know all troubles now.")
+	}
+	return b.Troubles, err
+}
+
+// told asks for what an extension tells. It is Unsupported where the broker has no such extension. Its catalog is not
+// read for this: while nobody has, it is not known what the broker tells.
+func (c *Client) told(ctx context.Context, extension string, q url.Values, v any) error {
+	switch has, read := c.known.hasRead(extension); {
+	case !read:
+		return errUnread
+	case !has:
+		return errSilent
+	}
+	a, err := c.ask(ctx, request{
+		method: http.MethodGet, path: "backstay/" + extension, query: q, success: []int{http.StatusOK},
+	}, v)
+	switch {
+	case a.extension == extension && err == nil:
+		return nil
+	case a.status == http.StatusNotFound, err == nil: // it was one of ours
+		c.known.forget(extension)
+		return errSilent
+	}
+	return err
+}
+
+// check refuses what no broker of ours says.
+func (b *changesBody) check() error {
+	if b.Seen < 0 {
+		return errors.New("a moment before everything")
+	}
+	return nil
+}
