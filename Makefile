@@ -2,7 +2,7 @@
 # make down      stop it; all data stays
 # make test      everything that must hold
 # make test-other  what takes what this machine does not have: the engines' tests with MySQL and Valkey, Terraform's provider,
-#                  a service broker written with Spring, control groups and encrypted volumes by another kernel
+#                  a service broker written with Spring, all journeys with our two ends back to back, control groups and encrypted volumes by another kernel
 # make test-kubernetes  what runs on Kubernetes, on a cluster that it makes itself: the first time takes a quarter of an hour more
 # make kubernetes-up    such a cluster to try things on, until ^C
 # make race      the rooms in which goroutines meet, with the race detector; part of make test
@@ -53,6 +53,7 @@ test-other: setup
 	scripts/other-kernel bin/other/kernel
 	BACKSTAY_TEST_TERRAFORM='$(CURDIR)/bin/other/terraform' go test -count=1 -run TestTerraformProvider ./e2e
 	scripts/other-broker bin/other/spring
+	BACKSTAY_TEST_EVERY_STEP=yes go test -count=1 -timeout 60m -parallel 4 -run 'TestJourneysBackToBack$$' ./e2e
 	BACKSTAY_TEST_SPRING='$(CURDIR)/bin/other/spring' go test -count=1 -run 'TestScripts/spring$$' ./e2e
 
 # What a cluster consists of is made once, in the user's cache; nothing of it is in the tree. Tests of faults wait more than
