@@ -81,7 +81,7 @@ type Admitter interface {
 
 // HealthTeller is a Broker that can tell at any time which of its instances do not serve, each with the
 // reason as a sentence for its users. Those that are on their way up or down are not among them. It is Unsupported if
-// this one cannot tell, as one that is reached over HTTP may not.
+// this one cannot tell, as many that are reached over HTTP.
 type HealthTeller interface {
 	Unhealthy(ctx context.Context) (map[InstanceID]string, error)
 }
@@ -93,8 +93,8 @@ type Trouble struct {
 }
 
 // TroubleTeller is a Broker that can tell at any time what is wrong with instances that serve nevertheless, as that
-// they cannot be backed up. With an error come those troubles that are known all the same. It is Unsupported if this one
-// cannot tell.
+// they cannot be backed up. With an error come those troubles that are known all the same. It is Unsupported if this
+// one cannot tell.
 type TroubleTeller interface {
 	Troubles(ctx context.Context) (map[InstanceID][]Trouble, error)
 }
@@ -146,8 +146,8 @@ type Watcher interface {
 	// Watches tells whether this one can: one that is reached over HTTP may not. Whoever is not sure asks again.
 	Watches(ctx context.Context) bool
 	// AwaitChanges tells which instances have changed, or have begun or ended something, since the moment that an
-	// earlier call named as seen: as soon as there is one, after a while without one, or with ctx's error. Zero is before
-	// everything, and so is a moment that has not been: the broker was restored to an earlier one. An instance may be named
-	// more than once, and one that has been deleted may be.
+	// earlier call named as seen: as soon as there is one, after a while without one, or with ctx's error. Zero is
+	// before everything, and so is a moment that has not been: the broker was restored to an earlier one. An instance
+	// may be named more than once, and one that has been deleted may be.
 	AwaitChanges(ctx context.Context, after int64) (changed []InstanceID, seen int64, err error)
 }

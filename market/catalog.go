@@ -105,8 +105,8 @@ func (m *Market) offeredBy(ctx context.Context, of backstay.BrokerID) ([]backsta
 }
 
 // watchCatalog puts on sale what a broker that somebody has registered offers whenever that has changed, until ctx
-// ends: what it sells in other versions by now can be upgraded. A broker that does not tell of its changes is asked when
-// somebody updates it, as Cloud Foundry does.
+// ends: what it sells in other versions by now can be upgraded. A broker that does not tell of its changes is asked
+// when somebody updates it, as Cloud Foundry does.
 func (m *Market) watchCatalog(ctx context.Context, of backstay.BrokerID) error {
 	var kept []byte
 	return m.hear(ctx, func() (time.Duration, error) {

@@ -128,7 +128,7 @@ func (c *Client) Watches(ctx context.Context) bool {
 	return c.extended(ctx, changes, backstay.Call{})
 }
 
-// watchAgain is how soon a broker is asked for changes again: one that answers at once each time is to keep nobody busy.
+// watchAgain is how soon a broker is asked for changes again: one that answers at once each time keeps nobody busy.
 const watchAgain = time.Second
 
 // AwaitChanges asks a broker of ours once for changes, which has it wait if there are none.
