@@ -108,9 +108,9 @@ type Purger interface {
 }
 
 // Overwriter is a Broker that can tell of an update's parameters whether they put earlier data in the place of what an
-// instance holds. An organization may want its managers asked before that.
+// instance holds. An organization may want its managers asked before that. It is Unsupported if this one cannot tell.
 type Overwriter interface {
-	Overwrites(parameters json.RawMessage) bool
+	Overwrites(ctx context.Context, parameters json.RawMessage) (bool, error)
 }
 
 // Copier is a Broker that can tell by a new instance's parameters whose data it is to begin with. One that begins empty

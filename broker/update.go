@@ -30,7 +30,9 @@ func (b *Broker) AdmitUpdate(ctx context.Context, r backstay.UpdateRequest) erro
 }
 
 // Overwrites tells whether parameters ask for a return to an earlier moment.
-func (b *Broker) Overwrites(parameters json.RawMessage) bool { return terms.Overwrites(parameters) }
+func (b *Broker) Overwrites(_ context.Context, parameters json.RawMessage) (bool, error) {
+	return terms.Overwrites(parameters), nil
+}
 
 // RenameSources is for whoever divides us among platforms that have ids of their own.
 func (b *Broker) RenameSources(

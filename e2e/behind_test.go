@@ -30,7 +30,8 @@ var backToBack = map[string]each{
 	"labels": always, "postgres": always, "queue": always, "quotas": always, "redis": always, "settings": always,
 	"sharing": always, "storage-watched": always, "wrong-ways": always,
 
-	"backups-mysql": whenAllIsAsked, "backups-operators": whenAllIsAsked, "backups-redis": whenAllIsAsked,
+	"backups-mysql": whenAllIsAsked, "backups-operators": whenAllIsAsked, "backups-postgres": whenAllIsAsked,
+	"backups-redis": whenAllIsAsked,
 	"broken-engine": whenAllIsAsked, "catalog": whenAllIsAsked, "conduit-mysql": whenAllIsAsked,
 	"conduit-postgres": whenAllIsAsked, "conduit-redis": whenAllIsAsked, "conduit-rights": whenAllIsAsked,
 	"delete-waits": whenAllIsAsked, "disk-nearly-full": whenAllIsAsked, "drivers": whenAllIsAsked,
@@ -50,8 +51,7 @@ var notBackToBack = map[string]string{
 	"service-brokers": "a registered broker beside ours", "space-brokers": "a registered broker beside ours",
 	"space-brokers-refused": "a registered broker beside ours", "spring": "a registered broker beside ours",
 	"drills": "developers allow operators drills by a label, which is the marketplace's", "drills-weekly": "as drills",
-	"copy":             "developers consent to copies by labels, which are the marketplace's",
-	"backups-postgres": "managers consent to a return by a label, which is the marketplace's",
+	"copy": "developers consent to copies by labels, which are the marketplace's",
 }
 
 // TestJourneysBackToBack runs journeys on a marketplace that offers nothing of its own: what there is comes from another

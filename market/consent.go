@@ -20,7 +20,7 @@ func (m *Market) consentFor(
 	ctx context.Context, in backstay.Instance, at place, from supply, parameters []byte,
 ) (backstay.OrganizationID, error) {
 	o, ok := from.broker.(backstay.Overwriter)
-	if !ok || !o.Overwrites(parameters) {
+	if !ok || parameters == nil {
 		return "", nil
 	}
 	l, err := m.Store.Organizations(ctx, OrganizationFilter{IDs: []backstay.OrganizationID{at.organization}})
@@ -28,9 +28,16 @@ func (m *Market) consentFor(
 	if err != nil {
 		return "", err
 	}
-	switch consent, wanted := organization.Metadata.Labels[ConsentLabel]; {
-	case !wanted:
+	consent, wanted := organization.Metadata.Labels[ConsentLabel]
+	if !wanted {
 		return "", nil
+	}
+	overwrites, err := o.Overwrites(ctx, parameters)
+	switch {
+	case backstay.KindOf(err) == backstay.Unsupported, err == nil && !overwrites:
+		return "", nil
+	case err != nil:
+		return "", err
 	case consent != string(in.ID):
 		return "", backstay.Errorf(backstay.Forbidden,
 			"Organization %s wants a manager's consent before earlier data takes the place of what %s holds. A manager of it "+

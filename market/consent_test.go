@@ -14,8 +14,8 @@ import (
 // returner is a broker whose instances return to an earlier moment, of which it keeps nothing.
 type returner struct{ *listener }
 
-func (returner) Overwrites(parameters json.RawMessage) bool {
-	return strings.Contains(string(parameters), "restore_to_point_in_time")
+func (returner) Overwrites(_ context.Context, parameters json.RawMessage) (bool, error) {
+	return strings.Contains(string(parameters), "restore_to_point_in_time"), nil
 }
 
 func (returner) AdmitUpdate(context.Context, backstay.UpdateRequest) error { return nil }

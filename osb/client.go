@@ -59,6 +59,7 @@ var (
 	_ backstay.Watcher                 = (*Client)(nil)
 	_ backstay.HealthTeller            = (*Client)(nil)
 	_ backstay.TroubleTeller           = (*Client)(nil)
+	_ backstay.Overwriter              = (*Client)(nil)
 )
 
 // LogValue is where the broker is.

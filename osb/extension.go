@@ -52,6 +52,9 @@ func extensionsOf(ctx context.Context, b backstay.Broker) (all []string) {
 	if _, ok := b.(backstay.TroubleTeller); ok {
 		all = append(all, troubles)
 	}
+	if _, ok := b.(backstay.Overwriter); ok {
+		all = append(all, overwrites)
+	}
 	return all
 }
 

@@ -3,6 +3,7 @@ package osb
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"net/http"
 	"net/url"
@@ -23,6 +24,15 @@ const (
 	troubles = "troubles"
 )
 
+// overwrites is the extension by which a platform hears whether an update's parameters put earlier data in the place of
+// what an instance holds: "PUT /v2/backstay/overwrites", with the parameters.
+const overwrites = "overwrites"
+
+type overwritesBody struct {
+	Parameters json.RawMessage `json:"parameters,omitempty"`
+	Overwrites *bool           `json:"overwrites,omitempty"` // in the answer
+}
+
 type changesBody struct {
 	Changed []backstay.InstanceID `json:"changed"`
 	Seen    int64                 `json:"seen"`
@@ -39,11 +49,15 @@ type troublesBody struct {
 
 // telling serves the requests of these extensions.
 func (h *Handler) telling(mux *http.ServeMux) {
-	for name, tell := range map[string]func(http.ResponseWriter, *http.Request) (any, error){
-		changes: h.awaitChanges, health: tellHealth, troubles: tellTroubles,
+	for name, e := range map[string]struct {
+		method string
+		tell   func(*http.Request) (any, error)
+	}{
+		changes: {http.MethodGet, h.awaitChanges}, health: {http.MethodGet, tellHealth},
+		troubles: {http.MethodGet, tellTroubles}, overwrites: {http.MethodPut, tellOverwrites},
 	} {
-		mux.HandleFunc("GET /v2/backstay/"+name, func(w http.ResponseWriter, r *http.Request) {
-			body, err := tell(w, r)
+		mux.HandleFunc(e.method+" /v2/backstay/"+name, func(w http.ResponseWriter, r *http.Request) {
+			body, err := e.tell(r)
 			switch {
 			case backstay.KindOf(err) == backstay.Unsupported:
 				noSuchRequest(w, r)
@@ -69,7 +83,7 @@ func (h *Handler) linger() time.Duration { return cmp.Or(h.Linger, 25*time.Secon
 
 // awaitChanges answers as soon as there are changes since the moment that the platform names, or after a while without
 // any.
-func (h *Handler) awaitChanges(_ http.ResponseWriter, r *http.Request) (any, error) {
+func (h *Handler) awaitChanges(r *http.Request) (any, error) {
 	watcher, ok := askingOf(r.Context()).broker.(backstay.Watcher)
 	if !ok || !watcher.Watches(r.Context()) {
 		return nil, errSilent
@@ -97,7 +111,7 @@ func (h *Handler) awaitChanges(_ http.ResponseWriter, r *http.Request) (any, err
 	return changesBody{changed, seen}, err
 }
 
-func tellHealth(_ http.ResponseWriter, r *http.Request) (any, error) {
+func tellHealth(r *http.Request) (any, error) {
 	teller, ok := askingOf(r.Context()).broker.(backstay.HealthTeller)
 	if !ok {
 		return nil, errSilent
@@ -107,7 +121,7 @@ func tellHealth(_ http.ResponseWriter, r *http.Request) (any, error) {
 }
 
 // tellTroubles tells those that are known also if not all of them are.
-func tellTroubles(_ http.ResponseWriter, r *http.Request) (any, error) {
+func tellTroubles(r *http.Request) (any, error) {
 	a := askingOf(r.Context())
 	teller, ok := a.broker.(backstay.TroubleTeller)
 	if !ok {
@@ -118,6 +132,33 @@ func tellTroubles(_ http.ResponseWriter, r *http.Request) (any, error) {
 		return nil, err
 	}
 	return troublesBody{told, err != nil}, nil
+}
+
+func tellOverwrites(r *http.Request) (any, error) {
+	o, ok := askingOf(r.Context()).broker.(backstay.Overwriter)
+	if !ok {
+		return nil, errSilent
+	}
+	var asked overwritesBody
+	if err := json.NewDecoder(r.Body).Decode(&asked); err != nil {
+		return nil, backstay.Wrapf(err, backstay.Invalid, "The request is not a JSON object.")
+	}
+	does, err := o.Overwrites(r.Context(), asked.Parameters)
+	return overwritesBody{Overwrites: &does}, err
+}
+
+// Overwrites asks a broker of ours what an update's parameters do.
+func (c *Client) Overwrites(ctx context.Context, parameters json.RawMessage) (bool, error) {
+	c.extended(ctx, overwrites, backstay.Call{}) // read the catalog if it was not
+	if err := ended(ctx); err != nil {
+		return false, err
+	}
+	var b overwritesBody
+	err := c.told(ctx, overwrites, request{method: http.MethodPut, body: overwritesBody{Parameters: parameters}}, &b)
+	if err == nil && b.Overwrites == nil {
+		err = backstay.Errorf(backstay.Unavailable, "The service broker does not tell what the parameters do.")
+	}
+	return err == nil && *b.Overwrites, err
 }
 
 // Watches tells whether the broker is one of ours that tells of its changes. For this alone a catalog is read once.
@@ -139,7 +180,8 @@ func (c *Client) AwaitChanges(
 		return nil, after, err
 	}
 	var b changesBody
-	if err := c.told(ctx, changes, url.Values{"after": {strconv.FormatInt(after, 10)}}, &b); err != nil {
+	query := url.Values{"after": {strconv.FormatInt(after, 10)}}
+	if err := c.told(ctx, changes, request{method: http.MethodGet, query: query}, &b); err != nil {
 		return nil, after, err
 	}
 	return b.Changed, b.Seen, nil
@@ -148,7 +190,7 @@ func (c *Client) AwaitChanges(
 // Unhealthy asks a broker of ours which instances do not serve.
 func (c *Client) Unhealthy(ctx context.Context) (map[backstay.InstanceID]string, error) {
 	var b healthBody
-	err := c.told(ctx, health, nil, &b)
+	err := c.told(ctx, health, request{method: http.MethodGet}, &b)
 	for id, reason := range b.Unhealthy {
 		b.Unhealthy[id] = shown(reason)
 	}
@@ -158,7 +200,7 @@ func (c *Client) Unhealthy(ctx context.Context) (map[backstay.InstanceID]string,
 // Troubles asks a broker of ours what is wrong with instances.
 func (c *Client) Troubles(ctx context.Context) (map[backstay.InstanceID][]backstay.Trouble, error) {
 	var b troublesBody
-	err := c.told(ctx, troubles, nil, &b)
+	err := c.told(ctx, troubles, request{method: http.MethodGet}, &b)
 	for _, all := range b.Troubles {
 		for i := range all {
 			all[i].Kind, all[i].Sentence = shown(all[i].Kind), shown(all[i].Sentence)
@@ -172,16 +214,15 @@ func (c *Client) Troubles(ctx context.Context) (map[backstay.InstanceID][]backst
 
 // told asks for what an extension tells. It is Unsupported where the broker has no such extension. Its catalog is not
 // read for this: while nobody has, it is not known what the broker tells.
-func (c *Client) told(ctx context.Context, extension string, q url.Values, v any) error {
+func (c *Client) told(ctx context.Context, extension string, r request, v any) error {
 	switch has, read := c.known.hasRead(extension); {
 	case !read:
 		return errUnread
 	case !has:
 		return errSilent
 	}
-	a, err := c.ask(ctx, request{
-		method: http.MethodGet, path: "backstay/" + extension, query: q, success: []int{http.StatusOK},
-	}, v)
+	r.path, r.success = "backstay/"+extension, []int{http.StatusOK}
+	a, err := c.ask(ctx, r, v)
 	switch {
 	case a.extension == extension && err == nil:
 		return nil

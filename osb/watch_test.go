@@ -2,9 +2,11 @@ package osb_test
 
 import (
 	"context"
+	"encoding/json"
 	"net/http"
 	"net/http/httptest"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -159,5 +161,32 @@ func TestChangesTable(t *testing.T) {
 		if status, _, got := ask(t, brokertest.NewMemory(), request, "", nil); status != want {
 			t.Errorf("%s is answered with %d %s; want %d", request, status, got, want)
 		}
+	}
+}
+
+// returner is a broker whose instances return to an earlier moment.
+type returner struct{ *brokertest.Memory }
+
+func (returner) Overwrites(_ context.Context, parameters json.RawMessage) (bool, error) {
+	return strings.Contains(string(parameters), `"restore_to_point_in_time"`), nil
+}
+
+// TestOverwritesBackToBack: what an update does to an instance's data is known before it is asked for. Where that cannot
+// be found out it is not taken for harmless.
+func TestOverwritesBackToBack(t *testing.T) {
+	t.Parallel()
+	c := osbtest.Serve(t, returner{brokertest.NewMemory()})
+	for parameters, want := range map[string]bool{`{"restore_to_point_in_time": "then"}`: true, `{"reboot": true}`: false} {
+		if got, err := c.Overwrites(t.Context(), json.RawMessage(parameters)); err != nil || got != want {
+			t.Errorf("%s: %t, %v", parameters, got, err)
+		}
+	}
+	_, err := osbtest.Serve(t, brokertest.NewMemory()).Overwrites(t.Context(), json.RawMessage(`{}`))
+	if backstay.KindOf(err) != backstay.Unsupported {
+		t.Errorf("a broker that cannot tell: %v", err)
+	}
+	down := osbtest.Ask(t, httptest.NewServer(http.NotFoundHandler()))
+	if _, err := down.Overwrites(t.Context(), json.RawMessage(`{}`)); backstay.KindOf(err) != backstay.Unavailable {
+		t.Errorf("a broker that does not answer: %v", err)
 	}
 }

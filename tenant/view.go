@@ -27,6 +27,7 @@ var (
 	_ backstay.Watcher       = (*view)(nil)
 	_ backstay.HealthTeller  = (*view)(nil)
 	_ backstay.TroubleTeller = (*view)(nil)
+	_ backstay.Overwriter    = (*view)(nil)
 )
 
 func (v *view) broker() backstay.Broker { return v.registry.Broker }
@@ -165,6 +166,15 @@ func (v *view) AdmitBind(ctx context.Context, r backstay.BindRequest) error {
 		return nil
 	}
 	return v.words(r.InstanceID).err(a.AdmitBind(ctx, v.bind(r)))
+}
+
+// Overwrites tells what the broker says of parameters.
+func (v *view) Overwrites(ctx context.Context, parameters json.RawMessage) (bool, error) {
+	o, ok := v.broker().(backstay.Overwriter)
+	if !ok {
+		return false, errSilent
+	}
+	return o.Overwrites(ctx, v.parameters(parameters, &words{}))
 }
 
 func (v *view) bind(r backstay.BindRequest) backstay.BindRequest {
