@@ -9,6 +9,7 @@ import (
 
 	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/backend"
+	"github.com/backstay/backstay/broker/terms"
 )
 
 func inventory(versions ...string) backend.Inventory {
@@ -306,6 +307,18 @@ func FuzzParseCatalog(f *testing.F) {
 			c.plans(&c.Offerings[i], here(inventory("15")))
 		}
 	})
+}
+
+// TestSchemasSayTheirDraft, also those of offerings that take nothing of their own.
+func TestSchemasSayTheirDraft(t *testing.T) {
+	t.Parallel()
+	for _, rules := range []terms.Rules{nil, {"type": "object"}, {"$schema": "http://json-schema.org/draft-06/schema#"}} {
+		var schema map[string]any
+		if err := json.Unmarshal(rules.Schema(), &schema); err != nil ||
+			schema["$schema"] != "http://json-schema.org/draft-06/schema#" {
+			t.Errorf("%v is told as %v, %v", rules, schema, err)
+		}
+	}
 }
 
 // Whatever is built in can be bound read-only.

@@ -30,9 +30,15 @@ func (r Rules) Validate() error {
 	return err
 }
 
-// Schema returns the rules as a broker's catalog shows them. They are valid.
+// Schema returns the rules as a broker's catalog shows them. They are valid. As the specification wants of each schema
+// (OSB 2.17, "Schema Parameters"), those that do not say by which draft they are to be read say so, too.
 func (r Rules) Schema() json.RawMessage {
-	encoded, err := json.Marshal(r.schema())
+	told := r.schema()
+	if told["$schema"] == nil {
+		told = maps.Clone(told)
+		told["$schema"] = "http://json-schema.org/draft-06/schema#"
+	}
+	encoded, err := json.Marshal(told)
 	if err != nil {
 		panic("a checked catalog has a schema that is not JSON: " + err.Error())
 	}
