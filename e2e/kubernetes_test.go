@@ -14,6 +14,10 @@ import (
 	"github.com/backstay/backstay/internal/testkit"
 )
 
+// onKubernetesToo matches what journeys say that also run in a cluster, or only there, and whether their instances are
+// backed up then.
+var onKubernetesToo = regexp.MustCompile("(?m)^# (?:also|only) on kubernetes(, backed up)?$")
+
 // TestKubernetesScripts runs those journeys that say "# also on kubernetes", or "# only", with the PostgreSQL of the
 // default catalog in a cluster.
 func TestKubernetesScripts(t *testing.T) {
@@ -29,14 +33,17 @@ func TestKubernetesScripts(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if !regexp.MustCompile("(?m)^# (also|only) on kubernetes$").Match(text) {
+		said := onKubernetesToo.FindSubmatch(text)
+		if said == nil {
 			continue
 		}
+		backedUp := len(said[1]) > 0
 		ports := fmt.Sprintf("%d-%d", 30000+50*next, 30049+50*next)
 		next++
 		t.Run(strings.TrimSuffix(script, ".txtar"), func(t *testing.T) {
 			t.Parallel()
-			runScript(t, script, filepath.Join(repository, "bin"), onKubernetes(t, cluster, ports))
+			at := onKubernetes(t, cluster, ports, backedUp)
+			runScript(t, script, filepath.Join(repository, "bin"), at)
 		})
 	}
 	if next == 0 {
@@ -63,19 +70,25 @@ func programsInside(t *testing.T, cluster *kubetest.Cluster) string {
 
 // onKubernetes has a platform keep PostgreSQL in a namespace of the cluster. The programs of its users run in the
 // cluster's network, where the ports of nodes are.
-func onKubernetes(t *testing.T, cluster *kubetest.Cluster, ports string) place {
+func onKubernetes(t *testing.T, cluster *kubetest.Cluster, ports string, backedUp bool) place {
 	namespace, images := cluster.Namespace(t), cluster.PostgreSQL(t, "15")
+	settings := []setting{
+		{"catalog", kubernetesCatalog(t, backedUp)}, {"kubeconfig", cluster.Kubeconfig()},
+		{"kubernetes-namespace", namespace}, {"kubernetes-storage-class", "local-path"},
+		{"kubernetes-images", strings.Join(images, ",")},
+		{"kubernetes-node-host", "10.88.0.1"}, {"kubernetes-node-ports", ports},
+	}
+	store := ""
+	if backedUp {
+		its, dir := kubernetesStore(t, cluster)
+		settings, store = append(settings, its...), dir
+	}
 	return place{
 		programs: programsInside(t, cluster),
 		client:   &http.Client{Transport: &http.Transport{DialContext: cluster.Dial}},
-		flags: []string{
-			"--catalog", kubernetesCatalog(t), "--kubeconfig", cluster.Kubeconfig(),
-			"--kubernetes-namespace", namespace, "--kubernetes-storage-class", "local-path",
-			"--kubernetes-images", strings.Join(images, ","),
-			"--kubernetes-node-host", "10.88.0.1", "--kubernetes-node-ports", ports,
-		},
+		settings: settings,
 		env: map[string]string{
-			"NAMESPACE": namespace, "KUBECONFIG": cluster.Kubeconfig(), "HOST": "10.88.0.1",
+			"NAMESPACE": namespace, "STORE": store, "KUBECONFIG": cluster.Kubeconfig(), "HOST": "10.88.0.1",
 			"OLDER_IMAGE": images[0], "IMAGES": strings.Join(images, ","),
 			"OLDER": tag(images[0]), "NEW": tag(images[len(images)-1]),
 		},
@@ -86,9 +99,24 @@ func onKubernetes(t *testing.T, cluster *kubetest.Cluster, ports string) place {
 // tag is the full version that an image is of.
 func tag(image string) string { return image[strings.LastIndexByte(image, ':')+1:] }
 
+// kubernetesStore is an object store for the backups of a platform's instances in the cluster. It is reached in the same
+// way by pods and by the platform, which is in the cluster's network. What is in it lies in a directory.
+func kubernetesStore(t *testing.T, cluster *kubetest.Cluster) (all []setting, dir string) {
+	o := testkit.ObjectStore(t)
+	secret := filepath.Join(testkit.Dir(t), "secret-key")
+	if err := os.WriteFile(secret, []byte(o.SecretKey.Reveal()), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return []setting{
+		{"kubernetes-repository-endpoint", cluster.Listen(t, o.Endpoint)},
+		{"kubernetes-repository-bucket", o.Bucket}, {"kubernetes-repository-access-key", o.AccessKey},
+		{"kubernetes-repository-secret-key-file", secret}, {"kubernetes-repository-authority", o.Authority},
+	}, o.Dir
+}
+
 // kubernetesCatalog is the default catalog, with PostgreSQL on Kubernetes. All of its plans have the same storage there:
 // the volumes of the test's cluster cannot grow.
-func kubernetesCatalog(t *testing.T) string {
+func kubernetesCatalog(t *testing.T, backedUp bool) string {
 	text, err := os.ReadFile(filepath.Join(repository, "broker", "catalog.yaml"))
 	if err != nil {
 		t.Fatal(err)
@@ -101,7 +129,11 @@ func kubernetesCatalog(t *testing.T) string {
 	}
 	its = regexp.MustCompile(`storage: \w+`).ReplaceAllString(its, "storage: 10GB")
 	file := filepath.Join(testkit.Dir(t), "catalog.yaml")
-	there := before + engine + "    backend: kubernetes\n    backups: 0\n" + its + "\n  - id: " + after
+	here := "    backend: kubernetes\n"
+	if !backedUp {
+		here += "    backups: 0\n"
+	}
+	there := before + engine + here + its + "\n  - id: " + after
 	if err := os.WriteFile(file, []byte(there), 0o644); err != nil {
 		t.Fatal(err)
 	}

@@ -47,7 +47,7 @@ func TestScripts(t *testing.T) {
 type place struct {
 	programs string            // a directory of programs that come before those of this machine
 	client   *http.Client      // that reaches the API
-	flags    []string          // for serve
+	settings []setting         // of serve, and of commands of its operator
 	env      map[string]string // for the script
 	patience time.Duration
 	begin    func(t *testing.T, flags []string) sides // starts it; nil: as one Backstay
@@ -65,6 +65,9 @@ func oneBackstay(p *platform) sides {
 	return sides{market: p, broker: p, name: "backstay", known: `echo "$1"`}
 }
 
+// setting is one of serve.
+type setting struct{ name, value string }
+
 func runScript(t *testing.T, script, cf string, at place) {
 	needsSpring(t, script)
 	installations := movablePostgres(t)
@@ -74,7 +77,11 @@ func runScript(t *testing.T, script, cf string, at place) {
 		installations = filepath.Join(upgrade.machine, "usr", "lib", "postgresql")
 	}
 	standbys := testkit.Dir(t)
-	flags := slices.Concat([]string{"--postgres", installations}, at.flags, serveFlags(t, script, standbys))
+	flags := []string{"--postgres", installations}
+	for _, s := range at.settings {
+		flags = append(flags, "--"+s.name, s.value)
+	}
+	flags = append(flags, serveFlags(t, script, standbys)...)
 	if at.begin == nil {
 		at.begin = func(t *testing.T, flags []string) sides { return oneBackstay(startAt(t, at, flags...)) }
 	}
@@ -126,7 +133,8 @@ func runScript(t *testing.T, script, cf string, at place) {
 			env.Setenv("DATA", of.broker.data)
 			env.Setenv("MARKET_DATA", p.data)
 			env.Setenv("BROKER", of.name)
-			env.Setenv("HOST", "127.0.0.1") // of the instances
+			env.Setenv("CONFIG", configFile(t, of.broker.data, at.settings)) // for commands of the operator
+			env.Setenv("HOST", "127.0.0.1")                                  // of the instances
 			env.Setenv("STANDBYS", standbys)
 			env.Setenv("CF_USERNAME", "admin")
 			env.Setenv("CF_PASSWORD", p.password)
@@ -146,6 +154,20 @@ func runScript(t *testing.T, script, cf string, at place) {
 			return nil
 		},
 	})
+}
+
+// configFile is the settings as an operator's file has them.
+func configFile(t *testing.T, data string, all []setting) string {
+	t.Helper()
+	text := fmt.Sprintf("data: %q\n", data)
+	for _, s := range all {
+		text += fmt.Sprintf("%s: %q\n", s.name, s.value)
+	}
+	file := filepath.Join(testkit.Dir(t), "backstay.yaml")
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return file
 }
 
 // inTurn runs a script within the test that has started its platform. By itself testscript would let the script wait in

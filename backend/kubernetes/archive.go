@@ -44,6 +44,7 @@ func (b *Backend) Backups(ctx context.Context, id backstay.InstanceID) (backend.
 		if !keeps(r) {
 			return backend.Backups{}, noBackups(id)
 		}
+		in.catchUp(ctx, r)
 		return in.backupsOf(r), nil
 	}
 	if backstay.KindOf(err) != backstay.NotFound {
@@ -59,6 +60,7 @@ func (b *Backend) AllBackups(ctx context.Context) ([]backend.Backups, error) {
 	all := []backend.Backups{}
 	for _, in := range b.known() {
 		if r, known := in.known(); known && keeps(r) {
+			in.catchUp(ctx, r)
 			all = append(all, in.backupsOf(r))
 		}
 	}

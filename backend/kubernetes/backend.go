@@ -30,6 +30,7 @@ type Backend struct {
 	epoch  int64           // how often Run was called, in this cluster
 	count  atomic.Int64    // of changes since
 	all    sync.WaitGroup
+	beside bool // see Read
 
 	ports     sync.Mutex   // held by whoever gives an instance a port
 	avoided   map[int]bool // that others in the cluster have, as was seen
@@ -52,6 +53,7 @@ func New(c Config) *Backend {
 	b := &Backend{Config: c, ctx: context.Background(), loaded: make(chan struct{}),
 		avoided: map[int]bool{}, instances: map[backstay.InstanceID]*instance{}}
 	b.left.all, b.left.known = map[backstay.InstanceID]left{}, make(chan struct{})
+	b.left.owed, b.left.awake = map[backstay.InstanceID]note{}, make(chan struct{}, 1)
 	b.views = map[schema.GroupVersionResource]watched{
 		clusters: b.watch(clusters, managedBy+"="+manager), secrets: b.watch(secrets, managedBy+"="+manager),
 		services: b.watch(services, instanceLabel), policies: b.watch(policies, instanceLabel),

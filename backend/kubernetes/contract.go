@@ -199,6 +199,9 @@ func (b *Backend) Names(ctx context.Context, s backend.Spec) ([]string, error) {
 }
 
 func (b *Backend) Apply(ctx context.Context, s backend.Spec) error {
+	if b.beside {
+		return errBeside
+	}
 	if err := b.ready(ctx); err != nil {
 		return err
 	}
@@ -361,6 +364,9 @@ func (b *Backend) Held(ctx context.Context) (map[backstay.InstanceID]int64, erro
 }
 
 func (b *Backend) Remove(ctx context.Context, id backstay.InstanceID) error {
+	if b.beside {
+		return errBeside
+	}
 	in, _, err := b.find(ctx, id)
 	if err != nil {
 		return err

@@ -62,7 +62,7 @@ func (b *Backend) Examine(ctx context.Context) []Fact {
 	}
 	facts := []Fact{{"cluster", "answers", Good, ""}}
 	facts = append(facts, b.examineRights(ctx), b.examineOperator(ctx), b.examineClass(ctx), b.examineNodes(ctx))
-	return append(facts, b.examineImages(), b.examineExposure())
+	return append(facts, b.examineImages(), b.examineExposure(), b.examineStore(ctx))
 }
 
 // reached asks what everybody may ask who may ask anything.
@@ -190,4 +190,25 @@ func (b *Backend) examineExposure() Fact {
 	}
 	e := b.Exposure
 	return Fact{"addresses", fmt.Sprintf("%s, ports %d to %d", e.Host, e.First, e.Last), Good, ""}
+}
+
+// examineStore asks the object store for what there is.
+func (b *Backend) examineStore(ctx context.Context) Fact {
+	const what = "backups"
+	if b.Repository == nil {
+		return Fact{what, "no object store: instances are not backed up", Fair,
+			"backstay serve --kubernetes-repository-endpoint HOST, with the rest of " + page}
+	}
+	where := b.Repository.Endpoint + ", bucket " + b.Repository.Bucket
+	ctx, cancel := context.WithTimeout(ctx, storeLimit)
+	defer cancel()
+	whole, err := b.part("")
+	if err == nil {
+		_, err = whole.Parts(ctx)
+	}
+	if err != nil {
+		return Fact{what, where + ": " + trimmed(err), Fair,
+			"backstay serve with --kubernetes-repository-… as the store has them"}
+	}
+	return Fact{what, where, Good, ""}
 }

@@ -22,6 +22,12 @@ func TestExamine(t *testing.T) {
 	stranger.Namespace = "default"
 	wrong := whole
 	wrong.StorageClass, wrong.OperatorNamespace, wrong.Images = "gold", l.namespace, nil
+	backedUp, unstored := whole, whole
+	_, repository := l.store(t)
+	backedUp.Repository = repository
+	gone := *repository
+	gone.Bucket = "nothing"
+	unstored.Repository = &gone
 	for name, tc := range map[string]struct {
 		c    kubernetes.Config
 		what string
@@ -43,6 +49,9 @@ func TestExamine(t *testing.T) {
 		"unseen operator":   {bare, "CloudNativePG", kubernetes.Fair, "cannot tell which version"},
 		"no images":         {wrong, "images", kubernetes.Lacking, "nothing is on sale"},
 		"unseen class":      {bare, "storage class", kubernetes.Fair, "ClusterRole"},
+		"no store":          {whole, "backups", kubernetes.Fair, "--kubernetes-repository-endpoint"},
+		"a store":           {backedUp, "backups", kubernetes.Good, "bucket backups"},
+		"no bucket":         {unstored, "backups", kubernetes.Fair, "bucket nothing: "},
 		"unseen machines":   {bare, "machines", kubernetes.Fair, "ClusterRole"},
 	} {
 		found := false

@@ -99,6 +99,9 @@ func (in *instance) save(ctx context.Context, r record) error {
 	if held != nil {
 		o.SetResourceVersion(held.GetResourceVersion())
 		saved, err = in.b.in(secrets).Update(ctx, o, metav1.UpdateOptions{FieldManager: manager})
+		if apierrors.IsNotFound(err) && in.b.beside { // the instance has just come to its end
+			return unknown(in.id)
+		}
 		if apierrors.IsNotFound(err) { // somebody has deleted it: we know it still
 			held = nil
 			o.SetResourceVersion("")

@@ -22,8 +22,10 @@ type left struct {
 type legacies struct {
 	mu    sync.Mutex
 	all   map[backstay.InstanceID]left
-	err   error         // why they could not be read last
-	known chan struct{} // closed once they were
+	err   error                        // why they could not be read last
+	known chan struct{}                // closed once they were
+	owed  map[backstay.InstanceID]note // that could not be written when its instance went
+	awake chan struct{}                // there is one more of these
 }
 
 // sweepEvery is how often it is looked for what is kept no longer, and retryEvery how often for a store that is away.
@@ -42,13 +44,48 @@ func (b *Backend) keepLeft(ctx context.Context) {
 		}
 		select {
 		case <-ctx.Done():
+		case <-b.left.awake:
 		case <-time.After(pause):
 		}
 	}
 }
 
+// oweNote has a note be written as soon as the object store takes it.
+func (b *Backend) oweNote(id backstay.InstanceID, n note) {
+	b.left.mu.Lock()
+	defer b.left.mu.Unlock()
+	b.left.owed[id] = n
+	select {
+	case b.left.awake <- struct{}{}:
+	default:
+	}
+}
+
+// payNotes writes the notes that are owed.
+func (b *Backend) payNotes(ctx context.Context) error {
+	b.left.mu.Lock()
+	owed := maps.Clone(b.left.owed)
+	b.left.mu.Unlock()
+	for id, n := range owed {
+		part, err := b.part(id)
+		if err == nil {
+			err = writeNote(ctx, part, n)
+		}
+		if err != nil {
+			return err
+		}
+		b.left.mu.Lock()
+		delete(b.left.owed, id)
+		b.left.mu.Unlock()
+	}
+	return nil
+}
+
 func (b *Backend) sweepLeft(ctx context.Context) error {
-	err := b.readLeft(ctx)
+	err := b.payNotes(ctx)
+	if err == nil {
+		err = b.readLeft(ctx)
+	}
 	b.left.mu.Lock()
 	b.left.err = err
 	b.left.mu.Unlock()
@@ -198,12 +235,13 @@ func (b *Backend) leftOf(ctx context.Context, id backstay.InstanceID) (backend.B
 	if b.Repository == nil || checkID(id) != nil {
 		return backend.Backups{}, noBackups(id)
 	}
-	if l, ok := b.knownLeft(id); ok {
-		return l.tell(), nil
-	}
-	l, err := b.lookLeft(ctx, id) // it may have gone a moment ago, when somebody else was us
+	l, err := b.lookLeft(ctx, id) // what we know may have gone a moment ago: an operator can have it forgotten
 	if backstay.KindOf(err) == backstay.NotFound {
-		err = noBackups(id)
+		b.dropLeft(id)
+		return backend.Backups{}, noBackups(id)
+	}
+	if before, known := b.knownLeft(id); err != nil && known {
+		return before.tell(), nil
 	}
 	if err != nil {
 		return backend.Backups{}, err
@@ -234,7 +272,11 @@ func (b *Backend) allLeft(ctx context.Context) (all []backend.Backups, err error
 	if b.Repository == nil {
 		return nil, nil
 	}
-	if err := b.leftKnown(ctx); err != nil {
+	known := b.leftKnown
+	if b.beside {
+		known = b.readLeft
+	}
+	if err := known(ctx); err != nil {
 		return nil, err
 	}
 	b.left.mu.Lock()

@@ -21,6 +21,9 @@ func (in *instance) part(ctx context.Context, r record) (done bool, err error) {
 		return true, in.b.eraseLeft(ctx, in.id)
 	}
 	if err := in.relist(ctx, r); err != nil {
+		if r.Discarded { // nobody waits for the object store any more
+			return in.partUnnoted(ctx, r, err)
+		}
 		return false, err
 	}
 	if done, err := in.close(ctx, r); !done || err != nil {
@@ -29,7 +32,6 @@ func (in *instance) part(ctx context.Context, r record) (done bool, err error) {
 	r, _ = in.known()
 	list, _, _ := in.custody.look()
 	n := r.note()
-	n.Keeping.Running = nil
 	if r.Spec.Backup == nil { // it is not backed up any more, and there may be something of before
 		before, err := in.b.discover(ctx, in.id)
 		if absentIsFine(err) != nil {
@@ -37,8 +39,7 @@ func (in *instance) part(ctx context.Context, r record) (done bool, err error) {
 		}
 		n.Legacy.Policy, n.Key = before.Legacy.Policy, before.Key
 	}
-	n.Legacy.Removed = in.b.Now().UTC().Truncate(time.Millisecond)
-	n.Legacy.Until = n.Legacy.Removed.AddDate(0, 0, n.Legacy.Policy.DaysAfter())
+	n = n.removed(in.b.Now())
 	if len(list) == 0 {
 		err = in.b.eraseLeft(ctx, in.id)
 	} else if part, opened := in.b.part(in.id); opened == nil {
@@ -54,6 +55,26 @@ func (in *instance) part(ctx context.Context, r record) (done bool, err error) {
 	}
 	if len(list) > 0 {
 		in.b.setLeft(in.id, left{n, slices.Clone(list)})
+	}
+	return true, nil
+}
+
+// removed is the note of an instance that is gone.
+func (n note) removed(now time.Time) note {
+	n.Legacy.Removed = now.UTC().Truncate(time.Millisecond)
+	n.Legacy.Until = n.Legacy.Removed.AddDate(0, 0, n.Legacy.Policy.DaysAfter())
+	n.Keeping.Running = nil
+	return n
+}
+
+// partUnnoted has an instance go while the object store is away. That it has is noted there later.
+func (in *instance) partUnnoted(ctx context.Context, r record, why error) (done bool, err error) {
+	in.b.Log.Warn("an instance goes while the object store is away", "instance", in.id, "error", why)
+	if _, err := in.amend(ctx, func(r record) record { r.Parted = true; return r }); err != nil {
+		return false, err
+	}
+	if r.Spec.Backup != nil {
+		in.b.oweNote(in.id, r.note().removed(in.b.Now()))
 	}
 	return true, nil
 }

@@ -29,6 +29,7 @@ func (b *Backend) Prove(ctx context.Context, id backstay.InstanceID) (p backend.
 	if err != nil {
 		return p, err
 	}
+	in.catchUp(ctx, r)
 	list, _, _ := in.custody.look()
 	if !keeps(r) || len(list) == 0 {
 		return p, noBackups(id)
@@ -84,7 +85,10 @@ func (b *Backend) tryBackup(ctx context.Context, r record, s stored) (err error)
 	}
 	return wait.Until(ctx, wait.Every(500*time.Millisecond), func() (again bool, err error) {
 		o, err := b.get(ctx, clusters, proofName(id))
-		if err != nil || o == nil || hasCondition(o, "Ready") {
+		if err == nil && o == nil {
+			err = backstay.Errorf(backstay.Unavailable, "Somebody has removed the server that was given the backup.")
+		}
+		if err != nil || hasCondition(o, "Ready") {
 			return false, err
 		}
 		made, err := b.list(ctx, pods, clusterLabel+"="+proofName(id))

@@ -41,6 +41,7 @@ func (in *instance) run(ctx context.Context) {
 
 // pass looks at everything once, does what is to be done next, and says how it stands.
 func (in *instance) pass(ctx context.Context) (pause time.Duration) {
+	in.follow(ctx)
 	r, known := in.known()
 	switch {
 	case !known:

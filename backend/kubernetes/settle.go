@@ -55,15 +55,17 @@ func (in *instance) leaveNote(ctx context.Context, r record) error {
 }
 
 // amend saves what the record becomes, whatever is wanted of the instance.
-func (in *instance) amend(ctx context.Context, become func(record) record) (record, error) {
+func (in *instance) amend(ctx context.Context, become func(record) record) (r record, err error) {
 	in.write.Lock()
 	defer in.write.Unlock()
-	r, known := in.known()
-	if !known {
-		return r, unknown(in.id)
-	}
-	r = become(r)
-	return r, in.save(ctx, r)
+	return r, again(func() error {
+		var known bool
+		if r, known = in.known(); !known {
+			return unknown(in.id)
+		}
+		r = become(r)
+		return in.save(ctx, r)
+	})
 }
 
 // tidy removes what is kept no longer, and what an earlier instance of the id has left.

@@ -13,7 +13,6 @@ import (
 
 	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/backend"
-	"github.com/backstay/backstay/backend/local"
 	"github.com/backstay/backstay/backup"
 	"github.com/backstay/backstay/market"
 	"github.com/backstay/backstay/state"
@@ -28,11 +27,13 @@ platform's own database.
 
 All times are UTC. It works also while "backstay serve" does not run, without names then.
 
+` + clusterUsage + `
+
 ` + stateUsage
 
 func showBackups(ctx context.Context, c *cli, args []string) error {
 	fs := flag.NewFlagSet("backups", flag.ContinueOnError)
-	read := c.configFlags(fs, dataSetting, databaseSetting)
+	read := c.configFlags(fs, append(clusterNames(), dataSetting, databaseSetting)...)
 	id, err := parseOptional(fs, args, "the guid of a service instance")
 	if err != nil {
 		return err
@@ -41,15 +42,15 @@ func showBackups(ctx context.Context, c *cli, args []string) error {
 	if err != nil {
 		return err
 	}
-	archive := local.New(cfg.data.keeperSocket())
+	all, _ := c.places(ctx, cfg)
 	if id == "" {
-		all, err := archive.AllBackups(ctx)
-		if err != nil {
-			return err
+		kept, missing := all.backups(ctx)
+		if len(kept) == 0 && missing != nil {
+			return missing
 		}
-		return writeBackupsTable(c.stdout, all, c.instanceNames(ctx, cfg))
+		return cmp.Or(writeBackupsTable(c.stdout, kept, c.instanceNames(ctx, cfg)), missing)
 	}
-	kept, err := archive.Backups(ctx, backstay.InstanceID(id))
+	kept, err := all.of(ctx, backstay.InstanceID(id)).Backups(ctx, backstay.InstanceID(id))
 	if err != nil {
 		return backupsAdvised(err)
 	}

@@ -18,6 +18,7 @@ type beside struct {
 	*cli
 	store     *state.Store
 	instances *local.Backend
+	places    places
 	market    *market.Market
 	actor     backstay.Actor
 }
@@ -36,12 +37,15 @@ func (c *cli) openBeside(ctx context.Context, cfg *config) (*beside, error) {
 		return nil, err
 	}
 	instances, log := local.New(cfg.data.keeperSocket()), slog.New(slog.NewTextHandler(c.stderr, nil))
-	own := &broker.Broker{Store: store.Broker(), Backends: map[string]backend.Backend{broker.Local: instances},
-		Offered: catalog, Key: keys.State, Now: time.Now, Log: log, MayCopy: operatorConsents}
-	b := &beside{cli: c, store: store, instances: instances, actor: operator(), market: &market.Market{
+	all, cluster := c.places(ctx, cfg)
+	own := &broker.Broker{Store: store.Broker(),
+		Backends: withCluster(map[string]backend.Backend{broker.Local: instances}, cluster), Offered: catalog,
+		Key: keys.State, Now: time.Now, Log: log, MayCopy: operatorConsents}
+	b := &beside{cli: c, store: store, instances: instances, places: all, actor: operator()}
+	b.market = &market.Market{
 		Store: store, Brokers: market.Brokers{ownBroker.ID: own}, Key: keys.State, Log: log,
 		Open: cfg.registered().Open, CopyFreely: true,
-	}}
+	}
 	b.actor.Role = backstay.Administrator
 	return b, nil
 }

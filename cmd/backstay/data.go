@@ -6,9 +6,6 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-
-	"github.com/backstay/backstay"
-	"github.com/backstay/backstay/backend/local"
 )
 
 // defaultPort is where the API listens, on loopback, unless told otherwise.
@@ -51,19 +48,6 @@ func (c *cli) dataFlags(fs *flag.FlagSet) func() (dataDir, error) {
 		}
 		return cfg.data, nil
 	}
-}
-
-// parseInstance reads the flags and the one operand of a command that asks the keeper about an instance.
-func (c *cli) parseInstance(
-	fs *flag.FlagSet, args []string,
-) (id backstay.InstanceID, instances *local.Backend, err error) {
-	data := c.dataFlags(fs)
-	operands, err := parseOperands(fs, args, "the guid of a service instance")
-	if err != nil {
-		return "", nil, err
-	}
-	dir, err := data()
-	return backstay.InstanceID(operands[0]), local.New(dir.keeperSocket()), err
 }
 
 // dataVariable is the variable of the environment by which "backstay env" says where everything is kept.

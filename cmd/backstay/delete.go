@@ -7,7 +7,6 @@ import (
 
 	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/backend"
-	"github.com/backstay/backstay/backend/local"
 )
 
 var deleteUsage = `Usage: backstay delete --without-backup INSTANCE [--data DIR]
@@ -20,12 +19,12 @@ taken, as when the repository is away: its data is gone then, and earlier backup
 
 INSTANCE is a guid, as "backstay backups" shows it.
 
-` + dataUsage
+` + clusterUsage + "\n" + dataUsage
 
 func deleteForGood(ctx context.Context, c *cli, args []string) error {
 	fs := flag.NewFlagSet("delete", flag.ContinueOnError)
 	withoutBackup, backups := fs.Bool("without-backup", false, ""), fs.Bool("backups", false, "")
-	id, instances, err := c.parseInstance(fs, args)
+	id, instances, err := c.parseInstance(ctx, fs, args)
 	if err != nil {
 		return err
 	}
@@ -40,7 +39,7 @@ func deleteForGood(ctx context.Context, c *cli, args []string) error {
 
 // endWithoutBackup ends an instance that waits for its last backup: what the ledger keeps of it is written down by
 // then. To delete any other instance is for its users.
-func (c *cli) endWithoutBackup(ctx context.Context, instances *local.Backend, id backstay.InstanceID) error {
+func (c *cli) endWithoutBackup(ctx context.Context, instances instancePlace, id backstay.InstanceID) error {
 	s, err := instances.Await(ctx, id, 0)
 	if err != nil {
 		return backupsAdvised(err)

@@ -5,6 +5,7 @@ import (
 	"context"
 	"flag"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/backstay/backstay"
@@ -21,11 +22,11 @@ The new one is made where INSTANCE is or was, or in the space that --to names: a
 both spaces have an audit event of it. It has the plan that INSTANCE has or had, unless --plan names another one of the
 same service. Its logins, its certificate and its windows are its own. It has the newest data, or
 
-` + originUsage + "\n" + stateUsage + new(cli).table().Help("catalog")
+` + originUsage + "\n" + clusterUsage + "\n" + stateUsage + new(cli).table().Help("catalog")
 
 func restore(ctx context.Context, c *cli, args []string) error {
 	fs := flag.NewFlagSet("restore", flag.ContinueOnError)
-	read := c.configFlags(fs, append(stateNames, "catalog")...)
+	read := c.configFlags(fs, slices.Concat(stateNames, clusterNames(), []string{"catalog"})...)
 	origin := addOrigin(fs)
 	name, to, plan := fs.String("as", "", ""), fs.String("to", "", ""), fs.String("plan", "", "")
 	operands, err := parseOperands(fs, args, "the guid of a service instance")
@@ -53,7 +54,7 @@ type restorer struct{ *beside }
 func (r restorer) restore(
 	ctx context.Context, id backstay.InstanceID, origin *originFlags, name, to, plan string,
 ) error {
-	kept, err := r.instances.Backups(ctx, id)
+	kept, err := r.places.of(ctx, id).Backups(ctx, id)
 	if err != nil {
 		return backupsAdvised(err)
 	}

@@ -18,11 +18,14 @@ finds damaged is not restored any more, and told: by "backstay backups", and to 
 backup may be whole. It is done for each instance once a day without being asked. The instance itself is not touched.
 INSTANCE is a guid, as "backstay backups" shows it; "state" is the platform's own database.
 
-` + dataUsage
+Of an instance on Kubernetes the newest backup is restored, into a Cluster of its own, and the others are not read. It
+is not done without being asked.
+
+` + clusterUsage + "\n" + dataUsage
 
 func verify(ctx context.Context, c *cli, args []string) error {
 	fs := flag.NewFlagSet("verify", flag.ContinueOnError)
-	id, instances, err := c.parseInstance(fs, args)
+	id, instances, err := c.parseInstance(ctx, fs, args)
 	if err != nil {
 		return err
 	}
