@@ -48,11 +48,15 @@ func SortImages(all []Image) {
 	slices.SortStableFunc(all, func(a, b Image) int { return engine.CompareVersions(b.FullVersion, a.FullVersion) })
 }
 
-// Exposure is how credentials name an instance. The zero Exposure is the service's name inside the cluster.
+// Exposure is how credentials name an instance. The zero Exposure is the service's name inside the cluster. An instance
+// keeps the way that it was made with.
 type Exposure struct {
 	// Host has each instance be reached at a port of the nodes, by this name or address.
 	Host        string
 	First, Last int // of the ports
+	// Domain has each instance be reached at a load balancer of its own, by a name in this domain. Host is empty then.
+	Domain      string
+	Annotations map[string]string // of its service: what those who make load balancers are told
 }
 
 func (e Exposure) byNode() bool { return e.Host != "" }

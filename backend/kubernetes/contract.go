@@ -192,8 +192,11 @@ func (b *Backend) Names(ctx context.Context, s backend.Spec) ([]string, error) {
 	}
 	inside := b.service(s.Instance)
 	names := []string{inside, inside + ".cluster.local", nameOf(s.Instance) + "-rw", "localhost", "127.0.0.1"}
-	if b.Exposure.byNode() {
-		return append([]string{b.Exposure.Host}, names...), nil
+	if err != nil {
+		r = b.exposed(record{Spec: s})
+	}
+	if outside := cmp.Or(r.Host, b.Exposure.Host); outside != "" {
+		return append([]string{outside}, names...), nil
 	}
 	return names, nil
 }
@@ -250,7 +253,7 @@ func (in *instance) accept(ctx context.Context, s backend.Spec) (gone bool, err 
 		in.b.ports.Lock()
 		defer in.b.ports.Unlock()
 		count, _ := in.b.machines(ctx)
-		next = record{Spec: s, Served: s.Served != nil, Spread: count >= s.AllNodes()}
+		next = in.b.exposed(record{Spec: s, Served: s.Served != nil, Spread: count >= s.AllNodes()})
 		if next.Port, err = in.b.portFor(s); err != nil {
 			return false, err
 		}
@@ -274,6 +277,14 @@ func (in *instance) accept(ctx context.Context, s backend.Spec) (gone bool, err 
 	in.wake()
 	in.poke()
 	return false, nil
+}
+
+// exposed gives an instance the name of a load balancer, where it is to have one.
+func (b *Backend) exposed(r record) record {
+	if b.Exposure.Domain != "" && !r.Spec.Private {
+		r.Host = nameOf(r.Spec.Instance) + "." + b.Exposure.Domain
+	}
+	return r
 }
 
 // portFor gives an instance a port of the machines, where it is to have one: the one that it had, or a free one.

@@ -185,6 +185,9 @@ func (b *Backend) examineImages() Fact {
 }
 
 func (b *Backend) examineExposure() Fact {
+	if b.Exposure.Domain != "" {
+		return Fact{"addresses", "a load balancer each, by names in " + b.Exposure.Domain, Good, ""}
+	}
 	if !b.Exposure.byNode() {
 		return Fact{"addresses", "names of services, which apps outside of the cluster do not know", Good, ""}
 	}

@@ -90,7 +90,7 @@ func (l lab) config(t *testing.T, first, last int) kubernetes.Config {
 	}
 }
 
-// dial knows the names of services, which machines outside of pods do not.
+// dial knows the names of services, which machines outside of pods do not, and those of load balancers.
 func (l lab) dial(ctx context.Context, network, address string) (net.Conn, error) {
 	host, port, err := net.SplitHostPort(address)
 	if err != nil {
@@ -104,6 +104,9 @@ func (l lab) dial(ctx context.Context, network, address string) (net.Conn, error
 		}
 		ip, _, _ := unstructured.NestedString(o.Object, "spec", "clusterIP")
 		address = net.JoinHostPort(ip, port)
+	}
+	if strings.HasSuffix(host, "."+balanced) {
+		address = net.JoinHostPort(balancer, port)
 	}
 	return l.cluster.Dial(ctx, network, address)
 }

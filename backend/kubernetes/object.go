@@ -2,6 +2,7 @@ package kubernetes
 
 import (
 	"encoding/base64"
+	"maps"
 	"strconv"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -22,7 +23,9 @@ type wish struct {
 	memory       backstay.Bytes // of a node
 	spread       bool           // see record
 	restarts     int64          // see record
-	port         int            // see record; 0: the service inside the cluster is all there is
+	port         int            // see record
+	host         string         // see record; neither it nor port: the service inside the cluster is all there is
+	annotations  map[string]string
 	repository   *Repository
 	line         string  // of the archive
 	bring        *origin // see record
@@ -38,7 +41,7 @@ func (w wish) objects() []*unstructured.Unstructured {
 		all = append(all, w.opener())
 	}
 	all = append(all, w.cluster())
-	if w.port > 0 && !w.spec.Private {
+	if (w.port > 0 || w.host != "") && !w.spec.Private {
 		all = append(all, w.endpoint())
 	}
 	return all
@@ -75,16 +78,27 @@ func (w wish) authority() *unstructured.Unstructured {
 	return w.secret("-authority", "Opaque", map[string]string{"ca.crt": w.spec.TLS.Authority})
 }
 
+// published is the annotation by which external-dns knows the name that is to lead to a service.
+const published = "external-dns.alpha.kubernetes.io/hostname"
+
 // endpoint is a service of our own, since the operator overwrites the port of one that it is asked for.
 func (w wish) endpoint() *unstructured.Unstructured {
-	o := w.new("v1", "Service", "-endpoint")
+	o, kind := w.new("v1", "Service", "-endpoint"), "NodePort"
+	port := map[string]any{
+		"name": "postgres", "protocol": "TCP", "port": int64(serverPort), "targetPort": int64(serverPort),
+	}
+	if w.host != "" {
+		kind = "LoadBalancer"
+		annotations := map[string]string{published: w.host}
+		maps.Copy(annotations, w.annotations)
+		o.SetAnnotations(annotations)
+	} else {
+		port["nodePort"] = int64(w.port)
+	}
 	o.Object["spec"] = map[string]any{
-		"type": "NodePort", "externalTrafficPolicy": "Cluster", // which refuses at once while there is no primary
+		"type": kind, "externalTrafficPolicy": "Cluster", // which refuses at once while there is no primary
 		"selector": map[string]any{clusterLabel: nameOf(w.spec.Instance), "cnpg.io/instanceRole": "primary"},
-		"ports": []any{map[string]any{
-			"name": "postgres", "protocol": "TCP", "port": int64(serverPort), "targetPort": int64(serverPort),
-			"nodePort": int64(w.port),
-		}},
+		"ports":    []any{port},
 	}
 	return o
 }

@@ -130,7 +130,7 @@ func (c *Config) wishFor(r record, s backend.Spec) (wish, error) {
 	return wish{
 		namespace: c.Namespace, operator: c.OperatorNamespace, spec: s, image: image, storageClass: c.StorageClass,
 		hosting: hosting, memory: memory + managing, spread: r.Spread, restarts: r.restarts(), port: r.Port,
-		repository: c.Repository, line: r.Keeping.current().Name, bring: r.Bring,
+		host: r.Host, annotations: c.Exposure.Annotations, repository: c.Repository, line: r.Keeping.current().Name, bring: r.Bring,
 	}, nil
 }
 
@@ -170,7 +170,9 @@ func (c *Config) endpoint(r record) backstay.Endpoint {
 	switch {
 	case r.Spec.Private:
 		return backstay.Endpoint{}
-	case c.Exposure.byNode():
+	case r.Host != "":
+		return backstay.Endpoint{Host: r.Host, Port: serverPort}
+	case c.Exposure.byNode() && r.Port > 0:
 		return backstay.Endpoint{Host: c.Exposure.Host, Port: r.Port}
 	}
 	return backstay.Endpoint{Host: c.service(r.Spec.Instance), Port: serverPort}

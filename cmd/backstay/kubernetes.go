@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 
+	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
@@ -73,7 +74,38 @@ func kubernetesSettings() []settings.Setting[config] {
 			}
 			return nil
 		},
+	}, {
+		Name: "kubernetes-load-balancer-domain", Value: "DOMAIN", Unit: "a domain",
+		Help: "instead, each instance has a load balancer of the cluster's, and clients reach it by a name in this domain",
+		Read: func(c *config, domain string) error {
+			if len(validation.IsDNS1123Subdomain(domain)) > 0 {
+				return errors.New("is no domain, as in databases.example.org")
+			}
+			c.kubernetes.exposure.Domain = domain
+			return nil
+		},
+	}, {
+		Name: "kubernetes-load-balancer-annotations", Value: "KEY=VALUE,…", List: true,
+		Unit: "annotations with commas between them, or a list of them",
+		Help: "what whoever makes load balancers is told about each",
+		Read: func(c *config, text string) (err error) {
+			c.kubernetes.exposure.Annotations, err = parseAnnotations(text)
+			return err
+		},
 	}}, kubernetesRepositorySettings()...)
+}
+
+// parseAnnotations reads annotations of a service.
+func parseAnnotations(text string) (map[string]string, error) {
+	all := map[string]string{}
+	for one := range strings.SplitSeq(text, ",") {
+		key, value, is := strings.Cut(strings.TrimSpace(one), "=")
+		if !is || len(validation.IsQualifiedName(strings.ToLower(key))) > 0 {
+			return nil, fmt.Errorf("has %q, which is no annotation, as in example.org/scope=internal", one)
+		}
+		all[key] = value
+	}
+	return all, nil
 }
 
 // parseImages reads names of images whose tags are full versions of PostgreSQL. The newest comes first.
@@ -98,6 +130,10 @@ func parseImages(text string) (all []kubernetes.Image, err error) {
 func (k cluster) read() (*rest.Config, error) {
 	if k.kubeconfig == "" {
 		return nil, nil
+	}
+	if k.exposure.Host != "" && k.exposure.Domain != "" {
+		return nil, errors.New("--kubernetes-node-host and --kubernetes-load-balancer-domain exclude each other: " +
+			"clients reach an instance by one of them")
 	}
 	way, err := clientcmd.BuildConfigFromFlags("", k.kubeconfig)
 	if err == nil {
