@@ -17,7 +17,7 @@ export DATA PORT
 
 CF_VERSION = 8.18.0
 
-.PHONY: up down test race test-other test-kubernetes kubernetes-backend kubernetes-journeys kubernetes-up check bench clean-data setup clients build backstay plugins
+.PHONY: up down test race test-other test-kubernetes kubernetes-backend kubernetes-journeys kubernetes-up check bench bench-kubernetes clean-data setup clients build backstay plugins
 
 up: setup build
 	@scripts/up
@@ -83,6 +83,10 @@ check:
 bench: build
 	@scripts/setup bench
 	go test -run '^$$' -bench . ./...
+
+bench-kubernetes: clients build
+	made=$$(scripts/kubernetes) && \
+		BACKSTAY_TEST_KUBERNETES=$$made go test -run '^$$' -bench . -timeout 60m ./backend/kubernetes
 
 clean-data: backstay
 	@scripts/clean-data

@@ -89,7 +89,7 @@ func (l lab) loseData(t *testing.T, b backend.Backend, spec backend.Spec) {
 	}
 }
 
-func (l lab) patch(t *testing.T, kind schema.GroupVersionResource, name, patch string, subresources ...string) {
+func (l lab) patch(t testing.TB, kind schema.GroupVersionResource, name, patch string, subresources ...string) {
 	t.Helper()
 	_, err := l.client.Resource(kind).Namespace(l.namespace).Patch(t.Context(), name, types.MergePatchType,
 		[]byte(patch), metav1.PatchOptions{}, subresources...)
@@ -114,7 +114,7 @@ func (l lab) delete(t *testing.T, kind schema.GroupVersionResource, name string)
 
 // awaitObject waits until an object is there that is as wanted.
 func (l lab) awaitObject(
-	t *testing.T, kind schema.GroupVersionResource, name, what string, wanted func(*unstructured.Unstructured) bool,
+	t testing.TB, kind schema.GroupVersionResource, name, what string, wanted func(*unstructured.Unstructured) bool,
 ) {
 	t.Helper()
 	await(t, what, func(ctx context.Context) (bool, error) {
@@ -127,7 +127,7 @@ func (l lab) awaitObject(
 }
 
 // await waits until something is there.
-func await(t *testing.T, what string, there func(context.Context) (bool, error)) {
+func await(t testing.TB, what string, there func(context.Context) (bool, error)) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), limit)
 	defer cancel()

@@ -42,12 +42,12 @@ type lab struct {
 }
 
 // newLab gives Backstay both of its roles: what only the first one takes is tried by TestBackend.
-func newLab(t *testing.T) lab {
+func newLab(t testing.TB) lab {
 	t.Helper()
 	return newLabWith(t, 2)
 }
 
-func newLabWith(t *testing.T, roles int) lab {
+func newLabWith(t testing.TB, roles int) lab {
 	t.Helper()
 	cluster := kubetest.Shared(t)
 	cfg := cluster.Config()
@@ -81,7 +81,7 @@ var images = []kubernetes.Image{
 	{Engine: "postgres", Version: "15", FullVersion: "15.18", Name: "backstay.test/postgresql:15.18"},
 }
 
-func (l lab) config(t *testing.T, first, last int) kubernetes.Config {
+func (l lab) config(t testing.TB, first, last int) kubernetes.Config {
 	return kubernetes.Config{
 		Client: l.own, Namespace: l.namespace, Engines: map[string]engine.Engine{"postgres": postgres.Engine{}},
 		Images: images, StorageClass: "local-path",
@@ -112,7 +112,7 @@ func (l lab) dial(ctx context.Context, network, address string) (net.Conn, error
 }
 
 // run has a backend reconcile until stop is called, or the test ends.
-func run(t *testing.T, c kubernetes.Config) (b *kubernetes.Backend, stop func()) {
+func run(t testing.TB, c kubernetes.Config) (b *kubernetes.Backend, stop func()) {
 	t.Helper()
 	b = kubernetes.New(c)
 	ctx, cancel := context.WithCancel(context.Background())

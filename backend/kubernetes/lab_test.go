@@ -18,7 +18,7 @@ import (
 
 // grant makes in the namespace what docs/kubernetes.md tells operators to, up to so many of its blocks, and returns a
 // token of the account there. The page is what is applied: a right that it does not give, Backstay does not have.
-func (l lab) grant(t *testing.T, blocks int) (token string) {
+func (l lab) grant(t testing.TB, blocks int) (token string) {
 	t.Helper()
 	page, err := os.ReadFile("../../docs/kubernetes.md")
 	if err != nil {
@@ -91,7 +91,7 @@ func (l lab) wantNoVolume(t *testing.T) {
 }
 
 // spec wants an instance of so many nodes.
-func (l lab) spec(t *testing.T, nodes int) backend.Spec {
+func (l lab) spec(t testing.TB, nodes int) backend.Spec {
 	t.Helper()
 	return backend.Spec{
 		Instance: backstay.InstanceID(uuid.NewString()), Generation: 1, Engine: "postgres", Version: "15", Nodes: nodes,
@@ -116,14 +116,14 @@ func guarded(generation int64, nodes int) func(backend.Status) bool {
 }
 
 // serve has an instance come up, and be removed when the test ends.
-func (l lab) serve(t *testing.T, b backend.Backend, spec backend.Spec) backend.Status {
+func (l lab) serve(t testing.TB, b backend.Backend, spec backend.Spec) backend.Status {
 	t.Helper()
 	mustApply(t, b, spec)
 	t.Cleanup(func() { removed(t, b, spec.Instance) })
 	return until(t, b, spec.Instance, "the instance", guarded(spec.Generation, spec.AllNodes()))
 }
 
-func mustApply(t *testing.T, b backend.Backend, spec backend.Spec) {
+func mustApply(t testing.TB, b backend.Backend, spec backend.Spec) {
 	t.Helper()
 	if err := b.Apply(t.Context(), spec); err != nil {
 		t.Fatalf("Apply of generation %d: %v", spec.Generation, err)
@@ -131,7 +131,7 @@ func mustApply(t *testing.T, b backend.Backend, spec backend.Spec) {
 }
 
 // table makes a user of an instance, and what a writer writes to.
-func (l lab) table(t *testing.T, b backend.Backend, spec backend.Spec) (uri string) {
+func (l lab) table(t testing.TB, b backend.Backend, spec backend.Spec) (uri string) {
 	t.Helper()
 	c, err := b.CreateUser(t.Context(), spec.Instance, backend.User{Name: "u1", Password: "p1"})
 	if err != nil {

@@ -17,7 +17,7 @@ import (
 
 // until follows an instance until it is as wanted.
 func until(
-	t *testing.T, b backend.Backend, id backstay.InstanceID, what string, wanted func(backend.Status) bool,
+	t testing.TB, b backend.Backend, id backstay.InstanceID, what string, wanted func(backend.Status) bool,
 ) (st backend.Status) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), limit)
@@ -45,7 +45,7 @@ type writer struct {
 	gap   time.Duration // the longest without
 }
 
-func write(t *testing.T, l lab, uri string) *writer {
+func write(t testing.TB, l lab, uri string) *writer {
 	w := &writer{lab: l, uri: uri + "?sslmode=require&connect_timeout=2", ended: make(chan struct{}), last: time.Now()}
 	ctx, cancel := context.WithCancel(context.Background())
 	go func() {
@@ -182,7 +182,7 @@ func (w *writer) wantAll(t *testing.T) {
 	}
 }
 
-func removed(t *testing.T, b backend.Backend, id backstay.InstanceID) {
+func removed(t testing.TB, b backend.Backend, id backstay.InstanceID) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()

@@ -130,7 +130,8 @@ func (c *Config) wishFor(r record, s backend.Spec) (wish, error) {
 	return wish{
 		namespace: c.Namespace, operator: c.OperatorNamespace, spec: s, image: image, storageClass: c.StorageClass,
 		hosting: hosting, memory: memory + managing, spread: r.Spread, restarts: r.restarts(), port: r.Port,
-		host: r.Host, annotations: c.Exposure.Annotations, repository: c.Repository, line: r.Keeping.current().Name, bring: r.Bring,
+		host: r.Host, annotations: c.Exposure.Annotations, repository: c.Repository, line: r.Keeping.current().Name,
+		bring: r.Bring,
 	}, nil
 }
 
