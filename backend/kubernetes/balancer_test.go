@@ -23,7 +23,6 @@ func TestLoadBalancer(t *testing.T) {
 	c := l.config(t, 0, 0)
 	c.Exposure = kubernetes.Exposure{Domain: balanced, Annotations: map[string]string{"backstay.test/scope": "internal"}}
 	b, stop := run(t, c)
-	t.Cleanup(func() { l.wantNothing(t) })
 	spec := l.spec(t, 1)
 	names, err := b.Names(t.Context(), spec)
 	if err != nil {
@@ -31,7 +30,6 @@ func TestLoadBalancer(t *testing.T) {
 	}
 	spec.TLS = enginetest.Certificate(t, names...)
 	mustApply(t, b, spec)
-	t.Cleanup(func() { removed(t, b, spec.Instance) })
 	name := "bs-" + string(spec.Instance)
 	l.awaitObject(t, clusters, name, "the database", func(o *unstructured.Unstructured) bool {
 		ready, _, _ := unstructured.NestedInt64(o.Object, "status", "readyInstances")
@@ -59,6 +57,8 @@ func TestLoadBalancer(t *testing.T) {
 	// Whoever runs Backstay changes how new instances are reached: this one keeps its address, which apps have.
 	stop()
 	b, _ = run(t, l.config(t, 30238, 30239))
+	t.Cleanup(func() { l.wantNothing(t) })
+	t.Cleanup(func() { removed(t, b, spec.Instance) })
 	spec.Generation, spec.Served = 2, &backend.Served{Endpoint: st.Endpoint}
 	mustApply(t, b, spec)
 	again := until(t, b, spec.Instance, "the instance", guarded(2, 1))
