@@ -53,14 +53,24 @@ func (v *view) place(c backstay.Context) backstay.Context {
 	return c
 }
 
+// cloudFoundry is a platform whose ids are all GUIDs.
+const cloudFoundry = "cloudfoundry"
+
 // parameters are those of a request, with the broker's ids for the instances that they name. Told by the platform's
-// words is what the broker says of them.
-func (v *view) parameters(given json.RawMessage, words *words) json.RawMessage {
+// words is what the broker says of them. What can be no id there is left as it is, for the broker to refuse.
+func (v *view) parameters(platform string, given json.RawMessage, words *words) json.RawMessage {
 	r, ok := v.broker().(backstay.SourceRenamer)
 	if !ok {
 		return given
 	}
 	return r.RenameSources(given, func(external backstay.InstanceID) backstay.InstanceID {
+		if platform == cloudFoundry {
+			guid, err := uuid.Parse(string(external))
+			if err != nil {
+				return external
+			}
+			external = backstay.InstanceID(guid.String()) // in whatever case it was typed
+		}
 		id := v.instance(external)
 		words.add(string(id), string(external))
 		return id
@@ -137,7 +147,8 @@ func (v *view) hasRoom(ctx context.Context, id backstay.InstanceID) error {
 }
 
 func (v *view) provision(r backstay.ProvisionRequest, w *words) backstay.ProvisionRequest {
-	r.InstanceID, r.Context, r.Parameters = v.instance(r.InstanceID), v.place(r.Context), v.parameters(r.Parameters, w)
+	r.InstanceID, r.Context = v.instance(r.InstanceID), v.place(r.Context)
+	r.Parameters = v.parameters(r.Context.Platform, r.Parameters, w)
 	return r
 }
 
@@ -153,7 +164,7 @@ func (v *view) AdmitUpdate(ctx context.Context, r backstay.UpdateRequest) error 
 
 func (v *view) update(r backstay.UpdateRequest, w *words) backstay.UpdateRequest {
 	r.InstanceID, r.Context = v.instance(r.InstanceID), v.place(r.Context)
-	r.Parameters = v.parameters(r.Parameters, w)
+	r.Parameters = v.parameters(r.Context.Platform, r.Parameters, w)
 	before := v.place(backstay.Context{OrganizationID: r.Previous.OrganizationID, SpaceID: r.Previous.SpaceID})
 	r.Previous.OrganizationID, r.Previous.SpaceID = before.OrganizationID, before.SpaceID
 	return r
@@ -174,7 +185,7 @@ func (v *view) Overwrites(ctx context.Context, parameters json.RawMessage) (bool
 	if !ok {
 		return false, errSilent
 	}
-	return o.Overwrites(ctx, v.parameters(parameters, &words{}))
+	return o.Overwrites(ctx, v.parameters("", parameters, &words{}))
 }
 
 func (v *view) bind(r backstay.BindRequest) backstay.BindRequest {
