@@ -20,7 +20,8 @@ type CatalogOffering struct {
 	PlanUpdateable       bool // an instance may change to another plan
 	AllowContextUpdates  bool // the broker wants to hear of an instance's new name
 	Shareable            bool
-	Private              bool // plans begin hidden, until somebody opens them
+	Private              bool            // plans begin hidden, until somebody opens them
+	BrokerMetadata       json.RawMessage // an object: what its broker says besides, in words of its own; nil: nothing
 	Plans                []CatalogPlan
 }
 
@@ -36,6 +37,7 @@ type CatalogPlan struct {
 	Schemas                Schemas
 	MaintenanceInfo        *MaintenanceInfo // nil: the broker tells of none
 	MaximumPollingDuration time.Duration    // how long an operation may take; 0: as long as the platform waits
+	BrokerMetadata         json.RawMessage  // see CatalogOffering
 }
 
 // CheckMaintenanceInfo refuses, as Invalid, another version of the plan than the catalog's in a request
@@ -71,7 +73,8 @@ type Offering struct {
 	PlanUpdateable       bool
 	AllowContextUpdates  bool
 	Shareable            bool
-	Available            bool // false: withdrawn from sale; its instances live on
+	Available            bool            // false: withdrawn from sale; its instances live on
+	BrokerMetadata       json.RawMessage // see CatalogOffering
 	Metadata             Metadata
 	CreatedAt            time.Time // when the market first saw it
 	UpdatedAt            time.Time
@@ -114,6 +117,7 @@ type Plan struct {
 	Schemas                Schemas
 	MaintenanceInfo        *MaintenanceInfo
 	MaximumPollingDuration time.Duration
+	BrokerMetadata         json.RawMessage // see CatalogOffering
 	Metadata               Metadata
 	CreatedAt              time.Time // when the market first saw it
 	UpdatedAt              time.Time

@@ -28,7 +28,7 @@ type offeringResource struct {
 
 type offeringCatalog struct {
 	ID       backstay.ServiceID `json:"id"`
-	Metadata struct{}           `json:"metadata"`
+	Metadata json.RawMessage    `json:"metadata"`
 	Features offeringFeatures   `json:"features"`
 }
 
@@ -50,7 +50,7 @@ func (s *Server) offering(o backstay.Offering) offeringResource {
 		Tags:        nonNil(o.Tags),
 		Requires:    nonNil(o.Requires),
 		Shareable:   o.Shareable,
-		BrokerCatalog: offeringCatalog{ID: o.ServiceID, Features: offeringFeatures{
+		BrokerCatalog: offeringCatalog{ID: o.ServiceID, Metadata: hash(o.BrokerMetadata), Features: offeringFeatures{
 			PlanUpdateable: o.PlanUpdateable, Bindable: o.Bindable, InstancesRetrievable: o.InstancesRetrievable,
 			BindingsRetrievable: o.BindingsRetrievable, AllowContextUpdates: o.AllowContextUpdates,
 		}},
@@ -185,7 +185,7 @@ type costResource struct {
 
 type planCatalog struct {
 	ID       backstay.ServicePlanID `json:"id"`
-	Metadata struct{}               `json:"metadata"`
+	Metadata json.RawMessage        `json:"metadata"`
 	Features planFeatures           `json:"features"`
 }
 
@@ -209,11 +209,14 @@ type schemaResource struct {
 	Parameters json.RawMessage `json:"parameters"`
 }
 
-func schema(raw json.RawMessage) schemaResource {
+func schema(raw json.RawMessage) schemaResource { return schemaResource{hash(raw)} }
+
+// hash is empty where there is nothing to say.
+func hash(raw json.RawMessage) json.RawMessage {
 	if raw == nil || string(raw) == "null" { // as it comes out of a store that keeps JSON
-		raw = json.RawMessage(`{}`)
+		return json.RawMessage(`{}`)
 	}
-	return schemaResource{raw}
+	return raw
 }
 
 type planRelationships struct {
@@ -231,7 +234,7 @@ func (s *Server) plan(p backstay.Plan) planResource {
 		Free:            p.Free,
 		Costs:           convert(p.Costs, func(c backstay.Cost) costResource { return costResource(c) }),
 		MaintenanceInfo: maintenance(p.MaintenanceInfo),
-		BrokerCatalog: planCatalog{ID: p.ServicePlanID, Features: planFeatures{
+		BrokerCatalog: planCatalog{ID: p.ServicePlanID, Metadata: hash(p.BrokerMetadata), Features: planFeatures{
 			PlanUpdateable: p.PlanUpdateable, Bindable: p.Bindable,
 		}},
 		Relationships: planRelationships{related(p.OfferingID)},

@@ -217,6 +217,7 @@ func offeringDetails(o backstay.Offering) details {
 		"requires": o.Requires, "bindable": o.Bindable, "instances_retrievable": o.InstancesRetrievable,
 		"bindings_retrievable": o.BindingsRetrievable, "plan_updateable": o.PlanUpdateable,
 		"allow_context_updates": o.AllowContextUpdates, "shareable": o.Shareable, "available": o.Available,
+		"broker_metadata": o.BrokerMetadata,
 	}
 }
 
@@ -225,6 +226,7 @@ func planDetails(p backstay.Plan) details {
 		"name": p.Name, "description": p.Description, "free": p.Free, "bindable": p.Bindable,
 		"plan_updateable": p.PlanUpdateable, "available": p.Available, "costs": p.Costs, "schemas": p.Schemas,
 		"maximum_polling_duration": p.MaximumPollingDuration.Seconds(), "maintenance_info": details{},
+		"broker_metadata": p.BrokerMetadata,
 	}
 	if v := p.MaintenanceInfo; v != nil {
 		d["maintenance_info"] = details{"version": v.Version, "description": v.Description}

@@ -400,10 +400,12 @@ func TestWrongCatalogs(t *testing.T) {
 				"  Service \"requires\" field contains unsupported value \"the_moon\"\n" +
 				"  At least one plan is required\n"},
 		"escapes": {`{"services": [{"id": "s", "name": "q\u001b[2J", "description": "a\nb", "bindable": true, "tags": ["\u0000"],
-			"plans": [{"id": "p\u0000", "name": "small", "description": "d"}]}]}`,
+			"metadata": {"a": "\\u0000"}, "plans": [{"id": "p\u0000", "name": "small", "description": "d",
+			"metadata": {"bullets": ["\u0000"]}}]}]}`,
 			"Service q[2J\n  Service name must not contain control characters\n" +
 				"  Service tags must not contain control characters\n" +
-				"  Plan small\n    Plan id must not contain control characters\n"},
+				"  Plan small\n    Plan id must not contain control characters\n" +
+				"    Plan metadata must not contain control characters\n"},
 		"schemas": {`{"services": [{"id": "s", "name": "q", "description": "d", "bindable": true, "plans": [{"id": "p",
 			"name": "small", "description": "d", "maintenance_info": {"version": "1"}, "schemas": {"service_instance":
 			{"create": {"parameters": {"type": "array"}}, "update": {"parameters": {"type": "object", "properties":

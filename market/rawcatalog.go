@@ -95,9 +95,7 @@ func complainOfPlan(service *complaints, plan map[string]any) {
 	about := service.about("Plan " + text(plan["name"]))
 	wantTexts(about, plan, planTexts)
 	wantFlags(about, plan, planFlags)
-	if wantType(about, plan, field{"metadata", "Plan metadata"}, "a hash", isObject) {
-		costs(plan["metadata"].(map[string]any))
-	}
+	wantType(about, plan, field{"metadata", "Plan metadata"}, "a hash", isObject)
 	wantType(about, plan, field{"maximum_polling_duration", "Maximum polling duration"}, "an integer", isInteger)
 	if wantType(about, plan, field{"maintenance_info", "Maintenance info"}, "a hash", isObject) {
 		wantTexts(about, plan["maintenance_info"].(map[string]any), []field{
@@ -105,18 +103,6 @@ func complainOfPlan(service *complaints, plan map[string]any) {
 		})
 	}
 	schemas(about, plan)
-}
-
-// costs takes out prices that are written in a way of their own: Cloud Foundry shows them as they are, and we cannot.
-func costs(metadata map[string]any) {
-	raw, err := json.Marshal(metadata["costs"])
-	var known []struct {
-		Amount map[string]float64
-		Unit   string
-	}
-	if err != nil || json.Unmarshal(raw, &known) != nil {
-		delete(metadata, "costs")
-	}
 }
 
 // schemas complains of what is no tree of schemas.

@@ -262,6 +262,7 @@ func checkOffering(c *complaints, o backstay.CatalogOffering) {
 	}
 	checkPrintable(c, "Service tags", strings.Join(o.Tags, ""))
 	checkPrintable(c, "Service metadata", o.DocumentationURL)
+	checkBrokerMetadata(c, "Service metadata", o.BrokerMetadata)
 	for _, r := range o.Requires {
 		if !slices.Contains(knownRequires, r) {
 			c.add(`Service "requires" field contains unsupported value "%s"`, r)
@@ -278,6 +279,16 @@ func checkOffering(c *complaints, o backstay.CatalogOffering) {
 	}
 	for _, name := range doubles(o.Plans, func(p backstay.CatalogPlan) string { return p.Name }) {
 		c.add("Plan names must be unique within a service. Service %s already has a plan named %s", o.Name, name)
+	}
+}
+
+// checkBrokerMetadata looks at what is kept and shown without being read.
+func checkBrokerMetadata(c *complaints, said string, metadata json.RawMessage) {
+	if len(metadata) > maxSchema {
+		c.add("%s must not be larger than 64KB", said)
+	}
+	if bytes.Contains(bytes.ReplaceAll(metadata, []byte(`\\`), nil), []byte(`\u0000`)) { // which no event keeps
+		c.add("%s must not contain control characters", said)
 	}
 }
 
@@ -328,6 +339,7 @@ func checkPlan(c *complaints, p backstay.CatalogPlan) {
 		c.add("Maintenance info")
 		c.add(`  Maintenance info version must be a Semantic Version, but has value "%s"`, v.Version)
 	}
+	checkBrokerMetadata(c, "Plan metadata", p.BrokerMetadata)
 	schemas := c.at(0, "Schemas")
 	checkSchema(schemas, "service_instance.create.parameters", p.Schemas.CreateInstance)
 	checkSchema(schemas, "service_instance.update.parameters", p.Schemas.UpdateInstance)

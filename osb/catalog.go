@@ -30,10 +30,12 @@ type offeringBody struct {
 	BindingsRetrievable  bool               `json:"bindings_retrievable,omitempty"`
 	AllowContextUpdates  bool               `json:"allow_context_updates,omitempty"`
 	PlanUpdateable       bool               `json:"plan_updateable,omitempty"`
-	Metadata             *offeringMetadata  `json:"metadata,omitempty"`
+	Metadata             json.RawMessage    `json:"metadata,omitempty"` // see offeringMetadata
 	Plans                []planBody         `json:"plans"`
 }
 
+// offeringMetadata is what both ends know of the metadata of an offering, and planMetadata of that of a plan. Brokers
+// have more in it, in words of their own.
 type offeringMetadata struct {
 	DocumentationURL string `json:"documentationUrl,omitempty"`
 	Shareable        bool   `json:"shareable,omitempty"`
@@ -46,7 +48,7 @@ type planBody struct {
 	Free                   *bool                  `json:"free,omitempty"` // nil: it is
 	Bindable               *bool                  `json:"bindable,omitempty"`
 	PlanUpdateable         *bool                  `json:"plan_updateable,omitempty"`
-	Metadata               *planMetadata          `json:"metadata,omitempty"`
+	Metadata               json.RawMessage        `json:"metadata,omitempty"` // see planMetadata
 	Schemas                *schemasBody           `json:"schemas,omitempty"`
 	MaximumPollingDuration int64                  `json:"maximum_polling_duration,omitempty"` // in seconds
 	MaintenanceInfo        *maintenanceBody       `json:"maintenance_info,omitempty"`
@@ -95,9 +97,11 @@ func (b offeringBody) offering() backstay.CatalogOffering {
 		ID: b.ID, Name: b.Name, Description: b.Description, Tags: b.Tags, Requires: b.Requires, Bindable: b.Bindable,
 		InstancesRetrievable: b.InstancesRetrievable, BindingsRetrievable: b.BindingsRetrievable,
 		AllowContextUpdates: b.AllowContextUpdates, PlanUpdateable: b.PlanUpdateable, Private: true,
+		BrokerMetadata: metadataOf(b.Metadata),
 	}
-	if m := b.Metadata; m != nil {
-		o.DocumentationURL, o.Shareable = m.DocumentationURL, m.Shareable
+	var known offeringMetadata
+	if json.Unmarshal(b.Metadata, &known) == nil {
+		o.DocumentationURL, o.Shareable = known.DocumentationURL, known.Shareable
 	}
 	for _, p := range b.Plans {
 		o.Plans = append(o.Plans, p.plan())
@@ -105,18 +109,28 @@ func (b offeringBody) offering() backstay.CatalogOffering {
 	return o
 }
 
+// metadataOf is metadata as a catalog has it, or nil where there is none.
+func metadataOf(raw json.RawMessage) json.RawMessage {
+	if string(raw) == "null" {
+		return nil
+	}
+	return raw
+}
+
 func (b planBody) plan() backstay.CatalogPlan {
 	p := backstay.CatalogPlan{
 		ID: b.ID, Name: b.Name, Description: b.Description, Free: b.Free == nil || *b.Free, Bindable: b.Bindable,
 		PlanUpdateable: b.PlanUpdateable, MaintenanceInfo: b.MaintenanceInfo.info(), Schemas: b.Schemas.schemas(),
+		BrokerMetadata: metadataOf(b.Metadata),
 	}
 	if longest := int64(maxPolling / time.Second); b.MaximumPollingDuration > 0 {
 		p.MaximumPollingDuration = time.Duration(min(b.MaximumPollingDuration, longest)) * time.Second
 	}
-	if b.Metadata == nil {
+	var known planMetadata
+	if json.Unmarshal(b.Metadata, &known) != nil { // prices that are written in a way of their own are shown as they are
 		return p
 	}
-	for _, c := range b.Metadata.Costs {
+	for _, c := range known.Costs {
 		for _, currency := range slices.Sorted(maps.Keys(c.Amount)) {
 			p.Costs = append(p.Costs, backstay.Cost{
 				Amount: c.Amount[currency], Currency: strings.ToUpper(currency), Unit: c.Unit,
@@ -157,8 +171,10 @@ func catalogOf(offerings []backstay.CatalogOffering) catalogBody {
 			ID: o.ID, Name: o.Name, Description: o.Description, Tags: o.Tags, Requires: o.Requires, Bindable: o.Bindable,
 			InstancesRetrievable: o.InstancesRetrievable, BindingsRetrievable: o.BindingsRetrievable,
 			AllowContextUpdates: o.AllowContextUpdates, PlanUpdateable: o.PlanUpdateable,
-			Metadata: &offeringMetadata{DocumentationURL: o.DocumentationURL, Shareable: o.Shareable},
-			Plans:    []planBody{},
+			Metadata: o.BrokerMetadata, Plans: []planBody{},
+		}
+		if s.Metadata == nil {
+			s.Metadata = encode(offeringMetadata{DocumentationURL: o.DocumentationURL, Shareable: o.Shareable})
 		}
 		for _, p := range o.Plans {
 			s.Plans = append(s.Plans, planOf(p))
@@ -168,20 +184,31 @@ func catalogOf(offerings []backstay.CatalogOffering) catalogBody {
 	return b
 }
 
+// encode is nil for a price that is no number.
+func encode(known any) json.RawMessage {
+	raw, err := json.Marshal(known)
+	if err != nil {
+		return nil
+	}
+	return raw
+}
+
 func planOf(p backstay.CatalogPlan) planBody {
 	b := planBody{
 		ID: p.ID, Name: p.Name, Description: p.Description, Free: &p.Free, Bindable: p.Bindable,
 		PlanUpdateable: p.PlanUpdateable, Schemas: schemasOf(p.Schemas), MaintenanceInfo: maintenanceOf(p.MaintenanceInfo),
-		MaximumPollingDuration: int64(p.MaximumPollingDuration / time.Second),
+		MaximumPollingDuration: int64(p.MaximumPollingDuration / time.Second), Metadata: p.BrokerMetadata,
 	}
-	if len(p.Costs) > 0 {
-		b.Metadata = &planMetadata{}
+	if b.Metadata != nil || len(p.Costs) == 0 {
+		return b
 	}
+	var known planMetadata
 	for _, c := range p.Costs {
-		b.Metadata.Costs = append(b.Metadata.Costs, costBody{
+		known.Costs = append(known.Costs, costBody{
 			Amount: map[string]float64{strings.ToLower(c.Currency): c.Amount}, Unit: c.Unit,
 		})
 	}
+	b.Metadata = encode(known)
 	return b
 }
 

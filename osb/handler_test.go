@@ -13,6 +13,7 @@ import (
 
 	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/broker/brokertest"
+	"github.com/backstay/backstay/osb"
 	"github.com/backstay/backstay/osb/osbtest"
 )
 
@@ -149,9 +150,32 @@ func TestCatalog(t *testing.T) {
 	read, err := c.Catalog(t.Context())
 	own, _ := (&told{}).Catalog(t.Context())
 	own[0].Private = true // until somebody opens them
+	own[0].BrokerMetadata = json.RawMessage(`{"documentationUrl":"https://www.postgresql.org/docs/","shareable":true}`)
+	for i, amount := range []string{"120", "0"} {
+		own[0].Plans[i].BrokerMetadata = json.RawMessage(`{"costs":[{"amount":{"gbp":` + amount + `},"unit":"MONTHLY"}]}`)
+	}
 	own[0].Plans[1].Schemas.UpdateInstance = json.RawMessage(`{"$schema":"http://json-schema.org/draft-06/schema#"}`)
 	if err != nil || !reflect.DeepEqual(read, own) {
 		t.Errorf("read is\n%+v, %v; want\n%+v", read, err, own)
+	}
+}
+
+// TestMetadataOfOthers is kept as it is, also where it says in another way what we know of.
+func TestMetadataOfOthers(t *testing.T) {
+	t.Parallel()
+	const offering = `{"displayName":"Queue","documentationUrl":7,"bullets":["a\u0000b"]}`
+	const plan = `{"costs":[{"amount":"free of charge"}],"displayName":"Small"}`
+	all, err := (&osb.Client{}).ParseCatalog(json.RawMessage(`{"services":[{"id":"s","name":"queue","metadata":` + offering +
+		`,"plans":[{"id":"p","name":"small","metadata":` + plan + `},{"id":"q","name":"large","metadata":null}]}]}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := all[0]
+	if string(o.BrokerMetadata) != offering || o.DocumentationURL != "" {
+		t.Errorf("the offering is %+v", o)
+	}
+	if string(o.Plans[0].BrokerMetadata) != plan || o.Plans[0].Costs != nil || o.Plans[1].BrokerMetadata != nil {
+		t.Errorf("its plans are %+v", o.Plans)
 	}
 }
 

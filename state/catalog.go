@@ -206,23 +206,25 @@ func (k *catalogKeeper) keepOffering(ctx context.Context, tx pgx.Tx, o backstay.
 	id := old.ID
 	rows, err := tx.Query(ctx, `INSERT INTO market.offerings AS o (service_id, id, broker_id, name, description,
 			documentation_url, tags, requires, shareable, bindable, instances_retrievable, bindings_retrievable,
-			plan_updateable, allow_context_updates, available)
+			plan_updateable, allow_context_updates, available, broker_metadata)
 		VALUES ($1, `+guid("market.offerings")+`, $2, $3, $4, $5, coalesce($6, '{}'::text[]), coalesce($7, '{}'::text[]),
-			$8, $9, $10, $11, $12, $13, true)
+			$8, $9, $10, $11, $12, $13, true, $14)
 		ON CONFLICT ON CONSTRAINT offering_in_catalog DO UPDATE SET (name, description, documentation_url, tags, requires,
 			shareable, bindable, instances_retrievable, bindings_retrievable, plan_updateable, allow_context_updates,
-			available, updated_at) =
+			available, broker_metadata, updated_at) =
 			ROW (excluded.name, excluded.description, excluded.documentation_url, excluded.tags, excluded.requires,
 			excluded.shareable, excluded.bindable, excluded.instances_retrievable, excluded.bindings_retrievable,
-			excluded.plan_updateable, excluded.allow_context_updates, true, now())
+			excluded.plan_updateable, excluded.allow_context_updates, true, excluded.broker_metadata, now())
 			WHERE (o.name, o.description, o.documentation_url, o.tags, o.requires, o.shareable, o.bindable,
-				o.instances_retrievable, o.bindings_retrievable, o.plan_updateable, o.allow_context_updates, o.available)
+				o.instances_retrievable, o.bindings_retrievable, o.plan_updateable, o.allow_context_updates, o.available,
+				o.broker_metadata::text)
 				IS DISTINCT FROM (excluded.name, excluded.description, excluded.documentation_url, excluded.tags,
 				excluded.requires, excluded.shareable, excluded.bindable, excluded.instances_retrievable,
-				excluded.bindings_retrievable, excluded.plan_updateable, excluded.allow_context_updates, true)
+				excluded.bindings_retrievable, excluded.plan_updateable, excluded.allow_context_updates, true,
+				excluded.broker_metadata::text)
 		RETURNING `+offeringColumns,
 		o.ID, k.broker.ID, o.Name, o.Description, o.DocumentationURL, o.Tags, o.Requires, o.Shareable, o.Bindable,
-		o.InstancesRetrievable, o.BindingsRetrievable, o.PlanUpdateable, o.AllowContextUpdates)
+		o.InstancesRetrievable, o.BindingsRetrievable, o.PlanUpdateable, o.AllowContextUpdates, o.BrokerMetadata)
 	if err != nil {
 		return err
 	}
@@ -260,20 +262,22 @@ func (k *catalogKeeper) keepPlan(
 	}
 	rows, err := tx.Query(ctx, `INSERT INTO market.plans AS p (service_plan_id, id, offering_id, position, name,
 			description, free, costs, schemas, bindable, plan_updateable, maintenance_info, maximum_polling, available, public,
-			space_id)
+			space_id, broker_metadata)
 		VALUES ($1, `+guid("market.plans")+`, $2, $3, $4, $5, $6, coalesce($7::jsonb, '[]'), $8, $9, $10, $11, $12, true,
-			$13, nullif($14, ''))
+			$13, nullif($14, ''), $15)
 		ON CONFLICT ON CONSTRAINT plan_in_catalog DO UPDATE SET (position, name, description, free, costs, schemas, bindable,
-			plan_updateable, maintenance_info, maximum_polling, available, updated_at) =
+			plan_updateable, maintenance_info, maximum_polling, available, broker_metadata, updated_at) =
 			ROW (excluded.position, excluded.name, excluded.description, excluded.free, excluded.costs, excluded.schemas,
-			excluded.bindable, excluded.plan_updateable, excluded.maintenance_info, excluded.maximum_polling, true, now())
+			excluded.bindable, excluded.plan_updateable, excluded.maintenance_info, excluded.maximum_polling, true,
+			excluded.broker_metadata, now())
 			WHERE (p.position, p.name, p.description, p.free, p.costs, p.schemas, p.bindable, p.plan_updateable,
-				p.maintenance_info, p.maximum_polling, p.available) IS DISTINCT FROM (excluded.position, excluded.name,
+				p.maintenance_info, p.maximum_polling, p.available, p.broker_metadata::text) IS DISTINCT FROM (excluded.position, excluded.name,
 				excluded.description, excluded.free, excluded.costs, excluded.schemas, excluded.bindable,
-				excluded.plan_updateable, excluded.maintenance_info, excluded.maximum_polling, true)
+				excluded.plan_updateable, excluded.maintenance_info, excluded.maximum_polling, true,
+				excluded.broker_metadata::text)
 		RETURNING `+planColumns,
 		p.ID, of, position, p.Name, p.Description, p.Free, p.Costs, p.Schemas, bindable, updateable, p.MaintenanceInfo,
-		p.MaximumPollingDuration, !o.Private, k.broker.SpaceID)
+		p.MaximumPollingDuration, !o.Private, k.broker.SpaceID, p.BrokerMetadata)
 	if err != nil {
 		return err
 	}
@@ -298,13 +302,13 @@ func (k *catalogKeeper) keepPlan(
 const offeringColumns = `o.id, o.broker_id, o.service_id, o.name, o.description, o.documentation_url, o.tags,
 	o.requires,
 	o.bindable, o.instances_retrievable, o.bindings_retrievable, o.plan_updateable, o.allow_context_updates, o.shareable,
-	o.available, o.labels, o.annotations, o.created_at, o.updated_at`
+	o.available, o.broker_metadata, o.labels, o.annotations, o.created_at, o.updated_at`
 
 func scanOffering(r pgx.CollectableRow) (o backstay.Offering, err error) {
 	err = r.Scan(&o.ID, &o.BrokerID, &o.ServiceID, &o.Name, &o.Description, &o.DocumentationURL, &o.Tags, &o.Requires,
 		&o.Bindable, &o.InstancesRetrievable, &o.BindingsRetrievable, &o.PlanUpdateable, &o.AllowContextUpdates,
 		&o.Shareable,
-		&o.Available, &o.Metadata.Labels, &o.Metadata.Annotations, &o.CreatedAt, &o.UpdatedAt)
+		&o.Available, &o.BrokerMetadata, &o.Metadata.Labels, &o.Metadata.Annotations, &o.CreatedAt, &o.UpdatedAt)
 	return o, err
 }
 
@@ -328,13 +332,13 @@ func (s *Store) Offerings(
 
 const planColumns = `p.id, p.offering_id, p.service_plan_id, p.name, p.description, p.free, p.bindable,
 	p.plan_updateable,
-	p.costs, p.schemas, p.maintenance_info, p.maximum_polling, p.available, p.labels, p.annotations, p.created_at,
+	p.costs, p.schemas, p.maintenance_info, p.maximum_polling, p.available, p.broker_metadata, p.labels, p.annotations, p.created_at,
 	p.updated_at, coalesce(p.space_id, ''), CASE WHEN p.public THEN 'public' WHEN p.space_id IS NOT NULL THEN 'space'
 		WHEN EXISTS (SELECT FROM market.plan_organizations po WHERE po.plan_id = p.id) THEN 'organization' ELSE 'admin' END`
 
 func scanPlan(r pgx.CollectableRow) (p backstay.Plan, err error) {
 	err = r.Scan(&p.ID, &p.OfferingID, &p.ServicePlanID, &p.Name, &p.Description, &p.Free, &p.Bindable, &p.PlanUpdateable,
-		&p.Costs, &p.Schemas, &p.MaintenanceInfo, &p.MaximumPollingDuration, &p.Available, &p.Metadata.Labels,
+		&p.Costs, &p.Schemas, &p.MaintenanceInfo, &p.MaximumPollingDuration, &p.Available, &p.BrokerMetadata, &p.Metadata.Labels,
 		&p.Metadata.Annotations, &p.CreatedAt, &p.UpdatedAt, &p.SpaceID, &p.Visibility)
 	return p, err
 }

@@ -1,6 +1,7 @@
 package markettest
 
 import (
+	"encoding/json"
 	"slices"
 	"testing"
 	"time"
@@ -102,10 +103,11 @@ func aCatalogIsKeptWhole(t *testing.T, f *fixture) {
 		ID: "redis", Name: "redis", Description: "Redis", DocumentationURL: "https://redis.io",
 		Tags:     []string{"cache"},
 		Requires: []string{"syslog_drain"}, Bindable: true, InstancesRetrievable: true, BindingsRetrievable: true,
-		AllowContextUpdates: true, Shareable: true, Plans: []backstay.CatalogPlan{
+		AllowContextUpdates: true, Shareable: true, BrokerMetadata: json.RawMessage(`{"bullets":["a\u0000b"]}`),
+		Plans: []backstay.CatalogPlan{
 			{ID: "small", Name: "small", Bindable: &no, PlanUpdateable: &yes,
 				MaintenanceInfo:        &backstay.MaintenanceInfo{Version: "7.0.1", Description: "news"},
-				MaximumPollingDuration: 90e9},
+				MaximumPollingDuration: 90e9, BrokerMetadata: json.RawMessage(`{"displayName":"Small"}`)},
 			{ID: "large", Name: "large"},
 		},
 	}
@@ -113,14 +115,16 @@ func aCatalogIsKeptWhole(t *testing.T, f *fixture) {
 	offerings, err := f.Offerings(t.Context(), market.OfferingFilter{Names: []string{"redis"}})
 	must(t, err)
 	if got := offerings.Items[0]; got.ServiceID != o.ID || !slices.Equal(got.Requires, o.Requires) || !got.Bindable ||
-		!got.InstancesRetrievable || !got.BindingsRetrievable || got.PlanUpdateable || !got.AllowContextUpdates {
+		!got.InstancesRetrievable || !got.BindingsRetrievable || got.PlanUpdateable || !got.AllowContextUpdates ||
+		string(got.BrokerMetadata) != string(o.BrokerMetadata) {
 		t.Errorf("kept as %+v", got)
 	}
 	plans, err := f.Plans(t.Context(), market.PlanFilter{ServicePlanIDs: []backstay.ServicePlanID{"small", "large"}})
 	must(t, err)
 	small, large := plans.Items[0], plans.Items[1]
 	if small.Bindable || !small.PlanUpdateable || *small.MaintenanceInfo != *o.Plans[0].MaintenanceInfo ||
-		small.MaximumPollingDuration != o.Plans[0].MaximumPollingDuration {
+		small.MaximumPollingDuration != o.Plans[0].MaximumPollingDuration ||
+		string(small.BrokerMetadata) != string(o.Plans[0].BrokerMetadata) || large.BrokerMetadata != nil {
 		t.Errorf("kept as %+v", small)
 	}
 	if !large.Bindable || large.PlanUpdateable || large.MaintenanceInfo != nil || large.MaximumPollingDuration != 0 {
