@@ -22,6 +22,7 @@ type Trouble struct {
 const (
 	troubleEvery = 10 * time.Second // between two looks at what brokers tell
 	troubleCalm  = time.Minute      // that a trouble is gone until that is an event: what comes and goes is one trouble
+	maxTroubles  = 10               // that an instance has at a time, also those that are gone: each one is events
 )
 
 // watchTroubles keeps true what is said of the troubles of a broker's instances, until ctx ends.
@@ -74,13 +75,21 @@ func troubleNews(
 		id   backstay.InstanceID
 		kind string
 	}
-	left := map[key]Trouble{}
+	left, count, seen := map[key]Trouble{}, map[backstay.InstanceID]int{}, map[key]bool{}
 	for _, k := range known {
 		left[key{k.InstanceID, k.Kind}] = k
+		count[k.InstanceID]++
 	}
 	for id, troubles := range told {
 		for _, t := range troubles {
 			before, begun := left[key{id, t.Kind}]
+			if seen[key{id, t.Kind}] || !begun && count[id] >= maxTroubles {
+				continue
+			}
+			if !begun {
+				count[id]++
+			}
+			seen[key{id, t.Kind}] = true
 			delete(left, key{id, t.Kind})
 			after := Trouble{Trouble: t, InstanceID: id, Began: before.Began}
 			if !begun {

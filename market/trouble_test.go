@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -173,5 +174,35 @@ func TestTroublesAreToldAsTheyAreNow(t *testing.T) {
 		if got := in.LastOperation.Description; !strings.HasSuffix(got, tc.want) || strings.Contains(got, tc.absent) {
 			t.Errorf("%s: users are told %q", tc.what, got)
 		}
+	}
+}
+
+// TestTroublesAreBounded: a broker of somebody else's that tells of any number of troubles, others each time, fills neither
+// what users read nor the audit events.
+func TestTroublesAreBounded(t *testing.T) {
+	t.Parallel()
+	f := newFloor(t)
+	id := f.create(t, "db")
+	now := time.Now()
+	for round := range 3 {
+		var all []backstay.Trouble
+		for i := range 300 {
+			all = append(all, backstay.Trouble{Kind: fmt.Sprintf("k%d-%d", round, i/2), Sentence: "It is bad."})
+		}
+		m := &market.Market{Store: f.Store, Log: f.Log, Now: func() time.Time { return now }}
+		must(t, m.NoteTroubles(t.Context(), markettest.Broker.ID, told{map[backstay.InstanceID][]backstay.Trouble{id: all}, nil}))
+		now = now.Add(time.Second)
+	}
+	in, err := f.Instance(t.Context(), markettest.Admin, id)
+	must(t, err)
+	if said := in.LastOperation.Description; len(said) > 1000 {
+		t.Errorf("users read %d bytes", len(said))
+	}
+	l, err := f.Store.Events(t.Context(), market.EventFilter{
+		TargetIDs: []string{string(id)}, Types: []string{"audit.service_instance.trouble_begin"},
+	})
+	must(t, err)
+	if len(l.Items) != 10 {
+		t.Errorf("%d events", len(l.Items))
 	}
 }

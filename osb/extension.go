@@ -144,6 +144,7 @@ type extensions struct {
 	readAt time.Time // or when it could not be
 
 	watchedAt time.Time // when the broker was last asked for changes
+	doubtedAt time.Time // when its catalog was read since something else seemed to answer
 }
 
 // awaitTurn waits until the broker may be asked for changes again.
@@ -159,11 +160,18 @@ func (e *extensions) awaitTurn(ctx context.Context) error {
 	return sleep(ctx, at.Sub(now))
 }
 
-// forget notes that the broker has an extension no more.
-func (e *extensions) forget(name string) {
+// doubtAgain is how soon a broker's catalog is read again in whose place something else answers.
+const doubtAgain = 10 * time.Second
+
+// mayDoubt tells whether the catalog may be read again for that.
+func (e *extensions) mayDoubt() bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.all = slices.DeleteFunc(slices.Clone(e.all), func(has string) bool { return has == name })
+	if time.Since(e.doubtedAt) < doubtAgain {
+		return false
+	}
+	e.doubtedAt = time.Now()
+	return true
 }
 
 // readExtensionsAgain is how soon the catalog is read once more of a broker that had not the extension: it may be a

@@ -5,9 +5,12 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"maps"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/backstay/backstay"
@@ -32,6 +35,12 @@ type overwritesBody struct {
 	Parameters json.RawMessage `json:"parameters,omitempty"`
 	Overwrites *bool           `json:"overwrites,omitempty"` // in the answer
 }
+
+// What a broker of ours says is no longer, in bytes: the name of a kind of trouble, and a sentence.
+const (
+	maxKind = 64
+	maxLine = 2000
+)
 
 type changesBody struct {
 	Changed []backstay.InstanceID `json:"changed"`
@@ -184,27 +193,43 @@ func (c *Client) AwaitChanges(
 	if err := c.told(ctx, changes, request{method: http.MethodGet, query: query}, &b); err != nil {
 		return nil, after, err
 	}
-	return b.Changed, b.Seen, nil
+	return slices.DeleteFunc(b.Changed, isNoID), b.Seen, nil
 }
+
+// isNoID tells what no platform calls an instance.
+func isNoID(id backstay.InstanceID) bool { return id == "" || !printable(string(id), maxID) }
 
 // Unhealthy asks a broker of ours which instances do not serve.
 func (c *Client) Unhealthy(ctx context.Context) (map[backstay.InstanceID]string, error) {
 	var b healthBody
 	err := c.told(ctx, health, request{method: http.MethodGet}, &b)
+	maps.DeleteFunc(b.Unhealthy, func(id backstay.InstanceID, _ string) bool { return isNoID(id) })
 	for id, reason := range b.Unhealthy {
-		b.Unhealthy[id] = shown(reason)
+		b.Unhealthy[id] = line(reason)
 	}
 	return b.Unhealthy, err
+}
+
+// line is what a broker says in the midst of what we say: it looks like nothing else, and leaves room for the rest.
+func line(words string) string {
+	words = strings.Join(strings.Fields(shown(words)), " ")
+	if len(words) > maxLine {
+		words = strings.ToValidUTF8(words[:maxLine], "") + " …"
+	}
+	return words
 }
 
 // Troubles asks a broker of ours what is wrong with instances.
 func (c *Client) Troubles(ctx context.Context) (map[backstay.InstanceID][]backstay.Trouble, error) {
 	var b troublesBody
 	err := c.told(ctx, troubles, request{method: http.MethodGet}, &b)
-	for _, all := range b.Troubles {
+	maps.DeleteFunc(b.Troubles, func(id backstay.InstanceID, _ []backstay.Trouble) bool { return isNoID(id) })
+	for id, all := range b.Troubles {
+		all = slices.DeleteFunc(all, func(t backstay.Trouble) bool { return t.Kind == "" || !printable(t.Kind, maxKind) })
 		for i := range all {
-			all[i].Kind, all[i].Sentence = shown(all[i].Kind), shown(all[i].Sentence)
+			all[i].Sentence = line(all[i].Sentence)
 		}
+		b.Troubles[id] = all
 	}
 	if err == nil && b.Incomplete {
 		err = backstay.Errorf(backstay.Unavailable, "The service broker does not know all troubles now.")
@@ -223,14 +248,29 @@ func (c *Client) told(ctx context.Context, extension string, r request, v any) e
 	}
 	r.path, r.success = "backstay/"+extension, []int{http.StatusOK}
 	a, err := c.ask(ctx, r, v)
-	switch {
-	case a.extension == extension && err == nil:
-		return nil
-	case a.status == http.StatusNotFound, err == nil: // it was one of ours
-		c.known.forget(extension)
-		return errSilent
+	if a.extension != extension && (a.status == http.StatusNotFound || err == nil) {
+		return c.doubt(ctx, extension)
 	}
 	return err
+}
+
+// errAside is the error of a broker that has an extension, and in whose place something else has answered.
+var errAside = backstay.Errorf(backstay.Unavailable, "Something else has answered in the place of the service broker.")
+
+// doubt is the error for an answer that is not of the extension. It may be a proxy's, whose broker is away for a moment:
+// that a broker has the extension no more, only its catalog tells. Until it does, nothing that the broker would have told
+// is known.
+func (c *Client) doubt(ctx context.Context, extension string) error {
+	if !c.known.mayDoubt() {
+		return errAside
+	}
+	if _, err := c.RawCatalog(ctx, backstay.Call{}); err != nil {
+		return errAside
+	}
+	if has, _ := c.known.hasRead(extension); has {
+		return errAside
+	}
+	return errSilent
 }
 
 // check refuses what no broker of ours says.

@@ -114,8 +114,8 @@ func TestWhatAForeignBrokerTells(t *testing.T) {
 		asked         int32 // how often it is asked for changes by who asks twice
 	}{
 		{"foreign", `{"services": []}`, 200, true, `{"changed": ["i"], "seen": 1}`, backstay.Unsupported, 0},
-		{"no more ours", ours, 404, false, `{}`, backstay.Unsupported, 1},
-		{"not marked", ours, 200, false, `{"changed": ["i"], "seen": 1}`, backstay.Unsupported, 1},
+		{"a proxy's 404", ours, 404, false, `{}`, backstay.Unavailable, 2},
+		{"not marked", ours, 200, false, `{"changed": ["i"], "seen": 1}`, backstay.Unavailable, 2},
 		{"down", ours, 503, false, `{}`, backstay.Unavailable, 2},
 		{"before everything", ours, 200, true, `{"changed": ["i"], "seen": -1}`, backstay.Unavailable, 2},
 		{"no numbers", ours, 200, true, `{"changed": ["i"], "seen": "1"}`, backstay.Unavailable, 2},
@@ -144,10 +144,66 @@ func TestWhatAForeignBrokerTells(t *testing.T) {
 				}
 			}
 			b.Watches(t.Context())
-			if asked.Load() != c.asked || catalogs.Load() != 1 {
+			doubted := int32(0)
+			if !c.marked && c.status != 503 {
+				doubted = 1
+			}
+			if asked.Load() != c.asked || catalogs.Load() != 1+doubted {
 				t.Errorf("it is asked %d times for changes and %d times for its catalog", asked.Load(), catalogs.Load())
 			}
 		})
+	}
+}
+
+// TestAProxyAnswers for a broker of ours that is away for a moment: nothing that the broker would have told is taken for
+// nothing, and whatever it is asked about is known again once it is back. When its catalog says that it is another one now,
+// it is.
+func TestAProxyAnswers(t *testing.T) {
+	t.Parallel()
+	var away, other atomic.Bool
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /v2/catalog", func(w http.ResponseWriter, _ *http.Request) {
+		extensions := `["overwrites", "health"]`
+		if other.Load() {
+			extensions = `[]`
+		}
+		w.Write([]byte(`{"services": [], "backstay_extensions": ` + extensions + `}`))
+	})
+	mux.HandleFunc("/v2/backstay/{name}", func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("X-Backstay-Extension", r.PathValue("name"))
+		w.Write([]byte(`{"overwrites": true, "unhealthy": {"i": "` + strings.Repeat("x", 3000) + `", "\u0000": "", "j": "a\n\nb"}}`))
+	})
+	b := osbtest.Ask(t, httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if away.Load() || other.Load() && r.URL.Path != "/v2/catalog" {
+			http.NotFound(w, r)
+			return
+		}
+		mux.ServeHTTP(w, r)
+	})))
+	ask := func() (bool, error) { return b.Overwrites(t.Context(), json.RawMessage(`{}`)) }
+	if does, err := ask(); !does || err != nil {
+		t.Fatalf("it overwrites: %t, %v", does, err)
+	}
+	away.Store(true)
+	for range 2 {
+		if _, err := ask(); backstay.KindOf(err) != backstay.Unavailable {
+			t.Errorf("while a proxy answers: %v", err)
+		}
+	}
+	away.Store(false)
+	if does, err := ask(); !does || err != nil {
+		t.Errorf("once it is back it overwrites: %t, %v", does, err)
+	}
+	unhealthy, err := b.Unhealthy(t.Context())
+	if err != nil || len(unhealthy) != 2 || unhealthy["j"] != "a b" || len(unhealthy["i"]) > 2100 {
+		t.Errorf("unhealthy are %q, %v", unhealthy, err)
+	}
+	other.Store(true)
+	if _, err := b.RawCatalog(t.Context(), backstay.Call{}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := ask(); backstay.KindOf(err) != backstay.Unsupported {
+		t.Errorf("of another broker: %v", err)
 	}
 }
 
