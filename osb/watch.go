@@ -257,9 +257,9 @@ func (c *Client) told(ctx context.Context, extension string, r request, v any) e
 // errAside is the error of a broker that has an extension, and in whose place something else has answered.
 var errAside = backstay.Errorf(backstay.Unavailable, "Something else has answered in the place of the service broker.")
 
-// doubt is the error for an answer that is not of the extension. It may be a proxy's, whose broker is away for a moment:
-// that a broker has the extension no more, only its catalog tells. Until it does, nothing that the broker would have told
-// is known.
+// doubt is the error for an answer that is not of the extension. It may be a proxy's, whose broker is away for a
+// moment: that a broker has the extension no more, only its catalog tells. Until it does, nothing that the broker would
+// have told is known.
 func (c *Client) doubt(ctx context.Context, extension string) error {
 	if !c.known.mayDoubt() {
 		return errAside

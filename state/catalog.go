@@ -271,7 +271,8 @@ func (k *catalogKeeper) keepPlan(
 			excluded.bindable, excluded.plan_updateable, excluded.maintenance_info, excluded.maximum_polling, true,
 			excluded.broker_metadata, now())
 			WHERE (p.position, p.name, p.description, p.free, p.costs, p.schemas, p.bindable, p.plan_updateable,
-				p.maintenance_info, p.maximum_polling, p.available, p.broker_metadata::text) IS DISTINCT FROM (excluded.position, excluded.name,
+				p.maintenance_info, p.maximum_polling, p.available, p.broker_metadata::text)
+				IS DISTINCT FROM (excluded.position, excluded.name,
 				excluded.description, excluded.free, excluded.costs, excluded.schemas, excluded.bindable,
 				excluded.plan_updateable, excluded.maintenance_info, excluded.maximum_polling, true,
 				excluded.broker_metadata::text)
@@ -331,15 +332,15 @@ func (s *Store) Offerings(
 }
 
 const planColumns = `p.id, p.offering_id, p.service_plan_id, p.name, p.description, p.free, p.bindable,
-	p.plan_updateable,
-	p.costs, p.schemas, p.maintenance_info, p.maximum_polling, p.available, p.broker_metadata, p.labels, p.annotations, p.created_at,
-	p.updated_at, coalesce(p.space_id, ''), CASE WHEN p.public THEN 'public' WHEN p.space_id IS NOT NULL THEN 'space'
+	p.plan_updateable, p.costs, p.schemas, p.maintenance_info, p.maximum_polling, p.available, p.broker_metadata,
+	p.labels, p.annotations, p.created_at, p.updated_at,
+	coalesce(p.space_id, ''), CASE WHEN p.public THEN 'public' WHEN p.space_id IS NOT NULL THEN 'space'
 		WHEN EXISTS (SELECT FROM market.plan_organizations po WHERE po.plan_id = p.id) THEN 'organization' ELSE 'admin' END`
 
 func scanPlan(r pgx.CollectableRow) (p backstay.Plan, err error) {
 	err = r.Scan(&p.ID, &p.OfferingID, &p.ServicePlanID, &p.Name, &p.Description, &p.Free, &p.Bindable, &p.PlanUpdateable,
-		&p.Costs, &p.Schemas, &p.MaintenanceInfo, &p.MaximumPollingDuration, &p.Available, &p.BrokerMetadata, &p.Metadata.Labels,
-		&p.Metadata.Annotations, &p.CreatedAt, &p.UpdatedAt, &p.SpaceID, &p.Visibility)
+		&p.Costs, &p.Schemas, &p.MaintenanceInfo, &p.MaximumPollingDuration, &p.Available, &p.BrokerMetadata,
+		&p.Metadata.Labels, &p.Metadata.Annotations, &p.CreatedAt, &p.UpdatedAt, &p.SpaceID, &p.Visibility)
 	return p, err
 }
 
