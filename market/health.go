@@ -81,7 +81,7 @@ func (m *Market) renewTroubles(ctx context.Context, brokers Brokers, instances [
 		if !ok {
 			return nil, errSilent
 		}
-		told, err := t.Troubles(ctx)
+		told, err := troublesOf(ctx, t)
 		if err != nil {
 			return told, err
 		}

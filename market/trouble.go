@@ -42,7 +42,7 @@ func (m *Market) watchTroubles(ctx context.Context, of backstay.BrokerID) error 
 // NoteTroubles records what a broker tells now of the troubles of its instances. That one begins, and that it has
 // ended, is an event each.
 func (m *Market) NoteTroubles(ctx context.Context, of backstay.BrokerID, t backstay.TroubleTeller) error {
-	told, unknown := t.Troubles(ctx)
+	told, unknown := troublesOf(ctx, t)
 	silent := backstay.KindOf(unknown) == backstay.Unsupported
 	own, err := m.ownOf(ctx, of, slices.Collect(maps.Keys(told)))
 	if err != nil {
@@ -60,6 +60,24 @@ func (m *Market) NoteTroubles(ctx context.Context, of backstay.BrokerID, t backs
 	return errors.Join(failures...)
 }
 
+// troublesOf asks a broker for the troubles of instances. Of each instance it takes the first few, each kind once:
+// users read all of them, and a broker of somebody else's may tell any number.
+func troublesOf(ctx context.Context, t backstay.TroubleTeller) (map[backstay.InstanceID][]backstay.Trouble, error) {
+	told, err := t.Troubles(ctx)
+	taken := make(map[backstay.InstanceID][]backstay.Trouble, len(told))
+	for id, all := range told {
+		var few []backstay.Trouble
+		for _, t := range all {
+			known := slices.ContainsFunc(few, func(f backstay.Trouble) bool { return f.Kind == t.Kind })
+			if !known && len(few) < maxTroubles {
+				few = append(few, t)
+			}
+		}
+		taken[id] = few
+	}
+	return taken, err
+}
+
 // news is that a trouble has become another one.
 type news struct {
 	Trouble
@@ -75,7 +93,7 @@ func troubleNews(
 		id   backstay.InstanceID
 		kind string
 	}
-	left, count, seen := map[key]Trouble{}, map[backstay.InstanceID]int{}, map[key]bool{}
+	left, count := map[key]Trouble{}, map[backstay.InstanceID]int{}
 	for _, k := range known {
 		left[key{k.InstanceID, k.Kind}] = k
 		count[k.InstanceID]++
@@ -83,13 +101,12 @@ func troubleNews(
 	for id, troubles := range told {
 		for _, t := range troubles {
 			before, begun := left[key{id, t.Kind}]
-			if seen[key{id, t.Kind}] || !begun && count[id] >= maxTroubles {
+			if !begun && count[id] >= maxTroubles {
 				continue
 			}
 			if !begun {
 				count[id]++
 			}
-			seen[key{id, t.Kind}] = true
 			delete(left, key{id, t.Kind})
 			after := Trouble{Trouble: t, InstanceID: id, Began: before.Began}
 			if !begun {
