@@ -52,13 +52,14 @@ func (c *cli) places(ctx context.Context, cfg *config) (all places, cluster *kub
 	return append(all, cluster), cluster
 }
 
-// of is where an instance is known, or was; this machine where it is nowhere.
+// of is where an instance is known, or was; this machine where it is nowhere. Whether it is known is asked first: what
+// is kept of it may have to be listed in an object store.
 func (p places) of(ctx context.Context, id backstay.InstanceID) instancePlace {
 	for _, place := range p {
-		if _, err := place.Backups(ctx, id); backstay.KindOf(err) != backstay.NotFound {
+		if _, err := place.Await(ctx, id, 0); backstay.KindOf(err) != backstay.NotFound {
 			return place
 		}
-		if _, err := place.Await(ctx, id, 0); backstay.KindOf(err) != backstay.NotFound {
+		if _, err := place.Backups(ctx, id); backstay.KindOf(err) != backstay.NotFound {
 			return place
 		}
 	}
