@@ -113,8 +113,9 @@ type Overwriter interface {
 	Overwrites(ctx context.Context, parameters json.RawMessage) (bool, error)
 }
 
-// Copier is a Broker that can tell by a new instance's parameters whose data it is to begin with. One that begins empty
-// has the zero Source.
+// Copier is a Broker that can tell by a new instance's parameters whose data it is to begin with, so that the platform
+// can see whether somebody has consented to that. One that begins empty has the zero Source. That an instance is named
+// does not say that there is one. It is Unsupported if this one cannot tell.
 type Copier interface {
 	Source(ctx context.Context, parameters json.RawMessage) (Source, error)
 }

@@ -38,6 +38,10 @@ type ProvisionRequest struct {
 	Context         Context
 	Parameters      json.RawMessage  // an object, or nil
 	MaintenanceInfo *MaintenanceInfo // the catalog's for the plan, as the platform knows it; may be nil
+
+	// CopyOf is an instance of another space whose data the new one may begin with, if its parameters ask for that: the
+	// platform vouches that somebody there has consented. Empty: nobody has.
+	CopyOf InstanceID
 }
 
 // UpdateRequest asks a broker to change an instance. What it does not name stays.
@@ -85,10 +89,10 @@ type LastOperationRequest struct {
 	Operation  OperationKey // as the answer that began it gave it; empty: the last one
 }
 
-// Source is an instance whose data another one begins with, and where it is, or was when it was deleted.
+// Source is an instance whose data another one begins with.
 type Source struct {
 	InstanceID InstanceID
-	Context
+	Context    // where it is, or was when it was deleted; zero if the broker does not know that
 }
 
 // BindRequest asks a broker for credentials to an instance.

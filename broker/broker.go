@@ -23,9 +23,6 @@ type Broker struct {
 	Now       func() time.Time
 	Log       *slog.Logger
 
-	// MayCopy tells whether it was consented to that a new instance begins with the data of one that is in another space.
-	// Nil: nobody has.
-	MayCopy func(ctx context.Context, of backstay.InstanceID, to backstay.ProvisionRequest) (bool, error)
 	// MayDrill tells of which instances drills are to be held, one in each maintenance window. Nil: of none.
 	MayDrill    func(context.Context) (map[backstay.InstanceID]bool, error)
 	Restoration *Restoration // nil, but where a whole platform is being restored

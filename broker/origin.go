@@ -60,21 +60,22 @@ func (b *Broker) openSource(s source) (source, error) {
 	return s, nil
 }
 
-// Source tells whose data a new instance is to begin with by its parameters. NotFound is that there are none any more.
+// Source tells whose data a new instance is to begin with by its parameters.
 func (b *Broker) Source(ctx context.Context, parameters json.RawMessage) (backstay.Source, error) {
 	id, err := terms.SourceOf(parameters)
 	if err != nil || id == "" {
 		return backstay.Source{}, err
 	}
 	s, err := b.findSource(ctx, id)
+	err = absentIsFine(err)
 	return backstay.Source{InstanceID: id, Context: backstay.Context{
 		OrganizationID: s.Place.Organization, SpaceID: s.Place.Space, InstanceName: s.name,
 	}}, err
 }
 
-// sourceFor returns the source that a new instance may begin from: one of its own space, or one for which somebody has
-// consented. What is elsewhere is refused like what never was, and looked for as long, so that who guesses a GUID
-// learns nothing.
+// sourceFor returns the source that a new instance may begin from: one of its own space, or the one to whose copy
+// somebody has consented. What is elsewhere is refused like what never was, and looked for as long, so that who guesses
+// a GUID learns nothing.
 func (b *Broker) sourceFor(ctx context.Context, id backstay.InstanceID, r backstay.ProvisionRequest) (source, error) {
 	at := terms.Place{Organization: r.Context.OrganizationID, Space: r.Context.SpaceID}
 	s, err := b.findSource(ctx, id)
@@ -82,13 +83,7 @@ func (b *Broker) sourceFor(ctx context.Context, id backstay.InstanceID, r backst
 	if err != nil && !absent {
 		return s, err
 	}
-	may := s.Place == at
-	if !may && b.MayCopy != nil {
-		if may, err = b.MayCopy(ctx, id, r); err != nil {
-			return s, err
-		}
-	}
-	if absent || !may {
+	if absent || s.Place != at && r.CopyOf != id {
 		return s, notHere(id, at.Space)
 	}
 	return b.openSource(s)

@@ -34,6 +34,7 @@ var backToBack = map[string]each{
 	"backups-redis": whenAllIsAsked,
 	"broken-engine": whenAllIsAsked, "catalog": whenAllIsAsked, "conduit-mysql": whenAllIsAsked,
 	"conduit-postgres": whenAllIsAsked, "conduit-redis": whenAllIsAsked, "conduit-rights": whenAllIsAsked,
+	"copy":         whenAllIsAsked,
 	"delete-waits": whenAllIsAsked, "disk-nearly-full": whenAllIsAsked, "drivers": whenAllIsAsked,
 	"encrypted": whenAllIsAsked, "endless": whenAllIsAsked, "failover": whenAllIsAsked, "failover-mysql": whenAllIsAsked,
 	"failover-redis": whenAllIsAsked, "failover-two-disks": whenAllIsAsked, "major": whenAllIsAsked,
@@ -51,7 +52,6 @@ var notBackToBack = map[string]string{
 	"service-brokers": "a registered broker beside ours", "space-brokers": "a registered broker beside ours",
 	"space-brokers-refused": "a registered broker beside ours", "spring": "a registered broker beside ours",
 	"drills": "developers allow operators drills by a label, which is the marketplace's", "drills-weekly": "as drills",
-	"copy": "developers consent to copies by labels, which are the marketplace's",
 }
 
 // TestJourneysBackToBack runs journeys on a marketplace that offers nothing of its own: what there is comes from another

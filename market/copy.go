@@ -15,37 +15,49 @@ type Copy struct {
 	NeedsConsent bool // which only one copy gets of several that are accepted at once
 }
 
-// MayCopy tells whether a new instance may begin with the data of one that is in another space. A developer of the one
-// space has consented by a label; that a developer of the other asks for it, CreateInstance has made sure. What was
-// accepted was consented to: the job that carries it out asks nobody again.
-func (m *Market) MayCopy(
-	ctx context.Context, of backstay.InstanceID, to backstay.ProvisionRequest,
-) (bool, error) {
-	found, err := m.Store.Instances(ctx, InstanceFilter{IDs: []backstay.InstanceID{of, to.InstanceID}})
-	for _, in := range found.Items {
-		consented := in.ID == of && in.Metadata.Labels[backstay.CopyLabel] == string(to.Context.SpaceID)
-		if consented || in.ID == to.InstanceID {
-			return true, nil
-		}
-	}
-	return false, err
-}
-
-// copyFor returns what is recorded elsewhere of a new instance that the broker admits; nil if its data, should it begin
-// with any, comes from its own space.
+// copyFor returns what is recorded elsewhere of a new instance whose data is to come from another space, with consent;
+// nil of any other. A developer of the one space consents by a label; that a developer of the other asks for the copy,
+// CreateInstance has made sure. To what is asked for without consent, the broker says no.
 func (m *Market) copyFor(
 	ctx context.Context, actor backstay.Actor, in backstay.Instance, from supply, parameters []byte,
 ) (*Copy, error) {
 	broker, ok := from.broker.(backstay.Copier)
-	if !ok {
+	if !ok || parameters == nil {
 		return nil, nil
 	}
 	source, err := broker.Source(ctx, parameters)
-	if err != nil || source.InstanceID == "" || source.SpaceID == in.SpaceID {
+	switch backstay.KindOf(err) {
+	case backstay.Invalid, backstay.Unsupported, backstay.Unavailable: // the broker will say what is wrong, if anything is
+		return nil, nil
+	}
+	if err != nil || source.InstanceID == "" {
+		return nil, err
+	}
+	consented, err := m.findSource(ctx, &source, from.offering.BrokerID, in.SpaceID)
+	if err != nil || !consented || source.SpaceID == "" || source.SpaceID == in.SpaceID {
 		return nil, err
 	}
 	event := instanceEvent(actor, "copy", backstay.Instance{ID: source.InstanceID, Name: source.InstanceName},
 		place{source.OrganizationID, source.SpaceID},
 		request(details{"target_space_guid": in.SpaceID, "target_service_instance_guid": in.ID, "target_name": in.Name}))
 	return &Copy{Of: source.InstanceID, To: in.SpaceID, Event: event, NeedsConsent: !m.CopyFreely}, nil
+}
+
+// findSource adds where the source of a copy is, and tells whether its data may come to a space. What a broker says of
+// an instance that is not its own does not count.
+func (m *Market) findSource(
+	ctx context.Context, source *backstay.Source, of backstay.BrokerID, to backstay.SpaceID,
+) (consented bool, err error) {
+	l, err := m.Store.Instances(ctx, InstanceFilter{
+		IDs: []backstay.InstanceID{source.InstanceID}, BrokerIDs: []backstay.BrokerID{of},
+	})
+	for _, in := range l.Items {
+		at, err := m.placeOf(ctx, in.SpaceID)
+		if err != nil {
+			return false, err
+		}
+		source.Context = contextOf(in, at)
+		consented = in.Metadata.Labels[backstay.CopyLabel] == string(to)
+	}
+	return consented || m.CopyFreely, err
 }

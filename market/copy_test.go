@@ -11,11 +11,10 @@ import (
 	"github.com/backstay/backstay/market/markettest"
 )
 
-// copier is a broker that asks for consent before it copies, and knows one instance to copy.
+// copier is a broker that wants consent to each copy, and knows one instance to copy.
 type copier struct {
 	*listener
-	source  backstay.Source
-	mayCopy func(context.Context, backstay.InstanceID, backstay.ProvisionRequest) (bool, error)
+	source backstay.Source
 }
 
 func (c *copier) Source(_ context.Context, parameters json.RawMessage) (backstay.Source, error) {
@@ -30,7 +29,7 @@ func (c *copier) AdmitProvision(ctx context.Context, r backstay.ProvisionRequest
 	if err != nil || source.InstanceID == "" || source.SpaceID == r.Context.SpaceID {
 		return err
 	}
-	if may, err := c.mayCopy(ctx, source.InstanceID, r); err != nil || !may {
+	if r.CopyOf != source.InstanceID {
 		return backstay.Errorf(backstay.Unsupported, "Not without consent.")
 	}
 	return nil
@@ -50,7 +49,6 @@ func TestCopyTakesConsent(t *testing.T) {
 	t.Parallel()
 	b := &copier{listener: newListener()}
 	m := markettest.NewWith(t, b)
-	b.mayCopy = m.MayCopy
 	f := newFloorOf(t, m, b.listener)
 	source, from, to := f.create(t, "db"), f.spaces[0], f.spaces[1]
 	b.source = backstay.Source{InstanceID: source, Context: backstay.Context{

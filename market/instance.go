@@ -74,13 +74,18 @@ func (m *Market) acceptInstance(
 	}
 	j := m.newJob(actor, createInstance, string(in.ID), backstay.JobPolling)
 	j.About = aboutInstance(from, in.ID)
-	if in.MaintenanceInfo, err = m.admitProvision(ctx, j, in, at, from, n.Parameters); err != nil {
-		return backstay.Job{}, err
-	}
 	copied, err := m.copyFor(ctx, actor, in, from, n.Parameters)
 	if err != nil {
 		return backstay.Job{}, err
 	}
+	r := from.provision(callOf(j), in, at, n.Parameters)
+	if copied != nil {
+		r.CopyOf = copied.Of
+	}
+	if err := m.admitProvision(ctx, from, &r); err != nil {
+		return backstay.Job{}, err
+	}
+	in.MaintenanceInfo = r.MaintenanceInfo
 	if err := m.purgeFailed(ctx, actor, failed); err != nil {
 		return backstay.Job{}, err
 	}
@@ -95,20 +100,18 @@ func (m *Market) acceptInstance(
 	return j, m.Store.AcceptInstance(ctx, in, sealed, start, j)
 }
 
-// admitProvision asks the broker whether it would refuse the instance, if it can tell. It returns the version that the
-// instance is to have: the plan's of now, if that is newer than what is on sale.
-func (m *Market) admitProvision(
-	ctx context.Context, j backstay.Job, in backstay.Instance, at place, from supply, parameters []byte,
-) (*backstay.MaintenanceInfo, error) {
+// admitProvision asks the broker whether it would refuse the instance, if it can tell. The request is then for the
+// version that the instance is to have: the plan's of now, if that is newer than what is on sale.
+func (m *Market) admitProvision(ctx context.Context, from supply, r *backstay.ProvisionRequest) error {
 	a, ok := from.broker.(backstay.Admitter)
 	if !ok {
-		return in.MaintenanceInfo, nil
+		return nil
 	}
-	err := a.AdmitProvision(ctx, from.provision(callOf(j), in, at, parameters))
-	if m.newerVersion(ctx, err, from.offering, &in.MaintenanceInfo, from.plan) {
-		err = a.AdmitProvision(ctx, from.provision(callOf(j), in, at, parameters))
+	err := a.AdmitProvision(ctx, *r)
+	if m.newerVersion(ctx, err, from.offering, &r.MaintenanceInfo, from.plan) {
+		err = a.AdmitProvision(ctx, *r)
 	}
-	return in.MaintenanceInfo, err
+	return err
 }
 
 // check refuses what no instance can be asked for with, whatever there is already.

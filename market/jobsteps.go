@@ -129,7 +129,7 @@ func (m *Market) provision(ctx context.Context, j backstay.Job) (asking, error) 
 	if err != nil {
 		return asking{}, err
 	}
-	sealed, err := m.Store.InstanceParameters(ctx, in.ID)
+	sealed, copyOf, err := m.Store.InstanceParameters(ctx, in.ID)
 	if err != nil {
 		return asking{}, err
 	}
@@ -138,6 +138,7 @@ func (m *Market) provision(ctx context.Context, j backstay.Job) (asking, error) 
 		return asking{}, err
 	}
 	r := from.provision(callOf(j), in, at, parameters)
+	r.CopyOf = copyOf
 	if err := m.named(ctx, &r.Context); err != nil {
 		return asking{}, err
 	}

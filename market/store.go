@@ -154,8 +154,10 @@ type InstanceStore interface {
 	AcceptCopy(
 		ctx context.Context, in backstay.Instance, parameters []byte, c Copy, e backstay.Event, j backstay.Job,
 	) error
-	// InstanceParameters are nil if none were given.
-	InstanceParameters(ctx context.Context, id backstay.InstanceID) (sealed []byte, err error)
+	// InstanceParameters are nil if none were given. An instance that was accepted as a copy tells of what, too.
+	InstanceParameters(
+		ctx context.Context, id backstay.InstanceID,
+	) (sealed []byte, copyOf backstay.InstanceID, err error)
 	// AcceptInstanceDeletion is Busy while an operation runs that is no creation, and InUse while there are bindings or
 	// shares. To a creation that runs, the instance is gone then.
 	AcceptInstanceDeletion(

@@ -47,7 +47,7 @@ func (a adapter) Provision(
 	r := backstay.ProvisionRequest{
 		Call: asked.call, InstanceID: backstay.InstanceID(id), ServiceID: backstay.ServiceID(d.ServiceID),
 		PlanID: backstay.ServicePlanID(d.PlanID), Context: where, Parameters: canonical(d.RawParameters),
-		MaintenanceInfo: infoFrom(d.MaintenanceInfo),
+		MaintenanceInfo: infoFrom(d.MaintenanceInfo), CopyOf: asked.copyOf,
 	}
 	if err := admitNew(ctx, asked.broker, r); err != nil {
 		return domain.ProvisionedServiceSpec{}, a.failureWhere(ctx, err, http.StatusBadRequest) // there is no such plan

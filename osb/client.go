@@ -60,6 +60,7 @@ var (
 	_ backstay.HealthTeller            = (*Client)(nil)
 	_ backstay.TroubleTeller           = (*Client)(nil)
 	_ backstay.Overwriter              = (*Client)(nil)
+	_ backstay.Copier                  = (*Client)(nil)
 )
 
 // LogValue is where the broker is.

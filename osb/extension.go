@@ -55,6 +55,9 @@ func extensionsOf(ctx context.Context, b backstay.Broker) (all []string) {
 	if _, ok := b.(backstay.Overwriter); ok {
 		all = append(all, overwrites)
 	}
+	if _, ok := b.(backstay.Copier); ok {
+		all = append(all, copies)
+	}
 	return all
 }
 
@@ -239,6 +242,7 @@ func provisionRequest(r backstay.ProvisionRequest) request {
 		body: provisionBody{
 			ServiceID: r.ServiceID, PlanID: r.PlanID, OrganizationID: r.Context.OrganizationID, SpaceID: r.Context.SpaceID,
 			Context: contextOf(r.Context), Parameters: r.Parameters, MaintenanceInfo: maintenanceOf(r.MaintenanceInfo),
+			CopyOf: r.CopyOf,
 		},
 		success: []int{http.StatusOK, http.StatusCreated, http.StatusAccepted}, gone: []int{http.StatusGone}, creates: true,
 	}

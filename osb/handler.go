@@ -104,6 +104,7 @@ type asking struct {
 	header  http.Header // of the answer
 	call    backstay.Call
 	catalog []backstay.CatalogOffering // of a request that the library checks against it
+	copyOf  backstay.InstanceID        // what the platform vouches for, beside what the library knows
 
 	failed *errorBody // what the library is to answer a failure with, that says more than it can; else nil
 

@@ -85,7 +85,7 @@ func TestWhatReachesTheBroker(t *testing.T) {
 	b := &told{}
 	const given = `{` + ids + `,"organization_guid":"x","space_guid":"y","context":{"platform":"kubernetes",` +
 		`"clusterid":"c","namespace":"n","instance_name":"db"},"parameters":{"b":1.0,"a":"é"},` +
-		`"maintenance_info":{"version":"1.0.0","description":"d"}}`
+		`"maintenance_info":{"version":"1.0.0","description":"d"},"backstay_copy_of":"of"}`
 	headers := map[string]string{
 		"X-Broker-API-Originating-Identity": "kubernetes " + base64.StdEncoding.EncodeToString([]byte(`{ "uid": "u" }`)),
 		"X-Broker-API-Request-Identity":     "r",
@@ -100,7 +100,7 @@ func TestWhatReachesTheBroker(t *testing.T) {
 			Platform: "kubernetes", OrganizationID: "c", SpaceID: "n", InstanceName: "db",
 		},
 		Parameters:      json.RawMessage(`{"a":"é","b":1.0}`),
-		MaintenanceInfo: &backstay.MaintenanceInfo{Version: "1.0.0", Description: "d"},
+		MaintenanceInfo: &backstay.MaintenanceInfo{Version: "1.0.0", Description: "d"}, CopyOf: "of",
 	}
 	if !reflect.DeepEqual(b.provision, want) {
 		t.Errorf("asked is\n%+v; want\n%+v", b.provision, want)

@@ -115,7 +115,7 @@ func printable(s string, longest int) bool {
 
 // readBody reads a request's body, which must be an object with fields of their types, and puts back what it has read:
 // the library would read one of any size.
-func (h *Handler) readBody(r *http.Request, _ *asking) *refusal {
+func (h *Handler) readBody(r *http.Request, a *asking) *refusal {
 	if r.Method != http.MethodPut && r.Method != http.MethodPatch {
 		r.Body = http.NoBody
 		return nil
@@ -133,7 +133,7 @@ func (h *Handler) readBody(r *http.Request, _ *asking) *refusal {
 	}
 	r.Header.Set("Content-Type", "application/json") // by that of a form the library would look for fields in the body
 	r.Body = io.NopCloser(bytes.NewReader(body))
-	return checkBody(body)
+	return a.checkBody(body)
 }
 
 // anyBody has every field of a body that something is made of.
@@ -143,9 +143,11 @@ type anyBody struct {
 	SpaceID         string           `json:"space_guid"`
 	MaintenanceInfo *maintenanceBody `json:"maintenance_info"`
 	Previous        *previousBody    `json:"previous_values"`
+
+	CopyOf backstay.InstanceID `json:"backstay_copy_of"` // which the library does not know
 }
 
-func checkBody(body []byte) *refusal {
+func (a *asking) checkBody(body []byte) *refusal {
 	var b anyBody
 	err := json.Unmarshal(body, &b)
 	var field *json.UnmarshalTypeError
@@ -158,7 +160,10 @@ func checkBody(body []byte) *refusal {
 	case b.Parameters != nil && string(b.Parameters) != "null" && b.Parameters[0] != '{':
 		return refused(http.StatusBadRequest, "Parameters must be a JSON object")
 	}
-	texts := []string{b.OrganizationID, b.SpaceID, string(b.ServiceID), string(b.PlanID), string(b.AppID)}
+	a.copyOf = b.CopyOf
+	texts := []string{
+		b.OrganizationID, b.SpaceID, string(b.ServiceID), string(b.PlanID), string(b.AppID), string(b.CopyOf),
+	}
 	if b.Resource != nil {
 		texts = append(texts, string(b.Resource.AppID), b.Resource.Route)
 	}

@@ -16,6 +16,7 @@ type provisionBody struct {
 	Context         *contextBody            `json:"context,omitempty"`
 	Parameters      json.RawMessage         `json:"parameters,omitempty"`
 	MaintenanceInfo *maintenanceBody        `json:"maintenance_info,omitempty"`
+	CopyOf          backstay.InstanceID     `json:"backstay_copy_of,omitempty"` // of the extension "copies"
 }
 
 type updateBody struct {

@@ -60,6 +60,9 @@ func (s *Store) AcceptCopy(ctx context.Context, i backstay.Instance, parameters 
 		if err := useConsentToCopy(ctx, tx, c); err != nil {
 			return err
 		}
+		if _, err := tx.Exec(ctx, `UPDATE market.instances SET copy_of = $2 WHERE id = $1`, i.ID, c.Of); err != nil {
+			return err
+		}
 		return recordEvent(ctx, tx, c.Event)
 	})
 }
@@ -123,10 +126,11 @@ func nameTaken(name string) error {
 	return backstay.Errorf(backstay.Taken, "The service instance name is taken: %s.", name)
 }
 
-func (s *Store) InstanceParameters(ctx context.Context, id backstay.InstanceID) ([]byte, error) {
-	var sealed []byte
-	err := s.pool.QueryRow(ctx, `SELECT parameters FROM market.instances WHERE id = $1`, id).Scan(&sealed)
-	return sealed, orNotFound(err, "Service instance")
+func (s *Store) InstanceParameters(
+	ctx context.Context, id backstay.InstanceID,
+) (sealed []byte, copyOf backstay.InstanceID, err error) {
+	err = s.pool.QueryRow(ctx, `SELECT parameters, copy_of FROM market.instances WHERE id = $1`, id).Scan(&sealed, &copyOf)
+	return sealed, copyOf, orNotFound(err, "Service instance")
 }
 
 // lockInstance reads an instance so that until the transaction ends nobody else can change it.

@@ -16,7 +16,13 @@ import (
 // cloner is a broker that shows what it is asked to begin with, by refusing it.
 type cloner struct {
 	*brokertest.Memory
-	asked json.RawMessage
+	asked  json.RawMessage
+	copyOf backstay.InstanceID
+}
+
+func (*cloner) Source(_ context.Context, parameters json.RawMessage) (backstay.Source, error) {
+	id, err := terms.SourceOf(parameters)
+	return backstay.Source{InstanceID: id, Context: backstay.Context{SpaceID: "the broker's"}}, err
 }
 
 func (*cloner) RenameSources(
@@ -26,7 +32,7 @@ func (*cloner) RenameSources(
 }
 
 func (c *cloner) AdmitProvision(_ context.Context, r backstay.ProvisionRequest) error {
-	c.asked = r.Parameters
+	c.asked, c.copyOf = r.Parameters, r.CopyOf
 	return backstay.Errorf(backstay.Invalid, "%s", r.Parameters)
 }
 
@@ -57,4 +63,42 @@ func TestSourcesAreTheClientsOwn(t *testing.T) {
 			t.Errorf("%s of %s comes to the broker as %s", c.named, c.platform, as)
 		}
 	}
+}
+
+// TestAClientVouchesForItsOwn: whatever a client says that somebody has consented to, it is an instance of its own, the
+// one that its parameters name.
+func TestAClientVouchesForItsOwn(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	broker := &cloner{Memory: h.memory}
+	h.Broker = broker
+	const guid = "7f0c5e43-0000-4000-8000-00000000000a"
+	ids := map[backstay.InstanceID]bool{guid: true} // as another client, or the market here, has it
+	for _, name := range []string{"a", "b"} {
+		c := h.client(t, name, 10)
+		for _, named := range []string{guid, strings.ToUpper(guid)} {
+			parameters := json.RawMessage(`{"clone_of":"` + named + `"}`)
+			source, err := c.Source(t.Context(), parameters)
+			if err != nil || source != (backstay.Source{InstanceID: guid}) {
+				t.Errorf("the source is told as %+v, %v", source, err)
+			}
+			r := brokertest.NewRequest(t, c)
+			r.InstanceID, r.Context.Platform = backstay.InstanceID(uuid.NewString()), "cloudfoundry"
+			r.Parameters, r.CopyOf = parameters, source.InstanceID
+			if _, err := c.Provision(t.Context(), r); err == nil {
+				t.Fatal("this broker admits nothing")
+			}
+			of, err := terms.SourceOf(broker.asked)
+			must(t, err)
+			if broker.copyOf != of {
+				t.Errorf("client %s vouches for %s, and asks for %s", name, broker.copyOf, of)
+			}
+		}
+		if ids[broker.copyOf] {
+			t.Errorf("client %s reaches what another one has", name)
+		}
+		ids[broker.copyOf] = true
+	}
+	_, err := h.client(t, "c", 10).Source(t.Context(), json.RawMessage(`{"clone_of":"my-redis"}`))
+	wantKind(t, err, backstay.Invalid)
 }

@@ -28,6 +28,7 @@ var (
 	_ backstay.HealthTeller  = (*view)(nil)
 	_ backstay.TroubleTeller = (*view)(nil)
 	_ backstay.Overwriter    = (*view)(nil)
+	_ backstay.Copier        = (*view)(nil)
 )
 
 func (v *view) broker() backstay.Broker { return v.registry.Broker }
@@ -64,17 +65,26 @@ func (v *view) parameters(platform string, given json.RawMessage, words *words) 
 		return given
 	}
 	return r.RenameSources(given, func(external backstay.InstanceID) backstay.InstanceID {
-		if platform == cloudFoundry {
-			guid, err := uuid.Parse(string(external))
-			if err != nil {
-				return external
-			}
-			external = backstay.InstanceID(guid.String()) // in whatever case it was typed
+		external, ok := known(platform, external)
+		if !ok {
+			return external
 		}
 		id := v.instance(external)
 		words.add(string(id), string(external))
 		return id
 	})
+}
+
+// known is an instance as the platform calls it, in whatever case it was typed, if it can be called so there.
+func known(platform string, external backstay.InstanceID) (backstay.InstanceID, bool) {
+	if platform != cloudFoundry {
+		return external, true
+	}
+	guid, err := uuid.Parse(string(external))
+	if err != nil {
+		return external, false
+	}
+	return backstay.InstanceID(guid.String()), true
 }
 
 // words are what a platform calls what the broker speaks of.
@@ -146,9 +156,17 @@ func (v *view) hasRoom(ctx context.Context, id backstay.InstanceID) error {
 	return TooMany(len(claims))
 }
 
+// provision is a request in the broker's words. The platform vouches for the copy of an instance of its own only: what
+// it names is looked for among those.
 func (v *view) provision(r backstay.ProvisionRequest, w *words) backstay.ProvisionRequest {
+	space := r.Context.SpaceID
 	r.InstanceID, r.Context = v.instance(r.InstanceID), v.place(r.Context)
+	w.add(string(r.Context.SpaceID), string(space))
 	r.Parameters = v.parameters(r.Context.Platform, r.Parameters, w)
+	if r.CopyOf != "" {
+		of, _ := known(r.Context.Platform, r.CopyOf)
+		r.CopyOf = v.instance(of)
+	}
 	return r
 }
 

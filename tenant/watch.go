@@ -2,6 +2,7 @@ package tenant
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 
 	"github.com/backstay/backstay"
@@ -98,4 +99,16 @@ func (v *view) Troubles(ctx context.Context) (map[backstay.InstanceID][]backstay
 		}
 	}
 	return told, errors.Join(unknown, err)
+}
+
+// Source tells whose data a new instance is to begin with, by the platform's id of it. Where that is, the platform
+// knows.
+func (v *view) Source(ctx context.Context, parameters json.RawMessage) (backstay.Source, error) {
+	c, ok := v.broker().(backstay.Copier)
+	if !ok {
+		return backstay.Source{}, errSilent
+	}
+	w := &words{}
+	source, err := c.Source(ctx, v.parameters(cloudFoundry, parameters, w)) // which alone asks
+	return backstay.Source{InstanceID: backstay.InstanceID(w.in(string(source.InstanceID)))}, w.err(err)
 }

@@ -40,7 +40,7 @@ func (c *cli) openBeside(ctx context.Context, cfg *config) (*beside, error) {
 	all, cluster := c.places(ctx, cfg)
 	own := &broker.Broker{Store: store.Broker(),
 		Backends: withCluster(map[string]backend.Backend{broker.Local: instances}, cluster), Offered: catalog,
-		Key: keys.State, Now: time.Now, Log: log, MayCopy: operatorConsents}
+		Key: keys.State, Now: time.Now, Log: log}
 	b := &beside{cli: c, store: store, instances: instances, places: all, actor: operator()}
 	b.market = &market.Market{
 		Store: store, Brokers: market.Brokers{ownBroker.ID: own}, Key: keys.State, Log: log,
@@ -48,11 +48,6 @@ func (c *cli) openBeside(ctx context.Context, cfg *config) (*beside, error) {
 	}
 	b.actor.Role = backstay.Administrator
 	return b, nil
-}
-
-// operatorConsents to every copy: who has the machine has the data.
-func operatorConsents(context.Context, backstay.InstanceID, backstay.ProvisionRequest) (bool, error) {
-	return true, nil
 }
 
 // await returns when a job on an instance has ended, and says meanwhile how it comes along. When we are told to end, it

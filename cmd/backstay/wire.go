@@ -142,7 +142,6 @@ func (p *platform) build(ctx context.Context, instances *local.Backend) error {
 		Open: p.cfg.registered().Open, TunnelNetworks: p.cfg.tunnelNetworks,
 	}
 	p.tenants = &tenant.Registry{Store: p.store.Tenants(), Broker: p.broker, Now: time.Now, Log: p.log}
-	p.broker.MayCopy = p.market.MayCopy
 	if p.cfg.drills {
 		p.broker.MayDrill = p.market.MayDrill
 	}

@@ -23,6 +23,9 @@ func aCopyUsesItsConsentUp(t *testing.T, f *fixture) {
 		if _, err := f.Job(t.Context(), j.ID); err != nil {
 			t.Error(err)
 		}
+		if _, kept, err := f.InstanceParameters(t.Context(), in.ID); err != nil || kept != of {
+			t.Errorf("a copy of %s is kept as one of %q, %v", of, kept, err)
+		}
 	}
 	wantLabels := func(want map[string]string) {
 		t.Helper()

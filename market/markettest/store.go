@@ -266,10 +266,10 @@ func anInstanceIsAcceptedWithItsJob(t *testing.T, f *fixture) {
 	if kept.State != backstay.JobPolling || kept.Resource != string(in.ID) {
 		t.Errorf("job %+v", kept)
 	}
-	sealed, err := f.InstanceParameters(t.Context(), in.ID)
+	sealed, copyOf, err := f.InstanceParameters(t.Context(), in.ID)
 	must(t, err)
-	if string(sealed) != "sealed" {
-		t.Errorf("parameters %q", sealed)
+	if string(sealed) != "sealed" || copyOf != "" {
+		t.Errorf("parameters %q, a copy of %q", sealed, copyOf)
 	}
 }
 
