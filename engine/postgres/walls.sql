@@ -108,14 +108,16 @@ $$;
 CREATE EVENT TRIGGER backstay_read_only ON ddl_command_start EXECUTE FUNCTION pg_catalog.backstay_read_only();
 
 -- Functions are anybody's to call. One that runs with the rights of owner would write for whoever may
--- only read.
+-- only read. Those of these walls keep the rights with which they are made: others would be dumped, by which no database
+-- without walls could be made.
 CREATE FUNCTION pg_catalog.backstay_security_definer() RETURNS event_trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     name text;
 BEGIN
     FOR name IN SELECT c.object_identity FROM pg_event_trigger_ddl_commands() c JOIN pg_proc p ON (c.classid, c.objid) = (p.tableoid, p.oid)
-                WHERE p.prosecdef AND NOT c.in_extension AND has_function_privilege('public', p.oid, 'EXECUTE') LOOP
+                WHERE p.prosecdef AND p.pronamespace <> 'pg_catalog'::regnamespace
+                AND NOT c.in_extension AND has_function_privilege('public', p.oid, 'EXECUTE') LOOP
         EXECUTE 'REVOKE EXECUTE ON ROUTINE ' || name || ' FROM PUBLIC';
     END LOOP;
 END
