@@ -1,11 +1,13 @@
 package e2e
 
 import (
+	"bytes"
 	"fmt"
 	"net/http"
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -42,7 +44,7 @@ func TestKubernetesScripts(t *testing.T) {
 		next++
 		t.Run(strings.TrimSuffix(script, ".txtar"), func(t *testing.T) {
 			t.Parallel()
-			at := onKubernetes(t, cluster, ports, backedUp)
+			at := onKubernetes(t, cluster, ports, backedUp, bytes.Contains(text, []byte("# needs postgres-17\n")))
 			runScript(t, script, filepath.Join(repository, "bin"), at)
 		})
 	}
@@ -70,12 +72,16 @@ func programsInside(t *testing.T, cluster *kubetest.Cluster) string {
 
 // onKubernetes has a platform keep PostgreSQL in a namespace of the cluster. The programs of its users run in the
 // cluster's network, where the ports of nodes are.
-func onKubernetes(t *testing.T, cluster *kubetest.Cluster, ports string, backedUp bool) place {
+func onKubernetes(t *testing.T, cluster *kubetest.Cluster, ports string, backedUp, newer bool) place {
 	namespace, images := cluster.Namespace(t), cluster.PostgreSQL(t, "15")
+	all := images
+	if newer {
+		all = slices.Concat(images, cluster.PostgreSQL(t, "17"))
+	}
 	settings := []setting{
 		{"catalog", kubernetesCatalog(t, backedUp)}, {"kubeconfig", cluster.Kubeconfig()},
 		{"kubernetes-namespace", namespace}, {"kubernetes-storage-class", "local-path"},
-		{"kubernetes-images", strings.Join(images, ",")},
+		{"kubernetes-images", strings.Join(all, ",")},
 		{"kubernetes-node-host", "10.88.0.1"}, {"kubernetes-node-ports", ports},
 	}
 	store := ""

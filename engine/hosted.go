@@ -27,6 +27,8 @@ type Hosted interface {
 	// bindings, and what walls bindings in. It is called each time before Configure, and does nothing where all of
 	// that is there.
 	Establish(ctx context.Context, n Node) error
+	// Stored tells how much of a disk the data takes, with the log of changes but for what waits to be archived.
+	Stored(ctx context.Context, n Node) (backstay.Bytes, error)
 	// Observe tells what the running server says of itself.
 	Observe(ctx context.Context, n Node) (Observation, error)
 }

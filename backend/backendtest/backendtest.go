@@ -90,6 +90,7 @@ var lives = []testCase{
 	{"WhatItCannotDoIsRefused", whatItCannotDoIsRefused},
 	{"NamesComeFirst", namesComeFirst},
 	{"UnknownVersionFails", unknownVersionFails},
+	{"GaugeTellsWhatIsStored", gaugeTellsWhatIsStored},
 	{"ImpossibleIsNotAdmitted", impossibleIsNotAdmitted},
 	{"AwaitHonoursItsContext", awaitHonoursItsContext},
 	{"AwaitWakesAtOnce", awaitWakesAtOnce},

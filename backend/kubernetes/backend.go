@@ -39,7 +39,10 @@ type Backend struct {
 	left      legacies
 }
 
-var _ backend.Backend = (*Backend)(nil)
+var (
+	_ backend.Backend = (*Backend)(nil)
+	_ backend.Gauge   = (*Backend)(nil)
+)
 
 // LogValue is the Config's.
 func (b *Backend) LogValue() slog.Value { return b.Config.LogValue() }

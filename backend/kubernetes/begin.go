@@ -28,7 +28,7 @@ func (w wish) opener() *unstructured.Unstructured {
 }
 
 func (w wish) archive(spec map[string]any) {
-	if w.stores() && w.spec.Backup != nil && w.line != "" {
+	if w.stores() && w.spec.Backup != nil && w.line != "" && !w.unarchived {
 		spec["backup"] = w.repository.backedUp(w.spec.Instance, w.line, nameOf(w.spec.Instance)+storeSuffix)
 	}
 }

@@ -135,7 +135,8 @@ func (b *Backend) acceptable(ctx context.Context, in *instance, r record, s back
 		return err
 	}
 	grows := r.Reached != nil && s.Size.Storage > r.Reached.Size.Storage && b.grows(ctx)
-	if err := b.changeable(r, s, grows); err != nil || r.Reached == nil || restoresOf(s) > r.Restores {
+	if err := b.changeable(r, s, grows); err != nil || r.Reached == nil || restoresOf(s) > r.Restores ||
+		r.wantsBack(s) {
 		return err // of data that is about to come, the server that runs says nothing
 	}
 	w, err := b.wishFor(r.next(s), s)
@@ -177,6 +178,9 @@ func (b *Backend) Admit(ctx context.Context, s backend.Spec) error {
 		if err != nil {
 			return err
 		}
+	}
+	if r.wantsBack(s) { // it is made anew, and the cluster would compare it with the one that is there
+		return nil
 	}
 	return b.apply(ctx, w.cluster(), true)
 }

@@ -51,6 +51,8 @@ var rights = []right{
 	{services, "", []string{"get", "list", "watch", "create", "update", "patch", "delete"}},
 	{configMaps, "", []string{"get", "list", "watch", "create", "update", "patch", "delete"}},
 	{pods, "", []string{"get", "list", "watch"}},
+	{pods, "log", []string{"get"}},
+	{upgradeJobs, "", []string{"list", "patch", "delete"}},
 	{claims, "", []string{"get", "list", "watch"}},
 	{policies, "", []string{"get", "list", "watch", "create", "patch", "delete"}},
 }

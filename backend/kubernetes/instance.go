@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -41,6 +42,9 @@ type instance struct {
 	silent     time.Time // since when it does not answer
 	last       string    // why there is no last backup yet, of an instance that is being removed
 	fights     map[string]*fight
+	hindered   time.Time // since when a job of an upgrade does not start
+
+	refreshing atomic.Bool
 }
 
 func newInstance(b *Backend, id backstay.InstanceID) *instance {

@@ -105,7 +105,7 @@ func (in *instance) attend(ctx context.Context) {
 			return
 		}
 		pause := calm
-		if keeps(r) && r.Reached != nil && !r.Removing && r.settled() {
+		if keeps(r) && r.Reached != nil && !r.Removing && r.settled() && !r.rising() {
 			pause = in.round(ctx, r)
 		}
 		select {

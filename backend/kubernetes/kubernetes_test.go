@@ -37,6 +37,7 @@ type lab struct {
 	cluster   *kubetest.Cluster
 	client    dynamic.Interface // of the administrator
 	own       dynamic.Interface // of Backstay, which has the rights that docs/kubernetes.md gives it, and no more
+	logs      kubernetes.PodLogs
 	namespace string
 	host      string // of the ports of its nodes
 }
@@ -61,6 +62,9 @@ func newLabWith(t testing.TB, roles int) lab {
 	if l.own, err = dynamic.NewForConfig(cfg); err != nil {
 		t.Fatal(err)
 	}
+	if l.logs, err = kubernetes.LogsOf(cfg); err != nil {
+		t.Fatal(err)
+	}
 	nodes, err := client.Resource(schema.GroupVersionResource{Version: "v1", Resource: "nodes"}).
 		List(t.Context(), metav1.ListOptions{})
 	if err != nil || len(nodes.Items) == 0 {
@@ -79,6 +83,7 @@ func newLabWith(t testing.TB, roles int) lab {
 var images = []kubernetes.Image{
 	{Engine: "postgres", Version: "15", FullVersion: "15.20", Name: "backstay.test/postgresql:15.20"},
 	{Engine: "postgres", Version: "15", FullVersion: "15.18", Name: "backstay.test/postgresql:15.18"},
+	{Engine: "postgres", Version: "17", FullVersion: "17.12", Name: "backstay.test/postgresql:17.12"},
 }
 
 func (l lab) config(t testing.TB, first, last int) kubernetes.Config {
@@ -86,7 +91,7 @@ func (l lab) config(t testing.TB, first, last int) kubernetes.Config {
 		Client: l.own, Namespace: l.namespace, Engines: map[string]engine.Engine{"postgres": postgres.Engine{}},
 		Images: images, StorageClass: "local-path",
 		Exposure: kubernetes.Exposure{Host: l.host, First: first, Last: last},
-		Dial:     l.dial, Log: slog.New(slog.NewTextHandler(t.Output(), nil)),
+		Dial:     l.dial, Logs: l.logs, Log: slog.New(slog.NewTextHandler(t.Output(), nil)),
 	}
 }
 

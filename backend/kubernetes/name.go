@@ -25,6 +25,7 @@ var (
 	pods        = schema.GroupVersionResource{Version: "v1", Resource: "pods"}
 	claims      = schema.GroupVersionResource{Version: "v1", Resource: "persistentvolumeclaims"}
 	backups     = schema.GroupVersionResource{Group: "postgresql.cnpg.io", Version: "v1", Resource: "backups"}
+	upgradeJobs = schema.GroupVersionResource{Group: "batch", Version: "v1", Resource: "jobs"}
 	configMaps  = schema.GroupVersionResource{Version: "v1", Resource: "configmaps"}
 	nodes       = schema.GroupVersionResource{Version: "v1", Resource: "nodes"}
 	policies    = schema.GroupVersionResource{Group: "networking.k8s.io", Version: "v1", Resource: "networkpolicies"}

@@ -29,6 +29,7 @@ type wish struct {
 	repository   *Repository
 	line         string  // of the archive
 	bring        *origin // see record
+	unarchived   bool    // nothing is archived: an upgrade goes on, and what comes behind is of another server
 }
 
 // objects are what an instance consists of, in the order in which they are to be there. The record is not among them.

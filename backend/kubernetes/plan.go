@@ -40,8 +40,6 @@ func (c *Config) refusal(s backend.Spec) error {
 		return refuse("are not encrypted by Backstay: a storage class can do it")
 	case s.Origin != nil && !s.Origin.Clone && c.Repository == nil:
 		return refuse("cannot begin from a backup: Backstay was not told of an object store for these")
-	case s.RollBack:
-		return refuse("cannot return from an upgrade")
 	}
 	return c.checkBackup(s)
 }
@@ -51,13 +49,15 @@ func (c *Config) changeable(r record, s backend.Spec, grows bool) error {
 	if err := c.built(r, s); err != nil || r.Reached == nil {
 		return err
 	}
+	if s.Version != r.Reached.Version && c.image(r, s) != (Image{}) {
+		if err := c.upgradable(r, s); err != nil {
+			return err
+		}
+	}
 	has := r.Reached.Size.Storage
 	switch {
 	case s.Engine != r.Reached.Engine:
 		return backstay.Errorf(backstay.Unsupported, "A service instance stays what it is.")
-	case s.Version != r.Reached.Version && c.image(r, s) != (Image{}):
-		return backstay.Errorf(backstay.Unsupported,
-			"Service instances on Kubernetes are not upgraded to another major version yet.")
 	case s.Private != r.Reached.Private:
 		return backstay.Errorf(backstay.Unsupported,
 			"A service instance on Kubernetes keeps its endpoint, or has none.")
@@ -131,7 +131,7 @@ func (c *Config) wishFor(r record, s backend.Spec) (wish, error) {
 		namespace: c.Namespace, operator: c.OperatorNamespace, spec: s, image: image, storageClass: c.StorageClass,
 		hosting: hosting, memory: memory + managing, spread: r.Spread, restarts: r.restarts(), port: r.Port,
 		host: r.Host, annotations: c.Exposure.Annotations, repository: c.Repository, line: r.Keeping.current().Name,
-		bring: r.Bring,
+		bring: r.Bring, unarchived: r.at(converting),
 	}, nil
 }
 
@@ -149,7 +149,8 @@ func (c *Config) node(r record, s backend.Spec, image Image) engine.Node {
 		Instance: s.Instance, TLS: s.TLS, Size: s.Size, Settings: s.Settings, Endpoint: c.endpoint(r),
 		Installation: image.installation(),
 	}
-	if !s.Private && r.settled() { // nobody is let in to data that was restored with the users of then
+	// Nobody is let in to data that was restored with the users of then, or to a server without its walls.
+	if !s.Private && r.settled() && !r.shut() {
 		n.Ports = []engine.Port{{Name: engine.ClientPort, Number: serverPort}}
 	}
 	if s.AllNodes() > 1 {

@@ -2,6 +2,7 @@ package kubernetes
 
 import (
 	"context"
+	"strings"
 	"time"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -114,7 +115,11 @@ func (b *Backend) proofWish(r record, s stored) (wish, error) {
 	spec := r.standing()
 	spec.Instance, spec.Private, spec.Nodes, spec.Backup = proofID(spec.Instance), true, 1, nil
 	spec.Reading = backend.Reading{}
-	scratch := record{Spec: spec, Build: r.Build, Bring: &origin{
+	build := r.Build
+	if major, _, _ := strings.Cut(s.Version, "."); major != spec.Version { // it is from before an upgrade
+		spec.Version, spec.Settings, build = major, nil, ""
+	}
+	scratch := record{Spec: spec, Build: build, Bring: &origin{
 		Of: r.Spec.Instance, Line: s.Line, Backup: s.ID, Alone: true,
 	}}
 	return b.wishFor(scratch, spec)

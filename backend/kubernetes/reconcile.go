@@ -63,12 +63,18 @@ func (in *instance) pass(ctx context.Context) (pause time.Duration) {
 			w, err = in.b.wishFor(r, *r.Reached)
 		}
 	}
+	s.wish = w
+	if err == nil {
+		var saved bool
+		if saved, err = in.planRaise(ctx, &s); saved {
+			return 0
+		}
+	}
 	if err != nil {
 		s.obstacle = obstacle(r.Spec, err)
 		in.tell(s.status())
 		return calm
 	}
-	s.wish = w
 	return in.pursue(ctx, s)
 }
 
@@ -94,6 +100,9 @@ func (in *instance) pursue(ctx context.Context, s situation) time.Duration {
 		s.seen = in.see(ctx, s)
 	} else {
 		s.seen = sight{err: backstay.Errorf(backstay.Unavailable, "The service instance is being prepared.")}
+	}
+	if saved, err := in.watchRaise(ctx, s); saved || err != nil {
+		return in.waiting(s, err)
 	}
 	if saved, err := in.prepare(ctx, s); saved || err != nil {
 		return in.waiting(s, err)
@@ -283,6 +292,9 @@ func (in *instance) conclude(ctx context.Context, s situation) time.Duration {
 		s.obstacle.Final = false
 	}
 	in.tell(s.status())
+	if s.seen.err == nil && s.record.Reached != nil {
+		in.refresh(s.record, s.wish)
+	}
 	switch {
 	case s.record.Reached != nil && lacking == "":
 		return calm
@@ -330,6 +342,10 @@ func (in *instance) see(ctx context.Context, s situation) (seen sight) {
 		return seen
 	}
 	seen.proved = way.proved(s.wish.spec.TLS)
+	if r := s.record; r.shut() || r.at(opening) {
+		seen.err = in.attendRaise(ctx, s, n, seen)
+		return seen
+	}
 	key := fmt.Sprint(seen.observation.Started, s.view.Primary, s.wish.spec.Generation, s.record.Drops)
 	if in.configured != key {
 		switch err := in.furnish(ctx, s, n, way.engine); {
@@ -343,7 +359,7 @@ func (in *instance) see(ctx context.Context, s situation) (seen sight) {
 		}
 	}
 	if s.record.brings() {
-		if seen.err = in.finish(ctx, s.record, n); seen.err == nil {
+		if seen.err = in.finish(ctx, s.record, s.wish.image, n); seen.err == nil {
 			seen.err = errBringing
 		}
 		return seen

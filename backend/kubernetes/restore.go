@@ -22,8 +22,9 @@ type origin struct {
 	Private    bool                `json:"private,omitempty"` // the source of a clone
 	Line       string              `json:"line,omitempty"`
 	Backup     string              `json:"backup,omitempty"`
-	Until      time.Time           `json:"until,omitzero"`  // zero: as far as the archive goes
-	Alone      bool                `json:"alone,omitempty"` // without the archive
+	Until      time.Time           `json:"until,omitzero"`    // zero: as far as the archive goes
+	Alone      bool                `json:"alone,omitempty"`   // without the archive
+	Version    string              `json:"version,omitempty"` // of the data, where that is the way back from an upgrade
 	Passed     string              `json:"passed,omitempty"`
 	Emptied    bool                `json:"emptied,omitempty"` // nothing is left of the data before
 	Done       bool                `json:"done,omitempty"`    // the data is there, and has no users
@@ -39,8 +40,11 @@ func restoresOf(s backend.Spec) int64 {
 }
 
 // settled tells whether no data is being brought.
-func (r record) settled() bool {
-	return restoresOf(r.Spec) <= r.Restores && (r.Bring == nil || r.Bring.Done)
+func (r record) settled() bool { return !r.asksForData() && (r.Bring == nil || r.Bring.Done) }
+
+// asksForData tells whether the Spec asks for other data, and nobody has decided yet what that is.
+func (r record) asksForData() bool {
+	return restoresOf(r.Spec) > r.Restores || !r.rising() && r.wantsBack(r.Spec)
 }
 
 // brings tells whether the Cluster is to be made from somewhere.
@@ -48,7 +52,7 @@ func (r record) brings() bool { return r.Bring != nil && !r.Bring.Done }
 
 // bring does what comes before a Cluster can be made from another one's data. It tells whether there is more of it.
 func (in *instance) bring(ctx context.Context, r record) (pause time.Duration, more bool) {
-	asked := restoresOf(r.Spec) > r.Restores
+	asked := r.asksForData()
 	archives, begun := keeps(r) && in.b.Repository != nil, len(r.Keeping.Lines) > 0
 	var err error
 	switch {
@@ -57,10 +61,14 @@ func (in *instance) bring(ctx context.Context, r record) (pause time.Duration, m
 			r.Keeping.Cut = true
 			return r
 		})
-	case r.settled() && archives && (!begun || r.Keeping.Cut):
+	case r.settled() && archives && !r.rising() && (!begun || r.Keeping.Cut):
 		_, err = in.amend(ctx, func(r record) record { return r.withOwnLine(in.b.Now()) })
 	case r.settled():
 		return 0, false
+	case r.rising(): // that has to end first
+		return 0, false
+	case restoresOf(r.Spec) <= r.Restores && r.wantsBack(r.Spec):
+		err = in.decideBack(ctx, r)
 	case !r.brings() || asked && r.Bring.Generation != r.Spec.Generation:
 		err = in.decide(ctx, r, r.Spec.Origin)
 	case !asked && r.Bring.Generation != r.Spec.Generation && !r.Bring.Emptied: // it is wanted no longer
@@ -316,7 +324,7 @@ func (b *Backend) emptyCluster(ctx context.Context, name string) (left int, err 
 }
 
 // finish takes the users away that came with the data, of whom nobody knows here, and notes that it is there.
-func (in *instance) finish(ctx context.Context, r record, n engine.Node) error {
+func (in *instance) finish(ctx context.Context, r record, image Image, n engine.Node) error {
 	archiver, ok := in.b.Engines[r.Spec.Engine].(engine.HostedArchiver)
 	if !ok {
 		return errors.New("the engine drops no users")
@@ -330,6 +338,9 @@ func (in *instance) finish(ctx context.Context, r record, n engine.Node) error {
 			now.Done = true
 			r.Bring, r.Restores, r.Served = &now, now.Restores, true
 			r.Drops = nil
+			if now.Version != "" {
+				r = r.ofVersion(r.Spec, image)
+			}
 		}
 		return r
 	})

@@ -74,7 +74,10 @@ func (in *instance) tidy(ctx context.Context, now time.Time) {
 	if !known || r.Removing || r.Keeping.Running != nil || !r.settled() {
 		return
 	}
-	err := in.clean(ctx, r, now)
+	err := in.forgetKept(ctx, r, now)
+	if err == nil {
+		err = in.clean(ctx, r, now)
+	}
 	if err == nil {
 		err = in.expire(ctx, r, now)
 	}

@@ -72,6 +72,9 @@ func (s situation) awaited() string {
 	if t := s.view.trouble(); t != "" {
 		return t
 	}
+	if s.record.rising() {
+		return s.upgrading()
+	}
 	if s.view.Reason != "" && !s.view.Ready {
 		return fmt.Sprintf("Kubernetes is not done: %s.", trimmed(s.view.Reason))
 	}
@@ -103,7 +106,7 @@ func (s situation) status() backend.Status {
 		st.Generation = r.Reached.Generation
 		st.Endpoint = s.endpoint
 	}
-	if b := r.Bring; b != nil && b.Done && r.Reached != nil && r.Reached.Generation >= b.Generation {
+	if b := r.Bring; b != nil && b.Done && b.Version == "" && r.Reached != nil && r.Reached.Generation >= b.Generation {
 		st.Restored = backend.Restored{Generation: b.Generation, Passed: b.Passed}
 	}
 	st.Worked = s.worked

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 
 	"k8s.io/apimachinery/pkg/api/resource"
@@ -22,6 +23,10 @@ type view struct {
 	Target  string // that is to be the primary
 	Nodes   []pod
 	Jobs    jobs
+	Asked   string // the image that is asked for
+	Image   string // that the operator makes nodes of
+	Major   string // the version of the data, as the operator has it
+	Raising raising
 	Volumes []volume
 }
 
@@ -48,19 +53,25 @@ func look(cluster *unstructured.Unstructured, podList, claimList []*unstructured
 		v.Primary = text(cluster, "status", "currentPrimary")
 		v.Target = text(cluster, "status", "targetPrimary")
 		v.Ready = hasCondition(cluster, "Ready")
+		v.Asked, v.Image = text(cluster, "spec", "imageName"), text(cluster, "status", "image")
+		major, _, _ := unstructured.NestedInt64(cluster.Object, "status", "pgDataImageInfo", "majorVersion")
+		v.Major = strconv.FormatInt(major, 10)
 		v.Reason = text(cluster, "status", "phase")
 		if reason := text(cluster, "status", "phaseReason"); reason != "" {
 			v.Reason += ": " + reason
 		}
 	}
 	for _, p := range podList {
+		if p.GetLabels()[roleLabel] == upgradeRole {
+			continue // see raisingOf
+		}
 		if _, isNode := p.GetLabels()["cnpg.io/instanceName"]; isNode && p.GetLabels()["cnpg.io/podRole"] != "job" {
 			v.Nodes = append(v.Nodes, lookPod(p))
 		} else if t := troubleOf(p); t != "" { // a job that is to make one
 			v.Nodes = append(v.Nodes, pod{Name: p.GetName(), Trouble: t})
 		}
 	}
-	v.Jobs = jobsOf(podList)
+	v.Jobs, v.Raising = jobsOf(podList), raisingOf(podList)
 	slices.SortFunc(v.Nodes, func(a, b pod) int { return strings.Compare(a.Name, b.Name) })
 	for _, c := range claimList {
 		v.Volumes = append(v.Volumes, lookVolume(c))

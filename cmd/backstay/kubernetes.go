@@ -161,9 +161,13 @@ func (k cluster) open(c *config, way *rest.Config, log *slog.Logger) (*kubernete
 	if err != nil {
 		return nil, err
 	}
+	logs, err := kubernetes.LogsOf(way)
+	if err != nil {
+		return nil, err
+	}
 	return kubernetes.New(kubernetes.Config{
-		Repository: repository,
-		Client:     client, Namespace: k.namespace, OperatorNamespace: k.operator, Engines: c.engines(), Images: k.images,
+		Repository: repository, Logs: logs,
+		Client: client, Namespace: k.namespace, OperatorNamespace: k.operator, Engines: c.engines(), Images: k.images,
 		StorageClass: k.storageClass, Exposure: k.exposure, Log: log,
 	}), nil
 }

@@ -47,6 +47,9 @@ func (s server) bind(t *testing.T) binding {
 	return s.rebind(t, binding{name: newName()})
 }
 
+// of is the binding at another server, which has its data.
+func (b binding) of(s server) binding { return binding{s, b.name, b.credentials} }
+
 func newName() string { return "u" + strings.ReplaceAll(uuid.NewString(), "-", "")[:15] }
 
 func (s server) bindReadOnly(t *testing.T) binding {

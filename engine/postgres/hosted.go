@@ -190,6 +190,19 @@ func buildWalls(ctx context.Context, conn *pgx.Conn) error {
 	return err
 }
 
+const stored = `SELECT ((SELECT sum(pg_database_size(oid)) FROM pg_database) +
+    (SELECT coalesce(sum(size), 0) FROM pg_ls_waldir()) -
+    (SELECT count(*) * pg_size_bytes(current_setting('wal_segment_size'))
+     FROM pg_ls_archive_statusdir() WHERE name LIKE '%.ready'))::bigint`
+
+// Stored leaves out what is the same in every server, such as its programs.
+func (Engine) Stored(ctx context.Context, n engine.Node) (used backstay.Bytes, err error) {
+	err = withAdminIn(ctx, n, foreign, func(conn *pgx.Conn) error {
+		return conn.QueryRow(ctx, stored).Scan(&used)
+	})
+	return max(0, used), err
+}
+
 // observation asks for all that Observe tells, as JSON: the server, and who follows it.
 const observation = `SELECT jsonb_build_object(
     'Edition', coalesce(current_setting('` + edited + `', true), ''),

@@ -7,13 +7,10 @@ import (
 	"encoding/json"
 	"fmt"
 	"net"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
-	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -25,80 +22,6 @@ import (
 	"github.com/backstay/backstay/engine/postgres"
 	"github.com/backstay/backstay/internal/wait"
 )
-
-const superuserPassword = "of the server's first superuser"
-
-// hosted is a server that somebody else has made, as an operator does it: with another superuser, by plain initdb.
-func hosted(t *testing.T) server {
-	t.Helper()
-	n := enginetest.NewNode(t, postgres.Engine{})
-	if n.Account != nil { // initdb wants a user that has a name
-		n.Account = &engine.Account{UID: 65534, GID: 65534}
-		if err := os.Chown(n.RunDir, 65534, 65534); err != nil {
-			t.Fatal(err)
-		}
-	}
-	h, err := postgres.Engine{}.Hosting(abroad(n))
-	if err != nil {
-		t.Fatal(err)
-	}
-	run := func(program string, args ...string) *exec.Cmd {
-		cmd := exec.Command(filepath.Join(n.Installation.Dir, program), args...)
-		cmd.Dir, cmd.Env = "/", []string{"PATH=/usr/bin:/bin", "LC_ALL=C"}
-		if n.Account != nil {
-			cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: n.Account.UID, Gid: n.Account.GID}}
-		}
-		return cmd
-	}
-	n.DataDir = filepath.Join(n.RunDir, "data")
-	password := filepath.Join(n.RunDir, "password")
-	give := func(path, text string) {
-		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		uid, gid := n.Account.IDs()
-		if err := os.Chown(path, uid, gid); err != nil {
-			t.Fatal(err)
-		}
-	}
-	give(password, superuserPassword)
-	out, err := run("initdb", "-D", n.DataDir, "-U", "postgres", "--pwfile", password, "-N", "-E", "UTF8",
-		"--locale=C").CombinedOutput()
-	if err != nil {
-		t.Fatalf("initdb: %s", out)
-	}
-	var conf strings.Builder
-	for name, value := range h.Parameters {
-		conf.WriteString(name + " = '" + strings.ReplaceAll(value, "'", "''") + "'\n")
-	}
-	conf.WriteString("shared_preload_libraries = '" + strings.Join(h.Libraries, ", ") + "'\nssl = on\nfsync = off\n" +
-		"listen_addresses = '127.0.0.1'\nport = " + strconv.Itoa(n.Endpoint.Port) +
-		"\nunix_socket_directories = '" + n.RunDir + "'\n")
-	give(filepath.Join(n.DataDir, "postgresql.conf"), conf.String())
-	give(filepath.Join(n.DataDir, "pg_hba.conf"), strings.Join(h.Rules, "\n")+"\nlocal replication postgres trust\n")
-	give(filepath.Join(n.DataDir, "server.crt"), n.TLS.Leaf)
-	give(filepath.Join(n.DataDir, "server.key"), n.TLS.Key.Reveal())
-	cmd := run("postgres", "-D", n.DataDir)
-	cmd.Stderr = t.Output()
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		cmd.Process.Signal(syscall.SIGQUIT)
-		cmd.Wait()
-	})
-	far := abroad(n)
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-	defer cancel()
-	err = wait.Until(ctx, wait.Every(10*time.Millisecond), func() (again bool, err error) {
-		_, err = postgres.Engine{}.Observe(ctx, far)
-		return err != nil, err
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return server{far}
-}
 
 // abroad is the node as who administers it over the network knows it.
 func abroad(n engine.Node) engine.Node {
@@ -158,9 +81,23 @@ func TestHosted(t *testing.T) {
 	reader.refused(t, "CREATE TEMPORARY TABLE mine ()", "42501")
 	app.want(t, "SELECT current_setting('pg_stat_statements.track_utility')", "off")
 	s.wantOnlyMain(t, b)
+	before := s.stored(t)
+	app.do(t, "CREATE TABLE large AS SELECT repeat('x', 1000) AS x FROM generate_series(1, 10000)")
+	if after := s.stored(t); before < backstay.MB || after < before+10*backstay.MB {
+		t.Errorf("with 10 MB more than %s are stored %s", before, after)
+	}
 	b.unbind(t)
 	app.refused(t, "SELECT", "57P01")
 	r.unbind(t)
+}
+
+func (s server) stored(t *testing.T) backstay.Bytes {
+	t.Helper()
+	used, err := postgres.Engine{}.Stored(t.Context(), s.Node)
+	if err != nil {
+		t.Fatalf("Stored: %v", err)
+	}
+	return used
 }
 
 // wantOnlyMain tries the credentials of a binding without TLS, and in the other databases that there are.

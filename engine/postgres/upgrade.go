@@ -21,10 +21,14 @@ import (
 var (
 	//go:embed before.sql
 	beforeSQL string
+	//go:embed note.sql
+	noteSQL string
 	//go:embed passage.sql
 	passageSQL string
 	//go:embed after.sql
 	afterSQL string
+	//go:embed revive.sql
+	reviveSQL string
 )
 
 // MadeBy reads the file in which every server leaves its major version.
@@ -198,7 +202,7 @@ func (u upgrade) build(ctx context.Context, w *datadir.Workshop, progress func(s
 	if err := datadir.Fill(old, uid, gid, convertingFiles()); err != nil {
 		return err
 	}
-	if err := u.single(w, u.from, old, beforeSQL); err != nil {
+	if err := u.single(w, u.from, old, beforeSQL+"\n"+noteSQL); err != nil {
 		return err
 	}
 	if err := u.layNew(ctx, w); err != nil {
@@ -212,11 +216,16 @@ func (u upgrade) build(ctx context.Context, w *datadir.Workshop, progress func(s
 		return err
 	}
 	progress("extensions are updated.")
-	script := passageSQL + "\n" + walls() + "\n" + supported(u.chosen.Extensions) + ";\n\n" + afterSQL
+	script := newWalls(u.chosen) + afterSQL + "\n" + reviveSQL
 	if err := u.single(w, u.to, w.Data, script); err != nil {
 		return err
 	}
 	return datadir.Fill(w.Data, uid, gid, u.files)
+}
+
+// newWalls builds walls in data that an upgrade has made, which knows that there were some before.
+func newWalls(chosen settings) string {
+	return passageSQL + "\n" + walls() + "\n" + supported(chosen.Extensions) + ";\n\n"
 }
 
 // layNew puts data that the new version has made, and nobody has used, into the workshop.

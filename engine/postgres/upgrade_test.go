@@ -24,6 +24,27 @@ func newerOf(t *testing.T, n engine.Node) engine.Node {
 	return n
 }
 
+// hardToBringOver is what tenants have made besides.
+var hardToBringOver = []string{
+	`CREATE EXTENSION pg_stat_statements`, `CREATE EXTENSION hstore`, `DROP EXTENSION unaccent`,
+	`CREATE TABLE words (id uuid PRIMARY KEY DEFAULT uuid_generate_v4(), word text, british text COLLATE "en_GB.utf8")`,
+	`CREATE INDEX ON words (word)`, `CREATE INDEX ON words (british)`, `CREATE INDEX ON words (lower(word))`,
+	`INSERT INTO words (word, british) SELECT repeat(chr(65 + n % 26), 1 + n % 5), 'w' || n FROM generate_series(1, 5000) n`,
+	`CREATE TYPE apart.mood AS ENUM ('glad', 'sad')`, `CREATE SEQUENCE apart.counted`,
+	`CREATE VIEW apart.moods AS SELECT 'glad'::apart.mood AS mood`, `SELECT nextval('apart.counted')`,
+	`CREATE FUNCTION apart.told() RETURNS int LANGUAGE sql SECURITY DEFINER AS 'SELECT 2'`,
+	`GRANT EXECUTE ON FUNCTION apart.told() TO PUBLIC`, `REVOKE USAGE ON TYPE apart.mood FROM PUBLIC`,
+	`CREATE MATERIALIZED VIEW apart.most AS SELECT count(*) FROM words`,
+	`ALTER DEFAULT PRIVILEGES IN SCHEMA apart GRANT SELECT ON TABLES TO PUBLIC`,
+}
+
+func (b binding) makeWhatIsHard(t *testing.T) {
+	t.Helper()
+	b.connect(t).do(t, tenant...)
+	b.connect(t).do(t, hardToBringOver...)
+	b.connect(t).do(t, `SET ROLE NONE`, `ALTER ROLE CURRENT_USER SET work_mem = '5MB'`)
+}
+
 // TestUpgrade upgrades a database in which tenants have made what is hard to bring over.
 func TestUpgrade(t *testing.T) {
 	t.Parallel()
@@ -33,20 +54,12 @@ func TestUpgrade(t *testing.T) {
 	to := newerOf(t, n)
 	old := enginetest.Serve(t, e, n)
 	s := server{n}
+	s.admin(t).do(t, `COMMENT ON EVENT TRIGGER backstay_read_only IS 'of an earlier version'`)
+	if err := e.Configure(t.Context(), n); err != nil { // builds walls while they stand
+		t.Fatal(err)
+	}
 	w, r := s.bind(t), s.bindReadOnly(t)
-	w.connect(t).do(t, tenant...)
-	w.connect(t).do(t,
-		`CREATE EXTENSION pg_stat_statements`, `CREATE EXTENSION hstore`, `DROP EXTENSION unaccent`,
-		`CREATE TABLE words (id uuid PRIMARY KEY DEFAULT uuid_generate_v4(), word text, british text COLLATE "en_GB.utf8")`,
-		`CREATE INDEX ON words (word)`, `CREATE INDEX ON words (british)`, `CREATE INDEX ON words (lower(word))`,
-		`INSERT INTO words (word, british) SELECT repeat(chr(65 + n % 26), 1 + n % 5), 'w' || n FROM generate_series(1, 5000) n`,
-		`CREATE TYPE apart.mood AS ENUM ('glad', 'sad')`, `CREATE SEQUENCE apart.counted`,
-		`CREATE VIEW apart.moods AS SELECT 'glad'::apart.mood AS mood`, `SELECT nextval('apart.counted')`,
-		`CREATE FUNCTION apart.told() RETURNS int LANGUAGE sql SECURITY DEFINER AS 'SELECT 2'`,
-		`GRANT EXECUTE ON FUNCTION apart.told() TO PUBLIC`, `REVOKE USAGE ON TYPE apart.mood FROM PUBLIC`,
-		`CREATE MATERIALIZED VIEW apart.most AS SELECT count(*) FROM words`,
-		`ALTER DEFAULT PRIVILEGES IN SCHEMA apart GRANT SELECT ON TABLES TO PUBLIC`)
-	w.connect(t).do(t, `SET ROLE NONE`, `ALTER ROLE CURRENT_USER SET work_mem = '5MB'`)
+	w.makeWhatIsHard(t)
 	if err := e.CheckUpgrade(t.Context(), n, to); err != nil {
 		t.Fatal(err)
 	}
@@ -56,8 +69,25 @@ func TestUpgrade(t *testing.T) {
 	}
 	enginetest.Serve(t, e, to)
 	s = server{to}
-	c := binding{s, w.name, w.credentials}.connect(t)
-	c.want(t, `SELECT current_setting('server_version_num')::int / 10000`, to.Installation.Version)
+	testBroughtOver(t, w.of(s), r.of(s))
+	testOwnRole(t, s)
+
+	a := s.admin(t)
+	a.want(t, `SELECT string_agg(datname, ' ' ORDER BY datname) FROM pg_database`, "main template0")
+	a.want(t, `SELECT datcollversion = pg_database_collation_actual_version(oid) FROM pg_database WHERE datname = 'main'`, "true")
+	a.want(t, `SELECT has_database_privilege('public', 'template0', 'CONNECT')`, "false")
+	a.want(t, `SELECT count(*) FROM pg_statistic WHERE starelid = 'public.words'::regclass`, "0")
+	if err := e.Refresh(t.Context(), to); err != nil {
+		t.Fatal(err)
+	}
+	a.want(t, `SELECT count(*) > 0 FROM pg_statistic WHERE starelid = 'public.words'::regclass`, "true")
+}
+
+// testBroughtOver has bindings from before an upgrade find what was made, and use it as before.
+func testBroughtOver(t *testing.T, w, r binding) {
+	t.Helper()
+	c := w.connect(t)
+	c.want(t, `SELECT current_setting('server_version_num')::int / 10000`, w.server.Installation.Version)
 	c.want(t, `SELECT count(*) FROM words WHERE id IS NOT NULL AND lower(word) >= 'a'`, "5000")
 	c.want(t, `SELECT 'Ä' < 'b' AND 'a' < 'B'`, "true")
 	c.want(t, `SELECT british FROM words ORDER BY british DESC LIMIT 1`, "w999")
@@ -71,23 +101,11 @@ func TestUpgrade(t *testing.T) {
 		WHERE extversion <> default_version`, "0")
 	c.do(t, `CREATE EXTENSION citext`, `DROP EXTENSION hstore`, `INSERT INTO words (word) VALUES ('new')`)
 	c.refused(t, `CREATE EXTENSION dblink`, denied)
-	reader := binding{s, r.name, r.credentials}
-	testReads(t, reader)
-	mere := reader.connect(t)
+	testReads(t, r)
+	mere := r.connect(t)
 	mere.want(t, `SELECT apart.told()`, "2")
 	mere.refused(t, `INSERT INTO words (word) VALUES ('mine')`, readOnly)
 	mere.refused(t, `SELECT lo_create(0)`, denied, readOnly)
-	testOwnRole(t, s)
-
-	a := s.admin(t)
-	a.want(t, `SELECT string_agg(datname, ' ' ORDER BY datname) FROM pg_database`, "main template0")
-	a.want(t, `SELECT datcollversion = pg_database_collation_actual_version(oid) FROM pg_database WHERE datname = 'main'`, "true")
-	a.want(t, `SELECT has_database_privilege('public', 'template0', 'CONNECT')`, "false")
-	a.want(t, `SELECT count(*) FROM pg_statistic WHERE starelid = 'public.words'::regclass`, "0")
-	if err := e.Refresh(t.Context(), to); err != nil {
-		t.Fatal(err)
-	}
-	a.want(t, `SELECT count(*) > 0 FROM pg_statistic WHERE starelid = 'public.words'::regclass`, "true")
 }
 
 // TestUpgradeIsNotPossible wants each reason told in words, and the database to serve on.
