@@ -120,6 +120,13 @@ type Copier interface {
 	Source(ctx context.Context, parameters json.RawMessage) (Source, error)
 }
 
+// DrillHolder is a Broker that holds drills of instances, as in their maintenance windows, where their users allow it.
+type DrillHolder interface {
+	// AllowDrills says whether the users of an instance allow drills from now on. An absent one is success. It is
+	// Unsupported if this one holds none.
+	AllowDrills(ctx context.Context, id InstanceID, allowed bool) error
+}
+
 // SourceRenamer is a Broker whose parameters may name instances whose data a new one is to begin with.
 type SourceRenamer interface {
 	// RenameSources returns parameters that name other instances in the place of those that they name. What is no such

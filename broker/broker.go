@@ -1,7 +1,6 @@
 package broker
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
 	"log/slog"
@@ -23,8 +22,7 @@ type Broker struct {
 	Now       func() time.Time
 	Log       *slog.Logger
 
-	// MayDrill tells of which instances drills are to be held, one in each maintenance window. Nil: of none.
-	MayDrill    func(context.Context) (map[backstay.InstanceID]bool, error)
+	Drills      bool         // one is held in each maintenance window of the instances that allow it
 	Restoration *Restoration // nil, but where a whole platform is being restored
 
 	turns    turns
@@ -42,6 +40,7 @@ var (
 	_ backstay.Overwriter       = (*Broker)(nil)
 	_ backstay.Copier           = (*Broker)(nil)
 	_ backstay.SourceRenamer    = (*Broker)(nil)
+	_ backstay.DrillHolder      = (*Broker)(nil)
 )
 
 // acceptedSpec returns what an instance is to be while no operation changes it. It has served before.

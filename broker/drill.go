@@ -11,21 +11,31 @@ import (
 	"github.com/backstay/backstay/broker/terms"
 )
 
+// AllowDrills records whether drills of an instance may be held.
+func (b *Broker) AllowDrills(ctx context.Context, id backstay.InstanceID, allowed bool) error {
+	return b.Store.AllowDrills(ctx, id, allowed)
+}
+
+// HoldDrill begins a drill of an instance now, for an operator. Whether its users allow it, the operator has looked.
+func (b *Broker) HoldDrill(ctx context.Context, id backstay.InstanceID) (backstay.OperationKey, error) {
+	in, err := b.Store.Instance(ctx, id)
+	if err != nil {
+		return "", err
+	}
+	return b.beginDrill(ctx, in, b.Now())
+}
+
 // lookForDrills finds out of which instances a drill is to be held now: those whose window is open, and which have had
 // none in it, whoever has asked for that.
 func (b *Broker) lookForDrills(ctx context.Context, views []view, now time.Time) error {
-	if b.MayDrill == nil {
+	if !b.Drills {
 		return nil
-	}
-	may, err := b.MayDrill(ctx)
-	if err != nil {
-		return err
 	}
 	var failures []error
 	for i, v := range views {
 		opens, _ := v.Windows.Maintenance.Next(now)
 		its, reached := b.Backends[v.Backend]
-		if !may[v.ID] || v.Busy || now.Before(opens) || !reached {
+		if !v.MayDrill || v.Busy || now.Before(opens) || !reached {
 			continue
 		}
 		s, err := its.Await(ctx, v.ID, 0)
@@ -42,14 +52,14 @@ func canDrill(s backend.Status) bool {
 }
 
 // beginDrill has the standby of an instance take over, or restarts one that has none, as its developers could. It is
-// not tried again before the window closes. It is Busy while the instance does not serve.
-func (b *Broker) beginDrill(ctx context.Context, in Instance, closes time.Time) error {
+// not tried again before then. It is Busy while the instance does not serve.
+func (b *Broker) beginDrill(ctx context.Context, in Instance, then time.Time) (backstay.OperationKey, error) {
 	if err := b.ready(ctx, in); err != nil {
-		return err
+		return "", err
 	}
 	before, err := b.accepted(in)
 	if err != nil {
-		return err
+		return "", err
 	}
 	asked, what := `{"reboot": true}`, "The service instance is about to be restarted, as a drill."
 	if before.Spec.Nodes > 1 {
@@ -57,10 +67,10 @@ func (b *Broker) beginDrill(ctx context.Context, in Instance, closes time.Time) 
 	}
 	c, err := b.agreeOnChange(ctx, in, in.PlanID, terms.Change{Parameters: json.RawMessage(asked)})
 	if err != nil {
-		return err
+		return "", err
 	}
 	op := newOperation(in.ID, backstay.Update, what)
-	op.Cause, op.NotBefore = ByMaintenance, closes
-	_, err = b.beginChange(ctx, in, c, op)
-	return err
+	op.Cause, op.NotBefore = ByMaintenance, then
+	op, err = b.beginChange(ctx, in, c, op)
+	return op.ID, err
 }

@@ -1,7 +1,6 @@
 package broker_test
 
 import (
-	"context"
 	"encoding/json"
 	"strings"
 	"testing"
@@ -71,14 +70,12 @@ func TestDrillsInWindows(t *testing.T) {
 	if n := k.maintain(); n != 0 {
 		t.Errorf("%d drills are held, and none was to be", n)
 	}
-	var allowed bool
-	k.MayDrill = func(context.Context) (map[backstay.InstanceID]bool, error) {
-		return map[backstay.InstanceID]bool{k.r.InstanceID: allowed}, nil
-	}
+	k.Drills = true
 	if n := k.maintain(); n != 0 {
 		t.Errorf("%d drills are held of an instance that does not allow it", n)
 	}
-	allowed = true
+	must(t, k.AllowDrills(t.Context(), k.r.InstanceID, true))
+	must(t, k.AllowDrills(t.Context(), "of nobody", true))
 	for week := range 3 {
 		opens := opens.AddDate(0, 0, 7*week)
 		for _, c := range []struct {
@@ -98,5 +95,10 @@ func TestDrillsInWindows(t *testing.T) {
 	k.update(`{"reboot": true}`, "")
 	if n := k.maintain(); n != 0 {
 		t.Error("developers have held a drill in this window, and another one is held")
+	}
+	must(t, k.AllowDrills(t.Context(), k.r.InstanceID, false))
+	at(opens.AddDate(0, 0, 28))
+	if n := k.maintain(); n != 0 {
+		t.Error("a drill is held of an instance that allows it no more")
 	}
 }

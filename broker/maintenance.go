@@ -66,7 +66,8 @@ func (b *Broker) carryOut(ctx context.Context, v view, now time.Time) error {
 	case upgradeTask:
 		return b.beginUpgrade(ctx, in, closes)
 	case drillTask:
-		return b.beginDrill(ctx, in, closes)
+		_, err := b.beginDrill(ctx, in, closes)
+		return err
 	}
 	if in.Pending.ID != v.Pending.ID {
 		return errBusy(in.ID)

@@ -32,6 +32,8 @@ type InstanceStore interface {
 	// RaiseGeneration gives what is accepted of an instance a generation that is newer than held, which its backend
 	// has, and returns it. It is Busy while an operation is in progress.
 	RaiseGeneration(ctx context.Context, id backstay.InstanceID, held int64) (generation int64, err error)
+	// AllowDrills records whether the users of an instance allow drills. An absent one is success.
+	AllowDrills(ctx context.Context, id backstay.InstanceID, allowed bool) error
 	// CondemnInstance takes back what was accepted of an instance: its data are about to go, and it must
 	// never be brought up again. An absent one is success.
 	CondemnInstance(ctx context.Context, id backstay.InstanceID) error
@@ -198,6 +200,7 @@ type Scheduled struct {
 	Busy      bool      // an operation is in progress
 	Kept      bool      // by maintenance
 	Rests     time.Time // until when no maintenance is tried that has failed; zero: none has
+	MayDrill  bool      // its users allow drills
 }
 
 // Cause is why there is an operation.

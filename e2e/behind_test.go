@@ -34,8 +34,8 @@ var backToBack = map[string]each{
 	"backups-redis": whenAllIsAsked,
 	"broken-engine": whenAllIsAsked, "catalog": whenAllIsAsked, "conduit-mysql": whenAllIsAsked,
 	"conduit-postgres": whenAllIsAsked, "conduit-redis": whenAllIsAsked, "conduit-rights": whenAllIsAsked,
-	"copy":         whenAllIsAsked,
-	"delete-waits": whenAllIsAsked, "disk-nearly-full": whenAllIsAsked, "drivers": whenAllIsAsked,
+	"copy": whenAllIsAsked, "delete-waits": whenAllIsAsked, "disk-nearly-full": whenAllIsAsked, "drills": whenAllIsAsked,
+	"drills-weekly": whenAllIsAsked, "drivers": whenAllIsAsked,
 	"encrypted": whenAllIsAsked, "endless": whenAllIsAsked, "failover": whenAllIsAsked, "failover-mysql": whenAllIsAsked,
 	"failover-redis": whenAllIsAsked, "failover-two-disks": whenAllIsAsked, "major": whenAllIsAsked,
 	"memory-used-up": whenAllIsAsked, "minor": whenAllIsAsked, "mysql": whenAllIsAsked, "ports-used-up": whenAllIsAsked,
@@ -51,7 +51,6 @@ var notBackToBack = map[string]string{
 	"openbroker": "a registered broker beside ours", "service-access": "a registered broker beside ours",
 	"service-brokers": "a registered broker beside ours", "space-brokers": "a registered broker beside ours",
 	"space-brokers-refused": "a registered broker beside ours", "spring": "a registered broker beside ours",
-	"drills": "developers allow operators drills by a label, which is the marketplace's", "drills-weekly": "as drills",
 }
 
 // TestJourneysBackToBack runs journeys on a marketplace that offers nothing of its own: what there is comes from another

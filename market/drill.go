@@ -2,25 +2,61 @@ package market
 
 import (
 	"context"
+	"time"
 
 	"github.com/backstay/backstay"
 )
 
-// AllowingDrills lists the instances whose developers allow the operator to hold drills, oldest first.
-func (m *Market) AllowingDrills(ctx context.Context) ([]backstay.Instance, error) {
-	l, err := m.Store.Instances(ctx, InstanceFilter{
-		Types: []backstay.InstanceType{backstay.Managed},
-		Match: Match{Labels: Selector{{Key: backstay.DrillLabel, Values: []string{backstay.DrillWanted}}}},
-	})
-	return l.Items, err
+// DrillWish is whether the label of an instance allows drills, where its broker was told otherwise.
+type DrillWish struct {
+	ID      backstay.InstanceID
+	Allowed bool
 }
 
-// MayDrill tells of which instances that is.
-func (m *Market) MayDrill(ctx context.Context) (map[backstay.InstanceID]bool, error) {
-	allowing, err := m.AllowingDrills(ctx)
-	ids := map[backstay.InstanceID]bool{}
-	for _, in := range allowing {
-		ids[in.ID] = true
+// drillPatience is how long whoever changes the label waits for the broker to hear of it.
+const drillPatience = 5 * time.Second
+
+// tellOfLabel has a broker hear at once of a label that allows drills, or does no more. If that fails, it hears of it
+// when its instances are looked at.
+func (m *Market) tellOfLabel(ctx context.Context, of backstay.BrokerID, u backstay.MetadataUpdate) {
+	if _, ok := u.Labels[backstay.DrillLabel]; !ok {
+		return
 	}
-	return ids, err
+	limited, cancel := context.WithTimeout(ctx, drillPatience)
+	defer cancel()
+	if err := m.TellDrills(limited, of); err != nil {
+		m.Log.Warn("a broker did not hear which drills are allowed; it is tried again", "broker", of, "error", err)
+	}
+}
+
+// TellDrills tells a broker of which instances the label that allows drills has changed. What was told is recorded
+// afterwards: killed in between, the broker is told the same again.
+func (m *Market) TellDrills(ctx context.Context, of backstay.BrokerID) error {
+	m.telling.Lock() // or what was true before could be heard after what is true now
+	defer m.telling.Unlock()
+	wishes, err := m.Store.UntoldDrills(ctx, of)
+	if err != nil || len(wishes) == 0 {
+		return err
+	}
+	b, err := m.broker(ctx, of)
+	if err != nil {
+		return err
+	}
+	holder, ok := b.(backstay.DrillHolder)
+	for _, w := range wishes {
+		if !ok {
+			return nil
+		}
+		err := holder.AllowDrills(ctx, w.ID, w.Allowed)
+		if backstay.KindOf(err) == backstay.Unsupported {
+			return nil
+		}
+		if err == nil {
+			err = m.Store.KeepDrillsTold(ctx, w.ID, w.Allowed)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }

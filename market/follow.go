@@ -85,6 +85,9 @@ func (m *Market) settleRegularly(ctx context.Context, of backstay.BrokerID) erro
 		if err := m.Settle(ctx, of); err != nil && ctx.Err() == nil {
 			m.Log.Warn("a broker was not asked about its instances; it is tried again", "broker", of, "error", err)
 		}
+		if err := m.TellDrills(ctx, of); err != nil && ctx.Err() == nil {
+			m.Log.Warn("a broker did not hear which drills are allowed; it is tried again", "broker", of, "error", err)
+		}
 		return true, nil
 	})
 }

@@ -62,6 +62,9 @@ func (m *Market) UpdateInstance(
 	} else {
 		in, err = m.Store.UpdateInstance(ctx, id, u.Update, u.Tags, e)
 	}
+	if err == nil {
+		m.tellOfLabel(ctx, from.offering.BrokerID, u.Metadata)
+	}
 	return in, backstay.Job{}, err
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"net/netip"
+	"sync"
 	"time"
 
 	"github.com/google/uuid"
@@ -27,6 +28,8 @@ type Market struct {
 
 	// CopyFreely is for an operator, who copies into another space without the consent that everybody else needs.
 	CopyFreely bool
+
+	telling sync.Mutex // held while a broker is told of which instances drills are allowed
 }
 
 func (m *Market) now() time.Time {

@@ -217,6 +217,10 @@ type FollowStore interface {
 	// SeenChanges is up to where the changes of a broker have been seen, as the broker counts them; 0 at first.
 	SeenChanges(ctx context.Context, of backstay.BrokerID) (int64, error)
 	KeepSeenChanges(ctx context.Context, of backstay.BrokerID, seen int64) error
+	// UntoldDrills are the instances of a broker that are there, and of which it was told something else last than the
+	// label says.
+	UntoldDrills(ctx context.Context, of backstay.BrokerID) ([]DrillWish, error)
+	KeepDrillsTold(ctx context.Context, id backstay.InstanceID, allowed bool) error
 }
 
 // TroubleStore keeps what is wrong with instances that serve nevertheless. It goes with its instance.

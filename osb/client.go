@@ -61,6 +61,7 @@ var (
 	_ backstay.TroubleTeller           = (*Client)(nil)
 	_ backstay.Overwriter              = (*Client)(nil)
 	_ backstay.Copier                  = (*Client)(nil)
+	_ backstay.DrillHolder             = (*Client)(nil)
 )
 
 // LogValue is where the broker is.

@@ -58,6 +58,9 @@ func extensionsOf(ctx context.Context, b backstay.Broker) (all []string) {
 	if _, ok := b.(backstay.Copier); ok {
 		all = append(all, copies)
 	}
+	if _, ok := b.(backstay.DrillHolder); ok {
+		all = append(all, drills)
+	}
 	return all
 }
 

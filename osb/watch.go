@@ -64,7 +64,7 @@ func (h *Handler) telling(mux *http.ServeMux) {
 	}{
 		changes: {http.MethodGet, h.awaitChanges}, health: {http.MethodGet, tellHealth},
 		troubles: {http.MethodGet, tellTroubles}, overwrites: {http.MethodPut, tellOverwrites},
-		copies: {http.MethodPut, tellSource},
+		copies: {http.MethodPut, tellSource}, drills: {http.MethodPut, hearOfDrills},
 	} {
 		mux.HandleFunc(e.method+" /v2/backstay/"+name, func(w http.ResponseWriter, r *http.Request) {
 			body, err := e.tell(r)

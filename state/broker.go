@@ -121,6 +121,11 @@ func (b Broker) RaiseGeneration(ctx context.Context, id backstay.InstanceID,
 	return generation, err
 }
 
+func (b Broker) AllowDrills(ctx context.Context, id backstay.InstanceID, allowed bool) error {
+	_, err := b.s.pool.Exec(ctx, `UPDATE broker.instances SET drills = $2 WHERE id = $1`, id, allowed)
+	return err
+}
+
 func (b Broker) CondemnInstance(ctx context.Context, id backstay.InstanceID) error {
 	_, err := b.s.pool.Exec(ctx, `UPDATE broker.instances SET spec = NULL, generation = 0 WHERE id = $1`, id)
 	return err

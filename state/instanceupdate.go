@@ -169,6 +169,23 @@ func (s *Store) UnsettledInstances(ctx context.Context, from backstay.BrokerID) 
 		ORDER BY i.id`, from)
 }
 
+func (s *Store) UntoldDrills(ctx context.Context, of backstay.BrokerID) ([]market.DrillWish, error) {
+	rows, err := s.pool.Query(ctx, `SELECT i.id, NOT i.drills_told FROM market.instances i
+			JOIN market.plans p ON p.id = i.plan_id JOIN market.offerings o ON o.id = p.offering_id
+		WHERE o.broker_id = $1 AND (i.op_type <> 'create' OR i.op_state = 'succeeded')
+			AND coalesce(i.labels ->> $2 = $3, false) <> i.drills_told
+		ORDER BY i.id`, of, backstay.DrillLabel, backstay.DrillWanted)
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, pgx.RowToStructByPos[market.DrillWish])
+}
+
+func (s *Store) KeepDrillsTold(ctx context.Context, id backstay.InstanceID, allowed bool) error {
+	_, err := s.pool.Exec(ctx, `UPDATE market.instances SET drills_told = $2 WHERE id = $1`, id, allowed)
+	return err
+}
+
 func (s *Store) SeenChanges(ctx context.Context, of backstay.BrokerID) (seen int64, err error) {
 	err = s.pool.QueryRow(ctx, `SELECT seen_changes FROM market.brokers WHERE id = $1`, of).Scan(&seen)
 	return seen, orNotFound(err, "Service broker")

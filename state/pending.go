@@ -130,7 +130,7 @@ func (b Broker) Schedule(ctx context.Context) ([]broker.Scheduled, error) {
 	rows, err := b.s.pool.Query(ctx, `SELECT i.id, i.service_id, i.plan_id, i.backend, i.build, i.maintenance_window,
 			i.backup_window, coalesce(w.id, ''), w.not_before, p.id IS NOT NULL, coalesce(p.cause = 'maintenance', false),
 			(SELECT max(not_before) FROM broker.operations
-				WHERE instance_id = i.id AND cause = 'maintenance' AND state = 'failed')
+				WHERE instance_id = i.id AND cause = 'maintenance' AND state = 'failed'), i.drills
 		FROM broker.instances i `+pendingJoin+`
 			LEFT JOIN broker.operations p ON p.instance_id = i.id AND p.state = 'in progress'
 		WHERE i.spec IS NOT NULL`)
@@ -140,7 +140,7 @@ func (b Broker) Schedule(ctx context.Context) ([]broker.Scheduled, error) {
 	return pgx.CollectRows(rows, func(r pgx.CollectableRow) (s broker.Scheduled, err error) {
 		return s, r.Scan(&s.ID, &s.ServiceID, &s.PlanID, &s.Backend, &s.Build, weekly{&s.Windows.Maintenance},
 			daily{&s.Windows.Backup}, &s.Pending.ID, (*zeronull.Timestamptz)(&s.Pending.NotBefore), &s.Busy, &s.Kept,
-			(*zeronull.Timestamptz)(&s.Rests))
+			(*zeronull.Timestamptz)(&s.Rests), &s.MayDrill)
 	})
 }
 

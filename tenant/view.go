@@ -29,6 +29,7 @@ var (
 	_ backstay.TroubleTeller = (*view)(nil)
 	_ backstay.Overwriter    = (*view)(nil)
 	_ backstay.Copier        = (*view)(nil)
+	_ backstay.DrillHolder   = (*view)(nil)
 )
 
 func (v *view) broker() backstay.Broker { return v.registry.Broker }

@@ -112,3 +112,12 @@ func (v *view) Source(ctx context.Context, parameters json.RawMessage) (backstay
 	source, err := c.Source(ctx, v.parameters(cloudFoundry, parameters, w)) // which alone asks
 	return backstay.Source{InstanceID: backstay.InstanceID(w.in(string(source.InstanceID)))}, w.err(err)
 }
+
+// AllowDrills tells the broker of an instance of the client's.
+func (v *view) AllowDrills(ctx context.Context, id backstay.InstanceID, allowed bool) error {
+	h, ok := v.broker().(backstay.DrillHolder)
+	if !ok {
+		return errSilent
+	}
+	return h.AllowDrills(ctx, v.instance(id), allowed)
+}

@@ -13,7 +13,13 @@ import (
 // ailing is a broker of which all that it knows of is ill.
 type ailing struct {
 	*brokertest.Memory
-	ids []backstay.InstanceID
+	ids    []backstay.InstanceID
+	drills map[backstay.InstanceID]bool
+}
+
+func (a *ailing) AllowDrills(_ context.Context, id backstay.InstanceID, allowed bool) error {
+	a.drills[id] = allowed
+	return nil
 }
 
 func (a *ailing) Unhealthy(context.Context) (map[backstay.InstanceID]string, error) {
@@ -37,7 +43,7 @@ func (a *ailing) Troubles(context.Context) (map[backstay.InstanceID][]backstay.T
 func TestNobodyHearsOfOthers(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t)
-	sick := &ailing{Memory: h.memory}
+	sick := &ailing{Memory: h.memory, drills: map[backstay.InstanceID]bool{}}
 	h.Broker = sick
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
@@ -91,5 +97,10 @@ func TestNobodyHearsOfOthers(t *testing.T) {
 	}
 	if troubles, err := b.Troubles(ctx); err != nil || len(troubles) > 0 {
 		t.Errorf("the other client hears of %q, %v", troubles, err)
+	}
+	must(t, a.AllowDrills(ctx, r.InstanceID, true))
+	must(t, b.AllowDrills(ctx, r.InstanceID, false)) // which is another instance
+	if !sick.drills[id] {
+		t.Errorf("one client says of another one's instances whether drills are allowed: %v", sick.drills)
 	}
 }

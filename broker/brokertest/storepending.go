@@ -265,6 +265,12 @@ func theScheduleTellsWhatIsDue(t *testing.T, s broker.Store) {
 	if got := scheduled(in.ID); got == nil || !sameJSON(*got, want) {
 		t.Errorf("scheduled as %+v, want %+v", got, want)
 	}
+	must(t, s.AllowDrills(t.Context(), in.ID, true))
+	if got := scheduled(in.ID); !got.MayDrill {
+		t.Errorf("with drills allowed: %+v", got)
+	}
+	must(t, s.AllowDrills(t.Context(), in.ID, false))
+	must(t, s.AllowDrills(t.Context(), "absent", true))
 	p := mustWish(t, s, in.ID, "large")
 	if got := scheduled(in.ID); got.Pending.ID != p.ID || got.Busy {
 		t.Errorf("with a wish: %+v", got)

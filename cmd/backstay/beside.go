@@ -19,6 +19,7 @@ type beside struct {
 	store     *state.Store
 	instances *local.Backend
 	places    places
+	broker    *broker.Broker
 	market    *market.Market
 	actor     backstay.Actor
 }
@@ -41,7 +42,8 @@ func (c *cli) openBeside(ctx context.Context, cfg *config) (*beside, error) {
 	own := &broker.Broker{Store: store.Broker(),
 		Backends: withCluster(map[string]backend.Backend{broker.Local: instances}, cluster), Offered: catalog,
 		Key: keys.State, Now: time.Now, Log: log}
-	b := &beside{cli: c, store: store, instances: instances, places: all, actor: operator()}
+	b := &beside{cli: c, store: store, instances: instances, places: all, broker: own,
+		actor: operator()}
 	b.market = &market.Market{
 		Store: store, Brokers: market.Brokers{ownBroker.ID: own}, Key: keys.State, Log: log,
 		Open: cfg.registered().Open, CopyFreely: true,

@@ -17,6 +17,7 @@ import (
 	"github.com/backstay/backstay/backend"
 	"github.com/backstay/backstay/backend/local"
 	"github.com/backstay/backstay/broker"
+	"github.com/backstay/backstay/internal/wait"
 	"github.com/backstay/backstay/market"
 )
 
@@ -26,7 +27,8 @@ var drillUsage = `Usage: backstay drill INSTANCE... [FLAGS]
 
 Holds drills, one after the other: the standby of each INSTANCE takes over, and one that has no standby is restarted.
 Somebody writes to it all the while as its clients do, and it is shown for how long that failed, and how much of what
-was acknowledged was lost. INSTANCE is a guid, as "cf service NAME --guid" shows it.
+was acknowledged was lost. INSTANCE is a guid, as "cf service NAME --guid" shows it, or of another platform's instances
+"backstay osb-client instances".
 
 It is for instances alone whose developers allow it, as they do by
 
@@ -83,8 +85,8 @@ func (d driller) hold(ctx context.Context, named []string) error {
 			return ctx.Err()
 		}
 		if err != nil {
-			fmt.Fprintf(d.stdout, "%s (%s): FAILED: %s\n", in.Name, in.ID, backstay.SentenceOf(err))
-			failed = errors.Join(failed, fmt.Errorf("drill of %s: %w", in.ID, err))
+			fmt.Fprintf(d.stdout, "%s (%s): FAILED: %s\n", in.name, in.id, backstay.SentenceOf(err))
+			failed = errors.Join(failed, fmt.Errorf("drill of %s: %w", in.id, err))
 		}
 	}
 	if failed != nil {
@@ -93,36 +95,67 @@ func (d driller) hold(ctx context.Context, named []string) error {
 	return nil
 }
 
+// drilled is an instance that there may be a drill of.
+type drilled struct {
+	id   backstay.InstanceID
+	name string // the users' for it
+	own  bool   // it is of this marketplace, and not of another platform
+	may  bool   // its users allow it
+}
+
 // willing returns the instances of these guids, or all, that allow drills. One that is named and does not is an error.
-func (d driller) willing(ctx context.Context, named []string) ([]backstay.Instance, error) {
-	if len(named) == 0 {
-		return d.market.AllowingDrills(ctx)
-	}
-	filter := market.InstanceFilter{Types: []backstay.InstanceType{backstay.Managed}}
-	for _, id := range named {
-		filter.IDs = append(filter.IDs, backstay.InstanceID(id))
-	}
-	found, err := d.store.Instances(ctx, filter)
+func (d driller) willing(ctx context.Context, named []string) (all []drilled, err error) {
+	known, err := d.known(ctx)
 	if err != nil {
 		return nil, err
 	}
+	if len(named) == 0 {
+		return slices.DeleteFunc(known, func(in drilled) bool { return !in.may }), nil
+	}
 	for _, id := range named {
-		i := slices.IndexFunc(found.Items, func(in backstay.Instance) bool { return string(in.ID) == id })
+		i := slices.IndexFunc(known, func(in drilled) bool { return string(in.id) == id })
 		if i < 0 {
 			return nil, advise(backstay.Errorf(backstay.NotFound, "There is no service instance %s.", id),
 				"backstay drill --results")
 		}
-		if in := found.Items[i]; in.Metadata.Labels[backstay.DrillLabel] != backstay.DrillWanted {
-			return nil, advise(backstay.Errorf(backstay.Forbidden, "The developers of %s do not allow drills.", in.Name),
-				"cf set-label service-instance %s %s=%s", in.Name, backstay.DrillLabel, backstay.DrillWanted)
+		if in := known[i]; !in.may {
+			return nil, advise(backstay.Errorf(backstay.Forbidden, "The developers of %s do not allow drills.", in.name),
+				"cf set-label service-instance %s %s=%s", in.name, backstay.DrillLabel, backstay.DrillWanted)
+		}
+		all = append(all, known[i])
+	}
+	return all, nil
+}
+
+// known are the instances that have served, in the order of their guids, whichever platform they are of.
+func (d driller) known(ctx context.Context) (all []drilled, err error) {
+	scheduled, err := d.broker.Store.Schedule(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, s := range scheduled {
+		in, err := d.broker.Store.Instance(ctx, s.ID)
+		if backstay.KindOf(err) == backstay.NotFound {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, drilled{id: s.ID, name: in.Name, may: s.MayDrill})
+	}
+	own, err := d.store.Instances(ctx, market.InstanceFilter{Types: []backstay.InstanceType{backstay.Managed}})
+	for _, in := range own.Items {
+		if i := slices.IndexFunc(all, func(one drilled) bool { return one.id == in.ID }); i >= 0 {
+			all[i].name, all[i].own = in.Name, true
 		}
 	}
-	return found.Items, nil
+	slices.SortFunc(all, func(a, b drilled) int { return cmp.Compare(a.id, b.id) })
+	return all, err
 }
 
 // drill holds a drill of one instance, as its developers could.
-func (d driller) drill(ctx context.Context, in backstay.Instance) error {
-	status, err := d.instances.Await(ctx, in.ID, 0)
+func (d driller) drill(ctx context.Context, in drilled) error {
+	status, err := d.instances.Await(ctx, in.id, 0)
 	if err != nil {
 		return err
 	}
@@ -132,23 +165,45 @@ func (d driller) drill(ctx context.Context, in backstay.Instance) error {
 			return backstay.Errorf(backstay.Unavailable, "Its standby cannot take over now: it is not protected.")
 		}
 	}
-	_, job, err := d.market.UpdateInstance(ctx, d.actor, in.ID, market.InstanceUpdate{Parameters: json.RawMessage(asked)})
-	if err != nil {
+	if err := d.carryOut(ctx, in, asked); err != nil {
 		return err
 	}
-	if err := d.await(ctx, job, func(string) {}); err != nil {
-		return err
-	}
-	after, err := d.instances.Await(ctx, in.ID, 0)
+	after, err := d.instances.Await(ctx, in.id, 0)
 	switch {
 	case err != nil:
 		return err
 	case after.Drill == nil || after.Drill.Ended.IsZero():
 		return backstay.Errorf(backstay.Unavailable, "It is done, and it is not known yet what it cost.")
 	}
-	fmt.Fprintf(d.stdout, "%s (%s): %s\n", in.Name, in.ID, broker.DrillSentence(*after.Drill))
+	fmt.Fprintf(d.stdout, "%s (%s): %s\n", in.name, in.id, broker.DrillSentence(*after.Drill))
 	return nil
 }
+
+// carryOut has the control plane hold a drill, and returns when that is over. In this marketplace it is an update like
+// any other, by the operator; another platform hears of it from the broker.
+func (d driller) carryOut(ctx context.Context, in drilled, asked string) error {
+	if in.own {
+		_, job, err := d.market.UpdateInstance(ctx, d.actor, in.id, market.InstanceUpdate{Parameters: json.RawMessage(asked)})
+		if err != nil {
+			return err
+		}
+		return d.await(ctx, job, func(string) {})
+	}
+	key, err := d.broker.HoldDrill(ctx, in.id)
+	if err != nil {
+		return err
+	}
+	return wait.Until(ctx, wait.Every(drillPause), func() (again bool, err error) {
+		op, err := d.broker.Store.Operation(ctx, key)
+		if err == nil && op.State == backstay.Failed {
+			err = backstay.Errorf(backstay.Unavailable, "%s", op.Description)
+		}
+		return op.State == backstay.InProgress, err
+	})
+}
+
+// drillPause is the time between two looks at whether a drill is over.
+const drillPause = 100 * time.Millisecond
 
 // showDrills shows what the last drills of these instances have seen, or of all.
 func (c *cli) showDrills(ctx context.Context, cfg *config, named []string) error {

@@ -136,15 +136,12 @@ func (p *platform) build(ctx context.Context, instances *local.Backend) error {
 	backends := withCluster(map[string]backend.Backend{broker.Local: instances}, p.cluster)
 	p.broker = &broker.Broker{Store: p.store.Broker(), Backends: backends,
 		Certifier: p.given.certifier(authority), Offered: p.given.catalog, Key: key, Now: time.Now, Log: p.log,
-		Restoration: p.restoration()}
+		Drills: p.cfg.drills, Restoration: p.restoration()}
 	p.market = &market.Market{
 		Store: p.store, Brokers: market.Brokers{ownBroker.ID: p.broker}, Key: key, Log: p.log,
 		Open: p.cfg.registered().Open, TunnelNetworks: p.cfg.tunnelNetworks,
 	}
 	p.tenants = &tenant.Registry{Store: p.store.Tenants(), Broker: p.broker, Now: time.Now, Log: p.log}
-	if p.cfg.drills {
-		p.broker.MayDrill = p.market.MayDrill
-	}
 	p.api = &cfapi.Server{Market: p.market, Authenticator: p.users, URL: p.cfg.url, Version: buildVersion(), Log: p.log}
 	p.tunnels = &tunnel.Server{Authenticator: p.users, Gate: p.market, Lease: p.cfg.grace, Log: p.log}
 	p.plugins = &plugins.Repository{Dir: p.cfg.plugins, URL: p.cfg.url + plugins.Path, Version: buildVersion(),
