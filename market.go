@@ -174,11 +174,12 @@ type Job struct {
 	Resource  string // the id of what it works on
 	By        Actor  // who asked for it
 	State     JobState
-	Kind      Kind   // why it failed; meaningful only in JobFailed
-	Sentence  string // the same for people; never empty in JobFailed
-	Completed Event  // what is recorded when it completes; nothing if its Type is empty
-	Tireless  bool   // it is tried for weeks, since nobody else would; not kept
-	Next      *Job   // what is accepted in the moment that this one ends; nil: nothing; not kept
+	Kind      Kind     // why it failed; meaningful only in JobFailed
+	Sentence  string   // the same for people; never empty in JobFailed
+	Completed Event    // what is recorded when it completes; nothing if its Type is empty
+	Warnings  []string // what whoever asked is to know, although it is done
+	Tireless  bool     // it is tried for weeks, since nobody else would; not kept
+	Next      *Job     // what is accepted in the moment that this one ends; nil: nothing; not kept
 
 	About     json.RawMessage // what else there is to know for it, an object; nil: nothing
 	Asked     bool            // a broker has been asked, and may have done something even if it did not answer

@@ -13,8 +13,23 @@ type jobResource struct {
 	Operation string            `json:"operation"`
 	State     backstay.JobState `json:"state"`
 	Errors    []errorResource   `json:"errors"`
-	Warnings  []struct{}        `json:"warnings"`
+	Warnings  []warningResource `json:"warnings"`
 	Links     links             `json:"links"`
+}
+
+type warningResource struct {
+	Detail string `json:"detail"`
+}
+
+// readsCatalog are the operations whose jobs ask a broker what it offers.
+var readsCatalog = map[string]bool{"service_broker.catalog.synchronize": true, "service_broker.update": true}
+
+// jobError is why a job failed, as Cloud Controller says it of jobs.
+func jobError(j backstay.Job) errorResource {
+	if readsCatalog[j.Operation] && j.Kind == backstay.Invalid {
+		return errorResource{270012, "CF-ServiceBrokerCatalogInvalid", j.Sentence}
+	}
+	return errorResource{10009, "CF-UnableToPerform", j.Sentence}
 }
 
 // job shows why a failed job failed, in one error; without any the cf command crashes.
@@ -24,11 +39,14 @@ func (s *Server) job(j backstay.Job) jobResource {
 		Operation: j.Operation,
 		State:     j.State,
 		Errors:    []errorResource{},
-		Warnings:  []struct{}{},
+		Warnings:  []warningResource{},
 		Links:     links{"self": s.at("/v3/jobs/%s", j.ID)},
 	}
 	if j.State == backstay.JobFailed {
-		res.Errors = append(res.Errors, errorResource{10009, "CF-UnableToPerform", j.Sentence})
+		res.Errors = append(res.Errors, jobError(j))
+	}
+	for _, warning := range j.Warnings {
+		res.Warnings = append(res.Warnings, warningResource{warning})
 	}
 	return res
 }

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"reflect"
+	"strings"
 	"time"
 
 	"github.com/backstay/backstay"
@@ -146,6 +147,25 @@ func (m *Market) newerVersion(
 	}
 	*version = now.MaintenanceInfo
 	return true
+}
+
+// DeactivatedPlans are plans of an offering that its broker's catalog has no more, and that instances still have.
+type DeactivatedPlans struct {
+	Offering string
+	Plans    []string
+}
+
+// WarnOfDeactivated says that there are such plans, in Cloud Controller's words.
+func WarnOfDeactivated(b backstay.ServiceBroker, all []DeactivatedPlans) string {
+	said := fmt.Sprintf("Warning: Service plans are missing from the broker's catalog (%s/v2/catalog) but can not be "+
+		"removed from Cloud Foundry while instances exist. The plans have been deactivated to prevent users from "+
+		"attempting to provision new instances of these plans. The broker should continue to support bind, unbind, and "+
+		"delete for existing instances; if these operations fail contact your broker provider.\n",
+		strings.TrimRight(b.URL, "/"))
+	for _, of := range all {
+		said += fmt.Sprintf("\nService Offering: %s\nPlans deactivated: %s\n", of.Offering, strings.Join(of.Plans, ", "))
+	}
+	return said
 }
 
 func findPlan(

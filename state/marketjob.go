@@ -11,12 +11,12 @@ import (
 )
 
 const jobColumns = `j.id, j.operation, j.resource, j.actor, j.state, j.kind, j.sentence, j.about,
-	j.asked, j.created_at, j.updated_at`
+	j.asked, j.warnings, j.created_at, j.updated_at`
 
 func scanJob(r pgx.CollectableRow) (j backstay.Job, err error) {
 	var kind string
 	err = r.Scan(&j.ID, &j.Operation, &j.Resource, &j.By, &j.State, &kind, &j.Sentence, &j.About,
-		&j.Asked, &j.CreatedAt, &j.UpdatedAt)
+		&j.Asked, &j.Warnings, &j.CreatedAt, &j.UpdatedAt)
 	j.Kind = backstay.KindFromString(kind)
 	return j, err
 }
@@ -63,9 +63,10 @@ func (s *Store) finishJob(ctx context.Context, tx pgx.Tx, j backstay.Job) error 
 		kind = j.Kind.String()
 	}
 	var completed *backstay.Event
-	err := tx.QueryRow(ctx, `UPDATE market.jobs SET state = $2, kind = $3, sentence = $4, updated_at = now()
+	err := tx.QueryRow(ctx, `UPDATE market.jobs SET state = $2, kind = $3, sentence = $4, updated_at = now(),
+			warnings = coalesce($5, '{}'::text[])
 		WHERE id = $1 RETURNING completed`,
-		j.ID, j.State, kind, j.Sentence).Scan(&completed)
+		j.ID, j.State, kind, j.Sentence, j.Warnings).Scan(&completed)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return nil // nobody waits for a job that is gone
 	}

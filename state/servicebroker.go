@@ -122,13 +122,33 @@ func (s *Store) FinishBroker(
 		if err != nil {
 			return err
 		}
+		done := backstay.Job{ID: j, State: backstay.JobComplete}
 		if offerings != nil {
 			if err := keepCatalog(ctx, tx, b, offerings, record); err != nil {
 				return err
 			}
+			if done.Warnings, err = warnOfDeactivated(ctx, tx, b); err != nil {
+				return err
+			}
 		}
-		return s.completeJob(ctx, tx, &j)
+		return s.finishJob(ctx, tx, done)
 	}))
+}
+
+// warnOfDeactivated tells which plans a broker's catalog has no more that instances have; nil if there are none.
+func warnOfDeactivated(ctx context.Context, tx pgx.Tx, b backstay.ServiceBroker) ([]string, error) {
+	rows, err := tx.Query(ctx, `SELECT o.name, array_agg(p.name ORDER BY p.name)
+		FROM market.plans p JOIN market.offerings o ON o.id = p.offering_id
+		WHERE o.broker_id = $1 AND NOT p.available AND EXISTS (SELECT FROM market.instances WHERE plan_id = p.id)
+		GROUP BY o.name ORDER BY o.name`, b.ID)
+	if err != nil {
+		return nil, err
+	}
+	missing, err := pgx.CollectRows(rows, pgx.RowToStructByPos[market.DeactivatedPlans])
+	if err != nil || len(missing) == 0 {
+		return nil, err
+	}
+	return []string{market.WarnOfDeactivated(b, missing)}, nil
 }
 
 // changeBroker makes the change of a broker that is under way.

@@ -1,6 +1,7 @@
 package markettest
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/backstay/backstay"
@@ -52,6 +53,42 @@ func (f *fixture) wantBroker(t *testing.T, name, url, login string, changing boo
 	must(t, err)
 	if b := l.Items[0]; b.Name != name || b.URL != url || string(sealed) != login || (change != nil) != changing {
 		t.Errorf("it is %+v with login %s, changing: %v", b, sealed, change != nil)
+	}
+}
+
+// aMissingPlanIsWarnedOf for as long as instances have it, by each job that reads the catalog without it.
+func aMissingPlanIsWarnedOf(t *testing.T, f *fixture) {
+	ctx := t.Context()
+	read := func(id backstay.JobID, offerings []backstay.CatalogOffering) []string {
+		t.Helper()
+		j := brokerJob(id, registered.ID)
+		if id == "b1" {
+			must(t, f.AcceptBroker(ctx, registered, []byte("sealed"), none, j))
+		} else {
+			must(t, f.AcceptBrokerChange(ctx, registered.ID, market.BrokerChange{}, none, j))
+		}
+		must(t, f.FinishBroker(ctx, registered.ID, offerings, unrecorded, id))
+		done, err := f.Job(ctx, id)
+		must(t, err)
+		return done.Warnings
+	}
+	if warned := read("b1", catalog("theirs")); len(warned) > 0 {
+		t.Errorf("a new broker is warned of: %q", warned)
+	}
+	plans, err := f.Plans(ctx, market.PlanFilter{BrokerIDs: []backstay.BrokerID{registered.ID}})
+	must(t, err)
+	in, j := f.newInstance("db")
+	in.PlanID = plans.Items[0].ID
+	must(t, f.AcceptInstance(ctx, in, nil, none, j))
+	for _, id := range []backstay.JobID{"b2", "b3"} {
+		warned := read(id, catalog("others"))
+		if len(warned) != 1 || !strings.Contains(warned[0], "(https://broker.example.org/v2/catalog)") ||
+			!strings.HasSuffix(warned[0], "\nService Offering: postgres\nPlans deactivated: theirs\n") {
+			t.Errorf("it is warned of %q", warned)
+		}
+	}
+	if warned := read("b4", catalog("theirs")); len(warned) > 0 {
+		t.Errorf("with the plan back it is warned of %q", warned)
 	}
 }
 

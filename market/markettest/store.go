@@ -67,6 +67,7 @@ func RunStore(t *testing.T, open func(t testing.TB) market.Store) {
 		{"ACatalogIsOneBrokers", aCatalogIsOneBrokers},
 		{"ACatalogIsKeptWhole", aCatalogIsKeptWhole},
 		{"ABrokerIsChangedOnceAtATime", aBrokerIsChangedOnceAtATime},
+		{"AMissingPlanIsWarnedOf", aMissingPlanIsWarnedOf},
 		{"ABrokerGoesWithWhatItOffers", aBrokerGoesWithWhatItOffers},
 		{"AJobIsFollowed", aJobIsFollowed},
 		{"GuidsAreTheMarkets", guidsAreTheMarkets},
