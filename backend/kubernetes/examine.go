@@ -50,7 +50,7 @@ var rights = []right{
 	{secrets, "", []string{"get", "list", "watch", "create", "update", "patch", "delete"}},
 	{services, "", []string{"get", "list", "watch", "create", "update", "patch", "delete"}},
 	{configMaps, "", []string{"get", "list", "watch", "create", "update", "patch", "delete"}},
-	{pods, "", []string{"get", "list", "watch"}},
+	{pods, "", []string{"get", "list", "watch", "delete"}},
 	{pods, "log", []string{"get"}},
 	{upgradeJobs, "", []string{"list", "patch", "delete"}},
 	{claims, "", []string{"get", "list", "watch"}},

@@ -42,7 +42,7 @@ type instance struct {
 	silent     time.Time // since when it does not answer
 	last       string    // why there is no last backup yet, of an instance that is being removed
 	fights     map[string]*fight
-	hindered   time.Time // since when a job of an upgrade does not start
+	hindered   time.Time // since when a job of an upgrade does not start, or a node has no image
 
 	refreshing atomic.Bool
 }

@@ -82,7 +82,7 @@ func (b *Backend) setImage(ctx context.Context, name, image string) error {
 	return classified(err)
 }
 
-// hinderedLimit is how long a job may not start, while nobody is served.
+// hinderedLimit is how long a job may not start, or a node have no image, while nobody may be served.
 const hinderedLimit = time.Minute
 
 const upgradeRole = "major-upgrade" // of the operator's job, and of its container

@@ -70,6 +70,10 @@ func (in *instance) pass(ctx context.Context) (pause time.Duration) {
 			return 0
 		}
 	}
+	if err == nil && r.givenUp() {
+		s.obstacle = backend.Obstacle{Generation: r.Spec.Generation, Sentence: r.Lacks.Why, Final: true}
+		s.wish, err = in.b.wishFor(r, *r.Reached)
+	}
 	if err != nil {
 		s.obstacle = obstacle(r.Spec, err)
 		in.tell(s.status())
@@ -102,6 +106,9 @@ func (in *instance) pursue(ctx context.Context, s situation) time.Duration {
 		s.seen = sight{err: backstay.Errorf(backstay.Unavailable, "The service instance is being prepared.")}
 	}
 	if saved, err := in.watchRaise(ctx, s); saved || err != nil {
+		return in.waiting(s, err)
+	}
+	if saved, err := in.watchImage(ctx, s); saved || err != nil {
 		return in.waiting(s, err)
 	}
 	if saved, err := in.prepare(ctx, s); saved || err != nil {

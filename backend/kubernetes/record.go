@@ -39,6 +39,7 @@ type record struct {
 	Restores int64             `json:"restores,omitempty"` // that the data has had, see restoresOf
 	Bring    *origin           `json:"bring,omitempty"`    // what the data comes from, or is to come from
 	Raise    *raise            `json:"raise,omitempty"`    // the upgrade that goes on, or has failed
+	Lacks    *lacking          `json:"lacks,omitempty"`    // the image that could not be had
 	Kept     *kept             `json:"kept,omitempty"`     // to what it can return
 	Stale    bool              `json:"stale,omitempty"`    // it was upgraded, and not refreshed yet
 	// Discarded is that nobody wants a last backup, and Parted that what is to stay of the instance is settled.

@@ -43,6 +43,7 @@ type pod struct {
 	Ready   bool
 	Memory  string
 	Image   string
+	Lacking bool   // the cluster has not got its image
 	Trouble string // why it does not start, a sentence
 }
 
@@ -101,6 +102,7 @@ func (v view) hasRoom(size backstay.Bytes) bool {
 
 func lookPod(o *unstructured.Unstructured) pod {
 	p := pod{Name: o.GetName(), Trouble: troubleOf(o)}
+	p.Lacking = slices.ContainsFunc(waitingIn(o), func(w waiting) bool { return w.lacksImage() })
 	p.Ready = hasCondition(o, "Ready") && o.GetDeletionTimestamp() == nil
 	for _, c := range mapsOf(o, "spec", "containers") {
 		if c["name"] == "postgres" {
@@ -118,19 +120,35 @@ func troubleOf(o *unstructured.Unstructured) string {
 			return fmt.Sprintf("Kubernetes has no room for the node %s now: %s.", o.GetName(), trimmed(c["message"]))
 		}
 	}
-	for _, field := range []string{"initContainerStatuses", "containerStatuses"} {
-		for _, c := range mapsOf(o, "status", field) {
-			reason, _, _ := unstructured.NestedString(c, "state", "waiting", "reason")
-			switch reason {
-			case "ImagePullBackOff", "ErrImagePull", "ErrImageNeverPull", "InvalidImageName":
-				return fmt.Sprintf("Kubernetes has not got the image %v of the node %s.", c["image"], o.GetName())
-			case "CreateContainerConfigError", "CreateContainerError":
-				message, _, _ := unstructured.NestedString(c, "state", "waiting", "message")
-				return fmt.Sprintf("The node %s does not start: %s.", o.GetName(), trimmed(message))
-			}
+	for _, w := range waitingIn(o) {
+		switch {
+		case w.lacksImage():
+			return fmt.Sprintf("Kubernetes has not got the image %s of the node %s.", w.image, o.GetName())
+		case w.reason == "CreateContainerConfigError" || w.reason == "CreateContainerError":
+			return fmt.Sprintf("The node %s does not start: %s.", o.GetName(), trimmed(w.message))
 		}
 	}
 	return ""
+}
+
+// waiting is a container of a pod that has not started.
+type waiting struct{ image, reason, message string }
+
+func waitingIn(o *unstructured.Unstructured) (all []waiting) {
+	for _, field := range []string{"initContainerStatuses", "containerStatuses"} {
+		for _, c := range mapsOf(o, "status", field) {
+			reason, _, _ := unstructured.NestedString(c, "state", "waiting", "reason")
+			message, _, _ := unstructured.NestedString(c, "state", "waiting", "message")
+			if reason != "" {
+				all = append(all, waiting{image: fmt.Sprint(c["image"]), reason: reason, message: message})
+			}
+		}
+	}
+	return all
+}
+
+func (w waiting) lacksImage() bool {
+	return slices.Contains([]string{"ImagePullBackOff", "ErrImagePull", "ErrImageNeverPull", "InvalidImageName"}, w.reason)
 }
 
 func trimmed(message any) string { return strings.TrimRight(fmt.Sprint(message), ". ") }
