@@ -24,6 +24,7 @@ func (b *Broker) Run(ctx context.Context) error {
 	all.Go(func() { b.regularly(ctx, reconcilePause, b.Reconcile) })
 	all.Go(func() { b.regularly(ctx, maintenancePause, b.keepWindows()) })
 	all.Go(func() { b.regularly(ctx, archivePause, b.ForgetExpired) })
+	all.Go(func() { b.regularly(ctx, maintenancePause, b.keepPrices()) })
 	all.Go(func() { b.begin(ctx, b.BeginBackups) })
 	all.Wait()
 	return ctx.Err()

@@ -17,6 +17,7 @@ type Store interface {
 	BindingStore
 	ArchiveStore
 	InventoryStore
+	PriceStore
 }
 
 // InstanceStore keeps the instances that we owe, each as it was accepted.
@@ -127,6 +128,12 @@ type ArchiveStore interface {
 	Archives(ctx context.Context) ([]Archive, error)
 	// ForgetArchive removes one. An absent one is success.
 	ForgetArchive(ctx context.Context, id backstay.InstanceID) error
+}
+
+// PriceStore keeps what plans are called and cost, for the bills of what other platforms have.
+type PriceStore interface {
+	// KeepPrices records these in the place of what was recorded of the same plans.
+	KeepPrices(ctx context.Context, prices []Price) error
 }
 
 // InventoryStore keeps what backends could serve when they last told it.

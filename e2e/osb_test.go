@@ -259,6 +259,10 @@ func TestBrokerAlone(t *testing.T) {
 	e := elsewhere(t, p, "elsewhere", p.url, redisBreed)
 	e.lead()
 	wantNothingLeft(t, p)
+	bill, err := exec.Command(p.binary, "usage", "--data", p.data).CombinedOutput()
+	if err != nil || strings.Count(string(bill), "osb-client elsewhere   elsewhere   redis") != 2 { // two plans
+		t.Errorf("what the platform had is on the bill as %s, %v", bill, err)
+	}
 }
 
 // TestCrashOverHTTP kills the control plane behind each step that another platform comes past, which asks again and ends

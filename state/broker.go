@@ -139,7 +139,10 @@ func (b Broker) RemoveInstance(ctx context.Context, id backstay.InstanceID) erro
 		if _, err := tx.Exec(ctx, `DELETE FROM broker.instances WHERE id = $1`, id); err != nil {
 			return err
 		}
-		return announce(ctx, tx, owedTopic(id))
+		if err := announce(ctx, tx, owedTopic(id)); err != nil {
+			return err
+		}
+		return recordTenantEnd(ctx, tx, id)
 	})
 }
 

@@ -177,9 +177,11 @@ func (b Broker) AwaitReplacement(ctx context.Context, op broker.Operation) error
 	})
 }
 
-// changeOperation runs change with an operation that nobody else changes meanwhile, and tells who waits for it.
+// changeOperation runs change with an operation that nobody else changes meanwhile, and tells who waits for it. What is to
+// be last in the transaction comes behind all of that.
 func (b Broker) changeOperation(
 	ctx context.Context, id backstay.OperationKey, change func(pgx.Tx, broker.Operation) error,
+	last ...func(pgx.Tx, backstay.InstanceID) error,
 ) error {
 	return b.s.tx(ctx, func(tx pgx.Tx) error {
 		o, err := owedOperation(ctx, tx, id)
@@ -195,13 +197,22 @@ func (b Broker) changeOperation(
 		if err := change(tx, o); err != nil {
 			return err
 		}
-		return announce(ctx, tx, owedTopic(o.InstanceID))
+		if err := announce(ctx, tx, owedTopic(o.InstanceID)); err != nil {
+			return err
+		}
+		for _, record := range last {
+			if err := record(tx, o.InstanceID); err != nil {
+				return err
+			}
+		}
+		return nil
 	})
 }
 
 // endOperation is changeOperation for one that is in progress, or waits; another one, or none, is left alone.
 func (b Broker) endOperation(
 	ctx context.Context, id backstay.OperationKey, change func(pgx.Tx, broker.Operation) error,
+	last ...func(pgx.Tx, backstay.InstanceID) error,
 ) error {
 	err := b.changeOperation(ctx, id, func(tx pgx.Tx, o broker.Operation) error {
 		switch o.State {
@@ -217,7 +228,7 @@ func (b Broker) endOperation(
 			return err
 		}
 		return countChange(ctx, tx, o)
-	})
+	}, last...)
 	return absentIsFine(err)
 }
 
@@ -300,7 +311,7 @@ func (b Broker) SucceedOperation(
 		}
 		_, err := tx.Exec(ctx, endOwedOperation, id, backstay.Succeeded, description)
 		return err
-	})
+	}, func(tx pgx.Tx, in backstay.InstanceID) error { return recordTenantUsage(ctx, tx, &in) })
 }
 
 func (b Broker) FailOperation(ctx context.Context, id backstay.OperationKey, description string) error {
