@@ -177,8 +177,8 @@ func (b Broker) AwaitReplacement(ctx context.Context, op broker.Operation) error
 	})
 }
 
-// changeOperation runs change with an operation that nobody else changes meanwhile, and tells who waits for it. What is to
-// be last in the transaction comes behind all of that.
+// changeOperation runs change with an operation that nobody else changes meanwhile, and tells who waits for it. What is
+// to be last in the transaction comes behind all of that.
 func (b Broker) changeOperation(
 	ctx context.Context, id backstay.OperationKey, change func(pgx.Tx, broker.Operation) error,
 	last ...func(pgx.Tx, backstay.InstanceID) error,
