@@ -57,7 +57,11 @@ func (m *Market) brokersOf(ctx context.Context, instances []backstay.Instance) B
 		if b.URL == "" {
 			continue
 		}
-		if opened, err := m.broker(ctx, b.ID); err == nil {
+		sealed, _, err := m.Store.BrokerSecrets(ctx, b.ID)
+		if err != nil {
+			continue
+		}
+		if opened, err := m.openBroker(b, sealed); err == nil {
 			all[b.ID] = opened
 		}
 	}
@@ -120,8 +124,15 @@ func gather[T any](
 	var mu sync.Mutex
 	var asked sync.WaitGroup
 	for id, b := range brokers {
+		_, ours := m.Brokers[id]
+		if !ours && m.silent.lasts(id, m.now()) {
+			continue
+		}
 		asked.Go(func() {
 			told, err := ask(b)
+			if err != nil && ctx.Err() != nil {
+				m.silent.note(id, m.now())
+			}
 			own, unknown := m.ownOf(ctx, id, among(told, instances))
 			if err = errors.Join(err, unknown); err != nil && backstay.KindOf(err) != backstay.Unsupported {
 				m.Log.Warn("the health of instances is not known", "broker", id, "error", err)
@@ -135,6 +146,31 @@ func gather[T any](
 	}
 	asked.Wait()
 	return all
+}
+
+// silence is how long a list of instances asks a broker no more that has not answered one in time.
+const silence = 10 * time.Second
+
+// silences remembers which brokers have not answered in time, so that each list does not wait for them anew.
+type silences struct {
+	mu    sync.Mutex
+	since map[backstay.BrokerID]time.Time
+}
+
+func (s *silences) lasts(id backstay.BrokerID, now time.Time) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	since, silent := s.since[id]
+	return silent && now.Sub(since) < silence
+}
+
+func (s *silences) note(id backstay.BrokerID, now time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.since == nil {
+		s.since = map[backstay.BrokerID]time.Time{}
+	}
+	s.since[id] = now
 }
 
 // among are the instances of which something is told.

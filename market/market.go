@@ -29,6 +29,7 @@ type Market struct {
 	// CopyFreely is for an operator, who copies into another space without the consent that everybody else needs.
 	CopyFreely bool
 
+	silent  silences
 	telling sync.Mutex // held while a broker is told of which instances drills are allowed
 }
 

@@ -47,11 +47,11 @@ var errAnonymous = backstay.Errorf(backstay.Anonymous, "The name or the password
 // refuse counts a wrong password and records it, or says how long none is looked at. It is recorded with the client's
 // name, not with what was given for one: that may be a password.
 func (r *Registry) refuse(ctx context.Context, t Tenant, given, address string) error {
-	account := "osb-client " + t.ID
+	account := t.ID
 	if t.ID == "" {
-		account = "osb-client nobody " + given
+		account = "nobody " + given
 	}
-	limits, now := guess.Limits(account, address), r.Now()
+	limits, now := guess.Limits("osb", account, address), r.Now()
 	failures, err := r.Store.Failures(ctx, guess.Keys(limits))
 	if err != nil {
 		return err
@@ -72,7 +72,7 @@ func (r *Registry) refuse(ctx context.Context, t Tenant, given, address string) 
 func locked(wait time.Duration) error {
 	err := backstay.Errorf(backstay.Anonymous,
 		"The name or the password of the client is wrong, as it was too often: none but the right one is looked at for %s.",
-		wait.Round(time.Second))
+		guess.Seconds(wait))
 	return backstay.WithFailure(err, backstay.Failure{RetryAfter: wait})
 }
 

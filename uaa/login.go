@@ -50,7 +50,7 @@ func (s *Server) prove(ctx context.Context, user User, typed, password, address 
 			return err
 		}
 	}
-	guards := guess.Limits(account, address)
+	guards := guess.Limits("uaa", account, address)
 	done, err := awaitTurn(ctx)
 	if err != nil {
 		return err

@@ -38,14 +38,14 @@ const longestWait = 5 * time.Minute
 // gains one try, not a fresh start.
 const ForgottenAfter = time.Hour
 
-// Limits are those of whoever claims to be the account, from an address. The first is the account's own there, which a
-// right password forgives.
-func Limits(account, address string) []Limit {
+// Limits are those of whoever claims to be the account, from an address, at a door: who guesses at one keeps nobody out of
+// another. The first is the account's own there, which a right password forgives.
+func Limits(door, account, address string) []Limit {
 	address = network(address)
 	return []Limit{
-		{failureKey("user at address", account, address), freeTries},
-		{failureKey("user", account), freeTriesOfUser},
-		{failureKey("address", address), freeTriesOfAddress},
+		{failureKey("user at address", door, account, address), freeTries},
+		{failureKey("user", door, account), freeTriesOfUser},
+		{failureKey("address", door, address), freeTriesOfAddress},
 	}
 }
 
@@ -93,6 +93,11 @@ func Wait(failures []Failures, ls []Limit, now time.Time) time.Duration {
 		}
 	}
 	return until.Sub(now)
+}
+
+// Seconds are a wait as people are told it: whole seconds, and not less than it takes.
+func Seconds(wait time.Duration) time.Duration {
+	return max(wait+time.Second-1, time.Second).Truncate(time.Second)
 }
 
 // network is whom failures are counted for: an IPv4 address, or the IPv6 network of one subscriber.
