@@ -38,8 +38,8 @@ const longestWait = 5 * time.Minute
 // gains one try, not a fresh start.
 const ForgottenAfter = time.Hour
 
-// Limits are those of whoever claims to be the account, from an address, at a door: who guesses at one keeps nobody out of
-// another. The first is the account's own there, which a right password forgives.
+// Limits are those of whoever claims to be the account, from an address, at a door: who guesses at one keeps nobody out
+// of another. The first is the account's own there, which a right password forgives.
 func Limits(door, account, address string) []Limit {
 	address = network(address)
 	return []Limit{
