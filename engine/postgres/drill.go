@@ -11,6 +11,7 @@ import (
 
 	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/engine"
+	"github.com/backstay/backstay/internal/scram"
 )
 
 // driller is the role that writes in drills. What it writes is a setting of its own: that is a transaction as any
@@ -22,7 +23,7 @@ var _ engine.Drillable = Engine{}
 
 // AdmitDriller makes the role anew.
 func (Engine) AdmitDriller(ctx context.Context, n engine.Node, password backstay.Secret) error {
-	verifier, err := scramVerifier(password)
+	verifier, err := scram.Verifier(password)
 	if err != nil {
 		return err
 	}

@@ -15,6 +15,7 @@ import (
 
 	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/engine"
+	"github.com/backstay/backstay/internal/scram"
 )
 
 // userName matches the names that engine.User allows.
@@ -37,7 +38,7 @@ func (Engine) CreateUser(ctx context.Context, n engine.Node, u engine.User) (bac
 	if err := checkUser(u.Name); err != nil {
 		return nil, err
 	}
-	verifier, err := scramVerifier(u.Password)
+	verifier, err := scram.Verifier(u.Password)
 	if err != nil {
 		return nil, err
 	}

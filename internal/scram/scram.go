@@ -1,4 +1,5 @@
-package postgres
+// Package scram makes what PostgreSQL keeps in the place of a password.
+package scram
 
 import (
 	"crypto/hmac"
@@ -14,32 +15,32 @@ import (
 
 // PostgreSQL's own defaults (src/include/common/scram-common.h).
 const (
-	scramIterations = 4096
-	scramSaltLength = 16
+	iterations = 4096
+	saltLength = 16
 )
 
-// scramVerifier is what PostgreSQL keeps instead of a password: RFC 5803, with the keys of RFC 5802,
+// Verifier is what PostgreSQL keeps instead of a password: RFC 5803, with the keys of RFC 5802,
 // section 3. The password is printable ASCII, which SASLprep leaves as it is.
-func scramVerifier(password backstay.Secret) (string, error) {
-	salt := make([]byte, scramSaltLength)
+func Verifier(password backstay.Secret) (string, error) {
+	salt := make([]byte, saltLength)
 	rand.Read(salt) // never fails
-	return scramVerifierWith(password, salt)
+	return verifierWith(password, salt)
 }
 
-func scramVerifierWith(password backstay.Secret, salt []byte) (string, error) {
+func verifierWith(password backstay.Secret, salt []byte) (string, error) {
 	for _, r := range password.Reveal() {
 		if r < ' ' || r > '~' {
 			return "", errors.New("a password is printable ASCII")
 		}
 	}
-	salted, err := pbkdf2.Key(sha256.New, password.Reveal(), salt, scramIterations, sha256.Size)
+	salted, err := pbkdf2.Key(sha256.New, password.Reveal(), salt, iterations, sha256.Size)
 	if err != nil {
 		return "", fmt.Errorf("derive key of password: %w", err)
 	}
 	stored := sha256.Sum256(keyed(salted, "Client Key"))
 	encode := base64.StdEncoding.EncodeToString
 	server := keyed(salted, "Server Key")
-	return fmt.Sprintf("SCRAM-SHA-256$%d:%s$%s:%s", scramIterations, encode(salt), encode(stored[:]), encode(server)), nil
+	return fmt.Sprintf("SCRAM-SHA-256$%d:%s$%s:%s", iterations, encode(salt), encode(stored[:]), encode(server)), nil
 }
 
 func keyed(key []byte, text string) []byte {

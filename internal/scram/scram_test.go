@@ -1,4 +1,4 @@
-package postgres
+package scram
 
 import (
 	"bytes"
@@ -21,7 +21,7 @@ func TestScramVerifier(t *testing.T) {
 	proof := decode(t, "dHzbZapWIk4jUhN+Ute9ytag9zjfMHgsqmmiz7AndVQ=")
 	signature := decode(t, "6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4=")
 
-	verifier, err := scramVerifierWith("pencil", decode(t, "W22ZaJ0SNY7soEsUEjb6gQ=="))
+	verifier, err := verifierWith("pencil", decode(t, "W22ZaJ0SNY7soEsUEjb6gQ=="))
 	keys, ok := strings.CutPrefix(verifier, "SCRAM-SHA-256$4096:W22ZaJ0SNY7soEsUEjb6gQ==$")
 	if err != nil || !ok {
 		t.Fatalf("got %s, %v", verifier, err)
@@ -58,8 +58,8 @@ func decode(t *testing.T, text string) []byte {
 
 func TestScramVerifierIsSalted(t *testing.T) {
 	t.Parallel()
-	a, err := scramVerifier("pencil")
-	b, err2 := scramVerifier("pencil")
+	a, err := Verifier("pencil")
+	b, err2 := Verifier("pencil")
 	if err != nil || err2 != nil || a == b {
 		t.Errorf("got %s (%v) and %s (%v), want two that differ", a, err, b, err2)
 	}
@@ -69,7 +69,7 @@ func TestScramVerifierIsSalted(t *testing.T) {
 func TestScramVerifierTakesASCIIOnly(t *testing.T) {
 	t.Parallel()
 	for _, p := range []backstay.Secret{"pässword", "a\nb", "a\x00b", "\x7f", "a\u00a0b"} {
-		if v, err := scramVerifier(p); err == nil || strings.Contains(err.Error(), p.Reveal()) {
+		if v, err := Verifier(p); err == nil || strings.Contains(err.Error(), p.Reveal()) {
 			t.Errorf("got %q, %v, want an error that does not tell the password", v, err)
 		}
 	}

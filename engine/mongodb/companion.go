@@ -1,0 +1,42 @@
+package mongodb
+
+import (
+	"errors"
+	"net/url"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+
+	"github.com/backstay/backstay/engine"
+	"github.com/backstay/backstay/engine/mongodb/front"
+)
+
+// Companions are FerretDB for those who write and for those who read, and the front before them. A node that nobody
+// reaches but its administrator has none.
+func (e Engine) Companions(n engine.Node) ([]engine.Companion, error) {
+	if len(n.Port(engine.ClientPort).Listen) == 0 {
+		return nil, nil
+	}
+	if len(e.Front) == 0 {
+		return nil, errors.New("the engine was not told how its front is run")
+	}
+	cmd := exec.Command(e.Front[0], append(e.Front[1:len(e.Front):len(e.Front)], filepath.Join(n.DataDir, frontFile))...)
+	cmd.Env = environment
+	return []engine.Companion{
+		{Name: front.Writer, Process: gateway(n, front.Writer)},
+		{Name: front.Reader, Process: gateway(n, front.Reader)},
+		{Name: "front", Process: engine.Process{Cmd: cmd}},
+	}, nil
+}
+
+// gateway runs a FerretDB that logs in to PostgreSQL as a role. It takes from the network nothing, tells nobody of itself,
+// and keeps no file of its own.
+func gateway(n engine.Node, role string) engine.Process {
+	query := url.Values{"host": {n.RunDir}, "pool_min_conns": {"1"}, "pool_max_conns": {strconv.Itoa(pool(n.Size))}}
+	cmd := exec.Command(ferretdb(n.Installation.Dir),
+		"--postgresql-url=postgres://"+role+"@/"+database+"?"+query.Encode(),
+		"--listen-addr=", "--listen-unix="+front.Socket(n.RunDir, role),
+		"--debug-addr=-", "--telemetry=disable", "--state-dir=-", "--log-level=ERROR", "--no-log-uuid")
+	cmd.Env = environment
+	return engine.Process{Cmd: cmd}
+}

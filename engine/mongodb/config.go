@@ -1,0 +1,147 @@
+package mongodb
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"regexp"
+	"strconv"
+	"strings"
+
+	"github.com/backstay/backstay"
+	"github.com/backstay/backstay/engine"
+	"github.com/backstay/backstay/engine/mongodb/front"
+)
+
+// Files below the data directory.
+const (
+	serverFile      = "postgresql.conf"
+	rulesFile       = "pg_hba.conf"
+	identFile       = "pg_ident.conf"
+	frontFile       = "front.json"
+	certificateFile = "server.crt"
+	keyFile         = "server.key"
+)
+
+// reserve is how many sessions PostgreSQL has for others than FerretDB: its administrator, the front, and DocumentDB's own,
+// which it opens to build indexes.
+const reserve = 30
+
+// setting is one line of postgresql.conf.
+type setting struct{ name, value string }
+
+// configFiles returns the contents of the files that Prepare writes, keyed by name.
+func configFiles(n engine.Node) (map[string]string, error) {
+	var b strings.Builder
+	b.WriteString("# Written at each start by Backstay: changes made here do not last.\n")
+	for _, s := range settingsOf(n) {
+		value, err := quoteSetting(s.value)
+		if err != nil {
+			return nil, fmt.Errorf("setting %s: %w", s.name, err)
+		}
+		b.WriteString(s.name + " = " + value + "\n")
+	}
+	idents, err := identMap(n.Operator)
+	if err != nil {
+		return nil, err
+	}
+	files := map[string]string{serverFile: b.String(), rulesFile: accessRules, identFile: idents}
+	if clients := n.Port(engine.ClientPort); len(clients.Listen) > 0 {
+		files[certificateFile], files[keyFile] = n.TLS.Leaf, n.TLS.Key.Reveal()
+		text, err := json.Marshal(frontConfig(n, clients))
+		if err != nil {
+			return nil, err
+		}
+		files[frontFile] = string(text) + "\n"
+	}
+	return files, nil
+}
+
+func frontConfig(n engine.Node, clients engine.Port) front.Config {
+	c := front.Config{RunDir: n.RunDir, Connections: n.Size.Connections, Certificate: certificateFile, Key: keyFile}
+	for _, address := range clients.Listen {
+		c.Listen = append(c.Listen, net.JoinHostPort(address, strconv.Itoa(clients.Number)))
+	}
+	return c
+}
+
+// accessRules returns pg_hba.conf. The socket is in a directory that only the node's own processes and the operator can
+// enter. Bindings are no roles that it lets in.
+const accessRules = "local all " + admin + " peer map=operator\n" +
+	"local " + database + " writer,reader,front,documentdb_bg_worker_role trust\n"
+
+// accountName matches the names that operating-system users have. It matches no text with a special meaning in
+// pg_ident.conf, such as one that begins with a slash.
+var accountName = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.@\\+-]*\$?$`)
+
+func identMap(operator string) (string, error) {
+	if !accountName.MatchString(operator) {
+		return "", fmt.Errorf("operator %q: not the name of a user", operator)
+	}
+	return `operator "` + operator + `" ` + admin + "\n", nil
+}
+
+func settingsOf(n engine.Node) []setting {
+	s := n.Size
+	return []setting{
+		{"listen_addresses", ""},
+		{"unix_socket_directories", n.RunDir},
+		{"unix_socket_permissions", "0700"},
+		{"max_connections", strconv.Itoa(2*pool(s) + reserve)},
+		{"superuser_reserved_connections", "5"},
+		{"cluster_name", string(n.Instance)},
+		{"shared_preload_libraries", libraries},
+		{"documentdb.localhost_connection_string", "host=" + n.RunDir},
+		{"cron.database_name", database},
+		{"cron.use_background_workers", "on"},
+		{"cron.log_statement", "off"},
+		{"cron.log_run", "off"},
+		{"max_worker_processes", "16"},
+
+		{"shared_buffers", kilobytes(sharedBuffers(s))},
+		{"effective_cache_size", kilobytes(clamp(s.Memory*3/4, 16*backstay.MB, backstay.TB))},
+		{"work_mem", kilobytes(clamp(s.Memory/4/backstay.Bytes(pool(s)), 4*backstay.MB, 64*backstay.MB))},
+		{"maintenance_work_mem", kilobytes(clamp(s.Memory/16, 16*backstay.MB, backstay.GB))},
+		{"jit", "off"}, // it takes 20 MB in each session
+
+		{"fsync", "on"},
+		{"full_page_writes", "on"},
+		{"synchronous_commit", "on"},
+		{"min_wal_size", "32MB"},
+		{"max_wal_size", kilobytes(clamp(s.Storage/10, 64*backstay.MB, 4*backstay.GB))},
+		{"timezone", "UTC"},
+
+		// Statements are never logged, nor what quotes them: they hold what clients keep.
+		{"logging_collector", "off"},
+		{"log_destination", "stderr"},
+		{"log_timezone", "UTC"},
+		{"log_line_prefix", "%m [%p] %q%u@%d "}, // Explain reads it
+		{"log_statement", "none"},
+		{"log_min_error_statement", "panic"},
+		{"log_min_duration_statement", "-1"},
+		{"log_error_verbosity", "terse"},
+		{"log_checkpoints", "off"},
+	}
+}
+
+// pool is how many sessions each FerretDB has with PostgreSQL at the most. A connection takes one only while it asks.
+func pool(s backstay.Size) int { return min(max(s.Connections, 4), 50) }
+
+// sharedBuffers is the size of the cache of pages. Changed pages in it are written before the server ends.
+func sharedBuffers(s backstay.Size) backstay.Bytes {
+	return clamp(s.Memory/8, 16*backstay.MB, 4*backstay.GB)
+}
+
+// quoteSetting writes a value as postgresql.conf takes it. A value with a control character is an error: a line feed in it
+// would begin another setting.
+func quoteSetting(value string) (string, error) {
+	if strings.ContainsFunc(value, func(r rune) bool { return r < ' ' || r == 0x7f }) {
+		return "", errors.New("control character in value")
+	}
+	return "'" + strings.NewReplacer(`\`, `\\`, `'`, `''`).Replace(value) + "'", nil
+}
+
+func clamp(b, low, high backstay.Bytes) backstay.Bytes { return min(max(b, low), high) }
+
+func kilobytes(b backstay.Bytes) string { return strconv.FormatInt(int64(b/backstay.KB), 10) + "kB" }

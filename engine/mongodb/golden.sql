@@ -1,0 +1,21 @@
+-- Run by the superuser in single-user mode, statement by statement. All of it is part of each new node.
+
+CREATE EXTENSION documentdb CASCADE;
+
+-- As whom FerretDB logs in. DocumentDB's roles give it no right to its functions: everybody has that.
+CREATE ROLE writer LOGIN IN ROLE documentdb_admin_role;
+
+CREATE ROLE reader LOGIN IN ROLE documentdb_readonly_role, pg_read_all_data;
+
+CREATE ROLE front LOGIN;
+
+-- What a binding may do: these roles only mark it, for the front.
+CREATE ROLE writes NOLOGIN;
+
+CREATE ROLE reads NOLOGIN;
+
+-- Users are made by the operator alone, and nobody sees who there is.
+REVOKE EXECUTE ON FUNCTION documentdb_api.create_user, documentdb_api.drop_user, documentdb_api.update_user,
+documentdb_api.users_info, documentdb_api.create_role, documentdb_api.drop_role, documentdb_api.update_role,
+documentdb_api.roles_info, documentdb_api.kill_op FROM PUBLIC;
+
