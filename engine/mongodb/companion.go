@@ -33,10 +33,12 @@ func (e Engine) Companions(n engine.Node) ([]engine.Companion, error) {
 // and keeps no file of its own.
 func gateway(n engine.Node, role string) engine.Process {
 	query := url.Values{"host": {n.RunDir}, "pool_min_conns": {"1"}, "pool_max_conns": {strconv.Itoa(pool(n.Size))}}
-	cmd := exec.Command(ferretdb(n.Installation.Dir),
+	socket, program := front.Socket(n.RunDir, role), ferretdb(n.Installation.Dir)
+	// FerretDB does not listen where one that was killed has left its socket.
+	cmd := exec.Command("/bin/sh", "-c", `rm -f "$1"; shift; exec "$0" "$@"`, program, socket,
 		"--postgresql-url=postgres://"+role+"@/"+database+"?"+query.Encode(),
-		"--listen-addr=", "--listen-unix="+front.Socket(n.RunDir, role),
+		"--listen-addr=", "--listen-unix="+socket,
 		"--debug-addr=-", "--telemetry=disable", "--state-dir=-", "--log-level=ERROR", "--no-log-uuid")
 	cmd.Env = environment
-	return engine.Process{Cmd: cmd}
+	return engine.Process{Cmd: cmd, Program: program}
 }

@@ -344,7 +344,10 @@ func (in *Instance) awaitSteps() []step.Step {
 			in.noteDamage(err)
 			return err
 		}
-		err := in.seen.node.Await(limited, in.seen.process)
+		err := in.seen.node.StartCompanions(in.log)
+		if err == nil {
+			err = in.seen.node.Await(limited, in.seen.process)
+		}
 		if err == nil {
 			in.renew(limited)
 			in.seen.laid = in.versionOfData(in.seen.node) // which an earlier build may not have noted

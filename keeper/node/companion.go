@@ -51,6 +51,26 @@ func (n Node) Accompany(ctx context.Context, log *slog.Logger) (end func(), err 
 	return end, nil
 }
 
+// StartCompanions starts the companions that do not run: the node may not serve without them. Accompany adopts them.
+func (n Node) StartCompanions(log *slog.Logger) error {
+	e, ok := n.Engine.(engine.Accompanied)
+	if !ok {
+		return nil
+	}
+	companions, err := e.Companions(n.Node)
+	if err != nil {
+		return err
+	}
+	for i := range companions {
+		p, err := n.companion(i, log)
+		if err != nil {
+			return fmt.Errorf("start companion %s: %w", companions[i].Name, err)
+		}
+		p.Close()
+	}
+	return nil
+}
+
 // companion returns the process of the companion of that number, which it starts if it does not run.
 func (n Node) companion(i int, log *slog.Logger) (*process.Process, error) {
 	companions, err := n.Engine.(engine.Accompanied).Companions(n.Node) // anew: a command starts once

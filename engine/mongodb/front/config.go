@@ -1,0 +1,59 @@
+package front
+
+import (
+	"crypto/tls"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+)
+
+// What FerretDB, and roles in PostgreSQL, are called.
+const (
+	Writer = "writer" // FerretDB for those who may write, and its role
+	Reader = "reader" // FerretDB for those who may not
+	Role   = "front"  // our own role
+	Writes = "writes" // of which users are a member who may write
+	Reads  = "reads"  // and who may not
+)
+
+// What the front writes into the node's log: Said, and why it ends, or Serves.
+const (
+	Said   = "front: "
+	Serves = "clients are served"
+)
+
+// Socket returns where FerretDB listens.
+func Socket(runDir, role string) string { return filepath.Join(runDir, role+".sock") }
+
+// Config is what the front is told, by a file in the node's data directory. All of it but Listen and RunDir is read anew
+// for each connection.
+type Config struct {
+	Listen      []string `json:"listen"` // addresses with their ports
+	RunDir      string   `json:"run_dir"`
+	Connections int      `json:"connections"` // of users
+	Certificate string   `json:"certificate"` // files beside this one
+	Key         string   `json:"key"`
+}
+
+func readConfig(path string) (c Config, err error) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return c, err
+	}
+	if err := json.Unmarshal(text, &c); err != nil {
+		return c, fmt.Errorf("%s: %w", path, err)
+	}
+	return c, nil
+}
+
+// certificate reads the certificate that the configuration at path names.
+func certificate(path string) (*tls.Certificate, error) {
+	c, err := readConfig(path)
+	if err != nil {
+		return nil, err
+	}
+	dir := filepath.Dir(path)
+	pair, err := tls.LoadX509KeyPair(filepath.Join(dir, c.Certificate), filepath.Join(dir, c.Key))
+	return &pair, err
+}

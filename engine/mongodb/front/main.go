@@ -1,0 +1,152 @@
+package front
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/backstay/backstay/internal/wait"
+)
+
+// portPatience is how long a port may be taken: processes of a node that was killed take a moment to notice.
+const portPatience = 5 * time.Second
+
+// Main runs the front whose configuration lies at args[0], until ctx ends. Where it cannot listen, it ends the node: that
+// serves nobody, and so it is seen why.
+func Main(ctx context.Context, args []string, log io.Writer) error {
+	if len(args) != 1 {
+		return errors.New("the front takes the path of its configuration")
+	}
+	c, err := readConfig(args[0])
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	succession, err := succeed(c.RunDir, cancel)
+	if err != nil {
+		return err
+	}
+	defer succession.Close()
+	listeners, err := listen(ctx, c.Listen)
+	if err != nil {
+		fmt.Fprintln(log, Said+err.Error())
+		return errors.Join(err, endNode(filepath.Dir(args[0])))
+	}
+	s := newServer(args[0], c)
+	defer s.all.Wait()
+	defer cancel()
+	for _, l := range listeners {
+		defer l.Close()
+		s.all.Go(func() {
+			if err := s.accept(ctx, l); ctx.Err() == nil {
+				fmt.Fprintln(log, Said+"accept: "+err.Error())
+				cancel()
+			}
+		})
+	}
+	return s.run(ctx, log)
+}
+
+// run keeps the way in open while FerretDB and PostgreSQL are there.
+func (s *Server) run(ctx context.Context, log io.Writer) error {
+	said := false
+	for {
+		if err := s.awaitGateways(ctx); err != nil {
+			return nil // ctx has ended
+		}
+		if conn, err := open(ctx, s.config.RunDir); err == nil {
+			if !said {
+				fmt.Fprintln(log, Said+Serves)
+				said = true
+			}
+			err = s.watch(ctx, conn)
+			conn.Close(context.WithoutCancel(ctx))
+		}
+		if wait.Pause(ctx, 20*time.Millisecond) != nil {
+			return nil
+		}
+	}
+}
+
+// awaitGateways waits until both FerretDB listen.
+func (s *Server) awaitGateways(ctx context.Context) error {
+	return wait.Until(ctx, wait.Growing(time.Millisecond, 50*time.Millisecond), func() (again bool, err error) {
+		for _, right := range []string{Reader, Writer} {
+			var d net.Dialer
+			conn, err := d.DialContext(ctx, "unix", Socket(s.config.RunDir, right))
+			if err != nil {
+				return true, err
+			}
+			conn.Close()
+		}
+		return false, nil
+	})
+}
+
+// succeed has a front end that was left behind by an earlier start of the node, and has us end when another one comes.
+func succeed(runDir string, end func()) (net.Listener, error) {
+	path := filepath.Join(runDir, "front.sock")
+	if before, err := net.Dial("unix", path); err == nil {
+		before.SetDeadline(time.Now().Add(portPatience))
+		io.Copy(io.Discard, before) // until it has ended, or as long as it may take
+		before.Close()
+	}
+	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, err
+	}
+	l, err := net.Listen("unix", path)
+	if err != nil {
+		return nil, err
+	}
+	l.(*net.UnixListener).SetUnlinkOnClose(false) // by then it is the next one's
+	go func() {
+		if _, err := l.Accept(); err == nil { // it stays open until our process ends
+			end()
+		}
+	}()
+	return l, nil
+}
+
+// listen listens on all addresses, or on none.
+func listen(ctx context.Context, addresses []string) (all []net.Listener, err error) {
+	giveUp := time.Now().Add(portPatience)
+	for _, address := range addresses {
+		var l net.Listener
+		err := wait.Until(ctx, wait.Every(20*time.Millisecond), func() (again bool, err error) {
+			var c net.ListenConfig
+			l, err = c.Listen(ctx, "tcp", address)
+			return errors.Is(err, syscall.EADDRINUSE) && time.Now().Before(giveUp), err
+		})
+		if err != nil {
+			for _, l := range all {
+				l.Close()
+			}
+			return nil, err
+		}
+		all = append(all, l)
+	}
+	return all, nil
+}
+
+// endNode asks the node's PostgreSQL to end, at once.
+func endNode(dataDir string) error {
+	text, err := os.ReadFile(filepath.Join(dataDir, "postmaster.pid"))
+	if err != nil {
+		return err
+	}
+	first, _, _ := strings.Cut(string(text), "\n")
+	pid, err := strconv.Atoi(first)
+	if err != nil || pid < 2 {
+		return errors.New("PostgreSQL does not run")
+	}
+	return syscall.Kill(pid, syscall.SIGINT)
+}

@@ -1,0 +1,155 @@
+package front
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"sync"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// spare is how many more connections than those of users the front holds: drivers keep some that only look whether the
+// server is there, and others are about to log in.
+const spare = 128
+
+// Server leads clients to FerretDB.
+type Server struct {
+	path   string // of the configuration
+	config Config // as it was at the start
+	rights rights
+
+	mu       sync.Mutex
+	open     bool // PostgreSQL tells us of users that are dropped
+	sessions map[*session]bool
+	users    map[string]map[*session]bool
+	named    int
+	all      sync.WaitGroup
+}
+
+func newServer(path string, c Config) *Server {
+	return &Server{path: path, config: c, rights: rights{runDir: c.RunDir},
+		sessions: map[*session]bool{}, users: map[string]map[*session]bool{}}
+}
+
+// accept serves those who connect, until the listener is closed.
+func (s *Server) accept(ctx context.Context, l net.Listener) error {
+	config := &tls.Config{
+		MinVersion:     tls.VersionTLS12,
+		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return certificate(s.path) },
+		// What clients keep to come back with would outlive the certificate.
+		SessionTicketsDisabled: true,
+	}
+	for {
+		conn, err := l.Accept()
+		var passing net.Error
+		if errors.As(err, &passing) && passing.Timeout() {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		c := &session{server: s, client: tls.Server(conn, config)}
+		if !s.enter(c) {
+			conn.Close()
+			continue
+		}
+		s.all.Go(func() {
+			defer s.leave(c)
+			c.serve(ctx)
+		})
+	}
+}
+
+// enter notes a connection, unless there is no place for it.
+func (s *Server) enter(c *session) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.open || len(s.sessions) >= s.config.Connections+spare {
+		return false
+	}
+	s.sessions[c] = true
+	return true
+}
+
+func (s *Server) leave(c *session) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.sessions, c)
+}
+
+// admit notes whose connection it is, unless users hold as many as the plan says.
+func (s *Server) admit(c *session) error {
+	now, err := readConfig(s.path)
+	if err != nil {
+		now = s.config
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.named >= now.Connections {
+		return &refusal{91, "ShutdownInProgress", fmt.Sprintf("All %d connections of the service instance are in use.",
+			now.Connections)}
+	}
+	if s.users[c.user] == nil {
+		s.users[c.user] = map[*session]bool{}
+	}
+	s.users[c.user][c] = true
+	s.named++
+	return nil
+}
+
+// forget is the end of a connection of a user.
+func (s *Server) forget(c *session) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.users[c.user][c] {
+		delete(s.users[c.user], c)
+		s.named--
+	}
+	if len(s.users[c.user]) == 0 {
+		delete(s.users, c.user)
+	}
+}
+
+// end ends the connections of a user.
+func (s *Server) end(user string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for c := range s.users[user] {
+		c.client.NetConn().Close()
+	}
+}
+
+// shut ends all connections, and lets nobody in.
+func (s *Server) shut() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.open = false
+	for c := range s.sessions {
+		c.client.NetConn().Close()
+	}
+}
+
+// watch lets clients in and carries orders out, until the connection to PostgreSQL ends.
+func (s *Server) watch(ctx context.Context, conn *pgx.Conn) error {
+	defer s.shut()
+	if _, err := conn.Exec(ctx, "LISTEN "+End); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	s.open = true
+	s.mu.Unlock()
+	for {
+		said, err := conn.WaitForNotification(ctx)
+		if err != nil {
+			return err
+		}
+		order := parseOrder(said.Payload)
+		s.end(order.User)
+		if _, err := conn.Exec(ctx, "SELECT pg_notify('"+Done+"', $1)", order.String()); err != nil {
+			return err
+		}
+	}
+}

@@ -1,0 +1,134 @@
+package front
+
+import (
+	"bufio"
+	"context"
+	"crypto/tls"
+	"errors"
+	"io"
+	"net"
+	"time"
+)
+
+const (
+	handshakeLimit = 10 * time.Second
+	// namelessLimit is how long a client may say nothing that has not logged in. Those of drivers that only look whether
+	// the server is there ask every ten seconds.
+	namelessLimit = 2 * time.Minute
+	// loginLimit is how long it may take to look a user up, and to reach FerretDB.
+	loginLimit = 10 * time.Second
+)
+
+// session is a client's connection.
+type session struct {
+	server  *Server
+	client  *tls.Conn
+	from    *bufio.Reader
+	gateway net.Conn // to FerretDB
+	user    string   // empty: nobody has logged in
+	back    chan struct{}
+}
+
+// serve passes on what the client says, until one side ends.
+func (s *session) serve(ctx context.Context) {
+	defer context.AfterFunc(ctx, func() { s.client.NetConn().Close() })()
+	defer s.client.NetConn().Close()
+	s.client.SetDeadline(time.Now().Add(handshakeLimit))
+	if s.client.HandshakeContext(ctx) != nil {
+		return
+	}
+	s.from = bufio.NewReaderSize(s.client, 16<<10)
+	if s.reach(ctx, Reader) != nil {
+		return
+	}
+	defer func() {
+		s.gateway.Close()
+		if s.back != nil {
+			<-s.back
+		}
+		s.server.forget(s)
+	}()
+	for s.step(ctx) == nil {
+	}
+}
+
+// reach connects to the FerretDB of a right, in the place of the one before.
+func (s *session) reach(ctx context.Context, right string) error {
+	ctx, cancel := context.WithTimeout(ctx, loginLimit)
+	defer cancel()
+	if s.gateway != nil {
+		s.gateway.Close()
+	}
+	var d net.Dialer
+	gateway, err := d.DialContext(ctx, "unix", Socket(s.server.config.RunDir, right))
+	if err == nil {
+		s.gateway = gateway
+	}
+	return err
+}
+
+// step passes one message on.
+func (s *session) step(ctx context.Context) error {
+	if s.user == "" {
+		s.client.SetDeadline(time.Now().Add(namelessLimit))
+	}
+	m, err := readMessage(s.from, s.user != "")
+	if err == nil && m.user != "" {
+		err = s.admit(ctx, m.user)
+	}
+	var refused *refusal
+	if errors.As(err, &refused) && s.back == nil { // else an answer of FerretDB's may be on its way
+		return errors.Join(err, answer(s.client, m, refused))
+	}
+	if err != nil {
+		return err
+	}
+	if _, err := s.gateway.Write(m.head); err != nil {
+		return err
+	}
+	if _, err := io.CopyN(s.gateway, s.from, m.rest); err != nil {
+		return err
+	}
+	switch {
+	case s.user != "" && s.back == nil:
+		s.client.SetDeadline(time.Time{})
+		s.back = make(chan struct{})
+		go s.answers()
+	case s.user == "" && !m.mute:
+		return relay(s.client, bufio.NewReaderSize(s.gateway, headerLength))
+	}
+	return nil
+}
+
+// answers passes on what FerretDB says, until one side ends.
+func (s *session) answers() {
+	defer close(s.back)
+	io.Copy(s.client, s.gateway) // either side may end at any moment
+	s.client.NetConn().Close()
+}
+
+// admit gives the connection to a user, for ever, and leads it to the FerretDB of the user's right.
+func (s *session) admit(ctx context.Context, user string) error {
+	if s.user == user {
+		return nil
+	}
+	if s.user != "" {
+		return &refusal{13, "Unauthorized", "A connection is of one user alone."}
+	}
+	s.user = user
+	if err := s.server.admit(s); err != nil { // before the right is known: whoever drops the user ends this connection
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, loginLimit)
+	defer cancel()
+	right, err := s.server.rights.rightOf(ctx, user)
+	switch {
+	case err != nil:
+		return &refusal{91, "ShutdownInProgress", "The database does not answer."}
+	case right == "":
+		return errUnauthenticated
+	case right == Reader:
+		return nil
+	}
+	return s.reach(ctx, right)
+}

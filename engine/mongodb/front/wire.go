@@ -1,0 +1,241 @@
+package front
+
+import (
+	"bufio"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"regexp"
+
+	"github.com/FerretDB/wire"
+	"github.com/FerretDB/wire/wirebson"
+)
+
+const (
+	headerLength = 16
+	// wholly is up to which length a message is read before it is passed on. Nobody logs in by a longer one.
+	wholly = 64 << 10
+	// moreToCome is the flag of a request to which there is no answer.
+	moreToCome = 1 << 1
+	// checksumPresent is the flag of a message with a checksum, which no driver sends.
+	checksumPresent = 1 << 0
+)
+
+// Operations of the protocol, by their numbers.
+const (
+	opQuery      = 2004
+	opCompressed = 2012
+	opMsg        = 2013
+)
+
+// message is one that a client sends.
+type message struct {
+	head  []byte // all of it; of a long message, what was read of it
+	rest  int64  // what follows on the connection
+	id    int32  // of the request
+	query bool   // it is of the old kind, which is answered in its own kind
+	mute  bool   // it has no answer
+	user  string // that it names; empty: none
+}
+
+// refusal is why a client's message is not passed on. It ends the connection.
+type refusal struct {
+	code     int32
+	name     string
+	sentence string
+}
+
+func (r *refusal) Error() string { return r.sentence }
+
+func malformed(format string, args ...any) error {
+	return &refusal{17, "ProtocolError", fmt.Sprintf(format, args...)}
+}
+
+// errUnauthenticated is FerretDB's own answer to a wrong name or password.
+var errUnauthenticated = &refusal{18, "AuthenticationFailed", "Authentication failed."}
+
+// readMessage reads the next message. Of those that nobody has a name for yet, long ones are refused. With a refusal it
+// returns what is known of the message.
+func readMessage(r *bufio.Reader, named bool) (m message, err error) {
+	header := make([]byte, headerLength)
+	if _, err := io.ReadFull(r, header); err != nil {
+		return m, err
+	}
+	length, code := int64(int32(binary.LittleEndian.Uint32(header))), binary.LittleEndian.Uint32(header[12:])
+	m.id, m.query = int32(binary.LittleEndian.Uint32(header[4:])), code == opQuery
+	switch {
+	case length <= headerLength || length > wire.MaxMsgLen:
+		return m, malformed("A message of %d bytes is none.", length)
+	case code == opCompressed:
+		return m, malformed("Compression was not agreed upon.")
+	case code != opMsg && code != opQuery:
+		return m, malformed("The operation %d is not supported.", code)
+	case length > wholly && (!named || code != opMsg):
+		return m, malformed("A message of %d bytes is too long before a user has logged in.", length)
+	case length > wholly:
+		return m, m.readStart(r, header, length)
+	}
+	m.head = make([]byte, length)
+	copy(m.head, header)
+	if _, err := io.ReadFull(r, m.head[headerLength:]); err != nil {
+		return m, err
+	}
+	return m, m.parse()
+}
+
+// readStart reads what a long message begins with: the command. It must be none by which a user logs in.
+func (m *message) readStart(r *bufio.Reader, header []byte, length int64) error {
+	const flags, kind, size, sort = 4, 1, 4, 1 // what comes before the name of the command
+	start := make([]byte, flags+kind+size+sort)
+	if _, err := io.ReadFull(r, start); err != nil {
+		return err
+	}
+	given := binary.LittleEndian.Uint32(start)
+	if start[flags] != 0 || given&checksumPresent != 0 {
+		return malformed("A long message begins with its command.")
+	}
+	name, err := r.ReadSlice(0)
+	if err != nil {
+		return malformed("A long message begins with the name of its command.")
+	}
+	if command := string(name[:len(name)-1]); logsIn(command) {
+		return malformed("The message of the command %s is too long.", command)
+	}
+	m.head = append(append(header, start...), name...)
+	m.rest, m.mute = length-int64(len(m.head)), given&moreToCome != 0
+	if m.rest < 0 {
+		return malformed("A message ends before its command does.")
+	}
+	return nil
+}
+
+// logsIn tells whether a user may be named by the command.
+func logsIn(command string) bool {
+	switch command {
+	case "saslStart", "hello", "isMaster", "ismaster":
+		return true
+	}
+	return false
+}
+
+// parse finds the user in a message that was read whole.
+func (m *message) parse() (err error) {
+	defer func() {
+		if caught := recover(); caught != nil { // the parser trusts lengths in places
+			err = malformed("The message cannot be read.")
+		}
+	}()
+	doc, err := m.document()
+	if err != nil {
+		return err
+	}
+	command := doc.Command()
+	if !logsIn(command) {
+		return nil
+	}
+	if command != "saslStart" {
+		speculative := doc.Get("speculativeAuthenticate")
+		if speculative == nil {
+			return nil
+		}
+		within, ok := speculative.(wirebson.AnyDocument)
+		if !ok {
+			return malformed("speculativeAuthenticate is no document.")
+		}
+		if doc, err = within.Decode(); err != nil {
+			return malformed("speculativeAuthenticate cannot be read.")
+		}
+	}
+	m.user, err = userOf(doc)
+	return err
+}
+
+// document returns the command.
+func (m *message) document() (*wirebson.Document, error) {
+	body := m.head[headerLength:]
+	if m.query {
+		var q wire.OpQuery
+		if err := q.UnmarshalBinaryNocopy(body); err != nil {
+			return nil, malformed("The message cannot be read.")
+		}
+		return decoded(q.Query())
+	}
+	var o wire.OpMsg
+	if len(body) < 4 {
+		return nil, malformed("The message cannot be read.")
+	}
+	flags := binary.LittleEndian.Uint32(body)
+	m.mute = flags&moreToCome != 0
+	if flags&checksumPresent != 0 {
+		return nil, malformed("Checksums are not supported.")
+	}
+	if err := o.UnmarshalBinaryNocopy(body); err != nil {
+		return nil, malformed("The message cannot be read.")
+	}
+	return decoded(o.Section0Raw().Decode())
+}
+
+func decoded(doc *wirebson.Document, err error) (*wirebson.Document, error) {
+	if err != nil {
+		return nil, malformed("The message's command cannot be read.")
+	}
+	return doc, nil
+}
+
+// firstOfClient is how a client of SCRAM begins, RFC 5802: without channel binding, in nobody else's name. Names of ours
+// have nothing in them that would be written in another way.
+var firstOfClient = regexp.MustCompile(`^n,,n=([a-z][a-z0-9_]{0,31}),r=[!-+\x2d-~]+$`)
+
+// userOf returns whom saslStart names.
+func userOf(doc *wirebson.Document) (string, error) {
+	payload, ok := doc.Get("payload").(wirebson.Binary)
+	if !ok {
+		return "", errUnauthenticated
+	}
+	match := firstOfClient.FindSubmatch(payload.B)
+	if match == nil {
+		return "", errUnauthenticated
+	}
+	return string(match[1]), nil
+}
+
+// answer tells a client why its message was refused.
+func answer(w io.Writer, m message, r *refusal) error {
+	doc := wirebson.MustDocument("ok", float64(0), "errmsg", r.sentence, "code", r.code, "codeName", r.name)
+	header := wire.MsgHeader{ResponseTo: m.id}
+	var body wire.MsgBody
+	if m.query {
+		header.OpCode, body = wire.OpCodeReply, wire.MustOpReply("ok", float64(0), "errmsg", r.sentence, "code", r.code)
+	} else {
+		msg, err := wire.NewOpMsg(doc)
+		if err != nil {
+			return err
+		}
+		header.OpCode, body = wire.OpCodeMsg, msg
+	}
+	encoded, err := body.MarshalBinary()
+	if err != nil {
+		return err
+	}
+	header.MessageLength = int32(headerLength + len(encoded))
+	head, err := header.MarshalBinary()
+	if err == nil {
+		_, err = w.Write(append(head, encoded...))
+	}
+	return err
+}
+
+// relay passes one answer of FerretDB's on to the client.
+func relay(to io.Writer, from *bufio.Reader) error {
+	header, err := from.Peek(headerLength)
+	if err != nil {
+		return err
+	}
+	length := int64(int32(binary.LittleEndian.Uint32(header)))
+	if length < headerLength {
+		return errors.New("FerretDB's answer is none")
+	}
+	_, err = io.CopyN(to, from, length)
+	return err
+}
