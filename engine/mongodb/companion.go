@@ -29,16 +29,18 @@ func (e Engine) Companions(n engine.Node) ([]engine.Companion, error) {
 	}, nil
 }
 
-// gateway runs a FerretDB that logs in to PostgreSQL as a role. It takes from the network nothing, tells nobody of itself,
-// and keeps no file of its own.
+// gateway runs a FerretDB that logs in to PostgreSQL as a role. It takes nothing from the network, and tells
+// nobody of itself.
 func gateway(n engine.Node, role string) engine.Process {
 	query := url.Values{"host": {n.RunDir}, "pool_min_conns": {"1"}, "pool_max_conns": {strconv.Itoa(pool(n.Size))}}
 	socket, program := front.Socket(n.RunDir, role), ferretdb(n.Installation.Dir)
+	state := filepath.Join(n.RunDir, role) // it keeps there when it was first started
 	// FerretDB does not listen where one that was killed has left its socket.
-	cmd := exec.Command("/bin/sh", "-c", `rm -f "$1"; shift; exec "$0" "$@"`, program, socket,
+	cmd := exec.Command("/bin/sh", "-c", `rm -f "$1" && mkdir -p "$2" && shift 2 && exec "$0" "$@"`, program,
+		socket, state,
 		"--postgresql-url=postgres://"+role+"@/"+database+"?"+query.Encode(),
 		"--listen-addr=", "--listen-unix="+socket,
-		"--debug-addr=-", "--telemetry=disable", "--state-dir=-", "--log-level=ERROR", "--no-log-uuid")
+		"--debug-addr=-", "--telemetry=disable", "--state-dir="+state, "--log-level=ERROR", "--no-log-uuid")
 	cmd.Env = environment
 	return engine.Process{Cmd: cmd, Program: program}
 }

@@ -9,6 +9,9 @@ CREATE ROLE reader LOGIN IN ROLE documentdb_readonly_role, pg_read_all_data;
 
 CREATE ROLE front LOGIN;
 
+-- DocumentDB looks at each query that is planned, with the rights of who asks.
+GRANT USAGE ON SCHEMA documentdb_core, documentdb_api, documentdb_api_catalog, documentdb_api_internal TO front;
+
 -- What a binding may do: these roles only mark it, for the front.
 CREATE ROLE writes NOLOGIN;
 

@@ -196,7 +196,7 @@ func TestReadersChangeNothing(t *testing.T) {
 		{{Key: "aggregate", Value: "kept"}, {Key: "pipeline", Value: bson.A{bson.M{"$out": "other"}}}, {Key: "cursor", Value: bson.M{}}},
 		{{Key: "aggregate", Value: "kept"}, {Key: "pipeline", Value: bson.A{bson.M{"$merge": bson.M{"into": "other"}}}},
 			{Key: "cursor", Value: bson.M{}}},
-		{{Key: "compact", Value: "kept"}}, {{Key: "reIndex", Value: "kept"}},
+		{{Key: "compact", Value: "kept"}},
 	} {
 		if err := refusedIn(db.RunCommand(t.Context(), command)); err == nil {
 			t.Errorf("%s by a reader is not refused", command)

@@ -36,7 +36,7 @@ func checkUser(name string) error {
 }
 
 // CreateUser makes a role that nobody can log in to PostgreSQL as. DocumentDB compares its password, and the front knows
-// by its membership where it may go. Sessions of a user that exists end, for they may have another right.
+// by its membership where it may go. Sessions of a user that had another right end.
 func (Engine) CreateUser(ctx context.Context, n engine.Node, u engine.User) (backstay.Credentials, error) {
 	if err := checkUser(u.Name); err != nil {
 		return nil, err
@@ -51,7 +51,7 @@ func (Engine) CreateUser(ctx context.Context, n engine.Node, u engine.User) (bac
 	}
 	role := quoteName(u.Name)
 	err = withUsers(ctx, n, func(conn *pgx.Conn) error {
-		there, err := exists(ctx, conn, u.Name)
+		there, had, err := find(ctx, conn, u.Name)
 		if err != nil {
 			return err
 		}
@@ -60,7 +60,7 @@ func (Engine) CreateUser(ctx context.Context, n engine.Node, u engine.User) (bac
 			statement = "ALTER ROLE " + role + " NOLOGIN PASSWORD '" + verifier + "'; " +
 				"REVOKE " + front.Writes + ", " + front.Reads + " FROM " + role + "; GRANT " + right + " TO " + role
 		}
-		if _, err := conn.Exec(ctx, statement); err != nil || !there {
+		if _, err := conn.Exec(ctx, statement); err != nil || had == right || !there {
 			return err
 		}
 		return endSessions(ctx, conn, u.Name)
@@ -99,9 +99,12 @@ func withUsers(ctx context.Context, n engine.Node, do func(*pgx.Conn) error) (er
 	return withAdmin(ctx, n, do)
 }
 
-func exists(ctx context.Context, conn *pgx.Conn, name string) (there bool, err error) {
-	err = conn.QueryRow(ctx, "SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = $1)", name).Scan(&there)
-	return there, err
+// find looks for a user, and for the role that says what it may do.
+func find(ctx context.Context, conn *pgx.Conn, name string) (there bool, right string, err error) {
+	err = conn.QueryRow(ctx, "SELECT count(who) > 0, coalesce(min(may.rolname), '') FROM pg_roles who "+
+		"LEFT JOIN pg_auth_members ON member = who.oid LEFT JOIN pg_roles may ON may.oid = roleid "+
+		"WHERE who.rolname = $1", name).Scan(&there, &right)
+	return there, right, err
 }
 
 // frontPatience is how long the front may take to end connections. It does so at once, unless it hangs.

