@@ -52,7 +52,10 @@ func maintenanceInfo(product, build string) *backstay.MaintenanceInfo {
 	if build == "" {
 		return nil
 	}
-	number, _, _ := strings.Cut(build, "-")
+	number := build
+	if end := strings.IndexAny(build, "- "); end >= 0 { // what follows is no number: "2.7.0 on PostgreSQL 18.6"
+		number = build[:end]
+	}
 	parts := append(strings.Split(number, "."), "0", "0")
 	return &backstay.MaintenanceInfo{Version: strings.Join(parts[:3], "."), Description: product + " " + build}
 }

@@ -146,6 +146,12 @@ type Packaged interface {
 	Packages() []string
 }
 
+// Foreign is an Engine that no package of the distribution installs.
+type Foreign interface {
+	// Needs returns what an operator has to install, in words, for the product to be found.
+	Needs() string
+}
+
 // Keepable is an Engine whose installations run from a copy too, so that a node can keep its build though the
 // distribution replaces the programs in their place.
 type Keepable interface {

@@ -51,6 +51,7 @@ type config struct {
 	postgresDirs     []string
 	mysqlDirs        []string
 	redisDirs        []string
+	mongodbDirs      []string
 	kubernetes       cluster
 	keepArgs         []string // the command line of a keeper that goes by the same
 

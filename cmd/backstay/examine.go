@@ -47,6 +47,9 @@ func examineAbsence(name string, e engine.Engine) finding {
 	if name == stateEngine {
 		f.level = lacking
 	}
+	if foreign, ok := e.(engine.Foreign); ok {
+		f.state += ": it takes " + foreign.Needs()
+	}
 	if p, ok := e.(engine.Packaged); ok {
 		f.remedy = "apt-get install " + strings.Join(p.Packages(), " ")
 	}

@@ -24,7 +24,8 @@ func commands() []command {
 		{"serve", "run the control plane: the Cloud Foundry API and the broker behind it", serveUsage, serve},
 		{brokerCommand, "run the control plane without the market, for other platforms alone", brokerUsage, serveBroker},
 		{"keep", "run the data plane of this machine (serve starts it by itself)", keepUsage, keep},
-		{"front", "", frontUsage, runFront}, // no summary: the keeper starts it, and nobody types it
+		{"front", "", frontUsage, runFront},                    // no summary: the keeper starts it, and nobody types it
+		{mongodbFront, "", mongodbFrontUsage, runMongoDBFront}, // likewise
 		{"stop", "end the control plane and every database, keeping all data", stopUsage, stop},
 		{"env", "print what a shell needs to use this Backstay with cf", envUsage, printEnv},
 		{"run", "run a local command with the environment of an app", runUsage, runApp},

@@ -338,6 +338,10 @@ func dataPlaneSettings() []settings.Setting[config] {
 			func(c *config) *[]string { return &c.mysqlDirs }),
 		installed("redis", "/usr/bin", "where the programs of Redis or Valkey are installed", "",
 			func(c *config) *[]string { return &c.redisDirs }),
+		installed("mongodb", "/usr", "where FerretDB is installed, beside PostgreSQL with DocumentDB",
+			"In each, `bin/ferretdb` and `lib/postgresql/VERSION/bin` are looked for, and "+
+				"`share/postgresql/VERSION/extension/documentdb.control`.",
+			func(c *config) *[]string { return &c.mongodbDirs }),
 	}
 }
 

@@ -17,6 +17,7 @@ import (
 	"github.com/backstay/backstay/broker"
 	"github.com/backstay/backstay/cfapi"
 	"github.com/backstay/backstay/engine"
+	"github.com/backstay/backstay/engine/mongodb"
 	"github.com/backstay/backstay/engine/mysql"
 	"github.com/backstay/backstay/engine/postgres"
 	"github.com/backstay/backstay/engine/redis"
@@ -39,6 +40,7 @@ func (c *config) engines() map[string]engine.Engine {
 		"postgres": postgres.Engine{Roots: c.postgresDirs},
 		"mysql":    mysql.Engine{Roots: c.mysqlDirs},
 		"redis":    redis.Engine{Dirs: c.redisDirs},
+		"mongodb":  mongodb.Engine{Roots: c.mongodbDirs, Front: []string{process.Self(), mongodbFront}},
 	}
 }
 

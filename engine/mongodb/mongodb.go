@@ -31,7 +31,7 @@ var (
 	_ engine.Bounded     = Engine{}
 	_ engine.Explainer   = Engine{}
 	_ engine.Describer   = Engine{}
-	_ engine.Packaged    = Engine{}
+	_ engine.Foreign     = Engine{}
 )
 
 // product is what users read in the place of a name alone: clients take it for MongoDB, and it is none.
@@ -131,8 +131,11 @@ func reportOf(ctx context.Context, program string, reported *regexp.Regexp) (str
 	return string(match[1]), nil
 }
 
-// Packages returns the packages that install the product. Debian 12 has none of them.
-func (Engine) Packages() []string { return nil }
+// Needs says what an operator installs: Debian 12 has none of it.
+func (Engine) Needs() string {
+	return "FerretDB 2 (/usr/bin/ferretdb), and PostgreSQL with the extension DocumentDB (postgresql-18-documentdb of Debian's " +
+		"unstable release)"
+}
 
 // Command runs PostgreSQL. The arguments hold no secret, since everybody on the machine can read them.
 func (Engine) Command(n engine.Node) (engine.Process, error) {
