@@ -82,6 +82,7 @@ func runScript(t *testing.T, script, cf string, at place) {
 		flags = append(flags, "--"+s.name, s.value)
 	}
 	flags = append(flags, serveFlags(t, script, standbys)...)
+	flags = append(flags, mongodbFlags(t, script)...)
 	if at.begin == nil {
 		at.begin = func(t *testing.T, flags []string) sides { return oneBackstay(startAt(t, at, flags...)) }
 	}
@@ -148,6 +149,7 @@ func runScript(t *testing.T, script, cf string, at place) {
 			env.Setenv("PASSWORD", rand.Text())    // for whom a script makes up
 			env.Setenv("TESTDATA", testdata)
 			env.Setenv("CLIENTS", filepath.Join(cf, "clients"))
+			env.Setenv("MONGODB_CLIENTS", filepath.Join(os.Getenv(mongodbVariable), "clients"))
 			for name, value := range at.env {
 				env.Setenv(name, value)
 			}

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"fmt"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -52,6 +53,25 @@ func (s *session) addRedis(all map[string]string) error {
 		all["REDISCLI_AUTH"], all["VALKEYCLI_AUTH"] = service.text("password"), service.text("password")
 	}
 	return nil
+}
+
+// mongoAddress is the address that mongosh takes: it reads no environment. It hides what is secret in it from who lists
+// processes, once it runs.
+func (s *session) mongoAddress() (string, error) {
+	service := s.first("mongodb")
+	text, _ := service.tunnelled()["uri"].(string)
+	address, err := url.Parse(text)
+	if err != nil {
+		return "", fmt.Errorf("the address of %s is none", service.name)
+	}
+	authority, err := s.writeAuthority(slices.Index(s.services, service), service)
+	if err != nil || authority == "" {
+		return text, err
+	}
+	query := address.Query()
+	query.Set("tlsCAFile", authority)
+	address.RawQuery = query.Encode()
+	return address.String(), nil
 }
 
 // writeOptions leaves an option file for a client of MySQL or MariaDB, and returns its path. A file that the

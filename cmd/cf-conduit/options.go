@@ -17,8 +17,8 @@ import (
 
 const usage = `cf conduit [OPTIONS] SERVICE_INSTANCE [SERVICE_INSTANCE...] [-- PROGRAM [ARGUMENT...]]
 
-   PROGRAM can be anything: psql, pg_dump, pg_restore, mysql, mysqldump and redis-cli find the first
-   service of their type by themselves, any other finds VCAP_SERVICES and DATABASE_URL. Without a
+   PROGRAM can be anything: psql, pg_dump, pg_restore, mysql, mysqldump, redis-cli and mongosh find the
+   first service of their type by themselves, any other finds VCAP_SERVICES and DATABASE_URL. Without a
    PROGRAM conduit prints what to connect to and waits.
 
 OPTIONS:

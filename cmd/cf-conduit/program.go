@@ -111,6 +111,9 @@ func (s *session) arguments() ([]string, error) {
 		named, rest := clientenv.CutOptionFile(own)
 		file, err := s.writeOptions("client.cnf", s.options.program[0], named)
 		return append([]string{"--defaults-file=" + file}, rest...), err
+	case "mongodb":
+		address, err := s.mongoAddress()
+		return append([]string{address}, own...), err
 	}
 	return own, nil
 }

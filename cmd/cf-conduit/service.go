@@ -33,6 +33,7 @@ var kinds = map[string][]string{
 	"postgres": {"postgres", "postgresql"},
 	"mysql":    {"mysql", "mysql2", "mariadb"},
 	"redis":    {"redis", "rediss", "valkey"},
+	"mongodb":  {"mongodb", "mongo"},
 }
 
 // kind is the service's, "" for one that no client of ours is for.

@@ -70,6 +70,7 @@ func TestKinds(t *testing.T) {
 		"postgres": {mustService(t, "anything", `{"uri":"postgresql://h:1/d"}`), mustService(t, "postgres", `{}`)},
 		"mysql":    {mustService(t, "db", `{"uri":"mysql2://h:1/d"}`), mustService(t, "MariaDB", `{}`)},
 		"redis":    {mustService(t, "cache", `{"uri":"rediss://h:1"}`), {tags: []string{"elasticache", "redis"}}},
+		"mongodb":  {mustService(t, "documents", `{"uri":"mongodb://h:1/main"}`), mustService(t, "MongoDB", `{}`)},
 		"":         {mustService(t, "opensearch", `{"uri":"https://h:1"}`), {}},
 	} {
 		for _, s := range services {

@@ -22,6 +22,7 @@ const (
 	frontFile       = "front.json"
 	certificateFile = "server.crt"
 	keyFile         = "server.key"
+	versionFile     = "made_by_version" // of FerretDB, whose servers serve the data
 )
 
 // reserve is how many sessions PostgreSQL has for others than FerretDB: its administrator, the front, and DocumentDB's own,
@@ -46,7 +47,8 @@ func configFiles(n engine.Node) (map[string]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	files := map[string]string{serverFile: b.String(), rulesFile: accessRules, identFile: idents}
+	files := map[string]string{serverFile: b.String(), rulesFile: accessRules, identFile: idents,
+		versionFile: n.Installation.Version + "\n"}
 	if clients := n.Port(engine.ClientPort); len(clients.Listen) > 0 {
 		files[certificateFile], files[keyFile] = n.TLS.Leaf, n.TLS.Key.Reveal()
 		text, err := json.Marshal(frontConfig(n, clients))

@@ -17,6 +17,9 @@ CREATE ROLE writes NOLOGIN;
 
 CREATE ROLE reads NOLOGIN;
 
+-- Whom the front names in the place of users that there are not. What is kept in the place of a password is of none.
+CREATE ROLE decoy NOLOGIN PASSWORD 'SCRAM-SHA-256$4096:pGuaBDPxLS1p6WHUM+xVUg==$SJ0BxrX+BWTAyf4hnLw3AAa5RFGvVxjNY7FMAi7xllU=:WAgNsD77NRPNESv/Y55iDoOPItvuJmziM9SPdn/gi20=';
+
 -- Users are made by the operator alone, and nobody sees who there is.
 REVOKE EXECUTE ON FUNCTION documentdb_api.create_user, documentdb_api.drop_user, documentdb_api.update_user,
 documentdb_api.users_info, documentdb_api.create_role, documentdb_api.drop_role, documentdb_api.update_role,

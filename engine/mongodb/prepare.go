@@ -72,8 +72,14 @@ func plan(ctx context.Context, n engine.Node) (datadir.Plan, error) {
 	}, nil
 }
 
-// fits refuses data that another major version of PostgreSQL made, which this one could not read.
+// fits refuses data that another version made, of FerretDB or of PostgreSQL.
 func fits(n engine.Node) error {
+	if made, err := os.ReadFile(filepath.Join(n.DataDir, versionFile)); err == nil {
+		if v := strings.TrimSpace(string(made)); v != n.Installation.Version {
+			return backstay.Errorf(backstay.Unsupported, "The data was made by %s %s and cannot be served by %s.", product, v,
+				called(n.Installation))
+		}
+	}
 	made, err := os.ReadFile(filepath.Join(n.DataDir, "PG_VERSION"))
 	if err != nil {
 		return err

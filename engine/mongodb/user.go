@@ -25,7 +25,8 @@ import (
 var userName = regexp.MustCompile(`^[a-z][a-z0-9_]{0,31}$`)
 
 // notUsers are roles that this package makes, or that mean something else to PostgreSQL.
-var notUsers = []string{admin, front.Writer, front.Reader, front.Role, front.Writes, front.Reads, "postgres", "public", "none"}
+var notUsers = []string{admin, front.Writer, front.Reader, front.Role, front.Writes, front.Reads, front.Decoy,
+	"postgres", "public", "none"}
 
 func checkUser(name string) error {
 	reserved := strings.HasPrefix(name, "pg_") || strings.HasPrefix(name, "documentdb_") || slices.Contains(notUsers, name)

@@ -98,10 +98,11 @@ var clients = map[string][]string{
 		"mariadb", "mariadb-admin", "mariadb-analyze", "mariadb-binlog", "mariadb-check", "mariadb-dump",
 		"mariadb-import", "mariadb-optimize", "mariadb-repair", "mariadb-show", "mariadb-slap", "mariadb-upgrade",
 		"mariadbcheck"},
-	"redis": {"redis-cli", "valkey-cli"},
+	"redis":   {"redis-cli", "valkey-cli"},
+	"mongodb": {"mongosh"},
 }
 
-// Kind is the kind of service that a program is for: postgres, mysql or redis, and "" for any other program.
+// Kind is the kind of service that a program is for: postgres, mysql, redis or mongodb, and "" for any other program.
 func Kind(program string) string {
 	name := strings.TrimSuffix(filepath.Base(program), ".exe")
 	for kind, names := range clients {

@@ -46,7 +46,7 @@ func TestKind(t *testing.T) {
 	t.Parallel()
 	for program, kind := range map[string]string{
 		"/usr/bin/psql": "postgres", "pg_restore": "postgres", "mysqladmin": "mysql", "mariadb-dump": "mysql",
-		"redis-cli": "redis", "sh": "", "mysqld": "",
+		"redis-cli": "redis", "mongosh": "mongodb", "sh": "", "mysqld": "",
 	} {
 		if got := clientenv.Kind(program); got != kind {
 			t.Errorf("%s is for %q, want %q", program, got, kind)

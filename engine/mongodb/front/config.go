@@ -15,6 +15,7 @@ const (
 	Role   = "front"  // our own role
 	Writes = "writes" // of which users are a member who may write
 	Reads  = "reads"  // and who may not
+	Decoy  = "decoy"  // a user that nobody logs in as
 )
 
 // What the front writes into the node's log: Said, and why it ends, or Serves.

@@ -26,6 +26,7 @@ type session struct {
 	from    *bufio.Reader
 	gateway net.Conn // to FerretDB
 	user    string   // empty: nobody has logged in
+	unknown bool     // there is no such user
 	back    chan struct{}
 }
 
@@ -74,7 +75,7 @@ func (s *session) step(ctx context.Context) error {
 	}
 	m, err := readMessage(s.from, s.user != "")
 	if err == nil && m.user != "" {
-		err = s.admit(ctx, m.user)
+		err = s.admit(ctx, &m)
 	}
 	var refused *refusal
 	if errors.As(err, &refused) && s.back == nil { // else an answer of FerretDB's may be on its way
@@ -107,25 +108,31 @@ func (s *session) answers() {
 	s.client.NetConn().Close()
 }
 
-// admit gives the connection to a user, for ever, and leads it to the FerretDB of the user's right.
-func (s *session) admit(ctx context.Context, user string) error {
-	if s.user == user {
+// admit gives the connection to the user that m names, for ever, and leads it to the FerretDB of the user's right.
+func (s *session) admit(ctx context.Context, m *message) error {
+	if s.user != "" && s.user == m.user && !s.unknown {
 		return nil
 	}
-	if s.user != "" {
+	if s.user != "" && s.user != m.user {
 		return &refusal{13, "Unauthorized", "A connection is of one user alone."}
 	}
-	s.user = user
+	if s.unknown {
+		return m.disguise()
+	}
+	s.user = m.user
 	if err := s.server.admit(s); err != nil { // before the right is known: whoever drops the user ends this connection
 		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, loginLimit)
 	defer cancel()
-	right, err := s.server.rights.rightOf(ctx, user)
+	right, err := s.server.rights.rightOf(ctx, m.user)
 	switch {
 	case err != nil:
 		return &refusal{91, "ShutdownInProgress", "The database does not answer."}
-	case right != Writer: // FerretDB refuses whom nobody knows as it refuses a wrong password
+	case right == "":
+		s.unknown = true
+		return m.disguise()
+	case right == Reader:
 		return nil
 	}
 	return s.reach(ctx, right)

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"regexp"
+	"strings"
 
 	"github.com/FerretDB/wire"
 	"github.com/FerretDB/wire/wirebson"
@@ -37,6 +38,9 @@ type message struct {
 	query bool   // it is of the old kind, which is answered in its own kind
 	mute  bool   // it has no answer
 	user  string // that it names; empty: none
+
+	command *wirebson.Document // of a message that names a user
+	login   *wirebson.Document // the part of it that does
 }
 
 // refusal is why a client's message is not passed on. It ends the connection.
@@ -134,6 +138,7 @@ func (m *message) parse() (err error) {
 	if !logsIn(command) {
 		return nil
 	}
+	m.command = doc
 	if command != "saslStart" {
 		speculative := doc.Get("speculativeAuthenticate")
 		if speculative == nil {
@@ -147,8 +152,49 @@ func (m *message) parse() (err error) {
 			return malformed("speculativeAuthenticate cannot be read.")
 		}
 	}
+	m.login = doc
 	m.user, err = userOf(doc)
 	return err
+}
+
+// disguise has the message name the decoy. FerretDB tells whether there is a user before it has seen a proof of the
+// password; of the decoy nobody has one, and so all who are refused are refused alike.
+func (m *message) disguise() error {
+	payload := m.login.Get("payload").(wirebson.Binary) // as userOf has seen
+	_, nonce, _ := strings.Cut(string(payload.B), ",r=")
+	payload.B = []byte("n,,n=" + Decoy + ",r=" + nonce)
+	if err := m.login.Replace("payload", payload); err != nil {
+		return err
+	}
+	if m.command != m.login {
+		if err := m.command.Replace("speculativeAuthenticate", m.login); err != nil {
+			return err
+		}
+	}
+	body := wire.MsgBody(nil)
+	var err error
+	if m.query {
+		q := &wire.OpQuery{}
+		if err := q.UnmarshalBinaryNocopy(m.head[headerLength:]); err != nil {
+			return err
+		}
+		again, err := wire.NewOpQuery(m.command)
+		if err != nil {
+			return err
+		}
+		again.Flags, again.FullCollectionName = q.Flags, q.FullCollectionName
+		again.NumberToSkip, again.NumberToReturn = q.NumberToSkip, q.NumberToReturn
+		body = again
+	} else if body, err = wire.NewOpMsg(m.command); err != nil {
+		return err
+	}
+	encoded, err := body.MarshalBinary()
+	if err != nil {
+		return err
+	}
+	m.head = append(m.head[:headerLength:headerLength], encoded...)
+	binary.LittleEndian.PutUint32(m.head, uint32(len(m.head)))
+	return nil
 }
 
 // document returns the command.

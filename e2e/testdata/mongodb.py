@@ -1,0 +1,48 @@
+"""What an app does with a MongoDB service: it finds it in VCAP_SERVICES, and verifies it by the authority there."""
+import json
+import os
+import sys
+import tempfile
+
+import pymongo
+from pymongo.errors import OperationFailure, ServerSelectionTimeoutError
+
+
+def connect(trusting=True):
+    (service,) = json.loads(os.environ["VCAP_SERVICES"])["mongodb"]
+    credentials = service["credentials"]
+    options = {"serverSelectionTimeoutMS": 10000 if trusting else 2000}
+    if trusting:
+        with tempfile.NamedTemporaryFile("w", suffix=".pem", delete=False) as authority:
+            authority.write(credentials["ca_certificate"])
+        options["tlsCAFile"] = authority.name
+    return pymongo.MongoClient(credentials["uri"], **options)
+
+
+def refused(client, command, *args, **options):
+    try:
+        client.admin.command(command, *args, **options)
+    except OperationFailure:
+        return "refused"
+    return "done"
+
+
+what = sys.argv[1]
+client = connect(trusting=what != "distrust")
+greetings = client.get_default_database().greetings
+if what == "keep":
+    greetings.replace_one({"_id": 1}, {"text": sys.argv[2]}, upsert=True)
+    print("kept")
+elif what == "read":
+    print(greetings.find_one({"_id": 1})["text"])
+elif what == "distrust":
+    for name in ("SSL_CERT_FILE", "SSL_CERT_DIR"):
+        os.environ.pop(name, None)
+    try:
+        greetings.find_one()
+        print("trusted")
+    except ServerSelectionTimeoutError as error:
+        print("refused:", str(error).replace("\n", " "))
+elif what == "users":
+    print("createUser:", refused(client, "createUser", "evil", pwd="password12", roles=["readAnyDatabase"]))
+    print("usersInfo:", refused(client, "usersInfo"))
