@@ -28,6 +28,9 @@ def refused(client, command, *args, **options):
 
 
 what = sys.argv[1]
+if what == "distrust":  # nobody has told it of the authority by the environment either
+    for name in ("SSL_CERT_FILE", "SSL_CERT_DIR"):
+        os.environ.pop(name, None)
 client = connect(trusting=what != "distrust")
 greetings = client.get_default_database().greetings
 if what == "keep":
@@ -36,8 +39,6 @@ if what == "keep":
 elif what == "read":
     print(greetings.find_one({"_id": 1})["text"])
 elif what == "distrust":
-    for name in ("SSL_CERT_FILE", "SSL_CERT_DIR"):
-        os.environ.pop(name, None)
     try:
         greetings.find_one()
         print("trusted")
