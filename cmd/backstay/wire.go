@@ -40,7 +40,7 @@ func (c *config) engines() map[string]engine.Engine {
 		"postgres": postgres.Engine{Roots: c.postgresDirs},
 		"mysql":    mysql.Engine{Roots: c.mysqlDirs},
 		"redis":    redis.Engine{Dirs: c.redisDirs},
-		"mongodb":  mongodb.Engine{Roots: c.mongodbDirs, Front: []string{process.Self(), mongodbFront}},
+		"mongodb":  mongodb.Engine{Roots: c.mongodbDirs, Front: []string{ourProgram(), mongodbFront}},
 	}
 }
 

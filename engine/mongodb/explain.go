@@ -18,8 +18,8 @@ var (
 	launcherLine = regexp.MustCompile(`^(?:\S+: \d+: exec: )?(?:/\S*/)?(postgres: .+)$`)
 	// killed matches what PostgreSQL says when the end of one of its processes takes all of it down.
 	killed = regexp.MustCompile(`^\S.* \(PID \d+\) (was terminated by signal|exited with exit code) `)
-	// works is what it says of processes that end so whenever it is told to stop.
-	works = regexp.MustCompile(`^background worker "`)
+	// works is what it says of processes that end so whenever it is told to stop, or another one takes it down.
+	works = regexp.MustCompile(`^(background worker "|terminating )`)
 )
 
 // Explain returns the last line that says why the node ended or could not be started. It is empty if it has served since.

@@ -9,14 +9,16 @@ import (
 	"regexp"
 	"strings"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/engine"
 	"github.com/backstay/backstay/internal/datadir"
 )
 
 // Check has PostgreSQL read the configuration, and looks at the data that is there.
-func (Engine) Check(ctx context.Context, n engine.Node) error {
-	p, err := plan(ctx, n)
+func (e Engine) Check(ctx context.Context, n engine.Node) error {
+	p, err := e.plan(ctx, n)
 	if err != nil {
 		return err
 	}
@@ -44,15 +46,15 @@ func complaint(said string) string {
 }
 
 // Prepare clones the golden directory to n.DataDir unless that exists, and writes the configuration in it.
-func (Engine) Prepare(ctx context.Context, n engine.Node) error {
-	p, err := plan(ctx, n)
+func (e Engine) Prepare(ctx context.Context, n engine.Node) error {
+	p, err := e.plan(ctx, n)
 	if err != nil {
 		return err
 	}
 	return p.Prepare()
 }
 
-func plan(ctx context.Context, n engine.Node) (datadir.Plan, error) {
+func (e Engine) plan(ctx context.Context, n engine.Node) (datadir.Plan, error) {
 	if err := cmp.Or(n.CheckPorts(), n.DecodeSettings(product, &struct{}{})); err != nil {
 		return datadir.Plan{}, err
 	}
@@ -63,6 +65,9 @@ func plan(ctx context.Context, n engine.Node) (datadir.Plan, error) {
 	if _, err := exec.LookPath(ferretdb(n.Installation.Dir)); err != nil {
 		return datadir.Plan{}, datadir.Blame(called(n.Installation), err)
 	}
+	if err := reach(e.Front, n.Account); err != nil {
+		return datadir.Plan{}, err
+	}
 	uid, gid := n.Account.IDs()
 	return datadir.Plan{
 		Product: called(n.Installation), Program: filepath.Join(n.Installation.Dir, "postgres"),
@@ -72,22 +77,60 @@ func plan(ctx context.Context, n engine.Node) (datadir.Plan, error) {
 	}, nil
 }
 
-// fits refuses data that another version made, of FerretDB or of PostgreSQL.
-func fits(n engine.Node) error {
-	if made, err := os.ReadFile(filepath.Join(n.DataDir, versionFile)); err == nil {
-		if v := strings.TrimSpace(string(made)); v != n.Installation.Version {
-			return backstay.Errorf(backstay.Unsupported, "The data was made by %s %s and cannot be served by %s.", product, v,
-				called(n.Installation))
+// reach wants the node's user to be able to run the front, which is a program of ours: where that lies, an operator decides.
+func reach(command []string, a *engine.Account) error {
+	if len(command) == 0 || a == nil {
+		return nil
+	}
+	for path := command[0]; ; path = filepath.Dir(path) {
+		var s unix.Stat_t
+		if err := unix.Stat(path, &s); err != nil {
+			return backstay.Wrapf(err, backstay.Unavailable, "Backstay's own program %s is not there any more.", command[0])
+		}
+		may := uint32(0o001)
+		switch {
+		case s.Uid == a.UID:
+			may = 0o100
+		case s.Gid == a.GID:
+			may = 0o010
+		}
+		if s.Mode&may == 0 {
+			return backstay.Errorf(backstay.Unavailable, "The service instance's own user may not run Backstay's program %s: an "+
+				"operator has to put it into directories that everybody can enter.", command[0])
+		}
+		if path == filepath.Dir(path) {
+			return nil
 		}
 	}
-	made, err := os.ReadFile(filepath.Join(n.DataDir, "PG_VERSION"))
+}
+
+// fits refuses data that another version made, of FerretDB or of PostgreSQL.
+func fits(n engine.Node) error {
+	root, err := os.OpenRoot(n.DataDir) // the server may have put links into it
+	if err != nil {
+		return err
+	}
+	defer root.Close()
+	made, err := root.ReadFile(versionFile)
+	if v := strings.TrimSpace(string(made)); err == nil && v != n.Installation.Version {
+		return madeBy(product, v, called(n.Installation))
+	}
+	made, err = root.ReadFile("PG_VERSION")
 	if err != nil {
 		return err
 	}
 	has := filepath.Base(filepath.Dir(n.Installation.Dir))
 	if v := strings.TrimSpace(string(made)); v != has {
-		return backstay.Errorf(backstay.Unsupported,
-			"The data was made by PostgreSQL %s and cannot be served by PostgreSQL %s.", v, has)
+		return madeBy("PostgreSQL", v, "PostgreSQL "+has)
 	}
 	return nil
 }
+
+func madeBy(product, version, now string) error {
+	if !isVersion.MatchString(version) {
+		version = "of another version"
+	}
+	return backstay.Errorf(backstay.Unsupported, "The data was made by %s %s and cannot be served by %s.", product, version, now)
+}
+
+var isVersion = regexp.MustCompile(`^[0-9.]{1,20}$`)

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
-	"path/filepath"
 	"slices"
 	"time"
 
@@ -23,8 +22,8 @@ const reloadPatience = 10 * time.Second
 
 // Reload writes the configuration and has PostgreSQL read it again; the front reads its own, and the certificate, whenever
 // somebody connects. A node that is to listen elsewhere, or whose FerretDB is to have more sessions, needs a restart.
-func (Engine) Reload(ctx context.Context, n engine.Node) (restart bool, err error) {
-	p, err := plan(ctx, n)
+func (e Engine) Reload(ctx context.Context, n engine.Node) (restart bool, err error) {
+	p, err := e.plan(ctx, n)
 	if err != nil {
 		return false, err
 	}
@@ -61,7 +60,7 @@ func moves(n engine.Node) (bool, error) {
 		return false, err
 	}
 	defer root.Close()
-	text, err := root.ReadFile(filepath.Base(frontFile))
+	text, err := root.ReadFile(frontFile)
 	if err != nil {
 		return len(clients.Listen) > 0, nil // there is none, or none that can be read
 	}
