@@ -128,6 +128,12 @@ func TestPackagesAreThoseOfSetup(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, e := range (&config{}).engines() {
+		if foreign, ok := e.(engine.Foreign); ok {
+			if said := examineAbsence(name, e).state; !strings.Contains(said, foreign.Needs()) {
+				t.Errorf("%s: doctor says %q", name, said)
+			}
+			continue
+		}
 		p, ok := e.(engine.Packaged)
 		if !ok {
 			t.Errorf("%s: no packages bring it", name)
