@@ -10,8 +10,8 @@ import (
 // mongodbVariable names a directory in which scripts/other-mongodb has put FerretDB with DocumentDB, and clients.
 const mongodbVariable = "BACKSTAY_TEST_MONGODB"
 
-// mongodbFlags are the settings of serve for a script that begins with "# needs mongodb", which is skipped where there is
-// none.
+// mongodbFlags are the settings of serve for a script that begins with "# needs mongodb", which is skipped where there
+// is none.
 func mongodbFlags(t *testing.T, script string) []string {
 	t.Helper()
 	text, err := os.ReadFile(script)

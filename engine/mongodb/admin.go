@@ -23,7 +23,8 @@ func (Engine) LocalAdmin(n engine.Node) engine.Admin {
 
 // withAdmin calls do with an administrator's connection to the running node.
 func withAdmin(ctx context.Context, n engine.Node, do func(*pgx.Conn) error) error {
-	cfg, err := pgx.ParseConfig("postgres:///" + database + "?host=/&sslmode=disable&search_path=pg_catalog&lock_timeout=10s")
+	cfg, err := pgx.ParseConfig("postgres:///" + database +
+		"?host=/&sslmode=disable&search_path=pg_catalog&lock_timeout=10s")
 	if err != nil {
 		return err
 	}
@@ -38,8 +39,8 @@ func withAdmin(ctx context.Context, n engine.Node, do func(*pgx.Conn) error) err
 	return inWords(do(conn), "")
 }
 
-// inWords makes an error Unavailable, with a sentence, whose reason is known. Otherwise is what is said of others; where it
-// is empty, they stay as they are.
+// inWords makes an error Unavailable, with a sentence, whose reason is known. Otherwise is what is said of others;
+// where it is empty, they stay as they are.
 func inWords(err error, otherwise string) error {
 	var refusal *pgconn.PgError
 	var classified *backstay.Error
@@ -49,7 +50,8 @@ func inWords(err error, otherwise string) error {
 	case errors.As(err, &refusal) && refusal.Code == pgerrcode.DiskFull:
 		return backstay.Wrapf(err, backstay.Unavailable, "The disk of the service instance is full.")
 	case errors.As(err, &refusal) && pgerrcode.IsInsufficientResources(refusal.Code):
-		return backstay.Wrapf(err, backstay.Unavailable, "The database has too little room for that: %s.", refusal.Message)
+		return backstay.Wrapf(err, backstay.Unavailable,
+			"The database has too little room for that: %s.", refusal.Message)
 	case errors.As(err, &refusal) && refusal.SeverityUnlocalized == "FATAL" && pgerrcode.IsInternalError(refusal.Code):
 		return backstay.Wrapf(errors.Join(engine.ErrDamaged, err), backstay.Unavailable,
 			"The database lets nobody in, as its data is damaged or cannot be read: %s.", refusal.Message)
@@ -74,12 +76,14 @@ func (Engine) Probe(ctx context.Context, n engine.Node) error {
 	})
 }
 
-// Settle makes two checkpoints. The second one writes what clients have changed during the first one, which takes longer.
+// Settle makes two checkpoints. The second one writes what clients have changed during the first one, which takes
+// longer.
 func (Engine) Settle(ctx context.Context, n engine.Node) error {
 	return withAdmin(ctx, n, func(conn *pgx.Conn) error {
 		for range 2 {
 			if _, err := conn.Exec(ctx, "CHECKPOINT"); err != nil {
-				return backstay.Wrapf(err, backstay.Unavailable, "The database cannot write what it has changed to its disk.")
+				return backstay.Wrapf(err, backstay.Unavailable,
+					"The database cannot write what it has changed to its disk.")
 			}
 		}
 		return nil

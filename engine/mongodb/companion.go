@@ -5,6 +5,7 @@ import (
 	"net/url"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 
 	"github.com/backstay/backstay/engine"
@@ -20,7 +21,8 @@ func (e Engine) Companions(n engine.Node) ([]engine.Companion, error) {
 	if len(e.Front) == 0 {
 		return nil, errors.New("the engine was not told how its front is run")
 	}
-	cmd := exec.Command(e.Front[0], append(e.Front[1:len(e.Front):len(e.Front)], filepath.Join(n.DataDir, frontFile))...)
+	arguments := slices.Concat(e.Front[1:], []string{filepath.Join(n.DataDir, frontFile)})
+	cmd := exec.Command(e.Front[0], arguments...)
 	cmd.Env = environment
 	return []engine.Companion{
 		{Name: front.Writer, Process: gateway(n, front.Writer)},

@@ -25,8 +25,8 @@ const (
 	versionFile     = "made_by_version" // of FerretDB, whose servers serve the data
 )
 
-// reserve is how many sessions PostgreSQL has for others than FerretDB: its administrator, the front, and DocumentDB's own,
-// which it opens to build indexes.
+// reserve is how many sessions PostgreSQL has for others than FerretDB: its administrator, the front, and DocumentDB's
+// own, which it opens to build indexes.
 const reserve = 30
 
 // setting is one line of postgresql.conf.
@@ -135,8 +135,8 @@ func sharedBuffers(s backstay.Size) backstay.Bytes {
 	return clamp(s.Memory/8, 16*backstay.MB, 4*backstay.GB)
 }
 
-// quoteSetting writes a value as postgresql.conf takes it. A value with a control character is an error: a line feed in it
-// would begin another setting.
+// quoteSetting writes a value as postgresql.conf takes it. A value with a control character is an error: a line feed in
+// it would begin another setting.
 func quoteSetting(value string) (string, error) {
 	if strings.ContainsFunc(value, func(r rune) bool { return r < ' ' || r == 0x7f }) {
 		return "", errors.New("control character in value")

@@ -1,8 +1,8 @@
-// Package mongodb knows what speaks MongoDB: FerretDB 2 before PostgreSQL with DocumentDB. How a data directory comes to
-// be, what its configuration says, who may do what, and how it is asked.
+// Package mongodb knows what speaks MongoDB: FerretDB 2 before PostgreSQL with DocumentDB. How a data directory comes
+// to be, what its configuration says, who may do what, and how it is asked.
 //
-// A node is four processes. PostgreSQL is the main one; it holds the data, and listens on a Unix socket alone. The others
-// are its companions:
+// A node is four processes. PostgreSQL is the main one; it holds the data, and listens on a Unix socket alone. The
+// others are its companions:
 //
 //	clients --TLS--> front --> writer --+
 //	                      \--> reader --+--> PostgreSQL with DocumentDB

@@ -22,7 +22,8 @@ var (
 	works = regexp.MustCompile(`^(background worker "|terminating )`)
 )
 
-// Explain returns the last line that says why the node ended or could not be started. It is empty if it has served since.
+// Explain returns the last line that says why the node ended or could not be started. It is empty if it has served
+// since.
 func (Engine) Explain(n engine.Node) string {
 	f, err := os.Open(n.LogFile)
 	if err != nil {
@@ -44,8 +45,8 @@ func (Engine) Explain(n engine.Node) string {
 	}
 }
 
-// verdict returns what a line of the log says about the node's end, and whether it says anything. An empty text says that
-// the node serves.
+// verdict returns what a line of the log says about the node's end, and whether it says anything. An empty text says
+// that the node serves.
 func verdict(line string) (said string, ok bool) {
 	if text, ours := strings.CutPrefix(line, front.Said); ours {
 		if text == front.Serves {

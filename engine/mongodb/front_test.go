@@ -26,7 +26,8 @@ func rawClient(t *testing.T, n engine.Node) (net.Conn, *bufio.Reader) {
 	trusted := x509.NewCertPool()
 	trusted.AppendCertsFromPEM([]byte(n.TLS.Authority))
 	address := net.JoinHostPort("127.0.0.1", strconv.Itoa(n.Endpoint.Port))
-	conn, err := tls.Dial("tcp", address, &tls.Config{RootCAs: trusted, ServerName: n.Endpoint.Host, MinVersion: tls.VersionTLS12})
+	conn, err := tls.Dial("tcp", address, &tls.Config{RootCAs: trusted, ServerName: n.Endpoint.Host,
+		MinVersion: tls.VersionTLS12})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -91,8 +92,9 @@ func TestTLSOnly(t *testing.T) {
 	}
 	address := net.JoinHostPort("localhost", strconv.Itoa(n.Endpoint.Port))
 	for name, o := range map[string]*options.ClientOptions{
-		"plain text":        options.Client(),
-		"another authority": options.Client().SetTLSConfig(&tls.Config{RootCAs: x509.NewCertPool(), MinVersion: tls.VersionTLS12}),
+		"plain text": options.Client(),
+		"another authority": options.Client().SetTLSConfig(&tls.Config{RootCAs: x509.NewCertPool(),
+			MinVersion: tls.VersionTLS12}),
 		"an old TLS": options.Client().SetTLSConfig(&tls.Config{InsecureSkipVerify: true, MinVersion: tls.VersionTLS10,
 			MaxVersion: tls.VersionTLS11}),
 	} {
@@ -119,7 +121,8 @@ func TestOrdinaryCommands(t *testing.T) {
 	if _, err := things.InsertMany(t.Context(), documents); err != nil { // longer than what is read whole
 		t.Fatal(err)
 	}
-	if _, err := things.Indexes().CreateOne(t.Context(), mongo.IndexModel{Keys: bson.D{{Key: "x", Value: 1}}}); err != nil {
+	plain := mongo.IndexModel{Keys: bson.D{{Key: "x", Value: 1}}}
+	if _, err := things.Indexes().CreateOne(t.Context(), plain); err != nil {
 		t.Errorf("an index: %v", err)
 	}
 	unique := writer.Database("shop").Collection("unique")
@@ -145,7 +148,8 @@ func TestOrdinaryCommands(t *testing.T) {
 		if err := found.All(t.Context(), &groups); err != nil || len(groups) != 7 {
 			t.Errorf("%s finds %d groups (%v)", name, len(groups), err)
 		}
-		all, err := client.Database("shop").Collection("things").Find(t.Context(), bson.M{}, options.Find().SetBatchSize(100))
+		all, err := client.Database("shop").Collection("things").Find(t.Context(), bson.M{},
+			options.Find().SetBatchSize(100))
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
 			continue

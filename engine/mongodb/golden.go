@@ -23,8 +23,8 @@ var goldenSQL string
 // environment is that of the product's programs.
 var environment = []string{"PATH=/usr/bin:/bin", "LC_ALL=C.UTF-8", "TZ=UTC"}
 
-// initdbArguments ask for checksums, so that a failing disk is noticed, and for no syncing, since a directory that is not
-// finished is thrown away.
+// initdbArguments ask for checksums, so that a failing disk is noticed, and for no syncing, since a directory that is
+// not finished is thrown away.
 var initdbArguments = []string{"--username=" + admin, "--encoding=UTF8", "--locale=C.UTF-8", "--data-checksums",
 	"--auth=reject", "--no-sync", "--no-instructions"}
 
@@ -53,7 +53,8 @@ func golden(i engine.Installation, cacheDir string) datadir.Golden {
 	}
 }
 
-// build makes the golden directory. It has been shut down in an orderly way, and its write-ahead log is one empty segment.
+// build makes the golden directory. It has been shut down in an orderly way, and its write-ahead log is one empty
+// segment.
 func build(w *datadir.Workshop, i engine.Installation) error {
 	run := func(stdin, program string, args ...string) error {
 		return w.Run(stdin, filepath.Join(i.Dir, program), args...)

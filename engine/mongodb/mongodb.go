@@ -63,7 +63,8 @@ func (e Engine) places() (dirs []string) {
 		roots = []string{"/usr"}
 	}
 	for _, root := range roots {
-		there, _ := filepath.Glob(filepath.Join(root, "lib/postgresql/*/bin")) // of a root that is no pattern there is nothing
+		// Of a root that is no pattern there is nothing.
+		there, _ := filepath.Glob(filepath.Join(root, "lib/postgresql/*/bin"))
 		dirs = append(dirs, there...)
 	}
 	return dirs
@@ -133,8 +134,8 @@ func reportOf(ctx context.Context, program string, reported *regexp.Regexp) (str
 
 // Needs says what an operator installs: Debian 12 has none of it.
 func (Engine) Needs() string {
-	return "FerretDB 2 (/usr/bin/ferretdb), and PostgreSQL with the extension DocumentDB (postgresql-18-documentdb of Debian's " +
-		"unstable release)"
+	return "FerretDB 2 (/usr/bin/ferretdb), and PostgreSQL with the extension DocumentDB " +
+		"(postgresql-18-documentdb of Debian's unstable release)"
 }
 
 // Command runs PostgreSQL. The arguments hold no secret, since everybody on the machine can read them.

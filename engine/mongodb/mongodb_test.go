@@ -87,7 +87,8 @@ type session struct{ *mongo.Client }
 func dial(c backstay.Credentials) (*mongo.Client, error) {
 	trusted := x509.NewCertPool()
 	trusted.AppendCertsFromPEM([]byte(c["ca_certificate"].(string)))
-	o := options.Client().ApplyURI(c["uri"].(string)).SetTLSConfig(&tls.Config{RootCAs: trusted, MinVersion: tls.VersionTLS12}).
+	verified := &tls.Config{RootCAs: trusted, MinVersion: tls.VersionTLS12}
+	o := options.Client().ApplyURI(c["uri"].(string)).SetTLSConfig(verified).
 		SetMaxPoolSize(1).SetServerSelectionTimeout(5 * time.Second).SetRetryReads(false)
 	return mongo.Connect(o)
 }
@@ -107,7 +108,8 @@ func connect(ctx context.Context, c backstay.Credentials) (enginetest.Session, e
 func (s session) keys() *mongo.Collection { return s.Database("main").Collection("keys") }
 
 func (s session) Set(ctx context.Context, key, value string) error {
-	_, err := s.keys().UpdateOne(ctx, bson.M{"_id": key}, bson.M{"$set": bson.M{"v": value}}, options.UpdateOne().SetUpsert(true))
+	_, err := s.keys().UpdateOne(ctx, bson.M{"_id": key}, bson.M{"$set": bson.M{"v": value}},
+		options.UpdateOne().SetUpsert(true))
 	return err
 }
 
@@ -150,8 +152,10 @@ func TestWalls(t *testing.T) {
 	n, writer, reader := serving(t)
 	for name, client := range map[string]*mongo.Client{"a user": writer, "a reader": reader} {
 		for _, command := range []bson.D{
-			{{Key: "createUser", Value: "evil"}, {Key: "pwd", Value: "password12"}, {Key: "roles", Value: bson.A{"readAnyDatabase"}}},
-			{{Key: "dropUser", Value: "u1"}}, {{Key: "dropUser", Value: "r1"}}, {{Key: "dropAllUsersFromDatabase", Value: 1}},
+			{{Key: "createUser", Value: "evil"}, {Key: "pwd", Value: "password12"},
+				{Key: "roles", Value: bson.A{"readAnyDatabase"}}},
+			{{Key: "dropUser", Value: "u1"}}, {{Key: "dropUser", Value: "r1"}},
+			{{Key: "dropAllUsersFromDatabase", Value: 1}},
 			{{Key: "updateUser", Value: "u1"}, {Key: "pwd", Value: "password34"}},
 			{{Key: "updateUser", Value: "r1"}, {Key: "roles", Value: bson.A{"readWriteAnyDatabase"}}},
 			{{Key: "usersInfo", Value: 1}}, {{Key: "usersInfo", Value: bson.M{"forAllDBs": true}}},
@@ -187,13 +191,17 @@ func TestReadersChangeNothing(t *testing.T) {
 	for _, command := range []bson.D{
 		{{Key: "insert", Value: "kept"}, {Key: "documents", Value: bson.A{bson.M{"_id": 2}}}},
 		{{Key: "insert", Value: "other"}, {Key: "documents", Value: bson.A{bson.M{"_id": 2}}}},
-		{{Key: "update", Value: "kept"}, {Key: "updates", Value: bson.A{bson.M{"q": bson.M{}, "u": bson.M{"$set": bson.M{"x": 2}}}}}},
+		{{Key: "update", Value: "kept"},
+			{Key: "updates", Value: bson.A{bson.M{"q": bson.M{}, "u": bson.M{"$set": bson.M{"x": 2}}}}}},
 		{{Key: "delete", Value: "kept"}, {Key: "deletes", Value: bson.A{bson.M{"q": bson.M{}, "limit": 0}}}},
-		{{Key: "findAndModify", Value: "kept"}, {Key: "query", Value: bson.M{}}, {Key: "update", Value: bson.M{"$set": bson.M{"x": 2}}}},
+		{{Key: "findAndModify", Value: "kept"}, {Key: "query", Value: bson.M{}},
+			{Key: "update", Value: bson.M{"$set": bson.M{"x": 2}}}},
 		{{Key: "create", Value: "other"}}, {{Key: "drop", Value: "kept"}}, {{Key: "dropDatabase", Value: 1}},
-		{{Key: "createIndexes", Value: "kept"}, {Key: "indexes", Value: bson.A{bson.M{"key": bson.M{"x": 1}, "name": "x"}}}},
+		{{Key: "createIndexes", Value: "kept"},
+			{Key: "indexes", Value: bson.A{bson.M{"key": bson.M{"x": 1}, "name": "x"}}}},
 		{{Key: "collMod", Value: "kept"}, {Key: "validator", Value: bson.M{"x": 1}}},
-		{{Key: "aggregate", Value: "kept"}, {Key: "pipeline", Value: bson.A{bson.M{"$out": "other"}}}, {Key: "cursor", Value: bson.M{}}},
+		{{Key: "aggregate", Value: "kept"}, {Key: "pipeline", Value: bson.A{bson.M{"$out": "other"}}},
+			{Key: "cursor", Value: bson.M{}}},
 		{{Key: "aggregate", Value: "kept"}, {Key: "pipeline", Value: bson.A{bson.M{"$merge": bson.M{"into": "other"}}}},
 			{Key: "cursor", Value: bson.M{}}},
 		{{Key: "compact", Value: "kept"}},
@@ -211,12 +219,14 @@ func TestReadersChangeNothing(t *testing.T) {
 		t.Errorf("there are %v (%v), want what was kept alone", names, err)
 	}
 	var found bson.M
-	if err := db.Collection("kept").FindOne(t.Context(), bson.M{}).Decode(&found); err != nil || fmt.Sprint(found["x"]) != "1" {
+	err = db.Collection("kept").FindOne(t.Context(), bson.M{}).Decode(&found)
+	if err != nil || fmt.Sprint(found["x"]) != "1" {
 		t.Errorf("a reader finds %v (%v)", found, err)
 	}
 }
 
-// refusedIn is the error of a command, also where it stands in the answer, as it does for each document that is written.
+// refusedIn is the error of a command, also where it stands in the answer, as it does for each document that is
+// written.
 func refusedIn(r *mongo.SingleResult) error {
 	raw, err := r.Raw()
 	if err != nil {

@@ -77,7 +77,8 @@ func (e Engine) plan(ctx context.Context, n engine.Node) (datadir.Plan, error) {
 	}, nil
 }
 
-// reach wants the node's user to be able to run the front, which is a program of ours: where that lies, an operator decides.
+// reach wants the node's user to be able to run the front, which is a program of ours: where that lies, an operator
+// decides.
 func reach(command []string, a *engine.Account) error {
 	if len(command) == 0 || a == nil {
 		return nil
@@ -85,7 +86,8 @@ func reach(command []string, a *engine.Account) error {
 	for path := command[0]; ; path = filepath.Dir(path) {
 		var s unix.Stat_t
 		if err := unix.Stat(path, &s); err != nil {
-			return backstay.Wrapf(err, backstay.Unavailable, "Backstay's own program %s is not there any more.", command[0])
+			return backstay.Wrapf(err, backstay.Unavailable,
+				"Backstay's own program %s is not there any more.", command[0])
 		}
 		may := uint32(0o001)
 		switch {
@@ -95,8 +97,8 @@ func reach(command []string, a *engine.Account) error {
 			may = 0o010
 		}
 		if s.Mode&may == 0 {
-			return backstay.Errorf(backstay.Unavailable, "The service instance's own user may not run Backstay's program %s: an "+
-				"operator has to put it into directories that everybody can enter.", command[0])
+			return backstay.Errorf(backstay.Unavailable, "The service instance's own user may not run the program "+
+				"%s: an operator has to put it into directories that everybody can enter.", command[0])
 		}
 		if path == filepath.Dir(path) {
 			return nil
@@ -130,7 +132,8 @@ func madeBy(product, version, now string) error {
 	if !isVersion.MatchString(version) {
 		version = "of another version"
 	}
-	return backstay.Errorf(backstay.Unsupported, "The data was made by %s %s and cannot be served by %s.", product, version, now)
+	return backstay.Errorf(backstay.Unsupported,
+		"The data was made by %s %s and cannot be served by %s.", product, version, now)
 }
 
 var isVersion = regexp.MustCompile(`^[0-9.]{1,20}$`)

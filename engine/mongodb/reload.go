@@ -16,12 +16,13 @@ import (
 	"github.com/backstay/backstay/internal/wait"
 )
 
-// reloadPatience is how long PostgreSQL may take to read its configuration again. It does so at once, unless the machine
-// is busy.
+// reloadPatience is how long PostgreSQL may take to read its configuration again. It does so at once, unless the
+// machine is busy.
 const reloadPatience = 10 * time.Second
 
-// Reload writes the configuration and has PostgreSQL read it again; the front reads its own, and the certificate, whenever
-// somebody connects. A node that is to listen elsewhere, or whose FerretDB is to have more sessions, needs a restart.
+// Reload writes the configuration and has PostgreSQL read it again; the front reads its own, and the certificate,
+// whenever somebody connects. A node that is to listen elsewhere, or whose FerretDB is to have more sessions, needs a
+// restart.
 func (e Engine) Reload(ctx context.Context, n engine.Node) (restart bool, err error) {
 	p, err := e.plan(ctx, n)
 	if err != nil {
@@ -71,8 +72,8 @@ func moves(n engine.Node) (bool, error) {
 	return !slices.Equal(has.Listen, frontConfig(n, clients).Listen), nil
 }
 
-// reloaded asks when PostgreSQL last read its configuration, and whether some of it waits for a restart. It is for a new
-// session, which knows what the server knew when the session began.
+// reloaded asks when PostgreSQL last read its configuration, and whether some of it waits for a restart. It is for a
+// new session, which knows what the server knew when the session began.
 const reloaded = "SELECT pg_conf_load_time() >= $1, EXISTS (SELECT FROM pg_settings WHERE pending_restart)"
 
 func awaitReload(ctx context.Context, n engine.Node, asked time.Time) (restart bool, err error) {

@@ -29,15 +29,16 @@ var notUsers = []string{admin, front.Writer, front.Reader, front.Role, front.Wri
 	"postgres", "public", "none"}
 
 func checkUser(name string) error {
-	reserved := strings.HasPrefix(name, "pg_") || strings.HasPrefix(name, "documentdb_") || slices.Contains(notUsers, name)
+	reserved := strings.HasPrefix(name, "pg_") || strings.HasPrefix(name, "documentdb_") ||
+		slices.Contains(notUsers, name)
 	if !userName.MatchString(name) || reserved {
 		return backstay.Errorf(backstay.Invalid, "%q cannot be the name of a user.", name)
 	}
 	return nil
 }
 
-// CreateUser makes a role that nobody can log in to PostgreSQL as. DocumentDB compares its password, and the front knows
-// by its membership where it may go. Sessions of a user that had another right end.
+// CreateUser makes a role that nobody can log in to PostgreSQL as. DocumentDB compares its password, and the front
+// knows by its membership where it may go. Sessions of a user that had another right end.
 func (Engine) CreateUser(ctx context.Context, n engine.Node, u engine.User) (backstay.Credentials, error) {
 	if err := checkUser(u.Name); err != nil {
 		return nil, err
@@ -117,7 +118,8 @@ func endSessions(ctx context.Context, conn *pgx.Conn, name string) error {
 	ctx, cancel := context.WithTimeout(ctx, frontPatience)
 	defer cancel()
 	order := front.NewOrder(name)
-	if _, err := conn.Exec(ctx, "LISTEN "+front.Done+"; SELECT pg_notify('"+front.End+"', $1)", order.String()); err != nil {
+	const give = "LISTEN " + front.Done + "; SELECT pg_notify('" + front.End + "', $1)"
+	if _, err := conn.Exec(ctx, give, order.String()); err != nil {
 		return err
 	}
 	for {
@@ -141,8 +143,8 @@ func endSessions(ctx context.Context, conn *pgx.Conn, name string) error {
 	}
 }
 
-// credentials are what an app needs, with the keys of the guide's system. Clients find the user in the database admin, and
-// are not to try a write again by themselves: that takes sessions of a kind that FerretDB does not have.
+// credentials are what an app needs, with the keys of the guide's system. Clients find the user in the database admin,
+// and are not to try a write again by themselves: that takes sessions of a kind that FerretDB does not have.
 func credentials(n engine.Node, u engine.User) backstay.Credentials {
 	password := u.Password.Reveal()
 	address := net.JoinHostPort(n.Endpoint.Host, strconv.Itoa(n.Endpoint.Port))

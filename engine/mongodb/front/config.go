@@ -27,8 +27,8 @@ const (
 // Socket returns where FerretDB listens.
 func Socket(runDir, role string) string { return filepath.Join(runDir, role+".sock") }
 
-// Config is what the front is told, by a file in the node's data directory. All of it but Listen and RunDir is read anew
-// for each connection.
+// Config is what the front is told, by a file in the node's data directory. All of it but Listen and RunDir is read
+// anew for each connection.
 type Config struct {
 	Listen      []string `json:"listen"` // addresses with their ports
 	RunDir      string   `json:"run_dir"`

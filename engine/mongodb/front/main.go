@@ -19,8 +19,8 @@ import (
 // portPatience is how long a port may be taken: processes of a node that was killed take a moment to notice.
 const portPatience = 5 * time.Second
 
-// Main runs the front whose configuration lies at args[0], until ctx ends. Where it cannot listen, it ends the node: that
-// serves nobody, and so it is seen why.
+// Main runs the front whose configuration lies at args[0], until ctx ends. Where it cannot listen, it ends the node:
+// that serves nobody, and so it is seen why.
 func Main(ctx context.Context, args []string, log io.Writer) error {
 	if len(args) != 1 {
 		return errors.New("the front takes the path of its configuration")

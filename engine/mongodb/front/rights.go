@@ -46,6 +46,7 @@ func (r *rights) rightOf(ctx context.Context, user string) (right string, err er
 }
 
 // rightSQL finds the member of one of the two roles that is no role of ours.
-const rightSQL = `SELECT coalesce(min(CASE of.rolname WHEN '` + Writes + `' THEN '` + Writer + `' ELSE '` + Reader + `' END), '')
+const rightSQL = `SELECT
+coalesce(min(CASE of.rolname WHEN '` + Writes + `' THEN '` + Writer + `' ELSE '` + Reader + `' END), '')
 FROM pg_auth_members JOIN pg_roles of ON of.oid = roleid JOIN pg_roles who ON who.oid = member
 WHERE of.rolname IN ('` + Writes + `', '` + Reads + `') AND who.rolname = $1`

@@ -12,8 +12,8 @@ import (
 
 const (
 	handshakeLimit = 10 * time.Second
-	// namelessLimit is how long a client may say nothing that has not logged in. Those of drivers that only look whether
-	// the server is there ask every ten seconds.
+	// namelessLimit is how long a client may say nothing that has not logged in. Those of drivers that only look
+	// whether the server is there ask every ten seconds.
 	namelessLimit = 2 * time.Minute
 	// loginLimit is how long it may take to look a user up, and to reach FerretDB.
 	loginLimit = 10 * time.Second

@@ -229,8 +229,8 @@ func decoded(doc *wirebson.Document, err error) (*wirebson.Document, error) {
 	return doc, nil
 }
 
-// firstOfClient is how a client of SCRAM begins, RFC 5802: without channel binding, in nobody else's name. Names of ours
-// have nothing in them that would be written in another way.
+// firstOfClient is how a client of SCRAM begins, RFC 5802: without channel binding, in nobody else's name. Names of
+// ours have nothing in them that would be written in another way.
 var firstOfClient = regexp.MustCompile(`^n,,n=([a-z][a-z0-9_]{0,31}),r=[!-+\x2d-~]+$`)
 
 // userOf returns whom saslStart names.

@@ -49,7 +49,8 @@ func login(user string) []any {
 }
 
 func speculative(user string) []any {
-	return []any{"hello", int32(1), "speculativeAuthenticate", wirebson.MustDocument(append(login(user), "db", "admin")...),
+	return []any{"hello", int32(1), "speculativeAuthenticate",
+		wirebson.MustDocument(append(login(user), "db", "admin")...),
 		"$db", "admin"}
 }
 
@@ -74,14 +75,16 @@ func TestMessagesNameUsers(t *testing.T) {
 		{"saslStart of old", query(t, login("u1")...), false, "u1", ""},
 		{"a second one", msg(t, login("u2")...), true, "u2", ""},
 		{"hello with it", msg(t, speculative("u1")...), false, "u1", ""},
-		{"isMaster with it", query(t, append([]any{"isMaster", int32(1)}, speculative("u1")[2:]...)...), false, "u1", ""},
+		{"isMaster with it", query(t, append([]any{"isMaster", int32(1)}, speculative("u1")[2:]...)...),
+			false, "u1", ""},
 		{"another order", msg(t, "ping", int32(1), "saslStart", int32(1)), false, "", ""},
 		{"no payload", msg(t, "saslStart", int32(1)), false, "", "Authentication failed."},
-		{"a text as payload", msg(t, "saslStart", int32(1), "payload", "n,,n=u1,r=x"), false, "", "Authentication failed."},
+		{"a text as payload", msg(t, "saslStart", int32(1), "payload", "n,,n=u1,r=x"), false, "",
+			"Authentication failed."},
 		{"in another's name", msg(t, "saslStart", int32(1), "payload", payload("n,a=u2,n=u1,r=x")), false, "",
 			"Authentication failed."},
-		{"a name that is written in another way", msg(t, "saslStart", int32(1), "payload", payload("n,,n=u=2C1,r=x")), false, "",
-			"Authentication failed."},
+		{"a name that is written in another way", msg(t, "saslStart", int32(1), "payload", payload("n,,n=u=2C1,r=x")),
+			false, "", "Authentication failed."},
 		{"something behind the nonce", msg(t, "saslStart", int32(1), "payload", payload("n,,n=u1,r=x,n=u2")), false, "",
 			"Authentication failed."},
 		{"no document", msg(t, "hello", int32(1), "speculativeAuthenticate", "u1"), false, "", "no document"},
@@ -94,7 +97,8 @@ func TestMessagesNameUsers(t *testing.T) {
 		{"long", msg(t, "insert", long), true, "", ""},
 		{"long, by which one logs in", msg(t, "saslStart", long), true, "", "too long"},
 		{"long hello", msg(t, "hello", long), true, "", "too long"},
-		{"long, with its command behind", framed(opMsg, append([]byte{0, 0, 0, 0, 1}, long...)), true, "", "begins with its command"},
+		{"long, with its command behind", framed(opMsg, append([]byte{0, 0, 0, 0, 1}, long...)), true, "",
+			"begins with its command"},
 	} {
 		r := bufio.NewReader(bytes.NewReader(tc.message))
 		m, err := readMessage(r, tc.named)
