@@ -44,22 +44,29 @@ func TestMain(m *testing.M) {
 // tested is the FerretDB in the directory that the environment names.
 var tested mongodb.Engine
 
+// frontVariable tells processes that a test starts where the copy is.
+const frontVariable = "BACKSTAY_TEST_MONGODB_FRONT"
+
 // runTests puts a copy of the test's program where the users of nodes can run it.
 func runTests(m *testing.M) int {
 	root := os.Getenv("BACKSTAY_TEST_MONGODB")
 	if root == "" {
 		return m.Run()
 	}
-	dir, err := os.MkdirTemp("", "backstay-mongodb-")
-	if err != nil {
-		panic(err)
-	}
-	defer os.RemoveAll(dir)
-	program := filepath.Join(dir, "front")
-	content, err := os.ReadFile("/proc/self/exe")
-	err = errors.Join(err, os.Chmod(dir, 0o711), os.WriteFile(program, content, 0o755))
-	if err != nil {
-		panic(err)
+	program := os.Getenv(frontVariable) // the test is run again in processes that are killed: one copy is for all
+	if program == "" {
+		dir, err := os.MkdirTemp("", "backstay-mongodb-")
+		if err != nil {
+			panic(err)
+		}
+		defer os.RemoveAll(dir)
+		program = filepath.Join(dir, "front")
+		content, err := os.ReadFile("/proc/self/exe")
+		err = errors.Join(err, os.Chmod(dir, 0o711), os.WriteFile(program, content, 0o755),
+			os.Setenv(frontVariable, program))
+		if err != nil {
+			panic(err)
+		}
 	}
 	tested = mongodb.Engine{Roots: []string{filepath.Join(root, "usr")}, Front: []string{program, asFront}}
 	return m.Run()
