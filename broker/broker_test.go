@@ -59,6 +59,9 @@ func TestCreateIsGivenUp(t *testing.T) {
 	if err != nil || op.State != backstay.Failed || op.Type != backstay.Create || op.Description != notInstalled {
 		t.Errorf("ended as %+v, %v", op, err)
 	}
+	ask.Operation = "no key of ours"
+	_, err = b.LastOperation(ctx, ask)
+	wantKind(t, err, backstay.Invalid)
 	if _, err := instances.Await(ctx, r.InstanceID, 0); backstay.KindOf(err) != backstay.NotFound {
 		t.Errorf("something is left in the backend: %v", err)
 	}

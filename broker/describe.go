@@ -10,6 +10,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/google/uuid"
+
 	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/backend"
 	"github.com/backstay/backstay/broker/terms"
@@ -181,6 +183,9 @@ func (b *Broker) lastOperation(
 	ctx context.Context, r backstay.LastOperationRequest,
 ) (kept, told backstay.Operation, err error) {
 	op, err := b.Store.LastOperation(ctx, r.InstanceID, r.Operation)
+	if err == nil && r.Operation != "" && uuid.Validate(string(r.Operation)) != nil { // others may have been forgotten
+		return kept, told, backstay.Errorf(backstay.Invalid, "There was never an operation of that key.")
+	}
 	if err != nil || op.State != backstay.Succeeded {
 		return op.Operation, op.Operation, err
 	}
