@@ -37,7 +37,7 @@ test: clients build check
 
 # The detector slows what it watches down, so it watches a second and short pass, over what has goroutines of its own.
 CONCURRENT = ./internal/process ./internal/datadir ./internal/seal ./state ./uaa ./market/... ./broker/... \
-	./keeper/... ./backend/... ./endpoint/... ./tunnel ./cfapi ./plugins
+	./keeper/... ./backend/... ./endpoint/... ./tunnel ./cfapi ./osb ./tenant ./plugins
 
 race:
 	@if [ "$$(go env CGO_ENABLED)" = 1 ]; then \
