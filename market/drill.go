@@ -2,9 +2,11 @@ package market
 
 import (
 	"context"
+	"sync"
 	"time"
 
 	"github.com/backstay/backstay"
+	"github.com/backstay/backstay/internal/turn"
 )
 
 // DrillWish is whether the label of an instance allows drills, where its broker was told otherwise.
@@ -32,8 +34,11 @@ func (m *Market) tellOfLabel(ctx context.Context, of backstay.BrokerID, u backst
 // TellDrills tells a broker of which instances the label that allows drills has changed. What was told is recorded
 // afterwards: killed in between, the broker is told the same again.
 func (m *Market) TellDrills(ctx context.Context, of backstay.BrokerID) error {
-	m.telling.Lock() // or what was true before could be heard after what is true now
-	defer m.telling.Unlock()
+	leave, err := m.telling.of(of).Take(ctx) // or what was true before could be heard after what is true now
+	if err != nil {
+		return err
+	}
+	defer leave()
 	wishes, err := m.Store.UntoldDrills(ctx, of)
 	if err != nil || len(wishes) == 0 {
 		return err
@@ -47,7 +52,7 @@ func (m *Market) TellDrills(ctx context.Context, of backstay.BrokerID) error {
 		if !ok {
 			return nil
 		}
-		err := holder.AllowDrills(ctx, w.ID, w.Allowed)
+		err := allowDrills(ctx, holder, w)
 		if backstay.KindOf(err) == backstay.Unsupported {
 			return nil
 		}
@@ -59,4 +64,29 @@ func (m *Market) TellDrills(ctx context.Context, of backstay.BrokerID) error {
 		}
 	}
 	return nil
+}
+
+// allowDrills gives a broker that hangs up before those do who wait for their turn.
+func allowDrills(ctx context.Context, holder backstay.DrillHolder, w DrillWish) error {
+	ctx, cancel := context.WithTimeout(ctx, drillPatience)
+	defer cancel()
+	return holder.AllowDrills(ctx, w.ID, w.Allowed)
+}
+
+// turns are of one broker each: one that hangs keeps nobody from another.
+type turns struct {
+	mu  sync.Mutex
+	all map[backstay.BrokerID]*turn.Turn
+}
+
+func (t *turns) of(id backstay.BrokerID) *turn.Turn {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.all == nil {
+		t.all = map[backstay.BrokerID]*turn.Turn{}
+	}
+	if t.all[id] == nil {
+		t.all[id] = &turn.Turn{}
+	}
+	return t.all[id]
 }

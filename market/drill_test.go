@@ -17,10 +17,16 @@ type shaker struct {
 
 	mu      sync.Mutex
 	failing error
+	hung    chan struct{} // given something by each call that then hangs; nil: none does
 	allowed map[backstay.InstanceID]bool
 }
 
-func (s *shaker) AllowDrills(_ context.Context, id backstay.InstanceID, allowed bool) error {
+func (s *shaker) AllowDrills(ctx context.Context, id backstay.InstanceID, allowed bool) error {
+	if s.hung != nil {
+		s.hung <- struct{}{}
+		<-ctx.Done()
+		return ctx.Err()
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.failing == nil {
@@ -76,4 +82,30 @@ func TestTheBrokerHearsOfTheLabel(t *testing.T) {
 	b.fail(nil)
 	must(t, m.TellDrills(t.Context(), markettest.Broker.ID))
 	heard(map[backstay.InstanceID]bool{id: false})
+}
+
+// TestABrokerThatHangsIsNotWaitedFor by those who tell others something, nor for longer than they want by anybody.
+func TestABrokerThatHangsIsNotWaitedFor(t *testing.T) {
+	t.Parallel()
+	b := &shaker{listener: newListener(), allowed: map[backstay.InstanceID]bool{}, hung: make(chan struct{})}
+	m := markettest.NewWith(t, b)
+	f := newFloorOf(t, m, b.listener)
+	id, wanted := f.create(t, "db"), backstay.DrillWanted
+	var labelled sync.WaitGroup
+	labelled.Go(func() {
+		_, _, err := f.UpdateInstance(t.Context(), markettest.Admin, id, market.InstanceUpdate{Update: market.Update{
+			Metadata: backstay.MetadataUpdate{Labels: map[string]*string{backstay.DrillLabel: &wanted}},
+		}})
+		if err != nil {
+			t.Error(err)
+		}
+	})
+	<-b.hung
+	impatient, giveUp := context.WithCancel(t.Context())
+	giveUp()
+	if err := m.TellDrills(impatient, markettest.Broker.ID); err == nil {
+		t.Error("it is told two things at once")
+	}
+	must(t, m.TellDrills(t.Context(), "another"))
+	labelled.Wait() // after drillPatience, though the broker hangs for ever
 }

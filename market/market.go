@@ -4,7 +4,6 @@ import (
 	"context"
 	"log/slog"
 	"net/netip"
-	"sync"
 	"time"
 
 	"github.com/google/uuid"
@@ -30,7 +29,7 @@ type Market struct {
 	CopyFreely bool
 
 	silent  silences
-	telling sync.Mutex // held while a broker is told of which instances drills are allowed
+	telling turns // of whoever tells a broker of which instances drills are allowed
 }
 
 func (m *Market) now() time.Time {

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/backstay/backstay"
+	"github.com/backstay/backstay/internal/turn"
 )
 
 // What our ends say to each other besides the specification (docs/decisions/our-ends-admit-first.md). A catalog lists
@@ -142,7 +143,7 @@ func ended(ctx context.Context) error {
 
 // extensions are what a client knows of a broker's. They are in its catalog, whoever reads that.
 type extensions struct {
-	reading sync.Mutex // held while the catalog is read for this alone
+	reading turn.Turn // of whoever reads the catalog for this alone
 
 	mu     sync.Mutex
 	all    []string
@@ -189,8 +190,11 @@ func (c *Client) extended(ctx context.Context, name string, call backstay.Call) 
 	if has, settled := c.known.has(name); settled {
 		return has
 	}
-	c.known.reading.Lock()
-	defer c.known.reading.Unlock()
+	leave, err := c.known.reading.Take(ctx)
+	if err != nil {
+		return false
+	}
+	defer leave()
 	has, settled := c.known.has(name)
 	if settled { // meanwhile
 		return has

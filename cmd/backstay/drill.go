@@ -119,8 +119,12 @@ func (d driller) willing(ctx context.Context, named []string) (all []drilled, er
 				"backstay drill --results")
 		}
 		if in := known[i]; !in.may {
-			return nil, advise(backstay.Errorf(backstay.Forbidden, "The developers of %s do not allow drills.", in.name),
-				"cf set-label service-instance %s %s=%s", in.name, backstay.DrillLabel, backstay.DrillWanted)
+			err := backstay.Errorf(backstay.Forbidden, "The developers of %s do not allow drills.", in.name)
+			if !in.own {
+				return nil, err
+			}
+			return nil, advise(err, "cf set-label service-instance %s %s=%s", in.name, backstay.DrillLabel,
+				backstay.DrillWanted)
 		}
 		all = append(all, known[i])
 	}
@@ -141,7 +145,7 @@ func (d driller) known(ctx context.Context) (all []drilled, err error) {
 		if err != nil {
 			return nil, err
 		}
-		all = append(all, drilled{id: s.ID, name: in.Name, may: s.MayDrill})
+		all = append(all, drilled{id: s.ID, name: cmp.Or(in.Name, string(s.ID)), may: s.MayDrill})
 	}
 	own, err := d.store.Instances(ctx, market.InstanceFilter{Types: []backstay.InstanceType{backstay.Managed}})
 	for _, in := range own.Items {
