@@ -295,7 +295,7 @@ func (in *Instance) see(ctx context.Context) error {
 	}
 	s.mirrored = unmirrored
 	if s.hear(err, s.asked); err == nil {
-		s.measure(f, s.asked)
+		s.reads.Look(f, s.asked)
 		s.judgeLag(in.maxLag(), in.log)
 		in.tellFlapping()
 		if reader, ok := e.(engine.Reader); ok {

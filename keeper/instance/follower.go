@@ -286,13 +286,13 @@ func (f *follower) judge(
 	ctx context.Context, e engine.Replicator, following engine.Following, primary node.Node, strangers int64,
 ) {
 	s := &f.seen
-	s.measure(following, s.asked)
+	s.reads.Look(following, s.asked)
 	s.judgeLag(f.in.maxLag(), f.log)
 	reader, ok := e.(engine.Reader)
 	if !ok {
 		return
 	}
-	if s.lagging && f.in.isShut(nodeAddress(s.node.Ports[0].Number)) {
+	if s.reads.IsLate() && f.in.isShut(nodeAddress(s.node.Ports[0].Number)) {
 		limited, cancel := context.WithTimeout(ctx, mirrorPatience)
 		defer cancel()
 		if err := reader.EndReaders(limited, s.node.Node); err != nil {
@@ -326,8 +326,8 @@ func (f *follower) sight(v replicaView) replicaSight {
 	}
 	heard := s.unheard.IsZero() || s.asked.Sub(s.unheard) < unheardPatience
 	rep.alive, rep.unknown = v.alive, v.alive && s.node.Found && s.asked.IsZero()
-	rep.fit = v.alive && v.wanted && v.data && !s.fresh.IsZero() && !s.lagging && heard
-	rep.caught, rep.lagging = s.caught, v.alive && s.lagging
+	rep.fit = v.alive && v.wanted && v.data && s.reads.Known() && !s.reads.IsLate() && heard
+	rep.caught, rep.lagging = s.caught, v.alive && s.reads.IsLate()
 	return rep
 }
 

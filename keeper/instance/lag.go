@@ -3,72 +3,25 @@ package instance
 import (
 	"errors"
 	"log/slog"
-	"slices"
 	"strings"
 	"time"
 
 	"github.com/backstay/backstay/engine"
+	"github.com/backstay/backstay/engine/lag"
 )
-
-// mark is where the primary's log ended at a moment.
-type mark struct {
-	at  time.Time
-	end int64
-}
-
-// mostMarks are kept of how the primary's log has grown while a standby did not keep up.
-const mostMarks = 512
-
-// measure finds out as of when clients of the second read everything: since the first mark that it has not come to, by
-// the looks of this keeper. Before its first one, the engine's word counts.
-func (s *secondSight) measure(f engine.Following, now time.Time) {
-	first := s.fresh.IsZero()
-	if f.End == 0 || first && !f.Streams {
-		return
-	}
-	s.marks = slices.DeleteFunc(s.marks, func(m mark) bool { return m.end <= f.Read || m.end > f.End })
-	if n := len(s.marks); f.Read < f.End && (n == 0 || s.marks[n-1].end < f.End) {
-		next := mark{at: now, end: f.End}
-		if first {
-			next.at = now.Add(-f.Lag)
-		}
-		s.marks = append(s.marks, next)
-	}
-	if len(s.marks) > mostMarks {
-		for i := range mostMarks / 2 {
-			s.marks[i] = s.marks[2*i]
-		}
-		s.marks = s.marks[:mostMarks/2]
-	}
-	if s.fresh = now; len(s.marks) > 0 {
-		s.fresh = s.marks[0].at
-	}
-}
 
 // forgetReads forgets what was seen of who reads from the second: its process is another one.
 func (s *secondSight) forgetReads() {
-	s.fresh, s.marks, s.lagging, s.caught, s.unheard = time.Time{}, nil, false, 0, time.Time{}
+	s.reads, s.caught, s.unheard = lag.Gauge{}, 0, time.Time{}
 }
 
 // lag is how old what clients of the second read may have been when it was looked for last; 0 where that is not known.
-func (s *secondSight) lag() time.Duration {
-	if s.fresh.IsZero() {
-		return 0
-	}
-	return max(s.asked.Sub(s.fresh), 0)
-}
+func (s *secondSight) lag() time.Duration { return s.reads.LagAt(s.asked) }
 
 // judgeLag has nobody read from a node while it is further behind than the limit, until it clearly is not any more.
 func (s *secondSight) judgeLag(limit time.Duration, log *slog.Logger) {
-	before := s.lagging
-	switch lag := s.lag(); {
-	case lag > limit:
-		s.lagging = true
-	case lag <= limit/2:
-		s.lagging = false
-	}
-	if s.lagging != before {
-		log.Info("how far a node is behind says whether it is read from", "read", !s.lagging, "lag", s.lag(),
+	if s.reads.Judge(s.asked, limit) {
+		log.Info("how far a node is behind says whether it is read from", "read", !s.reads.IsLate(), "lag", s.lag(),
 			"limit", limit)
 	}
 }

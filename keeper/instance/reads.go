@@ -110,7 +110,7 @@ func (in *Instance) tellRoute(ctx context.Context, r Record, way route) error {
 		return nil
 	}
 	err = sendReads(ctx, f.Client(), way)
-	if s := &in.seen.second; err == nil && s.lagging && slices.Contains(way.shut, nodeAddress(r.Second.Port)) {
+	if s := &in.seen.second; err == nil && s.reads.IsLate() && slices.Contains(way.shut, nodeAddress(r.Second.Port)) {
 		return in.endReaders(ctx)
 	}
 	return err

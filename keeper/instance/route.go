@@ -49,8 +49,8 @@ func (in *Instance) routeOf(r Record) route {
 				return route{generation: r.Started}
 			}
 			knows, name := s.caught == in.strangers.Load(), r.Place.other().name() // whose sessions are to be there
-			fit := spec.Reading.Standby() && !s.fresh.IsZero() && knows && !s.lagging && in.isHeard()
-			if way.add(name, nodeAddress(r.Second.Port), fit); s.lagging {
+			fit := spec.Reading.Standby() && s.reads.Known() && knows && !s.reads.IsLate() && in.isHeard()
+			if way.add(name, nodeAddress(r.Second.Port), fit); s.reads.IsLate() {
 				way.addLate(name)
 			}
 		}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/backstay/backstay/backend"
 	"github.com/backstay/backstay/engine"
+	"github.com/backstay/backstay/engine/lag"
 	"github.com/backstay/backstay/internal/process"
 	"github.com/backstay/backstay/keeper/node"
 )
@@ -122,9 +123,7 @@ type secondSight struct {
 
 	making *restoring // its data, aside; nil: it is not made
 
-	fresh   time.Time // as of when its clients read everything, when it was seen last; zero: it has not followed yet
-	marks   []mark    // of the primary's log, that they do not read yet
-	lagging bool      // what they read is too old
+	reads   lag.Gauge // how old what its clients read is
 	unheard time.Time // since when it could not be found out how it follows; zero: it could
 	caught  int64     // up to which of those who were dropped it has no sessions; 0: that is not known
 

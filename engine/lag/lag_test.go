@@ -1,4 +1,4 @@
-package instance
+package lag
 
 import (
 	"testing"
@@ -7,8 +7,8 @@ import (
 	"github.com/backstay/backstay/engine"
 )
 
-// TestLagIsMeasured by when the primary's log had ended where a standby's clients read now, as far as this keeper has
-// seen it.
+// TestLagIsMeasured by when the primary's log had ended where a standby's clients read now, as far as was
+// seen.
 func TestLagIsMeasured(t *testing.T) {
 	t.Parallel()
 	type look struct {
@@ -32,12 +32,11 @@ func TestLagIsMeasured(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			s, now := secondSight{}, time.Unix(1e9, 0)
+			g, now := Gauge{}, time.Unix(1e9, 0)
 			for i, l := range looks {
-				s.asked = now
-				s.measure(engine.Following{Streams: !l.away, Lag: l.says, End: l.end, Read: l.read}, now)
-				if want := l.want * time.Second; s.lag() != want {
-					t.Errorf("look %d: it is %v behind, want %v", i+1, s.lag(), want)
+				g.Look(engine.Following{Streams: !l.away, Lag: l.says, End: l.end, Read: l.read}, now)
+				if want := l.want * time.Second; g.LagAt(now) != want {
+					t.Errorf("look %d: it is %v behind, want %v", i+1, g.LagAt(now), want)
 				}
 				now = now.Add(time.Second)
 			}
@@ -48,18 +47,37 @@ func TestLagIsMeasured(t *testing.T) {
 // TestLagOfLong is measured though not every look of it is kept.
 func TestLagOfLong(t *testing.T) {
 	t.Parallel()
-	s, now := secondSight{}, time.Unix(1e9, 0)
+	g, now := Gauge{}, time.Unix(1e9, 0)
 	const looks = 5000
 	for i := range int64(looks) {
-		s.asked = now
-		s.measure(engine.Following{Streams: true, End: 10 + i}, now)
+		g.Look(engine.Following{Streams: true, End: 10 + i}, now)
 		now = now.Add(time.Second)
 	}
-	if want := (looks - 1) * time.Second; s.lag() != want || len(s.marks) > mostMarks {
-		t.Errorf("it is %v behind by %d marks, want %v", s.lag(), len(s.marks), want)
+	if want := looks * time.Second; g.LagAt(now) != want || len(g.marks) > mostMarks {
+		t.Errorf("it is %v behind by %d marks, want %v", g.LagAt(now), len(g.marks), want)
 	}
-	s.measure(engine.Following{Streams: true, End: 10 + looks, Read: 10 + looks/2}, now)
-	if s.asked = now; s.lag() < looks*4/10*time.Second || s.lag() > looks/2*time.Second {
-		t.Errorf("half-way it is %v behind", s.lag())
+	g.Look(engine.Following{Streams: true, End: 10 + looks, Read: 10 + looks/2}, now)
+	if g.LagAt(now) < looks*4/10*time.Second || g.LagAt(now) > looks/2*time.Second {
+		t.Errorf("half-way it is %v behind", g.LagAt(now))
+	}
+}
+
+// TestJudge has a node that was too far behind be read from again once it is behind by half of the limit.
+func TestJudge(t *testing.T) {
+	t.Parallel()
+	g, now := Gauge{}, time.Unix(1e9, 0)
+	const limit = 10 * time.Second
+	g.Look(engine.Following{Streams: true, End: 1, Read: 1}, now)
+	for i, step := range []struct {
+		behind        time.Duration
+		changed, late bool
+	}{
+		{0, false, false}, {10, false, false}, {11, true, true}, {10, false, true}, {6, false, true}, {5, true, false},
+		{6, false, false},
+	} {
+		changed := g.Judge(now.Add(step.behind*time.Second), limit)
+		if changed != step.changed || g.IsLate() != step.late {
+			t.Errorf("step %d: changed %t, late %t, want %t, %t", i+1, changed, g.IsLate(), step.changed, step.late)
+		}
 	}
 }
