@@ -33,7 +33,8 @@ type Engine interface {
 	// port that is taken or a full disk.
 	Check(ctx context.Context, n Node) error
 	// Prepare makes the node's data directory, unless it is there, and writes its configuration. It never changes
-	// data that an earlier Prepare has finished making. Its errors are those of Check, and Unavailable with a
+	// data that an earlier Prepare has finished making, and makes none for a node that is Used: it may vanish at any
+	// moment, also while Prepare looks. Its errors are those of Check, and Unavailable with a
 	// sentence that names the reason where the machine is at fault.
 	Prepare(ctx context.Context, n Node) error
 	// Command returns how the node's main process is started. The process runs in the foreground until the signal

@@ -23,6 +23,7 @@ type Node struct {
 	Admin        Admin                `json:"-"` // how we get in to administer the node while it runs
 	TLS          backstay.Certificate // what the ports prove; empty when there are none
 	Size         backstay.Size
+	Used         bool            // there has been data: where it is missing, Prepare makes none in its place
 	Archive      bool            // an Archiver follows it: what Archive needs of it is in force from its next start on
 	Full         bool            // from its start on, a Refuser's node refuses what clients write
 	Closed       bool            // it is Full, and begins without clients: they have filled it until it ended

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/engine"
 )
 
@@ -179,4 +180,16 @@ func testExplain(t *testing.T, s Subject) {
 	}
 	Start(t, s.Engine, n)
 	await(t, "silence of a node that serves", func() bool { return e.Explain(n) == "" })
+}
+
+// testUsed prepares a node that has had data, and has none: none is made.
+func testUsed(t *testing.T, s Subject) {
+	n := s.newNode(t)
+	n.Used = true
+	if err := s.Engine.Prepare(t.Context(), n); backstay.KindOf(err) != backstay.Unavailable {
+		t.Errorf("Prepare: %v", err)
+	}
+	if entries, err := os.ReadDir(n.DataDir); len(entries) > 0 {
+		t.Errorf("something was made: %v, %v", entries, err)
+	}
 }

@@ -70,6 +70,7 @@ func Run(t *testing.T, s Subject) {
 		{"ProcessesRunTheirPrograms", testPrograms},
 		{"CompanionsAreNamed", testCompanions},
 		{"StopIsQuickWithClients", testStop},
+		{"LostDataIsNotMadeAnew", testUsed},
 		{"KillLosesNothingCommitted", testKill},
 		{"ExplainSaysWhyItEnded", testExplain},
 		{"FullIsAdministered", testFull},

@@ -71,7 +71,7 @@ func (e Engine) plan(ctx context.Context, n engine.Node) (datadir.Plan, error) {
 	uid, gid := n.Account.IDs()
 	return datadir.Plan{
 		Product: called(n.Installation), Program: filepath.Join(n.Installation.Dir, "postgres"),
-		Dir: n.DataDir, UID: uid, GID: gid, Files: files,
+		Dir: n.DataDir, UID: uid, GID: gid, Files: files, Used: n.Used,
 		Fits: func() error { return fits(n) },
 		Make: func(part string) error { return golden(n.Installation, n.CacheDir).Clone(ctx, part, uid, gid) },
 	}, nil

@@ -79,7 +79,7 @@ func (e Engine) plan(ctx context.Context, n engine.Node) (datadir.Plan, error) {
 	uid, gid := n.Account.IDs()
 	return datadir.Plan{
 		Product: called(n.Installation), Program: filepath.Join(n.Installation.Dir, dialectOf(n.Installation).program),
-		Dir: n.DataDir, UID: uid, GID: gid, Files: files,
+		Dir: n.DataDir, UID: uid, GID: gid, Files: files, Used: n.Used,
 		Fits: func() error { return fits(n) },
 		Make: func(part string) error {
 			if follows(n) {

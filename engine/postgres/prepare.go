@@ -78,7 +78,7 @@ func plan(ctx context.Context, n engine.Node) (datadir.Plan, error) {
 	uid, gid := n.Account.IDs()
 	return datadir.Plan{
 		Product: product(n.Installation), Program: filepath.Join(n.Installation.Dir, "postgres"),
-		Dir: n.DataDir, UID: uid, GID: gid, Files: files,
+		Dir: n.DataDir, UID: uid, GID: gid, Files: files, Used: n.Used,
 		Fits: func() error { return fits(n) },
 		Make: func(part string) error {
 			if follows(n) {

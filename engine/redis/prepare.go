@@ -57,7 +57,7 @@ func plan(n engine.Node) (datadir.Plan, error) {
 	uid, gid := n.Account.IDs()
 	return datadir.Plan{
 		Product: called, Program: filepath.Join(n.Installation.Dir, product.program),
-		Dir: n.DataDir, UID: uid, GID: gid, Files: files,
+		Dir: n.DataDir, UID: uid, GID: gid, Files: files, Used: n.Used,
 		Fits: func() error { return fits(n) },
 		Make: func(part string) error {
 			if n.Replication != nil && n.Replication.Follows != nil {

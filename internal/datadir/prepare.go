@@ -16,6 +16,7 @@ type Plan struct {
 	Dir      string
 	UID, GID int               // the owner of everything in Dir; -1 is ours
 	Files    map[string]string // the configuration, keyed by name in Dir
+	Used     bool              // what is missing is not made
 	// Fits returns an error if the server could not serve the data in Dir.
 	Fits func() error
 	// Make makes a directory of another name, which will become Dir, with everything but Files in it.
@@ -33,9 +34,13 @@ func (p Plan) Check() error {
 // the directory is safe on the disk. In a directory that is there, Prepare writes Files and touches nothing else.
 func (p Plan) Prepare() error {
 	there, err := p.examine()
-	if err == nil && there {
+	switch {
+	case err != nil:
+	case there:
 		err = WriteFiles(p.Dir, p.UID, p.GID, p.Files)
-	} else if err == nil {
+	case p.Used:
+		err = p.missing()
+	default:
 		err = Create(p.Dir, func(part string) error {
 			if err := p.Make(part); err != nil {
 				return err
@@ -51,12 +56,16 @@ func (p Plan) Prepare() error {
 func (p Plan) Reconfigure() error {
 	there, err := p.examine()
 	if err == nil && !there {
-		err = backstay.Errorf(backstay.Unavailable, "The data directory of %s is missing.", p.Product)
+		err = p.missing()
 	}
 	if err == nil {
 		err = WriteFiles(p.Dir, p.UID, p.GID, p.Files)
 	}
 	return p.blame(err)
+}
+
+func (p Plan) missing() error {
+	return backstay.Errorf(backstay.Unavailable, "The data directory of %s is missing.", p.Product)
 }
 
 // Written reports whether Reconfigure would write nothing.

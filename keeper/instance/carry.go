@@ -314,7 +314,7 @@ func (in *Instance) prepare(ctx context.Context, n node.Node) (program string, e
 	if in.isHung(r.Place) {
 		return "", errHung
 	}
-	if r.hasData() {
+	if n.Used = r.hasData(); n.Used {
 		if err := in.wantData(n); err != nil {
 			return "", err
 		}
