@@ -55,7 +55,8 @@ func (a away) Inventory(context.Context) (backend.Inventory, error) {
 }
 
 // TestRun: the reconciler looks at once and then every two seconds, whoever does maintenance, or has backups to begin,
-// every five, and whoever forgets what is not kept any more every hour, also after they have failed.
+// or looks what plans cost, every five, and whoever forgets what is not kept any more every hour, also after they have
+// failed.
 func TestRun(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -78,8 +79,9 @@ func TestRun(t *testing.T) {
 		if len(l.read) != 4 || len(l.scheduled) != 3 || l.scheduled[2].Sub(begun) != 5*time.Second {
 			t.Errorf("%d looks and %v in 7 seconds, want 4 and 3, of which one is the review", len(l.read), l.scheduled)
 		}
-		if len(asked) != 2 || len(l.archived) != 1 {
-			t.Errorf("backups to begin were looked for at %v, and to forget at %v; want twice and once", asked, l.archived)
+		if len(asked) != 4 || len(l.archived) != 1 {
+			t.Errorf("backups to begin and prices were looked for at %v, and backups to forget at %v; want each twice, and once",
+				asked, l.archived)
 		}
 	})
 }

@@ -9,6 +9,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -37,6 +39,17 @@ func (p *platform) wantMissing(path ...string) {
 	name := filepath.Join(append([]string{p.data}, path...)...)
 	if _, err := os.Stat(name); !errors.Is(err, fs.ErrNotExist) {
 		p.t.Errorf("%s was made in the place of the one that is missing (%v)", name, err)
+	}
+}
+
+// awaitLog waits until somebody is told something.
+func (p *platform) awaitLog(sentence string) {
+	p.t.Helper()
+	for end := time.Now().Add(time.Minute); !strings.Contains(p.logs(), sentence); time.Sleep(50 * time.Millisecond) {
+		if time.Now().After(end) {
+			p.t.Errorf("nobody is told: %s\n%s", sentence, p.logs())
+			return
+		}
 	}
 }
 
@@ -71,17 +84,19 @@ func TestStateThatIsMissing(t *testing.T) {
 		for _, more := range taken[1:] {
 			p.take(more...)
 		}
-		back := time.AfterFunc(3*time.Second, func() {
+		var isBack atomic.Bool
+		var told sync.WaitGroup
+		told.Go(func() {
+			p.awaitLog(missing + " is missing")
 			p.wantMissing(taken[0]...)
+			isBack.Store(true)
 			giveBack()
 		})
 		p.mustServe()
-		if back.Stop() {
+		if !isBack.Load() {
 			t.Errorf("it serves without it: %s", missing)
 		}
-		if log := p.logs(); !strings.Contains(log, missing+" is missing") {
-			t.Errorf("nobody is told: %s is missing\n%s", missing, log)
-		}
+		told.Wait()
 		p.wantKnown("kept")
 		p.stop()
 	}
