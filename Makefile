@@ -32,7 +32,7 @@ GOTEST = go tool gotestsum --format standard-quiet --rerun-fails=1 --rerun-fails
 
 # Tests wait more than they work, for disks and for processes: more of them at once than there are cores.
 test: clients build check
-	$(GOTEST) --packages ./... -- -count=1 -parallel 8 -timeout 45m
+	$(GOTEST) --packages ./... -- -count=1 -parallel 4 -timeout 45m
 	@$(MAKE) --no-print-directory race
 
 # The detector slows what it watches down, so it watches a second and short pass, over what has goroutines of its own.
