@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -46,11 +47,15 @@ func (l *ledger) ReportOperation(_ context.Context, _ backstay.OperationKey, des
 // away is a backend that tells nobody what it has.
 type away struct {
 	backend.Backend
-	asked *[]time.Time
+
+	mu    sync.Mutex
+	asked []time.Time
 }
 
-func (a away) Inventory(context.Context) (backend.Inventory, error) {
-	*a.asked = append(*a.asked, time.Now())
+func (a *away) Inventory(context.Context) (backend.Inventory, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.asked = append(a.asked, time.Now())
 	return backend.Inventory{}, errors.New("it is away")
 }
 
@@ -61,9 +66,9 @@ func TestRun(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		l := &ledger{}
-		var asked []time.Time
+		silent := &away{}
 		b := &Broker{
-			Store: l, Log: slog.New(slog.DiscardHandler), Backends: map[string]backend.Backend{Local: away{asked: &asked}},
+			Store: l, Log: slog.New(slog.DiscardHandler), Backends: map[string]backend.Backend{Local: silent},
 		}
 		begun := time.Now()
 		ctx, cancel := context.WithTimeout(t.Context(), 7*time.Second)
@@ -79,9 +84,9 @@ func TestRun(t *testing.T) {
 		if len(l.read) != 4 || len(l.scheduled) != 3 || l.scheduled[2].Sub(begun) != 5*time.Second {
 			t.Errorf("%d looks and %v in 7 seconds, want 4 and 3, of which one is the review", len(l.read), l.scheduled)
 		}
-		if len(asked) != 4 || len(l.archived) != 1 {
+		if len(silent.asked) != 4 || len(l.archived) != 1 {
 			t.Errorf("backups to begin and prices were looked for at %v, and backups to forget at %v; want each twice, and once",
-				asked, l.archived)
+				silent.asked, l.archived)
 		}
 	})
 }
