@@ -1,10 +1,7 @@
 package mysql
 
 import (
-	"bufio"
 	"cmp"
-	"errors"
-	"os"
 	"regexp"
 	"strings"
 
@@ -17,22 +14,11 @@ var launcherLine = regexp.MustCompile(`^(?:\S+: \d+: exec: )?(?:/\S*/)?((?:maria
 // Explain returns the error with which the server failed to start, or that took it down. It is empty if the server
 // has served since.
 func (Engine) Explain(n engine.Node) string {
-	f, err := os.Open(n.LogFile)
-	if err != nil {
-		return ""
-	}
-	defer f.Close()
 	v := verdict{dialect: dialectOf(n.Installation)}
-	for lines := bufio.NewReader(f); ; {
-		line, err := lines.ReadSlice('\n')
-		v.read(strings.TrimRight(string(line), "\n"))
-		for errors.Is(err, bufio.ErrBufferFull) { // the server's own lines are short
-			_, err = lines.ReadSlice('\n')
-		}
-		if err != nil {
-			return v.reason
-		}
+	for line := range n.LogLines() {
+		v.read(line)
 	}
+	return v.reason
 }
 
 // verdict is what the lines of a log, as far as they were read, say about the server's end. The first error is the

@@ -1,9 +1,6 @@
 package postgres
 
 import (
-	"bufio"
-	"errors"
-	"os"
 	"regexp"
 	"strings"
 
@@ -22,24 +19,13 @@ var (
 // Explain returns the last line that says why the server ended or could not be started. It is empty if the server has
 // served since.
 func (Engine) Explain(n engine.Node) string {
-	f, err := os.Open(n.LogFile)
-	if err != nil {
-		return ""
-	}
-	defer f.Close()
 	reason := ""
-	for lines := bufio.NewReader(f); ; {
-		line, err := lines.ReadSlice('\n')
-		if said, ok := verdict(strings.TrimSuffix(string(line), "\n")); ok {
+	for line := range n.LogLines() {
+		if said, ok := verdict(line); ok {
 			reason = said
 		}
-		for errors.Is(err, bufio.ErrBufferFull) { // a client's words: the server's own lines are short
-			_, err = lines.ReadSlice('\n')
-		}
-		if err != nil {
-			return reason
-		}
 	}
+	return reason
 }
 
 // verdict returns what a line of the log says about the server's end, and whether it says anything. An empty text says

@@ -1,8 +1,6 @@
 package redis
 
 import (
-	"bufio"
-	"os"
 	"regexp"
 	"strings"
 
@@ -21,15 +19,9 @@ var (
 
 // Explain returns the last line that says why the server could not go on. It is empty if the server has served since.
 func (Engine) Explain(n engine.Node) string {
-	f, err := os.Open(n.LogFile)
-	if err != nil {
-		return ""
-	}
-	defer f.Close()
 	reason := ""
-	lines := bufio.NewScanner(f)
-	for lines.Scan() {
-		if said, ok := verdict(lines.Text()); ok {
+	for line := range n.LogLines() {
+		if said, ok := verdict(line); ok {
 			reason = said
 		}
 	}
