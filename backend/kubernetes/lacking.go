@@ -25,7 +25,7 @@ func (in *instance) watchImage(ctx context.Context, s situation) (saved bool, er
 	r, wanted := s.record, s.wish.image.Name
 	i := slices.IndexFunc(s.view.Nodes, func(p pod) bool { return p.Lacking })
 	switch {
-	case r.Raise != nil && r.shut(): // see watchRaise
+	case r.shut(): // see watchRaise
 		return false, nil
 	case i < 0:
 		in.hindered = time.Time{}
