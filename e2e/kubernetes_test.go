@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -57,9 +58,14 @@ func TestKubernetesScripts(t *testing.T) {
 func programsInside(t *testing.T, cluster *kubetest.Cluster) string {
 	dir := testkit.Dir(t)
 	inside := "exec nsenter --net=" + cluster.Network() + " "
+	psql, err := exec.LookPath("psql")
+	if err != nil {
+		t.Fatal(err)
+	}
 	programs := map[string]string{
 		"backstay": inside + filepath.Join(built, "backstay"), "cf": inside + filepath.Join(repository, "bin", "cf"),
 		"kubectl": inside + cluster.Program("kubernetes") + " kubectl",
+		"psql":    inside + psql, // for who has an address, and no app
 	}
 	for name, command := range programs {
 		text := "#!/bin/sh\n" + command + ` "$@"` + "\n"
