@@ -96,6 +96,9 @@ func (b *Backend) load(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := b.readOwed(ctx); err != nil {
+		return err
+	}
 	if err := b.begin(ctx); err != nil {
 		return err
 	}

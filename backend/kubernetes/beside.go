@@ -16,6 +16,9 @@ import (
 func (b *Backend) Read(ctx context.Context) error {
 	b.ctx, b.beside = ctx, true
 	held, err := b.list(ctx, secrets, recordLabel)
+	if err == nil {
+		err = b.readOwed(ctx)
+	}
 	if err != nil {
 		return err
 	}

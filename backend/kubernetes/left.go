@@ -50,37 +50,6 @@ func (b *Backend) keepLeft(ctx context.Context) {
 	}
 }
 
-// oweNote has a note be written as soon as the object store takes it.
-func (b *Backend) oweNote(id backstay.InstanceID, n note) {
-	b.left.mu.Lock()
-	defer b.left.mu.Unlock()
-	b.left.owed[id] = n
-	select {
-	case b.left.awake <- struct{}{}:
-	default:
-	}
-}
-
-// payNotes writes the notes that are owed.
-func (b *Backend) payNotes(ctx context.Context) error {
-	b.left.mu.Lock()
-	owed := maps.Clone(b.left.owed)
-	b.left.mu.Unlock()
-	for id, n := range owed {
-		part, err := b.part(id)
-		if err == nil {
-			err = writeNote(ctx, part, n)
-		}
-		if err != nil {
-			return err
-		}
-		b.left.mu.Lock()
-		delete(b.left.owed, id)
-		b.left.mu.Unlock()
-	}
-	return nil
-}
-
 func (b *Backend) sweepLeft(ctx context.Context) error {
 	err := b.payNotes(ctx)
 	if err == nil {
@@ -148,7 +117,10 @@ func (b *Backend) lookLeft(ctx context.Context, id backstay.InstanceID) (left, e
 	if err != nil {
 		return left{}, err
 	}
-	n, err := readNote(ctx, part)
+	n, owed := b.owedNote(id)
+	if !owed {
+		n, err = readNote(ctx, part)
+	}
 	if err != nil {
 		return left{}, err
 	}
@@ -217,6 +189,9 @@ func (b *Backend) eraseLeft(ctx context.Context, id backstay.InstanceID) error {
 	err = erase(ctx, part, b.Now(), "", func(name string) bool { return name == noteName })
 	if err == nil {
 		err = part.Delete(ctx, b.Now(), noteName)
+	}
+	if _, owed := b.owedNote(id); err == nil && owed {
+		err = b.settleNote(ctx, id)
 	}
 	if err == nil {
 		b.dropLeft(id)

@@ -13,6 +13,7 @@ const (
 	managedBy     = "app.kubernetes.io/managed-by"
 	instanceLabel = "backstay/instance"
 	recordLabel   = "backstay/record"
+	owedLabel     = "backstay/owed"   // on what is in the cluster of an instance that is gone
 	clusterLabel  = "cnpg.io/cluster" // CloudNativePG's, on all that it makes for a Cluster
 	restartedAt   = "kubectl.kubernetes.io/restartedAt"
 	serverPort    = 5432

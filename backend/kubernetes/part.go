@@ -70,11 +70,13 @@ func (n note) removed(now time.Time) note {
 // partUnnoted has an instance go while the object store is away. That it has is noted there later.
 func (in *instance) partUnnoted(ctx context.Context, r record, why error) (done bool, err error) {
 	in.b.Log.Warn("an instance goes while the object store is away", "instance", in.id, "error", why)
+	if r.Spec.Backup != nil { // before the record says that all is settled: nobody would come back to it
+		if err := in.b.oweNote(ctx, in.id, r.note().removed(in.b.Now())); err != nil {
+			return false, err
+		}
+	}
 	if _, err := in.amend(ctx, func(r record) record { r.Parted = true; return r }); err != nil {
 		return false, err
-	}
-	if r.Spec.Backup != nil {
-		in.b.oweNote(in.id, r.note().removed(in.b.Now()))
 	}
 	return true, nil
 }
