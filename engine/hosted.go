@@ -67,3 +67,12 @@ func (o Observation) HasInStep(name string) bool {
 	}
 	return false
 }
+
+// HostedReader is an engine whose nodes serve reads while they follow, also where others keep them.
+type HostedReader interface {
+	Hosted
+	Reader
+	// Trails tells how a running node follows the running primary, as Follows does, but for whether it can for long: what
+	// is kept for it, is for others to see to.
+	Trails(ctx context.Context, primary, n Node) (Following, error)
+}

@@ -27,10 +27,11 @@ type Config struct {
 	Repository        *Repository // of backups; nil: none are taken
 	// Dial opens a connection from here to an instance's endpoint, or to a service inside the cluster where it has
 	// none; nil: as the operating system does.
-	Dial func(ctx context.Context, network, address string) (net.Conn, error)
-	Logs PodLogs // nil: why an upgrade has failed is not told
-	Now  func() time.Time
-	Log  *slog.Logger
+	Dial     func(ctx context.Context, network, address string) (net.Conn, error)
+	Forwards PodWay  // nil: nobody is told which standby is fit to be read from
+	Logs     PodLogs // nil: why an upgrade has failed is not told
+	Now      func() time.Time
+	Log      *slog.Logger
 }
 
 // LogValue is no more than where instances lie: the repository has a secret key.

@@ -20,23 +20,25 @@ const (
 )
 
 var (
-	clusters    = schema.GroupVersionResource{Group: "postgresql.cnpg.io", Version: "v1", Resource: "clusters"}
-	secrets     = schema.GroupVersionResource{Version: "v1", Resource: "secrets"}
-	services    = schema.GroupVersionResource{Version: "v1", Resource: "services"}
-	pods        = schema.GroupVersionResource{Version: "v1", Resource: "pods"}
-	claims      = schema.GroupVersionResource{Version: "v1", Resource: "persistentvolumeclaims"}
-	backups     = schema.GroupVersionResource{Group: "postgresql.cnpg.io", Version: "v1", Resource: "backups"}
-	upgradeJobs = schema.GroupVersionResource{Group: "batch", Version: "v1", Resource: "jobs"}
-	configMaps  = schema.GroupVersionResource{Version: "v1", Resource: "configmaps"}
-	nodes       = schema.GroupVersionResource{Version: "v1", Resource: "nodes"}
-	policies    = schema.GroupVersionResource{Group: "networking.k8s.io", Version: "v1", Resource: "networkpolicies"}
-	classes     = schema.GroupVersionResource{Group: "storage.k8s.io", Version: "v1", Resource: "storageclasses"}
-	deployments = schema.GroupVersionResource{Group: "apps", Version: "v1", Resource: "deployments"}
+	clusters       = schema.GroupVersionResource{Group: "postgresql.cnpg.io", Version: "v1", Resource: "clusters"}
+	secrets        = schema.GroupVersionResource{Version: "v1", Resource: "secrets"}
+	services       = schema.GroupVersionResource{Version: "v1", Resource: "services"}
+	pods           = schema.GroupVersionResource{Version: "v1", Resource: "pods"}
+	claims         = schema.GroupVersionResource{Version: "v1", Resource: "persistentvolumeclaims"}
+	backups        = schema.GroupVersionResource{Group: "postgresql.cnpg.io", Version: "v1", Resource: "backups"}
+	upgradeJobs    = schema.GroupVersionResource{Group: "batch", Version: "v1", Resource: "jobs"}
+	configMaps     = schema.GroupVersionResource{Version: "v1", Resource: "configmaps"}
+	nodes          = schema.GroupVersionResource{Version: "v1", Resource: "nodes"}
+	endpointSlices = schema.GroupVersionResource{Group: "discovery.k8s.io", Version: "v1", Resource: "endpointslices"}
+	policies       = schema.GroupVersionResource{Group: "networking.k8s.io", Version: "v1", Resource: "networkpolicies"}
+	classes        = schema.GroupVersionResource{Group: "storage.k8s.io", Version: "v1", Resource: "storageclasses"}
+	deployments    = schema.GroupVersionResource{Group: "apps", Version: "v1", Resource: "deployments"}
 )
 
 // kinds are what an instance consists of that we apply, by their kind.
 var kinds = map[string]schema.GroupVersionResource{
 	"Cluster": clusters, "Backup": backups, "Secret": secrets, "Service": services, "NetworkPolicy": policies,
+	"EndpointSlice": endpointSlices,
 }
 
 // usable matches the ids from which names of Kubernetes can be made: a Cluster's is at most 50 long, and ours has a

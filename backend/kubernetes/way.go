@@ -23,6 +23,7 @@ type way struct {
 	engine engine.Hosted
 	record record
 	in     *instance
+	pod    string // the one node to get into; empty: whichever is the primary
 
 	mu   sync.Mutex
 	leaf string // the certificate that was proved last
@@ -34,6 +35,14 @@ func (in *instance) into(r record, w wish) (engine.Node, *way) {
 	way := &way{b: in.b, engine: in.b.Engines[w.spec.Engine].(engine.Hosted), record: r, in: in}
 	n.Admin = engine.Admin{User: "postgres", Secret: way.secret, Dial: way.dial, Lock: way.lock}
 	return n, way
+}
+
+// intoPod is one of the instance's nodes, with a way into that.
+func (in *instance) intoPod(r record, w wish, pod string) engine.Node {
+	n, way := in.into(r, w)
+	way.pod = pod
+	n.Replication = &engine.Replication{Name: pod} // as the operator has it known to the primary
+	return n
 }
 
 // lock is all that engine.Admin.Lock takes: only one of us has a record.
@@ -101,11 +110,7 @@ func (w *way) dial(ctx context.Context) (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	dial := w.b.Dial
-	if dial == nil {
-		dial = (&net.Dialer{}).DialContext
-	}
-	conn, err := dial(ctx, "tcp", address)
+	conn, err := w.reach(ctx, address)
 	if err != nil {
 		return nil, err
 	}
@@ -121,6 +126,20 @@ func (w *way) dial(ctx context.Context) (net.Conn, error) {
 	w.leaf = string(leaf)
 	w.mu.Unlock()
 	return secured, nil
+}
+
+// reach connects to the address, or to the one node: no address leads to that.
+func (w *way) reach(ctx context.Context, address string) (net.Conn, error) {
+	switch {
+	case w.pod != "" && w.b.Forwards == nil:
+		return nil, backstay.Errorf(backstay.Unavailable, "No way leads to the nodes of the service instance.")
+	case w.pod != "":
+		return w.b.Forwards(ctx, w.b.Namespace, w.pod, serverPort)
+	case w.b.Dial != nil:
+		return w.b.Dial(ctx, "tcp", address)
+	}
+	var d net.Dialer
+	return d.DialContext(ctx, "tcp", address)
 }
 
 // address is where the server is reached, and what it has to prove: a certificate of the one wanted authority, or of

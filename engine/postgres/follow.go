@@ -11,16 +11,28 @@ import (
 	"github.com/backstay/backstay/engine"
 )
 
+var _ engine.HostedReader = Engine{}
+
 // Follows asks the primary how far it has come and what it knows of the node, and the node what it has. A node whose
 // slot was lost needs log that is no more.
 func (Engine) Follows(ctx context.Context, primary, n engine.Node) (f engine.Following, err error) {
+	return trails(ctx, primary, n, slotName(n.Replication.Name))
+}
+
+// Trails leaves out the slot: that is for whoever made the nodes to keep.
+func (Engine) Trails(ctx context.Context, primary, n engine.Node) (engine.Following, error) {
+	return trails(ctx, primary, n, "")
+}
+
+// trails asks for a slot only if that has a name.
+func trails(ctx context.Context, primary, n engine.Node, slot string) (f engine.Following, err error) {
 	var end, timeline string
 	err = withAdmin(ctx, primary, func(conn *pgx.Conn) error {
 		const asked = `SELECT pg_current_wal_flush_lsn()::text, left(pg_walfile_name(pg_current_wal_lsn()), 8),
-    EXISTS (SELECT FROM pg_replication_slots WHERE slot_name = $1 AND wal_status <> 'lost'),
+    $1::text = '' OR EXISTS (SELECT FROM pg_replication_slots WHERE slot_name = $1 AND wal_status <> 'lost'),
     EXISTS (SELECT FROM pg_stat_replication WHERE application_name = $2 AND state = 'streaming')`
 		var kept bool
-		row := conn.QueryRow(ctx, asked, slotName(n.Replication.Name), n.Replication.Name)
+		row := conn.QueryRow(ctx, asked, slot, n.Replication.Name)
 		if err := row.Scan(&end, &timeline, &kept, &f.Streams); err != nil {
 			return err
 		}
