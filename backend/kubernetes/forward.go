@@ -55,6 +55,8 @@ func forward(ctx context.Context, client *http.Client, u *url.URL, port int) (ne
 		return nil, err
 	}
 	socket.SetReadLimit(-1)
+	stop := context.AfterFunc(ctx, func() { socket.CloseNow() }) // what follows knows of no context
+	defer stop()
 	if socket.Subprotocol() != forwarding {
 		return nil, errors.Join(errors.New("the cluster does not speak "+forwarding), socket.CloseNow())
 	}
