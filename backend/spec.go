@@ -117,5 +117,5 @@ func (r Reading) Limit() time.Duration {
 // makes it anew around the data that is there, and never makes new data.
 type Served struct {
 	Endpoint backstay.Endpoint `json:"endpoint"`
-	ReadPort int               `json:"read_port,omitempty"` // as Status has it
+	Reads    backstay.Endpoint `json:"reads,omitzero"` // as Status has it
 }

@@ -27,8 +27,8 @@ type Status struct {
 	Phase      Phase               `json:"phase"`
 	Message    string              `json:"message"` // for the user: a sentence, or what the engine says of one that runs
 	Endpoint   backstay.Endpoint   `json:"endpoint"`
-	ReadPort   int                 `json:"read_port,omitempty"` // for reads, at the same host; 0: nobody was given it yet
-	Build      string              `json:"build,omitempty"`     // the full version that serves, or served last
+	Reads      backstay.Endpoint   `json:"reads,omitzero"`  // for reads; zero: nobody was given it yet
+	Build      string              `json:"build,omitempty"` // the full version that serves, or served last
 	Nodes      []NodeStatus        `json:"nodes,omitempty"`
 	// Protected is since when the standby lacks nothing that a client was told is committed, so that it takes over when
 	// the primary is lost; zero: there is none, or it may lack something.
@@ -108,7 +108,7 @@ type Obstacle struct {
 func (s Status) Same(other Status) bool {
 	return s.Instance == other.Instance && s.Generation == other.Generation && s.Wanted == other.Wanted &&
 		s.Phase == other.Phase && s.Message == other.Message && s.Endpoint == other.Endpoint &&
-		s.ReadPort == other.ReadPort && s.Build == other.Build &&
+		s.Reads == other.Reads && s.Build == other.Build &&
 		slices.Equal(s.Nodes, other.Nodes) && s.Protected.Equal(other.Protected) &&
 		same(s.Failover, other.Failover) && same(s.Drill, other.Drill) && s.Obstacle == other.Obstacle &&
 		s.Worked.Equal(other.Worked) && s.Restored == other.Restored && slices.Equal(s.Troubles, other.Troubles)

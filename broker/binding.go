@@ -140,7 +140,7 @@ func (b *Broker) bindSteps(in Instance, r backstay.BindRequest, bound *backstay.
 // noteReading notes where the instance is read from, if the binding is the first that was told.
 func (b *Broker) noteReading(ctx context.Context, in Instance, given json.RawMessage) error {
 	p, err := parseBind(given)
-	if err != nil || !p.Replica || in.ReadPort != 0 {
+	if err != nil || !p.Replica || in.Reads != (backstay.Endpoint{}) {
 		return err
 	}
 	its, err := b.backendOf(in)

@@ -46,7 +46,7 @@ var (
 // acceptedSpec returns what an instance is to be while no operation changes it. It has served before.
 func (b *Broker) acceptedSpec(in Instance) (backend.Spec, error) {
 	spec, err := b.openSpec(in.ID, in.Spec)
-	spec.Generation, spec.Served = in.Generation, &backend.Served{Endpoint: in.Endpoint, ReadPort: in.ReadPort}
+	spec.Generation, spec.Served = in.Generation, &backend.Served{Endpoint: in.Endpoint, Reads: in.Reads}
 	return spec, err
 }
 
@@ -55,7 +55,7 @@ func (b *Broker) wantedSpec(in Instance, op Operation) (backend.Spec, error) {
 	spec, err := b.openSpec(in.ID, op.Spec)
 	spec.Generation = op.Generation
 	if in.Spec != nil {
-		spec.Served = &backend.Served{Endpoint: in.Endpoint, ReadPort: in.ReadPort}
+		spec.Served = &backend.Served{Endpoint: in.Endpoint, Reads: in.Reads}
 	}
 	return spec, err
 }

@@ -52,16 +52,17 @@ func TestReplicaBinding(t *testing.T) {
 	wantKind(t, err, backstay.Invalid)
 	_, err = bind(single.InstanceID, `{"read_only": true, "replica": true}`)
 	wantKind(t, err, backstay.Unsupported)
-	if in, err := h.Store.Instance(t.Context(), pair.InstanceID); err != nil || in.ReadPort != 0 {
-		t.Errorf("before anybody reads, the ledger knows %d as where (%v)", in.ReadPort, err)
+	if in, err := h.Store.Instance(t.Context(), pair.InstanceID); err != nil || in.Reads.Port != 0 {
+		t.Errorf("before anybody reads, the ledger knows %v as where (%v)", in.Reads, err)
 	}
 	for range 2 {
 		c, err := bind(pair.InstanceID, `{"read_only": true, "replica": true}`)
 		must(t, err)
 		in, err := h.Store.Instance(t.Context(), pair.InstanceID)
 		must(t, err)
-		if port, _ := c["port"].(float64); int(port) != in.ReadPort || in.ReadPort == in.Endpoint.Port {
-			t.Errorf("credentials name port %v, and the ledger %d, beside %d", c["port"], in.ReadPort, in.Endpoint.Port)
+		port, _ := c["port"].(float64)
+		if at := (backstay.Endpoint{Host: c["host"].(string), Port: int(port)}); at != in.Reads || at == in.Endpoint {
+			t.Errorf("credentials name %v, and the ledger %v, beside %v", at, in.Reads, in.Endpoint)
 		}
 		if got := ask(t, c, "SELECT 'read'"); got != "read" {
 			t.Errorf("it says %q", got)

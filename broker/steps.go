@@ -52,7 +52,7 @@ func (b *Broker) createSteps(in Instance, op Operation) []step.Step {
 }
 
 func servingAs(s backend.Status) Serving {
-	return Serving{Endpoint: s.Endpoint, ReadPort: s.ReadPort, Build: s.Build}
+	return Serving{Endpoint: s.Endpoint, Reads: s.Reads, Build: s.Build}
 }
 
 // servingAfter is servingAs with what is to be told of the restore that the operation has asked for.

@@ -170,8 +170,8 @@ type Instance struct {
 // Serving is how an instance was seen to serve; zero until then.
 type Serving struct {
 	Endpoint backstay.Endpoint
-	ReadPort int    // where its replicas are read from, at the same host; 0: nobody was given that yet
-	Build    string // the full version
+	Reads    backstay.Endpoint // where its replicas are read from; zero: nobody was given that yet
+	Build    string            // the full version
 	// Notice is that of the operation by which it serves so; nobody keeps it with the instance.
 	Notice string
 }

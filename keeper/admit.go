@@ -216,8 +216,8 @@ func (k *Keeper) newRecord(spec backend.Spec) (r instance.Record, err error) {
 	switch {
 	case served != nil:
 		r.Port = served.Endpoint.Port
-		if !k.heldPorts()[served.ReadPort] { // else reads have no address until somebody is given another one
-			r.ReadPort = served.ReadPort
+		if !k.heldPorts()[served.Reads.Port] { // else reads have no address until somebody is given another one
+			r.ReadPort = served.Reads.Port
 		}
 	case !spec.Private:
 		if r.Port, err = k.freePort(); err != nil {

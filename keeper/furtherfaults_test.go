@@ -203,7 +203,7 @@ func TestReplicasOutliveTheRecord(t *testing.T) {
 				t.Fatal(err)
 			}
 			b, _ = keepertest.Run(t, c)
-			spec.Served = &backend.Served{Endpoint: before.Endpoint, ReadPort: before.ReadPort}
+			spec.Served = &backend.Served{Endpoint: before.Endpoint, Reads: before.Reads}
 			mustApplySpec(t, b, spec)
 			until(t, b, spec.Instance, isReadFrom(3))
 			wantAllRead(t, p, c, 3, reads, 1)

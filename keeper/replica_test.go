@@ -221,7 +221,7 @@ func TestUnbindingReachesAStandbyThatHangs(t *testing.T) {
 // TestReadAddressOutlivesTheRecord: a keeper that has lost the record of an instance has it be read from where it was.
 func TestReadAddressOutlivesTheRecord(t *testing.T) {
 	for name, forget := range map[string]func(*testing.T, keeper.Config, *backend.Served){
-		"told by its directory": func(_ *testing.T, _ keeper.Config, s *backend.Served) { s.ReadPort = 0 },
+		"told by its directory": func(_ *testing.T, _ keeper.Config, s *backend.Served) { s.Reads = backstay.Endpoint{} },
 		"told by the ledger": func(t *testing.T, c keeper.Config, _ *backend.Served) {
 			if err := os.RemoveAll(filepath.Join(c.DataDir, "run")); err != nil {
 				t.Fatal(err)
@@ -249,7 +249,7 @@ func loseRecordOfRead(t *testing.T, forget func(*testing.T, keeper.Config, *back
 	if err != nil {
 		t.Fatal(err)
 	}
-	served := &backend.Served{Endpoint: before.Endpoint, ReadPort: until(t, b, spec.Instance, isRead).ReadPort}
+	served := &backend.Served{Endpoint: before.Endpoint, Reads: until(t, b, spec.Instance, isRead).Reads}
 	stop()
 	stopEngines(t, c)
 	forget(t, c, served)

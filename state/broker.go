@@ -20,7 +20,7 @@ func (s *Store) Broker() Broker { return Broker{s} }
 
 const owedColumns = `i.id, i.service_id, i.plan_id, i.organization_id, i.space_id, i.name, i.parameters, i.spec,
 	i.generation, i.backend, i.maintenance_window, i.backup_window, i.endpoint_host, i.endpoint_port,
-	i.read_port, i.build, ` + pendingColumns + `,
+	i.read_host, i.read_port, i.build, ` + pendingColumns + `,
 	EXISTS (SELECT FROM broker.operations WHERE instance_id = i.id AND state = 'in progress'), ` + owedOperationColumns
 
 // owedSource joins each instance with the last operation that its users see, and with the one that waits. The former
@@ -38,7 +38,7 @@ const seenByUsers = `(cause IN ('user', 'restore') OR cause = 'maintenance' AND 
 func scanOwed(r pgx.CollectableRow) (i broker.Instance, err error) {
 	fields := []any{&i.ID, &i.ServiceID, &i.PlanID, &i.OrganizationID, &i.SpaceID, &i.Name, &i.Parameters,
 		&i.Spec, &i.Generation, &i.Backend, weekly{&i.Windows.Maintenance}, daily{&i.Windows.Backup},
-		&i.Endpoint.Host, &i.Endpoint.Port, &i.ReadPort, &i.Build}
+		&i.Endpoint.Host, &i.Endpoint.Port, &i.Reads.Host, &i.Reads.Port, &i.Build}
 	fields = append(fields, pendingFields(&i.Pending)...)
 	fields = append(fields, &i.Busy)
 	err = r.Scan(append(fields, owedOperationFields(&i.Operation)...)...)
@@ -79,14 +79,16 @@ func (b Broker) Instance(ctx context.Context, id backstay.InstanceID) (broker.In
 }
 
 func (b Broker) Entries(ctx context.Context) ([]broker.Entry, error) {
-	rows, err := b.s.pool.Query(ctx, `SELECT id, backend, generation, endpoint_host, endpoint_port, read_port, build
+	rows, err := b.s.pool.Query(ctx, `SELECT id, backend, generation, endpoint_host, endpoint_port, read_host,
+		read_port, build
 		FROM broker.instances i
 		WHERE NOT EXISTS (SELECT FROM broker.operations WHERE instance_id = i.id AND state = 'in progress')`)
 	if err != nil {
 		return nil, err
 	}
 	return pgx.CollectRows(rows, func(r pgx.CollectableRow) (e broker.Entry, err error) {
-		return e, r.Scan(&e.ID, &e.Backend, &e.Generation, &e.Endpoint.Host, &e.Endpoint.Port, &e.ReadPort, &e.Build)
+		return e, r.Scan(&e.ID, &e.Backend, &e.Generation, &e.Endpoint.Host, &e.Endpoint.Port, &e.Reads.Host, &e.Reads.Port,
+			&e.Build)
 	})
 }
 
@@ -95,8 +97,9 @@ func (b Broker) NoteServing(ctx context.Context, id backstay.InstanceID, s broke
 			endpoint_host = CASE WHEN endpoint_port = 0 THEN $2 ELSE endpoint_host END,
 			endpoint_port = CASE WHEN endpoint_port = 0 THEN $3 ELSE endpoint_port END,
 			build = CASE WHEN build = '' THEN $4 ELSE build END,
-			read_port = CASE WHEN read_port = 0 THEN $5 ELSE read_port END
-		WHERE id = $1`, id, s.Endpoint.Host, s.Endpoint.Port, s.Build, s.ReadPort)
+			read_host = CASE WHEN read_port = 0 THEN $5 ELSE read_host END,
+			read_port = CASE WHEN read_port = 0 THEN $6 ELSE read_port END
+		WHERE id = $1`, id, s.Endpoint.Host, s.Endpoint.Port, s.Build, s.Reads.Host, s.Reads.Port)
 	return err
 }
 

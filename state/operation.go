@@ -297,9 +297,10 @@ func (b Broker) SucceedOperation(
 		if o.Spec != nil {
 			if _, err := tx.Exec(ctx, `UPDATE broker.instances SET plan_id = $2, parameters = $3, spec = $4, generation = $5,
 				endpoint_host = $6, endpoint_port = $7, build = $8,
-				read_port = CASE WHEN read_port = 0 THEN $9 ELSE read_port END WHERE id = $1`,
+				read_host = CASE WHEN read_port = 0 THEN $9 ELSE read_host END,
+				read_port = CASE WHEN read_port = 0 THEN $10 ELSE read_port END WHERE id = $1`,
 				o.InstanceID, o.PlanID, o.Parameters, o.Spec, o.Generation, s.Endpoint.Host, s.Endpoint.Port,
-				s.Build, s.ReadPort); err != nil {
+				s.Build, s.Reads.Host, s.Reads.Port); err != nil {
 				return err
 			}
 			if err := setWindows(ctx, tx, o.InstanceID, o.Windows); err != nil {

@@ -89,7 +89,9 @@ func mustAdd(t *testing.T, s broker.Store) broker.Instance {
 	return kept
 }
 
-var served = broker.Serving{Endpoint: backstay.Endpoint{Host: "h", Port: 20000}, ReadPort: 20001, Build: "15.1"}
+var served = broker.Serving{
+	Endpoint: backstay.Endpoint{Host: "h", Port: 20000}, Reads: backstay.Endpoint{Host: "r", Port: 20001}, Build: "15.1",
+}
 
 // mustServe returns an instance that has been created.
 func mustServe(t *testing.T, s broker.Store) broker.Instance {
@@ -204,8 +206,10 @@ func entriesAreOfIdleInstances(t *testing.T, s broker.Store) {
 	}
 	must(t, s.NoteServing(t.Context(), in.ID, broker.Serving{Build: served.Build}))
 	must(t, s.NoteServing(t.Context(), in.ID, broker.Serving{Endpoint: served.Endpoint, Build: "0.1"}))
-	must(t, s.NoteServing(t.Context(), in.ID, broker.Serving{ReadPort: served.ReadPort}))
-	other := broker.Serving{Endpoint: backstay.Endpoint{Host: "other", Port: 1}, ReadPort: 2, Build: "0.2"}
+	must(t, s.NoteServing(t.Context(), in.ID, broker.Serving{Reads: served.Reads}))
+	other := broker.Serving{
+		Endpoint: backstay.Endpoint{Host: "other", Port: 1}, Reads: backstay.Endpoint{Host: "others", Port: 2}, Build: "0.2",
+	}
 	must(t, s.NoteServing(t.Context(), in.ID, other)) // the first that was seen stays
 	if e := entry(in.ID); e == nil || e.Serving != served {
 		t.Errorf("listed as %+v, want it as it serves", e)

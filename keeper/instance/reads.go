@@ -50,6 +50,14 @@ func (r Record) findReadPort(m *Machine) int {
 	return 0
 }
 
+// reads is where an instance is read from; zero: it has no reading front.
+func (m *Machine) reads(r Record) backstay.Endpoint {
+	if r.ReadPort == 0 {
+		return backstay.Endpoint{}
+	}
+	return backstay.Endpoint{Host: m.Host, Port: r.ReadPort}
+}
+
 // readFront is the reading front of the instance, as a Spec wants it.
 func (m *Machine) readFront(r Record, s backend.Spec) (endpoint.Front, error) {
 	return m.frontAt(r, s, m.readsDir(r.Port, r.ReadPort), r.ReadPort)

@@ -24,7 +24,7 @@ func newStatus(m *Machine, r Record) backend.Status {
 		st.Phase, st.Message = backend.Starting, "The keeper has been started, and looks for the engine."
 	}
 	if r.Port != 0 {
-		st.Endpoint, st.ReadPort = backstay.Endpoint{Host: m.Host, Port: r.Port}, r.ReadPort
+		st.Endpoint, st.Reads = backstay.Endpoint{Host: m.Host, Port: r.Port}, m.reads(r)
 	}
 	return st
 }
@@ -83,7 +83,7 @@ func (in *Instance) report(change func(*backend.Status)) {
 	if p := after.Phase; p != backend.Removing {
 		after.Nodes = in.nodes(p)
 		r := in.Record()
-		after.Protected, after.Failover, after.Drill, after.ReadPort = r.InStep, r.Failover, r.lastDrill(), r.ReadPort
+		after.Protected, after.Failover, after.Drill, after.Reads = r.InStep, r.Failover, r.lastDrill(), in.m.reads(r)
 	}
 	if unseen || !after.Same(before) {
 		after.Revision = max(before.Revision+1, in.m.Now().UnixNano())
