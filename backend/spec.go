@@ -80,7 +80,7 @@ func (o Origin) LogValue() slog.Value { return backstay.RedactedValue(o) }
 
 // Reading is how an instance is read from that has more nodes than its primary. The zero Reading is as nobody has said.
 type Reading struct {
-	Replicas *int `json:"replicas,omitempty"` // nodes besides the primary that serve reads; nil: the standby
+	Replicas *int `json:"replicas,omitempty"` // nodes besides the primary that serve reads; nil: one, the standby
 	MaxLag   int  `json:"max_lag,omitempty"`  // seconds that what is read may be old; 0: DefaultMaxLag
 }
 
@@ -90,20 +90,28 @@ const DefaultMaxLag = 30 * time.Second
 // MaxReplicas is how many nodes besides the primary an instance may be read from.
 const MaxReplicas = 3
 
-// FurtherReplicas is how many nodes the Spec asks for that only serve reads: beside the primary and the standby, which
-// is the first of those to read from.
+// FurtherReplicas is how many nodes the Spec asks for that only serve reads: beside the primary and the standbys, which
+// are the first of those to read from.
 func (s Spec) FurtherReplicas() int {
-	if s.Nodes < 2 || s.Reading.Replicas == nil {
+	if s.Nodes < 2 {
 		return 0
 	}
-	return max(0, *s.Reading.Replicas-1)
+	return max(0, s.Reading.Most()-(s.Nodes-1))
 }
 
 // AllNodes is how many nodes the Spec asks for.
 func (s Spec) AllNodes() int { return max(1, s.Nodes) + s.FurtherReplicas() }
 
+// Most is how many nodes besides the primary serve reads, at most.
+func (r Reading) Most() int {
+	if r.Replicas == nil {
+		return 1
+	}
+	return *r.Replicas
+}
+
 // Standby tells whether the standby serves reads.
-func (r Reading) Standby() bool { return r.Replicas == nil || *r.Replicas > 0 }
+func (r Reading) Standby() bool { return r.Most() > 0 }
 
 // Limit is how old what is read from a replica may be.
 func (r Reading) Limit() time.Duration {

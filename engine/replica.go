@@ -126,4 +126,6 @@ type Following struct {
 	// long ago the log ended at Read, who has asked before knows better than the engine, to whom what was written last may
 	// be long ago.
 	End, Read int64
+	// Started is when its server has, where the engine tells: of another one, nothing is known that was seen before.
+	Started time.Time
 }

@@ -91,6 +91,9 @@ func classified(err error) error {
 	return backstay.Wrapf(err, backstay.Unavailable, "The Kubernetes cluster does not answer.")
 }
 
+// isAnother tells whether an object is no more, or another one by now.
+func isAnother(err error) bool { return apierrors.IsNotFound(err) || apierrors.IsConflict(err) }
+
 // errTaken is of a port that something else in the cluster has.
 var errTaken = backstay.Errorf(backstay.Unavailable,
 	"Something else in the Kubernetes cluster has the port of the service instance.")

@@ -87,7 +87,7 @@ func (b *Backend) Discard(ctx context.Context, id backstay.InstanceID) error {
 	if err != nil {
 		return err
 	}
-	in.tell(situation{record: r, endpoint: b.endpoint(r)}.status())
+	in.tell(in.situation(r).status())
 	in.wake()
 	return nil
 }

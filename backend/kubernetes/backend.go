@@ -124,7 +124,7 @@ func (in *instance) adopt(o *unstructured.Unstructured, r record) {
 
 // start begins to reconcile an instance whose record was just made, or read.
 func (in *instance) start(r record) {
-	first := situation{record: r, endpoint: in.b.endpoint(r)}
+	first := in.situation(r)
 	first.seen.err = backstay.Errorf(backstay.Unavailable, "The service instance is being looked at.")
 	st := first.status()
 	if r.Reached != nil && !r.Removing { // what is not seen yet is not told to have failed
@@ -133,6 +133,9 @@ func (in *instance) start(r record) {
 	in.tell(st)
 	in.b.all.Go(func() { in.run(in.b.ctx) })
 	in.b.all.Go(func() { in.attend(in.b.ctx) })
+	if r.Reads.Given {
+		in.leadReads()
+	}
 }
 
 // begin counts another run in the cluster.
@@ -194,6 +197,7 @@ func (b *Backend) wake(name string) {
 	defer b.mu.Unlock()
 	if in := b.instances[backstay.InstanceID(name[prefix:])]; in != nil {
 		in.wake()
+		in.readers.wake()
 	}
 }
 

@@ -32,7 +32,7 @@ func (b *Backend) Read(ctx context.Context) error {
 		in.mu.Lock()
 		in.held, in.record = &held[i], r
 		in.mu.Unlock()
-		in.tell(situation{record: r, endpoint: b.endpoint(r)}.status())
+		in.tell(in.situation(r).status())
 	}
 	close(b.loaded)
 	return nil

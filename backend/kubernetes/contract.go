@@ -171,6 +171,10 @@ func (b *Backend) Admit(ctx context.Context, s backend.Spec) error {
 			"No machine of the Kubernetes cluster has the memory for it: it takes %s, and the largest has %s.",
 			w.memory, most)
 	}
+	if count, _ := b.machines(ctx); r.Spread && count > 0 && s.AllNodes() > max(count, r.Spec.AllNodes()) {
+		return backstay.Errorf(backstay.Unsupported, "Each node of the service instance keeps to a machine of its own, and "+
+			"the Kubernetes cluster has %d of them that take any: there cannot be %d nodes.", count, s.AllNodes())
+	}
 	if fresh && b.Exposure.byNode() && !s.Private {
 		b.ports.Lock()
 		_, err := b.freePort()
@@ -200,9 +204,9 @@ func (b *Backend) Names(ctx context.Context, s backend.Spec) ([]string, error) {
 		r = b.exposed(record{Spec: s})
 	}
 	if outside := cmp.Or(r.Host, b.Exposure.Host); outside != "" {
-		return append([]string{outside}, names...), nil
+		names = append([]string{outside}, names...)
 	}
-	return names, nil
+	return append(names, b.readNames(r, s)...), nil
 }
 
 func (b *Backend) Apply(ctx context.Context, s backend.Spec) error {
@@ -261,6 +265,7 @@ func (in *instance) accept(ctx context.Context, s backend.Spec) (gone bool, err 
 		if next.Port, err = in.b.portFor(s); err != nil {
 			return false, err
 		}
+		next.Reads = in.b.readsAgain(next)
 		if next, err = in.b.around(ctx, next); err != nil {
 			return false, err
 		}
@@ -304,14 +309,7 @@ func (b *Backend) portFor(s backend.Spec) (int, error) {
 
 // freePort is a port that no instance has. Whoever is to have it holds ports until that is in its record.
 func (b *Backend) freePort() (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	taken := maps.Clone(b.avoided)
-	for _, in := range b.instances {
-		if r, known := in.known(); known {
-			taken[r.Port] = true
-		}
-	}
+	taken := b.takenPorts()
 	for n := b.Exposure.First; n <= b.Exposure.Last; n++ {
 		if !taken[n] {
 			return n, nil
@@ -320,6 +318,19 @@ func (b *Backend) freePort() (int, error) {
 	return 0, backstay.Errorf(backstay.Unavailable,
 		"All ports of the Kubernetes cluster that are for service instances are in use, from %d to %d.",
 		b.Exposure.First, b.Exposure.Last)
+}
+
+// takenPorts are those that an instance has, and those that something else was seen to have. The caller holds ports.
+func (b *Backend) takenPorts() map[int]bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	taken := maps.Clone(b.avoided)
+	for _, in := range b.instances {
+		if r, known := in.known(); known {
+			taken[r.Port], taken[r.Reads.Port] = true, true
+		}
+	}
+	return taken
 }
 
 func (b *Backend) Await(ctx context.Context, id backstay.InstanceID, revision int64) (backend.Status, error) {
@@ -399,7 +410,7 @@ func (b *Backend) Remove(ctx context.Context, id backstay.InstanceID) error {
 	if err := in.save(ctx, r); err != nil {
 		return err
 	}
-	in.tell(situation{record: r, endpoint: b.endpoint(r)}.status())
+	in.tell(in.situation(r).status())
 	in.wake()
 	return nil
 }

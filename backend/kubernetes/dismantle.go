@@ -12,7 +12,9 @@ import (
 // dismantle ends what an instance consists of, step by step: the Cluster first, with which the operator's objects and
 // the data go, then ours, and the record when nothing else is left. Each step may have been done before.
 func (in *instance) dismantle(ctx context.Context, r record) time.Duration {
-	st := situation{record: r, view: in.b.view(in.id), endpoint: in.b.endpoint(r)}.status()
+	s := in.situation(r)
+	s.view = in.b.view(in.id)
+	st := s.status()
 	st.Message = in.parting(r, st.Message)
 	in.tell(st)
 	if done, err := in.part(ctx, r); !done {

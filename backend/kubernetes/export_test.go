@@ -19,23 +19,3 @@ func (b *Backend) Into(ctx context.Context, id backstay.InstanceID, pod string) 
 	w, err := b.wishFor(r, r.standing())
 	return in.intoPod(r, w, pod), err
 }
-
-// LeadReads has a port of the machines lead to pods of an instance, by their names and addresses.
-func (b *Backend) LeadReads(ctx context.Context, id backstay.InstanceID, port int, to map[string]string) error {
-	_, rec, err := b.find(ctx, id)
-	if err != nil {
-		return err
-	}
-	w, err := b.wishFor(rec, rec.standing())
-	if err != nil {
-		return err
-	}
-	r := reading{port: port}
-	for pod, address := range to {
-		r.to = append(r.to, reached{pod, address})
-	}
-	if err := b.apply(ctx, w.readers(r), false); err != nil {
-		return err
-	}
-	return b.apply(ctx, w.slice(r), false)
-}

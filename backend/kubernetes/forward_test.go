@@ -3,30 +3,13 @@ package kubernetes_test
 import (
 	"context"
 	"net"
-	"strings"
 	"testing"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 
 	"github.com/backstay/backstay/backend"
-	"github.com/backstay/backstay/backend/kubernetes"
 )
-
-// mayForward gives Backstay's account what docs/kubernetes.md does not give it.
-const mayForward = `
-apiVersion: rbac.authorization.k8s.io/v1
-kind: Role
-metadata: {name: forwards}
-rules:
-- {apiGroups: [""], resources: [pods/portforward], verbs: [get, create]}
----
-apiVersion: rbac.authorization.k8s.io/v1
-kind: RoleBinding
-metadata: {name: forwards}
-roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: forwards}
-subjects: [{kind: ServiceAccount, name: backstay}]
-`
 
 // TestForward gets into each node of an instance, and knows by what it says that it is that one.
 func TestForward(t *testing.T) {
@@ -39,14 +22,6 @@ func TestForward(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l.cluster.Apply(t, l.namespace, mayForward)
-	mine := l.cluster.Config()
-	mine.BearerToken = strings.TrimSpace(l.cluster.Kubectl(t, "create", "token", "backstay", "-n", l.namespace))
-	mine.CertFile, mine.KeyFile = "", ""
-	forwards, err := kubernetes.ForwardsOf(mine)
-	if err != nil {
-		t.Fatal(err)
-	}
 	for _, n := range st.Nodes {
 		cfg, err := pgx.ParseConfig(c["uri"].(string) + "?sslmode=require")
 		if err != nil {
@@ -56,7 +31,7 @@ func TestForward(t *testing.T) {
 		cfg.DialFunc = func(ctx context.Context, _, _ string) (net.Conn, error) {
 			ctx, cancel := context.WithCancel(ctx)
 			defer cancel() // a connection goes on without what it was made within
-			return forwards(ctx, l.namespace, n.Name, 5432)
+			return l.forwards(ctx, l.namespace, n.Name, 5432)
 		}
 		began := time.Now()
 		conn, err := pgx.ConnectConfig(t.Context(), cfg)
@@ -81,7 +56,7 @@ func TestForward(t *testing.T) {
 	}
 	within, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
-	if conn, err := forwards(within, l.namespace, "absent", 5432); err == nil {
+	if conn, err := l.forwards(within, l.namespace, "absent", 5432); err == nil {
 		conn.Close()
 		t.Error("it connects to a pod that is not there")
 	}

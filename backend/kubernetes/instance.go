@@ -45,11 +45,12 @@ type instance struct {
 	hindered   time.Time // since when a job of an upgrade does not start, or a node has no image
 
 	refreshing atomic.Bool
+	readers    readers
 }
 
 func newInstance(b *Backend, id backstay.InstanceID) *instance {
 	return &instance{b: b, id: id, awake: make(chan struct{}, 1), poked: make(chan struct{}, 1),
-		changed: make(chan struct{})}
+		changed: make(chan struct{}), readers: newReaders()}
 }
 
 func (in *instance) wake() {

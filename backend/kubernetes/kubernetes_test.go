@@ -38,6 +38,7 @@ type lab struct {
 	client    dynamic.Interface // of the administrator
 	own       dynamic.Interface // of Backstay, which has the rights that docs/kubernetes.md gives it, and no more
 	logs      kubernetes.PodLogs
+	forwards  kubernetes.PodWay
 	namespace string
 	host      string // of the ports of its nodes
 }
@@ -63,6 +64,9 @@ func newLabWith(t testing.TB, roles int) lab {
 		t.Fatal(err)
 	}
 	if l.logs, err = kubernetes.LogsOf(cfg); err != nil {
+		t.Fatal(err)
+	}
+	if l.forwards, err = kubernetes.ForwardsOf(cfg); err != nil {
 		t.Fatal(err)
 	}
 	nodes, err := client.Resource(schema.GroupVersionResource{Version: "v1", Resource: "nodes"}).
@@ -91,7 +95,7 @@ func (l lab) config(t testing.TB, first, last int) kubernetes.Config {
 		Client: l.own, Namespace: l.namespace, Engines: map[string]engine.Engine{"postgres": postgres.Engine{}},
 		Images: images, StorageClass: "local-path",
 		Exposure: kubernetes.Exposure{Host: l.host, First: first, Last: last},
-		Dial:     l.dial, Logs: l.logs, Log: slog.New(slog.NewTextHandler(t.Output(), nil)),
+		Dial:     l.dial, Logs: l.logs, Forwards: l.forwards, Log: slog.New(slog.NewTextHandler(t.Output(), nil)),
 	}
 }
 

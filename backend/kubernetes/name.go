@@ -12,6 +12,7 @@ const (
 	manager       = "backstay" // of the fields that we apply
 	managedBy     = "app.kubernetes.io/managed-by"
 	instanceLabel = "backstay/instance"
+	readsLabel    = "backstay/reads" // of the pods that serve reads
 	recordLabel   = "backstay/record"
 	owedLabel     = "backstay/owed"   // on what is in the cluster of an instance that is gone
 	clusterLabel  = "cnpg.io/cluster" // CloudNativePG's, on all that it makes for a Cluster
@@ -20,25 +21,23 @@ const (
 )
 
 var (
-	clusters       = schema.GroupVersionResource{Group: "postgresql.cnpg.io", Version: "v1", Resource: "clusters"}
-	secrets        = schema.GroupVersionResource{Version: "v1", Resource: "secrets"}
-	services       = schema.GroupVersionResource{Version: "v1", Resource: "services"}
-	pods           = schema.GroupVersionResource{Version: "v1", Resource: "pods"}
-	claims         = schema.GroupVersionResource{Version: "v1", Resource: "persistentvolumeclaims"}
-	backups        = schema.GroupVersionResource{Group: "postgresql.cnpg.io", Version: "v1", Resource: "backups"}
-	upgradeJobs    = schema.GroupVersionResource{Group: "batch", Version: "v1", Resource: "jobs"}
-	configMaps     = schema.GroupVersionResource{Version: "v1", Resource: "configmaps"}
-	nodes          = schema.GroupVersionResource{Version: "v1", Resource: "nodes"}
-	endpointSlices = schema.GroupVersionResource{Group: "discovery.k8s.io", Version: "v1", Resource: "endpointslices"}
-	policies       = schema.GroupVersionResource{Group: "networking.k8s.io", Version: "v1", Resource: "networkpolicies"}
-	classes        = schema.GroupVersionResource{Group: "storage.k8s.io", Version: "v1", Resource: "storageclasses"}
-	deployments    = schema.GroupVersionResource{Group: "apps", Version: "v1", Resource: "deployments"}
+	clusters    = schema.GroupVersionResource{Group: "postgresql.cnpg.io", Version: "v1", Resource: "clusters"}
+	secrets     = schema.GroupVersionResource{Version: "v1", Resource: "secrets"}
+	services    = schema.GroupVersionResource{Version: "v1", Resource: "services"}
+	pods        = schema.GroupVersionResource{Version: "v1", Resource: "pods"}
+	claims      = schema.GroupVersionResource{Version: "v1", Resource: "persistentvolumeclaims"}
+	backups     = schema.GroupVersionResource{Group: "postgresql.cnpg.io", Version: "v1", Resource: "backups"}
+	upgradeJobs = schema.GroupVersionResource{Group: "batch", Version: "v1", Resource: "jobs"}
+	configMaps  = schema.GroupVersionResource{Version: "v1", Resource: "configmaps"}
+	nodes       = schema.GroupVersionResource{Version: "v1", Resource: "nodes"}
+	policies    = schema.GroupVersionResource{Group: "networking.k8s.io", Version: "v1", Resource: "networkpolicies"}
+	classes     = schema.GroupVersionResource{Group: "storage.k8s.io", Version: "v1", Resource: "storageclasses"}
+	deployments = schema.GroupVersionResource{Group: "apps", Version: "v1", Resource: "deployments"}
 )
 
 // kinds are what an instance consists of that we apply, by their kind.
 var kinds = map[string]schema.GroupVersionResource{
 	"Cluster": clusters, "Backup": backups, "Secret": secrets, "Service": services, "NetworkPolicy": policies,
-	"EndpointSlice": endpointSlices,
 }
 
 // usable matches the ids from which names of Kubernetes can be made: a Cluster's is at most 50 long, and ours has a

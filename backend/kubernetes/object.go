@@ -25,6 +25,7 @@ type wish struct {
 	restarts     int64          // see record
 	port         int            // see record
 	host         string         // see record; neither it nor port: the service inside the cluster is all there is
+	reads        reading        // see record
 	annotations  map[string]string
 	repository   *Repository
 	line         string  // of the archive
@@ -44,6 +45,9 @@ func (w wish) objects() []*unstructured.Unstructured {
 	all = append(all, w.cluster())
 	if (w.port > 0 || w.host != "") && !w.spec.Private {
 		all = append(all, w.endpoint())
+	}
+	if w.reads.Given && !w.spec.Private {
+		all = append(all, w.readService())
 	}
 	return all
 }

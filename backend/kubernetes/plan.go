@@ -34,8 +34,8 @@ func (c *Config) refusal(s backend.Spec) error {
 		return refuse(fmt.Sprintf("are none of %s", cmp.Or(s.Engine, "no product")))
 	case s.Nodes > mostNodes:
 		return refuse(fmt.Sprintf("have %d nodes at most", mostNodes))
-	case s.FurtherReplicas() > 0 || s.Reading != (backend.Reading{}):
-		return refuse("have no replicas to read from yet")
+	case s.Reading.Most() > backend.MaxReplicas:
+		return refuse(fmt.Sprintf("are read from %d replicas at most, not %d", backend.MaxReplicas, s.Reading.Most()))
 	case s.Volume.Encrypted:
 		return refuse("are not encrypted by Backstay: a storage class can do it")
 	case s.Origin != nil && !s.Origin.Clone && c.Repository == nil:
@@ -130,8 +130,8 @@ func (c *Config) wishFor(r record, s backend.Spec) (wish, error) {
 	return wish{
 		namespace: c.Namespace, operator: c.OperatorNamespace, spec: s, image: image, storageClass: c.StorageClass,
 		hosting: hosting, memory: memory + managing, spread: r.Spread, restarts: r.restarts(), port: r.Port,
-		host: r.Host, annotations: c.Exposure.Annotations, repository: c.Repository, line: r.Keeping.current().Name,
-		bring: r.Bring, unarchived: r.at(converting),
+		host: r.Host, reads: r.Reads, annotations: c.Exposure.Annotations, repository: c.Repository,
+		line: r.Keeping.current().Name, bring: r.Bring, unarchived: r.at(converting),
 	}, nil
 }
 

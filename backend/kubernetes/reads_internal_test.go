@@ -9,37 +9,26 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 )
 
-func TestReadingObjects(t *testing.T) {
+func TestReadService(t *testing.T) {
 	t.Parallel()
-	two := []reached{{"bs-1-3", "10.0.0.3"}, {"bs-1-2", "10.0.0.2"}}
 	for name, tc := range map[string]struct {
-		reading reading
-		object  func(wish, reading) *unstructured.Unstructured
-		path    string
-		want    string // JSON; empty: it is not there
+		reads reading
+		path  string
+		want  string // JSON; empty: it is not there
 	}{
-		"inside":            {reading{}, wish.readers, "spec/type", `"ClusterIP"`},
-		"inside, no policy": {reading{}, wish.readers, "spec/externalTrafficPolicy", ""},
-		"selects nobody":    {reading{port: 30002}, wish.readers, "spec/selector", ""},
-		"a port": {reading{port: 30002}, wish.readers, "spec/ports",
+		"inside":            {reading{Given: true}, "spec/type", `"ClusterIP"`},
+		"inside, no policy": {reading{Given: true}, "spec/externalTrafficPolicy", ""},
+		"whom it leads to": {reading{Given: true, Port: 30002}, "spec/selector",
+			`{"backstay/reads":"yes","cnpg.io/cluster":"` + nameOf(anId) + `"}`},
+		"a port": {reading{Given: true, Port: 30002}, "spec/ports",
 			`[{"name":"postgres","nodePort":30002,"port":5432,"protocol":"TCP","targetPort":5432}]`},
-		"a load balancer": {reading{host: "r.example.org"}, wish.readers, "spec/type", `"LoadBalancer"`},
-		"its name": {reading{host: "r.example.org"}, wish.readers,
+		"a load balancer": {reading{Given: true, Host: "r.example.org"}, "spec/type", `"LoadBalancer"`},
+		"its name": {reading{Given: true, Host: "r.example.org"},
 			"metadata/annotations/external-dns.alpha.kubernetes.io~hostname", `"r.example.org"`},
-		"of the service": {reading{to: two}, wish.slice, "metadata/labels/kubernetes.io~service-name",
-			`"` + nameOf(anId) + `-reads"`},
-		"nobody's else": {reading{to: two}, wish.slice, "metadata/labels/endpointslice.kubernetes.io~managed-by",
-			`"` + manager + `"`},
-		"kind":          {reading{to: two}, wish.slice, "addressType", `"IPv4"`},
-		"the other one": {reading{to: []reached{{"bs-1-2", "fd00::2"}}}, wish.slice, "addressType", `"IPv6"`},
-		"nobody":        {reading{}, wish.slice, "endpoints", `[]`},
-		"in order": {reading{to: two}, wish.slice, "endpoints", `[` +
-			`{"addresses":["10.0.0.2"],"conditions":{"ready":true},` +
-			`"targetRef":{"kind":"Pod","name":"bs-1-2","namespace":"services"}},` +
-			`{"addresses":["10.0.0.3"],"conditions":{"ready":true},` +
-			`"targetRef":{"kind":"Pod","name":"bs-1-3","namespace":"services"}}]`},
 	} {
-		o, got := tc.object(aWish(2), tc.reading), ""
+		w := aWish(2)
+		w.reads = tc.reads
+		o, got := w.readService(), ""
 		path := strings.Split(tc.path, "/")
 		for i := range path {
 			path[i] = strings.ReplaceAll(path[i], "~", "/")
@@ -54,34 +43,64 @@ func TestReadingObjects(t *testing.T) {
 	}
 }
 
+// TestReadAddress tells by which address an instance is read from that is reached so.
+func TestReadAddress(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		exposure Exposure
+		host     string
+		port     int
+		reads    reading
+		want     string
+	}{
+		"nobody was given it": {Exposure{}, "", 0, reading{}, ":0"},
+		"inside":              {Exposure{}, "", 0, reading{Given: true}, nameOf(anId) + "-reads.services.svc:5432"},
+		"by a port": {Exposure{Host: "nodes.example.org"}, "", 30001, reading{Given: true, Port: 30002},
+			"nodes.example.org:30002"},
+		"by a load balancer": {Exposure{Domain: "example.org"}, nameOf(anId) + ".example.org", 0,
+			reading{Given: true, Host: nameOf(anId) + "-reads.example.org"}, nameOf(anId) + "-reads.example.org:5432"},
+	} {
+		r := record{Spec: aWish(2).spec, Host: tc.host, Port: tc.port, Reads: tc.reads}
+		c := Config{Namespace: "services", Exposure: tc.exposure}
+		if got := c.reads(r); fmt.Sprintf("%s:%d", got.Host, got.Port) != tc.want {
+			t.Errorf("%s: it is read from at %v, want %s", name, got, tc.want)
+		}
+		if tc.reads.Host != r.readHost() {
+			t.Errorf("%s: its load balancer is %q, want %q", name, r.readHost(), tc.reads.Host)
+		}
+	}
+}
+
 func TestRoute(t *testing.T) {
 	t.Parallel()
-	primary := reached{"p", "1"}
-	a := follower{reached: reached{"a", "2"}, ready: true, followed: true, knows: true}
+	a := follower{name: "a", ready: true, followed: true, knows: true}
 	but := func(change func(*follower)) follower {
-		f := follower{reached: reached{"b", "3"}, ready: true, followed: true, knows: true}
+		f := follower{name: "b", ready: true, followed: true, knows: true}
 		change(&f)
 		return f
 	}
 	late := but(func(f *follower) { f.late = true })
 	for name, tc := range map[string]struct {
-		primary   reached
+		primary   string
 		followers []follower
+		most      int
 		to, shut  string
 	}{
-		"no standby":                {primary, nil, "[{p 1}]", "[]"},
-		"one":                       {primary, []follower{a}, "[{a 2}]", "[]"},
-		"two":                       {primary, []follower{a, but(func(*follower) {})}, "[{a 2} {b 3}]", "[]"},
-		"one is late":               {primary, []follower{a, late}, "[{a 2}]", "[b]"},
-		"the only one is late":      {primary, []follower{late}, "[{p 1}]", "[b]"},
-		"it does not take any":      {primary, []follower{but(func(f *follower) { f.ready = false })}, "[{p 1}]", "[b]"},
-		"it has not followed":       {primary, []follower{but(func(f *follower) { f.followed = false })}, "[{p 1}]", "[b]"},
-		"it does not answer":        {primary, []follower{but(func(f *follower) { f.mute = true })}, "[{p 1}]", "[b]"},
-		"it knows who was dropped":  {primary, []follower{but(func(f *follower) { f.knows = false })}, "[{p 1}]", "[b]"},
-		"nobody serves":             {reached{}, []follower{late}, "[]", "[b]"},
-		"the primary alone is away": {reached{}, []follower{a}, "[{a 2}]", "[]"},
+		"no standby":                {"p", nil, 1, "[p]", "[]"},
+		"one":                       {"p", []follower{a}, 1, "[a]", "[]"},
+		"two":                       {"p", []follower{a, but(func(*follower) {})}, 2, "[a b]", "[]"},
+		"more than are to be":       {"p", []follower{a, but(func(*follower) {})}, 1, "[a]", "[]"},
+		"one is late":               {"p", []follower{late, a}, 1, "[a]", "[b]"},
+		"none is to be":             {"p", []follower{a}, 0, "[p]", "[a]"},
+		"the only one is late":      {"p", []follower{late}, 1, "[p]", "[b]"},
+		"it does not take any":      {"p", []follower{but(func(f *follower) { f.ready = false })}, 1, "[p]", "[b]"},
+		"it has not followed":       {"p", []follower{but(func(f *follower) { f.followed = false })}, 1, "[p]", "[b]"},
+		"it does not answer":        {"p", []follower{but(func(f *follower) { f.mute = true })}, 1, "[p]", "[b]"},
+		"it knows who was dropped":  {"p", []follower{but(func(f *follower) { f.knows = false })}, 1, "[p]", "[b]"},
+		"nobody serves":             {"", []follower{late}, 1, "[]", "[b]"},
+		"the primary alone is away": {"", []follower{a}, 1, "[a]", "[]"},
 	} {
-		to, shut := route(tc.primary, tc.followers)
+		to, shut := route(tc.primary, tc.followers, tc.most)
 		if fmt.Sprint(to) != tc.to || fmt.Sprint(shut) != tc.shut {
 			t.Errorf("%s: reads go to %v, not to %v, want %s and %s", name, to, shut, tc.to, tc.shut)
 		}

@@ -52,7 +52,8 @@ func (in *instance) pass(ctx context.Context) (pause time.Duration) {
 	if pause, more := in.bring(ctx, r); more {
 		return pause
 	}
-	s := situation{record: r, endpoint: in.b.endpoint(r), described: in.b.described(r)}
+	s := in.situation(r)
+	s.described = in.b.described(r)
 	w, err := in.b.wishFor(r, r.Spec)
 	if err == nil && r.Reached != nil {
 		err = in.b.changeable(r, r.Spec, true) // whether it may grow was asked before
@@ -408,6 +409,9 @@ func (in *instance) furnish(ctx context.Context, s situation, n engine.Node, hos
 	}
 	if len(dropped) == 0 {
 		return nil
+	}
+	if err := in.catchUpReaders(ctx, s.record); err != nil {
+		return err
 	}
 	_, err := in.change(ctx, s.record, func(r record) record { return r.without(dropped) })
 	return err

@@ -25,8 +25,9 @@ type record struct {
 	Served bool `json:"served,omitempty"`
 	// Spread has nodes of one instance never share a machine. It is decided once, since a change would end them all.
 	Spread   bool              `json:"spread,omitempty"`
-	Port     int               `json:"port,omitempty"`  // of the machines, where Exposure is by these
-	Host     string            `json:"host,omitempty"`  // of its load balancer, where Exposure is by one
+	Port     int               `json:"port,omitempty"` // of the machines, where Exposure is by these
+	Host     string            `json:"host,omitempty"` // of its load balancer, where Exposure is by one
+	Reads    reading           `json:"reads,omitzero"`
 	Build    string            `json:"build,omitempty"` // that serves: no other is chosen unless that is asked for
 	Image    string            `json:"image,omitempty"` // that it is of
 	Restarts asked             `json:"restarts,omitzero"`

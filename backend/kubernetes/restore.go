@@ -107,7 +107,8 @@ func (r record) withOwnLine(now time.Time) record {
 // tellUnbrought says why the data cannot be brought yet, of an instance that may serve as before.
 func (in *instance) tellUnbrought(ctx context.Context, r record, err error) time.Duration {
 	in.b.Log.Warn("an instance cannot be given its data yet", "instance", in.id, "error", err)
-	s := situation{record: r, endpoint: in.b.endpoint(r), described: in.b.described(r), obstacle: obstacle(r.Spec, err)}
+	s := in.situation(r)
+	s.described, s.obstacle = in.b.described(r), obstacle(r.Spec, err)
 	s.view = in.b.view(in.id)
 	s.seen = sight{err: errBringing}
 	if r.Reached != nil && !r.brings() {
@@ -281,7 +282,8 @@ func asInvalid(err error) error {
 
 // empty removes the data before, and the Cluster with it. What it was lies in the archive.
 func (in *instance) empty(ctx context.Context, r record) (pause time.Duration, more bool) {
-	s := situation{record: r, endpoint: in.b.endpoint(r), seen: sight{err: errBringing}}
+	s := in.situation(r)
+	s.seen = sight{err: errBringing}
 	in.tell(s.status())
 	left, err := in.b.emptyCluster(ctx, nameOf(in.id))
 	if err == nil && left == 0 {

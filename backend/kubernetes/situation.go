@@ -3,6 +3,7 @@ package kubernetes
 import (
 	"cmp"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/backstay/backstay"
@@ -22,6 +23,13 @@ type situation struct {
 	protected time.Time        // since when a standby lacks nothing; zero: there is none
 	silent    time.Time        // since when it had not answered when it was last asked; zero: it had
 	obstacle  backend.Obstacle // why the wanted generation is not even begun
+	led       led              // who serves reads
+	reads     backstay.Endpoint
+}
+
+// situation is that of an instance of which nothing was looked at yet.
+func (in *instance) situation(r record) situation {
+	return situation{record: r, endpoint: in.b.endpoint(r), reads: in.b.reads(r), led: in.readers.tell()}
 }
 
 // sight is what a connection of our own to the address in the credentials has found.
@@ -104,13 +112,13 @@ func (s situation) status() backend.Status {
 		Obstacle: s.obstacle}
 	if r.Reached != nil {
 		st.Generation = r.Reached.Generation
-		st.Endpoint = s.endpoint
+		st.Endpoint, st.Reads = s.endpoint, s.reads
 	}
 	if b := r.Bring; b != nil && b.Done && b.Version == "" && r.Reached != nil && r.Reached.Generation >= b.Generation {
 		st.Restored = backend.Restored{Generation: b.Generation, Passed: b.Passed}
 	}
 	st.Worked = s.worked
-	st.Nodes = s.nodes()
+	st.Nodes, st.Troubles = s.nodes(), s.led.troubles(r.standing().Reading.Limit())
 	if s.seen.err == nil && r.Reached != nil {
 		st.Protected = s.protected
 	}
@@ -159,6 +167,10 @@ func (s situation) nodes() (all []backend.NodeStatus) {
 				n.Lag = f.Lag / backstay.MB * backstay.MB // it changes with every commit
 			}
 		}
+		if seconds, known := s.led.lags[p.Name]; known && n.Role == backend.Standby {
+			n.LagSeconds = seconds
+		}
+		n.Reads = slices.Contains(s.led.to, p.Name)
 		all = append(all, n)
 	}
 	return all

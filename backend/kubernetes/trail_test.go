@@ -63,12 +63,7 @@ func (l lab) trail(t testing.TB, b *kubernetes.Backend, spec backend.Spec) (tr t
 func TestTrail(t *testing.T) {
 	t.Parallel()
 	l := newLab(t)
-	c := l.config(t, 30945, 30949)
-	var err error
-	if c.Forwards, err = kubernetes.ForwardsOf(l.cluster.Config()); err != nil {
-		t.Fatal(err)
-	}
-	b, _ := run(t, c)
+	b, _ := run(t, l.config(t, 30945, 30949))
 	spec := l.spec(t, 2)
 	tr := l.trail(t, b, spec)
 	var e postgres.Engine

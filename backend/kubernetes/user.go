@@ -52,9 +52,6 @@ func (b *Backend) CreateUser(
 		return nil, err
 	}
 	switch {
-	case u.Replica:
-		return nil, backstay.Errorf(backstay.Unsupported,
-			"Service instances on Kubernetes have no replicas to read from yet.")
 	case r.Spec.Private:
 		return nil, backstay.Errorf(backstay.Unsupported, "A service instance without an endpoint has no users.")
 	}
@@ -62,7 +59,30 @@ func (b *Backend) CreateUser(
 	if err != nil {
 		return nil, err
 	}
-	return e.CreateUser(ctx, n, engine.User{Name: u.Name, Password: u.Password, ReadOnly: u.ReadOnly})
+	user := engine.User{Name: u.Name, Password: u.Password, ReadOnly: u.ReadOnly}
+	if u.Replica {
+		return in.createReader(ctx, n, e, user)
+	}
+	return e.CreateUser(ctx, n, user)
+}
+
+// createReader makes a user whose credentials name where replicas are read from.
+func (in *instance) createReader(
+	ctx context.Context, n engine.Node, e engine.Engine, u engine.User,
+) (backstay.Credentials, error) {
+	if err := in.giveReads(ctx); err != nil {
+		return nil, err
+	}
+	r, _ := in.known()
+	n.Endpoint = in.b.reads(r)
+	c, err := e.CreateUser(ctx, n, u)
+	if err == nil {
+		err = in.catchUpReaders(ctx, r)
+	}
+	if err == nil {
+		err = in.awaitReads(ctx, r)
+	}
+	return c, err
 }
 
 // userName is what users can be called: see engine.User. Nobody is called anything else.
@@ -80,8 +100,12 @@ func (b *Backend) DropUser(ctx context.Context, id backstay.InstanceID, name str
 	if err == nil {
 		err = e.DropUser(ctx, n, name)
 	}
+	if err == nil {
+		r, _ := in.known()
+		return in.catchUpReaders(ctx, r)
+	}
 	switch kind := backstay.KindOf(err); {
-	case err == nil || kind == backstay.NotFound:
+	case kind == backstay.NotFound:
 		return nil
 	case kind == backstay.Invalid || ctx.Err() != nil:
 		return err
@@ -105,5 +129,8 @@ func (in *instance) owe(ctx context.Context, name string, why error) error {
 	r.Drops = append(slices.Clone(r.Drops), name)
 	err := in.save(ctx, r)
 	in.wake()
+	if err == nil {
+		err = in.holdReaders(ctx, r)
+	}
 	return err
 }

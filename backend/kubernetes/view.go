@@ -41,6 +41,8 @@ type volume struct {
 type pod struct {
 	Name    string
 	Ready   bool
+	ID      string // another one, if it is another pod of the same name
+	Reads   bool   // its label says that it serves reads
 	Memory  string
 	Image   string
 	Lacking bool   // the cluster has not got its image
@@ -101,9 +103,10 @@ func (v view) hasRoom(size backstay.Bytes) bool {
 }
 
 func lookPod(o *unstructured.Unstructured) pod {
-	p := pod{Name: o.GetName(), Trouble: troubleOf(o)}
+	p := pod{Name: o.GetName(), ID: string(o.GetUID()), Trouble: troubleOf(o)}
 	p.Lacking = slices.ContainsFunc(waitingIn(o), func(w waiting) bool { return w.lacksImage() })
 	p.Ready = hasCondition(o, "Ready") && o.GetDeletionTimestamp() == nil
+	p.Reads = o.GetLabels()[readsLabel] == labelled
 	for _, c := range mapsOf(o, "spec", "containers") {
 		if c["name"] == "postgres" {
 			p.Image, _ = c["image"].(string)

@@ -24,6 +24,7 @@ type way struct {
 	record record
 	in     *instance
 	pod    string // the one node to get into; empty: whichever is the primary
+	reads  bool   // to who serves reads
 
 	mu   sync.Mutex
 	leaf string // the certificate that was proved last
@@ -161,6 +162,9 @@ func (w *way) address() (address string, config *tls.Config, err error) {
 		trusted.AppendCertsFromPEM([]byte(w.record.Reached.TLS.Authority))
 	}
 	e := w.b.endpoint(w.record)
+	if reads := w.b.reads(w.record); w.reads || w.pod != "" && reads.Host != "" { // who reads from it asks for that proof
+		e = reads
+	}
 	return net.JoinHostPort(e.Host, strconv.Itoa(e.Port)), &tls.Config{RootCAs: trusted, ServerName: e.Host}, nil
 }
 

@@ -165,8 +165,12 @@ func (k cluster) open(c *config, way *rest.Config, log *slog.Logger) (*kubernete
 	if err != nil {
 		return nil, err
 	}
+	forwards, err := kubernetes.ForwardsOf(way)
+	if err != nil {
+		return nil, err
+	}
 	return kubernetes.New(kubernetes.Config{
-		Repository: repository, Logs: logs,
+		Repository: repository, Logs: logs, Forwards: forwards,
 		Client: client, Namespace: k.namespace, OperatorNamespace: k.operator, Engines: c.engines(), Images: k.images,
 		StorageClass: k.storageClass, Exposure: k.exposure, Log: log,
 	}), nil

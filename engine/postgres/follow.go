@@ -56,11 +56,13 @@ func askFollower(ctx context.Context, conn *pgx.Conn, end, timeline string, f *e
     greatest(pg_wal_lsn_diff($1::pg_lsn, greatest(pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn())), 0)::bigint,
     pg_wal_lsn_diff($1::pg_lsn, '0/0')::bigint, coalesce(pg_wal_lsn_diff(pg_last_wal_replay_lsn(), '0/0'), 0)::bigint,
     CASE WHEN pg_last_wal_replay_lsn() >= $1::pg_lsn THEN 0
-        ELSE coalesce(extract(epoch FROM clock_timestamp() - pg_last_xact_replay_timestamp()), 0) END::float8`
+        ELSE coalesce(extract(epoch FROM clock_timestamp() - pg_last_xact_replay_timestamp()), 0) END::float8,
+    pg_postmaster_start_time()`
 	var same bool
 	var behind int64
 	var lag float64
-	if err := conn.QueryRow(ctx, asked, end, timeline).Scan(&same, &behind, &f.End, &f.Read, &lag); err != nil {
+	row := conn.QueryRow(ctx, asked, end, timeline)
+	if err := row.Scan(&same, &behind, &f.End, &f.Read, &lag, &f.Started); err != nil {
 		return err
 	}
 	f.Streams = f.Streams && same

@@ -40,8 +40,8 @@ func (Engine) Hosting(n engine.Node) (engine.Hosting, error) {
 		return engine.Hosting{}, err
 	}
 	h := engine.Hosting{Parameters: map[string]string{}, Libraries: []string{"pgextwlist"}, Rules: foreignRules(n)}
-	groups := [][]setting{hostedNetwork(n), memory(n.Size), durability(n.Size), hostedLog(), hostedLogging(),
-		{{"extwlist.extensions", quoteList(chosen.Extensions)}}, tuningLines(n.Installation, chosen.chosen)}
+	groups := [][]setting{hostedNetwork(n), memory(n.Size), durability(n.Size), hostedLog(), hostedFollowing(n),
+		hostedLogging(), {{"extwlist.extensions", quoteList(chosen.Extensions)}}, tuningLines(n.Installation, chosen.chosen)}
 	for _, s := range slices.Concat(groups...) {
 		h.Parameters[s.name] = s.value
 	}
@@ -96,6 +96,14 @@ func hostedNetwork(n engine.Node) []setting {
 // again soon: clients of an instance of two wait for that.
 func hostedLog() []setting {
 	return []setting{{"wal_keep_size", "64MB"}, {"wal_retrieve_retry_interval", "500ms"}}
+}
+
+// hostedFollowing has a node that follows wait for who reads from it for as long as ours do.
+func hostedFollowing(n engine.Node) []setting {
+	if n.Replication == nil {
+		return nil
+	}
+	return []setting{{"hot_standby_feedback", "on"}, {"max_standby_streaming_delay", "5s"}}
 }
 
 // hostedLogging is what of logging does not say where the log goes.

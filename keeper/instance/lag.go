@@ -31,27 +31,10 @@ func (in *Instance) maxLag() time.Duration {
 	return r.spec(r.Started).Reading.Limit()
 }
 
-// lagTrouble is the kind of trouble of an instance of which a node is too far behind to be read from.
-const lagTrouble = "replica"
-
 // tellLag tells which nodes are not read from for their lag.
 func (in *Instance) tellLag(way route) {
-	sentence := ""
-	if late := way.late; late != "" {
-		name, others := "The standby is", "other nodes serve"
-		switch {
-		case strings.Contains(late, " "):
-			name = "Nodes " + strings.ReplaceAll(late, " ", " and ") + " are"
-		case late != in.Record().Place.other().name():
-			name = "Replica " + late + " is"
-		}
-		if way.isPrimarys {
-			others = "the primary serves"
-		}
-		sentence = name + " behind by more than max_replica_lag, " + in.maxLag().String() +
-			". Until that is no longer so, " + others + " who reads from replicas."
-	}
-	in.complain(lagTrouble, sentence)
+	in.complain(lag.Trouble, lag.Sentence(strings.Fields(way.late), in.Record().Place.other().name(), way.isPrimarys,
+		in.maxLag()))
 }
 
 // unheardPatience is for how long the second need not say how it follows, and is read from.
