@@ -229,6 +229,7 @@ func TestReadsSurvive(t *testing.T) {
 	t.Cleanup(func() { l.wantNothing(t) })
 	spec := l.spec(t, 2)
 	r := l.reads(t, m, spec)
+	defer removed(t, m, spec.Instance) // the last platform ends before what l.serve has the test's end do
 	session := r.on(t, backend.Standby)
 	m.kill()
 	if _, err := session.Exec(t.Context(), "SELECT 1"); err != nil {
