@@ -72,7 +72,7 @@ var platforms = map[string]platformParameter{
 	replicasKey: {create: true, nodes: 2, lasts: true, schema: Rules{"type": "integer", "minimum": 0,
 		"maximum": backend.MaxReplicas,
 		"description": "How many nodes besides the primary serve bindings with {\"read_only\": true, \"replica\": true}: " +
-			"1, which is the standby, if nobody says otherwise. Further ones follow the primary, too, and never take over."}},
+			"1, which is the standby, if nobody says otherwise. Further ones follow the primary, too."}},
 	maxLagKey: {create: true, nodes: 2, lasts: true, schema: Rules{"type": "integer", "minimum": 1, "maximum": 3600,
 		"description": "How many seconds what is read from a replica may be old, 30 if nobody says otherwise. One that is " +
 			"further behind is not read from until it has caught up."}},
