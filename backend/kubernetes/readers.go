@@ -24,6 +24,8 @@ const (
 	// closing is for how long sessions are ended where nobody reads any more: the cluster's machines may lead some there
 	// that have not heard of it.
 	closing = time.Minute
+	// warnPause is how long it takes until what goes on to fail is told again.
+	warnPause = time.Minute
 )
 
 // readers is what is known of those who read from an instance's replicas, and of the nodes that follow.
@@ -102,7 +104,7 @@ func (in *instance) leadReads() {
 
 // keepReads looks at all nodes every now and then, until the instance is gone or ctx ends.
 func (in *instance) keepReads(ctx context.Context) {
-	ticker := time.NewTicker(readsPause)
+	ticker, warned := time.NewTicker(readsPause), time.Time{}
 	defer ticker.Stop()
 	for ctx.Err() == nil {
 		r, known := in.known()
@@ -110,7 +112,9 @@ func (in *instance) keepReads(ctx context.Context) {
 			return
 		}
 		if in.gaugeAll(ctx, r) {
-			if err := in.direct(ctx); err != nil {
+			err := in.direct(ctx)
+			if now := in.b.Now(); err != nil && now.Sub(warned) > warnPause {
+				warned = now
 				in.b.Log.Warn("reads of an instance cannot be led elsewhere", "instance", in.id, "error", err)
 			}
 		}
@@ -157,7 +161,7 @@ func (in *instance) gaugeAll(ctx context.Context, r record) bool {
 		return false
 	}
 	rd, limit := &in.readers, r.standing().Reading.Limit()
-	began, silent := in.b.Now(), []string{}
+	began, silent := in.b.Now(), map[string]error{}
 	var mu sync.Mutex
 	var looks sync.WaitGroup
 	for p, n := range c.followers {
@@ -165,7 +169,7 @@ func (in *instance) gaugeAll(ctx context.Context, r record) bool {
 			if err := in.gauge(ctx, c, p, n, limit); err != nil {
 				mu.Lock()
 				defer mu.Unlock()
-				silent = append(silent, p.Name)
+				silent[p.Name] = err
 			}
 		})
 	}
@@ -184,9 +188,10 @@ func (in *instance) gaugeAll(ctx context.Context, r record) bool {
 		there[p.Name] = true
 	}
 	maps.DeleteFunc(rd.nodes, func(name string, _ *trail) bool { return !there[name] })
-	for _, name := range silent {
+	for name, err := range silent {
 		if t := rd.nodes[name]; answers && t != nil && t.unheard.IsZero() {
 			t.unheard = began
+			in.b.Log.Info("a node does not say how it follows", "instance", in.id, "node", name, "error", err)
 		}
 	}
 	return rd.looked

@@ -7,6 +7,11 @@ import (
 	"testing"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/rest"
+
+	"github.com/backstay/backstay"
+	"github.com/backstay/backstay/backend"
 )
 
 func TestReadService(t *testing.T) {
@@ -103,6 +108,42 @@ func TestRoute(t *testing.T) {
 		to, shut := route(tc.primary, tc.followers, tc.most)
 		if fmt.Sprint(to) != tc.to || fmt.Sprint(shut) != tc.shut {
 			t.Errorf("%s: reads go to %v, not to %v, want %s and %s", name, to, shut, tc.to, tc.shut)
+		}
+	}
+}
+
+// TestReadsAgain has an instance whose record is lost be read from where it was, if no other one is by now.
+func TestReadsAgain(t *testing.T) {
+	t.Parallel()
+	c := Config{Namespace: "services", Exposure: Exposure{Host: "nodes.example.org", First: 30001, Last: 30009}}
+	client, err := dynamic.NewForConfig(&rest.Config{}) // it is asked nothing
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Client = client
+	b := New(c)
+	other := b.instance("other")
+	other.held, other.record = &unstructured.Unstructured{}, record{Port: 30003, Reads: reading{Given: true, Port: 30004}}
+	for name, tc := range map[string]struct {
+		served backstay.Endpoint
+		host   string
+		port   int
+		want   reading
+	}{
+		"nobody read from it": {backstay.Endpoint{}, "", 30001, reading{}},
+		"at a port":           {backstay.Endpoint{Host: "nodes.example.org", Port: 30002}, "", 30001, reading{Given: true, Port: 30002}},
+		"another serves there": {
+			backstay.Endpoint{Host: "nodes.example.org", Port: 30003}, "", 30001, reading{}},
+		"another is read from there": {
+			backstay.Endpoint{Host: "nodes.example.org", Port: 30004}, "", 30001, reading{}},
+		"by a load balancer": {backstay.Endpoint{Host: "r", Port: 5432}, nameOf(anId) + ".example.org", 0,
+			reading{Given: true, Host: nameOf(anId) + "-reads.example.org"}},
+		"inside": {backstay.Endpoint{Host: "r", Port: 5432}, "", 0, reading{Given: true}},
+	} {
+		r := record{Spec: aWish(2).spec, Host: tc.host, Port: tc.port}
+		r.Spec.Served = &backend.Served{Reads: tc.served}
+		if got := b.readsAgain(r); got != tc.want {
+			t.Errorf("%s: it is read from at %+v, want %+v", name, got, tc.want)
 		}
 	}
 }
