@@ -157,8 +157,9 @@ func (in *instance) awaitReads(ctx context.Context, r record) error {
 	return err
 }
 
-// catchingUp is how long a node that follows may take to know of a user, while somebody waits for that.
-const catchingUp = time.Second
+// catchingUp is how long a node that follows may take to know of a user, while somebody waits for that. Those who read
+// from it pay for what is too short: their sessions are ended.
+const catchingUp = hearing
 
 // catchUpReaders returns once the nodes that follow know a user that was made, or have no session any more of one that
 // was dropped. One that does not come to that in time is not read from until it does, and its sessions are ended.
