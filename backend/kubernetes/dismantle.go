@@ -12,6 +12,7 @@ import (
 // dismantle ends what an instance consists of, step by step: the Cluster first, with which the operator's objects and
 // the data go, then ours, and the record when nothing else is left. Each step may have been done before.
 func (in *instance) dismantle(ctx context.Context, r record) time.Duration {
+	in.drill.End()
 	s := in.situation(r)
 	s.view = in.b.view(in.id)
 	st := s.status()

@@ -13,6 +13,7 @@ import (
 
 	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/backend"
+	"github.com/backstay/backstay/engine/drill"
 )
 
 // instance is one instance and its reconciler.
@@ -43,6 +44,7 @@ type instance struct {
 	last       string    // why there is no last backup yet, of an instance that is being removed
 	fights     map[string]*fight
 	hindered   time.Time // since when a job of an upgrade does not start, or a node has no image
+	drill      *drill.Course
 
 	refreshing atomic.Bool
 	readers    readers

@@ -24,6 +24,8 @@ const (
 
 // run makes true what the record says until the instance is gone, or ctx ends.
 func (in *instance) run(ctx context.Context) {
+	in.resumeDrill(ctx)
+	defer func() { in.drill.End() }()
 	for ctx.Err() == nil {
 		pause := in.pass(ctx)
 		if _, known := in.known(); !known {
@@ -145,6 +147,9 @@ func (in *instance) prepare(ctx context.Context, s situation) (saved bool, err e
 	r := s.record
 	if !s.holds() {
 		return false, nil
+	}
+	if saved, err := in.startDrill(ctx, s); saved || err != nil {
+		return saved, err
 	}
 	if r.Restarts.Owed && !r.Restarts.Noted {
 		return in.change(ctx, r, func(r record) record {
@@ -300,6 +305,7 @@ func (in *instance) conclude(ctx context.Context, s situation) time.Duration {
 		s.obstacle.Final = false
 	}
 	in.tell(s.status())
+	in.concludeDrill(ctx)
 	if s.seen.err == nil && s.record.Reached != nil {
 		in.refresh(s.record, s.wish)
 	}

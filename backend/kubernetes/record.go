@@ -43,6 +43,8 @@ type record struct {
 	Lacks    *lacking          `json:"lacks,omitempty"`    // the image that could not be had
 	Kept     *kept             `json:"kept,omitempty"`     // to what it can return
 	Stale    bool              `json:"stale,omitempty"`    // it was upgraded, and not refreshed yet
+	Drill    *underway         `json:"drill,omitempty"`    // the drill under way, or not cleared away yet; nil: none is
+	Drills   []backend.Drill   `json:"drills,omitempty"`   // the last that ended, the newest last
 	// Discarded is that nobody wants a last backup, and Parted that what is to stay of the instance is settled.
 	Discarded bool `json:"discarded,omitempty"`
 	Parted    bool `json:"parted,omitempty"`

@@ -109,7 +109,7 @@ func (s situation) complete() bool {
 func (s situation) status() backend.Status {
 	r := s.record
 	st := backend.Status{Instance: r.Spec.Instance, Wanted: r.Spec.Generation, Failover: r.Failover, Build: r.Build,
-		Obstacle: s.obstacle}
+		Drill: r.lastDrill(), Obstacle: s.obstacle}
 	if r.Reached != nil {
 		st.Generation = r.Reached.Generation
 		st.Endpoint, st.Reads = s.endpoint, s.reads

@@ -97,6 +97,11 @@ func (b *Backend) Admin(ctx context.Context, id backstay.InstanceID) (a wire.Adm
 	return a, b.call(ctx, "GET", wire.AdminPath(id), nil, &a)
 }
 
+// Look is the status of an instance as it is now.
+func (b *Backend) Look(ctx context.Context, id backstay.InstanceID) (backend.Status, error) {
+	return b.Await(ctx, id, 0)
+}
+
 // Drills are those that have ended last, of each instance that had one.
 func (b *Backend) Drills(ctx context.Context) (held map[backstay.InstanceID][]backend.Drill, err error) {
 	return held, b.call(ctx, "GET", wire.DrillsPath, nil, &held)

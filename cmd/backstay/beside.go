@@ -16,12 +16,11 @@ import (
 // beside accepts what an operator asks for beside the control plane that runs, which then carries it out.
 type beside struct {
 	*cli
-	store     *state.Store
-	instances *local.Backend
-	places    places
-	broker    *broker.Broker
-	market    *market.Market
-	actor     backstay.Actor
+	store  *state.Store
+	places places
+	broker *broker.Broker
+	market *market.Market
+	actor  backstay.Actor
 }
 
 func (c *cli) openBeside(ctx context.Context, cfg *config) (*beside, error) {
@@ -42,7 +41,7 @@ func (c *cli) openBeside(ctx context.Context, cfg *config) (*beside, error) {
 	own := &broker.Broker{Store: store.Broker(),
 		Backends: withCluster(map[string]backend.Backend{broker.Local: instances}, cluster), Offered: catalog,
 		Key: keys.State, Now: time.Now, Log: log}
-	b := &beside{cli: c, store: store, instances: instances, places: all, broker: own,
+	b := &beside{cli: c, store: store, places: all, broker: own,
 		actor: operator()}
 	b.market = &market.Market{
 		Store: store, Brokers: market.Brokers{ownBroker.ID: own}, Key: keys.State, Log: log,

@@ -15,7 +15,6 @@ import (
 
 	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/backend"
-	"github.com/backstay/backstay/backend/local"
 	"github.com/backstay/backstay/broker"
 	"github.com/backstay/backstay/internal/wait"
 	"github.com/backstay/backstay/market"
@@ -36,11 +35,11 @@ It is for instances alone whose developers allow it, as they do by
 
   --all                        hold one for each instance that allows it
   --results                    hold none, and show the last twenty of each, also those that developers have asked for
-` + stateUsage + new(cli).table().Help("catalog")
+` + clusterUsage + "\n" + stateUsage + new(cli).table().Help("catalog")
 
 func drill(ctx context.Context, c *cli, args []string) error {
 	fs := flag.NewFlagSet("drill", flag.ContinueOnError)
-	read := c.configFlags(fs, append(stateNames, "catalog")...)
+	read := c.configFlags(fs, slices.Concat(stateNames, clusterNames(), []string{"catalog"})...)
 	all, results := fs.Bool("all", false, ""), fs.Bool("results", false, "")
 	operands, err := parseAnywhere(fs, args)
 	if err != nil {
@@ -159,7 +158,8 @@ func (d driller) known(ctx context.Context) (all []drilled, err error) {
 
 // drill holds a drill of one instance, as its developers could.
 func (d driller) drill(ctx context.Context, in drilled) error {
-	status, err := d.instances.Await(ctx, in.id, 0)
+	at := d.places.of(ctx, in.id)
+	status, err := at.Look(ctx, in.id)
 	if err != nil {
 		return err
 	}
@@ -172,7 +172,7 @@ func (d driller) drill(ctx context.Context, in drilled) error {
 	if err := d.carryOut(ctx, in, asked); err != nil {
 		return err
 	}
-	after, err := d.instances.Await(ctx, in.id, 0)
+	after, err := at.Look(ctx, in.id)
 	switch {
 	case err != nil:
 		return err
@@ -211,9 +211,10 @@ const drillPause = 100 * time.Millisecond
 
 // showDrills shows what the last drills of these instances have seen, or of all.
 func (c *cli) showDrills(ctx context.Context, cfg *config, named []string) error {
-	held, err := local.New(cfg.data.keeperSocket()).Drills(ctx)
-	if err != nil {
-		return err
+	all, _ := c.places(ctx, cfg)
+	held, missing := all.drills(ctx)
+	if len(held) == 0 && missing != nil {
+		return missing
 	}
 	for _, id := range named {
 		if _, ok := held[backstay.InstanceID(id)]; !ok {
@@ -225,7 +226,10 @@ func (c *cli) showDrills(ctx context.Context, cfg *config, named []string) error
 			return !slices.Contains(named, string(id))
 		})
 	}
-	return writeDrills(c.stdout, held, c.instanceNames(ctx, cfg))
+	if err := writeDrills(c.stdout, held, c.instanceNames(ctx, cfg)); err != nil {
+		return err
+	}
+	return missing
 }
 
 // writeDrills writes a line for each drill, and below them how far some can be relied on.

@@ -1,9 +1,11 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"flag"
 	"log/slog"
+	"maps"
 
 	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/backend"
@@ -28,6 +30,10 @@ func clusterNames() (names []string) {
 type instancePlace interface {
 	backend.Backend
 	backend.Archive
+	// Look is the status of an instance as it is now.
+	Look(ctx context.Context, id backstay.InstanceID) (backend.Status, error)
+	// Drills are those that have ended last, of each instance that had one.
+	Drills(ctx context.Context) (map[backstay.InstanceID][]backend.Drill, error)
 }
 
 // places are all of them, this machine first.
@@ -78,6 +84,17 @@ func (p places) backups(ctx context.Context) (all []backend.Backups, missing err
 	return all, missing
 }
 
+// drills are those of all places. Where one of these does not tell, those of the others are there nevertheless.
+func (p places) drills(ctx context.Context) (held map[backstay.InstanceID][]backend.Drill, missing error) {
+	held = map[backstay.InstanceID][]backend.Drill{}
+	for _, place := range p {
+		its, err := place.Drills(ctx)
+		maps.Copy(held, its)
+		missing = cmp.Or(missing, err)
+	}
+	return held, missing
+}
+
 // away is a place that cannot be asked.
 type away struct {
 	instancePlace
@@ -96,6 +113,14 @@ func (a away) Prove(context.Context, backstay.InstanceID) (backend.Proof, error)
 
 func (a away) Await(context.Context, backstay.InstanceID, int64) (backend.Status, error) {
 	return backend.Status{}, a.why
+}
+
+func (a away) Look(context.Context, backstay.InstanceID) (backend.Status, error) {
+	return backend.Status{}, a.why
+}
+
+func (a away) Drills(context.Context) (map[backstay.InstanceID][]backend.Drill, error) {
+	return nil, a.why
 }
 
 // parseInstance reads the flags and the one operand of a command about an instance, wherever that lives.

@@ -105,7 +105,7 @@ func (in *Instance) removeSteps() []step.Step {
 			in.Tell("The service instance is being removed.")
 			in.seen.restoring.end()
 			in.seen.restoring = nil
-			in.seen.drill.end()
+			in.seen.drill.End()
 			in.dismissReplicas()
 			if err := in.endSecond(); err != nil {
 				return err

@@ -5,12 +5,12 @@ import (
 	"crypto/rand"
 	"errors"
 	"log/slog"
-	"sync"
 	"time"
 
 	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/backend"
 	"github.com/backstay/backstay/engine"
+	"github.com/backstay/backstay/engine/drill"
 	"github.com/backstay/backstay/internal/atomicfile"
 	"github.com/backstay/backstay/internal/step"
 	"github.com/backstay/backstay/internal/wait"
@@ -28,11 +28,6 @@ type Drill struct {
 
 // LogValue is the drill without the password.
 func (d Drill) LogValue() slog.Value { return backstay.RedactedValue(d) }
-
-const (
-	keptDrills    = 20              // of each instance
-	drillPatience = 3 * time.Second // that the first write may take: what was asked for does not wait any longer
-)
 
 // callsForDrill tells whether the generation asks for what a drill looks at.
 func (r Record) callsForDrill(generation int64) bool {
@@ -62,7 +57,7 @@ func (in *Instance) drillSteps(generation func() int64) []step.Step {
 		}},
 		{Name: "keeper.drill-begun", Do: func(ctx context.Context) error {
 			d := in.Record().Drill
-			if d != nil && d.Generation == generation() && !d.Told && !in.seen.drill.isUnderWay() {
+			if d != nil && d.Generation == generation() && !d.Told && !in.seen.drill.IsUnderWay() {
 				in.beginDrill(ctx, *d)
 			}
 			return nil
@@ -77,7 +72,7 @@ func (in *Instance) noteDrill(generation int64) {
 	if !drillable || !r.callsForDrill(generation) || r.Drill != nil && r.Drill.Generation == generation {
 		return
 	}
-	in.seen.drill.end() // an earlier one is cleared away by this one's beginning
+	in.seen.drill.End() // an earlier one is cleared away by this one's beginning
 	d := Drill{
 		Generation: generation, Began: in.m.Now().UTC(), Node: r.Place.name(), Password: backstay.Secret(rand.Text()),
 	}
@@ -92,16 +87,16 @@ func (in *Instance) noteDrill(generation int64) {
 
 // beginDrill has somebody write to the primary, which goes on in a goroutine of its own once a write was acknowledged.
 func (in *Instance) beginDrill(life context.Context, d Drill) {
-	ctx, cancel := context.WithTimeout(life, drillPatience)
+	ctx, cancel := context.WithTimeout(life, drill.Patience)
 	defer cancel()
-	w := &drillWriter{in: in}
+	w := in.newDrillWriter()
 	err := in.admitDriller(ctx)
 	if err == nil {
 		err = w.begin(ctx)
 	}
 	if err != nil {
 		in.log.Warn("a drill sees nothing", "error", err)
-		w.trouble = sentenceOfDrill(err)
+		w.Trouble = sentenceOfDrill(err)
 	}
 	in.goOnWithDrill(life, d, w)
 }
@@ -130,55 +125,19 @@ func sentenceOfDrill(err error) string {
 	return WithoutPaths(backstay.SentenceOf(err))
 }
 
-// drilling is a drill that goes on.
-type drilling struct {
-	cancel context.CancelFunc
-	done   chan struct{}
-	over   chan struct{} // closed once what was asked for is done
-	once   sync.Once
-}
-
-func (d *drilling) isUnderWay() bool {
-	if d == nil {
-		return false
-	}
-	select {
-	case <-d.done:
-		return false
-	default:
-		return true
-	}
-}
-
-// conclude has it end as soon as a write was acknowledged that began afterwards.
-func (d *drilling) conclude() { d.once.Do(func() { close(d.over) }) }
-
-// end interrupts it, and returns when it has ended. The record says still that there is one.
-func (d *drilling) end() {
-	if d != nil {
-		d.cancel()
-		<-d.done
-	}
-}
-
 // goOnWithDrill writes until the drill is over, tells what was seen, and clears it away.
 func (in *Instance) goOnWithDrill(life context.Context, d Drill, w *drillWriter) {
-	ctx, cancel := context.WithCancel(life)
-	under := &drilling{cancel: cancel, done: make(chan struct{}), over: make(chan struct{})}
-	in.seen.drill = under
-	go func() {
-		defer close(under.done)
-		defer cancel()
+	in.seen.drill = drill.Start(life, func(ctx context.Context, over <-chan struct{}) {
 		defer w.close()
-		if w.trouble == "" && !d.Told {
-			w.write(ctx, under.over)
+		if w.Trouble == "" && !d.Told {
+			w.Write(ctx, over)
 		}
 		if ctx.Err() == nil { // else the next keeper goes on
 			if err := step.Run(ctx, in.drillEndSteps(d, w)...); err != nil && ctx.Err() == nil {
 				in.log.Error("a drill does not end as it is to", "error", err)
 			}
 		}
-	}()
+	})
 }
 
 // resumeDrill goes on with a drill that an earlier keeper has left. One whose first write was not acknowledged yet is
@@ -188,7 +147,7 @@ func (in *Instance) resumeDrill(life context.Context) {
 	if d == nil || in.Record().Removing {
 		return
 	}
-	w := &drillWriter{in: in}
+	w := in.newDrillWriter()
 	if err := w.resume(); err != nil && !d.Told {
 		in.log.Info("a drill that had not begun is left", "error", err)
 		return
@@ -202,11 +161,12 @@ func (in *Instance) concludeDrill(life context.Context) {
 	if r.Drill == nil || r.Drill.Told || r.Reached < r.Drill.Generation {
 		return
 	}
-	if !in.seen.drill.isUnderWay() {
-		w := &drillWriter{in: in, trouble: "The keeper was started again before anything was written."}
+	if !in.seen.drill.IsUnderWay() {
+		w := in.newDrillWriter()
+		w.Trouble = "The keeper was started again before anything was written."
 		in.goOnWithDrill(life, *r.Drill, w)
 	}
-	in.seen.drill.conclude()
+	in.seen.drill.Conclude()
 }
 
 // drillEndSteps tell what was seen, and then leave nothing of the drill.
@@ -221,7 +181,7 @@ func (in *Instance) drillEndSteps(d Drill, w *drillWriter) []step.Step {
 				d.Told = true
 				r.Drill = &d
 				r.Drills = append(append([]backend.Drill{}, r.Drills...), seen)
-				r.Drills = r.Drills[max(0, len(r.Drills)-keptDrills):]
+				r.Drills = r.Drills[max(0, len(r.Drills)-drill.Most):]
 			})
 			in.log.Info("a drill has ended", "seen", seen, "error", err)
 			in.report(func(*backend.Status) {})

@@ -2,66 +2,33 @@ package instance
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/binary"
-	"errors"
 	"net"
 	"net/netip"
 	"os"
 	"strconv"
-	"time"
 
 	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/backend"
 	"github.com/backstay/backstay/engine"
-	"github.com/backstay/backstay/internal/wait"
+	"github.com/backstay/backstay/engine/drill"
 	"github.com/backstay/backstay/keeper/node"
 )
 
-const (
-	drillPause = 5 * time.Millisecond // between two writes
-	drillLimit = 5 * time.Second      // that one may take, with its login, before another is tried
-	drillAfter = 30 * time.Second     // that it may take until writes are acknowledged, once the instance serves
-	drillMost  = 10 * time.Minute     // that a drill may take in all
-)
-
-// tally is what a drill has seen. It is kept in a file, for a keeper that comes after one that was killed.
-type tally struct {
-	Kept    int64 // the number that was acknowledged last, or read
-	Written int64
-	Lost    int64
-	At      int64 // when a write was acknowledged last, in nanoseconds since 1970
-	Longest int64 // between two of them, in nanoseconds
-	Erased  bool  // clients have deleted what was written
-}
-
-// find takes what is there in a new session: what was acknowledged and is not is lost. What is there though nobody was
-// told counts as acknowledged from then on.
-func (t *tally) find(number int64) {
-	t.Lost += max(0, t.Kept-number)
-	t.Kept = number
-}
-
-// tell notes that the next number was acknowledged, so long after the one before.
-func (t *tally) tell(at time.Time, after time.Duration) {
-	t.Kept++
-	t.Written++
-	t.At, t.Longest = at.UnixNano(), max(t.Longest, int64(after))
-}
-
-// drillWriter writes to the instance as a client does, one number after the other, and looks in each session that it
-// begins for the one that was acknowledged before.
+// drillWriter writes what a drill has seen to a file, for a keeper that comes after one that was killed.
 type drillWriter struct {
-	in      *Instance
-	session engine.DrillSession // nil: there is none
-	tally   tally
-	last    time.Time // when a write was acknowledged last
-	resumed bool      // by a keeper that came after
-	file    *os.File
-	trouble string // why nothing, or not all, could be seen
+	drill.Writer
+	in   *Instance
+	file *os.File
+}
+
+func (in *Instance) newDrillWriter() *drillWriter {
+	w := &drillWriter{in: in}
+	w.Writer = drill.Writer{Open: w.open, Note: w.note, Now: in.m.Now}
+	return w
 }
 
 // begin writes for the first time.
@@ -70,7 +37,7 @@ func (w *drillWriter) begin(ctx context.Context) (err error) {
 	if w.file, err = os.OpenFile(w.in.m.Records.drillPath(w.in.ID), flags, 0o600); err != nil {
 		return err
 	}
-	return w.next(ctx)
+	return w.Begin(ctx)
 }
 
 // resume reads what an earlier keeper has seen.
@@ -78,105 +45,41 @@ func (w *drillWriter) resume() (err error) {
 	if w.file, err = os.OpenFile(w.in.m.Records.drillPath(w.in.ID), os.O_RDWR, 0o600); err != nil {
 		return err
 	}
-	text := make([]byte, binary.Size(w.tally))
+	var t drill.Tally
+	text := make([]byte, binary.Size(t))
 	if _, err := w.file.ReadAt(text, 0); err != nil {
 		return err
 	}
-	w.resumed = true
-	err = binary.Read(bytes.NewReader(text), binary.LittleEndian, &w.tally)
-	w.last = time.Unix(0, w.tally.At)
+	err = binary.Read(bytes.NewReader(text), binary.LittleEndian, &t)
+	w.Resume(t, "The keeper was started again meanwhile: writes failed for that long at most.")
 	return err
 }
 
 func (w *drillWriter) close() {
-	w.endSession()
+	w.Close()
 	if w.file != nil {
 		w.file.Close()
 	}
 }
 
-func (w *drillWriter) endSession() {
-	if w.session != nil {
-		w.session.Close()
-	}
-	w.session = nil
-}
-
-// write writes until a write was acknowledged that began once the drill was over.
-func (w *drillWriter) write(ctx context.Context, over <-chan struct{}) {
-	began, ended := w.in.m.Now(), time.Time{}
-	for wait.Pause(ctx, drillPause) == nil {
-		select {
-		case <-over:
-			if ended.IsZero() {
-				ended = w.in.m.Now()
-			}
-		default:
-		}
-		limited, cancel := context.WithTimeout(ctx, drillLimit)
-		err := w.next(limited)
-		cancel()
-		now := w.in.m.Now()
-		switch {
-		case err == nil && !ended.IsZero():
-			return
-		case !ended.IsZero() && now.Sub(ended) >= drillAfter, now.Sub(began) >= drillMost:
-			w.tally.Longest = max(w.tally.Longest, int64(now.Sub(w.last)))
-			w.trouble = "At the end, writes were not acknowledged yet."
-			return
-		}
-	}
-}
-
-// next writes the next number, in a new session where the last one has ended.
-func (w *drillWriter) next(ctx context.Context) error {
-	if w.session == nil {
-		if err := w.open(ctx); err != nil {
-			return err
-		}
-	}
-	if err := w.session.Keep(ctx, w.tally.Kept+1); err != nil {
-		w.endSession()
-		return err
-	}
-	w.acknowledged(w.in.m.Now())
-	return nil
-}
-
-// open logs in, and looks for what was acknowledged.
-func (w *drillWriter) open(ctx context.Context) error {
+// open logs in.
+func (w *drillWriter) open(ctx context.Context) (engine.DrillSession, error) {
 	r := w.in.Record()
 	n, err := w.in.m.node(r, r.spec(r.Started))
 	if err != nil {
-		return err
+		return nil, err
 	}
 	e, ok := n.Engine.(engine.Drillable)
 	if !ok || r.Drill == nil {
-		return w.in.noEngine()
+		return nil, w.in.noEngine()
 	}
-	session, err := e.OpenDrill(ctx, n.Node, w.in.m.drillLogin(n, r.Drill.Password))
-	if err != nil {
-		return err
-	}
-	switch found, err := session.Kept(ctx); {
-	case errors.Is(err, engine.ErrErased):
-		w.tally.Erased = w.tally.Kept > 0
-	case err != nil:
-		session.Close()
-		return err
-	default:
-		w.tally.find(found)
-	}
-	w.session = session
-	return nil
+	return e.OpenDrill(ctx, n.Node, w.in.m.drillLogin(n, r.Drill.Password))
 }
 
-// acknowledged notes a write. What is written to the file outlives our end, if not the machine's, which is enough.
-func (w *drillWriter) acknowledged(now time.Time) {
-	w.tally.tell(now, now.Sub(cmp.Or(w.last, now)))
-	w.last = now
+// note keeps what was seen. What is written to the file outlives our end, if not the machine's, which is enough.
+func (w *drillWriter) note(t drill.Tally) {
 	var text bytes.Buffer
-	err := binary.Write(&text, binary.LittleEndian, w.tally)
+	err := binary.Write(&text, binary.LittleEndian, t)
 	if err == nil {
 		_, err = w.file.WriteAt(text.Bytes(), 0)
 	}
@@ -188,18 +91,9 @@ func (w *drillWriter) acknowledged(now time.Time) {
 // seen is what the drill has seen.
 func (w *drillWriter) seen(d Drill) backend.Drill {
 	r := w.in.Record()
-	trouble := w.trouble
-	switch {
-	case w.tally.Erased:
-		trouble = cmp.Or(trouble, "Clients had deleted what it wrote: more than that may have been lost.")
-	case w.resumed:
-		trouble = cmp.Or(trouble, "The keeper was started again meanwhile: writes failed for that long at most.")
-	}
-	return backend.Drill{
-		Generation: d.Generation, Began: d.Began, Ended: w.in.m.Now().UTC(), Failed: time.Duration(w.tally.Longest),
-		Written: w.tally.Written, Lost: w.tally.Lost, Node: r.Place.name(), Changed: r.Place.name() != d.Node,
-		Trouble: trouble,
-	}
+	return w.Seen(backend.Drill{
+		Generation: d.Generation, Began: d.Began, Node: r.Place.name(), Changed: r.Place.name() != d.Node,
+	})
 }
 
 // drillLogin comes in by the endpoint, where this machine reaches it, and knows it by its certificate.

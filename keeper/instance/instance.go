@@ -14,6 +14,7 @@ import (
 
 	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/backend"
+	"github.com/backstay/backstay/engine/drill"
 	"github.com/backstay/backstay/internal/process"
 	"github.com/backstay/backstay/internal/step"
 	"github.com/backstay/backstay/keeper/node"
@@ -75,8 +76,8 @@ type sight struct {
 	stuck   <-chan error     // tells why the process must be killed, while it serves
 	filled  <-chan error     // and why it must for its volume
 
-	restoring *restoring // data that is being restored; nil: none is
-	drill     *drilling  // who writes in a drill; nil: nobody does
+	restoring *restoring    // data that is being restored; nil: none is
+	drill     *drill.Course // who writes in a drill; nil: nobody does
 	second    secondSight
 	front     *process.Process // nil: it was not looked for, or has ended
 	reading   readingSight
@@ -249,7 +250,7 @@ func (in *Instance) Run(ctx context.Context) (gone bool) {
 		in.seen.leave()
 		in.seen.restoring.end()
 		in.seen.second.making.end()
-		in.seen.drill.end()
+		in.seen.drill.End()
 		in.loseFront()
 		in.loseReadFront()
 		if p := in.seen.second.process; p != nil {

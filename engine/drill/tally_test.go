@@ -1,4 +1,4 @@
-package instance
+package drill
 
 import (
 	"testing"
@@ -9,7 +9,7 @@ import (
 func TestTallyCountsWhatIsLost(t *testing.T) {
 	t.Parallel()
 	now := time.Now()
-	var seen tally
+	var seen Tally
 	tell := func(n int, after time.Duration) {
 		for range n {
 			seen.tell(now, after)
