@@ -21,7 +21,7 @@ import (
 // NewRepository returns a repository in a directory that goes with the test.
 func NewRepository(t testing.TB) backstay.Repository {
 	t.Helper()
-	dir := filepath.Join(testkit.Dir(t), "repository")
+	dir := filepath.Join(testkit.MemoryDir(t), "repository")
 	makeDir(t, dir, 0o700, nil)
 	return backstay.Repository{Dir: dir}.Of(backstay.InstanceID(uuid.NewString()), newKey(t))
 }

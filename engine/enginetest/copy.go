@@ -59,7 +59,7 @@ func copyOf(t *testing.T, i engine.Installation, root string, files []string) en
 	if err != nil {
 		t.Fatal(err)
 	}
-	copied := filepath.Join(testkit.Dir(t), "copy")
+	copied := filepath.Join(testkit.MemoryDir(t), "copy")
 	if err := clone.Link(copied, root, files); err != nil {
 		t.Fatal(err)
 	}

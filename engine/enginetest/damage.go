@@ -172,7 +172,7 @@ func (a archiver) wantLost(t *testing.T, n engine.Node, first, second backstay.B
 
 func copyDir(t *testing.T, dir string) string {
 	t.Helper()
-	copied := filepath.Join(testkit.Dir(t), "repository")
+	copied := filepath.Join(testkit.MemoryDir(t), "repository")
 	if out, err := exec.CommandContext(t.Context(), "cp", "-a", dir, copied).CombinedOutput(); err != nil {
 		t.Fatalf("%s: %v", out, err)
 	}

@@ -31,7 +31,7 @@ func NewNode(t testing.TB, e engine.Engine) engine.Node {
 	if err != nil || len(found) == 0 {
 		t.Fatalf("no installation of the engine on this machine: run scripts/setup (%v)", err)
 	}
-	dir := testkit.Dir(t)
+	dir := testkit.MemoryDir(t)
 	port, _ := testkit.Ports(t, 1)
 	n := engine.Node{
 		Instance: backstay.InstanceID(uuid.NewString()), Installation: found[0],

@@ -50,7 +50,7 @@ func Run(t *testing.T, s Subject) {
 	if os.Getenv(victim) != "" {
 		s.beVictim()
 	}
-	s.cache = testkit.Dir(t)
+	s.cache = testkit.MemoryDir(t)
 	for _, c := range []struct {
 		name string
 		test func(*testing.T, Subject)

@@ -117,12 +117,14 @@ func network(n engine.Node) []setting {
 		setting{"ssl_key", filepath.Join(n.DataDir, keyFile)})
 }
 
+const logBuffer = "innodb_log_buffer_size"
+
 // memory divides the plan's memory among the server's caches. The server takes memory from the machine only when it
 // uses it, so an idle node costs little whatever its plan.
 func memory(s backstay.Size) []setting {
 	return []setting{
 		{"innodb_buffer_pool_size", inBytes(bufferPool(s))},
-		{"innodb_log_buffer_size", inBytes(8 * mb)}, // of every plan: only a restart of MariaDB could change it
+		{logBuffer, inBytes(8 * mb)}, // of every plan: only a restart of MariaDB could change it
 		{"key_buffer_size", inBytes(clamp(s.Memory/256, mb, 64*mb))},
 		{"tmp_table_size", inBytes(clamp(s.Memory/32, 4*mb, 64*mb))},
 		{"max_heap_table_size", inBytes(clamp(s.Memory/32, 4*mb, 64*mb))},

@@ -57,12 +57,12 @@ func putInForce(ctx context.Context, conn *sql.Conn, t engine.Tuning, lines []se
 }
 
 // setVariables gives variables the values of the lines. Settings that are not variables are skipped: they are the same
-// for every node.
+// for every node. So is the log's buffer, which MariaDB makes as large as the log where that lies in memory.
 func setVariables(ctx context.Context, conn *sql.Conn, has variables, lines []setting) (restart bool, err error) {
 	for _, s := range lines {
 		name := has.called(s.name)
 		value, known := has[name]
-		if !known || s.value == "" || means(value) == means(s.value) {
+		if !known || s.value == "" || s.name == logBuffer || means(value) == means(s.value) {
 			continue
 		}
 		switch err := run(ctx, conn, "SET GLOBAL "+name+" = "+literal(s.value)); {

@@ -95,7 +95,7 @@ func startServer() (*server, error) {
 	if err != nil {
 		return nil, err
 	}
-	dir, err := os.MkdirTemp("/tmp", "bs-")
+	dir, err := MakeMemoryDir()
 	if err != nil {
 		return nil, err
 	}

@@ -30,9 +30,14 @@ import (
 // with the test, or with this process.
 func Config(t testing.TB, room int) keeper.Config {
 	t.Helper()
+	return configIn(t, testkit.MemoryDir(t), room)
+}
+
+func configIn(t testing.TB, dataDir string, room int) keeper.Config {
+	t.Helper()
 	first, last := testkit.Ports(t, room)
 	c := keeper.Config{
-		DataDir: testkit.Dir(t), Engines: map[string]engine.Engine{"postgres": postgres.Engine{}},
+		DataDir: dataDir, Engines: map[string]engine.Engine{"postgres": postgres.Engine{}},
 		Host: "localhost", Listen: []string{"127.0.0.1"}, Ports: keeper.PortRange{First: first, Last: last},
 		Version: "test", Executable: "test", Seal: seal.New(),
 		Front: fronts("test"), Log: slog.New(slog.NewTextHandler(t.Output(), nil)),
@@ -92,7 +97,7 @@ func shareGolden(t testing.TB, dataDir string) {
 	golden.Lock()
 	defer golden.Unlock()
 	if golden.users == 0 {
-		dir, err := os.MkdirTemp("/tmp", "bs-")
+		dir, err := testkit.MakeMemoryDir()
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -125,7 +130,7 @@ func WithImages(t testing.TB, room int) keeper.Config {
 	if !testkit.Walled() {
 		t.Skip("Nothing is mounted by a test that has no mounts of its own: that takes root.")
 	}
-	c := Config(t, room)
+	c := configIn(t, testkit.Dir(t), room)
 	c.Volumes, c.Reserve = keeper.ImageVolumes, 64*backstay.MB
 	images := volume.Images{Root: filepath.Join(c.DataDir, "volumes"), Mounts: filepath.Join(c.DataDir, "instances")}
 	if err := images.Try(t.Context()); err != nil {
