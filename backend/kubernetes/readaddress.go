@@ -220,13 +220,9 @@ func (in *instance) shutReaders(ctx context.Context, behind []pod) error {
 // holdReaders has nobody read from any node that follows before the users are dropped that are to be dropped once the
 // primary serves again.
 func (in *instance) holdReaders(ctx context.Context, r record) error {
-	c, err := in.company(r)
-	if err != nil || !r.Reads.Given {
-		return err
+	if !r.Reads.Given {
+		return nil
 	}
-	var all []pod
-	for p := range c.followers {
-		all = append(all, p)
-	}
-	return in.shutReaders(ctx, all)
+	v := in.b.view(in.id)
+	return in.shutReaders(ctx, slices.DeleteFunc(v.Nodes, func(p pod) bool { return p.Name == v.Primary || p.ID == "" }))
 }

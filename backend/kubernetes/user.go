@@ -121,8 +121,10 @@ func (in *instance) owe(ctx context.Context, name string, why error) error {
 	r, known := in.known()
 	st, _, _ := in.look()
 	switch {
-	case !known || r.Removing || !userName.MatchString(name) || slices.Contains(r.Drops, name):
+	case !known || r.Removing || !userName.MatchString(name):
 		return nil
+	case slices.Contains(r.Drops, name): // who asks again was not answered: readers may not be held yet
+		return in.holdReaders(ctx, r)
 	case st.Phase == backend.Running:
 		return why
 	}
