@@ -172,7 +172,7 @@ func TestReads(t *testing.T) {
 	r.on(t, backend.Primary)
 	r.replays(t, b, standby, "resume")
 	until(t, b, spec.Instance, "it to have caught up", readFromStandby(1))
-	session = r.on(t, backend.Standby)
+	r.on(t, backend.Standby)
 
 	// A user is dropped on a standby that knows it at once, and on one that cannot.
 	other := r.give(t, b, "u3")
