@@ -33,6 +33,7 @@ type Backend struct {
 	beside bool // see Read
 
 	ports     sync.Mutex   // held by whoever gives an instance a port
+	given     int          // which of their range comes first when one is looked for, counted from zero
 	avoided   map[int]bool // that others in the cluster have, as was seen
 	mu        sync.Mutex
 	instances map[backstay.InstanceID]*instance

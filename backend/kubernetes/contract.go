@@ -307,11 +307,14 @@ func (b *Backend) portFor(s backend.Spec) (int, error) {
 	return b.freePort()
 }
 
-// freePort is a port that no instance has. Whoever is to have it holds ports until that is in its record.
+// freePort is a port that no instance has. Whoever is to have it holds ports until that is in its record. Each port has
+// its turn: one whose instance was removed just before refused connections to the next one for moments, in tests.
 func (b *Backend) freePort() (int, error) {
 	taken := b.takenPorts()
-	for n := b.Exposure.First; n <= b.Exposure.Last; n++ {
-		if !taken[n] {
+	first, count := b.Exposure.First, b.Exposure.Last-b.Exposure.First+1
+	for i := range count {
+		if n := first + (b.given+i)%count; !taken[n] {
+			b.given = n - first + 1
 			return n, nil
 		}
 	}
