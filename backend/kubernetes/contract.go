@@ -304,17 +304,25 @@ func (b *Backend) portFor(s backend.Spec) (int, error) {
 	case s.Served != nil && s.Served.Endpoint.Port > 0:
 		return s.Served.Endpoint.Port, nil
 	}
-	return b.freePort()
+	return b.nextPort()
 }
 
-// freePort is a port that no instance has. Whoever is to have it holds ports until that is in its record. Each port has
-// its turn: one whose instance was removed just before refused connections to the next one for moments, in tests.
+// nextPort is a free port, for somebody who holds ports until that is in its record. Each port has its turn: one whose
+// instance was removed just before refused connections to the next one for moments, in tests.
+func (b *Backend) nextPort() (int, error) {
+	n, err := b.freePort()
+	if err == nil {
+		b.given = n - b.Exposure.First + 1
+	}
+	return n, err
+}
+
+// freePort is a port that no instance has: the one whose turn it is. The caller holds ports.
 func (b *Backend) freePort() (int, error) {
 	taken := b.takenPorts()
 	first, count := b.Exposure.First, b.Exposure.Last-b.Exposure.First+1
 	for i := range count {
 		if n := first + (b.given+i)%count; !taken[n] {
-			b.given = n - first + 1
 			return n, nil
 		}
 	}

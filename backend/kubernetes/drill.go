@@ -5,7 +5,6 @@ import (
 	"crypto/rand"
 	"log/slog"
 	"net"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -40,14 +39,11 @@ const restartedDrill = "Backstay was started again meanwhile: writes failed for 
 
 // lastDrill is the one that goes on, or ended last; nil if there was none.
 func (r record) lastDrill() *backend.Drill {
-	switch d := r.Drill; {
-	case d != nil && !d.Told:
-		return &backend.Drill{Generation: d.Generation, Began: d.Began}
-	case len(r.Drills) > 0:
-		last := r.Drills[len(r.Drills)-1]
-		return &last
+	var underWay *backend.Drill
+	if d := r.Drill; d != nil && !d.Told {
+		underWay = &backend.Drill{Generation: d.Generation, Began: d.Began}
 	}
-	return nil
+	return drill.Last(underWay, r.Drills)
 }
 
 // withDrill is the record with one more that has ended.
@@ -58,8 +54,7 @@ func (r record) withDrill(seen backend.Drill) record {
 	told := *r.Drill
 	told.Told = true
 	r.Drill = &told
-	r.Drills = append(slices.Clone(r.Drills), seen)
-	r.Drills = r.Drills[max(0, len(r.Drills)-drill.Most):]
+	r.Drills = drill.Remember(r.Drills, seen)
 	return r
 }
 
@@ -142,14 +137,11 @@ func (in *instance) startDrill(ctx context.Context, s situation) (saved bool, er
 	return false, nil
 }
 
-// errNoDriller is of an instance to which nobody could have written.
-var errNoDriller error = backstay.Errorf(backstay.Unavailable, "The service instance did not answer before.")
-
 // beginDrill waits for the first write, and has the drill go on then.
 func (in *instance) beginDrill(life context.Context, s situation, e engine.Drillable, d underway) {
 	ctx, cancel := context.WithTimeout(life, drill.Patience)
 	defer cancel()
-	w, err := in.newDrillWriter(e), errNoDriller
+	w, err := in.newDrillWriter(e), drill.ErrNobody
 	if s.seen.err == nil {
 		n, _ := in.into(s.record, s.wish)
 		err = e.AdmitDriller(ctx, n, d.Password)

@@ -29,17 +29,12 @@ func ForwardsOf(way *rest.Config) (PodWay, error) {
 	way = rest.CopyConfig(way)
 	way.NextProtos = []string{"http/1.1"} // a connection of HTTP/2 is nobody's own
 	way.Timeout = 0                       // it would end the connection
-	client, err := rest.HTTPClientFor(way)
-	if err != nil {
-		return nil, err
-	}
-	server, _, err := rest.DefaultServerUrlFor(way)
+	client, ofPod, err := podsOf(way)
 	if err != nil {
 		return nil, err
 	}
 	return func(ctx context.Context, namespace, pod string, port int) (net.Conn, error) {
-		u := server.JoinPath("api/v1/namespaces", namespace, "pods", pod, "portforward")
-		c, err := forward(ctx, client, u, port)
+		c, err := forward(ctx, client, ofPod(namespace, pod, "portforward"), port)
 		if err != nil {
 			return nil, fmt.Errorf("forward to port %d of %s: %w", port, pod, err)
 		}

@@ -17,16 +17,12 @@ type PodLogs func(ctx context.Context, namespace, pod, container string) (io.Rea
 
 // LogsOf reads them from the cluster that is reached so.
 func LogsOf(way *rest.Config) (PodLogs, error) {
-	client, err := rest.HTTPClientFor(way)
-	if err != nil {
-		return nil, err
-	}
-	server, _, err := rest.DefaultServerUrlFor(way)
+	client, ofPod, err := podsOf(way)
 	if err != nil {
 		return nil, err
 	}
 	return func(ctx context.Context, namespace, pod, container string) (io.ReadCloser, error) {
-		u := server.JoinPath("api/v1/namespaces", namespace, "pods", pod, "log")
+		u := ofPod(namespace, pod, "log")
 		u.RawQuery = url.Values{"container": {container}, "limitBytes": {"1000000"}}.Encode()
 		request, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
 		if err != nil {
@@ -42,6 +38,17 @@ func LogsOf(way *rest.Config) (PodLogs, error) {
 		}
 		return answer.Body, nil
 	}, nil
+}
+
+// podsOf is a client of the cluster that is reached so, and where its API has something of a pod.
+func podsOf(way *rest.Config) (client *http.Client, ofPod func(namespace, pod, what string) *url.URL, err error) {
+	if client, err = rest.HTTPClientFor(way); err != nil {
+		return nil, nil, err
+	}
+	server, _, err := rest.DefaultServerUrlFor(way)
+	return client, func(namespace, pod, what string) *url.URL {
+		return server.JoinPath("api/v1/namespaces", namespace, "pods", pod, what)
+	}, err
 }
 
 // saidBy is what a program has said that the operator has run in a pod: each line of its log is an object.

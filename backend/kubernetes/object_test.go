@@ -12,6 +12,21 @@ import (
 	"github.com/backstay/backstay/engine"
 )
 
+// fieldOf is a field of an object as JSON, by a path with "/" between the names and "~" for one in them; empty: it has
+// none.
+func fieldOf(o *unstructured.Unstructured, path string) string {
+	names := strings.Split(path, "/")
+	for i := range names {
+		names[i] = strings.ReplaceAll(names[i], "~", "/")
+	}
+	v, ok, err := unstructured.NestedFieldNoCopy(o.Object, names...)
+	if err != nil || !ok {
+		return ""
+	}
+	text, _ := json.Marshal(v)
+	return string(text)
+}
+
 func aWish(nodes int) wish {
 	return wish{
 		namespace: "services", operator: "cnpg-system", storageClass: "fast", port: 30001,
@@ -92,14 +107,7 @@ func TestObjects(t *testing.T) {
 		tc.change(&w)
 		got := ""
 		if o := w.byName(t)[tc.object]; o != nil {
-			path := strings.Split(tc.path, "/")
-			for i := range path {
-				path[i] = strings.ReplaceAll(path[i], "~", "/")
-			}
-			if v, ok, err := unstructured.NestedFieldNoCopy(o.Object, path...); err == nil && ok {
-				text, _ := json.Marshal(v)
-				got = string(text)
-			}
+			got = fieldOf(o, tc.path)
 		}
 		if got != tc.want {
 			t.Errorf("%s: %s of %s is %s, want %s", name, tc.path, tc.object, got, tc.want)

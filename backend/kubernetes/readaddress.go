@@ -111,7 +111,7 @@ func (in *instance) newReads(ctx context.Context, r record) (given reading, err 
 	for {
 		given = reading{Given: true, Host: r.readHost()}
 		if r.Port > 0 {
-			if given.Port, err = in.b.freePort(); err != nil {
+			if given.Port, err = in.b.nextPort(); err != nil {
 				return given, err
 			}
 		}

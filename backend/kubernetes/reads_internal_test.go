@@ -1,9 +1,7 @@
 package kubernetes
 
 import (
-	"encoding/json"
 	"fmt"
-	"strings"
 	"testing"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -33,16 +31,7 @@ func TestReadService(t *testing.T) {
 	} {
 		w := aWish(2)
 		w.reads = tc.reads
-		o, got := w.readService(), ""
-		path := strings.Split(tc.path, "/")
-		for i := range path {
-			path[i] = strings.ReplaceAll(path[i], "~", "/")
-		}
-		if v, ok, err := unstructured.NestedFieldNoCopy(o.Object, path...); err == nil && ok {
-			text, _ := json.Marshal(v)
-			got = string(text)
-		}
-		if got != tc.want {
+		if got := fieldOf(w.readService(), tc.path); got != tc.want {
 			t.Errorf("%s: %s is %s, want %s", name, tc.path, got, tc.want)
 		}
 	}

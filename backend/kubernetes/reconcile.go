@@ -229,7 +229,7 @@ func (in *instance) move(ctx context.Context, r record) error {
 	in.b.ports.Lock()
 	defer in.b.ports.Unlock()
 	in.b.avoided[r.Port] = true
-	free, err := in.b.freePort()
+	free, err := in.b.nextPort()
 	if err != nil {
 		return err
 	}

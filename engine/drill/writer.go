@@ -14,8 +14,6 @@ import (
 const (
 	// Patience is how long the first write may take: what a drill looks at does not wait any longer.
 	Patience = 3 * time.Second
-	// Most is how many drills of an instance are remembered.
-	Most = 20
 
 	pause   = 5 * time.Millisecond // between two writes
 	limit   = 5 * time.Second      // that one may take, with its login, before another is tried

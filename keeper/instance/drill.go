@@ -38,14 +38,11 @@ func (r Record) callsForDrill(generation int64) bool {
 
 // lastDrill is the one that goes on, or ended last; nil if there was none.
 func (r Record) lastDrill() *backend.Drill {
-	switch d := r.Drill; {
-	case d != nil && !d.Told:
-		return &backend.Drill{Generation: d.Generation, Began: d.Began}
-	case len(r.Drills) > 0:
-		last := r.Drills[len(r.Drills)-1]
-		return &last
+	var underWay *backend.Drill
+	if d := r.Drill; d != nil && !d.Told {
+		underWay = &backend.Drill{Generation: d.Generation, Began: d.Began}
 	}
-	return nil
+	return drill.Last(underWay, r.Drills)
 }
 
 // drillSteps begin a drill where the generation calls for one. They never fail: a drill is in nobody's way.
@@ -101,14 +98,11 @@ func (in *Instance) beginDrill(life context.Context, d Drill) {
 	in.goOnWithDrill(life, d, w)
 }
 
-// errNoDriller is that of an instance to which nobody could have written.
-var errNoDriller error = backstay.Errorf(backstay.Unavailable, "The service instance did not answer before.")
-
 // admitDriller makes who writes known to the primary, and to the second where that has users of its own.
 func (in *Instance) admitDriller(ctx context.Context) error {
 	s := &in.seen
 	if !s.answers || !s.silent.IsZero() {
-		return errNoDriller
+		return drill.ErrNobody
 	}
 	e := s.node.Engine.(engine.Drillable) // see noteDrill
 	if err := e.AdmitDriller(ctx, s.node.Node, in.Record().Drill.Password); err != nil {
@@ -180,8 +174,7 @@ func (in *Instance) drillEndSteps(d Drill, w *drillWriter) []step.Step {
 			err := in.amendAlone(func(r *Record) {
 				d.Told = true
 				r.Drill = &d
-				r.Drills = append(append([]backend.Drill{}, r.Drills...), seen)
-				r.Drills = r.Drills[max(0, len(r.Drills)-drill.Most):]
+				r.Drills = drill.Remember(r.Drills, seen)
 			})
 			in.log.Info("a drill has ended", "seen", seen, "error", err)
 			in.report(func(*backend.Status) {})
