@@ -143,6 +143,11 @@ func TestOfAUser(t *testing.T) {
 	}
 	f := newFront(t)
 	f.User = &endpoint.User{UID: 54321, GID: 54322}
+	t.Cleanup(func() { // newFront knows none of a user, and would leave it running
+		if err := f.End(); err != nil {
+			t.Error(err)
+		}
+	})
 	p := ensure(t, f)
 	var stat syscall.Stat_t
 	must(t, syscall.Stat(fmt.Sprintf("/proc/%d", p.PID), &stat))
