@@ -1,164 +1,103 @@
 package postgres
 
 import (
-	"cmp"
 	"context"
 	"errors"
-	"io/fs"
 	"time"
+
+	"github.com/jackc/pgx/v5"
 
 	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/engine"
-	"github.com/backstay/backstay/internal/wait"
-	"github.com/backstay/backstay/repository"
+	"github.com/backstay/backstay/engine/pgserver"
 )
 
-// Archive pushes what waits into the repository, also that of a node that is fenced. Where there is no backup yet that
-// could be restored with it, nothing is kept.
+var (
+	_ engine.Archiver = Engine{}
+	_ engine.Cloner   = Engine{}
+)
+
+// server is what every PostgreSQL server has, with what is ours.
+func server(i engine.Installation) pgserver.Server {
+	return pgserver.Server{
+		Product: product(i), Version: i.Version, Database: database, Own: linkFiles,
+		Plan: plan, Fits: sameMajor, DropUsers: dropUsers,
+	}
+}
+
+// RestorePoints are there where the machine has pgBackRest.
+func (Engine) RestorePoints(i engine.Installation) backstay.RestorePoints {
+	return server(i).RestorePoints()
+}
+
+// Backup copies the files of a serving node into the repository.
+func (Engine) Backup(
+	ctx context.Context, n engine.Node, r backstay.Repository, gently bool,
+) (backstay.Backup, error) {
+	return server(n.Installation).Backup(ctx, n, r, gently)
+}
+
+// Archive pushes what the node has logged, also that of a node that is fenced.
 func (Engine) Archive(
 	ctx context.Context, n engine.Node, r backstay.Repository, age time.Duration, over time.Time,
-) (a engine.Archived, err error) {
-	if err := salvage(ctx, n); err != nil {
-		return a, err
-	}
-	s, err := openSpool(ctx, n)
-	if err != nil {
-		return a, err
-	}
-	defer func() { err = errors.Join(err, s.unlock()) }()
-	ended, err := s.conclude(n, over) // also where the repository is away: another node may go on with the spool
-	if err == nil {
-		err = repository.Reachable(ctx, r)
-	}
-	if err != nil {
-		return a, err
-	}
-	looked := s.look(ctx, n, age)
-	if err := cmp.Or(pushWaiting(ctx, n, r, s, ended), looked); err != nil {
-		return a, err
-	}
-	a = engine.Archived{Until: s.record.Until, Gaps: s.record.Gaps}
-	s.record.Gaps = nil
-	return a, s.save()
+) (engine.Archived, error) {
+	return server(n.Installation).Archive(ctx, n, r, age, over)
 }
 
-// pushWaiting pushes all that waits. Most often nothing does, and no tool is needed. Where the server has ended, that
-// is all that there is of it.
-func pushWaiting(ctx context.Context, n engine.Node, r backstay.Repository, s *spool, ended bool) (err error) {
-	names, err := s.waiting()
-	if err != nil || len(names) == 0 && !s.owes() && !ended {
-		return err
-	}
-	t, err := openTool(ctx, n, r)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, t.close()) }()
-	if err := t.succeed(ctx, s); err != nil {
-		return t.blame(ctx, err)
-	}
-	if err := t.push(ctx, s); err != nil {
-		return t.blame(ctx, err)
-	}
-	if ended && s.record.Pending != nil {
-		s.reach(s.record.Pending.Segment) // where it is nothing of its own that waits, but its end
-	}
-	return t.tell(ctx, s)
+// Backups lists the backups without such that have damaged pages.
+func (Engine) Backups(ctx context.Context, n engine.Node, r backstay.Repository) ([]backstay.Backup, error) {
+	return server(n.Installation).Backups(ctx, n, r)
 }
 
-// push pushes all that waits, the oldest first.
-func (t *pgBackRest) push(ctx context.Context, s *spool) error {
-	names, err := s.waiting()
-	if err != nil || len(names) == 0 {
+// Reached returns what the repository says of the archive.
+func (Engine) Reached(ctx context.Context, n engine.Node, r backstay.Repository) (engine.Archived, error) {
+	return server(n.Installation).Reached(ctx, r)
+}
+
+// Verify reads the whole repository.
+func (Engine) Verify(ctx context.Context, n engine.Node, r backstay.Repository) (engine.Findings, error) {
+	return server(n.Installation).Verify(ctx, n, r)
+}
+
+// Expire removes backups, each with what of the archive is older than all others.
+func (Engine) Expire(ctx context.Context, n engine.Node, r backstay.Repository, keep []string) error {
+	return server(n.Installation).Expire(ctx, n, r, keep)
+}
+
+// Restore lays out a backup, and has a server without clients replay the archive.
+func (Engine) Restore(ctx context.Context, n engine.Node, r backstay.Repository, to engine.Point) error {
+	return server(n.Installation).Restore(ctx, n, r, to)
+}
+
+// Clone copies the files of a serving node.
+func (Engine) Clone(ctx context.Context, from, to engine.Node, progress func(string)) error {
+	return server(to.Installation).Clone(ctx, from, to, progress)
+}
+
+// sameMajor refuses data of another major version than the node's, by the full version that has made it.
+func sameMajor(made string, n engine.Node) error {
+	if made = major(made); made == n.Installation.Version {
+		return nil
+	}
+	return backstay.Errorf(backstay.Unsupported, "The data was made by PostgreSQL %s and cannot be served by %s.",
+		made, product(n.Installation))
+}
+
+// dropUsers drops all roles that CreateUser has made, and that of a drill.
+func dropUsers(ctx context.Context, n engine.Node) error {
+	if err := (Engine{}).DismissDriller(ctx, n); err != nil {
 		return err
 	}
-	for _, name := range names {
-		path, err := s.take(name)
-		if errors.Is(err, fs.ErrNotExist) { // the server has made room
-			continue
-		}
+	var names []string
+	err := withAdmin(ctx, n, func(conn *pgx.Conn) error {
+		rows, err := conn.Query(ctx, "SELECT rolname::text FROM pg_roles WHERE rolcanlogin AND oid <> 10")
 		if err == nil {
-			err = t.pushOne(ctx, s, name, path)
+			names, err = pgx.CollectRows(rows, pgx.RowTo[string])
 		}
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// pushOne pushes a segment. One that is of another server than the repository's, as after a change of the major
-// version, or of another history of the same one, is of no use, nor is one that no backup comes before: there is a gap
-// until the next backup. The first of a node also sees that the stanza is whole: into half of one, nothing may go.
-func (t *pgBackRest) pushOne(ctx context.Context, s *spool, name, path string) error {
-	if s.isNew() {
-		if err := t.takeUp(ctx, s); err != nil {
-			return err
-		}
-		if err := repository.Reachable(ctx, t.repository); err != nil { // it was all the time
-			return err
-		}
-		return s.leaveOut(path)
-	}
-	if err := t.leaveLine(ctx, s, name); err != nil {
 		return err
-	}
-	_, err := t.run(ctx, false, "archive-push", path)
-	code := codeOf(err)
-	switch {
-	case err == nil:
-		s.note(name, time.Now().UTC())
-		return s.done(path)
-	case code == codeOther, code == codeDuplicate, code != 0 && t.hasNoStanza(ctx):
-		return s.leaveOut(path)
-	default:
-		return err
-	}
-}
-
-// hasNoStanza tells whether the repository is there and holds nothing: no backup that a segment could follow.
-func (t *pgBackRest) hasNoStanza(ctx context.Context) bool {
-	found, err := t.info(ctx)
-	return err == nil && found.Status.Code == statusNoStanza
-}
-
-// whilePushing pushes what waits again and again while do is done.
-func (t *pgBackRest) whilePushing(ctx context.Context, do func() error) error {
-	done := make(chan error, 1)
-	go func() { done <- do() }()
-	for {
-		select {
-		case err := <-done:
-			return err
-		case <-time.After(time.Second):
-		}
-		if err := t.pushNow(ctx); err != nil {
-			return errors.Join(err, <-done)
-		}
-	}
-}
-
-// pushPatience is how long the server may take to hand over a segment that is finished.
-const pushPatience = time.Minute
-
-func (t *pgBackRest) pushNow(ctx context.Context) error {
-	return t.withSpool(ctx, func(s *spool) error { return t.push(ctx, s) })
-}
-
-// pushUntil pushes until the segment of that name is in the repository.
-func (t *pgBackRest) pushUntil(ctx context.Context, name string) error {
-	patient, cancel := context.WithTimeout(ctx, pushPatience)
-	defer cancel()
-	last := ""
-	err := wait.Until(patient, wait.Growing(10*time.Millisecond, 200*time.Millisecond), func() (again bool, err error) {
-		err = t.withSpool(ctx, func(s *spool) error { // Archive may have it for longer than that
-			defer func() { last = s.record.Last }()
-			return t.push(ctx, s)
-		})
-		return err == nil && last < name, err
 	})
-	if err == nil && last < name {
-		err = backstay.Errorf(backstay.Unavailable, "The database does not hand over what it has logged.")
+	for _, name := range names {
+		err = errors.Join(err, Engine{}.DropUser(ctx, n, name))
 	}
 	return err
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/engine"
+	"github.com/backstay/backstay/engine/pgserver"
 	"github.com/backstay/backstay/internal/wait"
 )
 
@@ -71,7 +72,7 @@ func force(ctx context.Context, conn *pgx.Conn, primary engine.Node) error {
 	if _, err := reconfigure(ctx, primary); err != nil {
 		return err
 	}
-	if err := checkpoint(ctx, conn, 2); err != nil {
+	if err := pgserver.Checkpoint(ctx, conn, 2); err != nil {
 		return err
 	}
 	return reaches(ctx, conn, primary.Replication.Awaits, waited)

@@ -3,26 +3,22 @@ package postgres
 import (
 	"cmp"
 	"debug/elf"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/engine"
+	"github.com/backstay/backstay/engine/pgserver"
 )
 
 const (
-	defaultPort = 5432 // of a node that listens for nobody: it only names the socket
-
 	// reserve is kept free of clients, so that the administrator always gets in.
 	reserve = 5
 
-	serverFile      = "postgresql.conf"
 	rulesFile       = "pg_hba.conf"
 	certificateFile = "server.crt"
 	keyFile         = "server.key"
@@ -34,11 +30,13 @@ func configFiles(n engine.Node, chosen settings) (map[string]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	ident, err := identMap(n.Operator)
+	ident, err := pgserver.IdentMap(n.Operator)
 	if err != nil {
 		return nil, err
 	}
-	files := map[string]string{serverFile: server, "pg_ident.conf": ident, rulesFile: accessRules(n, shutOutOf(n))}
+	files := map[string]string{
+		pgserver.ServerFile: server, "pg_ident.conf": ident, rulesFile: accessRules(n, shutOutOf(n)),
+	}
 	if len(n.Port(engine.ClientPort).Listen) > 0 {
 		files[certificateFile] = n.TLS.Leaf
 		files[keyFile] = n.TLS.Key.Reveal()
@@ -58,7 +56,7 @@ func serverConfig(n engine.Node, chosen settings) (string, error) {
 		writing(n)} // a later line counts
 	for _, group := range all {
 		for _, s := range group {
-			value, err := quoteSetting(s.value)
+			value, err := pgserver.QuoteSetting(s.value)
 			if err != nil {
 				return "", fmt.Errorf("setting %s: %w", s.name, err)
 			}
@@ -71,9 +69,9 @@ func serverConfig(n engine.Node, chosen settings) (string, error) {
 func network(n engine.Node) []setting {
 	clients := n.Port(engine.ClientPort)
 	group := []setting{
-		{"listen_addresses", quoteList(clients.Listen)},
-		{"port", strconv.Itoa(cmp.Or(clients.Number, defaultPort))},
-		{"unix_socket_directories", quoteList([]string{n.RunDir})},
+		{"listen_addresses", pgserver.QuoteList(clients.Listen)},
+		{"port", strconv.Itoa(cmp.Or(clients.Number, pgserver.DefaultPort))},
+		{"unix_socket_directories", pgserver.QuoteList([]string{n.RunDir})},
 		{"unix_socket_permissions", "0700"},
 		{"max_connections", strconv.Itoa(n.Size.Connections + reserve)},
 		{"superuser_reserved_connections", strconv.Itoa(reserve)},
@@ -155,7 +153,7 @@ func uses(program, library string) bool {
 // archiving lets backups follow what the server logs, once somebody archives that. It would take a restart to begin
 // with it later.
 func archiving(n engine.Node) []setting {
-	return []setting{{"archive_mode", "on"}, {"archive_command", archiveCommand(n)}}
+	return []setting{{"archive_mode", "on"}, {"archive_command", pgserver.ArchiveCommand(n)}}
 }
 
 // logging has the server log to standard error, whose file the keeper keeps within bounds. Statements are never
@@ -182,14 +180,14 @@ func extensions(i engine.Installation, chosen settings) []setting {
 	var group []setting
 	if hasLibrary(i, "pgextwlist") {
 		libraries = append(libraries, "pgextwlist")
-		group = append(group, setting{"extwlist.extensions", quoteList(chosen.Extensions)})
+		group = append(group, setting{"extwlist.extensions", pgserver.QuoteList(chosen.Extensions)})
 	}
 	if slices.Contains(chosen.offered, statistics) && hasLibrary(i, statistics) {
 		libraries = append(libraries, statistics)
 		// Other statements than queries are not kept: ALTER ROLE has passwords in it.
 		group = append(group, setting{statistics + ".track_utility", "off"}, setting{statistics + ".max", "1000"})
 	}
-	return append(group, setting{"shared_preload_libraries", quoteList(libraries)})
+	return append(group, setting{"shared_preload_libraries", pgserver.QuoteList(libraries)})
 }
 
 func hasLibrary(i engine.Installation, name string) bool {
@@ -218,35 +216,6 @@ func accessRules(n engine.Node, out shutOut) string {
 		rules += linkRule
 	}
 	return rules
-}
-
-// accountName matches the names that operating-system users have. It matches no text with a special meaning in
-// pg_ident.conf, such as one that begins with a slash.
-var accountName = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.@\\+-]*\$?$`)
-
-func identMap(operator string) (string, error) {
-	if !accountName.MatchString(operator) {
-		return "", fmt.Errorf("operator %q: not the name of a user", operator)
-	}
-	return `operator "` + operator + `" ` + admin + "\n", nil
-}
-
-// quoteSetting writes a value as postgresql.conf takes it. A value with a control character is an error: a line feed
-// in it would begin another setting.
-func quoteSetting(value string) (string, error) {
-	if strings.ContainsFunc(value, func(r rune) bool { return r < ' ' || r == 0x7f }) {
-		return "", errors.New("control character in value")
-	}
-	return "'" + strings.NewReplacer(`\`, `\\`, `'`, `''`).Replace(value) + "'", nil
-}
-
-// quoteList writes the value of a setting that is a list, with each item in quotes.
-func quoteList(items []string) string {
-	quoted := make([]string, len(items))
-	for i, item := range items {
-		quoted[i] = `"` + strings.ReplaceAll(item, `"`, `""`) + `"`
-	}
-	return strings.Join(quoted, ", ")
 }
 
 func clamp(b, low, high backstay.Bytes) backstay.Bytes { return min(max(b, low), high) }

@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 
 	"github.com/backstay/backstay/engine"
+	"github.com/backstay/backstay/engine/pgserver"
 	"github.com/backstay/backstay/internal/clone"
 	"github.com/backstay/backstay/internal/datadir"
 )
@@ -17,14 +18,15 @@ func (Engine) Replicates(engine.Installation) bool { return true }
 
 // Copy copies the files of the primary as Clone does, and leaves to the server that follows what was logged meanwhile:
 // the primary keeps it from before on.
-func (e Engine) Copy(ctx context.Context, primary, to engine.Node, progress func(string)) error {
-	if err := sameMajor(primary.Installation.Version, to); err != nil {
+func (Engine) Copy(ctx context.Context, primary, to engine.Node, progress func(string)) error {
+	if err := sameMajor(primary.Installation.FullVersion, to); err != nil {
 		return err
 	}
-	if err := salvage(ctx, to); err != nil {
+	if err := pgserver.Salvage(ctx, to); err != nil {
 		return err
 	}
-	err := e.takeOver(ctx, to, func(w *datadir.Workshop, c recovery) error {
+	s := server(primary.Installation)
+	err := s.TakeOver(ctx, to, func(w *datadir.Workshop, c pgserver.Recovery) error {
 		if err := clone.Room(primary.DataDir, w.Dir); err != nil {
 			return err
 		}
@@ -35,14 +37,14 @@ func (e Engine) Copy(ctx context.Context, primary, to engine.Node, progress func
 		if err != nil {
 			return err
 		}
-		if err := copyServing(ctx, primary, w, copying{gently: true, copied: told}); err != nil {
+		if err := s.CopyServing(ctx, primary, w, pgserver.Copying{Gently: true, Copied: told}); err != nil {
 			return err
 		}
 		progress("the copy is written to the disk.")
 		uid, gid := w.IDs()
-		return datadir.Fill(w.Data, uid, gid, c.files)
+		return datadir.Fill(w.Data, uid, gid, c.Files)
 	})
-	return blameCopy("The copy of "+product(primary.Installation), err)
+	return pgserver.BlameCopy("The copy of "+s.Product, err)
 }
 
 // tellCopied returns what tells of each further hundredth of the data that is copied.

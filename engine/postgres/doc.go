@@ -22,9 +22,7 @@
 // lets trusted extensions pass that are not offered, so an event trigger is the wall; it also stands where the library
 // is not installed.
 //
-// Backups are pgBackRest's. It reads a data directory by a process with the node's own rights (forward.go), and is
-// handed the log by way of a spool beside the data directory (spool.go). Copies are made ready by a server that nobody
-// reaches (recovery.go).
+// What every server has, whatever is sold on it, is in package pgserver: backups and copies above all.
 //
 // Nodes of one instance follow each other by streaming (link.go, copy.go, follow.go). A fence is the file by which a
 // server follows (promote.go); pg_rewind brings the old primary back (rejoin.go). Commits wait for a standby only once

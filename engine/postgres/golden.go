@@ -6,17 +6,17 @@ import (
 	_ "embed"
 	"fmt"
 	"path/filepath"
-	"slices"
 	"strings"
 
 	"github.com/backstay/backstay/engine"
+	"github.com/backstay/backstay/engine/pgserver"
 	"github.com/backstay/backstay/internal/datadir"
 )
 
 const (
-	admin    = "backstay" // the bootstrap superuser
-	owner    = "owner"    // owns what bindings make
-	reader   = "reader"   // reads it
+	admin    = pgserver.Admin
+	owner    = "owner"  // owns what bindings make
+	reader   = "reader" // reads it
 	database = "main"
 )
 
@@ -34,20 +34,6 @@ var (
 	//go:embed collations.sql
 	collationsSQL string
 )
-
-// initdbArguments ask for checksums, so that a failing disk is noticed before its errors get into backups, and for no
-// syncing, since a directory that is not finished is thrown away. The locale is ICU's; it is empty for C.UTF-8.
-func initdbArguments(locale string) []string {
-	arguments := []string{"--username=" + admin, "--encoding=UTF8", "--locale=C.UTF-8", "--data-checksums",
-		"--auth=reject", "--no-sync", "--no-instructions"}
-	if locale != "" {
-		arguments = append(arguments, "--locale-provider=icu", "--icu-locale="+locale)
-	}
-	return arguments
-}
-
-// environment is that of PostgreSQL's programs.
-var environment = []string{"PATH=/usr/bin:/bin", "LC_ALL=C.UTF-8", "TZ=UTC"}
 
 // Warm makes the golden directories of the usual collations, if they are not there.
 func (Engine) Warm(ctx context.Context, i engine.Installation, cacheDir string) error {
@@ -69,10 +55,11 @@ func product(i engine.Installation) string { return "PostgreSQL " + i.Version }
 // golden is the data directory that all nodes of an installation and a collation begin as: a clone of it needs no SQL.
 func golden(i engine.Installation, cacheDir, locale string) datadir.Golden {
 	return datadir.Golden{
-		CacheDir: cacheDir, Name: "postgres-" + i.Version, Release: i.FullVersion, User: "postgres", Env: environment,
-		Recipe:  fmt.Sprintf("%q %q %q", initdbArguments(locale), rolesSQL+goldenSQL, rightsSQL+mainSQL+walls()),
+		CacheDir: cacheDir, Name: "postgres-" + i.Version, Release: i.FullVersion, User: "postgres",
+		Env:     pgserver.Environment,
+		Recipe:  fmt.Sprintf("%q %q %q", pgserver.InitdbArguments(locale), rolesSQL+goldenSQL, rightsSQL+mainSQL+walls()),
 		Build:   func(w *datadir.Workshop) error { return build(w, i, locale) },
-		Verdict: lastLine,
+		Verdict: pgserver.LastLine,
 	}
 }
 
@@ -102,31 +89,18 @@ func build(w *datadir.Workshop, i engine.Installation, locale string) error {
 	run := func(stdin, program string, args ...string) error {
 		return w.Run(stdin, filepath.Join(i.Dir, program), args...)
 	}
-	if err := run("", "initdb", slices.Concat(initdbArguments(locale), []string{"--pgdata=" + w.Data})...); err != nil {
+	arguments := append(pgserver.InitdbArguments(locale), "--pgdata="+w.Data)
+	if err := run("", "initdb", arguments...); err != nil {
 		return err
 	}
-	if err := run(rolesSQL+"\n"+goldenSQL, "postgres", singleUser(w.Data, "template1")...); err != nil {
+	if err := run(rolesSQL+"\n"+goldenSQL, "postgres", pgserver.SingleUser(w.Data, "template1")...); err != nil {
 		return err
 	}
-	if err := run(rightsSQL+"\n"+mainSQL+"\n"+walls(), "postgres", singleUser(w.Data, database)...); err != nil {
+	if err := run(rightsSQL+"\n"+mainSQL+"\n"+walls(), "postgres", pgserver.SingleUser(w.Data, database)...); err != nil {
 		return err
 	}
 	if err := run("", "pg_resetwal", "-D", w.Data); err != nil { // refuses after a crash
 		return err
 	}
-	return punchLogs(w.Data)
-}
-
-// singleUser are the arguments of a server in single-user mode, whose statements come by standard input.
-func singleUser(data, database string) []string {
-	return []string{
-		"--single", "-j", "-D", data, "-c", "exit_on_error=on", "-c", "fsync=off", "-c", "wal_recycle=off",
-		"-c", "log_min_error_statement=panic", database,
-	}
-}
-
-// lastLine returns the last line of what a program of PostgreSQL's said: there it says why it failed.
-func lastLine(said string) string {
-	said = strings.TrimSpace(said)
-	return said[strings.LastIndexByte(said, '\n')+1:]
+	return pgserver.PunchLogs(w.Data)
 }

@@ -18,6 +18,7 @@ import (
 
 	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/engine"
+	"github.com/backstay/backstay/engine/pgserver"
 )
 
 const (
@@ -41,7 +42,8 @@ func (Engine) Hosting(n engine.Node) (engine.Hosting, error) {
 	}
 	h := engine.Hosting{Parameters: map[string]string{}, Libraries: []string{"pgextwlist"}, Rules: foreignRules(n)}
 	groups := [][]setting{hostedNetwork(n), memory(n.Size), durability(n.Size), hostedLog(), hostedFollowing(n),
-		hostedLogging(), {{"extwlist.extensions", quoteList(chosen.Extensions)}}, tuningLines(n.Installation, chosen.chosen)}
+		hostedLogging(), {{"extwlist.extensions", pgserver.QuoteList(chosen.Extensions)}},
+		tuningLines(n.Installation, chosen.chosen)}
 	for _, s := range slices.Concat(groups...) {
 		h.Parameters[s.name] = s.value
 	}
@@ -152,7 +154,7 @@ func (Engine) Establish(ctx context.Context, n engine.Node) error {
 	if err != nil {
 		return err
 	}
-	return withAdminIn(ctx, n, foreign, func(conn *pgx.Conn) error {
+	return pgserver.WithAdmin(ctx, n, foreign, func(conn *pgx.Conn) error {
 		if _, err := conn.Exec(ctx, "SELECT pg_advisory_lock(hashtext('backstay'))"); err != nil {
 			return err
 		}
@@ -205,7 +207,7 @@ const stored = `SELECT ((SELECT sum(pg_database_size(oid)) FROM pg_database) +
 
 // Stored leaves out what is the same in every server, such as its programs.
 func (Engine) Stored(ctx context.Context, n engine.Node) (used backstay.Bytes, err error) {
-	err = withAdminIn(ctx, n, foreign, func(conn *pgx.Conn) error {
+	err = pgserver.WithAdmin(ctx, n, foreign, func(conn *pgx.Conn) error {
 		return conn.QueryRow(ctx, stored).Scan(&used)
 	})
 	return max(0, used), err
@@ -240,7 +242,7 @@ type observed struct {
 // Observe asks in a new session, which begins with what the server has read last.
 func (Engine) Observe(ctx context.Context, n engine.Node) (engine.Observation, error) {
 	var o observed
-	err := withAdminIn(ctx, n, foreign, func(conn *pgx.Conn) error {
+	err := pgserver.WithAdmin(ctx, n, foreign, func(conn *pgx.Conn) error {
 		var text []byte
 		if err := conn.QueryRow(ctx, observation).Scan(&text); err != nil {
 			return err

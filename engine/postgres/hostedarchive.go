@@ -10,13 +10,14 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/backstay/backstay/engine"
+	"github.com/backstay/backstay/engine/pgserver"
 )
 
 // MarkLog knows that nothing was committed since the last mark when no transaction with a younger id has ended, and
 // none with an older one was under way: who writes has one. A restore to a moment wants a commit behind that, which a
 // quiet server has none of: this is it.
 func (Engine) MarkLog(ctx context.Context, n engine.Node, last engine.LogMark) (m engine.LogMark, err error) {
-	err = withAdminIn(ctx, n, foreign, func(conn *pgx.Conn) error {
+	err = pgserver.WithAdmin(ctx, n, foreign, func(conn *pgx.Conn) error {
 		quiet, now, err := quietSince(ctx, conn, last)
 		if err != nil {
 			return err

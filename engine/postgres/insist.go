@@ -12,6 +12,7 @@ import (
 
 	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/engine"
+	"github.com/backstay/backstay/engine/pgserver"
 	"github.com/backstay/backstay/internal/datadir"
 )
 
@@ -56,7 +57,7 @@ func shutOutOf(n engine.Node) (out shutOut) {
 }
 
 // lastSegments is room that not even deleting may take: the server ends if there is none for the next file of its log.
-const lastSegments = 5 * segmentSize / 4
+const lastSegments = 5 * pgserver.SegmentSize / 4
 
 // spares tells whether there is room for deleting.
 func spares(n engine.Node) bool { return engine.HasRoom(n.DataDir, lastSegments) }

@@ -16,6 +16,7 @@ import (
 
 	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/engine"
+	"github.com/backstay/backstay/engine/pgserver"
 )
 
 // Nodes that follow connect to their primary as its bootstrap superuser, by the certificate that the nodes of an
@@ -29,11 +30,10 @@ const (
 	linkKey         = "link.key"
 	linkAuthority   = "link-authority.crt"
 	serverAuthority = "server-authority.crt"
-	standbySignal   = "standby.signal" // a server that finds it follows, and takes no writes
 )
 
 // linkFiles belong to the nodes of one instance, and into no copy that becomes another's.
-var linkFiles = []string{linkCertificate, linkKey, linkAuthority, serverAuthority, standbySignal}
+var linkFiles = []string{linkCertificate, linkKey, linkAuthority, serverAuthority, pgserver.StandbySignal}
 
 // systemAuthorities is where Debian has those that the machine trusts.
 const systemAuthorities = "/etc/ssl/certs/ca-certificates.crt"
@@ -59,7 +59,7 @@ func addLink(files map[string]string, n engine.Node) error {
 		files[serverAuthority] = n.TLS.Authority
 	}
 	if follows(n) {
-		files[standbySignal] = ""
+		files[pgserver.StandbySignal] = ""
 	}
 	return nil
 }
@@ -74,7 +74,7 @@ func linkName(link backstay.Certificate) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if name := c.Subject.CommonName; accountName.MatchString(name) {
+	if name := c.Subject.CommonName; pgserver.AccountName.MatchString(name) {
 		return name, nil
 	}
 	return "", fmt.Errorf("the link's certificate is for %q, which is no name", c.Subject.CommonName)
@@ -88,8 +88,8 @@ func replicating(n engine.Node) []setting {
 		return nil
 	}
 	group := []setting{
-		{"wal_keep_size", kilobytes(4 * segmentSize)},
-		{"max_slot_wal_keep_size", kilobytes(clamp(n.Size.Storage/10, 8*segmentSize, 32*backstay.GB))},
+		{"wal_keep_size", kilobytes(4 * pgserver.SegmentSize)},
+		{"max_slot_wal_keep_size", kilobytes(clamp(n.Size.Storage/10, 8*pgserver.SegmentSize, 32*backstay.GB))},
 		{"wal_sender_timeout", "5s"},
 		{"wal_receiver_timeout", "5s"},
 		{"wal_receiver_status_interval", "1s"},
@@ -115,7 +115,7 @@ func awaited(name string) string {
 	if name == "" {
 		return ""
 	}
-	return "FIRST 1 (" + quoteList([]string{name}) + ")"
+	return "FIRST 1 (" + pgserver.QuoteList([]string{name}) + ")"
 }
 
 // conninfo tells a node where its primary is and what both prove. The primary's certificate is the one that clients
@@ -179,7 +179,7 @@ func withLeast(ctx context.Context, n engine.Node, config string) (string, error
 // controlData returns what pg_controldata says, which runs with the rights of the node: the file is the server's.
 func controlData(ctx context.Context, n engine.Node) (string, error) {
 	cmd := exec.CommandContext(ctx, filepath.Join(n.Installation.Dir, "pg_controldata"), "-D", n.DataDir)
-	cmd.Env, cmd.Dir = environment, "/"
+	cmd.Env, cmd.Dir = pgserver.Environment, "/"
 	if n.Account != nil {
 		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: n.Account.UID, Gid: n.Account.GID}}
 	}

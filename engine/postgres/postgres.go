@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/backstay/backstay/engine"
+	"github.com/backstay/backstay/engine/pgserver"
 )
 
 // Engine is PostgreSQL as an [engine.Engine]. The zero Engine is Debian's.
@@ -51,7 +52,7 @@ func (Engine) Describe(n engine.Node) string {
 // would panic, and could not start again before there is: it is ended at once instead, and recovers as after a crash
 // from the segment that it has.
 func (Engine) Ending(n engine.Node) engine.Ending {
-	if !engine.HasRoom(n.DataDir, 2*segmentSize) {
+	if !engine.HasRoom(n.DataDir, 2*pgserver.SegmentSize) {
 		return engine.Ending{Signal: syscall.SIGQUIT, Grace: 20 * time.Second}
 	}
 	return engine.Ending{Signal: syscall.SIGINT, Grace: 20*time.Second + engine.Flushing(sharedBuffers(n.Size))}

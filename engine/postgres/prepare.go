@@ -10,6 +10,7 @@ import (
 
 	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/engine"
+	"github.com/backstay/backstay/engine/pgserver"
 	"github.com/backstay/backstay/internal/datadir"
 )
 
@@ -24,10 +25,11 @@ func (Engine) Check(ctx context.Context, n engine.Node) error {
 		return err
 	}
 	files := map[string]string{
-		serverFile: p.Files[serverFile], "postgresql.auto.conf": "", // where that is missing, PostgreSQL complains
+		pgserver.ServerFile:    p.Files[pgserver.ServerFile],
+		"postgresql.auto.conf": "", // where that is missing, PostgreSQL complains
 	}
 	err = datadir.Trial{
-		Product: p.Product, Program: p.Program, Args: []string{"-C", "data_directory", "-D", "."}, Env: environment,
+		Product: p.Product, Program: p.Program, Args: []string{"-C", "data_directory", "-D", "."}, Env: pgserver.Environment,
 		UID: p.UID, GID: p.GID, Files: files, Verdict: complaint,
 	}.Run(ctx)
 	if err != nil {
@@ -72,7 +74,7 @@ func plan(ctx context.Context, n engine.Node) (datadir.Plan, error) {
 	if err != nil {
 		return datadir.Plan{}, datadir.Blame(product(n.Installation), err)
 	}
-	if files[serverFile], err = withLeast(ctx, n, files[serverFile]); err != nil {
+	if files[pgserver.ServerFile], err = withLeast(ctx, n, files[pgserver.ServerFile]); err != nil {
 		return datadir.Plan{}, datadir.Blame(product(n.Installation), err)
 	}
 	uid, gid := n.Account.IDs()
@@ -87,7 +89,7 @@ func plan(ctx context.Context, n engine.Node) (datadir.Plan, error) {
 			if err := golden(n.Installation, n.CacheDir, chosen.locale).Clone(ctx, part, uid, gid); err != nil {
 				return err
 			}
-			return renewIdentifier(part)
+			return pgserver.RenewIdentifier(part)
 		},
 	}, nil
 }

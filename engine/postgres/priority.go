@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/backstay/backstay/engine"
+	"github.com/backstay/backstay/engine/pgserver"
 	"github.com/backstay/backstay/internal/wait"
 )
 
@@ -37,7 +38,7 @@ func withPriority(ctx context.Context, n engine.Node, do func(*pgx.Conn) error) 
 // ends the session that holds the most.
 func makingRoom(ctx context.Context, conn *pgx.Conn, do func(*pgx.Conn) error) error {
 	err := do(conn)
-	for tries := 0; isOutOfLocks(err) && tries < 50; tries++ {
+	for tries := 0; pgserver.IsOutOfLocks(err) && tries < 50; tries++ {
 		if tries == 0 {
 			err = wait.Pause(ctx, lockPatience) // it may have ended by itself
 		} else {

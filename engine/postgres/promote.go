@@ -7,14 +7,13 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
-	"strconv"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 
 	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/engine"
+	"github.com/backstay/backstay/engine/pgserver"
 	"github.com/backstay/backstay/internal/atomicfile"
 	"github.com/backstay/backstay/internal/datadir"
 	"github.com/backstay/backstay/internal/wait"
@@ -32,12 +31,12 @@ func (Engine) Fence(n engine.Node) error {
 	}
 	defer root.Close()
 	uid, gid := n.Account.IDs()
-	err = datadir.WriteFiles(n.DataDir, uid, gid, map[string]string{standbySignal: ""})
+	err = datadir.WriteFiles(n.DataDir, uid, gid, map[string]string{pgserver.StandbySignal: ""})
 	if err = cmp.Or(err, atomicfile.SyncDir(n.DataDir)); err != nil {
 		return fmt.Errorf("fence: %w", err)
 	}
 	// The system may not have taken leave of the process yet. A server that finds its number would not start.
-	socket := filepath.Join(n.RunDir, ".s.PGSQL."+strconv.Itoa(cmp.Or(n.Port(engine.ClientPort).Number, defaultPort)))
+	socket := pgserver.Socket(n.RunDir, n.Port(engine.ClientPort).Number)
 	return errors.Join(gone(root.Remove("postmaster.pid")), gone(os.Remove(socket+".lock")), gone(os.Remove(socket)))
 }
 
@@ -48,7 +47,7 @@ func (Engine) IsFenced(n engine.Node) (bool, error) {
 		return false, err
 	}
 	defer root.Close()
-	_, err = root.Lstat(standbySignal)
+	_, err = root.Lstat(pgserver.StandbySignal)
 	return err == nil, gone(err)
 }
 
@@ -68,7 +67,7 @@ const promotionPatience = 100 * time.Millisecond
 // server replays what it has been sent, and takes what clients write.
 func (Engine) Promote(ctx context.Context, n engine.Node) error {
 	return withAdmin(ctx, n, func(conn *pgx.Conn) error {
-		follows, err := isFollowing(ctx, conn)
+		follows, err := pgserver.IsFollowing(ctx, conn)
 		if err == nil && follows {
 			err = drain(ctx, conn)
 		}
@@ -83,11 +82,7 @@ func (Engine) Promote(ctx context.Context, n engine.Node) error {
 			return err
 		}
 		if n.Archive { // what it says of its new timeline is not to be lost
-			s, err := openSpool(ctx, n)
-			if err == nil {
-				err = s.unlock()
-			}
-			if err != nil {
+			if err := pgserver.MakeSpool(ctx, n); err != nil {
 				return err
 			}
 		}
@@ -99,17 +94,12 @@ func (Engine) Promote(ctx context.Context, n engine.Node) error {
 			return err
 		}
 		if n.Replication.Awaits != "" { // from the first commit on: see force
-			if err := checkpoint(ctx, conn, 2); err != nil {
+			if err := pgserver.Checkpoint(ctx, conn, 2); err != nil {
 				return err
 			}
 		}
 		return promote(ctx, conn)
 	})
-}
-
-func isFollowing(ctx context.Context, conn *pgx.Conn) (follows bool, err error) {
-	err = conn.QueryRow(ctx, "SELECT pg_is_in_recovery()").Scan(&follows)
-	return follows, err
 }
 
 // drain waits until the node has read what its primary has sent before it ended. A connection that nobody has closed,
@@ -130,7 +120,7 @@ func promote(ctx context.Context, conn *pgx.Conn) error {
 	}
 	patience := time.Now().Add(promotionPatience)
 	err := wait.Until(ctx, wait.Every(2*time.Millisecond), func() (again bool, err error) {
-		again, err = isFollowing(ctx, conn)
+		again, err = pgserver.IsFollowing(ctx, conn)
 		if err == nil && again && time.Now().After(patience) {
 			_, err = conn.Exec(ctx, endClients+" AND state <> 'idle'") // who is at nothing holds nothing up
 		}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/backstay/backstay/engine/pgserver"
 	"github.com/backstay/backstay/internal/testkit"
 )
 
@@ -75,7 +76,7 @@ func FuzzQuoteSetting(f *testing.F) {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, value string) {
-		quoted, err := quoteSetting(value)
+		quoted, err := pgserver.QuoteSetting(value)
 		if strings.ContainsFunc(value, unicode.IsControl) && err != nil {
 			return
 		}

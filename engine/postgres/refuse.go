@@ -10,6 +10,7 @@ import (
 
 	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/engine"
+	"github.com/backstay/backstay/engine/pgserver"
 )
 
 // fullSetting tells the administrator, whose own sessions may write, whether the server has read that others may not.
@@ -25,10 +26,11 @@ func writing(n engine.Node) []setting {
 		{fullSetting, "on"},
 		{"default_transaction_read_only", "on"},
 		{"temp_file_limit", kilobytes(temporary(n.Size))},
-		{"max_wal_size", kilobytes(4 * segmentSize)},
+		{"max_wal_size", kilobytes(4 * pgserver.SegmentSize)},
 	}
 	if n.Replication != nil { // a node that follows and is away is copied anew then
-		group = append(group, setting{"wal_keep_size", "0"}, setting{"max_slot_wal_keep_size", kilobytes(4 * segmentSize)})
+		group = append(group, setting{"wal_keep_size", "0"},
+			setting{"max_slot_wal_keep_size", kilobytes(4 * pgserver.SegmentSize)})
 	}
 	return group
 }
@@ -61,7 +63,7 @@ func (Engine) RefuseWrites(ctx context.Context, n engine.Node, w engine.Writes) 
 		return fmt.Errorf("have the configuration read again: %w", err)
 	}
 	if !asked.IsZero() {
-		if _, err := awaitReload(ctx, n, asked); err != nil {
+		if _, err := pgserver.AwaitReload(ctx, n, database, asked); err != nil {
 			return backstay.Wrapf(err, backstay.Unavailable, "The database does not take its new configuration.")
 		}
 	}

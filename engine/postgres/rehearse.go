@@ -7,10 +7,10 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"strconv"
 
 	"github.com/jackc/pgx/v5/pgproto3"
 
+	"github.com/backstay/backstay/engine/pgserver"
 	"github.com/backstay/backstay/internal/datadir"
 )
 
@@ -51,7 +51,7 @@ func (u upgrade) sketch(w *datadir.Workshop, old string) error {
 	}
 	defer root.Close()
 	files := map[string]string{"postmaster.pid": fmt.Sprintf("%d\n%s\n0\n%d\n%s\n\n\nready   \n",
-		os.Getpid(), old, defaultPort, u.Sockets)}
+		os.Getpid(), old, pgserver.DefaultPort, u.Sockets)}
 	for _, name := range []string{"PG_VERSION", filepath.Join("global", "pg_control")} {
 		text, err := root.ReadFile(name)
 		if err != nil {
@@ -65,7 +65,7 @@ func (u upgrade) sketch(w *datadir.Workshop, old string) error {
 // receive lets the programs of a workshop connect to the server that runs, as its administrator, until end is called.
 func (u upgrade) receive(ctx context.Context, w *datadir.Workshop) (end func() error, err error) {
 	uid, gid := w.IDs()
-	return forward(ctx, filepath.Join(u.Sockets, ".s.PGSQL."+strconv.Itoa(defaultPort)), uid, gid, u.connect)
+	return pgserver.Forward(ctx, pgserver.Socket(u.Sockets, 0), uid, gid, u.connect)
 }
 
 // connect carries one connection. What is meant for template1, which our servers do not have, goes to database main:
@@ -91,5 +91,5 @@ func (u upgrade) connect(ctx context.Context, client net.Conn) {
 		server.Close()
 		return
 	}
-	join(ctx, client, server)
+	pgserver.Join(ctx, client, server)
 }

@@ -9,11 +9,11 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 
 	"github.com/jackc/pgx/v5"
 
 	"github.com/backstay/backstay/engine"
+	"github.com/backstay/backstay/engine/pgserver"
 	"github.com/backstay/backstay/internal/atomicfile"
 	"github.com/backstay/backstay/internal/datadir"
 	"github.com/backstay/backstay/internal/process"
@@ -27,10 +27,10 @@ func (Engine) Rejoin(ctx context.Context, primary, n engine.Node) error {
 	if err != nil {
 		return err
 	}
-	r := &rewind{Conversion: conversionTo(n, p), node: n, files: p.Files, primary: primary}
+	r := &rewind{Conversion: pgserver.ConversionTo(n, p), node: n, files: p.Files, primary: primary}
 	return step.Run(ctx,
 		step.Step{Name: "postgres.rejoin-put-back", Do: func(context.Context) error { return r.putBack() }},
-		step.Step{Name: "postgres.rejoin-salvaged", Do: func(ctx context.Context) error { return salvage(ctx, n) }},
+		step.Step{Name: "postgres.rejoin-salvaged", Do: func(ctx context.Context) error { return pgserver.Salvage(ctx, n) }},
 		step.Step{Name: "postgres.rejoin-kept", Do: r.keep},
 		step.Step{Name: "postgres.rejoin-made", Do: r.do},
 	)
@@ -58,7 +58,8 @@ func (r *rewind) keep(ctx context.Context) (err error) {
 	if err := reserveSlot(ctx, r.primary, r.node.Replication.Name); err != nil {
 		return err
 	}
-	if err := withAdmin(ctx, r.primary, func(conn *pgx.Conn) error { return checkpoint(ctx, conn, 1) }); err != nil {
+	err = withAdmin(ctx, r.primary, func(conn *pgx.Conn) error { return pgserver.Checkpoint(ctx, conn, 1) })
+	if err != nil {
 		return err
 	}
 	r.leads, err = standingOf(ctx, r.primary)
@@ -138,7 +139,7 @@ func (r *rewind) recover(w *datadir.Workshop) error {
 		return err
 	}
 	defer root.Close()
-	for _, name := range []string{standbySignal, "recovery.signal", "postmaster.pid"} {
+	for _, name := range []string{pgserver.StandbySignal, "recovery.signal", "postmaster.pid"} {
 		if err := gone(root.Remove(name)); err != nil {
 			return err
 		}
@@ -146,11 +147,11 @@ func (r *rewind) recover(w *datadir.Workshop) error {
 	if r.own, err = r.standing(w, root); err != nil || r.own.follows(r.leads) {
 		return err
 	}
-	if err := r.isLogged(w); err != nil || r.own.state == shutDown {
+	if err := r.isLogged(w); err != nil || r.own.state == pgserver.ShutDown {
 		return err
 	}
 	// What it replays is on the disk when it says that it has ended: pg_rewind takes that for whole.
-	arguments := append([]string{"--single", "-c", "wal_keep_size=1TB"}, singleUser(w.Data, database)[1:]...)
+	arguments := append([]string{"--single", "-c", "wal_keep_size=1TB"}, pgserver.SingleUser(w.Data, database)[1:]...)
 	arguments = slices.Insert(arguments, len(arguments)-1, "-c", "fsync=on")
 	return w.Run("", filepath.Join(r.node.Installation.Dir, "postgres"), arguments...)
 }
@@ -163,16 +164,16 @@ func (r *rewind) begin(w *datadir.Workshop) error {
 // exchange makes the data that of a node that follows.
 func (r *rewind) exchange(ctx context.Context, w *datadir.Workshop) (err error) {
 	uid, gid := w.IDs()
-	socket := filepath.Join(r.Sockets, ".s.PGSQL."+strconv.Itoa(defaultPort))
-	end, err := forward(ctx, socket, uid, gid, func(ctx context.Context, client net.Conn) {
+	socket := pgserver.Socket(r.Sockets, 0)
+	end, err := pgserver.Forward(ctx, socket, uid, gid, func(ctx context.Context, client net.Conn) {
 		if server, err := r.primary.Admin.Dial(ctx); err == nil {
-			join(ctx, client, server)
+			pgserver.Join(ctx, client, server)
 		}
 	})
 	if err != nil {
 		return err
 	}
-	source := fmt.Sprintf("host=%s port=%d user=%s dbname=%s sslmode=disable", r.Sockets, defaultPort,
+	source := fmt.Sprintf("host=%s port=%d user=%s dbname=%s sslmode=disable", r.Sockets, pgserver.DefaultPort,
 		r.primary.Admin.User, database)
 	err = w.Run("", filepath.Join(r.node.Installation.Dir, "pg_rewind"), "--target-pgdata="+w.Data,
 		"--source-server="+source, "--no-ensure-shutdown", "--no-sync")

@@ -9,12 +9,8 @@ import (
 
 	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/engine"
-	"github.com/backstay/backstay/internal/wait"
+	"github.com/backstay/backstay/engine/pgserver"
 )
-
-// reloadPatience is how long the server may take to read its configuration again. It does so at once, unless the
-// machine is busy, and never if it finds a mistake in the files.
-const reloadPatience = 10 * time.Second
 
 // Reload writes the configuration and has the server read it again, with the certificate. The server itself tells
 // which settings it could not change while it runs, such as the size of its shared memory.
@@ -45,28 +41,8 @@ func reconfigure(ctx context.Context, n engine.Node) (restart bool, err error) {
 	if err != nil {
 		return false, fmt.Errorf("have the configuration read again: %w", err)
 	}
-	if restart, err = awaitReload(ctx, n, asked); err != nil {
+	if restart, err = pgserver.AwaitReload(ctx, n, database, asked); err != nil {
 		return false, backstay.Wrapf(err, backstay.Unavailable, "The database does not take its new configuration.")
 	}
 	return restart, nil
-}
-
-// reloaded asks when the server last read its configuration, and whether some of it waits for a restart. It is for a
-// new session, which knows what the server knew when the session began. The archive, which servers lack that an earlier
-// version of ours has started, is worth no restart: Backup says that one is needed.
-const reloaded = "SELECT pg_conf_load_time() >= $1, " +
-	"EXISTS (SELECT FROM pg_settings WHERE pending_restart AND name <> 'archive_mode')"
-
-// awaitReload waits until the server has read its configuration, and reports whether some of it needs a restart.
-func awaitReload(ctx context.Context, n engine.Node, asked time.Time) (restart bool, err error) {
-	ctx, cancel := context.WithTimeout(ctx, reloadPatience)
-	defer cancel()
-	err = wait.Until(ctx, wait.Growing(time.Millisecond, 50*time.Millisecond), func() (again bool, err error) {
-		done := false
-		err = withAdmin(ctx, n, func(conn *pgx.Conn) error {
-			return conn.QueryRow(ctx, reloaded, asked).Scan(&done, &restart)
-		})
-		return err == nil && !done, err
-	})
-	return restart, err
 }

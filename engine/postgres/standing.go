@@ -15,16 +15,18 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/backstay/backstay/engine"
+	"github.com/backstay/backstay/engine/pgserver"
 	"github.com/backstay/backstay/internal/datadir"
 )
 
 // standing is where a server stands in its log.
 type standing struct {
-	timeline string   // "00000002"
-	forks    []fork   // where the timelines before were left for it
-	redo     position // of data: from where a server would begin to replay
-	end      position // of a primary: of its log; of data: up to where it has replayed at least, 0 unless it followed
-	state    uint32   // of data, as its control file has it
+	timeline string            // "00000002"
+	forks    []pgserver.Fork   // where the timelines before were left for it
+	redo     pgserver.Position // of data: from where a server would begin to replay
+	// end is of a primary: of its log; of data: up to where it has replayed at least, 0 unless it followed.
+	end   pgserver.Position
+	state uint32 // of data, as its control file has it
 }
 
 // standingOf asks a running primary.
@@ -37,8 +39,8 @@ SELECT timeline, pg_current_wal_flush_lsn()::text,
 		if err := conn.QueryRow(ctx, asked).Scan(&s.timeline, &end, &history); err != nil {
 			return err
 		}
-		s.forks = readHistory([]byte(history))
-		s.end, err = parsePosition(end)
+		s.forks = pgserver.ReadHistory([]byte(history))
+		s.end, err = pgserver.ParsePosition(end)
 		return err
 	})
 	return s, err
@@ -58,13 +60,13 @@ func (r *rewind) standing(w *datadir.Workshop, root *os.Root) (s standing, err e
 	at, errAt := strconv.ParseUint(told["Latest checkpoint's TimeLineID"], 10, 32)
 	followed, errFollowed := strconv.ParseUint(told["Min recovery ending loc's timeline"], 10, 32)
 	var errRedo, errEnd error
-	s.redo, errRedo = parsePosition(told["Latest checkpoint's REDO location"])
-	s.end, errEnd = parsePosition(told["Minimum recovery ending location"])
+	s.redo, errRedo = pgserver.ParsePosition(told["Latest checkpoint's REDO location"])
+	s.end, errEnd = pgserver.ParsePosition(told["Minimum recovery ending location"])
 	if err := errors.Join(errAt, errFollowed, errRedo, errEnd); err != nil {
 		return s, err
 	}
 	s.timeline = fmt.Sprintf("%08X", max(at, followed))
-	c, err := controlIn(root)
+	c, err := pgserver.ControlIn(root)
 	if err != nil {
 		return s, err
 	}
@@ -75,30 +77,31 @@ func (r *rewind) standing(w *datadir.Workshop, root *os.Root) (s standing, err e
 	}
 	defer file.Close()
 	history, err := io.ReadAll(io.LimitReader(file, 1<<20))
-	s.forks = readHistory(history)
+	s.forks = pgserver.ReadHistory(history)
 	return s, err
 }
 
 // forkFrom is where the primary left the timeline that the data is on; ok is false where it never was on that, and
 // where it has left an earlier one elsewhere. A timeline's number alone says little: two servers that were promoted
 // apart from each other call theirs alike.
-func (s standing) forkFrom(primary standing) (at position, ok bool) {
+func (s standing) forkFrom(primary standing) (at pgserver.Position, ok bool) {
 	before := len(s.forks)
 	if before > len(primary.forks) || !slices.Equal(s.forks, primary.forks[:before]) {
 		return 0, false
 	}
 	if before == len(primary.forks) {
-		return neverLeft, s.timeline == primary.timeline
+		return pgserver.NeverLeft, s.timeline == primary.timeline
 	}
 	fork := primary.forks[before]
-	return fork.at, s.timeline == fork.timeline
+	return fork.At, s.timeline == fork.Timeline
 }
 
 // follows tells whether the data has only ever followed, on the timeline that the primary is on: there is nothing to
 // exchange, and nothing may be logged with it.
 func (s standing) follows(primary standing) bool {
 	at, ok := s.forkFrom(primary)
-	return ok && at == neverLeft && (s.state == shutDownInRecovery || s.state == inArchiveRecovery) && s.end <= primary.end
+	followed := s.state == pgserver.ShutDownInRecovery || s.state == pgserver.InArchiveRecovery
+	return ok && at == pgserver.NeverLeft && followed && s.end <= primary.end
 }
 
 // isLogged fails unless the data's log goes on without a hole until the primary left its timeline. What a server would
@@ -106,7 +109,7 @@ func (s standing) follows(primary standing) bool {
 func (r *rewind) isLogged(w *datadir.Workshop) error {
 	s := r.own
 	at, ok := s.forkFrom(r.leads)
-	if !ok || at == neverLeft {
+	if !ok || at == pgserver.NeverLeft {
 		return fmt.Errorf("it has logged on timeline %s, while the primary is on %s", s.timeline, r.leads.timeline)
 	}
 	if s.redo >= at {

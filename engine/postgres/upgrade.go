@@ -14,6 +14,7 @@ import (
 
 	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/engine"
+	"github.com/backstay/backstay/engine/pgserver"
 	"github.com/backstay/backstay/internal/clone"
 	"github.com/backstay/backstay/internal/datadir"
 )
@@ -143,11 +144,7 @@ func conversion(ctx context.Context, from, to engine.Node) (upgrade, error) {
 	}
 	chosen, err := parseSettings(to)
 	return upgrade{
-		Conversion: datadir.Conversion{
-			Dir: to.DataDir, Sockets: to.RunDir + ".up", UID: p.UID, GID: p.GID, User: "postgres", Env: environment,
-			Verdict: refusal,
-		},
-		from: from, to: to, chosen: chosen, files: p.Files,
+		Conversion: pgserver.ConversionTo(to, p), from: from, to: to, chosen: chosen, files: p.Files,
 	}, err
 }
 
@@ -160,37 +157,6 @@ func (u upgrade) blame(err error) error {
 		u.to.Installation.Version), err)
 }
 
-// refused matches a line in which a server refuses a statement, or to start.
-var refused = regexp.MustCompile(`(?m)^.*\b(?:ERROR|FATAL|PANIC):  (.*)$`)
-
-// refusal returns the first of them.
-func refusal(said string) string {
-	if match := refused.FindStringSubmatch(said); match != nil {
-		return match[1]
-	}
-	return lastLine(said)
-}
-
-// converting configures the servers that run while data is converted: nobody but the programs reaches them, and a power
-// failure ends with the data that was there before.
-const converting = `max_connections = 20
-max_locks_per_transaction = 8192
-fsync = off
-full_page_writes = off
-jit = off
-autovacuum = off
-shared_buffers = 64MB
-`
-
-// openDoor lets whoever can use the socket in, which is in a directory of the programs' own.
-const openDoor = "local all all trust\n"
-
-func convertingFiles() map[string]string {
-	return map[string]string{
-		serverFile: converting, "postgresql.auto.conf": "", "pg_hba.conf": openDoor, "pg_ident.conf": "",
-	}
-}
-
 // build makes the new data of a copy of the old, so that the old stays what it is whatever happens.
 func (u upgrade) build(ctx context.Context, w *datadir.Workshop, progress func(string)) error {
 	old := filepath.Join(w.Dir, "old")
@@ -199,7 +165,7 @@ func (u upgrade) build(ctx context.Context, w *datadir.Workshop, progress func(s
 	if err := w.Copy(old, u.from.DataDir, uid, gid); err != nil {
 		return err
 	}
-	if err := datadir.Fill(old, uid, gid, convertingFiles()); err != nil {
+	if err := datadir.Fill(old, uid, gid, pgserver.ConvertingFiles()); err != nil {
 		return err
 	}
 	if err := u.single(w, u.from, old, beforeSQL+"\n"+noteSQL); err != nil {
@@ -237,10 +203,10 @@ func (u upgrade) layNew(ctx context.Context, w *datadir.Workshop) error {
 	if err := bare(u.to.Installation, u.to.CacheDir, u.chosen.locale).Clone(ctx, w.Data, uid, gid); err != nil {
 		return err
 	}
-	if err := renewIdentifier(w.Data); err != nil {
+	if err := pgserver.RenewIdentifier(w.Data); err != nil {
 		return err
 	}
-	return datadir.Fill(w.Data, uid, gid, convertingFiles())
+	return datadir.Fill(w.Data, uid, gid, pgserver.ConvertingFiles())
 }
 
 // bare is data as initdb makes it, with our collations in the template of what is brought over. All rows in the
@@ -249,20 +215,21 @@ func bare(i engine.Installation, cacheDir, locale string) datadir.Golden {
 	const freeze = "\n\nVACUUM (FREEZE);\n"
 	return datadir.Golden{
 		CacheDir: cacheDir, Name: "upgraded-postgres-" + i.Version, Release: i.FullVersion, User: "postgres",
-		Env: environment, Recipe: fmt.Sprintf("%q %q %q", i.Dir, initdbArguments(locale), collationsSQL), Verdict: lastLine,
+		Env: pgserver.Environment, Verdict: pgserver.LastLine,
+		Recipe: fmt.Sprintf("%q %q %q", i.Dir, pgserver.InitdbArguments(locale), collationsSQL),
 		Build: func(w *datadir.Workshop) error {
-			arguments := append(initdbArguments(locale), "--pgdata="+w.Data)
+			arguments := append(pgserver.InitdbArguments(locale), "--pgdata="+w.Data)
 			if err := w.Run("", filepath.Join(i.Dir, "initdb"), arguments...); err != nil {
 				return err
 			}
-			return w.Run(collationsSQL+freeze, filepath.Join(i.Dir, "postgres"), singleUser(w.Data, "template0")...)
+			return w.Run(collationsSQL+freeze, filepath.Join(i.Dir, "postgres"), pgserver.SingleUser(w.Data, "template0")...)
 		},
 	}
 }
 
 // single has a server without clients run statements in database main.
 func (u upgrade) single(w *datadir.Workshop, n engine.Node, data, statements string) error {
-	return w.Run(statements, filepath.Join(n.Installation.Dir, "postgres"), singleUser(data, database)...)
+	return w.Run(statements, filepath.Join(n.Installation.Dir, "postgres"), pgserver.SingleUser(data, database)...)
 }
 
 // pgUpgrade runs pg_upgrade. What it has against the data is told in its own words, and is Unsupported: trying again

@@ -16,7 +16,8 @@ var floors = map[string]int{
 	"state": 4, "backend/*": 4, "engine/*": 4, "keeper": 4, // adapters
 
 	"market": 3, "broker": 3, "uaa": 3, "tenant": 3, // promises: what we owe, how we pay, who asks
-	"backup": 2, "engine/lag": 2, "engine/drill": 2, "keeper/wire": 2, // pure decisions; the protocol that the contracts are spoken in
+	"backup": 2, "engine/lag": 2, "engine/drill": 2, // pure decisions
+	"engine/pgserver": 2, "keeper/wire": 2, // what several adapters stand on: a server, the protocol that contracts are spoken in
 	"backend": 1, "engine": 1, "pki": 1, "endpoint": 1, "volume": 1, "cgroup": 1, // contracts and instruments
 	"repository": 1, "window": 1,
 	"": 0, // words

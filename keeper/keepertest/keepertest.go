@@ -18,6 +18,7 @@ import (
 	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/backend/local"
 	"github.com/backstay/backstay/engine"
+	"github.com/backstay/backstay/engine/pgserver"
 	"github.com/backstay/backstay/engine/postgres"
 	"github.com/backstay/backstay/internal/process"
 	"github.com/backstay/backstay/internal/seal"
@@ -48,7 +49,7 @@ func configIn(t testing.TB, dataDir string, room int) keeper.Config {
 		if _, err := keeper.StopEngines(c.DataDir, c.Engines); err != nil {
 			t.Errorf("stop engines: %v", err)
 		}
-		postgres.SweepTools() // those of a keeper that was killed write to the repository still
+		pgserver.SweepTools() // those of a keeper that was killed write to the repository still
 		checkNoProcess(t, c.DataDir)
 	})
 	return c

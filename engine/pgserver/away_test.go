@@ -1,4 +1,4 @@
-package postgres
+package pgserver
 
 import (
 	"errors"
@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/backstay/backstay"
+	"github.com/backstay/backstay/engine"
 	"github.com/backstay/backstay/engine/enginetest"
 	"github.com/backstay/backstay/repository"
 )
@@ -15,12 +16,12 @@ import (
 // is left. What waits goes on waiting.
 func TestARepositoryThatGoesIsNoGap(t *testing.T) {
 	t.Parallel()
-	n, r := enginetest.NewNode(t, Engine{}), enginetest.NewRepository(t)
+	n, r := engine.Node{DataDir: filepath.Join(t.TempDir(), "data")}, enginetest.NewRepository(t)
 	r.Identity = "the-one"
 	if err := repository.Begin(t.Context(), r); err != nil {
 		t.Fatal(err)
 	}
-	tool, err := openTool(t.Context(), n, r)
+	tool, err := Server{}.openTool(t.Context(), n, r)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -37,13 +38,8 @@ func TestARepositoryThatGoesIsNoGap(t *testing.T) {
 	}
 	defer s.unlock()
 	const segment = "000000010000000000000001"
-	if err := os.WriteFile(filepath.Join(s.in, segment), make([]byte, segmentSize), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(s.in, segment), make([]byte, SegmentSize), 0o600); err != nil {
 		t.Fatal(err)
-	}
-	if n.Account != nil {
-		if err := os.Chown(filepath.Join(s.in, segment), int(n.Account.UID), int(n.Account.GID)); err != nil {
-			t.Fatal(err)
-		}
 	}
 	if err := os.Rename(r.Dir, r.Dir+".disk"); err != nil {
 		t.Fatal(err)

@@ -1,4 +1,4 @@
-package postgres
+package pgserver
 
 import (
 	"cmp"
@@ -76,7 +76,7 @@ func readHead(ctx context.Context, store *repository.Store) (h head, err error) 
 }
 
 // Reached returns what the head and the gaps beside it say.
-func (Engine) Reached(ctx context.Context, _ engine.Node, r backstay.Repository) (a engine.Archived, err error) {
+func (Server) Reached(ctx context.Context, r backstay.Repository) (a engine.Archived, err error) {
 	store, err := repository.Open(r)
 	if err != nil {
 		return a, err
@@ -208,7 +208,7 @@ func (t *pgBackRest) succeed(ctx context.Context, s *spool) error {
 		return err
 	}
 	defer root.Close()
-	own, err := controlIn(root)
+	own, err := ControlIn(root)
 	if err != nil {
 		return err
 	}

@@ -1,4 +1,4 @@
-package postgres
+package pgserver
 
 import (
 	"bufio"
@@ -20,8 +20,8 @@ import (
 
 // Restore has pgBackRest lay out the backup, and a server without clients replay the archive. That server has no access
 // to the repository: it asks us for each segment.
-func (e Engine) Restore(ctx context.Context, n engine.Node, r backstay.Repository, to engine.Point) (err error) {
-	t, err := openTool(ctx, n, r)
+func (s Server) Restore(ctx context.Context, n engine.Node, r backstay.Repository, to engine.Point) (err error) {
+	t, err := s.openTool(ctx, n, r)
 	if err != nil {
 		return err
 	}
@@ -43,7 +43,7 @@ func (e Engine) Restore(ctx context.Context, n engine.Node, r backstay.Repositor
 	}
 	ctx, fail := context.WithCancelCause(ctx)
 	defer fail(nil)
-	err = e.takeOver(ctx, n, func(w *datadir.Workshop, c recovery) error {
+	err = s.TakeOver(ctx, n, func(w *datadir.Workshop, c Recovery) error {
 		t.worksIn = w.Dir
 		if err := t.layOut(ctx, w, set.Label); err != nil {
 			return err
@@ -55,11 +55,11 @@ func (e Engine) Restore(ctx context.Context, n engine.Node, r backstay.Repositor
 		err = context.Cause(ctx) // what the server could not go on without
 	}
 	t.worksIn = t.dir
-	return blameCopy("The restore of "+product(n.Installation), t.blame(ctx, err))
+	return BlameCopy("The restore of "+s.Product, t.blame(ctx, err))
 }
 
-// blameCopy gives an error without a kind that of data that cannot be set up.
-func blameCopy(what string, err error) error {
+// BlameCopy gives an error without a kind that of data that cannot be set up.
+func BlameCopy(what string, err error) error {
 	if err == nil {
 		return nil
 	}
@@ -77,7 +77,7 @@ func (t *pgBackRest) restorable(ctx context.Context, id string) (set backupSet, 
 	}()
 	set, err = t.set(ctx, id)
 	if err == nil {
-		err = sameMajor(major(set.Annotation["version"]), t.node)
+		err = t.server.Fits(set.Annotation["version"], t.node)
 	}
 	if err = cmp.Or(err, <-got); err != nil { // which waits in any case
 		return set, err
@@ -87,15 +87,6 @@ func (t *pgBackRest) restorable(ctx context.Context, id string) (set backupSet, 
 			"The backup %s has files outside of the data directory: it is not restored.", id)
 	}
 	return set, nil
-}
-
-// sameMajor refuses data of another major version than the node's.
-func sameMajor(made string, n engine.Node) error {
-	if made == n.Installation.Version {
-		return nil
-	}
-	return backstay.Errorf(backstay.Unsupported, "The data was made by PostgreSQL %s and cannot be served by %s.",
-		made, product(n.Installation))
 }
 
 // leaves tells whether a manifest names anything that is not below the data directory. What it names was told by a
@@ -146,7 +137,7 @@ const (
 )
 
 // replay starts the server until it has replayed what is wanted, and takes the users away.
-func (c recovery) replay(ctx context.Context, w *datadir.Workshop, f *feeder, to engine.Point) error {
+func (c Recovery) replay(ctx context.Context, w *datadir.Workshop, f *feeder, to engine.Point) error {
 	end, err := f.serve(ctx, w)
 	if err != nil {
 		return err

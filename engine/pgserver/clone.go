@@ -1,4 +1,4 @@
-package postgres
+package pgserver
 
 import (
 	"context"
@@ -20,17 +20,15 @@ import (
 	"github.com/backstay/backstay/internal/datadir"
 )
 
-var _ engine.Cloner = Engine{}
-
 // Clone copies the files of a serving node, as pg_basebackup does, and has a server replay what was logged meanwhile.
 // Files share their blocks where the file system can.
-func (e Engine) Clone(ctx context.Context, from, to engine.Node, progress func(string)) error {
-	if err := sameMajor(from.Installation.Version, to); err != nil {
+func (s Server) Clone(ctx context.Context, from, to engine.Node, progress func(string)) error {
+	if err := s.Fits(from.Installation.FullVersion, to); err != nil {
 		return err
 	}
-	err := e.takeOver(ctx, to, func(w *datadir.Workshop, c recovery) error {
+	err := s.TakeOver(ctx, to, func(w *datadir.Workshop, c Recovery) error {
 		progress("the data is copied.")
-		if err := copyServing(ctx, from, w, copying{}); err != nil {
+		if err := s.CopyServing(ctx, from, w, Copying{}); err != nil {
 			return err
 		}
 		progress("the copy is made ready.")
@@ -39,21 +37,21 @@ func (e Engine) Clone(ctx context.Context, from, to engine.Node, progress func(s
 		}
 		return errors.Join(c.finish(ctx, w), c.begin(w))
 	})
-	return blameCopy("The copy of "+product(from.Installation), err)
+	return BlameCopy("The copy of "+s.Product, err)
 }
 
 // begin lets a copy have a log of its own, which cannot be taken for that of the original.
-func (c recovery) begin(w *datadir.Workshop) error {
+func (c Recovery) begin(w *datadir.Workshop) error {
 	if err := w.Run("", filepath.Join(c.node.Installation.Dir, "pg_resetwal"), "-D", w.Data); err != nil {
 		return err
 	}
-	return renewIdentifier(w.Data)
+	return RenewIdentifier(w.Data)
 }
 
-// copyServing copies what pg_basebackup would. The server keeps its log from the moment on at which the copy begins for
+// CopyServing copies what pg_basebackup would. The server keeps its log from the moment on at which the copy begins for
 // as long as the session with it lasts.
-func copyServing(ctx context.Context, n engine.Node, w *datadir.Workshop, c copying) error {
-	return withAdmin(ctx, n, func(conn *pgx.Conn) error {
+func (s Server) CopyServing(ctx context.Context, n engine.Node, w *datadir.Workshop, c Copying) error {
+	return WithAdmin(ctx, n, s.Database, func(conn *pgx.Conn) error {
 		var from, to, label string
 		const keep = "SELECT pg_create_physical_replication_slot('backstay_clone_' || pg_backend_pid(), true, true)"
 		if _, err := conn.Exec(ctx, keep); err != nil {
@@ -69,7 +67,7 @@ func copyServing(ctx context.Context, n engine.Node, w *datadir.Workshop, c copy
 		}
 		defer root.Close()
 		c.ctx, c.root = ctx, root
-		if err := c.files(w.Data, ".", isCopied); err != nil {
+		if err := c.files(w.Data, ".", s.isCopied); err != nil {
 			return err
 		}
 		const stop = "SELECT pg_walfile_name(lsn), labelfile FROM pg_backup_stop(false)"
@@ -92,7 +90,7 @@ var emptied = []string{"pg_wal", "pg_dynshmem", "pg_notify", "pg_replslot", "pg_
 	"pg_subtrans"}
 
 // isCopied tells whether a file of the data directory belongs to a copy.
-func isCopied(name string) bool {
+func (s Server) isCopied(name string) bool {
 	first, _, below := strings.Cut(name, "/")
 	for _, dir := range emptied {
 		if below && first == dir {
@@ -100,25 +98,25 @@ func isCopied(name string) bool {
 		}
 	}
 	base := path.Base(name)
-	return !slices.Contains(linkFiles, name) && base != "postmaster.pid" && base != "postmaster.opts" &&
+	return !slices.Contains(s.Own, name) && base != "postmaster.pid" && base != "postmaster.opts" &&
 		base != "pg_internal.init" && !strings.HasPrefix(base, "pgsql_tmp") && !strings.HasSuffix(base, ".part")
 }
 
-// copying is how files are copied. They are opened below root alone: the server may have been broken into, and may put
+// Copying is how files are copied. They are opened below root alone: the server may have been broken into, and may put
 // links there while we read.
-type copying struct {
+type Copying struct {
 	ctx    context.Context
 	root   *os.Root
-	gently bool             // it leaves half of the disk's time to others
-	copied func(size int64) // is told of each file; nil: nobody asks
+	Gently bool             // it leaves half of the disk's time to others
+	Copied func(size int64) // is told of each file; nil: nobody asks
 }
 
 // files copies the directory of that name, with those of its files that belong to the copy. Files that go meanwhile are
 // in the log, and the control file is the last one, since it says from where on the log is read.
-func (c copying) files(to, name string, belongs func(string) bool) error {
+func (c Copying) files(to, name string, belongs func(string) bool) error {
 	var files errgroup.Group
 	files.SetLimit(4)
-	if c.gently {
+	if c.Gently {
 		files.SetLimit(1)
 	}
 	const control = "global/pg_control"
@@ -155,7 +153,7 @@ func ignoreExisting(err error) error {
 }
 
 // file copies a file, unless it is gone.
-func (c copying) file(to, name string) error {
+func (c Copying) file(to, name string) error {
 	file, err := c.root.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK|syscall.O_NOFOLLOW, 0)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
@@ -169,12 +167,12 @@ func (c copying) file(to, name string) error {
 		return errors.Join(err, fmt.Errorf("%s is not a file", name))
 	}
 	copyFile := clone.File
-	if c.gently {
+	if c.Gently {
 		copyFile = clone.FileSlowly
 	}
-	if err := copyFile(to, file); err != nil || c.copied == nil {
+	if err := copyFile(to, file); err != nil || c.Copied == nil {
 		return err
 	}
-	c.copied(info.Size())
+	c.Copied(info.Size())
 	return nil
 }

@@ -1,4 +1,4 @@
-package postgres
+package pgserver
 
 import (
 	"context"
@@ -7,14 +7,15 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/backstay/backstay/engine"
 )
 
-// salvage does for a node that was fenced what its server has not come to: it hands over what is finished of the log. A
+// Salvage does for a node that was fenced what its server has not come to: it hands over what is finished of the log. A
 // standby takes it for archived, since it was there before, so nobody else has it.
-func salvage(ctx context.Context, n engine.Node) (err error) {
+func Salvage(ctx context.Context, n engine.Node) (err error) {
 	root, err := os.OpenRoot(n.DataDir)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
@@ -36,7 +37,7 @@ func salvage(ctx context.Context, n engine.Node) (err error) {
 	if err != nil {
 		return err
 	}
-	for _, status := range sorted(ready) {
+	for _, status := range slices.Sorted(slices.Values(ready)) {
 		name := strings.TrimSuffix(path.Base(status), ".ready")
 		if !archivable.MatchString(name) {
 			continue
@@ -53,7 +54,7 @@ func salvage(ctx context.Context, n engine.Node) (err error) {
 
 // isFenced tells whether the data is of a server that has ended, and follows when it is started again.
 func isFenced(root *os.Root) bool {
-	_, signal := root.Lstat(standbySignal)
+	_, signal := root.Lstat(StandbySignal)
 	_, pid := root.Lstat("postmaster.pid")
 	return signal == nil && errors.Is(pid, fs.ErrNotExist)
 }
@@ -61,10 +62,10 @@ func isFenced(root *os.Root) bool {
 // handOver copies a segment from a data directory to where only we are at home, as if it had been taken.
 func (s *spool) handOver(root *os.Root, name string) error {
 	part := filepath.Join(s.out, ".part")
-	if err := gone(os.Remove(part)); err != nil {
+	if err := os.RemoveAll(part); err != nil {
 		return err
 	}
-	if err := (copying{ctx: context.Background(), root: root}).file(part, path.Join("pg_wal", name)); err != nil {
+	if err := (Copying{ctx: context.Background(), root: root}).file(part, path.Join("pg_wal", name)); err != nil {
 		return err
 	}
 	f, err := os.Open(part)

@@ -1,4 +1,4 @@
-package postgres
+package pgserver
 
 import (
 	"context"
@@ -30,18 +30,18 @@ func (t *pgBackRest) nodeOptions(ctx context.Context) (options []string, end fun
 	if err != nil {
 		return nil, nil, err
 	}
-	end, err = forward(ctx, filepath.Join(sockets, ".s.PGSQL."+strconv.Itoa(defaultPort)), uid, gid, t.connect)
+	end, err = Forward(ctx, Socket(sockets, 0), uid, gid, t.connect)
 	return []string{
 		"--pg1-host=node", "--pg1-host-cmd=/usr/bin/pgbackrest", "--pg1-host-config=/dev/null", "--cmd-ssh=" + script,
-		"--pg1-path=" + t.node.DataDir, "--pg1-socket-path=" + sockets, "--pg1-port=" + strconv.Itoa(defaultPort),
-		"--pg1-user=" + t.node.Admin.User, "--pg1-database=" + database,
+		"--pg1-path=" + t.node.DataDir, "--pg1-socket-path=" + sockets, "--pg1-port=" + strconv.Itoa(DefaultPort),
+		"--pg1-user=" + t.node.Admin.User, "--pg1-database=" + t.server.Database,
 	}, end, err
 }
 
 // connect carries one connection to the node, as its administrator.
 func (t *pgBackRest) connect(ctx context.Context, client net.Conn) {
 	if server, err := t.node.Admin.Dial(ctx); err == nil {
-		join(ctx, client, server)
+		Join(ctx, client, server)
 	}
 }
 
@@ -53,12 +53,12 @@ func asNode(a *engine.Account, lockDir string) string {
 		as = fmt.Sprintf("setpriv --reuid=%d --regid=%d --clear-groups --no-new-privs env", a.UID, a.GID)
 	}
 	return "#!/bin/sh\nexec 3<&-\nfor command; do :; done\ncd /\n" +
-		"exec " + as + " -i " + strings.Join(environment, " ") + " PGBACKREST_LOCK_PATH=" + lockDir +
+		"exec " + as + " -i " + strings.Join(Environment, " ") + " PGBACKREST_LOCK_PATH=" + lockDir +
 		` /bin/sh -c "$command"` + "\n"
 }
 
-// forward listens on a socket that uid and gid may use, and has each connection carried, until end is called.
-func forward(
+// Forward listens on a socket that uid and gid may use, and has each connection carried, until end is called.
+func Forward(
 	ctx context.Context, path string, uid, gid int, carry func(context.Context, net.Conn),
 ) (end func() error, err error) {
 	l, err := net.Listen("unix", path)
@@ -90,8 +90,8 @@ func forward(
 	}, nil
 }
 
-// join carries what two say to each other, until one of them ends or ctx does.
-func join(ctx context.Context, client, server net.Conn) {
+// Join carries what two say to each other, until one of them ends or ctx does.
+func Join(ctx context.Context, client, server net.Conn) {
 	defer server.Close()
 	defer context.AfterFunc(ctx, func() { client.Close(); server.Close() })()
 	var back sync.WaitGroup

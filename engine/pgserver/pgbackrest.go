@@ -1,4 +1,4 @@
-package postgres
+package pgserver
 
 import (
 	"bytes"
@@ -31,6 +31,7 @@ const stanza = "main"
 // repository's key. What it wants of a data directory it has read by a second process, which has the node's own rights:
 // see forward.go.
 type pgBackRest struct {
+	server     Server
 	node       engine.Node
 	repository backstay.Repository
 	store      *repository.Store // of what lies beside its own objects
@@ -40,7 +41,7 @@ type pgBackRest struct {
 }
 
 // openTool fails if the repository is away.
-func openTool(ctx context.Context, n engine.Node, r backstay.Repository) (t *pgBackRest, err error) {
+func (s Server) openTool(ctx context.Context, n engine.Node, r backstay.Repository) (t *pgBackRest, err error) {
 	if err := repository.Reachable(ctx, r); err != nil {
 		return nil, err
 	}
@@ -60,7 +61,7 @@ func openTool(ctx context.Context, n engine.Node, r backstay.Repository) (t *pgB
 		return nil, errors.Join(err, os.RemoveAll(dir))
 	}
 	SweepTools()
-	return &pgBackRest{node: n, repository: r, store: store, dir: dir, worksIn: dir, held: held}, nil
+	return &pgBackRest{server: s, node: n, repository: r, store: store, dir: dir, worksIn: dir, held: held}, nil
 }
 
 const toolPrefix = "backstay-pgbackrest-"
@@ -185,7 +186,7 @@ func (t *pgBackRest) runOnce(ctx context.Context, gentle bool, args []string) (o
 	defer config.Close()
 	command := slices.Concat([]string{"pgbackrest", "--config=/proc/self/fd/3", "--stanza=" + stanza}, args)
 	cmd := exec.CommandContext(ctx, "/bin/sh", append([]string{"-c", `umask 077; exec "$0" "$@"`}, command...)...)
-	cmd.Dir, cmd.Env, cmd.ExtraFiles = t.worksIn, environment, []*os.File{config}
+	cmd.Dir, cmd.Env, cmd.ExtraFiles = t.worksIn, Environment, []*os.File{config}
 	var said, told bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &told, &said
 	run := process.RunBound // the tool's own processes end with it
@@ -249,5 +250,5 @@ func firstComplaint(said string) string {
 	if match := complaintLine.FindStringSubmatch(said); match != nil {
 		return match[1]
 	}
-	return strings.TrimSuffix(lastLine(said), ".")
+	return strings.TrimSuffix(LastLine(said), ".")
 }

@@ -1,4 +1,4 @@
-package postgres
+package pgserver
 
 import (
 	"bufio"
@@ -19,36 +19,37 @@ import (
 // backupsTimeline is the timeline of the backup, as recovery_target_timeline names it.
 const backupsTimeline = "current"
 
-// position is a place in the log: "0/3000148".
-type position uint64
+// Position is a place in the log: "0/3000148".
+type Position uint64
 
-func parsePosition(text string) (position, error) {
+// ParsePosition reads a place in the log as PostgreSQL writes it.
+func ParsePosition(text string) (Position, error) {
 	high, low, ok := strings.Cut(text, "/")
 	h, errHigh := strconv.ParseUint(high, 16, 32)
 	l, errLow := strconv.ParseUint(low, 16, 32)
 	if err := errors.Join(errHigh, errLow); !ok || err != nil {
 		return 0, fmt.Errorf("%q is no place in the log", text)
 	}
-	return position(h<<32 | l), nil
+	return Position(h<<32 | l), nil
 }
 
-func (p position) String() string { return fmt.Sprintf("%X/%X", uint64(p)>>32, uint32(p)) }
+func (p Position) String() string { return fmt.Sprintf("%X/%X", uint64(p)>>32, uint32(p)) }
 
 // UnmarshalJSON reads it from a string.
-func (p *position) UnmarshalJSON(text []byte) error {
+func (p *Position) UnmarshalJSON(text []byte) error {
 	var s string
 	if err := json.Unmarshal(text, &s); err != nil {
 		return err
 	}
-	read, err := parsePosition(s)
+	read, err := ParsePosition(s)
 	*p = read
 	return err
 }
 
 // segment is the number of the segment that holds the position, as the segment's name ends with it.
-func (p position) segment() string {
-	const perLog = uint64(4 * backstay.GB / segmentSize)
-	n := uint64(p) / uint64(segmentSize)
+func (p Position) segment() string {
+	const perLog = uint64(4 * backstay.GB / SegmentSize)
+	n := uint64(p) / uint64(SegmentSize)
 	return fmt.Sprintf("%08X%08X", n/perLog, n%perLog)
 }
 
@@ -71,7 +72,7 @@ func (t *pgBackRest) timelineFor(ctx context.Context, set backupSet, h head, to 
 	if then == own {
 		return backupsTimeline, nil
 	}
-	forks, err := t.history(ctx, fmt.Sprintf("%s-%d/%s.history", t.node.Installation.Version, own.server, then.timeline))
+	forks, err := t.history(ctx, fmt.Sprintf("%s-%d/%s.history", t.server.Version, own.server, then.timeline))
 	if backstay.KindOf(err) == backstay.Invalid {
 		ends, gapErr := t.endsInGap(ctx, set)
 		if gapErr != nil || ends {
@@ -119,14 +120,14 @@ func endsBefore(set backupSet, until, moment time.Time) error {
 		"What the backup %s goes on with ends at %s, UTC: %s cannot be restored from it.", set.Label, utc(until), wanted)
 }
 
-// fork is where a timeline was left for the next one.
-type fork struct {
-	timeline string
-	at       position
+// Fork is where a timeline was left for the next one.
+type Fork struct {
+	Timeline string
+	At       Position
 }
 
 // history reads from the archive how a timeline began, by the path of that. What is missing or damaged is Invalid.
-func (t *pgBackRest) history(ctx context.Context, path string) ([]fork, error) {
+func (t *pgBackRest) history(ctx context.Context, path string) ([]Fork, error) {
 	text, err := t.run(ctx, false, "repo-get", archiveDir+"/"+path)
 	if codeOf(err) != 0 {
 		err = t.blame(ctx, err)
@@ -134,7 +135,7 @@ func (t *pgBackRest) history(ctx context.Context, path string) ([]fork, error) {
 	if err != nil && backstay.KindOf(err) != backstay.Invalid {
 		return nil, err
 	}
-	forks := readHistory(text)
+	forks := ReadHistory(text)
 	if err != nil || len(forks) == 0 {
 		return nil, backstay.Wrapf(errors.Join(fmt.Errorf("read %s", path), err), backstay.Invalid,
 			"The archive is damaged: it does not tell any more how one of its timelines began.")
@@ -142,9 +143,9 @@ func (t *pgBackRest) history(ctx context.Context, path string) ([]fork, error) {
 	return forks, nil
 }
 
-// readHistory returns where each of the timelines was left that one goes on from, the oldest first; none: the text is
+// ReadHistory returns where each of the timelines was left that one goes on from, the oldest first; none: the text is
 // no history.
-func readHistory(text []byte) (forks []fork) {
+func ReadHistory(text []byte) (forks []Fork) {
 	for lines := bufio.NewScanner(bytes.NewReader(text)); lines.Scan(); {
 		fields := strings.Fields(lines.Text())
 		if len(fields) == 0 {
@@ -154,11 +155,11 @@ func readHistory(text []byte) (forks []fork) {
 			return nil
 		}
 		number, err := strconv.ParseUint(fields[0], 10, 32)
-		at, errAt := parsePosition(fields[1])
+		at, errAt := ParsePosition(fields[1])
 		if errors.Join(err, errAt) != nil {
 			return nil
 		}
-		forks = append(forks, fork{fmt.Sprintf("%08X", number), at})
+		forks = append(forks, Fork{fmt.Sprintf("%08X", number), at})
 	}
 	return forks
 }

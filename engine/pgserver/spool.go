@@ -1,4 +1,4 @@
-package postgres
+package pgserver
 
 import (
 	"context"
@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"syscall"
 	"time"
 
@@ -28,18 +29,18 @@ const (
 	outDir   = "archive.out"
 )
 
-// segmentSize is that of a segment of the log.
-const segmentSize = 16 * backstay.MB
+// SegmentSize is that of a segment of the log.
+const SegmentSize = 16 * backstay.MB
 
-// archiveCommand is how the server hands over a finished segment. It never waits for the repository, so it cannot hold
+// ArchiveCommand is how the server hands over a finished segment. It never waits for the repository, so it cannot hold
 // a shutdown up. Where more waits than it may, or what is left of the disk is needed for the log itself, all of that
 // goes: Archive finds that segments are missing. Tenants can read the command, so there is no path of ours in it: it
 // begins in the data directory.
-func archiveCommand(n engine.Node) string {
-	limit := max(backstay.GB, n.Size.Storage/10) / segmentSize
+func ArchiveCommand(n engine.Node) string {
+	limit := max(backstay.GB, n.Size.Storage/10) / SegmentSize
 	return fmt.Sprintf(`data=$PWD; cd ../%s 2>/dev/null || exit 0; case %%f in *.partial|*.backup) exit 0;; esac; `+
 		`set -- 0*; [ $# -le %d ] && [ $(($(stat -fc '%%%%a*%%%%S' .))) -gt %d ] || rm -f "$@"; `+
-		`cp --sparse=always "$data/%%p" .part && sync .part && mv .part %%f && sync .`, spoolDir, limit, 3*segmentSize)
+		`cp --sparse=always "$data/%%p" .part && sync .part && mv .part %%f && sync .`, spoolDir, limit, 3*SegmentSize)
 }
 
 // spool is what waits to be archived of a node, with what we know of the node's archive.
@@ -92,6 +93,15 @@ func openSpool(ctx context.Context, n engine.Node) (*spool, error) {
 		return nil, errors.Join(err, s.unlock())
 	}
 	return s, nil
+}
+
+// MakeSpool has the server of a node hand over what it logs from now on.
+func MakeSpool(ctx context.Context, n engine.Node) error {
+	s, err := openSpool(ctx, n)
+	if err != nil {
+		return err
+	}
+	return s.unlock()
 }
 
 // withSpool does something with the spool of the tool's node.
@@ -152,7 +162,8 @@ func (s *spool) waiting() (names []string, err error) {
 			}
 		}
 	}
-	return sorted(names), nil
+	slices.Sort(names)
+	return slices.Compact(names), nil
 }
 
 // take moves what waits under that name to where only we are at home. It is fs.ErrNotExist if it does not wait any
@@ -273,7 +284,7 @@ func following(name string) string {
 	if _, err := fmt.Sscanf(name, "%08X%08X%08X", &timeline, &log, &segment); err != nil {
 		return ""
 	}
-	const perLog = uint32(4 * backstay.GB / segmentSize)
+	const perLog = uint32(4 * backstay.GB / SegmentSize)
 	if segment++; segment == perLog {
 		log, segment = log+1, 0
 	}
@@ -282,7 +293,7 @@ func following(name string) string {
 
 // handedOver tells whether the server has ended in order and has handed over all that it has logged. At its end it
 // finishes the segment that it is writing. The directory is the server's: what lies there may be anything.
-func handedOver(n engine.Node) (c control, ended bool) {
+func handedOver(n engine.Node) (c Control, ended bool) {
 	root, err := os.OpenRoot(n.DataDir)
 	if err != nil {
 		return c, false
@@ -291,7 +302,7 @@ func handedOver(n engine.Node) (c control, ended bool) {
 	if _, err := root.Lstat("postmaster.pid"); !errors.Is(err, fs.ErrNotExist) || isFenced(root) {
 		return c, false // it runs, or another node has gone on since
 	}
-	if c, err = controlIn(root); err != nil || c.State != shutDown {
+	if c, err = ControlIn(root); err != nil || c.State != ShutDown {
 		return c, false
 	}
 	ready, err := fs.Glob(root.FS(), "pg_wal/archive_status/*.ready")
@@ -300,13 +311,13 @@ func handedOver(n engine.Node) (c control, ended bool) {
 
 // States of a server as its control file has them.
 const (
-	shutDown           = 1 // DB_SHUTDOWNED
-	shutDownInRecovery = 2 // DB_SHUTDOWNED_IN_RECOVERY: it followed
-	inArchiveRecovery  = 5 // DB_IN_ARCHIVE_RECOVERY: it follows, or was killed meanwhile, or was made to follow
+	ShutDown           = 1 // DB_SHUTDOWNED
+	ShutDownInRecovery = 2 // DB_SHUTDOWNED_IN_RECOVERY: it followed
+	InArchiveRecovery  = 5 // DB_IN_ARCHIVE_RECOVERY: it follows, or was killed meanwhile, or was made to follow
 )
 
-// control is the head of PostgreSQL's ControlFileData.
-type control struct {
+// Control is the head of PostgreSQL's ControlFileData.
+type Control struct {
 	Identifier       uint64 // of the server, with all its copies that follow
 	Version, Catalog uint32
 	State            uint32 // what the server has been doing last
@@ -314,8 +325,8 @@ type control struct {
 	Timeline         uint32 // of the last checkpoint
 }
 
-// controlIn reads the control file of a data directory.
-func controlIn(root *os.Root) (c control, err error) {
+// ControlIn reads the control file of a data directory.
+func ControlIn(root *os.Root) (c Control, err error) {
 	file, err := root.OpenFile("global/pg_control", os.O_RDONLY|syscall.O_NONBLOCK|syscall.O_NOFOLLOW, 0)
 	if err != nil {
 		return c, err
@@ -330,9 +341,9 @@ const openTransactions = "(SELECT timeline_id FROM pg_control_checkpoint()) || '
 
 // look asks the server what has happened since the archive's end, and finishes a segment with something in it once the
 // one before is that old. A server that does not answer has nothing to say.
-func (s *spool) look(ctx context.Context, n engine.Node, age time.Duration) error {
-	err := withAdmin(ctx, n, func(conn *pgx.Conn) error {
-		if follows, err := isFollowing(ctx, conn); err != nil || follows { // it ends nothing by itself
+func (s *spool) look(ctx context.Context, n engine.Node, database string, age time.Duration) error {
+	err := WithAdmin(ctx, n, database, func(conn *pgx.Conn) error {
+		if follows, err := IsFollowing(ctx, conn); err != nil || follows { // it ends nothing by itself
 			return err
 		}
 		var now time.Time

@@ -1,7 +1,6 @@
-package postgres
+package pgserver_test
 
 import (
-	"encoding/binary"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -13,17 +12,19 @@ import (
 
 	"github.com/backstay/backstay/engine"
 	"github.com/backstay/backstay/engine/enginetest"
+	"github.com/backstay/backstay/engine/pgserver"
+	"github.com/backstay/backstay/engine/postgres"
 )
 
 // TestTimesInTheLog are those that PostgreSQL's own program reads in it, for segments that are full, begin or end within
 // a record, or were finished before they were full. What is cut off within one has none that are not there.
 func TestTimesInTheLog(t *testing.T) {
 	t.Parallel()
-	n := enginetest.NewNode(t, Engine{})
-	enginetest.Serve(t, Engine{}, n)
+	n := enginetest.NewNode(t, postgres.Engine{})
+	enginetest.Serve(t, postgres.Engine{}, n)
 	told := 0
 	for name, text := range writtenLog(t, n) {
-		first, last := endTimes(text)
+		first, last := pgserver.EndTimes(text)
 		path := filepath.Join(t.TempDir(), name)
 		if err := os.WriteFile(path, text, 0o600); err != nil {
 			t.Fatal(err)
@@ -36,7 +37,7 @@ func TestTimesInTheLog(t *testing.T) {
 			told++
 		}
 		for _, end := range []int{0, 1, 20, 8192, len(text) / 3} {
-			if cut, _ := endTimes(text[:end]); !cut.IsZero() && cut.Before(first) {
+			if cut, _ := pgserver.EndTimes(text[:end]); !cut.IsZero() && cut.Before(first) {
 				t.Errorf("%s: the first %d bytes begin at %v, and the whole at %v", name, end, cut, first)
 			}
 		}
@@ -50,7 +51,7 @@ func TestTimesInTheLog(t *testing.T) {
 func writtenLog(t *testing.T, n engine.Node) map[string][]byte {
 	t.Helper()
 	all := map[string][]byte{}
-	err := withAdmin(t.Context(), n, func(conn *pgx.Conn) error {
+	err := pgserver.WithAdmin(t.Context(), n, "main", func(conn *pgx.Conn) error {
 		do := func(statements ...string) error {
 			for _, statement := range statements {
 				if _, err := conn.Exec(t.Context(), statement); err != nil {
@@ -73,7 +74,7 @@ func writtenLog(t *testing.T, n engine.Node) map[string][]byte {
 			if err := conn.QueryRow(t.Context(), "SELECT pg_walfile_name(pg_switch_wal())").Scan(&newest); err != nil {
 				return err
 			}
-			paths, err := logs(n.DataDir)
+			paths, err := pgserver.Logs(n.DataDir)
 			if err != nil {
 				return err
 			}
@@ -114,15 +115,4 @@ func dumped(t *testing.T, program, path string) (first, last time.Time) {
 		}
 	}
 	return first, last
-}
-
-// FuzzTimesInTheLog: what a tenant's server has written may be anything.
-func FuzzTimesInTheLog(f *testing.F) {
-	page := make([]byte, logPage)
-	binary.LittleEndian.PutUint16(page, 0xd110)
-	page[2] = pageIsFirst
-	binary.LittleEndian.PutUint32(page[firstPageHeader:], 34)
-	page[firstPageHeader+17], page[firstPageHeader+recordHeader], page[firstPageHeader+recordHeader+1] = transactions, shortData, 8
-	f.Add(page)
-	f.Fuzz(func(_ *testing.T, segment []byte) { endTimes(segment) })
 }

@@ -1,4 +1,4 @@
-package postgres
+package pgserver
 
 import (
 	"context"
@@ -15,8 +15,8 @@ import (
 
 // Verify has pgBackRest read the whole repository and compare the checksums: it can do no less. That segments of the
 // log are missing, it does not say.
-func (Engine) Verify(ctx context.Context, n engine.Node, r backstay.Repository) (f engine.Findings, err error) {
-	t, err := openTool(ctx, n, r)
+func (s Server) Verify(ctx context.Context, n engine.Node, r backstay.Repository) (f engine.Findings, err error) {
+	t, err := s.openTool(ctx, n, r)
 	if err != nil {
 		return f, err
 	}

@@ -1,4 +1,4 @@
-package postgres
+package pgserver
 
 import (
 	"bytes"
@@ -31,9 +31,9 @@ func logs(data string) ([]string, error) {
 	return paths, nil
 }
 
-// punchLogs makes holes of what is zero in the log's segments, so that a clone copies kilobytes of
+// PunchLogs makes holes of what is zero in the log's segments, so that a clone copies kilobytes of
 // them and not 16 MB.
-func punchLogs(data string) error {
+func PunchLogs(data string) error {
 	segments, err := logs(data)
 	if err != nil {
 		return err
@@ -79,11 +79,11 @@ const (
 	identifierAt = 24  // in a long page header: xlp_sysid
 )
 
-// renewIdentifier gives a directory that was shut down in order a system identifier of its own, so
+// RenewIdentifier gives a directory that was shut down in order a system identifier of its own, so
 // that the log of one instance can never be replayed into another. The identifier stands in the
 // control file, under a checksum, and in the first page of each log segment. PostgreSQL checks all of
 // them at start.
-func renewIdentifier(data string) error {
+func RenewIdentifier(data string) error {
 	path := filepath.Join(data, "global", "pg_control")
 	control, err := os.ReadFile(path)
 	if err != nil {

@@ -1,4 +1,4 @@
-package postgres
+package pgserver
 
 import (
 	"slices"
@@ -8,18 +8,18 @@ import (
 
 var histories = []struct {
 	text string
-	want []fork
+	want []Fork
 }{
 	{"1\t0/7000098\tno recovery target specified\n\n2\t1/A0000D8\tafter a failover\n",
-		[]fork{{"00000001", 0x7000098}, {"00000002", 0x1_0A0000D8}}},
-	{"10\t0/7000098\n", []fork{{"0000000A", 0x7000098}}},
+		[]Fork{{"00000001", 0x7000098}, {"00000002", 0x1_0A0000D8}}},
+	{"10\t0/7000098\n", []Fork{{"0000000A", 0x7000098}}},
 	{"", nil}, {"1\n", nil}, {"1\t7000098\n", nil}, {"x\t0/7000098\n", nil},
 }
 
 func TestHistory(t *testing.T) {
 	t.Parallel()
 	for _, c := range histories {
-		if got := readHistory([]byte(c.text)); !slices.Equal(got, c.want) {
+		if got := ReadHistory([]byte(c.text)); !slices.Equal(got, c.want) {
 			t.Errorf("%q is read as %v, want %v", c.text, got, c.want)
 		}
 	}
@@ -28,11 +28,11 @@ func TestHistory(t *testing.T) {
 // TestCourse goes from a first timeline over a second one, that was left in its first segment, to a third one.
 func TestCourse(t *testing.T) {
 	t.Parallel()
-	c := courseTo(line{1, "00000004"}, []fork{{"00000001", 0x5000098}, {"00000002", 0x50000D8}, {"00000003", 0xFF000000}})
+	c := courseTo(line{1, "00000004"}, []Fork{{"00000001", 0x5000098}, {"00000002", 0x50000D8}, {"00000003", 0xFF000000}})
 	for _, tc := range []struct {
 		timeline string
 		server   int
-		stop     position
+		stop     Position
 		want     bool
 	}{
 		{"00000001", 1, 0x5000098, true}, {"00000001", 1, 0x5000099, false}, {"00000001", 2, 0x5000098, false},
@@ -59,12 +59,12 @@ func TestCourse(t *testing.T) {
 // TestHolesInACourse: each segment that a restore needs is missed, whichever timeline it is of, and no other one.
 func TestHolesInACourse(t *testing.T) {
 	t.Parallel()
-	c := courseTo(line{1, "00000002"}, []fork{{"00000001", 0x5000098}})
+	c := courseTo(line{1, "00000002"}, []Fork{{"00000001", 0x5000098}})
 	all := map[line][]segment{}
-	add := func(timeline string, first, last position) {
+	add := func(timeline string, first, last Position) {
 		l := line{1, timeline}
 		for n := first; n <= last; n++ {
-			all[l] = append(all[l], segment{name: timeline + (n * position(segmentSize)).segment(), sound: true})
+			all[l] = append(all[l], segment{name: timeline + (n * Position(SegmentSize)).segment(), sound: true})
 		}
 	}
 	add("00000001", 1, 6)

@@ -1,4 +1,4 @@
-package postgres
+package pgserver
 
 import (
 	"bytes"
@@ -24,38 +24,39 @@ import (
 	"github.com/backstay/backstay/internal/wait"
 )
 
-// recovery makes a node's own data of a copy of another's.
-type recovery struct {
+// Recovery makes a node's own data of a copy of another's.
+type Recovery struct {
 	datadir.Conversion
-	node  engine.Node
-	files map[string]string // its configuration
+	Files  map[string]string // its configuration
+	server Server
+	node   engine.Node
 }
 
-// takeOver makes the node's data directory in a workshop, in the place of what an interrupted call has left. Make fills
+// TakeOver makes the node's data directory in a workshop, in the place of what an interrupted call has left. Make fills
 // it and has the recovery do its part.
-func (Engine) takeOver(ctx context.Context, n engine.Node, make func(*datadir.Workshop, recovery) error) error {
-	p, err := plan(ctx, n)
+func (s Server) TakeOver(ctx context.Context, n engine.Node, make func(*datadir.Workshop, Recovery) error) error {
+	p, err := s.Plan(ctx, n)
 	if err != nil {
 		return err
 	}
-	c := recovery{conversionTo(n, p), n, p.Files}
+	c := Recovery{ConversionTo(n, p), p.Files, s, n}
 	if err := os.RemoveAll(n.DataDir); err != nil {
 		return err
 	}
 	return c.Make(ctx, func(w *datadir.Workshop) error { return make(w, c) })
 }
 
-// conversionTo makes the node's data directory.
-func conversionTo(n engine.Node, p datadir.Plan) datadir.Conversion {
+// ConversionTo makes the node's data directory.
+func ConversionTo(n engine.Node, p datadir.Plan) datadir.Conversion {
 	return datadir.Conversion{
-		Dir: n.DataDir, Sockets: n.RunDir + ".up", UID: p.UID, GID: p.GID, User: "postgres", Env: environment,
-		Verdict: refusal,
+		Dir: n.DataDir, Sockets: n.RunDir + ".up", UID: p.UID, GID: p.GID, User: "postgres", Env: Environment,
+		Verdict: Refusal,
 	}
 }
 
 // recovering configures the server of a copy: like one that converts data, but it leaves what it says of its new
 // timeline to be archived by its successor.
-const recovering = converting + `archive_mode = on
+const recovering = Converting + `archive_mode = on
 archive_command = ''
 hot_standby = off
 max_wal_size = 1GB
@@ -64,15 +65,15 @@ max_wal_size = 1GB
 const serverLog = "server.log"
 
 // start starts the server of the workshop's Data with further settings, and returns when it serves.
-func (c recovery) start(ctx context.Context, w *datadir.Workshop, more map[string]string) error {
+func (c Recovery) start(ctx context.Context, w *datadir.Workshop, more map[string]string) error {
 	config := recovering
-	maps.Copy(more, map[string]string{"listen_addresses": "", "port": strconv.Itoa(defaultPort),
-		"unix_socket_directories": quoteList([]string{c.Sockets})})
+	maps.Copy(more, map[string]string{"listen_addresses": "", "port": strconv.Itoa(DefaultPort),
+		"unix_socket_directories": QuoteList([]string{c.Sockets})})
 	for name, value := range more {
 		config += name + " = " + mustQuote(value) + "\n"
 	}
-	files := convertingFiles()
-	maps.Copy(files, map[string]string{serverFile: config})
+	files := ConvertingFiles()
+	maps.Copy(files, map[string]string{ServerFile: config})
 	uid, gid := w.IDs()
 	if err := datadir.Fill(w.Data, uid, gid, files); err != nil {
 		return err
@@ -92,7 +93,7 @@ func (c recovery) start(ctx context.Context, w *datadir.Workshop, more map[strin
 	if err != nil && ctx.Err() == nil {
 		said, _ := os.ReadFile(log) // it may have said nothing
 		return backstay.Wrapf(fmt.Errorf("%w: %s", err, said), backstay.Invalid,
-			"The copy cannot be served: %s.", strings.TrimSuffix(refusal(string(said)), "."))
+			"The copy cannot be served: %s.", strings.TrimSuffix(Refusal(string(said)), "."))
 	}
 	return err
 }
@@ -100,10 +101,10 @@ func (c recovery) start(ctx context.Context, w *datadir.Workshop, more map[strin
 var errServerEnded = errors.New("the server has ended")
 
 // await returns when the server has replayed everything, and lets clients in, or has ended.
-func (c recovery) await(ctx context.Context, w *datadir.Workshop) error {
+func (c Recovery) await(ctx context.Context, w *datadir.Workshop) error {
 	n := c.hidden(w)
 	return wait.Until(ctx, wait.Growing(5*time.Millisecond, 200*time.Millisecond), func() (again bool, err error) {
-		if err := (Engine{}).Probe(ctx, n); err == nil {
+		if err := WithAdmin(ctx, n, c.server.Database, func(*pgx.Conn) error { return nil }); err == nil {
 			return false, nil
 		}
 		if !runs(w.Data) {
@@ -134,10 +135,10 @@ func serverIn(data string) (pid int) {
 func runs(data string) bool { return serverIn(data) != 0 }
 
 // hidden is the node while its data is made: only we reach it.
-func (c recovery) hidden(w *datadir.Workshop) engine.Node {
+func (c Recovery) hidden(w *datadir.Workshop) engine.Node {
 	n := c.node
 	n.DataDir, n.RunDir, n.Ports, n.TLS = w.Data, c.Sockets, nil, backstay.Certificate{}
-	n.Admin = Engine{}.LocalAdmin(n)
+	n.Admin = engine.SocketAdmin(n, Socket(n.RunDir, 0), Admin)
 	return n
 }
 
@@ -145,7 +146,7 @@ func (c recovery) hidden(w *datadir.Workshop) engine.Node {
 func mustQuote(value string) string { return "'" + strings.ReplaceAll(value, "'", "''") + "'" }
 
 // said tells whether the server has said that.
-func (c recovery) said(w *datadir.Workshop, words string) bool {
+func (c Recovery) said(w *datadir.Workshop, words string) bool {
 	log, err := os.ReadFile(filepath.Join(w.Dir, serverLog))
 	return err == nil && bytes.Contains(log, []byte(words))
 }
@@ -154,20 +155,20 @@ func (c recovery) said(w *datadir.Workshop, words string) bool {
 const stopPatience = time.Hour
 
 // finish takes the users away, ends the server, and gives the data the node's configuration.
-func (c recovery) finish(ctx context.Context, w *datadir.Workshop) error {
-	if err := dropUsers(ctx, c.hidden(w)); err != nil {
+func (c Recovery) finish(ctx context.Context, w *datadir.Workshop) error {
+	if err := c.server.DropUsers(ctx, c.hidden(w)); err != nil {
 		return err
 	}
 	if err := stop(ctx, w.Data); err != nil {
 		return err
 	}
-	for _, name := range linkFiles { // of the node that was backed up
+	for _, name := range c.server.Own { // of the node that was backed up
 		if err := os.RemoveAll(filepath.Join(w.Data, name)); err != nil {
 			return err
 		}
 	}
 	uid, gid := w.IDs()
-	return datadir.Fill(w.Data, uid, gid, c.files)
+	return datadir.Fill(w.Data, uid, gid, c.Files)
 }
 
 // stop ends the server with that data directory. Whoever waits for a restore waits for this: pg_ctl looks ten times a
@@ -193,25 +194,6 @@ func stop(ctx context.Context, data string) error {
 	case <-time.After(stopPatience):
 		return backstay.Errorf(backstay.Unavailable, "The server of the copy does not end.")
 	}
-}
-
-// dropUsers drops all roles that CreateUser has made, and that of a drill.
-func dropUsers(ctx context.Context, n engine.Node) error {
-	if err := (Engine{}).DismissDriller(ctx, n); err != nil {
-		return err
-	}
-	var names []string
-	err := withAdmin(ctx, n, func(conn *pgx.Conn) error {
-		rows, err := conn.Query(ctx, "SELECT rolname::text FROM pg_roles WHERE rolcanlogin AND oid <> 10")
-		if err == nil {
-			names, err = pgx.CollectRows(rows, pgx.RowTo[string])
-		}
-		return err
-	})
-	for _, name := range names {
-		err = errors.Join(err, Engine{}.DropUser(ctx, n, name))
-	}
-	return err
 }
 
 func mkfifo(path string) error { return unix.Mkfifo(path, 0o600) }

@@ -1,4 +1,4 @@
-package postgres
+package pgserver
 
 import (
 	"bytes"
@@ -45,7 +45,7 @@ func TestRenewIdentifier(t *testing.T) {
 	t.Parallel()
 	const was = "\x01\x02\x03\x04\x05\x06\x07\x08"
 	data := fakeData(t, 288, segmentOf(was))
-	if err := renewIdentifier(data); err != nil {
+	if err := RenewIdentifier(data); err != nil {
 		t.Fatal(err)
 	}
 	control, err := os.ReadFile(filepath.Join(data, "global", "pg_control"))
@@ -69,7 +69,7 @@ func TestRenewIdentifierRefusesWhatItDoesNotKnow(t *testing.T) {
 		"no checksum":             fakeData(t, 1024, segmentOf("\x01\x02\x03\x04\x05\x06\x07\x08")),
 		"nothing":                 t.TempDir(),
 	} {
-		if renewIdentifier(data) == nil {
+		if RenewIdentifier(data) == nil {
 			t.Errorf("%s is taken", name)
 		}
 	}
@@ -79,7 +79,7 @@ func TestPunch(t *testing.T) {
 	t.Parallel()
 	want := segmentOf("12345678")
 	data := fakeData(t, 288, want)
-	if err := punchLogs(data); err != nil {
+	if err := PunchLogs(data); err != nil {
 		t.Fatal(err)
 	}
 	path := filepath.Join(data, "pg_wal", "000000010000000000000001")

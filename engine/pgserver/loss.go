@@ -1,4 +1,4 @@
-package postgres
+package pgserver
 
 import (
 	"bytes"
@@ -116,7 +116,7 @@ func (t *pgBackRest) addLost(ctx context.Context, f *engine.Findings, sets []bac
 }
 
 // forksOf reads how a timeline began. It is nil where the archive does not tell, as of a server's first one.
-func (t *pgBackRest) forksOf(ctx context.Context, log archivedLog, of line) ([]fork, error) {
+func (t *pgBackRest) forksOf(ctx context.Context, log archivedLog, of line) ([]Fork, error) {
 	path, ok := log.histories[of]
 	if !ok {
 		return nil, nil
@@ -234,7 +234,7 @@ func (t *pgBackRest) endTimes(ctx context.Context, s segment) (first, last time.
 	if err != nil {
 		return first, last, err
 	}
-	text, err := io.ReadAll(io.LimitReader(lz4.NewReader(bytes.NewReader(packed)), int64(segmentSize)))
+	text, err := io.ReadAll(io.LimitReader(lz4.NewReader(bytes.NewReader(packed)), int64(SegmentSize)))
 	if err != nil {
 		return first, last, fmt.Errorf("unpack %s: %w", s.name, err)
 	}

@@ -1,4 +1,4 @@
-package postgres
+package pgserver
 
 import (
 	"bytes"
@@ -21,8 +21,6 @@ import (
 	"github.com/backstay/backstay/repository"
 )
 
-var _ engine.Archiver = Engine{}
-
 // The tool's own keeping of the newest backups is switched off: which are kept is told to Expire.
 const keepAll = "--repo1-retention-full=9999999"
 
@@ -32,7 +30,7 @@ var backupOptions = []string{"--type=full", "--no-archive-check", "--start-fast"
 	"--no-resume", "--stop-auto", "--compress-level-network=0"}
 
 // RestorePoints are there where the machine has pgBackRest.
-func (Engine) RestorePoints(engine.Installation) backstay.RestorePoints {
+func (Server) RestorePoints() backstay.RestorePoints {
 	if _, err := exec.LookPath("pgbackrest"); err != nil {
 		return backstay.NoRestorePoints
 	}
@@ -42,10 +40,10 @@ func (Engine) RestorePoints(engine.Installation) backstay.RestorePoints {
 // Backup has pgBackRest copy the files of a serving node. Meanwhile, and until what was logged meanwhile is in the
 // repository too, it does what Archive does. The checksums that are compared are those of PostgreSQL's pages, as they
 // are read, and those of the repository's files when they are read again.
-func (Engine) Backup(
+func (s Server) Backup(
 	ctx context.Context, n engine.Node, r backstay.Repository, gently bool,
 ) (b backstay.Backup, err error) {
-	t, err := openTool(ctx, n, r)
+	t, err := s.openTool(ctx, n, r)
 	if err != nil {
 		return b, err
 	}
@@ -63,7 +61,7 @@ func (t *pgBackRest) backUp(ctx context.Context, gently bool) (set backupSet, er
 		return set, err
 	}
 	defer func() { err = errors.Join(err, end()) }()
-	if err := wantArchive(ctx, t.node); err != nil {
+	if err := t.wantArchive(ctx); err != nil {
 		return set, err
 	}
 	var before []backupSet
@@ -142,8 +140,8 @@ func (t *pgBackRest) newest(ctx context.Context, before []backupSet) (set backup
 }
 
 // wantArchive fails if the node does not serve, or was started by a version of ours that knew no archive.
-func wantArchive(ctx context.Context, n engine.Node) error {
-	return withAdmin(ctx, n, func(conn *pgx.Conn) error {
+func (t *pgBackRest) wantArchive(ctx context.Context) error {
+	return WithAdmin(ctx, t.node, t.server.Database, func(conn *pgx.Conn) error {
 		var mode string
 		err := conn.QueryRow(ctx, "SHOW archive_mode").Scan(&mode)
 		if err == nil && mode != "on" {
@@ -234,7 +232,7 @@ type backupSet struct {
 		ID int `json:"id"`
 	} `json:"database"`
 	LSN struct {
-		Stop position `json:"stop"`
+		Stop Position `json:"stop"`
 	} `json:"lsn"`
 	Info struct {
 		Size       int64 `json:"size"`
@@ -336,8 +334,8 @@ func (t *pgBackRest) sets(ctx context.Context) ([]backupSet, error) {
 }
 
 // Backups lists the backups without such that have damaged pages.
-func (Engine) Backups(ctx context.Context, n engine.Node, r backstay.Repository) (all []backstay.Backup, err error) {
-	t, err := openTool(ctx, n, r)
+func (s Server) Backups(ctx context.Context, n engine.Node, r backstay.Repository) (all []backstay.Backup, err error) {
+	t, err := s.openTool(ctx, n, r)
 	if err != nil {
 		return nil, err
 	}
@@ -347,9 +345,9 @@ func (Engine) Backups(ctx context.Context, n engine.Node, r backstay.Repository)
 		return nil, t.blame(ctx, err)
 	}
 	all = []backstay.Backup{}
-	for _, s := range sets {
-		if !s.Error {
-			all = append(all, s.backup())
+	for _, set := range sets {
+		if !set.Error {
+			all = append(all, set.backup())
 		}
 	}
 	return all, nil
@@ -384,8 +382,8 @@ func (t *pgBackRest) all(ctx context.Context, id string) (backupSet, error) {
 
 // Expire removes backups one by one, each with what of the archive is older than all others. PgBackRest never removes
 // the last one: where none is kept, the stanza goes.
-func (Engine) Expire(ctx context.Context, n engine.Node, r backstay.Repository, keep []string) (err error) {
-	t, err := openTool(ctx, n, r)
+func (s Server) Expire(ctx context.Context, n engine.Node, r backstay.Repository, keep []string) (err error) {
+	t, err := s.openTool(ctx, n, r)
 	if err != nil {
 		return err
 	}
@@ -394,15 +392,15 @@ func (Engine) Expire(ctx context.Context, n engine.Node, r backstay.Repository, 
 	if err != nil {
 		return t.blame(ctx, err)
 	}
-	isKept := func(s backupSet) bool { return slices.Contains(keep, s.Label) }
+	isKept := func(set backupSet) bool { return slices.Contains(keep, set.Label) }
 	if !slices.ContainsFunc(sets, isKept) {
 		return t.blame(ctx, t.removeStanza(ctx))
 	}
-	for _, s := range sets {
-		if isKept(s) {
+	for _, set := range sets {
+		if isKept(set) {
 			continue
 		}
-		if _, err := t.run(ctx, false, keepAll, "--set="+s.Label, "expire"); err != nil {
+		if _, err := t.run(ctx, false, keepAll, "--set="+set.Label, "expire"); err != nil {
 			return t.blame(ctx, err)
 		}
 	}

@@ -1,4 +1,4 @@
-package postgres
+package pgserver
 
 import (
 	"math"
@@ -18,19 +18,20 @@ type course []leg
 type leg struct {
 	line line
 	from string   // the number of its first segment, as position.segment has it; empty: the log's beginning
-	left position // where it was left for the next leg
+	left Position // where it was left for the next leg
 }
 
-const neverLeft = position(math.MaxUint64)
+// NeverLeft is where a timeline is left that nobody has left.
+const NeverLeft = Position(math.MaxUint64)
 
 // courseTo is the course to the end of a timeline that has begun so.
-func courseTo(end line, forks []fork) (c course) {
+func courseTo(end line, forks []Fork) (c course) {
 	from := ""
 	for _, f := range forks {
-		c = append(c, leg{line{end.server, f.timeline}, from, f.at})
-		from = f.at.segment()
+		c = append(c, leg{line{end.server, f.Timeline}, from, f.At})
+		from = f.At.segment()
 	}
-	return append(c, leg{end, from, neverLeft})
+	return append(c, leg{end, from, NeverLeft})
 }
 
 func (c course) end() line { return c[len(c)-1].line }
