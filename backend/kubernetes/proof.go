@@ -18,7 +18,7 @@ func proofID(id backstay.InstanceID) backstay.InstanceID { return id + "-proof" 
 
 func proofName(id backstay.InstanceID) string { return nameOf(proofID(id)) }
 
-// Prove has the operator make another Cluster from the newest backup, and removes it once that serves.
+// Prove has the operator make another Cluster from the newest backup, and removes it once that answers.
 func (b *Backend) Prove(ctx context.Context, id backstay.InstanceID) (p backend.Proof, err error) {
 	in, r, err := b.find(ctx, id)
 	if backstay.KindOf(err) == backstay.NotFound {
@@ -65,7 +65,7 @@ func (b *Backend) tryBackup(ctx context.Context, r record, s stored) (err error)
 	ctx, cancel := context.WithTimeout(ctx, proofLimit)
 	defer cancel()
 	id := r.Spec.Instance
-	w, err := b.proofWish(r, s)
+	scratch, w, err := b.proofWish(r, s)
 	if err != nil {
 		return err
 	}
@@ -84,13 +84,21 @@ func (b *Backend) tryBackup(ctx context.Context, r record, s stored) (err error)
 			return err
 		}
 	}
+	var ready time.Time
 	return wait.Until(ctx, wait.Every(500*time.Millisecond), func() (again bool, err error) {
 		o, err := b.get(ctx, clusters, proofName(id))
 		if err == nil && o == nil {
 			err = backstay.Errorf(backstay.Unavailable, "Somebody has removed the server that was given the backup.")
 		}
-		if err != nil || hasCondition(o, "Ready") {
+		if err != nil {
 			return false, err
+		}
+		if hasCondition(o, "Ready") {
+			if ready.IsZero() {
+				ready = b.Now()
+			}
+			err := b.askProof(ctx, scratch, w, text(o, "status", "currentPrimary"))
+			return err != nil && b.Now().Sub(ready) < proofPatience, err
 		}
 		made, err := b.list(ctx, pods, clusterLabel+"="+proofName(id))
 		if err != nil {
@@ -103,6 +111,16 @@ func (b *Backend) tryBackup(ctx context.Context, r record, s stored) (err error)
 	})
 }
 
+// proofPatience is how long a server that the operator calls ready may take to answer.
+const proofPatience = 2 * time.Minute
+
+// askProof fails if the server that was given the backup does not answer: that it accepts connections is all that the
+// operator knows.
+func (b *Backend) askProof(ctx context.Context, scratch record, w wish, pod string) error {
+	in := newInstance(b, scratch.Spec.Instance)
+	return b.Engines[w.spec.Engine].Probe(ctx, in.intoPod(scratch, w, pod))
+}
+
 func pointers(list []unstructured.Unstructured) (all []*unstructured.Unstructured) {
 	for i := range list {
 		all = append(all, &list[i])
@@ -110,8 +128,8 @@ func pointers(list []unstructured.Unstructured) (all []*unstructured.Unstructure
 	return all
 }
 
-// proofWish is a Cluster of one node for nobody.
-func (b *Backend) proofWish(r record, s stored) (wish, error) {
+// proofWish is a Cluster of one node for nobody, and what would be its record.
+func (b *Backend) proofWish(r record, s stored) (scratch record, w wish, err error) {
 	spec := r.standing()
 	spec.Instance, spec.Private, spec.Nodes, spec.Backup = proofID(spec.Instance), true, 1, nil
 	spec.Reading = backend.Reading{}
@@ -119,10 +137,11 @@ func (b *Backend) proofWish(r record, s stored) (wish, error) {
 	if major, _, _ := strings.Cut(s.Version, "."); major != spec.Version { // it is from before an upgrade
 		spec.Version, spec.Settings, build = major, nil, ""
 	}
-	scratch := record{Spec: spec, Build: build, Bring: &origin{
+	scratch = record{Spec: spec, Build: build, Bring: &origin{
 		Of: r.Spec.Instance, Line: s.Line, Backup: s.ID, Alone: true,
 	}}
-	return b.wishFor(scratch, spec)
+	w, err = b.wishFor(scratch, spec)
+	return scratch, w, err
 }
 
 // removeProof returns when nothing is left of a proof.
