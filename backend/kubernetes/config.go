@@ -28,7 +28,7 @@ type Config struct {
 	// Dial opens a connection from here to an instance's endpoint, or to a service inside the cluster where it has
 	// none; nil: as the operating system does.
 	Dial     func(ctx context.Context, network, address string) (net.Conn, error)
-	Forwards PodWay  // nil: nobody is told which standby is fit to be read from
+	Forwards PodWay  // nil: nobody is told which standby is fit to be read from, and no backup is proved
 	Logs     PodLogs // nil: why an upgrade has failed is not told
 	Now      func() time.Time
 	Log      *slog.Logger
