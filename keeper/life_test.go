@@ -3,6 +3,7 @@ package keeper_test
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/http"
 	"os"
 	"os/exec"
@@ -185,6 +186,45 @@ func TestRemoveLeavesNothing(t *testing.T) {
 	}
 	awaitGone(t, b, spec.Instance)
 	checkNothingLeft(t, c)
+}
+
+// TestRemoveLeavesNoSharedMemory removes an instance whose server has left a segment of shared memory, as one does that is
+// killed and not started again. That of others stays.
+func TestRemoveLeavesNoSharedMemory(t *testing.T) {
+	t.Parallel()
+	if os.Geteuid() != 0 {
+		t.Skip("only where the keeper is root have instances users of their own")
+	}
+	c := keepertest.Config(t, 1)
+	b, _ := keepertest.Run(t, c)
+	spec := mustApply(t, b)
+	until(t, b, spec.Instance, running)
+	var data syscall.Stat_t
+	if err := syscall.Stat(filepath.Join(c.DataDir, "instances", homeOf(spec, "1"), "data"), &data); err != nil {
+		t.Fatal(err)
+	}
+	segment := func(uid uint32) (path string) {
+		f, err := os.CreateTemp("/dev/shm", "backstay-test-")
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { os.Remove(f.Name()) })
+		if err := errors.Join(f.Chown(int(uid), int(uid)), f.Close()); err != nil {
+			t.Fatal(err)
+		}
+		return f.Name()
+	}
+	its, anothers := segment(data.Uid), segment(data.Uid+1)
+	if err := b.Remove(t.Context(), spec.Instance); err != nil {
+		t.Fatal(err)
+	}
+	awaitGone(t, b, spec.Instance)
+	if _, err := os.Lstat(its); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the instance's segment is still there: %v", err)
+	}
+	if _, err := os.Lstat(anothers); err != nil {
+		t.Errorf("another user's segment: %v", err)
+	}
 }
 
 func TestStopEndsEnginesWithClients(t *testing.T) {

@@ -176,6 +176,9 @@ func (in *Instance) removeFiles(ctx context.Context, n node.Node) error {
 			return err
 		}
 	}
+	if err := removeShared(r.UID); err != nil {
+		return err
+	}
 	return os.RemoveAll(n.RunDir)
 }
 
