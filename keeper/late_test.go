@@ -1,6 +1,7 @@
 package keeper_test
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -86,7 +87,7 @@ func TestStandbyThatWasAwayDoesNotTakeOver(t *testing.T) {
 			return func() {}
 		},
 		"stopped": func(t *testing.T, second string) func() {
-			pid := onlyPID(t, second)
+			pid := mainPID(t, second)
 			mustSignal(t, pid, syscall.SIGSTOP)
 			return func() { mustSignal(t, pid, syscall.SIGCONT) }
 		},
@@ -114,20 +115,36 @@ func TestStandbyThatWasAwayDoesNotTakeOver(t *testing.T) {
 	}
 }
 
-// onlyPID is the process that works in a directory.
-func onlyPID(t *testing.T, dir string) int {
+// mainPID is the process that works in a directory and was started from elsewhere. Its own children work there too, and
+// may have smaller numbers: these begin anew after the largest.
+func mainPID(t *testing.T, dir string) int {
 	t.Helper()
 	entries, err := os.ReadDir("/proc")
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, e := range entries {
-		if pid, err := strconv.Atoi(e.Name()); err == nil && process.WorksIn(pid, dir) {
+		pid, err := strconv.Atoi(e.Name())
+		if err != nil || !process.WorksIn(pid, dir) {
+			continue
+		}
+		if parent := parentOf(pid); parent != 0 && !process.WorksIn(parent, dir) {
 			return pid
 		}
 	}
 	t.Fatalf("nothing runs in %s", dir)
 	return 0
+}
+
+// parentOf is the parent of a process, or 0 of one that has ended.
+func parentOf(pid int) (parent int) {
+	status, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	for line := range strings.Lines(string(status)) {
+		if value, ok := strings.CutPrefix(line, "PPid:"); ok {
+			parent, _ = strconv.Atoi(strings.TrimSpace(value))
+		}
+	}
+	return parent
 }
 
 // TestWhatIsLeftTakesOver once the data of the primary has been missing for long, and users are told. The first keeper
@@ -204,7 +221,7 @@ func TestUsersOutliveThePrimary(t *testing.T) {
 	})
 	t.Run("made while the standby stands still", func(t *testing.T) {
 		b, spec, _, second := protectedLatePair(t)
-		pid := onlyPID(t, second)
+		pid := mainPID(t, second)
 		mustSignal(t, pid, syscall.SIGSTOP)
 		defer mustSignal(t, pid, syscall.SIGCONT)
 		began := time.Now()
@@ -228,7 +245,7 @@ func protectedLatePair(t *testing.T) (b *local.Backend, spec backend.Spec, first
 // socketOf is where the node at the second place is administered.
 func socketOf(t *testing.T, first, second string) string {
 	t.Helper()
-	pid := onlyPID(t, second)
+	pid := mainPID(t, second)
 	files, err := filepath.Glob(filepath.Join(first, "..", "..", "run", "*", "node.pid"))
 	if err != nil {
 		t.Fatal(err)

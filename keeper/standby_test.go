@@ -304,7 +304,7 @@ func TestStandbyIsEndedThatLostItsDisk(t *testing.T) {
 	onEachPairOnTwoDisks(t, func(t *testing.T, p product, c keeper.Config, standbys testDisk) {
 		b, stopKeeping := keepertest.Run(t, c)
 		spec, _, stop := newPair(t, b, p)
-		pid := onlyPID(t, filepath.Join(c.StandbyDir, "instances", string(instance.Homes(spec.Instance)[1])))
+		pid := mainPID(t, filepath.Join(c.StandbyDir, "instances", string(instance.Homes(spec.Instance)[1])))
 		stopKeeping()
 		if err := standbys.remove(); err != nil {
 			t.Fatal(err)

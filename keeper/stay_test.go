@@ -84,5 +84,5 @@ func (f *followers) mustStay(what string, has func(backend.Status) bool, change 
 
 func (f *followers) pid(name string) int {
 	f.Helper()
-	return onlyPID(f.T, filepath.Join(f.c.DataDir, "instances", homeOf(f.spec, name)))
+	return mainPID(f.T, filepath.Join(f.c.DataDir, "instances", homeOf(f.spec, name)))
 }
