@@ -53,6 +53,7 @@ func TestArchiveIsTakenUp(t *testing.T) {
 			if a, err := archiving.Reached(t.Context(), before, r); err != nil || a.Until.Before(ended) {
 				t.Errorf("at its end the repository says %+v, %v, want it to reach %v", a, err, ended)
 			}
+			time.Sleep(time.Until(ended)) // until when nothing else serves
 
 			n := next(t, r, b)
 			enginetest.Serve(t, archiving, n)
