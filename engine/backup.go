@@ -54,6 +54,12 @@ type Archiver interface {
 	Restore(ctx context.Context, n Node, r backstay.Repository, to Point) error
 }
 
+// Unarchived is an Archiver of which some installations cannot be backed up as long as something is missing.
+type Unarchived interface {
+	// LacksForBackups says what that is, for an operator, as what comes behind a colon. It is empty if it is nothing.
+	LacksForBackups(i Installation) string
+}
+
 // ErrLeft is that of a restore from a backup that does not lead to the point.
 var ErrLeft = errors.New("what the backup goes on with was left before")
 

@@ -32,6 +32,9 @@ func examineEngine(ctx context.Context, name string, e engine.Engine) []finding 
 	var found []finding
 	for _, i := range installed {
 		found = append(found, finding{good, name + " " + i.Version, i.Product + " " + i.FullVersion + " in " + i.Dir, ""})
+		if u, ok := e.(engine.Unarchived); ok {
+			found = append(found, examineBackups(u.LacksForBackups(i)))
+		}
 		if inspector, ok := e.(engine.Inspector); ok {
 			for _, part := range inspector.Inspect(i) {
 				found = append(found, examinePart(part))
@@ -54,6 +57,14 @@ func examineAbsence(name string, e engine.Engine) finding {
 		f.remedy = "apt-get install " + strings.Join(p.Packages(), " ")
 	}
 	return f
+}
+
+// examineBackups is of an installation that lacks something to be backed up, or nothing.
+func examineBackups(lacks string) finding {
+	if lacks != "" {
+		return finding{fair, "  backups", "none: " + lacks, ""}
+	}
+	return finding{good, "  backups", "restored to any second", ""}
 }
 
 func examinePart(p engine.Part) finding {

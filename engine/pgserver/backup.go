@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -29,14 +28,6 @@ const keepAll = "--repo1-retention-full=9999999"
 var backupOptions = []string{"--type=full", "--no-archive-check", "--start-fast", keepAll, "--no-expire-auto",
 	"--no-resume", "--stop-auto", "--compress-level-network=0"}
 
-// RestorePoints are there where the machine has pgBackRest.
-func (Server) RestorePoints() backstay.RestorePoints {
-	if _, err := exec.LookPath("pgbackrest"); err != nil {
-		return backstay.NoRestorePoints
-	}
-	return backstay.AnySecond
-}
-
 // Backup has pgBackRest copy the files of a serving node. Meanwhile, and until what was logged meanwhile is in the
 // repository too, it does what Archive does. The checksums that are compared are those of PostgreSQL's pages, as they
 // are read, and those of the repository's files when they are read again.
@@ -56,6 +47,9 @@ func (s Server) Backup(
 }
 
 func (t *pgBackRest) backUp(ctx context.Context, gently bool) (set backupSet, err error) {
+	if lacks := t.server.LacksForBackups(); lacks != "" {
+		return set, backstay.Errorf(backstay.Unavailable, "%s cannot be backed up: %s.", t.server.Product, lacks)
+	}
 	options, end, err := t.nodeOptions(ctx)
 	if err != nil {
 		return set, err

@@ -1,9 +1,12 @@
 package pgserver
 
 import (
+	"debug/elf"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -39,3 +42,15 @@ func QuoteList(items []string) string {
 
 // Environment is that of PostgreSQL's programs.
 var Environment = []string{"PATH=/usr/bin:/bin", "LC_ALL=C.UTF-8", "TZ=UTC"}
+
+// CompressesLog tells whether the server among these programs can compress what it logs with lz4: it is linked with
+// that.
+func CompressesLog(programs string) bool {
+	file, err := elf.Open(filepath.Join(programs, "postgres"))
+	if err != nil {
+		return false
+	}
+	defer file.Close()
+	names, err := file.ImportedLibraries()
+	return err == nil && slices.ContainsFunc(names, func(name string) bool { return strings.HasPrefix(name, "liblz4.") })
+}

@@ -32,7 +32,7 @@ func (t *pgBackRest) nodeOptions(ctx context.Context) (options []string, end fun
 	}
 	end, err = Forward(ctx, Socket(sockets, 0), uid, gid, t.connect)
 	return []string{
-		"--pg1-host=node", "--pg1-host-cmd=/usr/bin/pgbackrest", "--pg1-host-config=/dev/null", "--cmd-ssh=" + script,
+		"--pg1-host=node", "--pg1-host-cmd=" + t.server.tool(), "--pg1-host-config=/dev/null", "--cmd-ssh=" + script,
 		"--pg1-path=" + t.node.DataDir, "--pg1-socket-path=" + sockets, "--pg1-port=" + strconv.Itoa(DefaultPort),
 		"--pg1-user=" + t.node.Admin.User, "--pg1-database=" + t.server.Database,
 	}, end, err

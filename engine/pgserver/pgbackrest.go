@@ -89,10 +89,13 @@ func SweepTools() {
 
 func (t *pgBackRest) close() error { return errors.Join(os.RemoveAll(t.dir), t.held.Close()) }
 
-// configuration returns the tool's options about the repository, some of which are secret. Each is one line.
+// configuration returns the tool's options about the repository, some of which are secret. Each is one line. A release
+// that does not know an option only warns of it.
 func (t *pgBackRest) configuration() (string, error) {
 	lines := []string{"[global]", "repo1-cipher-type=aes-256-cbc", "repo1-cipher-pass=" + t.repository.Key.Reveal(),
 		"repo1-bundle=y", "repo1-symlink=n", "compress-type=lz4", "io-timeout=10", "process-max=2", "neutral-umask=n",
+		"allow-root=y",          // what it makes is for us alone
+		"checksum-page-error=n", // backups with such pages are never restored, and are in no others' way
 		"job-retry=2", "job-retry-interval=1",
 		"log-level-file=off", "log-level-console=off", "log-level-stderr=warn", "log-timestamp=n",
 		"lock-path=" + filepath.Join(t.dir, "lock"), "spool-path=" + filepath.Join(t.dir, "spool")}
@@ -184,7 +187,7 @@ func (t *pgBackRest) runOnce(ctx context.Context, gentle bool, args []string) (o
 		return nil, err
 	}
 	defer config.Close()
-	command := slices.Concat([]string{"pgbackrest", "--config=/proc/self/fd/3", "--stanza=" + stanza}, args)
+	command := slices.Concat([]string{t.server.tool(), "--config=/proc/self/fd/3", "--stanza=" + stanza}, args)
 	cmd := exec.CommandContext(ctx, "/bin/sh", append([]string{"-c", `umask 077; exec "$0" "$@"`}, command...)...)
 	cmd.Dir, cmd.Env, cmd.ExtraFiles = t.worksIn, Environment, []*os.File{config}
 	var said, told bytes.Buffer
@@ -232,7 +235,8 @@ func (t *pgBackRest) blame(ctx context.Context, err error) error {
 	}
 	switch {
 	case failure.code == 127:
-		return backstay.Wrapf(err, backstay.Unavailable, "PostgreSQL cannot be backed up: pgBackRest is not installed.")
+		return backstay.Wrapf(err, backstay.Unavailable, "%s cannot be backed up: pgBackRest is not installed.",
+			t.server.Product)
 	case strings.Contains(failure.said, "No space left on device"), strings.Contains(failure.said, "quota exceeded"):
 		return backstay.Wrapf(err, backstay.Unavailable, "The repository of the backups is full.")
 	case spoiled.MatchString(failure.said):

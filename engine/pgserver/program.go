@@ -3,6 +3,11 @@ package pgserver
 import (
 	"regexp"
 	"strings"
+	"syscall"
+	"time"
+
+	"github.com/backstay/backstay"
+	"github.com/backstay/backstay/engine"
 )
 
 // InitdbArguments ask for checksums, so that a failing disk is noticed before its errors get into backups, and for no
@@ -61,4 +66,17 @@ func ConvertingFiles() map[string]string {
 	return map[string]string{
 		ServerFile: Converting, "postgresql.auto.conf": "", "pg_hba.conf": openDoor, "pg_ident.conf": "",
 	}
+}
+
+// Ending asks for a fast shutdown: transactions are rolled back, clients are disconnected, and the changed pages of
+// the shared buffers, of that size, are written. SIGTERM would wait for every client to leave.
+//
+// A server that archives begins another segment of its log for that. Where the disk has no room for it, the server
+// would panic, and could not start again before there is: it is ended at once instead, and recovers as after a crash
+// from the segment that it has.
+func Ending(n engine.Node, buffers backstay.Bytes) engine.Ending {
+	if !engine.HasRoom(n.DataDir, 2*SegmentSize) {
+		return engine.Ending{Signal: syscall.SIGQUIT, Grace: 20 * time.Second}
+	}
+	return engine.Ending{Signal: syscall.SIGINT, Grace: 20*time.Second + engine.Flushing(buffers)}
 }

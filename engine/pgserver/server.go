@@ -30,6 +30,7 @@ func Socket(dir string, port int) string {
 type Server struct {
 	Product  string   // the name by which users know it: "PostgreSQL 15"
 	Version  string   // PostgreSQL's major version
+	Programs string   // the directory of PostgreSQL's programs
 	Database string   // in which the administrator works
 	Own      []string // the files of a data directory that go into no copy which becomes another node's
 

@@ -20,15 +20,18 @@ var (
 // server is what every PostgreSQL server has, with what is ours.
 func server(i engine.Installation) pgserver.Server {
 	return pgserver.Server{
-		Product: product(i), Version: i.Version, Database: database, Own: linkFiles,
+		Product: product(i), Version: i.Version, Programs: i.Dir, Database: database, Own: linkFiles,
 		Plan: plan, Fits: sameMajor, DropUsers: dropUsers,
 	}
 }
 
-// RestorePoints are there where the machine has pgBackRest.
+// RestorePoints are there where pgBackRest is, and knows the version.
 func (Engine) RestorePoints(i engine.Installation) backstay.RestorePoints {
 	return server(i).RestorePoints()
 }
+
+// LacksForBackups says why there are no restore points.
+func (Engine) LacksForBackups(i engine.Installation) string { return server(i).LacksForBackups() }
 
 // Backup copies the files of a serving node into the repository.
 func (Engine) Backup(

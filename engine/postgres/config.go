@@ -2,7 +2,6 @@ package postgres
 
 import (
 	"cmp"
-	"debug/elf"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -133,21 +132,10 @@ func durability(s backstay.Size) []setting {
 // they are most of what is archived. PostgreSQL's own algorithm costs more than it saves where commits wait for it.
 func compression(i engine.Installation) []setting {
 	const since = "15" // servers know of lz4, if they were built with it
-	if engine.CompareVersions(i.Version, since) < 0 || !uses(filepath.Join(i.Dir, "postgres"), "liblz4.") {
+	if engine.CompareVersions(i.Version, since) < 0 || !pgserver.CompressesLog(i.Dir) {
 		return nil
 	}
 	return []setting{{"wal_compression", "lz4"}}
-}
-
-// uses tells whether a program is linked with a library whose name begins so.
-func uses(program, library string) bool {
-	file, err := elf.Open(program)
-	if err != nil {
-		return false
-	}
-	defer file.Close()
-	names, err := file.ImportedLibraries()
-	return err == nil && slices.ContainsFunc(names, func(name string) bool { return strings.HasPrefix(name, library) })
 }
 
 // archiving lets backups follow what the server logs, once somebody archives that. It would take a restart to begin

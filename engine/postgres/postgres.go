@@ -9,8 +9,6 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-	"syscall"
-	"time"
 
 	"github.com/backstay/backstay/engine"
 	"github.com/backstay/backstay/engine/pgserver"
@@ -45,18 +43,8 @@ func (Engine) Describe(n engine.Node) string {
 	return fmt.Sprintf("DB Instance 'backstay-%s' status is 'available'", n.Instance)
 }
 
-// Ending asks for a fast shutdown: transactions are rolled back, clients are disconnected, and the changed pages of
-// the shared buffers are written. SIGTERM would wait for every client to leave.
-//
-// A server that archives begins another segment of its log for that. Where the disk has no room for it, the server
-// would panic, and could not start again before there is: it is ended at once instead, and recovers as after a crash
-// from the segment that it has.
-func (Engine) Ending(n engine.Node) engine.Ending {
-	if !engine.HasRoom(n.DataDir, 2*pgserver.SegmentSize) {
-		return engine.Ending{Signal: syscall.SIGQUIT, Grace: 20 * time.Second}
-	}
-	return engine.Ending{Signal: syscall.SIGINT, Grace: 20*time.Second + engine.Flushing(sharedBuffers(n.Size))}
-}
+// Ending asks for a fast shutdown.
+func (Engine) Ending(n engine.Node) engine.Ending { return pgserver.Ending(n, sharedBuffers(n.Size)) }
 
 // Packages returns Debian's packages of the server, of the extensions that are offered, of the library that lets
 // tenants create them, and of the tool that makes backups.
