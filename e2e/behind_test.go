@@ -38,7 +38,8 @@ var backToBack = map[string]each{
 	"drills-weekly": whenAllIsAsked, "drivers": whenAllIsAsked,
 	"encrypted": whenAllIsAsked, "endless": whenAllIsAsked, "failover": whenAllIsAsked, "failover-mysql": whenAllIsAsked,
 	"failover-redis": whenAllIsAsked, "failover-two-disks": whenAllIsAsked, "major": whenAllIsAsked,
-	"memory-used-up": whenAllIsAsked, "minor": whenAllIsAsked, "mongodb": whenAllIsAsked, "mysql": whenAllIsAsked, "ports-used-up": whenAllIsAsked,
+	"memory-used-up": whenAllIsAsked, "minor": whenAllIsAsked, "mongodb": whenAllIsAsked,
+	"mongodb-backups": whenAllIsAsked, "mysql": whenAllIsAsked, "ports-used-up": whenAllIsAsked,
 	"readonly": whenAllIsAsked, "replica": whenAllIsAsked, "replicas": whenAllIsAsked, "restore-waits": whenAllIsAsked,
 	"rotate": whenAllIsAsked, "storage-used-up": whenAllIsAsked, "usage": whenAllIsAsked, "wordpress": whenAllIsAsked,
 }

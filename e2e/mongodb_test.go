@@ -1,10 +1,23 @@
 package e2e
 
 import (
+	"context"
+	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"time"
+
+	"go.mongodb.org/mongo-driver/v2/bson"
+	"go.mongodb.org/mongo-driver/v2/event"
+	"go.mongodb.org/mongo-driver/v2/mongo"
+	"go.mongodb.org/mongo-driver/v2/mongo/options"
+
+	"github.com/backstay/backstay/broker"
+	"github.com/backstay/backstay/keeper"
 )
 
 // mongodbVariable names a directory in which scripts/other-mongodb has put FerretDB with DocumentDB, and clients.
@@ -21,9 +34,73 @@ func mongodbFlags(t *testing.T, script string) []string {
 	if !strings.HasPrefix(string(text), "# needs mongodb\n") {
 		return nil
 	}
+	return needMongoDB(t)
+}
+
+func needMongoDB(t *testing.T) (flags []string) {
+	t.Helper()
 	dir := os.Getenv(mongodbVariable)
 	if dir == "" {
 		t.Skipf("%s names no directory with FerretDB and DocumentDB: make test-other does", mongodbVariable)
 	}
 	return []string{"--mongodb", filepath.Join(dir, "usr")}
 }
+
+// TestCrashMongoDB is TestCrash with MongoDB, which not every machine has: both processes die behind each step in which
+// the engine is at work.
+func TestCrashMongoDB(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes minutes")
+	}
+	t.Parallel()
+	of := breed{name: "mongodb", offering: "mongodb", plan: "tiny", larger: "small", largest: "medium",
+		flags: needMongoDB(t), open: openMongoDB}
+	steps := slices.Concat(broker.StepNames(), keeper.StepNames())
+	slices.Sort(steps)
+	crash(t, of, "both", behind(slices.DeleteFunc(slices.Compact(steps), isOfNoUser), of, "both"), false)
+}
+
+// mongodbSession is a client with one connection, and with the driver's name for the connection of its last command.
+type mongodbSession struct {
+	*mongo.Client
+	last *atomic.Value
+}
+
+func openMongoDB(ctx context.Context, credentials map[string]any) (session, error) {
+	s := mongodbSession{last: &atomic.Value{}}
+	started := func(_ context.Context, e *event.CommandStartedEvent) { s.last.Store(e.ConnectionID) }
+	o := options.Client().ApplyURI(credentials["uri"].(string)).SetTLSConfig(trusting(credentials)).SetMaxPoolSize(1).
+		SetRetryReads(false).SetServerSelectionTimeout(5 * time.Second).SetMonitor(&event.CommandMonitor{Started: started})
+	var err error
+	if s.Client, err = mongo.Connect(o); err != nil {
+		return nil, err
+	}
+	if err := s.Ping(ctx, nil); err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	return s, nil
+}
+
+func (s mongodbSession) Identity(ctx context.Context) (string, error) {
+	err := s.Ping(ctx, nil)
+	return s.last.Load().(string), err
+}
+
+func (s mongodbSession) kept() *mongo.Collection { return s.Database("main").Collection("kept") }
+
+func (s mongodbSession) Keep(ctx context.Context) error {
+	_, err := s.kept().InsertOne(ctx, bson.M{"_id": 1})
+	return err
+}
+
+func (s mongodbSession) Kept(ctx context.Context) error {
+	return s.kept().FindOne(ctx, bson.M{"_id": 1}).Err()
+}
+
+var errNoToil = errors.New("no request of this engine takes long by itself")
+
+func (s mongodbSession) Toil(context.Context) error { return errNoToil }
+
+func (s mongodbSession) Toils(context.Context) (bool, error) { return false, errNoToil }
+
+func (s mongodbSession) Close() error { return s.Disconnect(context.Background()) }

@@ -8,7 +8,7 @@ import pymongo
 from pymongo.errors import OperationFailure, ServerSelectionTimeoutError
 
 
-def connect(trusting=True):
+def connect(trusting=True, **user):
     (service,) = json.loads(os.environ["VCAP_SERVICES"])["mongodb"]
     credentials = service["credentials"]
     options = {"serverSelectionTimeoutMS": 10000 if trusting else 2000}
@@ -16,7 +16,7 @@ def connect(trusting=True):
         with tempfile.NamedTemporaryFile("w", suffix=".pem", delete=False) as authority:
             authority.write(credentials["ca_certificate"])
         options["tlsCAFile"] = authority.name
-    return pymongo.MongoClient(credentials["uri"], **options)
+    return pymongo.MongoClient(credentials["uri"], **options, **user)
 
 
 def refused(client, command, *args, **options):
@@ -31,8 +31,16 @@ what = sys.argv[1]
 if what == "distrust":  # nobody has told it of the authority by the environment either
     for name in ("SSL_CERT_FILE", "SSL_CERT_DIR"):
         os.environ.pop(name, None)
+if what == "as":  # whom another app's VCAP_SERVICES names
+    (service,) = json.load(open(sys.argv[2]))["mongodb"]
+    try:
+        connect(username=service["credentials"]["username"], password=service["credentials"]["password"]).admin.command("ping")
+        print("let in")
+    except OperationFailure as error:
+        print("refused:", error.details["errmsg"])
+    sys.exit()
 client = connect(trusting=what != "distrust")
-greetings = client.get_default_database().greetings
+greetings, visits = client.get_default_database().greetings, client.get_default_database().visits
 if what == "keep":
     greetings.replace_one({"_id": 1}, {"text": sys.argv[2]}, upsert=True)
     print("kept")
@@ -47,3 +55,11 @@ elif what == "distrust":
 elif what == "users":
     print("createUser:", refused(client, "createUser", "evil", pwd="password12", roles=["readAnyDatabase"]))
     print("usersInfo:", refused(client, "usersInfo"))
+elif what == "visit":
+    visits.create_index("page", unique=True)
+    visits.insert_one({"page": sys.argv[2]})
+elif what == "visits":
+    for visit in visits.find(sort=[("page", 1)], hint="page_1"):
+        print(visit["page"])
+elif what == "forget":
+    visits.delete_many({})

@@ -10,6 +10,7 @@ import (
 
 	"github.com/backstay/backstay/engine"
 	"github.com/backstay/backstay/engine/mongodb/front"
+	"github.com/backstay/backstay/engine/pgserver"
 )
 
 // Companions are FerretDB for those who write and for those who read, and the front before them. A node that nobody
@@ -23,7 +24,7 @@ func (e Engine) Companions(n engine.Node) ([]engine.Companion, error) {
 	}
 	arguments := slices.Concat(e.Front[1:], []string{filepath.Join(n.DataDir, frontFile)})
 	cmd := exec.Command(e.Front[0], arguments...)
-	cmd.Env = environment
+	cmd.Env = pgserver.Environment
 	return []engine.Companion{
 		{Name: front.Writer, Process: gateway(n, front.Writer)},
 		{Name: front.Reader, Process: gateway(n, front.Reader)},
@@ -43,6 +44,6 @@ func gateway(n engine.Node, role string) engine.Process {
 		"--postgresql-url=postgres://"+role+"@/"+database+"?"+query.Encode(),
 		"--listen-addr=", "--listen-unix="+socket,
 		"--debug-addr=-", "--telemetry=disable", "--state-dir="+state, "--log-level=ERROR", "--no-log-uuid")
-	cmd.Env = environment
+	cmd.Env = pgserver.Environment
 	return engine.Process{Cmd: cmd, Program: program}
 }

@@ -2,21 +2,19 @@ package mongodb
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net"
-	"regexp"
 	"strconv"
 	"strings"
 
 	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/engine"
 	"github.com/backstay/backstay/engine/mongodb/front"
+	"github.com/backstay/backstay/engine/pgserver"
 )
 
 // Files below the data directory.
 const (
-	serverFile      = "postgresql.conf"
 	rulesFile       = "pg_hba.conf"
 	identFile       = "pg_ident.conf"
 	frontFile       = "front.json"
@@ -37,17 +35,17 @@ func configFiles(n engine.Node) (map[string]string, error) {
 	var b strings.Builder
 	b.WriteString("# Written at each start by Backstay: changes made here do not last.\n")
 	for _, s := range settingsOf(n) {
-		value, err := quoteSetting(s.value)
+		value, err := pgserver.QuoteSetting(s.value)
 		if err != nil {
 			return nil, fmt.Errorf("setting %s: %w", s.name, err)
 		}
 		b.WriteString(s.name + " = " + value + "\n")
 	}
-	idents, err := identMap(n.Operator)
+	idents, err := pgserver.IdentMap(n.Operator)
 	if err != nil {
 		return nil, err
 	}
-	files := map[string]string{serverFile: b.String(), rulesFile: accessRules, identFile: idents,
+	files := map[string]string{pgserver.ServerFile: b.String(), rulesFile: accessRules, identFile: idents,
 		versionFile: n.Installation.Version + "\n"}
 	if clients := n.Port(engine.ClientPort); len(clients.Listen) > 0 {
 		files[certificateFile], files[keyFile] = n.TLS.Leaf, n.TLS.Key.Reveal()
@@ -73,26 +71,17 @@ func frontConfig(n engine.Node, clients engine.Port) front.Config {
 const accessRules = "local all " + admin + " peer map=operator\n" +
 	"local " + database + " writer,reader,front,documentdb_bg_worker_role trust\n"
 
-// accountName matches the names that operating-system users have. It matches no text with a special meaning in
-// pg_ident.conf, such as one that begins with a slash.
-var accountName = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.@\\+-]*\$?$`)
-
-func identMap(operator string) (string, error) {
-	if !accountName.MatchString(operator) {
-		return "", fmt.Errorf("operator %q: not the name of a user", operator)
-	}
-	return `operator "` + operator + `" ` + admin + "\n", nil
-}
-
 func settingsOf(n engine.Node) []setting {
 	s := n.Size
-	return []setting{
+	group := []setting{
 		{"listen_addresses", ""},
 		{"unix_socket_directories", n.RunDir},
 		{"unix_socket_permissions", "0700"},
 		{"max_connections", strconv.Itoa(2*pool(s) + reserve)},
 		{"superuser_reserved_connections", "5"},
 		{"cluster_name", string(n.Instance)},
+		{"archive_mode", "on"}, // it would take a restart to begin with it later
+		{"archive_command", pgserver.ArchiveCommand(n)},
 		{"shared_preload_libraries", libraries},
 		{"documentdb.localhost_connection_string", "host=" + n.RunDir},
 		{"cron.database_name", database},
@@ -125,6 +114,10 @@ func settingsOf(n engine.Node) []setting {
 		{"log_error_verbosity", "terse"},
 		{"log_checkpoints", "off"},
 	}
+	if pgserver.CompressesLog(n.Installation.Dir) {
+		group = append(group, setting{"wal_compression", "lz4"})
+	}
+	return group
 }
 
 // pool is how many sessions each FerretDB has with PostgreSQL at the most. A connection takes one only while it asks.
@@ -133,15 +126,6 @@ func pool(s backstay.Size) int { return min(max(s.Connections, 4), 50) }
 // sharedBuffers is the size of the cache of pages. Changed pages in it are written before the server ends.
 func sharedBuffers(s backstay.Size) backstay.Bytes {
 	return clamp(s.Memory/8, 16*backstay.MB, 4*backstay.GB)
-}
-
-// quoteSetting writes a value as postgresql.conf takes it. A value with a control character is an error: a line feed in
-// it would begin another setting.
-func quoteSetting(value string) (string, error) {
-	if strings.ContainsFunc(value, func(r rune) bool { return r < ' ' || r == 0x7f }) {
-		return "", errors.New("control character in value")
-	}
-	return "'" + strings.NewReplacer(`\`, `\\`, `'`, `''`).Replace(value) + "'", nil
 }
 
 func clamp(b, low, high backstay.Bytes) backstay.Bytes { return min(max(b, low), high) }

@@ -9,11 +9,10 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-	"syscall"
-	"time"
 
 	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/engine"
+	"github.com/backstay/backstay/engine/pgserver"
 )
 
 // Engine is FerretDB before PostgreSQL with DocumentDB, as an [engine.Engine].
@@ -134,20 +133,20 @@ func reportOf(ctx context.Context, program string, reported *regexp.Regexp) (str
 
 // Needs says what an operator installs: Debian 12 has none of it.
 func (Engine) Needs() string {
-	return "FerretDB 2 (/usr/bin/ferretdb), and PostgreSQL with the extension DocumentDB " +
-		"(postgresql-18-documentdb of Debian's unstable release)"
+	return "FerretDB 2 (/usr/bin/ferretdb), PostgreSQL with the extension DocumentDB " +
+		"(postgresql-18-documentdb of Debian's unstable release), and pgBackRest of the same release for backups"
 }
 
 // Command runs PostgreSQL. The arguments hold no secret, since everybody on the machine can read them.
 func (Engine) Command(n engine.Node) (engine.Process, error) {
 	cmd := exec.Command(filepath.Join(n.Installation.Dir, "postgres"), "-D", n.DataDir)
-	cmd.Env = environment
+	cmd.Env = pgserver.Environment
 	return engine.Process{Cmd: cmd}, nil
 }
 
 // Ending asks PostgreSQL for a fast shutdown, for which it waits for nobody.
 func (Engine) Ending(n engine.Node) engine.Ending {
-	return engine.Ending{Signal: syscall.SIGINT, Grace: 20*time.Second + engine.Flushing(sharedBuffers(n.Size))}
+	return pgserver.Ending(n, sharedBuffers(n.Size))
 }
 
 // Describe says what it is that serves, as its clients are told that it is MongoDB.

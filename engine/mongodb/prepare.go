@@ -13,6 +13,7 @@ import (
 
 	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/engine"
+	"github.com/backstay/backstay/engine/pgserver"
 	"github.com/backstay/backstay/internal/datadir"
 )
 
@@ -26,10 +27,11 @@ func (e Engine) Check(ctx context.Context, n engine.Node) error {
 		return err
 	}
 	files := map[string]string{
-		serverFile: p.Files[serverFile], "postgresql.auto.conf": "", // where that is missing, PostgreSQL complains
+		pgserver.ServerFile:    p.Files[pgserver.ServerFile],
+		"postgresql.auto.conf": "", // where that is missing, PostgreSQL complains
 	}
 	return datadir.Trial{
-		Product: p.Product, Program: p.Program, Args: []string{"-C", "data_directory", "-D", "."}, Env: environment,
+		Product: p.Product, Program: p.Program, Args: []string{"-C", "data_directory", "-D", "."}, Env: pgserver.Environment,
 		UID: p.UID, GID: p.GID, Files: files, Verdict: complaint,
 	}.Run(ctx)
 }
@@ -73,7 +75,12 @@ func (e Engine) plan(ctx context.Context, n engine.Node) (datadir.Plan, error) {
 		Product: called(n.Installation), Program: filepath.Join(n.Installation.Dir, "postgres"),
 		Dir: n.DataDir, UID: uid, GID: gid, Files: files, Used: n.Used,
 		Fits: func() error { return fits(n) },
-		Make: func(part string) error { return golden(n.Installation, n.CacheDir).Clone(ctx, part, uid, gid) },
+		Make: func(part string) error {
+			if err := golden(n.Installation, n.CacheDir).Clone(ctx, part, uid, gid); err != nil {
+				return err
+			}
+			return pgserver.RenewIdentifier(part)
+		},
 	}, nil
 }
 
@@ -121,7 +128,7 @@ func fits(n engine.Node) error {
 	if err != nil {
 		return err
 	}
-	has := filepath.Base(filepath.Dir(n.Installation.Dir))
+	has := serverVersion(n.Installation)
 	if v := strings.TrimSpace(string(made)); v != has {
 		return madeBy("PostgreSQL", v, "PostgreSQL "+has)
 	}

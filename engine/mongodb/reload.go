@@ -13,12 +13,8 @@ import (
 	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/engine"
 	"github.com/backstay/backstay/engine/mongodb/front"
-	"github.com/backstay/backstay/internal/wait"
+	"github.com/backstay/backstay/engine/pgserver"
 )
-
-// reloadPatience is how long PostgreSQL may take to read its configuration again. It does so at once, unless the
-// machine is busy.
-const reloadPatience = 10 * time.Second
 
 // Reload writes the configuration and has PostgreSQL read it again; the front reads its own, and the certificate,
 // whenever somebody connects. A node that is to listen elsewhere, or whose FerretDB is to have more sessions, needs a
@@ -46,7 +42,7 @@ func (e Engine) Reload(ctx context.Context, n engine.Node) (restart bool, err er
 	if err != nil {
 		return false, fmt.Errorf("have the configuration read again: %w", err)
 	}
-	restart, err = awaitReload(ctx, n, asked)
+	restart, err = pgserver.AwaitReload(ctx, n, database, asked)
 	if err != nil {
 		return false, backstay.Wrapf(err, backstay.Unavailable, "The database does not take its new configuration.")
 	}
@@ -70,21 +66,4 @@ func moves(n engine.Node) (bool, error) {
 		return true, nil
 	}
 	return !slices.Equal(has.Listen, frontConfig(n, clients).Listen), nil
-}
-
-// reloaded asks when PostgreSQL last read its configuration, and whether some of it waits for a restart. It is for a
-// new session, which knows what the server knew when the session began.
-const reloaded = "SELECT pg_conf_load_time() >= $1, EXISTS (SELECT FROM pg_settings WHERE pending_restart)"
-
-func awaitReload(ctx context.Context, n engine.Node, asked time.Time) (restart bool, err error) {
-	ctx, cancel := context.WithTimeout(ctx, reloadPatience)
-	defer cancel()
-	err = wait.Until(ctx, wait.Growing(time.Millisecond, 50*time.Millisecond), func() (again bool, err error) {
-		done := false
-		err = withAdmin(ctx, n, func(conn *pgx.Conn) error {
-			return conn.QueryRow(ctx, reloaded, asked).Scan(&done, &restart)
-		})
-		return err == nil && !done, err
-	})
-	return restart, err
 }

@@ -95,7 +95,7 @@ func (Engine) DropUser(ctx context.Context, n engine.Node, name string) error {
 func withUsers(ctx context.Context, n engine.Node, do func(*pgx.Conn) error) (err error) {
 	unlock, err := n.Admin.Lock(ctx)
 	if err != nil {
-		return inWords(err, "")
+		return inWords(err)
 	}
 	defer func() { err = errors.Join(err, unlock()) }()
 	return withAdmin(ctx, n, do)
