@@ -37,7 +37,13 @@ func mongodbFlags(t *testing.T, script string) []string {
 	return needMongoDB(t)
 }
 
-func needMongoDB(t *testing.T) (flags []string) {
+// mongodbBreed is that of instances of MongoDB, which not every machine has.
+func mongodbBreed(t testing.TB) breed {
+	return breed{name: "mongodb", offering: "mongodb", plan: "tiny", larger: "small", largest: "medium",
+		flags: needMongoDB(t), open: openMongoDB}
+}
+
+func needMongoDB(t testing.TB) (flags []string) {
 	t.Helper()
 	dir := os.Getenv(mongodbVariable)
 	if dir == "" {
@@ -46,15 +52,13 @@ func needMongoDB(t *testing.T) (flags []string) {
 	return []string{"--mongodb", filepath.Join(dir, "usr")}
 }
 
-// TestCrashMongoDB is TestCrash with MongoDB, which not every machine has: both processes die behind each step in which
-// the engine is at work.
+// TestCrashMongoDB is TestCrash with MongoDB: both processes die behind each step in which the engine is at work.
 func TestCrashMongoDB(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes minutes")
 	}
 	t.Parallel()
-	of := breed{name: "mongodb", offering: "mongodb", plan: "tiny", larger: "small", largest: "medium",
-		flags: needMongoDB(t), open: openMongoDB}
+	of := mongodbBreed(t)
 	steps := slices.Concat(broker.StepNames(), keeper.StepNames())
 	slices.Sort(steps)
 	crash(t, of, "both", behind(slices.DeleteFunc(slices.Compact(steps), isOfNoUser), of, "both"), false)
