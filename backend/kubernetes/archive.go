@@ -44,7 +44,9 @@ func (b *Backend) Backups(ctx context.Context, id backstay.InstanceID) (backend.
 		if !keeps(r) {
 			return backend.Backups{}, noBackups(id)
 		}
-		in.catchUp(ctx, r)
+		if err := in.catchUp(ctx, r); err != nil {
+			return backend.Backups{}, err
+		}
 		return in.backupsOf(r), nil
 	}
 	if backstay.KindOf(err) != backstay.NotFound {
@@ -60,7 +62,9 @@ func (b *Backend) AllBackups(ctx context.Context) ([]backend.Backups, error) {
 	all := []backend.Backups{}
 	for _, in := range b.known() {
 		if r, known := in.known(); known && keeps(r) {
-			in.catchUp(ctx, r)
+			if err := in.catchUp(ctx, r); err != nil {
+				return nil, err
+			}
 			all = append(all, in.backupsOf(r))
 		}
 	}

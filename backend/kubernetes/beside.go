@@ -41,14 +41,13 @@ func (b *Backend) Read(ctx context.Context) error {
 // errBeside is of what only the Backend does that reconciles.
 var errBeside = backstay.Errorf(backstay.Unavailable, "This is for the Backstay to accept that serves.")
 
-// catchUp lists what the object store has, of an instance that nobody attends to here. Where that cannot be, it is told
-// as trouble.
-func (in *instance) catchUp(ctx context.Context, r record) {
+// catchUp lists what the object store has, of an instance that nobody attends to here. Where that fails, nothing is
+// known of its backups.
+func (in *instance) catchUp(ctx context.Context, r record) error {
 	if !in.b.beside || in.b.Repository == nil {
-		return
+		return nil
 	}
-	err := in.relist(ctx, r)
-	in.custody.tell(archiveTrouble, err)
+	return in.relist(ctx, r)
 }
 
 // follow takes up a record that somebody beside us has changed, as a command does that gives up a last backup.

@@ -169,7 +169,7 @@ func (b *Backend) Admit(ctx context.Context, s backend.Spec) error {
 	if _, most := b.machines(ctx); most > 0 && w.memory > most {
 		return backstay.Errorf(backstay.Unsupported,
 			"No machine of the Kubernetes cluster has the memory for it: it takes %s, and the largest has %s.",
-			w.memory, most)
+			w.memory, most.Rounded())
 	}
 	if count, _ := b.machines(ctx); r.Spread && count > 0 && s.AllNodes() > max(count, r.Spec.AllNodes()) {
 		return backstay.Errorf(backstay.Unsupported, "Each node of the service instance keeps to a machine of its own, and "+

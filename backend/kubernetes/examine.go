@@ -172,7 +172,7 @@ func (b *Backend) examineNodes(ctx context.Context) Fact {
 		return Fact{"machines", "none can be seen that takes instances", Fair,
 			"kubectl apply -f FILE, with the ClusterRole of " + page}
 	}
-	return Fact{"machines", fmt.Sprintf("%d take instances; the largest has %s of memory", count, largest), Good, ""}
+	return Fact{"machines", fmt.Sprintf("%d take instances; the largest has %s of memory", count, largest.Rounded()), Good, ""}
 }
 
 func (b *Backend) examineImages() Fact {

@@ -75,13 +75,13 @@ func (l lab) loseData(t *testing.T, b backend.Backend, spec backend.Spec) {
 	st := until(t, b, spec.Instance, "the failure of an instance without data", func(st backend.Status) bool {
 		return st.Phase == backend.Failing && st.Obstacle.Sentence != ""
 	})
-	if st.Generation != spec.Generation || st.Obstacle.Final {
+	if st.Generation != spec.Generation || st.Obstacle.Final || st.Message != st.Obstacle.Sentence {
 		t.Errorf("without its data it is %+v", st)
 	}
 	spec.Generation, spec.Size.Connections = spec.Generation+1, 30
 	mustApply(t, b, spec)
 	until(t, b, spec.Instance, "the failure of a newer generation", func(st backend.Status) bool {
-		return st.Obstacle.Generation == spec.Generation
+		return st.Obstacle.Generation == spec.Generation && st.Obstacle.Final
 	})
 	all, err := l.client.Resource(clusters).Namespace(l.namespace).List(t.Context(), metav1.ListOptions{})
 	if err != nil || len(all.Items) > 0 {

@@ -30,7 +30,9 @@ func (b *Backend) Prove(ctx context.Context, id backstay.InstanceID) (p backend.
 	if err != nil {
 		return p, err
 	}
-	in.catchUp(ctx, r)
+	if err := in.catchUp(ctx, r); err != nil {
+		return p, err
+	}
 	list, _, _ := in.custody.look()
 	if !keeps(r) || len(list) == 0 {
 		return p, noBackups(id)

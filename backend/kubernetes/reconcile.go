@@ -120,6 +120,8 @@ func (in *instance) pursue(ctx context.Context, s situation) time.Duration {
 	if err := in.put(ctx, s); err != nil {
 		if s.obstacle.Sentence == "" {
 			s.obstacle = obstacle(s.record.Spec, err)
+			s.obstacle.Final = s.obstacle.Final && (s.record.Reached == nil ||
+				s.record.Reached.Generation < s.record.Spec.Generation) // what was reached is made so again
 		}
 		in.tell(s.status())
 		return remote
@@ -300,9 +302,13 @@ func (in *instance) conclude(ctx context.Context, s situation) time.Duration {
 	if current, known := in.known(); !known || current.Removing || current.Spec.Generation != s.record.Spec.Generation {
 		return 0
 	}
-	if s.seen.unfit != nil && s.obstacle.Sentence == "" {
+	switch {
+	case s.obstacle.Sentence != "":
+	case s.seen.unfit != nil: // what serves goes on, and it is tried again
 		s.obstacle = obstacle(s.record.Spec, s.seen.unfit)
 		s.obstacle.Final = false
+	case s.record.Reached == nil && isFinal(s.seen.err):
+		s.obstacle = obstacle(s.record.Spec, s.seen.err)
 	}
 	in.tell(s.status())
 	in.concludeDrill(ctx)

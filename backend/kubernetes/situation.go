@@ -143,6 +143,8 @@ func (s situation) status() backend.Status {
 		st.Phase, st.Message = backend.Preparing, lacking
 	case r.Reached == nil || st.Generation < st.Wanted && s.obstacle.Sentence == "":
 		st.Phase, st.Message = backend.Starting, lacking
+	case s.mustExist() && !s.view.Exists && s.obstacle.Sentence != "":
+		st.Phase, st.Message = backend.Failing, s.obstacle.Sentence
 	default:
 		st.Phase, st.Message = backend.Failing, s.awaited()
 	}

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/jackc/pgerrcode"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
@@ -91,8 +92,11 @@ func createExtensions(ctx context.Context, conn *pgx.Conn, s settings, renewed b
 	for _, name := range s.EnableExtensions {
 		err := createExtension(ctx, conn, name)
 		if err != nil && !renewed && !slices.Contains(before, name) {
-			return backstay.Wrapf(err, backstay.Unavailable,
-				"The extension %s cannot be created%s.", name, because(err))
+			kind := backstay.Unavailable
+			if isMissing(err) {
+				kind = backstay.Unsupported
+			}
+			return backstay.Wrapf(err, kind, "The extension %s cannot be created%s.", name, because(err))
 		}
 	}
 	created := sorted(slices.Concat(s.EnableExtensions, before))
@@ -114,6 +118,13 @@ func createExtension(ctx context.Context, conn *pgx.Conn, name string) error {
 	}
 	_, err = conn.Exec(ctx, "CREATE EXTENSION "+quoteName(name)+" SCHEMA public CASCADE")
 	return err
+}
+
+// isMissing tells whether the server does not have an extension.
+func isMissing(err error) bool {
+	var refusal *pgconn.PgError
+	return errors.As(err, &refusal) &&
+		slices.Contains([]string{pgerrcode.FeatureNotSupported, pgerrcode.UndefinedFile}, refusal.Code)
 }
 
 // because returns the server's reason, which tells tenants what they can change, for the end of a sentence.

@@ -20,7 +20,10 @@ func Extensions() []string {
 	}
 }
 
-// statistics is the extension that counts what statements take. It has a library that the server loads when it starts.
+// statistics is the extension that counts what statements take. It has a library that the server loads when it starts,
+// and shows tenants what others have asked. Where somebody else starts the server it is not offered: they tell the
+// server the administrator's password by a statement, and CloudNativePG drops the extension, or makes it in each
+// database.
 const statistics = "pg_stat_statements"
 
 var (

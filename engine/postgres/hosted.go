@@ -47,9 +47,6 @@ func (Engine) Hosting(n engine.Node) (engine.Hosting, error) {
 	for _, s := range slices.Concat(groups...) {
 		h.Parameters[s.name] = s.value
 	}
-	if slices.Contains(chosen.offered, statistics) {
-		h.Libraries = append(h.Libraries, statistics)
-	}
 	all, err := json.Marshal(h)
 	if err != nil {
 		return engine.Hosting{}, err
@@ -73,10 +70,13 @@ func checkZone(all []engine.Chosen) error {
 	return nil
 }
 
-// CheckRunning asks what depends on extensions that are to go.
+// CheckRunning asks for extensions that are to be there, and for what depends on those that are to go.
 func (Engine) CheckRunning(ctx context.Context, n engine.Node) error {
 	chosen, err := parseSettings(n)
 	if err != nil {
+		return err
+	}
+	if err := checkInstalled(ctx, n, chosen.EnableExtensions); err != nil {
 		return err
 	}
 	return checkDisabled(ctx, n, chosen.DisableExtensions)
@@ -147,6 +147,29 @@ func (Engine) Secure(ctx context.Context, conn net.Conn, config *tls.Config) (*t
 	return secured, secured.HandshakeContext(ctx)
 }
 
+// checkInstalled is Unsupported for extensions that the running server does not have. Where it cannot be asked, it
+// refuses nothing.
+func checkInstalled(ctx context.Context, n engine.Node, names []string) error {
+	if len(names) == 0 || n.Admin.Dial == nil {
+		return nil
+	}
+	var missing []string
+	err := withAdmin(ctx, n, func(conn *pgx.Conn) error {
+		const query = "SELECT n FROM unnest($1::text[]) n WHERE n NOT IN (SELECT name FROM pg_available_extensions)"
+		rows, err := conn.Query(ctx, query, names)
+		if err != nil {
+			return err
+		}
+		missing, err = pgx.CollectRows(rows, pgx.RowTo[string])
+		return err
+	})
+	if err != nil || len(missing) == 0 {
+		return nil
+	}
+	return backstay.Errorf(backstay.Unsupported,
+		"%s cannot be enabled: it is not installed where the server runs.", missing[0])
+}
+
 // Establish makes database main as the last thing but the walls, whose edition is the last thing of all. Only one does
 // so at a time.
 func (Engine) Establish(ctx context.Context, n engine.Node) error {
@@ -158,11 +181,27 @@ func (Engine) Establish(ctx context.Context, n engine.Node) error {
 		if _, err := conn.Exec(ctx, "SELECT pg_advisory_lock(hashtext('backstay'))"); err != nil {
 			return err
 		}
+		if err := hideForeign(ctx, conn); err != nil {
+			return fmt.Errorf("hide what the administrator asks: %w", err)
+		}
 		if err := makeMain(ctx, conn, s.locale); err != nil {
 			return fmt.Errorf("make the database: %w", err)
 		}
 		return withAdmin(ctx, n, func(conn *pgx.Conn) error { return buildWalls(ctx, conn) })
 	})
+}
+
+// hideForeign has the server show nobody what sessions of the administrator are at. Tenants see what all are at, and
+// whoever starts the server tells it passwords by statements, each of which lasts until a standby has it.
+func hideForeign(ctx context.Context, conn *pgx.Conn) error {
+	var hidden bool
+	err := conn.QueryRow(ctx, "SELECT coalesce('track_activities=off' = ANY (rolconfig), false) FROM pg_roles "+
+		"WHERE rolname = '"+foreign+"'").Scan(&hidden)
+	if err != nil || hidden {
+		return err
+	}
+	_, err = conn.Exec(ctx, "ALTER ROLE "+foreign+" SET track_activities = off")
+	return err
 }
 
 func makeMain(ctx context.Context, conn *pgx.Conn, locale string) error {
@@ -190,13 +229,12 @@ func makeMain(ctx context.Context, conn *pgx.Conn, locale string) error {
 }
 
 // buildWalls runs what Prepare's data directories have in them, unless it was run: Configure brings it up to date.
-// Other statements than queries are not counted, see extensions.
 func buildWalls(ctx context.Context, conn *pgx.Conn) error {
 	has, err := triggerComment(ctx, conn, "backstay_read_only")
 	if err != nil || has != "" {
 		return err
 	}
-	_, err = conn.Exec(ctx, rightsSQL+"\nALTER DATABASE "+database+" SET "+statistics+".track_utility = off;\n"+walls())
+	_, err = conn.Exec(ctx, rightsSQL+"\n"+walls())
 	return err
 }
 

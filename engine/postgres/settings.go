@@ -45,6 +45,9 @@ func (s *settings) parseExtensions(i engine.Installation) error {
 		s.Extensions = Extensions()
 	}
 	s.offered, s.EnableExtensions = sorted(s.Extensions), sorted(s.EnableExtensions)
+	if i.Dir == "" { // somebody else starts the server: see engine.Hosted
+		s.offered = slices.DeleteFunc(s.offered, func(name string) bool { return name == statistics })
+	}
 	s.DisableExtensions = sorted(s.DisableExtensions)
 	for _, name := range s.offered {
 		if err := checkOffer(i, name); err != nil {
