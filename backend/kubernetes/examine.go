@@ -172,7 +172,8 @@ func (b *Backend) examineNodes(ctx context.Context) Fact {
 		return Fact{"machines", "none can be seen that takes instances", Fair,
 			"kubectl apply -f FILE, with the ClusterRole of " + page}
 	}
-	return Fact{"machines", fmt.Sprintf("%d take instances; the largest has %s of memory", count, largest.Rounded()), Good, ""}
+	told := fmt.Sprintf("%d take instances; the largest has %s of memory", count, largest.Rounded())
+	return Fact{"machines", told, Good, ""}
 }
 
 func (b *Backend) examineImages() Fact {
