@@ -49,6 +49,7 @@ type trail struct {
 	asked   time.Time
 	unheard time.Time // since when it does not say how it follows; zero: it does
 	shut    time.Time // since when it is not read from; zero: it is
+	goesOn  bool      // what its readers are at could not be ended
 	// behind counts what it had to be told of users, and told says which of that it knows: what a platform before this one
 	// was in the middle of, nobody knows.
 	behind, told int64
@@ -78,6 +79,16 @@ func (l led) troubles(limit time.Duration) []backstay.Trouble {
 		standby = ""
 	}
 	return []backstay.Trouble{{Kind: lag.Trouble, Sentence: lag.Sentence(l.late, standby, l.isPrimarys, limit)}}
+}
+
+// noteEnd notes whether what readers are at on a node was ended, and tells whether it is the first time that it was not.
+func (rd *readers) noteEnd(p pod, err error) (news bool) {
+	rd.mu.Lock()
+	defer rd.mu.Unlock()
+	t := rd.of(p)
+	news = err != nil && !t.goesOn
+	t.goesOn = err != nil
+	return news
 }
 
 func newReaders() readers {
@@ -380,7 +391,7 @@ func (in *instance) endReaders(ctx context.Context, r record, names []string) {
 			continue
 		}
 		ends.Go(func() {
-			if err := c.reader.EndReaders(ctx, n); err != nil {
+			if err := c.reader.EndReaders(ctx, n); in.readers.noteEnd(p, err) {
 				in.b.Log.Info("what readers are at on a standby goes on", "instance", in.id, "node", p.Name, "error", err)
 			}
 		})

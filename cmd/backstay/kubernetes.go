@@ -11,6 +11,7 @@ import (
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
+	"k8s.io/klog/v2"
 
 	"github.com/backstay/backstay/backend"
 	"github.com/backstay/backstay/backend/kubernetes"
@@ -153,6 +154,7 @@ func (k cluster) open(c *config, way *rest.Config, log *slog.Logger) (*kubernete
 	if way == nil {
 		return nil, nil
 	}
+	klog.SetSlogLogger(log) // what client-go tells is of the log too
 	client, err := dynamic.NewForConfig(way)
 	if err != nil {
 		return nil, fmt.Errorf("read kubeconfig %s: %w", k.kubeconfig, err)
