@@ -81,7 +81,8 @@ func (l led) troubles(limit time.Duration) []backstay.Trouble {
 	return []backstay.Trouble{{Kind: lag.Trouble, Sentence: lag.Sentence(l.late, standby, l.isPrimarys, limit)}}
 }
 
-// noteEnd notes whether what readers are at on a node was ended, and tells whether it is the first time that it was not.
+// noteEnd notes whether what readers are at on a node was ended, and tells whether it is the first time that it was
+// not.
 func (rd *readers) noteEnd(p pod, err error) (news bool) {
 	rd.mu.Lock()
 	defer rd.mu.Unlock()
