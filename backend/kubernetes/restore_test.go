@@ -326,6 +326,27 @@ func TestDeleted(t *testing.T) {
 	}
 }
 
+// wantNothingSaid asks as an operator's command does: it does not say that an object store is empty which is away.
+func (a archived) wantNothingSaid(t *testing.T, id backstay.InstanceID) {
+	t.Helper()
+	c := a.config(t, 30370, 30379)
+	c.Repository = a.repository
+	beside := kubernetes.New(c)
+	if err := beside.Read(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	kept, err := beside.Backups(t.Context(), id)
+	if backstay.KindOf(err) != backstay.Unavailable {
+		t.Errorf("Backups: %+v, %v", kept, err)
+	}
+	if _, err := beside.Prove(t.Context(), id); backstay.KindOf(err) != backstay.Unavailable {
+		t.Errorf("Prove: %v", err)
+	}
+	if all, err := beside.AllBackups(t.Context()); backstay.KindOf(err) != backstay.Unavailable || len(all) > 0 {
+		t.Errorf("AllBackups: %+v, %v", all, err)
+	}
+}
+
 // TestStoreAway has the object store go away for a while: that is told, nothing is lost, and it goes on by itself.
 // Then old backups go.
 func TestStoreAway(t *testing.T) {
@@ -343,6 +364,7 @@ func TestStoreAway(t *testing.T) {
 	if !strings.HasPrefix(troubled.Trouble(), "The archive is behind: ") {
 		t.Errorf("users read %q", troubled.Trouble())
 	}
+	a.wantNothingSaid(t, s.Instance)
 	do(t, conn, "INSERT INTO t VALUES (2)")
 	written := time.Now()
 	a.objects.Resume()
