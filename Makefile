@@ -17,7 +17,7 @@ export DATA PORT
 
 CF_VERSION = 8.18.0
 
-.PHONY: up down test race test-other test-kubernetes kubernetes-parts kubernetes-backend kubernetes-journeys kubernetes-up check bench bench-kubernetes clean-data setup clients build backstay plugins
+.PHONY: up down test race test-other test-kubernetes kubernetes-backend kubernetes-journeys kubernetes-up check bench bench-kubernetes clean-data setup clients build backstay plugins
 
 up: setup build
 	@scripts/up
@@ -59,19 +59,11 @@ test-other: setup
 	BACKSTAY_TEST_EVERY_STEP=yes go test -count=1 -timeout 60m -parallel 4 -run 'TestJourneysBackToBack$$' ./e2e
 	BACKSTAY_TEST_SPRING='$(CURDIR)/bin/other/spring' go test -count=1 -run 'TestScripts/spring$$' ./e2e
 
-# Tests of faults wait more than they work: two clusters side by side take little longer than one.
-test-kubernetes: clients build kubernetes-parts
+# What a cluster consists of is made once, in the user's cache; nothing of it is in the tree. Tests of faults wait more than
+# they work: two clusters side by side take little longer than one.
+test-kubernetes: clients build
 	made=$$(scripts/kubernetes) && export BACKSTAY_TEST_KUBERNETES=$$made && \
 		$(MAKE) --no-print-directory -j2 kubernetes-backend kubernetes-journeys
-
-# What a cluster consists of is made once, in the user's cache; nothing of it is in the tree. It takes a quarter of an hour,
-# and gives way to everything else: "make -j2 test test-kubernetes" makes it while the tests of "test" wait.
-kubernetes-parts: clients
-	nice -n 19 scripts/kubernetes
-
-ifneq ($(filter test,$(MAKECMDGOALS)),)
-test-kubernetes: test # which would be disturbed by the clusters
-endif
 
 kubernetes-backend:
 	$(GOTEST) --packages ./backend/kubernetes -- -count=1 -timeout 40m -parallel 5

@@ -166,12 +166,13 @@ func (b *Backend) Admit(ctx context.Context, s backend.Spec) error {
 	if err != nil {
 		return err
 	}
-	if _, most := b.machines(ctx); most > 0 && w.memory > most {
+	count, most := b.machines(ctx)
+	if most > 0 && w.memory > most {
 		return backstay.Errorf(backstay.Unsupported,
 			"No machine of the Kubernetes cluster has the memory for it: it takes %s, and the largest has %s.",
 			w.memory, most.Rounded())
 	}
-	if count, _ := b.machines(ctx); r.Spread && count > 0 && s.AllNodes() > max(count, r.Spec.AllNodes()) {
+	if r.Spread && count > 0 && s.AllNodes() > max(count, r.Spec.AllNodes()) {
 		return backstay.Errorf(backstay.Unsupported, "Each node of the service instance keeps to a machine of its own, and "+
 			"the Kubernetes cluster has %d of them that take any: there cannot be %d nodes.", count, s.AllNodes())
 	}

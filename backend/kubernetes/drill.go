@@ -220,7 +220,7 @@ func (in *instance) concludeDrill(life context.Context) {
 	underWay := in.drill.IsUnderWay() // before the record is read: it may end between
 	r, _ := in.known()
 	d := r.Drill
-	if d == nil || d.Told || r.Reached == nil || r.Reached.Generation < d.Generation {
+	if d == nil || d.Told || !r.hasReached(d.Generation) {
 		return
 	}
 	if e, drillable := in.b.Engines[r.Spec.Engine].(engine.Drillable); drillable && !underWay {

@@ -13,13 +13,13 @@ func (s situation) mustExist() bool { return s.record.Served && !s.record.brings
 
 // lost fails where the Cluster is not there, as Unsupported: only a Spec that brings data helps. An empty database
 // never takes the place of one that served.
-func (in *instance) lost(ctx context.Context) error {
+func (in *instance) lost(ctx context.Context, r record) error {
 	cluster, err := in.b.get(ctx, clusters, nameOf(in.id))
 	if err != nil || cluster != nil {
 		return err
 	}
 	wayOut := "delete the service instance."
-	if r, known := in.known(); known && keeps(r) {
+	if keeps(r) {
 		wayOut = "return to an earlier moment, or delete the service instance."
 	}
 	return backstay.Errorf(backstay.Unsupported, "The Cluster of the service instance has been deleted from Kubernetes, "+

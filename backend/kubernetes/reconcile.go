@@ -119,9 +119,8 @@ func (in *instance) pursue(ctx context.Context, s situation) time.Duration {
 	}
 	if err := in.put(ctx, s); err != nil {
 		if s.obstacle.Sentence == "" {
-			s.obstacle = obstacle(s.record.Spec, err)
-			s.obstacle.Final = s.obstacle.Final && (s.record.Reached == nil ||
-				s.record.Reached.Generation < s.record.Spec.Generation) // what was reached is made so again
+			s.obstacle = obstacle(s.record.Spec, err) // what was reached before is made so again
+			s.obstacle.Final = s.obstacle.Final && !s.record.hasReached(s.record.Spec.Generation)
 		}
 		in.tell(s.status())
 		return remote
@@ -193,7 +192,7 @@ func (in *instance) put(ctx context.Context, s situation) error {
 		}
 	}
 	if s.mustExist() && !s.view.Exists {
-		if err := in.lost(ctx); err != nil {
+		if err := in.lost(ctx, s.record); err != nil {
 			return err
 		}
 	}
@@ -207,7 +206,7 @@ func (in *instance) put(ctx context.Context, s situation) error {
 		}
 		if o.GetKind() == "Cluster" && s.mustExist() {
 			if there == nil {
-				return in.lost(ctx)
+				return in.lost(ctx, s.record)
 			}
 			o = only(o, there)
 		}
@@ -279,11 +278,10 @@ func (in *instance) may(o, there *unstructured.Unstructured) bool {
 func (in *instance) conclude(ctx context.Context, s situation) time.Duration {
 	s.protected, s.silent = in.guarded(s), in.quiet(s)
 	lacking := s.lacks()
-	fresh := s.record.Reached == nil || s.record.Reached.Generation < s.record.Spec.Generation
 	moved := s.seen.err == nil && s.view.Primary != s.record.Primary && s.record.Primary != ""
 	var err error
 	switch {
-	case s.holds() && fresh && lacking == "":
+	case s.holds() && !s.record.hasReached(s.record.Spec.Generation) && lacking == "":
 		_, err = in.change(ctx, s.record, func(r record) record {
 			s.record = r
 			s.record = s.reached(in.b.Now().UTC())

@@ -76,6 +76,11 @@ func (r record) next(s backend.Spec) record {
 	return r
 }
 
+// hasReached tells whether the instance has come to that generation, or a newer one.
+func (r record) hasReached(generation int64) bool {
+	return r.Reached != nil && r.Reached.Generation >= generation
+}
+
 // standing is the Spec that the instance is held to where the wanted one cannot be.
 func (r record) standing() backend.Spec {
 	if r.Reached != nil {

@@ -353,6 +353,6 @@ func (in *instance) finish(ctx context.Context, r record, image Image, n engine.
 // opens tells whether data was brought, and nobody was let in to it yet.
 func (s situation) opens() bool {
 	b := s.record.Bring
-	return b != nil && b.Done && (s.record.Reached == nil || s.record.Reached.Generation < b.Generation) &&
+	return b != nil && b.Done && !s.record.hasReached(b.Generation) &&
 		s.seen.observation.Edition != s.wish.hosting.Edition
 }

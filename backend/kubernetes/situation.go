@@ -114,7 +114,7 @@ func (s situation) status() backend.Status {
 		st.Generation = r.Reached.Generation
 		st.Endpoint, st.Reads = s.endpoint, s.reads
 	}
-	if b := r.Bring; b != nil && b.Done && b.Version == "" && r.Reached != nil && r.Reached.Generation >= b.Generation {
+	if b := r.Bring; b != nil && b.Done && b.Version == "" && r.hasReached(b.Generation) {
 		st.Restored = backend.Restored{Generation: b.Generation, Passed: b.Passed}
 	}
 	st.Worked = s.worked

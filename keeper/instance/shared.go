@@ -23,12 +23,11 @@ func removeShared(uid uint32) error {
 		return nil
 	}
 	for _, e := range entries {
-		var at syscall.Stat_t
-		path := filepath.Join(sharedDir, e.Name())
-		if syscall.Lstat(path, &at) != nil || at.Uid != uid || at.Mode&syscall.S_IFMT != syscall.S_IFREG {
+		info, gone := e.Info()
+		if gone != nil || !info.Mode().IsRegular() || info.Sys().(*syscall.Stat_t).Uid != uid {
 			continue
 		}
-		if failure := os.Remove(path); failure != nil && !errors.Is(failure, fs.ErrNotExist) {
+		if failure := os.Remove(filepath.Join(sharedDir, e.Name())); failure != nil && !errors.Is(failure, fs.ErrNotExist) {
 			err = errors.Join(err, failure)
 		}
 	}
