@@ -38,8 +38,11 @@ var ext4 = &fileSystem{
 	size: 4 * backstay.TB, largest: 7 * backstay.TB / 2, make: makeExt4,
 }
 
+// makeXFS makes the file system for sectors of 4096 bytes, which every disk can write. For those of 512 bytes, which
+// mkfs.xfs chooses on most machines, it would not be mounted on a disk that has larger ones only.
 func makeXFS(image string) []string {
-	return []string{"mkfs.xfs", "-q", "-f", "-K", "-l", fmt.Sprintf("size=%d", Log), image}
+	return []string{"mkfs.xfs", "-q", "-f", "-K", "-s", fmt.Sprintf("size=%d", int64(blockSize)),
+		"-l", fmt.Sprintf("size=%d", Log), image}
 }
 
 // inodeSize is that of ext4.
