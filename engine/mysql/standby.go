@@ -74,7 +74,7 @@ func copyPrimary(
 	if err := errors.Join(datadir.Give(w.Data, uid, gid), os.Chmod(w.Dir, 0o711)); err != nil {
 		return last, err
 	}
-	whole, err := clone.Size(primary.DataDir)
+	whole, err := toCopy(primary.DataDir)
 	if err != nil {
 		return last, err
 	}
@@ -100,6 +100,13 @@ func copyPrimary(
 	})
 	uid, gid = w.IDs()
 	return last, errors.Join(err, datadir.Give(w.Data, uid, gid))
+}
+
+// toCopy returns how many bytes of a data directory a copy reads: all but the redo log, of which it reads what is
+// written meanwhile. The log of a plan with much storage has a gigabyte in it before there is any data.
+func toCopy(dataDir string) (int64, error) {
+	all, err := clone.Size(dataDir)
+	return max(all-int64(heldLog(dataDir)), 0), err
 }
 
 // tellCopied tells of each further hundredth that is copied.
