@@ -31,7 +31,7 @@ func (in *Instance) viewSecond(r Record) secondView {
 	if s.absent { // its data may be whole: it comes back with its disk
 		v.failures = 0
 	}
-	v.late, v.whole = in.isLate(), r.Second.Whole
+	v.late, v.whole, v.parting = in.isLate(), r.Second.Whole, r.Removing
 	v.wanted = hasSeveral(r.spec(r.Started))
 	v.due = r.spec(r.Started).Failovers > r.Failovers
 	v.there = v.wanted || r.Second.Data != "" || !r.keepsSecond()

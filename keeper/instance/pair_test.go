@@ -87,7 +87,8 @@ func (p *pair) note(format string, args ...any) {
 
 func (p *pair) fatalf(format string, args ...any) {
 	p.t.Helper()
-	for _, line := range p.history[max(0, len(p.history)-60):] {
+	p.t.Log(p.history[0]) // the seed
+	for _, line := range p.history[max(1, len(p.history)-60):] {
 		p.t.Log(line)
 	}
 	p.t.Fatalf("%s\nview %+v\nrecord %+v second %+v\n1: %v\n2: %v", fmt.Sprintf(format, args...), p.v, p.record.LogValue(),
@@ -548,6 +549,7 @@ func (p *pair) doSecond(a action) {
 		n.awaits, p.sight.released = false, true
 	case toLeave:
 		anew := p.record.InStep.IsZero() && p.v.second.awayFor(p.now) >= anewPatience
+		p.making = time.Time{}
 		other.alive, p.sight.alive, p.sight.follows, p.sight.away = false, false, false, p.now
 		if p.dies() {
 			return

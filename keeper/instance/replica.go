@@ -40,11 +40,12 @@ func (r Record) replica(p Place) (found Replica, i int) {
 }
 
 // wantsReplica tells whether there is to be a replica at a place: the process's generation is of several nodes, and
-// that or the wanted one asks for so many. Of those that there are, the first ones are kept.
+// that or the wanted one asks for so many. Of those that there are, the first ones are kept; of an instance that goes,
+// none, whatever its last backup still takes.
 func (r Record) wantsReplica(p Place) bool {
 	_, i := r.replica(p)
 	now := r.spec(r.Started)
-	return i >= 0 && hasSeveral(now) && i < max(now.FurtherReplicas(), r.Spec.FurtherReplicas())
+	return i >= 0 && !r.Removing && hasSeveral(now) && i < max(now.FurtherReplicas(), r.Spec.FurtherReplicas())
 }
 
 // keepsReplica tells whether the record keeps a replica that the process's generation has no use for, since the wanted

@@ -164,6 +164,7 @@ type secondView struct {
 	failures int // in a row
 	retry    time.Time
 	due      bool      // the generation that was started asks that it takes over
+	parting  bool      // the instance goes as soon as it is backed up: its data is not made any more
 	changed  time.Time // when the primary was changed last
 }
 
@@ -223,6 +224,11 @@ func (s secondView) patience() time.Duration {
 	return anewPatience
 }
 
+// isToBeMade tells whether there is no data that the second could follow the primary with, or none that is of use.
+func (s secondView) isToBeMade() bool {
+	return !s.data || !s.inStep && !s.alive && s.failures >= wornAfter
+}
+
 // awayFor is how long the second does not follow.
 func (s secondView) awayFor(now time.Time) time.Duration {
 	if s.away.IsZero() {
@@ -262,13 +268,17 @@ func (v view) tendSecond(now time.Time) (next verb, until time.Time) {
 		return "", s.retry
 	case !s.inStep && !s.released && (v.loses(now) || !s.wanted):
 		return toExpose, until
+	case s.making && s.parting:
+		return toLeave, until
 	case s.making || !s.there:
 		return "", until
 	case s.alive && (!s.wanted || !s.data || s.started != wanted || s.awayFor(now) >= s.patience()):
 		return toLeave, until
 	case !s.wanted:
 		return toDisband, until
-	case !s.data || !s.inStep && !s.alive && s.failures >= wornAfter:
+	case s.isToBeMade() && s.parting:
+		return "", until
+	case s.isToBeMade():
 		return toCopy, until
 	case !s.alive:
 		return toFollow, until
