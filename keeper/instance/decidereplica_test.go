@@ -35,7 +35,8 @@ func (l *lone) note(format string, args ...any) {
 
 func (l *lone) fatalf(format string, args ...any) {
 	l.t.Helper()
-	for _, line := range l.history[max(0, len(l.history)-60):] {
+	l.t.Log(l.history[0]) // the seed
+	for _, line := range l.history[max(1, len(l.history)-60):] {
 		l.t.Log(line)
 	}
 	l.t.Fatalf("%s\nview %+v\nreplicas %+v of term %d", fmt.Sprintf(format, args...), l.v, l.record.Replicas, l.record.Term)
@@ -207,13 +208,8 @@ func (l *lone) disturb() {
 // calm, it follows if it is wanted, and is gone if not.
 func TestReplicaIsKept(t *testing.T) {
 	t.Parallel()
-	schedules := 5_000
-	if testing.Short() {
-		schedules = 1_000
-	}
-	first := rand.Uint64()
 	followed, gone := 0, 0
-	for seed := first; seed < first+uint64(schedules); seed++ {
+	for seed := range seeds(2_000) {
 		three := 3
 		l := &lone{t: t, rand: rand.New(rand.NewPCG(seed, 0)), now: time.Unix(1e9, 0), serves: true}
 		l.note("seed %d", seed)
@@ -241,7 +237,7 @@ func TestReplicaIsKept(t *testing.T) {
 			gone++
 		}
 	}
-	t.Logf("seeds from %d on: at the end, %d follow and %d are gone", first, followed, gone)
+	t.Logf("at the end, %d follow and %d are gone", followed, gone)
 }
 
 // pass lets it rest so often.

@@ -114,7 +114,7 @@ func (p *pair) settle(d time.Duration) {
 // any more, each serves, protected if it is to be.
 func TestPairsThroughManySchedules(t *testing.T) {
 	t.Parallel()
-	failovers, _, changes := livePairs(t, false, 3_000)
+	failovers, _, changes := livePairs(t, false, 1_200)
 	if t.Logf("%d failovers, %d of them for a change", failovers, changes); failovers == 0 || changes == 0 {
 		t.Error("there was no failover, or none for a change")
 	}
@@ -125,17 +125,14 @@ func TestPairsThroughManySchedules(t *testing.T) {
 // moment is there.
 func TestLatePairsThroughManySchedules(t *testing.T) {
 	t.Parallel()
-	failovers, concessions, _ := livePairs(t, true, 1_500)
+	failovers, concessions, _ := livePairs(t, true, 600)
 	if t.Logf("%d failovers, %d concessions", failovers, concessions); failovers == 0 || concessions == 0 {
 		t.Error("there was no failover, or none with what was left")
 	}
 }
 
-func livePairs(t *testing.T, late bool, seeds uint64) (failovers, concessions, changes int) {
-	if testing.Short() {
-		seeds = 200
-	}
-	for seed := range seeds {
+func livePairs(t *testing.T, late bool, schedules float64) (failovers, concessions, changes int) {
+	for seed := range seeds(schedules) {
 		p := newPair(t, rand.New(rand.NewPCG(seed, 2)), late)
 		p.note("seed %d", seed)
 		for range p.rand.IntN(30) {
