@@ -92,6 +92,9 @@ func TestAllDue(t *testing.T) {
 // off, under many seeds: what is due is done once, in its window, and nothing is done outside of one.
 func TestWeeks(t *testing.T) {
 	t.Parallel()
+	if testing.Short() {
+		t.Skip("it decides, and nothing runs beside it")
+	}
 	for seed := range uint64(3) {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
 			t.Parallel()

@@ -371,7 +371,7 @@ func TestDataIsKeptOfWhatCannotBeBackedUp(t *testing.T) {
 // backups. With the engines that take long for these, it is as many steps of chance as there are rounds.
 func TestKeeperDiesBehindEveryBackupStep(t *testing.T) {
 	t.Parallel()
-	for _, p := range products {
+	for _, p := range kinds() {
 		t.Run(p.engine, func(t *testing.T) {
 			t.Parallel()
 			steps := keeper.BackupStepNames()

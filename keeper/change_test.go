@@ -21,7 +21,7 @@ func onEachProduct(t *testing.T, test func(t *testing.T, p product, b *local.Bac
 	t.Parallel()
 	c := everything(t)
 	b, _ := keepertest.Run(t, c)
-	for _, p := range products {
+	for _, p := range kinds() {
 		t.Run(p.engine, func(t *testing.T) {
 			t.Parallel()
 			spec := specOf(t, p)

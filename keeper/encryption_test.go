@@ -245,6 +245,9 @@ func TestEncryptionNeverChanges(t *testing.T) {
 // TestProofOfAnEncryptedInstance looks at the raw disk behind a proof: what was restored for it never lay there in clear.
 func TestProofOfAnEncryptedInstance(t *testing.T) {
 	t.Parallel()
+	if testing.Short() {
+		t.Skip("an instance is copied and proved twice")
+	}
 	const marker = "marker-that-no-proof-shows"
 	c := withEncryption(t, 1)
 	image := onDiskImage(t, c)

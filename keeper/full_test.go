@@ -25,7 +25,7 @@ func TestLargerPlanOnAFullDisk(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("only root can give a keeper a small disk")
 	}
-	for _, p := range products {
+	for _, p := range kinds() {
 		t.Run(p.engine, func(t *testing.T) {
 			t.Parallel()
 			c := everything(t)

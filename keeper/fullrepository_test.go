@@ -21,7 +21,7 @@ func TestRepositoryThatIsFull(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes some seconds")
 	}
-	for _, p := range products {
+	for _, p := range kinds() {
 		t.Run(p.engine, func(t *testing.T) {
 			t.Parallel()
 			c, r := everything(t), smallRepository(t)

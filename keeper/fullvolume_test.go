@@ -62,7 +62,7 @@ func TestFullVolumeWedgesNothing(t *testing.T) {
 	}
 	c := everythingOnImages(t, 2*len(products))
 	b, _ := keepertest.Run(t, c)
-	for _, p := range products {
+	for _, p := range kinds() {
 		t.Run(p.engine, func(t *testing.T) {
 			t.Parallel()
 			neighbour, full := onSmallVolume(t, p), onSmallVolume(t, p)

@@ -83,7 +83,7 @@ func TestGreedyInstanceIsStoppedAtItsLimit(t *testing.T) {
 	awaitStatus(t, b, quiet.Instance, running)
 	session, pid := mustUser(t, b, quiet.Instance), mustPID(t, b, quiet.Instance)
 	t.Run("greedy", func(t *testing.T) {
-		for _, p := range products {
+		for _, p := range kinds() {
 			t.Run(p.engine, func(t *testing.T) {
 				t.Parallel()
 				spec := specOf(t, p)

@@ -105,6 +105,9 @@ func wantVersion(t *testing.T, b *local.Backend, id backstay.InstanceID, full st
 // TestANodeKeepsItsBuild through everything that starts it again, until its Spec names another.
 func TestANodeKeepsItsBuild(t *testing.T) {
 	t.Parallel()
+	if testing.Short() {
+		t.Skip("an engine is started with three builds")
+	}
 	u := newUpgrade(t)
 	b, kill, _ := keepertest.Start(t, u.Config, "")
 	spec := newSpec(t)

@@ -35,7 +35,7 @@ func TestEveryCommitIsRestored(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes half a minute")
 	}
-	for _, p := range products {
+	for _, p := range kinds() {
 		t.Run(p.engine, func(t *testing.T) {
 			t.Parallel()
 			c := everything(t)
@@ -57,7 +57,7 @@ func TestEveryCommitIsRestoredAfterAFullDisk(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("only root can give a keeper a small disk")
 	}
-	for _, p := range products {
+	for _, p := range kinds() {
 		t.Run(p.engine, func(t *testing.T) {
 			t.Parallel()
 			c := only(p, everything(t))

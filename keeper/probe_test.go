@@ -32,6 +32,15 @@ var products = []product{
 	{"postgres", "15", openPostgres}, {"mysql", mysqlVersion, openMySQL}, {"redis", "7.0", openRedis},
 }
 
+// kinds are the products that a test is done with, each by itself. Under -short, which is for the keeper's own
+// goroutines, the quickest of them stands for all.
+func kinds() []product {
+	if testing.Short() {
+		return products[2:]
+	}
+	return products
+}
+
 const (
 	makeTable = "CREATE TABLE IF NOT EXISTS probe (id integer PRIMARY KEY, n integer)"
 	firstRow  = "INSERT INTO probe SELECT 1, 0 WHERE NOT EXISTS (SELECT 1 FROM probe)"

@@ -26,7 +26,7 @@ import (
 // Nothing is left of it, and the instance serves all the time.
 func TestBackupsAreProved(t *testing.T) {
 	t.Parallel()
-	for _, p := range products {
+	for _, p := range kinds() {
 		t.Run(p.engine, func(t *testing.T) {
 			t.Parallel()
 			c := backupConfig(t, 1)

@@ -17,7 +17,7 @@ func TestRepositoryThatIsSlow(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes some seconds")
 	}
-	for _, p := range products {
+	for _, p := range kinds() {
 		t.Run(p.engine, func(t *testing.T) {
 			t.Parallel()
 			c, slow := only(p, everything(t)), testkit.ObjectStore(t).Slow(t)

@@ -41,6 +41,9 @@ func twoVersions(t *testing.T) keeper.Config {
 // TestUpgradeAndReturn takes an instance to another version, back, forth again, and through a week.
 func TestUpgradeAndReturn(t *testing.T) {
 	t.Parallel()
+	if testing.Short() {
+		t.Skip("data of two versions is copied to and fro")
+	}
 	c := twoVersions(t)
 	var ahead atomic.Int64
 	c.Now = func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }
@@ -147,6 +150,9 @@ func TestUpgradeThatIsRefused(t *testing.T) {
 // TestUpgradeWhoseProgramIsKilled is begun again.
 func TestUpgradeWhoseProgramIsKilled(t *testing.T) {
 	t.Parallel()
+	if testing.Short() {
+		t.Skip("data is upgraded twice")
+	}
 	c := twoVersions(t)
 	b, _ := keepertest.Run(t, c)
 	spec := mustApply(t, b)

@@ -122,6 +122,9 @@ func checkNoVolume(t *testing.T, c keeper.Config) {
 // dies behind another step of making, growing and removing a volume.
 func TestKeeperDiesBehindEveryStepOfAVolume(t *testing.T) {
 	t.Parallel()
+	if testing.Short() {
+		t.Skip("a volume is made for each step")
+	}
 	c := keepertest.WithImages(t, 1)
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
