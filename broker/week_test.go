@@ -54,11 +54,11 @@ func (h *house) queue(t *testing.T, r backstay.ProvisionRequest, size, more stri
 	return updated
 }
 
-// TestAWeekOfWindows takes 1,000 instances with the real ledger through a week. All are to be upgraded, and some have
+// TestAWeekOfWindows takes 250 instances with the real ledger through a week. All are to be upgraded, and some have
 // wishes: each of that is done once, in the window.
 func TestAWeekOfWindows(t *testing.T) {
 	t.Parallel()
-	count := 1000
+	count := 250
 	if testing.Short() {
 		count = 100
 	}

@@ -102,14 +102,6 @@ func TestCrashOfTheBroker(t *testing.T) {
 	}
 }
 
-// drawnOrAll are a third of the steps, or all where that is asked for.
-func drawnOrAll(t *testing.T, steps []string) []string {
-	if os.Getenv(everyStep) != "" {
-		return steps
-	}
-	return drawn(t, steps)
-}
-
 // surviveWithout leads a life in which the broker dies behind a step.
 func (p *pair) surviveWithout(t *testing.T, step string) {
 	p.round++

@@ -39,9 +39,7 @@ func TestCrash(t *testing.T) {
 	for _, victim := range victims {
 		for _, of := range breeds {
 			its := behind(steps, of, victim)
-			if victim != "both" && os.Getenv(everyStep) == "" {
-				its = drawn(t, its)
-			}
+			its = drawnOrAll(t, its)
 			if len(its) == 0 {
 				continue
 			}
@@ -74,13 +72,16 @@ func behind(steps []string, of breed, victim string) []string {
 	})
 }
 
-// everyStep is a variable that, if it is set, has one process alone killed behind every step, which takes long. Else that
-// is done behind a third of them, which each run draws anew, while both are killed behind every step in every run.
+// everyStep is a variable that, if it is set, has processes killed behind every step, which takes long. Else that is done
+// behind a third of the steps, which each run draws anew.
 const everyStep = "BACKSTAY_TEST_EVERY_STEP"
 
-// drawn returns a third of the steps in their order, and logs which.
-func drawn(t *testing.T, steps []string) []string {
+// drawnOrAll returns a third of the steps in their order, and logs by which seed, or all where that is asked for.
+func drawnOrAll(t *testing.T, steps []string) []string {
 	t.Helper()
+	if os.Getenv(everyStep) != "" {
+		return steps
+	}
 	seed := rand.Uint64()
 	t.Logf("the seed is %d", seed)
 	chance := rand.New(rand.NewPCG(seed, 0))

@@ -68,7 +68,8 @@ func start(ctx context.Context, made string, nodes int) (c *Cluster, err error) 
 		return nil, err
 	}
 	c = &Cluster{
-		made: made, run: filepath.Join(filepath.Dir(made), fmt.Sprintf("run-%d", number)), locks: locks,
+		made: made, run: filepath.Join(cmp.Or(os.Getenv(scratchVariable), filepath.Dir(made)), fmt.Sprintf("run-%d", number)),
+		locks: locks,
 		group: group(fmt.Sprintf("backstay-kubernetes-%d", number)), programs: map[string]*program{},
 	}
 	for i := range nodes {

@@ -15,6 +15,9 @@ import (
 // madeVariable names the directory that scripts/kubernetes has made: make test-kubernetes sets it.
 const madeVariable = "BACKSTAY_TEST_KUBERNETES"
 
+// scratchVariable names a directory that is quick to write to and goes with the test: scripts/scratch sets it.
+const scratchVariable = "BACKSTAY_SCRATCH"
+
 // nodes is how many a cluster has: three instances of a database can be on nodes of their own.
 const nodes = 3
 

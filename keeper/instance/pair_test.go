@@ -278,7 +278,7 @@ func (p *pair) do(a action) {
 		p.await()
 	case toReach:
 		p.record.reach()
-		p.v.serves, p.failures = true, 0
+		p.v.serves, p.v.lived, p.failures = true, true, 0
 	case toAsk:
 		p.ask()
 	case toCheck:
@@ -363,7 +363,7 @@ func (p *pair) start(generation int64) {
 	}
 	n.data, n.alive, n.stopped, n.part = true, true, false, hasSeveral(p.record.spec(generation))
 	n.primary, n.awaits = !n.fenced, n.part && !p.record.InStep.IsZero()
-	p.v.alive, p.v.answers, p.v.serves, p.v.looked, p.v.missing = true, false, false, true, time.Time{}
+	p.v.alive, p.v.lived, p.v.answers, p.v.serves, p.v.looked, p.v.missing = true, false, false, false, true, time.Time{}
 	p.sight.released, p.ruined = p.record.InStep.IsZero(), false
 }
 
