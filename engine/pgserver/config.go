@@ -7,7 +7,10 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
+
+	"github.com/backstay/backstay"
 )
 
 // AccountName matches the names that operating-system users have. It matches no text with a special meaning in
@@ -54,3 +57,9 @@ func CompressesLog(programs string) bool {
 	names, err := file.ImportedLibraries()
 	return err == nil && slices.ContainsFunc(names, func(name string) bool { return strings.HasPrefix(name, "liblz4.") })
 }
+
+// Clamp keeps a size within bounds.
+func Clamp(b, low, high backstay.Bytes) backstay.Bytes { return min(max(b, low), high) }
+
+// Kilobytes writes a size as postgresql.conf takes it.
+func Kilobytes(b backstay.Bytes) string { return strconv.FormatInt(int64(b/backstay.KB), 10) + "kB" }

@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"strconv"
 
+	"github.com/jackc/pgx/v5"
+
 	"github.com/backstay/backstay/engine"
 	"github.com/backstay/backstay/internal/datadir"
 )
@@ -33,6 +35,10 @@ type Server struct {
 	Programs string   // the directory of PostgreSQL's programs
 	Database string   // in which the administrator works
 	Own      []string // the files of a data directory that go into no copy which becomes another node's
+	// Fronted says that a process of the engine's own stands where clients come, ends TLS, and lets those in that follow.
+	Fronted bool
+	// Socket is the file by which a node's server is reached.
+	Socket func(n engine.Node) string
 
 	// Plan says how a node's data directory is made and configured.
 	Plan func(ctx context.Context, n engine.Node) (datadir.Plan, error)
@@ -40,4 +46,9 @@ type Server struct {
 	Fits func(made string, n engine.Node) error
 	// DropUsers drops all users that the engine has created, from a server that nobody else reaches.
 	DropUsers func(ctx context.Context, n engine.Node) error
+}
+
+// withAdmin calls do with an administrator's connection to the running node.
+func (s Server) withAdmin(ctx context.Context, n engine.Node, do func(*pgx.Conn) error) error {
+	return WithAdmin(ctx, n, s.Database, do)
 }

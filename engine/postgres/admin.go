@@ -25,10 +25,12 @@ func AdminDSN(runDir string, port int) string {
 // LocalAdmin is the Unix socket in RunDir. The server learns from the operating system that the operator has
 // connected.
 func (Engine) LocalAdmin(n engine.Node) engine.Admin {
-	a := engine.SocketAdmin(n, pgserver.Socket(n.RunDir, n.Port(engine.ClientPort).Number), admin)
+	a := engine.SocketAdmin(n, socket(n), admin)
 	a.Mark = func() (string, error) { return logMark(n.DataDir) }
 	return a
 }
+
+func socket(n engine.Node) string { return pgserver.Socket(n.RunDir, n.Port(engine.ClientPort).Number) }
 
 // withAdmin calls do with an administrator's connection to the running node.
 func withAdmin(ctx context.Context, n engine.Node, do func(*pgx.Conn) error) error {

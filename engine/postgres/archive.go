@@ -20,8 +20,8 @@ var (
 // server is what every PostgreSQL server has, with what is ours.
 func server(i engine.Installation) pgserver.Server {
 	return pgserver.Server{
-		Product: product(i), Version: i.Version, Programs: i.Dir, Database: database, Own: linkFiles,
-		Plan: plan, Fits: sameMajor, DropUsers: dropUsers,
+		Product: product(i), Version: i.Version, Programs: i.Dir, Database: database, Own: pgserver.LinkFiles,
+		Socket: socket, Plan: plan, Fits: sameMajor, DropUsers: dropUsers,
 	}
 }
 

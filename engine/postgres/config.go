@@ -40,7 +40,7 @@ func configFiles(n engine.Node, chosen settings) (map[string]string, error) {
 		files[certificateFile] = n.TLS.Leaf
 		files[keyFile] = n.TLS.Key.Reveal()
 	}
-	return files, addLink(files, n)
+	return files, nil
 }
 
 // setting is one line of postgresql.conf.
@@ -51,8 +51,7 @@ func serverConfig(n engine.Node, chosen settings) (string, error) {
 	b.WriteString("# Written at each start by Backstay: changes made here do not last.\n")
 	all := [][]setting{network(n), memory(n.Size), durability(n.Size), compression(n.Installation),
 		archiving(n), logging(),
-		extensions(n.Installation, chosen), tuningLines(n.Installation, chosen.chosen), replicating(n),
-		writing(n)} // a later line counts
+		extensions(n.Installation, chosen), tuningLines(n.Installation, chosen.chosen), writing(n)} // a later line counts
 	for _, group := range all {
 		for _, s := range group {
 			value, err := pgserver.QuoteSetting(s.value)
@@ -90,11 +89,12 @@ func network(n engine.Node) []setting {
 // memory divides the plan's memory among the server's caches and its sessions. PostgreSQL takes shared memory from the
 // machine only when it uses it, so an idle node costs little whatever its plan.
 func memory(s backstay.Size) []setting {
+	each := s.Memory / 4 / backstay.Bytes(max(s.Connections, 1))
 	return []setting{
-		{"shared_buffers", kilobytes(sharedBuffers(s))},
-		{"effective_cache_size", kilobytes(clamp(s.Memory*3/4, 16*backstay.MB, backstay.TB))},
-		{"work_mem", kilobytes(clamp(s.Memory/4/backstay.Bytes(max(s.Connections, 1)), 4*backstay.MB, 64*backstay.MB))},
-		{"maintenance_work_mem", kilobytes(clamp(s.Memory/16, 16*backstay.MB, backstay.GB))},
+		{"shared_buffers", pgserver.Kilobytes(sharedBuffers(s))},
+		{"effective_cache_size", pgserver.Kilobytes(pgserver.Clamp(s.Memory*3/4, 16*backstay.MB, backstay.TB))},
+		{"work_mem", pgserver.Kilobytes(pgserver.Clamp(each, 4*backstay.MB, 64*backstay.MB))},
+		{"maintenance_work_mem", pgserver.Kilobytes(pgserver.Clamp(s.Memory/16, 16*backstay.MB, backstay.GB))},
 		{"dynamic_shared_memory_type", "posix"},
 		// The compiler takes 20 MB in each session that uses it.
 		{"jit", "off"},
@@ -111,7 +111,7 @@ func locksPerTransaction(s backstay.Size) int {
 
 // sharedBuffers is the size of the cache of pages. Changed pages in it are written before the server ends.
 func sharedBuffers(s backstay.Size) backstay.Bytes {
-	return clamp(s.Memory/8, 16*backstay.MB, 4*backstay.GB)
+	return pgserver.Clamp(s.Memory/8, 16*backstay.MB, 4*backstay.GB)
 }
 
 // durability keeps what a client was told is committed, whatever ends the server or the machine.
@@ -123,7 +123,7 @@ func durability(s backstay.Size) []setting {
 		{"wal_level", "replica"},
 		{"autovacuum", "on"},
 		{"min_wal_size", "32MB"},
-		{"max_wal_size", kilobytes(clamp(s.Storage/10, 64*backstay.MB, 4*backstay.GB))},
+		{"max_wal_size", pgserver.Kilobytes(pgserver.Clamp(s.Storage/10, 64*backstay.MB, 4*backstay.GB))},
 		{"timezone", "UTC"},
 	}
 }
@@ -201,14 +201,10 @@ func accessRules(n engine.Node, out shutOut) string {
 		rules += "hostssl " + database + " all all scram-sha-256\n"
 	}
 	if n.Replication != nil {
-		rules += linkRule
+		rules += pgserver.LinkRule
 	}
 	return rules
 }
-
-func clamp(b, low, high backstay.Bytes) backstay.Bytes { return min(max(b, low), high) }
-
-func kilobytes(b backstay.Bytes) string { return strconv.FormatInt(int64(b/backstay.KB), 10) + "kB" }
 
 // Bounds adds to the plan's memory a quarter, and what the processes of the server have for themselves: its sessions
 // keep to work_mem in each step of a query only, and remember what they have seen of the catalog. A connection is a

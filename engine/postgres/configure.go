@@ -13,13 +13,14 @@ import (
 
 	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/engine"
+	"github.com/backstay/backstay/engine/pgserver"
 )
 
 // Configure brings walls.sql up to date in an instance that an earlier version made, notes which extensions may be
 // created, drops those that the settings disable, and creates those that they ask for and that are not there. A node
 // that follows has of all this what its primary has.
 func (Engine) Configure(ctx context.Context, n engine.Node) error {
-	if follows(n) {
+	if pgserver.Follows(n) {
 		return nil
 	}
 	s, err := parseSettings(n)
@@ -27,7 +28,7 @@ func (Engine) Configure(ctx context.Context, n engine.Node) error {
 		return err
 	}
 	return withPriority(ctx, n, func(conn *pgx.Conn) error {
-		if err := dropSlots(ctx, conn, n); err != nil {
+		if err := pgserver.DropSlots(ctx, conn, n); err != nil {
 			return fmt.Errorf("forget the nodes that followed: %w", err)
 		}
 		renewed, err := renewWalls(ctx, conn)

@@ -11,6 +11,7 @@ import (
 
 	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/engine"
+	"github.com/backstay/backstay/engine/pgserver"
 	"github.com/backstay/backstay/internal/scram"
 )
 
@@ -37,7 +38,7 @@ func (Engine) AdmitDriller(ctx context.Context, n engine.Node, password backstay
 				"; GRANT CONNECT ON DATABASE "+database+" TO "+role)
 			return err
 		})
-		return cmp.Or(err, inStep(ctx, conn, n))
+		return cmp.Or(err, pgserver.InStep(ctx, conn, n))
 	})
 	if err != nil {
 		return fmt.Errorf("admit who writes in a drill: %w", err)
@@ -49,7 +50,7 @@ func (Engine) AdmitDriller(ctx context.Context, n engine.Node, password backstay
 func (Engine) DismissDriller(ctx context.Context, n engine.Node) error {
 	err := withPriority(ctx, n, func(conn *pgx.Conn) error {
 		err := changeRoles(ctx, conn, func(tx pgx.Tx) error { return dropDriller(ctx, tx) })
-		return cmp.Or(err, inStep(ctx, conn, n))
+		return cmp.Or(err, pgserver.InStep(ctx, conn, n))
 	})
 	if err != nil {
 		return fmt.Errorf("dismiss who has written in a drill: %w", err)

@@ -74,7 +74,9 @@ func plan(ctx context.Context, n engine.Node) (datadir.Plan, error) {
 	if err != nil {
 		return datadir.Plan{}, datadir.Blame(product(n.Installation), err)
 	}
-	if files[pgserver.ServerFile], err = withLeast(ctx, n, files[pgserver.ServerFile]); err != nil {
+	least := map[string]int{"max_connections": n.Size.Connections + reserve,
+		"max_locks_per_transaction": locksPerTransaction(n.Size)}
+	if err := server(n.Installation).AddLink(ctx, n, files, least); err != nil {
 		return datadir.Plan{}, datadir.Blame(product(n.Installation), err)
 	}
 	uid, gid := n.Account.IDs()
@@ -83,8 +85,8 @@ func plan(ctx context.Context, n engine.Node) (datadir.Plan, error) {
 		Dir: n.DataDir, UID: uid, GID: gid, Files: files, Used: n.Used,
 		Fits: func() error { return fits(n) },
 		Make: func(part string) error {
-			if follows(n) {
-				return backstay.Errorf(backstay.Unavailable, "The data of a node that follows is missing: it is a copy.")
+			if err := pgserver.MakesData(n); err != nil {
+				return err
 			}
 			if err := golden(n.Installation, n.CacheDir, chosen.locale).Clone(ctx, part, uid, gid); err != nil {
 				return err

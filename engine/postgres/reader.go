@@ -12,6 +12,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/backstay/backstay/engine"
+	"github.com/backstay/backstay/engine/pgserver"
 )
 
 // shapeReader returns the statements that make a role read-only. It inherits the right to read every relation from
@@ -82,7 +83,7 @@ func findReaders(ctx context.Context, conn *pgx.Conn) ([]readerState, error) {
 // Tend restores the passwords and settings of read-only users. It asks the server only if Mark says that something has
 // changed.
 func (Engine) Tend(ctx context.Context, n engine.Node, last string) (now string, mended []string, err error) {
-	if follows(n) { // it has what its primary has
+	if pgserver.Follows(n) { // it has what its primary has
 		return "", nil, nil
 	}
 	now = "unknown"

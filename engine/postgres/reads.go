@@ -6,6 +6,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/backstay/backstay/engine"
+	"github.com/backstay/backstay/engine/pgserver"
 )
 
 var _ engine.Reader = Engine{}
@@ -13,7 +14,7 @@ var _ engine.Reader = Engine{}
 // CatchUp waits until the node has replayed the primary's log to its end. The roles are in it, and their ids are the
 // same, but a node that replays that a role is dropped ends no session of it: that is done here.
 func (Engine) CatchUp(ctx context.Context, primary, n engine.Node) error {
-	if err := replayed(ctx, primary, n); err != nil {
+	if err := server(n.Installation).Replayed(ctx, primary, n); err != nil {
 		return err
 	}
 	return withAdmin(ctx, n, func(conn *pgx.Conn) error { return endStrangers(ctx, conn) })
@@ -33,13 +34,10 @@ func endStrangers(ctx context.Context, conn *pgx.Conn) error {
 	}
 }
 
-// endClients ends the sessions of all roles but ours.
-const endClients = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usesysid <> 10"
-
 // EndReaders does not wait until they have ended: a session ends at its next look at what it was sent.
 func (Engine) EndReaders(ctx context.Context, n engine.Node) error {
 	return withAdmin(ctx, n, func(conn *pgx.Conn) error {
-		_, err := conn.Exec(ctx, endClients)
+		_, err := conn.Exec(ctx, pgserver.EndClients)
 		return err
 	})
 }

@@ -25,19 +25,19 @@ func writing(n engine.Node) []setting {
 	group := []setting{
 		{fullSetting, "on"},
 		{"default_transaction_read_only", "on"},
-		{"temp_file_limit", kilobytes(temporary(n.Size))},
-		{"max_wal_size", kilobytes(4 * pgserver.SegmentSize)},
+		{"temp_file_limit", pgserver.Kilobytes(temporary(n.Size))},
+		{"max_wal_size", pgserver.Kilobytes(4 * pgserver.SegmentSize)},
 	}
 	if n.Replication != nil { // a node that follows and is away is copied anew then
 		group = append(group, setting{"wal_keep_size", "0"},
-			setting{"max_slot_wal_keep_size", kilobytes(4 * pgserver.SegmentSize)})
+			setting{"max_slot_wal_keep_size", pgserver.Kilobytes(4 * pgserver.SegmentSize)})
 	}
 	return group
 }
 
 // temporary is what the temporary files of one query may take on a full node.
 func temporary(s backstay.Size) backstay.Bytes {
-	return clamp(s.Storage/200, 16*backstay.MB, backstay.GB)
+	return pgserver.Clamp(s.Storage/200, 16*backstay.MB, backstay.GB)
 }
 
 // MakingRoom tells how a session may write. DELETE alone gives nothing back to the disk.
@@ -63,7 +63,7 @@ func (Engine) RefuseWrites(ctx context.Context, n engine.Node, w engine.Writes) 
 		return fmt.Errorf("have the configuration read again: %w", err)
 	}
 	if !asked.IsZero() {
-		if _, err := pgserver.AwaitReload(ctx, n, database, asked); err != nil {
+		if _, err := server(n.Installation).AwaitReload(ctx, n, asked); err != nil {
 			return backstay.Wrapf(err, backstay.Unavailable, "The database does not take its new configuration.")
 		}
 	}

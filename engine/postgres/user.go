@@ -15,6 +15,7 @@ import (
 
 	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/engine"
+	"github.com/backstay/backstay/engine/pgserver"
 	"github.com/backstay/backstay/internal/scram"
 )
 
@@ -44,7 +45,7 @@ func (Engine) CreateUser(ctx context.Context, n engine.Node, u engine.User) (bac
 	}
 	err = withPriority(ctx, n, func(conn *pgx.Conn) error {
 		err := changeRoles(ctx, conn, func(tx pgx.Tx) error { return createRole(ctx, tx, u, verifier) })
-		return cmp.Or(err, inStep(ctx, conn, n))
+		return cmp.Or(err, pgserver.InStep(ctx, conn, n))
 	})
 	if err != nil {
 		return nil, fmt.Errorf("create role %s: %w", u.Name, err)
@@ -107,7 +108,7 @@ func (Engine) DropUser(ctx context.Context, n engine.Node, name string) error {
 	err := withPriority(ctx, n, func(conn *pgx.Conn) error {
 		id, err := closeRole(ctx, conn, name)
 		if err != nil || id == 0 {
-			return cmp.Or(err, inStep(ctx, conn, n)) // an earlier call may have dropped it a moment ago
+			return cmp.Or(err, pgserver.InStep(ctx, conn, n)) // an earlier call may have dropped it a moment ago
 		}
 		if err := endSessions(ctx, conn, id); err != nil {
 			return err
@@ -120,7 +121,7 @@ func (Engine) DropUser(ctx context.Context, n engine.Node, name string) error {
 			return err
 		}
 		err = endSessions(ctx, conn, id) // those that were just beginning when we looked before
-		return cmp.Or(err, inStep(ctx, conn, n))
+		return cmp.Or(err, pgserver.InStep(ctx, conn, n))
 	})
 	if err != nil {
 		return fmt.Errorf("drop role %s: %w", name, err)

@@ -1,4 +1,4 @@
-package postgres
+package pgserver
 
 import (
 	"context"
@@ -13,7 +13,6 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/backstay/backstay/engine"
-	"github.com/backstay/backstay/engine/pgserver"
 	"github.com/backstay/backstay/internal/atomicfile"
 	"github.com/backstay/backstay/internal/datadir"
 	"github.com/backstay/backstay/internal/process"
@@ -22,15 +21,15 @@ import (
 
 // Rejoin has pg_rewind exchange what the node has and the primary has not. Pg_rewind can do nothing with data that is
 // fenced. Meanwhile the data therefore lies where no server is started with it: in a workshop.
-func (Engine) Rejoin(ctx context.Context, primary, n engine.Node) error {
-	p, err := plan(ctx, n)
+func (s Server) Rejoin(ctx context.Context, primary, n engine.Node) error {
+	p, err := s.Plan(ctx, n)
 	if err != nil {
 		return err
 	}
-	r := &rewind{Conversion: pgserver.ConversionTo(n, p), node: n, files: p.Files, primary: primary}
+	r := &rewind{Conversion: ConversionTo(n, p), server: s, node: n, files: p.Files, primary: primary}
 	return step.Run(ctx,
 		step.Step{Name: "postgres.rejoin-put-back", Do: func(context.Context) error { return r.putBack() }},
-		step.Step{Name: "postgres.rejoin-salvaged", Do: func(ctx context.Context) error { return pgserver.Salvage(ctx, n) }},
+		step.Step{Name: "postgres.rejoin-salvaged", Do: func(ctx context.Context) error { return Salvage(ctx, n) }},
 		step.Step{Name: "postgres.rejoin-kept", Do: r.keep},
 		step.Step{Name: "postgres.rejoin-made", Do: r.do},
 	)
@@ -39,6 +38,7 @@ func (Engine) Rejoin(ctx context.Context, primary, n engine.Node) error {
 // rewind is one rejoining of a node.
 type rewind struct {
 	datadir.Conversion
+	server  Server
 	node    engine.Node
 	files   map[string]string // its configuration
 	primary engine.Node
@@ -55,14 +55,14 @@ func (r *rewind) keep(ctx context.Context) (err error) {
 	if _, err := os.Lstat(r.Dir); err != nil {
 		return fmt.Errorf("%w: %w", engine.ErrCopy, err)
 	}
-	if err := reserveSlot(ctx, r.primary, r.node.Replication.Name); err != nil {
+	if err := r.server.reserveSlot(ctx, r.primary, r.node.Replication.Name); err != nil {
 		return err
 	}
-	err = withAdmin(ctx, r.primary, func(conn *pgx.Conn) error { return pgserver.Checkpoint(ctx, conn, 1) })
+	err = r.server.withAdmin(ctx, r.primary, func(conn *pgx.Conn) error { return Checkpoint(ctx, conn, 1) })
 	if err != nil {
 		return err
 	}
-	r.leads, err = standingOf(ctx, r.primary)
+	r.leads, err = r.server.standingOf(ctx, r.primary)
 	return err
 }
 
@@ -121,7 +121,7 @@ func (r *rewind) putBack() error {
 	if marked == nil && brought == nil && errors.Is(there, fs.ErrNotExist) {
 		moved := r.node
 		moved.DataDir = data
-		err := errors.Join(Engine{}.Fence(moved), datadir.Give(data, r.UID, r.GID), os.Rename(data, r.Dir))
+		err := errors.Join(r.server.Fence(moved), datadir.Give(data, r.UID, r.GID), os.Rename(data, r.Dir))
 		if err = errors.Join(err, atomicfile.SyncDir(filepath.Dir(r.Dir))); err != nil {
 			return err
 		}
@@ -139,7 +139,7 @@ func (r *rewind) recover(w *datadir.Workshop) error {
 		return err
 	}
 	defer root.Close()
-	for _, name := range []string{pgserver.StandbySignal, "recovery.signal", "postmaster.pid"} {
+	for _, name := range []string{StandbySignal, "recovery.signal", "postmaster.pid"} {
 		if err := gone(root.Remove(name)); err != nil {
 			return err
 		}
@@ -147,11 +147,11 @@ func (r *rewind) recover(w *datadir.Workshop) error {
 	if r.own, err = r.standing(w, root); err != nil || r.own.follows(r.leads) {
 		return err
 	}
-	if err := r.isLogged(w); err != nil || r.own.state == pgserver.ShutDown {
+	if err := r.isLogged(w); err != nil || r.own.state == ShutDown {
 		return err
 	}
 	// What it replays is on the disk when it says that it has ended: pg_rewind takes that for whole.
-	arguments := append([]string{"--single", "-c", "wal_keep_size=1TB"}, pgserver.SingleUser(w.Data, database)[1:]...)
+	arguments := append([]string{"--single", "-c", "wal_keep_size=1TB"}, SingleUser(w.Data, r.server.Database)[1:]...)
 	arguments = slices.Insert(arguments, len(arguments)-1, "-c", "fsync=on")
 	return w.Run("", filepath.Join(r.node.Installation.Dir, "postgres"), arguments...)
 }
@@ -164,17 +164,17 @@ func (r *rewind) begin(w *datadir.Workshop) error {
 // exchange makes the data that of a node that follows.
 func (r *rewind) exchange(ctx context.Context, w *datadir.Workshop) (err error) {
 	uid, gid := w.IDs()
-	socket := pgserver.Socket(r.Sockets, 0)
-	end, err := pgserver.Forward(ctx, socket, uid, gid, func(ctx context.Context, client net.Conn) {
+	socket := Socket(r.Sockets, 0)
+	end, err := Forward(ctx, socket, uid, gid, func(ctx context.Context, client net.Conn) {
 		if server, err := r.primary.Admin.Dial(ctx); err == nil {
-			pgserver.Join(ctx, client, server)
+			Join(ctx, client, server)
 		}
 	})
 	if err != nil {
 		return err
 	}
-	source := fmt.Sprintf("host=%s port=%d user=%s dbname=%s sslmode=disable", r.Sockets, pgserver.DefaultPort,
-		r.primary.Admin.User, database)
+	source := fmt.Sprintf("host=%s port=%d user=%s dbname=%s sslmode=disable", r.Sockets, DefaultPort,
+		r.primary.Admin.User, r.server.Database)
 	err = w.Run("", filepath.Join(r.node.Installation.Dir, "pg_rewind"), "--target-pgdata="+w.Data,
 		"--source-server="+source, "--no-ensure-shutdown", "--no-sync")
 	return errors.Join(err, end())

@@ -1,4 +1,4 @@
-package postgres
+package pgserver
 
 import (
 	"context"
@@ -16,7 +16,6 @@ import (
 
 	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/engine"
-	"github.com/backstay/backstay/engine/pgserver"
 )
 
 // Nodes that follow connect to their primary as its bootstrap superuser, by the certificate that the nodes of an
@@ -30,21 +29,33 @@ const (
 	linkKey         = "link.key"
 	linkAuthority   = "link-authority.crt"
 	serverAuthority = "server-authority.crt"
+
+	identFile = "pg_ident.conf"
 )
 
-// linkFiles belong to the nodes of one instance, and into no copy that becomes another's.
-var linkFiles = []string{linkCertificate, linkKey, linkAuthority, serverAuthority, pgserver.StandbySignal}
+// LinkFiles belong to the nodes of one instance, and into no copy that becomes another's.
+var LinkFiles = []string{linkCertificate, linkKey, linkAuthority, serverAuthority, StandbySignal}
 
 // systemAuthorities is where Debian has those that the machine trusts.
 const systemAuthorities = "/etc/ssl/certs/ca-certificates.crt"
 
-// linkRule lets whoever has the link's key in, from this machine.
-const linkRule = "hostssl replication " + admin + " samehost cert map=link\n"
+// LinkRule lets whoever has the link's key in, from this machine.
+const LinkRule = "hostssl replication " + Admin + " samehost cert map=link\n"
 
-func follows(n engine.Node) bool { return n.Replication != nil && n.Replication.Follows != nil }
+// Follows tells whether the node is one that follows another.
+func Follows(n engine.Node) bool { return n.Replication != nil && n.Replication.Follows != nil }
 
-// addLink adds what a node needs that is one of several.
-func addLink(files map[string]string, n engine.Node) error {
+// MakesData refuses to make data of nothing for a node that follows.
+func MakesData(n engine.Node) error {
+	if Follows(n) {
+		return backstay.Errorf(backstay.Unavailable, "The data of a node that follows is missing: it is a copy.")
+	}
+	return nil
+}
+
+// AddLink adds to the files that configure a node what one of several needs. Least are settings of which a server that
+// follows needs as much as its primary had, with what the node's plan gives.
+func (s Server) AddLink(ctx context.Context, n engine.Node, files map[string]string, least map[string]int) error {
 	r := n.Replication
 	if r == nil {
 		return nil
@@ -53,16 +64,29 @@ func addLink(files map[string]string, n engine.Node) error {
 	if err != nil {
 		return err
 	}
-	files["pg_ident.conf"] += `link "` + name + `" ` + admin + "\n"
+	if !s.Fronted {
+		files[identFile] += `link "` + name + `" ` + Admin + "\n"
+	}
 	files[linkCertificate], files[linkKey], files[linkAuthority] = r.Link.Leaf, r.Link.Key.Reveal(), r.Link.Authority
 	if n.TLS.Authority != "" {
 		files[serverAuthority] = n.TLS.Authority
 	}
-	if follows(n) {
-		files[pgserver.StandbySignal] = ""
+	for _, line := range s.replicating(n) {
+		value, err := QuoteSetting(line.value)
+		if err != nil {
+			return fmt.Errorf("setting %s: %w", line.name, err)
+		}
+		files[ServerFile] += line.name + " = " + value + "\n"
 	}
-	return nil
+	if Follows(n) {
+		files[StandbySignal] = ""
+		files[ServerFile], err = withLeast(ctx, n, files[ServerFile], least)
+	}
+	return err
 }
+
+// setting is one line of postgresql.conf.
+type setting struct{ name, value string }
 
 // linkName returns the name that the link's certificate proves.
 func linkName(link backstay.Certificate) (string, error) {
@@ -74,7 +98,7 @@ func linkName(link backstay.Certificate) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if name := c.Subject.CommonName; pgserver.AccountName.MatchString(name) {
+	if name := c.Subject.CommonName; AccountName.MatchString(name) {
 		return name, nil
 	}
 	return "", fmt.Errorf("the link's certificate is for %q, which is no name", c.Subject.CommonName)
@@ -82,14 +106,11 @@ func linkName(link backstay.Certificate) (string, error) {
 
 // replicating has a node of several send its log, keep what a node needs that was away for a while, and follow. Whoever
 // is away for longer is copied anew: a node that is lost must not fill the others' disks.
-func replicating(n engine.Node) []setting {
+func (s Server) replicating(n engine.Node) []setting {
 	r := n.Replication
-	if r == nil {
-		return nil
-	}
 	group := []setting{
-		{"wal_keep_size", kilobytes(4 * pgserver.SegmentSize)},
-		{"max_slot_wal_keep_size", kilobytes(clamp(n.Size.Storage/10, 8*pgserver.SegmentSize, 32*backstay.GB))},
+		{"wal_keep_size", Kilobytes(4 * SegmentSize)},
+		{"max_slot_wal_keep_size", Kilobytes(Clamp(n.Size.Storage/10, 8*SegmentSize, 32*backstay.GB))},
 		{"wal_sender_timeout", "5s"},
 		{"wal_receiver_timeout", "5s"},
 		{"wal_receiver_status_interval", "1s"},
@@ -101,11 +122,11 @@ func replicating(n engine.Node) []setting {
 		{"max_standby_streaming_delay", "5s"},
 		{"synchronous_standby_names", awaited(r.Awaits)},
 	}
-	if len(n.Port(engine.ClientPort).Listen) > 0 {
+	if !s.Fronted && len(n.Port(engine.ClientPort).Listen) > 0 {
 		group = append(group, setting{"ssl_ca_file", linkAuthority})
 	}
 	if r.Follows != nil {
-		group = append(group, setting{"primary_conninfo", conninfo(n)}, setting{"primary_slot_name", slotName(r.Name)})
+		group = append(group, setting{"primary_conninfo", s.conninfo(n)}, setting{"primary_slot_name", slotName(r.Name)})
 	}
 	return group
 }
@@ -115,25 +136,29 @@ func awaited(name string) string {
 	if name == "" {
 		return ""
 	}
-	return "FIRST 1 (" + pgserver.QuoteList([]string{name}) + ")"
+	return "FIRST 1 (" + QuoteList([]string{name}) + ")"
 }
 
 // conninfo tells a node where its primary is and what both prove. The primary's certificate is the one that clients
 // see, so it is for the endpoint's name.
-func conninfo(n engine.Node) string {
+func (s Server) conninfo(n engine.Node) string {
 	r := n.Replication
 	authority := serverAuthority
 	if n.TLS.Authority == "" {
 		authority = systemAuthorities
 	}
-	var b strings.Builder
-	for _, s := range []setting{
+	told := []setting{
 		{"host", n.Endpoint.Host}, {"hostaddr", r.Follows.Address}, {"port", strconv.Itoa(r.Follows.Port)},
-		{"user", admin}, {"application_name", r.Name}, {"connect_timeout", "2"}, {"gssencmode", "disable"},
+		{"user", Admin}, {"application_name", r.Name}, {"connect_timeout", "2"}, {"gssencmode", "disable"},
 		{"sslmode", "verify-full"}, {"sslrootcert", authority}, {"sslcert", linkCertificate}, {"sslkey", linkKey},
 		{"passfile", "none"}, // there is none; else clients of the standby would read the path of our own user's home
-	} {
-		fmt.Fprintf(&b, " %s='%s'", s.name, strings.NewReplacer(`\`, `\\`, `'`, `\'`).Replace(s.value))
+	}
+	if s.Fronted { // who ends TLS there is to see by the first message that it is no client
+		told = append(told, setting{"sslnegotiation", "direct"})
+	}
+	var b strings.Builder
+	for _, t := range told {
+		fmt.Fprintf(&b, " %s='%s'", t.name, strings.NewReplacer(`\`, `\\`, `'`, `\'`).Replace(t.value))
 	}
 	return b.String()[1:]
 }
@@ -149,10 +174,7 @@ var leastOf = map[string]string{
 
 // withLeast adds to the configuration of a node that follows that it has as much room for sessions and locks as its
 // primary had, also where its plan is smaller by now.
-func withLeast(ctx context.Context, n engine.Node, config string) (string, error) {
-	if !follows(n) {
-		return config, nil
-	}
+func withLeast(ctx context.Context, n engine.Node, config string, least map[string]int) (string, error) {
 	if _, err := os.Lstat(filepath.Join(n.DataDir, "PG_VERSION")); errors.Is(err, fs.ErrNotExist) {
 		return config, nil // it is to be copied
 	}
@@ -163,14 +185,12 @@ func withLeast(ctx context.Context, n engine.Node, config string) (string, error
 	if err != nil { // it is damaged: its server says so
 		return config, nil
 	}
-	wanted := map[string]int{"max_connections": n.Size.Connections + reserve,
-		"max_locks_per_transaction": locksPerTransaction(n.Size)}
 	for line := range strings.Lines(said) {
 		key, value, _ := strings.Cut(line, ":")
 		name := leastOf[key]
 		number, err := strconv.Atoi(strings.TrimSpace(value))
 		if name != "" && err == nil {
-			config += fmt.Sprintf("%s = '%d'\n", name, max(number, wanted[name]))
+			config += fmt.Sprintf("%s = '%d'\n", name, max(number, least[name]))
 		}
 	}
 	return config, nil
@@ -179,7 +199,7 @@ func withLeast(ctx context.Context, n engine.Node, config string) (string, error
 // controlData returns what pg_controldata says, which runs with the rights of the node: the file is the server's.
 func controlData(ctx context.Context, n engine.Node) (string, error) {
 	cmd := exec.CommandContext(ctx, filepath.Join(n.Installation.Dir, "pg_controldata"), "-D", n.DataDir)
-	cmd.Env, cmd.Dir = pgserver.Environment, "/"
+	cmd.Env, cmd.Dir = Environment, "/"
 	if n.Account != nil {
 		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: n.Account.UID, Gid: n.Account.GID}}
 	}

@@ -1,4 +1,4 @@
-package postgres
+package pgserver
 
 import (
 	"context"
@@ -11,23 +11,21 @@ import (
 	"github.com/backstay/backstay/engine"
 )
 
-var _ engine.HostedReader = Engine{}
-
 // Follows asks the primary how far it has come and what it knows of the node, and the node what it has. A node whose
 // slot was lost needs log that is no more.
-func (Engine) Follows(ctx context.Context, primary, n engine.Node) (f engine.Following, err error) {
-	return trails(ctx, primary, n, slotName(n.Replication.Name))
+func (s Server) Follows(ctx context.Context, primary, n engine.Node) (f engine.Following, err error) {
+	return s.trails(ctx, primary, n, slotName(n.Replication.Name))
 }
 
 // Trails leaves out the slot: that is for whoever made the nodes to keep.
-func (Engine) Trails(ctx context.Context, primary, n engine.Node) (engine.Following, error) {
-	return trails(ctx, primary, n, "")
+func (s Server) Trails(ctx context.Context, primary, n engine.Node) (engine.Following, error) {
+	return s.trails(ctx, primary, n, "")
 }
 
 // trails asks for a slot only if that has a name.
-func trails(ctx context.Context, primary, n engine.Node, slot string) (f engine.Following, err error) {
+func (s Server) trails(ctx context.Context, primary, n engine.Node, slot string) (f engine.Following, err error) {
 	var end, timeline string
-	err = withAdmin(ctx, primary, func(conn *pgx.Conn) error {
+	err = s.withAdmin(ctx, primary, func(conn *pgx.Conn) error {
 		const asked = `SELECT pg_current_wal_flush_lsn()::text, left(pg_walfile_name(pg_current_wal_lsn()), 8),
     $1::text = '' OR EXISTS (SELECT FROM pg_replication_slots WHERE slot_name = $1 AND wal_status <> 'lost'),
     EXISTS (SELECT FROM pg_stat_replication WHERE application_name = $2 AND state = 'streaming')`
@@ -44,7 +42,7 @@ func trails(ctx context.Context, primary, n engine.Node, slot string) (f engine.
 	if err != nil {
 		return engine.Following{}, err
 	}
-	err = withAdmin(ctx, n, func(conn *pgx.Conn) error { return askFollower(ctx, conn, end, timeline, &f) })
+	err = s.withAdmin(ctx, n, func(conn *pgx.Conn) error { return askFollower(ctx, conn, end, timeline, &f) })
 	return f, err
 }
 

@@ -1,4 +1,4 @@
-package postgres
+package pgserver
 
 import (
 	"context"
@@ -6,45 +6,38 @@ import (
 	"sync/atomic"
 
 	"github.com/backstay/backstay/engine"
-	"github.com/backstay/backstay/engine/pgserver"
 	"github.com/backstay/backstay/internal/clone"
 	"github.com/backstay/backstay/internal/datadir"
 )
 
-var _ engine.Replicator = Engine{}
-
-// Replicates is true of each version.
-func (Engine) Replicates(engine.Installation) bool { return true }
-
 // Copy copies the files of the primary as Clone does, and leaves to the server that follows what was logged meanwhile:
 // the primary keeps it from before on.
-func (Engine) Copy(ctx context.Context, primary, to engine.Node, progress func(string)) error {
-	if err := sameMajor(primary.Installation.FullVersion, to); err != nil {
+func (s Server) Copy(ctx context.Context, primary, to engine.Node, progress func(string)) error {
+	if err := s.Fits(primary.Installation.FullVersion, to); err != nil {
 		return err
 	}
-	if err := pgserver.Salvage(ctx, to); err != nil {
+	if err := Salvage(ctx, to); err != nil {
 		return err
 	}
-	s := server(primary.Installation)
-	err := s.TakeOver(ctx, to, func(w *datadir.Workshop, c pgserver.Recovery) error {
+	err := s.TakeOver(ctx, to, func(w *datadir.Workshop, c Recovery) error {
 		if err := clone.Room(primary.DataDir, w.Dir); err != nil {
 			return err
 		}
-		if err := reserveSlot(ctx, primary, to.Replication.Name); err != nil {
+		if err := s.reserveSlot(ctx, primary, to.Replication.Name); err != nil {
 			return err
 		}
 		told, err := tellCopied(primary, progress)
 		if err != nil {
 			return err
 		}
-		if err := s.CopyServing(ctx, primary, w, pgserver.Copying{Gently: true, Copied: told}); err != nil {
+		if err := s.CopyServing(ctx, primary, w, Copying{Gently: true, Copied: told}); err != nil {
 			return err
 		}
 		progress("the copy is written to the disk.")
 		uid, gid := w.IDs()
 		return datadir.Fill(w.Data, uid, gid, c.Files)
 	})
-	return pgserver.BlameCopy("The copy of "+s.Product, err)
+	return BlameCopy("The copy of "+s.Product, err)
 }
 
 // tellCopied returns what tells of each further hundredth of the data that is copied.

@@ -1,4 +1,4 @@
-package postgres
+package pgserver
 
 import (
 	"context"
@@ -10,18 +10,17 @@ import (
 
 	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/engine"
-	"github.com/backstay/backstay/engine/pgserver"
 	"github.com/backstay/backstay/internal/wait"
 )
 
 // Await first sees that the standby gets what is logged, so that clients never wait for one that does not follow. Then
 // it has commits wait for it, and returns once all of them do and the standby has what was committed before.
-func (Engine) Await(ctx context.Context, primary engine.Node) error {
+func (s Server) Await(ctx context.Context, primary engine.Node) error {
 	name := primary.Replication.Awaits
 	if name == "" {
-		return release(ctx, primary)
+		return s.release(ctx, primary)
 	}
-	return withAdmin(ctx, primary, func(conn *pgx.Conn) error {
+	return s.withAdmin(ctx, primary, func(conn *pgx.Conn) error {
 		var before string
 		if err := conn.QueryRow(ctx, "SHOW synchronous_standby_names").Scan(&before); err != nil {
 			return err
@@ -29,9 +28,9 @@ func (Engine) Await(ctx context.Context, primary engine.Node) error {
 		if err := reaches(ctx, conn, name, arrives); err != nil {
 			return err
 		}
-		err := force(ctx, conn, primary)
+		err := s.force(ctx, conn, primary)
 		if err != nil {
-			return errors.Join(err, awaitAgain(ctx, primary, before))
+			return errors.Join(err, s.awaitAgain(ctx, primary, before))
 		}
 		return nil
 	})
@@ -68,11 +67,11 @@ func reaches(ctx context.Context, conn *pgx.Conn, name, asked string) error {
 
 // force has commits wait for the standby. The process that tells the sessions to wait reads the configuration before it
 // looks for a checkpoint that it is to make; the first one it may have been about to begin already.
-func force(ctx context.Context, conn *pgx.Conn, primary engine.Node) error {
-	if _, err := reconfigure(ctx, primary); err != nil {
+func (s Server) force(ctx context.Context, conn *pgx.Conn, primary engine.Node) error {
+	if _, err := s.Reconfigure(ctx, primary); err != nil {
 		return err
 	}
-	if err := pgserver.Checkpoint(ctx, conn, 2); err != nil {
+	if err := Checkpoint(ctx, conn, 2); err != nil {
 		return err
 	}
 	return reaches(ctx, conn, primary.Replication.Awaits, waited)
@@ -85,14 +84,14 @@ var awaitedName = regexp.MustCompile(`^FIRST 1 \("(.*)"\)$`)
 const undoPatience = 5 * time.Second
 
 // awaitAgain puts in force again what was before.
-func awaitAgain(ctx context.Context, primary engine.Node, before string) error {
+func (s Server) awaitAgain(ctx context.Context, primary engine.Node, before string) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoPatience)
 	defer cancel()
 	name := ""
 	if match := awaitedName.FindStringSubmatch(before); match != nil {
 		name = match[1]
 	}
-	_, err := reconfigure(ctx, awaiting(primary, name))
+	_, err := s.Reconfigure(ctx, awaiting(primary, name))
 	return err
 }
 
@@ -105,11 +104,11 @@ func awaiting(primary engine.Node, name string) engine.Node {
 }
 
 // release has nobody wait for a standby any more.
-func release(ctx context.Context, primary engine.Node) error {
-	if _, err := reconfigure(ctx, primary); err != nil {
+func (s Server) release(ctx context.Context, primary engine.Node) error {
+	if _, err := s.Reconfigure(ctx, primary); err != nil {
 		return err
 	}
-	return withAdmin(ctx, primary, func(conn *pgx.Conn) error {
+	return s.withAdmin(ctx, primary, func(conn *pgx.Conn) error {
 		return wait.Until(ctx, wait.Growing(time.Millisecond, 20*time.Millisecond), func() (again bool, err error) {
 			err = conn.QueryRow(ctx, "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE wait_event = 'SyncRep')").Scan(&again)
 			return again && err == nil, err
@@ -117,10 +116,10 @@ func release(ctx context.Context, primary engine.Node) error {
 	})
 }
 
-// inStep returns once the standby has what was committed until now, or none is awaited any more. A user that was
+// InStep returns once the standby has what was committed until now, or none is awaited any more. A user that was
 // dropped, and a password that was told, must not be forgotten when the standby takes over. What else we commit is made
 // anew when another node has become the primary: extensions and walls by Configure, readers' passwords by Tend.
-func inStep(ctx context.Context, conn *pgx.Conn, n engine.Node) error {
+func InStep(ctx context.Context, conn *pgx.Conn, n engine.Node) error {
 	if n.Replication == nil {
 		return nil
 	}
@@ -143,29 +142,29 @@ func inStep(ctx context.Context, conn *pgx.Conn, n engine.Node) error {
 
 // HandOver has the primary wait for the standby, unless it does already. Then both write to their disks what they have
 // changed, and the standby replays what it has got.
-func (e Engine) HandOver(ctx context.Context, primary, standby engine.Node) error {
-	if err := errors.Join(e.Settle(ctx, primary), e.Settle(ctx, standby)); err != nil {
+func (s Server) HandOver(ctx context.Context, primary, standby engine.Node) error {
+	if err := errors.Join(s.Settle(ctx, primary), s.Settle(ctx, standby)); err != nil {
 		return err
 	}
-	if err := e.Await(ctx, awaiting(primary, standby.Replication.Name)); err != nil {
+	if err := s.Await(ctx, awaiting(primary, standby.Replication.Name)); err != nil {
 		return err
 	}
-	if err := replayed(ctx, primary, standby); err != nil {
-		return errors.Join(err, awaitAgain(ctx, primary, awaited(primary.Replication.Awaits)))
+	if err := s.Replayed(ctx, primary, standby); err != nil {
+		return errors.Join(err, s.awaitAgain(ctx, primary, awaited(primary.Replication.Awaits)))
 	}
 	return nil
 }
 
-// replayed returns when a node that follows shows its clients all that its primary had logged when this was called.
-func replayed(ctx context.Context, primary, standby engine.Node) error {
+// Replayed returns when a node that follows shows its clients all that its primary had logged when this was called.
+func (s Server) Replayed(ctx context.Context, primary, standby engine.Node) error {
 	var end string
-	err := withAdmin(ctx, primary, func(conn *pgx.Conn) error {
+	err := s.withAdmin(ctx, primary, func(conn *pgx.Conn) error {
 		return conn.QueryRow(ctx, "SELECT pg_current_wal_flush_lsn()::text").Scan(&end)
 	})
 	if err != nil {
 		return err
 	}
-	return withAdmin(ctx, standby, func(conn *pgx.Conn) error {
+	return s.withAdmin(ctx, standby, func(conn *pgx.Conn) error {
 		return wait.Until(ctx, wait.Growing(time.Millisecond, 20*time.Millisecond), func() (again bool, err error) {
 			var there bool
 			err = conn.QueryRow(ctx, "SELECT pg_last_wal_replay_lsn() >= $1::pg_lsn", end).Scan(&there)

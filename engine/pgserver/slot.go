@@ -1,4 +1,4 @@
-package postgres
+package pgserver
 
 import (
 	"context"
@@ -15,10 +15,10 @@ import (
 
 // reserveSlot has the running primary keep its log from now on for a node that does not run. A slot of the node's that
 // is there already keeps more than that, unless it has kept too much and was lost.
-func reserveSlot(ctx context.Context, primary engine.Node, node string) error {
+func (s Server) reserveSlot(ctx context.Context, primary engine.Node, node string) error {
 	const there = "SELECT coalesce(wal_status <> 'lost', false), coalesce(active_pid, 0) " +
 		"FROM pg_replication_slots WHERE slot_name = $1"
-	return withAdmin(ctx, primary, func(conn *pgx.Conn) error {
+	return s.withAdmin(ctx, primary, func(conn *pgx.Conn) error {
 		return wait.Until(ctx, wait.Every(20*time.Millisecond), func() (again bool, err error) {
 			var keeps bool
 			var pid int
@@ -39,8 +39,8 @@ func reserveSlot(ctx context.Context, primary engine.Node, node string) error {
 	})
 }
 
-// dropSlots drops the slots of a node that is the only one of its instance again: nobody would come for what they keep.
-func dropSlots(ctx context.Context, conn *pgx.Conn, n engine.Node) error {
+// DropSlots drops the slots of a node that is the only one of its instance again: nobody would come for what they keep.
+func DropSlots(ctx context.Context, conn *pgx.Conn, n engine.Node) error {
 	if n.Replication != nil {
 		return nil
 	}
@@ -49,13 +49,11 @@ WHERE slot_name LIKE 'node\_%' AND NOT active`)
 	return err
 }
 
-var _ engine.Forgetter = Engine{}
-
 // Forget drops the slot of the node, once the primary has noticed that nobody is connected by it any more.
-func (Engine) Forget(ctx context.Context, primary engine.Node, name string) error {
+func (s Server) Forget(ctx context.Context, primary engine.Node, name string) error {
 	const drop = `SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name = $1 AND NOT active`
 	const there = "SELECT EXISTS (SELECT FROM pg_replication_slots WHERE slot_name = $1)"
-	return withAdmin(ctx, primary, func(conn *pgx.Conn) error {
+	return s.withAdmin(ctx, primary, func(conn *pgx.Conn) error {
 		return wait.Until(ctx, wait.Every(20*time.Millisecond), func() (again bool, err error) {
 			if _, err = conn.Exec(ctx, drop, slotName(name)); err == nil {
 				err = conn.QueryRow(ctx, there, slotName(name)).Scan(&again)

@@ -1,4 +1,4 @@
-package postgres
+package pgserver
 
 import (
 	"cmp"
@@ -13,7 +13,6 @@ import (
 
 	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/engine"
-	"github.com/backstay/backstay/engine/pgserver"
 	"github.com/backstay/backstay/internal/atomicfile"
 	"github.com/backstay/backstay/internal/datadir"
 	"github.com/backstay/backstay/internal/wait"
@@ -21,7 +20,7 @@ import (
 
 // Fence lays the file by which a server follows, wherever its log ends. Where there is no data, nobody can start a
 // server with it.
-func (Engine) Fence(n engine.Node) error {
+func (s Server) Fence(n engine.Node) error {
 	root, err := os.OpenRoot(n.DataDir)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
@@ -31,23 +30,23 @@ func (Engine) Fence(n engine.Node) error {
 	}
 	defer root.Close()
 	uid, gid := n.Account.IDs()
-	err = datadir.WriteFiles(n.DataDir, uid, gid, map[string]string{pgserver.StandbySignal: ""})
+	err = datadir.WriteFiles(n.DataDir, uid, gid, map[string]string{StandbySignal: ""})
 	if err = cmp.Or(err, atomicfile.SyncDir(n.DataDir)); err != nil {
 		return fmt.Errorf("fence: %w", err)
 	}
 	// The system may not have taken leave of the process yet. A server that finds its number would not start.
-	socket := pgserver.Socket(n.RunDir, n.Port(engine.ClientPort).Number)
+	socket := s.Socket(n)
 	return errors.Join(gone(root.Remove("postmaster.pid")), gone(os.Remove(socket+".lock")), gone(os.Remove(socket)))
 }
 
 // IsFenced looks for the file by which a server follows.
-func (Engine) IsFenced(n engine.Node) (bool, error) {
+func (s Server) IsFenced(n engine.Node) (bool, error) {
 	root, err := os.OpenRoot(n.DataDir)
 	if err != nil {
 		return false, err
 	}
 	defer root.Close()
-	_, err = root.Lstat(pgserver.StandbySignal)
+	_, err = root.Lstat(StandbySignal)
 	return err == nil, gone(err)
 }
 
@@ -65,16 +64,16 @@ const promotionPatience = 100 * time.Millisecond
 
 // Promote configures the node as a primary first: commits wait for whom it awaits from its first one on. Then the
 // server replays what it has been sent, and takes what clients write.
-func (Engine) Promote(ctx context.Context, n engine.Node) error {
-	return withAdmin(ctx, n, func(conn *pgx.Conn) error {
-		follows, err := pgserver.IsFollowing(ctx, conn)
+func (s Server) Promote(ctx context.Context, n engine.Node) error {
+	return s.withAdmin(ctx, n, func(conn *pgx.Conn) error {
+		follows, err := IsFollowing(ctx, conn)
 		if err == nil && follows {
 			err = drain(ctx, conn)
 		}
 		if err != nil {
 			return err
 		}
-		p, err := plan(ctx, n)
+		p, err := s.Plan(ctx, n)
 		if err != nil {
 			return err
 		}
@@ -82,19 +81,19 @@ func (Engine) Promote(ctx context.Context, n engine.Node) error {
 			return err
 		}
 		if n.Archive { // what it says of its new timeline is not to be lost
-			if err := pgserver.MakeSpool(ctx, n); err != nil {
+			if err := MakeSpool(ctx, n); err != nil {
 				return err
 			}
 		}
 		if !follows {
-			_, err := reconfigure(ctx, n)
+			_, err := s.Reconfigure(ctx, n)
 			return err
 		}
 		if _, err := conn.Exec(ctx, "SELECT pg_reload_conf()"); err != nil {
 			return err
 		}
 		if n.Replication.Awaits != "" { // from the first commit on: see force
-			if err := pgserver.Checkpoint(ctx, conn, 2); err != nil {
+			if err := Checkpoint(ctx, conn, 2); err != nil {
 				return err
 			}
 		}
@@ -113,6 +112,9 @@ func drain(ctx context.Context, conn *pgx.Conn) error {
 	})
 }
 
+// EndClients ends the sessions of all roles but ours.
+const EndClients = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usesysid <> 10"
+
 // promote asks the server for what pg_promote can wait for only in steps of a tenth of a second.
 func promote(ctx context.Context, conn *pgx.Conn) error {
 	if _, err := conn.Exec(ctx, "SELECT pg_promote(false)"); err != nil {
@@ -120,9 +122,9 @@ func promote(ctx context.Context, conn *pgx.Conn) error {
 	}
 	patience := time.Now().Add(promotionPatience)
 	err := wait.Until(ctx, wait.Every(2*time.Millisecond), func() (again bool, err error) {
-		again, err = pgserver.IsFollowing(ctx, conn)
+		again, err = IsFollowing(ctx, conn)
 		if err == nil && again && time.Now().After(patience) {
-			_, err = conn.Exec(ctx, endClients+" AND state <> 'idle'") // who is at nothing holds nothing up
+			_, err = conn.Exec(ctx, EndClients+" AND state <> 'idle'") // who is at nothing holds nothing up
 		}
 		return err == nil && again, err
 	})
