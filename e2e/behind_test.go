@@ -37,7 +37,7 @@ var backToBack = map[string]each{
 	"copy": whenAllIsAsked, "delete-waits": whenAllIsAsked, "disk-nearly-full": whenAllIsAsked, "drills": whenAllIsAsked,
 	"drills-weekly": whenAllIsAsked, "drivers": whenAllIsAsked,
 	"encrypted": whenAllIsAsked, "endless": whenAllIsAsked, "failover": whenAllIsAsked, "failover-mysql": whenAllIsAsked,
-	"failover-redis": whenAllIsAsked, "failover-two-disks": whenAllIsAsked, "major": whenAllIsAsked,
+	"failover-mongodb": whenAllIsAsked, "failover-redis": whenAllIsAsked, "failover-two-disks": whenAllIsAsked, "major": whenAllIsAsked,
 	"memory-used-up": whenAllIsAsked, "minor": whenAllIsAsked, "mongodb": whenAllIsAsked,
 	"mongodb-backups": whenAllIsAsked, "mongodb-encrypted": whenAllIsAsked, "mysql": whenAllIsAsked,
 	"ports-used-up": whenAllIsAsked,

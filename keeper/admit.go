@@ -83,6 +83,9 @@ func (k *Keeper) checkAbilities(ctx context.Context, s backend.Spec) error {
 		return refuse("An instance has one node or two here, not %d.", s.Nodes)
 	case s.Nodes == 2 && (s.Private || !k.replicates(s.Engine)):
 		return refuse("An instance of engine %q has one node here, not %d.", s.Engine, s.Nodes)
+	case s.Reading.Replicas != nil && *s.Reading.Replicas > 0 && !k.readsFromStandbys(s.Engine):
+		return refuse("Nobody reads from another node than the primary of engine %q here: there are no read replicas.",
+			s.Engine)
 	case s.Reading.Replicas != nil && *s.Reading.Replicas > backend.MaxReplicas:
 		return refuse("An instance is read from %d replicas here at most, not %d.", backend.MaxReplicas, *s.Reading.Replicas)
 	}

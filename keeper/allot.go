@@ -99,3 +99,8 @@ func (k *Keeper) replicates(name string) bool {
 	_, follows := k.Engines[name].(engine.Replicator)
 	return follows
 }
+
+func (k *Keeper) readsFromStandbys(name string) bool {
+	_, reads := k.Engines[name].(engine.Reader)
+	return reads
+}

@@ -3,9 +3,10 @@ import json
 import os
 import sys
 import tempfile
+import time
 
 import pymongo
-from pymongo.errors import OperationFailure, ServerSelectionTimeoutError
+from pymongo.errors import OperationFailure, PyMongoError, ServerSelectionTimeoutError
 
 
 def connect(trusting=True, **user):
@@ -61,5 +62,19 @@ elif what == "visit":
 elif what == "visits":
     for visit in visits.find(sort=[("page", 1)], hint="page_1"):
         print(visit["page"])
+elif what == "writing":  # one after the other, until one is refused or none was for that many seconds
+    ends = time.monotonic() + float(sys.argv[2])
+    number = 0
+    while time.monotonic() < ends:
+        try:
+            number += 1
+            client.get_default_database().written.insert_one({"_id": number})
+        except PyMongoError:
+            break
+        print(number, flush=True)
+elif what == "missing":
+    acknowledged = {int(line) for line in open(sys.argv[2])}
+    found = {written["_id"] for written in client.get_default_database().written.find()}
+    print(f"{len(acknowledged)} were acknowledged, {len(acknowledged - found)} are missing")
 elif what == "forget":
     visits.delete_many({})

@@ -234,10 +234,17 @@ func (p *Pair) FailOver(t testing.TB) {
 	if err := p.Fence(old); err != nil {
 		t.Fatalf("Fence: %v", err)
 	}
+	p.promote(t.Context(), t)
+}
+
+// promote makes the standby the primary, with the companions that this has.
+func (p *Pair) promote(ctx context.Context, t testing.TB) {
+	t.Helper()
 	p.leads, p.awaits = 1-p.leads, ""
-	if err := p.Promote(t.Context(), p.Primary()); err != nil {
+	if err := p.Promote(ctx, p.Primary()); err != nil {
 		t.Fatalf("Promote: %v", err)
 	}
+	p.running[p.leads].accompany(t, p.Primary())
 }
 
 // Rejoin has the node that was fenced follow, by a copy where that is what it takes, and starts it.

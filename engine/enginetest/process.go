@@ -70,16 +70,24 @@ func launch(t testing.TB, e engine.Engine, n engine.Node) *Process {
 		t.Fatalf("Command: %v", err)
 	}
 	p := spawn(t, e, n, main)
-	if a, ok := e.(engine.Accompanied); ok {
-		companions, err := a.Companions(n)
-		if err != nil {
-			t.Fatalf("Companions: %v", err)
-		}
-		for _, c := range companions {
-			p.companions = append(p.companions, spawn(t, e, n, c.Process))
-		}
-	}
+	p.accompany(t, n)
 	return p
+}
+
+// accompany starts the companions that the node has as it is now.
+func (p *Process) accompany(t testing.TB, n engine.Node) {
+	t.Helper()
+	a, ok := p.engine.(engine.Accompanied)
+	if !ok {
+		return
+	}
+	companions, err := a.Companions(n)
+	if err != nil {
+		t.Fatalf("Companions: %v", err)
+	}
+	for _, c := range companions {
+		p.companions = append(p.companions, spawn(t, p.engine, n, c.Process))
+	}
 }
 
 // spawn starts one process, which ends with the test.

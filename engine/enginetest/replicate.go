@@ -59,12 +59,9 @@ func testPromotedBesideTheSilent(t *testing.T, s Subject) {
 	s.session(t, c[p.leads], func(c Session) { mustSet(t, c, "key", "acknowledged") })
 	silent := p.Primary()
 	p.signal(t, silent, syscall.SIGSTOP)
-	p.leads, p.awaits = 1-p.leads, ""
 	limited, cancel := context.WithTimeout(t.Context(), silentPatience)
 	defer cancel()
-	if err := p.Promote(limited, p.Primary()); err != nil {
-		t.Fatalf("Promote: %v", err)
-	}
+	p.promote(limited, t)
 	if err := process.KillIn(filepath.Dir(silent.DataDir)); err != nil {
 		t.Fatal(err)
 	}

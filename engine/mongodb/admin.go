@@ -17,8 +17,10 @@ import (
 // LocalAdmin is PostgreSQL's Unix socket in RunDir. The server learns from the operating system that the operator has
 // connected.
 func (Engine) LocalAdmin(n engine.Node) engine.Admin {
-	return engine.SocketAdmin(n, pgserver.Socket(n.RunDir, 0), admin)
+	return engine.SocketAdmin(n, socket(n), admin)
 }
+
+func socket(n engine.Node) string { return pgserver.Socket(n.RunDir, 0) }
 
 // withAdmin calls do with an administrator's connection to the running node.
 func withAdmin(ctx context.Context, n engine.Node, do func(*pgx.Conn) error) error {
@@ -44,24 +46,26 @@ func inWords(err error) error {
 }
 
 // Probe wants PostgreSQL to answer and, of a node that clients reach, the front to have reported: it does so once it
-// listens, and both FerretDB do.
+// listens, and both FerretDB do. A node that follows has none.
 func (Engine) Probe(ctx context.Context, n engine.Node) error {
 	return withAdmin(ctx, n, func(conn *pgx.Conn) error {
 		var leads bool
 		err := conn.QueryRow(ctx, "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE usename = 'front')").Scan(&leads)
-		if err == nil && !leads && len(n.Ports) > 0 {
+		if err == nil && !leads && isReached(n) {
 			return backstay.Errorf(backstay.Unavailable, "FerretDB does not serve yet.")
 		}
 		return err
 	})
 }
 
-// Settle makes two checkpoints. The second one writes what clients have changed during the first one, which takes
-// longer.
-func (Engine) Settle(ctx context.Context, n engine.Node) error {
+// Configure forgets the nodes that followed one which is the only one of its instance again.
+func (Engine) Configure(ctx context.Context, n engine.Node) error {
+	if pgserver.Follows(n) {
+		return nil
+	}
 	return withAdmin(ctx, n, func(conn *pgx.Conn) error {
-		if err := pgserver.Checkpoint(ctx, conn, 2); err != nil {
-			return backstay.Wrapf(err, backstay.Unavailable, "The database cannot write what it has changed to its disk.")
+		if err := pgserver.DropSlots(ctx, conn, n); err != nil {
+			return fmt.Errorf("forget the nodes that followed: %w", err)
 		}
 		return nil
 	})

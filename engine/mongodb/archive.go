@@ -5,6 +5,7 @@ import (
 	"errors"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -25,7 +26,8 @@ var (
 func (e Engine) server(i engine.Installation) pgserver.Server {
 	return pgserver.Server{
 		Product: called(i), Version: serverVersion(i), Programs: i.Dir, Database: database,
-		Own:  []string{frontFile, certificateFile, keyFile, versionFile},
+		Own:     slices.Concat([]string{frontFile, certificateFile, keyFile, versionFile}, pgserver.LinkFiles),
+		Fronted: true, Socket: socket,
 		Plan: e.plan, Fits: sameVersions, DropUsers: dropUsers,
 	}
 }

@@ -13,10 +13,16 @@ import (
 	"github.com/backstay/backstay/engine/pgserver"
 )
 
+// isReached tells whether clients reach the node, and others that follow it: not one that follows, until it is
+// promoted.
+func isReached(n engine.Node) bool {
+	return len(n.Port(engine.ClientPort).Listen) > 0 && !pgserver.Follows(n)
+}
+
 // Companions are FerretDB for those who write and for those who read, and the front before them. A node that nobody
 // reaches but its administrator has none.
 func (e Engine) Companions(n engine.Node) ([]engine.Companion, error) {
-	if len(n.Port(engine.ClientPort).Listen) == 0 {
+	if !isReached(n) {
 		return nil, nil
 	}
 	if len(e.Front) == 0 {

@@ -27,6 +27,9 @@ const (
 // own, which it opens to build indexes.
 const reserve = 30
 
+// locksPerTransaction is what PostgreSQL has by itself. It is named for nodes that follow: see Server.AddLink.
+const locksPerTransaction = 64
+
 // setting is one line of postgresql.conf.
 type setting struct{ name, value string }
 
@@ -45,7 +48,7 @@ func configFiles(n engine.Node) (map[string]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	files := map[string]string{pgserver.ServerFile: b.String(), rulesFile: accessRules, identFile: idents,
+	files := map[string]string{pgserver.ServerFile: b.String(), rulesFile: accessRules(n), identFile: idents,
 		versionFile: n.Installation.Version + "\n"}
 	if clients := n.Port(engine.ClientPort); len(clients.Listen) > 0 {
 		files[certificateFile], files[keyFile] = n.TLS.Leaf, n.TLS.Key.Reveal()
@@ -60,6 +63,9 @@ func configFiles(n engine.Node) (map[string]string, error) {
 
 func frontConfig(n engine.Node, clients engine.Port) front.Config {
 	c := front.Config{RunDir: n.RunDir, Connections: n.Size.Connections, Certificate: certificateFile, Key: keyFile}
+	if n.Replication != nil {
+		c.Followers = pgserver.LinkAuthority
+	}
 	for _, address := range clients.Listen {
 		c.Listen = append(c.Listen, net.JoinHostPort(address, strconv.Itoa(clients.Number)))
 	}
@@ -67,9 +73,15 @@ func frontConfig(n engine.Node, clients engine.Port) front.Config {
 }
 
 // accessRules returns pg_hba.conf. The socket is in a directory that only the node's own processes and the operator can
-// enter. Bindings are no roles that it lets in.
-const accessRules = "local all " + admin + " peer map=operator\n" +
-	"local " + database + " writer,reader,front,documentdb_bg_worker_role trust\n"
+// enter. Bindings are no roles that it lets in. Who follows is let in by the front, which has seen a certificate.
+func accessRules(n engine.Node) string {
+	rules := "local all " + admin + " peer map=operator\n" +
+		"local " + database + " writer,reader,front,documentdb_bg_worker_role trust\n"
+	if n.Replication != nil {
+		rules += "local replication " + admin + " trust\n"
+	}
+	return rules
+}
 
 func settingsOf(n engine.Node) []setting {
 	s := n.Size
@@ -77,8 +89,9 @@ func settingsOf(n engine.Node) []setting {
 		{"listen_addresses", ""},
 		{"unix_socket_directories", n.RunDir},
 		{"unix_socket_permissions", "0700"},
-		{"max_connections", strconv.Itoa(2*pool(s) + reserve)},
+		{"max_connections", strconv.Itoa(sessions(s))},
 		{"superuser_reserved_connections", "5"},
+		{"max_locks_per_transaction", strconv.Itoa(locksPerTransaction)},
 		{"cluster_name", string(n.Instance)},
 		{"archive_mode", "on"}, // it would take a restart to begin with it later
 		{"archive_command", pgserver.ArchiveCommand(n)},
@@ -90,17 +103,17 @@ func settingsOf(n engine.Node) []setting {
 		{"cron.log_run", "off"},
 		{"max_worker_processes", "16"},
 
-		{"shared_buffers", kilobytes(sharedBuffers(s))},
-		{"effective_cache_size", kilobytes(clamp(s.Memory*3/4, 16*backstay.MB, backstay.TB))},
-		{"work_mem", kilobytes(clamp(s.Memory/4/backstay.Bytes(pool(s)), 4*backstay.MB, 64*backstay.MB))},
-		{"maintenance_work_mem", kilobytes(clamp(s.Memory/16, 16*backstay.MB, backstay.GB))},
+		{"shared_buffers", pgserver.Kilobytes(sharedBuffers(s))},
+		{"effective_cache_size", pgserver.Kilobytes(pgserver.Clamp(s.Memory*3/4, 16*backstay.MB, backstay.TB))},
+		{"work_mem", pgserver.Kilobytes(pgserver.Clamp(s.Memory/4/backstay.Bytes(pool(s)), 4*backstay.MB, 64*backstay.MB))},
+		{"maintenance_work_mem", pgserver.Kilobytes(pgserver.Clamp(s.Memory/16, 16*backstay.MB, backstay.GB))},
 		{"jit", "off"}, // it takes 20 MB in each session
 
 		{"fsync", "on"},
 		{"full_page_writes", "on"},
 		{"synchronous_commit", "on"},
 		{"min_wal_size", "32MB"},
-		{"max_wal_size", kilobytes(clamp(s.Storage/10, 64*backstay.MB, 4*backstay.GB))},
+		{"max_wal_size", pgserver.Kilobytes(pgserver.Clamp(s.Storage/10, 64*backstay.MB, 4*backstay.GB))},
 		{"timezone", "UTC"},
 
 		// Statements are never logged, nor what quotes them: they hold what clients keep.
@@ -123,11 +136,10 @@ func settingsOf(n engine.Node) []setting {
 // pool is how many sessions each FerretDB has with PostgreSQL at the most. A connection takes one only while it asks.
 func pool(s backstay.Size) int { return min(max(s.Connections, 4), 50) }
 
+// sessions is how many PostgreSQL has.
+func sessions(s backstay.Size) int { return 2*pool(s) + reserve }
+
 // sharedBuffers is the size of the cache of pages. Changed pages in it are written before the server ends.
 func sharedBuffers(s backstay.Size) backstay.Bytes {
-	return clamp(s.Memory/8, 16*backstay.MB, 4*backstay.GB)
+	return pgserver.Clamp(s.Memory/8, 16*backstay.MB, 4*backstay.GB)
 }
-
-func clamp(b, low, high backstay.Bytes) backstay.Bytes { return min(max(b, low), high) }
-
-func kilobytes(b backstay.Bytes) string { return strconv.FormatInt(int64(b/backstay.KB), 10) + "kB" }

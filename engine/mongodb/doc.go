@@ -12,6 +12,10 @@
 //	front           our own (package front): it ends TLS, reads who logs in, and leads each user to the FerretDB of its
 //	                right; it ends the connections of users that are dropped
 //
+// Nodes of one instance follow each other by PostgreSQL's streaming. Only the primary has companions: where a node is
+// promoted, they come up behind that. Who follows comes by the port of clients, and shows by the first byte of TLS that
+// it is no client: the front sees its certificate and leads it to PostgreSQL, for replication alone.
+//
 // In PostgreSQL there are these roles:
 //
 //	backstay        the bootstrap superuser; reached only over the node's Unix socket by the operator

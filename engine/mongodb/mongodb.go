@@ -24,6 +24,7 @@ type Engine struct {
 var (
 	_ engine.Engine      = Engine{}
 	_ engine.Accompanied = Engine{}
+	_ engine.Configurer  = Engine{}
 	_ engine.Reloader    = Engine{}
 	_ engine.Settler     = Engine{}
 	_ engine.Warmer      = Engine{}

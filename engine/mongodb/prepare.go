@@ -64,6 +64,12 @@ func (e Engine) plan(ctx context.Context, n engine.Node) (datadir.Plan, error) {
 	if err != nil {
 		return datadir.Plan{}, datadir.Blame(called(n.Installation), err)
 	}
+	least := map[string]int{
+		"max_connections": sessions(n.Size), "max_locks_per_transaction": locksPerTransaction,
+	}
+	if err := e.server(n.Installation).AddLink(ctx, n, files, least); err != nil {
+		return datadir.Plan{}, datadir.Blame(called(n.Installation), err)
+	}
 	if _, err := exec.LookPath(ferretdb(n.Installation.Dir)); err != nil {
 		return datadir.Plan{}, datadir.Blame(called(n.Installation), err)
 	}
@@ -76,6 +82,9 @@ func (e Engine) plan(ctx context.Context, n engine.Node) (datadir.Plan, error) {
 		Dir: n.DataDir, UID: uid, GID: gid, Files: files, Used: n.Used,
 		Fits: func() error { return fits(n) },
 		Make: func(part string) error {
+			if err := pgserver.MakesData(n); err != nil {
+				return err
+			}
 			if err := golden(n.Installation, n.CacheDir).Clone(ctx, part, uid, gid); err != nil {
 				return err
 			}

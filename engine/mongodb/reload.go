@@ -19,7 +19,10 @@ func (e Engine) Reload(ctx context.Context, n engine.Node) (restart bool, err er
 		return false, err
 	}
 	restart, err = e.server(n.Installation).Reconfigure(ctx, n)
-	return restart || moved, inWords(err)
+	if err != nil {
+		return false, inWords(err)
+	}
+	return restart || moved, e.Configure(ctx, n)
 }
 
 // moves tells whether the node is to listen elsewhere than the front does.

@@ -1,6 +1,7 @@
 package mongodb
 
 import (
+	"cmp"
 	"context"
 	"encoding/base64"
 	"errors"
@@ -18,6 +19,7 @@ import (
 	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/engine"
 	"github.com/backstay/backstay/engine/mongodb/front"
+	"github.com/backstay/backstay/engine/pgserver"
 	"github.com/backstay/backstay/internal/scram"
 )
 
@@ -62,10 +64,13 @@ func (Engine) CreateUser(ctx context.Context, n engine.Node, u engine.User) (bac
 			statement = "ALTER ROLE " + role + " NOLOGIN PASSWORD '" + verifier + "'; " +
 				"REVOKE " + front.Writes + ", " + front.Reads + " FROM " + role + "; GRANT " + right + " TO " + role
 		}
-		if _, err := conn.Exec(ctx, statement); err != nil || had == right || !there {
+		if _, err := conn.Exec(ctx, statement); err != nil {
 			return err
 		}
-		return endSessions(ctx, conn, u.Name)
+		if there && had != right {
+			err = endSessions(ctx, conn, u.Name)
+		}
+		return cmp.Or(err, pgserver.InStep(ctx, conn, n))
 	})
 	if err != nil {
 		return nil, fmt.Errorf("create role %s: %w", u.Name, err)
@@ -83,7 +88,7 @@ func (Engine) DropUser(ctx context.Context, n engine.Node, name string) error {
 		if _, err := conn.Exec(ctx, "DROP ROLE IF EXISTS "+quoteName(name)); err != nil {
 			return err
 		}
-		return endSessions(ctx, conn, name)
+		return cmp.Or(endSessions(ctx, conn, name), pgserver.InStep(ctx, conn, n))
 	})
 	if err != nil {
 		return fmt.Errorf("drop role %s: %w", name, err)

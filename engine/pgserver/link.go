@@ -27,14 +27,16 @@ import (
 const (
 	linkCertificate = "link.crt"
 	linkKey         = "link.key"
-	linkAuthority   = "link-authority.crt"
 	serverAuthority = "server-authority.crt"
 
 	identFile = "pg_ident.conf"
+
+	// LinkAuthority is the file with the authority of what nodes prove to each other.
+	LinkAuthority = "link-authority.crt"
 )
 
 // LinkFiles belong to the nodes of one instance, and into no copy that becomes another's.
-var LinkFiles = []string{linkCertificate, linkKey, linkAuthority, serverAuthority, StandbySignal}
+var LinkFiles = []string{linkCertificate, linkKey, LinkAuthority, serverAuthority, StandbySignal}
 
 // systemAuthorities is where Debian has those that the machine trusts.
 const systemAuthorities = "/etc/ssl/certs/ca-certificates.crt"
@@ -54,7 +56,8 @@ func MakesData(n engine.Node) error {
 }
 
 // AddLink adds to the files that configure a node what one of several needs. Least are settings of which a server that
-// follows needs as much as its primary had, with what the node's plan gives.
+// follows needs as much as its primary had, with what the node's plan gives; the files name all of these, so that
+// nothing of it waits for a restart once the node is promoted.
 func (s Server) AddLink(ctx context.Context, n engine.Node, files map[string]string, least map[string]int) error {
 	r := n.Replication
 	if r == nil {
@@ -67,7 +70,7 @@ func (s Server) AddLink(ctx context.Context, n engine.Node, files map[string]str
 	if !s.Fronted {
 		files[identFile] += `link "` + name + `" ` + Admin + "\n"
 	}
-	files[linkCertificate], files[linkKey], files[linkAuthority] = r.Link.Leaf, r.Link.Key.Reveal(), r.Link.Authority
+	files[linkCertificate], files[linkKey], files[LinkAuthority] = r.Link.Leaf, r.Link.Key.Reveal(), r.Link.Authority
 	if n.TLS.Authority != "" {
 		files[serverAuthority] = n.TLS.Authority
 	}
@@ -123,7 +126,7 @@ func (s Server) replicating(n engine.Node) []setting {
 		{"synchronous_standby_names", awaited(r.Awaits)},
 	}
 	if !s.Fronted && len(n.Port(engine.ClientPort).Listen) > 0 {
-		group = append(group, setting{"ssl_ca_file", linkAuthority})
+		group = append(group, setting{"ssl_ca_file", LinkAuthority})
 	}
 	if r.Follows != nil {
 		group = append(group, setting{"primary_conninfo", s.conninfo(n)}, setting{"primary_slot_name", slotName(r.Name)})

@@ -22,11 +22,7 @@
 // lets trusted extensions pass that are not offered, so an event trigger is the wall; it also stands where the library
 // is not installed.
 //
-// What every server has, whatever is sold on it, is in package pgserver: backups and copies above all.
-//
-// Nodes of one instance follow each other by streaming (link.go, copy.go, follow.go). A fence is the file by which a
-// server follows (promote.go); pg_rewind brings the old primary back (rejoin.go). Commits wait for a standby only once
-// it was seen to get what is logged (await.go). What the administrator commits never waits with a lock in its hands.
+// What every server has, whatever is sold on it, is in package pgserver: backups, copies, and standbys.
 //
 // What tenants do within their rights may hold nothing up that we do: see priority.go.
 package postgres

@@ -35,6 +35,7 @@ type Config struct {
 	Connections int      `json:"connections"` // of users
 	Certificate string   `json:"certificate"` // files beside this one
 	Key         string   `json:"key"`
+	Followers   string   `json:"followers,omitempty"` // the authority of those who follow, likewise; empty: nobody may
 }
 
 func readConfig(path string) (c Config, err error) {

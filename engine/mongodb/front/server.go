@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"sync"
 
 	"github.com/jackc/pgx/v5"
@@ -39,6 +40,12 @@ func (s *Server) accept(ctx context.Context, l net.Listener) error {
 	config := &tls.Config{
 		MinVersion:     tls.VersionTLS12,
 		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return certificate(s.path) },
+		GetConfigForClient: func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+			if slices.Contains(hello.SupportedProtos, followersProtocol) {
+				return followersConfig(s.path)
+			}
+			return nil, nil // as all
+		},
 		// What clients keep to come back with would outlive the certificate.
 		SessionTicketsDisabled: true,
 	}

@@ -32,10 +32,18 @@ type session struct {
 
 // serve passes on what the client says, until one side ends.
 func (s *session) serve(ctx context.Context) {
-	defer context.AfterFunc(ctx, func() { s.client.NetConn().Close() })()
+	stop := context.AfterFunc(ctx, func() { s.client.NetConn().Close() })
+	defer stop()
 	defer s.client.NetConn().Close()
 	s.client.SetDeadline(time.Now().Add(handshakeLimit))
 	if s.client.HandshakeContext(ctx) != nil {
+		return
+	}
+	if s.client.ConnectionState().NegotiatedProtocol == followersProtocol {
+		if stop() {
+			s.server.leave(s) // it is no client, and goes when PostgreSQL does
+			s.letFollow(ctx)
+		}
 		return
 	}
 	s.from = bufio.NewReaderSize(s.client, 16<<10)
