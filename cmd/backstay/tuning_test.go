@@ -15,6 +15,7 @@ import (
 // documented are the versions whose settings docs/settings.md lists.
 var documented = []struct{ name, title, version string }{
 	{"postgres", "PostgreSQL", "15"}, {"mysql", "MySQL and MariaDB", "10.11"}, {"redis", "Redis and Valkey", "7.0"},
+	{"mongodb", "MongoDB (FerretDB)", "2"},
 }
 
 // TestSettingsPage holds docs/settings.md to the engines' tables; go test ./cmd/backstay -update writes it.

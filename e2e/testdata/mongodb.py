@@ -47,6 +47,8 @@ if what == "keep":
     print("kept")
 elif what == "read":
     print(greetings.find_one({"_id": 1})["text"])
+elif what == "anycase":
+    print("found", greetings.find_one({"text": sys.argv[2]}, collation={"locale": "en", "strength": 2})["text"])
 elif what == "distrust":
     try:
         greetings.find_one()

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -30,6 +31,9 @@ const reserve = 30
 // locksPerTransaction is what PostgreSQL has by itself. It is named for nodes that follow: see Server.AddLink.
 const locksPerTransaction = 64
 
+// writeBatch is how much a client may write at once by what FerretDB tells it. DocumentDB would refuse most of it.
+const writeBatch = 100000
+
 // setting is one line of postgresql.conf.
 type setting struct{ name, value string }
 
@@ -37,7 +41,11 @@ type setting struct{ name, value string }
 func configFiles(n engine.Node) (map[string]string, error) {
 	var b strings.Builder
 	b.WriteString("# Written at each start by Backstay: changes made here do not last.\n")
-	for _, s := range settingsOf(n) {
+	tuned, err := tuningLines(n)
+	if err != nil {
+		return nil, err
+	}
+	for _, s := range slices.Concat(settingsOf(n), tuned) { // a later line counts
 		value, err := pgserver.QuoteSetting(s.value)
 		if err != nil {
 			return nil, fmt.Errorf("setting %s: %w", s.name, err)
@@ -97,6 +105,7 @@ func settingsOf(n engine.Node) []setting {
 		{"archive_command", pgserver.ArchiveCommand(n)},
 		{"shared_preload_libraries", libraries},
 		{"documentdb.localhost_connection_string", "host=" + n.RunDir},
+		{"documentdb.maxWriteBatchSize", strconv.Itoa(writeBatch)},
 		{"cron.database_name", database},
 		{"cron.use_background_workers", "on"},
 		{"cron.log_statement", "off"},

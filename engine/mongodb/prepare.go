@@ -57,7 +57,7 @@ func (e Engine) Prepare(ctx context.Context, n engine.Node) error {
 }
 
 func (e Engine) plan(ctx context.Context, n engine.Node) (datadir.Plan, error) {
-	if err := cmp.Or(n.CheckPorts(), n.DecodeSettings(product, &struct{}{})); err != nil {
+	if err := n.CheckPorts(); err != nil {
 		return datadir.Plan{}, err
 	}
 	files, err := configFiles(n)
