@@ -11,6 +11,7 @@ import (
 
 	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/engine"
+	"github.com/backstay/backstay/engine/mongodb/front"
 	"github.com/backstay/backstay/engine/pgserver"
 )
 
@@ -58,7 +59,8 @@ func (Engine) Probe(ctx context.Context, n engine.Node) error {
 	})
 }
 
-// Configure forgets the nodes that followed one which is the only one of its instance again.
+// Configure forgets the nodes that followed one which is the only one of its instance again, and brings data that an
+// earlier DocumentDB has served up to date. A node that follows has of this what its primary has.
 func (Engine) Configure(ctx context.Context, n engine.Node) error {
 	if pgserver.Follows(n) {
 		return nil
@@ -67,8 +69,30 @@ func (Engine) Configure(ctx context.Context, n engine.Node) error {
 		if err := pgserver.DropSlots(ctx, conn, n); err != nil {
 			return fmt.Errorf("forget the nodes that followed: %w", err)
 		}
+		if err := renew(ctx, conn); err != nil {
+			return backstay.Wrapf(err, backstay.Unavailable,
+				"The database, which an earlier version made, cannot be brought up to date.")
+		}
 		return nil
 	})
+}
+
+// renew updates DocumentDB's extensions to what is installed, which serves the data of earlier ones, but lacks there
+// what is new. The walls come with it: it is all done, or nothing. FerretDB's sessions end, which know how it was
+// before.
+func renew(ctx context.Context, conn *pgx.Conn) error {
+	const old = `SELECT EXISTS (SELECT FROM pg_extension JOIN pg_available_extensions ON name = extname
+WHERE extname IN ('documentdb', 'documentdb_core') AND extversion <> default_version)`
+	var isOld bool
+	if err := conn.QueryRow(ctx, old).Scan(&isOld); err != nil || !isOld {
+		return err
+	}
+	const update = "ALTER EXTENSION documentdb_core UPDATE; ALTER EXTENSION documentdb UPDATE;\n"
+	if _, err := conn.Exec(ctx, update+wallsSQL); err != nil {
+		return err
+	}
+	_, err := conn.Exec(ctx, pgserver.EndClients+" AND usename IN ('"+front.Writer+"', '"+front.Reader+"')")
+	return err
 }
 
 // quoteName writes a name as an identifier of SQL. It is one that checkUser has let pass.

@@ -24,5 +24,6 @@
 //	bindings        have a password and are member of writes or reads; they have no other right and cannot log in to
 //	                PostgreSQL: DocumentDB compares their passwords for FerretDB
 //
-// A data directory is a clone of a golden one, made once by initdb and this package's SQL.
+// A data directory is a clone of a golden one, made once by initdb and this package's SQL. When DocumentDB was updated,
+// what it has in the data is at the next start, and the walls around it are made anew (walls.sql).
 package mongodb

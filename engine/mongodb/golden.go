@@ -18,8 +18,12 @@ const (
 	database = "postgres" // where DocumentDB keeps all of MongoDB's databases
 )
 
-//go:embed golden.sql
-var goldenSQL string
+var (
+	//go:embed golden.sql
+	goldenSQL string
+	//go:embed walls.sql
+	wallsSQL string
+)
 
 // libraries are those that DocumentDB wants to have loaded, in this order.
 const libraries = "pg_cron,pg_documentdb_core,pg_documentdb"
@@ -40,7 +44,7 @@ func golden(i engine.Installation, cacheDir string) datadir.Golden {
 	return datadir.Golden{
 		CacheDir: cacheDir, Name: "ferretdb-" + i.Version, User: "postgres", Env: pgserver.Environment,
 		Release: strings.ReplaceAll(i.FullVersion, " ", "-"),
-		Recipe:  fmt.Sprintf("%q %s", pgserver.InitdbArguments(""), goldenSQL),
+		Recipe:  fmt.Sprintf("%q %s", pgserver.InitdbArguments(""), goldenSQL+wallsSQL),
 		Build:   func(w *datadir.Workshop) error { return build(w, i) },
 		Verdict: pgserver.LastLine,
 	}
@@ -58,7 +62,7 @@ func build(w *datadir.Workshop, i engine.Installation) error {
 	arguments := pgserver.SingleUser(w.Data, database)
 	arguments = slices.Insert(arguments, len(arguments)-1, "-c", "shared_preload_libraries="+libraries,
 		"-c", "cron.database_name="+database)
-	if err := run(goldenSQL, "postgres", arguments...); err != nil {
+	if err := run(goldenSQL+"\n"+wallsSQL, "postgres", arguments...); err != nil {
 		return err
 	}
 	if err := run("", "pg_resetwal", "-D", w.Data); err != nil { // refuses after a crash

@@ -9,9 +9,6 @@ CREATE ROLE reader LOGIN IN ROLE documentdb_readonly_role, pg_read_all_data;
 
 CREATE ROLE front LOGIN;
 
--- DocumentDB looks at each query that is planned, with the rights of who asks.
-GRANT USAGE ON SCHEMA documentdb_core, documentdb_api, documentdb_api_catalog, documentdb_api_internal TO front;
-
 -- What a binding may do: these roles only mark it, for the front.
 CREATE ROLE writes NOLOGIN;
 
@@ -19,9 +16,3 @@ CREATE ROLE reads NOLOGIN;
 
 -- Whom the front names in the place of users that there are not. What is kept in the place of a password is of none.
 CREATE ROLE decoy NOLOGIN PASSWORD 'SCRAM-SHA-256$4096:pGuaBDPxLS1p6WHUM+xVUg==$SJ0BxrX+BWTAyf4hnLw3AAa5RFGvVxjNY7FMAi7xllU=:WAgNsD77NRPNESv/Y55iDoOPItvuJmziM9SPdn/gi20=';
-
--- Users are made by the operator alone, and nobody sees who there is.
-REVOKE EXECUTE ON FUNCTION documentdb_api.create_user, documentdb_api.drop_user, documentdb_api.update_user,
-documentdb_api.users_info, documentdb_api.create_role, documentdb_api.drop_role, documentdb_api.update_role,
-documentdb_api.roles_info, documentdb_api.kill_op FROM PUBLIC;
-
