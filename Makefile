@@ -58,8 +58,8 @@ test-other: setup
 	BACKSTAY_TEST_MYSQL='$(CURDIR)/bin/other/mysql/usr' go test -count=1 -run 'TestFullInstance$$' ./keeper
 	BACKSTAY_TEST_REDIS='$(CURDIR)/bin/other/valkey/usr/bin' go test -count=1 ./engine/redis
 	scripts/other-mongodb bin/other/mongodb
-	BACKSTAY_TEST_MONGODB='$(CURDIR)/bin/other/mongodb' go test -count=1 ./engine/mongodb/...
-	BACKSTAY_TEST_MONGODB='$(CURDIR)/bin/other/mongodb' go test -count=1 -timeout 30m -run 'TestScripts/mongodb|TestCrashMongoDB' ./e2e
+	BACKSTAY_TEST_MONGODB='$(CURDIR)/bin/other/mongodb' go test -count=1 -timeout 20m ./engine/mongodb/...
+	BACKSTAY_TEST_MONGODB='$(CURDIR)/bin/other/mongodb' go test -count=1 -timeout 30m -run 'TestScripts/.*mongodb|TestCrashMongoDB' ./e2e
 	scripts/other-clients bin/other/terraform
 	scripts/other-kernel bin/other/kernel
 	BACKSTAY_TEST_TERRAFORM='$(CURDIR)/bin/other/terraform' go test -count=1 -run TestTerraformProvider ./e2e
