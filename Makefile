@@ -109,7 +109,8 @@ clients: bin/versitygw # and what only tests need
 	@scripts/setup tests
 
 bin/versitygw: tools/s3/go.mod tools/s3/go.sum
-	$(COMPILE) build -C tools/s3 -trimpath -o ../../bin/versitygw -ldflags '-s -w' github.com/versity/versitygw/cmd/versitygw
+	$(COMPILE) build -C tools/s3 -trimpath -gcflags='all=-l -dwarf=false' -o ../../bin/versitygw -ldflags '-s -w' \
+		github.com/versity/versitygw/cmd/versitygw
 
 build: backstay bin/cf plugins
 
