@@ -23,6 +23,7 @@ import (
 	"github.com/backstay/backstay/engine/enginetest"
 	"github.com/backstay/backstay/engine/mongodb"
 	"github.com/backstay/backstay/engine/mongodb/front"
+	"github.com/backstay/backstay/internal/testkit"
 )
 
 // asFront has a copy of the test's program be a node's front.
@@ -53,21 +54,8 @@ func runTests(m *testing.M) int {
 	if root == "" {
 		return m.Run()
 	}
-	program := os.Getenv(frontVariable) // the test is run again in processes that are killed: one copy is for all
-	if program == "" {
-		dir, err := os.MkdirTemp("", "backstay-mongodb-")
-		if err != nil {
-			panic(err)
-		}
-		defer os.RemoveAll(dir)
-		program = filepath.Join(dir, "front")
-		content, err := os.ReadFile("/proc/self/exe")
-		err = errors.Join(err, os.Chmod(dir, 0o711), os.WriteFile(program, content, 0o755),
-			os.Setenv(frontVariable, program))
-		if err != nil {
-			panic(err)
-		}
-	}
+	program, remove := testkit.CopyOfUs(frontVariable)
+	defer remove()
 	tested = mongodb.Engine{Roots: []string{filepath.Join(root, "usr")}, Front: []string{program, asFront}}
 	return m.Run()
 }

@@ -9,10 +9,9 @@ import (
 	"regexp"
 	"strings"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/engine"
+	"github.com/backstay/backstay/engine/door"
 	"github.com/backstay/backstay/engine/pgserver"
 	"github.com/backstay/backstay/internal/datadir"
 )
@@ -73,7 +72,7 @@ func (e Engine) plan(ctx context.Context, n engine.Node) (datadir.Plan, error) {
 	if _, err := exec.LookPath(ferretdb(n.Installation.Dir)); err != nil {
 		return datadir.Plan{}, datadir.Blame(called(n.Installation), err)
 	}
-	if err := reach(e.Front, n.Account); err != nil {
+	if err := door.Reach(e.Front, n.Account); err != nil {
 		return datadir.Plan{}, err
 	}
 	uid, gid := n.Account.IDs()
@@ -91,35 +90,6 @@ func (e Engine) plan(ctx context.Context, n engine.Node) (datadir.Plan, error) {
 			return pgserver.RenewIdentifier(part)
 		},
 	}, nil
-}
-
-// reach wants the node's user to be able to run the front, which is a program of ours: where that lies, an operator
-// decides.
-func reach(command []string, a *engine.Account) error {
-	if len(command) == 0 || a == nil {
-		return nil
-	}
-	for path := command[0]; ; path = filepath.Dir(path) {
-		var s unix.Stat_t
-		if err := unix.Stat(path, &s); err != nil {
-			return backstay.Wrapf(err, backstay.Unavailable,
-				"Backstay's own program %s is not there any more.", command[0])
-		}
-		may := uint32(0o001)
-		switch {
-		case s.Uid == a.UID:
-			may = 0o100
-		case s.Gid == a.GID:
-			may = 0o010
-		}
-		if s.Mode&may == 0 {
-			return backstay.Errorf(backstay.Unavailable, "The service instance's own user may not run the program "+
-				"%s: an operator has to put it into directories that everybody can enter.", command[0])
-		}
-		if path == filepath.Dir(path) {
-			return nil
-		}
-	}
 }
 
 // fits refuses data that another version made, of FerretDB or of PostgreSQL.

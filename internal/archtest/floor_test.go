@@ -17,7 +17,7 @@ var floors = map[string]int{
 
 	"market": 3, "broker": 3, "uaa": 3, "tenant": 3, // promises: what we owe, how we pay, who asks
 	"backup": 2, "engine/lag": 2, "engine/drill": 2, // pure decisions
-	"engine/pgserver": 2, "keeper/wire": 2, // what several adapters stand on: a server, the protocol that contracts are spoken in
+	"engine/pgserver": 2, "engine/door": 2, "keeper/wire": 2, // what several adapters stand on
 	"backend": 1, "engine": 1, "pki": 1, "endpoint": 1, "volume": 1, "cgroup": 1, // contracts and instruments
 	"repository": 1, "window": 1,
 	"": 0, // words

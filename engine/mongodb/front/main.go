@@ -13,11 +13,9 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/backstay/backstay/engine/door"
 	"github.com/backstay/backstay/internal/wait"
 )
-
-// portPatience is how long a port may be taken: processes of a node that was killed take a moment to notice.
-const portPatience = 5 * time.Second
 
 // Main runs the front whose configuration lies at args[0], until ctx ends. Where it cannot listen, it ends the node:
 // that serves nobody, and so it is seen why.
@@ -31,12 +29,12 @@ func Main(ctx context.Context, args []string, log io.Writer) error {
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	succession, err := succeed(c.RunDir, cancel)
+	succession, err := door.Succeed(filepath.Join(c.RunDir, "front.sock"), cancel)
 	if err != nil {
 		return err
 	}
 	defer succession.Close()
-	listeners, err := listen(ctx, c.Listen)
+	listeners, err := door.Listen(ctx, c.Listen)
 	if err != nil {
 		fmt.Fprintln(log, Said+err.Error())
 		return errors.Join(err, endNode(filepath.Dir(args[0])))
@@ -93,51 +91,6 @@ func (s *Server) awaitGateways(ctx context.Context) error {
 		}
 		return false, nil
 	})
-}
-
-// succeed has a front end that was left behind by an earlier start of the node, and has us end when another one comes.
-func succeed(runDir string, end func()) (net.Listener, error) {
-	path := filepath.Join(runDir, "front.sock")
-	if before, err := net.Dial("unix", path); err == nil {
-		before.SetDeadline(time.Now().Add(portPatience))
-		io.Copy(io.Discard, before) // until it has ended, or as long as it may take
-		before.Close()
-	}
-	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return nil, err
-	}
-	l, err := net.Listen("unix", path)
-	if err != nil {
-		return nil, err
-	}
-	l.(*net.UnixListener).SetUnlinkOnClose(false) // by then it is the next one's
-	go func() {
-		if _, err := l.Accept(); err == nil { // it stays open until our process ends
-			end()
-		}
-	}()
-	return l, nil
-}
-
-// listen listens on all addresses, or on none.
-func listen(ctx context.Context, addresses []string) (all []net.Listener, err error) {
-	giveUp := time.Now().Add(portPatience)
-	for _, address := range addresses {
-		var l net.Listener
-		err := wait.Until(ctx, wait.Every(20*time.Millisecond), func() (again bool, err error) {
-			var c net.ListenConfig
-			l, err = c.Listen(ctx, "tcp", address)
-			return errors.Is(err, syscall.EADDRINUSE) && time.Now().Before(giveUp), err
-		})
-		if err != nil {
-			for _, l := range all {
-				l.Close()
-			}
-			return nil, err
-		}
-		all = append(all, l)
-	}
-	return all, nil
 }
 
 // endNode asks the node's PostgreSQL to end, at once.
