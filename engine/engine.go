@@ -9,6 +9,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"time"
 
 	"github.com/backstay/backstay"
 )
@@ -123,6 +124,13 @@ type Explainer interface {
 type Describer interface {
 	// Describe returns what users read about the node, in one line or several.
 	Describe(n Node) string
+}
+
+// Slow is an Engine whose nodes take long to come up.
+type Slow interface {
+	// Patience is for how long a node that was started may not serve, on a machine that is busy, until that is told as a
+	// failure.
+	Patience() time.Duration
 }
 
 // ErrStuck says that clients keep the node from serving the others, and that only ending the node's process helps.

@@ -34,6 +34,7 @@ type Companion struct {
 type Ending struct {
 	Signal syscall.Signal
 	Grace  time.Duration
+	Status int // with which the process exits then: some programs tell by it that they were asked to
 }
 
 // Flushing returns how long a server may take to write that much memory to a slow disk, one of 50 MB/s.

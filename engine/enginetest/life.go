@@ -104,8 +104,8 @@ func testStop(t *testing.T, s Subject) {
 			t.Error("a client goes on after the end")
 		}
 	})
-	if !p.cmd.ProcessState.Exited() || p.cmd.ProcessState.ExitCode() != 0 {
-		t.Errorf("it ended with %v, want success", p.cmd.ProcessState)
+	if want := s.Engine.Ending(n).Status; !p.cmd.ProcessState.Exited() || p.cmd.ProcessState.ExitCode() != want {
+		t.Errorf("it ended with %v, want status %d", p.cmd.ProcessState, want)
 	}
 }
 

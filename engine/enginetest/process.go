@@ -21,6 +21,9 @@ import (
 // patience is how long a test waits for something that should take a moment, since the machine may be busy.
 const patience = 30 * time.Second
 
+// startPatience is how long a test waits for a node to serve: a Java machine alone takes seconds of a processor.
+const startPatience = 4 * time.Minute
+
 // Process is a node's running server, with its companions.
 type Process struct {
 	engine     engine.Engine
@@ -46,7 +49,7 @@ func Serve(t testing.TB, e engine.Engine, n engine.Node) *Process {
 // processes of a server that was killed before may take a moment to notice.
 func Start(t testing.TB, e engine.Engine, n engine.Node) *Process {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), startPatience)
 	defer cancel()
 	for {
 		p := launch(t, e, n)

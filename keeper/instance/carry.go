@@ -338,7 +338,7 @@ func (in *Instance) awaitSteps() []step.Step {
 		if in.seen.node.Engine == nil {
 			return in.noEngine()
 		}
-		limited, cancel := context.WithTimeout(ctx, awaitPatience)
+		limited, cancel := context.WithTimeout(ctx, patienceWith(in.seen.node.Engine))
 		defer cancel()
 		if err := in.promote(limited); err != nil {
 			in.noteDamage(err)
@@ -357,6 +357,14 @@ func (in *Instance) awaitSteps() []step.Step {
 		in.seen.answers, in.seen.awaited = err == nil, err != nil && ctx.Err() == nil // another wish says nothing of it
 		return err
 	}}}
+}
+
+// patienceWith is for how long a node of the engine may come up.
+func patienceWith(e engine.Engine) time.Duration {
+	if slow, ok := e.(engine.Slow); ok {
+		return slow.Patience()
+	}
+	return awaitPatience
 }
 
 // renew has an engine that was found running take over the configuration that this build writes. What would
