@@ -1,7 +1,7 @@
 # make up        install what is missing, start Backstay, show a PostgreSQL service from marketplace to query
 # make down      stop it; all data stays
 # make test      everything that must hold
-# make test-other  what takes what this machine does not have: the engines' tests with MySQL, Valkey and FerretDB, Terraform's provider,
+# make test-other  what takes what this machine does not have: the engines' tests with MySQL, Valkey, FerretDB and OpenSearch, Terraform's provider,
 #                  a service broker written with Spring, all journeys with our two ends back to back, control groups and encrypted volumes by another kernel
 # make test-kubernetes  what runs on Kubernetes, on a cluster that it makes itself: the first time takes a quarter of an hour more
 # make kubernetes-up    such a cluster to try things on, until ^C
@@ -60,6 +60,9 @@ test-other: setup
 	scripts/other-mongodb bin/other/mongodb
 	BACKSTAY_TEST_MONGODB='$(CURDIR)/bin/other/mongodb' go test -count=1 -timeout 20m ./engine/mongodb/...
 	BACKSTAY_TEST_MONGODB='$(CURDIR)/bin/other/mongodb' go test -count=1 -timeout 30m -run 'TestScripts/.*mongodb|TestCrashMongoDB' ./e2e
+	scripts/other-search bin/other/search
+	BACKSTAY_TEST_OPENSEARCH='$(CURDIR)/bin/other/search' go test -count=1 -timeout 40m -parallel 2 ./engine/opensearch/...
+	BACKSTAY_TEST_OPENSEARCH='$(CURDIR)/bin/other/search' go test -count=1 -timeout 40m -run 'TestScripts/elasticsearch' ./e2e
 	scripts/other-clients bin/other/terraform
 	scripts/other-kernel bin/other/kernel
 	BACKSTAY_TEST_TERRAFORM='$(CURDIR)/bin/other/terraform' go test -count=1 -run TestTerraformProvider ./e2e

@@ -36,7 +36,7 @@ var backToBack = map[string]each{
 	"conduit-postgres": whenAllIsAsked, "conduit-redis": whenAllIsAsked, "conduit-rights": whenAllIsAsked,
 	"copy": whenAllIsAsked, "delete-waits": whenAllIsAsked, "disk-nearly-full": whenAllIsAsked, "drills": whenAllIsAsked,
 	"drills-weekly": whenAllIsAsked, "drivers": whenAllIsAsked,
-	"encrypted": whenAllIsAsked, "endless": whenAllIsAsked, "failover": whenAllIsAsked, "failover-mysql": whenAllIsAsked,
+	"elasticsearch": whenAllIsAsked, "encrypted": whenAllIsAsked, "endless": whenAllIsAsked, "failover": whenAllIsAsked, "failover-mysql": whenAllIsAsked,
 	"failover-mongodb": whenAllIsAsked, "failover-redis": whenAllIsAsked, "failover-two-disks": whenAllIsAsked, "major": whenAllIsAsked,
 	"memory-used-up": whenAllIsAsked, "minor": whenAllIsAsked, "mongodb": whenAllIsAsked,
 	"mongodb-app": whenAllIsAsked, "mongodb-backups": whenAllIsAsked, "mongodb-encrypted": whenAllIsAsked, "mysql": whenAllIsAsked,

@@ -83,6 +83,7 @@ func runScript(t *testing.T, script, cf string, at place) {
 	}
 	flags = append(flags, serveFlags(t, script, standbys)...)
 	flags = append(flags, mongodbFlags(t, script)...)
+	flags = append(flags, opensearchFlags(t, script)...)
 	if at.begin == nil {
 		at.begin = func(t *testing.T, flags []string) sides { return oneBackstay(startAt(t, at, flags...)) }
 	}
@@ -150,6 +151,7 @@ func runScript(t *testing.T, script, cf string, at place) {
 			env.Setenv("TESTDATA", testdata)
 			env.Setenv("CLIENTS", filepath.Join(cf, "clients"))
 			env.Setenv("MONGODB_CLIENTS", filepath.Join(os.Getenv(mongodbVariable), "clients"))
+			env.Setenv("OPENSEARCH_CLIENTS", filepath.Join(os.Getenv(opensearchVariable), "clients"))
 			for name, value := range at.env {
 				env.Setenv(name, value)
 			}

@@ -52,6 +52,7 @@ type config struct {
 	mysqlDirs        []string
 	redisDirs        []string
 	mongodbDirs      []string
+	opensearchDirs   []string
 	kubernetes       cluster
 	keepArgs         []string // the command line of a keeper that goes by the same
 

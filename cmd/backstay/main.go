@@ -26,6 +26,7 @@ func commands() []command {
 		{"keep", "run the data plane of this machine (serve starts it by itself)", keepUsage, keep},
 		{"front", "", frontUsage, runFront},                    // no summary: the keeper starts it, and nobody types it
 		{mongodbFront, "", mongodbFrontUsage, runMongoDBFront}, // likewise
+		{opensearchFront, "", opensearchFrontUsage, runOpenSearchFront},
 		{"stop", "end the control plane and every database, keeping all data", stopUsage, stop},
 		{"env", "print what a shell needs to use this Backstay with cf", envUsage, printEnv},
 		{"run", "run a local command with the environment of an app", runUsage, runApp},

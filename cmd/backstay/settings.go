@@ -342,6 +342,9 @@ func dataPlaneSettings() []settings.Setting[config] {
 			"In each, `bin/ferretdb` and `lib/postgresql/VERSION/bin` are looked for, and "+
 				"`share/postgresql/VERSION/extension/documentdb.control`.",
 			func(c *config) *[]string { return &c.mongodbDirs }),
+		installed("opensearch", "/usr/share/opensearch", "where OpenSearch is installed, with its security plugin",
+			"Each is a directory into which it was unpacked: in it are `lib` and `plugins/opensearch-security`.",
+			func(c *config) *[]string { return &c.opensearchDirs }),
 	}
 }
 

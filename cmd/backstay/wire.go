@@ -19,6 +19,7 @@ import (
 	"github.com/backstay/backstay/engine"
 	"github.com/backstay/backstay/engine/mongodb"
 	"github.com/backstay/backstay/engine/mysql"
+	"github.com/backstay/backstay/engine/opensearch"
 	"github.com/backstay/backstay/engine/postgres"
 	"github.com/backstay/backstay/engine/redis"
 	"github.com/backstay/backstay/internal/atomicfile"
@@ -37,10 +38,11 @@ import (
 // engines are the products that this binary knows, and where it looks for them.
 func (c *config) engines() map[string]engine.Engine {
 	return map[string]engine.Engine{
-		"postgres": postgres.Engine{Roots: c.postgresDirs},
-		"mysql":    mysql.Engine{Roots: c.mysqlDirs},
-		"redis":    redis.Engine{Dirs: c.redisDirs},
-		"mongodb":  mongodb.Engine{Roots: c.mongodbDirs, Front: []string{ourProgram(), mongodbFront}},
+		"postgres":   postgres.Engine{Roots: c.postgresDirs},
+		"mysql":      mysql.Engine{Roots: c.mysqlDirs},
+		"redis":      redis.Engine{Dirs: c.redisDirs},
+		"mongodb":    mongodb.Engine{Roots: c.mongodbDirs, Front: []string{ourProgram(), mongodbFront}},
+		"opensearch": opensearch.Engine{Homes: c.opensearchDirs, Front: []string{ourProgram(), opensearchFront}},
 	}
 }
 

@@ -55,6 +55,21 @@ func (s *session) addRedis(all map[string]string) error {
 	return nil
 }
 
+// addElasticsearch says where the server is, in the words of its clients, and has curl trust it.
+func (s *session) addElasticsearch(all map[string]string) error {
+	service := s.first("elasticsearch")
+	if service == nil {
+		return nil
+	}
+	address, _ := service.tunnelled()["uri"].(string)
+	all["ELASTICSEARCH_URL"] = address
+	authority, err := s.writeAuthority(slices.Index(s.services, service), service)
+	if authority != "" {
+		all["CURL_CA_BUNDLE"] = authority
+	}
+	return err
+}
+
 // mongoAddress is the address that mongosh takes: it reads no environment. It hides what is secret in it from who lists
 // processes, once it runs.
 func (s *session) mongoAddress() (string, error) {

@@ -18,8 +18,8 @@ import (
 const usage = `cf conduit [OPTIONS] SERVICE_INSTANCE [SERVICE_INSTANCE...] [-- PROGRAM [ARGUMENT...]]
 
    PROGRAM can be anything: psql, pg_dump, pg_restore, mysql, mysqldump, redis-cli and mongosh find the
-   first service of their type by themselves, any other finds VCAP_SERVICES and DATABASE_URL. Without a
-   PROGRAM conduit prints what to connect to and waits.
+   first service of their type by themselves, any other finds VCAP_SERVICES, DATABASE_URL and
+   ELASTICSEARCH_URL. Without a PROGRAM conduit prints what to connect to and waits.
 
 OPTIONS:
    -o, --org ORG                   organization, if not the targeted one

@@ -131,7 +131,7 @@ func (s *session) environment() (map[string]string, error) {
 	if address := s.databaseURL(); address != "" {
 		all["DATABASE_URL"] = address
 	}
-	for _, add := range []func(map[string]string) error{s.addPostgres, s.addMySQL, s.addRedis} {
+	for _, add := range []func(map[string]string) error{s.addPostgres, s.addMySQL, s.addRedis, s.addElasticsearch} {
 		if err := add(all); err != nil {
 			return nil, err
 		}

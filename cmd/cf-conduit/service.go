@@ -30,10 +30,11 @@ const loopback = "127.0.0.1"
 // kinds are what clients tell services apart by, with what the schemes of their addresses, their labels
 // and tags say for it.
 var kinds = map[string][]string{
-	"postgres": {"postgres", "postgresql"},
-	"mysql":    {"mysql", "mysql2", "mariadb"},
-	"redis":    {"redis", "rediss", "valkey"},
-	"mongodb":  {"mongodb", "mongo"},
+	"postgres":      {"postgres", "postgresql"},
+	"mysql":         {"mysql", "mysql2", "mariadb"},
+	"redis":         {"redis", "rediss", "valkey"},
+	"mongodb":       {"mongodb", "mongo"},
+	"elasticsearch": {"elasticsearch", "opensearch"},
 }
 
 // kind is the service's, "" for one that no client of ours is for.

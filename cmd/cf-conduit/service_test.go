@@ -67,11 +67,12 @@ func TestServicesThatAreTooLongAreAFile(t *testing.T) {
 func TestKinds(t *testing.T) {
 	t.Parallel()
 	for kind, services := range map[string][]*service{
-		"postgres": {mustService(t, "anything", `{"uri":"postgresql://h:1/d"}`), mustService(t, "postgres", `{}`)},
-		"mysql":    {mustService(t, "db", `{"uri":"mysql2://h:1/d"}`), mustService(t, "MariaDB", `{}`)},
-		"redis":    {mustService(t, "cache", `{"uri":"rediss://h:1"}`), {tags: []string{"elasticache", "redis"}}},
-		"mongodb":  {mustService(t, "documents", `{"uri":"mongodb://h:1/main"}`), mustService(t, "MongoDB", `{}`)},
-		"":         {mustService(t, "opensearch", `{"uri":"https://h:1"}`), {}},
+		"postgres":      {mustService(t, "anything", `{"uri":"postgresql://h:1/d"}`), mustService(t, "postgres", `{}`)},
+		"mysql":         {mustService(t, "db", `{"uri":"mysql2://h:1/d"}`), mustService(t, "MariaDB", `{}`)},
+		"redis":         {mustService(t, "cache", `{"uri":"rediss://h:1"}`), {tags: []string{"elasticache", "redis"}}},
+		"mongodb":       {mustService(t, "documents", `{"uri":"mongodb://h:1/main"}`), mustService(t, "MongoDB", `{}`)},
+		"elasticsearch": {mustService(t, "Elasticsearch", `{"uri":"https://h:1"}`), {tags: []string{"opensearch"}}},
+		"":              {mustService(t, "influxdb", `{"uri":"https://h:1"}`), {}},
 	} {
 		for _, s := range services {
 			if got := s.kind(); got != kind {

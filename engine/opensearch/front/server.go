@@ -1,0 +1,103 @@
+package front
+
+import (
+	"context"
+	"crypto/tls"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"net/http/httputil"
+	"slices"
+	"strings"
+	"time"
+)
+
+const (
+	headerLimit = 10 * time.Second
+	// idleLimit is how long clients may keep connections that they do not use: longer than their pools do.
+	idleLimit = 10 * time.Minute
+)
+
+// server passes requests on.
+type server struct {
+	http.Server
+	places *places
+	proxy  *httputil.ReverseProxy
+}
+
+type placeKey struct{}
+
+func newServer(path string, c Config, up *upstream) *server {
+	quiet := log.New(io.Discard, "", 0) // it would quote what clients say
+	s := &server{places: &places{path: path, most: c.Connections}}
+	s.proxy = &httputil.ReverseProxy{
+		Rewrite: func(r *httputil.ProxyRequest) {
+			r.Out.URL.Scheme, r.Out.URL.Host = "https", c.Name
+			r.Out.Host = r.In.Host
+		},
+		Transport: &http.Transport{
+			DialTLSContext: up.secure, DisableCompression: true, MaxIdleConnsPerHost: 64, IdleConnTimeout: time.Minute,
+		},
+		FlushInterval: -1, ModifyResponse: turnOut, ErrorHandler: unavailable, ErrorLog: quiet,
+	}
+	s.Server = http.Server{
+		Handler: http.HandlerFunc(s.serve), ReadHeaderTimeout: headerLimit, IdleTimeout: idleLimit, ErrorLog: quiet,
+		TLSConfig: &tls.Config{
+			MinVersion:     tls.VersionTLS12,
+			GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return certificate(path) },
+			// What clients keep to come back with would outlive the certificate.
+			SessionTicketsDisabled: true,
+		},
+		// Requests of HTTP/2 would all be on one connection.
+		TLSNextProto: map[string]func(*http.Server, *tls.Conn, http.Handler){},
+		ConnContext: func(ctx context.Context, conn net.Conn) context.Context {
+			return context.WithValue(ctx, placeKey{}, conn.(*tls.Conn).NetConn())
+		},
+	}
+	return s
+}
+
+// serve passes a request on, if its connection is one of those that the plan has.
+func (s *server) serve(w http.ResponseWriter, r *http.Request) {
+	if administers(r.URL.Path) {
+		answer(w, http.StatusForbidden, "security_exception", "Users and their rights are made by bindings alone.")
+		return
+	}
+	if most, ok := r.Context().Value(placeKey{}).(*place).enter(); !ok {
+		w.Header().Set("Connection", "close")
+		answer(w, http.StatusServiceUnavailable, "too_many_connections",
+			fmt.Sprintf("All %d connections of the service instance are in use.", most))
+		return
+	}
+	s.proxy.ServeHTTP(w, r)
+}
+
+// administers tells whether a request is for the security plugin, in which users could change their own passwords.
+func administers(path string) bool {
+	parts := slices.DeleteFunc(strings.Split(path, "/"), func(part string) bool { return part == "" })
+	return len(parts) > 1 && (parts[0] == "_plugins" || parts[0] == "_opendistro") && parts[1] == "_security"
+}
+
+// turnOut ends the connection of who has not logged in: it does not hold the place of one who does.
+func turnOut(r *http.Response) error {
+	if r.StatusCode == http.StatusUnauthorized {
+		r.Header.Set("Connection", "close")
+	}
+	return nil
+}
+
+func unavailable(w http.ResponseWriter, _ *http.Request, _ error) {
+	answer(w, http.StatusServiceUnavailable, "unavailable", "OpenSearch does not answer.")
+}
+
+// answer writes an error as OpenSearch does.
+func answer(w http.ResponseWriter, status int, kind, reason string) {
+	w.Header().Set("Content-Type", "application/json; charset=UTF-8")
+	w.WriteHeader(status)
+	json.NewEncoder(w).Encode(map[string]any{ // a client that is gone needs no answer
+		"error": map[string]any{"type": kind, "reason": reason}, "status": status,
+	})
+}
