@@ -33,15 +33,14 @@ GOTEST = scripts/scratch go tool gotestsum --format standard-quiet --rerun-fails
 # A compiler that collects its garbage less often takes a sixth less of the processors.
 COMPILE = GOGC=400 go
 
-# Tests wait more than they work, for disks and for processes: more of them at once than there are cores. The two rooms
-# whose tests take longest begin, side by side.
+# Tests wait more than they work, for disks and for processes: more of them at once than there are cores.
 test: ready
-	$(GOTEST) --packages './keeper ./e2e ./...' -- -count=1 -parallel 4 -timeout 45m
+	$(GOTEST) --packages ./... -- -count=1 -parallel 4 -timeout 45m
 	@$(MAKE) --no-print-directory race
 
 # What comes over the network is waited for beside the compiler.
 ready:
-	@$(MAKE) --no-print-directory -j2 --output-sync=target clients backstay bin/cf check
+	@$(MAKE) --no-print-directory -j2 --output-sync=target clients build check
 
 # The detector slows what it watches down, so it watches a second and short pass, over what has goroutines of its own.
 CONCURRENT = ./internal/process ./internal/datadir ./internal/seal ./state ./uaa ./market/... ./broker/... \

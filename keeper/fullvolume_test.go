@@ -23,6 +23,7 @@ import (
 	"github.com/backstay/backstay/engine/mysql"
 	"github.com/backstay/backstay/engine/redis"
 	"github.com/backstay/backstay/internal/testkit"
+	"github.com/backstay/backstay/internal/wait"
 	"github.com/backstay/backstay/keeper"
 	"github.com/backstay/backstay/keeper/keepertest"
 )
@@ -267,7 +268,13 @@ func onSmallPool(t *testing.T, c keeper.Config) {
 	}
 	t.Cleanup(func() {
 		stopEngines(t, c)
-		if err := unix.Unmount(c.DataDir, 0); err != nil {
+		ctx, cancel := context.WithTimeout(context.Background(), limit)
+		defer cancel()
+		err := wait.Until(ctx, wait.Every(50*time.Millisecond), func() (again bool, err error) {
+			err = unix.Unmount(c.DataDir, 0)
+			return errors.Is(err, unix.EBUSY), err // what has just ended may have a file there still
+		})
+		if err != nil {
 			t.Error(err)
 		}
 	})
