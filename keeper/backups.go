@@ -52,9 +52,10 @@ func (k *Keeper) attendOrphans() {
 	}
 }
 
-// inherit keeps the backups of an instance of which nothing else is left.
-func (k *Keeper) inherit(id backstay.InstanceID) {
-	if err := k.custody.Removed(id); err != nil {
+// inherit keeps the backups of an instance of which nothing else is left, as was wanted last.
+func (k *Keeper) inherit(left instance.Record) {
+	id := left.Spec.Instance
+	if err := k.custody.Removed(id, left.Spec.Backup); err != nil {
 		k.Log.Error("the record of backups cannot be written", "instance", id, "error", err)
 	}
 	k.custody.Attend(id, nil) // its custodian runs already

@@ -206,7 +206,7 @@ func (k *Keeper) supervise(r instance.Record) {
 			k.starts.take(k.life, func(ctx context.Context) { awaitUp(ctx, in) })
 		}
 		if in.Run(k.life) {
-			k.inherit(in.ID) // before another instance can have the id, whose custodian would look after one that is gone
+			k.inherit(in.Record()) // before another instance can have the id, whose custodian would look after one that is gone
 			k.forget(in.ID)
 			in.Farewell()
 		}

@@ -349,8 +349,9 @@ func chance(id backstay.InstanceID) uint64 {
 }
 
 // Removed notes that nothing is left of the instance, also of one whose removal nobody has asked for. Its backups are
-// kept for a while. Of what is not done any more no trouble is left: nobody would ever see its end.
-func (k *Custodian) Removed() error {
+// kept for a while: as long as was wanted last, which the custodian may not have come to see, or nil. Of what is not done
+// any more no trouble is left: nobody would ever see its end.
+func (k *Custodian) Removed(wanted *backend.BackupPolicy) error {
 	if !k.hasPolicy() {
 		return nil
 	}
@@ -358,10 +359,16 @@ func (k *Custodian) Removed() error {
 	return k.amend(func(r *Record) {
 		maps.DeleteFunc(k.trouble, func(t task, _ trouble) bool { return t != toExpire })
 		r.Kept.Troubles = k.troubles()
-		if !r.Kept.Removed.IsZero() {
+		unseen := wanted != nil && wanted.Key == r.Policy.Key
+		if unseen {
+			r.Policy = *wanted
+		}
+		if r.Kept.Removed.IsZero() {
+			r.Kept.Removed = now
+		} else if !unseen {
 			return
 		}
-		r.Kept.Removed, r.Kept.Until = now, now.AddDate(0, 0, r.Policy.DaysAfter())
+		r.Kept.Until = r.Kept.Removed.AddDate(0, 0, r.Policy.DaysAfter())
 	})
 }
 

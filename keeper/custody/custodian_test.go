@@ -21,16 +21,13 @@ import (
 	"github.com/backstay/backstay/keeper/custody"
 )
 
-// TestCustodiansRest: whoever looks after what a removed instance has left has nothing to do for weeks.
-func TestCustodiansRest(t *testing.T) {
-	t.Parallel()
-	var asked atomic.Int64
-	c := custody.Custody{
+// known returns a custody that knows one instance, which is gone, by its record.
+func known(t *testing.T, id backstay.InstanceID, now func() time.Time) *custody.Custody {
+	t.Helper()
+	c := &custody.Custody{
 		Dir: t.TempDir(), Repository: backstay.Repository{Dir: t.TempDir()}, Log: slog.New(slog.DiscardHandler),
-		Engines: map[string]engine.Engine{"redis": redis.Engine{}},
-		Now:     func() time.Time { asked.Add(1); return time.Now() },
+		Engines: map[string]engine.Engine{"redis": redis.Engine{}}, Now: now,
 	}
-	const id = "0e244c2f-35b6-4e59-b6c3-3590f7c7abf6"
 	record, err := json.Marshal(custody.Record{
 		Kept: backend.Backups{
 			Instance: id, Engine: "redis", Version: "7.0", List: []backstay.Backup{{ID: "1", Ended: time.Now()}},
@@ -41,11 +38,51 @@ func TestCustodiansRest(t *testing.T) {
 		Leaving: true,
 	})
 	if err == nil {
-		err = os.WriteFile(filepath.Join(c.Dir, id+".json"), record, 0o600)
+		err = os.WriteFile(filepath.Join(c.Dir, string(id)+".json"), record, 0o600)
 	}
 	if err := errors.Join(err, c.Load()); err != nil {
 		t.Fatal(err)
 	}
+	return c
+}
+
+// TestLastWishIsKept: backups are kept for as long as was wanted last, also where the custodian was busy when that changed.
+func TestLastWishIsKept(t *testing.T) {
+	t.Parallel()
+	const id = "0e244c2f-35b6-4e59-b6c3-3590f7c7abf6"
+	now := time.Now().UTC()
+	for name, tc := range map[string]struct {
+		wanted []*backend.BackupPolicy // one after the other
+		days   int
+	}{
+		"as before":   {[]*backend.BackupPolicy{nil}, 35},
+		"another":     {[]*backend.BackupPolicy{{Days: 7, Key: backstay.Secret(strings.Repeat("5a", 32))}}, 7},
+		"told later":  {[]*backend.BackupPolicy{nil, {Days: 7, Key: backstay.Secret(strings.Repeat("5a", 32))}}, 7},
+		"nothing new": {[]*backend.BackupPolicy{{Days: 7, Key: backstay.Secret(strings.Repeat("5a", 32))}, nil}, 7},
+		"not its own": {[]*backend.BackupPolicy{{Days: 7, Key: "of another instance"}}, 35},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c := known(t, id, func() time.Time { return now })
+			for _, wanted := range tc.wanted {
+				if err := c.Removed(id, wanted); err != nil {
+					t.Fatal(err)
+				}
+			}
+			kept, err := c.Backups(id)
+			if err != nil || !kept.Removed.Equal(now) || !kept.Until.Equal(now.AddDate(0, 0, tc.days)) {
+				t.Errorf("removed at %s and kept until %s, %v; want %d days", kept.Removed, kept.Until, err, tc.days)
+			}
+		})
+	}
+}
+
+// TestCustodiansRest: whoever looks after what a removed instance has left has nothing to do for weeks.
+func TestCustodiansRest(t *testing.T) {
+	t.Parallel()
+	var asked atomic.Int64
+	const id = "0e244c2f-35b6-4e59-b6c3-3590f7c7abf6"
+	c := known(t, id, func() time.Time { asked.Add(1); return time.Now() })
 	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 	defer cancel()
 	c.Attend(id, nil)(ctx)

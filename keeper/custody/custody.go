@@ -290,10 +290,10 @@ func (c *Custody) ProveNow(ctx context.Context, id backstay.InstanceID) (backend
 	return k.Prove(ctx)
 }
 
-// Removed notes that nothing is left of an instance.
-func (c *Custody) Removed(id backstay.InstanceID) error {
+// Removed notes that nothing is left of an instance, whose backups were wanted so last; nil: not at all.
+func (c *Custody) Removed(id backstay.InstanceID, wanted *backend.BackupPolicy) error {
 	if k, ok := c.find(id); ok {
-		return k.Removed()
+		return k.Removed(wanted)
 	}
 	return nil
 }

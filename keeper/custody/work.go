@@ -323,7 +323,7 @@ func (k *Custodian) outlive(ctx context.Context) (done bool) {
 	if !k.hasPolicy() {
 		return true
 	}
-	if err := k.Removed(); err != nil {
+	if err := k.Removed(nil); err != nil {
 		k.log.Error("the record of backups cannot be written", "error", err)
 		return false
 	}
