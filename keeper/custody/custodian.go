@@ -349,8 +349,8 @@ func chance(id backstay.InstanceID) uint64 {
 }
 
 // Removed notes that nothing is left of the instance, also of one whose removal nobody has asked for. Its backups are
-// kept for a while: as long as was wanted last, which the custodian may not have come to see, or nil. Of what is not done
-// any more no trouble is left: nobody would ever see its end.
+// kept for a while: for as long as was wanted last, which the custodian may not have come to see; nil: it has. Of what
+// is not done any more no trouble is left: nobody would ever see its end.
 func (k *Custodian) Removed(wanted *backend.BackupPolicy) error {
 	if !k.hasPolicy() {
 		return nil
