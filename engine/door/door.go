@@ -1,5 +1,5 @@
-// Package door is what companions of nodes share by which clients come in: how one takes the place of the one before,
-// and how it listens where that has listened.
+// Package door is what companions of nodes share by which clients come in: how one is told what to do, how it takes the
+// place of the one before, and how it listens where that has listened.
 package door
 
 import (

@@ -290,7 +290,7 @@ func (c *Custody) ProveNow(ctx context.Context, id backstay.InstanceID) (backend
 	return k.Prove(ctx)
 }
 
-// Removed notes that nothing is left of an instance, whose backups were wanted so last; nil: not at all.
+// Removed notes that nothing is left of an instance, whose backups were wanted so last; see [Custodian.Removed].
 func (c *Custody) Removed(id backstay.InstanceID, wanted *backend.BackupPolicy) error {
 	if k, ok := c.find(id); ok {
 		return k.Removed(wanted)

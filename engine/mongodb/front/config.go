@@ -2,10 +2,9 @@ package front
 
 import (
 	"crypto/tls"
-	"encoding/json"
-	"fmt"
-	"os"
 	"path/filepath"
+
+	"github.com/backstay/backstay/engine/door"
 )
 
 // What FerretDB, and roles in PostgreSQL, are called.
@@ -38,24 +37,11 @@ type Config struct {
 	Followers   string   `json:"followers,omitempty"` // the authority of those who follow, likewise; empty: nobody may
 }
 
-func readConfig(path string) (c Config, err error) {
-	text, err := os.ReadFile(path)
-	if err != nil {
-		return c, err
-	}
-	if err := json.Unmarshal(text, &c); err != nil {
-		return c, fmt.Errorf("%s: %w", path, err)
-	}
-	return c, nil
-}
-
 // certificate reads the certificate that the configuration at path names.
 func certificate(path string) (*tls.Certificate, error) {
-	c, err := readConfig(path)
+	c, err := door.ReadConfig[Config](path)
 	if err != nil {
 		return nil, err
 	}
-	dir := filepath.Dir(path)
-	pair, err := tls.LoadX509KeyPair(filepath.Join(dir, c.Certificate), filepath.Join(dir, c.Key))
-	return &pair, err
+	return door.Certificate(path, c.Certificate, c.Key)
 }

@@ -14,6 +14,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/backstay/backstay/engine/door"
 	"github.com/backstay/backstay/engine/pgserver"
 )
 
@@ -22,7 +23,7 @@ const followersProtocol = "postgresql"
 
 // followersConfig is TLS for those who follow: they prove that they are nodes of the instance.
 func followersConfig(path string) (*tls.Config, error) {
-	c, err := readConfig(path)
+	c, err := door.ReadConfig[Config](path)
 	if err != nil {
 		return nil, err
 	}

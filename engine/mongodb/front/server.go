@@ -10,6 +10,8 @@ import (
 	"sync"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/backstay/backstay/engine/door"
 )
 
 // spare is how many more connections than those of users the front holds: drivers keep some that only look whether the
@@ -89,7 +91,7 @@ func (s *Server) leave(c *session) {
 
 // admit notes whose connection it is, unless users hold as many as the plan says.
 func (s *Server) admit(c *session) error {
-	now, err := readConfig(s.path)
+	now, err := door.ReadConfig[Config](s.path)
 	if err != nil {
 		now = s.config
 	}

@@ -21,7 +21,7 @@ func Main(ctx context.Context, args []string, log io.Writer) error {
 	if len(args) != 1 {
 		return errors.New("the front takes the path of its configuration")
 	}
-	c, err := readConfig(args[0])
+	c, err := door.ReadConfig[Config](args[0])
 	if err != nil {
 		return err
 	}

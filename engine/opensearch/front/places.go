@@ -3,6 +3,8 @@ package front
 import (
 	"net"
 	"sync"
+
+	"github.com/backstay/backstay/engine/door"
 )
 
 // spare is how many more connections than those of users the front takes: others are about to log in.
@@ -49,7 +51,7 @@ func (l *narrow) Accept() (net.Conn, error) {
 
 // take gives a connection a place, or returns nil.
 func (p *places) take(conn net.Conn) *place {
-	now, err := readConfig(p.path)
+	now, err := door.ReadConfig[Config](p.path)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if err == nil {
