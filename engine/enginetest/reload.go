@@ -2,10 +2,12 @@ package enginetest
 
 import (
 	"os"
+	"slices"
 	"testing"
 
 	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/engine"
+	"github.com/backstay/backstay/internal/testkit"
 )
 
 // testReload wants Reload to keep all sessions and to report rightly whether a restart is needed.
@@ -58,6 +60,33 @@ func testReload(t *testing.T, s Subject) {
 		t.Error("a restart is wanted just after one")
 	}
 	s.besiege(t, larger, s.createUser(t, larger, newUser())).giveUp()
+}
+
+// testReloadMoves wants a restart that is owed for another port to be told of as often as it is asked, and not any more
+// once the port is the one that the node has.
+func testReloadMoves(t *testing.T, s Subject) {
+	r, ok := s.Engine.(engine.Reloader)
+	if !ok {
+		t.Skip("this engine is configured by a start alone")
+	}
+	n := s.newNode(t)
+	Serve(t, s.Engine, n)
+	moved := n
+	moved.Ports = slices.Clone(n.Ports)
+	moved.Ports[0].Number, _ = testkit.Ports(t, 1)
+	var owed []bool
+	for _, wanted := range []engine.Node{moved, moved, n, n} {
+		restart, err := r.Reload(t.Context(), wanted)
+		if err != nil {
+			t.Fatalf("Reload: %v", err)
+		}
+		owed = append(owed, restart)
+	}
+	if owed[0] != owed[1] || owed[2] || owed[3] {
+		t.Errorf("whether a restart is owed: %t, the same again: %t, back where it is: %t, the same again: %t",
+			owed[0], owed[1], owed[2], owed[3])
+	}
+	s.session(t, s.createUser(t, n, newUser()), func(c Session) { mustSet(t, c, "k", "v") })
 }
 
 // testReloadRefused wants a Reload that fails to leave the node as it was.

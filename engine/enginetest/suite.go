@@ -80,6 +80,7 @@ func Run(t *testing.T, s Subject) {
 		{"EndedOnAFullDisk", testEndedOnAFullDisk},
 		{"AdministeredFromElsewhere", testFarAdmin},
 		{"ReloadKeepsSessions", testReload},
+		{"ReloadOfANodeThatMoves", testReloadMoves},
 		{"ReloadThatIsRefused", testReloadRefused},
 		{"SettleDisturbsNobody", testSettle},
 		{"SettingsAreTaken", testTuning},

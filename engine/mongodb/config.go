@@ -74,10 +74,15 @@ func frontConfig(n engine.Node, clients engine.Port) front.Config {
 	if n.Replication != nil {
 		c.Followers = pgserver.LinkAuthority
 	}
-	for _, address := range clients.Listen {
-		c.Listen = append(c.Listen, net.JoinHostPort(address, strconv.Itoa(clients.Number)))
-	}
+	c.Listen = addresses(clients)
 	return c
+}
+
+func addresses(p engine.Port) (all []string) {
+	for _, address := range p.Listen {
+		all = append(all, net.JoinHostPort(address, strconv.Itoa(p.Number)))
+	}
+	return all
 }
 
 // accessRules returns pg_hba.conf. The socket is in a directory that only the node's own processes and the operator can
@@ -101,6 +106,9 @@ func settingsOf(n engine.Node) []setting {
 		{"superuser_reserved_connections", "5"},
 		{"max_locks_per_transaction", strconv.Itoa(locksPerTransaction)},
 		{"cluster_name", string(n.Instance)},
+		// The front listens where it did when the node was started. PostgreSQL, which makes nothing of this, tells that a
+		// restart is owed by it, as by all that it keeps itself.
+		{"bonjour_name", strings.Join(addresses(n.Port(engine.ClientPort)), " ")},
 		{"archive_mode", "on"}, // it would take a restart to begin with it later
 		{"archive_command", pgserver.ArchiveCommand(n)},
 		{"shared_preload_libraries", libraries},

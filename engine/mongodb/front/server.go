@@ -74,13 +74,22 @@ func (s *Server) accept(ctx context.Context, l net.Listener) error {
 
 // enter notes a connection, unless there is no place for it.
 func (s *Server) enter(c *session) bool {
+	limit := s.connections() + spare
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !s.open || len(s.sessions) >= s.config.Connections+spare {
+	if !s.open || len(s.sessions) >= limit {
 		return false
 	}
 	s.sessions[c] = true
 	return true
+}
+
+// connections is how many users may hold by now.
+func (s *Server) connections() int {
+	if now, err := door.ReadConfig[Config](s.path); err == nil {
+		return now.Connections
+	}
+	return s.config.Connections
 }
 
 func (s *Server) leave(c *session) {
@@ -91,15 +100,12 @@ func (s *Server) leave(c *session) {
 
 // admit notes whose connection it is, unless users hold as many as the plan says.
 func (s *Server) admit(c *session) error {
-	now, err := door.ReadConfig[Config](s.path)
-	if err != nil {
-		now = s.config
-	}
+	limit := s.connections()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.named >= now.Connections {
-		return &refusal{91, "ShutdownInProgress", fmt.Sprintf("All %d connections of the service instance are in use.",
-			now.Connections)}
+	if s.named >= limit {
+		return &refusal{91, "ShutdownInProgress",
+			fmt.Sprintf("All %d connections of the service instance are in use.", limit)}
 	}
 	if s.users[c.user] == nil {
 		s.users[c.user] = map[*session]bool{}
