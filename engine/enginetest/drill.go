@@ -111,7 +111,11 @@ func testDrillFollows(t *testing.T, s Subject) {
 	}
 	p.EndPrimary(t)
 	p.FailOver(t)
-	session = mustOpenDrill(t, d, p.Primary(), "secret")
+	await(t, "a login by which a drill goes on", func() bool { // clients may be let in by a companion, which comes behind
+		var err error
+		session, err = d.OpenDrill(t.Context(), p.Primary(), drillLogin(p.Primary(), "secret"))
+		return err == nil
+	})
 	wantKept(t, session, 42)
 	session.Close()
 	if err := d.DismissDriller(t.Context(), p.Primary()); err != nil {

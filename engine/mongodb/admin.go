@@ -59,8 +59,9 @@ func (Engine) Probe(ctx context.Context, n engine.Node) error {
 	})
 }
 
-// Configure forgets the nodes that followed one which is the only one of its instance again, and brings data that an
-// earlier DocumentDB has served up to date. A node that follows has of this what its primary has.
+// Configure forgets the nodes that followed one which is the only one of its instance again, brings data that an
+// earlier DocumentDB has served up to date, and drops what a drill has left in what the data is a copy of. A node that
+// follows has of this what its primary has.
 func (Engine) Configure(ctx context.Context, n engine.Node) error {
 	if pgserver.Follows(n) {
 		return nil
@@ -72,6 +73,9 @@ func (Engine) Configure(ctx context.Context, n engine.Node) error {
 		if err := renew(ctx, conn); err != nil {
 			return backstay.Wrapf(err, backstay.Unavailable,
 				"The database, which an earlier version made, cannot be brought up to date.")
+		}
+		if err := forgetDrill(ctx, conn); err != nil {
+			return inWords(fmt.Errorf("forget a drill: %w", err))
 		}
 		return nil
 	})

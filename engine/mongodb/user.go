@@ -28,7 +28,7 @@ var userName = regexp.MustCompile(`^[a-z][a-z0-9_]{0,31}$`)
 
 // notUsers are roles that this package makes, or that mean something else to PostgreSQL.
 var notUsers = []string{admin, front.Writer, front.Reader, front.Role, front.Writes, front.Reads, front.Decoy,
-	"postgres", "public", "none"}
+	front.Driller, "postgres", "public", "none"}
 
 func checkUser(name string) error {
 	reserved := strings.HasPrefix(name, "pg_") || strings.HasPrefix(name, "documentdb_") ||

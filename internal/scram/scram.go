@@ -1,4 +1,4 @@
-// Package scram makes what PostgreSQL keeps in the place of a password.
+// Package scram makes what PostgreSQL keeps in the place of a password, and proves to whoever has that to know it.
 package scram
 
 import (

@@ -74,3 +74,43 @@ func TestScramVerifierTakesASCIIOnly(t *testing.T) {
 		}
 	}
 }
+
+// The example of RFC 7677, section 3, from the client's side.
+func TestScramClient(t *testing.T) {
+	t.Parallel()
+	const answer = "r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096"
+	const proved = "v=6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4="
+	c := NewClient("user", "pencil")
+	c.nonce = "rOprNGfwEbeRWgbNEkqO"
+	if got, want := c.First(), "n,,n=user,r=rOprNGfwEbeRWgbNEkqO"; got != want {
+		t.Errorf("First: %q, want %q", got, want)
+	}
+	if err := c.Verify(proved); err == nil {
+		t.Error("a server that was told nothing has proved something")
+	}
+	got, err := c.Final(answer)
+	want := "c=biws,r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,p=dHzbZapWIk4jUhN+Ute9ytag9zjfMHgsqmmiz7AndVQ="
+	if got != want || err != nil {
+		t.Errorf("Final: %q, %v", got, err)
+	}
+	if err := c.Verify(proved); err != nil {
+		t.Errorf("Verify: %v", err)
+	}
+	for _, other := range []string{"", "e=invalid-proof", "v=", "v=7" + proved[3:], proved[2:]} {
+		if c.Verify(other) == nil {
+			t.Errorf("%q proves something", other)
+		}
+	}
+	for name, other := range map[string]string{
+		"nothing":                   "",
+		"a nonce of nobody's":       strings.Replace(answer, "r=rO", "r=xx", 1),
+		"nothing of the server's":   "r=rOprNGfwEbeRWgbNEkqO,s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096",
+		"no salt":                   strings.Replace(answer, "W22", "!!!", 1),
+		"a key that costs too much": strings.Replace(answer, "4096", "99999999999", 1),
+		"a key that is cheap":       strings.Replace(answer, "4096", "1", 1),
+	} {
+		if final, err := c.Final(other); err == nil {
+			t.Errorf("%s is answered with %q", name, final)
+		}
+	}
+}

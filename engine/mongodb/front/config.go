@@ -17,6 +17,14 @@ const (
 	Decoy  = "decoy"  // a user that nobody logs in as
 )
 
+// A drill's user, and what it may reach. MongoDB's servers have in that database what is theirs alone: tools that copy
+// databases leave it out.
+const (
+	Driller         = "backstay_drill"
+	DrillDatabase   = "local"
+	DrillCollection = "backstay_drill"
+)
+
 // What the front writes into the node's log: Said, and why it ends, or Serves.
 const (
 	Said   = "front: "

@@ -85,6 +85,9 @@ func (s *session) step(ctx context.Context) error {
 	if err == nil && m.user != "" {
 		err = s.admit(ctx, &m)
 	}
+	if err == nil && s.user == Driller && !m.isOfADrill() {
+		err = &refusal{13, "Unauthorized", "Who writes in a drill may do nothing else."}
+	}
 	var refused *refusal
 	if errors.As(err, &refused) && s.back == nil { // else an answer of FerretDB's may be on its way
 		return errors.Join(err, answer(s.client, m, refused))

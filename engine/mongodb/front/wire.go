@@ -39,8 +39,8 @@ type message struct {
 	mute  bool   // it has no answer
 	user  string // that it names; empty: none
 
-	command *wirebson.Document // of a message that names a user
-	login   *wirebson.Document // the part of it that does
+	command *wirebson.Document // nil: it is a long one
+	login   *wirebson.Document // the part of it that names a user
 }
 
 // refusal is why a client's message is not passed on. It ends the connection.
@@ -123,6 +123,20 @@ func logsIn(command string) bool {
 	return false
 }
 
+// isOfADrill tells whether it is one by which a drill logs in, writes, or looks for what it has written.
+func (m *message) isOfADrill() bool {
+	if m.command == nil {
+		return false
+	}
+	switch name := m.command.Command(); {
+	case logsIn(name), name == "saslContinue":
+		return true
+	case name == "update", name == "find":
+		return m.command.Get(name) == DrillCollection && m.command.Get("$db") == DrillDatabase
+	}
+	return false
+}
+
 // parse finds the user in a message that was read whole.
 func (m *message) parse() (err error) {
 	defer func() {
@@ -134,11 +148,11 @@ func (m *message) parse() (err error) {
 	if err != nil {
 		return err
 	}
+	m.command = doc
 	command := doc.Command()
 	if !logsIn(command) {
 		return nil
 	}
-	m.command = doc
 	if command != "saslStart" {
 		speculative := doc.Get("speculativeAuthenticate")
 		if speculative == nil {

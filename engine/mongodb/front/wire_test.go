@@ -54,6 +54,32 @@ func speculative(user string) []any {
 		"$db", "admin"}
 }
 
+func TestDrillsAreKnown(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		name    string
+		message []byte
+		want    bool
+	}{
+		{"a login", msg(t, login(Driller)...), true},
+		{"what comes behind", msg(t, "saslContinue", int32(1), "$db", "admin"), true},
+		{"a write", msg(t, "update", DrillCollection, "$db", DrillDatabase), true},
+		{"a read", msg(t, "find", DrillCollection, "$db", DrillDatabase), true},
+		{"of another collection", msg(t, "find", "kept", "$db", DrillDatabase), false},
+		{"of another database", msg(t, "update", DrillCollection, "$db", "main"), false},
+		{"of no database", msg(t, "find", DrillCollection), false},
+		{"of two databases", msg(t, "find", DrillCollection, "$db", "main", "$db", DrillDatabase), false},
+		{"another command", msg(t, "drop", DrillCollection, "$db", DrillDatabase), false},
+		{"one behind another", msg(t, "drop", "kept", "update", DrillCollection, "$db", DrillDatabase), false},
+		{"a long write", msg(t, "update", DrillCollection, "$db", DrillDatabase, "x", strings.Repeat("x", wholly)), false},
+	} {
+		m, err := readMessage(bufio.NewReaderSize(bytes.NewReader(tc.message), 16<<10), true)
+		if err != nil || m.isOfADrill() != tc.want {
+			t.Errorf("%s: %t (%v), want %t", tc.name, m.isOfADrill(), err, tc.want)
+		}
+	}
+}
+
 func TestMessagesNameUsers(t *testing.T) {
 	t.Parallel()
 	long := strings.Repeat("x", wholly)
