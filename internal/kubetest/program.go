@@ -27,7 +27,8 @@ func (c *Cluster) launch(name, node string, words ...string) error {
 	cmd := exec.Command(filepath.Join(c.made, "bin", words[0]), words[1:]...)
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.Dir = c.run
-	cmd.Env = append(os.Environ(), "PATH="+filepath.Join(c.made, "bin")+":"+os.Getenv("PATH"))
+	// Memory there is plenty of, and of processors there is not: garbage is collected less often.
+	cmd.Env = append(os.Environ(), "PATH="+filepath.Join(c.made, "bin")+":"+os.Getenv("PATH"), "GOGC=400")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // an interrupt from the keyboard is for the test
 	if err := c.in.start(cmd); err != nil {
 		return fmt.Errorf("start %s: %w", name, err)
