@@ -83,7 +83,10 @@ func runScript(t *testing.T, script, cf string, at place) {
 	}
 	flags = append(flags, serveFlags(t, script, standbys)...)
 	flags = append(flags, mongodbFlags(t, script)...)
-	flags = append(flags, opensearchFlags(t, script)...)
+	if search := opensearchFlags(t, script); search != nil {
+		flags = append(flags, search...)
+		at.patience = cmp.Or(at.patience, searchPatience)
+	}
 	if at.begin == nil {
 		at.begin = func(t *testing.T, flags []string) sides { return oneBackstay(startAt(t, at, flags...)) }
 	}

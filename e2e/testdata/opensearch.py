@@ -39,6 +39,15 @@ match sys.argv[1:]:
 
         old = Elasticsearch(credentials["uri"], ca_certs=authority, timeout=120)
         print("Elasticsearch's client counts", old.count(index="books")["count"])
+    case ["as", path]:
+        with open(path) as f:
+            other = json.load(f)["elasticsearch"][0]["credentials"]
+        try:
+            address = f"https://{credentials['host']}:{credentials['port']}"
+            OpenSearch(address, ca_certs=authority, http_auth=(other["username"], other["password"])).info()
+            print("let in")
+        except TransportError as e:
+            print("refused:", e.status_code)
     case ["distrust"]:
         try:
             OpenSearch(credentials["uri"], ca_certs=certifi.where()).info()

@@ -26,20 +26,22 @@ import (
 // server: the operator's certificate with its key, and the authority of the server's.
 func (Engine) LocalAdmin(n engine.Node) engine.Admin {
 	a := engine.SocketAdmin(n, front.Socket(n.RunDir), operator)
-	a.Secret = func() (backstay.Secret, error) {
-		root, err := os.OpenRoot(n.DataDir) // the server may have put links into it
-		if err != nil {
-			return "", err
-		}
-		defer root.Close()
-		own, err := root.ReadFile(operatorFile)
-		if err != nil {
-			return "", err
-		}
-		authority, err := root.ReadFile(nodeCAFile)
-		return backstay.Secret(string(own) + string(authority)), err
-	}
+	a.Secret = func() (backstay.Secret, error) { return operatorSecret(n.DataDir) }
 	return a
+}
+
+func operatorSecret(dataDir string) (backstay.Secret, error) {
+	root, err := os.OpenRoot(dataDir) // the server may have put links into it
+	if err != nil {
+		return "", err
+	}
+	defer root.Close()
+	own, err := root.ReadFile(operatorFile)
+	if err != nil {
+		return "", err
+	}
+	authority, err := root.ReadFile(nodeCAFile)
+	return backstay.Secret(string(own) + string(authority)), err
 }
 
 // identity is what a secret holds.
@@ -132,6 +134,9 @@ func (c *client) ask(ctx context.Context, method, path string, body, answer any)
 // answerLimit is far more than any answer has: users can make many things, and none of what is asked lists them.
 const answerLimit = 4 << 20
 
+// diskFull is what the operating system says, and the server after it.
+const diskFull = "No space left on device"
+
 // inWords makes an error Unavailable, with a sentence, whose reason is known.
 func inWords(err error) error {
 	var said *refusal
@@ -141,7 +146,7 @@ func inWords(err error) error {
 		return err
 	case !errors.As(err, &said):
 		return backstay.Wrapf(err, backstay.Unavailable, "OpenSearch does not answer.")
-	case strings.Contains(said.text, "No space left on device"):
+	case strings.Contains(said.text, diskFull):
 		return backstay.Wrapf(err, backstay.Unavailable, "The disk of the service instance is full.")
 	case said.status == http.StatusTooManyRequests:
 		return backstay.Wrapf(err, backstay.Unavailable, "OpenSearch has too little memory left for that.")

@@ -105,6 +105,7 @@ func settingsOf(n engine.Node) map[string]any {
 	settings := map[string]any{
 		"cluster.name": string(n.Instance), "node.name": nodeName,
 		"path.data": filepath.Join(n.DataDir, storeDir), "path.logs": filepath.Join(n.RunDir, front.LogDir),
+		"path.repo": []string{filepath.Join(n.DataDir, snapshotDir)},
 
 		// Of two that were bound to the same port one would end: the operating system knows which are free.
 		"network.host": "127.0.0.1", "http.port": 0, "transport.port": 0, "node.portsfile": true,

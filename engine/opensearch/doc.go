@@ -14,4 +14,8 @@
 //
 // The server reads its configuration where it runs: users can have it read files, as lists of words of an analyzer, and
 // what its own rules let it read must hold nothing secret.
+//
+// Backups are OpenSearch's own snapshots, of which a node keeps no more than names (snapshot.go). They are restored by
+// a server that nobody but us reaches (scratch.go). Users are not part of them: the security plugin keeps them in an
+// index that is no tenant's, and that a new node makes anew.
 package opensearch

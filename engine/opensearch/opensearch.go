@@ -98,6 +98,9 @@ func (Engine) Needs() string {
 	return "OpenSearch 2 with its security plugin (/usr/share/opensearch) and Java 17 (openjdk-17-jre-headless)"
 }
 
+// environment is that of a node's processes.
+var environment = []string{"PATH=/usr/bin:/bin", "LC_ALL=C.UTF-8", "TZ=UTC"}
+
 // start copies the configuration to where the server reads it, and becomes the server, in the directory in which it was
 // started: the keeper knows a node's processes by that. What was there may be of an earlier start.
 const start = `(cd "$1" && rm -rf config tmp logs && mkdir config tmp logs && ` +
@@ -108,7 +111,7 @@ const start = `(cd "$1" && rm -rf config tmp logs && mkdir config tmp logs && ` 
 func (Engine) Command(n engine.Node) (engine.Process, error) {
 	program := java(n.Installation.Dir)
 	cmd := exec.Command("/bin/sh", "-c", start, program, n.RunDir, n.DataDir)
-	cmd.Env = []string{"PATH=/usr/bin:/bin", "LC_ALL=C.UTF-8", "TZ=UTC"}
+	cmd.Env = environment
 	return engine.Process{Cmd: cmd, Program: program}, nil
 }
 
@@ -118,7 +121,7 @@ func (e Engine) Companions(n engine.Node) ([]engine.Companion, error) {
 		return nil, errors.New("the engine was not told how its front is run")
 	}
 	cmd := exec.Command(e.Front[0], slices.Concat(e.Front[1:], []string{filepath.Join(n.DataDir, frontFile)})...)
-	cmd.Env = []string{"PATH=/usr/bin:/bin", "LC_ALL=C.UTF-8", "TZ=UTC"}
+	cmd.Env = environment
 	return []engine.Companion{{Name: "front", Process: engine.Process{Cmd: cmd}}}, nil
 }
 

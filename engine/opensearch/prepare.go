@@ -98,14 +98,18 @@ func fits(n engine.Node) error {
 	if err != nil {
 		return err
 	}
-	made := strings.TrimSpace(string(text))
+	return readable(strings.TrimSpace(string(text)), n.Installation)
+}
+
+// readable refuses what a version has made that the installation does not read.
+func readable(made string, i engine.Installation) error {
 	if !isVersion.MatchString(made) {
 		made = "of another version"
 	}
 	major, _, _ := strings.Cut(made, ".")
-	if major != n.Installation.Version || engine.CompareVersions(made, n.Installation.FullVersion) > 0 {
+	if major != i.Version || engine.CompareVersions(made, i.FullVersion) > 0 {
 		return backstay.Errorf(backstay.Unsupported, "The data was made by %s %s and cannot be served by %s %s.",
-			product, made, product, n.Installation.FullVersion)
+			product, made, product, i.FullVersion)
 	}
 	return nil
 }

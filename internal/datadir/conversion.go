@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"syscall"
 
 	"github.com/backstay/backstay/internal/atomicfile"
 	"github.com/backstay/backstay/internal/clone"
@@ -21,6 +22,7 @@ type Conversion struct {
 	Sockets  string // made for the servers' sockets meanwhile; its path is short
 	UID, GID int    // the owner of everything in Dir; -1 is ours
 	User     string // whom the programs run as if we are root; nobody, if there is no such user
+	Own      bool   // the programs run as UID and GID instead
 	Env      []string
 	// Verdict finds the reason in what a program that failed said on standard error.
 	Verdict func(said string) string
@@ -64,7 +66,7 @@ func (c Conversion) try(ctx context.Context, build func(*Workshop) error) (err e
 			return err
 		}
 	}
-	w, err := newWorkshop(ctx, part, c.User)
+	w, err := c.open(ctx, part)
 	if err != nil {
 		return err
 	}
@@ -75,6 +77,17 @@ func (c Conversion) try(ctx context.Context, build func(*Workshop) error) (err e
 	}
 	w.env, w.verdict = c.Env, c.Verdict
 	return build(w)
+}
+
+func (c Conversion) open(ctx context.Context, part string) (*Workshop, error) {
+	if c.Own && c.UID >= 0 {
+		return newWorkshop(ctx, part, &syscall.Credential{Uid: uint32(c.UID), Gid: uint32(c.GID)})
+	}
+	owner, err := credential(c.User)
+	if err != nil {
+		return nil, err
+	}
+	return newWorkshop(ctx, part, owner)
 }
 
 func (c Conversion) part() string { return c.Dir + ".part" }

@@ -30,7 +30,11 @@ type Workshop struct {
 }
 
 func (g Golden) open(ctx context.Context, part string, lock *os.File) (*Workshop, error) {
-	w, err := newWorkshop(ctx, part, g.User)
+	owner, err := credential(g.User)
+	if err != nil {
+		return nil, err
+	}
+	w, err := newWorkshop(ctx, part, owner)
 	if err != nil {
 		return nil, err
 	}
@@ -38,18 +42,14 @@ func (g Golden) open(ctx context.Context, part string, lock *os.File) (*Workshop
 	return w, nil
 }
 
-// newWorkshop makes a workshop of the directory dir, in which programs run as the user of that name if we are root.
-func newWorkshop(ctx context.Context, dir, user string) (*Workshop, error) {
+// newWorkshop makes a workshop of the directory dir, in which programs run as the owner, or as ourselves if it is nil.
+func newWorkshop(ctx context.Context, dir string, owner *syscall.Credential) (*Workshop, error) {
 	w := &Workshop{Dir: dir, Data: filepath.Join(dir, "data"), ctx: ctx}
 	if err := os.Mkdir(w.Data, 0o700); err != nil {
 		return nil, err
 	}
-	if os.Geteuid() != 0 { // everything is ours then
+	if owner == nil { // everything is ours then
 		return w, nil
-	}
-	owner, err := credential(user)
-	if err != nil {
-		return nil, err
 	}
 	w.as = owner
 	for _, dir := range []string{w.Data, w.Dir} {
@@ -68,8 +68,12 @@ func (w *Workshop) IDs() (uid, gid int) {
 	return int(w.as.Uid), int(w.as.Gid)
 }
 
-// credential returns the user of that name, or nobody. Some programs need one that the password database knows.
+// credential returns the user of that name, or nobody, and nil if we are not root. Some programs need one that the
+// password database knows.
 func credential(name string) (*syscall.Credential, error) {
+	if os.Geteuid() != 0 {
+		return nil, nil
+	}
 	u, err := user.Lookup(name)
 	if err != nil {
 		u, err = user.Lookup("nobody")

@@ -36,16 +36,20 @@ func newUpstream(dataDir string, c Config, log io.Writer) (*upstream, error) {
 		tls: &tls.Config{RootCAs: trusted, ServerName: c.Name, MinVersion: tls.VersionTLS12}}, nil
 }
 
-// dial connects to where the server says that it listens.
-func (u *upstream) dial(ctx context.Context) (net.Conn, error) {
-	text, err := os.ReadFile(filepath.Join(u.runDir, LogDir, ports))
+// Dial connects to where the server of a node says that it listens, which proves itself there.
+func Dial(ctx context.Context, runDir string) (net.Conn, error) {
+	text, err := os.ReadFile(filepath.Join(runDir, LogDir, ports))
 	if err != nil {
-		u.there.Store(false)
 		return nil, err
 	}
 	address, _, _ := strings.Cut(string(text), "\n")
 	var d net.Dialer
-	conn, err := d.DialContext(ctx, "tcp", address)
+	return d.DialContext(ctx, "tcp", address)
+}
+
+// dial connects to where the server says that it listens.
+func (u *upstream) dial(ctx context.Context) (net.Conn, error) {
+	conn, err := Dial(ctx, u.runDir)
 	if err != nil {
 		u.there.Store(false)
 		return nil, err
