@@ -16,6 +16,7 @@ import (
 var documented = []struct{ name, title, version string }{
 	{"postgres", "PostgreSQL", "15"}, {"mysql", "MySQL and MariaDB", "10.11"}, {"redis", "Redis and Valkey", "7.0"},
 	{"mongodb", "MongoDB (FerretDB)", "2"},
+	{"opensearch", "Elasticsearch (OpenSearch)", "2"},
 }
 
 // TestSettingsPage holds docs/settings.md to the engines' tables; go test ./cmd/backstay -update writes it.

@@ -2,6 +2,7 @@ package opensearch
 
 import (
 	"context"
+	"maps"
 	"net/http"
 
 	"github.com/backstay/backstay/engine"
@@ -14,7 +15,7 @@ func (Engine) Configure(ctx context.Context, n engine.Node) error {
 		if err := configureRoles(ctx, c); err != nil {
 			return err
 		}
-		return configureCluster(ctx, c)
+		return configureCluster(ctx, c, n)
 	})
 }
 
@@ -45,12 +46,35 @@ func configureRoles(ctx context.Context, c *client) error {
 // replicas says how many copies an index has of which nobody has said it. There is one node: they could be nowhere.
 const replicas = "cluster.default_number_of_replicas"
 
-func configureCluster(ctx context.Context, c *client) error {
-	var has struct{ Persistent map[string]string }
-	err := c.ask(ctx, http.MethodGet, "/_cluster/settings?flat_settings=true", nil, &has)
-	if err != nil || has.Persistent[replicas] == "0" {
+// configureCluster gives the server what it lacks of its settings.
+func configureCluster(ctx context.Context, c *client, n engine.Node) error {
+	wanted, err := tuned(n)
+	if err != nil {
 		return err
 	}
-	wanted := map[string]any{"persistent": map[string]string{replicas: "0"}}
-	return c.ask(ctx, http.MethodPut, "/_cluster/settings", wanted, nil)
+	wanted[replicas] = "0"
+	has, err := persistent(ctx, c)
+	if err != nil {
+		return err
+	}
+	maps.DeleteFunc(wanted, func(name string, value any) bool {
+		is, there := has[name]
+		return value == nil && !there || there && value == is
+	})
+	if len(wanted) == 0 {
+		return nil
+	}
+	return persist(ctx, c, wanted)
+}
+
+// persistent returns the settings that the server has been given and keeps.
+func persistent(ctx context.Context, c *client) (map[string]string, error) {
+	var has struct{ Persistent map[string]string }
+	err := c.ask(ctx, http.MethodGet, "/_cluster/settings?flat_settings=true", nil, &has)
+	return has.Persistent, err
+}
+
+// persist gives the server settings; those that are nil are what they are by themselves again.
+func persist(ctx context.Context, c *client, wanted map[string]any) error {
+	return c.ask(ctx, http.MethodPut, "/_cluster/settings", map[string]any{"persistent": wanted}, nil)
 }

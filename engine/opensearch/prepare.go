@@ -37,7 +37,10 @@ func (e Engine) Prepare(_ context.Context, n engine.Node) error {
 
 func (e Engine) plan(n engine.Node) (datadir.Plan, error) {
 	called := product + " " + n.Installation.Version
-	if err := cmp.Or(n.CheckPorts(), n.DecodeSettings(product, &struct{}{})); err != nil {
+	if err := n.CheckPorts(); err != nil {
+		return datadir.Plan{}, err
+	}
+	if _, err := tuned(n); err != nil {
 		return datadir.Plan{}, err
 	}
 	files, err := configFiles(n)

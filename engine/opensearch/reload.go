@@ -13,14 +13,18 @@ import (
 	"github.com/backstay/backstay/engine/opensearch/front"
 )
 
-// Reload writes the configuration. The front reads its own, and the certificate, whenever somebody connects; the server
-// reads nothing again.
-func (e Engine) Reload(_ context.Context, n engine.Node) (restart bool, err error) {
+// Reload writes the configuration, and gives the server what users chose of its settings. The front reads its own, and
+// the certificate, whenever somebody connects; the server reads nothing again.
+func (e Engine) Reload(ctx context.Context, n engine.Node) (restart bool, err error) {
 	p, err := e.plan(n)
 	if err != nil {
 		return false, err
 	}
 	if err := p.Reconfigure(); err != nil {
+		return false, err
+	}
+	err = withAdmin(ctx, n, func(c *client) error { return configureCluster(ctx, c, n) })
+	if err != nil {
 		return false, err
 	}
 	return outdated(n, p.Files)
