@@ -39,6 +39,16 @@ match sys.argv[1:]:
 
         old = Elasticsearch(credentials["uri"], ca_certs=authority, timeout=120)
         print("Elasticsearch's client counts", old.count(index="books")["count"])
+    case ["fill"]:
+        client.indices.create(index="large", body={"mappings": {"enabled": False}})
+        while True:
+            try:
+                helpers.bulk(client, ({"_index": "large", "text": os.urandom(50_000).hex()} for _ in range(20)))
+            except TransportError as e:
+                if e.error != "circuit_breaking_exception":  # which passes
+                    raise
+    case ["drop", index]:
+        client.indices.delete(index=index)
     case ["as", path]:
         with open(path) as f:
             other = json.load(f)["elasticsearch"][0]["credentials"]

@@ -15,7 +15,10 @@ func (Engine) Configure(ctx context.Context, n engine.Node) error {
 		if err := configureRoles(ctx, c); err != nil {
 			return err
 		}
-		return configureCluster(ctx, c, n)
+		if err := configureCluster(ctx, c, n); err != nil {
+			return err
+		}
+		return refuseWrites(ctx, c, n.Full)
 	})
 }
 

@@ -69,6 +69,10 @@ func TestContract(t *testing.T) {
 	enginetest.Run(t, enginetest.Subject{
 		Engine: tested, Connect: connect, ResizeRestarts: true,
 		BadSettings: []string{`{"http.port": 9200}`, `[]`},
+		Refusing: enginetest.Refusing{Delete: func(ctx context.Context, c enginetest.Session) error {
+			_, err := c.(session).ask(ctx, http.MethodDelete, "/keys", "")
+			return err
+		}},
 	})
 }
 
