@@ -10,7 +10,9 @@ import (
 	"net"
 	"net/http"
 	"net/http/httputil"
+	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -25,14 +27,18 @@ const (
 type server struct {
 	http.Server
 	places *places
+	logins *logins
 	proxy  *httputil.ReverseProxy
 }
 
 type placeKey struct{}
 
+// statusKey is of where the status goes with which OpenSearch answers a request; it is 0 as long as it does not.
+type statusKey struct{}
+
 func newServer(path string, c Config, up *upstream) *server {
 	quiet := log.New(io.Discard, "", 0) // it would quote what clients say
-	s := &server{places: &places{path: path, most: c.Connections}}
+	s := &server{places: &places{path: path, most: c.Connections}, logins: newLogins(time.Now)}
 	s.proxy = &httputil.ReverseProxy{
 		Rewrite: func(r *httputil.ProxyRequest) {
 			r.Out.URL.Scheme, r.Out.URL.Host = "https", c.Name
@@ -72,7 +78,35 @@ func (s *server) serve(w http.ResponseWriter, r *http.Request) {
 			fmt.Sprintf("All %d connections of the service instance are in use.", most))
 		return
 	}
-	s.proxy.ServeHTTP(w, r)
+	done, refused := s.logins.begin(addressOf(r), r.Header.Get("Authorization"))
+	if refused != 0 {
+		refuseLogin(w, refused)
+		return
+	}
+	status := new(int)
+	s.proxy.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), statusKey{}, status)))
+	done(*status)
+}
+
+// refuseLogin answers in the place of OpenSearch.
+func refuseLogin(w http.ResponseWriter, status int) {
+	w.Header().Set("Connection", "close")
+	if status == http.StatusUnauthorized {
+		w.Header().Set("WWW-Authenticate", `Basic realm="OpenSearch Security"`)
+		answer(w, status, "security_exception", "There is no such user, or it has another password.")
+		return
+	}
+	w.Header().Set("Retry-After", strconv.Itoa(int(tryPause.Seconds())))
+	answer(w, status, "too_many_logins", "Too many logins from this address have failed.")
+}
+
+// addressOf is where a request comes from.
+func addressOf(r *http.Request) netip.Addr {
+	from, err := netip.ParseAddrPort(r.RemoteAddr)
+	if err != nil {
+		return netip.Addr{} // which all share of whom it is not known
+	}
+	return from.Addr().Unmap()
 }
 
 // administers tells whether a request is for the security plugin, in which users could change their own passwords.
@@ -83,6 +117,7 @@ func administers(path string) bool {
 
 // turnOut ends the connection of who has not logged in: it does not hold the place of one who does.
 func turnOut(r *http.Response) error {
+	*r.Request.Context().Value(statusKey{}).(*int) = r.StatusCode
 	if r.StatusCode == http.StatusUnauthorized {
 		r.Header.Set("Connection", "close")
 	}
