@@ -107,7 +107,8 @@ func settingsOf(n engine.Node) []setting {
 		{"max_locks_per_transaction", strconv.Itoa(locksPerTransaction)},
 		{"cluster_name", string(n.Instance)},
 		// The front listens where it did when the node was started. PostgreSQL, which makes nothing of this, tells that a
-		// restart is owed by it, as by all that it keeps itself.
+		// restart is owed by it, as by all that it keeps itself:
+		// docs/decisions/postgresql-remembers-where-the-front-listens.md.
 		{"bonjour_name", strings.Join(addresses(n.Port(engine.ClientPort)), " ")},
 		{"archive_mode", "on"}, // it would take a restart to begin with it later
 		{"archive_command", pgserver.ArchiveCommand(n)},
