@@ -81,7 +81,7 @@ test-kubernetes: clients backstay bin/cf
 		$(MAKE) --no-print-directory -j2 kubernetes-backend kubernetes-journeys
 
 kubernetes-backend:
-	$(GOTEST) --packages ./backend/kubernetes -- -vet=off -count=1 -timeout 40m -parallel 3
+	$(GOTEST) --packages ./backend/kubernetes -- -vet=off -count=1 -timeout 40m -parallel 4
 
 kubernetes-journeys:
 	$(GOTEST) --packages ./e2e -- -vet=off -count=1 -timeout 40m -parallel 3 -run '^TestKubernetes'

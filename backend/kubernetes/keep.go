@@ -335,8 +335,8 @@ func (in *instance) take(ctx context.Context, r record, final bool) (ended bool,
 		r, err = in.amend(ctx, func(r record) record {
 			r.Keeping.Begun++
 			r.Keeping.Running = &attempt{
-				Name: fmt.Sprintf("%s-b%d", nameOf(in.id), r.Keeping.Begun), Asked: r.Spec.Backups, Final: final,
-				Began: in.b.Now().UTC(),
+				Name: fmt.Sprintf("%s-b%d", nameOf(in.id), r.Keeping.Begun), Line: r.Keeping.current().Name,
+				Asked: r.Spec.Backups, Final: final, Began: in.b.Now().UTC(),
 			}
 			return r
 		})
@@ -345,6 +345,9 @@ func (in *instance) take(ctx context.Context, r record, final bool) (ended bool,
 		}
 	}
 	is := *r.Keeping.Running
+	if is.Line != "" && is.Line != r.Keeping.current().Name {
+		return false, in.abandon(ctx, is)
+	}
 	o, err := in.b.get(ctx, backups, is.Name)
 	if err != nil {
 		return false, err
@@ -369,6 +372,19 @@ func (in *instance) take(ctx context.Context, r record, final bool) (ended bool,
 		return true, errNotTaken
 	}
 	return false, nil
+}
+
+// abandon ends a backup whose Cluster is gone: the data began anew meanwhile. Who has asked for it gets one of what is
+// there now. By itself the operator looks at such a backup ten minutes later only, and nothing else could begin until then.
+func (in *instance) abandon(ctx context.Context, is attempt) error {
+	if err := in.b.remove(ctx, backups, is.Name); err != nil {
+		return err
+	}
+	_, err := in.amend(ctx, func(r record) record {
+		r.Keeping.Running = nil
+		return r
+	})
+	return err
 }
 
 const (

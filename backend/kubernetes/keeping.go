@@ -35,6 +35,7 @@ type line struct {
 // attempt is a backup that is being taken.
 type attempt struct {
 	Name  string    `json:"name"`            // of the operator's object
+	Line  string    `json:"line,omitempty"`  // in use when it began; empty: an earlier version began it
 	Asked int64     `json:"asked,omitempty"` // the Spec.Backups that it answers
 	Final bool      `json:"final,omitempty"`
 	Began time.Time `json:"began"`

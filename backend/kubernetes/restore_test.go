@@ -219,6 +219,15 @@ func TestReturn(t *testing.T) {
 	s.Origin.At = s.Origin.At.Add(-time.Second).Truncate(time.Second)
 	a.served(t, s)
 	wantUntil(t, numbers(t, a.bound(t, s.Instance, "u3")), acknowledged, s.Origin.At)
+
+	// The backup that was being taken between both has gone with what it was of.
+	began = time.Now()
+	a.kept(t, s.Instance, "a backup of what is there now", func(k backend.Backups) bool {
+		return len(k.List) > 0 && k.List[len(k.List)-1].Ended.After(began)
+	})
+	if took := time.Since(began); took > 5*time.Minute {
+		t.Errorf("a backup behind the return has taken %s", took)
+	}
 }
 
 // wantUntil wants all that was acknowledged before a moment, and nothing that was begun behind it. The clocks are one.
