@@ -17,7 +17,7 @@ export DATA PORT
 
 CF_VERSION = 8.18.0
 
-.PHONY: up down test ready race test-other test-kubernetes kubernetes-backend kubernetes-journeys kubernetes-up check bench bench-kubernetes clean-data setup clients build backstay plugin plugins
+.PHONY: up down test ready fetched programs race test-other test-kubernetes kubernetes-backend kubernetes-journeys kubernetes-up check bench bench-kubernetes clean-data setup clients build backstay plugin plugins
 
 up: setup backstay bin/cf plugin
 	@scripts/up
@@ -45,9 +45,16 @@ test: ready
 	$(GOTEST) --packages "$$(go list ./... | grep -vxF "$$(go list $(CONCURRENT))")" -- -vet=off -count=1 -parallel 4 -timeout 45m
 	@$(MAKE) --no-print-directory race
 
-# What comes over the network is waited for beside the compiler.
+# What comes over the network is waited for beside the compiler, which makes one program after the other: two at once would
+# both compile what they share.
 ready:
-	@$(MAKE) --no-print-directory -j2 --output-sync=target clients backstay bin/cf plugin check
+	@$(MAKE) --no-print-directory -j2 --output-sync=target fetched programs
+
+fetched:
+	@scripts/setup tests
+
+programs:
+	@$(MAKE) --no-print-directory -j1 backstay bin/cf bin/versitygw plugin check
 
 race:
 	@detector=; if [ "$$(go env CGO_ENABLED)" = 1 ]; then detector=-race; else \
@@ -111,8 +118,7 @@ clean-data: backstay
 setup:
 	@scripts/setup
 
-clients: bin/versitygw # and what only tests need
-	@scripts/setup tests
+clients: bin/versitygw fetched # and what only tests need
 
 bin/versitygw: tools/s3/go.mod tools/s3/go.sum
 	$(COMPILE) build -C tools/s3 -o ../../bin/versitygw -ldflags '-s -w' github.com/versity/versitygw/cmd/versitygw

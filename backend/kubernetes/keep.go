@@ -375,7 +375,8 @@ func (in *instance) take(ctx context.Context, r record, final bool) (ended bool,
 }
 
 // abandon ends a backup whose Cluster is gone: the data began anew meanwhile. Who has asked for it gets one of what is
-// there now. By itself the operator looks at such a backup ten minutes later only, and nothing else could begin until then.
+// there now. By itself the operator looks at such a backup ten minutes later only, and nothing else could begin until
+// then.
 func (in *instance) abandon(ctx context.Context, is attempt) error {
 	if err := in.b.remove(ctx, backups, is.Name); err != nil {
 		return err
