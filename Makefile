@@ -54,7 +54,7 @@ fetched:
 	@scripts/setup tests
 
 programs:
-	@$(MAKE) --no-print-directory -j1 backstay bin/cf bin/versitygw plugin check
+	@MAKEFLAGS= $(MAKE) --no-print-directory backstay bin/cf bin/versitygw plugin check
 
 race:
 	@detector=; if [ "$$(go env CGO_ENABLED)" = 1 ]; then detector=-race; else \
