@@ -56,11 +56,12 @@ fetched:
 programs:
 	@MAKEFLAGS= $(MAKE) --no-print-directory backstay bin/cf bin/versitygw plugin check
 
+# Those of the keeper, which are most of them, wait for engines: four at once leave the processors idle.
 race:
 	@detector=; if [ "$$(go env CGO_ENABLED)" = 1 ]; then detector=-race; else \
 		echo "There is no C compiler: nothing is tried with the race detector. Type: apt-get install gcc libc6-dev"; fi; \
 	set -ex; $(COMPILE) build $$detector $(CONCURRENT) $(SIMULATED); \
-	$(GOTEST) --packages '$(CONCURRENT)' -- $$detector -vet=off -count=1 -parallel 4 -timeout 45m; \
+	$(GOTEST) --packages '$(CONCURRENT)' -- $$detector -vet=off -count=1 -parallel 8 -timeout 45m; \
 	[ -z "$$detector" ] || $(GOTEST) --packages '$(SIMULATED)' -- -race -short -vet=off -count=1 -parallel 4 -timeout 30m
 
 test-other: setup plugins
