@@ -1,9 +1,7 @@
 package opensearch
 
 import (
-	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"io"
 	"path"
@@ -26,7 +24,6 @@ var _ engine.Archiver = Engine{}
 const (
 	blobPrefix  = "blobs/"
 	indexSuffix = ".index"
-	noteSuffix  = ".json"
 )
 
 // note is what is kept of a backup beside its snapshot.
@@ -95,8 +92,9 @@ func open(ctx context.Context, r backstay.Repository) (
 		return nil, nil, nil, err
 	}
 	var damaged error
-	for _, id := range idsOf(entries, noteSuffix) {
-		kept, err := readNote(ctx, store, id)
+	for _, id := range repository.Named(entries, repository.NoteSuffix) {
+		var kept note
+		err := store.Note(ctx, id, &kept)
 		switch {
 		case err == nil:
 			notes = append(notes, kept)
@@ -110,44 +108,6 @@ func open(ctx context.Context, r backstay.Repository) (
 	return store, entries, notes, damaged
 }
 
-// idsOf returns the names of the objects that end so, without the ending.
-func idsOf(entries []repository.Entry, suffix string) (ids []string) {
-	for _, e := range entries {
-		if id, ok := strings.CutSuffix(e.Name, suffix); ok && !strings.Contains(id, "/") {
-			ids = append(ids, id)
-		}
-	}
-	return ids
-}
-
-var missing error = backstay.Errorf(backstay.Invalid, "The backup is damaged: a part of it is missing.")
-
-// readNote is NotFound if there is no backup of that name at all.
-func readNote(ctx context.Context, store *repository.Store, id string) (kept note, err error) {
-	text, err := store.Text(ctx, id+noteSuffix)
-	if backstay.KindOf(err) == backstay.NotFound {
-		if left, err := store.List(ctx, id); err != nil || len(left) > 0 {
-			return kept, cmp.Or(err, missing)
-		}
-	}
-	if err != nil {
-		return kept, err
-	}
-	if err := json.Unmarshal(text, &kept); err != nil {
-		return kept, backstay.Wrapf(err, backstay.Invalid, "The note of a backup is damaged.")
-	}
-	return kept, nil
-}
-
-// get opens an object that a note speaks of.
-func get(ctx context.Context, store *repository.Store, name string) (io.ReadCloser, error) {
-	content, err := store.Get(ctx, name)
-	if backstay.KindOf(err) == backstay.NotFound {
-		return nil, missing
-	}
-	return content, err
-}
-
 // Verify reads all objects that notes speak of, each of them once.
 func (Engine) Verify(ctx context.Context, _ engine.Node, r backstay.Repository) (f engine.Findings, err error) {
 	store, entries, notes, err := open(ctx, r)
@@ -155,7 +115,7 @@ func (Engine) Verify(ctx context.Context, _ engine.Node, r backstay.Repository) 
 		return f, err
 	}
 	f.Backups = map[string]string{}
-	for _, id := range idsOf(entries, noteSuffix) {
+	for _, id := range repository.Named(entries, repository.NoteSuffix) {
 		f.Backups[id] = "The note of the backup is damaged."
 	}
 	looked := map[string]error{}
@@ -192,7 +152,7 @@ func verifyOne(ctx context.Context, store *repository.Store, kept note, looked m
 }
 
 func readThrough(ctx context.Context, store *repository.Store, name string) error {
-	content, err := get(ctx, store, name)
+	content, err := store.Noted(ctx, name)
 	if err != nil {
 		return err
 	}
@@ -207,7 +167,7 @@ func (Engine) Expire(ctx context.Context, _ engine.Node, r backstay.Repository, 
 	if err != nil && backstay.KindOf(err) != backstay.Invalid {
 		return err
 	}
-	shared, unread := map[string]bool{}, idsOf(entries, noteSuffix)
+	shared, unread := map[string]bool{}, repository.Named(entries, repository.NoteSuffix)
 	for _, kept := range notes {
 		unread = slices.DeleteFunc(unread, func(id string) bool { return id == kept.ID })
 		for _, b := range kept.Blobs {
@@ -216,9 +176,9 @@ func (Engine) Expire(ctx context.Context, _ engine.Node, r backstay.Repository, 
 	}
 	unknown := slices.ContainsFunc(unread, func(id string) bool { return slices.Contains(keep, id) })
 	var gone, surplus []string
-	noted := idsOf(entries, noteSuffix)
+	noted := repository.Named(entries, repository.NoteSuffix)
 	for _, e := range entries {
-		id := strings.TrimSuffix(strings.TrimSuffix(e.Name, noteSuffix), indexSuffix)
+		id := strings.TrimSuffix(strings.TrimSuffix(e.Name, repository.NoteSuffix), indexSuffix)
 		isKept := slices.Contains(keep, id) && slices.Contains(noted, id)
 		switch {
 		case strings.HasPrefix(e.Name, blobPrefix):
@@ -226,7 +186,7 @@ func (Engine) Expire(ctx context.Context, _ engine.Node, r backstay.Repository, 
 				surplus = append(surplus, e.Name)
 			}
 		case isKept:
-		case strings.HasSuffix(e.Name, noteSuffix):
+		case strings.HasSuffix(e.Name, repository.NoteSuffix):
 			gone = append(gone, e.Name)
 		default:
 			surplus = append(surplus, e.Name)

@@ -33,8 +33,8 @@ func (e Engine) Restore(ctx context.Context, n engine.Node, r backstay.Repositor
 	if err != nil {
 		return err
 	}
-	kept, err := readNote(ctx, store, to.Backup)
-	if err != nil {
+	var kept note
+	if err := store.Note(ctx, to.Backup, &kept); err != nil {
 		return err
 	}
 	if err := readable(kept.Version, n.Installation); err != nil {
@@ -78,7 +78,7 @@ func wantWhole(ctx context.Context, store *repository.Store, kept note) error {
 	for _, b := range kept.Blobs {
 		switch size, there := sizes[b.object()]; {
 		case !there:
-			return missing
+			return repository.ErrMissing
 		case size != b.Stored:
 			return backstay.Errorf(backstay.Invalid, "The backup is damaged: a part of it is not as long as it was.")
 		}
@@ -88,7 +88,7 @@ func wantWhole(ctx context.Context, store *repository.Store, kept note) error {
 
 // layOut writes what OpenSearch wrote of the snapshot beside the files with documents.
 func (s *scratch) layOut(ctx context.Context, store *repository.Store, id string) error {
-	content, err := get(ctx, store, id+indexSuffix)
+	content, err := store.Noted(ctx, id+indexSuffix)
 	if err != nil {
 		return err
 	}
@@ -212,7 +212,7 @@ func (s *scratch) fetch(ctx context.Context, store *repository.Store, kept note,
 		if !strings.HasPrefix(b.Path, below+"/") {
 			continue
 		}
-		content, err := get(ctx, store, b.object())
+		content, err := store.Noted(ctx, b.object())
 		if err != nil {
 			return err
 		}

@@ -351,7 +351,7 @@ func (t *taking) finish(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	_, err = t.store.PutText(ctx, t.ID+noteSuffix, text)
+	_, err = t.store.PutText(ctx, t.ID+repository.NoteSuffix, text)
 	return err
 }
 

@@ -1,14 +1,11 @@
 package redis
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/backstay/backstay"
@@ -20,7 +17,6 @@ import (
 // What has no note is no backup: Expire removes it.
 const (
 	snapshotSuffix = ".rdb"
-	noteSuffix     = ".json"
 )
 
 // note is what is kept of a backup beside its snapshot.
@@ -55,7 +51,7 @@ func (Engine) Backup(ctx context.Context, n engine.Node, r backstay.Repository, 
 	if err != nil {
 		return b, err
 	}
-	_, err = store.PutText(ctx, b.ID+noteSuffix, text)
+	_, err = store.PutText(ctx, b.ID+repository.NoteSuffix, text)
 	return b, err
 }
 
@@ -81,14 +77,15 @@ func (Engine) Backups(ctx context.Context, _ engine.Node, r backstay.Repository)
 	if err != nil {
 		return nil, err
 	}
-	snapshots := idsOf(entries, snapshotSuffix)
+	snapshots := repository.Named(entries, snapshotSuffix)
 	found := []backstay.Backup{}
 	var damaged error
-	for _, id := range idsOf(entries, noteSuffix) {
+	for _, id := range repository.Named(entries, repository.NoteSuffix) {
 		if !slices.Contains(snapshots, id) {
 			continue
 		}
-		kept, err := readNote(ctx, store, id)
+		var kept note
+		err := store.Note(ctx, id, &kept)
 		switch {
 		case err == nil:
 			found = append(found, kept.Backup)
@@ -105,44 +102,6 @@ func (Engine) Backups(ctx context.Context, _ engine.Node, r backstay.Repository)
 	return found, nil
 }
 
-// idsOf returns the names of the objects that end so, without the ending.
-func idsOf(entries []repository.Entry, suffix string) (ids []string) {
-	for _, e := range entries {
-		if id, ok := strings.CutSuffix(e.Name, suffix); ok {
-			ids = append(ids, id)
-		}
-	}
-	return ids
-}
-
-var missing error = backstay.Errorf(backstay.Invalid, "The backup is damaged: a part of it is missing.")
-
-// readNote is NotFound if there is no backup of that name at all.
-func readNote(ctx context.Context, store *repository.Store, id string) (kept note, err error) {
-	text, err := store.Text(ctx, id+noteSuffix)
-	if backstay.KindOf(err) == backstay.NotFound {
-		if left, err := store.List(ctx, id); err != nil || len(left) > 0 {
-			return kept, cmp.Or(err, missing)
-		}
-	}
-	if err != nil {
-		return kept, err
-	}
-	if err := json.Unmarshal(text, &kept); err != nil {
-		return kept, backstay.Wrapf(err, backstay.Invalid, "The note of a backup is damaged.")
-	}
-	return kept, nil
-}
-
-// openSnapshot opens the snapshot of a backup that has a note.
-func openSnapshot(ctx context.Context, store *repository.Store, id string) (io.ReadCloser, error) {
-	content, err := store.Get(ctx, id+snapshotSuffix)
-	if backstay.KindOf(err) == backstay.NotFound {
-		return nil, missing
-	}
-	return content, err
-}
-
 // Verify has the server's own program read the snapshots.
 func (Engine) Verify(ctx context.Context, n engine.Node, r backstay.Repository) (f engine.Findings, err error) {
 	store, err := repository.Open(r)
@@ -154,7 +113,7 @@ func (Engine) Verify(ctx context.Context, n engine.Node, r backstay.Repository) 
 		return f, err
 	}
 	f.Backups = map[string]string{}
-	for _, id := range idsOf(entries, noteSuffix) {
+	for _, id := range repository.Named(entries, repository.NoteSuffix) {
 		err := verifyOne(ctx, n, store, id)
 		switch kind := backstay.KindOf(err); {
 		case err == nil:
@@ -169,10 +128,10 @@ func (Engine) Verify(ctx context.Context, n engine.Node, r backstay.Repository) 
 }
 
 func verifyOne(ctx context.Context, n engine.Node, store *repository.Store, id string) error {
-	if _, err := readNote(ctx, store, id); err != nil {
+	if err := store.Note(ctx, id, new(note)); err != nil {
 		return err
 	}
-	content, err := openSnapshot(ctx, store, id)
+	content, err := store.Noted(ctx, id+snapshotSuffix)
 	if err != nil {
 		return err
 	}
@@ -189,10 +148,10 @@ func (Engine) Expire(ctx context.Context, _ engine.Node, r backstay.Repository, 
 	if err != nil {
 		return err
 	}
-	noted := idsOf(entries, noteSuffix)
-	for _, suffix := range []string{noteSuffix, snapshotSuffix} {
+	noted := repository.Named(entries, repository.NoteSuffix)
+	for _, suffix := range []string{repository.NoteSuffix, snapshotSuffix} {
 		var surplus []string
-		for _, id := range idsOf(entries, suffix) {
+		for _, id := range repository.Named(entries, suffix) {
 			if !slices.Contains(keep, id) || !slices.Contains(noted, id) {
 				surplus = append(surplus, id+suffix)
 			}

@@ -25,8 +25,8 @@ func (Engine) Restore(ctx context.Context, n engine.Node, r backstay.Repository,
 	if err != nil {
 		return err
 	}
-	kept, err := readNote(ctx, store, to.Backup)
-	if err != nil {
+	var kept note
+	if err := store.Note(ctx, to.Backup, &kept); err != nil {
 		return err
 	}
 	if kept.By.Version != "" {
@@ -34,7 +34,7 @@ func (Engine) Restore(ctx context.Context, n engine.Node, r backstay.Repository,
 			return err
 		}
 	}
-	content, err := openSnapshot(ctx, store, to.Backup)
+	content, err := store.Noted(ctx, to.Backup+snapshotSuffix)
 	if err != nil {
 		return err
 	}
