@@ -41,7 +41,9 @@ const ForgottenAfter = time.Hour
 // Limits are those of whoever claims to be the account, from an address, at a door: who guesses at one keeps nobody out
 // of another. The first is the account's own there, which a right password forgives.
 func Limits(door, account, address string) []Limit {
-	address = network(address)
+	if a, err := netip.ParseAddr(address); err == nil {
+		address = Network(a).String()
+	}
 	return []Limit{
 		{failureKey("user at address", door, account, address), freeTries},
 		{failureKey("user", door, account), freeTriesOfUser},
@@ -100,11 +102,9 @@ func Seconds(wait time.Duration) time.Duration {
 	return max(wait+time.Second-1, time.Second).Truncate(time.Second)
 }
 
-// network is whom failures are counted for: an IPv4 address, or the IPv6 network of one subscriber.
-func network(address string) string {
-	ip, err := netip.ParseAddr(address)
-	if err != nil || ip.Is4() {
-		return address
-	}
-	return netip.PrefixFrom(ip, 64).Masked().String()
+// Network is whom failures are counted for: an IPv4 address, or the IPv6 network of one subscriber. Addresses that are
+// none are all of one.
+func Network(address netip.Addr) netip.Prefix {
+	address = address.Unmap()
+	return netip.PrefixFrom(address, min(address.BitLen(), 64)).Masked()
 }

@@ -1,6 +1,7 @@
 package guess
 
 import (
+	"net/netip"
 	"testing"
 	"time"
 )
@@ -23,5 +24,20 @@ func TestLockedUntil(t *testing.T) {
 		if got := lockedUntil(Failures{Count: count, Last: last}, 5); !got.IsZero() {
 			t.Errorf("%d failures: locked until %v", count, got)
 		}
+	}
+}
+
+func TestNetwork(t *testing.T) {
+	t.Parallel()
+	for address, want := range map[string]string{
+		"192.0.2.1": "192.0.2.1/32", "::ffff:192.0.2.1": "192.0.2.1/32", "2001:db8::1:2": "2001:db8::/64",
+		"2001:db8::1:3": "2001:db8::/64", "2001:db8:0:1::1": "2001:db8:0:1::/64", "fe80::1%eth0": "fe80::/64",
+	} {
+		if got := Network(netip.MustParseAddr(address)).String(); got != want {
+			t.Errorf("%s is of %s, want %s", address, got, want)
+		}
+	}
+	if got := Network(netip.Addr{}); got != (netip.Prefix{}) {
+		t.Errorf("what is no address is of %s", got)
 	}
 }

@@ -8,32 +8,35 @@ import (
 	"net/netip"
 	"sync"
 	"time"
+
+	"github.com/backstay/backstay/internal/guess"
 )
 
 // OpenSearch computes for a good part of a second before it refuses a name that it does not know, so that nobody learns
 // which it does. It does so for everybody who asks, and the others wait for the processor meanwhile.
 const (
-	// freeTries is how many logins that fail an address has before it waits, and tryPause after how long it has
-	// another.
+	// freeTries is how many logins that fail a network has before it waits, and tryPause after how long it has another.
 	freeTries = 20
 	tryPause  = 5 * time.Second
 	// One login that was refused that often in a row is refused without being tried, and costs no try, for so long: an
-	// app that was unbound may ask on and on, and others at its address are not to wait for that.
+	// app that was unbound may ask on and on, and others in its network are not to wait for that.
 	mostRefused  = 3
 	refusedPause = 10 * time.Second
-	// mostKnown is how many logins are remembered: more than there are bindings.
-	mostKnown = 1000
+	// mostKnown is how many logins are remembered: more than there are bindings. mostNetworks is how many networks are:
+	// more than the server can refuse a login before they have all of their tries again.
+	mostKnown    = 1000
+	mostNetworks = 10_000
 )
 
-// logins are the tries of addresses to log in. One that was let in before costs the server next to nothing, and counts
-// for nothing, whatever its address has done.
+// logins are the tries of networks to log in. One that was let in before costs the server next to nothing, and counts
+// for nothing, whatever its network has done.
 type logins struct {
 	now func() time.Time
 	key [32]byte
 
 	mu    sync.Mutex
-	known map[login]outcome
-	tries map[netip.Addr]tries
+	known latest[login, outcome]
+	tries latest[netip.Prefix, tries]
 }
 
 // login is what a request says of who it is of: a password lies in memory for no longer than that.
@@ -45,31 +48,33 @@ type outcome struct {
 	at      time.Time // when it was last
 }
 
-// tries are what an address has left at a time.
+// tries are what a network has left at a time.
 type tries struct {
 	left  float64
 	since time.Time
 }
 
 func newLogins(now func() time.Time) *logins {
-	l := &logins{now: now, known: map[login]outcome{}, tries: map[netip.Addr]tries{}}
+	l := &logins{now: now, known: latest[login, outcome]{most: mostKnown},
+		tries: latest[netip.Prefix, tries]{most: mostNetworks}}
 	rand.Read(l.key[:]) // never fails
 	return l
 }
 
 // begin returns the status with which a login is refused that an address tries, or 0. Said is what the request says of
 // who it is of, and done is told the status of the answer, which is 0 if there is none.
-func (l *logins) begin(from netip.Addr, said string) (done func(status int), status int) {
+func (l *logins) begin(address netip.Addr, said string) (done func(status int), status int) {
 	if said == "" {
 		return func(int) {}, 0 // it is refused at once
 	}
+	from := guess.Network(address)
 	mac := hmac.New(sha256.New, l.key[:])
 	mac.Write([]byte(said))
 	of := login(mac.Sum(nil))
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	now := l.now()
-	before, there := l.known[of]
+	before, there := l.known.get(of)
 	switch {
 	case there && before.refused == 0:
 		return func(status int) { l.end(of, status) }, 0
@@ -80,8 +85,7 @@ func (l *logins) begin(from netip.Addr, said string) (done func(status int), sta
 	if left < 1 {
 		return nil, http.StatusTooManyRequests
 	}
-	l.tries[from] = tries{left - 1, now}
-	l.sweep(now)
+	l.tries.put(from, tries{left - 1, now})
 	return func(status int) {
 		if status != http.StatusUnauthorized {
 			l.giveBack(from)
@@ -90,30 +94,21 @@ func (l *logins) begin(from netip.Addr, said string) (done func(status int), sta
 	}, 0
 }
 
-// left is how many tries an address has now.
-func (l *logins) left(from netip.Addr, now time.Time) float64 {
-	t, there := l.tries[from]
+// left is how many tries a network has now.
+func (l *logins) left(from netip.Prefix, now time.Time) float64 {
+	t, there := l.tries.get(from)
 	if !there {
 		return freeTries
 	}
 	return min(freeTries, t.left+now.Sub(t.since).Seconds()/tryPause.Seconds())
 }
 
-// sweep forgets addresses that have all of their tries again.
-func (l *logins) sweep(now time.Time) {
-	for from := range l.tries {
-		if l.left(from, now) >= freeTries {
-			delete(l.tries, from)
-		}
-	}
-}
-
-// giveBack gives an address the try that has not failed.
-func (l *logins) giveBack(from netip.Addr) {
+// giveBack gives a network the try that has not failed.
+func (l *logins) giveBack(from netip.Prefix) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	now := l.now()
-	l.tries[from] = tries{min(freeTries, l.left(from, now)+1), now}
+	l.tries.put(from, tries{min(freeTries, l.left(from, now)+1), now})
 }
 
 // end remembers how a login has ended. That OpenSearch cannot answer says nothing of it.
@@ -123,12 +118,10 @@ func (l *logins) end(of login, status int) {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if len(l.known) >= mostKnown {
-		clear(l.known)
-	}
+	ended := outcome{}
 	if status == http.StatusUnauthorized {
-		l.known[of] = outcome{l.known[of].refused + 1, l.now()}
-	} else {
-		l.known[of] = outcome{}
+		before, _ := l.known.get(of)
+		ended = outcome{before.refused + 1, l.now()}
 	}
+	l.known.put(of, ended)
 }

@@ -63,12 +63,54 @@ func TestLogins(t *testing.T) {
 	l.try(here, "known", refused, 0) // its binding is gone
 	l.try(here, "known", refused, http.StatusTooManyRequests)
 	l.clock = l.clock.Add(freeTries * tryPause)
+	for i := range freeTries {
+		l.try(here, fmt.Sprint("wrong again ", i), refused, 0)
+	}
+	l.try(here, "wrong", refused, http.StatusTooManyRequests)
 	for i := range 3 * freeTries {
 		l.try(there, fmt.Sprint("right ", i), letIn, 0)
 		l.try(there, "nobody answers", away, 0)
 	}
-	if _, waits := l.tries[here]; waits {
-		t.Error("an address that has waited is not forgotten")
+}
+
+// TestLoginsOfANetwork has each login come from another address of one subscriber: they are counted together, and apart
+// from others.
+func TestLoginsOfANetwork(t *testing.T) {
+	t.Parallel()
+	l := newTrial(t)
+	at := func(network, host int) netip.Addr {
+		return netip.MustParseAddr(fmt.Sprintf("2001:db8:0:%x::%x", network, host))
+	}
+	for i := range freeTries {
+		l.try(at(1, i), fmt.Sprint("wrong ", i), refused, 0)
+	}
+	l.try(at(1, freeTries), "wrong", refused, http.StatusTooManyRequests)
+	l.try(at(2, 1), "wrong", refused, 0)
+}
+
+// TestManyLogins has far more networks fail than are remembered, each with a login of its own: there is an end to what
+// is remembered, one that waits still does, and who was let in is known as long as they come.
+func TestManyLogins(t *testing.T) {
+	t.Parallel()
+	l := newTrial(t)
+	for i := range freeTries {
+		l.try(here, fmt.Sprint("wrong ", i), refused, 0)
+	}
+	l.try(there, "known", letIn, 0)
+	for i := range 3 * mostNetworks {
+		if i < mostNetworks {
+			l.try(here, "known", letIn, 0)
+		}
+		l.try(netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)}), fmt.Sprint("other ", i), refused, 0)
+		if i == mostNetworks-1 {
+			l.try(here, "wrong", refused, http.StatusTooManyRequests)
+		}
+	}
+	if n := len(l.tries.recent) + len(l.tries.earlier); n > 2*mostNetworks {
+		t.Errorf("%d networks are remembered", n)
+	}
+	if n := len(l.known.recent) + len(l.known.earlier); n > 2*mostKnown {
+		t.Errorf("%d logins are remembered", n)
 	}
 }
 
