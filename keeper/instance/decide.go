@@ -177,12 +177,17 @@ func (v view) change(target int64) action {
 }
 
 // toBegin is the generation that is started where there is no process: the target, unless that has one node and the
-// primary has ended without need before the second was left. The second is to take over then where the primary cannot.
+// primary has ended without need before the second was left. The second is to take over then where the primary cannot,
+// so it stays at the generation of two nodes that was started, or, where another wish has overtaken that on its way and
+// nobody knows its Spec any more, at the one before.
 func (v view) toBegin() int64 {
-	if v.second.inStep && !v.second.later {
-		return v.started
+	switch {
+	case !v.second.inStep || v.second.later:
+		return v.target()
+	case v.started != v.generation && v.before != 0:
+		return v.before
 	}
-	return v.target()
+	return v.started
 }
 
 // beginning is what comes first where there is no process.
@@ -286,16 +291,23 @@ func (v view) hangs(now time.Time) bool {
 	return v.stopped && quiet >= stoppedPatience || (v.serves || v.busy) && quiet >= mutePatience
 }
 
-// handOver is for a primary whose generation asks that the second takes over. It waits until that can.
+// handOver is for a primary whose generation asks that the second takes over. It waits until that can. As nobody has
+// seen the primary serve yet, it is asked first, and again behind each try: one that stands still or whose data is
+// damaged cannot hand anything over, and is ended for what it is.
 func (v view) handOver(now time.Time) action {
 	next, until := v.tendSecond(now)
 	switch {
+	case now.Sub(v.asked) >= askEvery:
+		return action{verb: toAsk}
 	case v.takesOver(next, now):
 		return action{verb: toHandOver}
 	case next != "":
 		return action{verb: next, generation: v.ofSecond(now)}
 	case until.IsZero():
 		until = now.Add(seeEvery)
+	}
+	if ask := v.asked.Add(askEvery); ask.Before(until) {
+		until = ask
 	}
 	return action{verb: toRest, until: until}
 }

@@ -153,6 +153,9 @@ func (in *Instance) beat() {
 	}
 }
 
+// pulsePause is between two looks whether a write was answered.
+const pulsePause = 100 * time.Millisecond
+
 // hungPatience bounds how long a disk may take to answer. On a machine where more wants to run than it has processors,
 // it has more time, but never that much more than the other disk takes.
 const hungPatience = 10 * time.Second
@@ -211,15 +214,24 @@ func (in *Instance) strike() error {
 }
 
 // strikeFound does what strike does to a primary that an earlier keeper has left, where it took too long to come to its
-// disk. It returns that primary, if it is there, and is none that was struck.
+// disk. It returns that primary, if it is there, and is none that was struck. It is errHung while nobody can tell which
+// it is: then the primary is looked for again.
 func (in *Instance) strikeFound(ctx context.Context, n node.Node, p *process.Process) (*process.Process, error) {
 	r := in.Record()
 	if p == nil || in.seen.second.process == nil || r.InStep.IsZero() {
 		return p, nil
 	}
 	in.beat()
-	if err := wait.Pause(ctx, diskPatience()+time.Second); err != nil || !in.isHung(r.Place) {
-		return p, err
+	for until := in.m.Now().Add(2 * hungPatience); !in.isHung(r.Place); {
+		if in.access[r.Place].pending().IsZero() {
+			return p, nil
+		}
+		if in.m.Now().After(until) {
+			return nil, errors.Join(errHung, p.Close())
+		}
+		if err := wait.Pause(ctx, pulsePause); err != nil {
+			return nil, errors.Join(err, p.Close())
+		}
 	}
 	in.log.Warn("the disk of a primary does not answer; its processes are killed", "pid", p.PID)
 	if err := errors.Join(n.Strike(p), p.Close()); err != nil {

@@ -46,12 +46,15 @@ func (r Record) isUntried() bool {
 }
 
 // wantsDataBefore tells whether a Spec is to be served from the data that served last, which is kept, and not from
-// that in use, which was made for another wish.
+// that in use, which was made for another wish: data that the Spec itself asked for, it is served from.
 func (r Record) wantsDataBefore(s backend.Spec) bool {
 	if !r.isUntried() || r.Kept == nil || r.Kept.Data != r.BeforeData {
 		return false
 	}
-	return s.Generation == r.Before.Generation || r.Restores > r.Kept.Restores && restoresOf(s) < r.Restores
+	if s.Generation == r.Before.Generation {
+		return true
+	}
+	return s.Generation != r.TakenFor && r.Restores > r.Kept.Restores && restoresOf(s) < r.Restores
 }
 
 // replaceUntried takes other data into use in the place of data that has never served.
@@ -75,6 +78,7 @@ func (r *Record) replaceUntried(data string) {
 func (r *Record) takeFor(generation int64, data, version string, now time.Time) {
 	untried := r.isUntried()
 	r.take(data, version, now)
+	r.TakenFor = generation
 	if untried {
 		return
 	}
@@ -88,7 +92,7 @@ func (r *Record) exchange(data, version string, now time.Time) {
 	if r.hasData() {
 		r.take(data, version, now)
 	}
-	r.Data = data
+	r.Data, r.TakenFor = data, r.Spec.Generation
 	r.Aside, r.Restores, r.Stale = "", restoresOf(r.Spec), false
 }
 

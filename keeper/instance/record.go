@@ -46,6 +46,7 @@ type Record struct {
 	BeforeData string `json:"before_data,omitempty"` // the data directory that Before was served from; empty: not known
 	Aside      string `json:"aside,omitempty"`       // data that was restored and is whole, but is not in use yet
 	Restores   int64  `json:"restores,omitempty"`    // that the data in use came from: see restoresOf
+	TakenFor   int64  `json:"taken_for,omitempty"`   // the generation that the data in use was taken for; 0: not known
 
 	Restored backend.Restored `json:"restored,omitzero"` // how the data was restored that was restored last
 

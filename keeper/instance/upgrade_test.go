@@ -66,6 +66,7 @@ func (w *world) goBack(a action) {
 		if to.RollBack && a.generation == w.v.generation {
 			w.restores.of[kept.Data] = w.record.Restores
 		}
+		w.restores.served = w.restores.of[kept.Data] // as was asked, though it may be served for another wish only
 		w.laid = to.Version
 	}
 }
