@@ -65,7 +65,7 @@ func TestJourneysBackToBack(t *testing.T) {
 	}
 	t.Parallel()
 	for name, when := range backToBack {
-		if when == whenAllIsAsked && os.Getenv(everyStep) == "" {
+		if when == whenAllIsAsked && !testkit.EveryStep() {
 			continue
 		}
 		t.Run(name, func(t *testing.T) {

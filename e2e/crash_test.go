@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
@@ -38,8 +37,7 @@ func TestCrash(t *testing.T) {
 	steps = slices.DeleteFunc(slices.Compact(steps), isOfNoUser)
 	for _, victim := range victims {
 		for _, of := range breeds {
-			its := behind(steps, of, victim)
-			its = drawnOrAll(t, its)
+			its := testkit.Drawn(behind(steps, of, victim))
 			if len(its) == 0 {
 				continue
 			}
@@ -72,22 +70,6 @@ func behind(steps []string, of breed, victim string) []string {
 	})
 }
 
-// everyStep is a variable that, if it is set, has processes killed behind every step, which takes long. Else that is done
-// behind a third of the steps, which each run draws anew.
-const everyStep = "BACKSTAY_TEST_EVERY_STEP"
-
-// drawnOrAll returns a third of the steps in their order, and logs by which seed, or all where that is asked for.
-func drawnOrAll(t *testing.T, steps []string) []string {
-	t.Helper()
-	if os.Getenv(everyStep) != "" {
-		return steps
-	}
-	seed := rand.Uint64()
-	t.Logf("the seed is %d", seed)
-	chance := rand.New(rand.NewPCG(seed, 0))
-	return slices.DeleteFunc(steps, func(string) bool { return chance.IntN(3) > 0 })
-}
-
 // TestCrashReadOnly is the same behind the steps of bindings, with one that may only read.
 func TestCrashReadOnly(t *testing.T) {
 	if testing.Short() {
@@ -95,7 +77,8 @@ func TestCrashReadOnly(t *testing.T) {
 	}
 	t.Parallel()
 	steps := slices.Concat(market.StepNames(), broker.StepNames())
-	crash(t, postgresBreed, "both", slices.DeleteFunc(steps, func(step string) bool { return !isOfBinding(step) }), true)
+	steps = slices.DeleteFunc(steps, func(step string) bool { return !isOfBinding(step) })
+	crash(t, postgresBreed, "both", testkit.Drawn(steps), true)
 }
 
 func isOfBinding(step string) bool {

@@ -15,6 +15,7 @@ import (
 
 	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/backend"
+	"github.com/backstay/backstay/internal/testkit"
 )
 
 // limit is how long anything may take here, on a machine that is busy: backups of all the tests wait for each other.
@@ -54,7 +55,7 @@ func Run(t *testing.T, s Subject) {
 }
 
 // RunKilled checks that changes come true however often the backend is killed meanwhile: kill ends it in the
-// middle of whatever it does, and starts it again.
+// middle of whatever it does, and starts it again. Each run draws some of the changes.
 func RunKilled(t *testing.T, s Subject, kill func()) {
 	t.Run("group", func(t *testing.T) {
 		first := s.spec(t)
@@ -72,7 +73,7 @@ func RunKilled(t *testing.T, s Subject, kill func()) {
 				}
 			}
 		}()
-		for _, c := range changes {
+		for _, c := range testkit.Drawn(changes) {
 			t.Run(c.name, func(t *testing.T) {
 				t.Parallel()
 				c.run(t, s)
