@@ -64,6 +64,15 @@ elif what == "visit":
 elif what == "visits":
     for visit in visits.find(sort=[("page", 1)], hint="page_1"):
         print(visit["page"])
+elif what == "watch":  # until it is refused
+    ends = time.monotonic() + float(sys.argv[2])
+    try:
+        while time.monotonic() < ends:
+            print("seen", [visit["page"] for visit in visits.find()], flush=True)
+            time.sleep(0.05)
+        print("goes on")
+    except PyMongoError as error:
+        print("ended:", str(error).replace("\n", " "))
 elif what == "writing":  # one after the other, until one is refused or none was for that many seconds
     ends = time.monotonic() + float(sys.argv[2])
     number = 0

@@ -32,6 +32,7 @@ type Process struct {
 	program    string // that it runs in the end
 	ended      chan struct{}
 	companions []*Process
+	name       string // of a companion
 }
 
 // Serve prepares the node, starts its processes, waits until it serves, and configures it. The processes are ended
@@ -77,7 +78,7 @@ func launch(t testing.TB, e engine.Engine, n engine.Node) *Process {
 	return p
 }
 
-// accompany starts the companions that the node has as it is now.
+// accompany starts the companions that the node has as it is now, and that do not run.
 func (p *Process) accompany(t testing.TB, n engine.Node) {
 	t.Helper()
 	a, ok := p.engine.(engine.Accompanied)
@@ -88,8 +89,17 @@ func (p *Process) accompany(t testing.TB, n engine.Node) {
 	if err != nil {
 		t.Fatalf("Companions: %v", err)
 	}
+	before := p.companions
+	p.companions = nil // in the order of the engine, in which they end
 	for _, c := range companions {
-		p.companions = append(p.companions, spawn(t, p.engine, n, c.Process))
+		named := func(runs *Process) bool { return runs.name == c.Name }
+		if i := slices.IndexFunc(before, named); i >= 0 {
+			p.companions = append(p.companions, before[i])
+			continue
+		}
+		started := spawn(t, p.engine, n, c.Process)
+		started.name = c.Name
+		p.companions = append(p.companions, started)
 	}
 }
 

@@ -46,17 +46,24 @@ func inWords(err error) error {
 	return err
 }
 
-// Probe wants PostgreSQL to answer and, of a node that clients reach, the front to have reported: it does so once it
-// listens, and both FerretDB do. A node that follows has none.
+// Probe wants PostgreSQL to answer and, of a primary that clients reach, the front to have reported: it does so once it
+// listens, and both FerretDB do. A node that follows serves without one: that nobody reads from it yet, CatchUp tells.
 func (Engine) Probe(ctx context.Context, n engine.Node) error {
 	return withAdmin(ctx, n, func(conn *pgx.Conn) error {
-		var leads bool
-		err := conn.QueryRow(ctx, "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE usename = 'front')").Scan(&leads)
-		if err == nil && !leads && isReached(n) {
+		leads, err := isLed(ctx, conn)
+		if err == nil && !leads && isReached(n) && !pgserver.Follows(n) {
 			return backstay.Errorf(backstay.Unavailable, "FerretDB does not serve yet.")
 		}
 		return err
 	})
+}
+
+// isLed tells whether the front leads clients to where they may write.
+func isLed(ctx context.Context, conn *pgx.Conn) (leads bool, err error) {
+	const asked = "SELECT EXISTS (SELECT FROM pg_stat_activity " +
+		"WHERE usename = '" + front.Role + "' AND application_name = '" + front.Leads + "')"
+	err = conn.QueryRow(ctx, asked).Scan(&leads)
+	return leads, err
 }
 
 // Configure forgets the nodes that followed one which is the only one of its instance again, brings data that an

@@ -13,14 +13,11 @@ import (
 	"github.com/backstay/backstay/engine/pgserver"
 )
 
-// isReached tells whether clients reach the node, and others that follow it: not one that follows, until it is
-// promoted.
-func isReached(n engine.Node) bool {
-	return len(n.Port(engine.ClientPort).Listen) > 0 && !pgserver.Follows(n)
-}
+// isReached tells whether clients reach the node.
+func isReached(n engine.Node) bool { return len(n.Port(engine.ClientPort).Listen) > 0 }
 
-// Companions are FerretDB for those who write and for those who read, and the front before them. A node that nobody
-// reaches but its administrator has none.
+// Companions are FerretDB for those who write and for those who read, and the front before them. On a node that follows
+// nobody writes. One that nobody reaches but its administrator has none.
 func (e Engine) Companions(n engine.Node) ([]engine.Companion, error) {
 	if !isReached(n) {
 		return nil, nil
@@ -31,11 +28,14 @@ func (e Engine) Companions(n engine.Node) ([]engine.Companion, error) {
 	arguments := slices.Concat(e.Front[1:], []string{filepath.Join(n.DataDir, frontFile)})
 	cmd := exec.Command(e.Front[0], arguments...)
 	cmd.Env = pgserver.Environment
-	return []engine.Companion{
-		{Name: front.Writer, Process: gateway(n, front.Writer)},
+	all := []engine.Companion{
 		{Name: front.Reader, Process: gateway(n, front.Reader)},
 		{Name: "front", Process: engine.Process{Cmd: cmd}},
-	}, nil
+	}
+	if !pgserver.Follows(n) {
+		all = slices.Insert(all, 0, engine.Companion{Name: front.Writer, Process: gateway(n, front.Writer)})
+	}
+	return all, nil
 }
 
 // gateway runs a FerretDB that logs in to PostgreSQL as a role. It takes nothing from the network, and tells

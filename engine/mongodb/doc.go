@@ -12,9 +12,10 @@
 //	front           our own (package front): it ends TLS, reads who logs in, and leads each user to the FerretDB of its
 //	                right; it ends the connections of users that are dropped
 //
-// Nodes of one instance follow each other by PostgreSQL's streaming. Only the primary has companions: where a node is
-// promoted, they come up behind that. Who follows comes by the port of clients, and shows by the first byte of TLS that
-// it is no client: the front sees its certificate and leads it to PostgreSQL, for replication alone.
+// Nodes of one instance follow each other by PostgreSQL's streaming. A node that follows has no writer: its front leads
+// all to the reader, and where the node is promoted, the writer comes up behind that. Who follows comes by the port of
+// clients, and shows by the first byte of TLS that it is no client: the front sees its certificate and leads it to
+// PostgreSQL, for replication alone.
 //
 // In PostgreSQL there are these roles:
 //

@@ -66,6 +66,11 @@ func TestLinkLetsNobodyElseIn(t *testing.T) {
 			t.Errorf("%s: %v, want it to be let in: %t", tc.name, err, tc.isLetIn)
 		}
 	}
+	own := linkConfig(t, p.Standby(), "backstay", "true", n.Replication.Link)
+	if conn, err := pgx.ConnectConfig(t.Context(), own); err == nil {
+		conn.Close(context.Background())
+		t.Error("a node that follows is followed")
+	}
 	if f, err := p.Follows(t.Context(), p.Primary(), p.Standby()); err != nil || !f.Streams {
 		t.Errorf("after all that: %+v, %v", f, err)
 	}

@@ -51,10 +51,14 @@ func (e Engine) HandOver(ctx context.Context, primary, standby engine.Node) erro
 	return e.server(primary.Installation).HandOver(ctx, primary, standby)
 }
 
-// Promote has PostgreSQL replay what it has been sent, and take writes. Clients come in by the companions, which such a
-// node has from now on.
+// Promote has PostgreSQL replay what it has been sent, and take writes. The front, by which clients have read, lets
+// nobody in from then on until the writer serves.
 func (e Engine) Promote(ctx context.Context, n engine.Node) error {
-	return e.server(n.Installation).Promote(ctx, n)
+	err := e.server(n.Installation).Promote(ctx, n)
+	if err == nil {
+		lookAnew(ctx, n)
+	}
+	return err
 }
 
 // Forget drops the slot of the node.

@@ -139,9 +139,7 @@ func endSessions(ctx context.Context, conn *pgx.Conn, name string) error {
 		case err != nil && waiting.Err() == nil:
 			return err
 		case err != nil:
-			var leads bool
-			const asked = "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE usename = '" + front.Role + "')"
-			if err := conn.QueryRow(ctx, asked).Scan(&leads); err != nil || !leads {
+			if leads, err := isLed(ctx, conn); err != nil || !leads {
 				return err
 			}
 		}

@@ -299,6 +299,7 @@ func (in *Instance) see(ctx context.Context) error {
 		s.judgeLag(in.maxLag(), in.log)
 		in.tellFlapping()
 		if reader, ok := e.(engine.Reader); ok {
+			s.accompany(in.log)
 			s.catchUp(ctx, reader, in.seen.node, strangers)
 		}
 	}

@@ -299,6 +299,7 @@ func (f *follower) judge(
 			f.log.Warn("what readers are at on a replica that is behind goes on", "error", err)
 		}
 	}
+	s.accompany(f.log)
 	s.catchUp(ctx, reader, primary, strangers)
 }
 

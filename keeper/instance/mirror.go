@@ -2,6 +2,7 @@ package instance
 
 import (
 	"context"
+	"log/slog"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -114,6 +115,14 @@ func (in *Instance) noteUnmirrored(primary node.Node) error {
 // catchUpPatience is how long it may take, while nobody waits for that, until no user has a session on a node that
 // the primary does not have.
 const catchUpPatience = 200 * time.Millisecond
+
+// accompany starts what those who read from a node that follows come in by, where that does not run. Its end is noticed
+// when the node is looked at next.
+func (s *secondSight) accompany(log *slog.Logger) {
+	if err := s.node.StartCompanions(log); err != nil {
+		log.Warn("a companion of a node that follows does not start", "error", err)
+	}
+}
 
 // catchUp sees to it that no user has a session on a node that follows who was dropped by now.
 func (s *secondSight) catchUp(ctx context.Context, reader engine.Reader, primary node.Node, strangers int64) {

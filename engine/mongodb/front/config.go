@@ -25,6 +25,10 @@ const (
 	DrillCollection = "backstay_drill"
 )
 
+// Leads is what the session is called in PostgreSQL by which the front hears of users that are dropped, once clients
+// come in who may write.
+const Leads = "leads"
+
 // What the front writes into the node's log: Said, and why it ends, or Serves.
 const (
 	Said   = "front: "

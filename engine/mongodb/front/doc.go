@@ -13,5 +13,7 @@
 // FerretDB sees.
 //
 // A user that is dropped is told of by a notification of PostgreSQL's. The front ends the connections and answers by
-// another one. It lets nobody in while it does not listen to PostgreSQL.
+// another one. On a node that follows, which has no notifications, it is told by a socket to look who is gone. While it
+// cannot be told, or what is behind it does not serve, its ports are closed: drivers that find no server wait for one,
+// and one that sends them away again makes an error of what they are asked for.
 package front

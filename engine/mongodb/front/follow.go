@@ -53,7 +53,7 @@ const lastCommits = 100 * time.Millisecond
 func (s *session) letFollow(ctx context.Context) {
 	ctx, end := outlive(ctx, lastCommits)
 	defer end()
-	if !isOfThisMachine(s.client.NetConn()) {
+	if !isOfThisMachine(s.client.NetConn()) || s.server.onlyReads() { // it is the primary that is followed
 		return
 	}
 	start, err := readStart(s.client)

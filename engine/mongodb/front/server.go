@@ -1,6 +1,7 @@
 package front
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -8,10 +9,12 @@ import (
 	"net"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
 	"github.com/backstay/backstay/engine/door"
+	"github.com/backstay/backstay/engine/pgserver"
 )
 
 // spare is how many more connections than those of users the front holds: drivers keep some that only look whether the
@@ -24,12 +27,15 @@ type Server struct {
 	config Config // as it was at the start
 	rights rights
 
-	mu       sync.Mutex
-	open     bool // PostgreSQL tells us of users that are dropped
-	sessions map[*session]bool
-	users    map[string]map[*session]bool
-	named    int
-	all      sync.WaitGroup
+	mu        sync.Mutex
+	endRound  context.CancelCauseFunc // of a round, in which the node is served as what it is
+	listeners []net.Listener
+	open      bool // clients are let in, and we are told of users that are dropped
+	follows   bool // PostgreSQL follows another one: nobody writes
+	sessions  map[*session]bool
+	users     map[string]map[*session]bool
+	named     int
+	all       sync.WaitGroup
 }
 
 func newServer(path string, c Config) *Server {
@@ -137,25 +143,91 @@ func (s *Server) end(user string) {
 	}
 }
 
-// shut ends all connections, and lets nobody in.
-func (s *Server) shut() {
+// endAll ends all connections.
+func (s *Server) endAll() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.open = false
+	s.cut()
+}
+
+// cut is endAll for who holds mu.
+func (s *Server) cut() {
 	for c := range s.sessions {
 		c.client.NetConn().Close()
 	}
 }
 
-// watch lets clients in and carries orders out, until the connection to PostgreSQL ends.
-func (s *Server) watch(ctx context.Context, conn *pgx.Conn) error {
-	defer s.shut()
-	if _, err := conn.Exec(ctx, "LISTEN "+End); err != nil {
+// begin notes how the round is ended.
+func (s *Server) begin(end context.CancelCauseFunc) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.endRound = end
+}
+
+var errToldSo = errors.New("it was told to look what the node is")
+
+// beginAnew ends the round of a node that is not served as one that leads, which it stays. From then on nobody comes in
+// for whom it follows.
+func (s *Server) beginAnew() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.endRound != nil && (s.follows || !s.open) {
+		s.endRound(errToldSo)
+		s.close()
+	}
+}
+
+// listens notes where clients wait to be let in.
+func (s *Server) listens(at []net.Listener) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.listeners = at
+}
+
+// letIn serves those who come, unless the round has ended. Sessions last as long as ctx.
+func (s *Server) letIn(ctx, round context.Context, follows bool) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := round.Err(); err != nil {
 		return err
 	}
+	s.open, s.follows = true, follows
+	end := s.endRound
+	for _, l := range s.listeners {
+		s.all.Go(func() {
+			if err := s.accept(ctx, l); !errors.Is(err, net.ErrClosed) {
+				end(fmt.Errorf("accept: %w", err))
+			}
+		})
+	}
+	return nil
+}
+
+// shut ends all connections, and lets nobody in.
+func (s *Server) shut() {
 	s.mu.Lock()
-	s.open = true
-	s.mu.Unlock()
+	defer s.mu.Unlock()
+	s.close()
+}
+
+// close is shut for who holds mu.
+func (s *Server) close() {
+	for _, l := range s.listeners {
+		l.Close()
+	}
+	s.open, s.follows, s.listeners = false, false, nil
+	s.cut()
+}
+
+// onlyReads tells whether nobody writes here.
+func (s *Server) onlyReads() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.follows
+}
+
+// watch carries orders out, until the connection to PostgreSQL or ctx ends.
+func (s *Server) watch(ctx context.Context, conn *pgx.Conn) error {
 	for {
 		said, err := conn.WaitForNotification(ctx)
 		if err != nil {
@@ -165,6 +237,26 @@ func (s *Server) watch(ctx context.Context, conn *pgx.Conn) error {
 		s.end(order.User)
 		if _, err := conn.Exec(ctx, "SELECT pg_notify('"+Done+"', $1)", order.String()); err != nil {
 			return err
+		}
+	}
+}
+
+// lookAgain is how often it is looked whether the node still follows. Whoever promotes it tells us.
+const lookAgain = time.Second
+
+var errPromoted = errors.New("the node does not follow any more")
+
+// watchFollowing returns when the node follows no more, or the connection to PostgreSQL or ctx ends.
+func (s *Server) watchFollowing(ctx context.Context, conn *pgx.Conn) error {
+	for {
+		limited, cancel := context.WithTimeout(ctx, lookAgain)
+		_, err := conn.WaitForNotification(limited) // there is none: it ends with the connection, or in time
+		cancel()
+		if ctx.Err() != nil || limited.Err() == nil {
+			return err
+		}
+		if follows, err := pgserver.IsFollowing(ctx, conn); err != nil || !follows {
+			return cmp.Or(err, errPromoted)
 		}
 	}
 }

@@ -143,7 +143,7 @@ func (s *session) admit(ctx context.Context, m *message) error {
 	case right == "":
 		s.unknown = true
 		return m.disguise()
-	case right == Reader:
+	case right == Reader, s.server.onlyReads():
 		return nil
 	}
 	return s.reach(ctx, right)
