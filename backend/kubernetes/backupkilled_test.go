@@ -9,11 +9,13 @@ import (
 
 	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/backend"
+	"github.com/backstay/backstay/internal/testkit"
 )
 
 // TestReturnIsKilled kills the platform again and again while an instance returns to an earlier moment, and while it is
 // deleted: both come true, with the last backup taken once.
 func TestReturnIsKilled(t *testing.T) {
+	testkit.InSomeRuns(t)
 	t.Parallel()
 	a := newArchived(t, 30380, 30389)
 	a.stop()

@@ -8,6 +8,7 @@ import (
 	"github.com/backstay/backstay/backend"
 	"github.com/backstay/backstay/backend/kubernetes"
 	"github.com/backstay/backstay/engine/enginetest"
+	"github.com/backstay/backstay/internal/testkit"
 )
 
 const (
@@ -18,6 +19,7 @@ const (
 // TestLoadBalancer plays who gives services their load balancers: it says which address a service has, and the cluster's
 // machines pass on what comes there. Nothing is said to serve before it is reached so, by the name that credentials have.
 func TestLoadBalancer(t *testing.T) {
+	testkit.InSomeRuns(t)
 	t.Parallel()
 	l := newLab(t)
 	c := l.config(t, 0, 0)

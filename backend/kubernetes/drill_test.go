@@ -13,6 +13,7 @@ import (
 	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/backend"
 	"github.com/backstay/backstay/backend/kubernetes"
+	"github.com/backstay/backstay/internal/testkit"
 )
 
 // drilled waits for the end of the drill that a generation has called for.
@@ -45,6 +46,7 @@ func (l lab) wantNoDriller(t *testing.T, uri string) {
 // have, as another client sees it, and nothing is left of who saw it. A drill whose Backstay is killed goes on with the
 // next one.
 func TestDrills(t *testing.T) {
+	testkit.InSomeRuns(t)
 	t.Parallel()
 	l := newLab(t)
 	c := l.config(t, 30490, 30493)

@@ -8,10 +8,12 @@ import (
 	"k8s.io/client-go/rest"
 
 	"github.com/backstay/backstay/backend/kubernetes"
+	"github.com/backstay/backstay/internal/testkit"
 )
 
 // TestExamine: doctor says what is missing, and what to apply.
 func TestExamine(t *testing.T) {
+	testkit.InSomeRuns(t)
 	t.Parallel()
 	l := newLab(t)
 	whole := l.config(t, 30220, 30223)

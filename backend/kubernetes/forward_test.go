@@ -9,10 +9,12 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/backstay/backstay/backend"
+	"github.com/backstay/backstay/internal/testkit"
 )
 
 // TestForward gets into each node of an instance, and knows by what it says that it is that one.
 func TestForward(t *testing.T) {
+	testkit.InSomeRuns(t)
 	t.Parallel()
 	l := newLab(t)
 	b, _ := run(t, l.config(t, 30940, 30944))

@@ -12,11 +12,13 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/backstay/backstay/backend"
+	"github.com/backstay/backstay/internal/testkit"
 	"github.com/backstay/backstay/internal/wait"
 )
 
 // TestByHand has somebody change and delete what belongs to an instance: it is put back, but for the data.
 func TestByHand(t *testing.T) {
+	testkit.InSomeRuns(t)
 	t.Parallel()
 	l := newLab(t)
 	b, _ := run(t, l.config(t, 30190, 30193))

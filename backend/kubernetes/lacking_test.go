@@ -6,11 +6,13 @@ import (
 
 	"github.com/backstay/backstay/backend"
 	"github.com/backstay/backstay/backend/kubernetes"
+	"github.com/backstay/backstay/internal/testkit"
 )
 
 // TestImageThatDoesNotCome has instances of one node and of two be upgraded to an image that the cluster cannot get: they
 // serve again with the one before, and are upgraded to another one.
 func TestImageThatDoesNotCome(t *testing.T) {
+	testkit.InSomeRuns(t)
 	t.Parallel()
 	l := newLab(t)
 	c := l.config(t, 30470, 30479)

@@ -9,10 +9,12 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/backstay/backstay/backend"
+	"github.com/backstay/backstay/internal/testkit"
 )
 
 // TestRecordIsLost while Backstay is away: what its ledger has is enough to find the instance, as it was.
 func TestRecordIsLost(t *testing.T) {
+	testkit.InSomeRuns(t)
 	t.Parallel()
 	l := newLab(t)
 	c := l.config(t, 30230, 30233)
@@ -55,6 +57,7 @@ allowVolumeExpansion: true
 
 // TestVolumeGrows: more storage is not said to be there before the volume has it, and ends no session.
 func TestVolumeGrows(t *testing.T) {
+	testkit.InSomeRuns(t)
 	t.Parallel()
 	l := newLab(t)
 	l.cluster.Apply(t, l.namespace, fmt.Sprintf(growing, l.namespace))

@@ -6,11 +6,13 @@ import (
 
 	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/backend"
+	"github.com/backstay/backstay/internal/testkit"
 )
 
 // TestPasswordsAreNotTold: the operator tells the server the administrator's password by a statement, and tenants may read
 // what others ask. Neither what counts statements nor what shows those of now has it, and what counts them is not to be had.
 func TestPasswordsAreNotTold(t *testing.T) {
+	testkit.InSomeRuns(t)
 	t.Parallel()
 	l := newLab(t)
 	b, _ := run(t, l.config(t, 30970, 30972))

@@ -13,6 +13,7 @@ import (
 	"github.com/backstay/backstay/engine"
 	"github.com/backstay/backstay/engine/lag"
 	"github.com/backstay/backstay/engine/postgres"
+	"github.com/backstay/backstay/internal/testkit"
 )
 
 // trail is a primary and the standby of an instance, each with a way into it.
@@ -61,6 +62,7 @@ func (l lab) trail(t testing.TB, b *kubernetes.Backend, spec backend.Spec) (tr t
 
 // TestTrail asks, by the engine's own means, how a standby follows that the operator keeps, and ends who reads there.
 func TestTrail(t *testing.T) {
+	testkit.InSomeRuns(t)
 	t.Parallel()
 	l := newLab(t)
 	b, _ := run(t, l.config(t, 30945, 30949))

@@ -1,9 +1,11 @@
 package testkit
 
 import (
+	"flag"
 	"math/rand/v2"
 	"os"
 	"slices"
+	"testing"
 )
 
 // everyStep is a variable that, if it is set, has tests go through all that is else drawn from.
@@ -25,4 +27,16 @@ func Drawn[T any](all []T) []T {
 		drawn[i] = all[place]
 	}
 	return drawn
+}
+
+// InSomeRuns skips a test in two runs of three: it takes minutes, and others try the most of it. It is run where
+// somebody asks for it by its name, and under [EveryStep].
+func InSomeRuns(t testing.TB) {
+	t.Helper()
+	if named := flag.Lookup("test.run"); EveryStep() || named != nil && named.Value.String() != "" {
+		return
+	}
+	if rand.N(3) > 0 {
+		t.Skipf("each run draws a third of such tests: go test -run %s, or %s=yes", t.Name(), everyStep)
+	}
 }
