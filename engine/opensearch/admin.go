@@ -205,7 +205,12 @@ func recovered(ctx context.Context, c *client) error {
 	case opening:
 		return &refusal{http.StatusServiceUnavailable, "indices are being opened"}
 	case failed: // several times, as on a disk that was full: it would not be tried again by itself
-		return c.ask(ctx, http.MethodPost, "/_cluster/reroute?retry_failed=true&metric=none", nil, nil)
+		return retryFailed(ctx, c)
 	}
 	return nil
+}
+
+// retryFailed has the server open indices again that it could not open several times.
+func retryFailed(ctx context.Context, c *client) error {
+	return c.ask(ctx, http.MethodPost, "/_cluster/reroute?retry_failed=true&metric=none", nil, nil)
 }

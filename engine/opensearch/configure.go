@@ -12,6 +12,9 @@ import (
 // nobody but a client.
 func (Engine) Configure(ctx context.Context, n engine.Node) error {
 	return withAdmin(ctx, n, func(c *client) error {
+		if err := usersOpen(ctx, c); err != nil {
+			return err
+		}
 		if err := configureRoles(ctx, c); err != nil {
 			return err
 		}

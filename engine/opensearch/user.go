@@ -20,6 +20,9 @@ import (
 // security is where users and roles are administered.
 const security = "/_plugins/_security/api/"
 
+// usersIndex is where the security plugin keeps users and roles.
+const usersIndex = ".opendistro_security"
+
 // userName matches the names that engine.User allows.
 var userName = regexp.MustCompile(`^[a-z][a-z0-9_]{0,31}$`)
 
@@ -89,7 +92,34 @@ func withUsers(ctx context.Context, n engine.Node, do func(*client) error) (err 
 		return inWords(err)
 	}
 	defer func() { err = errors.Join(err, unlock()) }()
-	return withAdmin(ctx, n, do)
+	return withAdmin(ctx, n, func(c *client) error {
+		if err := usersOpen(ctx, c); err != nil {
+			return err
+		}
+		return do(c)
+	})
+}
+
+// usersOpen wants the index to be open in which the security plugin keeps users. Where it had no room to write it was
+// closed, and who is let in from memory does not notice; after some tries the server leaves it closed.
+func usersOpen(ctx context.Context, c *client) error {
+	health := func(patience string) error {
+		where := "/_cluster/health/" + usersIndex + "?wait_for_status=yellow&timeout=" + patience
+		return c.ask(ctx, http.MethodGet, where, nil, nil)
+	}
+	var said *refusal
+	err := health("0s")
+	if !errors.As(err, &said) || said.status != http.StatusRequestTimeout {
+		return err
+	}
+	if err := retryFailed(ctx, c); err != nil {
+		return err
+	}
+	err = health("1m") // or as long as ctx goes on
+	if errors.As(err, &said) && said.status == http.StatusRequestTimeout {
+		return backstay.Wrapf(err, backstay.Unavailable, "OpenSearch cannot open what it keeps of users.")
+	}
+	return err
 }
 
 // credentials are what an app needs, with the keys of the guide's system.
