@@ -70,7 +70,7 @@ test-other: setup plugins
 	BACKSTAY_TEST_MONGODB='$(CURDIR)/bin/other/mongodb' go test -count=1 -timeout 30m -run 'TestScripts/.*mongodb|TestCrashMongoDB' ./e2e
 	scripts/other-search bin/other/search
 	BACKSTAY_TEST_OPENSEARCH='$(CURDIR)/bin/other/search' go test -count=1 -timeout 40m -parallel 2 ./engine/opensearch/...
-	BACKSTAY_TEST_OPENSEARCH='$(CURDIR)/bin/other/search' go test -count=1 -timeout 40m -run 'TestScripts/elasticsearch' ./e2e
+	BACKSTAY_TEST_OPENSEARCH='$(CURDIR)/bin/other/search' go test -count=1 -timeout 40m -run 'TestScripts/elasticsearch|TestCrashOpenSearch' ./e2e
 	scripts/other-clients bin/other/terraform
 	scripts/other-kernel bin/other/kernel
 	BACKSTAY_TEST_TERRAFORM='$(CURDIR)/bin/other/terraform' go test -count=1 -run TestTerraformProvider ./e2e

@@ -25,7 +25,8 @@ type breed struct {
 	settings       []string // objects of parameters, each with another value of the same one
 	flags          []string // of serve
 	open           func(ctx context.Context, credentials map[string]any) (session, error)
-	toil           []string // a client in an app's environment that does what session.Toil does
+	toil           []string      // a client in an app's environment that does what session.Toil does
+	patience       time.Duration // how long anything may take, where that is more than with others
 }
 
 // session is one client's connection.

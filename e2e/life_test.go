@@ -88,6 +88,7 @@ var errAgain = errors.New("not yet")
 func (l *life) insist(f func() error) {
 	l.t.Helper()
 	var err error
+	patience := cmp.Or(l.breed.patience, patience)
 	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(cmp.Or(l.pause, 5*time.Millisecond)) {
 		if err = f(); err == nil {
 			return

@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"syscall"
 	"testing"
@@ -44,14 +45,14 @@ func BenchmarkCreateMongoDB(b *testing.B) {
 	report(b, median(ours), median(manual), 0.6)
 }
 
-// mongodbServer is one that was set up by hand. Its mark stands in the command lines of all of its processes.
-type mongodbServer struct {
+// byHandServer is one that was set up by hand. Its mark stands in the command lines of all of its processes.
+type byHandServer struct {
 	mark string
 	took time.Duration
 	stop func()
 }
 
-func mongodbByHand(b *testing.B) mongodbServer {
+func mongodbByHand(b *testing.B) byHandServer {
 	b.Helper()
 	root := filepath.Join(os.Getenv(mongodbVariable), "usr")
 	dir, account := testkit.Dir(b), postgresAccount(b)
@@ -70,7 +71,7 @@ func mongodbByHand(b *testing.B) mongodbServer {
 			b.Fatalf("%s: %v\n%s", program, err, out)
 		}
 	}
-	s := mongodbServer{mark: filepath.Base(dir)}
+	s := byHandServer{mark: filepath.Base(dir)}
 	data, begun := filepath.Join(dir, "data"), time.Now()
 	run("initdb", "-D", data)
 	run("pg_ctl", "-D", data, "-l", filepath.Join(dir, "log"), "-w", "start", "-o", "-c listen_addresses='' -k "+dir+
@@ -105,8 +106,9 @@ func mongodbByHand(b *testing.B) mongodbServer {
 
 var proportional = regexp.MustCompile(`(?m)^Pss:\s+(\d+) kB`)
 
-// megabytesOf is what the processes hold whose command lines have a mark in them. What several share counts once.
-func megabytesOf(b *testing.B, mark string) (total float64) {
+// megabytesOf is what the processes hold whose command lines have one of the marks in them. What several share counts
+// once.
+func megabytesOf(b *testing.B, marks ...string) (total float64) {
 	b.Helper()
 	all, err := filepath.Glob("/proc/[0-9]*/cmdline")
 	if err != nil {
@@ -114,7 +116,8 @@ func megabytesOf(b *testing.B, mark string) (total float64) {
 	}
 	for _, path := range all {
 		text, err := os.ReadFile(path)
-		if err != nil || !bytes.Contains(text, []byte(mark)) {
+		isOne := func(mark string) bool { return bytes.Contains(text, []byte(mark)) }
+		if err != nil || !slices.ContainsFunc(marks, isOne) {
 			continue // it has ended, or is another one
 		}
 		held, err := os.ReadFile(filepath.Join(filepath.Dir(path), "smaps_rollup"))
