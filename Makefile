@@ -75,6 +75,7 @@ test-other: setup plugins
 	scripts/other-kernel bin/other/kernel
 	BACKSTAY_TEST_TERRAFORM='$(CURDIR)/bin/other/terraform' go test -count=1 -run TestTerraformProvider ./e2e
 	scripts/other-broker bin/other/spring
+	BACKSTAY_TEST_EVERY_STEP=yes go test -count=1 -timeout 60m -parallel 4 ./keeper
 	BACKSTAY_TEST_EVERY_STEP=yes go test -count=1 -timeout 60m -parallel 4 \
 		-run 'TestCrash|TestBackendWhoseKeeperIsKilled$$|TestPlansAreServed$$|TestJourneysBackToBack$$' ./broker ./backend/local ./e2e
 	BACKSTAY_TEST_SPRING='$(CURDIR)/bin/other/spring' go test -count=1 -run 'TestScripts/spring$$' ./e2e

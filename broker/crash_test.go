@@ -117,7 +117,7 @@ func TestCrash(t *testing.T) {
 	m := &mortal{t: t, house: newHouse(t, limited{instances, 40})}
 	m.start()
 	t.Cleanup(func() { m.stop() })
-	for _, step := range testkit.Drawn(slices.Sorted(slices.Values(broker.StepNames()))) {
+	for _, step := range testkit.Drawn(t, slices.Sorted(slices.Values(broker.StepNames()))) {
 		if step == "broker.delete.refused" { // comes after a minute and a half of failures: see TestFailedDelete
 			continue
 		}

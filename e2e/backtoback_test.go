@@ -74,7 +74,7 @@ func TestCrashOfTheMarketplace(t *testing.T) {
 		kind, _, _ := strings.Cut(strings.TrimPrefix(step, "market."), ".")
 		return !slices.Contains([]string{"create", "update", "delete", "bind", "unbind"}, kind)
 	})
-	for _, step := range testkit.Drawn(steps) {
+	for _, step := range testkit.Drawn(t, steps) {
 		sound := t.Run(step, func(t *testing.T) {
 			p.survive(t, step, "serve")
 			p.wantNoOrphan(t)
@@ -96,7 +96,7 @@ func TestCrashOfTheBroker(t *testing.T) {
 	steps := slices.DeleteFunc(append(tenants.StepNames(), broker.StepNames()...), func(step string) bool {
 		return isOfNoUser(step) || isOfFailure(step)
 	})
-	for _, step := range testkit.Drawn(steps) {
+	for _, step := range testkit.Drawn(t, steps) {
 		sound := t.Run(step, func(t *testing.T) {
 			p.surviveWithout(t, step)
 			p.wantNoOrphan(t)

@@ -37,7 +37,7 @@ func TestCrash(t *testing.T) {
 	steps = slices.DeleteFunc(slices.Compact(steps), isOfNoUser)
 	for _, victim := range victims {
 		for _, of := range breeds {
-			its := testkit.Drawn(behind(steps, of, victim))
+			its := testkit.Drawn(t, behind(steps, of, victim))
 			if len(its) == 0 {
 				continue
 			}
@@ -78,7 +78,7 @@ func TestCrashReadOnly(t *testing.T) {
 	t.Parallel()
 	steps := slices.Concat(market.StepNames(), broker.StepNames())
 	steps = slices.DeleteFunc(steps, func(step string) bool { return !isOfBinding(step) })
-	crash(t, postgresBreed, "both", testkit.Drawn(steps), true)
+	crash(t, postgresBreed, "both", testkit.Drawn(t, steps), true)
 }
 
 func isOfBinding(step string) bool {

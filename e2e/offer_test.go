@@ -16,7 +16,7 @@ func TestPlansAreServed(t *testing.T) {
 	t.Parallel()
 	p := start(t, "backstay", "--catalog", everythingOnSale(t), "--overcommit", "1000")
 	for _, of := range breeds {
-		for _, plan := range testkit.Drawn(p.plans(of.offering)) {
+		for _, plan := range testkit.Drawn(t, p.plans(of.offering)) {
 			t.Run(of.name+"/"+plan, func(t *testing.T) {
 				of := of
 				of.plan = plan

@@ -64,7 +64,7 @@ func TestCrashOpenSearch(t *testing.T) {
 	steps := slices.Concat(broker.StepNames(), keeper.StepNames())
 	slices.Sort(steps)
 	steps = behind(slices.DeleteFunc(slices.Compact(steps), isOfNoUser), of, "both")
-	crash(t, of, "both", testkit.Drawn(steps), false)
+	crash(t, of, "both", testkit.Drawn(t, steps), false)
 }
 
 // opensearchSession is a client with one connection, on which each request says who it is of.

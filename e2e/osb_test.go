@@ -278,7 +278,7 @@ func TestCrashOverHTTP(t *testing.T) {
 	steps := slices.DeleteFunc(append(tenants.StepNames(), broker.StepNames()...), func(step string) bool {
 		return isOfNoUser(step) || isOfFailure(step)
 	})
-	for _, step := range testkit.Drawn(steps) {
+	for _, step := range testkit.Drawn(t, steps) {
 		if !t.Run(step, func(t *testing.T) { e.survive(t, p, step) }) {
 			return
 		}

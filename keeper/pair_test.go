@@ -19,6 +19,7 @@ import (
 	"github.com/backstay/backstay/engine/mysql"
 	"github.com/backstay/backstay/engine/redis"
 	"github.com/backstay/backstay/internal/process"
+	"github.com/backstay/backstay/internal/testkit"
 	"github.com/backstay/backstay/internal/wait"
 	"github.com/backstay/backstay/keeper"
 	"github.com/backstay/backstay/keeper/instance"
@@ -28,13 +29,14 @@ import (
 // paired are the products whose instances can have a standby.
 var paired = products
 
-// onEachPaired runs a test with each of them, and with a configuration of a keeper that knows all engines.
+// onEachPaired runs a test with each of them, of which each run draws one, and with a configuration of a keeper that knows
+// all engines.
 func onEachPaired(t *testing.T, config func(*testing.T) keeper.Config, test func(*testing.T, product, keeper.Config)) {
 	if testing.Short() {
 		t.Skip("it takes a minute")
 	}
 	t.Parallel()
-	for _, p := range paired {
+	for _, p := range testkit.Drawn(t, paired) {
 		t.Run(p.engine, func(t *testing.T) {
 			t.Parallel()
 			c := config(t)

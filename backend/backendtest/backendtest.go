@@ -73,7 +73,7 @@ func RunKilled(t *testing.T, s Subject, kill func()) {
 				}
 			}
 		}()
-		for _, c := range testkit.Drawn(changes) {
+		for _, c := range testkit.Drawn(t, changes) {
 			t.Run(c.name, func(t *testing.T) {
 				t.Parallel()
 				c.run(t, s)

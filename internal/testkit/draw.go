@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"slices"
+	"strings"
 	"testing"
 )
 
@@ -14,10 +15,18 @@ const everyStep = "BACKSTAY_TEST_EVERY_STEP"
 // EveryStep tells whether tests are to go through everything, however long that takes.
 func EveryStep() bool { return os.Getenv(everyStep) != "" }
 
+// isWhole tells whether nothing of a test is left out: under [EveryStep], and where somebody asks for the test by its
+// whole name, as go test -run '^TestPair$', and whoever runs once more what has failed.
+func isWhole(t testing.TB) bool {
+	name, _, _ := strings.Cut(t.Name(), "/")
+	asked := flag.Lookup("test.run")
+	return EveryStep() || asked != nil && strings.Contains(asked.Value.String(), "^"+name+"$")
+}
+
 // Drawn returns a fifth of what takes too long to be tried in each run, and at least one, in its order; each run draws
-// anew. Under [EveryStep] it returns everything.
-func Drawn[T any](all []T) []T {
-	if EveryStep() || len(all) == 0 {
+// anew. It returns everything under [EveryStep], and where the test is asked for by its whole name.
+func Drawn[T any](t testing.TB, all []T) []T {
+	if isWhole(t) || len(all) == 0 {
 		return all
 	}
 	places := rand.Perm(len(all))[:(len(all)+4)/5]
@@ -29,14 +38,11 @@ func Drawn[T any](all []T) []T {
 	return drawn
 }
 
-// InSomeRuns skips a test in two runs of three: it takes minutes, and others try the most of it. It is run where
-// somebody asks for it by its name, and under [EveryStep].
+// InSomeRuns skips a test in two runs of three, but where [Drawn] returns everything: it takes minutes, and others try
+// the most of it.
 func InSomeRuns(t testing.TB) {
 	t.Helper()
-	if named := flag.Lookup("test.run"); EveryStep() || named != nil && named.Value.String() != "" {
-		return
-	}
-	if rand.N(3) > 0 {
-		t.Skipf("each run draws a third of such tests: go test -run %s, or %s=yes", t.Name(), everyStep)
+	if !isWhole(t) && rand.N(3) > 0 {
+		t.Skipf("each run draws a third of such tests: go test -run '^%s$', or %s=yes", t.Name(), everyStep)
 	}
 }
