@@ -1,6 +1,7 @@
 # make up        install what is missing, start Backstay, show a PostgreSQL service from marketplace to query
 # make down      stop it; all data stays
 # make test      everything that must hold
+# make test-engines  a part of what MongoDB and Elasticsearch must hold, with servers that it fetches
 # make test-other  what takes what this machine does not have: the engines' tests with MySQL, Valkey, FerretDB and OpenSearch, Terraform's provider,
 #                  a service broker written with Spring, all journeys with our two ends back to back, control groups and encrypted volumes by another kernel
 # make test-kubernetes  what runs on Kubernetes, on a cluster that it makes itself: the first time takes ten minutes more
@@ -17,7 +18,7 @@ export DATA PORT
 
 CF_VERSION = 8.18.0
 
-.PHONY: up down test ready fetched programs race test-other test-kubernetes kubernetes-backend kubernetes-journeys kubernetes-up check bench bench-kubernetes clean-data setup clients build backstay plugin plugins
+.PHONY: up down test ready fetched programs race test-engines large bin/other/mongodb bin/other/search test-other test-kubernetes kubernetes-backend kubernetes-journeys kubernetes-up check bench bench-kubernetes clean-data setup clients build backstay plugin plugins
 
 up: setup backstay bin/cf plugin
 	@scripts/up
@@ -60,23 +61,34 @@ race:
 		$(GOTEST) --packages '$(CONCURRENT)' -- -race -short -vet=off -count=1 -parallel 4 -timeout 30m; \
 	else echo "There is no C compiler: nothing is tried with the race detector. Type: apt-get install gcc libc6-dev"; fi
 
-test-other: setup plugins
+# MongoDB and Elasticsearch are tried with servers too large to be fetched by everybody who types make test.
+LARGE = BACKSTAY_TEST_MONGODB='$(CURDIR)/bin/other/mongodb' BACKSTAY_TEST_OPENSEARCH='$(CURDIR)/bin/other/search'
+
+test-engines: clients backstay bin/cf plugin large
+	$(LARGE) $(GOTEST) --packages './engine/mongodb/... ./engine/opensearch/...' -- -vet=off -count=1 -parallel 2 -timeout 30m
+	$(LARGE) $(GOTEST) --packages ./e2e -- -vet=off -count=1 -parallel 2 -timeout 30m \
+		-run 'TestScripts/^(mongodb|failover-mongodb|elasticsearch)$$'
+
+large:
+	@scripts/setup large
+	@$(MAKE) --no-print-directory -j2 --output-sync=target bin/other/mongodb bin/other/search
+
+bin/other/mongodb bin/other/search:
+	scripts/other-$(@F) $@
+
+test-other: setup plugins large
 	scripts/other-servers bin/other
 	BACKSTAY_TEST_MYSQL='$(CURDIR)/bin/other/mysql/usr' go test -count=1 ./engine/mysql
 	BACKSTAY_TEST_MYSQL='$(CURDIR)/bin/other/mysql/usr' go test -count=1 -run 'TestFullInstance$$' ./keeper
 	BACKSTAY_TEST_REDIS='$(CURDIR)/bin/other/valkey/usr/bin' go test -count=1 ./engine/redis
-	scripts/other-mongodb bin/other/mongodb
-	BACKSTAY_TEST_MONGODB='$(CURDIR)/bin/other/mongodb' go test -count=1 -timeout 20m ./engine/mongodb/...
-	BACKSTAY_TEST_MONGODB='$(CURDIR)/bin/other/mongodb' go test -count=1 -timeout 30m -run 'TestScripts/.*mongodb|TestCrashMongoDB' ./e2e
-	scripts/other-search bin/other/search
-	BACKSTAY_TEST_OPENSEARCH='$(CURDIR)/bin/other/search' go test -count=1 -timeout 40m -parallel 2 ./engine/opensearch/...
-	BACKSTAY_TEST_OPENSEARCH='$(CURDIR)/bin/other/search' go test -count=1 -timeout 40m -run 'TestScripts/elasticsearch|TestCrashOpenSearch' ./e2e
 	scripts/other-clients bin/other/terraform
 	scripts/other-kernel bin/other/kernel
 	BACKSTAY_TEST_TERRAFORM='$(CURDIR)/bin/other/terraform' go test -count=1 -run TestTerraformProvider ./e2e
 	scripts/other-broker bin/other/spring
+	BACKSTAY_TEST_EVERY_STEP=yes $(LARGE) go test -count=1 -timeout 60m -parallel 2 ./engine/mongodb/... ./engine/opensearch/...
+	BACKSTAY_TEST_EVERY_STEP=yes $(LARGE) go test -count=1 -timeout 60m -run 'TestScripts/.*mongodb|TestScripts/elasticsearch' ./e2e
 	BACKSTAY_TEST_EVERY_STEP=yes go test -count=1 -timeout 60m -parallel 4 ./keeper
-	BACKSTAY_TEST_EVERY_STEP=yes go test -count=1 -timeout 60m -parallel 4 \
+	BACKSTAY_TEST_EVERY_STEP=yes $(LARGE) go test -count=1 -timeout 90m -parallel 4 \
 		-run 'TestCrash|TestBackendWhoseKeeperIsKilled$$|TestPlansAreServed$$|TestJourneysBackToBack$$' ./broker ./backend/local ./e2e
 	BACKSTAY_TEST_SPRING='$(CURDIR)/bin/other/spring' go test -count=1 -run 'TestScripts/spring$$' ./e2e
 

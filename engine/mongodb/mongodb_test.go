@@ -71,7 +71,7 @@ func TestContract(t *testing.T) {
 	t.Parallel()
 	needFerretDB(t)
 	enginetest.Run(t, enginetest.Subject{
-		Engine: tested, Connect: connect, ResizeRestarts: true,
+		Engine: tested, Connect: connect, ResizeRestarts: true, Large: true,
 		BadSettings: []string{`{"storageEngine": "wiredTiger"}`, `[]`},
 	})
 }

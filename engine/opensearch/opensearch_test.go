@@ -67,7 +67,7 @@ func TestContract(t *testing.T) {
 	t.Parallel()
 	needOpenSearch(t)
 	enginetest.Run(t, enginetest.Subject{
-		Engine: tested, Connect: connect, ResizeRestarts: true,
+		Engine: tested, Connect: connect, ResizeRestarts: true, Large: true,
 		BadSettings: []string{`{"http.port": 9200}`, `[]`},
 		Refusing: enginetest.Refusing{Delete: func(ctx context.Context, c enginetest.Session) error {
 			_, err := c.(session).ask(ctx, http.MethodDelete, "/keys", "")
