@@ -40,7 +40,9 @@ match sys.argv[1:]:
         old = Elasticsearch(credentials["uri"], ca_certs=authority, timeout=120)
         print("Elasticsearch's client counts", old.count(index="books")["count"])
     case ["fill"]:
-        client.indices.create(index="large", body={"mappings": {"enabled": False}})
+        # What is logged is given back when the instance is full, and it would not be full any more.
+        client.indices.create(index="large", body={"mappings": {"enabled": False}, "settings": {
+            "index.translog.flush_threshold_size": "16mb"}})
         while True:
             try:
                 helpers.bulk(client, ({"_index": "large", "text": os.urandom(50_000).hex()} for _ in range(20)))

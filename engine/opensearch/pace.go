@@ -33,6 +33,9 @@ func (t *taking) pace(ctx context.Context, c *client) error {
 			}
 		} `json:"_all"`
 	}
+	if err := flush(ctx, c); err != nil { // which the snapshot begins with, and which makes room
+		return err
+	}
 	if err := c.ask(ctx, http.MethodGet, "/_stats/store", nil, &stats); err != nil {
 		return err
 	}

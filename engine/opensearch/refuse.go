@@ -2,7 +2,12 @@ package opensearch
 
 import (
 	"context"
+	"errors"
+	"maps"
 	"net/http"
+	"net/url"
+	"slices"
+	"strings"
 
 	"github.com/backstay/backstay/engine"
 )
@@ -33,10 +38,13 @@ func refuseWrites(ctx context.Context, c *client, refuse bool) error {
 	}
 	refuses := has[newIndices] == "true"
 	switch {
-	case !refuse && !refuses:
-		return nil // what is blocked, its users have blocked
+	case !refuse && !refuses: // what is blocked, its users have blocked
+		return letMerge(ctx, c)
 	case !refuse:
-		if err := blockIndices(ctx, c, nil); err != nil {
+		if err := set(ctx, c, everything, map[string]any{indexBlock: nil}); err != nil {
+			return err
+		}
+		if err := letMerge(ctx, c); err != nil {
 			return err
 		}
 		return persist(ctx, c, map[string]any{newIndices: nil})
@@ -45,34 +53,99 @@ func refuseWrites(ctx context.Context, c *client, refuse bool) error {
 			return err
 		}
 	}
-	lacks, err := lacksBlocks(ctx, c)
-	if err != nil || !lacks {
+	all, err := blocksOf(ctx, c)
+	if err != nil || !all.lack(indexBlockID) {
 		return err
 	}
-	return blockIndices(ctx, c, true)
+	held := holdMerges(ctx, c, all) // if that is an error, the rest is done all the same
+	if err := set(ctx, c, everything, map[string]any{indexBlock: true}); err != nil {
+		return errors.Join(held, err)
+	}
+	return errors.Join(held, flush(ctx, c))
 }
 
-// blockIndices blocks all indices but those of the security plugin: users can be made and dropped.
-func blockIndices(ctx context.Context, c *client, block any) error {
-	where := "/" + everything + "/_settings?expand_wildcards=all&allow_no_indices=true"
-	return c.ask(ctx, http.MethodPut, where, map[string]any{indexBlock: block}, nil)
-}
-
-// lacksBlocks tells whether an index is not blocked that is to be.
-func lacksBlocks(ctx context.Context, c *client) (bool, error) {
-	var state struct {
-		Metadata struct{ Indices map[string]any }
-		Blocks   struct{ Indices map[string]any }
+// flush gives back what is logged of documents that their indices have, which may be half of what a node holds. For an
+// index of which a part is nowhere the server would wait a minute.
+func flush(ctx context.Context, c *client) error {
+	var health struct {
+		Indices map[string]struct{ Status string }
 	}
-	where := "/_cluster/state/metadata,blocks/" + everything +
-		"?expand_wildcards=all&filter_path=metadata.indices.*.state,blocks.indices.*." + indexBlockID + ".retryable"
-	if err := c.ask(ctx, http.MethodGet, where, nil, &state); err != nil {
-		return false, err
+	err := c.ask(ctx, http.MethodGet, "/_cluster/health?level=indices&timeout=0s", nil, &health)
+	if err != nil {
+		return err
 	}
-	for name := range state.Metadata.Indices {
-		if _, blocked := state.Blocks.Indices[name]; !blocked {
-			return true, nil
+	var lack []string
+	for name, index := range health.Indices {
+		if index.Status == "red" {
+			lack = append(lack, url.PathEscape(name))
 		}
 	}
-	return false, nil
+	which, ok := allBut(lack)
+	if !ok {
+		return nil
+	}
+	where := "/" + which + "/_flush?allow_no_indices=true&ignore_unavailable=true"
+	return c.ask(ctx, http.MethodPost, where, nil, nil)
+}
+
+// changeTries is how often a change of indices is tried that are being deleted meanwhile: of all of them, none is made.
+const changeTries = 5
+
+// set gives indices settings; those that are nil are what they are by themselves again.
+func set(ctx context.Context, c *client, indices string, settings map[string]any, how ...string) (err error) {
+	how = append(how, "expand_wildcards=all", "allow_no_indices=true", "ignore_unavailable=true")
+	where := "/" + indices + "/_settings?" + strings.Join(how, "&")
+	for range changeTries {
+		err = c.ask(ctx, http.MethodPut, where, settings, nil)
+		var said *refusal
+		if !errors.As(err, &said) || said.status != http.StatusNotFound {
+			return err
+		}
+	}
+	return err
+}
+
+// blocks are those of each index, by their numbers.
+type blocks map[string]map[string]block
+
+type block struct{ Levels []string }
+
+func blocksOf(ctx context.Context, c *client) (blocks, error) {
+	var state struct {
+		Metadata struct{ Indices map[string]any }
+		Blocks   struct{ Indices blocks }
+	}
+	where := "/_cluster/state/metadata,blocks/" + everything +
+		"?expand_wildcards=all&filter_path=metadata.indices.*.state,blocks.indices.*.*.levels"
+	if err := c.ask(ctx, http.MethodGet, where, nil, &state); err != nil {
+		return nil, err
+	}
+	all := blocks{}
+	for name := range state.Metadata.Indices {
+		all[name] = state.Blocks.Indices[name]
+	}
+	return all, nil
+}
+
+// lack tells whether an index does not have the block.
+func (all blocks) lack(id string) bool {
+	for _, has := range all {
+		if _, blocked := has[id]; !blocked {
+			return true
+		}
+	}
+	return false
+}
+
+// changeable tells the names, as requests have them, of indices of which settings can be said, and of the others.
+func (all blocks) changeable() (names, others []string) {
+	for name, has := range all {
+		forbids := func(b block) bool { return slices.Contains(b.Levels, "metadata_write") }
+		if slices.ContainsFunc(slices.Collect(maps.Values(has)), forbids) {
+			others = append(others, url.PathEscape(name))
+		} else {
+			names = append(names, url.PathEscape(name))
+		}
+	}
+	return names, others
 }
