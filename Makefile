@@ -6,7 +6,7 @@
 #                  a service broker written with Spring, all journeys with our two ends back to back, control groups and encrypted volumes by another kernel
 # make test-kubernetes  what runs on Kubernetes, on a cluster that it makes itself: the first time takes ten minutes more
 # make kubernetes-up    such a cluster to try things on, until ^C
-# make race      the rooms in which goroutines meet, with the race detector; part of make test
+# make race      the rooms in which goroutines meet, with the race detector; make test draws some of them
 # make check     format, vet, staticcheck and the import picture; part of make test
 # make bench     the benchmark table
 # make clean-data  delete all data, after asking
@@ -37,7 +37,7 @@ COMPILE = GOGC=400 go
 # Tests wait more than they work, for disks and for processes: more of them at once than there are cores.
 test: ready
 	$(GOTEST) --packages ./... -- -vet=off -count=1 -parallel 4 -timeout 45m
-	@$(MAKE) --no-print-directory race
+	@$(MAKE) --no-print-directory race ROOMS="$$(shuf -n 6 -e $(CONCURRENT) | paste -s -d ' ')"
 
 # What comes over the network is waited for beside the compiler, which makes one program after the other: two at once would
 # both compile what they share.
@@ -51,14 +51,15 @@ programs:
 	@MAKEFLAGS= $(MAKE) --no-print-directory backstay bin/cf bin/versitygw plugin check
 
 # The detector slows what it watches down, so it watches a second and short pass, over what has goroutines of its own. All
-# tests of the keeper with it alone took more of the processors than both passes do.
+# tests of the keeper with it alone took more of the processors than both passes do. Each make test draws some rooms.
 CONCURRENT = ./internal/process ./internal/datadir ./internal/seal ./state ./uaa ./market/... ./broker/... \
 	./keeper/... ./backend/local ./endpoint/... ./tunnel ./cfapi ./osb ./tenant ./plugins
+ROOMS = $(CONCURRENT)
 
 race:
 	@if [ "$$(go env CGO_ENABLED)" = 1 ]; then \
-		set -ex; $(COMPILE) build -race $(CONCURRENT); \
-		$(GOTEST) --packages '$(CONCURRENT)' -- -race -short -vet=off -count=1 -parallel 4 -timeout 30m; \
+		set -ex; $(COMPILE) build -race $(ROOMS); \
+		$(GOTEST) --packages '$(ROOMS)' -- -race -short -vet=off -count=1 -parallel 4 -timeout 30m; \
 	else echo "There is no C compiler: nothing is tried with the race detector. Type: apt-get install gcc libc6-dev"; fi
 
 # MongoDB and Elasticsearch are tried with servers too large to be fetched by everybody who types make test.
@@ -99,10 +100,10 @@ test-kubernetes: clients backstay bin/cf
 		$(MAKE) --no-print-directory -j2 kubernetes-backend kubernetes-journeys
 
 kubernetes-backend:
-	$(GOTEST) --packages ./backend/kubernetes -- -vet=off -count=1 -timeout 40m -parallel 4
+	$(GOTEST) --packages ./backend/kubernetes -- -vet=off -count=1 -timeout 40m -parallel 3
 
 kubernetes-journeys:
-	$(GOTEST) --packages ./e2e -- -vet=off -count=1 -timeout 40m -parallel 3 -run '^TestKubernetes'
+	$(GOTEST) --packages ./e2e -- -vet=off -count=1 -timeout 40m -parallel 2 -run '^TestKubernetes'
 
 kubernetes-up: clients
 	made=$$(scripts/kubernetes) && go test -c -o bin/kubetest.test ./internal/kubetest && \

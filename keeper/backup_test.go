@@ -447,7 +447,8 @@ func leadBackups(ctx context.Context, c keeper.Config, spec backend.Spec, discar
 		return fmt.Errorf("the newest backup is proved as %+v: %w", p, err)
 	}
 	if discard {
-		if err := b.Discard(ctx, spec.Instance); err != nil {
+		err := b.Discard(ctx, spec.Instance)
+		if err != nil && backstay.KindOf(err) != backstay.NotFound { // it was gone when the client asked once more
 			return err
 		}
 	}

@@ -1,6 +1,7 @@
 package tunnel
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -27,6 +28,7 @@ type session struct {
 	header  string // what by has proved last who they are with
 	streams map[*mux.Stream]backstay.BindingID
 	lent    []backstay.BindingID
+	over    error // why we have ended it: whoever waits for its streams may see its end before that is told
 
 	serving sync.WaitGroup // what streams are for
 
@@ -52,7 +54,10 @@ func (t *session) run(ctx context.Context) error {
 			t.recordEnd(context.WithoutCancel(ctx), id)
 		}
 	}()
-	return g.Wait()
+	err := g.Wait()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return cmp.Or(t.over, err)
 }
 
 func (t *session) accept(ctx context.Context) error {
@@ -297,6 +302,9 @@ func (t *session) check(ctx context.Context) error {
 			for _, id := range t.inUse() {
 				t.end(id, backstay.KindOf(err))
 			}
+			t.mu.Lock()
+			t.over = err
+			t.mu.Unlock()
 			t.mux.Leave(uint32(backstay.KindOf(err)))
 			return err
 		}

@@ -154,7 +154,7 @@ func (in *instance) prepare(ctx context.Context, s situation) (saved bool, err e
 	}
 	if r.Restarts.Owed && !r.Restarts.Noted {
 		return in.change(ctx, r, func(r record) record {
-			r.Restarts.Noted, r.Restarts.Since = true, s.seen.observation.Started
+			r.Restarts.Noted, r.Restarts.Since = true, s.startedBefore(in.b.Now())
 			return r
 		})
 	}
@@ -165,6 +165,14 @@ func (in *instance) prepare(ctx context.Context, s situation) (saved bool, err e
 		})
 	}
 	return false, nil
+}
+
+// startedBefore is when the server has started that a restart is to end. One that does not answer has done so by now.
+func (s situation) startedBefore(now time.Time) time.Time {
+	if s.seen.err != nil {
+		return now.UTC()
+	}
+	return s.seen.observation.Started
 }
 
 // heir is a node that lacks nothing of what the primary has; empty: there is none.

@@ -226,3 +226,23 @@ func TestFailoverIsNoted(t *testing.T) {
 		t.Errorf("a failover that was asked for is noted as %+v", f)
 	}
 }
+
+// TestRestartOfTheSilent: a server that did not answer as its restart was noted has not had it when it answers again.
+func TestRestartOfTheSilent(t *testing.T) {
+	t.Parallel()
+	now := time.Unix(1e9, 0)
+	s := serving(1)
+	s.seen = sight{err: silent}
+	since := s.startedBefore(now)
+	s = serving(1)
+	s.record.Restarts = asked{Count: 1, Owed: true, Noted: true, Since: since}
+	for started, want := range map[time.Time]bool{now.Add(-time.Hour): false, now.Add(time.Second): true} {
+		s.seen.observation.Started = started
+		if s.startedBefore(now) != started {
+			t.Errorf("a server that answers has started at %v, want %v", s.startedBefore(now), started)
+		}
+		if lacking := s.lacks(); (lacking == "") != want {
+			t.Errorf("a server that has started at %v lacks %q", started, lacking)
+		}
+	}
+}

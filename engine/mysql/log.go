@@ -23,10 +23,15 @@ func logSize(n engine.Node) backstay.Bytes {
 	return has
 }
 
-// heldLog returns the size of the redo log in a data directory: MariaDB's is one file, MySQL's are several.
-func heldLog(dataDir string) (size backstay.Bytes) {
+// logFiles are where the redo log of a data directory is: MariaDB's is one file, MySQL's are several.
+func logFiles(dataDir string) []string {
 	files, _ := filepath.Glob(filepath.Join(dataDir, "#innodb_redo", "#ib_redo*")) // the pattern is sound
-	for _, path := range append(files, filepath.Join(dataDir, "ib_logfile0")) {
+	return append(files, filepath.Join(dataDir, "ib_logfile0"))
+}
+
+// heldLog returns the size of the redo log in a data directory.
+func heldLog(dataDir string) (size backstay.Bytes) {
+	for _, path := range logFiles(dataDir) {
 		if info, err := os.Lstat(path); err == nil {
 			size += backstay.Bytes(info.Size())
 		}

@@ -103,10 +103,15 @@ func copyPrimary(
 }
 
 // toCopy returns how many bytes of a data directory a copy reads: all but the redo log, of which it reads what is
-// written meanwhile. The log of a plan with much storage has a gigabyte in it before there is any data.
+// written meanwhile. The log of a plan with much storage has a gigabyte in it before there is any data. What it takes
+// on the disk may be more than its size for a while: XFS takes room for what may be written next.
 func toCopy(dataDir string) (int64, error) {
-	all, err := clone.Size(dataDir)
-	return max(all-int64(heldLog(dataDir)), 0), err
+	size, err := clone.Size(dataDir)
+	for _, path := range logFiles(dataDir) {
+		log, logErr := clone.Size(path)
+		size, err = size-log, errors.Join(err, logErr)
+	}
+	return max(size, 0), err
 }
 
 // tellCopied tells of each further hundredth that is copied.
