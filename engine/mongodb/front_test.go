@@ -5,7 +5,10 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
+	"io"
 	"net"
+	"os"
 	"strconv"
 	"strings"
 	"testing"
@@ -106,6 +109,31 @@ func TestTLSOnly(t *testing.T) {
 			t.Errorf("%s is let in", name)
 		}
 		client.Disconnect(context.Background())
+	}
+}
+
+// TestSilentClientsGo: who agrees upon TLS and then says nothing, or only a part of something, is not held for long: the
+// connections of an instance are counted.
+func TestSilentClientsGo(t *testing.T) {
+	t.Parallel()
+	n, _, _ := serving(t)
+	address := net.JoinHostPort("localhost", strconv.Itoa(n.Endpoint.Port))
+	for name, said := range map[string]string{"nothing": "", "a part of a message": "\x40\x00"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			conn, err := tls.Dial("tcp", address, &tls.Config{InsecureSkipVerify: true})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer conn.Close()
+			if _, err := io.WriteString(conn, said); err != nil {
+				t.Fatal(err)
+			}
+			conn.SetReadDeadline(time.Now().Add(30 * time.Second))
+			if _, err := conn.Read(make([]byte, 1)); errors.Is(err, os.ErrDeadlineExceeded) {
+				t.Error("it is held for half a minute")
+			}
+		})
 	}
 }
 

@@ -11,6 +11,8 @@ import (
 )
 
 const (
+	// handshakeLimit is how long a client may take to agree upon TLS, and then to say the first thing: all drivers do at
+	// once.
 	handshakeLimit = 10 * time.Second
 	// namelessLimit is how long a client may say nothing that has not logged in. Those of drivers that only look
 	// whether the server is there ask every ten seconds.
@@ -25,6 +27,7 @@ type session struct {
 	client  *tls.Conn
 	from    *bufio.Reader
 	gateway net.Conn // to FerretDB
+	heard   bool     // it has said something
 	user    string   // empty: nobody has logged in
 	unknown bool     // there is no such user
 	back    chan struct{}
@@ -78,10 +81,14 @@ func (s *session) reach(ctx context.Context, right string) error {
 
 // step passes one message on.
 func (s *session) step(ctx context.Context) error {
-	if s.user == "" {
+	switch {
+	case !s.heard:
+		s.client.SetDeadline(time.Now().Add(handshakeLimit))
+	case s.user == "":
 		s.client.SetDeadline(time.Now().Add(namelessLimit))
 	}
 	m, err := readMessage(s.from, s.user != "")
+	s.heard = s.heard || err == nil
 	if err == nil && m.user != "" {
 		err = s.admit(ctx, &m)
 	}
