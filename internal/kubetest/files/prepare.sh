@@ -22,6 +22,11 @@ ip addr add 10.88.0.254/24 dev nodes
 ip link set nodes up
 ip route add 10.96.0.0/16 dev nodes # else services have no address that this machine knows a way to
 echo 1 >/proc/sys/net/ipv4/ip_forward
+# Who tries from here to come to a port of a node that has no pod behind it is refused, and the kernel remembers the try
+# as one that leads nowhere: another from the same port would be refused while it does, though there is a pod by then.
+for state in syn_sent close; do
+	echo 1 >"/proc/sys/net/netfilter/nf_conntrack_tcp_timeout_$state"
+done
 
 # Each node has the images as they were imported: what they consist of is mounted, and only what is written is copied.
 i=0
