@@ -37,7 +37,7 @@ COMPILE = GOGC=400 go
 # Tests wait more than they work, for disks and for processes: more of them at once than there are cores.
 test: ready
 	$(GOTEST) --packages ./... -- -vet=off -count=1 -parallel 4 -timeout 45m
-	@$(MAKE) --no-print-directory race ROOMS="$$(shuf -n 6 -e $(CONCURRENT) | paste -s -d ' ')"
+	@$(MAKE) --no-print-directory race $(if $(BACKSTAY_TEST_EVERY_STEP),,ROOMS="$$(shuf -n 6 -e $(CONCURRENT) | paste -s -d ' ')")
 
 # What comes over the network is waited for beside the compiler, which makes one program after the other: two at once would
 # both compile what they share.
@@ -51,7 +51,8 @@ programs:
 	@MAKEFLAGS= $(MAKE) --no-print-directory backstay bin/cf bin/versitygw plugin check
 
 # The detector slows what it watches down, so it watches a second and short pass, over what has goroutines of its own. All
-# tests of the keeper with it alone took more of the processors than both passes do. Each make test draws some rooms.
+# tests of the keeper with it alone took more of the processors than both passes do. Each make test draws some rooms;
+# make test-other has all.
 CONCURRENT = ./internal/process ./internal/datadir ./internal/seal ./state ./uaa ./market/... ./broker/... \
 	./keeper/... ./backend/local ./endpoint/... ./tunnel ./cfapi ./osb ./tenant ./plugins
 ROOMS = $(CONCURRENT)
@@ -78,6 +79,7 @@ bin/other/mongodb bin/other/search:
 	scripts/other-$(@F) $@
 
 test-other: setup plugins large
+	@$(MAKE) --no-print-directory race
 	scripts/other-servers bin/other
 	BACKSTAY_TEST_MYSQL='$(CURDIR)/bin/other/mysql/usr' go test -count=1 ./engine/mysql
 	BACKSTAY_TEST_MYSQL='$(CURDIR)/bin/other/mysql/usr' go test -count=1 -run 'TestFullInstance$$' ./keeper
