@@ -70,6 +70,15 @@ func behind(steps []string, of breed, victim string) []string {
 	})
 }
 
+// crashBoth takes an instance through its life for steps of the broker and of the keeper in which its engine is at work,
+// and kills both processes behind each.
+func crashBoth(t *testing.T, of breed) {
+	steps := slices.Concat(broker.StepNames(), keeper.StepNames())
+	slices.Sort(steps)
+	steps = behind(slices.DeleteFunc(slices.Compact(steps), isOfNoUser), of, "both")
+	crash(t, of, "both", testkit.Drawn(t, steps), false)
+}
+
 // TestCrashReadOnly is the same behind the steps of bindings, with one that may only read.
 func TestCrashReadOnly(t *testing.T) {
 	if testing.Short() {

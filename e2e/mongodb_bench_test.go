@@ -1,16 +1,11 @@
 package e2e
 
 import (
-	"bytes"
 	"errors"
-	"fmt"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
-	"slices"
-	"strconv"
 	"syscall"
 	"testing"
 	"time"
@@ -24,32 +19,7 @@ import (
 func BenchmarkCreateMongoDB(b *testing.B) {
 	l := house(b, mongodbBreed(b))
 	l.resident("warm").create()
-	var ours, manual []time.Duration
-	var held, bare float64
-	for i := range max(b.N, 3) {
-		other := mongodbByHand(b)
-		manual, bare = append(manual, other.took), megabytesOf(b, other.mark)
-		other.stop()
-		r := l.resident(fmt.Sprintf("service-%d", i))
-		begun := time.Now()
-		r.create()
-		r.bind()
-		if err := r.begin().Keep(b.Context()); err != nil {
-			b.Fatal(err)
-		}
-		ours, held = append(ours, time.Since(begun)), megabytesOf(b, r.instance)
-	}
-	b.ReportMetric(held, "MB")
-	b.ReportMetric(bare, "baseline-MB")
-	b.ReportMetric(2*bare, "MB-allowed")
-	report(b, median(ours), median(manual), 0.6)
-}
-
-// byHandServer is one that was set up by hand. Its mark stands in the command lines of all of its processes.
-type byHandServer struct {
-	mark string
-	took time.Duration
-	stop func()
+	createBeside(b, l, mongodbByHand, func(r *life) []string { return []string{r.instance} }, 2, 0.6)
 }
 
 func mongodbByHand(b *testing.B) byHandServer {
@@ -102,29 +72,4 @@ func mongodbByHand(b *testing.B) byHandServer {
 	s.stop()
 	b.Fatal("FerretDB does not listen")
 	return s
-}
-
-var proportional = regexp.MustCompile(`(?m)^Pss:\s+(\d+) kB`)
-
-// megabytesOf is what the processes hold whose command lines have one of the marks in them. What several share counts
-// once.
-func megabytesOf(b *testing.B, marks ...string) (total float64) {
-	b.Helper()
-	all, err := filepath.Glob("/proc/[0-9]*/cmdline")
-	if err != nil {
-		b.Fatal(err)
-	}
-	for _, path := range all {
-		text, err := os.ReadFile(path)
-		isOne := func(mark string) bool { return bytes.Contains(text, []byte(mark)) }
-		if err != nil || !slices.ContainsFunc(marks, isOne) {
-			continue // it has ended, or is another one
-		}
-		held, err := os.ReadFile(filepath.Join(filepath.Dir(path), "smaps_rollup"))
-		if match := proportional.FindSubmatch(held); err == nil && match != nil {
-			kilobytes, _ := strconv.Atoi(string(match[1]))
-			total += float64(kilobytes) / 1024
-		}
-	}
-	return total
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -15,9 +14,6 @@ import (
 	"go.mongodb.org/mongo-driver/v2/event"
 	"go.mongodb.org/mongo-driver/v2/mongo"
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
-
-	"github.com/backstay/backstay/broker"
-	"github.com/backstay/backstay/keeper"
 )
 
 // mongodbVariable names a directory in which scripts/other-mongodb has put FerretDB with DocumentDB, and clients.
@@ -58,10 +54,7 @@ func TestCrashMongoDB(t *testing.T) {
 		t.Skip("takes minutes")
 	}
 	t.Parallel()
-	of := mongodbBreed(t)
-	steps := slices.Concat(broker.StepNames(), keeper.StepNames())
-	slices.Sort(steps)
-	crash(t, of, "both", behind(slices.DeleteFunc(slices.Compact(steps), isOfNoUser), of, "both"), false)
+	crashBoth(t, mongodbBreed(t))
 }
 
 // mongodbSession is a client with one connection, and with the driver's name for the connection of its last command.

@@ -20,29 +20,11 @@ import (
 // hold a tenth more memory than that: its users are an index, and its TLS a front.
 func BenchmarkCreateElasticsearch(b *testing.B) {
 	l := house(b, opensearchBreed(b))
-	var ours, manual []time.Duration
-	var held, bare float64
-	for i := range max(b.N, 3) {
-		other := opensearchByHand(b)
-		manual, bare = append(manual, other.took), megabytesOf(b, other.mark)
-		other.stop()
-		r := l.resident(fmt.Sprintf("service-%d", i))
-		begun := time.Now()
-		r.create()
-		r.bind()
-		if err := r.begin().Keep(b.Context()); err != nil {
-			b.Fatal(err)
-		}
-		// The server's command line tells the directory in which it runs, and that of the front the one of the data.
-		running := fmt.Sprintf("%s/run/%v/", r.data, r.credentials["port"])
-		ours, held = append(ours, time.Since(begun)), megabytesOf(b, r.instance, running)
-		r.unbind()
-		r.remove("/v3/service_instances/"+r.instance, "/v3/service_instances?guids="+r.instance)
+	// The server's command line tells the directory in which it runs, and that of the front the one of the data.
+	marks := func(r *life) []string {
+		return []string{r.instance, fmt.Sprintf("%s/run/%v/", r.data, r.credentials["port"])}
 	}
-	b.ReportMetric(held, "MB")
-	b.ReportMetric(bare, "baseline-MB")
-	b.ReportMetric(1.1*bare, "MB-allowed")
-	report(b, median(ours), median(manual), 1.1)
+	createBeside(b, l, opensearchByHand, marks, 1.1, 1.1)
 }
 
 // bareOpenSearch configures a server of one node that anybody may ask.

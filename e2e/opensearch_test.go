@@ -8,14 +8,9 @@ import (
 	"net/http"
 	"net/http/httptrace"
 	"os"
-	"slices"
 	"strings"
 	"testing"
 	"time"
-
-	"github.com/backstay/backstay/broker"
-	"github.com/backstay/backstay/internal/testkit"
-	"github.com/backstay/backstay/keeper"
 )
 
 // opensearchVariable names a directory in which scripts/other-search has put OpenSearch, and clients.
@@ -60,11 +55,7 @@ func TestCrashOpenSearch(t *testing.T) {
 		t.Skip("takes minutes")
 	}
 	t.Parallel()
-	of := opensearchBreed(t)
-	steps := slices.Concat(broker.StepNames(), keeper.StepNames())
-	slices.Sort(steps)
-	steps = behind(slices.DeleteFunc(slices.Compact(steps), isOfNoUser), of, "both")
-	crash(t, of, "both", testkit.Drawn(t, steps), false)
+	crashBoth(t, opensearchBreed(t))
 }
 
 // opensearchSession is a client with one connection, on which each request says who it is of.
