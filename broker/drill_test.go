@@ -19,15 +19,15 @@ func TestOperationTellsWhatADrillSaw(t *testing.T) {
 		seen                                  backend.Drill
 	}{
 		{"restarted", "It serves.", `{"reboot": true}`,
-			"The service instance was restarted: writes failed for 0.21 s, 0 acknowledged writes were lost, and node 1 serves.",
+			"The service instance was restarted: writes failed for 0.21 s, 0 acknowledged writes were lost, and node 1 went on.",
 			`"acknowledged_writes_lost":0`,
 			backend.Drill{Failed: 214 * time.Millisecond, Written: 100, Node: "1"}},
 		{"taken over, with a loss", "It serves.", `{"reboot": true}`,
-			"The standby took over: writes failed for 1.50 s, 1 acknowledged write was lost, and node 2 serves. It is so.",
+			"The standby took over: writes failed for 1.50 s, 1 acknowledged write was lost, and node 2 went on. It is so.",
 			`"took_over":true`,
 			backend.Drill{Failed: 1500 * time.Millisecond, Written: 9, Lost: 1, Node: "2", Changed: true, Trouble: "It is so."}},
 		{"nothing seen", "It serves.", `{"reboot": true}`,
-			"The service instance was restarted, and node 1 serves. It was not seen for how long writes failed. It is full.",
+			"The service instance was restarted, and node 1 went on. It was not seen for how long writes failed. It is full.",
 			`"exception":"It is full."`,
 			backend.Drill{Node: "1", Trouble: "It is full."}},
 		{"in rows", "---\n  status : available", `{"reboot": true}`,

@@ -75,14 +75,14 @@ func DrillSentence(d backend.Drill) string {
 		what = "The standby took over"
 	}
 	if d.Written == 0 {
-		return strings.TrimSpace(fmt.Sprintf("%s, and node %s serves. It was not seen for how long writes failed. %s",
+		return strings.TrimSpace(fmt.Sprintf("%s, and node %s went on. It was not seen for how long writes failed. %s",
 			what, d.Node, d.Trouble))
 	}
 	writes := "writes were"
 	if d.Lost == 1 {
 		writes = "write was"
 	}
-	return strings.TrimSpace(fmt.Sprintf("%s: writes failed for %.2f s, %d acknowledged %s lost, and node %s serves. %s",
+	return strings.TrimSpace(fmt.Sprintf("%s: writes failed for %.2f s, %d acknowledged %s lost, and node %s went on. %s",
 		what, d.Failed.Seconds(), d.Lost, writes, d.Node, d.Trouble))
 }
 

@@ -175,7 +175,7 @@ func (in *Instance) kill(ctx context.Context) error {
 		return err
 	}
 	in.lose()
-	s.ruined = damaged
+	s.ruined, s.ended = damaged, why
 	in.enter(backend.Starting, "%s", why)
 	return nil
 }

@@ -434,7 +434,7 @@ func (in *Instance) serve(life context.Context) error {
 	filled, endGuard := in.guard(life)
 	s.filled = filled
 	s.leave = func() { endGuard(); endRefresh(); endTending(); dismiss() }
-	s.serves, s.lived, s.up, s.logged = true, true, in.m.Now(), ""
+	s.serves, s.lived, s.up, s.logged, s.ended = true, true, in.m.Now(), "", ""
 	r := in.Record()
 	description := s.node.Describe(r.Spec.Engine)
 	if another := standIn(r.spec(r.Started), s.node.Installation); another != "" && !strings.Contains(description, "\n") {

@@ -173,6 +173,9 @@ func (in *Instance) fail(a action, err error) {
 	if s.process != nil {
 		select {
 		case <-s.process.Done():
+			if s.serves {
+				s.ended = sentence(err)
+			}
 			if s.serves && now.Sub(s.up) > time.Minute {
 				s.failures = 0
 			}

@@ -209,7 +209,8 @@ func (in *Instance) strike() error {
 	}
 	in.lose()
 	s.looked = true // what still hangs in the kernel is no process that could serve
-	in.enter(backend.Starting, "The disk of the primary did not answer any more.")
+	s.ended = "The disk of the primary did not answer any more."
+	in.enter(backend.Starting, "%s", s.ended)
 	return nil
 }
 

@@ -96,6 +96,7 @@ type sight struct {
 	checked       int64
 	failures      int
 	failed, retry time.Time // when it failed first, and when it is tried again
+	ended         string    // why the node that served last has, a sentence; empty: it serves, or it was not seen
 	missing       time.Time // since when its data is missing
 	damaged       time.Time // since when the process answers that its data is damaged; zero: it does not
 	ruined        bool      // it was ended for that, and none was started since

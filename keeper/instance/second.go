@@ -18,14 +18,19 @@ import (
 // left if the primary's data stays away.
 func (r Record) hasSpare() bool { return !r.InStep.IsZero() || r.Second != nil && r.Second.Whole }
 
-// whyEnded says why the primary has ended, for users.
+// whyEnded says why the primary has ended, and why it could not be started again, for users.
 func (in *Instance) whyEnded() string {
 	status, _ := in.Look()
 	if in.seen.volume == 0 { // what follows is that nothing is made in its place
 		what, _, _ := strings.Cut(status.Message, ". ")
 		return strings.TrimSuffix(what, ".") + "."
 	}
-	return cmp.Or(strings.TrimSuffix(status.Message, " It is started again."), "The primary had ended.")
+	const begun = " It is started again."
+	first, last := strings.TrimSuffix(in.seen.ended, begun), strings.TrimSuffix(status.Message, begun)
+	if first != "" && last != first && in.seen.failures > 1 {
+		return first + " It was not started again: " + last
+	}
+	return cmp.Or(first, last, "The primary had ended.")
 }
 
 // explainSecond is why the second's process has ended.

@@ -105,6 +105,26 @@ func TestFailureIsTold(t *testing.T) {
 	}
 }
 
+// TestWhyThePrimaryHasEnded: what ended the server that served is told of a failover, beside what was in the way of
+// starting that again.
+func TestWhyThePrimaryHasEnded(t *testing.T) {
+	t.Parallel()
+	in := newIdle(t)
+	in.seen.volume = backstay.GB
+	in.seen.ended = "The engine ended: a bug. It is started again."
+	in.seen.failures = 1
+	in.enter(backend.Starting, "%s", in.seen.ended)
+	if got, want := in.whyEnded(), "The engine ended: a bug."; got != want {
+		t.Errorf("once: %q, want %q", got, want)
+	}
+	in.seen.failures = 2
+	in.enter(backend.Failing, "The engine ended: a file is in the way.")
+	const both = "The engine ended: a bug. It was not started again: The engine ended: a file is in the way."
+	if got := in.whyEnded(); got != both {
+		t.Errorf("twice: %q, want %q", got, both)
+	}
+}
+
 // TestAnotherWishEndsARest, however long it would be, and one that came before it began.
 func TestAnotherWishEndsARest(t *testing.T) {
 	t.Parallel()
