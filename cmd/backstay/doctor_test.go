@@ -13,6 +13,8 @@ import (
 
 	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/engine"
+	"github.com/backstay/backstay/engine/mongodb"
+	"github.com/backstay/backstay/engine/opensearch"
 	"github.com/backstay/backstay/internal/seal"
 	"github.com/backstay/backstay/keeper"
 )
@@ -117,6 +119,19 @@ func TestInUseCountsListeners(t *testing.T) {
 	port := l.Addr().(*net.TCPAddr).Port
 	if n, err := inUse(keeper.PortRange{First: port, Last: port}); n != 1 || err != nil {
 		t.Errorf("%d in use, want 1 (%v)", n, err)
+	}
+}
+
+// TestAbsenceNamesTheDirectory in which the operator has said that a product is.
+func TestAbsenceNamesTheDirectory(t *testing.T) {
+	t.Parallel()
+	const dir = "/srv/products"
+	for name, e := range map[string]engine.Engine{
+		"mongodb": mongodb.Engine{Roots: []string{dir}}, "elasticsearch": opensearch.Engine{Homes: []string{dir}},
+	} {
+		if said := examineAbsence(name, e).state; !strings.Contains(said, dir) {
+			t.Errorf("%s is looked for in %s, and doctor says %q", name, dir, said)
+		}
 	}
 }
 

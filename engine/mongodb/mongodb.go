@@ -56,13 +56,17 @@ func (e Engine) Installations(ctx context.Context) ([]engine.Installation, error
 	return found, nil
 }
 
+// roots returns the directories below which all is looked for.
+func (e Engine) roots() []string {
+	if len(e.Roots) == 0 {
+		return []string{"/usr"}
+	}
+	return e.Roots
+}
+
 // places returns the directories that may hold PostgreSQL's programs.
 func (e Engine) places() (dirs []string) {
-	roots := e.Roots
-	if len(roots) == 0 {
-		roots = []string{"/usr"}
-	}
-	for _, root := range roots {
+	for _, root := range e.roots() {
 		// Of a root that is no pattern there is nothing.
 		there, _ := filepath.Glob(filepath.Join(root, "lib/postgresql/*/bin"))
 		dirs = append(dirs, there...)
@@ -132,10 +136,11 @@ func reportOf(ctx context.Context, program string, reported *regexp.Regexp) (str
 	return string(match[1]), nil
 }
 
-// Needs says what an operator installs: Debian 12 has none of it.
-func (Engine) Needs() string {
-	return "FerretDB 2 (/usr/bin/ferretdb), PostgreSQL with the extension DocumentDB " +
-		"(postgresql-18-documentdb of Debian's unstable release), and pgBackRest of the same release for backups"
+// Needs says what an operator installs, and where it is looked for: Debian 12 has none of it.
+func (e Engine) Needs() string {
+	return fmt.Sprintf("FerretDB 2 (bin/ferretdb) and PostgreSQL with the extension DocumentDB "+
+		"(postgresql-18-documentdb of Debian's unstable release) below %s, and pgBackRest of the same release for backups",
+		strings.Join(e.roots(), " or "))
 }
 
 // Command runs PostgreSQL. The arguments hold no secret, since everybody on the machine can read them.

@@ -43,11 +43,7 @@ const product = "OpenSearch"
 // Installations lists each OpenSearch 2 that has its security plugin, the newest first, where there is a Java for it.
 func (e Engine) Installations(ctx context.Context) ([]engine.Installation, error) {
 	found := []engine.Installation{}
-	homes := e.Homes
-	if len(homes) == 0 {
-		homes = []string{"/usr/share/opensearch"}
-	}
-	for _, dir := range homes {
+	for _, dir := range e.homes() {
 		full, err := version(dir)
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
@@ -93,9 +89,18 @@ func java(dir string) string {
 	return "/usr/bin/java"
 }
 
-// Needs says what an operator installs: Debian 12 has only Java of it.
-func (Engine) Needs() string {
-	return "OpenSearch 2 with its security plugin (/usr/share/opensearch) and Java 17 (openjdk-17-jre-headless)"
+// homes returns the directories in which OpenSearch is looked for.
+func (e Engine) homes() []string {
+	if len(e.Homes) == 0 {
+		return []string{"/usr/share/opensearch"}
+	}
+	return e.Homes
+}
+
+// Needs says what an operator installs, and where it is looked for: Debian 12 has only Java of it.
+func (e Engine) Needs() string {
+	return fmt.Sprintf("OpenSearch 2 with its security plugin (%s) and Java 17 (openjdk-17-jre-headless)",
+		strings.Join(e.homes(), " or "))
 }
 
 // environment is that of a node's processes.
