@@ -82,8 +82,11 @@ func TestAConnectionIsOfOneUser(t *testing.T) {
 	if said, err := say(t, conn, r, login("u1")...); err != nil || !strings.Contains(said, "conversationId") {
 		t.Fatalf("the first login: %s, %v", said, err)
 	}
-	if said, err := say(t, conn, r, login("r1")...); err == nil {
+	if said, err := say(t, conn, r, login("r1")...); err == nil && !strings.Contains(said, "of one user alone") {
 		t.Errorf("a second login is answered: %s", said)
+	}
+	if said, err := say(t, conn, r, "ping", int32(1)); err == nil {
+		t.Errorf("after the second login there is an answer: %s", said)
 	}
 }
 
@@ -134,6 +137,41 @@ func TestSilentClientsGo(t *testing.T) {
 				t.Error("it is held for half a minute")
 			}
 		})
+	}
+}
+
+// TestStrangersTakeNoPlaces has more come than there are connections, say hello or begin to log in, and go no further:
+// who has a password comes in all the same, and stays.
+func TestStrangersTakeNoPlaces(t *testing.T) {
+	t.Parallel()
+	n, writer, _ := serving(t)
+	if err := writer.Ping(t.Context(), nil); err != nil {
+		t.Fatal(err)
+	}
+	for i := range n.Size.Connections + 200 {
+		conn, r := rawClient(t, n)
+		if _, err := say(t, conn, r, "hello", int32(1)); err != nil {
+			t.Fatalf("connection %d: %v", i, err)
+		}
+		if i%2 == 0 {
+			if _, err := say(t, conn, r, login("u1")...); err != nil {
+				t.Fatalf("connection %d: %v", i, err)
+			}
+		}
+	}
+	c, err := tested.CreateUser(t.Context(), n, engine.User{Name: "u2", Password: "correcthorsebatterystaple"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range n.Size.Connections / 2 {
+		another, err := connect(t.Context(), c)
+		if err != nil {
+			t.Fatalf("a user does not come in: %v", err)
+		}
+		t.Cleanup(func() { another.Close() })
+	}
+	if err := writer.Ping(t.Context(), nil); err != nil {
+		t.Errorf("a user that was in: %v", err)
 	}
 }
 

@@ -17,8 +17,8 @@ import (
 	"github.com/backstay/backstay/engine/pgserver"
 )
 
-// spare is how many more connections than those of users the front holds: drivers keep some that only look whether the
-// server is there, and others are about to log in.
+// spare is how many more connections of strangers there may be than of users: drivers keep one for each pool of theirs
+// that only looks whether the server is there, and others are about to log in.
 const spare = 128
 
 // Server leads clients to FerretDB.
@@ -33,8 +33,9 @@ type Server struct {
 	open      bool // clients are let in, and we are told of users that are dropped
 	follows   bool // PostgreSQL follows another one: nobody writes
 	sessions  map[*session]bool
-	users     map[string]map[*session]bool
-	named     int
+	users     map[string]map[*session]bool // who name one, whether they have logged in or not
+	loggedIn  int                          // of sessions
+	strangers door.Strangers
 	all       sync.WaitGroup
 }
 
@@ -67,7 +68,7 @@ func (s *Server) accept(ctx context.Context, l net.Listener) error {
 			return err
 		}
 		c := &session{server: s, client: tls.Server(conn, config)}
-		if !s.enter(c) {
+		if !s.enter(c, conn) {
 			conn.Close()
 			continue
 		}
@@ -78,15 +79,16 @@ func (s *Server) accept(ctx context.Context, l net.Listener) error {
 	}
 }
 
-// enter notes a connection, unless there is no place for it.
-func (s *Server) enter(c *session) bool {
-	limit := s.connections() + spare
+// enter notes a connection, unless nobody is let in.
+func (s *Server) enter(c *session, conn net.Conn) bool {
+	most := s.connections() + spare
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !s.open || len(s.sessions) >= limit {
+	if !s.open {
 		return false
 	}
 	s.sessions[c] = true
+	c.place = s.strangers.Enter(conn, most)
 	return true
 }
 
@@ -102,33 +104,51 @@ func (s *Server) leave(c *session) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.sessions, c)
+	c.place.Leave()
 }
 
-// admit notes whose connection it is, unless users hold as many as the plan says.
-func (s *Server) admit(c *session) error {
-	limit := s.connections()
+// name notes who the session says that it is of, unless there is no place for another user.
+func (s *Server) name(c *session) error {
+	most := s.connections()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.named >= limit {
-		return &refusal{91, "ShutdownInProgress",
-			fmt.Sprintf("All %d connections of the service instance are in use.", limit)}
+	if s.loggedIn >= most {
+		return noPlace(most)
 	}
 	if s.users[c.user] == nil {
 		s.users[c.user] = map[*session]bool{}
 	}
 	s.users[c.user][c] = true
-	s.named++
 	return nil
 }
 
-// forget is the end of a connection of a user.
+// admit gives a session the place of a user, unless users hold as many as the plan says.
+func (s *Server) admit(c *session) *refusal {
+	most := s.connections()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.loggedIn >= most {
+		return noPlace(most)
+	}
+	s.loggedIn++
+	c.loggedIn = true
+	c.place.Leave()
+	return nil
+}
+
+func noPlace(most int) *refusal {
+	return &refusal{91, "ShutdownInProgress",
+		fmt.Sprintf("All %d connections of the service instance are in use.", most)}
+}
+
+// forget is the end of a session.
 func (s *Server) forget(c *session) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.users[c.user][c] {
-		delete(s.users[c.user], c)
-		s.named--
+	if c.loggedIn {
+		s.loggedIn--
 	}
+	delete(s.users[c.user], c)
 	if len(s.users[c.user]) == 0 {
 		delete(s.users, c.user)
 	}

@@ -8,11 +8,13 @@ import (
 	"io"
 	"net"
 	"time"
+
+	"github.com/backstay/backstay/engine/door"
 )
 
 const (
-	// handshakeLimit is how long a client may take to agree upon TLS, and then to say the first thing: all drivers do at
-	// once.
+	// handshakeLimit is how long a client may take to agree upon TLS, then to say the first thing, and to go on with a
+	// login that it has begun: all drivers do at once.
 	handshakeLimit = 10 * time.Second
 	// namelessLimit is how long a client may say nothing that has not logged in. Those of drivers that only look
 	// whether the server is there ask every ten seconds.
@@ -23,14 +25,16 @@ const (
 
 // session is a client's connection.
 type session struct {
-	server  *Server
-	client  *tls.Conn
-	from    *bufio.Reader
-	gateway net.Conn // to FerretDB
-	heard   bool     // it has said something
-	user    string   // empty: nobody has logged in
-	unknown bool     // there is no such user
-	back    chan struct{}
+	server   *Server
+	client   *tls.Conn
+	from     *bufio.Reader
+	place    *door.Stranger // as long as nobody has logged in
+	gateway  net.Conn       // to FerretDB
+	heard    bool           // it has said something
+	user     string         // whom it names; empty: nobody
+	unknown  bool           // there is no such user
+	loggedIn bool           // the user has
+	back     chan struct{}  // closed when answers have ended, which it does not wait for any more; nil: it waits for each
 }
 
 // serve passes on what the client says, until one side ends.
@@ -42,6 +46,7 @@ func (s *session) serve(ctx context.Context) {
 	if s.client.HandshakeContext(ctx) != nil {
 		return
 	}
+	s.client.SetDeadline(time.Time{})
 	if s.client.ConnectionState().NegotiatedProtocol == followersProtocol {
 		if stop() {
 			s.server.leave(s) // it is no client, and goes when PostgreSQL does
@@ -50,11 +55,10 @@ func (s *session) serve(ctx context.Context) {
 		return
 	}
 	s.from = bufio.NewReaderSize(s.client, 16<<10)
-	if s.reach(ctx, Reader) != nil {
-		return
-	}
 	defer func() {
-		s.gateway.Close()
+		if s.gateway != nil {
+			s.gateway.Close()
+		}
 		if s.back != nil {
 			<-s.back
 		}
@@ -79,25 +83,15 @@ func (s *session) reach(ctx context.Context, right string) error {
 	return err
 }
 
-// step passes one message on.
+// step passes one message on, and as long as nobody has logged in the answer to it.
 func (s *session) step(ctx context.Context) error {
-	switch {
-	case !s.heard:
-		s.client.SetDeadline(time.Now().Add(handshakeLimit))
-	case s.user == "":
-		s.client.SetDeadline(time.Now().Add(namelessLimit))
-	}
-	m, err := readMessage(s.from, s.user != "")
-	s.heard = s.heard || err == nil
-	if err == nil && m.user != "" {
-		err = s.admit(ctx, &m)
-	}
-	if err == nil && s.user == Driller && !m.isOfADrill() {
-		err = &refusal{13, "Unauthorized", "Who writes in a drill may do nothing else."}
-	}
+	m, err := s.next(ctx)
 	var refused *refusal
 	if errors.As(err, &refused) && s.back == nil { // else an answer of FerretDB's may be on its way
 		return errors.Join(err, answer(s.client, m, refused))
+	}
+	if err == nil && s.gateway == nil {
+		err = s.reach(ctx, Reader)
 	}
 	if err != nil {
 		return err
@@ -108,15 +102,54 @@ func (s *session) step(ctx context.Context) error {
 	if _, err := io.CopyN(s.gateway, s.from, m.rest); err != nil {
 		return err
 	}
-	switch {
-	case s.user != "" && s.back == nil:
-		s.client.SetDeadline(time.Time{})
+	if s.loggedIn && s.back == nil {
 		s.back = make(chan struct{})
 		go s.answers()
-	case s.user == "" && !m.mute:
-		return relay(s.client, bufio.NewReaderSize(s.gateway, headerLength))
 	}
-	return nil
+	if s.loggedIn || m.mute {
+		return nil
+	}
+	return s.relay(m)
+}
+
+// next reads a message, as it may be passed on.
+func (s *session) next(ctx context.Context) (m message, err error) {
+	switch {
+	case s.loggedIn: // it may be silent for as long as it likes
+	case s.heard && s.user == "":
+		s.client.SetReadDeadline(time.Now().Add(namelessLimit))
+	default:
+		s.client.SetReadDeadline(time.Now().Add(handshakeLimit))
+	}
+	m, err = readMessage(s.from, s.loggedIn)
+	if err == nil && !s.loggedIn {
+		s.heard = true
+		s.place.Heard()
+	}
+	if err == nil && m.user != "" {
+		err = s.name(ctx, &m)
+	}
+	if err == nil && s.user == Driller && !m.isOfADrill() {
+		err = &refusal{13, "Unauthorized", "Who writes in a drill may do nothing else."}
+	}
+	return m, err
+}
+
+// relay passes on what FerretDB answers to m. Where that is the end of a login, the user needs a place.
+func (s *session) relay(m message) error {
+	said, err := readAnswer(s.gateway)
+	if err != nil {
+		return err
+	}
+	s.client.SetWriteDeadline(time.Now().Add(handshakeLimit))
+	if s.user != "" && m.goesOnWithLogin() && endsLogin(said) {
+		if refused := s.server.admit(s); refused != nil {
+			return errors.Join(refused, answer(s.client, m, refused))
+		}
+		s.client.SetDeadline(time.Time{})
+	}
+	_, err = s.client.Write(said)
+	return err
 }
 
 // answers passes on what FerretDB says, until one side ends.
@@ -126,8 +159,8 @@ func (s *session) answers() {
 	s.client.NetConn().Close()
 }
 
-// admit gives the connection to the user that m names, for ever, and leads it to the FerretDB of the user's right.
-func (s *session) admit(ctx context.Context, m *message) error {
+// name gives the connection to the user that m names, for ever, and leads it to the FerretDB of the user's right.
+func (s *session) name(ctx context.Context, m *message) error {
 	if s.user != "" && s.user == m.user && !s.unknown {
 		return nil
 	}
@@ -138,7 +171,7 @@ func (s *session) admit(ctx context.Context, m *message) error {
 		return m.disguise()
 	}
 	s.user = m.user
-	if err := s.server.admit(s); err != nil { // before the right is known: whoever drops the user ends this connection
+	if err := s.server.name(s); err != nil { // before the right is known: whoever drops the user ends this connection
 		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, loginLimit)

@@ -3,7 +3,6 @@ package front
 import (
 	"bufio"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"io"
 	"regexp"
@@ -59,9 +58,9 @@ func malformed(format string, args ...any) error {
 // errUnauthenticated is FerretDB's own answer to a wrong name or password.
 var errUnauthenticated = &refusal{18, "AuthenticationFailed", "Authentication failed."}
 
-// readMessage reads the next message. Of those that nobody has a name for yet, long ones are refused. With a refusal it
+// readMessage reads the next message. As long as nobody has logged in, long ones are refused. With a refusal it
 // returns what is known of the message.
-func readMessage(r *bufio.Reader, named bool) (m message, err error) {
+func readMessage(r *bufio.Reader, loggedIn bool) (m message, err error) {
 	header := make([]byte, headerLength)
 	if _, err := io.ReadFull(r, header); err != nil {
 		return m, err
@@ -75,7 +74,7 @@ func readMessage(r *bufio.Reader, named bool) (m message, err error) {
 		return m, malformed("Compression was not agreed upon.")
 	case code != opMsg && code != opQuery:
 		return m, malformed("The operation %d is not supported.", code)
-	case length > wholly && (!named || code != opMsg):
+	case length > wholly && (!loggedIn || code != opMsg):
 		return m, malformed("A message of %d bytes is too long before a user has logged in.", length)
 	case length > wholly:
 		return m, m.readStart(r, header, length)
@@ -121,6 +120,11 @@ func logsIn(command string) bool {
 		return true
 	}
 	return false
+}
+
+// goesOnWithLogin tells whether it is one of those by which a user proves to have a password.
+func (m *message) goesOnWithLogin() bool {
+	return m.command != nil && m.command.Command() == "saslContinue"
 }
 
 // isOfADrill tells whether it is one by which a drill logs in, writes, or looks for what it has written.
@@ -286,16 +290,34 @@ func answer(w io.Writer, m message, r *refusal) error {
 	return err
 }
 
-// relay passes one answer of FerretDB's on to the client.
-func relay(to io.Writer, from *bufio.Reader) error {
-	header, err := from.Peek(headerLength)
-	if err != nil {
-		return err
+// mostOfAnswer bounds what FerretDB says to who has not logged in.
+const mostOfAnswer = 1 << 20
+
+// readAnswer reads one answer of FerretDB's.
+func readAnswer(from io.Reader) ([]byte, error) {
+	header := make([]byte, headerLength)
+	if _, err := io.ReadFull(from, header); err != nil {
+		return nil, err
 	}
 	length := int64(int32(binary.LittleEndian.Uint32(header)))
-	if length < headerLength {
-		return errors.New("FerretDB's answer is none")
+	if length < headerLength || length > mostOfAnswer {
+		return nil, fmt.Errorf("FerretDB answers with %d bytes", length)
 	}
-	_, err = io.CopyN(to, from, length)
-	return err
+	answer := make([]byte, length)
+	copy(answer, header)
+	_, err := io.ReadFull(from, answer[headerLength:])
+	return answer, err
+}
+
+// endsLogin tells whether FerretDB says by an answer that it lets the user in whose login it was told of.
+func endsLogin(answer []byte) bool {
+	if binary.LittleEndian.Uint32(answer[12:]) != opMsg {
+		return false
+	}
+	var o wire.OpMsg
+	if o.UnmarshalBinaryNocopy(answer[headerLength:]) != nil {
+		return false
+	}
+	doc, err := o.Section0Raw().Decode()
+	return err == nil && doc.Get("done") == true && doc.Get("ok") == float64(1)
 }

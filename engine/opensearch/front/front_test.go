@@ -22,8 +22,7 @@ func TestAdministers(t *testing.T) {
 	}
 }
 
-// TestPlaces has connections come, log in and go: there are as many as the configuration says, and some who have not
-// logged in.
+// TestPlaces has connections come, log in and go: as many users as the configuration says, whatever strangers do.
 func TestPlaces(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "front.json")
@@ -42,36 +41,31 @@ func TestPlaces(t *testing.T) {
 		conn, _ := net.Pipe()
 		return p.take(conn)
 	}
-	var all []*place
-	for c := take(); c != nil; c = take() {
-		all = append(all, c)
-	}
-	if len(all) != 2+spare {
-		t.Fatalf("there are %d places, want %d", len(all), 2+spare)
-	}
 	enter := func(c *place, want bool) {
 		t.Helper()
-		if _, ok := c.enter(); ok != want {
-			t.Errorf("a connection counts: %t, want %t", ok, want)
+		if _, full := c.full(); full == want {
+			t.Errorf("there is no place: %t, want %t", full, !want)
+		}
+		if c.enter() != want {
+			t.Errorf("a connection counts: %t, want %t", !want, want)
 		}
 	}
-	enter(all[0], true)
-	enter(all[0], true)
-	enter(all[1], true)
-	enter(all[2], false)
-	all[0].Close()
-	all[0].Close()
-	enter(all[2], true)
-	enter(all[3], false)
-	all[4].Close() // which never counted
-	enter(all[3], false)
+	first, second, third, fourth := take(), take(), take(), take()
+	enter(first, true)
+	enter(first, true)
+	enter(second, true)
+	enter(third, false)
+	for range 2 * (2 + spare) {
+		take()
+	}
+	enter(first, true)
+	first.Close()
+	first.Close()
+	enter(third, true)
+	enter(fourth, false)
+	take().Close() // which never counted
+	enter(fourth, false)
 	configure(3)
-	given := 0
-	for take() != nil {
-		given++
-	}
-	if given != 3 {
-		t.Errorf("where two have gone and one is added, %d are given", given)
-	}
-	enter(all[3], true)
+	take()
+	enter(fourth, true)
 }

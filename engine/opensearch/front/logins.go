@@ -61,11 +61,17 @@ func newLogins(now func() time.Time) *logins {
 	return l
 }
 
-// begin returns the status with which a login is refused that an address tries, or 0. Said is what the request says of
-// who it is of, and done is told the status of the answer, which is 0 if there is none.
-func (l *logins) begin(address netip.Addr, said string) (done func(status int), status int) {
+// attempt is a login that may be tried.
+type attempt struct {
+	known bool             // it was let in before
+	end   func(status int) // takes the status of the answer, which is 0 if there is none
+}
+
+// begin returns the login that an address tries, or the status with which it is refused. Said is what the request says
+// of who it is of.
+func (l *logins) begin(address netip.Addr, said string) (a attempt, status int) {
 	if said == "" {
-		return func(int) {}, 0 // it is refused at once
+		return attempt{end: func(int) {}}, 0 // it is refused at once
 	}
 	from := guess.Network(address)
 	mac := hmac.New(sha256.New, l.key[:])
@@ -77,21 +83,21 @@ func (l *logins) begin(address netip.Addr, said string) (done func(status int), 
 	before, there := l.known.get(of)
 	switch {
 	case there && before.refused == 0:
-		return func(status int) { l.end(of, status) }, 0
+		return attempt{known: true, end: func(status int) { l.end(of, status) }}, 0
 	case before.refused >= mostRefused && now.Sub(before.at) < refusedPause:
-		return nil, http.StatusUnauthorized
+		return attempt{}, http.StatusUnauthorized
 	}
 	left := l.left(from, now)
 	if left < 1 {
-		return nil, http.StatusTooManyRequests
+		return attempt{}, http.StatusTooManyRequests
 	}
 	l.tries.put(from, tries{left - 1, now})
-	return func(status int) {
+	return attempt{end: func(status int) {
 		if status != http.StatusUnauthorized {
 			l.giveBack(from)
 		}
 		l.end(of, status)
-	}, 0
+	}}, 0
 }
 
 // left is how many tries a network has now.

@@ -31,12 +31,12 @@ func newTrial(t *testing.T) *trial {
 // try has an address try a login that the server would answer so, and wants it to be refused before by that status.
 func (l *trial) try(from netip.Addr, said string, answer, want int) {
 	l.t.Helper()
-	done, status := l.begin(from, said)
+	login, status := l.begin(from, said)
 	if status != want {
 		l.t.Fatalf("%s is answered %d where it tries %s, want %d", from, status, said, want)
 	}
 	if status == 0 {
-		done(answer)
+		login.end(answer)
 	}
 }
 

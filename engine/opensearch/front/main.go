@@ -57,7 +57,7 @@ func Main(ctx context.Context, args []string, log io.Writer) error {
 	}
 	all.Go(func() { fail(up.splice(ctx, operators)) })
 	for _, l := range listeners {
-		all.Go(func() { fail(s.ServeTLS(s.places.narrow(l), "", "")) })
+		all.Go(func() { fail(s.ServeTLS(s.places.give(l), "", "")) })
 	}
 	<-ctx.Done()
 	return errors.Join(s.Close(), operators.Close())

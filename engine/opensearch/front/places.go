@@ -7,49 +7,45 @@ import (
 	"github.com/backstay/backstay/engine/door"
 )
 
-// spare is how many more connections than those of users the front takes: others are about to log in.
+// spare is how many more connections of strangers there may be than of users.
 const spare = 64
 
 // places are the connections that there may be.
 type places struct {
-	path string // of the configuration
+	path      string // of the configuration
+	strangers door.Strangers
 
 	mu    sync.Mutex
-	most  int // as it was last read
-	held  int
-	users int // of them, on which somebody has logged in or is about to
+	most  int // of users, as it was last read
+	users int
 }
 
-// place is a connection that has one.
+// place is a connection: a stranger's, until somebody has logged in there.
 type place struct {
 	net.Conn
-	of     *places
-	closed bool
-	counts bool // as one of users
+	of       *places
+	stranger *door.Stranger
+	closed   bool
+	counts   bool // as one of users
 }
 
-// narrow returns the listener without those for whom there is no place: they are closed at once.
-func (p *places) narrow(l net.Listener) net.Listener { return &narrow{l, p} }
+// give returns the listener. The connections that it accepts have places.
+func (p *places) give(l net.Listener) net.Listener { return &giver{l, p} }
 
-type narrow struct {
+type giver struct {
 	net.Listener
 	places *places
 }
 
-func (l *narrow) Accept() (net.Conn, error) {
-	for {
-		conn, err := l.Listener.Accept()
-		if err != nil {
-			return nil, err
-		}
-		if c := l.places.take(conn); c != nil {
-			return c, nil
-		}
-		conn.Close()
+func (l *giver) Accept() (net.Conn, error) {
+	conn, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
 	}
+	return l.places.take(conn), nil
 }
 
-// take gives a connection a place, or returns nil.
+// take gives a connection the place of a stranger.
 func (p *places) take(conn net.Conn) *place {
 	now, err := door.ReadConfig[Config](p.path)
 	p.mu.Lock()
@@ -57,35 +53,40 @@ func (p *places) take(conn net.Conn) *place {
 	if err == nil {
 		p.most = now.Connections
 	}
-	if p.held >= p.most+spare {
-		return nil
-	}
-	p.held++
-	return &place{Conn: conn, of: p}
+	return &place{Conn: conn, of: p, stranger: p.strangers.Enter(conn, p.most+spare)}
+}
+
+// full tells whether users have all connections that the plan has, and this is none of them.
+func (c *place) full() (most int, full bool) {
+	c.of.mu.Lock()
+	defer c.of.mu.Unlock()
+	return c.of.most, !c.counts && c.of.users >= c.of.most
 }
 
 // enter has the connection count as one of users, unless these are as many as the plan says.
-func (c *place) enter() (most int, ok bool) {
+func (c *place) enter() (ok bool) {
 	c.of.mu.Lock()
 	defer c.of.mu.Unlock()
-	if !c.counts && c.of.users >= c.of.most {
-		return c.of.most, false
+	if c.counts {
+		return true
 	}
-	if !c.counts {
-		c.of.users++
-		c.counts = true
+	if c.of.users >= c.of.most {
+		return false
 	}
-	return c.of.most, true
+	c.of.users++
+	c.counts = true
+	c.stranger.Leave()
+	return true
 }
 
 func (c *place) Close() error {
 	c.of.mu.Lock()
 	if !c.closed {
 		c.closed = true
-		c.of.held--
 		if c.counts {
 			c.of.users--
 		}
+		c.stranger.Leave()
 	}
 	c.of.mu.Unlock()
 	return c.Conn.Close()

@@ -47,7 +47,7 @@ func newServer(path string, c Config, up *upstream) *server {
 		Transport: &http.Transport{
 			DialTLSContext: up.secure, DisableCompression: true, MaxIdleConnsPerHost: 64, IdleConnTimeout: time.Minute,
 		},
-		FlushInterval: -1, ModifyResponse: turnOut, ErrorHandler: unavailable, ErrorLog: quiet,
+		FlushInterval: -1, ModifyResponse: settle, ErrorHandler: unavailable, ErrorLog: quiet,
 	}
 	s.Server = http.Server{
 		Handler: http.HandlerFunc(s.serve), ReadHeaderTimeout: headerLimit, IdleTimeout: idleLimit, ErrorLog: quiet,
@@ -66,26 +66,38 @@ func newServer(path string, c Config, up *upstream) *server {
 	return s
 }
 
-// serve passes a request on, if its connection is one of those that the plan has.
+// serve passes a request on, if its connection is one of those that the plan has, or may be.
 func (s *server) serve(w http.ResponseWriter, r *http.Request) {
 	if administers(r.URL.Path) {
 		answer(w, http.StatusForbidden, "security_exception", "Users and their rights are made by bindings alone.")
 		return
 	}
-	if most, ok := r.Context().Value(placeKey{}).(*place).enter(); !ok {
-		w.Header().Set("Connection", "close")
-		answer(w, http.StatusServiceUnavailable, "too_many_connections",
-			fmt.Sprintf("All %d connections of the service instance are in use.", most))
+	c := placeOf(r)
+	if most, full := c.full(); full {
+		refuseUser(w, most)
 		return
 	}
-	done, refused := s.logins.begin(addressOf(r), r.Header.Get("Authorization"))
+	login, refused := s.logins.begin(addressOf(r), r.Header.Get("Authorization"))
 	if refused != 0 {
 		refuseLogin(w, refused)
 		return
 	}
+	if login.known && !c.enter() {
+		most, _ := c.full()
+		refuseUser(w, most)
+		return
+	}
 	status := new(int)
 	s.proxy.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), statusKey{}, status)))
-	done(*status)
+	login.end(*status)
+}
+
+func placeOf(r *http.Request) *place { return r.Context().Value(placeKey{}).(*place) }
+
+func refuseUser(w http.ResponseWriter, most int) {
+	w.Header().Set("Connection", "close")
+	answer(w, http.StatusServiceUnavailable, "too_many_connections",
+		fmt.Sprintf("All %d connections of the service instance are in use.", most))
 }
 
 // refuseLogin answers in the place of OpenSearch.
@@ -115,10 +127,13 @@ func administers(path string) bool {
 	return len(parts) > 1 && (parts[0] == "_plugins" || parts[0] == "_opendistro") && parts[1] == "_security"
 }
 
-// turnOut ends the connection of who has not logged in: it does not hold the place of one who does.
-func turnOut(r *http.Response) error {
+// settle gives the connection the place of a user, of whom OpenSearch has said by its answer that it knows it. It ends
+// that of who has not logged in, and of users for whom there is no place any more.
+func settle(r *http.Response) error {
 	*r.Request.Context().Value(statusKey{}).(*int) = r.StatusCode
-	if r.StatusCode == http.StatusUnauthorized {
+	switch {
+	case r.StatusCode >= http.StatusInternalServerError: // which says nothing of who asks
+	case r.StatusCode == http.StatusUnauthorized, !placeOf(r.Request).enter():
 		r.Header.Set("Connection", "close")
 	}
 	return nil
