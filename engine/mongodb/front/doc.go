@@ -18,6 +18,8 @@
 // Only who has logged in takes one of the plan's connections. The others have places of their own, are led through one
 // message and one answer at a time, and may be slow with neither.
 //
+// What is of a transaction over several documents is refused here: FerretDB would do it at once, and keep it.
+//
 // A user that is dropped is told of by a notification of PostgreSQL's. The front ends the connections and answers by
 // another one. On a node that follows, which has no notifications, it is told by a socket to look who is gone. While it
 // cannot be told, or what is behind it does not serve, its ports are closed: drivers that find no server wait for one,

@@ -67,7 +67,7 @@ func (s *Server) accept(ctx context.Context, l net.Listener) error {
 		if err != nil {
 			return err
 		}
-		c := &session{server: s, client: tls.Server(conn, config)}
+		c := &session{server: s, client: tls.Server(conn, config), dues: newDues()}
 		if !s.enter(c, conn) {
 			conn.Close()
 			continue
@@ -137,8 +137,8 @@ func (s *Server) admit(c *session) *refusal {
 }
 
 func noPlace(most int) *refusal {
-	return &refusal{91, "ShutdownInProgress",
-		fmt.Sprintf("All %d connections of the service instance are in use.", most)}
+	return &refusal{code: 91, name: "ShutdownInProgress",
+		sentence: fmt.Sprintf("All %d connections of the service instance are in use.", most)}
 }
 
 // forget is the end of a session.

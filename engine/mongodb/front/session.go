@@ -5,7 +5,6 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
-	"io"
 	"net"
 	"time"
 
@@ -34,7 +33,8 @@ type session struct {
 	user     string         // whom it names; empty: nobody
 	unknown  bool           // there is no such user
 	loggedIn bool           // the user has
-	back     chan struct{}  // closed when answers have ended, which it does not wait for any more; nil: it waits for each
+	dues     *dues
+	back     chan struct{} // closed when answers have ended, which it does not wait for any more; nil: it waits for each
 }
 
 // serve passes on what the client says, until one side ends.
@@ -86,30 +86,51 @@ func (s *session) reach(ctx context.Context, right string) error {
 // step passes one message on, and as long as nobody has logged in the answer to it.
 func (s *session) step(ctx context.Context) error {
 	m, err := s.next(ctx)
-	var refused *refusal
-	if errors.As(err, &refused) && s.back == nil { // else an answer of FerretDB's may be on its way
-		return errors.Join(err, answer(s.client, m, refused))
-	}
 	if err == nil && s.gateway == nil {
 		err = s.reach(ctx, Reader)
 	}
-	if err != nil {
+	if err == nil {
+		err = s.pass(m)
+	}
+	var refused *refusal
+	if errors.As(err, &refused) {
+		return s.refuse(m, refused)
+	}
+	if err != nil || s.loggedIn || m.mute {
 		return err
 	}
-	if _, err := s.gateway.Write(m.head); err != nil {
-		return err
-	}
-	if _, err := io.CopyN(s.gateway, s.from, m.rest); err != nil {
-		return err
-	}
+	return s.relay(m)
+}
+
+// pass passes a message on. Of who has logged in, its answer comes by itself.
+func (s *session) pass(m message) error {
 	if s.loggedIn && s.back == nil {
 		s.back = make(chan struct{})
 		go s.answers()
 	}
-	if s.loggedIn || m.mute {
-		return nil
+	owes := s.loggedIn && !m.mute
+	if owes {
+		s.dues.owe()
 	}
-	return s.relay(m)
+	_, err := s.gateway.Write(m.head)
+	if err == nil && m.rest > 0 {
+		err = passLong(s.gateway, s.from, m.sort, m.rest)
+	}
+	if err != nil && owes {
+		s.dues.pay()
+	}
+	return err
+}
+
+// refuse tells the client why its message is not passed on, behind the answers to those before.
+func (s *session) refuse(m message, r *refusal) error {
+	if m.mute || !s.dues.settle() {
+		return r
+	}
+	if err := answer(s.client, m, r); err != nil || r.goesOn {
+		return err
+	}
+	return r
 }
 
 // next reads a message, as it may be passed on.
@@ -130,7 +151,7 @@ func (s *session) next(ctx context.Context) (m message, err error) {
 		err = s.name(ctx, &m)
 	}
 	if err == nil && s.user == Driller && !m.isOfADrill() {
-		err = &refusal{13, "Unauthorized", "Who writes in a drill may do nothing else."}
+		err = &refusal{code: 13, name: "Unauthorized", sentence: "Who writes in a drill may do nothing else."}
 	}
 	return m, err
 }
@@ -155,7 +176,10 @@ func (s *session) relay(m message) error {
 // answers passes on what FerretDB says, until one side ends.
 func (s *session) answers() {
 	defer close(s.back)
-	io.Copy(s.client, s.gateway) // either side may end at any moment
+	defer s.dues.end()
+	for from := bufio.NewReaderSize(s.gateway, 16<<10); passAnswer(s.client, from) == nil; {
+		s.dues.pay()
+	}
 	s.client.NetConn().Close()
 }
 
@@ -165,7 +189,7 @@ func (s *session) name(ctx context.Context, m *message) error {
 		return nil
 	}
 	if s.user != "" && s.user != m.user {
-		return &refusal{13, "Unauthorized", "A connection is of one user alone."}
+		return &refusal{code: 13, name: "Unauthorized", sentence: "A connection is of one user alone."}
 	}
 	if s.unknown {
 		return m.disguise()
@@ -179,7 +203,7 @@ func (s *session) name(ctx context.Context, m *message) error {
 	right, err := s.server.rights.rightOf(ctx, m.user)
 	switch {
 	case err != nil:
-		return &refusal{91, "ShutdownInProgress", "The database does not answer."}
+		return &refusal{code: 91, name: "ShutdownInProgress", sentence: "The database does not answer."}
 	case right == "":
 		s.unknown = true
 		return m.disguise()

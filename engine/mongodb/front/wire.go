@@ -3,6 +3,7 @@ package front
 import (
 	"bufio"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"regexp"
@@ -32,7 +33,8 @@ const (
 // message is one that a client sends.
 type message struct {
 	head  []byte // all of it; of a long message, what was read of it
-	rest  int64  // what follows on the connection
+	rest  int64  // what follows on the connection, the first of it the value of an element of a command
+	sort  byte   // of that element
 	id    int32  // of the request
 	query bool   // it is of the old kind, which is answered in its own kind
 	mute  bool   // it has no answer
@@ -42,21 +44,22 @@ type message struct {
 	login   *wirebson.Document // the part of it that names a user
 }
 
-// refusal is why a client's message is not passed on. It ends the connection.
+// refusal is why a client's message is not passed on.
 type refusal struct {
 	code     int32
 	name     string
 	sentence string
+	goesOn   bool // otherwise it ends the connection
 }
 
 func (r *refusal) Error() string { return r.sentence }
 
 func malformed(format string, args ...any) error {
-	return &refusal{17, "ProtocolError", fmt.Sprintf(format, args...)}
+	return &refusal{code: 17, name: "ProtocolError", sentence: fmt.Sprintf(format, args...)}
 }
 
 // errUnauthenticated is FerretDB's own answer to a wrong name or password.
-var errUnauthenticated = &refusal{18, "AuthenticationFailed", "Authentication failed."}
+var errUnauthenticated = &refusal{code: 18, name: "AuthenticationFailed", sentence: "Authentication failed."}
 
 // readMessage reads the next message. As long as nobody has logged in, long ones are refused. With a refusal it
 // returns what is known of the message.
@@ -105,7 +108,7 @@ func (m *message) readStart(r *bufio.Reader, header []byte, length int64) error 
 	if command := string(name[:len(name)-1]); logsIn(command) {
 		return malformed("The message of the command %s is too long.", command)
 	}
-	m.head = append(append(header, start...), name...)
+	m.head, m.sort = append(append(header, start...), name...), start[flags+kind+size]
 	m.rest, m.mute = length-int64(len(m.head)), given&moreToCome != 0
 	if m.rest < 0 {
 		return malformed("A message ends before its command does.")
@@ -153,6 +156,11 @@ func (m *message) parse() (err error) {
 		return err
 	}
 	m.command = doc
+	for name := range doc.Fields() {
+		if isOfTransaction(name) {
+			return errTransaction
+		}
+	}
 	command := doc.Command()
 	if !logsIn(command) {
 		return nil
@@ -307,6 +315,20 @@ func readAnswer(from io.Reader) ([]byte, error) {
 	copy(answer, header)
 	_, err := io.ReadFull(from, answer[headerLength:])
 	return answer, err
+}
+
+// passAnswer passes one answer of FerretDB's on, however long it is.
+func passAnswer(to io.Writer, from *bufio.Reader) error {
+	header, err := from.Peek(headerLength)
+	if err != nil {
+		return err
+	}
+	length := int64(int32(binary.LittleEndian.Uint32(header)))
+	if length < headerLength {
+		return errors.New("FerretDB's answer is none")
+	}
+	_, err = io.CopyN(to, from, length)
+	return err
 }
 
 // endsLogin tells whether FerretDB says by an answer that it lets the user in whose login it was told of.
