@@ -14,21 +14,21 @@ import (
 	"github.com/backstay/backstay/internal/testkit"
 )
 
-// each is where a script runs back to back: with every "make test", where that shows something of its own, or where all
-// is asked for, as by "make test-other".
+// each is where a script runs back to back: where it is drawn, with each "make test", as that shows something of its own,
+// or where all is asked for, as by "make test-other".
 type each int
 
 const (
-	always each = iota
+	whenDrawn each = iota
 	whenAllIsAsked
 )
 
 // backToBack are the journeys with services. They do not care where those come from: what they see of a broker comes
 // over HTTP too.
 var backToBack = map[string]each{
-	"apps": always, "audit": always, "bindings": always, "busy": always, "changes": always, "keys": always,
-	"labels": always, "postgres": always, "queue": always, "quotas": always, "redis": always, "settings": always,
-	"sharing": always, "storage-watched": always, "wrong-ways": always,
+	"apps": whenDrawn, "audit": whenDrawn, "bindings": whenDrawn, "busy": whenDrawn, "changes": whenDrawn, "keys": whenDrawn,
+	"labels": whenDrawn, "postgres": whenDrawn, "queue": whenDrawn, "quotas": whenDrawn, "redis": whenDrawn, "settings": whenDrawn,
+	"sharing": whenDrawn, "storage-watched": whenDrawn, "wrong-ways": whenDrawn,
 
 	"backups-mysql": whenAllIsAsked, "backups-operators": whenAllIsAsked, "backups-postgres": whenAllIsAsked,
 	"backups-redis": whenAllIsAsked,
@@ -64,10 +64,13 @@ func TestJourneysBackToBack(t *testing.T) {
 		t.Skip("takes minutes")
 	}
 	t.Parallel()
+	var names []string
 	for name, when := range backToBack {
-		if when == whenAllIsAsked && !testkit.EveryStep() {
-			continue
+		if when == whenDrawn || testkit.EveryStep() {
+			names = append(names, name)
 		}
+	}
+	for _, name := range testkit.Drawn(t, names) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			runScript(t, name+".txtar", filepath.Join(repository, "bin"), place{begin: startBackToBack})

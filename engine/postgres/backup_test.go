@@ -176,6 +176,7 @@ func await(t *testing.T, what string, done func() bool) {
 // one before stay.
 func TestBackupsFollowAnUpgrade(t *testing.T) {
 	t.Parallel()
+	testkit.InSomeRuns(t)
 	before, after := enginetest.NewNode(t, archiving), enginetest.NewNode(t, archiving)
 	enginetest.Serve(t, archiving, before)
 	r := enginetest.NewRepository(t)

@@ -107,6 +107,7 @@ func (h history) without(t *testing.T, file string) history {
 // is restored that needs it.
 func TestLeftTimelines(t *testing.T) {
 	t.Parallel()
+	testkit.InSomeRuns(t)
 	h := newHistory(t)
 	if f := h.verified(t); f.Backups[h.backup.ID] != "" || len(f.Lost) != 0 {
 		t.Errorf("where all is there, Verify: %+v", f)

@@ -10,6 +10,7 @@ import (
 	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/engine"
 	"github.com/backstay/backstay/engine/enginetest"
+	"github.com/backstay/backstay/internal/testkit"
 )
 
 // TestLeftLineIsRestored: what a server has committed until its end is restored, though the instance returned to an
@@ -17,6 +18,7 @@ import (
 // gets there together. What the instance goes on with is restored from the backup of before both, and only from that one.
 func TestLeftLineIsRestored(t *testing.T) {
 	t.Parallel()
+	testkit.InSomeRuns(t)
 	l := newLeaving(t)
 	over := l.end(t, func(p *enginetest.Process) { p.Stop(t) })
 	r := l.r
@@ -40,6 +42,7 @@ func TestLeftLineIsRestored(t *testing.T) {
 // returns to an earlier moment then. The gap goes on until nobody serves it any more.
 func TestLineThatEndsInDisorder(t *testing.T) {
 	t.Parallel()
+	testkit.InSomeRuns(t)
 	l := newLeaving(t)
 	over := l.end(t, func(p *enginetest.Process) { p.Kill(t) })
 	a, err := archiving.Archive(t.Context(), l.n, l.r, 0, over)

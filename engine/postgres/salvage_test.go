@@ -13,6 +13,7 @@ import (
 	"github.com/backstay/backstay/engine/enginetest"
 	"github.com/backstay/backstay/engine/postgres"
 	"github.com/backstay/backstay/internal/process"
+	"github.com/backstay/backstay/internal/testkit"
 )
 
 // TestWhatWasNotHandedOver kills a primary that has finished segments of its log, and has not handed them over: they are
@@ -20,6 +21,7 @@ import (
 // no difference.
 func TestWhatWasNotHandedOver(t *testing.T) {
 	t.Parallel()
+	testkit.InSomeRuns(t)
 	e, r := postgres.Engine{}, enginetest.NewRepository(t)
 	p := enginetest.NewPair(t, e, "")
 	old := p.Primary()
@@ -61,6 +63,7 @@ func TestWhatWasNotHandedOver(t *testing.T) {
 // what it had archived itself. There is no gap between the two.
 func TestPrimaryAgain(t *testing.T) {
 	t.Parallel()
+	testkit.InSomeRuns(t)
 	e, r := postgres.Engine{}, enginetest.NewRepository(t)
 	p := enginetest.NewPair(t, e, "")
 	first, err := e.Backup(t.Context(), p.Primary(), r, false)

@@ -38,8 +38,8 @@ func Drawn[T any](t testing.TB, all []T) []T {
 	return drawn
 }
 
-// InSomeRuns skips a test in two runs of three, but where [Drawn] returns everything: it takes minutes, and others try
-// the most of it.
+// InSomeRuns skips a test in two runs of three, but where [Drawn] returns everything: it takes long, and others try the
+// most of it.
 func InSomeRuns(t testing.TB) {
 	t.Helper()
 	if !isWhole(t) && rand.N(3) > 0 {
