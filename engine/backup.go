@@ -63,7 +63,8 @@ type Unarchived interface {
 // ErrLeft is that of a restore from a backup that does not lead to the point.
 var ErrLeft = errors.New("what the backup goes on with was left before")
 
-// Cloner is an Archiver that copies a node without a repository.
+// Cloner is an Archiver that copies a node without a repository. All Archivers do: users are told that what can be
+// backed up can be copied.
 type Cloner interface {
 	// Clone makes to's data directory as Restore does, from the node from, which serves and goes on serving. Where the
 	// file system can, the two share their blocks. Progress is told what is done, as what comes behind a colon.

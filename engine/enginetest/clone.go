@@ -12,8 +12,11 @@ import (
 
 func (s Subject) cloner(t *testing.T) engine.Cloner {
 	t.Helper()
-	c, ok := s.Engine.(engine.Cloner)
-	if !ok {
+	c, clones := s.Engine.(engine.Cloner)
+	if _, archives := s.Engine.(engine.Archiver); archives && !clones {
+		t.Fatal("what is backed up cannot be copied, as users are told it can")
+	}
+	if !clones {
 		t.Skip("this engine copies no node")
 	}
 	return c
@@ -60,8 +63,8 @@ func testClone(t *testing.T, s Subject) {
 	s.session(t, credentials, func(c Session) { wantValue(t, c, "key", "value") })
 }
 
-// testCloneKilled kills the copying at several moments: the next one is whole, and the original serves on. A node that
-// does not serve is not copied.
+// testCloneKilled kills the copying at several moments, and behind each of its steps: the next one is whole, and the
+// original serves on. A node that does not serve is not copied.
 func testCloneKilled(t *testing.T, s Subject) {
 	cloner := s.cloner(t)
 	n, to := s.newNode(t), s.newNode(t)
@@ -70,6 +73,9 @@ func testCloneKilled(t *testing.T, s Subject) {
 	s.session(t, credentials, func(c Session) { mustSet(t, c, "key", "value") })
 	for range 4 {
 		s.killDoing(t, order{Act: "clone", From: &n, Node: to}, rand.N(500*time.Millisecond))
+	}
+	for _, name := range s.steps(t, order{Act: "clone", From: &n, Node: s.newNode(t)}) {
+		s.steps(t, order{Act: "clone", DieAfter: name, From: &n, Node: to})
 	}
 	if err := cloner.Clone(t.Context(), n, to, func(string) {}); err != nil {
 		t.Fatalf("Clone: %v", err)

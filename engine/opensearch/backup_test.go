@@ -128,15 +128,7 @@ func TestAllIsRestored(t *testing.T) {
 		t.Errorf("what was restored from is left: %v", err)
 	}
 	enginetest.Serve(t, tested, copied)
-	credentials, err := tested.CreateUser(t.Context(), copied, engine.User{Name: "u2", Password: "anotherhorsebattery"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	s, err := dial(credentials)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer s.Close()
+	s := bound(t, copied, engine.User{Name: "u2", Password: "anotherhorsebattery"})
 	mustAsk(t, s, request{"POST", "/closed/_open", ""})
 	for path, want := range map[string]string{
 		"/_index_template/t": `"number_of_shards":"2"`, "/_scripts/s": `"painless"`, "/logs/_doc/k": "in it",

@@ -17,5 +17,6 @@
 //
 // Backups are OpenSearch's own snapshots, of which a node keeps no more than names (snapshot.go). They are restored by
 // a server that nobody but us reaches (scratch.go). Users are not part of them: the security plugin keeps them in an
-// index that is no tenant's, and that a new node makes anew.
+// index that is no tenant's, and that a new node makes anew. A clone (clone.go) is made as a restore is, of a snapshot
+// that comes into no repository.
 package opensearch

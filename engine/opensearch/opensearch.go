@@ -107,9 +107,11 @@ func (e Engine) Needs() string {
 var environment = []string{"PATH=/usr/bin:/bin", "LC_ALL=C.UTF-8", "TZ=UTC"}
 
 // start copies the configuration to where the server reads it, and becomes the server, in the directory in which it was
-// started: the keeper knows a node's processes by that. What was there may be of an earlier start.
+// started: the keeper knows a node's processes by that. What was there may be of an earlier start, and what a clone has
+// left that was broken off by the server's end is nobody's.
 const start = `(cd "$1" && rm -rf config tmp logs && mkdir config tmp logs && ` +
-	`cp -R "$2/` + configDir + `/." config && cp "$2/` + frontFile + `" .) && ` +
+	`cp -R "$2/` + configDir + `/." config && cp "$2/` + frontFile + `" . && ` +
+	`rm -rf "$2/` + snapshotDir + `/` + cloneShelf + `") && ` +
 	`echo $$ >"$1/` + front.ProcessID + `" && exec "$0" "@$1/config/` + javaFile + `"`
 
 // Command runs OpenSearch. The arguments hold no secret, since everybody on the machine can read them.

@@ -25,8 +25,12 @@ import (
 	"github.com/backstay/backstay/internal/testkit"
 )
 
-// asFront has a copy of the test's program be a node's front.
-const asFront = "be-the-front"
+// What a copy of the test's program is to be: a node's front, or who clones a node, as standard input says, and is
+// killed with the source's snapshot at hand.
+const (
+	asFront  = "be-the-front"
+	asCloner = "be-killed-cloning"
+)
 
 func TestMain(m *testing.M) {
 	if len(os.Args) == 3 && os.Args[1] == asFront {
@@ -37,6 +41,9 @@ func TestMain(m *testing.M) {
 			os.Exit(1)
 		}
 		os.Exit(0)
+	}
+	if len(os.Args) == 2 && os.Args[1] == asCloner {
+		beKilledCloning()
 	}
 	os.Exit(runTests(m))
 }
@@ -165,20 +172,23 @@ func serving(t *testing.T) (n engine.Node, writer, reader session) {
 	needOpenSearch(t)
 	n = enginetest.NewNode(t, tested)
 	enginetest.Serve(t, tested, n)
-	open := func(u engine.User) session {
-		c, err := tested.CreateUser(t.Context(), n, u)
-		if err != nil {
-			t.Fatal(err)
-		}
-		s, err := dial(c)
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { s.Close() })
-		return s
+	return n, bound(t, n, engine.User{Name: "u1", Password: "correcthorsebatterystaple"}),
+		bound(t, n, engine.User{Name: "r1", Password: "correcthorsebatterystaple", ReadOnly: true})
+}
+
+// bound is the client of a new user.
+func bound(t *testing.T, n engine.Node, u engine.User) session {
+	t.Helper()
+	c, err := tested.CreateUser(t.Context(), n, u)
+	if err != nil {
+		t.Fatal(err)
 	}
-	return n, open(engine.User{Name: "u1", Password: "correcthorsebatterystaple"}),
-		open(engine.User{Name: "r1", Password: "correcthorsebatterystaple", ReadOnly: true})
+	s, err := dial(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Close() })
+	return s
 }
 
 // status is that of an answer.

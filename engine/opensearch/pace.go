@@ -20,7 +20,7 @@ const (
 	slowest = backstay.MB / 2
 )
 
-var errNoRoom error = backstay.Errorf(backstay.Unavailable, "There is no room for a backup beside the database.")
+var errNoRoom error = backstay.Errorf(backstay.Unavailable, "There is no room for a snapshot beside the database.")
 
 // pace has the server make the snapshot as fast as there is room for it.
 func (t *taking) pace(ctx context.Context, c *client) error {
@@ -44,7 +44,7 @@ func (t *taking) pace(ctx context.Context, c *client) error {
 		pace /= 5
 	}
 	for {
-		if err := register(ctx, c, pace); err != nil {
+		if err := t.register(ctx, c, pace); err != nil {
 			return err
 		}
 		err := t.snapshot(ctx, c)
@@ -66,10 +66,10 @@ func (t *taking) undo(ctx context.Context, c *client, why error) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoPatience)
 	defer cancel()
 	// Where it does not answer, or has made none, there is nothing to be broken off.
-	_ = c.ask(ctx, http.MethodDelete, snapshots+"/"+snapshotOf(t.ID), nil, nil)
+	_ = c.ask(ctx, http.MethodDelete, t.url(snapshotOf(t.ID)), nil, nil)
 	for _, name := range t.fresh {
+		why = errors.Join(why, t.to.forget(t.blobs[name]), ignoreGone(t.dir.Remove(path.Join(snapshotDir, name))))
 		delete(t.blobs, name)
-		why = errors.Join(why, ignoreGone(t.dir.Remove(path.Join(snapshotDir, name))))
 	}
 	t.fresh, t.Stored = nil, 0
 	return errors.Join(why, t.walk(func(name string, size int64) error {

@@ -14,7 +14,8 @@ import (
 )
 
 // Reload writes the configuration, and gives the server what users chose of its settings. The front reads its own, and
-// the certificate, whenever somebody connects; the server reads nothing again.
+// the certificate, whenever somebody connects; the server reads nothing again. What a clone has left goes: it is called
+// when a keeper that was killed is back, with all that it did.
 func (e Engine) Reload(ctx context.Context, n engine.Node) (restart bool, err error) {
 	p, err := e.plan(n)
 	if err != nil {
@@ -23,7 +24,12 @@ func (e Engine) Reload(ctx context.Context, n engine.Node) (restart bool, err er
 	if err := p.Reconfigure(); err != nil {
 		return false, err
 	}
-	err = withAdmin(ctx, n, func(c *client) error { return configureCluster(ctx, c, n) })
+	err = withAdmin(ctx, n, func(c *client) error {
+		if err := configureCluster(ctx, c, n); err != nil {
+			return err
+		}
+		return sweep(ctx, c, n)
+	})
 	if err != nil {
 		return false, err
 	}

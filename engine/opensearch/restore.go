@@ -23,8 +23,7 @@ import (
 	"github.com/backstay/backstay/repository"
 )
 
-// Restore has a server without clients take the snapshot up, one index after the other: of the files there are never
-// more beside the data than those of one. Users are not part of it.
+// Restore has a server without clients take the snapshot up, one index after the other. Users are not part of it.
 func (e Engine) Restore(ctx context.Context, n engine.Node, r backstay.Repository, to engine.Point) error {
 	if !to.Until.IsZero() {
 		return backstay.Errorf(backstay.Unsupported, "Between two backups of %s no moment can be restored.", product)
@@ -50,14 +49,9 @@ func (e Engine) Restore(ctx context.Context, n engine.Node, r backstay.Repositor
 		if err := s.layOut(ctx, store, kept.ID); err != nil {
 			return err
 		}
-		if err := s.start(ctx); err != nil {
-			return err
-		}
-		err := withAdmin(ctx, s.node, func(c *client) error { return s.restore(ctx, c, store, kept) })
-		if err != nil {
-			return err
-		}
-		return s.end()
+		return s.takeUp(ctx, kept, func(ctx context.Context, b blob) (io.ReadCloser, error) {
+			return store.Noted(ctx, b.object())
+		})
 	})
 	if err != nil {
 		return datadir.Blame("The copy", fmt.Errorf("make data out of a backup: %w", err))
@@ -103,15 +97,14 @@ func (s *scratch) layOut(ctx context.Context, store *repository.Store, id string
 		if err != nil {
 			return err
 		}
-		if err := s.write(header.Name, archive); err != nil {
+		if err := s.write(path.Join(snapshotDir, header.Name), archive); err != nil {
 			return err
 		}
 	}
 }
 
-// write makes one file of the snapshot.
+// write makes one file.
 func (s *scratch) write(name string, content io.Reader) error {
-	name = path.Join(snapshotDir, name)
 	if err := s.dir.MkdirAll(path.Dir(name), 0o700); err != nil {
 		return err
 	}
@@ -128,8 +121,19 @@ func (s *scratch) owned(below string) error {
 	return datadir.Give(filepath.Join(s.node.DataDir, snapshotDir, below), s.uid, s.gid)
 }
 
-// restore takes all of the snapshot up, and forgets where it came from.
-func (s *scratch) restore(ctx context.Context, c *client, store *repository.Store, kept note) error {
+// takeUp has a server take up a snapshot, all of which lies on the shelf of backups but for files with documents.
+func (s *scratch) takeUp(ctx context.Context, kept note, open opener) error {
+	if err := s.start(ctx); err != nil {
+		return err
+	}
+	err := withAdmin(ctx, s.node, func(c *client) error { return s.restore(ctx, c, ofBackups, kept, open) })
+	if err != nil {
+		return err
+	}
+	return s.end()
+}
+
+func (s *scratch) restore(ctx context.Context, c *client, from shelf, kept note, open opener) error {
 	// It is for nobody to wait for, and what the plan bears was asked when it was made.
 	wanted := map[string]any{"transient": map[string]string{
 		"indices.recovery.max_bytes_per_sec": "0b", "cluster.max_shards_per_node": "100000",
@@ -137,19 +141,30 @@ func (s *scratch) restore(ctx context.Context, c *client, store *repository.Stor
 	if err := c.ask(ctx, http.MethodPut, "/_cluster/settings", wanted, nil); err != nil {
 		return err
 	}
-	if err := register(ctx, c, fastest); err != nil {
+	if err := from.register(ctx, c, fastest); err != nil {
 		return err
 	}
-	indices, err := s.indices()
+	indices, err := s.indices(from)
 	if err != nil {
 		return err
 	}
 	for _, name := range slices.Sorted(maps.Keys(indices)) {
-		below := path.Join(snapshotRoot, "indices", indices[name])
-		if err := s.fetch(ctx, store, kept, below); err != nil {
+		below := path.Join(from.dir, "indices", indices[name])
+		files := slices.DeleteFunc(slices.Clone(kept.Blobs), func(b blob) bool {
+			return !strings.HasPrefix(b.Path, below+"/")
+		})
+		for _, b := range files {
+			if err := s.pipe(b); err != nil {
+				return err
+			}
+		}
+		if err := s.owned(below); err != nil {
 			return err
 		}
-		if err := restoreIndex(ctx, c, kept, name); err != nil {
+		err := s.feed(ctx, files, open, func(ctx context.Context) error {
+			return from.restoreIndex(ctx, c, kept, name)
+		})
+		if err != nil {
 			return err
 		}
 		if err := s.dir.RemoveAll(path.Join(snapshotDir, below)); err != nil {
@@ -157,25 +172,25 @@ func (s *scratch) restore(ctx context.Context, c *client, store *repository.Stor
 		}
 	}
 	rest := map[string]any{"indices": "-*", "include_global_state": true}
-	if err := c.ask(ctx, http.MethodPost, restoring(kept), rest, nil); err != nil {
+	if err := c.ask(ctx, http.MethodPost, from.restoring(kept), rest, nil); err != nil {
 		return err
 	}
-	if err := c.ask(ctx, http.MethodDelete, snapshots, nil, nil); err != nil {
+	if err := c.ask(ctx, http.MethodDelete, from.url(), nil, nil); err != nil {
 		return err
 	}
 	return s.dir.RemoveAll(snapshotDir)
 }
 
-func restoring(kept note) string {
-	return snapshots + "/" + snapshotOf(kept.ID) + "/_restore?wait_for_completion=true"
+func (s shelf) restoring(kept note) string {
+	return s.url(snapshotOf(kept.ID), "_restore") + "?wait_for_completion=true"
 }
 
 // listing matches the names of files in which OpenSearch lists what its repository has; the highest number is the last.
 var listing = regexp.MustCompile(`^index-([0-9]+)$`)
 
 // indices returns the directories of the snapshot's indices, keyed by name.
-func (s *scratch) indices() (map[string]string, error) {
-	entries, err := os.ReadDir(filepath.Join(s.node.DataDir, snapshotDir, snapshotRoot))
+func (s *scratch) indices(from shelf) (map[string]string, error) {
+	entries, err := os.ReadDir(filepath.Join(s.node.DataDir, from.path()))
 	if err != nil {
 		return nil, err
 	}
@@ -189,7 +204,7 @@ func (s *scratch) indices() (map[string]string, error) {
 			last, newest = entry.Name(), number
 		}
 	}
-	text, err := s.dir.ReadFile(path.Join(snapshotDir, snapshotRoot, last))
+	text, err := s.dir.ReadFile(path.Join(from.path(), last))
 	if err != nil {
 		return nil, err
 	}
@@ -197,7 +212,7 @@ func (s *scratch) indices() (map[string]string, error) {
 		Indices map[string]struct{ ID string }
 	}
 	if err := json.Unmarshal(text, &all); err != nil {
-		return nil, backstay.Wrapf(err, backstay.Invalid, "The backup is damaged: its index cannot be read.")
+		return nil, backstay.Wrapf(err, backstay.Invalid, "The snapshot is damaged: its index cannot be read.")
 	}
 	found := map[string]string{}
 	for name, index := range all.Indices {
@@ -206,34 +221,17 @@ func (s *scratch) indices() (map[string]string, error) {
 	return found, nil
 }
 
-// fetch writes the files with documents of one index.
-func (s *scratch) fetch(ctx context.Context, store *repository.Store, kept note, below string) error {
-	for _, b := range kept.Blobs {
-		if !strings.HasPrefix(b.Path, below+"/") {
-			continue
-		}
-		content, err := store.Noted(ctx, b.object())
-		if err != nil {
-			return err
-		}
-		if err := errors.Join(s.write(b.Path, content), content.Close()); err != nil {
-			return err
-		}
-	}
-	return s.owned(below)
-}
-
 // restoreIndex takes one index up. Where it asks to be, there may be nothing, so it is not asked again.
-func restoreIndex(ctx context.Context, c *client, kept note, name string) error {
+func (s shelf) restoreIndex(ctx context.Context, c *client, kept note, name string) error {
 	var answer struct {
 		Snapshot struct{ Shards struct{ Failed int } }
 	}
-	err := c.ask(ctx, http.MethodPost, restoring(kept), map[string]any{
+	err := c.ask(ctx, http.MethodPost, s.restoring(kept), map[string]any{
 		"indices": name, "include_global_state": false, "partial": true,
 		"ignore_index_settings": "index.routing.allocation.*",
 	}, &answer)
 	if err == nil && answer.Snapshot.Shards.Failed > 0 && !slices.Contains(kept.Missing, name) {
-		return backstay.Errorf(backstay.Invalid, "The backup is damaged: OpenSearch cannot read the index %s.", name)
+		return backstay.Errorf(backstay.Invalid, "The snapshot is damaged: OpenSearch cannot read the index %s.", name)
 	}
 	return err
 }

@@ -95,7 +95,7 @@ func (s *scratch) start(ctx context.Context) error {
 			return false, nil
 		}
 		if reason := s.engine.Explain(s.node); reason != "" {
-			return false, backstay.Wrapf(err, backstay.Unavailable, "OpenSearch cannot take up a backup: %s.",
+			return false, backstay.Wrapf(err, backstay.Unavailable, "OpenSearch cannot take up a snapshot: %s.",
 				strings.TrimSuffix(reason, "."))
 		}
 		return true, err

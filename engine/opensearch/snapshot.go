@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"maps"
 	"net/http"
+	"net/url"
 	"os"
 	"path"
 	"path/filepath"
@@ -22,16 +23,6 @@ import (
 	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/engine"
 	"github.com/backstay/backstay/repository"
-)
-
-// The server writes snapshots into a repository that lies beside its data. What is in it is the latest one alone, and
-// of that no documents: once a file of them is in our repository, nothing but an empty one of its name is left, by
-// which the server knows that it is there, since what is in it stands elsewhere. It reads none to make a snapshot.
-const (
-	snapshotDir  = "snapshots" // below the data directory
-	snapshotRoot = "all"       // below snapshotDir
-	dataPrefix   = "__"        // of the names of files with documents
-	snapshots    = "/_snapshot/backstay"
 )
 
 // chain is how long backups share what the first of them has brought: if that is damaged, so are they all.
@@ -50,7 +41,7 @@ func (Engine) Backup(ctx context.Context, n engine.Node, r backstay.Repository, 
 	}
 	defer func() { err = errors.Join(err, dir.Close()) }()
 	now := time.Now().UTC()
-	t := taking{store: store, node: n, dir: dir, blobs: map[string]blob{}}
+	t := taking{shelf: ofBackups, to: inStore{store}, node: n, dir: dir, blobs: map[string]blob{}}
 	t.Backup = backstay.Backup{ID: engine.NewBackupID(now), Began: now, Version: n.Installation.FullVersion}
 	err = withAdmin(ctx, n, func(c *client) error {
 		if err := t.begin(ctx, c, entries, notes); err != nil {
@@ -64,22 +55,42 @@ func (Engine) Backup(ctx context.Context, n engine.Node, r backstay.Repository, 
 	if err != nil {
 		return b, fmt.Errorf("take a snapshot: %w", err)
 	}
-	if err := t.finish(ctx); err != nil {
+	if err := t.finish(ctx, store); err != nil {
 		return b, fmt.Errorf("store the snapshot: %w", err)
 	}
 	return t.Backup, nil
 }
 
-// taking is a backup that is being taken.
+// taking is a snapshot that is being taken, for a backup or a copy of the node.
 type taking struct {
 	note
-	store *repository.Store
+	shelf
+	to    taker
 	node  engine.Node
 	dir   *os.Root        // the node's data directory
-	blobs map[string]blob // by path: those that are in our repository
-	fresh []string        // of them, those that this backup has put there
+	blobs map[string]blob // by path: those that were taken
+	fresh []string        // of them, those that this snapshot has brought
 	spare backstay.Bytes  // that is to stay free on the node's disk
 }
+
+// taker is where files with documents go.
+type taker interface {
+	// put keeps the content of a file, and returns b with the room that it takes.
+	put(ctx context.Context, b blob, content io.Reader) (blob, error)
+	// forget is told of what it keeps of a snapshot that was broken off.
+	forget(b blob) error
+}
+
+// inStore is our repository, from which Expire removes what belongs to nothing.
+type inStore struct{ *repository.Store }
+
+func (s inStore) put(ctx context.Context, b blob, content io.Reader) (blob, error) {
+	stored, err := s.Put(ctx, b.object(), func(w io.Writer) error { _, err := io.Copy(w, content); return err })
+	b.Data, b.Stored = stored.Data, stored.Size
+	return b, err
+}
+
+func (inStore) forget(blob) error { return nil }
 
 // begin goes on from the latest backup, if that is what the server has of snapshots, and anew otherwise.
 func (t *taking) begin(ctx context.Context, c *client, entries []repository.Entry, notes []note) error {
@@ -92,7 +103,7 @@ func (t *taking) begin(ctx context.Context, c *client, entries []repository.Entr
 		if t.Began.Sub(before.Since) > chain {
 			break
 		}
-		if has, err := hasSnapshot(ctx, c, before.ID); err != nil || !has {
+		if has, err := t.has(ctx, c, before.ID); err != nil || !has {
 			continue
 		}
 		all := !slices.ContainsFunc(before.Blobs, func(b blob) bool { return !isThere(b) })
@@ -106,44 +117,7 @@ func (t *taking) begin(ctx context.Context, c *client, entries []repository.Entr
 		return nil
 	}
 	t.Since = t.Began
-	return t.reset(ctx, c)
-}
-
-func hasSnapshot(ctx context.Context, c *client, id string) (bool, error) {
-	err := c.ask(ctx, http.MethodGet, snapshots+"/"+snapshotOf(id), nil, nil)
-	var said *refusal
-	if errors.As(err, &said) {
-		return false, nil
-	}
-	return err == nil, err
-}
-
-// reset gives the server a repository with nothing in it.
-func (t *taking) reset(ctx context.Context, c *client) error {
-	var said *refusal
-	// One that is being made by a call that was interrupted is broken off. What is damaged cannot be removed so.
-	err := c.ask(ctx, http.MethodDelete, snapshots+"/*", nil, nil)
-	if err != nil && !errors.As(err, &said) {
-		return err
-	}
-	err = c.ask(ctx, http.MethodDelete, snapshots, nil, nil)
-	if err != nil && !(errors.As(err, &said) && said.status == http.StatusNotFound) {
-		return err
-	}
-	if err := t.dir.RemoveAll(path.Join(snapshotDir, snapshotRoot)); err != nil {
-		return err
-	}
-	return register(ctx, c, fastest)
-}
-
-// register tells the server of its repository, and how much it may write in a second. Files are of a size of which some
-// have room on a disk that is nearly full, so that each is taken away while the next is written.
-func register(ctx context.Context, c *client, pace backstay.Bytes) error {
-	settings := map[string]any{
-		"location": snapshotRoot, "chunk_size": "8mb", "max_snapshot_bytes_per_sec": fmt.Sprintf("%db", pace),
-	}
-	wanted := map[string]any{"type": "fs", "settings": settings}
-	return c.ask(ctx, http.MethodPut, snapshots+"?verify=false", wanted, nil)
+	return t.clear(ctx, c, t.dir)
 }
 
 // retire removes all snapshots of the server's but one, with the files that it alone had. One that is being made is
@@ -152,14 +126,14 @@ func (t *taking) retire(ctx context.Context, c *client, keep string) error {
 	var all struct {
 		Snapshots []struct{ Snapshot string }
 	}
-	if err := c.ask(ctx, http.MethodGet, snapshots+"/_all?verbose=false", nil, &all); err != nil {
+	if err := c.ask(ctx, http.MethodGet, t.url("_all")+"?verbose=false", nil, &all); err != nil {
 		return err
 	}
 	for _, s := range all.Snapshots {
 		if s.Snapshot == keep {
 			continue
 		}
-		if err := c.ask(ctx, http.MethodDelete, snapshots+"/"+s.Snapshot, nil, nil); err != nil {
+		if err := c.ask(ctx, http.MethodDelete, t.url(s.Snapshot), nil, nil); err != nil {
 			return err
 		}
 	}
@@ -193,7 +167,7 @@ func (t *taking) snapshot(ctx context.Context, c *client) error {
 	var answer made
 	ended := make(chan error, 1)
 	go func() {
-		ended <- c.ask(ctx, http.MethodPut, snapshots+"/"+snapshotOf(t.ID)+"?wait_for_completion=true", map[string]any{
+		ended <- c.ask(ctx, http.MethodPut, t.url(snapshotOf(t.ID))+"?wait_for_completion=true", map[string]any{
 			"indices": everything, "expand_wildcards": "all", "include_global_state": true, "partial": true,
 		}, &answer)
 	}()
@@ -221,7 +195,7 @@ func (t *taking) snapshot(ctx context.Context, c *client) error {
 const everything = "*,-.opendistro_security*,-.opensearch-security*"
 
 // judge wants the snapshot to have all that there is. What never was on any node, because its index asks for a node
-// that there is not, holds nothing.
+// that there is not, holds nothing. An index that was deleted meanwhile the server leaves out.
 func (t *taking) judge(ctx context.Context, c *client, answer made) error {
 	if answer.Snapshot.State != "SUCCESS" && answer.Snapshot.State != "PARTIAL" {
 		return backstay.Errorf(backstay.Unavailable, "OpenSearch has not made the snapshot: it is %s.",
@@ -239,13 +213,14 @@ func (t *taking) judge(ctx context.Context, c *client, answer made) error {
 				}
 			}
 		}
-		where := "/_cluster/state/metadata/" + f.Index + "?filter_path=metadata.indices.*.in_sync_allocations"
+		where := "/_cluster/state/metadata/" + url.PathEscape(f.Index) +
+			"?filter_path=metadata.indices.*.in_sync_allocations"
 		if err := c.ask(ctx, http.MethodGet, where, nil, &state); err != nil {
 			return err
 		}
 		if len(state.Metadata.Indices[f.Index].InSync[fmt.Sprint(f.Shard)]) > 0 {
 			return backstay.Wrapf(errors.New(f.Reason), backstay.Unavailable,
-				"A part of the index %s cannot be read, so there is no backup that is whole.", f.Index)
+				"A part of the index %s cannot be read, so there is no snapshot that is whole.", f.Index)
 		}
 		without[f.Index] = true
 	}
@@ -253,8 +228,8 @@ func (t *taking) judge(ctx context.Context, c *client, answer made) error {
 	return nil
 }
 
-// take puts files with documents into our repository and leaves empty ones: all of them at the end, and before that
-// those which nobody writes any more, as long as there is room for others.
+// take has the taker keep files with documents, and leaves empty ones: all of them at the end, and before that those
+// which nobody writes any more, as long as there is room for others.
 func (t *taking) take(ctx context.Context, all bool) error {
 	return t.walk(func(name string, size int64) error {
 		if !all && !engine.HasRoom(t.node.DataDir, t.spare) {
@@ -274,15 +249,13 @@ func (t *taking) take(ctx context.Context, all bool) error {
 		if !all && isWritten(f) {
 			return nil
 		}
-		b := blob{Path: name}
-		stored, err := t.store.Put(ctx, b.object(), func(w io.Writer) error { _, err := io.Copy(w, f); return err })
+		b, err := t.to.put(ctx, blob{Path: name}, f)
 		if err != nil {
 			return err
 		}
-		b.Data, b.Stored = stored.Data, stored.Size
 		t.blobs[name] = b
 		t.fresh = append(t.fresh, name)
-		t.Stored += stored.Size
+		t.Stored += b.Stored
 		return t.emptied(name)
 	})
 }
@@ -307,9 +280,9 @@ func isWritten(f *os.File) bool {
 	return err != nil
 }
 
-// walk calls do with each file of the server's snapshots, by its path below their directory.
+// walk calls do with each file on the shelf, by its path below snapshotDir.
 func (t *taking) walk(do func(name string, size int64) error) error {
-	return fs.WalkDir(t.dir.FS(), snapshotDir, func(name string, d fs.DirEntry, err error) error {
+	return fs.WalkDir(t.dir.FS(), t.path(), func(name string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
 			return ignoreGone(err)
 		}
@@ -334,10 +307,17 @@ func ignoreGone(err error) error {
 }
 
 // finish puts the rest of the snapshot into our repository, and the note behind it.
-func (t *taking) finish(ctx context.Context) error {
-	index, err := t.store.Put(ctx, t.ID+indexSuffix, func(w io.Writer) error {
+func (t *taking) finish(ctx context.Context, store *repository.Store) error {
+	index, err := store.Put(ctx, t.ID+indexSuffix, func(w io.Writer) error {
 		archive := tar.NewWriter(w)
-		err := t.walk(func(name string, size int64) error { return t.add(archive, name, size) })
+		err := t.index(func(name string, size int64, content io.Reader) error {
+			header := &tar.Header{Name: name, Mode: 0o600, Size: size, ModTime: t.Began}
+			if err := archive.WriteHeader(header); err != nil {
+				return err
+			}
+			_, err := io.Copy(archive, content)
+			return err
+		})
 		return errors.Join(err, archive.Close())
 	})
 	if err != nil {
@@ -351,28 +331,25 @@ func (t *taking) finish(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	_, err = t.store.PutText(ctx, t.ID+repository.NoteSuffix, text)
+	_, err = store.PutText(ctx, t.ID+repository.NoteSuffix, text)
 	return err
 }
 
-// add is of one file of the snapshot: a blob, or a part of the archive. An empty one that is nowhere was left by a
-// snapshot that was broken off, and belongs to nothing.
-func (t *taking) add(archive *tar.Writer, name string, size int64) error {
-	if strings.HasPrefix(path.Base(name), dataPrefix) {
-		if b, ok := t.blobs[name]; ok {
-			t.Blobs = append(t.Blobs, b)
+// index calls do with each file of the snapshot beside those with documents, of which it notes those that belong to it.
+// An empty one that was never taken was left by a snapshot that was broken off, and belongs to nothing.
+func (t *taking) index(do func(name string, size int64, content io.Reader) error) error {
+	return t.walk(func(name string, size int64) error {
+		if strings.HasPrefix(path.Base(name), dataPrefix) {
+			if b, ok := t.blobs[name]; ok {
+				t.Blobs = append(t.Blobs, b)
+			}
+			return nil
 		}
-		return nil
-	}
-	f, err := t.dir.OpenFile(path.Join(snapshotDir, name), os.O_RDONLY|unix.O_NONBLOCK, 0)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	header := &tar.Header{Name: name, Mode: 0o600, Size: size, ModTime: t.Began}
-	if err := archive.WriteHeader(header); err != nil {
-		return err
-	}
-	_, err = io.Copy(archive, f)
-	return err
+		f, err := t.dir.OpenFile(path.Join(snapshotDir, name), os.O_RDONLY|unix.O_NONBLOCK, 0)
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		return do(name, size, f)
+	})
 }
