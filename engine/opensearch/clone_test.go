@@ -19,6 +19,7 @@ import (
 	"github.com/backstay/backstay/engine/enginetest"
 	"github.com/backstay/backstay/engine/opensearch"
 	"github.com/backstay/backstay/internal/step"
+	"github.com/backstay/backstay/internal/testkit"
 	"github.com/backstay/backstay/internal/wait"
 )
 
@@ -77,6 +78,7 @@ func wantSwept(t *testing.T, n engine.Node, when string) {
 // the keeper is back, or the node.
 func TestKilledCloneIsSwept(t *testing.T) {
 	t.Parallel()
+	testkit.InSomeRuns(t)
 	needOpenSearch(t)
 	n, to := enginetest.NewNode(t, tested), enginetest.NewNode(t, tested)
 	p := enginetest.Serve(t, tested, n)
@@ -98,6 +100,7 @@ func TestKilledCloneIsSwept(t *testing.T) {
 // and are not full. A Reload meanwhile leaves the snapshots alone.
 func TestClonesBesideABackup(t *testing.T) {
 	t.Parallel()
+	testkit.InSomeRuns(t)
 	n, writer, _ := serving(t)
 	for _, asked := range []request{
 		{"PUT", "/_index_template/t",
@@ -149,6 +152,7 @@ func TestClonesBesideABackup(t *testing.T) {
 // TestDeletedMeanwhile deletes an index while the node is cloned: the copy has it whole, or not at all.
 func TestDeletedMeanwhile(t *testing.T) {
 	t.Parallel()
+	testkit.InSomeRuns(t)
 	n, writer, _ := serving(t)
 	load(t, writer, "doomed")
 	mustAsk(t, writer, request{"PUT", "/spared/_doc/k", `{"v": "w"}`})
