@@ -210,6 +210,9 @@ func TestHungEngine(t *testing.T) {
 	if mustPID(t, b, spec.Instance) == pid {
 		t.Error("the engine that hung is told to serve")
 	}
+	if told := hasTrouble(t, b, spec.Instance, "ended"); !strings.Contains(told, "the server ended: it did not answer any more.") {
+		t.Errorf("of why it was started again it tells %q", told)
+	}
 	if conn, err := pgx.Connect(t.Context(), session.Config().ConnString()); err == nil {
 		conn.Close(t.Context())
 		t.Error("a user that was dropped while the engine hung can log in")

@@ -174,6 +174,9 @@ func (in *Instance) kill(ctx context.Context) error {
 	if err := end(s.process); err != nil {
 		return err
 	}
+	if !damaged {
+		in.noteFall("it did not answer any more")
+	}
 	in.lose()
 	s.ruined, s.ended = damaged, why
 	in.enter(backend.Starting, "%s", why)

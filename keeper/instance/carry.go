@@ -447,6 +447,7 @@ func (in *Instance) serve(life context.Context) error {
 			st.Obstacle = backend.Obstacle{}
 		}
 	})
+	in.tellFall()
 	in.concludeDrill(life)
 	return nil
 }

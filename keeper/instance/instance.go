@@ -89,6 +89,7 @@ type sight struct {
 
 	killed, denied toll // of processes for want of memory; of starts of processes, as there were too many
 	met            toll // of its own limit on memory
+	fell           fall
 
 	laid string // the version of the data in use; empty: there is none, or the engine does not tell
 

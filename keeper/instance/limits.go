@@ -80,6 +80,7 @@ func (in *Instance) gauge() (killed string) {
 		"%s. %s", at, because, help)) {
 		killed = because
 	}
+	in.forgetFall(now)
 	in.meter("processes", &in.seen.denied, told.Denied, now, fmt.Sprintf("At %s UTC the database could not start another "+
 		"process: clients held more connections than the plan's %d. A plan with more of them helps, or a pool in the app.",
 		at, in.plan().Connections))
@@ -120,5 +121,6 @@ func (in *Instance) explain() error {
 	if because := in.gauge(); because != "" {
 		return backstay.Errorf(backstay.Unavailable, "The engine ended: %s.", because)
 	}
+	in.noteFall(in.seen.node.Reason())
 	return in.seen.node.Explain()
 }

@@ -130,12 +130,17 @@ func resolved(path string) string {
 	return path
 }
 
-// Explain is why the process has ended, as the engine's log tells it.
-func (n Node) Explain() error {
-	reason := ""
+// Reason is why the process has ended, as the engine's log tells it; empty: it does not.
+func (n Node) Reason() string {
 	if e, ok := n.Engine.(engine.Explainer); ok {
-		reason = e.Explain(n.Node)
+		return e.Explain(n.Node)
 	}
+	return ""
+}
+
+// Explain is Reason as an error.
+func (n Node) Explain() error {
+	reason := n.Reason()
 	if reason == "" {
 		return backstay.Errorf(backstay.Unavailable, "The engine ended.")
 	}
