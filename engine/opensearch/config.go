@@ -39,9 +39,9 @@ const (
 	javaFile       = "java.options"
 	logFile        = "log4j2.properties"
 	keystoreFile   = "opensearch.keystore"
-	nodeFile       = "node.crt" // made with the data, as is front.KeyFile
-	authorityFile  = "node-ca.crt"
+	authorityFile  = "node-ca.crt" // made with the data, as are front.LeafFile and front.KeyFile
 	operatorCAFile = "operator-ca.crt"
+	knownFile      = "known.crt" // made at each start of both authorities: nobody else gets as far as to log in
 )
 
 // Names in certificates.
@@ -124,12 +124,12 @@ func settingsOf(n engine.Node) map[string]any {
 		"plugins.security.system_indices.enabled":                 true,
 		"plugins.security.ssl_cert_reload_enabled":                false,
 		"plugins.security.ssl.http.enabled":                       true,
-		"plugins.security.ssl.http.clientauth_mode":               "OPTIONAL", // the operator has one
-		"plugins.security.ssl.http.pemtrustedcas_filepath":        operatorCAFile,
+		"plugins.security.ssl.http.clientauth_mode":               "REQUIRE", // the operator and the front have one
+		"plugins.security.ssl.http.pemtrustedcas_filepath":        knownFile,
 		"plugins.security.ssl.transport.pemtrustedcas_filepath":   authorityFile,
 	}
 	for _, layer := range []string{"http", "transport"} {
-		settings["plugins.security.ssl."+layer+".pemcert_filepath"] = nodeFile
+		settings["plugins.security.ssl."+layer+".pemcert_filepath"] = front.LeafFile
 		settings["plugins.security.ssl."+layer+".pemkey_filepath"] = front.KeyFile
 	}
 	return settings

@@ -8,7 +8,8 @@
 //
 //	operator  has a certificate, by an authority that has signed nothing else: to the security plugin it is above all
 //	          rights. Its key lies beside the server's data, where the server itself may read nothing
-//	node      has another one, by another authority: the server proves itself by it, also to itself
+//	node      has another one, by another authority: the server and the front prove themselves by it, to each other and
+//	          the server also to itself. Whoever has neither gets no connection with the server
 //	bindings  are the plugin's internal users, each with one of two roles, writes and reads: all that there is to do
 //	          with indices, and nothing that is the cluster's
 //

@@ -111,7 +111,8 @@ var environment = []string{"PATH=/usr/bin:/bin", "LC_ALL=C.UTF-8", "TZ=UTC"}
 // left that was broken off by the server's end is nobody's.
 const start = `(cd "$1" && rm -rf config tmp logs && mkdir config tmp logs && ` +
 	`cp -R "$2/` + configDir + `/." config && cp "$2/` + frontFile + `" . && ` +
-	`rm -rf "$2/` + snapshotDir + `/` + cloneShelf + `") && ` +
+	`rm -rf "$2/` + snapshotDir + `/` + cloneShelf + `" && ` +
+	`cd config && cat ` + operatorCAFile + ` ` + authorityFile + ` >` + knownFile + `) && ` +
 	`echo $$ >"$1/` + front.ProcessID + `" && exec "$0" "@$1/config/` + javaFile + `"`
 
 // Command runs OpenSearch. The arguments hold no secret, since everybody on the machine can read them.

@@ -95,15 +95,14 @@ func dial(c backstay.Credentials) (session, error) {
 	if err != nil {
 		return session{}, err
 	}
-	return newSession(uri, c["ca_certificate"].(string), ""), nil
+	return newSession(uri, c["ca_certificate"].(string), &tls.Config{}), nil
 }
 
-// newSession trusts an authority for a name, or for that of the address.
-func newSession(uri *url.URL, authority, name string) session {
-	trusted := x509.NewCertPool()
-	trusted.AppendCertsFromPEM([]byte(authority))
-	return session{uri, &http.Client{Transport: &http.Transport{MaxConnsPerHost: 1,
-		TLSClientConfig: &tls.Config{RootCAs: trusted, ServerName: name, MinVersion: tls.VersionTLS12}}}}
+// newSession trusts an authority, in connections that are otherwise as told.
+func newSession(uri *url.URL, authority string, secure *tls.Config) session {
+	secure.RootCAs, secure.MinVersion = x509.NewCertPool(), tls.VersionTLS12
+	secure.RootCAs.AppendCertsFromPEM([]byte(authority))
+	return session{uri, &http.Client{Transport: &http.Transport{MaxConnsPerHost: 1, TLSClientConfig: secure}}}
 }
 
 func connect(ctx context.Context, c backstay.Credentials) (enginetest.Session, error) {
@@ -172,7 +171,14 @@ func serving(t *testing.T) (n engine.Node, writer, reader session) {
 	needOpenSearch(t)
 	n = enginetest.NewNode(t, tested)
 	enginetest.Serve(t, tested, n)
-	return n, bound(t, n, engine.User{Name: "u1", Password: "correcthorsebatterystaple"}),
+	writer, reader = users(t, n)
+	return n, writer, reader
+}
+
+// users are those two of a node that serves.
+func users(t *testing.T, n engine.Node) (writer, reader session) {
+	t.Helper()
+	return bound(t, n, engine.User{Name: "u1", Password: "correcthorsebatterystaple"}),
 		bound(t, n, engine.User{Name: "r1", Password: "correcthorsebatterystaple", ReadOnly: true})
 }
 

@@ -83,7 +83,7 @@ func makeData(part string, uid, gid int) error {
 		operatorFile: admin.Leaf + admin.Key.Reveal(),
 		nodeCAFile:   node.Authority,
 
-		filepath.Join(configDir, nodeFile):       node.Leaf,
+		filepath.Join(configDir, front.LeafFile): node.Leaf,
 		filepath.Join(configDir, front.KeyFile):  node.Key.Reveal(),
 		filepath.Join(configDir, authorityFile):  node.Authority,
 		filepath.Join(configDir, operatorCAFile): admin.Authority,

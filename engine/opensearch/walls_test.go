@@ -1,14 +1,18 @@
 package opensearch_test
 
 import (
+	"crypto/tls"
+	"errors"
 	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/backstay/backstay/engine"
+	"github.com/backstay/backstay/pki"
 )
 
 // request is one of a tenant's.
@@ -87,8 +91,18 @@ func TestWalls(t *testing.T) {
 	}
 }
 
-// pastTheFront is the client where only processes of this machine come.
+// pastTheFront is the client where only processes of this machine come, with what the front proves itself by there.
 func pastTheFront(t *testing.T, n engine.Node, s session) session {
+	t.Helper()
+	own, err := tls.LoadX509KeyPair(filepath.Join(n.DataDir, "config", "node.crt"),
+		filepath.Join(n.DataDir, "config", "node.key"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return atTheServer(t, n, s, own)
+}
+
+func atTheServer(t *testing.T, n engine.Node, s session, own ...tls.Certificate) session {
 	t.Helper()
 	address, err := os.ReadFile(filepath.Join(n.RunDir, "logs", "http.ports"))
 	if err != nil {
@@ -100,9 +114,33 @@ func pastTheFront(t *testing.T, n engine.Node, s session) session {
 	}
 	uri := *s.uri
 	uri.Host, _, _ = strings.Cut(string(address), "\n")
-	past := newSession(&uri, string(authority), "node")
+	past := newSession(&uri, string(authority), &tls.Config{ServerName: "node", Certificates: own})
 	t.Cleanup(func() { past.Close() })
 	return past
+}
+
+// TestOnlyTheFrontComesIn has other processes of the machine come to where the server listens, with a name and password
+// that are good: whoever has nothing else is not heard, past the front's limits.
+func TestOnlyTheFrontComesIn(t *testing.T) {
+	t.Parallel()
+	n, writer, _ := serving(t)
+	if _, err := pastTheFront(t, n, writer).ask(t.Context(), http.MethodGet, "/", ""); err != nil {
+		t.Errorf("the front is refused: %v", err)
+	}
+	stranger, err := pki.NewLink("node", time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	foreign, err := tls.X509KeyPair([]byte(stranger.Leaf), []byte(stranger.Key.Reveal()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for who, own := range map[string][]tls.Certificate{"nothing": nil, "a certificate of its own": {foreign}} {
+		text, err := atTheServer(t, n, writer, own...).ask(t.Context(), http.MethodGet, "/", "")
+		if answered := new(refusal); err == nil || errors.As(err, answered) {
+			t.Errorf("a process with %s is answered: %s (%v)", who, text, err)
+		}
+	}
 }
 
 // TestFilesAreNotRead has the server read lists of words for an analyzer, which users may choose: it reads nothing from

@@ -17,7 +17,8 @@ const (
 const (
 	ConfigDir = "config" // what the server reads, and KeyFile among it, until it has read that
 	LogDir    = "logs"
-	ProcessID = "pid" // of the server
+	ProcessID = "pid"      // of the server
+	LeafFile  = "node.crt" // by which the server and the front prove themselves to each other
 	KeyFile   = "node.key"
 	ports     = "http.ports" // in LogDir: where the server listens, which it says itself
 )
@@ -33,7 +34,7 @@ type Config struct {
 	Connections int      `json:"connections"` // of users
 	Certificate string   `json:"certificate"` // files beside this one
 	Key         string   `json:"key"`
-	Authority   string   `json:"authority"` // by which the server proves itself to the front
+	Authority   string   `json:"authority"` // of LeafFile
 	Name        string   `json:"name"`      // that is in the server's certificate
 }
 

@@ -32,8 +32,14 @@ func newUpstream(dataDir string, c Config, log io.Writer) (*upstream, error) {
 	if !trusted.AppendCertsFromPEM(text) {
 		return nil, fmt.Errorf("%s holds no certificate", c.Authority)
 	}
-	return &upstream{runDir: c.RunDir, log: log,
-		tls: &tls.Config{RootCAs: trusted, ServerName: c.Name, MinVersion: tls.VersionTLS12}}, nil
+	made := filepath.Join(dataDir, ConfigDir) // where the key stays, which the server cannot read there
+	own, err := tls.LoadX509KeyPair(filepath.Join(made, LeafFile), filepath.Join(made, KeyFile))
+	if err != nil {
+		return nil, err
+	}
+	return &upstream{runDir: c.RunDir, log: log, tls: &tls.Config{
+		Certificates: []tls.Certificate{own}, RootCAs: trusted, ServerName: c.Name, MinVersion: tls.VersionTLS12,
+	}}, nil
 }
 
 // Dial connects to where the server of a node says that it listens, which proves itself there.
