@@ -61,8 +61,8 @@ var logging string
 const writtenByUs = "# Written at each start by Backstay: changes made here do not last.\n"
 
 // configFiles returns the contents of the files that Prepare writes, keyed by name.
-func configFiles(n engine.Node) (map[string]string, error) {
-	server, err := json.MarshalIndent(settingsOf(n), "", "  ") // which is YAML too
+func configFiles(n engine.Node, chosen tuned) (map[string]string, error) {
+	server, err := json.MarshalIndent(settingsOf(n, chosen), "", "  ") // which is YAML too
 	if err != nil {
 		return nil, err
 	}
@@ -101,7 +101,7 @@ func frontConfig(n engine.Node) front.Config {
 }
 
 // settingsOf returns the server's settings. Names of files are below the directory of its configuration.
-func settingsOf(n engine.Node) map[string]any {
+func settingsOf(n engine.Node, chosen tuned) map[string]any {
 	settings := map[string]any{
 		"cluster.name": string(n.Instance), "node.name": nodeName,
 		"path.data": filepath.Join(n.DataDir, storeDir), "path.logs": filepath.Join(n.RunDir, front.LogDir),
@@ -132,6 +132,7 @@ func settingsOf(n engine.Node) map[string]any {
 		settings["plugins.security.ssl."+layer+".pemcert_filepath"] = front.LeafFile
 		settings["plugins.security.ssl."+layer+".pemkey_filepath"] = front.KeyFile
 	}
+	maps.Copy(settings, chosen.static)
 	return settings
 }
 

@@ -54,10 +54,11 @@ const replicas = "cluster.default_number_of_replicas"
 
 // configureCluster gives the server what it lacks of its settings.
 func configureCluster(ctx context.Context, c *client, n engine.Node) error {
-	wanted, err := tuned(n)
+	chosen, err := tune(n)
 	if err != nil {
 		return err
 	}
+	wanted := chosen.persistent
 	wanted[replicas] = "0"
 	has, err := persistent(ctx, c)
 	if err != nil {

@@ -1,6 +1,7 @@
 package opensearch
 
 import (
+	"fmt"
 	"regexp"
 	"strings"
 
@@ -15,6 +16,8 @@ var (
 		`([A-Z]\w*(?:Exception|Error)(?:: .*)?)$`)
 	// launching matches a complaint of the Java machine, or of who starts it, before there is a server.
 	launching = regexp.MustCompile(`^(?:Error|Error occurred during initialization of VM|cp|mkdir|/bin/sh)(?:: |$)`)
+	// exhausted is what an explanation begins with where the heap is used up.
+	exhausted = "OutOfMemoryError: "
 )
 
 // Explain returns the last line that says why the node ended or could not be started. It is empty if it has served
@@ -25,6 +28,9 @@ func (Engine) Explain(n engine.Node) string {
 		if said, ok := verdict(line); ok {
 			reason = said
 		}
+	}
+	if strings.HasPrefix(reason, exhausted) {
+		return fmt.Sprintf("%s ran out of memory, of which its heap has %s", product, heap(n.Size))
 	}
 	return reason
 }

@@ -40,10 +40,11 @@ func (e Engine) plan(n engine.Node) (datadir.Plan, error) {
 	if err := n.CheckPorts(); err != nil {
 		return datadir.Plan{}, err
 	}
-	if _, err := tuned(n); err != nil {
+	chosen, err := tune(n)
+	if err != nil {
 		return datadir.Plan{}, err
 	}
-	files, err := configFiles(n)
+	files, err := configFiles(n, chosen)
 	if err != nil {
 		return datadir.Plan{}, datadir.Blame(called, err)
 	}

@@ -66,7 +66,7 @@ func (s *scratch) lay() error {
 	if err := makeData(s.node.DataDir, s.uid, s.gid); err != nil {
 		return err
 	}
-	files, err := configFiles(s.node)
+	files, err := configFiles(s.node, tuned{})
 	if err != nil {
 		return err
 	}
