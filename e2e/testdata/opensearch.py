@@ -34,6 +34,11 @@ match sys.argv[1:]:
         done = client.update_by_query(index="books", refresh=True, body={
             "script": {"lang": "painless", "source": "ctx._source.number += 1"}})
         print(done["updated"], "updated")
+    case ["greedy"]:
+        client.search(index="books", body={"script_fields": {"f": {"script": {"source":
+            "def l = []; for (int i = 0; i < 900; i++) { l.add(new byte[1000000]); } return l.size();"}}}})
+    case ["end", scroll]:
+        client.clear_scroll(scroll_id=scroll)
     case ["elasticsearch"]:
         from elasticsearch import Elasticsearch
 

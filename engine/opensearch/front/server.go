@@ -77,6 +77,10 @@ func (s *server) serve(w http.ResponseWriter, r *http.Request) {
 		refuseUser(w, most)
 		return
 	}
+	if refused := amend(r); refused != nil {
+		answer(w, refused.status, refused.kind, refused.reason)
+		return
+	}
 	login, refused := s.logins.begin(addressOf(r), r.Header.Get("Authorization"))
 	if refused != 0 {
 		refuseLogin(w, refused)
@@ -147,7 +151,7 @@ func unavailable(w http.ResponseWriter, _ *http.Request, _ error) {
 func answer(w http.ResponseWriter, status int, kind, reason string) {
 	w.Header().Set("Content-Type", "application/json; charset=UTF-8")
 	w.WriteHeader(status)
-	json.NewEncoder(w).Encode(map[string]any{ // a client that is gone needs no answer
-		"error": map[string]any{"type": kind, "reason": reason}, "status": status,
-	})
+	said := map[string]any{"type": kind, "reason": reason}
+	said["root_cause"] = []any{map[string]any{"type": kind, "reason": reason}} // of which official clients tell
+	json.NewEncoder(w).Encode(map[string]any{"error": said, "status": status}) // a client that is gone needs no answer
 }
