@@ -123,8 +123,15 @@ func sentenceOfDrill(err error) string {
 func (in *Instance) goOnWithDrill(life context.Context, d Drill, w *drillWriter) {
 	in.seen.drill = drill.Start(life, func(ctx context.Context, over <-chan struct{}) {
 		defer w.close()
-		if w.Trouble == "" && !d.Told {
+		switch {
+		case d.Told:
+		case w.Trouble == "":
 			w.Write(ctx, over)
+		default: // which node goes on is known then
+			select {
+			case <-over:
+			case <-ctx.Done():
+			}
 		}
 		if ctx.Err() == nil { // else the next keeper goes on
 			if err := step.Run(ctx, in.drillEndSteps(d, w)...); err != nil && ctx.Err() == nil {

@@ -16,9 +16,10 @@ const (
 	frontPatience = 30 * time.Second // that new connections wait for a primary
 	frontLimit    = 5 * time.Second  // that a front may take to do what it is told
 	holdLimit     = time.Second      // the same where somebody waits for more than that
-	// frontSpare is for connections beside the plan's: who is one too many reads that from the engine. Redis, which counts
-	// its other nodes among its clients, takes a few more than these behind a front.
-	frontSpare = 100
+	// frontSpare is for connections beside twice the plan's: who is one too many reads that from the engine. The doors of
+	// some engines hold as many strangers as users, and 128 more, and choose who of them goes. Redis, which counts its
+	// other nodes among its clients, takes a few more than the plan's behind a front.
+	frontSpare = 200
 )
 
 // frontDir is where the front of an instance works.
@@ -37,7 +38,7 @@ func (m *Machine) front(r Record, s backend.Spec) (endpoint.Front, error) {
 func (m *Machine) frontAt(r Record, s backend.Spec, dir string, port int) (endpoint.Front, error) {
 	f := m.Front
 	f.Dir, f.LogFile = dir, logOfFront(dir)
-	f.Connections, f.Patience = s.Size.Connections+frontSpare, frontPatience
+	f.Connections, f.Patience = 2*s.Size.Connections+frontSpare, frontPatience
 	for _, address := range m.Listen {
 		at, err := netip.ParseAddr(address)
 		if err != nil {

@@ -105,6 +105,30 @@ func TestFailureIsTold(t *testing.T) {
 	}
 }
 
+// TestADrillThatSawNothing tells which node goes on: it is told when that is known.
+func TestADrillThatSawNothing(t *testing.T) {
+	t.Parallel()
+	in := newIdle(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	w := in.newDrillWriter()
+	w.Trouble = "It is full."
+	in.goOnWithDrill(ctx, Drill{Generation: 1, Node: in.Record().Place.name()}, w)
+	if err := in.amendAlone(func(r *Record) { r.Place = r.Place.other() }); err != nil {
+		t.Fatal(err)
+	}
+	in.seen.drill.Conclude()
+	for len(in.Record().Drills) == 0 && in.seen.drill.IsUnderWay() {
+		time.Sleep(time.Millisecond)
+	}
+	told := in.Record().lastDrill()
+	if told == nil || !told.Changed || told.Node != in.Record().Place.name() || told.Trouble != w.Trouble {
+		t.Errorf("it tells %+v", told)
+	}
+	cancel()
+	in.seen.drill.End()
+}
+
 // TestWhyThePrimaryHasEnded: what ended the server that served is told of a failover, beside what was in the way of
 // starting that again.
 func TestWhyThePrimaryHasEnded(t *testing.T) {
