@@ -8,6 +8,8 @@ import (
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 	"go.mongodb.org/mongo-driver/v2/mongo"
+	"go.mongodb.org/mongo-driver/v2/mongo/options"
+	"go.mongodb.org/mongo-driver/v2/mongo/writeconcern"
 )
 
 // TestTransactionsDoNothing: FerretDB has none, and would do each part of one at once and keep it. The first part is
@@ -38,5 +40,59 @@ func TestTransactionsDoNothing(t *testing.T) {
 	n, err := things.CountDocuments(t.Context(), bson.M{})
 	if err != nil || n != 1 {
 		t.Errorf("there are %d documents (%v), want the one that was there before", n, err)
+	}
+}
+
+// TestUnacknowledgedWrites: FerretDB answers them, and clients would take each later answer for that to what they have
+// asked before.
+func TestUnacknowledgedWrites(t *testing.T) {
+	t.Parallel()
+	_, writer, _ := serving(t)
+	silent := writer.Database("shop", options.Database().SetWriteConcern(writeconcern.Unacknowledged()))
+	things := writer.Database("shop").Collection("things")
+	if _, err := things.InsertOne(t.Context(), bson.M{"_id": 1, "v": "original"}); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 20 {
+		// One that fails, and one that does not.
+		for _, id := range []int{1, 100 + i} {
+			if _, err := silent.Collection("things").InsertOne(t.Context(), bson.M{"_id": id}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if _, err := things.InsertOne(t.Context(), bson.M{"_id": 1}); !mongo.IsDuplicateKeyError(err) {
+			t.Fatalf("what cannot be written is answered: %v", err)
+		}
+		var found struct{ V string }
+		if err := things.FindOne(t.Context(), bson.M{"_id": 1}).Decode(&found); err != nil || found.V != "original" {
+			t.Fatalf("it is read as %q (%v)", found.V, err)
+		}
+	}
+	n, err := things.CountDocuments(t.Context(), bson.M{})
+	if err != nil || n != 21 {
+		t.Errorf("there are %d documents (%v), want 21", n, err)
+	}
+}
+
+// TestOtherKindsOfCollections: FerretDB would make an ordinary one, and say that it has made what it was asked for.
+func TestOtherKindsOfCollections(t *testing.T) {
+	t.Parallel()
+	_, writer, _ := serving(t)
+	db := writer.Database("shop")
+	for name, with := range map[string]bson.E{
+		"a view": {Key: "viewOn", Value: "things"}, "a capped one": {Key: "capped", Value: true},
+		"a time series": {Key: "timeseries", Value: bson.M{"timeField": "t"}},
+	} {
+		err := db.RunCommand(t.Context(), bson.D{{Key: "create", Value: "other"}, with, {Key: "size", Value: 1000}}).Err()
+		var said mongo.CommandError
+		if !errors.As(err, &said) || said.Code != 115 {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if err := db.RunCommand(t.Context(), bson.D{{Key: "create", Value: "c"}, {Key: "capped", Value: false}}).Err(); err != nil {
+		t.Errorf("an ordinary one: %v", err)
+	}
+	if names, err := db.ListCollectionNames(t.Context(), bson.M{}); err != nil || strings.Join(names, " ") != "c" {
+		t.Errorf("there are %v (%v)", names, err)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"io"
 	"net"
 	"time"
 
@@ -96,7 +97,7 @@ func (s *session) step(ctx context.Context) error {
 	if errors.As(err, &refused) {
 		return s.refuse(m, refused)
 	}
-	if err != nil || s.loggedIn || m.mute {
+	if err != nil || s.loggedIn {
 		return err
 	}
 	return s.relay(m)
@@ -108,16 +109,15 @@ func (s *session) pass(m message) error {
 		s.back = make(chan struct{})
 		go s.answers()
 	}
-	owes := s.loggedIn && !m.mute
-	if owes {
-		s.dues.owe()
+	if s.loggedIn {
+		s.dues.owe(m)
 	}
 	_, err := s.gateway.Write(m.head)
 	if err == nil && m.rest > 0 {
 		err = passLong(s.gateway, s.from, m.sort, m.rest)
 	}
-	if err != nil && owes {
-		s.dues.pay()
+	if err != nil && s.loggedIn {
+		s.dues.pay(m.id)
 	}
 	return err
 }
@@ -159,7 +159,7 @@ func (s *session) next(ctx context.Context) (m message, err error) {
 // relay passes on what FerretDB answers to m. Where that is the end of a login, the user needs a place.
 func (s *session) relay(m message) error {
 	said, err := readAnswer(s.gateway)
-	if err != nil {
+	if err != nil || m.mute {
 		return err
 	}
 	s.client.SetWriteDeadline(time.Now().Add(handshakeLimit))
@@ -177,10 +177,24 @@ func (s *session) relay(m message) error {
 func (s *session) answers() {
 	defer close(s.back)
 	defer s.dues.end()
-	for from := bufio.NewReaderSize(s.gateway, 16<<10); passAnswer(s.client, from) == nil; {
-		s.dues.pay()
+	for from := bufio.NewReaderSize(s.gateway, 16<<10); s.passAnswer(from) == nil; {
 	}
 	s.client.NetConn().Close()
+}
+
+// passAnswer passes on one answer of FerretDB's, however long it is, unless nobody waits for it.
+func (s *session) passAnswer(from *bufio.Reader) error {
+	length, request, err := answered(from)
+	if err != nil {
+		return err
+	}
+	to := io.Writer(s.client)
+	if !s.dues.isFor(request) {
+		to = io.Discard
+	}
+	_, err = io.CopyN(to, from, length)
+	s.dues.pay(request)
+	return err
 }
 
 // name gives the connection to the user that m names, for ever, and leads it to the FerretDB of the user's right.

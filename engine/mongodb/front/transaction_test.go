@@ -69,23 +69,29 @@ func TestTransactionsAreRefused(t *testing.T) {
 	}
 }
 
-// TestDuesAreSettled waits for answers, and for no more than there will be.
+// TestDuesAreSettled waits for answers, and for no more than there will be, and tells for whom they are.
 func TestDuesAreSettled(t *testing.T) {
 	t.Parallel()
 	d := newDues()
 	if !d.settle() {
 		t.Error("nothing is owed, and it is not settled")
 	}
-	d.owe()
-	d.owe()
-	d.pay()
+	d.owe(message{id: 1, mute: true})
+	d.owe(message{id: 2})
+	if d.isFor(1) || !d.isFor(2) {
+		t.Errorf("the answers are for the client: %t and %t", d.isFor(1), d.isFor(2))
+	}
+	d.pay(1)
 	settled := make(chan bool)
 	go func() { settled <- d.settle() }()
-	d.pay()
+	d.pay(2)
 	if !<-settled {
 		t.Error("all answers came, and it is not settled")
 	}
-	d.owe()
+	d.owe(message{id: 1}) // the same number once more
+	if !d.isFor(1) {
+		t.Error("an answer is taken for that of another request")
+	}
 	go func() { settled <- d.settle() }()
 	d.end()
 	if <-settled {

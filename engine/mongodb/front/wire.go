@@ -161,6 +161,9 @@ func (m *message) parse() (err error) {
 			return errTransaction
 		}
 	}
+	if refused := refusesToMake(doc); refused != nil {
+		return refused
+	}
 	command := doc.Command()
 	if !logsIn(command) {
 		return nil
@@ -317,18 +320,17 @@ func readAnswer(from io.Reader) ([]byte, error) {
 	return answer, err
 }
 
-// passAnswer passes one answer of FerretDB's on, however long it is.
-func passAnswer(to io.Writer, from *bufio.Reader) error {
+// answered tells how long an answer of FerretDB's is, and to which request.
+func answered(from *bufio.Reader) (length int64, request int32, err error) {
 	header, err := from.Peek(headerLength)
 	if err != nil {
-		return err
+		return 0, 0, err
 	}
-	length := int64(int32(binary.LittleEndian.Uint32(header)))
+	length = int64(int32(binary.LittleEndian.Uint32(header)))
 	if length < headerLength {
-		return errors.New("FerretDB's answer is none")
+		return 0, 0, errors.New("FerretDB's answer is none")
 	}
-	_, err = io.CopyN(to, from, length)
-	return err
+	return length, int32(binary.LittleEndian.Uint32(header[8:])), nil
 }
 
 // endsLogin tells whether FerretDB says by an answer that it lets the user in whose login it was told of.
