@@ -45,7 +45,7 @@ func configFiles(n engine.Node) (map[string]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, s := range slices.Concat(settingsOf(n), tuned) { // a later line counts
+	for _, s := range slices.Concat(settingsOf(n), tuned, sparing(n)) { // a later line counts
 		value, err := pgserver.QuoteSetting(s.value)
 		if err != nil {
 			return nil, fmt.Errorf("setting %s: %w", s.name, err)
@@ -75,6 +75,12 @@ func frontConfig(n engine.Node, clients engine.Port) front.Config {
 		c.Followers = pgserver.LinkAuthority
 	}
 	c.Listen = addresses(clients)
+	switch {
+	case n.Closed:
+		c.Refuses = front.Deleting
+	case n.Full:
+		c.Refuses = front.Growing
+	}
 	return c
 }
 

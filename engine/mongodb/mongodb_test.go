@@ -73,6 +73,9 @@ func TestContract(t *testing.T) {
 	enginetest.Run(t, enginetest.Subject{
 		Engine: tested, Connect: connect, ResizeRestarts: true, Large: true,
 		BadSettings: []string{`{"storageEngine": "wiredTiger"}`, `[]`},
+		Refusing: enginetest.Refusing{Delete: func(ctx context.Context, c enginetest.Session) error {
+			return c.(session).keys().Drop(ctx)
+		}},
 	})
 }
 

@@ -38,8 +38,8 @@ const (
 // Socket returns where FerretDB listens.
 func Socket(runDir, role string) string { return filepath.Join(runDir, role+".sock") }
 
-// Config is what the front is told, by a file in the node's data directory. All of it but Listen and RunDir is read
-// anew for each connection.
+// Config is what the front is told, by a file in the node's data directory. All of it but Listen and RunDir is in force
+// as soon as the file is another one.
 type Config struct {
 	Listen      []string `json:"listen"` // addresses with their ports
 	RunDir      string   `json:"run_dir"`
@@ -47,6 +47,7 @@ type Config struct {
 	Certificate string   `json:"certificate"` // files beside this one
 	Key         string   `json:"key"`
 	Followers   string   `json:"followers,omitempty"` // the authority of those who follow, likewise; empty: nobody may
+	Refuses     string   `json:"refuses,omitempty"`   // Growing or Deleting; empty: nothing
 }
 
 // certificate reads the certificate that the configuration at path names.

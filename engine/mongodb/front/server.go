@@ -25,6 +25,7 @@ const spare = 128
 type Server struct {
 	path   string // of the configuration
 	config Config // as it was at the start
+	later  watched
 	rights rights
 
 	mu        sync.Mutex
@@ -40,7 +41,7 @@ type Server struct {
 }
 
 func newServer(path string, c Config) *Server {
-	return &Server{path: path, config: c, rights: rights{runDir: c.RunDir},
+	return &Server{path: path, config: c, later: watched{path: path, config: c}, rights: rights{runDir: c.RunDir},
 		sessions: map[*session]bool{}, users: map[string]map[*session]bool{}}
 }
 
@@ -81,7 +82,7 @@ func (s *Server) accept(ctx context.Context, l net.Listener) error {
 
 // enter notes a connection, unless nobody is let in.
 func (s *Server) enter(c *session, conn net.Conn) bool {
-	most := s.connections() + spare
+	most := s.later.now().Connections + spare
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !s.open {
@@ -90,14 +91,6 @@ func (s *Server) enter(c *session, conn net.Conn) bool {
 	s.sessions[c] = true
 	c.place = s.strangers.Enter(conn, most)
 	return true
-}
-
-// connections is how many users may hold by now.
-func (s *Server) connections() int {
-	if now, err := door.ReadConfig[Config](s.path); err == nil {
-		return now.Connections
-	}
-	return s.config.Connections
 }
 
 func (s *Server) leave(c *session) {
@@ -109,7 +102,7 @@ func (s *Server) leave(c *session) {
 
 // name notes who the session says that it is of, unless there is no place for another user.
 func (s *Server) name(c *session) error {
-	most := s.connections()
+	most := s.later.now().Connections
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.loggedIn >= most {
@@ -124,7 +117,7 @@ func (s *Server) name(c *session) error {
 
 // admit gives a session the place of a user, unless users hold as many as the plan says.
 func (s *Server) admit(c *session) *refusal {
-	most := s.connections()
+	most := s.later.now().Connections
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.loggedIn >= most {

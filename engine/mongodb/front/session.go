@@ -153,6 +153,10 @@ func (s *session) next(ctx context.Context) (m message, err error) {
 	if err == nil && s.user == Driller && !m.isOfADrill() {
 		err = &refusal{code: 13, name: "Unauthorized", sentence: "Who writes in a drill may do nothing else."}
 	}
+	if err == nil && m.isRefused(s.server.later.now().Refuses) {
+		_, err = io.CopyN(io.Discard, s.from, m.rest)
+		err = errors.Join(errFull, err)
+	}
 	return m, err
 }
 

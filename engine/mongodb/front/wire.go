@@ -38,6 +38,7 @@ type message struct {
 	id    int32  // of the request
 	query bool   // it is of the old kind, which is answered in its own kind
 	mute  bool   // it has no answer
+	name  string // of the command
 	user  string // that it names; empty: none
 
 	command *wirebson.Document // nil: it is a long one
@@ -105,8 +106,8 @@ func (m *message) readStart(r *bufio.Reader, header []byte, length int64) error 
 	if err != nil {
 		return malformed("A long message begins with the name of its command.")
 	}
-	if command := string(name[:len(name)-1]); logsIn(command) {
-		return malformed("The message of the command %s is too long.", command)
+	if m.name = string(name[:len(name)-1]); logsIn(m.name) {
+		return malformed("The message of the command %s is too long.", m.name)
 	}
 	m.head, m.sort = append(append(header, start...), name...), start[flags+kind+size]
 	m.rest, m.mute = length-int64(len(m.head)), given&moreToCome != 0
@@ -126,20 +127,18 @@ func logsIn(command string) bool {
 }
 
 // goesOnWithLogin tells whether it is one of those by which a user proves to have a password.
-func (m *message) goesOnWithLogin() bool {
-	return m.command != nil && m.command.Command() == "saslContinue"
-}
+func (m *message) goesOnWithLogin() bool { return m.name == "saslContinue" }
 
 // isOfADrill tells whether it is one by which a drill logs in, writes, or looks for what it has written.
 func (m *message) isOfADrill() bool {
 	if m.command == nil {
 		return false
 	}
-	switch name := m.command.Command(); {
-	case logsIn(name), name == "saslContinue":
+	switch {
+	case logsIn(m.name), m.goesOnWithLogin():
 		return true
-	case name == "update", name == "find":
-		return m.command.Get(name) == DrillCollection && m.command.Get("$db") == DrillDatabase
+	case m.name == "update", m.name == "find":
+		return m.command.Get(m.name) == DrillCollection && m.command.Get("$db") == DrillDatabase
 	}
 	return false
 }
@@ -155,7 +154,7 @@ func (m *message) parse() (err error) {
 	if err != nil {
 		return err
 	}
-	m.command = doc
+	m.command, m.name = doc, doc.Command()
 	for name := range doc.Fields() {
 		if isOfTransaction(name) {
 			return errTransaction
@@ -164,11 +163,10 @@ func (m *message) parse() (err error) {
 	if refused := refusesToMake(doc); refused != nil {
 		return refused
 	}
-	command := doc.Command()
-	if !logsIn(command) {
+	if !logsIn(m.name) {
 		return nil
 	}
-	if command != "saslStart" {
+	if m.name != "saslStart" {
 		speculative := doc.Get("speculativeAuthenticate")
 		if speculative == nil {
 			return nil
