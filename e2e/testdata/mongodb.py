@@ -89,3 +89,8 @@ elif what == "missing":
     print(f"{len(acknowledged)} were acknowledged, {len(acknowledged - found)} are missing")
 elif what == "forget":
     visits.delete_many({})
+elif what == "fill":  # until it is refused
+    while True:
+        client.get_default_database().large.insert_many([{"data": os.urandom(1_000_000)} for _ in range(4)])
+elif what == "drop":
+    client.get_default_database().drop_collection(sys.argv[2])
