@@ -2,6 +2,7 @@ package state
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/jackc/pgx/v5"
 
@@ -176,13 +177,18 @@ func addOwedBinding(ctx context.Context, tx pgx.Tx, n broker.Binding) (kept brok
 	if _, err := tx.Exec(ctx, "SET LOCAL synchronous_commit = off"); err != nil {
 		return kept, err
 	}
+	// The username is made of the id: of two who ask for one binding at the same moment, one may meet either first.
 	_, err = tx.Exec(ctx, `INSERT INTO broker.bindings (id, instance_id, username, password, parameters)
-		VALUES ($1, $2, $3, $4, $5) ON CONFLICT (id) DO NOTHING`,
+		VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING`,
 		n.ID, n.InstanceID, n.Username, n.Password, n.Parameters)
 	if err != nil {
 		return kept, err
 	}
-	return owedBinding(ctx, tx, n.ID)
+	kept, err = owedBinding(ctx, tx, n.ID)
+	if backstay.KindOf(err) == backstay.NotFound {
+		return kept, fmt.Errorf("the username of binding %s is that of another one", n.ID)
+	}
+	return kept, err
 }
 
 func (b Broker) Binding(ctx context.Context, id backstay.BindingID) (broker.Binding, error) {

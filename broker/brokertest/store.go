@@ -47,6 +47,7 @@ func RunStore(t *testing.T, open func(t testing.TB) broker.Store) {
 		{"TheLastInventoryIsKept", theLastInventoryIsKept},
 		{"ABindingIsAddedOnce", aBindingIsAddedOnce},
 		{"ManyAddOneInstance", manyAddOneInstance},
+		{"ManyAddOneBinding", manyAddOneBinding},
 		{"ManyBeginOneOperation", manyBeginOneOperation},
 		{"ManyEndOneOperation", manyEndOneOperation},
 		{"ManyWishAndStart", manyWishAndStart},

@@ -4,6 +4,8 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/google/uuid"
+
 	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/broker"
 )
@@ -20,6 +22,25 @@ func together(f func(i int) error) []error {
 	}
 	all.Wait()
 	return failures
+}
+
+// manyAddOneBinding has many add one binding whose username is made of its id, so that any constraint may be met first.
+func manyAddOneBinding(t *testing.T, s broker.Store) {
+	in := mustServe(t, s)
+	for range 20 {
+		id := backstay.BindingID(uuid.NewString())
+		b := broker.Binding{ID: id, InstanceID: in.ID, Username: "u" + string(id), Password: []byte("p")}
+		for _, err := range together(func(int) error { _, err := s.AddBinding(t.Context(), b); return err }) {
+			must(t, err)
+		}
+	}
+	other := broker.Binding{ID: backstay.BindingID(uuid.NewString()), InstanceID: in.ID, Username: "u1", Password: []byte("p")}
+	_, err := s.AddBinding(t.Context(), other)
+	must(t, err)
+	other.ID = backstay.BindingID(uuid.NewString())
+	if kept, err := s.AddBinding(t.Context(), other); err == nil {
+		t.Errorf("two bindings have one username: %+v", kept)
+	}
 }
 
 func manyAddOneInstance(t *testing.T, s broker.Store) {
