@@ -11,6 +11,7 @@ import (
 	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/backend"
 	"github.com/backstay/backstay/backend/local"
+	"github.com/backstay/backstay/internal/testkit"
 	"github.com/backstay/backstay/keeper/instance"
 	"github.com/backstay/backstay/keeper/keepertest"
 )
@@ -88,11 +89,11 @@ func allows(s backend.Status) bool  { return running(s) && troubleOf(s, "read_on
 func TestFullInstance(t *testing.T) {
 	t.Parallel()
 	if testing.Short() {
-		t.Skip("it fills two volumes, twice")
+		t.Skip("it fills volumes, twice")
 	}
 	c := keepertest.WithImages(t, 2)
 	c.Engines["mysql"] = testedMySQL
-	databases := products[:2]
+	databases := testkit.Drawn(t, products[:2])
 	b, stop := keepertest.Run(t, c)
 	specs, pids, credentials := map[string]backend.Spec{}, map[string]int{}, map[string]backstay.Credentials{}
 	t.Run("filled", func(t *testing.T) {

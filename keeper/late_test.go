@@ -15,6 +15,7 @@ import (
 	"github.com/backstay/backstay/backend/local"
 	"github.com/backstay/backstay/engine/redis"
 	"github.com/backstay/backstay/internal/process"
+	"github.com/backstay/backstay/internal/testkit"
 	"github.com/backstay/backstay/keeper"
 	"github.com/backstay/backstay/keeper/keepertest"
 )
@@ -150,6 +151,7 @@ func parentOf(pid int) (parent int) {
 // TestWhatIsLeftTakesOver once the data of the primary has been missing for long, and users are told. The first keeper
 // that concedes it dies at that.
 func TestWhatIsLeftTakesOver(t *testing.T) {
+	testkit.InSomeRuns(t)
 	c, spec, run := latePair(t)
 	b, stop := run()
 	until(t, b, spec.Instance, isProtected)

@@ -11,6 +11,7 @@ import (
 	"github.com/backstay/backstay/backend"
 	"github.com/backstay/backstay/backup"
 	"github.com/backstay/backstay/engine"
+	"github.com/backstay/backstay/internal/testkit"
 	"github.com/backstay/backstay/keeper/keepertest"
 )
 
@@ -81,6 +82,7 @@ func TestLeftHistoryIsRestored(t *testing.T) {
 // of any second around the return holds what the instance served in it, or is refused where there is a gap: the backup
 // that is taken at once behind a return is not ready yet.
 func TestCommitsBehindAReturnAreRestored(t *testing.T) {
+	testkit.InSomeRuns(t)
 	t.Parallel()
 	eachArchived(t, func(t *testing.T, _ product, m *moments) {
 		stop := m.start()

@@ -10,6 +10,7 @@ import (
 	"github.com/backstay/backstay/backend"
 	"github.com/backstay/backstay/engine"
 	"github.com/backstay/backstay/engine/postgres"
+	"github.com/backstay/backstay/internal/testkit"
 	"github.com/backstay/backstay/keeper/keepertest"
 )
 
@@ -31,6 +32,7 @@ func (g gated) Backup(
 // an instance that is backed up, and of one that waits for its turn to be.
 func TestArchiveGoesOnBesideBackups(t *testing.T) {
 	t.Parallel()
+	testkit.InSomeRuns(t)
 	if testing.Short() {
 		t.Skip("takes a minute")
 	}
