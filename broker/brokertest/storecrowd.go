@@ -34,11 +34,11 @@ func manyAddOneBinding(t *testing.T, s broker.Store) {
 			must(t, err)
 		}
 	}
-	other := broker.Binding{ID: backstay.BindingID(uuid.NewString()), InstanceID: in.ID, Username: "u1", Password: []byte("p")}
-	_, err := s.AddBinding(t.Context(), other)
+	b := broker.Binding{InstanceID: in.ID, ID: backstay.BindingID(uuid.NewString()), Username: "u1", Password: []byte("p")}
+	_, err := s.AddBinding(t.Context(), b)
 	must(t, err)
-	other.ID = backstay.BindingID(uuid.NewString())
-	if kept, err := s.AddBinding(t.Context(), other); err == nil {
+	b.ID = backstay.BindingID(uuid.NewString())
+	if kept, err := s.AddBinding(t.Context(), b); err == nil {
 		t.Errorf("two bindings have one username: %+v", kept)
 	}
 }
