@@ -16,15 +16,16 @@ const everyStep = "BACKSTAY_TEST_EVERY_STEP"
 func EveryStep() bool { return os.Getenv(everyStep) != "" }
 
 // isWhole tells whether nothing of a test is left out: under [EveryStep], and where somebody asks for the test by its
-// whole name, as go test -run '^TestPair$', and whoever runs once more what has failed.
+// whole name, as go test -run '^TestPair$', or for a part of it, as 'TestPair/killed', and whoever runs once more what
+// has failed.
 func isWhole(t testing.TB) bool {
 	name, _, _ := strings.Cut(t.Name(), "/")
-	asked := flag.Lookup("test.run")
-	return EveryStep() || asked != nil && strings.Contains(asked.Value.String(), "^"+name+"$")
+	asked := flag.Lookup("test.run").Value.String()
+	return EveryStep() || strings.Contains(asked, "^"+name+"$") || strings.Contains(asked, name+"/")
 }
 
 // Drawn returns a fifth of what takes too long to be tried in each run, and at least one, in its order; each run draws
-// anew. It returns everything under [EveryStep], and where the test is asked for by its whole name.
+// anew. It returns everything under [EveryStep], and where the test, or a part of it, is asked for by its name.
 func Drawn[T any](t testing.TB, all []T) []T {
 	if isWhole(t) || len(all) == 0 {
 		return all

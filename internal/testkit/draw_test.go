@@ -32,13 +32,15 @@ func TestDrawn(t *testing.T) {
 	if drawn := testkit.Drawn(t, all[:1]); len(drawn) != 1 {
 		t.Errorf("of one, %d are drawn", len(drawn))
 	}
-	asked.Set("^TestDrawn$/^sub$")
-	t.Run("sub", func(t *testing.T) {
-		if drawn := testkit.Drawn(t, all); len(drawn) != len(all) {
-			t.Errorf("%d are drawn for a test that is asked for by name", len(drawn))
-		}
-		testkit.InSomeRuns(t)
-	})
+	for _, name := range []string{"^TestDrawn$/^sub$", "TestDrawn/sub$"} {
+		asked.Set(name)
+		t.Run("sub", func(t *testing.T) {
+			if drawn := testkit.Drawn(t, all); len(drawn) != len(all) {
+				t.Errorf("%d are drawn for %s", len(drawn), name)
+			}
+			testkit.InSomeRuns(t)
+		})
+	}
 	asked.Set("TestDrawn")
 	t.Setenv("BACKSTAY_TEST_EVERY_STEP", "yes")
 	if drawn := testkit.Drawn(t, all); len(drawn) != len(all) {
