@@ -7,6 +7,7 @@ import (
 
 	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/engine"
+	"github.com/backstay/backstay/internal/wait"
 )
 
 // reader is the engine of a pair whose standby serves reads.
@@ -19,11 +20,16 @@ func (p *Pair) reader(t *testing.T) engine.Reader {
 	return r
 }
 
+// catchUp has the standby catch up, once it serves, as the keeper does.
 func (p *Pair) catchUp(t *testing.T) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	if err := p.reader(t).CatchUp(ctx, p.Primary(), p.Standby()); err != nil {
+	err := wait.Until(ctx, wait.Every(20*time.Millisecond), func() (again bool, err error) {
+		err = p.reader(t).CatchUp(ctx, p.Primary(), p.Standby())
+		return backstay.KindOf(err) == backstay.Unavailable, err
+	})
+	if err != nil {
 		t.Fatalf("CatchUp: %v", err)
 	}
 }
