@@ -6,7 +6,6 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/engine"
 	"github.com/backstay/backstay/engine/mongodb/front"
 	"github.com/backstay/backstay/engine/pgserver"
@@ -19,18 +18,13 @@ func (Engine) MakingRoom(engine.Installation) string {
 	return "by dropping collections or databases; the room of documents that are deleted is used again for others"
 }
 
-// sparing are settings of a full node: what is left of the disk is not for temporary files, nor for a long log.
-func sparing(n engine.Node) []setting {
+// sparing are settings of a full node.
+func sparing(n engine.Node) (group []setting) {
 	if !n.Full {
 		return nil
 	}
-	few := pgserver.Kilobytes(4 * pgserver.SegmentSize)
-	group := []setting{
-		{"max_wal_size", few},
-		{"temp_file_limit", pgserver.Kilobytes(pgserver.Clamp(n.Size.Storage/200, 16*backstay.MB, backstay.GB))},
-	}
-	if n.Replication != nil { // a node that follows and is away is copied anew then
-		group = append(group, setting{"wal_keep_size", "0"}, setting{"max_slot_wal_keep_size", few})
+	for _, spares := range pgserver.Sparing(n) {
+		group = append(group, setting{spares.Name, spares.Value})
 	}
 	return group
 }

@@ -17,27 +17,16 @@ import (
 const fullSetting = "backstay.full"
 
 // writing refuses what clients write on a full node. It is a default of transactions, so that whoever wants to delete
-// can begin others. What is left of the disk is not for temporary files, nor for a long log, as deleting makes one.
+// can begin others.
 func writing(n engine.Node) []setting {
 	if !n.Full {
 		return []setting{{fullSetting, "off"}}
 	}
-	group := []setting{
-		{fullSetting, "on"},
-		{"default_transaction_read_only", "on"},
-		{"temp_file_limit", pgserver.Kilobytes(temporary(n.Size))},
-		{"max_wal_size", pgserver.Kilobytes(4 * pgserver.SegmentSize)},
-	}
-	if n.Replication != nil { // a node that follows and is away is copied anew then
-		group = append(group, setting{"wal_keep_size", "0"},
-			setting{"max_slot_wal_keep_size", pgserver.Kilobytes(4 * pgserver.SegmentSize)})
+	group := []setting{{fullSetting, "on"}, {"default_transaction_read_only", "on"}}
+	for _, spares := range pgserver.Sparing(n) {
+		group = append(group, setting{spares.Name, spares.Value})
 	}
 	return group
-}
-
-// temporary is what the temporary files of one query may take on a full node.
-func temporary(s backstay.Size) backstay.Bytes {
-	return pgserver.Clamp(s.Storage/200, 16*backstay.MB, backstay.GB)
 }
 
 // MakingRoom tells how a session may write. DELETE alone gives nothing back to the disk.
@@ -80,7 +69,7 @@ func (Engine) RefuseWrites(ctx context.Context, n engine.Node, w engine.Writes) 
 		if n.Replication != nil {
 			sql = strings.ReplaceAll(sql, "pg_cancel_backend", "pg_terminate_backend")
 		}
-		_, err := conn.Exec(ctx, sql, w == engine.NoWrites, int64(temporary(n.Size)), spares(n))
+		_, err := conn.Exec(ctx, sql, w == engine.NoWrites, int64(pgserver.Temporary(n.Size)), spares(n))
 		return err
 	})
 }
