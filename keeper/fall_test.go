@@ -20,11 +20,7 @@ func TestCrashIsTold(t *testing.T) {
 	spec.Engine, spec.Version = "redis", "7.0"
 	mustReach(t, b, spec)
 	mustSignal(t, mustPID(t, b, spec.Instance), syscall.SIGSEGV)
-	told := ""
-	bounded(t, "the end is told", func() bool {
-		told = hasTrouble(t, b, spec.Instance, "ended")
-		return told != ""
-	})
+	told := awaitTrouble(t, b, spec.Instance, "ended")
 	if !strings.Contains(told, "crashed by signal: 11") {
 		t.Errorf("it tells %q", told)
 	}

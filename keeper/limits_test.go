@@ -94,11 +94,7 @@ func TestGreedyInstanceIsStoppedAtItsLimit(t *testing.T) {
 				if err := greedy(t.Context(), p, credentials); err == nil {
 					t.Error("it could take as much as it liked")
 				}
-				var told string
-				bounded(t, "the trouble is told", func() bool {
-					told = hasTrouble(t, b, spec.Instance, "memory")
-					return told != ""
-				})
+				told := awaitTrouble(t, b, spec.Instance, "memory")
 				if !strings.Contains(told, "the plan's 64MB of memory") {
 					t.Errorf("it tells %q", told)
 				}
@@ -129,6 +125,16 @@ const patience = 2 * time.Minute
 func awaitStatus(t *testing.T, b *local.Backend, id backstay.InstanceID, wanted func(backend.Status) bool) {
 	t.Helper()
 	untilWithin(t, patience, b, id, wanted)
+}
+
+// awaitTrouble returns what an instance tells of a trouble of that kind, once it does.
+func awaitTrouble(t *testing.T, b *local.Backend, id backstay.InstanceID, kind string) (told string) {
+	t.Helper()
+	bounded(t, "the trouble is told", func() bool {
+		told = hasTrouble(t, b, id, kind)
+		return told != ""
+	})
+	return told
 }
 
 // bounded waits until something is so.
