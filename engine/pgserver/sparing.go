@@ -20,4 +20,6 @@ func Sparing(n engine.Node) []Setting {
 }
 
 // Temporary is what the temporary files of one query may take on a full node.
-func Temporary(s backstay.Size) backstay.Bytes { return Clamp(s.Storage/200, 16*backstay.MB, backstay.GB) }
+func Temporary(s backstay.Size) backstay.Bytes {
+	return Clamp(s.Storage/200, 16*backstay.MB, backstay.GB)
+}
