@@ -33,8 +33,9 @@ type Backend interface {
 	// Await returns the status as soon as its revision is greater than the given one (0: at once).
 	// It is NotFound for an instance that was never applied, or whose removal has ended.
 	Await(ctx context.Context, id backstay.InstanceID, revision int64) (Status, error)
-	// Unwell lists the instances that do not serve as wanted: the Failing ones, those whose wanted generation meets an
-	// Obstacle while the old one serves on, and those with Troubles. Another one that comes up is not listed.
+	// Unwell lists the instances that do not serve as wanted: the Failing ones, those that have served and been Down for
+	// longer than a restart takes, those whose wanted generation meets an Obstacle while the old one serves on, and those
+	// with Troubles.
 	Unwell(ctx context.Context) ([]Status, error)
 	// Held tells of which instances this backend has a record, each with the generation that it wants. One that
 	// was applied and is not among them has been removed, or its record is lost.

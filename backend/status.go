@@ -26,10 +26,13 @@ type Status struct {
 	Wanted     int64               `json:"wanted"`     // the generation of the Spec held
 	Phase      Phase               `json:"phase"`
 	Message    string              `json:"message"` // for the user: a sentence, or what the engine says of one that runs
-	Endpoint   backstay.Endpoint   `json:"endpoint"`
-	Reads      backstay.Endpoint   `json:"reads,omitzero"`  // for reads; zero: nobody was given it yet
-	Build      string              `json:"build,omitempty"` // the full version that serves, or served last
-	Nodes      []NodeStatus        `json:"nodes,omitempty"`
+	// Down is since when nobody is served of an instance that has served before; zero: it serves, or is to for the first
+	// time.
+	Down     time.Time         `json:"down,omitzero"`
+	Endpoint backstay.Endpoint `json:"endpoint"`
+	Reads    backstay.Endpoint `json:"reads,omitzero"`  // for reads; zero: nobody was given it yet
+	Build    string            `json:"build,omitempty"` // the full version that serves, or served last
+	Nodes    []NodeStatus      `json:"nodes,omitempty"`
 	// Protected is since when the standby lacks nothing that a client was told is committed, so that it takes over when
 	// the primary is lost; zero: there is none, or it may lack something.
 	Protected time.Time `json:"protected,omitzero"`
@@ -104,10 +107,36 @@ type Obstacle struct {
 	Final      bool   `json:"final"`    // trying again cannot help, only another Spec can
 }
 
+// restartTime is what a server that has ended may take to serve again before anybody is told: most are back by then.
+const restartTime = 5 * time.Second
+
+// After is the status as it follows upon the one that was told before: Down says since when nobody is served.
+func (s Status) After(before Status, now time.Time) Status {
+	switch {
+	case s.Phase == Running || s.Generation == 0:
+		s.Down = time.Time{}
+	case before.Down.IsZero():
+		s.Down = now
+	default:
+		s.Down = before.Down
+	}
+	return s
+}
+
+// Unwell tells whether, at that time, the instance does not serve as it is wanted, or has troubles.
+func (s Status) Unwell(now time.Time) bool {
+	return s.Phase == Failing || s.Obstacle != (Obstacle{}) || len(s.Troubles) > 0 || s.IsDown(now)
+}
+
+// IsDown tells whether an instance that is kept has served, and has not done so for longer than a restart takes.
+func (s Status) IsDown(now time.Time) bool {
+	return s.Phase != Removing && !s.Down.IsZero() && now.Sub(s.Down) > restartTime
+}
+
 // Same tells whether two statuses say the same, whatever their revisions are.
 func (s Status) Same(other Status) bool {
 	return s.Instance == other.Instance && s.Generation == other.Generation && s.Wanted == other.Wanted &&
-		s.Phase == other.Phase && s.Message == other.Message && s.Endpoint == other.Endpoint &&
+		s.Phase == other.Phase && s.Message == other.Message && s.Down.Equal(other.Down) && s.Endpoint == other.Endpoint &&
 		s.Reads == other.Reads && s.Build == other.Build &&
 		slices.Equal(s.Nodes, other.Nodes) && s.Protected.Equal(other.Protected) &&
 		same(s.Failover, other.Failover) && same(s.Drill, other.Drill) && s.Obstacle == other.Obstacle &&

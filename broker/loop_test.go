@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"maps"
 	"strings"
 	"sync"
 	"testing"
@@ -168,4 +169,33 @@ func TestOperationLimit(t *testing.T) {
 			t.Errorf("reported: %q", l.reported)
 		}
 	})
+}
+
+// unwell is a backend some of whose instances do not serve as wanted.
+type unwell struct {
+	away
+	all []backend.Status
+}
+
+func (u *unwell) Unwell(context.Context) ([]backend.Status, error) { return u.all, nil }
+
+// TestWhoDoesNotServeIsToldApart from who serves and has a trouble, or is back in a moment.
+func TestWhoDoesNotServeIsToldApart(t *testing.T) {
+	t.Parallel()
+	now := time.Now()
+	its := &unwell{all: []backend.Status{
+		{Instance: "fails", Phase: backend.Failing, Message: "The disk is damaged."},
+		{Instance: "slow", Phase: backend.Starting, Message: "It is starting.", Down: now.Add(-time.Minute)},
+		{Instance: "restarts", Phase: backend.Starting, Message: "It is starting.", Down: now},
+		{Instance: "troubled", Phase: backend.Running, Message: "It is available."},
+	}}
+	b := &Broker{Store: &ledger{}, Backends: map[string]backend.Backend{Local: its}, Now: func() time.Time { return now }}
+	reasons, _ := b.Unhealthy(t.Context())
+	want := map[backstay.InstanceID]string{
+		"fails": "It is started again and again. The disk is damaged.",
+		"slow":  "It is starting.",
+	}
+	if !maps.Equal(reasons, want) {
+		t.Errorf("told is %q, want %q", reasons, want)
+	}
 }

@@ -174,8 +174,10 @@ func (b *Broker) Unhealthy(ctx context.Context) (map[backstay.InstanceID]string,
 			failures = append(failures, fmt.Errorf("ask backend %s: %w", name, err))
 		}
 		for _, s := range unwell {
-			if s.Phase == backend.Failing || b.Restoration.lasts() && s.Phase != backend.Running {
-				// else it serves, as it did before it was to change
+			switch { // one that runs serves as it did before it was to change, or has troubles
+			case s.Phase == backend.Failing:
+				reasons[s.Instance] = "It is started again and again. " + s.Message
+			case s.Phase != backend.Running && (s.IsDown(b.Now()) || b.Restoration.lasts()):
 				reasons[s.Instance] = s.Message
 			}
 		}

@@ -28,7 +28,7 @@ func (m *Market) tellHealth(ctx context.Context, instances []backstay.Instance) 
 	for i := range instances {
 		op := &instances[i].LastOperation
 		if reason := reasons[instances[i].ID]; reason != "" && op.State == backstay.Succeeded {
-			op.Description = "The service instance does not serve now, and is started again and again. " + reason
+			op.Description = "The service instance does not serve now. " + reason
 		}
 		if instances[i].Trouble != "" && op.State != backstay.InProgress {
 			op.Description = withSentence(op.Description, instances[i].Trouble)

@@ -70,7 +70,7 @@ func TestABrokerElsewhereIsHeard(t *testing.T) {
 	if e := l.Items[len(l.Items)-1]; e.Type != "audit.service_instance.update" || e.Actor.Username != "far" {
 		t.Errorf("it is recorded as %+v", e)
 	}
-	const sentence = "The service instance does not serve now, and is started again and again. The engine has no memory."
+	const sentence = "The service instance does not serve now. The engine has no memory."
 	for id, want := range map[backstay.InstanceID]bool{ours: false, theirs: true} {
 		in, err := f.Instance(t.Context(), markettest.Admin, id)
 		must(t, err)

@@ -134,7 +134,7 @@ func TestASickEngineIsToldFirst(t *testing.T) {
 	}
 	in, err := m.Instance(t.Context(), markettest.Admin, id)
 	must(t, err)
-	want := "The service instance does not serve now, and is started again and again. The engine has no memory. It is behind."
+	want := "The service instance does not serve now. The engine has no memory. It is behind."
 	if got := in.LastOperation; got.Description != want || got.State != backstay.Succeeded {
 		t.Errorf("users are told that it has %s: %q; want %q", got.State, got.Description, want)
 	}

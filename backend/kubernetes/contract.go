@@ -373,8 +373,7 @@ func (b *Backend) Unwell(ctx context.Context) (all []backend.Status, err error) 
 		return nil, err
 	}
 	for _, in := range b.known() {
-		st, gone, _ := in.look()
-		if !gone && (st.Phase == backend.Failing || st.Obstacle.Sentence != "" || len(st.Troubles) > 0) {
+		if st, gone, _ := in.look(); !gone && st.Unwell(b.Now()) {
 			all = append(all, st)
 		}
 	}

@@ -80,6 +80,7 @@ func (in *instance) look() (st backend.Status, gone bool, changed chan struct{})
 func (in *instance) tell(st backend.Status) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
+	st = st.After(in.status, in.b.Now())
 	if in.gone || in.held == nil || in.status.Revision > 0 && in.status.Same(st) ||
 		st.Wanted != in.record.Spec.Generation || in.record.Removing != (st.Phase == backend.Removing) {
 		return

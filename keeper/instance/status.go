@@ -22,6 +22,7 @@ func newStatus(m *Machine, r Record) backend.Status {
 	if r.Reached > 0 { // most often it runs, and no user has noticed anything
 		st.Build, st.Restored = r.Installation.FullVersion, r.Restored
 		st.Phase, st.Message = backend.Starting, "The keeper has been started, and looks for the engine."
+		st.Down = m.Now()
 	}
 	if r.Port != 0 {
 		st.Endpoint, st.Reads = backstay.Endpoint{Host: m.Host, Port: r.Port}, m.reads(r)
@@ -55,7 +56,7 @@ func (in *Instance) Await(ctx context.Context, seen int64) backend.Status {
 // Unwell tells whether the instance does not serve as it is wanted, or has troubles.
 func (in *Instance) Unwell() bool {
 	status, _ := in.Look()
-	return status.Phase == backend.Failing || status.Obstacle != (backend.Obstacle{}) || len(status.Troubles) > 0
+	return status.Unwell(in.m.Now())
 }
 
 // complain tells of a trouble of the instance, in the place of one of that kind that was told before. With an empty
@@ -79,6 +80,7 @@ func (in *Instance) report(change func(*backend.Status)) {
 	before, _ := in.Look()
 	after := in.asKept(before)
 	change(&after)
+	after = after.After(before, in.m.Now())
 	unseen := in.veil(&after)
 	if p := after.Phase; p != backend.Removing {
 		after.Nodes = in.nodes(p)

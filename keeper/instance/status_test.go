@@ -247,3 +247,29 @@ func TestTroublesAreToldByKind(t *testing.T) {
 		}
 	}
 }
+
+// TestAServerThatIsAwayIsToldOf, once it takes longer than a restart does, and no more when it serves.
+func TestAServerThatIsAwayIsToldOf(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		in := newIdle(t)
+		runs := func(st *backend.Status) { st.Generation, st.Phase = 1, backend.Running }
+		for range 2 {
+			in.report(runs)
+			in.enter(backend.Starting, "It is started.")
+			time.Sleep(4 * time.Second)
+			in.enter(backend.Starting, "It is started still.")
+			if in.Unwell() {
+				t.Error("a restart is told of")
+			}
+			time.Sleep(2 * time.Second)
+			if !in.Unwell() {
+				t.Error("nobody is told that it does not serve")
+			}
+			in.report(runs)
+			if in.Unwell() {
+				t.Error("it serves, and is told of")
+			}
+		}
+	})
+}
