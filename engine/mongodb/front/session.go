@@ -192,12 +192,16 @@ func (s *session) passAnswer(from *bufio.Reader) error {
 	if err != nil {
 		return err
 	}
-	to := io.Writer(s.client)
-	if !s.dues.isFor(request) {
-		to = io.Discard
+	defer s.dues.pay(request)
+	switch {
+	case !s.dues.isFor(request):
+		_, err = io.CopyN(io.Discard, from, length)
+	case isDenied(from, length):
+		_, err = from.Discard(int(length))
+		err = errors.Join(err, answer(s.client, message{id: request}, errDenied))
+	default:
+		_, err = io.CopyN(s.client, from, length)
 	}
-	_, err = io.CopyN(to, from, length)
-	s.dues.pay(request)
 	return err
 }
 
