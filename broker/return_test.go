@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/backstay/backstay"
+	"github.com/backstay/backstay/internal/testkit"
 	"github.com/backstay/backstay/internal/wait"
 	"github.com/backstay/backstay/keeper/keepertest"
 )
@@ -15,6 +16,7 @@ import (
 // TestReturnInPlace: an instance returns to a second of its own, and its bindings, also one that was made since, go on
 // as they are.
 func TestReturnInPlace(t *testing.T) {
+	testkit.InSomeRuns(t)
 	t.Parallel()
 	c := keepertest.Config(t, 2)
 	c.Repository = backstay.Repository{Dir: filepath.Join(t.TempDir(), "repository")}

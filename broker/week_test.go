@@ -9,6 +9,7 @@ import (
 
 	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/broker"
+	"github.com/backstay/backstay/internal/testkit"
 	"github.com/backstay/backstay/window"
 )
 
@@ -57,6 +58,7 @@ func (h *house) queue(t *testing.T, r backstay.ProvisionRequest, size, more stri
 // TestAWeekOfWindows takes 250 instances with the real ledger through a week. All are to be upgraded, and some have
 // wishes: each of that is done once, in the window.
 func TestAWeekOfWindows(t *testing.T) {
+	testkit.InSomeRuns(t)
 	t.Parallel()
 	count := 250
 	if testing.Short() {

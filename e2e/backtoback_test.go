@@ -65,6 +65,7 @@ func newPair(t *testing.T, of breed) *pair {
 // TestCrashOfTheMarketplace kills a marketplace behind each step of an operation on what a broker elsewhere sells, and
 // expects everything to end as if nothing had happened.
 func TestCrashOfTheMarketplace(t *testing.T) {
+	testkit.InSomeRuns(t)
 	if testing.Short() {
 		t.Skip("takes minutes")
 	}
@@ -88,6 +89,7 @@ func TestCrashOfTheMarketplace(t *testing.T) {
 // TestCrashOfTheBroker kills a broker behind each step of an operation that a marketplace elsewhere has asked for. What
 // cannot be done meanwhile fails, and is asked for again by the user: no orphan is left.
 func TestCrashOfTheBroker(t *testing.T) {
+	testkit.InSomeRuns(t)
 	if testing.Short() {
 		t.Skip("takes minutes")
 	}

@@ -12,12 +12,15 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/backstay/backstay/internal/testkit"
 )
 
 // TestChangesAtRandom takes an instance of each engine through changes in an order that a seed decides, now and in
 // maintenance windows, while the control plane, the keeper or the engine is killed. After each change all that a user
 // can see agrees: plan, parameters, what waits, the bill; and what was written before the first one is there.
 func TestChangesAtRandom(t *testing.T) {
+	testkit.InSomeRuns(t)
 	if testing.Short() {
 		t.Skip("takes a minute")
 	}

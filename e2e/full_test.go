@@ -4,11 +4,14 @@ import (
 	"context"
 	"sync"
 	"testing"
+
+	"github.com/backstay/backstay/internal/testkit"
 )
 
 // TestFullRedis has an app take all connections of a Redis, which keeps none free for its operator, and go on
 // asking for more: it can be unbound and bound again, also by a keeper that finds it full.
 func TestFullRedis(t *testing.T) {
+	testkit.InSomeRuns(t)
 	t.Parallel()
 	if testing.Short() {
 		t.Skip("takes some seconds")

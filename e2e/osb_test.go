@@ -268,6 +268,7 @@ func TestBrokerAlone(t *testing.T) {
 // TestCrashOverHTTP kills the control plane behind each step that another platform comes past, which asks again and ends
 // all that it began: no orphan is left.
 func TestCrashOverHTTP(t *testing.T) {
+	testkit.InSomeRuns(t)
 	if testing.Short() {
 		t.Skip("takes minutes")
 	}

@@ -18,6 +18,7 @@ import (
 // by itself. Then all is there that was: users, organizations, instances with their data, plans and
 // windows, bindings and keys with their credentials, and what deleted instances have left.
 func TestRestorePlatform(t *testing.T) {
+	testkit.InSomeRuns(t)
 	if testing.Short() {
 		t.Skip("takes a minute")
 	}

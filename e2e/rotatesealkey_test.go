@@ -19,6 +19,7 @@ func (p *platform) rotateFlags(more ...string) []string {
 // the file then, and knows what it knew. Afterwards the key before opens nothing, here and in the repository, and the new
 // one opens a backup of before, on another machine.
 func TestRotateSealKey(t *testing.T) {
+	testkit.InSomeRuns(t)
 	t.Parallel()
 	where := filepath.Join(testkit.Dir(t), "repository")
 	p := start(t, "backstay-crash", "--repository", where)

@@ -23,6 +23,7 @@ var journeysWithoutRoot = []string{"failover", "mysql", "redis", "storage-watche
 // TestWithoutRoot has some journeys gone by a user of no rights: platform, databases and clients are all theirs. So a
 // machine whose tests run as root sees what they do elsewhere, where all tests do.
 func TestWithoutRoot(t *testing.T) {
+	testkit.InSomeRuns(t)
 	t.Parallel()
 	if os.Geteuid() != 0 {
 		t.Skip("each journey is gone without root")

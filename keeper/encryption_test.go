@@ -244,6 +244,7 @@ func TestEncryptionNeverChanges(t *testing.T) {
 
 // TestProofOfAnEncryptedInstance looks at the raw disk behind a proof: what was restored for it never lay there in clear.
 func TestProofOfAnEncryptedInstance(t *testing.T) {
+	testkit.InSomeRuns(t)
 	t.Parallel()
 	if testing.Short() {
 		t.Skip("an instance is copied and proved twice")

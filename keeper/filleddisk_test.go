@@ -36,6 +36,7 @@ func onTwoDisksOfAnyKind(t *testing.T) (c keeper.Config, standbys testDisk) {
 // TestStandbysDiskIsFullForAMoment as a standby is to be made anew there: it waits, says why, and has a volume as soon as
 // there is room, which the keeper finds out by itself, as it does for new instances.
 func TestStandbysDiskIsFullForAMoment(t *testing.T) {
+	testkit.InSomeRuns(t)
 	c, standbys := onTwoDisksOfAnyKind(t)
 	b, stopKeeping := keepertest.Run(t, c)
 	spec, _, stop := newPair(t, b, paired[0])

@@ -176,6 +176,7 @@ func usedIn(t *testing.T, c keeper.Config, id backstay.InstanceID) backstay.Byte
 // still there, so its own database and the keeper's records go on, the neighbour can be read, and when the greedy one is
 // deleted there is room for all again.
 func TestFullPoolWedgesNothing(t *testing.T) {
+	testkit.InSomeRuns(t)
 	t.Parallel()
 	if testing.Short() {
 		t.Skip("takes some seconds, and most of a gigabyte")

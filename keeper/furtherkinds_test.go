@@ -22,6 +22,7 @@ import (
 // TestReplicaOfAnEncryptedInstance lies in the data directory, encrypted with the same key, also where the standby has
 // another disk: whichever of the two disks the primary is on.
 func TestReplicaOfAnEncryptedInstance(t *testing.T) {
+	testkit.InSomeRuns(t)
 	if testing.Short() {
 		t.Skip("it takes a while")
 	}

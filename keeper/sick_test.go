@@ -12,6 +12,7 @@ import (
 	"github.com/backstay/backstay/backend/local"
 	"github.com/backstay/backstay/engine"
 	"github.com/backstay/backstay/engine/redis"
+	"github.com/backstay/backstay/internal/testkit"
 	"github.com/backstay/backstay/keeper/keepertest"
 )
 
@@ -92,6 +93,7 @@ func TestUpdateOfAStoppedEngine(t *testing.T) {
 
 // TestUpdateOfASilentEngine: one that a client keeps from answering anybody comes up again as it is wanted.
 func TestUpdateOfASilentEngine(t *testing.T) {
+	testkit.InSomeRuns(t)
 	t.Parallel()
 	if testing.Short() {
 		t.Skip("it takes until an engine is taken for silent")

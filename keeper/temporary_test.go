@@ -11,6 +11,7 @@ import (
 	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/backend"
 	"github.com/backstay/backstay/backend/local"
+	"github.com/backstay/backstay/internal/testkit"
 	"github.com/backstay/backstay/keeper/keepertest"
 )
 
@@ -18,6 +19,7 @@ import (
 // error, and all others go on, in the same server, in which users come and go meanwhile. Where only a restart gives the
 // room back, there is one.
 func TestTemporaryDataGoesFirst(t *testing.T) {
+	testkit.InSomeRuns(t)
 	t.Parallel()
 	if testing.Short() {
 		t.Skip("it fills a volume, again and again")

@@ -19,6 +19,7 @@ import (
 	"github.com/backstay/backstay/engine/enginetest"
 	"github.com/backstay/backstay/engine/mysql"
 	"github.com/backstay/backstay/engine/redis"
+	"github.com/backstay/backstay/internal/testkit"
 	"github.com/backstay/backstay/keeper"
 	"github.com/backstay/backstay/keeper/keepertest"
 )
@@ -223,6 +224,7 @@ func TestHungEngine(t *testing.T) {
 // TestLocksRunOut: a PostgreSQL in which a client holds all locks, so that nobody can log in, serves again by itself,
 // and the client can be unbound meanwhile.
 func TestLocksRunOut(t *testing.T) {
+	testkit.InSomeRuns(t)
 	t.Parallel()
 	if testing.Short() {
 		t.Skip("it takes more than a minute")

@@ -180,6 +180,7 @@ func (a archiver) wantPrivateRepository(t *testing.T) {
 
 // testExpire wants only the backups that are kept to be there afterwards, and each of these to be whole.
 func testExpire(t *testing.T, s Subject) {
+	testkit.InSomeRuns(t)
 	a := s.archiver(t)
 	n := s.newNode(t)
 	Serve(t, s.Engine, n)

@@ -278,6 +278,7 @@ func takeAway(t *testing.T, dir string) (back func()) {
 // testBackupKilled kills all that is done with a repository, at random moments. Whatever was interrupted, the next call
 // succeeds, nothing is lost, and nothing is left behind.
 func testBackupKilled(t *testing.T, s Subject) {
+	testkit.InSomeRuns(t)
 	if testing.Short() {
 		t.Skip("takes half a minute")
 	}

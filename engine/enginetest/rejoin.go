@@ -4,6 +4,8 @@ import (
 	"math/rand/v2"
 	"testing"
 	"time"
+
+	"github.com/backstay/backstay/internal/testkit"
 )
 
 // testRejoinKilled kills the rejoining at several moments. All the while the node is fenced, and it rejoins in the end.
@@ -32,6 +34,7 @@ func testRejoinKilled(t *testing.T, s Subject) {
 // testRejoinKilledAtSteps kills the rejoining behind each of its steps, the last one too: who does it again finds a
 // node that has rejoined, and needs no copy. It rejoins in the end.
 func testRejoinKilledAtSteps(t *testing.T, s Subject) {
+	testkit.InSomeRuns(t)
 	p := s.pair(t)
 	p.Protect(t)
 	lastCopied := false

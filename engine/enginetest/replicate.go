@@ -12,6 +12,7 @@ import (
 	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/engine"
 	"github.com/backstay/backstay/internal/process"
+	"github.com/backstay/backstay/internal/testkit"
 )
 
 func (s Subject) pair(t *testing.T) *Pair {
@@ -319,6 +320,7 @@ func testOrphan(t *testing.T, s Subject) {
 
 // testCopyKilled kills the copying at several moments, under writers: the next one is whole.
 func testCopyKilled(t *testing.T, s Subject) {
+	testkit.InSomeRuns(t)
 	replicator(t, s.Engine)
 	p := newPair(t, s.Engine, s.cache)
 	p.serve(t, 0)

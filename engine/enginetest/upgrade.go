@@ -13,6 +13,7 @@ import (
 
 	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/engine"
+	"github.com/backstay/backstay/internal/testkit"
 )
 
 // versions are an engine with installations of two versions, and the older and the newer of them.
@@ -128,6 +129,7 @@ func (v versions) mustUpgrade(t *testing.T, from, to engine.Node) {
 
 // testUpgradeKilled kills upgrades at several moments. None of them leaves half of anything, and the last is whole.
 func testUpgradeKilled(t *testing.T, s Subject) {
+	testkit.InSomeRuns(t)
 	if testing.Short() {
 		t.Skip("takes a minute")
 	}

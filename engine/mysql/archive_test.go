@@ -12,6 +12,7 @@ import (
 	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/engine"
 	"github.com/backstay/backstay/engine/enginetest"
+	"github.com/backstay/backstay/internal/testkit"
 )
 
 // archived is a server whose node is backed up.
@@ -150,6 +151,7 @@ func TestArchiveHoldsEverything(t *testing.T) {
 
 // A gap in the archive is told once, and nothing behind it is restored from a backup before it.
 func TestArchiveTellsOfGaps(t *testing.T) {
+	testkit.InSomeRuns(t)
 	t.Parallel()
 	a, c := backUp(t, "CREATE TABLE t (n int)")
 	c.do(t, "INSERT INTO t VALUES (1)")
@@ -197,6 +199,7 @@ func TestArchiveTellsOfGaps(t *testing.T) {
 // After the machine has died under a server whose commits did not wait for the disk, the log may have what the data has
 // not. So a series ends there.
 func TestArchiveEndsWhereTheMachineDied(t *testing.T) {
+	testkit.InSomeRuns(t)
 	t.Parallel()
 	for _, relaxed := range []string{"1", "2"} {
 		n := enginetest.NewNode(t, tested)
@@ -225,6 +228,7 @@ func TestArchiveEndsWhereTheMachineDied(t *testing.T) {
 // A log that its server was killed on ends where it is torn. One on which the server has written on, as it does behind an
 // event for which a full disk had no room, does not: what is behind the tear is a gap, though nobody has ended the file.
 func TestArchiveEndsBeforeATear(t *testing.T) {
+	testkit.InSomeRuns(t)
 	t.Parallel()
 	for what, goesOn := range map[string]bool{"killed": false, "written on": true} {
 		a, c := backUp(t, "CREATE TABLE t (n int)")
@@ -303,6 +307,7 @@ func TestArchiveFollowsThePolicy(t *testing.T) {
 
 // Pieces that are gone or damaged are missed, and nothing is restored across them.
 func TestArchiveMissesPieces(t *testing.T) {
+	testkit.InSomeRuns(t)
 	t.Parallel()
 	a, c := backUp(t, "CREATE TABLE t (n int)")
 	for i := range 2 {

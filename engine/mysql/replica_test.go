@@ -11,6 +11,7 @@ import (
 	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/engine"
 	"github.com/backstay/backstay/engine/enginetest"
+	"github.com/backstay/backstay/internal/testkit"
 	"github.com/backstay/backstay/internal/wait"
 )
 
@@ -165,6 +166,7 @@ func (c client) eventually(t *testing.T, query, want string) {
 // What was committed around a failover, before and behind it, is restored from one backup, however often the parts of
 // the nodes change: also what the first primary had not archived when it was killed.
 func TestArchiveGoesOnBehindAFailover(t *testing.T) {
+	testkit.InSomeRuns(t)
 	t.Parallel()
 	p := newPair(t)
 	a := archived{server{p.Primary()}, nil, enginetest.NewRepository(t), backstay.Backup{}}

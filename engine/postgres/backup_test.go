@@ -200,6 +200,7 @@ func TestBackupsFollowAnUpgrade(t *testing.T) {
 
 // An object store is as good a repository as a directory, and one that has ended is said to be away.
 func TestBackupIntoObjects(t *testing.T) {
+	testkit.InSomeRuns(t)
 	t.Parallel()
 	o := testkit.ObjectStore(t)
 	r := backstay.Repository{Objects: &o.ObjectStore}.Of(backstay.InstanceID(uuid.NewString()),

@@ -10,12 +10,14 @@ import (
 	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/engine"
 	"github.com/backstay/backstay/engine/enginetest"
+	"github.com/backstay/backstay/internal/testkit"
 )
 
 // TestArchiveIsTakenUp by a node with the same history, as one that is restored on a new machine, and by one with
 // another, as after an upgrade. What either commits before its first backup is behind a gap, which the repository tells
 // of: from the backup that was there before, no moment behind it is restored, and none before it is lost.
 func TestArchiveIsTakenUp(t *testing.T) {
+	testkit.InSomeRuns(t)
 	t.Parallel()
 	for name, next := range map[string]func(*testing.T, backstay.Repository, backstay.Backup) engine.Node{
 		"restored": func(t *testing.T, r backstay.Repository, b backstay.Backup) engine.Node {

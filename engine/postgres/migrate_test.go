@@ -121,6 +121,7 @@ func migrateAtOnce(t *testing.T, open dialer, lock bool) map[string]string {
 // TestConcurrencyIsPostgres: whatever one session has done and not yet committed, what another one does then succeeds,
 // waits or fails as it does in a PostgreSQL without our walls.
 func TestConcurrencyIsPostgres(t *testing.T) {
+	testkit.InSomeRuns(t)
 	t.Parallel()
 	pairs := map[string]*pair{}
 	for name, open := range walledAndPlain(t) {

@@ -12,6 +12,7 @@ import (
 	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/engine"
 	"github.com/backstay/backstay/engine/postgres"
+	"github.com/backstay/backstay/internal/testkit"
 )
 
 // worst is what a tenant may do to its database that could be in the way of who administers it, all in its rights.
@@ -199,6 +200,7 @@ func TestSessionsInALoop(t *testing.T) {
 
 // However much a role owns, and is named in, it can be dropped: the server has room for some thousands of locks.
 func TestUnbindWhatOwnsMuch(t *testing.T) {
+	testkit.InSomeRuns(t)
 	t.Parallel()
 	s := serve(t, backstay.Size{Storage: backstay.GB, Memory: 256 * backstay.MB, Connections: 5})
 	b, other := s.bind(t), s.bind(t)
