@@ -3,6 +3,7 @@ package front
 import (
 	"bufio"
 	"bytes"
+	"slices"
 	"strings"
 
 	"github.com/FerretDB/wire"
@@ -16,13 +17,20 @@ var errDenied = &refusal{code: 13, name: "Unauthorized", sentence: "The user has
 // mostOfDenial is longer than any answer by which a right is denied.
 const mostOfDenial = 4 << 10
 
+// What FerretDB passes on of PostgreSQL's error insufficient_privilege (42501): of a command what it says, and nothing else
+// that is its alone; of a document that was to be written its number, as PostgreSQL packs the five characters.
+var denials = []string{"permission denied", "must be owner", "permisson denied"} // the last one is DocumentDB's own
+
+const insufficientPrivilege = 4 | 2<<6 | 5<<12 | 0<<18 | 1<<24
+
 // isDenied tells whether the next answer, of that length, denies the right to what was asked for.
 func isDenied(from *bufio.Reader, length int64) bool {
 	if length > mostOfDenial {
 		return false
 	}
 	said, err := from.Peek(int(length))
-	if err != nil || !bytes.Contains(said, []byte(denial)) {
+	speaksOf := func(denial string) bool { return bytes.Contains(said, []byte(denial)) }
+	if err != nil || !slices.ContainsFunc(denials, speaksOf) {
 		return false
 	}
 	var o wire.OpMsg
@@ -34,7 +42,9 @@ func isDenied(from *bufio.Reader, length int64) bool {
 		return false
 	}
 	if doc.Get("ok") == float64(0) {
-		return denies(doc)
+		sentence, _ := doc.Get("errmsg").(string)
+		begins := func(denial string) bool { return strings.HasPrefix(sentence, denial) }
+		return doc.Get("code") == int32(1) && slices.ContainsFunc(denials, begins)
 	}
 	// Who may not write is told so of each document: the first stands for all.
 	failed, ok := doc.Get("writeErrors").(*wirebson.Array)
@@ -42,14 +52,5 @@ func isDenied(from *bufio.Reader, length int64) bool {
 		return false
 	}
 	first, ok := failed.Get(0).(*wirebson.Document)
-	return ok && denies(first)
-}
-
-// denial is how PostgreSQL begins to say that a role lacks a right.
-const denial = "permission denied"
-
-// denies tells whether an error of FerretDB's is that of PostgreSQL by which it denies a right.
-func denies(e *wirebson.Document) bool {
-	sentence, ok := e.Get("errmsg").(string)
-	return ok && e.Get("code") == int32(1) && strings.HasPrefix(sentence, denial)
+	return ok && first.Get("code") == int32(insufficientPrivilege)
 }

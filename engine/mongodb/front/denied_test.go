@@ -22,7 +22,8 @@ func TestDenied(t *testing.T) {
 		want   bool
 	}{
 		"a denial":       {msg(t, "ok", 0.0, "errmsg", says, "code", int32(1), "codeName", "InternalError"), true},
-		"one of a write": {msg(t, "n", int32(0), "writeErrors", each(1), "ok", 1.0), true},
+		"of an owner":    {msg(t, "ok", 0.0, "errmsg", "must be owner of table documents_2", "code", int32(1)), true},
+		"one of a write": {msg(t, "n", int32(0), "writeErrors", each(16797828), "ok", 1.0), true},
 		"a duplicate":    {msg(t, "n", int32(0), "writeErrors", each(11000), "ok", 1.0), false},
 		"another error":  {msg(t, "ok", 0.0, "errmsg", says, "code", int32(2)), false},
 		"one quoting it": {msg(t, "ok", 0.0, "errmsg", "no "+says, "code", int32(1)), false},
