@@ -10,15 +10,15 @@ import (
 	"github.com/FerretDB/wire/wirebson"
 )
 
-// errDenied is MongoDB's own answer to who lacks a right. PostgreSQL finds that out, and FerretDB passes on what it says,
-// which names things of PostgreSQL's, as an error inside of the server.
+// errDenied is MongoDB's own answer to who lacks a right. PostgreSQL finds that out, and FerretDB passes on what it
+// says, which names things of PostgreSQL's, as an error inside of the server.
 var errDenied = &refusal{code: 13, name: "Unauthorized", sentence: "The user has no right to do that."}
 
 // mostOfDenial is longer than any answer by which a right is denied.
 const mostOfDenial = 4 << 10
 
-// What FerretDB passes on of PostgreSQL's error insufficient_privilege (42501): of a command what it says, and nothing else
-// that is its alone; of a document that was to be written its number, as PostgreSQL packs the five characters.
+// What FerretDB passes on of PostgreSQL's error insufficient_privilege (42501): of a command what it says, and nothing
+// else that is its alone; of a document that was to be written its number, as PostgreSQL packs the five characters.
 var denials = []string{"permission denied", "must be owner", "permisson denied"} // the last one is DocumentDB's own
 
 const insufficientPrivilege = 4 | 2<<6 | 5<<12 | 0<<18 | 1<<24
