@@ -80,8 +80,8 @@ type Admitter interface {
 }
 
 // HealthTeller is a Broker that can tell at any time which of its instances do not serve, each with the
-// reason as a sentence for its users. Those that are made, removed, or started again in a moment, are not among them. It
-// is Unsupported if this one cannot tell, as many that are reached over HTTP.
+// reason as a sentence for its users. Those that are made, removed, or started again in a moment, are not among them.
+// It is Unsupported if this one cannot tell, as many that are reached over HTTP.
 type HealthTeller interface {
 	Unhealthy(ctx context.Context) (map[InstanceID]string, error)
 }
