@@ -9,6 +9,8 @@ import (
 	"strings"
 	"time"
 
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
 	"github.com/backstay/backstay"
 )
 
@@ -68,6 +70,11 @@ func (r Repository) backedUp(of backstay.InstanceID, line, secret string) map[st
 	a["wal"] = map[string]any{"compression": "gzip"}
 	a["data"] = map[string]any{"compression": "gzip", "immediateCheckpoint": true}
 	return map[string]any{"target": "primary", "barmanObjectStore": a}
+}
+
+// lineOf is the line to which a Cluster archives; empty: it does not.
+func lineOf(cluster *unstructured.Unstructured) string {
+	return text(cluster, "spec", "backup", "barmanObjectStore", "serverName")
 }
 
 // restored has a new Cluster begin from a line, and follow it as far as the origin says.

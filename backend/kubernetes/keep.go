@@ -105,7 +105,11 @@ func (in *instance) attend(ctx context.Context) {
 			return
 		}
 		pause := calm
-		if keeps(r) && r.Reached != nil && !r.Removing && r.settled() && !r.rising() {
+		switch {
+		case r.Removing:
+		case r.Keeping.Lost:
+			pause = in.lookForKept(ctx, r)
+		case keeps(r) && r.Reached != nil && r.settled() && !r.rising():
 			pause = in.round(ctx, r)
 		}
 		select {

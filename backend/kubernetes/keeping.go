@@ -23,6 +23,9 @@ type keeping struct {
 	Failed  string        `json:"failed,omitempty"` // why the last backup could not be taken; empty: it was
 	Proof   backend.Proof `json:"proof,omitzero"`
 	Final   string        `json:"final,omitempty"` // the ID of the last backup, of an instance that is removed
+	// Lost is that an earlier record is, and nobody has looked yet what the object store has: no line begins until then,
+	// and none is taken for an earlier instance's.
+	Lost bool `json:"lost,omitempty"`
 }
 
 // line is a history of an instance from one beginning of its data to the next: each return to an earlier moment begins
@@ -47,6 +50,23 @@ func (k keeping) current() line {
 		return line{}
 	}
 	return k.Lines[len(k.Lines)-1]
+}
+
+// found is what is noted beside the backups of an instance whose record was lost. Behind that comes the line to which
+// its Cluster archives; without one, another line begins.
+func (k keeping) found(noted keeping) keeping {
+	now := k.current()
+	noted.Lost, noted.Running, noted.Begun = false, nil, max(noted.Begun, k.Begun)
+	if now.Name == "" {
+		noted.Cut = true
+		return noted
+	}
+	its := func(l line) bool { return l.Name == now.Name }
+	if i := slices.IndexFunc(noted.Lines, its); i >= 0 {
+		now = noted.Lines[i]
+	}
+	noted.Lines, noted.Cut = append(slices.DeleteFunc(slices.Clone(noted.Lines), its), now), k.Cut
+	return noted
 }
 
 // withLine has another line begin.

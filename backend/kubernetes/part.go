@@ -12,7 +12,7 @@ import (
 // part settles what stays of an instance that is removed: a last backup where its policy wants one, the end of its log,
 // and the note of it. It tells why that is not done yet.
 func (in *instance) part(ctx context.Context, r record) (done bool, err error) {
-	if in.b.Repository == nil || r.Parted || len(r.Keeping.Lines) == 0 {
+	if in.b.Repository == nil || r.Parted || len(r.Keeping.Lines) == 0 && !r.Keeping.Lost {
 		return true, nil
 	}
 	in.custody.work.Lock()
@@ -20,7 +20,14 @@ func (in *instance) part(ctx context.Context, r record) (done bool, err error) {
 	if r.Reached == nil && !r.Served { // there was never anything in it
 		return true, in.b.eraseLeft(ctx, in.id)
 	}
-	if err := in.relist(ctx, r); err != nil {
+	if r.Keeping.Lost {
+		err = in.findKept(ctx, r)
+		r, _ = in.known()
+	}
+	if err == nil {
+		err = in.relist(ctx, r)
+	}
+	if err != nil {
 		if r.Discarded { // nobody waits for the object store any more
 			return in.partUnnoted(ctx, r, err)
 		}

@@ -127,9 +127,13 @@ func (b *Backend) around(ctx context.Context, r record) (record, error) {
 	if !r.Served {
 		return r, nil
 	}
+	r.Keeping.Lost = b.Repository != nil
 	o, err := b.get(ctx, clusters, nameOf(r.Spec.Instance))
 	if err != nil || o == nil {
 		return r, err
+	}
+	if name := lineOf(o); name != "" {
+		r.Keeping.Lines = []line{{Name: name}}
 	}
 	r.Spread = text(o, "spec", "affinity", "podAntiAffinityType") == "required"
 	if count, err := strconv.ParseInt(o.GetAnnotations()[restartedAt], 10, 64); err == nil {

@@ -61,7 +61,7 @@ func (in *instance) bring(ctx context.Context, r record) (pause time.Duration, m
 			r.Keeping.Cut = true
 			return r
 		})
-	case r.settled() && archives && !r.rising() && (!begun || r.Keeping.Cut):
+	case r.settled() && archives && !r.rising() && !r.Keeping.Lost && (!begun || r.Keeping.Cut):
 		_, err = in.amend(ctx, func(r record) record { return r.withOwnLine(in.b.Now()) })
 	case r.settled():
 		return 0, false
@@ -208,7 +208,7 @@ func (b *Backend) bringUp(ctx context.Context, o backend.Origin, itself bool) er
 func (b *Backend) source(ctx context.Context, o backend.Origin) (l left, k keeping, err error) {
 	in, r, err := b.find(ctx, o.Instance)
 	switch {
-	case err == nil && keeps(r) && len(r.Keeping.Lines) > 0:
+	case err == nil && keeps(r) && len(r.Keeping.Lines) > 0 && !r.Keeping.Lost:
 		if r.Spec.Backup.Key != o.Key {
 			return l, k, noBackups(o.Instance)
 		}

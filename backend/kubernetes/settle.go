@@ -71,7 +71,7 @@ func (in *instance) amend(ctx context.Context, become func(record) record) (r re
 // tidy removes what is kept no longer, and what an earlier instance of the id has left.
 func (in *instance) tidy(ctx context.Context, now time.Time) {
 	r, known := in.known()
-	if !known || r.Removing || r.Keeping.Running != nil || !r.settled() {
+	if !known || r.Removing || r.Keeping.Running != nil || r.Keeping.Lost || !r.settled() {
 		return
 	}
 	err := in.forgetKept(ctx, r, now)
