@@ -26,6 +26,7 @@ type origin struct {
 	Alone      bool                `json:"alone,omitempty"`   // without the archive
 	Version    string              `json:"version,omitempty"` // of the data, where that is the way back from an upgrade
 	Passed     string              `json:"passed,omitempty"`
+	Own        bool                `json:"own,omitempty"`     // the data before itself, with its users
 	Emptied    bool                `json:"emptied,omitempty"` // nothing is left of the data before
 	Done       bool                `json:"done,omitempty"`    // the data is there, and has no users
 }
@@ -42,9 +43,11 @@ func restoresOf(s backend.Spec) int64 {
 // settled tells whether no data is being brought.
 func (r record) settled() bool { return !r.asksForData() && (r.Bring == nil || r.Bring.Done) }
 
-// asksForData tells whether the Spec asks for other data, and nobody has decided yet what that is.
+// asksForData tells whether the Spec asks for other data, and nobody has decided yet what that is. What was brought for
+// another one, which was given up before it was reached, is no answer to it.
 func (r record) asksForData() bool {
-	return restoresOf(r.Spec) > r.Restores || !r.rising() && r.wantsBack(r.Spec)
+	isThere := r.Bring != nil && r.Bring.Done && r.Bring.Generation == r.Spec.Generation
+	return restoresOf(r.Spec) > r.Restores && !isThere || !r.rising() && r.wantsBack(r.Spec)
 }
 
 // brings tells whether the Cluster is to be made from somewhere.
@@ -70,14 +73,9 @@ func (in *instance) bring(ctx context.Context, r record) (pause time.Duration, m
 	case restoresOf(r.Spec) <= r.Restores && r.wantsBack(r.Spec):
 		err = in.decideBack(ctx, r)
 	case !r.brings() || asked && r.Bring.Generation != r.Spec.Generation:
-		err = in.decide(ctx, r, r.Spec.Origin)
-	case !asked && r.Bring.Generation != r.Spec.Generation && !r.Bring.Emptied: // it is wanted no longer
-		_, err = in.amend(ctx, func(r record) record {
-			r.Bring = nil
-			return r
-		})
-	case !asked && r.Bring.Generation != r.Spec.Generation: // what was there before is in the archive alone
-		err = in.decide(ctx, r, &backend.Origin{Instance: in.id, Key: keyOf(r.Spec), Return: r.Bring.Restores - 1})
+		err = in.decide(ctx, r, r.Spec.Origin, false)
+	case !asked && r.Bring.Generation != r.Spec.Generation: // it is wanted no longer
+		err = in.withdraw(ctx, r)
 	case !r.Bring.Emptied:
 		return in.empty(ctx, r)
 	default:
@@ -125,18 +123,39 @@ var errBringing = backstay.Errorf(backstay.Unavailable, "The data is being resto
 
 // decide finds out what the instance is to begin from, and notes it: from then on nothing else counts. Of an instance
 // that returns to an earlier moment, all that it has written is in the archive then.
-func (in *instance) decide(ctx context.Context, r record, o *backend.Origin) error {
+func (in *instance) decide(ctx context.Context, r record, o *backend.Origin, own bool) error {
 	found, k, err := in.b.resolve(ctx, r, *o)
 	if err != nil {
 		return err
 	}
-	found.Generation, found.Restores = r.Spec.Generation, o.Return+1
+	found.Generation, found.Restores, found.Own = r.Spec.Generation, o.Return+1, own
 	_, err = in.amend(ctx, func(r record) record {
 		r.Bring = &found
 		if k != nil {
 			r.Keeping = *k
 		}
 		return r.withOwnLine(in.b.Now())
+	})
+	return err
+}
+
+// withdraw has the instance go on with the data that it has. Where that is gone, or about to go, it is in the archive
+// alone. To bring it back from there is no restore that anybody has asked for: whoever asks again has not been answered.
+func (in *instance) withdraw(ctx context.Context, r record) error {
+	isThere := false
+	if !r.Bring.Emptied {
+		cluster, err := in.b.get(ctx, clusters, nameOf(in.id))
+		if err != nil {
+			return err
+		}
+		isThere = cluster != nil && cluster.GetDeletionTimestamp() == nil
+	}
+	if !isThere {
+		return in.decide(ctx, r, &backend.Origin{Instance: in.id, Key: keyOf(r.Spec), Return: r.Restores - 1}, true)
+	}
+	_, err := in.amend(ctx, func(r record) record {
+		r.Bring = nil
+		return r
 	})
 	return err
 }
@@ -325,21 +344,26 @@ func (b *Backend) emptyCluster(ctx context.Context, name string) (left int, err 
 	return left, nil
 }
 
-// finish takes the users away that came with the data, of whom nobody knows here, and notes that it is there.
+// finish takes the users away that came with the data, of whom nobody knows here, and notes that it is there. Those of
+// data that was the instance's are its own: nobody else makes them again.
 func (in *instance) finish(ctx context.Context, r record, image Image, n engine.Node) error {
 	archiver, ok := in.b.Engines[r.Spec.Engine].(engine.HostedArchiver)
 	if !ok {
 		return errors.New("the engine drops no users")
 	}
-	if err := archiver.DropUsers(ctx, n); err != nil {
-		return err
+	if !r.Bring.Own {
+		if err := archiver.DropUsers(ctx, n); err != nil {
+			return err
+		}
 	}
 	_, err := in.amend(ctx, func(r record) record {
 		if r.brings() {
 			now := *r.Bring
 			now.Done = true
-			r.Bring, r.Restores, r.Served = &now, now.Restores, true
-			r.Drops = nil
+			r.Bring, r.Served = &now, true
+			if !now.Own {
+				r.Drops = nil
+			}
 			if now.Version != "" {
 				r = r.ofVersion(r.Spec, image)
 			}

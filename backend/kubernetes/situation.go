@@ -185,6 +185,9 @@ func (s situation) reached(now time.Time) record {
 	r.Reached, r.Served = &spec, true
 	r.Build, r.Image = s.wish.image.FullVersion, s.wish.image.Name
 	r.Restarts.Owed, r.Handed.Owed = false, false
+	if b := r.Bring; b != nil && b.Done && b.Generation == spec.Generation {
+		r.Restores = max(r.Restores, b.Restores)
+	}
 	return s.noted(r, now)
 }
 
