@@ -42,19 +42,21 @@ func (in *instance) watchRaise(ctx context.Context, s situation) (saved bool, er
 	return false, nil
 }
 
-// giveUp ends an upgrade, from which the operator's job would go on otherwise.
+// giveUp notes that an upgrade has failed. Only then is the operator's job kept from going on with it: without its pod,
+// nobody would see any more why nothing does.
 func (in *instance) giveUp(ctx context.Context, why string) error {
-	if err := in.b.suspendJobs(ctx, nameOf(in.id)); err != nil {
-		return err
-	}
 	in.b.Log.Warn("an upgrade has failed", "instance", in.id, "reason", why)
 	return in.setRaise(ctx, func(up *raise) { up.Stage, up.Why = failed, why })
 }
 
-// comeDown has the operator make nodes of the image before, where an upgrade has failed. It takes the image of the
-// version that the data has for the one in use, and would go on to make them of the later one.
+// comeDown ends an upgrade that has failed: its job is not tried again, and the operator makes nodes of the image
+// before. It takes the image of the version that the data has for the one in use, and would go on to make them of the
+// later one.
 func (in *instance) comeDown(ctx context.Context, s situation) error {
 	name, v := nameOf(in.id), s.view
+	if err := in.b.suspendJobs(ctx, name); err != nil {
+		return err
+	}
 	switch {
 	case v.Asked != s.wish.image.Name: // what is wanted of it comes first
 		return nil
