@@ -46,9 +46,8 @@ func (in *instance) watchImage(ctx context.Context, s situation) (saved bool, er
 	why := fmt.Sprintf("Kubernetes cannot get the image %s. The service instance goes on as %s %s.", p.Image, product,
 		r.Build)
 	in.b.Log.Warn("an image does not come", "instance", in.id, "image", p.Image)
-	_, err = in.amend(ctx, func(r record) record {
+	return in.change(ctx, r, func(r record) record { // unless another one is wanted meanwhile, which may come
 		r.Lacks = &lacking{Generation: r.Spec.Generation, Why: why}
 		return r
 	})
-	return true, err
 }
