@@ -46,9 +46,6 @@ type rewind struct {
 	own     standing // of the data
 }
 
-// whole is a file in the workshop. While it is there, the data is what the node left, and can be put back.
-const whole = "whole"
-
 // keep has the primary keep its log for the node. Pg_rewind goes by the file in which the primary notes its timeline,
 // at each checkpoint.
 func (r *rewind) keep(ctx context.Context) (err error) {
@@ -98,7 +95,7 @@ func (r *rewind) do(ctx context.Context) error {
 
 // bring moves the data into the workshop.
 func (r *rewind) bring(w *datadir.Workshop) error {
-	if err := errors.Join(atomicfile.Write(filepath.Join(w.Dir, whole), nil, 0o600), os.Remove(w.Data)); err != nil {
+	if err := errors.Join(atomicfile.Write(filepath.Join(w.Dir, datadir.Whole), nil, 0o600), os.Remove(w.Data)); err != nil {
 		return err
 	}
 	if err := os.Rename(r.Dir, w.Data); err != nil {
@@ -115,7 +112,7 @@ func (r *rewind) putBack() error {
 	if err := process.KillIn(part); err != nil {
 		return err
 	}
-	_, marked := os.Lstat(filepath.Join(part, whole))
+	_, marked := os.Lstat(filepath.Join(part, datadir.Whole))
 	_, brought := os.Lstat(filepath.Join(data, "PG_VERSION"))
 	_, there := os.Lstat(r.Dir)
 	if marked == nil && brought == nil && errors.Is(there, fs.ErrNotExist) {
@@ -158,7 +155,7 @@ func (r *rewind) recover(w *datadir.Workshop) error {
 
 // begin notes that the data is changed from now on.
 func (r *rewind) begin(w *datadir.Workshop) error {
-	return errors.Join(os.Remove(filepath.Join(w.Dir, whole)), atomicfile.SyncDir(w.Dir))
+	return errors.Join(os.Remove(filepath.Join(w.Dir, datadir.Whole)), atomicfile.SyncDir(w.Dir))
 }
 
 // exchange makes the data that of a node that follows.

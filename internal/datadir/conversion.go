@@ -57,7 +57,7 @@ func (c Conversion) Try(ctx context.Context, build func(*Workshop) error) error 
 
 func (c Conversion) try(ctx context.Context, build func(*Workshop) error) (err error) {
 	part := c.part()
-	if err := errors.Join(Abandon(c.Dir), os.RemoveAll(c.Sockets)); err != nil {
+	if err := errors.Join(discard(part), os.RemoveAll(c.Sockets)); err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, Abandon(c.Dir), os.RemoveAll(c.Sockets)) }()
@@ -92,9 +92,23 @@ func (c Conversion) open(ctx context.Context, part string) (*Workshop, error) {
 
 func (c Conversion) part() string { return c.Dir + ".part" }
 
-// Abandon ends the processes and removes the files that a Conversion to the directory has left which was killed.
+// Whole is a file in the workshop of a conversion that works on what was in Dir itself. While it is there, Data is that,
+// and is put back where the conversion does not come to its end.
+const Whole = "whole"
+
+// Abandon ends the processes and removes the files that a Conversion to the directory has left which was killed. What
+// was in the directory, and is nowhere else, is left to who puts it back.
 func Abandon(dir string) error {
 	part := Conversion{Dir: dir}.part()
+	_, marked := os.Lstat(filepath.Join(part, Whole))
+	if _, there := os.Lstat(dir); marked == nil && there != nil {
+		return process.KillIn(part)
+	}
+	return discard(part)
+}
+
+// discard is Abandon for what nobody puts back.
+func discard(part string) error {
 	if _, err := os.Lstat(part); errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}

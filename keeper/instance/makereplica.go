@@ -112,7 +112,7 @@ func (f *follower) clear(ctx context.Context, r Record, rejoins, worn bool) (n n
 	data := dataName(r.Data)
 	found, err := filepath.Glob(filepath.Join(n.Dir, firstData+"*"))
 	for _, path := range found {
-		if !rejoins || filepath.Base(path) != data {
+		if !rejoins || !isOf(filepath.Base(path), data) {
 			err = errors.Join(err, os.RemoveAll(path))
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/backstay/backstay/engine"
@@ -131,13 +132,16 @@ func (in *Instance) sweepSecond(r Record, n node.Node, data string) error {
 	for _, path := range found {
 		name := filepath.Base(path)
 		kept := r.keepsElsewhere() && name == r.Kept.Data
-		if kept || r.Second.Fenced && name == data {
+		if kept || r.Second.Fenced && isOf(name, data) {
 			continue
 		}
 		err = errors.Join(err, os.RemoveAll(path))
 	}
 	return errors.Join(err, atomicfile.SyncDir(n.Dir))
 }
+
+// isOf tells whether there is data of that name under a name, or in the middle of being made to follow another primary.
+func isOf(name, data string) bool { return strings.TrimSuffix(name, partSuffix) == data }
 
 // beginCopy returns when nobody else copies the primary, and few do others, until end is called.
 func (in *Instance) beginCopy(ctx context.Context) (end func(), err error) {
