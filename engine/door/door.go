@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"slices"
 	"syscall"
 	"time"
 
@@ -30,8 +31,9 @@ func Succeed(path string, end func()) (net.Listener, error) {
 		return nil, err
 	}
 	go func() {
-		if _, err := l.Accept(); err == nil { // it stays open until our process ends
+		if next, err := l.Accept(); err == nil {
 			end()
+			io.Copy(io.Discard, next) // it stays open until our process ends, or whoever has come waits no longer
 		}
 	}()
 	return l, nil
@@ -49,6 +51,21 @@ func ListenUnix(path string) (net.Listener, error) {
 	}
 	l.(*net.UnixListener).SetUnlinkOnClose(false)
 	return l, nil
+}
+
+// passing are errors for which no connection is accepted now, and the next one is.
+var passing = []error{syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM}
+
+// Accept is that of the listener, which goes on where there is no room for another connection at the moment: those that
+// there are need not end for that.
+func Accept(ctx context.Context, l net.Listener) (net.Conn, error) {
+	for {
+		conn, err := l.Accept()
+		isPassing := slices.ContainsFunc(passing, func(p error) bool { return errors.Is(err, p) })
+		if !isPassing || wait.Pause(ctx, 20*time.Millisecond) != nil {
+			return conn, err
+		}
+	}
 }
 
 // Listen listens on all addresses, or on none.

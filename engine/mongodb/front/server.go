@@ -60,11 +60,7 @@ func (s *Server) accept(ctx context.Context, l net.Listener) error {
 		SessionTicketsDisabled: true,
 	}
 	for {
-		conn, err := l.Accept()
-		var passing net.Error
-		if errors.As(err, &passing) && passing.Timeout() {
-			continue
-		}
+		conn, err := door.Accept(ctx, l)
 		if err != nil {
 			return err
 		}

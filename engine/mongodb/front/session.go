@@ -21,6 +21,8 @@ const (
 	namelessLimit = 2 * time.Minute
 	// loginLimit is how long it may take to look a user up, and to reach FerretDB.
 	loginLimit = 10 * time.Second
+	// answerLimit is how long FerretDB may take to answer who has not logged in: longer than drivers wait for that.
+	answerLimit = time.Minute
 )
 
 // session is a client's connection.
@@ -47,7 +49,6 @@ func (s *session) serve(ctx context.Context) {
 	if s.client.HandshakeContext(ctx) != nil {
 		return
 	}
-	s.client.SetDeadline(time.Time{})
 	if s.client.ConnectionState().NegotiatedProtocol == followersProtocol {
 		if stop() {
 			s.server.leave(s) // it is no client, and goes when PostgreSQL does
@@ -55,6 +56,7 @@ func (s *session) serve(ctx context.Context) {
 		}
 		return
 	}
+	s.client.SetDeadline(time.Time{})
 	s.from = bufio.NewReaderSize(s.client, 16<<10)
 	defer func() {
 		if s.gateway != nil {
@@ -160,9 +162,12 @@ func (s *session) next(ctx context.Context) (m message, err error) {
 	return m, err
 }
 
-// relay passes on what FerretDB answers to m. Where that is the end of a login, the user needs a place.
+// relay passes on what FerretDB answers to m. Where that is the end of a login, the user needs a place. Where
+// FerretDB hangs, nobody who has left meanwhile is kept for long: others come in their places.
 func (s *session) relay(m message) error {
+	s.gateway.SetReadDeadline(time.Now().Add(answerLimit))
 	said, err := readAnswer(s.gateway)
+	s.gateway.SetReadDeadline(time.Time{})
 	if err != nil || m.mute {
 		return err
 	}

@@ -13,6 +13,8 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+
+	"github.com/backstay/backstay/engine/door"
 )
 
 // upstream is the OpenSearch of the node.
@@ -104,7 +106,7 @@ func (u *upstream) splice(ctx context.Context, l net.Listener) error {
 	var all sync.WaitGroup
 	defer all.Wait()
 	for {
-		near, err := l.Accept()
+		near, err := door.Accept(ctx, l)
 		if err != nil {
 			return err
 		}
