@@ -124,7 +124,8 @@ func (t *pgBackRest) hasNoStanza(ctx context.Context) bool {
 	return err == nil && found.Status.Code == statusNoStanza
 }
 
-// whilePushing pushes what waits again and again while do is done.
+// whilePushing pushes what waits again and again while do is done, which may take hours. What cannot be pushed at the
+// moment is later: pushUntil, which comes behind, says so if it never can.
 func (t *pgBackRest) whilePushing(ctx context.Context, do func() error) error {
 	done := make(chan error, 1)
 	go func() { done <- do() }()
@@ -134,9 +135,7 @@ func (t *pgBackRest) whilePushing(ctx context.Context, do func() error) error {
 			return err
 		case <-time.After(time.Second):
 		}
-		if err := t.pushNow(ctx); err != nil {
-			return errors.Join(err, <-done)
-		}
+		_ = t.pushNow(ctx)
 	}
 }
 
