@@ -92,8 +92,8 @@ func (s *server) serve(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	status := new(int)
+	defer func() { login.end(*status) }() // also where the client goes in the middle of the answer, which is a panic
 	s.proxy.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), statusKey{}, status)))
-	login.end(*status)
 }
 
 func placeOf(r *http.Request) *place { return r.Context().Value(placeKey{}).(*place) }
