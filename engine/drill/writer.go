@@ -72,6 +72,9 @@ func (w *Writer) Write(ctx context.Context, over <-chan struct{}) {
 		switch {
 		case err == nil && !ended.IsZero():
 			return
+		case err == nil && now.Sub(began) >= longest:
+			w.Trouble = "What it looks at had not come to its end after ten minutes. Until then, writes were acknowledged."
+			return
 		case !ended.IsZero() && now.Sub(ended) >= after, now.Sub(began) >= longest:
 			w.tally.Longest = max(w.tally.Longest, int64(now.Sub(w.last)))
 			w.Trouble = "At the end, writes were not acknowledged yet."
