@@ -20,7 +20,8 @@ func (in *instance) lookForKept(ctx context.Context, r record) (pause time.Durat
 	return 0
 }
 
-// findKept takes up what is noted beside the backups, if these are the instance's: its key tells. The caller holds work.
+// findKept takes up what is noted beside the backups, if these are the instance's: its key tells. The caller holds
+// work.
 func (in *instance) findKept(ctx context.Context, r record) error {
 	n, err := in.b.discover(ctx, in.id)
 	if absentIsFine(err) != nil {

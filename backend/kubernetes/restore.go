@@ -140,7 +140,7 @@ func (in *instance) decide(ctx context.Context, r record, o *backend.Origin, own
 }
 
 // withdraw has the instance go on with the data that it has. Where that is gone, or about to go, it is in the archive
-// alone. To bring it back from there is no restore that anybody has asked for: whoever asks again has not been answered.
+// alone. To bring it back from there is no restore that anybody has asked for: who asks again has not been answered.
 func (in *instance) withdraw(ctx context.Context, r record) error {
 	isThere := false
 	if !r.Bring.Emptied {

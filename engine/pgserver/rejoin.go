@@ -95,7 +95,8 @@ func (r *rewind) do(ctx context.Context) error {
 
 // bring moves the data into the workshop.
 func (r *rewind) bring(w *datadir.Workshop) error {
-	if err := errors.Join(atomicfile.Write(filepath.Join(w.Dir, datadir.Whole), nil, 0o600), os.Remove(w.Data)); err != nil {
+	whole := filepath.Join(w.Dir, datadir.Whole)
+	if err := errors.Join(atomicfile.Write(whole, nil, 0o600), os.Remove(w.Data)); err != nil {
 		return err
 	}
 	if err := os.Rename(r.Dir, w.Data); err != nil {

@@ -92,8 +92,8 @@ func (c Conversion) open(ctx context.Context, part string) (*Workshop, error) {
 
 func (c Conversion) part() string { return c.Dir + ".part" }
 
-// Whole is a file in the workshop of a conversion that works on what was in Dir itself. While it is there, Data is that,
-// and is put back where the conversion does not come to its end.
+// Whole is a file in the workshop of a conversion that works on what was in Dir itself. While it is there, Data is
+// that, and is put back where the conversion does not come to its end.
 const Whole = "whole"
 
 // Abandon ends the processes and removes the files that a Conversion to the directory has left which was killed. What
