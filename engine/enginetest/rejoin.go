@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/backstay/backstay/internal/datadir"
 	"github.com/backstay/backstay/internal/testkit"
 )
 
@@ -48,6 +49,9 @@ func testRejoinKilledAtSteps(t *testing.T, s Subject) {
 		steps = s.steps(t, order{Act: "rejoin", DieAfter: dieAfter, From: &from, Node: p.Standby()})
 		if fenced, err := p.IsFenced(p.Standby()); dieAfter == "" && (err != nil || !fenced) {
 			t.Errorf("the node that has rejoined is fenced: %t, %v", fenced, err)
+		}
+		if err := datadir.Abandon(p.Standby().DataDir); err != nil { // as a keeper does that begins again
+			t.Fatal(err)
 		}
 		copies := p.recopied
 		p.Rejoin(t)
