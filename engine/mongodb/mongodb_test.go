@@ -159,6 +159,7 @@ func TestWalls(t *testing.T) {
 			{{Key: "usersInfo", Value: 1}}, {{Key: "usersInfo", Value: bson.M{"forAllDBs": true}}},
 			{{Key: "shutdown", Value: 1}}, {{Key: "setParameter", Value: 1}, {Key: "logLevel", Value: 1}},
 			{{Key: "fsync", Value: 1}, {Key: "lock", Value: true}}, {{Key: "replSetInitiate", Value: 1}},
+			{{Key: "getLog", Value: "global"}},
 		} {
 			err := client.Database("admin").RunCommand(t.Context(), command).Err()
 			if err == nil {

@@ -98,7 +98,7 @@ func (in *Instance) DropUser(ctx context.Context, name string) error {
 	if err := in.noteUser(name, true); err != nil {
 		return err
 	}
-	for {
+	for refused := false; ; {
 		n, err := in.Serving(ctx)
 		if err == nil {
 			if err = n.Engine.DropUser(ctx, n.Node, name); err == nil {
@@ -115,8 +115,13 @@ func (in *Instance) DropUser(ctx context.Context, name string) error {
 		switch {
 		case owed || oweErr != nil:
 			return oweErr
-		case ctx.Err() != nil || n.Engine != nil && !in.lend(ctx): // it serves, and refuses
+		case ctx.Err() != nil:
 			return err
+		case n.Engine != nil && !in.lend(ctx): // it serves, and refuses, unless a full volume got room behind that
+			if refused {
+				return err
+			}
+			refused = true
 		}
 	}
 }

@@ -12,7 +12,8 @@ import (
 
 // errDenied is MongoDB's own answer to who lacks a right. PostgreSQL finds that out, and FerretDB passes on what it
 // says, which names things of PostgreSQL's, as an error inside of the server.
-var errDenied = &refusal{code: 13, name: "Unauthorized", sentence: "The user has no right to do that."}
+var errDenied = &refusal{code: 13, name: "Unauthorized", goesOn: true,
+	sentence: "The user has no right to do that."}
 
 // mostOfDenial is longer than any answer by which a right is denied.
 const mostOfDenial = 4 << 10
@@ -53,4 +54,11 @@ func isDenied(from *bufio.Reader, length int64) bool {
 	}
 	first, ok := failed.Get(0).(*wirebson.Document)
 	return ok && first.Get("code") == int32(insufficientPrivilege)
+}
+
+// readsLog tells whether a command asks for more of the log, which tells of the machine, than the warnings of the
+// start, which mongosh shows everybody.
+func readsLog(command *wirebson.Document) bool {
+	which := command.Get("getLog")
+	return command.Command() == "getLog" && which != "startupWarnings" && which != "*"
 }

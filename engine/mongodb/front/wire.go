@@ -106,7 +106,7 @@ func (m *message) readStart(r *bufio.Reader, header []byte, length int64) error 
 	if err != nil {
 		return malformed("A long message begins with the name of its command.")
 	}
-	if m.name = string(name[:len(name)-1]); logsIn(m.name) {
+	if m.name = string(name[:len(name)-1]); logsIn(m.name) || m.name == "getLog" {
 		return malformed("The message of the command %s is too long.", m.name)
 	}
 	m.head, m.sort = append(append(header, start...), name...), start[flags+kind+size]
@@ -162,6 +162,9 @@ func (m *message) parse() (err error) {
 	}
 	if refused := refusesToMake(doc); refused != nil {
 		return refused
+	}
+	if readsLog(doc) {
+		return errDenied
 	}
 	if !logsIn(m.name) {
 		return nil
