@@ -102,3 +102,37 @@ func TestVolumeGrows(t *testing.T) {
 		t.Errorf("more storage has ended a session: %v", err)
 	}
 }
+
+// TestBackupsOfALostRecord are the instance's still, and it returns to what they reach, as to what was archived since.
+func TestBackupsOfALostRecord(t *testing.T) {
+	testkit.InSomeRuns(t)
+	t.Parallel()
+	a := newArchived(t, 30391, 30392)
+	s := a.spec(t)
+	mustApply(t, a.Backend, s)
+	st := until(t, a.Backend, s.Instance, "the instance", serves)
+	before := a.backedUp(t, s.Instance)
+	do(t, a.bound(t, s.Instance, "u1"), "CREATE TABLE t (n int)", "INSERT INTO t VALUES (1)")
+	time.Sleep(time.Second)
+	at := time.Now().Truncate(time.Second)
+	a.stop()
+	a.delete(t, secrets, "bs-"+string(s.Instance)+"-record")
+
+	c := a.config(t, 30391, 30392)
+	c.Repository, c.Now = a.repository, a.clock.now
+	a.Backend, _ = run(t, c)
+	t.Cleanup(func() { removed(t, a.Backend, s.Instance) })
+	s.Served = &backend.Served{Endpoint: st.Endpoint}
+	mustApply(t, a.Backend, s)
+	until(t, a.Backend, s.Instance, "the instance", serves)
+	isThere := func(k backend.Backups) bool { return len(k.List) > 0 && k.List[0].ID == before.List[0].ID }
+	a.kept(t, s.Instance, "its backup", func(k backend.Backups) bool { return isThere(k) && k.Latest.After(at) })
+	do(t, a.bound(t, s.Instance, "u2"), "INSERT INTO t VALUES (2)")
+
+	s.Generation, s.Origin = 2, &backend.Origin{Instance: s.Instance, Key: backupsKey, At: at, Return: 1}
+	a.served(t, s)
+	if got := numbers(t, a.bound(t, s.Instance, "u3")); len(got) != 1 {
+		t.Errorf("it has %v, want what was there before its record was lost", got)
+	}
+	a.kept(t, s.Instance, "its backup", isThere)
+}
