@@ -131,3 +131,33 @@ func TestFullnessIsTold(t *testing.T) {
 		}
 	}
 }
+
+// TestRoomIsLentAtOnce: Run, which rests, is woken once for each part that a volume gets, and not while it has not given
+// that yet.
+func TestRoomIsLentAtOnce(t *testing.T) {
+	t.Parallel()
+	in := newIdle(t)
+	spent := room{storage: backstay.GB, kept: 128 * backstay.MB, free: backstay.MB}
+	woken := func() bool {
+		select {
+		case <-in.woken:
+			return true
+		default:
+			return false
+		}
+	}
+	for part := backstay.Bytes(1); part <= 2; part++ {
+		for look := range 3 {
+			if !in.lendServing(spent) || woken() != (look == 0) {
+				t.Errorf("part %d, look %d: nothing is lent, or Run is woken at another look than the first", part, look)
+			}
+		}
+		if is := in.guarded.refuge(); is != part*recoveryPart {
+			t.Errorf("the volume is to be larger by %s, want %d parts", is, part)
+		}
+		in.guarded.took(in.guarded.refuge())
+	}
+	if in.lendServing(spent) || woken() {
+		t.Error("more is lent than an engine may have that serves")
+	}
+}

@@ -128,7 +128,7 @@ func (in *Instance) watchRoom(ctx context.Context, last *refusal) (pause time.Du
 	switch {
 	case known:
 		now = in.judge(r)
-		in.guarded.lend(r, recoveryServes) // Run gives it
+		in.lendServing(r)
 		pause = r.pause(now)
 	case in.Record().storage() == 0:
 		now = in.forget()

@@ -76,7 +76,18 @@ const lendPause = 100 * time.Millisecond
 // written is to be tried again then.
 func (in *Instance) lend(ctx context.Context) bool {
 	r, known := in.room()
-	return known && in.guarded.lend(r, recoveryServes) && wait.Pause(ctx, lendPause) == nil
+	return known && in.lendServing(r) && wait.Pause(ctx, lendPause) == nil
+}
+
+// lendServing has Run make the volume of an engine that serves in that room larger, at once: who fills it does not
+// wait. It reports whether the volume is to be larger than it is.
+func (in *Instance) lendServing(r room) bool {
+	before := in.guarded.refuge()
+	lent := in.guarded.lend(r, recoveryServes)
+	if in.guarded.refuge() != before {
+		in.wake()
+	}
+	return lent
 }
 
 // liesAside tells whether there is, or is about to be, data of the instance beside that in use.
