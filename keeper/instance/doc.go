@@ -41,8 +41,9 @@
 // Where an engine's primary waits for nobody, "promote" asks the second first whether it is ready, and the primary is
 // started again if not. "concede" promotes what was in step once, where the primary's data is gone.
 //
-// The process that serves is ended for three reasons only: the instance is removed, a wanted Spec that
-// passed the engine's check needs a restart or asks for one, or the engine has not answered for long. Before such a
-// restart it writes what it has changed, while it serves. Data is made for an instance that never served; where one
-// that served has none, it waits until the data is back.
+// The process that serves is ended for these reasons only: the instance is removed; a wanted Spec that passed the
+// engine's check needs a restart, or asks for one or for a failover; the engine has not answered for long, or says that
+// nothing else helps (engine.ErrStuck); its data is damaged, or its disk is lost, and a second can take over. Before a
+// restart that is wanted it writes what it has changed, while it serves. Data is made for an instance that never
+// served; where one that served has none, it waits until the data is back.
 package instance

@@ -18,7 +18,9 @@
 // Only who has logged in takes one of the plan's connections. The others have places of their own, are led through one
 // message and one answer at a time, and may be slow with neither.
 //
-// What is of a transaction over several documents is refused here: FerretDB would do it at once, and keep it.
+// What is of a transaction over several documents is refused here: FerretDB would do it at once, and keep it. So are
+// views and other collections that it would make ordinary ones of (create.go), and of a full node what takes more room
+// (refuse.go).
 //
 // A user that is dropped is told of by a notification of PostgreSQL's. The front ends the connections and answers by
 // another one. On a node that follows, which has no notifications, it is told by a socket to look who is gone. While it
