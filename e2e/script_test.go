@@ -43,10 +43,10 @@ func TestScripts(t *testing.T) {
 	}
 	scripts = slices.DeleteFunc(scripts, func(name string) bool { return strings.HasPrefix(name, "kubernetes-") })
 	for _, journeys := range drawn {
-		gone := testkit.Drawn(t, journeys)
+		tried := testkit.Drawn(t, journeys)
 		scripts = slices.DeleteFunc(scripts, func(script string) bool {
 			name := strings.TrimSuffix(script, ".txtar")
-			return slices.Contains(journeys, name) && !slices.Contains(gone, name)
+			return slices.Contains(journeys, name) && !slices.Contains(tried, name)
 		})
 	}
 	cf := filepath.Join(repository, "bin")
