@@ -81,7 +81,8 @@ func TestOtherKindsOfCollections(t *testing.T) {
 	db := writer.Database("shop")
 	for name, with := range map[string]bson.E{
 		"a view": {Key: "viewOn", Value: "things"}, "a capped one": {Key: "capped", Value: true},
-		"a time series": {Key: "timeseries", Value: bson.M{"timeField": "t"}},
+		"one by a number": {Key: "capped", Value: 1},
+		"a time series":   {Key: "timeseries", Value: bson.M{"timeField": "t"}},
 	} {
 		err := db.RunCommand(t.Context(), bson.D{{Key: "create", Value: "other"}, with, {Key: "size", Value: 1000}}).Err()
 		var said mongo.CommandError

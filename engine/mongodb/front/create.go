@@ -24,8 +24,23 @@ func refusesToMake(command *wirebson.Document) *refusal {
 		return errNoViews
 	case command.Get("timeseries") != nil:
 		return errNoTimeSeries
-	case command.Get("capped") == true:
+	case isTrue(command.Get("capped")):
 		return errNoCapped
 	}
 	return nil
+}
+
+// isTrue tells whether a value is what MongoDB takes for true where it asks for that: a number may stand for it.
+func isTrue(value any) bool {
+	switch v := value.(type) {
+	case bool:
+		return v
+	case int32:
+		return v != 0
+	case int64:
+		return v != 0
+	case float64:
+		return v != 0
+	}
+	return false
 }
