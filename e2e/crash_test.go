@@ -23,6 +23,7 @@ var victims = []string{"serve", "keeper", "both"}
 
 // TestCrash takes an instance of each engine through its life for the steps of the code and each
 // victim, kills the victim just behind the step, and expects everything to end as if nothing had happened.
+// Each run draws one of the victims for each engine, and some of the steps.
 // A session on another instance must live through all of it.
 func TestCrash(t *testing.T) {
 	if testing.Short() {
