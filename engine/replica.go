@@ -96,7 +96,7 @@ type Mirrorer interface {
 	// Mirror makes the users of a running node that follows those of the running primary, and ends sessions of users
 	// that are no longer there. It may be called at any time, and takes a moment where there is nothing to do. The
 	// caller does so once it has made or dropped a user of the primary, before anybody is told, and before it asks how
-	// a node follows: one whose users are not the primary's does not stream.
+	// a node follows: one whose users are not the primary's does not stream. Of a Reader, it does all that CatchUp does.
 	Mirror(ctx context.Context, primary, n Node) error
 }
 

@@ -106,6 +106,8 @@ func (in *Instance) rest(ctx context.Context, until time.Time) error {
 		return nil
 	case <-in.seen.second.making.ended():
 		return nil
+	case <-in.seen.second.catching.ended():
+		return nil
 	case <-endOf(in.seen.second.process):
 		in.failSecond(toRest, in.explainSecond())
 		return nil

@@ -158,6 +158,7 @@ func (in *Instance) takeOver() {
 	}
 	n.Program, n.Found = s.second.node.Program, s.second.node.Found
 	p := s.second.process
+	s.second.forgetReads()
 	s.second, s.fell.why = secondSight{released: true}, ""
 	in.take(n, p)
 	s.looked, s.failures, s.laid = true, 0, in.versionOfData(n)

@@ -249,18 +249,18 @@ const seePatience = 2 * time.Second
 
 // see finds out how the second follows the primary. A primary that stands still is not asked about that: whether it is
 // to be replaced is seen sooner.
-func (in *Instance) see(ctx context.Context) error {
+func (in *Instance) see(life context.Context) error {
 	s := &in.seen.second
 	if node.IsStopped(in.seen.process.PID) {
 		s.asked = in.m.Now()
-		return in.ask(ctx)
+		return in.ask(life)
 	}
 	e, err := in.replicator()
 	if err != nil {
 		return err
 	}
 	in.beat()
-	ctx, end := in.whileDoubted(ctx)
+	ctx, end := in.whileDoubted(life)
 	defer end()
 	ctx, cancel := context.WithTimeout(ctx, seePatience)
 	defer cancel()
@@ -274,9 +274,7 @@ func (in *Instance) see(ctx context.Context) error {
 		return err
 	}
 	unmirrored, strangers := in.unmirrored.Load(), in.strangers.Load()
-	if m, ok := e.(engine.Mirrorer); ok { // where that fails, the users differ, or it does not follow: that is seen next
-		_ = m.Mirror(ctx, in.seen.node.Node, s.node.Node)
-	}
+	mirrored := s.mirror(ctx, e, in.seen.node)
 	f, err := e.Follows(ctx, in.seen.node.Node, s.node.Node)
 	s.asked = in.m.Now()
 	select {
@@ -300,7 +298,7 @@ func (in *Instance) see(ctx context.Context) error {
 		in.tellFlapping()
 		if reader, ok := e.(engine.Reader); ok {
 			s.accompany(in.log)
-			s.catchUp(ctx, reader, in.seen.node, strangers)
+			s.catchUp(life, reader, in.seen.node, strangers, mirrored)
 		}
 	}
 	return nil

@@ -92,6 +92,7 @@ func (f *follower) run(ctx context.Context) {
 			f.tell("")
 			return
 		}
+		f.seen.endCatchUp(f.log)
 		v := f.view()
 		f.publish(f.sight(v))
 		next, until := v.next(f.in.m.Now())
@@ -121,6 +122,7 @@ func (f *follower) do(ctx context.Context, next verb, until time.Time) error {
 	defer timer.Stop()
 	select {
 	case <-timer.C:
+	case <-f.seen.catching.ended():
 	case <-endOf(f.seen.process):
 		return f.explain()
 	case <-ctx.Done():
@@ -252,9 +254,7 @@ func (f *follower) see(ctx context.Context) error {
 	limited, cancel := context.WithTimeout(ctx, seePatience)
 	defer cancel()
 	strangers := f.strangers.Load()
-	if m, ok := e.(engine.Mirrorer); ok { // where that fails, the users differ, or it does not follow: that is seen next
-		_ = m.Mirror(limited, primary.Node, s.node.Node)
-	}
+	mirrored := s.mirror(limited, e, primary)
 	following, err := e.Follows(limited, primary.Node, s.node.Node)
 	heard := err
 	if err != nil && !errors.Is(err, engine.ErrCopy) {
@@ -271,7 +271,10 @@ func (f *follower) see(ctx context.Context) error {
 	}
 	s.noteFollowing(following, err)
 	if s.hear(heard, s.asked); err == nil {
-		f.judge(ctx, e, following, primary, strangers)
+		f.judge(ctx, e, following)
+		if reader, ok := e.(engine.Reader); ok {
+			s.catchUp(ctx, reader, primary, strangers, mirrored)
+		}
 	}
 	if s.follows {
 		s.failures = 0
@@ -282,9 +285,7 @@ func (f *follower) see(ctx context.Context) error {
 
 // judge says whether the replica may be read from. Where it is too far behind, what its readers are at is ended once
 // the front lets nobody in any more: a server need not notice that they are gone, and they may be what holds it up.
-func (f *follower) judge(
-	ctx context.Context, e engine.Replicator, following engine.Following, primary node.Node, strangers int64,
-) {
+func (f *follower) judge(ctx context.Context, e engine.Replicator, following engine.Following) {
 	s := &f.seen
 	s.reads.Look(following, s.asked)
 	s.judgeLag(f.in.maxLag(), f.log)
@@ -300,7 +301,6 @@ func (f *follower) judge(
 		}
 	}
 	s.accompany(f.log)
-	s.catchUp(ctx, reader, primary, strangers)
 }
 
 // standsStill tells whether the primary's process does: it would keep whoever asks it waiting.
@@ -326,7 +326,7 @@ func (f *follower) sight(v replicaView) replicaSight {
 		rep.term = -1
 	}
 	heard := s.unheard.IsZero() || s.asked.Sub(s.unheard) < unheardPatience
-	rep.alive, rep.unknown = v.alive, v.alive && s.node.Found && s.asked.IsZero()
+	rep.alive, rep.unknown = v.alive, v.alive && s.node.Found && s.isUnseen()
 	rep.fit = v.alive && v.wanted && v.data && s.reads.Known() && !s.reads.IsLate() && heard
 	rep.caught, rep.lagging = s.caught, v.alive && s.reads.IsLate()
 	return rep

@@ -266,6 +266,7 @@ func (in *Instance) Run(ctx context.Context) (gone bool) {
 	for ctx.Err() == nil {
 		in.endRestore()
 		in.endMaking()
+		in.seen.second.endCatchUp(in.log)
 		in.keepReplicas(ctx)
 		v := in.view()
 		in.noteSecond(v.second)

@@ -12,7 +12,10 @@ import (
 
 // forgetReads forgets what was seen of who reads from the second: its process is another one.
 func (s *secondSight) forgetReads() {
-	s.reads, s.caught, s.unheard = lag.Gauge{}, 0, time.Time{}
+	if s.catching != nil {
+		s.catching.cancel()
+	}
+	s.reads, s.caught, s.catching, s.unheard = lag.Gauge{}, 0, nil, time.Time{}
 }
 
 // lag is how old what clients of the second read may have been when it was looked for last; 0 where that is not known.

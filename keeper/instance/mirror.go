@@ -113,8 +113,8 @@ func (in *Instance) noteUnmirrored(primary node.Node) error {
 }
 
 // catchUpPatience is how long it may take, while nobody waits for that, until no user has a session on a node that
-// the primary does not have.
-const catchUpPatience = 200 * time.Millisecond
+// the primary does not have. Then it is tried anew.
+const catchUpPatience = 10 * time.Second
 
 // accompany starts what those who read from a node that follows come in by, where that does not run. Its end is noticed
 // when the node is looked at next.
@@ -124,14 +124,54 @@ func (s *secondSight) accompany(log *slog.Logger) {
 	}
 }
 
-// catchUp sees to it that no user has a session on a node that follows who was dropped by now.
-func (s *secondSight) catchUp(ctx context.Context, reader engine.Reader, primary node.Node, strangers int64) {
-	if !s.follows || s.caught == strangers {
+// mirror has a node know the primary's users, where they do not come to it by what it is sent. It reports whether it
+// does by now: where it fails, the users differ, or the node does not follow, which is seen next.
+func (s *secondSight) mirror(ctx context.Context, e engine.Replicator, primary node.Node) bool {
+	m, ok := e.(engine.Mirrorer)
+	return ok && m.Mirror(ctx, primary.Node, s.node.Node) == nil
+}
+
+// catchUp begins to see to it that no user has a session on a node that follows who was dropped by now: endCatchUp sees
+// how that ends. It takes for as long as readers hold up what the node is sent, and on a busy machine the mere logins
+// take longer than all else can wait. Where a node is mirrored, that does it, and nothing is begun aside: users that
+// come late may come to a primary.
+func (s *secondSight) catchUp(
+	life context.Context, reader engine.Reader, primary node.Node, strangers int64, mirrored bool,
+) {
+	if !s.follows || s.caught == strangers || s.catching != nil {
 		return
 	}
-	ctx, cancel := context.WithTimeout(ctx, catchUpPatience)
-	defer cancel()
-	if err := reader.CatchUp(ctx, primary.Node, s.node.Node); err == nil {
-		s.caught = strangers
+	if _, own := reader.(engine.Mirrorer); own {
+		if mirrored {
+			s.caught = strangers
+		}
+		return
 	}
+	ctx, cancel := context.WithTimeout(life, catchUpPatience)
+	under, follower := &restoring{cancel: cancel, done: make(chan struct{})}, s.node.Node
+	s.catching, s.catchingTo = under, strangers
+	go func() {
+		defer close(under.done)
+		defer cancel()
+		under.err = reader.CatchUp(ctx, primary.Node, follower)
+	}()
+}
+
+// endCatchUp notes how what catchUp has begun has ended, if it has.
+func (s *secondSight) endCatchUp(log *slog.Logger) {
+	under := s.catching
+	if under == nil || under.isUnderWay() {
+		return
+	}
+	if s.catching = nil; under.err != nil {
+		log.Info("a node may have sessions of users who were dropped, and is not read from", "error", under.err)
+		return
+	}
+	s.caught = s.catchingTo
+}
+
+// isUnseen tells whether it is not known yet if a node may be read from: nobody has asked, or an earlier keeper has
+// left it, and whose sessions it has is still found out.
+func (s *secondSight) isUnseen() bool {
+	return s.asked.IsZero() || s.node.Found && s.caught == 0 && s.catching != nil && !s.reads.IsLate()
 }

@@ -45,7 +45,7 @@ func (in *Instance) routeOf(r Record) route {
 	if hasSeveral(spec) && r.Second != nil {
 		primary = nodeAddress(r.NodePort)
 		if s.process != nil {
-			if s.asked.IsZero() {
+			if s.isUnseen() {
 				return route{generation: r.Started}
 			}
 			knows, name := s.caught == in.strangers.Load(), r.Place.other().name() // whose sessions are to be there

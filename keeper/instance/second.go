@@ -132,6 +132,9 @@ type secondSight struct {
 	unheard time.Time // since when it could not be found out how it follows; zero: it could
 	caught  int64     // up to which of those who were dropped it has no sessions; 0: that is not known
 
+	catching   *restoring // it catches up, aside; nil: it does not
+	catchingTo int64      // what caught is then
+
 	released bool // the primary was told that it need not wait, by this keeper
 	follows  bool
 	followed bool // when both could be asked last
