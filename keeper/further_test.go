@@ -170,7 +170,8 @@ func TestReplicas(t *testing.T) {
 		spec.Generation, spec.Reading = spec.Generation+1, readFrom(3)
 		spec.Restarts++
 		mustApplySpec(t, b, spec)
-		until(t, b, spec.Instance, func(s backend.Status) bool { return s.Generation == spec.Generation && isReadFrom(3)(s) })
+		again := func(s backend.Status) bool { return s.Generation == spec.Generation && isReadFrom(3)(s) }
+		untilWithin(t, 2*limit, b, spec.Instance, again) // one is copied, the standby takes over, and three rejoin it
 		wantAllRead(t, p, c, 3, reads, 1, 2, 3)
 
 		spec.Generation, spec.Nodes = spec.Generation+1, 1
