@@ -196,7 +196,9 @@ type Part struct {
 	Package string // the Debian package that installs it
 }
 
-// Installation is one version of a product on this machine.
+// Installation is one version of a product on this machine. A product that stands on another one, whose data it serves,
+// says so in its full version: VERSION on NAME VERSION, and with NAME VERSION for what goes with that. Data of one
+// [Foundation] is not served by another.
 type Installation struct {
 	Product     string `json:"product"`      // as users know it: "PostgreSQL"
 	Version     string `json:"version"`      // as plans name it: "15"
