@@ -93,7 +93,8 @@ type Inventory struct {
 	Encryption string `json:"encryption,omitempty"`
 }
 
-// EngineVersion is one version of one engine.
+// EngineVersion is one version of one engine. Of a version there are several where its builds stand on different
+// foundations, as an installation of an engine says it.
 type EngineVersion struct {
 	Engine      string `json:"engine"`
 	Product     string `json:"product"`      // as users know it: "PostgreSQL"

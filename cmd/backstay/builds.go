@@ -32,7 +32,7 @@ func examineBuild(k keeper.KeptBuild, installed []engine.Installation) finding {
 	what := "  build " + k.FullVersion
 	state := fmt.Sprintf("%s; %s, which takes %.1fMB", usedBy(k.Instances), k.Copy, float64(k.Size)/float64(backstay.MB))
 	newer := slices.IndexFunc(installed, func(i engine.Installation) bool {
-		return i.Version == k.Version && engine.CompareVersions(i.FullVersion, k.FullVersion) > 0
+		return i.Version == k.Version && engine.Succeeds(i.FullVersion, k.FullVersion)
 	})
 	if newer < 0 || len(k.Instances) == 0 {
 		return finding{good, what, state, ""}

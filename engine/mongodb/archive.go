@@ -4,8 +4,8 @@ import (
 	"context"
 	"errors"
 	"path/filepath"
-	"regexp"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -88,17 +88,13 @@ func (e Engine) Clone(ctx context.Context, from, to engine.Node, progress func(s
 	return e.server(to.Installation).Clone(ctx, from, to, progress)
 }
 
-// madeWith matches the full version of an installation, with the major versions in it.
-var madeWith = regexp.MustCompile(`^([0-9]+)\S* on PostgreSQL ([0-9]+)`)
-
 // sameVersions refuses data of another major version of FerretDB or of PostgreSQL than the node's.
 func sameVersions(made string, n engine.Node) error {
-	has := serverVersion(n.Installation)
-	match := madeWith.FindStringSubmatch(made)
-	if match != nil && match[1] == n.Installation.Version && match[2] == has {
+	has := engine.Foundation(n.Installation.FullVersion)
+	if major, _, _ := strings.Cut(made, "."); major == n.Installation.Version && engine.Foundation(made) == has {
 		return nil
 	}
-	return backstay.Errorf(backstay.Unsupported, "The data was made by %s %s and cannot be served by %s on PostgreSQL %s.",
+	return backstay.Errorf(backstay.Unsupported, "The data was made by %s %s and cannot be served by %s on %s.",
 		product, made, called(n.Installation), has)
 }
 

@@ -42,7 +42,8 @@ func called(i engine.Installation) string { return product + " " + i.Version }
 // golden is the data directory that all nodes of an installation begin as.
 func golden(i engine.Installation, cacheDir string) datadir.Golden {
 	return datadir.Golden{
-		CacheDir: cacheDir, Name: "ferretdb-" + i.Version, User: "postgres", Env: pgserver.Environment,
+		CacheDir: cacheDir, Name: "ferretdb-" + i.Version + "-" + serverVersion(i), User: "postgres",
+		Env:     pgserver.Environment,
 		Release: strings.ReplaceAll(i.FullVersion, " ", "-"),
 		Recipe:  fmt.Sprintf("%q %s", pgserver.InitdbArguments(""), goldenSQL+wallsSQL),
 		Build:   func(w *datadir.Workshop) error { return build(w, i) },

@@ -38,7 +38,7 @@ var (
 const product = "FerretDB"
 
 // Installations lists each PostgreSQL with DocumentDB that has FerretDB beside it, the newest first. They share a
-// version as plans name it, FerretDB's, so that the newest alone is sold.
+// version as plans name it, FerretDB's, so that the newest alone is sold; what they stand on tells them apart.
 func (e Engine) Installations(ctx context.Context) ([]engine.Installation, error) {
 	found := []engine.Installation{}
 	for _, dir := range e.places() {
@@ -50,9 +50,7 @@ func (e Engine) Installations(ctx context.Context) ([]engine.Installation, error
 			found = append(found, i)
 		}
 	}
-	slices.SortStableFunc(found, func(a, b engine.Installation) int {
-		return engine.CompareVersions(filepath.Base(filepath.Dir(b.Dir)), filepath.Base(filepath.Dir(a.Dir)))
-	})
+	slices.SortStableFunc(found, engine.NewestFirst)
 	return found, nil
 }
 

@@ -45,16 +45,22 @@ func (s *Store) Installed(ctx context.Context, name string) ([]engine.Installati
 	return s.installed(ctx, name)
 }
 
-// Newest lists the newest build of each version that the machine has: what new instances get.
+// Newest lists the newest build of each version that the machine has, the newest first: what new instances get, and
+// behind it, for the data of others, the newest build of each other foundation of the version.
 func (s *Store) Newest(ctx context.Context, name string) ([]engine.Installation, error) {
 	installed, err := s.Installed(ctx, name)
 	var newest []engine.Installation
 	for _, i := range installed {
-		if !slices.ContainsFunc(newest, func(n engine.Installation) bool { return n.Version == i.Version }) {
+		if !slices.ContainsFunc(newest, func(n engine.Installation) bool { return serveTheSame(n, i) }) {
 			newest = append(newest, i)
 		}
 	}
 	return newest, err
+}
+
+// serveTheSame tells whether two builds serve each other's data, as far as versions tell.
+func serveTheSame(a, b engine.Installation) bool {
+	return a.Version == b.Version && engine.Foundation(a.FullVersion) == engine.Foundation(b.FullVersion)
 }
 
 // installed is Installed; s.mu is held.
@@ -104,8 +110,8 @@ func (s *Store) look(ctx context.Context, name string) ([]engine.Installation, e
 
 // Find returns the build of that full version of an engine, or the newest installed one of the version if build is
 // empty; where none is installed any more, one that is kept. Where the machine has that build no more and no copy is
-// left of it, a newer one of the same version stands in for it: its data is served rather than not. It is Unsupported
-// if there is none.
+// left of it, a newer one of the same version and foundation stands in for it: its data is served rather than not. It
+// is Unsupported if there is none.
 func (s *Store) Find(ctx context.Context, name, version, build string) (engine.Installation, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -127,11 +133,11 @@ func (s *Store) Find(ctx context.Context, name, version, build string) (engine.I
 func ranked(installed, kept []engine.Installation, version, build string) []engine.Installation {
 	var exact, newer []engine.Installation
 	for _, i := range slices.Concat(installed, kept) {
-		switch order := engine.CompareVersions(i.FullVersion, build); {
+		switch {
 		case i.Version != version:
-		case build == "" || order == 0:
+		case build == "" || i.FullVersion == build:
 			exact = append(exact, i)
-		case strings.HasPrefix(build, version+".") && order > 0:
+		case strings.HasPrefix(build, version+".") && engine.Succeeds(i.FullVersion, build):
 			newer = append(newer, i)
 		}
 	}
