@@ -128,7 +128,7 @@ type plan struct {
 	offering *Offering
 	backend  string // in which its instances live
 	engine   backend.EngineVersion
-	builds   map[string]string // the newest full version of each version of the engine
+	builds   terms.Builds
 	size     Size
 }
 
@@ -214,8 +214,8 @@ func shortage(s Size, room backstay.Size) string {
 	return " More than there is here, which is " + strings.Join(less, " and ") + "."
 }
 
-// versionsOf returns the versions of an engine, the newest first and each as its newest build, and these builds.
-func versionsOf(name string, inventory backend.Inventory) (versions []backend.EngineVersion, builds map[string]string) {
+// versionsOf returns the versions of an engine, the newest first and each as its newest build, and all builds.
+func versionsOf(name string, inventory backend.Inventory) (versions []backend.EngineVersion, builds terms.Builds) {
 	for _, e := range inventory.Engines {
 		if e.Engine == name {
 			versions = append(versions, e)
@@ -224,16 +224,16 @@ func versionsOf(name string, inventory backend.Inventory) (versions []backend.En
 	slices.SortStableFunc(versions, func(a, b backend.EngineVersion) int {
 		return cmp.Or(engine.CompareVersions(b.Version, a.Version), engine.CompareVersions(b.FullVersion, a.FullVersion))
 	})
-	versions = slices.CompactFunc(versions, func(a, b backend.EngineVersion) bool { return a.Version == b.Version })
-	builds = map[string]string{}
+	builds = terms.Builds{}
 	for _, v := range versions {
-		builds[v.Version] = v.FullVersion
+		builds[v.Version] = append(builds[v.Version], v.FullVersion)
 	}
+	versions = slices.CompactFunc(versions, func(a, b backend.EngineVersion) bool { return a.Version == b.Version })
 	return versions, builds
 }
 
 func (c Catalog) plan(
-	o *Offering, name string, v backend.EngineVersion, builds map[string]string, s Size,
+	o *Offering, name string, v backend.EngineVersion, builds terms.Builds, s Size,
 ) plan {
 	p := plan{offering: o, backend: o.backendOf(s), engine: v, builds: builds, size: s}
 	p.CatalogPlan = backstay.CatalogPlan{

@@ -60,6 +60,36 @@ func TestPlans(t *testing.T) {
 	}
 }
 
+// TestFoundationsShareAPlan: builds of a version that stand on different ones are sold as one plan, of the newest.
+func TestFoundationsShareAPlan(t *testing.T) {
+	t.Parallel()
+	c, err := ParseCatalog(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	i := inventory("2", "2", "2")
+	for n, full := range []string{
+		"2.7.0 on PostgreSQL 18.7 with DocumentDB 1.0-0", "2.7.0 on PostgreSQL 19.0 with DocumentDB 1.0-0",
+		"2.6.0 on PostgreSQL 17.9 with DocumentDB 1.0-0",
+	} {
+		i.Engines[n].FullVersion = full
+	}
+	plans := c.plans(&c.Offerings[0], here(i))
+	const newest = "2.7.0+on.PostgreSQL.19.0.with.DocumentDB.1.0-0"
+	if len(plans) != 5 || plans[0].MaintenanceInfo.Version != newest || plans[0].engine.FullVersion != i.Engines[1].FullVersion {
+		t.Errorf("%d plans, the first of %+v", len(plans), plans[0].MaintenanceInfo)
+	}
+	for build, upgrades := range map[string]bool{
+		"2.7.0 on PostgreSQL 18.6 with DocumentDB 1.0-0": true, "2.7.0 on PostgreSQL 18.7 with DocumentDB 1.0-0": false,
+		"2.7.0 on PostgreSQL 18.7 with DocumentDB 0.9-0": true, "2.7.0 on PostgreSQL 19.0 with DocumentDB 1.0-0": false,
+		"2.7.0 on PostgreSQL 16.2 with DocumentDB 1.0-0": false, "": false,
+	} {
+		if got := plans[0].upgrades(build); got != upgrades {
+			t.Errorf("%q is upgraded: %t, want %t", build, got, upgrades)
+		}
+	}
+}
+
 func TestPlanIsDescribedAsInTheGuide(t *testing.T) {
 	t.Parallel()
 	c, err := ParseCatalog(nil)

@@ -42,24 +42,42 @@ func (b *Broker) FetchInstance(
 	}
 	return backstay.FetchedInstance{
 		ServiceID: in.ServiceID, PlanID: in.PlanID, Parameters: told,
-		MaintenanceInfo: maintenanceInfo(cmp.Or(p.engine.Product, accepted.Spec.Engine), buildOf(accepted)),
+		MaintenanceInfo: p.infoOf(accepted.Spec.Engine, buildOf(accepted)),
 	}, nil
+}
+
+// infoOf tells the full version of an instance of the engine. Where there is nothing newer for its data, that is the
+// plan's own version: platforms offer what differs from it as an upgrade.
+func (p plan) infoOf(engine, build string) *backstay.MaintenanceInfo {
+	info := maintenanceInfo(cmp.Or(p.engine.Product, engine), build)
+	if info != nil && p.MaintenanceInfo != nil && p.isCurrent(build) {
+		info.Version = p.MaintenanceInfo.Version
+	}
+	return info
 }
 
 // buildOf is the full version that an instance keeps until it is upgraded; empty while that is not known.
 func buildOf(a terms.Accepted) string { return cmp.Or(a.Spec.Build, a.Build) }
 
-// maintenanceInfo tells a full version in the form that platforms compare (OSB 2.17, "Maintenance Info Object").
+// maintenanceInfo tells a full version in the form that platforms compare (OSB 2.17, "Maintenance Info Object"): what a
+// product stands on is what Semantic Versioning calls build metadata, as in 2.7.0+on.PostgreSQL.18.6.
 func maintenanceInfo(product, build string) *backstay.MaintenanceInfo {
 	if build == "" {
 		return nil
 	}
-	number := build
-	if end := strings.IndexAny(build, "- "); end >= 0 { // what follows is no number: "2.7.0 on PostgreSQL 18.6"
-		number = build[:end]
+	own, below, stands := strings.Cut(build, " ")
+	own, _, _ = strings.Cut(own, "-") // what follows is no number
+	parts := append(strings.Split(own, "."), "0", "0")
+	version := strings.Join(parts[:3], ".")
+	if stands {
+		version += "+" + strings.Join(strings.FieldsFunc(below, isNoMetadata), ".")
 	}
-	parts := append(strings.Split(number, "."), "0", "0")
-	return &backstay.MaintenanceInfo{Version: strings.Join(parts[:3], "."), Description: product + " " + build}
+	return &backstay.MaintenanceInfo{Version: version, Description: product + " " + build}
+}
+
+// isNoMetadata tells what cannot stand in an identifier of build metadata.
+func isNoMetadata(r rune) bool {
+	return (r < '0' || r > '9') && (r < 'A' || r > 'Z') && (r < 'a' || r > 'z') && r != '-'
 }
 
 // toldParameters are those in force, as users gave them, with what the platform adds: windows, the version, what may be

@@ -35,7 +35,7 @@ func (b *Broker) agree(ctx context.Context, r backstay.ProvisionRequest) (agreed
 	}
 	agreed.Spec.Backup, agreed.Spec.Volume = withKey(agreed.Spec.Backup), withVolumeKey(agreed.Spec.Volume)
 	if agreed.Origin != nil {
-		agreed.Spec.Origin, err = b.origin(ctx, p, *agreed.Origin, r)
+		agreed.Spec.Origin, agreed.Spec.Build, err = b.origin(ctx, p, *agreed.Origin, r)
 	}
 	return agreed, p.backend, err
 }
@@ -119,7 +119,8 @@ func (b *Broker) sameVersion(ctx context.Context, kept Instance, r backstay.Prov
 	if err != nil {
 		return err
 	}
-	has := maintenanceInfo("", cmp.Or(spec.Build, kept.Build))
+	build := cmp.Or(spec.Build, kept.Build)
+	has := maintenanceInfo("", build)
 	if has == nil || has.Version == r.MaintenanceInfo.Version {
 		return nil
 	}
@@ -127,7 +128,7 @@ func (b *Broker) sameVersion(ctx context.Context, kept Instance, r backstay.Prov
 	if err == nil {
 		err = p.CheckMaintenanceInfo(r.MaintenanceInfo)
 	}
-	if err != nil {
+	if err != nil || p.isCurrent(build) {
 		return err
 	}
 	return otherAttributes(r.InstanceID)

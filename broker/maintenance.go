@@ -10,7 +10,6 @@ import (
 
 	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/broker/terms"
-	"github.com/backstay/backstay/engine"
 )
 
 // maintenancePause is the time between two looks at which maintenance windows are open.
@@ -45,14 +44,19 @@ func (b *Broker) Maintain(ctx context.Context) error {
 	return errors.Join(failures...)
 }
 
-// upgrades tells whether there is a newer build than the given one, of the same version.
+// upgrades tells whether there is a newer build than the given one, of the same version and for the same data.
 func (p plan) upgrades(build string) bool {
-	for version, newest := range p.builds {
-		if strings.HasPrefix(build, version+".") && engine.CompareVersions(build, newest) < 0 {
+	for version := range p.builds {
+		if strings.HasPrefix(build, version+".") && p.builds.Newest(version, build) != build {
 			return true
 		}
 	}
 	return false
+}
+
+// isCurrent tells whether an instance with that build has what there is to have of the plan's version.
+func (p plan) isCurrent(build string) bool {
+	return strings.HasPrefix(build, p.engine.Version+".") && !p.upgrades(build)
 }
 
 // carryOut begins what is due of an instance. It is Busy if somebody else has changed the instance meanwhile.

@@ -100,6 +100,34 @@ func TestMaintenanceIsDoneInItsWindow(t *testing.T) {
 	}
 }
 
+// TestUpgradesKeepTheFoundation: of what is installed side by side, only what serves an instance's data is offered to it.
+// A platform takes what differs from the plan's version for an upgrade.
+func TestUpgradesKeepTheFoundation(t *testing.T) {
+	t.Parallel()
+	k := onTuesdays(t)
+	k.at(k.opening())
+	offered := func() bool {
+		fetched, _ := k.fetch()
+		offerings, err := k.Catalog(t.Context())
+		must(t, err)
+		return fetched.MaintenanceInfo.Version != offerings[0].Plans[0].MaintenanceInfo.Version
+	}
+	k.machine.alter(func(s *simulated) { s.other = "15.9 on PostgreSQL 18.6" })
+	if n := k.maintain(); n != 0 || offered() {
+		t.Errorf("%d operations are begun for a build of another foundation, which is offered: %t", n, offered())
+	}
+	k.machine.alter(func(s *simulated) { s.build = "15.2" })
+	if !offered() {
+		t.Error("an update of its own foundation is not offered")
+	}
+	if n := k.maintain(); n != 1 || offered() {
+		t.Errorf("%d operations are begun for an update, which is still offered: %t", n, offered())
+	}
+	if spec := k.machine.specs[k.r.InstanceID]; spec.Build != "15.2" {
+		t.Errorf("the instance has %q", spec.Build)
+	}
+}
+
 // told is what users see with "cf service --params".
 type told struct {
 	Maintenance string   `json:"preferred_maintenance_window"`

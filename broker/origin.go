@@ -98,33 +98,33 @@ func notHere(id backstay.InstanceID, space backstay.SpaceID) error {
 		"--to ORG/SPACE --as NAME", id, backstay.CopyLabel, space)
 }
 
-// origin finds out what a new instance of the plan begins from, or refuses it.
+// origin finds out what a new instance of the plan begins from, and with which build, or refuses it.
 func (b *Broker) origin(
 	ctx context.Context, bought plan, o terms.Origin, r backstay.ProvisionRequest,
-) (*backend.Origin, error) {
+) (from *backend.Origin, build string, err error) {
 	s, err := b.sourceFor(ctx, o.Of, r)
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
 	if s.backend != bought.backend {
-		return nil, backstay.Errorf(backstay.Unsupported, "What is kept of service instance %s is in %q, and can be "+
+		return nil, "", backstay.Errorf(backstay.Unsupported, "What is kept of service instance %s is in %q, and can be "+
 			"restored and cloned only there: service plan '%s' is of %q.", s.ID, s.backend, bought.Name, bought.backend)
 	}
 	p := bought.terms()
 	found := backend.Origin{Instance: s.ID, Key: s.Key, Clone: o.Kind == terms.Clone}
-	if o.Kind == terms.Clone || !s.BackedUp || s.Engine != p.Engine {
-		return &found, p.BeginFrom(o, s.Source) // what is kept of it does not count
+	if o.Kind != terms.Clone && s.BackedUp && s.Engine == p.Engine { // else what is kept of it does not count
+		found.At, found.Alone = o.At, o.Kind == terms.Snapshot
+		first, newest, err := b.reach(ctx, s.backend, found)
+		if err != nil {
+			return nil, "", err
+		}
+		s.Build = first.Version
+		if found.Alone { // it is the newest one of now, whatever comes meanwhile, or what is nearest before that
+			found.At = newest.Ended
+		}
 	}
-	found.At, found.Alone = o.At, o.Kind == terms.Snapshot
-	from, newest, err := b.reach(ctx, s.backend, found)
-	if err != nil {
-		return nil, err
-	}
-	s.Build = from.Version
-	if found.Alone { // it is the newest one of now, whatever comes meanwhile, or what is nearest before that
-		found.At = newest.Ended
-	}
-	return &found, p.BeginFrom(o, s.Source)
+	build, err = p.BeginFrom(o, s.Source)
+	return &found, build, err
 }
 
 // reach returns the backup that what is wished for begins with, and the one that it would begin with if none were

@@ -19,6 +19,7 @@ type simulated struct {
 	mu      sync.Mutex
 	changed chan struct{} // closed and replaced at every change
 	build   string        // of PostgreSQL 15, that is installed
+	other   string        // another one that is; empty: none
 	most    int           // connections that it can ever serve
 	full    bool          // there is no room for anything that is new
 	away    bool          // it does not answer
@@ -98,9 +99,15 @@ func (s *simulated) Inventory(context.Context) (backend.Inventory, error) {
 	if s.away {
 		return backend.Inventory{}, backstay.Errorf(backstay.Unavailable, "The machine does not answer.")
 	}
-	return backend.Inventory{Encryption: s.encryption, Engines: []backend.EngineVersion{{
+	v := backend.EngineVersion{
 		Engine: "postgres", Product: "PostgreSQL", Version: "15", FullVersion: s.build, RestorePoints: s.restorePoints,
-	}}}, nil
+	}
+	i := backend.Inventory{Encryption: s.encryption, Engines: []backend.EngineVersion{v}}
+	if s.other != "" {
+		v.FullVersion = s.other
+		i.Engines = append(i.Engines, v)
+	}
+	return i, nil
 }
 
 func (s *simulated) Admit(context.Context, backend.Spec) error {

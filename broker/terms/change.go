@@ -244,10 +244,10 @@ func (p Plan) change(before Accepted, c Change, w wishes, given object) (t Terms
 func (p Plan) build(before Accepted, c Change, w wishes) (version, build string) {
 	version, build = before.Spec.Version, cmp.Or(before.Spec.Build, before.Build)
 	if (c.Plan != nil || c.Upgrade) && p.Version != "" && p.Version != version {
-		return p.Version, p.Builds[p.Version]
+		return p.Version, p.Builds.Newest(p.Version, "")
 	}
 	if c.Upgrade || w.Minor {
-		build = cmp.Or(p.Builds[version], build)
+		build = p.Builds.Newest(version, build)
 	}
 	return version, build
 }

@@ -26,7 +26,7 @@ var (
 	tiny  = other("T", func(p *terms.Plan) { p.Size.Connections = 5 })
 	short = other("Free", func(p *terms.Plan) { p.Size.Storage = 5 * backstay.GB })
 	newer = other("S-17", func(p *terms.Plan) {
-		p.Version, p.Builds = "17", map[string]string{"15": "15.19", "16": "16.4", "17": "17.2"}
+		p.Version, p.Builds = "17", terms.Builds{"15": {"15.19"}, "16": {"16.4"}, "17": {"17.2"}}
 	})
 	older   = other("S-9.6", func(p *terms.Plan) { p.Version = "9.6" })
 	foreign = other("R", func(p *terms.Plan) { p.Engine = "redis" })
@@ -271,7 +271,7 @@ func TestWhen(t *testing.T) {
 
 func TestBuilds(t *testing.T) {
 	t.Parallel()
-	updated := other("S", func(p *terms.Plan) { p.Builds = map[string]string{"15": "15.19", "17": "17.2"} })
+	updated := other("S", func(p *terms.Plan) { p.Builds = terms.Builds{"15": {"15.19"}, "17": {"17.2"}} })
 	free := other("Free", func(p *terms.Plan) { p.Version, p.Builds = "17", updated.Builds }) // of the newest version
 	minor, reboot := raw(`{"update_minor_version_to_latest":true}`), raw(`{"reboot":true}`)
 	for _, tc := range []struct {

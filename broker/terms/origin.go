@@ -50,9 +50,15 @@ type Place struct {
 	Space        backstay.SpaceID
 }
 
-// BeginFrom refuses, as Unsupported, a new instance of the plan whose data is to come from the source.
-func (p Plan) BeginFrom(o Origin, s Source) error {
-	refuse := func(format string, args ...any) error { return backstay.Errorf(backstay.Unsupported, format, args...) }
+// BeginFrom returns the build of a new instance of the plan whose data is to come from the source, or refuses it as
+// Unsupported.
+func (p Plan) BeginFrom(o Origin, s Source) (build string, err error) {
+	refuse := func(format string, args ...any) (string, error) {
+		return "", backstay.Errorf(backstay.Unsupported, format, args...)
+	}
+	build = p.Builds.Newest(p.Version, s.Build)
+	installed := p.Builds.Newest(p.Version, "")
+	missing := installed != "" && !slices.Contains(p.Builds[p.Version], build)
 	switch {
 	case s.Engine != p.Engine:
 		return refuse("The service instance %s is of %s, and plan %s is of %s: data is restored by the engine that wrote "+
@@ -61,9 +67,13 @@ func (p Plan) BeginFrom(o Origin, s Source) error {
 		return refuse("The data of service instance %s is of version %s, and plan %s has version %s: data is restored with "+
 			"the version that wrote it. Choose a plan of that version; the new service instance can be changed to another plan "+
 			"afterwards.", s.ID, s.Build, p.Name, p.Version)
-	case p.Builds[p.Version] != "" && engine.CompareVersions(p.Builds[p.Version], s.Build) < 0:
+	case missing && engine.Foundation(s.Build) != "":
+		return refuse("The data of service instance %s was made by %s, and what is installed is %s: data is restored on "+
+			"%s, with the same or a newer minor version. An operator can install one.",
+			s.ID, s.Build, strings.Join(p.Builds[p.Version], " and "), engine.Foundation(s.Build))
+	case missing:
 		return refuse("The service instance %s runs version %s, and the newest that is installed is %s: data is restored "+
-			"with the same or a newer minor version. An operator can install one.", s.ID, s.Build, p.Builds[p.Version])
+			"with the same or a newer minor version. An operator can install one.", s.ID, s.Build, installed)
 	case p.Size.Storage < s.Storage:
 		return refuse("The service instance %s has %s storage, and plan %s has %s: choose a plan with %s or more.",
 			s.ID, s.Storage, p.Name, p.Size.Storage, s.Storage)
@@ -77,7 +87,7 @@ func (p Plan) BeginFrom(o Origin, s Source) error {
 		return refuse("The service instance %s is not backed up, as its plan says, so there is nothing to restore. "+
 			"{\"clone_of\": \"%s\"} copies it as it is now.", s.ID, s.ID)
 	}
-	return nil
+	return build, nil
 }
 
 // IsOfVersion tells whether a full version is one of the version, as plans name it.

@@ -24,7 +24,8 @@ func TestEncryptedDataStaysEncrypted(t *testing.T) {
 			{true, small, "is encrypted at rest, and plan S is not: its data stays encrypted."},
 		} {
 			from.Encrypted = tc.encrypted
-			refused(t, tc.to.BeginFrom(terms.Origin{Kind: kind}, from), backstay.Unsupported, tc.words)
+			_, err := tc.to.BeginFrom(terms.Origin{Kind: kind}, from)
+			refused(t, err, backstay.Unsupported, tc.words)
 		}
 	}
 }

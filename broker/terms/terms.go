@@ -15,8 +15,8 @@ import (
 type Plan struct {
 	Name       string
 	Engine     string
-	Version    string            // of new instances, and of those that change to the plan or are upgraded
-	Builds     map[string]string // the newest full version that can be had of each version of the engine
+	Version    string // of new instances, and of those that change to the plan or are upgraded
+	Builds     Builds
 	Size       backstay.Size
 	Encrypted  bool            // at rest
 	Nodes      int             // 2: a primary and a standby; 0 and 1: one node
@@ -90,7 +90,7 @@ func (p Plan) New(given json.RawMessage, seed uint64) (Agreed, error) {
 	settings, err := p.engineSettings(parameters)
 	return Agreed{Windows: windows, Chosen: wished.windows(), Origin: origin, Terms: Terms{
 		Parameters: given, Spec: backend.Spec{
-			Engine: p.Engine, Version: p.Version, Build: p.Builds[p.Version], Size: p.Size, Nodes: p.Nodes,
+			Engine: p.Engine, Version: p.Version, Build: p.Builds.Newest(p.Version, ""), Size: p.Size, Nodes: p.Nodes,
 			Volume: backend.Volume{Encrypted: p.Encrypted}, Settings: settings, Backup: p.policy(nil, windows, wished.SkipFinal),
 			Reading: reading,
 		},

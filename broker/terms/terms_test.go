@@ -23,7 +23,7 @@ const tunable = `{"work_mem": {"type": "string", "pattern": "^[0-9]+(kB|MB|GB)$"
 	"x-minimum": "64KB", "x-maximum": "4GB", "x-memory-part": 8}, "jit": {"enum": ["on", "off"]}, "parallel": {"type": "integer", "maximum": 8}}`
 
 var small = terms.Plan{
-	Name: "S", Engine: "postgres", Version: "15", Builds: map[string]string{"15": "15.18"},
+	Name: "S", Engine: "postgres", Version: "15", Builds: terms.Builds{"15": {"15.18"}},
 	Size:   backstay.Size{Storage: 10 * backstay.GB, Memory: 2 * backstay.GB, Connections: 10},
 	Create: described("a", "enable_things", "collation"), Update: described("a", "enable_things", "disable_things"),
 	Tunable: json.RawMessage(tunable), Changeable: true, RestorePoints: backstay.AnySecond,
