@@ -20,8 +20,8 @@ import (
 const mongodbVariable = "BACKSTAY_TEST_MONGODB"
 
 // mongodbFlags are the settings of serve for a script that begins with "# needs mongodb", which is skipped where there
-// is none.
-func mongodbFlags(t *testing.T, script string) []string {
+// is none. Another one is found beside it where the script installs that.
+func mongodbFlags(t *testing.T, script, beside string) []string {
 	t.Helper()
 	text, err := os.ReadFile(script)
 	if err != nil {
@@ -30,7 +30,9 @@ func mongodbFlags(t *testing.T, script string) []string {
 	if !strings.HasPrefix(string(text), "# needs mongodb\n") {
 		return nil
 	}
-	return needMongoDB(t)
+	flags := needMongoDB(t)
+	flags[1] += "," + beside
+	return flags
 }
 
 // mongodbBreed is that of instances of MongoDB, which not every machine has.

@@ -94,13 +94,13 @@ func runScript(t *testing.T, script, cf string, at place) {
 	if upgrade.machine != "" {
 		installations = filepath.Join(upgrade.machine, "usr", "lib", "postgresql")
 	}
-	standbys := testkit.Dir(t)
+	standbys, beside := testkit.Dir(t), testkit.Dir(t)
 	flags := []string{"--postgres", installations}
 	for _, s := range at.settings {
 		flags = append(flags, "--"+s.name, s.value)
 	}
 	flags = append(flags, serveFlags(t, script, standbys)...)
-	flags = append(flags, mongodbFlags(t, script)...)
+	flags = append(flags, mongodbFlags(t, script, beside)...)
 	if search := opensearchFlags(t, script); search != nil {
 		flags = append(flags, search...)
 		at.patience = cmp.Or(at.patience, searchPatience)
@@ -159,6 +159,7 @@ func runScript(t *testing.T, script, cf string, at place) {
 			env.Setenv("CONFIG", configFile(t, of.broker.data, at.settings)) // for commands of the operator
 			env.Setenv("HOST", "127.0.0.1")                                  // of the instances
 			env.Setenv("STANDBYS", standbys)
+			env.Setenv("BESIDE", beside) // where another MongoDB may be installed
 			env.Setenv("CF_USERNAME", "admin")
 			env.Setenv("CF_PASSWORD", p.password)
 			env.Setenv("POSTGRES", installations)
