@@ -120,3 +120,47 @@ func TestBackupsOutliveTheRecord(t *testing.T) {
 		})
 	}
 }
+
+// TestBackupsAreNewerThanTheRecord of an instance, whose Kubernetes was restored from a backup: they are its own all the
+// same.
+func TestBackupsAreNewerThanTheRecord(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		noted string // the key's fingerprint in the note; empty: that of the instance's
+		lines string
+	}{
+		"its own":                      {"", "1 0"},
+		"those of an earlier instance": {"another", "0"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c := newFakeCluster()
+			b := c.backend(t)
+			part := b.withBackup(t, tc.noted)
+			c.put(clusters, aCluster("0"))
+			r := record{Spec: keptSpec(), Served: true, Keeping: keeping{Lines: []line{{Name: "0"}}}}
+			r.Reached = &r.Spec
+			in := c.holding(t, b, r)
+			for range 2 {
+				if err := in.relist(t.Context(), in.record); err != nil {
+					t.Fatal(err)
+				}
+				in.tidy(t.Context(), time.Date(2026, 11, 30, 12, 0, 0, 0, time.UTC))
+				if in.record.Keeping.Lost {
+					in.lookForKept(t.Context(), in.record)
+				}
+			}
+			var lines []string
+			for _, l := range in.record.Keeping.Lines {
+				lines = append(lines, l.Name)
+			}
+			if got := strings.Join(lines, " "); got != tc.lines || in.record.Keeping.Lost {
+				t.Errorf("of the backups is known %+v, want the lines %s", in.record.Keeping, tc.lines)
+			}
+			_, err := part.Text(t.Context(), "1/base/20261129T075500/backup.info")
+			if isKept := tc.noted == ""; (err == nil) != isKept {
+				t.Errorf("the backup is read with %v", err)
+			}
+		})
+	}
+}

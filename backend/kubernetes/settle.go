@@ -2,6 +2,7 @@ package kubernetes
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -90,7 +91,9 @@ func (in *instance) tidy(ctx context.Context, now time.Time) {
 	in.custody.pruned = now
 }
 
-// clean removes what lies in the instance's part and is of none of its lines.
+// clean removes what lies in the instance's part and is of none of its lines. Where these are the instance's own all
+// the same, the record is older than they are, as where Kubernetes itself was restored from a backup: then it is looked
+// what there is, as where the record was lost.
 func (in *instance) clean(ctx context.Context, r record, now time.Time) error {
 	if in.custody.cleaned {
 		return nil
@@ -103,11 +106,22 @@ func (in *instance) clean(ctx context.Context, r record, now time.Time) error {
 	if err != nil {
 		return err
 	}
+	if names = slices.DeleteFunc(names, r.Keeping.has); len(names) > 0 {
+		n, err := readNote(ctx, part)
+		if absentIsFine(err) != nil {
+			return err
+		}
+		if n.Key == fingerprint(keyOf(r.Spec)) {
+			_, err := in.amend(ctx, func(r record) record {
+				r.Keeping.Lost = true
+				return r
+			})
+			return err
+		}
+	}
 	for _, name := range names {
-		if !r.Keeping.has(name) {
-			if err := erase(ctx, part, now, name+"/", nil); err != nil {
-				return err
-			}
+		if err := erase(ctx, part, now, name+"/", nil); err != nil {
+			return err
 		}
 	}
 	in.custody.cleaned = true
