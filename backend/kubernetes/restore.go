@@ -25,6 +25,7 @@ type origin struct {
 	Until      time.Time           `json:"until,omitzero"`    // zero: as far as the archive goes
 	Alone      bool                `json:"alone,omitempty"`   // without the archive
 	Version    string              `json:"version,omitempty"` // of the data, where that is the way back from an upgrade
+	Kept       *kept               `json:"kept,omitempty"`    // that way back, which stays where it is not taken
 	Passed     string              `json:"passed,omitempty"`
 	Own        bool                `json:"own,omitempty"`     // the data before itself, with its users
 	Emptied    bool                `json:"emptied,omitempty"` // nothing is left of the data before
@@ -142,6 +143,17 @@ func (in *instance) decide(ctx context.Context, r record, o *backend.Origin, own
 // withdraw has the instance go on with the data that it has. Where that is gone, or about to go, it is in the archive
 // alone. To bring it back from there is no restore that anybody has asked for: who asks again has not been answered.
 func (in *instance) withdraw(ctx context.Context, r record) error {
+	if r.Bring.Kept != nil { // the way back from an upgrade is not taken, and stays
+		_, err := in.amend(ctx, func(r record) record {
+			bring := *r.Bring
+			r.Kept, bring.Kept = bring.Kept, nil
+			r.Bring = &bring
+			return r
+		})
+		if err != nil {
+			return err
+		}
+	}
 	isThere := false
 	if !r.Bring.Emptied {
 		cluster, err := in.b.get(ctx, clusters, nameOf(in.id))

@@ -42,7 +42,7 @@ func (in *instance) decideBack(ctx context.Context, r record) error {
 	}
 	list, _, _ := in.custody.look()
 	found := origin{Generation: r.Spec.Generation, Restores: r.Restores, Of: in.id, Line: r.Kept.Line,
-		Version: r.Kept.Version}
+		Version: r.Kept.Version, Kept: r.Kept}
 	for _, s := range list {
 		if s.Line == r.Kept.Line {
 			found.Backup = s.ID

@@ -29,13 +29,18 @@ func TestReturnIsWithdrawn(t *testing.T) {
 			in := c.holding(t, b, record{
 				Spec: keptSpec(), Reached: &reached, Served: true,
 				Keeping: keeping{Lines: []line{{Name: "1"}, {Name: "2"}}},
-				Bring:   &origin{Generation: 2, Restores: 2, Of: anId, Line: "1", Backup: "20261129T075500"},
+				Kept:    &kept{Line: "2", Version: "15"},
+				Bring: &origin{Generation: 2, Restores: 2, Of: anId, Line: "1", Backup: "20261129T075500",
+					Version: "14", Kept: &kept{Line: "1", Version: "14"}},
 			})
 			in.bring(t.Context(), in.record)
 			s, brings := situation{record: in.record}, in.record.Bring
 			comesBack := brings != nil && brings.Own && brings.Generation == 3 && brings.Backup == "20261129T075500"
 			if isThere := cluster != nil; comesBack == isThere || s.mustExist() != isThere {
 				t.Errorf("it is to be brought back by %+v", brings)
+			}
+			if back := in.record.Kept; back == nil || back.Line != "1" || back.Version != "14" {
+				t.Errorf("it can return to %+v, which a way back from an upgrade was that was not taken", back)
 			}
 			again := in.record
 			if again.Bring != nil {
