@@ -71,6 +71,7 @@ func Shared(t testing.TB) *Cluster {
 	if failure != nil {
 		t.Fatalf("start a cluster: %v", failure)
 	}
+	shared.reportIfFailed(t)
 	return shared
 }
 
