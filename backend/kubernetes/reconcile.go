@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"time"
 
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-
 	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/backend"
 	"github.com/backstay/backstay/engine"
@@ -206,12 +204,10 @@ func (in *instance) put(ctx context.Context, s situation) error {
 	}
 	for _, o := range s.wish.objects() {
 		there := named(in.b.views[kinds[o.GetKind()]].of(nameOf(in.id)), o.GetName())
-		if !drifted(there, o) {
+		if !drifted(there, o) || !in.mayPut(o) {
 			continue
 		}
-		if !in.may(o, there) {
-			continue
-		}
+		whole := o
 		if o.GetKind() == "Cluster" && s.mustExist() {
 			if there == nil {
 				return in.lost(ctx, s.record)
@@ -225,6 +221,7 @@ func (in *instance) put(ctx context.Context, s situation) error {
 		if err != nil {
 			return fmt.Errorf("apply %s %s: %w", o.GetKind(), o.GetName(), err)
 		}
+		in.notePut(whole, there)
 	}
 	asked := s.record.Handed.Owed && s.record.Handed.From == s.view.Primary && s.view.Target == s.view.Primary
 	if heir := s.heir(); asked && heir != "" {
@@ -248,38 +245,6 @@ func (in *instance) move(ctx context.Context, r record) error {
 	})
 	in.wake()
 	return err
-}
-
-// fight is how often, and when last, an object was applied that differed nevertheless.
-type fight struct {
-	wanted string // which edition of it
-	again  time.Time
-	pause  time.Duration
-}
-
-// may tells whether an object that differs is applied now. Whoever undoes what we apply is not fought in a loop: each
-// time it takes twice as long until it is done again, and the log tells.
-func (in *instance) may(o, there *unstructured.Unstructured) bool {
-	if in.fights == nil {
-		in.fights = map[string]*fight{}
-	}
-	key, wanted := o.GetKind()+" "+o.GetName(), fmt.Sprint(o.Object)
-	f := in.fights[key]
-	now := in.b.Now()
-	if f == nil || f.wanted != wanted || now.Sub(f.again) > 10*time.Minute {
-		in.fights[key] = &fight{wanted, now.Add(tight), tight}
-		return true
-	}
-	if now.Before(f.again) {
-		return false
-	}
-	f.pause = min(2*f.pause, 5*time.Minute)
-	f.again = now.Add(f.pause)
-	if there != nil && f.pause > time.Second {
-		in.b.Log.Warn("somebody changes what belongs to an instance: it is put back",
-			"instance", in.id, "object", key, "again", f.pause)
-	}
-	return true
 }
 
 // conclude notes what was reached, and tells how it stands.
