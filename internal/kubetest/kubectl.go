@@ -31,6 +31,13 @@ func (c *Cluster) kubectl(ctx context.Context, input string, words ...string) (s
 	return out.String(), nil
 }
 
+// The operator has half a minute to start, and is killed and waited for longer each time where it is not ready by then.
+// On a busy machine it gets ten minutes.
+const (
+	hasty   = "startupProbe:\n          failureThreshold: 6\n"
+	patient = "startupProbe:\n          failureThreshold: 120\n"
+)
+
 // furnish gives a cluster what databases take: nodes that are ready, volumes, and the operator.
 func (c *Cluster) furnish(ctx context.Context) error {
 	shares, err := files.ReadFile("files/shares.yaml")
@@ -41,8 +48,12 @@ func (c *Cluster) furnish(ctx context.Context) error {
 		return err
 	}
 	for _, name := range []string{"local-path", "cnpg"} {
-		manifest := filepath.Join(c.made, "manifests", name+".yaml")
-		if _, err := c.kubectl(ctx, "", "apply", "--server-side", "--force-conflicts", "-f", manifest); err != nil {
+		manifest, err := os.ReadFile(filepath.Join(c.made, "manifests", name+".yaml"))
+		if err != nil {
+			return err
+		}
+		text := strings.Replace(string(manifest), hasty, patient, 1)
+		if _, err := c.kubectl(ctx, text, "apply", "--server-side", "--force-conflicts", "-f", "-"); err != nil {
 			return err
 		}
 	}
