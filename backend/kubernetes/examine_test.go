@@ -8,6 +8,7 @@ import (
 	"k8s.io/client-go/rest"
 
 	"github.com/backstay/backstay/backend/kubernetes"
+	"github.com/backstay/backstay/internal/kubetest"
 	"github.com/backstay/backstay/internal/testkit"
 )
 
@@ -17,7 +18,7 @@ func TestExamine(t *testing.T) {
 	t.Parallel()
 	l := newLab(t)
 	whole := l.config(t, 30220, 30223)
-	bare := newLabWith(t, 1).config(t, 30220, 30223)
+	bare := newLabOn(t, kubetest.Shared(t), 1).config(t, 30220, 30223)
 	away := whole
 	away.Client = dynamic.NewForConfigOrDie(&rest.Config{Host: "https://127.0.0.1:1"})
 	stranger := whole

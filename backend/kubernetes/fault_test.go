@@ -12,6 +12,7 @@ import (
 	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/backend"
 	"github.com/backstay/backstay/backend/kubernetes"
+	"github.com/backstay/backstay/internal/kubetest"
 )
 
 // crew is an instance of three nodes, and somebody who writes to it all the while that the cluster suffers.
@@ -22,9 +23,10 @@ type crew struct {
 	w    *writer
 }
 
-// TestFaults is not beside other tests: what it does to the cluster, it does to all that is in it.
+// TestFaults is not beside other tests, and has a cluster of its own: what it does to that, it does to all that is in
+// it.
 func TestFaults(t *testing.T) {
-	l := newLab(t)
+	l := newLabOn(t, kubetest.Own(t), 2)
 	b, _ := run(t, l.config(t, 30200, 30203))
 	t.Cleanup(func() { l.wantNothing(t) })
 	c := &crew{lab: l, b: b, spec: l.spec(t, 3)}
@@ -38,7 +40,9 @@ func TestFaults(t *testing.T) {
 		{"NodeKilled", nodeKilled}, {"VolumeOfAStandbyDeleted", standbyWithoutVolume},
 	} {
 		before := c.w.count()
-		t.Run(fault.name, func(t *testing.T) { fault.try(t, c) })
+		if !t.Run(fault.name, func(t *testing.T) { fault.try(t, c) }) {
+			t.FailNow()
+		}
 		c.whole(t)
 		if c.w.count() == before {
 			t.Errorf("nothing was acknowledged")

@@ -30,7 +30,7 @@ import (
 func TestMain(m *testing.M) { os.Exit(kubetest.Run(m)) }
 
 // limit is how long anything may take here: the machine may have the tests of other packages to do, and other clusters.
-const limit = 10 * time.Minute
+const limit = 5 * time.Minute
 
 // lab is a namespace of the cluster for one test.
 type lab struct {
@@ -46,12 +46,11 @@ type lab struct {
 // newLab gives Backstay both of its roles: what only the first one takes is tried by TestBackend.
 func newLab(t testing.TB) lab {
 	t.Helper()
-	return newLabWith(t, 2)
+	return newLabOn(t, kubetest.Shared(t), 2)
 }
 
-func newLabWith(t testing.TB, roles int) lab {
+func newLabOn(t testing.TB, cluster *kubetest.Cluster, roles int) lab {
 	t.Helper()
-	cluster := kubetest.Shared(t)
 	cfg := cluster.Config()
 	cfg.QPS, cfg.Burst, cfg.WarningHandler = 200, 400, rest.NoWarnings{}
 	client, err := dynamic.NewForConfig(cfg)
@@ -160,7 +159,7 @@ func (l lab) open(ctx context.Context, uri string) (*pgx.Conn, error) {
 // TestBackend may do in its namespace what it has to, and reads nothing outside.
 func TestBackend(t *testing.T) {
 	t.Parallel()
-	l := newLabWith(t, 1)
+	l := newLabOn(t, kubetest.Shared(t), 1)
 	b, _ := run(t, l.config(t, 30100, 30139))
 	backendtest.Run(t, l.subject(b))
 	t.Cleanup(func() { l.wantNothing(t) })

@@ -25,7 +25,7 @@ const nodes = 3
 const startLimit = 30 * time.Minute
 
 // limit is how long anything else may take.
-const limit = 10 * time.Minute
+const limit = 5 * time.Minute
 
 var (
 	shared  *Cluster
@@ -54,25 +54,52 @@ func Run(m *testing.M) (code int) {
 // start. The test is skipped where there can be none.
 func Shared(t testing.TB) *Cluster {
 	t.Helper()
-	made := os.Getenv(madeVariable)
-	if made == "" {
-		t.Skipf("make test-kubernetes runs this: %s is not set.", madeVariable)
-	}
-	if os.Geteuid() != 0 {
-		t.Skip("Only root can run the nodes of a cluster.")
-	}
-	once.Do(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), startLimit)
-		defer cancel()
-		begun := time.Now()
-		shared, failure = start(ctx, made, nodes)
-		t.Logf("The cluster has taken %v to start.", time.Since(begun).Round(time.Millisecond))
-	})
+	made := required(t)
+	once.Do(func() { shared, failure = started(t, made) })
 	if failure != nil {
 		t.Fatalf("start a cluster: %v", failure)
 	}
 	shared.reportIfFailed(t)
 	return shared
+}
+
+// Own returns a cluster that this test alone has, for what one does to a whole cluster. It ends with the test. Without
+// what Shared wants the test is skipped.
+func Own(t testing.TB) *Cluster {
+	t.Helper()
+	c, err := started(t, required(t))
+	if err != nil {
+		t.Fatalf("start a cluster: %v", err)
+	}
+	t.Cleanup(func() {
+		if err := c.stop(); err != nil {
+			t.Errorf("end the cluster: %v", err)
+		}
+	})
+	c.reportIfFailed(t)
+	return c
+}
+
+// required returns the directory that scripts/kubernetes has made. The test is skipped where there is none.
+func required(t testing.TB) (made string) {
+	t.Helper()
+	if made = os.Getenv(madeVariable); made == "" {
+		t.Skipf("make test-kubernetes runs this: %s is not set.", madeVariable)
+	}
+	if os.Geteuid() != 0 {
+		t.Skip("Only root can run the nodes of a cluster.")
+	}
+	return made
+}
+
+func started(t testing.TB, made string) (*Cluster, error) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), startLimit)
+	defer cancel()
+	begun := time.Now()
+	c, err := start(ctx, made, nodes)
+	t.Logf("The cluster has taken %v to start.", time.Since(begun).Round(time.Millisecond))
+	return c, err
 }
 
 // bounded is the context of what a test asks of the cluster, also when it cleans up.
