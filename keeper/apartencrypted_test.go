@@ -16,6 +16,7 @@ import (
 // TestEncryptedPairOnTwoDisks has the standby of an encrypted instance lie on a disk of its own: encrypted there, with
 // the same key, also where it is made anew behind a failover. It takes over with all that was acknowledged.
 func TestEncryptedPairOnTwoDisks(t *testing.T) {
+	testkit.InSomeRuns(t)
 	if testing.Short() {
 		t.Skip("it takes a minute")
 	}

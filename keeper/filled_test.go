@@ -234,6 +234,7 @@ func TestFilledWhileNobodyKeeps(t *testing.T) {
 // TestReadOnlyIsRemembered has an instance that is full, and has a little room again, not enough to be written to. Its
 // engine and its keeper are killed: the next one refuses from the start on what clients write.
 func TestReadOnlyIsRemembered(t *testing.T) {
+	testkit.InSomeRuns(t)
 	t.Parallel()
 	if testing.Short() {
 		t.Skip("it fills a volume")

@@ -88,6 +88,7 @@ func TestStandbysDiskIsFullForAMoment(t *testing.T) {
 
 // TestStandbyWithoutAVolumeIsMadeAnew: a keeper before has put it into a directory because its disk was full.
 func TestStandbyWithoutAVolumeIsMadeAnew(t *testing.T) {
+	testkit.InSomeRuns(t)
 	c, _ := onTwoDisksOfAnyKind(t)
 	b, stopKeeping := keepertest.Run(t, c)
 	spec, _, stop := newPair(t, b, paired[0])

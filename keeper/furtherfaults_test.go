@@ -11,6 +11,7 @@ import (
 	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/backend"
 	"github.com/backstay/backstay/backend/local"
+	"github.com/backstay/backstay/internal/testkit"
 	"github.com/backstay/backstay/keeper"
 	"github.com/backstay/backstay/keeper/instance"
 	"github.com/backstay/backstay/keeper/keepertest"
@@ -184,6 +185,7 @@ func TestReplicaThatIsBehindIsNotReadFrom(t *testing.T) {
 // TestReplicasOutliveTheRecord: a keeper that has lost the record of an instance has its replicas follow again, whether
 // its nodes run or not.
 func TestReplicasOutliveTheRecord(t *testing.T) {
+	testkit.InSomeRuns(t)
 	for name, forget := range map[string]func(*testing.T, keeper.Config){
 		"its nodes run": func(*testing.T, keeper.Config) {},
 		"they do not":   stopEngines,

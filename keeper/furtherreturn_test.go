@@ -48,6 +48,7 @@ func TestReplicasReturn(t *testing.T) {
 // TestReplicasVolumeHangs: a replica whose volume alone does not answer is nobody's trouble. The others are read from,
 // who is unbound reads no more, and the standby starts again for another generation and takes over.
 func TestReplicasVolumeHangs(t *testing.T) {
+	testkit.InSomeRuns(t)
 	images := func(t *testing.T) keeper.Config { return keepertest.WithImages(t, 10) }
 	onEachPaired(t, images, func(t *testing.T, p product, c keeper.Config) {
 		b, _ := keepertest.Run(t, c)

@@ -38,6 +38,7 @@ func TestPrimarysDiskHangs(t *testing.T) {
 
 // TestPrimarysDiskHangsWithoutAKeeper: the next one finds a primary on a disk for standbys that hangs.
 func TestPrimarysDiskHangsWithoutAKeeper(t *testing.T) {
+	testkit.InSomeRuns(t)
 	onEachPairOnTwoDisks(t, func(t *testing.T, p product, c keeper.Config, _ testDisk) {
 		if p.engine == "redis" {
 			t.Skip("its standby is not known to be in step by a keeper that has not seen it follow")

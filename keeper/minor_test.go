@@ -104,6 +104,7 @@ func wantVersion(t *testing.T, b *local.Backend, id backstay.InstanceID, full st
 
 // TestANodeKeepsItsBuild through everything that starts it again, until its Spec names another.
 func TestANodeKeepsItsBuild(t *testing.T) {
+	testkit.InSomeRuns(t)
 	t.Parallel()
 	if testing.Short() {
 		t.Skip("an engine is started with three builds")

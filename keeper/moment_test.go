@@ -50,6 +50,7 @@ func TestEveryCommitIsRestored(t *testing.T) {
 
 // TestEveryCommitIsRestoredAfterAFullDisk has the disk of the data full in the middle, and the engine killed on it.
 func TestEveryCommitIsRestoredAfterAFullDisk(t *testing.T) {
+	testkit.InSomeRuns(t)
 	t.Parallel()
 	if testing.Short() {
 		t.Skip("takes some seconds")

@@ -14,6 +14,7 @@ import (
 	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/backend"
 	"github.com/backstay/backstay/backend/local"
+	"github.com/backstay/backstay/internal/testkit"
 	"github.com/backstay/backstay/internal/wait"
 	"github.com/backstay/backstay/keeper"
 	"github.com/backstay/backstay/keeper/instance"
@@ -220,6 +221,7 @@ func TestUnbindingReachesAStandbyThatHangs(t *testing.T) {
 
 // TestReadAddressOutlivesTheRecord: a keeper that has lost the record of an instance has it be read from where it was.
 func TestReadAddressOutlivesTheRecord(t *testing.T) {
+	testkit.InSomeRuns(t)
 	for name, forget := range map[string]func(*testing.T, keeper.Config, *backend.Served){
 		"told by its directory": func(_ *testing.T, _ keeper.Config, s *backend.Served) { s.Reads = backstay.Endpoint{} },
 		"told by the ledger": func(t *testing.T, c keeper.Config, _ *backend.Served) {

@@ -19,6 +19,7 @@ import (
 // backup of now is taken. That backup is there in the end, and a copy of the second in which the app was told of its last
 // commit holds all of them.
 func TestReturnIsUndone(t *testing.T) {
+	testkit.InSomeRuns(t)
 	t.Parallel()
 	eachArchived(t, func(t *testing.T, _ product, m *moments) {
 		stop := m.start()
@@ -46,6 +47,7 @@ func TestReturnIsUndone(t *testing.T) {
 // the instance goes on with. Where no backup of what it goes on with is whole, that begins with one of before too, and
 // holds nothing that was left.
 func TestLeftHistoryIsRestored(t *testing.T) {
+	testkit.InSomeRuns(t)
 	t.Parallel()
 	eachArchived(t, func(t *testing.T, p product, m *moments) {
 		stop := m.start()

@@ -133,6 +133,7 @@ func TestUpdateOfAFullEngine(t *testing.T) {
 
 // TestUpdateOfAnInstanceWithoutData ends with the reason; what served before serves when the data is back.
 func TestUpdateOfAnInstanceWithoutData(t *testing.T) {
+	testkit.InSomeRuns(t)
 	t.Parallel()
 	if testing.Short() {
 		t.Skip("data may be missing for a minute")

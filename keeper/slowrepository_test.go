@@ -13,6 +13,7 @@ import (
 // TestRepositoryThatIsSlow holds up nobody but backups: while each of its answers takes a second, and a backup is under
 // way, the instance serves, is bound to and unbound from, gets another plan, is restarted, and ends.
 func TestRepositoryThatIsSlow(t *testing.T) {
+	testkit.InSomeRuns(t)
 	t.Parallel()
 	if testing.Short() {
 		t.Skip("takes some seconds")

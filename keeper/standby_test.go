@@ -228,6 +228,7 @@ func TestPrimarysDiskIsLost(t *testing.T) {
 // TestPrimarysVolumeIsLost while there is no keeper: the next one has the standby take over, which lacks nothing. Of Redis,
 // which cannot know that, it does so after a minute, and only if the volume is missing.
 func TestPrimarysVolumeIsLost(t *testing.T) {
+	testkit.InSomeRuns(t)
 	for name, lose := range map[string]func(t *testing.T, image string){
 		"missing": func(t *testing.T, image string) { mustRename(t, image, image+".away") },
 		"damaged": func(t *testing.T, image string) {

@@ -18,6 +18,7 @@ import (
 // TestStopArchives: what was committed until a machine is stopped is in its repository, to the last second, though the
 // machine never comes back.
 func TestStopArchives(t *testing.T) {
+	testkit.InSomeRuns(t)
 	t.Parallel()
 	if testing.Short() {
 		t.Skip("takes some seconds")
@@ -46,6 +47,7 @@ func TestStopArchives(t *testing.T) {
 // TestStopWithoutRepository waits a moment for one that does not answer, and for none that is away. Nothing is lost: the
 // next keeper makes it up.
 func TestStopWithoutRepository(t *testing.T) {
+	testkit.InSomeRuns(t)
 	t.Parallel()
 	if testing.Short() {
 		t.Skip("takes some seconds")

@@ -175,6 +175,7 @@ func TestPairRestartsWithoutItsStandby(t *testing.T) {
 
 // TestPairTakesABuildByASwitchover: the standby runs from the newer build first.
 func TestPairTakesABuildByASwitchover(t *testing.T) {
+	testkit.InSomeRuns(t)
 	if testing.Short() {
 		t.Skip("it takes a while")
 	}

@@ -22,6 +22,7 @@ import (
 // the commits of an app that are acknowledged. The server is killed before it ends that file. What is behind the tear is
 // no end of the archive: the gap is told, another backup is taken at once, and a copy of now has it all.
 func TestTornLogIsAGap(t *testing.T) {
+	testkit.InSomeRuns(t)
 	t.Parallel()
 	if testing.Short() {
 		t.Skip("takes some seconds")

@@ -149,6 +149,7 @@ func TestUpgradeThatIsRefused(t *testing.T) {
 
 // TestUpgradeWhoseProgramIsKilled is begun again.
 func TestUpgradeWhoseProgramIsKilled(t *testing.T) {
+	testkit.InSomeRuns(t)
 	t.Parallel()
 	if testing.Short() {
 		t.Skip("data is upgraded twice")
