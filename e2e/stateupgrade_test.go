@@ -13,6 +13,7 @@ import (
 // The next serve takes it there, with all that it knows, and finds it there when
 // the keeper has lost its record.
 func TestStateIsUpgraded(t *testing.T) {
+	testkit.InSomeRuns(t)
 	t.Parallel()
 	newer := filepath.Join(testkit.Other(t, "postgres-17"), "usr/lib/postgresql/17")
 	installations := movablePostgres(t)

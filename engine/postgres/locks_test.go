@@ -8,6 +8,7 @@ import (
 
 	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/engine/postgres"
+	"github.com/backstay/backstay/internal/testkit"
 )
 
 // hoard takes locks until the server has room for no other, and keeps them.
@@ -19,6 +20,7 @@ func (c client) hoard(t *testing.T) {
 // TestLocksRunOut: where clients hold so many locks that nobody can log in, that is told as what only ending the server
 // helps against. Where the administrator still gets in, it makes room for what it does.
 func TestLocksRunOut(t *testing.T) {
+	testkit.InSomeRuns(t)
 	t.Parallel()
 	s := serve(t, backstay.Size{Storage: backstay.GB, Memory: 256 * backstay.MB, Connections: 20})
 	b, other := s.bind(t), s.bind(t)

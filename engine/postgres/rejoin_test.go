@@ -10,6 +10,7 @@ import (
 	"github.com/backstay/backstay/engine"
 	"github.com/backstay/backstay/engine/enginetest"
 	"github.com/backstay/backstay/engine/postgres"
+	"github.com/backstay/backstay/internal/testkit"
 )
 
 // TestRejoinOfWhatFollowed has a node rejoin that was no primary: one that was killed while it followed, and one that
@@ -35,6 +36,7 @@ func TestRejoinOfWhatFollowed(t *testing.T) {
 
 // TestRejoinOfWhatWasStarted has a node rejoin that was the primary, and was started by somebody since it was fenced.
 func TestRejoinOfWhatWasStarted(t *testing.T) {
+	testkit.InSomeRuns(t)
 	t.Parallel()
 	p := enginetest.NewPair(t, postgres.Engine{}, "")
 	p.KillPrimary(t)
@@ -56,6 +58,7 @@ func wantRejoined(t *testing.T, p *enginetest.Pair) {
 // TestRejoinOfADamagedLog has a primary's log end long before that which the other node has of it. What a server logs
 // that replays it lies where the log of the other goes on.
 func TestRejoinOfADamagedLog(t *testing.T) {
+	testkit.InSomeRuns(t)
 	t.Parallel()
 	p := enginetest.NewPair(t, postgres.Engine{}, "")
 	p.Protect(t)

@@ -14,6 +14,7 @@ import (
 
 	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/engine/postgres"
+	"github.com/backstay/backstay/internal/testkit"
 	"github.com/backstay/backstay/internal/wait"
 )
 
@@ -163,6 +164,7 @@ func testUpdateNoWayUp(t *testing.T, s server) {
 // TestOffer: only what the platform offers can be created, whatever PostgreSQL trusts, and that can change. What all of
 // Extensions() need is there.
 func TestOffer(t *testing.T) {
+	testkit.InSomeRuns(t)
 	t.Parallel()
 	s := serve(t, backstay.Size{Storage: backstay.GB, Memory: 256 * backstay.MB, Connections: 10})
 	c := s.bind(t).connect(t)

@@ -10,6 +10,7 @@ import (
 	"github.com/backstay/backstay/engine"
 	"github.com/backstay/backstay/engine/enginetest"
 	"github.com/backstay/backstay/engine/postgres"
+	"github.com/backstay/backstay/internal/testkit"
 )
 
 // newerOf is the node as it is after an upgrade.
@@ -47,6 +48,7 @@ func (b binding) makeWhatIsHard(t *testing.T) {
 
 // TestUpgrade upgrades a database in which tenants have made what is hard to bring over.
 func TestUpgrade(t *testing.T) {
+	testkit.InSomeRuns(t)
 	t.Parallel()
 	e := postgres.Engine{}
 	n := enginetest.NewNode(t, e)
@@ -112,6 +114,7 @@ func testBroughtOver(t *testing.T, w, r binding) {
 
 // TestUpgradeIsNotPossible wants each reason told in words, and the database to serve on.
 func TestUpgradeIsNotPossible(t *testing.T) {
+	testkit.InSomeRuns(t)
 	t.Parallel()
 	s := serve(t, backstay.Size{Storage: backstay.GB, Memory: 256 * backstay.MB, Connections: 20})
 	to := newerOf(t, s.Node)
