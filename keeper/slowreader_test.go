@@ -49,3 +49,32 @@ func TestNodesAreReadFromOnABusyMachine(t *testing.T) {
 		wantRead(t, r, true, 1)
 	}
 }
+
+// TestUsersWhoComeEndNoSession: nodes that have not heard in time of a user who was made get no new sessions until they
+// have, and who reads there goes on. Where a user was dropped, that may be who reads, and all sessions there end.
+func TestUsersWhoComeEndNoSession(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it takes half a minute")
+	}
+	t.Parallel()
+	p, c := products[0], keepertest.Config(t, 6)
+	c.Engines["postgres"] = slowReader{takes: 2 * time.Second}
+	b, _ := keepertest.Run(t, c)
+	spec := specOf(t, p)
+	spec.Reading = readFrom(2)
+	_, reads := mustBeRead(t, p, b, &spec)
+	r := mustRead(t, p, reads)
+	wantRead(t, r, true, 1)
+	made, err := b.CreateUser(t.Context(), spec.Instance, replicaUser("u3"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	mustRead(t, p, made)
+	wantRead(t, r, true, 1)
+	until(t, b, spec.Instance, isReadFrom(2))
+	wantRead(t, r, true, 1)
+	if err := b.DropUser(t.Context(), spec.Instance, "u3"); err != nil {
+		t.Fatal(err)
+	}
+	wantEnded(t, r)
+}

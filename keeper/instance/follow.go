@@ -273,7 +273,7 @@ func (in *Instance) see(life context.Context) error {
 		s.follows, s.followed, s.away = false, false, s.asked.Add(-anewPatience)
 		return err
 	}
-	unmirrored, strangers := in.unmirrored.Load(), in.strangers.Load()
+	unmirrored, strangers := in.unmirrored.Load(), in.strangers.now()
 	mirrored := s.mirror(ctx, e, in.seen.node)
 	f, err := e.Follows(ctx, in.seen.node.Node, s.node.Node)
 	s.asked = in.m.Now()

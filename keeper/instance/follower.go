@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/backstay/backstay"
@@ -24,7 +23,7 @@ type follower struct {
 	place Place
 	log   *slog.Logger
 
-	strangers atomic.Int64 // how often users were dropped who may have a session on the replica
+	strangers strangers
 
 	cancel context.CancelFunc
 	done   chan struct{} // closed when nobody keeps the replica any more; nil: nobody ever has
@@ -42,15 +41,15 @@ type replicaSight struct {
 	term    int64 // of the primary that it follows
 	alive   bool
 	unknown bool  // it was found running, and nobody has asked yet
-	fit     bool  // it may be read from, but for who was dropped
-	caught  int64 // up to which of those it has no sessions
+	fit     bool  // it may be read from, but for users of whom it has not heard
+	caught  int64 // up to which of those it has
 	lagging bool  // what its clients read is too old
 }
 
 func newFollowers(in *Instance) (all []*follower) {
 	for _, p := range replicaPlaces {
 		f := &follower{in: in, place: p, log: in.log.With("replica", p)}
-		f.strangers.Store(1) // of whom this keeper does not know
+		f.strangers.add(true) // of whom this keeper does not know
 		all = append(all, f)
 	}
 	return all
@@ -253,7 +252,7 @@ func (f *follower) see(ctx context.Context) error {
 	}
 	limited, cancel := context.WithTimeout(ctx, seePatience)
 	defer cancel()
-	strangers := f.strangers.Load()
+	strangers := f.strangers.now()
 	mirrored := s.mirror(limited, e, primary)
 	following, err := e.Follows(limited, primary.Node, s.node.Node)
 	heard := err

@@ -48,11 +48,10 @@ type Instance struct {
 	guarded  guard
 	// unmirrored is how often users were made or dropped that the second could not be told of.
 	unmirrored atomic.Int64
-	// strangers is how often users were dropped who may have a session on the second.
-	strangers atomic.Int64
-	routing   sync.Mutex            // whoever tells the reading front where reads go holds it
-	told      atomic.Pointer[route] // what it was told last, by this keeper
-	woken     chan struct{}         // told when Run is to look what is to be done
+	strangers  strangers             // of the second
+	routing    sync.Mutex            // whoever tells the reading front where reads go holds it
+	told       atomic.Pointer[route] // what it was told last, by this keeper
+	woken      chan struct{}         // told when Run is to look what is to be done
 
 	followers []*follower         // one for each replica that there may be
 	copying   *semaphore.Weighted // whoever copies the primary's data has it
@@ -116,7 +115,7 @@ func New(m *Machine, r Record) *Instance {
 		m.Disks.At(r.Apart.Dir) // is known from now on
 	}
 	in.phase = in.status.Phase
-	in.strangers.Store(1) // of whom this keeper does not know
+	in.strangers.add(true) // of whom this keeper does not know
 	in.followers = newFollowers(in)
 	if r.Full {
 		in.guarded.fill = full

@@ -4,7 +4,6 @@ import (
 	"context"
 	"log/slog"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/backstay/backstay"
@@ -16,9 +15,9 @@ import (
 const mirrorPatience = time.Second
 
 // mirror returns once the nodes that follow know a user that was made in the primary, or have no session any more of
-// one that was dropped. One that does not come to that in time is not read from until it does; and where users do not
-// come to the second by what it is sent, that is in step no more until then: nobody waits for it. The error is
-// Unavailable where what was the primary may not be that any more.
+// one that was dropped. One that does not come to that in time gets no new sessions until it does, and where a user was
+// dropped, those that it has are ended. Where users do not come to the second by what it is sent, that is in step no
+// more until then: nobody waits for it. The error is Unavailable where what was the primary may not be that any more.
 func (in *Instance) mirror(ctx context.Context, primary node.Node, dropped bool) error {
 	e, ok := primary.Engine.(engine.Reader)
 	_, own := primary.Engine.(engine.Mirrorer)
@@ -33,7 +32,7 @@ func (in *Instance) mirror(ctx context.Context, primary node.Node, dropped bool)
 	var ports []int
 	for _, n := range behind {
 		ports = append(ports, n.port)
-		n.strangers.Add(1)
+		n.strangers.add(dropped)
 		if n.port != r.Second.Port || !own {
 			continue
 		}
@@ -41,13 +40,13 @@ func (in *Instance) mirror(ctx context.Context, primary node.Node, dropped bool)
 			return err
 		}
 	}
-	return in.shutReaders(ctx, primary, ports)
+	return in.shutReaders(ctx, primary, ports, dropped)
 }
 
 // told is a node that is told of the primary's users.
 type told struct {
 	port      int
-	strangers *atomic.Int64
+	strangers *strangers
 }
 
 // catchUpAll has all nodes that follow know the primary's users, and returns those that do not in time. A replica that

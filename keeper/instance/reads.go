@@ -251,9 +251,9 @@ func (in *Instance) wake() {
 	}
 }
 
-// shutReaders has nobody read from the nodes at these ports, until it is known that no session is left there of a user
-// that was dropped. It returns once those are ended that came by the reading front.
-func (in *Instance) shutReaders(ctx context.Context, primary node.Node, ports []int) error {
+// shutReaders has nobody begin to read from the nodes at these ports, until they know a user that was made or dropped.
+// Where one was dropped, it returns once the sessions there are ended that came by the reading front; else they go on.
+func (in *Instance) shutReaders(ctx context.Context, primary node.Node, ports []int, dropped bool) error {
 	in.wake()
 	in.routing.Lock()
 	defer in.routing.Unlock()
@@ -275,15 +275,18 @@ func (in *Instance) shutReaders(ctx context.Context, primary node.Node, ports []
 	if len(way.to) == 0 {
 		way.to = []netip.AddrPort{nodeAddress(r.NodePort)}
 	}
+	if !dropped {
+		way.shut = nil
+	}
 	return in.sendAway(ctx, r, way)
 }
 
 // holdReaders has nobody read from any node that follows while the primary does not serve, until it is known that no
 // session is left of a user that was dropped: who reads waits.
 func (in *Instance) holdReaders(ctx context.Context) error {
-	in.strangers.Add(1)
+	in.strangers.add(true)
 	for _, f := range in.followers {
-		f.strangers.Add(1)
+		f.strangers.add(true)
 	}
 	in.routing.Lock()
 	defer in.routing.Unlock()

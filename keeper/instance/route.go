@@ -22,13 +22,15 @@ func (w route) equals(o route) bool {
 		slices.Equal(w.shut, o.shut) && w.late == o.late && w.isPrimarys == o.isPrimarys
 }
 
-// add has reads go to a node too, or not any more.
-func (w *route) add(name string, at netip.AddrPort, fit bool) {
-	if !fit {
+// add has reads go to a node too, or not any more. Nobody new is sent to one that does not know all users yet, and who
+// is there stays, unless that may be a user who was dropped.
+func (w *route) add(name string, at netip.AddrPort, fit, knows, stay bool) {
+	switch {
+	case fit && knows:
+		w.nodes, w.to = strings.TrimSpace(w.nodes+" "+name), append(w.to, at)
+	case !fit || !stay:
 		w.shut = append(w.shut, at)
-		return
 	}
-	w.nodes, w.to = strings.TrimSpace(w.nodes+" "+name), append(w.to, at)
 }
 
 // addLate notes that a node is not read from for its lag.
@@ -48,9 +50,9 @@ func (in *Instance) routeOf(r Record) route {
 			if s.isUnseen() {
 				return route{generation: r.Started}
 			}
-			knows, name := s.caught == in.strangers.Load(), r.Place.other().name() // whose sessions are to be there
-			fit := spec.Reading.Standby() && s.reads.Known() && knows && !s.reads.IsLate() && in.isHeard()
-			if way.add(name, nodeAddress(r.Second.Port), fit); s.reads.IsLate() {
+			knows, stay := in.strangers.know(s.caught)
+			fit, name := spec.Reading.Standby() && s.reads.Known() && !s.reads.IsLate() && in.isHeard(), r.Place.other().name()
+			if way.add(name, nodeAddress(r.Second.Port), fit, knows, stay); s.reads.IsLate() {
 				way.addLate(name)
 			}
 		}
@@ -59,7 +61,7 @@ func (in *Instance) routeOf(r Record) route {
 		}
 	}
 	if len(way.to) == 0 && in.seen.serves {
-		way.add(r.Place.name(), primary, true)
+		way.add(r.Place.name(), primary, true, true, true)
 		way.isPrimarys = true
 	}
 	return way
@@ -76,8 +78,9 @@ func (in *Instance) routeToReplicas(r Record, way *route) (known bool) {
 		if s.unknown {
 			return false
 		}
-		fit := s.fit && s.term == r.Term && s.caught == f.strangers.Load()
-		if way.add(f.place.name(), nodeAddress(rep.Port), fit); s.lagging {
+		knows, stay := f.strangers.know(s.caught)
+		fit := s.fit && s.term == r.Term
+		if way.add(f.place.name(), nodeAddress(rep.Port), fit, knows, stay); s.lagging {
 			way.addLate(f.place.name())
 		}
 	}
