@@ -41,7 +41,7 @@ var backToBack = map[string]each{
 	"encrypted":          whenAllIsAsked, "endless": whenAllIsAsked, "failover": whenAllIsAsked, "failover-mysql": whenAllIsAsked,
 	"failover-mongodb": whenAllIsAsked, "failover-redis": whenAllIsAsked, "failover-two-disks": whenAllIsAsked, "major": whenAllIsAsked,
 	"memory-used-up": whenAllIsAsked, "minor": whenAllIsAsked, "mongodb": whenAllIsAsked,
-	"mongodb-app": whenAllIsAsked, "mongodb-full": whenAllIsAsked, "mongodb-backups": whenAllIsAsked, "mongodb-encrypted": whenAllIsAsked, "mysql": whenAllIsAsked,
+	"mongodb-app": whenAllIsAsked, "mongodb-beside": whenAllIsAsked, "mongodb-full": whenAllIsAsked, "mongodb-backups": whenAllIsAsked, "mongodb-encrypted": whenAllIsAsked, "mysql": whenAllIsAsked,
 	"ports-used-up": whenAllIsAsked,
 	"readonly":      whenAllIsAsked, "replica": whenAllIsAsked, "replicas": whenAllIsAsked, "restore-waits": whenAllIsAsked,
 	"rotate": whenAllIsAsked, "storage-used-up": whenAllIsAsked, "usage": whenAllIsAsked, "wordpress": whenAllIsAsked,

@@ -50,20 +50,29 @@ func inWords(err error) error {
 // listens, and both FerretDB do. A node that follows serves without one: that nobody reads from it yet, CatchUp tells.
 func (Engine) Probe(ctx context.Context, n engine.Node) error {
 	return withAdmin(ctx, n, func(conn *pgx.Conn) error {
-		leads, err := isLed(ctx, conn)
-		if err == nil && !leads && isReached(n) && !pgserver.Follows(n) {
-			return backstay.Errorf(backstay.Unavailable, "FerretDB does not serve yet.")
+		if !isReached(n) || pgserver.Follows(n) {
+			return nil
 		}
-		return err
+		switch leads, beats, err := isLed(ctx, conn); {
+		case err != nil:
+			return err
+		case !leads:
+			return backstay.Errorf(backstay.Unavailable, "FerretDB does not serve yet.")
+		case !beats:
+			return backstay.Errorf(backstay.Busy, "FerretDB does not answer. It is started again if that lasts.")
+		}
+		return nil
 	})
 }
 
-// isLed tells whether the front leads clients to where they may write.
-func isLed(ctx context.Context, conn *pgx.Conn) (leads bool, err error) {
-	const asked = "SELECT EXISTS (SELECT FROM pg_stat_activity " +
-		"WHERE usename = '" + front.Role + "' AND application_name = '" + front.Leads + "')"
-	err = conn.QueryRow(ctx, asked).Scan(&leads)
-	return leads, err
+// isLed tells whether the front leads clients to where they may write, and whether it has told of late that it and the
+// FerretDBs behind it answer.
+func isLed(ctx context.Context, conn *pgx.Conn) (leads, beats bool, err error) {
+	const asked = "SELECT count(*) > 0, " +
+		"coalesce(max(state_change) > clock_timestamp() - make_interval(secs => $1), false) FROM pg_stat_activity " +
+		"WHERE usename = '" + front.Role + "' AND application_name = '" + front.Leads + "'"
+	err = conn.QueryRow(ctx, asked, front.Silence.Seconds()).Scan(&leads, &beats)
+	return leads, beats, err
 }
 
 // Configure forgets the nodes that followed one which is the only one of its instance again, brings data that an

@@ -139,7 +139,7 @@ func endSessions(ctx context.Context, conn *pgx.Conn, name string) error {
 		case err != nil && waiting.Err() == nil:
 			return err
 		case err != nil:
-			if leads, err := isLed(ctx, conn); err != nil || !leads {
+			if leads, _, err := isLed(ctx, conn); err != nil || !leads {
 				return err
 			}
 		}

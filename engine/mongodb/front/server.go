@@ -9,6 +9,7 @@ import (
 	"net"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -27,6 +28,8 @@ type Server struct {
 	config Config // as it was at the start
 	later  watched
 	rights rights
+
+	answered atomic.Bool // both FerretDBs have, since the last beat
 
 	mu        sync.Mutex
 	endRound  context.CancelCauseFunc // of a round, in which the node is served as what it is
@@ -235,16 +238,25 @@ func (s *Server) onlyReads() bool {
 	return s.follows
 }
 
-// watch carries orders out, until the connection to PostgreSQL or ctx ends.
+// watch carries orders out, and beats, until the connection to PostgreSQL or ctx ends.
 func (s *Server) watch(ctx context.Context, conn *pgx.Conn) error {
+	s.all.Go(func() { s.askGateways(ctx) })
 	for {
-		said, err := conn.WaitForNotification(ctx)
-		if err != nil {
-			return err
+		limited, cancel := context.WithTimeout(ctx, beatEvery)
+		said, err := conn.WaitForNotification(limited)
+		isTime := limited.Err() != nil && ctx.Err() == nil
+		cancel()
+		switch {
+		case err == nil:
+			order := parseOrder(said.Payload)
+			s.end(order.User)
+			_, err = conn.Exec(ctx, "SELECT pg_notify('"+Done+"', $1)", order.String())
+		case isTime && s.answered.Swap(false):
+			_, err = conn.Exec(ctx, "SET application_name = '"+Leads+"'")
+		case isTime:
+			err = nil
 		}
-		order := parseOrder(said.Payload)
-		s.end(order.User)
-		if _, err := conn.Exec(ctx, "SELECT pg_notify('"+Done+"', $1)", order.String()); err != nil {
+		if err != nil {
 			return err
 		}
 	}
