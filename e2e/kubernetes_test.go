@@ -17,9 +17,9 @@ import (
 	"github.com/backstay/backstay/internal/testkit"
 )
 
-// onKubernetesToo matches what journeys say that also run in a cluster, or only there, and whether their instances are
-// backed up then.
-var onKubernetesToo = regexp.MustCompile("(?m)^# (?:also|only) on kubernetes(, backed up)?$")
+// onKubernetesToo matches what journeys say that also run in a cluster, or only there, whether their instances are
+// backed up then, and whether some runs alone try them there.
+var onKubernetesToo = regexp.MustCompile("(?m)^# (?:also|only) on kubernetes(, backed up)?(, in some runs)?$")
 
 // TestKubernetesScripts runs those journeys that say "# also on kubernetes", or "# only", with the PostgreSQL of the
 // default catalog in a cluster.
@@ -40,10 +40,13 @@ func TestKubernetesScripts(t *testing.T) {
 		if said == nil {
 			continue
 		}
-		backedUp := len(said[1]) > 0
+		backedUp, drawn := len(said[1]) > 0, len(said[2]) > 0
 		ports := fmt.Sprintf("%d-%d", 30000+50*next, 30049+50*next)
 		next++
 		t.Run(strings.TrimSuffix(script, ".txtar"), func(t *testing.T) {
+			if drawn {
+				testkit.InSomeRuns(t)
+			}
 			t.Parallel()
 			at := onKubernetes(t, cluster, ports, backedUp, bytes.Contains(text, []byte("# needs postgres-17\n")))
 			runScript(t, script, filepath.Join(repository, "bin"), at)

@@ -15,7 +15,7 @@ import (
 // TestReturnIsKilled kills the platform again and again while an instance returns to an earlier moment, and while it is
 // deleted: both come true, with the last backup taken once.
 func TestReturnIsKilled(t *testing.T) {
-	testkit.InSomeRuns(t)
+	testkit.InFewRuns(t)
 	t.Parallel()
 	a := newArchived(t, 30380, 30389)
 	a.stop()

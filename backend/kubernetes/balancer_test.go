@@ -19,7 +19,7 @@ const (
 // TestLoadBalancer plays who gives services their load balancers: it says which address a service has, and the cluster's
 // machines pass on what comes there. Nothing is said to serve before it is reached so, by the name that credentials have.
 func TestLoadBalancer(t *testing.T) {
-	testkit.InSomeRuns(t)
+	testkit.InFewRuns(t)
 	t.Parallel()
 	l := newLab(t)
 	c := l.config(t, 0, 0)

@@ -46,7 +46,7 @@ func (l lab) wantNoDriller(t *testing.T, uri string) {
 // have, as another client sees it, and nothing is left of who saw it. A drill whose Backstay is killed goes on with the
 // next one.
 func TestDrills(t *testing.T) {
-	testkit.InSomeRuns(t)
+	testkit.InFewRuns(t)
 	t.Parallel()
 	l := newLab(t)
 	c := l.config(t, 30490, 30493)

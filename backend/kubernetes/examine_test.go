@@ -14,7 +14,7 @@ import (
 
 // TestExamine: doctor says what is missing, and what to apply.
 func TestExamine(t *testing.T) {
-	testkit.InSomeRuns(t)
+	testkit.InFewRuns(t)
 	t.Parallel()
 	l := newLab(t)
 	whole := l.config(t, 30220, 30223)

@@ -14,7 +14,7 @@ import (
 
 // TestForward gets into each node of an instance, and knows by what it says that it is that one.
 func TestForward(t *testing.T) {
-	testkit.InSomeRuns(t)
+	testkit.InFewRuns(t)
 	t.Parallel()
 	l := newLab(t)
 	b, _ := run(t, l.config(t, 30940, 30944))

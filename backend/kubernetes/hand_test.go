@@ -18,7 +18,7 @@ import (
 
 // TestByHand has somebody change and delete what belongs to an instance: it is put back, but for the data.
 func TestByHand(t *testing.T) {
-	testkit.InSomeRuns(t)
+	testkit.InFewRuns(t)
 	t.Parallel()
 	l := newLab(t)
 	b, _ := run(t, l.config(t, 30190, 30193))

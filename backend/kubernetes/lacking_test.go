@@ -12,7 +12,7 @@ import (
 // TestImageThatDoesNotCome has instances of one node and of two be upgraded to an image that the cluster cannot get: they
 // serve again with the one before, and are upgraded to another one.
 func TestImageThatDoesNotCome(t *testing.T) {
-	testkit.InSomeRuns(t)
+	testkit.InFewRuns(t)
 	t.Parallel()
 	l := newLab(t)
 	c := l.config(t, 30470, 30479)

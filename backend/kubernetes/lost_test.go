@@ -14,7 +14,7 @@ import (
 
 // TestRecordIsLost while Backstay is away: what its ledger has is enough to find the instance, as it was.
 func TestRecordIsLost(t *testing.T) {
-	testkit.InSomeRuns(t)
+	testkit.InFewRuns(t)
 	t.Parallel()
 	l := newLab(t)
 	c := l.config(t, 30230, 30233)
@@ -57,7 +57,7 @@ allowVolumeExpansion: true
 
 // TestVolumeGrows: more storage is not said to be there before the volume has it, and ends no session.
 func TestVolumeGrows(t *testing.T) {
-	testkit.InSomeRuns(t)
+	testkit.InFewRuns(t)
 	t.Parallel()
 	l := newLab(t)
 	l.cluster.Apply(t, l.namespace, fmt.Sprintf(growing, l.namespace))
@@ -105,7 +105,7 @@ func TestVolumeGrows(t *testing.T) {
 
 // TestBackupsOfALostRecord are the instance's still, and it returns to what they reach, as to what was archived since.
 func TestBackupsOfALostRecord(t *testing.T) {
-	testkit.InSomeRuns(t)
+	testkit.InFewRuns(t)
 	t.Parallel()
 	a := newArchived(t, 30391, 30392)
 	s := a.spec(t)

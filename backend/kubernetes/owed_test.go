@@ -14,7 +14,7 @@ import (
 // TestOwedNoteIsKilled removes an instance without its last backup while the object store is away, and kills the
 // platform then, twice: what its backups are of is noted beside them all the same, and nothing is left in the cluster.
 func TestOwedNoteIsKilled(t *testing.T) {
-	testkit.InSomeRuns(t)
+	testkit.InFewRuns(t)
 	t.Parallel()
 	a := newArchived(t, 30480, 30489)
 	a.stop()

@@ -17,7 +17,7 @@ import (
 // TestUpgrade brings an instance that is written to from 15 to 17, and back: users stay with their rights, and nothing
 // that was written is lost but what the way back leaves behind, which can be had again in its turn.
 func TestUpgrade(t *testing.T) {
-	testkit.InSomeRuns(t)
+	testkit.InFewRuns(t)
 	t.Parallel()
 	a := newArchived(t, 30440, 30449)
 	s := a.spec(t)
@@ -69,7 +69,7 @@ func TestUpgrade(t *testing.T) {
 // TestUpgradeThatFails has pg_upgrade refuse what is in the data: it is told in its words, and the version before serves
 // as before.
 func TestUpgradeThatFails(t *testing.T) {
-	testkit.InSomeRuns(t)
+	testkit.InFewRuns(t)
 	t.Parallel()
 	l := newLab(t)
 	b, _ := run(t, l.config(t, 30450, 30459))
@@ -106,7 +106,7 @@ func TestUpgradeThatFails(t *testing.T) {
 
 // TestUpgradeIsKilled kills the platform again and again while an instance of two nodes is upgraded.
 func TestUpgradeIsKilled(t *testing.T) {
-	testkit.InSomeRuns(t)
+	testkit.InFewRuns(t)
 	t.Parallel()
 	l := newLab(t)
 	c := l.config(t, 30460, 30469)

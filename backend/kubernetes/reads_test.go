@@ -149,7 +149,7 @@ func readFromStandby(generation int64) func(backend.Status) bool {
 // TestReads has a pair be read from the standby while that is young enough, answers and knows whose sessions may be
 // there; and from the primary otherwise. Who was dropped reads nothing.
 func TestReads(t *testing.T) {
-	testkit.InSomeRuns(t)
+	testkit.InFewRuns(t)
 	t.Parallel()
 	l := newLab(t)
 	b, _ := run(t, l.config(t, 30945, 30949))
@@ -229,7 +229,7 @@ func TestReads(t *testing.T) {
 
 // TestReadsSurvive a failover, the loss of the primary and of the standby, and the end of the platform in the middle.
 func TestReadsSurvive(t *testing.T) {
-	testkit.InSomeRuns(t)
+	testkit.InFewRuns(t)
 	t.Parallel()
 	l := newLab(t)
 	m := &mortal{t: t, c: l.config(t, 30950, 30953)}

@@ -186,7 +186,7 @@ func writeOn(t *testing.T, conn *pgx.Conn) (stop func() []time.Time) {
 // TestReturn has an instance return to a second in which it was written to: nothing is lost that was before it, and
 // nothing is there that came behind. What was there before the return can be had as well.
 func TestReturn(t *testing.T) {
-	testkit.InSomeRuns(t)
+	testkit.InFewRuns(t)
 	t.Parallel()
 	a := newArchived(t, 30340, 30349)
 	s := a.spec(t)
@@ -251,7 +251,7 @@ func wantUntil(t *testing.T, got []int, acknowledged []time.Time, at time.Time) 
 
 // TestCopies has instances begin from a moment of another one, and from it as it is, also where it has no backups.
 func TestCopies(t *testing.T) {
-	testkit.InSomeRuns(t)
+	testkit.InFewRuns(t)
 	t.Parallel()
 	a := newArchived(t, 30350, 30359)
 	s := a.spec(t)
@@ -306,7 +306,7 @@ func TestCopies(t *testing.T) {
 
 // TestDeleted has an instance begin from one that was deleted, whose backups then expire.
 func TestDeleted(t *testing.T) {
-	testkit.InSomeRuns(t)
+	testkit.InFewRuns(t)
 	t.Parallel()
 	a := newArchived(t, 30360, 30369)
 	s := a.spec(t)
@@ -363,7 +363,7 @@ func (a archived) wantNothingSaid(t *testing.T, id backstay.InstanceID) {
 // TestStoreAway has the object store go away for a while: that is told, nothing is lost, and it goes on by itself.
 // Then old backups go.
 func TestStoreAway(t *testing.T) {
-	testkit.InSomeRuns(t)
+	testkit.InFewRuns(t)
 	t.Parallel()
 	a := newArchived(t, 30370, 30379)
 	s := a.spec(t)

@@ -12,7 +12,7 @@ import (
 // TestPasswordsAreNotTold: the operator tells the server the administrator's password by a statement, and tenants may read
 // what others ask. Neither what counts statements nor what shows those of now has it, and what counts them is not to be had.
 func TestPasswordsAreNotTold(t *testing.T) {
-	testkit.InSomeRuns(t)
+	testkit.InFewRuns(t)
 	t.Parallel()
 	l := newLab(t)
 	b, _ := run(t, l.config(t, 30970, 30972))

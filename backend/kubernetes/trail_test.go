@@ -62,7 +62,7 @@ func (l lab) trail(t testing.TB, b *kubernetes.Backend, spec backend.Spec) (tr t
 
 // TestTrail asks, by the engine's own means, how a standby follows that the operator keeps, and ends who reads there.
 func TestTrail(t *testing.T) {
-	testkit.InSomeRuns(t)
+	testkit.InFewRuns(t)
 	t.Parallel()
 	l := newLab(t)
 	b, _ := run(t, l.config(t, 30945, 30949))

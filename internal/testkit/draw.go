@@ -43,7 +43,18 @@ func Drawn[T any](t testing.TB, all []T) []T {
 // most of it.
 func InSomeRuns(t testing.TB) {
 	t.Helper()
-	if !isWhole(t) && rand.N(3) > 0 {
-		t.Skipf("each run draws a third of such tests: go test -run '^%s$', or %s=yes", t.Name(), everyStep)
+	inOneOf(t, 3)
+}
+
+// InFewRuns is InSomeRuns for what is tried in one run of six.
+func InFewRuns(t testing.TB) {
+	t.Helper()
+	inOneOf(t, 6)
+}
+
+func inOneOf(t testing.TB, runs int) {
+	t.Helper()
+	if !isWhole(t) && rand.N(runs) > 0 {
+		t.Skipf("one run of %d draws this test: go test -run '^%s$', or %s=yes", runs, t.Name(), everyStep)
 	}
 }
