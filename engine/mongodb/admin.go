@@ -50,11 +50,8 @@ func inWords(err error) error {
 // listens, and both FerretDB do. A node that follows serves without one: that nobody reads from it yet, CatchUp tells.
 func (Engine) Probe(ctx context.Context, n engine.Node) error {
 	return withAdmin(ctx, n, func(conn *pgx.Conn) error {
-		if !isReached(n) || pgserver.Follows(n) {
-			return nil
-		}
 		switch leads, beats, err := isLed(ctx, conn); {
-		case err != nil:
+		case err != nil || !isReached(n) || pgserver.Follows(n):
 			return err
 		case !leads:
 			return backstay.Errorf(backstay.Unavailable, "FerretDB does not serve yet.")

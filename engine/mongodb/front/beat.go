@@ -45,16 +45,8 @@ func (s *Server) hello(ctx context.Context, right string) error {
 	}
 	defer conn.Close()
 	defer context.AfterFunc(ctx, func() { conn.Close() })()
-	body, err := wire.MustOpMsg("hello", int32(1), "$db", "admin").MarshalBinary()
-	if err != nil {
-		return err
-	}
-	header := wire.MsgHeader{MessageLength: int32(headerLength + len(body)), RequestID: 1, OpCode: wire.OpCodeMsg}
-	head, err := header.MarshalBinary()
-	if err != nil {
-		return err
-	}
-	if _, err := conn.Write(append(head, body...)); err != nil {
+	header := wire.MsgHeader{RequestID: 1, OpCode: wire.OpCodeMsg}
+	if err := write(conn, header, wire.MustOpMsg("hello", int32(1), "$db", "admin")); err != nil {
 		return err
 	}
 	_, err = readAnswer(conn)

@@ -290,6 +290,11 @@ func answer(w io.Writer, m message, r *refusal) error {
 		}
 		header.OpCode, body = wire.OpCodeMsg, msg
 	}
+	return write(w, header, body)
+}
+
+// write writes a message, whose length it finds out.
+func write(w io.Writer, header wire.MsgHeader, body wire.MsgBody) error {
 	encoded, err := body.MarshalBinary()
 	if err != nil {
 		return err
