@@ -185,6 +185,10 @@ func TestWhoDoesNotServeIsToldApart(t *testing.T) {
 	now := time.Now()
 	its := &unwell{all: []backend.Status{
 		{Instance: "fails", Phase: backend.Failing, Message: "The disk is damaged."},
+		{Instance: "is lost", Phase: backend.Failing, Generation: 2, Message: "Its data is gone.",
+			Obstacle: backend.Obstacle{Generation: 2, Sentence: "Its data is gone."}},
+		{Instance: "cannot change", Phase: backend.Failing, Generation: 1, Message: "The disk is damaged.",
+			Obstacle: backend.Obstacle{Generation: 2, Sentence: "The disk is damaged."}},
 		{Instance: "slow", Phase: backend.Starting, Message: "It is starting.", Down: now.Add(-time.Minute)},
 		{Instance: "restarts", Phase: backend.Starting, Message: "It is starting.", Down: now},
 		{Instance: "troubled", Phase: backend.Running, Message: "It is available."},
@@ -192,8 +196,9 @@ func TestWhoDoesNotServeIsToldApart(t *testing.T) {
 	b := &Broker{Store: &ledger{}, Backends: map[string]backend.Backend{Local: its}, Now: func() time.Time { return now }}
 	reasons, _ := b.Unhealthy(t.Context())
 	want := map[backstay.InstanceID]string{
-		"fails": "It is started again and again. The disk is damaged.",
-		"slow":  "It is starting.",
+		"fails":   "It is started again and again. The disk is damaged.",
+		"is lost": "Its data is gone.", "cannot change": "It is started again and again. The disk is damaged.",
+		"slow": "It is starting.",
 	}
 	if !maps.Equal(reasons, want) {
 		t.Errorf("told is %q, want %q", reasons, want)

@@ -175,6 +175,8 @@ func (b *Broker) Unhealthy(ctx context.Context) (map[backstay.InstanceID]string,
 		}
 		for _, s := range unwell {
 			switch { // one that runs serves as it did before it was to change, or has troubles
+			case s.Phase == backend.Failing && s.Obstacle.Sentence == s.Message && s.Obstacle.Generation <= s.Generation:
+				reasons[s.Instance] = s.Message // it had served, and nothing starts it before somebody has done something
 			case s.Phase == backend.Failing:
 				reasons[s.Instance] = "It is started again and again. " + s.Message
 			case s.Phase != backend.Running && (s.IsDown(b.Now()) || b.Restoration.lasts()):

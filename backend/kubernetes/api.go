@@ -84,6 +84,8 @@ func classified(err error) error {
 		return backstay.Wrapf(err, backstay.Unavailable, "Kubernetes does not let Backstay do it: %s.", trimmed(err))
 	case apierrors.IsConflict(err) || apierrors.IsAlreadyExists(err):
 		return backstay.Wrapf(err, backstay.Busy, "Somebody else has just changed it.")
+	case isUnguarded(err):
+		return backstay.Wrapf(err, backstay.Unavailable, "CloudNativePG does not answer the Kubernetes cluster.")
 	case apierrors.IsNotFound(err):
 		return backstay.Wrapf(err, backstay.Unavailable,
 			"The Kubernetes cluster has no CloudNativePG, or not the namespace for service instances.")
@@ -105,6 +107,12 @@ func isTaken(err error) bool {
 // isDenied tells whether an admission webhook has refused an object.
 func isDenied(err error) bool {
 	return apierrors.IsForbidden(err) && strings.Contains(err.Error(), "admission webhook")
+}
+
+// isUnguarded tells whether the cluster takes no object, because who is to look at it first does not answer: nobody but
+// the operator has a webhook for what is its own.
+func isUnguarded(err error) bool {
+	return apierrors.IsInternalError(err) && strings.Contains(err.Error(), "failed calling webhook")
 }
 
 // isFinal tells whether only another Spec can help.

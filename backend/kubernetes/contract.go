@@ -48,7 +48,7 @@ func (b *Backend) operated(ctx context.Context) error {
 	if _, err := b.list(ctx, clusters, recordLabel); err != nil {
 		return err
 	}
-	tag, err := b.operator(ctx)
+	tag, _, err := b.operator(ctx)
 	if err == nil && !strings.HasPrefix(tag, Operator+".") {
 		return backstay.Errorf(backstay.Unavailable, "The Kubernetes cluster has CloudNativePG %s. It takes %s.",
 			tag, Operator)
@@ -56,21 +56,22 @@ func (b *Backend) operated(ctx context.Context) error {
 	return nil
 }
 
-// operator is the version of CloudNativePG, as its image has it.
-func (b *Backend) operator(ctx context.Context) (tag string, err error) {
+// operator is the version of CloudNativePG, as its image has it, and whether any of it runs.
+func (b *Backend) operator(ctx context.Context) (tag string, runs bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, answerLimit)
 	defer cancel()
 	o, err := b.Client.Resource(deployments).Namespace(b.OperatorNamespace).Get(ctx, "cnpg-controller-manager",
 		metav1.GetOptions{})
 	if err != nil {
-		return "", err
+		return "", false, err
 	}
 	for _, c := range mapsOf(o, "spec", "template", "spec", "containers") {
 		if image := fmt.Sprint(c["image"]); c["name"] == "manager" {
 			tag = image[strings.LastIndexByte(image, ':')+1:]
 		}
 	}
-	return tag, nil
+	available, _, _ := unstructured.NestedInt64(o.Object, "status", "availableReplicas")
+	return tag, available > 0, nil
 }
 
 // machines tells how many machines of the cluster take instances, and how much memory the largest of them has for all

@@ -127,7 +127,7 @@ func (b *Backend) examineOperator(ctx context.Context) Fact {
 	if apierrors.IsNotFound(err) {
 		return Fact{what, "is not installed", Lacking, install}
 	}
-	tag, err := b.operator(ctx)
+	tag, runs, err := b.operator(ctx)
 	switch {
 	case apierrors.IsNotFound(err):
 		return Fact{what, "does not run in the namespace " + b.OperatorNamespace, Lacking,
@@ -137,6 +137,9 @@ func (b *Backend) examineOperator(ctx context.Context) Fact {
 			"kubectl apply -f FILE, with the ClusterRole of " + page}
 	case !strings.HasPrefix(tag, Operator+"."):
 		return Fact{what, fmt.Sprintf("%s; it takes %s", tag, Operator), Lacking, install}
+	case !runs:
+		return Fact{what, tag + ", of which nothing runs: databases go on, and nothing can be made or changed", Lacking,
+			"kubectl -n " + b.OperatorNamespace + " rollout status deployment/cnpg-controller-manager"}
 	}
 	return Fact{what, tag, Good, ""}
 }

@@ -11,19 +11,32 @@ import (
 // mustExist tells whether a Cluster that is not there has been deleted by somebody, with its data.
 func (s situation) mustExist() bool { return s.record.Served && !s.record.brings() }
 
-// lost fails where the Cluster is not there, as Unsupported: only a Spec that brings data helps. An empty database
+// isBare tells whether nothing is left of the data: the Cluster is not there, or all volumes of one that has had a
+// primary have been deleted. The operator makes no others for it, and no server ever answers.
+func (v view) isBare() bool { return !v.Exists || v.Primary != "" && len(v.Volumes) == 0 }
+
+// isBare asks Kubernetes, since what is watched may be older.
+func (b *Backend) isBare(ctx context.Context, id backstay.InstanceID) (bool, error) {
+	v, err := b.viewNow(ctx, id)
+	return err == nil && v.isBare(), err
+}
+
+// lost fails where nothing is left of the data, as Unsupported: only a Spec that brings data helps. An empty database
 // never takes the place of one that served.
 func (in *instance) lost(ctx context.Context, r record) error {
-	cluster, err := in.b.get(ctx, clusters, nameOf(in.id))
-	if err != nil || cluster != nil {
+	v, err := in.b.viewNow(ctx, in.id)
+	if err != nil || !v.isBare() {
 		return err
 	}
-	wayOut := "delete the service instance."
+	what, wayOut := "The Cluster", "delete the service instance."
+	if v.Exists {
+		what = "Each volume"
+	}
 	if keeps(r) {
 		wayOut = "return to an earlier moment, or delete the service instance."
 	}
-	return backstay.Errorf(backstay.Unsupported, "The Cluster of the service instance has been deleted from Kubernetes, "+
-		"and its data with it. Nothing is made in its place: %s", wayOut)
+	return backstay.Errorf(backstay.Unsupported, "%s of the service instance has been deleted from Kubernetes, "+
+		"and its data with it. Nothing is made in its place: %s", what, wayOut)
 }
 
 // only has an object be applied to the one that is there, and not be made where that has been deleted meanwhile.

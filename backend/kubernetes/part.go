@@ -90,8 +90,8 @@ func (in *instance) partUnnoted(ctx context.Context, r record, why error) (done 
 
 // close takes the last backup, and waits for the end of the log. Where the data is gone already, what there is is all.
 func (in *instance) close(ctx context.Context, r record) (done bool, err error) {
-	cluster, err := in.b.get(ctx, clusters, nameOf(in.id))
-	if err != nil || cluster == nil || r.Discarded || !r.settled() || r.Spec.Backup == nil || r.Keeping.Cut {
+	bare, err := in.b.isBare(ctx, in.id)
+	if err != nil || bare || r.Discarded || !r.settled() || r.Spec.Backup == nil || r.Keeping.Cut {
 		return err == nil, err
 	}
 	if r.Spec.Backup.Final > 0 && r.Keeping.Final == "" {

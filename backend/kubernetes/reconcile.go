@@ -197,7 +197,7 @@ func (in *instance) put(ctx context.Context, s situation) error {
 			return err
 		}
 	}
-	if s.mustExist() && !s.view.Exists {
+	if s.mustExist() && s.view.isBare() {
 		if err := in.lost(ctx, s.record); err != nil {
 			return err
 		}

@@ -210,7 +210,7 @@ func (b *Backend) resolve(ctx context.Context, r record, o backend.Origin) (foun
 	return found, own, nil
 }
 
-// bringUp has the archive of a living source reach the moment that is wished for. A source without its Cluster has no
+// bringUp has the archive of a living source reach the moment that is wished for. A source whose data is gone has no
 // more than it has.
 func (b *Backend) bringUp(ctx context.Context, o backend.Origin, itself bool) error {
 	in, r, err := b.find(ctx, o.Instance)
@@ -224,8 +224,7 @@ func (b *Backend) bringUp(ctx context.Context, o backend.Origin, itself bool) er
 	case o.Alone || !o.At.IsZero() && mark.After(o.At):
 		return nil
 	}
-	cluster, err := b.get(ctx, clusters, nameOf(o.Instance))
-	if err != nil || cluster == nil {
+	if bare, err := b.isBare(ctx, o.Instance); err != nil || bare {
 		return err
 	}
 	if err := in.flush(ctx, by); err != nil {

@@ -77,6 +77,9 @@ func (s situation) lacks() string {
 
 // awaited says what a server that does not serve, or not all of, is waited for.
 func (s situation) awaited() string {
+	if s.view.Held != "" && s.seen.err != nil {
+		return fmt.Sprintf("Somebody keeps it from running in Kubernetes, by the annotation %s of its Cluster.", s.view.Held)
+	}
 	if t := s.view.trouble(); t != "" {
 		return t
 	}
@@ -143,10 +146,13 @@ func (s situation) status() backend.Status {
 		st.Phase, st.Message = backend.Preparing, lacking
 	case r.Reached == nil || st.Generation < st.Wanted && s.obstacle.Sentence == "":
 		st.Phase, st.Message = backend.Starting, lacking
-	case s.mustExist() && !s.view.Exists && s.obstacle.Sentence != "":
+	case s.mustExist() && s.view.isBare() && s.obstacle.Sentence != "":
 		st.Phase, st.Message = backend.Failing, s.obstacle.Sentence
 	default:
 		st.Phase, st.Message = backend.Failing, s.awaited()
+		if s.view.Held != "" && st.Obstacle.Sentence == "" { // nothing is tried again before somebody ends that
+			st.Obstacle = backend.Obstacle{Generation: st.Wanted, Sentence: st.Message}
+		}
 	}
 	if st.Message == "" {
 		st.Message = "The service instance is coming up."

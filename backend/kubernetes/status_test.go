@@ -22,7 +22,7 @@ func serving(nodes int) situation {
 	s := situation{
 		record: record{Spec: spec, Reached: &spec, Served: true, Primary: "a-1", Build: "15.18"},
 		wish:   wish{spec: spec, image: Image{Name: "pg:15.18", FullVersion: "15.18"}, memory: 512 * backstay.MB},
-		view:   view{Exists: true, Ready: true, Primary: "a-1", Target: "a-1"},
+		view:   view{Exists: true, Ready: true, Primary: "a-1", Target: "a-1", Volumes: []volume{{Name: "a-1"}}},
 		seen: sight{proved: true, observation: engine.Observation{
 			Edition: "e", Started: epoch, Protected: nodes > 1,
 		}},
@@ -113,6 +113,17 @@ func TestStatus(t *testing.T) {
 		s.obstacle = backend.Obstacle{Generation: 3, Sentence: "There is no image.", Final: true}
 		return s
 	}
+	lost := func(s situation) situation {
+		s = silence(s)
+		s.view.Volumes = nil
+		s.obstacle = backend.Obstacle{Generation: 2, Sentence: "Its data is gone."}
+		return s
+	}
+	held := func(s situation) situation {
+		s.view.Held = "cnpg.io/hibernation"
+		return s
+	}
+	const sleeps = "Somebody keeps it from running in Kubernetes, by the annotation cnpg.io/hibernation of its Cluster."
 	removing := serving(1)
 	removing.record.Removing = true
 	fresh := never(silence(serving(1)))
@@ -135,6 +146,10 @@ func TestStatus(t *testing.T) {
 		"impossible":                {refused(serving(1)), backend.Running, 2, "available", "There is no image."},
 		"impossible, and silent":    {silence(refused(serving(1))), backend.Failing, 2, "The database does not answer.", "There is no image."},
 		"impossible from the first": {never(silence(refused(serving(1)))), backend.Failing, 0, "There is no image.", "There is no image."},
+		"without its volumes":       {lost(serving(1)), backend.Failing, 2, "Its data is gone.", "Its data is gone."},
+		"asleep":                    {silence(held(serving(1))), backend.Failing, 2, sleeps, sleeps},
+		"asleep, before it changes": {silence(held(serving(1)).newer()), backend.Starting, 2, sleeps, ""},
+		"partly fenced":             {held(serving(2)), backend.Running, 2, "available", ""},
 		"being removed":             {removing, backend.Removing, 2, "The service instance is being deleted.", ""},
 	} {
 		st := tc.s.status()

@@ -19,6 +19,7 @@ type view struct {
 	Gone    bool // it is being deleted
 	Ready   bool
 	Reason  string // what the operator says that it does, where it is not ready
+	Held    string // the annotation by which somebody has the operator keep servers from running
 	Primary string
 	Target  string // that is to be the primary
 	Nodes   []pod
@@ -63,6 +64,7 @@ func look(cluster *unstructured.Unstructured, podList, claimList []*unstructured
 		if reason := text(cluster, "status", "phaseReason"); reason != "" {
 			v.Reason += ": " + reason
 		}
+		v.Held = heldBy(cluster.GetAnnotations())
 	}
 	for _, p := range podList {
 		if p.GetLabels()[roleLabel] == upgradeRole {
@@ -80,6 +82,18 @@ func look(cluster *unstructured.Unstructured, podList, claimList []*unstructured
 		v.Volumes = append(v.Volumes, lookVolume(c))
 	}
 	return v
+}
+
+// heldBy is the annotation of a Cluster by which somebody has put it to sleep, or has fenced nodes of it. Both are done
+// by commands of the operator's own, on purpose, and whoever has done so undoes it.
+func heldBy(annotations map[string]string) string {
+	if annotations["cnpg.io/hibernation"] == "on" {
+		return "cnpg.io/hibernation"
+	}
+	if fenced := annotations["cnpg.io/fencedInstances"]; fenced != "" && fenced != "[]" {
+		return "cnpg.io/fencedInstances"
+	}
+	return ""
 }
 
 func lookVolume(o *unstructured.Unstructured) volume {
