@@ -10,14 +10,18 @@ import (
 )
 
 // TestStateIsUpgraded installs another major version of PostgreSQL beside the one that the platform's own database is of.
-// The next serve takes it there, with all that it knows, and finds it there when
-// the keeper has lost its record.
+// While the pgBackRest that there is does not know it, the database stays where it can be backed up. Then the next serve
+// takes it there, with all that it knows, and finds it there when the keeper has lost its record.
 func TestStateIsUpgraded(t *testing.T) {
 	testkit.InSomeRuns(t)
 	t.Parallel()
 	newer := filepath.Join(testkit.Other(t, "postgres-17"), "usr/lib/postgresql/17")
 	installations := movablePostgres(t)
-	p := start(t, "backstay", "--postgres", installations)
+	tools := testkit.Dir(t)
+	installBackRest(t, tools, "2.45")
+	p := prepare(t, "backstay", "--postgres", installations)
+	p.env = append(p.env, "PATH="+tools+":"+os.Getenv("PATH"))
+	p.begin()
 	if _, _, err := p.call("POST", "/v3/organizations", map[string]string{"name": "kept"}, nil); err != nil {
 		t.Fatal(err)
 	}
@@ -25,6 +29,13 @@ func TestStateIsUpgraded(t *testing.T) {
 	if err := os.Symlink(newer, filepath.Join(installations, "17")); err != nil {
 		t.Fatal(err)
 	}
+	p.mustServe()
+	p.wantKnown("kept")
+	if p.stateVersion() != "15" {
+		t.Errorf("the state database went to %s, of which there are no backups", p.stateVersion())
+	}
+	p.stop()
+	installBackRest(t, tools, "2.60.0")
 	p.mustServe()
 	p.wantKnown("kept")
 	if log := p.logs(); !strings.Contains(log, "the state database is upgraded") || p.stateVersion() != "17" {
@@ -36,6 +47,18 @@ func TestStateIsUpgraded(t *testing.T) {
 	}
 	p.mustServe()
 	p.wantKnown("kept")
+}
+
+// installBackRest puts a program there that says it is that release of pgBackRest.
+func installBackRest(t *testing.T, dir, release string) {
+	t.Helper()
+	path := filepath.Join(dir, "pgbackrest")
+	if err := os.Remove(path); err != nil && !os.IsNotExist(err) {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, []byte("#!/bin/sh\necho 'pgBackRest "+release+"'\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // stateVersion is the major version of the newest data of our own database.

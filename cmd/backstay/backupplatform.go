@@ -12,6 +12,7 @@ import (
 	"github.com/backstay/backstay/backend/local"
 	"github.com/backstay/backstay/internal/seal"
 	"github.com/backstay/backstay/internal/wait"
+	"github.com/backstay/backstay/keeper"
 )
 
 var backupPlatformUsage = `Usage: backstay backup-platform [FLAGS]
@@ -55,7 +56,11 @@ func backupPlatform(ctx context.Context, c *cli, args []string) error {
 func backUpState(
 	ctx context.Context, dir dataDir, instances *local.Backend, keys seal.Ring,
 ) (taken backstay.Backup, err error) {
-	if err := stateCanBeBackedUp(ctx, instances); err != nil {
+	spec, err := keeper.Wanted(string(dir), keys.Records, stateInstance)
+	if err == nil {
+		err = stateCanBeBackedUp(ctx, instances, spec.Version)
+	}
+	if err != nil {
 		return taken, err
 	}
 	wanted, err := changeState(ctx, dir, keys, instances, func(s *backend.Spec) {

@@ -179,7 +179,7 @@ func (r *platformRestorer) learn(ctx context.Context) error {
 	if err := r.startKeeper(ctx, r.instances); err != nil {
 		return err
 	}
-	if err := stateCanBeBackedUp(ctx, r.instances); err != nil {
+	if err := stateCanBeBackedUp(ctx, r.instances, r.note.State); err != nil {
 		return err
 	}
 	inventory, err := r.instances.Inventory(ctx)

@@ -17,8 +17,9 @@ import (
 // upgradePatience is how long an upgrade of our own database may take. Whoever starts this program again then waits on.
 const upgradePatience = 10 * time.Minute
 
-// upgradeState brings our own database to the newest version that is installed, in the way in which any instance is
-// upgraded: on a copy, with the data before kept for a week. Where that cannot be, it goes on as it is, and says why.
+// upgradeState brings our own database to the newest version that is installed and does not end its backups, in the
+// way in which any instance is upgraded: on a copy, with the data before kept for a week. Where that cannot be, it goes
+// on as it is, and says why.
 func (p *platform) upgradeState(ctx context.Context, instances *local.Backend) error {
 	spec, err := keeper.Wanted(string(p.cfg.data), p.Keys.Records, stateInstance)
 	if err != nil {
@@ -28,13 +29,16 @@ func (p *platform) upgradeState(ctx context.Context, instances *local.Backend) e
 	if err != nil {
 		return err
 	}
-	newest, ok := stateVersion(inventory, "")
+	next, ok := nextStateVersion(inventory, spec.Version)
+	if newest, _ := stateVersion(inventory, ""); newest.Version != next.Version {
+		p.log.Warn("the state database goes to no version that cannot be backed up here", "version", newest.Version)
+	}
 	status, err := instances.Await(ctx, stateInstance, 0)
-	if err != nil || !ok || newest.Version == spec.Version && status.Obstacle.Generation != spec.Generation {
+	if err != nil || !ok || next.Version == spec.Version && status.Obstacle.Generation != spec.Generation {
 		return err
 	}
 	from := spec.Version
-	spec.Version, spec.Build, spec.Generation = newest.Version, "", spec.Generation+1
+	spec.Version, spec.Build, spec.Generation = next.Version, "", spec.Generation+1
 	if err := instances.Admit(ctx, spec); err != nil {
 		p.log.Warn("the state database is not upgraded, and goes on as it is", "from", from, "to", spec.Version,
 			"reason", backstay.SentenceOf(err))
@@ -45,6 +49,20 @@ func (p *platform) upgradeState(ctx context.Context, instances *local.Backend) e
 		return err
 	}
 	return p.awaitUpgrade(ctx, instances, spec.Generation)
+}
+
+// nextStateVersion is the newest version that our own database can go to from another, which may be that, or begin
+// with, where from is empty. What is backed up, and what begins, goes to none that would end that: who restores the
+// platform has nothing else.
+func nextStateVersion(inventory backend.Inventory, from string) (backend.EngineVersion, bool) {
+	kept := func(e backend.EngineVersion) bool { return e.RestorePoints != backstay.NoRestorePoints }
+	current, ok := stateVersion(inventory, from)
+	for _, e := range inventory.Engines { // newest first
+		if e.Engine == stateEngine && (e.Version == from || kept(e) || from != "" && !kept(current)) {
+			return e, true
+		}
+	}
+	return current, ok
 }
 
 // awaitUpgrade returns when our own database serves in the wanted version, or when it is given up and serves as before.
@@ -95,7 +113,7 @@ func (p *platform) protectState(ctx context.Context) error {
 		return nil // serve ends
 	}
 	if err == nil {
-		err = stateCanBeBackedUp(ctx, instances)
+		err = stateCanBeBackedUp(ctx, instances, spec.Version)
 	}
 	if err == nil {
 		_, err = changeState(ctx, p.cfg.data, p.Keys, instances, func(s *backend.Spec) {
@@ -108,15 +126,15 @@ func (p *platform) protectState(ctx context.Context) error {
 	return nil // it serves on
 }
 
-// stateCanBeBackedUp is Unsupported where the machine lacks what that takes.
-func stateCanBeBackedUp(ctx context.Context, instances *local.Backend) error {
+// stateCanBeBackedUp is Unsupported where the machine lacks what that takes, for our own database of a version.
+func stateCanBeBackedUp(ctx context.Context, instances *local.Backend, version string) error {
 	inventory, err := instances.Inventory(ctx)
 	if err != nil {
 		return err
 	}
-	if e, ok := stateVersion(inventory, ""); !ok || e.RestorePoints == backstay.NoRestorePoints {
-		return backstay.Errorf(backstay.Unsupported, "PostgreSQL cannot be backed up on this machine, which has no "+
-			"pgBackRest: type apt-get install pgbackrest.")
+	if e, ok := stateVersion(inventory, version); ok && e.RestorePoints == backstay.NoRestorePoints {
+		return backstay.Errorf(backstay.Unsupported, "PostgreSQL %s, of which the state database is, cannot be backed up "+
+			"on this machine for want of a pgBackRest that knows it: backstay doctor says which does.", version)
 	}
 	return nil
 }

@@ -116,6 +116,9 @@ func applyState(ctx context.Context, instances *local.Backend, version string, s
 		return err
 	}
 	e, ok := stateVersion(inventory, version)
+	if version == "" {
+		e, ok = nextStateVersion(inventory, "")
+	}
 	switch {
 	case ok:
 		spec := newStateSpec(e.Version)

@@ -80,6 +80,7 @@ type Custodian struct {
 	endProof func() // ends the proof that is under way, and waits for that; nil: there is none
 
 	lastAgain time.Time // when a last backup that has failed is tried again; Run's alone
+	unable    time.Time // since when the machine lacks what a last backup takes; Run's alone
 
 	beside sync.WaitGroup // what Run has begun and does not wait for
 }
@@ -154,42 +155,6 @@ func (k *Custodian) turn(ctx context.Context, source Source, s Sight) (pause tim
 	}
 	k.serve(ctx, s)
 	return archiveEvery, false
-}
-
-// lastPause is how long after a last backup that has failed the next one is tried, at the most: somebody waits for it.
-const lastPause = 5 * time.Second
-
-// partWith sees to the last backup of an instance that is being removed.
-func (k *Custodian) partWith(ctx context.Context, source Source, s Sight) (pause time.Duration) {
-	if !s.OwesLast {
-		return restEvery
-	}
-	if !s.Serves && !k.hasParted() {
-		source.Tell("A last backup is taken as soon as the engine serves.")
-		return restEvery
-	}
-	if pause := k.lastAgain.Sub(k.c.Now()); pause > 0 { // what was told of the failure has woken us
-		return pause
-	}
-	if k.lastAgain.IsZero() { // what has failed is told until it is mended, also while it is tried again
-		source.Tell("A last backup is being taken.")
-	}
-	err := k.last(ctx, s.Node)
-	switch {
-	case ctx.Err() != nil:
-	case err == nil:
-		err = source.Saved()
-	case backstay.KindOf(err) == backstay.Unsupported:
-		err = source.KeepData(sentence(err))
-	default:
-		source.Tell("The last backup, without which the instance is not removed, could not be taken: " + sentence(err) +
-			" It is tried again. The operator can remove the instance without it.")
-	}
-	if err != nil {
-		k.lastAgain = k.c.Now().Add(lastPause)
-		return lastPause
-	}
-	return restEvery
 }
 
 // serve does what is due for an instance that serves.
