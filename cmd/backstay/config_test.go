@@ -93,6 +93,18 @@ func TestWhatIsInForceCanBeReadAgain(t *testing.T) {
 	}
 }
 
+// TestRepositoryIsNoURL: a bucket that is written as other programs want it is not made a directory on the disk of the
+// databases.
+func TestRepositoryIsNoURL(t *testing.T) {
+	t.Parallel()
+	for text, can := range map[string]bool{"/mnt/backups": true, "backups": true, "s3://backups/one": false} {
+		_, err := (&cli{env: func(string) string { return "/home/ada" }}).serveConfig("config", []string{"--repository", text})
+		if (err == nil) != can {
+			t.Errorf("--repository %q: got %v", text, err)
+		}
+	}
+}
+
 // TestHost: what no database could listen on is refused before anything is begun, not at the first create.
 func TestHost(t *testing.T) {
 	t.Parallel()

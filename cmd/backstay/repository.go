@@ -94,8 +94,11 @@ func (c *config) objects() *backstay.ObjectStore {
 // absolute reads the path of a file, which is said to a keeper that works in another directory.
 func absolute(field func(*config) *string) func(*config, string) error {
 	return func(c *config, path string) (err error) {
-		if path == "" {
+		switch {
+		case path == "":
 			return errors.New("must not be empty")
+		case strings.Contains(path, "://"): // which would be a directory below the one that we work in
+			return errors.New("is a URL and not a path; what leads to an object store is named repository-endpoint")
 		}
 		*field(c), err = filepath.Abs(path)
 		return err
