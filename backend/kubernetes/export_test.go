@@ -19,3 +19,12 @@ func (b *Backend) Into(ctx context.Context, id backstay.InstanceID, pod string) 
 	w, err := b.wishFor(r, r.standing())
 	return in.intoPod(r, w, pod), err
 }
+
+// Brought is the generation whose data is there, of those that ask for other data and were not reached yet; 0: none.
+func (b *Backend) Brought(ctx context.Context, id backstay.InstanceID) (int64, error) {
+	_, r, err := b.find(ctx, id)
+	if err != nil || !r.supplants() || !r.Bring.Done {
+		return 0, err
+	}
+	return r.Bring.Generation, nil
+}

@@ -169,5 +169,10 @@ func (in *instance) change(ctx context.Context, seen record, become func(record)
 // without is the record when these users have been dropped.
 func (r record) without(dropped []string) record {
 	r.Drops = slices.DeleteFunc(slices.Clone(r.Drops), func(name string) bool { return slices.Contains(dropped, name) })
+	if r.supplants() && !r.Bring.Own { // in the data before they are still, and that may come back
+		now := *r.Bring
+		now.Dropped = union(now.Dropped, dropped)
+		r.Bring = &now
+	}
 	return r
 }

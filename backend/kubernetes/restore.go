@@ -13,47 +13,6 @@ import (
 	"github.com/backstay/backstay/engine"
 )
 
-// origin is what the data of an instance begins from, as it was found when that was decided.
-type origin struct {
-	Generation int64               `json:"generation"` // that asks for it
-	Restores   int64               `json:"restores"`   // see restoresOf
-	Clone      bool                `json:"clone,omitempty"`
-	Of         backstay.InstanceID `json:"of"`
-	Private    bool                `json:"private,omitempty"` // the source of a clone
-	Line       string              `json:"line,omitempty"`
-	Backup     string              `json:"backup,omitempty"`
-	Until      time.Time           `json:"until,omitzero"`    // zero: as far as the archive goes
-	Alone      bool                `json:"alone,omitempty"`   // without the archive
-	Version    string              `json:"version,omitempty"` // of the data, where that is the way back from an upgrade
-	Kept       *kept               `json:"kept,omitempty"`    // that way back, which stays where it is not taken
-	Passed     string              `json:"passed,omitempty"`
-	Own        bool                `json:"own,omitempty"`     // the data before itself, with its users
-	Emptied    bool                `json:"emptied,omitempty"` // nothing is left of the data before
-	Done       bool                `json:"done,omitempty"`    // the data is there, and has no users
-}
-
-// restoresOf counts the restores that a Spec asks for: an instance that begins from a restore point has one, and each
-// return to an earlier moment is one more.
-func restoresOf(s backend.Spec) int64 {
-	if s.Origin == nil {
-		return 0
-	}
-	return s.Origin.Return + 1
-}
-
-// settled tells whether no data is being brought.
-func (r record) settled() bool { return !r.asksForData() && (r.Bring == nil || r.Bring.Done) }
-
-// asksForData tells whether the Spec asks for other data, and nobody has decided yet what that is. What was brought for
-// another one, which was given up before it was reached, is no answer to it.
-func (r record) asksForData() bool {
-	isThere := r.Bring != nil && r.Bring.Done && r.Bring.Generation == r.Spec.Generation
-	return restoresOf(r.Spec) > r.Restores && !isThere || !r.rising() && r.wantsBack(r.Spec)
-}
-
-// brings tells whether the Cluster is to be made from somewhere.
-func (r record) brings() bool { return r.Bring != nil && !r.Bring.Done }
-
 // bring does what comes before a Cluster can be made from another one's data. It tells whether there is more of it.
 func (in *instance) bring(ctx context.Context, r record) (pause time.Duration, more bool) {
 	asked := r.asksForData()
@@ -73,9 +32,9 @@ func (in *instance) bring(ctx context.Context, r record) (pause time.Duration, m
 		return 0, false
 	case restoresOf(r.Spec) <= r.Restores && r.wantsBack(r.Spec):
 		err = in.decideBack(ctx, r)
-	case !r.brings() || asked && r.Bring.Generation != r.Spec.Generation:
+	case asked && (!r.brings() || r.Bring.Generation != r.Spec.Generation):
 		err = in.decide(ctx, r, r.Spec.Origin, false)
-	case !asked && r.Bring.Generation != r.Spec.Generation: // it is wanted no longer
+	case r.Bring.Generation != r.Spec.Generation: // it is wanted no longer
 		err = in.withdraw(ctx, r)
 	case !r.Bring.Emptied:
 		return in.empty(ctx, r)
@@ -86,21 +45,6 @@ func (in *instance) bring(ctx context.Context, r record) (pause time.Duration, m
 		return in.tellUnbrought(ctx, r, err), true
 	}
 	return 0, true
-}
-
-func keyOf(s backend.Spec) backstay.Secret {
-	if s.Backup == nil {
-		return ""
-	}
-	return s.Backup.Key
-}
-
-// withOwnLine has a history begin, of an instance that is to be backed up.
-func (r record) withOwnLine(now time.Time) record {
-	if keeps(r) {
-		r.Keeping = r.Keeping.withLine(now)
-	}
-	return r
 }
 
 // tellUnbrought says why the data cannot be brought yet, of an instance that may serve as before.
@@ -131,7 +75,7 @@ func (in *instance) decide(ctx context.Context, r record, o *backend.Origin, own
 	}
 	found.Generation, found.Restores, found.Own = r.Spec.Generation, o.Return+1, own
 	_, err = in.amend(ctx, func(r record) record {
-		r.Bring = &found
+		r = r.replaced(found)
 		if k != nil {
 			r.Keeping = *k
 		}
@@ -140,8 +84,9 @@ func (in *instance) decide(ctx context.Context, r record, o *backend.Origin, own
 	return err
 }
 
-// withdraw has the instance go on with the data that it has. Where that is gone, or about to go, it is in the archive
-// alone. To bring it back from there is no restore that anybody has asked for: who asks again has not been answered.
+// withdraw has the instance go on with the data that was its own. Where that is gone, or about to go, it is in the
+// archive alone, also where other data is there by now. To bring it back from there is no restore that anybody has
+// asked for: who asks again has not been answered.
 func (in *instance) withdraw(ctx context.Context, r record) error {
 	if r.Bring.Kept != nil { // the way back from an upgrade is not taken, and stays
 		_, err := in.amend(ctx, func(r record) record {
@@ -163,7 +108,7 @@ func (in *instance) withdraw(ctx context.Context, r record) error {
 		isThere = cluster != nil && cluster.GetDeletionTimestamp() == nil
 	}
 	if !isThere {
-		return in.decide(ctx, r, &backend.Origin{Instance: in.id, Key: keyOf(r.Spec), Return: r.Restores - 1}, true)
+		return in.decideBefore(ctx, r)
 	}
 	_, err := in.amend(ctx, func(r record) record {
 		r.Bring = nil
@@ -371,10 +316,11 @@ func (in *instance) finish(ctx context.Context, r record, image Image, n engine.
 		if r.brings() {
 			now := *r.Bring
 			now.Done = true
-			r.Bring, r.Served = &now, true
 			if !now.Own {
-				r.Drops = nil
+				r = r.without(r.Drops)
+				now.Dropped = r.Bring.Dropped
 			}
+			r.Bring, r.Served = &now, true
 			if now.Version != "" {
 				r = r.ofVersion(r.Spec, image)
 			}

@@ -232,6 +232,61 @@ func TestReturn(t *testing.T) {
 	}
 }
 
+// TestReturnIsGivenUpLate: the data of then is there already, and serves nobody yet, when an instance is to be as it was.
+// All is there again that was written until the return, with the users of then, but for who was dropped
+// meanwhile.
+func TestReturnIsGivenUpLate(t *testing.T) {
+	testkit.InFewRuns(t)
+	t.Parallel()
+	a := newArchived(t, 30430, 30439)
+	s := a.spec(t)
+	s.Nodes = 2
+	a.served(t, s)
+	conn := a.bound(t, s.Instance, "u1")
+	a.bound(t, s.Instance, "u2")
+	do(t, conn, "CREATE TABLE t (n int)", "INSERT INTO t VALUES (1)")
+	a.backedUp(t, s.Instance)
+	at := time.Now().Add(time.Second).Truncate(time.Second)
+	time.Sleep(time.Until(at) + time.Second)
+	do(t, conn, "INSERT INTO t VALUES (2)")
+
+	wanted := s
+	wanted.Generation = 2
+	wanted.Origin = &backend.Origin{Instance: s.Instance, Key: backupsKey, At: at, Return: 1}
+	if err := a.Apply(t.Context(), wanted); err != nil {
+		t.Fatal(err)
+	}
+	until(t, a.Backend, s.Instance, "the instance without its data", func(st backend.Status) bool {
+		return st.Phase != backend.Running
+	})
+	dropped := make(chan error)
+	go func() { dropped <- a.DropUser(t.Context(), s.Instance, "u2") }()
+	await(t, "the data of then", func(ctx context.Context) (bool, error) {
+		brought, err := a.Brought(ctx, s.Instance)
+		return brought == 2, err
+	})
+	s.Generation = 3
+	a.served(t, s)
+	if err := <-dropped; err != nil {
+		t.Fatal(err)
+	}
+	if got := numbers(t, a.again(t, conn.Config().ConnString())); !slices.Equal(got, []int{1, 2}) {
+		t.Errorf("behind a return that was given up, %v is there", got)
+	}
+	var there int
+	admin := a.bound(t, s.Instance, "u3")
+	err := admin.QueryRow(t.Context(), "SELECT count(*) FROM pg_roles WHERE rolname = 'u2'").Scan(&there)
+	if err != nil || there != 0 {
+		t.Errorf("who was dropped meanwhile is there again: %v", err)
+	}
+	s.Generation = 4
+	s.Origin = wanted.Origin
+	a.served(t, s)
+	if got := numbers(t, a.bound(t, s.Instance, "u4")); !slices.Equal(got, []int{1}) {
+		t.Errorf("behind a return that was asked for again, %v is there", got)
+	}
+}
+
 // wantUntil wants all that was acknowledged before a moment, and nothing that was begun behind it. The clocks are one.
 func wantUntil(t *testing.T, got []int, acknowledged []time.Time, at time.Time) {
 	t.Helper()

@@ -6,6 +6,7 @@ import (
 
 	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/backend"
+	"github.com/backstay/backstay/backup"
 )
 
 // kept is a line of the archive to whose end an instance can return: its data before an upgrade, or before the return
@@ -41,24 +42,62 @@ func (in *instance) decideBack(ctx context.Context, r record) error {
 		return err
 	}
 	list, _, _ := in.custody.look()
-	found := origin{Generation: r.Spec.Generation, Restores: r.Restores, Of: in.id, Line: r.Kept.Line,
-		Version: r.Kept.Version, Kept: r.Kept}
-	for _, s := range list {
-		if s.Line == r.Kept.Line {
-			found.Backup = s.ID
-		}
+	found, err := r.endOf(*r.Kept, list)
+	if err != nil {
+		return err
 	}
-	if found.Backup == "" {
-		return backstay.Errorf(backstay.Unsupported, "There is no data of version %s any more to return to.",
-			r.Kept.Version)
-	}
+	found.Kept = r.Kept
 	now := in.b.Now()
-	_, err := in.amend(ctx, func(r record) record {
-		r.Kept = &kept{Line: r.Keeping.current().Name, Version: r.Reached.Version, Since: now.UTC()}
-		r.Bring = &found
+	_, err = in.amend(ctx, func(r record) record {
+		back := r.before()
+		r = r.replaced(found)
+		r.Kept = nil
+		if back != nil {
+			r.Kept = &kept{Line: back.Line, Version: back.Version, Since: now.UTC()}
+		}
 		return r.withOwnLine(now)
 	})
 	return err
+}
+
+// decideBefore notes that the instance is to begin from the end of what it had before other data was brought, which was
+// given up. All of that was archived before it was removed. Without a backup, which the archive has to begin from, the
+// latest data is taken that there is one of. Users who were dropped since are dropped again.
+func (in *instance) decideBefore(ctx context.Context, r record) error {
+	if err := in.relist(ctx, r); err != nil {
+		return err
+	}
+	list, _, _ := in.custody.look()
+	if r.Bring.Before == nil || len(inLine(list, r.Bring.Before.Line)) == 0 {
+		in.b.Log.Warn("an instance has no backup of what it had last, and goes on with what it has one of", "instance", in.id)
+		return in.decide(ctx, r, &backend.Origin{Instance: in.id, Key: keyOf(r.Spec), Return: r.Restores - 1}, true)
+	}
+	found, err := r.endOf(*r.Bring.Before, list)
+	if err != nil {
+		return err
+	}
+	found.Own = true
+	_, err = in.amend(ctx, func(r record) record {
+		r = r.replaced(found)
+		r.Drops = union(r.Drops, r.Bring.Dropped)
+		return r.withOwnLine(in.b.Now())
+	})
+	return err
+}
+
+// endOf is all that a line of the instance's own history leads to.
+func (r record) endOf(k kept, list []stored) (origin, error) {
+	its := backup.Whole(inLine(list, k.Line))
+	if len(its) == 0 {
+		return origin{}, backstay.Errorf(backstay.Unsupported, "There is no data of version %s any more to return to.",
+			k.Version)
+	}
+	end := origin{Generation: r.Spec.Generation, Restores: r.Restores, Of: r.Spec.Instance, Line: k.Line,
+		Backup: its[len(its)-1].ID}
+	if r.Reached == nil || k.Version != r.Reached.Version {
+		end.Version = k.Version
+	}
+	return end, nil
 }
 
 // forgetKept forgets what an instance can return to no longer.

@@ -101,6 +101,9 @@ func (b *Backend) DropUser(ctx context.Context, id backstay.InstanceID, name str
 		err = e.DropUser(ctx, n, name)
 	}
 	if err == nil {
+		err = in.noteDropped(ctx, name)
+	}
+	if err == nil {
 		r, _ := in.known()
 		return in.catchUpReaders(ctx, r)
 	}
@@ -111,6 +114,26 @@ func (b *Backend) DropUser(ctx context.Context, id backstay.InstanceID, name str
 		return err
 	}
 	return in.owe(ctx, name, err)
+}
+
+// noteDropped notes that a user was dropped of data that may have to make room for the data before again.
+func (in *instance) noteDropped(ctx context.Context, name string) error {
+	if r, _ := in.known(); !r.supplants() || r.Bring.Own {
+		return nil
+	}
+	_, err := in.amend(ctx, func(r record) record { return r.without([]string{name}) })
+	return err
+}
+
+// union is all of both, each once.
+func union(a, b []string) []string {
+	all := slices.Clone(a)
+	for _, name := range b {
+		if !slices.Contains(all, name) {
+			all = append(all, name)
+		}
+	}
+	return all
 }
 
 // owe notes that a user is to be dropped before the instance serves again. One that serves, and has not done it, is not

@@ -57,6 +57,75 @@ func TestReturnIsWithdrawn(t *testing.T) {
 	}
 }
 
+// TestDataBeforeComesBack where other data is there by now, for which nobody asks any more: from the end of the line
+// that was in use before, in the version that it has, and without the users who were dropped meanwhile.
+func TestDataBeforeComesBack(t *testing.T) {
+	t.Parallel()
+	c := newFakeCluster()
+	b := c.backend(t)
+	b.withBackup(t, "")
+	reached := keptSpec()
+	reached.Generation, reached.Version = 1, "14"
+	spec := keptSpec()
+	spec.Generation = 3
+	in := c.holding(t, b, record{
+		Spec: spec, Reached: &reached, Served: true, Drops: []string{"u2"},
+		Keeping: keeping{Lines: []line{{Name: "1"}, {Name: "2"}}},
+		Kept:    &kept{Line: "1", Version: "15"},
+		Bring: &origin{Generation: 2, Of: anId, Line: "0", Version: "14", Emptied: true, Done: true,
+			Kept: &kept{Line: "0", Version: "14"}, Before: &kept{Line: "1", Version: "15"}, Dropped: []string{"u1"}},
+	})
+	if in.record.settled() {
+		t.Error("the instance stays with the data that was given up")
+	}
+	in.bring(t.Context(), in.record)
+	r := in.record
+	its := r.Bring
+	if its.Line != "1" || its.Backup != "20261129T075500" || its.Version != "15" || !its.Own || its.Done ||
+		its.Generation != 3 || restoresOf(r.Spec) != 0 {
+		t.Errorf("it begins from %+v", its)
+	}
+	if want := []string{"u2", "u1"}; !slices.Equal(r.Drops, want) {
+		t.Errorf("%q are to be dropped, want %q", r.Drops, want)
+	}
+	if r.Kept == nil || r.Kept.Line != "0" || r.Keeping.current().Name == "2" {
+		t.Errorf("it can return to %+v, and archives to %q", r.Kept, r.Keeping.current().Name)
+	}
+
+	// What is asked for meanwhile, and given up in its turn, leads to the same data.
+	spec.Generation, spec.Origin = 4, &backend.Origin{Instance: anId, Key: "the-key", Return: 1}
+	asking := r
+	asking.Spec = spec
+	if back := asking.replaced(origin{Generation: 4}).Bring; back.Before.Line != "1" || len(back.Dropped) != 1 {
+		t.Errorf("behind that it begins from %+v", back)
+	}
+	its.Done = true
+	if r.strays() || r.before().Line != r.Keeping.current().Name {
+		t.Errorf("data that is its own again is at %+v", r.before())
+	}
+}
+
+// TestDroppedStayDropped: who is dropped of data that may be given up is so of the data before, too.
+func TestDroppedStayDropped(t *testing.T) {
+	t.Parallel()
+	reached := keptSpec()
+	reached.Generation = 1
+	for name, tc := range map[string]struct {
+		bring origin
+		want  []string
+	}{
+		"other data, not reached": {origin{Generation: 2, Before: &kept{Line: "1"}}, []string{"u1"}},
+		"other data, reached":     {origin{Generation: 1, Before: &kept{Line: "1"}, Done: true}, nil},
+		"its own":                 {origin{Generation: 2, Before: &kept{Line: "1"}, Own: true}, nil},
+		"a new instance's":        {origin{Generation: 2}, nil},
+	} {
+		r := record{Reached: &reached, Bring: &tc.bring, Drops: []string{"u1", "u2"}}.without([]string{"u1"})
+		if !slices.Equal(r.Bring.Dropped, tc.want) || !slices.Equal(r.Drops, []string{"u2"}) {
+			t.Errorf("%s: %q dropped, %q to be", name, r.Bring.Dropped, r.Drops)
+		}
+	}
+}
+
 // TestWhoAsksAgainIsAnswered: a return that was given up after its data was there has been reached by nobody.
 func TestWhoAsksAgainIsAnswered(t *testing.T) {
 	t.Parallel()
