@@ -89,10 +89,11 @@ func (in *instance) partUnnoted(ctx context.Context, r record, why error) (done 
 }
 
 // close takes the last backup, and waits for the end of the log. Where the data is gone already, what there is is all,
-// and where other data is being brought, all of it was archived before. Who has only asked for that has the data still.
+// and where other data is being brought, or is there though it was given up, all of it was archived before. Who has
+// only asked for that has the data still.
 func (in *instance) close(ctx context.Context, r record) (done bool, err error) {
 	bare, err := in.b.isBare(ctx, in.id)
-	if err != nil || bare || r.Discarded || r.brings() || r.Spec.Backup == nil || r.Keeping.Cut {
+	if err != nil || bare || r.Discarded || r.brings() || r.strays() || r.Spec.Backup == nil || r.Keeping.Cut {
 		return err == nil, err
 	}
 	if r.Spec.Backup.Final > 0 && r.Keeping.Final == "" {
