@@ -107,4 +107,6 @@ type EngineVersion struct {
 	RestorePoints backstay.RestorePoints `json:"restore_points,omitempty"`
 	// Nodes is how many nodes an instance of it can have; 0 and 1 are one.
 	Nodes int `json:"nodes,omitempty"`
+	// Drills tells whether it is seen what its clients feel while the primary is changed, or restarted.
+	Drills bool `json:"drills,omitempty"`
 }

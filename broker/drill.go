@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/backstay/backstay"
@@ -16,7 +17,8 @@ func (b *Broker) AllowDrills(ctx context.Context, id backstay.InstanceID, allowe
 	return b.Store.AllowDrills(ctx, id, allowed)
 }
 
-// HoldDrill begins a drill of an instance now, for an operator. Whether its users allow it, the operator has looked.
+// HoldDrill begins a drill of an instance now, for an operator. Whether its users allow it, and CheckDrill does, the
+// operator has looked.
 func (b *Broker) HoldDrill(ctx context.Context, id backstay.InstanceID) (backstay.OperationKey, error) {
 	in, err := b.Store.Instance(ctx, id)
 	if err != nil {
@@ -38,11 +40,42 @@ func (b *Broker) lookForDrills(ctx context.Context, views []view, now time.Time)
 		if !v.MayDrill || v.Busy || now.Before(opens) || !reached {
 			continue
 		}
+		if seen, err := b.sees(ctx, v.ServiceID, v.Backend); err != nil || !seen {
+			failures = append(failures, err)
+			continue
+		}
 		s, err := its.Await(ctx, v.ID, 0)
 		failures = append(failures, err)
 		views[i].undrilled = err == nil && canDrill(s) && (s.Drill == nil || s.Drill.Began.Before(opens))
 	}
 	return errors.Join(failures...)
+}
+
+// CheckDrill refuses, as Unsupported, a drill of an instance from which nobody would learn anything.
+func (b *Broker) CheckDrill(ctx context.Context, id backstay.InstanceID) error {
+	in, err := b.Store.Instance(ctx, id)
+	if err != nil {
+		return err
+	}
+	seen, err := b.sees(ctx, in.ServiceID, in.Backend)
+	if err == nil && !seen {
+		err = backstay.Errorf(backstay.Unsupported, "Of this service nobody sees what a restart costs clients: no drill is "+
+			"held of it.")
+	}
+	return err
+}
+
+// sees tells whether it is seen what clients of a service feel while a drill is held of an instance in the backend. Of
+// one that is not offered any more it is not known beforehand.
+func (b *Broker) sees(ctx context.Context, service backstay.ServiceID, in string) (bool, error) {
+	can, err := b.inventories(ctx, []string{in})
+	for _, o := range b.Offered.Offerings {
+		if o.ID == string(service) {
+			its := func(v backend.EngineVersion) bool { return v.Engine == o.Engine && v.Drills }
+			return slices.ContainsFunc(can[in].Engines, its), err
+		}
+	}
+	return true, err
 }
 
 // canDrill tells whether a drill could be held now. A standby that could not take over would keep the operation, and

@@ -96,8 +96,17 @@ func TestDrillsInWindows(t *testing.T) {
 	if n := k.maintain(); n != 0 {
 		t.Error("developers have held a drill in this window, and another one is held")
 	}
-	must(t, k.AllowDrills(t.Context(), k.r.InstanceID, false))
+	must(t, k.CheckDrill(t.Context(), k.r.InstanceID))
+	k.machine.alter(func(s *simulated) { s.undrillable = true })
 	at(opens.AddDate(0, 0, 28))
+	if n := k.maintain(); n != 0 {
+		t.Error("a drill is held of which nobody sees anything")
+	}
+	if err := k.CheckDrill(t.Context(), k.r.InstanceID); backstay.KindOf(err) != backstay.Unsupported {
+		t.Errorf("an operator who wants one hears %v", err)
+	}
+	k.machine.alter(func(s *simulated) { s.undrillable = false })
+	must(t, k.AllowDrills(t.Context(), k.r.InstanceID, false))
 	if n := k.maintain(); n != 0 {
 		t.Error("a drill is held of an instance that allows it no more")
 	}

@@ -29,6 +29,7 @@ type simulated struct {
 
 	encryption    string                 // of what lies on its disks
 	restorePoints backstay.RestorePoints // that it can have
+	undrillable   bool                   // nobody sees what a restart costs
 
 	instances map[backstay.InstanceID]*backend.Status
 	specs     map[backstay.InstanceID]backend.Spec // that serve
@@ -101,6 +102,7 @@ func (s *simulated) Inventory(context.Context) (backend.Inventory, error) {
 	}
 	v := backend.EngineVersion{
 		Engine: "postgres", Product: "PostgreSQL", Version: "15", FullVersion: s.build, RestorePoints: s.restorePoints,
+		Drills: !s.undrillable,
 	}
 	i := backend.Inventory{Encryption: s.encryption, Engines: []backend.EngineVersion{v}}
 	if s.other != "" {

@@ -196,6 +196,7 @@ func (k *Keeper) answerInventory(r *http.Request) (any, error) {
 			if r, ok := k.Engines[name].(engine.Replicator); ok && r.Replicates(i) {
 				v.Nodes = 2
 			}
+			_, v.Drills = k.Engines[name].(engine.Drillable)
 			inventory.Engines = append(inventory.Engines, v)
 		}
 	}

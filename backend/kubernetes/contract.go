@@ -36,6 +36,7 @@ func (b *Backend) Inventory(ctx context.Context) (backend.Inventory, error) {
 		if t, ok := b.Engines[image.Engine].(engine.Tunable); ok {
 			v.Settings = t.Tuning(its).Schema()
 		}
+		_, v.Drills = b.Engines[image.Engine].(engine.Drillable)
 		i.Engines = append(i.Engines, v)
 	}
 	_, i.Room.Memory = b.machines(ctx)

@@ -3,6 +3,7 @@ package kubernetes
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -173,8 +174,12 @@ func (b *Backend) bringUp(ctx context.Context, o backend.Origin, itself bool) er
 		return err
 	}
 	if err := in.flush(ctx, by); err != nil {
-		return backstay.Wrapf(err, backstay.Unavailable, "What the service instance %s has written last cannot be "+
-			"archived now: %s", o.Instance, sentenceFor(err))
+		sentence := fmt.Sprintf("What the service instance %s has written last cannot be archived now: %s", o.Instance,
+			sentenceFor(err))
+		if itself {
+			sentence += " Without that, an earlier moment is had in a new service instance, by restore_from_point_in_time_of."
+		}
+		return backstay.Wrapf(err, backstay.Unavailable, "%s", sentence)
 	}
 	return nil
 }

@@ -158,6 +158,9 @@ func (d driller) known(ctx context.Context) (all []drilled, err error) {
 
 // drill holds a drill of one instance, as its developers could.
 func (d driller) drill(ctx context.Context, in drilled) error {
+	if err := d.broker.CheckDrill(ctx, in.id); err != nil {
+		return err
+	}
 	at := d.places.of(ctx, in.id)
 	status, err := at.Look(ctx, in.id)
 	if err != nil {
