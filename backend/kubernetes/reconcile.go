@@ -101,6 +101,9 @@ func (in *instance) pursue(ctx context.Context, s situation) time.Duration {
 	if s.record.brings() && s.view.Jobs.works {
 		s.worked = in.b.Now().UTC().Truncate(workEvery)
 	}
+	if s.record.brings() && s.view.Primary == "" {
+		s.deprived = in.b.askFor(ctx, *s.record.Bring)
+	}
 	if s.view.Exists && !s.view.Gone { // before anything is changed: what is to end has to be known
 		s.seen = in.see(ctx, s)
 	} else {

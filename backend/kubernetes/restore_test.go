@@ -13,6 +13,7 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/backstay/backstay"
 	"github.com/backstay/backstay/backend"
@@ -447,4 +448,34 @@ func TestStoreAway(t *testing.T) {
 	a.kept(t, s.Instance, "the end of the first backup", func(k backend.Backups) bool {
 		return len(k.List) > 0 && k.List[0].ID != first.List[0].ID
 	})
+}
+
+// TestStoreGoesAwayFromARestore that is under way: users read why it takes so long, and it comes through afterwards.
+func TestStoreGoesAwayFromARestore(t *testing.T) {
+	testkit.InFewRuns(t)
+	t.Parallel()
+	a := newArchived(t, 30440, 30449)
+	s := a.spec(t)
+	a.served(t, s)
+	conn := a.bound(t, s.Instance, "u1")
+	do(t, conn, "CREATE TABLE t (n int)", "INSERT INTO t VALUES (1)")
+	a.backedUp(t, s.Instance)
+	its := a.spec(t)
+	its.Origin = &backend.Origin{Instance: s.Instance, Key: backupsKey}
+	if err := a.Apply(t.Context(), its); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { removed(t, a.Backend, its.Instance) })
+	a.awaitObject(t, clusters, "bs-"+string(its.Instance), "its Cluster",
+		func(*unstructured.Unstructured) bool { return true })
+	a.objects.Pause()
+	defer a.objects.Resume()
+	until(t, a.Backend, its.Instance, "the reason", func(st backend.Status) bool {
+		return strings.HasPrefix(st.Obstacle.Sentence, "The data cannot be restored now: ")
+	})
+	a.objects.Resume()
+	until(t, a.Backend, its.Instance, "the copy", func(st backend.Status) bool { return st.Phase == backend.Running })
+	if got := numbers(t, a.bound(t, its.Instance, "u2")); !slices.Equal(got, []int{1}) {
+		t.Errorf("%v is there", got)
+	}
 }

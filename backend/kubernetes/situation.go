@@ -23,6 +23,7 @@ type situation struct {
 	protected time.Time        // since when a standby lacks nothing; zero: there is none
 	silent    time.Time        // since when it had not answered when it was last asked; zero: it had
 	obstacle  backend.Obstacle // why the wanted generation is not even begun
+	deprived  error            // why what is being restored cannot be had now
 	led       led              // who serves reads
 	reads     backstay.Endpoint
 }
@@ -130,7 +131,12 @@ func (s situation) status() backend.Status {
 	if trouble := s.view.trouble(); trouble != "" && st.Obstacle.Sentence == "" && comes {
 		st.Obstacle = backend.Obstacle{Generation: st.Wanted, Sentence: trouble}
 	}
-	if r.brings() && s.view.Jobs.failed > 0 && st.Obstacle.Sentence == "" {
+	switch {
+	case !r.brings() || st.Obstacle.Sentence != "":
+	case s.deprived != nil:
+		st.Obstacle = backend.Obstacle{Generation: st.Wanted, Sentence: "The data cannot be restored now: " +
+			sentenceFor(s.deprived) + " It is tried again."}
+	case s.view.Jobs.failed > 0:
 		st.Obstacle = backend.Obstacle{Generation: st.Wanted, Sentence: "The data could not be restored: the server that " +
 			"was given it has ended. It is tried again."}
 	}

@@ -126,6 +126,9 @@ func TestStatus(t *testing.T) {
 	const sleeps = "Somebody keeps it from running in Kubernetes, by the annotation cnpg.io/hibernation of its Cluster."
 	removing := serving(1)
 	removing.record.Removing = true
+	deprived := never(silence(serving(1)))
+	deprived.view.Primary, deprived.record.Bring = "", &origin{}
+	deprived.deprived = backstay.Errorf(backstay.Unavailable, "The repository does not answer.")
 	fresh := never(silence(serving(1)))
 	fresh.view = view{}
 	for name, tc := range map[string]struct {
@@ -150,7 +153,9 @@ func TestStatus(t *testing.T) {
 		"asleep":                    {silence(held(serving(1))), backend.Failing, 2, sleeps, sleeps},
 		"asleep, before it changes": {silence(held(serving(1)).newer()), backend.Starting, 2, sleeps, ""},
 		"partly fenced":             {held(serving(2)), backend.Running, 2, "available", ""},
-		"being removed":             {removing, backend.Removing, 2, "The service instance is being deleted.", ""},
+		"without what it is made of": {deprived, backend.Preparing, 0, "The database does not answer.",
+			"The data cannot be restored now: The repository does not answer. It is tried again."},
+		"being removed": {removing, backend.Removing, 2, "The service instance is being deleted.", ""},
 	} {
 		st := tc.s.status()
 		if st.Phase != tc.phase || st.Generation != tc.generation || st.Message != tc.message ||

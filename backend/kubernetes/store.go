@@ -33,6 +33,21 @@ func (b *Backend) part(id backstay.InstanceID) (*repository.Bare, error) {
 var errNoRepository = backstay.Errorf(backstay.Unavailable,
 	"There is no object store for the backups of service instances on Kubernetes.")
 
+// askFor asks the object store whether it answers, where that is what the data of an origin comes from: who restores it
+// only tries again, and nobody hears why.
+func (b *Backend) askFor(ctx context.Context, o origin) error {
+	if o.Clone {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, answerLimit)
+	defer cancel()
+	part, err := b.part(o.Of)
+	if err == nil {
+		_, err = part.Text(ctx, noteName)
+	}
+	return absentIsFine(err)
+}
+
 // storeLimit is how long the object store may take for a small thing.
 const storeLimit = 30 * time.Second
 
