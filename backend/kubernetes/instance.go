@@ -43,6 +43,7 @@ type instance struct {
 	silent     time.Time // since when it does not answer
 	last       string    // why there is no last backup yet, of an instance that is being removed
 	fights     map[string]*fight
+	mute       time.Time // since when no server has come up, of an instance that is to return to an earlier moment
 	hindered   time.Time // since when a job of an upgrade does not start, or a node has no image
 	drill      *drill.Course
 

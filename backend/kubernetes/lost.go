@@ -2,6 +2,9 @@ package kubernetes
 
 import (
 	"context"
+	"fmt"
+	"slices"
+	"time"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
@@ -19,6 +22,35 @@ func (v view) isBare() bool { return !v.Exists || v.Primary != "" && len(v.Volum
 func (b *Backend) isBare(ctx context.Context, id backstay.InstanceID) (bool, error) {
 	v, err := b.viewNow(ctx, id)
 	return err == nil && v.isBare(), err
+}
+
+// mutePatience is how long a server may be down until an instance that returns to an earlier moment does so without
+// what that server has written last: who returns has damaged data as often as not, with which no server ever comes up.
+const mutePatience = 5 * time.Minute
+
+// isMute tells whether that is over. Where Kubernetes says of a node that it is ready, it is Backstay that does not
+// reach it; and who keeps it from running means to let it run again.
+func (in *instance) isMute(ctx context.Context) bool {
+	v, err := in.b.viewNow(ctx, in.id)
+	if err != nil || v.Held != "" || slices.ContainsFunc(v.Nodes, func(p pod) bool { return p.Ready }) {
+		in.mute = time.Time{}
+		return false
+	}
+	now := in.b.Now()
+	if in.mute.IsZero() {
+		in.mute = now
+	}
+	return now.Sub(in.mute) >= mutePatience
+}
+
+// unsaid is what users read of what a server has written that is not in the archive.
+func (r record) unsaid() string {
+	const why = "The server that was there did not come up any more, and what it had written last is lost."
+	end := r.Keeping.current().Mark.Reaches()
+	if end.IsZero() {
+		return why
+	}
+	return fmt.Sprintf("%s The archive ends at %s UTC.", why, end.UTC().Format(time.DateTime))
 }
 
 // lost fails where nothing is left of the data, as Unsupported: only a Spec that brings data helps. An empty database

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -63,6 +64,66 @@ func TestVolumesAreLost(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestDamagedDataIsNotWaitedFor for ever: an instance whose server does not come up returns without what that has
+// written last, unless it is only Backstay that does not reach it, or somebody keeps it from running.
+func TestDamagedDataIsNotWaitedFor(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		ready   bool
+		held    string
+		returns bool
+	}{
+		"damaged":     {returns: true},
+		"not reached": {ready: true},
+		"asleep":      {held: "on"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c := newFakeCluster()
+			b := c.backend(t)
+			b.withBackup(t, "")
+			now := time.Now()
+			b.Now = func() time.Time { return now }
+			b.Engines = nil // the server does not answer
+			cluster, claim := withPrimary(aCluster("1"))
+			cluster.SetAnnotations(map[string]string{"cnpg.io/hibernation": tc.held})
+			c.put(clusters, cluster)
+			c.put(claims, claim)
+			c.put(pods, aNode(tc.ready))
+			spec, reached := keptSpec(), keptSpec()
+			spec.Origin = &backend.Origin{Instance: anId, Key: "the-key", Return: 1}
+			reached.Generation = 2
+			in := c.holding(t, b, record{Spec: spec, Reached: &reached, Served: true, Restores: 1,
+				Keeping: keeping{Lines: []line{{Name: "1"}}}})
+			for _, minutes := range []time.Duration{0, 1, 4} {
+				now = now.Add(minutes * time.Minute)
+				in.bring(t.Context(), in.record)
+				if returned := in.record.Bring != nil; returned != (tc.returns && minutes == 4) {
+					t.Errorf("%d minutes later, it returns: %t", minutes, returned)
+				}
+			}
+			if to := in.record.Bring; tc.returns && !strings.Contains(to.Passed, "what it had written last is lost") {
+				t.Errorf("users read %q", to.Passed)
+			}
+			in.record.Bring, in.record.Spec = nil, reached // it is wanted no longer, and some day wanted again
+			in.bring(t.Context(), in.record)
+			in.record.Spec = spec
+			if in.bring(t.Context(), in.record); in.record.Bring != nil {
+				t.Error("another return does not wait any more")
+			}
+		})
+	}
+}
+
+// aNode is the pod of a node.
+func aNode(ready bool) *unstructured.Unstructured {
+	o := newObject("v1", "Pod", "services", nameOf(anId)+"-1", anId)
+	o.SetLabels(map[string]string{clusterLabel: nameOf(anId), "cnpg.io/instanceName": nameOf(anId) + "-1"})
+	state := map[bool]string{true: "True", false: "False"}[ready]
+	o.Object["status"] = map[string]any{"conditions": []any{map[string]any{"type": "Ready", "status": state}}}
+	return o
 }
 
 // TestOperatorIsAway: neither users nor doctor hear that the cluster does not answer, nor that all is well.

@@ -3,6 +3,8 @@ package kubernetes_test
 import (
 	"context"
 	"fmt"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -42,6 +44,45 @@ func TestRecordIsLost(t *testing.T) {
 		t.Errorf("it was interrupted: %v", err)
 	}
 	w.wantAll(t)
+}
+
+// TestReturnFromDamagedData: no server comes up with it any more, and the instance returns all the same to what the
+// archive has, without what was written last, and says so.
+func TestReturnFromDamagedData(t *testing.T) {
+	testkit.InFewRuns(t)
+	t.Parallel()
+	a := newArchived(t, 30450, 30459)
+	s := a.spec(t)
+	a.served(t, s)
+	conn := a.bound(t, s.Instance, "u1")
+	do(t, conn, "CREATE TABLE t (n int)", "INSERT INTO t VALUES (1)")
+	a.backedUp(t, s.Instance)
+	at := time.Now().Add(time.Second).Truncate(time.Second)
+	time.Sleep(time.Until(at) + time.Second)
+	do(t, conn, "INSERT INTO t VALUES (2)")
+	a.kept(t, s.Instance, "the archive behind that moment", func(k backend.Backups) bool { return k.Latest.After(at) })
+	pod := "bs-" + string(s.Instance) + "-1"
+	a.cluster.Kubectl(t, "exec", pod, "-n", a.namespace, "-c", "postgres", "--",
+		"rm", "/var/lib/postgresql/data/pgdata/global/pg_control")
+	a.cluster.Kubectl(t, "delete", "pod", pod, "-n", a.namespace, "--grace-period=0", "--force")
+	until(t, a.Backend, s.Instance, "the damage", func(st backend.Status) bool { return st.Phase == backend.Failing })
+
+	s.Generation = 2
+	s.Origin = &backend.Origin{Instance: s.Instance, Key: backupsKey, At: at, Return: 1}
+	if err := a.Apply(t.Context(), s); err != nil {
+		t.Fatal(err)
+	}
+	until(t, a.Backend, s.Instance, "what is waited for", func(st backend.Status) bool {
+		return strings.Contains(st.Obstacle.Sentence, "If its server does not come up in 5 minutes, it returns without that.")
+	})
+	a.clock.forward(6 * time.Minute)
+	st := a.served(t, s)
+	if !strings.Contains(st.Restored.Passed, "what it had written last is lost") {
+		t.Errorf("restored as %+v", st.Restored)
+	}
+	if got := numbers(t, a.bound(t, s.Instance, "u2")); !slices.Equal(got, []int{1}) {
+		t.Errorf("%v is there", got)
+	}
 }
 
 // growing is a class whose volumes may grow, and do not by themselves: the operator says that all is well nevertheless.

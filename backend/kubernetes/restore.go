@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -17,6 +18,9 @@ import (
 // bring does what comes before a Cluster can be made from another one's data. It tells whether there is more of it.
 func (in *instance) bring(ctx context.Context, r record) (pause time.Duration, more bool) {
 	asked := r.asksForData()
+	if !asked {
+		in.mute = time.Time{}
+	}
 	archives, begun := keeps(r) && in.b.Repository != nil, len(r.Keeping.Lines) > 0
 	var err error
 	switch {
@@ -125,7 +129,8 @@ func (b *Backend) resolve(ctx context.Context, r record, o backend.Origin) (foun
 		return found, nil, err
 	}
 	itself := o.Instance == r.Spec.Instance
-	if err := b.bringUp(ctx, o, itself && !r.Removing); err != nil {
+	lost, err := b.bringUp(ctx, o, itself && !r.Removing)
+	if err != nil {
 		return found, nil, err
 	}
 	kept, k, err := b.source(ctx, o)
@@ -139,7 +144,7 @@ func (b *Backend) resolve(ctx context.Context, r record, o backend.Origin) (foun
 		return found, nil, err
 	}
 	found = origin{Of: o.Instance, Backup: to.Backup, Until: to.Until, Alone: to.Alone,
-		Passed: backup.Passed(told, o, to)}
+		Passed: strings.TrimSpace(backup.Passed(told, o, to) + " " + lost)}
 	for _, s := range list {
 		if s.ID == to.Backup {
 			found.Line = s.Line
@@ -157,31 +162,41 @@ func (b *Backend) resolve(ctx context.Context, r record, o backend.Origin) (foun
 }
 
 // bringUp has the archive of a living source reach the moment that is wished for. A source whose data is gone has no
-// more than it has.
-func (b *Backend) bringUp(ctx context.Context, o backend.Origin, itself bool) error {
+// more than it has. Where an instance itself returns to that moment, and nobody waits for its server any more, it
+// returns what is lost of what that has written, a sentence.
+func (b *Backend) bringUp(ctx context.Context, o backend.Origin, itself bool) (lost string, err error) {
 	in, r, err := b.find(ctx, o.Instance)
 	if err != nil || !keeps(r) || r.Removing || r.Reached == nil || !r.settled() && !itself {
-		return absentIsFine(err)
+		return "", absentIsFine(err)
 	}
 	by := o.At
 	switch mark := r.Keeping.current().Mark.At; {
 	case itself: // all of it: its data is about to go
 		by = time.Time{}
 	case o.Alone || !o.At.IsZero() && mark.After(o.At):
-		return nil
+		return "", nil
 	}
 	if bare, err := b.isBare(ctx, o.Instance); err != nil || bare {
-		return err
+		return "", err
 	}
-	if err := in.flush(ctx, by); err != nil {
-		sentence := fmt.Sprintf("What the service instance %s has written last cannot be archived now: %s", o.Instance,
-			sentenceFor(err))
-		if itself {
-			sentence += " Without that, an earlier moment is had in a new service instance, by restore_from_point_in_time_of."
-		}
-		return backstay.Wrapf(err, backstay.Unavailable, "%s", sentence)
+	err = in.flush(ctx, by)
+	switch {
+	case err == nil:
+		return "", nil
+	case itself && in.isMute(ctx):
+		b.Log.Warn("an instance returns without what its server has written last", "instance", in.id, "error", err)
+		return r.unsaid(), nil
 	}
-	return nil
+	sentence := fmt.Sprintf("What the service instance %s has written last cannot be archived now: %s", o.Instance,
+		sentenceFor(err))
+	switch {
+	case itself && !in.mute.IsZero():
+		sentence += fmt.Sprintf(" If its server does not come up in %.0f minutes, it returns without that.",
+			mutePatience.Minutes())
+	case itself:
+		sentence += " Without that, an earlier moment is had in a new service instance, by restore_from_point_in_time_of."
+	}
+	return "", backstay.Wrapf(err, backstay.Unavailable, "%s", sentence)
 }
 
 // source is what is kept of an origin, for who has its key. What the cluster does not know, the object store may.

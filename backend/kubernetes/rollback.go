@@ -35,7 +35,7 @@ func (in *instance) canReturn(r record) bool {
 // decideBack notes that the instance is to begin from the end of the line that is kept. All that was written since is
 // archived first, and kept in its turn.
 func (in *instance) decideBack(ctx context.Context, r record) error {
-	if err := in.b.bringUp(ctx, backend.Origin{Instance: in.id, Return: r.Restores}, true); err != nil {
+	if _, err := in.b.bringUp(ctx, backend.Origin{Instance: in.id, Return: r.Restores}, true); err != nil {
 		return err
 	}
 	if err := in.relist(ctx, r); err != nil {
