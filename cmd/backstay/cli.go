@@ -93,7 +93,7 @@ func parse(fs *flag.FlagSet, args []string) ([]string, error) {
 	fs.SetOutput(io.Discard)
 	err := fs.Parse(args)
 	if err != nil && !errors.Is(err, flag.ErrHelp) {
-		return nil, usagef("%v.", err)
+		return nil, usagef("%s.", strings.TrimSuffix(err.Error(), "."))
 	}
 	return fs.Args(), err
 }
