@@ -22,7 +22,9 @@ func (e Engine) Rejoin(ctx context.Context, primary, n engine.Node) error {
 	if _, err := os.Lstat(filepath.Join(n.DataDir, configFile)); err != nil {
 		return fmt.Errorf("%w: %w", engine.ErrCopy, err)
 	}
-	if err := process.KillIn(n.DataDir); err != nil { // of a call that was interrupted
+	// A server of a call that was interrupted begins to work in the workshop, and goes on in the data: where that was
+	// looked at first, one that has just begun is in neither when it is looked for.
+	if err := errors.Join(datadir.Abandon(n.DataDir), process.KillIn(n.DataDir)); err != nil {
 		return err
 	}
 	if err := e.Fence(n); err != nil {
