@@ -36,10 +36,8 @@ func (b *Broker) AdmitBind(ctx context.Context, r backstay.BindRequest) error {
 	if err != nil {
 		return err
 	}
-	for i := range b.Offered.Offerings {
-		if o := &b.Offered.Offerings[i]; o.ID == string(in.ServiceID) {
-			return cmp.Or(o.Parameters.Bind.Check(r.Parameters), b.mayRead(in, r.Parameters))
-		}
+	if o := b.Offered.offering(in.ServiceID); o != nil {
+		return cmp.Or(o.Parameters.Bind.Check(r.Parameters), b.mayRead(in, r.Parameters))
 	}
 	return terms.Rules(nil).Check(r.Parameters)
 }

@@ -122,6 +122,16 @@ func ParseCatalog(document []byte, known ...string) (Catalog, error) {
 	return c, c.check(known)
 }
 
+// offering returns the one of that id; nil: it is not offered any more.
+func (c Catalog) offering(id backstay.ServiceID) *Offering {
+	for i := range c.Offerings {
+		if c.Offerings[i].ID == string(id) {
+			return &c.Offerings[i]
+		}
+	}
+	return nil
+}
+
 // plan is a plan with what it takes to provide it.
 type plan struct {
 	backstay.CatalogPlan
@@ -144,6 +154,17 @@ func (c Catalog) plans(o *Offering, can inventories) (plans []plan) {
 		}
 	}
 	return plans
+}
+
+// allPlans are those of all offerings, by their ids.
+func (c Catalog) allPlans(can inventories) map[backstay.ServicePlanID]plan {
+	all := map[backstay.ServicePlanID]plan{}
+	for i := range c.Offerings {
+		for _, p := range c.plans(&c.Offerings[i], can) {
+			all[p.ID] = p
+		}
+	}
+	return all
 }
 
 // plansIn lists the plans that live in one backend.

@@ -29,7 +29,7 @@ func (b *Broker) HoldDrill(ctx context.Context, id backstay.InstanceID) (backsta
 
 // lookForDrills finds out of which instances a drill is to be held now: those whose window is open, and which have had
 // none in it, whoever has asked for that.
-func (b *Broker) lookForDrills(ctx context.Context, views []view, now time.Time) error {
+func (b *Broker) lookForDrills(ctx context.Context, can inventories, views []view, now time.Time) error {
 	if !b.Drills {
 		return nil
 	}
@@ -37,11 +37,7 @@ func (b *Broker) lookForDrills(ctx context.Context, views []view, now time.Time)
 	for i, v := range views {
 		opens, _ := v.Windows.Maintenance.Next(now)
 		its, reached := b.Backends[v.Backend]
-		if !v.MayDrill || v.Busy || now.Before(opens) || !reached {
-			continue
-		}
-		if seen, err := b.sees(ctx, v.ServiceID, v.Backend); err != nil || !seen {
-			failures = append(failures, err)
+		if !v.MayDrill || v.Busy || now.Before(opens) || !reached || !b.Offered.isSeen(v.ServiceID, can[v.Backend]) {
 			continue
 		}
 		s, err := its.Await(ctx, v.ID, 0)
@@ -57,25 +53,21 @@ func (b *Broker) CheckDrill(ctx context.Context, id backstay.InstanceID) error {
 	if err != nil {
 		return err
 	}
-	seen, err := b.sees(ctx, in.ServiceID, in.Backend)
-	if err == nil && !seen {
+	can, err := b.inventories(ctx, []string{in.Backend})
+	if err == nil && !b.Offered.isSeen(in.ServiceID, can[in.Backend]) {
 		err = backstay.Errorf(backstay.Unsupported, "Of this service nobody sees what a restart costs clients: no drill is "+
 			"held of it.")
 	}
 	return err
 }
 
-// sees tells whether it is seen what clients of a service feel while a drill is held of an instance in the backend. Of
-// one that is not offered any more it is not known beforehand.
-func (b *Broker) sees(ctx context.Context, service backstay.ServiceID, in string) (bool, error) {
-	can, err := b.inventories(ctx, []string{in})
-	for _, o := range b.Offered.Offerings {
-		if o.ID == string(service) {
-			its := func(v backend.EngineVersion) bool { return v.Engine == o.Engine && v.Drills }
-			return slices.ContainsFunc(can[in].Engines, its), err
-		}
-	}
-	return true, err
+// isSeen tells whether it is seen what clients of a service feel while a drill is held of an instance, in a backend of
+// that inventory. Of a service that is not offered any more it is not known beforehand.
+func (c Catalog) isSeen(service backstay.ServiceID, its backend.Inventory) bool {
+	o := c.offering(service)
+	return o == nil || slices.ContainsFunc(its.Engines, func(v backend.EngineVersion) bool {
+		return v.Engine == o.Engine && v.Drills
+	})
 }
 
 // canDrill tells whether a drill could be held now. A standby that could not take over would keep the operation, and

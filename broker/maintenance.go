@@ -26,8 +26,8 @@ func (b *Broker) Maintain(ctx context.Context) error {
 	if err != nil || len(scheduled) == 0 {
 		return err
 	}
-	plans, err := b.allPlans(ctx)
-	failures := []error{err}
+	can, err := b.allInventories(ctx)
+	plans, failures := b.Offered.allPlans(can), []error{err}
 	views := make([]view, len(scheduled))
 	for i, s := range scheduled {
 		s.Windows = b.windowsOf(s.ID, s.ServiceID, s.Windows)
@@ -35,7 +35,7 @@ func (b *Broker) Maintain(ctx context.Context) error {
 		views[i] = view{Scheduled: s, upgradable: p.backend == s.Backend && p.upgrades(s.Build)}
 	}
 	now := b.Now()
-	failures = append(failures, b.lookForDrills(ctx, views, now))
+	failures = append(failures, b.lookForDrills(ctx, can, views, now))
 	for _, v := range allDue(views, now) {
 		if err := b.carryOut(ctx, v, now); err != nil && backstay.KindOf(err) != backstay.Busy {
 			failures = append(failures, fmt.Errorf("instance %s: %w", v.ID, err))

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -128,11 +129,7 @@ func (b *Broker) inventories(ctx context.Context, names []string) (inventories, 
 
 // findPlan returns the plan of that id of that offering: a plan of another one is not it.
 func (b *Broker) findPlan(ctx context.Context, offering backstay.ServiceID, id backstay.ServicePlanID) (plan, error) {
-	for i := range b.Offered.Offerings {
-		o := &b.Offered.Offerings[i]
-		if o.ID != string(offering) {
-			continue
-		}
+	if o := b.Offered.offering(offering); o != nil {
 		can, err := b.inventories(ctx, o.backends())
 		for _, p := range b.Offered.plans(o, can) {
 			if p.ID == id {
@@ -159,18 +156,12 @@ func (b *Broker) planOf(ctx context.Context, in Instance) (plan, error) {
 
 // allPlans returns the plans that are sold now, by their ids. Those of a backend that does not answer are not told of.
 func (b *Broker) allPlans(ctx context.Context) (map[backstay.ServicePlanID]plan, error) {
-	var names []string
-	for name := range b.Backends {
-		names = append(names, name)
-	}
-	can, err := b.inventories(ctx, names)
-	all := map[backstay.ServicePlanID]plan{}
-	for i := range b.Offered.Offerings {
-		for _, p := range b.Offered.plans(&b.Offered.Offerings[i], can) {
-			all[p.ID] = p
-		}
-	}
-	return all, err
+	can, err := b.allInventories(ctx)
+	return b.Offered.allPlans(can), err
+}
+
+func (b *Broker) allInventories(ctx context.Context) (inventories, error) {
+	return b.inventories(ctx, slices.Collect(maps.Keys(b.Backends)))
 }
 
 // backendOf returns the backend that an instance lives in.

@@ -13,11 +13,9 @@ import (
 func (b *Broker) windowsOf(
 	id backstay.InstanceID, service backstay.ServiceID, kept terms.Windows,
 ) terms.Windows {
-	for i := range b.Offered.Offerings {
-		if o := &b.Offered.Offerings[i]; o.ID == string(service) {
-			kept.Maintenance = cmp.Or(kept.Maintenance, o.Windows.Maintenance)
-			kept.Backup = cmp.Or(kept.Backup, o.Windows.Backup)
-		}
+	if o := b.Offered.offering(service); o != nil {
+		kept.Maintenance = cmp.Or(kept.Maintenance, o.Windows.Maintenance)
+		kept.Backup = cmp.Or(kept.Backup, o.Windows.Backup)
 	}
 	// What was chosen was checked then. If a catalog says otherwise since, they may well overlap.
 	complete, _ := kept.Complete(chanceOf(id))
