@@ -149,6 +149,24 @@ func do(t *testing.T, conn *pgx.Conn, statements ...string) {
 	}
 }
 
+// withARow has an instance serve that has a table with the number 1 and a backup of it, and returns a session of its
+// user u1.
+func (a archived) withARow(t *testing.T, s backend.Spec) *pgx.Conn {
+	t.Helper()
+	a.served(t, s)
+	conn := a.bound(t, s.Instance, "u1")
+	do(t, conn, "CREATE TABLE t (n int)", "INSERT INTO t VALUES (1)")
+	a.backedUp(t, s.Instance)
+	return conn
+}
+
+// passed is a second that comes behind all that was written, once it has passed.
+func passed() time.Time {
+	at := time.Now().Add(time.Second).Truncate(time.Second)
+	time.Sleep(time.Until(at) + time.Second)
+	return at
+}
+
 func numbers(t *testing.T, conn *pgx.Conn) (all []int) {
 	t.Helper()
 	rows, err := conn.Query(t.Context(), "SELECT n FROM t ORDER BY n")
@@ -242,13 +260,9 @@ func TestReturnIsGivenUpLate(t *testing.T) {
 	a := newArchived(t, 30430, 30439)
 	s := a.spec(t)
 	s.Nodes = 2
-	a.served(t, s)
-	conn := a.bound(t, s.Instance, "u1")
+	conn := a.withARow(t, s)
 	a.bound(t, s.Instance, "u2")
-	do(t, conn, "CREATE TABLE t (n int)", "INSERT INTO t VALUES (1)")
-	a.backedUp(t, s.Instance)
-	at := time.Now().Add(time.Second).Truncate(time.Second)
-	time.Sleep(time.Until(at) + time.Second)
+	at := passed()
 	do(t, conn, "INSERT INTO t VALUES (2)")
 
 	wanted := s
@@ -456,10 +470,7 @@ func TestStoreGoesAwayFromARestore(t *testing.T) {
 	t.Parallel()
 	a := newArchived(t, 30440, 30449)
 	s := a.spec(t)
-	a.served(t, s)
-	conn := a.bound(t, s.Instance, "u1")
-	do(t, conn, "CREATE TABLE t (n int)", "INSERT INTO t VALUES (1)")
-	a.backedUp(t, s.Instance)
+	a.withARow(t, s)
 	its := a.spec(t)
 	its.Origin = &backend.Origin{Instance: s.Instance, Key: backupsKey}
 	if err := a.Apply(t.Context(), its); err != nil {
